@@ -1,0 +1,2 @@
+//! The async client.
+pub struct Client;

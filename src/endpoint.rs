@@ -1,0 +1,86 @@
+//! Where the local socket is: one place for each user, the same for the daemon and everybody who talks to it.
+//!
+//! On Unix `$XDG_RUNTIME_DIR/sse-bus/bus.sock`, or the user's state directory where there is no runtime directory
+//! (macOS, a bare `su`); on Windows the pipe `\\.\pipe\sse-bus-<user>`. `SSE_BUS_SOCKET` overrides both.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+/// The environment variable that overrides where the local socket is.
+pub const SOCKET_VARIABLE: &str = "SSE_BUS_SOCKET";
+
+/// A connection to the local socket.
+#[cfg(all(unix, feature = "client"))]
+pub type Stream = tokio::net::UnixStream;
+/// A connection to the local socket.
+#[cfg(all(windows, feature = "client"))]
+pub type Stream = interprocess::local_socket::tokio::Stream;
+
+/// The address of a bus: a socket file, or the name of a pipe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint(PathBuf);
+
+impl Endpoint {
+    /// The endpoint at a path of one's own.
+    pub fn at(path: impl Into<PathBuf>) -> Endpoint {
+        Endpoint(path.into())
+    }
+
+    /// The endpoint of this user: `SSE_BUS_SOCKET` if it is set and not empty, else the usual place.
+    ///
+    /// # Errors
+    ///
+    /// The user has neither a runtime nor a home directory.
+    pub fn find() -> io::Result<Endpoint> {
+        match std::env::var_os(SOCKET_VARIABLE) {
+            Some(path) if !path.is_empty() => Ok(Endpoint::at(path)),
+            _ => usual_place().map(Endpoint),
+        }
+    }
+
+    /// The socket's path, or the pipe's name.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Connects to the daemon there.
+    #[cfg(all(unix, feature = "client"))]
+    pub async fn connect(&self) -> io::Result<Stream> {
+        Stream::connect(&self.0).await
+    }
+
+    /// Connects to the daemon there.
+    #[cfg(all(windows, feature = "client"))]
+    pub async fn connect(&self) -> io::Result<Stream> {
+        use interprocess::local_socket::{GenericFilePath, ToFsName, traits::tokio::Stream as _};
+        Stream::connect(self.0.as_path().to_fs_name::<GenericFilePath>()?).await
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+#[cfg(unix)]
+fn usual_place() -> io::Result<PathBuf> {
+    let no_home =
+        || io::Error::new(io::ErrorKind::NotFound, format!("no home directory; set {SOCKET_VARIABLE} to a path"));
+    let base = directories::BaseDirs::new().ok_or_else(no_home)?;
+    let directory = match base.runtime_dir() {
+        Some(runtime) => runtime.join("sse-bus"),
+        None => base.state_dir().unwrap_or(base.data_local_dir()).join("sse-bus"),
+    };
+    Ok(directory.join("bus.sock"))
+}
+
+#[cfg(windows)]
+fn usual_place() -> io::Result<PathBuf> {
+    let user = std::env::var("USERNAME").map_err(|_| {
+        io::Error::new(io::ErrorKind::NotFound, format!("USERNAME is not set; set {SOCKET_VARIABLE} to a pipe's name"))
+    })?;
+    Ok(PathBuf::from(format!(r"\\.\pipe\sse-bus-{user}")))
+}

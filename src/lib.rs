@@ -1,0 +1,32 @@
+//! A local event bus: processes publish over a Unix domain socket or a Windows named pipe, browsers, curl and scripts
+//! subscribe over Server-Sent Events.
+//!
+//! ```text
+//! publisher ──▶ local socket ──▶ Bus::publish ──▶ history
+//!                                        └──▶ feeds ──▶ cursors ──▶ fan-out ──▶ subscribers
+//! ```
+//!
+//! One ordered log; every subscriber is a cursor on it. Replay after a reconnect, falling behind and history are then
+//! the same thing: a cursor that reads from further back. What history no longer has is told in the stream as a gap.
+//!
+//! - [`topic`], [`event`], [`limits`]: the words of the bus, each legal by construction.
+//! - [`protocol`]: what is said over the local socket, and the encoding of streams.
+//! - [`endpoint`]: where the local socket is.
+//! - `client` (feature `client`): publish, subscribe and administer from Rust.
+//! - `bus` (feature `bus`): the core, synchronous, without I/O and without a clock.
+
+#[cfg(feature = "bus")]
+pub mod bus;
+#[cfg(feature = "client")]
+pub mod client;
+pub mod endpoint;
+pub mod event;
+pub mod limits;
+pub mod protocol;
+pub mod topic;
+
+#[cfg(feature = "client")]
+pub use client::Client;
+pub use endpoint::Endpoint;
+pub use event::{Epoch, Event, EventId, EventType};
+pub use topic::{Filter, FilterSet, Topic};

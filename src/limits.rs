@@ -1,0 +1,94 @@
+//! Every bound of the bus, in one place, with what happens at it.
+//!
+//! The constants are fixed by the protocol or protect the process; [`Limits`] holds what a daemon may set.
+
+use std::time::Duration;
+
+/// Bytes of a topic or a filter. Longer ones are refused.
+pub const TOPIC_MAX: usize = 255;
+/// Bytes of an event's type. Longer ones are refused.
+pub const TYPE_MAX: usize = 255;
+/// Bytes of the name a client gives itself. Longer ones are refused.
+pub const NAME_MAX: usize = 128;
+/// Filters of one subscription. More are refused.
+pub const FILTERS_MAX: usize = 64;
+
+/// Bytes of one binary frame, its length prefix not counted. A longer one is answered and ends the connection.
+pub const FRAME_MAX: usize = 4 << 20;
+/// Bytes of one JSON line. A longer one is skipped to its end and answered with an error. Leaves room for the
+/// largest event with every character escaped.
+pub const LINE_MAX: usize = 4 << 20;
+/// Bytes of requests that are decoded as one batch, so that no publisher holds the bus for long.
+pub const READ_MAX: usize = 64 << 10;
+/// Bytes that one call of [`Bus::read`](crate::bus::Bus::read) returns, unless a single event is larger.
+pub const DELIVER_MAX: usize = 64 << 10;
+/// History entries that one call of [`Bus::read`](crate::bus::Bus::read) looks at.
+pub const SCAN_MAX: usize = 4096;
+
+/// A connection that has not said what it wants (first byte, HTTP head) by then is closed.
+pub const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// A subscriber that takes no byte for so long, while bytes wait for it, is closed.
+pub const WRITE_STALL: Duration = Duration::from_secs(30);
+/// How often an idle stream carries a comment, so that both ends notice a dead connection.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// From the signal to stop until connections are cut.
+pub const DRAIN: Duration = Duration::from_secs(3);
+
+/// The bounds that a daemon's configuration sets. Each is refused with an error whose code is
+/// `limit_<field>`, but for the `*_buffer` ones: what does not fit those is left to history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one event's data.
+    pub event_bytes: usize,
+    /// Topics that the bus knows at once. A topic without history, retained event or subscriber is forgotten
+    /// when room is needed.
+    pub topics: usize,
+    /// Subscribers connected at once.
+    pub subscribers: usize,
+    /// Publishers connected to the local socket at once.
+    pub publishers: usize,
+    /// Bytes of all retained events.
+    pub retained_bytes: usize,
+    /// Bytes of live events that wait in one feed for its slowest reader. Beyond it the reader goes on from
+    /// history.
+    pub feed_buffer: usize,
+    /// Bytes of live events that wait in all feeds together.
+    pub feeds_buffer: usize,
+    /// Bytes of unicast events that wait for one client. A client whose buffer is full does not take another.
+    pub unicast_buffer: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            event_bytes: 256 << 10,
+            topics: 100_000,
+            subscribers: 50_000,
+            publishers: 10_000,
+            retained_bytes: 16 << 20,
+            feed_buffer: 1 << 20,
+            feeds_buffer: 64 << 20,
+            unicast_buffer: 1 << 20,
+        }
+    }
+}
+
+/// How much of the past the bus keeps. Each topic has its own three bounds; all topics share one budget. The
+/// oldest events go first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Events of one topic.
+    pub events: usize,
+    /// Bytes of one topic, each event charged with what it costs in memory.
+    pub bytes: usize,
+    /// Age of an event.
+    pub age: Duration,
+    /// Bytes of all topics together.
+    pub budget: usize,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention { events: 10_000, bytes: 16 << 20, age: Duration::from_secs(24 * 3600), budget: 64 << 20 }
+    }
+}

@@ -1,0 +1,54 @@
+//! The encoding of streams for browsers, in one canonical form: LF only, no byte order mark, fields in the order
+//! `id`, `event`, `data`, no blank line but the one that ends an event (some clients dispatch on any).
+//!
+//! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
+
+use std::io::Write;
+
+use super::EventBody;
+use crate::event::{Event, EventId};
+
+/// A comment, sent now and then so that both ends notice a dead connection.
+pub const HEARTBEAT: &[u8] = b":\n";
+
+/// Appends the event with its data as published.
+pub fn encode_data(event: &Event, out: &mut Vec<u8>) {
+    encode(event.id, event.kind.as_ref().map(|k| k.as_str()), &event.data, out);
+}
+
+/// Appends the event with the envelope `{"id","topic","type","time","data"}` as its data.
+pub fn encode_json(event: &Event, out: &mut Vec<u8>) {
+    head(event.id, event.kind.as_ref().map(|k| k.as_str()), out);
+    out.extend_from_slice(b"data: ");
+    // JSON as written here holds no line break.
+    super::json::encode(&EventBody::from(event), out);
+    out.push(b'\n');
+}
+
+/// Appends an event of the given type and data. CR, LF and CRLF in the data all become line breaks. The type must
+/// hold neither CR nor LF.
+pub fn encode(id: EventId, kind: Option<&str>, data: &str, out: &mut Vec<u8>) {
+    head(id, kind, out);
+    let mut rest = data.as_bytes();
+    loop {
+        let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(&rest[..end]);
+        out.push(b'\n');
+        rest = match &rest[end..] {
+            [b'\r', b'\n', after @ ..] | [_, after @ ..] => after,
+            [] => break,
+        };
+    }
+    out.push(b'\n');
+}
+
+fn head(id: EventId, kind: Option<&str>, out: &mut Vec<u8>) {
+    // Writing to a Vec does not fail.
+    let _ = writeln!(out, "id: {id}");
+    if let Some(kind) = kind {
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(kind.as_bytes());
+        out.push(b'\n');
+    }
+}

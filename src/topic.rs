@@ -1,0 +1,224 @@
+//! Topics and filters: what an event is about, and what a subscriber wants.
+//!
+//! Both are parsed once, at the border, and can hold only what is legal afterwards. A topic is up to
+//! [`TOPIC_MAX`] bytes of levels separated by `/`; a filter is a topic or a pattern in which `*` stands for
+//! one level and a final `**` for any number of levels, also none. Topics that begin with `$` belong to the
+//! bus: nobody else publishes to them, and only patterns that begin with `$` match them.
+
+use std::{fmt, sync::Arc};
+
+use crate::limits::{FILTERS_MAX, TOPIC_MAX};
+
+/// What an event is about, such as `build/web`. Cheap to clone.
+///
+/// ```
+/// use sse_bus::Topic;
+/// assert!(Topic::parse("build/web").is_ok());
+/// assert!(Topic::parse("build//web").is_err());
+/// assert!(Topic::parse("build/*").is_err());
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topic(Arc<str>);
+
+impl Topic {
+    /// Parses a topic.
+    pub fn parse(text: &str) -> Result<Topic, TopicError> {
+        check_levels(text)?;
+        match text.find('*') {
+            Some(_) => Err(TopicError::Wildcard),
+            None => Ok(Topic(text.into())),
+        }
+    }
+
+    /// The topic as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the topic belongs to the bus itself (begins with `$`).
+    pub fn is_system(&self) -> bool {
+        self.0.starts_with('$')
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A topic, or a pattern of topics: `build/web`, `build/*`, `build/**`.
+///
+/// ```
+/// use sse_bus::{Filter, Topic};
+/// let filter = Filter::parse("build/**").unwrap();
+/// assert!(filter.matches(&Topic::parse("build").unwrap()));
+/// assert!(filter.matches(&Topic::parse("build/web/css").unwrap()));
+/// assert!(!filter.matches(&Topic::parse("deploy").unwrap()));
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Filter(Arc<str>);
+
+impl Filter {
+    /// Parses a filter.
+    pub fn parse(text: &str) -> Result<Filter, TopicError> {
+        check_levels(text)?;
+        let mut levels = text.split('/').peekable();
+        while let Some(level) = levels.next() {
+            match level {
+                "*" => {}
+                "**" if levels.peek().is_none() => {}
+                "**" => return Err(TopicError::InnerDoubleStar),
+                _ if level.contains('*') => return Err(TopicError::PartialStar(level.into())),
+                _ => {}
+            }
+        }
+        Ok(Filter(text.into()))
+    }
+
+    /// The filter as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The filter's levels, in order.
+    pub fn levels(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// The one topic that the filter matches, unless it is a pattern.
+    pub fn as_topic(&self) -> Option<&str> {
+        (!self.0.contains('*')).then_some(&*self.0)
+    }
+
+    /// Whether events of `topic` pass the filter.
+    pub fn matches(&self, topic: &Topic) -> bool {
+        if topic.is_system() && !self.0.starts_with('$') {
+            return false;
+        }
+        let mut levels = topic.as_str().split('/');
+        for wanted in self.levels() {
+            match wanted {
+                "**" => return true,
+                "*" if levels.next().is_some() => {}
+                _ if levels.next() == Some(wanted) => {}
+                _ => return false,
+            }
+        }
+        levels.next().is_none()
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// The filters of one subscription: sorted, without repeats, at least one and at most [`FILTERS_MAX`].
+/// Subscribers with equal sets and the same format share a feed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FilterSet(Arc<[Filter]>);
+
+impl FilterSet {
+    /// Parses and normalizes a list of filters; an empty list means everything (`**`).
+    pub fn parse<S: AsRef<str>>(filters: &[S]) -> Result<FilterSet, TopicError> {
+        if filters.is_empty() {
+            return Ok(FilterSet([Filter("**".into())].into()));
+        }
+        if filters.len() > FILTERS_MAX {
+            return Err(TopicError::TooManyFilters(filters.len()));
+        }
+        let mut parsed = filters.iter().map(|f| Filter::parse(f.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        parsed.sort_unstable();
+        parsed.dedup();
+        Ok(FilterSet(parsed.into()))
+    }
+
+    /// Whether any of the filters lets the topic through.
+    pub fn matches(&self, topic: &Topic) -> bool {
+        self.0.iter().any(|f| f.matches(topic))
+    }
+
+    /// The filters, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = &Filter> {
+        self.0.iter()
+    }
+
+    /// The filters as owned text, for descriptions.
+    pub fn to_strings(&self) -> Vec<String> {
+        self.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// Why a text is no topic or no filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicError {
+    /// Nothing at all.
+    Empty,
+    /// Longer than [`TOPIC_MAX`] bytes; holds the length found.
+    TooLong(usize),
+    /// A `/` at the start, at the end, or next to another.
+    EmptyLevel,
+    /// A character that no topic may hold.
+    Forbidden(char),
+    /// A wildcard in a topic.
+    Wildcard,
+    /// A `*` beside other characters of its level.
+    PartialStar(Box<str>),
+    /// A `**` that is not the last level.
+    InnerDoubleStar,
+    /// More than [`FILTERS_MAX`] filters in one subscription; holds the number found.
+    TooManyFilters(usize),
+}
+
+impl fmt::Display for TopicError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("it is empty; write a name such as `build/web`"),
+            Self::TooLong(n) => write!(f, "it has {n} bytes; at most {TOPIC_MAX} are allowed"),
+            Self::EmptyLevel => f.write_str("it has an empty level; remove the extra `/`"),
+            Self::Forbidden(c) => write!(
+                f,
+                "it holds {}; white space, control characters, `?` and `#` are not allowed",
+                if *c == '?' || *c == '#' { format!("`{c}`") } else { format!("U+{:04X}", u32::from(*c)) }
+            ),
+            Self::Wildcard => f.write_str("it holds `*`; events go to one topic, wildcards are for subscribers"),
+            Self::PartialStar(level) => {
+                write!(f, "the level `{level}` mixes `*` with other characters; `*` stands alone")
+            }
+            Self::InnerDoubleStar => f.write_str("`**` may only be the last level"),
+            Self::TooManyFilters(n) => write!(f, "there are {n} filters; at most {FILTERS_MAX} fit one subscription"),
+        }
+    }
+}
+
+impl std::error::Error for TopicError {}
+
+fn check_levels(text: &str) -> Result<(), TopicError> {
+    if text.is_empty() {
+        return Err(TopicError::Empty);
+    }
+    if text.len() > TOPIC_MAX {
+        return Err(TopicError::TooLong(text.len()));
+    }
+    if let Some(c) = text.chars().find(|c| c.is_control() || c.is_whitespace() || matches!(c, '?' | '#')) {
+        return Err(TopicError::Forbidden(c));
+    }
+    if text.split('/').any(str::is_empty) {
+        return Err(TopicError::EmptyLevel);
+    }
+    Ok(())
+}
