@@ -32,7 +32,7 @@ impl Epoch {
     /// an epoch must not come again.
     pub fn from_seed(seed: u64) -> Epoch {
         let mut rest = seed & ((1 << 40) - 1);
-        let mut epoch = Epoch { len: 8, text: [b'0'; Self::MAX] };
+        let mut epoch = Epoch { len: 8, text: [0; Self::MAX] };
         for place in epoch.text[..8].iter_mut().rev() {
             *place = b"0123456789abcdefghijklmnopqrstuvwxyz"[(rest % 36) as usize];
             rest /= 36;

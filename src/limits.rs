@@ -89,6 +89,6 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Retention {
-        Retention { events: 10_000, bytes: 16 << 20, age: Duration::from_secs(24 * 3600), budget: 64 << 20 }
+        Retention { events: 10_000, bytes: 16 << 20, age: Duration::from_hours(24), budget: 64 << 20 }
     }
 }

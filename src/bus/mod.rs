@@ -1,1 +1,493 @@
-//! The core of the bus.
+//! The core of the bus: topics, history, feeds, cursors, clients.
+//!
+//! [`Bus`] is a state machine: no I/O, no async, no clock. Time comes in as an argument, bytes go out through
+//! [`Bus::read`], and who must be woken is told by [`Bus::finish`], to be done after the bus is unlocked. One mutex
+//! around it is all the locking there is.
+//!
+//! What is promised: events reach each subscriber in the order of their ids, each at most once; what a subscriber does
+//! not get is told as a gap; no subscriber slows a publisher or another subscriber. Every bound is in
+//! [`limits`](crate::limits).
+
+mod clients;
+mod cursor;
+mod feeds;
+mod format;
+pub mod history;
+mod read;
+mod request;
+mod topics;
+
+use std::{sync::Arc, task::Waker, time::Duration};
+
+use self::{
+    clients::{Client, Clients, Role, Subscriber},
+    cursor::{Aside, Cursor, Past, Place},
+    feeds::{FeedKey, Feeds},
+    history::{Entry, FORGOTTEN, History, TopicKey},
+    topics::Topics,
+};
+pub use self::{
+    clients::{ClientId, ClientName, Description},
+    format::Format,
+    read::Read,
+    request::{Publication, Start, Subscription},
+};
+use crate::{
+    event::{Epoch, Event, EventId, EventType},
+    limits::{HEARTBEAT, Limits},
+    protocol::{ClientInfo, ErrorCode, Gap, GapReason, Published, Refused, Status, Subscribed, TopicInfo},
+    topic::Topic,
+};
+
+/// The topic on which the bus tells who comes and goes.
+pub const CLIENTS_TOPIC: &str = "$sys/clients";
+
+/// The time, as the caller's clocks have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds of a clock that never goes back; bounds ages.
+    pub mono: u64,
+    /// Milliseconds since 1970 (UTC); only shown.
+    pub unix: u64,
+}
+
+/// What has happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Events published, the bus's own and unicast included.
+    pub published: u64,
+    /// Bytes of their data.
+    pub published_bytes: u64,
+    /// Events handed to subscribers.
+    pub delivered: u64,
+    /// Bytes handed to subscribers, as encoded.
+    pub delivered_bytes: u64,
+    /// Gaps told, by reason, in the order of [`Stats::GAP_REASONS`].
+    pub gaps: [u64; 4],
+    /// Subscribers disconnected because they were slow.
+    pub slow_disconnects: u64,
+}
+
+impl Stats {
+    /// The reasons by which gaps are counted.
+    pub const GAP_REASONS: [GapReason; 4] =
+        [GapReason::Evicted, GapReason::Lagged, GapReason::Restarted, GapReason::UnknownId];
+}
+
+/// The bus.
+pub struct Bus {
+    epoch: Epoch,
+    /// The number of the newest event.
+    head: u64,
+    limits: Limits,
+    topics: Topics,
+    history: Box<dyn History>,
+    feeds: Feeds,
+    clients: Clients,
+    stats: Stats,
+    woken: Vec<Waker>,
+}
+
+impl Bus {
+    /// An empty bus. The epoch must be one that no bus of this user had before.
+    pub fn new(epoch: Epoch, limits: Limits, history: Box<dyn History>) -> Bus {
+        Bus {
+            epoch,
+            head: 0,
+            limits,
+            topics: Topics::default(),
+            history,
+            feeds: Feeds::default(),
+            clients: Clients::default(),
+            stats: Stats::default(),
+            woken: Vec::new(),
+        }
+    }
+
+    /// The bounds that the bus was made with.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The id of the newest event.
+    pub fn position(&self) -> EventId {
+        self.id(self.head)
+    }
+
+    /// Publishes an event, from a publisher that is a client or from elsewhere.
+    pub fn publish(
+        &mut self,
+        publication: Publication,
+        from: Option<ClientId>,
+        now: Now,
+    ) -> Result<Published, Refused> {
+        let published = match &publication.to {
+            Some(address) => self.unicast(address, &publication, now),
+            None => self.broadcast(publication, now)?,
+        };
+        if let Some(client) = from.and_then(|id| self.clients.get_mut(id)) {
+            client.events += 1;
+        }
+        Ok(published)
+    }
+
+    fn broadcast(&mut self, publication: Publication, now: Now) -> Result<Published, Refused> {
+        let Publication { topic, kind, data, retain, ttl, to: _ } = publication;
+        let key = self.topic_key(&topic, now)?;
+        let event = Event { id: self.id(self.head + 1), topic, kind, data, time: now.unix };
+        let expires = ttl.map(|ttl| now.mono.saturating_add(ttl.as_millis().try_into().unwrap_or(u64::MAX)));
+        let clear = retain && event.data.is_empty();
+        let entry = Entry { event: Arc::new(event), topic: key, came: now.mono, expires };
+        if clear {
+            self.history.clear_retained(key);
+        } else if retain {
+            self.make_room_to_retain(&entry, now)?;
+        }
+
+        let event = entry.event.clone();
+        self.head += 1;
+        self.stats.published += 1;
+        self.stats.published_bytes += event.data.len() as u64;
+        self.history.append(entry, retain && !clear);
+        self.history.expire(now.mono);
+        let mut subscribers = 0;
+        if let Some(state) = self.topics.get_mut(key) {
+            state.published += 1;
+            state.last = Some((self.head, now.unix));
+            self.feeds.begin();
+            for feed in &state.feeds {
+                self.feeds.append(*feed, &event, &self.limits);
+                subscribers += self.feeds.get(*feed).map_or(0, |feed| feed.subscribers as u64);
+            }
+        }
+        Ok(Published { id: event.id, subscribers })
+    }
+
+    /// Delivers to one client, live: the answer counts the connections that took it.
+    fn unicast(&mut self, address: &str, publication: &Publication, now: Now) -> Published {
+        let Publication { topic, kind, data, .. } = publication.clone();
+        self.head += 1;
+        let event = Event { id: self.id(self.head), topic, kind, data, time: now.unix };
+        self.stats.published += 1;
+        self.stats.published_bytes += event.data.len() as u64;
+        let mut taken = 0;
+        for id in self.clients.addressed(address) {
+            let Some(subscriber) = self.clients.subscriber_mut(id) else { continue };
+            let key = subscriber.feed;
+            // What the feed has open came before this event and must be read before it.
+            self.feeds.seal(key, &self.limits);
+            let Some(feed) = self.feeds.get_mut(key) else { continue };
+            let mut bytes = Vec::new();
+            feed.format.encode(&event, &mut bytes);
+            if !subscriber.unicast.is_empty() && subscriber.unicast_bytes + bytes.len() > self.limits.unicast_buffer {
+                continue;
+            }
+            subscriber.unicast_bytes += bytes.len();
+            subscriber.unicast.push_back((event.id.seq, bytes.into()));
+            self.woken.extend(feed.parked.remove(&id));
+            taken += 1;
+        }
+        Published { id: event.id, subscribers: taken }
+    }
+
+    /// Seals what this call of the bus has published, and gives the wakers to call once the bus is unlocked.
+    #[must_use]
+    pub fn finish(&mut self) -> Vec<Waker> {
+        self.feeds.seal_all(&self.limits, &mut self.woken);
+        std::mem::take(&mut self.woken)
+    }
+
+    /// Adds a subscriber. What it gets is [`read`](Bus::read).
+    pub fn subscribe(&mut self, subscription: Subscription, now: Now) -> Result<(ClientId, Subscribed), Refused> {
+        let Subscription { filters, format, start, slow, past_only, description } = subscription;
+        refuse_more(self.clients.subscribers, self.limits.subscribers, ErrorCode::LimitSubscribers, "subscribers")?;
+        self.history.expire(now.mono);
+        let (feed, is_new) = self.feeds.open(filters.clone(), format);
+        let matched = if is_new { Some(self.topics.connect(&filters, feed)) } else { None };
+        if let Some(open) = self.feeds.get_mut(feed) {
+            open.subscribers += 1;
+            open.topics = matched.unwrap_or(std::mem::take(&mut open.topics));
+        }
+        let cursor = Cursor { aside: [].into(), place: Place::Past(Past::after(self.head, GapReason::Evicted)) };
+        let subscriber =
+            Subscriber { feed, slow, past_only, cursor, unicast: [].into(), unicast_bytes: 0, heartbeat: false };
+        let role = Role::Subscriber(Box::new(subscriber));
+        let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0 });
+        self.tell(id, "join", now);
+        let cursor = self.cursor_at(&start, feed, past_only, now);
+        if let Some(subscriber) = self.clients.subscriber_mut(id) {
+            subscriber.cursor = cursor;
+        }
+        Ok((id, Subscribed { client: id.to_string(), position: self.position() }))
+    }
+
+    /// The cursor with which a subscription begins.
+    fn cursor_at(&mut self, start: &Start, key: FeedKey, past_only: bool, now: Now) -> Cursor {
+        let Some(feed) = self.feeds.get(key) else { unreachable!("a subscriber's feed is open") };
+        let (history, topics) = (&*self.history, &feed.topics);
+        let set_aside = |event: &dyn Fn(TopicKey) -> Option<Arc<Event>>| {
+            let mut events: Vec<_> = topics.iter().filter_map(|key| event(*key)).collect();
+            events.sort_unstable_by_key(|event| event.id.seq);
+            (events.into_iter().map(Aside::Event).collect(), None)
+        };
+        let (aside, past) = match start {
+            Start::Now => ([].into(), None),
+            Start::Retained => set_aside(&|key| history.retained(key, now.mono)),
+            Start::Latest => set_aside(&|key| history.newest(key, now.mono)),
+            Start::All => ([].into(), Some(Past::from_now_on(0, history, topics))),
+            Start::Last(time) => {
+                let begin = now.mono.saturating_sub(time.as_millis().try_into().unwrap_or(u64::MAX));
+                ([].into(), Some(Past::from_now_on(history.place_at(begin), history, topics)))
+            }
+            Start::After(text) => ([].into(), Some(self.past_after(text))),
+        };
+        let place = match past {
+            Some(past) => Place::Past(past),
+            None if past_only => Place::Past(Past::after(self.head, GapReason::Evicted)),
+            None => Place::Live { segment: self.feeds.join(key), seq: self.head },
+        };
+        Cursor { aside, place }
+    }
+
+    /// The past after an id that a subscriber says it has.
+    fn past_after(&self, text: &str) -> Past {
+        let start = self.id(0);
+        let (reason, from) = match text.parse::<EventId>() {
+            Ok(id) if id.epoch == self.epoch && id.seq <= self.head => return Past::after(id.seq, GapReason::Evicted),
+            Ok(id) if id.epoch != self.epoch => (GapReason::Restarted, id),
+            Ok(id) => (GapReason::UnknownId, id),
+            Err(_) => (GapReason::UnknownId, start),
+        };
+        Past::with_gap(Gap { reason, missed: None, from, to: start })
+    }
+
+    /// Adds a publisher. `via` is the way in that it uses.
+    pub fn add_publisher(
+        &mut self,
+        description: Description,
+        via: &'static str,
+        now: Now,
+    ) -> Result<ClientId, Refused> {
+        refuse_more(self.clients.publishers, self.limits.publishers, ErrorCode::LimitPublishers, "publishers")?;
+        let role = Role::Publisher { via, waker: None };
+        let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0 });
+        self.tell(id, "join", now);
+        Ok(id)
+    }
+
+    /// Removes a client whose connection is gone. Says whether it was still there.
+    pub fn disconnect(&mut self, id: ClientId, now: Now) -> bool {
+        if self.clients.get(id).is_none() {
+            return false;
+        }
+        self.tell(id, "leave", now);
+        match self.clients.remove(id).map(|client| client.role) {
+            Some(Role::Subscriber(subscriber)) => self.leave_feed(id, &subscriber),
+            Some(Role::Publisher { waker, .. }) => self.woken.extend(waker),
+            None => {}
+        }
+        true
+    }
+
+    fn leave_feed(&mut self, id: ClientId, subscriber: &Subscriber) {
+        let key = subscriber.feed;
+        if let Place::Live { segment, .. } = subscriber.cursor.place {
+            self.feeds.seal(key, &self.limits);
+            self.feeds.leave(key, segment);
+        }
+        let Some(feed) = self.feeds.get_mut(key) else { return };
+        self.woken.extend(feed.parked.remove(&id));
+        feed.subscribers -= 1;
+        if feed.subscribers == 0
+            && let Some(feed) = self.feeds.close(key)
+        {
+            self.topics.disconnect(&feed.filters, key, &feed.topics);
+        }
+    }
+
+    /// Disconnects the clients with an id or a name. Gives how many there were.
+    pub fn kick(&mut self, address: &str, now: Now) -> Result<u64, Refused> {
+        let kicked = self.clients.addressed(address);
+        for id in &kicked {
+            self.disconnect(*id, now);
+        }
+        if kicked.is_empty() {
+            let message =
+                format!("no client has the id or the name `{}`; list them with `clients`", address.escape_debug());
+            return Err(Refused::new(ErrorCode::ClientUnknown, message));
+        }
+        Ok(kicked.len() as u64)
+    }
+
+    /// Makes heartbeats due and lets old history go; to be called once a second while there are subscribers.
+    pub fn tick(&mut self, now: Now) {
+        self.history.expire(now.mono);
+        // Spread over the interval, so that not all sockets are written to in the same instant.
+        let interval = HEARTBEAT.as_secs();
+        for (id, client) in self.clients.iter_mut().filter(|(id, _)| (now.mono / 1000 + id.0).is_multiple_of(interval))
+        {
+            let Role::Subscriber(subscriber) = &mut client.role else { continue };
+            let Some(feed) = self.feeds.get_mut(subscriber.feed).filter(|feed| feed.format.has_heartbeat()) else {
+                continue;
+            };
+            subscriber.heartbeat = true;
+            self.woken.extend(feed.parked.remove(&id));
+        }
+    }
+
+    /// The clients, by id.
+    pub fn clients(&self) -> Vec<ClientInfo> {
+        self.clients.iter().map(|(id, client)| self.info(id, client)).collect()
+    }
+
+    /// The topics, by name.
+    pub fn topics(&self) -> Vec<TopicInfo> {
+        let info = |(key, state): (TopicKey, &topics::TopicState)| {
+            let held = self.history.held(key);
+            let feeds = state.feeds.iter().filter_map(|feed| self.feeds.get(*feed));
+            TopicInfo {
+                topic: state.name.to_string(),
+                published: state.published,
+                events: held.events as u64,
+                bytes: held.bytes as u64,
+                retained: held.retained,
+                subscribers: feeds.map(|feed| feed.subscribers as u64).sum(),
+                last_id: state.last.map(|(seq, _)| self.id(seq)),
+                last_time: state.last.map(|(_, time)| time),
+            }
+        };
+        let mut topics: Vec<_> = self.topics.iter().map(info).collect();
+        topics.sort_unstable_by(|a, b| a.topic.cmp(&b.topic));
+        topics
+    }
+
+    /// What has happened so far.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// The bus's part of the daemon's description.
+    pub fn status(&self) -> Status {
+        let totals = self.history.totals();
+        Status {
+            position: self.position().to_string(),
+            subscribers: self.clients.subscribers as u64,
+            publishers: self.clients.publishers as u64,
+            topics: self.topics.len() as u64,
+            published: self.stats.published,
+            delivered: self.stats.delivered,
+            history: self.history.kind().into(),
+            history_events: totals.events as u64,
+            history_bytes: totals.bytes as u64,
+            history_budget: self.history.retention().budget as u64,
+            retained: totals.retained as u64,
+            gaps: self.stats.gaps.iter().sum(),
+            slow_disconnects: self.stats.slow_disconnects,
+            ..Status::default()
+        }
+    }
+
+    fn id(&self, seq: u64) -> EventId {
+        EventId { epoch: self.epoch, seq }
+    }
+
+    fn info(&self, id: ClientId, client: &Client) -> ClientInfo {
+        let (role, via, filters, lag) = match &client.role {
+            Role::Publisher { via, .. } => ("publisher", *via, Vec::new(), 0),
+            Role::Subscriber(subscriber) => {
+                let feed = self.feeds.get(subscriber.feed);
+                let lag = match &subscriber.cursor.place {
+                    Place::Live { segment, .. } => feed.map_or(0, |feed| feed.waiting(*segment)),
+                    Place::Past(_) => 0,
+                };
+                let filters = feed.map_or(Vec::new(), |feed| feed.filters.to_strings());
+                ("subscriber", feed.map_or("", |feed| feed.format.via()), filters, lag)
+            }
+        };
+        ClientInfo {
+            id: id.to_string(),
+            name: client.description.name.as_ref().map(|name| name.as_str().to_owned()),
+            role: role.into(),
+            via: via.into(),
+            peer: client.description.peer.clone(),
+            filters,
+            connected: client.connected,
+            events: client.events,
+            lag,
+        }
+    }
+
+    /// Publishes that a client comes or goes. A full table of topics keeps it from being told; that table says so.
+    fn tell(&mut self, id: ClientId, what: &str, now: Now) {
+        let Some(client) = self.clients.get(id) else { return };
+        let data = serde_json::to_string(&self.info(id, client)).unwrap_or_default();
+        let (Ok(topic), Ok(kind)) = (Topic::parse(CLIENTS_TOPIC), EventType::parse(what)) else { return };
+        let publication = Publication { topic, kind: Some(kind), data, retain: false, ttl: None, to: None };
+        let _ = self.broadcast(publication, now);
+    }
+
+    /// A topic's number; a new topic is taken up if there is room.
+    fn topic_key(&mut self, topic: &Topic, now: Now) -> Result<TopicKey, Refused> {
+        if let Some(key) = self.topics.find(topic) {
+            return Ok(key);
+        }
+        if self.topics.len() >= self.limits.topics {
+            self.history.expire(now.mono);
+            let history = &self.history;
+            let idle = self.topics.next_idle(|key| history.held(key) == history::Held::default());
+            if let Some(key) = idle {
+                for feed in self.topics.remove(key) {
+                    if let Some(feed) = self.feeds.get_mut(feed) {
+                        feed.topics.remove(&key);
+                    }
+                }
+                self.history.forget(key);
+            }
+        }
+        // One place is kept for the bus's own topic.
+        let reserve = usize::from(topic.is_system());
+        refuse_more(self.topics.len(), self.limits.topics + reserve, ErrorCode::LimitTopics, "topics")?;
+        let (key, feeds) = self.topics.insert(topic.clone());
+        for feed in feeds {
+            if let Some(feed) = self.feeds.get_mut(*feed) {
+                feed.topics.insert(key);
+            }
+        }
+        Ok(key)
+    }
+
+    fn make_room_to_retain(&mut self, entry: &Entry, now: Now) -> Result<(), Refused> {
+        let limit = self.limits.retained_bytes;
+        let after =
+            |history: &dyn History| history.totals().retained_bytes - history.retained_cost(entry.topic) + entry.cost();
+        if after(&*self.history) > limit {
+            self.history.reclaim(now.mono);
+        }
+        if after(&*self.history) > limit {
+            let message = format!(
+                "the retained events would need more than `retained_bytes` = {limit}; remove some (retain empty data), give \
+                 them a TTL, or raise the limit"
+            );
+            return Err(Refused::new(ErrorCode::LimitRetained, message));
+        }
+        Ok(())
+    }
+}
+
+fn refuse_more(have: usize, most: usize, code: ErrorCode, what: &str) -> Result<(), Refused> {
+    if have < most {
+        return Ok(());
+    }
+    Err(Refused::new(
+        code,
+        format!("there are {have} {what}, as many as `{what}` = {most} allows; raise it or use fewer"),
+    ))
+}
+
+/// All topics that a cursor has to account for: those it matches, and the forgotten ones, which it might have.
+fn accountable(topics: &std::collections::HashSet<TopicKey>) -> impl Iterator<Item = TopicKey> {
+    topics.iter().copied().chain([FORGOTTEN])
+}
+
+/// How often [`Bus::tick`] is to be called.
+pub const TICK: Duration = Duration::from_secs(1);

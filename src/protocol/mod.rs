@@ -13,7 +13,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::event::{Event, EventId};
+use crate::event::{Event, EventId, EventType};
 
 /// What a client asks. New kinds are added at the end: the binary codec counts them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -178,7 +178,7 @@ pub(crate) struct EventBody<'a> {
 impl<'a> From<&'a Event> for EventBody<'a> {
     fn from(event: &'a Event) -> EventBody<'a> {
         let Event { id, topic, kind, data, time } = event;
-        EventBody { id: *id, topic: topic.as_str(), kind: kind.as_ref().map(|k| k.as_str()), time: *time, data }
+        EventBody { id: *id, topic: topic.as_str(), kind: kind.as_ref().map(EventType::as_str), time: *time, data }
     }
 }
 

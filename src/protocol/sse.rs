@@ -6,19 +6,19 @@
 use std::io::Write;
 
 use super::EventBody;
-use crate::event::{Event, EventId};
+use crate::event::{Event, EventId, EventType};
 
 /// A comment, sent now and then so that both ends notice a dead connection.
 pub const HEARTBEAT: &[u8] = b":\n";
 
 /// Appends the event with its data as published.
 pub fn encode_data(event: &Event, out: &mut Vec<u8>) {
-    encode(event.id, event.kind.as_ref().map(|k| k.as_str()), &event.data, out);
+    encode(event.id, event.kind.as_ref().map(EventType::as_str), &event.data, out);
 }
 
 /// Appends the event with the envelope `{"id","topic","type","time","data"}` as its data.
 pub fn encode_json(event: &Event, out: &mut Vec<u8>) {
-    head(event.id, event.kind.as_ref().map(|k| k.as_str()), out);
+    head(event.id, event.kind.as_ref().map(EventType::as_str), out);
     out.extend_from_slice(b"data: ");
     // JSON as written here holds no line break.
     super::json::encode(&EventBody::from(event), out);

@@ -1,0 +1,176 @@
+//! Who is connected: subscribers and publishers, by id and by the name they gave themselves.
+//!
+//! Ids are never given twice. Names are the clients' own affair: several may have the same, and whoever addresses a
+//! name addresses them all. Where a name equals another client's id, the id counts.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    fmt,
+    str::FromStr,
+};
+
+use bytes::Bytes;
+
+use super::{cursor::Cursor, feeds::FeedKey};
+use crate::{
+    limits::NAME_MAX,
+    protocol::{ErrorCode, Refused, Slow},
+};
+
+/// A connection's id: `c1`, `c2`, …
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(pub(super) u64);
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{}", self.0)
+    }
+}
+
+impl FromStr for ClientId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<ClientId, ()> {
+        text.strip_prefix('c').and_then(|n| n.parse().ok()).map(ClientId).ok_or(())
+    }
+}
+
+/// The name that a client gives itself: 1 to [`NAME_MAX`] bytes without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientName(Box<str>);
+
+impl ClientName {
+    /// Parses a name.
+    pub fn parse(text: &str) -> Result<ClientName, Refused> {
+        let refuse = |what: String| Err(Refused::new(ErrorCode::ClientInvalid, format!("the client's name {what}")));
+        match text {
+            "" => refuse("is empty; leave it out instead".into()),
+            _ if text.len() > NAME_MAX => refuse(format!("has {} bytes; at most {NAME_MAX} are allowed", text.len())),
+            _ if text.contains(char::is_control) => refuse("holds control characters; remove them".into()),
+            _ => Ok(ClientName(text.into())),
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What is known of a connection when it becomes a client.
+#[derive(Clone, Debug, Default)]
+pub struct Description {
+    /// The name it gave itself.
+    pub name: Option<ClientName>,
+    /// Where it comes from: an address, or a local process.
+    pub peer: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) description: Description,
+    /// When it came, in milliseconds since 1970.
+    pub(super) connected: u64,
+    pub(super) role: Role,
+    /// Events delivered to it or taken from it.
+    pub(super) events: u64,
+}
+
+#[derive(Debug)]
+pub(super) enum Role {
+    Subscriber(Box<Subscriber>),
+    /// The way in that it uses, and the waker to tell it that it was kicked.
+    Publisher {
+        via: &'static str,
+        waker: Option<std::task::Waker>,
+    },
+}
+
+/// A subscriber's part of a client.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    pub(super) feed: FeedKey,
+    pub(super) slow: Slow,
+    pub(super) past_only: bool,
+    pub(super) cursor: Cursor,
+    /// Unicast events that wait, each encoded, by number.
+    pub(super) unicast: VecDeque<(u64, Bytes)>,
+    pub(super) unicast_bytes: usize,
+    /// A heartbeat is due.
+    pub(super) heartbeat: bool,
+}
+
+/// All clients.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    by_id: BTreeMap<ClientId, Client>,
+    by_name: HashMap<ClientName, Vec<ClientId>>,
+    last_id: u64,
+    pub(super) subscribers: usize,
+    pub(super) publishers: usize,
+}
+
+impl Clients {
+    pub(super) fn insert(&mut self, client: Client) -> ClientId {
+        self.last_id += 1;
+        let id = ClientId(self.last_id);
+        if let Some(name) = &client.description.name {
+            self.by_name.entry(name.clone()).or_default().push(id);
+        }
+        *self.count(&client.role) += 1;
+        self.by_id.insert(id, client);
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: ClientId) -> Option<Client> {
+        let client = self.by_id.remove(&id)?;
+        if let Some(name) = &client.description.name
+            && let Some(ids) = self.by_name.get_mut(name)
+        {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_name.remove(name);
+            }
+        }
+        *self.count(&client.role) -= 1;
+        Some(client)
+    }
+
+    /// The counter of a role's clients.
+    fn count(&mut self, role: &Role) -> &mut usize {
+        match role {
+            Role::Subscriber(_) => &mut self.subscribers,
+            Role::Publisher { .. } => &mut self.publishers,
+        }
+    }
+
+    pub(super) fn get(&self, id: ClientId) -> Option<&Client> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn subscriber_mut(&mut self, id: ClientId) -> Option<&mut Subscriber> {
+        match &mut self.by_id.get_mut(&id)?.role {
+            Role::Subscriber(subscriber) => Some(subscriber),
+            Role::Publisher { .. } => None,
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ClientId, &Client)> {
+        self.by_id.iter().map(|(id, client)| (*id, client))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (ClientId, &mut Client)> {
+        self.by_id.iter_mut().map(|(id, client)| (*id, client))
+    }
+
+    /// The clients that an address means: the one with that id, else all with that name.
+    pub(super) fn addressed(&self, address: &str) -> Vec<ClientId> {
+        let by_id = address.parse().ok().filter(|id| self.by_id.contains_key(id));
+        let by_name = || Some(self.by_name.get(&ClientName::parse(address).ok()?)?.clone());
+        by_id.map(|id| vec![id]).or_else(by_name).unwrap_or_default()
+    }
+}

@@ -1,0 +1,245 @@
+//! Feeds: the live events that one set of filters lets through, in one format, as wire bytes.
+//!
+//! A publish appends to each matching feed; what one batch appended is sealed into a segment of contiguous, shared
+//! bytes. A segment is dropped as soon as every live cursor has read it, so a feed holds only what its slowest reader
+//! has not taken. That is bounded by `feed_buffer` for each feed and `feeds_buffer` for all: beyond it the oldest
+//! segments go, and the cursors that had not read them find that their feed has left them behind.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    task::Waker,
+};
+
+use bytes::Bytes;
+
+use super::{clients::ClientId, format::Format, history::TopicKey};
+use crate::{event::Event, limits::Limits, topic::FilterSet};
+
+/// A feed's number in the table of feeds. Used again after the feed has closed.
+pub(super) type FeedKey = usize;
+
+/// A segment is sealed when it reaches this size, so that readers can begin on it and bounds stay fine.
+const SEGMENT_BYTES: usize = 32 << 10;
+
+/// What one batch appended to a feed.
+#[derive(Clone, Debug)]
+pub(super) struct Segment {
+    pub(super) bytes: Bytes,
+    /// Its first and last event.
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) events: u64,
+    /// Live cursors that have not read it yet.
+    unread: usize,
+}
+
+/// What is appended but not sealed yet.
+#[derive(Debug, Default)]
+struct Open {
+    bytes: Vec<u8>,
+    first: u64,
+    last: u64,
+    events: u64,
+}
+
+/// One feed.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) filters: FilterSet,
+    pub(super) format: Format,
+    /// The known topics that its filters match.
+    pub(super) topics: HashSet<TopicKey>,
+    /// All its subscribers, and those of them that read live.
+    pub(super) subscribers: usize,
+    live: usize,
+    segments: VecDeque<Segment>,
+    /// The number of the oldest segment that is still there; segments are counted from 0.
+    oldest: u64,
+    bytes: usize,
+    open: Open,
+    /// Subscribers that have read everything and wait.
+    pub(super) parked: HashMap<ClientId, Waker>,
+}
+
+/// What a cursor finds at its place in a feed.
+pub(super) enum Next {
+    /// A segment.
+    Segment(Segment),
+    /// Nothing new.
+    Nothing,
+    /// The feed has dropped segments that the cursor had not read.
+    LeftBehind,
+}
+
+impl Feed {
+    /// The place behind everything that is in the feed.
+    pub(super) fn end(&self) -> u64 {
+        self.oldest + self.segments.len() as u64
+    }
+
+    /// Looks at a cursor's place without reading.
+    pub(super) fn peek(&self, place: u64) -> Next {
+        let Some(index) = place.checked_sub(self.oldest) else { return Next::LeftBehind };
+        self.segments.get(index as usize).map_or(Next::Nothing, |segment| Next::Segment(segment.clone()))
+    }
+
+    /// Events that wait for a cursor.
+    pub(super) fn waiting(&self, place: u64) -> u64 {
+        let skip = place.saturating_sub(self.oldest) as usize;
+        self.segments.iter().skip(skip).map(|segment| segment.events).sum()
+    }
+}
+
+/// All feeds.
+#[derive(Debug, Default)]
+pub(super) struct Feeds {
+    open: Vec<Option<Feed>>,
+    free: Vec<FeedKey>,
+    by_filters: HashMap<(FilterSet, Format), FeedKey>,
+    /// Feeds with something open, to be sealed.
+    dirty: Vec<FeedKey>,
+    /// Bytes in all segments.
+    bytes: usize,
+    /// Each format's encoding of the event that is being published; empty if not needed yet.
+    encoded: [Vec<u8>; Format::COUNT],
+}
+
+impl Feeds {
+    pub(super) fn get(&self, key: FeedKey) -> Option<&Feed> {
+        self.open.get(key)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, key: FeedKey) -> Option<&mut Feed> {
+        self.open.get_mut(key)?.as_mut()
+    }
+
+    /// The feed with these filters and format, and whether it is new. A new one has no topics yet.
+    pub(super) fn open(&mut self, filters: FilterSet, format: Format) -> (FeedKey, bool) {
+        if let Some(key) = self.by_filters.get(&(filters.clone(), format)) {
+            return (*key, false);
+        }
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.open.push(None);
+            self.open.len() - 1
+        });
+        self.by_filters.insert((filters.clone(), format), key);
+        self.open[key] = Some(Feed {
+            filters,
+            format,
+            topics: HashSet::new(),
+            subscribers: 0,
+            live: 0,
+            segments: VecDeque::new(),
+            oldest: 0,
+            bytes: 0,
+            open: Open::default(),
+            parked: HashMap::new(),
+        });
+        (key, true)
+    }
+
+    /// Closes a feed that nobody subscribes to any more.
+    pub(super) fn close(&mut self, key: FeedKey) -> Option<Feed> {
+        let feed = self.open.get_mut(key)?.take()?;
+        self.bytes -= feed.bytes;
+        self.by_filters.remove(&(feed.filters.clone(), feed.format));
+        self.free.push(key);
+        Some(feed)
+    }
+
+    /// Begins with a new event; encodings of the last one are forgotten.
+    pub(super) fn begin(&mut self) {
+        self.encoded.iter_mut().for_each(Vec::clear);
+    }
+
+    /// Appends the event to a feed, unless nobody reads it live.
+    pub(super) fn append(&mut self, key: FeedKey, event: &Event, limits: &Limits) {
+        let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut).filter(|feed| feed.live > 0) else { return };
+        let encoded = &mut self.encoded[feed.format as usize];
+        if encoded.is_empty() {
+            feed.format.encode(event, encoded);
+        }
+        let open = &mut feed.open;
+        if open.events == 0 {
+            open.first = event.id.seq;
+            self.dirty.push(key);
+        }
+        open.last = event.id.seq;
+        open.events += 1;
+        open.bytes.extend_from_slice(encoded);
+        if open.bytes.len() >= SEGMENT_BYTES {
+            self.seal(key, limits);
+        }
+    }
+
+    /// Seals what is open in a feed.
+    pub(super) fn seal(&mut self, key: FeedKey, limits: &Limits) {
+        let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut).filter(|feed| feed.open.events > 0) else {
+            return;
+        };
+        let Open { bytes, first, last, events } = std::mem::take(&mut feed.open);
+        if feed.live == 0 {
+            feed.oldest += 1;
+            return;
+        }
+        feed.bytes += bytes.len();
+        self.bytes += bytes.len();
+        feed.segments.push_back(Segment { bytes: bytes.into(), first, last, events, unread: feed.live });
+        while feed.segments.len() > 1 && (feed.bytes > limits.feed_buffer || self.bytes > limits.feeds_buffer) {
+            feed.drop_oldest(&mut self.bytes);
+        }
+    }
+
+    /// Seals every feed and gives the wakers of those that wait for what was appended.
+    pub(super) fn seal_all(&mut self, limits: &Limits, woken: &mut Vec<Waker>) {
+        while let Some(key) = self.dirty.pop() {
+            self.seal(key, limits);
+            if let Some(feed) = self.get_mut(key) {
+                woken.extend(feed.parked.drain().map(|(_, waker)| waker));
+            }
+        }
+    }
+
+    /// A cursor begins to read a feed live, at its end.
+    pub(super) fn join(&mut self, key: FeedKey) -> u64 {
+        self.get_mut(key).map_or(0, |feed| {
+            feed.live += 1;
+            feed.end()
+        })
+    }
+
+    /// A cursor stops reading a feed live: what it has not read waits for one reader less.
+    pub(super) fn leave(&mut self, key: FeedKey, place: u64) {
+        let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut) else { return };
+        feed.live -= 1;
+        let skip = place.saturating_sub(feed.oldest) as usize;
+        feed.segments.iter_mut().skip(skip).for_each(|segment| segment.unread -= 1);
+        feed.drop_read(&mut self.bytes);
+    }
+
+    /// A cursor has read the segment at a place.
+    pub(super) fn advance(&mut self, key: FeedKey, place: u64) {
+        let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut) else { return };
+        let index = place.checked_sub(feed.oldest).map(|index| index as usize);
+        if let Some(segment) = index.and_then(|index| feed.segments.get_mut(index)) {
+            segment.unread -= 1;
+        }
+        feed.drop_read(&mut self.bytes);
+    }
+}
+
+impl Feed {
+    fn drop_oldest(&mut self, total: &mut usize) {
+        if let Some(segment) = self.segments.pop_front() {
+            self.oldest += 1;
+            self.bytes -= segment.bytes.len();
+            *total -= segment.bytes.len();
+        }
+    }
+
+    fn drop_read(&mut self, total: &mut usize) {
+        while self.segments.front().is_some_and(|segment| segment.unread == 0) {
+            self.drop_oldest(total);
+        }
+    }
+}

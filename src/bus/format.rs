@@ -1,0 +1,78 @@
+//! The encodings in which feeds carry events. Each event is encoded once for each format that somebody wants.
+
+use crate::{
+    event::{Event, EventId},
+    protocol::{EventBody, EventMessage, EventReply, GAP, Gap, Reply, binary, json, sse},
+};
+
+/// How a subscriber receives events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Server-Sent Events, the data as published.
+    SseData,
+    /// Server-Sent Events, an envelope as data.
+    SseJson,
+    /// JSON lines of the local socket.
+    Json,
+    /// Binary frames of the local socket.
+    Binary,
+}
+
+impl Format {
+    /// How many formats there are.
+    pub(super) const COUNT: usize = 4;
+
+    /// Whether idle streams of this format carry heartbeats. The local socket tells of a dead peer without them.
+    pub fn has_heartbeat(self) -> bool {
+        matches!(self, Format::SseData | Format::SseJson)
+    }
+
+    /// The way in, for descriptions of clients.
+    pub fn via(self) -> &'static str {
+        match self {
+            Format::SseData | Format::SseJson => "sse",
+            Format::Json => "json",
+            Format::Binary => "binary",
+        }
+    }
+
+    /// Appends an event as this format writes it.
+    pub fn encode(self, event: &Event, out: &mut Vec<u8>) {
+        match self {
+            Format::SseData => sse::encode_data(event, out),
+            Format::SseJson => sse::encode_json(event, out),
+            Format::Json => json::encode(&EventReply::Event(EventBody::from(event)), out),
+            Format::Binary => frame(&EventReply::Event(EventBody::from(event)), out),
+        }
+    }
+
+    /// Appends a gap: an event of type `$gap` with the id of the last event that is missing.
+    pub fn encode_gap(self, gap: &Gap, time: u64, out: &mut Vec<u8>) {
+        let mut data = serde_json::to_string(gap).unwrap_or_default();
+        let reply = |data| {
+            let (topic, kind) = (GAP.to_owned(), Some(GAP.to_owned()));
+            Reply::Event(EventMessage { id: gap.to, topic, kind, time, data })
+        };
+        match self {
+            Format::SseData | Format::SseJson => sse::encode(gap.to, Some(GAP), &data, out),
+            Format::Json => json::encode(&reply(std::mem::take(&mut data)), out),
+            Format::Binary => frame(&reply(std::mem::take(&mut data)), out),
+        }
+    }
+
+    /// Appends the end of a subscription that wanted only the past. Streams for browsers just end.
+    pub fn encode_end(self, position: EventId, out: &mut Vec<u8>) {
+        match self {
+            Format::SseData | Format::SseJson => {}
+            Format::Json => json::encode(&Reply::End { position }, out),
+            Format::Binary => frame(&Reply::End { position }, out),
+        }
+    }
+}
+
+fn frame<T: serde::Serialize>(value: &T, out: &mut Vec<u8>) {
+    // An event's fields are bounded well below the largest frame.
+    if let Err(size) = binary::encode(value, out) {
+        debug_assert!(false, "a frame of {size} bytes");
+    }
+}

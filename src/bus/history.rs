@@ -1,0 +1,427 @@
+//! The past: what a cursor reads when its feed does not have it.
+//!
+//! [`History`] is the seam behind which the past is kept; [`Memory`] keeps it in the process. Each topic is bounded by
+//! count, bytes and age, and all share one budget ([`Retention`]); the oldest event goes first. What goes is counted,
+//! so that a subscriber who comes back for it can be told. A topic's retained event outlives these bounds until it is
+//! replaced, removed or expires; [`Limits::retained_bytes`](crate::limits::Limits::retained_bytes) bounds them all.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use crate::{event::Event, limits::Retention};
+
+/// A topic's number in the bus's table of topics. Used again after the topic is forgotten.
+pub type TopicKey = usize;
+
+/// Stands for all topics that were forgotten after they had lost something.
+pub const FORGOTTEN: TopicKey = usize::MAX;
+
+/// An event with what history knows about it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The event.
+    pub event: Arc<Event>,
+    /// Its topic.
+    pub topic: TopicKey,
+    /// When it came, in milliseconds of the bus's monotonic clock.
+    pub came: u64,
+    /// When it stops being replayed or retained, on the same clock.
+    pub expires: Option<u64>,
+}
+
+impl Entry {
+    /// Bytes of memory that the entry is charged with.
+    pub fn cost(&self) -> usize {
+        // Two tree slots, a queue slot and the allocator's own; measured with 200-byte events.
+        const OVERHEAD: usize = 144;
+        let Event { kind, data, .. } = &*self.event;
+        size_of::<Event>() + OVERHEAD + data.len() + kind.as_ref().map_or(0, |kind| kind.as_str().len())
+    }
+
+    fn is_live(&self, now: u64) -> bool {
+        self.expires.is_none_or(|at| at > now)
+    }
+
+    fn seq(&self) -> u64 {
+        self.event.id.seq
+    }
+}
+
+/// Events of a topic that history let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The last of them.
+    pub last: u64,
+    /// How many, if that is known.
+    pub missed: Option<u64>,
+}
+
+/// What a topic has in history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Events.
+    pub events: usize,
+    /// What they cost, in bytes.
+    pub bytes: usize,
+    /// Whether there is a retained event.
+    pub retained: bool,
+}
+
+/// What all topics have in history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Events within the bounds.
+    pub events: usize,
+    /// What they cost, in bytes.
+    pub bytes: usize,
+    /// Retained events.
+    pub retained: usize,
+    /// What the retained events cost, in bytes.
+    pub retained_bytes: usize,
+}
+
+/// Where the past is kept. Times are milliseconds of the bus's monotonic clock; sequence numbers only rise.
+pub trait History: Send {
+    /// Takes an event that is newer than all before. With `retain` it becomes the topic's retained event.
+    fn append(&mut self, entry: Entry, retain: bool);
+    /// Removes a topic's retained event.
+    fn clear_retained(&mut self, topic: TopicKey);
+    /// A topic's retained event.
+    fn retained(&self, topic: TopicKey, now: u64) -> Option<Arc<Event>>;
+    /// What a topic's retained event costs, in bytes.
+    fn retained_cost(&self, topic: TopicKey) -> usize;
+    /// A topic's newest event.
+    fn newest(&self, topic: TopicKey, now: u64) -> Option<Arc<Event>>;
+    /// How many events of a topic lie between two others, both excluded, and the last of them.
+    fn between(&self, topic: TopicKey, after: u64, before: u64, now: u64) -> (u64, u64);
+    /// Shows the events of some topics that are newer than `after`, in order, until `visit` says `false` or `most`
+    /// entries were looked at. Returns the place up to which everything has been shown, or `None` for all.
+    fn scan(
+        &self,
+        topics: &HashSet<TopicKey>,
+        after: u64,
+        now: u64,
+        most: usize,
+        visit: &mut dyn FnMut(&Arc<Event>) -> bool,
+    ) -> Option<u64>;
+    /// The place before the first event that came at or after a time.
+    fn place_at(&self, time: u64) -> u64;
+    /// What was let go of a topic, or of those that are [`FORGOTTEN`], after a place.
+    fn loss(&self, topic: TopicKey, after: u64) -> Option<Loss>;
+    /// The last event that was let go of any topic.
+    fn last_loss(&self) -> u64;
+    /// Lets go what has become too old.
+    fn expire(&mut self, now: u64);
+    /// Lets go the retained events that have expired.
+    fn reclaim(&mut self, now: u64);
+    /// What a topic has.
+    fn held(&self, topic: TopicKey) -> Held;
+    /// What all topics have.
+    fn totals(&self) -> Totals;
+    /// Forgets a topic that has nothing in history, so that its number can be used again.
+    fn forget(&mut self, topic: TopicKey);
+    /// Where the past is kept, in a word.
+    fn kind(&self) -> &'static str;
+    /// Its bounds.
+    fn retention(&self) -> &Retention;
+}
+
+/// History in memory.
+#[derive(Debug)]
+pub struct Memory {
+    retention: Retention,
+    /// Everything within the bounds, in the order of the bus.
+    log: BTreeMap<u64, Entry>,
+    /// Retained events that the bounds have let go.
+    pinned: BTreeMap<u64, Entry>,
+    topics: Vec<TopicPast>,
+    totals: Totals,
+    last_loss: u64,
+    /// The last event that was let go of a topic that is forgotten now.
+    forgotten: u64,
+}
+
+#[derive(Debug, Default)]
+struct TopicPast {
+    /// The topic's events in the log, oldest first.
+    seqs: VecDeque<u64>,
+    bytes: usize,
+    retained: Option<u64>,
+    /// The first event that the topic ever had.
+    first: u64,
+    /// How many were let go, and the last of them.
+    lost: u64,
+    last_lost: u64,
+}
+
+impl Memory {
+    /// An empty history.
+    pub fn new(retention: Retention) -> Memory {
+        Memory {
+            retention,
+            log: BTreeMap::new(),
+            pinned: BTreeMap::new(),
+            topics: Vec::new(),
+            totals: Totals::default(),
+            last_loss: 0,
+            forgotten: 0,
+        }
+    }
+
+    fn entry(&self, seq: u64) -> Option<&Entry> {
+        self.log.get(&seq).or_else(|| self.pinned.get(&seq))
+    }
+
+    /// Lets go the oldest event of a topic.
+    fn evict(&mut self, topic: TopicKey, now: u64) {
+        let past = &mut self.topics[topic];
+        let Some(seq) = past.seqs.pop_front() else { return };
+        let Some(entry) = self.log.remove(&seq) else { return };
+        let cost = entry.cost();
+        past.bytes -= cost;
+        self.totals.bytes -= cost;
+        self.totals.events -= 1;
+        if past.retained == Some(seq) {
+            self.pinned.insert(seq, entry);
+        } else if entry.is_live(now) {
+            self.lose(topic, seq);
+        }
+    }
+
+    fn lose(&mut self, topic: TopicKey, seq: u64) {
+        let past = &mut self.topics[topic];
+        past.lost += 1;
+        past.last_lost = past.last_lost.max(seq);
+        self.last_loss = self.last_loss.max(seq);
+    }
+
+    /// Ends a topic's retained event. `lost` says whether a subscriber may miss it.
+    fn unretain(&mut self, topic: TopicKey, lost: bool) {
+        let Some(seq) = self.topics[topic].retained.take() else { return };
+        let cost = self.entry(seq).map_or(0, Entry::cost);
+        self.totals.retained -= 1;
+        self.totals.retained_bytes -= cost;
+        if self.pinned.remove(&seq).is_some() && lost {
+            self.lose(topic, seq);
+        }
+    }
+
+    fn enforce(&mut self, topic: TopicKey, now: u64) {
+        let Retention { events, bytes, budget, .. } = self.retention;
+        while self.topics[topic].seqs.len() > events || self.topics[topic].bytes > bytes {
+            self.evict(topic, now);
+        }
+        while self.totals.bytes > budget {
+            let Some((_, oldest)) = self.log.first_key_value() else { break };
+            self.evict(oldest.topic, now);
+        }
+    }
+}
+
+impl History for Memory {
+    fn append(&mut self, entry: Entry, retain: bool) {
+        let (topic, now, cost, seq) = (entry.topic, entry.came, entry.cost(), entry.seq());
+        if self.topics.len() <= topic {
+            self.topics.resize_with(topic + 1, TopicPast::default);
+        }
+        if retain {
+            self.unretain(topic, true);
+            self.topics[topic].retained = Some(seq);
+            self.totals.retained += 1;
+            self.totals.retained_bytes += cost;
+        }
+        let past = &mut self.topics[topic];
+        if past.first == 0 {
+            past.first = seq;
+        }
+        past.seqs.push_back(seq);
+        past.bytes += cost;
+        self.totals.bytes += cost;
+        self.totals.events += 1;
+        self.log.insert(seq, entry);
+        self.enforce(topic, now);
+    }
+
+    fn clear_retained(&mut self, topic: TopicKey) {
+        if topic < self.topics.len() {
+            self.unretain(topic, true);
+        }
+    }
+
+    fn retained(&self, topic: TopicKey, now: u64) -> Option<Arc<Event>> {
+        let entry = self.entry(self.topics.get(topic)?.retained?)?;
+        entry.is_live(now).then(|| entry.event.clone())
+    }
+
+    fn retained_cost(&self, topic: TopicKey) -> usize {
+        let retained = self.topics.get(topic).and_then(|past| past.retained);
+        retained.and_then(|seq| self.entry(seq)).map_or(0, Entry::cost)
+    }
+
+    fn newest(&self, topic: TopicKey, now: u64) -> Option<Arc<Event>> {
+        let past = self.topics.get(topic)?;
+        let live = past.seqs.iter().rev().filter_map(|seq| self.log.get(seq)).find(|entry| entry.is_live(now));
+        live.map(|entry| entry.event.clone()).or_else(|| self.retained(topic, now))
+    }
+
+    fn between(&self, topic: TopicKey, after: u64, before: u64, now: u64) -> (u64, u64) {
+        let Some(past) = self.topics.get(topic) else { return (0, 0) };
+        let pinned = past.retained.filter(|seq| self.pinned.contains_key(seq));
+        let start = past.seqs.partition_point(|seq| *seq <= after);
+        let mut found = (0, 0);
+        for seq in pinned.iter().chain(past.seqs.range(start..)).filter(|seq| **seq > after) {
+            if *seq >= before {
+                break;
+            }
+            if self.entry(*seq).is_some_and(|entry| entry.is_live(now)) {
+                found = (found.0 + 1, *seq);
+            }
+        }
+        found
+    }
+
+    fn scan(
+        &self,
+        topics: &HashSet<TopicKey>,
+        after: u64,
+        now: u64,
+        most: usize,
+        visit: &mut dyn FnMut(&Arc<Event>) -> bool,
+    ) -> Option<u64> {
+        let mut reached = after;
+        let mut looked_at = 0;
+        let mut show = |entry: &Entry| {
+            looked_at += 1;
+            let wanted = topics.contains(&entry.topic) && entry.is_live(now);
+            if looked_at > most || (wanted && !visit(&entry.event)) {
+                return false;
+            }
+            reached = entry.seq();
+            true
+        };
+        // Few topics: merge their queues. Many: walk the whole log and skip the others.
+        let finished = if topics.len() <= 32 {
+            merge(self.queues(topics, after)).all(|seq| self.entry(seq).is_none_or(&mut show))
+        } else {
+            let newer = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+            let mut pinned = self.pinned.range(newer).map(|(_, entry)| entry).peekable();
+            let mut all = self.log.range(newer).all(|(seq, entry)| {
+                while let Some(earlier) = pinned.next_if(|p| p.seq() < *seq) {
+                    if !show(earlier) {
+                        return false;
+                    }
+                }
+                show(entry)
+            });
+            all = all && pinned.all(&mut show);
+            all
+        };
+        (!finished).then_some(reached)
+    }
+
+    fn place_at(&self, time: u64) -> u64 {
+        // Times rise with the sequence, so the first event that came late enough is found by halving.
+        let (Some((first, _)), Some((last, _))) = (self.log.first_key_value(), self.log.last_key_value()) else {
+            return 0;
+        };
+        let (mut early, mut late) = (first - 1, last + 1);
+        while late - early > 1 {
+            let middle = early + (late - early) / 2;
+            match self.log.range(middle..).next() {
+                Some((seq, entry)) if entry.came < time => early = *seq,
+                _ => late = middle,
+            }
+        }
+        early
+    }
+
+    fn loss(&self, topic: TopicKey, after: u64) -> Option<Loss> {
+        if topic == FORGOTTEN {
+            return (self.forgotten > after).then_some(Loss { last: self.forgotten, missed: None });
+        }
+        let past = self.topics.get(topic).filter(|past| past.last_lost > after)?;
+        // Not every lost number is remembered, only their count and range; often that is enough to be exact.
+        let at_most = past.lost.min(past.last_lost - after);
+        let at_least = past.lost.saturating_sub((after + 1).saturating_sub(past.first));
+        Some(Loss { last: past.last_lost, missed: (at_most == at_least).then_some(at_most) })
+    }
+
+    fn last_loss(&self) -> u64 {
+        self.last_loss
+    }
+
+    fn expire(&mut self, now: u64) {
+        let age = u64::try_from(self.retention.age.as_millis()).unwrap_or(u64::MAX);
+        while let Some((_, oldest)) = self.log.first_key_value().filter(|(_, e)| e.came.saturating_add(age) < now) {
+            self.evict(oldest.topic, now);
+        }
+    }
+
+    fn reclaim(&mut self, now: u64) {
+        for topic in 0..self.topics.len() {
+            let retained = self.topics[topic].retained.and_then(|seq| self.entry(seq));
+            if retained.is_some_and(|entry| !entry.is_live(now)) {
+                self.unretain(topic, false);
+            }
+        }
+    }
+
+    fn held(&self, topic: TopicKey) -> Held {
+        self.topics.get(topic).map_or(Held::default(), |past| Held {
+            events: past.seqs.len(),
+            bytes: past.bytes,
+            retained: past.retained.is_some(),
+        })
+    }
+
+    fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    fn forget(&mut self, topic: TopicKey) {
+        if let Some(past) = self.topics.get_mut(topic) {
+            debug_assert!(past.seqs.is_empty() && past.retained.is_none());
+            self.forgotten = self.forgotten.max(past.last_lost);
+            *past = TopicPast::default();
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    fn retention(&self) -> &Retention {
+        &self.retention
+    }
+}
+
+impl Memory {
+    /// For each topic its events after a place, oldest first, as an iterator.
+    fn queues<'a>(&'a self, topics: &'a HashSet<TopicKey>, after: u64) -> Vec<impl Iterator<Item = u64> + 'a> {
+        let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
+        let queue = |past: &'a TopicPast| {
+            let pinned = past.retained.filter(|seq| *seq > after && self.pinned.contains_key(seq));
+            let start = past.seqs.partition_point(|seq| *seq <= after);
+            pinned.into_iter().chain(past.seqs.range(start..).copied())
+        };
+        pasts.map(queue).collect()
+    }
+}
+
+/// Merges rising sequences into one.
+fn merge<I: Iterator<Item = u64>>(mut queues: Vec<I>) -> impl Iterator<Item = u64> {
+    let mut heads: BinaryHeap<_> =
+        queues.iter_mut().enumerate().filter_map(|(i, queue)| Some(Reverse((queue.next()?, i)))).collect();
+    std::iter::from_fn(move || {
+        let mut head = heads.peek_mut()?;
+        let Reverse((seq, i)) = *head;
+        match queues[i].next() {
+            Some(next) => *head = Reverse((next, i)),
+            None => drop(std::collections::binary_heap::PeekMut::pop(head)),
+        }
+        Some(seq)
+    })
+}

@@ -1,0 +1,279 @@
+//! Reading: the bytes that a subscriber gets next.
+
+use std::{collections::HashSet, task::Waker};
+
+use bytes::Bytes;
+
+use super::{
+    Bus, ClientId, Format, Now, Stats,
+    clients::{Role, Subscriber},
+    cursor::{Aside, Past, Place, jump},
+    feeds::{FeedKey, Feeds, Next},
+    history::{History, TopicKey},
+};
+use crate::{
+    event::{Event, EventId},
+    limits::{DELIVER_MAX, SCAN_MAX},
+    protocol::{Gap, GapReason, Slow, sse},
+};
+
+/// What came of a [`Bus::read`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// There are bytes to deliver; read again after them.
+    Ready,
+    /// There is nothing now; the waker is called when there is.
+    Waiting,
+    /// The subscription is over after these bytes: the past is told, or the client was removed.
+    Over,
+}
+
+/// Where a read puts its bytes: shared segments as they are, everything else into one buffer between them.
+struct Output<'a> {
+    format: Format,
+    out: &'a mut Vec<Bytes>,
+    buffer: Vec<u8>,
+    bytes: usize,
+    events: u64,
+    time: u64,
+    stats: &'a mut Stats,
+}
+
+impl Output<'_> {
+    fn is_full(&self) -> bool {
+        self.bytes + self.buffer.len() >= DELIVER_MAX
+    }
+
+    fn share(&mut self, bytes: Bytes) {
+        self.flush();
+        self.bytes += bytes.len();
+        self.out.push(bytes);
+    }
+
+    fn flush(&mut self) {
+        if !self.buffer.is_empty() {
+            self.bytes += self.buffer.len();
+            self.out.push(std::mem::take(&mut self.buffer).into());
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        self.format.encode(event, &mut self.buffer);
+        self.events += 1;
+    }
+
+    fn gap(&mut self, gap: &Gap, subscriber: &mut Subscriber) {
+        self.unicast_before(gap.to.seq, subscriber);
+        self.format.encode_gap(gap, self.time, &mut self.buffer);
+        let reason = Stats::GAP_REASONS.iter().position(|reason| *reason == gap.reason);
+        self.stats.gaps[reason.unwrap_or_default()] += 1;
+    }
+
+    /// The unicast events that stand before an event.
+    fn unicast_before(&mut self, seq: u64, subscriber: &mut Subscriber) {
+        while let Some((_, bytes)) = subscriber.unicast.pop_front_if(|(first, _)| *first < seq) {
+            subscriber.unicast_bytes -= bytes.len();
+            self.share(bytes);
+            self.events += 1;
+        }
+    }
+}
+
+impl Bus {
+    /// Gives a client's next bytes: about [`DELIVER_MAX`] of them at most, unless one event is larger. A publisher has
+    /// none; reading it tells when it is kicked.
+    pub fn read(&mut self, id: ClientId, now: Now, waker: &Waker, out: &mut Vec<Bytes>) -> Read {
+        let Some(client) = self.clients.get_mut(id) else { return Read::Over };
+        let subscriber = match &mut client.role {
+            Role::Subscriber(subscriber) => subscriber,
+            Role::Publisher { waker: place, .. } => {
+                *place = Some(waker.clone());
+                return Read::Waiting;
+            }
+        };
+        let key = subscriber.feed;
+        self.feeds.seal(key, &self.limits);
+        let Some(format) = self.feeds.get(key).map(|feed| feed.format) else { return Read::Over };
+        let stats = &mut self.stats;
+        let mut output = Output { format, out, buffer: Vec::new(), bytes: 0, events: 0, time: now.unix, stats };
+        if std::mem::take(&mut subscriber.heartbeat) && format.has_heartbeat() {
+            output.share(Bytes::from_static(sse::HEARTBEAT));
+        }
+
+        let mut reader = Reader {
+            feeds: &mut self.feeds,
+            history: &*self.history,
+            head: EventId { epoch: self.epoch, seq: self.head },
+            now,
+            output,
+        };
+        let step = reader.fill(key, subscriber);
+        let Output { bytes, events, .. } = reader.output;
+        self.stats.delivered += events;
+        self.stats.delivered_bytes += bytes as u64;
+        client.events += events;
+        match step {
+            Step::On => Read::Ready,
+            Step::Idle if bytes > 0 => Read::Ready,
+            Step::Idle => {
+                if let Some(feed) = self.feeds.get_mut(key) {
+                    feed.parked.insert(id, waker.clone());
+                }
+                Read::Waiting
+            }
+            Step::Over => {
+                self.disconnect(id, now);
+                Read::Over
+            }
+            Step::TooSlow => {
+                self.stats.slow_disconnects += 1;
+                self.disconnect(id, now);
+                Read::Over
+            }
+        }
+    }
+}
+
+/// How a read goes on.
+enum Step {
+    On,
+    /// There is nothing more to read now.
+    Idle,
+    /// The past is told, and no more was wanted.
+    Over,
+    /// The subscriber was left behind and wanted to be disconnected then.
+    TooSlow,
+}
+
+/// One read: what it reads from, and what it puts out.
+struct Reader<'a> {
+    feeds: &'a mut Feeds,
+    history: &'a dyn History,
+    head: EventId,
+    now: Now,
+    output: Output<'a>,
+}
+
+impl Reader<'_> {
+    /// Reads until the output is full or something else than `Step::On` comes.
+    fn fill(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
+        let mut step = Step::On;
+        while matches!(step, Step::On) && !self.output.is_full() {
+            step = if let Some(aside) = subscriber.cursor.aside.pop_front() {
+                self.aside(&aside, subscriber)
+            } else if let Place::Live { segment, seq } = subscriber.cursor.place {
+                self.live(key, segment, seq, subscriber)
+            } else {
+                self.past(key, subscriber)
+            };
+        }
+        self.output.flush();
+        step
+    }
+
+    fn aside(&mut self, aside: &Aside, subscriber: &mut Subscriber) -> Step {
+        match aside {
+            Aside::Event(event) => {
+                self.output.unicast_before(event.id.seq, subscriber);
+                self.output.event(event);
+            }
+            Aside::Gap(gap) => self.output.gap(gap, subscriber),
+        }
+        Step::On
+    }
+
+    fn live(&mut self, key: FeedKey, segment: u64, seq: u64, subscriber: &mut Subscriber) -> Step {
+        let Some(feed) = self.feeds.get(key) else { return Step::Over };
+        match feed.peek(segment) {
+            Next::Segment(found) => {
+                subscriber.cursor.place = Place::Live { segment: segment + 1, seq: found.last };
+                self.output.unicast_before(found.first, subscriber);
+                self.output.events += found.events;
+                self.output.share(found.bytes);
+                self.feeds.advance(key, segment);
+            }
+            Next::Nothing => {
+                self.output.unicast_before(u64::MAX, subscriber);
+                return Step::Idle;
+            }
+            Next::LeftBehind if subscriber.slow == Slow::Disconnect => return Step::TooSlow,
+            Next::LeftBehind => {
+                let topics = &feed.topics;
+                let place = if subscriber.slow == Slow::Latest {
+                    subscriber.cursor.aside = jump(seq, self.history, topics, self.now.mono, self.head.epoch);
+                    Place::Live { segment: self.feeds.join(key), seq: self.head.seq }
+                } else {
+                    Place::Past(Past::after(seq, GapReason::Lagged))
+                };
+                subscriber.cursor.place = place;
+                self.feeds.leave(key, segment);
+            }
+        }
+        Step::On
+    }
+
+    fn past(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
+        // The past is taken out so that the subscriber's unicast events can be woven in.
+        let aside = Place::Live { segment: 0, seq: 0 };
+        let (Some(feed), Place::Past(mut past)) =
+            (self.feeds.get(key), std::mem::replace(&mut subscriber.cursor.place, aside))
+        else {
+            return Step::Over;
+        };
+        let finished = past.read(self.history, &feed.topics, self.head, self.now, subscriber, &mut self.output);
+        if finished && !subscriber.past_only {
+            subscriber.cursor.place = Place::Live { segment: self.feeds.join(key), seq: self.head.seq };
+            return Step::On;
+        }
+        subscriber.cursor.place = Place::Past(past);
+        if finished {
+            self.output.format.encode_end(self.head, &mut self.output.buffer);
+            return Step::Over;
+        }
+        Step::On
+    }
+}
+
+impl Past {
+    /// Reads on in history. Says whether the cursor has reached the head.
+    fn read(
+        &mut self,
+        history: &dyn History,
+        topics: &HashSet<TopicKey>,
+        head: EventId,
+        now: Now,
+        subscriber: &mut Subscriber,
+        output: &mut Output<'_>,
+    ) -> bool {
+        let epoch = head.epoch;
+        let mut losses = self.losses(history, topics);
+        let mut after = self.after;
+        let stopped = history.scan(topics, after, now.mono, SCAN_MAX, &mut |event| {
+            let seq = event.id.seq;
+            while let Some(loss) = losses.pop_front_if(|loss| loss.last < seq) {
+                self.pass(&loss, epoch);
+            }
+            if let Some(gap) = self.take_gap() {
+                output.gap(&gap, subscriber);
+            }
+            if output.is_full() {
+                return false;
+            }
+            output.unicast_before(seq, subscriber);
+            output.event(event);
+            after = seq;
+            true
+        });
+        self.after = stopped.unwrap_or(head.seq).max(after);
+        while let Some(loss) = losses.pop_front_if(|loss| loss.last <= self.after) {
+            self.pass(&loss, epoch);
+        }
+        if let Some(gap) = self.take_gap() {
+            output.gap(&gap, subscriber);
+        }
+        if stopped.is_none() {
+            output.unicast_before(u64::MAX, subscriber);
+        }
+        stopped.is_none()
+    }
+}
