@@ -1,1 +1,62 @@
-fn main() {}
+//! `sse-busd`: the daemon around the bus.
+//!
+//! ```text
+//! local socket ──▶ ipc ──┐                      ┌──▶ stream ──▶ browsers, curl
+//!                        ├──▶ SharedBus ────────┤
+//! loopback TCP ──▶ http ─┘    (one mutex)       └──▶ ipc ─────▶ scripts
+//! ```
+//!
+//! `config` is what it is told, `server` binds, accepts and drains, `ipc` and `http` are the two ways in, `connection`
+//! bounds what a peer may make it wait for.
+
+mod config;
+mod connection;
+mod holder;
+mod http;
+mod ipc;
+mod metrics;
+mod server;
+mod shared;
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat};
+
+fn main() -> ExitCode {
+    let config = match Config::read() {
+        Ok(config) => config,
+        Err(error) => return fail(2, &error),
+    };
+    let filter = match EnvFilter::try_new(&config.log) {
+        Ok(filter) => filter,
+        Err(error) => {
+            return fail(2, &format!("log = {}: {error}; write for example `info` or `sse_busd=debug`", config.log));
+        }
+    };
+    if config.check {
+        println!("the configuration is sound");
+        return ExitCode::SUCCESS;
+    }
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => {
+            logs.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).init()
+        }
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &format!("no threads to run on: {error}")),
+    };
+    match runtime.block_on(server::run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, &error),
+    }
+}
+
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("sse-busd: {error}");
+    ExitCode::from(code)
+}

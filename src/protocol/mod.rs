@@ -228,6 +228,18 @@ pub enum GapReason {
     UnknownId,
 }
 
+impl GapReason {
+    /// The reason as it is written on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            GapReason::Evicted => "evicted",
+            GapReason::Lagged => "lagged",
+            GapReason::Restarted => "restarted",
+            GapReason::UnknownId => "unknown_id",
+        }
+    }
+}
+
 /// The answer to a publish.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {

@@ -18,7 +18,8 @@ pub fn encode_data(event: &Event, out: &mut Vec<u8>) {
 
 /// Appends the event with the envelope `{"id","topic","type","time","data"}` as its data.
 pub fn encode_json(event: &Event, out: &mut Vec<u8>) {
-    head(event.id, event.kind.as_ref().map(EventType::as_str), out);
+    // The envelope carries the type. As a field it would hide the event from `onmessage`.
+    head(event.id, None, out);
     out.extend_from_slice(b"data: ");
     // JSON as written here holds no line break.
     super::json::encode(&EventBody::from(event), out);

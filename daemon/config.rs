@@ -1,0 +1,256 @@
+//! What the daemon is told: flags over environment over file over defaults, checked once.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum, builder::Resettable};
+use serde::{Deserialize, Deserializer, de};
+use sse_bus::{
+    Endpoint,
+    limits::{Limits, Retention},
+};
+
+/// SSE on a telephone keypad.
+const PORT: u16 = 7733;
+
+/// The local event bus: takes events from a local socket, hands them to browsers, curl and scripts.
+#[derive(Debug, Parser)]
+#[command(name = "sse-busd", version, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.\n\
+    Logs go to stderr. SIGTERM and SIGINT end all streams cleanly, then the daemon.")]
+struct Flags {
+    #[command(flatten)]
+    settings: Settings,
+    /// Configuration file [default: config.toml in the user's configuration directory]
+    #[arg(long, value_name = "FILE", env = "SSE_BUS_CONFIG", conflicts_with = "no_config")]
+    config: Option<PathBuf>,
+    /// Read no configuration file
+    #[arg(long, env = "SSE_BUS_NO_CONFIG")]
+    no_config: bool,
+    /// Check flags and configuration, say what is wrong, and end
+    #[arg(long, env = "SSE_BUS_CHECK")]
+    check: bool,
+}
+
+/// What flags, environment and file can all set; the file's keys are the flags' names with `_`.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    /// Address and port for browsers; loopback only [default: 127.0.0.1:7733]
+    #[arg(long, value_name = "ADDR", env = "SSE_BUS_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// The local socket, or the pipe on Windows [default: in the user's runtime directory]
+    #[arg(long, value_name = "PATH", env = "SSE_BUS_SOCKET")]
+    socket: Option<PathBuf>,
+    /// Directory for what outlives the daemon; nothing does while history is in memory
+    #[arg(long, value_name = "DIR", env = "SSE_BUS_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// Where history is kept [default: memory]
+    #[arg(long, value_name = "WHERE", env = "SSE_BUS_HISTORY")]
+    history: Option<HistoryKind>,
+    /// Events of history that each topic keeps [default: 10000]
+    #[arg(long, value_name = "N", env = "SSE_BUS_HISTORY_EVENTS")]
+    history_events: Option<usize>,
+    /// Bytes of history that each topic keeps, such as 16MiB [default: 16MiB]
+    #[arg(long, value_name = "SIZE", env = "SSE_BUS_HISTORY_BYTES")]
+    history_bytes: Option<ByteSize>,
+    /// How long history is kept, such as 24h [default: 24h]
+    #[arg(long, value_name = "DUR", env = "SSE_BUS_HISTORY_AGE", value_parser = humantime::parse_duration)]
+    #[serde(deserialize_with = "duration")]
+    history_age: Option<Duration>,
+    /// Bytes of history that all topics keep together [default: 64MiB, or four topics full]
+    #[arg(long, value_name = "SIZE", env = "SSE_BUS_HISTORY_BUDGET")]
+    history_budget: Option<ByteSize>,
+    /// Also serve pages of this origin, such as http://localhost:3000; may be repeated
+    #[arg(long, value_name = "ORIGIN", env = "SSE_BUS_ALLOW_ORIGIN", value_delimiter = ',')]
+    allow_origin: Vec<String>,
+    /// What is logged: error, warn, info, debug, trace, or a filter by module [default: info]
+    #[arg(long, value_name = "LEVEL", env = "SSE_BUS_LOG")]
+    log: Option<String>,
+    /// How it is logged [default: text]
+    #[arg(long, value_name = "FORMAT", env = "SSE_BUS_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
+    /// Bounds that protect the daemon; in the file only.
+    #[arg(skip)]
+    limits: Option<Limits>,
+}
+
+/// Where history is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum HistoryKind {
+    Memory,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The daemon's configuration, whole and checked.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) retention: Retention,
+    pub(crate) limits: Limits,
+    /// Each as a browser writes it in `Origin`.
+    pub(crate) allow_origin: Vec<String>,
+    pub(crate) log: String,
+    pub(crate) log_format: LogFormat,
+    /// Only check, then end.
+    pub(crate) check: bool,
+}
+
+/// What is wrong with the configuration, where, and what to do.
+#[derive(Debug)]
+pub(crate) struct ConfigError(String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Config {
+    /// Reads flags, environment and file. Ends the process after `--help`, `--version` and wrong flags.
+    pub(crate) fn read() -> Result<Config, ConfigError> {
+        // An empty variable counts as unset.
+        let command = Flags::command().mut_args(|arg| match arg.get_env().and_then(std::env::var_os) {
+            Some(value) if value.is_empty() => arg.env(Resettable::Reset),
+            _ => arg,
+        });
+        let flags = Flags::from_arg_matches(&command.get_matches()).unwrap_or_else(|e| e.exit());
+        let file = match (flags.no_config, &flags.config) {
+            (true, _) => Settings::default(),
+            (false, Some(path)) => Settings::read(path)?,
+            (false, None) => match directories::ProjectDirs::from("", "", "sse-bus") {
+                Some(places) if places.config_dir().join("config.toml").exists() => {
+                    Settings::read(&places.config_dir().join("config.toml"))?
+                }
+                _ => Settings::default(),
+            },
+        };
+        Config::merge(flags.settings, file, flags.check)
+    }
+
+    fn merge(flags: Settings, file: Settings, check: bool) -> Result<Config, ConfigError> {
+        let listen = flags.listen.or(file.listen).unwrap_or(([127, 0, 0, 1], PORT).into());
+        if !listen.ip().is_loopback() {
+            return Err(ConfigError(format!(
+                "listen = {listen} is not a loopback address; other machines could read and publish everything. Use \
+                 127.0.0.1:{} and reach it from elsewhere through ssh -L",
+                listen.port()
+            )));
+        }
+        let endpoint = match flags.socket.or(file.socket) {
+            Some(path) => Endpoint::at(path),
+            None => Endpoint::find().map_err(|e| ConfigError(format!("no place for the local socket: {e}")))?,
+        };
+        let usual = Retention::default();
+        let bytes = |flag: Option<ByteSize>, file: Option<ByteSize>| flag.or(file).map(|size| size.0 as usize);
+        let topic_bytes = bytes(flags.history_bytes, file.history_bytes).unwrap_or(usual.bytes);
+        let retention = Retention {
+            events: flags.history_events.or(file.history_events).unwrap_or(usual.events),
+            bytes: topic_bytes,
+            age: flags.history_age.or(file.history_age).unwrap_or(usual.age),
+            budget: bytes(flags.history_budget, file.history_budget)
+                .unwrap_or(usual.budget.max(topic_bytes.saturating_mul(4))),
+        };
+        let allowed = if flags.allow_origin.is_empty() { file.allow_origin } else { flags.allow_origin };
+        Ok(Config {
+            listen,
+            endpoint,
+            retention,
+            limits: file.limits.unwrap_or_default(),
+            allow_origin: allowed.iter().map(|text| origin(text)).collect::<Result<_, _>>()?,
+            log: flags.log.or(file.log).unwrap_or_else(|| "info".into()),
+            log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+            check,
+        })
+    }
+}
+
+impl Settings {
+    fn read(path: &Path) -> Result<Settings, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| ConfigError(format!("{}: {e}; check the path, or use --no-config", path.display())))?;
+        toml::from_str(&text).map_err(|e| ConfigError(format!("{}: {}", path.display(), e.to_string().trim_end())))
+    }
+}
+
+/// Brings an origin into the form in which browsers send it.
+fn origin(text: &str) -> Result<String, ConfigError> {
+    let wrong = |what: &str| {
+        ConfigError(format!(
+            "allow_origin `{text}` {what}; write it as the browser shows it, such as http://localhost:3000"
+        ))
+    };
+    let uri: axum::http::Uri = text.parse().map_err(|_| wrong("is no origin"))?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(wrong("lacks the scheme or the host"));
+    };
+    if uri.path() != "/" || text.ends_with('/') || uri.query().is_some() || authority.as_str().contains('@') {
+        return Err(wrong("holds more than scheme, host and port"));
+    }
+    let usual_port = if scheme == "https" { 443 } else { 80 };
+    let host = authority.host().to_ascii_lowercase();
+    Ok(match authority.port_u16().filter(|port| *port != usual_port) {
+        Some(port) => format!("{scheme}://{host}:{port}"),
+        None => format!("{scheme}://{host}"),
+    })
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map(Some).map_err(de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Settings {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let flags = Settings { history_events: Some(7), ..Settings::default() };
+        let config =
+            file("history_events = 5\nhistory_age = \"10m\"\nhistory_bytes = \"1MiB\"\n[limits]\ntopics = 9\n");
+        let config = Config::merge(flags, config, false).unwrap();
+        assert_eq!(config.retention.events, 7);
+        assert_eq!(config.retention.age, Duration::from_mins(10));
+        assert_eq!(config.retention.bytes, 1 << 20);
+        assert_eq!((config.limits.topics, config.limits.event_bytes), (9, 256 << 10));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        assert!(toml::from_str::<Settings>("lissten = \"127.0.0.1:1\"").unwrap_err().to_string().contains("lissten"));
+    }
+
+    #[test]
+    fn only_loopback_is_served() {
+        let flags = Settings { listen: Some(([0, 0, 0, 0], 80).into()), ..Settings::default() };
+        assert!(Config::merge(flags, Settings::default(), false).is_err());
+    }
+
+    #[test]
+    fn origins_are_written_as_browsers_send_them() {
+        assert_eq!(origin("http://LocalHost:80").unwrap(), "http://localhost");
+        assert_eq!(origin("https://app.example:8443").unwrap(), "https://app.example:8443");
+        for wrong in ["localhost:3000", "http://a/", "http://a/b", "http://u@a", "null", "*"] {
+            assert!(origin(wrong).is_err(), "{wrong}");
+        }
+    }
+}

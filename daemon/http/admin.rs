@@ -1,0 +1,63 @@
+//! What the CLI shows, as JSON; metrics, health, and the page.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{HeaderName, HeaderValue, header},
+    response::{Html, IntoResponse},
+};
+use serde_json::{Value, json};
+use sse_bus::protocol::{ClientInfo, Status, TopicInfo};
+
+use super::error::Refusal;
+use crate::{metrics, server::Daemon};
+
+/// `GET /topics`.
+pub(super) async fn topics(State(daemon): State<Arc<Daemon>>) -> Json<Vec<TopicInfo>> {
+    Json(daemon.bus.with(|bus, _| bus.topics()))
+}
+
+/// `GET /clients`.
+pub(super) async fn clients(State(daemon): State<Arc<Daemon>>) -> Json<Vec<ClientInfo>> {
+    Json(daemon.bus.with(|bus, _| bus.clients()))
+}
+
+/// `DELETE /clients/{id}`: by id or by name.
+pub(super) async fn kick(
+    State(daemon): State<Arc<Daemon>>,
+    Path(client): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    let connections = daemon.bus.with(|bus, now| bus.kick(&client, now))?;
+    Ok(Json(json!({ "connections": connections })))
+}
+
+/// `GET /status`.
+pub(super) async fn status(State(daemon): State<Arc<Daemon>>) -> Json<Status> {
+    Json(daemon.status())
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(State(daemon): State<Arc<Daemon>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], daemon.metrics.encode())
+}
+
+/// `GET /healthz`.
+pub(super) async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /`.
+pub(super) async fn page() -> impl IntoResponse {
+    // Scripts and styles stand in the page itself; nothing comes from elsewhere, and nobody frames it.
+    const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
+                          img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    let headers: [(HeaderName, HeaderValue); 4] = [
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    (headers, Html(include_str!("page.html")))
+}

@@ -1,0 +1,51 @@
+//! Refusals as HTTP answers: a status, and the same code and message that the local socket gives.
+
+use axum::{
+    Json,
+    extract::Request,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use sse_bus::protocol::{ErrorCode, Refused};
+
+/// A request was refused.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) refused: Refused,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Refusal {
+        Refusal { status, refused: Refused::new(code, message) }
+    }
+}
+
+impl std::convert::From<Refused> for Refusal {
+    fn from(refused: Refused) -> Refusal {
+        let status = match refused.code {
+            ErrorCode::LimitEvent => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::ClientUnknown => StatusCode::NOT_FOUND,
+            ErrorCode::Denied => StatusCode::FORBIDDEN,
+            ErrorCode::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            code if code.is_limit() => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Refusal { status, refused }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Refused { code, message, .. } = self.refused;
+        (self.status, Json(json!({ "error": { "code": code.as_str(), "message": message } }))).into_response()
+    }
+}
+
+/// Nothing is there.
+pub(super) async fn no_such_route(request: Request) -> Refusal {
+    let path: String = request.uri().path().chars().take(60).collect();
+    let message = format!("there is nothing at {path}; try /events, /topics, /clients, /status, /metrics, /healthz");
+    Refusal::new(StatusCode::NOT_FOUND, ErrorCode::RequestInvalid, message)
+}

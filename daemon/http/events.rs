@@ -1,0 +1,165 @@
+//! `/events`: subscribe with GET, publish with POST.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Extension, Json,
+    body::Body,
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use form_urlencoded::parse;
+use sse_bus::{
+    bus::{Format, Publication, Start, Subscription},
+    limits::WRITE_STALL,
+    protocol::{Ack, ErrorCode, Payload, Publish, Published, Refused, Subscribe},
+};
+use tokio::time::timeout;
+
+use super::{
+    From,
+    error::Refusal,
+    stream::{EventStream, retry},
+};
+use crate::{server::Daemon, shared::Member};
+
+/// Milliseconds after which a browser comes back that found no room.
+const RETRY_WHEN_FULL: u64 = 5000;
+
+/// `GET /events`, `GET /events/{filter}`: the stream.
+pub(super) async fn stream(
+    State(daemon): State<Arc<Daemon>>,
+    Extension(from): Extension<From>,
+    path: Option<Path<String>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let subscription = subscription(path, query.as_deref().unwrap_or_default(), &headers, &from)?;
+    let body = match Member::subscriber(&daemon.bus, subscription) {
+        Ok((member, _)) => Body::new(EventStream::new(daemon.bus.clone(), member, daemon.stop.clone())),
+        // Browsers give up for good on any status but 200.
+        Err(refused) if refused.code == ErrorCode::LimitSubscribers => {
+            daemon.metrics.refused(refused.code);
+            tracing::warn!(%from, "no room for a subscriber: {refused}");
+            Body::from(retry(RETRY_WHEN_FULL))
+        }
+        Err(refused) => return Err(refused.into()),
+    };
+    Ok((stream_headers(), body).into_response())
+}
+
+/// `HEAD /events`: the headers only.
+pub(super) async fn head(
+    Extension(from): Extension<From>,
+    path: Option<Path<String>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    subscription(path, query.as_deref().unwrap_or_default(), &headers, &from)?;
+    Ok((stream_headers(), Body::empty()).into_response())
+}
+
+fn stream_headers() -> [(header::HeaderName, HeaderValue); 4] {
+    [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        // Proxies that buffer would hold events back.
+        (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ]
+}
+
+/// Reads what a stream's request wants. Unknown parameters are left to whoever put them there.
+fn subscription(
+    path: Option<Path<String>>,
+    query: &str,
+    headers: &HeaderMap,
+    from: &From,
+) -> Result<Subscription, Refusal> {
+    let mut subscribe =
+        Subscribe { filters: path.map(|Path(filter)| filter).into_iter().collect(), ..Subscribe::default() };
+    let mut format = Format::SseData;
+    let mut last_id = None;
+    for (name, value) in parse(query.as_bytes()) {
+        match &*name {
+            "topic" => subscribe.filters.push(value.into_owned()),
+            "client" => subscribe.client = Some(value.into_owned()),
+            "since" => subscribe.since = Some(value.into_owned()),
+            "slow" => subscribe.slow = value.parse().map_err(|e| bad_parameter("slow", &e))?,
+            "format" if value == "data" => format = Format::SseData,
+            "format" if value == "json" => format = Format::SseJson,
+            "format" => return Err(bad_parameter("format", &format!("`{value}` is none of data, json"))),
+            "last_event_id" | "lastEventId" | "Last-Event-ID" => last_id = Some(value.into_owned()),
+            _ => {}
+        }
+    }
+    // Browsers write the id as UTF-8, which header values need not be.
+    let header = headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+    let mut subscription = Subscription::parse(&subscribe, format, from.to_string())?;
+    if let Some(id) = header.or(last_id).filter(|id| !id.is_empty()) {
+        subscription.start = Start::After(id);
+    }
+    Ok(subscription)
+}
+
+fn bad_parameter(name: &str, why: &str) -> Refusal {
+    Refused::new(ErrorCode::RequestInvalid, format!("the parameter {name} cannot be used: {why}")).into()
+}
+
+/// `POST /events/{topic}`: publish the body.
+pub(super) async fn publish(
+    State(daemon): State<Arc<Daemon>>,
+    Path(topic): Path<String>,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Result<(StatusCode, Json<Published>), Refusal> {
+    let answer = publish_body(&daemon, topic, query.as_deref().unwrap_or_default(), body).await;
+    if let Err(refusal) = &answer {
+        daemon.metrics.refused(refusal.refused.code);
+    }
+    answer.map(|published| (StatusCode::ACCEPTED, Json(published)))
+}
+
+async fn publish_body(daemon: &Daemon, topic: String, query: &str, body: Body) -> Result<Published, Refusal> {
+    let mut publish = Publish { topic, ..Publish::default() };
+    for (name, value) in parse(query.as_bytes()) {
+        match &*name {
+            "type" => publish.kind = Some(value.into_owned()).filter(|kind| !kind.is_empty()),
+            "to" => publish.to = Some(value.into_owned()),
+            "retain" => publish.retain = truth(&value).ok_or_else(|| bad_parameter("retain", "write true or false"))?,
+            "ttl" => {
+                let ttl = humantime::parse_duration(&value)
+                    .map_err(|_| bad_parameter("ttl", "write a duration such as 10m"))?;
+                publish.ttl_ms = Some(ttl.as_millis().try_into().unwrap_or(u64::MAX));
+            }
+            "ack" if value == "durable" => publish.ack = Ack::Durable,
+            _ => {}
+        }
+    }
+    // One byte more than allowed tells that there is more.
+    let most = daemon.config.limits.event_bytes;
+    let too_large = || {
+        let message =
+            format!("the body has more than `event_bytes` = {most} bytes; publish less, or a reference to it");
+        Refusal::from(Refused::new(ErrorCode::LimitEvent, message))
+    };
+    let body = timeout(WRITE_STALL, axum::body::to_bytes(body, most)).await.map_err(|_| {
+        let message = format!("the body did not come within {} s", WRITE_STALL.as_secs());
+        Refusal::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::RequestInvalid, message)
+    })?;
+    publish.data = Payload(body.map_err(|_| too_large())?.into());
+    let publication = Publication::parse(publish, &daemon.config.limits)?;
+    let began = Instant::now();
+    let published = daemon.bus.with(|bus, now| bus.publish(publication, None, now))?;
+    daemon.metrics.published_in(began.elapsed());
+    Ok(published)
+}
+
+fn truth(text: &str) -> Option<bool> {
+    match text {
+        "" | "1" | "true" | "yes" => Some(true),
+        "0" | "false" | "no" => Some(false),
+        _ => None,
+    }
+}

@@ -1,0 +1,277 @@
+//! One connection to the local socket that speaks frames or lines: requests in, replies and events out.
+//!
+//! One task owns the connection. It reads at most [`READ_MAX`] bytes, publishes what they bring as one batch, answers,
+//! and reads on, so no publisher holds the bus for long and a peer that does not take its answers is not read from. A
+//! peer that takes nothing for [`WRITE_STALL`] is cut.
+
+use std::{future::poll_fn, io, sync::Arc, task::Poll, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+use sse_bus::{
+    bus::{Publication, Read, Subscription},
+    endpoint::Stream,
+    limits::{READ_MAX, WRITE_STALL},
+    protocol::{Ack, ErrorCode, Published, Refused, Reply, Request, Subscribe},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{sleep, timeout},
+};
+
+use super::codec::{Codec, Next, overlong};
+use crate::{
+    server::Daemon,
+    shared::{Member, SharedBus},
+};
+
+/// How often a subscriber that has closed its sending half is looked at, whether it has closed the other half too.
+#[cfg(unix)]
+const HANGUP_CHECK: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Bytes that a connection makes room for until more comes at once.
+const QUIET: usize = 4 << 10;
+
+/// One connection.
+pub(super) struct Session<'a> {
+    stream: Stream,
+    codec: Codec,
+    peer: String,
+    daemon: &'a Arc<Daemon>,
+    read: BytesMut,
+    /// How many bytes to make room for: few while little comes, so that idle connections cost little.
+    appetite: usize,
+    /// The peer has sent all it will send.
+    at_end: bool,
+    /// An overlong line is being skipped.
+    skipping: bool,
+    /// Requests so far.
+    requests: u64,
+    /// Publishes that wait to be done as one batch, with their numbers.
+    batch: Vec<(u64, Ack, Result<Publication, Refused>)>,
+    /// What waits to be sent.
+    out: Vec<u8>,
+    member: Option<Member>,
+    subscribed: bool,
+    /// The subscription ends by itself.
+    past_only: bool,
+    /// The connection ends once everything is sent.
+    closing: bool,
+}
+
+impl<'a> Session<'a> {
+    /// A connection of which some bytes are read already.
+    pub(super) fn new(stream: Stream, read: BytesMut, codec: Codec, peer: String, daemon: &'a Arc<Daemon>) -> Self {
+        Session {
+            stream,
+            codec,
+            peer,
+            daemon,
+            read,
+            appetite: QUIET,
+            at_end: false,
+            skipping: false,
+            requests: 0,
+            batch: Vec::new(),
+            out: Vec::new(),
+            member: None,
+            subscribed: false,
+            past_only: false,
+            closing: false,
+        }
+    }
+
+    /// Serves the connection to its end.
+    pub(super) async fn run(mut self) -> io::Result<()> {
+        let mut events: Vec<Bytes> = Vec::new();
+        loop {
+            let wanted = self.requests();
+            self.send().await?;
+            if self.closing || (self.at_end && !self.subscribed) {
+                return self.stream.shutdown().await;
+            }
+            self.read.reserve(wanted);
+            let member = self.member.as_ref();
+            tokio::select! {
+                read = self.stream.read_buf(&mut self.read), if !self.at_end => {
+                    let read = read?;
+                    self.at_end = read == 0;
+                    self.appetite = if read < QUIET { QUIET } else { READ_MAX };
+                }
+                read = next_events(member, &self.daemon.bus, &mut events) => {
+                    events.drain(..).for_each(|bytes| self.out.extend_from_slice(&bytes));
+                    if read == Read::Over {
+                        // The past is told, and the connection may ask for something else; or the client was
+                        // removed.
+                        self.closing = !self.past_only;
+                        (self.member, self.subscribed, self.past_only) = (None, false, false);
+                    }
+                }
+                () = hangup(&self.stream), if self.at_end => return Ok(()),
+                () = self.daemon.stop.cancelled() => self.closing = true,
+            }
+        }
+    }
+
+    /// Answers the requests that have been read. Gives how many bytes to make room for.
+    fn requests(&mut self) -> usize {
+        let wanted = loop {
+            if self.skipping && !self.skip_line() {
+                break READ_MAX;
+            }
+            match self.codec.next(&mut self.read, self.at_end) {
+                Next::Request(request) => {
+                    self.requests += 1;
+                    self.request(request);
+                }
+                Next::Refused(refused) => self.refuse(refused),
+                Next::Broken(refused) => {
+                    self.refuse(refused);
+                    self.closing = true;
+                    break 0;
+                }
+                Next::Overlong => self.skipping = true,
+                Next::Partial(more) => break more.clamp(self.appetite, READ_MAX),
+            }
+        };
+        self.publish_batch();
+        wanted
+    }
+
+    /// Drops what belongs to an overlong line. Says whether it has come to its end.
+    fn skip_line(&mut self) -> bool {
+        let Some(end) = memchr::memchr(b'\n', &self.read) else {
+            self.read.clear();
+            if self.at_end {
+                self.skipping = false;
+                self.refuse(overlong());
+            }
+            return self.at_end;
+        };
+        let _ = self.read.split_to(end + 1);
+        self.skipping = false;
+        self.refuse(overlong());
+        true
+    }
+
+    fn refuse(&mut self, refused: Refused) {
+        self.requests += 1;
+        self.batch.push((self.requests, Ack::Accepted, Err(refused)));
+    }
+
+    fn request(&mut self, request: Request) {
+        let publish = match request {
+            Request::Publish(publish) => publish,
+            other => {
+                // Answers come in the order of requests.
+                self.publish_batch();
+                let reply = self.answer(other).unwrap_or_else(|refused| self.error(self.requests, refused));
+                return self.codec.reply(&reply, &mut self.out);
+            }
+        };
+        if self.member.is_none() {
+            match Member::publisher(&self.daemon.bus, &self.peer, self.codec.name()) {
+                Ok(member) => self.member = Some(member),
+                Err(refused) => return self.batch.push((self.requests, publish.ack, Err(refused))),
+            }
+        }
+        let ack = publish.ack;
+        let publication = Publication::parse(publish, &self.daemon.config.limits);
+        self.batch.push((self.requests, ack, publication));
+    }
+
+    /// Publishes the batch under one lock and appends the answers.
+    fn publish_batch(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let from = self.member.as_ref().map(|member| member.id);
+        let began = Instant::now();
+        let answers: Vec<(u64, Ack, Result<Published, Refused>)> = self.daemon.bus.with(|bus, now| {
+            let publish = |publication| bus.publish(publication, from, now);
+            self.batch.drain(..).map(|(number, ack, item)| (number, ack, item.and_then(publish))).collect()
+        });
+        self.daemon.metrics.published_in(began.elapsed());
+        for (number, ack, answer) in answers {
+            match answer {
+                Ok(_) if ack == Ack::None => {}
+                Ok(published) => self.codec.reply(&Reply::Published(published), &mut self.out),
+                Err(refused) => self.codec.reply(&self.error(number, refused), &mut self.out),
+            }
+        }
+    }
+
+    fn error(&self, number: u64, refused: Refused) -> Reply {
+        self.daemon.metrics.refused(refused.code);
+        Reply::Error(Refused { request: number, ..refused })
+    }
+
+    fn answer(&mut self, request: Request) -> Result<Reply, Refused> {
+        let bus = &self.daemon.bus;
+        Ok(match request {
+            Request::Publish(_) => unreachable!("publishes go through the batch"),
+            Request::Subscribe(subscribe) => return self.subscribe(&subscribe),
+            Request::Clients {} => Reply::Clients(bus.with(|bus, _| bus.clients())),
+            Request::Topics {} => Reply::Topics(bus.with(|bus, _| bus.topics())),
+            Request::Kick { client } => Reply::Kicked { connections: bus.with(|bus, now| bus.kick(&client, now))? },
+            Request::Status {} => Reply::Status(Box::new(self.daemon.status())),
+        })
+    }
+
+    fn subscribe(&mut self, subscribe: &Subscribe) -> Result<Reply, Refused> {
+        if self.subscribed {
+            let message = "this connection is a subscriber already; open another one";
+            return Err(Refused::new(ErrorCode::AlreadySubscribed, message));
+        }
+        let subscription = Subscription::parse(subscribe, self.codec.format(), self.peer.clone())?;
+        let (member, subscribed) = Member::subscriber(&self.daemon.bus, subscription)?;
+        // Whoever published here before goes on as this subscriber.
+        self.member = Some(member);
+        self.subscribed = true;
+        self.past_only = subscribe.past_only;
+        Ok(Reply::Subscribed(subscribed))
+    }
+
+    /// Sends what waits.
+    async fn send(&mut self) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < self.out.len() {
+            let written = timeout(WRITE_STALL, self.stream.write(&self.out[sent..])).await;
+            sent += match written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => written,
+            };
+        }
+        // A burst's buffer is not kept for ever.
+        self.out.clear();
+        self.out.shrink_to(READ_MAX);
+        Ok(())
+    }
+}
+
+/// The next events of a subscriber; of a publisher, that it was kicked; of neither, nothing.
+async fn next_events(member: Option<&Member>, bus: &SharedBus, events: &mut Vec<Bytes>) -> Read {
+    let Some(member) = member else { return std::future::pending().await };
+    poll_fn(|cx| match bus.with(|bus, now| bus.read(member.id, now, cx.waker(), events)) {
+        Read::Waiting => Poll::Pending,
+        read => Poll::Ready(read),
+    })
+    .await
+}
+
+/// Waits until the peer, which sends nothing more, takes nothing more either.
+#[cfg(unix)]
+async fn hangup(stream: &Stream) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    loop {
+        let mut fds = [PollFd::new(stream, PollFlags::empty())];
+        let polled = poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }));
+        if polled.is_err() || fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+            return;
+        }
+        sleep(HANGUP_CHECK).await;
+    }
+}
+
+/// A pipe has no halves: its end is the end.
+#[cfg(windows)]
+async fn hangup(_: &Stream) {}

@@ -1,0 +1,110 @@
+//! Metrics for Prometheus: counters of the bus, read from it when they are asked for, and what only the daemon sees.
+
+use std::{fmt, sync::atomic::AtomicU64, time::Duration};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    metrics::{
+        MetricType,
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::ConstGauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+use sse_bus::{bus::Stats, protocol::ErrorCode};
+
+use crate::shared::SharedBus;
+
+/// The content type of what [`Metrics::encode`] gives.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All metrics.
+pub(crate) struct Metrics {
+    registry: Registry,
+    publish_seconds: Histogram,
+    refused: Family<Code, Counter<u64, AtomicU64>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Code {
+    code: &'static str,
+}
+
+impl Metrics {
+    pub(crate) fn new(bus: &SharedBus) -> Metrics {
+        let mut registry = Registry::with_prefix("sse_bus");
+        // From 1 µs to 0.26 s.
+        let publish_seconds = Histogram::new(exponential_buckets(1e-6, 4.0, 10));
+        let refused = Family::default();
+        let help = "Time to publish what one read of a connection brought, waiting for the bus included";
+        registry.register("publish_seconds", help, publish_seconds.clone());
+        registry.register("refused", "Requests refused, by error code", refused.clone());
+        registry.register_collector(Box::new(BusCollector(bus.clone())));
+        Metrics { registry, publish_seconds, refused }
+    }
+
+    /// A batch was published.
+    pub(crate) fn published_in(&self, time: Duration) {
+        self.publish_seconds.observe(time.as_secs_f64());
+    }
+
+    /// A request was refused.
+    pub(crate) fn refused(&self, code: ErrorCode) {
+        self.refused.get_or_create(&Code { code: code.as_str() }).inc();
+    }
+
+    /// All metrics as text.
+    pub(crate) fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+struct BusCollector(SharedBus);
+
+impl fmt::Debug for BusCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BusCollector")
+    }
+}
+
+impl Collector for BusCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let (stats, status) = self.0.with(|bus, _| (bus.stats(), bus.status()));
+        let counters = [
+            ("events_published", "Events taken", stats.published),
+            ("published_bytes", "Bytes of data of the events taken", stats.published_bytes),
+            ("events_delivered", "Events handed to subscribers", stats.delivered),
+            ("delivered_bytes", "Bytes handed to subscribers, as encoded", stats.delivered_bytes),
+            ("slow_disconnects", "Subscribers disconnected because they were slow", stats.slow_disconnects),
+        ];
+        for (name, help, value) in counters {
+            let metric = ConstCounter::new(value);
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
+        let gauges = [
+            ("subscribers", "Connected subscribers", status.subscribers),
+            ("publishers", "Connected publishers", status.publishers),
+            ("topics", "Known topics", status.topics),
+            ("history_events", "Events in history", status.history_events),
+            ("history_bytes", "Bytes that history costs", status.history_bytes),
+            ("retained_events", "Retained events", status.retained),
+        ];
+        for (name, help, value) in gauges {
+            let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
+        let mut gaps =
+            encoder.encode_descriptor("gaps", "Gaps told to subscribers, by reason", None, MetricType::Counter)?;
+        for (reason, count) in Stats::GAP_REASONS.iter().zip(stats.gaps) {
+            let label = [("reason", reason.as_str())];
+            ConstCounter::new(count).encode(gaps.encode_family(&label)?)?;
+        }
+        Ok(())
+    }
+}

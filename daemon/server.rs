@@ -1,0 +1,184 @@
+//! The daemon's life: bind, accept, serve, drain.
+//!
+//! There is one token that stops everything, one place that listens to signals, and one deadline for the drain: streams
+//! end, answers under way are finished, and what is left after [`DRAIN`] is cut.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    io::{self, IsTerminal},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use sse_bus::{
+    Epoch,
+    bus::{Bus, TICK, history::Memory},
+    limits::DRAIN,
+    protocol::Status,
+};
+use tokio::{net::TcpListener, time::MissedTickBehavior};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{config::Config, holder, http, ipc, metrics::Metrics, shared::SharedBus};
+
+/// What every task of the daemon can reach.
+pub(crate) struct Daemon {
+    pub(crate) bus: SharedBus,
+    pub(crate) config: Config,
+    /// Where browsers find it; the port is the real one.
+    pub(crate) address: SocketAddr,
+    pub(crate) metrics: Metrics,
+    /// Stops everything.
+    pub(crate) stop: CancellationToken,
+    /// All connections.
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Daemon {
+    /// The daemon, described.
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            uptime_ms: self.bus.uptime(),
+            url: Some(format!("http://{}", self.address)),
+            socket: self.config.endpoint.to_string(),
+            ..self.bus.with(|bus, _| bus.status())
+        }
+    }
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+///
+/// Says in one line what could not be had, who has it, and what to do.
+pub(crate) async fn run(config: Config) -> Result<(), String> {
+    let stop = CancellationToken::new();
+    let signals = on_signal(stop.clone()).map_err(|e| format!("signals cannot be listened to: {e}"))?;
+    // The local socket first: it tells best whether there is a daemon already.
+    let local = ipc::Listener::bind(&config.endpoint).await?;
+    let tcp = TcpListener::bind(config.listen).await.map_err(|e| cannot_listen(config.listen, &e))?;
+    let address = tcp.local_addr().map_err(|e| format!("{}: {e}", config.listen))?;
+
+    // Random, so that no earlier bus of this user had the same.
+    let epoch = Epoch::from_seed(RandomState::new().hash_one(std::process::id()));
+    let history = Box::new(Memory::new(config.retention.clone()));
+    let bus = SharedBus::new(Bus::new(epoch, config.limits.clone(), history));
+    let metrics = Metrics::new(&bus);
+    let daemon = Arc::new(Daemon { bus, config, address, metrics, stop: stop.clone(), tasks: TaskTracker::new() });
+    greet(&daemon);
+
+    let accepting = [
+        tokio::spawn(signals),
+        tokio::spawn(tick(daemon.clone())),
+        tokio::spawn(http::accept(tcp, daemon.clone())),
+        tokio::spawn(ipc::accept(local, daemon.clone())),
+    ];
+    for task in accepting {
+        if let Err(error) = task.await {
+            warn!(%error, "a part of the daemon has failed");
+            stop.cancel();
+        }
+    }
+    daemon.tasks.close();
+    if tokio::time::timeout(DRAIN, daemon.tasks.wait()).await.is_err() {
+        warn!(connections = daemon.tasks.len(), "cut what had not ended in {} s", DRAIN.as_secs());
+    }
+    info!("stopped");
+    Ok(())
+}
+
+/// Accepts until the daemon stops. Where accepting fails, for want of descriptors, it waits a moment: nothing is served
+/// better by a busy loop.
+pub(crate) async fn accept_until_stopped<T>(
+    daemon: &Daemon,
+    mut accept: impl AsyncFnMut() -> io::Result<T>,
+    mut serve: impl FnMut(T),
+) {
+    const PAUSE: Duration = Duration::from_millis(100);
+    loop {
+        let accepted = tokio::select! {
+            () = daemon.stop.cancelled() => return,
+            accepted = accept() => accepted,
+        };
+        match accepted {
+            Ok(connection) => serve(connection),
+            Err(error) => {
+                warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn tick(daemon: Arc<Daemon>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = daemon.stop.cancelled() => return,
+            _ = ticks.tick() => daemon.bus.with(|bus, now| bus.tick(now)),
+        }
+    }
+}
+
+/// Cancels the token when the process is told to stop.
+#[cfg(unix)]
+fn on_signal(stop: CancellationToken) -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => info!("SIGINT: stopping"),
+            () = stop.cancelled() => {}
+        }
+        stop.cancel();
+    })
+}
+
+/// Cancels the token when the process is told to stop.
+#[cfg(windows)]
+#[expect(clippy::unnecessary_wraps, reason = "listening to signals can fail elsewhere")]
+fn on_signal(stop: CancellationToken) -> io::Result<impl Future<Output = ()>> {
+    Ok(async move {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => info!("stopping"),
+            () = stop.cancelled() => {}
+        }
+        stop.cancel();
+    })
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let holder = holder::of_port(address).unwrap_or_else(|| "another process".into());
+            format!("{address} is in use by {holder}; stop it, or choose another port with --listen 127.0.0.1:PORT")
+        }
+        _ => format!("{address} cannot be listened on: {error}; choose another with --listen"),
+    }
+}
+
+/// Says where the daemon listens: to a person on a terminal with what to do next, and in the log.
+fn greet(daemon: &Daemon) {
+    let Daemon { address, config, .. } = daemon;
+    if io::stdout().is_terminal() {
+        let socket = match &config.endpoint {
+            usual if sse_bus::Endpoint::find().is_ok_and(|found| found == *usual) => String::new(),
+            endpoint => format!(" --socket {endpoint}"),
+        };
+        println!(
+            "sse-busd {version} listens on\n\n  http://{address}/   for browsers and curl\n  {endpoint}   for programs of \
+             this user\n\nOpen the address in a browser, then try\n\n  sse-busctl{socket} publish hello world\n  \
+             sse-busctl{socket} subscribe '**'\n  curl -N http://{address}/events/hello\n\nCtrl-C stops it.\n",
+            version = env!("CARGO_PKG_VERSION"),
+            endpoint = config.endpoint,
+        );
+    }
+    info!(version = env!("CARGO_PKG_VERSION"), http = %address, socket = %config.endpoint, "listening");
+}

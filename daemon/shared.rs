@@ -1,0 +1,94 @@
+//! The bus as the daemon's tasks share it: one mutex, the clocks, and waking after unlocking.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    task::Waker,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use sse_bus::{
+    bus::{Bus, ClientId, Description, Now, Subscription},
+    protocol::{Refused, Subscribed},
+};
+use tracing::info;
+
+/// A handle to the bus. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct SharedBus(Arc<Inner>);
+
+struct Inner {
+    bus: Mutex<Bus>,
+    started: Instant,
+}
+
+impl SharedBus {
+    pub(crate) fn new(bus: Bus) -> SharedBus {
+        SharedBus(Arc::new(Inner { bus: Mutex::new(bus), started: Instant::now() }))
+    }
+
+    /// Does something with the bus, under its lock, and wakes whoever waits for what came of it. What is done must be
+    /// short; the lock is no place to encode answers.
+    pub(crate) fn with<R>(&self, action: impl FnOnce(&mut Bus, Now) -> R) -> R {
+        let now = self.now();
+        let (result, woken) = {
+            // The bus keeps its invariants also if an action panics between two of its calls.
+            let mut bus = self.0.bus.lock().unwrap_or_else(PoisonError::into_inner);
+            let result = action(&mut bus, now);
+            (result, bus.finish())
+        };
+        woken.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// Milliseconds since the daemon started.
+    pub(crate) fn uptime(&self) -> u64 {
+        u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn now(&self) -> Now {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // The bus's clock begins at 1, so that nothing is as old as its beginning.
+        Now { mono: self.uptime() + 1, unix: unix.as_millis().try_into().unwrap_or(u64::MAX) }
+    }
+}
+
+/// A client for as long as its connection lives: dropping it disconnects the client.
+pub(crate) struct Member {
+    bus: SharedBus,
+    pub(crate) id: ClientId,
+    name: Option<String>,
+    role: &'static str,
+}
+
+impl Member {
+    /// Makes a connection a subscriber.
+    pub(crate) fn subscriber(bus: &SharedBus, subscription: Subscription) -> Result<(Member, Subscribed), Refused> {
+        let description = subscription.description.clone();
+        let filters = subscription.filters.to_strings();
+        let (id, subscribed) = bus.with(|bus, now| bus.subscribe(subscription, now))?;
+        let member = Member::new(bus, id, &description, "subscriber");
+        info!(client = %id, name = member.name, peer = description.peer, ?filters, "subscriber connected");
+        Ok((member, subscribed))
+    }
+
+    /// Makes a connection a publisher. `via` is the way in that it uses.
+    pub(crate) fn publisher(bus: &SharedBus, peer: &str, via: &'static str) -> Result<Member, Refused> {
+        let description = Description { name: None, peer: peer.to_owned() };
+        let id = bus.with(|bus, now| bus.add_publisher(description.clone(), via, now))?;
+        info!(client = %id, peer, via, "publisher connected");
+        Ok(Member::new(bus, id, &description, "publisher"))
+    }
+
+    fn new(bus: &SharedBus, id: ClientId, description: &Description, role: &'static str) -> Member {
+        let name = description.name.as_ref().map(|name| name.as_str().to_owned());
+        Member { bus: bus.clone(), id, name, role }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        // Where the bus has removed the client before, it was kicked, too slow, or had all it wanted.
+        let left = self.bus.with(|bus, now| bus.disconnect(self.id, now));
+        info!(client = %self.id, name = self.name, by = if left { "client" } else { "bus" }, "{} disconnected", self.role);
+    }
+}
