@@ -91,13 +91,13 @@ impl Client {
     where
         I: IntoIterator<Item = Publish>,
     {
-        let mut publishes = publishes.into_iter().fuse();
+        let mut input = publishes.into_iter().fuse();
         let mut answers: Vec<Option<Answer>> = Vec::new();
         let mut awaited = VecDeque::new();
         let mut broken = false;
         let end = loop {
             while !broken && awaited.len() < IN_FLIGHT && !self.writer.is_full() {
-                let Some(mut publish) = publishes.next() else { break };
+                let Some(mut publish) = input.next() else { break };
                 if publish.ack == Ack::None {
                     publish.ack = Ack::Accepted;
                 }
@@ -130,7 +130,7 @@ impl Client {
                     match reply {
                         // The answer to a request that was given up earlier.
                         _ if self.answered < number => continue,
-                        Reply::Published(published) => Ok(published),
+                        Reply::Published(taken) => Ok(taken),
                         Reply::Error(refused) => Err(refused),
                         other => break Err(Error::unexpected(&other)),
                     }
