@@ -1,0 +1,293 @@
+//! The command line, as clap reads it. What a flag means is said here, once, for `--help` and the man pages.
+//!
+//! Every flag has an environment variable: `SSE_BUS_SOCKET` and `SSE_BUS_JSON` for all commands, and
+//! `SSE_BUS_<COMMAND>_<FLAG>` for a command's own. The command stands in the name because `--exec` gives its children
+//! `SSE_BUS_TYPE` and the like, which must not become flags of a `sse-busctl` that the child runs.
+
+// The comments are help texts, where backticks around every name would be noise.
+#![allow(clippy::doc_markdown)]
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use sse_bus::protocol::{self, Slow};
+
+use crate::exit;
+
+/// Talk to the local event bus: publish, subscribe, look and manage.
+#[derive(Debug, Parser)]
+#[command(name = "sse-busctl", version, after_long_help = exit::HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// The daemon's local socket [default: the one of this user]
+    #[arg(long, global = true, value_name = "PATH", env = "SSE_BUS_SOCKET", hide_env_values = true)]
+    pub(crate) socket: Option<PathBuf>,
+    /// Print one JSON value a line, also on a terminal
+    #[arg(long, global = true, env = "SSE_BUS_JSON", value_parser = FalseyValueParser::new(), hide_env_values = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Do,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Do {
+    /// Publish an event, the lines of a stream, or something again and again
+    Publish(Box<Publish>),
+    /// Receive events as they come
+    Subscribe(Subscribe),
+    /// Send an event to one client only
+    Send(Send),
+    /// List the connected clients
+    Clients,
+    /// List the topics
+    Topics,
+    /// Describe the daemon
+    Status,
+    /// Disconnect a client
+    Kick(Kick),
+    /// Print past events and end
+    History(History),
+    /// Print the URL of a stream, for curl and browsers
+    Url(Url),
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  sse-busctl publish build/web ok
+  echo ok | sse-busctl publish build/web --type done
+  tail -f app.log | sse-busctl publish log/app --lines
+  sse-busctl publish clock --every 1s --exec date")]
+pub(crate) struct Publish {
+    /// The topic, such as `build/web`
+    #[arg(required_unless_present = "jsonl")]
+    pub(crate) topic: Option<String>,
+    /// The data; without it, or with `-`, stdin up to its end (one line break at the end is left out)
+    #[arg(conflicts_with_all = ["lines", "jsonl", "file", "exec"], allow_hyphen_values = true)]
+    pub(crate) data: Option<String>,
+    /// The type, by which a browser dispatches the event
+    #[arg(long = "type", value_name = "TYPE", env = "SSE_BUS_PUBLISH_TYPE", hide_env = true)]
+    pub(crate) kind: Option<String>,
+    /// Publish each line of stdin as one event
+    #[arg(long, conflicts_with_all = ["jsonl", "file", "every"], env = "SSE_BUS_PUBLISH_LINES", hide_env = true,
+        value_parser = FalseyValueParser::new())]
+    pub(crate) lines: bool,
+    /// Publish each line of stdin, a JSON object with `data` and optional `topic`, `type`, `retain`, `ttl_ms`, `to`, `ack`
+    #[arg(long, conflicts_with_all = ["file", "every"], env = "SSE_BUS_PUBLISH_JSONL", hide_env = true,
+        value_parser = FalseyValueParser::new())]
+    pub(crate) jsonl: bool,
+    /// Publish a file as one event, every byte of it
+    #[arg(long, value_name = "FILE", conflicts_with = "exec", env = "SSE_BUS_PUBLISH_FILE", hide_env = true)]
+    pub(crate) file: Option<PathBuf>,
+    /// Keep the event as the topic's last, for those who subscribe later; empty data removes the one that is kept
+    #[arg(long, env = "SSE_BUS_PUBLISH_RETAIN", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) retain: bool,
+    /// Forget the event after so long, such as `10m`
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, env = "SSE_BUS_PUBLISH_TTL",
+        hide_env = true)]
+    pub(crate) ttl: Option<Duration>,
+    /// Send to one client only, by its id or name; live, never from history
+    #[arg(long, value_name = "CLIENT", env = "SSE_BUS_PUBLISH_TO", hide_env = true)]
+    pub(crate) to: Option<String>,
+    /// Publish only once so many subscribers listen to the topic
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "topic",
+        conflicts_with = "to",
+        env = "SSE_BUS_PUBLISH_WAIT_FOR",
+        hide_env = true
+    )]
+    pub(crate) wait_for: Option<u64>,
+    /// How long --wait-for waits; then nothing is published, and the exit code is 4
+    #[arg(long, value_name = "DURATION", requires = "wait_for", value_parser = humantime::parse_duration,
+        env = "SSE_BUS_PUBLISH_TIMEOUT", hide_env = true)]
+    pub(crate) timeout: Option<Duration>,
+    /// When the daemon answers
+    #[arg(long, value_enum, default_value_t, env = "SSE_BUS_PUBLISH_ACK", hide_env = true)]
+    pub(crate) ack: Ack,
+    /// Publish again and again, at this interval
+    #[arg(long, value_name = "DURATION", value_parser = parse_interval, env = "SSE_BUS_PUBLISH_EVERY", hide_env = true)]
+    pub(crate) every: Option<Duration>,
+    /// End after so many times
+    #[arg(long, value_name = "N", requires = "every", value_parser = clap::value_parser!(u64).range(1..),
+        env = "SSE_BUS_PUBLISH_COUNT", hide_env = true)]
+    pub(crate) count: Option<u64>,
+    /// With --every: run a shell command each time, its output (without one line break at the end) is the data
+    #[arg(long, value_name = "COMMAND", requires = "every", env = "SSE_BUS_PUBLISH_EXEC", hide_env = true)]
+    pub(crate) exec: Option<String>,
+}
+
+/// When a publish is answered.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Ack {
+    /// Never, unless the event is refused
+    None,
+    /// When the event is in history and on its way
+    #[default]
+    Accepted,
+    /// When the event is on disk
+    Durable,
+}
+
+impl From<Ack> for protocol::Ack {
+    fn from(ack: Ack) -> protocol::Ack {
+        match ack {
+            Ack::None => protocol::Ack::None,
+            Ack::Accepted => protocol::Ack::Accepted,
+            Ack::Durable => protocol::Ack::Durable,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  sse-busctl subscribe build/web 'log/**'
+  sse-busctl subscribe '**' --since 10m --format json
+  sse-busctl subscribe build/web --count 1 --timeout 5m
+  sse-busctl subscribe deploy --exec './deploy \"$SSE_BUS_DATA\"'")]
+pub(crate) struct Subscribe {
+    /// Topics, or patterns: `*` is one level, `**` at the end any number of levels
+    #[arg(required = true, value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
+    /// Where to begin: `now`, `latest` (the newest event of each topic), `all`, an event's id, or a duration such as
+    /// `10m` [default: the retained events]
+    #[arg(long, env = "SSE_BUS_SUBSCRIBE_SINCE", hide_env = true)]
+    pub(crate) since: Option<String>,
+    /// End after so many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), env = "SSE_BUS_SUBSCRIBE_COUNT",
+        hide_env = true)]
+    pub(crate) count: Option<u64>,
+    /// End after so long, with exit code 5
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, env = "SSE_BUS_SUBSCRIBE_TIMEOUT",
+        hide_env = true)]
+    pub(crate) timeout: Option<Duration>,
+    /// How events are printed [default: for people on a terminal, else json]
+    #[arg(long, value_enum, env = "SSE_BUS_SUBSCRIBE_FORMAT", hide_env = true, conflicts_with = "exec")]
+    pub(crate) format: Option<Format>,
+    /// Instead of printing, run a shell command for each event, one at a time and in order: the data on its stdin and,
+    /// up to 100 KiB, in SSE_BUS_DATA; also SSE_BUS_TOPIC, SSE_BUS_ID, SSE_BUS_TYPE, SSE_BUS_TIME (ms since 1970)
+    #[arg(long, value_name = "COMMAND", env = "SSE_BUS_SUBSCRIBE_EXEC", hide_env = true)]
+    pub(crate) exec: Option<String>,
+    /// A name for this connection, by which others can send to it and kick it
+    #[arg(long, value_name = "NAME", env = "SSE_BUS_SUBSCRIBE_CLIENT", hide_env = true)]
+    pub(crate) client: Option<String>,
+    /// When this end falls behind: `gap` goes on from history, `latest` jumps to now, `disconnect` comes back later
+    #[arg(long, default_value = "gap", env = "SSE_BUS_SUBSCRIBE_SLOW", hide_env = true)]
+    pub(crate) slow: Slow,
+    /// End when the connection breaks
+    #[arg(long, env = "SSE_BUS_SUBSCRIBE_NO_RECONNECT", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) no_reconnect: bool,
+}
+
+/// How events are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// The data and a line break
+    Data,
+    /// One line of `{"id","topic","type","time","data"}`
+    Json,
+    /// As browsers receive them
+    Sse,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// The client's id or name
+    pub(crate) client: String,
+    /// The data; without it, or with `-`, stdin up to its end (one line break at the end is left out)
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) data: Option<String>,
+    /// The topic
+    #[arg(long, default_value = "direct", env = "SSE_BUS_SEND_TOPIC", hide_env = true)]
+    pub(crate) topic: String,
+    /// The type, by which a browser dispatches the event
+    #[arg(long = "type", value_name = "TYPE", env = "SSE_BUS_SEND_TYPE", hide_env = true)]
+    pub(crate) kind: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Kick {
+    /// The client's id or name
+    pub(crate) client: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// Topics, or patterns: `*` is one level, `**` at the end any number of levels
+    #[arg(required = true, value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
+    /// Where to begin: `latest` (the newest event of each topic), `all`, an event's id, or a duration such as `10m`
+    #[arg(long, default_value = "all", env = "SSE_BUS_HISTORY_SINCE", hide_env = true)]
+    pub(crate) since: String,
+    /// Print only the last so many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), env = "SSE_BUS_HISTORY_LIMIT",
+        hide_env = true)]
+    pub(crate) limit: Option<u64>,
+    /// How events are printed [default: for people on a terminal, else json]
+    #[arg(long, value_enum, env = "SSE_BUS_HISTORY_FORMAT", hide_env = true)]
+    pub(crate) format: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Url {
+    /// The topic or pattern to stream [default: only where the daemon listens]
+    pub(crate) filter: Option<String>,
+}
+
+impl Cli {
+    /// Reads the command line and the environment. Ends the process for `--help` and for mistakes.
+    pub(crate) fn read() -> Cli {
+        let mut command = Cli::command();
+        if std::env::vars_os().any(|(name, value)| value.is_empty() && name.to_string_lossy().starts_with("SSE_BUS_")) {
+            command = without_empty(command);
+        }
+        Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|e| e.exit())
+    }
+}
+
+/// An empty variable counts as unset.
+fn without_empty(command: Command) -> Command {
+    let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(
+            |arg| if arg.get_env().is_some_and(is_empty) { arg.env(clap::builder::Resettable::Reset) } else { arg },
+        )
+        .mut_subcommands(without_empty)
+}
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("an interval cannot be zero".into()),
+        Ok(interval) => Ok(interval),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_a_variable_of_its_own() {
+        let command = Cli::command();
+        let mut seen = std::collections::HashSet::new();
+        for (prefix, command) in std::iter::once((String::new(), &command))
+            .chain(command.get_subcommands().map(|c| (format!("{}_", c.get_name()), c)))
+        {
+            for arg in command.get_arguments().filter(|a| a.get_long().is_some_and(|l| l != "help" && l != "version")) {
+                let long = arg.get_long().unwrap_or_default();
+                let expected = format!("SSE_BUS_{prefix}{long}").to_uppercase().replace('-', "_");
+                let found = arg.get_env().unwrap_or_default().to_string_lossy().into_owned();
+                assert_eq!(found, expected, "--{long}");
+                assert!(seen.insert(found));
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! `sse-busctl clients`: who is connected.
+
+use sse_bus::Client;
+
+use crate::{
+    exit::Failure,
+    output::{Output, ago, number, text},
+};
+
+pub(crate) async fn run(client: &mut Client, output: &Output) -> Result<(), Failure> {
+    let clients = client.clients().await?;
+    let columns = [
+        text("ID"),
+        text("NAME"),
+        text("ROLE"),
+        text("VIA"),
+        text("PEER"),
+        text("FILTERS"),
+        text("CONNECTED"),
+        number("EVENTS"),
+        number("LAG"),
+    ];
+    output.list(
+        &clients,
+        &columns,
+        |c| {
+            [
+                c.id.clone(),
+                c.name.clone().unwrap_or_else(|| "-".into()),
+                c.role.to_string(),
+                c.via.to_string(),
+                c.peer.clone(),
+                if c.filters.is_empty() { "-".into() } else { c.filters.join(" ") },
+                ago(c.connected),
+                c.events.to_string(),
+                c.lag.to_string(),
+            ]
+        },
+        "no clients",
+    )?;
+    Ok(())
+}

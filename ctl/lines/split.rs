@@ -1,0 +1,134 @@
+//! Lines out of what reads bring, in memory bounded by the longest line that is wanted.
+
+use memchr::memchr;
+
+/// A line, without its LF or CRLF.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line<'a> {
+    /// All of it.
+    Whole(&'a [u8]),
+    /// Longer than wanted, and not kept; holds its length.
+    TooLong(usize),
+}
+
+/// Splits bytes into lines. Holds at most one line of the longest length, and what one read brings.
+pub(super) struct Splitter {
+    buffer: Vec<u8>,
+    /// Where the first line not given out begins.
+    start: usize,
+    /// Up to where no line break was found.
+    searched: usize,
+    /// Bytes thrown away of a line that is too long.
+    skipped: usize,
+    longest: usize,
+}
+
+impl Splitter {
+    pub(super) fn new(longest: usize) -> Splitter {
+        Splitter { buffer: Vec::new(), start: 0, searched: 0, skipped: 0, longest }
+    }
+
+    /// Where to append what is read next, with room for `size` bytes. Take all lines out first.
+    pub(super) fn space(&mut self, size: usize) -> &mut Vec<u8> {
+        self.buffer.drain(..self.start);
+        self.searched -= self.start;
+        self.start = 0;
+        if self.skipped > 0 || self.buffer.len() > self.longest + 1 {
+            self.skipped += self.buffer.len();
+            self.buffer.clear();
+            self.searched = 0;
+        }
+        self.buffer.reserve(size);
+        &mut self.buffer
+    }
+
+    /// The next line that has its line break.
+    pub(super) fn next(&mut self) -> Option<Line<'_>> {
+        let Some(found) = memchr(b'\n', &self.buffer[self.searched..]) else {
+            self.searched = self.buffer.len();
+            return None;
+        };
+        let (start, end) = (self.start, self.searched + found);
+        self.start = end + 1;
+        self.searched = end + 1;
+        let line = &self.buffer[start..end];
+        Some(Self::line(line.strip_suffix(b"\r").unwrap_or(line), &mut self.skipped, self.longest))
+    }
+
+    /// The next line, at the end of the input: the last one needs no line break.
+    pub(super) fn end(&mut self) -> Option<Line<'_>> {
+        if memchr(b'\n', &self.buffer[self.searched..]).is_some() {
+            return self.next();
+        }
+        if self.start == self.buffer.len() && self.skipped == 0 {
+            return None;
+        }
+        let start = std::mem::replace(&mut self.start, self.buffer.len());
+        self.searched = self.buffer.len();
+        Some(Self::line(&self.buffer[start..], &mut self.skipped, self.longest))
+    }
+
+    fn line<'a>(line: &'a [u8], skipped: &mut usize, longest: usize) -> Line<'a> {
+        let size = std::mem::take(skipped) + line.len();
+        if size > longest || size > line.len() { Line::TooLong(size) } else { Line::Whole(line) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Splits `input`, read `step` bytes at a time.
+    fn split(input: &[u8], step: usize, longest: usize) -> Vec<Result<String, usize>> {
+        let mut splitter = Splitter::new(longest);
+        let mut lines = Vec::new();
+        let mut take = |line: Line<'_>| {
+            lines.push(match line {
+                Line::Whole(line) => Ok(String::from_utf8(line.to_vec()).unwrap()),
+                Line::TooLong(size) => Err(size),
+            });
+        };
+        for chunk in input.chunks(step) {
+            splitter.space(chunk.len()).extend_from_slice(chunk);
+            while let Some(line) = splitter.next() {
+                take(line);
+            }
+            assert!(splitter.buffer.len() <= longest + 2 + step);
+        }
+        splitter.space(0);
+        while let Some(line) = splitter.end() {
+            take(line);
+        }
+        lines
+    }
+
+    #[test]
+    fn lines_are_the_same_however_they_are_read() {
+        let input = b"one\n\ntwo\r\n12345678\n123456789\n\r\nfar too long for this\r\n\rx\r\nlast";
+        let wanted = [
+            Ok("one".into()),
+            Ok(String::new()),
+            Ok("two".into()),
+            Ok("12345678".into()),
+            Err(9),
+            Ok(String::new()),
+            Err(21),
+            Ok("\rx".into()),
+            Ok("last".into()),
+        ];
+        for step in 1..=input.len() {
+            let lines = split(input, step, 8);
+            let lengths_told: Vec<_> = lines.iter().map(|l| l.clone().map_err(|_| ())).collect();
+            assert_eq!(lengths_told, wanted.clone().map(|l| l.map_err(|_| ())), "{step} bytes a read");
+        }
+        assert_eq!(split(input, input.len(), 8), wanted);
+    }
+
+    #[test]
+    fn a_line_break_at_the_end_begins_no_line() {
+        assert_eq!(split(b"a\n", 1, 8), [Ok("a".into())]);
+        assert_eq!(split(b"", 1, 8), []);
+        assert_eq!(split(b"\n", 1, 8), [Ok(String::new())]);
+        assert_eq!(split(b"123456789abcdef", 4, 8), [Err(15)]);
+    }
+}

@@ -1,0 +1,47 @@
+//! `sse-busctl status`: the daemon, described.
+
+use std::{fmt::Write, time::Duration};
+
+use sse_bus::{Client, protocol::Status};
+
+use crate::{
+    exit::Failure,
+    output::{Output, count, duration, size, visible},
+};
+
+pub(crate) async fn run(client: &mut Client, output: &Output) -> Result<(), Failure> {
+    let status = client.status().await?;
+    output.say(|| describe(&status), &status)?;
+    Ok(())
+}
+
+fn describe(status: &Status) -> String {
+    let uptime = duration(Duration::from_millis(status.uptime_ms));
+    let rows = [
+        ("daemon", format!("sse-busd {}, process {}, up {uptime}", status.version, status.pid)),
+        ("url", status.url.clone().unwrap_or_else(|| "none: only the local socket is served".into())),
+        ("socket", status.socket.clone()),
+        ("clients", format!("{}, {}", count(status.subscribers, "subscriber"), count(status.publishers, "publisher"))),
+        ("topics", format!("{}, {} with a retained event", status.topics, status.retained)),
+        ("events", format!("{} published, {} delivered", status.published, status.delivered)),
+        (
+            "history",
+            format!(
+                "{} in {}, {} of {}",
+                count(status.history_events, "event"),
+                status.history,
+                size(status.history_bytes),
+                size(status.history_budget)
+            ),
+        ),
+        ("trouble", format!("{}, {}", count(status.gaps, "gap"), count(status.slow_disconnects, "slow disconnect"))),
+        ("position", status.position.clone()),
+    ];
+    let mut text = String::new();
+    for (name, value) in &rows {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{name:<10}{}", visible(value));
+    }
+    text.truncate(text.trim_end().len());
+    text
+}

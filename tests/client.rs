@@ -1,0 +1,288 @@
+//! The client against a daemon that is scripted here, frame by frame: what a real daemon does only in bad moments.
+#![cfg(unix)]
+
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use sse_bus::{
+    Client, Endpoint, EventId,
+    client::{Backoff, Delivery, Error},
+    protocol::{
+        Ack, ErrorCode, EventMessage, GAP, Publish, Published, Refused, Reply, Request, Subscribe, Subscribed,
+        binary::{self, Frame},
+    },
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixListener, UnixStream},
+};
+
+/// One connection, from the daemon's side.
+struct Peer {
+    stream: UnixStream,
+    buffer: Vec<u8>,
+}
+
+impl Peer {
+    async fn accept(listener: &UnixListener) -> Peer {
+        let mut peer = Peer { stream: listener.accept().await.unwrap().0, buffer: Vec::new() };
+        let mut preface = [0; 6];
+        peer.stream.read_exact(&mut preface).await.unwrap();
+        assert_eq!(preface, binary::PREFACE);
+        peer
+    }
+
+    /// The next request; `None` at the end of the connection.
+    async fn request(&mut self) -> Option<Request> {
+        loop {
+            match binary::decode(&self.buffer) {
+                Frame::Whole(request, used) => {
+                    self.buffer.drain(..used);
+                    return Some(request);
+                }
+                Frame::Partial(_) if self.stream.read_buf(&mut self.buffer).await.unwrap() == 0 => return None,
+                Frame::Partial(_) => {}
+                bad => panic!("{bad:?}"),
+            }
+        }
+    }
+
+    async fn say(&mut self, replies: impl IntoIterator<Item = Reply>) {
+        let mut bytes = Vec::new();
+        for reply in replies {
+            binary::encode(&reply, &mut bytes).unwrap();
+        }
+        self.stream.write_all(&bytes).await.unwrap();
+    }
+
+    async fn expect_subscribe(&mut self, since: Option<&str>, position: u64) {
+        let Some(Request::Subscribe(request)) = self.request().await else { panic!("no subscription") };
+        assert_eq!(request.since.as_deref(), since);
+        self.say([Reply::Subscribed(Subscribed { client: "c1".into(), position: id(position) })]).await;
+    }
+}
+
+fn id(seq: u64) -> EventId {
+    format!("k-{seq}").parse().unwrap()
+}
+
+fn event(seq: u64, topic: &str, data: &str) -> Reply {
+    Reply::Event(EventMessage { id: id(seq), topic: topic.into(), kind: None, time: 0, data: data.into() })
+}
+
+fn published(seq: u64) -> Reply {
+    Reply::Published(Published { id: id(seq), subscribers: 1 })
+}
+
+fn refused(request: u64, code: ErrorCode) -> Reply {
+    Reply::Error(Refused { request, ..Refused::new(code, "no") })
+}
+
+/// A socket of its own for each test.
+fn socket() -> (Endpoint, UnixListener) {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("sse-bus-{}-{}.sock", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let path: PathBuf = std::env::temp_dir().join(name);
+    let _ = std::fs::remove_file(&path);
+    (Endpoint::at(&path), UnixListener::bind(&path).unwrap())
+}
+
+fn unlink(endpoint: &Endpoint) {
+    let _ = std::fs::remove_file(endpoint.path());
+}
+
+#[tokio::test]
+async fn no_daemon_is_told_from_other_errors() {
+    let error = Client::connect(&Endpoint::at("/nonexistent/bus.sock")).await.unwrap_err();
+    assert!(matches!(error, Error::NoDaemon { .. }), "{error:?}");
+    assert_eq!(error.to_string(), "no daemon at /nonexistent/bus.sock");
+}
+
+#[tokio::test]
+async fn an_event_too_large_for_a_frame_is_refused_here_and_the_connection_goes_on() {
+    let (endpoint, listener) = socket();
+    let daemon = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener).await;
+        assert!(matches!(peer.request().await, Some(Request::Publish(p)) if p.topic == "small"));
+        peer.say([published(1)]).await;
+    });
+    let mut client = Client::connect(&endpoint).await.unwrap();
+    let error = client.publish(&Publish::new("large", "x".repeat(4 << 20))).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::LimitFrame));
+    assert_eq!(client.publish(&Publish::new("small", "x")).await.unwrap().id, id(1));
+    daemon.await.unwrap();
+    unlink(&endpoint);
+}
+
+#[tokio::test]
+async fn a_request_that_was_given_up_does_not_disturb_the_next() {
+    let (endpoint, listener) = socket();
+    let (go, gone) = tokio::sync::oneshot::channel::<()>();
+    let daemon = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener).await;
+        peer.request().await.unwrap();
+        gone.await.unwrap();
+        peer.request().await.unwrap();
+        peer.say([published(1), Reply::Topics(vec![])]).await;
+    });
+    let mut client = Client::connect(&endpoint).await.unwrap();
+    let event = Publish::new("t", "x");
+    tokio::select! {
+        biased;
+        answer = client.publish(&event) => panic!("{answer:?}"),
+        () = std::future::ready(()) => {}
+    }
+    go.send(()).unwrap();
+    assert_eq!(client.topics().await.unwrap(), []);
+    daemon.await.unwrap();
+    unlink(&endpoint);
+}
+
+#[tokio::test]
+async fn many_are_answered_in_order_and_a_break_gives_the_answers_so_far() {
+    let (endpoint, listener) = socket();
+    let daemon = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener).await;
+        for seq in 1..=100_000 {
+            peer.request().await.unwrap();
+            peer.say([if seq % 1000 == 0 { refused(seq, ErrorCode::TopicInvalid) } else { published(seq) }]).await;
+        }
+        for seq in 100_001..=100_007 {
+            peer.request().await.unwrap();
+            peer.say([published(seq)]).await;
+        }
+    });
+    let mut client = Client::connect(&endpoint).await.unwrap();
+    let answers = client.publish_many((1..=100_000).map(|n| Publish::new("t", n.to_string()))).await.unwrap();
+    assert_eq!(answers.len(), 100_000);
+    for (seq, answer) in (1..).zip(&answers) {
+        match answer {
+            Ok(published) => assert_eq!(published.id, id(seq)),
+            Err(refused) => assert!(seq % 1000 == 0 && refused.request == seq, "{refused:?}"),
+        }
+    }
+    let endless = std::iter::repeat_with(|| Publish::new("t", "x"));
+    let interrupted = client.publish_many(endless).await.unwrap_err();
+    assert_eq!(interrupted.answers.len(), 7);
+    assert!(matches!(interrupted.error, Error::Disconnected(_)), "{interrupted:?}");
+    daemon.await.unwrap();
+    unlink(&endpoint);
+}
+
+#[tokio::test]
+async fn answers_are_matched_by_number_also_among_publishes_without_answer() {
+    let (endpoint, listener) = socket();
+    let daemon = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener).await;
+        for _ in 0..5 {
+            peer.request().await.unwrap();
+        }
+        // 1 and 3 are silent, 2 and 4 are not.
+        peer.say([published(2), refused(3, ErrorCode::LimitEvent), refused(4, ErrorCode::TypeInvalid)]).await;
+        peer.say([Reply::Status(Box::default())]).await;
+    });
+    let (mut publisher, mut replies) = Client::connect(&endpoint).await.unwrap().into_split();
+    for ack in [Ack::None, Ack::Accepted, Ack::None, Ack::Accepted] {
+        publisher.send(&Publish { ack, ..Publish::new("t", "x") }).await.unwrap();
+    }
+    let finished = publisher.finish().await.unwrap();
+    let mut seen = Vec::new();
+    while let Some((number, answer)) = replies.next().await.unwrap() {
+        seen.push((number, answer.map(|p| p.id).map_err(|r| r.code)));
+    }
+    assert_eq!(seen, [(2, Ok(id(2))), (3, Err(ErrorCode::LimitEvent)), (4, Err(ErrorCode::TypeInvalid))]);
+    drop(finished);
+    daemon.await.unwrap();
+    unlink(&endpoint);
+}
+
+#[tokio::test]
+async fn what_the_daemon_says_before_it_closes_is_heard() {
+    let (endpoint, listener) = socket();
+    let daemon = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener).await;
+        peer.say([refused(0, ErrorCode::LimitPublishers)]).await;
+    });
+    let mut client = Client::connect(&endpoint).await.unwrap();
+    daemon.await.unwrap();
+    let error = client.publish(&Publish::new("t", "x")).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::LimitPublishers), "{error:?}");
+    unlink(&endpoint);
+}
+
+#[tokio::test]
+async fn a_subscription_resumes_from_what_it_gave_out() {
+    let (endpoint, listener) = socket();
+    let daemon = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener).await;
+        peer.expect_subscribe(None, 10).await;
+        // A retained event: older than the place to go on from.
+        peer.say([event(3, "a", "retained")]).await;
+        drop(peer);
+        let mut peer = Peer::accept(&listener).await;
+        peer.expect_subscribe(Some("k-10"), 12).await;
+        let gap = r#"{"reason":"evicted","missed":1,"from":"k-11","to":"k-11"}"#;
+        peer.say([event(11, GAP, gap), event(12, "a", "twelve")]).await;
+        drop(peer);
+        let mut peer = Peer::accept(&listener).await;
+        peer.request().await.unwrap();
+        peer.say([refused(1, ErrorCode::LimitSubscribers)]).await;
+        let mut peer = Peer::accept(&listener).await;
+        peer.expect_subscribe(Some("k-12"), 12).await;
+        peer.say([event(13, "a", "thirteen"), refused(0, ErrorCode::Denied)]).await;
+    });
+    let client = Client::connect(&endpoint).await.unwrap();
+    let backoff = Backoff { first: Duration::from_millis(1), max: Duration::from_millis(2) };
+    let mut subscription = client.subscribe(Subscribe::new(["a"])).await.unwrap().reconnecting(backoff);
+    let mut seen = Vec::new();
+    while let Some(delivery) = subscription.next().await {
+        seen.push(match delivery {
+            Ok(Delivery::Event(event)) => event.data,
+            Ok(Delivery::Gap { gap, id, .. }) => format!("gap {id} {:?}", gap.missed),
+            Ok(Delivery::Reconnecting { attempt, .. }) => format!("reconnecting {attempt}"),
+            Ok(Delivery::Resumed { client }) => format!("resumed {client}"),
+            Err(e) => format!("error {:?}", e.code()),
+        });
+    }
+    let wanted = [
+        "retained",
+        "reconnecting 1",
+        "resumed c1",
+        "gap k-11 Some(1)",
+        "twelve",
+        "reconnecting 1",
+        "reconnecting 2",
+        "resumed c1",
+        "thirteen",
+        "error Some(Denied)",
+    ];
+    assert_eq!(seen, wanted);
+    daemon.await.unwrap();
+    unlink(&endpoint);
+}
+
+#[tokio::test]
+async fn history_that_was_not_told_yet_is_asked_for_again() {
+    let (endpoint, listener) = socket();
+    let daemon = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener).await;
+        peer.expect_subscribe(Some("all"), 10).await;
+        drop(peer);
+        let mut peer = Peer::accept(&listener).await;
+        peer.expect_subscribe(Some("all"), 10).await;
+        peer.say([event(4, "a", "four"), Reply::End { position: id(10) }]).await;
+    });
+    let client = Client::connect(&endpoint).await.unwrap();
+    let request = Subscribe { since: Some("all".into()), past_only: true, ..Subscribe::new(["a"]) };
+    let backoff = Backoff { first: Duration::ZERO, max: Duration::ZERO };
+    let mut past = client.subscribe(request).await.unwrap().reconnecting(backoff);
+    assert!(matches!(past.next().await, Some(Ok(Delivery::Reconnecting { .. }))));
+    assert!(matches!(past.next().await, Some(Ok(Delivery::Resumed { .. }))));
+    assert!(matches!(past.next().await, Some(Ok(Delivery::Event(e))) if e.data == "four"));
+    assert!(past.next().await.is_none());
+    daemon.await.unwrap();
+    unlink(&endpoint);
+}
