@@ -66,8 +66,13 @@ struct Settings {
     /// Bytes of history that all topics keep together [default: 64MiB, or four topics full]
     #[arg(long, value_name = "SIZE", env = "SSE_BUS_HISTORY_BUDGET")]
     history_budget: Option<ByteSize>,
-    /// Also serve pages of this origin, such as http://localhost:3000; may be repeated
-    #[arg(long, value_name = "ORIGIN", env = "SSE_BUS_ALLOW_ORIGIN", value_delimiter = ',')]
+    #[arg(
+        long,
+        help = "Also serve pages of this origin, such as http://localhost:3000; may be repeated",
+        value_name = "ORIGIN",
+        env = "SSE_BUS_ALLOW_ORIGIN",
+        value_delimiter = ','
+    )]
     allow_origin: Vec<String>,
     /// What is logged: error, warn, info, debug, trace, or a filter by module [default: info]
     #[arg(long, value_name = "LEVEL", env = "SSE_BUS_LOG")]

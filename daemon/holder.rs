@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 pub(crate) fn of_port(address: SocketAddr) -> Option<String> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
         let table = std::fs::read_to_string(table).ok()?;
-        table.lines().find_map(|line| listening_inode(line, address.port()))
+        table.lines().find_map(|line| listening_inode(line, address.port())).map(str::to_owned)
     })?;
     let wanted = format!("socket:[{inode}]");
     let processes = std::fs::read_dir("/proc").ok()?.flatten();

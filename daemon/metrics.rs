@@ -75,7 +75,7 @@ impl fmt::Debug for BusCollector {
 
 impl Collector for BusCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let (stats, status) = self.0.with(|bus, _| (bus.stats(), bus.status()));
+        let (stats, now) = self.0.with(|bus, _| (bus.stats(), bus.status()));
         let counters = [
             ("events_published", "Events taken", stats.published),
             ("published_bytes", "Bytes of data of the events taken", stats.published_bytes),
@@ -88,12 +88,12 @@ impl Collector for BusCollector {
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
         let gauges = [
-            ("subscribers", "Connected subscribers", status.subscribers),
-            ("publishers", "Connected publishers", status.publishers),
-            ("topics", "Known topics", status.topics),
-            ("history_events", "Events in history", status.history_events),
-            ("history_bytes", "Bytes that history costs", status.history_bytes),
-            ("retained_events", "Retained events", status.retained),
+            ("subscribers", "Connected subscribers", now.subscribers),
+            ("publishers", "Connected publishers", now.publishers),
+            ("topics", "Known topics", now.topics),
+            ("history_events", "Events in history", now.history_events),
+            ("history_bytes", "Bytes that history costs", now.history_bytes),
+            ("retained_events", "Retained events", now.retained),
         ];
         for (name, help, value) in gauges {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));

@@ -37,6 +37,11 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
+    /// What comes of a future, unless the daemon is stopped before.
+    pub(crate) async fn or_stop<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        self.stop.run_until_cancelled(future).await
+    }
+
     /// The daemon, described.
     pub(crate) fn status(&self) -> Status {
         Status {
@@ -91,25 +96,16 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     Ok(())
 }
 
-/// Accepts until the daemon stops. Where accepting fails, for want of descriptors, it waits a moment: nothing is served
+/// What was accepted, if it could be. Where that fails, for want of descriptors, this waits a moment: nothing is served
 /// better by a busy loop.
-pub(crate) async fn accept_until_stopped<T>(
-    daemon: &Daemon,
-    mut accept: impl AsyncFnMut() -> io::Result<T>,
-    mut serve: impl FnMut(T),
-) {
+pub(crate) async fn accepted<T>(connection: io::Result<T>) -> Option<T> {
     const PAUSE: Duration = Duration::from_millis(100);
-    loop {
-        let accepted = tokio::select! {
-            () = daemon.stop.cancelled() => return,
-            accepted = accept() => accepted,
-        };
-        match accepted {
-            Ok(connection) => serve(connection),
-            Err(error) => {
-                warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(PAUSE).await;
-            }
+    match connection {
+        Ok(connection) => Some(connection),
+        Err(error) => {
+            warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(PAUSE).await;
+            None
         }
     }
 }
@@ -118,10 +114,10 @@ async fn tick(daemon: Arc<Daemon>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            () = daemon.stop.cancelled() => return,
-            _ = ticks.tick() => daemon.bus.with(|bus, now| bus.tick(now)),
+        if daemon.or_stop(ticks.tick()).await.is_none() {
+            return;
         }
+        daemon.bus.with(Bus::tick);
     }
 }
 

@@ -86,7 +86,7 @@ fn subscription(
             "topic" => subscribe.filters.push(value.into_owned()),
             "client" => subscribe.client = Some(value.into_owned()),
             "since" => subscribe.since = Some(value.into_owned()),
-            "slow" => subscribe.slow = value.parse().map_err(|e| bad_parameter("slow", &e))?,
+            "slow" => subscribe.slow = value.parse().map_err(|e: String| bad_parameter("slow", &e))?,
             "format" if value == "data" => format = Format::SseData,
             "format" if value == "json" => format = Format::SseJson,
             "format" => return Err(bad_parameter("format", &format!("`{value}` is none of data, json"))),

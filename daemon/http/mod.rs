@@ -14,7 +14,6 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use axum::{
     Router,
     body::Body,
-    extract::Request,
     middleware,
     routing::{delete, get},
 };
@@ -30,7 +29,7 @@ use tracing::debug;
 
 use crate::{
     connection::Connection,
-    server::{Daemon, accept_until_stopped},
+    server::{Daemon, accepted},
 };
 
 /// Where a request comes from.
@@ -53,13 +52,13 @@ impl fmt::Display for From {
 
 /// Accepts connections until the daemon stops.
 pub(crate) async fn accept(listener: TcpListener, daemon: Arc<Daemon>) {
-    let serve = |(stream, peer): (tokio::net::TcpStream, SocketAddr)| {
+    while let Some(connection) = daemon.or_stop(listener.accept()).await {
+        let Some((stream, peer)) = accepted(connection).await else { continue };
         // Without it, small events wait for acknowledgements of earlier ones.
         let _ = stream.set_nodelay(true);
-        let daemon = daemon.clone();
-        daemon.tasks.clone().spawn(async move { serve(Connection::new(stream), From::Tcp(peer), &daemon).await });
-    };
-    accept_until_stopped(&daemon, async || listener.accept().await, serve).await;
+        let served = daemon.clone();
+        daemon.tasks.spawn(async move { serve(Connection::new(stream), From::Tcp(peer), &served).await });
+    }
 }
 
 /// Serves one connection to its end.

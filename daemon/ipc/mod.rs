@@ -20,32 +20,31 @@ use self::{codec::Codec, session::Session};
 use crate::{
     connection::Connection,
     http,
-    server::{Daemon, accept_until_stopped},
+    server::{Daemon, accepted},
 };
 
 /// Accepts connections until the daemon stops; then the socket is gone.
 pub(crate) async fn accept(listener: Listener, daemon: Arc<Daemon>) {
-    let serve = |(stream, peer): (Stream, Option<String>)| match peer {
-        Some(peer) => {
-            let daemon = daemon.clone();
-            daemon.tasks.clone().spawn(async move {
-                if let Err(error) = serve(stream, peer, &daemon).await {
-                    debug!(%error, "a local connection has failed");
-                }
-            });
+    while let Some(connection) = daemon.or_stop(listener.accept()).await {
+        match accepted(connection).await {
+            Some((stream, Some(peer))) => {
+                let served = daemon.clone();
+                daemon.tasks.spawn(async move {
+                    if let Err(error) = serve(stream, peer, &served).await {
+                        debug!(%error, "a local connection has failed");
+                    }
+                });
+            }
+            Some((_, None)) => info!("refused a local connection of another user"),
+            None => {}
         }
-        None => info!("refused a local connection of another user"),
-    };
-    accept_until_stopped(&daemon, async || listener.accept().await, serve).await;
+    }
 }
 
 async fn serve(mut stream: Stream, peer: String, daemon: &Arc<Daemon>) -> io::Result<()> {
     let mut read = BytesMut::new();
-    let first = tokio::select! {
-        first = first_bytes(&mut stream, &mut read) => first?,
-        () = daemon.stop.cancelled() => return Ok(()),
-    };
-    match first {
+    let Some(first) = daemon.or_stop(first_bytes(&mut stream, &mut read)).await else { return Ok(()) };
+    match first? {
         First::Binary => Session::new(stream, read, Codec::Binary, peer, daemon).run().await,
         First::Json => Session::new(stream, read, Codec::Json, peer, daemon).run().await,
         First::Http => {

@@ -31,6 +31,14 @@ const HANGUP_CHECK: std::time::Duration = std::time::Duration::from_secs(1);
 /// Bytes that a connection makes room for until more comes at once.
 const QUIET: usize = 4 << 10;
 
+/// Whether a connection subscribes, and whether its subscription ends by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subscribing {
+    No,
+    Live,
+    PastOnly,
+}
+
 /// One connection.
 pub(super) struct Session<'a> {
     stream: Stream,
@@ -51,9 +59,7 @@ pub(super) struct Session<'a> {
     /// What waits to be sent.
     out: Vec<u8>,
     member: Option<Member>,
-    subscribed: bool,
-    /// The subscription ends by itself.
-    past_only: bool,
+    subscription: Subscribing,
     /// The connection ends once everything is sent.
     closing: bool,
 }
@@ -74,8 +80,7 @@ impl<'a> Session<'a> {
             batch: Vec::new(),
             out: Vec::new(),
             member: None,
-            subscribed: false,
-            past_only: false,
+            subscription: Subscribing::No,
             closing: false,
         }
     }
@@ -86,14 +91,14 @@ impl<'a> Session<'a> {
         loop {
             let wanted = self.requests();
             self.send().await?;
-            if self.closing || (self.at_end && !self.subscribed) {
+            if self.closing || (self.at_end && self.subscription == Subscribing::No) {
                 return self.stream.shutdown().await;
             }
             self.read.reserve(wanted);
             let member = self.member.as_ref();
             tokio::select! {
-                read = self.stream.read_buf(&mut self.read), if !self.at_end => {
-                    let read = read?;
+                read = incoming(&mut self.stream, &mut self.read, self.at_end) => {
+                    let Some(read) = read? else { return Ok(()) };
                     self.at_end = read == 0;
                     self.appetite = if read < QUIET { QUIET } else { READ_MAX };
                 }
@@ -102,11 +107,10 @@ impl<'a> Session<'a> {
                     if read == Read::Over {
                         // The past is told, and the connection may ask for something else; or the client was
                         // removed.
-                        self.closing = !self.past_only;
-                        (self.member, self.subscribed, self.past_only) = (None, false, false);
+                        self.closing = self.subscription != Subscribing::PastOnly;
+                        (self.member, self.subscription) = (None, Subscribing::No);
                     }
                 }
-                () = hangup(&self.stream), if self.at_end => return Ok(()),
                 () = self.daemon.stop.cancelled() => self.closing = true,
             }
         }
@@ -187,8 +191,8 @@ impl<'a> Session<'a> {
         let from = self.member.as_ref().map(|member| member.id);
         let began = Instant::now();
         let answers: Vec<(u64, Ack, Result<Published, Refused>)> = self.daemon.bus.with(|bus, now| {
-            let publish = |publication| bus.publish(publication, from, now);
-            self.batch.drain(..).map(|(number, ack, item)| (number, ack, item.and_then(publish))).collect()
+            let mut publish = |publication| bus.publish(publication, from, now);
+            self.batch.drain(..).map(|(number, ack, item)| (number, ack, item.and_then(&mut publish))).collect()
         });
         self.daemon.metrics.published_in(began.elapsed());
         for (number, ack, answer) in answers {
@@ -218,7 +222,7 @@ impl<'a> Session<'a> {
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe) -> Result<Reply, Refused> {
-        if self.subscribed {
+        if self.subscription != Subscribing::No {
             let message = "this connection is a subscriber already; open another one";
             return Err(Refused::new(ErrorCode::AlreadySubscribed, message));
         }
@@ -226,8 +230,7 @@ impl<'a> Session<'a> {
         let (member, subscribed) = Member::subscriber(&self.daemon.bus, subscription)?;
         // Whoever published here before goes on as this subscriber.
         self.member = Some(member);
-        self.subscribed = true;
-        self.past_only = subscribe.past_only;
+        self.subscription = if subscribe.past_only { Subscribing::PastOnly } else { Subscribing::Live };
         Ok(Reply::Subscribed(subscribed))
     }
 
@@ -256,6 +259,15 @@ async fn next_events(member: Option<&Member>, bus: &SharedBus, events: &mut Vec<
         read => Poll::Ready(read),
     })
     .await
+}
+
+/// Reads what comes. After the end of what comes, waits until the peer is gone altogether, and gives nothing.
+async fn incoming(stream: &mut Stream, buffer: &mut BytesMut, at_end: bool) -> io::Result<Option<usize>> {
+    if !at_end {
+        return stream.read_buf(buffer).await.map(Some);
+    }
+    hangup(stream).await;
+    Ok(None)
 }
 
 /// Waits until the peer, which sends nothing more, takes nothing more either.
