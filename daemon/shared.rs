@@ -10,7 +10,7 @@ use sse_bus::{
     bus::{Bus, ClientId, Description, Now, Subscription},
     protocol::{Refused, Subscribed},
 };
-use tracing::info;
+use tracing::{debug, info};
 
 /// A handle to the bus. Cheap to clone.
 #[derive(Clone)]
@@ -57,7 +57,13 @@ pub(crate) struct Member {
     bus: SharedBus,
     pub(crate) id: ClientId,
     name: Option<String>,
-    role: &'static str,
+    role: Role,
+}
+
+#[derive(Clone, Copy)]
+enum Role {
+    Subscriber,
+    Publisher,
 }
 
 impl Member {
@@ -66,7 +72,7 @@ impl Member {
         let description = subscription.description.clone();
         let filters = subscription.filters.to_strings();
         let (id, subscribed) = bus.with(|bus, now| bus.subscribe(subscription, now))?;
-        let member = Member::new(bus, id, &description, "subscriber");
+        let member = Member::new(bus, id, &description, Role::Subscriber);
         info!(client = %id, name = member.name, peer = description.peer, ?filters, "subscriber connected");
         Ok((member, subscribed))
     }
@@ -75,11 +81,12 @@ impl Member {
     pub(crate) fn publisher(bus: &SharedBus, peer: &str, via: &'static str) -> Result<Member, Refused> {
         let description = Description { name: None, peer: peer.to_owned() };
         let id = bus.with(|bus, now| bus.add_publisher(description.clone(), via, now))?;
-        info!(client = %id, peer, via, "publisher connected");
-        Ok(Member::new(bus, id, &description, "publisher"))
+        // Scripts publish once and go; that would fill a log.
+        debug!(client = %id, peer, via, "publisher connected");
+        Ok(Member::new(bus, id, &description, Role::Publisher))
     }
 
-    fn new(bus: &SharedBus, id: ClientId, description: &Description, role: &'static str) -> Member {
+    fn new(bus: &SharedBus, id: ClientId, description: &Description, role: Role) -> Member {
         let name = description.name.as_ref().map(|name| name.as_str().to_owned());
         Member { bus: bus.clone(), id, name, role }
     }
@@ -88,7 +95,10 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         // Where the bus has removed the client before, it was kicked, too slow, or had all it wanted.
-        let left = self.bus.with(|bus, now| bus.disconnect(self.id, now));
-        info!(client = %self.id, name = self.name, by = if left { "client" } else { "bus" }, "{} disconnected", self.role);
+        let by = if self.bus.with(|bus, now| bus.disconnect(self.id, now)) { "client" } else { "bus" };
+        match self.role {
+            Role::Subscriber => info!(client = %self.id, name = self.name, by, "subscriber disconnected"),
+            Role::Publisher => debug!(client = %self.id, by, "publisher disconnected"),
+        }
     }
 }

@@ -193,7 +193,11 @@ impl fmt::Display for TopicError {
             Self::Forbidden(c) => write!(
                 f,
                 "it holds {}; white space, control characters, `?` and `#` are not allowed",
-                if *c == '?' || *c == '#' { format!("`{c}`") } else { format!("U+{:04X}", u32::from(*c)) }
+                match c {
+                    ' ' => "a space".into(),
+                    '?' | '#' => format!("`{c}`"),
+                    _ => format!("U+{:04X}", u32::from(*c)),
+                }
             ),
             Self::Wildcard => f.write_str("it holds `*`; events go to one topic, wildcards are for subscribers"),
             Self::PartialStar(level) => {
