@@ -40,6 +40,19 @@ async fn nothing_in_an_event_runs_on_the_page() {
     })
     .await;
 
+    // Also in that of a stream, which the page has to ask for.
+    page.fill("subscribe", "topics", &format!("a//{IMAGE}")).await;
+    page.click("#subscribe .main").await;
+    eventually("the refusal of the stream", async || {
+        let errors = page.texts("#log .error .text").await;
+        if errors.iter().any(|e| e.contains(IMAGE) || e.contains("level")) {
+            Ok(())
+        } else {
+            Err(format!("{errors:?}"))
+        }
+    })
+    .await;
+
     assert_eq!(page.eval("return window.run ?? null").await, Value::Null, "something ran");
     assert_eq!(page.eval("return document.querySelectorAll('img, script, iframe, svg').length").await, clean);
     // The page asked for nothing but itself, the stream and the publish.
