@@ -1,0 +1,208 @@
+//! Headless Chromium, driven over WebDriver, with a profile of its own.
+
+use std::{
+    fs::{self, File},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WindowHandle, error::WebDriverResult};
+
+use crate::{DEADLINE, eventually};
+
+/// Without the background flags Chromium looks for its maker's hosts; in a container it has no sandbox.
+const FLAGS: &[&str] = &[
+    "--headless",
+    "--window-size=1000,800",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
+
+/// A browser. Call [`Browser::quit`] at the end of a test; if the test fails first, it is killed.
+pub struct Browser {
+    driver: WebDriver,
+    // Dropped in this order.
+    _processes: Group,
+    _profile: TempDir,
+}
+
+/// A tab of a browser.
+#[derive(Clone)]
+pub struct Tab {
+    driver: WebDriver,
+    window: WindowHandle,
+}
+
+impl Browser {
+    /// Starts a browser.
+    pub async fn start() -> Browser {
+        let profile = tempfile::Builder::new().prefix("sse-bus-browser-").tempdir().expect("a temporary folder");
+        let log = profile.path().join("chromedriver.log");
+        let processes = Group::start(
+            Command::new("chromedriver")
+                .arg("--port=0")
+                .env("TMPDIR", profile.path())
+                .env("HOME", profile.path())
+                .stdin(Stdio::null())
+                .stdout(File::create(&log).expect("a file in the profile's folder"))
+                .stderr(Stdio::null()),
+        );
+        let port = eventually("chromedriver to listen", async || {
+            let said = fs::read_to_string(&log).map_err(|e| e.to_string())?;
+            listening_port(&said).ok_or(said)
+        })
+        .await;
+        let driver = session(&format!("http://127.0.0.1:{port}")).await.expect("Chromium starts");
+        Browser { driver, _processes: processes, _profile: profile }
+    }
+
+    /// Opens a page in a new tab, without waiting for more than its load.
+    pub async fn open(&self, url: &str) -> Tab {
+        let window = self.driver.new_tab().await.expect("a tab opens");
+        let tab = Tab { driver: self.driver.clone(), window };
+        tab.front().await;
+        self.driver.goto(url).await.unwrap_or_else(|e| panic!("{url} opens: {e}"));
+        tab
+    }
+
+    /// Closes the browser.
+    pub async fn quit(self) {
+        self.driver.clone().quit().await.expect("the browser closes");
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Its own way to end a session, if it has not been ended, is to ask and wait for longer than a test takes.
+        let _ = self.driver.clone().leak();
+    }
+}
+
+impl Tab {
+    /// The result of a script's `return`, as JSON.
+    pub async fn eval(&self, script: &str) -> Value {
+        self.front().await;
+        let result = self.driver.execute(script, Vec::new()).await;
+        result.unwrap_or_else(|e| panic!("{script}: {e}")).json().clone()
+    }
+
+    /// The texts of all elements that a CSS selector finds.
+    pub async fn texts(&self, selector: &str) -> Vec<String> {
+        self.strings(&format!("[...document.querySelectorAll({})].map((e) => e.textContent)", json!(selector))).await
+    }
+
+    /// An expression's array of strings, fetched in parts because it may be long.
+    pub async fn strings(&self, expression: &str) -> Vec<String> {
+        const PART: usize = 500;
+        let mut all = Vec::new();
+        loop {
+            let part = self.eval(&format!("return ({expression}).slice({}, {})", all.len(), all.len() + PART)).await;
+            let part: Vec<String> = serde_json::from_value(part).expect("an array of strings");
+            let last = part.len() < PART;
+            all.extend(part);
+            if last {
+                return all;
+            }
+        }
+    }
+
+    /// Waits until the page's stream stands, and returns the id that the page gave itself.
+    pub async fn connected(&self) -> String {
+        eventually("the page to connect", async || {
+            match self.eval("return document.querySelector('#state').dataset.state").await {
+                Value::String(state) if state == "open" => Ok(()),
+                other => Err(other.to_string()),
+            }
+        })
+        .await;
+        self.texts("#client").await.concat()
+    }
+
+    /// Waits until the page shows an event with exactly this data.
+    pub async fn shows(&self, data: &str) {
+        eventually(&format!("the page to show {data:?}"), async || {
+            let texts = self.texts("#log .data").await;
+            if texts.iter().any(|t| t == data) { Ok(()) } else { Err(format!("{texts:?}")) }
+        })
+        .await;
+    }
+
+    /// Writes into a field of the page, as a keyboard does. Replaces what is there.
+    pub async fn fill(&self, form: &str, name: &str, text: &str) {
+        self.front().await;
+        let field = self.find(&format!("#{form} [name={name}]")).await;
+        field.clear().await.expect("the field can be cleared");
+        field.send_keys(text).await.expect("the field takes text");
+    }
+
+    /// Clicks on what a CSS selector finds.
+    pub async fn click(&self, selector: &str) {
+        self.front().await;
+        self.find(selector).await.click().await.unwrap_or_else(|e| panic!("{selector}: {e}"));
+    }
+
+    /// A picture of the page, if a folder for them is named in `SSE_BUS_SCREENSHOTS`.
+    pub async fn screenshot(&self, name: &str) {
+        if let Some(folder) = std::env::var_os("SSE_BUS_SCREENSHOTS") {
+            self.front().await;
+            let file = std::path::Path::new(&folder).join(name).with_extension("png");
+            self.driver.screenshot(&file).await.expect("a screenshot");
+        }
+    }
+
+    /// Closes the tab.
+    pub async fn close(self) {
+        self.front().await;
+        self.driver.close_window().await.expect("the tab closes");
+    }
+
+    async fn front(&self) {
+        self.driver.switch_to_window(self.window.clone()).await.expect("the tab is still there");
+    }
+
+    async fn find(&self, selector: &str) -> thirtyfour::WebElement {
+        let found = self.driver.find(thirtyfour::By::Css(selector)).await;
+        found.unwrap_or_else(|e| panic!("{selector}: {e}"))
+    }
+}
+
+async fn session(url: &str) -> WebDriverResult<WebDriver> {
+    let mut capabilities = DesiredCapabilities::chrome();
+    for flag in FLAGS {
+        capabilities.add_arg(flag)?;
+    }
+    WebDriver::builder(url, capabilities).request_timeout(DEADLINE + Duration::from_secs(10)).await
+}
+
+/// The first line says "on port 0" whatever the port is; a later one the port.
+fn listening_port(said: &str) -> Option<u16> {
+    let line = said.lines().find(|l| l.contains("started successfully on port"))?;
+    line.rsplit(' ').next()?.trim_end_matches('.').parse().ok()
+}
+
+/// A process and all that it started, killed together when this is dropped.
+struct Group(Child);
+
+impl Group {
+    fn start(command: &mut Command) -> Group {
+        use std::os::unix::process::CommandExt;
+        Group(command.process_group(0).spawn().expect("chromedriver is installed"))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+        let _ = self.0.wait();
+    }
+}

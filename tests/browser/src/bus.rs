@@ -1,0 +1,188 @@
+//! A daemon on a port and in a folder of its own, and the command line that talks to it.
+
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::eventually;
+
+/// A running `sse-busd`. Killed, and its folder removed, when it is dropped; if the test has failed its log is printed.
+pub struct Bus {
+    folder: TempDir,
+    port: u16,
+    daemon: Option<Child>,
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub struct Output {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Bus {
+    /// Starts a daemon and waits until it answers.
+    pub async fn start() -> Bus {
+        let folder = tempfile::Builder::new().prefix("sse-bus-test-").tempdir().expect("a temporary folder");
+        let mut bus = Bus { folder, port: free_port(), daemon: None };
+        bus.restart().await;
+        bus
+    }
+
+    /// Starts the daemon again, on the same port and socket.
+    pub async fn restart(&mut self) {
+        assert!(self.daemon.is_none(), "the daemon runs already");
+        let log = File::options().create(true).append(true).open(self.log_path()).expect("the log opens");
+        let daemon = Command::new(binary("sse-busd"))
+            .args(["--no-config", "--listen", &format!("127.0.0.1:{}", self.port), "--socket"])
+            .arg(self.socket())
+            .arg("--state-dir")
+            .arg(self.path().join("state"))
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("sse-busd starts; build it, or name its folder in SSE_BUS_BIN_DIR");
+        self.daemon = Some(daemon);
+        eventually("the daemon to listen", async || {
+            if let Some(status) = self.daemon.as_mut().unwrap().try_wait().expect("the daemon is a child of ours") {
+                panic!("the daemon ended with {status}");
+            }
+            UnixStream::connect(self.socket()).map_err(|e| e.to_string())
+        })
+        .await;
+        assert_eq!(self.ctl(&["url"]).await.stdout.trim().trim_end_matches('/'), self.url());
+    }
+
+    /// Stops the daemon as a service manager does, and waits for its end.
+    pub async fn stop(&mut self) -> ExitStatus {
+        let mut daemon = self.daemon.take().expect("the daemon runs");
+        kill_process(Pid::from_child(&daemon), Signal::TERM).expect("a child of ours can be signalled");
+        wait_for(&mut daemon, "the daemon to stop").await
+    }
+
+    /// Where browsers find it, without a final slash.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The test's folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What the daemon has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).expect("the log is readable")
+    }
+
+    /// A subscriber that writes what it gets to a file.
+    pub fn curl(&self, target: &str, file: &Path) -> Process {
+        let child = Command::new("curl")
+            .args(["--silent", "--show-error", "--no-buffer", "--globoff", "--noproxy", "*"])
+            .arg(format!("{}{target}", self.url()))
+            .stdout(File::create(file).expect("a file in the test's folder"))
+            .spawn()
+            .expect("curl is installed");
+        Process(child)
+    }
+
+    /// Runs `sse-busctl` to its end, within a bound.
+    pub async fn ctl(&self, args: &[&str]) -> Output {
+        self.ctl_reading(args, Stdio::null()).await
+    }
+
+    /// Runs `sse-busctl` with something on its standard input.
+    pub async fn ctl_reading(&self, args: &[&str], stdin: impl Into<Stdio>) -> Output {
+        // Files, because a pipe that nobody reads fills up.
+        let [out, err] = ["ctl.out", "ctl.err"].map(|name| self.path().join(name));
+        let child = Command::new(binary("sse-busctl"))
+            .arg("--socket")
+            .arg(self.socket())
+            .args(args)
+            .stdin(stdin)
+            .stdout(File::create(&out).expect("a file in the test's folder"))
+            .stderr(File::create(&err).expect("a file in the test's folder"))
+            .spawn()
+            .expect("sse-busctl starts");
+        let status = wait_for(&mut Process(child).0, &format!("sse-busctl {args:?} to end")).await;
+        let read = |path| String::from_utf8_lossy(&fs::read(path).expect("just written")).into_owned();
+        let output = Output { status, stdout: read(out), stderr: read(err) };
+        assert!(output.status.success(), "sse-busctl {args:?}: {output:?}");
+        output
+    }
+
+    /// Waits until so many subscribers are connected.
+    pub async fn subscribers(&self, count: usize) {
+        eventually(&format!("{count} subscribers"), async || {
+            let listed = self.ctl(&["clients", "--json"]).await.stdout;
+            match listed.matches(r#""role":"subscriber""#).count() {
+                n if n == count => Ok(()),
+                _ => Err(listed),
+            }
+        })
+        .await;
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.path().join("bus.sock")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.path().join("busd.log")
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the daemon's log ---\n{}--- end ---", self.log());
+        }
+    }
+}
+
+/// A process that is killed when it is dropped.
+pub struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn wait_for(child: &mut Child, what: &str) -> ExitStatus {
+    eventually(what, async || child.try_wait().expect("a child of ours").ok_or_else(|| "it still runs".to_owned()))
+        .await
+}
+
+fn binary(name: &str) -> PathBuf {
+    let folder = std::env::var_os("SSE_BUS_BIN_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/debug"), PathBuf::from);
+    folder.join(name)
+}
+
+/// A port that nobody listens on, below those that the system gives to outgoing connections, so that it is still free
+/// when a stopped daemon comes back.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = (std::process::id() % 10_000) as u16;
+    (0..10_000)
+        .map(|_| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000)
+        .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+        .expect("one of ten thousand ports is free")
+}

@@ -1,0 +1,33 @@
+//! What the browser tests stand on: a bus and a browser of their own for each test, in a folder of their own.
+//!
+//! Nothing here sleeps to wait for something: [`eventually`] looks until a deadline and then says what it saw last.
+//! Processes are ended by their handles and folders removed, however a test ends.
+
+mod browser;
+mod bus;
+pub mod sse;
+
+use std::time::{Duration, Instant};
+
+pub use browser::{Browser, Tab};
+pub use bus::{Bus, Output, Process};
+pub use serde_json::Value;
+
+/// Longer than anything here takes on a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Looks again and again until `look` finds something. Its error is what it saw instead.
+///
+/// # Panics
+///
+/// After [`DEADLINE`], with what was awaited and what was seen last.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(seen) if Instant::now() > end => panic!("waited {DEADLINE:?} for {what}; at the end: {seen}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
