@@ -22,10 +22,14 @@ use crate::{
     },
 };
 
-#[cfg(windows)]
-use interprocess::local_socket::tokio::{RecvHalf as ReadHalf, SendHalf as WriteHalf};
 #[cfg(unix)]
-use tokio::net::unix::{OwnedReadHalf as ReadHalf, OwnedWriteHalf as WriteHalf};
+type ReadHalf = tokio::net::unix::OwnedReadHalf;
+#[cfg(unix)]
+type WriteHalf = tokio::net::unix::OwnedWriteHalf;
+#[cfg(windows)]
+type ReadHalf = tokio::io::ReadHalf<Stream>;
+#[cfg(windows)]
+type WriteHalf = tokio::io::WriteHalf<Stream>;
 
 /// Bytes that wait to be written before a sender has to write.
 const WRITE_FULL: usize = 64 << 10;
@@ -68,7 +72,7 @@ fn halves(stream: Stream) -> (ReadHalf, WriteHalf) {
 
 #[cfg(windows)]
 fn halves(stream: Stream) -> (ReadHalf, WriteHalf) {
-    interprocess::local_socket::traits::tokio::Stream::split(stream)
+    tokio::io::split(stream)
 }
 
 /// The half that the daemon's replies come from.
