@@ -62,7 +62,8 @@ pub(super) async fn open(endpoint: &Endpoint) -> Result<(Reader, Writer), Error>
     };
     let (read, write) = halves(stream);
     let reader = Reader { half: read, buffer: BytesMut::new() };
-    Ok((reader, Writer { half: write, buffer: binary::PREFACE.to_vec(), written: 0, requests: 0 }))
+    let buffer = binary::PREFACE.to_vec();
+    Ok((reader, Writer { half: Some(write), half_closes: false, buffer, written: 0, requests: 0 }))
 }
 
 #[cfg(unix)]
@@ -125,7 +126,10 @@ impl Reader {
 /// The half that takes requests.
 #[derive(Debug)]
 pub(super) struct Writer {
-    half: WriteHalf,
+    /// Always there until the drop.
+    half: Option<WriteHalf>,
+    /// Whether dropping the writer closes its direction of the connection while the reader goes on.
+    pub(super) half_closes: bool,
     buffer: Vec<u8>,
     /// How much of the buffer has been written.
     written: usize,
@@ -173,7 +177,8 @@ impl Writer {
 
     /// Writes as much as the socket takes in one call.
     pub(super) async fn write(&mut self) -> Result<(), Error> {
-        match self.half.write(&self.buffer[self.written..]).await {
+        let Some(half) = &mut self.half else { return Err(Error::closed()) };
+        match half.write(&self.buffer[self.written..]).await {
             Ok(0) => return Err(broken(io::ErrorKind::WriteZero.into())),
             Ok(n) => self.written += n,
             Err(e) => return Err(broken(e)),
@@ -194,6 +199,19 @@ impl Writer {
             self.write().await?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // tokio's half shuts its direction down before the socket is closed. The daemon could see the two apart, and
+        // take a client that leaves for one that only has nothing more to say.
+        #[cfg(unix)]
+        if !self.half_closes
+            && let Some(half) = self.half.take()
+        {
+            half.forget();
+        }
     }
 }
 
