@@ -17,12 +17,20 @@ use crate::exit;
 /// Talk to the local event bus: publish, subscribe, look and manage.
 #[derive(Debug, Parser)]
 #[command(name = "sse-busctl", version, after_long_help = exit::HELP, max_term_width = 100)]
+#[command(disable_help_subcommand = true)]
 pub(crate) struct Cli {
     /// The daemon's local socket [default: the one of this user]
-    #[arg(long, global = true, value_name = "PATH", env = "SSE_BUS_SOCKET", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "For every command",
+        value_name = "PATH",
+        env = "SSE_BUS_SOCKET",
+        hide_env_values = true
+    )]
     pub(crate) socket: Option<PathBuf>,
     /// Print one JSON value a line, also on a terminal
-    #[arg(long, global = true, env = "SSE_BUS_JSON", value_parser = FalseyValueParser::new(), hide_env_values = true)]
+    #[arg(long, global = true, help_heading = "For every command", env = "SSE_BUS_JSON", value_parser = FalseyValueParser::new(), hide_env_values = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Do,
@@ -52,12 +60,12 @@ pub(crate) enum Do {
 }
 
 #[derive(Debug, Args)]
-#[command(after_long_help = "\
+#[command(after_long_help = exit::with_codes("\
 Examples:
   sse-busctl publish build/web ok
   echo ok | sse-busctl publish build/web --type done
   tail -f app.log | sse-busctl publish log/app --lines
-  sse-busctl publish clock --every 1s --exec date")]
+  sse-busctl publish clock --every 1s --exec date"))]
 pub(crate) struct Publish {
     /// The topic, such as `build/web`
     #[arg(required_unless_present = "jsonl")]
@@ -141,12 +149,12 @@ impl From<Ack> for protocol::Ack {
 }
 
 #[derive(Debug, Args)]
-#[command(after_long_help = "\
+#[command(after_long_help = exit::with_codes("\
 Examples:
   sse-busctl subscribe build/web 'log/**'
   sse-busctl subscribe '**' --since 10m --format json
   sse-busctl subscribe build/web --count 1 --timeout 5m
-  sse-busctl subscribe deploy --exec './deploy \"$SSE_BUS_DATA\"'")]
+  sse-busctl subscribe deploy --exec './deploy \"$SSE_BUS_DATA\"'"))]
 pub(crate) struct Subscribe {
     /// Topics, or patterns: `*` is one level, `**` at the end any number of levels
     #[arg(required = true, value_name = "FILTER")]

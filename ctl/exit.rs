@@ -14,7 +14,15 @@ Exit codes:
   4  nobody subscribed (publish --wait-for, --to; send)
   5  timed out
   6  denied
-  7  refused by a limit of the daemon";
+  7  refused by a limit of the daemon
+
+Each option of a command can be set by a variable, SSE_BUS_<COMMAND>_<OPTION>,
+such as SSE_BUS_SUBSCRIBE_SINCE=10m.";
+
+/// The end of a command's `--help`: examples and the exit codes.
+pub(crate) fn with_codes(examples: &str) -> String {
+    format!("{examples}\n\n{HELP}")
+}
 
 /// What the exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -98,6 +98,25 @@ impl Output {
     }
 }
 
+/// Waits until nobody reads stdout any more. Where that cannot be known, the next write tells.
+#[cfg(target_os = "linux")]
+pub(crate) async fn unread() {
+    use std::os::fd::AsFd;
+    use tokio::{io::Interest, net::unix::pipe::Sender};
+    // Unchecked leaves stdout blocking, as whoever shares it expects. A file cannot be watched, and needs no reader.
+    let watched = io::stdout().as_fd().try_clone_to_owned().and_then(Sender::from_owned_fd_unchecked);
+    match watched {
+        Ok(stdout) => drop(stdout.ready(Interest::ERROR).await),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Waits until nobody reads stdout any more. Where that cannot be known, the next write tells.
+#[cfg(not(target_os = "linux"))]
+pub(crate) async fn unread() {
+    std::future::pending().await
+}
+
 /// A column of a table.
 pub(crate) struct Column {
     title: &'static str,

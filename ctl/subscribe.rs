@@ -3,7 +3,7 @@
 //! Connections that break are restored, with a notice on stderr; a daemon that is not there in the first place ends
 //! the program.
 
-use std::{future, time::Duration};
+use std::{future, mem, time::Duration};
 
 use sse_bus::{
     Client, Endpoint,
@@ -17,7 +17,7 @@ use crate::{
     exec,
     exit::{Exit, Failure},
     format::{self, Printer},
-    output::{Output, count},
+    output::{self, Output, count},
     signals::Signals,
 };
 
@@ -36,13 +36,15 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe
     }
     let mut sink = Sink { printer: Printer::new(output, options.format), exec: options.exec, failed: 0 };
     let mut left = options.count;
+    let mut is_down = false;
     let out_of_time = async {
         match options.timeout {
             Some(timeout) => sleep(timeout).await,
             None => future::pending().await,
         }
     };
-    tokio::pin!(out_of_time);
+    let unread = output::unread();
+    tokio::pin!(out_of_time, unread);
     while left != Some(0) {
         let delivery = tokio::select! {
             biased;
@@ -57,6 +59,7 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe
                 sink.printer.flush()?;
                 continue;
             }
+            () = &mut unread, if sink.exec.is_none() => break,
         };
         match delivery {
             Some(Ok(Delivery::Event(event))) => {
@@ -65,14 +68,17 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe
             }
             Some(Ok(Delivery::Gap { gap, .. })) if sink.exec.is_some() => format::warn(&gap),
             Some(Ok(Delivery::Gap { gap, id, time })) => sink.printer.gap(&gap, id, time)?,
-            Some(Ok(Delivery::Reconnecting { error, attempt, .. })) => {
+            Some(Ok(Delivery::Reconnecting { error, .. })) => {
                 sink.printer.flush()?;
                 // Once for each outage.
-                if attempt == 1 {
+                if !mem::replace(&mut is_down, true) {
                     eprintln!("sse-busctl: {error}; reconnecting");
                 }
             }
-            Some(Ok(Delivery::Resumed { .. })) => eprintln!("sse-busctl: connected again"),
+            Some(Ok(Delivery::Resumed { .. })) => {
+                is_down = false;
+                eprintln!("sse-busctl: connected again");
+            }
             Some(Err(e)) => {
                 sink.printer.flush()?;
                 return Err(e.into());

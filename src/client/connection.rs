@@ -22,10 +22,14 @@ use crate::{
     },
 };
 
-#[cfg(windows)]
-use interprocess::local_socket::tokio::{RecvHalf as ReadHalf, SendHalf as WriteHalf};
 #[cfg(unix)]
-use tokio::net::unix::{OwnedReadHalf as ReadHalf, OwnedWriteHalf as WriteHalf};
+type ReadHalf = tokio::net::unix::OwnedReadHalf;
+#[cfg(unix)]
+type WriteHalf = tokio::net::unix::OwnedWriteHalf;
+#[cfg(windows)]
+type ReadHalf = tokio::io::ReadHalf<Stream>;
+#[cfg(windows)]
+type WriteHalf = tokio::io::WriteHalf<Stream>;
 
 /// Bytes that wait to be written before a sender has to write.
 const WRITE_FULL: usize = 64 << 10;
@@ -58,7 +62,8 @@ pub(super) async fn open(endpoint: &Endpoint) -> Result<(Reader, Writer), Error>
     };
     let (read, write) = halves(stream);
     let reader = Reader { half: read, buffer: BytesMut::new() };
-    Ok((reader, Writer { half: write, buffer: binary::PREFACE.to_vec(), written: 0, requests: 0 }))
+    let buffer = binary::PREFACE.to_vec();
+    Ok((reader, Writer { half: Some(write), half_closes: false, buffer, written: 0, requests: 0 }))
 }
 
 #[cfg(unix)]
@@ -68,7 +73,7 @@ fn halves(stream: Stream) -> (ReadHalf, WriteHalf) {
 
 #[cfg(windows)]
 fn halves(stream: Stream) -> (ReadHalf, WriteHalf) {
-    interprocess::local_socket::traits::tokio::Stream::split(stream)
+    tokio::io::split(stream)
 }
 
 /// The half that the daemon's replies come from.
@@ -121,7 +126,10 @@ impl Reader {
 /// The half that takes requests.
 #[derive(Debug)]
 pub(super) struct Writer {
-    half: WriteHalf,
+    /// Always there until the drop.
+    half: Option<WriteHalf>,
+    /// Whether dropping the writer closes its direction of the connection while the reader goes on.
+    pub(super) half_closes: bool,
     buffer: Vec<u8>,
     /// How much of the buffer has been written.
     written: usize,
@@ -169,7 +177,8 @@ impl Writer {
 
     /// Writes as much as the socket takes in one call.
     pub(super) async fn write(&mut self) -> Result<(), Error> {
-        match self.half.write(&self.buffer[self.written..]).await {
+        let Some(half) = &mut self.half else { return Err(Error::closed()) };
+        match half.write(&self.buffer[self.written..]).await {
             Ok(0) => return Err(broken(io::ErrorKind::WriteZero.into())),
             Ok(n) => self.written += n,
             Err(e) => return Err(broken(e)),
@@ -190,6 +199,19 @@ impl Writer {
             self.write().await?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // tokio's half shuts its direction down before the socket is closed. The daemon could see the two apart, and
+        // take a client that leaves for one that only has nothing more to say.
+        #[cfg(unix)]
+        if !self.half_closes
+            && let Some(half) = self.half.take()
+        {
+            half.forget();
+        }
     }
 }
 

@@ -50,7 +50,8 @@ fn lock(awaited: &Mutex<Awaited>) -> MutexGuard<'_, Awaited> {
 }
 
 pub(super) fn split(client: Client) -> (Publisher, Replies) {
-    let Client { reader, writer, answered, .. } = client;
+    let Client { reader, mut writer, answered, .. } = client;
+    writer.half_closes = true;
     let awaited = Arc::new(Mutex::new(Awaited::default()));
     // Answers to requests that were given up before the split are skipped.
     let skip = writer.requests() - answered;

@@ -105,8 +105,10 @@ pub struct Subscription {
     subscribed: Subscribed,
     state: State,
     backoff: Option<Backoff>,
-    /// Failed attempts since something was last received.
+    /// Attempts since something was last received, or a connection lasted.
     attempt: u32,
+    /// When the (last) connection was made.
+    connected: Instant,
     /// The bus's position when the subscription began, if it begins with a snapshot (retained or latest events),
     /// whose ids are older than the place to go on from.
     snapshot: Option<EventId>,
@@ -121,7 +123,16 @@ impl Subscription {
         }
         let snapshot = live.then_some(subscribed.position);
         let state = State::Live(client);
-        Subscription { endpoint, request, subscribed, state, backoff: None, attempt: 0, snapshot }
+        Subscription {
+            endpoint,
+            request,
+            subscribed,
+            state,
+            backoff: None,
+            attempt: 0,
+            connected: Instant::now(),
+            snapshot,
+        }
     }
 
     /// Makes the subscription reconnect when its connection breaks.
@@ -184,6 +195,9 @@ impl Subscription {
     fn lost(&mut self, error: Error) -> Result<Delivery, Error> {
         match self.backoff {
             Some(backoff) if error.is_transient() => {
+                if matches!(self.state, State::Live(_)) && self.connected.elapsed() > backoff.max {
+                    self.attempt = 0;
+                }
                 let wait = backoff.wait(self.attempt);
                 self.attempt += 1;
                 self.state = State::Down { until: Instant::now() + wait };
@@ -203,6 +217,7 @@ impl Subscription {
             Ok(Subscription { state, subscribed, .. }) => {
                 self.state = state;
                 self.subscribed = subscribed;
+                self.connected = Instant::now();
                 Ok(Delivery::Resumed { client: self.subscribed.client.clone() })
             }
             Err(e) => self.lost(e),
