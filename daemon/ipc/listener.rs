@@ -4,7 +4,7 @@
 //! may look at the file: a regular file is left alone, a socket that answers is left alone, one that does not is stale
 //! and taken over.
 
-use std::{fs::File, io, path::Path};
+use std::{fs::File, io};
 
 use interprocess::local_socket::{
     GenericFilePath, ListenerOptions, ToFsName, tokio::Listener as LocalListener, traits::tokio::Listener as _,
@@ -89,7 +89,10 @@ fn options(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
 /// Makes the place ready: the directory, the lock, no stale socket.
 #[cfg(unix)]
 async fn claim(endpoint: &Endpoint) -> Result<Option<File>, String> {
-    use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _};
+    use std::{
+        os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _},
+        path::Path,
+    };
 
     let path = endpoint.path();
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

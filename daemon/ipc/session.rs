@@ -15,7 +15,7 @@ use sse_bus::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use super::codec::{Codec, Next, overlong};
@@ -280,7 +280,7 @@ async fn hangup(stream: &Stream) {
         if polled.is_err() || fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
             return;
         }
-        sleep(HANGUP_CHECK).await;
+        tokio::time::sleep(HANGUP_CHECK).await;
     }
 }
 
