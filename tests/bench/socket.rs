@@ -180,7 +180,7 @@ fn count_frames(buffer: &mut Vec<u8>) -> usize {
 }
 
 fn count_lines(buffer: &mut Vec<u8>) -> usize {
-    let lines = buffer.iter().filter(|byte| **byte == b'\n').count();
+    let lines = memchr::memchr_iter(b'\n', buffer).count();
     buffer.clear();
     lines
 }
