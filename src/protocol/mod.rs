@@ -131,7 +131,7 @@ impl std::str::FromStr for Slow {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// An event of the subscription. First, because [`EventReply`] mirrors it.
+    /// An event of the subscription. First, because `EventReply` mirrors it.
     Event(EventMessage),
     /// The event was taken.
     Published(Published),
