@@ -158,6 +158,7 @@ pub enum Reply {
 }
 
 /// [`Reply::Event`] without owning the event: what the daemon encodes.
+#[cfg(feature = "bus")]
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EventReply<'a> {
