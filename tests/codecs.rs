@@ -19,21 +19,6 @@ use sse_bus::{
     },
 };
 
-/// Few levels, so that filters and topics meet.
-fn topic() -> impl Strategy<Value = String> {
-    (any::<bool>(), vec(prop_oneof![Just("a"), Just("b"), Just("é")], 1..5))
-        .prop_map(|(system, levels)| format!("{}{}", if system { "$" } else { "" }, levels.join("/")))
-}
-
-fn filter() -> impl Strategy<Value = String> {
-    let level = prop_oneof![3 => Just("a"), 2 => Just("b"), 2 => Just("*"), 1 => Just("é")];
-    (0..4, vec(level, 0..5), any::<bool>()).prop_filter_map("an empty filter", |(system, mut levels, rest)| {
-        levels.extend(rest.then_some("**"));
-        let system = if system == 0 && levels.first().is_some_and(|level| !level.contains('*')) { "$" } else { "" };
-        (!levels.is_empty()).then(|| format!("{system}{}", levels.join("/")))
-    })
-}
-
 fn text() -> impl Strategy<Value = String> {
     "(?s)([a-zé \r\n:]|data: |\r\n|\\PC){0,40}"
 }
@@ -150,13 +135,13 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn filters_match_as_the_glossary_says(filter in filter(), topic in topic()) {
+    fn filters_match_as_the_glossary_says(filter in matching::filter(), topic in matching::topic()) {
         let (parsed, of) = (Filter::parse(&filter).expect("legal"), Topic::parse(&topic).expect("legal"));
         prop_assert_eq!(parsed.matches(&of), matching::matches(&filter, &topic), "{} on {}", filter, topic);
     }
 
     #[test]
-    fn a_set_matches_if_one_of_its_filters_does(filters in vec(filter(), 1..6), topic in topic()) {
+    fn a_set_matches_if_one_of_its_filters_does(filters in vec(matching::filter(), 1..6), topic in matching::topic()) {
         let set = FilterSet::parse(&filters).expect("legal");
         let expected = filters.iter().any(|filter| matching::matches(filter, &topic));
         prop_assert_eq!(set.matches(&Topic::parse(&topic).expect("legal")), expected);
