@@ -1,8 +1,9 @@
 //! A subscriber's place: first what was set aside for it, then history, then its feed.
 //!
-//! While it reads history, a cursor keeps account of what history lets go ahead of it. Every loss is told as a gap at
-//! its own place in the order of ids, so that a subscriber who leaves at any event and comes back with that event's id
-//! is told of everything that it did not get.
+//! While it reads history, a cursor keeps account of what history lets go ahead of it. Every loss is told as a gap before
+//! any later event, so that a subscriber who leaves at any event and comes back with that event's id is told of
+//! everything that it did not get. The gap's own id is that of its last missed event, or, if history still has something
+//! within the gap, the place before that: whoever comes back with it gets that, and is told of the rest again.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -11,11 +12,12 @@ use std::{
 
 use super::{
     accountable,
-    history::{History, TopicKey},
+    history::{FORGOTTEN, History, Loss, TopicKey},
 };
 use crate::{
     event::{Epoch, Event, EventId},
     protocol::{Gap, GapReason},
+    topic::Topic,
 };
 
 /// A subscriber's place.
@@ -30,14 +32,15 @@ pub(super) struct Cursor {
 #[derive(Debug)]
 pub(super) enum Aside {
     Event(Arc<Event>),
-    Gap(Gap),
+    /// A gap, and the event that comes next.
+    Gap(Gap, u64),
 }
 
 #[derive(Debug)]
 pub(super) enum Place {
     /// It reads history.
     Past(Past),
-    /// It reads its feed: the next segment, and the last event that it has read.
+    /// It reads its feed: the next segment, and the place up to which it has read everything.
     Live { segment: u64, seq: u64 },
 }
 
@@ -47,33 +50,27 @@ pub(super) struct Past {
     /// Everything up to here was delivered, or is told as lost.
     pub(super) after: u64,
     /// Why what is lost is lost.
-    pub(super) reason: GapReason,
-    /// For topics of which history let something go ahead of the cursor: up to where that is told already. For all
-    /// others that is `after`.
-    told: HashMap<TopicKey, u64>,
+    reason: GapReason,
+    /// What history let go ahead of the cursor, by topic, as far as it is noted already.
+    noted: HashMap<TopicKey, Loss>,
+    /// Retained events that outlived the rest of their topic's past, by id: history shows them no more.
+    pub(super) kept: VecDeque<Arc<Event>>,
     /// What is lost and not yet told.
-    gap: Option<Gap>,
-}
-
-/// A loss ahead of a cursor.
-pub(super) struct Ahead {
-    topic: TopicKey,
-    /// The place behind which it is told.
-    pub(super) last: u64,
-    from: u64,
-    missed: Option<u64>,
+    pub(super) gap: Option<Gap>,
 }
 
 impl Past {
     /// Goes on after an event that the subscriber had.
     pub(super) fn after(seq: u64, reason: GapReason) -> Past {
-        Past { after: seq, reason, told: HashMap::new(), gap: None }
+        Past { after: seq, reason, noted: HashMap::new(), kept: VecDeque::new(), gap: None }
     }
 
     /// Begins where nobody had anything: what history let go before now is not lost to this subscriber.
-    pub(super) fn from_now_on(after: u64, history: &dyn History, topics: &HashSet<TopicKey>) -> Past {
-        let past = accountable(topics).filter_map(|key| Some((key, history.loss(key, after)?.last)));
-        Past { told: past.collect(), ..Past::after(after, GapReason::Evicted) }
+    pub(super) fn from_now_on(after: EventId, history: &dyn History, topics: &HashSet<TopicKey>, now: u64) -> Past {
+        let mut past = Past::after(after.seq, GapReason::Evicted);
+        past.note_losses(history, topics, now, after.epoch);
+        past.gap = None;
+        past
     }
 
     /// Begins with everything there is, after telling why the subscriber's own place is unknown.
@@ -81,47 +78,52 @@ impl Past {
         Past { gap: Some(gap), ..Past::after(0, GapReason::Evicted) }
     }
 
-    /// What history has let go ahead of the cursor, nearest first.
-    pub(super) fn losses(&mut self, history: &dyn History, topics: &HashSet<TopicKey>) -> VecDeque<Ahead> {
+    /// Notes what history has let go ahead of the cursor, as part of the gap that is told before the next event. A
+    /// topic's oldest events go first, so what is noted once is the whole truth up to there.
+    pub(super) fn note_losses(&mut self, history: &dyn History, topics: &HashSet<TopicKey>, now: u64, epoch: Epoch) {
         if history.last_loss() <= self.after {
-            return VecDeque::new();
+            return;
         }
-        let mut losses = Vec::new();
+        self.noted.retain(|_, noted| noted.last > self.after);
+        let kept_before = self.kept.len();
         for topic in accountable(topics) {
-            let told = self.told.get(&topic).copied().unwrap_or(self.after);
-            if let Some(loss) = history.loss(topic, told) {
-                self.told.insert(topic, told);
-                losses.push(Ahead { topic, last: loss.last, from: told + 1, missed: loss.missed });
+            let noted = self.noted.get(&topic).copied();
+            let after = noted.map_or(self.after, |noted| noted.last);
+            let Some(loss) = history.loss(topic, after) else { continue };
+            let missed = match noted {
+                Some(noted) => loss.total.zip(noted.total).map(|(now, then)| now - then),
+                None => loss.missed,
+            };
+            let kept = history.retained(topic, now).filter(|event| (after + 1..=loss.last).contains(&event.id.seq));
+            let (last, kept_one) = if kept.is_some() { (loss.last_not_retained, 1) } else { (loss.last, 0) };
+            if last > after && missed != Some(kept_one) {
+                // What a topic lost before it was forgotten may lie before what is noted of other forgotten ones.
+                let from = if topic == FORGOTTEN { self.after } else { after } + 1;
+                self.miss(from, last, missed.map(|missed| missed - kept_one), epoch);
             }
+            self.noted.insert(topic, loss);
+            self.kept.extend(kept);
         }
-        losses.sort_unstable_by_key(|loss| loss.last);
-        losses.into()
+        if self.kept.len() > kept_before {
+            self.kept.make_contiguous().sort_unstable_by_key(|event| event.id.seq);
+        }
     }
 
-    /// The cursor passes a loss: it joins the gap that is told next.
-    pub(super) fn pass(&mut self, loss: &Ahead, epoch: Epoch) {
-        self.told.remove(&loss.topic);
+    /// Adds to the gap that is told next.
+    fn miss(&mut self, from: u64, to: u64, missed: Option<u64>, epoch: Epoch) {
         let id = |seq| EventId { epoch, seq };
-        let gap = self.gap.get_or_insert(Gap {
-            reason: self.reason,
-            missed: Some(0),
-            from: id(loss.from),
-            to: id(loss.last),
-        });
-        gap.missed = gap.missed.zip(loss.missed).map(|(a, b)| a + b);
-        gap.to = id(gap.to.seq.max(loss.last));
+        let first = Gap { reason: self.reason, missed: Some(0), from: id(from), to: id(to) };
+        let gap = self.gap.get_or_insert(first);
+        gap.missed = gap.missed.zip(missed).map(|(a, b)| a + b);
+        gap.to = id(gap.to.seq.max(to));
         if gap.from.epoch == epoch {
-            gap.from = id(gap.from.seq.min(loss.from));
+            gap.from = id(gap.from.seq.min(from));
         }
-    }
-
-    /// The gap that is to be told now.
-    pub(super) fn take_gap(&mut self) -> Option<Gap> {
-        self.gap.take()
     }
 }
 
-/// The jump of a slow subscriber to now: of each topic the newest event after `after`, and gaps for the rest, by id.
+/// The jump of a slow subscriber to now: of each topic the newest event after `after`, and gaps for the rest, each
+/// before the event that follows it.
 pub(super) fn jump(
     after: u64,
     history: &dyn History,
@@ -129,40 +131,26 @@ pub(super) fn jump(
     now: u64,
     epoch: Epoch,
 ) -> VecDeque<Aside> {
-    // Newest events, and for each topic what lies before its newest: the last of it, and how many.
-    let mut newest = Vec::new();
-    let mut skipped = Vec::new();
-    for topic in accountable(topics) {
-        let event = history.newest(topic, now).filter(|event| event.id.seq > after);
-        let (kept, last) = history.between(topic, after, event.as_ref().map_or(u64::MAX, |e| e.id.seq), now);
-        let loss = history.loss(topic, after);
-        let last = last.max(loss.map_or(0, |loss| loss.last));
-        if last > 0 {
-            skipped.push((last, loss.map_or(Some(0), |loss| loss.missed).map(|lost| lost + kept)));
-        }
-        newest.extend(event);
-    }
-    newest.sort_unstable_by_key(|event| event.id.seq);
-    skipped.sort_unstable_by_key(|(last, _)| *last);
+    let mut past = Past::after(after, GapReason::Lagged);
+    past.note_losses(history, topics, now, epoch);
+    let mut events = Vec::from(std::mem::take(&mut past.kept));
+    history.scan(topics, after, now, usize::MAX, &mut |event| {
+        events.push(event.clone());
+        true
+    });
+    events.sort_unstable_by_key(|event| event.id.seq);
+    let newest: HashMap<&Topic, u64> = events.iter().map(|event| (&event.topic, event.id.seq)).collect();
 
-    let id = |seq| EventId { epoch, seq };
-    let mut skipped = skipped.into_iter().peekable();
     let mut aside = VecDeque::new();
-    let ends = newest.iter().map(|event| event.id.seq).chain([u64::MAX]);
-    for (end, event) in ends.zip(newest.iter().map(Some).chain([None])) {
-        let mut gap: Option<Gap> = None;
-        while let Some((last, missed)) = skipped.next_if(|(last, _)| *last < end) {
-            let gap = gap.get_or_insert(Gap {
-                reason: GapReason::Lagged,
-                missed: Some(0),
-                from: id(after + 1),
-                to: id(last),
-            });
-            gap.to = id(last);
-            gap.missed = gap.missed.zip(missed).map(|(a, b)| a + b);
+    for event in &events {
+        let seq = event.id.seq;
+        if newest.get(&event.topic) == Some(&seq) {
+            aside.extend(past.gap.take().map(|gap| Aside::Gap(gap, seq)));
+            aside.push_back(Aside::Event(event.clone()));
+        } else {
+            past.miss(seq, seq, Some(1), epoch);
         }
-        aside.extend(gap.map(Aside::Gap));
-        aside.extend(event.cloned().map(Aside::Event));
     }
+    aside.extend(past.gap.take().map(|gap| Aside::Gap(gap, u64::MAX)));
     aside
 }

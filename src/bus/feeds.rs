@@ -200,8 +200,9 @@ impl Feeds {
         }
     }
 
-    /// A cursor begins to read a feed live, at its end.
-    pub(super) fn join(&mut self, key: FeedKey) -> u64 {
+    /// A cursor begins to read a feed live, at its end: what the feed has open came before.
+    pub(super) fn join(&mut self, key: FeedKey, limits: &Limits) -> u64 {
+        self.seal(key, limits);
         self.get_mut(key).map_or(0, |feed| {
             feed.live += 1;
             feed.end()

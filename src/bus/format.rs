@@ -46,15 +46,15 @@ impl Format {
         }
     }
 
-    /// Appends a gap: an event of type `$gap` with the id of the last event that is missing.
-    pub fn encode_gap(self, gap: &Gap, time: u64, out: &mut Vec<u8>) {
+    /// Appends a gap: an event of type `$gap` with the id from which a subscriber that comes back goes on.
+    pub fn encode_gap(self, gap: &Gap, id: EventId, time: u64, out: &mut Vec<u8>) {
         let mut data = serde_json::to_string(gap).unwrap_or_default();
         let reply = |data| {
             let (topic, kind) = (GAP.to_owned(), Some(GAP.to_owned()));
-            Reply::Event(EventMessage { id: gap.to, topic, kind, time, data })
+            Reply::Event(EventMessage { id, topic, kind, time, data })
         };
         match self {
-            Format::SseData | Format::SseJson => sse::encode(gap.to, Some(GAP), &data, out),
+            Format::SseData | Format::SseJson => sse::encode(id, Some(GAP), &data, out),
             Format::Json => json::encode(&reply(std::mem::take(&mut data)), out),
             Format::Binary => frame(&reply(std::mem::take(&mut data)), out),
         }

@@ -50,13 +50,18 @@ impl Entry {
     }
 }
 
-/// Events of a topic that history let go.
+/// Events of a topic that the bounds let go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
     /// The last of them.
     pub last: u64,
+    /// The last of them that is not retained.
+    pub last_not_retained: u64,
     /// How many, if that is known.
     pub missed: Option<u64>,
+    /// How many have been lost so far under this topic's number, if that is known. They go in order, so that the
+    /// difference between two such counts is what went between.
+    pub total: Option<u64>,
 }
 
 /// What a topic has in history.
@@ -95,10 +100,8 @@ pub trait History: Send {
     fn retained_cost(&self, topic: TopicKey) -> usize;
     /// A topic's newest event.
     fn newest(&self, topic: TopicKey, now: u64) -> Option<Arc<Event>>;
-    /// How many events of a topic lie between two others, both excluded, and the last of them.
-    fn between(&self, topic: TopicKey, after: u64, before: u64, now: u64) -> (u64, u64);
-    /// Shows the events of some topics that are newer than `after`, in order, until `visit` says `false` or `most`
-    /// entries were looked at. Returns the place up to which everything has been shown, or `None` for all.
+    /// Shows the events of some topics, within the bounds, that are newer than `after`, in order, until `visit` says
+    /// `false` or `most` entries were looked at. Returns the place up to which everything has been shown, or `None` for all.
     fn scan(
         &self,
         topics: &HashSet<TopicKey>,
@@ -109,7 +112,8 @@ pub trait History: Send {
     ) -> Option<u64>;
     /// The place before the first event that came at or after a time.
     fn place_at(&self, time: u64) -> u64;
-    /// What was let go of a topic, or of those that are [`FORGOTTEN`], after a place.
+    /// What the bounds let go of a topic, or of those that are [`FORGOTTEN`], after a place: a topic's oldest events,
+    /// also one that is still retained, but none whose time was over.
     fn loss(&self, topic: TopicKey, after: u64) -> Option<Loss>;
     /// The last event that was let go of any topic.
     fn last_loss(&self) -> u64;
@@ -155,6 +159,10 @@ struct TopicPast {
     /// How many were let go, and the last of them.
     lost: u64,
     last_lost: u64,
+    /// The last that was let go and is not retained.
+    last_not_retained: u64,
+    /// How many this and all earlier topics with the same number have lost.
+    total: u64,
 }
 
 impl Memory {
@@ -184,28 +192,29 @@ impl Memory {
         past.bytes -= cost;
         self.totals.bytes -= cost;
         self.totals.events -= 1;
+        if entry.is_live(now) {
+            past.lost += 1;
+            past.total += 1;
+            past.last_lost = seq;
+            self.last_loss = self.last_loss.max(seq);
+        }
         if past.retained == Some(seq) {
             self.pinned.insert(seq, entry);
         } else if entry.is_live(now) {
-            self.lose(topic, seq);
+            past.last_not_retained = seq;
         }
     }
 
-    fn lose(&mut self, topic: TopicKey, seq: u64) {
-        let past = &mut self.topics[topic];
-        past.lost += 1;
-        past.last_lost = past.last_lost.max(seq);
-        self.last_loss = self.last_loss.max(seq);
-    }
-
-    /// Ends a topic's retained event. `lost` says whether a subscriber may miss it.
-    fn unretain(&mut self, topic: TopicKey, lost: bool) {
+    /// Ends a topic's retained event.
+    fn unretain(&mut self, topic: TopicKey) {
         let Some(seq) = self.topics[topic].retained.take() else { return };
         let cost = self.entry(seq).map_or(0, Entry::cost);
         self.totals.retained -= 1;
         self.totals.retained_bytes -= cost;
-        if self.pinned.remove(&seq).is_some() && lost {
-            self.lose(topic, seq);
+        if self.pinned.remove(&seq).is_some() {
+            let past = &mut self.topics[topic];
+            // An event whose time was over when the bounds let it go is not lost.
+            past.last_not_retained = past.last_not_retained.max(seq.min(past.last_lost));
         }
     }
 
@@ -228,7 +237,7 @@ impl History for Memory {
             self.topics.resize_with(topic + 1, TopicPast::default);
         }
         if retain {
-            self.unretain(topic, true);
+            self.unretain(topic);
             self.topics[topic].retained = Some(seq);
             self.totals.retained += 1;
             self.totals.retained_bytes += cost;
@@ -247,7 +256,7 @@ impl History for Memory {
 
     fn clear_retained(&mut self, topic: TopicKey) {
         if topic < self.topics.len() {
-            self.unretain(topic, true);
+            self.unretain(topic);
         }
     }
 
@@ -265,22 +274,6 @@ impl History for Memory {
         let past = self.topics.get(topic)?;
         let live = past.seqs.iter().rev().filter_map(|seq| self.log.get(seq)).find(|entry| entry.is_live(now));
         live.map(|entry| entry.event.clone()).or_else(|| self.retained(topic, now))
-    }
-
-    fn between(&self, topic: TopicKey, after: u64, before: u64, now: u64) -> (u64, u64) {
-        let Some(past) = self.topics.get(topic) else { return (0, 0) };
-        let pinned = past.retained.filter(|seq| self.pinned.contains_key(seq));
-        let start = past.seqs.partition_point(|seq| *seq <= after);
-        let mut found = (0, 0);
-        for seq in pinned.iter().chain(past.seqs.range(start..)).filter(|seq| **seq > after) {
-            if *seq >= before {
-                break;
-            }
-            if self.entry(*seq).is_some_and(|entry| entry.is_live(now)) {
-                found = (found.0 + 1, *seq);
-            }
-        }
-        found
     }
 
     fn scan(
@@ -304,49 +297,30 @@ impl History for Memory {
         };
         // Few topics: merge their queues. Many: walk the whole log and skip the others.
         let finished = if topics.len() <= 32 {
-            merge(self.queues(topics, after)).all(|seq| self.entry(seq).is_none_or(&mut show))
+            merge(self.queues(topics, after)).all(|seq| self.log.get(&seq).is_none_or(&mut show))
         } else {
             let newer = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
-            let mut pinned = self.pinned.range(newer).map(|(_, entry)| entry).peekable();
-            let mut all = self.log.range(newer).all(|(seq, entry)| {
-                while let Some(earlier) = pinned.next_if(|p| p.seq() < *seq) {
-                    if !show(earlier) {
-                        return false;
-                    }
-                }
-                show(entry)
-            });
-            all = all && pinned.all(&mut show);
-            all
+            self.log.range(newer).all(|(_, entry)| show(entry))
         };
         (!finished).then_some(reached)
     }
 
     fn place_at(&self, time: u64) -> u64 {
-        // Times rise with the sequence, so the first event that came late enough is found by halving.
-        let (Some((first, _)), Some((last, _))) = (self.log.first_key_value(), self.log.last_key_value()) else {
-            return 0;
-        };
-        let (mut early, mut late) = (first - 1, last + 1);
-        while late - early > 1 {
-            let middle = early + (late - early) / 2;
-            match self.log.range(middle..).next() {
-                Some((seq, entry)) if entry.came < time => early = *seq,
-                _ => late = middle,
-            }
-        }
-        early
+        last_before(&self.log, time).max(last_before(&self.pinned, time))
     }
 
     fn loss(&self, topic: TopicKey, after: u64) -> Option<Loss> {
         if topic == FORGOTTEN {
-            return (self.forgotten > after).then_some(Loss { last: self.forgotten, missed: None });
+            let last = self.forgotten;
+            return (last > after).then_some(Loss { last, last_not_retained: last, missed: None, total: None });
         }
         let past = self.topics.get(topic).filter(|past| past.last_lost > after)?;
         // Not every lost number is remembered, only their count and range; often that is enough to be exact.
         let at_most = past.lost.min(past.last_lost - after);
-        let at_least = past.lost.saturating_sub((after + 1).saturating_sub(past.first));
-        Some(Loss { last: past.last_lost, missed: (at_most == at_least).then_some(at_most) })
+        let at_least = past.lost.saturating_sub((after + 1).saturating_sub(past.first)).max(1);
+        let missed = (at_most == at_least).then_some(at_most);
+        let TopicPast { last_lost, last_not_retained, total, .. } = *past;
+        Some(Loss { last: last_lost, last_not_retained, missed, total: Some(total) })
     }
 
     fn last_loss(&self) -> u64 {
@@ -364,7 +338,7 @@ impl History for Memory {
         for topic in 0..self.topics.len() {
             let retained = self.topics[topic].retained.and_then(|seq| self.entry(seq));
             if retained.is_some_and(|entry| !entry.is_live(now)) {
-                self.unretain(topic, false);
+                self.unretain(topic);
             }
         }
     }
@@ -385,7 +359,7 @@ impl History for Memory {
         if let Some(past) = self.topics.get_mut(topic) {
             debug_assert!(past.seqs.is_empty() && past.retained.is_none());
             self.forgotten = self.forgotten.max(past.last_lost);
-            *past = TopicPast::default();
+            *past = TopicPast { total: past.total, ..TopicPast::default() };
         }
     }
 
@@ -403,12 +377,25 @@ impl Memory {
     fn queues<'a>(&'a self, topics: &'a HashSet<TopicKey>, after: u64) -> Vec<impl Iterator<Item = u64> + 'a> {
         let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
         let queue = |past: &'a TopicPast| {
-            let pinned = past.retained.filter(|seq| *seq > after && self.pinned.contains_key(seq));
             let start = past.seqs.partition_point(|seq| *seq <= after);
-            pinned.into_iter().chain(past.seqs.range(start..).copied())
+            past.seqs.range(start..).copied()
         };
         pasts.map(queue).collect()
     }
+}
+
+/// The last entry that came before a time; 0 if there is none.
+fn last_before(entries: &BTreeMap<u64, Entry>, time: u64) -> u64 {
+    // Times rise with the sequence, so the first event that came late enough is found by halving.
+    let (mut early, mut late) = (0, entries.last_key_value().map_or(1, |(last, _)| last + 1));
+    while late - early > 1 {
+        let middle = early + (late - early) / 2;
+        match entries.range(middle..).next() {
+            Some((seq, entry)) if entry.came < time => early = *seq,
+            _ => late = middle,
+        }
+    }
+    early
 }
 
 /// Merges rising sequences into one.

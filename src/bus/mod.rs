@@ -234,17 +234,17 @@ impl Bus {
             Start::Now => ([].into(), None),
             Start::Retained => set_aside(&|key| history.retained(key, now.mono)),
             Start::Latest => set_aside(&|key| history.newest(key, now.mono)),
-            Start::All => ([].into(), Some(Past::from_now_on(0, history, topics))),
+            Start::All => ([].into(), Some(Past::from_now_on(self.id(0), history, topics, now.mono))),
             Start::Last(time) => {
                 let begin = now.mono.saturating_sub(time.as_millis().try_into().unwrap_or(u64::MAX));
-                ([].into(), Some(Past::from_now_on(history.place_at(begin), history, topics)))
+                ([].into(), Some(Past::from_now_on(self.id(history.place_at(begin)), history, topics, now.mono)))
             }
             Start::After(text) => ([].into(), Some(self.past_after(text))),
         };
         let place = match past {
             Some(past) => Place::Past(past),
             None if past_only => Place::Past(Past::after(self.head, GapReason::Evicted)),
-            None => Place::Live { segment: self.feeds.join(key), seq: self.head },
+            None => Place::Live { segment: self.feeds.join(key, &self.limits), seq: self.head },
         };
         Cursor { aside, place }
     }

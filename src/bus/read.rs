@@ -1,6 +1,10 @@
 //! Reading: the bytes that a subscriber gets next.
 
-use std::{collections::HashSet, task::Waker};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    task::Waker,
+};
 
 use bytes::Bytes;
 
@@ -13,7 +17,7 @@ use super::{
 };
 use crate::{
     event::{Event, EventId},
-    limits::{DELIVER_MAX, SCAN_MAX},
+    limits::{DELIVER_MAX, Limits, SCAN_MAX},
     protocol::{Gap, GapReason, Slow, sse},
 };
 
@@ -62,9 +66,11 @@ impl Output<'_> {
         self.events += 1;
     }
 
-    fn gap(&mut self, gap: &Gap, subscriber: &mut Subscriber) {
-        self.unicast_before(gap.to.seq, subscriber);
-        self.format.encode_gap(gap, self.time, &mut self.buffer);
+    /// Tells a gap. Its id must be lower than that of the event that comes next, be it from history or unicast.
+    fn gap(&mut self, gap: &Gap, next: u64, subscriber: &Subscriber) {
+        let next = subscriber.unicast.front().map_or(next, |(unicast, _)| next.min(*unicast));
+        let id = EventId { seq: gap.to.seq.min(next - 1), ..gap.to };
+        self.format.encode_gap(gap, id, self.time, &mut self.buffer);
         let reason = Stats::GAP_REASONS.iter().position(|reason| *reason == gap.reason);
         self.stats.gaps[reason.unwrap_or_default()] += 1;
     }
@@ -102,6 +108,7 @@ impl Bus {
 
         let mut reader = Reader {
             feeds: &mut self.feeds,
+            limits: &self.limits,
             history: &*self.history,
             head: EventId { epoch: self.epoch, seq: self.head },
             now,
@@ -148,6 +155,7 @@ enum Step {
 /// One read: what it reads from, and what it puts out.
 struct Reader<'a> {
     feeds: &'a mut Feeds,
+    limits: &'a Limits,
     history: &'a dyn History,
     head: EventId,
     now: Now,
@@ -177,7 +185,7 @@ impl Reader<'_> {
                 self.output.unicast_before(event.id.seq, subscriber);
                 self.output.event(event);
             }
-            Aside::Gap(gap) => self.output.gap(gap, subscriber),
+            Aside::Gap(gap, next) => self.output.gap(gap, *next, subscriber),
         }
         Step::On
     }
@@ -194,6 +202,7 @@ impl Reader<'_> {
             }
             Next::Nothing => {
                 self.output.unicast_before(u64::MAX, subscriber);
+                subscriber.cursor.place = Place::Live { segment, seq: self.head.seq };
                 return Step::Idle;
             }
             Next::LeftBehind if subscriber.slow == Slow::Disconnect => return Step::TooSlow,
@@ -201,7 +210,7 @@ impl Reader<'_> {
                 let topics = &feed.topics;
                 let place = if subscriber.slow == Slow::Latest {
                     subscriber.cursor.aside = jump(seq, self.history, topics, self.now.mono, self.head.epoch);
-                    Place::Live { segment: self.feeds.join(key), seq: self.head.seq }
+                    Place::Live { segment: self.feeds.join(key, self.limits), seq: self.head.seq }
                 } else {
                     Place::Past(Past::after(seq, GapReason::Lagged))
                 };
@@ -222,7 +231,7 @@ impl Reader<'_> {
         };
         let finished = past.read(self.history, &feed.topics, self.head, self.now, subscriber, &mut self.output);
         if finished && !subscriber.past_only {
-            subscriber.cursor.place = Place::Live { segment: self.feeds.join(key), seq: self.head.seq };
+            subscriber.cursor.place = Place::Live { segment: self.feeds.join(key, self.limits), seq: self.head.seq };
             return Step::On;
         }
         subscriber.cursor.place = Place::Past(past);
@@ -245,35 +254,45 @@ impl Past {
         subscriber: &mut Subscriber,
         output: &mut Output<'_>,
     ) -> bool {
-        let epoch = head.epoch;
-        let mut losses = self.losses(history, topics);
+        self.note_losses(history, topics, now.mono, head.epoch);
         let mut after = self.after;
-        let stopped = history.scan(topics, after, now.mono, SCAN_MAX, &mut |event| {
-            let seq = event.id.seq;
-            while let Some(loss) = losses.pop_front_if(|loss| loss.last < seq) {
-                self.pass(&loss, epoch);
-            }
-            if let Some(gap) = self.take_gap() {
-                output.gap(&gap, subscriber);
-            }
+        let mut show = |event: &Event| {
             if output.is_full() {
                 return false;
             }
-            output.unicast_before(seq, subscriber);
+            if let Some(gap) = self.gap.take() {
+                output.gap(&gap, event.id.seq, subscriber);
+            }
+            output.unicast_before(event.id.seq, subscriber);
             output.event(event);
-            after = seq;
+            after = event.id.seq;
             true
+        };
+        let kept = &mut self.kept;
+        let stopped = history.scan(topics, self.after, now.mono, SCAN_MAX, &mut |event| {
+            show_before(event.id.seq, kept, &mut show) && show(event)
         });
-        self.after = stopped.unwrap_or(head.seq).max(after);
-        while let Some(loss) = losses.pop_front_if(|loss| loss.last <= self.after) {
-            self.pass(&loss, epoch);
+        let finished = stopped.is_none() && show_before(u64::MAX, kept, &mut show);
+        self.after = stopped.unwrap_or(0).max(after);
+        if !finished {
+            return false;
         }
-        if let Some(gap) = self.take_gap() {
-            output.gap(&gap, subscriber);
+        self.after = head.seq;
+        if let Some(gap) = self.gap.take() {
+            output.gap(&gap, u64::MAX, subscriber);
         }
-        if stopped.is_none() {
-            output.unicast_before(u64::MAX, subscriber);
-        }
-        stopped.is_none()
+        output.unicast_before(u64::MAX, subscriber);
+        true
     }
+}
+
+/// Shows what was kept from before an event. Says whether all of it was shown.
+fn show_before(seq: u64, kept: &mut VecDeque<Arc<Event>>, show: &mut dyn FnMut(&Event) -> bool) -> bool {
+    while let Some(event) = kept.front().filter(|event| event.id.seq < seq) {
+        if !show(event) {
+            return false;
+        }
+        kept.pop_front();
+    }
+    true
 }

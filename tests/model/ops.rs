@@ -1,0 +1,232 @@
+//! What can happen to the bus, and how such things are made up. Small numbers and choices, so that a failure shrinks to
+//! something that can be read.
+
+use proptest::{collection::vec, option, prelude::*, sample::Index};
+use sse_bus::{
+    bus::Format,
+    limits::{Limits, Retention},
+    protocol::Slow,
+};
+use std::time::Duration;
+
+/// The bounds of a bus.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) retention: Retention,
+    pub(crate) limits: Limits,
+}
+
+/// Something that happens. Clients and topics are meant by their place in a list.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Publish {
+        topic: usize,
+        size: Size,
+        retain: Retain,
+        ttl_ms: Option<u64>,
+    },
+    /// One event to each of forty topics.
+    PublishToMany,
+    /// Many events to one topic; 5000 are more than one read looks at.
+    Burst {
+        topic: usize,
+        events: usize,
+    },
+    Unicast {
+        to: To,
+        size: Size,
+    },
+    Subscribe {
+        filters: usize,
+        since: Since,
+        slow: Slow,
+        format: Format,
+        name: Option<usize>,
+        past_only: bool,
+    },
+    /// One call.
+    Read {
+        who: Index,
+    },
+    /// Until there is nothing more.
+    Drain {
+        who: Index,
+    },
+    /// Leave, and come back with an id that was received.
+    Resume {
+        who: Index,
+        from: Index,
+    },
+    /// Leave, and come back with the last id that was received.
+    ResumeLast {
+        who: Index,
+    },
+    Disconnect {
+        who: Index,
+    },
+    Kick {
+        to: To,
+    },
+    Pass {
+        ms: u64,
+    },
+    Tick,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Retain {
+    No,
+    Yes,
+    /// Retain nothing in place of what is there.
+    Clear,
+}
+
+/// How much data, and of what kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Size {
+    Small,
+    /// With all three line breaks.
+    Lines,
+    /// Two of them fill a read.
+    Big,
+}
+
+/// Who is addressed.
+#[derive(Clone, Debug)]
+pub(crate) enum To {
+    Id(Index),
+    Name(usize),
+}
+
+/// Where a subscription begins.
+#[derive(Clone, Debug)]
+pub(crate) enum Since {
+    None,
+    Now,
+    Latest,
+    All,
+    Last {
+        ms: u64,
+    },
+    /// Any id up to the head.
+    Seq(Index),
+    /// An id that was not given out yet.
+    Beyond {
+        by: u64,
+    },
+    OtherEpoch {
+        seq: u64,
+    },
+    Garbage(usize),
+}
+
+pub(crate) const TOPICS: [&str; 5] = ["a", "a/b", "a/c", "b", "b/x/y"];
+pub(crate) const FILTERS: [&[&str]; 10] = [
+    &["**"],
+    &["a"],
+    &["a/**"],
+    &["a/*", "b"],
+    &["*"],
+    &["*/*", "b/**"],
+    &["a/b", "nothing/here"],
+    &["$sys/clients"],
+    &["$sys/*", "a/**"],
+    &["m/*", "b"],
+];
+/// `c2` is the id of another client, too.
+pub(crate) const NAMES: [&str; 3] = ["ada", "bob", "c2"];
+pub(crate) const GARBAGE: [&str; 4] = ["", "x", "e-01", "\u{1F600}-7"];
+
+fn setup() -> impl Strategy<Value = Setup> {
+    let retention = (
+        prop_oneof![3 => 1_usize..6, 2 => Just(10_000)],
+        prop_oneof![1 => 300_usize..1500, 3 => Just(usize::MAX)],
+        prop_oneof![1 => 10_u64..100, 3 => Just(1_000_000)],
+        prop_oneof![1 => 600_usize..4000, 3 => Just(usize::MAX)],
+    );
+    let limits = (
+        prop_oneof![2 => 1_usize..300, 1 => Just(1 << 20)],
+        prop_oneof![1 => 1_usize..300, 3 => Just(64 << 20)],
+        prop_oneof![1 => 1_usize..200, 1 => Just(1 << 20)],
+        prop_oneof![1 => 2_usize..5, 3 => Just(100_000)],
+        prop_oneof![1 => 300_usize..900, 3 => Just(16 << 20)],
+    );
+    (retention, limits).prop_map(|(retention, limits)| {
+        let (events, bytes, age, budget) = retention;
+        let (feed_buffer, all_feeds, unicast_buffer, topics, retained_bytes) = limits;
+        let limits = Limits {
+            topics,
+            retained_bytes,
+            feed_buffer,
+            feeds_buffer: all_feeds,
+            unicast_buffer,
+            ..Limits::default()
+        };
+        Setup { retention: Retention { events, bytes, age: Duration::from_millis(age), budget }, limits }
+    })
+}
+
+fn op(burst: usize) -> impl Strategy<Value = Op> {
+    let topic = || 0..TOPICS.len();
+    let size = || prop_oneof![20 => Just(Size::Small), 1 => Just(Size::Lines), 3 => Just(Size::Big)];
+    let retain = prop_oneof![5 => Just(Retain::No), 2 => Just(Retain::Yes), 1 => Just(Retain::Clear)];
+    let ttl = prop_oneof![8 => Just(None), 1 => (0_u64..60).prop_map(Some)];
+    let publish = (topic(), size(), retain, ttl).prop_map(|(topic, size, retain, ttl_ms)| Op::Publish {
+        topic,
+        size,
+        retain,
+        ttl_ms,
+    });
+    let to = || prop_oneof![any::<Index>().prop_map(To::Id), (0..NAMES.len()).prop_map(To::Name)];
+    let since = prop_oneof![
+        3 => Just(Since::None),
+        2 => Just(Since::Now),
+        2 => Just(Since::Latest),
+        3 => Just(Since::All),
+        1 => (0_u64..150).prop_map(|ms| Since::Last { ms }),
+        4 => any::<Index>().prop_map(Since::Seq),
+        1 => (1_u64..9).prop_map(|by| Since::Beyond { by }),
+        1 => (0_u64..20).prop_map(|seq| Since::OtherEpoch { seq }),
+        1 => (0..GARBAGE.len()).prop_map(Since::Garbage),
+    ];
+    let slow = prop_oneof![3 => Just(Slow::Gap), 2 => Just(Slow::Latest), 1 => Just(Slow::Disconnect)];
+    let format = prop_oneof![
+        2 => Just(Format::SseData),
+        1 => Just(Format::SseJson),
+        2 => Just(Format::Json),
+        1 => Just(Format::Binary)
+    ];
+    let name = option::weighted(0.3, 0..NAMES.len());
+    let subscribe = (0..FILTERS.len(), since, slow, format, name, proptest::bool::weighted(0.1)).prop_map(
+        |(filters, since, slow, format, name, past_only)| Op::Subscribe {
+            filters,
+            since,
+            slow,
+            format,
+            name,
+            past_only,
+        },
+    );
+    let who = any::<Index>;
+    prop_oneof![
+        40 => publish,
+        1 => Just(Op::PublishToMany),
+        2 => topic().prop_map(move |topic| Op::Burst { topic, events: burst }),
+        5 => (to(), size()).prop_map(|(to, size)| Op::Unicast { to, size }),
+        12 => subscribe,
+        10 => who().prop_map(|who| Op::Read { who }),
+        10 => who().prop_map(|who| Op::Drain { who }),
+        4 => (who(), any::<Index>()).prop_map(|(who, from)| Op::Resume { who, from }),
+        4 => who().prop_map(|who| Op::ResumeLast { who }),
+        2 => who().prop_map(|who| Op::Disconnect { who }),
+        1 => to().prop_map(|to| Op::Kick { to }),
+        4 => (1_u64..80).prop_map(|ms| Op::Pass { ms }),
+        2 => Just(Op::Tick),
+    ]
+}
+
+/// A bus and what happens to it. With each step: whether the batch goes on, so that [`sse_bus::bus::Bus::finish`] comes
+/// later.
+pub(crate) fn story(steps: usize, burst: usize) -> impl Strategy<Value = (Setup, Vec<(Op, bool)>)> {
+    (setup(), vec((op(burst), proptest::bool::weighted(0.15)), 1..steps))
+}

@@ -1,0 +1,288 @@
+//! What one subscriber must see, as the model has it.
+//!
+//! The rule: when an event is delivered, every earlier event that the subscriber wants has been delivered, or a gap that
+//! covers it has been told. Then whoever leaves at any id and comes back with it misses nothing silently.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Wake,
+};
+
+use sse_bus::{
+    bus::{ClientId, Format},
+    protocol::Slow,
+};
+
+use super::{log::Log, wire::Item};
+
+/// Counts how often it is woken.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(pub(crate) AtomicUsize);
+
+impl Wake for Counter {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A gap that was told.
+#[derive(Debug)]
+struct Told {
+    text: String,
+    missed: Option<u64>,
+    /// The events that it stands for: those that it covers and no earlier gap did.
+    events: BTreeSet<u64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    pub(crate) id: ClientId,
+    pub(crate) name: Option<String>,
+    pub(crate) filters: usize,
+    pub(crate) slow: Slow,
+    pub(crate) format: Format,
+    pub(crate) past_only: bool,
+    pub(crate) connected: bool,
+    /// All wanted events after this one are owed.
+    pub(crate) start: u64,
+    /// Owed although they came earlier: retained and newest events.
+    pub(crate) older: BTreeSet<u64>,
+    /// Not owed although they came later: gone before the subscription.
+    pub(crate) excused: BTreeSet<u64>,
+    /// The reason of the gap that must come first, if its own place is unknown to the bus.
+    pub(crate) lost_place: Option<&'static str>,
+    /// Unicast events that it took, and those that it may have taken.
+    pub(crate) unicast: BTreeSet<u64>,
+    pub(crate) perhaps: BTreeSet<u64>,
+    /// All ids received, in order.
+    pub(crate) ids: Vec<String>,
+    pub(crate) delivered: BTreeSet<u64>,
+    told: Vec<Told>,
+    /// Up to here everything is accounted for.
+    accounted: u64,
+    last_event: Option<u64>,
+    last_id: u64,
+    /// A gap's range goes on behind its id: the next event must be within it.
+    open_range: Option<u64>,
+    pub(crate) wakes: Arc<Counter>,
+    /// How often it had been woken when it began to wait.
+    pub(crate) waiting: Option<usize>,
+    /// The head when it last had read everything.
+    pub(crate) drained_at: u64,
+}
+
+impl Subscriber {
+    #[allow(clippy::too_many_arguments)] // as many as it has choices
+    pub(crate) fn new(
+        id: ClientId,
+        name: Option<String>,
+        filters: usize,
+        slow: Slow,
+        format: Format,
+        past_only: bool,
+        start: u64,
+        head: u64,
+    ) -> Subscriber {
+        Subscriber {
+            id,
+            name,
+            filters,
+            slow,
+            format,
+            past_only,
+            connected: true,
+            start,
+            older: BTreeSet::new(),
+            excused: BTreeSet::new(),
+            lost_place: None,
+            unicast: BTreeSet::new(),
+            perhaps: BTreeSet::new(),
+            ids: Vec::new(),
+            delivered: BTreeSet::new(),
+            told: Vec::new(),
+            accounted: start,
+            last_event: None,
+            last_id: 0,
+            open_range: None,
+            wakes: Arc::default(),
+            waiting: None,
+            drained_at: head,
+        }
+    }
+
+    pub(crate) fn wake_count(&self) -> usize {
+        self.wakes.0.load(Ordering::Relaxed)
+    }
+
+    /// Takes what was read. `Err` says what was wrong with it.
+    pub(crate) fn take(&mut self, item: &Item, log: &Log) -> Result<(), String> {
+        match item {
+            Item::Event { id, kind, data, envelope } => self.event(id, kind.as_deref(), data, envelope.as_ref(), log),
+            Item::Gap { id, reason, missed, from, to } => self.gap(id, reason, *missed, from, to, log),
+            Item::End { position } if self.past_only && *position == log.id(log.head()) => Ok(()),
+            Item::End { .. } => Err(format!("no end, or one at {}", log.id(log.head()))),
+        }
+    }
+
+    fn event(
+        &mut self,
+        id: &str,
+        kind: Option<&str>,
+        data: &str,
+        envelope: Option<&(String, u64)>,
+        log: &Log,
+    ) -> Result<(), String> {
+        let seq = log.seq(id)?;
+        let event = log.get(seq).ok_or("an event that was published")?;
+        if let Some(reason) = self.lost_place {
+            return Err(format!("first a gap `{reason}`"));
+        }
+        if self.last_event.is_some_and(|last| last >= seq) || self.last_id > seq {
+            return Err(format!("an id above {}", self.last_id));
+        }
+        if self.open_range.take().is_some_and(|to| to < seq) {
+            return Err("a gap whose id is its `to`, as no event follows within its range".into());
+        }
+        event.check(kind, data, envelope, self.format == Format::SseData)?;
+        let own = self.unicast.contains(&seq) || self.perhaps.contains(&seq);
+        if !own && (event.is_unicast || !log.wants(self.filters, seq)) {
+            return Err("only events that it subscribed to".into());
+        }
+        if !own && seq <= self.start && !self.older.contains(&seq) {
+            return Err(format!("only events after {}, and {:?}", self.start, self.older));
+        }
+        if self.excused.contains(&seq) {
+            return Err("no event that history had let go before".into());
+        }
+        self.account(seq, log)?;
+        self.delivered.insert(seq);
+        (self.last_event, self.last_id) = (Some(seq), seq);
+        self.ids.push(id.into());
+        Ok(())
+    }
+
+    fn gap(
+        &mut self,
+        id: &str,
+        reason: &str,
+        missed: Option<u64>,
+        from: &str,
+        to: &str,
+        log: &Log,
+    ) -> Result<(), String> {
+        let (place, last) = (log.seq(id)?, log.seq(to)?);
+        let unknown_place = self.lost_place.take();
+        let from = if unknown_place.is_some() { 1 } else { log.seq(from)? };
+        let expected = unknown_place.map_or(["evicted", "lagged"], |reason| [reason, reason]);
+        if !expected.contains(&reason) {
+            return Err(format!("a reason among {expected:?}"));
+        }
+        if unknown_place.is_some() && missed.is_some() {
+            return Err("no number for what cannot be known".into());
+        }
+        if place < self.last_id || place > last {
+            return Err(format!("an id from {} to {last}", self.last_id));
+        }
+        if place < last {
+            self.open_range = Some(last);
+        }
+        // What `latest` leaves out may still be in history. All else that is told must be gone.
+        let jumped = reason == "lagged" && self.slow == Slow::Latest;
+        let first = from.max(self.start + 1).max(self.accounted + 1);
+        let events: BTreeSet<u64> = (first..=last)
+            .filter(|seq| self.owes(*seq, log) && !self.covers(*seq))
+            .filter(|seq| jumped || log.is_gone(*seq))
+            .collect();
+        let is_empty = if jumped { !(from..=last).any(|seq| self.owes(seq, log)) } else { events.is_empty() };
+        if is_empty && unknown_place.is_none() && !log.has_forgotten {
+            return Err("a gap only where something was missed".into());
+        }
+        let text = format!("{reason} {from}..={last} missed {missed:?}");
+        self.told.push(Told { text, missed, events });
+        self.account(place + 1, log)?;
+        self.last_id = place;
+        self.ids.push(id.into());
+        Ok(())
+    }
+
+    /// Whether the subscriber must get an event of the log, or be told that it does not.
+    fn owes(&self, seq: u64, log: &Log) -> bool {
+        log.wants(self.filters, seq) && !self.delivered.contains(&seq) && !self.excused.contains(&seq)
+    }
+
+    fn covers(&self, seq: u64) -> bool {
+        self.told.iter().any(|told| told.events.contains(&seq))
+    }
+
+    /// Everything before `end` must be delivered or told now.
+    fn account(&mut self, end: u64, log: &Log) -> Result<(), String> {
+        let silent = |seq: &u64| self.owes(*seq, log) && !self.covers(*seq) && !log.has_expired(*seq);
+        if let Some(seq) = (self.accounted + 1..end).find(silent) {
+            return Err(format!("first event {seq} (topic {}), or a gap for it", log.topic(seq)));
+        }
+        if let Some(seq) = self.older.range(..end).find(|seq| !self.delivered.contains(seq) && !log.has_expired(**seq))
+        {
+            return Err(format!("first the older event {seq} (topic {})", log.topic(*seq)));
+        }
+        if let Some(seq) = self.unicast.range(..end).find(|seq| !self.delivered.contains(seq)) {
+            return Err(format!("first the unicast event {seq}"));
+        }
+        self.accounted = self.accounted.max(end - 1);
+        Ok(())
+    }
+
+    /// Nothing is left to read.
+    pub(crate) fn drained(&mut self, log: &Log) -> Result<(), String> {
+        if let Some(reason) = self.lost_place {
+            return Err(format!("a gap `{reason}`"));
+        }
+        self.account(log.head() + 1, log)?;
+        self.perhaps.clear();
+        self.drained_at = log.head();
+        self.count(log)?;
+        // Whatever the policy, the newest of each topic has been delivered.
+        for seq in log.newest(self.filters).filter(|seq| *seq > self.start && log.is_newest(*seq)) {
+            if !self.delivered.contains(&seq) && !log.has_expired(seq) {
+                return Err(format!("event {seq}, the newest of {}", log.topic(seq)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The numbers in gaps are exact; the TTL of a missed event may make it count or not.
+    fn count(&self, log: &Log) -> Result<(), String> {
+        let bounds = |told: &Told| {
+            let missed = || told.events.iter().filter(|seq| !self.delivered.contains(seq));
+            (missed().filter(|seq| !log.has_ttl(**seq)).count() as u64, missed().count() as u64)
+        };
+        let (mut least, mut most, mut sum) = (0, 0, Some(0));
+        for told in &self.told {
+            let (low, high) = bounds(told);
+            (least, most) = (least + low, most + high);
+            sum = sum.zip(told.missed).map(|(a, b)| a + b);
+            if self.slow != Slow::Latest && told.missed.is_some_and(|n| n < low || n > high) {
+                return Err(format!(
+                    "{low} to {high} missed in the gap {}, which stands for {:?}",
+                    told.text, told.events
+                ));
+            }
+        }
+        match sum {
+            Some(sum) if sum < least || sum > most => Err(format!("{least} to {most} missed in all, not {sum}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Unicast events that may wait for it.
+    pub(crate) fn has_unicast_waiting(&self) -> bool {
+        self.unicast.union(&self.perhaps).any(|seq| !self.delivered.contains(seq))
+    }
+
+    pub(crate) fn gaps_told(&self) -> u64 {
+        self.told.len() as u64
+    }
+}
