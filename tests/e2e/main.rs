@@ -1,0 +1,9 @@
+//! End to end: the daemon, the command line and `curl` as real processes, told apart by what can be seen of them.
+//!
+//! One file for each theme; [`harness`] starts and stops what they need. A bug that a test found stays tested where its
+//! theme is.
+#![cfg(unix)]
+
+mod harness;
+mod stream;
+mod ways;
