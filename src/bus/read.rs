@@ -249,15 +249,16 @@ impl Past {
         let mut losses = self.losses(history, topics);
         let mut after = self.after;
         let stopped = history.scan(topics, after, now.mono, SCAN_MAX, &mut |event| {
+            // Before a gap is told: the cursor stays in front of what it does not deliver, and would tell it again.
+            if output.is_full() {
+                return false;
+            }
             let seq = event.id.seq;
             while let Some(loss) = losses.pop_front_if(|loss| loss.last < seq) {
                 self.pass(&loss, epoch);
             }
             if let Some(gap) = self.take_gap() {
                 output.gap(&gap, subscriber);
-            }
-            if output.is_full() {
-                return false;
             }
             output.unicast_before(seq, subscriber);
             output.event(event);
