@@ -4,6 +4,12 @@
 //! theme is.
 #![cfg(unix)]
 
+mod errors;
+mod guards;
 mod harness;
+mod limits;
+mod presence;
+mod replay;
+mod slow;
 mod stream;
 mod ways;

@@ -98,7 +98,7 @@ fn filters_choose_topics_and_the_bus_keeps_its_own_apart() {
     }
     daemon.publish("a/end", "");
     daemon.publish("c/end", "");
-    let mut topics = |stream: &mut crate::harness::EventStream, n: usize| -> Vec<String> {
+    let topics = |stream: &mut crate::harness::EventStream, n: usize| -> Vec<String> {
         (0..n).map(|_| stream.event().json()["topic"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(topics(&mut one, 2), ["a/b", "a/end"]);

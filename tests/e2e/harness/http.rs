@@ -5,9 +5,12 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
     os::unix::net::UnixStream,
+    time::Instant,
 };
 
 use serde_json::Value;
+
+use super::PATIENCE;
 
 pub(crate) trait Socket: Read + Write + Send {}
 impl Socket for TcpStream {}
@@ -221,6 +224,8 @@ impl EventStream {
 
     /// The next event; nothing at a clean end.
     pub(crate) fn next(&mut self) -> io::Result<Option<Sse>> {
+        // Heartbeats must not make a test wait for ever.
+        let deadline = Instant::now() + PATIENCE;
         let mut event = Sse::default();
         let mut data: Vec<String> = Vec::new();
         while let Some(line) = self.line()? {
@@ -231,6 +236,7 @@ impl EventStream {
                 Some(("id", id)) => event.id = id.into(),
                 Some(("event", kind)) => event.kind = Some(kind.into()),
                 Some(("data", text)) => data.push(text.into()),
+                _ if Instant::now() > deadline => return Err(io::ErrorKind::TimedOut.into()),
                 _ if line == ":" || line.starts_with("retry: ") => {}
                 _ => panic!("an unknown line in the stream: {line:?}"),
             }
