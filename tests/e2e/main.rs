@@ -4,9 +4,11 @@
 //! theme is.
 #![cfg(unix)]
 
+mod configuration;
 mod errors;
 mod guards;
 mod harness;
+mod lifecycle;
 mod limits;
 mod presence;
 mod replay;
