@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderName, HeaderValue, header},
     response::{Html, IntoResponse},
 };
@@ -27,8 +27,9 @@ pub(super) async fn clients(State(daemon): State<Arc<Daemon>>) -> Json<Vec<Clien
 /// `DELETE /clients/{id}`: by id or by name.
 pub(super) async fn kick(
     State(daemon): State<Arc<Daemon>>,
-    Path(client): Path<String>,
+    client: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, Refusal> {
+    let Path(client) = client?;
     let connections = daemon.bus.with(|bus, now| bus.kick(&client, now))?;
     Ok(Json(json!({ "connections": connections })))
 }

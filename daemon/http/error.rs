@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::Request,
+    extract::{Request, rejection::PathRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -33,6 +33,13 @@ impl std::convert::From<Refused> for Refusal {
             _ => StatusCode::BAD_REQUEST,
         };
         Refusal { status, refused }
+    }
+}
+
+impl std::convert::From<PathRejection> for Refusal {
+    fn from(rejection: PathRejection) -> Refusal {
+        let message = format!("the path cannot be read ({rejection}); percent-encode UTF-8");
+        Refusal::new(rejection.status(), ErrorCode::RequestInvalid, message)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use axum::{
     Extension, Json,
     body::Body,
-    extract::{Path, RawQuery, State},
+    extract::{Path, RawQuery, State, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -31,11 +31,11 @@ const RETRY_WHEN_FULL: u64 = 5000;
 pub(super) async fn stream(
     State(daemon): State<Arc<Daemon>>,
     Extension(from): Extension<From>,
-    path: Option<Path<String>>,
+    path: Result<Option<Path<String>>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let subscription = subscription(path, query.as_deref().unwrap_or_default(), &headers, &from)?;
+    let subscription = subscription(path?, query.as_deref().unwrap_or_default(), &headers, &from)?;
     let body = match Member::subscriber(&daemon.bus, subscription) {
         Ok((member, _)) => Body::new(EventStream::new(daemon.bus.clone(), member, daemon.stop.clone())),
         // Browsers give up for good on any status but 200.
@@ -52,11 +52,11 @@ pub(super) async fn stream(
 /// `HEAD /events`: the headers only.
 pub(super) async fn head(
     Extension(from): Extension<From>,
-    path: Option<Path<String>>,
+    path: Result<Option<Path<String>>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    subscription(path, query.as_deref().unwrap_or_default(), &headers, &from)?;
+    subscription(path?, query.as_deref().unwrap_or_default(), &headers, &from)?;
     Ok((stream_headers(), Body::empty()).into_response())
 }
 
@@ -97,7 +97,7 @@ fn subscription(
     // Browsers write the id as UTF-8, which header values need not be.
     let header = headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
     let mut subscription = Subscription::parse(&subscribe, format, from.to_string())?;
-    if let Some(id) = header.or(last_id).filter(|id| !id.is_empty()) {
+    if let Some(id) = [header, last_id].into_iter().flatten().find(|id| !id.is_empty()) {
         subscription.start = Start::After(id);
     }
     Ok(subscription)
@@ -110,10 +110,11 @@ fn bad_parameter(name: &str, why: &str) -> Refusal {
 /// `POST /events/{topic}`: publish the body.
 pub(super) async fn publish(
     State(daemon): State<Arc<Daemon>>,
-    Path(topic): Path<String>,
+    topic: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<(StatusCode, Json<Published>), Refusal> {
+    let Path(topic) = topic?;
     let answer = publish_body(&daemon, topic, query.as_deref().unwrap_or_default(), body).await;
     if let Err(refusal) = &answer {
         daemon.metrics.refused(refusal.refused.code);

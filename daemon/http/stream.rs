@@ -43,12 +43,14 @@ impl Body for EventStream {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let stream = &mut *self;
-        if stream.waiting.is_empty() && !stream.over && stream.stopped.as_mut().poll(cx).is_pending() {
+        if stream.waiting.is_empty() && !stream.over {
+            let stopping = stream.stopped.as_mut().poll(cx).is_ready();
             let mut found = Vec::new();
             match stream.bus.with(|bus, now| bus.read(stream.member.id, now, cx.waker(), &mut found)) {
                 Read::Ready => {}
-                Read::Waiting => return Poll::Pending,
-                Read::Over => stream.over = true,
+                // What was published before the daemon was told to stop is delivered.
+                Read::Waiting if !stopping => return Poll::Pending,
+                Read::Waiting | Read::Over => stream.over = true,
             }
             stream.waiting.extend(found);
         }

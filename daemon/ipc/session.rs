@@ -4,7 +4,13 @@
 //! and reads on, so no publisher holds the bus for long and a peer that does not take its answers is not read from. A
 //! peer that takes nothing for [`WRITE_STALL`] is cut.
 
-use std::{future::poll_fn, io, sync::Arc, task::Poll, time::Instant};
+use std::{
+    future::poll_fn,
+    io,
+    sync::Arc,
+    task::{Poll, Waker},
+    time::Instant,
+};
 
 use bytes::{Bytes, BytesMut};
 use sse_bus::{
@@ -111,9 +117,18 @@ impl<'a> Session<'a> {
                         (self.member, self.subscription) = (None, Subscribing::No);
                     }
                 }
-                () = self.daemon.stop.cancelled() => self.closing = true,
+                () = self.daemon.stop.cancelled() => self.closing = !self.last_events(),
             }
         }
+    }
+
+    /// Takes what was published before the daemon was told to stop. Says whether there may be more.
+    fn last_events(&mut self) -> bool {
+        let Some(member) = &self.member else { return false };
+        let mut events = Vec::new();
+        let read = self.daemon.bus.with(|bus, now| bus.read(member.id, now, Waker::noop(), &mut events));
+        events.iter().for_each(|bytes| self.out.extend_from_slice(bytes));
+        read == Read::Ready
     }
 
     /// Answers the requests that have been read. Gives how many bytes to make room for.

@@ -1,0 +1,62 @@
+//! A connection that speaks JSON lines.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::Shutdown,
+    os::unix::net::UnixStream,
+};
+
+use serde_json::Value;
+
+use super::PATIENCE;
+
+pub(crate) struct Lines {
+    reader: BufReader<UnixStream>,
+}
+
+impl Lines {
+    pub(crate) fn new(stream: UnixStream) -> Lines {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Lines { reader: BufReader::new(stream) }
+    }
+
+    /// Sends a line.
+    pub(crate) fn send(&mut self, line: impl AsRef<[u8]>) {
+        self.send_raw([line.as_ref(), b"\n"].concat());
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) fn send_raw(&mut self, bytes: impl AsRef<[u8]>) {
+        self.reader.get_mut().write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// The next line; nothing at the end of the connection.
+    pub(crate) fn next(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        self.reader.read_line(&mut line).expect("a line from the daemon");
+        (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}")))
+    }
+
+    /// The next line, which must come.
+    pub(crate) fn reply(&mut self) -> Value {
+        self.next().expect("the daemon has closed the connection")
+    }
+
+    /// Sends a line and gives the reply.
+    pub(crate) fn ask(&mut self, line: impl AsRef<[u8]>) -> Value {
+        self.send(line);
+        self.reply()
+    }
+
+    /// The next event.
+    pub(crate) fn event(&mut self) -> Value {
+        let mut reply = self.reply();
+        assert!(reply["event"].is_object(), "no event: {reply}");
+        reply["event"].take()
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) fn close_sending(&self) {
+        self.reader.get_ref().shutdown(Shutdown::Write).unwrap();
+    }
+}

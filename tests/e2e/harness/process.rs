@@ -1,0 +1,221 @@
+//! A program that is run and whose output is captured as it comes.
+
+use std::{
+    fmt,
+    io::{Read, Write},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::Instant,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::{PATIENCE, until};
+
+/// A running program. Killed when dropped.
+pub(crate) struct Process {
+    command: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    pub(crate) stdout: Captured,
+    pub(crate) stderr: Captured,
+}
+
+impl Process {
+    /// Starts a program with a pipe for stdin, capturing stdout and stderr.
+    pub(crate) fn start(mut command: Command) -> Process {
+        command.stdout(Stdio::piped());
+        Process::start_with_stdout(command)
+    }
+
+    /// Starts a program whose stdout goes where the command says.
+    pub(crate) fn start_with_stdout(mut command: Command) -> Process {
+        let shown = format!("{command:?}");
+        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{shown}: {e}"));
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().map_or_else(Captured::nothing, Captured::of);
+        let stderr = Captured::of(child.stderr.take().unwrap());
+        Process { command: shown, child, stdin, stdout, stderr }
+    }
+
+    /// Writes to its stdin. A program that has stopped reading is not the test's failure.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        let _ = self.stdin.as_mut().expect("stdin is open").write_all(bytes);
+    }
+
+    /// Its stdin, to be fed from elsewhere.
+    pub(crate) fn take_stdin(&mut self) -> ChildStdin {
+        self.stdin.take().expect("stdin is open")
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self::signal(self.pid(), signal);
+    }
+
+    /// The next line of stdout.
+    pub(crate) fn line(&mut self) -> String {
+        self.stdout.line().unwrap_or_else(|| panic!("{} has ended; stderr: {}", self.command, self.stderr.text()))
+    }
+
+    /// Closes its stdin and waits for its end.
+    pub(crate) fn finish(mut self) -> Run {
+        self.stdin = None;
+        let status = until(&format!("{} ends", self.command), || self.child.try_wait().unwrap());
+        Run {
+            command: self.command.clone(),
+            code: status.code(),
+            stdout: self.stdout.to_the_end(),
+            stderr: self.stderr.to_the_end(),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let (stdout, stderr) = (self.stdout.text(), self.stderr.text());
+            eprintln!("\ncommand: {}\nstdout:\n{stdout:.4000}\nstderr:\n{stderr:.4000}", self.command);
+        }
+    }
+}
+
+/// Sends a signal to a process of this test.
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
+}
+
+/// What a program has written so far.
+pub(crate) struct Captured {
+    shared: Arc<(Mutex<Written>, Condvar)>,
+    /// Up to where lines have been taken.
+    taken: usize,
+}
+
+#[derive(Default)]
+struct Written {
+    bytes: Vec<u8>,
+    over: bool,
+}
+
+impl Captured {
+    fn of(mut pipe: impl Read + Send + 'static) -> Captured {
+        let captured = Captured { shared: Arc::default(), taken: 0 };
+        let shared = captured.shared.clone();
+        thread::spawn(move || {
+            let mut chunk = vec![0; 64 << 10];
+            loop {
+                let read = pipe.read(&mut chunk).unwrap_or(0);
+                let mut written = shared.0.lock().unwrap();
+                written.bytes.extend_from_slice(&chunk[..read]);
+                written.over = read == 0;
+                shared.1.notify_all();
+                if read == 0 {
+                    return;
+                }
+            }
+        });
+        captured
+    }
+
+    fn nothing() -> Captured {
+        Captured::of(std::io::empty())
+    }
+
+    /// Waits until what is written so far, and whether that is all, gives something.
+    pub(crate) fn wait<T>(&self, what: &str, look: impl Fn(&[u8], bool) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        let mut written = self.shared.0.lock().unwrap();
+        loop {
+            if let Some(found) = look(&written.bytes, written.over) {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let so_far = String::from_utf8_lossy(&written.bytes).into_owned();
+                drop(written);
+                panic!("within {PATIENCE:?} there was not {what} in the output, but\n{so_far:.4000}");
+            }
+            written = self.shared.1.wait_timeout(written, left).unwrap().0;
+        }
+    }
+
+    /// Waits until a text is in the output.
+    pub(crate) fn wait_for(&self, text: &str) {
+        self.wait(text, |bytes, _| String::from_utf8_lossy(bytes).contains(text).then_some(()));
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let taken = self.taken;
+        let line = self.wait("another line", |bytes, over| {
+            let rest = &bytes[taken..];
+            match rest.iter().position(|b| *b == b'\n') {
+                Some(end) => Some(Some(String::from_utf8(rest[..end].to_vec()).unwrap())),
+                None => over.then_some(None),
+            }
+        })?;
+        self.taken += line.len() + 1;
+        Some(line)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        // Not poisoned by a failing test: nothing panics while it holds the lock.
+        String::from_utf8_lossy(&self.shared.0.lock().unwrap().bytes).into_owned()
+    }
+
+    fn to_the_end(&self) -> String {
+        self.wait("the end", |_, over| over.then_some(()));
+        self.text()
+    }
+}
+
+/// A program that has ended.
+pub(crate) struct Run {
+    command: String,
+    /// Nothing if a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Run {
+    /// Checks the exit code.
+    #[track_caller]
+    pub(crate) fn ends_with(self, code: i32) -> Run {
+        assert_eq!(self.code, Some(code), "\n{self}");
+        self
+    }
+
+    /// Checks that it has succeeded.
+    #[track_caller]
+    pub(crate) fn ok(self) -> Run {
+        self.ends_with(0)
+    }
+
+    /// Checks that stderr says something.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Run {
+        assert!(self.stderr.contains(text), "stderr lacks {text:?}\n{self}");
+        self
+    }
+
+    /// Stdout as one JSON value a line.
+    pub(crate) fn json(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}\n{self}"))).collect()
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Run { command, code, stdout, stderr } = self;
+        writeln!(f, "command: {command}\ncode: {code:?}\nstdout:\n{stdout:.4000}\nstderr:\n{stderr:.4000}")
+    }
+}

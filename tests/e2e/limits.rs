@@ -1,0 +1,107 @@
+//! The bounds that a configuration sets: each refuses with its own code, and what is there goes on.
+
+use crate::harness::{Daemon, until};
+
+#[test]
+fn topics() {
+    let daemon = Daemon::configured("[limits]\ntopics = 3\n");
+    for topic in ["a", "b", "c"] {
+        daemon.publish(topic, "x");
+    }
+    let response = daemon.request("POST", "/events/d", &[], "x");
+    assert_eq!(response.refusal(), (429, "limit_topics".into()));
+    assert!(response.text().contains("`topics` = 3"), "{}", response.text());
+    let reply = daemon.lines().ask(r#"{"publish":{"topic":"d","data":"x"}}"#);
+    assert_eq!(reply["error"]["code"], "limit_topics");
+    daemon.publish("c", "topics that are known go on");
+    let mut clients = daemon.stream("/events/$sys/clients");
+    let _other = daemon.stream("/events/a?client=there");
+    assert_eq!(clients.event().json()["name"], "there");
+}
+
+#[test]
+fn a_topic_without_history_makes_room() {
+    let daemon = Daemon::configured("history_age = \"300ms\"\n[limits]\ntopics = 2\n");
+    daemon.publish("a", "x");
+    daemon.publish("b", "x");
+    until("a topic has made room", || (daemon.request("POST", "/events/c", &[], "x").status == 202).then_some(()));
+}
+
+#[test]
+fn subscribers_beyond_the_limit_come_back_later() {
+    let daemon = Daemon::configured("[limits]\nsubscribers = 2\n");
+    let first = daemon.stream("/events/t");
+    let mut second = daemon.stream("/events/t");
+    // Browsers give up on any other status.
+    let mut third = daemon.stream("/events/t");
+    let retry: u64 = third.line().unwrap().unwrap().strip_prefix("retry: ").unwrap().trim_end().parse().unwrap();
+    assert!(retry >= 5000, "{retry}");
+    third.ends();
+    let reply = daemon.lines().ask(r#"{"subscribe":{"filters":["t"]}}"#);
+    assert_eq!(reply["error"]["code"], "limit_subscribers");
+    daemon.publish("t", "x");
+    assert_eq!(second.data(1), ["x"]);
+
+    drop(first);
+    daemon.wait_for_subscribers(1);
+    let mut instead = daemon.stream("/events/t?since=all");
+    assert_eq!(instead.data(1), ["x"]);
+}
+
+#[test]
+fn publishers() {
+    let daemon = Daemon::configured("[limits]\npublishers = 1\n");
+    let mut first = daemon.lines();
+    let publish = r#"{"publish":{"topic":"t","data":"x"}}"#;
+    assert!(first.ask(publish)["published"].is_object());
+    let mut second = daemon.lines();
+    assert_eq!(second.ask(publish)["error"]["code"], "limit_publishers");
+    assert!(second.ask(r#"{"status":{}}"#)["status"].is_object(), "what is no publish goes on");
+    drop(first);
+    until("there is room", || second.ask(publish)["published"].is_object().then_some(()));
+}
+
+#[test]
+fn retained_events() {
+    let daemon = Daemon::configured("[limits]\nretained_bytes = 3000\n");
+    let large = "x".repeat(1000);
+    daemon.publish("a?retain", &large);
+    daemon.publish("b?retain", &large);
+    let response = daemon.request("POST", "/events/c?retain", &[], &large);
+    assert_eq!(response.refusal(), (429, "limit_retained_bytes".into()));
+    daemon.publish("c", &large);
+    daemon.publish("a?retain", "");
+    daemon.publish("c?retain", &large);
+}
+
+#[test]
+fn event_bytes() {
+    let daemon = Daemon::configured("[limits]\nevent_bytes = 4\n");
+    daemon.publish("t", "four");
+    let response = daemon.request("POST", "/events/t", &[], "fives");
+    assert_eq!(response.refusal(), (413, "limit_event_bytes".into()));
+    assert!(response.text().contains("`event_bytes` = 4"));
+    let run = daemon.ctl(&["publish", "t", "fives"]).ends_with(7);
+    assert!(run.stderr.contains("limit_event_bytes"), "{run}");
+}
+
+#[test]
+fn unicast_that_waits() {
+    let daemon = Daemon::configured("[limits]\nunicast_buffer = 200000\n");
+    let mut slow = daemon.stream("/events/t?client=slow");
+    let data = "x".repeat(100_000);
+    let mut taken = 0;
+    // Its sockets are full at some time, and then its buffer.
+    let refused = (0..1000).find(|_| {
+        let answer = daemon.request("POST", "/events/t?to=slow", &[], &data).json();
+        taken += answer["subscribers"].as_u64().unwrap();
+        answer["subscribers"] == 0
+    });
+    assert!(refused.is_some());
+    // Broadcast goes on, and what was taken comes.
+    daemon.publish("t", "end");
+    for _ in 0..taken {
+        assert_eq!(slow.event().data.len(), data.len());
+    }
+    assert_eq!(slow.event().data, "end");
+}

@@ -1,0 +1,17 @@
+//! End to end: the daemon, the command line and `curl` as real processes, told apart by what can be seen of them.
+//!
+//! One file for each theme; [`harness`] starts and stops what they need. A bug that a test found stays tested where its
+//! theme is.
+#![cfg(unix)]
+
+mod configuration;
+mod errors;
+mod guards;
+mod harness;
+mod lifecycle;
+mod limits;
+mod presence;
+mod replay;
+mod slow;
+mod stream;
+mod ways;

@@ -1,0 +1,204 @@
+//! Who is there and what goes on: joins and leaves, lists, kicks, unicast, metrics.
+
+use std::io::Read;
+
+use serde_json::{Value, json};
+use sse_bus::protocol::{Publish, Reply, Request};
+
+use crate::harness::{Daemon, Process, until};
+
+#[test]
+fn joins_and_leaves_are_events_with_the_client_in_them() {
+    let daemon = Daemon::start(&[]);
+    let mut clients = daemon.stream("/events/$sys/clients?since=now");
+    let tab = daemon.stream("/events/a/*?client=tab%201&topic=b");
+    let joined = clients.event();
+    assert_eq!(joined.kind.as_deref(), Some("join"));
+    let described = joined.json();
+    assert_eq!(described["name"], "tab 1");
+    assert_eq!((&described["role"], &described["via"]), (&json!("subscriber"), &json!("sse")));
+    assert_eq!(described["filters"], json!(["a/*", "b"]));
+    assert!(described["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{described}");
+    drop(tab);
+    let left = clients.event();
+    assert_eq!((left.kind.as_deref(), &left.json()["id"]), (Some("leave"), &described["id"]));
+
+    let mut publisher = daemon.lines();
+    publisher.ask(r#"{"publish":{"topic":"t","data":"x"}}"#);
+    let described = clients.event().json();
+    assert_eq!((&described["role"], &described["via"]), (&json!("publisher"), &json!("json")));
+    assert!(described["peer"].as_str().unwrap().contains(&format!("pid {}", std::process::id())), "{described}");
+    drop(publisher);
+    assert_eq!(clients.event().kind.as_deref(), Some("leave"));
+    // All is in history as any other event is.
+    let mut past = daemon.stream("/events/$sys/clients?since=all");
+    let kinds: Vec<_> = (0..5).map(|_| past.event().kind.unwrap()).collect();
+    assert_eq!(kinds, ["join", "join", "leave", "join", "leave"]);
+}
+
+#[test]
+fn lists_and_the_status_are_the_same_in_every_way() {
+    let daemon = Daemon::start(&[]);
+    let _stream = daemon.stream("/events/t/**?client=me");
+    daemon.publish("t/a?retain", "12345");
+    daemon.publish("t/a", "x");
+    let mut lines = daemon.lines();
+    let mut frames = daemon.frames();
+
+    let clients = daemon.get("/clients").json();
+    assert_eq!(clients.as_array().unwrap().len(), 1);
+    assert_eq!((&clients[0]["name"], &clients[0]["filters"]), (&json!("me"), &json!(["t/**"])));
+    assert_eq!(daemon.request_locally("GET", "/clients", "").json(), clients);
+    assert_eq!(lines.ask(r#"{"clients":{}}"#)["clients"], clients);
+    let Reply::Clients(binary) = frames.ask(&Request::Clients {}) else { panic!() };
+    assert_eq!(serde_json::to_value(binary).unwrap(), clients);
+    assert_eq!(daemon.ctl(&["clients"]).ok().json(), *clients.as_array().unwrap());
+
+    let topics = daemon.get("/topics").json();
+    let topic = topics.as_array().unwrap().iter().find(|topic| topic["topic"] == "t/a").unwrap();
+    for (name, value) in
+        [("published", json!(2)), ("events", json!(2)), ("retained", json!(true)), ("subscribers", json!(1))]
+    {
+        assert_eq!(topic[name], value, "{name} of {topic}");
+    }
+    assert_eq!(lines.ask(r#"{"topics":{}}"#)["topics"], topics);
+    assert_eq!(daemon.ctl(&["topics", "--json"]).ok().json(), *topics.as_array().unwrap());
+
+    // Time goes on between one answer and the next.
+    let timeless = |mut status: Value| {
+        status.as_object_mut().unwrap().remove("uptime_ms").unwrap();
+        status
+    };
+    let status = timeless(daemon.status());
+    assert_eq!((&status["pid"], &status["subscribers"]), (&json!(daemon.pid()), &json!(1)));
+    assert_eq!(status["url"], format!("http://{}", daemon.address));
+    assert_eq!(status["history"], "memory");
+    assert_eq!(timeless(lines.ask(r#"{"status":{}}"#)["status"].take()), status);
+    let Reply::Status(binary) = frames.ask(&Request::Status {}) else { panic!() };
+    assert_eq!(timeless(serde_json::to_value(binary).unwrap()), status);
+    assert_eq!(timeless(daemon.ctl(&["status"]).ok().json().remove(0)), status);
+}
+
+#[test]
+fn a_kick_by_name_or_id_ends_streams_and_publishers_alike() {
+    let daemon = Daemon::start(&[]);
+    let mut tabs = [daemon.stream("/events/t?client=tab"), daemon.stream("/events/t?client=tab")];
+    assert_eq!(daemon.request("DELETE", "/clients/tab", &[], "").json(), json!({"connections": 2}));
+    tabs.iter_mut().for_each(crate::harness::EventStream::ends);
+
+    let mut publisher = daemon.lines();
+    publisher.ask(r#"{"publish":{"topic":"t","data":"x"}}"#);
+    let id = daemon.get("/clients").json()[0]["id"].as_str().unwrap().to_owned();
+    let answer = daemon.lines().ask(json!({"kick": {"client": id}}).to_string());
+    assert_eq!(answer, json!({"kicked": {"connections": 1}}));
+    assert!(publisher.next().is_none());
+
+    let mut subscriber = daemon.lines();
+    subscriber.ask(r#"{"subscribe":{"filters":["t"],"client":"nc"}}"#);
+    assert_eq!(daemon.ctl(&["kick", "nc"]).ok().json(), [json!({"client": "nc", "connections": 1})]);
+    assert!(subscriber.next().is_none());
+
+    assert_eq!(daemon.request("DELETE", "/clients/tab", &[], "").refusal(), (404, "client_unknown".into()));
+    daemon.ctl(&["kick", "tab"]).ends_with(1).says("no client `tab`");
+    assert_eq!(daemon.status()["subscribers"], 0);
+}
+
+#[test]
+fn unicast_reaches_one_client_and_counts_who_took_it() {
+    let daemon = Daemon::start(&[]);
+    let mut one = daemon.stream("/events/t?client=one");
+    let mut two = [daemon.stream("/events/t?client=two"), daemon.stream("/events/u?client=two&format=json")];
+    let to = |client: &str| daemon.request("POST", &format!("/events/private?to={client}"), &[], "psst").json();
+    assert_eq!(to("two")["subscribers"], 2);
+    assert_eq!(to("nobody")["subscribers"], 0);
+    let id = daemon.get("/clients").json()[0]["id"].as_str().unwrap().to_owned();
+    let publish = Publish { to: Some(id), ..Publish::new("private", "by id") };
+    let Reply::Published(published) = daemon.frames().ask(&Request::Publish(publish)) else { panic!() };
+    assert_eq!(published.subscribers, 1);
+    daemon.publish("t", "for all");
+
+    let event = one.event();
+    assert_eq!((event.data.as_str(), event.id), ("by id", published.id.to_string()));
+    assert_eq!(one.data(1), ["for all"]);
+    assert_eq!(two[0].data(2), ["psst", "for all"]);
+    assert_eq!(two[1].event().json()["topic"], "private");
+    // Live only: not in history.
+    let mut past = daemon.stream("/events/**?since=all");
+    assert_eq!(past.data(1), ["for all"]);
+}
+
+#[test]
+fn the_command_line_sends_to_one_client_or_says_that_nobody_is_there() {
+    let daemon = Daemon::start(&[]);
+    let mut one = daemon.stream("/events/t?client=one");
+    daemon.ctl(&["send", "one", "hello", "--type", "note"]).ok();
+    daemon.ctl_fed(&["send", "one", "--topic", "private"], b"from stdin\n").ok();
+    daemon.ctl(&["publish", "t", "x", "--to", "one"]).ok();
+    let first = one.event();
+    assert_eq!((first.kind.as_deref(), first.data.as_str()), (Some("note"), "hello"));
+    assert_eq!(one.data(2), ["from stdin", "x"]);
+    daemon.ctl(&["send", "two", "x"]).ends_with(4).says("no client `two`");
+    daemon.ctl(&["publish", "t", "x", "--to", "two"]).ends_with(4).says("no client `two`");
+}
+
+#[test]
+fn a_client_that_goes_away_is_noticed_at_once() {
+    let daemon = Daemon::start(&[]);
+    let curl = daemon.spawn_curl("/events/t?client=curl");
+    let mut socat = daemon.place.command("curl");
+    socat.args(["-sSN", "--unix-socket"]).arg(daemon.place.socket()).arg("http://bus/events/t");
+    let local = Process::start(socat);
+    let mut lines = daemon.lines();
+    lines.ask(r#"{"subscribe":{"filters":["t"]}}"#);
+    lines.close_sending();
+    daemon.wait_for_subscribers(3);
+    drop((curl, local, lines));
+    daemon.wait_for_subscribers(0);
+}
+
+#[test]
+fn metrics_count_what_has_happened() {
+    let daemon = Daemon::start(&[]);
+    let mut stream = daemon.stream("/events/t");
+    let mut lines = daemon.lines();
+    lines.ask(r#"{"publish":{"topic":"t","data":"12345"}}"#);
+    lines.ask(r#"{"publish":{"topic":"t","data":"12345","retain":true}}"#);
+    stream.data(2);
+    daemon.request("POST", "/events/a%20b", &[], "x");
+
+    let response = daemon.get("/metrics");
+    assert!(response.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    assert!(response.text().ends_with("# EOF\n"));
+    for (name, value) in [
+        // Two connections were told, too.
+        ("sse_bus_events_published_total", 4.0),
+        ("sse_bus_events_delivered_total", 2.0),
+        ("sse_bus_subscribers", 1.0),
+        ("sse_bus_publishers", 1.0),
+        ("sse_bus_topics", 2.0),
+        ("sse_bus_history_events", 4.0),
+        ("sse_bus_retained_events", 1.0),
+        ("sse_bus_slow_disconnects_total", 0.0),
+        ("sse_bus_gaps_total{reason=\"evicted\"}", 0.0),
+        ("sse_bus_publish_seconds_count", 2.0),
+    ] {
+        assert!((daemon.metric(name) - value).abs() < 0.1, "{name} is not {value} in\n{}", response.text());
+    }
+    for name in ["sse_bus_published_bytes_total", "sse_bus_delivered_bytes_total", "sse_bus_history_bytes"] {
+        assert!(daemon.metric(name) >= 10.0, "{name}");
+    }
+    drop(stream);
+    until("the subscriber is gone", || (daemon.metric("sse_bus_subscribers") < 0.5).then_some(()));
+}
+
+#[test]
+fn health_is_told_in_a_word() {
+    let daemon = Daemon::start(&[]);
+    let response = daemon.get("/healthz");
+    assert_eq!((response.status, response.text().as_str()), (200, "ok\n"));
+    let mut text = String::new();
+    let mut socket = daemon.tcp();
+    std::io::Write::write_all(&mut socket, b"GET /healthz HTTP/1.0\r\nHost: localhost:1\r\n\r\n").unwrap();
+    socket.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.0 421"), "the guards come first: {text}");
+}

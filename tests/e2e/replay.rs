@@ -1,0 +1,234 @@
+//! Where a stream begins: retained events, the past, the last id; and the gaps that are told.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Daemon, EventStream, until};
+
+/// A daemon that keeps three events of each topic.
+fn forgetful() -> Daemon {
+    Daemon::start(&["--history-events", "3"])
+}
+
+/// Publishes the numbers and gives their ids, the first at 1.
+fn publish_numbers(daemon: &Daemon, topic: &str, numbers: std::ops::RangeInclusive<u32>) -> Vec<String> {
+    let ids = numbers.map(|n| daemon.publish(topic, n.to_string()));
+    std::iter::once(String::new()).chain(ids).collect()
+}
+
+/// The next event, which must be a gap, as its id and data.
+fn gap(stream: &mut EventStream) -> (String, Value) {
+    let event = stream.event();
+    assert_eq!(event.kind.as_deref(), Some("$gap"), "{event:?}");
+    (event.id.clone(), event.json())
+}
+
+#[test]
+fn without_a_place_to_begin_the_retained_events_come_first() {
+    let daemon = Daemon::start(&[]);
+    daemon.publish("t/a?retain", "old a");
+    daemon.publish("t/b?retain=true", "b");
+    daemon.publish("t/a?retain=1", "a");
+    daemon.publish("t/a?retain=false", "not retained");
+    let mut stream = daemon.stream("/events/t/*");
+    daemon.publish("t/a", "live");
+    assert_eq!(stream.data(3), ["b", "a", "live"]);
+}
+
+#[test]
+fn a_retained_event_outlives_history() {
+    let daemon = forgetful();
+    daemon.publish("t?retain", "kept");
+    publish_numbers(&daemon, "t", 1..=5);
+    assert_eq!(daemon.stream("/events/t").data(1), ["kept"]);
+    assert_eq!(daemon.status()["retained"], 1);
+}
+
+#[test]
+fn retaining_empty_data_removes_what_is_kept_and_still_arrives() {
+    let daemon = Daemon::start(&[]);
+    daemon.publish("t?retain", "kept");
+    let mut live = daemon.stream("/events/t?since=now");
+    daemon.publish("t?retain", "");
+    assert_eq!(live.event().data, "");
+    assert_eq!(daemon.status()["retained"], 0);
+    let mut stream = daemon.stream("/events/t");
+    daemon.publish("t", "live");
+    assert_eq!(stream.data(1), ["live"]);
+}
+
+#[test]
+fn an_event_with_a_ttl_is_neither_retained_nor_replayed_once_it_is_over() {
+    let daemon = Daemon::start(&[]);
+    daemon.publish("t?retain&ttl=1h", "long");
+    daemon.publish("u?retain&ttl=300ms", "short");
+    let mut early = daemon.stream("/events?since=all");
+    assert_eq!(early.data(2), ["long", "short"]);
+    until("the short one is over", || {
+        let mut stream = daemon.stream("/events?since=all");
+        daemon.publish("v", "end");
+        stream.event();
+        (stream.event().data != "short").then_some(())
+    });
+    let mut retained = daemon.stream("/events/*");
+    daemon.publish("v", "live");
+    assert_eq!(retained.data(2), ["long", "live"]);
+}
+
+#[test]
+fn since_says_where_to_begin() {
+    let daemon = Daemon::start(&[]);
+    daemon.publish("a?retain", "retained");
+    let ids = publish_numbers(&daemon, "a", 1..=3);
+    daemon.publish("b", "other");
+    let cases = [
+        ("now".to_owned(), &["live"][..]),
+        ("latest".to_owned(), &["3", "other", "live"]),
+        ("all".to_owned(), &["retained", "1", "2", "3", "other", "live"]),
+        ("1h".to_owned(), &["retained", "1", "2", "3", "other", "live"]),
+        (ids[2].clone(), &["3", "other", "live"]),
+    ];
+    let mut streams: Vec<_> =
+        cases.iter().map(|(since, wanted)| (since, wanted, daemon.stream(&format!("/events?since={since}")))).collect();
+    daemon.publish("a", "live");
+    for (since, wanted, stream) in &mut streams {
+        assert_eq!(stream.data(wanted.len()), **wanted, "since={since}");
+    }
+}
+
+#[test]
+fn since_a_duration_leaves_out_what_came_before() {
+    let daemon = Daemon::start(&[]);
+    daemon.publish("t", "old");
+    let begin = std::time::Instant::now();
+    // Not a wait for something to happen: the age of the event is what is tested.
+    until("the event is old enough", || (begin.elapsed() > Duration::from_millis(1200)).then_some(()));
+    daemon.publish("t", "new");
+    assert_eq!(daemon.stream("/events/t?since=1s").data(1), ["new"]);
+}
+
+#[test]
+fn a_place_to_begin_that_cannot_be_read_is_refused_in_every_way() {
+    let daemon = Daemon::start(&[]);
+    for since in ["yesterday", "10", "-1s", "", "NOW"] {
+        let refusal = daemon.get(&format!("/events/t?since={since}")).refusal();
+        assert_eq!(refusal, (400, "since_invalid".into()), "since={since}");
+        let line = json!({"subscribe": {"filters": ["t"], "since": since}});
+        assert_eq!(daemon.lines().ask(line.to_string())["error"]["code"], "since_invalid", "{since}");
+    }
+}
+
+#[test]
+fn a_reconnecting_browser_gets_exactly_what_came_since() {
+    let daemon = Daemon::start(&[]);
+    let ids = publish_numbers(&daemon, "t", 1..=5);
+    let id = ids[2].as_str();
+    let mut streams = vec![daemon.stream_with("/events/t", &[("Last-Event-ID", id)])];
+    for name in ["last_event_id", "lastEventId", "Last-Event-ID"] {
+        streams.push(daemon.stream(&format!("/events/t?{name}={id}")));
+    }
+    // The header wins over the query: it is the newer one. An empty one is none.
+    let path = format!("/events/t?since=now&last_event_id={}", ids[4]);
+    streams.push(daemon.stream_with(&path, &[("last-event-id", id)]));
+    let path = format!("/events/t?last_event_id={id}");
+    streams.push(daemon.stream_with(&path, &[("Last-Event-ID", "")]));
+    daemon.publish("t", "live");
+    for stream in &mut streams {
+        assert_eq!(stream.data(4), ["3", "4", "5", "live"]);
+    }
+}
+
+#[test]
+fn what_history_has_let_go_is_told_as_evicted() {
+    let daemon = forgetful();
+    let ids = publish_numbers(&daemon, "t", 1..=10);
+    let mut stream = daemon.stream_with("/events/t", &[("Last-Event-ID", &ids[2])]);
+    let (id, data) = gap(&mut stream);
+    assert_eq!(id, ids[7], "a reconnect goes on behind the gap");
+    assert_eq!(data, json!({"reason": "evicted", "missed": 5, "from": ids[3], "to": ids[7]}));
+    assert_eq!(stream.data(3), ["8", "9", "10"]);
+    let mut behind = daemon.stream_with("/events/t", &[("Last-Event-ID", &ids[7])]);
+    assert_eq!(behind.data(3), ["8", "9", "10"]);
+    assert!(daemon.metric("sse_bus_gaps_total{reason=\"evicted\"}") >= 1.0);
+}
+
+#[test]
+fn a_gap_looks_the_same_in_every_format() {
+    let daemon = forgetful();
+    let ids = publish_numbers(&daemon, "t", 1..=5);
+    let mut raw = daemon.stream(&format!("/events/t?since={}", ids[1]));
+    raw.line().unwrap();
+    let text = format!(r#"{{"reason":"evicted","missed":1,"from":"{0}","to":"{0}"}}"#, ids[2]);
+    for wanted in [format!("id: {}\n", ids[2]), "event: $gap\n".into(), format!("data: {text}\n"), "\n".into()] {
+        assert_eq!(raw.line().unwrap().unwrap(), wanted);
+    }
+    let mut envelope = daemon.stream(&format!("/events/t?format=json&since={}", ids[1]));
+    assert_eq!(gap(&mut envelope), (ids[2].clone(), serde_json::from_str(&text).unwrap()));
+    let mut lines = daemon.lines();
+    lines.ask(json!({"subscribe": {"filters": ["t"], "since": ids[1]}}).to_string());
+    let event = lines.event();
+    assert_eq!((&event["id"], &event["topic"]), (&json!(ids[2]), &json!("$gap")));
+    assert_eq!((&event["type"], &event["data"]), (&json!("$gap"), &json!(text)));
+}
+
+#[test]
+fn an_id_of_an_earlier_daemon_is_told_as_restarted_and_all_there_is_follows() {
+    let mut daemon = Daemon::start(&[]);
+    let before = daemon.publish("t", "before");
+    daemon.kill();
+    daemon.start_again();
+    daemon.publish("u", "other");
+    let first = daemon.publish("t", "after");
+    let mut stream = daemon.stream_with("/events/t", &[("Last-Event-ID", &before)]);
+    let (id, data) = gap(&mut stream);
+    let (epoch, _) = first.split_once('-').unwrap();
+    assert_ne!(before.split_once('-').unwrap().0, epoch);
+    assert_eq!(id, format!("{epoch}-0"));
+    assert_eq!(data, json!({"reason": "restarted", "missed": null, "from": before, "to": id}));
+    assert_eq!(stream.event().id, first);
+    assert!(daemon.metric("sse_bus_gaps_total{reason=\"restarted\"}") >= 1.0);
+}
+
+#[test]
+fn an_id_that_never_was_is_told_as_unknown_and_all_there_is_follows() {
+    let daemon = Daemon::start(&[]);
+    let first = daemon.publish("t", "1");
+    let epoch = first.split_once('-').unwrap().0;
+    let (start, future) = (format!("{epoch}-0"), format!("{epoch}-999999"));
+    for (last_id, from) in [(future.as_str(), future.as_str()), ("nonsense", &start), ("ünï", &start), ("-7", &start)]
+    {
+        let mut stream = daemon.stream_with("/events/t", &[("Last-Event-ID", last_id)]);
+        let (id, data) = gap(&mut stream);
+        assert_eq!(id, start, "{last_id}");
+        assert_eq!(data, json!({"reason": "unknown_id", "missed": null, "from": from, "to": start}), "{last_id}");
+        assert_eq!(stream.data(1), ["1"]);
+    }
+}
+
+#[test]
+fn the_past_alone_ends_with_the_place_to_go_on_from() {
+    let daemon = Daemon::start(&[]);
+    let ids = publish_numbers(&daemon, "t", 1..=2);
+    let mut lines = daemon.lines();
+    lines.ask(r#"{"subscribe":{"filters":["t"],"since":"all","past_only":true}}"#);
+    assert_eq!([lines.event(), lines.event()].map(|event| event["data"].clone()), ["1", "2"]);
+    let position = lines.reply()["end"]["position"].as_str().unwrap().to_owned();
+    // The connection goes on: it is no subscriber any more.
+    assert!(lines.ask(r#"{"publish":{"topic":"t","data":"3"}}"#)["published"].is_object());
+    assert_ne!(position, ids[2], "the join stands behind the last event");
+    let mut stream = daemon.stream(&format!("/events/t?since={position}"));
+    assert_eq!(stream.data(1), ["3"]);
+}
+
+#[test]
+fn history_bounds_hold_for_bytes_and_age_too() {
+    let daemon = Daemon::start(&["--history-bytes", "2KiB", "--history-age", "1s"]);
+    for n in 0..20 {
+        daemon.publish("t", format!("{n:0>500}"));
+    }
+    let topics = daemon.get("/topics").json();
+    let topic = topics.as_array().unwrap().iter().find(|topic| topic["topic"] == "t").unwrap();
+    assert!(topic["bytes"].as_u64().unwrap() <= 2048 && topic["events"].as_u64().unwrap() < 4, "{topic}");
+    until("age has emptied history", || (daemon.status()["history_events"] == 0).then_some(()));
+}

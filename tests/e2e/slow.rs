@@ -1,0 +1,158 @@
+//! Subscribers that do not keep up: nobody waits for them, and nothing is dropped silently.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::harness::{Daemon, EventStream, Sse, until};
+
+/// Larger than what the kernel holds for a peer that does not read.
+const EVENTS: usize = 400;
+const SIZE: usize = 50_000;
+
+/// A daemon with little room for the slow, and little history.
+fn narrow() -> Daemon {
+    Daemon::configured("history_events = 20\n[limits]\nfeed_buffer = 100000\n")
+}
+
+/// Publishes more than the subscriber's sockets hold, on two topics. Gives each event's number by its id.
+fn flood(daemon: &Daemon) -> BTreeMap<u64, String> {
+    let mut lines = daemon.lines();
+    let mut ids = BTreeMap::new();
+    for n in 0..EVENTS {
+        let topic = if n % 50 == 7 { "flood/rare" } else { "flood/often" };
+        let data = format!("{n:0>SIZE$}");
+        let reply = lines.ask(json!({"publish": {"topic": topic, "data": data}}).to_string());
+        let id = reply["published"]["id"].as_str().unwrap_or_else(|| panic!("{reply}"));
+        ids.insert(id.rsplit_once('-').unwrap().1.parse().unwrap(), data);
+    }
+    ids
+}
+
+/// Reads up to the event `end`.
+fn read_to_the_end(stream: &mut EventStream) -> Vec<Sse> {
+    let mut events = Vec::new();
+    loop {
+        let event = stream.event();
+        if event.data == "end" {
+            return events;
+        }
+        events.push(event);
+    }
+}
+
+/// Checks that every published event was delivered, in order and once, or lies in exactly one gap. Gives the gaps.
+fn account(published: &BTreeMap<u64, String>, events: &[Sse]) -> Vec<serde_json::Value> {
+    let seq = |id: &serde_json::Value| id.as_str().unwrap().rsplit_once('-').unwrap().1.parse::<u64>().unwrap();
+    let mut left = published.clone();
+    let mut last = 0;
+    let mut gaps = Vec::new();
+    let mut missed = Some(0);
+    for event in events {
+        assert!(event.seq() > last, "{} after {last}", event.id);
+        last = event.seq();
+        if event.kind.as_deref() == Some("$gap") {
+            let gap = event.json();
+            assert_eq!(seq(&gap["to"]), last);
+            missed = missed.zip(gap["missed"].as_u64()).map(|(all, here)| all + here);
+            gaps.push(gap);
+        } else {
+            assert_eq!(left.remove(&event.seq()).as_deref(), Some(event.data.as_str()), "{}", event.id);
+        }
+    }
+    // The bus does not know every number; those that it tells are right.
+    assert_eq!(missed.unwrap_or(left.len() as u64), left.len() as u64);
+    for seq_left in left.keys() {
+        assert!(gaps.iter().any(|gap| (seq(&gap["from"])..=seq(&gap["to"])).contains(seq_left)), "{seq_left}");
+    }
+    gaps
+}
+
+#[test]
+fn one_that_does_not_read_gets_the_rest_of_history_and_is_told_of_the_gap() {
+    let daemon = narrow();
+    let mut slow = daemon.stream("/events/flood/**?client=slow");
+    let mut quick = daemon.stream("/events/flood/rare");
+    let published = flood(&daemon);
+    // Nobody waited for the slow one.
+    assert_eq!(quick.data(EVENTS / 50).len(), EVENTS / 50);
+    daemon.publish("flood/end", "end");
+    let gaps = account(&published, &read_to_the_end(&mut slow));
+    assert!(!gaps.is_empty());
+    assert!(gaps.iter().all(|gap| gap["reason"] == "lagged"), "{gaps:?}");
+    assert!(daemon.metric("sse_bus_gaps_total{reason=\"lagged\"}") >= 1.0);
+}
+
+#[test]
+fn one_that_wants_the_latest_jumps_to_the_newest_event_of_each_topic() {
+    let daemon = narrow();
+    let mut slow = daemon.stream("/events/flood/**?slow=latest");
+    let published = flood(&daemon);
+    daemon.publish("flood/end", "end");
+    let events = read_to_the_end(&mut slow);
+    let gaps = account(&published, &events);
+    assert!(!gaps.is_empty() && gaps.iter().all(|gap| gap["reason"] == "lagged"), "{gaps:?}");
+    let newest: Vec<_> = events.iter().filter(|event| event.kind.is_none()).rev().take(2).collect();
+    assert!(newest[0].data.ends_with("399") && newest[1].data.ends_with("357"));
+}
+
+#[test]
+fn one_that_wants_to_be_disconnected_is_and_replays_when_it_comes_back() {
+    let daemon = Daemon::configured("[limits]\nfeed_buffer = 100000\n");
+    let mut slow = daemon.stream("/events/flood/**?slow=disconnect");
+    let published = flood(&daemon);
+    let mut events = Vec::new();
+    while let Some(event) = slow.next().unwrap() {
+        events.push(event);
+    }
+    assert_eq!(daemon.status()["slow_disconnects"], 1);
+    assert!(daemon.log().contains("by=\"bus\""));
+    let last = events.last().unwrap().id.clone();
+    let mut again = daemon.stream_with("/events/flood/**", &[("Last-Event-ID", &last)]);
+    daemon.publish("flood/end", "end");
+    events.extend(read_to_the_end(&mut again));
+    // History was large enough: nothing is missing.
+    assert_eq!(account(&published, &events), Vec::<serde_json::Value>::new());
+}
+
+#[test]
+fn the_local_socket_tells_the_slow_just_so() {
+    let daemon = narrow();
+    let mut lines = daemon.lines();
+    lines.ask(r#"{"subscribe":{"filters":["flood/**"],"slow":"gap"}}"#);
+    let published = flood(&daemon);
+    daemon.publish("flood/end", "end");
+    let mut events = Vec::new();
+    loop {
+        let event = lines.event();
+        let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+        if text("data") == "end" {
+            break;
+        }
+        let kind = event["type"].as_str().map(ToOwned::to_owned);
+        events.push(Sse { id: text("id"), kind, data: text("data") });
+    }
+    assert!(!account(&published, &events).is_empty());
+}
+
+#[test]
+fn how_far_a_subscriber_is_behind_shows_in_the_list_of_clients() {
+    let daemon = Daemon::configured("[limits]\nfeed_buffer = 100000000\n");
+    let _slow = daemon.stream("/events/flood/**?client=slow");
+    flood(&daemon);
+    until("the lag shows", || {
+        let clients = daemon.get("/clients").json();
+        let slow = clients.as_array().unwrap().iter().find(|client| client["name"] == "slow").unwrap().clone();
+        (slow["lag"].as_u64().unwrap() > 50).then_some(())
+    });
+}
+
+#[test]
+fn an_unknown_policy_is_refused() {
+    let daemon = Daemon::start(&[]);
+    let response = daemon.get("/events/t?slow=drop");
+    assert_eq!(response.refusal(), (400, "request_invalid".into()));
+    assert!(response.text().contains("gap, latest, disconnect"));
+    let reply = daemon.lines().ask(r#"{"subscribe":{"filters":["t"],"slow":"drop"}}"#);
+    assert_eq!(reply["error"]["code"], "request_invalid");
+}

@@ -1,0 +1,202 @@
+//! The stream, exactly: status, headers, bytes.
+
+use std::io::Read;
+
+use crate::harness::{Daemon, EventStream, PATIENCE};
+
+/// The lines of a stream up to the event with the data `end`, with `#` for ids and `retry` for what stands behind it.
+fn lines_to_the_end(stream: &mut EventStream) -> String {
+    let mut text = String::new();
+    while !text.ends_with("data: end\n\n") {
+        let line = stream.line().unwrap().expect("the stream has ended");
+        text += match line.split_once(": ") {
+            Some(("id", _)) => "id: #\n",
+            Some(("retry", _)) => "retry\n",
+            _ => &line,
+        };
+    }
+    text
+}
+
+#[test]
+fn the_head_says_what_proxies_and_browsers_need() {
+    let daemon = Daemon::start(&[]);
+    let stream = daemon.stream("/events/t");
+    for (name, value) in [
+        ("content-type", "text/event-stream"),
+        ("cache-control", "no-store"),
+        ("x-accel-buffering", "no"),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        assert_eq!(stream.head.header(name), Some(value), "{name}");
+    }
+    assert_eq!(stream.head.header("content-encoding"), None);
+    assert_eq!(stream.head.header("access-control-allow-origin"), None);
+}
+
+#[test]
+fn the_bytes_of_a_stream() {
+    let daemon = Daemon::start(&[]);
+    let mut stream = daemon.stream("/events/t");
+    for data in ["plain", "", "lf\nlf", "crlf\r\ncr\rend\n", "\n", " space", ":colon", "id: 7", "\u{feff}bom"] {
+        daemon.publish("t", data);
+    }
+    daemon.publish("t?type=done", "typed");
+    daemon.publish("t", "end");
+    let wanted = "retry\n\
+        id: #\ndata: plain\n\n\
+        id: #\ndata: \n\n\
+        id: #\ndata: lf\ndata: lf\n\n\
+        id: #\ndata: crlf\ndata: cr\ndata: end\ndata: \n\n\
+        id: #\ndata: \ndata: \n\n\
+        id: #\ndata:  space\n\n\
+        id: #\ndata: :colon\n\n\
+        id: #\ndata: id: 7\n\n\
+        id: #\ndata: \u{feff}bom\n\n\
+        id: #\nevent: done\ndata: typed\n\n\
+        id: #\ndata: end\n\n";
+    assert_eq!(lines_to_the_end(&mut stream), wanted);
+}
+
+#[test]
+fn the_wait_before_reconnecting_comes_once_and_first_and_differs() {
+    let daemon = Daemon::start(&[]);
+    let mut waits = std::collections::HashSet::new();
+    for _ in 0..8 {
+        let mut stream = daemon.stream("/events/t");
+        let line = stream.line().unwrap().unwrap();
+        let wait: u64 = line.strip_prefix("retry: ").unwrap().trim_end().parse().unwrap();
+        assert!((1000..10_000).contains(&wait), "{wait}");
+        waits.insert(wait);
+    }
+    assert!(waits.len() > 1, "all reconnect in the same instant: {waits:?}");
+}
+
+#[test]
+fn an_envelope_is_one_line_of_json_without_an_event_field() {
+    let daemon = Daemon::start(&[]);
+    let mut stream = daemon.stream("/events/t?format=json");
+    let id = daemon.publish("t?type=done", "a\r\n\"b\"");
+    let mut lines = std::iter::from_fn(|| stream.line().unwrap());
+    assert!(lines.next().unwrap().starts_with("retry: "));
+    assert_eq!(lines.next().unwrap(), format!("id: {id}\n"));
+    let data = lines.next().unwrap();
+    assert!(data.starts_with(&format!(r#"data: {{"id":"{id}","topic":"t","type":"done","time":1"#)), "{data}");
+    assert!(data.ends_with(",\"data\":\"a\\r\\n\\\"b\\\"\"}\n"), "{data}");
+    assert_eq!(lines.next().unwrap(), "\n");
+}
+
+#[test]
+fn events_come_at_once_and_not_when_a_buffer_is_full() {
+    let daemon = Daemon::start(&[]);
+    let mut stream = daemon.stream("/events/t");
+    for n in 0..20 {
+        daemon.publish("t", n.to_string());
+        assert_eq!(stream.event().data, n.to_string());
+    }
+}
+
+#[test]
+fn head_answers_with_headers_only_and_connects_nobody() {
+    let daemon = Daemon::start(&[]);
+    for path in ["/events", "/events/a/**?since=all&client=me"] {
+        let response = daemon.request("HEAD", path, &[], b"");
+        assert_eq!((response.status, response.header("content-type")), (200, Some("text/event-stream")), "{path}");
+    }
+    assert_eq!(daemon.request("HEAD", "/events/a**", &[], b"").status, 400);
+    assert_eq!(daemon.status()["subscribers"], 0);
+    assert!(!daemon.log().contains("subscriber connected"));
+}
+
+#[test]
+fn other_methods_are_told_what_is_allowed() {
+    let daemon = Daemon::start(&[]);
+    for (method, path, allowed) in [
+        ("DELETE", "/events/t", &["GET", "HEAD", "POST"][..]),
+        ("PUT", "/events/t", &["GET", "HEAD", "POST"]),
+        ("POST", "/events", &["GET", "HEAD"]),
+        ("POST", "/clients", &["GET", "HEAD"]),
+        ("GET", "/clients/c1", &["DELETE"]),
+        ("POST", "/status", &["GET", "HEAD"]),
+        ("OPTIONS", "/events/t", &["GET", "HEAD", "POST"]),
+    ] {
+        let response = daemon.request(method, path, &[], b"");
+        assert_eq!(response.status, 405, "{method} {path}");
+        let mut allow: Vec<&str> = response.header("allow").unwrap().split(',').map(str::trim).collect();
+        allow.sort_unstable();
+        assert_eq!(allow, allowed, "{method} {path}");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_told_with_what_is() {
+    let daemon = Daemon::start(&[]);
+    for path in ["/event", "/events/", "/favicon.ico", "/clients/a/b"] {
+        let response = daemon.get(path);
+        assert_eq!(response.refusal(), (404, "request_invalid".into()), "{path}");
+        assert!(response.text().contains("/events"));
+    }
+}
+
+#[test]
+fn a_page_is_served_that_loads_nothing_from_elsewhere() {
+    let daemon = Daemon::start(&[]);
+    let page = daemon.get("/");
+    assert_eq!(page.status, 200);
+    assert!(page.header("content-type").unwrap().starts_with("text/html"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+}
+
+#[test]
+fn curl_shows_the_stream_over_the_port_and_over_the_local_socket() {
+    let daemon = Daemon::start(&[]);
+    let mut over_tcp = daemon.spawn_curl("/events/t");
+    let mut local = daemon.place.command("curl");
+    local.args(["-sSN", "--unix-socket"]).arg(daemon.place.socket()).arg("http://bus/events/t");
+    let mut over_socket = crate::harness::Process::start(local);
+    daemon.wait_for_subscribers(2);
+
+    let mut publish = daemon.place.command("curl");
+    publish.args(["-sS", "-d", "hi", "--unix-socket"]).arg(daemon.place.socket()).arg("http://bus/events/t");
+    let published = crate::harness::Process::start(publish).finish().ok().json().remove(0);
+    assert_eq!(published["subscribers"], 2);
+    for curl in [&mut over_tcp, &mut over_socket] {
+        assert!(curl.line().starts_with("retry: "));
+        assert_eq!(curl.line(), format!("id: {}", published["id"].as_str().unwrap()));
+        assert_eq!(curl.line(), "data: hi");
+        assert_eq!(curl.line(), "");
+    }
+}
+
+/// Everything that takes its time, at once: heartbeats every 15 s, a peer that says nothing closed after 10 s, one that
+/// takes nothing after 30 s.
+#[test]
+fn the_idle_are_kept_alive_and_the_silent_and_the_stuck_are_closed() {
+    let daemon = Daemon::start(&[]);
+    let mut silent = [Box::new(daemon.tcp()) as Box<dyn Read>, Box::new(daemon.local())];
+    let _stuck = daemon.stream("/events/flood?client=stuck");
+    let mut stuck_lines = daemon.lines();
+    stuck_lines.ask(r#"{"subscribe":{"filters":["flood"],"client":"stuck too"}}"#);
+    for _ in 0..80 {
+        daemon.publish("flood", "x".repeat(200_000));
+    }
+
+    let mut idle = daemon.stream("/events/t?client=idle");
+    assert!(idle.line().unwrap().unwrap().starts_with("retry: "));
+    // Less than PATIENCE passes between any two.
+    assert_eq!(idle.line().unwrap().unwrap(), ":\n");
+    for peer in &mut silent {
+        assert_eq!(peer.read(&mut [0; 10]).unwrap(), 0);
+    }
+    assert_eq!(idle.line().unwrap().unwrap(), ":\n");
+    daemon.publish("t", "after the heartbeats");
+    assert_eq!(idle.event().data, "after the heartbeats");
+
+    let deadline = std::time::Instant::now() + PATIENCE;
+    daemon.wait_for_subscribers(1);
+    assert!(std::time::Instant::now() < deadline);
+    let clients = daemon.get("/clients").json();
+    assert_eq!(clients[0]["name"], "idle");
+}
