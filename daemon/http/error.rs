@@ -1,13 +1,14 @@
 //! Refusals as HTTP answers: a status, and the same code and message that the local socket gives.
 
 use axum::{
-    Json,
     extract::Request,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use serde_json::json;
 use sse_bus::protocol::{ErrorCode, Refused};
+
+use super::JsonLine;
 
 /// A request was refused.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl std::convert::From<Refused> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Refused { code, message, .. } = self.refused;
-        (self.status, Json(json!({ "error": { "code": code.as_str(), "message": message } }))).into_response()
+        (self.status, JsonLine(json!({ "error": { "code": code.as_str(), "message": message } }))).into_response()
     }
 }
 
