@@ -26,14 +26,8 @@ pub(super) struct EventStream {
 }
 
 impl EventStream {
-    pub(super) fn new(bus: SharedBus, member: Member, stop: CancellationToken) -> EventStream {
-        EventStream {
-            bus,
-            member,
-            waiting: [retry(1000)].into(),
-            stopped: Box::pin(stop.cancelled_owned()),
-            over: false,
-        }
+    pub(super) fn new(bus: SharedBus, member: Member, first: Bytes, stop: CancellationToken) -> EventStream {
+        EventStream { bus, member, waiting: [first].into(), stopped: Box::pin(stop.cancelled_owned()), over: false }
     }
 }
 
@@ -46,8 +40,8 @@ impl Body for EventStream {
         if stream.waiting.is_empty() && !stream.over && stream.stopped.as_mut().poll(cx).is_pending() {
             let mut found = Vec::new();
             match stream.bus.with(|bus, now| bus.read(stream.member.id, now, cx.waker(), &mut found)) {
-                Read::Ready => {}
-                Read::Waiting => return Poll::Pending,
+                Read::Waiting if found.is_empty() => return Poll::Pending,
+                Read::Ready | Read::Waiting => {}
                 Read::Over => stream.over = true,
             }
             stream.waiting.extend(found);
