@@ -32,6 +32,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Connection { prefix, stream, stall: None }
     }
 
+    /// The stream alone; what of the prefix is unread goes.
+    pub(crate) fn into_inner(self) -> S {
+        self.stream
+    }
+
     /// Passes on what a write came to, and cuts the peer if none has come to anything for too long.
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {

@@ -1,16 +1,17 @@
 //! `sse-busd`: the daemon around the bus.
 //!
 //! ```text
-//! local socket ──▶ ipc ──┐                      ┌──▶ stream ──▶ browsers, curl
+//! local socket ──▶ ipc ──┐                      ┌──▶ fanout ──▶ browsers, curl
 //!                        ├──▶ SharedBus ────────┤
 //! loopback TCP ──▶ http ─┘    (one mutex)       └──▶ ipc ─────▶ scripts
 //! ```
 //!
-//! `config` is what it is told, `server` binds, accepts and drains, `ipc` and `http` are the two ways in, `connection`
-//! bounds what a peer may make it wait for.
+//! `config` is what it is told, `server` binds, accepts and drains, `ipc` and `http` are the two ways in, `fanout` writes
+//! the streams of plain HTTP/1.1, `connection` bounds what any other peer may make it wait for.
 
 mod config;
 mod connection;
+mod fanout;
 mod holder;
 mod http;
 mod ipc;

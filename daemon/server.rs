@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use crate::{config::Config, holder, http, ipc, metrics::Metrics, shared::SharedBus};
+use crate::{config::Config, fanout::Fanout, holder, http::Http, ipc, metrics::Metrics, shared::SharedBus};
 
 /// What every task of the daemon can reach.
 pub(crate) struct Daemon {
@@ -30,6 +30,7 @@ pub(crate) struct Daemon {
     /// Where browsers find it; the port is the real one.
     pub(crate) address: SocketAddr,
     pub(crate) metrics: Metrics,
+    pub(crate) fanout: Fanout,
     /// Stops everything.
     pub(crate) stop: CancellationToken,
     /// All connections.
@@ -73,14 +74,19 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     let history = Box::new(Memory::new(config.retention.clone()));
     let bus = SharedBus::new(Bus::new(epoch, config.limits.clone(), history));
     let metrics = Metrics::new(&bus);
-    let daemon = Arc::new(Daemon { bus, config, address, metrics, stop: stop.clone(), tasks: TaskTracker::new() });
+    let (fanout, tasks) = (Fanout::new(), TaskTracker::new());
+    for shard in fanout.tasks(&bus, &stop) {
+        tasks.spawn(shard);
+    }
+    let daemon = Arc::new(Daemon { bus, config, address, metrics, fanout, stop: stop.clone(), tasks });
+    let http = Http::new(daemon.clone());
     greet(&daemon);
 
     let accepting = [
         tokio::spawn(signals),
         tokio::spawn(tick(daemon.clone())),
-        tokio::spawn(http::accept(tcp, daemon.clone())),
-        tokio::spawn(ipc::accept(local, daemon.clone())),
+        tokio::spawn(http.clone().accept(tcp)),
+        tokio::spawn(ipc::accept(local, daemon.clone(), http)),
     ];
     for task in accepting {
         if let Err(error) = task.await {

@@ -20,24 +20,38 @@ use tokio::time::timeout;
 use super::{
     From, JsonLine,
     error::Refusal,
+    guards::AllowedOrigin,
     stream::{EventStream, retry},
+    takeover::Takeover,
 };
 use crate::{server::Daemon, shared::Member};
 
-/// Milliseconds after which a browser comes back that found no room.
+/// Milliseconds after which a browser comes back, at least; also when it found no room.
+const RETRY: u64 = 1000;
 const RETRY_WHEN_FULL: u64 = 5000;
 
 /// `GET /events`, `GET /events/{filter}`: the stream.
 pub(super) async fn stream(
     State(daemon): State<Arc<Daemon>>,
     Extension(from): Extension<From>,
+    takeover: Option<Extension<Takeover>>,
+    allowed: Option<Extension<AllowedOrigin>>,
     path: Result<Option<Path<String>>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let subscription = subscription(path?, query.as_deref().unwrap_or_default(), &headers, &from)?;
     let body = match Member::subscriber(&daemon.bus, subscription) {
-        Ok((member, _)) => Body::new(EventStream::new(daemon.bus.clone(), member, daemon.stop.clone())),
+        Ok((member, _)) => match takeover {
+            Some(Extension(takeover)) => {
+                let mut headers = stream_headers().into_iter().collect();
+                if let Some(Extension(allowed)) = allowed {
+                    allowed.tell(&mut headers);
+                }
+                return takeover.answer(&headers, member, &retry(RETRY)).await;
+            }
+            None => Body::new(EventStream::new(daemon.bus.clone(), member, retry(RETRY), daemon.stop.clone())),
+        },
         // Browsers give up for good on any status but 200.
         Err(refused) if refused.code == ErrorCode::LimitSubscribers => {
             daemon.metrics.refused(refused.code);

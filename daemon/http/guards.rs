@@ -22,7 +22,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
 /// Lets a request through, or refuses it.
-pub(super) async fn check(State(daemon): State<Arc<Daemon>>, request: Request, next: Next) -> Response {
+pub(super) async fn check(State(daemon): State<Arc<Daemon>>, mut request: Request, next: Next) -> Response {
     if matches!(request.extensions().get(), Some(From::Local(_))) {
         return next.run(request).await;
     }
@@ -36,11 +36,23 @@ pub(super) async fn check(State(daemon): State<Arc<Daemon>>, request: Request, n
     let Some(origin) = allowed else { return next.run(request).await };
     let preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let allowed = AllowedOrigin(origin);
+    request.extensions_mut().insert(allowed.clone());
     let mut response = if preflight { preflight_answer() } else { next.run(request).await };
-    let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    allowed.tell(response.headers_mut());
     response
+}
+
+/// The origin of another page that is allowed, for answers that do not come back through here.
+#[derive(Clone)]
+pub(super) struct AllowedOrigin(HeaderValue);
+
+impl AllowedOrigin {
+    /// Tells the browser that the page may read the answer.
+    pub(super) fn tell(self, headers: &mut HeaderMap) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, self.0);
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+    }
 }
 
 /// Checks `Host`, `Origin` and `Sec-Fetch-Site`. Gives the origin of another page that is allowed.

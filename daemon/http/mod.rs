@@ -8,8 +8,18 @@ mod error;
 mod events;
 mod guards;
 mod stream;
+mod takeover;
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{
+    convert::Infallible,
+    fmt,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+};
 
 use axum::{
     Router,
@@ -19,19 +29,25 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get},
 };
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use sse_bus::limits::FIRST_BYTE;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
 };
 use tower::ServiceExt;
 use tracing::debug;
 
+use self::takeover::{Handover, Takeover};
 use crate::{
     connection::Connection,
+    fanout::Arrival,
     server::{Daemon, accepted},
 };
 
@@ -64,46 +80,107 @@ impl<T: Serialize> IntoResponse for JsonLine<T> {
     }
 }
 
-/// Accepts connections until the daemon stops.
-pub(crate) async fn accept(listener: TcpListener, daemon: Arc<Daemon>) {
-    while let Some(connection) = daemon.or_stop(listener.accept()).await {
-        let Some((stream, peer)) = accepted(connection).await else { continue };
-        // Without it, small events wait for acknowledgements of earlier ones.
-        let _ = stream.set_nodelay(true);
-        let served = daemon.clone();
-        daemon.tasks.spawn(async move { serve(Connection::new(stream), From::Tcp(peer), &served).await });
+/// The routes of a daemon, to serve connections with. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Http {
+    daemon: Arc<Daemon>,
+    router: Router,
+}
+
+impl Http {
+    pub(crate) fn new(daemon: Arc<Daemon>) -> Http {
+        Http { router: routes(daemon.clone()), daemon }
+    }
+
+    /// Accepts connections until the daemon stops.
+    pub(crate) async fn accept(self, listener: TcpListener) {
+        while let Some(connection) = self.daemon.or_stop(listener.accept()).await {
+            let Some((socket, peer)) = accepted(connection).await else { continue };
+            // Without it, small events wait for acknowledgements of earlier ones.
+            let _ = socket.set_nodelay(true);
+            let http = self.clone();
+            self.daemon.tasks.spawn(async move { http.serve_tcp(socket, From::Tcp(peer)).await });
+        }
+    }
+
+    /// Serves one TCP connection, to its end or until a stream takes over its socket.
+    async fn serve_tcp(&self, socket: TcpStream, from: From) {
+        let (takeover, mut taken) = Takeover::new();
+        let io = TokioIo::new(Connection::new(socket));
+        let mut connection = http1().serve_connection(io, self.service(from.clone(), Some(takeover)));
+        let mut stopped = pin!(self.daemon.stop.cancelled());
+        let mut stopping = false;
+        let handover = poll_fn(|cx| {
+            if !stopping && stopped.as_mut().poll(cx).is_ready() {
+                stopping = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            let served = connection.poll_without_shutdown(cx).map(Err);
+            // Looked at last: polling the connection is what runs the handler that hands over.
+            if let Poll::Ready(Ok(handover)) = Pin::new(&mut taken).poll(cx) {
+                return Poll::Ready(Ok(handover));
+            }
+            served
+        });
+        let handover = handover.await;
+        let mut socket = connection.into_parts().io.into_inner();
+        match handover {
+            Ok(Handover { member, head }) => {
+                self.daemon.fanout.take(Arrival { socket: socket.into_inner(), member, head });
+            }
+            Err(served) => {
+                let ended = served.map_err(io::Error::other);
+                if let Err(error) = ended.and(socket.shutdown().await) {
+                    debug!(%from, %error, "an HTTP connection has failed");
+                }
+            }
+        }
+    }
+
+    /// Serves one connection to its end.
+    pub(crate) async fn serve<S>(&self, stream: Connection<S>, from: From)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connection = http1().serve_connection(TokioIo::new(stream), self.service(from.clone(), None));
+        let mut connection = pin!(connection);
+        let served = tokio::select! {
+            served = &mut connection => served,
+            () = self.daemon.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            debug!(%from, %error, "an HTTP connection has failed");
+        }
+    }
+
+    /// The routes, for the requests of one connection.
+    fn service(
+        &self,
+        from: From,
+        takeover: Option<Takeover>,
+    ) -> impl Service<hyper::Request<Incoming>, Response = Response, Error = Infallible, Future = Answer> {
+        let router = self.router.clone();
+        service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(from.clone());
+            if let Some(takeover) = &takeover {
+                request.extensions_mut().insert(takeover.clone());
+            }
+            Box::pin(router.clone().oneshot(request.map(Body::new))) as Answer
+        })
     }
 }
 
-/// Serves one connection to its end.
-pub(crate) async fn serve<S>(stream: Connection<S>, from: From, daemon: &Arc<Daemon>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+type Answer = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+fn http1() -> http1::Builder {
     /// Bytes that wait in a connection's buffer before its stream is not read any more.
     const BUFFER: usize = 64 << 10;
-    let router = routes(daemon.clone());
-    let service = service_fn(|mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(from.clone());
-        router.clone().oneshot(request.map(Body::new))
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(FIRST_BYTE)
-        .max_buf_size(BUFFER)
-        .half_close(false)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let served = tokio::select! {
-        served = &mut connection => served,
-        () = daemon.stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = served {
-        debug!(%from, %error, "an HTTP connection has failed");
-    }
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(FIRST_BYTE).max_buf_size(BUFFER).half_close(false);
+    builder
 }
 
 fn routes(daemon: Arc<Daemon>) -> Router {

@@ -26,14 +26,8 @@ pub(super) struct EventStream {
 }
 
 impl EventStream {
-    pub(super) fn new(bus: SharedBus, member: Member, stop: CancellationToken) -> EventStream {
-        EventStream {
-            bus,
-            member,
-            waiting: [retry(1000)].into(),
-            stopped: Box::pin(stop.cancelled_owned()),
-            over: false,
-        }
+    pub(super) fn new(bus: SharedBus, member: Member, first: Bytes, stop: CancellationToken) -> EventStream {
+        EventStream { bus, member, waiting: [first].into(), stopped: Box::pin(stop.cancelled_owned()), over: false }
     }
 }
 
@@ -47,10 +41,11 @@ impl Body for EventStream {
             let stopping = stream.stopped.as_mut().poll(cx).is_ready();
             let mut found = Vec::new();
             match stream.bus.with(|bus, now| bus.read(stream.member.id, now, cx.waker(), &mut found)) {
-                Read::Ready => {}
                 // What was published before the daemon was told to stop is delivered.
-                Read::Waiting if !stopping => return Poll::Pending,
-                Read::Waiting | Read::Over => stream.over = true,
+                Read::Waiting if stopping => stream.over = true,
+                Read::Waiting if found.is_empty() => return Poll::Pending,
+                Read::Ready | Read::Waiting => {}
+                Read::Over => stream.over = true,
             }
             stream.waiting.extend(found);
         }

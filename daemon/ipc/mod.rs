@@ -19,18 +19,18 @@ pub(crate) use self::listener::Listener;
 use self::{codec::Codec, session::Session};
 use crate::{
     connection::Connection,
-    http,
+    http::{From, Http},
     server::{Daemon, accepted},
 };
 
 /// Accepts connections until the daemon stops; then the socket is gone.
-pub(crate) async fn accept(listener: Listener, daemon: Arc<Daemon>) {
+pub(crate) async fn accept(listener: Listener, daemon: Arc<Daemon>, http: Http) {
     while let Some(connection) = daemon.or_stop(listener.accept()).await {
         match accepted(connection).await {
             Some((stream, Some(peer))) => {
-                let served = daemon.clone();
+                let (served, http) = (daemon.clone(), http.clone());
                 daemon.tasks.spawn(async move {
-                    if let Err(error) = serve(stream, peer, &served).await {
+                    if let Err(error) = serve(stream, peer, &served, &http).await {
                         debug!(%error, "a local connection has failed");
                     }
                 });
@@ -41,7 +41,7 @@ pub(crate) async fn accept(listener: Listener, daemon: Arc<Daemon>) {
     }
 }
 
-async fn serve(mut stream: Stream, peer: String, daemon: &Arc<Daemon>) -> io::Result<()> {
+async fn serve(mut stream: Stream, peer: String, daemon: &Arc<Daemon>, http: &Http) -> io::Result<()> {
     let mut read = BytesMut::new();
     let Some(first) = daemon.or_stop(first_bytes(&mut stream, &mut read)).await else { return Ok(()) };
     match first? {
@@ -49,7 +49,7 @@ async fn serve(mut stream: Stream, peer: String, daemon: &Arc<Daemon>) -> io::Re
         First::Json => Session::new(stream, read, Codec::Json, peer, daemon).run().await,
         First::Http => {
             let connection = Connection::with_prefix(stream, read.freeze());
-            http::serve(connection, http::From::Local(peer.into()), daemon).await;
+            http.serve(connection, From::Local(peer.into())).await;
             Ok(())
         }
         First::Nothing => Ok(()),

@@ -272,7 +272,7 @@ impl<'a> Session<'a> {
 async fn next_events(member: Option<&Member>, bus: &SharedBus, events: &mut Vec<Bytes>) -> Read {
     let Some(member) = member else { return std::future::pending().await };
     poll_fn(|cx| match bus.with(|bus, now| bus.read(member.id, now, cx.waker(), events)) {
-        Read::Waiting => Poll::Pending,
+        Read::Waiting if events.is_empty() => Poll::Pending,
         read => Poll::Ready(read),
     })
     .await

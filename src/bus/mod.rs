@@ -289,6 +289,11 @@ impl Bus {
         true
     }
 
+    /// Removes a client that does not take what it gets.
+    pub fn disconnect_slow(&mut self, id: ClientId, now: Now) {
+        self.stats.slow_disconnects += u64::from(self.disconnect(id, now));
+    }
+
     fn leave_feed(&mut self, id: ClientId, subscriber: &Subscriber) {
         let key = subscriber.feed;
         if let Place::Live { segment, .. } = subscriber.cursor.place {

@@ -24,9 +24,9 @@ use crate::{
 /// What came of a [`Bus::read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// There are bytes to deliver; read again after them.
+    /// There may be more behind these bytes; read again after them.
     Ready,
-    /// There is nothing now; the waker is called when there is.
+    /// There is nothing more behind these bytes; the waker is called when there is.
     Waiting,
     /// The subscription is over after these bytes: the past is told, or the client was removed.
     Over,
@@ -121,7 +121,6 @@ impl Bus {
         client.events += events;
         match step {
             Step::On => Read::Ready,
-            Step::Idle if bytes > 0 => Read::Ready,
             Step::Idle => {
                 if let Some(feed) = self.feeds.get_mut(key) {
                     feed.parked.insert(id, waker.clone());
@@ -133,8 +132,7 @@ impl Bus {
                 Read::Over
             }
             Step::TooSlow => {
-                self.stats.slow_disconnects += 1;
-                self.disconnect(id, now);
+                self.disconnect_slow(id, now);
                 Read::Over
             }
         }
