@@ -187,9 +187,9 @@ proptest! {
         let (events, rest) = sse_parser::parse(&stream);
         prop_assert_eq!((events.len(), rest), (2, ""));
         let normal = data.replace("\r\n", "\n").replace('\r', "\n");
-        for event in &events {
-            prop_assert_eq!((&event.id, &event.kind), (&id.to_string(), &kind));
-        }
+        prop_assert_eq!((&events[0].id, &events[0].kind), (&id.to_string(), &kind));
+        // The envelope carries the type.
+        prop_assert_eq!((&events[1].id, &events[1].kind), (&id.to_string(), &None));
         prop_assert_eq!(&events[0].data, &normal);
         let envelope: serde_json::Value = serde_json::from_str(&events[1].data).expect("JSON");
         let expected = serde_json::json!({ "id": id.to_string(), "topic": "a", "type": kind, "time": 7, "data": data });
