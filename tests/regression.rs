@@ -209,6 +209,20 @@ fn the_gap_of_a_forgotten_topic_covers_all_that_it_lost() {
 }
 
 #[test]
+fn each_topic_that_is_forgotten_ahead_of_a_reader_is_told() {
+    let retention = Retention { events: 1, bytes: 6000, budget: 9000, ..Retention::default() };
+    let mut bus = bus(retention, Limits { topics: 3, ..Limits::default() });
+    subscribe(&mut bus, &["other"], Start::Now); // 1
+    publish(&mut bus, event("a", &"x".repeat(4000)));
+    publish(&mut bus, event("b", &big())); // 3; too large for history
+    publish(&mut bus, event("c", "x")); // 4; forgets b
+    let id = subscribe(&mut bus, &["**"], Start::All); // 5
+    publish(&mut bus, event("c", &"x".repeat(5000))); // 6; lets 2 and 4 go
+    publish(&mut bus, event("d", "x")); // 7; forgets a
+    assert_eq!(drain(&mut bus, id), ["4 gap 1..=4 None", "6", "7"]);
+}
+
+#[test]
 fn ids_do_not_go_back_when_a_reader_falls_behind_after_a_unicast_event() {
     let retention = Retention { events: 1, bytes: 1000, ..Retention::default() };
     let mut bus = bus(retention, Limits { feed_buffer: 1, topics: 3, ..Limits::default() });

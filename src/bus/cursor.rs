@@ -87,19 +87,18 @@ impl Past {
         self.noted.retain(|_, noted| noted.last > self.after);
         let kept_before = self.kept.len();
         for topic in accountable(topics) {
-            let noted = self.noted.get(&topic).copied();
+            // What a topic had lost when it was forgotten may lie anywhere ahead.
+            let noted = self.noted.get(&topic).copied().filter(|_| topic != FORGOTTEN);
             let after = noted.map_or(self.after, |noted| noted.last);
             let Some(loss) = history.loss(topic, after) else { continue };
-            let missed = match noted {
-                Some(noted) => loss.total.zip(noted.total).map(|(now, then)| now - then),
-                None => loss.missed,
-            };
+            if self.noted.get(&topic).is_some_and(|noted| noted.total == loss.total) {
+                continue;
+            }
+            let missed = noted.map_or(loss.missed, |noted| Some(loss.total - noted.total));
             let kept = history.retained(topic, now).filter(|event| (after + 1..=loss.last).contains(&event.id.seq));
             let (last, kept_one) = if kept.is_some() { (loss.last_not_retained, 1) } else { (loss.last, 0) };
             if last > after && missed != Some(kept_one) {
-                // What a topic lost before it was forgotten may lie before what is noted of other forgotten ones.
-                let from = if topic == FORGOTTEN { self.after } else { after } + 1;
-                self.miss(from, last, missed.map(|missed| missed - kept_one), epoch);
+                self.miss(after + 1, last, missed.map(|missed| missed - kept_one), epoch);
             }
             self.noted.insert(topic, loss);
             self.kept.extend(kept);

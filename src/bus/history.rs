@@ -59,9 +59,9 @@ pub struct Loss {
     pub last_not_retained: u64,
     /// How many, if that is known.
     pub missed: Option<u64>,
-    /// How many have been lost so far under this topic's number, if that is known. They go in order, so that the
-    /// difference between two such counts is what went between.
-    pub total: Option<u64>,
+    /// How many have been lost so far under this topic's number. They go in order, so that the difference between two
+    /// such counts is what went between. Of those that are [`FORGOTTEN`], how many topics there were.
+    pub total: u64,
 }
 
 /// What a topic has in history.
@@ -146,6 +146,8 @@ pub struct Memory {
     last_loss: u64,
     /// The last event that was let go of a topic that is forgotten now.
     forgotten: u64,
+    /// How many such topics there were.
+    forgettings: u64,
 }
 
 #[derive(Debug, Default)]
@@ -176,6 +178,7 @@ impl Memory {
             totals: Totals::default(),
             last_loss: 0,
             forgotten: 0,
+            forgettings: 0,
         }
     }
 
@@ -312,7 +315,12 @@ impl History for Memory {
     fn loss(&self, topic: TopicKey, after: u64) -> Option<Loss> {
         if topic == FORGOTTEN {
             let last = self.forgotten;
-            return (last > after).then_some(Loss { last, last_not_retained: last, missed: None, total: None });
+            return (last > after).then_some(Loss {
+                last,
+                last_not_retained: last,
+                missed: None,
+                total: self.forgettings,
+            });
         }
         let past = self.topics.get(topic).filter(|past| past.last_lost > after)?;
         // Not every lost number is remembered, only their count and range; often that is enough to be exact.
@@ -320,7 +328,7 @@ impl History for Memory {
         let at_least = past.lost.saturating_sub((after + 1).saturating_sub(past.first)).max(1);
         let missed = (at_most == at_least).then_some(at_most);
         let TopicPast { last_lost, last_not_retained, total, .. } = *past;
-        Some(Loss { last: last_lost, last_not_retained, missed, total: Some(total) })
+        Some(Loss { last: last_lost, last_not_retained, missed, total })
     }
 
     fn last_loss(&self) -> u64 {
@@ -359,6 +367,7 @@ impl History for Memory {
         if let Some(past) = self.topics.get_mut(topic) {
             debug_assert!(past.seqs.is_empty() && past.retained.is_none());
             self.forgotten = self.forgotten.max(past.last_lost);
+            self.forgettings += u64::from(past.lost > 0);
             *past = TopicPast { total: past.total, ..TopicPast::default() };
         }
     }
