@@ -4,14 +4,19 @@
 //! theme is.
 #![cfg(unix)]
 
+mod bulk;
 mod configuration;
 mod errors;
 mod guards;
 mod harness;
+mod ledger;
 mod lifecycle;
 mod limits;
 mod presence;
+mod publish;
 mod replay;
 mod slow;
 mod stream;
+mod stress;
+mod subscribe;
 mod ways;

@@ -1,0 +1,37 @@
+//! The promise of delivery, checked: every event once and in order, or told in a gap.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::harness::Sse;
+
+/// Checks that every published event was delivered, in order and once, or lies in exactly one gap. Gives the gaps.
+pub(crate) fn account(published: &BTreeMap<u64, String>, events: &[Sse]) -> Vec<Value> {
+    let seq = |id: &Value| id.as_str().unwrap().rsplit_once('-').unwrap().1.parse::<u64>().unwrap();
+    let mut left = published.clone();
+    let mut last = 0;
+    let mut gaps = Vec::new();
+    let mut missed = Some(0);
+    for event in events {
+        assert!(event.seq() > last, "{} after {last}", event.id);
+        last = event.seq();
+        if event.kind.as_deref() == Some("$gap") {
+            let gap = event.json();
+            assert_eq!(seq(&gap["to"]), last);
+            missed = missed.zip(gap["missed"].as_u64()).map(|(all, here)| all + here);
+            gaps.push(gap);
+        } else {
+            assert_eq!(left.remove(&event.seq()).as_deref(), Some(event.data.as_str()), "{}", event.id);
+        }
+    }
+    // The bus does not know every number; those that it tells are right.
+    assert_eq!(missed.unwrap_or(left.len() as u64), left.len() as u64);
+    let is_told = |lost: &u64| gaps.iter().any(|gap| (seq(&gap["from"])..=seq(&gap["to"])).contains(lost));
+    if let Some(silent) = left.keys().find(|lost| !is_told(lost)) {
+        let near = events.iter().filter(|event| event.seq().abs_diff(*silent) < 40);
+        let near: Vec<_> = near.map(|event| format!("{} {:?} {:.80}", event.id, event.kind, event.data)).collect();
+        panic!("event {silent} ({:.20}) is neither delivered nor told:\n{}", left[silent], near.join("\n"));
+    }
+    gaps
+}

@@ -1,0 +1,190 @@
+//! `sse-busctl publish` with its options, one event at a time.
+
+use std::{fs, process::Stdio};
+
+use serde_json::json;
+
+use crate::harness::{Daemon, Process, until};
+
+#[test]
+fn data_comes_from_the_command_line_from_stdin_or_from_a_file() {
+    let daemon = Daemon::start(&[]);
+    let mut stream = daemon.stream("/events/t");
+    let file = daemon.place.file("data", "file\r\n\n");
+    let published = daemon.ctl(&["publish", "t", "given"]).ok().json().remove(0);
+    daemon.ctl_fed(&["publish", "t"], b"stdin\n").ok();
+    daemon.ctl_fed(&["publish", "t", "-"], b"dash\n\n").ok();
+    daemon.ctl(&["publish", "t", "--file", &file]).ok();
+    daemon.ctl(&["publish", "t", ""]).ok();
+    daemon.ctl(&["publish", "t", "--", "--hyphens"]).ok();
+    let first = stream.event();
+    assert_eq!(published, json!({"id": first.id, "subscribers": 1}));
+    assert_eq!(first.data, "given");
+    assert_eq!(stream.data(5), ["stdin", "dash\n", "file\n\n", "", "--hyphens"]);
+    daemon.ctl(&["publish", "t", "--file", "missing"]).ends_with(1).says("missing");
+    daemon.ctl_fed(&["publish", "t"], b"\xff\xfe").ends_with(1).says("data_invalid");
+}
+
+#[test]
+fn the_fields_of_an_event_are_options() {
+    let daemon = Daemon::start(&[]);
+    daemon.ctl(&["publish", "t", "x", "--type", "done", "--retain", "--ttl", "1h"]).ok();
+    let event = daemon.stream("/events/t").event();
+    assert_eq!((event.kind.as_deref(), event.data.as_str()), (Some("done"), "x"));
+    daemon.ctl(&["publish", "u", "x", "--retain", "--ttl", "1ms"]).ok();
+    until("it is over", || {
+        let past = daemon.ctl(&["history", "u"]).ok();
+        past.stdout.is_empty().then_some(())
+    });
+    // Variables stand in for flags; empty ones do not.
+    let mut busctl = daemon.place.busctl(&["publish", "v", "x"]);
+    busctl.env("SSE_BUS_PUBLISH_TYPE", "by variable").env("SSE_BUS_PUBLISH_TTL", "").env("SSE_BUS_PUBLISH_RETAIN", "");
+    Process::start(busctl).finish().ok();
+    assert_eq!(daemon.ctl(&["history", "v"]).ok().json()[0]["type"], "by variable");
+}
+
+#[test]
+fn an_answer_is_awaited_unless_none_is_wanted() {
+    let daemon = Daemon::start(&[]);
+    let accepted = daemon.ctl(&["publish", "t", "x", "--ack", "accepted"]).ok();
+    assert_eq!(accepted.json().len(), 1);
+    let none = daemon.ctl(&["publish", "t", "x", "--ack", "none"]).ok();
+    assert_eq!(none.stdout, "");
+    assert_eq!(daemon.ctl(&["history", "t"]).ok().json().len(), 2);
+    daemon.ctl(&["publish", "t", "x", "--ack", "durable"]).ends_with(1).says("not_durable");
+}
+
+#[test]
+fn publishing_waits_for_as_many_subscribers_as_it_is_told() {
+    let daemon = Daemon::start(&[]);
+    let mut one = daemon.stream("/events/t");
+    let other = daemon.stream("/events/other");
+    let waiting = daemon.spawn_ctl(&["publish", "t", "x", "--wait-for", "2", "--timeout", "15s"]);
+    // It watches who comes.
+    daemon.wait_for_subscribers(3);
+    assert_eq!(daemon.ctl(&["history", "t"]).ok().stdout, "");
+    let mut two = daemon.stream("/events/*");
+    let run = waiting.finish().ok();
+    assert_eq!(run.json()[0]["subscribers"], 2);
+    assert_eq!((one.data(1), two.data(1)), (vec!["x".into()], vec!["x".into()]));
+    drop(other);
+    // Enough are there already.
+    daemon.ctl(&["publish", "t", "y", "--wait-for", "2"]).ok();
+}
+
+#[test]
+fn publishing_to_nobody_is_fine_unless_somebody_is_waited_for() {
+    let daemon = Daemon::start(&[]);
+    daemon.ctl(&["publish", "t", "x"]).ok();
+    let run = daemon.ctl(&["publish", "t", "never", "--wait-for", "1", "--timeout", "100ms"]).ends_with(4);
+    assert_eq!(run.says("nothing was published").stdout, "");
+    assert_eq!(daemon.ctl(&["history", "t", "--format", "data"]).ok().stdout, "x\n");
+}
+
+#[test]
+fn a_commands_output_is_published_again_and_again() {
+    let daemon = Daemon::start(&[]);
+    let mut stream = daemon.stream("/events/clock");
+    let exec = "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) > n; cat n";
+    let run = daemon.ctl(&["publish", "clock", "--every", "10ms", "--count", "3", "--exec", exec]).ok();
+    assert_eq!(run.json().len(), 3);
+    assert_eq!(stream.data(3), ["1", "2", "3"]);
+    daemon.ctl(&["publish", "clock", "same", "--every", "10ms", "--count", "2"]).ok();
+    assert_eq!(stream.data(2), ["same", "same"]);
+    let failing =
+        ["publish", "clock", "--every", "10ms", "--count", "2", "--exec", "test -e m || { touch m; exit 3; }; echo ok"];
+    daemon.ctl(&failing).ends_with(1).says("exit status: 3").says("1 event not published");
+    assert_eq!(stream.data(1), ["ok"]);
+}
+
+#[test]
+fn urls_are_one_line_for_other_programs() {
+    let daemon = Daemon::start(&[]);
+    let run = daemon.ctl(&["url", "build/é b"]).ends_with(2);
+    run.says("no topic");
+    let run = daemon.ctl(&["url", "build/é%/**"]).ok();
+    assert_eq!(run.stdout, format!("http://{}/events/build/%C3%A9%25/**\n", daemon.address));
+    let mut curl = daemon.place.command("curl");
+    curl.args(["-sS", "-d", "x", &run.stdout.trim_end().replace("/**", "/a")]);
+    Process::start(curl).finish().ok();
+    assert_eq!(daemon.ctl(&["url", "--json"]).ok().json()[0], format!("http://{}", daemon.address));
+    assert_eq!(daemon.ctl(&["history", "build/**"]).ok().json()[0]["topic"], "build/é%/a");
+}
+
+#[test]
+fn history_is_printed_and_then_ends() {
+    let daemon = Daemon::start(&["--history-events", "4"]);
+    for n in 1..=6 {
+        daemon.publish("t/a", n.to_string());
+    }
+    let second = daemon.publish("t/b", "b");
+    let data = |args: &[&str]| daemon.ctl(&[&["history", "--format", "data"], args].concat()).ok().stdout;
+    assert_eq!(data(&["t/*"]), "3\n4\n5\n6\nb\n");
+    assert_eq!(data(&["t/a", "--limit", "2"]), "5\n6\n");
+    assert_eq!(data(&["t/*", "--since", "latest"]), "6\nb\n");
+    assert_eq!(data(&["t/**", "--since", &second]), "");
+    assert_eq!(data(&["nothing/here"]), "");
+    let sse = daemon.ctl(&["history", "t/b", "--format", "sse"]).ok().stdout;
+    assert_eq!(sse, format!("id: {second}\ndata: b\n\n"));
+    daemon.ctl(&["history", "t", "--since", "soon"]).ends_with(1).says("since_invalid");
+}
+
+/// Each exit code says one thing.
+#[test]
+fn exit_codes_tell_what_went_wrong() {
+    let mut daemon = Daemon::configured("[limits]\nevent_bytes = 10\n");
+    daemon.ctl(&["publish", "t", "x"]).ends_with(0);
+    daemon.ctl(&["publish", "a//b", "x"]).ends_with(1).says("topic_invalid");
+    daemon.ctl(&["publish"]).ends_with(2);
+    daemon.ctl(&["dance"]).ends_with(2);
+    daemon.ctl(&["publish", "t", "--every", "0s"]).ends_with(2);
+    daemon.ctl(&["subscribe"]).ends_with(2);
+    daemon.ctl(&["publish", "t", "x", "--to", "nobody"]).ends_with(4);
+    daemon.ctl(&["subscribe", "t", "--count", "1", "--timeout", "50ms"]).ends_with(5).says("0 of 1 events");
+    daemon.ctl(&["publish", "t", "more than ten"]).ends_with(7).says("limit_event_bytes");
+    daemon.kill();
+    for command in [&["publish", "t", "x"][..], &["subscribe", "t"], &["status"], &["clients"], &["send", "c", "x"]] {
+        let run = daemon.ctl(command).ends_with(3).says("no daemon").says("sse-busd");
+        assert_eq!((run.stdout.as_str(), run.stderr.lines().count()), ("", 1), "{run}");
+    }
+    // Code 6, denied, takes two users.
+}
+
+#[test]
+fn a_refusal_of_the_peer_is_told_as_denied() {
+    use sse_bus::protocol::{ErrorCode, Refused, Reply, binary};
+    let place = crate::harness::Place::new();
+    fs::create_dir(place.path("run")).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(place.socket()).unwrap();
+    let busctl = Process::start(place.busctl(&["publish", "t", "x"]));
+    let (mut peer, _) = listener.accept().unwrap();
+    let mut frame = Vec::new();
+    binary::encode(&Reply::Error(Refused::new(ErrorCode::Denied, "not you")), &mut frame).unwrap();
+    std::io::Write::write_all(&mut peer, &frame).unwrap();
+    busctl.finish().ends_with(6).says("not you");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let daemon = Daemon::start(&[]);
+    for n in 0..50 {
+        daemon.publish("t", n.to_string());
+    }
+    let mut shell = daemon.place.command("sh");
+    let script = format!("{} history t | head -n 1", env!("CARGO_BIN_EXE_sse-busctl"));
+    shell.args(["-c", &script]).env("SSE_BUS_SOCKET", daemon.place.socket());
+    let run = Process::start(shell).finish().ok();
+    assert_eq!((run.stdout.lines().count(), run.stderr.as_str()), (1, ""), "{run}");
+
+    // A stdout whose reader is gone from the start, and one that is full.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut status = daemon.place.busctl(&["status"]);
+    status.stdout(Stdio::from(writer));
+    assert_eq!(Process::start_with_stdout(status).finish().ok().stderr, "");
+    if cfg!(target_os = "linux") {
+        let mut status = daemon.place.busctl(&["status"]);
+        status.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
+        Process::start_with_stdout(status).finish().ends_with(1).says("cannot write the output");
+    }
+}
