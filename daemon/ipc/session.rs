@@ -30,9 +30,11 @@ use crate::{
     shared::{Member, SharedBus},
 };
 
-/// How often a subscriber that has closed its sending half is looked at, whether it has closed the other half too.
+/// How long until a subscriber that has closed its sending half is looked at, whether it has closed the other half too:
+/// most do so in the same instant, the others are looked at ever more seldom.
 #[cfg(unix)]
-const HANGUP_CHECK: std::time::Duration = std::time::Duration::from_secs(1);
+const HANGUP_CHECK: std::ops::Range<std::time::Duration> =
+    std::time::Duration::from_millis(1)..std::time::Duration::from_secs(1);
 
 /// Bytes that a connection makes room for until more comes at once.
 const QUIET: usize = 4 << 10;
@@ -289,16 +291,40 @@ async fn incoming(stream: &mut Stream, buffer: &mut BytesMut, at_end: bool) -> i
 #[cfg(unix)]
 async fn hangup(stream: &Stream) {
     use rustix::event::{PollFd, PollFlags, poll};
+    let mut wait = HANGUP_CHECK.start;
     loop {
         let mut fds = [PollFd::new(stream, PollFlags::empty())];
         let polled = poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }));
         if polled.is_err() || fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
             return;
         }
-        tokio::time::sleep(HANGUP_CHECK).await;
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(HANGUP_CHECK.end);
     }
 }
 
 /// A pipe has no halves: its end is the end.
 #[cfg(windows)]
 async fn hangup(_: &Stream) {}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A dropped connection closes its sending half first, and the rest a moment later.
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_closes_one_half_after_the_other_is_gone_at_once() {
+        let (stream, mut peer) = Stream::pair().unwrap();
+        peer.shutdown().await.unwrap();
+        let began = Instant::now();
+        let watched = tokio::spawn(async move { hangup(&stream).await });
+        tokio::task::yield_now().await;
+        drop(peer);
+        watched.await.unwrap();
+        assert!(began.elapsed() < Duration::from_millis(10), "{:?}", began.elapsed());
+    }
+}
