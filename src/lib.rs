@@ -30,3 +30,8 @@ pub use client::Client;
 pub use endpoint::Endpoint;
 pub use event::{Epoch, Event, EventId, EventType};
 pub use topic::{Filter, FilterSet, Topic};
+
+/// The Rust examples of the README, compiled with the documentation tests.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

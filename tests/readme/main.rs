@@ -1,0 +1,195 @@
+//! Runs every command of the README against a real daemon and compares what comes back with what the README shows.
+//!
+//! How the README is read:
+//!
+//! - `sh`: what a terminal shows. Lines that begin with `$ ` are typed, the others are their output. A command must end
+//!   with 0 unless the next one is `echo $?`. A block that ends with `^C` is a terminal that is left open: the next
+//!   blocks run beside it, and it is ended, and its output compared, at the next heading (a daemon's at the next `##`).
+//! - `url`: opened in a browser, here by a [stand-in](browser); tests/browser has the real one.
+//! - `python`, `js`, `html`, `toml` with a file's name in the first line: the file, which a command must then use.
+//! - `rust,no_run`: compiled as a documentation test of the library.
+//! - `console`: not run; the list of these is fixed below. `text` is no command.
+//!
+//! `…` stands for any text in a line, alone on a line for any number of lines. Ids, times, ports and process numbers
+//! may differ, but an id that the README shows twice must be the same twice, and may be used in later commands.
+//!
+//! Each `##` section has a daemon and a folder of its own; sections that start `sse-busd` themselves get no other.
+
+#![cfg(target_os = "linux")]
+
+mod browser;
+mod compare;
+mod document;
+mod section;
+mod terminal;
+
+use std::{
+    collections::BTreeSet,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use document::{Block, Item};
+use sse_bus::limits::{
+    self, DRAIN, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEARTBEAT, LINE_MAX, Limits, NAME_MAX, Retention, TOPIC_MAX,
+    TYPE_MAX, WRITE_STALL,
+};
+
+/// Longer than anything here takes on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Commands that build or run everything, which a test cannot do again.
+const NOT_RUN: &[&str] = &["cargo run --release --bin sse-busd", "tests/run", "cargo install --path ."];
+/// Blocks that tests/browser runs, or that are no program.
+const NOT_USED_BY_A_COMMAND: &[&str] = &["stream.js", "Cargo.toml"];
+
+#[test]
+fn every_command_does_what_the_readme_shows() {
+    let document = document::read();
+    let mut failures = Vec::new();
+    for section in document.sections() {
+        failures.extend(section::run(&section));
+    }
+    assert!(failures.is_empty(), "\n\n{}\n", failures.join("\n\n"));
+}
+
+#[test]
+fn no_block_is_left_out_by_accident() {
+    let document = document::read();
+    let mut not_run = Vec::new();
+    for section in document.sections() {
+        let used: String =
+            section.blocks().filter(|b| ["sh", "url"].contains(&&*b.language)).map(|b| &*b.text).collect();
+        for block in section.blocks() {
+            let Block { language, line, text } = block;
+            match &**language {
+                "sh" => assert!(text.starts_with("$ "), "line {line}: a sh block begins with `$ ` and a command"),
+                "console" => not_run.extend(text.lines().map(|l| l.trim_start_matches("$ ").to_owned())),
+                "python" | "js" | "html" | "toml" => {
+                    let name =
+                        block.file_name().unwrap_or_else(|| panic!("line {line}: no file name in the first line"));
+                    assert!(
+                        used.contains(name) || NOT_USED_BY_A_COMMAND.contains(&name),
+                        "line {line}: nobody uses {name}"
+                    );
+                }
+                "rust,no_run" | "url" | "text" => {}
+                other => panic!("line {line}: `{other}` is no language of the README's blocks"),
+            }
+        }
+    }
+    assert_eq!(not_run, NOT_RUN);
+}
+
+#[test]
+fn every_option_is_in_the_readme() {
+    let text = document::read().text;
+    let busd = env!("CARGO_BIN_EXE_sse-busd");
+    let ctl = env!("CARGO_BIN_EXE_sse-busctl");
+    let mut missing = BTreeSet::new();
+    let commands = ["publish", "subscribe", "send", "clients", "topics", "status", "kick", "history", "url"];
+    let helps = commands.map(|command| help(ctl, &[command]));
+    for help in [help(busd, &[]), help(ctl, &[])].iter().chain(&helps) {
+        let words = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
+        missing.extend(
+            words
+                .filter(|word| word.starts_with("--") && !text.contains(word) && !in_file(word, &text))
+                .map(str::to_owned),
+        );
+    }
+    // Described by clap itself.
+    missing.remove("--version");
+    assert!(missing.is_empty(), "the README does not mention {missing:?}");
+    assert!(commands.iter().all(|command| text.contains(&format!("sse-busctl {command}"))));
+}
+
+/// Whether a flag of the daemon is described as a key of the file.
+fn in_file(flag: &str, text: &str) -> bool {
+    text.contains(&format!("\n{} = ", flag.trim_start_matches('-').replace('-', "_")))
+        || text.contains(&format!("\n# {} = ", flag.trim_start_matches('-').replace('-', "_")))
+}
+
+fn help(binary: &str, arguments: &[&str]) -> String {
+    let output = Command::new(binary).args(arguments).arg("--help").stdin(Stdio::null()).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn limits_are_the_ones_of_the_code() {
+    let text = document::read().text;
+    let Limits {
+        event_bytes,
+        topics,
+        subscribers,
+        publishers,
+        retained_bytes,
+        feed_buffer,
+        feeds_buffer,
+        unicast_buffer,
+    } = Limits::default();
+    let seconds = |duration: Duration| format!("{} s", duration.as_secs());
+    assert_eq!((FRAME_MAX, TOPIC_MAX), (LINE_MAX, TYPE_MAX), "the README names them together");
+    let rows = [
+        ("`event_bytes`", size(event_bytes)),
+        ("`topics`", thousands(topics)),
+        ("`subscribers`", thousands(subscribers)),
+        ("`publishers`", thousands(publishers)),
+        ("`retained_bytes`", size(retained_bytes)),
+        ("`feed_buffer`", size(feed_buffer)),
+        ("`feeds_buffer`", size(feeds_buffer)),
+        ("`unicast_buffer`", size(unicast_buffer)),
+        ("a topic, a filter, a type", format!("{TOPIC_MAX} bytes each")),
+        ("a client's name", format!("{NAME_MAX} bytes")),
+        ("filters of one subscription", FILTERS_MAX.to_string()),
+        ("a JSON line, a binary frame", size(LINE_MAX)),
+        ("until a new connection says what it wants", seconds(FIRST_BYTE)),
+        ("until a subscriber that takes nothing is disconnected", seconds(WRITE_STALL)),
+        ("between two comments of an idle stream", seconds(HEARTBEAT)),
+        ("from the signal to stop until connections are cut", seconds(DRAIN)),
+    ];
+    for (name, value) in rows {
+        assert!(text.contains(&format!("\n| {name} | {value} |")), "`{name}` is {value}, the README says otherwise");
+    }
+}
+
+#[test]
+fn the_file_of_the_readme_holds_the_defaults() {
+    let document = document::read();
+    let file = document.items.iter().find_map(|item| match item {
+        Item::Block(block) if block.file_name() == Some("config.toml") => Some(&block.text),
+        _ => None,
+    });
+    let file: toml::Table = toml::from_str(file.expect("the README shows config.toml")).unwrap();
+    let limits: Limits = file["limits"].clone().try_into().unwrap();
+    assert_eq!(limits, limits::Limits::default());
+    assert_eq!(file["limits"].as_table().unwrap().len(), 8, "every limit is there");
+
+    let usual = Retention::default();
+    let mebibytes = |bytes: usize| format!("{}MiB", bytes >> 20);
+    assert_eq!(file["history_events"].as_integer(), i64::try_from(usual.events).ok());
+    assert_eq!(file["history_bytes"].as_str(), Some(&*mebibytes(usual.bytes)));
+    assert_eq!(file["history_budget"].as_str(), Some(&*mebibytes(usual.budget)));
+    assert_eq!(file["history_age"].as_str(), Some(&*format!("{}h", usual.age.as_secs() / 3600)));
+}
+
+fn size(bytes: usize) -> String {
+    if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
+}
+
+fn thousands(n: usize) -> String {
+    format!("{},{:03}", n / 1000, n % 1000)
+}
+
+/// Looks again and again until there is something, or until the deadline; then its error is what was seen instead.
+fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        match look() {
+            Ok(found) => return Ok(found),
+            Err(seen) if Instant::now() > end => {
+                return Err(format!("waited {DEADLINE:?} for {what}; at the end: {seen}"));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! One `##` section: a daemon and a folder of its own, terminals and tabs beside each other.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{Shutdown, TcpListener},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    DEADLINE,
+    browser::Tab,
+    compare::Ids,
+    document::{Block, Item, Section, Step},
+    eventually,
+    terminal::Terminal,
+};
+
+/// What the README says and what it is here.
+const BUS: &str = "127.0.0.1:7733";
+const PAGES: &str = "3000";
+const RUNTIME: &str = "/run/user/1000";
+
+/// Between the output of a command and its exit code.
+const MARK: char = '\u{1}';
+
+/// Runs a section. Gives what is not as the README says.
+pub(crate) fn run(section: &Section<'_>) -> Vec<String> {
+    let mut stage = Stage::set(section);
+    for item in section.items {
+        match item {
+            Item::Section(_) => {}
+            Item::Heading => stage.end_terminals(false),
+            Item::Block(block) => stage.block(block),
+        }
+    }
+    stage.end_terminals(true);
+    stage.failures
+}
+
+struct Stage {
+    title: String,
+    failures: Vec<String>,
+    ids: Ids,
+    tabs: Vec<Tab>,
+    open: Vec<Open>,
+    /// The daemon of a section that does not start one itself.
+    daemon: Option<Terminal>,
+    /// The port of the daemon, and the one for pages.
+    bus_port: Option<String>,
+    page_port: String,
+    /// The files of the section so far, as the README shows them.
+    files: Vec<(String, String)>,
+    folder: TempDir,
+}
+
+/// A terminal that is left open, with the command that runs in it.
+struct Open {
+    step: Step,
+    terminal: Terminal,
+    subscribes: bool,
+}
+
+impl Open {
+    fn is_daemon(&self) -> bool {
+        self.step.command.starts_with("sse-busd")
+    }
+}
+
+impl Stage {
+    fn set(section: &Section<'_>) -> Stage {
+        let folder = tempfile::Builder::new().prefix("sse-bus-readme-").tempdir().expect("a temporary folder");
+        let mut stage = Stage {
+            title: section.title.into(),
+            failures: Vec::new(),
+            ids: Ids::default(),
+            tabs: Vec::new(),
+            open: Vec::new(),
+            daemon: None,
+            bus_port: None,
+            page_port: free_port().to_string(),
+            files: Vec::new(),
+            folder,
+        };
+        let commands = || section.blocks().filter(|block| block.language == "sh").flat_map(Block::steps);
+        let starts_it =
+            commands().any(|step| step.command.starts_with("sse-busd") && !step.command.contains("--check"));
+        if !starts_it && commands().next().is_some() {
+            stage.daemon = Some(stage.terminal("exec sse-busd"));
+            stage.expect_daemon();
+        }
+        stage
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("run/sse-bus/bus.sock")
+    }
+
+    fn terminal(&self, script: &str) -> Terminal {
+        let binaries = Path::new(env!("CARGO_BIN_EXE_sse-busd")).parent().expect("a binary is in a folder");
+        let path = std::env::var("PATH").unwrap_or_default();
+        let in_folder = |name: &str| self.folder.path().join(name).display().to_string();
+        let environment = [
+            ("PATH", format!("{}:{path}", binaries.display())),
+            ("XDG_RUNTIME_DIR", in_folder("run")),
+            ("XDG_CONFIG_HOME", in_folder("config")),
+            ("SSE_BUS_LISTEN", "127.0.0.1:0".into()),
+            ("NO_COLOR", "1".into()),
+            ("LC_ALL", "C.UTF-8".into()),
+            ("TERM", "xterm".into()),
+            ("no_proxy", "*".into()),
+            ("NO_PROXY", "*".into()),
+        ];
+        Terminal::run(script, self.folder.path(), &environment)
+    }
+
+    /// What the README says, as it is here.
+    fn here(&self, text: &str) -> String {
+        let text = match &self.bus_port {
+            Some(port) => text.replace(BUS, &format!("127.0.0.1:{port}")),
+            None => text.into(),
+        };
+        self.ids.in_command(&text.replace(PAGES, &self.page_port))
+    }
+
+    /// What is written here, as the README would say.
+    fn there(&self, text: &str) -> String {
+        let runtime = self.folder.path().join("run").display().to_string();
+        let text = text.replace(&runtime, RUNTIME).replace(&self.page_port, PAGES);
+        match &self.bus_port {
+            Some(port) => text.replace(&format!("127.0.0.1:{port}"), BUS),
+            None => text,
+        }
+    }
+
+    fn fail(&mut self, line: usize, why: &str) {
+        self.failures.push(format!("README.md:{line}, {}: {why}", self.title));
+    }
+
+    fn block(&mut self, block: &Block) {
+        match &*block.language {
+            "sh" if block.stays_open() => self.leave_open(block),
+            "sh" => self.commands(block),
+            "url" => self.open_tabs(block),
+            _ => {
+                if let Some(name) = block.file_name() {
+                    self.files.push((name.into(), block.text.clone()));
+                    self.write_files();
+                }
+            }
+        }
+    }
+
+    /// Writes the section's files; again once the daemon's port is known.
+    fn write_files(&self) {
+        for (name, text) in &self.files {
+            std::fs::write(self.folder.path().join(name), self.here(text)).expect("a file in our folder");
+        }
+    }
+
+    fn open_tabs(&mut self, block: &Block) {
+        for (number, line) in block.text.lines().enumerate() {
+            let (url, rest) = line.split_once(' ').unwrap_or((line, ""));
+            let name = rest.rsplit_once("I am ").map_or_else(|| format!("tab{number}"), |(_, name)| name.trim().into());
+            match Tab::open(&self.here(url), &name, self.folder.path()) {
+                Ok(tab) => self.tabs.push(tab),
+                Err(why) => self.fail(block.line + 1 + number, &why),
+            }
+        }
+    }
+
+    /// Runs the commands of a block, one after the other.
+    fn commands(&mut self, block: &Block) {
+        let steps = block.steps();
+        let mut exit = "0".to_owned();
+        for (number, step) in steps.iter().enumerate() {
+            if let Err(why) = self.settle() {
+                self.fail(step.line, &why);
+            }
+            let script = format!("(exit {exit})\n{}\nprintf '{MARK}%d' $?", self.here(&step.command));
+            let screen = match self.terminal(&script).wait() {
+                Ok(screen) => self.there(&screen),
+                Err(why) => return self.fail(step.line, &format!("`{}`: {why}", step.command)),
+            };
+            let Some((written, ended)) = screen.rsplit_once(MARK) else {
+                return self.fail(step.line, &format!("the shell ended in `{}`:\n{screen}", step.command));
+            };
+            ended.trim().clone_into(&mut exit);
+            let is_shown = steps.get(number + 1).is_some_and(|next| next.command == "echo $?");
+            if exit != "0" && !is_shown {
+                self.fail(step.line, &format!("`{}` ended with {exit}:\n{written}", step.command));
+            }
+            if let Err(why) = self.ids.compare(&step.shown, written.trim_end_matches('\n')) {
+                self.fail(step.line, &format!("`{}`\n{why}", step.command));
+            }
+        }
+    }
+
+    /// Waits until the daemon has noticed who is gone, as it would have by the time a person types the next command.
+    fn settle(&self) -> Result<(), String> {
+        let here = self.tabs.len() + self.open.iter().filter(|open| open.subscribes).count();
+        eventually("the daemon to notice who is gone", || match self.subscribers().len() {
+            there if there <= here => Ok(()),
+            there => Err(format!("{there} subscribers")),
+        })
+    }
+
+    /// Starts a command that goes on beside the next ones, and waits until it does.
+    fn leave_open(&mut self, block: &Block) {
+        let mut steps = block.steps();
+        let (Some(step), None) = (steps.pop(), steps.pop()) else {
+            return self.fail(block.line, "a terminal that is left open runs one command");
+        };
+        let before = self.subscribers();
+        let is_new = |id: &String| !before.contains(id);
+        let terminal = self.terminal(&self.here(&step.command));
+        let started = if step.command.starts_with("sse-busd") {
+            Ok(())
+        } else {
+            // A program that subscribes writes nothing before there is an event, one that does not writes something.
+            eventually("the command to subscribe or to write something", || {
+                let screen = terminal.screen();
+                if self.subscribers().iter().any(is_new) || screen.contains('\n') { Ok(()) } else { Err(screen) }
+            })
+        };
+        let subscribes = self.subscribers().iter().any(is_new);
+        self.open.push(Open { step, terminal, subscribes });
+        match started {
+            Ok(()) if self.open.last().is_some_and(Open::is_daemon) => self.expect_daemon(),
+            Ok(()) => {}
+            Err(why) => self.fail(block.line + 1, &why),
+        }
+    }
+
+    /// Ends the terminals that were left open, the last first, and compares what they show.
+    fn end_terminals(&mut self, with_daemon: bool) {
+        while let Some(at) = self.open.iter().rposition(|open| with_daemon || !open.is_daemon()) {
+            let Open { step, mut terminal, .. } = self.open.remove(at);
+            let mut compared = Ok(());
+            // What it shows may still be on its way.
+            let shown = eventually(&format!("`{}` to show what the README shows", step.command), || {
+                compared = self.ids.compare(&step.shown, self.there(&terminal.screen()).trim_end_matches('\n'));
+                compared.clone()
+            });
+            terminal.interrupt();
+            let ended = terminal.wait();
+            for why in [shown.err(), ended.err()].into_iter().flatten() {
+                self.fail(step.line, &why);
+            }
+        }
+        self.tabs.clear();
+    }
+
+    /// Waits for the daemon and finds out its port.
+    fn expect_daemon(&mut self) {
+        let status = eventually("the daemon to answer", || self.ask("status"));
+        match status.map(|status| status["status"]["url"].as_str().and_then(|url| url.rsplit(':').next()?.parse().ok()))
+        {
+            Ok(Some(port)) => {
+                self.bus_port = Some(u16::to_string(&port));
+                self.write_files();
+            }
+            Ok(None) => self.fail(0, "the daemon has no URL"),
+            Err(why) => self.fail(0, &why),
+        }
+    }
+
+    /// The ids of those who subscribe now.
+    fn subscribers(&self) -> Vec<String> {
+        let Ok(answer) = self.ask("clients") else { return Vec::new() };
+        let clients = answer["clients"].as_array().into_iter().flatten();
+        let subscribers = clients.filter(|client| client["role"] == "subscriber");
+        subscribers.filter_map(|client| client["id"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// Asks the daemon, in a JSON line.
+    fn ask(&self, what: &str) -> Result<serde_json::Value, String> {
+        let ask = || {
+            let mut bus = UnixStream::connect(self.socket())?;
+            bus.set_read_timeout(Some(DEADLINE))?;
+            writeln!(bus, "{{\"{what}\":{{}}}}")?;
+            bus.shutdown(Shutdown::Write)?;
+            let mut answer = String::new();
+            BufReader::new(bus).read_line(&mut answer)?;
+            Ok(serde_json::from_str(&answer)?)
+        };
+        ask().map_err(|error: std::io::Error| error.to_string())
+    }
+}
+
+/// A port for a server that cannot take any free one and say which, as the daemon does. Below the ports that the system
+/// gives out by itself, so that nobody gets it in between.
+fn free_port() -> u16 {
+    let start = 20_000 + (std::process::id() % 10_000) as u16;
+    (start..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+}
