@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
     extract::{Path, State, rejection::PathRejection},
     http::{HeaderName, HeaderValue, header},
     response::{Html, IntoResponse},
@@ -11,32 +10,32 @@ use axum::{
 use serde_json::{Value, json};
 use sse_bus::protocol::{ClientInfo, Status, TopicInfo};
 
-use super::error::Refusal;
+use super::{JsonLine, error::Refusal};
 use crate::{metrics, server::Daemon};
 
 /// `GET /topics`.
-pub(super) async fn topics(State(daemon): State<Arc<Daemon>>) -> Json<Vec<TopicInfo>> {
-    Json(daemon.bus.with(|bus, _| bus.topics()))
+pub(super) async fn topics(State(daemon): State<Arc<Daemon>>) -> JsonLine<Vec<TopicInfo>> {
+    JsonLine(daemon.bus.with(|bus, _| bus.topics()))
 }
 
 /// `GET /clients`.
-pub(super) async fn clients(State(daemon): State<Arc<Daemon>>) -> Json<Vec<ClientInfo>> {
-    Json(daemon.bus.with(|bus, _| bus.clients()))
+pub(super) async fn clients(State(daemon): State<Arc<Daemon>>) -> JsonLine<Vec<ClientInfo>> {
+    JsonLine(daemon.bus.with(|bus, _| bus.clients()))
 }
 
 /// `DELETE /clients/{id}`: by id or by name.
 pub(super) async fn kick(
     State(daemon): State<Arc<Daemon>>,
     client: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<JsonLine<Value>, Refusal> {
     let Path(client) = client?;
     let connections = daemon.bus.with(|bus, now| bus.kick(&client, now))?;
-    Ok(Json(json!({ "connections": connections })))
+    Ok(JsonLine(json!({ "connections": connections })))
 }
 
 /// `GET /status`.
-pub(super) async fn status(State(daemon): State<Arc<Daemon>>) -> Json<Status> {
-    Json(daemon.status())
+pub(super) async fn status(State(daemon): State<Arc<Daemon>>) -> JsonLine<Status> {
+    JsonLine(daemon.status())
 }
 
 /// `GET /metrics`.

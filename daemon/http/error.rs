@@ -1,13 +1,14 @@
 //! Refusals as HTTP answers: a status, and the same code and message that the local socket gives.
 
 use axum::{
-    Json,
     extract::{Request, rejection::PathRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use serde_json::json;
 use sse_bus::protocol::{ErrorCode, Refused};
+
+use super::JsonLine;
 
 /// A request was refused.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl std::convert::From<PathRejection> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Refused { code, message, .. } = self.refused;
-        (self.status, Json(json!({ "error": { "code": code.as_str(), "message": message } }))).into_response()
+        (self.status, JsonLine(json!({ "error": { "code": code.as_str(), "message": message } }))).into_response()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{
-    Extension, Json,
+    Extension,
     body::Body,
     extract::{Path, RawQuery, State, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -18,7 +18,7 @@ use sse_bus::{
 use tokio::time::timeout;
 
 use super::{
-    From,
+    From, JsonLine,
     error::Refusal,
     stream::{EventStream, retry},
 };
@@ -113,13 +113,13 @@ pub(super) async fn publish(
     topic: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     body: Body,
-) -> Result<(StatusCode, Json<Published>), Refusal> {
+) -> Result<(StatusCode, JsonLine<Published>), Refusal> {
     let Path(topic) = topic?;
     let answer = publish_body(&daemon, topic, query.as_deref().unwrap_or_default(), body).await;
     if let Err(refusal) = &answer {
         daemon.metrics.refused(refusal.refused.code);
     }
-    answer.map(|published| (StatusCode::ACCEPTED, Json(published)))
+    answer.map(|published| (StatusCode::ACCEPTED, JsonLine(published)))
 }
 
 async fn publish_body(daemon: &Daemon, topic: String, query: &str, body: Body) -> Result<Published, Refusal> {

@@ -14,11 +14,14 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use axum::{
     Router,
     body::Body,
+    http::{HeaderValue, header},
     middleware,
+    response::{IntoResponse, Response},
     routing::{delete, get},
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
 use sse_bus::limits::FIRST_BYTE;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -47,6 +50,17 @@ impl fmt::Display for From {
             From::Tcp(address) => address.fmt(f),
             From::Local(process) => process.fmt(f),
         }
+    }
+}
+
+/// A JSON value as an answer, on a line of its own: in a terminal the prompt does not stand behind it.
+struct JsonLine<T>(T);
+
+impl<T: Serialize> IntoResponse for JsonLine<T> {
+    fn into_response(self) -> Response {
+        let mut line = Vec::new();
+        sse_bus::protocol::json::encode(&self.0, &mut line);
+        ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], line).into_response()
     }
 }
 

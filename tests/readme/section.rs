@@ -192,6 +192,12 @@ impl Stage {
             if exit != "0" && !is_shown {
                 self.fail(step.line, &format!("`{}` ended with {exit}:\n{written}", step.command));
             }
+            if !written.is_empty() && !written.ends_with('\n') {
+                self.fail(
+                    step.line,
+                    &format!("`{}`: a prompt would stand behind what it wrote:\n{written}", step.command),
+                );
+            }
             if let Err(why) = self.ids.compare(&step.shown, written.trim_end_matches('\n')) {
                 self.fail(step.line, &format!("`{}`\n{why}", step.command));
             }
