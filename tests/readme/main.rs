@@ -73,7 +73,8 @@ fn no_block_is_left_out_by_accident() {
                         "line {line}: nobody uses {name}"
                     );
                 }
-                "rust,no_run" | "url" | "text" => {}
+                "text" => assert!(!text.contains("$ "), "line {line}: a command in a text block is not run"),
+                "rust,no_run" | "url" => {}
                 other => panic!("line {line}: `{other}` is no language of the README's blocks"),
             }
         }

@@ -18,6 +18,7 @@ use crate::eventually;
 pub struct Bus {
     folder: TempDir,
     port: u16,
+    arguments: Vec<String>,
     daemon: Option<Child>,
 }
 
@@ -32,8 +33,14 @@ pub struct Output {
 impl Bus {
     /// Starts a daemon and waits until it answers.
     pub async fn start() -> Bus {
+        Bus::start_with(&[]).await
+    }
+
+    /// Starts a daemon with some more arguments.
+    pub async fn start_with(arguments: &[&str]) -> Bus {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
         let folder = tempfile::Builder::new().prefix("sse-bus-test-").tempdir().expect("a temporary folder");
-        let mut bus = Bus { folder, port: free_port(), daemon: None };
+        let mut bus = Bus { folder, port: free_port(), arguments, daemon: None };
         bus.restart().await;
         bus
     }
@@ -47,6 +54,7 @@ impl Bus {
             .arg(self.socket())
             .arg("--state-dir")
             .arg(self.path().join("state"))
+            .args(&self.arguments)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -178,7 +186,7 @@ fn binary(name: &str) -> PathBuf {
 
 /// A port that nobody listens on, below those that the system gives to outgoing connections, so that it is still free
 /// when a stopped daemon comes back.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = (std::process::id() % 10_000) as u16;
     (0..10_000)

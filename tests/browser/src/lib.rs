@@ -10,7 +10,7 @@ pub mod sse;
 use std::time::{Duration, Instant};
 
 pub use browser::{Browser, Tab};
-pub use bus::{Bus, Output, Process};
+pub use bus::{Bus, Output, Process, free_port};
 pub use serde_json::Value;
 
 /// Longer than anything here takes on a busy machine.

@@ -1,0 +1,108 @@
+//! The README's code for browsers, in a real one. `tests/readme` runs the rest of it.
+
+use sse_bus_browser_tests::{Browser, Bus, Tab, Value, eventually, free_port};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+const README: &str = include_str!("../../../README.md");
+/// Where the README says that the bus and the page are.
+const BUS: &str = "http://127.0.0.1:7733";
+
+#[tokio::test]
+async fn the_page_of_the_tutorial_works_from_an_origin_of_its_own() {
+    let port = free_port();
+    let origin = format!("http://localhost:{port}");
+    let mut bus = Bus::start_with(&["--allow-origin", &origin]).await;
+    let page = block("html", "<!-- page.html -->").replace(BUS, &bus.url());
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let server = tokio::spawn(serve(listener, page));
+    let browser = Browser::start().await;
+    let address = format!("{origin}/page.html");
+    let tabs = [browser.open(&address).await, browser.open(&address).await];
+    let mut names = Vec::new();
+    for tab in &tabs {
+        shows(tab, "connected").await;
+        let text = text(tab).await;
+        let name = text.lines().find_map(|line| line.strip_prefix("I am ")).expect("it says who it is");
+        names.push(name.trim().to_owned());
+    }
+
+    bus.ctl(&["publish", "chat", "good morning"]).await;
+    bus.ctl(&["send", &names[0], "only you see this"]).await;
+    bus.ctl(&["publish", "clock", "12:00"]).await;
+    for tab in &tabs {
+        shows(tab, "12:00").await;
+        shows(tab, "good morning").await;
+    }
+    assert!(text(&tabs[0]).await.contains("only you see this"));
+    assert!(!text(&tabs[1]).await.contains("only you see this"));
+    assert!(names.iter().all(|name| bus.log().contains(name)), "the daemon's log names them");
+
+    bus.stop().await;
+    shows(&tabs[0], "lost; the browser reconnects").await;
+    bus.restart().await;
+    eventually("both tabs to be back", async || {
+        let clients = bus.ctl(&["clients"]).await.stdout;
+        if names.iter().all(|name| clients.contains(name)) { Ok(()) } else { Err(clients) }
+    })
+    .await;
+    browser.quit().await;
+    server.abort();
+}
+
+#[tokio::test]
+async fn events_are_dispatched_by_their_type() {
+    let bus = Bus::start().await;
+    let browser = Browser::start().await;
+    let tab = browser.open(&format!("{}/healthz", bus.url())).await;
+    let script = block("js", "// stream.js").replace(BUS, &bus.url());
+    let opened = "events.onopen = () => console.log('open');";
+    tab.eval(&format!("window.got = []; console.log = (...all) => got.push(all.join(' '));\n{script}\n{opened}")).await;
+    logs(&tab, &["open"]).await;
+
+    bus.ctl(&["publish", "build/web", "plain"]).await;
+    bus.ctl(&["publish", "deploy", "typed", "--type", "done"]).await;
+    bus.ctl(&["publish", "elsewhere", "not for us"]).await;
+    bus.ctl(&["publish", "build/api", "last"]).await;
+    logs(&tab, &["open", "plain", "done typed", "last"]).await;
+    browser.quit().await;
+}
+
+/// The block of the README that begins with a line.
+fn block(language: &str, first: &str) -> String {
+    let (_, rest) = README.split_once(&format!("```{language}\n{first}\n")).expect("the README shows it");
+    let (block, _) = rest.split_once("\n```").expect("it has an end");
+    block.to_owned()
+}
+
+/// Answers every request with the page.
+async fn serve(listener: TcpListener, page: String) {
+    while let Ok((mut peer, _)) = listener.accept().await {
+        // A browser's request fits, and what it asks for is always the same.
+        let _ = peer.read(&mut [0; 8192]).await;
+        let head = format!("HTTP/1.0 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n", page.len());
+        let _ = peer.write_all(format!("{head}{page}").as_bytes()).await;
+    }
+}
+
+async fn text(tab: &Tab) -> String {
+    tab.eval("return document.body?.innerText ?? ''").await.as_str().unwrap_or_default().to_owned()
+}
+
+async fn shows(tab: &Tab, wanted: &str) {
+    eventually(&format!("the page to show {wanted:?}"), async || {
+        let text = text(tab).await;
+        if text.lines().any(|line| line.trim() == wanted) { Ok(()) } else { Err(text) }
+    })
+    .await;
+}
+
+async fn logs(tab: &Tab, wanted: &[&str]) {
+    eventually(&format!("the script to log {wanted:?}"), async || {
+        let got = tab.eval("return window.got").await;
+        if got == Value::from(wanted) { Ok(()) } else { Err(got.to_string()) }
+    })
+    .await;
+}
