@@ -30,8 +30,10 @@ fn every_line_of_a_log_reaches_three_curls_in_order() {
     daemon.wait_for_subscribers(3);
     let lines = log();
     // Every seventh line ends in CRLF.
-    let text: String =
-        lines.iter().enumerate().map(|(n, line)| format!("{line}{}", if n % 7 == 0 { "\r\n" } else { "\n" })).collect();
+    let mut text = String::new();
+    for (n, line) in lines.iter().enumerate() {
+        let _ = write!(text, "{line}{}", if n % 7 == 0 { "\r\n" } else { "\n" });
+    }
     let run = daemon.ctl_fed(&["publish", "log/app", "--lines"], text.as_bytes()).ok();
     assert_eq!(run.json(), [json!({"accepted": 4000, "refused": 0})]);
     assert_eq!(run.stderr, "4000 events accepted\n");

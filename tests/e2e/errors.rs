@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sse_bus::protocol::{Ack, ErrorCode, Payload, Publish, Reply, Request, Subscribe};
 
-use crate::harness::Daemon;
+use crate::harness::{Daemon, percent_encoded};
 
 /// The code of a refusal in JSON lines, which must have a message.
 #[track_caller]
@@ -32,7 +32,7 @@ fn topics_that_are_none_are_refused_in_every_way() {
         assert_eq!(code(&lines.ask(line)), "topic_invalid", "{topic:?}");
         let request = Request::Publish(Publish::new(topic, "x"));
         assert_eq!(refused(frames.ask(&request)).0, ErrorCode::TopicInvalid, "{topic:?}");
-        let encoded: String = topic.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let encoded = percent_encoded(topic);
         if !topic.is_empty() {
             let response = daemon.request("POST", &format!("/events/{encoded}"), &[], "x");
             assert_eq!(response.refusal(), (400, "topic_invalid".into()), "{topic:?}");
@@ -70,7 +70,7 @@ fn types_that_would_break_a_stream_are_refused_in_every_way() {
         assert_eq!(code(&lines.ask(line)), "type_invalid", "{kind:?}");
         let publish = Publish { kind: Some(kind.into()), ..Publish::new("t", "x") };
         assert_eq!(refused(frames.ask(&Request::Publish(publish))).0, ErrorCode::TypeInvalid, "{kind:?}");
-        let encoded: String = kind.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let encoded = percent_encoded(kind);
         let response = daemon.request("POST", &format!("/events/t?type={encoded}"), &[], "x");
         assert_eq!(response.refusal(), (400, "type_invalid".into()), "{kind:?}");
     }

@@ -9,6 +9,7 @@ mod lines;
 mod process;
 
 use std::{
+    fmt::Write as _,
     fs,
     net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
@@ -41,6 +42,14 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "within {PATIENCE:?} this did not come about: {what}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The text with every byte as URLs write the unusual ones.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        let _ = write!(encoded, "%{byte:02X}");
+        encoded
+    })
 }
 
 /// Runs a future of the library's client.
@@ -109,7 +118,7 @@ impl Place {
         fn walk(folder: &Path, out: &mut String) {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 let size = entry.metadata().map_or(0, |data| data.len());
-                *out += &format!("  {} ({size} bytes)\n", entry.path().display());
+                let _ = writeln!(out, "  {} ({size} bytes)", entry.path().display());
                 walk(&entry.path(), out);
             }
         }

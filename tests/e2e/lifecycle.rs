@@ -12,6 +12,9 @@ use rustix::process::{Signal, geteuid};
 
 use crate::harness::{Daemon, Place, Process, until};
 
+/// A user who is not root.
+const NOBODY: u32 = 65534;
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
@@ -156,7 +159,6 @@ fn other_users_are_refused_by_the_system_and_by_the_daemon() {
         // Only root can be two users.
         return;
     }
-    const NOBODY: u32 = 65534;
     let place = Place::new();
     chown(place.path(""), Some(NOBODY), None).unwrap();
     // The build folder may be out of that user's reach.

@@ -9,6 +9,7 @@ mod configuration;
 mod errors;
 mod guards;
 mod harness;
+mod idle;
 mod ledger;
 mod lifecycle;
 mod limits;
