@@ -15,6 +15,8 @@ use sse_bus::{
     limits::{Limits, Retention},
 };
 
+use crate::tls::Tls;
+
 /// SSE on a telephone keypad.
 const PORT: u16 = 7733;
 
@@ -74,6 +76,12 @@ struct Settings {
         value_delimiter = ','
     )]
     allow_origin: Vec<String>,
+    /// Serve HTTPS: PEM file with the certificate and its chain; needs --tls-key
+    #[arg(long, value_name = "FILE", env = "SSE_BUS_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file with the certificate's private key
+    #[arg(long, value_name = "FILE", env = "SSE_BUS_TLS_KEY")]
+    tls_key: Option<PathBuf>,
     /// What is logged: error, warn, info, debug, trace, or a filter by module [default: info]
     #[arg(long, value_name = "LEVEL", env = "SSE_BUS_LOG")]
     log: Option<String>,
@@ -109,6 +117,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// Each as a browser writes it in `Origin`.
     pub(crate) allow_origin: Vec<String>,
+    /// Whether the port speaks HTTPS, and as whom.
+    pub(crate) tls: Option<Tls>,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
     /// Only check, then end.
@@ -170,6 +180,12 @@ impl Config {
             budget: bytes(flags.history_budget, file.history_budget)
                 .unwrap_or(usual.budget.max(topic_bytes.saturating_mul(4))),
         };
+        let tls = match (flags.tls_cert.or(file.tls_cert), flags.tls_key.or(file.tls_key)) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some(Tls::read(&cert, &key).map_err(ConfigError)?),
+            (Some(cert), None) => return Err(lonely("tls_cert", &cert, "the certificate's private key", "tls-key")),
+            (None, Some(key)) => return Err(lonely("tls_key", &key, "the key's certificate", "tls-cert")),
+        };
         let allowed = if flags.allow_origin.is_empty() { file.allow_origin } else { flags.allow_origin };
         Ok(Config {
             listen,
@@ -177,6 +193,7 @@ impl Config {
             retention,
             limits: file.limits.unwrap_or_default(),
             allow_origin: allowed.iter().map(|text| origin(text)).collect::<Result<_, _>>()?,
+            tls,
             log: flags.log.or(file.log).unwrap_or_else(|| "info".into()),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
             check,
@@ -190,6 +207,11 @@ impl Settings {
             .map_err(|e| ConfigError(format!("{}: {e}; check the path, or use --no-config", path.display())))?;
         toml::from_str(&text).map_err(|e| ConfigError(format!("{}: {}", path.display(), e.to_string().trim_end())))
     }
+}
+
+/// One of the two files of TLS is there without the other.
+fn lonely(key: &str, path: &Path, other: &str, flag: &str) -> ConfigError {
+    ConfigError(format!("{key} = {} is of no use without {other}; name that with --{flag}", path.display()))
 }
 
 /// Brings an origin into the form in which browsers send it.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `config` is what it is told, `server` binds, accepts and drains, `ipc` and `http` are the two ways in, `fanout` writes
-//! the streams of plain HTTP/1.1, `connection` bounds what any other peer may make it wait for.
+//! the streams of plain HTTP/1.1, `tls` wraps the port if asked to, `connection` bounds what any other peer may make it wait for.
 
 mod config;
 mod connection;
@@ -18,6 +18,7 @@ mod ipc;
 mod metrics;
 mod server;
 mod shared;
+mod tls;
 
 use std::{io::IsTerminal, process::ExitCode};
 

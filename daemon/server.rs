@@ -43,13 +43,22 @@ impl Daemon {
         self.stop.run_until_cancelled(future).await
     }
 
+    /// Where browsers find it, without a slash at the end: its own origin, as browsers write it.
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}", self.scheme(), self.address)
+    }
+
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.config.tls.is_some() { "https" } else { "http" }
+    }
+
     /// The daemon, described.
     pub(crate) fn status(&self) -> Status {
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             uptime_ms: self.bus.uptime(),
-            url: Some(format!("http://{}", self.address)),
+            url: Some(self.url()),
             socket: self.config.endpoint.to_string(),
             ..self.bus.with(|bus, _| bus.status())
         }
@@ -175,10 +184,11 @@ fn greet(daemon: &Daemon) {
             endpoint => format!(" --socket {endpoint}"),
         };
         println!(
-            "sse-busd {version} listens on\n\n  http://{address}/   for browsers and curl\n  {endpoint}   for programs of \
+            "sse-busd {version} listens on\n\n  {url}/   for browsers and curl\n  {endpoint}   for programs of \
              this user\n\nOpen the address in a browser, then try\n\n  sse-busctl{socket} publish hello world\n  \
-             sse-busctl{socket} subscribe '**'\n  curl -N http://{address}/events/hello\n\nCtrl-C stops it.\n",
+             sse-busctl{socket} subscribe '**'\n  curl -N {url}/events/hello\n\nCtrl-C stops it.\n",
             version = env!("CARGO_PKG_VERSION"),
+            url = daemon.url(),
             endpoint = config.endpoint,
         );
     }

@@ -25,6 +25,9 @@ pub const DELIVER_MAX: usize = 64 << 10;
 /// History entries that one call of [`Bus::read`](crate::bus::Bus::read) looks at.
 pub const SCAN_MAX: usize = 4096;
 
+/// Streams of one HTTP/2 connection at once. The peer is told; those it opens beyond are refused for it to repeat.
+pub const HTTP2_STREAMS: u32 = 256;
+
 /// A connection that has not said what it wants (first byte, HTTP head) by then is closed.
 pub const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// A subscriber that takes no byte for so long, while bytes wait for it, is closed.

@@ -41,26 +41,27 @@ pub(super) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let subscription = subscription(path?, query.as_deref().unwrap_or_default(), &headers, &from)?;
-    let body = match Member::subscriber(&daemon.bus, subscription) {
-        Ok((member, _)) => match takeover {
-            Some(Extension(takeover)) => {
-                let mut headers = stream_headers().into_iter().collect();
-                if let Some(Extension(allowed)) = allowed {
-                    allowed.tell(&mut headers);
-                }
-                return takeover.answer(&headers, member, &retry(RETRY)).await;
-            }
-            None => Body::new(EventStream::new(daemon.bus.clone(), member, retry(RETRY), daemon.stop.clone())),
-        },
+    let member = match Member::subscriber(&daemon.bus, subscription) {
+        Ok((member, _)) => member,
         // Browsers give up for good on any status but 200.
         Err(refused) if refused.code == ErrorCode::LimitSubscribers => {
             daemon.metrics.refused(refused.code);
             tracing::warn!(%from, "no room for a subscriber: {refused}");
-            Body::from(retry(RETRY_WHEN_FULL))
+            return Ok((stream_headers(), Body::from(retry(RETRY_WHEN_FULL))).into_response());
         }
         Err(refused) => return Err(refused.into()),
     };
-    Ok((stream_headers(), body).into_response())
+    let Some(Extension(takeover)) = takeover else {
+        // The client's id is for whoever sends the answer, and may find that the client does not take it.
+        let client = Extension(member.id);
+        let stream = EventStream::new(daemon.bus.clone(), member, retry(RETRY), daemon.stop.clone());
+        return Ok((stream_headers(), client, Body::new(stream)).into_response());
+    };
+    let mut headers = stream_headers().into_iter().collect();
+    if let Some(Extension(allowed)) = allowed {
+        allowed.tell(&mut headers);
+    }
+    takeover.answer(&headers, member, &retry(RETRY)).await
 }
 
 /// `HEAD /events`: the headers only.

@@ -1,6 +1,6 @@
 //! Who may: the one layer that every HTTP request passes first.
 //!
-//! Any web page that the user opens can send requests to loopback. `Host` tells of DNS rebinding: it must name this
+//! Any web page that the user opens can send requests to loopback. `Host` (in HTTP/2 `:authority`) tells of DNS rebinding: it must name this
 //! daemon. `Origin` and `Sec-Fetch-Site` tell of other pages: they must be the daemon's own, or allowed by
 //! configuration. A refusal never carries `Access-Control-Allow-Origin`. The local socket is out of any page's reach;
 //! its peers are checked when they connect.
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -26,7 +26,7 @@ pub(super) async fn check(State(daemon): State<Arc<Daemon>>, mut request: Reques
     if matches!(request.extensions().get(), Some(From::Local(_))) {
         return next.run(request).await;
     }
-    let allowed = match check_headers(&daemon, request.headers()) {
+    let allowed = match check_headers(&daemon, &request) {
         Ok(allowed) => allowed,
         Err(refusal) => {
             daemon.metrics.refused(refusal.refused.code);
@@ -55,12 +55,12 @@ impl AllowedOrigin {
     }
 }
 
-/// Checks `Host`, `Origin` and `Sec-Fetch-Site`. Gives the origin of another page that is allowed.
-fn check_headers(daemon: &Daemon, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
-    let host = only(headers, &header::HOST).map(str::to_ascii_lowercase);
+/// Checks `Host` or `:authority`, `Origin` and `Sec-Fetch-Site`. Gives the origin of another page that is allowed.
+fn check_headers(daemon: &Daemon, request: &Request) -> Result<Option<HeaderValue>, Refusal> {
+    let headers = request.headers();
     let hosts = own_hosts(daemon);
-    if !host.as_ref().is_some_and(|host| hosts.contains(host)) {
-        let message = format!("the Host header does not name this daemon; use http://{}", daemon.address);
+    if !names_only(&hosts, request) {
+        let message = format!("the Host header does not name this daemon; use {}", daemon.url());
         return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, ErrorCode::Denied, message));
     }
     let cross_site = only(headers, &SEC_FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none");
@@ -68,10 +68,23 @@ fn check_headers(daemon: &Daemon, headers: &HeaderMap) -> Result<Option<HeaderVa
         return if cross_site { Err(foreign("another site")) } else { Ok(None) };
     };
     let origin = only(headers, &header::ORIGIN).unwrap_or("null");
-    match origin.strip_prefix("http://") {
+    match origin.strip_prefix(daemon.scheme()).and_then(|rest| rest.strip_prefix("://")) {
         Some(host) if hosts.iter().any(|own| own == host) && !cross_site => Ok(None),
         _ if daemon.config.allow_origin.iter().any(|allowed| allowed == origin) => Ok(Some(value.clone())),
         _ => Err(foreign(origin)),
+    }
+}
+
+/// Whether a request calls the daemon by one of these names, and by no other. HTTP/1.1 must have `Host` for that;
+/// HTTP/2 has `:authority`, or `Host` in its place. Where a request has both, both count.
+fn names_only(hosts: &[String], request: &Request) -> bool {
+    let is_own = |name: &str| hosts.iter().any(|own| own.eq_ignore_ascii_case(name));
+    let authority = request.uri().authority().map(|authority| is_own(authority.as_str()));
+    let host = request.headers().contains_key(header::HOST);
+    let host = host.then(|| only(request.headers(), &header::HOST).is_some_and(is_own));
+    match (host, authority) {
+        (None, authority) => request.version() == Version::HTTP_2 && authority == Some(true),
+        (Some(host), authority) => host && authority != Some(false),
     }
 }
 
@@ -88,7 +101,7 @@ fn own_hosts(daemon: &Daemon) -> Vec<String> {
     let names = ["localhost".to_owned(), "127.0.0.1".into(), "[::1]".into()];
     let with_port = names.iter().map(|name| format!("{name}:{port}")).chain([daemon.address.to_string()]);
     // Browsers leave out the port if it is the usual one.
-    let without = names.iter().filter(|_| port == 80).cloned();
+    let without = names.iter().filter(|_| port == if daemon.config.tls.is_some() { 443 } else { 80 }).cloned();
     with_port.chain(without).collect()
 }
 

@@ -7,6 +7,9 @@ mod admin;
 mod error;
 mod events;
 mod guards;
+mod http2;
+#[cfg(feature = "tls")]
+mod https;
 mod stream;
 mod takeover;
 
@@ -34,7 +37,10 @@ use hyper::{
     server::conn::http1,
     service::{Service, service_fn},
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulConnection,
+};
 use serde::Serialize;
 use sse_bus::limits::FIRST_BYTE;
 use tokio::{
@@ -103,8 +109,23 @@ impl Http {
         }
     }
 
-    /// Serves one TCP connection, to its end or until a stream takes over its socket.
+    /// Serves one TCP connection, in the language that it begins with.
     async fn serve_tcp(&self, socket: TcpStream, from: From) {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.daemon.config.tls {
+            return Box::pin(self.serve_tls(tls, socket, from)).await;
+        }
+        match self.daemon.or_stop(http2::begins(&socket)).await {
+            Some(Ok(false)) => self.serve_http1(socket, from).await,
+            // Boxed, because it is large and rare.
+            Some(Ok(true)) => Box::pin(self.serve_http2(Connection::new(socket), from)).await,
+            Some(Err(error)) => debug!(%from, %error, "a connection has not said what it wants"),
+            None => {}
+        }
+    }
+
+    /// Serves one plain HTTP/1.1 connection, to its end or until a stream takes over its socket.
+    async fn serve_http1(&self, socket: TcpStream, from: From) {
         let (takeover, mut taken) = Takeover::new();
         let io = TokioIo::new(Connection::new(socket));
         let mut connection = http1().serve_connection(io, self.service(from.clone(), Some(takeover)));
@@ -137,12 +158,17 @@ impl Http {
         }
     }
 
-    /// Serves one connection to its end.
+    /// Serves one HTTP/1.1 connection to its end.
     pub(crate) async fn serve<S>(&self, stream: Connection<S>, from: From)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let connection = http1().serve_connection(TokioIo::new(stream), self.service(from.clone(), None));
+        self.until_stopped(connection, &from).await;
+    }
+
+    /// Runs a connection to its end, which comes soon once the daemon stops: what is under way is finished.
+    async fn until_stopped<C: GracefulConnection<Error = hyper::Error>>(&self, connection: C, from: &From) {
         let mut connection = pin!(connection);
         let served = tokio::select! {
             served = &mut connection => served,
