@@ -40,9 +40,10 @@ use sse_bus::limits::FIRST_BYTE;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::OwnedSemaphorePermit,
 };
 use tower::ServiceExt;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use self::takeover::{Handover, Takeover};
 use crate::{
@@ -94,17 +95,27 @@ impl Http {
 
     /// Accepts connections until the daemon stops.
     pub(crate) async fn accept(self, listener: TcpListener) {
+        let mut full = false;
         while let Some(connection) = self.daemon.or_stop(listener.accept()).await {
             let Some((socket, peer)) = accepted(connection).await else { continue };
             // Without it, small events wait for acknowledgements of earlier ones.
             let _ = socket.set_nodelay(true);
+            let Ok(permit) = self.daemon.room.clone().try_acquire_owned() else {
+                if !std::mem::replace(&mut full, true) {
+                    warn!("no descriptors are left for more connections; refusing them until others leave");
+                }
+                continue;
+            };
+            if std::mem::take(&mut full) {
+                info!("there are descriptors for more connections again");
+            }
             let http = self.clone();
-            self.daemon.tasks.spawn(async move { http.serve_tcp(socket, From::Tcp(peer)).await });
+            self.daemon.tasks.spawn(async move { http.serve_tcp(socket, permit, From::Tcp(peer)).await });
         }
     }
 
     /// Serves one TCP connection, to its end or until a stream takes over its socket.
-    async fn serve_tcp(&self, socket: TcpStream, from: From) {
+    async fn serve_tcp(&self, socket: TcpStream, permit: OwnedSemaphorePermit, from: From) {
         let (takeover, mut taken) = Takeover::new();
         let io = TokioIo::new(Connection::new(socket));
         let mut connection = http1().serve_connection(io, self.service(from.clone(), Some(takeover)));
@@ -126,7 +137,7 @@ impl Http {
         let mut socket = connection.into_parts().io.into_inner();
         match handover {
             Ok(Handover { member, head }) => {
-                self.daemon.fanout.take(Arrival { socket: socket.into_inner(), member, head });
+                self.daemon.fanout.take(Arrival { socket: socket.into_inner(), permit, member, head });
             }
             Err(served) => {
                 let ended = served.map_err(io::Error::other);
