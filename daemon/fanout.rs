@@ -131,9 +131,10 @@ impl Wake for Call {
 
 /// A stream, as its shard holds it.
 struct Stream {
+    /// First, so that the client has left the bus before its socket closes.
+    member: Member,
     socket: TcpStream,
     _permit: OwnedSemaphorePermit,
-    member: Member,
     call: Arc<Call>,
     waker: Waker,
     /// Read from the bus and not yet taken by the socket. Allocated only while the socket is full.
