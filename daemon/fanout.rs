@@ -31,7 +31,12 @@ use std::{
 use bytes::{Buf, Bytes};
 use slab::Slab;
 use sse_bus::{bus::Read, limits::WRITE_STALL};
-use tokio::{net::TcpStream, sync::Notify, task::yield_now, time::timeout};
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, OwnedSemaphorePermit},
+    task::yield_now,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -45,6 +50,8 @@ const STALL_CHECK: Duration = Duration::from_secs(5);
 /// A stream on its way to its shard.
 pub(crate) struct Arrival {
     pub(crate) socket: TcpStream,
+    /// The place that the connection takes, given back when it is closed.
+    pub(crate) permit: OwnedSemaphorePermit,
     pub(crate) member: Member,
     /// What is sent before the first event.
     pub(crate) head: Bytes,
@@ -124,8 +131,10 @@ impl Wake for Call {
 
 /// A stream, as its shard holds it.
 struct Stream {
-    socket: TcpStream,
+    /// First, so that the client has left the bus before its socket closes.
     member: Member,
+    socket: TcpStream,
+    _permit: OwnedSemaphorePermit,
     call: Arc<Call>,
     waker: Waker,
     /// Read from the bus and not yet taken by the socket. Allocated only while the socket is full.
@@ -205,13 +214,22 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
 
 impl Streams {
     fn insert(&mut self, arrival: Arrival) -> usize {
-        let Arrival { socket, member, head } = arrival;
+        let Arrival { socket, permit, member, head } = arrival;
         let place = self.by_key.vacant_entry();
         let key = place.key();
         let call = Arc::new(Call { shard: self.shard.clone(), key, queued: AtomicBool::new(true) });
         let waker = Waker::from(call.clone());
         let waiting = vec![head];
-        place.insert(Stream { socket, member, call, waker, waiting, full_since: None, rest: Rest::More });
+        place.insert(Stream {
+            socket,
+            _permit: permit,
+            member,
+            call,
+            waker,
+            waiting,
+            full_since: None,
+            rest: Rest::More,
+        });
         key
     }
 

@@ -11,6 +11,7 @@
 
 mod config;
 mod connection;
+mod descriptors;
 mod fanout;
 mod holder;
 mod http;

@@ -17,11 +17,17 @@ use sse_bus::{
     limits::DRAIN,
     protocol::Status,
 };
-use tokio::{net::TcpListener, time::MissedTickBehavior};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::Semaphore,
+    time::MissedTickBehavior,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use crate::{config::Config, fanout::Fanout, holder, http::Http, ipc, metrics::Metrics, shared::SharedBus};
+use crate::{
+    config::Config, descriptors, fanout::Fanout, holder, http::Http, ipc, metrics::Metrics, shared::SharedBus,
+};
 
 /// What every task of the daemon can reach.
 pub(crate) struct Daemon {
@@ -31,6 +37,8 @@ pub(crate) struct Daemon {
     pub(crate) address: SocketAddr,
     pub(crate) metrics: Metrics,
     pub(crate) fanout: Fanout,
+    /// A permit for each TCP connection.
+    pub(crate) room: Arc<Semaphore>,
     /// Stops everything.
     pub(crate) stop: CancellationToken,
     /// All connections.
@@ -75,7 +83,7 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     let signals = on_signal(stop.clone()).map_err(|e| format!("signals cannot be listened to: {e}"))?;
     // The local socket first: it tells best whether there is a daemon already.
     let local = ipc::Listener::bind(&config.endpoint).await?;
-    let tcp = TcpListener::bind(config.listen).await.map_err(|e| cannot_listen(config.listen, &e))?;
+    let tcp = listen(config.listen).map_err(|e| cannot_listen(config.listen, &e))?;
     let address = tcp.local_addr().map_err(|e| format!("{}: {e}", config.listen))?;
 
     // Random, so that no earlier bus of this user had the same.
@@ -84,10 +92,11 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     let bus = SharedBus::new(Bus::new(epoch, config.limits.clone(), history));
     let metrics = Metrics::new(&bus);
     let (fanout, tasks) = (Fanout::new(), TaskTracker::new());
+    let room = Arc::new(Semaphore::new(descriptors::room_for_connections()));
     for shard in fanout.tasks(&bus, &stop) {
         tasks.spawn(shard);
     }
-    let daemon = Arc::new(Daemon { bus, config, address, metrics, fanout, stop: stop.clone(), tasks });
+    let daemon = Arc::new(Daemon { bus, config, address, metrics, fanout, room, stop: stop.clone(), tasks });
     let http = Http::new(daemon.clone());
     greet(&daemon);
 
@@ -163,6 +172,21 @@ fn on_signal(stop: CancellationToken) -> io::Result<impl Future<Output = ()>> {
         }
         stop.cancel();
     })
+}
+
+/// Listens for browsers. Accepted sockets inherit the size of the send buffer.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    /// Bytes of events that the kernel holds for each peer. More would only be memory pinned by peers that do not read:
+    /// what does not fit waits in the feed, once for all.
+    const SEND_BUFFER: u32 = 128 << 10;
+    /// Connections that wait to be accepted, when many come back in one instant. The kernel has the last word.
+    const BACKLOG: u32 = 4096;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // On Windows this would let another process take the port over; elsewhere it only skips a wait after a restart.
+    socket.set_reuseaddr(cfg!(unix))?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {

@@ -46,9 +46,10 @@ use sse_bus::limits::FIRST_BYTE;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::OwnedSemaphorePermit,
 };
 use tower::ServiceExt;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use self::takeover::{Handover, Takeover};
 use crate::{
@@ -100,23 +101,33 @@ impl Http {
 
     /// Accepts connections until the daemon stops.
     pub(crate) async fn accept(self, listener: TcpListener) {
+        let mut full = false;
         while let Some(connection) = self.daemon.or_stop(listener.accept()).await {
             let Some((socket, peer)) = accepted(connection).await else { continue };
             // Without it, small events wait for acknowledgements of earlier ones.
             let _ = socket.set_nodelay(true);
+            let Ok(permit) = self.daemon.room.clone().try_acquire_owned() else {
+                if !std::mem::replace(&mut full, true) {
+                    warn!("no descriptors are left for more connections; refusing them until others leave");
+                }
+                continue;
+            };
+            if std::mem::take(&mut full) {
+                info!("there are descriptors for more connections again");
+            }
             let http = self.clone();
-            self.daemon.tasks.spawn(async move { http.serve_tcp(socket, From::Tcp(peer)).await });
+            self.daemon.tasks.spawn(async move { http.serve_tcp(socket, permit, From::Tcp(peer)).await });
         }
     }
 
     /// Serves one TCP connection, in the language that it begins with.
-    async fn serve_tcp(&self, socket: TcpStream, from: From) {
+    async fn serve_tcp(&self, socket: TcpStream, permit: OwnedSemaphorePermit, from: From) {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.daemon.config.tls {
             return Box::pin(self.serve_tls(tls, socket, from)).await;
         }
         match self.daemon.or_stop(http2::begins(&socket)).await {
-            Some(Ok(false)) => self.serve_http1(socket, from).await,
+            Some(Ok(false)) => self.serve_http1(socket, permit, from).await,
             // Boxed, because it is large and rare.
             Some(Ok(true)) => Box::pin(self.serve_http2(Connection::new(socket), from)).await,
             Some(Err(error)) => debug!(%from, %error, "a connection has not said what it wants"),
@@ -125,7 +136,7 @@ impl Http {
     }
 
     /// Serves one plain HTTP/1.1 connection, to its end or until a stream takes over its socket.
-    async fn serve_http1(&self, socket: TcpStream, from: From) {
+    async fn serve_http1(&self, socket: TcpStream, permit: OwnedSemaphorePermit, from: From) {
         let (takeover, mut taken) = Takeover::new();
         let io = TokioIo::new(Connection::new(socket));
         let mut connection = http1().serve_connection(io, self.service(from.clone(), Some(takeover)));
@@ -147,7 +158,7 @@ impl Http {
         let mut socket = connection.into_parts().io.into_inner();
         match handover {
             Ok(Handover { member, head }) => {
-                self.daemon.fanout.take(Arrival { socket: socket.into_inner(), member, head });
+                self.daemon.fanout.take(Arrival { socket: socket.into_inner(), permit, member, head });
             }
             Err(served) => {
                 let ended = served.map_err(io::Error::other);

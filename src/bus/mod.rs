@@ -8,6 +8,7 @@
 //! not get is told as a gap; no subscriber slows a publisher or another subscriber. Every bound is in
 //! [`limits`](crate::limits).
 
+mod admin;
 mod clients;
 mod cursor;
 mod feeds;
@@ -35,7 +36,7 @@ pub use self::{
 use crate::{
     event::{Epoch, Event, EventId, EventType},
     limits::{HEARTBEAT, Limits},
-    protocol::{ClientInfo, ErrorCode, Gap, GapReason, Published, Refused, Status, Subscribed, TopicInfo},
+    protocol::{ErrorCode, Gap, GapReason, Published, Refused, Subscribed},
     topic::Topic,
 };
 
@@ -208,7 +209,7 @@ impl Bus {
             open.subscribers += 1;
             open.topics = matched.unwrap_or(std::mem::take(&mut open.topics));
         }
-        let cursor = Cursor { aside: [].into(), place: Place::Past(Past::after(self.head, GapReason::Evicted)) };
+        let cursor = Cursor { aside: [].into(), place: Place::Past(Past::after(self.head, GapReason::Evicted).into()) };
         let subscriber =
             Subscriber { feed, slow, past_only, cursor, unicast: [].into(), unicast_bytes: 0, heartbeat: false };
         let role = Role::Subscriber(Box::new(subscriber));
@@ -242,8 +243,8 @@ impl Bus {
             Start::After(text) => ([].into(), Some(self.past_after(text))),
         };
         let place = match past {
-            Some(past) => Place::Past(past),
-            None if past_only => Place::Past(Past::after(self.head, GapReason::Evicted)),
+            Some(past) => Place::Past(past.into()),
+            None if past_only => Place::Past(Past::after(self.head, GapReason::Evicted).into()),
             None => Place::Live { segment: self.feeds.join(key, &self.limits), seq: self.head },
         };
         Cursor { aside, place }
@@ -340,86 +341,8 @@ impl Bus {
         }
     }
 
-    /// The clients, by id.
-    pub fn clients(&self) -> Vec<ClientInfo> {
-        self.clients.iter().map(|(id, client)| self.info(id, client)).collect()
-    }
-
-    /// The topics, by name.
-    pub fn topics(&self) -> Vec<TopicInfo> {
-        let info = |(key, state): (TopicKey, &topics::TopicState)| {
-            let held = self.history.held(key);
-            let feeds = state.feeds.iter().filter_map(|feed| self.feeds.get(*feed));
-            TopicInfo {
-                topic: state.name.to_string(),
-                published: state.published,
-                events: held.events as u64,
-                bytes: held.bytes as u64,
-                retained: held.retained,
-                subscribers: feeds.map(|feed| feed.subscribers as u64).sum(),
-                last_id: state.last.map(|(seq, _)| self.id(seq)),
-                last_time: state.last.map(|(_, time)| time),
-            }
-        };
-        let mut topics: Vec<_> = self.topics.iter().map(info).collect();
-        topics.sort_unstable_by(|a, b| a.topic.cmp(&b.topic));
-        topics
-    }
-
-    /// What has happened so far.
-    pub fn stats(&self) -> Stats {
-        self.stats
-    }
-
-    /// The bus's part of the daemon's description.
-    pub fn status(&self) -> Status {
-        let totals = self.history.totals();
-        Status {
-            position: self.position().to_string(),
-            subscribers: self.clients.subscribers as u64,
-            publishers: self.clients.publishers as u64,
-            topics: self.topics.len() as u64,
-            published: self.stats.published,
-            delivered: self.stats.delivered,
-            history: self.history.kind().into(),
-            history_events: totals.events as u64,
-            history_bytes: totals.bytes as u64,
-            history_budget: self.history.retention().budget as u64,
-            retained: totals.retained as u64,
-            gaps: self.stats.gaps.iter().sum(),
-            slow_disconnects: self.stats.slow_disconnects,
-            ..Status::default()
-        }
-    }
-
     fn id(&self, seq: u64) -> EventId {
         EventId { epoch: self.epoch, seq }
-    }
-
-    fn info(&self, id: ClientId, client: &Client) -> ClientInfo {
-        let (role, via, filters, lag) = match &client.role {
-            Role::Publisher { via, .. } => ("publisher", *via, Vec::new(), 0),
-            Role::Subscriber(subscriber) => {
-                let feed = self.feeds.get(subscriber.feed);
-                let lag = match &subscriber.cursor.place {
-                    Place::Live { segment, .. } => feed.map_or(0, |feed| feed.waiting(*segment)),
-                    Place::Past(_) => 0,
-                };
-                let filters = feed.map_or(Vec::new(), |feed| feed.filters.to_strings());
-                ("subscriber", feed.map_or("", |feed| feed.format.via()), filters, lag)
-            }
-        };
-        ClientInfo {
-            id: id.to_string(),
-            name: client.description.name.as_ref().map(|name| name.as_str().to_owned()),
-            role: role.into(),
-            via: via.into(),
-            peer: client.description.peer.clone(),
-            filters,
-            connected: client.connected,
-            events: client.events,
-            lag,
-        }
     }
 
     /// Publishes that a client comes or goes. A full table of topics keeps it from being told; that table says so.

@@ -44,11 +44,9 @@ fn sse(format: Format, bytes: &[u8]) -> Result<Vec<Item>, String> {
             return Ok(Item::Event { id, kind, data, envelope: None });
         }
         let body: Value = serde_json::from_str(&data).map_err(|e| format!("bad envelope: {e}"))?;
-        // The envelope carries the type.
-        let kind = match kind {
-            None => body["type"].as_str().map(str::to_owned),
-            Some(kind) => return Err(format!("an envelope beside the type {kind:?}")),
-        };
+        if let Some(kind) = kind {
+            return Err(format!("an envelope, which carries the type, beside the type {kind:?}"));
+        }
         if body["id"] != id.as_str() {
             return Err(format!("the envelope {body} is not that of id {id}"));
         }

@@ -1,0 +1,90 @@
+//! What the bus tells about itself: clients, topics, figures.
+
+use super::{
+    Bus, ClientId, Stats,
+    clients::{Client, Role},
+    cursor::Place,
+    history::TopicKey,
+    topics::TopicState,
+};
+use crate::protocol::{ClientInfo, Status, TopicInfo};
+
+impl Bus {
+    /// The clients, by id.
+    pub fn clients(&self) -> Vec<ClientInfo> {
+        self.clients.iter().map(|(id, client)| self.info(id, client)).collect()
+    }
+
+    /// The topics, by name.
+    pub fn topics(&self) -> Vec<TopicInfo> {
+        let info = |(key, state): (TopicKey, &TopicState)| {
+            let held = self.history.held(key);
+            let feeds = state.feeds.iter().filter_map(|feed| self.feeds.get(*feed));
+            TopicInfo {
+                topic: state.name.to_string(),
+                published: state.published,
+                events: held.events as u64,
+                bytes: held.bytes as u64,
+                retained: held.retained,
+                subscribers: feeds.map(|feed| feed.subscribers as u64).sum(),
+                last_id: state.last.map(|(seq, _)| self.id(seq)),
+                last_time: state.last.map(|(_, time)| time),
+            }
+        };
+        let mut topics: Vec<_> = self.topics.iter().map(info).collect();
+        topics.sort_unstable_by(|a, b| a.topic.cmp(&b.topic));
+        topics
+    }
+
+    /// What has happened so far.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// The bus's part of the daemon's description.
+    pub fn status(&self) -> Status {
+        let totals = self.history.totals();
+        Status {
+            position: self.position().to_string(),
+            subscribers: self.clients.subscribers as u64,
+            publishers: self.clients.publishers as u64,
+            topics: self.topics.len() as u64,
+            published: self.stats.published,
+            delivered: self.stats.delivered,
+            history: self.history.kind().into(),
+            history_events: totals.events as u64,
+            history_bytes: totals.bytes as u64,
+            history_budget: self.history.retention().budget as u64,
+            retained: totals.retained as u64,
+            gaps: self.stats.gaps.iter().sum(),
+            slow_disconnects: self.stats.slow_disconnects,
+            ..Status::default()
+        }
+    }
+
+    pub(super) fn info(&self, id: ClientId, client: &Client) -> ClientInfo {
+        let (role, via, filters, lag) = match &client.role {
+            Role::Publisher { via, .. } => ("publisher", *via, Vec::new(), 0),
+            Role::Subscriber(subscriber) => {
+                let feed = self.feeds.get(subscriber.feed);
+                let lag = match &subscriber.cursor.place {
+                    Place::Live { segment, .. } => feed.map_or(0, |feed| feed.waiting(*segment)),
+                    Place::Past(_) => 0,
+                };
+                let filters = feed.map_or(Vec::new(), |feed| feed.filters.to_strings());
+                ("subscriber", feed.map_or("", |feed| feed.format.via()), filters, lag)
+            }
+        };
+        ClientInfo {
+            id: id.to_string(),
+            name: client.description.name.as_ref().map(|name| name.as_str().to_owned()),
+            role: role.into(),
+            via: via.into(),
+            peer: client.description.peer.clone(),
+            filters,
+            connected: client.connected,
+            events: client.events,
+            lag,
+        }
+    }
+}

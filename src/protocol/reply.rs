@@ -1,0 +1,225 @@
+//! What the daemon answers, and the events that it sends to subscribers.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::Refused;
+use crate::event::{Event, EventId, EventType};
+
+/// What the daemon answers. New kinds are added at the end: the binary codec counts them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// An event of the subscription. First, because the daemon encodes it from a mirror of this enum.
+    Event(EventMessage),
+    /// The event was taken.
+    Published(Published),
+    /// The subscription begins.
+    Subscribed(Subscribed),
+    /// The past is told; only after a subscription with [`Subscribe::past_only`].
+    End {
+        /// Where the subscription stands: subscribe from here to go on.
+        position: EventId,
+    },
+    /// The clients, by id.
+    Clients(Vec<ClientInfo>),
+    /// The topics, by name.
+    Topics(Vec<TopicInfo>),
+    /// Clients were disconnected.
+    Kicked {
+        /// How many connections.
+        connections: u64,
+    },
+    /// The daemon.
+    Status(Box<Status>),
+    /// The request was refused.
+    Error(Refused),
+}
+
+/// [`Reply::Event`] without owning the event: what the daemon encodes.
+#[cfg(feature = "bus")]
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EventReply<'a> {
+    Event(EventBody<'a>),
+}
+
+/// The envelope of an event, for encoding.
+#[derive(Serialize)]
+pub(crate) struct EventBody<'a> {
+    id: EventId,
+    topic: &'a str,
+    #[serde(rename = "type")]
+    kind: Option<&'a str>,
+    time: u64,
+    data: &'a str,
+}
+
+impl<'a> From<&'a Event> for EventBody<'a> {
+    fn from(event: &'a Event) -> EventBody<'a> {
+        let Event { id, topic, kind, data, time } = event;
+        EventBody { id: *id, topic: topic.as_str(), kind: kind.as_ref().map(EventType::as_str), time: *time, data }
+    }
+}
+
+/// An event as a client receives it. A gap comes as an event of topic and type `$gap` whose data is a [`Gap`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventMessage {
+    /// Its place in the order of the bus.
+    pub id: EventId,
+    /// What it is about.
+    pub topic: String,
+    /// What a browser dispatches it as.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// When the bus took it, in milliseconds since 1970 (UTC).
+    pub time: u64,
+    /// The payload.
+    pub data: String,
+}
+
+/// The topic and the type of the event that tells a gap.
+pub const GAP: &str = "$gap";
+
+/// Events that a subscriber did not get and cannot get any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Why.
+    pub reason: GapReason,
+    /// How many, if the bus can know.
+    pub missed: Option<u64>,
+    /// The first id that may be among them.
+    pub from: EventId,
+    /// The last id among them.
+    pub to: EventId,
+}
+
+/// Why there is a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapReason {
+    /// History let them go before the subscriber came back.
+    Evicted,
+    /// The subscriber fell behind, and history did not have them any more, or `slow=latest` left them out.
+    Lagged,
+    /// The id is of an earlier epoch: the bus was restarted without its history.
+    Restarted,
+    /// The bus never gave out that id.
+    UnknownId,
+}
+
+impl GapReason {
+    /// The reason as it is written on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            GapReason::Evicted => "evicted",
+            GapReason::Lagged => "lagged",
+            GapReason::Restarted => "restarted",
+            GapReason::UnknownId => "unknown_id",
+        }
+    }
+}
+
+/// The answer to a publish.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// The event's id.
+    pub id: EventId,
+    /// The live subscribers that it goes to; of a unicast the connections that took it.
+    pub subscribers: u64,
+}
+
+/// The answer to a subscribe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribed {
+    /// The connection's id as a client.
+    pub client: String,
+    /// The last event of the bus when the subscription began.
+    pub position: EventId,
+}
+
+/// A connected client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientInfo {
+    /// Given by the bus; never given twice while the daemon runs.
+    pub id: String,
+    /// The name it gave itself.
+    pub name: Option<String>,
+    /// `subscriber` or `publisher`.
+    pub role: Cow<'static, str>,
+    /// `sse`, `json` or `binary`.
+    pub via: Cow<'static, str>,
+    /// Where it comes from: an address, or a local process.
+    pub peer: String,
+    /// What a subscriber wants.
+    pub filters: Vec<String>,
+    /// When it came, in milliseconds since 1970 (UTC).
+    pub connected: u64,
+    /// Events delivered to a subscriber, or taken from a publisher.
+    pub events: u64,
+    /// Live events that wait for a subscriber.
+    pub lag: u64,
+}
+
+/// A topic that the bus knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicInfo {
+    /// The topic.
+    pub topic: String,
+    /// Events published since the topic became known.
+    pub published: u64,
+    /// Events in history.
+    pub events: u64,
+    /// What they cost, in bytes.
+    pub bytes: u64,
+    /// Whether there is a retained event.
+    pub retained: bool,
+    /// Live subscribers whose filters match.
+    pub subscribers: u64,
+    /// The newest event's id, if it was broadcast and is still known.
+    pub last_id: Option<EventId>,
+    /// When the newest event was published, in milliseconds since 1970 (UTC).
+    pub last_time: Option<u64>,
+}
+
+/// The daemon, described.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Milliseconds since it started.
+    pub uptime_ms: u64,
+    /// Where browsers find it.
+    pub url: Option<String>,
+    /// The local socket.
+    pub socket: String,
+    /// The newest id, also the place to subscribe from for all that follows.
+    pub position: String,
+    /// Connected subscribers.
+    pub subscribers: u64,
+    /// Connected publishers (on the local socket).
+    pub publishers: u64,
+    /// Known topics.
+    pub topics: u64,
+    /// Events published.
+    pub published: u64,
+    /// Deliveries to subscribers.
+    pub delivered: u64,
+    /// Where history is kept: `memory`.
+    pub history: String,
+    /// Events in history.
+    pub history_events: u64,
+    /// What they cost, in bytes.
+    pub history_bytes: u64,
+    /// How much they may cost, in bytes.
+    pub history_budget: u64,
+    /// Retained events.
+    pub retained: u64,
+    /// Gaps told to subscribers.
+    pub gaps: u64,
+    /// Subscribers disconnected because they were slow.
+    pub slow_disconnects: u64,
+}
