@@ -94,8 +94,10 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
         let daemon = self.0.clone();
         self.0.tasks.spawn(async move {
             let progress = Arc::<Progress>::default();
-            if let Err(Stalled) = watch(PROGRESS.scope(progress.clone(), stream), &progress).await {
+            let stream = pin!(PROGRESS.scope(progress.clone(), stream));
+            if let Err(Stalled) = watch(stream, &progress).await {
                 debug!("resetting an HTTP/2 stream: the peer has given no window for too long");
+                // Before the stream is dropped, and the client with it.
                 if let Some(client) = progress.subscriber.get() {
                     daemon.bus.with(|bus, now| bus.disconnect_slow(*client, now));
                 }
@@ -134,9 +136,8 @@ tokio::task_local! {
 struct Stalled;
 
 /// Runs a stream. hyper asks its body for more as soon as the peer takes what it gave before; if that is not within
-/// [`WRITE_STALL`], the stream is dropped, which resets it.
-async fn watch(stream: impl Future<Output = ()>, progress: &Progress) -> Result<(), Stalled> {
-    let mut stream = pin!(stream);
+/// [`WRITE_STALL`], the stream is to be dropped, which resets it.
+async fn watch(mut stream: Pin<&mut impl Future<Output = ()>>, progress: &Progress) -> Result<(), Stalled> {
     // Runs while a frame waits.
     let mut stall: Option<(u64, Pin<Box<Sleep>>)> = None;
     poll_fn(|cx| {

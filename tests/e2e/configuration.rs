@@ -42,6 +42,18 @@ fn what_is_wrong_with_a_configuration_is_told_with_its_place() {
 }
 
 #[test]
+fn the_files_of_tls_go_together() {
+    let place = Place::new();
+    let file = place.file("some.pem", "");
+    place.busd_fails(&["--check", "--tls-cert", &file]).ends_with(2).says("tls_cert = ").says("--tls-key");
+    place.busd_fails(&["--check", "--tls-key", &file]).ends_with(2).says("tls_key = ").says("--tls-cert");
+    if cfg!(not(feature = "tls")) {
+        let run = place.busd_fails(&["--check", "--tls-cert", &file, "--tls-key", &file]).ends_with(2);
+        run.says("without TLS").says("--features tls");
+    }
+}
+
+#[test]
 fn flags_win_over_the_environment_and_that_over_the_file() {
     let place = Place::new();
     let file = place.file("config.toml", "history_events = 2\nhistory_bytes = \"1MiB\"\nhistory_budget = \"3MiB\"\n");

@@ -5,6 +5,7 @@
 
 mod frames;
 mod http;
+mod http2;
 mod lines;
 mod process;
 
@@ -25,6 +26,7 @@ use tempfile::TempDir;
 pub(crate) use self::{
     frames::Frames,
     http::{EventStream, Response, Sse},
+    http2::Http2,
     lines::Lines,
     process::{Process, Run},
 };
@@ -185,7 +187,7 @@ impl Daemon {
             UnixStream::connect(&socket).ok().map(|stream| Lines::new(stream).ask(r#"{"status":{}}"#))
         });
         let url = status["status"]["url"].as_str().unwrap();
-        self.address = url.strip_prefix("http://").unwrap().parse().unwrap();
+        self.address = url.split_once("://").unwrap().1.parse().unwrap();
     }
 
     pub(crate) fn pid(&self) -> u32 {

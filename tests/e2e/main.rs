@@ -9,6 +9,7 @@ mod configuration;
 mod errors;
 mod guards;
 mod harness;
+mod http2;
 mod idle;
 mod ledger;
 mod lifecycle;
@@ -20,4 +21,6 @@ mod slow;
 mod stream;
 mod stress;
 mod subscribe;
+#[cfg(feature = "tls")]
+mod tls;
 mod ways;

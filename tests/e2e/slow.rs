@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::{
-    harness::{Daemon, EventStream, Sse, until},
+    harness::{Daemon, EventStream, Http2, Sse, until},
     ledger::account,
 };
 
@@ -57,6 +57,20 @@ fn one_that_does_not_read_gets_the_rest_of_history_and_is_told_of_the_gap() {
     assert!(!gaps.is_empty());
     assert!(gaps.iter().all(|gap| gap["reason"] == "lagged"), "{gaps:?}");
     assert!(daemon.metric("sse_bus_gaps_total{reason=\"lagged\"}") >= 1.0);
+}
+
+#[test]
+fn one_stream_of_a_connection_that_is_not_read_is_told_just_so_and_the_others_go_on() {
+    let daemon = narrow();
+    let http2 = Http2::with_window(daemon.address, 100_000);
+    let mut slow = http2.stream("/events/flood/**?client=slow", &[]);
+    let mut quick = http2.stream("/events/end", &[]);
+    let published = flood(&daemon);
+    daemon.publish("end", "end");
+    assert_eq!(quick.data(1), ["end"]);
+    daemon.publish("flood/end", "end");
+    let gaps = account(&published, &read_to_the_end(&mut slow));
+    assert!(!gaps.is_empty() && gaps.iter().all(|gap| gap["reason"] == "lagged"), "{gaps:?}");
 }
 
 #[test]

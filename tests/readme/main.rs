@@ -31,15 +31,22 @@ use std::{
 
 use document::{Block, Item};
 use sse_bus::limits::{
-    self, DRAIN, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEARTBEAT, LINE_MAX, Limits, NAME_MAX, Retention, TOPIC_MAX,
-    TYPE_MAX, WRITE_STALL,
+    self, DRAIN, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEARTBEAT, HTTP2_STREAMS, LINE_MAX, Limits, NAME_MAX, Retention,
+    TOPIC_MAX, TYPE_MAX, WRITE_STALL,
 };
 
 /// Longer than anything here takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Commands that build or run everything, which a test cannot do again.
-const NOT_RUN: &[&str] = &["cargo run --release --bin sse-busd", "tests/run", "cargo install --path ."];
+const NOT_RUN: &[&str] = &[
+    "cargo run --release --bin sse-busd",
+    "tests/run",
+    "cargo install --path .",
+    "cargo install --path . --features tls",
+    "mkcert -cert-file bus.pem -key-file bus.key 127.0.0.1 localhost",
+    "sse-busd --tls-cert bus.pem --tls-key bus.key",
+];
 /// Blocks that tests/browser runs, or that are no program.
 const NOT_USED_BY_A_COMMAND: &[&str] = &["stream.js", "Cargo.toml"];
 
@@ -143,6 +150,7 @@ fn limits_are_the_ones_of_the_code() {
         ("a client's name", format!("{NAME_MAX} bytes")),
         ("filters of one subscription", FILTERS_MAX.to_string()),
         ("a JSON line, a binary frame", size(LINE_MAX)),
+        ("streams of one HTTP/2 connection", HTTP2_STREAMS.to_string()),
         ("until a new connection says what it wants", seconds(FIRST_BYTE)),
         ("until a subscriber that takes nothing is disconnected", seconds(WRITE_STALL)),
         ("between two comments of an idle stream", seconds(HEARTBEAT)),

@@ -36,6 +36,10 @@ pub(crate) struct Response {
 }
 
 impl Response {
+    pub(crate) fn new(head: Head, body: Vec<u8>) -> Response {
+        Response { status: head.status, head, body }
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.header(name)
     }
@@ -72,7 +76,7 @@ pub(crate) fn exchange(
     if method != "HEAD" && head.status != 204 {
         reader.read_to_end(&mut content).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
     }
-    Response { status: head.status, head, body: content }
+    Response::new(head, content)
 }
 
 fn send(
@@ -201,12 +205,17 @@ impl Sse {
 /// An open stream.
 pub(crate) struct EventStream {
     pub(crate) head: Head,
-    body: BufReader<Body>,
+    body: BufReader<Box<dyn Read + Send>>,
 }
 
 impl EventStream {
     pub(crate) fn open(socket: Box<dyn Socket>, host: &str, path: &str, headers: &[(&str, &str)]) -> EventStream {
         let (head, body) = send(socket, host, "GET", path, headers, b"");
+        EventStream::of(path, head, Box::new(body))
+    }
+
+    /// The stream that an answer's body is, which must be one.
+    pub(crate) fn of(path: &str, head: Head, body: Box<dyn Read + Send>) -> EventStream {
         let mut stream = EventStream { head, body: BufReader::new(body) };
         if stream.head.status != 200 {
             let mut text = String::new();
