@@ -74,7 +74,7 @@ fn one_that_wants_the_latest_jumps_to_the_newest_event_of_each_topic() {
 
 #[test]
 fn one_that_wants_to_be_disconnected_is_and_replays_when_it_comes_back() {
-    let daemon = Daemon::configured("[limits]\nfeed_buffer = 100000\n");
+    let daemon = Daemon::configured("history_bytes = \"64MiB\"\n[limits]\nfeed_buffer = 100000\n");
     let mut slow = daemon.stream("/events/flood/**?slow=disconnect");
     let published = flood(&daemon);
     let mut events = Vec::new();
