@@ -93,8 +93,16 @@ struct Shard {
 #[derive(Default)]
 struct Queue {
     arrivals: Vec<Arrival>,
-    /// Streams that have something to do.
-    ready: Vec<usize>,
+    /// Streams that have something to do, each once.
+    ready: Vec<Place>,
+}
+
+/// A stream's place in its shard. Keys are used again: the number tells a late call for a stream that is gone from one
+/// for its successor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    key: usize,
+    number: u64,
 }
 
 impl Shard {
@@ -106,7 +114,7 @@ impl Shard {
 /// The waker of one stream.
 struct Call {
     shard: Arc<Shard>,
-    key: usize,
+    place: Place,
     queued: AtomicBool,
 }
 
@@ -119,7 +127,7 @@ impl Wake for Call {
         if !self.queued.swap(true, Ordering::AcqRel) {
             let first = {
                 let mut queue = self.shard.queue();
-                queue.ready.push(self.key);
+                queue.ready.push(self.place);
                 queue.ready.len() == 1
             };
             if first {
@@ -171,15 +179,16 @@ struct Streams {
     bus: SharedBus,
     shard: Arc<Shard>,
     by_key: Slab<Stream>,
+    /// The number of the last stream.
+    last: u64,
     /// Those whose socket is full.
     full: HashSet<usize>,
-    /// What one turn has read, by stream. Kept for its allocations.
-    turn: Vec<(usize, Vec<Bytes>)>,
+    /// What one turn has read, in its order. Kept for its allocations.
+    turn: Vec<Vec<Bytes>>,
 }
 
 async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
-    let full = HashSet::new();
-    let mut streams = Streams { bus, shard: shard.clone(), by_key: Slab::new(), full, turn: Vec::new() };
+    let mut streams = Streams::new(bus, shard.clone());
     let mut ready = Vec::new();
     let mut checked = Instant::now();
     loop {
@@ -213,14 +222,19 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
 }
 
 impl Streams {
-    fn insert(&mut self, arrival: Arrival) -> usize {
+    fn new(bus: SharedBus, shard: Arc<Shard>) -> Streams {
+        Streams { bus, shard, by_key: Slab::new(), last: 0, full: HashSet::new(), turn: Vec::new() }
+    }
+
+    fn insert(&mut self, arrival: Arrival) -> Place {
         let Arrival { socket, permit, member, head } = arrival;
-        let place = self.by_key.vacant_entry();
-        let key = place.key();
-        let call = Arc::new(Call { shard: self.shard.clone(), key, queued: AtomicBool::new(true) });
+        let entry = self.by_key.vacant_entry();
+        self.last += 1;
+        let place = Place { key: entry.key(), number: self.last };
+        let call = Arc::new(Call { shard: self.shard.clone(), place, queued: AtomicBool::new(true) });
         let waker = Waker::from(call.clone());
         let waiting = vec![head];
-        place.insert(Stream {
+        entry.insert(Stream {
             socket,
             _permit: permit,
             member,
@@ -230,19 +244,18 @@ impl Streams {
             full_since: None,
             rest: Rest::More,
         });
-        key
+        place
     }
 
     /// Lets some streams read and write once.
-    fn take_turn(&mut self, keys: &[usize]) {
+    fn take_turn(&mut self, places: &[Place]) {
         let mut turn = mem::take(&mut self.turn);
-        if turn.len() < keys.len() {
-            turn.resize_with(keys.len(), Default::default);
+        if turn.len() < places.len() {
+            turn.resize_with(places.len(), Default::default);
         }
         self.bus.with(|bus, now| {
-            for (&key, (place, found)) in keys.iter().zip(&mut turn) {
-                *place = key;
-                let Some(stream) = self.by_key.get_mut(key) else { continue };
+            for (&place, found) in places.iter().zip(&mut turn) {
+                let Some(stream) = find(&mut self.by_key, place) else { continue };
                 // Before reading: whatever comes from now on calls it again.
                 stream.call.queued.store(false, Ordering::Release);
                 if !stream.waiting.is_empty() {
@@ -257,16 +270,17 @@ impl Streams {
                 }
             }
         });
-        for (key, found) in &mut turn[..keys.len()] {
-            let Some(stream) = self.by_key.get_mut(*key) else { continue };
+        for (&place, found) in places.iter().zip(&mut turn) {
+            let Some(stream) = find(&mut self.by_key, place) else { continue };
+            let key = place.key;
             match stream.turn(found) {
-                Next::Wait => drop(self.full.remove(key)),
+                Next::Wait => drop(self.full.remove(&key)),
                 Next::Again => {
-                    self.full.remove(key);
+                    self.full.remove(&key);
                     stream.call.wake_by_ref();
                 }
-                Next::Full => drop(self.full.insert(*key)),
-                Next::Close(why) => self.close(*key, why),
+                Next::Full => drop(self.full.insert(key)),
+                Next::Close(why) => self.close(key, why),
             }
             found.clear();
         }
@@ -295,10 +309,15 @@ impl Streams {
 
     /// The daemon stops: what the bus still has is written as far as the sockets take it, then they are closed.
     fn end(&mut self) {
-        let keys: Vec<_> = self.by_key.iter().map(|(key, _)| key).collect();
-        keys.chunks(TURN).for_each(|turn| self.take_turn(turn));
+        let places: Vec<_> = self.by_key.iter().map(|(_, stream)| stream.call.place).collect();
+        places.chunks(TURN).for_each(|turn| self.take_turn(turn));
         self.by_key.clear();
     }
+}
+
+/// The stream at a place, if it is still there.
+fn find(by_key: &mut Slab<Stream>, place: Place) -> Option<&mut Stream> {
+    by_key.get_mut(place.key).filter(|stream| stream.call.place == place)
 }
 
 impl Rest {
@@ -403,4 +422,97 @@ fn write(socket: &TcpStream, bytes: &mut Vec<Bytes>) -> Result<(), Stopped> {
     }
     bytes.clear();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use sse_bus::{
+        Epoch, FilterSet, Topic,
+        bus::{Bus, Description, Format, Publication, Start, Subscription, history::Memory},
+        limits::{Limits, Retention},
+        protocol::Slow,
+    };
+    use tokio::{io::AsyncReadExt, net::TcpSocket, sync::Semaphore};
+
+    use super::*;
+
+    /// Events, each larger than one read of the bus and than what a socket here takes.
+    const EVENTS: usize = 20;
+    const SIZE: usize = 200_000;
+
+    fn bus() -> SharedBus {
+        let epoch = Epoch::parse("e").unwrap();
+        SharedBus::new(Bus::new(epoch, Limits::default(), Box::new(Memory::new(Retention::default()))))
+    }
+
+    fn publish(bus: &SharedBus, data: String) {
+        let topic = Topic::parse("t").unwrap();
+        let publication = Publication { topic, kind: None, data, retain: false, ttl: None, to: None };
+        bus.with(|bus, now| bus.publish(publication, None, now)).unwrap();
+    }
+
+    /// A stream for its shard, and the peer. Their sockets hold little.
+    async fn arrival(bus: &SharedBus) -> (Arrival, TcpStream) {
+        let sockets = [TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap()];
+        let [ours, theirs] = sockets;
+        ours.set_send_buffer_size(4096).unwrap();
+        theirs.set_recv_buffer_size(4096).unwrap();
+        ours.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let listener = ours.listen(1).unwrap();
+        let peer = theirs.connect(listener.local_addr().unwrap()).await.unwrap();
+        let subscription = Subscription {
+            filters: FilterSet::parse(&["t"]).unwrap(),
+            format: Format::SseData,
+            start: Start::Now,
+            slow: Slow::Gap,
+            past_only: false,
+            description: Description::default(),
+        };
+        let arrival = Arrival {
+            socket: listener.accept().await.unwrap().0,
+            permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+            member: Member::subscriber(bus, subscription).unwrap().0,
+            head: Bytes::from_static(b"head\n"),
+        };
+        (arrival, peer)
+    }
+
+    #[tokio::test]
+    async fn a_late_call_for_a_stream_that_is_gone_costs_its_successor_nothing() {
+        let (bus, shard) = (bus(), Arc::new(Shard::default()));
+        let mut streams = Streams::new(bus.clone(), shard.clone());
+        let (first, _gone) = arrival(&bus).await;
+        let first = streams.insert(first);
+        streams.close(first.key, "it is gone");
+        let (second, mut peer) = arrival(&bus).await;
+        let second = streams.insert(second);
+        streams.take_turn(&[second]);
+
+        for n in 0..EVENTS {
+            publish(&bus, format!("{n:0>5}{}", "x".repeat(SIZE)));
+        }
+        // Somebody still held the waker of the first.
+        Arc::new(Call { shard: shard.clone(), place: first, queued: AtomicBool::new(false) }).wake();
+        let mut got = Vec::new();
+        let last = format!("data: {:0>5}{}\n\n", EVENTS - 1, "x".repeat(SIZE));
+        while !got.ends_with(last.as_bytes()) {
+            let ready = mem::take(&mut shard.queue().ready);
+            streams.take_turn(&ready);
+            let next = async {
+                tokio::select! {
+                    read = peer.read_buf(&mut got) => assert!(read.unwrap() > 0, "it has ended"),
+                    () = shard.wake.notified() => {}
+                }
+            };
+            timeout(Duration::from_secs(5), next).await.expect("the stream goes on");
+        }
+        let numbers: Vec<usize> = String::from_utf8(got)
+            .unwrap()
+            .lines()
+            .filter_map(|line| Some(line.strip_prefix("data: ")?[..5].parse().unwrap()))
+            .collect();
+        assert_eq!(numbers, (0..EVENTS).collect::<Vec<_>>());
+    }
 }
