@@ -43,6 +43,8 @@ const NOT_RUN: &[&str] = &[
     "cargo run --release --bin sse-busd",
     "tests/run",
     "cargo install --path .",
+    "install -D -m 644 -t ~/.config/systemd/user packaging/systemd/sse-bus.service",
+    "systemctl --user enable --now sse-bus",
     "cargo install --path . --features tls",
     "mkcert -cert-file bus.pem -key-file bus.key 127.0.0.1 localhost",
     "sse-busd --tls-cert bus.pem --tls-key bus.key",
