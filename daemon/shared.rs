@@ -92,13 +92,6 @@ impl Member {
     }
 }
 
-impl Member {
-    /// The client is disconnected because it does not take what it gets.
-    pub(crate) fn too_slow(&self) {
-        self.bus.with(|bus, now| bus.disconnect_slow(self.id, now));
-    }
-}
-
 impl Drop for Member {
     fn drop(&mut self) {
         // Where the bus has removed the client before, it was kicked, too slow, or had all it wanted.
