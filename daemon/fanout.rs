@@ -14,7 +14,10 @@
 //! socket can be written to; one that takes nothing for [`WRITE_STALL`] is closed.
 //!
 //! **Closed.** A peer that closes, resets or half-closes is noticed by the read side at once; bytes that it sends are
-//! thrown away. **Over** (kicked, too slow, daemon stops): the socket is closed, which is how the stream ends.
+//! thrown away. **Over** (kicked, too slow): the socket is closed, which is how the stream ends.
+//!
+//! **The daemon stops.** Each stream is closed as soon as it has all that the bus has; those whose sockets are full have
+//! until the daemon's own deadline.
 
 use std::{
     collections::HashSet,
@@ -70,7 +73,7 @@ impl Fanout {
         Fanout { shards: (0..shards).map(|_| Arc::default()).collect(), next: AtomicUsize::new(0) }
     }
 
-    /// The tasks to spawn, one for each shard; each ends when the daemon stops.
+    /// The tasks to spawn, one for each shard; each ends when the daemon stops and its streams have ended.
     pub(crate) fn tasks(&self, bus: &SharedBus, stop: &CancellationToken) -> Vec<impl Future<Output = ()> + use<>> {
         self.shards.iter().map(|shard| run(shard.clone(), bus.clone(), stop.clone())).collect()
     }
@@ -78,7 +81,14 @@ impl Fanout {
     /// Hands a stream to a shard.
     pub(crate) fn take(&self, arrival: Arrival) {
         let shard = &self.shards[self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len()];
-        shard.queue().arrivals.push(arrival);
+        let mut queue = shard.queue();
+        if queue.is_closed {
+            drop(queue);
+            // Only now: the bus tells others of it, who may be this shard's.
+            return drop(arrival);
+        }
+        queue.arrivals.push(arrival);
+        drop(queue);
         shard.wake.notify_one();
     }
 }
@@ -95,6 +105,8 @@ struct Queue {
     arrivals: Vec<Arrival>,
     /// Streams that have something to do, each once.
     ready: Vec<Place>,
+    /// The shard has ended and takes no stream any more.
+    is_closed: bool,
 }
 
 /// A stream's place in its shard. Keys are used again: the number tells a late call for a stream that is gone from one
@@ -182,6 +194,8 @@ struct Streams {
     last: u64,
     /// Those whose socket is full.
     full: HashSet<usize>,
+    /// The daemon stops: a stream that has nothing more to do is closed.
+    stopping: bool,
     /// What one turn has read, in its order. Kept for its allocations.
     turn: Vec<Vec<Bytes>>,
 }
@@ -192,19 +206,29 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
     let mut checked = Instant::now();
     loop {
         // With full sockets there is a deadline to keep, else nothing to wake up for.
+        let (no_stream, none_full) = (streams.by_key.is_empty(), streams.full.is_empty());
         let called = async {
-            if streams.full.is_empty() {
+            if none_full {
                 shard.wake.notified().await;
             } else {
                 let _ = timeout(STALL_CHECK, shard.wake.notified()).await;
             }
         };
-        if stop.run_until_cancelled(called).await.is_none() {
-            return streams.end();
+        if streams.stopping {
+            // Without any stream nothing calls.
+            if !no_stream {
+                called.await;
+            }
+        } else if stop.run_until_cancelled(called).await.is_none() {
+            streams.stop();
         }
         let arrivals = {
             let mut queue = shard.queue();
             mem::swap(&mut ready, &mut queue.ready);
+            queue.is_closed = streams.stopping && streams.by_key.is_empty() && queue.arrivals.is_empty();
+            if queue.is_closed {
+                return;
+            }
             mem::take(&mut queue.arrivals)
         };
         ready.extend(arrivals.into_iter().map(|arrival| streams.insert(arrival)));
@@ -222,7 +246,7 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
 
 impl Streams {
     fn new(bus: SharedBus, shard: Arc<Shard>) -> Streams {
-        Streams { bus, shard, by_key: Slab::new(), last: 0, full: HashSet::new(), turn: Vec::new() }
+        Streams { bus, shard, by_key: Slab::new(), last: 0, full: HashSet::new(), stopping: false, turn: Vec::new() }
     }
 
     fn insert(&mut self, arrival: Arrival) -> Place {
@@ -273,6 +297,7 @@ impl Streams {
             let Some(stream) = find(&mut self.by_key, place) else { continue };
             let key = place.key;
             match stream.turn(found) {
+                Next::Wait if self.stopping => self.close(key, "the daemon stops"),
                 Next::Wait => drop(self.full.remove(&key)),
                 Next::Again => {
                     self.full.remove(&key);
@@ -306,11 +331,11 @@ impl Streams {
         }
     }
 
-    /// The daemon stops: what the bus still has is written as far as the sockets take it, then they are closed.
-    fn end(&mut self) {
-        let places: Vec<_> = self.by_key.iter().map(|(_, stream)| stream.call.place).collect();
-        places.chunks(TURN).for_each(|turn| self.take_turn(turn));
-        self.by_key.clear();
+    /// The daemon stops: what the bus still has is written, then the sockets are closed. Those that do not take it in
+    /// time are cut with everything else.
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.by_key.iter().for_each(|(_, stream)| stream.call.wake_by_ref());
     }
 }
 
