@@ -1,8 +1,9 @@
 //! One connection to the local socket that speaks frames or lines: requests in, replies and events out.
 //!
 //! One task owns the connection. It reads at most [`READ_MAX`] bytes, publishes what they bring as one batch, answers,
-//! and reads on, so no publisher holds the bus for long and a peer that does not take its answers is not read from. A
-//! peer that takes nothing for [`WRITE_STALL`] is cut.
+//! and reads on, so no publisher holds the bus for long and a peer that does not take its answers is not read from. Once
+//! [`READ_MAX`] bytes of answers wait, they are sent before the next request is looked at. A peer that takes nothing for
+//! [`WRITE_STALL`] is cut.
 
 use std::{
     future::poll_fn,
@@ -99,6 +100,7 @@ impl<'a> Session<'a> {
         loop {
             let wanted = self.requests();
             self.send().await?;
+            let Some(wanted) = wanted else { continue };
             if self.closing || (self.at_end && self.subscription == Subscribing::No) {
                 return self.stream.shutdown().await;
             }
@@ -135,11 +137,15 @@ impl<'a> Session<'a> {
         read == Read::Ready
     }
 
-    /// Answers the requests that have been read. Gives how many bytes to make room for.
-    fn requests(&mut self) -> usize {
+    /// Answers requests that have been read. Gives how many bytes to make room for, or nothing if answers have to be
+    /// sent before the next request.
+    fn requests(&mut self) -> Option<usize> {
         let wanted = loop {
+            if self.out.len() >= READ_MAX {
+                break None;
+            }
             if self.skipping && !self.skip_line() {
-                break READ_MAX;
+                break Some(READ_MAX);
             }
             match self.codec.next(&mut self.read, self.at_end) {
                 Next::Request(request) => {
@@ -150,10 +156,10 @@ impl<'a> Session<'a> {
                 Next::Broken(refused) => {
                     self.refuse(refused);
                     self.closing = true;
-                    break 0;
+                    break Some(0);
                 }
                 Next::Overlong => self.skipping = true,
-                Next::Partial(more) => break more.clamp(self.appetite, READ_MAX),
+                Next::Partial(more) => break Some(more.clamp(self.appetite, READ_MAX)),
             }
         };
         self.publish_batch();
