@@ -11,7 +11,8 @@
 //!
 //! **Full.** What a socket does not take waits in the stream, at most one read of the bus
 //! ([`DELIVER_MAX`](sse_bus::limits::DELIVER_MAX)); the rest stays in feed and history. The stream waits until the
-//! socket can be written to; one that takes nothing for [`WRITE_STALL`] is closed.
+//! socket can be written to; one that takes nothing for [`WRITE_STALL`] is closed, and one whose client was kicked within
+//! [`STALL_CHECK`].
 //!
 //! **Closed.** A peer that closes, resets or half-closes is noticed by the read side at once; bytes that it sends are
 //! thrown away. **Over** (kicked, too slow): the socket is closed, which is how the stream ends.
@@ -28,12 +29,15 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::{Buf, Bytes};
 use slab::Slab;
-use sse_bus::{bus::Read, limits::WRITE_STALL};
+use sse_bus::{
+    bus::Read,
+    limits::{STALL_CHECK, WRITE_STALL},
+};
 use tokio::{
     net::TcpStream,
     sync::{Notify, OwnedSemaphorePermit},
@@ -47,8 +51,6 @@ use crate::shared::{Member, SharedBus};
 
 /// Streams whose turn comes under one lock of the bus, before other tasks of the thread get theirs.
 const TURN: usize = 64;
-/// How often streams that are full are looked at, whether they are stalled.
-const STALL_CHECK: Duration = Duration::from_secs(5);
 
 /// A stream on its way to its shard.
 pub(crate) struct Arrival {
@@ -238,7 +240,7 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
         }
         ready.clear();
         if checked.elapsed() >= STALL_CHECK {
-            streams.close_stalled();
+            streams.close_full();
             checked = Instant::now();
         }
     }
@@ -318,7 +320,12 @@ impl Streams {
         }
     }
 
-    fn close_stalled(&mut self) {
+    /// Closes the full streams that are stalled, and those whose clients are gone: nothing else calls them.
+    fn close_full(&mut self) {
+        let removed = |key: &&usize| self.by_key.get(**key).is_some_and(|stream| stream.member.is_removed());
+        for key in self.full.iter().filter(removed).copied().collect::<Vec<_>>() {
+            self.close(key, "the bus has ended the stream");
+        }
         let stalled = |key: &&usize| {
             let since = self.by_key.get(**key).and_then(|stream| stream.full_since);
             since.is_some_and(|since| since.elapsed() >= WRITE_STALL)
@@ -450,7 +457,7 @@ fn write(socket: &TcpStream, bytes: &mut Vec<Bytes>) -> Result<(), Stopped> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::{net::SocketAddr, time::Duration};
 
     use sse_bus::{
         Epoch, FilterSet, Topic,

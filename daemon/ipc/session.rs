@@ -17,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use sse_bus::{
     bus::{Publication, Read, Subscription},
     endpoint::Stream,
-    limits::{READ_MAX, WRITE_STALL},
+    limits::{READ_MAX, STALL_CHECK, WRITE_STALL},
     protocol::{Ack, ErrorCode, Published, Refused, Reply, Request, Subscribe},
 };
 use tokio::{
@@ -262,12 +262,23 @@ impl<'a> Session<'a> {
     /// Sends what waits.
     async fn send(&mut self) -> io::Result<()> {
         let mut sent = 0;
+        let mut progress = Instant::now();
         while sent < self.out.len() {
-            let written = timeout(WRITE_STALL, self.stream.write(&self.out[sent..])).await;
-            sent += match written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                written => written,
-            };
+            match timeout(STALL_CHECK, self.stream.write(&self.out[sent..])).await {
+                Ok(written) => {
+                    sent += match written? {
+                        0 => return Err(io::ErrorKind::WriteZero.into()),
+                        written => written,
+                    };
+                    progress = Instant::now();
+                }
+                Err(_) if progress.elapsed() >= WRITE_STALL => return Err(io::ErrorKind::TimedOut.into()),
+                // Kicked: what it does not take by now it need not have.
+                Err(_) if self.member.as_ref().is_some_and(Member::is_removed) => {
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+                Err(_) => {}
+            }
         }
         // A burst's buffer is not kept for ever.
         self.out.clear();
