@@ -97,11 +97,6 @@ impl Member {
     pub(crate) fn is_removed(&self) -> bool {
         self.bus.with(|bus, _| !bus.is_connected(self.id))
     }
-
-    /// The client is disconnected because it does not take what it gets.
-    pub(crate) fn too_slow(&self) {
-        self.bus.with(|bus, now| bus.disconnect_slow(self.id, now));
-    }
 }
 
 impl Drop for Member {

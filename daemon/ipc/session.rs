@@ -131,8 +131,8 @@ impl<'a> Session<'a> {
         let Some(member) = &self.member else { return false };
         let mut events = Vec::new();
         let read = self.daemon.bus.with(|bus, now| bus.read(member.id, now, Waker::noop(), &mut events));
-        for bytes in events {
-            self.out.extend_from_slice(&bytes);
+        for bytes in &events {
+            self.out.extend_from_slice(bytes);
         }
         read == Read::Ready
     }

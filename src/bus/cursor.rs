@@ -38,8 +38,8 @@ pub(super) enum Aside {
 
 #[derive(Debug)]
 pub(super) enum Place {
-    /// It reads history.
-    Past(Past),
+    /// It reads history. Boxed: most cursors are live, and there may be many.
+    Past(Box<Past>),
     /// It reads its feed: the next segment, and the place up to which it has read everything.
     Live { segment: u64, seq: u64 },
 }

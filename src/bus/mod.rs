@@ -209,7 +209,7 @@ impl Bus {
             open.subscribers += 1;
             open.topics = matched.unwrap_or(std::mem::take(&mut open.topics));
         }
-        let cursor = Cursor { aside: [].into(), place: Place::Past(Past::after(self.head, GapReason::Evicted)) };
+        let cursor = Cursor { aside: [].into(), place: Place::Past(Past::after(self.head, GapReason::Evicted).into()) };
         let subscriber =
             Subscriber { feed, slow, past_only, cursor, unicast: [].into(), unicast_bytes: 0, heartbeat: false };
         let role = Role::Subscriber(Box::new(subscriber));
@@ -243,8 +243,8 @@ impl Bus {
             Start::After(text) => ([].into(), Some(self.past_after(text))),
         };
         let place = match past {
-            Some(past) => Place::Past(past),
-            None if past_only => Place::Past(Past::after(self.head, GapReason::Evicted)),
+            Some(past) => Place::Past(past.into()),
+            None if past_only => Place::Past(Past::after(self.head, GapReason::Evicted).into()),
             None => Place::Live { segment: self.feeds.join(key, &self.limits), seq: self.head },
         };
         Cursor { aside, place }

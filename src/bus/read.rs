@@ -212,7 +212,7 @@ impl Reader<'_> {
                     subscriber.cursor.aside = jump(seq, self.history, topics, self.now.mono, self.head.epoch);
                     Place::Live { segment: self.feeds.join(key, self.limits), seq: self.head.seq }
                 } else {
-                    Place::Past(Past::after(seq, GapReason::Lagged))
+                    Place::Past(Past::after(seq, GapReason::Lagged).into())
                 };
                 subscriber.cursor.place = place;
                 self.feeds.leave(key, segment);

@@ -39,7 +39,13 @@ use sse_bus::limits::{
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Commands that build or run everything, which a test cannot do again.
-const NOT_RUN: &[&str] = &["cargo run --release --bin sse-busd", "tests/run", "cargo install --path ."];
+const NOT_RUN: &[&str] = &[
+    "cargo run --release --bin sse-busd",
+    "tests/run",
+    "cargo install --path .",
+    "install -D -m 644 -t ~/.config/systemd/user packaging/systemd/sse-bus.service",
+    "systemctl --user enable --now sse-bus",
+];
 /// Blocks that tests/browser runs, or that are no program.
 const NOT_USED_BY_A_COMMAND: &[&str] = &["stream.js", "Cargo.toml"];
 

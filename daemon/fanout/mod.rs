@@ -1,0 +1,272 @@
+//! Fan-out: the sockets of streams on plain HTTP/1.1, written to without a task, a timer or a buffer for each.
+//!
+//! **Who owns a socket when.** hyper reads the request; the guards and the handler let it through; then the
+//! [`takeover`](crate::http::takeover) takes the socket out of hyper and hands it, with the head of the answer and the
+//! subscriber, to one of a few *shards*. From there to its end the socket is that shard's alone. A shard is one task, so
+//! nothing in it is locked but the list of the streams that have something to do.
+//!
+//! **What wakes a stream.** One waker for each, given to the bus (there is something to read), to the socket (it can be
+//! written to again) and to the socket (the peer has closed or sent something). Woken streams queue up once; the shard
+//! goes through the queue, reads the bus for some of them under one lock, and writes what each socket takes in one call.
+//!
+//! **Full.** What a socket does not take waits in the stream, at most one read of the bus
+//! ([`DELIVER_MAX`](sse_bus::limits::DELIVER_MAX)); the rest stays in feed and history. The stream waits until the
+//! socket can be written to; one that takes nothing for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL) is closed, and one
+//! whose client was kicked within [`STALL_CHECK`].
+//!
+//! **Closed.** A peer that closes, resets or half-closes is noticed by the read side at once; bytes that it sends are
+//! thrown away. **Over** (kicked, too slow): the socket is closed, which is how the stream ends.
+//!
+//! **The daemon stops.** Each stream is closed as soon as it has all that the bus has; those whose sockets are full have
+//! until the daemon's own deadline.
+
+mod stream;
+
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::Wake,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use sse_bus::{bus::ClientId, limits::STALL_CHECK};
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, OwnedSemaphorePermit},
+    task::yield_now,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use self::stream::{Next, Stream};
+use crate::shared::{Member, SharedBus};
+
+/// Streams whose turn comes under one lock of the bus, before other tasks of the thread get theirs.
+const TURN: usize = 64;
+
+/// A stream on its way to its shard.
+pub(crate) struct Arrival {
+    pub(crate) socket: TcpStream,
+    /// The place that the connection takes, given back when it is closed.
+    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) member: Member,
+    /// What is sent before the first event.
+    pub(crate) head: Bytes,
+}
+
+/// The shards.
+pub(crate) struct Fanout {
+    shards: Vec<Arc<Shard>>,
+    next: AtomicUsize,
+}
+
+impl Fanout {
+    /// As many shards as the machine runs at once.
+    pub(crate) fn new() -> Fanout {
+        let shards = std::thread::available_parallelism().map_or(1, Into::into);
+        Fanout { shards: (0..shards).map(|_| Arc::default()).collect(), next: AtomicUsize::new(0) }
+    }
+
+    /// The tasks to spawn, one for each shard; each ends when the daemon stops and its streams have ended.
+    pub(crate) fn tasks(&self, bus: &SharedBus, stop: &CancellationToken) -> Vec<impl Future<Output = ()> + use<>> {
+        self.shards.iter().map(|shard| run(shard.clone(), bus.clone(), stop.clone())).collect()
+    }
+
+    /// Hands a stream to a shard.
+    pub(crate) fn take(&self, arrival: Arrival) {
+        let shard = &self.shards[self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len()];
+        let mut queue = shard.queue();
+        if queue.is_closed {
+            drop(queue);
+            // Only now: the bus tells others of it, who may be this shard's.
+            return drop(arrival);
+        }
+        queue.arrivals.push(arrival);
+        drop(queue);
+        shard.wake.notify_one();
+    }
+}
+
+/// What others see of a shard.
+#[derive(Default)]
+struct Shard {
+    queue: Mutex<Queue>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    arrivals: Vec<Arrival>,
+    /// Streams that have something to do, each once.
+    ready: Vec<ClientId>,
+    /// The shard has ended and takes no stream any more.
+    is_closed: bool,
+}
+
+impl Shard {
+    fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The waker of one stream.
+struct Call {
+    shard: Arc<Shard>,
+    client: ClientId,
+    queued: AtomicBool,
+}
+
+impl Wake for Call {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            let first = {
+                let mut queue = self.shard.queue();
+                queue.ready.push(self.client);
+                queue.ready.len() == 1
+            };
+            if first {
+                self.shard.wake.notify_one();
+            }
+        }
+    }
+}
+
+/// A shard's own side.
+struct Streams {
+    bus: SharedBus,
+    shard: Arc<Shard>,
+    /// By the ids of their clients, which are never given twice: a late call for a stream that is gone finds none.
+    by_client: HashMap<ClientId, Stream>,
+    /// Those whose socket is full.
+    full: HashSet<ClientId>,
+    /// The daemon stops: a stream that has nothing more to do is closed.
+    stopping: bool,
+    /// What one turn has read, in its order. Kept for its allocations.
+    turn: Vec<Vec<Bytes>>,
+}
+
+async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
+    let mut streams = Streams::new(bus, shard.clone());
+    let mut ready = Vec::new();
+    let mut checked = Instant::now();
+    loop {
+        // With full sockets there is a deadline to keep, else nothing to wake up for.
+        let (no_stream, none_full) = (streams.by_client.is_empty(), streams.full.is_empty());
+        let called = async {
+            if none_full {
+                shard.wake.notified().await;
+            } else {
+                let _ = timeout(STALL_CHECK, shard.wake.notified()).await;
+            }
+        };
+        if streams.stopping {
+            // Without any stream nothing calls.
+            if !no_stream {
+                called.await;
+            }
+        } else if stop.run_until_cancelled(called).await.is_none() {
+            streams.stop();
+        }
+        let arrivals = {
+            let mut queue = shard.queue();
+            mem::swap(&mut ready, &mut queue.ready);
+            queue.is_closed = streams.stopping && streams.by_client.is_empty() && queue.arrivals.is_empty();
+            if queue.is_closed {
+                return;
+            }
+            mem::take(&mut queue.arrivals)
+        };
+        ready.extend(arrivals.into_iter().map(|arrival| streams.insert(arrival)));
+        for turn in ready.chunks(TURN) {
+            streams.take_turn(turn);
+            yield_now().await;
+        }
+        ready.clear();
+        if checked.elapsed() >= STALL_CHECK {
+            streams.close_full();
+            checked = Instant::now();
+        }
+    }
+}
+
+impl Streams {
+    fn new(bus: SharedBus, shard: Arc<Shard>) -> Streams {
+        Streams { bus, shard, by_client: HashMap::new(), full: HashSet::new(), stopping: false, turn: Vec::new() }
+    }
+
+    fn insert(&mut self, arrival: Arrival) -> ClientId {
+        let client = arrival.member.id;
+        let call = Arc::new(Call { shard: self.shard.clone(), client, queued: AtomicBool::new(true) });
+        self.by_client.insert(client, Stream::new(arrival, call));
+        client
+    }
+
+    /// Lets some streams read and write once.
+    fn take_turn(&mut self, clients: &[ClientId]) {
+        let mut turn = mem::take(&mut self.turn);
+        if turn.len() < clients.len() {
+            turn.resize_with(clients.len(), Default::default);
+        }
+        self.bus.with(|bus, now| {
+            for (client, found) in clients.iter().zip(&mut turn) {
+                let Some(stream) = self.by_client.get_mut(client) else { continue };
+                stream.read(bus, now, found);
+            }
+        });
+        for (client, found) in clients.iter().zip(&mut turn) {
+            let Some(stream) = self.by_client.get_mut(client) else { continue };
+            match stream.turn(found) {
+                Next::Wait if self.stopping => self.close(*client, "the daemon stops"),
+                Next::Wait => drop(self.full.remove(client)),
+                Next::Again => {
+                    self.full.remove(client);
+                    stream.call.wake_by_ref();
+                }
+                Next::Full => drop(self.full.insert(*client)),
+                Next::Close(why) => self.close(*client, why),
+            }
+            found.clear();
+        }
+        self.turn = turn;
+    }
+
+    fn close(&mut self, client: ClientId, why: &str) {
+        self.full.remove(&client);
+        if self.by_client.remove(&client).is_some() {
+            debug!(%client, "closing the stream: {why}");
+        }
+    }
+
+    /// Closes the full streams that are stalled, and those whose clients are gone: nothing else calls them.
+    fn close_full(&mut self) {
+        let full = &self.full;
+        let removed: Vec<_> =
+            self.bus.with(|bus, _| full.iter().filter(|client| !bus.is_connected(**client)).copied().collect());
+        removed.into_iter().for_each(|client| self.close(client, "the bus has ended the stream"));
+        let stalled = |client: &&ClientId| self.by_client.get(client).is_some_and(Stream::is_stalled);
+        for client in self.full.iter().filter(stalled).copied().collect::<Vec<_>>() {
+            self.bus.with(|bus, now| bus.disconnect_slow(client, now));
+            self.close(client, "the peer has taken nothing for too long");
+        }
+    }
+
+    /// The daemon stops: what the bus still has is written, then the sockets are closed. Those that do not take it in
+    /// time are cut with everything else.
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.by_client.values().for_each(|stream| stream.call.wake_by_ref());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! What only a shard's inside can show.
+
+use std::{net::SocketAddr, time::Duration};
+
+use sse_bus::{
+    Epoch, FilterSet, Topic,
+    bus::{Bus, Description, Format, Publication, Start, Subscription, history::Memory},
+    limits::{Limits, Retention},
+    protocol::Slow,
+};
+use tokio::{io::AsyncReadExt, net::TcpSocket, sync::Semaphore};
+
+use super::*;
+
+/// Events, each larger than one read of the bus and than what a socket here takes.
+const EVENTS: usize = 20;
+const SIZE: usize = 200_000;
+
+fn bus() -> SharedBus {
+    let epoch = Epoch::parse("e").unwrap();
+    SharedBus::new(Bus::new(epoch, Limits::default(), Box::new(Memory::new(Retention::default()))))
+}
+
+fn publish(bus: &SharedBus, data: String) {
+    let topic = Topic::parse("t").unwrap();
+    let publication = Publication { topic, kind: None, data, retain: false, ttl: None, to: None };
+    bus.with(|bus, now| bus.publish(publication, None, now)).unwrap();
+}
+
+/// A stream for its shard, and the peer. Their sockets hold little.
+async fn arrival(bus: &SharedBus) -> (Arrival, TcpStream) {
+    let sockets = [TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap()];
+    let [ours, theirs] = sockets;
+    ours.set_send_buffer_size(4096).unwrap();
+    theirs.set_recv_buffer_size(4096).unwrap();
+    ours.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let listener = ours.listen(1).unwrap();
+    let peer = theirs.connect(listener.local_addr().unwrap()).await.unwrap();
+    let subscription = Subscription {
+        filters: FilterSet::parse(&["t"]).unwrap(),
+        format: Format::SseData,
+        start: Start::Now,
+        slow: Slow::Gap,
+        past_only: false,
+        description: Description::default(),
+    };
+    let arrival = Arrival {
+        socket: listener.accept().await.unwrap().0,
+        permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+        member: Member::subscriber(bus, subscription).unwrap().0,
+        head: Bytes::from_static(b"head\n"),
+    };
+    (arrival, peer)
+}
+
+#[tokio::test]
+async fn a_late_call_for_a_stream_that_is_gone_costs_its_successor_nothing() {
+    let (bus, shard) = (bus(), Arc::new(Shard::default()));
+    let mut streams = Streams::new(bus.clone(), shard.clone());
+    let (first, _gone) = arrival(&bus).await;
+    let first = streams.insert(first);
+    streams.close(first, "it is gone");
+    let (second, mut peer) = arrival(&bus).await;
+    let second = streams.insert(second);
+    streams.take_turn(&[second]);
+
+    for n in 0..EVENTS {
+        publish(&bus, format!("{n:0>5}{}", "x".repeat(SIZE)));
+    }
+    // Somebody still held the waker of the first.
+    Arc::new(Call { shard: shard.clone(), client: first, queued: AtomicBool::new(false) }).wake();
+    let mut got = Vec::new();
+    let last = format!("data: {:0>5}{}\n\n", EVENTS - 1, "x".repeat(SIZE));
+    while !got.ends_with(last.as_bytes()) {
+        let ready = mem::take(&mut shard.queue().ready);
+        streams.take_turn(&ready);
+        let next = async {
+            tokio::select! {
+                read = peer.read_buf(&mut got) => assert!(read.unwrap() > 0, "it has ended"),
+                () = shard.wake.notified() => {}
+            }
+        };
+        timeout(Duration::from_secs(5), next).await.expect("the stream goes on");
+    }
+    let numbers: Vec<usize> = String::from_utf8(got)
+        .unwrap()
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("data: ")?[..5].parse().unwrap()))
+        .collect();
+    assert_eq!(numbers, (0..EVENTS).collect::<Vec<_>>());
+}
