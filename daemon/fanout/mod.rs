@@ -252,7 +252,9 @@ impl Streams {
         let full = &self.full;
         let removed: Vec<_> =
             self.bus.with(|bus, _| full.iter().filter(|client| !bus.is_connected(**client)).copied().collect());
-        removed.into_iter().for_each(|client| self.close(client, "the bus has ended the stream"));
+        for client in removed {
+            self.close(client, "the bus has ended the stream");
+        }
         let stalled = |client: &&ClientId| self.by_client.get(client).is_some_and(Stream::is_stalled);
         for client in self.full.iter().filter(stalled).copied().collect::<Vec<_>>() {
             self.bus.with(|bus, now| bus.disconnect_slow(client, now));
@@ -264,7 +266,9 @@ impl Streams {
     /// time are cut with everything else.
     fn stop(&mut self) {
         self.stopping = true;
-        self.by_client.values().for_each(|stream| stream.call.wake_by_ref());
+        for stream in self.by_client.values() {
+            stream.call.wake_by_ref();
+        }
     }
 }
 
