@@ -151,10 +151,13 @@ fn on_signal(stop: CancellationToken) -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // The terminal was closed.
+    let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => info!("SIGTERM: stopping"),
             _ = interrupt.recv() => info!("SIGINT: stopping"),
+            _ = hangup.recv() => info!("SIGHUP: stopping"),
             () = stop.cancelled() => {}
         }
         stop.cancel();

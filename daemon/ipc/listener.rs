@@ -4,7 +4,7 @@
 //! may look at the file: a regular file is left alone, a socket that answers is left alone, one that does not is stale
 //! and taken over.
 
-use std::{fs::File, io};
+use std::{fs::File, io, time::Duration};
 
 use interprocess::local_socket::{
     GenericFilePath, ListenerOptions, ToFsName, tokio::Listener as LocalListener, traits::tokio::Listener as _,
@@ -141,10 +141,20 @@ async fn claim(endpoint: &Endpoint) -> Result<Option<File>, String> {
 
 /// Says who serves the endpoint already.
 async fn already_served(endpoint: &Endpoint) -> String {
-    let status = async { Client::connect(endpoint).await.ok()?.status().await.ok() };
-    let holder = match tokio::time::timeout(std::time::Duration::from_secs(1), status).await {
-        Ok(Some(status)) => format!("sse-busd {} (pid {})", status.version, status.pid),
-        _ => "another process".into(),
+    // A daemon that has just been started may not answer yet.
+    let status = async {
+        loop {
+            if let Ok(mut client) = Client::connect(endpoint).await
+                && let Ok(status) = client.status().await
+            {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let holder = match tokio::time::timeout(Duration::from_secs(1), status).await {
+        Ok(status) => format!("sse-busd {} (pid {})", status.version, status.pid),
+        Err(_) => "another process".into(),
     };
     format!("{endpoint} is served by {holder} already; use that one, stop it, or choose another --socket")
 }

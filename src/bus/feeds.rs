@@ -2,8 +2,9 @@
 //!
 //! A publish appends to each matching feed; what one batch appended is sealed into a segment of contiguous, shared
 //! bytes. A segment is dropped as soon as every live cursor has read it, so a feed holds only what its slowest reader
-//! has not taken. That is bounded by `feed_buffer` for each feed and `feeds_buffer` for all: beyond it the oldest
-//! segments go, and the cursors that had not read them find that their feed has left them behind.
+//! has not taken. That is bounded by `feed_buffer` for each feed (the newest segment always stays) and, once a batch is
+//! published, by `feeds_buffer` for all (the largest feeds give first): the oldest segments go, and the cursors that had
+//! not read them find that their feed has left them behind.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -185,8 +186,24 @@ impl Feeds {
         feed.bytes += bytes.len();
         self.bytes += bytes.len();
         feed.segments.push_back(Segment { bytes: bytes.into(), first, last, events, unread: feed.live });
-        while feed.segments.len() > 1 && (feed.bytes > limits.feed_buffer || self.bytes > limits.feeds_buffer) {
+        while feed.segments.len() > 1 && feed.bytes > limits.feed_buffer {
             feed.drop_oldest(&mut self.bytes);
+        }
+    }
+
+    /// Brings the bytes of all feeds back below their bound: the feeds that hold most give first.
+    fn relieve(&mut self, most: usize) {
+        if self.bytes <= most {
+            return;
+        }
+        // Some room is made ahead, so that the feeds are not gone through for each batch.
+        let target = most - most / 8;
+        let mut largest: Vec<&mut Feed> = self.open.iter_mut().flatten().filter(|feed| feed.bytes > 0).collect();
+        largest.sort_unstable_by_key(|feed| std::cmp::Reverse(feed.bytes));
+        for feed in largest {
+            while self.bytes > target && feed.bytes > 0 {
+                feed.drop_oldest(&mut self.bytes);
+            }
         }
     }
 
@@ -198,6 +215,7 @@ impl Feeds {
                 woken.extend(feed.parked.drain().map(|(_, waker)| waker));
             }
         }
+        self.relieve(limits.feeds_buffer);
     }
 
     /// A cursor begins to read a feed live, at its end: what the feed has open came before.

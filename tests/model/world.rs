@@ -392,7 +392,7 @@ impl World {
         let behind = (subscriber.drained_at + 1..=log.head()).filter(|seq| log.wants(subscriber.filters, *seq)).count();
         if subscriber.past_only {
             self.check_drained(who)?;
-        } else if subscriber.slow != Slow::Disconnect || behind < 2 {
+        } else if subscriber.slow != Slow::Disconnect || behind == 0 {
             return Err(format!("{id}: expected no end; {behind} events behind"));
         }
         self.subscribers[who].connected = false;
