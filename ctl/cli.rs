@@ -57,6 +57,8 @@ pub(crate) enum Do {
     History(History),
     /// Print the URL of a stream, for curl and browsers
     Url(Url),
+    /// Measure the bus on this machine
+    Bench(Bench),
 }
 
 #[derive(Debug, Args)]
@@ -242,6 +244,26 @@ pub(crate) struct History {
 pub(crate) struct Url {
     /// The topic or pattern to stream [default: only where the daemon listens]
     pub(crate) filter: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = exit::with_codes("\
+Examples:
+  sse-busctl bench
+  sse-busctl bench --subscribers 100 --seconds 3 --json"))]
+pub(crate) struct Bench {
+    /// Subscribers over HTTP, all from this process
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=50_000),
+        env = "SSE_BUS_BENCH_SUBSCRIBERS", hide_env = true)]
+    pub(crate) subscribers: u64,
+    /// How long to measure, in seconds
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600),
+        env = "SSE_BUS_BENCH_SECONDS", hide_env = true)]
+    pub(crate) seconds: u64,
+    /// Bytes of each event's data
+    #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1 << 20),
+        env = "SSE_BUS_BENCH_SIZE", hide_env = true)]
+    pub(crate) size: u64,
 }
 
 impl Cli {

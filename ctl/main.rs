@@ -3,6 +3,7 @@
 //! Payloads go to stdout, everything else to stderr. On a terminal output is for people; piped, or with `--json`, it
 //! is one JSON value a line. Every failure is one line that says what, to what, and what to do next.
 
+mod bench;
 mod cli;
 mod clients;
 mod exec;
@@ -68,6 +69,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Do::Status => status::run(&mut Client::connect(&endpoint).await?, &output).await,
         Do::Kick(options) => kick::run(&mut Client::connect(&endpoint).await?, &output, options).await,
         Do::History(options) => history::run(&endpoint, &output, options).await,
+        Do::Bench(options) => bench::run(&endpoint, &output, options).await,
         Do::Url(options) => url::run(&mut Client::connect(&endpoint).await?, &output, options).await,
     }
 }

@@ -97,7 +97,7 @@ fn every_option_is_in_the_readme() {
     let busd = env!("CARGO_BIN_EXE_sse-busd");
     let ctl = env!("CARGO_BIN_EXE_sse-busctl");
     let mut missing = BTreeSet::new();
-    let commands = ["publish", "subscribe", "send", "clients", "topics", "status", "kick", "history", "url"];
+    let commands = ["publish", "subscribe", "send", "clients", "topics", "status", "kick", "history", "url", "bench"];
     let helps = commands.map(|command| help(ctl, &[command]));
     for help in [help(busd, &[]), help(ctl, &[])].iter().chain(&helps) {
         let words = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');

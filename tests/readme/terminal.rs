@@ -63,9 +63,11 @@ impl Terminal {
         Terminal { keyboard, shell, screen }
     }
 
-    /// What has been written so far.
+    /// What has been written so far. What a program has erased of its own line, to show how far it is, is gone.
     pub(crate) fn screen(&self) -> String {
-        String::from_utf8_lossy(&self.screen.lock().unwrap()).replace("\r\n", "\n").replace('\u{4}', "")
+        const ERASED: &str = "\r\x1b[K";
+        let written = String::from_utf8_lossy(&self.screen.lock().unwrap()).replace("\r\n", "\n").replace('\u{4}', "");
+        written.split('\n').map(|line| line.rsplit(ERASED).next().unwrap_or(line)).collect::<Vec<_>>().join("\n")
     }
 
     /// Whether the shell has ended.

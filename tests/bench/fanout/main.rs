@@ -1,0 +1,80 @@
+//! Fan-out at scale: what a delivery costs as subscribers, topics and cores grow, how fast the past is told, and what
+//! storms, readers that do not read, and comings and goings leave behind.
+//!
+//! `cargo bench --bench fanout [-- NAME...]`, where a name is one of `growth`, `cores`, `replay`, `storm`, `stalled`,
+//! `cycles`. Each line tells a figure, its ratio to another or a bound, and what is asked of it.
+//!
+//! Daemon and load run on one machine, on loopback. Costs are therefore told as processor time of the daemon, and
+//! compared within one run, in rounds that alternate: other work on the machine then disturbs both sides. Every wait
+//! has an end, and the daemon ends with the benchmark.
+
+#[cfg(target_os = "linux")]
+mod cores;
+#[cfg(target_os = "linux")]
+mod crowd;
+#[cfg(target_os = "linux")]
+mod cycles;
+#[cfg(target_os = "linux")]
+mod daemon;
+#[cfg(target_os = "linux")]
+mod growth;
+#[cfg(target_os = "linux")]
+mod replay;
+#[cfg(target_os = "linux")]
+mod stalled;
+#[cfg(target_os = "linux")]
+mod storm;
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    eprintln!("these benchmarks read /proc, which only Linux has");
+}
+
+#[cfg(target_os = "linux")]
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+#[cfg(target_os = "linux")]
+type Benchmark = fn() -> Result<()>;
+
+#[cfg(target_os = "linux")]
+fn main() -> Result<()> {
+    let all: [(&str, Benchmark); 6] = [
+        ("growth", growth::run),
+        ("cores", cores::run),
+        ("replay", replay::run),
+        ("storm", storm::run),
+        ("stalled", stalled::run),
+        ("cycles", cycles::run),
+    ];
+    // Cargo adds `--bench`.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    if let Some(unknown) = wanted.iter().find(|name| all.iter().all(|(known, _)| known != name)) {
+        return Err(format!("no benchmark `{unknown}`; there are {}", all.map(|(name, _)| name).join(", ")).into());
+    }
+    daemon::raise_limit()?;
+    line("what", "figure", "ratio", "asked");
+    for (name, run) in all {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            run().map_err(|error| format!("{name}: {error}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells a figure, its ratio to another, and what is asked.
+#[cfg(target_os = "linux")]
+fn line(what: &str, figure: &str, ratio: &str, asked: &str) {
+    println!("{what:<66} {figure:>12} {ratio:>7}  {asked}");
+}
+
+/// The median of an odd number of figures.
+#[cfg(target_os = "linux")]
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+#[cfg(target_os = "linux")]
+fn mebibytes(bytes: i64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}

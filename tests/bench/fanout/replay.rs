@@ -1,0 +1,100 @@
+//! How fast a subscriber that comes back gets what it missed, beside a bare copy of the same bytes.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Result,
+    daemon::{Daemon, On, PATIENCE, event},
+    line, mebibytes, median,
+};
+
+const EVENTS: usize = 100_000;
+const ROUNDS: usize = 7;
+/// Ends the past.
+const LAST: &[u8] = b"the last\n\n";
+
+pub(super) fn run() -> Result<()> {
+    let bounds = ["--history-events", "1000000", "--history-bytes", "1GiB"];
+    let daemon = Daemon::start(On::All, &bounds)?;
+    let mut publisher = daemon.publisher()?;
+    publisher.send(&event("bench", "the first"))?;
+    let first = publisher.position()?;
+    let thousand = event("bench", &"x".repeat(200)).repeat(1000);
+    for _ in 0..EVENTS / 1000 {
+        publisher.send(&thousand)?;
+    }
+    publisher.send(&event("bench", "the last"))?;
+    publisher.status()?;
+
+    let bytes = replay(&daemon, &first)?.1;
+    let (mut told, mut copied, mut grown) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        daemon.forget_peak()?;
+        let before = daemon.resident()?;
+        told.push(replay(&daemon, &first)?.0.as_secs_f64());
+        grown.push((daemon.peak()? - before) as f64);
+        copied.push(copy(bytes)?.as_secs_f64());
+    }
+    let speed = |seconds: f64| format!("{:.0} MB/s", bytes as f64 / 1e6 / seconds);
+    let (told, copied) = (median(told), median(copied));
+    line("copy of the same bytes through a loopback TCP socket", &speed(copied), "", "–");
+    line("replay of 100,000 events to one client", &speed(told), &format!("{:.2}", copied / told), "at least 0.5");
+    let grown = grown.into_iter().fold(0.0, f64::max);
+    line("  the daemon's memory meanwhile", &mebibytes(grown as i64), "", "bounded, whatever the backlog");
+    Ok(())
+}
+
+/// Reads everything after an id. Gives how long it took, and how many bytes it was.
+fn replay(daemon: &Daemon, after: &str) -> Result<(Duration, usize)> {
+    let mut socket = TcpStream::connect(daemon.address)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let request = format!("GET /events/bench HTTP/1.1\r\nHost: {}\r\nLast-Event-ID: {after}\r\n\r\n", daemon.address);
+    let mut buffer = vec![0; 256 << 10];
+    let (mut total, mut held) = (0, 0);
+    let began = Instant::now();
+    socket.write_all(request.as_bytes())?;
+    // The end of what came before stays in the buffer, so that the last event is found wherever reads end.
+    while !buffer[..held].ends_with(LAST) {
+        let tail = held.min(LAST.len());
+        buffer.copy_within(held - tail..held, 0);
+        let read = socket.read(&mut buffer[tail..])?;
+        if read == 0 {
+            return Err("the daemon has closed the stream".into());
+        }
+        total += read;
+        held = tail + read;
+    }
+    let took = began.elapsed();
+    if total < EVENTS * 200 {
+        return Err(format!("only {total} bytes came").into());
+    }
+    Ok((took, total))
+}
+
+/// Copies so many bytes through a loopback TCP socket.
+fn copy(bytes: usize) -> Result<Duration> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut reader = TcpStream::connect(listener.local_addr()?)?;
+    let mut writer = listener.accept()?.0;
+    let mut buffer = vec![0; 256 << 10];
+    let began = Instant::now();
+    let writing = thread::spawn(move || {
+        let block = vec![b'x'; 64 << 10];
+        let mut left = bytes;
+        while left > 0 {
+            let part = left.min(block.len());
+            writer.write_all(&block[..part])?;
+            left -= part;
+        }
+        Ok::<_, std::io::Error>(())
+    });
+    while reader.read(&mut buffer)? > 0 {}
+    let took = began.elapsed();
+    writing.join().map_err(|_| "the writer has panicked")??;
+    Ok(took)
+}
