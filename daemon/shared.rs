@@ -92,6 +92,13 @@ impl Member {
     }
 }
 
+impl Member {
+    /// Whether the bus has removed the client.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.bus.with(|bus, _| !bus.is_connected(self.id))
+    }
+}
+
 impl Drop for Member {
     fn drop(&mut self) {
         // Where the bus has removed the client before, it was kicked, too slow, or had all it wanted.

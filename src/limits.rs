@@ -32,6 +32,8 @@ pub const HTTP2_STREAMS: u32 = 256;
 pub const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// A subscriber that takes no byte for so long, while bytes wait for it, is closed.
 pub const WRITE_STALL: Duration = Duration::from_secs(30);
+/// How often a connection that is full is looked at: whether it is stalled, and whether its client was kicked.
+pub const STALL_CHECK: Duration = Duration::from_secs(5);
 /// How often an idle stream carries a comment, so that both ends notice a dead connection.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// From the signal to stop until connections are cut.

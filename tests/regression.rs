@@ -4,8 +4,10 @@ use std::{task::Waker, time::Duration};
 
 use sse_bus::{
     Epoch, FilterSet, Topic,
-    bus::{Bus, ClientId, Description, Format, Now, Publication, Read, Start, Subscription, history::Memory},
-    limits::{DELIVER_MAX, Limits, Retention},
+    bus::{
+        Bus, ClientId, ClientName, Description, Format, Now, Publication, Read, Start, Subscription, history::Memory,
+    },
+    limits::{DELIVER_MAX, Limits, Retention, SCAN_MAX},
     protocol::Slow,
 };
 
@@ -257,4 +259,44 @@ fn a_read_that_waits_is_over_once_its_client_is_kicked() {
     bus.kick(&id.to_string(), at(0)).expect("there");
     assert_eq!(bus.finish().len(), 1);
     assert_eq!(bus.read(id, at(0), Waker::noop(), &mut Vec::new()), Read::Over);
+}
+
+#[test]
+fn one_read_looks_at_a_bounded_part_of_history() {
+    let mut bus = keeping(10 * SCAN_MAX);
+    // So many topics that the log is walked and not merged.
+    for n in 0..40 {
+        publish(&mut bus, event(&format!("few/{n}"), ""));
+    }
+    for _ in 0..3 * SCAN_MAX {
+        publish(&mut bus, event("many", ""));
+    }
+    let id = subscribe(&mut bus, &["few/*"], Start::All);
+    let mut out = Vec::new();
+    let mut reads = 0;
+    while bus.read(id, at(0), Waker::noop(), &mut out) == Read::Ready {
+        reads += 1;
+    }
+    assert_eq!(reads, 3);
+    assert_eq!(String::from_utf8(out.concat()).expect("text").matches("data").count(), 40);
+}
+
+#[test]
+fn a_name_that_resembles_an_id_is_a_name() {
+    let mut bus = keeping(10);
+    let first = subscribe(&mut bus, &["t"], Start::Now);
+    let filters = FilterSet::parse(&["t"]).expect("legal");
+    let names = ["c01", "c+1"];
+    for name in names {
+        let description = Description { name: Some(ClientName::parse(name).expect("legal")), peer: String::new() };
+        let (format, start) = (Format::SseData, Start::Now);
+        let slow = Slow::Gap;
+        let subscription =
+            Subscription { filters: filters.clone(), format, start, slow, past_only: false, description };
+        bus.subscribe(subscription, at(0)).expect("taken");
+    }
+    for name in names {
+        assert_eq!(bus.kick(name, at(0)).expect("known"), 1);
+    }
+    assert_eq!(bus.clients().iter().map(|client| client.id.clone()).collect::<Vec<_>>(), [first.to_string()]);
 }

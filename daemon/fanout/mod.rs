@@ -11,10 +11,14 @@
 //!
 //! **Full.** What a socket does not take waits in the stream, at most one read of the bus
 //! ([`DELIVER_MAX`](sse_bus::limits::DELIVER_MAX)); the rest stays in feed and history. The stream waits until the
-//! socket can be written to; one that takes nothing for [`WRITE_STALL`] is closed.
+//! socket can be written to; one that takes nothing for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL) is closed, and one
+//! whose client was kicked within [`STALL_CHECK`].
 //!
 //! **Closed.** A peer that closes, resets or half-closes is noticed by the read side at once; bytes that it sends are
-//! thrown away. **Over** (kicked, too slow, daemon stops): the socket is closed, which is how the stream ends.
+//! thrown away. **Over** (kicked, too slow): the socket is closed, which is how the stream ends.
+//!
+//! **The daemon stops.** Each stream is closed as soon as it has all that the bus has; those whose sockets are full have
+//! until the daemon's own deadline.
 
 mod stream;
 
@@ -26,11 +30,11 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::Wake,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
-use sse_bus::bus::ClientId;
+use sse_bus::{bus::ClientId, limits::STALL_CHECK};
 use tokio::{
     net::TcpStream,
     sync::{Notify, OwnedSemaphorePermit},
@@ -45,8 +49,6 @@ use crate::shared::{Member, SharedBus};
 
 /// Streams whose turn comes under one lock of the bus, before other tasks of the thread get theirs.
 const TURN: usize = 64;
-/// How often streams that are full are looked at, whether they are stalled.
-const STALL_CHECK: Duration = Duration::from_secs(5);
 
 /// A stream on its way to its shard.
 pub(crate) struct Arrival {
@@ -71,7 +73,7 @@ impl Fanout {
         Fanout { shards: (0..shards).map(|_| Arc::default()).collect(), next: AtomicUsize::new(0) }
     }
 
-    /// The tasks to spawn, one for each shard; each ends when the daemon stops.
+    /// The tasks to spawn, one for each shard; each ends when the daemon stops and its streams have ended.
     pub(crate) fn tasks(&self, bus: &SharedBus, stop: &CancellationToken) -> Vec<impl Future<Output = ()> + use<>> {
         self.shards.iter().map(|shard| run(shard.clone(), bus.clone(), stop.clone())).collect()
     }
@@ -79,7 +81,14 @@ impl Fanout {
     /// Hands a stream to a shard.
     pub(crate) fn take(&self, arrival: Arrival) {
         let shard = &self.shards[self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len()];
-        shard.queue().arrivals.push(arrival);
+        let mut queue = shard.queue();
+        if queue.is_closed {
+            drop(queue);
+            // Only now: the bus tells others of it, who may be this shard's.
+            return drop(arrival);
+        }
+        queue.arrivals.push(arrival);
+        drop(queue);
         shard.wake.notify_one();
     }
 }
@@ -96,6 +105,8 @@ struct Queue {
     arrivals: Vec<Arrival>,
     /// Streams that have something to do, each once.
     ready: Vec<ClientId>,
+    /// The shard has ended and takes no stream any more.
+    is_closed: bool,
 }
 
 impl Shard {
@@ -138,6 +149,8 @@ struct Streams {
     by_client: HashMap<ClientId, Stream>,
     /// Those whose socket is full.
     full: HashSet<ClientId>,
+    /// The daemon stops: a stream that has nothing more to do is closed.
+    stopping: bool,
     /// What one turn has read, in its order. Kept for its allocations.
     turn: Vec<Vec<Bytes>>,
 }
@@ -148,19 +161,29 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
     let mut checked = Instant::now();
     loop {
         // With full sockets there is a deadline to keep, else nothing to wake up for.
+        let (no_stream, none_full) = (streams.by_client.is_empty(), streams.full.is_empty());
         let called = async {
-            if streams.full.is_empty() {
+            if none_full {
                 shard.wake.notified().await;
             } else {
                 let _ = timeout(STALL_CHECK, shard.wake.notified()).await;
             }
         };
-        if stop.run_until_cancelled(called).await.is_none() {
-            return streams.end();
+        if streams.stopping {
+            // Without any stream nothing calls.
+            if !no_stream {
+                called.await;
+            }
+        } else if stop.run_until_cancelled(called).await.is_none() {
+            streams.stop();
         }
         let arrivals = {
             let mut queue = shard.queue();
             mem::swap(&mut ready, &mut queue.ready);
+            queue.is_closed = streams.stopping && streams.by_client.is_empty() && queue.arrivals.is_empty();
+            if queue.is_closed {
+                return;
+            }
             mem::take(&mut queue.arrivals)
         };
         ready.extend(arrivals.into_iter().map(|arrival| streams.insert(arrival)));
@@ -170,7 +193,7 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
         }
         ready.clear();
         if checked.elapsed() >= STALL_CHECK {
-            streams.close_stalled();
+            streams.close_full();
             checked = Instant::now();
         }
     }
@@ -178,7 +201,7 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
 
 impl Streams {
     fn new(bus: SharedBus, shard: Arc<Shard>) -> Streams {
-        Streams { bus, shard, by_client: HashMap::new(), full: HashSet::new(), turn: Vec::new() }
+        Streams { bus, shard, by_client: HashMap::new(), full: HashSet::new(), stopping: false, turn: Vec::new() }
     }
 
     fn insert(&mut self, arrival: Arrival) -> ClientId {
@@ -203,6 +226,7 @@ impl Streams {
         for (client, found) in clients.iter().zip(&mut turn) {
             let Some(stream) = self.by_client.get_mut(client) else { continue };
             match stream.turn(found) {
+                Next::Wait if self.stopping => self.close(*client, "the daemon stops"),
                 Next::Wait => drop(self.full.remove(client)),
                 Next::Again => {
                     self.full.remove(client);
@@ -223,7 +247,14 @@ impl Streams {
         }
     }
 
-    fn close_stalled(&mut self) {
+    /// Closes the full streams that are stalled, and those whose clients are gone: nothing else calls them.
+    fn close_full(&mut self) {
+        let full = &self.full;
+        let removed: Vec<_> =
+            self.bus.with(|bus, _| full.iter().filter(|client| !bus.is_connected(**client)).copied().collect());
+        for client in removed {
+            self.close(client, "the bus has ended the stream");
+        }
         let stalled = |client: &&ClientId| self.by_client.get(client).is_some_and(Stream::is_stalled);
         for client in self.full.iter().filter(stalled).copied().collect::<Vec<_>>() {
             self.bus.with(|bus, now| bus.disconnect_slow(client, now));
@@ -231,11 +262,13 @@ impl Streams {
         }
     }
 
-    /// The daemon stops: what the bus still has is written as far as the sockets take it, then they are closed.
-    fn end(&mut self) {
-        let clients: Vec<_> = self.by_client.keys().copied().collect();
-        clients.chunks(TURN).for_each(|turn| self.take_turn(turn));
-        self.by_client.clear();
+    /// The daemon stops: what the bus still has is written, then the sockets are closed. Those that do not take it in
+    /// time are cut with everything else.
+    fn stop(&mut self) {
+        self.stopping = true;
+        for stream in self.by_client.values() {
+            stream.call.wake_by_ref();
+        }
     }
 }
 

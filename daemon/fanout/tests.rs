@@ -1,6 +1,6 @@
 //! What only a shard's inside can show.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use sse_bus::{
     Epoch, FilterSet, Topic,

@@ -1,6 +1,6 @@
 //! `/events`: subscribe with GET, publish with POST.
 
-use std::{sync::Arc, time::Instant};
+use std::{error::Error, iter::successors, sync::Arc, time::Instant};
 
 use axum::{
     Extension,
@@ -164,12 +164,22 @@ async fn publish_body(daemon: &Daemon, topic: String, query: &str, body: Body) -
         let message = format!("the body did not come within {} s", WRITE_STALL.as_secs());
         Refusal::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::RequestInvalid, message)
     })?;
-    publish.data = Payload(body.map_err(|_| too_large())?.into());
+    let body = body.map_err(|error| match broken(&error) {
+        Some(why) => Refused::new(ErrorCode::RequestInvalid, format!("the body cannot be read: {why}")).into(),
+        None => too_large(),
+    })?;
+    publish.data = Payload(body.into());
     let publication = Publication::parse(publish, &daemon.config.limits)?;
     let began = Instant::now();
     let published = daemon.bus.with(|bus, now| bus.publish(publication, None, now))?;
     daemon.metrics.published_in(began.elapsed());
     Ok(published)
+}
+
+/// What the connection had to say, if a body ended because of it and not because it was too large.
+fn broken(error: &axum::Error) -> Option<String> {
+    let causes = successors(Some(error as &(dyn Error + 'static)), |cause| (*cause).source());
+    causes.filter_map(|cause| cause.downcast_ref::<hyper::Error>()).map(ToString::to_string).next()
 }
 
 fn truth(text: &str) -> Option<bool> {

@@ -44,6 +44,11 @@ impl Body for EventStream {
                 // What was published before the daemon was told to stop is delivered.
                 Read::Waiting if stopping => stream.over = true,
                 Read::Waiting if found.is_empty() => return Poll::Pending,
+                // History has more to look through; others have their turn first.
+                Read::Ready if found.is_empty() => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Read::Ready | Read::Waiting => {}
                 Read::Over => stream.over = true,
             }

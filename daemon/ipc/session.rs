@@ -1,8 +1,9 @@
 //! One connection to the local socket that speaks frames or lines: requests in, replies and events out.
 //!
 //! One task owns the connection. It reads at most [`READ_MAX`] bytes, publishes what they bring as one batch, answers,
-//! and reads on, so no publisher holds the bus for long and a peer that does not take its answers is not read from. A
-//! peer that takes nothing for [`WRITE_STALL`] is cut.
+//! and reads on, so no publisher holds the bus for long and a peer that does not take its answers is not read from. Once
+//! [`READ_MAX`] bytes of answers wait, they are sent before the next request is looked at. A peer that takes nothing for
+//! [`WRITE_STALL`] is cut.
 
 use std::{
     future::poll_fn,
@@ -16,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use sse_bus::{
     bus::{Publication, Read, Subscription},
     endpoint::Stream,
-    limits::{READ_MAX, WRITE_STALL},
+    limits::{READ_MAX, STALL_CHECK, WRITE_STALL},
     protocol::{Ack, ErrorCode, Published, Refused, Reply, Request, Subscribe},
 };
 use tokio::{
@@ -99,6 +100,7 @@ impl<'a> Session<'a> {
         loop {
             let wanted = self.requests();
             self.send().await?;
+            let Some(wanted) = wanted else { continue };
             if self.closing || (self.at_end && self.subscription == Subscribing::No) {
                 return self.stream.shutdown().await;
             }
@@ -135,11 +137,15 @@ impl<'a> Session<'a> {
         read == Read::Ready
     }
 
-    /// Answers the requests that have been read. Gives how many bytes to make room for.
-    fn requests(&mut self) -> usize {
+    /// Answers requests that have been read. Gives how many bytes to make room for, or nothing if answers have to be
+    /// sent before the next request.
+    fn requests(&mut self) -> Option<usize> {
         let wanted = loop {
+            if self.out.len() >= READ_MAX {
+                break None;
+            }
             if self.skipping && !self.skip_line() {
-                break READ_MAX;
+                break Some(READ_MAX);
             }
             match self.codec.next(&mut self.read, self.at_end) {
                 Next::Request(request) => {
@@ -150,10 +156,10 @@ impl<'a> Session<'a> {
                 Next::Broken(refused) => {
                     self.refuse(refused);
                     self.closing = true;
-                    break 0;
+                    break Some(0);
                 }
                 Next::Overlong => self.skipping = true,
-                Next::Partial(more) => break more.clamp(self.appetite, READ_MAX),
+                Next::Partial(more) => break Some(more.clamp(self.appetite, READ_MAX)),
             }
         };
         self.publish_batch();
@@ -256,12 +262,23 @@ impl<'a> Session<'a> {
     /// Sends what waits.
     async fn send(&mut self) -> io::Result<()> {
         let mut sent = 0;
+        let mut progress = Instant::now();
         while sent < self.out.len() {
-            let written = timeout(WRITE_STALL, self.stream.write(&self.out[sent..])).await;
-            sent += match written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                written => written,
-            };
+            match timeout(STALL_CHECK, self.stream.write(&self.out[sent..])).await {
+                Ok(written) => {
+                    sent += match written? {
+                        0 => return Err(io::ErrorKind::WriteZero.into()),
+                        written => written,
+                    };
+                    progress = Instant::now();
+                }
+                Err(_) if progress.elapsed() >= WRITE_STALL => return Err(io::ErrorKind::TimedOut.into()),
+                // Kicked: what it does not take by now it need not have.
+                Err(_) if self.member.as_ref().is_some_and(Member::is_removed) => {
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+                Err(_) => {}
+            }
         }
         // A burst's buffer is not kept for ever.
         self.out.clear();

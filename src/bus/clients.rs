@@ -31,7 +31,9 @@ impl FromStr for ClientId {
     type Err = ();
 
     fn from_str(text: &str) -> Result<ClientId, ()> {
-        text.strip_prefix('c').and_then(|n| n.parse().ok()).map(ClientId).ok_or(())
+        let id = text.strip_prefix('c').and_then(|n| n.parse().ok()).map(ClientId);
+        // As it is written, and only so: `c01` and `c+1` are names.
+        id.filter(|id| id.to_string() == text).ok_or(())
     }
 }
 

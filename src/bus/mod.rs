@@ -290,6 +290,11 @@ impl Bus {
         true
     }
 
+    /// Whether a client is still there. One that has more to read than it takes learns only so that it was kicked.
+    pub fn is_connected(&self, id: ClientId) -> bool {
+        self.clients.get(id).is_some()
+    }
+
     /// Removes a client that does not take what it gets.
     pub fn disconnect_slow(&mut self, id: ClientId, now: Now) {
         self.stats.slow_disconnects += u64::from(self.disconnect(id, now));

@@ -24,7 +24,7 @@ use crate::{
 /// What came of a [`Bus::read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// There may be more behind these bytes; read again after them.
+    /// There may be more behind these bytes, of which there may be none; read again after them.
     Ready,
     /// There is nothing more behind these bytes; the waker is called when there is.
     Waiting,
@@ -120,7 +120,7 @@ impl Bus {
         self.stats.delivered_bytes += bytes as u64;
         client.events += events;
         match step {
-            Step::On => Read::Ready,
+            Step::On | Step::Pause => Read::Ready,
             Step::Idle => {
                 if let Some(feed) = self.feeds.get_mut(key) {
                     feed.parked.insert(id, waker.clone());
@@ -144,6 +144,8 @@ enum Step {
     On,
     /// There is nothing more to read now.
     Idle,
+    /// So much of history was looked at that others have their turn.
+    Pause,
     /// The past is told, and no more was wanted.
     Over,
     /// The subscriber was left behind and wanted to be disconnected then.
@@ -237,7 +239,7 @@ impl Reader<'_> {
             self.output.format.encode_end(self.head, &mut self.output.buffer);
             return Step::Over;
         }
-        Step::On
+        Step::Pause
     }
 }
 

@@ -1,5 +1,10 @@
 //! What is refused: with a code and a message, in every way in, and without harm to what stands around it.
 
+use std::{
+    io::{Read, Write},
+    net::Shutdown,
+};
+
 use serde_json::{Value, json};
 use sse_bus::protocol::{Ack, ErrorCode, Payload, Publish, Reply, Request, Subscribe};
 
@@ -269,4 +274,19 @@ fn refusals_are_counted_by_code() {
     daemon.lines().ask(r#"{"publish":{"topic":"a b","data":""}}"#);
     daemon.request("POST", "/events/a%20b", &[], "");
     assert!((daemon.metric("sse_bus_refused_total{code=\"topic_invalid\"}") - 2.0).abs() < 0.1);
+}
+
+#[test]
+fn a_body_that_breaks_off_is_no_limit() {
+    let daemon = Daemon::start(&[]);
+    for (headers, body) in [("Transfer-Encoding: chunked", "zz\r\nabc\r\n"), ("Content-Length: 10", "abc")] {
+        let mut socket = daemon.tcp();
+        let request = format!("POST /events/t HTTP/1.1\r\nHost: {}\r\n{headers}\r\n\r\n{body}", daemon.address);
+        socket.write_all(request.as_bytes()).unwrap();
+        socket.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("request_invalid"), "{headers}: {answer}");
+    }
+    assert_eq!(daemon.status()["published"], 0);
 }

@@ -55,6 +55,24 @@ fn a_signal_ends_all_streams_cleanly_and_the_daemon_soon() {
 }
 
 #[test]
+fn what_was_accepted_before_the_signal_reaches_those_who_are_behind() {
+    let mut daemon = Daemon::start(&[]);
+    let mut streams = [daemon.stream("/events/t"), daemon.stream_locally("/events/t")];
+    // More than the sockets hold, more than one read of the bus brings, and more than the feed keeps.
+    let sent: Vec<String> = (0..120).map(|n| format!("{n:0>50000}")).collect();
+    for data in &sent {
+        daemon.publish("t", data);
+    }
+    daemon.signal(Signal::TERM);
+    until("the daemon has heard it", || daemon.log().contains("stopping").then_some(()));
+    for stream in &mut streams {
+        assert!(stream.data(sent.len()) == sent, "something is missing, or in another order");
+        stream.ends();
+    }
+    assert_eq!(daemon.wait(), Some(0));
+}
+
+#[test]
 fn a_publisher_that_waits_is_closed_at_the_end() {
     let mut daemon = Daemon::start(&[]);
     let mut lines = daemon.lines();

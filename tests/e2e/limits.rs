@@ -1,5 +1,10 @@
 //! The bounds that a configuration sets: each refuses with its own code, and what is there goes on.
 
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+};
+
 use crate::harness::{Daemon, until};
 
 #[test]
@@ -104,4 +109,30 @@ fn unicast_that_waits() {
         assert_eq!(slow.event().data.len(), data.len());
     }
     assert_eq!(slow.event().data, "end");
+}
+
+#[test]
+fn answers_that_wait() {
+    const TOPICS: usize = 1000;
+    const QUESTIONS: usize = 600;
+    let daemon = Daemon::start(&[]);
+    let mut lines = daemon.lines();
+    for n in 0..TOPICS {
+        lines.ask(format!(r#"{{"publish":{{"topic":"a/topic/with/a/name/{n}","data":"x"}}}}"#));
+    }
+    // A few bytes ask for many.
+    let mut socket = daemon.local();
+    socket.write_all("{\"topics\":{}}\n".repeat(QUESTIONS).as_bytes()).unwrap();
+    let mut answers = BufReader::new(socket);
+    let (mut answer, mut bytes) = (Vec::new(), 0);
+    for _ in 0..QUESTIONS {
+        answer.clear();
+        answers.read_until(b'\n', &mut answer).unwrap();
+        assert!(answer.starts_with(br#"{"topics":["#) && answer.ends_with(b"}\n"));
+        bytes += answer.len() / 1024;
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")).unwrap();
+    let peak: usize = peak.parse().unwrap();
+    assert!(peak < bytes / 2, "{peak} KiB for answers of {bytes} KiB");
 }

@@ -204,3 +204,18 @@ fn health_is_told_in_a_word() {
     socket.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("HTTP/1.0 421"), "the guards come first: {text}");
 }
+
+#[test]
+fn a_client_that_takes_nothing_is_kicked_all_the_same() {
+    let daemon = Daemon::start(&[]);
+    let _streams = [daemon.stream("/events/t?client=stuck")];
+    let mut lines = daemon.lines();
+    lines.ask(r#"{"subscribe":{"filters":["t"],"client":"stuck"}}"#);
+    for _ in 0..120 {
+        daemon.publish("t", "x".repeat(50_000));
+    }
+    daemon.ctl(&["kick", "stuck"]).ok();
+    until("both connections are closed", || {
+        (daemon.log().matches("subscriber disconnected").count() == 2).then_some(())
+    });
+}
