@@ -1,7 +1,9 @@
 //! HTTP: the same routes on loopback TCP and on the local socket.
 //!
-//! Every request passes the [`guards`] before anything else looks at it. A connection has [`FIRST_BYTE`] to send the
-//! head of a request; answers that the peer does not take are cut by the [connection](crate::connection).
+//! A TCP connection speaks HTTP/1.1, or [HTTP/2](http2) if it begins so; with a certificate both, over TLS. Every request
+//! passes the [`guards`] before anything else looks at it. A connection has [`FIRST_BYTE`] to say what it speaks and to
+//! send the head of a request; answers that the peer does not take are cut by the [connection](crate::connection), and
+//! over HTTP/2 by the stream.
 
 mod admin;
 mod error;
