@@ -17,7 +17,7 @@ pub enum Reply {
     Published(Published),
     /// The subscription begins.
     Subscribed(Subscribed),
-    /// The past is told; only after a subscription with [`Subscribe::past_only`].
+    /// The past is told; only after a subscription with [`Subscribe::past_only`](super::Subscribe::past_only).
     End {
         /// Where the subscription stands: subscribe from here to go on.
         position: EventId,

@@ -79,7 +79,7 @@ pub struct Subscribe {
     pub slow: Slow,
     /// A name for this connection, by which it can be sent to and kicked.
     pub client: Option<String>,
-    /// End with [`Reply::End`] once the past is told, instead of going on live.
+    /// End with [`Reply::End`](super::Reply::End) once the past is told, instead of going on live.
     pub past_only: bool,
 }
 
