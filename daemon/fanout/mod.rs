@@ -1,7 +1,7 @@
 //! Fan-out: the sockets of streams on plain HTTP/1.1, written to without a task, a timer or a buffer for each.
 //!
 //! **Who owns a socket when.** hyper reads the request; the guards and the handler let it through; then the
-//! [`takeover`](crate::http::takeover) takes the socket out of hyper and hands it, with the head of the answer and the
+//! `http::takeover` takes the socket out of hyper and hands it, with the head of the answer and the
 //! subscriber, to one of a few *shards*. From there to its end the socket is that shard's alone. A shard is one task, so
 //! nothing in it is locked but the list of the streams that have something to do.
 //!
