@@ -19,7 +19,7 @@
 mod stream;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     mem,
     sync::{
         Arc, Mutex, PoisonError,
@@ -144,31 +144,41 @@ struct Streams {
 
 async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
     let mut streams = Streams::new(bus, shard.clone());
-    let mut ready = Vec::new();
+    let (mut called, mut turn, mut behind) = (Vec::new(), Vec::new(), VecDeque::<ClientId>::new());
     let mut checked = Instant::now();
     loop {
         // With full sockets there is a deadline to keep, else nothing to wake up for.
-        let called = async {
-            if streams.full.is_empty() {
-                shard.wake.notified().await;
-            } else {
-                let _ = timeout(STALL_CHECK, shard.wake.notified()).await;
+        let call = async {
+            match (behind.is_empty(), streams.full.is_empty()) {
+                (true, true) => shard.wake.notified().await,
+                (true, false) => drop(timeout(STALL_CHECK, shard.wake.notified()).await),
+                (false, _) => {}
             }
         };
-        if stop.run_until_cancelled(called).await.is_none() {
+        if stop.run_until_cancelled(call).await.is_none() {
             return streams.end();
         }
         let arrivals = {
             let mut queue = shard.queue();
-            mem::swap(&mut ready, &mut queue.ready);
+            mem::swap(&mut called, &mut queue.ready);
             mem::take(&mut queue.arrivals)
         };
-        ready.extend(arrivals.into_iter().map(|arrival| streams.insert(arrival)));
-        for turn in ready.chunks(TURN) {
-            streams.take_turn(turn);
+        called.extend(arrivals.into_iter().map(|arrival| streams.insert(arrival)));
+        // Turns alternate between those called just now and those that have waited, so that an event does not wait
+        // until all of a storm of others have come or gone, and nobody waits for ever.
+        if !called.is_empty() {
+            let (first, others) = called.split_at(called.len().min(TURN));
+            streams.take_turn(first);
+            behind.extend(others);
+            called.clear();
             yield_now().await;
         }
-        ready.clear();
+        if !behind.is_empty() {
+            turn.extend(behind.drain(..behind.len().min(TURN)));
+            streams.take_turn(&turn);
+            turn.clear();
+            yield_now().await;
+        }
         if checked.elapsed() >= STALL_CHECK {
             streams.close_stalled();
             checked = Instant::now();
