@@ -197,7 +197,7 @@ async fn read_all(socket: TcpStream, shared: Arc<Shared>, first: u64) {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
             // Whoever has no room for a subscriber lets it in and closes, so that browsers come back later.
             Ok(_) if next == first => {
-                state.wrong = Some((Exit::Limit, "the daemon has no room for so many subscribers"))
+                state.wrong = Some((Exit::Limit, "the daemon has no room for so many subscribers"));
             }
             Ok(_) | Err(_) => state.wrong = Some((Exit::Failed, "the daemon has closed a stream; its log says why")),
         }
