@@ -50,7 +50,10 @@ fn main() -> ExitCode {
         }
         LogFormat::Json => logs.json().flatten_event(true).init(),
     }
-    let runtime = match tokio::runtime::Runtime::new() {
+    // Sockets are looked at after so many turns of tasks, also when thousands of new connections have theirs: who is
+    // there already does not wait for them.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(16).build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("no threads to run on: {error}")),
     };

@@ -177,17 +177,21 @@ fn on_signal(stop: CancellationToken) -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Listens for browsers. Accepted sockets inherit the size of the send buffer.
+/// Listens for browsers. Accepted sockets inherit the bound of what the kernel holds for their peers.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    /// Bytes of events that the kernel holds for each peer. More would only be memory pinned by peers that do not read:
+    /// Bytes of events that the kernel holds for a peer that does not read. More would only be memory pinned by peers that do not read:
     /// what does not fit waits in the feed, once for all.
-    const SEND_BUFFER: u32 = 128 << 10;
+    const HELD: u32 = 64 << 10;
     /// Connections that wait to be accepted, when many come back in one instant. The kernel has the last word.
     const BACKLOG: u32 = 4096;
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // On Windows this would let another process take the port over; elsewhere it only skips a wait after a restart.
     socket.set_reuseaddr(cfg!(unix))?;
-    socket.set_send_buffer_size(SEND_BUFFER)?;
+    // A bound of what is not sent lets the buffers of those that do read grow.
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(&socket).set_tcp_notsent_lowat(HELD)?;
+    #[cfg(not(target_os = "linux"))]
+    socket.set_send_buffer_size(HELD)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

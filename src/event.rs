@@ -74,6 +74,26 @@ pub struct EventId {
     pub seq: u64,
 }
 
+impl EventId {
+    /// Appends the id as text. Every delivery of an event from history writes one, and formatting would take longer
+    /// than all the rest of it.
+    pub(crate) fn append_to(self, out: &mut Vec<u8>) {
+        let mut digits = [0; 20];
+        let (mut first, mut rest) = (digits.len(), self.seq);
+        loop {
+            first -= 1;
+            digits[first] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        out.extend_from_slice(self.epoch.as_str().as_bytes());
+        out.push(b'-');
+        out.extend_from_slice(&digits[first..]);
+    }
+}
+
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.epoch, self.seq)
@@ -209,4 +229,19 @@ pub struct Event {
     pub data: String,
     /// When the bus took it, in milliseconds since 1970 (UTC).
     pub time: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_appended_as_they_are_shown() {
+        for seq in [0, 9, 10, 1234, u64::MAX] {
+            let id = EventId { epoch: Epoch::from_seed(seq), seq };
+            let mut appended = Vec::new();
+            id.append_to(&mut appended);
+            assert_eq!(appended, id.to_string().as_bytes());
+        }
+    }
 }

@@ -21,7 +21,7 @@ pub const LINE_MAX: usize = 4 << 20;
 /// Bytes of requests that are decoded as one batch, so that no publisher holds the bus for long.
 pub const READ_MAX: usize = 64 << 10;
 /// Bytes that one call of [`Bus::read`](crate::bus::Bus::read) returns, unless a single event is larger.
-pub const DELIVER_MAX: usize = 64 << 10;
+pub const DELIVER_MAX: usize = 48 << 10;
 /// History entries that one call of [`Bus::read`](crate::bus::Bus::read) looks at.
 pub const SCAN_MAX: usize = 4096;
 

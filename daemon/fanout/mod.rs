@@ -23,7 +23,7 @@
 mod stream;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::VecDeque,
     mem,
     sync::{
         Arc, Mutex, PoisonError,
@@ -34,6 +34,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use rustc_hash::{FxHashMap, FxHashSet};
 use sse_bus::{bus::ClientId, limits::STALL_CHECK};
 use tokio::{
     net::TcpStream,
@@ -146,9 +147,9 @@ struct Streams {
     bus: SharedBus,
     shard: Arc<Shard>,
     /// By the ids of their clients, which are never given twice: a late call for a stream that is gone finds none.
-    by_client: HashMap<ClientId, Stream>,
+    by_client: FxHashMap<ClientId, Stream>,
     /// Those whose socket is full.
-    full: HashSet<ClientId>,
+    full: FxHashSet<ClientId>,
     /// The daemon stops: a stream that has nothing more to do is closed.
     stopping: bool,
     /// What one turn has read, in its order. Kept for its allocations.
@@ -157,41 +158,52 @@ struct Streams {
 
 async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
     let mut streams = Streams::new(bus, shard.clone());
-    let mut ready = Vec::new();
+    let (mut called, mut turn, mut behind) = (Vec::new(), Vec::new(), VecDeque::<ClientId>::new());
     let mut checked = Instant::now();
     loop {
         // With full sockets there is a deadline to keep, else nothing to wake up for.
-        let (no_stream, none_full) = (streams.by_client.is_empty(), streams.full.is_empty());
-        let called = async {
-            if none_full {
-                shard.wake.notified().await;
-            } else {
-                let _ = timeout(STALL_CHECK, shard.wake.notified()).await;
+        let (no_stream, none_full, none_behind) =
+            (streams.by_client.is_empty(), streams.full.is_empty(), behind.is_empty());
+        let call = async {
+            match (none_behind, none_full) {
+                (true, true) => shard.wake.notified().await,
+                (true, false) => drop(timeout(STALL_CHECK, shard.wake.notified()).await),
+                (false, _) => {}
             }
         };
         if streams.stopping {
             // Without any stream nothing calls.
             if !no_stream {
-                called.await;
+                call.await;
             }
-        } else if stop.run_until_cancelled(called).await.is_none() {
+        } else if stop.run_until_cancelled(call).await.is_none() {
             streams.stop();
         }
         let arrivals = {
             let mut queue = shard.queue();
-            mem::swap(&mut ready, &mut queue.ready);
+            mem::swap(&mut called, &mut queue.ready);
             queue.is_closed = streams.stopping && streams.by_client.is_empty() && queue.arrivals.is_empty();
             if queue.is_closed {
                 return;
             }
             mem::take(&mut queue.arrivals)
         };
-        ready.extend(arrivals.into_iter().map(|arrival| streams.insert(arrival)));
-        for turn in ready.chunks(TURN) {
-            streams.take_turn(turn);
+        called.extend(arrivals.into_iter().map(|arrival| streams.insert(arrival)));
+        // Turns alternate between those called just now and those that have waited, so that an event does not wait
+        // until all of a storm of others have come or gone, and nobody waits for ever.
+        if !called.is_empty() {
+            let (first, others) = called.split_at(called.len().min(TURN));
+            streams.take_turn(first);
+            behind.extend(others);
+            called.clear();
             yield_now().await;
         }
-        ready.clear();
+        if !behind.is_empty() {
+            turn.extend(behind.drain(..behind.len().min(TURN)));
+            streams.take_turn(&turn);
+            turn.clear();
+            yield_now().await;
+        }
         if checked.elapsed() >= STALL_CHECK {
             streams.close_full();
             checked = Instant::now();
@@ -201,7 +213,14 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
 
 impl Streams {
     fn new(bus: SharedBus, shard: Arc<Shard>) -> Streams {
-        Streams { bus, shard, by_client: HashMap::new(), full: HashSet::new(), stopping: false, turn: Vec::new() }
+        Streams {
+            bus,
+            shard,
+            by_client: FxHashMap::default(),
+            full: FxHashSet::default(),
+            stopping: false,
+            turn: Vec::new(),
+        }
     }
 
     fn insert(&mut self, arrival: Arrival) -> ClientId {

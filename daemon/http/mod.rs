@@ -48,7 +48,7 @@ use sse_bus::limits::FIRST_BYTE;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tower::ServiceExt;
 use tracing::{debug, info, warn};
@@ -89,16 +89,22 @@ impl<T: Serialize> IntoResponse for JsonLine<T> {
     }
 }
 
+/// New connections that have their first turn at a time. When thousands come back at once, those that are there already
+/// wait for so many of them and not for all. Nobody holds a turn while waiting for a peer.
+const FIRST_TURNS: usize = 16;
+
 /// The routes of a daemon, to serve connections with. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Http {
     daemon: Arc<Daemon>,
     router: Router,
+    /// Connections whose first request is served at the same time; the others wait for one of [`FIRST_TURNS`].
+    first_turns: Arc<Semaphore>,
 }
 
 impl Http {
     pub(crate) fn new(daemon: Arc<Daemon>) -> Http {
-        Http { router: routes(daemon.clone()), daemon }
+        Http { router: routes(daemon.clone()), daemon, first_turns: Arc::new(Semaphore::new(FIRST_TURNS)) }
     }
 
     /// Accepts connections until the daemon stops.
@@ -139,6 +145,8 @@ impl Http {
 
     /// Serves one plain HTTP/1.1 connection, to its end or until a stream takes over its socket.
     async fn serve_http1(&self, socket: TcpStream, permit: OwnedSemaphorePermit, from: From) {
+        let Some(first_turn) = self.daemon.or_stop(self.first_turns.acquire()).await else { return };
+        let mut first_turn = Some(first_turn);
         let (takeover, mut taken) = Takeover::new();
         let io = TokioIo::new(Connection::new(socket));
         let mut connection = http1().serve_connection(io, self.service(from.clone(), Some(takeover)));
@@ -150,6 +158,7 @@ impl Http {
                 Pin::new(&mut connection).graceful_shutdown();
             }
             let served = connection.poll_without_shutdown(cx).map(Err);
+            first_turn = None;
             // Looked at last: polling the connection is what runs the handler that hands over.
             if let Poll::Ready(Ok(handover)) = Pin::new(&mut taken).poll(cx) {
                 return Poll::Ready(Ok(handover));

@@ -12,7 +12,9 @@ use crate::protocol::{ClientInfo, Status, TopicInfo};
 impl Bus {
     /// The clients, by id.
     pub fn clients(&self) -> Vec<ClientInfo> {
-        self.clients.iter().map(|(id, client)| self.info(id, client)).collect()
+        let mut clients: Vec<_> = self.clients.iter().collect();
+        clients.sort_unstable_by_key(|(id, _)| *id);
+        clients.into_iter().map(|(id, client)| self.info(id, client)).collect()
     }
 
     /// The topics, by name.

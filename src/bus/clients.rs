@@ -4,12 +4,13 @@
 //! name addresses them all. Where a name equals another client's id, the id counts.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     fmt,
     str::FromStr,
 };
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 
 use super::{cursor::Cursor, feeds::FeedKey};
 use crate::{
@@ -105,7 +106,7 @@ pub(super) struct Subscriber {
 /// All clients.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    by_id: BTreeMap<ClientId, Client>,
+    by_id: FxHashMap<ClientId, Client>,
     by_name: HashMap<ClientName, Vec<ClientId>>,
     last_id: u64,
     pub(super) subscribers: usize,

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 
 use super::{clients::ClientId, format::Format, history::TopicKey};
 use crate::{event::Event, limits::Limits, topic::FilterSet};
@@ -59,7 +60,7 @@ pub(super) struct Feed {
     bytes: usize,
     open: Open,
     /// Subscribers that have read everything and wait.
-    pub(super) parked: HashMap<ClientId, Waker>,
+    pub(super) parked: FxHashMap<ClientId, Waker>,
 }
 
 /// What a cursor finds at its place in a feed.
@@ -134,7 +135,7 @@ impl Feeds {
             oldest: 0,
             bytes: 0,
             open: Open::default(),
-            parked: HashMap::new(),
+            parked: FxHashMap::default(),
         });
         (key, true)
     }

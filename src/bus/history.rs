@@ -88,6 +88,11 @@ pub struct Totals {
     pub retained_bytes: usize,
 }
 
+/// A scan of so many topics at most may merge their queues,
+const FEW: usize = 32;
+/// if not more than one entry in so many is theirs.
+const SPARSE: usize = 8;
+
 /// Where the past is kept. Times are milliseconds of the bus's monotonic clock; sequence numbers only rise.
 pub trait History: Send {
     /// Takes an event that is newer than all before. With `retain` it becomes the topic's retained event.
@@ -289,17 +294,20 @@ impl History for Memory {
     ) -> Option<u64> {
         let mut reached = after;
         let mut looked_at = 0;
+        let single = topics.iter().next().filter(|_| topics.len() == 1);
+        let is_among = |topic: TopicKey| single.map_or_else(|| topics.contains(&topic), |single| *single == topic);
         let mut show = |entry: &Entry| {
             looked_at += 1;
-            let wanted = topics.contains(&entry.topic) && entry.is_live(now);
+            let wanted = is_among(entry.topic) && entry.is_live(now);
             if looked_at > most || (wanted && !visit(&entry.event)) {
                 return false;
             }
             reached = entry.seq();
             true
         };
-        // Few topics: merge their queues. Many: walk the whole log and skip the others.
-        let finished = if topics.len() <= 32 {
+        // Few topics that have little of the log: merge their queues. Otherwise walk the log and skip what is of others,
+        // which costs less for each entry than looking one up.
+        let finished = if topics.len() <= FEW && self.count(topics, after) < self.at_most_after(after) / SPARSE {
             merge(self.queues(topics, after)).all(|seq| self.log.get(&seq).is_none_or(&mut show))
         } else {
             let newer = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
@@ -382,6 +390,18 @@ impl History for Memory {
 }
 
 impl Memory {
+    /// Events of some topics after a place.
+    fn count(&self, topics: &HashSet<TopicKey>, after: u64) -> usize {
+        let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
+        pasts.map(|past| past.seqs.len() - past.seqs.partition_point(|seq| *seq <= after)).sum()
+    }
+
+    /// A bound of the entries of the log after a place.
+    fn at_most_after(&self, after: u64) -> usize {
+        let last = self.log.last_key_value().map_or(0, |(last, _)| *last);
+        self.log.len().min(last.saturating_sub(after) as usize)
+    }
+
     /// For each topic its events after a place, oldest first, as an iterator.
     fn queues<'a>(&'a self, topics: &'a HashSet<TopicKey>, after: u64) -> Vec<impl Iterator<Item = u64> + 'a> {
         let pasts = topics.iter().filter_map(|key| self.topics.get(*key));

@@ -3,8 +3,6 @@
 //!
 //! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
-use std::io::Write;
-
 use super::EventBody;
 use crate::event::{Event, EventId, EventType};
 
@@ -45,8 +43,9 @@ pub fn encode(id: EventId, kind: Option<&str>, data: &str, out: &mut Vec<u8>) {
 }
 
 fn head(id: EventId, kind: Option<&str>, out: &mut Vec<u8>) {
-    // Writing to a Vec does not fail.
-    let _ = writeln!(out, "id: {id}");
+    out.extend_from_slice(b"id: ");
+    id.append_to(out);
+    out.push(b'\n');
     if let Some(kind) = kind {
         out.extend_from_slice(b"event: ");
         out.extend_from_slice(kind.as_bytes());

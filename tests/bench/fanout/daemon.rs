@@ -54,6 +54,11 @@ fn stay_on(processors: &[usize]) -> Result<()> {
     Ok(sched_setaffinity(None, &set)?)
 }
 
+/// Lets this thread run only where daemons [run on one processor](On::One).
+pub(super) fn stay_where_daemons_are_alone() -> Result<()> {
+    stay_on(&processors()[..1])
+}
+
 /// Where the daemon runs.
 #[derive(Clone, Copy)]
 pub(super) enum On {
@@ -109,7 +114,7 @@ impl Daemon {
         // The child inherits where this thread may run.
         let (all, usual) = (processors(), sched_getaffinity(None)?);
         match on {
-            On::One => stay_on(&all[..1])?,
+            On::One => stay_where_daemons_are_alone()?,
             On::All => stay_on(all)?,
         }
         let child = command.spawn();

@@ -4,6 +4,7 @@ use super::{
     Result,
     crowd::{Crowd, Keep},
     daemon::{Apart, Daemon, On, Publisher, event},
+    floor::Floor,
     line, median,
 };
 
@@ -11,7 +12,7 @@ const ROUNDS: usize = 7;
 /// Deliveries of a round.
 const DELIVERIES: usize = 30_000;
 /// Publishes of a round to a topic that nobody wants.
-const PUBLISHES: usize = 20_000;
+const PUBLISHES: usize = 50_000;
 
 /// A daemon and its subscribers.
 struct Scene {
@@ -50,7 +51,7 @@ impl Scene {
 }
 
 /// The medians of rounds that take turns.
-fn take_turns<const N: usize>(scenes: &mut [Scene; N], round: impl Fn(&mut Scene) -> Result<f64>) -> Result<[f64; N]> {
+fn take_turns<T, const N: usize>(scenes: &mut [T; N], round: impl Fn(&mut T) -> Result<f64>) -> Result<[f64; N]> {
     let mut figures = [(); N].map(|()| Vec::new());
     for _ in 0..ROUNDS {
         for (figures, scene) in figures.iter_mut().zip(&mut *scenes) {
@@ -70,10 +71,21 @@ pub(super) fn run() -> Result<()> {
 fn subscribers() -> Result<()> {
     let one = |_| "bench".into();
     let mut scenes = [Scene::start(100, 1, one)?, Scene::start(1000, 1, one)?, Scene::start(10_000, 1, one)?];
-    let [few, many, most] = take_turns(&mut scenes, |scene| scene.round(DELIVERIES / scene.deliveries))?;
+    let daemon = take_turns(&mut scenes, |scene| scene.round(DELIVERIES / scene.deliveries))?;
+    // Descriptors do not do for both at once.
+    drop(scenes);
+    let mut floors = [Floor::start(100)?, Floor::start(1000)?, Floor::start(10_000)?];
+    let floor = take_turns(&mut floors, |floor| floor.round(DELIVERIES / floor.sockets()))?;
+
+    let [few, many, most] = daemon;
     told("CPU a delivery, 100 subscribers, one event at a time", few, None, "–");
     told("the same, 1,000 subscribers", many, Some(few), "at most 1.15");
     told("the same, 10,000 subscribers", most, Some(few), "at most 1.15");
+    told("  a bare send() loop, 100 sockets", floor[0], None, "–");
+    told("  the same, 1,000 sockets", floor[1], Some(floor[0]), "–");
+    told("  the same, 10,000 sockets", floor[2], Some(floor[0]), "what the kernel does");
+    let times: Vec<String> = daemon.iter().zip(floor).map(|(own, bare)| format!("{:.2}", own / bare)).collect();
+    line("  the daemon's cost by the loop's, at these sizes", &times.join(" "), "", "–");
     Ok(())
 }
 

@@ -17,6 +17,8 @@ mod cycles;
 #[cfg(target_os = "linux")]
 mod daemon;
 #[cfg(target_os = "linux")]
+mod floor;
+#[cfg(target_os = "linux")]
 mod growth;
 #[cfg(target_os = "linux")]
 mod replay;
@@ -48,10 +50,13 @@ fn main() -> Result<()> {
     ];
     // Cargo adds `--bench`.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    daemon::raise_limit()?;
+    if let [floor::SERVE, sockets] = *wanted.iter().map(String::as_str).collect::<Vec<_>>() {
+        return floor::serve(sockets);
+    }
     if let Some(unknown) = wanted.iter().find(|name| all.iter().all(|(known, _)| known != name)) {
         return Err(format!("no benchmark `{unknown}`; there are {}", all.map(|(name, _)| name).join(", ")).into());
     }
-    daemon::raise_limit()?;
     line("what", "figure", "ratio", "asked");
     for (name, run) in all {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
