@@ -1,0 +1,133 @@
+//! The past: what a cursor reads when its feed does not have it.
+//!
+//! [`History`] is the seam behind which the past is kept; [`Memory`] keeps it in the process. Each topic is bounded by
+//! count, bytes and age, and all share one budget ([`Retention`]); the oldest event goes first. What goes is counted,
+//! so that a subscriber who comes back for it can be told. A topic's retained event outlives these bounds until it is
+//! replaced, removed or expires; [`Limits::retained_bytes`](crate::limits::Limits::retained_bytes) bounds them all.
+
+mod memory;
+
+use std::{collections::HashSet, sync::Arc};
+
+pub use self::memory::Memory;
+use crate::{event::Event, limits::Retention};
+
+/// A topic's number in the bus's table of topics. Used again after the topic is forgotten.
+pub type TopicKey = usize;
+
+/// Stands for all topics that were forgotten after they had lost something.
+pub const FORGOTTEN: TopicKey = usize::MAX;
+
+/// An event with what history knows about it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The event.
+    pub event: Arc<Event>,
+    /// Its topic.
+    pub topic: TopicKey,
+    /// When it came, in milliseconds of the bus's monotonic clock.
+    pub came: u64,
+    /// When it stops being replayed or retained, on the same clock.
+    pub expires: Option<u64>,
+}
+
+impl Entry {
+    /// Bytes of memory that the entry is charged with.
+    pub fn cost(&self) -> usize {
+        // Two tree slots, a queue slot and the allocator's own; measured with 200-byte events.
+        const OVERHEAD: usize = 144;
+        let Event { kind, data, .. } = &*self.event;
+        size_of::<Event>() + OVERHEAD + data.len() + kind.as_ref().map_or(0, |kind| kind.as_str().len())
+    }
+
+    fn is_live(&self, now: u64) -> bool {
+        self.expires.is_none_or(|at| at > now)
+    }
+
+    fn seq(&self) -> u64 {
+        self.event.id.seq
+    }
+}
+
+/// Events of a topic that the bounds let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The last of them.
+    pub last: u64,
+    /// The last of them that is not retained.
+    pub last_not_retained: u64,
+    /// How many, if that is known.
+    pub missed: Option<u64>,
+    /// How many have been lost so far under this topic's number. They go in order, so that the difference between two
+    /// such counts is what went between. Of those that are [`FORGOTTEN`], how many topics there were.
+    pub total: u64,
+}
+
+/// What a topic has in history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Events.
+    pub events: usize,
+    /// What they cost, in bytes.
+    pub bytes: usize,
+    /// Whether there is a retained event.
+    pub retained: bool,
+}
+
+/// What all topics have in history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Events within the bounds.
+    pub events: usize,
+    /// What they cost, in bytes.
+    pub bytes: usize,
+    /// Retained events.
+    pub retained: usize,
+    /// What the retained events cost, in bytes.
+    pub retained_bytes: usize,
+}
+
+/// Where the past is kept. Times are milliseconds of the bus's monotonic clock; sequence numbers only rise.
+pub trait History: Send {
+    /// Takes an event that is newer than all before. With `retain` it becomes the topic's retained event.
+    fn append(&mut self, entry: Entry, retain: bool);
+    /// Removes a topic's retained event.
+    fn clear_retained(&mut self, topic: TopicKey);
+    /// A topic's retained event.
+    fn retained(&self, topic: TopicKey, now: u64) -> Option<Arc<Event>>;
+    /// What a topic's retained event costs, in bytes.
+    fn retained_cost(&self, topic: TopicKey) -> usize;
+    /// A topic's newest event.
+    fn newest(&self, topic: TopicKey, now: u64) -> Option<Arc<Event>>;
+    /// Shows the events of some topics, within the bounds, that are newer than `after`, in order, until `visit` says
+    /// `false` or `most` entries were looked at. Returns the place up to which everything has been shown, or `None` for all.
+    fn scan(
+        &self,
+        topics: &HashSet<TopicKey>,
+        after: u64,
+        now: u64,
+        most: usize,
+        visit: &mut dyn FnMut(&Arc<Event>) -> bool,
+    ) -> Option<u64>;
+    /// The place before the first event that came at or after a time.
+    fn place_at(&self, time: u64) -> u64;
+    /// What the bounds let go of a topic, or of those that are [`FORGOTTEN`], after a place: a topic's oldest events,
+    /// also one that is still retained, but none whose time was over.
+    fn loss(&self, topic: TopicKey, after: u64) -> Option<Loss>;
+    /// The last event that was let go of any topic.
+    fn last_loss(&self) -> u64;
+    /// Lets go what has become too old.
+    fn expire(&mut self, now: u64);
+    /// Lets go the retained events that have expired.
+    fn reclaim(&mut self, now: u64);
+    /// What a topic has.
+    fn held(&self, topic: TopicKey) -> Held;
+    /// What all topics have.
+    fn totals(&self) -> Totals;
+    /// Forgets a topic that has nothing in history, so that its number can be used again.
+    fn forget(&mut self, topic: TopicKey);
+    /// Where the past is kept, in a word.
+    fn kind(&self) -> &'static str;
+    /// Its bounds.
+    fn retention(&self) -> &Retention;
+}
