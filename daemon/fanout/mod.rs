@@ -5,13 +5,18 @@
 //! subscriber, to one of a few *shards*. From there to its end the socket is that shard's alone. A shard is one task, so
 //! nothing in it is locked but the list of the streams that have something to do.
 //!
-//! **What wakes a stream.** One waker for each, given to the bus (there is something to read), to the socket (it can be
-//! written to again) and to the socket (the peer has closed or sent something). Woken streams queue up once; the shard
-//! goes through the queue, reads the bus for some of them under one lock, and writes what each socket takes in one call.
+//! **Together.** Streams of one feed that have everything are a [group](Bus::called_groups) of the bus. Its reader is the
+//! shard, which is called once for all of them, reads what comes next once, and gives it to each socket in one call. That
+//! is all a delivery costs while nobody is slow.
+//!
+//! **Alone.** A stream that has something of its own to do is called by its own waker, which it has given to the bus
+//! (there is something to read for it alone), to the socket (it can be written to again) and to the socket (the peer has
+//! closed or sent something). Called streams queue up once; the shard goes through the queue, reads the bus for some of
+//! them under one lock, and writes what each socket takes in one call.
 //!
 //! **Full.** What a socket does not take waits in the stream, at most one read of the bus
-//! ([`DELIVER_MAX`](sse_bus::limits::DELIVER_MAX)); the rest stays in feed and history. The stream waits until the
-//! socket can be written to; one that takes nothing for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL) is closed, and one
+//! ([`DELIVER_MAX`](sse_bus::limits::DELIVER_MAX)); the rest stays in feed and history. The stream leaves its group and
+//! waits until the socket can be written to; one that takes nothing for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL) is closed, and one
 //! whose client was kicked within [`STALL_CHECK`].
 //!
 //! **Closed.** A peer that closes, resets or half-closes is noticed by the read side at once; bytes that it sends are
@@ -29,13 +34,16 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::Wake,
+    task::{Wake, Waker},
     time::Instant,
 };
 
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
-use sse_bus::{bus::ClientId, limits::STALL_CHECK};
+use sse_bus::{
+    bus::{Bus, ClientId, GroupId, ReaderId},
+    limits::STALL_CHECK,
+};
 use tokio::{
     net::TcpStream,
     sync::{Notify, OwnedSemaphorePermit},
@@ -48,7 +56,7 @@ use tracing::debug;
 use self::stream::{Next, Stream};
 use crate::shared::{Member, SharedBus};
 
-/// Streams whose turn comes under one lock of the bus, before other tasks of the thread get theirs.
+/// Streams that are served before other tasks of the thread have their turn; and that are read for under one lock.
 const TURN: usize = 64;
 
 /// A stream on its way to its shard.
@@ -110,6 +118,13 @@ struct Queue {
     is_closed: bool,
 }
 
+/// The bus has something for a group.
+impl Wake for Shard {
+    fn wake(self: Arc<Self>) {
+        self.wake.notify_one();
+    }
+}
+
 impl Shard {
     fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -146,6 +161,8 @@ impl Wake for Call {
 struct Streams {
     bus: SharedBus,
     shard: Arc<Shard>,
+    /// As the bus knows the shard.
+    reader: ReaderId,
     /// By the ids of their clients, which are never given twice: a late call for a stream that is gone finds none.
     by_client: FxHashMap<ClientId, Stream>,
     /// Those whose socket is full.
@@ -154,6 +171,15 @@ struct Streams {
     stopping: bool,
     /// What one turn has read, in its order. Kept for its allocations.
     turn: Vec<Vec<Bytes>>,
+    /// Groups that have something to read.
+    groups: Vec<GroupId>,
+}
+
+/// What is read for a group, and who gets it.
+#[derive(Default)]
+struct Round {
+    members: Vec<ClientId>,
+    bytes: Vec<Bytes>,
 }
 
 async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
@@ -162,8 +188,8 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
     let mut checked = Instant::now();
     loop {
         // With full sockets there is a deadline to keep, else nothing to wake up for.
-        let (no_stream, none_full, none_behind) =
-            (streams.by_client.is_empty(), streams.full.is_empty(), behind.is_empty());
+        let (no_stream, none_full) = (streams.by_client.is_empty(), streams.full.is_empty());
+        let none_behind = behind.is_empty() && streams.groups.is_empty();
         let call = async {
             match (none_behind, none_full) {
                 (true, true) => shard.wake.notified().await,
@@ -189,6 +215,13 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
             mem::take(&mut queue.arrivals)
         };
         called.extend(arrivals.into_iter().map(|arrival| streams.insert(arrival)));
+        for round in streams.read_groups() {
+            // Until all have it, none of them reads for itself.
+            for members in round.members.chunks(TURN) {
+                streams.deliver(members, &round.bytes);
+                yield_now().await;
+            }
+        }
         // Turns alternate between those called just now and those that have waited, so that an event does not wait
         // until all of a storm of others have come or gone, and nobody waits for ever.
         if !called.is_empty() {
@@ -213,21 +246,63 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
 
 impl Streams {
     fn new(bus: SharedBus, shard: Arc<Shard>) -> Streams {
+        let reader = bus.with(|bus, _| bus.add_reader(Waker::from(shard.clone())));
         Streams {
             bus,
             shard,
+            reader,
             by_client: FxHashMap::default(),
             full: FxHashSet::default(),
             stopping: false,
             turn: Vec::new(),
+            groups: Vec::new(),
         }
     }
 
     fn insert(&mut self, arrival: Arrival) -> ClientId {
         let client = arrival.member.id;
         let call = Arc::new(Call { shard: self.shard.clone(), client, queued: AtomicBool::new(true) });
+        self.bus.with(|bus, _| bus.assign(client, self.reader));
         self.by_client.insert(client, Stream::new(arrival, call));
         client
+    }
+
+    /// Reads for the groups that have something.
+    fn read_groups(&mut self) -> Vec<Round> {
+        let mut groups = mem::take(&mut self.groups);
+        self.bus.with(|bus, _| {
+            bus.called_groups(self.reader, &mut groups);
+            let read = |group| {
+                let mut round = Round::default();
+                if bus.read_group(group, &mut round.members, &mut round.bytes) {
+                    self.groups.push(group);
+                }
+                round
+            };
+            groups.into_iter().map(read).collect()
+        })
+    }
+
+    /// Gives the members of a group what was read for them all.
+    fn deliver(&mut self, members: &[ClientId], bytes: &[Bytes]) {
+        let mut full = Vec::new();
+        for client in members {
+            let Some(stream) = self.by_client.get_mut(client) else { continue };
+            match stream.deliver(bytes) {
+                Next::Wait => {}
+                Next::Close(why) => self.close(*client, why),
+                Next::Full | Next::Again => full.push(*client),
+            }
+        }
+        self.leave_groups(&full);
+    }
+
+    /// Streams whose sockets are full read for themselves, when they can.
+    fn leave_groups(&mut self, full: &[ClientId]) {
+        if !full.is_empty() {
+            self.full.extend(full);
+            self.bus.with(|bus, _| full.iter().for_each(|client| drop(bus.leave_group(*client))));
+        }
     }
 
     /// Lets some streams read and write once.
@@ -242,6 +317,7 @@ impl Streams {
                 stream.read(bus, now, found);
             }
         });
+        let mut full = Vec::new();
         for (client, found) in clients.iter().zip(&mut turn) {
             let Some(stream) = self.by_client.get_mut(client) else { continue };
             match stream.turn(found) {
@@ -251,12 +327,13 @@ impl Streams {
                     self.full.remove(client);
                     stream.call.wake_by_ref();
                 }
-                Next::Full => drop(self.full.insert(*client)),
+                Next::Full => full.push(*client),
                 Next::Close(why) => self.close(*client, why),
             }
             found.clear();
         }
         self.turn = turn;
+        self.leave_groups(&full);
     }
 
     fn close(&mut self, client: ClientId, why: &str) {

@@ -65,16 +65,20 @@ impl Bus {
     }
 
     pub(super) fn info(&self, id: ClientId, client: &Client) -> ClientInfo {
-        let (role, via, filters, lag) = match &client.role {
-            Role::Publisher { via, .. } => ("publisher", *via, Vec::new(), 0),
+        let (role, via, filters, lag, more) = match &client.role {
+            Role::Publisher { via, .. } => ("publisher", *via, Vec::new(), 0, 0),
             Role::Subscriber(subscriber) => {
                 let feed = self.feeds.get(subscriber.feed);
-                let lag = match &subscriber.cursor.place {
-                    Place::Live { segment, .. } => feed.map_or(0, |feed| feed.waiting(*segment)),
-                    Place::Past(_) => 0,
+                let waiting = |place| feed.map_or(0, |feed| feed.waiting(place));
+                let (lag, in_group) = match &subscriber.cursor.place {
+                    Place::Live { segment, .. } => (waiting(*segment), 0),
+                    Place::Past(_) => (0, 0),
+                    Place::Grouped(seat) => feed
+                        .and_then(|feed| feed.group(subscriber.reader))
+                        .map_or((0, 0), |group| (waiting(group.place), group.events - seat.since)),
                 };
                 let filters = feed.map_or(Vec::new(), |feed| feed.filters.to_strings());
-                ("subscriber", feed.map_or("", |feed| feed.format.via()), filters, lag)
+                ("subscriber", feed.map_or("", |feed| feed.format.via()), filters, lag, in_group)
             }
         };
         ClientInfo {
@@ -85,7 +89,7 @@ impl Bus {
             peer: client.description.peer.clone(),
             filters,
             connected: client.connected,
-            events: client.events,
+            events: client.events + more,
             lag,
         }
     }

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
-use super::{cursor::Cursor, feeds::FeedKey};
+use super::{cursor::Cursor, feeds::FeedKey, groups::ReaderId};
 use crate::{
     limits::NAME_MAX,
     protocol::{ErrorCode, Refused, Slow},
@@ -75,7 +75,7 @@ pub(super) struct Client {
     /// When it came, in milliseconds since 1970.
     pub(super) connected: u64,
     pub(super) role: Role,
-    /// Events delivered to it or taken from it.
+    /// Events delivered to it or taken from it; while it is in a group, those before.
     pub(super) events: u64,
 }
 
@@ -96,6 +96,8 @@ pub(super) struct Subscriber {
     pub(super) slow: Slow,
     pub(super) past_only: bool,
     pub(super) cursor: Cursor,
+    /// Who reads for it.
+    pub(super) reader: Option<ReaderId>,
     /// Unicast events that wait, each encoded, by number.
     pub(super) unicast: VecDeque<(u64, Bytes)>,
     pub(super) unicast_bytes: usize,
@@ -164,10 +166,6 @@ impl Clients {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (ClientId, &Client)> {
         self.by_id.iter().map(|(id, client)| (*id, client))
-    }
-
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (ClientId, &mut Client)> {
-        self.by_id.iter_mut().map(|(id, client)| (*id, client))
     }
 
     /// The clients that an address means: the one with that id, else all with that name.

@@ -8,6 +8,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
+    task::Waker,
 };
 
 use super::{
@@ -42,6 +43,19 @@ pub(super) enum Place {
     Past(Box<Past>),
     /// It reads its feed: the next segment, and the place up to which it has read everything.
     Live { segment: u64, seq: u64 },
+    /// It has read everything and shares the place of its [group](super::groups).
+    Grouped(Seat),
+}
+
+/// A subscriber's seat in its group.
+#[derive(Debug)]
+pub(super) struct Seat {
+    /// Where it stands among the members.
+    pub(super) number: usize,
+    /// The group's events when it came.
+    pub(super) since: u64,
+    /// Calls this subscriber alone.
+    pub(super) waker: Waker,
 }
 
 /// A cursor in history.

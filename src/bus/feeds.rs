@@ -5,6 +5,8 @@
 //! has not taken. That is bounded by `feed_buffer` for each feed (the newest segment always stays) and, once a batch is
 //! published, by `feeds_buffer` for all (the largest feeds give first): the oldest segments go, and the cursors that had
 //! not read them find that their feed has left them behind.
+//!
+//! A live cursor is that of one subscriber, or of a [group](super::groups).
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -14,7 +16,12 @@ use std::{
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
-use super::{clients::ClientId, format::Format, history::TopicKey};
+use super::{
+    clients::ClientId,
+    format::Format,
+    groups::{Calls, Group},
+    history::TopicKey,
+};
 use crate::{event::Event, limits::Limits, topic::FilterSet};
 
 /// A feed's number in the table of feeds. Used again after the feed has closed.
@@ -51,16 +58,17 @@ pub(super) struct Feed {
     pub(super) format: Format,
     /// The known topics that its filters match.
     pub(super) topics: HashSet<TopicKey>,
-    /// All its subscribers, and those of them that read live.
     pub(super) subscribers: usize,
+    /// Live cursors.
     live: usize,
     segments: VecDeque<Segment>,
     /// The number of the oldest segment that is still there; segments are counted from 0.
     oldest: u64,
     bytes: usize,
     open: Open,
-    /// Subscribers that have read everything and wait.
+    /// Subscribers that have read everything and wait, alone or in groups.
     pub(super) parked: FxHashMap<ClientId, Waker>,
+    pub(super) groups: Vec<Group>,
 }
 
 /// What a cursor finds at its place in a feed.
@@ -136,6 +144,7 @@ impl Feeds {
             bytes: 0,
             open: Open::default(),
             parked: FxHashMap::default(),
+            groups: Vec::new(),
         });
         (key, true)
     }
@@ -208,12 +217,13 @@ impl Feeds {
         }
     }
 
-    /// Seals every feed and gives the wakers of those that wait for what was appended.
-    pub(super) fn seal_all(&mut self, limits: &Limits, woken: &mut Vec<Waker>) {
+    /// Seals every feed and calls those that wait for what was appended.
+    pub(super) fn seal_all(&mut self, limits: &Limits, calls: &mut Calls) {
         while let Some(key) = self.dirty.pop() {
             self.seal(key, limits);
             if let Some(feed) = self.get_mut(key) {
-                woken.extend(feed.parked.drain().map(|(_, waker)| waker));
+                calls.woken.extend(feed.parked.drain().map(|(_, waker)| waker));
+                calls.groups_of(key, feed);
             }
         }
         self.relieve(limits.feeds_buffer);
@@ -222,18 +232,23 @@ impl Feeds {
     /// A cursor begins to read a feed live, at its end: what the feed has open came before.
     pub(super) fn join(&mut self, key: FeedKey, limits: &Limits) -> u64 {
         self.seal(key, limits);
-        self.get_mut(key).map_or(0, |feed| {
-            feed.live += 1;
-            feed.end()
-        })
+        let end = self.get(key).map_or(0, Feed::end);
+        self.enter(key, end);
+        end
+    }
+
+    /// There is one more live cursor, at a place.
+    pub(super) fn enter(&mut self, key: FeedKey, place: u64) {
+        let Some(feed) = self.get_mut(key) else { return };
+        feed.live += 1;
+        feed.from_mut(place).for_each(|segment| segment.unread += 1);
     }
 
     /// A cursor stops reading a feed live: what it has not read waits for one reader less.
     pub(super) fn leave(&mut self, key: FeedKey, place: u64) {
         let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut) else { return };
         feed.live -= 1;
-        let skip = place.saturating_sub(feed.oldest) as usize;
-        feed.segments.iter_mut().skip(skip).for_each(|segment| segment.unread -= 1);
+        feed.from_mut(place).for_each(|segment| segment.unread -= 1);
         feed.drop_read(&mut self.bytes);
     }
 
@@ -249,6 +264,11 @@ impl Feeds {
 }
 
 impl Feed {
+    /// The segments that a cursor has not read.
+    fn from_mut(&mut self, place: u64) -> impl Iterator<Item = &mut Segment> {
+        self.segments.iter_mut().skip(place.saturating_sub(self.oldest) as usize)
+    }
+
     fn drop_oldest(&mut self, total: &mut usize) {
         if let Some(segment) = self.segments.pop_front() {
             self.oldest += 1;

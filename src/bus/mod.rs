@@ -13,6 +13,7 @@ mod clients;
 mod cursor;
 mod feeds;
 mod format;
+mod groups;
 pub mod history;
 mod read;
 mod request;
@@ -24,12 +25,14 @@ use self::{
     clients::{Client, Clients, Role, Subscriber},
     cursor::{Aside, Cursor, Past, Place},
     feeds::{FeedKey, Feeds},
+    groups::Calls,
     history::{Entry, FORGOTTEN, History, TopicKey},
     topics::Topics,
 };
 pub use self::{
     clients::{ClientId, ClientName, Description},
     format::Format,
+    groups::{GroupId, ReaderId},
     read::Read,
     request::{Publication, Start, Subscription},
 };
@@ -86,7 +89,7 @@ pub struct Bus {
     feeds: Feeds,
     clients: Clients,
     stats: Stats,
-    woken: Vec<Waker>,
+    calls: Calls,
 }
 
 impl Bus {
@@ -101,7 +104,7 @@ impl Bus {
             feeds: Feeds::default(),
             clients: Clients::default(),
             stats: Stats::default(),
-            woken: Vec::new(),
+            calls: Calls::default(),
         }
     }
 
@@ -185,7 +188,7 @@ impl Bus {
             }
             subscriber.unicast_bytes += bytes.len();
             subscriber.unicast.push_back((event.id.seq, bytes.into()));
-            self.woken.extend(feed.parked.remove(&id));
+            self.call(id);
             taken += 1;
         }
         Published { id: event.id, subscribers: taken }
@@ -194,8 +197,8 @@ impl Bus {
     /// Seals what this call of the bus has published, and gives the wakers to call once the bus is unlocked.
     #[must_use]
     pub fn finish(&mut self) -> Vec<Waker> {
-        self.feeds.seal_all(&self.limits, &mut self.woken);
-        std::mem::take(&mut self.woken)
+        self.feeds.seal_all(&self.limits, &mut self.calls);
+        std::mem::take(&mut self.calls.woken)
     }
 
     /// Adds a subscriber. What it gets is [`read`](Bus::read).
@@ -211,7 +214,7 @@ impl Bus {
         }
         let cursor = Cursor { aside: [].into(), place: Place::Past(Past::after(self.head, GapReason::Evicted).into()) };
         let subscriber =
-            Subscriber { feed, slow, past_only, cursor, unicast: [].into(), unicast_bytes: 0, heartbeat: false };
+            Subscriber { feed, slow, past_only, cursor, reader: None, unicast: [].into(), unicast_bytes: 0, heartbeat: false };
         let role = Role::Subscriber(Box::new(subscriber));
         let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0 });
         self.tell(id, "join", now);
@@ -282,9 +285,10 @@ impl Bus {
             return false;
         }
         self.tell(id, "leave", now);
+        self.call(id);
         match self.clients.remove(id).map(|client| client.role) {
-            Some(Role::Subscriber(subscriber)) => self.leave_feed(id, &subscriber),
-            Some(Role::Publisher { waker, .. }) => self.woken.extend(waker),
+            Some(Role::Subscriber(subscriber)) => self.leave_feed(&subscriber),
+            Some(Role::Publisher { waker, .. }) => self.calls.woken.extend(waker),
             None => {}
         }
         true
@@ -300,14 +304,13 @@ impl Bus {
         self.stats.slow_disconnects += u64::from(self.disconnect(id, now));
     }
 
-    fn leave_feed(&mut self, id: ClientId, subscriber: &Subscriber) {
+    fn leave_feed(&mut self, subscriber: &Subscriber) {
         let key = subscriber.feed;
         if let Place::Live { segment, .. } = subscriber.cursor.place {
             self.feeds.seal(key, &self.limits);
             self.feeds.leave(key, segment);
         }
         let Some(feed) = self.feeds.get_mut(key) else { return };
-        self.woken.extend(feed.parked.remove(&id));
         feed.subscribers -= 1;
         if feed.subscribers == 0
             && let Some(feed) = self.feeds.close(key)
@@ -335,14 +338,14 @@ impl Bus {
         self.history.expire(now.mono);
         // Spread over the interval, so that not all sockets are written to in the same instant.
         let interval = HEARTBEAT.as_secs();
-        for (id, client) in self.clients.iter_mut().filter(|(id, _)| (now.mono / 1000 + id.0).is_multiple_of(interval))
-        {
-            let Role::Subscriber(subscriber) = &mut client.role else { continue };
-            let Some(feed) = self.feeds.get_mut(subscriber.feed).filter(|feed| feed.format.has_heartbeat()) else {
-                continue;
-            };
-            subscriber.heartbeat = true;
-            self.woken.extend(feed.parked.remove(&id));
+        let is_due = |id: &ClientId| (now.mono / 1000 + id.0).is_multiple_of(interval);
+        let due: Vec<_> = self.clients.iter().map(|(id, _)| id).filter(is_due).collect();
+        for id in due {
+            let Some(subscriber) = self.clients.subscriber_mut(id) else { continue };
+            if self.feeds.get(subscriber.feed).is_some_and(|feed| feed.format.has_heartbeat()) {
+                subscriber.heartbeat = true;
+                self.call(id);
+            }
         }
     }
 

@@ -89,6 +89,7 @@ impl Bus {
     /// Gives a client's next bytes: about [`DELIVER_MAX`] of them at most, unless one event is larger. A publisher has
     /// none; reading it tells when it is kicked.
     pub fn read(&mut self, id: ClientId, now: Now, waker: &Waker, out: &mut Vec<Bytes>) -> Read {
+        self.leave_group(id);
         let Some(client) = self.clients.get_mut(id) else { return Read::Over };
         let subscriber = match &mut client.role {
             Role::Subscriber(subscriber) => subscriber,
@@ -122,9 +123,7 @@ impl Bus {
         match step {
             Step::On | Step::Pause => Read::Ready,
             Step::Idle => {
-                if let Some(feed) = self.feeds.get_mut(key) {
-                    feed.parked.insert(id, waker.clone());
-                }
+                self.settle(id, waker);
                 Read::Waiting
             }
             Step::Over => {

@@ -1,0 +1,231 @@
+//! Groups: the subscribers of one feed that have everything and are read for by the same reader share one cursor.
+//!
+//! What a thousand subscribers of a feed get next is the same for all, so it is read once. Their reader (a shard of the
+//! daemon's fan-out) is called once for all of them, takes the members and the bytes under one lock, and hands the bytes
+//! to each. A client leaves its group when it is called for something of its own (a unicast event, a heartbeat, its
+//! end), when it reads for itself, and when its reader finds that it does not keep up. It then has a cursor of its own
+//! at the group's place, and is taken in again once it has read everything.
+//!
+//! A group is bounded as any cursor: one that its feed has left behind falls apart, and each member goes on as its own
+//! policy has it.
+
+use std::task::Waker;
+
+use bytes::Bytes;
+
+use super::{
+    Bus, ClientId,
+    clients::Role,
+    cursor::{Place, Seat},
+    feeds::{Feed, FeedKey, Next},
+};
+use crate::limits::DELIVER_MAX;
+
+/// One who reads for many clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReaderId(usize);
+
+/// A group, as its reader knows it. Used again after its feed has closed; the group is another then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupId {
+    feed: FeedKey,
+    reader: ReaderId,
+}
+
+/// A group. Without members it has no place.
+#[derive(Debug)]
+pub(super) struct Group {
+    reader: ReaderId,
+    members: Vec<ClientId>,
+    /// The segment that all members get next.
+    pub(super) place: u64,
+    /// Everything up to here all members have.
+    seq: u64,
+    /// How many events each member has got from it, had it been there always.
+    pub(super) events: u64,
+    /// Its reader is called, and has not read everything since.
+    is_called: bool,
+}
+
+/// Who is called once the bus is unlocked.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    pub(super) woken: Vec<Waker>,
+    readers: Vec<Reader>,
+}
+
+#[derive(Debug)]
+struct Reader {
+    waker: Waker,
+    /// Its groups that have something to read, each once.
+    called: Vec<GroupId>,
+}
+
+impl Calls {
+    /// Calls the readers of a feed's groups.
+    pub(super) fn groups_of(&mut self, key: FeedKey, feed: &mut Feed) {
+        for group in feed.groups.iter_mut().filter(|group| !group.members.is_empty() && !group.is_called) {
+            group.is_called = true;
+            let reader = &mut self.readers[group.reader.0];
+            if reader.called.is_empty() {
+                self.woken.push(reader.waker.clone());
+            }
+            reader.called.push(GroupId { feed: key, reader: group.reader });
+        }
+    }
+}
+
+impl Feed {
+    pub(super) fn group(&self, reader: Option<ReaderId>) -> Option<&Group> {
+        self.groups.iter().find(|group| Some(group.reader) == reader)
+    }
+
+    fn group_mut(&mut self, reader: Option<ReaderId>) -> Option<&mut Group> {
+        self.groups.iter_mut().find(|group| Some(group.reader) == reader)
+    }
+}
+
+impl Bus {
+    /// Adds a reader, for as long as the bus lives. The waker is called when there is something to read for a
+    /// [group](Bus::called_groups) of its clients.
+    pub fn add_reader(&mut self, waker: Waker) -> ReaderId {
+        self.calls.readers.push(Reader { waker, called: Vec::new() });
+        ReaderId(self.calls.readers.len() - 1)
+    }
+
+    /// Lets a reader read for a client. Once the client's own [reads](Bus::read) have brought everything, it is read for
+    /// together with the reader's other clients; the waker of its last read is called when it has to read for itself.
+    pub fn assign(&mut self, id: ClientId, reader: ReaderId) {
+        self.leave_group(id);
+        if let Some(subscriber) = self.clients.subscriber_mut(id) {
+            subscriber.reader = Some(reader);
+        }
+    }
+
+    /// Takes the groups that have something to read. Each is to be [read](Bus::read_group) to its end; until then its
+    /// reader is not called for it again.
+    pub fn called_groups(&mut self, reader: ReaderId, called: &mut Vec<GroupId>) {
+        called.append(&mut self.calls.readers[reader.0].called);
+    }
+
+    /// Gives the next bytes of a group, about [`DELIVER_MAX`] at most unless one event is larger, and the members, who
+    /// are to be given them all. Says whether there may be more.
+    pub fn read_group(&mut self, group: GroupId, members: &mut Vec<ClientId>, out: &mut Vec<Bytes>) -> bool {
+        let GroupId { feed: key, reader } = group;
+        self.feeds.seal(key, &self.limits);
+        let Some(feed) = self.feeds.get_mut(key) else { return false };
+        let Some(group) = feed.group_mut(Some(reader)) else { return false };
+        group.is_called = false;
+        if group.members.is_empty() {
+            return false;
+        }
+        let start = group.place;
+        let (mut place, mut seq, mut bytes, mut events) = (start, group.seq, 0, 0);
+        while bytes < DELIVER_MAX {
+            match feed.peek(place) {
+                Next::Segment(segment) => {
+                    (place, seq) = (place + 1, segment.last);
+                    bytes += segment.bytes.len();
+                    events += segment.events;
+                    out.push(segment.bytes);
+                }
+                Next::Nothing => {
+                    seq = self.head;
+                    break;
+                }
+                Next::LeftBehind => {
+                    self.fall_apart(key, reader);
+                    return false;
+                }
+            }
+        }
+        let more = bytes >= DELIVER_MAX;
+        if let Some(group) = feed.group_mut(Some(reader)) {
+            (group.place, group.seq, group.is_called) = (place, seq, more);
+            group.events += events;
+            members.extend(&group.members);
+            self.stats.delivered += events * group.members.len() as u64;
+            self.stats.delivered_bytes += (bytes * group.members.len()) as u64;
+        }
+        (start..place).for_each(|segment| self.feeds.advance(key, segment));
+        more
+    }
+
+    /// Takes a client out of its group, if it is in one: it has to [read](Bus::read) for itself. Gives the waker that
+    /// calls it.
+    pub fn leave_group(&mut self, id: ClientId) -> Option<Waker> {
+        let client = self.clients.get_mut(id)?;
+        let Role::Subscriber(subscriber) = &mut client.role else { return None };
+        let place = &mut subscriber.cursor.place;
+        let Place::Grouped(Seat { number, .. }) = *place else { return None };
+        let (key, reader) = (subscriber.feed, subscriber.reader);
+        let group = self.feeds.get_mut(key)?.group_mut(reader)?;
+        group.members.swap_remove(number);
+        let (moved, segment) = (group.members.get(number).copied(), group.place);
+        let Place::Grouped(seat) = std::mem::replace(place, Place::Live { segment, seq: group.seq }) else {
+            unreachable!("it has just been there")
+        };
+        client.events += group.events - seat.since;
+        if !group.members.is_empty() {
+            // The last one takes over the place that the group had in the feed.
+            self.feeds.enter(key, segment);
+        }
+        if let Some(moved) = moved.and_then(|moved| self.clients.subscriber_mut(moved))
+            && let Place::Grouped(seat) = &mut moved.cursor.place
+        {
+            seat.number = number;
+        }
+        Some(seat.waker)
+    }
+
+    /// Lets a client that has everything wait: in its reader's group, or alone where it has no reader or the group has
+    /// still to read what this client has read.
+    pub(super) fn settle(&mut self, id: ClientId, waker: &Waker) {
+        let Some(subscriber) = self.clients.subscriber_mut(id) else { return };
+        let key = subscriber.feed;
+        let Some(feed) = self.feeds.get_mut(key) else { return };
+        let end = feed.end();
+        let Some(reader) = subscriber.reader.filter(|_| !subscriber.past_only) else {
+            feed.parked.insert(id, waker.clone());
+            return;
+        };
+        let group = match feed.groups.iter().position(|group| group.reader == reader) {
+            Some(known) => &mut feed.groups[known],
+            None => feed.groups.push_mut(Group::new(reader)),
+        };
+        let is_first = group.members.is_empty();
+        if !is_first && group.place != end {
+            feed.parked.insert(id, waker.clone());
+            return;
+        }
+        (group.place, group.seq) = (end, self.head);
+        let seat = Seat { number: group.members.len(), since: group.events, waker: waker.clone() };
+        group.members.push(id);
+        subscriber.cursor.place = Place::Grouped(seat);
+        if !is_first {
+            self.feeds.leave(key, end);
+        }
+    }
+
+    /// Calls a client that waits, so that it reads for itself.
+    pub(super) fn call(&mut self, id: ClientId) {
+        let Some(subscriber) = self.clients.subscriber_mut(id) else { return };
+        let parked = self.feeds.get_mut(subscriber.feed).and_then(|feed| feed.parked.remove(&id));
+        let waker = parked.or_else(|| self.leave_group(id));
+        self.calls.woken.extend(waker);
+    }
+
+    /// Ends a group that its feed has left behind.
+    fn fall_apart(&mut self, key: FeedKey, reader: ReaderId) {
+        let group = self.feeds.get(key).and_then(|feed| feed.group(Some(reader)));
+        for member in group.map_or(Vec::new(), |group| group.members.clone()) {
+            self.call(member);
+        }
+    }
+}
+
+impl Group {
+    fn new(reader: ReaderId) -> Group {
+        Group { reader, members: Vec::new(), place: 0, seq: 0, events: 0, is_called: false }
+    }
+}
