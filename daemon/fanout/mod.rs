@@ -5,7 +5,7 @@
 //! subscriber, to one of a few *shards*. From there to its end the socket is that shard's alone. A shard is one task, so
 //! nothing in it is locked but the list of the streams that have something to do.
 //!
-//! **Together.** Streams of one feed that have everything are a [group](Bus::called_groups) of the bus. Its reader is the
+//! **Together.** Streams of one feed that have everything are a [group](sse_bus::bus::Bus::called_groups) of the bus. Its reader is the
 //! shard, which is called once for all of them, reads what comes next once, and gives it to each socket in one call. That
 //! is all a delivery costs while nobody is slow.
 //!
@@ -41,7 +41,7 @@ use std::{
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sse_bus::{
-    bus::{Bus, ClientId, GroupId, ReaderId},
+    bus::{ClientId, GroupId, ReaderId},
     limits::STALL_CHECK,
 };
 use tokio::{
@@ -179,7 +179,7 @@ struct Streams {
 #[derive(Default)]
 struct Round {
     members: Vec<ClientId>,
-    bytes: Vec<Bytes>,
+    bytes: Bytes,
 }
 
 async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
@@ -273,25 +273,33 @@ impl Streams {
         self.bus.with(|bus, _| {
             bus.called_groups(self.reader, &mut groups);
             let read = |group| {
-                let mut round = Round::default();
-                if bus.read_group(group, &mut round.members, &mut round.bytes) {
+                let (mut members, mut bytes) = (Vec::new(), Vec::new());
+                if bus.read_group(group, &mut members, &mut bytes) {
                     self.groups.push(group);
                 }
-                round
+                let bytes = if bytes.len() == 1 { bytes.remove(0) } else { bytes.concat().into() };
+                Round { members, bytes }
             };
-            groups.into_iter().map(read).collect()
+            groups.into_iter().map(read).filter(|round| !round.bytes.is_empty()).collect()
         })
     }
 
-    /// Gives the members of a group what was read for them all.
-    fn deliver(&mut self, members: &[ClientId], bytes: &[Bytes]) {
+    /// Gives members of a group what was read for them all.
+    fn deliver(&mut self, members: &[ClientId], bytes: &Bytes) {
+        // All sockets are found before the first is written to: each send would let the memory of the next grow cold,
+        // while so many looks at once wait hardly longer than one.
+        let streams = members.iter().filter_map(|client| Some((*client, self.by_client.get(client)?.socket())));
+        let sockets: Vec<_> = streams.collect();
+        // What tokio knows of a socket is not asked: it would be one more look, and nearly always the socket has room.
+        let sent = sockets.into_iter().map(|(client, socket)| (client, socket.send(bytes).unwrap_or(0)));
+        let short: Vec<_> = sent.filter(|(_, sent)| *sent < bytes.len()).collect();
         let mut full = Vec::new();
-        for client in members {
-            let Some(stream) = self.by_client.get_mut(client) else { continue };
-            match stream.deliver(bytes) {
+        for (client, sent) in short {
+            let Some(stream) = self.by_client.get_mut(&client) else { continue };
+            match stream.rest(bytes.slice(sent..)) {
                 Next::Wait => {}
-                Next::Close(why) => self.close(*client, why),
-                Next::Full | Next::Again => full.push(*client),
+                Next::Close(why) => self.close(client, why),
+                Next::Full | Next::Again => full.push(client),
             }
         }
         self.leave_groups(&full);

@@ -88,27 +88,14 @@ impl Stream {
         self.full_since.is_some_and(|since| since.elapsed() >= WRITE_STALL)
     }
 
-    /// Writes what a group has read, of which the stream is a member. It has nothing else that waits.
-    pub(super) fn deliver(&mut self, bytes: &[Bytes]) -> Next {
-        // Past tokio's account of what the socket takes: it is right nearly always, and costs a look at memory that is
-        // far away by now. What does not fit goes the usual way.
-        let socket = SockRef::from(&self.socket);
-        let sent = match bytes {
-            [] => return Next::Wait,
-            [bytes] => socket.send(bytes),
-            bytes => socket.send_vectored(&bytes.iter().map(|bytes| IoSlice::new(bytes)).collect::<Vec<_>>()),
-        };
-        let mut sent = sent.unwrap_or(0);
-        if sent == bytes.iter().map(Bytes::len).sum::<usize>() {
-            return Next::Wait;
-        }
-        for bytes in bytes {
-            let skip = sent.min(bytes.len());
-            sent -= skip;
-            if skip < bytes.len() {
-                self.waiting.push(bytes.slice(skip..));
-            }
-        }
+    /// The socket, to write to it what was read for a group. The stream has nothing else that waits.
+    pub(super) fn socket(&self) -> SockRef<'_> {
+        SockRef::from(&self.socket)
+    }
+
+    /// Goes on with what the socket has not taken of that.
+    pub(super) fn rest(&mut self, bytes: Bytes) -> Next {
+        self.waiting.push(bytes);
         self.turn(&mut Vec::new())
     }
 
