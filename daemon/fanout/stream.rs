@@ -9,11 +9,11 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
+use socket2::SockRef;
 use sse_bus::{
-    bus::{Bus, Now, Read},
+    bus::{Bus, GroupId, Now, Read},
     limits::WRITE_STALL,
 };
-use socket2::SockRef;
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 
 use super::{Arrival, Call};
@@ -26,6 +26,8 @@ pub(super) struct Stream {
     socket: TcpStream,
     _permit: OwnedSemaphorePermit,
     pub(super) call: Arc<Call>,
+    /// The group in which it is while it has everything.
+    pub(super) group: Option<GroupId>,
     waker: Waker,
     /// Read from the bus and not yet taken by the socket. Allocated only while the socket is full.
     waiting: Vec<Bytes>,
@@ -46,6 +48,7 @@ enum Rest {
 }
 
 /// What becomes of a stream after its turn.
+#[derive(Clone, Copy)]
 pub(super) enum Next {
     /// Something will call it.
     Wait,
@@ -57,11 +60,11 @@ pub(super) enum Next {
 }
 
 impl Stream {
-    pub(super) fn new(arrival: Arrival, call: Arc<Call>) -> Stream {
+    pub(super) fn new(arrival: Arrival, call: Arc<Call>, group: Option<GroupId>) -> Stream {
         let Arrival { socket, permit, member, head } = arrival;
         let waker = Waker::from(call.clone());
         let waiting = vec![head];
-        Stream { member, socket, _permit: permit, call, waker, waiting, full_since: None, rest: Rest::More }
+        Stream { member, socket, _permit: permit, call, group, waker, waiting, full_since: None, rest: Rest::More }
     }
 
     /// Reads from the bus what comes next, unless the socket is still full of what came before.
@@ -88,12 +91,12 @@ impl Stream {
         self.full_since.is_some_and(|since| since.elapsed() >= WRITE_STALL)
     }
 
-    /// The socket, to write to it what was read for a group. The stream has nothing else that waits.
-    pub(super) fn socket(&self) -> SockRef<'_> {
-        SockRef::from(&self.socket)
+    /// The socket, if nothing waits for it.
+    pub(super) fn free_socket(&self) -> Option<SockRef<'_>> {
+        self.waiting.is_empty().then(|| SockRef::from(&self.socket))
     }
 
-    /// Goes on with what the socket has not taken of that.
+    /// Goes on with what the socket has not taken.
     pub(super) fn rest(&mut self, bytes: Bytes) -> Next {
         self.waiting.push(bytes);
         self.turn(&mut Vec::new())

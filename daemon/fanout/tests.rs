@@ -22,8 +22,13 @@ fn bus() -> SharedBus {
 }
 
 fn publish(bus: &SharedBus, data: String) {
+    publish_to(bus, None, data);
+}
+
+fn publish_to(bus: &SharedBus, to: Option<ClientId>, data: String) {
     let topic = Topic::parse("t").unwrap();
-    let publication = Publication { topic, kind: None, data, retain: false, ttl: None, to: None };
+    let to = to.map(|client| client.to_string());
+    let publication = Publication { topic, kind: None, data, retain: false, ttl: None, to };
     bus.with(|bus, now| bus.publish(publication, None, now)).unwrap();
 }
 
@@ -88,4 +93,31 @@ async fn a_late_call_for_a_stream_that_is_gone_costs_its_successor_nothing() {
         .filter_map(|line| Some(line.strip_prefix("data: ")?[..5].parse().unwrap()))
         .collect();
     assert_eq!(numbers, (0..EVENTS).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_stream_that_reads_for_itself_gets_first_what_was_read_for_its_group() {
+    let (bus, shard) = (bus(), Arc::new(Shard::default()));
+    let mut streams = Streams::new(bus.clone(), shard.clone());
+    let (arrival, mut peer) = arrival(&bus).await;
+    let client = streams.insert(arrival);
+    streams.take_turn(&[client]);
+    publish(&bus, "for all".into());
+    streams.begin_rounds();
+    // Its round is not over, and there is something for it alone.
+    publish_to(&bus, Some(client), "for one".into());
+    assert_eq!(mem::take(&mut shard.queue().ready), [client]);
+    streams.take_turn(&[client]);
+    publish(&bus, "for all again".into());
+    streams.go_on_with_rounds();
+    streams.begin_rounds();
+    streams.go_on_with_rounds();
+
+    let mut got = Vec::new();
+    let reads =
+        async { while !got.ends_with(b"data: for all again\n\n") && peer.read_buf(&mut got).await.unwrap() > 0 {} };
+    timeout(Duration::from_secs(5), reads).await.expect("all comes");
+    let got = String::from_utf8(got).unwrap();
+    let data: Vec<_> = got.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    assert_eq!(data, ["for all", "for one", "for all again"]);
 }

@@ -241,14 +241,14 @@ impl Feeds {
     pub(super) fn enter(&mut self, key: FeedKey, place: u64) {
         let Some(feed) = self.get_mut(key) else { return };
         feed.live += 1;
-        feed.from_mut(place).for_each(|segment| segment.unread += 1);
+        feed.unread_from(place).for_each(|segment| segment.unread += 1);
     }
 
     /// A cursor stops reading a feed live: what it has not read waits for one reader less.
     pub(super) fn leave(&mut self, key: FeedKey, place: u64) {
         let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut) else { return };
         feed.live -= 1;
-        feed.from_mut(place).for_each(|segment| segment.unread -= 1);
+        feed.unread_from(place).for_each(|segment| segment.unread -= 1);
         feed.drop_read(&mut self.bytes);
     }
 
@@ -265,7 +265,7 @@ impl Feeds {
 
 impl Feed {
     /// The segments that a cursor has not read.
-    fn from_mut(&mut self, place: u64) -> impl Iterator<Item = &mut Segment> {
+    fn unread_from(&mut self, place: u64) -> impl Iterator<Item = &mut Segment> {
         self.segments.iter_mut().skip(place.saturating_sub(self.oldest) as usize)
     }
 

@@ -2,8 +2,7 @@
 //!
 //! What a thousand subscribers of a feed get next is the same for all, so it is read once. Their reader (a shard of the
 //! daemon's fan-out) is called once for all of them, takes the members and the bytes under one lock, and hands the bytes
-//! to each. A client leaves its group when it is called for something of its own (a unicast event, a heartbeat, its
-//! end), when it reads for itself, and when its reader finds that it does not keep up. It then has a cursor of its own
+//! to each. A client leaves its group when it is called for something of its own (a unicast event, its end), when it reads for itself, and when its reader finds that it does not keep up. It then has a cursor of its own
 //! at the group's place, and is taken in again once it has read everything.
 //!
 //! A group is bounded as any cursor: one that its feed has left behind falls apart, and each member goes on as its own
@@ -59,6 +58,8 @@ struct Reader {
     waker: Waker,
     /// Its groups that have something to read, each once.
     called: Vec<GroupId>,
+    /// Its clients in groups that are to be given a heartbeat.
+    heartbeats: Vec<ClientId>,
 }
 
 impl Calls {
@@ -66,12 +67,23 @@ impl Calls {
     pub(super) fn groups_of(&mut self, key: FeedKey, feed: &mut Feed) {
         for group in feed.groups.iter_mut().filter(|group| !group.members.is_empty() && !group.is_called) {
             group.is_called = true;
-            let reader = &mut self.readers[group.reader.0];
-            if reader.called.is_empty() {
-                self.woken.push(reader.waker.clone());
-            }
-            reader.called.push(GroupId { feed: key, reader: group.reader });
+            let group = GroupId { feed: key, reader: group.reader };
+            self.reader(group.reader).called.push(group);
         }
+    }
+
+    /// Calls a client's reader to give it a heartbeat.
+    pub(super) fn heartbeat_of(&mut self, client: ClientId, reader: ReaderId) {
+        self.reader(reader).heartbeats.push(client);
+    }
+
+    /// A reader that is called.
+    fn reader(&mut self, reader: ReaderId) -> &mut Reader {
+        let reader = &mut self.readers[reader.0];
+        if reader.called.is_empty() && reader.heartbeats.is_empty() {
+            self.woken.push(reader.waker.clone());
+        }
+        reader
     }
 }
 
@@ -86,26 +98,33 @@ impl Feed {
 }
 
 impl Bus {
-    /// Adds a reader, for as long as the bus lives. The waker is called when there is something to read for a
-    /// [group](Bus::called_groups) of its clients.
+    /// Adds a reader, for as long as the bus lives. The waker is called when there are
+    /// [groups](Bus::called_groups) of its clients to read for, or [heartbeats](Bus::called_heartbeats) to be given.
     pub fn add_reader(&mut self, waker: Waker) -> ReaderId {
-        self.calls.readers.push(Reader { waker, called: Vec::new() });
+        self.calls.readers.push(Reader { waker, called: Vec::new(), heartbeats: Vec::new() });
         ReaderId(self.calls.readers.len() - 1)
     }
 
     /// Lets a reader read for a client. Once the client's own [reads](Bus::read) have brought everything, it is read for
     /// together with the reader's other clients; the waker of its last read is called when it has to read for itself.
-    pub fn assign(&mut self, id: ClientId, reader: ReaderId) {
+    ///
+    /// Gives the group in which it will be then; nothing for a client that is no subscriber (any more).
+    pub fn assign(&mut self, id: ClientId, reader: ReaderId) -> Option<GroupId> {
         self.leave_group(id);
-        if let Some(subscriber) = self.clients.subscriber_mut(id) {
-            subscriber.reader = Some(reader);
-        }
+        let subscriber = self.clients.subscriber_mut(id)?;
+        subscriber.reader = Some(reader);
+        Some(GroupId { feed: subscriber.feed, reader })
     }
 
     /// Takes the groups that have something to read. Each is to be [read](Bus::read_group) to its end; until then its
     /// reader is not called for it again.
-    pub fn called_groups(&mut self, reader: ReaderId, called: &mut Vec<GroupId>) {
-        called.append(&mut self.calls.readers[reader.0].called);
+    pub fn called_groups(&mut self, reader: ReaderId, called: &mut impl Extend<GroupId>) {
+        called.extend(&mut self.calls.readers[reader.0].called.drain(..));
+    }
+
+    /// Takes the clients in groups that are to be given a heartbeat, [`sse::HEARTBEAT`](crate::protocol::sse::HEARTBEAT).
+    pub fn called_heartbeats(&mut self, reader: ReaderId) -> Vec<ClientId> {
+        std::mem::take(&mut self.calls.readers[reader.0].heartbeats)
     }
 
     /// Gives the next bytes of a group, about [`DELIVER_MAX`] at most unless one event is larger, and the members, who

@@ -213,8 +213,16 @@ impl Bus {
             open.topics = matched.unwrap_or(std::mem::take(&mut open.topics));
         }
         let cursor = Cursor { aside: [].into(), place: Place::Past(Past::after(self.head, GapReason::Evicted).into()) };
-        let subscriber =
-            Subscriber { feed, slow, past_only, cursor, reader: None, unicast: [].into(), unicast_bytes: 0, heartbeat: false };
+        let subscriber = Subscriber {
+            feed,
+            slow,
+            past_only,
+            cursor,
+            reader: None,
+            unicast: [].into(),
+            unicast_bytes: 0,
+            heartbeat: false,
+        };
         let role = Role::Subscriber(Box::new(subscriber));
         let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0 });
         self.tell(id, "join", now);
@@ -342,10 +350,15 @@ impl Bus {
         let due: Vec<_> = self.clients.iter().map(|(id, _)| id).filter(is_due).collect();
         for id in due {
             let Some(subscriber) = self.clients.subscriber_mut(id) else { continue };
-            if self.feeds.get(subscriber.feed).is_some_and(|feed| feed.format.has_heartbeat()) {
-                subscriber.heartbeat = true;
-                self.call(id);
+            if !self.feeds.get(subscriber.feed).is_some_and(|feed| feed.format.has_heartbeat()) {
+                continue;
             }
+            if let (Place::Grouped(_), Some(reader)) = (&subscriber.cursor.place, subscriber.reader) {
+                self.calls.heartbeat_of(id, reader);
+                continue;
+            }
+            subscriber.heartbeat = true;
+            self.call(id);
         }
     }
 

@@ -18,6 +18,7 @@ mod limits;
 mod presence;
 mod publish;
 mod replay;
+mod rounds;
 mod slow;
 mod stream;
 mod stress;
