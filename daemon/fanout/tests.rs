@@ -102,6 +102,8 @@ async fn a_stream_that_reads_for_itself_gets_first_what_was_read_for_its_group()
     let (arrival, mut peer) = arrival(&bus).await;
     let client = streams.insert(arrival);
     streams.take_turn(&[client]);
+    assert_eq!(mem::take(&mut shard.queue().ready), [client], "the head is written, and there may be more");
+    streams.take_turn(&[client]);
     publish(&bus, "for all".into());
     streams.begin_rounds();
     // Its round is not over, and there is something for it alone.
