@@ -190,6 +190,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // A bound of what is not sent lets the buffers of those that do read grow.
     #[cfg(target_os = "linux")]
     socket2::SockRef::from(&socket).set_tcp_notsent_lowat(HELD)?;
+    // Nothing is congested within a machine, and where BBR is the system's choice it would pace each connection with
+    // timers: without, a replay is 5 to 25 % faster. Every kernel has Reno; if it cannot be had nothing is lost.
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(&socket).set_tcp_congestion(b"reno");
     #[cfg(not(target_os = "linux"))]
     socket.set_send_buffer_size(HELD)?;
     socket.bind(address)?;

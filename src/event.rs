@@ -88,7 +88,7 @@ impl EventId {
                 break;
             }
         }
-        out.extend_from_slice(self.epoch.as_str().as_bytes());
+        out.extend_from_slice(&self.epoch.text[..self.epoch.len.into()]);
         out.push(b'-');
         out.extend_from_slice(&digits[first..]);
     }

@@ -189,9 +189,7 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
         called.extend(arrivals.into_iter().map(|arrival| streams.insert(arrival)));
         // Turns alternate between groups, those called just now, and those that have waited, so that an event does not
         // wait until a large group has another, or all of a storm have come or gone; and nobody waits for ever.
-        streams.begin_rounds();
-        if !streams.rounds.is_empty() {
-            streams.go_on_with_rounds();
+        if streams.go_on_with_rounds() {
             yield_now().await;
         }
         if !called.is_empty() {

@@ -4,6 +4,8 @@
 //! small group does not wait until a large one has all been served. Until a round is over its group is not read again,
 //! and a member that reads for itself meanwhile is given the round's bytes first: so each stream stays in order.
 
+use std::mem;
+
 use bytes::Bytes;
 use sse_bus::{
     bus::{ClientId, GroupId},
@@ -33,41 +35,12 @@ impl Round {
 }
 
 impl Streams {
-    /// Begins with heartbeats, and reads for called groups, unless the members are still being given what was read before.
-    pub(super) fn begin_rounds(&mut self) {
-        let Streams { bus, reader, groups, rounds, .. } = self;
-        let mut pieces = Vec::new();
-        bus.with(|bus, _| {
-            let members = bus.called_heartbeats(*reader);
-            if !members.is_empty() {
-                rounds.push_back(Round::new(None, Bytes::from_static(HEARTBEAT), members));
-            }
-            bus.called_groups(*reader, groups);
-            let mut due = 0;
-            for _ in 0..groups.len() {
-                let Some(group) = groups.pop_front_if(|_| due < TURN) else { break };
-                if rounds.iter().any(|round| round.group == Some(group)) {
-                    groups.push_back(group);
-                    continue;
-                }
-                let mut members = Vec::new();
-                if bus.read_group(group, &mut members, &mut pieces) {
-                    groups.push_back(group);
-                }
-                // In one piece, so that each socket is written to with one plain call.
-                let bytes = if let [piece] = &*pieces { piece.clone() } else { pieces.concat().into() };
-                pieces.clear();
-                due += members.len();
-                rounds.push_back(Round::new(Some(group), bytes, members));
-            }
-        });
-    }
-
-    /// Gives some more members of groups what was read for them.
-    pub(super) fn go_on_with_rounds(&mut self) {
-        let mut due = Vec::with_capacity(TURN);
+    /// Gives some streams what was read for them and others, after reading for groups that are called. Says whether
+    /// there was anything to do.
+    pub(super) fn go_on_with_rounds(&mut self) -> bool {
+        let mut due = self.begin_rounds();
         while let Some(mut round) = self.rounds.pop_front() {
-            let until = round.members.len().min(round.given + TURN - due.len());
+            let until = round.members.len().min(round.given + TURN.saturating_sub(due.len()));
             due.extend(round.members[round.given..until].iter().map(|member| (*member, round.bytes.clone())));
             round.given = until;
             if until < round.members.len() {
@@ -77,9 +50,45 @@ impl Streams {
             }
         }
         self.deliver(&due);
+        !due.is_empty()
     }
 
-    /// Gives members of groups what was read for them.
+    /// Begins rounds of heartbeats and of called groups, unless a group is still in one. Small groups need none: gives
+    /// their members, and what is theirs.
+    pub(super) fn begin_rounds(&mut self) -> Vec<(ClientId, Bytes)> {
+        let Streams { bus, reader, groups, rounds, .. } = self;
+        let mut due = Vec::new();
+        let (mut members, mut pieces, mut read) = (Vec::new(), Vec::new(), 0);
+        bus.with(|bus, _| {
+            let beats = bus.called_heartbeats(*reader);
+            if !beats.is_empty() {
+                rounds.push_back(Round::new(None, Bytes::from_static(HEARTBEAT), beats));
+            }
+            bus.called_groups(*reader, groups);
+            for _ in 0..groups.len() {
+                let Some(group) = groups.pop_front_if(|_| read < TURN) else { break };
+                if rounds.iter().any(|round| round.group == Some(group)) {
+                    groups.push_back(group);
+                    continue;
+                }
+                if bus.read_group(group, &mut members, &mut pieces) {
+                    groups.push_back(group);
+                }
+                // In one piece, so that each socket is written to with one plain call.
+                let bytes = if let [piece] = &*pieces { piece.clone() } else { pieces.concat().into() };
+                pieces.clear();
+                read += members.len();
+                if read <= TURN {
+                    due.extend(members.drain(..).map(|member| (member, bytes.clone())));
+                } else {
+                    rounds.push_back(Round::new(Some(group), bytes, mem::take(&mut members)));
+                }
+            }
+        });
+        due
+    }
+
+    /// Writes to streams what is theirs.
     fn deliver(&mut self, due: &[(ClientId, Bytes)]) {
         // All sockets are found before the first is written to: each send would let the memory of the next grow cold,
         // while so many looks at once wait hardly longer than one.

@@ -99,21 +99,25 @@ async fn a_late_call_for_a_stream_that_is_gone_costs_its_successor_nothing() {
 async fn a_stream_that_reads_for_itself_gets_first_what_was_read_for_its_group() {
     let (bus, shard) = (bus(), Arc::new(Shard::default()));
     let mut streams = Streams::new(bus.clone(), shard.clone());
-    let (arrival, mut peer) = arrival(&bus).await;
-    let client = streams.insert(arrival);
-    streams.take_turn(&[client]);
-    assert_eq!(mem::take(&mut shard.queue().ready), [client], "the head is written, and there may be more");
-    streams.take_turn(&[client]);
+    // More than are served at once.
+    let mut peers = Vec::new();
+    for _ in 0..=TURN {
+        let (arrival, peer) = arrival(&bus).await;
+        peers.push((streams.insert(arrival), peer));
+    }
+    let clients: Vec<_> = peers.iter().map(|(client, _)| *client).collect();
+    streams.take_turn(&clients);
+    assert_eq!(mem::take(&mut shard.queue().ready), clients, "the heads are written, and there may be more");
+    streams.take_turn(&clients);
     publish(&bus, "for all".into());
     streams.begin_rounds();
-    // Its round is not over, and there is something for it alone.
+    // The round is not over, and there is something for one alone.
+    let (client, mut peer) = peers.swap_remove(TURN / 2);
     publish_to(&bus, Some(client), "for one".into());
     assert_eq!(mem::take(&mut shard.queue().ready), [client]);
     streams.take_turn(&[client]);
     publish(&bus, "for all again".into());
-    streams.go_on_with_rounds();
-    streams.begin_rounds();
-    streams.go_on_with_rounds();
+    while streams.go_on_with_rounds() {}
 
     let mut got = Vec::new();
     let reads =

@@ -90,6 +90,8 @@ pub struct Bus {
     clients: Clients,
     stats: Stats,
     calls: Calls,
+    /// Where reads put together what is for one subscriber.
+    buffer: Vec<u8>,
 }
 
 impl Bus {
@@ -105,6 +107,7 @@ impl Bus {
             clients: Clients::default(),
             stats: Stats::default(),
             calls: Calls::default(),
+            buffer: Vec::new(),
         }
     }
 

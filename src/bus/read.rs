@@ -36,6 +36,7 @@ pub enum Read {
 struct Output<'a> {
     format: Format,
     out: &'a mut Vec<Bytes>,
+    /// Kept by the bus for the next read, so that it need not grow again.
     buffer: Vec<u8>,
     bytes: usize,
     events: u64,
@@ -57,7 +58,8 @@ impl Output<'_> {
     fn flush(&mut self) {
         if !self.buffer.is_empty() {
             self.bytes += self.buffer.len();
-            self.out.push(std::mem::take(&mut self.buffer).into());
+            self.out.push(Bytes::copy_from_slice(&self.buffer));
+            self.buffer.clear();
         }
     }
 
@@ -101,8 +103,8 @@ impl Bus {
         let key = subscriber.feed;
         self.feeds.seal(key, &self.limits);
         let Some(format) = self.feeds.get(key).map(|feed| feed.format) else { return Read::Over };
-        let stats = &mut self.stats;
-        let mut output = Output { format, out, buffer: Vec::new(), bytes: 0, events: 0, time: now.unix, stats };
+        let (stats, buffer) = (&mut self.stats, std::mem::take(&mut self.buffer));
+        let mut output = Output { format, out, buffer, bytes: 0, events: 0, time: now.unix, stats };
         if std::mem::take(&mut subscriber.heartbeat) && format.has_heartbeat() {
             output.share(Bytes::from_static(sse::HEARTBEAT));
         }
@@ -116,7 +118,9 @@ impl Bus {
             output,
         };
         let step = reader.fill(key, subscriber);
-        let Output { bytes, events, .. } = reader.output;
+        let Output { bytes, events, buffer, .. } = reader.output;
+        self.buffer = buffer;
+        self.buffer.shrink_to(2 * DELIVER_MAX);
         self.stats.delivered += events;
         self.stats.delivered_bytes += bytes as u64;
         client.events += events;

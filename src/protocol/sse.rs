@@ -27,6 +27,8 @@ pub fn encode_json(event: &Event, out: &mut Vec<u8>) {
 /// Appends an event of the given type and data. CR, LF and CRLF in the data all become line breaks. The type must
 /// hold neither CR nor LF.
 pub fn encode(id: EventId, kind: Option<&str>, data: &str, out: &mut Vec<u8>) {
+    // Enough for most: one line, and the fields' names.
+    out.reserve(data.len() + 64);
     head(id, kind, out);
     let mut rest = data.as_bytes();
     loop {
