@@ -5,7 +5,8 @@ use std::{task::Waker, time::Duration};
 use sse_bus::{
     Epoch, FilterSet, Topic,
     bus::{
-        Bus, ClientId, ClientName, Description, Format, Now, Publication, Read, Start, Subscription, history::Memory,
+        Bus, ClientId, ClientName, Description, Format, Now, Publication, Read, ReaderId, Start, Subscription,
+        history::Memory,
     },
     limits::{DELIVER_MAX, Limits, Retention, SCAN_MAX},
     protocol::Slow,
@@ -73,6 +74,16 @@ fn drain(bus: &mut Bus, id: ClientId) -> Vec<String> {
         }
         all.extend(items);
     }
+}
+
+/// The members of the groups that a reader is called for, once all have been read.
+fn read_groups(bus: &mut Bus, reader: ReaderId) -> Vec<ClientId> {
+    let (mut groups, mut members) = (Vec::new(), Vec::new());
+    bus.called_groups(reader, &mut groups);
+    for group in groups {
+        while bus.read_group(group, &mut members, &mut Vec::new()) {}
+    }
+    members
 }
 
 /// Data of which a few events fill a read.
@@ -299,4 +310,25 @@ fn a_name_that_resembles_an_id_is_a_name() {
         assert_eq!(bus.kick(name, at(0)).expect("known"), 1);
     }
     assert_eq!(bus.clients().iter().map(|client| client.id.clone()).collect::<Vec<_>>(), [first.to_string()]);
+}
+
+#[test]
+fn who_waits_in_a_group_waits_nowhere_else() {
+    let mut bus = keeping(10);
+    let reader = bus.add_reader(Waker::noop().clone());
+    let [first, second] = [(); 2].map(|()| subscribe(&mut bus, &["a"], Start::Now)); // 1 and 2
+    for id in [first, second] {
+        bus.assign(id, reader);
+    }
+    assert!(drain(&mut bus, first).is_empty());
+    publish(&mut bus, event("a", "x"));
+    let _ = bus.finish();
+    assert_eq!(drain(&mut bus, second), ["3"], "and it waits alone, as the group has still to read 3");
+    assert_eq!(read_groups(&mut bus, reader), [first]);
+    assert!(read(&mut bus, second).is_empty(), "it was not called, and joins the group");
+    publish(&mut bus, Publication { to: Some(second.to_string()), ..event("b", "x") });
+    publish(&mut bus, event("a", "x"));
+    let _ = bus.finish();
+    assert_eq!(read_groups(&mut bus, reader), [first]);
+    assert_eq!(drain(&mut bus, second), ["4", "5"]);
 }

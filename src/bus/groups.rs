@@ -217,6 +217,8 @@ impl Bus {
             feed.parked.insert(id, waker.clone());
             return;
         }
+        // It may have waited alone, and read without being called.
+        feed.parked.remove(&id);
         (group.place, group.seq) = (end, self.head);
         let seat = Seat { number: group.members.len(), since: group.events, waker: waker.clone() };
         group.members.push(id);
