@@ -24,6 +24,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 use axum::{
@@ -49,6 +50,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
 };
 use tower::ServiceExt;
 use tracing::{debug, info, warn};
@@ -93,6 +95,9 @@ impl<T: Serialize> IntoResponse for JsonLine<T> {
 /// wait for so many of them and not for all. Nobody holds a turn while waiting for a peer.
 const FIRST_TURNS: usize = 16;
 
+/// How long a new connection waits for one to leave before it is refused for want of descriptors.
+const LEAVING: Duration = Duration::from_millis(200);
+
 /// The routes of a daemon, to serve connections with. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Http {
@@ -114,7 +119,13 @@ impl Http {
             let Some((socket, peer)) = accepted(connection).await else { continue };
             // Without it, small events wait for acknowledgements of earlier ones.
             let _ = socket.set_nodelay(true);
-            let Ok(permit) = self.daemon.room.clone().try_acquire_owned() else {
+            let room = self.daemon.room.clone();
+            let permit = match room.clone().try_acquire_owned() {
+                // When many leave and come back at once, some are not gone yet.
+                Err(_) if !full => timeout(LEAVING, room.acquire_owned()).await.ok().and_then(Result::ok),
+                permit => permit.ok(),
+            };
+            let Some(permit) = permit else {
                 if !std::mem::replace(&mut full, true) {
                     warn!("no descriptors are left for more connections; refusing them until others leave");
                 }

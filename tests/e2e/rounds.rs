@@ -65,13 +65,17 @@ fn what_is_for_one_stays_in_order_with_what_is_for_all() {
     let mut expected = vec![Vec::new(); MANY];
     for n in 0..BATCHES {
         let mut requests = vec![publish("all", None, &format!("before {n}"))];
-        expected.iter_mut().for_each(|all| all.push(format!("before {n}")));
+        for all in &mut expected {
+            all.push(format!("before {n}"));
+        }
         for one in (n % STEP..MANY).step_by(STEP) {
             requests.push(publish("own", Some(&format!("s{one}")), &format!("own {n}")));
             expected[one].push(format!("own {n}"));
         }
         requests.push(publish("all", None, &format!("after {n}")));
-        expected.iter_mut().for_each(|all| all.push(format!("after {n}")));
+        for all in &mut expected {
+            all.push(format!("after {n}"));
+        }
         lines.send_raw(batch(requests));
     }
     for (stream, expected) in streams.iter_mut().zip(expected) {
