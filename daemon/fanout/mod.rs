@@ -53,7 +53,7 @@ use tokio_util::sync::CancellationToken;
 use self::streams::Streams;
 use crate::shared::{Member, SharedBus};
 
-/// Streams that are served before other tasks of the thread have their turn; and that are read for under one lock.
+/// Streams that are read for under one lock and served before other tasks of the thread have their turn, at most.
 const TURN: usize = 64;
 
 /// A stream on its way to its shard.
@@ -157,7 +157,7 @@ impl Wake for Call {
 async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
     let mut streams = Streams::new(bus, shard.clone());
     let (mut called, mut turn, mut behind) = (Vec::new(), Vec::new(), VecDeque::<ClientId>::new());
-    let mut checked = Instant::now();
+    let (mut checked, mut served) = (Instant::now(), 0);
     loop {
         // With full sockets there is a deadline to keep, else nothing to wake up for.
         let is_idle = behind.is_empty() && streams.groups.is_empty() && streams.rounds.is_empty();
@@ -189,26 +189,34 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
         called.extend(arrivals.into_iter().map(|arrival| streams.insert(arrival)));
         // Turns alternate between groups, those called just now, and those that have waited, so that an event does not
         // wait until a large group has another, or all of a storm have come or gone; and nobody waits for ever.
-        if streams.go_on_with_rounds() {
-            yield_now().await;
-        }
+        rest(&mut served, streams.go_on_with_rounds()).await;
         if !called.is_empty() {
             let (first, others) = called.split_at(called.len().min(TURN));
             streams.take_turn(first);
+            rest(&mut served, first.len()).await;
             behind.extend(others);
             called.clear();
-            yield_now().await;
         }
         if !behind.is_empty() {
             turn.extend(behind.drain(..behind.len().min(TURN)));
             streams.take_turn(&turn);
+            rest(&mut served, turn.len()).await;
             turn.clear();
-            yield_now().await;
         }
         if checked.elapsed() >= STALL_CHECK {
             streams.close_full();
             checked = Instant::now();
         }
+    }
+}
+
+/// Lets other tasks have their turn, and sockets be looked at, after some streams were served. Not after each: it wakes
+/// other threads, and costs as much as some deliveries.
+async fn rest(served: &mut usize, more: usize) {
+    *served += more;
+    if *served >= TURN / 4 {
+        *served = 0;
+        yield_now().await;
     }
 }
 

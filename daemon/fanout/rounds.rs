@@ -35,9 +35,9 @@ impl Round {
 }
 
 impl Streams {
-    /// Gives some streams what was read for them and others, after reading for groups that are called. Says whether
-    /// there was anything to do.
-    pub(super) fn go_on_with_rounds(&mut self) -> bool {
+    /// Gives some streams what was read for them and others, after reading for groups that are called. Says how
+    /// many got something.
+    pub(super) fn go_on_with_rounds(&mut self) -> usize {
         let mut due = self.begin_rounds();
         while let Some(mut round) = self.rounds.pop_front() {
             let until = round.members.len().min(round.given + TURN.saturating_sub(due.len()));
@@ -50,7 +50,7 @@ impl Streams {
             }
         }
         self.deliver(&due);
-        !due.is_empty()
+        due.len()
     }
 
     /// Begins rounds of heartbeats and of called groups, unless a group is still in one. Small groups need none: gives
