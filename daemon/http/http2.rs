@@ -81,7 +81,7 @@ impl Http {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
         let service = Watching(self.service(from.clone(), None));
-        self.until_stopped(builder.serve_connection(TokioIo::new(stream), service), &from).await;
+        self.until_stopped(builder.serve_connection(TokioIo::new(stream), service), &from, || {}).await;
     }
 }
 

@@ -17,12 +17,13 @@ mod takeover;
 
 use std::{
     convert::Infallible,
+    error::Error,
     fmt,
     future::poll_fn,
     io,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::Poll,
     time::Duration,
 };
@@ -45,12 +46,15 @@ use hyper_util::{
     server::graceful::GracefulConnection,
 };
 use serde::Serialize;
-use sse_bus::limits::FIRST_BYTE;
+use sse_bus::{
+    bus::ClientId,
+    limits::{FIRST_BYTE, STALL_CHECK},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tower::ServiceExt;
 use tracing::{debug, info, warn};
@@ -191,17 +195,53 @@ impl Http {
         }
     }
 
-    /// Serves one HTTP/1.1 connection to its end.
+    /// Serves one HTTP/1.1 connection to its end. A stream is the ordinary body of an answer, and the last of it.
     pub(crate) async fn serve<S>(&self, stream: Connection<S>, from: From)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let connection = http1().serve_connection(TokioIo::new(stream), self.service(from.clone(), None));
-        self.until_stopped(connection, &from).await;
+        let subscriber = Arc::<OnceLock<ClientId>>::default();
+        let (router, noted) = (self.service(from.clone(), None), subscriber.clone());
+        let service = service_fn(move |request| {
+            let (answer, noted) = (router.call(request), noted.clone());
+            async move {
+                let mut answer = answer.await?;
+                if let Some(client) = answer.extensions().get().copied() {
+                    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                    let _ = noted.set(client);
+                }
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let connection = http1().serve_connection(TokioIo::new(stream), service);
+        let slow = || {
+            if let Some(client) = subscriber.get() {
+                self.daemon.bus.with(|bus, now| bus.disconnect_slow(*client, now));
+            }
+        };
+        tokio::select! {
+            () = self.until_stopped(connection, &from, slow) => {}
+            () = self.removed(&subscriber) => debug!(%from, "cut a connection whose client is gone and takes nothing"),
+        }
+    }
+
+    /// Ends some time after the bus has removed a connection's subscriber: the connection should have ended with it.
+    async fn removed(&self, subscriber: &OnceLock<ClientId>) {
+        let is_there = |id: &ClientId| self.daemon.bus.with(|bus, _| bus.is_connected(*id));
+        while subscriber.get().is_none_or(is_there) {
+            sleep(STALL_CHECK).await;
+        }
+        sleep(STALL_CHECK).await;
     }
 
     /// Runs a connection to its end, which comes soon once the daemon stops: what is under way is finished.
-    async fn until_stopped<C: GracefulConnection<Error = hyper::Error>>(&self, connection: C, from: &From) {
+    /// `slow` is called for a peer that takes nothing for too long, before its connection is dropped.
+    async fn until_stopped<C: GracefulConnection<Error = hyper::Error>>(
+        &self,
+        connection: C,
+        from: &From,
+        slow: impl FnOnce(),
+    ) {
         let mut connection = pin!(connection);
         let served = tokio::select! {
             served = &mut connection => served,
@@ -211,6 +251,10 @@ impl Http {
             }
         };
         if let Err(error) = served {
+            let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+            if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut) {
+                slow();
+            }
             debug!(%from, %error, "an HTTP connection has failed");
         }
     }

@@ -34,6 +34,9 @@ pub(crate) use self::{
 /// The longest that anything is waited for, on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The variable that has all streams of tests take the other of the two paths.
+const LOCAL_STREAMS: &str = "SSE_BUS_TEST_LOCAL_STREAMS";
+
 /// Looks again and again until something has come about.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
@@ -296,12 +299,16 @@ impl Daemon {
         response.json()["id"].as_str().unwrap().into()
     }
 
-    /// Opens a stream over TCP.
+    /// Opens a stream over TCP, where the fan-out owns the socket; with [`LOCAL_STREAMS`] in the environment over the
+    /// local socket, where the stream is the ordinary body of an answer. What is promised is the same.
     pub(crate) fn stream(&self, path: &str) -> EventStream {
         self.stream_with(path, &[])
     }
 
     pub(crate) fn stream_with(&self, path: &str, headers: &[(&str, &str)]) -> EventStream {
+        if std::env::var_os(LOCAL_STREAMS).is_some() {
+            return EventStream::open(Box::new(self.local()), "bus", path, headers);
+        }
         EventStream::open(Box::new(self.tcp()), &self.address.to_string(), path, headers)
     }
 
