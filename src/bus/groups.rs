@@ -92,6 +92,13 @@ impl Feed {
         self.groups.iter().find(|group| Some(group.reader) == reader)
     }
 
+    fn group_or_new(&mut self, reader: ReaderId) -> &mut Group {
+        match self.groups.iter().position(|group| group.reader == reader) {
+            Some(known) => &mut self.groups[known],
+            None => self.groups.push_mut(Group::new(reader)),
+        }
+    }
+
     fn group_mut(&mut self, reader: Option<ReaderId>) -> Option<&mut Group> {
         self.groups.iter_mut().find(|group| Some(group.reader) == reader)
     }
@@ -204,25 +211,19 @@ impl Bus {
         let key = subscriber.feed;
         let Some(feed) = self.feeds.get_mut(key) else { return };
         let end = feed.end();
-        let Some(reader) = subscriber.reader.filter(|_| !subscriber.past_only) else {
+        let reader = subscriber.reader.filter(|_| !subscriber.past_only);
+        let group = reader.map(|reader| feed.group_or_new(reader));
+        let Some(group) = group.filter(|group| group.members.is_empty() || group.place == end) else {
             feed.parked.insert(id, waker.clone());
             return;
-        };
-        let group = match feed.groups.iter().position(|group| group.reader == reader) {
-            Some(known) => &mut feed.groups[known],
-            None => feed.groups.push_mut(Group::new(reader)),
         };
         let is_first = group.members.is_empty();
-        if !is_first && group.place != end {
-            feed.parked.insert(id, waker.clone());
-            return;
-        }
-        // It may have waited alone, and read without being called.
-        feed.parked.remove(&id);
         (group.place, group.seq) = (end, self.head);
         let seat = Seat { number: group.members.len(), since: group.events, waker: waker.clone() };
         group.members.push(id);
         subscriber.cursor.place = Place::Grouped(seat);
+        // It may have waited alone, and read without being called.
+        feed.parked.remove(&id);
         if !is_first {
             self.feeds.leave(key, end);
         }
