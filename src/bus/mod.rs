@@ -17,14 +17,15 @@ mod groups;
 pub mod history;
 mod read;
 mod request;
+mod subscribe;
 mod topics;
 
 use std::{sync::Arc, task::Waker, time::Duration};
 
 use self::{
     clients::{Client, Clients, Role, Subscriber},
-    cursor::{Aside, Cursor, Past, Place},
-    feeds::{FeedKey, Feeds},
+    cursor::Place,
+    feeds::Feeds,
     groups::Calls,
     history::{Entry, FORGOTTEN, History, TopicKey},
     topics::Topics,
@@ -39,7 +40,7 @@ pub use self::{
 use crate::{
     event::{Epoch, Event, EventId, EventType},
     limits::{HEARTBEAT, Limits},
-    protocol::{ErrorCode, Gap, GapReason, Published, Refused, Subscribed},
+    protocol::{ErrorCode, GapReason, Published, Refused},
     topic::Topic,
 };
 
@@ -202,78 +203,6 @@ impl Bus {
     pub fn finish(&mut self) -> Vec<Waker> {
         self.feeds.seal_all(&self.limits, &mut self.calls);
         std::mem::take(&mut self.calls.woken)
-    }
-
-    /// Adds a subscriber. What it gets is [`read`](Bus::read).
-    pub fn subscribe(&mut self, subscription: Subscription, now: Now) -> Result<(ClientId, Subscribed), Refused> {
-        let Subscription { filters, format, start, slow, past_only, description } = subscription;
-        refuse_more(self.clients.subscribers, self.limits.subscribers, ErrorCode::LimitSubscribers, "subscribers")?;
-        self.history.expire(now.mono);
-        let (feed, is_new) = self.feeds.open(filters.clone(), format);
-        let matched = if is_new { Some(self.topics.connect(&filters, feed)) } else { None };
-        if let Some(open) = self.feeds.get_mut(feed) {
-            open.subscribers += 1;
-            open.topics = matched.unwrap_or(std::mem::take(&mut open.topics));
-        }
-        let cursor = Cursor { aside: [].into(), place: Place::Past(Past::after(self.head, GapReason::Evicted).into()) };
-        let subscriber = Subscriber {
-            feed,
-            slow,
-            past_only,
-            cursor,
-            reader: None,
-            unicast: [].into(),
-            unicast_bytes: 0,
-            heartbeat: false,
-        };
-        let role = Role::Subscriber(Box::new(subscriber));
-        let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0 });
-        self.tell(id, "join", now);
-        let cursor = self.cursor_at(&start, feed, past_only, now);
-        if let Some(subscriber) = self.clients.subscriber_mut(id) {
-            subscriber.cursor = cursor;
-        }
-        Ok((id, Subscribed { client: id.to_string(), position: self.position() }))
-    }
-
-    /// The cursor with which a subscription begins.
-    fn cursor_at(&mut self, start: &Start, key: FeedKey, past_only: bool, now: Now) -> Cursor {
-        let Some(feed) = self.feeds.get(key) else { unreachable!("a subscriber's feed is open") };
-        let (history, topics) = (&*self.history, &feed.topics);
-        let set_aside = |event: &dyn Fn(TopicKey) -> Option<Arc<Event>>| {
-            let mut events: Vec<_> = topics.iter().filter_map(|key| event(*key)).collect();
-            events.sort_unstable_by_key(|event| event.id.seq);
-            (events.into_iter().map(Aside::Event).collect(), None)
-        };
-        let (aside, past) = match start {
-            Start::Now => ([].into(), None),
-            Start::Retained => set_aside(&|key| history.retained(key, now.mono)),
-            Start::Latest => set_aside(&|key| history.newest(key, now.mono)),
-            Start::All => ([].into(), Some(Past::from_now_on(self.id(0), history, topics, now.mono))),
-            Start::Last(time) => {
-                let begin = now.mono.saturating_sub(time.as_millis().try_into().unwrap_or(u64::MAX));
-                ([].into(), Some(Past::from_now_on(self.id(history.place_at(begin)), history, topics, now.mono)))
-            }
-            Start::After(text) => ([].into(), Some(self.past_after(text))),
-        };
-        let place = match past {
-            Some(past) => Place::Past(past.into()),
-            None if past_only => Place::Past(Past::after(self.head, GapReason::Evicted).into()),
-            None => Place::Live { segment: self.feeds.join(key, &self.limits), seq: self.head },
-        };
-        Cursor { aside, place }
-    }
-
-    /// The past after an id that a subscriber says it has.
-    fn past_after(&self, text: &str) -> Past {
-        let start = self.id(0);
-        let (reason, from) = match text.parse::<EventId>() {
-            Ok(id) if id.epoch == self.epoch && id.seq <= self.head => return Past::after(id.seq, GapReason::Evicted),
-            Ok(id) if id.epoch != self.epoch => (GapReason::Restarted, id),
-            Ok(id) => (GapReason::UnknownId, id),
-            Err(_) => (GapReason::UnknownId, start),
-        };
-        Past::with_gap(Gap { reason, missed: None, from, to: start })
     }
 
     /// Adds a publisher. `via` is the way in that it uses.
