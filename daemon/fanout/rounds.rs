@@ -39,8 +39,10 @@ impl Streams {
     /// many got something.
     pub(super) fn go_on_with_rounds(&mut self) -> usize {
         let mut due = self.begin_rounds();
+        // However many small groups there are, rounds go on.
+        let most = due.len().max(TURN - TURN / 4) + TURN / 4;
         while let Some(mut round) = self.rounds.pop_front() {
-            let until = round.members.len().min(round.given + TURN.saturating_sub(due.len()));
+            let until = round.members.len().min(round.given + most - due.len());
             due.extend(round.members[round.given..until].iter().map(|member| (*member, round.bytes.clone())));
             round.given = until;
             if until < round.members.len() {
@@ -77,6 +79,10 @@ impl Streams {
                 // In one piece, so that each socket is written to with one plain call.
                 let bytes = if let [piece] = &*pieces { piece.clone() } else { pieces.concat().into() };
                 pieces.clear();
+                if bytes.is_empty() {
+                    members.clear();
+                    continue;
+                }
                 read += members.len();
                 if read <= TURN {
                     due.extend(members.drain(..).map(|member| (member, bytes.clone())));
@@ -89,17 +95,21 @@ impl Streams {
     }
 
     /// Writes to streams what is theirs.
-    fn deliver(&mut self, due: &[(ClientId, Bytes)]) {
+    pub(super) fn deliver(&mut self, due: &[(ClientId, Bytes)]) {
         // All sockets are found before the first is written to: each send would let the memory of the next grow cold,
         // while so many looks at once wait hardly longer than one.
         let found = |client| self.by_client.get(client).map(Stream::free_socket);
         let found: Vec<_> = due.iter().filter_map(|(client, bytes)| Some((*client, bytes, found(client)?))).collect();
         // What tokio knows of a socket is not asked: it would be one more look, and nearly always the socket has room.
-        let sent = found.into_iter().map(|(client, bytes, socket)| {
+        let mut short: Vec<(ClientId, &Bytes, usize)> = Vec::new();
+        for (client, bytes, socket) in found {
+            // What comes for it a second time must not overtake the rest of the first.
+            let socket = socket.filter(|_| short.iter().all(|(other, ..)| *other != client));
             let sent = socket.map_or(0, |socket| socket.send(bytes).unwrap_or(0));
-            (client, bytes, sent)
-        });
-        let short: Vec<_> = sent.filter(|(_, bytes, sent)| *sent < bytes.len()).collect();
+            if sent < bytes.len() {
+                short.push((client, bytes, sent));
+            }
+        }
         let mut full = Vec::new();
         for (client, bytes, sent) in short {
             let Some(stream) = self.by_client.get_mut(&client) else { continue };

@@ -127,3 +127,39 @@ async fn a_stream_that_reads_for_itself_gets_first_what_was_read_for_its_group()
     let data: Vec<_> = got.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
     assert_eq!(data, ["for all", "for one", "for all again"]);
 }
+
+#[tokio::test]
+async fn what_comes_second_does_not_overtake_the_rest_of_the_first() {
+    const ROUNDS: usize = 50;
+    let (bus, shard) = (bus(), Arc::new(Shard::default()));
+    let mut streams = Streams::new(bus.clone(), shard.clone());
+    let (arrival, mut peer) = arrival(&bus).await;
+    let client = streams.insert(arrival);
+    streams.take_turn(&[client]);
+    let expected = [b"head\n".as_slice(), &[[b'x'; SIZE].as_slice(), b":\n"].concat().repeat(ROUNDS)].concat();
+    let mut got = Vec::new();
+    for _ in 0..ROUNDS {
+        streams.deliver(&[(client, vec![b'x'; SIZE].into()), (client, Bytes::from_static(b":\n"))]);
+        let next = got.len() + SIZE / 2;
+        while got.len() < next.min(expected.len()) {
+            let ready = mem::take(&mut shard.queue().ready);
+            streams.take_turn(&ready);
+            let next = async {
+                tokio::select! {
+                    read = peer.read_buf(&mut got) => assert!(read.unwrap() > 0, "it has ended"),
+                    () = shard.wake.notified() => {}
+                }
+            };
+            timeout(Duration::from_secs(5), next).await.expect("the stream goes on");
+        }
+    }
+    while got.len() < expected.len() {
+        let ready = mem::take(&mut shard.queue().ready);
+        streams.take_turn(&ready);
+        tokio::select! {
+            read = peer.read_buf(&mut got) => assert!(read.unwrap() > 0, "it has ended"),
+            () = shard.wake.notified() => {}
+        }
+    }
+    assert!(got == expected, "heartbeats stand between the pieces");
+}
