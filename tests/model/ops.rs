@@ -9,11 +9,13 @@ use sse_bus::{
 };
 use std::time::Duration;
 
-/// The bounds of a bus.
+/// The bounds of a bus, and what there is to subscribe to.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) retention: Retention,
     pub(crate) limits: Limits,
+    /// Filters and formats. Often there are few, so that subscribers share a feed.
+    pub(crate) feeds: Vec<(usize, Format)>,
 }
 
 /// Something that happens. Clients and topics are meant by their place in a list.
@@ -31,18 +33,27 @@ pub(crate) enum Op {
     Burst {
         topic: usize,
         events: usize,
+        size: Size,
     },
     Unicast {
         to: To,
         size: Size,
     },
     Subscribe {
-        filters: usize,
+        feed: Index,
         since: Since,
         slow: Slow,
-        format: Format,
         name: Option<usize>,
         past_only: bool,
+        /// Who reads for it.
+        reader: Option<usize>,
+    },
+    /// Several come to one feed, and read until there is nothing more.
+    Crowd {
+        feed: Index,
+        many: usize,
+        slow: Slow,
+        reader: usize,
     },
     /// One call.
     Read {
@@ -50,6 +61,21 @@ pub(crate) enum Op {
     },
     /// Until there is nothing more.
     Drain {
+        who: Index,
+    },
+    /// All read until there is nothing more.
+    DrainAll,
+    /// One read of a group that a reader is called for.
+    ReadGroup {
+        reader: usize,
+        group: Index,
+    },
+    /// A reader reads its groups until there is nothing more.
+    DrainGroups {
+        reader: usize,
+    },
+    /// A reader takes somebody out of its group, who has to read alone then.
+    LeaveGroup {
         who: Index,
     },
     /// Leave, and come back with an id that was received.
@@ -71,6 +97,8 @@ pub(crate) enum Op {
         ms: u64,
     },
     Tick,
+    /// So many ticks that everybody's heartbeat is due.
+    Heartbeats,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -136,6 +164,7 @@ pub(crate) const FILTERS: [&[&str]; 10] = [
 /// `c2` is the id of another client, too.
 pub(crate) const NAMES: [&str; 3] = ["ada", "bob", "c2"];
 pub(crate) const GARBAGE: [&str; 4] = ["", "x", "e-01", "\u{1F600}-7"];
+pub(crate) const READERS: usize = 2;
 
 fn setup() -> impl Strategy<Value = Setup> {
     let retention = (
@@ -145,13 +174,21 @@ fn setup() -> impl Strategy<Value = Setup> {
         prop_oneof![1 => 600_usize..4000, 3 => Just(usize::MAX)],
     );
     let limits = (
-        prop_oneof![2 => 1_usize..300, 1 => Just(1 << 20)],
+        prop_oneof![1 => 1_usize..300, 1 => Just(1 << 20)],
         prop_oneof![1 => 1_usize..300, 3 => Just(64 << 20)],
         prop_oneof![1 => 1_usize..200, 1 => Just(1 << 20)],
         prop_oneof![1 => 2_usize..5, 3 => Just(100_000)],
         prop_oneof![1 => 300_usize..900, 3 => Just(16 << 20)],
     );
-    (retention, limits).prop_map(|(retention, limits)| {
+    let format = prop_oneof![
+        2 => Just(Format::SseData),
+        1 => Just(Format::SseJson),
+        2 => Just(Format::Json),
+        1 => Just(Format::Binary)
+    ];
+    let feeds = prop_oneof![2 => Just(1), 3 => 2_usize..4, 1 => Just(20)]
+        .prop_flat_map(move |n| vec((0..FILTERS.len(), format.clone()), n));
+    (retention, limits, feeds).prop_map(|(retention, limits, feeds)| {
         let (events, bytes, age, budget) = retention;
         let (feed_buffer, all_feeds, unicast_buffer, topics, retained_bytes) = limits;
         let limits = Limits {
@@ -162,7 +199,7 @@ fn setup() -> impl Strategy<Value = Setup> {
             unicast_buffer,
             ..Limits::default()
         };
-        Setup { retention: Retention { events, bytes, age: Duration::from_millis(age), budget }, limits }
+        Setup { retention: Retention { events, bytes, age: Duration::from_millis(age), budget }, limits, feeds }
     })
 }
 
@@ -189,39 +226,41 @@ fn op(burst: usize) -> impl Strategy<Value = Op> {
         1 => (0_u64..20).prop_map(|seq| Since::OtherEpoch { seq }),
         1 => (0..GARBAGE.len()).prop_map(Since::Garbage),
     ];
-    let slow = prop_oneof![3 => Just(Slow::Gap), 2 => Just(Slow::Latest), 1 => Just(Slow::Disconnect)];
-    let format = prop_oneof![
-        2 => Just(Format::SseData),
-        1 => Just(Format::SseJson),
-        2 => Just(Format::Json),
-        1 => Just(Format::Binary)
-    ];
+    let slow = || prop_oneof![3 => Just(Slow::Gap), 2 => Just(Slow::Latest), 1 => Just(Slow::Disconnect)];
     let name = option::weighted(0.3, 0..NAMES.len());
-    let subscribe = (0..FILTERS.len(), since, slow, format, name, proptest::bool::weighted(0.1)).prop_map(
-        |(filters, since, slow, format, name, past_only)| Op::Subscribe {
-            filters,
-            since,
-            slow,
-            format,
-            name,
-            past_only,
-        },
+    let reader = || prop_oneof![3 => Just(0), 1 => 1..READERS];
+    let reads = option::weighted(0.8, reader());
+    let subscribe = (any::<Index>(), since, slow(), name, proptest::bool::weighted(0.1), reads).prop_map(
+        |(feed, since, slow, name, past_only, reader)| Op::Subscribe { feed, since, slow, name, past_only, reader },
     );
     let who = any::<Index>;
+    let crowd = (any::<Index>(), 2_usize..5, slow(), reader()).prop_map(|(feed, many, slow, reader)| Op::Crowd {
+        feed,
+        many,
+        slow,
+        reader,
+    });
+    let burst = prop_oneof![1 => Just((burst, Size::Small)), 1 => Just((3, Size::Big))];
     prop_oneof![
         40 => publish,
         1 => Just(Op::PublishToMany),
-        2 => topic().prop_map(move |topic| Op::Burst { topic, events: burst }),
+        4 => (topic(), burst).prop_map(|(topic, (events, size))| Op::Burst { topic, events, size }),
         5 => (to(), size()).prop_map(|(to, size)| Op::Unicast { to, size }),
         12 => subscribe,
+        8 => crowd,
         10 => who().prop_map(|who| Op::Read { who }),
         10 => who().prop_map(|who| Op::Drain { who }),
+        4 => Just(Op::DrainAll),
+        12 => (reader(), any::<Index>()).prop_map(|(reader, group)| Op::ReadGroup { reader, group }),
+        4 => reader().prop_map(|reader| Op::DrainGroups { reader }),
+        3 => who().prop_map(|who| Op::LeaveGroup { who }),
         4 => (who(), any::<Index>()).prop_map(|(who, from)| Op::Resume { who, from }),
         4 => who().prop_map(|who| Op::ResumeLast { who }),
         2 => who().prop_map(|who| Op::Disconnect { who }),
-        1 => to().prop_map(|to| Op::Kick { to }),
+        2 => to().prop_map(|to| Op::Kick { to }),
         4 => (1_u64..80).prop_map(|ms| Op::Pass { ms }),
         2 => Just(Op::Tick),
+        1 => Just(Op::Heartbeats),
     ]
 }
 

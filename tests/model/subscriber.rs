@@ -13,7 +13,7 @@ use std::{
 };
 
 use sse_bus::{
-    bus::{ClientId, Format},
+    bus::{ClientId, Format, GroupId},
     protocol::Slow,
 };
 
@@ -21,7 +21,13 @@ use super::{log::Log, wire::Item};
 
 /// Counts how often it is woken.
 #[derive(Debug, Default)]
-pub(crate) struct Counter(pub(crate) AtomicUsize);
+pub(crate) struct Counter(AtomicUsize);
+
+impl Counter {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 impl Wake for Counter {
     fn wake(self: Arc<Self>) {
@@ -38,14 +44,30 @@ struct Told {
     events: BTreeSet<u64>,
 }
 
+/// What a subscriber asks for, but where it begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) filters: usize,
+    pub(crate) format: Format,
+    pub(crate) slow: Slow,
+    pub(crate) name: Option<String>,
+    pub(crate) past_only: bool,
+    /// Who reads for it while it has everything.
+    pub(crate) reader: Option<usize>,
+}
+
+impl Asked {
+    pub(crate) fn feed(&self) -> (usize, Format) {
+        (self.filters, self.format)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     pub(crate) id: ClientId,
-    pub(crate) name: Option<String>,
-    pub(crate) filters: usize,
-    pub(crate) slow: Slow,
-    pub(crate) format: Format,
-    pub(crate) past_only: bool,
+    pub(crate) asked: Asked,
+    /// The group in which it is while it has everything.
+    pub(crate) group: Option<GroupId>,
     pub(crate) connected: bool,
     /// All wanted events after this one are owed.
     pub(crate) start: u64,
@@ -76,24 +98,11 @@ pub(crate) struct Subscriber {
 }
 
 impl Subscriber {
-    #[allow(clippy::too_many_arguments)] // as many as it has choices
-    pub(crate) fn new(
-        id: ClientId,
-        name: Option<String>,
-        filters: usize,
-        slow: Slow,
-        format: Format,
-        past_only: bool,
-        start: u64,
-        head: u64,
-    ) -> Subscriber {
+    pub(crate) fn new(id: ClientId, asked: Asked, start: u64, head: u64) -> Subscriber {
         Subscriber {
             id,
-            name,
-            filters,
-            slow,
-            format,
-            past_only,
+            asked,
+            group: None,
             connected: true,
             start,
             older: BTreeSet::new(),
@@ -115,7 +124,7 @@ impl Subscriber {
     }
 
     pub(crate) fn wake_count(&self) -> usize {
-        self.wakes.0.load(Ordering::Relaxed)
+        self.wakes.count()
     }
 
     /// Takes what was read. `Err` says what was wrong with it.
@@ -123,7 +132,7 @@ impl Subscriber {
         match item {
             Item::Event { id, kind, data, envelope } => self.event(id, kind.as_deref(), data, envelope.as_ref(), log),
             Item::Gap { id, reason, missed, from, to } => self.gap(id, reason, *missed, from, to, log),
-            Item::End { position } if self.past_only && *position == log.id(log.head()) => Ok(()),
+            Item::End { position } if self.asked.past_only && *position == log.id(log.head()) => Ok(()),
             Item::End { .. } => Err(format!("no end, or one at {}", log.id(log.head()))),
         }
     }
@@ -147,9 +156,9 @@ impl Subscriber {
         if self.open_range.take().is_some_and(|to| to < seq) {
             return Err("a gap whose id is its `to`, as no event follows within its range".into());
         }
-        event.check(kind, data, envelope, self.format == Format::SseData)?;
+        event.check(kind, data, envelope, self.asked.format == Format::SseData)?;
         let own = self.unicast.contains(&seq) || self.perhaps.contains(&seq);
-        if !own && (event.is_unicast || !log.wants(self.filters, seq)) {
+        if !own && (event.is_unicast || !log.wants(self.asked.filters, seq)) {
             return Err("only events that it subscribed to".into());
         }
         if !own && seq <= self.start && !self.older.contains(&seq) {
@@ -191,7 +200,7 @@ impl Subscriber {
             self.open_range = Some(last);
         }
         // What `latest` leaves out may still be in history. All else that is told must be gone.
-        let jumped = reason == "lagged" && self.slow == Slow::Latest;
+        let jumped = reason == "lagged" && self.asked.slow == Slow::Latest;
         let first = from.max(self.start + 1).max(self.accounted + 1);
         let events: BTreeSet<u64> = (first..=last)
             .filter(|seq| self.owes(*seq, log) && !self.covers(*seq))
@@ -211,7 +220,7 @@ impl Subscriber {
 
     /// Whether the subscriber must get an event of the log, or be told that it does not.
     fn owes(&self, seq: u64, log: &Log) -> bool {
-        log.wants(self.filters, seq) && !self.delivered.contains(&seq) && !self.excused.contains(&seq)
+        log.wants(self.asked.filters, seq) && !self.delivered.contains(&seq) && !self.excused.contains(&seq)
     }
 
     fn covers(&self, seq: u64) -> bool {
@@ -245,7 +254,7 @@ impl Subscriber {
         self.drained_at = log.head();
         self.count(log)?;
         // Whatever the policy, the newest of each topic has been delivered.
-        for seq in log.newest(self.filters).filter(|seq| *seq > self.start && log.is_newest(*seq)) {
+        for seq in log.newest(self.asked.filters).filter(|seq| *seq > self.start && log.is_newest(*seq)) {
             if !self.delivered.contains(&seq) && !log.has_expired(seq) {
                 return Err(format!("event {seq}, the newest of {}", log.topic(seq)));
             }
@@ -264,7 +273,7 @@ impl Subscriber {
             let (low, high) = bounds(told);
             (least, most) = (least + low, most + high);
             sum = sum.zip(told.missed).map(|(a, b)| a + b);
-            if self.slow != Slow::Latest && told.missed.is_some_and(|n| n < low || n > high) {
+            if self.asked.slow != Slow::Latest && told.missed.is_some_and(|n| n < low || n > high) {
                 return Err(format!(
                     "{low} to {high} missed in the gap {}, which stands for {:?}",
                     told.text, told.events
@@ -275,6 +284,12 @@ impl Subscriber {
             Some(sum) if sum < least || sum > most => Err(format!("{least} to {most} missed in all, not {sum}")),
             _ => Ok(()),
         }
+    }
+
+    /// How many of the events that it wants came after it last had read everything, and have not reached it.
+    pub(crate) fn behind(&self, log: &Log) -> u64 {
+        let newer = self.drained_at + 1..=log.head();
+        newer.filter(|seq| log.wants(self.asked.filters, *seq) && !self.delivered.contains(seq)).count() as u64
     }
 
     /// Unicast events that may wait for it.

@@ -1,0 +1,234 @@
+//! The bus, the model beside it, and the steps that both take.
+
+mod clients;
+mod groups;
+mod publish;
+mod read;
+
+use std::task::Waker;
+
+use proptest::sample::Index;
+use sse_bus::{
+    Epoch,
+    bus::{Bus, Now, history::Memory},
+    limits::DELIVER_MAX,
+};
+
+use self::groups::Reader;
+use super::{
+    log::Log,
+    ops::{NAMES, Op, READERS, Retain, Setup, Size, TOPICS},
+    subscriber::{Asked, Subscriber},
+};
+
+const EPOCH: &str = "e";
+
+pub(crate) struct World {
+    setup: Setup,
+    bus: Bus,
+    log: Log,
+    subscribers: Vec<Subscriber>,
+    readers: [Reader; READERS],
+    /// How many feeds have lost their last subscriber.
+    feeds_closed: usize,
+    /// What was done, with what came of it.
+    pub(crate) steps: Vec<String>,
+}
+
+type Outcome = Result<(), String>;
+
+impl World {
+    pub(crate) fn new(setup: &Setup) -> World {
+        let epoch = Epoch::parse(EPOCH).expect("a legal epoch");
+        let history = Memory::new(setup.retention.clone());
+        let mut bus = Bus::new(epoch, setup.limits.clone(), Box::new(history));
+        let readers = std::array::from_fn(|_| Reader::new(&mut bus));
+        World {
+            setup: setup.clone(),
+            bus,
+            log: Log::new(epoch),
+            subscribers: Vec::new(),
+            readers,
+            feeds_closed: 0,
+            steps: Vec::new(),
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: self.log.now, unix: 1_700_000_000_000 + self.log.now }
+    }
+
+    pub(crate) fn step(&mut self, op: &Op, batch_goes_on: bool) -> Outcome {
+        self.steps.push(format!("{op:?}"));
+        match op {
+            Op::Publish { topic, size, retain, ttl_ms } => {
+                self.publish(TOPICS[*topic], self.data(*size), *retain, *ttl_ms)?;
+            }
+            Op::PublishToMany => {
+                for i in 0..40 {
+                    self.publish(&format!("m/{i}"), "x".into(), Retain::No, None)?;
+                }
+            }
+            Op::Burst { topic, events, size } => {
+                for _ in 0..*events {
+                    self.publish(TOPICS[*topic], self.data(*size), Retain::No, None)?;
+                }
+            }
+            Op::Unicast { to, size } => self.unicast(to, *size)?,
+            Op::Subscribe { feed, since, slow, name, past_only, reader } => {
+                let (filters, format) = *feed.get(&self.setup.feeds);
+                let (slow, past_only, reader) = (*slow, *past_only, *reader);
+                let name = name.map(|name| NAMES[name].to_owned());
+                self.subscribe(since, Asked { filters, format, slow, name, past_only, reader })?;
+            }
+            Op::Crowd { feed, many, slow, reader } => {
+                let (filters, format) = *feed.get(&self.setup.feeds);
+                let (slow, reader) = (*slow, Some(*reader));
+                self.crowd(&Asked { filters, format, slow, name: None, past_only: false, reader }, *many)?;
+            }
+            Op::Read { who } => {
+                if let Some(who) = self.pick(*who) {
+                    self.read(who)?;
+                }
+            }
+            Op::Drain { who } => {
+                if let Some(who) = self.pick(*who) {
+                    self.drain(who)?;
+                }
+            }
+            Op::DrainAll => self.drain_all()?,
+            Op::ReadGroup { reader, group } => self.read_one_group(*reader, *group)?,
+            Op::DrainGroups { reader } => self.drain_groups(*reader)?,
+            Op::LeaveGroup { who } => {
+                if let Some(who) = self.pick(*who) {
+                    self.leave_group(who)?;
+                }
+            }
+            Op::Resume { who, from } => self.resume(*who, |ids| from.get(ids).clone())?,
+            Op::ResumeLast { who } => self.resume(*who, |ids| ids[ids.len() - 1].clone())?,
+            Op::Disconnect { who } => {
+                if let Some(who) = self.pick(*who) {
+                    self.disconnect(who)?;
+                }
+            }
+            Op::Kick { to } => self.kick(to)?,
+            Op::Pass { ms } => self.log.now += ms,
+            Op::Tick => self.tick(),
+            Op::Heartbeats => self.heartbeats()?,
+        }
+        if batch_goes_on {
+            return Ok(());
+        }
+        self.finish()
+    }
+
+    /// At the end everybody who is still there reads all there is.
+    pub(crate) fn end(&mut self) -> Outcome {
+        self.finish()?;
+        self.steps.push("the end: the readers drain their groups".into());
+        for reader in 0..READERS {
+            self.drain_groups(reader)?;
+        }
+        // Whoever is not woken by now has everything: no reader is called any more.
+        self.finish()?;
+        self.steps.push("the end: all drain".into());
+        // Those who leave are told of on the bus, so that others have something to read again.
+        for _ in 0..=self.subscribers.len() {
+            self.drain_all()?;
+        }
+        let told: u64 = self.subscribers.iter().map(Subscriber::gaps_told).sum();
+        let stats = self.bus.stats();
+        if stats.gaps.iter().sum::<u64>() != told {
+            return Err(format!("expected {told} gaps in {stats:?}"));
+        }
+        self.check_who_is_grouped()?;
+        self.finish()
+    }
+
+    fn tick(&mut self) {
+        self.log.now = (self.log.now / 1000 + 1) * 1000;
+        self.bus.tick(self.now());
+        self.wake();
+        self.log.refresh(&self.bus);
+    }
+
+    fn wake(&mut self) {
+        self.bus.finish().into_iter().for_each(Waker::wake);
+    }
+
+    fn data(&self, size: Size) -> String {
+        match size {
+            Size::Small => format!("#{}", self.log.head()),
+            Size::Lines => "one\rtwo\r\nthree\n\n: four\r".into(),
+            Size::Big => "x".repeat(DELIVER_MAX * 2 / 3),
+        }
+    }
+
+    fn pick(&self, who: Index) -> Option<usize> {
+        let connected: Vec<usize> = (0..self.subscribers.len()).filter(|i| self.subscribers[*i].connected).collect();
+        (!connected.is_empty()).then(|| *who.get(&connected))
+    }
+
+    /// The end of a batch: who waits and has something to read now must have been woken.
+    fn finish(&mut self) -> Outcome {
+        self.wake();
+        if self.bus.position().to_string() != self.log.id(self.log.head()) {
+            return Err(format!("expected the head {}, saw {}", self.log.head(), self.bus.position()));
+        }
+        for subscriber in self.subscribers.iter().filter(|s| s.connected) {
+            let Some(count) = subscriber.waiting.filter(|count| *count == subscriber.wake_count()) else { continue };
+            // What all get may be left to its reader, if that is called.
+            let is_read_for = self.is_read_for(subscriber);
+            let news = |seq: &u64| {
+                let own = subscriber.unicast.contains(seq);
+                let is_news = own || (self.log.wants(subscriber.asked.filters, *seq) && !is_read_for);
+                is_news && !subscriber.delivered.contains(seq)
+            };
+            if let Some(seq) = (subscriber.drained_at + 1..=self.log.head()).find(news) {
+                return Err(format!("expected {} to be woken for {seq}, saw {count} wakes", subscriber.id));
+            }
+        }
+        self.check_counters()?;
+        self.check_bounds()
+    }
+
+    /// What the bus says of deliveries, and of what waits.
+    fn check_counters(&self) -> Outcome {
+        let stats = self.bus.stats();
+        let delivered: u64 = self.subscribers.iter().map(|s| s.delivered.len() as u64).sum();
+        if stats.delivered != delivered || stats.published != self.log.head() {
+            return Err(format!("expected {delivered} delivered, {} published in {stats:?}", self.log.head()));
+        }
+        // More than is ever encoded: then no feed has dropped anything.
+        let encoded = 2 * stats.published_bytes + 300 * stats.published;
+        let is_exact = encoded < self.setup.limits.feed_buffer.min(self.setup.limits.feeds_buffer) as u64;
+        for info in self.bus.clients() {
+            let Some(subscriber) = self.subscribers.iter().find(|s| s.id.to_string() == info.id) else {
+                return Err(format!("expected nobody unknown, saw {info:?}"));
+            };
+            let (delivered, behind) = (subscriber.delivered.len() as u64, subscriber.behind(&self.log));
+            let least = if is_exact && subscriber.waiting.is_some() { behind } else { 0 };
+            if info.events != delivered || info.lag < least || info.lag > behind {
+                return Err(format!("expected {delivered} events and a lag of {least} to {behind} in {info:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_bounds(&self) -> Outcome {
+        let (retention, status) = (&self.setup.retention, self.bus.status());
+        if status.history_bytes > retention.budget as u64 {
+            return Err(format!("expected history within its budget, saw {status:?}"));
+        }
+        for info in self.bus.topics() {
+            if info.events > retention.events as u64 || info.bytes > retention.bytes as u64 {
+                return Err(format!("expected a topic within its bounds, saw {info:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, text: &str) {
+        self.steps.push(format!("  {text}"));
+    }
+}

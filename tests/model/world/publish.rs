@@ -1,0 +1,120 @@
+//! Publishing, to topics and to clients.
+
+use std::time::Duration;
+
+use sse_bus::{
+    Topic,
+    bus::Publication,
+    protocol::{ErrorCode, Published},
+};
+
+use super::{Outcome, World};
+use crate::{
+    log::{Sent, topic_wanted},
+    ops::{NAMES, Retain, Size, To},
+    subscriber::Subscriber,
+};
+
+impl World {
+    pub(super) fn publish(&mut self, topic: &str, data: String, retain: Retain, ttl_ms: Option<u64>) -> Outcome {
+        let data = if matches!(retain, Retain::Clear) { String::new() } else { data };
+        let publication = Publication {
+            topic: Topic::parse(topic).map_err(|e| e.to_string())?,
+            kind: None,
+            data: data.clone(),
+            retain: !matches!(retain, Retain::No),
+            ttl: ttl_ms.map(Duration::from_millis),
+            to: None,
+        };
+        let now = self.now();
+        match self.bus.publish(publication, None, now) {
+            Ok(published) => {
+                let mut sent = Sent::new(topic, None, Some(data), now.unix, now.mono);
+                sent.expires = ttl_ms.map(|ttl| now.mono + ttl);
+                self.check_published(&published, self.wanting(topic))?;
+                let seq = self.log.add(sent);
+                match retain {
+                    Retain::No => {}
+                    Retain::Yes => drop(self.log.retained.insert(topic.into(), seq)),
+                    Retain::Clear => drop(self.log.retained.remove(topic)),
+                }
+            }
+            Err(refused) => {
+                let limits = &self.setup.limits;
+                let is_tiny = match refused.code {
+                    ErrorCode::LimitTopics => limits.topics < 100,
+                    ErrorCode::LimitRetained => limits.retained_bytes < 1000 || data.len() > 1000,
+                    _ => false,
+                };
+                if !is_tiny {
+                    return Err(format!("expected no refusal, saw {refused}"));
+                }
+            }
+        }
+        self.log.refresh(&self.bus);
+        Ok(())
+    }
+
+    fn wanting(&self, topic: &str) -> u64 {
+        self.subscribers.iter().filter(|s| s.connected && topic_wanted(s.asked.filters, topic)).count() as u64
+    }
+
+    fn check_published(&self, published: &Published, subscribers: u64) -> Outcome {
+        let id = self.log.id(self.log.head() + 1);
+        if published.id.to_string() != id || published.subscribers != subscribers {
+            return Err(format!("expected the id {id} and {subscribers} subscribers, saw {published:?}"));
+        }
+        Ok(())
+    }
+
+    /// What an address is in words, and whom it means.
+    pub(super) fn address(&self, to: &To) -> (String, Vec<usize>) {
+        let address = match to {
+            To::Id(who) => self.pick(*who).map_or("c999".into(), |who| self.subscribers[who].id.to_string()),
+            To::Name(name) => NAMES[*name].to_owned(),
+        };
+        let that = |is_it: &dyn Fn(&Subscriber) -> bool| {
+            let found = self.subscribers.iter().enumerate().filter(|(_, s)| s.connected && is_it(s));
+            found.map(|(i, _)| i).collect::<Vec<_>>()
+        };
+        let mut meant = that(&|s| s.id.to_string() == address);
+        if meant.is_empty() {
+            meant = that(&|s| s.asked.name.as_deref() == Some(&*address));
+        }
+        (address, meant)
+    }
+
+    pub(super) fn unicast(&mut self, to: &To, size: Size) -> Outcome {
+        let (address, meant) = self.address(to);
+        let data = self.data(size);
+        let publication = Publication {
+            topic: Topic::parse("to/one").map_err(|e| e.to_string())?,
+            kind: None,
+            data: data.clone(),
+            retain: false,
+            ttl: None,
+            to: Some(address),
+        };
+        let now = self.now();
+        let published = self.bus.publish(publication, None, now).map_err(|e| e.to_string())?;
+        let taken = published.subscribers;
+        let sure = meant.iter().filter(|i| !self.subscribers[**i].has_unicast_waiting()).count() as u64;
+        if taken < sure || taken > meant.len() as u64 {
+            return Err(format!("expected {sure} to {} who take it, saw {published:?}", meant.len()));
+        }
+        self.check_published(&published, taken)?;
+        let mut sent = Sent::new("to/one", None, Some(data), now.unix, now.mono);
+        sent.is_unicast = true;
+        let seq = self.log.add(sent);
+        let all = taken == meant.len() as u64;
+        for subscriber in meant {
+            let subscriber = &mut self.subscribers[subscriber];
+            if all || !subscriber.has_unicast_waiting() {
+                subscriber.unicast.insert(seq);
+            } else if taken > sure {
+                subscriber.perhaps.insert(seq);
+            }
+        }
+        Ok(())
+    }
+}

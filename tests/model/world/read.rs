@@ -1,0 +1,112 @@
+//! Reading: what a subscriber gets next.
+
+use std::task::Waker;
+
+use sse_bus::{bus::Read, limits::SCAN_MAX, protocol::Slow};
+
+use super::{Outcome, World};
+use crate::{
+    ops::FILTERS,
+    subscriber::Subscriber,
+    wire::{self, Item},
+};
+
+impl World {
+    /// One read. Says whether there may be more.
+    pub(super) fn read(&mut self, who: usize) -> Result<bool, String> {
+        let now = self.now();
+        let subscriber = &mut self.subscribers[who];
+        let id = subscriber.id;
+        let waker = Waker::from(subscriber.wakes.clone());
+        let mut out = Vec::new();
+        let read = self.bus.read(id, now, &waker, &mut out);
+        let bytes = out.concat();
+        let items = wire::parse(subscriber.asked.format, &bytes)?;
+        self.note(&format!("{id} reads {} bytes, {read:?}{}", bytes.len(), shown(&items)));
+        self.take(who, &items)?;
+        let subscriber = &mut self.subscribers[who];
+        subscriber.waiting = None;
+        match read {
+            // Without bytes only a read that has looked at a bounded part of a long history.
+            Read::Ready if bytes.is_empty() && self.bus.status().history_events <= SCAN_MAX as u64 => {
+                Err(format!("{id}: expected bytes from a read that is ready"))
+            }
+            Read::Ready => Ok(true),
+            Read::Waiting => {
+                subscriber.waiting = Some(subscriber.wake_count());
+                self.check_drained(who)?;
+                Ok(false)
+            }
+            Read::Over => {
+                self.over(who)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// A subscriber takes what was read.
+    pub(super) fn take(&mut self, who: usize, items: &[Item]) -> Outcome {
+        let subscriber = &mut self.subscribers[who];
+        for item in items {
+            subscriber.take(item, &self.log).map_err(|expected| {
+                let Subscriber { id, asked, .. } = &*subscriber;
+                format!("{id} {}: expected {expected}, saw {item:.200?}", FILTERS[asked.filters].join(" "))
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_drained(&mut self, who: usize) -> Outcome {
+        let subscriber = &mut self.subscribers[who];
+        let id = subscriber.id;
+        subscriber.drained(&self.log).map_err(|expected| {
+            format!(
+                "{id} {}: expected {expected}, saw nothing more to read",
+                FILTERS[subscriber.asked.filters].join(" ")
+            )
+        })
+    }
+
+    /// A read has ended a subscription.
+    fn over(&mut self, who: usize) -> Outcome {
+        let subscriber = &self.subscribers[who];
+        let (id, behind) = (subscriber.id, subscriber.behind(&self.log));
+        if subscriber.asked.past_only {
+            self.check_drained(who)?;
+        } else if subscriber.asked.slow != Slow::Disconnect || behind == 0 {
+            return Err(format!("{id}: expected no end; {behind} events behind"));
+        }
+        self.gone(who);
+        self.log.refresh(&self.bus);
+        Ok(())
+    }
+
+    pub(super) fn drain(&mut self, who: usize) -> Outcome {
+        for _ in 0..100_000 {
+            if !self.read(who)? {
+                return Ok(());
+            }
+        }
+        Err(format!("expected an end, saw {} reads that were ready", 100_000))
+    }
+
+    /// All who are there read until there is nothing more.
+    pub(super) fn drain_all(&mut self) -> Outcome {
+        for who in 0..self.subscribers.len() {
+            if self.subscribers[who].connected {
+                self.drain(who)?;
+                self.finish()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was read, in so many words.
+pub(super) fn shown(items: &[Item]) -> String {
+    let mut shown: String = items.iter().flat_map(|item| ["\n    ".to_owned(), format!("{item:.60?}")]).collect();
+    if let Some((end, _)) = shown.char_indices().nth(4000) {
+        shown.replace_range(end.., "…");
+    }
+    shown
+}
