@@ -136,7 +136,7 @@ async fn what_comes_second_does_not_overtake_the_rest_of_the_first() {
     let (arrival, mut peer) = arrival(&bus).await;
     let client = streams.insert(arrival);
     streams.take_turn(&[client]);
-    let expected = [b"head\n".as_slice(), &[[b'x'; SIZE].as_slice(), b":\n"].concat().repeat(ROUNDS)].concat();
+    let expected = format!("head\n{}", format!("{}:\n", "x".repeat(SIZE)).repeat(ROUNDS)).into_bytes();
     let mut got = Vec::new();
     for _ in 0..ROUNDS {
         streams.deliver(&[(client, vec![b'x'; SIZE].into()), (client, Bytes::from_static(b":\n"))]);
