@@ -10,7 +10,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
-use sse_bus::protocol::{self, Slow};
+use sse_bus::{
+    Filter,
+    limits::NAME_MAX,
+    protocol::{self, Slow},
+    tokens,
+};
 
 use crate::exit;
 
@@ -57,6 +62,8 @@ pub(crate) enum Do {
     History(History),
     /// Print the URL of a stream, for curl and browsers
     Url(Url),
+    /// Make, list and revoke tokens, for other users and other machines
+    Token(Token),
     /// Measure the bus on this machine
     Bench(Bench),
 }
@@ -247,6 +254,93 @@ pub(crate) struct Url {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Token {
+    /// The daemon's state directory, where tokens are kept [default: as the daemon says, else its default]
+    #[arg(long, global = true, value_name = "DIR", env = "SSE_BUS_STATE_DIR", hide_env = true)]
+    pub(crate) state_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: TokenDo,
+}
+
+/// What to do with tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenDo {
+    /// Make a token and print it; it is not shown again
+    Create(TokenCreate),
+    /// List the tokens, without their secrets
+    List,
+    /// Revoke a token; the streams that it opened end
+    Revoke {
+        /// The token's id or name
+        token: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = exit::with_codes("\
+Examples:
+  sse-busctl token create --name phone --scope subscribe --topic 'build/**' --expires 30d
+  sse-busctl token create --name ci --scope publish"))]
+pub(crate) struct TokenCreate {
+    /// What the token allows; may be repeated [default: publish and subscribe]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "SCOPE",
+        value_delimiter = ',',
+        env = "SSE_BUS_TOKEN_CREATE_SCOPE",
+        hide_env = true
+    )]
+    pub(crate) scope: Vec<Scope>,
+    /// A topic or pattern that it may publish and subscribe to; may be repeated [default: all]
+    #[arg(long, value_name = "FILTER", value_parser = parse_filter,
+        env = "SSE_BUS_TOKEN_CREATE_TOPIC", hide_env = true)]
+    pub(crate) topic: Vec<Filter>,
+    /// End it after so long, such as `30d` [default: never]
+    #[arg(long, value_name = "DURATION", value_parser = parse_interval, env = "SSE_BUS_TOKEN_CREATE_EXPIRES",
+        hide_env = true)]
+    pub(crate) expires: Option<Duration>,
+    /// A name for it, to revoke it by
+    #[arg(long, value_name = "NAME", value_parser = parse_name, env = "SSE_BUS_TOKEN_CREATE_NAME", hide_env = true)]
+    pub(crate) name: Option<String>,
+}
+
+/// What a token allows.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Scope {
+    /// Publish events
+    Publish,
+    /// Receive events
+    Subscribe,
+    /// See topics, clients, status and metrics; disconnect clients
+    Admin,
+}
+
+impl From<Scope> for tokens::Scope {
+    fn from(scope: Scope) -> tokens::Scope {
+        match scope {
+            Scope::Publish => tokens::Scope::Publish,
+            Scope::Subscribe => tokens::Scope::Subscribe,
+            Scope::Admin => tokens::Scope::Admin,
+        }
+    }
+}
+
+fn parse_filter(text: &str) -> Result<Filter, String> {
+    Filter::parse(text).map_err(|e| e.to_string())
+}
+
+/// A token's name is shown in tables and in the descriptions of clients.
+fn parse_name(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("it is empty; leave it out instead".into()),
+        _ if text.len() > NAME_MAX => Err(format!("it has {} bytes; at most {NAME_MAX} are allowed", text.len())),
+        _ if text.contains(char::is_control) => Err("it holds control characters; remove them".into()),
+        _ => Ok(text.into()),
+    }
+}
+
+#[derive(Debug, Args)]
 #[command(after_long_help = exit::with_codes("\
 Examples:
   sse-busctl bench
@@ -308,11 +402,13 @@ mod tests {
     fn every_flag_has_a_variable_of_its_own() {
         let command = Cli::command();
         let mut seen = std::collections::HashSet::new();
-        for (prefix, command) in std::iter::once((String::new(), &command))
-            .chain(command.get_subcommands().map(|c| (format!("{}_", c.get_name()), c)))
-        {
+        let mut commands = vec![(String::new(), &command)];
+        while let Some((prefix, command)) = commands.pop() {
+            commands.extend(command.get_subcommands().map(|c| (format!("{prefix}{}_", c.get_name()), c)));
             for arg in command.get_arguments().filter(|a| a.get_long().is_some_and(|l| l != "help" && l != "version")) {
                 let long = arg.get_long().unwrap_or_default();
+                // The daemon's own.
+                let prefix = if long == "state-dir" { "" } else { &prefix };
                 let expected = format!("SSE_BUS_{prefix}{long}").to_uppercase().replace('-', "_");
                 let found = arg.get_env().unwrap_or_default().to_string_lossy().into_owned();
                 assert_eq!(found, expected, "--{long}");

@@ -6,9 +6,10 @@
 //! loopback TCP ──▶ http ─┘    (one mutex)       └──▶ ipc ─────▶ scripts
 //! ```
 //!
-//! `config` is what it is told, `server` binds, accepts and drains, `ipc` and `http` are the two ways in, `fanout` writes
+//! `config` is what it is told, `access` who may, `server` binds, accepts and drains, `ipc` and `http` are the two ways in, `fanout` writes
 //! the streams of plain HTTP/1.1, `tls` wraps the port if asked to, `connection` bounds what any other peer may make it wait for.
 
+mod access;
 mod config;
 mod connection;
 mod descriptors;

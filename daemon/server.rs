@@ -16,6 +16,7 @@ use sse_bus::{
     bus::{Bus, TICK, history::Memory},
     limits::DRAIN,
     protocol::Status,
+    tokens::TokenFile,
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -26,7 +27,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    config::Config, descriptors, fanout::Fanout, holder, http::Http, ipc, metrics::Metrics, shared::SharedBus,
+    access::Access,
+    config::Config,
+    descriptors,
+    fanout::Fanout,
+    holder,
+    http::{Http, RefusedOrigins, origin::Scheme},
+    ipc,
+    metrics::Metrics,
+    shared::SharedBus,
 };
 
 /// What every task of the daemon can reach.
@@ -37,6 +46,8 @@ pub(crate) struct Daemon {
     pub(crate) address: SocketAddr,
     pub(crate) metrics: Metrics,
     pub(crate) fanout: Fanout,
+    pub(crate) access: Arc<Access>,
+    pub(crate) refused_origins: RefusedOrigins,
     /// A permit for each TCP connection.
     pub(crate) room: Arc<Semaphore>,
     /// Stops everything.
@@ -56,8 +67,8 @@ impl Daemon {
         format!("{}://{}", self.scheme(), self.address)
     }
 
-    pub(crate) fn scheme(&self) -> &'static str {
-        if self.config.tls.is_some() { "https" } else { "http" }
+    pub(crate) fn scheme(&self) -> Scheme {
+        if self.config.tls.is_some() { Scheme::Https } else { Scheme::Http }
     }
 
     /// The daemon, described.
@@ -68,6 +79,8 @@ impl Daemon {
             uptime_ms: self.bus.uptime(),
             url: Some(self.url()),
             socket: self.config.endpoint.to_string(),
+            state_dir: self.config.state_dir.display().to_string(),
+            refused_origins: self.refused_origins.list(),
             ..self.bus.with(|bus, _| bus.status())
         }
     }
@@ -96,7 +109,18 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     for shard in fanout.tasks(&bus, &stop) {
         tasks.spawn(shard);
     }
-    let daemon = Arc::new(Daemon { bus, config, address, metrics, fanout, room, stop: stop.clone(), tasks });
+    let daemon = Arc::new(Daemon {
+        access: Arc::new(Access::new(address, TokenFile::in_directory(&config.state_dir))),
+        refused_origins: RefusedOrigins::default(),
+        bus,
+        config,
+        address,
+        metrics,
+        fanout,
+        room,
+        stop: stop.clone(),
+        tasks,
+    });
     let http = Http::new(daemon.clone());
     greet(&daemon);
 
@@ -142,6 +166,10 @@ async fn tick(daemon: Arc<Daemon>) {
             return;
         }
         daemon.bus.with(Bus::tick);
+        let over = daemon.access.ended();
+        if !over.is_empty() {
+            daemon.bus.with(|bus, now| over.into_iter().filter(|client| bus.disconnect(*client, now)).count());
+        }
     }
 }
 

@@ -28,6 +28,13 @@ pub const SCAN_MAX: usize = 4096;
 /// Streams of one HTTP/2 connection at once. The peer is told; those it opens beyond are refused for it to repeat.
 pub const HTTP2_STREAMS: u32 = 256;
 
+/// Tokens at once. More are not made until some are revoked or have expired.
+pub const TOKENS_MAX: usize = 100;
+/// Tickets of one token at once. More are refused until some have expired.
+pub const TICKETS_MAX: usize = 1000;
+/// How long a ticket is good for after it was given, and after the last stream that used it has ended.
+pub const TICKET: Duration = Duration::from_mins(1);
+
 /// A connection that has not said what it wants (first byte, HTTP head) by then is closed.
 pub const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// A subscriber that takes no byte for so long, while bytes wait for it, is closed.

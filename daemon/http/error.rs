@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Request, rejection::PathRejection},
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -20,6 +20,11 @@ pub(super) struct Refusal {
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Refusal {
         Refusal { status, refused: Refused::new(code, message) }
+    }
+
+    /// It is not known who asks.
+    pub(super) fn unauthorized(message: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::UNAUTHORIZED, ErrorCode::Denied, message)
     }
 }
 
@@ -47,7 +52,13 @@ impl std::convert::From<PathRejection> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Refused { code, message, .. } = self.refused;
-        (self.status, JsonLine(json!({ "error": { "code": code.as_str(), "message": message } }))).into_response()
+        let body = JsonLine(json!({ "error": { "code": code.as_str(), "message": message } }));
+        let mut response = (self.status, body).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let how = HeaderValue::from_static("Bearer realm=\"sse-bus\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, how);
+        }
+        response
     }
 }
 

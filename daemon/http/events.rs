@@ -14,17 +14,18 @@ use sse_bus::{
     bus::{Format, Publication, Start, Subscription},
     limits::WRITE_STALL,
     protocol::{Ack, ErrorCode, Payload, Publish, Published, Refused, Subscribe},
+    tokens::Scope,
 };
 use tokio::time::timeout;
 
 use super::{
     From, JsonLine,
     error::Refusal,
-    guards::AllowedOrigin,
+    guards::{AllowedOrigin, NO_REFERRER},
     stream::{EventStream, retry},
     takeover::Takeover,
 };
-use crate::{server::Daemon, shared::Member};
+use crate::{access::Grant, server::Daemon, shared::Member};
 
 /// Milliseconds after which a browser comes back, at least; also when it found no room.
 const RETRY: u64 = 1000;
@@ -34,15 +35,19 @@ const RETRY_WHEN_FULL: u64 = 5000;
 pub(super) async fn stream(
     State(daemon): State<Arc<Daemon>>,
     Extension(from): Extension<From>,
+    Extension(grant): Extension<Grant>,
     takeover: Option<Extension<Takeover>>,
     allowed: Option<Extension<AllowedOrigin>>,
     path: Result<Option<Path<String>>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let subscription = subscription(path?, query.as_deref().unwrap_or_default(), &headers, &from)?;
+    let subscription = subscription(path?, query.as_deref().unwrap_or_default(), &headers, &from, &grant)?;
     let member = match Member::subscriber(&daemon.bus, subscription) {
-        Ok((member, _)) => member,
+        Ok((member, _)) => {
+            let lease = daemon.access.lease(&grant, member.id);
+            member.leased(lease)
+        }
         // Browsers give up for good on any status but 200.
         Err(refused) if refused.code == ErrorCode::LimitSubscribers => {
             daemon.metrics.refused(refused.code);
@@ -67,19 +72,21 @@ pub(super) async fn stream(
 /// `HEAD /events`: the headers only.
 pub(super) async fn head(
     Extension(from): Extension<From>,
+    Extension(grant): Extension<Grant>,
     path: Result<Option<Path<String>>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    subscription(path?, query.as_deref().unwrap_or_default(), &headers, &from)?;
+    subscription(path?, query.as_deref().unwrap_or_default(), &headers, &from, &grant)?;
     Ok((stream_headers(), Body::empty()).into_response())
 }
 
-fn stream_headers() -> [(header::HeaderName, HeaderValue); 4] {
+fn stream_headers() -> [(header::HeaderName, HeaderValue); 5] {
     [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::REFERRER_POLICY, NO_REFERRER),
         // Proxies that buffer would hold events back.
         (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ]
@@ -91,6 +98,7 @@ fn subscription(
     query: &str,
     headers: &HeaderMap,
     from: &From,
+    grant: &Grant,
 ) -> Result<Subscription, Refusal> {
     let mut subscribe =
         Subscribe { filters: path.map(|Path(filter)| filter).into_iter().collect(), ..Subscribe::default() };
@@ -111,7 +119,9 @@ fn subscription(
     }
     // Browsers write the id as UTF-8, which header values need not be.
     let header = headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-    let mut subscription = Subscription::parse(&subscribe, format, from.to_string())?;
+    grant.complete(&mut subscribe)?;
+    let mut subscription = Subscription::parse(&subscribe, format, format!("{from}{}", grant.holder()))?;
+    grant.subscribe(&subscription.filters)?;
     if let Some(id) = [header, last_id].into_iter().flatten().find(|id| !id.is_empty()) {
         subscription.start = Start::After(id);
     }
@@ -125,19 +135,27 @@ fn bad_parameter(name: &str, why: &str) -> Refusal {
 /// `POST /events/{topic}`: publish the body.
 pub(super) async fn publish(
     State(daemon): State<Arc<Daemon>>,
+    Extension(grant): Extension<Grant>,
     topic: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<(StatusCode, JsonLine<Published>), Refusal> {
     let Path(topic) = topic?;
-    let answer = publish_body(&daemon, topic, query.as_deref().unwrap_or_default(), body).await;
+    let answer = publish_body(&daemon, &grant, topic, query.as_deref().unwrap_or_default(), body).await;
     if let Err(refusal) = &answer {
         daemon.metrics.refused(refusal.refused.code);
     }
     answer.map(|published| (StatusCode::ACCEPTED, JsonLine(published)))
 }
 
-async fn publish_body(daemon: &Daemon, topic: String, query: &str, body: Body) -> Result<Published, Refusal> {
+async fn publish_body(
+    daemon: &Daemon,
+    grant: &Grant,
+    topic: String,
+    query: &str,
+    body: Body,
+) -> Result<Published, Refusal> {
+    grant.require(Scope::Publish)?;
     let mut publish = Publish { topic, ..Publish::default() };
     for (name, value) in parse(query.as_bytes()) {
         match &*name {
@@ -170,6 +188,7 @@ async fn publish_body(daemon: &Daemon, topic: String, query: &str, body: Body) -
     })?;
     publish.data = Payload(body.into());
     let publication = Publication::parse(publish, &daemon.config.limits)?;
+    grant.publish(&publication.topic)?;
     let began = Instant::now();
     let published = daemon.bus.with(|bus, now| bus.publish(publication, None, now))?;
     daemon.metrics.published_in(began.elapsed());

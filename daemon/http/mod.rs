@@ -12,8 +12,11 @@ mod guards;
 mod http2;
 #[cfg(feature = "tls")]
 mod https;
+pub(crate) mod origin;
+mod refused;
 mod stream;
 mod takeover;
+mod tickets;
 
 use std::{
     convert::Infallible,
@@ -34,7 +37,7 @@ use axum::{
     http::{HeaderValue, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{delete, get},
+    routing::{delete, get, post},
 };
 use hyper::{
     body::Incoming,
@@ -59,6 +62,7 @@ use tokio::{
 use tower::ServiceExt;
 use tracing::{debug, info, warn};
 
+pub(crate) use self::refused::RefusedOrigins;
 use self::takeover::{Handover, Takeover};
 use crate::{
     connection::Connection,
@@ -69,16 +73,30 @@ use crate::{
 /// Where a request comes from.
 #[derive(Clone, Debug)]
 pub(crate) enum From {
-    /// A loopback connection.
-    Tcp(SocketAddr),
-    /// The local socket, from a process of the daemon's own user.
+    /// A TCP connection.
+    Tcp {
+        peer: SocketAddr,
+        /// From a process of the daemon's own user.
+        is_own: bool,
+    },
+    /// The local socket, which lets in only whom it may.
     Local(Arc<str>),
+}
+
+impl From {
+    /// Whether it needs no token.
+    fn is_own(&self) -> bool {
+        match self {
+            From::Tcp { is_own, .. } => *is_own,
+            From::Local(_) => true,
+        }
+    }
 }
 
 impl fmt::Display for From {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            From::Tcp(address) => address.fmt(f),
+            From::Tcp { peer, .. } => peer.fmt(f),
             From::Local(process) => process.fmt(f),
         }
     }
@@ -121,6 +139,8 @@ impl Http {
         let mut full = false;
         while let Some(connection) = self.daemon.or_stop(listener.accept()).await {
             let Some((socket, peer)) = accepted(connection).await else { continue };
+            // At once: when its process has exited nobody knows any more.
+            let is_own = socket.local_addr().is_ok_and(|local| self.daemon.access.is_own(local, peer));
             // Without it, small events wait for acknowledgements of earlier ones.
             let _ = socket.set_nodelay(true);
             let room = self.daemon.room.clone();
@@ -139,7 +159,8 @@ impl Http {
                 info!("there are descriptors for more connections again");
             }
             let http = self.clone();
-            self.daemon.tasks.spawn(async move { http.serve_tcp(socket, permit, From::Tcp(peer)).await });
+            let from = From::Tcp { peer, is_own };
+            self.daemon.tasks.spawn(async move { http.serve_tcp(socket, permit, from).await });
         }
     }
 
@@ -289,14 +310,18 @@ fn http1() -> http1::Builder {
 fn routes(daemon: Arc<Daemon>) -> Router {
     // HEAD before GET: a HEAD must not open a stream.
     let stream = || axum::routing::head(events::head).get(events::stream);
-    Router::new()
-        .route("/events", stream())
-        .route("/events/{*topic}", stream().post(events::publish))
+    let admin = Router::new()
         .route("/topics", get(admin::topics))
         .route("/clients", get(admin::clients))
         .route("/clients/{client}", delete(admin::kick))
         .route("/status", get(admin::status))
         .route("/metrics", get(admin::metrics))
+        .route_layer(middleware::from_fn_with_state(daemon.clone(), guards::require_admin));
+    Router::new()
+        .merge(admin)
+        .route("/events", stream())
+        .route("/events/{*topic}", stream().post(events::publish))
+        .route("/tickets", post(tickets::give))
         .route("/healthz", get(admin::health))
         .route("/", get(admin::page))
         .fallback(error::no_such_route)

@@ -89,6 +89,8 @@ error_codes! {
     LimitPublishers = "limit_publishers",
     /// The retained events are too large together.
     LimitRetained = "limit_retained_bytes",
+    /// There are too many tickets of one token.
+    LimitTickets = "limit_tickets",
     /// A code that this version does not know.
     Other = "other",
 }

@@ -4,6 +4,7 @@
 //! theme is.
 #![cfg(unix)]
 
+mod access;
 mod bench;
 mod bulk;
 mod configuration;
