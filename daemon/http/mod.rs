@@ -12,6 +12,7 @@ mod guards;
 mod http2;
 #[cfg(feature = "tls")]
 mod https;
+mod query;
 mod stream;
 mod takeover;
 
