@@ -9,11 +9,10 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use form_urlencoded::parse;
 use sse_bus::{
-    bus::{Format, Publication, Start, Subscription},
+    bus::{Publication, Subscription},
     limits::WRITE_STALL,
-    protocol::{Ack, ErrorCode, Payload, Publish, Published, Refused, Subscribe},
+    protocol::{ErrorCode, Payload, Published, Refused},
     tokens::Scope,
 };
 use tokio::time::timeout;
@@ -22,6 +21,7 @@ use super::{
     From, JsonLine,
     error::Refusal,
     guards::{AllowedOrigin, NO_REFERRER},
+    query,
     stream::{EventStream, retry},
     takeover::Takeover,
 };
@@ -42,7 +42,7 @@ pub(super) async fn stream(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let subscription = subscription(path?, query.as_deref().unwrap_or_default(), &headers, &from, &grant)?;
+    let subscription = subscription(path?, query.as_deref(), &headers, &from, &grant)?;
     let member = match Member::subscriber(&daemon.bus, subscription) {
         Ok((member, _)) => {
             let lease = daemon.access.lease(&grant, member.id);
@@ -77,7 +77,7 @@ pub(super) async fn head(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    subscription(path?, query.as_deref().unwrap_or_default(), &headers, &from, &grant)?;
+    subscription(path?, query.as_deref(), &headers, &from, &grant)?;
     Ok((stream_headers(), Body::empty()).into_response())
 }
 
@@ -92,44 +92,20 @@ fn stream_headers() -> [(header::HeaderName, HeaderValue); 5] {
     ]
 }
 
-/// Reads what a stream's request wants. Unknown parameters are left to whoever put them there.
 fn subscription(
     path: Option<Path<String>>,
-    query: &str,
+    query: Option<&str>,
     headers: &HeaderMap,
     from: &From,
     grant: &Grant,
-) -> Result<Subscription, Refusal> {
-    let mut subscribe =
-        Subscribe { filters: path.map(|Path(filter)| filter).into_iter().collect(), ..Subscribe::default() };
-    let mut format = Format::SseData;
-    let mut last_id = None;
-    for (name, value) in parse(query.as_bytes()) {
-        match &*name {
-            "topic" => subscribe.filters.push(value.into_owned()),
-            "client" => subscribe.client = Some(value.into_owned()),
-            "since" => subscribe.since = Some(value.into_owned()),
-            "slow" => subscribe.slow = value.parse().map_err(|e: String| bad_parameter("slow", &e))?,
-            "format" if value == "data" => format = Format::SseData,
-            "format" if value == "json" => format = Format::SseJson,
-            "format" => return Err(bad_parameter("format", &format!("`{value}` is none of data, json"))),
-            "last_event_id" | "lastEventId" | "Last-Event-ID" => last_id = Some(value.into_owned()),
-            _ => {}
-        }
-    }
-    // Browsers write the id as UTF-8, which header values need not be.
-    let header = headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-    grant.complete(&mut subscribe)?;
-    let mut subscription = Subscription::parse(&subscribe, format, format!("{from}{}", grant.holder()))?;
+) -> Result<Subscription, Refused> {
+    let filter = path.map(|Path(filter)| filter);
+    let last_event_id = headers.get("last-event-id").map(HeaderValue::as_bytes);
+    let peer = format!("{from}{}", grant.holder());
+    let complete = |subscribe: &mut _| grant.complete(subscribe);
+    let subscription = query::subscription(filter, query.unwrap_or_default(), last_event_id, peer, complete)?;
     grant.subscribe(&subscription.filters)?;
-    if let Some(id) = [header, last_id].into_iter().flatten().find(|id| !id.is_empty()) {
-        subscription.start = Start::After(id);
-    }
     Ok(subscription)
-}
-
-fn bad_parameter(name: &str, why: &str) -> Refusal {
-    Refused::new(ErrorCode::RequestInvalid, format!("the parameter {name} cannot be used: {why}")).into()
 }
 
 /// `POST /events/{topic}`: publish the body.
@@ -156,21 +132,7 @@ async fn publish_body(
     body: Body,
 ) -> Result<Published, Refusal> {
     grant.require(Scope::Publish)?;
-    let mut publish = Publish { topic, ..Publish::default() };
-    for (name, value) in parse(query.as_bytes()) {
-        match &*name {
-            "type" => publish.kind = Some(value.into_owned()).filter(|kind| !kind.is_empty()),
-            "to" => publish.to = Some(value.into_owned()),
-            "retain" => publish.retain = truth(&value).ok_or_else(|| bad_parameter("retain", "write true or false"))?,
-            "ttl" => {
-                let ttl = humantime::parse_duration(&value)
-                    .map_err(|_| bad_parameter("ttl", "write a duration such as 10m"))?;
-                publish.ttl_ms = Some(ttl.as_millis().try_into().unwrap_or(u64::MAX));
-            }
-            "ack" if value == "durable" => publish.ack = Ack::Durable,
-            _ => {}
-        }
-    }
+    let mut publish = query::publish(topic, query)?;
     // One byte more than allowed tells that there is more.
     let most = daemon.config.limits.event_bytes;
     let too_large = || {
@@ -199,12 +161,4 @@ async fn publish_body(
 fn broken(error: &axum::Error) -> Option<String> {
     let causes = successors(Some(error as &(dyn Error + 'static)), |cause| (*cause).source());
     causes.filter_map(|cause| cause.downcast_ref::<hyper::Error>()).map(ToString::to_string).next()
-}
-
-fn truth(text: &str) -> Option<bool> {
-    match text {
-        "" | "1" | "true" | "yes" => Some(true),
-        "0" | "false" | "no" => Some(false),
-        _ => None,
-    }
 }

@@ -13,6 +13,7 @@ mod http2;
 #[cfg(feature = "tls")]
 mod https;
 pub(crate) mod origin;
+mod query;
 mod refused;
 mod stream;
 mod takeover;
