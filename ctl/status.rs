@@ -39,10 +39,7 @@ fn describe(status: &Status) -> String {
     ];
     let refused = status.refused_origins.iter().map(|refused| {
         let (times, last) = (count(refused.times, "time"), ago(refused.last));
-        (
-            "refused",
-            format!("pages of {}, {times}, last {last}; sse-busd --allow-origin would let them in", refused.origin),
-        )
+        ("refused", format!("pages of {}, {times}, last {last}; let in by sse-busd --allow-origin {0}", refused.origin))
     });
     let mut text = String::new();
     for (name, value) in rows.into_iter().chain(refused) {

@@ -121,9 +121,10 @@ fn called(token: &Token) -> String {
     format!("token {}{name}", token.id)
 }
 
-/// `publish and subscribe to build/**, for 12h`.
+/// `publish and subscribe on build/**, for 12h`.
 fn describe(token: &Token) -> String {
-    let scopes: Vec<_> = token.scopes.iter().map(|scope| scope.as_str()).collect();
+    let verb = |scope: &Scope| if *scope == Scope::Admin { "administer" } else { scope.as_str() };
+    let scopes: Vec<_> = token.scopes.iter().map(verb).collect();
     let topics: Vec<_> = token.topics.iter().map(Filter::as_str).collect();
     let topics = if topics.is_empty() { "all topics".into() } else { topics.join(", ") };
     let time = token.expires.map_or(String::new(), |expires| format!(", for {}", until(expires)));
@@ -134,7 +135,8 @@ fn describe(token: &Token) -> String {
 fn until(time: u64) -> String {
     match time.saturating_sub(unix_now()) {
         0 => "expired".into(),
-        left => duration(Duration::from_millis(left).max(Duration::from_secs(1))),
+        // Up to the next second: what was just made for a day has a day.
+        left => duration(Duration::from_secs(left.div_ceil(1000))),
     }
 }
 

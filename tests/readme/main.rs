@@ -32,7 +32,7 @@ use std::{
 use document::{Block, Item};
 use sse_bus::limits::{
     self, DRAIN, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEARTBEAT, HTTP2_STREAMS, LINE_MAX, Limits, NAME_MAX, Retention,
-    TOPIC_MAX, TYPE_MAX, WRITE_STALL,
+    TICKET, TICKETS_MAX, TOKENS_MAX, TOPIC_MAX, TYPE_MAX, WRITE_STALL,
 };
 
 /// Longer than anything here takes on a busy machine.
@@ -50,7 +50,7 @@ const NOT_RUN: &[&str] = &[
     "sse-busd --tls-cert bus.pem --tls-key bus.key",
 ];
 /// Blocks that tests/browser runs, or that are no program.
-const NOT_USED_BY_A_COMMAND: &[&str] = &["stream.js", "Cargo.toml"];
+const NOT_USED_BY_A_COMMAND: &[&str] = &["stream.js", "ticket.js", "Cargo.toml"];
 
 #[test]
 fn every_command_does_what_the_readme_shows() {
@@ -99,7 +99,8 @@ fn every_option_is_in_the_readme() {
     let mut missing = BTreeSet::new();
     let commands = ["publish", "subscribe", "send", "clients", "topics", "status", "kick", "history", "url", "bench"];
     let helps = commands.map(|command| help(ctl, &[command]));
-    for help in [help(busd, &[]), help(ctl, &[])].iter().chain(&helps) {
+    let others = [help(busd, &[]), help(ctl, &[]), help(ctl, &["token"]), help(ctl, &["token", "create"])];
+    for help in others.iter().chain(&helps) {
         let words = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
         missing.extend(
             words
@@ -153,6 +154,8 @@ fn limits_are_the_ones_of_the_code() {
         ("filters of one subscription", FILTERS_MAX.to_string()),
         ("a JSON line, a binary frame", size(LINE_MAX)),
         ("streams of one HTTP/2 connection", HTTP2_STREAMS.to_string()),
+        ("tokens; tickets of one token", format!("{TOKENS_MAX}; {}", thousands(TICKETS_MAX))),
+        ("a ticket, until it is used and after its last stream", seconds(TICKET)),
         ("until a new connection says what it wants", seconds(FIRST_BYTE)),
         ("until a subscriber that takes nothing is disconnected", seconds(WRITE_STALL)),
         ("between two comments of an idle stream", seconds(HEARTBEAT)),
