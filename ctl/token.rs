@@ -140,6 +140,7 @@ fn until(time: u64) -> String {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
 fn failed(error: io::Error) -> Failure {
     Failure::new(Exit::Failed, error.to_string())
 }

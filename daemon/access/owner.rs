@@ -1,6 +1,6 @@
 //! Whose process is at the other end of a loopback connection, as the kernel says.
 //!
-//! Linux answers for one connection in a few microseconds over NETLINK_SOCK_DIAG (sock_diag(7)). Only a socket that a
+//! Linux answers for one connection in a few microseconds over `NETLINK_SOCK_DIAG` (`sock_diag(7)`). Only a socket that a
 //! process still holds proves something: once its process has exited, the kernel gives uid 0 for it, and inode 0.
 
 use std::net::SocketAddr;
@@ -63,18 +63,18 @@ mod linux {
         AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink::SOCK_DIAG, recv, send, socket_with,
     };
 
-    /// `SOCK_DIAG_BY_FAMILY`, from linux/sock_diag.h.
+    /// `SOCK_DIAG_BY_FAMILY`, from `linux/sock_diag.h`.
     const BY_FAMILY: u16 = 20;
-    /// `NLM_F_REQUEST`, from linux/netlink.h.
+    /// `NLM_F_REQUEST`, from `linux/netlink.h`.
     const REQUEST: u16 = 1;
     /// Bytes of `struct nlmsghdr`, `struct inet_diag_req_v2`, `struct inet_diag_sockid`, `struct inet_diag_msg`
-    /// (linux/inet_diag.h).
+    /// (`linux/inet_diag.h`).
     const HEADER: usize = 16;
     const QUESTION: usize = HEADER + 56;
     const SOCKET_ID: usize = 48;
     const ANSWER: usize = HEADER + 72;
 
-    /// States (net/tcp_states.h) in which both ends are known to each other: established, and those in which the end
+    /// States (`net/tcp_states.h`) in which both ends are known to each other: established, and those in which the end
     /// asked about has closed its sending half, as `nc -N` does.
     const CONNECTED: [u8; 3] = [1, 4, 5];
 

@@ -18,9 +18,9 @@ use sse_bus::{
 use tokio::time::timeout;
 
 use super::{
-    From, JsonLine,
+    JsonLine,
     error::Refusal,
-    guards::{AllowedOrigin, NO_REFERRER},
+    guards::{AllowedOrigin, Asker, NO_REFERRER},
     query,
     stream::{EventStream, retry},
     takeover::Takeover,
@@ -34,24 +34,23 @@ const RETRY_WHEN_FULL: u64 = 5000;
 /// `GET /events`, `GET /events/{filter}`: the stream.
 pub(super) async fn stream(
     State(daemon): State<Arc<Daemon>>,
-    Extension(from): Extension<From>,
-    Extension(grant): Extension<Grant>,
+    Extension(asker): Extension<Asker>,
     takeover: Option<Extension<Takeover>>,
     allowed: Option<Extension<AllowedOrigin>>,
     path: Result<Option<Path<String>>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let subscription = subscription(path?, query.as_deref(), &headers, &from, &grant)?;
+    let subscription = subscription(path?, query.as_deref(), &headers, &asker)?;
     let member = match Member::subscriber(&daemon.bus, subscription) {
         Ok((member, _)) => {
-            let lease = daemon.access.lease(&grant, member.id);
+            let lease = daemon.access.lease(&asker.grant, member.id);
             member.leased(lease)
         }
         // Browsers give up for good on any status but 200.
         Err(refused) if refused.code == ErrorCode::LimitSubscribers => {
             daemon.metrics.refused(refused.code);
-            tracing::warn!(%from, "no room for a subscriber: {refused}");
+            tracing::warn!(from = %asker, "no room for a subscriber: {refused}");
             return Ok((stream_headers(), Body::from(retry(RETRY_WHEN_FULL))).into_response());
         }
         Err(refused) => return Err(refused.into()),
@@ -71,13 +70,12 @@ pub(super) async fn stream(
 
 /// `HEAD /events`: the headers only.
 pub(super) async fn head(
-    Extension(from): Extension<From>,
-    Extension(grant): Extension<Grant>,
+    Extension(asker): Extension<Asker>,
     path: Result<Option<Path<String>>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    subscription(path?, query.as_deref(), &headers, &from, &grant)?;
+    subscription(path?, query.as_deref(), &headers, &asker)?;
     Ok((stream_headers(), Body::empty()).into_response())
 }
 
@@ -96,28 +94,27 @@ fn subscription(
     path: Option<Path<String>>,
     query: Option<&str>,
     headers: &HeaderMap,
-    from: &From,
-    grant: &Grant,
+    asker: &Asker,
 ) -> Result<Subscription, Refused> {
     let filter = path.map(|Path(filter)| filter);
     let last_event_id = headers.get("last-event-id").map(HeaderValue::as_bytes);
-    let peer = format!("{from}{}", grant.holder());
-    let complete = |subscribe: &mut _| grant.complete(subscribe);
-    let subscription = query::subscription(filter, query.unwrap_or_default(), last_event_id, peer, complete)?;
-    grant.subscribe(&subscription.filters)?;
+    let complete = |subscribe: &mut _| asker.grant.complete(subscribe);
+    let subscription =
+        query::subscription(filter, query.unwrap_or_default(), last_event_id, asker.to_string(), complete)?;
+    asker.grant.subscribe(&subscription.filters)?;
     Ok(subscription)
 }
 
 /// `POST /events/{topic}`: publish the body.
 pub(super) async fn publish(
     State(daemon): State<Arc<Daemon>>,
-    Extension(grant): Extension<Grant>,
+    Extension(asker): Extension<Asker>,
     topic: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<(StatusCode, JsonLine<Published>), Refusal> {
     let Path(topic) = topic?;
-    let answer = publish_body(&daemon, &grant, topic, query.as_deref().unwrap_or_default(), body).await;
+    let answer = publish_body(&daemon, &asker.grant, topic, query.as_deref().unwrap_or_default(), body).await;
     if let Err(refusal) = &answer {
         daemon.metrics.refused(refusal.refused.code);
     }

@@ -6,18 +6,16 @@
 //! needs a token. Only then anything else is looked at. The local socket is out of any page's reach; its peers are checked
 //! when they connect.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use axum::{
+    Extension,
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use sse_bus::{
-    protocol::{ErrorCode, Refused},
-    tokens::Scope,
-};
+use sse_bus::{protocol::ErrorCode, tokens::Scope};
 
 use super::{
     From,
@@ -46,7 +44,8 @@ pub(super) async fn check(State(daemon): State<Arc<Daemon>>, mut request: Reques
         // A browser asks without the token that the request itself will bring.
         _ if preflight => preflight_answer(request.headers()),
         Ok(grant) => {
-            request.extensions_mut().insert(grant);
+            let from = request.extensions_mut().remove();
+            request.extensions_mut().insert(Asker { from, grant });
             next.run(request).await
         }
         Err(refusal) => refused(&daemon, refusal),
@@ -62,14 +61,30 @@ pub(super) async fn check(State(daemon): State<Arc<Daemon>>, mut request: Reques
 /// For answers that do not come back through here, too.
 pub(super) const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 
+/// Who sends a request, and what it may do.
+#[derive(Clone)]
+pub(super) struct Asker {
+    from: Option<From>,
+    pub(super) grant: Grant,
+}
+
+impl fmt::Display for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.from.as_ref().map_or(Ok(()), |from| from.fmt(f))?;
+        f.write_str(&self.grant.holder())
+    }
+}
+
 /// For routes that need a scope whatever the request says.
-pub(super) async fn require_admin(State(daemon): State<Arc<Daemon>>, request: Request, next: Next) -> Response {
-    let grant = request.extensions().get::<Grant>();
-    match grant
-        .map_or_else(|| Err(Refused::new(ErrorCode::Denied, "who asks is not known")), |g| g.require(Scope::Admin))
-    {
+pub(super) async fn require_admin(
+    State(daemon): State<Arc<Daemon>>,
+    Extension(asker): Extension<Asker>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match asker.grant.require(Scope::Admin) {
         Ok(()) => next.run(request).await,
-        Err(refusal) => refused(&daemon, refusal.into()),
+        Err(denied) => refused(&daemon, denied.into()),
     }
 }
 

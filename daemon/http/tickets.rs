@@ -16,13 +16,13 @@ use sse_bus::{
     tokens::random_name,
 };
 
-use super::{JsonLine, error::Refusal};
-use crate::{access::Grant, server::Daemon};
+use super::{JsonLine, error::Refusal, guards::Asker};
+use crate::server::Daemon;
 
 /// Gives a ticket for the streams of the client that the query names; without a name, of one with a name of its own.
 pub(super) async fn give(
     State(daemon): State<Arc<Daemon>>,
-    Extension(grant): Extension<Grant>,
+    Extension(asker): Extension<Asker>,
     RawQuery(query): RawQuery,
 ) -> Result<impl IntoResponse, Refusal> {
     let query = query.unwrap_or_default();
@@ -31,7 +31,7 @@ pub(super) async fn give(
         Some((_, name)) => ClientName::parse(&name)?.as_str().to_owned(),
         None => random_name("client-").map_err(|e| Refused::new(ErrorCode::Other, e.to_string()))?,
     };
-    let ticket = daemon.access.ticket(&grant, client.clone())?;
+    let ticket = daemon.access.ticket(&asker.grant, client.clone())?;
     let answer = json!({ "ticket": ticket.reveal(), "client": client, "expires_in_ms": TICKET.as_millis() as u64 });
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     Ok((StatusCode::CREATED, headers, JsonLine(answer)))
