@@ -62,6 +62,13 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// Something is there, but not for this method. The routes name those it is for in `Allow`.
+pub(super) async fn no_such_method(request: Request) -> Refusal {
+    let method: String = request.method().as_str().chars().take(20).collect();
+    let message = format!("{method} is no method of this path; the header Allow names those it has");
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::RequestInvalid, message)
+}
+
 /// Nothing is there.
 pub(super) async fn no_such_route(request: Request) -> Refusal {
     let path: String = request.uri().path().chars().take(60).collect();

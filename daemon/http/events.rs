@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::{
     JsonLine,
     error::Refusal,
-    guards::{AllowedOrigin, Asker, NO_REFERRER},
+    guards::{ALWAYS, AllowedOrigin, Asker},
     query,
     stream::{EventStream, retry},
     takeover::Takeover,
@@ -61,7 +61,7 @@ pub(super) async fn stream(
         let stream = EventStream::new(daemon.bus.clone(), member, retry(RETRY), daemon.stop.clone());
         return Ok((stream_headers(), client, Body::new(stream)).into_response());
     };
-    let mut headers = stream_headers().into_iter().collect();
+    let mut headers = stream_headers().into_iter().chain(ALWAYS).collect();
     if let Some(Extension(allowed)) = allowed {
         allowed.tell(&mut headers);
     }
@@ -79,12 +79,10 @@ pub(super) async fn head(
     Ok((stream_headers(), Body::empty()).into_response())
 }
 
-fn stream_headers() -> [(header::HeaderName, HeaderValue); 5] {
+fn stream_headers() -> [(header::HeaderName, HeaderValue); 3] {
     [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (header::REFERRER_POLICY, NO_REFERRER),
         // Proxies that buffer would hold events back.
         (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ]

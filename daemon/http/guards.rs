@@ -53,13 +53,18 @@ pub(super) async fn check(State(daemon): State<Arc<Daemon>>, mut request: Reques
     if let Some(allowed) = allowed {
         allowed.tell(response.headers_mut());
     }
-    // Where a URL holds a ticket, nobody else is to learn of it.
-    response.headers_mut().insert(header::REFERRER_POLICY, NO_REFERRER);
+    for (name, value) in ALWAYS {
+        response.headers_mut().insert(name, value);
+    }
     response
 }
 
-/// For answers that do not come back through here, too.
-pub(super) const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
+/// What every answer says, also one that does not come back through here: where a URL holds a ticket, nobody else is to
+/// learn of it, and nothing is what it does not say it is.
+pub(super) const ALWAYS: [(HeaderName, HeaderValue); 2] = [
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+];
 
 /// Who sends a request, and what it may do.
 #[derive(Clone)]

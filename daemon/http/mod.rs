@@ -326,6 +326,7 @@ fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/healthz", get(admin::health))
         .route("/", get(admin::page))
         .fallback(error::no_such_route)
+        .method_not_allowed_fallback(error::no_such_method)
         .layer(middleware::from_fn_with_state(daemon.clone(), guards::check))
         .with_state(daemon)
 }
