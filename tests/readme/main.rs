@@ -31,8 +31,8 @@ use std::{
 
 use document::{Block, Item};
 use sse_bus::limits::{
-    self, DRAIN, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEARTBEAT, HTTP2_STREAMS, LINE_MAX, Limits, NAME_MAX, Retention,
-    TOPIC_MAX, TYPE_MAX, WRITE_STALL,
+    self, DRAIN, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEARTBEAT, HTTP2_STREAMS, LINE_MAX, Limits, NAME_MAX, REQUEST,
+    Retention, TOPIC_MAX, TYPE_MAX, WRITE_STALL,
 };
 
 /// Longer than anything here takes on a busy machine.
@@ -154,6 +154,7 @@ fn limits_are_the_ones_of_the_code() {
         ("a JSON line, a binary frame", size(LINE_MAX)),
         ("streams of one HTTP/2 connection", HTTP2_STREAMS.to_string()),
         ("until a new connection says what it wants", seconds(FIRST_BYTE)),
+        ("until a request that has begun must be whole", seconds(REQUEST)),
         ("until a subscriber that takes nothing is disconnected", seconds(WRITE_STALL)),
         ("between two comments of an idle stream", seconds(HEARTBEAT)),
         ("from the signal to stop until connections are cut", seconds(DRAIN)),
