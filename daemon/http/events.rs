@@ -1,6 +1,6 @@
 //! `/events`: subscribe with GET, publish with POST.
 
-use std::{error::Error, iter::successors, sync::Arc, time::Instant};
+use std::{error::Error, future::poll_fn, iter::successors, pin::Pin, sync::Arc, time::Instant};
 
 use axum::{
     Extension,
@@ -9,9 +9,10 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use http_body::Body as _;
 use sse_bus::{
     bus::{Publication, Subscription},
-    limits::WRITE_STALL,
+    limits::REQUEST,
     protocol::{ErrorCode, Payload, Published, Refused},
     tokens::Scope,
 };
@@ -135,15 +136,14 @@ async fn publish_body(
             format!("the body has more than `event_bytes` = {most} bytes; publish less, or a reference to it");
         Refusal::from(Refused::new(ErrorCode::LimitEvent, message))
     };
-    let body = timeout(WRITE_STALL, axum::body::to_bytes(body, most)).await.map_err(|_| {
-        let message = format!("the body did not come within {} s", WRITE_STALL.as_secs());
+    let whole = timeout(REQUEST, read_whole(body, most)).await.map_err(|_| {
+        let message = format!("the body did not come within {} s", REQUEST.as_secs());
         Refusal::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::RequestInvalid, message)
     })?;
-    let body = body.map_err(|error| match broken(&error) {
-        Some(why) => Refused::new(ErrorCode::RequestInvalid, format!("the body cannot be read: {why}")).into(),
-        None => too_large(),
+    let whole = whole.map_err(|error| {
+        Refused::new(ErrorCode::RequestInvalid, format!("the body cannot be read: {}", broken(&error)))
     })?;
-    publish.data = Payload(body.into());
+    publish.data = Payload(whole.ok_or_else(too_large)?);
     let publication = Publication::parse(publish, &daemon.config.limits)?;
     grant.publish(&publication.topic)?;
     let began = Instant::now();
@@ -152,8 +152,26 @@ async fn publish_body(
     Ok(published)
 }
 
-/// What the connection had to say, if a body ended because of it and not because it was too large.
-fn broken(error: &axum::Error) -> Option<String> {
+/// Reads a body, unless it has more than so many bytes. Its pieces are put together as they come: each of them may be
+/// one byte and keep the memory of many.
+async fn read_whole(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, axum::Error> {
+    if body.size_hint().lower() > most as u64 {
+        return Ok(None);
+    }
+    let mut whole = Vec::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let Ok(piece) = frame?.into_data() else { continue };
+        if whole.len() + piece.len() > most {
+            return Ok(None);
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(Some(whole))
+}
+
+/// What the connection had to say when a body ended before its time.
+fn broken(error: &axum::Error) -> String {
     let causes = successors(Some(error as &(dyn Error + 'static)), |cause| (*cause).source());
-    causes.filter_map(|cause| cause.downcast_ref::<hyper::Error>()).map(ToString::to_string).next()
+    let connection = causes.filter_map(|cause| cause.downcast_ref::<hyper::Error>()).map(ToString::to_string).next();
+    connection.unwrap_or_else(|| error.to_string())
 }

@@ -31,8 +31,8 @@ use std::{
 
 use document::{Block, Item};
 use sse_bus::limits::{
-    self, DRAIN, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEARTBEAT, HTTP2_STREAMS, LINE_MAX, Limits, NAME_MAX, Retention,
-    TICKET, TICKETS_MAX, TOKENS_MAX, TOPIC_MAX, TYPE_MAX, WRITE_STALL,
+    self, DRAIN, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEARTBEAT, HTTP2_STREAMS, LINE_MAX, Limits, NAME_MAX, REQUEST,
+    Retention, TICKET, TICKETS_MAX, TOKENS_MAX, TOPIC_MAX, TYPE_MAX, WRITE_STALL,
 };
 
 /// Longer than anything here takes on a busy machine.
@@ -157,6 +157,7 @@ fn limits_are_the_ones_of_the_code() {
         ("tokens; tickets of one token", format!("{TOKENS_MAX}; {}", thousands(TICKETS_MAX))),
         ("a ticket, until it is used and after its last stream", seconds(TICKET)),
         ("until a new connection says what it wants", seconds(FIRST_BYTE)),
+        ("until a request that has begun must be whole", seconds(REQUEST)),
         ("until a subscriber that takes nothing is disconnected", seconds(WRITE_STALL)),
         ("between two comments of an idle stream", seconds(HEARTBEAT)),
         ("from the signal to stop until connections are cut", seconds(DRAIN)),
