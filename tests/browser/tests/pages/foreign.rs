@@ -1,20 +1,15 @@
 //! Pages of others in a real browser: whatever they try, they read nothing and publish nothing, and the daemon never
 //! has a subscriber because of them.
-//!
-//! `foreign/attack.js` is what they try. It is also let loose on a bus behind a proxy that hides from the guards what
-//! they look at; there it gets through, in all but the ways that the browser itself closes.
 
 use std::collections::BTreeSet;
 
-use sse_bus_browser_tests::{Answer, Browser, Bus, Careless, Site, Tab, Value, eventually, free_port};
+use sse_bus_browser_tests::{Browser, Careless, eventually, free_port};
 
-/// Leads to this machine, as a name does whose owner has rebound it.
-const NAMES: &str = "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP app.example 127.0.0.1";
-const SECRET: &str = "only for the own user";
+use crate::attack::{NAMES, SECRET, attack, bus_with_a_secret, foreign_site, nothing_got_through, refusals, through};
 
 #[tokio::test]
 async fn a_foreign_page_reads_nothing_and_publishes_nothing() {
-    let bus = bus_with_a_secret(free_port()).await;
+    let bus = bus_with_a_secret(free_port(), &[]).await;
     let site = foreign_site(free_port()).await;
     let browser = Browser::start_with(&[NAMES]).await;
     for (number, (from, to, contexts)) in [
@@ -52,7 +47,7 @@ async fn a_foreign_page_reads_nothing_and_publishes_nothing() {
 /// Also: each way is a way, and the account notices what gets through.
 #[tokio::test]
 async fn without_the_guards_the_same_page_gets_through() {
-    let bus = bus_with_a_secret(free_port()).await;
+    let bus = bus_with_a_secret(free_port(), &[]).await;
     let careless = Careless::start(&bus, SECRET).await;
     let site = foreign_site(free_port()).await;
     let browser = Browser::start_with(&[NAMES]).await;
@@ -87,7 +82,7 @@ async fn a_page_whose_name_is_rebound_to_the_daemon_reads_refusals_only() {
     let browser = Browser::start_with(&[NAMES]).await;
     let tab = browser.open(&site.origin("evil.example")).await;
     site.stop().await;
-    let bus = bus_with_a_secret(port).await;
+    let bus = bus_with_a_secret(port, &[]).await;
     let account = attack(&tab, &bus.url_as("evil.example"), &["page"]).await;
     let (refused, other): (Vec<_>, Vec<_>) = account
         .iter()
@@ -103,7 +98,7 @@ async fn a_page_whose_name_is_rebound_to_the_daemon_reads_refusals_only() {
 
 #[tokio::test]
 async fn what_leads_to_the_bus_from_a_foreign_page_shows_a_refusal() {
-    let bus = bus_with_a_secret(free_port()).await;
+    let bus = bus_with_a_secret(free_port(), &[]).await;
     let site = foreign_site(free_port()).await;
     let browser = Browser::start_with(&[NAMES]).await;
     for path in ["/events/secret", "/", "/status"] {
@@ -124,85 +119,4 @@ async fn what_leads_to_the_bus_from_a_foreign_page_shows_a_refusal() {
     }
     browser.quit().await;
     nothing_got_through(&bus).await;
-}
-
-/// Something that a page tried, and what it saw of it.
-#[derive(Debug)]
-struct Row {
-    context: String,
-    way: String,
-    kind: String,
-    outcome: String,
-}
-
-/// Lets a page try everything on a target, from some contexts.
-async fn attack(tab: &Tab, target: &str, contexts: &[&str]) -> Vec<Row> {
-    tab.eval(&format!("everything({target:?}, {contexts:?})")).await;
-    eventually("the page to have tried everything", async || {
-        let state = tab.eval("return [account.done ?? false, account.length, account.at(-1) ?? null]").await;
-        if state[0] == true { Ok(()) } else { Err(state.to_string()) }
-    })
-    .await;
-    let account = tab.eval("return account").await;
-    let text = |row: &Value, name: &str| row[name].as_str().expect("rows hold texts").to_owned();
-    let row = |row: &Value| Row {
-        context: text(row, "context"),
-        way: text(row, "way"),
-        kind: text(row, "kind"),
-        outcome: text(row, "outcome"),
-    };
-    account.as_array().expect("an array of rows").iter().map(row).collect()
-}
-
-/// How many requests the daemon has refused so far because of where they came from.
-async fn refusals(bus: &Bus) -> usize {
-    let metrics = bus.get("/metrics").await;
-    let count = metrics.lines().find_map(|line| line.strip_prefix("sse_bus_refused_total{code=\"denied\"} "));
-    count.map_or(0, |count| count.parse().expect("a number"))
-}
-
-/// The daemon's own account: there are the secret, its publisher's coming and going, and nothing else. A subscriber's
-/// coming would be another event.
-async fn nothing_got_through(bus: &Bus) {
-    let status = bus.json(&["status"]).await.remove(0);
-    let through = if status["published"] == 3 { BTreeSet::new() } else { through(bus).await };
-    assert_eq!(status["published"], 3, "these got through: {through:?}\n{status}");
-}
-
-/// The topics that foreign pages subscribed to or published on, by the daemon's account.
-async fn through(bus: &Bus) -> BTreeSet<String> {
-    let published = bus.json(&["topics"]).await.into_iter().map(|topic| topic["topic"].as_str().unwrap().to_owned());
-    let joins = bus.json(&["history", "$sys/clients", "--since", "all"]).await;
-    let filters = joins.iter().flat_map(|join| {
-        let client: Value = serde_json::from_str(join["data"].as_str().unwrap()).expect("a client's description");
-        client["filters"].as_array().unwrap().iter().map(|f| f.as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    });
-    published.chain(filters).filter(|topic| topic.contains('/') && !topic.starts_with('$')).collect()
-}
-
-async fn bus_with_a_secret(port: u16) -> Bus {
-    let bus = Bus::start_at(port, &[]).await;
-    bus.ctl(&["publish", "secret", SECRET, "--retain"]).await;
-    nothing_got_through(&bus).await;
-    bus
-}
-
-/// Serves the pages of the attack, and sends elsewhere who asks for it.
-async fn foreign_site(port: u16) -> Site {
-    Site::start(port, |target| {
-        if let Some(to) = target.strip_prefix("/redirect?to=") {
-            return Answer::redirect(to);
-        }
-        if let Some(to) = target.strip_prefix("/csp?report=") {
-            let policy = format!("default-src 'none'; report-uri {to}");
-            return Answer::document("text/html", "<img src=/nothing>").with("content-security-policy", &policy);
-        }
-        match target {
-            "/" => Answer::document("text/html", include_str!("foreign/page.html")),
-            "/frame" => Answer::document("text/html", "<!doctype html><body><script src=/attack.js></script>"),
-            "/attack.js" => Answer::document("text/javascript", include_str!("foreign/attack.js")),
-            _ => Answer::document("text/plain", ""),
-        }
-    })
-    .await
 }
