@@ -112,11 +112,15 @@ async fn the_own_page_tells_nobody_where_it_was() {
         .await
     };
     assert!(referer(&site.origin("app.example"), "/from-another-page").await);
-    let own = bus.url();
-    for (number, from) in
-        [format!("{own}/?topic=a"), format!("{own}/healthz?ticket=a"), format!("{own}/nothing?ticket=a")]
-            .iter()
-            .enumerate()
+    let [own, rebound] = ["127.0.0.1", "evil.example"].map(|name| bus.url_as(name));
+    for (number, from) in [
+        format!("{own}/?topic=a"),
+        format!("{own}/healthz?ticket=a"),
+        format!("{own}/nothing?ticket=a"),
+        format!("{rebound}/events?ticket=a"),
+    ]
+    .iter()
+    .enumerate()
     {
         assert!(!referer(from, &format!("/from-the-bus-{number}")).await, "{from}");
     }
