@@ -29,11 +29,18 @@ const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-cont
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
 /// Lets a request through, or refuses it.
-pub(super) async fn check(State(daemon): State<Arc<Daemon>>, mut request: Request, next: Next) -> Response {
-    let (allowed, who) = match admit(&daemon, &request) {
-        Ok(admitted) => admitted,
-        Err(refusal) => return refused(&daemon, refusal),
+pub(super) async fn check(State(daemon): State<Arc<Daemon>>, request: Request, next: Next) -> Response {
+    let mut response = match admit(&daemon, &request) {
+        Ok(admitted) => answer(&daemon, admitted, request, next).await,
+        Err(refusal) => refused(&daemon, refusal),
     };
+    for (name, value) in ALWAYS {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+async fn answer(daemon: &Daemon, (allowed, who): Admitted, mut request: Request, next: Next) -> Response {
     let preflight = allowed.is_some()
         && request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
@@ -48,13 +55,10 @@ pub(super) async fn check(State(daemon): State<Arc<Daemon>>, mut request: Reques
             request.extensions_mut().insert(Asker { from, grant });
             next.run(request).await
         }
-        Err(refusal) => refused(&daemon, refusal),
+        Err(refusal) => refused(daemon, refusal),
     };
     if let Some(allowed) = allowed {
         allowed.tell(response.headers_mut());
-    }
-    for (name, value) in ALWAYS {
-        response.headers_mut().insert(name, value);
     }
     response
 }

@@ -90,6 +90,7 @@ fn pages_of_other_origins_are_refused_and_told_which_flag_would_let_them_in() {
             let response = daemon.request(method, path, &[("Origin", origin)], "");
             assert_eq!(response.refusal(), (403, "denied".into()), "{origin} {method} {path}");
             assert_eq!(response.header("access-control-allow-origin"), None);
+            assert_eq!(response.header("referrer-policy"), Some("no-referrer"));
             assert!(response.text().contains("--allow-origin"), "{}", response.text());
         }
     }
