@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::listener::{already_served, holder};
 
 /// How long whoever holds the lock has to say who it is, or to let go of it: one has just been started, or just stopped.
-const ANSWER: Duration = Duration::from_secs(1);
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// The right to serve the socket at a path. The socket file goes when it is dropped.
 pub(super) struct Place {

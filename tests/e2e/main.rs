@@ -21,6 +21,7 @@ mod publish;
 mod replay;
 mod rounds;
 mod slow;
+mod starts;
 mod strangers;
 mod stream;
 mod stress;
