@@ -51,6 +51,9 @@ fn main() -> ExitCode {
         }
         LogFormat::Json => logs.json().flatten_event(true).init(),
     }
+    // Nothing that the daemon makes is for other users.
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     // Sockets are looked at after so many turns of tasks, also when thousands of new connections have theirs: who is
     // there already does not wait for them.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(16).build();

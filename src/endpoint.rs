@@ -2,6 +2,9 @@
 //!
 //! On Unix `$XDG_RUNTIME_DIR/sse-bus/bus.sock`, or the user's state directory where there is no runtime directory
 //! (macOS, a bare `su`); on Windows the pipe `\\.\pipe\sse-bus-<user>`. `SSE_BUS_SOCKET` overrides both.
+//!
+//! What another user planted there gets nothing: on Unix the operating system is asked who serves the socket, before
+//! anything is sent.
 
 use std::{
     fmt, io,
@@ -46,9 +49,29 @@ impl Endpoint {
     }
 
     /// Connects to the daemon there.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system; [`PermissionDenied`](io::ErrorKind::PermissionDenied) also if a process serves the
+    /// socket that this user has no reason to trust: at the usual place it must be this user's own, or root's; elsewhere
+    /// it may also be that of the owner of the directory, whom whoever named the path has chosen.
     #[cfg(all(unix, feature = "client"))]
     pub async fn connect(&self) -> io::Result<Stream> {
-        Stream::connect(&self.0).await
+        let stream = Stream::connect(&self.0).await?;
+        let server = stream.peer_cred()?.uid();
+        if server == 0 || server == rustix::process::geteuid().as_raw() || self.is_chosen_from(server) {
+            return Ok(stream);
+        }
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("it is served by another user (uid {server})")))
+    }
+
+    /// Whether somebody has named a path in a directory of this user.
+    #[cfg(all(unix, feature = "client"))]
+    fn is_chosen_from(&self, user: u32) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let directory = self.0.parent().and_then(|directory| directory.metadata().ok());
+        let is_usual = usual_place().is_ok_and(|usual| usual == self.0);
+        !is_usual && directory.is_some_and(|directory| directory.uid() == user)
     }
 
     /// Connects to the daemon there.

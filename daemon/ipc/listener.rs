@@ -1,21 +1,23 @@
-//! Binding the local socket, so that exactly one daemon serves it and nothing of anybody else's is touched.
+//! Binding the local socket, so that exactly one daemon serves it and only processes of its own user are served.
 //!
-//! A lock file beside the socket says whether a daemon serves it, whatever became of the socket file. Only its holder
-//! may look at the file: a regular file is left alone, a socket that answers is left alone, one that does not is stale
-//! and taken over.
+//! Where it may be bound is looked at before, in `place`. The socket is never open to others, not for an instant either:
+//! it has its mode before it has a name.
 
-use std::{fs::File, io, time::Duration};
+use std::io;
 
 use interprocess::local_socket::{
     GenericFilePath, ListenerOptions, ToFsName, tokio::Listener as LocalListener, traits::tokio::Listener as _,
 };
 use sse_bus::{Client, Endpoint, endpoint::Stream};
 
+#[cfg(unix)]
+use super::place::Place;
+
 /// The bound local socket. The socket file goes when it is dropped.
 pub(crate) struct Listener {
     listener: LocalListener,
-    /// Locked as long as the socket is served.
-    _lock: Option<File>,
+    /// Dropped last: whoever waits for the place then finds it empty.
+    _place: Place,
 }
 
 impl Listener {
@@ -26,9 +28,10 @@ impl Listener {
     /// Says in one line what stands in the way, and what to do.
     pub(crate) async fn bind(endpoint: &Endpoint) -> Result<Listener, String> {
         let failed = |e: io::Error| format!("{endpoint} cannot be served: {e}; choose another place with --socket");
-        let lock = claim(endpoint).await?;
+        let mut place = Place::claim(endpoint).await?;
         let name = endpoint.path().to_fs_name::<GenericFilePath>().map_err(failed)?;
-        let listener = options(ListenerOptions::new().name(name)).map_err(failed)?.create_tokio().map_err(|e| {
+        let options = options(ListenerOptions::new().name(name)).map_err(failed)?;
+        let mut listener = options.create_tokio().map_err(|e| {
             let path = endpoint.path().as_os_str();
             match e.kind() {
                 io::ErrorKind::InvalidInput if path.len() > 100 => {
@@ -37,7 +40,10 @@ impl Listener {
                 _ => failed(e),
             }
         })?;
-        Ok(Listener { listener, _lock: lock })
+        place.is_bound();
+        // It would remove whatever is at the path then.
+        listener.do_not_reclaim_name_on_drop();
+        Ok(Listener { listener, _place: place })
     }
 
     /// The next connection, and a description of its process if it belongs to the daemon's own user.
@@ -74,7 +80,9 @@ fn describe(pid: Option<i32>) -> String {
 #[expect(clippy::unnecessary_wraps, reason = "making the options can fail on Windows")]
 fn options(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
     use interprocess::os::unix::local_socket::ListenerOptionsExt as _;
-    Ok(options.mode(0o600))
+    // Systems that cannot give a mode to a socket without a name have the process's umask.
+    let has_mode = cfg!(any(target_os = "linux", target_os = "freebsd", target_os = "openbsd"));
+    Ok(if has_mode { options.mode(0o600) } else { options })
 }
 
 /// On Windows a pipe is private to whoever its security descriptor names: here the owner, which is this user, alone.
@@ -86,75 +94,31 @@ fn options(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
     Ok(options.security_descriptor(SecurityDescriptor::deserialize(owner_only)?))
 }
 
-/// Makes the place ready: the directory, the lock, no stale socket.
-#[cfg(unix)]
-async fn claim(endpoint: &Endpoint) -> Result<Option<File>, String> {
-    use std::{
-        os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _},
-        path::Path,
-    };
+/// On Windows a pipe's name is all the place there is.
+#[cfg(windows)]
+struct Place;
 
-    let path = endpoint.path();
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(|e| format!("{} cannot be made: {e}; choose another place with --socket", directory.display()))?;
-
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".lock");
-    let lock_path = Path::new(&lock_path);
-    let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(lock_path);
-    let lock =
-        lock.map_err(|e| format!("{} cannot be opened: {e}; choose another place with --socket", lock_path.display()))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => return Err(already_served(endpoint).await),
-        Err(std::fs::TryLockError::Error(e)) => return Err(format!("{} cannot be locked: {e}", lock_path.display())),
-    }
-
-    match std::fs::symlink_metadata(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Some(lock)),
-        Err(e) => Err(format!("{endpoint} cannot be looked at: {e}")),
-        Ok(found) if !found.file_type().is_socket() => {
-            Err(format!("{endpoint} is a file, not a socket, and is left alone; remove it, or choose another --socket"))
+#[cfg(windows)]
+impl Place {
+    /// A pipe's name is free as soon as nobody serves it.
+    async fn claim(endpoint: &Endpoint) -> Result<Place, String> {
+        match endpoint.connect().await {
+            Ok(_) => Err(already_served(endpoint, holder(endpoint).await)),
+            Err(_) => Ok(Place),
         }
-        Ok(_) => match endpoint.connect().await {
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)
-                .map(|()| Some(lock))
-                .map_err(|e| format!("the stale socket {endpoint} cannot be removed: {e}")),
-            Ok(_) => Err(already_served(endpoint).await),
-            Err(e) => Err(format!("{endpoint} cannot be tried: {e}; is it another user's?")),
-        },
     }
+
+    fn is_bound(&mut self) {}
 }
 
-/// A pipe's name is free as soon as nobody serves it.
-#[cfg(windows)]
-async fn claim(endpoint: &Endpoint) -> Result<Option<File>, String> {
-    match endpoint.connect().await {
-        Ok(_) => Err(already_served(endpoint).await),
-        Err(_) => Ok(None),
-    }
+/// The daemon that answers at the endpoint, such as `sse-busd 0.1.0 (pid 812)`.
+pub(super) async fn holder(endpoint: &Endpoint) -> Option<String> {
+    let status = Client::connect(endpoint).await.ok()?.status().await.ok()?;
+    Some(format!("sse-busd {} (pid {})", status.version, status.pid))
 }
 
 /// Says who serves the endpoint already.
-async fn already_served(endpoint: &Endpoint) -> String {
-    // A daemon that has just been started may not answer yet.
-    let status = async {
-        loop {
-            if let Ok(mut client) = Client::connect(endpoint).await
-                && let Ok(status) = client.status().await
-            {
-                return status;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let holder = match tokio::time::timeout(Duration::from_secs(1), status).await {
-        Ok(status) => format!("sse-busd {} (pid {})", status.version, status.pid),
-        Err(_) => "another process".into(),
-    };
+pub(super) fn already_served(endpoint: &Endpoint, holder: Option<String>) -> String {
+    let holder = holder.unwrap_or_else(|| "another process".into());
     format!("{endpoint} is served by {holder} already; use that one, stop it, or choose another --socket")
 }

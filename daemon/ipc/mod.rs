@@ -4,6 +4,8 @@
 
 mod codec;
 mod listener;
+#[cfg(unix)]
+mod place;
 mod session;
 
 use std::{io, sync::Arc, time::Duration};

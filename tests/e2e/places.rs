@@ -1,0 +1,252 @@
+//! Where the local socket is: what others planted there is not followed, waited for, deleted or talked to, and what the
+//! daemon makes there is open to nobody else, not for an instant either.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, chown, symlink},
+        net::{UnixListener, UnixStream},
+    },
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use rustix::process::Signal;
+
+use crate::{
+    harness::{Daemon, Place, Process, Run, until},
+    strangers::{NOBODY, is_root},
+};
+
+/// What is planted, and how.
+type Planted<'a> = (&'static str, Box<dyn Fn() + 'a>);
+
+/// A folder in which a daemon would serve.
+fn folder(place: &Place) -> std::path::PathBuf {
+    let folder = place.socket().parent().unwrap().to_owned();
+    fs::create_dir(&folder).unwrap();
+    set_mode(&folder, 0o700);
+    folder
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A daemon that cannot serve there.
+#[track_caller]
+fn refused(place: &Place, why: &str) -> Run {
+    let run = place.busd_fails(&["--socket", &place.socket().display().to_string(), "--listen", "127.0.0.1:0"]);
+    run.ends_with(1).says(why).says("--socket")
+}
+
+/// What can be seen of a file without opening it.
+fn look(path: &Path) -> (u64, u32, u64, i64) {
+    let found = fs::symlink_metadata(path).unwrap();
+    (found.ino(), found.mode(), found.size(), found.mtime_nsec())
+}
+
+fn make_fifo(path: &Path) {
+    Process::start({
+        let mut mkfifo = Command::new("mkfifo");
+        mkfifo.arg(path);
+        mkfifo
+    })
+    .finish()
+    .ok();
+}
+
+#[test]
+fn what_was_planted_at_the_socket_is_neither_followed_nor_deleted() {
+    let place = Place::new();
+    folder(&place);
+    let socket = place.socket();
+    let precious = place.path("precious");
+    fs::write(&precious, "data").unwrap();
+    // A stale socket, which would be taken over where it is.
+    drop(UnixListener::bind(place.path("stale")).unwrap());
+    let planted: [Planted; 7] = [
+        ("a symbolic link", Box::new(|| symlink(place.path("nowhere"), &socket).unwrap())),
+        ("a symbolic link", Box::new(|| symlink(&precious, &socket).unwrap())),
+        ("a symbolic link", Box::new(|| symlink(place.path("stale"), &socket).unwrap())),
+        ("a file", Box::new(|| fs::write(&socket, "data").unwrap())),
+        ("a file", Box::new(|| fs::hard_link(&precious, &socket).unwrap())),
+        ("a pipe", Box::new(|| make_fifo(&socket))),
+        ("a directory", Box::new(|| fs::create_dir(&socket).unwrap())),
+    ];
+    for (what, plant) in planted {
+        plant();
+        let seen = look(&socket);
+        refused(&place, what).says("left alone");
+        assert_eq!(look(&socket), seen, "{what}");
+        if what == "a directory" { fs::remove_dir(&socket).unwrap() } else { fs::remove_file(&socket).unwrap() }
+    }
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "data");
+    assert!(place.path("stale").exists());
+    assert!(!place.path("nowhere").exists());
+    drop(Daemon::start_at(place, &["--no-config"]));
+}
+
+#[test]
+fn what_was_planted_at_the_lock_is_neither_followed_nor_waited_for() {
+    let place = Place::new();
+    folder(&place);
+    let lock = place.path("run/bus.sock.lock");
+    let precious = place.path("precious");
+    fs::write(&precious, "data").unwrap();
+    let planted: [Planted; 4] = [
+        ("a symbolic link", Box::new(|| symlink(place.path("nowhere"), &lock).unwrap())),
+        ("a symbolic link", Box::new(|| symlink(&precious, &lock).unwrap())),
+        ("a pipe", Box::new(|| make_fifo(&lock))),
+        ("a socket", Box::new(|| drop(UnixListener::bind(&lock).unwrap()))),
+    ];
+    for (what, plant) in planted {
+        plant();
+        let seen = look(&lock);
+        refused(&place, what).says(&lock.display().to_string());
+        assert_eq!(look(&lock), seen, "{what}");
+        fs::remove_file(&lock).unwrap();
+    }
+    assert!(!place.path("nowhere").exists(), "a file was made through the link");
+    assert!(!place.socket().exists(), "bound without a lock");
+    // A lock that an earlier daemon left is no obstacle, and what is in it stays.
+    fs::hard_link(&precious, &lock).unwrap();
+    drop(Daemon::start_at(place, &["--no-config"]));
+}
+
+#[test]
+fn where_others_may_write_the_daemon_does_not_serve() {
+    let place = Place::new();
+    let folder = folder(&place);
+    for mode in [0o777, 0o775, 0o707, 0o722] {
+        set_mode(&folder, mode);
+        refused(&place, "other users may write there").says(&format!("chmod go-w {}", folder.display()));
+    }
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "something was made there nevertheless");
+    // What a symbolic link leads to counts.
+    let link = place.path("link");
+    symlink(&folder, &link).unwrap();
+    let socket = link.join("bus.sock").display().to_string();
+    place.busd_fails(&["--socket", &socket, "--listen", "127.0.0.1:0"]).ends_with(1).says("may write there");
+    // As in /tmp: files belong to their owners.
+    set_mode(&folder, 0o1777);
+    let mut daemon = Daemon::start_at(place, &["--no-config"]);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0));
+    // Others may see that there is a bus.
+    set_mode(&folder, 0o755);
+    daemon.start_again();
+    assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o755, "the user's own directory was changed");
+    assert_eq!(fs::metadata(daemon.place.socket()).unwrap().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn in_what_belongs_to_another_user_the_daemon_does_not_serve() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let folder = folder(&place);
+    chown(&folder, Some(NOBODY), None).unwrap();
+    refused(&place, "belongs to another user");
+    // Not where a link of theirs leads, either.
+    let own = place.path("own");
+    fs::create_dir(&own).unwrap();
+    set_mode(&own, 0o700);
+    let link = place.path("link");
+    symlink(&own, &link).unwrap();
+    std::os::unix::fs::lchown(&link, Some(NOBODY), None).unwrap();
+    let socket = link.join("bus.sock").display().to_string();
+    place.busd_fails(&["--socket", &socket, "--listen", "127.0.0.1:0"]).ends_with(1).says("belongs to another user");
+    assert_eq!(fs::read_dir(&own).unwrap().count(), 0, "the link was followed");
+
+    chown(&folder, Some(0), None).unwrap();
+    set_mode(&folder, 0o1777);
+    for name in ["bus.sock", "bus.sock.lock"] {
+        let theirs = folder.join(name);
+        // A stale socket, and a lock that its owner might hold.
+        if name == "bus.sock" {
+            drop(UnixListener::bind(&theirs).unwrap());
+        } else {
+            fs::write(&theirs, "").unwrap();
+        }
+        chown(&theirs, Some(NOBODY), None).unwrap();
+        let seen = look(&theirs);
+        // The system may refuse first.
+        let run = place.busd_fails(&["--socket", &place.socket().display().to_string(), "--listen", "127.0.0.1:0"]);
+        let run = run.ends_with(1).says(&theirs.display().to_string()).says("--socket");
+        assert!(run.stderr.contains("another user") || run.stderr.contains("ermission denied"), "{run}");
+        assert_eq!(look(&theirs), seen);
+        fs::remove_file(&theirs).unwrap();
+        let _ = fs::remove_file(folder.join("bus.sock.lock"));
+    }
+}
+
+#[test]
+fn nothing_is_open_to_others_for_an_instant_whatever_the_umask() {
+    for umask in ["000", "077", "777"] {
+        let place = Place::new();
+        let (socket, run) = (place.socket(), place.path("run"));
+        let over = AtomicBool::new(false);
+        let (seen, looks) = thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                let (mut open, mut looks) = (Vec::new(), 0_u32);
+                let watched = [run.clone(), socket.clone(), place.path("run/bus.sock.lock")];
+                while !over.load(Ordering::Relaxed) {
+                    for path in &watched {
+                        let Ok(found) = fs::symlink_metadata(path) else { continue };
+                        looks += 1;
+                        if found.mode() & 0o077 != 0 && open.len() < 3 {
+                            open.push(format!("{} {:o}", path.display(), found.mode()));
+                        }
+                    }
+                }
+                (open, looks)
+            });
+            for _ in 0..30 {
+                let mut busd = place.command("sh");
+                busd.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")]).arg(env!("CARGO_BIN_EXE_sse-busd"));
+                busd.args(["--no-config", "--listen", "127.0.0.1:0", "--socket"]).arg(&socket);
+                let daemon = Process::start(busd);
+                // It can be reached by its own user, also where the umask takes everything away.
+                until("the daemon serves", || UnixStream::connect(&socket).ok());
+                daemon.signal(Signal::TERM);
+                daemon.finish().ok();
+                fs::remove_file(place.path("run/bus.sock.lock")).unwrap();
+                fs::remove_dir(&run).unwrap();
+            }
+            over.store(true, Ordering::Relaxed);
+            watch.join().unwrap()
+        });
+        assert_eq!(seen, [""; 0], "with umask {umask}, in {looks} looks");
+        assert!(looks > 1000, "the watch has seen next to nothing: {looks} looks");
+    }
+}
+
+#[test]
+fn a_file_that_took_the_place_of_the_socket_is_not_removed_at_the_end() {
+    let mut daemon = Daemon::start(&[]);
+    let socket = daemon.place.socket();
+    fs::remove_file(&socket).unwrap();
+    fs::write(&socket, "data").unwrap();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0));
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "data");
+}
+
+#[test]
+fn without_a_runtime_directory_the_bus_is_in_a_private_folder_of_the_users_state() {
+    let place = Place::new();
+    let mut busd = place.busd();
+    busd.args(["--no-config", "--listen", "127.0.0.1:0"]).env_remove("XDG_RUNTIME_DIR").env_remove("XDG_STATE_HOME");
+    let daemon = Process::start(busd);
+    daemon.stderr.wait_for("listening");
+    let socket = place.path(".local/state/sse-bus/bus.sock");
+    assert_eq!(fs::metadata(&socket).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(socket.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
+    let mut busctl = place.command(env!("CARGO_BIN_EXE_sse-busctl"));
+    busctl.arg("status").env_remove("XDG_RUNTIME_DIR").env_remove("XDG_STATE_HOME");
+    assert_eq!(Process::start(busctl).finish().ok().json()[0]["pid"], daemon.pid());
+}

@@ -1,0 +1,140 @@
+//! Daemons that start, stop and die at the same time at one socket: always exactly one serves, whoever gives way says to
+//! whom, and nothing that is left behind bars the next.
+
+use std::{
+    os::unix::net::{UnixListener, UnixStream},
+    sync::Barrier,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use crate::harness::{Daemon, Lines, Place, Process, Run, until};
+
+/// How often two daemons are started together; this variable makes it more.
+const ROUNDS: (&str, u32) = ("SSE_BUS_TEST_STARTS", 100);
+
+fn busd(place: &Place) -> Process {
+    let mut busd = place.busd();
+    busd.args(["--no-config", "--listen", "127.0.0.1:0", "--socket"]).arg(place.socket());
+    Process::start(busd)
+}
+
+/// Starts daemons at the same instant.
+fn together(place: &Place, daemons: usize) -> Vec<Process> {
+    let gate = Barrier::new(daemons);
+    let start = || {
+        gate.wait();
+        busd(place)
+    };
+    thread::scope(|scope| {
+        let starting: Vec<_> = (0..daemons).map(|_| scope.spawn(start)).collect();
+        starting.into_iter().map(|daemon| daemon.join().unwrap()).collect()
+    })
+}
+
+/// The process that serves a place, once it does.
+fn server(place: &Place) -> u32 {
+    let status = until("a daemon serves", || {
+        let mut lines = Lines::new(UnixStream::connect(place.socket()).ok()?);
+        lines.send(r#"{"status":{}}"#);
+        lines.next()
+    });
+    u32::try_from(status["status"]["pid"].as_u64().unwrap()).unwrap()
+}
+
+/// Starts daemons together and checks that one serves until it is told to stop, and the others name it.
+fn one_of(place: &Place, daemons: usize) {
+    let started = together(place, daemons);
+    let pid = server(place);
+    let (serving, others): (Vec<_>, Vec<_>) = started.into_iter().partition(|daemon| daemon.pid() == pid);
+    let [serving] = <[_; 1]>::try_from(serving).unwrap_or_else(|_| panic!("a stranger serves: {pid}"));
+    for other in others {
+        let run = other.finish().ends_with(1).says(&format!("(pid {pid})"));
+        assert_eq!(run.stderr.lines().count(), 1, "{run}");
+    }
+    assert_eq!(server(place), pid, "another took its place");
+    serving.signal(Signal::TERM);
+    serving.finish().ok();
+    assert!(!place.socket().exists(), "the socket is left behind");
+}
+
+#[test]
+fn of_daemons_that_start_together_one_serves_and_the_others_name_it() {
+    let rounds = std::env::var(ROUNDS.0).map_or(ROUNDS.1, |rounds| rounds.parse().unwrap());
+    let began = Instant::now();
+    let place = Place::new();
+    for round in 0..rounds {
+        if round % 2 == 1 {
+            // As one that was killed leaves it.
+            drop(UnixListener::bind(place.socket()).unwrap());
+        }
+        one_of(&place, if round % 20 == 19 { 8 } else { 2 });
+    }
+    println!("{rounds} starts together, half of them with a stale socket, in {:?}", began.elapsed());
+}
+
+#[test]
+fn a_daemon_that_starts_while_another_stops_takes_its_place_or_says_who_was_there() {
+    let place = Place::new();
+    let mut serving = busd(&place);
+    let mut taken = 0;
+    for round in 0..40 {
+        assert_eq!(server(&place), serving.pid());
+        // At another moment of the other's start each time.
+        let next = if round % 2 == 0 {
+            serving.signal(Signal::TERM);
+            busd(&place)
+        } else {
+            let next = busd(&place);
+            thread::sleep(Duration::from_micros(300 * round));
+            serving.signal(Signal::TERM);
+            next
+        };
+        let pid = serving.pid();
+        serving.finish().ok();
+        serving = match took_over(&place, next) {
+            Ok(next) => {
+                taken += 1;
+                next
+            }
+            Err(run) => {
+                run.ends_with(1).says(&format!("(pid {pid})"));
+                assert!(!place.socket().exists(), "the socket is left behind");
+                busd(&place)
+            }
+        };
+    }
+    assert!(taken >= 15, "only {taken} of 40 took over");
+}
+
+/// Waits until a daemon serves, or has ended.
+fn took_over(place: &Place, daemon: Process) -> Result<Process, Run> {
+    let serves = until("it serves or ends", || {
+        let serves = UnixStream::connect(place.socket()).is_ok();
+        (serves || daemon.stderr.text().contains("already")).then_some(serves)
+    });
+    if serves { Ok(daemon) } else { Err(daemon.finish()) }
+}
+
+#[test]
+fn what_a_daemon_leaves_that_is_killed_at_any_moment_bars_no_other() {
+    let place = Place::new();
+    for round in 0..40 {
+        let killed = busd(&place);
+        if round % 4 == 3 {
+            server(&place);
+        } else {
+            // At another moment of its start each time.
+            thread::sleep(Duration::from_micros(500 * round));
+        }
+        killed.signal(Signal::KILL);
+        assert_eq!(killed.finish().code, None);
+    }
+    let mut daemon = Daemon::start_at(place, &["--no-config"]);
+    daemon.ctl(&["publish", "t", "x"]).ok();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0));
+    assert!(!daemon.place.socket().exists());
+}

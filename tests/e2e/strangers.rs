@@ -1,0 +1,157 @@
+//! Another user of the machine, at the local socket: gets no byte, leaves no event, and is not talked to.
+//!
+//! Only root can be two users, so these tests need root, and say so where they are skipped.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
+    path::Path,
+    process::Command,
+};
+
+use rustix::process::geteuid;
+
+use crate::harness::{Daemon, Place, Process, until};
+
+/// A user who is not root, and whom nothing here belongs to.
+pub(crate) const NOBODY: u32 = 65534;
+
+/// Whether the test can be two users; says so if not.
+pub(crate) fn is_root() -> bool {
+    let is_root = geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: only root can be two users");
+    }
+    is_root
+}
+
+/// Lets everybody into a folder of a test.
+fn open(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A shell command as another user.
+fn as_nobody(place: &Place, script: &str) -> Process {
+    let mut shell = place.command("sh");
+    shell.args(["-c", script, "sh"]).arg(place.socket()).uid(NOBODY).gid(NOBODY);
+    Process::start(shell)
+}
+
+/// A daemon whose folder and socket let everybody in, as far as the file system goes, with something to hide.
+fn open_daemon() -> Daemon {
+    let daemon = Daemon::start(&[]);
+    daemon.publish("t?retain=true", "a secret");
+    let socket = daemon.place.socket();
+    open(&daemon.place.path(""), 0o777);
+    open(socket.parent().unwrap(), 0o777);
+    open(&socket, 0o777);
+    daemon
+}
+
+/// What a client may begin with, in all three languages.
+const BEGINNINGS: [&str; 4] = [
+    r#"{"subscribe":{"filters":["**"],"since":"all"}}\n"#,
+    r"GET /events?since=all HTTP/1.1\r\nHost: bus\r\n\r\n",
+    r"POST /events/t HTTP/1.1\r\nHost: bus\r\nContent-Length: 1\r\n\r\nx",
+    r"\0SSEB\1",
+];
+
+#[test]
+fn another_user_gets_no_byte_where_the_file_system_lets_them_in() {
+    if !is_root() {
+        return;
+    }
+    let daemon = open_daemon();
+    let before = daemon.status()["published"].clone();
+    for beginning in BEGINNINGS {
+        // The socket is open to them; it is the daemon that lets them down, at once.
+        let run = as_nobody(&daemon.place, &format!("printf '{beginning}' | socat -t 20 - UNIX:\"$1\"")).finish();
+        assert_eq!(run.stdout, "", "{run}");
+        assert!(!run.stderr.contains("connect"), "the socket was not open: {run}");
+    }
+    assert!(daemon.log().contains("refused a local connection of another user"));
+    assert_eq!(daemon.status()["published"], before);
+}
+
+#[test]
+fn another_user_publishes_nothing_by_leaving_right_after_connecting() {
+    if !is_root() {
+        return;
+    }
+    let daemon = open_daemon();
+    let mut reader = daemon.stream("/events?since=now");
+    let before = daemon.status()["published"].as_u64().unwrap();
+    let publish = r#"{"publish":{"topic":"t","data":"forged","ack":"none"}}\n"#;
+    // Neither waits for an answer: the process is gone before the daemon looks.
+    let script = format!("for i in $(seq 50); do printf '{publish}' | socat -u - UNIX:\"$1\"; done");
+    let crowd: Vec<_> = (0..4).map(|_| as_nobody(&daemon.place, &script)).collect();
+    for process in crowd {
+        process.finish();
+    }
+    let refusals = || daemon.log().matches("refused a local connection of another user").count();
+    until("all were refused", || (refusals() == 200).then_some(()));
+    daemon.publish("t", "the end");
+    assert_eq!(reader.data(1), ["the end"]);
+    assert_eq!(daemon.status()["published"], before + 1);
+}
+
+/// A server of another user at a path, which keeps what it receives.
+fn plant(place: &Place, socket: &Path) -> Process {
+    let received = place.path("received");
+    fs::write(&received, "").unwrap();
+    chown(&received, Some(NOBODY), None).unwrap();
+    let mut socat = Command::new("socat");
+    socat.arg("-u").arg(format!("UNIX-LISTEN:{},fork,mode=777", socket.display()));
+    socat.arg(format!("OPEN:{},append", received.display())).uid(NOBODY).gid(NOBODY);
+    let server = Process::start(socat);
+    until("the other user's socket is there", || socket.exists().then_some(()));
+    server
+}
+
+#[test]
+fn a_client_does_not_talk_to_what_another_user_planted_at_the_usual_place() {
+    if !is_root() {
+        return;
+    }
+    for (variable, usual) in [("XDG_RUNTIME_DIR", "sse-bus"), ("HOME", ".local/state/sse-bus")] {
+        let place = Place::new();
+        open(&place.path(""), 0o777);
+        let folder = place.path(usual);
+        fs::create_dir_all(&folder).unwrap();
+        chown(&folder, Some(NOBODY), None).unwrap();
+        let server = plant(&place, &folder.join("bus.sock"));
+        let busctl = |args: &[&str]| {
+            let mut busctl = place.command(env!("CARGO_BIN_EXE_sse-busctl"));
+            busctl.args(args).env_remove("XDG_RUNTIME_DIR").env_remove("XDG_STATE_HOME");
+            busctl.env(variable, place.path("")).env("SSE_BUS_SOCKET", "");
+            Process::start(busctl).finish()
+        };
+        for args in [&["publish", "t", "a secret"][..], &["subscribe", "t"], &["status"], &["kick", "c1"]] {
+            busctl(args).ends_with(6).says("another user").says(&folder.display().to_string());
+        }
+        // A daemon does not take it for a bus of its own, either.
+        let mut busd = place.busd();
+        busd.args(["--no-config", "--listen", "127.0.0.1:0"]).env_remove("XDG_RUNTIME_DIR");
+        busd.env_remove("XDG_STATE_HOME").env(variable, place.path(""));
+        Process::start(busd).finish().ends_with(1).says("another user");
+        assert_eq!(fs::read_to_string(place.path("received")).unwrap(), "");
+        drop(server);
+    }
+}
+
+#[test]
+fn a_client_does_not_talk_to_what_another_user_planted_in_place_of_a_daemon() {
+    if !is_root() {
+        return;
+    }
+    let daemon = open_daemon();
+    let socket = daemon.place.socket();
+    fs::remove_file(&socket).unwrap();
+    let server = plant(&daemon.place, &socket);
+    daemon.ctl(&["publish", "t", "a secret"]).ends_with(6).says("another user");
+    assert_eq!(fs::read_to_string(daemon.place.path("received")).unwrap(), "");
+    drop(server);
+}
