@@ -19,6 +19,7 @@ use sse_bus::{
 
 use crate::{
     http::origin::{Authority, Origin},
+    ipc::Guests,
     shared::unix_now,
     tls::Tls,
 };
@@ -154,8 +155,7 @@ pub(crate) struct Config {
     /// Names of the port, besides its own.
     pub(crate) allow_host: Vec<Authority>,
     /// Who else may use the local socket.
-    pub(crate) allow_uid: Vec<u32>,
-    pub(crate) allow_gid: Vec<u32>,
+    pub(crate) guests: Guests,
     /// Whether the port speaks HTTPS, and as whom.
     pub(crate) tls: Option<Tls>,
     pub(crate) log: String,
@@ -236,8 +236,10 @@ impl Config {
             state_dir,
             allow_origin: origins.iter().map(|text| origin(text)).collect::<Result<_, _>>()?,
             allow_host: hosts.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
-            allow_uid: either(flags.allow_uid, file.allow_uid),
-            allow_gid: either(flags.allow_gid, file.allow_gid),
+            guests: Guests {
+                uids: either(flags.allow_uid, file.allow_uid),
+                gids: either(flags.allow_gid, file.allow_gid),
+            },
             tls,
             log: flags.log.or(file.log).unwrap_or_else(|| "info".into()),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),

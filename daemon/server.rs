@@ -95,7 +95,7 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     let stop = CancellationToken::new();
     let signals = on_signal(stop.clone()).map_err(|e| format!("signals cannot be listened to: {e}"))?;
     // The local socket first: it tells best whether there is a daemon already.
-    let local = ipc::Listener::bind(&config.endpoint).await?;
+    let local = ipc::Listener::bind(&config.endpoint, &config.guests).await?;
     let tcp = listen(config.listen).map_err(|e| cannot_listen(config.listen, &e))?;
     let address = tcp.local_addr().map_err(|e| format!("{}: {e}", config.listen))?;
 

@@ -23,7 +23,7 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-pub(crate) use self::listener::Listener;
+pub(crate) use self::listener::{Guests, Listener};
 use self::{codec::Codec, session::Session};
 use crate::{
     connection::Connection,
