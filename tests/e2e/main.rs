@@ -6,6 +6,7 @@
 
 mod bench;
 mod bulk;
+mod clocks;
 mod configuration;
 mod errors;
 mod guards;
