@@ -332,3 +332,25 @@ fn who_waits_in_a_group_waits_nowhere_else() {
     assert_eq!(read_groups(&mut bus, reader), [first]);
     assert_eq!(drain(&mut bus, second), ["4", "5"]);
 }
+
+#[test]
+fn ticks_that_come_late_or_twice_leave_nobody_without_a_heartbeat_and_give_nobody_two() {
+    let mut bus = keeping(10);
+    let clients: Vec<_> = (0..30).map(|_| subscribe(&mut bus, &["a"], Start::Now)).collect();
+    let heartbeats = |bus: &mut Bus, ticks: &[u64]| -> Vec<usize> {
+        let mut given = vec![0; clients.len()];
+        for tick in ticks {
+            bus.tick(at(*tick));
+            for (id, given) in clients.iter().zip(&mut given) {
+                let mut out = Vec::new();
+                let _ = bus.read(*id, at(*tick), Waker::noop(), &mut out);
+                *given += out.concat().iter().filter(|byte| **byte == b':').count();
+            }
+        }
+        given
+    };
+    heartbeats(&mut bus, &[15_000]);
+    assert_eq!(heartbeats(&mut bus, &[16_000, 17_990, 20_005, 26_000, 26_500, 29_999, 30_000]), [1; 30]);
+    // The process was stopped for so long that everybody has waited for one.
+    assert_eq!(heartbeats(&mut bus, &[90_000]), [1; 30]);
+}

@@ -91,6 +91,8 @@ pub struct Bus {
     clients: Clients,
     stats: Stats,
     calls: Calls,
+    /// The second of the last tick.
+    ticked: u64,
     /// Where reads put together what is for one subscriber.
     buffer: Vec<u8>,
 }
@@ -108,6 +110,7 @@ impl Bus {
             clients: Clients::default(),
             stats: Stats::default(),
             calls: Calls::default(),
+            ticked: 0,
             buffer: Vec::new(),
         }
     }
@@ -276,9 +279,11 @@ impl Bus {
     /// Makes heartbeats due and lets old history go; to be called once a second while there are subscribers.
     pub fn tick(&mut self, now: Now) {
         self.history.expire(now.mono);
-        // Spread over the interval, so that not all sockets are written to in the same instant.
-        let interval = HEARTBEAT.as_secs();
-        let is_due = |id: &ClientId| (now.mono / 1000 + id.0).is_multiple_of(interval);
+        // Spread over the interval, so that not all sockets are written to in the same instant. A tick that comes late,
+        // because the process was stopped or has much to do, makes up for the seconds that had none.
+        let (interval, second) = (HEARTBEAT.as_secs(), now.mono / 1000);
+        let passed = second.saturating_sub(std::mem::replace(&mut self.ticked, second));
+        let is_due = |id: &ClientId| (second + id.0) % interval < passed;
         let due: Vec<_> = self.clients.iter().map(|(id, _)| id).filter(is_due).collect();
         for id in due {
             let Some(subscriber) = self.clients.subscriber_mut(id) else { continue };

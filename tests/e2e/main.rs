@@ -7,6 +7,7 @@
 mod access;
 mod bench;
 mod bulk;
+mod clocks;
 mod configuration;
 mod errors;
 mod guards;

@@ -85,6 +85,8 @@ impl World {
 
     /// So much time passes that each subscriber gets one heartbeat: of its reader, or else it is woken for it.
     pub(super) fn heartbeats(&mut self) -> Outcome {
+        // The first tick makes up for all the time in which there was none.
+        self.tick();
         (0..READERS).try_for_each(|reader| self.take_calls(reader))?;
         self.readers.iter_mut().for_each(|reader| reader.heartbeats.clear());
         (0..HEARTBEAT.as_secs()).for_each(|_| self.tick());

@@ -1,0 +1,175 @@
+//! The time of day jumps, and time stands still: what is old and when something is due goes by a clock that never jumps;
+//! the time of day is only shown.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use crate::harness::{Daemon, EventStream, Place, Process, until};
+
+const TEN_YEARS_MS: u64 = 10 * 365 * 24 * 3600 * 1000;
+
+/// A time of day that tests set, for processes that are started with it; what runs already feels it, too.
+struct TimeOfDay {
+    library: PathBuf,
+    file: PathBuf,
+}
+
+impl TimeOfDay {
+    /// Nothing, said so, where libfaketime is not installed.
+    fn at(place: &Place) -> Option<TimeOfDay> {
+        // Debian has it in the folder of the machine's architecture.
+        let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+        let library = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|library| library.exists());
+        if library.is_none() {
+            eprintln!("skipped: install faketime to try jumps of the clock");
+        }
+        let time = TimeOfDay { library: library?, file: place.path("time of day") };
+        time.set("+0");
+        Some(time)
+    }
+
+    /// Sets how far it is from the machine's.
+    fn set(&self, offset: &str) {
+        // At once, so that nobody reads half of it.
+        let new = self.file.with_extension("new");
+        fs::write(&new, offset).unwrap();
+        fs::rename(new, &self.file).unwrap();
+    }
+
+    fn give_to(&self, command: &mut Command) {
+        command.env("LD_PRELOAD", &self.library).env("FAKETIME_TIMESTAMP_FILE", &self.file);
+        command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    }
+}
+
+/// A daemon that lives in that time.
+fn daemon(flags: &[&str]) -> Option<(Daemon, TimeOfDay)> {
+    let place = Place::new();
+    let time = TimeOfDay::at(&place)?;
+    let socket = place.socket().display().to_string();
+    let usual = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket];
+    let flags = usual.iter().chain(flags).map(ToString::to_string).collect();
+    Some((Daemon::of_command(place, flags, |busd| time.give_to(busd)), time))
+}
+
+/// All events of a topic within a while, as numbers of their ids and their times of day.
+fn past(daemon: &Daemon, topic: &str, since: &str) -> Vec<(u64, u64)> {
+    let history = daemon.ctl(&["history", topic, "--since", since]).ok();
+    let events = history.json();
+    let seq = |id: &str| id.rsplit_once('-').unwrap().1.parse().unwrap();
+    events.iter().map(|event| (seq(event["id"].as_str().unwrap()), event["time"].as_u64().unwrap())).collect()
+}
+
+#[test]
+fn a_clock_that_jumps_ten_years_forth_and_back_changes_nothing_but_the_times_shown() {
+    let Some((daemon, time)) = daemon(&["--history-age", "1h"]) else { return };
+    let began = Instant::now();
+    let mut stream = daemon.stream("/events/t?format=json&since=now");
+    let mut lines = daemon.lines();
+    lines.ask(r#"{"subscribe":{"filters":["t"],"since":"now"}}"#);
+    let mut idle = [daemon.stream("/events/idle"), daemon.stream_locally("/events/idle")];
+    for stream in &mut idle {
+        assert!(stream.line().unwrap().unwrap().starts_with("retry: "));
+    }
+    daemon.publish("kept?retain=true&ttl=1h", "kept");
+
+    let mut ids = Vec::new();
+    let mut times = Vec::new();
+    // Each jump is one of ten years or of twenty.
+    for offset in ["+0", "+3650d", "-3650d", "+3650d", "+0"] {
+        time.set(offset);
+        let id = daemon.publish("t", offset);
+        let event = stream.event();
+        assert_eq!(event.id, id);
+        times.push(event.json()["time"].as_u64().unwrap());
+        assert_eq!(lines.event()["data"], offset);
+        ids.push(id);
+
+        // Nothing has become too old, by the hour, by its own time, or for those who ask for the last minutes.
+        assert_eq!(past(&daemon, "t", "10m").len(), ids.len(), "after {offset}");
+        assert_eq!(past(&daemon, "t", "all").len(), ids.len(), "after {offset}");
+        assert_eq!(daemon.stream("/events/kept").data(1), ["kept"], "after {offset}");
+        let uptime = daemon.status()["uptime_ms"].as_u64().unwrap();
+        assert!(uptime <= began.elapsed().as_millis() as u64 + 60_000, "up for {uptime} ms after {offset}");
+        // A client that comes back goes on where it was.
+        let last = [("Last-Event-ID", ids[0].as_str())];
+        let mut again = daemon.stream_with("/events/t", &last);
+        assert_eq!(again.data(ids.len() - 1).len(), ids.len() - 1);
+        // The command line lives in the same time, and knows of times that are ahead of it.
+        for args in [&["status"][..], &["clients"], &["topics"]] {
+            let mut busctl = daemon.place.busctl(args);
+            time.give_to(&mut busctl);
+            Process::start(busctl).finish().ok();
+        }
+    }
+    let seqs: Vec<u64> = ids.iter().map(|id| id.rsplit_once('-').unwrap().1.parse().unwrap()).collect();
+    assert!(seqs.is_sorted_by(|a, b| a < b), "{ids:?}");
+    let epochs: BTreeSet<_> = ids.iter().map(|id| id.rsplit_once('-').unwrap().0).collect();
+    assert_eq!(epochs.len(), 1, "{ids:?}");
+    // The clock did jump.
+    assert!(times[1] > times[0] + TEN_YEARS_MS - 60_000, "{times:?}");
+    assert!(times[2] + TEN_YEARS_MS - 60_000 < times[0], "{times:?}");
+    assert!(times[4].abs_diff(times[0]) < 60_000, "{times:?}");
+
+    // Heartbeats go on, in the future and in the past.
+    for offset in ["+3650d", "-3650d"] {
+        time.set(offset);
+        idle.iter_mut().for_each(heartbeat);
+    }
+}
+
+/// The next line, which must be a heartbeat.
+fn heartbeat(stream: &mut EventStream) {
+    // Less than PATIENCE passes between any two.
+    assert_eq!(stream.line().unwrap().unwrap(), ":\n");
+}
+
+#[test]
+fn what_is_to_be_forgotten_is_forgotten_in_time_also_after_the_clock_went_back() {
+    let Some((daemon, time)) = daemon(&["--history-age", "1s"]) else { return };
+    daemon.publish("aged", "x");
+    daemon.publish("kept?retain=true&ttl=1s", "x");
+    time.set("-3650d");
+    let topic = |name: &str| {
+        let topics = daemon.get("/topics").json();
+        topics.as_array().unwrap().iter().find(|topic| topic["topic"] == name).cloned().unwrap()
+    };
+    until("the event is too old", || (topic("aged")["events"] == 0).then_some(()));
+    until("the retained event has expired", || past(&daemon, "kept", "latest").is_empty().then_some(()));
+}
+
+#[test]
+fn streams_go_on_after_the_process_was_stopped_for_a_while() {
+    let daemon = Daemon::start(&[]);
+    let mut streams = [daemon.stream("/events/t"), daemon.stream_locally("/events/t")];
+    let mut lines = daemon.lines();
+    lines.ask(r#"{"subscribe":{"filters":["t"]}}"#);
+    let (mut busy, mut idle) = (daemon.lines(), daemon.stream("/events/idle"));
+    assert!(idle.line().unwrap().unwrap().starts_with("retry: "));
+    busy.ask(r#"{"publish":{"topic":"t","data":"before"}}"#);
+
+    daemon.signal(Signal::STOP);
+    let stopped = Instant::now();
+    // What comes meanwhile waits in the system, a connection as well.
+    busy.send(r#"{"publish":{"topic":"t","data":"meanwhile"}}"#);
+    let waiting = UnixStream::connect(daemon.place.socket()).unwrap();
+    until("some seconds have passed", || (stopped.elapsed() > Duration::from_secs(4)).then_some(()));
+    daemon.signal(Signal::CONT);
+    assert!(busy.reply()["published"].is_object());
+    crate::harness::Lines::new(waiting).ask(r#"{"publish":{"topic":"t","data":"after"}}"#);
+    for stream in &mut streams {
+        assert_eq!(stream.data(3), ["before", "meanwhile", "after"]);
+    }
+    for data in ["before", "meanwhile", "after"] {
+        assert_eq!(lines.event()["data"], data);
+    }
+    heartbeat(&mut idle);
+}
