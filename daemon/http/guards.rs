@@ -127,19 +127,20 @@ fn admit(daemon: &Daemon, request: &Request) -> Result<Admitted, Refusal> {
 /// Checks `Host` or `:authority`, `Origin` and `Sec-Fetch-Site`. Gives the origin of another page that is allowed.
 fn check_page(daemon: &Daemon, request: &Request) -> Result<Option<AllowedOrigin>, Refusal> {
     let headers = request.headers();
-    if !names_only_us(daemon, request) {
+    let Some(own) = called(daemon, request) else {
         let message = format!("the Host header does not name this daemon; use {}", daemon.url());
         return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, ErrorCode::Denied, message));
-    }
+    };
     // Given more than once, it is as good as any other value.
     let site = headers.get(&SEC_FETCH_SITE).map(|_| only(headers, &SEC_FETCH_SITE).unwrap_or("cross-site"));
     let cross_site = site.is_some_and(|site| site != "same-origin" && site != "none");
     let Some(value) = headers.get(header::ORIGIN) else {
-        return if cross_site { Err(foreign("another site")) } else { Ok(None) };
+        return if cross_site { Err(cross_site_without_origin()) } else { Ok(None) };
     };
     let text = only(headers, &header::ORIGIN).unwrap_or("null");
     match Origin::parse(text) {
-        Some(origin) if origin.scheme == daemon.scheme() && is_us(daemon, &origin.authority) && !cross_site => Ok(None),
+        // Under another of our names, or at another of our addresses, somebody else may listen at the same port.
+        Some(origin) if origin == own && !cross_site => Ok(None),
         Some(origin) if daemon.config.allow_origin.contains(&origin) => Ok(Some(AllowedOrigin(value.clone()))),
         _ => {
             daemon.refused_origins.note(&shortened(text));
@@ -148,17 +149,20 @@ fn check_page(daemon: &Daemon, request: &Request) -> Result<Option<AllowedOrigin
     }
 }
 
-/// Whether a request calls the daemon by its own names, and by no other. HTTP/1.1 must have `Host` for that; HTTP/2 has
-/// `:authority`, or `Host` in its place. Where a request has both, as in the absolute form, both count.
-fn names_only_us(daemon: &Daemon, request: &Request) -> bool {
-    let names_us = |name: &str| Authority::parse(name).is_some_and(|authority| is_us(daemon, &authority));
-    let authority = request.uri().authority().map(|authority| names_us(authority.as_str()));
+/// The origin of pages that are called as a request calls the daemon, if it calls it by its own names and by no other.
+/// HTTP/1.1 must have `Host` for that; HTTP/2 has `:authority`, or `Host` in its place. Where a request has both, as in the
+/// absolute form, both count.
+fn called(daemon: &Daemon, request: &Request) -> Option<Origin> {
+    let ours = |name: &str| Authority::parse(name).filter(|authority| is_us(daemon, authority));
+    let target = request.uri().authority().map(|authority| ours(authority.as_str()));
     let host = request.headers().contains_key(header::HOST);
-    let host = host.then(|| only(request.headers(), &header::HOST).is_some_and(names_us));
-    match (host, authority) {
-        (None, authority) => request.version() == Version::HTTP_2 && authority == Some(true),
-        (Some(host), authority) => host && authority != Some(false),
-    }
+    let host = host.then(|| only(request.headers(), &header::HOST).and_then(ours));
+    let authority = match (host, target) {
+        (None, target) => target.filter(|_| request.version() == Version::HTTP_2)?,
+        (Some(host), None) => host,
+        (Some(host), Some(target)) => host.and(target),
+    };
+    authority.map(|authority| Origin::new(daemon.scheme(), authority))
 }
 
 /// Whether this is a name of the daemon, with its port.
@@ -204,6 +208,13 @@ fn foreign(origin: &str) -> Refusal {
             shortened(origin)
         ),
     };
+    Refusal::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message)
+}
+
+/// A link, a frame, an image: what a page cannot be allowed, because nobody says which page it is.
+fn cross_site_without_origin() -> Refusal {
+    let message = "a page of another site may not use this bus, nor lead to it; to come here type its address, and in a page \
+                   use EventSource or fetch, and name the page's origin with --allow-origin";
     Refusal::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message)
 }
 

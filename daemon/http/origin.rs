@@ -118,9 +118,13 @@ impl Origin {
             _ if scheme.eq_ignore_ascii_case("https") => Scheme::Https,
             _ => return None,
         };
-        let mut authority = Authority::parse(authority)?;
+        Authority::parse(authority).map(|authority| Origin::new(scheme, authority))
+    }
+
+    /// The origin of what is fetched from there. Browsers leave out the usual port.
+    pub(crate) fn new(scheme: Scheme, mut authority: Authority) -> Origin {
         authority.port = authority.port.filter(|port| *port != scheme.usual_port());
-        Some(Origin { scheme, authority })
+        Origin { scheme, authority }
     }
 }
 

@@ -161,6 +161,14 @@ fn a_port_that_other_machines_reach_needs_a_token_for_everything() {
     // A name could be made to lead here; a token is no excuse.
     let rebound = [("Host", "evil.example"), ("Authorization", &bearer(&tokens.all))];
     assert_eq!(daemon.request("GET", "/status", &rebound, "").status, 421);
+    // So could a page at any address that has a server at the same port.
+    let page = format!("http://203.0.113.5:{}", daemon.address.port());
+    let own = format!("http://127.0.0.1:{}", daemon.address.port());
+    let host = own.trim_start_matches("http://");
+    for (origin, status) in [(&page, 403), (&own, 200)] {
+        let headers = [("Host", host), ("Origin", origin), ("Authorization", &bearer(&tokens.all))];
+        assert_eq!(daemon.request("GET", "/status", &headers, "").status, status, "{origin}");
+    }
     // The local socket is for the own user still.
     assert_eq!(daemon.request_locally("GET", "/status", "").status, 200);
 }

@@ -107,12 +107,32 @@ fn the_daemons_own_page_is_let_in() {
     assert_eq!(daemon.request("GET", "/", &[("Sec-Fetch-Site", "none")], "").status, 200);
 }
 
+/// Under another name of the machine, or another address, somebody else may listen at the same port. Not every browser
+/// sends `Sec-Fetch-Site`, and none does to an address of the network.
+#[test]
+fn only_a_page_of_the_very_name_that_is_called_is_the_daemons_own() {
+    let daemon = Daemon::start(&[]);
+    let port = daemon.address.port();
+    let names = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
+    for host in &names {
+        for page in &names {
+            let headers = [("Host", host.as_str()), ("Origin", &format!("http://{page}"))];
+            let answer = daemon.request("POST", "/events/t", &headers, "x");
+            assert_eq!(answer.status, if host == page { 202 } else { 403 }, "{host} {page}");
+        }
+    }
+    let capital = [("Host", names[1].as_str()), ("Origin", &format!("HTTP://LOCALHOST:{port}"))];
+    assert_eq!(daemon.request("POST", "/events/t", &capital, "x").status, 202);
+}
+
 #[test]
 fn requests_across_sites_without_an_origin_are_refused() {
     let daemon = Daemon::start(&["--allow-origin", "http://app.example"]);
     for site in ["cross-site", "same-site", "anything"] {
         let response = daemon.request("GET", "/events/t", &[("Sec-Fetch-Site", site)], "");
         assert_eq!(response.refusal(), (403, "denied".into()), "{site}");
+        // Who followed a link is told how to come here.
+        assert!(response.text().contains("type its address"), "{}", response.text());
         assert_eq!(response.header("access-control-allow-origin"), None);
     }
 }
