@@ -9,7 +9,7 @@ use sse_bus::{
     protocol::Slow,
 };
 
-use super::matching;
+use super::{filters, matching};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -20,9 +20,9 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        3 => vec(matching::filter(), 1..4).prop_map(Op::Come),
+        3 => vec(filters::filter(), 1..4).prop_map(Op::Come),
         1 => any::<Index>().prop_map(Op::Leave),
-        5 => matching::topic().prop_map(Op::Publish),
+        5 => filters::topic().prop_map(Op::Publish),
     ]
 }
 
