@@ -31,7 +31,8 @@ const PORT: u16 = 7733;
 #[derive(Debug, Parser)]
 #[command(name = "sse-busd", version, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.\n\
-    Logs go to stderr. SIGTERM and SIGINT end all streams cleanly, then the daemon.")]
+    Logs go to stderr. SIGTERM and SIGINT end all streams cleanly, then the daemon.\n\
+    SIGHUP has it read its configuration again; no stream ends for it.")]
 struct Flags {
     #[command(flatten)]
     settings: Settings,
@@ -245,6 +246,26 @@ impl Config {
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
             check,
         })
+    }
+}
+
+impl Config {
+    /// This configuration for a daemon that runs with another one: what cannot change stays, and is named where it would
+    /// have changed.
+    pub(crate) fn for_running(self, running: &Config) -> (Config, Vec<&'static str>) {
+        let kept = [
+            ("listen", self.listen != running.listen),
+            ("socket", self.endpoint != running.endpoint),
+            ("state_dir", self.state_dir != running.state_dir),
+            ("tls_cert", self.tls.is_some() != running.tls.is_some()),
+            ("allow_uid", self.guests != running.guests),
+            ("log_format", self.log_format != running.log_format),
+        ];
+        let kept = kept.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect();
+        let Config { listen, endpoint, state_dir, log_format, guests, .. } = running;
+        let tls = if self.tls.is_some() == running.tls.is_some() { self.tls } else { running.tls.clone() };
+        let (endpoint, state_dir, guests) = (endpoint.clone(), state_dir.clone(), guests.clone());
+        (Config { listen: *listen, endpoint, state_dir, guests, log_format: *log_format, tls, ..self }, kept)
     }
 }
 

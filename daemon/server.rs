@@ -1,6 +1,6 @@
 //! The daemon's life: bind, accept, serve, drain.
 //!
-//! There is one token that stops everything, one place that listens to signals, and one deadline for the drain: streams
+//! There is one token that stops everything, and one deadline for the drain: streams
 //! end, answers under way are finished, and what is left after [`DRAIN`] is cut.
 
 use std::{
@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::{ArcSwap, Guard};
 use sse_bus::{
     Epoch,
     bus::{Bus, TICK, history::Memory},
@@ -36,12 +37,15 @@ use crate::{
     ipc,
     metrics::Metrics,
     shared::SharedBus,
+    signals::{LogFilter, Signals},
 };
 
 /// What every task of the daemon can reach.
 pub(crate) struct Daemon {
     pub(crate) bus: SharedBus,
-    pub(crate) config: Config,
+    /// As it was read last.
+    config: ArcSwap<Config>,
+    pub(crate) log: LogFilter,
     /// Where browsers find it; the port is the real one.
     pub(crate) address: SocketAddr,
     pub(crate) metrics: Metrics,
@@ -62,13 +66,24 @@ impl Daemon {
         self.stop.run_until_cancelled(future).await
     }
 
+    /// The configuration, as it is now.
+    pub(crate) fn config(&self) -> Guard<Arc<Config>> {
+        self.config.load()
+    }
+
+    /// Goes on with another configuration.
+    pub(crate) fn configure(&self, config: Config) {
+        self.bus.with(|bus, now| bus.configure(config.limits.clone(), config.retention.clone(), now));
+        self.config.store(Arc::new(config));
+    }
+
     /// Where browsers find it, without a slash at the end: its own origin, as browsers write it.
     pub(crate) fn url(&self) -> String {
         format!("{}://{}", self.scheme(), self.address)
     }
 
     pub(crate) fn scheme(&self) -> Scheme {
-        if self.config.tls.is_some() { Scheme::Https } else { Scheme::Http }
+        if self.config().tls.is_some() { Scheme::Https } else { Scheme::Http }
     }
 
     /// The daemon, described.
@@ -78,8 +93,8 @@ impl Daemon {
             pid: std::process::id(),
             uptime_ms: self.bus.uptime(),
             url: Some(self.url()),
-            socket: self.config.endpoint.to_string(),
-            state_dir: self.config.state_dir.display().to_string(),
+            socket: self.config().endpoint.to_string(),
+            state_dir: self.config().state_dir.display().to_string(),
             refused_origins: self.refused_origins.list(),
             ..self.bus.with(|bus, _| bus.status())
         }
@@ -91,9 +106,9 @@ impl Daemon {
 /// # Errors
 ///
 /// Says in one line what could not be had, who has it, and what to do.
-pub(crate) async fn run(config: Config) -> Result<(), String> {
+pub(crate) async fn run(config: Config, log: LogFilter) -> Result<(), String> {
     let stop = CancellationToken::new();
-    let signals = on_signal(stop.clone()).map_err(|e| format!("signals cannot be listened to: {e}"))?;
+    let signals = Signals::listen().map_err(|e| format!("signals cannot be listened to: {e}"))?;
     // The local socket first: it tells best whether there is a daemon already.
     let local = ipc::Listener::bind(&config.endpoint, &config.guests).await?;
     let tcp = listen(config.listen).map_err(|e| cannot_listen(config.listen, &e))?;
@@ -113,7 +128,8 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
         access: Arc::new(Access::new(address, TokenFile::in_directory(&config.state_dir))),
         refused_origins: RefusedOrigins::default(),
         bus,
-        config,
+        config: ArcSwap::from_pointee(config),
+        log,
         address,
         metrics,
         fanout,
@@ -125,7 +141,7 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     greet(&daemon);
 
     let accepting = [
-        tokio::spawn(signals),
+        tokio::spawn(signals.serve(daemon.clone())),
         tokio::spawn(tick(daemon.clone())),
         tokio::spawn(http.clone().accept(tcp)),
         tokio::spawn(ipc::accept(local, daemon.clone(), http)),
@@ -173,38 +189,6 @@ async fn tick(daemon: Arc<Daemon>) {
     }
 }
 
-/// Cancels the token when the process is told to stop.
-#[cfg(unix)]
-fn on_signal(stop: CancellationToken) -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    // The terminal was closed.
-    let mut hangup = signal(SignalKind::hangup())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => info!("SIGINT: stopping"),
-            _ = hangup.recv() => info!("SIGHUP: stopping"),
-            () = stop.cancelled() => {}
-        }
-        stop.cancel();
-    })
-}
-
-/// Cancels the token when the process is told to stop.
-#[cfg(windows)]
-#[expect(clippy::unnecessary_wraps, reason = "listening to signals can fail elsewhere")]
-fn on_signal(stop: CancellationToken) -> io::Result<impl Future<Output = ()>> {
-    Ok(async move {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => info!("stopping"),
-            () = stop.cancelled() => {}
-        }
-        stop.cancel();
-    })
-}
-
 /// Listens for browsers. Accepted sockets inherit the bound of what the kernel holds for their peers.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     /// Bytes of events that the kernel holds for a peer that does not read. More would only be memory pinned by peers that do not read:
@@ -240,7 +224,7 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
 
 /// Says where the daemon listens: to a person on a terminal with what to do next, and in the log.
 fn greet(daemon: &Daemon) {
-    let Daemon { address, config, .. } = daemon;
+    let (address, config) = (daemon.address, daemon.config());
     if io::stdout().is_terminal() {
         let socket = match &config.endpoint {
             usual if sse_bus::Endpoint::find().is_ok_and(|found| found == *usual) => String::new(),

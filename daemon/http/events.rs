@@ -130,7 +130,7 @@ async fn publish_body(
     grant.require(Scope::Publish)?;
     let mut publish = query::publish(topic, query)?;
     // One byte more than allowed tells that there is more.
-    let most = daemon.config.limits.event_bytes;
+    let most = daemon.config().limits.event_bytes;
     let too_large = || {
         let message =
             format!("the body has more than `event_bytes` = {most} bytes; publish less, or a reference to it");
@@ -144,7 +144,7 @@ async fn publish_body(
         Refused::new(ErrorCode::RequestInvalid, format!("the body cannot be read: {}", broken(&error)))
     })?;
     publish.data = Payload(whole.ok_or_else(too_large)?);
-    let publication = Publication::parse(publish, &daemon.config.limits)?;
+    let publication = Publication::parse(publish, &daemon.config().limits)?;
     grant.publish(&publication.topic)?;
     let began = Instant::now();
     let published = daemon.bus.with(|bus, now| bus.publish(publication, None, now))?;

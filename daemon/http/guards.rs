@@ -141,7 +141,7 @@ fn check_page(daemon: &Daemon, request: &Request) -> Result<Option<AllowedOrigin
     match Origin::parse(text) {
         // Under another of our names, or at another of our addresses, somebody else may listen at the same port.
         Some(origin) if origin == own && !cross_site => Ok(None),
-        Some(origin) if daemon.config.allow_origin.contains(&origin) => Ok(Some(AllowedOrigin(value.clone()))),
+        Some(origin) if daemon.config().allow_origin.contains(&origin) => Ok(Some(AllowedOrigin(value.clone()))),
         _ => {
             daemon.refused_origins.note(&shortened(text));
             Err(foreign(text))
@@ -168,7 +168,7 @@ fn called(daemon: &Daemon, request: &Request) -> Option<Origin> {
 /// Whether this is a name of the daemon, with its port.
 fn is_us(daemon: &Daemon, authority: &Authority) -> bool {
     let usual = daemon.scheme().usual_port();
-    let named = daemon.config.allow_host.iter().any(|allowed| {
+    let named = daemon.config().allow_host.iter().any(|allowed| {
         // Somebody in front of the daemon may speak TLS for it; browsers leave out either usual port then.
         allowed.host == authority.host
             && match allowed.port {

@@ -168,8 +168,8 @@ impl Http {
     /// Serves one TCP connection, in the language that it begins with.
     async fn serve_tcp(&self, socket: TcpStream, permit: OwnedSemaphorePermit, from: From) {
         #[cfg(feature = "tls")]
-        if let Some(tls) = &self.daemon.config.tls {
-            return Box::pin(self.serve_tls(tls, socket, from)).await;
+        if let Some(tls) = self.daemon.config().tls.clone() {
+            return Box::pin(self.serve_tls(&tls, socket, from)).await;
         }
         match self.daemon.or_stop(http2::begins(&socket)).await {
             Some(Ok(false)) => self.serve_http1(socket, permit, from).await,

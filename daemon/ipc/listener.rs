@@ -72,7 +72,7 @@ impl Listener {
 }
 
 /// Whom else the local socket lets in, on Unix: users, and groups that are the effective ones of a process.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Guests {
     pub(crate) uids: Vec<u32>,
     pub(crate) gids: Vec<u32>,

@@ -171,7 +171,7 @@ impl<'a> Session<'a> {
             if !self.skipping.take(&mut self.read) {
                 break Some(READ_MAX);
             }
-            match self.codec.next(&mut self.read, self.at_end, &self.daemon.config.limits) {
+            match self.codec.next(&mut self.read, self.at_end, &self.daemon.config().limits) {
                 Next::Request(request) => {
                     (self.requests, self.waited) = (self.requests + 1, Duration::ZERO);
                     self.request(request);
@@ -188,7 +188,7 @@ impl<'a> Session<'a> {
                 }
                 // For what does not come at once there is room for the longest at once: growing would cost as much again.
                 Next::Partial(_) if self.read.len() >= READ_MAX => {
-                    let longest = self.codec.longest(&self.daemon.config.limits) + READ_MAX;
+                    let longest = self.codec.longest(&self.daemon.config().limits) + READ_MAX;
                     break Some(longest.saturating_sub(self.read.len()).max(READ_MAX));
                 }
                 Next::Partial(more) => break Some(more.clamp(self.appetite, READ_MAX)),
@@ -220,7 +220,7 @@ impl<'a> Session<'a> {
             }
         }
         let ack = publish.ack;
-        let publication = Publication::parse(publish, &self.daemon.config.limits);
+        let publication = Publication::parse(publish, &self.daemon.config().limits);
         self.batch.push((self.requests, ack, publication));
     }
 

@@ -39,7 +39,7 @@ pub use self::{
 };
 use crate::{
     event::{Epoch, Event, EventId, EventType},
-    limits::{HEARTBEAT, Limits},
+    limits::{HEARTBEAT, Limits, Retention},
     protocol::{ErrorCode, GapReason, Published, Refused},
     topic::Topic,
 };
@@ -118,6 +118,14 @@ impl Bus {
     /// The bounds that the bus was made with.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Goes on with other bounds. What is beyond them goes now, as it would have gone before.
+    pub fn configure(&mut self, limits: Limits, retention: Retention, now: Now) {
+        self.limits = limits;
+        if *self.history.retention() != retention {
+            self.history.set_retention(retention, now.mono);
+        }
     }
 
     /// The id of the newest event.

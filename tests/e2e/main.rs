@@ -20,6 +20,7 @@ mod limits;
 mod places;
 mod presence;
 mod publish;
+mod reload;
 mod replay;
 mod rounds;
 mod slow;

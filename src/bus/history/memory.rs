@@ -263,6 +263,14 @@ impl History for Memory {
     fn retention(&self) -> &Retention {
         &self.retention
     }
+
+    fn set_retention(&mut self, retention: Retention, now: u64) {
+        self.retention = retention;
+        self.expire(now);
+        for topic in 0..self.topics.len() {
+            self.enforce(topic, now);
+        }
+    }
 }
 
 impl Memory {
