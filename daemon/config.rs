@@ -20,6 +20,7 @@ use sse_bus::{
 use crate::{
     http::origin::{Authority, Origin},
     ipc::Guests,
+    service::Held,
     shared::unix_now,
     tls::Tls,
 };
@@ -147,6 +148,8 @@ pub(crate) enum LogFormat {
 /// The daemon's configuration, whole and checked.
 #[derive(Debug)]
 pub(crate) struct Config {
+    /// The sockets that a service manager holds.
+    pub(crate) held: Held,
     pub(crate) listen: SocketAddr,
     pub(crate) endpoint: Endpoint,
     pub(crate) retention: Retention,
@@ -177,7 +180,9 @@ impl fmt::Display for ConfigError {
 
 impl Config {
     /// Reads flags, environment and file. Ends the process after `--help`, `--version` and wrong flags.
-    pub(crate) fn read() -> Result<Config, ConfigError> {
+    ///
+    /// Where sockets are held for the daemon, those are its addresses.
+    pub(crate) fn read(held: Held) -> Result<Config, ConfigError> {
         // An empty variable counts as unset.
         let command = Flags::command().mut_args(|arg| match arg.get_env().and_then(std::env::var_os) {
             Some(value) if value.is_empty() => arg.env(Resettable::Reset),
@@ -194,16 +199,16 @@ impl Config {
                 _ => Settings::default(),
             },
         };
-        Config::merge(flags.settings, file, flags.check)
+        Config::merge(flags.settings, file, held, flags.check)
     }
 
-    fn merge(flags: Settings, file: Settings, check: bool) -> Result<Config, ConfigError> {
-        let listen = flags.listen.or(file.listen).unwrap_or(([127, 0, 0, 1], PORT).into());
+    fn merge(flags: Settings, file: Settings, held: Held, check: bool) -> Result<Config, ConfigError> {
+        let listen = held.http.or(flags.listen).or(file.listen).unwrap_or(([127, 0, 0, 1], PORT).into());
         let state_dir = match flags.state_dir.or(file.state_dir) {
             Some(directory) => directory,
             None => state_dir().map_err(|e| ConfigError(format!("no place for state: {e}; set --state-dir")))?,
         };
-        let endpoint = match flags.socket.or(file.socket) {
+        let endpoint = match held.ipc.clone().or(flags.socket).or(file.socket) {
             Some(path) => Endpoint::at(path),
             None => Endpoint::find().map_err(|e| ConfigError(format!("no place for the local socket: {e}")))?,
         };
@@ -230,6 +235,7 @@ impl Config {
         let origins = either(flags.allow_origin, file.allow_origin);
         let hosts = either(flags.allow_host, file.allow_host);
         Ok(Config {
+            held,
             listen,
             endpoint,
             retention,
@@ -349,7 +355,7 @@ mod tests {
         let flags = Settings { history_events: Some(7), ..Settings::default() };
         let config =
             file("history_events = 5\nhistory_age = \"10m\"\nhistory_bytes = \"1MiB\"\n[limits]\ntopics = 9\n");
-        let config = Config::merge(flags, config, false).unwrap();
+        let config = Config::merge(flags, config, Held::default(), false).unwrap();
         assert_eq!(config.retention.events, 7);
         assert_eq!(config.retention.age, Duration::from_mins(10));
         assert_eq!(config.retention.bytes, 1 << 20);
@@ -368,7 +374,7 @@ mod tests {
             let state_dir = Some(state.path().into());
             let flags =
                 Settings { listen: Some(([0, 0, 0, 0], 80).into()), state_dir, insecure, ..Settings::default() };
-            Config::merge(flags, Settings::default(), false).map_err(|e| e.to_string())
+            Config::merge(flags, Settings::default(), Held::default(), false).map_err(|e| e.to_string())
         };
         let error = listen(true).unwrap_err();
         assert!(error.contains("sse-busctl token") && error.contains("127.0.0.1:80"), "{error}");

@@ -6,7 +6,7 @@
 //! loopback TCP ──▶ http ─┘    (one mutex)       └──▶ ipc ─────▶ scripts
 //! ```
 //!
-//! `config` is what it is told, `access` who may, `server` binds, accepts and drains, `ipc` and `http` are the two ways in, `fanout` writes
+//! `service` is what a service manager gives and wants, `signals` what it says, `config` is what it is told, `access` who may, `server` binds, accepts and drains, `ipc` and `http` are the two ways in, `fanout` writes
 //! the streams of plain HTTP/1.1, `tls` wraps the port if asked to, `connection` bounds what any other peer may make it wait for.
 
 mod access;
@@ -19,6 +19,7 @@ mod http;
 mod ipc;
 mod metrics;
 mod server;
+mod service;
 mod shared;
 mod signals;
 mod tls;
@@ -29,11 +30,18 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, reload, util
 
 use crate::{
     config::{Config, LogFormat},
+    service::Sockets,
     signals::LogFilter,
 };
 
 fn main() -> ExitCode {
-    let config = match Config::read() {
+    let sockets = Sockets::take();
+    let held = sockets.as_ref().map_err(Clone::clone).and_then(Sockets::held);
+    let (sockets, held) = match (sockets, held) {
+        (Ok(sockets), Ok(held)) => (sockets, held),
+        (Err(error), _) | (_, Err(error)) => return fail(2, &error),
+    };
+    let config = match Config::read(held) {
         Ok(config) => config,
         Err(error) => return fail(2, &error),
     };
@@ -56,7 +64,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("no threads to run on: {error}")),
     };
-    match runtime.block_on(server::run(config, log)) {
+    match runtime.block_on(server::run(config, sockets, log)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error),
     }

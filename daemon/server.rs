@@ -12,6 +12,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
+use socket2::SockRef;
 use sse_bus::{
     Epoch,
     bus::{Bus, TICK, history::Memory},
@@ -36,6 +37,7 @@ use crate::{
     http::{Http, RefusedOrigins, origin::Scheme},
     ipc,
     metrics::Metrics,
+    service::{self, Sockets},
     shared::SharedBus,
     signals::{LogFilter, Signals},
 };
@@ -106,12 +108,23 @@ impl Daemon {
 /// # Errors
 ///
 /// Says in one line what could not be had, who has it, and what to do.
-pub(crate) async fn run(config: Config, log: LogFilter) -> Result<(), String> {
+pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Result<(), String> {
     let stop = CancellationToken::new();
     let signals = Signals::listen().map_err(|e| format!("signals cannot be listened to: {e}"))?;
     // The local socket first: it tells best whether there is a daemon already.
-    let local = ipc::Listener::bind(&config.endpoint, &config.guests).await?;
-    let tcp = listen(config.listen).map_err(|e| cannot_listen(config.listen, &e))?;
+    #[cfg(unix)]
+    let held = sockets.ipc.map(|socket| ipc::Listener::of(socket, &config.guests));
+    #[cfg(windows)]
+    let held = None;
+    let local = match held {
+        Some(held) => held.map_err(|e| format!("the socket {} cannot be served: {e}", config.endpoint))?,
+        None => ipc::Listener::bind(&config.endpoint, &config.guests).await?,
+    };
+    let tcp = match sockets.http {
+        Some(socket) => serve_held(socket),
+        None => listen(config.listen),
+    };
+    let tcp = tcp.map_err(|e| cannot_listen(config.listen, &e))?;
     let address = tcp.local_addr().map_err(|e| format!("{}: {e}", config.listen))?;
 
     // Random, so that no earlier bus of this user had the same.
@@ -139,7 +152,9 @@ pub(crate) async fn run(config: Config, log: LogFilter) -> Result<(), String> {
     });
     let http = Http::new(daemon.clone());
     greet(&daemon);
+    service::ready();
 
+    tokio::spawn(service::watchdog(daemon.clone()));
     let accepting = [
         tokio::spawn(signals.serve(daemon.clone())),
         tokio::spawn(tick(daemon.clone())),
@@ -152,6 +167,7 @@ pub(crate) async fn run(config: Config, log: LogFilter) -> Result<(), String> {
             stop.cancel();
         }
     }
+    service::stopping();
     daemon.tasks.close();
     if tokio::time::timeout(DRAIN, daemon.tasks.wait()).await.is_err() {
         warn!(connections = daemon.tasks.len(), "cut what had not ended in {} s", DRAIN.as_secs());
@@ -189,27 +205,40 @@ async fn tick(daemon: Arc<Daemon>) {
     }
 }
 
-/// Listens for browsers. Accepted sockets inherit the bound of what the kernel holds for their peers.
+/// Listens for browsers.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    /// Bytes of events that the kernel holds for a peer that does not read. More would only be memory pinned by peers that do not read:
-    /// what does not fit waits in the feed, once for all.
-    const HELD: u32 = 64 << 10;
     /// Connections that wait to be accepted, when many come back in one instant. The kernel has the last word.
     const BACKLOG: u32 = 4096;
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // On Windows this would let another process take the port over; elsewhere it only skips a wait after a restart.
     socket.set_reuseaddr(cfg!(unix))?;
+    bound(SockRef::from(&socket))?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Listens on a socket that a service manager holds, and goes on holding.
+fn serve_held(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+    bound(SockRef::from(&socket))?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
+/// Bounds what the kernel holds for peers that do not read. Accepted sockets inherit it.
+fn bound(socket: SockRef<'_>) -> io::Result<()> {
+    /// Bytes of events for each. More would only be memory pinned by peers that do not read: what does not fit waits in
+    /// the feed, once for all.
+    const HELD: usize = 64 << 10;
     // A bound of what is not sent lets the buffers of those that do read grow.
     #[cfg(target_os = "linux")]
-    socket2::SockRef::from(&socket).set_tcp_notsent_lowat(HELD)?;
+    socket.set_tcp_notsent_lowat(HELD as u32)?;
     // Nothing is congested within a machine, and where BBR is the system's choice it would pace each connection with
     // timers: without, a replay is 5 to 25 % faster. Every kernel has Reno; if it cannot be had nothing is lost.
     #[cfg(target_os = "linux")]
-    let _ = socket2::SockRef::from(&socket).set_tcp_congestion(b"reno");
+    let _ = socket.set_tcp_congestion(b"reno");
     #[cfg(not(target_os = "linux"))]
     socket.set_send_buffer_size(HELD)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(())
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {

@@ -33,7 +33,7 @@ impl LogFilter {
 /// Reads the configuration again, and goes on with it. One that is wrong changes nothing.
 #[cfg_attr(windows, expect(dead_code, reason = "there is no signal for it"))]
 fn reload(daemon: &Daemon) -> Result<(), String> {
-    let read = Config::read().map_err(|e| e.to_string())?;
+    let read = Config::read(daemon.config().held.clone()).map_err(|e| e.to_string())?;
     let filter = LogFilter::parse(&read.log)?;
     let (config, kept) = read.for_running(&daemon.config());
     daemon.configure(config);
@@ -57,6 +57,7 @@ mod unix {
     use tracing::error;
 
     use super::{Arc, Daemon, info, reload};
+    use crate::service;
 
     /// The signals that the process listens to.
     pub(crate) struct Signals {
@@ -86,9 +87,11 @@ mod unix {
                     _ = self.hangup.recv() => {
                         // What was closed is no terminal any more.
                         if !self.on_terminal || io::stdin().is_terminal() {
+                            service::reloading();
                             if let Err(error) = reload(&daemon) {
                                 error!("SIGHUP: {error}; the daemon goes on as it was");
                             }
+                            service::ready();
                             continue;
                         }
                         info!("the terminal is closed: stopping");

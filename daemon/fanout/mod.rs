@@ -44,7 +44,7 @@ use bytes::Bytes;
 use sse_bus::{bus::ClientId, limits::STALL_CHECK};
 use tokio::{
     net::TcpStream,
-    sync::{Notify, OwnedSemaphorePermit},
+    sync::{Notify, OwnedSemaphorePermit, oneshot},
     task::yield_now,
     time::timeout,
 };
@@ -84,6 +84,18 @@ impl Fanout {
         self.shards.iter().map(|shard| run(shard.clone(), bus.clone(), stop.clone())).collect()
     }
 
+    /// Ends once every shard has gone through what it has to do, and could have gone on.
+    #[cfg_attr(windows, expect(dead_code, reason = "there is no watchdog"))]
+    pub(crate) async fn come_round(&self) {
+        for shard in &self.shards {
+            let (asked, answer) = oneshot::channel();
+            shard.queue().asked.push(asked);
+            shard.wake.notify_one();
+            // One that has ended with the daemon owes no answer.
+            let _ = answer.await;
+        }
+    }
+
     /// Hands a stream to a shard.
     pub(crate) fn take(&self, arrival: Arrival) {
         let shard = &self.shards[self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len()];
@@ -111,6 +123,8 @@ struct Queue {
     arrivals: Vec<Arrival>,
     /// Streams that have something to do, each once.
     ready: Vec<ClientId>,
+    /// Who wants to know that the shard comes round.
+    asked: Vec<oneshot::Sender<()>>,
     /// The shard has ended and takes no stream any more.
     is_closed: bool,
 }
@@ -177,14 +191,15 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
         } else if stop.run_until_cancelled(call).await.is_none() {
             streams.stop();
         }
-        let arrivals = {
+        let (arrivals, asked) = {
             let mut queue = shard.queue();
             mem::swap(&mut called, &mut queue.ready);
             queue.is_closed = streams.stopping && streams.by_client.is_empty() && queue.arrivals.is_empty();
+            let asked = mem::take(&mut queue.asked);
             if queue.is_closed {
                 return;
             }
-            mem::take(&mut queue.arrivals)
+            (mem::take(&mut queue.arrivals), asked)
         };
         called.extend(arrivals.into_iter().map(|arrival| streams.insert(arrival)));
         // Turns alternate between groups, those called just now, and those that have waited, so that an event does not
@@ -202,6 +217,10 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
             streams.take_turn(&turn);
             rest(&mut served, turn.len()).await;
             turn.clear();
+        }
+        for asked in asked {
+            // Nobody waits for it any more where it fails.
+            let _ = asked.send(());
         }
         if checked.elapsed() >= STALL_CHECK {
             streams.close_full();

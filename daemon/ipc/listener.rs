@@ -18,8 +18,8 @@ use super::place::Place;
 pub(crate) struct Listener {
     listener: LocalListener,
     guests: Guests,
-    /// Dropped last: whoever waits for the place then finds it empty.
-    _place: Place,
+    /// Dropped last: whoever waits for the place then finds it empty. A socket that is held for the daemon has none.
+    _place: Option<Place>,
 }
 
 impl Listener {
@@ -47,7 +47,16 @@ impl Listener {
         guests.let_in(endpoint).map_err(failed)?;
         // It would remove whatever is at the path then.
         listener.do_not_reclaim_name_on_drop();
-        Ok(Listener { listener, guests: guests.clone(), _place: place })
+        Ok(Listener { listener, guests: guests.clone(), _place: Some(place) })
+    }
+
+    /// Serves a socket that a service manager holds, and goes on holding.
+    #[cfg(unix)]
+    pub(crate) fn of(socket: std::os::unix::net::UnixListener, guests: &Guests) -> io::Result<Listener> {
+        use interprocess::os::unix::uds_local_socket::tokio::Listener as Uds;
+        socket.set_nonblocking(true)?;
+        let listener = Uds::try_from(std::os::fd::OwnedFd::from(socket))?;
+        Ok(Listener { listener: LocalListener::UdSocket(listener), guests: guests.clone(), _place: None })
     }
 
     /// The next connection, and a description of its process if that may in.

@@ -23,6 +23,7 @@ mod publish;
 mod reload;
 mod replay;
 mod rounds;
+mod service;
 mod slow;
 mod starts;
 mod strangers;
