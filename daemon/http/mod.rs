@@ -140,8 +140,10 @@ impl Http {
         let mut full = false;
         while let Some(connection) = self.daemon.or_stop(listener.accept()).await {
             let Some((socket, peer)) = accepted(connection).await else { continue };
-            // At once: when its process has exited nobody knows any more.
-            let is_own = socket.local_addr().is_ok_and(|local| self.daemon.access.is_own(local, peer));
+            // At once: when its process has exited nobody knows any more. If the connection has been reset in the meantime,
+            // which its own socket tells, the kernel may have spoken of another one between the same addresses.
+            let is_own = socket.local_addr().is_ok_and(|local| self.daemon.access.is_own(local, peer))
+                && socket.peer_addr().is_ok();
             // Without it, small events wait for acknowledgements of earlier ones.
             let _ = socket.set_nodelay(true);
             let room = self.daemon.room.clone();

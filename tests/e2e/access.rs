@@ -140,6 +140,51 @@ fn another_user_that_is_gone_before_it_is_looked_at_is_refused() {
     assert_eq!(daemon.status()["published"], 0);
 }
 
+/// The kernel is asked about a pair of addresses. Once a connection is reset, another one may have the same.
+#[test]
+fn another_user_whose_port_the_own_user_has_taken_since_is_refused() {
+    const SCRIPT: &str = r#"
+import os, socket, struct, sys
+daemon, stranger = ("127.0.0.1", int(sys.argv[1])), int(sys.argv[2])
+def connect(port):
+    end = socket.socket()
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    end.bind(("127.0.0.1", port))
+    end.connect(daemon)
+    return end
+os.seteuid(stranger)
+theirs = connect(0)
+port = theirs.getsockname()[1]
+theirs.send(b"POST /events/stolen HTTP/1.1\r\nHost: %s:%d\r\nContent-Length: 1\r\n\r\nx" % (b"127.0.0.1", daemon[1]))
+theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+theirs.close()
+os.seteuid(0)
+own = connect(port)
+print("both are there", flush=True)
+sys.stdin.readline()
+own.send(b"GET /healthz HTTP/1.0\r\nHost: %s:%d\r\n\r\n" % (b"127.0.0.1", daemon[1]))
+print(own.recv(12).decode(), flush=True)
+"#;
+    if !can_be_a_stranger() {
+        return;
+    }
+    let daemon = Daemon::start(&[]);
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
+    let before = descriptors();
+    // As it is for a moment whenever many come at once.
+    daemon.signal(Signal::STOP);
+    let mut python = daemon.place.command("python3");
+    python.args(["-c", SCRIPT, &daemon.address.port().to_string(), &STRANGER.to_string()]);
+    let mut python = Process::start(python);
+    assert_eq!(python.line(), "both are there");
+    daemon.signal(Signal::CONT);
+    python.feed(b"\n");
+    assert_eq!(python.line(), "HTTP/1.0 200");
+    python.finish().ok();
+    until("all are gone", || (descriptors() <= before).then_some(()));
+    assert_eq!(daemon.status()["published"], 0);
+}
+
 #[test]
 fn a_port_that_other_machines_reach_needs_a_token_for_everything() {
     let (daemon, tokens) = Daemon::exposed(&[]);
