@@ -1,7 +1,8 @@
 //! The daemon's life: bind, accept, serve, drain.
 //!
-//! There is one token that stops everything, one place that listens to signals, and one deadline for the drain: streams
-//! end, answers under way are finished, and what is left after [`DRAIN`] is cut.
+//! There is one token that stops everything, one place that listens to signals, and one deadline for the drain: nothing
+//! more is published, streams end once they have what was, answers under way are finished, and what is left after
+//! [`DRAIN`] is cut. Further signals meanwhile change nothing: it is over soon.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -51,6 +52,12 @@ impl Daemon {
         self.stop.run_until_cancelled(future).await
     }
 
+    /// Begins the end. In this order: a stream that ends because of the token has had everything that was accepted.
+    fn begin_to_stop(&self) {
+        self.bus.with(|bus, _| bus.close());
+        self.stop.cancel();
+    }
+
     /// Where browsers find it, without a slash at the end: its own origin, as browsers write it.
     pub(crate) fn url(&self) -> String {
         format!("{}://{}", self.scheme(), self.address)
@@ -80,7 +87,7 @@ impl Daemon {
 /// Says in one line what could not be had, who has it, and what to do.
 pub(crate) async fn run(config: Config) -> Result<(), String> {
     let stop = CancellationToken::new();
-    let signals = on_signal(stop.clone()).map_err(|e| format!("signals cannot be listened to: {e}"))?;
+    let signals = signals().map_err(|e| format!("signals cannot be listened to: {e}"))?;
     // The local socket first: it tells best whether there is a daemon already.
     let local = ipc::Listener::bind(&config.endpoint).await?;
     let tcp = listen(config.listen).map_err(|e| cannot_listen(config.listen, &e))?;
@@ -96,12 +103,12 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     for shard in fanout.tasks(&bus, &stop) {
         tasks.spawn(shard);
     }
-    let daemon = Arc::new(Daemon { bus, config, address, metrics, fanout, room, stop: stop.clone(), tasks });
+    let daemon = Arc::new(Daemon { bus, config, address, metrics, fanout, room, stop, tasks });
     let http = Http::new(daemon.clone());
     greet(&daemon);
 
     let accepting = [
-        tokio::spawn(signals),
+        tokio::spawn(stop_when_told(signals, daemon.clone())),
         tokio::spawn(tick(daemon.clone())),
         tokio::spawn(http.clone().accept(tcp)),
         tokio::spawn(ipc::accept(local, daemon.clone(), http)),
@@ -109,7 +116,7 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     for task in accepting {
         if let Err(error) = task.await {
             warn!(%error, "a part of the daemon has failed");
-            stop.cancel();
+            daemon.begin_to_stop();
         }
     }
     daemon.tasks.close();
@@ -145,9 +152,17 @@ async fn tick(daemon: Arc<Daemon>) {
     }
 }
 
-/// Cancels the token when the process is told to stop.
+/// Stops the daemon when one of the signals comes.
+async fn stop_when_told(signal: impl Future<Output = &'static str>, daemon: Arc<Daemon>) {
+    if let Some(name) = daemon.or_stop(signal).await {
+        info!("{name}: stopping");
+        daemon.begin_to_stop();
+    }
+}
+
+/// The first signal to stop that the process gets from now on: its name.
 #[cfg(unix)]
-fn on_signal(stop: CancellationToken) -> io::Result<impl Future<Output = ()>> {
+fn signals() -> io::Result<impl Future<Output = &'static str>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -155,25 +170,20 @@ fn on_signal(stop: CancellationToken) -> io::Result<impl Future<Output = ()>> {
     let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
-            _ = terminate.recv() => info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => info!("SIGINT: stopping"),
-            _ = hangup.recv() => info!("SIGHUP: stopping"),
-            () = stop.cancelled() => {}
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = hangup.recv() => "SIGHUP",
         }
-        stop.cancel();
     })
 }
 
-/// Cancels the token when the process is told to stop.
+/// The first signal to stop that the process gets from now on: its name.
 #[cfg(windows)]
 #[expect(clippy::unnecessary_wraps, reason = "listening to signals can fail elsewhere")]
-fn on_signal(stop: CancellationToken) -> io::Result<impl Future<Output = ()>> {
-    Ok(async move {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => info!("stopping"),
-            () = stop.cancelled() => {}
-        }
-        stop.cancel();
+fn signals() -> io::Result<impl Future<Output = &'static str>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+        "Ctrl-C"
     })
 }
 

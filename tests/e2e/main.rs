@@ -23,6 +23,7 @@ mod replay;
 mod rounds;
 mod slow;
 mod starts;
+mod stopping;
 mod strangers;
 mod stream;
 mod stress;
