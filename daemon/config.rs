@@ -133,8 +133,9 @@ struct Settings {
 /// Where history is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum HistoryKind {
+pub(crate) enum HistoryKind {
     Memory,
+    Disk,
 }
 
 /// How logs are written.
@@ -152,6 +153,7 @@ pub(crate) struct Config {
     pub(crate) held: Held,
     pub(crate) listen: SocketAddr,
     pub(crate) endpoint: Endpoint,
+    pub(crate) history: HistoryKind,
     pub(crate) retention: Retention,
     pub(crate) limits: Limits,
     pub(crate) state_dir: PathBuf,
@@ -238,6 +240,7 @@ impl Config {
             held,
             listen,
             endpoint,
+            history: flags.history.or(file.history).unwrap_or(HistoryKind::Memory),
             retention,
             limits: file.limits.unwrap_or_default(),
             state_dir,
@@ -263,15 +266,28 @@ impl Config {
             ("listen", self.listen != running.listen),
             ("socket", self.endpoint != running.endpoint),
             ("state_dir", self.state_dir != running.state_dir),
+            ("history", self.history != running.history),
             ("tls_cert", self.tls.is_some() != running.tls.is_some()),
             ("allow_uid", self.guests != running.guests),
             ("log_format", self.log_format != running.log_format),
         ];
         let kept = kept.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect();
-        let Config { listen, endpoint, state_dir, log_format, guests, .. } = running;
+        let Config { listen, endpoint, state_dir, history, log_format, guests, .. } = running;
         let tls = if self.tls.is_some() == running.tls.is_some() { self.tls } else { running.tls.clone() };
         let (endpoint, state_dir, guests) = (endpoint.clone(), state_dir.clone(), guests.clone());
-        (Config { listen: *listen, endpoint, state_dir, guests, log_format: *log_format, tls, ..self }, kept)
+        (
+            Config {
+                listen: *listen,
+                endpoint,
+                state_dir,
+                guests,
+                history: *history,
+                log_format: *log_format,
+                tls,
+                ..self
+            },
+            kept,
+        )
     }
 }
 

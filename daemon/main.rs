@@ -22,6 +22,7 @@ mod server;
 mod service;
 mod shared;
 mod signals;
+mod store;
 mod tls;
 
 use std::{io::IsTerminal, process::ExitCode};

@@ -16,7 +16,7 @@ use arc_swap::{ArcSwap, Guard};
 use socket2::SockRef;
 use sse_bus::{
     Epoch,
-    bus::{Bus, TICK, history::Memory},
+    bus::{Bus, Now, TICK, history::Memory},
     limits::DRAIN,
     protocol::Status,
     tokens::TokenFile,
@@ -31,7 +31,7 @@ use tracing::{info, warn};
 
 use crate::{
     access::Access,
-    config::Config,
+    config::{Config, HistoryKind},
     descriptors,
     fanout::Fanout,
     holder,
@@ -39,8 +39,9 @@ use crate::{
     ipc,
     metrics::Metrics,
     service::{self, Sockets},
-    shared::SharedBus,
+    shared::{SharedBus, unix_now},
     signals::{LogFilter, Signals},
+    store::{Opened, Store},
 };
 
 /// What every task of the daemon can reach.
@@ -55,6 +56,8 @@ pub(crate) struct Daemon {
     pub(crate) fanout: Fanout,
     pub(crate) access: Arc<Access>,
     pub(crate) refused_origins: RefusedOrigins,
+    /// Where history is kept, if not in memory only.
+    pub(crate) store: Option<Store>,
     /// A permit for each TCP connection.
     pub(crate) room: Arc<Semaphore>,
     /// Stops everything.
@@ -136,8 +139,24 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
 
     // Random, so that no earlier bus of this user had the same.
     let epoch = Epoch::from_seed(RandomState::new().hash_one(std::process::id()));
-    let history = Box::new(Memory::new(config.retention.clone()));
-    let bus = SharedBus::new(Bus::new(epoch, config.limits.clone(), history));
+    let mut opened = match config.history {
+        HistoryKind::Memory => None,
+        HistoryKind::Disk => Some(Opened::open(&config.state_dir, epoch)?),
+    };
+    let history = match opened {
+        None => Memory::new(config.retention.clone()),
+        Some(_) => Memory::journaled(config.retention.clone()),
+    };
+    let epoch = opened.as_ref().and_then(Opened::epoch).unwrap_or(epoch);
+    let mut bus = Bus::new(epoch, config.limits.clone(), Box::new(history));
+    // What an earlier daemon has left has its age by the wall clock, but never less than it had.
+    let clock = opened.as_ref().map_or(1, |opened| unix_now().max(opened.clock() + 1));
+    if let Some(opened) = &mut opened {
+        opened.restore(&mut bus, Now { mono: clock, unix: unix_now() });
+    }
+    let bus = SharedBus::new(bus, clock);
+    let store = opened.map(|opened| opened.start(bus.clone()));
+    let store = store.transpose().map_err(|e| format!("no thread to keep history with: {e}"))?;
     let metrics = Metrics::new(&bus);
     let (fanout, tasks) = (Fanout::new(), TaskTracker::new());
     let room = Arc::new(Semaphore::new(descriptors::room_for_connections()));
@@ -147,6 +166,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
     let daemon = Arc::new(Daemon {
         access: Arc::new(Access::new(address, TokenFile::in_directory(&config.state_dir))),
         refused_origins: RefusedOrigins::default(),
+        store,
         bus,
         config: ArcSwap::from_pointee(config),
         log,
@@ -178,6 +198,9 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
     daemon.tasks.close();
     if tokio::time::timeout(DRAIN, daemon.tasks.wait()).await.is_err() {
         warn!(connections = daemon.tasks.len(), "cut what had not ended in {} s", DRAIN.as_secs());
+    }
+    if let Some(store) = &daemon.store {
+        store.end();
     }
     info!("stopped");
     Ok(())

@@ -1,7 +1,7 @@
 //! The bus as the daemon's tasks share it: one mutex, the clocks, and waking after unlocking.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     task::Waker,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -21,23 +21,39 @@ pub(crate) struct SharedBus(Arc<Inner>);
 struct Inner {
     bus: Mutex<Bus>,
     started: Instant,
+    /// What the bus's clock began with.
+    clock: u64,
+    /// Called when there is something to write down.
+    on_change: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl SharedBus {
-    pub(crate) fn new(bus: Bus) -> SharedBus {
-        SharedBus(Arc::new(Inner { bus: Mutex::new(bus), started: Instant::now() }))
+    /// `clock` is what the bus's clock begins with, in milliseconds; at least 1, so that nothing is as old as its
+    /// beginning.
+    pub(crate) fn new(bus: Bus, clock: u64) -> SharedBus {
+        let inner = Inner { bus: Mutex::new(bus), started: Instant::now(), clock, on_change: OnceLock::new() };
+        SharedBus(Arc::new(inner))
+    }
+
+    /// Has something called whenever there is something to write down. Only one can be.
+    pub(crate) fn on_change(&self, call: impl Fn() + Send + Sync + 'static) {
+        let _ = self.0.on_change.set(Box::new(call));
     }
 
     /// Does something with the bus, under its lock, and wakes whoever waits for what came of it. What is done must be
     /// short; the lock is no place to encode answers.
     pub(crate) fn with<R>(&self, action: impl FnOnce(&mut Bus, Now) -> R) -> R {
         let now = self.now();
-        let (result, woken) = {
+        let on_change = self.0.on_change.get();
+        let (result, woken, has_changed) = {
             // The bus keeps its invariants also if an action panics between two of its calls.
             let mut bus = self.0.bus.lock().unwrap_or_else(PoisonError::into_inner);
             let result = action(&mut bus, now);
-            (result, bus.finish())
+            (result, bus.finish(), on_change.is_some() && bus.has_changed())
         };
+        if let Some(on_change) = on_change.filter(|_| has_changed) {
+            on_change();
+        }
         woken.into_iter().for_each(Waker::wake);
         result
     }
@@ -48,8 +64,7 @@ impl SharedBus {
     }
 
     fn now(&self) -> Now {
-        // The bus's clock begins at 1, so that nothing is as old as its beginning.
-        Now { mono: self.uptime() + 1, unix: unix_now() }
+        Now { mono: self.0.clock + self.uptime(), unix: unix_now() }
     }
 }
 

@@ -18,7 +18,7 @@ const SIZE: usize = 200_000;
 
 fn bus() -> SharedBus {
     let epoch = Epoch::parse("e").unwrap();
-    SharedBus::new(Bus::new(epoch, Limits::default(), Box::new(Memory::new(Retention::default()))))
+    SharedBus::new(Bus::new(epoch, Limits::default(), Box::new(Memory::new(Retention::default()))), 1)
 }
 
 fn publish(bus: &SharedBus, data: String) {
@@ -28,7 +28,7 @@ fn publish(bus: &SharedBus, data: String) {
 fn publish_to(bus: &SharedBus, to: Option<ClientId>, data: String) {
     let topic = Topic::parse("t").unwrap();
     let to = to.map(|client| client.to_string());
-    let publication = Publication { topic, kind: None, data, retain: false, ttl: None, to };
+    let publication = Publication { topic, kind: None, data, retain: false, ttl: None, to, durable: false };
     bus.with(|bus, now| bus.publish(publication, None, now)).unwrap();
 }
 

@@ -147,8 +147,12 @@ async fn publish_body(
     let publication = Publication::parse(publish, &daemon.config().limits)?;
     grant.publish(&publication.topic)?;
     let began = Instant::now();
+    let durable = publication.durable;
     let published = daemon.bus.with(|bus, now| bus.publish(publication, None, now))?;
     daemon.metrics.published_in(began.elapsed());
+    if let Some(store) = daemon.store.as_ref().filter(|_| durable) {
+        store.written(published.id.seq).await?;
+    }
     Ok(published)
 }
 

@@ -101,7 +101,7 @@ impl<'a> Session<'a> {
     pub(super) async fn run(mut self) -> io::Result<()> {
         let mut events: Vec<Bytes> = Vec::new();
         loop {
-            let wanted = self.requests();
+            let wanted = self.requests().await;
             self.send().await?;
             let Some(wanted) = wanted else { continue };
             if self.closing || (self.at_end && self.subscription == Subscribing::No) {
@@ -139,7 +139,7 @@ impl<'a> Session<'a> {
                     let message =
                         format!("the rest of the request did not come within {} s; the connection is closed", REQUEST.as_secs());
                     self.refuse(Refused::new(ErrorCode::RequestInvalid, message));
-                    self.publish_batch();
+                    self.publish_batch().await;
                     self.closing = true;
                 }
                 () = self.daemon.stop.cancelled() => self.closing = !self.last_events(),
@@ -163,7 +163,7 @@ impl<'a> Session<'a> {
 
     /// Answers requests that have been read. Gives how many bytes to make room for, or nothing if answers have to be
     /// sent before the next request.
-    fn requests(&mut self) -> Option<usize> {
+    async fn requests(&mut self) -> Option<usize> {
         let wanted = loop {
             if self.out.len() >= READ_MAX {
                 break None;
@@ -174,7 +174,7 @@ impl<'a> Session<'a> {
             match self.codec.next(&mut self.read, self.at_end, &self.daemon.config().limits) {
                 Next::Request(request) => {
                     (self.requests, self.waited) = (self.requests + 1, Duration::ZERO);
-                    self.request(request);
+                    self.request(request).await;
                 }
                 Next::Refused(refused) => self.refuse(refused),
                 Next::Broken(refused) => {
@@ -194,7 +194,7 @@ impl<'a> Session<'a> {
                 Next::Partial(more) => break Some(more.clamp(self.appetite, READ_MAX)),
             }
         };
-        self.publish_batch();
+        self.publish_batch().await;
         wanted
     }
 
@@ -203,12 +203,12 @@ impl<'a> Session<'a> {
         self.batch.push((self.requests, Ack::Accepted, Err(refused)));
     }
 
-    fn request(&mut self, request: Request) {
+    async fn request(&mut self, request: Request) {
         let publish = match request {
             Request::Publish(publish) => publish,
             other => {
                 // Answers come in the order of requests.
-                self.publish_batch();
+                self.publish_batch().await;
                 let reply = self.answer(other).unwrap_or_else(|refused| self.error(self.requests, refused));
                 return self.codec.reply(&reply, &mut self.out);
             }
@@ -224,8 +224,8 @@ impl<'a> Session<'a> {
         self.batch.push((self.requests, ack, publication));
     }
 
-    /// Publishes the batch under one lock and appends the answers.
-    fn publish_batch(&mut self) {
+    /// Publishes the batch under one lock and appends the answers; where some are to be on disk first, once they are.
+    async fn publish_batch(&mut self) {
         if self.batch.is_empty() {
             return;
         }
@@ -236,7 +236,15 @@ impl<'a> Session<'a> {
             self.batch.drain(..).map(|(number, ack, item)| (number, ack, item.and_then(&mut publish))).collect()
         });
         self.daemon.metrics.published_in(began.elapsed());
+        let durable = answers.iter().filter(|(_, ack, _)| *ack == Ack::Durable);
+        let last = durable.filter_map(|(_, _, answer)| answer.as_ref().ok().map(|published| published.id.seq)).max();
+        let written = match (&self.daemon.store, last) {
+            (Some(store), Some(last)) => store.written(last).await,
+            _ => Ok(()),
+        };
         for (number, ack, answer) in answers {
+            let answer =
+                if ack == Ack::Durable { answer.and_then(|done| written.clone().map(|()| done)) } else { answer };
             match answer {
                 Ok(_) if ack == Ack::None => {}
                 Ok(published) => self.codec.reply(&Reply::Published(published), &mut self.out),

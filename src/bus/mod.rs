@@ -15,6 +15,7 @@ mod feeds;
 mod format;
 mod groups;
 pub mod history;
+pub mod journal;
 mod read;
 mod request;
 mod subscribe;
@@ -28,6 +29,7 @@ use self::{
     feeds::Feeds,
     groups::Calls,
     history::{Entry, FORGOTTEN, History, TopicKey},
+    journal::Gone,
     topics::Topics,
 };
 pub use self::{
@@ -95,6 +97,8 @@ pub struct Bus {
     ticked: u64,
     /// Nothing more is published.
     is_closed: bool,
+    /// Topics that were forgotten since the last batch.
+    gone: Gone,
     /// Where reads put together what is for one subscriber.
     buffer: Vec<u8>,
 }
@@ -114,6 +118,7 @@ impl Bus {
             calls: Calls::default(),
             ticked: 0,
             is_closed: false,
+            gone: Gone::default(),
             buffer: Vec::new(),
         }
     }
@@ -153,6 +158,10 @@ impl Bus {
             let message = "the daemon is stopping; publish again when there is another";
             return Err(Refused::new(ErrorCode::Stopping, message));
         }
+        if publication.durable && self.history.journal().is_none() {
+            let message = "this bus keeps history in memory, so nothing can be durable; use ack `accepted`";
+            return Err(Refused::new(ErrorCode::NotDurable, message));
+        }
         let published = match &publication.to {
             Some(address) => self.unicast(address, &publication, now),
             None => self.broadcast(publication, now)?,
@@ -164,7 +173,7 @@ impl Bus {
     }
 
     fn broadcast(&mut self, publication: Publication, now: Now) -> Result<Published, Refused> {
-        let Publication { topic, kind, data, retain, ttl, to: _ } = publication;
+        let Publication { topic, kind, data, retain, ttl, .. } = publication;
         let key = self.topic_key(&topic, now)?;
         let event = Event { id: self.id(self.head + 1), topic, kind, data, time: now.unix };
         let expires = ttl.map(|ttl| now.mono.saturating_add(ttl.as_millis().try_into().unwrap_or(u64::MAX)));
@@ -329,7 +338,8 @@ impl Bus {
         let Some(client) = self.clients.get(id) else { return };
         let data = serde_json::to_string(&self.info(id, client)).unwrap_or_default();
         let (Ok(topic), Ok(kind)) = (Topic::parse(CLIENTS_TOPIC), EventType::parse(what)) else { return };
-        let publication = Publication { topic, kind: Some(kind), data, retain: false, ttl: None, to: None };
+        let publication =
+            Publication { topic, kind: Some(kind), data, retain: false, ttl: None, to: None, durable: false };
         let _ = self.broadcast(publication, now);
     }
 
@@ -343,6 +353,9 @@ impl Bus {
             let history = &self.history;
             let idle = self.topics.next_idle(|key| history.held(key) == history::Held::default());
             if let Some(key) = idle {
+                if let Some(state) = self.topics.get(key).filter(|_| self.history.journal().is_some()) {
+                    self.gone.note(state.name.clone());
+                }
                 for feed in self.topics.remove(key) {
                     if let Some(feed) = self.feeds.get_mut(feed) {
                         feed.topics.remove(&key);

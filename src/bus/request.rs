@@ -28,6 +28,8 @@ pub struct Publication {
     pub ttl: Option<Duration>,
     /// The one client that it goes to, by id or name.
     pub to: Option<String>,
+    /// It is to be on disk before it is answered; where history is in memory it is refused.
+    pub durable: bool,
 }
 
 impl Publication {
@@ -54,11 +56,13 @@ impl Publication {
             let message = "an event for one client cannot be retained; leave out `to` or `retain`";
             return Err(Refused::new(ErrorCode::RequestInvalid, message));
         }
-        if ack == Ack::Durable {
-            let message = "this bus keeps history in memory, so nothing can be durable; use ack `accepted`";
-            return Err(Refused::new(ErrorCode::NotDurable, message));
+        let durable = ack == Ack::Durable;
+        if to.is_some() && durable {
+            let message =
+                "an event for one client is in no history and cannot be durable; leave out `to`, or use ack `accepted`";
+            return Err(Refused::new(ErrorCode::RequestInvalid, message));
         }
-        Ok(Publication { topic: parsed, kind, data, retain, ttl: ttl_ms.map(Duration::from_millis), to })
+        Ok(Publication { topic: parsed, kind, data, retain, ttl: ttl_ms.map(Duration::from_millis), to, durable })
     }
 }
 

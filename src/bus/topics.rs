@@ -42,6 +42,10 @@ impl Topics {
         self.by_name.get(topic).copied()
     }
 
+    pub(super) fn get(&self, key: TopicKey) -> Option<&TopicState> {
+        self.states.get(key)?.as_ref()
+    }
+
     pub(super) fn get_mut(&mut self, key: TopicKey) -> Option<&mut TopicState> {
         self.states.get_mut(key)?.as_mut()
     }

@@ -177,7 +177,7 @@ impl TokenFile {
 }
 
 /// Makes a directory that only its user may look into, unless it is there.
-fn make_private(directory: &Path) -> io::Result<()> {
+pub fn make_private(directory: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

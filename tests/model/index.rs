@@ -56,7 +56,7 @@ proptest! {
                 Op::Publish(name) => {
                     let topic = Topic::parse(&name).expect("legal");
                     let data = String::new();
-                    let publication = Publication { topic, kind: None, data, retain: false, ttl: None, to: None };
+                    let publication = Publication { topic, kind: None, data, retain: false, ttl: None, to: None, durable: false };
                     // A full table of topics refuses new ones.
                     if let Ok(published) = bus.publish(publication, None, now) {
                         prop_assert_eq!(published.subscribers, reached(&connected, &name), "to {}", name);

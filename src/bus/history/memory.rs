@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Entry, FORGOTTEN, Held, History, Loss, TopicKey, Totals};
+use super::{
+    Entry, FORGOTTEN, Held, History, Journaled, Loss, TopicKey, TopicPast, Totals,
+    journal::{Changes, Forgotten, Journal},
+};
 use crate::{event::Event, limits::Retention};
 
 /// A scan of so many topics at most may merge their queues,
@@ -22,30 +25,20 @@ pub struct Memory {
     log: BTreeMap<u64, Entry>,
     /// Retained events that the bounds have let go.
     pinned: BTreeMap<u64, Entry>,
-    topics: Vec<TopicPast>,
+    topics: Vec<Topic>,
     totals: Totals,
-    last_loss: u64,
-    /// The last event that was let go of a topic that is forgotten now.
-    forgotten: u64,
-    /// How many such topics there were.
-    forgettings: u64,
+    forgotten: Forgotten,
+    /// What is to be written down next, if anybody does.
+    journal: Option<Journal>,
 }
 
+/// A topic's events, and what else is known of its past.
 #[derive(Debug, Default)]
-struct TopicPast {
+struct Topic {
     /// The topic's events in the log, oldest first.
     seqs: VecDeque<u64>,
     bytes: usize,
-    retained: Option<u64>,
-    /// The first event that the topic ever had.
-    first: u64,
-    /// How many were let go, and the last of them.
-    lost: u64,
-    last_lost: u64,
-    /// The last that was let go and is not retained.
-    last_not_retained: u64,
-    /// How many this and all earlier topics with the same number have lost.
-    total: u64,
+    past: TopicPast,
 }
 
 impl Memory {
@@ -57,9 +50,27 @@ impl Memory {
             pinned: BTreeMap::new(),
             topics: Vec::new(),
             totals: Totals::default(),
-            last_loss: 0,
-            forgotten: 0,
-            forgettings: 0,
+            forgotten: Forgotten::default(),
+            journal: None,
+        }
+    }
+
+    /// An empty history that keeps a journal, for whoever writes it down.
+    pub fn journaled(retention: Retention) -> Memory {
+        Memory { journal: Some(Journal::default()), ..Memory::new(retention) }
+    }
+
+    /// Notes that a topic's past has changed.
+    fn note(&mut self, topic: TopicKey) {
+        if let Some(journal) = &mut self.journal {
+            journal.topics.insert(topic);
+        }
+    }
+
+    /// Notes that an event is gone for good.
+    fn note_removed(&mut self, seq: u64) {
+        if let Some(journal) = self.journal.as_mut().filter(|journal| seq <= journal.taken) {
+            journal.removed.push(seq);
         }
     }
 
@@ -68,37 +79,61 @@ impl Memory {
     }
 
     /// Lets go the oldest event of a topic.
-    fn evict(&mut self, topic: TopicKey, now: u64) {
-        let past = &mut self.topics[topic];
-        let Some(seq) = past.seqs.pop_front() else { return };
+    fn evict(&mut self, key: TopicKey, now: u64) {
+        let topic = &mut self.topics[key];
+        let Some(seq) = topic.seqs.pop_front() else { return };
         let Some(entry) = self.log.remove(&seq) else { return };
         let cost = entry.cost();
-        past.bytes -= cost;
+        topic.bytes -= cost;
         self.totals.bytes -= cost;
         self.totals.events -= 1;
+        let past = &mut topic.past;
         if entry.is_live(now) {
             past.lost += 1;
             past.total += 1;
             past.last_lost = seq;
-            self.last_loss = self.last_loss.max(seq);
+            self.forgotten.last_loss = self.forgotten.last_loss.max(seq);
         }
         if past.retained == Some(seq) {
             self.pinned.insert(seq, entry);
-        } else if entry.is_live(now) {
-            past.last_not_retained = seq;
+        } else {
+            if entry.is_live(now) {
+                past.last_not_retained = seq;
+            }
+            self.note_removed(seq);
         }
+        self.note(key);
     }
 
     /// Ends a topic's retained event.
-    fn unretain(&mut self, topic: TopicKey) {
-        let Some(seq) = self.topics[topic].retained.take() else { return };
+    fn unretain(&mut self, key: TopicKey) {
+        let Some(seq) = self.topics[key].past.retained.take() else { return };
         let cost = self.entry(seq).map_or(0, Entry::cost);
         self.totals.retained -= 1;
         self.totals.retained_bytes -= cost;
         if self.pinned.remove(&seq).is_some() {
-            let past = &mut self.topics[topic];
+            let past = &mut self.topics[key].past;
             // An event whose time was over when the bounds let it go is not lost.
             past.last_not_retained = past.last_not_retained.max(seq.min(past.last_lost));
+            self.note_removed(seq);
+        }
+        self.note(key);
+    }
+
+    /// Puts an event into the log.
+    fn insert(&mut self, entry: Entry) {
+        let (cost, seq) = (entry.cost(), entry.seq());
+        let topic = &mut self.topics[entry.topic];
+        topic.seqs.push_back(seq);
+        topic.bytes += cost;
+        self.totals.bytes += cost;
+        self.totals.events += 1;
+        self.log.insert(seq, entry);
+    }
+
+    fn make_room_for(&mut self, key: TopicKey) {
+        if self.topics.len() <= key {
+            self.topics.resize_with(key + 1, Topic::default);
         }
     }
 
@@ -116,26 +151,21 @@ impl Memory {
 
 impl History for Memory {
     fn append(&mut self, entry: Entry, retain: bool) {
-        let (topic, now, cost, seq) = (entry.topic, entry.came, entry.cost(), entry.seq());
-        if self.topics.len() <= topic {
-            self.topics.resize_with(topic + 1, TopicPast::default);
-        }
+        let (key, now, cost, seq) = (entry.topic, entry.came, entry.cost(), entry.seq());
+        self.make_room_for(key);
         if retain {
-            self.unretain(topic);
-            self.topics[topic].retained = Some(seq);
+            self.unretain(key);
+            self.topics[key].past.retained = Some(seq);
             self.totals.retained += 1;
             self.totals.retained_bytes += cost;
         }
-        let past = &mut self.topics[topic];
+        let past = &mut self.topics[key].past;
         if past.first == 0 {
             past.first = seq;
         }
-        past.seqs.push_back(seq);
-        past.bytes += cost;
-        self.totals.bytes += cost;
-        self.totals.events += 1;
-        self.log.insert(seq, entry);
-        self.enforce(topic, now);
+        self.insert(entry);
+        self.note(key);
+        self.enforce(key, now);
     }
 
     fn clear_retained(&mut self, topic: TopicKey) {
@@ -145,18 +175,24 @@ impl History for Memory {
     }
 
     fn retained(&self, topic: TopicKey, now: u64) -> Option<Arc<Event>> {
-        let entry = self.entry(self.topics.get(topic)?.retained?)?;
+        let entry = self.entry(self.topics.get(topic)?.past.retained?)?;
         entry.is_live(now).then(|| entry.event.clone())
     }
 
     fn retained_cost(&self, topic: TopicKey) -> usize {
-        let retained = self.topics.get(topic).and_then(|past| past.retained);
+        let retained = self.topics.get(topic).and_then(|topic| topic.past.retained);
         retained.and_then(|seq| self.entry(seq)).map_or(0, Entry::cost)
     }
 
     fn newest(&self, topic: TopicKey, now: u64) -> Option<Arc<Event>> {
-        let past = self.topics.get(topic)?;
-        let live = past.seqs.iter().rev().filter_map(|seq| self.log.get(seq)).find(|entry| entry.is_live(now));
+        let live = self
+            .topics
+            .get(topic)?
+            .seqs
+            .iter()
+            .rev()
+            .filter_map(|seq| self.log.get(seq))
+            .find(|entry| entry.is_live(now));
         live.map(|entry| entry.event.clone()).or_else(|| self.retained(topic, now))
     }
 
@@ -198,15 +234,10 @@ impl History for Memory {
 
     fn loss(&self, topic: TopicKey, after: u64) -> Option<Loss> {
         if topic == FORGOTTEN {
-            let last = self.forgotten;
-            return (last > after).then_some(Loss {
-                last,
-                last_not_retained: last,
-                missed: None,
-                total: self.forgettings,
-            });
+            let Forgotten { last, topics, .. } = self.forgotten;
+            return (last > after).then_some(Loss { last, last_not_retained: last, missed: None, total: topics });
         }
-        let past = self.topics.get(topic).filter(|past| past.last_lost > after)?;
+        let past = self.topics.get(topic).map(|topic| &topic.past).filter(|past| past.last_lost > after)?;
         // Not every lost number is remembered, only their count and range; often that is enough to be exact.
         let at_most = past.lost.min(past.last_lost - after);
         let at_least = past.lost.saturating_sub((after + 1).saturating_sub(past.first)).max(1);
@@ -216,7 +247,7 @@ impl History for Memory {
     }
 
     fn last_loss(&self) -> u64 {
-        self.last_loss
+        self.forgotten.last_loss
     }
 
     fn expire(&mut self, now: u64) {
@@ -228,7 +259,7 @@ impl History for Memory {
 
     fn reclaim(&mut self, now: u64) {
         for topic in 0..self.topics.len() {
-            let retained = self.topics[topic].retained.and_then(|seq| self.entry(seq));
+            let retained = self.topics[topic].past.retained.and_then(|seq| self.entry(seq));
             if retained.is_some_and(|entry| !entry.is_live(now)) {
                 self.unretain(topic);
             }
@@ -236,10 +267,10 @@ impl History for Memory {
     }
 
     fn held(&self, topic: TopicKey) -> Held {
-        self.topics.get(topic).map_or(Held::default(), |past| Held {
-            events: past.seqs.len(),
-            bytes: past.bytes,
-            retained: past.retained.is_some(),
+        self.topics.get(topic).map_or(Held::default(), |topic| Held {
+            events: topic.seqs.len(),
+            bytes: topic.bytes,
+            retained: topic.past.retained.is_some(),
         })
     }
 
@@ -248,16 +279,21 @@ impl History for Memory {
     }
 
     fn forget(&mut self, topic: TopicKey) {
-        if let Some(past) = self.topics.get_mut(topic) {
-            debug_assert!(past.seqs.is_empty() && past.retained.is_none());
-            self.forgotten = self.forgotten.max(past.last_lost);
-            self.forgettings += u64::from(past.lost > 0);
+        if let Some(Topic { seqs, past, .. }) = self.topics.get_mut(topic) {
+            debug_assert!(seqs.is_empty() && past.retained.is_none());
+            self.forgotten.last = self.forgotten.last.max(past.last_lost);
+            self.forgotten.topics += u64::from(past.lost > 0);
             *past = TopicPast { total: past.total, ..TopicPast::default() };
+            self.note(topic);
         }
     }
 
     fn kind(&self) -> &'static str {
-        "memory"
+        if self.journal.is_some() { "disk" } else { "memory" }
+    }
+
+    fn journal(&mut self) -> Option<&mut dyn Journaled> {
+        self.journal.is_some().then_some(self)
     }
 
     fn retention(&self) -> &Retention {
@@ -273,11 +309,90 @@ impl History for Memory {
     }
 }
 
+impl Journaled for Memory {
+    fn has_changed(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| {
+            let is_new =
+                |entries: &BTreeMap<u64, Entry>| entries.last_key_value().is_some_and(|(seq, _)| *seq > journal.taken);
+            !journal.topics.is_empty() || !journal.removed.is_empty() || is_new(&self.log)
+        })
+    }
+
+    fn take(&mut self, bytes: usize) -> Changes {
+        let Some(journal) = &mut self.journal else { return Changes::default() };
+        let newer = (std::ops::Bound::Excluded(journal.taken), std::ops::Bound::Unbounded);
+        let (mut log, mut pinned) = (self.log.range(newer).peekable(), self.pinned.range(newer).peekable());
+        let (mut entries, mut size) = (Vec::new(), 0);
+        let mut next = || match (log.peek(), pinned.peek()) {
+            (Some((a, _)), Some((b, _))) if b < a => pinned.next(),
+            (Some(_), _) => log.next(),
+            (None, _) => pinned.next(),
+        };
+        while size < bytes
+            && let Some((seq, entry)) = next()
+        {
+            journal.taken = *seq;
+            size += entry.cost();
+            entries.push(entry.clone());
+        }
+        let more = next().is_some();
+        let topics = std::mem::take(&mut journal.topics);
+        let topics = topics.into_iter().map(|key| (key, self.topics[key].past)).collect();
+        Changes { entries, topics, removed: std::mem::take(&mut journal.removed), forgotten: self.forgotten, more }
+    }
+
+    fn pasts(&self, topics: &[TopicKey]) -> Vec<TopicPast> {
+        topics.iter().map(|key| self.topics.get(*key).map_or(TopicPast::default(), |topic| topic.past)).collect()
+    }
+
+    fn restore_topic(&mut self, topic: TopicKey, past: TopicPast) {
+        self.make_room_for(topic);
+        self.topics[topic].past = past;
+    }
+
+    fn restore(&mut self, entry: Entry) -> bool {
+        let (key, seq) = (entry.topic, entry.seq());
+        // One with the same name may have been there before.
+        let Some(Topic { past, .. }) = self.topics.get(key).filter(|topic| seq >= topic.past.first) else {
+            return false;
+        };
+        let (is_retained, is_lost) = (past.retained == Some(seq), seq <= past.last_lost);
+        if is_retained {
+            self.totals.retained += 1;
+            self.totals.retained_bytes += entry.cost();
+        }
+        if !is_lost {
+            self.insert(entry);
+        } else if is_retained {
+            self.pinned.insert(seq, entry);
+        }
+        is_retained || !is_lost
+    }
+
+    fn restored(&mut self, forgotten: Forgotten, head: u64, is_torn: bool, now: u64) {
+        self.forgotten = forgotten;
+        if is_torn {
+            // Of any topic, and nobody knows of which.
+            self.forgotten = Forgotten { last_loss: head, last: head, topics: forgotten.topics + 1 };
+        }
+        for key in 0..self.topics.len() {
+            let retained = self.topics[key].past.retained;
+            if retained.is_some_and(|seq| self.entry(seq).is_none()) {
+                self.topics[key].past.retained = None;
+            }
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.taken = head;
+        }
+        self.set_retention(self.retention.clone(), now);
+    }
+}
+
 impl Memory {
     /// Events of some topics after a place.
     fn count(&self, topics: &HashSet<TopicKey>, after: u64) -> usize {
         let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
-        pasts.map(|past| past.seqs.len() - past.seqs.partition_point(|seq| *seq <= after)).sum()
+        pasts.map(|topic| topic.seqs.len() - topic.seqs.partition_point(|seq| *seq <= after)).sum()
     }
 
     /// A bound of the entries of the log after a place.
@@ -289,9 +404,9 @@ impl Memory {
     /// For each topic its events after a place, oldest first, as an iterator.
     fn queues<'a>(&'a self, topics: &'a HashSet<TopicKey>, after: u64) -> Vec<impl Iterator<Item = u64> + 'a> {
         let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
-        let queue = |past: &'a TopicPast| {
-            let start = past.seqs.partition_point(|seq| *seq <= after);
-            past.seqs.range(start..).copied()
+        let queue = |topic: &'a Topic| {
+            let start = topic.seqs.partition_point(|seq| *seq <= after);
+            topic.seqs.range(start..).copied()
         };
         pasts.map(queue).collect()
     }

@@ -4,12 +4,19 @@
 //! count, bytes and age, and all share one budget ([`Retention`]); the oldest event goes first. What goes is counted,
 //! so that a subscriber who comes back for it can be told. A topic's retained event outlives these bounds until it is
 //! replaced, removed or expires; [`Limits::retained_bytes`](crate::limits::Limits::retained_bytes) bounds them all.
+//!
+//! A history may keep a [journal](Journaled): what of it has changed since it was last written down. Whoever keeps it
+//! on disk takes that in [batches](super::Batch), and gives back at the next start what it has.
 
+mod journal;
 mod memory;
 
 use std::{collections::HashSet, sync::Arc};
 
-pub use self::memory::Memory;
+pub use self::{
+    journal::{Changes, Forgotten, Journaled, TopicPast},
+    memory::Memory,
+};
 use crate::{event::Event, limits::Retention};
 
 /// A topic's number in the bus's table of topics. Used again after the topic is forgotten.
@@ -128,6 +135,8 @@ pub trait History: Send {
     fn forget(&mut self, topic: TopicKey);
     /// Where the past is kept, in a word.
     fn kind(&self) -> &'static str;
+    /// Its journal, if it keeps one.
+    fn journal(&mut self) -> Option<&mut dyn Journaled>;
     /// Its bounds.
     fn retention(&self) -> &Retention;
     /// Has other bounds from now on, and lets go what is beyond them.

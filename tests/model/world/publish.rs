@@ -26,6 +26,7 @@ impl World {
             retain: !matches!(retain, Retain::No),
             ttl: ttl_ms.map(Duration::from_millis),
             to: None,
+            durable: false,
         };
         let now = self.now();
         match self.bus.publish(publication, None, now) {
@@ -94,6 +95,7 @@ impl World {
             retain: false,
             ttl: None,
             to: Some(address),
+            durable: false,
         };
         let now = self.now();
         let published = self.bus.publish(publication, None, now).map_err(|e| e.to_string())?;

@@ -1,0 +1,349 @@
+//! The file that history is kept in: a redb database with three tables.
+//!
+//! Events stand in [pieces](super::record), one or more for each commit, under the number of their first event. Pieces
+//! lose the events that history has let go once these are more than half of it, and go with the last. Topics stand under
+//! their names, and what is known of the whole under [`STATE`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError, Table, TableDefinition,
+};
+use serde::{Deserialize, Serialize};
+use sse_bus::{
+    Epoch, Topic,
+    bus::{
+        history::{Entry, Forgotten, TopicPast},
+        journal::{Batch, Gone, TopicRecord},
+    },
+};
+use tracing::error;
+
+use super::record::{self, Record};
+use crate::shared::unix_now;
+
+const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
+const TOPICS: TableDefinition<&str, &[u8]> = TableDefinition::new("topics");
+const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
+/// The one key of [`STATE`].
+const BUS: &str = "bus";
+
+/// The form of the tables. A file of a newer one is refused.
+const SCHEMA: u32 = 1;
+/// Bytes of events in one piece, at least where there are so many.
+const PIECE: usize = 64 << 10;
+/// Pieces that one commit rewrites, at most.
+const REWRITES: usize = 32;
+/// Numbers that are reserved ahead: after a crash the next daemon begins behind them.
+const RESERVE: u64 = 1 << 32;
+/// Memory for pages of the file. Events are in memory already.
+const CACHE: usize = 8 << 20;
+
+/// What is known of the whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct State {
+    schema: u32,
+    epoch: String,
+    /// The last number that was used when this was written.
+    head: u64,
+    /// Numbers up to here may have been used since.
+    reserved: u64,
+    /// The daemon ended after this was written, and nothing came between.
+    ended: bool,
+    /// The bus's clock, in milliseconds.
+    clock: u64,
+    forgotten: Forgotten,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TopicState {
+    published: u64,
+    last: Option<(u64, u64)>,
+    past: TopicPast,
+}
+
+/// What an earlier daemon has left.
+pub(super) struct Left {
+    pub(super) epoch: Epoch,
+    pub(super) head: u64,
+    pub(super) is_torn: bool,
+    /// The bus's clock must not be before.
+    pub(super) clock: u64,
+    pub(super) forgotten: Forgotten,
+    pub(super) topics: Vec<TopicRecord>,
+    pub(super) records: Vec<Record>,
+}
+
+/// The file, open.
+pub(super) struct File {
+    path: PathBuf,
+    /// Not there after a failure, until it is opened again.
+    database: Option<Database>,
+    state: State,
+    pieces: BTreeMap<u64, Piece>,
+}
+
+/// What is in a piece.
+#[derive(Debug, Default)]
+struct Piece {
+    events: usize,
+    gone: BTreeSet<u64>,
+}
+
+/// What went wrong, for people.
+type Failed = String;
+
+impl File {
+    /// Opens the file, which is made if it is not there, and reads what is in it. One that is damaged is set aside.
+    ///
+    /// # Errors
+    ///
+    /// Says what stands in the way, and what to do.
+    pub(super) fn open(path: &Path, epoch: Epoch) -> Result<(File, Option<Left>), Failed> {
+        let shown = path.display();
+        let failed = |e: &dyn std::fmt::Display| {
+            format!("{shown} cannot be used: {e}; choose another directory with --state-dir, or --history memory")
+        };
+        let directory = path.parent().unwrap_or(Path::new("."));
+        sse_bus::tokens::make_private(directory).map_err(|e| failed(&e))?;
+        let read = match open(path) {
+            Ok(database) => match guarded(|| read(&database)) {
+                Ok(read) => Ok((database, read)),
+                Err(why) => Err(Trouble::Damaged(why)),
+            },
+            Err(trouble) => Err(trouble),
+        };
+        let (database, read) = match read {
+            Ok(found) => found,
+            Err(Trouble::Other(why)) => return Err(failed(&why)),
+            Err(Trouble::Damaged(why)) => {
+                let aside = set_aside(path).map_err(|e| failed(&e))?;
+                error!("{shown} is damaged ({why}) and was set aside as {}; history begins anew", aside.display());
+                (open(path).map_err(|trouble| failed(&trouble.why()))?, None)
+            }
+        };
+        let Some((state, topics, pieces)) = read else {
+            let state = State {
+                schema: SCHEMA,
+                epoch: epoch.to_string(),
+                head: 0,
+                reserved: RESERVE,
+                ended: false,
+                clock: 0,
+                forgotten: Forgotten::default(),
+            };
+            let mut file = File { path: path.to_owned(), database: Some(database), state, pieces: BTreeMap::new() };
+            file.begin().map_err(|e| failed(&e))?;
+            return Ok((file, None));
+        };
+        if state.schema > SCHEMA {
+            return Err(format!(
+                "{shown} is of a newer sse-busd (schema {}, this one knows {SCHEMA}); use that, or choose another directory \
+                 with --state-dir",
+                state.schema
+            ));
+        }
+        let epoch = Epoch::parse(&state.epoch).ok_or_else(|| failed(&"its epoch is none"))?;
+        let (mut records, mut damaged, mut known) = (Vec::new(), 0, BTreeMap::new());
+        for (first, piece) in pieces {
+            match record::decode(&piece, epoch) {
+                Some(read) => {
+                    known.insert(first, Piece { events: read.len(), gone: BTreeSet::new() });
+                    records.extend(read);
+                }
+                None => damaged += 1,
+            }
+        }
+        if damaged > 0 {
+            error!("{damaged} pieces of {shown} are damaged; their events are told as lost");
+        }
+        let is_torn = !state.ended || damaged > 0;
+        let head = if state.ended { state.head } else { state.reserved };
+        let left = Left { epoch, head, is_torn, clock: state.clock, forgotten: state.forgotten, topics, records };
+        let state = State { head, reserved: head + RESERVE, ended: false, ..state };
+        let mut file = File { path: path.to_owned(), database: Some(database), state, pieces: known };
+        file.begin().map_err(|e| failed(&e))?;
+        Ok((file, Some(left)))
+    }
+
+    /// Notes that a daemon runs, and which numbers it may use.
+    fn begin(&mut self) -> Result<(), Failed> {
+        self.commit(|_, _| Ok(()))
+    }
+
+    /// Notes that an event from disk is not needed.
+    pub(super) fn drop_event(&mut self, seq: u64) {
+        if let Some((_, piece)) = self.pieces.range_mut(..=seq).next_back() {
+            piece.gone.insert(seq);
+        }
+    }
+
+    /// Writes a batch, durably. After an error nothing of it counts, and it is to be written again.
+    pub(super) fn write(&mut self, batch: &Batch, clock: u64, ended: bool) -> Result<(), Failed> {
+        self.state.head = batch.head;
+        (self.state.clock, self.state.forgotten, self.state.ended) = (clock, batch.forgotten, ended);
+        if self.state.reserved < batch.head + RESERVE / 2 {
+            self.state.reserved = batch.head + RESERVE;
+        }
+        for seq in &batch.removed {
+            self.drop_event(*seq);
+        }
+        let sparse = self.pieces.iter().filter(|(_, piece)| piece.gone.len() * 2 > piece.events);
+        let sparse: Vec<_> =
+            sparse.take(REWRITES).map(|(first, piece)| (*first, piece.events, piece.gone.clone())).collect();
+        let mut written = Vec::new();
+        self.commit(|events, topics| {
+            match &batch.gone {
+                Gone::Topics(gone) => {
+                    for topic in gone {
+                        topics.remove(topic.as_str())?;
+                    }
+                }
+                Gone::AllOthers => topics.retain(|_, _| false)?,
+            }
+            for TopicRecord { topic, published, last, past } in &batch.topics {
+                let state = TopicState { published: *published, last: *last, past: *past };
+                // Numbers can always be written.
+                topics.insert(topic.as_str(), &*serde_json::to_vec(&state).unwrap_or_default())?;
+            }
+            for (first, events_in_it, gone) in &sparse {
+                let whole = events.get(*first)?.map(|whole| whole.value().to_vec());
+                let left = events_in_it.saturating_sub(gone.len());
+                match whole.and_then(|whole| record::without(&whole, |seq| gone.contains(&seq))).filter(|_| left > 0) {
+                    Some(less) => {
+                        events.insert(*first, &*less)?;
+                        written.push((*first, left));
+                    }
+                    None => {
+                        events.remove(*first)?;
+                        written.push((*first, 0));
+                    }
+                }
+            }
+            let mut rest = &batch.entries[..];
+            while let Some(first) = rest.first() {
+                let mut size = 0;
+                let fits = |entry: &&Entry| {
+                    size += entry.cost();
+                    size - entry.cost() < PIECE
+                };
+                let (piece, others) = rest.split_at(rest.iter().take_while(fits).count());
+                events.insert(first.event.id.seq, &*record::encode(piece))?;
+                written.push((first.event.id.seq, piece.len()));
+                rest = others;
+            }
+            Ok(())
+        })?;
+        for (first, events) in written {
+            match events {
+                0 => self.pieces.remove(&first),
+                _ => self.pieces.insert(first, Piece { events, gone: BTreeSet::new() }),
+            };
+        }
+        Ok(())
+    }
+
+    /// One transaction: what is put into the tables, and the state. It is on disk when this returns.
+    fn commit(
+        &mut self,
+        fill: impl FnOnce(
+            &mut Table<u64, &'static [u8]>,
+            &mut Table<&'static str, &'static [u8]>,
+        ) -> Result<(), redb::Error>,
+    ) -> Result<(), Failed> {
+        // After a failure redb takes no more until the file was opened again.
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => open(&self.path).map_err(Trouble::why)?,
+        };
+        let state = serde_json::to_vec(&self.state).map_err(|e| e.to_string())?;
+        guarded(|| {
+            let transaction = database.begin_write()?;
+            fill(&mut transaction.open_table(EVENTS)?, &mut transaction.open_table(TOPICS)?)?;
+            transaction.open_table(STATE)?.insert(BUS, &*state)?;
+            transaction.commit()?;
+            Ok(())
+        })?;
+        self.database = Some(database);
+        Ok(())
+    }
+}
+
+/// Why a file cannot be had.
+enum Trouble {
+    Damaged(Failed),
+    Other(Failed),
+}
+
+impl Trouble {
+    fn why(self) -> Failed {
+        match self {
+            Trouble::Damaged(why) | Trouble::Other(why) => why,
+        }
+    }
+}
+
+/// Opens a database and looks at every page of it.
+fn open(path: &Path) -> Result<Database, Trouble> {
+    let open = || Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true).create(path);
+    // A damaged file may make redb panic.
+    match catch_unwind(AssertUnwindSafe(open)) {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => Err(Trouble::Other("another sse-busd has it open".into())),
+        Ok(Err(DatabaseError::Storage(StorageError::Io(e)))) if e.kind() != io::ErrorKind::InvalidData => {
+            Err(Trouble::Other(e.to_string()))
+        }
+        Ok(Err(e)) => Err(Trouble::Damaged(e.to_string())),
+        Err(_) => Err(Trouble::Damaged("it cannot be read".into())),
+    }
+}
+
+/// Does something with a database that may be damaged, or on a disk that fails.
+fn guarded<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Failed> {
+    match catch_unwind(AssertUnwindSafe(action)) {
+        Ok(done) => done.map_err(|e| e.to_string()),
+        Err(_) => Err("it cannot be read".into()),
+    }
+}
+
+type Read = (State, Vec<TopicRecord>, Vec<(u64, Vec<u8>)>);
+
+/// Reads all that is in a database; nothing if it is new.
+fn read(database: &Database) -> Result<Option<Read>, redb::Error> {
+    let damaged = |e: &dyn std::fmt::Display| redb::Error::Corrupted(e.to_string());
+    let transaction = database.begin_read()?;
+    let state = match transaction.open_table(STATE) {
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+        table => table?.get(BUS)?.map(|state| serde_json::from_slice::<State>(state.value())),
+    };
+    let state = state.ok_or_else(|| damaged(&"it holds no bus"))?.map_err(|e| damaged(&e))?;
+    if state.schema > SCHEMA {
+        return Ok(Some((state, Vec::new(), Vec::new())));
+    }
+    let mut topics = Vec::new();
+    for row in transaction.open_table(TOPICS)?.iter()? {
+        let (topic, state) = row?;
+        let topic = Topic::parse(topic.value()).map_err(|e| damaged(&e))?;
+        let TopicState { published, last, past } = serde_json::from_slice(state.value()).map_err(|e| damaged(&e))?;
+        topics.push(TopicRecord { topic, published, last, past });
+    }
+    let mut pieces = Vec::new();
+    for row in transaction.open_table(EVENTS)?.iter()? {
+        let (first, piece) = row?;
+        pieces.push((first.value(), piece.value().to_vec()));
+    }
+    Ok(Some((state, topics, pieces)))
+}
+
+/// Moves a damaged file away, under a name that no other has.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".damaged-{}", unix_now()));
+    fs::rename(path, &aside)?;
+    Ok(aside.into())
+}

@@ -1,0 +1,235 @@
+//! History on disk: one thread writes down what has changed, in groups, and the next daemon begins with it.
+//!
+//! Publishing never waits for the disk, and nothing is queued for it: the thread takes a batch of what the bus has, and
+//! whatever is published while it writes is in the next. Only who asked for `durable` waits, until the batch with its
+//! event is on disk or could not be written. While the disk fails everything else goes on, and the thread tries again.
+
+mod file;
+mod record;
+
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle, Thread},
+    time::{Duration, Instant},
+};
+
+use sse_bus::{
+    Epoch,
+    bus::{Bus, Now},
+    protocol::{ErrorCode, Refused},
+};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use self::file::{File, Left};
+use crate::shared::SharedBus;
+
+/// Bytes of events in one batch.
+const BATCH: usize = 4 << 20;
+/// How long changes that nobody waits for are gathered before they are written.
+const GATHER: Duration = Duration::from_millis(20);
+/// Between two attempts while the disk fails.
+const AGAIN: Duration = Duration::from_secs(1);
+/// The file, in the state directory.
+const NAME: &str = "history.redb";
+
+/// How far the disk is.
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    /// Everything up to here is on disk.
+    written: u64,
+    /// Why the last attempt has failed, if it has.
+    trouble: Option<Arc<str>>,
+    /// Attempts that have failed.
+    failures: u64,
+}
+
+/// The file with what an earlier daemon left in it, not yet at work.
+pub(crate) struct Opened {
+    file: File,
+    left: Option<Left>,
+}
+
+impl Opened {
+    /// Opens the file of a state directory. `epoch` is for a new one.
+    ///
+    /// # Errors
+    ///
+    /// Says what stands in the way, and what to do.
+    pub(crate) fn open(state: &Path, epoch: Epoch) -> Result<Opened, String> {
+        let (file, left) = File::open(&state.join(NAME), epoch)?;
+        Ok(Opened { file, left })
+    }
+
+    /// The epoch to go on with, if there was one.
+    pub(crate) fn epoch(&self) -> Option<Epoch> {
+        self.left.as_ref().map(|left| left.epoch)
+    }
+
+    /// Where the bus's clock stood, in milliseconds.
+    pub(crate) fn clock(&self) -> u64 {
+        self.left.as_ref().map_or(0, |left| left.clock)
+    }
+
+    /// Gives the bus what was left.
+    pub(crate) fn restore(&mut self, bus: &mut Bus, now: Now) {
+        let Some(left) = self.left.take() else { return };
+        let began = Instant::now();
+        bus.restore_topics(left.topics);
+        let mut events = 0;
+        for record in left.records {
+            let seq = record.event.id.seq;
+            if bus.restore_event(record.event, record.came, record.expires) {
+                events += 1;
+            } else {
+                self.file.drop_event(seq);
+            }
+        }
+        bus.restored(left.forgotten, left.head, left.is_torn, now);
+        info!(events, torn = left.is_torn, took = ?began.elapsed(), "history is back");
+    }
+
+    /// Begins to write down what changes.
+    pub(crate) fn start(self, bus: SharedBus) -> io::Result<Store> {
+        let (progress, watched) = watch::channel(Progress::default());
+        let shared = Arc::new(Shared::default());
+        let (file, at_work) = (self.file, shared.clone());
+        let writer = Writer { file, bus: bus.clone(), shared: at_work, progress };
+        let thread = thread::Builder::new().name("history".into()).spawn(move || writer.run())?;
+        let writer = thread.thread().clone();
+        bus.on_change(move || writer.unpark());
+        Ok(Store {
+            shared,
+            progress: watched,
+            writer: thread.thread().clone(),
+            thread: std::sync::Mutex::new(Some(thread)),
+        })
+    }
+}
+
+/// What the thread is told.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Somebody waits for the disk.
+    is_urgent: AtomicBool,
+    /// The daemon ends.
+    ends: AtomicBool,
+}
+
+/// History on disk, at work.
+pub(crate) struct Store {
+    shared: Arc<Shared>,
+    progress: watch::Receiver<Progress>,
+    writer: Thread,
+    thread: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Waits until everything up to an event is on disk.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written. It may be later: the daemon goes on trying.
+    pub(crate) async fn written(&self, seq: u64) -> Result<(), Refused> {
+        let mut progress = self.progress.clone();
+        let before = progress.borrow().failures;
+        self.shared.is_urgent.store(true, Ordering::Release);
+        self.writer.unpark();
+        let done = progress.wait_for(|progress| progress.written >= seq || progress.failures > before).await;
+        match done {
+            Ok(progress) if progress.written >= seq => Ok(()),
+            Ok(progress) => {
+                let why = progress.trouble.as_deref().unwrap_or("it has ended").to_owned();
+                Err(Refused::new(ErrorCode::NotDurable, format!("the event was delivered but is not on disk: {why}")))
+            }
+            Err(_) => Err(Refused::new(ErrorCode::Stopping, "the event was delivered, but the daemon stops")),
+        }
+    }
+
+    /// Why the disk does not take what it should, if it does not.
+    pub(crate) fn trouble(&self) -> Option<Arc<str>> {
+        self.progress.borrow().trouble.clone()
+    }
+
+    /// Writes what is left, and ends.
+    pub(crate) fn end(&self) {
+        self.shared.ends.store(true, Ordering::Release);
+        self.writer.unpark();
+        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            warn!("the thread that keeps history on disk has failed");
+        }
+    }
+}
+
+/// The thread that writes.
+struct Writer {
+    file: File,
+    bus: SharedBus,
+    shared: Arc<Shared>,
+    progress: watch::Sender<Progress>,
+}
+
+impl Writer {
+    fn run(mut self) {
+        loop {
+            self.wait();
+            let ends = self.shared.ends.load(Ordering::Acquire);
+            self.shared.is_urgent.store(false, Ordering::Release);
+            if !self.write_all(ends) || ends {
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is something to write, and a moment for more unless somebody waits for it.
+    fn wait(&self) {
+        let is_pressed = || self.shared.is_urgent.load(Ordering::Acquire) || self.shared.ends.load(Ordering::Acquire);
+        while !is_pressed() && !self.bus.with(|bus, _| bus.has_changed()) {
+            thread::park();
+        }
+        let began = Instant::now();
+        while !is_pressed()
+            && let Some(left) = GATHER.checked_sub(began.elapsed())
+        {
+            thread::park_timeout(left);
+        }
+    }
+
+    /// Writes all that has changed. Says whether it was all written.
+    fn write_all(&mut self, ends: bool) -> bool {
+        loop {
+            let (batch, now) = self.bus.with(|bus, now| (bus.take_batch(BATCH), now));
+            let Some(batch) = batch else { return true };
+            let upto = if batch.more { batch.entries.last().map_or(0, |entry| entry.event.id.seq) } else { batch.head };
+            while let Err(error) = self.file.write(&batch, now.mono, ends && !batch.more) {
+                if self.progress.borrow().trouble.is_none() {
+                    warn!(%error, "history cannot be written to disk; the daemon goes on and tries again");
+                }
+                self.progress.send_modify(|progress| {
+                    progress.trouble = Some(error.into());
+                    progress.failures += 1;
+                });
+                if self.shared.ends.load(Ordering::Acquire) {
+                    return false;
+                }
+                thread::park_timeout(AGAIN);
+            }
+            if self.progress.borrow().trouble.is_some() {
+                info!("history is written to disk again");
+            }
+            self.progress.send_modify(|progress| {
+                progress.written = upto;
+                progress.trouble = None;
+            });
+            if !batch.more {
+                return true;
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! How events stand on disk: pieces of many, each with a checksum, so that nothing wrong is ever taken for right.
+//!
+//! A piece is the CRC-32 of what follows, then records: the length of the rest, number, time (Unix milliseconds), when it
+//! came and when it expires (milliseconds of the bus's clock), the lengths of topic and type, topic, type, data. Numbers
+//! are little endian.
+
+use bytes::{Buf, BufMut};
+use sse_bus::{Epoch, Event, EventId, EventType, Topic, bus::history::Entry};
+
+/// An event from disk.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) event: Event,
+    pub(super) came: u64,
+    pub(super) expires: Option<u64>,
+}
+
+/// Bytes of a record before topic, type and data: four numbers, two lengths.
+const HEAD: usize = 4 * 8 + 2 * 2;
+/// The length of a type that is none.
+const NO_TYPE: u16 = u16::MAX;
+
+/// Encodes events as one piece.
+pub(super) fn encode(entries: &[Entry]) -> Vec<u8> {
+    let mut piece = vec![0; 4];
+    for Entry { event, came, expires, .. } in entries {
+        let (topic, kind) = (event.topic.as_str(), event.kind.as_ref().map(EventType::as_str));
+        let rest = HEAD + topic.len() + kind.map_or(0, str::len) + event.data.len();
+        piece.put_u32_le(rest as u32);
+        piece.put_u64_le(event.id.seq);
+        piece.put_u64_le(event.time);
+        piece.put_u64_le(*came);
+        piece.put_u64_le(expires.unwrap_or(u64::MAX));
+        piece.put_u16_le(topic.len() as u16);
+        piece.put_u16_le(kind.map_or(NO_TYPE, |kind| kind.len() as u16));
+        piece.put_slice(topic.as_bytes());
+        piece.put_slice(kind.unwrap_or_default().as_bytes());
+        piece.put_slice(event.data.as_bytes());
+    }
+    seal(piece)
+}
+
+/// A piece without some of its events. Nothing if it is damaged.
+pub(super) fn without(piece: &[u8], is_gone: impl Fn(u64) -> bool) -> Option<Vec<u8>> {
+    let mut kept = vec![0; 4];
+    let mut rest = checked(piece)?;
+    while !rest.is_empty() {
+        let (length, seq) = ((&rest[..]).try_get_u32_le().ok()?, rest.get(4..12)?.try_get_u64_le().ok()?);
+        let whole = 4 + length as usize;
+        if !is_gone(seq) {
+            kept.put_slice(rest.get(..whole)?);
+        }
+        rest = rest.get(whole..)?;
+    }
+    Some(seal(kept))
+}
+
+/// The events of a piece. Nothing if it is damaged.
+pub(super) fn decode(piece: &[u8], epoch: Epoch) -> Option<Vec<Record>> {
+    let mut records = Vec::new();
+    let mut rest = checked(piece)?;
+    while !rest.is_empty() {
+        let length = rest.try_get_u32_le().ok()? as usize;
+        let mut record = rest.get(..length)?;
+        rest.advance(length);
+        let (seq, time) = (record.try_get_u64_le().ok()?, record.try_get_u64_le().ok()?);
+        let (came, expires) = (record.try_get_u64_le().ok()?, record.try_get_u64_le().ok()?);
+        let (topic, kind) = (record.try_get_u16_le().ok()?, record.try_get_u16_le().ok()?);
+        let (topic, after) = record.split_at_checked(topic.into())?;
+        let (kind, data) = after.split_at_checked(if kind == NO_TYPE { 0 } else { kind.into() })?;
+        let text = |bytes| str::from_utf8(bytes).ok();
+        let event = Event {
+            id: EventId { epoch, seq },
+            topic: Topic::parse(text(topic)?).ok()?,
+            kind: if kind.is_empty() { None } else { Some(EventType::parse(text(kind)?).ok()?) },
+            data: text(data)?.to_owned(),
+            time,
+        };
+        records.push(Record { event, came, expires: Some(expires).filter(|expires| *expires != u64::MAX) });
+    }
+    Some(records)
+}
+
+fn seal(mut piece: Vec<u8>) -> Vec<u8> {
+    let checksum = crc32fast::hash(&piece[4..]);
+    piece[..4].copy_from_slice(&checksum.to_le_bytes());
+    piece
+}
+
+fn checked(piece: &[u8]) -> Option<&[u8]> {
+    let (checksum, records) = piece.split_first_chunk()?;
+    (u32::from_le_bytes(*checksum) == crc32fast::hash(records)).then_some(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn entries() -> (Epoch, Vec<Entry>) {
+        let epoch = Epoch::parse("e").unwrap();
+        let entry = |seq, kind: Option<&str>, data: &str, expires| {
+            let (topic, kind) = (Topic::parse("a/b").unwrap(), kind.map(|kind| EventType::parse(kind).unwrap()));
+            let event = Event { id: EventId { epoch, seq }, topic, kind, data: data.into(), time: 7 };
+            Entry { event: Arc::new(event), topic: 0, came: 5, expires }
+        };
+        (epoch, vec![entry(3, None, "", None), entry(4, Some("done"), "é\n", Some(9)), entry(9, None, "x", None)])
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (epoch, entries) = entries();
+        let piece = encode(&entries);
+        let read = decode(&piece, epoch).unwrap();
+        for (entry, record) in entries.iter().zip(&read) {
+            assert_eq!((&*entry.event, entry.came, entry.expires), (&record.event, record.came, record.expires));
+        }
+        let less = without(&piece, |seq| seq == 4).unwrap();
+        let seqs: Vec<_> = decode(&less, epoch).unwrap().iter().map(|record| record.event.id.seq).collect();
+        assert_eq!(seqs, [3, 9]);
+    }
+
+    #[test]
+    fn no_bit_can_change_unnoticed() {
+        let (epoch, entries) = entries();
+        let piece = encode(&entries);
+        for bit in 0..piece.len() * 8 {
+            let mut damaged = piece.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&damaged, epoch), None);
+            assert_eq!(without(&damaged, |_| false), None);
+        }
+        for length in 0..piece.len() {
+            assert_eq!(
+                decode(&piece[..length], epoch).map(|records| records.len()),
+                None.filter(|_: &usize| length > 0)
+            );
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What of the bus outlives it: batches of what has changed, for whoever writes them down, and the way back.
+//!
+//! The order of a start: [`Bus::restore_topics`], [`Bus::restore_event`] for each event in order, [`Bus::restored`].
+
+use super::{
+    Bus, Now,
+    history::{Changes, Entry, Forgotten, TopicPast},
+};
+use crate::{event::Event, topic::Topic};
+
+/// Names of forgotten topics that wait to be written down. Beyond it all topics are written anew instead.
+const FORGOTTEN_MAX: usize = 10_000;
+
+/// A topic, as it is written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicRecord {
+    /// The topic.
+    pub topic: Topic,
+    /// Events published since it became known.
+    pub published: u64,
+    /// The newest event: its number and when it came, in milliseconds since 1970.
+    pub last: Option<(u64, u64)>,
+    /// What it holds and has lost.
+    pub past: TopicPast,
+}
+
+/// What has changed since the last batch.
+#[derive(Debug)]
+pub struct Batch {
+    /// New events, in order.
+    pub entries: Vec<Entry>,
+    /// Topics that are not known any more; to be removed before others are written, since one may be known again.
+    pub gone: Gone,
+    /// Topics that are new or have changed.
+    pub topics: Vec<TopicRecord>,
+    /// Numbers of events of earlier batches that are not needed any more.
+    pub removed: Vec<u64>,
+    /// What is known of forgotten topics.
+    pub forgotten: Forgotten,
+    /// The last number that was used.
+    pub head: u64,
+    /// Whether there is more to write at once.
+    pub more: bool,
+}
+
+/// Topics that are not known any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// These.
+    Topics(Vec<Topic>),
+    /// All that the batch does not name.
+    AllOthers,
+}
+
+impl Default for Gone {
+    fn default() -> Gone {
+        Gone::Topics(Vec::new())
+    }
+}
+
+impl Gone {
+    pub(super) fn note(&mut self, topic: Topic) {
+        match self {
+            Gone::Topics(topics) if topics.len() < FORGOTTEN_MAX => topics.push(topic),
+            _ => *self = Gone::AllOthers,
+        }
+    }
+}
+
+impl Bus {
+    /// Whether there is anything to write down.
+    pub fn has_changed(&mut self) -> bool {
+        let head = self.head;
+        self.history.journal().is_some_and(|journal| journal.has_changed()) && head > 0
+    }
+
+    /// Takes what has changed since the last batch: events of about so many bytes. Nothing if history is in memory only.
+    pub fn take_batch(&mut self, bytes: usize) -> Option<Batch> {
+        let Changes { entries, topics, removed, forgotten, more } = self.history.journal()?.take(bytes);
+        let gone = std::mem::take(&mut self.gone);
+        let record = |key: usize, past| {
+            let state = self.topics.get(key)?;
+            Some(TopicRecord { topic: state.name.clone(), published: state.published, last: state.last, past })
+        };
+        let topics = match gone {
+            Gone::Topics(_) => topics.into_iter().filter_map(|(key, past)| record(key, past)).collect(),
+            Gone::AllOthers => {
+                let keys: Vec<_> = self.topics.iter().map(|(key, _)| key).collect();
+                let pasts = self.history.journal()?.pasts(&keys);
+                keys.into_iter().zip(pasts).filter_map(|(key, past)| record(key, past)).collect()
+            }
+        };
+        Some(Batch { entries, gone, topics, removed, forgotten, head: self.head, more })
+    }
+
+    /// Takes up topics at a start.
+    pub fn restore_topics(&mut self, topics: impl IntoIterator<Item = TopicRecord>) {
+        for TopicRecord { topic, published, last, past } in topics {
+            let (key, _) = self.topics.insert(topic);
+            if let Some(state) = self.topics.get_mut(key) {
+                (state.published, state.last) = (published, last);
+            }
+            if let Some(journal) = self.history.journal() {
+                journal.restore_topic(key, past);
+            }
+        }
+    }
+
+    /// Takes up an event at a start; they come in order. Says whether it is still wanted.
+    pub fn restore_event(&mut self, event: Event, came: u64, expires: Option<u64>) -> bool {
+        let Some(topic) = self.topics.find(&event.topic) else { return false };
+        let entry = Entry { event: event.into(), topic, came, expires };
+        self.history.journal().is_some_and(|journal| journal.restore(entry))
+    }
+
+    /// Ends a start. `head` is the last number that may have been used. If the end before was none that was told
+    /// (`is_torn`), whatever is not there up to `head` counts as lost, and is told so.
+    pub fn restored(&mut self, forgotten: Forgotten, head: u64, is_torn: bool, now: Now) {
+        self.head = head;
+        if let Some(journal) = self.history.journal() {
+            journal.restored(forgotten, head, is_torn, now.mono);
+        }
+    }
+}
