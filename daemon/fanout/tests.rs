@@ -47,6 +47,7 @@ async fn arrival(bus: &SharedBus) -> (Arrival, TcpStream) {
         start: Start::Now,
         slow: Slow::Gap,
         past_only: false,
+        allowed: [].into(),
         description: Description::default(),
     };
     let arrival = Arrival {
