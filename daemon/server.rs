@@ -1,7 +1,8 @@
 //! The daemon's life: bind, accept, serve, drain.
 //!
-//! There is one token that stops everything, and one deadline for the drain: streams
-//! end, answers under way are finished, and what is left after [`DRAIN`] is cut.
+//! There is one token that stops everything, and one deadline for the drain: nothing more is published, streams end once
+//! they have what was, answers under way are finished, and what is left after [`DRAIN`] is cut. Further signals meanwhile
+//! change nothing: it is over soon.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -79,6 +80,12 @@ impl Daemon {
         self.config.store(Arc::new(config));
     }
 
+    /// Begins the end. In this order: a stream that ends because of the token has had everything that was accepted.
+    pub(crate) fn begin_to_stop(&self) {
+        self.bus.with(|bus, _| bus.close());
+        self.stop.cancel();
+    }
+
     /// Where browsers find it, without a slash at the end: its own origin, as browsers write it.
     pub(crate) fn url(&self) -> String {
         format!("{}://{}", self.scheme(), self.address)
@@ -147,7 +154,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
         metrics,
         fanout,
         room,
-        stop: stop.clone(),
+        stop,
         tasks,
     });
     let http = Http::new(daemon.clone());
@@ -164,7 +171,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
     for task in accepting {
         if let Err(error) = task.await {
             warn!(%error, "a part of the daemon has failed");
-            stop.cancel();
+            daemon.begin_to_stop();
         }
     }
     service::stopping();

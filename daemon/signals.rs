@@ -98,7 +98,7 @@ mod unix {
                     }
                     () = daemon.stop.cancelled() => return,
                 }
-                return daemon.stop.cancel();
+                return daemon.begin_to_stop();
             }
         }
     }
@@ -121,6 +121,6 @@ impl Signals {
             _ = tokio::signal::ctrl_c() => info!("stopping"),
             () = daemon.stop.cancelled() => {}
         }
-        daemon.stop.cancel();
+        daemon.begin_to_stop();
     }
 }

@@ -12,6 +12,8 @@ pub const TYPE_MAX: usize = 255;
 pub const NAME_MAX: usize = 128;
 /// Filters of one subscription. More are refused.
 pub const FILTERS_MAX: usize = 64;
+/// About so many bytes a refusal's message has at most. What is longer, because it shows what was sent, is cut.
+pub const MESSAGE_MAX: usize = 1000;
 
 /// Bytes of one binary frame, its length prefix not counted. A longer one is answered and ends the connection. Of
 /// requests a daemon takes less, see [`Limits::frame_bytes`].

@@ -9,7 +9,7 @@ use sse_bus::{
         history::Memory,
     },
     limits::{DELIVER_MAX, Limits, Retention, SCAN_MAX},
-    protocol::Slow,
+    protocol::{ErrorCode, Slow},
 };
 
 fn bus(retention: Retention, limits: Limits) -> Bus {
@@ -359,7 +359,7 @@ fn ticks_that_come_late_or_twice_leave_nobody_without_a_heartbeat_and_give_nobod
             for (id, given) in clients.iter().zip(&mut given) {
                 let mut out = Vec::new();
                 let _ = bus.read(*id, at(*tick), Waker::noop(), &mut out);
-                *given += out.concat().iter().filter(|byte| **byte == b':').count();
+                *given += String::from_utf8_lossy(&out.concat()).matches(':').count();
             }
         }
         given
@@ -368,4 +368,17 @@ fn ticks_that_come_late_or_twice_leave_nobody_without_a_heartbeat_and_give_nobod
     assert_eq!(heartbeats(&mut bus, &[16_000, 17_990, 20_005, 26_000, 26_500, 29_999, 30_000]), [1; 30]);
     // The process was stopped for so long that everybody has waited for one.
     assert_eq!(heartbeats(&mut bus, &[90_000]), [1; 30]);
+}
+
+#[test]
+fn a_closed_bus_takes_nothing_more() {
+    let mut bus = keeping(10);
+    let id = subscribe(&mut bus, &["a"], Start::Now); // 1
+    publish(&mut bus, event("a", "x"));
+    bus.close();
+    for publication in [event("a", "x"), Publication { to: Some(id.to_string()), ..event("a", "x") }] {
+        let refused = bus.publish(publication, None, at(0)).expect_err("it is closed");
+        assert_eq!(refused.code, ErrorCode::Stopping);
+    }
+    assert_eq!(drain(&mut bus, id), ["2"]);
 }

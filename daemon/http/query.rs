@@ -26,10 +26,12 @@ pub(super) fn subscription(
             "topic" => subscribe.filters.push(value.into_owned()),
             "client" => subscribe.client = Some(value.into_owned()),
             "since" => subscribe.since = Some(value.into_owned()),
-            "slow" => subscribe.slow = value.parse().map_err(|e: String| bad_parameter("slow", &e))?,
+            "slow" => {
+                subscribe.slow = value.parse().map_err(|_| bad_parameter("slow", "write gap, latest or disconnect"))?;
+            }
             "format" if value == "data" => format = Format::SseData,
             "format" if value == "json" => format = Format::SseJson,
-            "format" => return Err(bad_parameter("format", &format!("`{value}` is none of data, json"))),
+            "format" => return Err(bad_parameter("format", "write data or json")),
             "last_event_id" | "lastEventId" | "Last-Event-ID" => last_id = Some(value.into_owned()),
             _ => {}
         }

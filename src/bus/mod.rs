@@ -93,6 +93,8 @@ pub struct Bus {
     calls: Calls,
     /// The second of the last tick.
     ticked: u64,
+    /// Nothing more is published.
+    is_closed: bool,
     /// Where reads put together what is for one subscriber.
     buffer: Vec<u8>,
 }
@@ -111,6 +113,7 @@ impl Bus {
             stats: Stats::default(),
             calls: Calls::default(),
             ticked: 0,
+            is_closed: false,
             buffer: Vec::new(),
         }
     }
@@ -133,6 +136,12 @@ impl Bus {
         self.id(self.head)
     }
 
+    /// Takes no more publications: whoever has read everything from now on has had everything that was ever accepted,
+    /// but for what the bus itself tells.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+    }
+
     /// Publishes an event, from a publisher that is a client or from elsewhere.
     pub fn publish(
         &mut self,
@@ -140,6 +149,10 @@ impl Bus {
         from: Option<ClientId>,
         now: Now,
     ) -> Result<Published, Refused> {
+        if self.is_closed {
+            let message = "the daemon is stopping; publish again when there is another";
+            return Err(Refused::new(ErrorCode::Stopping, message));
+        }
         let published = match &publication.to {
             Some(address) => self.unicast(address, &publication, now),
             None => self.broadcast(publication, now)?,

@@ -26,6 +26,7 @@ mod rounds;
 mod service;
 mod slow;
 mod starts;
+mod stopping;
 mod strangers;
 mod stream;
 mod stress;
