@@ -20,7 +20,6 @@ use sse_bus::{
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
-    sync::Semaphore,
     time::MissedTickBehavior,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -29,7 +28,7 @@ use tracing::{info, warn};
 use crate::{
     access::Access,
     config::Config,
-    descriptors,
+    descriptors::Places,
     fanout::Fanout,
     holder,
     http::{Http, RefusedOrigins, origin::Scheme},
@@ -48,8 +47,8 @@ pub(crate) struct Daemon {
     pub(crate) fanout: Fanout,
     pub(crate) access: Arc<Access>,
     pub(crate) refused_origins: RefusedOrigins,
-    /// A permit for each TCP connection.
-    pub(crate) room: Arc<Semaphore>,
+    /// A place for each connection.
+    pub(crate) places: Places,
     /// Stops everything.
     pub(crate) stop: CancellationToken,
     /// All connections.
@@ -105,7 +104,7 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     let bus = SharedBus::new(Bus::new(epoch, config.limits.clone(), history));
     let metrics = Metrics::new(&bus);
     let (fanout, tasks) = (Fanout::new(), TaskTracker::new());
-    let room = Arc::new(Semaphore::new(descriptors::room_for_connections()));
+    let places = Places::new();
     for shard in fanout.tasks(&bus, &stop) {
         tasks.spawn(shard);
     }
@@ -117,7 +116,7 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
         address,
         metrics,
         fanout,
-        room,
+        places,
         stop: stop.clone(),
         tasks,
     });
@@ -144,7 +143,7 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     Ok(())
 }
 
-/// What was accepted, if it could be. Where that fails, for want of descriptors, this waits a moment: nothing is served
+/// What was accepted, if it could be. Where that fails, for want of descriptors::Places, this waits a moment: nothing is served
 /// better by a busy loop.
 pub(crate) async fn accepted<T>(connection: io::Result<T>) -> Option<T> {
     const PAUSE: Duration = Duration::from_millis(100);
