@@ -6,9 +6,11 @@
 //! a few rounds: other work on the machine must not decide.
 #![cfg(target_os = "linux")]
 
+mod attack;
 mod crowd;
 mod descriptors;
 mod distinct;
+mod http2;
 mod malformed;
 mod measure;
 mod slow;
