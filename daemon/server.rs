@@ -23,7 +23,6 @@ use sse_bus::{
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
-    sync::Semaphore,
     time::MissedTickBehavior,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,7 +31,7 @@ use tracing::{info, warn};
 use crate::{
     access::Access,
     config::Config,
-    descriptors,
+    descriptors::Places,
     fanout::Fanout,
     holder,
     http::{Http, RefusedOrigins, origin::Scheme},
@@ -55,8 +54,8 @@ pub(crate) struct Daemon {
     pub(crate) fanout: Fanout,
     pub(crate) access: Arc<Access>,
     pub(crate) refused_origins: RefusedOrigins,
-    /// A permit for each TCP connection.
-    pub(crate) room: Arc<Semaphore>,
+    /// A place for each connection.
+    pub(crate) places: Places,
     /// Stops everything.
     pub(crate) stop: CancellationToken,
     /// All connections.
@@ -140,7 +139,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
     let bus = SharedBus::new(Bus::new(epoch, config.limits.clone(), history));
     let metrics = Metrics::new(&bus);
     let (fanout, tasks) = (Fanout::new(), TaskTracker::new());
-    let room = Arc::new(Semaphore::new(descriptors::room_for_connections()));
+    let places = Places::new();
     for shard in fanout.tasks(&bus, &stop) {
         tasks.spawn(shard);
     }
@@ -153,7 +152,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
         address,
         metrics,
         fanout,
-        room,
+        places,
         stop,
         tasks,
     });
@@ -183,7 +182,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
     Ok(())
 }
 
-/// What was accepted, if it could be. Where that fails, for want of descriptors, this waits a moment: nothing is served
+/// What was accepted, if it could be. Where that fails, for want of descriptors::Places, this waits a moment: nothing is served
 /// better by a busy loop.
 pub(crate) async fn accepted<T>(connection: io::Result<T>) -> Option<T> {
     const PAUSE: Duration = Duration::from_millis(100);
