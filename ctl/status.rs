@@ -37,12 +37,13 @@ fn describe(status: &Status) -> String {
         ("trouble", format!("{}, {}", count(status.gaps, "gap"), count(status.slow_disconnects, "slow disconnect"))),
         ("position", status.position.clone()),
     ];
+    let trouble = status.history_trouble.iter().map(|why| ("disk", format!("history is not written: {why}")));
     let refused = status.refused_origins.iter().map(|refused| {
         let (times, last) = (count(refused.times, "time"), ago(refused.last));
         ("refused", format!("pages of {}, {times}, last {last}; let in by sse-busd --allow-origin {0}", refused.origin))
     });
     let mut text = String::new();
-    for (name, value) in rows.into_iter().chain(refused) {
+    for (name, value) in rows.into_iter().chain(trouble).chain(refused) {
         // Writing to a String does not fail.
         let _ = writeln!(text, "{name:<10}{}", visible(&value));
     }

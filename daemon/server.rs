@@ -23,7 +23,6 @@ use sse_bus::{
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
-    sync::Semaphore,
     time::MissedTickBehavior,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,7 +31,7 @@ use tracing::{info, warn};
 use crate::{
     access::Access,
     config::{Config, HistoryKind},
-    descriptors,
+    descriptors::Places,
     fanout::Fanout,
     holder,
     http::{Http, RefusedOrigins, origin::Scheme},
@@ -58,8 +57,8 @@ pub(crate) struct Daemon {
     pub(crate) refused_origins: RefusedOrigins,
     /// Where history is kept, if not in memory only.
     pub(crate) store: Option<Store>,
-    /// A permit for each TCP connection.
-    pub(crate) room: Arc<Semaphore>,
+    /// A place for each connection.
+    pub(crate) places: Places,
     /// Stops everything.
     pub(crate) stop: CancellationToken,
     /// All connections.
@@ -108,6 +107,7 @@ impl Daemon {
             socket: self.config().endpoint.to_string(),
             state_dir: self.config().state_dir.display().to_string(),
             refused_origins: self.refused_origins.list(),
+            history_trouble: self.store.as_ref().and_then(Store::trouble).map(|why| why.to_string()),
             ..self.bus.with(|bus, _| bus.status())
         }
     }
@@ -159,7 +159,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
     let store = store.transpose().map_err(|e| format!("no thread to keep history with: {e}"))?;
     let metrics = Metrics::new(&bus);
     let (fanout, tasks) = (Fanout::new(), TaskTracker::new());
-    let room = Arc::new(Semaphore::new(descriptors::room_for_connections()));
+    let places = Places::new();
     for shard in fanout.tasks(&bus, &stop) {
         tasks.spawn(shard);
     }
@@ -173,7 +173,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
         address,
         metrics,
         fanout,
-        room,
+        places,
         stop,
         tasks,
     });
@@ -206,7 +206,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
     Ok(())
 }
 
-/// What was accepted, if it could be. Where that fails, for want of descriptors, this waits a moment: nothing is served
+/// What was accepted, if it could be. Where that fails, for want of descriptors::Places, this waits a moment: nothing is served
 /// better by a busy loop.
 pub(crate) async fn accepted<T>(connection: io::Result<T>) -> Option<T> {
     const PAUSE: Duration = Duration::from_millis(100);

@@ -207,6 +207,11 @@ impl Grant {
         filters.iter().find(|filter| !token.covers(filter)).map_or(Ok(()), |filter| Err(not_covered(token, filter)))
     }
 
+    /// Of which topics events that are sent to it alone must be; of any if empty.
+    pub(crate) fn topics(&self) -> &[Filter] {
+        self.token().map_or(&[], |token| &token.topics)
+    }
+
     /// Who it is, behind an address: ` (token phone)`.
     pub(crate) fn holder(&self) -> String {
         self.token().map_or(String::new(), |token| format!(" (token {})", token.name.as_ref().unwrap_or(&token.id)))

@@ -44,14 +44,17 @@ use bytes::Bytes;
 use sse_bus::{bus::ClientId, limits::STALL_CHECK};
 use tokio::{
     net::TcpStream,
-    sync::{Notify, OwnedSemaphorePermit, oneshot},
+    sync::{Notify, oneshot},
     task::yield_now,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use self::streams::Streams;
-use crate::shared::{Member, SharedBus};
+use crate::{
+    descriptors::Place,
+    shared::{Member, SharedBus},
+};
 
 /// Streams that are read for under one lock and served before other tasks of the thread have their turn, at most.
 const TURN: usize = 64;
@@ -60,7 +63,7 @@ const TURN: usize = 64;
 pub(crate) struct Arrival {
     pub(crate) socket: TcpStream,
     /// The place that the connection takes, given back when it is closed.
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) place: Place,
     pub(crate) member: Member,
     /// What is sent before the first event.
     pub(crate) head: Bytes,

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, State, rejection::PathRejection},
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{Html, IntoResponse},
 };
 use serde_json::{Value, json};
 use sse_bus::protocol::{ClientInfo, Status, TopicInfo};
 
 use super::{JsonLine, error::Refusal};
-use crate::{metrics, server::Daemon};
+use crate::{metrics, server::Daemon, store::Store};
 
 /// `GET /topics`.
 pub(super) async fn topics(State(daemon): State<Arc<Daemon>>) -> JsonLine<Vec<TopicInfo>> {
@@ -44,8 +44,11 @@ pub(super) async fn metrics(State(daemon): State<Arc<Daemon>>) -> impl IntoRespo
 }
 
 /// `GET /healthz`.
-pub(super) async fn health() -> &'static str {
-    "ok\n"
+pub(super) async fn health(State(daemon): State<Arc<Daemon>>) -> (StatusCode, String) {
+    match daemon.store.as_ref().and_then(Store::trouble) {
+        None => (StatusCode::OK, "ok\n".into()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("history is not written to disk: {why}\n")),
+    }
 }
 
 /// `GET /`.

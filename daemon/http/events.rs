@@ -98,9 +98,10 @@ fn subscription(
     let filter = path.map(|Path(filter)| filter);
     let last_event_id = headers.get("last-event-id").map(HeaderValue::as_bytes);
     let complete = |subscribe: &mut _| asker.grant.complete(subscribe);
-    let subscription =
+    let mut subscription =
         query::subscription(filter, query.unwrap_or_default(), last_event_id, asker.to_string(), complete)?;
     asker.grant.subscribe(&subscription.filters)?;
+    subscription.allowed = asker.grant.topics().into();
     Ok(subscription)
 }
 

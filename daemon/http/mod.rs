@@ -29,7 +29,6 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, OnceLock},
     task::Poll,
-    time::Duration,
 };
 
 use axum::{
@@ -57,16 +56,17 @@ use sse_bus::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    sync::Semaphore,
+    time::sleep,
 };
 use tower::ServiceExt;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 pub(crate) use self::refused::RefusedOrigins;
 use self::takeover::{Handover, Takeover};
 use crate::{
     connection::Connection,
+    descriptors::Place,
     fanout::Arrival,
     server::{Daemon, accepted},
 };
@@ -118,9 +118,6 @@ impl<T: Serialize> IntoResponse for JsonLine<T> {
 /// wait for so many of them and not for all. Nobody holds a turn while waiting for a peer.
 const FIRST_TURNS: usize = 16;
 
-/// How long a new connection waits for one to leave before it is refused for want of descriptors.
-const LEAVING: Duration = Duration::from_millis(200);
-
 /// The routes of a daemon, to serve connections with. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Http {
@@ -137,7 +134,6 @@ impl Http {
 
     /// Accepts connections until the daemon stops.
     pub(crate) async fn accept(self, listener: TcpListener) {
-        let mut full = false;
         while let Some(connection) = self.daemon.or_stop(listener.accept()).await {
             let Some((socket, peer)) = accepted(connection).await else { continue };
             // At once: when its process has exited nobody knows any more. If the connection has been reset in the meantime,
@@ -146,35 +142,22 @@ impl Http {
                 && socket.peer_addr().is_ok();
             // Without it, small events wait for acknowledgements of earlier ones.
             let _ = socket.set_nodelay(true);
-            let room = self.daemon.room.clone();
-            let permit = match room.clone().try_acquire_owned() {
-                // When many leave and come back at once, some are not gone yet.
-                Err(_) if !full => timeout(LEAVING, room.acquire_owned()).await.ok().and_then(Result::ok),
-                permit => permit.ok(),
-            };
-            let Some(permit) = permit else {
-                if !std::mem::replace(&mut full, true) {
-                    warn!("no descriptors are left for more connections; refusing them until others leave");
-                }
-                continue;
-            };
-            if std::mem::take(&mut full) {
-                info!("there are descriptors for more connections again");
-            }
+            let places = &self.daemon.places;
+            let Some(Some(place)) = self.daemon.or_stop(places.take(&places.tcp)).await else { continue };
             let http = self.clone();
             let from = From::Tcp { peer, is_own };
-            self.daemon.tasks.spawn(async move { http.serve_tcp(socket, permit, from).await });
+            self.daemon.tasks.spawn(async move { http.serve_tcp(socket, place, from).await });
         }
     }
 
     /// Serves one TCP connection, in the language that it begins with.
-    async fn serve_tcp(&self, socket: TcpStream, permit: OwnedSemaphorePermit, from: From) {
+    async fn serve_tcp(&self, socket: TcpStream, place: Place, from: From) {
         #[cfg(feature = "tls")]
         if let Some(tls) = self.daemon.config().tls.clone() {
             return Box::pin(self.serve_tls(&tls, socket, from)).await;
         }
         match self.daemon.or_stop(http2::begins(&socket)).await {
-            Some(Ok(false)) => self.serve_http1(socket, permit, from).await,
+            Some(Ok(false)) => self.serve_http1(socket, place, from).await,
             // Boxed, because it is large and rare.
             Some(Ok(true)) => Box::pin(self.serve_http2(Connection::new(socket), from)).await,
             Some(Err(error)) => debug!(%from, %error, "a connection has not said what it wants"),
@@ -183,7 +166,7 @@ impl Http {
     }
 
     /// Serves one plain HTTP/1.1 connection, to its end or until a stream takes over its socket.
-    async fn serve_http1(&self, socket: TcpStream, permit: OwnedSemaphorePermit, from: From) {
+    async fn serve_http1(&self, socket: TcpStream, place: Place, from: From) {
         let Some(first_turn) = self.daemon.or_stop(self.first_turns.acquire()).await else { return };
         let mut first_turn = Some(first_turn);
         let (takeover, mut taken) = Takeover::new();
@@ -208,7 +191,7 @@ impl Http {
         let mut socket = connection.into_parts().io.into_inner();
         match handover {
             Ok(Handover { member, head }) => {
-                self.daemon.fanout.take(Arrival { socket: socket.into_inner(), permit, member, head });
+                self.daemon.fanout.take(Arrival { socket: socket.into_inner(), place, member, head });
             }
             Err(served) => {
                 let ended = served.map_err(io::Error::other);

@@ -42,11 +42,14 @@ pub(crate) async fn accept(listener: Listener, daemon: Arc<Daemon>, http: Http) 
     while let Some(connection) = daemon.or_stop(listener.accept()).await {
         match accepted(connection).await {
             Some((stream, Some(peer))) => {
+                let places = &daemon.places;
+                let Some(Some(place)) = daemon.or_stop(places.take(&places.local)).await else { continue };
                 let (served, http) = (daemon.clone(), http.clone());
                 daemon.tasks.spawn(async move {
                     if let Err(error) = serve(stream, peer, &served, &http).await {
                         debug!(%error, "a local connection has failed");
                     }
+                    drop(place);
                 });
             }
             Some((stream, None)) => {

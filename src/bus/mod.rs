@@ -214,6 +214,10 @@ impl Bus {
         let mut taken = 0;
         for id in self.clients.addressed(address) {
             let Some(subscriber) = self.clients.subscriber_mut(id) else { continue };
+            if !subscriber.allowed.is_empty() && !subscriber.allowed.iter().any(|allowed| allowed.matches(&event.topic))
+            {
+                continue;
+            }
             let key = subscriber.feed;
             // What the feed has open came before this event and must be read before it.
             self.feeds.seal(key, &self.limits);

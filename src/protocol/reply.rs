@@ -210,8 +210,10 @@ pub struct Status {
     pub published: u64,
     /// Deliveries to subscribers.
     pub delivered: u64,
-    /// Where history is kept: `memory`.
+    /// Where history is kept: `memory` or `disk`.
     pub history: String,
+    /// Why the disk does not take it, if it does not.
+    pub history_trouble: Option<String>,
     /// Events in history.
     pub history_events: u64,
     /// What they cost, in bytes.

@@ -67,8 +67,9 @@ impl TokenFile {
     ///
     /// # Errors
     ///
-    /// The file cannot be read or understood, or others may write it. The message says which, and what to do.
+    /// The file cannot be read or understood, or others may write or replace it. The message says which, and what to do.
     pub fn read(&self) -> io::Result<Vec<Token>> {
+        self.check_directory()?;
         let failed = |e: io::Error| self.error(e.kind(), &e.to_string());
         let text = match File::open(&self.path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -134,16 +135,15 @@ impl TokenFile {
     /// Replaces the file as a whole, one change at a time.
     fn change(&self, change: impl FnOnce(&mut Vec<Token>) -> io::Result<()>) -> io::Result<()> {
         let failed = |e: io::Error| self.error(e.kind(), &e.to_string());
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        make_private(directory).map_err(failed)?;
-        let lock = private_file(&self.path.with_extension("lock")).map_err(failed)?;
+        make_private(self.directory()).map_err(failed)?;
+        let lock = private_file(&self.path.with_extension("lock"), false).map_err(failed)?;
         lock.lock().map_err(failed)?;
         let mut tokens = self.read()?;
         change(&mut tokens)?;
         let new = self.path.with_extension("new");
         // What a crash left behind.
         let _ = fs::remove_file(&new);
-        let mut file = private_file(&new).map_err(failed)?;
+        let mut file = private_file(&new, true).map_err(failed)?;
         let mut text = serde_json::to_vec_pretty(&Content { tokens })?;
         text.push(b'\n');
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
@@ -171,6 +171,31 @@ impl TokenFile {
         Ok(())
     }
 
+    /// Whoever could replace the file could bring back tokens that were revoked.
+    #[cfg(unix)]
+    fn check_directory(&self) -> io::Result<()> {
+        use std::os::unix::fs::MetadataExt as _;
+        const WRITABLE: u32 = 0o022;
+        const STICKY: u32 = 0o1000;
+        match fs::metadata(self.directory()) {
+            Ok(data) if data.mode() & WRITABLE != 0 && data.mode() & STICKY == 0 => {
+                Err(self.error(io::ErrorKind::PermissionDenied, "others may write their directory; `chmod go-w` it"))
+            }
+            // Where it cannot be looked at, nothing can be read from it either.
+            _ => Ok(()),
+        }
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the user's own directory is private on Windows")]
+    fn check_directory(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
     fn error(&self, kind: io::ErrorKind, why: &str) -> io::Error {
         io::Error::new(kind, format!("the tokens in {}: {why}", self.path.display()))
     }
@@ -184,12 +209,12 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
     builder.recursive(true).create(directory)
 }
 
-/// Opens a file for writing that only its user may touch, made if it is not there.
-fn private_file(path: &Path) -> io::Result<File> {
+/// Opens a file for writing that only its user may touch, made if it is not there; one that must be new if it is to be.
+fn private_file(path: &Path, new: bool) -> io::Result<File> {
     let mut options = File::options();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.write(true).create(true).truncate(false).open(path)
+    options.write(true).create(true).create_new(new).truncate(false).open(path)
 }
 
 #[cfg(test)]
@@ -220,6 +245,27 @@ mod tests {
             fs::set_permissions(file.path(), fs::Permissions::from_mode(0o620)).unwrap();
             let error = file.read().unwrap_err().to_string();
             assert!(error.contains("chmod 600"), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_in_a_directory_that_others_may_write_is_not_trusted() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::in_directory(folder.path());
+        let (token, _) = file.create(wanted("phone"), 1).unwrap();
+        // Where the sticky bit is set, others may neither remove nor replace what is ours.
+        for (mode, trusted) in [(0o755, true), (0o775, false), (0o757, false), (0o1777, true), (0o700, true)] {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            match file.read() {
+                Ok(tokens) => assert!(trusted && tokens == [token.clone()], "{mode:o}"),
+                Err(error) => assert!(!trusted && error.to_string().contains("chmod go-w"), "{mode:o}: {error}"),
+            }
+            assert_eq!(file.create(wanted(&format!("{mode:o}")), 1).is_ok(), trusted, "{mode:o}");
+            if trusted {
+                file.revoke(&format!("{mode:o}")).unwrap();
+            }
         }
     }
 

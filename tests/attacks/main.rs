@@ -6,8 +6,14 @@
 //! a few rounds: other work on the machine must not decide.
 #![cfg(target_os = "linux")]
 
+mod attack;
+mod crowd;
+mod descriptors;
+mod distinct;
+mod http2;
 mod malformed;
 mod measure;
+mod slow;
 
 /// The harness of the end-to-end tests.
 #[allow(dead_code, unused_imports, reason = "they need more of it")]

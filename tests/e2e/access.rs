@@ -264,6 +264,24 @@ fn a_token_allows_its_scopes_and_its_topics_and_no_more() {
     assert!(listed[0]["peer"].as_str().unwrap().ends_with(" (token builds)"), "{listed}");
 }
 
+/// What is sent to one client passes no filters, and anybody may take any name.
+#[test]
+fn a_token_gets_nothing_of_other_topics_by_taking_a_name_either() {
+    let (daemon, tokens) = Daemon::exposed(&[]);
+    let ticket = ticket(&daemon, &tokens.builds, "?client=phone")["ticket"].as_str().unwrap().to_owned();
+    let mut named = daemon.stream_with("/events/deploy?client=phone", &[("Authorization", &bearer(&tokens.builds))]);
+    let mut ticketed = daemon.stream(&format!("/events/deploy?ticket={ticket}"));
+    daemon.ctl(&["send", "phone", "a letter"]).ends_with(4);
+    daemon.ctl(&["send", "phone", "another letter", "--topic", "secret/letter"]).ends_with(4);
+    daemon.ctl(&["send", "phone", "ok", "--topic", "build/web"]).ok();
+    for stream in [&mut named, &mut ticketed] {
+        assert_eq!(stream.event().data, "ok");
+    }
+    let mut all = daemon.stream_with("/events/deploy?client=phone", &[("Authorization", &bearer(&tokens.subscribe))]);
+    daemon.ctl(&["send", "phone", "for whoever may have all"]).ok();
+    assert_eq!(all.event().data, "for whoever may have all");
+}
+
 #[test]
 fn a_token_that_is_sent_counts_also_for_the_own_user() {
     let daemon = Daemon::start(&[]);

@@ -45,7 +45,7 @@ proptest! {
                     let set = FilterSet::parse(&filters).expect("legal");
                     let (start, slow, description) = (Start::Now, Slow::Gap, Description::default());
                     let format = Format::Json;
-                    let subscription = Subscription { filters: set, format, start, slow, past_only: false, description };
+                    let subscription = Subscription { filters: set, format, start, slow, past_only: false, allowed: [].into(), description };
                     connected.push((bus.subscribe(subscription, now).expect("taken").0, filters));
                 }
                 Op::Leave(who) if !connected.is_empty() => {

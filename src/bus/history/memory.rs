@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -26,6 +26,8 @@ pub struct Memory {
     /// Retained events that the bounds have let go.
     pinned: BTreeMap<u64, Entry>,
     topics: Vec<Topic>,
+    /// The topics whose retained event ends by itself, by when.
+    ending: BTreeSet<(u64, TopicKey)>,
     totals: Totals,
     forgotten: Forgotten,
     /// What is to be written down next, if anybody does.
@@ -49,6 +51,7 @@ impl Memory {
             log: BTreeMap::new(),
             pinned: BTreeMap::new(),
             topics: Vec::new(),
+            ending: BTreeSet::new(),
             totals: Totals::default(),
             forgotten: Forgotten::default(),
             journal: None,
@@ -108,7 +111,10 @@ impl Memory {
     /// Ends a topic's retained event.
     fn unretain(&mut self, key: TopicKey) {
         let Some(seq) = self.topics[key].past.retained.take() else { return };
-        let cost = self.entry(seq).map_or(0, Entry::cost);
+        let (cost, expires) = self.entry(seq).map_or((0, None), |entry| (entry.cost(), entry.expires));
+        if let Some(end) = expires {
+            self.ending.remove(&(end, key));
+        }
         self.totals.retained -= 1;
         self.totals.retained_bytes -= cost;
         if self.pinned.remove(&seq).is_some() {
@@ -156,6 +162,7 @@ impl History for Memory {
         if retain {
             self.unretain(key);
             self.topics[key].past.retained = Some(seq);
+            self.ending.extend(entry.expires.map(|end| (end, key)));
             self.totals.retained += 1;
             self.totals.retained_bytes += cost;
         }
@@ -258,11 +265,9 @@ impl History for Memory {
     }
 
     fn reclaim(&mut self, now: u64) {
-        for topic in 0..self.topics.len() {
-            let retained = self.topics[topic].past.retained.and_then(|seq| self.entry(seq));
-            if retained.is_some_and(|entry| !entry.is_live(now)) {
-                self.unretain(topic);
-            }
+        // Not all topics are gone through: there may be many, and a publisher who is refused may come again at once.
+        while let Some((_, topic)) = self.ending.first().filter(|(end, _)| *end <= now) {
+            self.unretain(*topic);
         }
     }
 
@@ -360,6 +365,7 @@ impl Journaled for Memory {
         if is_retained {
             self.totals.retained += 1;
             self.totals.retained_bytes += entry.cost();
+            self.ending.extend(entry.expires.map(|end| (end, key)));
         }
         if !is_lost {
             self.insert(entry);

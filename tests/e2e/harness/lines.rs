@@ -42,6 +42,14 @@ impl Lines {
         self.next().expect("the daemon has closed the connection")
     }
 
+    /// Asks, of a daemon that may end in the middle of it.
+    pub(crate) fn try_ask(&mut self, line: &str) -> Option<Value> {
+        self.reader.get_mut().write_all(format!("{line}\n").as_bytes()).ok()?;
+        let mut answer = String::new();
+        self.reader.read_line(&mut answer).ok().filter(|_| answer.ends_with('\n'))?;
+        serde_json::from_str(&answer).ok()
+    }
+
     /// Sends a line and gives the reply.
     pub(crate) fn ask(&mut self, line: impl AsRef<[u8]>) -> Value {
         self.send(line);

@@ -49,6 +49,7 @@ impl World {
             start: start.clone(),
             slow: *slow,
             past_only: *past_only,
+            allowed: [].into(),
             description: Description { name, peer: "test".into() },
         };
         let now = self.now();

@@ -1,0 +1,303 @@
+//! History on disk: what was said to be there is there after a restart, a crash, and on a disk that fails.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use sse_bus::EventId;
+
+use crate::harness::{Daemon, Lines, Place, until};
+
+const FLAGS: [&str; 3] = ["--no-config", "--history", "disk"];
+
+fn start() -> Daemon {
+    Daemon::start_at(Place::new(), &FLAGS)
+}
+
+/// A clean restart.
+fn restart(daemon: &mut Daemon) {
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0));
+    daemon.start_again();
+}
+
+fn file(daemon: &Daemon) -> PathBuf {
+    daemon.place.path("sse-bus/history.redb")
+}
+
+fn publish(lines: &mut Lines, topic: &str, data: &str, ack: &str) -> Value {
+    lines.ask(json!({"publish": {"topic": topic, "data": data, "ack": ack}}).to_string())
+}
+
+fn history(daemon: &Daemon, filter: &str) -> Vec<Value> {
+    daemon.ctl(&["history", filter]).ok().json()
+}
+
+#[test]
+fn after_a_restart_everything_is_there_and_nobody_is_told_of_a_gap() {
+    let mut daemon = start();
+    let first = daemon.publish("t", "one");
+    daemon.publish("kept?retain=true", "for later");
+    daemon.publish("brief?ttl=1s", "soon over");
+    daemon.publish("brief-kept?retain=true&ttl=10m", "over in a while");
+    for n in 0..500 {
+        daemon.publish(&format!("many/{}", n % 7), n.to_string());
+    }
+    let before = (history(&daemon, "t"), history(&daemon, "many/**"));
+    let epoch = |id: &str| id.split('-').next().unwrap().to_owned();
+
+    restart(&mut daemon);
+    let after = (history(&daemon, "t"), history(&daemon, "many/**"));
+    assert_eq!(before, after);
+    assert_eq!((before.0.len(), before.1.len()), (1, 500));
+    // Whoever has the first gets what came since, and no gap.
+    let mut stream = daemon.stream_with("/events?topic=t&topic=many/0", &[("Last-Event-ID", &first)]);
+    assert_eq!(stream.event().data, "0");
+    let second = daemon.publish("t", "two");
+    assert_eq!(epoch(&first), epoch(&second));
+    assert!(second.parse::<EventId>().unwrap().seq > first.parse::<EventId>().unwrap().seq);
+    assert_eq!(daemon.stream("/events/kept").event().data, "for later");
+    assert_eq!(daemon.stream("/events/brief-kept").event().data, "over in a while");
+    thread::sleep(Duration::from_secs(1));
+    assert!(history(&daemon, "brief").is_empty(), "its time is over, also while the daemon was away");
+    let topics = daemon.ctl(&["topics"]).ok().json();
+    let many = topics.iter().find(|topic| topic["topic"] == "many/0").unwrap();
+    assert_eq!((&many["published"], &many["events"]), (&72.into(), &72.into()));
+    // A retained event that is removed stays so.
+    daemon.request("POST", "/events/kept?retain=true", &[], "");
+    restart(&mut daemon);
+    assert_eq!(daemon.status()["history"], "disk");
+    let kept = daemon.ctl(&["topics"]).ok().json().into_iter().find(|topic| topic["topic"] == "kept").unwrap();
+    assert_eq!(kept["retained"], false);
+}
+
+#[test]
+fn bounds_hold_over_restarts_and_what_they_let_go_is_told() {
+    let place = Place::new();
+    let mut daemon = Daemon::start_at(place, &[&FLAGS[..], &["--history-events", "10"]].concat());
+    let first = daemon.publish("t", "0");
+    for round in 0..3 {
+        for n in 1..=25 {
+            daemon.publish("t", format!("{round}-{n}"));
+        }
+        restart(&mut daemon);
+        let data: Vec<_> = history(&daemon, "t").iter().map(|event| event["data"].clone()).collect();
+        assert_eq!(data, (16..=25).map(|n| Value::from(format!("{round}-{n}"))).collect::<Vec<_>>());
+        let mut stream = daemon.stream_with("/events/t", &[("Last-Event-ID", &first)]);
+        let gap = stream.event();
+        assert_eq!((gap.kind.as_deref(), &gap.json()["reason"]), (Some("$gap"), &"evicted".into()));
+        assert_eq!(stream.event().data, format!("{round}-16"));
+    }
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_crash_at_any_moment() {
+    // A variable says if there are to be more.
+    let crashes = std::env::var("SSE_BUS_TEST_CRASHES").map_or(50, |crashes| crashes.parse().unwrap());
+    let mut daemon = start();
+    let mut acknowledged: BTreeMap<u64, String> = BTreeMap::new();
+    let mut epoch = None;
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    for crash in 0..crashes {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let publishers: Vec<_> = (0..4)
+            .map(|publisher| {
+                let mut lines = daemon.lines();
+                thread::spawn(move || {
+                    let mut taken = Vec::new();
+                    for n in 0.. {
+                        let data = format!("{crash}-{publisher}-{n}");
+                        let request =
+                            json!({"publish": {"topic": format!("t/{publisher}"), "data": data, "ack": "durable"}});
+                        match lines.try_ask(&request.to_string()) {
+                            Some(answer) => taken
+                                .push((answer["published"]["id"].as_str().unwrap().parse::<EventId>().unwrap(), data)),
+                            None => return taken,
+                        }
+                    }
+                    taken
+                })
+            })
+            .collect();
+        thread::sleep(Duration::from_micros(random >> 47));
+        daemon.kill();
+        let last = acknowledged.last_key_value().map_or(0, |(seq, _)| *seq);
+        for (id, data) in publishers.into_iter().flat_map(|publisher| publisher.join().unwrap()) {
+            assert!(*epoch.get_or_insert(id.epoch) == id.epoch && last < id.seq, "{id} does not rise");
+            assert_eq!(acknowledged.insert(id.seq, data), None, "{id} was given twice");
+        }
+        daemon.start_again();
+    }
+    let kept: BTreeMap<u64, String> = history(&daemon, "t/**")
+        .iter()
+        .map(|event| {
+            (event["id"].as_str().unwrap().parse::<EventId>().unwrap().seq, event["data"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    eprintln!("{crashes} crashes: {} acknowledged, {} kept", acknowledged.len(), kept.len());
+    assert!(acknowledged.len() > crashes, "nothing was under way");
+    for (id, data) in &acknowledged {
+        assert_eq!(kept.get(id), Some(data), "{id}");
+    }
+    let mut data: Vec<_> = kept.values().collect();
+    data.sort();
+    data.dedup();
+    assert_eq!(data.len(), kept.len(), "something is there twice");
+}
+
+#[test]
+fn a_subscriber_is_told_after_a_crash_that_something_may_be_missing() {
+    let mut daemon = start();
+    let mut lines = daemon.lines();
+    let answer = publish(&mut lines, "t", "one", "durable");
+    let id = answer["published"]["id"].as_str().unwrap().to_owned();
+    daemon.kill();
+    daemon.start_again();
+    let mut stream = daemon.stream_with("/events/t", &[("Last-Event-ID", &id)]);
+    daemon.publish("t", "two");
+    let gap = stream.event();
+    assert_eq!((gap.kind.as_deref(), &gap.json()["missed"]), (Some("$gap"), &Value::Null));
+    assert_eq!(stream.event().data, "two");
+}
+
+/// A disk of its own, which only root can have.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(place: &Place, size: &str) -> Option<SmallDisk> {
+        let path = place.path("sse-bus");
+        fs::create_dir_all(&path).unwrap();
+        let options = format!("size={size},mode=700");
+        let mount =
+            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path).output();
+        match mount {
+            Ok(done) if done.status.success() => Some(SmallDisk(path)),
+            _ => {
+                eprintln!("skipped: no disk can be mounted");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").args(["-l"]).arg(&self.0).status();
+    }
+}
+
+#[test]
+fn on_a_full_disk_everything_but_durable_publishes_goes_on_and_it_recovers() {
+    let place = Place::new();
+    let Some(disk) = SmallDisk::mount(&place, "6m") else { return };
+    let daemon = Daemon::start_at(place, &FLAGS);
+    let mut stream = daemon.stream("/events/t");
+    let mut lines = daemon.lines();
+    assert!(publish(&mut lines, "t", "one", "durable")["published"].is_object());
+    // Somebody else takes all that is left.
+    let filler = disk.0.join("filler");
+    let _ = fs::write(&filler, vec![0; 8 << 20]);
+    let big = "x".repeat(200_000);
+    let refused = until("the disk is full", || {
+        let answer = publish(&mut lines, "t", &big, "durable");
+        Some(answer["error"].clone()).filter(Value::is_object)
+    });
+    assert_eq!(refused["code"], "not_durable");
+    assert!(refused["message"].as_str().unwrap().contains("not on disk"), "{refused}");
+    // All the rest goes on, and the trouble is told.
+    assert!(publish(&mut lines, "t", "live", "accepted")["published"].is_object());
+    until("it is delivered", || (stream.event().data == "live").then_some(()));
+    assert!(daemon.status()["history_trouble"].is_string());
+    assert_eq!(daemon.get("/healthz").status, 503);
+    assert!(daemon.log().contains("cannot be written to disk"));
+    // And then there is room again.
+    fs::remove_file(filler).unwrap();
+    until("it recovers", || publish(&mut lines, "t", "again", "durable")["published"].is_object().then_some(()));
+    assert_eq!(daemon.get("/healthz").status, 200);
+    assert_eq!(daemon.status()["history_trouble"], Value::Null);
+    let kept = history(&daemon, "t");
+    drop(lines);
+    drop(stream);
+    let mut daemon = daemon;
+    daemon.kill();
+    daemon.start_again();
+    let (last, again) = (kept.last().unwrap(), history(&daemon, "t"));
+    assert!(again.contains(last), "what was durable after the trouble is there");
+    drop(daemon);
+    drop(disk);
+}
+
+#[test]
+fn a_file_that_is_damaged_or_foreign_is_set_aside_and_never_deleted() {
+    let mut daemon = start();
+    for n in 0..50 {
+        daemon.publish("t", n.to_string());
+    }
+    daemon.signal(Signal::TERM);
+    daemon.wait();
+    let (path, directory) = (file(&daemon), daemon.place.path("sse-bus"));
+    let whole = fs::read(&path).unwrap();
+    for (n, damaged) in [whole[..whole.len() / 3].to_vec(), b"not a database at all".to_vec()].iter().enumerate() {
+        fs::write(&path, damaged).unwrap();
+        daemon.start_again();
+        assert!(daemon.log().contains("was set aside as"), "{}", daemon.log());
+        assert!(history(&daemon, "t").is_empty());
+        daemon.publish("t", "anew");
+        daemon.signal(Signal::TERM);
+        daemon.wait();
+        let aside: Vec<_> = fs::read_dir(&directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.to_string_lossy().contains(".damaged-"))
+            .collect();
+        assert_eq!(aside.len(), n + 1);
+        assert!(aside.iter().any(|path| fs::read(path).unwrap() == *damaged));
+    }
+}
+
+/// Whatever bit is wrong: no daemon crashes, and no event is served that was not published.
+#[test]
+fn wherever_the_file_is_damaged_nothing_wrong_is_served() {
+    let mut daemon = start();
+    for n in 0..100 {
+        daemon.publish(&format!("t/{}", n % 3), format!("event {n:0>400}"));
+    }
+    daemon.signal(Signal::TERM);
+    daemon.wait();
+    let (path, whole) = (file(&daemon), fs::read(file(&daemon)).unwrap());
+    let mut random = 88_172_645_463_325_252_u64;
+    let (began, mut served) = (Instant::now(), 0);
+    for _ in 0..12 {
+        let mut damaged = whole.clone();
+        for _ in 0..3 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let bit = random as usize % (damaged.len() * 8);
+            damaged[bit / 8] ^= 1 << (bit % 8);
+        }
+        fs::write(&path, damaged).unwrap();
+        daemon.start_again();
+        for event in history(&daemon, "t/**") {
+            let data = event["data"].as_str().unwrap();
+            let n: u64 = data.strip_prefix("event ").unwrap().parse().unwrap();
+            assert_eq!((data, &event["topic"]), (&*format!("event {n:0>400}"), &Value::from(format!("t/{}", n % 3))));
+            served += 1;
+        }
+        daemon.kill();
+    }
+    eprintln!("12 damaged files: {served} events served, all right, in {:?}", began.elapsed());
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_explained() {
+    let place = Place::new();
+    let flags = ["--listen", "127.0.0.1:0", "--history", "disk", "--state-dir", "/proc/nowhere"];
+    place.busd_fails(&flags).ends_with(1).says("/proc/nowhere").says("--state-dir").says("--history memory");
+}
