@@ -43,7 +43,7 @@ async fn neither_a_sandbox_in_an_allowed_page_nor_another_port_of_its_name_is_al
     let mut account = attack(&page, &bus.url(), &["sandboxed", "srcdoc", "data"]).await;
     let page = browser.open(&other.origin("app.example")).await;
     account.extend(attack(&page, &bus.url(), &["page", "worker"]).await);
-    let read = account.iter().filter(|row| row.outcome.starts_with("read")).collect::<Vec<_>>();
+    let read = account.iter().filter(|row| row.has_read()).collect::<Vec<_>>();
     assert!(read.is_empty(), "{read:#?}");
     browser.quit().await;
     nothing_got_through(&bus).await;

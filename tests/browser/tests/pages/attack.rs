@@ -18,6 +18,13 @@ pub(crate) struct Row {
     pub(crate) outcome: String,
 }
 
+impl Row {
+    /// Whether the page has learned anything but that it was refused: text, or that what came was of some use.
+    pub(crate) fn has_read(&self) -> bool {
+        self.outcome.starts_with("read") || self.outcome == "loaded"
+    }
+}
+
 /// Lets a page try everything on a target, from some contexts.
 pub(crate) async fn attack(tab: &Tab, target: &str, contexts: &[&str]) -> Vec<Row> {
     tab.eval(&format!("everything({target:?}, {contexts:?})")).await;

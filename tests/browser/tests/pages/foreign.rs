@@ -26,7 +26,7 @@ async fn a_foreign_page_reads_nothing_and_publishes_nothing() {
         let before = refusals(&bus).await;
         let tab = browser.open(&site.origin(from)).await;
         let account = attack(&tab, &bus.url_as(to), contexts).await;
-        let read = account.iter().filter(|row| row.outcome.starts_with("read")).collect::<Vec<_>>();
+        let read = account.iter().filter(|row| row.has_read()).collect::<Vec<_>>();
         assert!(read.is_empty(), "{from} read from {to}: {read:#?}");
         eventually("every try to arrive, and to be refused", async || {
             let refused = refusals(&bus).await - before;
