@@ -118,9 +118,9 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "DURATION", requires = "wait_for", value_parser = humantime::parse_duration,
         env = "SSE_BUS_PUBLISH_TIMEOUT", hide_env = true)]
     pub(crate) timeout: Option<Duration>,
-    /// When the daemon answers
-    #[arg(long, value_enum, default_value_t, env = "SSE_BUS_PUBLISH_ACK", hide_env = true)]
-    pub(crate) ack: Ack,
+    /// When the daemon answers [default: accepted; durable with --retain where history is on disk]
+    #[arg(long, value_enum, env = "SSE_BUS_PUBLISH_ACK", hide_env = true)]
+    pub(crate) ack: Option<Ack>,
     /// Publish again and again, at this interval
     #[arg(long, value_name = "DURATION", value_parser = parse_interval, env = "SSE_BUS_PUBLISH_EVERY", hide_env = true)]
     pub(crate) every: Option<Duration>,
@@ -134,12 +134,11 @@ pub(crate) struct Publish {
 }
 
 /// When a publish is answered.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Ack {
     /// Never, unless the event is refused
     None,
     /// When the event is in history and on its way
-    #[default]
     Accepted,
     /// When the event is on disk
     Durable,

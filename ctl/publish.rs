@@ -25,7 +25,7 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Publ
         retain: options.retain,
         ttl_ms: options.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
         to: options.to.clone(),
-        ack: options.ack.into(),
+        ack: options.ack.map_or(Ack::Accepted, Ack::from),
     };
     let pipelined = options.lines || options.jsonl;
     // Before connecting: a daemon does not wait for whoever writes into the pipe.
@@ -36,6 +36,9 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Publ
     };
     let event = Publish { data: Payload(data), ..event };
     let mut client = Client::connect(endpoint).await?;
+    // What is to stay is on disk before this says so, if the bus has a disk.
+    let durable = options.ack.is_none() && event.retain && client.status().await?.history == "disk";
+    let event = Publish { ack: if durable { Ack::Durable } else { event.ack }, ..event };
     if let Some(wanted) = options.wait_for {
         wait::for_subscribers(endpoint, &mut client, &event.topic, wanted, options.timeout).await?;
     }

@@ -59,7 +59,7 @@ struct Settings {
     /// The local socket, or the pipe on Windows [default: in the user's runtime directory]
     #[arg(long, value_name = "PATH", env = "SSE_BUS_SOCKET")]
     socket: Option<PathBuf>,
-    /// Directory for what outlives the daemon: tokens [default: in the user's state directory]
+    /// Directory for what outlives the daemon: tokens, history on disk [default: in the user's state directory]
     #[arg(long, value_name = "DIR", env = "SSE_BUS_STATE_DIR")]
     state_dir: Option<PathBuf>,
     /// Where history is kept [default: memory]

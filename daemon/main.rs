@@ -6,7 +6,7 @@
 //! loopback TCP ──▶ http ─┘    (one mutex)       └──▶ ipc ─────▶ scripts
 //! ```
 //!
-//! `service` is what a service manager gives and wants, `signals` what it says, `config` is what it is told, `access` who may, `server` binds, accepts and drains, `ipc` and `http` are the two ways in, `fanout` writes
+//! `store` keeps history on disk, `service` is what a service manager gives and wants, `signals` what it says, `config` is what it is told, `access` who may, `server` binds, accepts and drains, `ipc` and `http` are the two ways in, `fanout` writes
 //! the streams of plain HTTP/1.1, `tls` wraps the port if asked to, `connection` bounds what any other peer may make it wait for.
 
 mod access;

@@ -1,6 +1,10 @@
 //! Metrics for Prometheus: counters of the bus, read from it when they are asked for, and what only the daemon sees.
 
-use std::{fmt, sync::atomic::AtomicU64, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use prometheus_client::{
     collector::Collector,
@@ -16,7 +20,7 @@ use prometheus_client::{
 };
 use sse_bus::{bus::Stats, protocol::ErrorCode};
 
-use crate::shared::SharedBus;
+use crate::{shared::SharedBus, store::Store};
 
 /// The content type of what [`Metrics::encode`] gives.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -34,7 +38,7 @@ struct Code {
 }
 
 impl Metrics {
-    pub(crate) fn new(bus: &SharedBus) -> Metrics {
+    pub(crate) fn new(bus: &SharedBus, store: Option<Arc<Store>>) -> Metrics {
         let mut registry = Registry::with_prefix("sse_bus");
         // From 1 µs to 0.26 s.
         let publish_seconds = Histogram::new(exponential_buckets(1e-6, 4.0, 10));
@@ -42,7 +46,7 @@ impl Metrics {
         let help = "Time to publish what one read of a connection brought, waiting for the bus included";
         registry.register("publish_seconds", help, publish_seconds.clone());
         registry.register("refused", "Requests refused, by error code", refused.clone());
-        registry.register_collector(Box::new(BusCollector(bus.clone())));
+        registry.register_collector(Box::new(BusCollector { bus: bus.clone(), store }));
         Metrics { registry, publish_seconds, refused }
     }
 
@@ -65,7 +69,10 @@ impl Metrics {
     }
 }
 
-struct BusCollector(SharedBus);
+struct BusCollector {
+    bus: SharedBus,
+    store: Option<Arc<Store>>,
+}
 
 impl fmt::Debug for BusCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,7 +82,8 @@ impl fmt::Debug for BusCollector {
 
 impl Collector for BusCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let (stats, now) = self.0.with(|bus, _| (bus.stats(), bus.status()));
+        let failing = self.store.as_ref().is_some_and(|store| store.trouble().is_some());
+        let (stats, now) = self.bus.with(|bus, _| (bus.stats(), bus.status()));
         let counters = [
             ("events_published", "Events taken", stats.published),
             ("published_bytes", "Bytes of data of the events taken", stats.published_bytes),
@@ -94,6 +102,7 @@ impl Collector for BusCollector {
             ("history_events", "Events in history", now.history_events),
             ("history_bytes", "Bytes that history costs", now.history_bytes),
             ("retained_events", "Retained events", now.retained),
+            ("history_failing", "1 while history cannot be written to disk", failing.into()),
         ];
         for (name, help, value) in gauges {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));

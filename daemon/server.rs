@@ -56,7 +56,7 @@ pub(crate) struct Daemon {
     pub(crate) access: Arc<Access>,
     pub(crate) refused_origins: RefusedOrigins,
     /// Where history is kept, if not in memory only.
-    pub(crate) store: Option<Store>,
+    pub(crate) store: Option<Arc<Store>>,
     /// A place for each connection.
     pub(crate) places: Places,
     /// Stops everything.
@@ -107,7 +107,7 @@ impl Daemon {
             socket: self.config().endpoint.to_string(),
             state_dir: self.config().state_dir.display().to_string(),
             refused_origins: self.refused_origins.list(),
-            history_trouble: self.store.as_ref().and_then(Store::trouble).map(|why| why.to_string()),
+            history_trouble: self.store.as_ref().and_then(|store| store.trouble()).map(|why| why.to_string()),
             ..self.bus.with(|bus, _| bus.status())
         }
     }
@@ -155,9 +155,9 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
         opened.restore(&mut bus, Now { mono: clock, unix: unix_now() });
     }
     let bus = SharedBus::new(bus, clock);
-    let store = opened.map(|opened| opened.start(bus.clone()));
-    let store = store.transpose().map_err(|e| format!("no thread to keep history with: {e}"))?;
-    let metrics = Metrics::new(&bus);
+    let store = opened.map(|opened| opened.start(&bus));
+    let store = store.transpose().map_err(|e| format!("no thread to keep history with: {e}"))?.map(Arc::new);
+    let metrics = Metrics::new(&bus, store.clone());
     let (fanout, tasks) = (Fanout::new(), TaskTracker::new());
     let places = Places::new();
     for shard in fanout.tasks(&bus, &stop) {
@@ -206,7 +206,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
     Ok(())
 }
 
-/// What was accepted, if it could be. Where that fails, for want of descriptors::Places, this waits a moment: nothing is served
+/// What was accepted, if it could be. Where that fails, for want of descriptors, this waits a moment: nothing is served
 /// better by a busy loop.
 pub(crate) async fn accepted<T>(connection: io::Result<T>) -> Option<T> {
     const PAUSE: Duration = Duration::from_millis(100);
@@ -242,20 +242,20 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // On Windows this would let another process take the port over; elsewhere it only skips a wait after a restart.
     socket.set_reuseaddr(cfg!(unix))?;
-    bound(SockRef::from(&socket))?;
+    bound(&SockRef::from(&socket))?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
 /// Listens on a socket that a service manager holds, and goes on holding.
 fn serve_held(socket: std::net::TcpListener) -> io::Result<TcpListener> {
-    bound(SockRef::from(&socket))?;
+    bound(&SockRef::from(&socket))?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket)
 }
 
 /// Bounds what the kernel holds for peers that do not read. Accepted sockets inherit it.
-fn bound(socket: SockRef<'_>) -> io::Result<()> {
+fn bound(socket: &SockRef<'_>) -> io::Result<()> {
     /// Bytes of events for each. More would only be memory pinned by peers that do not read: what does not fit waits in
     /// the feed, once for all.
     const HELD: usize = 64 << 10;

@@ -121,9 +121,10 @@ mod unix {
         let mut rounds = interval(pause.max(Duration::from_millis(1)));
         while daemon.or_stop(rounds.tick()).await.is_some() {
             daemon.bus.with(|_, _| ());
-            match timeout(pause, daemon.fanout.come_round()).await {
-                Ok(()) => tell(&[NotifyState::Watchdog]),
-                Err(_) => error!("a shard has not come round for {} s", pause.as_secs_f32()),
+            if timeout(pause, daemon.fanout.come_round()).await.is_ok() {
+                tell(&[NotifyState::Watchdog]);
+            } else {
+                error!("a shard has not come round for {} s", pause.as_secs_f32());
             }
         }
     }

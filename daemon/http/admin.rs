@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sse_bus::protocol::{ClientInfo, Status, TopicInfo};
 
 use super::{JsonLine, error::Refusal};
-use crate::{metrics, server::Daemon, store::Store};
+use crate::{metrics, server::Daemon};
 
 /// `GET /topics`.
 pub(super) async fn topics(State(daemon): State<Arc<Daemon>>) -> JsonLine<Vec<TopicInfo>> {
@@ -45,7 +45,7 @@ pub(super) async fn metrics(State(daemon): State<Arc<Daemon>>) -> impl IntoRespo
 
 /// `GET /healthz`.
 pub(super) async fn health(State(daemon): State<Arc<Daemon>>) -> (StatusCode, String) {
-    match daemon.store.as_ref().and_then(Store::trouble) {
+    match daemon.store.as_ref().and_then(|store| store.trouble()) {
         None => (StatusCode::OK, "ok\n".into()),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("history is not written to disk: {why}\n")),
     }

@@ -4,8 +4,8 @@
 //! [body](super::stream); hyper frames what they give and keeps to the peer's flow control. What is bounded: the streams
 //! of a connection ([`HTTP2_STREAMS`]), what a stream has handed to the connection and the peer has not taken yet
 //! ([`DELIVER_MAX`] and one frame), and the time that a peer may leave a stream without window: the socket may be fine
-//! then, so each stream is watched here, and reset after [`WRITE_STALL`]. A peer that does not answer pings is cut, and one that does not ask for anything
-//! within [`FIRST_BYTE`].
+//! then, so each stream is watched here, and reset after [`WRITE_STALL`]. A peer that does not answer pings is cut, and
+//! one that does not ask for anything within [`FIRST_BYTE`].
 
 use std::{
     convert::Infallible,
@@ -90,7 +90,7 @@ impl Http {
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let silent = async {
             if timeout(FIRST_BYTE, begun.cancelled()).await.is_ok() {
-                pending().await
+                pending::<()>().await;
             }
         };
         tokio::select! {

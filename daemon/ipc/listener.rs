@@ -16,7 +16,7 @@ use super::place::Place;
 
 /// The bound local socket. The socket file goes when it is dropped.
 pub(crate) struct Listener {
-    listener: LocalListener,
+    socket: LocalListener,
     guests: Guests,
     /// Dropped last: whoever waits for the place then finds it empty. A socket that is held for the daemon has none.
     _place: Option<Place>,
@@ -47,7 +47,7 @@ impl Listener {
         guests.let_in(endpoint).map_err(failed)?;
         // It would remove whatever is at the path then.
         listener.do_not_reclaim_name_on_drop();
-        Ok(Listener { listener, guests: guests.clone(), _place: Some(place) })
+        Ok(Listener { socket: listener, guests: guests.clone(), _place: Some(place) })
     }
 
     /// Serves a socket that a service manager holds, and goes on holding.
@@ -56,14 +56,14 @@ impl Listener {
         use interprocess::os::unix::uds_local_socket::tokio::Listener as Uds;
         socket.set_nonblocking(true)?;
         let listener = Uds::try_from(std::os::fd::OwnedFd::from(socket))?;
-        Ok(Listener { listener: LocalListener::UdSocket(listener), guests: guests.clone(), _place: None })
+        Ok(Listener { socket: LocalListener::UdSocket(listener), guests: guests.clone(), _place: None })
     }
 
     /// The next connection, and a description of its process if that may in.
     #[cfg(unix)]
     pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<String>)> {
         use std::os::fd::OwnedFd;
-        let stream = self.listener.accept().await?;
+        let stream = self.socket.accept().await?;
         let interprocess::local_socket::tokio::Stream::UdSocket(stream) = stream;
         let stream = std::os::unix::net::UnixStream::from(OwnedFd::try_from(stream).map_err(io::Error::other)?);
         let stream = Stream::from_std(stream)?;
@@ -76,7 +76,7 @@ impl Listener {
     /// The next connection. The pipe's security descriptor has let in the daemon's own user only.
     #[cfg(windows)]
     pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<String>)> {
-        Ok((self.listener.accept().await?, Some("a local process".into())))
+        Ok((self.socket.accept().await?, Some("a local process".into())))
     }
 }
 

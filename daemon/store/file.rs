@@ -214,15 +214,13 @@ impl File {
             for (first, events_in_it, gone) in &sparse {
                 let whole = events.get(*first)?.map(|whole| whole.value().to_vec());
                 let left = events_in_it.saturating_sub(gone.len());
-                match whole.and_then(|whole| record::without(&whole, |seq| gone.contains(&seq))).filter(|_| left > 0) {
-                    Some(less) => {
-                        events.insert(*first, &*less)?;
-                        written.push((*first, left));
-                    }
-                    None => {
-                        events.remove(*first)?;
-                        written.push((*first, 0));
-                    }
+                let less = whole.and_then(|whole| record::without(&whole, |seq| gone.contains(&seq)));
+                if let Some(less) = less.filter(|_| left > 0) {
+                    events.insert(*first, &*less)?;
+                    written.push((*first, left));
+                } else {
+                    events.remove(*first)?;
+                    written.push((*first, 0));
                 }
             }
             let mut rest = &batch.entries[..];

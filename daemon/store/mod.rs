@@ -95,7 +95,7 @@ impl Opened {
     }
 
     /// Begins to write down what changes.
-    pub(crate) fn start(self, bus: SharedBus) -> io::Result<Store> {
+    pub(crate) fn start(self, bus: &SharedBus) -> io::Result<Store> {
         let (progress, watched) = watch::channel(Progress::default());
         let shared = Arc::new(Shared::default());
         let (file, at_work) = (self.file, shared.clone());

@@ -51,7 +51,8 @@ fn topic(name: &str) -> Topic {
 
 fn publish(bus: &mut Bus, topic: &Topic, data: &str) {
     let data = data.to_owned();
-    let publication = Publication { topic: topic.clone(), kind: None, data, retain: false, ttl: None, to: None };
+    let publication =
+        Publication { topic: topic.clone(), kind: None, data, retain: false, ttl: None, to: None, durable: false };
     black_box(bus.publish(publication, None, NOW)).expect("a publish that is taken");
     for waker in bus.finish() {
         waker.wake();

@@ -215,6 +215,7 @@ fn on_a_full_disk_everything_but_durable_publishes_goes_on_and_it_recovers() {
     until("it is delivered", || (stream.event().data == "live").then_some(()));
     assert!(daemon.status()["history_trouble"].is_string());
     assert_eq!(daemon.get("/healthz").status, 503);
+    assert!(daemon.metric("sse_bus_history_failing") > 0.0);
     assert!(daemon.log().contains("cannot be written to disk"));
     // And then there is room again.
     fs::remove_file(filler).unwrap();
@@ -300,4 +301,16 @@ fn a_directory_that_cannot_be_written_is_explained() {
     let place = Place::new();
     let flags = ["--listen", "127.0.0.1:0", "--history", "disk", "--state-dir", "/proc/nowhere"];
     place.busd_fails(&flags).ends_with(1).says("/proc/nowhere").says("--state-dir").says("--history memory");
+}
+
+#[test]
+fn a_retained_event_is_on_disk_before_the_command_line_says_it_is_published() {
+    let mut daemon = start();
+    for n in 0..5 {
+        daemon.ctl(&["publish", "door", &format!("open {n}"), "--retain"]).ok();
+        daemon.kill();
+        daemon.start_again();
+        assert_eq!(daemon.stream("/events/door").event().data, format!("open {n}"));
+    }
+    daemon.ctl(&["publish", "door", "x", "--ack", "durable", "--to", "nobody"]).ends_with(1).says("durable");
 }

@@ -1,7 +1,8 @@
 //! Under a service manager: sockets that outlive the daemon, and word of how it is.
 
 use std::{
-    io::Write,
+    fmt::Write as _,
+    io::Write as _,
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsFd, AsRawFd},
@@ -45,9 +46,9 @@ fn give(command: &mut Command, sockets: &[&dyn AsRawFdAndFd], names: &str) {
     let mut script = String::new();
     for (index, socket) in sockets.iter().enumerate() {
         fcntl_setfd(socket.as_fd(), FdFlags::empty()).unwrap();
-        script += &format!("exec {}<&{}; ", index + 3, socket.as_raw_fd());
+        let _ = write!(script, "exec {}<&{}; ", index + 3, socket.as_raw_fd());
     }
-    script += &format!("export LISTEN_FDS={} LISTEN_FDNAMES={names} LISTEN_PID=$$; exec \"$@\"", sockets.len());
+    let _ = write!(script, "export LISTEN_FDS={} LISTEN_FDNAMES={names} LISTEN_PID=$$; exec \"$@\"", sockets.len());
     shell.args(["-c", &script, "bash"]).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
