@@ -6,8 +6,10 @@
 //! loopback TCP ──▶ http ─┘    (one mutex)       └──▶ ipc ─────▶ scripts
 //! ```
 //!
-//! `store` keeps history on disk, `service` is what a service manager gives and wants, `signals` what it says, `config` is what it is told, `access` who may, `server` binds, accepts and drains, `ipc` and `http` are the two ways in, `fanout` writes
-//! the streams of plain HTTP/1.1, `tls` wraps the port if asked to, `connection` bounds what any other peer may make it wait for.
+//! - `config` is what the daemon is told, `signals` and `service` what it is told later, and what it tells its manager.
+//! - `server` binds, accepts and drains; `descriptors` shares out places for connections, `access` says who may.
+//! - `ipc` and `http` are the two ways in, `connection` bounds what a peer may make them wait for, `tls` wraps the port.
+//! - `shared` is the bus as tasks share it, `fanout` writes the streams of plain HTTP/1.1, `store` keeps history on disk.
 
 mod access;
 mod config;
