@@ -7,11 +7,14 @@
 // The comments are help texts, where backticks around every name would be noise.
 #![allow(clippy::doc_markdown)]
 
+mod token;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use sse_bus::protocol::{self, Slow};
 
+pub(crate) use self::token::{Token, TokenCreate, TokenDo};
 use crate::exit;
 
 /// Talk to the local event bus: publish, subscribe, look and manage.
@@ -57,6 +60,8 @@ pub(crate) enum Do {
     History(History),
     /// Print the URL of a stream, for curl and browsers
     Url(Url),
+    /// Make, list and revoke tokens, for other users and other machines
+    Token(Token),
     /// Measure the bus on this machine
     Bench(Bench),
 }
@@ -308,11 +313,13 @@ mod tests {
     fn every_flag_has_a_variable_of_its_own() {
         let command = Cli::command();
         let mut seen = std::collections::HashSet::new();
-        for (prefix, command) in std::iter::once((String::new(), &command))
-            .chain(command.get_subcommands().map(|c| (format!("{}_", c.get_name()), c)))
-        {
+        let mut commands = vec![(String::new(), &command)];
+        while let Some((prefix, command)) = commands.pop() {
+            commands.extend(command.get_subcommands().map(|c| (format!("{prefix}{}_", c.get_name()), c)));
             for arg in command.get_arguments().filter(|a| a.get_long().is_some_and(|l| l != "help" && l != "version")) {
                 let long = arg.get_long().unwrap_or_default();
+                // The daemon's own.
+                let prefix = if long == "state-dir" { "" } else { &prefix };
                 let expected = format!("SSE_BUS_{prefix}{long}").to_uppercase().replace('-', "_");
                 let found = arg.get_env().unwrap_or_default().to_string_lossy().into_owned();
                 assert_eq!(found, expected, "--{long}");

@@ -91,6 +91,7 @@ impl From<client::Error> for Failure {
                     io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                         Failure::new(Exit::NoDaemon, format!("{error}; start one with `sse-busd`"))
                     }
+                    io::ErrorKind::PermissionDenied => Failure::new(Exit::Denied, error.to_string()),
                     _ => Failure::new(Exit::NoDaemon, error.to_string()),
                 };
             }

@@ -19,6 +19,7 @@ mod send;
 mod signals;
 mod status;
 mod subscribe;
+mod token;
 mod topics;
 mod url;
 mod wait;
@@ -70,6 +71,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Do::Kick(options) => kick::run(&mut Client::connect(&endpoint).await?, &output, options).await,
         Do::History(options) => history::run(&endpoint, &output, options).await,
         Do::Bench(options) => bench::run(&endpoint, &output, options).await,
+        Do::Token(options) => token::run(&endpoint, &output, options).await,
         Do::Url(options) => url::run(&mut Client::connect(&endpoint).await?, &output, options).await,
     }
 }

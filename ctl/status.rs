@@ -6,7 +6,7 @@ use sse_bus::{Client, protocol::Status};
 
 use crate::{
     exit::Failure,
-    output::{Output, count, duration, size, visible},
+    output::{Output, ago, count, duration, size, visible},
 };
 
 pub(crate) async fn run(client: &mut Client, output: &Output) -> Result<(), Failure> {
@@ -37,10 +37,14 @@ fn describe(status: &Status) -> String {
         ("trouble", format!("{}, {}", count(status.gaps, "gap"), count(status.slow_disconnects, "slow disconnect"))),
         ("position", status.position.clone()),
     ];
+    let refused = status.refused_origins.iter().map(|refused| {
+        let (times, last) = (count(refused.times, "time"), ago(refused.last));
+        ("refused", format!("pages of {}, {times}, last {last}; let in by sse-busd --allow-origin {0}", refused.origin))
+    });
     let mut text = String::new();
-    for (name, value) in &rows {
+    for (name, value) in rows.into_iter().chain(refused) {
         // Writing to a String does not fail.
-        let _ = writeln!(text, "{name:<10}{}", visible(value));
+        let _ = writeln!(text, "{name:<10}{}", visible(&value));
     }
     text.truncate(text.trim_end().len());
     text

@@ -12,10 +12,18 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum, builder::Res
 use serde::{Deserialize, Deserializer, de};
 use sse_bus::{
     Endpoint,
+    endpoint::state_dir,
     limits::{Limits, Retention},
+    tokens::TokenFile,
 };
 
-use crate::tls::Tls;
+use crate::{
+    http::origin::{Authority, Origin},
+    ipc::Guests,
+    service::Held,
+    shared::unix_now,
+    tls::Tls,
+};
 
 /// SSE on a telephone keypad.
 const PORT: u16 = 7733;
@@ -24,7 +32,8 @@ const PORT: u16 = 7733;
 #[derive(Debug, Parser)]
 #[command(name = "sse-busd", version, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.\n\
-    Logs go to stderr. SIGTERM and SIGINT end all streams cleanly, then the daemon.")]
+    Logs go to stderr. SIGTERM and SIGINT end all streams cleanly, then the daemon.\n\
+    SIGHUP has it read its configuration again; no stream ends for it.")]
 struct Flags {
     #[command(flatten)]
     settings: Settings,
@@ -43,13 +52,14 @@ struct Flags {
 #[derive(Debug, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Settings {
-    /// Address and port for browsers; loopback only [default: 127.0.0.1:7733]
+    /// Address and port for browsers; beyond loopback only with tokens, and with TLS or --insecure [default:
+    /// 127.0.0.1:7733]
     #[arg(long, value_name = "ADDR", env = "SSE_BUS_LISTEN")]
     listen: Option<SocketAddr>,
     /// The local socket, or the pipe on Windows [default: in the user's runtime directory]
     #[arg(long, value_name = "PATH", env = "SSE_BUS_SOCKET")]
     socket: Option<PathBuf>,
-    /// Directory for what outlives the daemon; nothing does while history is in memory
+    /// Directory for what outlives the daemon: tokens [default: in the user's state directory]
     #[arg(long, value_name = "DIR", env = "SSE_BUS_STATE_DIR")]
     state_dir: Option<PathBuf>,
     /// Where history is kept [default: memory]
@@ -76,6 +86,33 @@ struct Settings {
         value_delimiter = ','
     )]
     allow_origin: Vec<String>,
+    #[arg(
+        long,
+        help = "Another name by which clients reach this port, such as bus.example or bus.example:443; may be repeated",
+        value_name = "HOST",
+        env = "SSE_BUS_ALLOW_HOST",
+        value_delimiter = ','
+    )]
+    allow_host: Vec<String>,
+    #[arg(
+        long,
+        help = "Also let in processes of the user with this number, on the local socket; may be repeated",
+        value_name = "UID",
+        env = "SSE_BUS_ALLOW_UID",
+        value_delimiter = ','
+    )]
+    allow_uid: Vec<u32>,
+    #[arg(
+        long,
+        help = "Also let in processes whose (effective) group has this number, on the local socket; may be repeated",
+        value_name = "GID",
+        env = "SSE_BUS_ALLOW_GID",
+        value_delimiter = ','
+    )]
+    allow_gid: Vec<u32>,
+    /// Serve other machines without TLS: everybody on the way can read tokens and events
+    #[arg(long, env = "SSE_BUS_INSECURE")]
+    insecure: bool,
     /// Serve HTTPS: PEM file with the certificate and its chain; needs --tls-key
     #[arg(long, value_name = "FILE", env = "SSE_BUS_TLS_CERT")]
     tls_cert: Option<PathBuf>,
@@ -111,12 +148,18 @@ pub(crate) enum LogFormat {
 /// The daemon's configuration, whole and checked.
 #[derive(Debug)]
 pub(crate) struct Config {
+    /// The sockets that a service manager holds.
+    pub(crate) held: Held,
     pub(crate) listen: SocketAddr,
     pub(crate) endpoint: Endpoint,
     pub(crate) retention: Retention,
     pub(crate) limits: Limits,
-    /// Each as a browser writes it in `Origin`.
-    pub(crate) allow_origin: Vec<String>,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) allow_origin: Vec<Origin>,
+    /// Names of the port, besides its own.
+    pub(crate) allow_host: Vec<Authority>,
+    /// Who else may use the local socket.
+    pub(crate) guests: Guests,
     /// Whether the port speaks HTTPS, and as whom.
     pub(crate) tls: Option<Tls>,
     pub(crate) log: String,
@@ -137,7 +180,9 @@ impl fmt::Display for ConfigError {
 
 impl Config {
     /// Reads flags, environment and file. Ends the process after `--help`, `--version` and wrong flags.
-    pub(crate) fn read() -> Result<Config, ConfigError> {
+    ///
+    /// Where sockets are held for the daemon, those are its addresses.
+    pub(crate) fn read(held: Held) -> Result<Config, ConfigError> {
         // An empty variable counts as unset.
         let command = Flags::command().mut_args(|arg| match arg.get_env().and_then(std::env::var_os) {
             Some(value) if value.is_empty() => arg.env(Resettable::Reset),
@@ -154,19 +199,16 @@ impl Config {
                 _ => Settings::default(),
             },
         };
-        Config::merge(flags.settings, file, flags.check)
+        Config::merge(flags.settings, file, held, flags.check)
     }
 
-    fn merge(flags: Settings, file: Settings, check: bool) -> Result<Config, ConfigError> {
-        let listen = flags.listen.or(file.listen).unwrap_or(([127, 0, 0, 1], PORT).into());
-        if !listen.ip().is_loopback() {
-            return Err(ConfigError(format!(
-                "listen = {listen} is not a loopback address; other machines could read and publish everything. Use \
-                 127.0.0.1:{} and reach it from elsewhere through ssh -L",
-                listen.port()
-            )));
-        }
-        let endpoint = match flags.socket.or(file.socket) {
+    fn merge(flags: Settings, file: Settings, held: Held, check: bool) -> Result<Config, ConfigError> {
+        let listen = held.http.or(flags.listen).or(file.listen).unwrap_or(([127, 0, 0, 1], PORT).into());
+        let state_dir = match flags.state_dir.or(file.state_dir) {
+            Some(directory) => directory,
+            None => state_dir().map_err(|e| ConfigError(format!("no place for state: {e}; set --state-dir")))?,
+        };
+        let endpoint = match held.ipc.clone().or(flags.socket).or(file.socket) {
             Some(path) => Endpoint::at(path),
             None => Endpoint::find().map_err(|e| ConfigError(format!("no place for the local socket: {e}")))?,
         };
@@ -186,18 +228,50 @@ impl Config {
             (Some(cert), None) => return Err(lonely("tls_cert", &cert, "the certificate's private key", "tls-key")),
             (None, Some(key)) => return Err(lonely("tls_key", &key, "the key's certificate", "tls-cert")),
         };
-        let allowed = if flags.allow_origin.is_empty() { file.allow_origin } else { flags.allow_origin };
+        if !listen.ip().is_loopback() {
+            let encrypted = tls.is_some() || flags.insecure || file.insecure;
+            check_exposed(listen, &state_dir, encrypted)?;
+        }
+        let origins = either(flags.allow_origin, file.allow_origin);
+        let hosts = either(flags.allow_host, file.allow_host);
         Ok(Config {
+            held,
             listen,
             endpoint,
             retention,
             limits: file.limits.unwrap_or_default(),
-            allow_origin: allowed.iter().map(|text| origin(text)).collect::<Result<_, _>>()?,
+            state_dir,
+            allow_origin: origins.iter().map(|text| origin(text)).collect::<Result<_, _>>()?,
+            allow_host: hosts.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
+            guests: Guests {
+                uids: either(flags.allow_uid, file.allow_uid),
+                gids: either(flags.allow_gid, file.allow_gid),
+            },
             tls,
             log: flags.log.or(file.log).unwrap_or_else(|| "info".into()),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
             check,
         })
+    }
+}
+
+impl Config {
+    /// This configuration for a daemon that runs with another one: what cannot change stays, and is named where it would
+    /// have changed.
+    pub(crate) fn for_running(self, running: &Config) -> (Config, Vec<&'static str>) {
+        let kept = [
+            ("listen", self.listen != running.listen),
+            ("socket", self.endpoint != running.endpoint),
+            ("state_dir", self.state_dir != running.state_dir),
+            ("tls_cert", self.tls.is_some() != running.tls.is_some()),
+            ("allow_uid", self.guests != running.guests),
+            ("log_format", self.log_format != running.log_format),
+        ];
+        let kept = kept.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect();
+        let Config { listen, endpoint, state_dir, log_format, guests, .. } = running;
+        let tls = if self.tls.is_some() == running.tls.is_some() { self.tls } else { running.tls.clone() };
+        let (endpoint, state_dir, guests) = (endpoint.clone(), state_dir.clone(), guests.clone());
+        (Config { listen: *listen, endpoint, state_dir, guests, log_format: *log_format, tls, ..self }, kept)
     }
 }
 
@@ -214,25 +288,50 @@ fn lonely(key: &str, path: &Path, other: &str, flag: &str) -> ConfigError {
     ConfigError(format!("{key} = {} is of no use without {other}; name that with --{flag}", path.display()))
 }
 
-/// Brings an origin into the form in which browsers send it.
-fn origin(text: &str) -> Result<String, ConfigError> {
-    let wrong = |what: &str| {
-        ConfigError(format!(
-            "allow_origin `{text}` {what}; write it as the browser shows it, such as http://localhost:3000"
-        ))
-    };
-    let uri: axum::http::Uri = text.parse().map_err(|_| wrong("is no origin"))?;
-    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(wrong("lacks the scheme or the host"));
-    };
-    if uri.path() != "/" || text.ends_with('/') || uri.query().is_some() || authority.as_str().contains('@') {
-        return Err(wrong("holds more than scheme, host and port"));
+/// A list that flags or the environment give, else the file's.
+fn either<T>(flags: Vec<T>, file: Vec<T>) -> Vec<T> {
+    if flags.is_empty() { file } else { flags }
+}
+
+/// Other machines reach this address: they must need a token, and nobody may read it on the way.
+fn check_exposed(listen: SocketAddr, state: &Path, encrypted: bool) -> Result<(), ConfigError> {
+    let file = TokenFile::in_directory(state);
+    let tokens = file.read().map_err(|e| ConfigError(e.to_string()))?;
+    let exposed = format!("listen = {listen} is not a loopback address, so other machines reach it");
+    let instead = format!("or listen on 127.0.0.1:{} and reach it from elsewhere through `ssh -L`", listen.port());
+    if tokens.iter().all(|token| token.is_expired(unix_now())) {
+        return Err(ConfigError(format!(
+            "{exposed}, and there is no token in {} that could let anybody in; make one with `sse-busctl token --state-dir {} \
+             create --name NAME`, {instead}",
+            file.path().display(),
+            state.display()
+        )));
     }
-    let usual_port = if scheme == "https" { 443 } else { 80 };
-    let host = authority.host().to_ascii_lowercase();
-    Ok(match authority.port_u16().filter(|port| *port != usual_port) {
-        Some(port) => format!("{scheme}://{host}:{port}"),
-        None => format!("{scheme}://{host}"),
+    if !encrypted {
+        return Err(ConfigError(format!(
+            "{exposed}, and without TLS everybody on the way can read tokens and events; name a certificate with --tls-cert \
+             and --tls-key, say --insecure if the network may be trusted, {instead}"
+        )));
+    }
+    Ok(())
+}
+
+/// Another name of the port.
+fn host(text: &str) -> Result<Authority, ConfigError> {
+    Authority::parse(text).ok_or_else(|| {
+        ConfigError(format!(
+            "allow_host `{text}` is no host; write it as in a URL, such as bus.example or bus.example:443"
+        ))
+    })
+}
+
+/// The origin of other pages.
+fn origin(text: &str) -> Result<Origin, ConfigError> {
+    Origin::parse(text).ok_or_else(|| {
+        ConfigError(format!(
+            "allow_origin `{text}` is no origin: it is a scheme, a host and a port and no more; write it as the browser shows \
+             it, such as http://localhost:3000"
+        ))
     })
 }
 
@@ -243,6 +342,8 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
 
 #[cfg(test)]
 mod tests {
+    use sse_bus::tokens::Wanted;
+
     use super::*;
 
     fn file(text: &str) -> Settings {
@@ -254,7 +355,7 @@ mod tests {
         let flags = Settings { history_events: Some(7), ..Settings::default() };
         let config =
             file("history_events = 5\nhistory_age = \"10m\"\nhistory_bytes = \"1MiB\"\n[limits]\ntopics = 9\n");
-        let config = Config::merge(flags, config, false).unwrap();
+        let config = Config::merge(flags, config, Held::default(), false).unwrap();
         assert_eq!(config.retention.events, 7);
         assert_eq!(config.retention.age, Duration::from_mins(10));
         assert_eq!(config.retention.bytes, 1 << 20);
@@ -267,17 +368,29 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_is_served() {
-        let flags = Settings { listen: Some(([0, 0, 0, 0], 80).into()), ..Settings::default() };
-        assert!(Config::merge(flags, Settings::default(), false).is_err());
+    fn other_machines_are_served_only_with_tokens_and_encrypted() {
+        let state = tempfile::tempdir().unwrap();
+        let listen = |insecure| {
+            let state_dir = Some(state.path().into());
+            let flags =
+                Settings { listen: Some(([0, 0, 0, 0], 80).into()), state_dir, insecure, ..Settings::default() };
+            Config::merge(flags, Settings::default(), Held::default(), false).map_err(|e| e.to_string())
+        };
+        let error = listen(true).unwrap_err();
+        assert!(error.contains("sse-busctl token") && error.contains("127.0.0.1:80"), "{error}");
+        TokenFile::in_directory(state.path()).create(Wanted { expires: Some(1), ..Wanted::default() }, 0).unwrap();
+        assert_eq!(listen(true).unwrap_err(), error, "it has expired");
+        TokenFile::in_directory(state.path()).create(Wanted::default(), 1).unwrap();
+        let error = listen(false).unwrap_err();
+        assert!(error.contains("--insecure") && error.contains("--tls-cert"), "{error}");
+        listen(true).unwrap();
     }
 
     #[test]
-    fn origins_are_written_as_browsers_send_them() {
-        assert_eq!(origin("http://LocalHost:80").unwrap(), "http://localhost");
-        assert_eq!(origin("https://app.example:8443").unwrap(), "https://app.example:8443");
+    fn an_origin_is_a_scheme_a_host_and_a_port() {
+        assert_eq!(origin("http://LocalHost:80").unwrap().to_string(), "http://localhost");
         for wrong in ["localhost:3000", "http://a/", "http://a/b", "http://u@a", "null", "*"] {
-            assert!(origin(wrong).is_err(), "{wrong}");
+            assert!(origin(wrong).unwrap_err().to_string().contains(wrong), "{wrong}");
         }
     }
 }

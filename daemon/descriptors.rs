@@ -1,13 +1,81 @@
-//! File descriptors: as many as the system allows, some of them kept for the local socket.
+//! File descriptors: as many as the system allows, shared out so that no crowd takes them all.
+//!
+//! A connection has a [`Place`] before it is served. [`OWN`] descriptors have no places: they are the daemon's. The last
+//! [`RESERVE`] places are out of reach for TCP connections, so that events still come in and `sse-busctl` still answers
+//! when browsers have taken all others; and as many for the local socket, so that a program that leaks connections takes
+//! no browser's. A connection that finds no place waits a moment for one to leave, and is then closed.
 
-/// Descriptors that TCP connections do not get: for the local socket, so that events still come in and `sse-busctl`
-/// still answers when browsers have taken all others, and for what the daemon opens itself.
-const RESERVE: usize = 128;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-/// Raises the limit to what the system allows at most, and gives how many TCP connections it has room for.
-pub(crate) fn room_for_connections() -> usize {
-    let limit = raise_limit();
-    limit - RESERVE.min(limit / 2)
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tracing::{info, warn};
+
+/// Descriptors for what the daemon opens itself.
+const OWN: usize = 32;
+/// Places that either way in cannot take from the other.
+const RESERVE: usize = 96;
+/// How long a new connection waits for one to leave before it is closed for want of descriptors. When many leave and come
+/// back at once, some are not gone yet.
+const LEAVING: Duration = Duration::from_millis(200);
+
+/// The places that there are.
+pub(crate) struct Places {
+    all: Arc<Semaphore>,
+    pub(crate) tcp: Way,
+    pub(crate) local: Way,
+}
+
+/// A way in.
+pub(crate) struct Way {
+    name: &'static str,
+    places: Arc<Semaphore>,
+    full: AtomicBool,
+}
+
+/// A connection's place, given back when it is dropped.
+pub(crate) struct Place {
+    _of_the_way: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
+}
+
+impl Places {
+    /// Raises the limit to what the system allows at most, and shares it out.
+    pub(crate) fn new() -> Places {
+        Places::of(raise_limit())
+    }
+
+    /// Shares out so many descriptors.
+    pub(crate) fn of(limit: usize) -> Places {
+        let all = limit - OWN.min(limit / 4);
+        let most = all - RESERVE.min(all / 2);
+        let way = |name| Way { name, places: Arc::new(Semaphore::new(most)), full: AtomicBool::new(false) };
+        Places { all: Arc::new(Semaphore::new(all)), tcp: way("TCP"), local: way("local") }
+    }
+
+    /// A place for a connection that has come in one way. The log tells when there is none any more, and when again.
+    pub(crate) async fn take(&self, way: &Way) -> Option<Place> {
+        let place = async {
+            let of_the_way = way.places.clone().acquire_owned().await.ok()?;
+            Some(Place { _of_the_way: of_the_way, _of_all: self.all.clone().acquire_owned().await.ok()? })
+        };
+        let patience = if way.full.load(Ordering::Relaxed) { Duration::ZERO } else { LEAVING };
+        let place = timeout(patience, place).await.ok().flatten();
+        match (way.full.swap(place.is_none(), Ordering::Relaxed), &place) {
+            (false, None) => warn!("no descriptors are left for more {} connections; closing them", way.name),
+            (true, Some(_)) => info!("there are descriptors for more {} connections again", way.name),
+            _ => {}
+        }
+        place
+    }
 }
 
 #[cfg(unix)]
@@ -27,3 +95,22 @@ fn raise_limit() -> usize {
 
 /// Beyond this other bounds count.
 const MANY: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn neither_way_in_takes_all_places() {
+        let places = Places::of(OWN + 2 * RESERVE);
+        let mut taken = Vec::new();
+        for way in [&places.tcp, &places.local] {
+            for _ in 0..RESERVE {
+                taken.push(places.take(way).await.unwrap());
+            }
+            assert!(places.take(way).await.is_none());
+        }
+        drop(taken);
+        assert!(places.take(&places.tcp).await.is_some());
+    }
+}

@@ -6,9 +6,10 @@
 //! loopback TCP ──▶ http ─┘    (one mutex)       └──▶ ipc ─────▶ scripts
 //! ```
 //!
-//! `config` is what it is told, `server` binds, accepts and drains, `ipc` and `http` are the two ways in, `fanout` writes
+//! `service` is what a service manager gives and wants, `signals` what it says, `config` is what it is told, `access` who may, `server` binds, accepts and drains, `ipc` and `http` are the two ways in, `fanout` writes
 //! the streams of plain HTTP/1.1, `tls` wraps the port if asked to, `connection` bounds what any other peer may make it wait for.
 
+mod access;
 mod config;
 mod connection;
 mod descriptors;
@@ -18,38 +19,41 @@ mod http;
 mod ipc;
 mod metrics;
 mod server;
+mod service;
 mod shared;
+mod signals;
 mod tls;
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
-use crate::config::{Config, LogFormat};
+use crate::{
+    config::{Config, LogFormat},
+    service::Sockets,
+    signals::LogFilter,
+};
 
 fn main() -> ExitCode {
-    let config = match Config::read() {
+    let sockets = Sockets::take();
+    let held = sockets.as_ref().map_err(Clone::clone).and_then(Sockets::held);
+    let (sockets, held) = match (sockets, held) {
+        (Ok(sockets), Ok(held)) => (sockets, held),
+        (Err(error), _) | (_, Err(error)) => return fail(2, &error),
+    };
+    let config = match Config::read(held) {
         Ok(config) => config,
         Err(error) => return fail(2, &error),
     };
-    let filter = match EnvFilter::try_new(&config.log) {
+    let filter = match LogFilter::parse(&config.log) {
         Ok(filter) => filter,
-        Err(error) => {
-            return fail(2, &format!("log = {}: {error}; write for example `info` or `sse_busd=debug`", config.log));
-        }
+        Err(error) => return fail(2, &error),
     };
     if config.check {
         println!("the configuration is sound");
         return ExitCode::SUCCESS;
     }
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.log_format {
-        LogFormat::Text => {
-            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            logs.with_ansi(colours).init();
-        }
-        LogFormat::Json => logs.json().flatten_event(true).init(),
-    }
+    let log = log(config.log_format, filter);
     // Nothing that the daemon makes is for other users.
     #[cfg(unix)]
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
@@ -60,10 +64,26 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("no threads to run on: {error}")),
     };
-    match runtime.block_on(server::run(config)) {
+    match runtime.block_on(server::run(config, sockets, log)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error),
     }
+}
+
+/// Begins to log, to stderr.
+fn log(format: LogFormat, filter: EnvFilter) -> LogFilter {
+    let (filter, handle) = reload::Layer::new(filter);
+    let logs = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => {
+            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            logs.with(lines.with_ansi(colours)).init();
+        }
+        LogFormat::Json => logs.with(lines.json().flatten_event(true)).init(),
+    }
+    // It fails only where nothing is logged any more.
+    LogFilter::new(move |filter| drop(handle.reload(filter)))
 }
 
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {

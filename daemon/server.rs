@@ -1,8 +1,8 @@
 //! The daemon's life: bind, accept, serve, drain.
 //!
-//! There is one token that stops everything, one place that listens to signals, and one deadline for the drain: nothing
-//! more is published, streams end once they have what was, answers under way are finished, and what is left after
-//! [`DRAIN`] is cut. Further signals meanwhile change nothing: it is over soon.
+//! There is one token that stops everything, and one deadline for the drain: nothing more is published, streams end once
+//! they have what was, answers under way are finished, and what is left after [`DRAIN`] is cut. Further signals meanwhile
+//! change nothing: it is over soon.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -12,34 +12,50 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::{ArcSwap, Guard};
+use socket2::SockRef;
 use sse_bus::{
     Epoch,
     bus::{Bus, TICK, history::Memory},
     limits::DRAIN,
     protocol::Status,
+    tokens::TokenFile,
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
-    sync::Semaphore,
     time::MissedTickBehavior,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    config::Config, descriptors, fanout::Fanout, holder, http::Http, ipc, metrics::Metrics, shared::SharedBus,
+    access::Access,
+    config::Config,
+    descriptors::Places,
+    fanout::Fanout,
+    holder,
+    http::{Http, RefusedOrigins, origin::Scheme},
+    ipc,
+    metrics::Metrics,
+    service::{self, Sockets},
+    shared::SharedBus,
+    signals::{LogFilter, Signals},
 };
 
 /// What every task of the daemon can reach.
 pub(crate) struct Daemon {
     pub(crate) bus: SharedBus,
-    pub(crate) config: Config,
+    /// As it was read last.
+    config: ArcSwap<Config>,
+    pub(crate) log: LogFilter,
     /// Where browsers find it; the port is the real one.
     pub(crate) address: SocketAddr,
     pub(crate) metrics: Metrics,
     pub(crate) fanout: Fanout,
-    /// A permit for each TCP connection.
-    pub(crate) room: Arc<Semaphore>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) refused_origins: RefusedOrigins,
+    /// A place for each connection.
+    pub(crate) places: Places,
     /// Stops everything.
     pub(crate) stop: CancellationToken,
     /// All connections.
@@ -52,8 +68,19 @@ impl Daemon {
         self.stop.run_until_cancelled(future).await
     }
 
+    /// The configuration, as it is now.
+    pub(crate) fn config(&self) -> Guard<Arc<Config>> {
+        self.config.load()
+    }
+
+    /// Goes on with another configuration.
+    pub(crate) fn configure(&self, config: Config) {
+        self.bus.with(|bus, now| bus.configure(config.limits.clone(), config.retention.clone(), now));
+        self.config.store(Arc::new(config));
+    }
+
     /// Begins the end. In this order: a stream that ends because of the token has had everything that was accepted.
-    fn begin_to_stop(&self) {
+    pub(crate) fn begin_to_stop(&self) {
         self.bus.with(|bus, _| bus.close());
         self.stop.cancel();
     }
@@ -63,8 +90,8 @@ impl Daemon {
         format!("{}://{}", self.scheme(), self.address)
     }
 
-    pub(crate) fn scheme(&self) -> &'static str {
-        if self.config.tls.is_some() { "https" } else { "http" }
+    pub(crate) fn scheme(&self) -> Scheme {
+        if self.config().tls.is_some() { Scheme::Https } else { Scheme::Http }
     }
 
     /// The daemon, described.
@@ -74,7 +101,9 @@ impl Daemon {
             pid: std::process::id(),
             uptime_ms: self.bus.uptime(),
             url: Some(self.url()),
-            socket: self.config.endpoint.to_string(),
+            socket: self.config().endpoint.to_string(),
+            state_dir: self.config().state_dir.display().to_string(),
+            refused_origins: self.refused_origins.list(),
             ..self.bus.with(|bus, _| bus.status())
         }
     }
@@ -85,12 +114,23 @@ impl Daemon {
 /// # Errors
 ///
 /// Says in one line what could not be had, who has it, and what to do.
-pub(crate) async fn run(config: Config) -> Result<(), String> {
+pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Result<(), String> {
     let stop = CancellationToken::new();
-    let signals = signals().map_err(|e| format!("signals cannot be listened to: {e}"))?;
+    let signals = Signals::listen().map_err(|e| format!("signals cannot be listened to: {e}"))?;
     // The local socket first: it tells best whether there is a daemon already.
-    let local = ipc::Listener::bind(&config.endpoint).await?;
-    let tcp = listen(config.listen).map_err(|e| cannot_listen(config.listen, &e))?;
+    #[cfg(unix)]
+    let held = sockets.ipc.map(|socket| ipc::Listener::of(socket, &config.guests));
+    #[cfg(windows)]
+    let held = None;
+    let local = match held {
+        Some(held) => held.map_err(|e| format!("the socket {} cannot be served: {e}", config.endpoint))?,
+        None => ipc::Listener::bind(&config.endpoint, &config.guests).await?,
+    };
+    let tcp = match sockets.http {
+        Some(socket) => serve_held(socket),
+        None => listen(config.listen),
+    };
+    let tcp = tcp.map_err(|e| cannot_listen(config.listen, &e))?;
     let address = tcp.local_addr().map_err(|e| format!("{}: {e}", config.listen))?;
 
     // Random, so that no earlier bus of this user had the same.
@@ -99,16 +139,30 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     let bus = SharedBus::new(Bus::new(epoch, config.limits.clone(), history));
     let metrics = Metrics::new(&bus);
     let (fanout, tasks) = (Fanout::new(), TaskTracker::new());
-    let room = Arc::new(Semaphore::new(descriptors::room_for_connections()));
+    let places = Places::new();
     for shard in fanout.tasks(&bus, &stop) {
         tasks.spawn(shard);
     }
-    let daemon = Arc::new(Daemon { bus, config, address, metrics, fanout, room, stop, tasks });
+    let daemon = Arc::new(Daemon {
+        access: Arc::new(Access::new(address, TokenFile::in_directory(&config.state_dir))),
+        refused_origins: RefusedOrigins::default(),
+        bus,
+        config: ArcSwap::from_pointee(config),
+        log,
+        address,
+        metrics,
+        fanout,
+        places,
+        stop,
+        tasks,
+    });
     let http = Http::new(daemon.clone());
     greet(&daemon);
+    service::ready();
 
+    tokio::spawn(service::watchdog(daemon.clone()));
     let accepting = [
-        tokio::spawn(stop_when_told(signals, daemon.clone())),
+        tokio::spawn(signals.serve(daemon.clone())),
         tokio::spawn(tick(daemon.clone())),
         tokio::spawn(http.clone().accept(tcp)),
         tokio::spawn(ipc::accept(local, daemon.clone(), http)),
@@ -119,6 +173,7 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
             daemon.begin_to_stop();
         }
     }
+    service::stopping();
     daemon.tasks.close();
     if tokio::time::timeout(DRAIN, daemon.tasks.wait()).await.is_err() {
         warn!(connections = daemon.tasks.len(), "cut what had not ended in {} s", DRAIN.as_secs());
@@ -127,7 +182,7 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     Ok(())
 }
 
-/// What was accepted, if it could be. Where that fails, for want of descriptors, this waits a moment: nothing is served
+/// What was accepted, if it could be. Where that fails, for want of descriptors::Places, this waits a moment: nothing is served
 /// better by a busy loop.
 pub(crate) async fn accepted<T>(connection: io::Result<T>) -> Option<T> {
     const PAUSE: Duration = Duration::from_millis(100);
@@ -149,65 +204,47 @@ async fn tick(daemon: Arc<Daemon>) {
             return;
         }
         daemon.bus.with(Bus::tick);
-    }
-}
-
-/// Stops the daemon when one of the signals comes.
-async fn stop_when_told(signal: impl Future<Output = &'static str>, daemon: Arc<Daemon>) {
-    if let Some(name) = daemon.or_stop(signal).await {
-        info!("{name}: stopping");
-        daemon.begin_to_stop();
-    }
-}
-
-/// The first signal to stop that the process gets from now on: its name.
-#[cfg(unix)]
-fn signals() -> io::Result<impl Future<Output = &'static str>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    // The terminal was closed.
-    let mut hangup = signal(SignalKind::hangup())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-            _ = hangup.recv() => "SIGHUP",
+        let over = daemon.access.ended();
+        if !over.is_empty() {
+            daemon.bus.with(|bus, now| over.into_iter().filter(|client| bus.disconnect(*client, now)).count());
         }
-    })
+    }
 }
 
-/// The first signal to stop that the process gets from now on: its name.
-#[cfg(windows)]
-#[expect(clippy::unnecessary_wraps, reason = "listening to signals can fail elsewhere")]
-fn signals() -> io::Result<impl Future<Output = &'static str>> {
-    Ok(async {
-        let _ = tokio::signal::ctrl_c().await;
-        "Ctrl-C"
-    })
-}
-
-/// Listens for browsers. Accepted sockets inherit the bound of what the kernel holds for their peers.
+/// Listens for browsers.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    /// Bytes of events that the kernel holds for a peer that does not read. More would only be memory pinned by peers that do not read:
-    /// what does not fit waits in the feed, once for all.
-    const HELD: u32 = 64 << 10;
     /// Connections that wait to be accepted, when many come back in one instant. The kernel has the last word.
     const BACKLOG: u32 = 4096;
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // On Windows this would let another process take the port over; elsewhere it only skips a wait after a restart.
     socket.set_reuseaddr(cfg!(unix))?;
+    bound(SockRef::from(&socket))?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Listens on a socket that a service manager holds, and goes on holding.
+fn serve_held(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+    bound(SockRef::from(&socket))?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
+/// Bounds what the kernel holds for peers that do not read. Accepted sockets inherit it.
+fn bound(socket: SockRef<'_>) -> io::Result<()> {
+    /// Bytes of events for each. More would only be memory pinned by peers that do not read: what does not fit waits in
+    /// the feed, once for all.
+    const HELD: usize = 64 << 10;
     // A bound of what is not sent lets the buffers of those that do read grow.
     #[cfg(target_os = "linux")]
-    socket2::SockRef::from(&socket).set_tcp_notsent_lowat(HELD)?;
+    socket.set_tcp_notsent_lowat(HELD as u32)?;
     // Nothing is congested within a machine, and where BBR is the system's choice it would pace each connection with
     // timers: without, a replay is 5 to 25 % faster. Every kernel has Reno; if it cannot be had nothing is lost.
     #[cfg(target_os = "linux")]
-    let _ = socket2::SockRef::from(&socket).set_tcp_congestion(b"reno");
+    let _ = socket.set_tcp_congestion(b"reno");
     #[cfg(not(target_os = "linux"))]
     socket.set_send_buffer_size(HELD)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(())
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
@@ -222,7 +259,7 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
 
 /// Says where the daemon listens: to a person on a terminal with what to do next, and in the log.
 fn greet(daemon: &Daemon) {
-    let Daemon { address, config, .. } = daemon;
+    let (address, config) = (daemon.address, daemon.config());
     if io::stdout().is_terminal() {
         let socket = match &config.endpoint {
             usual if sse_bus::Endpoint::find().is_ok_and(|found| found == *usual) => String::new(),

@@ -12,6 +12,8 @@ use sse_bus::{
 };
 use tracing::{debug, info};
 
+use crate::access::Lease;
+
 /// A handle to the bus. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct SharedBus(Arc<Inner>);
@@ -46,10 +48,15 @@ impl SharedBus {
     }
 
     fn now(&self) -> Now {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // The bus's clock begins at 1, so that nothing is as old as its beginning.
-        Now { mono: self.uptime() + 1, unix: unix.as_millis().try_into().unwrap_or(u64::MAX) }
+        Now { mono: self.uptime() + 1, unix: unix_now() }
     }
+}
+
+/// Milliseconds since 1970 (UTC).
+pub(crate) fn unix_now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 /// A client for as long as its connection lives: dropping it disconnects the client.
@@ -58,6 +65,8 @@ pub(crate) struct Member {
     pub(crate) id: ClientId,
     name: Option<String>,
     role: Role,
+    /// Where a token was needed.
+    lease: Option<Lease>,
 }
 
 #[derive(Clone, Copy)]
@@ -77,6 +86,12 @@ impl Member {
         Ok((member, subscribed))
     }
 
+    /// Ends the client when what let it in is over.
+    pub(crate) fn leased(mut self, lease: Option<Lease>) -> Member {
+        self.lease = lease;
+        self
+    }
+
     /// Makes a connection a publisher. `via` is the way in that it uses.
     pub(crate) fn publisher(bus: &SharedBus, peer: &str, via: &'static str) -> Result<Member, Refused> {
         let description = Description { name: None, peer: peer.to_owned() };
@@ -88,7 +103,7 @@ impl Member {
 
     fn new(bus: &SharedBus, id: ClientId, description: &Description, role: Role) -> Member {
         let name = description.name.as_ref().map(|name| name.as_str().to_owned());
-        Member { bus: bus.clone(), id, name, role }
+        Member { bus: bus.clone(), id, name, role, lease: None }
     }
 }
 

@@ -25,6 +25,7 @@ mod enabled {
     const HTTP2: &[u8] = b"h2";
 
     /// A certificate and its key, ready to serve with.
+    #[derive(Clone)]
     pub(crate) struct Tls(TlsAcceptor);
 
     impl fmt::Debug for Tls {
@@ -98,7 +99,7 @@ mod enabled {
 
 /// Cannot exist in this build.
 #[cfg(not(feature = "tls"))]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Tls {}
 
 #[cfg(not(feature = "tls"))]

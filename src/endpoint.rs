@@ -82,6 +82,18 @@ impl Endpoint {
     }
 }
 
+/// Where this user's daemon keeps what outlives it, unless it is told otherwise: `sse-bus` in the user's state
+/// directory, or in that for local data where a system knows no such (macOS, Windows).
+///
+/// # Errors
+///
+/// The user has no home directory.
+pub fn state_dir() -> io::Result<PathBuf> {
+    let base = directories::BaseDirs::new()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no home directory; name a state directory"))?;
+    Ok(base.state_dir().unwrap_or(base.data_local_dir()).join("sse-bus"))
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.display().fmt(f)
@@ -95,7 +107,7 @@ fn usual_place() -> io::Result<PathBuf> {
     let base = directories::BaseDirs::new().ok_or_else(no_home)?;
     let directory = match base.runtime_dir() {
         Some(runtime) => runtime.join("sse-bus"),
-        None => base.state_dir().unwrap_or(base.data_local_dir()).join("sse-bus"),
+        None => state_dir()?,
     };
     Ok(directory.join("bus.sock"))
 }

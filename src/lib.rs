@@ -13,6 +13,7 @@
 //! - [`protocol`]: what is said over the local socket, and the encoding of streams.
 //! - [`endpoint`]: where the local socket is.
 //! - `client` (feature `client`): publish, subscribe and administer from Rust.
+//! - `tokens` (feature `tokens`): who may who is not of the daemon's own user.
 //! - `bus` (feature `bus`): the core, synchronous, without I/O and without a clock.
 
 #[cfg(feature = "bus")]
@@ -23,6 +24,8 @@ pub mod endpoint;
 pub mod event;
 pub mod limits;
 pub mod protocol;
+#[cfg(feature = "tokens")]
+pub mod tokens;
 pub mod topic;
 
 #[cfg(feature = "client")]

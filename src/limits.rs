@@ -12,11 +12,13 @@ pub const TYPE_MAX: usize = 255;
 pub const NAME_MAX: usize = 128;
 /// Filters of one subscription. More are refused.
 pub const FILTERS_MAX: usize = 64;
+/// About so many bytes a refusal's message has at most. What is longer, because it shows what was sent, is cut.
+pub const MESSAGE_MAX: usize = 1000;
 
-/// Bytes of one binary frame, its length prefix not counted. A longer one is answered and ends the connection.
+/// Bytes of one binary frame, its length prefix not counted. A longer one is answered and ends the connection. Of
+/// requests a daemon takes less, see [`Limits::frame_bytes`].
 pub const FRAME_MAX: usize = 4 << 20;
-/// Bytes of one JSON line. A longer one is skipped to its end and answered with an error. Leaves room for the
-/// largest event with every character escaped.
+/// Bytes of one JSON line. Of requests a daemon takes less, see [`Limits::line_bytes`].
 pub const LINE_MAX: usize = 4 << 20;
 /// Bytes of requests that are decoded as one batch, so that no publisher holds the bus for long.
 pub const READ_MAX: usize = 64 << 10;
@@ -28,8 +30,17 @@ pub const SCAN_MAX: usize = 4096;
 /// Streams of one HTTP/2 connection at once. The peer is told; those it opens beyond are refused for it to repeat.
 pub const HTTP2_STREAMS: u32 = 256;
 
+/// Tokens at once. More are not made until some are revoked or have expired.
+pub const TOKENS_MAX: usize = 100;
+/// Tickets of one token at once. More are refused until some have expired.
+pub const TICKETS_MAX: usize = 1000;
+/// How long a ticket is good for after it was given, and after the last stream that used it has ended.
+pub const TICKET: Duration = Duration::from_mins(1);
+
 /// A connection that has not said what it wants (first byte, HTTP head) by then is closed.
 pub const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// A request that has begun (a line, a frame, a body) and is not whole by then is refused, and its connection closed.
+pub const REQUEST: Duration = Duration::from_secs(30);
 /// A subscriber that takes no byte for so long, while bytes wait for it, is closed.
 pub const WRITE_STALL: Duration = Duration::from_secs(30);
 /// How often a connection that is full is looked at: whether it is stalled, and whether its client was kicked.
@@ -78,6 +89,24 @@ impl Default for Limits {
         }
     }
 }
+
+impl Limits {
+    /// Bytes of one request in JSON, each escape counted as the one byte that it may stand for: room for the largest
+    /// event, so that nobody makes the daemon hold what it would refuse. A longer one is answered with an error and
+    /// skipped to its end, and so is one beyond [`LINE_MAX`], however it is written.
+    pub fn line_bytes(&self) -> usize {
+        LINE_MAX.min(self.event_bytes.saturating_add(FIELDS_MAX))
+    }
+
+    /// Bytes of one request in a frame: room for the largest event. A longer one is answered with an error and skipped,
+    /// beyond [`FRAME_MAX`] it ends the connection.
+    pub fn frame_bytes(&self) -> usize {
+        FRAME_MAX.min(self.event_bytes.saturating_add(FIELDS_MAX))
+    }
+}
+
+/// Bytes of everything in a request but the data: more than as many filters as there may be.
+const FIELDS_MAX: usize = 64 << 10;
 
 /// How much of the past the bus keeps. Each topic has its own three bounds; all topics share one budget. The
 /// oldest events go first.

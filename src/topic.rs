@@ -97,6 +97,30 @@ impl Filter {
         (!self.0.contains('*')).then_some(&*self.0)
     }
 
+    /// Whether every topic that `other` matches is one that this filter matches, too.
+    ///
+    /// ```
+    /// use sse_bus::Filter;
+    /// let allowed = Filter::parse("build/**").unwrap();
+    /// assert!(allowed.covers(&Filter::parse("build/*/css").unwrap()));
+    /// assert!(!allowed.covers(&Filter::parse("**").unwrap()));
+    /// ```
+    pub fn covers(&self, other: &Filter) -> bool {
+        if other.0.starts_with('$') && !self.0.starts_with('$') {
+            return false;
+        }
+        let mut levels = other.levels();
+        for allowed in self.levels() {
+            match (allowed, levels.next()) {
+                ("**", _) => return true,
+                ("*", Some(level)) if level != "**" => {}
+                (allowed, Some(level)) if allowed == level => {}
+                _ => return false,
+            }
+        }
+        levels.next().is_none()
+    }
+
     /// Whether events of `topic` pass the filter.
     pub fn matches(&self, topic: &Topic) -> bool {
         if topic.is_system() && !self.0.starts_with('$') {
@@ -118,6 +142,19 @@ impl Filter {
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl serde::Serialize for Filter {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Filter {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Filter, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Filter::parse(&text).map_err(|e| serde::de::Error::custom(format!("the filter `{}`: {e}", text.escape_debug())))
     }
 }
 

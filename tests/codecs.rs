@@ -1,6 +1,8 @@
 //! Properties of what is said and how: topics, filters, ids, the encoding of streams, and both codecs of the local
 //! socket. Whatever comes in, nothing panics.
 
+#[path = "common/filters.rs"]
+mod filters;
 #[path = "common/matching.rs"]
 mod matching;
 #[path = "common/sse_parser.rs"]
@@ -135,13 +137,13 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn filters_match_as_the_glossary_says(filter in matching::filter(), topic in matching::topic()) {
+    fn filters_match_as_the_glossary_says(filter in filters::filter(), topic in filters::topic()) {
         let (parsed, of) = (Filter::parse(&filter).expect("legal"), Topic::parse(&topic).expect("legal"));
         prop_assert_eq!(parsed.matches(&of), matching::matches(&filter, &topic), "{} on {}", filter, topic);
     }
 
     #[test]
-    fn a_set_matches_if_one_of_its_filters_does(filters in vec(matching::filter(), 1..6), topic in matching::topic()) {
+    fn a_set_matches_if_one_of_its_filters_does(filters in vec(filters::filter(), 1..6), topic in filters::topic()) {
         let set = FilterSet::parse(&filters).expect("legal");
         let expected = filters.iter().any(|filter| matching::matches(filter, &topic));
         prop_assert_eq!(set.matches(&Topic::parse(&topic).expect("legal")), expected);

@@ -36,7 +36,15 @@ fn publish(bus: &mut Bus, publication: Publication) -> u64 {
 fn subscribe_at(bus: &mut Bus, filters: &[&str], start: Start, slow: Slow, now: Now) -> ClientId {
     let filters = FilterSet::parse(filters).expect("legal");
     let description = Description::default();
-    let subscription = Subscription { filters, format: Format::SseData, start, slow, past_only: false, description };
+    let subscription = Subscription {
+        filters,
+        format: Format::SseData,
+        start,
+        slow,
+        past_only: false,
+        allowed: [].into(),
+        description,
+    };
     bus.subscribe(subscription, now).expect("taken").0
 }
 
@@ -302,8 +310,15 @@ fn a_name_that_resembles_an_id_is_a_name() {
         let description = Description { name: Some(ClientName::parse(name).expect("legal")), peer: String::new() };
         let (format, start) = (Format::SseData, Start::Now);
         let slow = Slow::Gap;
-        let subscription =
-            Subscription { filters: filters.clone(), format, start, slow, past_only: false, description };
+        let subscription = Subscription {
+            filters: filters.clone(),
+            format,
+            start,
+            slow,
+            past_only: false,
+            allowed: [].into(),
+            description,
+        };
         bus.subscribe(subscription, at(0)).expect("taken");
     }
     for name in names {

@@ -44,14 +44,17 @@ use bytes::Bytes;
 use sse_bus::{bus::ClientId, limits::STALL_CHECK};
 use tokio::{
     net::TcpStream,
-    sync::{Notify, OwnedSemaphorePermit},
+    sync::{Notify, oneshot},
     task::yield_now,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use self::streams::Streams;
-use crate::shared::{Member, SharedBus};
+use crate::{
+    descriptors::Place,
+    shared::{Member, SharedBus},
+};
 
 /// Streams that are read for under one lock and served before other tasks of the thread have their turn, at most.
 const TURN: usize = 64;
@@ -60,7 +63,7 @@ const TURN: usize = 64;
 pub(crate) struct Arrival {
     pub(crate) socket: TcpStream,
     /// The place that the connection takes, given back when it is closed.
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) place: Place,
     pub(crate) member: Member,
     /// What is sent before the first event.
     pub(crate) head: Bytes,
@@ -82,6 +85,18 @@ impl Fanout {
     /// The tasks to spawn, one for each shard; each ends when the daemon stops and its streams have ended.
     pub(crate) fn tasks(&self, bus: &SharedBus, stop: &CancellationToken) -> Vec<impl Future<Output = ()> + use<>> {
         self.shards.iter().map(|shard| run(shard.clone(), bus.clone(), stop.clone())).collect()
+    }
+
+    /// Ends once every shard has gone through what it has to do, and could have gone on.
+    #[cfg_attr(windows, expect(dead_code, reason = "there is no watchdog"))]
+    pub(crate) async fn come_round(&self) {
+        for shard in &self.shards {
+            let (asked, answer) = oneshot::channel();
+            shard.queue().asked.push(asked);
+            shard.wake.notify_one();
+            // One that has ended with the daemon owes no answer.
+            let _ = answer.await;
+        }
     }
 
     /// Hands a stream to a shard.
@@ -111,6 +126,8 @@ struct Queue {
     arrivals: Vec<Arrival>,
     /// Streams that have something to do, each once.
     ready: Vec<ClientId>,
+    /// Who wants to know that the shard comes round.
+    asked: Vec<oneshot::Sender<()>>,
     /// The shard has ended and takes no stream any more.
     is_closed: bool,
 }
@@ -177,14 +194,15 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
         } else if stop.run_until_cancelled(call).await.is_none() {
             streams.stop();
         }
-        let arrivals = {
+        let (arrivals, asked) = {
             let mut queue = shard.queue();
             mem::swap(&mut called, &mut queue.ready);
             queue.is_closed = streams.stopping && streams.by_client.is_empty() && queue.arrivals.is_empty();
+            let asked = mem::take(&mut queue.asked);
             if queue.is_closed {
                 return;
             }
-            mem::take(&mut queue.arrivals)
+            (mem::take(&mut queue.arrivals), asked)
         };
         called.extend(arrivals.into_iter().map(|arrival| streams.insert(arrival)));
         // Turns alternate between groups, those called just now, and those that have waited, so that an event does not
@@ -202,6 +220,10 @@ async fn run(shard: Arc<Shard>, bus: SharedBus, stop: CancellationToken) {
             streams.take_turn(&turn);
             rest(&mut served, turn.len()).await;
             turn.clear();
+        }
+        for asked in asked {
+            // Nobody waits for it any more where it fails.
+            let _ = asked.send(());
         }
         if checked.elapsed() >= STALL_CHECK {
             streams.close_full();

@@ -14,17 +14,17 @@ use sse_bus::{
     bus::{Bus, GroupId, Now, Read},
     limits::WRITE_STALL,
 };
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tokio::net::TcpStream;
 
 use super::{Arrival, Call};
-use crate::shared::Member;
+use crate::{descriptors::Place, shared::Member};
 
 /// A stream, as its shard holds it.
 pub(super) struct Stream {
     /// First, so that the client has left the bus before its socket closes.
     member: Member,
     socket: TcpStream,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
     pub(super) call: Arc<Call>,
     /// The group in which it is while it has everything.
     pub(super) group: Option<GroupId>,
@@ -61,10 +61,10 @@ pub(super) enum Next {
 
 impl Stream {
     pub(super) fn new(arrival: Arrival, call: Arc<Call>, group: Option<GroupId>) -> Stream {
-        let Arrival { socket, permit, member, head } = arrival;
+        let Arrival { socket, place, member, head } = arrival;
         let waker = Waker::from(call.clone());
         let waiting = vec![head];
-        Stream { member, socket, _permit: permit, call, group, waker, waiting, full_since: None, rest: Rest::More }
+        Stream { member, socket, _place: place, call, group, waker, waiting, full_since: None, rest: Rest::More }
     }
 
     /// Reads from the bus what comes next, unless the socket is still full of what came before.

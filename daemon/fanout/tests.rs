@@ -8,9 +8,10 @@ use sse_bus::{
     limits::{Limits, Retention},
     protocol::Slow,
 };
-use tokio::{io::AsyncReadExt, net::TcpSocket, sync::Semaphore};
+use tokio::{io::AsyncReadExt, net::TcpSocket};
 
 use super::*;
+use crate::descriptors::Places;
 
 /// Events, each larger than one read of the bus and than what a socket here takes.
 const EVENTS: usize = 20;
@@ -47,11 +48,13 @@ async fn arrival(bus: &SharedBus) -> (Arrival, TcpStream) {
         start: Start::Now,
         slow: Slow::Gap,
         past_only: false,
+        allowed: [].into(),
         description: Description::default(),
     };
+    let places = Places::of(8);
     let arrival = Arrival {
         socket: listener.accept().await.unwrap().0,
-        permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+        place: places.take(&places.tcp).await.unwrap(),
         member: Member::subscriber(bus, subscription).unwrap().0,
         head: Bytes::from_static(b"head\n"),
     };

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Request, rejection::PathRejection},
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -20,6 +20,11 @@ pub(super) struct Refusal {
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Refusal {
         Refusal { status, refused: Refused::new(code, message) }
+    }
+
+    /// It is not known who asks.
+    pub(super) fn unauthorized(message: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::UNAUTHORIZED, ErrorCode::Denied, message)
     }
 }
 
@@ -47,8 +52,21 @@ impl std::convert::From<PathRejection> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Refused { code, message, .. } = self.refused;
-        (self.status, JsonLine(json!({ "error": { "code": code.as_str(), "message": message } }))).into_response()
+        let body = JsonLine(json!({ "error": { "code": code.as_str(), "message": message } }));
+        let mut response = (self.status, body).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let how = HeaderValue::from_static("Bearer realm=\"sse-bus\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, how);
+        }
+        response
     }
+}
+
+/// Something is there, but not for this method. The routes name those it is for in `Allow`.
+pub(super) async fn no_such_method(request: Request) -> Refusal {
+    let method: String = request.method().as_str().chars().take(20).collect();
+    let message = format!("{method} is no method of this path; the header Allow names those it has");
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::RequestInvalid, message)
 }
 
 /// Nothing is there.

@@ -4,12 +4,14 @@
 //! [body](super::stream); hyper frames what they give and keeps to the peer's flow control. What is bounded: the streams
 //! of a connection ([`HTTP2_STREAMS`]), what a stream has handed to the connection and the peer has not taken yet
 //! ([`DELIVER_MAX`] and one frame), and the time that a peer may leave a stream without window: the socket may be fine
-//! then, so each stream is watched here, and reset after [`WRITE_STALL`]. A peer that does not answer pings is cut.
+//! then, so each stream is watched here, and reset after [`WRITE_STALL`]. A peer that does not answer pings is cut, and one that does not ask for anything
+//! within [`FIRST_BYTE`].
 
 use std::{
     convert::Infallible,
-    future::poll_fn,
+    future::{pending, poll_fn},
     io,
+    ops::Range,
     pin::{Pin, pin},
     sync::{
         Arc, OnceLock,
@@ -31,8 +33,9 @@ use sse_bus::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::{Sleep, sleep},
+    time::{Sleep, sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{From, Http};
@@ -46,20 +49,22 @@ const FRAME: usize = 16 << 10;
 
 /// Waits for the first bytes of a connection, which stay where they are, and tells whether it speaks HTTP/2.
 pub(super) async fn begins(socket: &TcpStream) -> io::Result<bool> {
-    /// Between two looks at a beginning that may become either.
-    const LOOK: Duration = Duration::from_millis(5);
+    /// Between two looks at a beginning that may become either, which most do at once and the others perhaps never.
+    const LOOK: Range<Duration> = Duration::from_millis(1)..Duration::from_millis(250);
     let mut first = [0; PREFACE.len()];
+    let mut wait = LOOK.start;
     let looks = async {
         loop {
             match socket.peek(&mut first).await? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 read if read == PREFACE.len() || !PREFACE.starts_with(&first[..read]) => return Ok(&first == PREFACE),
                 // What has come counts as readable already, so only time tells when there is more.
-                _ => sleep(LOOK).await,
+                _ => sleep(wait).await,
             }
+            wait = (wait * 2).min(LOOK.end);
         }
     };
-    tokio::time::timeout(FIRST_BYTE, looks).await?
+    timeout(FIRST_BYTE, looks).await?
 }
 
 impl Http {
@@ -80,8 +85,18 @@ impl Http {
             .max_send_buf_size(DELIVER_MAX)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
-        let service = Watching(self.service(from.clone(), None));
-        self.until_stopped(builder.serve_connection(TokioIo::new(stream), service), &from, || {}).await;
+        let begun = CancellationToken::new();
+        let service = Watching { service: self.service(from.clone(), None), begun: begun.clone() };
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let silent = async {
+            if timeout(FIRST_BYTE, begun.cancelled()).await.is_ok() {
+                pending().await
+            }
+        };
+        tokio::select! {
+            () = self.until_stopped(connection, &from, || {}) => {}
+            () = silent => debug!(%from, "cut an HTTP/2 connection that has not asked for anything"),
+        }
     }
 }
 
@@ -159,7 +174,11 @@ async fn watch(mut stream: Pin<&mut impl Future<Output = ()>>, progress: &Progre
 }
 
 /// A service whose answers tell how they get on.
-struct Watching<S>(S);
+struct Watching<S> {
+    service: S,
+    /// Cancelled by the first request.
+    begun: CancellationToken,
+}
 
 impl<S> Service<hyper::Request<Incoming>> for Watching<S>
 where
@@ -171,7 +190,8 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Response<Watched>, Infallible>> + Send>>;
 
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
-        let answer = self.0.call(request);
+        self.begun.cancel();
+        let answer = self.service.call(request);
         Box::pin(async move {
             let response = answer.await?;
             // Not in reach only where somebody else than `Streams` runs the stream.

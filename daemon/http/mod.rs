@@ -12,8 +12,12 @@ mod guards;
 mod http2;
 #[cfg(feature = "tls")]
 mod https;
+pub(crate) mod origin;
+mod query;
+mod refused;
 mod stream;
 mod takeover;
+mod tickets;
 
 use std::{
     convert::Infallible,
@@ -25,7 +29,6 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, OnceLock},
     task::Poll,
-    time::Duration,
 };
 
 use axum::{
@@ -34,7 +37,7 @@ use axum::{
     http::{HeaderValue, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{delete, get},
+    routing::{delete, get, post},
 };
 use hyper::{
     body::Incoming,
@@ -53,15 +56,17 @@ use sse_bus::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    sync::Semaphore,
+    time::sleep,
 };
 use tower::ServiceExt;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
+pub(crate) use self::refused::RefusedOrigins;
 use self::takeover::{Handover, Takeover};
 use crate::{
     connection::Connection,
+    descriptors::Place,
     fanout::Arrival,
     server::{Daemon, accepted},
 };
@@ -69,16 +74,30 @@ use crate::{
 /// Where a request comes from.
 #[derive(Clone, Debug)]
 pub(crate) enum From {
-    /// A loopback connection.
-    Tcp(SocketAddr),
-    /// The local socket, from a process of the daemon's own user.
+    /// A TCP connection.
+    Tcp {
+        peer: SocketAddr,
+        /// From a process of the daemon's own user.
+        is_own: bool,
+    },
+    /// The local socket, which lets in only whom it may.
     Local(Arc<str>),
+}
+
+impl From {
+    /// Whether it needs no token.
+    fn is_own(&self) -> bool {
+        match self {
+            From::Tcp { is_own, .. } => *is_own,
+            From::Local(_) => true,
+        }
+    }
 }
 
 impl fmt::Display for From {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            From::Tcp(address) => address.fmt(f),
+            From::Tcp { peer, .. } => peer.fmt(f),
             From::Local(process) => process.fmt(f),
         }
     }
@@ -99,9 +118,6 @@ impl<T: Serialize> IntoResponse for JsonLine<T> {
 /// wait for so many of them and not for all. Nobody holds a turn while waiting for a peer.
 const FIRST_TURNS: usize = 16;
 
-/// How long a new connection waits for one to leave before it is refused for want of descriptors.
-const LEAVING: Duration = Duration::from_millis(200);
-
 /// The routes of a daemon, to serve connections with. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Http {
@@ -118,39 +134,30 @@ impl Http {
 
     /// Accepts connections until the daemon stops.
     pub(crate) async fn accept(self, listener: TcpListener) {
-        let mut full = false;
         while let Some(connection) = self.daemon.or_stop(listener.accept()).await {
             let Some((socket, peer)) = accepted(connection).await else { continue };
+            // At once: when its process has exited nobody knows any more. If the connection has been reset in the meantime,
+            // which its own socket tells, the kernel may have spoken of another one between the same addresses.
+            let is_own = socket.local_addr().is_ok_and(|local| self.daemon.access.is_own(local, peer))
+                && socket.peer_addr().is_ok();
             // Without it, small events wait for acknowledgements of earlier ones.
             let _ = socket.set_nodelay(true);
-            let room = self.daemon.room.clone();
-            let permit = match room.clone().try_acquire_owned() {
-                // When many leave and come back at once, some are not gone yet.
-                Err(_) if !full => timeout(LEAVING, room.acquire_owned()).await.ok().and_then(Result::ok),
-                permit => permit.ok(),
-            };
-            let Some(permit) = permit else {
-                if !std::mem::replace(&mut full, true) {
-                    warn!("no descriptors are left for more connections; refusing them until others leave");
-                }
-                continue;
-            };
-            if std::mem::take(&mut full) {
-                info!("there are descriptors for more connections again");
-            }
+            let places = &self.daemon.places;
+            let Some(Some(place)) = self.daemon.or_stop(places.take(&places.tcp)).await else { continue };
             let http = self.clone();
-            self.daemon.tasks.spawn(async move { http.serve_tcp(socket, permit, From::Tcp(peer)).await });
+            let from = From::Tcp { peer, is_own };
+            self.daemon.tasks.spawn(async move { http.serve_tcp(socket, place, from).await });
         }
     }
 
     /// Serves one TCP connection, in the language that it begins with.
-    async fn serve_tcp(&self, socket: TcpStream, permit: OwnedSemaphorePermit, from: From) {
+    async fn serve_tcp(&self, socket: TcpStream, place: Place, from: From) {
         #[cfg(feature = "tls")]
-        if let Some(tls) = &self.daemon.config.tls {
-            return Box::pin(self.serve_tls(tls, socket, from)).await;
+        if let Some(tls) = self.daemon.config().tls.clone() {
+            return Box::pin(self.serve_tls(&tls, socket, from)).await;
         }
         match self.daemon.or_stop(http2::begins(&socket)).await {
-            Some(Ok(false)) => self.serve_http1(socket, permit, from).await,
+            Some(Ok(false)) => self.serve_http1(socket, place, from).await,
             // Boxed, because it is large and rare.
             Some(Ok(true)) => Box::pin(self.serve_http2(Connection::new(socket), from)).await,
             Some(Err(error)) => debug!(%from, %error, "a connection has not said what it wants"),
@@ -159,7 +166,7 @@ impl Http {
     }
 
     /// Serves one plain HTTP/1.1 connection, to its end or until a stream takes over its socket.
-    async fn serve_http1(&self, socket: TcpStream, permit: OwnedSemaphorePermit, from: From) {
+    async fn serve_http1(&self, socket: TcpStream, place: Place, from: From) {
         let Some(first_turn) = self.daemon.or_stop(self.first_turns.acquire()).await else { return };
         let mut first_turn = Some(first_turn);
         let (takeover, mut taken) = Takeover::new();
@@ -184,7 +191,7 @@ impl Http {
         let mut socket = connection.into_parts().io.into_inner();
         match handover {
             Ok(Handover { member, head }) => {
-                self.daemon.fanout.take(Arrival { socket: socket.into_inner(), permit, member, head });
+                self.daemon.fanout.take(Arrival { socket: socket.into_inner(), place, member, head });
             }
             Err(served) => {
                 let ended = served.map_err(io::Error::other);
@@ -289,17 +296,22 @@ fn http1() -> http1::Builder {
 fn routes(daemon: Arc<Daemon>) -> Router {
     // HEAD before GET: a HEAD must not open a stream.
     let stream = || axum::routing::head(events::head).get(events::stream);
-    Router::new()
-        .route("/events", stream())
-        .route("/events/{*topic}", stream().post(events::publish))
+    let admin = Router::new()
         .route("/topics", get(admin::topics))
         .route("/clients", get(admin::clients))
         .route("/clients/{client}", delete(admin::kick))
         .route("/status", get(admin::status))
         .route("/metrics", get(admin::metrics))
+        .route_layer(middleware::from_fn_with_state(daemon.clone(), guards::require_admin));
+    Router::new()
+        .merge(admin)
+        .route("/events", stream())
+        .route("/events/{*topic}", stream().post(events::publish))
+        .route("/tickets", post(tickets::give))
         .route("/healthz", get(admin::health))
         .route("/", get(admin::page))
         .fallback(error::no_such_route)
+        .method_not_allowed_fallback(error::no_such_method)
         .layer(middleware::from_fn_with_state(daemon.clone(), guards::check))
         .with_state(daemon)
 }

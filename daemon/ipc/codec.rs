@@ -3,7 +3,7 @@
 use bytes::{Buf, BytesMut};
 use sse_bus::{
     bus::Format,
-    limits::{FRAME_MAX, LINE_MAX},
+    limits::{FRAME_MAX, LINE_MAX, Limits},
     protocol::{
         ErrorCode, Refused, Reply, Request,
         binary::{self, Frame},
@@ -26,8 +26,33 @@ pub(super) enum Next {
     Broken(Refused),
     /// Not a whole request; so many bytes more would help.
     Partial(usize),
-    /// The front of a line that is too long, dropped; what follows up to the next line break belongs to it.
-    Overlong,
+    /// The front of a request that is too long. It is to be skipped.
+    Overlong(Skip, Refused),
+}
+
+/// What belongs to a request that was refused before it was whole.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Skip {
+    Nothing,
+    /// Everything up to the next line break.
+    Line,
+    Bytes(usize),
+}
+
+impl Skip {
+    /// Drops what of it is in the buffer. Says whether that was all.
+    pub(super) fn take(&mut self, buffer: &mut BytesMut) -> bool {
+        let have = buffer.len();
+        let (dropped, rest) = match *self {
+            Skip::Nothing => (0, Skip::Nothing),
+            Skip::Line => memchr::memchr(b'\n', buffer).map_or((have, Skip::Line), |end| (end + 1, Skip::Nothing)),
+            Skip::Bytes(bytes) if bytes > have => (have, Skip::Bytes(bytes - have)),
+            Skip::Bytes(bytes) => (bytes, Skip::Nothing),
+        };
+        buffer.advance(dropped);
+        *self = rest;
+        rest == Skip::Nothing
+    }
 }
 
 impl Codec {
@@ -45,10 +70,18 @@ impl Codec {
     }
 
     /// Takes the next request off the buffer. At the end of the input a last line may lack its line break.
-    pub(super) fn next(self, buffer: &mut BytesMut, at_end: bool) -> Next {
+    pub(super) fn next(self, buffer: &mut BytesMut, at_end: bool, limits: &Limits) -> Next {
         match self {
-            Codec::Binary => next_frame(buffer),
-            Codec::Json => next_line(buffer, at_end),
+            Codec::Binary => next_frame(buffer, limits.frame_bytes()),
+            Codec::Json => next_line(buffer, at_end, limits.line_bytes()),
+        }
+    }
+
+    /// Bytes of the longest request, but for escapes.
+    pub(super) fn longest(self, limits: &Limits) -> usize {
+        match self {
+            Codec::Binary => binary::PREFIX + limits.frame_bytes(),
+            Codec::Json => limits.line_bytes(),
         }
     }
 
@@ -67,11 +100,18 @@ impl Codec {
     }
 }
 
-fn next_frame(buffer: &mut BytesMut) -> Next {
+fn next_frame(buffer: &mut BytesMut, most: usize) -> Next {
     match binary::decode(buffer) {
         Frame::Whole(request, used) => {
             buffer.advance(used);
             Next::Request(request)
+        }
+        Frame::Partial(size) if size > binary::PREFIX + most => {
+            let message = format!(
+                "the frame has {} bytes and is skipped, at most {most} are allowed; publish less, or a reference to it",
+                size - binary::PREFIX
+            );
+            Next::Overlong(Skip::Bytes(size), Refused::new(ErrorCode::LimitFrame, message))
         }
         Frame::Partial(size) => Next::Partial(size - buffer.len()),
         Frame::Bad(why) => Next::Broken(Refused::new(
@@ -85,12 +125,20 @@ fn next_frame(buffer: &mut BytesMut) -> Next {
     }
 }
 
-fn next_line(buffer: &mut BytesMut, at_end: bool) -> Next {
+/// Whether the front of a line is too long for a request, whatever follows.
+fn is_overlong(line: &[u8], most: usize) -> bool {
+    // The longest escape is `\u0001`, six bytes for one.
+    let escapes = || memchr::memchr_iter(b'\\', line).count();
+    line.len() > LINE_MAX || (line.len() > most && line.len() - 5 * escapes().min(line.len() / 6) > most)
+}
+
+fn next_line(buffer: &mut BytesMut, at_end: bool, most: usize) -> Next {
     let end = match memchr::memchr(b'\n', buffer) {
         Some(end) => end,
-        None if buffer.len() > LINE_MAX => {
-            buffer.clear();
-            return Next::Overlong;
+        None if is_overlong(buffer, most) => {
+            let message =
+                format!("the line has more than {most} bytes and is skipped; publish less, or a reference to it");
+            return Next::Overlong(Skip::Line, Refused::new(ErrorCode::LimitLine, message));
         }
         None if at_end && !buffer.is_empty() => buffer.len(),
         None => return Next::Partial(1),
@@ -102,11 +150,4 @@ fn next_line(buffer: &mut BytesMut, at_end: bool) -> Next {
     };
     buffer.advance((end + 1).min(buffer.len()));
     next
-}
-
-/// The answer to an overlong line.
-pub(super) fn overlong() -> Refused {
-    let message =
-        format!("the line has more than {LINE_MAX} bytes and was skipped; publish less, or a reference to it");
-    Refused::new(ErrorCode::LimitLine, message)
 }

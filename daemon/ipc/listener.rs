@@ -1,7 +1,8 @@
-//! Binding the local socket, so that exactly one daemon serves it and only processes of its own user are served.
+//! Binding the local socket, so that exactly one daemon serves it and only processes of its own user are served, or of
+//! others whom its configuration names.
 //!
 //! Where it may be bound is looked at before, in `place`. The socket is never open to others, not for an instant either:
-//! it has its mode before it has a name.
+//! it has its mode before it has a name. Where others are named, the file lets everybody in, and the daemon does not.
 
 use std::io;
 
@@ -16,8 +17,9 @@ use super::place::Place;
 /// The bound local socket. The socket file goes when it is dropped.
 pub(crate) struct Listener {
     listener: LocalListener,
-    /// Dropped last: whoever waits for the place then finds it empty.
-    _place: Place,
+    guests: Guests,
+    /// Dropped last: whoever waits for the place then finds it empty. A socket that is held for the daemon has none.
+    _place: Option<Place>,
 }
 
 impl Listener {
@@ -26,9 +28,9 @@ impl Listener {
     /// # Errors
     ///
     /// Says in one line what stands in the way, and what to do.
-    pub(crate) async fn bind(endpoint: &Endpoint) -> Result<Listener, String> {
+    pub(crate) async fn bind(endpoint: &Endpoint, guests: &Guests) -> Result<Listener, String> {
         let failed = |e: io::Error| format!("{endpoint} cannot be served: {e}; choose another place with --socket");
-        let mut place = Place::claim(endpoint).await?;
+        let mut place = Place::claim(endpoint, guests.directory_mode()).await?;
         let name = endpoint.path().to_fs_name::<GenericFilePath>().map_err(failed)?;
         let options = options(ListenerOptions::new().name(name)).map_err(failed)?;
         let mut listener = options.create_tokio().map_err(|e| {
@@ -41,12 +43,23 @@ impl Listener {
             }
         })?;
         place.is_bound();
+        #[cfg(unix)]
+        guests.let_in(endpoint).map_err(failed)?;
         // It would remove whatever is at the path then.
         listener.do_not_reclaim_name_on_drop();
-        Ok(Listener { listener, _place: place })
+        Ok(Listener { listener, guests: guests.clone(), _place: Some(place) })
     }
 
-    /// The next connection, and a description of its process if it belongs to the daemon's own user.
+    /// Serves a socket that a service manager holds, and goes on holding.
+    #[cfg(unix)]
+    pub(crate) fn of(socket: std::os::unix::net::UnixListener, guests: &Guests) -> io::Result<Listener> {
+        use interprocess::os::unix::uds_local_socket::tokio::Listener as Uds;
+        socket.set_nonblocking(true)?;
+        let listener = Uds::try_from(std::os::fd::OwnedFd::from(socket))?;
+        Ok(Listener { listener: LocalListener::UdSocket(listener), guests: guests.clone(), _place: None })
+    }
+
+    /// The next connection, and a description of its process if that may in.
     #[cfg(unix)]
     pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<String>)> {
         use std::os::fd::OwnedFd;
@@ -56,13 +69,42 @@ impl Listener {
         let stream = Stream::from_std(stream)?;
         let peer = stream.peer_cred()?;
         let is_own = peer.uid() == rustix::process::geteuid().as_raw();
-        Ok((stream, is_own.then(|| describe(peer.pid()))))
+        let is_guest = self.guests.uids.contains(&peer.uid()) || self.guests.gids.contains(&peer.gid());
+        Ok((stream, (is_own || is_guest).then(|| describe(peer.pid()))))
     }
 
     /// The next connection. The pipe's security descriptor has let in the daemon's own user only.
     #[cfg(windows)]
     pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<String>)> {
         Ok((self.listener.accept().await?, Some("a local process".into())))
+    }
+}
+
+/// Whom else the local socket lets in, on Unix: users, and groups that are the effective ones of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Guests {
+    pub(crate) uids: Vec<u32>,
+    pub(crate) gids: Vec<u32>,
+}
+
+impl Guests {
+    fn are_none(&self) -> bool {
+        self.uids.is_empty() && self.gids.is_empty()
+    }
+
+    /// The mode of a directory that is made for the socket: guests must get through it.
+    fn directory_mode(&self) -> u32 {
+        if self.are_none() { 0o700 } else { 0o711 }
+    }
+
+    /// Gives a bound socket the mode with which guests may connect; it was private until now, whatever the umask.
+    #[cfg(unix)]
+    fn let_in(&self, endpoint: &Endpoint) -> io::Result<()> {
+        use std::{fs, os::unix::fs::PermissionsExt as _};
+        if self.are_none() {
+            return Ok(());
+        }
+        fs::set_permissions(endpoint.path(), fs::Permissions::from_mode(0o666))
     }
 }
 
@@ -101,7 +143,7 @@ struct Place;
 #[cfg(windows)]
 impl Place {
     /// A pipe's name is free as soon as nobody serves it.
-    async fn claim(endpoint: &Endpoint) -> Result<Place, String> {
+    async fn claim(endpoint: &Endpoint, _: u32) -> Result<Place, String> {
         match endpoint.connect().await {
             Ok(_) => Err(already_served(endpoint, holder(endpoint).await)),
             Err(_) => Ok(Place),

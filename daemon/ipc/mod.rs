@@ -1,4 +1,6 @@
 //! The local socket: who may in, and which of the three ways a connection speaks, by its first byte.
+//!
+//! Whoever may not in is told so in its own language, and sees nothing else.
 
 mod codec;
 mod listener;
@@ -6,7 +8,7 @@ mod listener;
 mod place;
 mod session;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use sse_bus::{
@@ -14,10 +16,14 @@ use sse_bus::{
     limits::FIRST_BYTE,
     protocol::{ErrorCode, Refused, Reply, binary, json},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Semaphore,
+    time::timeout,
+};
 use tracing::{debug, info};
 
-pub(crate) use self::listener::Listener;
+pub(crate) use self::listener::{Guests, Listener};
 use self::{codec::Codec, session::Session};
 use crate::{
     connection::Connection,
@@ -25,19 +31,37 @@ use crate::{
     server::{Daemon, accepted},
 };
 
+/// Connections of other users that are told why they are refused, at a time. Those beyond are closed without a word.
+const STRANGERS: usize = 16;
+/// How long one of them has to say what it speaks and to take the answer.
+const STRANGER: Duration = Duration::from_secs(1);
+
 /// Accepts connections until the daemon stops; then the socket is gone.
 pub(crate) async fn accept(listener: Listener, daemon: Arc<Daemon>, http: Http) {
+    let strangers = Arc::new(Semaphore::new(STRANGERS));
     while let Some(connection) = daemon.or_stop(listener.accept()).await {
         match accepted(connection).await {
             Some((stream, Some(peer))) => {
+                let places = &daemon.places;
+                let Some(Some(place)) = daemon.or_stop(places.take(&places.local)).await else { continue };
                 let (served, http) = (daemon.clone(), http.clone());
                 daemon.tasks.spawn(async move {
                     if let Err(error) = serve(stream, peer, &served, &http).await {
                         debug!(%error, "a local connection has failed");
                     }
+                    drop(place);
                 });
             }
-            Some((_, None)) => info!("refused a local connection of another user"),
+            Some((stream, None)) => {
+                info!("refused a local connection of another user");
+                daemon.metrics.refused(ErrorCode::Denied);
+                if let Ok(turn) = strangers.clone().try_acquire_owned() {
+                    daemon.tasks.spawn(async move {
+                        let _ = timeout(STRANGER, refuse(stream)).await;
+                        drop(turn);
+                    });
+                }
+            }
             None => {}
         }
     }
@@ -63,6 +87,28 @@ async fn serve(mut stream: Stream, peer: String, daemon: &Arc<Daemon>, http: &Ht
     }
 }
 
+/// Tells another user's process why it is not let in.
+async fn refuse(mut stream: Stream) -> io::Result<()> {
+    let why = "this bus belongs to another user, who may let you in with `allow_uid` or give you a token for its port";
+    let refused = Refused { request: 1, ..Refused::new(ErrorCode::Denied, why) };
+    let mut answer = Vec::new();
+    match first_bytes(&mut stream, &mut BytesMut::new()).await? {
+        First::Nothing => return Ok(()),
+        First::Binary => Codec::Binary.reply(&Reply::Error(refused), &mut answer),
+        First::Json | First::Unknown(_) => Codec::Json.reply(&Reply::Error(refused), &mut answer),
+        First::Http => {
+            Codec::Json.reply(&Reply::Error(refused), &mut answer);
+            let head = format!(
+                "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                answer.len()
+            );
+            answer.splice(0..0, head.into_bytes());
+        }
+    }
+    stream.write_all(&answer).await?;
+    stream.shutdown().await
+}
+
 /// What a connection begins with.
 enum First {
     Binary,
@@ -74,7 +120,7 @@ enum First {
 }
 
 async fn first_bytes(stream: &mut Stream, read: &mut BytesMut) -> io::Result<First> {
-    let preface = tokio::time::timeout(FIRST_BYTE, async {
+    let preface = timeout(FIRST_BYTE, async {
         // The binary preface is longer than one byte; all others show at the first.
         while read.is_empty() || (read[0] == 0 && read.len() < binary::PREFACE.len()) {
             if stream.read_buf(read).await? == 0 {

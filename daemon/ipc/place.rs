@@ -6,9 +6,9 @@
 //! that answers is left alone, one of this user's that does not is stale and taken over.
 
 use std::{
-    fs::{DirBuilder, File, FileType, Metadata, TryLockError},
+    fs::{DirBuilder, File, FileType, Metadata, Permissions, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -33,8 +33,8 @@ pub(super) struct Place {
 
 impl Place {
     /// Makes the place ready: the directory, the lock, no stale socket.
-    pub(super) async fn claim(endpoint: &Endpoint) -> Result<Place, String> {
-        let lock = claim(endpoint).await?;
+    pub(super) async fn claim(endpoint: &Endpoint, directory_mode: u32) -> Result<Place, String> {
+        let lock = claim(endpoint, directory_mode).await?;
         Ok(Place { path: endpoint.path().to_owned(), bound: None, _lock: lock })
     }
 
@@ -57,13 +57,10 @@ fn number(path: &Path) -> Option<(u64, u64)> {
     path.symlink_metadata().ok().map(|found| (found.dev(), found.ino()))
 }
 
-async fn claim(endpoint: &Endpoint) -> Result<File, String> {
+async fn claim(endpoint: &Endpoint, directory_mode: u32) -> Result<File, String> {
     let path = endpoint.path();
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
+    make_directory(directory, directory_mode)
         .and_then(|()| check_directory(directory))
         .map_err(|e| format!("{} cannot be used: {e}; choose another place with --socket", directory.display()))?;
 
@@ -104,6 +101,15 @@ async fn claim(endpoint: &Endpoint) -> Result<File, String> {
             Err(e) => Err(format!("{endpoint} cannot be tried: {e}; choose another --socket")),
         },
     }
+}
+
+/// Makes a directory with this mode, whatever the umask, unless it is there. Those above it are private.
+fn make_directory(directory: &Path, mode: u32) -> io::Result<()> {
+    if directory.exists() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    std::fs::set_permissions(directory, Permissions::from_mode(mode))
 }
 
 /// Whether a file belongs to the daemon's own user.

@@ -3,29 +3,30 @@
 //! One task owns the connection. It reads at most [`READ_MAX`] bytes, publishes what they bring as one batch, answers,
 //! and reads on, so no publisher holds the bus for long and a peer that does not take its answers is not read from. Once
 //! [`READ_MAX`] bytes of answers wait, they are sent before the next request is looked at. A peer that takes nothing for
-//! [`WRITE_STALL`] is cut.
+//! [`WRITE_STALL`] is cut, and so is one that does not send the whole of a request within [`REQUEST`].
 
 use std::{
     future::poll_fn,
     io,
     sync::Arc,
     task::{Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use sse_bus::{
     bus::{Publication, Read, Subscription},
     endpoint::Stream,
-    limits::{READ_MAX, STALL_CHECK, WRITE_STALL},
+    limits::{READ_MAX, REQUEST, STALL_CHECK, WRITE_STALL},
     protocol::{Ack, ErrorCode, Published, Refused, Reply, Request, Subscribe},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
+    task::yield_now,
+    time::{sleep, timeout},
 };
 
-use super::codec::{Codec, Next, overlong};
+use super::codec::{Codec, Next, Skip};
 use crate::{
     server::Daemon,
     shared::{Member, SharedBus},
@@ -34,8 +35,7 @@ use crate::{
 /// How long until a subscriber that has closed its sending half is looked at, whether it has closed the other half too:
 /// most do so in the same instant, the others are looked at ever more seldom.
 #[cfg(unix)]
-const HANGUP_CHECK: std::ops::Range<std::time::Duration> =
-    std::time::Duration::from_millis(1)..std::time::Duration::from_secs(1);
+const HANGUP_CHECK: std::ops::Range<Duration> = Duration::from_millis(1)..Duration::from_secs(1);
 
 /// Bytes that a connection makes room for until more comes at once.
 const QUIET: usize = 4 << 10;
@@ -59,8 +59,10 @@ pub(super) struct Session<'a> {
     appetite: usize,
     /// The peer has sent all it will send.
     at_end: bool,
-    /// An overlong line is being skipped.
-    skipping: bool,
+    /// What is skipped of a request that was too long.
+    skipping: Skip,
+    /// How long this has waited for the rest of a request that has begun.
+    waited: Duration,
     /// Requests so far.
     requests: u64,
     /// Publishes that wait to be done as one batch, with their numbers.
@@ -84,7 +86,8 @@ impl<'a> Session<'a> {
             read,
             appetite: QUIET,
             at_end: false,
-            skipping: false,
+            skipping: Skip::Nothing,
+            waited: Duration::ZERO,
             requests: 0,
             batch: Vec::new(),
             out: Vec::new(),
@@ -104,13 +107,24 @@ impl<'a> Session<'a> {
             if self.closing || (self.at_end && self.subscription == Subscribing::No) {
                 return self.stream.shutdown().await;
             }
-            self.read.reserve(wanted);
+            if self.read.is_empty() {
+                // What a burst needed is not kept for ever.
+                self.read = BytesMut::with_capacity(wanted);
+            } else {
+                self.read.reserve(wanted);
+            }
+            let has_begun = !self.at_end && (!self.read.is_empty() || self.skipping != Skip::Nothing);
+            let began = Instant::now();
             let member = self.member.as_ref();
             tokio::select! {
                 read = incoming(&mut self.stream, &mut self.read, self.at_end) => {
                     let Some(read) = read? else { return Ok(()) };
                     self.at_end = read == 0;
                     self.appetite = if read < QUIET { QUIET } else { READ_MAX };
+                    if read == READ_MAX {
+                        // There is more at once, and after it more; others have their turn between.
+                        yield_now().await;
+                    }
                 }
                 read = next_events(member, &self.daemon.bus, &mut events) => {
                     events.drain(..).for_each(|bytes| self.out.extend_from_slice(&bytes));
@@ -121,7 +135,17 @@ impl<'a> Session<'a> {
                         (self.member, self.subscription) = (None, Subscribing::No);
                     }
                 }
+                () = sleep(REQUEST.saturating_sub(self.waited)), if has_begun => {
+                    let message =
+                        format!("the rest of the request did not come within {} s; the connection is closed", REQUEST.as_secs());
+                    self.refuse(Refused::new(ErrorCode::RequestInvalid, message));
+                    self.publish_batch();
+                    self.closing = true;
+                }
                 () = self.daemon.stop.cancelled() => self.closing = !self.last_events(),
+            }
+            if has_begun {
+                self.waited += began.elapsed();
             }
         }
     }
@@ -144,12 +168,12 @@ impl<'a> Session<'a> {
             if self.out.len() >= READ_MAX {
                 break None;
             }
-            if self.skipping && !self.skip_line() {
+            if !self.skipping.take(&mut self.read) {
                 break Some(READ_MAX);
             }
-            match self.codec.next(&mut self.read, self.at_end) {
+            match self.codec.next(&mut self.read, self.at_end, &self.daemon.config().limits) {
                 Next::Request(request) => {
-                    self.requests += 1;
+                    (self.requests, self.waited) = (self.requests + 1, Duration::ZERO);
                     self.request(request);
                 }
                 Next::Refused(refused) => self.refuse(refused),
@@ -158,7 +182,15 @@ impl<'a> Session<'a> {
                     self.closing = true;
                     break Some(0);
                 }
-                Next::Overlong => self.skipping = true,
+                Next::Overlong(skip, refused) => {
+                    self.refuse(refused);
+                    self.skipping = skip;
+                }
+                // For what does not come at once there is room for the longest at once: growing would cost as much again.
+                Next::Partial(_) if self.read.len() >= READ_MAX => {
+                    let longest = self.codec.longest(&self.daemon.config().limits) + READ_MAX;
+                    break Some(longest.saturating_sub(self.read.len()).max(READ_MAX));
+                }
                 Next::Partial(more) => break Some(more.clamp(self.appetite, READ_MAX)),
             }
         };
@@ -166,24 +198,8 @@ impl<'a> Session<'a> {
         wanted
     }
 
-    /// Drops what belongs to an overlong line. Says whether it has come to its end.
-    fn skip_line(&mut self) -> bool {
-        let Some(end) = memchr::memchr(b'\n', &self.read) else {
-            self.read.clear();
-            if self.at_end {
-                self.skipping = false;
-                self.refuse(overlong());
-            }
-            return self.at_end;
-        };
-        let _ = self.read.split_to(end + 1);
-        self.skipping = false;
-        self.refuse(overlong());
-        true
-    }
-
     fn refuse(&mut self, refused: Refused) {
-        self.requests += 1;
+        (self.requests, self.waited) = (self.requests + 1, Duration::ZERO);
         self.batch.push((self.requests, Ack::Accepted, Err(refused)));
     }
 
@@ -204,7 +220,7 @@ impl<'a> Session<'a> {
             }
         }
         let ack = publish.ack;
-        let publication = Publication::parse(publish, &self.daemon.config.limits);
+        let publication = Publication::parse(publish, &self.daemon.config().limits);
         self.batch.push((self.requests, ack, publication));
     }
 
@@ -300,7 +316,7 @@ async fn next_events(member: Option<&Member>, bus: &SharedBus, events: &mut Vec<
 /// Reads what comes. After the end of what comes, waits until the peer is gone altogether, and gives nothing.
 async fn incoming(stream: &mut Stream, buffer: &mut BytesMut, at_end: bool) -> io::Result<Option<usize>> {
     if !at_end {
-        return stream.read_buf(buffer).await.map(Some);
+        return stream.read_buf(&mut buffer.limit(READ_MAX)).await.map(Some);
     }
     hangup(stream).await;
     Ok(None)
@@ -328,8 +344,6 @@ async fn hangup(_: &Stream) {}
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::Instant;
 
     use super::*;

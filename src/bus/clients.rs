@@ -16,6 +16,7 @@ use super::{cursor::Cursor, feeds::FeedKey, groups::ReaderId};
 use crate::{
     limits::NAME_MAX,
     protocol::{ErrorCode, Refused, Slow},
+    topic::Filter,
 };
 
 /// A connection's id: `c1`, `c2`, …
@@ -95,6 +96,8 @@ pub(super) struct Subscriber {
     pub(super) feed: FeedKey,
     pub(super) slow: Slow,
     pub(super) past_only: bool,
+    /// Of which topics unicast events must be; of any if empty.
+    pub(super) allowed: Box<[Filter]>,
     pub(super) cursor: Cursor,
     /// Who reads for it.
     pub(super) reader: Option<ReaderId>,

@@ -39,7 +39,7 @@ pub use self::{
 };
 use crate::{
     event::{Epoch, Event, EventId, EventType},
-    limits::{HEARTBEAT, Limits},
+    limits::{HEARTBEAT, Limits, Retention},
     protocol::{ErrorCode, GapReason, Published, Refused},
     topic::Topic,
 };
@@ -123,6 +123,14 @@ impl Bus {
         &self.limits
     }
 
+    /// Goes on with other bounds. What is beyond them goes now, as it would have gone before.
+    pub fn configure(&mut self, limits: Limits, retention: Retention, now: Now) {
+        self.limits = limits;
+        if *self.history.retention() != retention {
+            self.history.set_retention(retention, now.mono);
+        }
+    }
+
     /// The id of the newest event.
     pub fn position(&self) -> EventId {
         self.id(self.head)
@@ -197,6 +205,10 @@ impl Bus {
         let mut taken = 0;
         for id in self.clients.addressed(address) {
             let Some(subscriber) = self.clients.subscriber_mut(id) else { continue };
+            if !subscriber.allowed.is_empty() && !subscriber.allowed.iter().any(|allowed| allowed.matches(&event.topic))
+            {
+                continue;
+            }
             let key = subscriber.feed;
             // What the feed has open came before this event and must be read before it.
             self.feeds.seal(key, &self.limits);

@@ -10,7 +10,7 @@ use crate::{
     event::{EventId, EventType, check_data},
     limits::Limits,
     protocol::{Ack, ErrorCode, Publish, Refused, Slow, Subscribe},
-    topic::{FilterSet, Topic},
+    topic::{Filter, FilterSet, Topic},
 };
 
 /// An event to publish.
@@ -108,6 +108,8 @@ pub struct Subscription {
     pub slow: Slow,
     /// Whether it ends when the past is told.
     pub past_only: bool,
+    /// Of which topics events that are sent to it alone must be; of any if empty. They pass no filters.
+    pub allowed: Box<[Filter]>,
     /// Who subscribes.
     pub description: Description,
 }
@@ -119,7 +121,7 @@ impl Subscription {
         let refuse = |e| Refused::new(ErrorCode::FilterInvalid, format!("a filter cannot be used: {e}"));
         // Name the filter that is wrong, not the whole list.
         for filter in filters {
-            crate::topic::Filter::parse(filter).map_err(|e| invalid(ErrorCode::FilterInvalid, "filter", filter, &e))?;
+            Filter::parse(filter).map_err(|e| invalid(ErrorCode::FilterInvalid, "filter", filter, &e))?;
         }
         Ok(Subscription {
             filters: FilterSet::parse(filters).map_err(refuse)?,
@@ -127,6 +129,7 @@ impl Subscription {
             start: since.as_deref().map_or(Ok(Start::Retained), Start::parse)?,
             slow: *slow,
             past_only: *past_only,
+            allowed: [].into(),
             description: Description { name: client.as_deref().map(ClientName::parse).transpose()?, peer },
         })
     }

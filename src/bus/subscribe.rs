@@ -18,7 +18,7 @@ use crate::{
 impl Bus {
     /// Adds a subscriber. What it gets is [`read`](Bus::read).
     pub fn subscribe(&mut self, subscription: Subscription, now: Now) -> Result<(ClientId, Subscribed), Refused> {
-        let Subscription { filters, format, start, slow, past_only, description } = subscription;
+        let Subscription { filters, format, start, slow, past_only, allowed, description } = subscription;
         refuse_more(self.clients.subscribers, self.limits.subscribers, ErrorCode::LimitSubscribers, "subscribers")?;
         self.history.expire(now.mono);
         let (feed, is_new) = self.feeds.open(filters.clone(), format);
@@ -32,6 +32,7 @@ impl Bus {
             feed,
             slow,
             past_only,
+            allowed,
             cursor,
             reader: None,
             unicast: [].into(),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::limits::MESSAGE_MAX;
+
 /// A request was refused: why, and what to change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
@@ -16,10 +18,30 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// A refusal that is not yet tied to a request.
+    /// A refusal that is not yet tied to a request. Its message may show what was sent: it comes out on one line, without
+    /// control characters, and not much longer than [`MESSAGE_MAX`].
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Refused {
-        Refused { code, message: message.into(), request: 0 }
+        let mut message = message.into();
+        if message.len() > MESSAGE_MAX || message.contains(char::is_control) {
+            message = on_one_line(&message);
+        }
+        Refused { code, message, request: 0 }
     }
+}
+
+fn on_one_line(text: &str) -> String {
+    let mut line = String::new();
+    for c in text.chars() {
+        if line.len() >= MESSAGE_MAX {
+            line.push('…');
+            break;
+        }
+        match c {
+            _ if c.is_control() => line.extend(c.escape_debug()),
+            _ => line.push(c),
+        }
+    }
+    line
 }
 
 impl fmt::Display for Refused {
@@ -89,6 +111,8 @@ error_codes! {
     LimitPublishers = "limit_publishers",
     /// The retained events are too large together.
     LimitRetained = "limit_retained_bytes",
+    /// There are too many tickets of one token.
+    LimitTickets = "limit_tickets",
     /// A code that this version does not know.
     Other = "other",
 }

@@ -17,6 +17,8 @@ pub(crate) use self::reply::EventBody;
 pub(crate) use self::reply::EventReply;
 pub use self::{
     error::{ErrorCode, Refused},
-    reply::{ClientInfo, EventMessage, GAP, Gap, GapReason, Published, Reply, Status, Subscribed, TopicInfo},
+    reply::{
+        ClientInfo, EventMessage, GAP, Gap, GapReason, Published, RefusedOrigin, Reply, Status, Subscribed, TopicInfo,
+    },
     request::{Ack, Payload, Publish, Request, Slow, Subscribe},
 };

@@ -196,6 +196,8 @@ pub struct Status {
     pub url: Option<String>,
     /// The local socket.
     pub socket: String,
+    /// The directory of what outlives the daemon, such as tokens.
+    pub state_dir: String,
     /// The newest id, also the place to subscribe from for all that follows.
     pub position: String,
     /// Connected subscribers.
@@ -222,4 +224,17 @@ pub struct Status {
     pub gaps: u64,
     /// Subscribers disconnected because they were slow.
     pub slow_disconnects: u64,
+    /// Origins whose pages were refused lately, the newest first.
+    pub refused_origins: Vec<RefusedOrigin>,
+}
+
+/// An origin whose pages were refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedOrigin {
+    /// The origin as the browser wrote it, shortened.
+    pub origin: String,
+    /// How often.
+    pub times: u64,
+    /// When it was last, in milliseconds since 1970 (UTC).
+    pub last: u64,
 }

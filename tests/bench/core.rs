@@ -62,7 +62,8 @@ fn subscribe(bus: &mut Bus, filters: &[&str], start: Start) -> ClientId {
     let filters = FilterSet::parse(filters).expect("legal filters");
     let description = Description::default();
     let format = Format::SseData;
-    let subscription = Subscription { filters, format, start, slow: Slow::Gap, past_only: false, description };
+    let subscription =
+        Subscription { filters, format, start, slow: Slow::Gap, past_only: false, allowed: [].into(), description };
     let (id, _) = bus.subscribe(subscription, NOW).expect("a subscription that is taken");
     let _ = bus.finish();
     id

@@ -255,6 +255,29 @@ fn parameters_that_cannot_be_used_are_refused_with_their_name() {
 }
 
 #[test]
+fn a_refusal_shows_what_was_sent_on_one_line_and_not_at_any_length() {
+    let daemon = Daemon::start(&[]);
+    let long = "x".repeat(1 << 20);
+    let is_short = |message: &Value| {
+        let message = message.as_str().unwrap();
+        assert!(message.len() < 1100 && !message.contains(char::is_control), "{message}");
+    };
+    for name in ["a\nb", "\u{1b}[2J", "\u{85}", &long] {
+        let reply = daemon.lines().ask(json!({ name: {} }).to_string());
+        assert_eq!(code(&reply), "request_invalid");
+        is_short(&reply["error"]["message"]);
+        let reply = daemon.lines().ask(json!({"publish": {"topic": name, name: ""}}).to_string());
+        is_short(&reply["error"]["message"]);
+        let value = percent_encoded(&name[..name.len().min(1000)]);
+        for parameter in ["format", "slow", "since", "topic", "client"] {
+            let response = daemon.get(&format!("/events?{parameter}={value}"));
+            assert_eq!(response.refusal().0, 400, "{parameter}={name:?}");
+            is_short(&response.json()["error"]["message"]);
+        }
+    }
+}
+
+#[test]
 fn paths_that_are_no_text_are_refused_as_everything_else() {
     let daemon = Daemon::start(&[]);
     for (method, path) in

@@ -4,7 +4,7 @@
 //! dropped. Nothing sleeps to let something happen: [`until`] looks for a condition, and every read has a deadline.
 
 mod frames;
-mod http;
+pub(crate) mod http;
 mod http2;
 mod lines;
 mod process;

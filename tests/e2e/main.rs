@@ -4,6 +4,7 @@
 //! theme is.
 #![cfg(unix)]
 
+mod access;
 mod bench;
 mod bulk;
 mod clocks;
@@ -19,8 +20,10 @@ mod limits;
 mod places;
 mod presence;
 mod publish;
+mod reload;
 mod replay;
 mod rounds;
+mod service;
 mod slow;
 mod starts;
 mod stopping;

@@ -1,4 +1,4 @@
-//! Another user of the machine, at the local socket: gets no byte, leaves no event, and is not talked to.
+//! Another user of the machine, at the local socket: gets no event and leaves none, unless the configuration names it.
 //!
 //! Only root can be two users, so these tests need root, and say so where they are skipped.
 
@@ -60,7 +60,7 @@ const BEGINNINGS: [&str; 4] = [
 ];
 
 #[test]
-fn another_user_gets_no_byte_where_the_file_system_lets_them_in() {
+fn another_user_gets_no_event_where_the_file_system_lets_them_in() {
     if !is_root() {
         return;
     }
@@ -69,7 +69,8 @@ fn another_user_gets_no_byte_where_the_file_system_lets_them_in() {
     for beginning in BEGINNINGS {
         // The socket is open to them; it is the daemon that lets them down, at once.
         let run = as_nobody(&daemon.place, &format!("printf '{beginning}' | socat -t 20 - UNIX:\"$1\"")).finish();
-        assert_eq!(run.stdout, "", "{run}");
+        // In its own language, and about itself alone.
+        assert!(run.stdout.contains("denied") && !run.stdout.contains("secret"), "{run}");
         assert!(!run.stderr.contains("connect"), "the socket was not open: {run}");
     }
     assert!(daemon.log().contains("refused a local connection of another user"));
@@ -154,4 +155,23 @@ fn a_client_does_not_talk_to_what_another_user_planted_in_place_of_a_daemon() {
     daemon.ctl(&["publish", "t", "a secret"]).ends_with(6).says("another user");
     assert_eq!(fs::read_to_string(daemon.place.path("received")).unwrap(), "");
     drop(server);
+}
+
+#[test]
+fn users_and_groups_that_are_named_are_let_in() {
+    if !is_root() {
+        return;
+    }
+    let nobody = NOBODY.to_string();
+    for flag in ["--allow-uid", "--allow-gid"] {
+        let daemon = Daemon::start(&[flag, "4242", flag, &nobody]);
+        open(&daemon.place.path(""), 0o755);
+        let ask = r#"printf '{"publish":{"topic":"t","data":"x"}}\n' | socat -t 20 - UNIX:"$1""#;
+        let run = as_nobody(&daemon.place, ask).finish();
+        assert!(run.stdout.contains("published"), "{flag} {run}");
+    }
+    let daemon = Daemon::start(&["--allow-uid", "4242"]);
+    open(&daemon.place.path(""), 0o755);
+    let run = as_nobody(&daemon.place, r#"printf '{"status":{}}\n' | socat -t 20 - UNIX:"$1""#).finish();
+    assert!(run.stdout.contains("denied"), "{run}");
 }

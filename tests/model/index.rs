@@ -9,7 +9,7 @@ use sse_bus::{
     protocol::Slow,
 };
 
-use super::matching;
+use super::{filters, matching};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -20,9 +20,9 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        3 => vec(matching::filter(), 1..4).prop_map(Op::Come),
+        3 => vec(filters::filter(), 1..4).prop_map(Op::Come),
         1 => any::<Index>().prop_map(Op::Leave),
-        5 => matching::topic().prop_map(Op::Publish),
+        5 => filters::topic().prop_map(Op::Publish),
     ]
 }
 
@@ -45,7 +45,7 @@ proptest! {
                     let set = FilterSet::parse(&filters).expect("legal");
                     let (start, slow, description) = (Start::Now, Slow::Gap, Description::default());
                     let format = Format::Json;
-                    let subscription = Subscription { filters: set, format, start, slow, past_only: false, description };
+                    let subscription = Subscription { filters: set, format, start, slow, past_only: false, allowed: [].into(), description };
                     connected.push((bus.subscribe(subscription, now).expect("taken").0, filters));
                 }
                 Op::Leave(who) if !connected.is_empty() => {

@@ -3,11 +3,14 @@
 //!
 //! `PROPTEST_CASES=100000 cargo test --release --test model` tries more.
 
+#[path = "../common/filters.rs"]
+mod filters;
 mod index;
 mod log;
 #[path = "../common/matching.rs"]
 mod matching;
 mod ops;
+mod stories;
 mod subscriber;
 mod wire;
 mod world;
@@ -41,7 +44,7 @@ proptest! {
     #![proptest_config(config(1500))]
 
     #[test]
-    fn each_subscriber_sees_what_it_must((setup, story) in ops::story(60, 30)) {
+    fn each_subscriber_sees_what_it_must((setup, story) in stories::story(60, 30)) {
         tell(&setup, &story)?;
     }
 }
@@ -50,7 +53,7 @@ proptest! {
     #![proptest_config(config(15))]
 
     #[test]
-    fn histories_longer_than_one_read_looks_at((setup, story) in ops::story(60, 5000)) {
+    fn histories_longer_than_one_read_looks_at((setup, story) in stories::story(60, 5000)) {
         tell(&setup, &story)?;
     }
 }

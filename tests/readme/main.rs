@@ -31,8 +31,8 @@ use std::{
 
 use document::{Block, Item};
 use sse_bus::limits::{
-    self, DRAIN, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEARTBEAT, HTTP2_STREAMS, LINE_MAX, Limits, NAME_MAX, Retention,
-    TOPIC_MAX, TYPE_MAX, WRITE_STALL,
+    self, DRAIN, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEARTBEAT, HTTP2_STREAMS, LINE_MAX, Limits, NAME_MAX, REQUEST,
+    Retention, TICKET, TICKETS_MAX, TOKENS_MAX, TOPIC_MAX, TYPE_MAX, WRITE_STALL,
 };
 
 /// Longer than anything here takes on a busy machine.
@@ -43,14 +43,14 @@ const NOT_RUN: &[&str] = &[
     "cargo run --release --bin sse-busd",
     "tests/run",
     "cargo install --path .",
-    "install -D -m 644 -t ~/.config/systemd/user packaging/systemd/sse-bus.service",
-    "systemctl --user enable --now sse-bus",
+    "install -D -m 644 -t ~/.config/systemd/user packaging/systemd/*",
+    "systemctl --user enable --now sse-bus-http.socket sse-bus-ipc.socket sse-bus",
     "cargo install --path . --features tls",
     "mkcert -cert-file bus.pem -key-file bus.key 127.0.0.1 localhost",
     "sse-busd --tls-cert bus.pem --tls-key bus.key",
 ];
 /// Blocks that tests/browser runs, or that are no program.
-const NOT_USED_BY_A_COMMAND: &[&str] = &["stream.js", "Cargo.toml"];
+const NOT_USED_BY_A_COMMAND: &[&str] = &["stream.js", "ticket.js", "Cargo.toml"];
 
 #[test]
 fn every_command_does_what_the_readme_shows() {
@@ -99,7 +99,8 @@ fn every_option_is_in_the_readme() {
     let mut missing = BTreeSet::new();
     let commands = ["publish", "subscribe", "send", "clients", "topics", "status", "kick", "history", "url", "bench"];
     let helps = commands.map(|command| help(ctl, &[command]));
-    for help in [help(busd, &[]), help(ctl, &[])].iter().chain(&helps) {
+    let others = [help(busd, &[]), help(ctl, &[]), help(ctl, &["token"]), help(ctl, &["token", "create"])];
+    for help in others.iter().chain(&helps) {
         let words = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
         missing.extend(
             words
@@ -153,7 +154,10 @@ fn limits_are_the_ones_of_the_code() {
         ("filters of one subscription", FILTERS_MAX.to_string()),
         ("a JSON line, a binary frame", size(LINE_MAX)),
         ("streams of one HTTP/2 connection", HTTP2_STREAMS.to_string()),
+        ("tokens; tickets of one token", format!("{TOKENS_MAX}; {}", thousands(TICKETS_MAX))),
+        ("a ticket, until it is used and after its last stream", seconds(TICKET)),
         ("until a new connection says what it wants", seconds(FIRST_BYTE)),
+        ("until a request that has begun must be whole", seconds(REQUEST)),
         ("until a subscriber that takes nothing is disconnected", seconds(WRITE_STALL)),
         ("between two comments of an idle stream", seconds(HEARTBEAT)),
         ("from the signal to stop until connections are cut", seconds(DRAIN)),

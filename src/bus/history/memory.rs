@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -23,6 +23,8 @@ pub struct Memory {
     /// Retained events that the bounds have let go.
     pinned: BTreeMap<u64, Entry>,
     topics: Vec<TopicPast>,
+    /// The topics whose retained event ends by itself, by when.
+    ending: BTreeSet<(u64, TopicKey)>,
     totals: Totals,
     last_loss: u64,
     /// The last event that was let go of a topic that is forgotten now.
@@ -56,6 +58,7 @@ impl Memory {
             log: BTreeMap::new(),
             pinned: BTreeMap::new(),
             topics: Vec::new(),
+            ending: BTreeSet::new(),
             totals: Totals::default(),
             last_loss: 0,
             forgotten: 0,
@@ -92,7 +95,10 @@ impl Memory {
     /// Ends a topic's retained event.
     fn unretain(&mut self, topic: TopicKey) {
         let Some(seq) = self.topics[topic].retained.take() else { return };
-        let cost = self.entry(seq).map_or(0, Entry::cost);
+        let (cost, expires) = self.entry(seq).map_or((0, None), |entry| (entry.cost(), entry.expires));
+        if let Some(end) = expires {
+            self.ending.remove(&(end, topic));
+        }
         self.totals.retained -= 1;
         self.totals.retained_bytes -= cost;
         if self.pinned.remove(&seq).is_some() {
@@ -123,6 +129,7 @@ impl History for Memory {
         if retain {
             self.unretain(topic);
             self.topics[topic].retained = Some(seq);
+            self.ending.extend(entry.expires.map(|end| (end, topic)));
             self.totals.retained += 1;
             self.totals.retained_bytes += cost;
         }
@@ -227,11 +234,9 @@ impl History for Memory {
     }
 
     fn reclaim(&mut self, now: u64) {
-        for topic in 0..self.topics.len() {
-            let retained = self.topics[topic].retained.and_then(|seq| self.entry(seq));
-            if retained.is_some_and(|entry| !entry.is_live(now)) {
-                self.unretain(topic);
-            }
+        // Not all topics are gone through: there may be many, and a publisher who is refused may come again at once.
+        while let Some((_, topic)) = self.ending.first().filter(|(end, _)| *end <= now) {
+            self.unretain(*topic);
         }
     }
 
@@ -262,6 +267,14 @@ impl History for Memory {
 
     fn retention(&self) -> &Retention {
         &self.retention
+    }
+
+    fn set_retention(&mut self, retention: Retention, now: u64) {
+        self.retention = retention;
+        self.expire(now);
+        for topic in 0..self.topics.len() {
+            self.enforce(topic, now);
+        }
     }
 }
 

@@ -130,4 +130,6 @@ pub trait History: Send {
     fn kind(&self) -> &'static str;
     /// Its bounds.
     fn retention(&self) -> &Retention;
+    /// Has other bounds from now on, and lets go what is beyond them.
+    fn set_retention(&mut self, retention: Retention, now: u64);
 }

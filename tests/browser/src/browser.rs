@@ -46,6 +46,11 @@ pub struct Tab {
 impl Browser {
     /// Starts a browser.
     pub async fn start() -> Browser {
+        Browser::start_with(&[]).await
+    }
+
+    /// Starts a browser with some more flags.
+    pub async fn start_with(flags: &[&str]) -> Browser {
         let profile = tempfile::Builder::new().prefix("sse-bus-browser-").tempdir().expect("a temporary folder");
         let log = profile.path().join("chromedriver.log");
         let processes = Group::start(
@@ -62,7 +67,7 @@ impl Browser {
             listening_port(&said).ok_or(said)
         })
         .await;
-        let driver = session(&format!("http://127.0.0.1:{port}")).await.expect("Chromium starts");
+        let driver = session(&format!("http://127.0.0.1:{port}"), flags).await.expect("Chromium starts");
         Browser { driver, _processes: processes, _profile: profile }
     }
 
@@ -151,6 +156,20 @@ impl Tab {
         self.find(selector).await.click().await.unwrap_or_else(|e| panic!("{selector}: {e}"));
     }
 
+    /// The text of a frame's document, as soon as it holds something. The browser's owner sees what no page may.
+    pub async fn text_of_frame(&self, selector: &str, wanted: &str) -> String {
+        self.front().await;
+        self.find(selector).await.enter_frame().await.unwrap_or_else(|e| panic!("{selector}: {e}"));
+        let text = eventually(&format!("the frame to show {wanted:?}"), async || {
+            let shown = self.driver.execute("return document.body?.innerText ?? ''", Vec::new()).await;
+            let text = shown.map_err(|e| e.to_string())?.json().as_str().unwrap_or_default().to_owned();
+            if text.contains(wanted) { Ok(text) } else { Err(text) }
+        })
+        .await;
+        self.driver.enter_default_frame().await.expect("the page is still there");
+        text
+    }
+
     /// A picture of the page, if a folder for them is named in `SSE_BUS_SCREENSHOTS`.
     pub async fn screenshot(&self, name: &str) {
         if let Some(folder) = std::env::var_os("SSE_BUS_SCREENSHOTS") {
@@ -176,9 +195,9 @@ impl Tab {
     }
 }
 
-async fn session(url: &str) -> WebDriverResult<WebDriver> {
+async fn session(url: &str, flags: &[&str]) -> WebDriverResult<WebDriver> {
     let mut capabilities = DesiredCapabilities::chrome();
-    for flag in FLAGS {
+    for flag in FLAGS.iter().chain(flags) {
         capabilities.add_arg(flag)?;
     }
     WebDriver::builder(url, capabilities).request_timeout(DEADLINE + Duration::from_secs(10)).await

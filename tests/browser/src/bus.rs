@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -10,14 +10,16 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::eventually;
 
 /// A running `sse-busd`. Killed, and its folder removed, when it is dropped; if the test has failed its log is printed.
 pub struct Bus {
     folder: TempDir,
-    port: u16,
+    listen: SocketAddr,
     arguments: Vec<String>,
     daemon: Option<Child>,
 }
@@ -38,11 +40,32 @@ impl Bus {
 
     /// Starts a daemon with some more arguments.
     pub async fn start_with(arguments: &[&str]) -> Bus {
-        let arguments = arguments.iter().map(ToString::to_string).collect();
-        let folder = tempfile::Builder::new().prefix("sse-bus-test-").tempdir().expect("a temporary folder");
-        let mut bus = Bus { folder, port: free_port(), arguments, daemon: None };
+        Bus::start_at(free_port(), arguments).await
+    }
+
+    /// Starts a daemon on a port that is known before.
+    pub async fn start_at(port: u16, arguments: &[&str]) -> Bus {
+        let mut bus = Bus::new((Ipv4Addr::LOCALHOST, port).into(), arguments);
         bus.restart().await;
         bus
+    }
+
+    /// Starts a daemon that other machines reach, in the clear, and gives a token that lets in.
+    pub async fn start_exposed(arguments: &[&str]) -> (Bus, String) {
+        let mut bus = Bus::new((Ipv4Addr::UNSPECIFIED, free_port()).into(), arguments);
+        let state = bus.state().display().to_string();
+        let made = bus.ctl(&["token", "--state-dir", &state, "create", "--json"]).await.stdout;
+        let made: Value = serde_json::from_str(&made).expect("one JSON value");
+        let token = made["token"].as_str().expect("it is shown once").to_owned();
+        bus.arguments.push("--insecure".into());
+        bus.restart().await;
+        (bus, token)
+    }
+
+    fn new(listen: SocketAddr, arguments: &[&str]) -> Bus {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let folder = tempfile::Builder::new().prefix("sse-bus-test-").tempdir().expect("a temporary folder");
+        Bus { folder, listen, arguments, daemon: None }
     }
 
     /// Starts the daemon again, on the same port and socket.
@@ -50,10 +73,10 @@ impl Bus {
         assert!(self.daemon.is_none(), "the daemon runs already");
         let log = File::options().create(true).append(true).open(self.log_path()).expect("the log opens");
         let daemon = Command::new(binary("sse-busd"))
-            .args(["--no-config", "--listen", &format!("127.0.0.1:{}", self.port), "--socket"])
+            .args(["--no-config", "--listen", &self.listen.to_string(), "--socket"])
             .arg(self.socket())
             .arg("--state-dir")
-            .arg(self.path().join("state"))
+            .arg(self.state())
             .args(&self.arguments)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
@@ -69,7 +92,8 @@ impl Bus {
             UnixStream::connect(self.socket()).map_err(|e| e.to_string())
         })
         .await;
-        assert_eq!(self.ctl(&["url"]).await.stdout.trim().trim_end_matches('/'), self.url());
+        let url = self.ctl(&["url"]).await.stdout;
+        assert_eq!(url.trim().trim_end_matches('/'), format!("http://{}", self.listen));
     }
 
     /// Stops the daemon as a service manager does, and waits for its end.
@@ -81,7 +105,17 @@ impl Bus {
 
     /// Where browsers find it, without a final slash.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.url_as("127.0.0.1")
+    }
+
+    /// The same under another name that leads here.
+    pub fn url_as(&self, name: &str) -> String {
+        format!("http://{name}:{}", self.listen.port())
+    }
+
+    /// Its port on loopback.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.listen.port())
     }
 
     /// The test's folder.
@@ -92,6 +126,17 @@ impl Bus {
     /// What the daemon has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).expect("the log is readable")
+    }
+
+    /// What the daemon answers to a request of this machine's user that has nothing to do with a browser.
+    pub async fn get(&self, path: &str) -> String {
+        let address = self.address();
+        let mut daemon = tokio::net::TcpStream::connect(&address).await.expect("the daemon listens");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        daemon.write_all(request.as_bytes()).await.expect("the daemon reads");
+        let mut answer = String::new();
+        daemon.read_to_string(&mut answer).await.expect("the daemon answers");
+        answer
     }
 
     /// A subscriber that writes what it gets to a file.
@@ -130,6 +175,12 @@ impl Bus {
         output
     }
 
+    /// The JSON values that a command prints, one a line.
+    pub async fn json(&self, args: &[&str]) -> Vec<Value> {
+        let printed = self.ctl(&[args, &["--json"]].concat()).await.stdout;
+        printed.lines().map(|line| serde_json::from_str(line).expect("a JSON value")).collect()
+    }
+
     /// Waits until so many subscribers are connected.
     pub async fn subscribers(&self, count: usize) {
         eventually(&format!("{count} subscribers"), async || {
@@ -140,6 +191,10 @@ impl Bus {
             }
         })
         .await;
+    }
+
+    fn state(&self) -> PathBuf {
+        self.path().join("state")
     }
 
     fn socket(&self) -> PathBuf {

@@ -5,13 +5,17 @@
 
 mod browser;
 mod bus;
+mod careless;
+mod site;
 pub mod sse;
 
 use std::time::{Duration, Instant};
 
 pub use browser::{Browser, Tab};
 pub use bus::{Bus, Output, Process, free_port};
+pub use careless::Careless;
 pub use serde_json::Value;
+pub use site::{Answer, Site};
 
 /// Longer than anything here takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);

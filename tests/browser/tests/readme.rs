@@ -1,10 +1,6 @@
 //! The README's code for browsers, in a real one. `tests/readme` runs the rest of it.
 
-use sse_bus_browser_tests::{Browser, Bus, Tab, Value, eventually, free_port};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
+use sse_bus_browser_tests::{Answer, Browser, Bus, Site, Tab, Value, eventually, free_port};
 
 const README: &str = include_str!("../../../README.md");
 /// Where the README says that the bus and the page are.
@@ -16,8 +12,7 @@ async fn the_page_of_the_tutorial_works_from_an_origin_of_its_own() {
     let origin = format!("http://localhost:{port}");
     let mut bus = Bus::start_with(&["--allow-origin", &origin]).await;
     let page = block("html", "<!-- page.html -->").replace(BUS, &bus.url());
-    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-    let server = tokio::spawn(serve(listener, page));
+    let _site = Site::start(port, move |_| Answer::document("text/html", page.clone())).await;
     let browser = Browser::start().await;
     let address = format!("{origin}/page.html");
     let tabs = [browser.open(&address).await, browser.open(&address).await];
@@ -49,7 +44,6 @@ async fn the_page_of_the_tutorial_works_from_an_origin_of_its_own() {
     })
     .await;
     browser.quit().await;
-    server.abort();
 }
 
 #[tokio::test]
@@ -75,16 +69,6 @@ fn block(language: &str, first: &str) -> String {
     let (_, rest) = README.split_once(&format!("```{language}\n{first}\n")).expect("the README shows it");
     let (block, _) = rest.split_once("\n```").expect("it has an end");
     block.to_owned()
-}
-
-/// Answers every request with the page.
-async fn serve(listener: TcpListener, page: String) {
-    while let Ok((mut peer, _)) = listener.accept().await {
-        // A browser's request fits, and what it asks for is always the same.
-        let _ = peer.read(&mut [0; 8192]).await;
-        let head = format!("HTTP/1.0 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n", page.len());
-        let _ = peer.write_all(format!("{head}{page}").as_bytes()).await;
-    }
 }
 
 async fn text(tab: &Tab) -> String {

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, task::Waker, time::Duration};
 
-use proptest::sample::Index;
 use sse_bus::{
     FilterSet,
     bus::{ClientName, Description, Now, Read, Start, Subscription},
@@ -11,7 +10,7 @@ use sse_bus::{
 use super::{Outcome, World};
 use crate::{
     log::Sent,
-    ops::{FILTERS, GARBAGE, Since, To},
+    ops::{FILTERS, GARBAGE, Index, Since, To},
     subscriber::{Asked, Subscriber},
 };
 
@@ -50,6 +49,7 @@ impl World {
             start: start.clone(),
             slow: *slow,
             past_only: *past_only,
+            allowed: [].into(),
             description: Description { name, peer: "test".into() },
         };
         let now = self.now();

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, task::Waker};
 
-use proptest::sample::Index;
 use sse_bus::{
     bus::{Bus, ClientId, GroupId, ReaderId},
     limits::HEARTBEAT,
@@ -10,7 +9,7 @@ use sse_bus::{
 
 use super::{Outcome, World, read::shown};
 use crate::{
-    ops::READERS,
+    ops::{Index, READERS},
     subscriber::{Asked, Counter, Subscriber},
     wire,
 };
@@ -90,6 +89,7 @@ impl World {
         (0..READERS).try_for_each(|reader| self.take_calls(reader))?;
         self.readers.iter_mut().for_each(|reader| reader.heartbeats.clear());
         (0..HEARTBEAT.as_secs()).for_each(|_| self.tick());
+        self.log.refresh(&self.bus);
         (0..READERS).try_for_each(|reader| self.take_calls(reader))?;
         let sleeps = |s: &&Subscriber| s.connected && s.waiting == Some(s.wake_count());
         for subscriber in self.subscribers.iter().filter(sleeps).filter(|s| s.asked.format.has_heartbeat()) {

@@ -7,7 +7,6 @@ mod read;
 
 use std::task::Waker;
 
-use proptest::sample::Index;
 use sse_bus::{
     Epoch,
     bus::{Bus, Now, history::Memory},
@@ -17,7 +16,7 @@ use sse_bus::{
 use self::groups::Reader;
 use super::{
     log::Log,
-    ops::{NAMES, Op, READERS, Retain, Setup, Size, TOPICS},
+    ops::{Index, NAMES, Op, READERS, Retain, Setup, Size, TOPICS},
     subscriber::{Asked, Subscriber},
 };
 
@@ -63,16 +62,19 @@ impl World {
         match op {
             Op::Publish { topic, size, retain, ttl_ms } => {
                 self.publish(TOPICS[*topic], self.data(*size), *retain, *ttl_ms)?;
+                self.log.refresh(&self.bus);
             }
             Op::PublishToMany => {
                 for i in 0..40 {
                     self.publish(&format!("m/{i}"), "x".into(), Retain::No, None)?;
                 }
+                self.log.refresh(&self.bus);
             }
             Op::Burst { topic, events, size } => {
                 for _ in 0..*events {
                     self.publish(TOPICS[*topic], self.data(*size), Retain::No, None)?;
                 }
+                self.log.refresh(&self.bus);
             }
             Op::Unicast { to, size } => self.unicast(to, *size)?,
             Op::Subscribe { feed, since, slow, name, past_only, reader } => {
@@ -113,7 +115,10 @@ impl World {
             }
             Op::Kick { to } => self.kick(to)?,
             Op::Pass { ms } => self.log.now += ms,
-            Op::Tick => self.tick(),
+            Op::Tick => {
+                self.tick();
+                self.log.refresh(&self.bus);
+            }
             Op::Heartbeats => self.heartbeats()?,
         }
         if batch_goes_on {
@@ -133,9 +138,15 @@ impl World {
         self.finish()?;
         self.steps.push("the end: all drain".into());
         // Those who leave are told of on the bus, so that others have something to read again.
-        for _ in 0..=self.subscribers.len() {
+        loop {
+            let head = self.log.head();
             self.drain_all()?;
+            if self.log.head() == head {
+                break;
+            }
         }
+        // Whoever had read more than its group waits alone, until it reads once more.
+        self.drain_all()?;
         let told: u64 = self.subscribers.iter().map(Subscriber::gaps_told).sum();
         let stats = self.bus.stats();
         if stats.gaps.iter().sum::<u64>() != told {
@@ -149,7 +160,6 @@ impl World {
         self.log.now = (self.log.now / 1000 + 1) * 1000;
         self.bus.tick(self.now());
         self.wake();
-        self.log.refresh(&self.bus);
     }
 
     fn wake(&mut self) {

@@ -16,6 +16,7 @@ use crate::{
 };
 
 impl World {
+    /// Leaves it to the caller to ask afterwards what the bus still has: after many events once is enough.
     pub(super) fn publish(&mut self, topic: &str, data: String, retain: Retain, ttl_ms: Option<u64>) -> Outcome {
         let data = if matches!(retain, Retain::Clear) { String::new() } else { data };
         let publication = Publication {
@@ -51,7 +52,6 @@ impl World {
                 }
             }
         }
-        self.log.refresh(&self.bus);
         Ok(())
     }
 

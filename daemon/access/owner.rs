@@ -1,0 +1,166 @@
+//! Whose process is at the other end of a loopback connection, as the kernel says.
+//!
+//! Linux answers for one connection in a few microseconds over `NETLINK_SOCK_DIAG` (`sock_diag(7)`). Only a socket that a
+//! process still holds proves something: once its process has exited, the kernel gives uid 0 for it, and inode 0.
+
+use std::net::SocketAddr;
+
+/// Asks the kernel who owns connections. Elsewhere than on Linux it never knows.
+pub(super) struct Owners {
+    #[cfg(target_os = "linux")]
+    kernel: Result<std::sync::Mutex<linux::Kernel>, String>,
+}
+
+impl Owners {
+    #[cfg(target_os = "linux")]
+    pub(super) fn new() -> Owners {
+        let kernel = linux::Kernel::open().map_err(|e| e.to_string());
+        if let Err(error) = &kernel {
+            tracing::warn!(
+                %error,
+                "the kernel cannot be asked whose connections these are, so each needs a token; allow the daemon AF_NETLINK"
+            );
+        }
+        Owners { kernel: kernel.map(std::sync::Mutex::new) }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn new() -> Owners {
+        Owners {}
+    }
+
+    /// Whether the other end of an accepted connection belongs to a process of the daemon's own user.
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_own(&self, local: SocketAddr, peer: SocketAddr) -> bool {
+        let Ok(kernel) = &self.kernel else { return false };
+        let kernel = kernel.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match kernel.owner_of(peer, local) {
+            Ok(owner) => owner == Some(rustix::process::geteuid().as_raw()),
+            Err(error) => {
+                tracing::debug!(%peer, %error, "the kernel did not say whose connection this is");
+                false
+            }
+        }
+    }
+
+    /// Whether the other end of an accepted connection belongs to a process of the daemon's own user.
+    #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::unused_self, reason = "there is a kernel to ask elsewhere")]
+    pub(super) fn is_own(&self, _: SocketAddr, _: SocketAddr) -> bool {
+        false
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::{
+        io,
+        net::{IpAddr, SocketAddr},
+        os::fd::OwnedFd,
+    };
+
+    use rustix::net::{
+        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink::SOCK_DIAG, recv, send, socket_with,
+    };
+
+    /// `SOCK_DIAG_BY_FAMILY`, from `linux/sock_diag.h`.
+    const BY_FAMILY: u16 = 20;
+    /// `NLM_F_REQUEST`, from `linux/netlink.h`.
+    const REQUEST: u16 = 1;
+    /// Bytes of `struct nlmsghdr`, `struct inet_diag_req_v2`, `struct inet_diag_sockid`, `struct inet_diag_msg`
+    /// (`linux/inet_diag.h`).
+    const HEADER: usize = 16;
+    const QUESTION: usize = HEADER + 56;
+    const SOCKET_ID: usize = 48;
+    const ANSWER: usize = HEADER + 72;
+
+    /// States (`net/tcp_states.h`) in which both ends are known to each other: established, and those in which the end
+    /// asked about has closed its sending half, as `nc -N` does.
+    const CONNECTED: [u8; 3] = [1, 4, 5];
+
+    /// A socket to ask the kernel about sockets.
+    pub(super) struct Kernel(OwnedFd);
+
+    impl Kernel {
+        pub(super) fn open() -> io::Result<Kernel> {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            Ok(Kernel(socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(SOCK_DIAG))?))
+        }
+
+        /// The user whose process holds the socket at `here` that is connected to `there`, if a process does.
+        pub(super) fn owner_of(&self, here: SocketAddr, there: SocketAddr) -> io::Result<Option<u32>> {
+            let question = question(here, there);
+            // What an earlier question left behind.
+            let mut answer = [0; 512];
+            while recv(&self.0, &mut answer[..], RecvFlags::empty()).is_ok() {}
+            send(&self.0, &question, SendFlags::empty())?;
+            // The kernel has answered when `send` returns.
+            let (_, length) = recv(&self.0, &mut answer[..], RecvFlags::empty())?;
+            Ok(owner(answer.get(..length).unwrap_or_default(), &question))
+        }
+    }
+
+    fn question(here: SocketAddr, there: SocketAddr) -> [u8; QUESTION] {
+        const TCP: u8 = 6;
+        let mut question = [0; QUESTION];
+        question[..4].copy_from_slice(&(QUESTION as u32).to_ne_bytes());
+        question[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
+        question[6..8].copy_from_slice(&REQUEST.to_ne_bytes());
+        let family = if here.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        question[HEADER] = family.as_raw() as u8;
+        question[HEADER + 1] = TCP;
+        // All states; the answer says which.
+        question[HEADER + 4..HEADER + 8].fill(0xff);
+        let id = &mut question[HEADER + 8..][..SOCKET_ID];
+        id[..2].copy_from_slice(&here.port().to_be_bytes());
+        id[2..4].copy_from_slice(&there.port().to_be_bytes());
+        for (at, address) in [(4, here.ip()), (20, there.ip())] {
+            match address {
+                IpAddr::V4(address) => id[at..at + 4].copy_from_slice(&address.octets()),
+                IpAddr::V6(address) => id[at..at + 16].copy_from_slice(&address.octets()),
+            }
+        }
+        // `INET_DIAG_NOCOOKIE`.
+        id[40..].fill(0xff);
+        question
+    }
+
+    /// What the kernel's answer proves. Without a connected socket it describes the listening one, or is an error.
+    fn owner(answer: &[u8], question: &[u8; QUESTION]) -> Option<u32> {
+        let number = |at: usize| Some(u32::from_ne_bytes(answer.get(at..at + 4)?.try_into().ok()?));
+        let kind = answer.get(4..6)?;
+        let state = *answer.get(HEADER + 1)?;
+        // Ports and addresses; what follows is the interface and the cookie, which the kernel fills in.
+        let same_socket = answer.get(HEADER + 4..HEADER + 40)? == &question[HEADER + 8..HEADER + 44];
+        let (uid, inode) = (number(ANSWER - 8)?, number(ANSWER - 4)?);
+        (kind == BY_FAMILY.to_ne_bytes() && CONNECTED.contains(&state) && same_socket && inode != 0).then_some(uid)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::net::{TcpListener, TcpStream};
+
+        use super::*;
+
+        #[test]
+        fn only_a_socket_that_a_process_holds_has_an_owner() {
+            let kernel = Kernel::open().unwrap();
+            let own = Some(rustix::process::geteuid().as_raw());
+            for address in ["127.0.0.1:0", "[::1]:0"] {
+                let Ok(listener) = TcpListener::bind(address) else { continue };
+                let listening = listener.local_addr().unwrap();
+                let client = TcpStream::connect(listening).unwrap();
+                let (server, peer) = listener.accept().unwrap();
+                assert_eq!(kernel.owner_of(peer, listening).unwrap(), own, "established");
+                client.shutdown(std::net::Shutdown::Write).unwrap();
+                assert_eq!(kernel.owner_of(peer, listening).unwrap(), own, "half closed");
+                drop(client);
+                assert_eq!(kernel.owner_of(peer, listening).unwrap(), None, "closed");
+                drop(server);
+                let nobody = SocketAddr::new(listening.ip(), 1);
+                assert_eq!(kernel.owner_of(listening, nobody).unwrap(), None, "the listening socket alone");
+                assert_eq!(kernel.owner_of(nobody, nobody).unwrap(), None, "nothing");
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! `Host` and `Origin`, parsed, so that they are compared by what they mean and not by how they are written.
+//!
+//! Only the forms that browsers send are understood. What is unusual (a trailing dot, user-info, `127.1`, a port with a
+//! zero in front) is no authority at all, and so equals none.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+/// Whom a request is for, or where a page comes from: a host, and a port unless it is the usual one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Authority {
+    pub(crate) host: Host,
+    pub(crate) port: Option<u16>,
+}
+
+/// A name in lower case, or an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    Name(String),
+    Address(IpAddr),
+}
+
+/// Where a page comes from. Two are equal if browsers take them for the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) scheme: Scheme,
+    pub(crate) authority: Authority,
+}
+
+/// How a page was fetched. Pages of other schemes have no origin that could be told from others of the kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub(crate) fn usual_port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        })
+    }
+}
+
+impl Authority {
+    /// Parses `host` or `host:port`.
+    pub(crate) fn parse(text: &str) -> Option<Authority> {
+        // An address of version 6 holds colons itself, and stands in brackets.
+        let end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
+        let (host, rest) = text.split_at(end);
+        let port = match rest.strip_prefix(':') {
+            Some(digits) => Some(digits.parse::<u16>().ok().filter(|port| port.to_string() == digits)?),
+            None if rest.is_empty() => None,
+            None => return None,
+        };
+        Some(Authority { host: Host::parse(host)?, port })
+    }
+}
+
+impl Host {
+    fn parse(text: &str) -> Option<Host> {
+        /// Bytes of a name (RFC 1035, 2.3.4).
+        const NAME_MAX: usize = 253;
+        if let Some(address) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            return address.parse::<Ipv6Addr>().ok().map(|address| Host::Address(address.into()));
+        }
+        if let Ok(address) = text.parse::<Ipv4Addr>() {
+            return Some(Host::Address(address.into()));
+        }
+        let is_label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        };
+        // What ends in a number is an address in another notation (URL standard, "ends in a number").
+        let ends_in_number =
+            text.rsplit('.').next().is_some_and(|label| label.starts_with(|c: char| c.is_ascii_digit()));
+        let is_name = text.len() <= NAME_MAX && text.split('.').all(is_label) && !ends_in_number;
+        is_name.then(|| Host::Name(text.to_ascii_lowercase()))
+    }
+
+    /// Whether it is the machine itself.
+    pub(crate) fn is_loopback_name(&self) -> bool {
+        match self {
+            Host::Name(name) => name == "localhost",
+            Host::Address(address) => *address == Ipv4Addr::LOCALHOST || *address == Ipv6Addr::LOCALHOST,
+        }
+    }
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Name(name) => f.write_str(name)?,
+            Host::Address(IpAddr::V4(address)) => write!(f, "{address}")?,
+            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]")?,
+        }
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+impl Origin {
+    /// Parses `scheme://host` or `scheme://host:port`.
+    pub(crate) fn parse(text: &str) -> Option<Origin> {
+        let (scheme, authority) = text.split_once("://")?;
+        let scheme = match scheme {
+            _ if scheme.eq_ignore_ascii_case("http") => Scheme::Http,
+            _ if scheme.eq_ignore_ascii_case("https") => Scheme::Https,
+            _ => return None,
+        };
+        Authority::parse(authority).map(|authority| Origin::new(scheme, authority))
+    }
+
+    /// The origin of what is fetched from there. Browsers leave out the usual port.
+    pub(crate) fn new(scheme: Scheme, mut authority: Authority) -> Origin {
+        authority.port = authority.port.filter(|port| *port != scheme.usual_port());
+        Origin { scheme, authority }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_written_as_browsers_write_it() {
+        for (given, written) in [
+            ("http://localhost", "http://localhost"),
+            ("HTTP://LocalHost:80", "http://localhost"),
+            ("https://app.example:443", "https://app.example"),
+            ("https://app.example:8443", "https://app.example:8443"),
+            ("http://[0:0:0:0:0:0:0:1]:7733", "http://[::1]:7733"),
+        ] {
+            assert_eq!(Origin::parse(given).unwrap().to_string(), written, "{given}");
+        }
+    }
+
+    #[test]
+    fn what_no_browser_writes_is_nothing() {
+        for text in [
+            "",
+            "null",
+            "*",
+            "localhost",
+            "file://",
+            "data://x",
+            "http://",
+            "http://a/",
+            "http://a/b",
+            "http://a?b",
+            "http://u@a",
+            "http://u:p@a:1",
+            "http://a.",
+            "http://.a",
+            "http://a..b",
+            "http://a b",
+            "http://a:",
+            "http://a:0x50",
+            "http://a:080",
+            "http://a:+80",
+            "http://a:65536",
+            "http://[::1",
+            "http://::1",
+            "http://[::1]x",
+            "http://127.1",
+            "http://0x7f.1",
+            "http://2130706433",
+            "http://a%2eb",
+            "http://[fe80::1%25eth0]",
+            "http://ａ",
+            "http://a\0",
+            "http://a,http://b",
+            "http://a http://b",
+            " http://a",
+            "http://a ",
+        ] {
+            assert_eq!(Origin::parse(text), None, "{text}");
+        }
+        assert_eq!(Authority::parse(&"a".repeat(8 << 10)), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! What a request for `/events` asks for: path, query and `Last-Event-ID` in, what the bus is asked out.
+//!
+//! Text alone, without a server, so that a fuzz target can be built of this file. Unknown parameters are left to whoever
+//! put them there; of a parameter that may stand once the last counts.
+
+use form_urlencoded::parse;
+use sse_bus::{
+    bus::{Format, Start, Subscription},
+    protocol::{Ack, ErrorCode, Publish, Refused, Subscribe},
+};
+
+/// Reads what a stream's request wants. An id in the header wins over one in the query, and both over `since`.
+/// `complete` fills in what the request leaves open.
+pub(super) fn subscription(
+    filter: Option<String>,
+    query: &str,
+    last_event_id: Option<&[u8]>,
+    peer: String,
+    complete: impl FnOnce(&mut Subscribe) -> Result<(), Refused>,
+) -> Result<Subscription, Refused> {
+    let mut subscribe = Subscribe { filters: filter.into_iter().collect(), ..Subscribe::default() };
+    let mut format = Format::SseData;
+    let mut last_id = None;
+    for (name, value) in parse(query.as_bytes()) {
+        match &*name {
+            "topic" => subscribe.filters.push(value.into_owned()),
+            "client" => subscribe.client = Some(value.into_owned()),
+            "since" => subscribe.since = Some(value.into_owned()),
+            "slow" => {
+                subscribe.slow = value.parse().map_err(|_| bad_parameter("slow", "write gap, latest or disconnect"))?;
+            }
+            "format" if value == "data" => format = Format::SseData,
+            "format" if value == "json" => format = Format::SseJson,
+            "format" => return Err(bad_parameter("format", "write data or json")),
+            "last_event_id" | "lastEventId" | "Last-Event-ID" => last_id = Some(value.into_owned()),
+            _ => {}
+        }
+    }
+    // Browsers write the id as UTF-8, which header values need not be.
+    let header = last_event_id.map(|id| String::from_utf8_lossy(id).into_owned());
+    complete(&mut subscribe)?;
+    let mut subscription = Subscription::parse(&subscribe, format, peer)?;
+    if let Some(id) = [header, last_id].into_iter().flatten().find(|id| !id.is_empty()) {
+        subscription.start = Start::After(id);
+    }
+    Ok(subscription)
+}
+
+/// Reads what a publish wants, but for the data: that is the body.
+pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
+    let mut publish = Publish { topic, ..Publish::default() };
+    for (name, value) in parse(query.as_bytes()) {
+        match &*name {
+            "type" => publish.kind = Some(value.into_owned()).filter(|kind| !kind.is_empty()),
+            "to" => publish.to = Some(value.into_owned()),
+            "retain" => publish.retain = truth(&value).ok_or_else(|| bad_parameter("retain", "write true or false"))?,
+            "ttl" => {
+                let ttl = humantime::parse_duration(&value)
+                    .map_err(|_| bad_parameter("ttl", "write a duration such as 10m"))?;
+                publish.ttl_ms = Some(ttl.as_millis().try_into().unwrap_or(u64::MAX));
+            }
+            "ack" if value == "durable" => publish.ack = Ack::Durable,
+            _ => {}
+        }
+    }
+    Ok(publish)
+}
+
+fn bad_parameter(name: &str, why: &str) -> Refused {
+    Refused::new(ErrorCode::RequestInvalid, format!("the parameter {name} cannot be used: {why}"))
+}
+
+fn truth(text: &str) -> Option<bool> {
+    match text {
+        "" | "1" | "true" | "yes" => Some(true),
+        "0" | "false" | "no" => Some(false),
+        _ => None,
+    }
+}

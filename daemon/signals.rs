@@ -1,0 +1,126 @@
+//! Signals: SIGTERM and SIGINT stop the daemon, SIGHUP has it read its configuration again.
+//!
+//! No stream is dropped for a new configuration. What cannot change while the daemon runs stays, and the log names it. A
+//! daemon that was started on a terminal stops when that is closed.
+
+use std::sync::Arc;
+
+use tracing::info;
+#[cfg(unix)]
+use tracing::warn;
+use tracing_subscriber::EnvFilter;
+
+use crate::{config::Config, server::Daemon};
+
+/// Replaces what is logged.
+pub(crate) struct LogFilter(Box<dyn Fn(EnvFilter) + Send + Sync>);
+
+impl LogFilter {
+    pub(crate) fn new(replace: impl Fn(EnvFilter) + Send + Sync + 'static) -> LogFilter {
+        LogFilter(Box::new(replace))
+    }
+
+    /// Parses what is to be logged.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with it, and what to write.
+    pub(crate) fn parse(log: &str) -> Result<EnvFilter, String> {
+        EnvFilter::try_new(log).map_err(|e| format!("log = {log}: {e}; write for example `info` or `sse_busd=debug`"))
+    }
+}
+
+/// Reads the configuration again, and goes on with it. One that is wrong changes nothing.
+#[cfg_attr(windows, expect(dead_code, reason = "there is no signal for it"))]
+fn reload(daemon: &Daemon) -> Result<(), String> {
+    let read = Config::read(daemon.config().held.clone()).map_err(|e| e.to_string())?;
+    let filter = LogFilter::parse(&read.log)?;
+    let (config, kept) = read.for_running(&daemon.config());
+    daemon.configure(config);
+    (daemon.log.0)(filter);
+    if kept.is_empty() {
+        info!("read the configuration again");
+    } else {
+        warn!(kept = kept.join(", "), "read the configuration again; what is kept changes with a restart only");
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+pub(crate) use self::unix::Signals;
+
+#[cfg(unix)]
+mod unix {
+    use std::io::{self, IsTerminal};
+
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    use tracing::error;
+
+    use super::{Arc, Daemon, info, reload};
+    use crate::service;
+
+    /// The signals that the process listens to.
+    pub(crate) struct Signals {
+        terminate: Signal,
+        interrupt: Signal,
+        hangup: Signal,
+        /// Whether the daemon was started on a terminal.
+        on_terminal: bool,
+    }
+
+    impl Signals {
+        pub(crate) fn listen() -> io::Result<Signals> {
+            Ok(Signals {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+                hangup: signal(SignalKind::hangup())?,
+                on_terminal: io::stdin().is_terminal(),
+            })
+        }
+
+        /// Does what signals say, until the daemon stops.
+        pub(crate) async fn serve(mut self, daemon: Arc<Daemon>) {
+            loop {
+                tokio::select! {
+                    _ = self.terminate.recv() => info!("SIGTERM: stopping"),
+                    _ = self.interrupt.recv() => info!("SIGINT: stopping"),
+                    _ = self.hangup.recv() => {
+                        // What was closed is no terminal any more.
+                        if !self.on_terminal || io::stdin().is_terminal() {
+                            service::reloading();
+                            if let Err(error) = reload(&daemon) {
+                                error!("SIGHUP: {error}; the daemon goes on as it was");
+                            }
+                            service::ready();
+                            continue;
+                        }
+                        info!("the terminal is closed: stopping");
+                    }
+                    () = daemon.stop.cancelled() => return,
+                }
+                return daemon.begin_to_stop();
+            }
+        }
+    }
+}
+
+/// The signals that the process listens to.
+#[cfg(windows)]
+pub(crate) struct Signals;
+
+#[cfg(windows)]
+impl Signals {
+    #[expect(clippy::unnecessary_wraps, reason = "listening to signals can fail elsewhere")]
+    pub(crate) fn listen() -> std::io::Result<Signals> {
+        Ok(Signals)
+    }
+
+    /// Stops the daemon when it is told to.
+    pub(crate) async fn serve(self, daemon: Arc<Daemon>) {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => info!("stopping"),
+            () = daemon.stop.cancelled() => {}
+        }
+        daemon.begin_to_stop();
+    }
+}

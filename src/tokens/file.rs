@@ -1,0 +1,311 @@
+//! The file that the tokens stand in. It is replaced as a whole, one change at a time, and only its user may touch it.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Digest, PREFIX, Scope, Secret, Token, random_name};
+use crate::{limits::TOKENS_MAX, topic::Filter};
+
+/// What a new token is to be.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// What it is called; no other may be called the same.
+    pub name: Option<String>,
+    /// What it allows; at least one.
+    pub scopes: Vec<Scope>,
+    /// The topics that it may publish and subscribe to; all if empty.
+    pub topics: Vec<Filter>,
+    /// When it ends, in milliseconds since 1970 (UTC).
+    pub expires: Option<u64>,
+}
+
+/// The file that the tokens stand in: readable and writable by its user alone.
+#[derive(Clone, Debug)]
+pub struct TokenFile {
+    path: PathBuf,
+}
+
+/// See [`TokenFile::version`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version(Option<(u64, u64, SystemTime)>);
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    tokens: Vec<Token>,
+}
+
+impl TokenFile {
+    /// The file in a state directory.
+    pub fn in_directory(state: &Path) -> TokenFile {
+        TokenFile { path: state.join("tokens.json") }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The version of the file: another whenever it has changed.
+    pub fn version(&self) -> Version {
+        let Ok(data) = fs::symlink_metadata(&self.path) else { return Version(None) };
+        // Each change makes a file of its own.
+        #[cfg(unix)]
+        let which = std::os::unix::fs::MetadataExt::ino(&data);
+        #[cfg(not(unix))]
+        let which = 0;
+        Version(Some((which, data.len(), data.modified().unwrap_or(SystemTime::UNIX_EPOCH))))
+    }
+
+    /// The tokens, expired ones included. No file is no tokens.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or understood, or others may write or replace it. The message says which, and what to do.
+    pub fn read(&self) -> io::Result<Vec<Token>> {
+        self.check_directory()?;
+        let failed = |e: io::Error| self.error(e.kind(), &e.to_string());
+        let text = match File::open(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(failed(e)),
+            Ok(file) => {
+                self.check(&file)?;
+                io::read_to_string(file).map_err(failed)?
+            }
+        };
+        let content: Content = serde_json::from_str(&text).map_err(|e| {
+            self.error(io::ErrorKind::InvalidData, &format!("{e}; mend it, or remove it and make new tokens"))
+        })?;
+        Ok(content.tokens)
+    }
+
+    /// Makes a token. Expired ones are forgotten.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written, the name is taken, or there are [`TOKENS_MAX`] tokens already.
+    pub fn create(&self, wanted: Wanted, now: u64) -> io::Result<(Token, Secret)> {
+        let secret = Secret::random(PREFIX)?;
+        let Wanted { name, scopes, topics, expires } = wanted;
+        let digest = Digest::of(secret.reveal());
+        let token = Token { id: random_name("t")?, name, scopes, topics, created: now, expires, digest };
+        self.change(|tokens| {
+            tokens.retain(|token| !token.is_expired(now));
+            if let Some(name) = &token.name
+                && tokens.iter().any(|other| other.name.as_ref() == Some(name) || other.id == *name)
+            {
+                let message =
+                    format!("there is a token `{}` already; revoke it, or choose another name", name.escape_debug());
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+            }
+            if tokens.len() >= TOKENS_MAX {
+                let message = format!("there are {TOKENS_MAX} tokens, as many as there may be; revoke some");
+                return Err(io::Error::new(io::ErrorKind::QuotaExceeded, message));
+            }
+            tokens.push(token.clone());
+            Ok(())
+        })?;
+        Ok((token, secret))
+    }
+
+    /// Revokes the token with an id or a name, and gives it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written, or there is no such token.
+    pub fn revoke(&self, address: &str) -> io::Result<Token> {
+        let mut revoked = None;
+        self.change(|tokens| {
+            let found = tokens.iter().position(|t| t.id == address || t.name.as_deref() == Some(address));
+            let found = found.ok_or_else(|| {
+                io::Error::new(io::ErrorKind::NotFound, format!("there is no token `{}`", address.escape_debug()))
+            })?;
+            revoked = Some(tokens.remove(found));
+            Ok(())
+        })?;
+        revoked.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Replaces the file as a whole, one change at a time.
+    fn change(&self, change: impl FnOnce(&mut Vec<Token>) -> io::Result<()>) -> io::Result<()> {
+        let failed = |e: io::Error| self.error(e.kind(), &e.to_string());
+        make_private(self.directory()).map_err(failed)?;
+        let lock = private_file(&self.path.with_extension("lock"), false).map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        let mut tokens = self.read()?;
+        change(&mut tokens)?;
+        let new = self.path.with_extension("new");
+        // What a crash left behind.
+        let _ = fs::remove_file(&new);
+        let mut file = private_file(&new, true).map_err(failed)?;
+        let mut text = serde_json::to_vec_pretty(&Content { tokens })?;
+        text.push(b'\n');
+        file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
+        fs::rename(&new, &self.path).map_err(failed)
+    }
+
+    /// Whoever could write the file could make tokens.
+    #[cfg(unix)]
+    fn check(&self, file: &File) -> io::Result<()> {
+        use std::os::unix::fs::MetadataExt as _;
+        let data = file.metadata()?;
+        let denied = |why: &str| Err(self.error(io::ErrorKind::PermissionDenied, why));
+        match data.mode() {
+            _ if data.uid() != rustix::process::geteuid().as_raw() => denied("it belongs to another user; remove it"),
+            mode if mode & 0o077 != 0 => {
+                denied("others may read or write it; `chmod 600` it if its tokens can be trusted")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the user's own directory is private on Windows")]
+    fn check(&self, _: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whoever could replace the file could bring back tokens that were revoked.
+    #[cfg(unix)]
+    fn check_directory(&self) -> io::Result<()> {
+        use std::os::unix::fs::MetadataExt as _;
+        const WRITABLE: u32 = 0o022;
+        const STICKY: u32 = 0o1000;
+        match fs::metadata(self.directory()) {
+            Ok(data) if data.mode() & WRITABLE != 0 && data.mode() & STICKY == 0 => {
+                Err(self.error(io::ErrorKind::PermissionDenied, "others may write their directory; `chmod go-w` it"))
+            }
+            // Where it cannot be looked at, nothing can be read from it either.
+            _ => Ok(()),
+        }
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the user's own directory is private on Windows")]
+    fn check_directory(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
+    fn error(&self, kind: io::ErrorKind, why: &str) -> io::Error {
+        io::Error::new(kind, format!("the tokens in {}: {why}", self.path.display()))
+    }
+}
+
+/// Makes a directory that only its user may look into, unless it is there.
+fn make_private(directory: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(directory)
+}
+
+/// Opens a file for writing that only its user may touch, made if it is not there; one that must be new if it is to be.
+fn private_file(path: &Path, new: bool) -> io::Result<File> {
+    let mut options = File::options();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true).create(true).create_new(new).truncate(false).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(name: &str) -> Wanted {
+        Wanted { name: Some(name.into()), scopes: vec![Scope::Publish], ..Wanted::default() }
+    }
+
+    #[test]
+    fn the_file_holds_no_secret_and_only_its_user_may_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::in_directory(&folder.path().join("state"));
+        assert_eq!(file.read().unwrap(), []);
+        let (token, secret) = file.create(wanted("phone"), 1).unwrap();
+        assert!(secret.reveal().starts_with(PREFIX) && secret.reveal().len() == PREFIX.len() + 64);
+        assert!(!format!("{secret:?}").contains(secret.reveal()));
+        let text = fs::read_to_string(file.path()).unwrap();
+        assert!(text.contains("phone") && !text.contains(&secret.reveal()[PREFIX.len()..]), "{text}");
+        assert_eq!(file.read().unwrap(), std::slice::from_ref(&token));
+        assert!(token.is(&Digest::of(secret.reveal())) && !token.is(&Digest::of("ssebus_")));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(fs::metadata(folder.path().join("state")).unwrap().permissions().mode() & 0o777, 0o700);
+            fs::set_permissions(file.path(), fs::Permissions::from_mode(0o620)).unwrap();
+            let error = file.read().unwrap_err().to_string();
+            assert!(error.contains("chmod 600"), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_in_a_directory_that_others_may_write_is_not_trusted() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::in_directory(folder.path());
+        let (token, _) = file.create(wanted("phone"), 1).unwrap();
+        // Where the sticky bit is set, others may neither remove nor replace what is ours.
+        for (mode, trusted) in [(0o755, true), (0o775, false), (0o757, false), (0o1777, true), (0o700, true)] {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            match file.read() {
+                Ok(tokens) => assert!(trusted && tokens == [token.clone()], "{mode:o}"),
+                Err(error) => assert!(!trusted && error.to_string().contains("chmod go-w"), "{mode:o}: {error}"),
+            }
+            assert_eq!(file.create(wanted(&format!("{mode:o}")), 1).is_ok(), trusted, "{mode:o}");
+            if trusted {
+                file.revoke(&format!("{mode:o}")).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_are_revoked_by_name_and_by_id_and_forgotten_when_expired() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::in_directory(folder.path());
+        let (a, _) = file.create(wanted("a"), 1).unwrap();
+        let (b, _) = file.create(Wanted { expires: Some(10), ..wanted("b") }, 1).unwrap();
+        assert_eq!(file.create(wanted("a"), 1).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(!b.is_expired(9) && b.is_expired(10) && !a.is_expired(u64::MAX));
+        assert_eq!(file.revoke("a").unwrap(), a);
+        assert_eq!(file.revoke("a").unwrap_err().kind(), io::ErrorKind::NotFound);
+        let (c, _) = file.create(wanted("c"), 10).unwrap();
+        assert_eq!(file.read().unwrap(), std::slice::from_ref(&c));
+        assert_eq!(file.revoke(&c.id).unwrap(), c);
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::in_directory(folder.path());
+        file.create(wanted("a"), 1).unwrap();
+        let broken = fs::read_to_string(file.path()).unwrap().replace("digest\": \"", "digest\": \"x");
+        fs::write(file.path(), &broken).unwrap();
+        assert_eq!(file.read().unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(file.create(wanted("b"), 1).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(fs::read_to_string(file.path()).unwrap(), broken);
+    }
+
+    #[test]
+    fn changes_from_many_sides_are_all_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::in_directory(folder.path());
+        std::thread::scope(|scope| {
+            for n in 0..16 {
+                let file = &file;
+                scope.spawn(move || file.create(wanted(&format!("t{n}")), 1).unwrap());
+            }
+        });
+        assert_eq!(file.read().unwrap().len(), 16);
+    }
+}

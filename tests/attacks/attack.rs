@@ -1,0 +1,142 @@
+//! One attack: what is sent, what the daemon does about it, and what it may cost.
+
+use std::{
+    io::ErrorKind,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    harness::{Daemon, http::Socket},
+    measure::{Witness, resident},
+};
+
+/// Connections that attack at the same time.
+const ATTACKERS: usize = 8;
+/// KiB that the daemon's memory may be up by for each.
+const MEMORY: usize = 1024;
+/// Rounds, of which the best counts for others: the attackers themselves share the processors with them.
+const ROUNDS: usize = 3;
+/// Much without optimization, where each attack keeps both processors busy for as long as that.
+const SLACK: Duration = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 10 });
+/// At once, on a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// The way in.
+#[derive(Clone, Copy)]
+pub(crate) enum Way {
+    Tcp,
+    Local,
+}
+
+/// What the daemon does about it.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Then {
+    /// It answers with something like this and goes on, or closes the connection.
+    Answers(&'static str),
+    /// It closes the connection, with or without an answer.
+    Closes,
+    /// Nothing is wrong yet: it waits for more, or for the peer to take something.
+    Waits,
+}
+
+pub(crate) struct Attack {
+    name: &'static str,
+    way: Way,
+    begin: Vec<u8>,
+    /// Sent again and again behind it, unless the daemon closes the connection.
+    again: Vec<u8>,
+    times: usize,
+    then: Then,
+}
+
+/// An attack that sends this once.
+pub(crate) fn attack(name: &'static str, way: Way, begin: impl Into<Vec<u8>>, then: Then) -> Attack {
+    Attack { name, way, begin: begin.into(), again: Vec::new(), times: 0, then }
+}
+
+impl Attack {
+    /// Sends this behind it, so many times.
+    pub(crate) fn and_again(self, again: impl Into<Vec<u8>>, times: usize) -> Attack {
+        Attack { again: again.into(), times, ..self }
+    }
+}
+
+/// A connection that gives up on reading and writing at [`AT_ONCE`].
+fn connect(daemon: &Daemon, way: Way) -> Box<dyn Socket> {
+    match way {
+        Way::Tcp => {
+            let socket = daemon.tcp();
+            socket.set_read_timeout(Some(AT_ONCE)).and(socket.set_write_timeout(Some(AT_ONCE))).unwrap();
+            Box::new(socket)
+        }
+        Way::Local => {
+            let socket = daemon.local();
+            socket.set_read_timeout(Some(AT_ONCE)).and(socket.set_write_timeout(Some(AT_ONCE))).unwrap();
+            Box::new(socket)
+        }
+    }
+}
+
+/// Attacks once, and gives the connection, so that it is still open when memory is measured.
+fn run(attack: &Attack, daemon: &Daemon) -> Box<dyn Socket> {
+    let Attack { name, way, begin, again, times, then } = attack;
+    let mut socket = connect(daemon, *way);
+    let mut sent = socket.write_all(begin);
+    for _ in 0..*times {
+        // A daemon that has closed the connection takes no more.
+        sent = sent.and_then(|()| socket.write_all(again));
+    }
+    let stuck = *then != Then::Waits
+        && sent.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+    assert!(!stuck, "{name}: the daemon neither reads nor closes");
+    if *then == Then::Waits {
+        return socket;
+    }
+    let (mut answer, mut chunk) = (Vec::new(), [0; 4096]);
+    let closed = loop {
+        match socket.read(&mut chunk) {
+            Ok(0) => break true,
+            Ok(read) => answer.extend_from_slice(&chunk[..read]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break false,
+            // What it had not read made the system reset the connection.
+            Err(_) => break true,
+        }
+        if matches!(then, Then::Answers(code) if String::from_utf8_lossy(&answer).contains(code)) {
+            return socket;
+        }
+    };
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(closed && *then == Then::Closes, "{name}: closed: {closed}, within {AT_ONCE:?} this came: {answer:.300}");
+    socket
+}
+
+/// Attacks with each, and checks that the daemon does what it should, that it costs no memory, and that another publisher
+/// does not notice.
+pub(crate) fn hold(daemon: &Daemon, attacks: &[Attack]) {
+    let others = Witness::start(daemon);
+    // What the first of everything costs is not theirs.
+    attacks.iter().for_each(|attack| drop(run(attack, daemon)));
+    others.begin();
+    let usual = others.latencies(500);
+    eprintln!("others before: {usual}");
+    for attack in attacks {
+        let unnoticed = (0..ROUNDS).any(|_| {
+            let before = resident(daemon);
+            others.begin();
+            let began = Instant::now();
+            let held: Vec<_> = thread::scope(|scope| {
+                let threads: Vec<_> = (0..ATTACKERS).map(|_| scope.spawn(|| run(attack, daemon))).collect();
+                threads.into_iter().map(|thread| thread.join().expect("see above")).collect()
+            });
+            let took = began.elapsed();
+            let latencies = others.latencies(50);
+            let more = resident(daemon).saturating_sub(before);
+            drop(held);
+            eprintln!("{:<40} {took:>9.2?}, memory up by {more:>5} KiB; others: {latencies}", attack.name);
+            assert!(more < ATTACKERS * MEMORY, "{}: memory is up by {more} KiB", attack.name);
+            latencies.p(99) <= usual.p(99) * 2 + SLACK
+        });
+        assert!(unnoticed, "{}: others waited longer than before, {usual}", attack.name);
+    }
+}

@@ -1,0 +1,103 @@
+//! No descriptors are left: streams go on, nothing spins, and there is room again as soon as the crowd has gone.
+
+use std::{
+    io::{Read, Write},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    harness::{Daemon, Place, http::Socket, until},
+    measure::{alone, descriptors, processor_time},
+};
+
+/// Descriptors of the daemon.
+const LIMIT: usize = 256;
+/// Connections of the crowd, more than there are descriptors for.
+const CROWD: usize = 400;
+
+/// A daemon that may have so few.
+fn narrow() -> Daemon {
+    let place = Place::new();
+    let socket = place.socket().display().to_string();
+    let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned).to_vec();
+    Daemon::of_command(place, flags, |command| {
+        let busd = command.get_program().to_owned();
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {LIMIT}; exec \"$0\" \"$@\"")]).arg(busd);
+        shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        *command = shell;
+    })
+}
+
+/// Takes all that there are with connections of one kind, holds them for a while, and lets them go.
+fn exhaust(what: &str, daemon: &Daemon, connect: impl Fn() -> Box<dyn Socket>, others: impl Fn() -> bool) {
+    let mut stream = daemon.stream("/events/t");
+    let mut publisher = daemon.lines();
+    let mut publish = |data: String| {
+        let answer = publisher.ask(format!(r#"{{"publish":{{"topic":"t","data":"{data}"}}}}"#));
+        assert_eq!(answer["published"]["subscribers"], 1, "{what}: {answer}");
+    };
+    let before = descriptors(daemon);
+    let crowd: Vec<_> = (0..CROWD).map(|_| connect()).collect();
+    until("the crowd has all that it can have", || {
+        publish("while they come".into());
+        (descriptors(daemon) > LIMIT / 2).then_some(())
+    });
+    let (cpu, began) = (processor_time(daemon), Instant::now());
+    let mut events = 0;
+    while began.elapsed() < Duration::from_secs(3) {
+        publish(format!("{events}"));
+        events += 1;
+        assert!(others(), "{what}: the other way in has no room");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let busy = (processor_time(daemon) - cpu).as_secs_f64() / began.elapsed().as_secs_f64();
+    let open = descriptors(daemon);
+    while stream.event().data != format!("{}", events - 1) {}
+    eprintln!("{what}: {open} of {LIMIT} descriptors open, {:.1} % of a processor", busy * 100.0);
+    assert!(open < LIMIT, "{what}: none is left for the daemon itself");
+    assert!(busy < 0.3, "{what}: the daemon is busy with nothing: {busy}");
+
+    drop(crowd);
+    let began = Instant::now();
+    until("there is room again", || (daemon.get("/healthz").status == 200).then_some(()));
+    assert!(daemon.lines().ask(r#"{"status":{}}"#)["status"].is_object());
+    let room = began.elapsed();
+    until("all have gone", || (descriptors(daemon) <= before + 4).then_some(()));
+    eprintln!("{what}: room again after {room:.2?}, all gone after {:.2?}", began.elapsed());
+    assert!(room < Duration::from_secs(2), "{what}: room only after {room:?}");
+}
+
+#[test]
+fn when_tcp_connections_take_all_descriptors_streams_and_publishers_go_on() {
+    let _alone = alone();
+    let daemon = narrow();
+    exhaust(
+        "over TCP",
+        &daemon,
+        || Box::new(daemon.tcp()),
+        || daemon.lines().ask(r#"{"status":{}}"#)["status"].is_object(),
+    );
+}
+
+#[test]
+fn when_local_connections_take_all_descriptors_streams_and_publishers_go_on() {
+    let _alone = alone();
+    let daemon = narrow();
+    let connect = || {
+        let mut socket = daemon.local();
+        // They say what they want, and then nothing: neither publishers nor subscribers.
+        let _ = socket.write_all(b"{\"status\":{}}\n");
+        Box::new(socket) as Box<dyn Socket>
+    };
+    exhaust("locally", &daemon, connect, || daemon.get("/healthz").status == 200);
+}
+
+#[test]
+fn a_connection_without_room_is_closed_and_the_log_says_why() {
+    let _alone = alone();
+    let daemon = narrow();
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| daemon.local()).collect();
+    assert_eq!(crowd.last_mut().unwrap().read(&mut [0]).unwrap_or(0), 0);
+    until("the log says why", || daemon.log().contains("no descriptors are left for more local").then_some(()));
+}

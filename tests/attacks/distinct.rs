@@ -1,0 +1,197 @@
+//! A million different topics, filters, names, retained values, publishers: what they leave behind is bounded, what does
+//! not fit is refused with an error that names the limit, and the millionth costs what the thousandth did.
+
+use std::{
+    fmt::Write as _,
+    io::{BufRead, BufReader, Write},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    harness::{Daemon, until},
+    measure::{Witness, alone, resident},
+};
+
+/// A quarter of it without optimization: what grows with each shows there, too.
+const MILLION: u64 = if cfg!(debug_assertions) { 250_000 } else { 1_000_000 };
+/// How many there are of what takes a connection or a subscription each.
+const MANY: u64 = if cfg!(debug_assertions) { 5_000 } else { 1_000_000 };
+/// Parts of a run, of which the last must not take much longer than the first: best of the pairs that follow.
+const PARTS: u64 = 10;
+/// KiB that the daemon's memory may be up by after a million.
+const MEMORY: usize = 160 << 10;
+
+/// Sends so many requests over one connection, in parts, and shows each answer. Gives how long each part took.
+fn send(daemon: &Daemon, many: u64, line: impl Fn(u64) -> String + Sync, mut show: impl FnMut(&str)) -> Vec<Duration> {
+    let socket = daemon.local();
+    let mut answers = BufReader::with_capacity(256 << 10, socket.try_clone().unwrap());
+    let mut took = Vec::new();
+    for part in 0..PARTS {
+        let began = Instant::now();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut socket = &socket;
+                let mut lines = String::new();
+                for n in part * many / PARTS..(part + 1) * many / PARTS {
+                    lines.push_str(&line(n));
+                    lines.push('\n');
+                    if lines.len() > 60_000 {
+                        socket.write_all(lines.as_bytes()).unwrap();
+                        lines.clear();
+                    }
+                }
+                // The answer to the last tells that all have been looked at.
+                lines.push_str("{\"kick\":{\"client\":\"the end of a part\"}}\n");
+                socket.write_all(lines.as_bytes()).unwrap();
+            });
+            let mut answer = String::new();
+            loop {
+                answer.clear();
+                assert!(answers.read_line(&mut answer).unwrap() > 0, "the daemon has closed the connection");
+                if answer.contains("the end of a part") {
+                    return;
+                }
+                show(&answer);
+            }
+        });
+        took.push(began.elapsed());
+    }
+    took
+}
+
+/// Runs something that leaves a million of something behind, or not, and checks what is promised of all of them.
+fn bounded(what: &str, daemon: &Daemon, attack: impl FnOnce() -> Vec<Duration>) {
+    let others = Witness::start(daemon);
+    others.begin();
+    let usual = others.latencies(300);
+    let lines = daemon.get("/metrics").text().lines().count();
+    let before = resident(daemon);
+    others.begin();
+    let parts = attack();
+    let latencies = others.latencies(10);
+    let more = resident(daemon).saturating_sub(before);
+    let total: Duration = parts.iter().sum();
+    eprintln!("{what}: in {total:.1?}, parts {parts:.1?}; memory up by {more} KiB");
+    eprintln!("{what}: others before: {usual}; beside them: {latencies}");
+    assert!(more < MEMORY, "{what}: memory is up by {more} KiB");
+    // A code of a refusal may be new, for each there is a line.
+    assert!(daemon.get("/metrics").text().lines().count() <= lines + 5, "{what}: metrics grow");
+    let (early, late) = (parts[1..4].iter().min().unwrap(), parts[7..].iter().min().unwrap());
+    assert!(*late < *early * 3 + Duration::from_millis(200), "{what}: it becomes slower and slower: {parts:?}");
+}
+
+#[test]
+fn a_million_topics() {
+    let _alone = alone();
+    let daemon = Daemon::start(&["--log", "warn"]);
+    let mut clients = daemon.stream("/events/$sys/clients");
+    let mut refused = 0_u64;
+    bounded("topics", &daemon, || {
+        let line = |n| format!(r#"{{"publish":{{"topic":"many/{n}","data":"x","ack":"none"}}}}"#);
+        send(&daemon, MILLION, line, |answer| {
+            assert!(answer.contains("limit_topics") && answer.contains("`topics` = 100000"), "{answer}");
+            refused += 1;
+        })
+    });
+    let topics = daemon.status()["topics"].as_u64().unwrap();
+    assert!((100_000..=100_001).contains(&topics), "{topics}");
+    assert_eq!(refused + topics, MILLION + 2, "with the one of the other publisher, and that of the clients");
+    // The bus still tells who comes.
+    let _other = daemon.stream("/events/many/1?client=there");
+    until("the bus tells who comes", || (clients.event().json()["name"] == "there").then_some(()));
+}
+
+#[test]
+fn a_million_topics_that_follow_each_other_and_a_subscriber_is_told_what_it_missed() {
+    let _alone = alone();
+    let daemon = Daemon::configured("history_budget = \"1MiB\"\n[limits]\ntopics = 10000\n");
+    let first = daemon.publish("many/first", "x");
+    bounded("topics with little history", &daemon, || {
+        let line = |n| format!(r#"{{"publish":{{"topic":"many/{n}","data":"{n}","ack":"none"}}}}"#);
+        send(&daemon, MILLION, line, |answer| panic!("{answer}"))
+    });
+    let mut late = daemon.stream_with("/events/many/*", &[("Last-Event-ID", &first)]);
+    let gap = late.event();
+    assert_eq!((gap.kind.as_deref(), &gap.json()["reason"]), (Some("$gap"), &"evicted".into()));
+    let mut next: u64 = late.event().data.parse().unwrap();
+    eprintln!("told of a gap, then from {next} on");
+    while next < MILLION - 1 {
+        let event = late.event();
+        assert_eq!(event.data, (next + 1).to_string(), "silently missing");
+        next += 1;
+    }
+}
+
+#[test]
+fn a_million_retained_values() {
+    let _alone = alone();
+    let daemon = Daemon::start(&["--log", "warn"]);
+    let mut refused = 0_u64;
+    bounded("retained values", &daemon, || {
+        let line = |n| {
+            let data = "x".repeat(200);
+            format!(r#"{{"publish":{{"topic":"many/{}","data":"{data}","retain":true,"ack":"none"}}}}"#, n % 90_000)
+        };
+        send(&daemon, MILLION, line, |answer| {
+            assert!(answer.contains("limit_retained_bytes") && answer.contains("`retained_bytes` = "), "{answer}");
+            refused += 1;
+        })
+    });
+    let retained = daemon.metric("sse_bus_retained_events");
+    eprintln!("{retained} retained, {refused} refused");
+    assert!(refused > MILLION / 10 && retained > 1000.0);
+}
+
+#[test]
+fn a_million_filters_and_names_of_subscribers() {
+    let _alone = alone();
+    let daemon = Daemon::start(&["--log", "warn"]);
+    // Each has a name of its own, and as many filters as make a million.
+    let each = MILLION / MANY;
+    let line = |n: u64| {
+        let mut filters = String::new();
+        for k in 0..each {
+            let _ = write!(filters, r#""{n}/{k}/*/x","#);
+        }
+        filters.pop();
+        format!(r#"{{"subscribe":{{"filters":[{filters}],"client":"name {n}","past_only":true}}}}"#)
+    };
+    bounded("subscribers", &daemon, || {
+        let mut lines = daemon.lines();
+        let mut part = |part| {
+            let began = Instant::now();
+            for n in part * MANY / PARTS..(part + 1) * MANY / PARTS {
+                let answer = lines.ask(line(n));
+                assert!(answer["subscribed"].is_object(), "{answer}");
+                assert!(lines.reply()["end"].is_object());
+            }
+            began.elapsed()
+        };
+        (0..PARTS).map(&mut part).collect()
+    });
+    assert_eq!(daemon.status()["subscribers"], 0);
+}
+
+#[test]
+fn a_million_publishers_and_addressees() {
+    let _alone = alone();
+    let daemon = Daemon::start(&["--log", "warn"]);
+    bounded("addressees", &daemon, || {
+        let line = |n| format!(r#"{{"publish":{{"topic":"t","data":"x","to":"nobody {n}","ack":"none"}}}}"#);
+        send(&daemon, MILLION, line, |answer| panic!("{answer}"))
+    });
+    bounded("publishers", &daemon, || {
+        let one = || {
+            let answer = daemon.lines().ask(r#"{"publish":{"topic":"t","data":"x"}}"#);
+            assert!(answer["published"].is_object(), "{answer}");
+        };
+        let part = |_| {
+            let began = Instant::now();
+            (0..MANY / PARTS).for_each(|_| one());
+            began.elapsed()
+        };
+        (0..PARTS).map(part).collect()
+    });
+    until("they are gone", || (daemon.status()["publishers"] == 1 || daemon.status()["publishers"] == 0).then_some(()));
+}

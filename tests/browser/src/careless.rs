@@ -1,0 +1,99 @@
+//! A proxy in front of a bus that takes away what its guards look at, and lets every page read every answer.
+//!
+//! It shows what they are for: what a foreign page tries gets through here. And so a test that sees nothing get through
+//! without it has seen the guards, and not a page that tries nothing.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+
+use crate::{Bus, site::read_head};
+
+/// A running proxy.
+pub struct Careless {
+    port: u16,
+    server: JoinHandle<()>,
+}
+
+impl Careless {
+    /// Starts a proxy. A stream is cut when a text has passed on it: it would never end, and a browser has few
+    /// connections.
+    pub async fn start(bus: &Bus, until: &'static str) -> Careless {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let (port, bus) = (listener.local_addr().expect("it is bound").port(), bus.address());
+        let server = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((peer, _)) = listener.accept().await {
+                let bus = bus.clone();
+                connections.spawn(async move { pass(peer, &bus, until).await });
+            }
+        });
+        Careless { port, server }
+    }
+
+    /// Where browsers find it, under a name that leads here.
+    pub fn url(&self, name: &str) -> String {
+        format!("http://{name}:{}", self.port)
+    }
+}
+
+impl Drop for Careless {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// Passes one request on, and its answer back.
+async fn pass(mut peer: TcpStream, bus: &str, until: &str) -> Option<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let (head, mut body) = read_head(&mut peer).await?;
+    let header = |wanted: &str| {
+        let fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        fields.filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim().to_owned()).next()
+    };
+    let origin = header("origin").unwrap_or_else(|| "*".to_owned());
+    let allowed = format!("access-control-allow-origin: {origin}\r\naccess-control-allow-credentials: true\r\n");
+    if head.starts_with("OPTIONS ") {
+        let wanted = header("access-control-request-headers").unwrap_or_default();
+        let methods = "access-control-allow-methods: GET, POST, DELETE";
+        let answer = format!(
+            "HTTP/1.1 204 No Content\r\n{allowed}{methods}\r\naccess-control-allow-headers: {wanted}\r\n\
+             connection: close\r\n\r\n"
+        );
+        return peer.write_all(answer.as_bytes()).await.ok();
+    }
+    let length: usize = header("content-length").map_or(0, |length| length.parse().expect("a number"));
+    while body.len() < length {
+        peer.read_buf(&mut body).await.ok()?;
+    }
+
+    let is_passed = |line: &&str| {
+        let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        !line.is_empty()
+            && !name.starts_with("sec-fetch-")
+            && !["host", "origin", "connection", "upgrade"].contains(&&*name)
+    };
+    let kept: Vec<_> = head.lines().filter(is_passed).collect();
+    let mut daemon = TcpStream::connect(bus).await.ok()?;
+    let head = format!("{}\r\nhost: {bus}\r\nconnection: close\r\n\r\n", kept.join("\r\n"));
+    daemon.write_all(head.as_bytes()).await.ok()?;
+    daemon.write_all(&body).await.ok()?;
+
+    let (head, mut answer) = read_head(&mut daemon).await?;
+    let head = head.replacen("\r\n", &format!("\r\n{allowed}"), 1);
+    peer.write_all(head.as_bytes()).await.ok()?;
+    let mut sent = 0;
+    loop {
+        peer.write_all(&answer[sent..]).await.ok()?;
+        sent = answer.len();
+        let over = String::from_utf8_lossy(&answer).contains(until) && answer.ends_with(b"\n\n");
+        if over || timeout(PATIENCE, daemon.read_buf(&mut answer)).await.ok()?.ok()? == 0 {
+            return Some(());
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A web server that is not the bus: it serves the pages of other origins, and remembers what it was asked.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+};
+
+/// A running server. Every address of it is one of 127.0.0.1, whatever name leads there.
+pub struct Site {
+    port: u16,
+    asked: Arc<Mutex<Vec<String>>>,
+    server: JoinHandle<()>,
+}
+
+/// What a site says to a request.
+pub struct Answer {
+    status: &'static str,
+    headers: String,
+    body: String,
+}
+
+impl Answer {
+    /// A document, of a type such as `text/html`.
+    pub fn document(kind: &str, body: impl Into<String>) -> Answer {
+        Answer { status: "200 OK", headers: format!("content-type: {kind}\r\n"), body: body.into() }
+    }
+
+    /// Somewhere else, with the same method and body.
+    pub fn redirect(to: &str) -> Answer {
+        let headers = format!("location: {to}\r\naccess-control-allow-origin: *\r\n");
+        Answer { status: "307 Temporary Redirect", headers, body: String::new() }
+    }
+
+    /// With one more header.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Answer {
+        self.headers += &format!("{name}: {value}\r\n");
+        self
+    }
+}
+
+impl Site {
+    /// Starts a server on a port. `answer` is given the target of each request.
+    pub async fn start(port: u16, answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Site {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free");
+        let (asked, answer) = (Arc::<Mutex<Vec<String>>>::default(), Arc::new(answer));
+        let noted = asked.clone();
+        let server = tokio::spawn(async move {
+            // A browser also opens connections that it does not use, so each is waited for on its own.
+            let mut connections = JoinSet::new();
+            while let Ok((peer, _)) = listener.accept().await {
+                let (noted, answer) = (noted.clone(), answer.clone());
+                connections.spawn(async move { serve(peer, &noted, &*answer).await });
+            }
+        });
+        Site { port, asked, server }
+    }
+
+    /// The origin of its pages, under a name that leads here.
+    pub fn origin(&self, name: &str) -> String {
+        format!("http://{name}:{}", self.port)
+    }
+
+    /// The heads of all requests so far.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("nothing panics while it holds the lock").clone()
+    }
+
+    /// Stops the server: all its connections end, and its port is free.
+    pub async fn stop(mut self) {
+        self.server.abort();
+        let _ = (&mut self.server).await;
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn serve(mut peer: TcpStream, asked: &Mutex<Vec<String>>, answer: &(dyn Fn(&str) -> Answer + Send + Sync)) {
+    let Some((head, _)) = read_head(&mut peer).await else { return };
+    let target = head.split(' ').nth(1).unwrap_or_default();
+    let Answer { status, headers, body } = answer(target);
+    asked.lock().expect("nothing panics while it holds the lock").push(head);
+    let length = body.len();
+    let answer = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
+    let _ = peer.write_all(answer.as_bytes()).await;
+}
+
+/// The head of a message, and what came of its body with it. Nothing if it does not come whole.
+pub(crate) async fn read_head(peer: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let body = bytes.split_off(end + 4);
+            return Some((String::from_utf8_lossy(&bytes).into_owned(), body));
+        }
+        if peer.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    }
+}

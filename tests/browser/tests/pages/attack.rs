@@ -1,0 +1,98 @@
+//! What a foreign page can try: `attack.js`, let loose on a bus, and the accounts of both sides.
+
+use std::collections::BTreeSet;
+
+use sse_bus_browser_tests::{Answer, Bus, Site, Tab, Value, eventually};
+
+/// Names that lead to this machine, as any does whose owner has rebound it.
+pub(crate) const NAMES: &str = "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP app.example 127.0.0.1";
+/// What is on the bus, retained: every stream begins with it.
+pub(crate) const SECRET: &str = "only for the own user";
+
+/// Something that a page tried, and what it saw of it.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) context: String,
+    pub(crate) way: String,
+    pub(crate) kind: String,
+    pub(crate) outcome: String,
+}
+
+impl Row {
+    /// Whether the page has learned anything but that it was refused: text, or that what came was of some use.
+    pub(crate) fn has_read(&self) -> bool {
+        self.outcome.starts_with("read") || self.outcome == "loaded"
+    }
+}
+
+/// Lets a page try everything on a target, from some contexts.
+pub(crate) async fn attack(tab: &Tab, target: &str, contexts: &[&str]) -> Vec<Row> {
+    tab.eval(&format!("everything({target:?}, {contexts:?})")).await;
+    eventually("the page to have tried everything", async || {
+        let state = tab.eval("return [account.done ?? false, account.length, account.at(-1) ?? null]").await;
+        if state[0] == true { Ok(()) } else { Err(state.to_string()) }
+    })
+    .await;
+    let account = tab.eval("return account").await;
+    let text = |row: &Value, name: &str| row[name].as_str().expect("rows hold texts").to_owned();
+    let row = |row: &Value| Row {
+        context: text(row, "context"),
+        way: text(row, "way"),
+        kind: text(row, "kind"),
+        outcome: text(row, "outcome"),
+    };
+    account.as_array().expect("an array of rows").iter().map(row).collect()
+}
+
+/// How many requests the daemon has refused so far because of where they came from.
+pub(crate) async fn refusals(bus: &Bus) -> usize {
+    let metrics = bus.get("/metrics").await;
+    let count = metrics.lines().find_map(|line| line.strip_prefix("sse_bus_refused_total{code=\"denied\"} "));
+    count.map_or(0, |count| count.parse().expect("a number"))
+}
+
+/// The daemon's own account: there are the secret, its publisher's coming and going, and nothing else. A subscriber's
+/// coming would be another event.
+pub(crate) async fn nothing_got_through(bus: &Bus) {
+    let status = bus.json(&["status"]).await.remove(0);
+    let through = if status["published"] == 3 { BTreeSet::new() } else { through(bus).await };
+    assert_eq!(status["published"], 3, "these got through: {through:?}\n{status}");
+}
+
+/// The topics that foreign pages subscribed to or published on, by the daemon's account.
+pub(crate) async fn through(bus: &Bus) -> BTreeSet<String> {
+    let published = bus.json(&["topics"]).await.into_iter().map(|topic| topic["topic"].as_str().unwrap().to_owned());
+    let joins = bus.json(&["history", "$sys/clients", "--since", "all"]).await;
+    let filters = joins.iter().flat_map(|join| {
+        let client: Value = serde_json::from_str(join["data"].as_str().unwrap()).expect("a client's description");
+        client["filters"].as_array().unwrap().iter().map(|f| f.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    });
+    published.chain(filters).filter(|topic| topic.contains('/') && !topic.starts_with('$')).collect()
+}
+
+pub(crate) async fn bus_with_a_secret(port: u16, arguments: &[&str]) -> Bus {
+    let bus = Bus::start_at(port, arguments).await;
+    bus.ctl(&["publish", "secret", SECRET, "--retain"]).await;
+    nothing_got_through(&bus).await;
+    bus
+}
+
+/// Serves the pages of the attack, and sends elsewhere who asks for it.
+pub(crate) async fn foreign_site(port: u16) -> Site {
+    Site::start(port, |target| {
+        if let Some(to) = target.strip_prefix("/redirect?to=") {
+            return Answer::redirect(to);
+        }
+        if let Some(to) = target.strip_prefix("/csp?report=") {
+            let policy = format!("default-src 'none'; report-uri {to}");
+            return Answer::document("text/html", "<img src=/nothing>").with("content-security-policy", &policy);
+        }
+        match target {
+            "/" => Answer::document("text/html", include_str!("attack.html")),
+            "/frame" => Answer::document("text/html", "<!doctype html><body><script src=/attack.js></script>"),
+            "/attack.js" => Answer::document("text/javascript", include_str!("attack.js")),
+            _ => Answer::document("text/plain", ""),
+        }
+    })
+    .await
+}

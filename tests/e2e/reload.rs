@@ -1,0 +1,69 @@
+//! SIGHUP: another configuration, and nobody notices but by what it says.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use crate::harness::{Daemon, until};
+
+/// Writes another configuration, and waits until the daemon has said what it thinks of it.
+fn reload(daemon: &Daemon, toml: &str, said: &str) {
+    let before = daemon.log().len();
+    fs::write(daemon.place.path("config.toml"), toml).unwrap();
+    daemon.signal(Signal::HUP);
+    until(said, || daemon.log()[before..].contains(said).then_some(()));
+}
+
+fn status_for(daemon: &Daemon, origin: &str) -> u16 {
+    daemon.request("GET", "/status", &[("Origin", origin)], "").status
+}
+
+#[test]
+fn a_new_configuration_counts_and_no_stream_ends_for_it() {
+    let daemon = Daemon::configured("history_events = 100\nallow_origin = [\"http://old.example\"]\n");
+    let mut stream = daemon.stream("/events/t");
+    let mut lines = daemon.lines();
+    for n in 0..20 {
+        daemon.publish("t", n.to_string());
+    }
+    assert_eq!(stream.data(20).len(), 20);
+    assert_eq!((status_for(&daemon, "http://old.example"), status_for(&daemon, "http://new.example")), (200, 403));
+
+    let toml = "history_events = 5\nallow_origin = [\"http://new.example\"]\n[limits]\nevent_bytes = 10\n";
+    reload(&daemon, toml, "read the configuration again");
+    assert_eq!((status_for(&daemon, "http://old.example"), status_for(&daemon, "http://new.example")), (403, 200));
+    let history = daemon.ctl(&["history", "t"]).ok().json();
+    assert_eq!(history.len(), 5, "what is beyond the new bound has gone");
+    let refused = daemon.request("POST", "/events/t", &[], "more than ten");
+    assert_eq!(refused.refusal(), (413, "limit_event_bytes".into()));
+    let refused = lines.ask(r#"{"publish":{"topic":"t","data":"more than ten"}}"#);
+    assert_eq!(refused["error"]["code"], "limit_event_bytes");
+    daemon.publish("t", "still here");
+    assert_eq!(stream.event().data, "still here");
+}
+
+#[test]
+fn what_cannot_change_while_the_daemon_runs_is_named() {
+    let daemon = Daemon::configured("log = \"info\"\n");
+    let state = daemon.place.path("elsewhere").display().to_string();
+    let toml = format!("state_dir = \"{state}\"\nlog_format = \"json\"\nlog = \"debug\"\n");
+    reload(&daemon, &toml, "kept=\"state_dir, log_format\"");
+    assert_eq!(daemon.status()["state_dir"], daemon.place.path("sse-bus").display().to_string());
+    // But what is logged does change.
+    daemon.ctl(&["publish", "t", "x"]).ok();
+    until("a line of debugging", || daemon.log().contains("publisher connected").then_some(()));
+}
+
+#[test]
+fn a_configuration_that_is_wrong_changes_nothing() {
+    let daemon = Daemon::configured("allow_origin = [\"http://old.example\"]\n");
+    for (toml, said) in [
+        ("allow_origin = [\"http://new.example\"]\nlissten = 1\n", "lissten"),
+        ("allow_origin = [\"http://new.example\"]\nlog = \"==\"\n", "sse_busd=debug"),
+        ("allow_origin = [\"new\"]\n", "new"),
+    ] {
+        reload(&daemon, toml, "the daemon goes on as it was");
+        assert!(daemon.log().contains(said), "{}", daemon.log());
+        assert_eq!((status_for(&daemon, "http://old.example"), status_for(&daemon, "http://new.example")), (200, 403));
+    }
+}

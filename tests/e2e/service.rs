@@ -1,0 +1,174 @@
+//! Under a service manager: sockets that outlive the daemon, and word of how it is.
+
+use std::{
+    io::Write,
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::net::{UnixDatagram, UnixListener, UnixStream},
+    },
+    process::Command,
+};
+
+use rustix::{
+    io::{FdFlags, fcntl_setfd},
+    process::Signal,
+};
+
+use crate::harness::{Daemon, EventStream, Lines, PATIENCE, Place, Process, until};
+
+/// What a service manager holds.
+struct Held {
+    http: TcpListener,
+    ipc: UnixListener,
+}
+
+impl Held {
+    fn new(place: &Place) -> Held {
+        std::fs::create_dir_all(place.socket().parent().unwrap()).unwrap();
+        Held { http: TcpListener::bind("127.0.0.1:0").unwrap(), ipc: UnixListener::bind(place.socket()).unwrap() }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.http.local_addr().unwrap()
+    }
+
+    /// Has a command start with the sockets as its descriptors 3 and 4.
+    fn give(&self, command: &mut Command, names: &str) {
+        give(command, &[&self.http, &self.ipc], names);
+    }
+}
+
+/// Puts a shell in front of a command that hands it sockets, as `sd_listen_fds(3)` has it.
+fn give(command: &mut Command, sockets: &[&dyn AsRawFdAndFd], names: &str) {
+    let mut shell = Command::new("bash");
+    let mut script = String::new();
+    for (index, socket) in sockets.iter().enumerate() {
+        fcntl_setfd(socket.as_fd(), FdFlags::empty()).unwrap();
+        script += &format!("exec {}<&{}; ", index + 3, socket.as_raw_fd());
+    }
+    script += &format!("export LISTEN_FDS={} LISTEN_FDNAMES={names} LISTEN_PID=$$; exec \"$@\"", sockets.len());
+    shell.args(["-c", &script, "bash"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    *command = shell;
+}
+
+trait AsRawFdAndFd: AsFd + AsRawFd {}
+impl<T: AsFd + AsRawFd> AsRawFdAndFd for T {}
+
+/// A daemon that is given the sockets, with or without their names.
+fn start(place: Place, held: &Held, names: &str) -> Daemon {
+    Daemon::of_command(place, vec!["--no-config".into()], |command| held.give(command, names))
+}
+
+#[test]
+fn whoever_comes_while_the_daemon_is_away_waits_and_is_served() {
+    for names in ["http:ipc", "", "sse-bus.socket:sse-bus.socket"] {
+        let place = Place::new();
+        let held = Held::new(&place);
+        let mut daemon = start(place, &held, names);
+        assert_eq!(daemon.address, held.address(), "the port that is held is the daemon's");
+        assert_eq!(daemon.status()["socket"], daemon.place.socket().display().to_string());
+        daemon.publish("t", "before");
+        daemon.signal(Signal::TERM);
+        assert_eq!(daemon.wait(), Some(0));
+        assert!(daemon.place.socket().exists(), "the socket is not the daemon's to remove");
+
+        // Nobody is refused.
+        let mut publisher = Lines::new(UnixStream::connect(daemon.place.socket()).unwrap());
+        publisher.send(r#"{"publish":{"topic":"t","data":"meanwhile"}}"#);
+        let socket = TcpStream::connect(held.address()).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (address, waiting) = (held.address().to_string(), Box::new(socket));
+        let stream = std::thread::spawn(move || EventStream::open(waiting, &address, "/events/later", &[]));
+
+        let daemon = start(std::mem::replace(&mut daemon.place, Place::new()), &held, names);
+        assert!(publisher.reply()["published"]["id"].is_string());
+        let mut stream = stream.join().unwrap();
+        daemon.publish("later", "here");
+        assert_eq!(stream.event().data, "here");
+    }
+}
+
+#[test]
+fn a_socket_that_is_of_no_use_is_explained() {
+    let place = Place::new();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tests: [(&[&dyn AsRawFdAndFd], &str, &str); 4] = [
+        (&[&udp], "http", "cannot be used"),
+        (&[&tcp], "ipc", "`ipc`"),
+        (&[&tcp, &tcp], "http:http", "a second one"),
+        (&[&UnixListener::bind(place.path("x")).unwrap()], "http", "cannot be used"),
+    ];
+    for (sockets, names, said) in tests {
+        let mut command = place.busd();
+        command.args(["--no-config", "--listen", "127.0.0.1:0"]);
+        give(&mut command, sockets, names);
+        Process::start(command).finish().ends_with(2).says(said).says("LISTEN_FDS");
+    }
+}
+
+/// What the daemon tells its service manager.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn new(place: &Place) -> Manager {
+        let socket = UnixDatagram::bind(place.path("notify")).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Manager(socket)
+    }
+
+    fn told(&self) -> String {
+        let mut message = [0; 512];
+        let length = self.0.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    }
+
+    /// Waits until something is told, and gives all of that message.
+    fn wait_for(&self, text: &str) -> String {
+        until(text, || Some(self.told()).filter(|told| told.lines().any(|line| line.starts_with(text))))
+    }
+}
+
+#[test]
+fn the_service_manager_is_told_how_the_daemon_is() {
+    let place = Place::new();
+    let manager = Manager::new(&place);
+    let notify = place.path("notify");
+    let socket = place.socket().display().to_string();
+    let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
+    let mut daemon = Daemon::of_command(place, flags.to_vec(), |command| {
+        command.env("NOTIFY_SOCKET", notify).env("WATCHDOG_USEC", "200000");
+    });
+    manager.wait_for("READY=1");
+    // Also with streams to look after.
+    let _streams: Vec<_> = (0..20).map(|_| daemon.stream("/events/t")).collect();
+    for _ in 0..5 {
+        manager.wait_for("WATCHDOG=1");
+    }
+    daemon.signal(Signal::HUP);
+    assert!(manager.wait_for("RELOADING=1").contains("MONOTONIC_USEC="));
+    manager.wait_for("READY=1");
+    daemon.signal(Signal::TERM);
+    manager.wait_for("STOPPING=1");
+    assert_eq!(daemon.wait(), Some(0));
+}
+
+/// A service manager that is gone is no reason to fail.
+#[test]
+fn without_a_service_manager_nothing_is_missing() {
+    let place = Place::new();
+    let socket = place.socket().display().to_string();
+    let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
+    let daemon = Daemon::of_command(place, flags.to_vec(), |command| {
+        command.env("NOTIFY_SOCKET", "/nowhere/notify").env("WATCHDOG_USEC", "100000");
+    });
+    daemon.tcp().write_all(b"GET /healthz HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(daemon.get("/healthz").status, 200);
+}

@@ -1,0 +1,71 @@
+//! Binary frames, as the daemon decodes requests and a client decodes replies: a length is checked before anything is
+//! allocated, a frame is used up to its last byte, and what was decoded is the same after another round.
+#![no_main]
+
+// The daemon uses more of it.
+#[allow(dead_code)]
+#[path = "../../../daemon/ipc/codec.rs"]
+mod codec;
+mod connection;
+mod memory;
+mod refusal;
+
+use std::fmt::Debug;
+
+use libfuzzer_sys::fuzz_target;
+use serde::{Serialize, de::DeserializeOwned};
+use sse_bus::{
+    limits::FRAME_MAX,
+    protocol::{
+        Reply, Request,
+        binary::{self, Frame},
+    },
+};
+
+use codec::Codec;
+
+/// What a decoder takes at most for a frame, whatever lengths stand in it: one text as long as a frame may be, a list
+/// with a megabyte of room, and some times the frame itself.
+fn allowance(frame: usize) -> usize {
+    FRAME_MAX + (1 << 20) + 128 * frame + 1024
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    connection::is_read_alike_however_it_is_cut(Codec::Binary, bytes);
+    check::<Request>(bytes);
+    check::<Reply>(bytes);
+    // With a length that fits, so that what follows is decoded.
+    let frame = [&(bytes.len() as u32).to_le_bytes(), bytes].concat();
+    check::<Request>(&frame);
+    check::<Reply>(&frame);
+});
+
+fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(buffer: &[u8]) {
+    let (frame, allocated) = memory::allocated_by(|| binary::decode::<T>(buffer));
+    match frame {
+        Frame::Partial(needed) => {
+            assert!(needed > buffer.len() && needed <= binary::PREFIX + FRAME_MAX, "{needed} needed");
+            assert_eq!(allocated, 0, "allocated before the frame is there");
+        }
+        Frame::TooLong(size) => {
+            assert!(size > FRAME_MAX, "{size} is not too long");
+            assert_eq!(allocated, 0, "allocated for a frame that is too long");
+        }
+        Frame::Bad(why) => {
+            assert!(!why.is_empty());
+            assert!(allocated <= allowance(buffer.len()), "{allocated} allocated for a bad frame");
+        }
+        Frame::Whole(value, used) => {
+            assert!(allocated <= allowance(used), "{allocated} allocated for a frame of {used}");
+            let length = buffer.first_chunk().map(|prefix| u32::from_le_bytes(*prefix) as usize);
+            assert_eq!(length.map(|length| binary::PREFIX + length), Some(used));
+            assert!(matches!(binary::decode::<T>(&buffer[..used - 1]), Frame::Partial(needed) if needed == used));
+            let mut again = Vec::new();
+            binary::encode(&value, &mut again).expect("what came in a frame fits into one");
+            match binary::decode::<T>(&again) {
+                Frame::Whole(decoded, used) => assert_eq!((decoded, used), (value, again.len())),
+                other => panic!("{other:?} of {value:?}"),
+            }
+        }
+    }
+}

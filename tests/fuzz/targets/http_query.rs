@@ -1,0 +1,124 @@
+//! What a request for `/events` asks for: the path, the query and `Last-Event-ID`, each on a line of the input.
+//!
+//! What is accepted is legal, says the same when it is written out and read again, and brings no more into the stream
+//! than the bus's own events.
+#![no_main]
+
+#[path = "../../../daemon/http/query.rs"]
+mod query;
+mod refusal;
+#[path = "../../common/sse_parser.rs"]
+mod sse_parser;
+
+use std::{task::Waker, time::Duration};
+
+use form_urlencoded::Serializer;
+use libfuzzer_sys::fuzz_target;
+use sse_bus::{
+    Epoch, FilterSet,
+    bus::{Bus, Format, Now, Publication, Start, Subscription, history::Memory},
+    limits::{FILTERS_MAX, Limits, NAME_MAX, Retention},
+    protocol::{Ack, Publish, Slow},
+};
+
+const PEER: &str = "127.0.0.1:50000";
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut lines = bytes.splitn(3, |byte| *byte == b'\n');
+    let mut text = || String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+    let (path, query) = (text(), text());
+    subscribe(Some(path.clone()).filter(|path| !path.is_empty()), &query, lines.next());
+    publish(path, &query);
+});
+
+fn subscribe(path: Option<String>, query: &str, last_event_id: Option<&[u8]>) {
+    let subscription = match query::subscription(path, query, last_event_id, PEER.into()) {
+        Ok(subscription) => subscription,
+        Err(refused) => return refusal::check(&refused),
+    };
+    let Subscription { filters, format, start, past_only, description, .. } = &subscription;
+    assert!((1..=FILTERS_MAX).contains(&filters.iter().count()));
+    assert_eq!(FilterSet::parse(&filters.to_strings()).as_ref(), Ok(filters));
+    assert!(matches!(format, Format::SseData | Format::SseJson) && !past_only && description.peer == PEER);
+    if let Some(name) = &description.name {
+        assert!(name.as_str().len() <= NAME_MAX && !name.as_str().contains(char::is_control));
+    }
+    if let Some(id) = last_event_id.filter(|id| !id.is_empty()) {
+        assert_eq!(*start, Start::After(String::from_utf8_lossy(id).into_owned()));
+    }
+    let again = query::subscription(None, &written(&subscription), None, PEER.into());
+    assert_eq!(format!("{:?}", again.expect("legal")), format!("{subscription:?}"));
+    check_stream(subscription);
+}
+
+/// The subscription as a query.
+fn written(subscription: &Subscription) -> String {
+    let Subscription { filters, format, start, slow, description, .. } = subscription;
+    let mut query = Serializer::new(String::new());
+    query.extend_pairs(filters.iter().map(|filter| ("topic", filter.as_str())));
+    if let Some(name) = &description.name {
+        query.append_pair("client", name.as_str());
+    }
+    query.append_pair("format", if *format == Format::SseData { "data" } else { "json" });
+    query.append_pair(
+        "slow",
+        match slow {
+            Slow::Gap => "gap",
+            Slow::Latest => "latest",
+            Slow::Disconnect => "disconnect",
+        },
+    );
+    match start {
+        Start::Retained => &mut query,
+        Start::Now => query.append_pair("since", "now"),
+        Start::Latest => query.append_pair("since", "latest"),
+        Start::All => query.append_pair("since", "all"),
+        Start::Last(time) => query.append_pair("since", &humantime::format_duration(*time).to_string()),
+        Start::After(id) => query.append_pair("last_event_id", id),
+    };
+    query.finish()
+}
+
+/// The stream begins with the events of the bus, whatever was asked for.
+fn check_stream(subscription: Subscription) {
+    let epoch = Epoch::parse("e").expect("legal");
+    let mut bus = Bus::new(epoch, Limits::default(), Box::new(Memory::new(Retention::default())));
+    let publish = Publish { kind: Some("done".into()), ..Publish::new("a/b", "ok") };
+    let publication = Publication::parse(publish, bus.limits()).expect("legal");
+    bus.publish(publication, None, Now::default()).expect("there is room");
+    let (client, _) = bus.subscribe(subscription, Now::default()).expect("there is room");
+    let mut out = Vec::new();
+    let _ = bus.read(client, Now::default(), Waker::noop(), &mut out);
+    let stream = String::from_utf8(out.concat()).expect("UTF-8");
+    let (events, rest) = sse_parser::parse(&stream);
+    assert!(rest.is_empty() && !stream.contains('\r') && stream.matches("\n\n").count() == events.len(), "{stream:?}");
+    for event in events {
+        let kind = event.kind.as_deref();
+        assert!(matches!(kind, None | Some("$gap" | "done" | "join")), "{stream:?}");
+        assert!(["e-0", "e-1", "e-2"].contains(&&*event.id), "{stream:?}");
+    }
+}
+
+fn publish(topic: String, query: &str) {
+    let publish = match query::publish(topic.clone(), query) {
+        Ok(publish) => publish,
+        Err(refused) => return refusal::check(&refused),
+    };
+    assert!(publish.topic == topic && publish.data.0.is_empty() && publish.kind.as_deref() != Some(""));
+    let mut again = Serializer::new(String::new());
+    if let Some(kind) = &publish.kind {
+        again.append_pair("type", kind);
+    }
+    if let Some(to) = &publish.to {
+        again.append_pair("to", to);
+    }
+    if let Some(ttl) = publish.ttl_ms {
+        again.append_pair("ttl", &humantime::format_duration(Duration::from_millis(ttl)).to_string());
+    }
+    again.append_pair("retain", if publish.retain { "true" } else { "false" });
+    again.append_pair("ack", if publish.ack == Ack::Durable { "durable" } else { "accepted" });
+    assert_eq!(query::publish(topic, &again.finish()).as_ref(), Ok(&publish));
+    if let Err(refused) = Publication::parse(publish, &Limits::default()) {
+        refusal::check(&refused);
+    }
+}
