@@ -123,11 +123,13 @@ impl Feeds {
         self.open.get_mut(key)?.as_mut()
     }
 
-    /// The feed with these filters and format, and whether it is new. A new one has no topics yet.
-    pub(super) fn open(&mut self, filters: FilterSet, format: Format) -> (FeedKey, bool) {
-        if let Some(key) = self.by_filters.get(&(filters.clone(), format)) {
-            return (*key, false);
-        }
+    /// The feed with these filters and format.
+    pub(super) fn find(&self, filters: &FilterSet, format: Format) -> Option<FeedKey> {
+        self.by_filters.get(&(filters.clone(), format)).copied()
+    }
+
+    /// A new feed, without topics yet.
+    pub(super) fn open(&mut self, filters: FilterSet, format: Format) -> FeedKey {
         let key = self.free.pop().unwrap_or_else(|| {
             self.open.push(None);
             self.open.len() - 1
@@ -146,7 +148,7 @@ impl Feeds {
             parked: FxHashMap::default(),
             groups: Vec::new(),
         });
-        (key, true)
+        key
     }
 
     /// Closes a feed that nobody subscribes to any more.
