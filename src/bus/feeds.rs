@@ -110,6 +110,8 @@ pub(super) struct Feeds {
     dirty: Vec<FeedKey>,
     /// Bytes in all segments.
     bytes: usize,
+    /// Bytes in all feeds that are not sealed yet.
+    open_bytes: usize,
     /// Each format's encoding of the event that is being published; empty if not needed yet.
     encoded: [Vec<u8>; Format::COUNT],
 }
@@ -155,6 +157,7 @@ impl Feeds {
     pub(super) fn close(&mut self, key: FeedKey) -> Option<Feed> {
         let feed = self.open.get_mut(key)?.take()?;
         self.bytes -= feed.bytes;
+        self.open_bytes -= feed.open.bytes.len();
         self.by_filters.remove(&(feed.filters.clone(), feed.format));
         self.free.push(key);
         Some(feed)
@@ -172,11 +175,19 @@ impl Feeds {
         if encoded.is_empty() {
             feed.format.encode(event, encoded);
         }
+        if feed.open.events == 0 {
+            self.dirty.push(key);
+        }
+        // Many feeds may want a large event. Until the batch is published they may have as much again, then no more.
+        if self.bytes + self.open_bytes + encoded.len() > limits.feeds_buffer.saturating_mul(2) {
+            self.open_bytes -= feed.open.bytes.len();
+            return feed.leave_behind(&mut self.bytes);
+        }
         let open = &mut feed.open;
         if open.events == 0 {
             open.first = event.id.seq;
-            self.dirty.push(key);
         }
+        self.open_bytes += encoded.len();
         open.last = event.id.seq;
         open.events += 1;
         open.bytes.extend_from_slice(encoded);
@@ -191,6 +202,7 @@ impl Feeds {
             return;
         };
         let Open { bytes, first, last, events } = std::mem::take(&mut feed.open);
+        self.open_bytes -= bytes.len();
         if feed.live == 0 {
             feed.oldest += 1;
             return;
@@ -277,6 +289,15 @@ impl Feed {
             self.bytes -= segment.bytes.len();
             *total -= segment.bytes.len();
         }
+    }
+
+    /// Lets everything go, and leaves all cursors behind, also those that have read everything.
+    fn leave_behind(&mut self, total: &mut usize) {
+        while !self.segments.is_empty() {
+            self.drop_oldest(total);
+        }
+        self.open = Open::default();
+        self.oldest += 1;
     }
 
     fn drop_read(&mut self, total: &mut usize) {

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     harness::{Daemon, until},
-    measure::{Witness, alone, resident},
+    measure::{Witness, alone, peak, resident},
 };
 
 /// A quarter of it without optimization: what grows with each shows there, too.
@@ -258,4 +258,25 @@ fn topics_times_subscribers_that_want_them_all() {
     until("a topic is welcome again", || {
         (daemon.request("POST", "/events/more", &[], "x").status == 202).then_some(())
     });
+}
+
+#[test]
+fn a_large_event_for_many_that_have_little_in_common() {
+    const SUBSCRIBERS: usize = 400;
+    let _alone = alone();
+    let daemon = Daemon::configured("log = \"warn\"\n[limits]\nfeeds_buffer = 4194304\n");
+    let mut subscribers: Vec<_> =
+        (0..SUBSCRIBERS).map(|n| daemon.stream(&format!("/events?topic=large&topic=own/{n}"))).collect();
+    let before = peak(&daemon);
+    for n in 0..3 {
+        daemon.publish("large", format!("{n}{}", "x".repeat(250_000)));
+    }
+    let more = peak(&daemon) - before;
+    eprintln!("{SUBSCRIBERS} different subscribers and events of 250 kB: memory up by {more} KiB");
+    for subscriber in &mut subscribers {
+        let first: Vec<_> = subscriber.data(3).iter().map(|data| data[..1].to_owned()).collect();
+        assert_eq!(first, ["0", "1", "2"]);
+    }
+    // What a socket does not take waits in its stream, one event at most; the feeds have no copies for each besides.
+    assert!(more < SUBSCRIBERS * 320, "memory is up by {more} KiB");
 }
