@@ -1,11 +1,15 @@
 //! The bus as the daemon's tasks share it: one mutex, the clocks, and waking after unlocking.
+//!
+//! The mutex can be passed on to whoever waits for it, which the one of the standard library cannot: a batch of one
+//! publisher does not keep another waiting.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     task::Waker,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use sse_bus::{
     bus::{Bus, ClientId, Description, Now, Subscription},
     protocol::{Refused, Subscribed},
@@ -43,19 +47,45 @@ impl SharedBus {
     /// Does something with the bus, under its lock, and wakes whoever waits for what came of it. What is done must be
     /// short; the lock is no place to encode answers.
     pub(crate) fn with<R>(&self, action: impl FnOnce(&mut Bus, Now) -> R) -> R {
-        let now = self.now();
-        let on_change = self.0.on_change.get();
-        let (result, woken, has_changed) = {
-            // The bus keeps its invariants also if an action panics between two of its calls.
-            let mut bus = self.0.bus.lock().unwrap_or_else(PoisonError::into_inner);
-            let result = action(&mut bus, now);
-            (result, bus.finish(), on_change.is_some() && bus.has_changed())
+        // The bus keeps its invariants also if an action panics between two of its calls.
+        let mut bus = self.0.bus.lock();
+        let result = action(&mut bus, self.now());
+        self.finish(bus);
+        result
+    }
+
+    /// Does something with the bus for each item, as one batch. Whoever waits for the bus has it after a few of them.
+    pub(crate) fn with_each<T, R>(
+        &self,
+        items: impl Iterator<Item = T>,
+        mut action: impl FnMut(&mut Bus, Now, T) -> R,
+    ) -> Vec<R> {
+        /// Items for which others wait.
+        const FEW: usize = 16;
+        let mut bus = self.0.bus.lock();
+        let mut now = self.now();
+        let each = |(number, item)| {
+            if number % FEW == FEW - 1 {
+                // What the batch has published so far is sealed by whoever has the bus meanwhile.
+                MutexGuard::bump(&mut bus);
+                now = self.now();
+            }
+            action(&mut bus, now, item)
         };
-        if let Some(on_change) = on_change.filter(|_| has_changed) {
+        let results = items.enumerate().map(each).collect();
+        self.finish(bus);
+        results
+    }
+
+    /// Seals what was published, unlocks, and then wakes.
+    fn finish(&self, mut bus: MutexGuard<'_, Bus>) {
+        let woken = bus.finish();
+        let on_change = self.0.on_change.get().filter(|_| bus.has_changed());
+        drop(bus);
+        if let Some(on_change) = on_change {
             on_change();
         }
         woken.into_iter().for_each(Waker::wake);
-        result
     }
 
     /// Milliseconds since the daemon started.

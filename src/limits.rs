@@ -20,8 +20,10 @@ pub const MESSAGE_MAX: usize = 1000;
 pub const FRAME_MAX: usize = 4 << 20;
 /// Bytes of one JSON line. Of requests a daemon takes less, see [`Limits::line_bytes`].
 pub const LINE_MAX: usize = 4 << 20;
-/// Bytes of requests that are decoded as one batch, so that no publisher holds the bus for long.
+/// Bytes of requests that are decoded as one batch, and how many requests, so that others have their turn soon.
 pub const READ_MAX: usize = 64 << 10;
+/// See [`READ_MAX`].
+pub const BATCH_MAX: u64 = 64;
 /// Bytes that one call of [`Bus::read`](crate::bus::Bus::read) returns, unless a single event is larger.
 pub const DELIVER_MAX: usize = 48 << 10;
 /// History entries that one call of [`Bus::read`](crate::bus::Bus::read) looks at.
@@ -62,6 +64,9 @@ pub struct Limits {
     pub topics: usize,
     /// Subscribers connected at once.
     pub subscribers: usize,
+    /// Bytes that the filters of all subscribers cost, in memory: about 400 for each level of each filter, and 48 for
+    /// each topic that one subscriber's filters match. Subscribers with the same filters share them.
+    pub filters_bytes: usize,
     /// Publishers connected to the local socket at once.
     pub publishers: usize,
     /// Bytes of all retained events.
@@ -81,6 +86,7 @@ impl Default for Limits {
             event_bytes: 256 << 10,
             topics: 100_000,
             subscribers: 50_000,
+            filters_bytes: 128 << 20,
             publishers: 10_000,
             retained_bytes: 16 << 20,
             feed_buffer: 1 << 20,

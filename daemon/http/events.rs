@@ -49,7 +49,7 @@ pub(super) async fn stream(
             member.leased(lease)
         }
         // Browsers give up for good on any status but 200.
-        Err(refused) if refused.code == ErrorCode::LimitSubscribers => {
+        Err(refused) if matches!(refused.code, ErrorCode::LimitSubscribers | ErrorCode::LimitFilters) => {
             daemon.metrics.refused(refused.code);
             tracing::warn!(from = %asker, "no room for a subscriber: {refused}");
             return Ok((stream_headers(), Body::from(retry(RETRY_WHEN_FULL))).into_response());

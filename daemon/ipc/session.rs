@@ -1,8 +1,8 @@
 //! One connection to the local socket that speaks frames or lines: requests in, replies and events out.
 //!
-//! One task owns the connection. It reads at most [`READ_MAX`] bytes, publishes what they bring as one batch, answers,
-//! and reads on, so no publisher holds the bus for long and a peer that does not take its answers is not read from. Once
-//! [`READ_MAX`] bytes of answers wait, they are sent before the next request is looked at. A peer that takes nothing for
+//! One task owns the connection. It reads at most [`READ_MAX`] bytes, publishes what they bring in batches of
+//! [`BATCH_MAX`], answers, and reads on, so others have their turn soon and a peer that does not take its answers is not
+//! read from. Once [`READ_MAX`] bytes of answers wait, they are sent before the next request is looked at. A peer that takes nothing for
 //! [`WRITE_STALL`] is cut, and so is one that does not send the whole of a request within [`REQUEST`].
 
 use std::{
@@ -17,8 +17,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use sse_bus::{
     bus::{Publication, Read, Subscription},
     endpoint::Stream,
-    limits::{READ_MAX, REQUEST, STALL_CHECK, WRITE_STALL},
-    protocol::{Ack, ErrorCode, Published, Refused, Reply, Request, Subscribe},
+    limits::{BATCH_MAX, READ_MAX, REQUEST, STALL_CHECK, WRITE_STALL},
+    protocol::{Ack, ErrorCode, Refused, Reply, Request, Subscribe},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -103,7 +103,10 @@ impl<'a> Session<'a> {
         loop {
             let wanted = self.requests().await;
             self.send().await?;
-            let Some(wanted) = wanted else { continue };
+            let Some(wanted) = wanted else {
+                yield_now().await;
+                continue;
+            };
             if self.closing || (self.at_end && self.subscription == Subscribing::No) {
                 return self.stream.shutdown().await;
             }
@@ -162,10 +165,11 @@ impl<'a> Session<'a> {
     }
 
     /// Answers requests that have been read. Gives how many bytes to make room for, or nothing if answers have to be
-    /// sent before the next request.
+    /// sent, and others to have their turn, before the next request.
     async fn requests(&mut self) -> Option<usize> {
+        let before = self.requests;
         let wanted = loop {
-            if self.out.len() >= READ_MAX {
+            if self.out.len() >= READ_MAX || self.requests - before >= BATCH_MAX {
                 break None;
             }
             if !self.skipping.take(&mut self.read) {
@@ -224,16 +228,15 @@ impl<'a> Session<'a> {
         self.batch.push((self.requests, ack, publication));
     }
 
-    /// Publishes the batch under one lock and appends the answers; where some are to be on disk first, once they are.
+    /// Publishes the batch and appends the answers; where some are to be on disk first, once they are.
     async fn publish_batch(&mut self) {
         if self.batch.is_empty() {
             return;
         }
         let from = self.member.as_ref().map(|member| member.id);
         let began = Instant::now();
-        let answers: Vec<(u64, Ack, Result<Published, Refused>)> = self.daemon.bus.with(|bus, now| {
-            let mut publish = |publication| bus.publish(publication, from, now);
-            self.batch.drain(..).map(|(number, ack, item)| (number, ack, item.and_then(&mut publish))).collect()
+        let answers = self.daemon.bus.with_each(self.batch.drain(..), |bus, now, (number, ack, item)| {
+            (number, ack, item.and_then(|publication| bus.publish(publication, from, now)))
         });
         self.daemon.metrics.published_in(began.elapsed());
         let durable = answers.iter().filter(|(_, ack, _)| *ack == Ack::Durable);

@@ -110,6 +110,8 @@ pub(super) struct Feeds {
     dirty: Vec<FeedKey>,
     /// Bytes in all segments.
     bytes: usize,
+    /// Bytes in all feeds that are not sealed yet.
+    open_bytes: usize,
     /// Each format's encoding of the event that is being published; empty if not needed yet.
     encoded: [Vec<u8>; Format::COUNT],
 }
@@ -123,11 +125,13 @@ impl Feeds {
         self.open.get_mut(key)?.as_mut()
     }
 
-    /// The feed with these filters and format, and whether it is new. A new one has no topics yet.
-    pub(super) fn open(&mut self, filters: FilterSet, format: Format) -> (FeedKey, bool) {
-        if let Some(key) = self.by_filters.get(&(filters.clone(), format)) {
-            return (*key, false);
-        }
+    /// The feed with these filters and format.
+    pub(super) fn find(&self, filters: &FilterSet, format: Format) -> Option<FeedKey> {
+        self.by_filters.get(&(filters.clone(), format)).copied()
+    }
+
+    /// A new feed, without topics yet.
+    pub(super) fn open(&mut self, filters: FilterSet, format: Format) -> FeedKey {
         let key = self.free.pop().unwrap_or_else(|| {
             self.open.push(None);
             self.open.len() - 1
@@ -146,13 +150,14 @@ impl Feeds {
             parked: FxHashMap::default(),
             groups: Vec::new(),
         });
-        (key, true)
+        key
     }
 
     /// Closes a feed that nobody subscribes to any more.
     pub(super) fn close(&mut self, key: FeedKey) -> Option<Feed> {
         let feed = self.open.get_mut(key)?.take()?;
         self.bytes -= feed.bytes;
+        self.open_bytes -= feed.open.bytes.len();
         self.by_filters.remove(&(feed.filters.clone(), feed.format));
         self.free.push(key);
         Some(feed)
@@ -170,11 +175,19 @@ impl Feeds {
         if encoded.is_empty() {
             feed.format.encode(event, encoded);
         }
+        if feed.open.events == 0 {
+            self.dirty.push(key);
+        }
+        // Many feeds may want a large event. Until the batch is published they may have as much again, then no more.
+        if self.bytes + self.open_bytes + encoded.len() > limits.feeds_buffer.saturating_mul(2) {
+            self.open_bytes -= feed.open.bytes.len();
+            return feed.leave_behind(&mut self.bytes);
+        }
         let open = &mut feed.open;
         if open.events == 0 {
             open.first = event.id.seq;
-            self.dirty.push(key);
         }
+        self.open_bytes += encoded.len();
         open.last = event.id.seq;
         open.events += 1;
         open.bytes.extend_from_slice(encoded);
@@ -189,6 +202,7 @@ impl Feeds {
             return;
         };
         let Open { bytes, first, last, events } = std::mem::take(&mut feed.open);
+        self.open_bytes -= bytes.len();
         if feed.live == 0 {
             feed.oldest += 1;
             return;
@@ -275,6 +289,15 @@ impl Feed {
             self.bytes -= segment.bytes.len();
             *total -= segment.bytes.len();
         }
+    }
+
+    /// Lets everything go, and leaves all cursors behind, also those that have read everything.
+    fn leave_behind(&mut self, total: &mut usize) {
+        while !self.segments.is_empty() {
+            self.drop_oldest(total);
+        }
+        self.open = Open::default();
+        self.oldest += 1;
     }
 
     fn drop_read(&mut self, total: &mut usize) {

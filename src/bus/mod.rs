@@ -371,13 +371,30 @@ impl Bus {
         // One place is kept for the bus's own topic.
         let reserve = usize::from(topic.is_system());
         refuse_more(self.topics.len(), self.limits.topics + reserve, ErrorCode::LimitTopics, "topics")?;
-        let (key, feeds) = self.topics.insert(topic.clone());
+        let feeds = self.topics.wanted_by(topic);
+        if !topic.is_system() {
+            self.refuse_more_filters(feeds.len() * topics::MATCH)?;
+        }
+        let (key, feeds) = self.topics.insert(topic.clone(), feeds);
         for feed in feeds {
             if let Some(feed) = self.feeds.get_mut(*feed) {
                 feed.topics.insert(key);
             }
         }
         Ok(key)
+    }
+
+    /// Refuses what would make filters cost more than they may.
+    fn refuse_more_filters(&self, more: usize) -> Result<(), Refused> {
+        let limit = self.limits.filters_bytes;
+        if self.topics.cost() + more <= limit {
+            return Ok(());
+        }
+        let message = format!(
+            "the filters of all subscribers, and the topics that they match, would need more than `filters_bytes` = \
+             {limit}; use fewer or shorter filters, or the same for many subscribers, or raise the limit"
+        );
+        Err(Refused::new(ErrorCode::LimitFilters, message))
     }
 
     fn make_room_to_retain(&mut self, entry: &Entry, now: Now) -> Result<(), Refused> {

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use super::{
-    Bus, ClientId, Now, Start, Subscription,
+    Bus, ClientId, Format, Now, Start, Subscription,
     clients::{Client, Role, Subscriber},
     cursor::{Aside, Cursor, Past, Place},
     feeds::FeedKey,
     history::TopicKey,
     refuse_more,
+    topics::Topics,
 };
 use crate::{
     event::{Event, EventId},
     protocol::{ErrorCode, Gap, GapReason, Refused, Subscribed},
+    topic::FilterSet,
 };
 
 impl Bus {
@@ -21,11 +23,12 @@ impl Bus {
         let Subscription { filters, format, start, slow, past_only, allowed, description } = subscription;
         refuse_more(self.clients.subscribers, self.limits.subscribers, ErrorCode::LimitSubscribers, "subscribers")?;
         self.history.expire(now.mono);
-        let (feed, is_new) = self.feeds.open(filters.clone(), format);
-        let matched = if is_new { Some(self.topics.connect(&filters, feed)) } else { None };
+        let feed = match self.feeds.find(&filters, format) {
+            Some(feed) => feed,
+            None => self.open_feed(&filters, format)?,
+        };
         if let Some(open) = self.feeds.get_mut(feed) {
             open.subscribers += 1;
-            open.topics = matched.unwrap_or(std::mem::take(&mut open.topics));
         }
         let cursor = Cursor { aside: [].into(), place: Place::Past(Past::after(self.head, GapReason::Evicted).into()) };
         let subscriber = Subscriber {
@@ -47,6 +50,17 @@ impl Bus {
             subscriber.cursor = cursor;
         }
         Ok((id, Subscribed { client: id.to_string(), position: self.position() }))
+    }
+
+    fn open_feed(&mut self, filters: &FilterSet, format: Format) -> Result<FeedKey, Refused> {
+        let matched = self.topics.matched_by(filters);
+        self.refuse_more_filters(Topics::cost_of(filters, matched.len()))?;
+        let feed = self.feeds.open(filters.clone(), format);
+        self.topics.connect(filters, feed, &matched);
+        if let Some(open) = self.feeds.get_mut(feed) {
+            open.topics = matched;
+        }
+        Ok(feed)
     }
 
     /// The cursor with which a subscription begins.

@@ -3,12 +3,16 @@
 //! The relation between topics and feeds is kept in both directions, so that a publish goes straight from its topic
 //! to the feeds. Filters are searched only when a topic is new ([`Index`], a tree of their levels), topics only when a
 //! pattern is. There are at most [`Limits::topics`](crate::limits::Limits::topics); when room is needed, a topic
-//! without history and retained event is forgotten.
+//! without history and retained event is forgotten. What filters cost, each topic that they match included, is bounded by
+//! [`Limits::filters_bytes`](crate::limits::Limits::filters_bytes).
 
 use std::collections::{HashMap, HashSet};
 
 use super::{feeds::FeedKey, history::TopicKey};
 use crate::topic::{Filter, FilterSet, Topic};
+
+/// Bytes that a topic costs in the table of each feed that it matches, and the feed in the topic's.
+pub(super) const MATCH: usize = 48;
 
 /// A topic that the bus knows.
 #[derive(Debug)]
@@ -29,6 +33,10 @@ pub(super) struct Topics {
     free: Vec<TopicKey>,
     by_name: HashMap<Topic, TopicKey>,
     index: Index,
+    /// What the filters of all feeds cost, see [`Topics::cost_of`], but for what they match.
+    filters: usize,
+    /// Pairs of a topic and a feed whose filters match it.
+    matches: usize,
     /// Where the search for a topic to forget goes on.
     hand: TopicKey,
 }
@@ -66,9 +74,14 @@ impl Topics {
         None
     }
 
-    /// Takes up a new topic and gives the feeds that want it.
-    pub(super) fn insert(&mut self, name: Topic) -> (TopicKey, &[FeedKey]) {
-        let feeds = self.index.matching(&name);
+    /// The feeds that want a new topic.
+    pub(super) fn wanted_by(&self, name: &Topic) -> Vec<FeedKey> {
+        self.index.matching(name)
+    }
+
+    /// Takes up a new topic and the feeds that want it.
+    pub(super) fn insert(&mut self, name: Topic, feeds: Vec<FeedKey>) -> (TopicKey, &[FeedKey]) {
+        self.matches += feeds.len();
         let key = self.free.pop().unwrap_or_else(|| {
             self.states.push(None);
             self.states.len() - 1
@@ -81,31 +94,53 @@ impl Topics {
     /// Forgets a topic and gives the feeds that wanted it.
     pub(super) fn remove(&mut self, key: TopicKey) -> Vec<FeedKey> {
         let Some(state) = self.states.get_mut(key).and_then(Option::take) else { return Vec::new() };
+        self.matches -= state.feeds.len();
         self.by_name.remove(&state.name);
         self.free.push(key);
         state.feeds
     }
 
-    /// Takes up a feed's filters and gives the topics that they match.
-    pub(super) fn connect(&mut self, filters: &FilterSet, feed: FeedKey) -> HashSet<TopicKey> {
+    /// The topics that filters match.
+    pub(super) fn matched_by(&self, filters: &FilterSet) -> HashSet<TopicKey> {
+        let exact: Option<Vec<&str>> = filters.iter().map(Filter::as_topic).collect();
+        match exact {
+            Some(names) => names.iter().filter_map(|name| self.find(&Topic::parse(name).ok()?)).collect(),
+            None => self.iter().filter(|(_, state)| filters.matches(&state.name)).map(|(key, _)| key).collect(),
+        }
+    }
+
+    /// Takes up a feed's filters and the topics that they match.
+    pub(super) fn connect(&mut self, filters: &FilterSet, feed: FeedKey, matched: &HashSet<TopicKey>) {
+        self.filters += Topics::cost_of(filters, 0);
+        self.matches += matched.len();
         for filter in filters.iter() {
             self.index.insert(filter, feed);
         }
-        let exact: Option<Vec<&str>> = filters.iter().map(Filter::as_topic).collect();
-        let matched: HashSet<TopicKey> = match exact {
-            Some(names) => names.iter().filter_map(|name| self.find(&Topic::parse(name).ok()?)).collect(),
-            None => self.iter().filter(|(_, state)| filters.matches(&state.name)).map(|(key, _)| key).collect(),
-        };
-        for key in &matched {
+        for key in matched {
             if let Some(state) = self.get_mut(*key) {
                 state.feeds.push(feed);
             }
         }
-        matched
+    }
+
+    /// Bytes that the filters of one feed are charged with, if they match so many topics.
+    pub(super) fn cost_of(filters: &FilterSet, matched: usize) -> usize {
+        /// A feed; a level in the index; a match, on both sides. Measured, and rounded up.
+        const FEED: usize = 1024;
+        const LEVEL: usize = 384;
+        let levels = |filter: &Filter| filter.as_str().len() + filter.levels().count() * LEVEL;
+        FEED + filters.iter().map(levels).sum::<usize>() + matched * MATCH
+    }
+
+    /// Bytes that the filters of all feeds are charged with.
+    pub(super) fn cost(&self) -> usize {
+        self.filters + self.matches * MATCH
     }
 
     /// Lets a feed's filters go.
     pub(super) fn disconnect(&mut self, filters: &FilterSet, feed: FeedKey, topics: &HashSet<TopicKey>) {
+        self.filters -= Topics::cost_of(filters, 0);
+        self.matches -= topics.len();
         for filter in filters.iter() {
             self.index.remove(filter, feed);
         }
@@ -120,7 +155,7 @@ impl Topics {
 /// The filters of all feeds, by level.
 #[derive(Debug, Default)]
 struct Index {
-    levels: HashMap<Box<str>, Index>,
+    levels: HashMap<Box<str>, Box<Index>>,
     any: Option<Box<Index>>,
     /// Feeds with a filter that ends here.
     here: Vec<FeedKey>,

@@ -107,6 +107,8 @@ error_codes! {
     LimitTopics = "limit_topics",
     /// There are too many subscribers.
     LimitSubscribers = "limit_subscribers",
+    /// The filters of all subscribers cost too much together.
+    LimitFilters = "limit_filters_bytes",
     /// There are too many publishers.
     LimitPublishers = "limit_publishers",
     /// The retained events are too large together.

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     harness::{Daemon, until},
-    measure::{Witness, alone, resident},
+    measure::{Witness, alone, peak, resident},
 };
 
 /// A quarter of it without optimization: what grows with each shows there, too.
@@ -194,4 +194,89 @@ fn a_million_publishers_and_addressees() {
         (0..PARTS).map(part).collect()
     });
     until("they are gone", || (daemon.status()["publishers"] == 1 || daemon.status()["publishers"] == 0).then_some(()));
+}
+
+/// As many long filters as one subscription may have, that no other has.
+fn long_filters(n: u32) -> String {
+    let filters: Vec<_> = (0..64).map(|k| format!("\"{n}/{k}{}\"", "/x".repeat(120))).collect();
+    format!(r#"{{"subscribe":{{"filters":[{}],"since":"now"}}}}"#, filters.join(","))
+}
+
+#[test]
+fn subscribers_with_as_many_and_as_long_filters_as_there_may_be() {
+    let _alone = alone();
+    let daemon = Daemon::configured("log = \"warn\"\n[limits]\nfilters_bytes = 33554432\n");
+    let before = resident(&daemon);
+    let mut subscribed = Vec::new();
+    let refused = loop {
+        let mut lines = daemon.lines();
+        let answer = lines.ask(long_filters(subscribed.len() as u32));
+        if !answer["subscribed"].is_object() {
+            break answer;
+        }
+        subscribed.push(lines);
+        assert!(subscribed.len() < 500, "there is no bound");
+    };
+    let more = resident(&daemon) - before;
+    eprintln!("{} subscribers with 64 filters of 120 levels: memory up by {more} KiB", subscribed.len());
+    assert_eq!(refused["error"]["code"], "limit_filters_bytes");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("`filters_bytes` = 33554432"), "{refused}");
+    assert!(more < 48 << 10, "memory is up by {more} KiB");
+    // Browsers come back later; who is there already goes on.
+    let filters: Vec<_> = (0..64).map(|k| format!("topic=b/{k}{}", "/x".repeat(90))).collect();
+    daemon.stream(&format!("/events?{}", filters.join("&"))).ends();
+    daemon.publish(&format!("0/0{}", "/x".repeat(120)), "here");
+    assert_eq!(subscribed[0].event()["data"], "here");
+    drop(subscribed);
+    until("there is room again", || daemon.lines().ask(long_filters(0))["subscribed"].is_object().then_some(()));
+}
+
+#[test]
+fn topics_times_subscribers_that_want_them_all() {
+    let _alone = alone();
+    let daemon = Daemon::configured("log = \"warn\"\n[limits]\nfilters_bytes = 16777216\n");
+    let before = resident(&daemon);
+    let subscribers: Vec<_> = (0..200)
+        .map(|n| {
+            let mut lines = daemon.lines();
+            let answer = lines.ask(format!(r#"{{"subscribe":{{"filters":["**","own/{n}"],"since":"now"}}}}"#));
+            assert!(answer["subscribed"].is_object(), "{answer}");
+            lines
+        })
+        .collect();
+    let mut refused = 0;
+    let line = |n| format!(r#"{{"publish":{{"topic":"many/{n}","data":"x","ack":"none"}}}}"#);
+    send(&daemon, 5000, line, |answer| {
+        assert!(answer.contains("limit_filters_bytes"), "{answer}");
+        refused += 1;
+    });
+    let topics = daemon.status()["topics"].as_u64().unwrap();
+    let more = resident(&daemon) - before;
+    eprintln!("200 subscribers want all: {topics} topics taken, {refused} refused; memory up by {more} KiB");
+    assert!(refused > 2000 && topics > 1000, "{refused} refused, {topics} topics");
+    drop(subscribers);
+    until("a topic is welcome again", || {
+        (daemon.request("POST", "/events/more", &[], "x").status == 202).then_some(())
+    });
+}
+
+#[test]
+fn a_large_event_for_many_that_have_little_in_common() {
+    const SUBSCRIBERS: usize = 400;
+    let _alone = alone();
+    let daemon = Daemon::configured("log = \"warn\"\n[limits]\nfeeds_buffer = 4194304\n");
+    let mut subscribers: Vec<_> =
+        (0..SUBSCRIBERS).map(|n| daemon.stream(&format!("/events?topic=large&topic=own/{n}"))).collect();
+    let before = peak(&daemon);
+    for n in 0..3 {
+        daemon.publish("large", format!("{n}{}", "x".repeat(250_000)));
+    }
+    let more = peak(&daemon) - before;
+    eprintln!("{SUBSCRIBERS} different subscribers and events of 250 kB: memory up by {more} KiB");
+    for subscriber in &mut subscribers {
+        let first: Vec<_> = subscriber.data(3).iter().map(|data| data[..1].to_owned()).collect();
+        assert_eq!(first, ["0", "1", "2"]);
+    }
+    // What a socket does not take waits in its stream, one event at most; the feeds have no copies for each besides.
+    assert!(more < SUBSCRIBERS * 320, "memory is up by {more} KiB");
 }

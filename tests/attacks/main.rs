@@ -10,6 +10,7 @@ mod attack;
 mod crowd;
 mod descriptors;
 mod distinct;
+mod flood;
 mod http2;
 mod malformed;
 mod measure;

@@ -22,9 +22,18 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
 
 /// Resident memory of the daemon, in KiB.
 pub(crate) fn resident(daemon: &Daemon) -> usize {
+    memory(daemon, "VmRSS:")
+}
+
+/// The most of it that there has been.
+pub(crate) fn peak(daemon: &Daemon) -> usize {
+    memory(daemon, "VmHWM:")
+}
+
+fn memory(daemon: &Daemon, what: &str) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-    resident.unwrap().parse().unwrap()
+    let value = status.lines().find_map(|line| line.strip_prefix(what)?.trim().strip_suffix(" kB"));
+    value.unwrap().parse().unwrap()
 }
 
 /// Processor time that the daemon has used.
@@ -113,12 +122,4 @@ pub(crate) fn publish(lines: &mut Lines) -> Duration {
     let answer = lines.ask(r#"{"publish":{"topic":"witness","data":"x"}}"#);
     assert!(answer["published"].is_object(), "{answer}");
     began.elapsed()
-}
-
-/// Checks that the daemon's memory is up by less than so many KiB, soon.
-#[track_caller]
-pub(crate) fn memory_is_back(daemon: &Daemon, before: usize, more: usize) -> usize {
-    until(&format!("memory is back to {before} KiB and {more} more"), || {
-        Some(resident(daemon)).filter(|now| *now < before + more)
-    })
 }

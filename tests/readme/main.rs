@@ -132,6 +132,7 @@ fn limits_are_the_ones_of_the_code() {
         event_bytes,
         topics,
         subscribers,
+        filters_bytes,
         publishers,
         retained_bytes,
         feed_buffer,
@@ -144,6 +145,7 @@ fn limits_are_the_ones_of_the_code() {
         ("`event_bytes`", size(event_bytes)),
         ("`topics`", thousands(topics)),
         ("`subscribers`", thousands(subscribers)),
+        ("`filters_bytes`", size(filters_bytes)),
         ("`publishers`", thousands(publishers)),
         ("`retained_bytes`", size(retained_bytes)),
         ("`feed_buffer`", size(feed_buffer)),
@@ -177,7 +179,7 @@ fn the_file_of_the_readme_holds_the_defaults() {
     let file: toml::Table = toml::from_str(file.expect("the README shows config.toml")).unwrap();
     let limits: Limits = file["limits"].clone().try_into().unwrap();
     assert_eq!(limits, limits::Limits::default());
-    assert_eq!(file["limits"].as_table().unwrap().len(), 8, "every limit is there");
+    assert_eq!(file["limits"].as_table().unwrap().len(), 9, "every limit is there");
 
     let usual = Retention::default();
     let mebibytes = |bytes: usize| format!("{}MiB", bytes >> 20);

@@ -1,0 +1,76 @@
+//! One publisher floods the bus: others have their turn between its batches.
+
+use std::{
+    io::{ErrorKind, Write},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    harness::{Daemon, until},
+    measure::{Latencies, alone, publish},
+};
+
+/// Rounds, of which the best counts.
+const ROUNDS: usize = 3;
+/// Events of the other publisher in each.
+const EVENTS: usize = 600;
+/// What the processors' own scheduler may add where three threads want two of them; without optimization each turn takes
+/// ten times as long.
+const SLACK: Duration = Duration::from_millis(if cfg!(debug_assertions) { 20 } else { 1 });
+
+/// One that publishes as fast as it is taken, and asks for no answers.
+fn flood(daemon: &Daemon, data: &str, stop: &AtomicBool) {
+    let line = format!("{{\"publish\":{{\"topic\":\"flood\",\"data\":\"{data}\",\"ack\":\"none\"}}}}\n");
+    let lines = line.repeat((256 << 10) / line.len());
+    let mut socket = daemon.local();
+    socket.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut rest = lines.as_bytes();
+    while !stop.load(Ordering::Relaxed) {
+        match socket.write(rest) {
+            Ok(written) => rest = if written == rest.len() { lines.as_bytes() } else { &rest[written..] },
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+    }
+}
+
+/// An event every few milliseconds, each answered before the next.
+fn latencies(daemon: &Daemon) -> Latencies {
+    let mut lines = daemon.lines();
+    let one = |_| {
+        thread::sleep(Duration::from_millis(1));
+        publish(&mut lines)
+    };
+    Latencies::of((0..EVENTS).map(one).collect())
+}
+
+#[test]
+fn a_flood_of_one_publisher_at_most_doubles_what_another_waits() {
+    let _alone = alone();
+    let daemon = Daemon::start(&[]);
+    for (name, size) in [("small events", 20), ("events of 20 kB", 20_000)] {
+        let mut rounds = Vec::new();
+        for _ in 0..ROUNDS {
+            let idle = latencies(&daemon);
+            let stop = AtomicBool::new(false);
+            let (flooded, rate) = thread::scope(|scope| {
+                let flooder = scope.spawn(|| flood(&daemon, &"x".repeat(size), &stop));
+                let before = daemon.status()["published"].as_u64().unwrap();
+                until("the flood has begun", || {
+                    (daemon.status()["published"].as_u64().unwrap() > before + 1000).then_some(())
+                });
+                let (before, began) = (daemon.status()["published"].as_u64().unwrap(), Instant::now());
+                let flooded = latencies(&daemon);
+                let events = daemon.status()["published"].as_u64().unwrap() - before;
+                stop.store(true, Ordering::Relaxed);
+                flooder.join().unwrap();
+                (flooded, events as f64 / began.elapsed().as_secs_f64())
+            });
+            let ratio = flooded.p(99).as_secs_f64() / idle.p(99).as_secs_f64();
+            eprintln!("{name}: idle {idle}; beside {rate:.0} events a second {flooded}: {ratio:.2} times");
+            rounds.push((idle.p(99), flooded.p(99)));
+        }
+        assert!(rounds.iter().any(|(idle, flooded)| *flooded <= *idle * 2 + SLACK), "{name}: {rounds:.2?}");
+    }
+}
