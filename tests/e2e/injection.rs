@@ -1,4 +1,5 @@
-//! What is sent comes back as what it is: no header of an answer and no field or event of a stream can be forged with it.
+//! What is sent comes back as what it is: no header of an answer, no field or event of a stream, and no line of the log can
+//! be forged with it.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use sse_bus::protocol::{Payload, Publish, Reply, Request};
 
-use crate::harness::{Daemon, EventStream, PATIENCE, percent_encoded};
+use crate::harness::{Daemon, EventStream, PATIENCE, percent_encoded, until};
 
 /// Text that ends lines or looks like a field, for streams as for headers.
 const HOSTILE: [&str; 18] = [
@@ -217,5 +218,48 @@ fn hostile_text_reaches_streams_as_data_alone() {
         });
         let end = (if is_enveloped { "t".into() } else { String::new() }, None, "end".into());
         assert_eq!(seen, expected.chain([end]).collect::<Vec<_>>());
+    }
+}
+
+/// A process that calls itself `NAME`, connects and says something that is no HTTP.
+const NAMED: &str = r#"
+import socket, sys
+open("/proc/self/comm", "w").write("x\nFORGED\x1b[2J")
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(sys.argv[2].encode().decode("unicode_escape").encode())
+while s.recv(4096): pass
+"#;
+
+#[test]
+fn no_line_of_the_log_is_forged_by_names() {
+    let daemon = Daemon::start(&["--log", "debug"]);
+    let name = percent_encoded("data: \u{2028}FORGED");
+    drop(daemon.stream(&format!("/events/t?client={name}")));
+    for address in ["x\nFORGED", "x\rFORGED\u{1b}[2J"] {
+        daemon.lines().ask(json!({"kick": {"client": address}}).to_string());
+        daemon.request("DELETE", &format!("/clients/{}", percent_encoded(address)), &[], "");
+        daemon.request("POST", &format!("/events/t?to={}", percent_encoded(address)), &[], "x");
+    }
+    let socket = daemon.place.socket().display().to_string();
+    // No HTTP; a publisher.
+    for said in [r"GET / HTTP/1.1\r\nno header\r\n\r\n", r#"{"publish":{"topic":"t"}}\n"#] {
+        let mut python = daemon.place.command("python3");
+        let mut child = python.args(["-c", NAMED, &socket, said]).spawn().unwrap();
+        if said.starts_with('{') {
+            let clients = until("it is there", || {
+                let clients = daemon.get("/clients").text();
+                clients.contains("FORGED").then_some(clients)
+            });
+            assert!(!clients.trim_end().contains(['\n', '\u{1b}']), "{clients}");
+            child.kill().unwrap();
+        }
+        child.wait().unwrap();
+    }
+    let log = until("all is logged", || Some(daemon.log()).filter(|log| log.contains("publisher disconnected")));
+    assert!(log.matches("FORGED").count() > 2, "{log}");
+    for line in log.lines() {
+        // A time first, as the daemon writes it.
+        assert!(line.starts_with("20") && !line.contains(char::is_control), "{line:?} in {log}");
     }
 }
