@@ -19,7 +19,8 @@ pub(crate) fn of_port(address: SocketAddr) -> Option<String> {
                 .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == wanted.as_str()))
         })?;
     let name = std::fs::read_to_string(holder.path().join("comm")).unwrap_or_default();
-    Some(format!("{} (pid {})", name.trim(), holder.file_name().to_string_lossy()))
+    // A process may call itself anything.
+    Some(format!("{} (pid {})", name.trim().escape_debug(), holder.file_name().to_string_lossy()))
 }
 
 /// The inode of a listening socket on a port, from a line of `/proc/net/tcp` (proc(5)): the second field is the local

@@ -113,7 +113,8 @@ impl Guests {
 fn describe(pid: Option<i32>) -> String {
     let Some(pid) = pid.filter(|pid| *pid > 0) else { return "a local process".into() };
     match std::fs::read_to_string(format!("/proc/{pid}/comm")) {
-        Ok(name) => format!("{} (pid {pid})", name.trim_end()),
+        // A process may call itself anything, also what would be lines of the log.
+        Ok(name) => format!("{} (pid {pid})", name.trim_end().escape_debug()),
         Err(_) => format!("pid {pid}"),
     }
 }

@@ -15,6 +15,7 @@ mod guards;
 mod harness;
 mod http2;
 mod idle;
+mod injection;
 mod ledger;
 mod lifecycle;
 mod limits;

@@ -1,0 +1,189 @@
+//! Nothing that may be published, no name and no id that a subscriber may give, forges a field or an event of a stream.
+//!
+//! All goes through the bus, and what it gives a subscriber is read back by two parsers that are not of this project,
+//! in whatever pieces it arrives. One keeps ids as browsers do; the other tells of every field that it does not know, and
+//! of a `retry` wherever it stands.
+
+use std::{convert::Infallible, fmt, task::Waker};
+
+use bytes::Bytes;
+use eventsource_stream::EventStream;
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+use proptest::{collection::vec, option, prelude::*};
+use serde_json::{Value, json};
+use sse_bus::{
+    Epoch,
+    bus::{Bus, Format, Now, Publication, Read, Start, Subscription, history::Memory},
+    limits::{Limits, Retention},
+    protocol::{Payload, Publish, Subscribe, sse},
+};
+use sse_stream::SseByteStream;
+
+/// What the daemon puts before the first event.
+const RETRY: &str = "retry: 1500\n";
+
+/// Text that ends lines, looks like fields, or does so to who reads carelessly.
+fn hostile() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        4 => prop_oneof![Just("\r"), Just("\n"), Just("\r\n"), Just("\0"), Just("\n\n"), Just("\r\r")],
+        4 => prop_oneof![Just("data: x"), Just("id: 9"), Just("event: forged"), Just("retry: 1"), Just(": x"), Just("data")],
+        2 => prop_oneof![Just(" "), Just(":"), Just("\u{feff}"), Just("\u{85}"), Just("\u{2028}"), Just("\u{b}"), Just("\u{c}")],
+        2 => prop_oneof![Just("$gap"), Just("\"}"), Just("\\n"), Just("\\"), Just("e-9"), Just("a"), Just("é"), Just("\u{1f600}")],
+    ];
+    vec(piece.prop_map(str::to_owned).boxed().prop_union("\\PC".boxed()), 0..8).prop_map(|pieces| pieces.concat())
+}
+
+/// Mostly what is allowed, so that there are events.
+fn publish() -> impl Strategy<Value = Publish> {
+    let topic = prop_oneof![3 => Just("a/b".to_owned()), 1 => hostile()];
+    let kind = prop_oneof![2 => Just(None), 2 => hostile().prop_map(|kind| Some(kind.replace(['\r', '\n', '\0'], ""))),
+        1 => hostile().prop_map(Some)];
+    let data = prop_oneof![3 => hostile().prop_map(|data| data.replace('\0', "")), 1 => hostile()];
+    (topic, kind, data).prop_map(|(topic, kind, data)| Publish {
+        kind,
+        data: Payload(data.into()),
+        ..Publish::new(topic, "")
+    })
+}
+
+/// An event, as any parser must see it.
+#[derive(Clone, Debug, PartialEq)]
+struct Seen {
+    id: String,
+    /// What a browser dispatches it as.
+    kind: String,
+    data: String,
+    retry: Option<u128>,
+}
+
+/// A stream that arrives in pieces of this size.
+fn pieces(bytes: &[u8], size: usize) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    stream::iter(bytes.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect::<Vec<_>>())
+}
+
+/// All that a parser gives, each without an error.
+fn all<T, E: fmt::Debug>(parsed: impl Stream<Item = Result<T, E>>) -> Vec<T> {
+    let parsed: Vec<_> = parsed.collect().now_or_never().expect("everything is there");
+    parsed.into_iter().map(|item| item.expect("the stream has no errors")).collect()
+}
+
+/// What a parser sees that is as browsers are: it keeps an id until the next.
+fn as_a_browser_does(bytes: &[u8], size: usize) -> Vec<Seen> {
+    let events = all(EventStream::new(pieces(bytes, size)));
+    let seen = |event: eventsource_stream::Event| Seen {
+        id: event.id,
+        kind: event.event,
+        data: event.data,
+        retry: event.retry.map(|retry| retry.as_millis()),
+    };
+    events.into_iter().map(seen).collect()
+}
+
+/// What a parser sees that tells of every block of fields, also of one without data.
+fn strictly(bytes: &[u8], size: usize) -> Vec<Seen> {
+    let blocks = all(SseByteStream::new(pieces(bytes, size)));
+    let seen = |block: sse_stream::Sse| Seen {
+        id: block.id.expect("every event has an id"),
+        kind: block.event.unwrap_or_else(|| "message".into()),
+        data: block.data.expect("every event has data"),
+        retry: block.retry.map(Into::into),
+    };
+    blocks.into_iter().map(seen).collect()
+}
+
+/// A subscriber that says who it is and where it stopped, and what it gets.
+struct Subscriber {
+    bus: Bus,
+    id: sse_bus::bus::ClientId,
+    stream: Vec<u8>,
+}
+
+impl Subscriber {
+    /// Nothing if what it says of itself is refused.
+    fn new(name: Option<&String>, last_id: Option<&String>, format: Format) -> Option<Subscriber> {
+        let history = Memory::new(Retention::default());
+        let mut bus = Bus::new(Epoch::parse("e").expect("legal"), Limits::default(), Box::new(history));
+        let subscribe =
+            Subscribe { client: name.cloned(), since: Some("all".into()), ..Subscribe::new(["**", "$sys/**"]) };
+        let mut subscription = Subscription::parse(&subscribe, format, "test".into()).ok()?;
+        if let Some(id) = last_id {
+            subscription.start = Start::After(id.clone());
+        }
+        let (id, _) = bus.subscribe(subscription, Now::default()).expect("there is room");
+        Some(Subscriber { bus, id, stream: RETRY.into() })
+    }
+
+    fn read(&mut self) {
+        let mut out = Vec::new();
+        while self.bus.read(self.id, Now::default(), Waker::noop(), &mut out) == Read::Ready {}
+        self.stream.extend(out.concat());
+        self.stream.extend_from_slice(sse::HEARTBEAT);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_that_is_published_forges_a_field_or_an_event(
+        events in vec(publish(), 0..6),
+        name in option::of(hostile()),
+        last_id in option::of(hostile()),
+        envelopes in any::<bool>(),
+        size in 1_usize..80,
+    ) {
+        let format = if envelopes { Format::SseJson } else { Format::SseData };
+        let Some(mut subscriber) = Subscriber::new(name.as_ref(), last_id.as_ref(), format) else {
+            let name = name.expect("only a name is refused");
+            prop_assert!(name.is_empty() || name.contains(char::is_control), "{:?} is refused", name);
+            return Ok(());
+        };
+        let mut expected = Vec::new();
+        for publish in events {
+            let Publish { topic, kind, data, .. } = publish.clone();
+            let Ok(publication) = Publication::parse(publish, subscriber.bus.limits()) else { continue };
+            let published = subscriber.bus.publish(publication, None, Now::default()).expect("there is room");
+            let data = String::from_utf8(data.0).expect("UTF-8");
+            expected.push((published.id.to_string(), topic, kind, data));
+            subscriber.read();
+        }
+        subscriber.read();
+
+        let seen = as_a_browser_does(&subscriber.stream, size);
+        prop_assert_eq!(&strictly(&subscriber.stream, size), &seen, "{:?}", String::from_utf8_lossy(&subscriber.stream));
+        let retries: Vec<_> = seen.iter().map(|event| event.retry).collect();
+        prop_assert!(retries.iter().enumerate().all(|(i, retry)| *retry == (i == 0).then_some(1500)), "{:?}", retries);
+
+        // First that its place is lost, if it named one, then that it has come.
+        let mut seen = seen.into_iter();
+        if last_id.is_some() {
+            let gap = seen.next().expect("a gap");
+            let told: Value = serde_json::from_str(&gap.data).expect("JSON");
+            prop_assert_eq!((&*gap.id, &*gap.kind), ("e-0", "$gap"));
+            prop_assert!(["unknown_id", "restarted"].map(Value::from).contains(&told["reason"]), "{}", told);
+        }
+        let join = seen.next().expect("it has come");
+        let told: Value = serde_json::from_str(&join.data).expect("JSON");
+        prop_assert_eq!(&*join.id, "e-1");
+        if envelopes {
+            prop_assert_eq!((&told["type"], &*join.kind), (&json!("join"), "message"));
+            let client: Value = serde_json::from_str(told["data"].as_str().expect("text")).expect("JSON");
+            prop_assert_eq!(&client["name"], &json!(name));
+        } else {
+            prop_assert_eq!((&told["name"], &*join.kind), (&json!(name), "join"));
+        }
+
+        let seen: Vec<_> = seen.map(|event| (event.id, event.kind, event.data)).collect();
+        prop_assert_eq!(seen.len(), expected.len());
+        for (seen, (id, topic, kind, data)) in seen.into_iter().zip(expected) {
+            if envelopes {
+                let told: Value = serde_json::from_str(&seen.2).expect("JSON");
+                let envelope = json!({ "id": id, "topic": topic, "type": kind, "time": 0, "data": data });
+                prop_assert_eq!((seen.0, &*seen.1, told), (id, "message", envelope));
+            } else {
+                let data = data.replace("\r\n", "\n").replace('\r', "\n");
+                prop_assert_eq!(seen, (id, kind.unwrap_or_else(|| "message".into()), data));
+            }
+        }
+    }
+}
