@@ -2,7 +2,7 @@
 
 use std::{fmt, fs, time::Duration};
 
-/// Growth that is allowed, in MiB an hour.
+/// MiB that memory may grow in an hour; also in a shorter run, in which the allocator still settles.
 const ALLOWED: f64 = 1.0;
 
 /// Looks at a process now and then.
@@ -46,9 +46,7 @@ impl Memory {
 /// A straight line through samples (least squares).
 pub(crate) struct Trend {
     /// MiB an hour.
-    pub(crate) slope: f64,
-    /// What the samples move around the line, in MiB: nine in ten of them within.
-    spread: f64,
+    slope: f64,
     hours: f64,
     mean: f64,
 }
@@ -57,32 +55,26 @@ impl Trend {
     fn of(samples: &[(f64, f64)]) -> Trend {
         assert!(samples.len() >= 10, "too few samples for a trend: {}", samples.len());
         let count = samples.len() as f64;
-        let (x, y) = samples.iter().fold((0.0, 0.0), |(x, y), sample| (x + sample.0 / count, y + sample.1 / count));
+        let (x, mean) = samples.iter().fold((0.0, 0.0), |(x, y), sample| (x + sample.0 / count, y + sample.1 / count));
         let (xy, xx) = samples.iter().fold((0.0, 0.0), |(xy, xx), sample| {
             let dx = sample.0 - x;
-            (xy + dx * (sample.1 - y), xx + dx * dx)
+            (xy + dx * (sample.1 - mean), xx + dx * dx)
         });
-        let slope = xy / xx;
-        let mut off: Vec<f64> = samples.iter().map(|sample| sample.1 - y - slope * (sample.0 - x)).collect();
-        off.sort_unstable_by(f64::total_cmp);
-        let spread = off[off.len() * 95 / 100] - off[off.len() * 5 / 100];
-        Trend { slope, spread, hours: samples[samples.len() - 1].0 - samples[0].0, mean: y }
+        Trend { slope: xy / xx, hours: samples[samples.len() - 1].0 - samples[0].0, mean }
     }
 
-    /// The steepest slope that is allowed: where memory moves by so much anyway, a short run cannot tell a smaller one.
-    pub(crate) fn bound(&self) -> f64 {
-        ALLOWED + self.spread / self.hours
+    pub(crate) fn is_flat(&self) -> bool {
+        self.slope * self.hours.min(1.0) <= ALLOWED
     }
 }
 
 impl fmt::Display for Trend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Trend { slope, spread, hours, mean } = self;
-        let (minutes, bound) = (hours * 60.0, self.bound());
+        let Trend { slope, hours, mean } = self;
+        let (minutes, growth) = (hours * 60.0, slope * hours);
         write!(
             f,
-            "resident memory {mean:.2} MiB, moving by {spread:.2} MiB, slope {slope:+.2} MiB an hour over \
-             {minutes:.1} minutes (at most {bound:.2})"
+            "resident memory {mean:.2} MiB, slope {slope:+.2} MiB an hour, which is {growth:+.2} MiB in {minutes:.1} minutes"
         )
     }
 }

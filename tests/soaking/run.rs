@@ -152,7 +152,7 @@ fn run(asked: &Asked) {
     println!("{trend}");
     assert!(ledgers.iter().any(|ledger| ledger.gaps > 0), "nobody was left behind: gaps were not tried");
     assert!(most < fewest + 40, "descriptors pile up");
-    assert!(trend.slope <= trend.bound(), "memory grows");
+    assert!(trend.is_flat(), "memory grows");
 }
 
 /// Watches the daemon until the time is over, or something has failed.
