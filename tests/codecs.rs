@@ -240,3 +240,26 @@ proptest! {
         prop_assert!(refused);
     }
 }
+
+#[test]
+fn whatever_fits_a_frame_can_be_read_from_it() {
+    let last_id = Some(EventId { epoch: Epoch::from_seed(1), seq: 1 });
+    let (published, events, bytes, subscribers, last_time) = (1, 1, 1, 0, Some(1));
+    let topic = |n| TopicInfo {
+        topic: format!("{n}"),
+        published,
+        events,
+        bytes,
+        retained: false,
+        subscribers,
+        last_id,
+        last_time,
+    };
+    // As many as the bus knows by default, and many more; the last reply has the size of the largest frame.
+    for topics in [1, 10, 100, 1000, 10_000, 100_000, 160_000] {
+        let reply = Reply::Topics((0..topics).map(topic).collect());
+        let frame = encoded(&reply);
+        let read = matches!(binary::decode::<Reply>(&frame), Frame::Whole(decoded, _) if decoded == reply);
+        assert!(read, "{topics} topics in {} bytes", frame.len());
+    }
+}
