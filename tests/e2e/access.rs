@@ -467,17 +467,19 @@ fn a_file_of_tokens_that_others_may_write_counts_for_nothing() {
     daemon.ctl(&["token", "list"]).ends_with(1).says("chmod 600");
 }
 
-#[test]
-fn a_crowd_of_another_user_leaves_room_for_the_own_one() {
-    if !can_be_a_stranger() {
-        return;
-    }
-    const CROWD: &str = r#"
+/// Opens many connections, and asks for nothing.
+const CROWD: &str = r#"
 import socket, sys
 crowd = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(300)]
 print("here", flush=True)
 sys.stdin.read()
 "#;
+
+#[test]
+fn a_crowd_of_another_user_leaves_room_for_the_own_one() {
+    if !can_be_a_stranger() {
+        return;
+    }
     let place = Place::new();
     let socket = place.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
