@@ -51,7 +51,7 @@ fn exhaust(what: &str, daemon: &Daemon, connect: impl Fn() -> Box<dyn Socket>, o
         assert!(others(), "{what}: the other way in has no room");
         std::thread::sleep(Duration::from_millis(50));
     }
-    let busy = (processor_time(daemon) - cpu).as_secs_f64() / began.elapsed().as_secs_f64();
+    let busy = processor_time(daemon).saturating_sub(cpu).as_secs_f64() / began.elapsed().as_secs_f64();
     let open = descriptors(daemon);
     while stream.event().data != format!("{}", events - 1) {}
     eprintln!("{what}: {open} of {LIMIT} descriptors open, {:.1} % of a processor", busy * 100.0);
