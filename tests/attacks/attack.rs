@@ -116,7 +116,9 @@ fn run(attack: &Attack, daemon: &Daemon) -> Box<dyn Socket> {
 pub(crate) fn hold(daemon: &Daemon, attacks: &[Attack]) {
     let others = Witness::start(daemon);
     // What the first of everything costs is not theirs.
-    attacks.iter().for_each(|attack| drop(run(attack, daemon)));
+    for attack in attacks {
+        drop(run(attack, daemon));
+    }
     others.begin();
     let usual = others.latencies(500);
     eprintln!("others before: {usual}");

@@ -111,7 +111,9 @@ fn a_thousand_that_never_read_cost_a_hundred_readers_nothing_and_are_cut() {
     let daemon = Daemon::start(&[]);
     let readers: Vec<_> = (0..READERS).map(|_| open(&daemon, "reader")).collect();
     daemon.wait_for_subscribers(READERS as u64);
-    readers.iter().for_each(|socket| socket.set_nonblocking(true).unwrap());
+    for socket in &readers {
+        socket.set_nonblocking(true).unwrap();
+    }
     // What history may take is not theirs.
     for _ in 0..10 {
         daemon.publish("other", "x".repeat(200_000));

@@ -55,7 +55,7 @@ fn a_flood_of_one_publisher_at_most_doubles_what_another_waits() {
             let idle = latencies(&daemon);
             let stop = AtomicBool::new(false);
             let (flooded, rate) = thread::scope(|scope| {
-                let flooder = scope.spawn(|| flood(&daemon, &"x".repeat(size), &stop));
+                let crowd = scope.spawn(|| flood(&daemon, &"x".repeat(size), &stop));
                 let before = daemon.status()["published"].as_u64().unwrap();
                 until("the flood has begun", || {
                     (daemon.status()["published"].as_u64().unwrap() > before + 1000).then_some(())
@@ -64,7 +64,7 @@ fn a_flood_of_one_publisher_at_most_doubles_what_another_waits() {
                 let flooded = latencies(&daemon);
                 let events = daemon.status()["published"].as_u64().unwrap() - before;
                 stop.store(true, Ordering::Relaxed);
-                flooder.join().unwrap();
+                crowd.join().unwrap();
                 (flooded, events as f64 / began.elapsed().as_secs_f64())
             });
             let ratio = flooded.p(99).as_secs_f64() / idle.p(99).as_secs_f64();
