@@ -7,13 +7,16 @@ use std::{
 
 use crate::{
     harness::{Daemon, Place, http::Socket, until},
-    measure::{alone, descriptors, processor_time},
+    measure::{alone, descriptors, processor_time, share_of_a_processor},
 };
 
 /// Descriptors of the daemon.
 const LIMIT: usize = 256;
 /// Connections of the crowd, more than there are descriptors for.
 const CROWD: usize = 400;
+
+/// Before those of the crowd that say nothing are cut, and leave room.
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// A daemon that may have so few.
 fn narrow() -> Daemon {
@@ -48,10 +51,15 @@ fn exhaust(what: &str, daemon: &Daemon, connect: impl Fn() -> Box<dyn Socket>, o
     while began.elapsed() < Duration::from_secs(3) {
         publish(format!("{events}"));
         events += 1;
-        assert!(others(), "{what}: the other way in has no room");
+        let asked = Instant::now();
+        assert!(
+            others() && asked.elapsed() < AT_ONCE,
+            "{what}: the other way in had no room for {:?}",
+            asked.elapsed()
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
-    let busy = processor_time(daemon).saturating_sub(cpu).as_secs_f64() / began.elapsed().as_secs_f64();
+    let busy = share_of_a_processor(daemon, cpu, began);
     let open = descriptors(daemon);
     while stream.event().data != format!("{}", events - 1) {}
     eprintln!("{what}: {open} of {LIMIT} descriptors open, {:.1} % of a processor", busy * 100.0);
