@@ -30,17 +30,17 @@ fn allowance(frame: usize) -> usize {
     8 * frame.max(4 << 10) + 128 * frame + 4096
 }
 
-/// A client trusts its daemon with room for a list beforehand, which serde bounds.
-const LIST: usize = 1 << 20;
+/// A client trusts its daemon with room beforehand for a list, which serde bounds, and for one within it.
+const LISTS: usize = 2 << 20;
 
 fuzz_target!(|bytes: &[u8]| {
     connection::is_read_alike_however_it_is_cut(Codec::Binary, bytes);
     check::<Request>(bytes, 0);
-    check::<Reply>(bytes, LIST);
+    check::<Reply>(bytes, LISTS);
     // With a length that fits, so that what follows is decoded.
     let frame = [&(bytes.len() as u32).to_le_bytes(), bytes].concat();
     check::<Request>(&frame, 0);
-    check::<Reply>(&frame, LIST);
+    check::<Reply>(&frame, LISTS);
 });
 
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(buffer: &[u8], more: usize) {
