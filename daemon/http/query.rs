@@ -27,11 +27,12 @@ pub(super) fn subscription(
             "client" => subscribe.client = Some(value.into_owned()),
             "since" => subscribe.since = Some(value.into_owned()),
             "slow" => {
-                subscribe.slow = value.parse().map_err(|_| bad_parameter("slow", "write gap, latest or disconnect"))?;
+                subscribe.slow =
+                    value.parse().map_err(|_| bad_parameter("slow", "write one of gap, latest, disconnect"))?;
             }
             "format" if value == "data" => format = Format::SseData,
             "format" if value == "json" => format = Format::SseJson,
-            "format" => return Err(bad_parameter("format", "write data or json")),
+            "format" => return Err(bad_parameter("format", "write one of data, json")),
             "last_event_id" | "lastEventId" | "Last-Event-ID" => last_id = Some(value.into_owned()),
             _ => {}
         }
