@@ -27,13 +27,13 @@ pub(crate) fn is_read_alike_however_it_is_cut(codec: Codec, bytes: &[u8]) {
 
 /// Reads pieces until they end or nothing that follows can be read; gives what came of them, in words.
 fn read(codec: Codec, pieces: &[&[u8]]) -> Vec<String> {
-    let mut buffer = BytesMut::new();
+    let (mut buffer, limits) = (BytesMut::new(), Limits::default());
     let mut found = Vec::new();
     for at in 0..=pieces.len() {
         let at_end = at == pieces.len();
         buffer.extend_from_slice(pieces.get(at).copied().unwrap_or_default());
         loop {
-            match codec.next(&mut buffer, at_end) {
+            match codec.next(&mut buffer, at_end, &limits) {
                 Next::Request(request) => {
                     check_request(&request);
                     found.push(format!("{request:?}"));
@@ -51,7 +51,7 @@ fn read(codec: Codec, pieces: &[&[u8]]) -> Vec<String> {
                     assert!(more > 0, "nothing is missing");
                     break;
                 }
-                Next::Overlong => panic!("nothing here is as long as that"),
+                Next::Overlong(..) => panic!("nothing here is as long as that"),
             }
         }
     }

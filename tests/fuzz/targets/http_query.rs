@@ -32,7 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn subscribe(path: Option<String>, query: &str, last_event_id: Option<&[u8]>) {
-    let subscription = match query::subscription(path, query, last_event_id, PEER.into()) {
+    let subscription = match query::subscription(path, query, last_event_id, PEER.into(), |_| Ok(())) {
         Ok(subscription) => subscription,
         Err(refused) => return refusal::check(&refused),
     };
@@ -46,7 +46,7 @@ fn subscribe(path: Option<String>, query: &str, last_event_id: Option<&[u8]>) {
     if let Some(id) = last_event_id.filter(|id| !id.is_empty()) {
         assert_eq!(*start, Start::After(String::from_utf8_lossy(id).into_owned()));
     }
-    let again = query::subscription(None, &written(&subscription), None, PEER.into());
+    let again = query::subscription(None, &written(&subscription), None, PEER.into(), |_| Ok(()));
     assert_eq!(format!("{:?}", again.expect("legal")), format!("{subscription:?}"));
     check_stream(subscription);
 }
