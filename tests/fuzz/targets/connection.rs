@@ -9,7 +9,7 @@ use sse_bus::{
 };
 
 use crate::{
-    codec::{Codec, Next},
+    codec::{Codec, Next, Skip},
     refusal,
 };
 
@@ -28,11 +28,11 @@ pub(crate) fn is_read_alike_however_it_is_cut(codec: Codec, bytes: &[u8]) {
 /// Reads pieces until they end or nothing that follows can be read; gives what came of them, in words.
 fn read(codec: Codec, pieces: &[&[u8]]) -> Vec<String> {
     let (mut buffer, limits) = (BytesMut::new(), Limits::default());
-    let mut found = Vec::new();
+    let (mut found, mut skipping) = (Vec::new(), Skip::Nothing);
     for at in 0..=pieces.len() {
         let at_end = at == pieces.len();
         buffer.extend_from_slice(pieces.get(at).copied().unwrap_or_default());
-        loop {
+        while skipping.take(&mut buffer) {
             match codec.next(&mut buffer, at_end, &limits) {
                 Next::Request(request) => {
                     check_request(&request);
@@ -51,7 +51,11 @@ fn read(codec: Codec, pieces: &[&[u8]]) -> Vec<String> {
                     assert!(more > 0, "nothing is missing");
                     break;
                 }
-                Next::Overlong(..) => panic!("nothing here is as long as that"),
+                Next::Overlong(skip, refused) => {
+                    refusal::check(&refused);
+                    found.push(refused.to_string());
+                    skipping = skip;
+                }
             }
         }
     }
