@@ -3,7 +3,8 @@
 //! A connection has a [`Place`] before it is served. [`OWN`] descriptors have no places: they are the daemon's. The last
 //! [`RESERVE`] places are out of reach for TCP connections, so that events still come in and `sse-busctl` still answers
 //! when browsers have taken all others; and as many for the local socket, so that a program that leaks connections takes
-//! no browser's. A connection that finds no place waits a moment for one to leave, and is then closed.
+//! no browser's. Who is not known to be of the daemon's own user has a part of the places for TCP, where the own user can
+//! be known. A connection that finds no place waits a moment for one to leave, and is then closed.
 
 use std::{
     sync::{
@@ -23,6 +24,8 @@ use tracing::{info, warn};
 const OWN: usize = 32;
 /// Places that either way in cannot take from the other.
 const RESERVE: usize = 96;
+/// The part of the places for TCP that strangers may have, one in so many, where the own user can be known.
+const STRANGERS: usize = 8;
 /// How long a new connection waits for one to leave before it is closed for want of descriptors. When many leave and come
 /// back at once, some are not gone yet.
 const LEAVING: Duration = Duration::from_millis(200);
@@ -31,6 +34,8 @@ const LEAVING: Duration = Duration::from_millis(200);
 pub(crate) struct Places {
     all: Arc<Semaphore>,
     pub(crate) tcp: Way,
+    /// TCP, for whoever is not known.
+    pub(crate) strangers: Way,
     pub(crate) local: Way,
 }
 
@@ -38,6 +43,8 @@ pub(crate) struct Places {
 pub(crate) struct Way {
     name: &'static str,
     places: Arc<Semaphore>,
+    /// How long a connection waits for a place. Nobody else is accepted meanwhile.
+    patience: Duration,
     full: AtomicBool,
 }
 
@@ -49,16 +56,25 @@ pub(crate) struct Place {
 
 impl Places {
     /// Raises the limit to what the system allows at most, and shares it out.
-    pub(crate) fn new() -> Places {
-        Places::of(raise_limit())
+    pub(crate) fn new(knows_own: bool) -> Places {
+        Places::of(raise_limit(), knows_own)
     }
 
     /// Shares out so many descriptors.
-    pub(crate) fn of(limit: usize) -> Places {
+    pub(crate) fn of(limit: usize, knows_own: bool) -> Places {
         let all = limit - OWN.min(limit / 4);
         let most = all - RESERVE.min(all / 2);
-        let way = |name| Way { name, places: Arc::new(Semaphore::new(most)), full: AtomicBool::new(false) };
-        Places { all: Arc::new(Semaphore::new(all)), tcp: way("TCP"), local: way("local") }
+        let way = |name, most| Way {
+            name,
+            places: Arc::new(Semaphore::new(most)),
+            patience: LEAVING,
+            full: AtomicBool::new(false),
+        };
+        let mut strangers = way("strangers' TCP", most);
+        if knows_own {
+            strangers = Way { patience: Duration::ZERO, ..way(strangers.name, most / STRANGERS) };
+        }
+        Places { all: Arc::new(Semaphore::new(all)), tcp: way("TCP", most), strangers, local: way("local", most) }
     }
 
     /// A place for a connection that has come in one way. The log tells when there is none any more, and when again.
@@ -67,7 +83,7 @@ impl Places {
             let of_the_way = way.places.clone().acquire_owned().await.ok()?;
             Some(Place { _of_the_way: of_the_way, _of_all: self.all.clone().acquire_owned().await.ok()? })
         };
-        let patience = if way.full.load(Ordering::Relaxed) { Duration::ZERO } else { LEAVING };
+        let patience = if way.full.load(Ordering::Relaxed) { Duration::ZERO } else { way.patience };
         let place = timeout(patience, place).await.ok().flatten();
         match (way.full.swap(place.is_none(), Ordering::Relaxed), &place) {
             (false, None) => warn!("no descriptors are left for more {} connections; closing them", way.name),
@@ -102,7 +118,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn neither_way_in_takes_all_places() {
-        let places = Places::of(OWN + 2 * RESERVE);
+        let places = Places::of(OWN + 2 * RESERVE, true);
         let mut taken = Vec::new();
         for way in [&places.tcp, &places.local] {
             for _ in 0..RESERVE {
@@ -111,6 +127,9 @@ mod tests {
             assert!(places.take(way).await.is_none());
         }
         drop(taken);
+        let strangers: Vec<_> =
+            (0..RESERVE / STRANGERS).map(|_| places.strangers.places.clone().try_acquire_owned()).collect();
+        assert!(strangers.iter().all(Result::is_ok) && places.take(&places.strangers).await.is_none());
         assert!(places.take(&places.tcp).await.is_some());
     }
 }

@@ -158,13 +158,14 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
     let store = opened.map(|opened| opened.start(&bus));
     let store = store.transpose().map_err(|e| format!("no thread to keep history with: {e}"))?.map(Arc::new);
     let metrics = Metrics::new(&bus, store.clone());
+    let access = Access::new(address, TokenFile::in_directory(&config.state_dir));
     let (fanout, tasks) = (Fanout::new(), TaskTracker::new());
-    let places = Places::new();
+    let places = Places::new(access.knows_own());
     for shard in fanout.tasks(&bus, &stop) {
         tasks.spawn(shard);
     }
     let daemon = Arc::new(Daemon {
-        access: Arc::new(Access::new(address, TokenFile::in_directory(&config.state_dir))),
+        access: Arc::new(access),
         refused_origins: RefusedOrigins::default(),
         store,
         bus,

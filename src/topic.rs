@@ -176,7 +176,7 @@ impl FilterSet {
             return Ok(FilterSet([Filter("**".into())].into()));
         }
         if filters.len() > FILTERS_MAX {
-            return Err(TopicError::TooManyFilters(filters.len()));
+            return Err(TopicError::TooManyFilters);
         }
         let mut parsed = filters.iter().map(|f| Filter::parse(f.as_ref())).collect::<Result<Vec<_>, _>>()?;
         parsed.sort_unstable();
@@ -217,8 +217,8 @@ pub enum TopicError {
     PartialStar(Box<str>),
     /// A `**` that is not the last level.
     InnerDoubleStar,
-    /// More than [`FILTERS_MAX`] filters in one subscription; holds the number found.
-    TooManyFilters(usize),
+    /// More than [`FILTERS_MAX`] filters in one subscription.
+    TooManyFilters,
 }
 
 impl fmt::Display for TopicError {
@@ -241,7 +241,7 @@ impl fmt::Display for TopicError {
                 write!(f, "the level `{level}` mixes `*` with other characters; `*` stands alone")
             }
             Self::InnerDoubleStar => f.write_str("`**` may only be the last level"),
-            Self::TooManyFilters(n) => write!(f, "there are {n} filters; at most {FILTERS_MAX} fit one subscription"),
+            Self::TooManyFilters => write!(f, "there are too many; at most {FILTERS_MAX} fit one subscription"),
         }
     }
 }

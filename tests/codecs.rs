@@ -12,13 +12,14 @@ use proptest::{collection::vec, option, prelude::*};
 use sse_bus::{
     Epoch, Event, EventId, EventType, Filter, FilterSet, Topic,
     event::check_data,
-    limits::FRAME_MAX,
+    limits::{FILTERS_MAX, FRAME_MAX},
     protocol::{
         Ack, ClientInfo, ErrorCode, EventMessage, Payload, Publish, Published, Refused, Reply, Request, Slow, Status,
         Subscribe, Subscribed, TopicInfo,
         binary::{self, Frame},
         json, sse,
     },
+    topic::TopicError,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -238,5 +239,45 @@ proptest! {
     fn lengths_beyond_the_limit_are_refused_before_anything_else(length in FRAME_MAX as u32 + 1..) {
         let refused = matches!(binary::decode::<Request>(&length.to_le_bytes()), Frame::TooLong(n) if n == length as usize);
         prop_assert!(refused);
+    }
+}
+
+#[test]
+fn whatever_fits_a_frame_can_be_read_from_it() {
+    let last_id = Some(EventId { epoch: Epoch::from_seed(1), seq: 1 });
+    let (published, events, bytes, subscribers, last_time) = (1, 1, 1, 0, Some(1));
+    let topic = |n| TopicInfo {
+        topic: format!("{n}"),
+        published,
+        events,
+        bytes,
+        retained: false,
+        subscribers,
+        last_id,
+        last_time,
+    };
+    // As many as the bus knows by default, and many more; the last reply has the size of the largest frame.
+    for topics in [1, 10, 100, 1000, 10_000, 100_000, 160_000] {
+        let reply = Reply::Topics((0..topics).map(topic).collect());
+        let frame = encoded(&reply);
+        let read = matches!(binary::decode::<Reply>(&frame), Frame::Whole(decoded, _) if decoded == reply);
+        assert!(read, "{topics} topics in {} bytes", frame.len());
+    }
+}
+
+#[test]
+fn filters_that_no_subscription_has_room_for_take_no_memory() {
+    let filters = vec![String::new(); 1_000_000];
+    let request = Request::Subscribe(Subscribe { filters, ..Subscribe::default() });
+    let mut line = Vec::new();
+    json::encode(&request, &mut line);
+    let Frame::Whole(from_frame, _) = binary::decode::<Request>(&encoded(&request)) else { panic!("it fits a frame") };
+    let from_line = json::decode::<Request>(&line).expect("it fits a line");
+    for decoded in [from_frame, from_line] {
+        let Request::Subscribe(Subscribe { filters, .. }) = decoded else { panic!("{decoded:?}") };
+        // One more than allowed tells that there are too many.
+        assert_eq!(filters.len(), FILTERS_MAX + 1);
+        assert!(filters.capacity() < 1000, "room for {}", filters.capacity());
+        assert_eq!(FilterSet::parse(&vec!["a"; filters.len()]), Err(TopicError::TooManyFilters));
     }
 }

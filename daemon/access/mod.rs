@@ -62,6 +62,11 @@ impl Access {
         Access { owners: listen.ip().is_loopback().then(Owners::new), file, inner: Mutex::new(inner) }
     }
 
+    /// Whether connections of the own user are known as such.
+    pub(crate) fn knows_own(&self) -> bool {
+        self.owners.as_ref().is_some_and(Owners::knows)
+    }
+
     /// Whether an accepted connection comes from a process of the daemon's own user.
     pub(crate) fn is_own(&self, local: SocketAddr, peer: SocketAddr) -> bool {
         self.owners.as_ref().is_some_and(|owners| owners.is_own(local, peer))

@@ -29,6 +29,19 @@ impl Owners {
         Owners {}
     }
 
+    /// Whether the kernel can be asked.
+    #[cfg(target_os = "linux")]
+    pub(super) fn knows(&self) -> bool {
+        self.kernel.is_ok()
+    }
+
+    /// Whether the kernel can be asked.
+    #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::unused_self, reason = "there is a kernel to ask elsewhere")]
+    pub(super) fn knows(&self) -> bool {
+        false
+    }
+
     /// Whether the other end of an accepted connection belongs to a process of the daemon's own user.
     #[cfg(target_os = "linux")]
     pub(super) fn is_own(&self, local: SocketAddr, peer: SocketAddr) -> bool {

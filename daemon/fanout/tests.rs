@@ -51,7 +51,7 @@ async fn arrival(bus: &SharedBus) -> (Arrival, TcpStream) {
         allowed: [].into(),
         description: Description::default(),
     };
-    let places = Places::of(8);
+    let places = Places::of(8, true);
     let arrival = Arrival {
         socket: listener.accept().await.unwrap().0,
         place: places.take(&places.tcp).await.unwrap(),

@@ -143,7 +143,8 @@ impl Http {
             // Without it, small events wait for acknowledgements of earlier ones.
             let _ = socket.set_nodelay(true);
             let places = &self.daemon.places;
-            let Some(Some(place)) = self.daemon.or_stop(places.take(&places.tcp)).await else { continue };
+            let way = if is_own { &places.tcp } else { &places.strangers };
+            let Some(Some(place)) = self.daemon.or_stop(places.take(way)).await else { continue };
             let http = self.clone();
             let from = From::Tcp { peer, is_own };
             self.daemon.tasks.spawn(async move { http.serve_tcp(socket, place, from).await });

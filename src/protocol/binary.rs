@@ -1,7 +1,8 @@
 //! The binary codec: a preface, then frames of a length (u32, little endian) and a bincode 2 value.
 //!
 //! All of bincode lives here. The length is checked against [`FRAME_MAX`] before anything is allocated, every
-//! decode runs under bincode's own limit, and a frame must be used up to its last byte.
+//! decode runs under bincode's own limit, and a frame must be used up to its last byte. A text's length within a frame makes
+//! room for a megabyte at most, and for more only if an eighth of a megabyte was sent.
 
 use bincode::{config, error::DecodeError};
 use serde::{Serialize, de::DeserializeOwned};
@@ -54,11 +55,28 @@ pub fn decode<T: DeserializeOwned>(buffer: &[u8]) -> Frame<T> {
         return Frame::TooLong(size);
     }
     let Some(body) = rest.get(..size) else { return Frame::Partial(PREFIX + size) };
-    let config = config::standard().with_limit::<FRAME_MAX>();
-    match bincode::serde::decode_from_slice(body, config) {
+    match decode_body(body) {
         Ok((value, used)) if used == size => Frame::Whole(value, PREFIX + size),
         Ok((_, used)) => Frame::Bad(format!("the frame has {size} bytes, its value {used}")),
         Err(DecodeError::OtherString(text)) => Frame::Bad(text),
         Err(e) => Frame::Bad(format!("the frame does not decode: {e:?}")),
     }
+}
+
+/// Decodes under a limit that every value meets which fits a frame of this size: a number of one byte counts as eight. The
+/// limit is part of a type, so it goes in steps.
+fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<(T, usize), DecodeError> {
+    const SMALL: usize = 4 << 10;
+    const MEDIUM: usize = 128 << 10;
+    if body.len() <= SMALL {
+        decode_within::<T, { 8 * SMALL }>(body)
+    } else if body.len() <= MEDIUM {
+        decode_within::<T, { 8 * MEDIUM }>(body)
+    } else {
+        decode_within::<T, { 8 * FRAME_MAX }>(body)
+    }
+}
+
+fn decode_within<T: DeserializeOwned, const LIMIT: usize>(body: &[u8]) -> Result<(T, usize), DecodeError> {
+    bincode::serde::decode_from_slice(body, config::standard().with_limit::<LIMIT>())
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::limits::FILTERS_MAX;
+
 /// What a client asks. New kinds are added at the end: the binary codec counts them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -70,7 +72,9 @@ pub enum Ack {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Subscribe {
-    /// Which topics; all but the bus's own if empty.
+    /// Which topics; all but the bus's own if empty. Of more than fit one subscription a decoder keeps only so many that it
+    /// can be told.
+    #[serde(deserialize_with = "few")]
     pub filters: Vec<String>,
     /// Where to begin: `now`, `latest`, `all`, an event id, or a duration such as `10m`. Without it: the retained
     /// events, then live.
@@ -88,6 +92,29 @@ impl Subscribe {
     pub fn new<S: Into<String>>(filters: impl IntoIterator<Item = S>) -> Subscribe {
         Subscribe { filters: filters.into_iter().map(Into::into).collect(), ..Subscribe::default() }
     }
+}
+
+/// Reads a list of filters to its end. An empty one takes a byte of a frame, and two dozen in memory.
+fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Few;
+    impl<'de> de::Visitor<'de> for Few {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of filters")
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+            let mut filters = Vec::new();
+            while let Some(filter) = list.next_element()? {
+                if filters.len() <= FILTERS_MAX {
+                    filters.push(filter);
+                }
+            }
+            Ok(filters)
+        }
+    }
+    deserializer.deserialize_seq(Few)
 }
 
 /// What happens to a subscriber that its feed leaves behind.

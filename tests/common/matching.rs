@@ -1,15 +1,15 @@
 //! Filters, as the glossary defines them and as naively as can be.
 
+use std::str::Split;
+
 /// Whether a filter lets a topic through. Both must be legal.
 pub(crate) fn matches(filter: &str, topic: &str) -> bool {
-    fn levels(filter: &[&str], topic: &[&str]) -> bool {
-        match (filter, topic) {
-            ([], []) | (["**"], _) => true,
-            (["*", filter @ ..], [_, topic @ ..]) => levels(filter, topic),
-            ([wanted, filter @ ..], [level, topic @ ..]) => wanted == level && levels(filter, topic),
+    fn levels(mut filter: Split<'_, char>, mut topic: Split<'_, char>) -> bool {
+        match (filter.next(), topic.next()) {
+            (None, None) | (Some("**"), _) => true,
+            (Some(wanted), Some(level)) => (wanted == "*" || wanted == level) && levels(filter, topic),
             _ => false,
         }
     }
-    let (f, t): (Vec<_>, Vec<_>) = (filter.split('/').collect(), topic.split('/').collect());
-    topic.starts_with('$') <= filter.starts_with('$') && levels(&f, &t)
+    topic.starts_with('$') <= filter.starts_with('$') && levels(filter.split('/'), topic.split('/'))
 }

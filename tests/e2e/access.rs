@@ -466,3 +466,42 @@ fn a_file_of_tokens_that_others_may_write_counts_for_nothing() {
     assert!(daemon.log().contains("chmod 600"), "{}", daemon.log());
     daemon.ctl(&["token", "list"]).ends_with(1).says("chmod 600");
 }
+
+/// Opens many connections, and asks for nothing.
+const CROWD: &str = r#"
+import socket, sys
+crowd = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(300)]
+print("here", flush=True)
+sys.stdin.read()
+"#;
+
+#[test]
+fn a_crowd_of_another_user_leaves_room_for_the_own_one() {
+    if !can_be_a_stranger() {
+        return;
+    }
+    let place = Place::new();
+    let socket = place.socket().display().to_string();
+    let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
+    let daemon = Daemon::of_command(place, flags.to_vec(), |command| {
+        let mut limited = Command::new("bash");
+        limited.args(["-c", "ulimit -n 400; exec \"$0\" \"$@\""]).arg(command.get_program());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        *command = limited;
+    });
+    let mut crowd = Command::new("python3");
+    crowd.args(["-c", CROWD, &daemon.address.port().to_string()]).current_dir("/").uid(STRANGER).gid(STRANGER);
+    let mut crowd = Process::start(crowd);
+    let stdin = crowd.take_stdin();
+    assert_eq!(crowd.line(), "here");
+    let streams: Vec<_> = (0..100).map(|_| daemon.stream("/events/t")).collect();
+    daemon.publish("t", "x");
+    assert!(daemon.log().contains("strangers"), "{}", daemon.log());
+    drop((stdin, streams));
+    crowd.finish().ok();
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sse_bus::{Epoch, EventId, bus::Bus};
+use sse_bus::{Epoch, EventId, protocol::TopicInfo};
 
 use super::ops::FILTERS;
 
@@ -142,11 +142,10 @@ impl Log {
         })
     }
 
-    /// Asks the bus how much of each topic it still has. The oldest go first, so the number says which.
-    pub(crate) fn refresh(&mut self, bus: &Bus) {
-        let infos = bus.topics();
+    /// Takes what the bus says it still has of each topic. The oldest go first, so the number says which.
+    pub(crate) fn refresh(&mut self, infos: &[TopicInfo]) {
         self.oldest.clear();
-        for info in &infos {
+        for info in infos {
             let seqs = self.by_topic.get(&info.topic).map_or(&[][..], Vec::as_slice);
             if let Some(seq) = seqs.len().checked_sub(info.events as usize).and_then(|first| seqs.get(first)) {
                 self.oldest.insert(info.topic.clone(), *seq);

@@ -56,7 +56,7 @@ impl World {
         let (id, answer) = self.bus.subscribe(subscription, now).map_err(|e| e.to_string())?;
         let group = self.assign(id, &asked)?;
         self.presence("join");
-        self.log.refresh(&self.bus);
+        self.refresh()?;
         let head = self.log.head();
         if answer.client != id.to_string() || answer.position.to_string() != self.log.id(head) {
             return Err(format!("expected the client {id} at {head}, saw {answer:?}"));
@@ -110,8 +110,7 @@ impl World {
         if !self.bus.disconnect(id, self.now()) || self.bus.disconnect(id, self.now()) {
             return Err(format!("expected {id} to be there once"));
         }
-        self.left(&[who]);
-        Ok(())
+        self.left(&[who])
     }
 
     pub(super) fn kick(&mut self, to: &To) -> Outcome {
@@ -120,7 +119,7 @@ impl World {
         if kicked.unwrap_or(0) != meant.len() as u64 {
             return Err(format!("expected {} to be kicked, saw {kicked:?}", meant.len()));
         }
-        self.left(&meant);
+        self.left(&meant)?;
         // Who waits is woken, and reads that it is over.
         self.wake();
         for who in meant {
@@ -137,11 +136,11 @@ impl World {
         Ok(())
     }
 
-    fn left(&mut self, who: &[usize]) {
+    fn left(&mut self, who: &[usize]) -> Outcome {
         for who in who {
             self.gone(*who);
         }
-        self.log.refresh(&self.bus);
+        self.refresh()
     }
 
     /// A client is gone, and its feed with it if it was the last there.

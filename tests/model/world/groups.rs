@@ -89,7 +89,7 @@ impl World {
         (0..READERS).try_for_each(|reader| self.take_calls(reader))?;
         self.readers.iter_mut().for_each(|reader| reader.heartbeats.clear());
         (0..HEARTBEAT.as_secs()).for_each(|_| self.tick());
-        self.log.refresh(&self.bus);
+        self.refresh()?;
         (0..READERS).try_for_each(|reader| self.take_calls(reader))?;
         let sleeps = |s: &&Subscriber| s.connected && s.waiting == Some(s.wake_count());
         for subscriber in self.subscribers.iter().filter(sleeps).filter(|s| s.asked.format.has_heartbeat()) {

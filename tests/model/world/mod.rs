@@ -11,6 +11,7 @@ use sse_bus::{
     Epoch,
     bus::{Bus, Now, history::Memory},
     limits::DELIVER_MAX,
+    protocol::TopicInfo,
 };
 
 use self::groups::Reader;
@@ -62,19 +63,19 @@ impl World {
         match op {
             Op::Publish { topic, size, retain, ttl_ms } => {
                 self.publish(TOPICS[*topic], self.data(*size), *retain, *ttl_ms)?;
-                self.log.refresh(&self.bus);
+                self.refresh()?;
             }
             Op::PublishToMany => {
                 for i in 0..40 {
                     self.publish(&format!("m/{i}"), "x".into(), Retain::No, None)?;
                 }
-                self.log.refresh(&self.bus);
+                self.refresh()?;
             }
             Op::Burst { topic, events, size } => {
                 for _ in 0..*events {
                     self.publish(TOPICS[*topic], self.data(*size), Retain::No, None)?;
                 }
-                self.log.refresh(&self.bus);
+                self.refresh()?;
             }
             Op::Unicast { to, size } => self.unicast(to, *size)?,
             Op::Subscribe { feed, since, slow, name, past_only, reader } => {
@@ -117,7 +118,7 @@ impl World {
             Op::Pass { ms } => self.log.now += ms,
             Op::Tick => {
                 self.tick();
-                self.log.refresh(&self.bus);
+                self.refresh()?;
             }
             Op::Heartbeats => self.heartbeats()?,
         }
@@ -198,8 +199,7 @@ impl World {
                 return Err(format!("expected {} to be woken for {seq}, saw {count} wakes", subscriber.id));
             }
         }
-        self.check_counters()?;
-        self.check_bounds()
+        self.check_counters()
     }
 
     /// What the bus says of deliveries, and of what waits.
@@ -212,10 +212,16 @@ impl World {
         // More than is ever encoded: then no feed has dropped anything.
         let encoded = 2 * stats.published_bytes + 300 * stats.published;
         let is_exact = encoded < self.setup.limits.feed_buffer.min(self.setup.limits.feeds_buffer) as u64;
-        for info in self.bus.clients() {
-            let Some(subscriber) = self.subscribers.iter().find(|s| s.id.to_string() == info.id) else {
-                return Err(format!("expected nobody unknown, saw {info:?}"));
-            };
+        let connected: Vec<&Subscriber> = self.subscribers.iter().filter(|s| s.connected).collect();
+        let clients = self.bus.clients();
+        if clients.len() != connected.len() {
+            return Err(format!("expected {} clients, saw {clients:?}", connected.len()));
+        }
+        // Both are in the order in which they came.
+        for (info, subscriber) in clients.into_iter().zip(connected) {
+            if info.id != subscriber.id.to_string() {
+                return Err(format!("expected {}, saw {info:?}", subscriber.id));
+            }
             let (delivered, behind) = (subscriber.delivered.len() as u64, subscriber.behind(&self.log));
             let least = if is_exact && subscriber.waiting.is_some() { behind } else { 0 };
             if info.events != delivered || info.lag < least || info.lag > behind {
@@ -225,16 +231,19 @@ impl World {
         Ok(())
     }
 
-    fn check_bounds(&self) -> Outcome {
-        let (retention, status) = (&self.setup.retention, self.bus.status());
+    /// Asks the bus what it still has, which must be within the bounds; to be done once something was published, or time
+    /// has passed.
+    fn refresh(&mut self) -> Outcome {
+        let (retention, status, topics) = (&self.setup.retention, self.bus.status(), self.bus.topics());
         if status.history_bytes > retention.budget as u64 {
             return Err(format!("expected history within its budget, saw {status:?}"));
         }
-        for info in self.bus.topics() {
-            if info.events > retention.events as u64 || info.bytes > retention.bytes as u64 {
-                return Err(format!("expected a topic within its bounds, saw {info:?}"));
-            }
+        let is_within =
+            |info: &TopicInfo| info.events <= retention.events as u64 && info.bytes <= retention.bytes as u64;
+        if let Some(info) = topics.iter().find(|info| !is_within(info)) {
+            return Err(format!("expected a topic within its bounds, saw {info:?}"));
         }
+        self.log.refresh(&topics);
         Ok(())
     }
 

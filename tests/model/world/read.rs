@@ -77,8 +77,7 @@ impl World {
             return Err(format!("{id}: expected no end; {behind} events behind"));
         }
         self.gone(who);
-        self.log.refresh(&self.bus);
-        Ok(())
+        self.refresh()
     }
 
     pub(super) fn drain(&mut self, who: usize) -> Outcome {
