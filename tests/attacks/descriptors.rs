@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     harness::{Daemon, Place, http::Socket, until},
-    measure::{alone, descriptors, processor_time, share_of_a_processor},
+    measure::{alone, descriptors, processor_time},
 };
 
 /// Descriptors of the daemon.
@@ -59,7 +59,7 @@ fn exhaust(what: &str, daemon: &Daemon, connect: impl Fn() -> Box<dyn Socket>, o
         );
         std::thread::sleep(Duration::from_millis(50));
     }
-    let busy = share_of_a_processor(daemon, cpu, began);
+    let busy = processor_time(daemon).saturating_sub(cpu).as_secs_f64() / began.elapsed().as_secs_f64();
     let open = descriptors(daemon);
     while stream.event().data != format!("{}", events - 1) {}
     eprintln!("{what}: {open} of {LIMIT} descriptors open, {:.1} % of a processor", busy * 100.0);

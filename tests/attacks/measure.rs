@@ -45,11 +45,6 @@ pub(crate) fn processor_time(daemon: &Daemon) -> Duration {
     Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
 }
 
-/// How much of a processor the daemon has used since then, when it had used so much.
-pub(crate) fn share_of_a_processor(daemon: &Daemon, before: Duration, then: Instant) -> f64 {
-    processor_time(daemon).saturating_sub(before).as_secs_f64() / then.elapsed().as_secs_f64()
-}
-
 /// Descriptors that the daemon has open.
 pub(crate) fn descriptors(daemon: &Daemon) -> usize {
     fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count()

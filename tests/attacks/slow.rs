@@ -17,7 +17,7 @@ use sse_bus::{
 
 use crate::{
     harness::Daemon,
-    measure::{Witness, alone, descriptors, processor_time, resident, share_of_a_processor},
+    measure::{Witness, alone, descriptors, processor_time, resident},
 };
 
 /// What peers that send a head slowly, or nothing, may be late to be cut: two or three seconds on a busy machine.
@@ -144,7 +144,7 @@ fn slow_and_silent_peers_are_cut_and_nobody_else_waits() -> io::Result<()> {
     for (name, (first, last)) in &cut {
         eprintln!("{name:<32} cut after {first:.1?} to {last:.1?}");
     }
-    let busy = share_of_a_processor(&daemon, cpu, began);
+    let busy = processor_time(&daemon).saturating_sub(cpu).as_secs_f64() / began.elapsed().as_secs_f64();
     let (latencies, more) = (others.latencies(1000), resident(&daemon).saturating_sub(memory));
     eprintln!("{all} connections within {ready:.1?}: memory up by {more} KiB, {:.1} % of a processor", busy * 100.0);
     eprintln!("others before: {usual}; beside them: {latencies}");
