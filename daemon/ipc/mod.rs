@@ -8,7 +8,11 @@ mod listener;
 mod place;
 mod session;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
 use sse_bus::{
@@ -35,10 +39,12 @@ use crate::{
 const STRANGERS: usize = 16;
 /// How long one of them has to say what it speaks and to take the answer.
 const STRANGER: Duration = Duration::from_secs(1);
+/// Between two lines of the log about them.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// Accepts connections until the daemon stops; then the socket is gone.
 pub(crate) async fn accept(listener: Listener, daemon: Arc<Daemon>, http: Http) {
-    let strangers = Arc::new(Semaphore::new(STRANGERS));
+    let (strangers, mut told) = (Arc::new(Semaphore::new(STRANGERS)), None::<Instant>);
     while let Some(connection) = daemon.or_stop(listener.accept()).await {
         match accepted(connection).await {
             Some((stream, Some(peer))) => {
@@ -53,7 +59,11 @@ pub(crate) async fn accept(listener: Listener, daemon: Arc<Daemon>, http: Http) 
                 });
             }
             Some((stream, None)) => {
-                info!("refused a local connection of another user");
+                // Another user is not to fill the log; the metrics count them all.
+                if told.is_none_or(|told| told.elapsed() > QUIET) {
+                    info!("refused a local connection of another user");
+                    told = Some(Instant::now());
+                }
                 daemon.metrics.refused(ErrorCode::Denied);
                 if let Ok(turn) = strangers.clone().try_acquire_owned() {
                     daemon.tasks.spawn(async move {
