@@ -143,7 +143,7 @@ fn an_unknown_policy_is_refused() {
     let daemon = Daemon::start(&[]);
     let response = daemon.get("/events/t?slow=drop");
     assert_eq!(response.refusal(), (400, "request_invalid".into()));
-    assert!(response.text().contains("gap, latest or disconnect"));
+    assert!(response.text().contains("gap, latest, disconnect"));
     let reply = daemon.lines().ask(r#"{"subscribe":{"filters":["t"],"slow":"drop"}}"#);
     assert_eq!(reply["error"]["code"], "request_invalid");
 }
