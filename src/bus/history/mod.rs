@@ -6,7 +6,7 @@
 //! replaced, removed or expires; [`Limits::retained_bytes`](crate::limits::Limits::retained_bytes) bounds them all.
 //!
 //! A history may keep a [journal](Journaled): what of it has changed since it was last written down. Whoever keeps it
-//! on disk takes that in [batches](super::Batch), and gives back at the next start what it has.
+//! on disk takes that in [batches](super::journal::Batch), and gives back at the next start what it has.
 
 mod journal;
 mod memory;
