@@ -125,7 +125,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
     #[cfg(unix)]
     let held = sockets.ipc.map(|socket| ipc::Listener::of(socket, &config.guests));
     #[cfg(windows)]
-    let held = None;
+    let held: Option<io::Result<ipc::Listener>> = None;
     let local = match held {
         Some(held) => held.map_err(|e| format!("the socket {} cannot be served: {e}", config.endpoint))?,
         None => ipc::Listener::bind(&config.endpoint, &config.guests).await?,

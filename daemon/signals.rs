@@ -5,9 +5,7 @@
 
 use std::sync::Arc;
 
-use tracing::info;
-#[cfg(unix)]
-use tracing::warn;
+use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{config::Config, server::Daemon};

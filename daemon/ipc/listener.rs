@@ -17,6 +17,7 @@ use super::place::Place;
 /// The bound local socket. The socket file goes when it is dropped.
 pub(crate) struct Listener {
     socket: LocalListener,
+    #[cfg_attr(windows, expect(dead_code, reason = "a pipe's security descriptor names whom it lets in"))]
     guests: Guests,
     /// Dropped last: whoever waits for the place then finds it empty. A socket that is held for the daemon has none.
     _place: Option<Place>,
