@@ -9,23 +9,14 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Daemon, Http2, Place, Process, until};
-
-/// Another user of the machine. Only root can act for it.
-const STRANGER: u32 = 65534;
-
-/// Whether this test can act for another user; it says so if it cannot.
-fn can_be_a_stranger() -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        eprintln!("skipped: only root can act for another user");
-    }
-    is_root
-}
+use crate::{
+    harness::{Daemon, Http2, Place, Process, until},
+    strangers::{NOBODY, is_root},
+};
 
 /// Runs a program as another user.
 fn as_stranger(program: &str, args: &[&str]) -> Output {
-    Command::new(program).args(args).current_dir("/").uid(STRANGER).gid(STRANGER).output().unwrap()
+    Command::new(program).args(args).current_dir("/").uid(NOBODY).gid(NOBODY).output().unwrap()
 }
 
 impl Daemon {
@@ -77,7 +68,7 @@ fn ticket(daemon: &Daemon, token: &str, query: &str) -> Value {
 
 #[test]
 fn another_user_is_refused_on_the_port_whatever_it_asks() {
-    if !can_be_a_stranger() {
+    if !is_root() {
         return;
     }
     let daemon = Daemon::start(&[]);
@@ -119,7 +110,7 @@ fn another_user_is_refused_on_the_port_whatever_it_asks() {
 /// Once it has exited, the kernel gives uid 0 for its end of the connection.
 #[test]
 fn another_user_that_is_gone_before_it_is_looked_at_is_refused() {
-    if !can_be_a_stranger() {
+    if !is_root() {
         return;
     }
     let daemon = Daemon::start(&[]);
@@ -165,7 +156,7 @@ sys.stdin.readline()
 own.send(b"GET /healthz HTTP/1.0\r\nHost: %s:%d\r\n\r\n" % (b"127.0.0.1", daemon[1]))
 print(own.recv(12).decode(), flush=True)
 "#;
-    if !can_be_a_stranger() {
+    if !is_root() {
         return;
     }
     let daemon = Daemon::start(&[]);
@@ -174,7 +165,7 @@ print(own.recv(12).decode(), flush=True)
     // As it is for a moment whenever many come at once.
     daemon.signal(Signal::STOP);
     let mut python = daemon.place.command("python3");
-    python.args(["-c", SCRIPT, &daemon.address.port().to_string(), &STRANGER.to_string()]);
+    python.args(["-c", SCRIPT, &daemon.address.port().to_string(), &NOBODY.to_string()]);
     let mut python = Process::start(python);
     assert_eq!(python.line(), "both are there");
     daemon.signal(Signal::CONT);
@@ -477,7 +468,7 @@ sys.stdin.read()
 
 #[test]
 fn a_crowd_of_another_user_leaves_room_for_the_own_one() {
-    if !can_be_a_stranger() {
+    if !is_root() {
         return;
     }
     let place = Place::new();
@@ -495,7 +486,7 @@ fn a_crowd_of_another_user_leaves_room_for_the_own_one() {
         *command = limited;
     });
     let mut crowd = Command::new("python3");
-    crowd.args(["-c", CROWD, &daemon.address.port().to_string()]).current_dir("/").uid(STRANGER).gid(STRANGER);
+    crowd.args(["-c", CROWD, &daemon.address.port().to_string()]).current_dir("/").uid(NOBODY).gid(NOBODY);
     let mut crowd = Process::start(crowd);
     let stdin = crowd.take_stdin();
     assert_eq!(crowd.line(), "here");
