@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A quarter of it without optimization: what grows with each shows there, too.
-const MILLION: u64 = if cfg!(debug_assertions) { 250_000 } else { 1_000_000 };
+const MILLION: u64 = if cfg!(debug_assertions) { 150_000 } else { 1_000_000 };
 /// How many there are of what takes a connection or a subscription each.
 const MANY: u64 = if cfg!(debug_assertions) { 5_000 } else { 1_000_000 };
 /// Parts of a run, of which the last must not take much longer than the first: best of the pairs that follow.
