@@ -45,7 +45,7 @@ const RESERVE: u64 = 1 << 32;
 const CACHE: usize = 8 << 20;
 
 /// What is known of the whole.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct State {
     schema: u32,
     epoch: String,
@@ -58,6 +58,12 @@ struct State {
     /// The bus's clock, in milliseconds.
     clock: u64,
     forgotten: Forgotten,
+}
+
+/// The part of [`State`] that every version has.
+#[derive(Deserialize)]
+struct Schema {
+    schema: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -317,12 +323,15 @@ fn read(database: &Database) -> Result<Option<Read>, redb::Error> {
     let transaction = database.begin_read()?;
     let state = match transaction.open_table(STATE) {
         Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-        table => table?.get(BUS)?.map(|state| serde_json::from_slice::<State>(state.value())),
+        table => table?.get(BUS)?.map(|state| state.value().to_vec()),
     };
-    let state = state.ok_or_else(|| damaged(&"it holds no bus"))?.map_err(|e| damaged(&e))?;
-    if state.schema > SCHEMA {
-        return Ok(Some((state, Vec::new(), Vec::new())));
+    let state = state.ok_or_else(|| damaged(&"it holds no bus"))?;
+    // Of a newer one nothing else may be as it is here.
+    let Schema { schema } = serde_json::from_slice(&state).map_err(|e| damaged(&e))?;
+    if schema > SCHEMA {
+        return Ok(Some((State { schema, ..State::default() }, Vec::new(), Vec::new())));
     }
+    let state = serde_json::from_slice(&state).map_err(|e| damaged(&e))?;
     let mut topics = Vec::new();
     for row in transaction.open_table(TOPICS)?.iter()? {
         let (topic, state) = row?;
@@ -344,4 +353,24 @@ fn set_aside(path: &Path) -> io::Result<PathBuf> {
     aside.push(format!(".damaged-{}", unix_now()));
     fs::rename(path, &aside)?;
     Ok(aside.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_a_newer_version_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.redb");
+        let database = open(&path).map_err(Trouble::why).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let newer: &[u8] = br#"{"schema":2,"all":"else is other"}"#;
+        transaction.open_table(STATE).unwrap().insert(BUS, newer).unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        let error = File::open(&path, Epoch::from_seed(1)).map(|_| ()).unwrap_err();
+        assert!(error.contains("newer") && error.contains("--state-dir"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was set aside");
+    }
 }

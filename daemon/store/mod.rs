@@ -215,10 +215,14 @@ impl Writer {
                     progress.trouble = Some(error.into());
                     progress.failures += 1;
                 });
-                if self.shared.ends.load(Ordering::Acquire) {
-                    return false;
+                // What is published meanwhile wakes this thread, but does not mend the disk.
+                let failed = Instant::now();
+                while let Some(left) = AGAIN.checked_sub(failed.elapsed()) {
+                    if self.shared.ends.load(Ordering::Acquire) {
+                        return false;
+                    }
+                    thread::park_timeout(left);
                 }
-                thread::park_timeout(AGAIN);
             }
             if self.progress.borrow().trouble.is_some() {
                 info!("history is written to disk again");
