@@ -2,7 +2,7 @@
 
 use crate::{
     event::{Event, EventId},
-    protocol::{EventBody, EventMessage, EventReply, GAP, Gap, Reply, binary, json, sse},
+    protocol::{END, EventBody, EventMessage, EventReply, GAP, Gap, Reply, binary, json, sse},
 };
 
 /// How a subscriber receives events.
@@ -60,10 +60,13 @@ impl Format {
         }
     }
 
-    /// Appends the end of a subscription that wanted only the past. Streams for browsers just end.
+    /// Appends the end of a subscription that wanted only the past: for browsers an event of type `$end`, because a
+    /// connection that broke looks as if the stream had ended.
     pub fn encode_end(self, position: EventId, out: &mut Vec<u8>) {
         match self {
-            Format::SseData | Format::SseJson => {}
+            Format::SseData | Format::SseJson => {
+                sse::encode(position, Some(END), &format!(r#"{{"position":"{position}"}}"#), out);
+            }
             Format::Json => json::encode(&Reply::End { position }, out),
             Format::Binary => frame(&Reply::End { position }, out),
         }
