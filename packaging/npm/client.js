@@ -216,8 +216,6 @@ class Hub {
         this.idle = 0;
         if (!events.length) continue;
         this.failures = 0;
-        // What passes no filter was sent to this client alone.
-        for (const event of events) event.sent = event.topic && !coverAll(filters, [event.topic]);
         this.tell({ prev, events });
         prev = events.at(-1).id;
       }
@@ -319,9 +317,9 @@ class Subscription {
     }
   }
 
-  give({ sent, $gap, ...event }) {
+  give({ $gap, ...event }) {
     if ($gap) return this.call("ongap", $gap);
-    if (sent ? this.client !== this.hub.now.client : !coverAll(this.filters, [event.topic])) return;
+    if (event.to ? this.client !== this.hub.now.client : !coverAll(this.filters, [event.topic])) return;
     event.json = () => JSON.parse(event.data);
     this.call("onevent", event);
     if (!this.queue) return;
@@ -396,7 +394,10 @@ export function connect(base, defaults = {}) {
 
 export const { subscribe, publish, clients } = connect(new URL(import.meta.url).origin);
 
-const on = (type, does) => globalThis.addEventListener?.(type, () => hubs.forEach((hub) => hub.subs.size && does(hub)));
+const each = (does) => () => hubs.forEach((hub) => hub.subs.size && does(hub));
+const on = (type, does) => globalThis.addEventListener?.(type, each(does), true);
 on("online", (hub) => hub.nudge());
 on("visibilitychange", (hub) => hub.nudge());
+on("freeze", (hub) => hub.channel && hub.turn.abort());
+on("resume", (hub) => hub.channel && hub.elect(hub.nudge()));
 on("pagehide", (hub) => hub.tell({ want: { filters: [] } }));

@@ -46,6 +46,15 @@ impl Format {
         }
     }
 
+    /// Appends an event that goes to one client alone. The envelope for browsers says so: tabs that share a connection
+    /// tell by it what is for all of them.
+    pub fn encode_to(self, to: &str, event: &Event, out: &mut Vec<u8>) {
+        match self {
+            Format::SseJson => sse::encode_json_to(to, event, out),
+            _ => self.encode(event, out),
+        }
+    }
+
     /// Appends a gap: an event of type `$gap` with the id from which a subscriber that comes back goes on.
     pub fn encode_gap(self, gap: &Gap, id: EventId, time: u64, out: &mut Vec<u8>) {
         let mut data = serde_json::to_string(gap).unwrap_or_default();
