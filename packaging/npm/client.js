@@ -1,12 +1,11 @@
-// sse-bus in pages. One tab, which holds a Web Lock, reads a stream of what all want and passes it on. A subscription
-// knows up to which id it has everything; when it cannot go on from there it fetches the past while live events wait.
+// sse-bus in pages. One tab, which holds a Web Lock, reads what all want and passes it on. A subscription knows up to
+// which id it has all; when it cannot go on from there, it fetches the past while live events wait. See README.md.
 
-const FILTERS_MAX = 64; // of a stream
-const WAITING_MAX = 1000; // events, or batches, that wait; more are fetched again
-const TICK = 3000; // ms; a leader is asked after the second of silence, and replaced after the third
-const DEAD = 14; // ticks without a byte, even a heartbeat
+const WAITING_MAX = 1000; // events or batches; more are fetched again
+const TICK = 3000; // ms; the leader is asked after two of silence, and replaced after three
+const DEAD = 14; // ticks without a byte
 
-/** Whether `other`, a topic or a filter, means nothing but what passes `filter`. */
+/** Whether all that `other`, a topic or a filter, means passes `filter`. */
 export function covers(filter, other) {
   if (other[0] === "$" && filter[0] !== "$") return false;
   const levels = other.split("/");
@@ -43,7 +42,7 @@ async function* read(response) {
 }
 
 const failure = (code, message, status) => Object.assign(new Error(message), { code, status });
-const backoff = (failures) => Math.round(Math.min(30, 2 ** failures) * 1000 * (0.5 + Math.random()));
+const backoff = (failures) => (Math.min(30, 2 ** failures) * (500 + 1000 * Math.random())) | 0;
 const waiting = ({ code = "lost", message }, retryIn) => ({ state: "waiting", reason: code, message, retryIn });
 
 class Hub {
@@ -59,8 +58,8 @@ class Hub {
   }
 
   async request(path, init) {
-    const response = await fetch(this.base + path, { ...this.init, ...init }).catch(async (error) => {
-      throw init?.signal?.aborted ? error : await this.why();
+    const response = await fetch(this.base + path, { ...this.init, ...init }).catch(async () => {
+      throw await this.why();
     });
     if (response.ok) return response;
     const { error } = await response.json().catch(() => ({}));
@@ -76,10 +75,8 @@ class Hub {
   /** Why a fetch failed: who may not read an answer still learns that there is one. */
   async why() {
     const origin = globalThis.location?.origin;
-    const probe = fetch(this.base + "/healthz", { ...this.init, mode: "no-cors", method: "HEAD" });
-    if (await probe.catch(() => {})) {
+    if (await fetch(this.base, { ...this.init, mode: "no-cors", method: "HEAD" }).catch(() => {}))
       return failure("origin_refused", `the bus refuses ${origin}; let it in: sse-busd --allow-origin ${origin}`);
-    }
     for (const name of ["loopback-network", "local-network-access"]) {
       const status = await globalThis.navigator?.permissions?.query({ name }).catch(() => {});
       if (status?.state === "denied") return failure("permission_denied", "the browser keeps this page from the bus");
@@ -88,7 +85,7 @@ class Hub {
   }
 
   start() {
-    this.by = null;
+    this.at = this.now = undefined;
     this.clock = setInterval(() => this.tick(), TICK);
     if (!globalThis.navigator?.locks || !globalThis.BroadcastChannel) return this.alone();
     this.channel = new BroadcastChannel(this.name);
@@ -105,10 +102,8 @@ class Hub {
   }
 
   alone() {
-    if (!warned) console.warn("sse-bus: without a secure context each tab has a connection of its own");
-    warned = true;
-    this.turn = new AbortController();
-    this.lead(this.turn.signal);
+    warned ??= !console.warn("sse-bus: without a secure context each tab has a connection of its own");
+    this.lead((this.turn = new AbortController()).signal);
   }
 
   elect(steal) {
@@ -131,7 +126,7 @@ class Hub {
   /** The leader always answers. */
   want() {
     const subs = [...this.subs].filter((sub) => sub.last);
-    const client = subs.find((sub) => sub.client)?.client;
+    const { client } = subs.find((sub) => sub.client) ?? {};
     this.tell({ want: { filters: subs.flatMap((sub) => sub.filters), client, at: subs[0]?.last } });
   }
 
@@ -147,7 +142,7 @@ class Hub {
       this.now = stream;
       if (!within(stream.from, this.at)) this.at = stream.from;
     }
-    this.state = stream ? { state: "open" } : (state ?? this.state);
+    if (state) this.state = state;
     if (by !== this.by) {
       this.by = by;
       this.want();
@@ -171,26 +166,29 @@ class Hub {
 
   lead(signal) {
     this.leads = signal;
+    this.retry = clearTimeout(this.retry);
     this.opening = this.source = null;
     this.failures = 0;
-    // The others say what they want when they hear of us; until then it is what they wanted.
+    // Until the others hear of us and say what they want, it is what they wanted.
     this.wants = new Map(this.now && [["", this.now]]);
     setTimeout(() => this.leads === signal && this.wants.delete("") && this.adapt(), TICK);
     this.want();
   }
 
+  /** What all want, in as many filters as the daemon takes. */
   union() {
     const wants = [...this.wants.values()];
     const filters = [...new Set(wants.flatMap((want) => want.filters))].sort();
     const { client } = wants.find((want) => want.client) ?? {};
-    return { filters: filters.length > FILTERS_MAX ? ["$sys/**", "**"] : filters, client };
+    return { filters: filters.length > 64 ? ["$sys/**", "**"] : filters, client };
   }
 
   adapt() {
     const { filters, client } = this.union();
     const now = this.source && this.now;
     if (!this.retry && (`${filters}` !== `${now?.filters}` || client !== now?.client)) this.open();
-    this.tell(this.source ? { stream: { ...this.now, from: this.at } } : { state: this.state });
+    const stream = this.source && { ...this.now, from: this.at };
+    this.tell({ stream, state: stream ? { state: "open" } : this.state });
   }
 
   /** Goes on behind what was received, then ends the stream before. */
@@ -209,7 +207,7 @@ class Hub {
       this.source?.abort();
       this.source = source;
       this.opening = null;
-      this.tell({ stream: { filters, client, from: prev } });
+      this.now = { filters, client };
       this.adapt();
       for await (const events of read(response)) {
         if (signal.aborted) return;
@@ -234,7 +232,6 @@ class Hub {
 
 class Subscription {
   aborter = new AbortController();
-  held = [];
 
   constructor(hub, filters, { client, since, signal, ...on }) {
     Object.assign(this, { hub, filters, client, since, on });
@@ -251,9 +248,10 @@ class Subscription {
     this.error = error;
     this.live = false;
     this.aborter.abort();
-    this.hub.subs.delete(this);
-    this.hub.subs.size ? this.hub.want() : this.hub.stop();
-    this.say({ state: "closed", reason: error?.code, message: error?.message });
+    const { hub } = this;
+    hub.subs.delete(this);
+    hub.subs.size ? hub.want() : hub.stop();
+    this.say({ ...(error && waiting(error)), state: "closed" });
     this.wake?.();
     this.pull?.();
   }
@@ -271,7 +269,6 @@ class Subscription {
     }
   }
 
-  /** In a task of its own, so that its failure is not ours. */
   call(name, value) {
     queueMicrotask(() => (this.closed && name !== "onstate") || this.on[name]?.(value));
   }
@@ -361,22 +358,20 @@ class Subscription {
       }
       if (this.closed) return;
     }
-    const { held } = this;
-    this.held = [];
-    for (const batch of held) if (this.live) this.take(...batch);
+    for (const batch of this.held.splice(0)) if (this.live) this.take(...batch);
     if (this.live) this.say(this.hub.state);
   }
 }
 
-const hubs = new Map();
+const hubs = {};
 let warned;
 
 /** The bus at another place, with a `token` and options of `fetch`. */
 export function connect(base, defaults = {}) {
   const hub = ({ token = defaults.token } = {}) => {
-    const key = JSON.stringify([base, token]);
-    if (!hubs.has(key)) hubs.set(key, new Hub(base, { ...defaults, token }));
-    return hubs.get(key);
+    const key = `${base} ${token}`;
+    if (!hubs[key]) hubs[key] = new Hub(base, { ...defaults, token });
+    return hubs[key];
   };
   return {
     subscribe: (filters = "**", options = {}) => new Subscription(hub(options), [filters].flat(), options),
@@ -394,10 +389,11 @@ export function connect(base, defaults = {}) {
 
 export const { subscribe, publish, clients } = connect(new URL(import.meta.url).origin);
 
-const each = (does) => () => hubs.forEach((hub) => hub.subs.size && does(hub));
-const on = (type, does) => globalThis.addEventListener?.(type, each(does), true);
+const on = (type, does) =>
+  globalThis.addEventListener?.(type, () => Object.values(hubs).forEach((hub) => hub.subs.size && does(hub)), true);
 on("online", (hub) => hub.nudge());
 on("visibilitychange", (hub) => hub.nudge());
+// A frozen page reads no stream, but would answer the others.
 on("freeze", (hub) => hub.channel && hub.turn.abort());
 on("resume", (hub) => hub.channel && hub.elect(hub.nudge()));
 on("pagehide", (hub) => hub.tell({ want: { filters: [] } }));
