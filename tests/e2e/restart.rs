@@ -2,20 +2,30 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    io::Write as _,
     net::{SocketAddr, TcpListener},
     os::unix::net::UnixStream,
     path::Path,
     process::Command,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use sse_bus::{
+    Client,
+    client::{Backoff, Delivery},
+    protocol::Subscribe,
+};
 
 use crate::{
-    harness::{Crowd, Daemon, Lines, Member, Place, Sse, until},
+    harness::{Crowd, Daemon, Lines, Member, Place, Run, Sse, block_on, until},
     service::Held,
 };
 
@@ -96,30 +106,29 @@ fn publish(socket: &Path, name: &str, ack: &str, over: &AtomicBool) -> Vec<Publi
 
 /// Restarts the daemon once, while publishers are at it, and waits until everybody is back. Gives what was answered.
 fn restart(daemon: &mut Daemon, sockets: &Sockets, crowd: &Crowd, signal: Signal, ack: &str) -> Vec<Published> {
+    let how = if signal == Signal::TERM { "stop" } else { "crash" };
     let over = AtomicBool::new(false);
     let socket = daemon.place.socket();
-    let before: usize = crowd.members().next().unwrap().events.len();
-    let streams = crowd.members().next().unwrap().streams;
+    let (before, streams) = crowd.members().next().map(|member| (member.events.len(), member.streams)).unwrap();
     thread::scope(|scope| {
         let (socket, over) = (&socket, &over);
-        let publishers: Vec<_> = (0..PUBLISHERS)
-            .map(|n| scope.spawn(move || publish(socket, &format!("{signal:?}-{n}"), ack, over)))
-            .collect();
+        let publishers: Vec<_> =
+            (0..PUBLISHERS).map(|n| scope.spawn(move || publish(socket, &format!("{how}-{n}"), ack, over))).collect();
         until("events come", || crowd.all(|member| member.events.len() > before + 2 * PUBLISHERS).then_some(()));
-        let lost = Instant::now();
+        let began = Instant::now();
         daemon.signal(signal);
         daemon.wait();
         until("some come while it is away", || {
             let early = crowd.members().filter(|member| member.tries > 0).count();
             (early >= TOO_EARLY).then_some(())
         });
-        let away = lost.elapsed();
+        let away = began.elapsed();
         daemon.start_again_as(|command| sockets.give(command));
         until("all are back", || crowd.all(|member| member.streams > streams).then_some(()));
-        let last = crowd.members().filter_map(|member| member.since).max().unwrap() - lost;
+        let last = crowd.members().filter_map(|member| member.since).max().unwrap() - began;
         over.store(true, Ordering::Relaxed);
         let published = publishers.into_iter().flat_map(|publisher| publisher.join().unwrap()).collect();
-        eprintln!("{signal:?}: {SUBSCRIBERS} subscribers, away for {away:.2?}: the last one is back after {last:.2?}");
+        eprintln!("{how}: {SUBSCRIBERS} subscribers, away for {away:.2?}: the last one is back after {last:.2?}");
         assert!(last < BACK, "{last:?}");
         published
     })
@@ -202,4 +211,147 @@ fn without_a_disk_a_thousand_are_told_of_a_gap() {
         let gaps = account(&wanted, &member);
         assert_eq!(gaps.iter().map(|gap| &gap["reason"]).collect::<Vec<_>>(), ["restarted", "restarted"]);
     }
+}
+
+/// Two that read everything through a restart: the library's client and the command line.
+#[test]
+fn the_library_and_the_command_line_go_on_after_the_last_event_they_have() {
+    let place = Place::new();
+    let sockets = Sockets::held(&place);
+    let mut daemon = sockets.start(place, "disk");
+    let mut command = daemon.spawn_ctl(&["subscribe", "load", "--format", "data"]);
+    let endpoint = daemon.endpoint();
+    let (subscribed, is_subscribed) = mpsc::channel();
+    let library = thread::spawn(move || {
+        block_on(async {
+            let client = Client::connect(&endpoint).await.unwrap();
+            let mut events = client.subscribe(Subscribe::new(["load"])).await.unwrap().reconnecting(Backoff::default());
+            subscribed.send(()).unwrap();
+            let (mut heard, mut last) = (Vec::new(), String::new());
+            let (mut losses, mut resumed) = (0, Vec::new());
+            loop {
+                match events.next().await.unwrap().unwrap() {
+                    Delivery::Event(event) if event.data == "end" => return (heard, losses, resumed),
+                    Delivery::Event(event) => {
+                        last = event.id.to_string();
+                        heard.push(event.data);
+                    }
+                    Delivery::Reconnecting { attempt, .. } => losses += u32::from(attempt == 1),
+                    Delivery::Resumed { since, .. } => resumed.push((since, last.clone())),
+                    Delivery::Gap { gap, .. } => assert_eq!(gap.missed, None, "{gap:?}"),
+                }
+            }
+        })
+    });
+    is_subscribed.recv().unwrap();
+    daemon.wait_for_subscribers(2);
+    let over = AtomicBool::new(false);
+    let socket = daemon.place.socket();
+    let published = thread::scope(|scope| {
+        let publisher = scope.spawn(|| publish(&socket, "p", "durable", &over));
+        for (restart, signal) in [Signal::TERM, Signal::KILL].into_iter().enumerate() {
+            (0..4).for_each(|_| drop(command.line()));
+            daemon.signal(signal);
+            daemon.wait();
+            command.stderr.wait("word of the loss", |bytes, _| {
+                (String::from_utf8_lossy(bytes).matches("; reconnecting\n").count() > restart).then_some(())
+            });
+            daemon.start_again_as(|command| sockets.give(command));
+            command.stderr.wait("word of the return", |bytes, _| {
+                (String::from_utf8_lossy(bytes).matches("connected again; going on from ").count() > restart)
+                    .then_some(())
+            });
+        }
+        (0..4).for_each(|_| drop(command.line()));
+        over.store(true, Ordering::Relaxed);
+        publisher.join().unwrap()
+    });
+    daemon.publish("load", "end");
+    let history = daemon.ctl(&["history", "load", "--format", "data"]).ok().stdout;
+    let mut wanted: Vec<_> = history.lines().collect();
+    assert!(published.iter().all(|Published { data, .. }| wanted.contains(&data.as_str())));
+    wanted.pop();
+    let (heard, losses, resumed) = library.join().unwrap();
+    // What a crash has cut off may have been delivered before.
+    let known = |data: &&str| wanted.contains(data);
+    assert_eq!(heard.iter().map(String::as_str).filter(known).collect::<Vec<_>>(), wanted);
+    assert!(heard.iter().collect::<HashSet<_>>().len() == heard.len(), "something came twice");
+    assert_eq!((losses, resumed.len()), (2, 2));
+    assert!(resumed.iter().all(|(since, last)| since == last), "{resumed:?}");
+    command.stdout.wait_for("end\n");
+    let printed = command.stdout.text();
+    assert_eq!(printed.lines().filter(known).collect::<Vec<_>>(), wanted);
+    assert_eq!(printed.lines().collect::<HashSet<_>>().len(), printed.lines().count(), "something came twice");
+    // Two lines for each restart, beside the word of a gap.
+    assert_eq!(command.stderr.text().lines().filter(|line| !line.contains("missed")).count(), 4);
+}
+
+/// Feeds numbers to `publish --lines` through a restart. Gives how many, what it said, and what is in history then.
+fn lines_through_a_restart(signal: Signal, ack: &str) -> (usize, Run, Vec<usize>) {
+    let place = Place::new();
+    let sockets = Sockets::held(&place);
+    let mut daemon = sockets.start(place, "disk");
+    let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines", "--ack", ack]);
+    let mut stdin = publishing.take_stdin();
+    let over = Arc::new(AtomicBool::new(false));
+    let is_over = over.clone();
+    let feeder = thread::spawn(move || {
+        let mut fed = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            stdin.write_all(format!("{fed}\n").as_bytes()).unwrap();
+            fed += 1;
+            thread::sleep(Duration::from_micros(500));
+        }
+        fed
+    });
+    let published = |daemon: &Daemon, least| {
+        until("lines are published", || (daemon.status()["published"].as_u64() > Some(least)).then_some(()));
+    };
+    published(&daemon, 200);
+    daemon.signal(signal);
+    daemon.wait();
+    publishing.stderr.wait_for("; reconnecting");
+    daemon.start_again_as(|command| sockets.give(command));
+    publishing.stderr.wait_for("connected again");
+    published(&daemon, 200);
+    over.store(true, Ordering::Relaxed);
+    let fed = feeder.join().unwrap();
+    let run = publishing.finish().ok();
+    assert_eq!(run.json(), [json!({"accepted": fed, "refused": 0})]);
+    let history = daemon.ctl(&["history", "t", "--format", "data"]).ok().stdout;
+    (fed, run, history.lines().map(|line| line.parse().unwrap()).collect())
+}
+
+#[test]
+fn a_publisher_of_lines_goes_on_after_a_restart_and_every_line_is_there_once() {
+    let (fed, run, kept) = lines_through_a_restart(Signal::TERM, "accepted");
+    eprintln!("{fed} lines; {}", run.stderr);
+    assert!(kept.iter().copied().eq(0..fed), "{fed} lines were fed, and there are\n{kept:?}");
+}
+
+#[test]
+fn after_a_crash_no_line_is_lost_and_some_may_be_there_twice() {
+    let (fed, run, kept) = lines_through_a_restart(Signal::KILL, "durable");
+    eprintln!("{fed} lines, {} of them twice; {}", kept.len() - fed, run.stderr);
+    let mut once = kept.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert!(once.iter().copied().eq(0..fed), "{fed} lines were fed, and there are\n{kept:?}");
+    let steps_back = kept.windows(2).filter(|pair| pair[0] >= pair[1]).count();
+    assert!(steps_back <= 1, "there is one place from which it went on:\n{kept:?}");
+}
+
+#[test]
+fn a_signal_ends_a_publisher_of_lines_that_waits_for_the_next_daemon() {
+    let mut daemon = Daemon::start(&[]);
+    let mut stream = daemon.stream("/events/t");
+    let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines"]);
+    publishing.feed(b"1\n");
+    assert_eq!(stream.event().data, "1");
+    daemon.kill();
+    publishing.stderr.wait_for("; reconnecting");
+    publishing.signal(Signal::INT);
+    let run = publishing.finish().says("1 event accepted");
+    // Whether it has tried once or not yet.
+    assert!(matches!(run.code, Some(1 | 3)), "{run}");
 }
