@@ -87,8 +87,8 @@ pub(crate) struct Publish {
     /// Publish each line of stdin as one event
     ///
     /// Over a restart of the daemon it connects again, for up to 30 seconds, and sends again what was not answered: no
-    /// line is lost, but after a crash some may be published twice. With --ack none nothing is answered, and so nothing
-    /// sent again: what was on its way is lost. The end says how many lines were accepted, and how many not answered.
+    /// line is lost, but after a crash some may be published twice. With --ack none nothing is answered, and so nothing is
+    /// sent again. The end says how many lines were accepted and, if there were such, how many were not answered.
     #[arg(long, conflicts_with_all = ["jsonl", "file", "every"], env = "SSE_BUS_PUBLISH_LINES", hide_env = true,
         value_parser = FalseyValueParser::new())]
     pub(crate) lines: bool,
