@@ -223,6 +223,7 @@ impl Config {
             age: flags.history_age.or(file.history_age).unwrap_or(usual.age),
             budget: bytes(flags.history_budget, file.history_budget)
                 .unwrap_or(usual.budget.max(topic_bytes.saturating_mul(4))),
+            rules: Vec::new(),
         };
         let tls = match (flags.tls_cert.or(file.tls_cert), flags.tls_key.or(file.tls_key)) {
             (None, None) => None,

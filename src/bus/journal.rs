@@ -96,7 +96,8 @@ impl Bus {
     /// Takes up topics at a start.
     pub fn restore_topics(&mut self, topics: impl IntoIterator<Item = TopicRecord>) {
         for TopicRecord { topic, published, last, past } in topics {
-            let (key, _) = self.topics.insert(topic, Vec::new());
+            let (key, _) = self.topics.insert(topic.clone(), Vec::new());
+            self.history.know(key, &topic);
             if let Some(state) = self.topics.get_mut(key) {
                 (state.published, state.last) = (published, last);
             }

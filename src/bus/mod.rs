@@ -128,7 +128,7 @@ impl Bus {
         &self.limits
     }
 
-    /// Goes on with other bounds. What is beyond them goes now, as it would have gone before.
+    /// Goes on with other bounds. What is beyond them is not read any more, and goes in steps if it is much.
     pub fn configure(&mut self, limits: Limits, retention: Retention, now: Now) {
         self.limits = limits;
         if *self.history.retention() != retention {
@@ -333,6 +333,15 @@ impl Bus {
         }
     }
 
+    /// Lets go more of what is beyond its bounds. Says whether there is still more; then this is to be called again, once
+    /// others have had the bus.
+    pub fn catch_up(&mut self, now: Now) -> bool {
+        if self.history.is_behind() {
+            self.history.expire(now.mono);
+        }
+        self.history.is_behind()
+    }
+
     fn id(&self, seq: u64) -> EventId {
         EventId { epoch: self.epoch, seq }
     }
@@ -376,6 +385,7 @@ impl Bus {
             self.refuse_more_filters(feeds.len() * topics::MATCH)?;
         }
         let (key, feeds) = self.topics.insert(topic.clone(), feeds);
+        self.history.know(key, topic);
         for feed in feeds {
             if let Some(feed) = self.feeds.get_mut(*feed) {
                 feed.topics.insert(key);

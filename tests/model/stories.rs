@@ -49,7 +49,11 @@ fn setup() -> impl Strategy<Value = Setup> {
             unicast_buffer,
             ..Limits::default()
         };
-        Setup { retention: Retention { events, bytes, age: Duration::from_millis(age), budget }, limits, feeds }
+        Setup {
+            retention: Retention { events, bytes, age: Duration::from_millis(age), budget, rules: Vec::new() },
+            limits,
+            feeds,
+        }
     })
 }
 
