@@ -34,6 +34,8 @@ pub const SCAN_MAX: usize = 4096;
 /// their bounds, because these have changed or time has jumped, the next calls let them go, and whoever reads the past
 /// waits for that.
 pub const EVICT_MAX: usize = 256;
+/// Bytes of the newest events that stay in memory when they are on disk as well, as history charges them.
+pub const WARM: usize = 8 << 20;
 
 /// Streams of one HTTP/2 connection at once. The peer is told; those it opens beyond are refused for it to repeat.
 pub const HTTP2_STREAMS: u32 = 256;
