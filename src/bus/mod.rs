@@ -339,13 +339,18 @@ impl Bus {
         }
     }
 
+    /// Whether something that is beyond its bounds has not gone yet. Until it has, nobody is given any of the past.
+    pub fn is_behind(&self) -> bool {
+        self.history.is_behind()
+    }
+
     /// Lets go more of what is beyond its bounds. Says whether there is still more; then this is to be called again, once
     /// others have had the bus.
     pub fn catch_up(&mut self, now: Now) -> bool {
-        if self.history.is_behind() {
+        if self.is_behind() {
             self.history.expire(now.mono);
         }
-        self.history.is_behind()
+        self.is_behind()
     }
 
     fn id(&self, seq: u64) -> EventId {
