@@ -186,7 +186,6 @@ impl Journaled for Memory {
     }
 
     fn restore_topic(&mut self, topic: TopicKey, past: TopicPast) {
-        self.make_room_for(topic);
         self.topics[topic].past = past;
     }
 
@@ -225,6 +224,10 @@ impl Journaled for Memory {
         if let Some(journal) = &mut self.journal {
             (journal.taken, journal.cold) = (head, head);
         }
-        self.set_retention(self.retention.clone(), now);
+        // Nobody waits yet.
+        self.set_retention(self.retention().clone(), now);
+        while self.is_behind() {
+            self.expire(now);
+        }
     }
 }
