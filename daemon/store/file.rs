@@ -87,7 +87,7 @@ pub(super) struct Left {
 
 /// The file, open.
 pub(super) struct File {
-    path: PathBuf,
+    create: Create,
     /// Not there after a failure, until it is opened again.
     database: Option<Database>,
     state: State,
@@ -104,6 +104,9 @@ struct Piece {
 /// What went wrong, for people.
 type Failed = String;
 
+/// Opens the database, which is made if it is not there.
+pub(super) type Create = Box<dyn Fn(&Builder) -> Result<Database, DatabaseError> + Send>;
+
 impl File {
     /// Opens the file, which is made if it is not there, and reads what is in it. One that is damaged is set aside.
     ///
@@ -111,13 +114,19 @@ impl File {
     ///
     /// Says what stands in the way, and what to do.
     pub(super) fn open(path: &Path, epoch: Epoch) -> Result<(File, Option<Left>), Failed> {
+        let file = path.to_owned();
+        File::open_with(path, Box::new(move |builder| builder.create(&file)), epoch)
+    }
+
+    /// Opens the file by other means, on a disk that has accidents.
+    pub(super) fn open_with(path: &Path, create: Create, epoch: Epoch) -> Result<(File, Option<Left>), Failed> {
         let shown = path.display();
         let failed = |e: &dyn std::fmt::Display| {
             format!("{shown} cannot be used: {e}; choose another directory with --state-dir, or --history memory")
         };
         let directory = path.parent().unwrap_or(Path::new("."));
         sse_bus::tokens::make_private(directory).map_err(|e| failed(&e))?;
-        let read = match open(path) {
+        let read = match open(&create) {
             Ok(database) => match guarded(|| read(&database)) {
                 Ok(read) => Ok((database, read)),
                 Err(why) => Err(Trouble::Damaged(why)),
@@ -130,7 +139,7 @@ impl File {
             Err(Trouble::Damaged(why)) => {
                 let aside = set_aside(path).map_err(|e| failed(&e))?;
                 error!("{shown} is damaged ({why}) and was set aside as {}; history begins anew", aside.display());
-                (open(path).map_err(|trouble| failed(&trouble.why()))?, None)
+                (open(&create).map_err(|trouble| failed(&trouble.why()))?, None)
             }
         };
         let Some((state, topics, pieces)) = read else {
@@ -143,7 +152,7 @@ impl File {
                 clock: 0,
                 forgotten: Forgotten::default(),
             };
-            let mut file = File { path: path.to_owned(), database: Some(database), state, pieces: BTreeMap::new() };
+            let mut file = File { create, database: Some(database), state, pieces: BTreeMap::new() };
             file.begin().map_err(|e| failed(&e))?;
             return Ok((file, None));
         };
@@ -172,7 +181,7 @@ impl File {
         let head = if state.ended { state.head } else { state.reserved };
         let left = Left { epoch, head, is_torn, clock: state.clock, forgotten: state.forgotten, topics, records };
         let state = State { head, reserved: head + RESERVE, ended: false, ..state };
-        let mut file = File { path: path.to_owned(), database: Some(database), state, pieces: known };
+        let mut file = File { create, database: Some(database), state, pieces: known };
         file.begin().map_err(|e| failed(&e))?;
         Ok((file, Some(left)))
     }
@@ -263,7 +272,7 @@ impl File {
         // After a failure redb takes no more until the file was opened again.
         let database = match self.database.take() {
             Some(database) => database,
-            None => open(&self.path).map_err(Trouble::why)?,
+            None => open(&self.create).map_err(Trouble::why)?,
         };
         let state = serde_json::to_vec(&self.state).map_err(|e| e.to_string())?;
         guarded(|| {
@@ -293,8 +302,8 @@ impl Trouble {
 }
 
 /// Opens a database and looks at every page of it.
-fn open(path: &Path) -> Result<Database, Trouble> {
-    let open = || Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true).create(path);
+fn open(create: &Create) -> Result<Database, Trouble> {
+    let open = || create(Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true));
     // A damaged file may make redb panic.
     match catch_unwind(AssertUnwindSafe(open)) {
         Ok(Ok(database)) => Ok(database),
@@ -363,7 +372,7 @@ mod tests {
     fn a_file_of_a_newer_version_is_refused_and_left_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.redb");
-        let database = open(&path).map_err(Trouble::why).unwrap();
+        let database = Database::create(&path).unwrap();
         let transaction = database.begin_write().unwrap();
         let newer: &[u8] = br#"{"schema":2,"all":"else is other"}"#;
         transaction.open_table(STATE).unwrap().insert(BUS, newer).unwrap();

@@ -4,6 +4,8 @@
 //! whatever is published while it writes is in the next. Only who asked for `durable` waits, until the batch with its
 //! event is on disk or could not be written. While the disk fails everything else goes on, and the thread tries again.
 
+#[cfg(test)]
+mod accidents;
 mod file;
 mod record;
 
