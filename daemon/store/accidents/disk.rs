@@ -10,7 +10,7 @@ use redb::StorageBackend;
 use tempfile::TempDir;
 
 use super::{
-    super::file::{File, Left},
+    super::{file::File, left::Left},
     Random, epoch,
 };
 
@@ -84,6 +84,11 @@ impl Disk {
     /// How many files were set aside so far.
     pub(super) fn set_aside(&self) -> usize {
         fs::read_dir(self.folder.path()).unwrap().count() - usize::from(self.path().exists())
+    }
+
+    /// What is in the file.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.bytes.image().seen.clone()
     }
 
     pub(super) fn plan(&self, accident: Accident) {

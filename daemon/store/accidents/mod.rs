@@ -2,19 +2,32 @@
 //!
 //! A [`Disk`] stands where the file system would; all above it is the real thing.
 
+mod damage;
 mod disk;
 mod power;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
+use redb::{ReadableDatabase as _, ReadableTable as _};
 use sse_bus::{Epoch, Event, EventId, EventType, Topic, bus::history::Entry};
 
 use self::disk::Disk;
-use super::record::Record;
+use super::{
+    file::{EVENTS, File},
+    left::Left,
+    record,
+};
 
 /// The epoch of all files here.
 fn epoch() -> Epoch {
     Epoch::from_seed(1)
+}
+
+/// How many topics there are.
+const TOPICS: usize = 5;
+
+fn topic(n: usize) -> Topic {
+    Topic::parse(&format!("t/{n}")).unwrap()
 }
 
 /// Numbers at random, and the same ones each time.
@@ -48,17 +61,35 @@ impl Random {
         let data = format!("{seq} {}", format!("{:x}", self.next()).repeat(size / 16));
         let event = Event {
             id: EventId { epoch: epoch(), seq },
-            topic: Topic::parse(&format!("t/{}", self.below(5))).unwrap(),
+            topic: topic(self.below(TOPICS)),
             kind: self.once_in(3).then(|| EventType::parse("done").unwrap()),
             data,
             time: self.next() >> 20,
         };
         let expires = self.once_in(4).then(|| self.next() >> 20);
-        Entry { event: Arc::new(event), topic: 0, came: seq, expires }
+        Entry::new(event, 0, seq, expires)
     }
 }
 
-/// Whether this is what was read of that.
-fn is_same(read: &Record, written: &Entry) -> bool {
-    (&read.event, read.came, read.expires) == (&*written.event, written.came, written.expires)
+/// The events that were left, as those get them who read from disk.
+fn events(file: &File, left: &Left) -> Vec<Entry> {
+    let database = file.shelf().get().unwrap();
+    let mut on_disk = BTreeMap::new();
+    for row in database.begin_read().unwrap().open_table(EVENTS).unwrap().iter().unwrap() {
+        let events = record::events(row.unwrap().1.value(), epoch()).into_iter().flatten();
+        on_disk.extend(events.map(|event| (event.id.seq, event)));
+    }
+    let event = |entry: &Entry| {
+        let event = on_disk.remove(&entry.seq).expect("what was left is on disk");
+        assert_eq!(event.topic, left.topics[entry.topic].topic);
+        assert!(entry.event.as_ref().is_none_or(|kept| *kept == event));
+        Entry { event: Some(event), ..entry.clone() }
+    };
+    left.entries.iter().map(event).collect()
+}
+
+/// Whether what was read is what was written.
+fn is_same(read: &Entry, written: &Entry) -> bool {
+    let parts = |entry: &Entry| (entry.seq, entry.came, entry.expires, entry.cost, entry.event.clone());
+    parts(read) == parts(written)
 }

@@ -11,10 +11,10 @@ use sse_bus::{
 };
 
 use super::{
-    super::file::{File, Left},
-    Disk, Random,
+    super::{file::File, left::Left},
+    Disk, Random, TOPICS,
     disk::Accident,
-    is_same,
+    events, is_same, topic,
 };
 
 /// What must be in the file.
@@ -37,14 +37,14 @@ impl Content {
         }
         content.topics.extend(batch.topics.iter().map(|record| (record.topic.clone(), record.clone())));
         content.events.retain(|seq, _| !batch.removed.contains(seq));
-        content.events.extend(batch.entries.iter().map(|entry| (entry.event.id.seq, entry.clone())));
+        content.events.extend(batch.entries.iter().map(|entry| (entry.seq, entry.clone())));
         content
     }
 
     /// Whether a file has it. Events that are not needed any more may be there, too.
-    fn is_in(&self, left: &Left) -> bool {
-        let mut found = left.records.iter().filter(|record| self.events.contains_key(&record.event.id.seq));
-        self.events.values().all(|entry| found.next().is_some_and(|record| is_same(record, entry)))
+    fn is_in(&self, left: &Left, events: &[Entry]) -> bool {
+        let mut found = events.iter().filter(|entry| self.events.contains_key(&entry.seq));
+        self.events.values().all(|entry| found.next().is_some_and(|found| is_same(found, entry)))
             && left.topics.iter().eq(self.topics.values())
             && (left.forgotten, left.clock) == (self.forgotten, self.clock)
     }
@@ -129,7 +129,7 @@ impl World {
     /// Writes a batch, again and again as the daemon does. Says whether it is written; otherwise the power has failed.
     fn write(&mut self, file: &mut File, batch: &Batch, ends: bool) -> bool {
         self.head = batch.head;
-        self.ever.extend(batch.entries.iter().map(|entry| (entry.event.id.seq, entry.clone())));
+        self.ever.extend(batch.entries.iter().map(|entry| (entry.seq, entry.clone())));
         let clock = self.random.next() >> 20;
         let content = self.confirmed.as_ref().map(|content| content.after(batch, clock, ends));
         for attempt in 0..20 {
@@ -154,24 +154,24 @@ impl World {
             self.confirmed = Some(Content::default());
             return;
         };
+        let events = events(file, &left);
         // The power may have failed in the very moment in which a new file was whole.
         let mut content = self.confirmed.take().unwrap_or_default();
-        if let Some(under_way) = under_way.filter(|under_way| under_way.is_in(&left)) {
+        if let Some(under_way) = under_way.filter(|under_way| under_way.is_in(&left, &events)) {
             self.counts.there_though_cut += usize::from(under_way.events.len() != content.events.len());
             // What is there of both may be of either.
-            if !content.is_in(&left) || left.is_torn != under_way.ended {
+            if !content.is_in(&left, &events) || left.is_torn != under_way.ended {
                 content = under_way;
             }
         }
-        assert!(content.is_in(&left), "something is lost or has changed");
+        assert!(content.is_in(&left, &events), "something is lost or has changed");
         assert_eq!(left.is_torn, !content.ended);
         assert!(if content.ended { left.head == self.head } else { left.head >= self.head }, "numbers go back");
-        assert!(left.records.is_sorted_by_key(|record| record.event.id.seq));
-        for record in &left.records {
-            let seq = record.event.id.seq;
-            assert!(self.ever.get(&seq).is_some_and(|entry| is_same(record, entry)), "{seq} was never written");
-            if !content.events.contains_key(&seq) {
-                file.drop_event(seq);
+        assert!(events.is_sorted_by_key(|entry| entry.seq));
+        for entry in &events {
+            assert!(self.ever.get(&entry.seq).is_some_and(|ever| is_same(entry, ever)), "{entry:?} was never written");
+            if !content.events.contains_key(&entry.seq) {
+                file.drop_event(entry.seq);
             }
         }
         self.head = left.head;
@@ -197,16 +197,22 @@ impl World {
             1 => known.filter(|_| random.once_in(3)).collect(),
             _ => Vec::new(),
         };
-        let topics = ["t/0", "t/1", "t/2", "other"].map(|topic| Topic::parse(topic).unwrap());
-        let past = |random: &mut Random| TopicPast { first: random.next() >> 20, ..TopicPast::default() };
-        let gone = match random.below(12) {
+        let other = Topic::parse("other").unwrap();
+        let gone = match random.below(6) {
             0 => Gone::AllOthers,
-            1 => Gone::Topics(vec![topics[random.below(topics.len())].clone()]),
+            1 => Gone::Topics(vec![other.clone()]),
             _ => Gone::default(),
         };
-        let topics = topics.into_iter().filter(|_| random.once_in(2)).collect::<Vec<_>>();
-        let record = |topic| TopicRecord { topic, published: random.next() >> 20, last: None, past: past(random) };
-        let topics = topics.into_iter().map(record).collect();
+        // An event needs its topic; the other one comes and goes.
+        let names = (0..TOPICS).map(topic).chain(random.once_in(3).then_some(other));
+        let names: Vec<_> = names.collect();
+        let record = |topic| TopicRecord {
+            topic,
+            published: random.next() >> 20,
+            last: None,
+            past: TopicPast { first: random.next() >> 20, ..TopicPast::default() },
+        };
+        let topics = names.into_iter().map(record).collect();
         let forgotten = Forgotten { last: self.head, ..Forgotten::default() };
         head += self.random.below(2) as u64;
         Batch { entries, gone, topics, removed, forgotten, head, more: false }
