@@ -53,7 +53,7 @@ const CACHE: usize = 8 << 20;
 pub(super) struct State {
     pub(super) schema: u32,
     pub(super) epoch: String,
-    /// The last number that was used when this was written.
+    /// Everything up to this number is written down.
     pub(super) head: u64,
     /// Numbers up to here may have been used since.
     pub(super) reserved: u64,
@@ -160,7 +160,8 @@ impl File {
         if left.damaged > 0 {
             error!("{} pieces of {shown} are damaged; their events are told as lost", left.damaged);
         }
-        let state = State { head: left.head, reserved: left.head + RESERVE, ended: false, ..state };
+        let (head, forgotten) = (left.head, left.forgotten.clone());
+        let state = State { head, reserved: head + RESERVE, ended: false, forgotten, ..state };
         let mut file = File { create, database, state, pieces };
         file.begin().map_err(|e| failed(&e))?;
         Ok((file, Some(left)))
@@ -187,8 +188,8 @@ impl File {
 
     /// Writes a batch, durably. After an error nothing of it counts, and it is to be written again.
     pub(super) fn write(&mut self, batch: &Batch, clock: u64, ended: bool) -> Result<(), Failed> {
-        self.state.head = batch.head;
-        (self.state.clock, self.state.forgotten, self.state.ended) = (clock, batch.forgotten, ended);
+        self.state.head = upto(batch);
+        (self.state.clock, self.state.forgotten, self.state.ended) = (clock, batch.forgotten.clone(), ended);
         if self.state.reserved < batch.head + RESERVE / 2 {
             self.state.reserved = batch.head + RESERVE;
         }
@@ -308,6 +309,12 @@ pub(super) fn guarded<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Res
         Ok(done) => done.map_err(Trouble::from),
         Err(_) => Err(Trouble::Damaged("it cannot be read".into())),
     }
+}
+
+/// With this batch everything up to here is written down.
+pub(super) fn upto(batch: &Batch) -> u64 {
+    let last = batch.entries.last().filter(|_| batch.more);
+    last.map_or(batch.head, |last| last.seq)
 }
 
 /// Moves a damaged file away, under a name that no other has.

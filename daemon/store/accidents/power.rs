@@ -5,13 +5,16 @@ use std::{collections::BTreeMap, time::Instant};
 use sse_bus::{
     Topic,
     bus::{
-        history::{Entry, Forgotten, TopicPast},
+        history::{Entry, Forgotten, TopicPast, Torn},
         journal::{Batch, Gone, TopicRecord},
     },
 };
 
 use super::{
-    super::{file::File, left::Left},
+    super::{
+        file::{File, upto},
+        left::Left,
+    },
     Disk, Random, TOPICS,
     disk::Accident,
     events, is_same, topic,
@@ -23,6 +26,8 @@ struct Content {
     events: BTreeMap<u64, Entry>,
     topics: BTreeMap<Topic, TopicRecord>,
     forgotten: Forgotten,
+    /// Everything up to here is written.
+    upto: u64,
     clock: u64,
     ended: bool,
 }
@@ -30,7 +35,8 @@ struct Content {
 impl Content {
     /// What it is after a batch.
     fn after(&self, batch: &Batch, clock: u64, ended: bool) -> Content {
-        let mut content = Content { forgotten: batch.forgotten, clock, ended, ..self.clone() };
+        let (forgotten, upto) = (batch.forgotten.clone(), upto(batch));
+        let mut content = Content { forgotten, upto, clock, ended, ..self.clone() };
         match &batch.gone {
             Gone::Topics(topics) => content.topics.retain(|topic, _| !topics.contains(topic)),
             Gone::AllOthers => content.topics.clear(),
@@ -45,10 +51,14 @@ impl Content {
 
     /// Whether a file has it. Events that are not needed any more may be there, too.
     fn is_in(&self, left: &Left, events: &[Entry]) -> bool {
+        let mut forgotten = self.forgotten.clone();
+        if left.is_torn {
+            forgotten.tear(Torn { after: self.upto, last: left.head });
+        }
         let mut found = events.iter().filter(|entry| self.events.contains_key(&entry.seq));
         self.events.values().all(|entry| found.next().is_some_and(|found| is_same(found, entry)))
             && left.topics.iter().eq(self.topics.values())
-            && (left.forgotten, left.clock) == (self.forgotten, self.clock)
+            && (&left.forgotten, left.clock) == (&forgotten, self.clock)
     }
 }
 
@@ -119,7 +129,7 @@ impl World {
             }
         }
         if self.random.once_in(3) {
-            let batch = self.batch();
+            let batch = Batch { more: false, ..self.batch() };
             if self.write(&mut file, &batch, true) && self.random.once_in(2) {
                 // The power may also fail while the file is closed.
                 let accident = Accident::power(self.random.below(6));
@@ -177,7 +187,8 @@ impl World {
             }
         }
         self.head = left.head;
-        self.confirmed = Some(Content { ended: false, ..content });
+        // It says from the beginning what the crash has taken.
+        self.confirmed = Some(Content { ended: false, forgotten: left.forgotten, upto: left.head, ..content });
     }
 
     /// Some change.
@@ -215,9 +226,11 @@ impl World {
             past: TopicPast { first: random.next() >> 20, ..TopicPast::default() },
         };
         let topics = names.into_iter().map(record).collect();
-        let forgotten = Forgotten { last: self.head, ..Forgotten::default() };
-        head += self.random.below(2) as u64;
-        Batch { entries, gone, topics, removed, forgotten, head, more: false }
+        let forgotten = self.confirmed.as_ref().map(|content| content.forgotten.clone()).unwrap_or_default();
+        let forgotten = Forgotten { last: self.head, ..forgotten };
+        head += random.below(2) as u64;
+        let more = !entries.is_empty() && random.once_in(4);
+        Batch { entries, gone, topics, removed, forgotten, head, more }
     }
 }
 

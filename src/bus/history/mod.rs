@@ -16,7 +16,7 @@ mod memory;
 use std::{collections::HashSet, sync::Arc};
 
 pub use self::{
-    journal::{Changes, Forgotten, Journaled, TopicPast},
+    journal::{Changes, Forgotten, Journaled, TopicPast, Torn},
     memory::Memory,
 };
 use crate::{event::Event, limits::Retention};
@@ -130,6 +130,8 @@ pub trait History: Send {
     fn loss(&self, topic: TopicKey, after: u64) -> Option<Loss>;
     /// The last event that was let go of any topic.
     fn last_loss(&self) -> u64;
+    /// What crashes have taken, oldest first.
+    fn torn(&self) -> &[Torn];
     /// Lets go what has become too old.
     fn expire(&mut self, now: u64);
     /// Lets go the retained events that have expired.
