@@ -4,6 +4,8 @@
 //! whatever is published while it writes is in the next. Only who asked for `durable` waits, until the batch with its
 //! event is on disk or could not be written. While the disk fails everything else goes on, and the thread tries again.
 
+#[cfg(test)]
+mod accidents;
 mod file;
 mod left;
 mod reader;
@@ -29,7 +31,11 @@ use sse_bus::{
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use self::{file::File, left::Left, reader::Reader};
+use self::{
+    file::{File, upto},
+    left::Left,
+    reader::Reader,
+};
 use crate::shared::SharedBus;
 
 /// Bytes of events in one batch.
@@ -93,7 +99,7 @@ impl Opened {
                 self.file.drop_event(seq);
             }
         }
-        bus.restored(left.forgotten, left.head, left.is_torn, now);
+        bus.restored(left.forgotten, left.head, now);
         info!(events, torn = left.is_torn, took = ?began.elapsed(), "history is back");
     }
 
@@ -233,7 +239,6 @@ impl Writer {
         loop {
             let (batch, now) = self.bus.with(|bus, now| (bus.take_batch(BATCH), now));
             let Some(batch) = batch else { return true };
-            let upto = if batch.more { batch.entries.last().map_or(0, |entry| entry.seq) } else { batch.head };
             while let Err(error) = self.file.write(&batch, now.mono, ends && !batch.more) {
                 if self.progress.borrow().trouble.is_none() {
                     warn!(%error, "history cannot be written to disk; the daemon goes on and tries again");
@@ -255,10 +260,10 @@ impl Writer {
                 info!("history is written to disk again");
             }
             self.progress.send_modify(|progress| {
-                progress.written = upto;
+                progress.written = upto(&batch);
                 progress.trouble = None;
             });
-            self.bus.with(|bus, _| bus.written(upto));
+            self.bus.with(|bus, _| bus.written(upto(&batch)));
             if !batch.more {
                 return true;
             }

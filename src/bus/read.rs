@@ -309,6 +309,7 @@ impl Past {
             if output.is_full() {
                 return false;
             }
+            self.note_torn(history, after, entry.seq, head.epoch);
             match find(entry, fetched.as_deref()) {
                 Found::Here(event) => {
                     if let Some(gap) = self.gap.take() {
@@ -331,14 +332,15 @@ impl Past {
         });
         let finished = stopped.is_none() && show_before(u64::MAX, &mut kept, &mut show);
         self.kept = kept;
-        self.after = stopped.unwrap_or(0).max(after);
+        let reached = if finished { head.seq } else { stopped.unwrap_or(0).max(after) };
+        self.note_torn(history, after, reached, head.epoch);
+        self.after = reached;
         if let Some(seq) = wanted {
             return CameTo::Disk(seq);
         }
         if !finished {
             return CameTo::Pause;
         }
-        self.after = head.seq;
         if let Some(gap) = self.gap.take() {
             output.gap(&gap, u64::MAX, subscriber);
         }

@@ -8,7 +8,7 @@ use std::{
 use super::{
     Entry, FORGOTTEN, Held, History, Journaled, Loss, TopicKey, TopicPast, Totals,
     bounds::{Bound, Bounds},
-    journal::{Forgotten, Journal},
+    journal::{Forgotten, Journal, Torn},
 };
 use crate::{
     limits::{EVICT_MAX, Retention},
@@ -289,6 +289,10 @@ impl History for Memory {
 
     fn last_loss(&self) -> u64 {
         self.forgotten.last_loss
+    }
+
+    fn torn(&self) -> &[Torn] {
+        &self.forgotten.torn
     }
 
     fn expire(&mut self, now: u64) {

@@ -21,7 +21,7 @@ mod memory;
 use std::{collections::HashSet, sync::Arc};
 
 pub use self::{
-    journal::{Changes, Forgotten, Journaled, TopicPast},
+    journal::{Changes, Forgotten, Journaled, TopicPast, Torn},
     memory::Memory,
 };
 use crate::{event::Event, limits::Retention, topic::Topic};
@@ -137,6 +137,8 @@ pub trait History: Send {
     fn loss(&self, topic: TopicKey, after: u64) -> Option<Loss>;
     /// The last event that was let go of any topic.
     fn last_loss(&self) -> u64;
+    /// What crashes have taken, oldest first.
+    fn torn(&self) -> &[Torn];
     /// Lets go what is beyond the bounds, in a bounded step.
     fn expire(&mut self, now: u64);
     /// Whether the last step has left something that is beyond the bounds. Until it has gone, nobody should read.
