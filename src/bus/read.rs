@@ -92,6 +92,7 @@ impl Bus {
     /// none; reading it tells when it is kicked.
     pub fn read(&mut self, id: ClientId, now: Now, waker: &Waker, out: &mut Vec<Bytes>) -> Read {
         self.leave_group(id);
+        let is_behind = self.is_behind();
         self.catch_up(now);
         let Some(client) = self.clients.get_mut(id) else { return Read::Over };
         let subscriber = match &mut client.role {
@@ -114,6 +115,7 @@ impl Bus {
             feeds: &mut self.feeds,
             limits: &self.limits,
             history: &*self.history,
+            is_behind,
             head: EventId { epoch: self.epoch, seq: self.head },
             now,
             output,
@@ -167,6 +169,8 @@ struct Reader<'a> {
     feeds: &'a mut Feeds,
     limits: &'a Limits,
     history: &'a dyn History,
+    /// History had something to let go first. It is read next time, if that was all.
+    is_behind: bool,
     head: EventId,
     now: Now,
     output: Output<'a>,
@@ -231,8 +235,8 @@ impl Reader<'_> {
                 subscriber.cursor.fetched = None;
                 return Step::Idle;
             }
+            Next::LeftBehind if self.is_behind => return Step::Pause,
             Next::LeftBehind if subscriber.slow == Slow::Disconnect => return Step::TooSlow,
-            Next::LeftBehind if self.history.is_behind() => return Step::Pause,
             Next::LeftBehind => {
                 let topics = &feed.topics;
                 let place = if subscriber.slow == Slow::Latest {
@@ -249,7 +253,7 @@ impl Reader<'_> {
     }
 
     fn past(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
-        if self.history.is_behind() {
+        if self.is_behind {
             return Step::Pause;
         }
         // The past is taken out so that the subscriber's unicast events can be woven in.

@@ -27,6 +27,7 @@ mod reload;
 mod replay;
 mod restart;
 mod rounds;
+mod rules;
 mod service;
 mod slow;
 mod starts;
