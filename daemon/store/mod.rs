@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use sse_bus::{
     Epoch,
     bus::{Bus, Now},
@@ -99,13 +100,16 @@ impl Opened {
         let (progress, watched) = watch::channel(Progress::default());
         let shared = Arc::new(Shared::default());
         let (file, at_work) = (self.file, shared.clone());
-        let writer = Writer { file, bus: bus.clone(), shared: at_work, progress };
+        // From 0.1 ms to 26 s.
+        let commits = Histogram::new(exponential_buckets(1e-4, 4.0, 10));
+        let writer = Writer { file, bus: bus.clone(), shared: at_work, progress, commits: commits.clone() };
         let thread = thread::Builder::new().name("history".into()).spawn(move || writer.run())?;
         let writer = thread.thread().clone();
         bus.on_change(move || writer.unpark());
         Ok(Store {
             shared,
             progress: watched,
+            commits,
             writer: thread.thread().clone(),
             thread: std::sync::Mutex::new(Some(thread)),
         })
@@ -125,6 +129,7 @@ struct Shared {
 pub(crate) struct Store {
     shared: Arc<Shared>,
     progress: watch::Receiver<Progress>,
+    commits: Histogram,
     writer: Thread,
     thread: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
@@ -156,6 +161,11 @@ impl Store {
         self.progress.borrow().trouble.clone()
     }
 
+    /// How many batches were written, and how long each took.
+    pub(crate) fn commits(&self) -> &Histogram {
+        &self.commits
+    }
+
     /// Writes what is left, and ends.
     pub(crate) fn end(&self) {
         self.shared.ends.store(true, Ordering::Release);
@@ -173,6 +183,7 @@ struct Writer {
     bus: SharedBus,
     shared: Arc<Shared>,
     progress: watch::Sender<Progress>,
+    commits: Histogram,
 }
 
 impl Writer {
@@ -207,6 +218,7 @@ impl Writer {
             let (batch, now) = self.bus.with(|bus, now| (bus.take_batch(BATCH), now));
             let Some(batch) = batch else { return true };
             let upto = if batch.more { batch.entries.last().map_or(0, |entry| entry.event.id.seq) } else { batch.head };
+            let mut began = Instant::now();
             while let Err(error) = self.file.write(&batch, now.mono, ends && !batch.more) {
                 if self.progress.borrow().trouble.is_none() {
                     warn!(%error, "history cannot be written to disk; the daemon goes on and tries again");
@@ -223,7 +235,9 @@ impl Writer {
                     }
                     thread::park_timeout(left);
                 }
+                began = Instant::now();
             }
+            self.commits.observe(began.elapsed().as_secs_f64());
             if self.progress.borrow().trouble.is_some() {
                 info!("history is written to disk again");
             }
