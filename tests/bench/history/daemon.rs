@@ -105,11 +105,14 @@ impl Daemon {
         Ok(answer)
     }
 
-    /// How often it has written to disk.
-    pub(super) fn commits(&self) -> Result<usize> {
+    /// How often it has written to disk, and how many seconds that took.
+    pub(super) fn commits(&self) -> Result<(usize, f64)> {
         let metrics = self.get("/metrics")?;
-        let count = metrics.lines().find_map(|line| line.strip_prefix("sse_bus_history_commit_seconds_count "));
-        Ok(count.ok_or("the daemon does not tell its commits")?.parse()?)
+        let value = |name: &str| metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        match (value("sse_bus_history_commit_seconds_count"), value("sse_bus_history_commit_seconds_sum")) {
+            (Some(count), Some(sum)) => Ok((count.parse()?, sum.parse()?)),
+            _ => Err("the daemon does not tell its commits".into()),
+        }
     }
 
     pub(super) fn connect(&self) -> Result<Connection> {
