@@ -17,7 +17,7 @@ use socket2::SockRef;
 use sse_bus::{
     Epoch,
     bus::{Bus, Now, TICK, history::Memory},
-    limits::DRAIN,
+    limits::{DRAIN, WARM},
     protocol::Status,
     tokens::TokenFile,
 };
@@ -145,7 +145,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
     };
     let history = match opened {
         None => Memory::new(config.retention.clone()),
-        Some(_) => Memory::journaled(config.retention.clone()),
+        Some(_) => Memory::journaled(config.retention.clone(), WARM),
     };
     let epoch = opened.as_ref().and_then(Opened::epoch).unwrap_or(epoch);
     let mut bus = Bus::new(epoch, config.limits.clone(), Box::new(history));

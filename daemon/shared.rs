@@ -27,21 +27,30 @@ struct Inner {
     started: Instant,
     /// What the bus's clock began with.
     clock: u64,
-    /// Called when there is something to write down.
-    on_change: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// Called when there is something to write to disk or to read from it.
+    disk: OnceLock<Box<dyn Fn(ForDisk) + Send + Sync>>,
+}
+
+/// What the bus has for whoever keeps its history on disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ForDisk {
+    /// Something to write.
+    pub(crate) changes: bool,
+    /// Somebody who waits for what is there.
+    pub(crate) wishes: bool,
 }
 
 impl SharedBus {
     /// `clock` is what the bus's clock begins with, in milliseconds; at least 1, so that nothing is as old as its
     /// beginning.
     pub(crate) fn new(bus: Bus, clock: u64) -> SharedBus {
-        let inner = Inner { bus: Mutex::new(bus), started: Instant::now(), clock, on_change: OnceLock::new() };
+        let inner = Inner { bus: Mutex::new(bus), started: Instant::now(), clock, disk: OnceLock::new() };
         SharedBus(Arc::new(inner))
     }
 
-    /// Has something called whenever there is something to write down. Only one can be.
-    pub(crate) fn on_change(&self, call: impl Fn() + Send + Sync + 'static) {
-        let _ = self.0.on_change.set(Box::new(call));
+    /// Has something called whenever there is something for the disk. Only one can be.
+    pub(crate) fn set_disk(&self, call: impl Fn(ForDisk) + Send + Sync + 'static) {
+        let _ = self.0.disk.set(Box::new(call));
     }
 
     /// Does something with the bus, under its lock, and wakes whoever waits for what came of it. What is done must be
@@ -80,10 +89,11 @@ impl SharedBus {
     /// Seals what was published, unlocks, and then wakes.
     fn finish(&self, mut bus: MutexGuard<'_, Bus>) {
         let woken = bus.finish();
-        let on_change = self.0.on_change.get().filter(|_| bus.has_changed());
+        let disk = self.0.disk.get();
+        let disk = disk.map(|disk| (disk, ForDisk { changes: bus.has_changed(), wishes: bus.has_wanted() }));
         drop(bus);
-        if let Some(on_change) = on_change {
-            on_change();
+        if let Some((call, what)) = disk.filter(|(_, what)| what.changes || what.wishes) {
+            call(what);
         }
         woken.into_iter().for_each(Waker::wake);
     }

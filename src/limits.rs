@@ -28,6 +28,8 @@ pub const BATCH_MAX: u64 = 64;
 pub const DELIVER_MAX: usize = 48 << 10;
 /// History entries that one call of [`Bus::read`](crate::bus::Bus::read) looks at.
 pub const SCAN_MAX: usize = 4096;
+/// Bytes of the newest events that stay in memory when they are on disk as well, as history charges them.
+pub const WARM: usize = 8 << 20;
 
 /// Streams of one HTTP/2 connection at once. The peer is told; those it opens beyond are refused for it to repeat.
 pub const HTTP2_STREAMS: u32 = 256;

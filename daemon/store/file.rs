@@ -9,14 +9,14 @@ use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError, Table, TableDefinition,
-};
+use parking_lot::Mutex;
+use redb::{Builder, Database, DatabaseError, ReadableTable as _, StorageError, Table, TableDefinition};
 use serde::{Deserialize, Serialize};
 use sse_bus::{
-    Epoch, Topic,
+    Epoch,
     bus::{
         history::{Entry, Forgotten, TopicPast},
         journal::{Batch, Gone, TopicRecord},
@@ -24,17 +24,20 @@ use sse_bus::{
 };
 use tracing::error;
 
-use super::record::{self, Record};
+use super::{
+    left::{self, Left},
+    record,
+};
 use crate::shared::unix_now;
 
-const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
-const TOPICS: TableDefinition<&str, &[u8]> = TableDefinition::new("topics");
-const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
+pub(super) const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
+pub(super) const TOPICS: TableDefinition<&str, &[u8]> = TableDefinition::new("topics");
+pub(super) const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
 /// The one key of [`STATE`].
-const BUS: &str = "bus";
+pub(super) const BUS: &str = "bus";
 
 /// The form of the tables. A file of a newer one is refused.
-const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 1;
 /// Bytes of events in one piece, at least where there are so many.
 const PIECE: usize = 64 << 10;
 /// Pieces that one commit rewrites, at most.
@@ -46,63 +49,58 @@ const CACHE: usize = 8 << 20;
 
 /// What is known of the whole.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct State {
-    schema: u32,
-    epoch: String,
+pub(super) struct State {
+    pub(super) schema: u32,
+    pub(super) epoch: String,
     /// The last number that was used when this was written.
-    head: u64,
+    pub(super) head: u64,
     /// Numbers up to here may have been used since.
-    reserved: u64,
+    pub(super) reserved: u64,
     /// The daemon ended after this was written, and nothing came between.
-    ended: bool,
+    pub(super) ended: bool,
     /// The bus's clock, in milliseconds.
-    clock: u64,
-    forgotten: Forgotten,
-}
-
-/// The part of [`State`] that every version has.
-#[derive(Deserialize)]
-struct Schema {
-    schema: u32,
+    pub(super) clock: u64,
+    pub(super) forgotten: Forgotten,
 }
 
 #[derive(Serialize, Deserialize)]
-struct TopicState {
-    published: u64,
-    last: Option<(u64, u64)>,
-    past: TopicPast,
-}
-
-/// What an earlier daemon has left.
-pub(super) struct Left {
-    pub(super) epoch: Epoch,
-    pub(super) head: u64,
-    pub(super) is_torn: bool,
-    /// The bus's clock must not be before.
-    pub(super) clock: u64,
-    pub(super) forgotten: Forgotten,
-    pub(super) topics: Vec<TopicRecord>,
-    pub(super) records: Vec<Record>,
+pub(super) struct TopicState {
+    pub(super) published: u64,
+    pub(super) last: Option<(u64, u64)>,
+    pub(super) past: TopicPast,
 }
 
 /// The file, open.
 pub(super) struct File {
     path: PathBuf,
-    /// Not there after a failure, until it is opened again.
-    database: Option<Database>,
+    database: Shelf,
     state: State,
     pieces: BTreeMap<u64, Piece>,
 }
 
 /// What is in a piece.
 #[derive(Debug, Default)]
-struct Piece {
-    events: usize,
-    gone: BTreeSet<u64>,
+pub(super) struct Piece {
+    pub(super) events: usize,
+    pub(super) gone: BTreeSet<u64>,
 }
 
 /// What went wrong, for people.
-type Failed = String;
+pub(super) type Failed = String;
+
+/// The open database, for who writes and who reads. Not there after a failure, until it is opened again.
+#[derive(Clone)]
+pub(super) struct Shelf(Arc<Mutex<Option<Arc<Database>>>>);
+
+impl Shelf {
+    pub(super) fn get(&self) -> Option<Arc<Database>> {
+        self.0.lock().clone()
+    }
+
+    fn set(&self, database: Option<Arc<Database>>) {
+        *self.0.lock() = database;
+    }
+}
 
 impl File {
     /// Opens the file, which is made if it is not there, and reads what is in it. One that is damaged is set aside.
@@ -118,7 +116,7 @@ impl File {
         let directory = path.parent().unwrap_or(Path::new("."));
         sse_bus::tokens::make_private(directory).map_err(|e| failed(&e))?;
         let read = match open(path) {
-            Ok(database) => match guarded(|| read(&database)) {
+            Ok(database) => match guarded(|| left::read(&database)) {
                 Ok(read) => Ok((database, read)),
                 Err(why) => Err(Trouble::Damaged(why)),
             },
@@ -133,7 +131,8 @@ impl File {
                 (open(path).map_err(|trouble| failed(&trouble.why()))?, None)
             }
         };
-        let Some((state, topics, pieces)) = read else {
+        let database = Shelf(Arc::new(Mutex::new(Some(database.into()))));
+        let Some((state, left, pieces)) = read else {
             let state = State {
                 schema: SCHEMA,
                 epoch: epoch.to_string(),
@@ -143,7 +142,7 @@ impl File {
                 clock: 0,
                 forgotten: Forgotten::default(),
             };
-            let mut file = File { path: path.to_owned(), database: Some(database), state, pieces: BTreeMap::new() };
+            let mut file = File { path: path.to_owned(), database, state, pieces: BTreeMap::new() };
             file.begin().map_err(|e| failed(&e))?;
             return Ok((file, None));
         };
@@ -154,27 +153,18 @@ impl File {
                 state.schema
             ));
         }
-        let epoch = Epoch::parse(&state.epoch).ok_or_else(|| failed(&"its epoch is none"))?;
-        let (mut records, mut damaged, mut known) = (Vec::new(), 0, BTreeMap::new());
-        for (first, piece) in pieces {
-            match record::decode(&piece, epoch) {
-                Some(read) => {
-                    known.insert(first, Piece { events: read.len(), gone: BTreeSet::new() });
-                    records.extend(read);
-                }
-                None => damaged += 1,
-            }
+        if left.damaged > 0 {
+            error!("{} pieces of {shown} are damaged; their events are told as lost", left.damaged);
         }
-        if damaged > 0 {
-            error!("{damaged} pieces of {shown} are damaged; their events are told as lost");
-        }
-        let is_torn = !state.ended || damaged > 0;
-        let head = if state.ended { state.head } else { state.reserved };
-        let left = Left { epoch, head, is_torn, clock: state.clock, forgotten: state.forgotten, topics, records };
-        let state = State { head, reserved: head + RESERVE, ended: false, ..state };
-        let mut file = File { path: path.to_owned(), database: Some(database), state, pieces: known };
+        let state = State { head: left.head, reserved: left.head + RESERVE, ended: false, ..state };
+        let mut file = File { path: path.to_owned(), database, state, pieces };
         file.begin().map_err(|e| failed(&e))?;
         Ok((file, Some(left)))
+    }
+
+    /// The database, for who reads from it.
+    pub(super) fn shelf(&self) -> Shelf {
+        self.database.clone()
     }
 
     /// Notes that a daemon runs, and which numbers it may use.
@@ -233,12 +223,12 @@ impl File {
             while let Some(first) = rest.first() {
                 let mut size = 0;
                 let fits = |entry: &&Entry| {
-                    size += entry.cost();
-                    size - entry.cost() < PIECE
+                    size += entry.cost;
+                    size - entry.cost < PIECE
                 };
                 let (piece, others) = rest.split_at(rest.iter().take_while(fits).count());
-                events.insert(first.event.id.seq, &*record::encode(piece))?;
-                written.push((first.event.id.seq, piece.len()));
+                events.insert(first.seq, &*record::encode(piece))?;
+                written.push((first.seq, piece.len()));
                 rest = others;
             }
             Ok(())
@@ -261,20 +251,20 @@ impl File {
         ) -> Result<(), redb::Error>,
     ) -> Result<(), Failed> {
         // After a failure redb takes no more until the file was opened again.
-        let database = match self.database.take() {
+        let database = match self.database.get() {
             Some(database) => database,
-            None => open(&self.path).map_err(Trouble::why)?,
+            None => Arc::new(open(&self.path).map_err(Trouble::why)?),
         };
         let state = serde_json::to_vec(&self.state).map_err(|e| e.to_string())?;
-        guarded(|| {
+        let done = guarded(|| {
             let transaction = database.begin_write()?;
             fill(&mut transaction.open_table(EVENTS)?, &mut transaction.open_table(TOPICS)?)?;
             transaction.open_table(STATE)?.insert(BUS, &*state)?;
             transaction.commit()?;
             Ok(())
-        })?;
-        self.database = Some(database);
-        Ok(())
+        });
+        self.database.set(done.is_ok().then_some(database));
+        done
     }
 }
 
@@ -308,43 +298,11 @@ fn open(path: &Path) -> Result<Database, Trouble> {
 }
 
 /// Does something with a database that may be damaged, or on a disk that fails.
-fn guarded<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Failed> {
+pub(super) fn guarded<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Failed> {
     match catch_unwind(AssertUnwindSafe(action)) {
         Ok(done) => done.map_err(|e| e.to_string()),
         Err(_) => Err("it cannot be read".into()),
     }
-}
-
-type Read = (State, Vec<TopicRecord>, Vec<(u64, Vec<u8>)>);
-
-/// Reads all that is in a database; nothing if it is new.
-fn read(database: &Database) -> Result<Option<Read>, redb::Error> {
-    let damaged = |e: &dyn std::fmt::Display| redb::Error::Corrupted(e.to_string());
-    let transaction = database.begin_read()?;
-    let state = match transaction.open_table(STATE) {
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-        table => table?.get(BUS)?.map(|state| state.value().to_vec()),
-    };
-    let state = state.ok_or_else(|| damaged(&"it holds no bus"))?;
-    // Of a newer one nothing else may be as it is here.
-    let Schema { schema } = serde_json::from_slice(&state).map_err(|e| damaged(&e))?;
-    if schema > SCHEMA {
-        return Ok(Some((State { schema, ..State::default() }, Vec::new(), Vec::new())));
-    }
-    let state = serde_json::from_slice(&state).map_err(|e| damaged(&e))?;
-    let mut topics = Vec::new();
-    for row in transaction.open_table(TOPICS)?.iter()? {
-        let (topic, state) = row?;
-        let topic = Topic::parse(topic.value()).map_err(|e| damaged(&e))?;
-        let TopicState { published, last, past } = serde_json::from_slice(state.value()).map_err(|e| damaged(&e))?;
-        topics.push(TopicRecord { topic, published, last, past });
-    }
-    let mut pieces = Vec::new();
-    for row in transaction.open_table(EVENTS)?.iter()? {
-        let (first, piece) = row?;
-        pieces.push((first.value(), piece.value().to_vec()));
-    }
-    Ok(Some((state, topics, pieces)))
 }
 
 /// Moves a damaged file away, under a name that no other has.

@@ -5,6 +5,8 @@
 //! event is on disk or could not be written. While the disk fails everything else goes on, and the thread tries again.
 
 mod file;
+mod left;
+mod reader;
 mod record;
 
 use std::{
@@ -18,16 +20,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use sse_bus::{
     Epoch,
-    bus::{Bus, Now},
+    bus::{Bus, Now, history::Entry},
     protocol::{ErrorCode, Refused},
 };
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use self::file::{File, Left};
+use self::{file::File, left::Left, reader::Reader};
 use crate::shared::SharedBus;
 
 /// Bytes of events in one batch.
@@ -81,11 +84,11 @@ impl Opened {
     pub(crate) fn restore(&mut self, bus: &mut Bus, now: Now) {
         let Some(left) = self.left.take() else { return };
         let began = Instant::now();
-        bus.restore_topics(left.topics);
+        let keys = bus.restore_topics(left.topics);
         let mut events = 0;
-        for record in left.records {
-            let seq = record.event.id.seq;
-            if bus.restore_event(record.event, record.came, record.expires) {
+        for entry in left.entries {
+            let seq = entry.seq;
+            if bus.restore_event(Entry { topic: keys[entry.topic], ..entry }) {
                 events += 1;
             } else {
                 self.file.drop_event(seq);
@@ -100,25 +103,42 @@ impl Opened {
         let (progress, watched) = watch::channel(Progress::default());
         let shared = Arc::new(Shared::default());
         let (file, at_work) = (self.file, shared.clone());
+        let reader = Reader {
+            bus: bus.clone(),
+            shelf: file.shelf(),
+            epoch: bus.with(|bus, _| bus.position().epoch),
+            shared: shared.clone(),
+        };
         // From 0.1 ms to 26 s.
         let commits = Histogram::new(exponential_buckets(1e-4, 4.0, 10));
         let writer = Writer { file, bus: bus.clone(), shared: at_work, progress, commits: commits.clone() };
-        let thread = thread::Builder::new().name("history".into()).spawn(move || writer.run())?;
-        let writer = thread.thread().clone();
-        bus.on_change(move || writer.unpark());
+        let writer = thread::Builder::new().name("history".into()).spawn(move || writer.run())?;
+        let reader = thread::Builder::new().name("history-reader".into()).spawn(move || reader.run())?;
+        let (write, read, told) = (writer.thread().clone(), reader.thread().clone(), shared.clone());
+        bus.set_disk(move |what| {
+            // One that gathers or writes comes to it by itself.
+            if what.changes && told.is_idle.swap(false, Ordering::AcqRel) {
+                write.unpark();
+            }
+            if what.wishes {
+                read.unpark();
+            }
+        });
         Ok(Store {
             shared,
             progress: watched,
             commits,
-            writer: thread.thread().clone(),
-            thread: std::sync::Mutex::new(Some(thread)),
+            writer: writer.thread().clone(),
+            threads: Mutex::new(vec![writer, reader]),
         })
     }
 }
 
-/// What the thread is told.
+/// What the threads are told.
 #[derive(Debug, Default)]
 struct Shared {
+    /// The writer sleeps, and has to be woken when there is something to write.
+    is_idle: AtomicBool,
     /// Somebody waits for the disk.
     is_urgent: AtomicBool,
     /// The daemon ends.
@@ -131,7 +151,7 @@ pub(crate) struct Store {
     progress: watch::Receiver<Progress>,
     commits: Histogram,
     writer: Thread,
-    thread: std::sync::Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Store {
@@ -169,10 +189,11 @@ impl Store {
     /// Writes what is left, and ends.
     pub(crate) fn end(&self) {
         self.shared.ends.store(true, Ordering::Release);
-        self.writer.unpark();
-        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            warn!("the thread that keeps history on disk has failed");
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                warn!("a thread that keeps history on disk has failed");
+            }
         }
     }
 }
@@ -201,9 +222,15 @@ impl Writer {
     /// Waits until there is something to write, and a moment for more unless somebody waits for it.
     fn wait(&self) {
         let is_pressed = || self.shared.is_urgent.load(Ordering::Acquire) || self.shared.ends.load(Ordering::Acquire);
-        while !is_pressed() && !self.bus.with(|bus, _| bus.has_changed()) {
+        loop {
+            // Before the look, so that what comes after it wakes this thread.
+            self.shared.is_idle.store(true, Ordering::Release);
+            if is_pressed() || self.bus.with(|bus, _| bus.has_changed()) {
+                break;
+            }
             thread::park();
         }
+        self.shared.is_idle.store(false, Ordering::Release);
         let began = Instant::now();
         while !is_pressed()
             && let Some(left) = GATHER.checked_sub(began.elapsed())
@@ -217,7 +244,7 @@ impl Writer {
         loop {
             let (batch, now) = self.bus.with(|bus, now| (bus.take_batch(BATCH), now));
             let Some(batch) = batch else { return true };
-            let upto = if batch.more { batch.entries.last().map_or(0, |entry| entry.event.id.seq) } else { batch.head };
+            let upto = if batch.more { batch.entries.last().map_or(0, |entry| entry.seq) } else { batch.head };
             let mut began = Instant::now();
             while let Err(error) = self.file.write(&batch, now.mono, ends && !batch.more) {
                 if self.progress.borrow().trouble.is_none() {
@@ -245,6 +272,7 @@ impl Writer {
                 progress.written = upto;
                 progress.trouble = None;
             });
+            self.bus.with(|bus, _| bus.written(upto));
             if !batch.more {
                 return true;
             }

@@ -4,15 +4,34 @@
 //! came and when it expires (milliseconds of the bus's clock), the lengths of topic and type, topic, type, data. Numbers
 //! are little endian.
 
+use std::sync::Arc;
+
 use bytes::{Buf, BufMut};
 use sse_bus::{Epoch, Event, EventId, EventType, Topic, bus::history::Entry};
 
-/// An event from disk.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) event: Event,
+/// An event from disk, as it stands in its piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Record<'a> {
+    pub(super) seq: u64,
+    pub(super) time: u64,
     pub(super) came: u64,
     pub(super) expires: Option<u64>,
+    pub(super) topic: &'a str,
+    pub(super) kind: Option<&'a str>,
+    pub(super) data: &'a str,
+}
+
+impl Record<'_> {
+    /// The event. `last` is the topic of the one before, which many share. Nothing if it is none of this bus.
+    pub(super) fn event(&self, epoch: Epoch, last: &mut Option<Topic>) -> Option<Event> {
+        let topic = match last.take().filter(|last| last.as_str() == self.topic) {
+            Some(last) => last,
+            None => Topic::parse(self.topic).ok()?,
+        };
+        *last = Some(topic.clone());
+        let kind = self.kind.map(EventType::parse).transpose().ok()?;
+        Some(Event { id: EventId { epoch, seq: self.seq }, topic, kind, data: self.data.into(), time: self.time })
+    }
 }
 
 /// Bytes of a record before topic, type and data: four numbers, two lengths.
@@ -24,6 +43,8 @@ const NO_TYPE: u16 = u16::MAX;
 pub(super) fn encode(entries: &[Entry]) -> Vec<u8> {
     let mut piece = vec![0; 4];
     for Entry { event, came, expires, .. } in entries {
+        // What is new is in memory.
+        let Some(event) = event else { continue };
         let (topic, kind) = (event.topic.as_str(), event.kind.as_ref().map(EventType::as_str));
         let rest = HEAD + topic.len() + kind.map_or(0, str::len) + event.data.len();
         piece.put_u32_le(rest as u32);
@@ -56,7 +77,7 @@ pub(super) fn without(piece: &[u8], is_gone: impl Fn(u64) -> bool) -> Option<Vec
 }
 
 /// The events of a piece. Nothing if it is damaged.
-pub(super) fn decode(piece: &[u8], epoch: Epoch) -> Option<Vec<Record>> {
+pub(super) fn decode(piece: &[u8]) -> Option<Vec<Record<'_>>> {
     let mut records = Vec::new();
     let mut rest = checked(piece)?;
     while !rest.is_empty() {
@@ -69,16 +90,23 @@ pub(super) fn decode(piece: &[u8], epoch: Epoch) -> Option<Vec<Record>> {
         let (topic, after) = record.split_at_checked(topic.into())?;
         let (kind, data) = after.split_at_checked(if kind == NO_TYPE { 0 } else { kind.into() })?;
         let text = |bytes| str::from_utf8(bytes).ok();
-        let event = Event {
-            id: EventId { epoch, seq },
-            topic: Topic::parse(text(topic)?).ok()?,
-            kind: if kind.is_empty() { None } else { Some(EventType::parse(text(kind)?).ok()?) },
-            data: text(data)?.to_owned(),
+        records.push(Record {
+            seq,
             time,
-        };
-        records.push(Record { event, came, expires: Some(expires).filter(|expires| *expires != u64::MAX) });
+            came,
+            expires: Some(expires).filter(|expires| *expires != u64::MAX),
+            topic: text(topic)?,
+            kind: if kind.is_empty() { None } else { Some(text(kind)?) },
+            data: text(data)?,
+        });
     }
     Some(records)
+}
+
+/// The events of a piece, to be delivered. Nothing if it is damaged.
+pub(super) fn events(piece: &[u8], epoch: Epoch) -> Option<Vec<Arc<Event>>> {
+    let mut last = None;
+    decode(piece)?.iter().map(|record| record.event(epoch, &mut last).map(Arc::new)).collect()
 }
 
 fn seal(mut piece: Vec<u8>) -> Vec<u8> {
@@ -94,8 +122,6 @@ fn checked(piece: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn entries() -> (Epoch, Vec<Entry>) {
@@ -103,7 +129,7 @@ mod tests {
         let entry = |seq, kind: Option<&str>, data: &str, expires| {
             let (topic, kind) = (Topic::parse("a/b").unwrap(), kind.map(|kind| EventType::parse(kind).unwrap()));
             let event = Event { id: EventId { epoch, seq }, topic, kind, data: data.into(), time: 7 };
-            Entry { event: Arc::new(event), topic: 0, came: 5, expires }
+            Entry::new(event, 0, 5, expires)
         };
         (epoch, vec![entry(3, None, "", None), entry(4, Some("done"), "é\n", Some(9)), entry(9, None, "x", None)])
     }
@@ -112,30 +138,31 @@ mod tests {
     fn what_is_written_is_read() {
         let (epoch, entries) = entries();
         let piece = encode(&entries);
-        let read = decode(&piece, epoch).unwrap();
+        let read = decode(&piece).unwrap();
         for (entry, record) in entries.iter().zip(&read) {
-            assert_eq!((&*entry.event, entry.came, entry.expires), (&record.event, record.came, record.expires));
+            let event = record.event(epoch, &mut None).unwrap();
+            assert_eq!(
+                (entry.event.as_deref(), entry.came, entry.expires),
+                (Some(&event), record.came, record.expires)
+            );
         }
         let less = without(&piece, |seq| seq == 4).unwrap();
-        let seqs: Vec<_> = decode(&less, epoch).unwrap().iter().map(|record| record.event.id.seq).collect();
+        let seqs: Vec<_> = events(&less, epoch).unwrap().iter().map(|event| event.id.seq).collect();
         assert_eq!(seqs, [3, 9]);
     }
 
     #[test]
     fn no_bit_can_change_unnoticed() {
-        let (epoch, entries) = entries();
+        let (_, entries) = entries();
         let piece = encode(&entries);
         for bit in 0..piece.len() * 8 {
             let mut damaged = piece.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(decode(&damaged, epoch), None);
+            assert_eq!(decode(&damaged), None);
             assert_eq!(without(&damaged, |_| false), None);
         }
         for length in 0..piece.len() {
-            assert_eq!(
-                decode(&piece[..length], epoch).map(|records| records.len()),
-                None.filter(|_: &usize| length > 0)
-            );
+            assert_eq!(decode(&piece[..length]).map(|records| records.len()), None.filter(|_: &usize| length > 0));
         }
     }
 }

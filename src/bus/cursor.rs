@@ -13,12 +13,12 @@ use std::{
 
 use super::{
     accountable,
-    history::{FORGOTTEN, History, Loss, TopicKey},
+    fetch::Fetched,
+    history::{Entry, FORGOTTEN, History, Loss, TopicKey},
 };
 use crate::{
-    event::{Epoch, Event, EventId},
+    event::{Epoch, EventId},
     protocol::{Gap, GapReason},
-    topic::Topic,
 };
 
 /// A subscriber's place.
@@ -27,12 +27,22 @@ pub(super) struct Cursor {
     /// What is delivered before anything else, by id.
     pub(super) aside: VecDeque<Aside>,
     pub(super) place: Place,
+    /// What was read from disk for it.
+    pub(super) fetched: Option<Arc<Fetched>>,
+    /// The event that it waits for, while it does.
+    pub(super) wanted: Option<u64>,
+}
+
+impl Cursor {
+    pub(super) fn new(aside: VecDeque<Aside>, place: Place) -> Cursor {
+        Cursor { aside, place, fetched: None, wanted: None }
+    }
 }
 
 /// Something set aside for one subscriber.
 #[derive(Debug)]
 pub(super) enum Aside {
-    Event(Arc<Event>),
+    Event(Entry),
     /// A gap, and the event that comes next.
     Gap(Gap, u64),
 }
@@ -68,7 +78,7 @@ pub(super) struct Past {
     /// What history let go ahead of the cursor, by topic, as far as it is noted already.
     noted: HashMap<TopicKey, Loss>,
     /// Retained events that outlived the rest of their topic's past, by id: history shows them no more.
-    pub(super) kept: VecDeque<Arc<Event>>,
+    pub(super) kept: VecDeque<Entry>,
     /// What is lost and not yet told.
     pub(super) gap: Option<Gap>,
 }
@@ -109,21 +119,21 @@ impl Past {
                 continue;
             }
             let missed = noted.map_or(loss.missed, |noted| Some(loss.total - noted.total));
-            let kept = history.retained(topic, now).filter(|event| (after + 1..=loss.last).contains(&event.id.seq));
+            let kept = history.retained(topic, now).filter(|kept| (after + 1..=loss.last).contains(&kept.seq));
             let (last, kept_one) = if kept.is_some() { (loss.last_not_retained, 1) } else { (loss.last, 0) };
             if last > after && missed != Some(kept_one) {
                 self.miss(after + 1, last, missed.map(|missed| missed - kept_one), epoch);
             }
             self.noted.insert(topic, loss);
-            self.kept.extend(kept);
+            self.kept.extend(kept.cloned());
         }
         if self.kept.len() > kept_before {
-            self.kept.make_contiguous().sort_unstable_by_key(|event| event.id.seq);
+            self.kept.make_contiguous().sort_unstable_by_key(|kept| kept.seq);
         }
     }
 
     /// Adds to the gap that is told next.
-    fn miss(&mut self, from: u64, to: u64, missed: Option<u64>, epoch: Epoch) {
+    pub(super) fn miss(&mut self, from: u64, to: u64, missed: Option<u64>, epoch: Epoch) {
         let id = |seq| EventId { epoch, seq };
         let first = Gap { reason: self.reason, missed: Some(0), from: id(from), to: id(to) };
         let gap = self.gap.get_or_insert(first);
@@ -146,20 +156,20 @@ pub(super) fn jump(
 ) -> VecDeque<Aside> {
     let mut past = Past::after(after, GapReason::Lagged);
     past.note_losses(history, topics, now, epoch);
-    let mut events = Vec::from(std::mem::take(&mut past.kept));
-    history.scan(topics, after, now, usize::MAX, &mut |event| {
-        events.push(event.clone());
+    let mut entries = Vec::from(std::mem::take(&mut past.kept));
+    history.scan(topics, after, now, usize::MAX, &mut |entry| {
+        entries.push(entry.clone());
         true
     });
-    events.sort_unstable_by_key(|event| event.id.seq);
-    let newest: HashMap<&Topic, u64> = events.iter().map(|event| (&event.topic, event.id.seq)).collect();
+    entries.sort_unstable_by_key(|entry| entry.seq);
+    let newest: HashMap<TopicKey, u64> = entries.iter().map(|entry| (entry.topic, entry.seq)).collect();
 
     let mut aside = VecDeque::new();
-    for event in &events {
-        let seq = event.id.seq;
-        if newest.get(&event.topic) == Some(&seq) {
+    for entry in entries {
+        let seq = entry.seq;
+        if newest.get(&entry.topic) == Some(&seq) {
             aside.extend(past.gap.take().map(|gap| Aside::Gap(gap, seq)));
-            aside.push_back(Aside::Event(event.clone()));
+            aside.push_back(Aside::Event(entry));
         } else {
             past.miss(seq, seq, Some(1), epoch);
         }

@@ -4,9 +4,9 @@
 
 use super::{
     Bus, Now,
-    history::{Changes, Entry, Forgotten, TopicPast},
+    history::{Changes, Entry, Forgotten, TopicKey, TopicPast},
 };
-use crate::{event::Event, topic::Topic};
+use crate::topic::Topic;
 
 /// Names of forgotten topics that wait to be written down. Beyond it all topics are written anew instead.
 const FORGOTTEN_MAX: usize = 10_000;
@@ -93,9 +93,16 @@ impl Bus {
         Some(Batch { entries, gone, topics, removed, forgotten, head: self.head, more })
     }
 
-    /// Takes up topics at a start.
-    pub fn restore_topics(&mut self, topics: impl IntoIterator<Item = TopicRecord>) {
-        for TopicRecord { topic, published, last, past } in topics {
+    /// Everything up to here is on disk: but for the newest of it, events need not be in memory any more.
+    pub fn written(&mut self, upto: u64) {
+        if let Some(journal) = self.history.journal() {
+            journal.written(upto);
+        }
+    }
+
+    /// Takes up topics at a start. Gives their numbers.
+    pub fn restore_topics(&mut self, topics: impl IntoIterator<Item = TopicRecord>) -> Vec<TopicKey> {
+        let restore = |TopicRecord { topic, published, last, past }| {
             let (key, _) = self.topics.insert(topic, Vec::new());
             if let Some(state) = self.topics.get_mut(key) {
                 (state.published, state.last) = (published, last);
@@ -103,13 +110,14 @@ impl Bus {
             if let Some(journal) = self.history.journal() {
                 journal.restore_topic(key, past);
             }
-        }
+            key
+        };
+        topics.into_iter().map(restore).collect()
     }
 
-    /// Takes up an event at a start; they come in order. Says whether it is still wanted.
-    pub fn restore_event(&mut self, event: Event, came: u64, expires: Option<u64>) -> bool {
-        let Some(topic) = self.topics.find(&event.topic) else { return false };
-        let entry = Entry { event: event.into(), topic, came, expires };
+    /// Takes up an event at a start; they come in order. Only one that is retained has to be in memory. Says whether it
+    /// is still wanted.
+    pub fn restore_event(&mut self, entry: Entry) -> bool {
         self.history.journal().is_some_and(|journal| journal.restore(entry))
     }
 

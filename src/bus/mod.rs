@@ -12,6 +12,7 @@ mod admin;
 mod clients;
 mod cursor;
 mod feeds;
+pub mod fetch;
 mod format;
 mod groups;
 pub mod history;
@@ -21,12 +22,13 @@ mod request;
 mod subscribe;
 mod topics;
 
-use std::{sync::Arc, task::Waker, time::Duration};
+use std::{task::Waker, time::Duration};
 
 use self::{
     clients::{Client, Clients, Role, Subscriber},
     cursor::Place,
     feeds::Feeds,
+    fetch::Wanted,
     groups::Calls,
     history::{Entry, FORGOTTEN, History, TopicKey},
     journal::Gone,
@@ -99,6 +101,8 @@ pub struct Bus {
     is_closed: bool,
     /// Topics that were forgotten since the last batch.
     gone: Gone,
+    /// What subscribers wait for, which is on disk only.
+    wanted: Vec<Wanted>,
     /// Where reads put together what is for one subscriber.
     buffer: Vec<u8>,
 }
@@ -119,6 +123,7 @@ impl Bus {
             ticked: 0,
             is_closed: false,
             gone: Gone::default(),
+            wanted: Vec::new(),
             buffer: Vec::new(),
         }
     }
@@ -178,7 +183,8 @@ impl Bus {
         let event = Event { id: self.id(self.head + 1), topic, kind, data, time: now.unix };
         let expires = ttl.map(|ttl| now.mono.saturating_add(ttl.as_millis().try_into().unwrap_or(u64::MAX)));
         let clear = retain && event.data.is_empty();
-        let entry = Entry { event: Arc::new(event), topic: key, came: now.mono, expires };
+        let (id, size) = (event.id, event.data.len());
+        let entry = Entry::new(event, key, now.mono, expires);
         if clear {
             self.history.clear_retained(key);
         } else if retain {
@@ -188,7 +194,7 @@ impl Bus {
         let event = entry.event.clone();
         self.head += 1;
         self.stats.published += 1;
-        self.stats.published_bytes += event.data.len() as u64;
+        self.stats.published_bytes += size as u64;
         self.history.append(entry, retain && !clear);
         self.history.expire(now.mono);
         let mut subscribers = 0;
@@ -197,11 +203,11 @@ impl Bus {
             state.last = Some((self.head, now.unix));
             self.feeds.begin();
             for feed in &state.feeds {
-                self.feeds.append(*feed, &event, &self.limits);
+                event.iter().for_each(|event| self.feeds.append(*feed, event, &self.limits));
                 subscribers += self.feeds.get(*feed).map_or(0, |feed| feed.subscribers as u64);
             }
         }
-        Ok(Published { id: event.id, subscribers })
+        Ok(Published { id, subscribers })
     }
 
     /// Delivers to one client, live: the answer counts the connections that took it.
@@ -400,7 +406,7 @@ impl Bus {
     fn make_room_to_retain(&mut self, entry: &Entry, now: Now) -> Result<(), Refused> {
         let limit = self.limits.retained_bytes;
         let after =
-            |history: &dyn History| history.totals().retained_bytes - history.retained_cost(entry.topic) + entry.cost();
+            |history: &dyn History| history.totals().retained_bytes - history.retained_cost(entry.topic) + entry.cost;
         if after(&*self.history) > limit {
             self.history.reclaim(now.mono);
         }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    sync::Arc,
     task::Waker,
 };
 
@@ -11,9 +10,10 @@ use bytes::Bytes;
 use super::{
     Bus, ClientId, Format, Now, Stats,
     clients::{Role, Subscriber},
-    cursor::{Aside, Past, Place, jump},
+    cursor::{Aside, Cursor, Past, Place, jump},
     feeds::{FeedKey, Feeds, Next},
-    history::{History, TopicKey},
+    fetch::{Found, find},
+    history::{Entry, History, TopicKey},
 };
 use crate::{
     event::{Event, EventId},
@@ -130,6 +130,10 @@ impl Bus {
                 self.settle(id, waker);
                 Read::Waiting
             }
+            Step::OnDisk(seq) => {
+                self.want(id, seq, waker);
+                Read::Waiting
+            }
             Step::Over => {
                 self.disconnect(id, now);
                 Read::Over
@@ -149,6 +153,8 @@ enum Step {
     Idle,
     /// So much of history was looked at that others have their turn.
     Pause,
+    /// This event comes next and is on disk only.
+    OnDisk(u64),
     /// The past is told, and no more was wanted.
     Over,
     /// The subscriber was left behind and wanted to be disconnected then.
@@ -171,7 +177,7 @@ impl Reader<'_> {
         let mut step = Step::On;
         while matches!(step, Step::On) && !self.output.is_full() {
             step = if let Some(aside) = subscriber.cursor.aside.pop_front() {
-                self.aside(&aside, subscriber)
+                self.aside(aside, subscriber)
             } else if let Place::Live { segment, seq } = subscriber.cursor.place {
                 self.live(key, segment, seq, subscriber)
             } else {
@@ -182,13 +188,28 @@ impl Reader<'_> {
         step
     }
 
-    fn aside(&mut self, aside: &Aside, subscriber: &mut Subscriber) -> Step {
+    fn aside(&mut self, aside: Aside, subscriber: &mut Subscriber) -> Step {
         match aside {
-            Aside::Event(event) => {
-                self.output.unicast_before(event.id.seq, subscriber);
-                self.output.event(event);
+            Aside::Event(entry) => {
+                let fetched = subscriber.cursor.fetched.clone();
+                match find(&entry, fetched.as_deref()) {
+                    Found::Here(event) => {
+                        self.output.unicast_before(entry.seq, subscriber);
+                        self.output.event(event);
+                    }
+                    Found::OnDisk => {
+                        let seq = entry.seq;
+                        subscriber.cursor.aside.push_front(Aside::Event(entry));
+                        return Step::OnDisk(seq);
+                    }
+                    Found::Lost => {
+                        let id = EventId { seq: entry.seq, ..self.head };
+                        let gap = Gap { reason: GapReason::Evicted, missed: Some(1), from: id, to: id };
+                        self.output.gap(&gap, entry.seq + 1, subscriber);
+                    }
+                }
             }
-            Aside::Gap(gap, next) => self.output.gap(gap, *next, subscriber),
+            Aside::Gap(gap, next) => self.output.gap(&gap, next, subscriber),
         }
         Step::On
     }
@@ -206,6 +227,7 @@ impl Reader<'_> {
             Next::Nothing => {
                 self.output.unicast_before(u64::MAX, subscriber);
                 subscriber.cursor.place = Place::Live { segment, seq: self.head.seq };
+                subscriber.cursor.fetched = None;
                 return Step::Idle;
             }
             Next::LeftBehind if subscriber.slow == Slow::Disconnect => return Step::TooSlow,
@@ -232,22 +254,39 @@ impl Reader<'_> {
         else {
             return Step::Over;
         };
-        let finished = past.read(self.history, &feed.topics, self.head, self.now, subscriber, &mut self.output);
-        if finished && !subscriber.past_only {
-            subscriber.cursor.place = Place::Live { segment: self.feeds.join(key, self.limits), seq: self.head.seq };
-            return Step::On;
+        let came_to = past.read(self.history, &feed.topics, self.head, self.now, subscriber, &mut self.output);
+        match came_to {
+            CameTo::Head if subscriber.past_only => {
+                subscriber.cursor.place = Place::Past(past);
+                self.output.format.encode_end(self.head, &mut self.output.buffer);
+                Step::Over
+            }
+            CameTo::Head => {
+                let segment = self.feeds.join(key, self.limits);
+                subscriber.cursor = Cursor::new([].into(), Place::Live { segment, seq: self.head.seq });
+                Step::On
+            }
+            CameTo::Pause => {
+                subscriber.cursor.place = Place::Past(past);
+                Step::Pause
+            }
+            CameTo::Disk(seq) => {
+                subscriber.cursor.place = Place::Past(past);
+                Step::OnDisk(seq)
+            }
         }
-        subscriber.cursor.place = Place::Past(past);
-        if finished {
-            self.output.format.encode_end(self.head, &mut self.output.buffer);
-            return Step::Over;
-        }
-        Step::Pause
     }
 }
 
+/// How far a read of history came.
+enum CameTo {
+    Head,
+    Pause,
+    Disk(u64),
+}
+
 impl Past {
-    /// Reads on in history. Says whether the cursor has reached the head.
+    /// Reads on in history.
     fn read(
         &mut self,
         history: &dyn History,
@@ -256,43 +295,57 @@ impl Past {
         now: Now,
         subscriber: &mut Subscriber,
         output: &mut Output<'_>,
-    ) -> bool {
+    ) -> CameTo {
         self.note_losses(history, topics, now.mono, head.epoch);
-        let mut after = self.after;
-        let mut show = |event: &Event| {
+        let fetched = subscriber.cursor.fetched.clone();
+        let (begin, mut after) = (self.after, self.after);
+        let (mut wanted, mut kept) = (None, std::mem::take(&mut self.kept));
+        let mut show = |entry: &Entry| {
             if output.is_full() {
                 return false;
             }
-            if let Some(gap) = self.gap.take() {
-                output.gap(&gap, event.id.seq, subscriber);
+            match find(entry, fetched.as_deref()) {
+                Found::Here(event) => {
+                    if let Some(gap) = self.gap.take() {
+                        output.gap(&gap, entry.seq, subscriber);
+                    }
+                    output.unicast_before(entry.seq, subscriber);
+                    output.event(event);
+                }
+                Found::OnDisk => {
+                    wanted = Some(entry.seq);
+                    return false;
+                }
+                Found::Lost => self.miss(entry.seq, entry.seq, Some(1), head.epoch),
             }
-            output.unicast_before(event.id.seq, subscriber);
-            output.event(event);
-            after = event.id.seq;
+            after = entry.seq;
             true
         };
-        let kept = &mut self.kept;
-        let stopped = history.scan(topics, self.after, now.mono, SCAN_MAX, &mut |event| {
-            show_before(event.id.seq, kept, &mut show) && show(event)
+        let stopped = history.scan(topics, begin, now.mono, SCAN_MAX, &mut |entry| {
+            show_before(entry.seq, &mut kept, &mut show) && show(entry)
         });
-        let finished = stopped.is_none() && show_before(u64::MAX, kept, &mut show);
+        let finished = stopped.is_none() && show_before(u64::MAX, &mut kept, &mut show);
+        self.kept = kept;
         self.after = stopped.unwrap_or(0).max(after);
+        if let Some(seq) = wanted {
+            return CameTo::Disk(seq);
+        }
         if !finished {
-            return false;
+            return CameTo::Pause;
         }
         self.after = head.seq;
         if let Some(gap) = self.gap.take() {
             output.gap(&gap, u64::MAX, subscriber);
         }
         output.unicast_before(u64::MAX, subscriber);
-        true
+        CameTo::Head
     }
 }
 
 /// Shows what was kept from before an event. Says whether all of it was shown.
-fn show_before(seq: u64, kept: &mut VecDeque<Arc<Event>>, show: &mut dyn FnMut(&Event) -> bool) -> bool {
-    while let Some(event) = kept.front().filter(|event| event.id.seq < seq) {
-        if !show(event) {
+fn show_before(seq: u64, kept: &mut VecDeque<Entry>, show: &mut dyn FnMut(&Entry) -> bool) -> bool {
+    while let Some(entry) = kept.front().filter(|entry| entry.seq < seq) {
+        if !show(entry) {
             return false;
         }
         kept.pop_front();

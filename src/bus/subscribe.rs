@@ -1,18 +1,16 @@
 //! How a subscription begins: with which feed, and at which place.
 
-use std::sync::Arc;
-
 use super::{
     Bus, ClientId, Format, Now, Start, Subscription,
     clients::{Client, Role, Subscriber},
     cursor::{Aside, Cursor, Past, Place},
     feeds::FeedKey,
-    history::TopicKey,
+    history::{Entry, TopicKey},
     refuse_more,
     topics::Topics,
 };
 use crate::{
-    event::{Event, EventId},
+    event::EventId,
     protocol::{ErrorCode, Gap, GapReason, Refused, Subscribed},
     topic::FilterSet,
 };
@@ -30,7 +28,7 @@ impl Bus {
         if let Some(open) = self.feeds.get_mut(feed) {
             open.subscribers += 1;
         }
-        let cursor = Cursor { aside: [].into(), place: Place::Past(Past::after(self.head, GapReason::Evicted).into()) };
+        let cursor = Cursor::new([].into(), Place::Past(Past::after(self.head, GapReason::Evicted).into()));
         let subscriber = Subscriber {
             feed,
             slow,
@@ -67,15 +65,15 @@ impl Bus {
     fn cursor_at(&mut self, start: &Start, key: FeedKey, past_only: bool, now: Now) -> Cursor {
         let Some(feed) = self.feeds.get(key) else { unreachable!("a subscriber's feed is open") };
         let (history, topics) = (&*self.history, &feed.topics);
-        let set_aside = |event: &dyn Fn(TopicKey) -> Option<Arc<Event>>| {
-            let mut events: Vec<_> = topics.iter().filter_map(|key| event(*key)).collect();
-            events.sort_unstable_by_key(|event| event.id.seq);
-            (events.into_iter().map(Aside::Event).collect(), None)
+        let set_aside = |entry: &dyn Fn(TopicKey) -> Option<Entry>| {
+            let mut entries: Vec<_> = topics.iter().filter_map(|key| entry(*key)).collect();
+            entries.sort_unstable_by_key(|entry| entry.seq);
+            (entries.into_iter().map(Aside::Event).collect(), None)
         };
         let (aside, past) = match start {
             Start::Now => ([].into(), None),
-            Start::Retained => set_aside(&|key| history.retained(key, now.mono)),
-            Start::Latest => set_aside(&|key| history.newest(key, now.mono)),
+            Start::Retained => set_aside(&|key| history.retained(key, now.mono).cloned()),
+            Start::Latest => set_aside(&|key| history.newest(key, now.mono).cloned()),
             Start::All => ([].into(), Some(Past::from_now_on(self.id(0), history, topics, now.mono))),
             Start::Last(time) => {
                 let begin = now.mono.saturating_sub(time.as_millis().try_into().unwrap_or(u64::MAX));
@@ -88,7 +86,7 @@ impl Bus {
             None if past_only => Place::Past(Past::after(self.head, GapReason::Evicted).into()),
             None => Place::Live { segment: self.feeds.join(key, &self.limits), seq: self.head },
         };
-        Cursor { aside, place }
+        Cursor::new(aside, place)
     }
 
     /// The past after an id that a subscriber says it has.

@@ -25,6 +25,8 @@ impl Index {
 pub(crate) struct Setup {
     pub(crate) retention: Retention,
     pub(crate) limits: Limits,
+    /// Whether history is on disk, and what the newest events may cost that stay in memory.
+    pub(crate) on_disk: Option<usize>,
     /// Filters and formats. Often there are few, so that subscribers share a feed.
     pub(crate) feeds: Vec<(usize, Format)>,
 }

@@ -38,7 +38,8 @@ fn setup() -> impl Strategy<Value = Setup> {
     ];
     let feeds = prop_oneof![2 => Just(1), 3 => 2_usize..4, 1 => Just(20)]
         .prop_flat_map(move |n| vec((0..FILTERS.len(), format.clone()), n));
-    (retention, limits, feeds).prop_map(|(retention, limits, feeds)| {
+    let on_disk = prop_oneof![1 => Just(None), 1 => Just(Some(0)), 1 => (300_usize..2000).prop_map(Some)];
+    (retention, limits, on_disk, feeds).prop_map(|(retention, limits, on_disk, feeds)| {
         let (events, bytes, age, budget) = retention;
         let (feed_buffer, all_feeds, unicast_buffer, topics, retained_bytes) = limits;
         let limits = Limits {
@@ -49,7 +50,12 @@ fn setup() -> impl Strategy<Value = Setup> {
             unicast_buffer,
             ..Limits::default()
         };
-        Setup { retention: Retention { events, bytes, age: Duration::from_millis(age), budget }, limits, feeds }
+        Setup {
+            retention: Retention { events, bytes, age: Duration::from_millis(age), budget },
+            limits,
+            on_disk,
+            feeds,
+        }
     })
 }
 

@@ -2,12 +2,14 @@
 //!
 //! Nothing is queued: a batch is made of what history still has when it is asked for, so whatever went in the meantime is
 //! never written, and a disk that is slow or full costs no memory beyond history's own.
+//!
+//! What is written cools: of all but the newest events, and those that are retained, only entries stay in memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, TopicKey};
+use super::{Entry, History as _, Memory, TopicKey, memory::Topic};
 
 /// What of a topic's past is no event: what it holds beyond its bounds, and what it has lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,22 +60,171 @@ pub trait Journaled {
     fn has_changed(&self) -> bool;
     /// Takes what has changed: events of about so many bytes at most, unless the first is larger.
     fn take(&mut self, bytes: usize) -> Changes;
+    /// Everything up to here is written: but for the newest of it, events need not be in memory any more.
+    fn written(&mut self, upto: u64);
     /// The pasts of some topics.
     fn pasts(&self, topics: &[TopicKey]) -> Vec<TopicPast>;
     /// Takes up a topic's past, before its events, at a start.
     fn restore_topic(&mut self, topic: TopicKey, past: TopicPast);
-    /// Takes up an event, at a start; they come in order. One that the topic's past says is gone is not taken, and said so.
+    /// Takes up an event, at a start; they come in order. Only a retained one has to be in memory. One that the topic's
+    /// past says is gone is not taken, and said so.
     fn restore(&mut self, entry: Entry) -> bool;
     /// Ends a start: `head` is the last number that may have been used, and all up to it may be lost that are not there,
     /// if the end before was none that was told.
     fn restored(&mut self, forgotten: Forgotten, head: u64, is_torn: bool, now: u64);
 }
 
-/// What a history notes for its next batch.
+/// What a history notes for its next batch, and what of it is written.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     /// The last event of the batches so far.
-    pub(super) taken: u64,
-    pub(super) topics: BTreeSet<TopicKey>,
-    pub(super) removed: Vec<u64>,
+    taken: u64,
+    topics: BTreeSet<TopicKey>,
+    removed: Vec<u64>,
+    /// What the newest events may cost that stay in memory when they are written.
+    keep: usize,
+    /// Events up to here are on disk only, but for those that are retained.
+    cold: u64,
+    /// What the events of the log behind that cost.
+    warm: usize,
+}
+
+impl Journal {
+    /// An empty one. The newest events that stay in memory when they are written may cost so much.
+    pub(super) fn new(keep: usize) -> Journal {
+        Journal { keep, ..Journal::default() }
+    }
+}
+
+impl Memory {
+    /// Notes that a topic's past has changed.
+    pub(super) fn note(&mut self, topic: TopicKey) {
+        if let Some(journal) = &mut self.journal {
+            journal.topics.insert(topic);
+        }
+    }
+
+    /// Notes that a topic has a new event.
+    pub(super) fn note_new(&mut self, topic: TopicKey, cost: usize) {
+        if let Some(journal) = &mut self.journal {
+            journal.topics.insert(topic);
+            journal.warm += cost;
+        }
+    }
+
+    /// Notes that an event is gone for good.
+    pub(super) fn note_removed(&mut self, seq: u64) {
+        if let Some(journal) = self.journal.as_mut().filter(|journal| seq <= journal.taken) {
+            journal.removed.push(seq);
+        }
+    }
+
+    /// Notes that an event has left the log.
+    pub(super) fn note_gone(&mut self, seq: u64, cost: usize) {
+        if let Some(journal) = self.journal.as_mut().filter(|journal| seq > journal.cold) {
+            journal.warm -= cost;
+        }
+    }
+
+    /// Lets an event go that was kept in memory because it was retained.
+    pub(super) fn cool_one(&mut self, seq: u64) {
+        if self.journal.as_ref().is_some_and(|journal| seq <= journal.cold)
+            && let Some(entry) = self.log.get_mut(&seq)
+        {
+            entry.event = None;
+        }
+    }
+}
+
+impl Journaled for Memory {
+    fn has_changed(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| {
+            let is_new =
+                |entries: &BTreeMap<u64, Entry>| entries.last_key_value().is_some_and(|(seq, _)| *seq > journal.taken);
+            !journal.topics.is_empty() || !journal.removed.is_empty() || is_new(&self.log)
+        })
+    }
+
+    fn take(&mut self, bytes: usize) -> Changes {
+        let Some(journal) = &mut self.journal else { return Changes::default() };
+        let newer = (std::ops::Bound::Excluded(journal.taken), std::ops::Bound::Unbounded);
+        let (mut log, mut pinned) = (self.log.range(newer).peekable(), self.pinned.range(newer).peekable());
+        let (mut entries, mut size) = (Vec::new(), 0);
+        let mut next = || match (log.peek(), pinned.peek()) {
+            (Some((a, _)), Some((b, _))) if b < a => pinned.next(),
+            (Some(_), _) => log.next(),
+            (None, _) => pinned.next(),
+        };
+        while size < bytes
+            && let Some((seq, entry)) = next()
+        {
+            journal.taken = *seq;
+            size += entry.cost;
+            entries.push(entry.clone());
+        }
+        let more = next().is_some();
+        let topics = std::mem::take(&mut journal.topics);
+        let topics = topics.into_iter().map(|key| (key, self.topics[key].past)).collect();
+        Changes { entries, topics, removed: std::mem::take(&mut journal.removed), forgotten: self.forgotten, more }
+    }
+
+    fn written(&mut self, upto: u64) {
+        let Some(journal) = &mut self.journal else { return };
+        while journal.warm > journal.keep && upto > journal.cold {
+            let newer = (std::ops::Bound::Excluded(journal.cold), std::ops::Bound::Included(upto));
+            let Some((seq, entry)) = self.log.range_mut(newer).next() else { break };
+            journal.cold = *seq;
+            journal.warm -= entry.cost;
+            if self.topics[entry.topic].past.retained != Some(*seq) {
+                entry.event = None;
+            }
+        }
+    }
+
+    fn pasts(&self, topics: &[TopicKey]) -> Vec<TopicPast> {
+        topics.iter().map(|key| self.topics.get(*key).map_or(TopicPast::default(), |topic| topic.past)).collect()
+    }
+
+    fn restore_topic(&mut self, topic: TopicKey, past: TopicPast) {
+        self.make_room_for(topic);
+        self.topics[topic].past = past;
+    }
+
+    fn restore(&mut self, entry: Entry) -> bool {
+        let (key, seq) = (entry.topic, entry.seq);
+        // One with the same name may have been there before.
+        let Some(Topic { past, .. }) = self.topics.get(key).filter(|topic| seq >= topic.past.first) else {
+            return false;
+        };
+        let (is_retained, is_lost) = (past.retained == Some(seq), seq <= past.last_lost);
+        if is_retained {
+            self.totals.retained += 1;
+            self.totals.retained_bytes += entry.cost;
+            self.ending.extend(entry.expires.map(|end| (end, key)));
+        }
+        if !is_lost {
+            self.insert(entry);
+        } else if is_retained {
+            self.pinned.insert(seq, entry);
+        }
+        is_retained || !is_lost
+    }
+
+    fn restored(&mut self, forgotten: Forgotten, head: u64, is_torn: bool, now: u64) {
+        self.forgotten = forgotten;
+        if is_torn {
+            // Of any topic, and nobody knows of which.
+            self.forgotten = Forgotten { last_loss: head, last: head, topics: forgotten.topics + 1 };
+        }
+        for key in 0..self.topics.len() {
+            let retained = self.topics[key].past.retained;
+            if retained.is_some_and(|seq| self.entry(seq).is_none()) {
+                self.topics[key].past.retained = None;
+            }
+        }
+        if let Some(journal) = &mut self.journal {
+            (journal.taken, journal.cold) = (head, head);
+        }
+        self.set_retention(self.retention.clone(), now);
+    }
 }

@@ -3,14 +3,13 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet, VecDeque},
-    sync::Arc,
 };
 
 use super::{
     Entry, FORGOTTEN, Held, History, Journaled, Loss, TopicKey, TopicPast, Totals,
-    journal::{Changes, Forgotten, Journal},
+    journal::{Forgotten, Journal},
 };
-use crate::{event::Event, limits::Retention};
+use crate::limits::Retention;
 
 /// A scan of so many topics at most may merge their queues,
 const FEW: usize = 32;
@@ -20,27 +19,27 @@ const SPARSE: usize = 8;
 /// History in memory.
 #[derive(Debug)]
 pub struct Memory {
-    retention: Retention,
+    pub(super) retention: Retention,
     /// Everything within the bounds, in the order of the bus.
-    log: BTreeMap<u64, Entry>,
+    pub(super) log: BTreeMap<u64, Entry>,
     /// Retained events that the bounds have let go.
-    pinned: BTreeMap<u64, Entry>,
-    topics: Vec<Topic>,
+    pub(super) pinned: BTreeMap<u64, Entry>,
+    pub(super) topics: Vec<Topic>,
     /// The topics whose retained event ends by itself, by when.
-    ending: BTreeSet<(u64, TopicKey)>,
-    totals: Totals,
-    forgotten: Forgotten,
+    pub(super) ending: BTreeSet<(u64, TopicKey)>,
+    pub(super) totals: Totals,
+    pub(super) forgotten: Forgotten,
     /// What is to be written down next, if anybody does.
-    journal: Option<Journal>,
+    pub(super) journal: Option<Journal>,
 }
 
 /// A topic's events, and what else is known of its past.
 #[derive(Debug, Default)]
-struct Topic {
+pub(super) struct Topic {
     /// The topic's events in the log, oldest first.
-    seqs: VecDeque<u64>,
-    bytes: usize,
-    past: TopicPast,
+    pub(super) seqs: VecDeque<u64>,
+    pub(super) bytes: usize,
+    pub(super) past: TopicPast,
 }
 
 impl Memory {
@@ -58,26 +57,13 @@ impl Memory {
         }
     }
 
-    /// An empty history that keeps a journal, for whoever writes it down.
-    pub fn journaled(retention: Retention) -> Memory {
-        Memory { journal: Some(Journal::default()), ..Memory::new(retention) }
+    /// An empty history that keeps a journal, for whoever writes it down. Of what is written, the newest events that cost
+    /// so much stay in memory; see [`WARM`](crate::limits::WARM).
+    pub fn journaled(retention: Retention, keep: usize) -> Memory {
+        Memory { journal: Some(Journal::new(keep)), ..Memory::new(retention) }
     }
 
-    /// Notes that a topic's past has changed.
-    fn note(&mut self, topic: TopicKey) {
-        if let Some(journal) = &mut self.journal {
-            journal.topics.insert(topic);
-        }
-    }
-
-    /// Notes that an event is gone for good.
-    fn note_removed(&mut self, seq: u64) {
-        if let Some(journal) = self.journal.as_mut().filter(|journal| seq <= journal.taken) {
-            journal.removed.push(seq);
-        }
-    }
-
-    fn entry(&self, seq: u64) -> Option<&Entry> {
+    pub(super) fn entry(&self, seq: u64) -> Option<&Entry> {
         self.log.get(&seq).or_else(|| self.pinned.get(&seq))
     }
 
@@ -86,7 +72,7 @@ impl Memory {
         let topic = &mut self.topics[key];
         let Some(seq) = topic.seqs.pop_front() else { return };
         let Some(entry) = self.log.remove(&seq) else { return };
-        let cost = entry.cost();
+        let cost = entry.cost;
         topic.bytes -= cost;
         self.totals.bytes -= cost;
         self.totals.events -= 1;
@@ -105,13 +91,14 @@ impl Memory {
             }
             self.note_removed(seq);
         }
+        self.note_gone(seq, cost);
         self.note(key);
     }
 
     /// Ends a topic's retained event.
     fn unretain(&mut self, key: TopicKey) {
         let Some(seq) = self.topics[key].past.retained.take() else { return };
-        let (cost, expires) = self.entry(seq).map_or((0, None), |entry| (entry.cost(), entry.expires));
+        let (cost, expires) = self.entry(seq).map_or((0, None), |entry| (entry.cost, entry.expires));
         if let Some(end) = expires {
             self.ending.remove(&(end, key));
         }
@@ -122,13 +109,15 @@ impl Memory {
             // An event whose time was over when the bounds let it go is not lost.
             past.last_not_retained = past.last_not_retained.max(seq.min(past.last_lost));
             self.note_removed(seq);
+        } else {
+            self.cool_one(seq);
         }
         self.note(key);
     }
 
     /// Puts an event into the log.
-    fn insert(&mut self, entry: Entry) {
-        let (cost, seq) = (entry.cost(), entry.seq());
+    pub(super) fn insert(&mut self, entry: Entry) {
+        let (cost, seq) = (entry.cost, entry.seq);
         let topic = &mut self.topics[entry.topic];
         topic.seqs.push_back(seq);
         topic.bytes += cost;
@@ -137,7 +126,7 @@ impl Memory {
         self.log.insert(seq, entry);
     }
 
-    fn make_room_for(&mut self, key: TopicKey) {
+    pub(super) fn make_room_for(&mut self, key: TopicKey) {
         if self.topics.len() <= key {
             self.topics.resize_with(key + 1, Topic::default);
         }
@@ -157,7 +146,7 @@ impl Memory {
 
 impl History for Memory {
     fn append(&mut self, entry: Entry, retain: bool) {
-        let (key, now, cost, seq) = (entry.topic, entry.came, entry.cost(), entry.seq());
+        let (key, now, cost, seq) = (entry.topic, entry.came, entry.cost, entry.seq);
         self.make_room_for(key);
         if retain {
             self.unretain(key);
@@ -171,7 +160,7 @@ impl History for Memory {
             past.first = seq;
         }
         self.insert(entry);
-        self.note(key);
+        self.note_new(key, cost);
         self.enforce(key, now);
     }
 
@@ -181,26 +170,19 @@ impl History for Memory {
         }
     }
 
-    fn retained(&self, topic: TopicKey, now: u64) -> Option<Arc<Event>> {
-        let entry = self.entry(self.topics.get(topic)?.past.retained?)?;
-        entry.is_live(now).then(|| entry.event.clone())
+    fn retained(&self, topic: TopicKey, now: u64) -> Option<&Entry> {
+        self.entry(self.topics.get(topic)?.past.retained?).filter(|entry| entry.is_live(now))
     }
 
     fn retained_cost(&self, topic: TopicKey) -> usize {
         let retained = self.topics.get(topic).and_then(|topic| topic.past.retained);
-        retained.and_then(|seq| self.entry(seq)).map_or(0, Entry::cost)
+        retained.and_then(|seq| self.entry(seq)).map_or(0, |entry| entry.cost)
     }
 
-    fn newest(&self, topic: TopicKey, now: u64) -> Option<Arc<Event>> {
-        let live = self
-            .topics
-            .get(topic)?
-            .seqs
-            .iter()
-            .rev()
-            .filter_map(|seq| self.log.get(seq))
-            .find(|entry| entry.is_live(now));
-        live.map(|entry| entry.event.clone()).or_else(|| self.retained(topic, now))
+    fn newest(&self, topic: TopicKey, now: u64) -> Option<&Entry> {
+        let newest_first = self.topics.get(topic)?.seqs.iter().rev();
+        let live = newest_first.filter_map(|seq| self.log.get(seq)).find(|entry| entry.is_live(now));
+        live.or_else(|| self.retained(topic, now))
     }
 
     fn scan(
@@ -209,7 +191,7 @@ impl History for Memory {
         after: u64,
         now: u64,
         most: usize,
-        visit: &mut dyn FnMut(&Arc<Event>) -> bool,
+        visit: &mut dyn FnMut(&Entry) -> bool,
     ) -> Option<u64> {
         let mut reached = after;
         let mut looked_at = 0;
@@ -218,10 +200,10 @@ impl History for Memory {
         let mut show = |entry: &Entry| {
             looked_at += 1;
             let wanted = is_among(entry.topic) && entry.is_live(now);
-            if looked_at > most || (wanted && !visit(&entry.event)) {
+            if looked_at > most || (wanted && !visit(entry)) {
                 return false;
             }
-            reached = entry.seq();
+            reached = entry.seq;
             true
         };
         // Few topics that have little of the log: merge their queues. Otherwise walk the log and skip what is of others,
@@ -311,86 +293,6 @@ impl History for Memory {
         for topic in 0..self.topics.len() {
             self.enforce(topic, now);
         }
-    }
-}
-
-impl Journaled for Memory {
-    fn has_changed(&self) -> bool {
-        self.journal.as_ref().is_some_and(|journal| {
-            let is_new =
-                |entries: &BTreeMap<u64, Entry>| entries.last_key_value().is_some_and(|(seq, _)| *seq > journal.taken);
-            !journal.topics.is_empty() || !journal.removed.is_empty() || is_new(&self.log)
-        })
-    }
-
-    fn take(&mut self, bytes: usize) -> Changes {
-        let Some(journal) = &mut self.journal else { return Changes::default() };
-        let newer = (std::ops::Bound::Excluded(journal.taken), std::ops::Bound::Unbounded);
-        let (mut log, mut pinned) = (self.log.range(newer).peekable(), self.pinned.range(newer).peekable());
-        let (mut entries, mut size) = (Vec::new(), 0);
-        let mut next = || match (log.peek(), pinned.peek()) {
-            (Some((a, _)), Some((b, _))) if b < a => pinned.next(),
-            (Some(_), _) => log.next(),
-            (None, _) => pinned.next(),
-        };
-        while size < bytes
-            && let Some((seq, entry)) = next()
-        {
-            journal.taken = *seq;
-            size += entry.cost();
-            entries.push(entry.clone());
-        }
-        let more = next().is_some();
-        let topics = std::mem::take(&mut journal.topics);
-        let topics = topics.into_iter().map(|key| (key, self.topics[key].past)).collect();
-        Changes { entries, topics, removed: std::mem::take(&mut journal.removed), forgotten: self.forgotten, more }
-    }
-
-    fn pasts(&self, topics: &[TopicKey]) -> Vec<TopicPast> {
-        topics.iter().map(|key| self.topics.get(*key).map_or(TopicPast::default(), |topic| topic.past)).collect()
-    }
-
-    fn restore_topic(&mut self, topic: TopicKey, past: TopicPast) {
-        self.make_room_for(topic);
-        self.topics[topic].past = past;
-    }
-
-    fn restore(&mut self, entry: Entry) -> bool {
-        let (key, seq) = (entry.topic, entry.seq());
-        // One with the same name may have been there before.
-        let Some(Topic { past, .. }) = self.topics.get(key).filter(|topic| seq >= topic.past.first) else {
-            return false;
-        };
-        let (is_retained, is_lost) = (past.retained == Some(seq), seq <= past.last_lost);
-        if is_retained {
-            self.totals.retained += 1;
-            self.totals.retained_bytes += entry.cost();
-            self.ending.extend(entry.expires.map(|end| (end, key)));
-        }
-        if !is_lost {
-            self.insert(entry);
-        } else if is_retained {
-            self.pinned.insert(seq, entry);
-        }
-        is_retained || !is_lost
-    }
-
-    fn restored(&mut self, forgotten: Forgotten, head: u64, is_torn: bool, now: u64) {
-        self.forgotten = forgotten;
-        if is_torn {
-            // Of any topic, and nobody knows of which.
-            self.forgotten = Forgotten { last_loss: head, last: head, topics: forgotten.topics + 1 };
-        }
-        for key in 0..self.topics.len() {
-            let retained = self.topics[key].past.retained;
-            if retained.is_some_and(|seq| self.entry(seq).is_none()) {
-                self.topics[key].past.retained = None;
-            }
-        }
-        if let Some(journal) = &mut self.journal {
-            journal.taken = head;
-        }
-        self.set_retention(self.retention.clone(), now);
     }
 }
 

@@ -6,7 +6,9 @@
 //! replaced, removed or expires; [`Limits::retained_bytes`](crate::limits::Limits::retained_bytes) bounds them all.
 //!
 //! A history may keep a [journal](Journaled): what of it has changed since it was last written down. Whoever keeps it
-//! on disk takes that in [batches](super::journal::Batch), and gives back at the next start what it has.
+//! on disk takes that in [batches](super::journal::Batch), and gives back at the next start what it has. Of what is
+//! written down only the newest and the retained events stay in memory as well; of the others an entry without its event
+//! does, and whoever reads so far back [waits for the disk](super::fetch).
 
 mod journal;
 mod memory;
@@ -28,31 +30,36 @@ pub const FORGOTTEN: TopicKey = usize::MAX;
 /// An event with what history knows about it.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The event.
-    pub event: Arc<Event>,
+    /// The event's number.
+    pub seq: u64,
     /// Its topic.
     pub topic: TopicKey,
     /// When it came, in milliseconds of the bus's monotonic clock.
     pub came: u64,
     /// When it stops being replayed or retained, on the same clock.
     pub expires: Option<u64>,
+    /// Bytes of memory that it is charged with.
+    pub cost: usize,
+    /// The event, unless it is on disk only.
+    pub event: Option<Arc<Event>>,
 }
 
 impl Entry {
-    /// Bytes of memory that the entry is charged with.
-    pub fn cost(&self) -> usize {
+    /// An event that has just come.
+    pub fn new(event: Event, topic: TopicKey, came: u64, expires: Option<u64>) -> Entry {
+        let cost = Entry::cost_of(event.data.len(), event.kind.as_ref().map_or(0, |kind| kind.as_str().len()));
+        Entry { seq: event.id.seq, topic, came, expires, cost, event: Some(event.into()) }
+    }
+
+    /// What an event with so many bytes of data and type is charged with.
+    pub fn cost_of(data: usize, kind: usize) -> usize {
         // Two tree slots, a queue slot and the allocator's own; measured with 200-byte events.
         const OVERHEAD: usize = 144;
-        let Event { kind, data, .. } = &*self.event;
-        size_of::<Event>() + OVERHEAD + data.len() + kind.as_ref().map_or(0, |kind| kind.as_str().len())
+        size_of::<Event>() + OVERHEAD + data + kind
     }
 
     fn is_live(&self, now: u64) -> bool {
         self.expires.is_none_or(|at| at > now)
-    }
-
-    fn seq(&self) -> u64 {
-        self.event.id.seq
     }
 }
 
@@ -100,12 +107,12 @@ pub trait History: Send {
     fn append(&mut self, entry: Entry, retain: bool);
     /// Removes a topic's retained event.
     fn clear_retained(&mut self, topic: TopicKey);
-    /// A topic's retained event.
-    fn retained(&self, topic: TopicKey, now: u64) -> Option<Arc<Event>>;
+    /// A topic's retained event, which is in memory.
+    fn retained(&self, topic: TopicKey, now: u64) -> Option<&Entry>;
     /// What a topic's retained event costs, in bytes.
     fn retained_cost(&self, topic: TopicKey) -> usize;
     /// A topic's newest event.
-    fn newest(&self, topic: TopicKey, now: u64) -> Option<Arc<Event>>;
+    fn newest(&self, topic: TopicKey, now: u64) -> Option<&Entry>;
     /// Shows the events of some topics, within the bounds, that are newer than `after`, in order, until `visit` says
     /// `false` or `most` entries were looked at. Returns the place up to which everything has been shown, or `None` for all.
     fn scan(
@@ -114,7 +121,7 @@ pub trait History: Send {
         after: u64,
         now: u64,
         most: usize,
-        visit: &mut dyn FnMut(&Arc<Event>) -> bool,
+        visit: &mut dyn FnMut(&Entry) -> bool,
     ) -> Option<u64>;
     /// The place before the first event that came at or after a time.
     fn place_at(&self, time: u64) -> u64;

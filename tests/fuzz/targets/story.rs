@@ -74,7 +74,8 @@ impl Bytes<'_> {
         let feeds = 1 + self.below(4);
         let formats = [Format::SseData, Format::SseJson, Format::Json, Format::Binary];
         let feeds = (0..feeds).map(|_| (self.below(FILTERS.len()), self.one_of(&formats))).collect();
-        Setup { retention, limits, feeds }
+        let on_disk = Some(usize::from(self.byte())).filter(|byte| *byte >= 128).map(|byte| (byte - 128) * 10);
+        Setup { retention, limits, on_disk, feeds }
     }
 
     fn step(&mut self) -> (Op, bool) {

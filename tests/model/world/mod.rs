@@ -1,6 +1,7 @@
 //! The bus, the model beside it, and the steps that both take.
 
 mod clients;
+mod disk;
 mod groups;
 mod publish;
 mod read;
@@ -14,7 +15,7 @@ use sse_bus::{
     protocol::TopicInfo,
 };
 
-use self::groups::Reader;
+use self::{disk::Disk, groups::Reader};
 use super::{
     log::Log,
     ops::{Index, NAMES, Op, READERS, Retain, Setup, Size, TOPICS},
@@ -29,6 +30,7 @@ pub(crate) struct World {
     log: Log,
     subscribers: Vec<Subscriber>,
     readers: [Reader; READERS],
+    disk: Disk,
     /// How many feeds have lost their last subscriber.
     feeds_closed: usize,
     /// What was done, with what came of it.
@@ -40,7 +42,11 @@ type Outcome = Result<(), String>;
 impl World {
     pub(crate) fn new(setup: &Setup) -> World {
         let epoch = Epoch::parse(EPOCH).expect("a legal epoch");
-        let history = Memory::new(setup.retention.clone());
+        let retention = setup.retention.clone();
+        let history = match setup.on_disk {
+            None => Memory::new(retention),
+            Some(keep) => Memory::journaled(retention, keep),
+        };
         let mut bus = Bus::new(epoch, setup.limits.clone(), Box::new(history));
         let readers = std::array::from_fn(|_| Reader::new(&mut bus));
         World {
@@ -49,6 +55,7 @@ impl World {
             log: Log::new(epoch),
             subscribers: Vec::new(),
             readers,
+            disk: Disk::default(),
             feeds_closed: 0,
             steps: Vec::new(),
         }
@@ -183,6 +190,7 @@ impl World {
     /// The end of a batch: who waits and has something to read now must have been woken.
     fn finish(&mut self) -> Outcome {
         self.wake();
+        self.write();
         if self.bus.position().to_string() != self.log.id(self.log.head()) {
             return Err(format!("expected the head {}, saw {}", self.log.head(), self.bus.position()));
         }

@@ -32,7 +32,9 @@ impl World {
                 Err(format!("{id}: expected bytes from a read that is ready"))
             }
             Read::Ready => Ok(true),
+            Read::Waiting if self.hand_over(who)? => Ok(true),
             Read::Waiting => {
+                let subscriber = &mut self.subscribers[who];
                 subscriber.waiting = Some(subscriber.wake_count());
                 self.check_drained(who)?;
                 Ok(false)
