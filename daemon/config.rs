@@ -25,6 +25,8 @@ use crate::{
     tls::Tls,
 };
 
+/// Bytes of history that all topics keep together on disk. Of each event about 100 bytes stay in memory.
+const DISK_BUDGET: usize = 256 << 20;
 /// SSE on a telephone keypad.
 const PORT: u16 = 7733;
 
@@ -75,7 +77,8 @@ struct Settings {
     #[arg(long, value_name = "DUR", env = "SSE_BUS_HISTORY_AGE", value_parser = humantime::parse_duration)]
     #[serde(deserialize_with = "duration")]
     history_age: Option<Duration>,
-    /// Bytes of history that all topics keep together [default: 64MiB, or four topics full]
+    /// Bytes of history that all topics keep together [default: 64MiB in memory, 256MiB on
+    /// disk, or four topics full]
     #[arg(long, value_name = "SIZE", env = "SSE_BUS_HISTORY_BUDGET")]
     history_budget: Option<ByteSize>,
     #[arg(
@@ -214,7 +217,11 @@ impl Config {
             Some(path) => Endpoint::at(path),
             None => Endpoint::find().map_err(|e| ConfigError(format!("no place for the local socket: {e}")))?,
         };
-        let usual = Retention::default();
+        let history = flags.history.or(file.history).unwrap_or(HistoryKind::Memory);
+        let mut usual = Retention::default();
+        if history == HistoryKind::Disk {
+            usual.budget = DISK_BUDGET;
+        }
         let bytes = |flag: Option<ByteSize>, file: Option<ByteSize>| flag.or(file).map(|size| size.0 as usize);
         let topic_bytes = bytes(flags.history_bytes, file.history_bytes).unwrap_or(usual.bytes);
         let retention = Retention {
@@ -240,7 +247,7 @@ impl Config {
             held,
             listen,
             endpoint,
-            history: flags.history.or(file.history).unwrap_or(HistoryKind::Memory),
+            history,
             retention,
             limits: file.limits.unwrap_or_default(),
             state_dir,

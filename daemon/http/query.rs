@@ -30,6 +30,9 @@ pub(super) fn subscription(
                 subscribe.slow =
                     value.parse().map_err(|_| bad_parameter("slow", "write one of gap, latest, disconnect"))?;
             }
+            "past_only" => {
+                subscribe.past_only = truth(&value).ok_or_else(|| bad_parameter("past_only", "write true or false"))?;
+            }
             "format" if value == "data" => format = Format::SseData,
             "format" if value == "json" => format = Format::SseJson,
             "format" => return Err(bad_parameter("format", "write one of data, json")),

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sse_bus::{
     Epoch,
     bus::{
-        history::{Entry, Forgotten, TopicPast},
+        history::{Forgotten, TopicPast},
         journal::{Batch, Gone, TopicRecord},
     },
 };
@@ -38,8 +38,9 @@ pub(super) const BUS: &str = "bus";
 
 /// The form of the tables. A file of a newer one is refused.
 pub(super) const SCHEMA: u32 = 1;
-/// Bytes of events in one piece, at least where there are so many.
-const PIECE: usize = 64 << 10;
+/// Bytes of one piece, unless a single event is larger: with what redb adds it fits a page of 64 KiB, the sizes of which
+/// are powers of two.
+const PIECE: usize = 63 << 10;
 /// Pieces that one commit rewrites, at most.
 const REWRITES: usize = 32;
 /// Numbers that are reserved ahead: after a crash the next daemon begins behind them.
@@ -221,15 +222,10 @@ impl File {
             }
             let mut rest = &batch.entries[..];
             while let Some(first) = rest.first() {
-                let mut size = 0;
-                let fits = |entry: &&Entry| {
-                    size += entry.cost;
-                    size - entry.cost < PIECE
-                };
-                let (piece, others) = rest.split_at(rest.iter().take_while(fits).count());
-                events.insert(first.seq, &*record::encode(piece))?;
-                written.push((first.seq, piece.len()));
-                rest = others;
+                let (piece, events_in_it) = record::encode(rest, PIECE);
+                events.insert(first.seq, &*piece)?;
+                written.push((first.seq, events_in_it));
+                rest = &rest[events_in_it..];
             }
             Ok(())
         })?;

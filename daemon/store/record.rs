@@ -39,14 +39,19 @@ const HEAD: usize = 4 * 8 + 2 * 2;
 /// The length of a type that is none.
 const NO_TYPE: u16 = u16::MAX;
 
-/// Encodes events as one piece.
-pub(super) fn encode(entries: &[Entry]) -> Vec<u8> {
-    let mut piece = vec![0; 4];
+/// Encodes the first of some events as one piece, of at most so many bytes unless one event is larger. Gives how many
+/// events it holds.
+pub(super) fn encode(entries: &[Entry], most: usize) -> (Vec<u8>, usize) {
+    let (mut piece, mut events) = (vec![0; 4], 0);
     for Entry { event, came, expires, .. } in entries {
         // What is new is in memory.
         let Some(event) = event else { continue };
         let (topic, kind) = (event.topic.as_str(), event.kind.as_ref().map(EventType::as_str));
         let rest = HEAD + topic.len() + kind.map_or(0, str::len) + event.data.len();
+        if events > 0 && piece.len() + 4 + rest > most {
+            break;
+        }
+        events += 1;
         piece.put_u32_le(rest as u32);
         piece.put_u64_le(event.id.seq);
         piece.put_u64_le(event.time);
@@ -58,7 +63,7 @@ pub(super) fn encode(entries: &[Entry]) -> Vec<u8> {
         piece.put_slice(kind.unwrap_or_default().as_bytes());
         piece.put_slice(event.data.as_bytes());
     }
-    seal(piece)
+    (seal(piece), events)
 }
 
 /// A piece without some of its events. Nothing if it is damaged.
@@ -137,7 +142,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let (epoch, entries) = entries();
-        let piece = encode(&entries);
+        let (piece, _) = encode(&entries, usize::MAX);
         let read = decode(&piece).unwrap();
         for (entry, record) in entries.iter().zip(&read) {
             let event = record.event(epoch, &mut None).unwrap();
@@ -154,7 +159,7 @@ mod tests {
     #[test]
     fn no_bit_can_change_unnoticed() {
         let (_, entries) = entries();
-        let piece = encode(&entries);
+        let (piece, _) = encode(&entries, usize::MAX);
         for bit in 0..piece.len() * 8 {
             let mut damaged = piece.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);

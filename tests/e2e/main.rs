@@ -19,6 +19,7 @@ mod injection;
 mod ledger;
 mod lifecycle;
 mod limits;
+mod long_history;
 mod places;
 mod presence;
 mod publish;

@@ -232,3 +232,17 @@ fn history_bounds_hold_for_bytes_and_age_too() {
     assert!(topic["bytes"].as_u64().unwrap() <= 2048 && topic["events"].as_u64().unwrap() < 4, "{topic}");
     until("age has emptied history", || (daemon.status()["history_events"] == 0).then_some(()));
 }
+
+#[test]
+fn a_stream_of_the_past_alone_ends_where_live_events_would_begin() {
+    let daemon = forgetful();
+    let ids = publish_numbers(&daemon, "t", 1..=3);
+    let rest = |path: &str| {
+        let mut stream = daemon.stream(path);
+        std::iter::from_fn(move || stream.next().unwrap()).map(|event| event.data).collect::<Vec<_>>()
+    };
+    assert_eq!(rest("/events/t?since=all&past_only=true"), ["1", "2", "3"]);
+    assert_eq!(rest(&format!("/events/t?past_only&last_event_id={}", ids[2])), ["3"]);
+    assert!(rest("/events/t?past_only=1").is_empty(), "nothing is retained");
+    assert_eq!(daemon.get("/events/t?past_only=maybe").refusal(), (400, "request_invalid".into()));
+}
