@@ -14,7 +14,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle, Thread},
     time::{Duration, Instant},
@@ -139,8 +139,8 @@ impl Opened {
 struct Shared {
     /// The writer sleeps, and has to be woken when there is something to write.
     is_idle: AtomicBool,
-    /// Somebody waits for the disk.
-    is_urgent: AtomicBool,
+    /// Somebody waits until everything up to here is on disk.
+    wanted: AtomicU64,
     /// The daemon ends.
     ends: AtomicBool,
 }
@@ -163,7 +163,7 @@ impl Store {
     pub(crate) async fn written(&self, seq: u64) -> Result<(), Refused> {
         let mut progress = self.progress.clone();
         let before = progress.borrow().failures;
-        self.shared.is_urgent.store(true, Ordering::Release);
+        self.shared.wanted.fetch_max(seq, Ordering::AcqRel);
         self.writer.unpark();
         let done = progress.wait_for(|progress| progress.written >= seq || progress.failures > before).await;
         match done {
@@ -212,7 +212,6 @@ impl Writer {
         loop {
             self.wait();
             let ends = self.shared.ends.load(Ordering::Acquire);
-            self.shared.is_urgent.store(false, Ordering::Release);
             if !self.write_all(ends) || ends {
                 return;
             }
@@ -221,7 +220,9 @@ impl Writer {
 
     /// Waits until there is something to write, and a moment for more unless somebody waits for it.
     fn wait(&self) {
-        let is_pressed = || self.shared.is_urgent.load(Ordering::Acquire) || self.shared.ends.load(Ordering::Acquire);
+        let written = self.progress.borrow().written;
+        let is_pressed =
+            || self.shared.wanted.load(Ordering::Acquire) > written || self.shared.ends.load(Ordering::Acquire);
         loop {
             // Before the look, so that what comes after it wakes this thread.
             self.shared.is_idle.store(true, Ordering::Release);
