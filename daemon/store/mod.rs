@@ -27,7 +27,7 @@ use sse_bus::{
     bus::{Bus, Now, history::Entry},
     protocol::{ErrorCode, Refused},
 };
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 use tracing::{info, warn};
 
 use self::{file::File, left::Left, reader::Reader};
@@ -111,7 +111,8 @@ impl Opened {
         };
         // From 0.1 ms to 26 s.
         let commits = Histogram::new(exponential_buckets(1e-4, 4.0, 10));
-        let writer = Writer { file, bus: bus.clone(), shared: at_work, progress, commits: commits.clone() };
+        let runtime = Handle::current();
+        let writer = Writer { file, bus: bus.clone(), shared: at_work, progress, commits: commits.clone(), runtime };
         let writer = thread::Builder::new().name("history".into()).spawn(move || writer.run())?;
         let reader = thread::Builder::new().name("history-reader".into()).spawn(move || reader.run())?;
         let (write, read, told) = (writer.thread().clone(), reader.thread().clone(), shared.clone());
@@ -205,6 +206,7 @@ struct Writer {
     shared: Arc<Shared>,
     progress: watch::Sender<Progress>,
     commits: Histogram,
+    runtime: Handle,
 }
 
 impl Writer {
@@ -269,10 +271,13 @@ impl Writer {
             if self.progress.borrow().trouble.is_some() {
                 info!("history is written to disk again");
             }
-            self.progress.send_modify(|progress| {
-                progress.written = upto;
-                progress.trouble = None;
+            self.progress.send_if_modified(|progress| {
+                (progress.written, progress.trouble) = (upto, None);
+                false
             });
+            // Whoever waits is woken from a thread of theirs; from here each would take a call of the system.
+            let progress = self.progress.clone();
+            self.runtime.spawn(async move { progress.send_modify(|_| ()) });
             self.bus.with(|bus, _| bus.written(upto));
             if !batch.more {
                 return true;
