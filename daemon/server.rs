@@ -229,6 +229,9 @@ async fn tick(daemon: Arc<Daemon>) {
             return;
         }
         daemon.bus.with(Bus::tick);
+        while daemon.bus.with(Bus::catch_up) {
+            tokio::task::yield_now().await;
+        }
         let over = daemon.access.ended();
         if !over.is_empty() {
             daemon.bus.with(|bus, now| over.into_iter().filter(|client| bus.disconnect(*client, now)).count());

@@ -13,7 +13,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use redb::{Builder, Database, DatabaseError, ReadableTable as _, StorageError, Table, TableDefinition};
+use redb::{Builder, Database, DatabaseError, ReadableTable as _, Table, TableDefinition};
 use serde::{Deserialize, Serialize};
 use sse_bus::{
     Epoch,
@@ -53,7 +53,7 @@ const CACHE: usize = 8 << 20;
 pub(super) struct State {
     pub(super) schema: u32,
     pub(super) epoch: String,
-    /// The last number that was used when this was written.
+    /// Everything up to this number is written down.
     pub(super) head: u64,
     /// Numbers up to here may have been used since.
     pub(super) reserved: u64,
@@ -73,7 +73,7 @@ pub(super) struct TopicState {
 
 /// The file, open.
 pub(super) struct File {
-    path: PathBuf,
+    create: Create,
     database: Shelf,
     state: State,
     pieces: BTreeMap<u64, Piece>,
@@ -112,6 +112,9 @@ impl Shelf {
     }
 }
 
+/// Opens the database, which is made if it is not there.
+pub(super) type Create = Box<dyn Fn(&Builder) -> Result<Database, DatabaseError> + Send>;
+
 impl File {
     /// Opens the file, which is made if it is not there, and reads what is in it. One that is damaged is set aside.
     ///
@@ -119,26 +122,26 @@ impl File {
     ///
     /// Says what stands in the way, and what to do.
     pub(super) fn open(path: &Path, epoch: Epoch) -> Result<(File, Option<Left>), Failed> {
+        let file = path.to_owned();
+        File::open_with(path, Box::new(move |builder| builder.create(&file)), epoch)
+    }
+
+    /// Opens the file by other means, on a disk that has accidents.
+    pub(super) fn open_with(path: &Path, create: Create, epoch: Epoch) -> Result<(File, Option<Left>), Failed> {
         let shown = path.display();
         let failed = |e: &dyn std::fmt::Display| {
             format!("{shown} cannot be used: {e}; choose another directory with --state-dir, or --history memory")
         };
         let directory = path.parent().unwrap_or(Path::new("."));
         sse_bus::tokens::make_private(directory).map_err(|e| failed(&e))?;
-        let read = match open(path) {
-            Ok(database) => match guarded(|| left::read(&database)) {
-                Ok(read) => Ok((database, read)),
-                Err(why) => Err(Trouble::Damaged(why)),
-            },
-            Err(trouble) => Err(trouble),
-        };
-        let (database, read) = match read {
+        let read = |database| guarded(|| left::read(&database)).map(|read| (database, read));
+        let (database, read) = match open(&create).and_then(read) {
             Ok(found) => found,
             Err(Trouble::Other(why)) => return Err(failed(&why)),
             Err(Trouble::Damaged(why)) => {
                 let aside = set_aside(path).map_err(|e| failed(&e))?;
                 error!("{shown} is damaged ({why}) and was set aside as {}; history begins anew", aside.display());
-                (open(path).map_err(|trouble| failed(&trouble.why()))?, None)
+                (open(&create).map_err(|trouble| failed(&trouble.why()))?, None)
             }
         };
         let database = Shelf(Arc::new(Mutex::new(Some(database.into()))));
@@ -152,8 +155,7 @@ impl File {
                 clock: 0,
                 forgotten: Forgotten::default(),
             };
-            let mut file =
-                File { path: path.to_owned(), database, state, pieces: BTreeMap::new(), sparse: BTreeSet::new() };
+            let mut file = File { create, database, state, pieces: BTreeMap::new(), sparse: BTreeSet::new() };
             file.begin().map_err(|e| failed(&e))?;
             return Ok((file, None));
         };
@@ -167,9 +169,10 @@ impl File {
         if left.damaged > 0 {
             error!("{} pieces of {shown} are damaged; their events are told as lost", left.damaged);
         }
-        let state = State { head: left.head, reserved: left.head + RESERVE, ended: false, ..state };
+        let (head, forgotten) = (left.head, left.forgotten.clone());
+        let state = State { head, reserved: head + RESERVE, ended: false, forgotten, ..state };
         let sparse = pieces.iter().filter(|(_, piece)| piece.is_sparse()).map(|(first, _)| *first).collect();
-        let mut file = File { path: path.to_owned(), database, state, pieces, sparse };
+        let mut file = File { create, database, state, pieces, sparse };
         file.begin().map_err(|e| failed(&e))?;
         Ok((file, Some(left)))
     }
@@ -181,6 +184,8 @@ impl File {
 
     /// Notes that a daemon runs, and which numbers it may use.
     fn begin(&mut self) -> Result<(), Failed> {
+        // Twice: if the last transaction is damaged, redb goes back to the one before, and that must say it, too.
+        self.commit(|_, _| Ok(()))?;
         self.commit(|_, _| Ok(()))
     }
 
@@ -196,8 +201,8 @@ impl File {
 
     /// Writes a batch, durably. After an error nothing of it counts, and it is to be written again.
     pub(super) fn write(&mut self, batch: &Batch, clock: u64, ended: bool) -> Result<(), Failed> {
-        self.state.head = batch.head;
-        (self.state.clock, self.state.forgotten, self.state.ended) = (clock, batch.forgotten, ended);
+        self.state.head = upto(batch);
+        (self.state.clock, self.state.forgotten, self.state.ended) = (clock, batch.forgotten.clone(), ended);
         if self.state.reserved < batch.head + RESERVE / 2 {
             self.state.reserved = batch.head + RESERVE;
         }
@@ -263,7 +268,7 @@ impl File {
         // After a failure redb takes no more until the file was opened again.
         let database = match self.database.get() {
             Some(database) => database,
-            None => Arc::new(open(&self.path).map_err(Trouble::why)?),
+            None => Arc::new(open(&self.create).map_err(Trouble::why)?),
         };
         let state = serde_json::to_vec(&self.state).map_err(|e| e.to_string())?;
         let done = guarded(|| {
@@ -274,45 +279,55 @@ impl File {
             Ok(())
         });
         self.database.set(done.is_ok().then_some(database));
-        done
+        done.map_err(Trouble::why)
     }
 }
 
 /// Why a file cannot be had.
-enum Trouble {
+pub(super) enum Trouble {
     Damaged(Failed),
     Other(Failed),
 }
 
 impl Trouble {
-    fn why(self) -> Failed {
+    pub(super) fn why(self) -> Failed {
         match self {
             Trouble::Damaged(why) | Trouble::Other(why) => why,
         }
     }
 }
 
-/// Opens a database and looks at every page of it.
-fn open(path: &Path) -> Result<Database, Trouble> {
-    let open = || Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true).create(path);
-    // A damaged file may make redb panic.
-    match catch_unwind(AssertUnwindSafe(open)) {
-        Ok(Ok(database)) => Ok(database),
-        Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => Err(Trouble::Other("another sse-busd has it open".into())),
-        Ok(Err(DatabaseError::Storage(StorageError::Io(e)))) if e.kind() != io::ErrorKind::InvalidData => {
-            Err(Trouble::Other(e.to_string()))
+impl From<redb::Error> for Trouble {
+    fn from(error: redb::Error) -> Trouble {
+        match error {
+            redb::Error::DatabaseAlreadyOpen => Trouble::Other("another sse-busd has it open".into()),
+            // A disk that fails says nothing about the file; one that ends too early is damaged.
+            redb::Error::Io(e) if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+                Trouble::Other(e.to_string())
+            }
+            e => Trouble::Damaged(e.to_string()),
         }
-        Ok(Err(e)) => Err(Trouble::Damaged(e.to_string())),
+    }
+}
+
+/// Opens a database and looks at every page of it.
+fn open(create: &Create) -> Result<Database, Trouble> {
+    guarded(|| Ok(create(Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true))?))
+}
+
+/// Does something with a database that may be damaged, or on a disk that fails.
+pub(super) fn guarded<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Trouble> {
+    // A damaged file may make redb panic.
+    match catch_unwind(AssertUnwindSafe(action)) {
+        Ok(done) => done.map_err(Trouble::from),
         Err(_) => Err(Trouble::Damaged("it cannot be read".into())),
     }
 }
 
-/// Does something with a database that may be damaged, or on a disk that fails.
-pub(super) fn guarded<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Failed> {
-    match catch_unwind(AssertUnwindSafe(action)) {
-        Ok(done) => done.map_err(|e| e.to_string()),
-        Err(_) => Err("it cannot be read".into()),
-    }
+/// With this batch everything up to here is written down.
+pub(super) fn upto(batch: &Batch) -> u64 {
+    let last = batch.entries.last().filter(|_| batch.more);
+    last.map_or(batch.head, |last| last.seq)
 }
 
 /// Moves a damaged file away, under a name that no other has.
@@ -331,7 +346,7 @@ mod tests {
     fn a_file_of_a_newer_version_is_refused_and_left_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.redb");
-        let database = open(&path).map_err(Trouble::why).unwrap();
+        let database = Database::create(&path).unwrap();
         let transaction = database.begin_write().unwrap();
         let newer: &[u8] = br#"{"schema":2,"all":"else is other"}"#;
         transaction.open_table(STATE).unwrap().insert(BUS, newer).unwrap();

@@ -4,6 +4,8 @@
 //! whatever is published while it writes is in the next. Only who asked for `durable` waits, until the batch with its
 //! event is on disk or could not be written. While the disk fails everything else goes on, and the thread tries again.
 
+#[cfg(test)]
+mod accidents;
 mod file;
 mod left;
 mod reader;
@@ -30,7 +32,11 @@ use sse_bus::{
 use tokio::{runtime::Handle, sync::watch};
 use tracing::{info, warn};
 
-use self::{file::File, left::Left, reader::Reader};
+use self::{
+    file::{File, upto},
+    left::Left,
+    reader::Reader,
+};
 use crate::shared::SharedBus;
 
 /// Bytes of events in one batch.
@@ -94,7 +100,7 @@ impl Opened {
                 self.file.drop_event(seq);
             }
         }
-        bus.restored(left.forgotten, left.head, left.is_torn, now);
+        bus.restored(left.forgotten, left.head, now);
         info!(events, torn = left.is_torn, took = ?began.elapsed(), "history is back");
     }
 
@@ -247,7 +253,6 @@ impl Writer {
         loop {
             let (batch, now) = self.bus.with(|bus, now| (bus.take_batch(BATCH), now));
             let Some(batch) = batch else { return true };
-            let upto = if batch.more { batch.entries.last().map_or(0, |entry| entry.seq) } else { batch.head };
             let mut began = Instant::now();
             while let Err(error) = self.file.write(&batch, now.mono, ends && !batch.more) {
                 if self.progress.borrow().trouble.is_none() {
@@ -271,6 +276,7 @@ impl Writer {
             if self.progress.borrow().trouble.is_some() {
                 info!("history is written to disk again");
             }
+            let upto = upto(&batch);
             self.progress.send_if_modified(|progress| {
                 (progress.written, progress.trouble) = (upto, None);
                 false

@@ -92,6 +92,7 @@ impl Bus {
     /// none; reading it tells when it is kicked.
     pub fn read(&mut self, id: ClientId, now: Now, waker: &Waker, out: &mut Vec<Bytes>) -> Read {
         self.leave_group(id);
+        self.catch_up(now);
         let Some(client) = self.clients.get_mut(id) else { return Read::Over };
         let subscriber = match &mut client.role {
             Role::Subscriber(subscriber) => subscriber,
@@ -151,7 +152,7 @@ enum Step {
     On,
     /// There is nothing more to read now.
     Idle,
-    /// So much of history was looked at that others have their turn.
+    /// So much of history was looked at, or has to go before it is read on, that others have their turn.
     Pause,
     /// This event comes next and is on disk only.
     OnDisk(u64),
@@ -231,6 +232,7 @@ impl Reader<'_> {
                 return Step::Idle;
             }
             Next::LeftBehind if subscriber.slow == Slow::Disconnect => return Step::TooSlow,
+            Next::LeftBehind if self.history.is_behind() => return Step::Pause,
             Next::LeftBehind => {
                 let topics = &feed.topics;
                 let place = if subscriber.slow == Slow::Latest {
@@ -247,6 +249,9 @@ impl Reader<'_> {
     }
 
     fn past(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
+        if self.history.is_behind() {
+            return Step::Pause;
+        }
         // The past is taken out so that the subscriber's unicast events can be woven in.
         let aside = Place::Live { segment: 0, seq: 0 };
         let (Some(feed), Place::Past(mut past)) =
@@ -304,6 +309,7 @@ impl Past {
             if output.is_full() {
                 return false;
             }
+            self.note_torn(history, after, entry.seq, head.epoch);
             match find(entry, fetched.as_deref()) {
                 Found::Here(event) => {
                     if let Some(gap) = self.gap.take() {
@@ -326,14 +332,15 @@ impl Past {
         });
         let finished = stopped.is_none() && show_before(u64::MAX, &mut kept, &mut show);
         self.kept = kept;
-        self.after = stopped.unwrap_or(0).max(after);
+        let reached = if finished { head.seq } else { stopped.unwrap_or(0).max(after) };
+        self.note_torn(history, after, reached, head.epoch);
+        self.after = reached;
         if let Some(seq) = wanted {
             return CameTo::Disk(seq);
         }
         if !finished {
             return CameTo::Pause;
         }
-        self.after = head.seq;
         if let Some(gap) = self.gap.take() {
             output.gap(&gap, u64::MAX, subscriber);
         }

@@ -152,18 +152,50 @@ fn what_was_acknowledged_survives_a_crash_at_any_moment() {
 }
 
 #[test]
-fn a_subscriber_is_told_after_a_crash_that_something_may_be_missing() {
+fn a_subscriber_is_told_after_a_crash_that_something_may_be_missing_and_where() {
     let mut daemon = start();
-    let mut lines = daemon.lines();
-    let answer = publish(&mut lines, "t", "one", "durable");
-    let id = answer["published"]["id"].as_str().unwrap().to_owned();
-    daemon.kill();
-    daemon.start_again();
-    let mut stream = daemon.stream_with("/events/t", &[("Last-Event-ID", &id)]);
-    daemon.publish("t", "two");
-    let gap = stream.event();
-    assert_eq!((gap.kind.as_deref(), &gap.json()["missed"]), (Some("$gap"), &Value::Null));
-    assert_eq!(stream.event().data, "two");
+    let mut ids = Vec::new();
+    for run in 0..3 {
+        let mut lines = daemon.lines();
+        for n in 0..4 {
+            let answer = publish(&mut lines, "t", &format!("{run}-{n}"), "durable");
+            ids.push(answer["published"]["id"].as_str().unwrap().parse::<EventId>().unwrap());
+        }
+        daemon.kill();
+        daemon.start_again();
+    }
+    // Whoever comes back from before all of them gets whatever is there, and between the runs a gap.
+    let resume = |id: EventId| daemon.stream_with("/events/t", &[("Last-Event-ID", &id.to_string())]);
+    let mut stream = resume(ids[1]);
+    let mut gaps = Vec::new();
+    for run in 0..3 {
+        for n in (0..4).filter(|n| run > 0 || *n > 1) {
+            assert_eq!(stream.event().data, format!("{run}-{n}"));
+        }
+        let last = ids[run * 4 + 3];
+        let gap = stream.event();
+        assert_eq!((gap.kind.as_deref(), &gap.json()["missed"]), (Some("$gap"), &Value::Null));
+        let [from, to] = ["from", "to"].map(|end| gap.json()[end].as_str().unwrap().parse::<EventId>().unwrap());
+        // There are also events about clients.
+        assert!((last.seq + 1..last.seq + 20).contains(&from.seq), "{gap:?} after {last}");
+        assert!(to.seq < ids.get(run * 4 + 4).map_or(u64::MAX, |next| next.seq));
+        assert_eq!(gap.id, to.to_string());
+        gaps.push(to);
+    }
+    // What is told is told once.
+    let live = daemon.publish("t", "live");
+    assert_eq!(stream.event().data, "live");
+    assert_eq!(resume(gaps[1]).event().data, "2-0");
+    let mut last = resume(gaps[2]);
+    assert_eq!(last.event().data, "live");
+    // One who had an event that the crash took is told of those behind it.
+    let taken = EventId { seq: ids[3].seq + 1000, ..ids[3] };
+    let mut stream = resume(taken);
+    assert_eq!(stream.event().json()["from"], EventId { seq: taken.seq + 1, ..taken }.to_string());
+    assert_eq!(stream.event().data, "1-0");
+    // And who has nothing misses nothing.
+    let all = daemon.ctl(&["history", "t"]).ok().json();
+    assert_eq!((all.len(), all.last().map(|event| event["id"].as_str())), (13, Some(Some(&*live))));
 }
 
 /// A disk of its own, which only root can have.

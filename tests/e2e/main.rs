@@ -25,6 +25,7 @@ mod presence;
 mod publish;
 mod reload;
 mod replay;
+mod restart;
 mod rounds;
 mod service;
 mod slow;

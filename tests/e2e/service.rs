@@ -19,23 +19,23 @@ use rustix::{
 use crate::harness::{Daemon, EventStream, Lines, PATIENCE, Place, Process, until};
 
 /// What a service manager holds.
-struct Held {
+pub(crate) struct Held {
     http: TcpListener,
     ipc: UnixListener,
 }
 
 impl Held {
-    fn new(place: &Place) -> Held {
+    pub(crate) fn new(place: &Place) -> Held {
         std::fs::create_dir_all(place.socket().parent().unwrap()).unwrap();
         Held { http: TcpListener::bind("127.0.0.1:0").unwrap(), ipc: UnixListener::bind(place.socket()).unwrap() }
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.http.local_addr().unwrap()
     }
 
     /// Has a command start with the sockets as its descriptors 3 and 4.
-    fn give(&self, command: &mut Command, names: &str) {
+    pub(crate) fn give(&self, command: &mut Command, names: &str) {
         give(command, &[&self.http, &self.ipc], names);
     }
 }

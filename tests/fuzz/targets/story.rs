@@ -62,6 +62,7 @@ impl Bytes<'_> {
             bytes: self.bound(usize::MAX, 300, 10),
             age: Duration::from_millis(self.bound(1_000_000, 10, 1) as u64),
             budget: self.bound(usize::MAX, 600, 25),
+            rules: Vec::new(),
         };
         let limits = Limits {
             topics: self.bound(100_000, 2, 1),
