@@ -77,6 +77,8 @@ pub(super) struct File {
     database: Shelf,
     state: State,
     pieces: BTreeMap<u64, Piece>,
+    /// Those that are sparse, noted so that a commit need not look at all of them.
+    sparse: BTreeSet<u64>,
 }
 
 /// What is in a piece.
@@ -84,6 +86,13 @@ pub(super) struct File {
 pub(super) struct Piece {
     pub(super) events: usize,
     pub(super) gone: BTreeSet<u64>,
+}
+
+impl Piece {
+    /// Whether more than half of it is gone.
+    fn is_sparse(&self) -> bool {
+        self.gone.len() * 2 > self.events
+    }
 }
 
 /// What went wrong, for people.
@@ -146,7 +155,7 @@ impl File {
                 clock: 0,
                 forgotten: Forgotten::default(),
             };
-            let mut file = File { create, database, state, pieces: BTreeMap::new() };
+            let mut file = File { create, database, state, pieces: BTreeMap::new(), sparse: BTreeSet::new() };
             file.begin().map_err(|e| failed(&e))?;
             return Ok((file, None));
         };
@@ -162,7 +171,8 @@ impl File {
         }
         let (head, forgotten) = (left.head, left.forgotten.clone());
         let state = State { head, reserved: head + RESERVE, ended: false, forgotten, ..state };
-        let mut file = File { create, database, state, pieces };
+        let sparse = pieces.iter().filter(|(_, piece)| piece.is_sparse()).map(|(first, _)| *first).collect();
+        let mut file = File { create, database, state, pieces, sparse };
         file.begin().map_err(|e| failed(&e))?;
         Ok((file, Some(left)))
     }
@@ -181,8 +191,11 @@ impl File {
 
     /// Notes that an event from disk is not needed.
     pub(super) fn drop_event(&mut self, seq: u64) {
-        if let Some((_, piece)) = self.pieces.range_mut(..=seq).next_back() {
+        if let Some((first, piece)) = self.pieces.range_mut(..=seq).next_back() {
             piece.gone.insert(seq);
+            if piece.is_sparse() {
+                self.sparse.insert(*first);
+            }
         }
     }
 
@@ -196,9 +209,8 @@ impl File {
         for seq in &batch.removed {
             self.drop_event(*seq);
         }
-        let sparse = self.pieces.iter().filter(|(_, piece)| piece.gone.len() * 2 > piece.events);
-        let sparse: Vec<_> =
-            sparse.take(REWRITES).map(|(first, piece)| (*first, piece.events, piece.gone.clone())).collect();
+        let sparse = self.sparse.iter().filter_map(|first| self.pieces.get_key_value(first)).take(REWRITES);
+        let sparse: Vec<_> = sparse.map(|(first, piece)| (*first, piece.events, piece.gone.clone())).collect();
         let mut written = Vec::new();
         self.commit(|events, topics| {
             match &batch.gone {
@@ -236,6 +248,7 @@ impl File {
             Ok(())
         })?;
         for (first, events) in written {
+            self.sparse.remove(&first);
             match events {
                 0 => self.pieces.remove(&first),
                 _ => self.pieces.insert(first, Piece { events, gone: BTreeSet::new() }),

@@ -340,6 +340,7 @@ fn a_retained_event_is_on_disk_before_the_command_line_says_it_is_published() {
     let mut daemon = start();
     for n in 0..5 {
         daemon.ctl(&["publish", "door", &format!("open {n}"), "--retain"]).ok();
+        assert!(daemon.metric("sse_bus_history_commit_seconds_count") > 0.0);
         daemon.kill();
         daemon.start_again();
         assert_eq!(daemon.stream("/events/door").event().data, format!("open {n}"));

@@ -5,7 +5,10 @@
 //!
 //! What is written cools: of all but the newest events, and those that are retained, only entries stay in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -212,9 +215,11 @@ impl Journaled for Memory {
 
     fn written(&mut self, upto: u64) {
         let Some(journal) = &mut self.journal else { return };
-        while journal.warm > journal.keep && upto > journal.cold {
-            let newer = (std::ops::Bound::Excluded(journal.cold), std::ops::Bound::Included(upto));
-            let Some((seq, entry)) = self.log.range_mut(newer).next() else { break };
+        let newer = (Bound::Excluded(journal.cold), Bound::Included(upto.max(journal.cold)));
+        for (seq, entry) in self.log.range_mut(newer) {
+            if journal.warm <= journal.keep {
+                return;
+            }
             journal.cold = *seq;
             journal.warm -= entry.cost;
             if self.topics[entry.topic].past.retained != Some(*seq) {
