@@ -41,8 +41,10 @@ pub(super) const SCHEMA: u32 = 1;
 /// Bytes of one piece, unless a single event is larger: with what redb adds it fits a page of 64 KiB, the sizes of which
 /// are powers of two.
 const PIECE: usize = 63 << 10;
-/// Pieces that one commit rewrites, at most.
-const REWRITES: usize = 32;
+/// Pieces that one commit rewrites, at most: more than a batch can make sparse for long.
+const REWRITES: usize = 128;
+/// Pieces of which nothing is left that one commit removes, at most.
+const REMOVALS: usize = 4096;
 /// Numbers that are reserved ahead: after a crash the next daemon begins behind them.
 const RESERVE: u64 = 1 << 32;
 /// Memory for pages of the file. Events are in memory already.
@@ -89,9 +91,14 @@ pub(super) struct Piece {
 }
 
 impl Piece {
+    /// Whether nothing of it is left.
+    fn is_over(&self) -> bool {
+        self.gone.len() >= self.events
+    }
+
     /// Whether more than half of it is gone.
     fn is_sparse(&self) -> bool {
-        self.gone.len() * 2 > self.events
+        self.is_over() || self.gone.len() * 2 > self.events
     }
 }
 
@@ -209,7 +216,10 @@ impl File {
         for seq in &batch.removed {
             self.drop_event(*seq);
         }
-        let sparse = self.sparse.iter().filter_map(|first| self.pieces.get_key_value(first)).take(REWRITES);
+        let sparse = self.sparse.iter().filter_map(|first| self.pieces.get_key_value(first));
+        let (over, sparse): (Vec<_>, Vec<_>) = sparse.partition(|(_, piece)| piece.is_over());
+        let over: Vec<_> = over.into_iter().take(REMOVALS).map(|(first, _)| *first).collect();
+        let sparse = sparse.into_iter().take(REWRITES);
         let sparse: Vec<_> = sparse.map(|(first, piece)| (*first, piece.events, piece.gone.clone())).collect();
         let mut written = Vec::new();
         self.commit(|events, topics| {
@@ -226,13 +236,15 @@ impl File {
                 // Numbers can always be written.
                 topics.insert(topic.as_str(), &*serde_json::to_vec(&state).unwrap_or_default())?;
             }
+            for first in &over {
+                events.remove(*first)?;
+                written.push((*first, 0));
+            }
             for (first, events_in_it, gone) in &sparse {
                 let whole = events.get(*first)?.map(|whole| whole.value().to_vec());
-                let left = events_in_it.saturating_sub(gone.len());
-                let less = whole.and_then(|whole| record::without(&whole, |seq| gone.contains(&seq)));
-                if let Some(less) = less.filter(|_| left > 0) {
+                if let Some(less) = whole.and_then(|whole| record::without(&whole, |seq| gone.contains(&seq))) {
                     events.insert(*first, &*less)?;
-                    written.push((*first, left));
+                    written.push((*first, events_in_it - gone.len()));
                 } else {
                     events.remove(*first)?;
                     written.push((*first, 0));

@@ -79,6 +79,8 @@ pub(super) fn read(database: &Database) -> Result<Option<(State, Left, BTreeMap<
         let (first, piece) = row?;
         let Some(records) = record::decode(piece.value()) else {
             left.damaged += 1;
+            // It goes with the next batch, and what was lost with it is told once.
+            pieces.insert(first.value(), Piece::default());
             continue;
         };
         let mut piece = Piece { events: records.len(), ..Piece::default() };

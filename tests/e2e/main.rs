@@ -9,6 +9,7 @@ mod bench;
 mod bulk;
 mod clocks;
 mod configuration;
+mod disks;
 mod durable;
 mod errors;
 mod guards;

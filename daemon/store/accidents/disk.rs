@@ -91,6 +91,10 @@ impl Disk {
         self.bytes.image().seen.clone()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.bytes.image().seen.len()
+    }
+
     pub(super) fn plan(&self, accident: Accident) {
         self.bytes.image().accident = Some(accident);
     }

@@ -4,6 +4,7 @@
 
 mod damage;
 mod disk;
+mod growth;
 mod power;
 
 use std::collections::BTreeMap;
