@@ -47,8 +47,11 @@ struct Schema {
     schema: u32,
 }
 
+/// What is in a database: also what [`File`](super::file::File) goes on with.
+pub(super) type Content = (State, Left, BTreeMap<u64, Piece>);
+
 /// Reads what is in a database; nothing if it is new. Of one with a newer schema only that.
-pub(super) fn read(database: &Database) -> Result<Option<(State, Left, BTreeMap<u64, Piece>)>, redb::Error> {
+pub(super) fn read(database: &Database) -> Result<Option<Content>, redb::Error> {
     let damaged = |e: &dyn std::fmt::Display| redb::Error::Corrupted(e.to_string());
     let transaction = database.begin_read()?;
     let state = match transaction.open_table(STATE) {
@@ -91,7 +94,7 @@ pub(super) fn read(database: &Database) -> Result<Option<(State, Left, BTreeMap<
                 continue;
             };
             let cost = Entry::cost_of(data.len(), kind.map_or(0, str::len));
-            let event = if retained.contains(&seq) { record.event(epoch, &mut None) } else { None };
+            let event = if retained.contains(&seq) { record.event(epoch, &mut HashMap::new()) } else { None };
             left.entries.push(Entry { seq, topic, came, expires, cost, event: event.map(Arc::new) });
         }
         pieces.insert(first.value(), piece);

@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use sse_bus::{
     Epoch,
-    bus::{Bus, Now, history::Entry},
+    bus::{Bus, Now},
     protocol::{ErrorCode, Refused},
 };
 use tokio::{runtime::Handle, sync::watch};
@@ -91,14 +91,15 @@ impl Opened {
         let Some(left) = self.left.take() else { return };
         let began = Instant::now();
         let keys = bus.restore_topics(left.topics);
-        let mut events = 0;
-        for entry in left.entries {
-            let seq = entry.seq;
-            if bus.restore_event(Entry { topic: keys[entry.topic], ..entry }) {
-                events += 1;
-            } else {
-                self.file.drop_event(seq);
-            }
+        let mut entries = left.entries;
+        for entry in &mut entries {
+            entry.topic = keys[entry.topic];
+        }
+        let found = entries.len();
+        let gone = bus.restore_events(entries);
+        let events = found - gone.len();
+        for seq in gone {
+            self.file.drop_event(seq);
         }
         bus.restored(left.forgotten, left.head, now);
         info!(events, torn = left.is_torn, took = ?began.elapsed(), "history is back");

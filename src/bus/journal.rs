@@ -1,6 +1,6 @@
 //! What of the bus outlives it: batches of what has changed, for whoever writes them down, and the way back.
 //!
-//! The order of a start: [`Bus::restore_topics`], [`Bus::restore_event`] for each event in order, [`Bus::restored`].
+//! The order of a start: [`Bus::restore_topics`], [`Bus::restore_events`], [`Bus::restored`].
 
 use super::{
     Bus, Now,
@@ -116,10 +116,10 @@ impl Bus {
         topics.into_iter().map(restore).collect()
     }
 
-    /// Takes up an event at a start; they come in order. Only one that is retained has to be in memory. Says whether it
-    /// is still wanted.
-    pub fn restore_event(&mut self, entry: Entry) -> bool {
-        self.history.journal().is_some_and(|journal| journal.restore(entry))
+    /// Takes up the events, in order, at a start. Only those that are retained have to be in memory. Gives those that are
+    /// not wanted any more.
+    pub fn restore_events(&mut self, entries: Vec<Entry>) -> Vec<u64> {
+        self.history.journal().map_or_else(Vec::new, |journal| journal.restore(entries))
     }
 
     /// Ends a start. `head` is the last number that may have been used.

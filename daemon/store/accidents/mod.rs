@@ -77,8 +77,9 @@ fn events(file: &File, left: &Left) -> Vec<Entry> {
     let database = file.shelf().get().unwrap();
     let mut on_disk = BTreeMap::new();
     for row in database.begin_read().unwrap().open_table(EVENTS).unwrap().iter().unwrap() {
-        let events = record::events(row.unwrap().1.value(), epoch()).into_iter().flatten();
-        on_disk.extend(events.map(|event| (event.id.seq, event)));
+        let mut events = Vec::new();
+        let _ = record::events(row.unwrap().1.value(), epoch(), &mut events);
+        on_disk.extend(events.into_iter().map(|event| (event.id.seq, event)));
     }
     let event = |entry: &Entry| {
         let event = on_disk.remove(&entry.seq).expect("what was left is on disk");

@@ -106,9 +106,9 @@ pub trait Journaled {
     fn pasts(&self, topics: &[TopicKey]) -> Vec<TopicPast>;
     /// Takes up a topic's past, before its events, at a start.
     fn restore_topic(&mut self, topic: TopicKey, past: TopicPast);
-    /// Takes up an event, at a start; they come in order. Only a retained one has to be in memory. One that the topic's
-    /// past says is gone is not taken, and said so.
-    fn restore(&mut self, entry: Entry) -> bool;
+    /// Takes up the events, in order, at a start. Only retained ones have to be in memory. Gives those that are not taken,
+    /// because their topics' past says that they are gone.
+    fn restore(&mut self, entries: Vec<Entry>) -> Vec<u64>;
     /// Ends a start: `head` is the last number that may have been used.
     fn restored(&mut self, forgotten: Forgotten, head: u64, now: u64);
 }
@@ -236,24 +236,35 @@ impl Journaled for Memory {
         self.topics[topic].past = past;
     }
 
-    fn restore(&mut self, entry: Entry) -> bool {
-        let (key, seq) = (entry.topic, entry.seq);
-        // One with the same name may have been there before.
-        let Some(Topic { past, .. }) = self.topics.get(key).filter(|topic| seq >= topic.past.first) else {
-            return false;
+    fn restore(&mut self, entries: Vec<Entry>) -> Vec<u64> {
+        let mut gone = Vec::new();
+        let mut take = |entry: Entry| {
+            let (key, seq) = (entry.topic, entry.seq);
+            // One with the same name may have been there before.
+            let Some(Topic { past, .. }) = self.topics.get(key).filter(|topic| seq >= topic.past.first) else {
+                gone.push(seq);
+                return None;
+            };
+            let (is_retained, is_lost) = (past.retained == Some(seq), seq <= past.last_lost);
+            if is_retained {
+                self.totals.retained += 1;
+                self.totals.retained_bytes += entry.cost;
+                self.ending.extend(entry.expires.map(|end| (end, key)));
+            }
+            if !is_lost {
+                self.note_in_topic(&entry);
+                return Some((seq, entry));
+            }
+            if is_retained {
+                self.pinned.insert(seq, entry);
+            } else {
+                gone.push(seq);
+            }
+            None
         };
-        let (is_retained, is_lost) = (past.retained == Some(seq), seq <= past.last_lost);
-        if is_retained {
-            self.totals.retained += 1;
-            self.totals.retained_bytes += entry.cost;
-            self.ending.extend(entry.expires.map(|end| (end, key)));
-        }
-        if !is_lost {
-            self.insert(entry);
-        } else if is_retained {
-            self.pinned.insert(seq, entry);
-        }
-        is_retained || !is_lost
+        // A tree that is made at once of what is in order takes a fraction of the time.
+        self.log = entries.into_iter().filter_map(&mut take).collect();
+        gone
     }
 
     fn restored(&mut self, forgotten: Forgotten, head: u64, now: u64) {

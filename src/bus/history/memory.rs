@@ -123,7 +123,13 @@ impl Memory {
     }
 
     /// Puts an event into the log.
-    pub(super) fn insert(&mut self, entry: Entry) {
+    fn insert(&mut self, entry: Entry) {
+        self.note_in_topic(&entry);
+        self.log.insert(entry.seq, entry);
+    }
+
+    /// Notes an event of the log where its topic finds it.
+    pub(super) fn note_in_topic(&mut self, entry: &Entry) {
         let (cost, seq) = (entry.cost, entry.seq);
         let topic = &mut self.topics[entry.topic];
         if topic.seqs.is_empty() {
@@ -133,7 +139,6 @@ impl Memory {
         topic.bytes += cost;
         self.totals.bytes += cost;
         self.totals.events += 1;
-        self.log.insert(seq, entry);
     }
 
     /// Whether a topic has more events or bytes than it may.
