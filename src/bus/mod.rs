@@ -203,7 +203,9 @@ impl Bus {
             state.last = Some((self.head, now.unix));
             self.feeds.begin();
             for feed in &state.feeds {
-                event.iter().for_each(|event| self.feeds.append(*feed, event, &self.limits));
+                if let Some(event) = &event {
+                    self.feeds.append(*feed, event, &self.limits);
+                }
                 subscribers += self.feeds.get(*feed).map_or(0, |feed| feed.subscribers as u64);
             }
         }

@@ -8,7 +8,7 @@ use std::{
     path::Path,
     process::Command,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -34,9 +34,12 @@ const SUBSCRIBERS: usize = 1000;
 const BACK: Duration = Duration::from_secs(15);
 const PUBLISHERS: usize = 3;
 /// Between two events of a publisher: a thousand get each.
-const PACE: Duration = Duration::from_millis(100);
+const PACE: Duration = Duration::from_millis(200);
 /// Subscribers that come in vain before the next daemon starts.
 const TOO_EARLY: usize = 100;
+
+/// One crowd at a time: what is measured is a restart, and not the other crowds.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Whose the daemon's sockets are.
 enum Sockets {
@@ -136,6 +139,7 @@ fn restart(daemon: &mut Daemon, sockets: &Sockets, crowd: &Crowd, signal: Signal
 
 /// Two restarts, a clean one and a crash. Gives what was answered around each, and what everybody heard.
 fn restart_twice(sockets: &Sockets, place: Place, history: &str) -> (Daemon, [Vec<Published>; 2], Crowd) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut daemon = sockets.start(place, history);
     let crowd = Crowd::gather(SUBSCRIBERS, daemon.address, "/events/load");
     daemon.wait_for_subscribers(SUBSCRIBERS as u64);
