@@ -47,8 +47,11 @@ struct Schema {
     schema: u32,
 }
 
+/// What was read: of the whole, of events and topics, and what pieces there are.
+type Read = (State, Left, BTreeMap<u64, Piece>);
+
 /// Reads what is in a database; nothing if it is new. Of one with a newer schema only that.
-pub(super) fn read(database: &Database) -> Result<Option<(State, Left, BTreeMap<u64, Piece>)>, redb::Error> {
+pub(super) fn read(database: &Database) -> Result<Option<Read>, redb::Error> {
     let damaged = |e: &dyn std::fmt::Display| redb::Error::Corrupted(e.to_string());
     let transaction = database.begin_read()?;
     let state = match transaction.open_table(STATE) {

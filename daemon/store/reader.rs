@@ -102,10 +102,11 @@ impl Reader {
                     break;
                 }
                 bytes += piece.value().len();
-                match record::events(piece.value(), self.epoch) {
-                    Some(events) => fetched.events.extend(events),
-                    None => warn!(first = number.value(), "a piece of history on disk is damaged; it is told as lost"),
+                let events = record::events(piece.value(), self.epoch);
+                if events.is_none() {
+                    warn!(first = number.value(), "a piece of history on disk is damaged; it is told as lost");
                 }
+                fetched.events.extend(events.into_iter().flatten());
                 fetched.upto = fetched.events.last().map_or(0, |event| event.id.seq).max(seq).max(number.value());
             }
             Ok((fetched, bytes))
