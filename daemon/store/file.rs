@@ -130,7 +130,16 @@ impl File {
     /// Says what stands in the way, and what to do.
     pub(super) fn open(path: &Path, epoch: Epoch) -> Result<(File, Option<Left>), Failed> {
         let file = path.to_owned();
-        File::open_with(path, Box::new(move |builder| builder.create(&file)), epoch)
+        let create = move |builder: &Builder| {
+            let is_new = !file.exists();
+            let database = builder.create(&file)?;
+            // Otherwise the power may take the name of a file of which every byte is on disk.
+            if cfg!(unix) && is_new {
+                fs::File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+            }
+            Ok(database)
+        };
+        File::open_with(path, Box::new(create), epoch)
     }
 
     /// Opens the file by other means, on a disk that has accidents.
