@@ -33,7 +33,7 @@ pub const SCAN_MAX: usize = 4096;
 /// Events that one call of the bus lets go, at most, besides those whose place a new one takes. When more are beyond
 /// their bounds, because these have changed or time has jumped, the next calls let them go, and whoever reads the past
 /// waits for that.
-pub const EVICT_MAX: usize = 256;
+pub const EVICT_MAX: usize = 64;
 /// Bytes of the newest events that stay in memory when they are on disk as well, as history charges them.
 pub const WARM: usize = 8 << 20;
 
