@@ -4,10 +4,7 @@
 //! came and when it expires (milliseconds of the bus's clock), the lengths of topic and type, topic, type, data. Numbers
 //! are little endian.
 
-use std::{
-    collections::{HashMap, hash_map},
-    sync::Arc,
-};
+use std::collections::{HashMap, hash_map};
 
 use bytes::{Buf, BufMut};
 use sse_bus::{Epoch, Event, EventId, EventType, Topic, bus::history::Entry};
@@ -111,7 +108,7 @@ pub(super) fn decode(piece: &[u8]) -> Option<Vec<Record<'_>>> {
 }
 
 /// Adds the events of a piece, to be delivered, to others. Nothing of it if it is damaged.
-pub(super) fn events(piece: &[u8], epoch: Epoch, events: &mut Vec<Arc<Event>>) -> Option<()> {
+pub(super) fn events(piece: &[u8], epoch: Epoch, events: &mut Vec<Event>) -> Option<()> {
     let records = decode(piece)?;
     let (before, mut topics) = (events.len(), HashMap::new());
     events.reserve(records.len());
@@ -120,7 +117,7 @@ pub(super) fn events(piece: &[u8], epoch: Epoch, events: &mut Vec<Arc<Event>>) -
             events.truncate(before);
             return None;
         };
-        events.push(Arc::new(event));
+        events.push(event);
     }
     Some(())
 }

@@ -7,7 +7,7 @@ mod disk;
 mod growth;
 mod power;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use redb::{ReadableDatabase as _, ReadableTable as _};
 use sse_bus::{Epoch, Event, EventId, EventType, Topic, bus::history::Entry};
@@ -82,7 +82,7 @@ fn events(file: &File, left: &Left) -> Vec<Entry> {
         on_disk.extend(events.into_iter().map(|event| (event.id.seq, event)));
     }
     let event = |entry: &Entry| {
-        let event = on_disk.remove(&entry.seq).expect("what was left is on disk");
+        let event = Arc::new(on_disk.remove(&entry.seq).expect("what was left is on disk"));
         assert_eq!(event.topic, left.topics[entry.topic].topic);
         assert!(entry.event.as_ref().is_none_or(|kept| *kept == event));
         Entry { event: Some(event), ..entry.clone() }
