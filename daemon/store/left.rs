@@ -13,7 +13,7 @@ use serde::Deserialize;
 use sse_bus::{
     Epoch, Topic,
     bus::{
-        history::{Entry, Forgotten},
+        history::{Entry, Forgotten, Torn},
         journal::TopicRecord,
     },
 };
@@ -34,6 +34,7 @@ pub(super) struct Left {
     pub(super) damaged: usize,
     /// The bus's clock must not be before.
     pub(super) clock: u64,
+    /// What this end has taken is noted in it.
     pub(super) forgotten: Forgotten,
     pub(super) topics: Vec<TopicRecord>,
     /// The events, in order; of each, its topic's place among the topics. Those that are retained are in memory.
@@ -46,8 +47,11 @@ struct Schema {
     schema: u32,
 }
 
+/// What is in a database: also what [`File`](super::file::File) goes on with.
+pub(super) type Content = (State, Left, BTreeMap<u64, Piece>);
+
 /// Reads what is in a database; nothing if it is new. Of one with a newer schema only that.
-pub(super) fn read(database: &Database) -> Result<Option<(State, Left, BTreeMap<u64, Piece>)>, redb::Error> {
+pub(super) fn read(database: &Database) -> Result<Option<Content>, redb::Error> {
     let damaged = |e: &dyn std::fmt::Display| redb::Error::Corrupted(e.to_string());
     let transaction = database.begin_read()?;
     let state = match transaction.open_table(STATE) {
@@ -78,6 +82,8 @@ pub(super) fn read(database: &Database) -> Result<Option<(State, Left, BTreeMap<
         let (first, piece) = row?;
         let Some(records) = record::decode(piece.value()) else {
             left.damaged += 1;
+            // It goes with the next batch, and what was lost with it is told once.
+            pieces.insert(first.value(), Piece::default());
             continue;
         };
         let mut piece = Piece { events: records.len(), ..Piece::default() };
@@ -88,24 +94,31 @@ pub(super) fn read(database: &Database) -> Result<Option<(State, Left, BTreeMap<
                 continue;
             };
             let cost = Entry::cost_of(data.len(), kind.map_or(0, str::len));
-            let event = if retained.contains(&seq) { record.event(epoch, &mut None) } else { None };
+            let event = if retained.contains(&seq) { record.event(epoch, &mut HashMap::new()) } else { None };
             left.entries.push(Entry { seq, topic, came, expires, cost, event: event.map(Arc::new) });
         }
         pieces.insert(first.value(), piece);
     }
-    left.is_torn |= left.damaged > 0;
+    if left.damaged > 0 {
+        left.is_torn = true;
+        left.forgotten.lose(left.head);
+    }
     Ok(Some((state, left, pieces)))
 }
 
 impl Left {
     fn new(state: &State, epoch: Epoch) -> Left {
+        let mut forgotten = state.forgotten.clone();
+        if !state.ended {
+            forgotten.tear(Torn { after: state.head, last: state.reserved });
+        }
         Left {
             epoch,
             head: if state.ended { state.head } else { state.reserved },
             is_torn: !state.ended,
             damaged: 0,
             clock: state.clock,
-            forgotten: state.forgotten,
+            forgotten,
             topics: Vec::new(),
             entries: Vec::new(),
         }

@@ -19,7 +19,7 @@ use tracing::warn;
 
 use super::{
     AGAIN, Shared,
-    file::{EVENTS, Failed, Shelf, guarded},
+    file::{EVENTS, Failed, Shelf, Trouble, guarded},
     record,
 };
 use crate::shared::SharedBus;
@@ -32,8 +32,8 @@ const OUT: usize = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often it looks whether they have.
 const LOOK: Duration = Duration::from_millis(2);
-/// What was read last is kept for others who want the same, while there are any.
-const RECENT: usize = 4;
+/// How much of what was read last is kept for others who want the same, while there are any.
+const KEPT: usize = 4;
 /// How often reading is tried before what is wanted counts as lost.
 const TRIES: usize = 3;
 
@@ -47,35 +47,47 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn run(self) {
-        let mut recent: VecDeque<Arc<Fetched>> = VecDeque::new();
-        let mut out = Out::default();
+        let mut recent = Recent::default();
         while !self.shared.ends.load(Ordering::Acquire) {
             let wanted = self.bus.with(|bus, _| bus.take_wanted());
             if wanted.is_empty() {
-                recent.clear();
-                thread::park();
+                match recent.last.take() {
+                    // Whoever goes through the file will want what comes next.
+                    Some(last) if recent.find(last + 1).is_none() => {
+                        if let Ok(Some((fetched, bytes))) = self.read(Place::After(last)) {
+                            recent.add(&Arc::new(fetched), bytes);
+                        }
+                    }
+                    Some(_) => {}
+                    None => recent.wait(),
+                }
             }
             for wanted in wanted {
-                let known = recent.iter().find(|recent| (recent.from..=recent.upto).contains(&wanted.seq)).cloned();
-                let fetched = known.unwrap_or_else(|| {
-                    out.wait_for_room();
-                    let (fetched, bytes) = self.fetch(wanted);
-                    let fetched = Arc::new(fetched);
-                    out.add(&fetched, bytes);
-                    recent.truncate(RECENT - 1);
-                    recent.push_front(fetched.clone());
-                    fetched
-                });
+                let fetched = self.find(wanted, &mut recent);
+                recent.last = (wanted.previous > 0).then_some(fetched.upto);
                 self.bus.with(|bus, _| bus.hand_over(wanted.client, fetched));
             }
         }
     }
 
+    /// What is wanted: of what was read last, or read now.
+    fn find(&self, wanted: Wanted, recent: &mut Recent) -> Arc<Fetched> {
+        if let Some(known) = recent.find(wanted.seq) {
+            return known;
+        }
+        recent.wait_for_room();
+        let (fetched, bytes) = self.fetch(wanted);
+        let fetched = Arc::new(fetched);
+        recent.add(&fetched, bytes);
+        fetched
+    }
+
     /// Reads what is wanted, and gives how many bytes it was.
     fn fetch(&self, wanted: Wanted) -> (Fetched, usize) {
+        let none = || (Fetched { from: wanted.seq, upto: wanted.seq, events: Vec::new() }, 0);
         for tried in 1.. {
-            match self.try_fetch(wanted) {
-                Ok(fetched) => return fetched,
+            match self.read(Place::Of(wanted)) {
+                Ok(fetched) => return fetched.unwrap_or_else(none),
                 Err(error) if tried == TRIES => {
                     warn!(%error, "history cannot be read from disk; what was there is told as lost");
                     break;
@@ -84,49 +96,90 @@ impl Reader {
                 Err(_) => thread::sleep(AGAIN),
             }
         }
-        (Fetched { from: wanted.seq, upto: wanted.seq, events: Vec::new() }, 0)
+        none()
     }
 
-    fn try_fetch(&self, Wanted { seq, previous, .. }: Wanted) -> Result<(Fetched, usize), Failed> {
+    /// Reads pieces, and gives how many bytes it was; nothing if there is none.
+    fn read(&self, place: Place) -> Result<Option<(Fetched, usize)>, Failed> {
         let database = self.shelf.get().ok_or("the file is not open")?;
         guarded(|| {
             let table = database.begin_read()?.open_table(EVENTS)?;
-            let first = table.range(..=seq)?.next_back().transpose()?.map_or(seq, |(first, _)| first.value());
-            let follows =
-                table.range(previous + 1..)?.next().transpose()?.is_some_and(|(next, _)| next.value() == first);
-            let most = if previous > 0 && follows { AHEAD } else { 1 };
-            let (mut fetched, mut bytes) = (Fetched { from: first, upto: seq, events: Vec::new() }, 0);
+            let after =
+                |last: u64| Ok::<_, redb::Error>(table.range(last + 1..)?.next().transpose()?.map(|row| row.0.value()));
+            let (first, upto, most) = match place {
+                Place::Of(Wanted { seq, previous, .. }) => {
+                    let first = table.range(..=seq)?.next_back().transpose()?.map(|row| row.0.value());
+                    let goes_on = previous > 0 && after(previous)? == first;
+                    (first, seq, if goes_on { AHEAD } else { 1 })
+                }
+                Place::After(last) => (after(last)?, 0, AHEAD),
+            };
+            let Some(first) = first else { return Ok(None) };
+            let (mut fetched, mut bytes) = (Fetched { from: first, upto, events: Vec::new() }, 0);
             for row in table.range(first..)? {
                 let (number, piece) = row?;
                 if bytes >= most {
                     break;
                 }
                 bytes += piece.value().len();
-                match record::events(piece.value(), self.epoch) {
-                    Some(events) => fetched.events.extend(events),
-                    None => warn!(first = number.value(), "a piece of history on disk is damaged; it is told as lost"),
+                if record::events(piece.value(), self.epoch, &mut fetched.events).is_none() {
+                    warn!(first = number.value(), "a piece of history on disk is damaged; it is told as lost");
                 }
-                fetched.upto = fetched.events.last().map_or(0, |event| event.id.seq).max(seq).max(number.value());
+                let last = fetched.events.last().map_or(0, |event| event.id.seq);
+                fetched.upto = fetched.upto.max(last).max(number.value());
             }
-            Ok((fetched, bytes))
+            Ok(Some((fetched, bytes)))
         })
+        .map_err(Trouble::why)
     }
 }
 
-/// What is handed over and not read yet.
-#[derive(Default)]
-struct Out(Vec<(Weak<Fetched>, usize)>);
+/// Where to read.
+#[derive(Clone, Copy)]
+enum Place {
+    /// What somebody wants.
+    Of(Wanted),
+    /// What comes after an event.
+    After(u64),
+}
 
-impl Out {
+/// What was read last.
+#[derive(Default)]
+struct Recent {
+    /// For others who want the same.
+    kept: VecDeque<Arc<Fetched>>,
+    /// Whatever of it is handed over and not read yet, and its bytes.
+    out: Vec<(Weak<Fetched>, usize)>,
+    /// Where somebody who goes through the file has got to.
+    last: Option<u64>,
+}
+
+impl Recent {
+    fn find(&self, seq: u64) -> Option<Arc<Fetched>> {
+        self.kept.iter().find(|kept| (kept.from..=kept.upto).contains(&seq)).cloned()
+    }
+
     fn add(&mut self, fetched: &Arc<Fetched>, bytes: usize) {
-        self.0.push((Arc::downgrade(fetched), bytes));
+        self.out.push((Arc::downgrade(fetched), bytes));
+        self.kept.truncate(KEPT - 1);
+        self.kept.push_front(fetched.clone());
+    }
+
+    /// Waits until something is wanted; without anybody who reads nothing is kept.
+    fn wait(&mut self) {
+        let began = Instant::now();
+        thread::park_timeout(PATIENCE);
+        if began.elapsed() >= PATIENCE {
+            self.kept.clear();
+            thread::park();
+        }
     }
 
     fn wait_for_room(&mut self) {
         let began = Instant::now();
         loop {
-            self.0.retain(|(fetched, _)| fetched.strong_count() > 0);
-            if self.0.iter().map(|(_, bytes)| bytes).sum::<usize>() < OUT || began.elapsed() >= PATIENCE {
+            self.out.retain(|(fetched, _)| fetched.strong_count() > 0);
+            if self.out.iter().map(|(_, bytes)| bytes).sum::<usize>() < OUT || began.elapsed() >= PATIENCE {
                 return;
             }
             thread::park_timeout(LOOK);

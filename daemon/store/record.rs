@@ -4,7 +4,7 @@
 //! came and when it expires (milliseconds of the bus's clock), the lengths of topic and type, topic, type, data. Numbers
 //! are little endian.
 
-use std::sync::Arc;
+use std::collections::{HashMap, hash_map};
 
 use bytes::{Buf, BufMut};
 use sse_bus::{Epoch, Event, EventId, EventType, Topic, bus::history::Entry};
@@ -21,14 +21,13 @@ pub(super) struct Record<'a> {
     pub(super) data: &'a str,
 }
 
-impl Record<'_> {
-    /// The event. `last` is the topic of the one before, which many share. Nothing if it is none of this bus.
-    pub(super) fn event(&self, epoch: Epoch, last: &mut Option<Topic>) -> Option<Event> {
-        let topic = match last.take().filter(|last| last.as_str() == self.topic) {
-            Some(last) => last,
-            None => Topic::parse(self.topic).ok()?,
+impl<'a> Record<'a> {
+    /// The event. `topics` are those of the events before. Nothing if it is none of this bus.
+    pub(super) fn event(&self, epoch: Epoch, topics: &mut HashMap<&'a str, Topic>) -> Option<Event> {
+        let topic = match topics.entry(self.topic) {
+            hash_map::Entry::Occupied(known) => known.get().clone(),
+            hash_map::Entry::Vacant(new) => new.insert(Topic::parse(self.topic).ok()?).clone(),
         };
-        *last = Some(topic.clone());
         let kind = self.kind.map(EventType::parse).transpose().ok()?;
         Some(Event { id: EventId { epoch, seq: self.seq }, topic, kind, data: self.data.into(), time: self.time })
     }
@@ -108,10 +107,19 @@ pub(super) fn decode(piece: &[u8]) -> Option<Vec<Record<'_>>> {
     Some(records)
 }
 
-/// The events of a piece, to be delivered. Nothing if it is damaged.
-pub(super) fn events(piece: &[u8], epoch: Epoch) -> Option<Vec<Arc<Event>>> {
-    let mut last = None;
-    decode(piece)?.iter().map(|record| record.event(epoch, &mut last).map(Arc::new)).collect()
+/// Adds the events of a piece, to be delivered, to others. Nothing of it if it is damaged.
+pub(super) fn events(piece: &[u8], epoch: Epoch, events: &mut Vec<Event>) -> Option<()> {
+    let records = decode(piece)?;
+    let (before, mut topics) = (events.len(), HashMap::new());
+    events.reserve(records.len());
+    for record in records {
+        let Some(event) = record.event(epoch, &mut topics) else {
+            events.truncate(before);
+            return None;
+        };
+        events.push(event);
+    }
+    Some(())
 }
 
 fn seal(mut piece: Vec<u8>) -> Vec<u8> {
@@ -145,14 +153,16 @@ mod tests {
         let (piece, _) = encode(&entries, usize::MAX);
         let read = decode(&piece).unwrap();
         for (entry, record) in entries.iter().zip(&read) {
-            let event = record.event(epoch, &mut None).unwrap();
+            let event = record.event(epoch, &mut HashMap::new()).unwrap();
             assert_eq!(
                 (entry.event.as_deref(), entry.came, entry.expires),
                 (Some(&event), record.came, record.expires)
             );
         }
         let less = without(&piece, |seq| seq == 4).unwrap();
-        let seqs: Vec<_> = events(&less, epoch).unwrap().iter().map(|event| event.id.seq).collect();
+        let mut left = Vec::new();
+        events(&less, epoch, &mut left).unwrap();
+        let seqs: Vec<_> = left.iter().map(|event| event.id.seq).collect();
         assert_eq!(seqs, [3, 9]);
     }
 

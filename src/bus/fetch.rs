@@ -24,7 +24,7 @@ pub struct Wanted {
 #[derive(Debug, Default)]
 pub struct Fetched {
     /// The events, in order.
-    pub events: Vec<Arc<Event>>,
+    pub events: Vec<Event>,
     /// The first number that was looked for.
     pub from: u64,
     /// The last. What is not among the events, from the first to here, cannot be read.

@@ -1,6 +1,6 @@
 //! What of the bus outlives it: batches of what has changed, for whoever writes them down, and the way back.
 //!
-//! The order of a start: [`Bus::restore_topics`], [`Bus::restore_event`] for each event in order, [`Bus::restored`].
+//! The order of a start: [`Bus::restore_topics`], [`Bus::restore_events`], [`Bus::restored`].
 
 use super::{
     Bus, Now,
@@ -103,7 +103,8 @@ impl Bus {
     /// Takes up topics at a start. Gives their numbers.
     pub fn restore_topics(&mut self, topics: impl IntoIterator<Item = TopicRecord>) -> Vec<TopicKey> {
         let restore = |TopicRecord { topic, published, last, past }| {
-            let (key, _) = self.topics.insert(topic, Vec::new());
+            let (key, _) = self.topics.insert(topic.clone(), Vec::new());
+            self.history.know(key, &topic);
             if let Some(state) = self.topics.get_mut(key) {
                 (state.published, state.last) = (published, last);
             }
@@ -115,18 +116,17 @@ impl Bus {
         topics.into_iter().map(restore).collect()
     }
 
-    /// Takes up an event at a start; they come in order. Only one that is retained has to be in memory. Says whether it
-    /// is still wanted.
-    pub fn restore_event(&mut self, entry: Entry) -> bool {
-        self.history.journal().is_some_and(|journal| journal.restore(entry))
+    /// Takes up the events, in order, at a start. Only those that are retained have to be in memory. Gives those that are
+    /// not wanted any more.
+    pub fn restore_events(&mut self, entries: Vec<Entry>) -> Vec<u64> {
+        self.history.journal().map_or_else(Vec::new, |journal| journal.restore(entries))
     }
 
-    /// Ends a start. `head` is the last number that may have been used. If the end before was none that was told
-    /// (`is_torn`), whatever is not there up to `head` counts as lost, and is told so.
-    pub fn restored(&mut self, forgotten: Forgotten, head: u64, is_torn: bool, now: Now) {
+    /// Ends a start. `head` is the last number that may have been used.
+    pub fn restored(&mut self, forgotten: Forgotten, head: u64, now: Now) {
         self.head = head;
         if let Some(journal) = self.history.journal() {
-            journal.restored(forgotten, head, is_torn, now.mono);
+            journal.restored(forgotten, head, now.mono);
         }
     }
 }

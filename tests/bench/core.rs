@@ -12,7 +12,7 @@ use std::{
 use sse_bus::{
     Epoch, FilterSet, Topic,
     bus::{Bus, ClientId, Description, Format, Now, Publication, Read, Start, Subscription, history::Memory},
-    limits::{Limits, Retention},
+    limits::{Limits, Retention, TopicRule},
     protocol::Slow,
 };
 
@@ -26,10 +26,15 @@ fn main() {
     line("publish + finish, 1 matching feed, 1 reader that drains", one, None, "at most 1 µs");
     let many = many_filters();
     line("the same, 10,000 topics, 1,000 filters of which 2 match", many, Some(one), "ratio at most 1.5");
-    let alone = unwanted(0);
+    let alone = unwanted(&[], 0);
     line("publish + finish that nobody wants, no subscribers", alone, None, "–");
-    let beside = unwanted(10_000);
+    let beside = unwanted(&[], 10_000);
     line("the same, 10,000 subscribers elsewhere", beside, Some(alone), "ratio about 1");
+    let ruled = unwanted(&rules(), 0);
+    line("the same, to a topic that the last of 100 rules matches", ruled, Some(alone), "ratio about 1");
+    let publishes = change_of_bounds(1_000_000);
+    line("publish while 1,000,000 events have to go", publishes[publishes.len() / 2], None, "at most 1 ms");
+    println!("{:<66} {:>10}", "publishes until they have", publishes.len());
     let replay = replay(100_000);
     line("replay, an event of 100,000", replay, None, "–");
     println!("{:<66} {:>7.2} M/s", "replay, events a second", 1e-6 / replay.as_secs_f64());
@@ -41,8 +46,24 @@ fn line(what: &str, figure: Duration, against: Option<Duration>, asked: &str) {
 }
 
 fn bus() -> Bus {
+    bus_of(Retention::default())
+}
+
+fn bus_of(retention: Retention) -> Bus {
     let limits = Limits { subscribers: 100_000, ..Limits::default() };
-    Bus::new(Epoch::from_seed(1), limits, Box::new(Memory::new(Retention::default())))
+    Bus::new(Epoch::from_seed(1), limits, Box::new(Memory::new(retention)))
+}
+
+/// A hundred rules, of which the last matches all that is published here; with the general bounds.
+fn rules() -> Vec<TopicRule> {
+    let filter = |i| if i < 99 { format!("some/{i}/**") } else { "**".into() };
+    let rule = |i| TopicRule {
+        filters: FilterSet::parse(&[filter(i)]).expect("legal filters"),
+        events: Some(Retention::default().events),
+        bytes: Some(Retention::default().bytes),
+        age: Some(Duration::from_hours(23)),
+    };
+    (0..100).map(rule).collect()
 }
 
 fn topic(name: &str) -> Topic {
@@ -143,14 +164,40 @@ fn many_filters() -> Duration {
     measure(|| publish_round(&mut bus, &hot, &readers[..2], &data))
 }
 
-fn unwanted(subscribers: usize) -> Duration {
-    let (mut bus, data) = (bus(), "x".repeat(200));
+fn unwanted(rules: &[TopicRule], subscribers: usize) -> Duration {
+    let (mut bus, data) = (bus_of(Retention { rules: rules.to_vec(), ..Retention::default() }), "x".repeat(200));
     let topics = [topic("build/web")];
     fill(&mut bus, &topics, &data);
     for i in 0..subscribers {
         subscribe(&mut bus, &[&format!("other/{i}")], Start::Now);
     }
     measure(|| publish_round(&mut bus, &topics, &[], &data))
+}
+
+/// What publishes take after a change of the bounds, until nothing is beyond them, in rising order. The change itself
+/// counts with them.
+fn change_of_bounds(events: usize) -> Vec<Duration> {
+    let (none, data) = (usize::MAX, "x".repeat(200));
+    let roomy = Retention { events: none, bytes: none, budget: none, ..Retention::default() };
+    let mut bus = bus_of(roomy.clone());
+    let topics: Vec<Topic> = (0..1000).map(|i| topic(&format!("t/{i}"))).collect();
+    for topic in topics.iter().cycle().take(events) {
+        publish(&mut bus, topic, &data);
+    }
+    let start = Instant::now();
+    bus.configure(bus.limits().clone(), Retention { events: 10, ..roomy }, NOW);
+    let mut spent = vec![start.elapsed()];
+    for topic in topics.iter().cycle() {
+        if !bus.is_behind() {
+            break;
+        }
+        let start = Instant::now();
+        publish(&mut bus, topic, &data);
+        spent.push(start.elapsed());
+    }
+    assert!(bus.status().history_events <= 10 * topics.len() as u64);
+    spent.sort_unstable();
+    spent
 }
 
 /// Subscribes from the beginning and reads all of a past spread over ten topics.

@@ -37,7 +37,7 @@ impl World {
             return Ok(false);
         }
         for Wanted { client, seq, .. } in &wanted {
-            let events: Vec<_> = self.disk.0.range(seq..).take(AHEAD).map(|(_, event)| event.clone()).collect();
+            let events: Vec<_> = self.disk.0.range(seq..).take(AHEAD).map(|(_, event)| (**event).clone()).collect();
             if events.first().is_none_or(|event| event.id.seq != *seq) {
                 return Err(format!("expected {client} to want what is written, saw it want {seq}"));
             }
