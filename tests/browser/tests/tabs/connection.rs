@@ -8,6 +8,7 @@ in_both_browsers! {
     a_page_that_is_not_let_in_is_told_how_it_would_be_and_reads_nothing
     a_page_that_is_there_before_the_bus_goes_on_when_it_comes
     a_subscription_begins_where_it_says_whatever_other_tabs_have
+    a_tab_that_has_missed_what_the_leader_passed_on_fetches_it_whether_or_not_it_leads_then
 }
 
 async fn a_page_that_is_not_let_in_is_told_how_it_would_be_and_reads_nothing(kind: Kind) {
@@ -96,4 +97,40 @@ async fn a_subscription_begins_where_it_says_whatever_other_tabs_have(kind: Kind
     second.close().await;
     bus.ctl(&["publish", "a/x", "a4"]).await;
     got(&first, "now", &["a4"]).await;
+}
+
+async fn a_tab_that_has_missed_what_the_leader_passed_on_fetches_it_whether_or_not_it_leads_then(kind: Kind) {
+    let (bus, _site, origin) = bus_and_site(&[]).await;
+    let browser = Remote::start(kind, &[]).await;
+    let [first, second, third] =
+        [open(&browser, &origin).await, open(&browser, &origin).await, open(&browser, &origin).await];
+    for page in [&first, &second, &third] {
+        listen(page, "a", "'a'", "{}").await;
+        state(page, "a", "open").await;
+    }
+    assert_eq!(first.eval("leads()").await, true);
+    let mut published = Vec::new();
+    let numbers: Vec<String> = (0..12).map(|number| number.to_string()).collect();
+    // Deaf during the first half of each round; then something comes that it hears, or the leader goes.
+    for (round, numbers) in numbers.chunks(6).enumerate() {
+        second.eval("window.deaf = true").await;
+        for number in &numbers[..3] {
+            bus.ctl(&["publish", "a", number]).await;
+            published.push(number.as_str());
+        }
+        got(&third, "a", &published).await;
+        assert_eq!(second.eval("subs.a.got.length").await, published.len() - 3, "it is deaf");
+        second.eval("window.deaf = false").await;
+        if round == 1 {
+            first.clone().close().await;
+        }
+        for number in &numbers[3..] {
+            bus.ctl(&["publish", "a", number]).await;
+            published.push(number.as_str());
+        }
+        got(&second, "a", &published).await;
+        got(&third, "a", &published).await;
+    }
+    assert_eq!(second.eval("leads()").await, true, "it was the next in the line");
+    bus.subscribers(1).await;
 }

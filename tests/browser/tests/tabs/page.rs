@@ -7,6 +7,12 @@ use sse_bus_browser_tests::{Answer, Bus, Page, Remote, Site, Value, eventually, 
 const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>tab</title><script>
   window.warned = [];
   console.warn = (text) => warned.push(text);
+  // What a page does not hear that a browser has put aside for a while.
+  window.BroadcastChannel = class extends BroadcastChannel {
+    set onmessage(hear) {
+      super.onmessage = (message) => window.deaf || hear(message);
+    }
+  };
 </script><script type="module">
   import * as module from "MODULE";
   const bus = MODULE_IS_VENDORED ? module.connect("BUS", OPTIONS) : module;
