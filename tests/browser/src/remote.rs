@@ -77,6 +77,12 @@ impl Remote {
         Remote { kind, socket, _processes: processes, _profile: profile }
     }
 
+    /// Answers for the user whether pages of an origin may do something. Chromium only.
+    pub async fn set_permission(&self, origin: &str, name: &str, setting: &str) {
+        let params = json!({ "permission": { "name": name }, "setting": setting, "origin": origin });
+        self.socket.ask("Browser.setPermission", params, None).await.expect("it is a permission");
+    }
+
     /// Opens a page in a new tab and waits for its load.
     pub async fn open(&self, url: &str) -> Page {
         let ask = async |method: &str, params| self.socket.ask(method, params, None).await.expect("a tab opens");

@@ -1,4 +1,5 @@
-//! Where tabs cannot find each other, and where a token is needed. In Chromium only: it is told what names lead to.
+//! Where tabs cannot find each other, where a token is needed, and where the browser asks its user first. In Chromium only: it
+//! is told what names lead to, and what the user says.
 
 use sse_bus_browser_tests::{Bus, Kind, Remote, free_port};
 
@@ -44,4 +45,23 @@ async fn a_page_with_a_token_is_let_in_and_one_without_is_told_why_not() {
     let waiting = state(&page, "without", "waiting").await;
     assert_eq!(waiting["reason"], "denied", "{waiting}");
     assert!(waiting["message"].as_str().unwrap().contains("sse-busctl token create"), "{waiting}");
+}
+
+/// Chromium takes the site for one of the internet, and so asks its user whether it may reach this machine.
+#[tokio::test]
+async fn a_page_that_the_browser_keeps_from_the_bus_is_told_so_and_goes_on_when_it_is_let() {
+    let port = free_port();
+    let bus = Bus::start_with(&["--allow-origin", &origin(port)]).await;
+    let _site = site_with_module(port, &bus.url(), "{}").await;
+    let elsewhere = format!("--ip-address-space-overrides=127.0.0.1:{port}=public");
+    let browser = Remote::start(Kind::Chromium, &[&elsewhere]).await;
+    browser.set_permission(&origin(port), "loopback-network", "denied").await;
+    let page = open(&browser, &origin(port)).await;
+    listen(&page, "it", "'a'", "{}").await;
+    let waiting = state(&page, "it", "waiting").await;
+    assert_eq!(waiting["reason"], "permission_denied", "{waiting}");
+    browser.set_permission(&origin(port), "loopback-network", "granted").await;
+    state(&page, "it", "open").await;
+    bus.ctl(&["publish", "a", "one"]).await;
+    got(&page, "it", &["one"]).await;
 }
