@@ -6,6 +6,7 @@
 //! over HTTP/2 by the stream.
 
 mod admin;
+mod client;
 mod error;
 mod events;
 mod guards;
@@ -311,6 +312,7 @@ fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/tickets", post(tickets::give))
         .route("/healthz", get(admin::health))
         .route("/", get(admin::page))
+        .route("/client.js", get(client::module))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(middleware::from_fn_with_state(daemon.clone(), guards::check))

@@ -2,7 +2,7 @@
 
 use crate::{
     event::{Event, EventId},
-    protocol::{EventBody, EventMessage, EventReply, GAP, Gap, Reply, binary, json, sse},
+    protocol::{END, EventBody, EventMessage, EventReply, GAP, Gap, Reply, binary, json, sse},
 };
 
 /// How a subscriber receives events.
@@ -46,6 +46,15 @@ impl Format {
         }
     }
 
+    /// Appends an event that goes to one client alone. The envelope for browsers says so: tabs that share a connection
+    /// tell by it what is for all of them.
+    pub fn encode_to(self, to: &str, event: &Event, out: &mut Vec<u8>) {
+        match self {
+            Format::SseJson => sse::encode_json_to(to, event, out),
+            _ => self.encode(event, out),
+        }
+    }
+
     /// Appends a gap: an event of type `$gap` with the id from which a subscriber that comes back goes on.
     pub fn encode_gap(self, gap: &Gap, id: EventId, time: u64, out: &mut Vec<u8>) {
         let mut data = serde_json::to_string(gap).unwrap_or_default();
@@ -60,10 +69,13 @@ impl Format {
         }
     }
 
-    /// Appends the end of a subscription that wanted only the past. Streams for browsers just end.
+    /// Appends the end of a subscription that wanted only the past: for browsers an event of type `$end`, because a
+    /// connection that broke looks as if the stream had ended.
     pub fn encode_end(self, position: EventId, out: &mut Vec<u8>) {
         match self {
-            Format::SseData | Format::SseJson => {}
+            Format::SseData | Format::SseJson => {
+                sse::encode(position, Some(END), &format!(r#"{{"position":"{position}"}}"#), out);
+            }
             Format::Json => json::encode(&Reply::End { position }, out),
             Format::Binary => frame(&Reply::End { position }, out),
         }

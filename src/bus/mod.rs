@@ -231,7 +231,7 @@ impl Bus {
             self.feeds.seal(key, &self.limits);
             let Some(feed) = self.feeds.get_mut(key) else { continue };
             let mut bytes = Vec::new();
-            feed.format.encode(&event, &mut bytes);
+            feed.format.encode_to(address, &event, &mut bytes);
             if !subscriber.unicast.is_empty() && subscriber.unicast_bytes + bytes.len() > self.limits.unicast_buffer {
                 continue;
             }

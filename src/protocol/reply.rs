@@ -95,6 +95,10 @@ pub struct Gap {
     pub to: EventId,
 }
 
+/// The type of the event that ends a stream for browsers which was to tell the past alone. Its id is where live events
+/// would begin.
+pub const END: &str = "$end";
+
 /// Why there is a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -3,6 +3,8 @@
 //!
 //! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
+use serde::Serialize;
+
 use super::EventBody;
 use crate::event::{Event, EventId, EventType};
 
@@ -16,11 +18,26 @@ pub fn encode_data(event: &Event, out: &mut Vec<u8>) {
 
 /// Appends the event with the envelope `{"id","topic","type","time","data"}` as its data.
 pub fn encode_json(event: &Event, out: &mut Vec<u8>) {
+    envelope(event.id, &EventBody::from(event), out);
+}
+
+/// The same for an event that goes to one client alone: the envelope has a `to`, too.
+pub fn encode_json_to(to: &str, event: &Event, out: &mut Vec<u8>) {
+    #[derive(Serialize)]
+    struct Addressed<'a> {
+        #[serde(flatten)]
+        event: EventBody<'a>,
+        to: &'a str,
+    }
+    envelope(event.id, &Addressed { event: EventBody::from(event), to }, out);
+}
+
+fn envelope(id: EventId, body: &impl Serialize, out: &mut Vec<u8>) {
     // The envelope carries the type. As a field it would hide the event from `onmessage`.
-    head(event.id, None, out);
+    head(id, None, out);
     out.extend_from_slice(b"data: ");
     // JSON as written here holds no line break.
-    super::json::encode(&EventBody::from(event), out);
+    super::json::encode(body, out);
     out.push(b'\n');
 }
 

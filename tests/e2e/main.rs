@@ -21,6 +21,7 @@ mod ledger;
 mod lifecycle;
 mod limits;
 mod long_history;
+mod module;
 mod places;
 mod presence;
 mod publish;

@@ -237,12 +237,19 @@ fn history_bounds_hold_for_bytes_and_age_too() {
 fn a_stream_of_the_past_alone_ends_where_live_events_would_begin() {
     let daemon = forgetful();
     let ids = publish_numbers(&daemon, "t", 1..=3);
+    // The last event tells that the stream is whole, and where to go on from.
     let rest = |path: &str| {
         let mut stream = daemon.stream(path);
-        std::iter::from_fn(move || stream.next().unwrap()).map(|event| event.data).collect::<Vec<_>>()
+        let mut events: Vec<_> = std::iter::from_fn(move || stream.next().unwrap()).collect();
+        let end = events.pop().unwrap();
+        assert_eq!(end.kind.as_deref(), Some("$end"), "{end:?}");
+        daemon.publish("t", "later");
+        let mut live = daemon.stream(&format!("/events/t?last_event_id={}", end.id));
+        assert_eq!(live.data(1), ["later"], "{end:?}");
+        events.into_iter().map(|event| event.data).collect::<Vec<_>>()
     };
-    assert_eq!(rest("/events/t?since=all&past_only=true"), ["1", "2", "3"]);
     assert_eq!(rest(&format!("/events/t?past_only&last_event_id={}", ids[2])), ["3"]);
+    assert_eq!(rest("/events/t?since=all&past_only=true"), ["2", "3", "later"]);
     assert!(rest("/events/t?past_only=1").is_empty(), "nothing is retained");
     assert_eq!(daemon.get("/events/t?past_only=maybe").refusal(), (400, "request_invalid".into()));
 }

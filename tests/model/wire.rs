@@ -40,6 +40,10 @@ fn sse(format: Format, bytes: &[u8]) -> Result<Vec<Item>, String> {
         if kind.as_deref() == Some("$gap") {
             return gap(id, &data);
         }
+        if kind.as_deref() == Some("$end") {
+            let body: Value = serde_json::from_str(&data).map_err(|e| format!("bad end: {e}"))?;
+            return if body["position"] == id.as_str() { Ok(Item::End { position: id }) } else { Err(data) };
+        }
         if format == Format::SseData {
             return Ok(Item::Event { id, kind, data, envelope: None });
         }

@@ -50,7 +50,7 @@ const NOT_RUN: &[&str] = &[
     "sse-busd --tls-cert bus.pem --tls-key bus.key",
 ];
 /// Blocks that tests/browser runs, or that are no program.
-const NOT_USED_BY_A_COMMAND: &[&str] = &["stream.js", "ticket.js", "Cargo.toml"];
+const NOT_USED_BY_A_COMMAND: &[&str] = &["stream.js", "tabs.js", "ticket.js", "Cargo.toml"];
 
 #[test]
 fn every_command_does_what_the_readme_shows() {

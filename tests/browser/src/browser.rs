@@ -14,7 +14,7 @@ use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, Windo
 use crate::{DEADLINE, eventually};
 
 /// Without the background flags Chromium looks for its maker's hosts; in a container it has no sandbox.
-const FLAGS: &[&str] = &[
+pub(crate) const FLAGS: &[&str] = &[
     "--headless",
     "--window-size=1000,800",
     "--no-sandbox",
@@ -210,12 +210,12 @@ fn listening_port(said: &str) -> Option<u16> {
 }
 
 /// A process and all that it started, killed together when this is dropped.
-struct Group(Child);
+pub(crate) struct Group(Child);
 
 impl Group {
-    fn start(command: &mut Command) -> Group {
+    pub(crate) fn start(command: &mut Command) -> Group {
         use std::os::unix::process::CommandExt;
-        Group(command.process_group(0).spawn().expect("chromedriver is installed"))
+        Group(command.process_group(0).spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -275,4 +276,20 @@ pub fn free_port() -> u16 {
         .map(|_| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000)
         .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
         .expect("one of ten thousand ports is free")
+}
+
+/// Publishes as a program of this machine's user does, without a browser, and gives the whole answer.
+///
+/// # Errors
+///
+/// The daemon is not there, or goes before it has answered.
+pub async fn post(address: &str, path: &str, body: &str) -> io::Result<String> {
+    let mut daemon = tokio::net::TcpStream::connect(address).await?;
+    let length = body.len();
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    daemon.write_all((head + body).as_bytes()).await?;
+    let mut answer = String::new();
+    daemon.read_to_string(&mut answer).await?;
+    Ok(answer)
 }

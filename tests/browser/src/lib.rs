@@ -7,14 +7,16 @@ mod browser;
 mod bus;
 mod careless;
 mod held;
+mod remote;
 mod site;
 pub mod sse;
 
 use std::time::{Duration, Instant};
 
 pub use browser::{Browser, Tab};
-pub use bus::{Bus, Output, Process, free_port};
+pub use bus::{Bus, Output, Process, free_port, post};
 pub use careless::Careless;
+pub use remote::{Kind, Page, Remote};
 pub use serde_json::Value;
 pub use site::{Answer, Site};
 

@@ -64,6 +64,44 @@ async fn events_are_dispatched_by_their_type() {
     browser.quit().await;
 }
 
+#[tokio::test]
+async fn tabs_share_a_connection() {
+    let port = free_port();
+    let origin = format!("http://localhost:{port}");
+    let bus = Bus::start_with(&["--allow-origin", &origin]).await;
+    let script = block("js", "// tabs.js").replace(BUS, &bus.url());
+    let before = "window.got = []; console.log = (...all) => got.push(all.join(' '));";
+    let page = format!("<!doctype html><script>{before}</script><script type=module>{script}</script>");
+    let _site = Site::start(port, move |_| Answer::document("text/html", page.clone())).await;
+    let browser = Browser::start().await;
+    let tabs = [browser.open(&origin).await, browser.open(&origin).await];
+    for tab in &tabs {
+        eventually("the first state", async || {
+            let got = tab.eval("return got").await;
+            if got.to_string().contains("open") { Ok(()) } else { Err(got.to_string()) }
+        })
+        .await;
+    }
+    eventually("a stream of what both want", async || {
+        let clients = bus.ctl(&["clients", "--json"]).await.stdout;
+        let is_shared = clients.matches("subscriber").count() == 1 && clients.contains("clock");
+        if is_shared && clients.contains("dashboard") { Ok(()) } else { Err(clients) }
+    })
+    .await;
+    bus.ctl(&["publish", "build/web/css", "ok"]).await;
+    bus.ctl(&["publish", "clock", "12:00"]).await;
+    for tab in &tabs {
+        eventually("what was published", async || {
+            let got = tab.eval("return got").await;
+            let got: Vec<&str> = got.as_array().expect("an array").iter().filter_map(Value::as_str).collect();
+            let ends = got.ends_with(&["build/web/css ok", "12:00"]);
+            if ends { Ok(()) } else { Err(format!("{got:?}")) }
+        })
+        .await;
+    }
+    browser.quit().await;
+}
+
 /// The block of the README that begins with a line.
 fn block(language: &str, first: &str) -> String {
     let (_, rest) = README.split_once(&format!("```{language}\n{first}\n")).expect("the README shows it");

@@ -1,0 +1,99 @@
+//! How a subscription begins, waits, and is told why: pages that are not let in, a bus that is not there, tokens.
+
+use sse_bus_browser_tests::{Bus, Kind, Remote, Value, eventually, free_port};
+
+use crate::page::{bus_and_site, got, in_both_browsers, listen, open, origin, site_with_module, state};
+
+in_both_browsers! {
+    a_page_that_is_not_let_in_is_told_how_it_would_be_and_reads_nothing
+    a_page_that_is_there_before_the_bus_goes_on_when_it_comes
+    a_subscription_begins_where_it_says_whatever_other_tabs_have
+}
+
+async fn a_page_that_is_not_let_in_is_told_how_it_would_be_and_reads_nothing(kind: Kind) {
+    let (bus, port) = (Bus::start().await, free_port());
+    bus.ctl(&["publish", "secret", "only for the own user", "--retain"]).await;
+    let _site = site_with_module(port, &bus.url(), "{}").await;
+    let browser = Remote::start(kind, &[]).await;
+    let page = open(&browser, &origin(port)).await;
+    listen(&page, "it", "'**'", "{ since: 'all' }").await;
+    let waiting = state(&page, "it", "waiting").await;
+    assert_eq!(waiting["reason"], "origin_refused", "{waiting}");
+    let how = format!("sse-busd --allow-origin {}", origin(port));
+    assert!(waiting["message"].as_str().unwrap().ends_with(&how), "{waiting}");
+    for attempt in ["bus.publish('secret', 'x')", "bus.clients()"] {
+        let refused = page.eval(&format!("{attempt}.then(() => 'done', (error) => error.code)")).await;
+        assert_eq!(refused, "origin_refused", "{attempt}");
+    }
+    // It tries again, and is refused again.
+    eventually("another attempt", async || {
+        let states = page.eval("subs.it.states.filter(({ state }) => state === 'waiting').length").await;
+        if states.as_u64() > Some(1) { Ok(()) } else { Err(states.to_string()) }
+    })
+    .await;
+    assert_eq!(page.eval("subs.it.got").await, Value::Array(Vec::new()));
+    let status = bus.json(&["status"]).await.remove(0);
+    assert_eq!((&status["published"], &status["subscribers"]), (&3.into(), &0.into()), "{status}");
+    assert_eq!(status["refused_origins"][0]["origin"], origin(port), "{status}");
+}
+
+async fn a_page_that_is_there_before_the_bus_goes_on_when_it_comes(kind: Kind) {
+    let [port, bus_port] = [free_port(), free_port()];
+    let _site = site_with_module(port, &format!("http://127.0.0.1:{bus_port}"), "{}").await;
+    let browser = Remote::start(kind, &[]).await;
+    let page = open(&browser, &origin(port)).await;
+    listen(&page, "it", "'a'", "{}").await;
+    let waiting = state(&page, "it", "waiting").await;
+    assert_eq!(waiting["reason"], "unreachable", "{waiting}");
+    assert!(waiting["retryIn"].as_u64().unwrap() >= 500, "{waiting}");
+    let bus = Bus::start_at(bus_port, &["--allow-origin", &origin(port)]).await;
+    state(&page, "it", "open").await;
+    bus.ctl(&["publish", "a", "here I am"]).await;
+    got(&page, "it", &["here I am"]).await;
+}
+
+async fn a_subscription_begins_where_it_says_whatever_other_tabs_have(kind: Kind) {
+    let (bus, _site, origin) = bus_and_site(&[]).await;
+    let browser = Remote::start(kind, &[]).await;
+    let [first, second] = [open(&browser, &origin).await, open(&browser, &origin).await];
+    for data in ["a1", "a2", "a3"] {
+        bus.ctl(&["publish", "a/x", data, "--type", "t"]).await;
+    }
+    bus.ctl(&["publish", "a/kept", "kept", "--retain"]).await;
+    listen(&first, "now", "'a/*'", "{ since: 'now' }").await;
+    state(&first, "now", "open").await;
+    listen(&second, "all", "['a/**', 'b']", "{ since: 'all', client: 'second' }").await;
+    listen(&second, "retained", "'**'", "{}").await;
+    listen(&second, "other", "'c'", "{ since: 'all' }").await;
+    got(&second, "all", &["a1", "a2", "a3", "kept"]).await;
+    got(&second, "retained", &["kept"]).await;
+    for name in ["all", "retained", "other"] {
+        state(&second, name, "open").await;
+    }
+    bus.subscribers(1).await;
+    let event = second.eval("(({ json, ...event }) => event)(subs.all.events[0])").await;
+    assert_eq!((&event["topic"], &event["type"], &event["data"]), (&"a/x".into(), &"t".into(), &"a1".into()));
+
+    let published = first.eval("bus.publish('b', { n: [1] }, { type: 'json' })").await;
+    assert_eq!(published["subscribers"], 1, "{published}");
+    bus.ctl(&["publish", "c", "c1"]).await;
+    bus.ctl(&["send", "second", "to second"]).await;
+    got(&first, "now", &[]).await;
+    got(&second, "all", &["a1", "a2", "a3", "kept", r#"{"n":[1]}"#, "to second"]).await;
+    got(&second, "retained", &["kept", r#"{"n":[1]}"#, "c1"]).await;
+    got(&second, "other", &["c1"]).await;
+    assert_eq!(second.eval("subs.all.events[4].json().n[0]").await, 1);
+
+    // What nobody wants any more is not asked for any more.
+    second.eval("subs.retained.sub.close() || subs.all.sub.close() || true").await;
+    assert_eq!(state(&second, "all", "closed").await["state"], "closed");
+    eventually("the stream to be of what is still wanted", async || {
+        let clients = bus.json(&["clients"]).await;
+        let filters = &clients.iter().find(|client| client["role"] == "subscriber").ok_or("none")?["filters"];
+        if *filters == Value::from(vec!["a/*", "c"]) { Ok(()) } else { Err(filters.to_string()) }
+    })
+    .await;
+    second.close().await;
+    bus.ctl(&["publish", "a/x", "a4"]).await;
+    got(&first, "now", &["a4"]).await;
+}

@@ -1,0 +1,146 @@
+//! The module for pages, as far as it needs no browser: how it is served, that it is small, that it matches topics as the
+//! bus does, and that in Node, where there are no tabs, its streams and its errors are right.
+
+use std::{
+    fs,
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value, json};
+use sse_bus::{Filter, Topic};
+
+use crate::harness::{Daemon, Process};
+
+const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/npm/client.js");
+
+#[test]
+fn the_module_is_served_to_allowed_origins_and_to_no_others() {
+    let daemon = Daemon::start(&["--allow-origin", "http://localhost:3000"]);
+    let module = fs::read_to_string(MODULE).unwrap();
+    let served = daemon.get("/client.js");
+    assert_eq!((served.status, served.text()), (200, module));
+    assert_eq!(served.header("content-type"), Some("text/javascript; charset=utf-8"));
+    assert_eq!(served.header("access-control-allow-origin"), None);
+    let from =
+        |origin| daemon.request("GET", "/client.js", &[("Origin", origin), ("Sec-Fetch-Site", "cross-site")], "");
+    let allowed = from("http://localhost:3000");
+    assert_eq!(allowed.header("access-control-allow-origin"), Some("http://localhost:3000"));
+    let refused = from("http://evil.example");
+    assert_eq!((refused.status, refused.header("access-control-allow-origin")), (403, None));
+}
+
+#[test]
+fn the_module_has_less_than_5_kib_compressed_and_a_package_that_is_whole() {
+    let gzip = Command::new("gzip").args(["-9", "--stdout", MODULE]).output().unwrap();
+    assert!(gzip.status.success() && gzip.stdout.len() < 5 << 10, "{} bytes", gzip.stdout.len());
+    let folder = Path::new(MODULE).parent().unwrap();
+    let package: Value = serde_json::from_slice(&fs::read(folder.join("package.json")).unwrap()).unwrap();
+    assert_eq!((&package["name"], &package["version"]), (&json!("sse-bus"), &json!(env!("CARGO_PKG_VERSION"))));
+    assert_eq!(package.get("dependencies"), None);
+    for file in package["files"].as_array().unwrap() {
+        assert!(folder.join(file.as_str().unwrap()).is_file(), "{file}");
+    }
+    // Every export has its types.
+    let types = fs::read_to_string(folder.join("client.d.ts")).unwrap();
+    for name in ["covers", "connect", "subscribe", "publish", "clients"] {
+        assert!(
+            types.contains(&format!("export function {name}(")) || types.contains(&format!("export const {name}:"))
+        );
+    }
+}
+
+#[test]
+fn the_module_matches_topics_and_filters_as_the_bus_does() {
+    let mut texts = vec![String::new()];
+    for _ in 0..3 {
+        let longer = texts.iter().flat_map(|text| {
+            ["a", "b", "é", "*", "**", "$", "$a"]
+                .map(|level| if text.is_empty() { level.into() } else { format!("{text}/{level}") })
+        });
+        texts = texts.iter().cloned().chain(longer).collect();
+        texts.sort_unstable();
+        texts.dedup();
+    }
+    let filters: Vec<Filter> = texts.iter().filter_map(|text| Filter::parse(text).ok()).collect();
+    let topics: Vec<Topic> = texts.iter().filter_map(|text| Topic::parse(text).ok()).collect();
+    let mut table = Vec::new();
+    for filter in &filters {
+        table.extend(topics.iter().map(|topic| json!([filter, topic.as_str(), filter.matches(topic)])));
+        table.extend(filters.iter().map(|other| json!([filter, other, filter.covers(other)])));
+    }
+    assert!(table.len() > 50_000 && table.iter().any(|row| row[2] == true), "{} rows", table.len());
+    let script = "
+        import { covers } from MODULE;
+        const wrong = JSON.parse(fs.readFileSync(0)).filter(([filter, other, expected]) => covers(filter, other) !== expected);
+        console.log(JSON.stringify(wrong.slice(0, 10)));";
+    let mut node = node(script);
+    let mut child = node.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(serde_json::to_string(&table).unwrap().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "[]", "[filter, other, what Rust says]");
+}
+
+#[test]
+fn without_tabs_the_module_streams_publishes_and_says_what_was_wrong() {
+    let daemon = Daemon::start(&[]);
+    let script = r#"
+        import { execFileSync } from "node:child_process";
+        import { connect } from MODULE;
+        const { subscribe, publish, clients } = connect(process.argv[1]);
+        const data = ["", "two\nlines", "\r\n \r", "\u2028\u2029\v\u0085", "é😀", '{"n":[1]}', "x".repeat(200_000), "data: x\n\nid: y"];
+        for (const text of data) await publish("t/é%2F/a b".replace(" ", ""), text, { type: "kind" });
+        const seen = [];
+        const sub = subscribe(["t/**"], { since: "all", onevent: (event) => seen.push(event.data) });
+        let count = 0;
+        for await (const event of sub) {
+          assert.deepEqual([event.topic, event.type, event.data], ["t/é%2F/ab", "kind", data[count]]);
+          if (count === 5) assert.equal(event.json().n[0], 1);
+          if (++count === data.length) break;
+        }
+        assert.deepEqual(seen, data);
+        assert.ok(sub.closed);
+
+        const failed = (promise) => promise.then(assert.fail, ({ code, status }) => [code, status]);
+        assert.deepEqual(await failed(publish("a/*", "x")), ["topic_invalid", 400]);
+        for (const topic of ["a/../b", "..", "a?retain=true", "a#b"]) {
+          assert.deepEqual(await failed(publish(topic, "x")), ["topic_invalid", undefined]);
+        }
+        assert.deepEqual(await failed(publish("a", "x".repeat(300_000))), ["limit_event_bytes", 413]);
+        assert.deepEqual(await failed(subscribe("a//b")[Symbol.asyncIterator]().next()), ["filter_invalid", 400]);
+        assert.deepEqual(await failed(connect("http://127.0.0.1:9").clients()), ["unreachable", undefined]);
+        assert.deepEqual((await clients()).map(({ role }) => role), []);
+
+        // One that is slower than the stream: what does not wait here is fetched when there is room.
+        const slow = subscribe("s", { since: "now" });
+        const numbers = slow[Symbol.asyncIterator]();
+        let next = numbers.next();
+        while (!(await clients()).some(({ filters }) => filters == "s")) await new Promise((done) => setTimeout(done, 20));
+        const lines = Array.from({ length: 3000 }, (_, number) => `${number}\n`).join("");
+        execFileSync(process.argv[2], ["--socket", process.argv[3], "publish", "s", "--lines"], { input: lines });
+        const got = new Set();
+        for (let last = ""; got.size < 3000; next = numbers.next()) {
+          const { value } = await next;
+          assert.ok(!got.has(value.data) && Number(value.id.split("-")[1]) > last, value);
+          assert.ok(slow.queue.length <= 1000, slow.queue.length);
+          got.add(value.data);
+          last = Number(value.id.split("-")[1]);
+        }
+        slow.close();
+        console.log("done");"#;
+    let mut node = node(script);
+    node.arg(format!("http://{}", daemon.address)).arg(env!("CARGO_BIN_EXE_sse-busctl")).arg(daemon.place.socket());
+    let run = Process::start(node).finish();
+    assert_eq!(run.stdout.trim(), "done", "{run}");
+    assert!(run.stderr.matches("a connection of its own").count() == 1, "{run}");
+}
+
+/// Node with a script that may import the module.
+fn node(script: &str) -> Command {
+    let mut node = Command::new("node");
+    let script = script.replace("MODULE", &format!("{MODULE:?}"));
+    let script = format!("import assert from 'node:assert/strict'; import fs from 'node:fs'; {script}");
+    node.args(["--input-type=module", "--eval", &script]).env("NO_PROXY", "127.0.0.1");
+    node
+}
