@@ -1,7 +1,7 @@
 // The clients: pages by their origin, processes by name and number; what each wants, and how far it is behind.
 
 import { ask, whileSeen } from "/page/daemon.js";
-import { $, ago, button, count, counted, element, rowsOf, setText } from "/page/dom.js";
+import { $, ago, button, count, counted, element, rowsOf, say, setText } from "/page/dom.js";
 
 const EVERY = 2000; // ms
 const ROWS = 200;
@@ -55,6 +55,7 @@ export function clients(own, choose) {
   // Instead of the number of clients, for a moment.
   function tell(text) {
     setText(note, text);
+    say(text);
     clearTimeout(said);
     said = setTimeout(() => (said = undefined), 4000);
   }

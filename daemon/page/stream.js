@@ -71,7 +71,8 @@ export function stream(client, on) {
       const asking = { signal: AbortSignal.timeout(5000), cache: "no-store" };
       // Without a stream, if nothing is wrong.
       const head = await fetch(own.url, { ...asking, method: "HEAD" });
-      if (!head.ok) {
+      if (head.ok) why = "what answers there is no event stream";
+      else {
         final = head.status === 400;
         why = reason(await (await fetch(own.url, asking)).text());
       }

@@ -9,7 +9,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WindowHandle, error::WebDriverResult};
+use thirtyfour::{
+    ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WindowHandle, error::WebDriverResult,
+    extensions::cdp::ChromeDevTools,
+};
 
 use crate::{DEADLINE, eventually};
 
@@ -123,14 +126,16 @@ impl Tab {
 
     /// Waits until the page's stream stands, and returns the id that the page gave itself.
     pub async fn connected(&self) -> String {
+        const SHOWN: &str = "return ['#state', '#client'].map((part) => document.querySelector(part))
+                               .map((part) => part?.dataset.state ?? part?.textContent)";
         eventually("the page to connect", async || {
-            match self.eval("return document.querySelector('#state').dataset.state").await {
-                Value::String(state) if state == "open" => Ok(()),
-                other => Err(other.to_string()),
+            let shown = self.eval(SHOWN).await;
+            match (&shown[0], &shown[1]) {
+                (Value::String(state), Value::String(client)) if state == "open" => Ok(client.clone()),
+                _ => Err(shown.to_string()),
             }
         })
-        .await;
-        self.texts("#client").await.concat()
+        .await
     }
 
     /// Waits until the page shows an event with exactly this data.
@@ -168,6 +173,27 @@ impl Tab {
         .await;
         self.driver.enter_default_frame().await.expect("the page is still there");
         text
+    }
+
+    /// Presses a key, or several, wherever the page has its focus.
+    pub async fn press(&self, keys: &str) {
+        self.front().await;
+        let actions = self.driver.action_chain().send_keys(keys);
+        actions.perform().await.unwrap_or_else(|e| panic!("{keys}: {e}"));
+    }
+
+    /// Shows the page in another size, and light or dark.
+    pub async fn look(&self, scheme: &str, width: u32, height: u32) {
+        self.front().await;
+        let tools = ChromeDevTools::new(self.driver.handle().clone());
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500 });
+        for (command, parameters) in
+            [("Emulation.setEmulatedMedia", media), ("Emulation.setDeviceMetricsOverride", size)]
+        {
+            let done = tools.execute_cdp_with_params(command, parameters).await;
+            done.unwrap_or_else(|e| panic!("{command}: {e}"));
+        }
     }
 
     /// A picture of the page, if a folder for them is named in `SSE_BUS_SCREENSHOTS`.

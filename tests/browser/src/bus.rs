@@ -103,6 +103,11 @@ impl Bus {
         wait_for(&mut daemon, "the daemon to stop").await
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.listen.port()
+    }
+
     /// Where browsers find it, without a final slash.
     pub fn url(&self) -> String {
         self.url_as("127.0.0.1")
@@ -197,7 +202,8 @@ impl Bus {
         self.path().join("state")
     }
 
-    fn socket(&self) -> PathBuf {
+    /// The local socket.
+    pub fn socket(&self) -> PathBuf {
         self.path().join("bus.sock")
     }
 

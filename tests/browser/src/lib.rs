@@ -6,6 +6,7 @@
 mod browser;
 mod bus;
 mod careless;
+mod random;
 mod site;
 pub mod sse;
 
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 pub use browser::{Browser, Tab};
 pub use bus::{Bus, Output, Process, free_port};
 pub use careless::Careless;
+pub use random::Random;
 pub use serde_json::Value;
 pub use site::{Answer, Site};
 
