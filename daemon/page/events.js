@@ -13,6 +13,7 @@ const KEPT_CHARS = 32 << 20;
 const DRAW_EVERY = 100; // ms
 const ROWS_A_DRAW = 50;
 const ROWS = 500; // in the document; more only if they are asked for
+const ROWS_AT_ONCE = 30; // more than one sees; the others follow, so that nobody waits for them
 const OTHERS = 20; // rows of a draw that are no events
 
 // The newest entries, each with its number.
@@ -60,7 +61,7 @@ export function events(around) {
   const log = $("log"), pause = $("pause"), older = $("older");
   let kept = new Kept(), frozen; // what is shown while the list is paused
   let paused = ""; // "asked" for, or because somebody is "reading"
-  let received = 0, gaps = 0, missed = 0, drawn = 0, text = "", timer, drewAt = 0;
+  let received = 0, gaps = 0, missed = 0, drawn = 0, text = "", timer, filling, drewAt = 0;
 
   // --- what comes -------------------------------------------------------------------------------------------------
 
@@ -110,7 +111,10 @@ export function events(around) {
     const rows = entries.map((entry) => rowOf(entry, around));
     if (skipped) rows.unshift(element("li", "skipped", `${counted(skipped, "event")} not drawn`));
     log.append(...rows);
-    for (let over = log.children.length - ROWS; over > 0; over--) log.firstElementChild.remove();
+    for (let over = log.children.length - ROWS; over > 0; over--) {
+      log.firstElementChild.remove();
+      stopFilling();
+    }
     toEnd();
   }
 
@@ -134,30 +138,47 @@ export function events(around) {
     return [topic, type ?? "", data].some((field) => field.toLowerCase().includes(text));
   }
 
+  // Draws what is kept: the newest at once, what is above them bit by bit.
   function redraw() {
     const from = frozen ?? kept;
-    const { entries, skipped } = newest(from, 0, ROWS);
     drawn = from.last;
-    log.replaceChildren(...entries.map((entry) => rowOf(entry, around)));
-    older.hidden = !paused || !skipped;
-    older.dataset.before = String(entries[0]?.number ?? 0);
+    log.replaceChildren();
+    clearTimeout(filling);
+    older.hidden = true;
+    older.dataset.before = String(drawn + 1);
+    const fill = () => {
+      const isMore = drawOlder(ROWS_AT_ONCE), goesOn = isMore && log.children.length < ROWS;
+      if (goesOn) filling = setTimeout(fill, 20);
+      else older.hidden = !paused || !isMore;
+      log.ariaBusy = String(goesOn);
+    };
+    fill();
     toEnd();
   }
 
-  older.onclick = () => {
-    const found = [];
-    let more = false;
-    for (const entry of (frozen ?? kept).back(Number(older.dataset.before))) {
+  function stopFilling() {
+    clearTimeout(filling);
+    log.ariaBusy = "false";
+  }
+
+  // Draws so many rows above the first, and says whether there are more.
+  function drawOlder(most) {
+    const rows = [];
+    let before = Number(older.dataset.before), isMore = false;
+    for (const entry of (frozen ?? kept).back(before)) {
       if (!matches(entry)) continue;
-      if ((more = found.length === ROWS)) break;
-      found.push(entry);
+      if ((isMore = rows.length === most)) break;
+      rows.push(rowOf(entry, around));
+      before = entry.number;
     }
-    const height = log.scrollHeight;
-    log.prepend(...found.reverse().map((entry) => rowOf(entry, around)));
-    log.scrollTop += log.scrollHeight - height;
-    older.dataset.before = String(found[0]?.number ?? 0);
-    older.hidden = !more;
-  };
+    const below = log.scrollHeight - log.scrollTop;
+    log.prepend(...rows.reverse());
+    log.scrollTop = log.scrollHeight - below;
+    older.dataset.before = String(before);
+    return isMore;
+  }
+
+  older.onclick = () => (older.hidden = !drawOlder(ROWS));
 
   const toEnd = () => (log.scrollTop = log.scrollHeight);
   const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 30;
@@ -181,7 +202,9 @@ export function events(around) {
     setText(pause, "Pause");
     pause.classList.remove("main");
     $("behind").hidden = older.hidden = true;
-    redraw();
+    stopFilling();
+    draw();
+    toEnd();
     say("the list goes on");
   }
 

@@ -9,10 +9,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use thirtyfour::{
-    ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WindowHandle, error::WebDriverResult,
-    extensions::cdp::ChromeDevTools,
-};
+use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WindowHandle, error::WebDriverResult};
 
 use crate::{DEADLINE, eventually};
 
@@ -147,6 +144,17 @@ impl Tab {
         .await;
     }
 
+    /// Pauses the page's list, and waits until it shows as much as it does by itself of what it keeps: while it runs, it
+    /// leaves out what there is no time to draw.
+    pub async fn pause(&self) {
+        self.click("#pause").await;
+        eventually("the list to be drawn", async || {
+            let state = self.eval("return [pause.textContent, log.ariaBusy]").await;
+            if state == json!(["Go on", "false"]) { Ok(()) } else { Err(state.to_string()) }
+        })
+        .await;
+    }
+
     /// Writes into a field of the page, as a keyboard does. Replaces what is there.
     pub async fn fill(&self, form: &str, name: &str, text: &str) {
         self.front().await;
@@ -184,16 +192,25 @@ impl Tab {
 
     /// Shows the page in another size, and light or dark.
     pub async fn look(&self, scheme: &str, width: u32, height: u32) {
-        self.front().await;
-        let tools = ChromeDevTools::new(self.driver.handle().clone());
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500 });
-        for (command, parameters) in
-            [("Emulation.setEmulatedMedia", media), ("Emulation.setDeviceMetricsOverride", size)]
-        {
-            let done = tools.execute_cdp_with_params(command, parameters).await;
-            done.unwrap_or_else(|e| panic!("{command}: {e}"));
+        self.front().await;
+        self.tell("Emulation.setEmulatedMedia", media).await;
+        self.tell("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
+    /// A click of the mouse in the tab in front, as the browser gets it from the system: whatever the page is busy with.
+    pub async fn tap(&self, x: f64, y: f64) {
+        for kind in ["mousePressed", "mouseReleased"] {
+            let event = json!({ "type": kind, "x": x, "y": y, "button": "left", "clickCount": 1 });
+            self.tell("Input.dispatchMouseEvent", event).await;
         }
+    }
+
+    /// Says something to the browser in its own protocol, about the tab in front.
+    async fn tell(&self, command: &str, parameters: Value) {
+        let done = self.driver.cdp().send_raw(command, parameters).await;
+        done.unwrap_or_else(|e| panic!("{command}: {e}"));
     }
 
     /// A picture of the page, if a folder for them is named in `SSE_BUS_SCREENSHOTS`.

@@ -63,7 +63,7 @@ async fn every_line_of_a_log_arrives_everywhere_in_order() {
 /// The data of all events that the page keeps. It draws the newest, more when it is asked to, and of long ones the
 /// beginning until they are opened.
 async fn all_that_is_kept(page: &Tab) -> Vec<String> {
-    page.click("#pause").await;
+    page.pause().await;
     page.eval("for (let n = 0; n < 20 && !older.hidden; n++) older.click();").await;
     page.eval("for (const more of document.querySelectorAll('#log .more')) more.closest('button').click();").await;
     page.eval("for (const as of document.querySelectorAll('#log .as')) as.click();").await;

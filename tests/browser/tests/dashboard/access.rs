@@ -82,8 +82,23 @@ async fn everything_is_reached_with_the_keyboard() {
         reached.push(format!("{} {}", at[1].as_str().unwrap(), at[0].as_str().unwrap()).trim().to_owned());
     }
     let wanted = [
-        "help-open", "pause", "clear", "subscribe topics", "subscribe since", "text", "log", "publish topic", "publish type",
-        "publish data", "publish retain", "publish ttl", "send to", "send topic", "send data", "send type", "topic",
+        "help-open",
+        "pause",
+        "clear",
+        "subscribe topics",
+        "subscribe since",
+        "text",
+        "log",
+        "publish topic",
+        "publish type",
+        "publish data",
+        "publish retain",
+        "publish ttl",
+        "send to",
+        "send topic",
+        "send data",
+        "send type",
+        "topic",
         "quiet",
     ];
     for wanted in wanted {

@@ -52,7 +52,8 @@ async fn the_page_comes_back_also_where_the_browser_gives_up() {
     let site = Site::start(bus.port(), |_| Answer::document("text/html", "not the bus")).await;
     becomes(&page, "state.dataset.state", "waiting").await;
     eventually("the page to try again and again", async || {
-        let asked = site.asked().iter().filter(|head| head.contains("/events?") && head.contains("last_event_id")).count();
+        let asked =
+            site.asked().iter().filter(|head| head.contains("/events?") && head.contains("last_event_id")).count();
         if asked >= 2 { Ok(()) } else { Err(format!("{asked} times")) }
     })
     .await;
@@ -88,7 +89,7 @@ async fn what_was_lost_with_the_daemon_is_a_row_of_its_own() {
 
 /// All events that the page has, in order: paused, it shows more than there was time to draw.
 async fn shown(page: &Tab) -> Vec<String> {
-    page.click("#pause").await;
+    page.pause().await;
     page.strings(
         "[...document.querySelectorAll('#log .event')]
            .map((row) => row.querySelector('.topic').textContent + ' ' + row.querySelector('.data').textContent)",

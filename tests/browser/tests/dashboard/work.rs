@@ -30,9 +30,9 @@ async fn one_publishes_sends_and_kicks() {
 
     // Who is chosen among the clients is sent to.
     says(&page, "#clients tr", "phone").await;
-    page.eval("[...document.querySelectorAll('#clients .name')].find((name) => name.textContent === 'phone').click()").await;
-    page.fill("send", "data", "call me").await;
-    page.press("\u{e009}\u{e007}").await; // Ctrl and Enter
+    page.eval("[...document.querySelectorAll('#clients .name')].find((name) => name.textContent === 'phone').click()")
+        .await;
+    page.fill("send", "data", "call me\u{e009}\u{e007}").await; // and Ctrl+Enter
     says(&page, "#sent", "went to 1 connection of phone").await;
     eventually("the phone to be called", async || {
         let got = std::fs::read_to_string(&stream).unwrap();
@@ -95,8 +95,10 @@ async fn one_pauses_searches_clears_and_chooses() {
     says(&page, "#received", "80").await;
 
     // A topic is chosen in the table, and stands in the address. History comes with it where it is asked for.
+    says(&page, "#topics .topic", "a/y").await;
     page.eval("subscribe.elements.since.value = 'all'").await;
-    page.eval("[...document.querySelectorAll('#topics .topic')].find((topic) => topic.textContent === 'a/y').click()").await;
+    page.eval("[...document.querySelectorAll('#topics .topic')].find((topic) => topic.textContent === 'a/y').click()")
+        .await;
     page.shows("number 59.").await;
     becomes(&page, "document.querySelectorAll('#log .event').length", 30).await;
     becomes(&page, "location.search", "?topic=a%2Fy&since=all").await;
@@ -110,7 +112,7 @@ async fn one_pauses_searches_clears_and_chooses() {
     count(&bus, "a/y", 1000..2200).await;
     page.shows("number 2199.").await;
     assert!(page.texts("#log .data").await.len() <= 500);
-    page.press("p").await;
+    page.pause().await;
     page.click("#older").await;
     page.click("#older").await;
     becomes(&page, "older.hidden", true).await;
@@ -130,7 +132,8 @@ async fn one_looks_at_an_event_and_at_what_was_around_it() {
     page.shows("{\"n\": 99}").await;
 
     // With the keyboard: up from the end to the 50th, and in.
-    page.press("pe").await;
+    page.pause().await;
+    page.press("e").await;
     page.press(&"\u{e013}".repeat(50)).await;
     page.press("\u{e007}").await;
     becomes(&page, "document.querySelector('#log .open pre')?.textContent", "{\n  \"n\": 50\n}").await;
