@@ -20,6 +20,7 @@ mod ledger;
 mod lifecycle;
 mod limits;
 mod long_history;
+mod page;
 mod places;
 mod presence;
 mod publish;
