@@ -73,6 +73,7 @@ Examples:
   echo ok | sse-busctl publish build/web --type done
   tail -f app.log | sse-busctl publish log/app --lines
   sse-busctl publish clock --every 1s --exec date"))]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags")]
 pub(crate) struct Publish {
     /// The topic, such as `build/web`
     #[arg(required_unless_present = "jsonl")]
@@ -84,13 +85,22 @@ pub(crate) struct Publish {
     #[arg(long = "type", value_name = "TYPE", env = "SSE_BUS_PUBLISH_TYPE", hide_env = true)]
     pub(crate) kind: Option<String>,
     /// Publish each line of stdin as one event
+    ///
+    /// Over a restart of the daemon it connects again, for up to 30 seconds, and sends again what was not answered: no
+    /// line is lost, but after a crash some may be published twice. With --ack none nothing is answered, and so nothing is
+    /// sent again. The end says how many lines were accepted and, if there were such, how many were not answered.
     #[arg(long, conflicts_with_all = ["jsonl", "file", "every"], env = "SSE_BUS_PUBLISH_LINES", hide_env = true,
         value_parser = FalseyValueParser::new())]
     pub(crate) lines: bool,
     /// Publish each line of stdin, a JSON object with `data` and optional `topic`, `type`, `retain`, `ttl_ms`, `to`, `ack`
+    ///
+    /// Over a restart of the daemon as with --lines.
     #[arg(long, conflicts_with_all = ["file", "every"], env = "SSE_BUS_PUBLISH_JSONL", hide_env = true,
         value_parser = FalseyValueParser::new())]
     pub(crate) jsonl: bool,
+    /// With --lines or --jsonl: end when the connection breaks, and send nothing again
+    #[arg(long, env = "SSE_BUS_PUBLISH_NO_RECONNECT", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) no_reconnect: bool,
     /// Publish a file as one event, every byte of it
     #[arg(long, value_name = "FILE", conflicts_with = "exec", env = "SSE_BUS_PUBLISH_FILE", hide_env = true)]
     pub(crate) file: Option<PathBuf>,

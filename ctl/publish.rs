@@ -1,4 +1,4 @@
-//! `sse-busctl publish`: one event here; [`lines`] and [`repeat`] for many, [`wait`] for `--wait-for`.
+//! `sse-busctl publish`: one event here; [`lines`](crate::lines) and [`repeat`] for many, [`wait`] for `--wait-for`.
 
 use std::io::{self, IsTerminal, Read};
 
@@ -12,7 +12,7 @@ use sse_bus::{
 use crate::{
     cli,
     exit::{Exit, Failure},
-    lines,
+    lines::Lines,
     output::{Output, count, visible},
     repeat, wait,
 };
@@ -43,7 +43,8 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Publ
         wait::for_subscribers(endpoint, &mut client, &event.topic, wanted, options.timeout).await?;
     }
     if pipelined {
-        return lines::run(client, output, event, options.jsonl).await;
+        let lines = Lines { template: event, json: options.jsonl, reconnect: !options.no_reconnect };
+        return lines.run(endpoint, client, output).await;
     }
     match options.every {
         Some(interval) => {

@@ -11,9 +11,10 @@ use tokio::{sync::watch, time::timeout};
 use crate::exit::Exit;
 
 /// From the first signal until the process is ended.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tells when to stop.
+#[derive(Clone)]
 pub(crate) struct Signals {
     stop: watch::Receiver<bool>,
 }

@@ -75,9 +75,9 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe
                     eprintln!("sse-busctl: {error}; reconnecting");
                 }
             }
-            Some(Ok(Delivery::Resumed { .. })) => {
+            Some(Ok(Delivery::Resumed { since, .. })) => {
                 is_down = false;
-                eprintln!("sse-busctl: connected again");
+                eprintln!("sse-busctl: connected again; going on from {since}");
             }
             Some(Err(e)) => {
                 sink.printer.flush()?;

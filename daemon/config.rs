@@ -1,5 +1,7 @@
 //! What the daemon is told: flags over environment over file over defaults, checked once.
 
+mod topics;
+
 use std::{
     fmt,
     net::SocketAddr,
@@ -17,6 +19,7 @@ use sse_bus::{
     tokens::TokenFile,
 };
 
+use self::topics::TopicTable;
 use crate::{
     http::origin::{Authority, Origin},
     ipc::Guests,
@@ -131,6 +134,9 @@ struct Settings {
     /// Bounds that protect the daemon; in the file only.
     #[arg(skip)]
     limits: Option<Limits>,
+    /// What is different for some topics; in the file only.
+    #[arg(skip)]
+    topics: Vec<TopicTable>,
 }
 
 /// Where history is kept.
@@ -230,6 +236,7 @@ impl Config {
             age: flags.history_age.or(file.history_age).unwrap_or(usual.age),
             budget: bytes(flags.history_budget, file.history_budget)
                 .unwrap_or(usual.budget.max(topic_bytes.saturating_mul(4))),
+            rules: file.topics.into_iter().map(TopicTable::rule).collect(),
         };
         let tls = match (flags.tls_cert.or(file.tls_cert), flags.tls_key.or(file.tls_key)) {
             (None, None) => None,

@@ -46,6 +46,10 @@ impl Metrics {
         let help = "Time to publish what one read of a connection brought, waiting for the bus included";
         registry.register("publish_seconds", help, publish_seconds.clone());
         registry.register("refused", "Requests refused, by error code", refused.clone());
+        if let Some(store) = &store {
+            let help = "Time to write what has changed to disk, all that came together at once";
+            registry.register("history_commit_seconds", help, store.commits().clone());
+        }
         registry.register_collector(Box::new(BusCollector { bus: bus.clone(), store }));
         Metrics { registry, publish_seconds, refused }
     }

@@ -229,6 +229,9 @@ async fn tick(daemon: Arc<Daemon>) {
             return;
         }
         daemon.bus.with(Bus::tick);
+        while daemon.bus.with(Bus::catch_up) {
+            tokio::task::yield_now().await;
+        }
         let over = daemon.access.ended();
         if !over.is_empty() {
             daemon.bus.with(|bus, now| over.into_iter().filter(|client| bus.disconnect(*client, now)).count());
@@ -236,10 +239,11 @@ async fn tick(daemon: Arc<Daemon>) {
     }
 }
 
+/// Connections that wait to be accepted, when many come back in one instant. The kernel has the last word.
+pub(crate) const BACKLOG: u32 = 4096;
+
 /// Listens for browsers.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    /// Connections that wait to be accepted, when many come back in one instant. The kernel has the last word.
-    const BACKLOG: u32 = 4096;
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // On Windows this would let another process take the port over; elsewhere it only skips a wait after a restart.
     socket.set_reuseaddr(cfg!(unix))?;
@@ -248,9 +252,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Listens on a socket that a service manager holds, and goes on holding.
+/// Listens on a socket that a service manager holds, and goes on holding. Who comes while the daemon is away waits in its
+/// queue, so that a short one is made longer.
 fn serve_held(socket: std::net::TcpListener) -> io::Result<TcpListener> {
     bound(&SockRef::from(&socket))?;
+    SockRef::from(&socket).listen(BACKLOG.cast_signed())?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket)
 }

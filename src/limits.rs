@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::topic::FilterSet;
+
 /// Bytes of a topic or a filter. Longer ones are refused.
 pub const TOPIC_MAX: usize = 255;
 /// Bytes of an event's type. Longer ones are refused.
@@ -28,6 +30,10 @@ pub const BATCH_MAX: u64 = 64;
 pub const DELIVER_MAX: usize = 48 << 10;
 /// History entries that one call of [`Bus::read`](crate::bus::Bus::read) looks at.
 pub const SCAN_MAX: usize = 4096;
+/// Events that one call of the bus lets go, at most, besides those whose place a new one takes. When more are beyond
+/// their bounds, because these have changed or time has jumped, the next calls let them go, and whoever reads the past
+/// waits for that.
+pub const EVICT_MAX: usize = 256;
 /// Bytes of the newest events that stay in memory when they are on disk as well, as history charges them.
 pub const WARM: usize = 8 << 20;
 
@@ -128,10 +134,31 @@ pub struct Retention {
     pub age: Duration,
     /// Bytes of all topics together.
     pub budget: usize,
+    /// Other bounds for some topics: of the rules that match a topic the first counts.
+    pub rules: Vec<TopicRule>,
 }
 
 impl Default for Retention {
     fn default() -> Retention {
-        Retention { events: 10_000, bytes: 16 << 20, age: Duration::from_hours(24), budget: 64 << 20 }
+        Retention {
+            events: 10_000,
+            bytes: 16 << 20,
+            age: Duration::from_hours(24),
+            budget: 64 << 20,
+            rules: Vec::new(),
+        }
     }
+}
+
+/// What is different for some topics. What a rule does not name is for them as for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicRule {
+    /// Which topics.
+    pub filters: FilterSet,
+    /// See [`Retention::events`].
+    pub events: Option<usize>,
+    /// See [`Retention::bytes`].
+    pub bytes: Option<usize>,
+    /// See [`Retention::age`].
+    pub age: Option<Duration>,
 }

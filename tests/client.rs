@@ -243,19 +243,19 @@ async fn a_subscription_resumes_from_what_it_gave_out() {
             Ok(Delivery::Event(event)) => event.data,
             Ok(Delivery::Gap { gap, id, .. }) => format!("gap {id} {:?}", gap.missed),
             Ok(Delivery::Reconnecting { attempt, .. }) => format!("reconnecting {attempt}"),
-            Ok(Delivery::Resumed { client }) => format!("resumed {client}"),
+            Ok(Delivery::Resumed { since, client }) => format!("resumed {client} from {since}"),
             Err(e) => format!("error {:?}", e.code()),
         });
     }
     let wanted = [
         "retained",
         "reconnecting 1",
-        "resumed c1",
+        "resumed c1 from k-10",
         "gap k-11 Some(1)",
         "twelve",
         "reconnecting 1",
         "reconnecting 2",
-        "resumed c1",
+        "resumed c1 from k-12",
         "thirteen",
         "error Some(Denied)",
     ];

@@ -12,10 +12,12 @@ const SKIPS: usize = 1 << 16;
 pub(super) struct Tally {
     /// Each event goes to one client, who may not be there.
     unicast: bool,
-    /// Requests sent.
+    /// Lines sent, each counted once.
     sent: u64,
-    /// Of these, those that are answered only if they are refused.
-    unanswered: u64,
+    /// Of these, those that were on their way when a connection broke, and are not sent again: no answer was wanted.
+    unknown: u64,
+    /// The last line that was answered. Answers come in order: what became of all before it is known.
+    settled: u64,
     /// Positive answers.
     accepted: u64,
     /// Answered with a refusal.
@@ -26,7 +28,7 @@ pub(super) struct Tally {
     pub(super) nobody: u64,
     /// Lines that were not sent.
     skipped: u64,
-    /// From which request on how many lines had been skipped.
+    /// From which line sent on how many had been skipped.
     skips: VecDeque<(u64, u64)>,
     /// How to end: a limit before anything else, an absent client last.
     pub(super) worst: Option<Exit>,
@@ -37,9 +39,15 @@ impl Tally {
         Tally { unicast, skips: VecDeque::from([(0, 0)]), ..Tally::default() }
     }
 
-    pub(super) fn sent(&mut self, number: u64, without_answer: bool) {
-        self.sent = number;
-        self.unanswered += u64::from(without_answer);
+    /// A line was sent, perhaps again.
+    pub(super) fn sent(&mut self, number: u64) {
+        self.sent = self.sent.max(number);
+    }
+
+    /// The connection has broken; the lines from `first` on are sent again.
+    pub(super) fn broken(&mut self, first: u64) {
+        self.unknown += (first - 1).saturating_sub(self.settled);
+        self.settled = self.settled.max(first - 1);
     }
 
     /// A line was not sent.
@@ -63,7 +71,7 @@ impl Tally {
             self.nobody += 1;
             self.note(Exit::Nobody);
         }
-        self.forget(number);
+        self.settle(number);
     }
 
     pub(super) fn refuse(&mut self, number: u64, exit: Exit, why: &str) {
@@ -74,27 +82,28 @@ impl Tally {
         self.refused += 1;
         self.refused_by_daemon += 1;
         self.note(exit);
-        self.forget(number);
+        self.settle(number);
     }
 
     /// How many events are known to be accepted; `complete` if all answers have come.
     pub(super) fn accepted(&self, complete: bool) -> u64 {
-        if complete { self.sent - self.refused_by_daemon } else { self.accepted }
+        if complete { self.sent - self.refused_by_daemon - self.unknown } else { self.accepted }
     }
 
-    /// Events sent that were neither accepted nor refused.
-    pub(super) fn open(&self) -> u64 {
-        self.sent - self.accepted - self.refused_by_daemon
+    /// Events sent that are not known to be accepted or refused.
+    pub(super) fn open(&self, complete: bool) -> u64 {
+        self.sent - self.accepted(complete) - self.refused_by_daemon
     }
 
-    /// The line of a request.
-    fn line(&self, number: u64) -> Option<u64> {
+    /// The line of the input that a number stands for.
+    pub(super) fn line(&self, number: u64) -> Option<u64> {
         let place = self.skips.partition_point(|(from, _)| *from <= number).checked_sub(1)?;
         Some(number + self.skips[place].1)
     }
 
-    /// Answers come in order: what was skipped before this one's line is of no more use.
-    fn forget(&mut self, number: u64) {
+    /// A line was answered. What was skipped before it is of no more use.
+    fn settle(&mut self, number: u64) {
+        self.settled = self.settled.max(number);
         while self.skips.get(1).is_some_and(|(from, _)| *from <= number) {
             self.skips.pop_front();
         }
@@ -119,26 +128,39 @@ mod tests {
     #[test]
     fn requests_are_told_by_their_lines() {
         let mut tally = Tally::new(false);
-        tally.sent(1, false); // line 1
+        tally.sent(1); // line 1
         tally.skip(Exit::Failed, "test"); // lines 2 and 3
         tally.skip(Exit::Failed, "test");
-        tally.sent(2, false); // line 4
+        tally.sent(2); // line 4
         tally.skip(Exit::Limit, "test"); // line 5
-        tally.sent(3, false); // line 6
+        tally.sent(3); // line 6
         assert_eq!([1, 2, 3].map(|number| tally.line(number)), [Some(1), Some(4), Some(6)]);
         tally.accept(1, 0);
         tally.refuse(2, Exit::Failed, "test");
         tally.accept(3, 0);
         assert_eq!(tally.skips.len(), 1);
-        assert_eq!((tally.accepted(true), tally.accepted(false), tally.refused, tally.open()), (2, 2, 4, 0));
+        assert_eq!((tally.accepted(true), tally.accepted(false), tally.refused, tally.open(false)), (2, 2, 4, 0));
         assert_eq!(tally.worst, Some(Exit::Limit));
+    }
+
+    #[test]
+    fn what_broke_on_its_way_and_wants_no_answer_is_not_counted_as_accepted() {
+        let mut tally = Tally::new(false);
+        (1..=9).for_each(|number| tally.sent(number));
+        tally.accept(1, 0);
+        tally.refuse(3, Exit::Failed, "test");
+        // Of 4 to 7 nothing is known; 8 and 9 are sent again, and one more.
+        tally.broken(8);
+        (8..=10).for_each(|number| tally.sent(number));
+        assert_eq!((tally.accepted(false), tally.open(false)), (1, 8));
+        assert_eq!((tally.accepted(true), tally.open(true)), (5, 4));
     }
 
     #[test]
     fn what_is_remembered_of_skipped_lines_is_bounded() {
         let mut tally = Tally::new(false);
         for number in 1..=SKIPS as u64 + 10 {
-            tally.sent(number, true);
+            tally.sent(number);
             tally.skips.push_back((number + 1, number));
             if tally.skips.len() > SKIPS {
                 tally.skips.pop_front();

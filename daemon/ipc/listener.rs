@@ -51,11 +51,12 @@ impl Listener {
         Ok(Listener { socket: listener, guests: guests.clone(), _place: Some(place) })
     }
 
-    /// Serves a socket that a service manager holds, and goes on holding.
+    /// Serves a socket that a service manager holds, and goes on holding, with a longer queue if it was short.
     #[cfg(unix)]
     pub(crate) fn of(socket: std::os::unix::net::UnixListener, guests: &Guests) -> io::Result<Listener> {
         use interprocess::os::unix::uds_local_socket::tokio::Listener as Uds;
         socket.set_nonblocking(true)?;
+        socket2::SockRef::from(&socket).listen(crate::server::BACKLOG.cast_signed())?;
         let listener = Uds::try_from(std::os::fd::OwnedFd::from(socket))?;
         Ok(Listener { socket: LocalListener::UdSocket(listener), guests: guests.clone(), _place: None })
     }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use redb::{Builder, Database, DatabaseError, ReadableTable as _, StorageError, Table, TableDefinition};
+use redb::{Builder, Database, DatabaseError, ReadableTable as _, Table, TableDefinition};
 use serde::{Deserialize, Serialize};
 use sse_bus::{
     Epoch,
@@ -41,8 +41,10 @@ pub(super) const SCHEMA: u32 = 1;
 /// Bytes of one piece, unless a single event is larger: with what redb adds it fits a page of 64 KiB, the sizes of which
 /// are powers of two.
 const PIECE: usize = 63 << 10;
-/// Pieces that one commit rewrites, at most.
-const REWRITES: usize = 32;
+/// Pieces that one commit rewrites, at most: more than a batch can make sparse for long.
+const REWRITES: usize = 128;
+/// Pieces of which nothing is left that one commit removes, at most.
+const REMOVALS: usize = 4096;
 /// Numbers that are reserved ahead: after a crash the next daemon begins behind them.
 const RESERVE: u64 = 1 << 32;
 /// Memory for pages of the file. Events are in memory already.
@@ -53,7 +55,7 @@ const CACHE: usize = 8 << 20;
 pub(super) struct State {
     pub(super) schema: u32,
     pub(super) epoch: String,
-    /// The last number that was used when this was written.
+    /// Everything up to this number is written down.
     pub(super) head: u64,
     /// Numbers up to here may have been used since.
     pub(super) reserved: u64,
@@ -73,10 +75,12 @@ pub(super) struct TopicState {
 
 /// The file, open.
 pub(super) struct File {
-    path: PathBuf,
+    create: Create,
     database: Shelf,
     state: State,
     pieces: BTreeMap<u64, Piece>,
+    /// Those that are sparse, noted so that a commit need not look at all of them.
+    sparse: BTreeSet<u64>,
 }
 
 /// What is in a piece.
@@ -84,6 +88,18 @@ pub(super) struct File {
 pub(super) struct Piece {
     pub(super) events: usize,
     pub(super) gone: BTreeSet<u64>,
+}
+
+impl Piece {
+    /// Whether nothing of it is left.
+    fn is_over(&self) -> bool {
+        self.gone.len() >= self.events
+    }
+
+    /// Whether more than half of it is gone.
+    fn is_sparse(&self) -> bool {
+        self.is_over() || self.gone.len() * 2 > self.events
+    }
 }
 
 /// What went wrong, for people.
@@ -103,6 +119,9 @@ impl Shelf {
     }
 }
 
+/// Opens the database, which is made if it is not there.
+pub(super) type Create = Box<dyn Fn(&Builder) -> Result<Database, DatabaseError> + Send>;
+
 impl File {
     /// Opens the file, which is made if it is not there, and reads what is in it. One that is damaged is set aside.
     ///
@@ -110,26 +129,26 @@ impl File {
     ///
     /// Says what stands in the way, and what to do.
     pub(super) fn open(path: &Path, epoch: Epoch) -> Result<(File, Option<Left>), Failed> {
+        let file = path.to_owned();
+        File::open_with(path, Box::new(move |builder| builder.create(&file)), epoch)
+    }
+
+    /// Opens the file by other means, on a disk that has accidents.
+    pub(super) fn open_with(path: &Path, create: Create, epoch: Epoch) -> Result<(File, Option<Left>), Failed> {
         let shown = path.display();
         let failed = |e: &dyn std::fmt::Display| {
             format!("{shown} cannot be used: {e}; choose another directory with --state-dir, or --history memory")
         };
         let directory = path.parent().unwrap_or(Path::new("."));
         sse_bus::tokens::make_private(directory).map_err(|e| failed(&e))?;
-        let read = match open(path) {
-            Ok(database) => match guarded(|| left::read(&database)) {
-                Ok(read) => Ok((database, read)),
-                Err(why) => Err(Trouble::Damaged(why)),
-            },
-            Err(trouble) => Err(trouble),
-        };
-        let (database, read) = match read {
+        let read = |database| guarded(|| left::read(&database)).map(|read| (database, read));
+        let (database, read) = match open(&create).and_then(read) {
             Ok(found) => found,
             Err(Trouble::Other(why)) => return Err(failed(&why)),
             Err(Trouble::Damaged(why)) => {
                 let aside = set_aside(path).map_err(|e| failed(&e))?;
                 error!("{shown} is damaged ({why}) and was set aside as {}; history begins anew", aside.display());
-                (open(path).map_err(|trouble| failed(&trouble.why()))?, None)
+                (open(&create).map_err(|trouble| failed(&trouble.why()))?, None)
             }
         };
         let database = Shelf(Arc::new(Mutex::new(Some(database.into()))));
@@ -143,7 +162,7 @@ impl File {
                 clock: 0,
                 forgotten: Forgotten::default(),
             };
-            let mut file = File { path: path.to_owned(), database, state, pieces: BTreeMap::new() };
+            let mut file = File { create, database, state, pieces: BTreeMap::new(), sparse: BTreeSet::new() };
             file.begin().map_err(|e| failed(&e))?;
             return Ok((file, None));
         };
@@ -157,8 +176,10 @@ impl File {
         if left.damaged > 0 {
             error!("{} pieces of {shown} are damaged; their events are told as lost", left.damaged);
         }
-        let state = State { head: left.head, reserved: left.head + RESERVE, ended: false, ..state };
-        let mut file = File { path: path.to_owned(), database, state, pieces };
+        let (head, forgotten) = (left.head, left.forgotten.clone());
+        let state = State { head, reserved: head + RESERVE, ended: false, forgotten, ..state };
+        let sparse = pieces.iter().filter(|(_, piece)| piece.is_sparse()).map(|(first, _)| *first).collect();
+        let mut file = File { create, database, state, pieces, sparse };
         file.begin().map_err(|e| failed(&e))?;
         Ok((file, Some(left)))
     }
@@ -170,29 +191,36 @@ impl File {
 
     /// Notes that a daemon runs, and which numbers it may use.
     fn begin(&mut self) -> Result<(), Failed> {
+        // Twice: if the last transaction is damaged, redb goes back to the one before, and that must say it, too.
+        self.commit(|_, _| Ok(()))?;
         self.commit(|_, _| Ok(()))
     }
 
     /// Notes that an event from disk is not needed.
     pub(super) fn drop_event(&mut self, seq: u64) {
-        if let Some((_, piece)) = self.pieces.range_mut(..=seq).next_back() {
+        if let Some((first, piece)) = self.pieces.range_mut(..=seq).next_back() {
             piece.gone.insert(seq);
+            if piece.is_sparse() {
+                self.sparse.insert(*first);
+            }
         }
     }
 
     /// Writes a batch, durably. After an error nothing of it counts, and it is to be written again.
     pub(super) fn write(&mut self, batch: &Batch, clock: u64, ended: bool) -> Result<(), Failed> {
-        self.state.head = batch.head;
-        (self.state.clock, self.state.forgotten, self.state.ended) = (clock, batch.forgotten, ended);
+        self.state.head = upto(batch);
+        (self.state.clock, self.state.forgotten, self.state.ended) = (clock, batch.forgotten.clone(), ended);
         if self.state.reserved < batch.head + RESERVE / 2 {
             self.state.reserved = batch.head + RESERVE;
         }
         for seq in &batch.removed {
             self.drop_event(*seq);
         }
-        let sparse = self.pieces.iter().filter(|(_, piece)| piece.gone.len() * 2 > piece.events);
-        let sparse: Vec<_> =
-            sparse.take(REWRITES).map(|(first, piece)| (*first, piece.events, piece.gone.clone())).collect();
+        let sparse = self.sparse.iter().filter_map(|first| self.pieces.get_key_value(first));
+        let (over, sparse): (Vec<_>, Vec<_>) = sparse.partition(|(_, piece)| piece.is_over());
+        let over: Vec<_> = over.into_iter().take(REMOVALS).map(|(first, _)| *first).collect();
+        let sparse = sparse.into_iter().take(REWRITES);
+        let sparse: Vec<_> = sparse.map(|(first, piece)| (*first, piece.events, piece.gone.clone())).collect();
         let mut written = Vec::new();
         self.commit(|events, topics| {
             match &batch.gone {
@@ -208,13 +236,15 @@ impl File {
                 // Numbers can always be written.
                 topics.insert(topic.as_str(), &*serde_json::to_vec(&state).unwrap_or_default())?;
             }
+            for first in &over {
+                events.remove(*first)?;
+                written.push((*first, 0));
+            }
             for (first, events_in_it, gone) in &sparse {
                 let whole = events.get(*first)?.map(|whole| whole.value().to_vec());
-                let left = events_in_it.saturating_sub(gone.len());
-                let less = whole.and_then(|whole| record::without(&whole, |seq| gone.contains(&seq)));
-                if let Some(less) = less.filter(|_| left > 0) {
+                if let Some(less) = whole.and_then(|whole| record::without(&whole, |seq| gone.contains(&seq))) {
                     events.insert(*first, &*less)?;
-                    written.push((*first, left));
+                    written.push((*first, events_in_it - gone.len()));
                 } else {
                     events.remove(*first)?;
                     written.push((*first, 0));
@@ -230,6 +260,7 @@ impl File {
             Ok(())
         })?;
         for (first, events) in written {
+            self.sparse.remove(&first);
             match events {
                 0 => self.pieces.remove(&first),
                 _ => self.pieces.insert(first, Piece { events, gone: BTreeSet::new() }),
@@ -249,7 +280,7 @@ impl File {
         // After a failure redb takes no more until the file was opened again.
         let database = match self.database.get() {
             Some(database) => database,
-            None => Arc::new(open(&self.path).map_err(Trouble::why)?),
+            None => Arc::new(open(&self.create).map_err(Trouble::why)?),
         };
         let state = serde_json::to_vec(&self.state).map_err(|e| e.to_string())?;
         let done = guarded(|| {
@@ -260,45 +291,55 @@ impl File {
             Ok(())
         });
         self.database.set(done.is_ok().then_some(database));
-        done
+        done.map_err(Trouble::why)
     }
 }
 
 /// Why a file cannot be had.
-enum Trouble {
+pub(super) enum Trouble {
     Damaged(Failed),
     Other(Failed),
 }
 
 impl Trouble {
-    fn why(self) -> Failed {
+    pub(super) fn why(self) -> Failed {
         match self {
             Trouble::Damaged(why) | Trouble::Other(why) => why,
         }
     }
 }
 
-/// Opens a database and looks at every page of it.
-fn open(path: &Path) -> Result<Database, Trouble> {
-    let open = || Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true).create(path);
-    // A damaged file may make redb panic.
-    match catch_unwind(AssertUnwindSafe(open)) {
-        Ok(Ok(database)) => Ok(database),
-        Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => Err(Trouble::Other("another sse-busd has it open".into())),
-        Ok(Err(DatabaseError::Storage(StorageError::Io(e)))) if e.kind() != io::ErrorKind::InvalidData => {
-            Err(Trouble::Other(e.to_string()))
+impl From<redb::Error> for Trouble {
+    fn from(error: redb::Error) -> Trouble {
+        match error {
+            redb::Error::DatabaseAlreadyOpen => Trouble::Other("another sse-busd has it open".into()),
+            // A disk that fails says nothing about the file; one that ends too early is damaged.
+            redb::Error::Io(e) if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+                Trouble::Other(e.to_string())
+            }
+            e => Trouble::Damaged(e.to_string()),
         }
-        Ok(Err(e)) => Err(Trouble::Damaged(e.to_string())),
+    }
+}
+
+/// Opens a database and looks at every page of it.
+fn open(create: &Create) -> Result<Database, Trouble> {
+    guarded(|| Ok(create(Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true))?))
+}
+
+/// Does something with a database that may be damaged, or on a disk that fails.
+pub(super) fn guarded<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Trouble> {
+    // A damaged file may make redb panic.
+    match catch_unwind(AssertUnwindSafe(action)) {
+        Ok(done) => done.map_err(Trouble::from),
         Err(_) => Err(Trouble::Damaged("it cannot be read".into())),
     }
 }
 
-/// Does something with a database that may be damaged, or on a disk that fails.
-pub(super) fn guarded<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Failed> {
-    match catch_unwind(AssertUnwindSafe(action)) {
-        Ok(done) => done.map_err(|e| e.to_string()),
-        Err(_) => Err("it cannot be read".into()),
-    }
+/// With this batch everything up to here is written down.
+pub(super) fn upto(batch: &Batch) -> u64 {
+    let last = batch.entries.last().filter(|_| batch.more);
+    last.map_or(batch.head, |last| last.seq)
 }
 
 /// Moves a damaged file away, under a name that no other has.
@@ -317,7 +358,7 @@ mod tests {
     fn a_file_of_a_newer_version_is_refused_and_left_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.redb");
-        let database = open(&path).map_err(Trouble::why).unwrap();
+        let database = Database::create(&path).unwrap();
         let transaction = database.begin_write().unwrap();
         let newer: &[u8] = br#"{"schema":2,"all":"else is other"}"#;
         transaction.open_table(STATE).unwrap().insert(BUS, newer).unwrap();

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use sse_bus::{
     Epoch, Topic,
     bus::{
-        history::{Entry, Forgotten},
+        history::{Entry, Forgotten, Torn},
         journal::TopicRecord,
     },
 };
@@ -34,6 +34,7 @@ pub(super) struct Left {
     pub(super) damaged: usize,
     /// The bus's clock must not be before.
     pub(super) clock: u64,
+    /// What this end has taken is noted in it.
     pub(super) forgotten: Forgotten,
     pub(super) topics: Vec<TopicRecord>,
     /// The events, in order; of each, its topic's place among the topics. Those that are retained are in memory.
@@ -78,6 +79,8 @@ pub(super) fn read(database: &Database) -> Result<Option<(State, Left, BTreeMap<
         let (first, piece) = row?;
         let Some(records) = record::decode(piece.value()) else {
             left.damaged += 1;
+            // It goes with the next batch, and what was lost with it is told once.
+            pieces.insert(first.value(), Piece::default());
             continue;
         };
         let mut piece = Piece { events: records.len(), ..Piece::default() };
@@ -93,19 +96,26 @@ pub(super) fn read(database: &Database) -> Result<Option<(State, Left, BTreeMap<
         }
         pieces.insert(first.value(), piece);
     }
-    left.is_torn |= left.damaged > 0;
+    if left.damaged > 0 {
+        left.is_torn = true;
+        left.forgotten.lose(left.head);
+    }
     Ok(Some((state, left, pieces)))
 }
 
 impl Left {
     fn new(state: &State, epoch: Epoch) -> Left {
+        let mut forgotten = state.forgotten.clone();
+        if !state.ended {
+            forgotten.tear(Torn { after: state.head, last: state.reserved });
+        }
         Left {
             epoch,
             head: if state.ended { state.head } else { state.reserved },
             is_torn: !state.ended,
             damaged: 0,
             clock: state.clock,
-            forgotten: state.forgotten,
+            forgotten,
             topics: Vec::new(),
             entries: Vec::new(),
         }

@@ -4,6 +4,8 @@
 //! whatever is published while it writes is in the next. Only who asked for `durable` waits, until the batch with its
 //! event is on disk or could not be written. While the disk fails everything else goes on, and the thread tries again.
 
+#[cfg(test)]
+mod accidents;
 mod file;
 mod left;
 mod reader;
@@ -14,22 +16,27 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle, Thread},
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use sse_bus::{
     Epoch,
     bus::{Bus, Now, history::Entry},
     protocol::{ErrorCode, Refused},
 };
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 use tracing::{info, warn};
 
-use self::{file::File, left::Left, reader::Reader};
+use self::{
+    file::{File, upto},
+    left::Left,
+    reader::Reader,
+};
 use crate::shared::SharedBus;
 
 /// Bytes of events in one batch.
@@ -93,7 +100,7 @@ impl Opened {
                 self.file.drop_event(seq);
             }
         }
-        bus.restored(left.forgotten, left.head, left.is_torn, now);
+        bus.restored(left.forgotten, left.head, now);
         info!(events, torn = left.is_torn, took = ?began.elapsed(), "history is back");
     }
 
@@ -108,7 +115,10 @@ impl Opened {
             epoch: bus.with(|bus, _| bus.position().epoch),
             shared: shared.clone(),
         };
-        let writer = Writer { file, bus: bus.clone(), shared: at_work, progress };
+        // From 0.1 ms to 26 s.
+        let commits = Histogram::new(exponential_buckets(1e-4, 4.0, 10));
+        let runtime = Handle::current();
+        let writer = Writer { file, bus: bus.clone(), shared: at_work, progress, commits: commits.clone(), runtime };
         let writer = thread::Builder::new().name("history".into()).spawn(move || writer.run())?;
         let reader = thread::Builder::new().name("history-reader".into()).spawn(move || reader.run())?;
         let (write, read, told) = (writer.thread().clone(), reader.thread().clone(), shared.clone());
@@ -124,6 +134,7 @@ impl Opened {
         Ok(Store {
             shared,
             progress: watched,
+            commits,
             writer: writer.thread().clone(),
             threads: Mutex::new(vec![writer, reader]),
         })
@@ -135,8 +146,8 @@ impl Opened {
 struct Shared {
     /// The writer sleeps, and has to be woken when there is something to write.
     is_idle: AtomicBool,
-    /// Somebody waits for the disk.
-    is_urgent: AtomicBool,
+    /// Somebody waits until everything up to here is on disk.
+    wanted: AtomicU64,
     /// The daemon ends.
     ends: AtomicBool,
 }
@@ -145,6 +156,7 @@ struct Shared {
 pub(crate) struct Store {
     shared: Arc<Shared>,
     progress: watch::Receiver<Progress>,
+    commits: Histogram,
     writer: Thread,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -158,7 +170,7 @@ impl Store {
     pub(crate) async fn written(&self, seq: u64) -> Result<(), Refused> {
         let mut progress = self.progress.clone();
         let before = progress.borrow().failures;
-        self.shared.is_urgent.store(true, Ordering::Release);
+        self.shared.wanted.fetch_max(seq, Ordering::AcqRel);
         self.writer.unpark();
         let done = progress.wait_for(|progress| progress.written >= seq || progress.failures > before).await;
         match done {
@@ -174,6 +186,11 @@ impl Store {
     /// Why the disk does not take what it should, if it does not.
     pub(crate) fn trouble(&self) -> Option<Arc<str>> {
         self.progress.borrow().trouble.clone()
+    }
+
+    /// How many batches were written, and how long each took.
+    pub(crate) fn commits(&self) -> &Histogram {
+        &self.commits
     }
 
     /// Writes what is left, and ends.
@@ -194,6 +211,8 @@ struct Writer {
     bus: SharedBus,
     shared: Arc<Shared>,
     progress: watch::Sender<Progress>,
+    commits: Histogram,
+    runtime: Handle,
 }
 
 impl Writer {
@@ -201,7 +220,6 @@ impl Writer {
         loop {
             self.wait();
             let ends = self.shared.ends.load(Ordering::Acquire);
-            self.shared.is_urgent.store(false, Ordering::Release);
             if !self.write_all(ends) || ends {
                 return;
             }
@@ -210,7 +228,9 @@ impl Writer {
 
     /// Waits until there is something to write, and a moment for more unless somebody waits for it.
     fn wait(&self) {
-        let is_pressed = || self.shared.is_urgent.load(Ordering::Acquire) || self.shared.ends.load(Ordering::Acquire);
+        let written = self.progress.borrow().written;
+        let is_pressed =
+            || self.shared.wanted.load(Ordering::Acquire) > written || self.shared.ends.load(Ordering::Acquire);
         loop {
             // Before the look, so that what comes after it wakes this thread.
             self.shared.is_idle.store(true, Ordering::Release);
@@ -233,7 +253,7 @@ impl Writer {
         loop {
             let (batch, now) = self.bus.with(|bus, now| (bus.take_batch(BATCH), now));
             let Some(batch) = batch else { return true };
-            let upto = if batch.more { batch.entries.last().map_or(0, |entry| entry.seq) } else { batch.head };
+            let mut began = Instant::now();
             while let Err(error) = self.file.write(&batch, now.mono, ends && !batch.more) {
                 if self.progress.borrow().trouble.is_none() {
                     warn!(%error, "history cannot be written to disk; the daemon goes on and tries again");
@@ -250,14 +270,20 @@ impl Writer {
                     }
                     thread::park_timeout(left);
                 }
+                began = Instant::now();
             }
+            self.commits.observe(began.elapsed().as_secs_f64());
             if self.progress.borrow().trouble.is_some() {
                 info!("history is written to disk again");
             }
-            self.progress.send_modify(|progress| {
-                progress.written = upto;
-                progress.trouble = None;
+            let upto = upto(&batch);
+            self.progress.send_if_modified(|progress| {
+                (progress.written, progress.trouble) = (upto, None);
+                false
             });
+            // Whoever waits is woken from a thread of theirs; from here each would take a call of the system.
+            let progress = self.progress.clone();
+            self.runtime.spawn(async move { progress.send_modify(|_| ()) });
             self.bus.with(|bus, _| bus.written(upto));
             if !batch.more {
                 return true;

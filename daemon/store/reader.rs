@@ -19,7 +19,7 @@ use tracing::warn;
 
 use super::{
     AGAIN, Shared,
-    file::{EVENTS, Failed, Shelf, guarded},
+    file::{EVENTS, Failed, Shelf, Trouble, guarded},
     record,
 };
 use crate::shared::SharedBus;
@@ -110,6 +110,7 @@ impl Reader {
             }
             Ok((fetched, bytes))
         })
+        .map_err(Trouble::why)
     }
 }
 

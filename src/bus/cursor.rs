@@ -81,20 +81,21 @@ pub(super) struct Past {
     pub(super) kept: VecDeque<Entry>,
     /// What is lost and not yet told.
     pub(super) gap: Option<Gap>,
+    /// Whether what crashes have taken is lost to this subscriber.
+    is_torn: bool,
 }
 
 impl Past {
     /// Goes on after an event that the subscriber had.
     pub(super) fn after(seq: u64, reason: GapReason) -> Past {
-        Past { after: seq, reason, noted: HashMap::new(), kept: VecDeque::new(), gap: None }
+        Past { after: seq, reason, noted: HashMap::new(), kept: VecDeque::new(), gap: None, is_torn: true }
     }
 
     /// Begins where nobody had anything: what history let go before now is not lost to this subscriber.
     pub(super) fn from_now_on(after: EventId, history: &dyn History, topics: &HashSet<TopicKey>, now: u64) -> Past {
         let mut past = Past::after(after.seq, GapReason::Evicted);
         past.note_losses(history, topics, now, after.epoch);
-        past.gap = None;
-        past
+        Past { gap: None, is_torn: false, ..past }
     }
 
     /// Begins with everything there is, after telling why the subscriber's own place is unknown.
@@ -129,6 +130,16 @@ impl Past {
         }
         if self.kept.len() > kept_before {
             self.kept.make_contiguous().sort_unstable_by_key(|kept| kept.seq);
+        }
+    }
+
+    /// Notes what crashes have taken between two places, as part of the gap that is told next.
+    pub(super) fn note_torn(&mut self, history: &dyn History, after: u64, upto: u64, epoch: Epoch) {
+        if !self.is_torn {
+            return;
+        }
+        for torn in history.torn().iter().filter(|torn| torn.last > after && torn.last <= upto) {
+            self.miss(torn.after.max(after) + 1, torn.last, None, epoch);
         }
     }
 

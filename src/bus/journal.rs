@@ -103,7 +103,8 @@ impl Bus {
     /// Takes up topics at a start. Gives their numbers.
     pub fn restore_topics(&mut self, topics: impl IntoIterator<Item = TopicRecord>) -> Vec<TopicKey> {
         let restore = |TopicRecord { topic, published, last, past }| {
-            let (key, _) = self.topics.insert(topic, Vec::new());
+            let (key, _) = self.topics.insert(topic.clone(), Vec::new());
+            self.history.know(key, &topic);
             if let Some(state) = self.topics.get_mut(key) {
                 (state.published, state.last) = (published, last);
             }
@@ -121,12 +122,11 @@ impl Bus {
         self.history.journal().is_some_and(|journal| journal.restore(entry))
     }
 
-    /// Ends a start. `head` is the last number that may have been used. If the end before was none that was told
-    /// (`is_torn`), whatever is not there up to `head` counts as lost, and is told so.
-    pub fn restored(&mut self, forgotten: Forgotten, head: u64, is_torn: bool, now: Now) {
+    /// Ends a start. `head` is the last number that may have been used.
+    pub fn restored(&mut self, forgotten: Forgotten, head: u64, now: Now) {
         self.head = head;
         if let Some(journal) = self.history.journal() {
-            journal.restored(forgotten, head, is_torn, now.mono);
+            journal.restored(forgotten, head, now.mono);
         }
     }
 }

@@ -133,7 +133,7 @@ impl Bus {
         &self.limits
     }
 
-    /// Goes on with other bounds. What is beyond them goes now, as it would have gone before.
+    /// Goes on with other bounds. What is beyond them is not read any more, and goes in steps if it is much.
     pub fn configure(&mut self, limits: Limits, retention: Retention, now: Now) {
         self.limits = limits;
         if *self.history.retention() != retention {
@@ -203,7 +203,9 @@ impl Bus {
             state.last = Some((self.head, now.unix));
             self.feeds.begin();
             for feed in &state.feeds {
-                event.iter().for_each(|event| self.feeds.append(*feed, event, &self.limits));
+                if let Some(event) = &event {
+                    self.feeds.append(*feed, event, &self.limits);
+                }
                 subscribers += self.feeds.get(*feed).map_or(0, |feed| feed.subscribers as u64);
             }
         }
@@ -339,6 +341,20 @@ impl Bus {
         }
     }
 
+    /// Whether something that is beyond its bounds has not gone yet. Until it has, nobody is given any of the past.
+    pub fn is_behind(&self) -> bool {
+        self.history.is_behind()
+    }
+
+    /// Lets go more of what is beyond its bounds. Says whether there is still more; then this is to be called again, once
+    /// others have had the bus.
+    pub fn catch_up(&mut self, now: Now) -> bool {
+        if self.is_behind() {
+            self.history.expire(now.mono);
+        }
+        self.is_behind()
+    }
+
     fn id(&self, seq: u64) -> EventId {
         EventId { epoch: self.epoch, seq }
     }
@@ -382,6 +398,7 @@ impl Bus {
             self.refuse_more_filters(feeds.len() * topics::MATCH)?;
         }
         let (key, feeds) = self.topics.insert(topic.clone(), feeds);
+        self.history.know(key, topic);
         for feed in feeds {
             if let Some(feed) = self.feeds.get_mut(*feed) {
                 feed.topics.insert(key);

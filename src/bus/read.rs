@@ -94,6 +94,8 @@ impl Bus {
     /// none; reading it tells when it is kicked.
     pub fn read(&mut self, id: ClientId, now: Now, waker: &Waker, out: &mut Vec<Bytes>) -> Read {
         self.leave_group(id);
+        let is_behind = self.is_behind();
+        self.catch_up(now);
         let Some(client) = self.clients.get_mut(id) else { return Read::Over };
         let subscriber = match &mut client.role {
             Role::Subscriber(subscriber) => subscriber,
@@ -115,6 +117,7 @@ impl Bus {
             feeds: &mut self.feeds,
             limits: &self.limits,
             history: &*self.history,
+            is_behind,
             head: EventId { epoch: self.epoch, seq: self.head },
             now,
             output,
@@ -154,7 +157,7 @@ enum Step {
     On,
     /// There is nothing more to read now.
     Idle,
-    /// So much of history was looked at that others have their turn.
+    /// So much of history was looked at, or has to go before it is read on, that others have their turn.
     Pause,
     /// This event comes next and is on disk only.
     OnDisk(u64),
@@ -169,6 +172,8 @@ struct Reader<'a> {
     feeds: &'a mut Feeds,
     limits: &'a Limits,
     history: &'a dyn History,
+    /// History had something to let go first. It is read next time, if that was all.
+    is_behind: bool,
     head: EventId,
     now: Now,
     output: Output<'a>,
@@ -233,6 +238,7 @@ impl Reader<'_> {
                 subscriber.cursor.fetched = None;
                 return Step::Idle;
             }
+            Next::LeftBehind if self.is_behind => return Step::Pause,
             Next::LeftBehind if subscriber.slow == Slow::Disconnect => return Step::TooSlow,
             Next::LeftBehind => {
                 let topics = &feed.topics;
@@ -250,6 +256,9 @@ impl Reader<'_> {
     }
 
     fn past(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
+        if self.is_behind {
+            return Step::Pause;
+        }
         // The past is taken out so that the subscriber's unicast events can be woven in.
         let aside = Place::Live { segment: 0, seq: 0 };
         let (Some(feed), Place::Past(mut past)) =
@@ -307,6 +316,7 @@ impl Past {
             if output.is_full() {
                 return false;
             }
+            self.note_torn(history, after, entry.seq, head.epoch);
             match find(entry, fetched.as_deref()) {
                 Found::Here(event) => {
                     if let Some(gap) = self.gap.take() {
@@ -329,14 +339,15 @@ impl Past {
         });
         let finished = stopped.is_none() && show_before(u64::MAX, &mut kept, &mut show);
         self.kept = kept;
-        self.after = stopped.unwrap_or(0).max(after);
+        let reached = if finished { head.seq } else { stopped.unwrap_or(0).max(after) };
+        self.note_torn(history, after, reached, head.epoch);
+        self.after = reached;
         if let Some(seq) = wanted {
             return CameTo::Disk(seq);
         }
         if !finished {
             return CameTo::Pause;
         }
-        self.after = head.seq;
         if let Some(gap) = self.gap.take() {
             output.gap(&gap, u64::MAX, subscriber);
         }

@@ -34,7 +34,8 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    fn wait(&self, attempt: u32) -> Duration {
+    /// How long to wait before an attempt, where the first has the number 0.
+    pub fn wait(&self, attempt: u32) -> Duration {
         let whole = self.first.saturating_mul(1 << attempt.min(20)).min(self.max);
         // Each RandomState has keys of its own: random enough for jitter.
         let random = RandomState::new().build_hasher().finish() % 1024;
@@ -67,6 +68,8 @@ pub enum Delivery {
     },
     /// The connection is back.
     Resumed {
+        /// From where it goes on: the id of the last event that was given out or, before the first, what was asked for.
+        since: String,
         /// The id that the daemon knows this connection by.
         client: String,
     },
@@ -218,7 +221,8 @@ impl Subscription {
                 self.state = state;
                 self.subscribed = subscribed;
                 self.connected = Instant::now();
-                Ok(Delivery::Resumed { client: self.subscribed.client.clone() })
+                let since = self.request.since.clone().unwrap_or_default();
+                Ok(Delivery::Resumed { since, client: self.subscribed.client.clone() })
             }
             Err(e) => self.lost(e),
         }

@@ -111,9 +111,9 @@ fn lines_are_published_as_they_come_and_a_signal_is_their_end() {
 }
 
 #[test]
-fn a_daemon_that_goes_away_in_the_middle_is_told_and_nothing_is_sent_again() {
+fn without_reconnecting_a_daemon_that_goes_away_is_told_and_nothing_is_sent_again() {
     let mut daemon = Daemon::start(&[]);
-    let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines"]);
+    let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines", "--no-reconnect"]);
     let mut stdin = publishing.take_stdin();
     // An endless input, until nobody takes it any more.
     let feeder = thread::spawn(move || {
@@ -128,7 +128,7 @@ fn a_daemon_that_goes_away_in_the_middle_is_told_and_nothing_is_sent_again() {
     daemon.start_again();
     let run = publishing.finish();
     let sent = feeder.join().unwrap();
-    let run = run.ends_with(1).says("nothing is sent again").says("closed the connection");
+    let run = run.ends_with(1).says("without an answer, from line").says("closed the connection");
     let accepted = run.json()[0]["accepted"].as_u64().unwrap();
     assert!((1..=sent).contains(&accepted), "{accepted} of {sent}");
     assert!(run.stderr.contains(&format!("{accepted} events accepted")), "{run}");

@@ -1,5 +1,7 @@
 //! Who may: pages of other sites and rebound names are kept out, pages that were named are let in.
 
+use serde_json::{Value, json};
+
 use crate::harness::Daemon;
 
 #[test]
@@ -236,15 +238,16 @@ fn a_page_is_known_by_its_origin() {
     let daemon = Daemon::start(&["--allow-origin", app]);
     let mut clients = daemon.stream("/events/$sys/clients?since=now");
     let own = format!("http://{}", daemon.address);
-    for (headers, origin) in [
-        (vec![("Origin", app), ("Sec-Fetch-Site", "cross-site")], json!(app)),
+    let headers: [(&[(&str, &str)], _); 5] = [
+        (&[("Origin", app), ("Sec-Fetch-Site", "cross-site")], json!(app)),
         // What browsers send with a stream that a page of the daemon's own opens.
-        (vec![("Sec-Fetch-Site", "same-origin")], json!(own)),
-        (vec![("Origin", &own), ("Sec-Fetch-Site", "same-origin")], json!(own)),
-        (vec![("Sec-Fetch-Site", "none")], Value::Null),
-        (vec![], Value::Null),
-    ] {
-        let page = daemon.stream_with("/events/t", &headers);
+        (&[("Sec-Fetch-Site", "same-origin")], json!(own)),
+        (&[("Origin", &own), ("Sec-Fetch-Site", "same-origin")], json!(own)),
+        (&[("Sec-Fetch-Site", "none")], Value::Null),
+        (&[], Value::Null),
+    ];
+    for (headers, origin) in headers {
+        let page = daemon.stream_with("/events/t", headers);
         let described = clients.event().json();
         assert_eq!(described["origin"], origin, "{headers:?}");
         drop(page);

@@ -3,6 +3,7 @@
 //! Each [`Daemon`] has a folder, a socket and a port of its own, so tests run at the same time. It is killed when it is
 //! dropped. Nothing sleeps to let something happen: [`until`] looks for a condition, and every read has a deadline.
 
+mod crowd;
 mod frames;
 pub(crate) mod http;
 mod http2;
@@ -24,6 +25,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use self::{
+    crowd::{Crowd, Member},
     frames::Frames,
     http::{EventStream, Response, Sse},
     http2::Http2,
@@ -176,7 +178,13 @@ impl Daemon {
 
     /// Starts it again after its end, with the same flags. The port is another one.
     pub(crate) fn start_again(&mut self) {
+        self.start_again_as(|_| {});
+    }
+
+    /// The same with a command that is changed before.
+    pub(crate) fn start_again_as(&mut self, change: impl FnOnce(&mut Command)) {
         let mut command = self.place.busd();
+        change(&mut command);
         self.child = spawn(&self.place, &mut command, &self.flags);
         self.wait_until_it_answers();
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::harness::{Daemon, Response};
+use crate::harness::{Daemon, http::Response};
 
 /// The names of the files that a text asks for under `/page/`.
 fn names(text: &str) -> BTreeSet<String> {

@@ -47,7 +47,8 @@ fn a_client_has_the_count_of_the_gaps_that_it_was_told() {
     assert_eq!((whole.event().data, back.event().kind), ("c".into(), Some("$gap".into())));
     assert_eq!(back.event().data, "c");
     let clients = daemon.get("/clients").json();
-    let gaps = |name: &str| clients.as_array().unwrap().iter().find(|client| client["name"] == name).unwrap()["gaps"].clone();
+    let gaps =
+        |name: &str| clients.as_array().unwrap().iter().find(|client| client["name"] == name).unwrap()["gaps"].clone();
     assert_eq!((gaps("back"), gaps("whole")), (json!(1), json!(0)), "{clients}");
 }
 

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::harness::{Daemon, until};
 
 /// Writes another configuration, and waits until the daemon has said what it thinks of it.
-fn reload(daemon: &Daemon, toml: &str, said: &str) {
+pub(crate) fn reload(daemon: &Daemon, toml: &str, said: &str) {
     let before = daemon.log().len();
     fs::write(daemon.place.path("config.toml"), toml).unwrap();
     daemon.signal(Signal::HUP);

@@ -9,33 +9,35 @@ use std::{
         unix::net::{UnixDatagram, UnixListener, UnixStream},
     },
     process::Command,
+    time::{Duration, Instant},
 };
 
 use rustix::{
     io::{FdFlags, fcntl_setfd},
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with},
     process::Signal,
 };
 
 use crate::harness::{Daemon, EventStream, Lines, PATIENCE, Place, Process, until};
 
 /// What a service manager holds.
-struct Held {
+pub(crate) struct Held {
     http: TcpListener,
     ipc: UnixListener,
 }
 
 impl Held {
-    fn new(place: &Place) -> Held {
+    pub(crate) fn new(place: &Place) -> Held {
         std::fs::create_dir_all(place.socket().parent().unwrap()).unwrap();
         Held { http: TcpListener::bind("127.0.0.1:0").unwrap(), ipc: UnixListener::bind(place.socket()).unwrap() }
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.http.local_addr().unwrap()
     }
 
     /// Has a command start with the sockets as its descriptors 3 and 4.
-    fn give(&self, command: &mut Command, names: &str) {
+    pub(crate) fn give(&self, command: &mut Command, names: &str) {
         give(command, &[&self.http, &self.ipc], names);
     }
 }
@@ -94,6 +96,33 @@ fn whoever_comes_while_the_daemon_is_away_waits_and_is_served() {
         daemon.publish("later", "here");
         assert_eq!(stream.event().data, "here");
     }
+}
+
+/// Who comes beyond the queue is not refused, but tries again after one, three, seven seconds.
+#[test]
+fn however_short_the_queue_of_a_socket_was_a_crowd_finds_room_while_the_daemon_is_away() {
+    let place = Place::new();
+    let held = Held::new(&place);
+    rustix::net::listen(&held.http, 1).unwrap();
+    rustix::net::listen(&held.ipc, 1).unwrap();
+    let mut daemon = start(place, &held, "http:ipc");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0));
+    let connect = || TcpStream::connect_timeout(&held.address(), PATIENCE).unwrap();
+    let began = Instant::now();
+    let crowd: Vec<_> = (0..100).map(|_| connect()).collect();
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(1), "some had to come again: {took:?}");
+    // A program that does not wait is told when there is no room.
+    let programs: Vec<_> = (0..100)
+        .map(|_| {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let program = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+            rustix::net::connect(&program, &SocketAddrUnix::new(daemon.place.socket()).unwrap()).unwrap();
+            program
+        })
+        .collect();
+    drop((crowd, programs));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The naive history: every event that was ever published, and what the bus says it still has.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sse_bus::{Epoch, EventId, protocol::TopicInfo};
 
@@ -134,10 +134,11 @@ impl Log {
         self.oldest.get(self.topic(seq)).is_some_and(|oldest| *oldest <= seq)
     }
 
-    /// The newest event of each wanted topic: of history, else the retained one.
-    pub(crate) fn newest(&self, filters: usize) -> impl Iterator<Item = u64> {
+    /// The newest event of each wanted topic: of history but for what is stale, else the retained one.
+    pub(crate) fn newest(&self, filters: usize, stale: &BTreeSet<u64>) -> impl Iterator<Item = u64> {
         self.by_topic.iter().filter(move |(topic, _)| topic_wanted(filters, topic)).filter_map(|(topic, seqs)| {
             let in_history = seqs.iter().rev().copied().take_while(|seq| self.is_in_history(*seq));
+            let in_history = in_history.filter(|seq| !stale.contains(seq));
             in_history.chain(self.retained.get(topic).copied()).find(|seq| !self.has_expired(*seq))
         })
     }

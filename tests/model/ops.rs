@@ -110,6 +110,8 @@ pub(crate) enum Op {
         ms: u64,
     },
     Tick,
+    /// Other bounds of history count from now on.
+    Configure(Retention),
     /// So many ticks that everybody's heartbeat is due.
     Heartbeats,
 }

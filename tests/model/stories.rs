@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use proptest::{collection::vec, option, prelude::*};
 use sse_bus::{
+    FilterSet,
     bus::Format,
-    limits::{Limits, Retention},
+    limits::{Limits, Retention, TopicRule},
     protocol::Slow,
 };
 
@@ -16,13 +17,30 @@ fn index() -> impl Strategy<Value = Index> {
     any::<u16>().prop_map(Index)
 }
 
-fn setup() -> impl Strategy<Value = Setup> {
-    let retention = (
+fn rule() -> impl Strategy<Value = TopicRule> {
+    let age = || (0_u64..100).prop_map(Duration::from_millis);
+    let bounds = (option::of(0_usize..4), option::weighted(0.2, 300_usize..1500), option::weighted(0.3, age()));
+    (0..FILTERS.len(), bounds).prop_map(|(filters, (events, bytes, age))| {
+        let filters = FilterSet::parse(FILTERS[filters]).expect("legal");
+        TopicRule { filters, events, bytes, age }
+    })
+}
+
+fn retention() -> impl Strategy<Value = Retention> {
+    let bounds = (
         prop_oneof![3 => 1_usize..6, 2 => Just(10_000)],
         prop_oneof![1 => 300_usize..1500, 3 => Just(usize::MAX)],
         prop_oneof![1 => 10_u64..100, 3 => Just(1_000_000)],
         prop_oneof![1 => 600_usize..4000, 3 => Just(usize::MAX)],
     );
+    let rules = prop_oneof![1 => Just(Vec::new()), 1 => vec(rule(), 1..3)];
+    (bounds, rules).prop_map(|((events, bytes, age, budget), rules)| {
+        let age = Duration::from_millis(age);
+        Retention { events, bytes, age, budget, rules }
+    })
+}
+
+fn setup() -> impl Strategy<Value = Setup> {
     let limits = (
         prop_oneof![1 => 1_usize..300, 1 => Just(1 << 20)],
         prop_oneof![1 => 1_usize..300, 3 => Just(64 << 20)],
@@ -39,8 +57,7 @@ fn setup() -> impl Strategy<Value = Setup> {
     let feeds = prop_oneof![2 => Just(1), 3 => 2_usize..4, 1 => Just(20)]
         .prop_flat_map(move |n| vec((0..FILTERS.len(), format.clone()), n));
     let on_disk = prop_oneof![1 => Just(None), 1 => Just(Some(0)), 1 => (300_usize..2000).prop_map(Some)];
-    (retention, limits, on_disk, feeds).prop_map(|(retention, limits, on_disk, feeds)| {
-        let (events, bytes, age, budget) = retention;
+    (retention(), limits, on_disk, feeds).prop_map(|(retention, limits, on_disk, feeds)| {
         let (feed_buffer, all_feeds, unicast_buffer, topics, retained_bytes) = limits;
         let limits = Limits {
             topics,
@@ -50,12 +67,7 @@ fn setup() -> impl Strategy<Value = Setup> {
             unicast_buffer,
             ..Limits::default()
         };
-        Setup {
-            retention: Retention { events, bytes, age: Duration::from_millis(age), budget },
-            limits,
-            on_disk,
-            feeds,
-        }
+        Setup { retention, limits, on_disk, feeds }
     })
 }
 
@@ -116,6 +128,7 @@ fn op(burst: usize) -> impl Strategy<Value = Op> {
         2 => to().prop_map(|to| Op::Kick { to }),
         4 => (1_u64..80).prop_map(|ms| Op::Pass { ms }),
         2 => Just(Op::Tick),
+        1 => retention().prop_map(Op::Configure),
         1 => Just(Op::Heartbeats),
     ]
 }

@@ -75,6 +75,8 @@ pub(crate) struct Subscriber {
     pub(crate) older: BTreeSet<u64>,
     /// Not owed although they came later: gone before the subscription.
     pub(crate) excused: BTreeSet<u64>,
+    /// Never to be delivered: the bus still had them at the subscription, but beyond their bounds.
+    pub(crate) stale: BTreeSet<u64>,
     /// The reason of the gap that must come first, if its own place is unknown to the bus.
     pub(crate) lost_place: Option<&'static str>,
     /// Unicast events that it took, and those that it may have taken.
@@ -107,6 +109,7 @@ impl Subscriber {
             start,
             older: BTreeSet::new(),
             excused: BTreeSet::new(),
+            stale: BTreeSet::new(),
             lost_place: None,
             unicast: BTreeSet::new(),
             perhaps: BTreeSet::new(),
@@ -166,6 +169,9 @@ impl Subscriber {
         }
         if self.excused.contains(&seq) {
             return Err("no event that history had let go before".into());
+        }
+        if self.stale.contains(&seq) {
+            return Err("no event that was beyond its bounds before".into());
         }
         self.account(seq, log)?;
         self.delivered.insert(seq);
@@ -254,7 +260,7 @@ impl Subscriber {
         self.drained_at = log.head();
         self.count(log)?;
         // Whatever the policy, the newest of each topic has been delivered.
-        for seq in log.newest(self.asked.filters).filter(|seq| *seq > self.start && log.is_newest(*seq)) {
+        for seq in log.newest(self.asked.filters, &self.stale).filter(|seq| *seq > self.start && log.is_newest(*seq)) {
             if !self.delivered.contains(&seq) && !log.has_expired(seq) {
                 return Err(format!("event {seq}, the newest of {}", log.topic(seq)));
             }

@@ -5,11 +5,17 @@
 //!
 //! What is written cools: of all but the newest events, and those that are retained, only entries stay in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, History as _, Memory, TopicKey, memory::Topic};
+
+/// So many crashes are known each with its place. Of those before, whoever comes from there is told at once.
+const TORN_MAX: usize = 16;
 
 /// What of a topic's past is no event: what it holds beyond its bounds, and what it has lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +34,8 @@ pub struct TopicPast {
     pub total: u64,
 }
 
-/// What has gone from topics that are forgotten.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What has gone of which no topic knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forgotten {
     /// The last event that was let go of any topic.
     pub last_loss: u64,
@@ -37,6 +43,40 @@ pub struct Forgotten {
     pub last: u64,
     /// How many such topics there were.
     pub topics: u64,
+    /// What crashes have taken, oldest first.
+    pub torn: Vec<Torn>,
+}
+
+/// Numbers that a crash has taken: they may have been used, and nothing of them was written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Torn {
+    /// The last number before them.
+    pub after: u64,
+    /// The last of them.
+    pub last: u64,
+}
+
+impl Forgotten {
+    /// Notes that anything may be lost up to an event, and nobody knows of which topics.
+    pub fn lose(&mut self, last: u64) {
+        self.last_loss = self.last_loss.max(last);
+        self.last = self.last.max(last);
+        self.topics += 1;
+    }
+
+    /// Notes what a crash has taken.
+    pub fn tear(&mut self, torn: Torn) {
+        // Nothing came between two crashes.
+        if let Some(before) = self.torn.last_mut().filter(|before| before.last == torn.after) {
+            before.last = torn.last;
+            return;
+        }
+        self.torn.push(torn);
+        if self.torn.len() > TORN_MAX {
+            let oldest = self.torn.remove(0);
+            self.lose(oldest.last);
+        }
+    }
 }
 
 /// Changes since the last batch.
@@ -69,9 +109,8 @@ pub trait Journaled {
     /// Takes up an event, at a start; they come in order. Only a retained one has to be in memory. One that the topic's
     /// past says is gone is not taken, and said so.
     fn restore(&mut self, entry: Entry) -> bool;
-    /// Ends a start: `head` is the last number that may have been used, and all up to it may be lost that are not there,
-    /// if the end before was none that was told.
-    fn restored(&mut self, forgotten: Forgotten, head: u64, is_torn: bool, now: u64);
+    /// Ends a start: `head` is the last number that may have been used.
+    fn restored(&mut self, forgotten: Forgotten, head: u64, now: u64);
 }
 
 /// What a history notes for its next batch, and what of it is written.
@@ -165,14 +204,22 @@ impl Journaled for Memory {
         let more = next().is_some();
         let topics = std::mem::take(&mut journal.topics);
         let topics = topics.into_iter().map(|key| (key, self.topics[key].past)).collect();
-        Changes { entries, topics, removed: std::mem::take(&mut journal.removed), forgotten: self.forgotten, more }
+        Changes {
+            entries,
+            topics,
+            removed: std::mem::take(&mut journal.removed),
+            forgotten: self.forgotten.clone(),
+            more,
+        }
     }
 
     fn written(&mut self, upto: u64) {
         let Some(journal) = &mut self.journal else { return };
-        while journal.warm > journal.keep && upto > journal.cold {
-            let newer = (std::ops::Bound::Excluded(journal.cold), std::ops::Bound::Included(upto));
-            let Some((seq, entry)) = self.log.range_mut(newer).next() else { break };
+        let newer = (Bound::Excluded(journal.cold), Bound::Included(upto.max(journal.cold)));
+        for (seq, entry) in self.log.range_mut(newer) {
+            if journal.warm <= journal.keep {
+                return;
+            }
             journal.cold = *seq;
             journal.warm -= entry.cost;
             if self.topics[entry.topic].past.retained != Some(*seq) {
@@ -186,7 +233,6 @@ impl Journaled for Memory {
     }
 
     fn restore_topic(&mut self, topic: TopicKey, past: TopicPast) {
-        self.make_room_for(topic);
         self.topics[topic].past = past;
     }
 
@@ -210,12 +256,8 @@ impl Journaled for Memory {
         is_retained || !is_lost
     }
 
-    fn restored(&mut self, forgotten: Forgotten, head: u64, is_torn: bool, now: u64) {
+    fn restored(&mut self, forgotten: Forgotten, head: u64, now: u64) {
         self.forgotten = forgotten;
-        if is_torn {
-            // Of any topic, and nobody knows of which.
-            self.forgotten = Forgotten { last_loss: head, last: head, topics: forgotten.topics + 1 };
-        }
         for key in 0..self.topics.len() {
             let retained = self.topics[key].past.retained;
             if retained.is_some_and(|seq| self.entry(seq).is_none()) {
@@ -225,6 +267,10 @@ impl Journaled for Memory {
         if let Some(journal) = &mut self.journal {
             (journal.taken, journal.cold) = (head, head);
         }
-        self.set_retention(self.retention.clone(), now);
+        // Nobody waits yet.
+        self.set_retention(self.retention().clone(), now);
+        while self.is_behind() {
+            self.expire(now);
+        }
     }
 }

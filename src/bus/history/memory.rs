@@ -7,9 +7,13 @@ use std::{
 
 use super::{
     Entry, FORGOTTEN, Held, History, Journaled, Loss, TopicKey, TopicPast, Totals,
-    journal::{Forgotten, Journal},
+    bounds::{Bound, Bounds},
+    journal::{Forgotten, Journal, Torn},
 };
-use crate::limits::Retention;
+use crate::{
+    limits::{EVICT_MAX, Retention},
+    topic::Topic as Name,
+};
 
 /// A scan of so many topics at most may merge their queues,
 const FEW: usize = 32;
@@ -19,7 +23,9 @@ const SPARSE: usize = 8;
 /// History in memory.
 #[derive(Debug)]
 pub struct Memory {
-    pub(super) retention: Retention,
+    bounds: Bounds,
+    /// Not all that was beyond the bounds when this was last looked at has gone.
+    is_behind: bool,
     /// Everything within the bounds, in the order of the bus.
     pub(super) log: BTreeMap<u64, Entry>,
     /// Retained events that the bounds have let go.
@@ -46,7 +52,8 @@ impl Memory {
     /// An empty history.
     pub fn new(retention: Retention) -> Memory {
         Memory {
-            retention,
+            bounds: Bounds::new(retention),
+            is_behind: false,
             log: BTreeMap::new(),
             pinned: BTreeMap::new(),
             topics: Vec::new(),
@@ -119,6 +126,9 @@ impl Memory {
     pub(super) fn insert(&mut self, entry: Entry) {
         let (cost, seq) = (entry.cost, entry.seq);
         let topic = &mut self.topics[entry.topic];
+        if topic.seqs.is_empty() {
+            self.bounds.watch(entry.topic, entry.came);
+        }
         topic.seqs.push_back(seq);
         topic.bytes += cost;
         self.totals.bytes += cost;
@@ -126,28 +136,64 @@ impl Memory {
         self.log.insert(seq, entry);
     }
 
-    pub(super) fn make_room_for(&mut self, key: TopicKey) {
-        if self.topics.len() <= key {
-            self.topics.resize_with(key + 1, Topic::default);
+    /// Whether a topic has more events or bytes than it may.
+    fn is_over(&self, key: TopicKey, bound: Bound) -> bool {
+        self.topics[key].seqs.len() > bound.events || self.topics[key].bytes > bound.bytes
+    }
+
+    /// When the oldest event of a topic came.
+    fn oldest(&self, key: TopicKey) -> Option<u64> {
+        Some(self.log.get(self.topics[key].seqs.front()?)?.came)
+    }
+
+    /// The topic that has the oldest event of all, if all have more bytes than they may.
+    fn over_budget(&self) -> Option<TopicKey> {
+        if self.totals.bytes <= self.bounds.retention().budget {
+            return None;
+        }
+        self.log.first_key_value().map(|(_, oldest)| oldest.topic)
+    }
+
+    /// Lets go what a new event takes the place of. Only after the bounds have changed there may be more to let go; that
+    /// goes in steps.
+    fn enforce(&mut self, key: TopicKey, cost: usize, now: u64) {
+        let (bound, before) = (self.bounds.of(key), self.totals.bytes);
+        let mut gone = 0;
+        while gone < EVICT_MAX || before - self.totals.bytes < cost {
+            let Some(next) = self.is_over(key, bound).then_some(key).or_else(|| self.over_budget()) else { break };
+            self.evict(next, now);
+            gone += 1;
         }
     }
 
-    fn enforce(&mut self, topic: TopicKey, now: u64) {
-        let Retention { events, bytes, budget, .. } = self.retention;
-        while self.topics[topic].seqs.len() > events || self.topics[topic].bytes > bytes {
-            self.evict(topic, now);
+    /// A step towards the bounds: looks at one topic and lets one event go, if it is beyond them. Says whether there was
+    /// anything to do.
+    fn step(&mut self, now: u64) -> bool {
+        if let Some(key) = self.over_budget() {
+            self.evict(key, now);
+            return true;
         }
-        while self.totals.bytes > budget {
-            let Some((_, oldest)) = self.log.first_key_value() else { break };
-            self.evict(oldest.topic, now);
+        let Some(key) = self.bounds.next(now) else { return false };
+        let (bound, oldest) = (self.bounds.of(key), self.oldest(key));
+        if self.is_over(key, bound) || oldest.is_some_and(|came| bound.end(came) <= now) {
+            self.evict(key, now);
+        } else {
+            self.bounds.put_off(key, oldest);
         }
+        true
     }
 }
 
 impl History for Memory {
+    fn know(&mut self, topic: TopicKey, name: &Name) {
+        if self.topics.len() <= topic {
+            self.topics.resize_with(topic + 1, Topic::default);
+        }
+        self.bounds.know(topic, name);
+    }
+
     fn append(&mut self, entry: Entry, retain: bool) {
         let (key, now, cost, seq) = (entry.topic, entry.came, entry.cost, entry.seq);
-        self.make_room_for(key);
         if retain {
             self.unretain(key);
             self.topics[key].past.retained = Some(seq);
@@ -161,7 +207,7 @@ impl History for Memory {
         }
         self.insert(entry);
         self.note_new(key, cost);
-        self.enforce(key, now);
+        self.enforce(key, cost, now);
     }
 
     fn clear_retained(&mut self, topic: TopicKey) {
@@ -180,9 +226,15 @@ impl History for Memory {
     }
 
     fn newest(&self, topic: TopicKey, now: u64) -> Option<&Entry> {
-        let newest_first = self.topics.get(topic)?.seqs.iter().rev();
-        let live = newest_first.filter_map(|seq| self.log.get(seq)).find(|entry| entry.is_live(now));
-        live.or_else(|| self.retained(topic, now))
+        // Also where what is beyond the bounds has not gone yet.
+        let (bound, mut bytes) = (self.bounds.of(topic), 0);
+        let newest_first = self.topics.get(topic)?.seqs.iter().rev().take(bound.events);
+        let is_within = |entry: &&Entry| {
+            bytes += entry.cost;
+            bytes <= bound.bytes && now < bound.end(entry.came)
+        };
+        let mut within = newest_first.filter_map(|seq| self.log.get(seq)).take_while(is_within);
+        within.find(|entry| entry.is_live(now)).or_else(|| self.retained(topic, now))
     }
 
     fn scan(
@@ -239,11 +291,16 @@ impl History for Memory {
         self.forgotten.last_loss
     }
 
+    fn torn(&self) -> &[Torn] {
+        &self.forgotten.torn
+    }
+
     fn expire(&mut self, now: u64) {
-        let age = u64::try_from(self.retention.age.as_millis()).unwrap_or(u64::MAX);
-        while let Some((_, oldest)) = self.log.first_key_value().filter(|(_, e)| e.came.saturating_add(age) < now) {
-            self.evict(oldest.topic, now);
-        }
+        self.is_behind = (0..EVICT_MAX).all(|_| self.step(now));
+    }
+
+    fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     fn reclaim(&mut self, now: u64) {
@@ -273,6 +330,7 @@ impl History for Memory {
             *past = TopicPast { total: past.total, ..TopicPast::default() };
             self.note(topic);
         }
+        self.bounds.forget(topic);
     }
 
     fn kind(&self) -> &'static str {
@@ -284,15 +342,12 @@ impl History for Memory {
     }
 
     fn retention(&self) -> &Retention {
-        &self.retention
+        self.bounds.retention()
     }
 
     fn set_retention(&mut self, retention: Retention, now: u64) {
-        self.retention = retention;
+        self.bounds.change(retention);
         self.expire(now);
-        for topic in 0..self.topics.len() {
-            self.enforce(topic, now);
-        }
     }
 }
 

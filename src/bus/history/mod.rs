@@ -5,21 +5,26 @@
 //! so that a subscriber who comes back for it can be told. A topic's retained event outlives these bounds until it is
 //! replaced, removed or expires; [`Limits::retained_bytes`](crate::limits::Limits::retained_bytes) bounds them all.
 //!
+//! When very many events are beyond the bounds at once, because these have changed or time has jumped, they go in steps
+//! of [`EVICT_MAX`](crate::limits::EVICT_MAX), so that nobody waits long for the bus; the past is not read until all have
+//! gone.
+//!
 //! A history may keep a [journal](Journaled): what of it has changed since it was last written down. Whoever keeps it
 //! on disk takes that in [batches](super::journal::Batch), and gives back at the next start what it has. Of what is
 //! written down only the newest and the retained events stay in memory as well; of the others an entry without its event
 //! does, and whoever reads so far back [waits for the disk](super::fetch).
 
+mod bounds;
 mod journal;
 mod memory;
 
 use std::{collections::HashSet, sync::Arc};
 
 pub use self::{
-    journal::{Changes, Forgotten, Journaled, TopicPast},
+    journal::{Changes, Forgotten, Journaled, TopicPast, Torn},
     memory::Memory,
 };
-use crate::{event::Event, limits::Retention};
+use crate::{event::Event, limits::Retention, topic::Topic};
 
 /// A topic's number in the bus's table of topics. Used again after the topic is forgotten.
 pub type TopicKey = usize;
@@ -103,6 +108,8 @@ pub struct Totals {
 
 /// Where the past is kept. Times are milliseconds of the bus's monotonic clock; sequence numbers only rise.
 pub trait History: Send {
+    /// Takes up a topic; before anything else is said of it.
+    fn know(&mut self, topic: TopicKey, name: &Topic);
     /// Takes an event that is newer than all before. With `retain` it becomes the topic's retained event.
     fn append(&mut self, entry: Entry, retain: bool);
     /// Removes a topic's retained event.
@@ -111,7 +118,7 @@ pub trait History: Send {
     fn retained(&self, topic: TopicKey, now: u64) -> Option<&Entry>;
     /// What a topic's retained event costs, in bytes.
     fn retained_cost(&self, topic: TopicKey) -> usize;
-    /// A topic's newest event.
+    /// A topic's newest event within the bounds, else the retained one.
     fn newest(&self, topic: TopicKey, now: u64) -> Option<&Entry>;
     /// Shows the events of some topics, within the bounds, that are newer than `after`, in order, until `visit` says
     /// `false` or `most` entries were looked at. Returns the place up to which everything has been shown, or `None` for all.
@@ -130,8 +137,12 @@ pub trait History: Send {
     fn loss(&self, topic: TopicKey, after: u64) -> Option<Loss>;
     /// The last event that was let go of any topic.
     fn last_loss(&self) -> u64;
-    /// Lets go what has become too old.
+    /// What crashes have taken, oldest first.
+    fn torn(&self) -> &[Torn];
+    /// Lets go what is beyond the bounds, in a bounded step.
     fn expire(&mut self, now: u64);
+    /// Whether the last step has left something that is beyond the bounds. Until it has gone, nobody should read.
+    fn is_behind(&self) -> bool;
     /// Lets go the retained events that have expired.
     fn reclaim(&mut self, now: u64);
     /// What a topic has.
@@ -146,6 +157,6 @@ pub trait History: Send {
     fn journal(&mut self) -> Option<&mut dyn Journaled>;
     /// Its bounds.
     fn retention(&self) -> &Retention;
-    /// Has other bounds from now on, and lets go what is beyond them.
+    /// Has other bounds from now on, and begins to let go what is beyond them.
     fn set_retention(&mut self, retention: Retention, now: u64);
 }

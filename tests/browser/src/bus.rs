@@ -14,13 +14,15 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::eventually;
+use crate::{eventually, held::Held};
 
 /// A running `sse-busd`. Killed, and its folder removed, when it is dropped; if the test has failed its log is printed.
 pub struct Bus {
     folder: TempDir,
     listen: SocketAddr,
     arguments: Vec<String>,
+    /// Its sockets, if it is not itself that opens them.
+    held: Option<Held>,
     daemon: Option<Child>,
 }
 
@@ -50,6 +52,16 @@ impl Bus {
         bus
     }
 
+    /// Starts a daemon whose port and local socket stay open while it is away.
+    pub async fn start_held(arguments: &[&str]) -> Bus {
+        let mut bus = Bus::new((Ipv4Addr::LOCALHOST, 0).into(), arguments);
+        let held = Held::bind(&bus.socket()).expect("the sockets can be had");
+        bus.listen = held.http.local_addr().expect("it has an address");
+        bus.held = Some(held);
+        bus.restart().await;
+        bus
+    }
+
     /// Starts a daemon that other machines reach, in the clear, and gives a token that lets in.
     pub async fn start_exposed(arguments: &[&str]) -> (Bus, String) {
         let mut bus = Bus::new((Ipv4Addr::UNSPECIFIED, free_port()).into(), arguments);
@@ -65,25 +77,23 @@ impl Bus {
     fn new(listen: SocketAddr, arguments: &[&str]) -> Bus {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let folder = tempfile::Builder::new().prefix("sse-bus-test-").tempdir().expect("a temporary folder");
-        Bus { folder, listen, arguments, daemon: None }
+        Bus { folder, listen, arguments, held: None, daemon: None }
     }
 
     /// Starts the daemon again, on the same port and socket.
     pub async fn restart(&mut self) {
         assert!(self.daemon.is_none(), "the daemon runs already");
         let log = File::options().create(true).append(true).open(self.log_path()).expect("the log opens");
-        let daemon = Command::new(binary("sse-busd"))
-            .args(["--no-config", "--listen", &self.listen.to_string(), "--socket"])
-            .arg(self.socket())
-            .arg("--state-dir")
-            .arg(self.state())
-            .args(&self.arguments)
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("sse-busd starts; build it, or name its folder in SSE_BUS_BIN_DIR");
+        let mut daemon = Command::new(binary("sse-busd"));
+        daemon.arg("--no-config").arg("--state-dir").arg(self.state()).args(&self.arguments);
+        let started = match &self.held {
+            Some(held) => held.spawn(quiet(&mut held.given_to(&daemon), log)),
+            None => {
+                daemon.args(["--listen", &self.listen.to_string(), "--socket"]).arg(self.socket());
+                quiet(&mut daemon, log).spawn()
+            }
+        };
+        let daemon = started.expect("sse-busd starts; build it, or name its folder in SSE_BUS_BIN_DIR");
         self.daemon = Some(daemon);
         eventually("the daemon to listen", async || {
             if let Some(status) = self.daemon.as_mut().unwrap().try_wait().expect("the daemon is a child of ours") {
@@ -106,6 +116,13 @@ impl Bus {
     /// Its port.
     pub fn port(&self) -> u16 {
         self.listen.port()
+    }
+
+    /// Ends the daemon as a crash does.
+    pub async fn crash(&mut self) {
+        let mut daemon = self.daemon.take().expect("the daemon runs");
+        daemon.kill().expect("a child of ours can be killed");
+        wait_for(&mut daemon, "the daemon to be gone").await;
     }
 
     /// Where browsers find it, without a final slash.
@@ -146,13 +163,10 @@ impl Bus {
 
     /// A subscriber that writes what it gets to a file.
     pub fn curl(&self, target: &str, file: &Path) -> Process {
-        let child = Command::new("curl")
-            .args(["--silent", "--show-error", "--no-buffer", "--globoff", "--noproxy", "*"])
-            .arg(format!("{}{target}", self.url()))
-            .stdout(File::create(file).expect("a file in the test's folder"))
-            .spawn()
-            .expect("curl is installed");
-        Process(child)
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--no-buffer", "--globoff", "--noproxy", "*"])
+            .arg(format!("{}{target}", self.url()));
+        Process::start(&mut curl, file)
     }
 
     /// Runs `sse-busctl` to its end, within a bound.
@@ -202,7 +216,7 @@ impl Bus {
         self.path().join("state")
     }
 
-    /// The local socket.
+    /// Its local socket.
     pub fn socket(&self) -> PathBuf {
         self.path().join("bus.sock")
     }
@@ -227,6 +241,14 @@ impl Drop for Bus {
 /// A process that is killed when it is dropped.
 pub struct Process(Child);
 
+impl Process {
+    /// Starts a program that writes to a file.
+    pub fn start(command: &mut Command, file: &Path) -> Process {
+        let file = File::create(file).expect("a file in the test's folder");
+        Process(command.stdout(file).spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")))
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -237,6 +259,10 @@ impl Drop for Process {
 async fn wait_for(child: &mut Child, what: &str) -> ExitStatus {
     eventually(what, async || child.try_wait().expect("a child of ours").ok_or_else(|| "it still runs".to_owned()))
         .await
+}
+
+fn quiet(daemon: &mut Command, log: File) -> &mut Command {
+    daemon.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log)
 }
 
 fn binary(name: &str) -> PathBuf {

@@ -6,6 +6,7 @@
 mod browser;
 mod bus;
 mod careless;
+mod held;
 mod random;
 mod site;
 pub mod sse;

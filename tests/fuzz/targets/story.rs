@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use sse_bus::{
+    FilterSet,
     bus::Format,
-    limits::{Limits, Retention},
+    limits::{Limits, Retention, TopicRule},
     protocol::Slow,
 };
 
@@ -57,12 +58,7 @@ impl Bytes<'_> {
 
     fn setup(&mut self) -> Setup {
         self.has_many_topics = self.byte() >= 248;
-        let retention = Retention {
-            events: self.bound(10_000, 1, 1),
-            bytes: self.bound(usize::MAX, 300, 10),
-            age: Duration::from_millis(self.bound(1_000_000, 10, 1) as u64),
-            budget: self.bound(usize::MAX, 600, 25),
-        };
+        let bounds = self.retention();
         let limits = Limits {
             topics: self.bound(100_000, 2, 1),
             retained_bytes: self.bound(16 << 20, 300, 5),
@@ -75,7 +71,29 @@ impl Bytes<'_> {
         let formats = [Format::SseData, Format::SseJson, Format::Json, Format::Binary];
         let feeds = (0..feeds).map(|_| (self.below(FILTERS.len()), self.one_of(&formats))).collect();
         let on_disk = Some(usize::from(self.byte())).filter(|byte| *byte >= 128).map(|byte| (byte - 128) * 10);
+        let retention = Retention { rules: self.rules(), ..bounds };
         Setup { retention, limits, on_disk, feeds }
+    }
+
+    /// The bounds of history without rules.
+    fn retention(&mut self) -> Retention {
+        Retention {
+            events: self.bound(10_000, 1, 1),
+            bytes: self.bound(usize::MAX, 300, 10),
+            age: Duration::from_millis(self.bound(1_000_000, 10, 1) as u64),
+            budget: self.bound(usize::MAX, 600, 25),
+            rules: Vec::new(),
+        }
+    }
+
+    fn rules(&mut self) -> Vec<TopicRule> {
+        let rule = |bytes: &mut Self| {
+            let filters = FilterSet::parse(FILTERS[bytes.below(FILTERS.len())]).expect("legal");
+            let mut own = |least, step| Some(bytes.bound(usize::MAX, least, step)).filter(|own| *own != usize::MAX);
+            let (events, bytes, age) = (own(0, 1), own(300, 10), own(0, 1));
+            TopicRule { filters, events, bytes, age: age.map(|ms| Duration::from_millis(ms as u64)) }
+        };
+        (0..self.below(4)).map(|_| rule(self)).collect()
     }
 
     fn step(&mut self) -> (Op, bool) {
@@ -109,7 +127,11 @@ impl Bytes<'_> {
                 reader: self.below(READERS),
             },
             16 | 17 => Op::Read { who: self.index() },
-            18 | 19 => Op::Drain { who: self.index() },
+            18 => Op::Drain { who: self.index() },
+            19 => {
+                let bounds = self.retention();
+                Op::Configure(Retention { rules: self.rules(), ..bounds })
+            }
             20 => Op::DrainAll,
             21 | 22 => Op::ReadGroup { reader: self.below(READERS), group: self.index() },
             23 => Op::DrainGroups { reader: self.below(READERS) },

@@ -78,9 +78,12 @@ impl World {
         self.note(&format!("{id} begins after {begin}, head {head}: {asked:?}"));
         let mut subscriber = Subscriber::new(id, asked, begin, head);
         (subscriber.group, subscriber.lost_place) = (group, lost_place);
+        if self.bus.is_behind() {
+            subscriber.stale = self.stale().collect();
+        }
         match start {
             Start::Retained => subscriber.older = self.log.retained(filters).collect(),
-            Start::Latest => subscriber.older = self.log.newest(filters).collect(),
+            Start::Latest => subscriber.older = self.log.newest(filters, &subscriber.stale).collect(),
             Start::All | Start::Last(_) => {
                 subscriber.excused = (begin + 1..=head).filter(|seq| self.log.is_gone(*seq)).collect();
             }
@@ -94,6 +97,7 @@ impl World {
     fn presence(&mut self, what: &str) {
         let Now { unix, mono } = self.now();
         self.log.add(Sent::new("$sys/clients", Some(what), None, unix, mono));
+        self.looked();
     }
 
     pub(super) fn resume(&mut self, who: Index, from: impl Fn(&[String]) -> String) -> Outcome {

@@ -1,5 +1,6 @@
 //! The bus, the model beside it, and the steps that both take.
 
+mod bounds;
 mod clients;
 mod disk;
 mod groups;
@@ -12,10 +13,9 @@ use sse_bus::{
     Epoch,
     bus::{Bus, Now, history::Memory},
     limits::DELIVER_MAX,
-    protocol::TopicInfo,
 };
 
-use self::{disk::Disk, groups::Reader};
+use self::{bounds::Bounds, disk::Disk, groups::Reader};
 use super::{
     log::Log,
     ops::{Index, NAMES, Op, READERS, Retain, Setup, Size, TOPICS},
@@ -31,6 +31,7 @@ pub(crate) struct World {
     subscribers: Vec<Subscriber>,
     readers: [Reader; READERS],
     disk: Disk,
+    bounds: Bounds,
     /// How many feeds have lost their last subscriber.
     feeds_closed: usize,
     /// What was done, with what came of it.
@@ -56,6 +57,7 @@ impl World {
             subscribers: Vec::new(),
             readers,
             disk: Disk::default(),
+            bounds: Bounds::default(),
             feeds_closed: 0,
             steps: Vec::new(),
         }
@@ -127,6 +129,7 @@ impl World {
                 self.tick();
                 self.refresh()?;
             }
+            Op::Configure(retention) => self.configure(retention)?,
             Op::Heartbeats => self.heartbeats()?,
         }
         if batch_goes_on {
@@ -167,6 +170,7 @@ impl World {
     fn tick(&mut self) {
         self.log.now = (self.log.now / 1000 + 1) * 1000;
         self.bus.tick(self.now());
+        self.looked();
         self.wake();
     }
 
@@ -242,15 +246,8 @@ impl World {
     /// Asks the bus what it still has, which must be within the bounds; to be done once something was published, or time
     /// has passed.
     fn refresh(&mut self) -> Outcome {
-        let (retention, status, topics) = (&self.setup.retention, self.bus.status(), self.bus.topics());
-        if status.history_bytes > retention.budget as u64 {
-            return Err(format!("expected history within its budget, saw {status:?}"));
-        }
-        let is_within =
-            |info: &TopicInfo| info.events <= retention.events as u64 && info.bytes <= retention.bytes as u64;
-        if let Some(info) = topics.iter().find(|info| !is_within(info)) {
-            return Err(format!("expected a topic within its bounds, saw {info:?}"));
-        }
+        let topics = self.bus.topics();
+        self.check_bounds(&topics)?;
         self.log.refresh(&topics);
         Ok(())
     }

@@ -35,6 +35,7 @@ impl World {
                 sent.expires = ttl_ms.map(|ttl| now.mono + ttl);
                 self.check_published(&published, self.wanting(topic))?;
                 let seq = self.log.add(sent);
+                self.looked();
                 match retain {
                     Retain::No => {}
                     Retain::Yes => drop(self.log.retained.insert(topic.into(), seq)),

@@ -19,16 +19,20 @@ impl World {
         let id = subscriber.id;
         let waker = Waker::from(subscriber.wakes.clone());
         let mut out = Vec::new();
+        let was_behind = self.bus.is_behind();
         let read = self.bus.read(id, now, &waker, &mut out);
         let bytes = out.concat();
         let items = wire::parse(subscriber.asked.format, &bytes)?;
         self.note(&format!("{id} reads {} bytes, {read:?}{}", bytes.len(), shown(&items)));
+        if was_behind {
+            self.refresh()?;
+        }
         self.take(who, &items)?;
         let subscriber = &mut self.subscribers[who];
         subscriber.waiting = None;
         match read {
-            // Without bytes only a read that has looked at a bounded part of a long history.
-            Read::Ready if bytes.is_empty() && self.bus.status().history_events <= SCAN_MAX as u64 => {
+            // Without bytes only a read that has looked at a bounded part of a long history, or waits for what has to go.
+            Read::Ready if bytes.is_empty() && !was_behind && self.bus.status().history_events <= SCAN_MAX as u64 => {
                 Err(format!("{id}: expected bytes from a read that is ready"))
             }
             Read::Ready => Ok(true),

@@ -1,0 +1,147 @@
+//! The bounds of each topic, and which topics are to be looked at when.
+//!
+//! A topic has the bounds of the first [rule](crate::limits::TopicRule) that matches it, and the general ones for what
+//! that does not name. Topics are never gone through all at once: each is looked at when its oldest event may have become
+//! too old, and, after the bounds have changed, in its turn. Until that comes its bounds are found by its name.
+
+use std::{collections::BTreeSet, ops::Range, time::Duration};
+
+use super::TopicKey;
+use crate::{limits::Retention, topic::Topic};
+
+/// The bounds of one topic.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound {
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+    /// In milliseconds.
+    age: u64,
+}
+
+impl Bound {
+    fn general(retention: &Retention) -> Bound {
+        Bound { events: retention.events, bytes: retention.bytes, age: millis(retention.age) }
+    }
+
+    fn of(retention: &Retention, name: &Topic) -> Bound {
+        let general = Bound::general(retention);
+        let rule = retention.rules.iter().find(|rule| rule.filters.matches(name));
+        rule.map_or(general, |rule| Bound {
+            events: rule.events.unwrap_or(general.events),
+            bytes: rule.bytes.unwrap_or(general.bytes),
+            age: rule.age.map_or(general.age, millis),
+        })
+    }
+
+    /// From when on an event that came at a time is too old.
+    pub(super) fn end(&self, came: u64) -> u64 {
+        came.saturating_add(self.age).saturating_add(1)
+    }
+}
+
+fn millis(age: Duration) -> u64 {
+    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The bounds of all topics.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    retention: Retention,
+    general: Bound,
+    topics: Vec<Option<Bounded>>,
+    /// When topics are to be looked at; each that has events stands here once. An event that is let go before its time
+    /// changes nothing: its topic is looked at too early then, and put off.
+    due: BTreeSet<(u64, TopicKey)>,
+    /// Topics that were not looked at since the bounds have changed.
+    changed: Range<TopicKey>,
+}
+
+/// A topic that is known.
+#[derive(Debug)]
+struct Bounded {
+    name: Topic,
+    bound: Bound,
+    /// Its place among those that are due.
+    due: Option<u64>,
+}
+
+impl Bounds {
+    pub(super) fn new(retention: Retention) -> Bounds {
+        let general = Bound::general(&retention);
+        Bounds { retention, general, topics: Vec::new(), due: BTreeSet::new(), changed: 0..0 }
+    }
+
+    pub(super) fn retention(&self) -> &Retention {
+        &self.retention
+    }
+
+    /// Has other bounds from now on; all topics are to be looked at.
+    pub(super) fn change(&mut self, retention: Retention) {
+        self.general = Bound::general(&retention);
+        self.retention = retention;
+        self.changed = 0..self.topics.len();
+    }
+
+    /// Takes up a topic.
+    pub(super) fn know(&mut self, key: TopicKey, name: &Topic) {
+        if self.topics.len() <= key {
+            self.topics.resize_with(key + 1, || None);
+        }
+        let bound = Bound::of(&self.retention, name);
+        self.topics[key] = Some(Bounded { name: name.clone(), bound, due: None });
+    }
+
+    /// Forgets a topic.
+    pub(super) fn forget(&mut self, key: TopicKey) {
+        self.set_due(key, None);
+        if let Some(topic) = self.topics.get_mut(key) {
+            *topic = None;
+        }
+    }
+
+    /// The bounds of a topic.
+    pub(super) fn of(&self, key: TopicKey) -> Bound {
+        if self.retention.rules.is_empty() {
+            return self.general;
+        }
+        match self.topics.get(key) {
+            Some(Some(topic)) if self.changed.contains(&key) => Bound::of(&self.retention, &topic.name),
+            Some(Some(topic)) => topic.bound,
+            _ => self.general,
+        }
+    }
+
+    /// A topic to look at now. It stays due until it is [put off](Bounds::put_off).
+    pub(super) fn next(&mut self, now: u64) -> Option<TopicKey> {
+        if let Some(key) = self.changed.next() {
+            if let Some(Some(topic)) = self.topics.get_mut(key) {
+                topic.bound = Bound::of(&self.retention, &topic.name);
+            }
+            self.set_due(key, Some(0));
+            return Some(key);
+        }
+        self.due.first().filter(|(due, _)| *due <= now).map(|(_, key)| *key)
+    }
+
+    /// Has a topic looked at when its oldest event, which came then, has become too old.
+    pub(super) fn put_off(&mut self, key: TopicKey, oldest: Option<u64>) {
+        let bound = self.of(key);
+        self.set_due(key, oldest.map(|came| bound.end(came)));
+    }
+
+    /// Has a topic looked at in time if it is not to be already. It has an event that came then, and none before.
+    pub(super) fn watch(&mut self, key: TopicKey, came: u64) {
+        if self.topics.get(key).is_some_and(|topic| topic.as_ref().is_some_and(|topic| topic.due.is_none())) {
+            self.put_off(key, Some(came));
+        }
+    }
+
+    fn set_due(&mut self, key: TopicKey, due: Option<u64>) {
+        let Some(Some(topic)) = self.topics.get_mut(key) else { return };
+        let before = std::mem::replace(&mut topic.due, due);
+        if before != due {
+            before.map(|before| self.due.remove(&(before, key)));
+            self.due.extend(due.map(|due| (due, key)));
+        }
+    }
+}

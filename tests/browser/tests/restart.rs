@@ -1,0 +1,233 @@
+//! Restarts under load, as those see it who use `EventSource`: pages of the bus's own origin and of another, and fifty
+//! streams of the package of that name in Node.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use sse_bus_browser_tests::{Answer, Browser, Bus, Process, Site, Tab, Value, eventually, free_port};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::UnixStream,
+};
+
+const STREAMS: usize = 50;
+/// Within this everybody is back.
+const BACK: Duration = Duration::from_secs(15);
+/// Between two events.
+const PACE: Duration = Duration::from_millis(50);
+/// Streams that come in vain before the next daemon starts.
+const TOO_EARLY: usize = 10;
+
+/// What came to one `EventSource`.
+#[derive(Debug, Default)]
+struct Heard {
+    opened: usize,
+    /// Events, by id and data.
+    events: Vec<(String, String)>,
+    gaps: Vec<Value>,
+    closed: bool,
+    tried: usize,
+}
+
+impl Heard {
+    /// Takes what was said of it.
+    fn take(&mut self, said: &[Value]) {
+        match said.iter().map(|word| word.as_str().unwrap()).collect::<Vec<_>>()[..] {
+            ["try"] => self.tried += 1,
+            ["open"] => self.opened += 1,
+            ["closed"] => self.closed = true,
+            ["gap", data] => self.gaps.push(serde_json::from_str(data).unwrap()),
+            [id, data] => self.events.push((id.into(), data.into())),
+            _ => panic!("{said:?}"),
+        }
+    }
+
+    /// Checks that it is all of some events, and nothing twice or out of order.
+    fn is_complete(&self, wanted: &BTreeMap<String, String>) {
+        let seq = |id: &str| id.rsplit_once('-').unwrap().1.parse::<u64>().unwrap();
+        assert!(self.events.is_sorted_by(|(a, _), (b, _)| seq(a) < seq(b)), "twice or out of order: {self:?}");
+        assert_eq!(self.events.iter().map(|(_, data)| data).collect::<HashSet<_>>().len(), self.events.len());
+        let heard: BTreeMap<_, _> = self.events.iter().cloned().collect();
+        let missing: Vec<_> = wanted.iter().filter(|(id, data)| heard.get(*id) != Some(*data)).collect();
+        assert!(missing.is_empty(), "missing, or others: {missing:?}");
+        // After a crash the bus does not know whether something is missing, and says so.
+        assert!(self.gaps.len() <= 1 && self.gaps.iter().all(|gap| gap["missed"].is_null()), "{:?}", self.gaps);
+    }
+}
+
+/// Everybody who listens.
+struct Crowd {
+    pages: [Tab; 2],
+    _node: Process,
+    output: std::path::PathBuf,
+}
+
+impl Crowd {
+    async fn gather(bus: &Bus, browser: &Browser, other: &Site) -> Crowd {
+        let url = format!("{}/events/load", bus.url());
+        let pages = [
+            browser.open(&format!("{}/?topic=nothing", bus.url())).await,
+            browser.open(&other.origin("localhost")).await,
+        ];
+        for page in &pages {
+            page.eval(&format!(
+                "window.heard = [];
+                 const say = (...words) => heard.push(JSON.stringify(words));
+                 const events = new EventSource({url:?});
+                 events.onopen = () => say('open');
+                 events.onmessage = (event) => say(event.lastEventId, event.data);
+                 events.onerror = () => events.readyState === EventSource.CLOSED && say('closed');
+                 events.addEventListener('$gap', (event) => say('gap', event.data));"
+            ))
+            .await;
+        }
+        let folder = node(bus.path());
+        let output = bus.path().join("node.out");
+        let mut node = Command::new("node");
+        node.arg(folder.join("streams.mjs")).args([&url, &STREAMS.to_string()]);
+        Crowd { pages, _node: Process::start(&mut node, &output), output }
+    }
+
+    /// What Node's streams have heard.
+    fn node(&self) -> Vec<Heard> {
+        let mut all: Vec<Heard> = (0..STREAMS).map(|_| Heard::default()).collect();
+        let said = fs::read_to_string(&self.output).unwrap();
+        for line in said.lines().filter(|_| said.ends_with('\n')) {
+            let words: Vec<Value> = serde_json::from_str(line).unwrap();
+            all[words[0].as_u64().unwrap() as usize].take(&words[1..]);
+        }
+        all
+    }
+
+    /// What everybody has heard.
+    async fn heard(&self) -> Vec<Heard> {
+        let mut all = self.node();
+        for page in &self.pages {
+            let mut heard = Heard::default();
+            for words in page.strings("heard").await {
+                heard.take(&serde_json::from_str::<Vec<Value>>(&words).unwrap());
+            }
+            all.push(heard);
+        }
+        all
+    }
+
+    /// Waits until something is the case for everybody, and nobody has given up.
+    async fn wait(&self, what: &str, is: impl Fn(&Heard) -> bool) {
+        eventually(what, async || {
+            let heard = self.heard().await;
+            assert!(heard.iter().all(|heard| !heard.closed), "somebody does not come back");
+            match heard.iter().filter(|heard| !is(heard)).count() {
+                0 => Ok(()),
+                others => Err(format!("not for {others} of {}", heard.len())),
+            }
+        })
+        .await;
+    }
+}
+
+/// Installs what the streams of Node need, in a folder of the test.
+fn node(folder: &Path) -> std::path::PathBuf {
+    let (from, to) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("node"), folder.join("node"));
+    fs::create_dir(&to).unwrap();
+    for name in ["package.json", "package-lock.json", "streams.mjs"] {
+        fs::copy(from.join(name), to.join(name)).unwrap();
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]).current_dir(&to);
+    let done = npm.stdin(Stdio::null()).output().expect("npm is installed");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    to
+}
+
+/// Publishes until it is over, also where the daemon is away meanwhile. Gives what was answered, by id.
+async fn publish(socket: &Path, how: &str, over: &AtomicBool) -> BTreeMap<String, String> {
+    let mut published = BTreeMap::new();
+    let mut connection = None;
+    for n in 0.. {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        tokio::time::sleep(PACE).await;
+        let data = format!("{how}-{n}");
+        let line = format!(r#"{{"publish":{{"topic":"load","data":"{data}","ack":"durable"}}}}"#) + "\n";
+        let answer = async {
+            let mut lines = match connection.take() {
+                Some(lines) => lines,
+                None => BufReader::new(UnixStream::connect(socket).await.ok()?),
+            };
+            lines.write_all(line.as_bytes()).await.ok()?;
+            let mut answer = String::new();
+            lines.read_line(&mut answer).await.ok()?;
+            connection = Some(lines);
+            serde_json::from_str::<Value>(&answer).ok()
+        };
+        match answer.await {
+            None => connection = None,
+            Some(answer) => {
+                published.extend(answer["published"]["id"].as_str().map(|id| (id.to_owned(), data)));
+            }
+        }
+    }
+    published
+}
+
+#[tokio::test]
+async fn every_event_source_is_back_soon_after_a_restart_and_misses_nothing() {
+    let site = Site::start(free_port(), |_| Answer::document("text/html", "<!doctype html>")).await;
+    let mut bus = Bus::start_held(&["--history", "disk", "--allow-origin", &site.origin("localhost")]).await;
+    let browser = Browser::start().await;
+    let crowd = Crowd::gather(&bus, &browser, &site).await;
+    crowd.wait("everybody to be there", |heard| heard.opened == 1).await;
+    // Who has nothing yet would have no place to go on from.
+    bus.ctl(&["publish", "load", "first"]).await;
+    crowd.wait("the first event", |heard| heard.events.len() == 1).await;
+
+    let mut answered = BTreeMap::new();
+    for (restarts, how) in (1..).zip(["stop", "crash"]) {
+        let (over, socket) = (AtomicBool::new(false), bus.socket());
+        let restart = async {
+            let before = crowd.heard().await[0].events.len();
+            crowd.wait("more events", |heard| heard.events.len() > before + 5).await;
+            let tried: usize = crowd.node().iter().map(|heard| heard.tried).sum();
+            let began = Instant::now();
+            match how {
+                "stop" => assert!(bus.stop().await.success()),
+                _ => bus.crash().await,
+            }
+            eventually("some to come while it is away", async || {
+                let early = crowd.node().iter().map(|heard| heard.tried).sum::<usize>() - tried;
+                if early >= TOO_EARLY { Ok(()) } else { Err(early.to_string()) }
+            })
+            .await;
+            let away = began.elapsed();
+            bus.restart().await;
+            crowd.wait("everybody to be back", |heard| heard.opened > restarts).await;
+            let last = began.elapsed();
+            println!(
+                "{how}: away for {away:.2?}; {STREAMS} streams of Node and 2 of Chromium are back after {last:.2?}"
+            );
+            assert!(last < BACK, "{last:?}");
+            over.store(true, Ordering::Relaxed);
+        };
+        let (published, ()) = tokio::join!(publish(&socket, how, &over), restart);
+        answered.extend(published);
+    }
+    bus.ctl(&["publish", "load", "last"]).await;
+    crowd.wait("the last event", |heard| heard.events.last().is_some_and(|(_, data)| data == "last")).await;
+
+    let text = |event: &Value, name: &str| event[name].as_str().unwrap().to_owned();
+    let history = bus.json(&["history", "load"]).await;
+    let history: BTreeMap<_, _> = history.iter().map(|event| (text(event, "id"), text(event, "data"))).collect();
+    assert!(answered.iter().all(|(id, data)| history.get(id) == Some(data)), "something was answered and is lost");
+    for heard in crowd.heard().await {
+        heard.is_complete(&history);
+    }
+    browser.quit().await;
+}

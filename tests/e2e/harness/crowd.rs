@@ -1,0 +1,130 @@
+//! Many subscribers that do what browsers do: whoever loses the stream comes back after the wait that the bus has told,
+//! with the id of the last event that it has, again and again.
+//!
+//! All are tasks of one thread. What they hear is kept, in order.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    runtime::{Builder, Runtime},
+    time::sleep,
+};
+
+use super::Sse;
+
+/// The subscribers. They leave when it is dropped.
+pub(crate) struct Crowd {
+    members: Vec<Arc<Mutex<Member>>>,
+    _runtime: Runtime,
+}
+
+/// One of them.
+#[derive(Default)]
+pub(crate) struct Member {
+    /// All events, gaps among them.
+    pub(crate) events: Vec<Sse>,
+    /// Streams that it was given.
+    pub(crate) streams: usize,
+    /// When it was given the last one.
+    pub(crate) since: Option<Instant>,
+    /// Tries to get the next one.
+    pub(crate) tries: usize,
+    /// What it was answered instead of a stream, which no browser would try again.
+    pub(crate) refused: Option<String>,
+    last_id: String,
+    retry: Duration,
+}
+
+impl Crowd {
+    /// So many subscribers of a path.
+    pub(crate) fn gather(size: usize, address: SocketAddr, path: &str) -> Crowd {
+        // Each takes a descriptor. Where there are too few, connecting fails and says so.
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let members: Vec<Arc<Mutex<Member>>> = (0..size).map(|_| Arc::default()).collect();
+        for member in &members {
+            runtime.spawn(stay(address, path.to_owned(), member.clone()));
+        }
+        Crowd { members, _runtime: runtime }
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = MutexGuard<'_, Member>> {
+        self.members.iter().map(|member| member.lock().unwrap())
+    }
+
+    /// Whether something is the case for everybody. Nobody may have been refused.
+    pub(crate) fn all(&self, is: impl Fn(&Member) -> bool) -> bool {
+        self.members().all(|member| {
+            assert_eq!(member.refused, None);
+            is(&member)
+        })
+    }
+}
+
+async fn stay(address: SocketAddr, path: String, member: Arc<Mutex<Member>>) {
+    loop {
+        // However it ends, it is tried again.
+        let _ = listen(address, &path, &member).await;
+        let wait = member.lock().unwrap().retry;
+        sleep(wait).await;
+    }
+}
+
+async fn listen(address: SocketAddr, path: &str, member: &Mutex<Member>) -> io::Result<()> {
+    let request = {
+        let mut member = member.lock().unwrap();
+        member.tries += 1;
+        let last = match &*member.last_id {
+            "" => String::new(),
+            id => format!("Last-Event-ID: {id}\r\n"),
+        };
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{last}\r\n")
+    };
+    let mut socket = BufReader::new(TcpStream::connect(address).await?);
+    socket.write_all(request.as_bytes()).await?;
+    let status = line(&mut socket).await?;
+    while !line(&mut socket).await?.trim_end().is_empty() {}
+    {
+        let mut member = member.lock().unwrap();
+        if !status.starts_with("HTTP/1.1 200 ") {
+            member.refused = Some(status);
+            return Ok(());
+        }
+        (member.streams, member.since, member.tries) = (member.streams + 1, Some(Instant::now()), 0);
+    }
+    let mut event = Sse::default();
+    loop {
+        let line = line(&mut socket).await?;
+        // What the break has cut off is no event.
+        match line.trim_end_matches('\n').split_once(": ") {
+            _ if line == "\n" && !event.id.is_empty() => {
+                let mut member = member.lock().unwrap();
+                member.last_id.clone_from(&event.id);
+                member.events.push(std::mem::take(&mut event));
+            }
+            Some(("id", id)) => event.id = id.into(),
+            Some(("event", kind)) => event.kind = Some(kind.into()),
+            Some(("data", data)) => event.data = data.into(),
+            Some(("retry", wait)) => {
+                member.lock().unwrap().retry = Duration::from_millis(wait.parse().map_err(io::Error::other)?);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A whole line, with its end.
+async fn line(socket: &mut BufReader<TcpStream>) -> io::Result<String> {
+    let mut line = String::new();
+    socket.read_line(&mut line).await?;
+    if line.ends_with('\n') { Ok(line) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}

@@ -1,0 +1,361 @@
+//! Restarts under load: a thousand subscribers come back and miss nothing, or are told so; publishers go on.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::Write as _,
+    net::{SocketAddr, TcpListener},
+    os::unix::net::UnixStream,
+    path::Path,
+    process::Command,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use sse_bus::{
+    Client,
+    client::{Backoff, Delivery},
+    protocol::Subscribe,
+};
+
+use crate::{
+    harness::{Crowd, Daemon, Lines, Member, Place, Run, Sse, block_on, until},
+    service::Held,
+};
+
+const SUBSCRIBERS: usize = 1000;
+/// Within this everybody is back.
+const BACK: Duration = Duration::from_secs(15);
+const PUBLISHERS: usize = 3;
+/// Between two events of a publisher: a thousand get each.
+const PACE: Duration = Duration::from_millis(200);
+/// Subscribers that come in vain before the next daemon starts.
+const TOO_EARLY: usize = 100;
+
+/// One crowd at a time: what is measured is a restart, and not the other crowds.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Whose the daemon's sockets are.
+enum Sockets {
+    /// Somebody holds them who outlives it.
+    Held(Held),
+    /// Its own; nobody listens while it is away.
+    Own(SocketAddr),
+}
+
+impl Sockets {
+    fn held(place: &Place) -> Sockets {
+        Sockets::Held(Held::new(place))
+    }
+
+    /// On a port below those that the system gives to outgoing connections, so that it is still free after a restart.
+    fn own() -> Sockets {
+        let first = std::process::id() as u16 % 10_000;
+        let mut ports = (0..10_000).map(|n| SocketAddr::from(([127, 0, 0, 1], 10_000 + (first + n) % 10_000)));
+        Sockets::Own(ports.find(|port| TcpListener::bind(port).is_ok()).expect("a free port"))
+    }
+
+    fn start(&self, place: Place, history: &str) -> Daemon {
+        let mut flags = ["--no-config", "--history", history].map(str::to_owned).to_vec();
+        if let Sockets::Own(address) = self {
+            let socket = place.socket().display().to_string();
+            flags.extend(["--listen", &address.to_string(), "--socket", &socket].map(str::to_owned));
+        }
+        Daemon::of_command(place, flags, |command| self.give(command))
+    }
+
+    /// What a daemon's command needs to have them.
+    fn give(&self, command: &mut Command) {
+        if let Sockets::Held(held) = self {
+            held.give(command, "http:ipc");
+        }
+    }
+}
+
+/// An event that was answered as published.
+struct Published {
+    id: String,
+    data: String,
+}
+
+/// Publishes until it is over, also where the daemon is away meanwhile. Gives what was answered.
+fn publish(socket: &Path, name: &str, ack: &str, over: &AtomicBool) -> Vec<Published> {
+    let mut published = Vec::new();
+    let mut connection = None;
+    for n in 0.. {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        thread::sleep(PACE);
+        let connect = || UnixStream::connect(socket).ok().map(Lines::new);
+        let Some(mut lines) = connection.take().or_else(connect) else { continue };
+        let data = format!("{name}-{n}");
+        let request = json!({"publish": {"topic": "load", "data": data, "ack": ack}}).to_string();
+        let Some(answer) = lines.try_ask(&request) else { continue };
+        match answer["published"]["id"].as_str() {
+            Some(id) => published.push(Published { id: id.to_owned(), data }),
+            None => assert_eq!(answer["error"]["code"], "stopping", "{answer}"),
+        }
+        connection = Some(lines);
+    }
+    published
+}
+
+/// Restarts the daemon once, while publishers are at it, and waits until everybody is back. Gives what was answered.
+fn restart(daemon: &mut Daemon, sockets: &Sockets, crowd: &Crowd, signal: Signal, ack: &str) -> Vec<Published> {
+    let how = if signal == Signal::TERM { "stop" } else { "crash" };
+    let over = AtomicBool::new(false);
+    let socket = daemon.place.socket();
+    let (before, streams) = crowd.members().next().map(|member| (member.events.len(), member.streams)).unwrap();
+    thread::scope(|scope| {
+        let (socket, over) = (&socket, &over);
+        let publishers: Vec<_> =
+            (0..PUBLISHERS).map(|n| scope.spawn(move || publish(socket, &format!("{how}-{n}"), ack, over))).collect();
+        until("events come", || crowd.all(|member| member.events.len() > before + 2 * PUBLISHERS).then_some(()));
+        let began = Instant::now();
+        daemon.signal(signal);
+        daemon.wait();
+        until("some come while it is away", || {
+            let early = crowd.members().filter(|member| member.tries > 0).count();
+            (early >= TOO_EARLY).then_some(())
+        });
+        let away = began.elapsed();
+        daemon.start_again_as(|command| sockets.give(command));
+        until("all are back", || crowd.all(|member| member.streams > streams).then_some(()));
+        let last = crowd.members().filter_map(|member| member.since).max().unwrap() - began;
+        over.store(true, Ordering::Relaxed);
+        let published = publishers.into_iter().flat_map(|publisher| publisher.join().unwrap()).collect();
+        eprintln!("{how}: {SUBSCRIBERS} subscribers, away for {away:.2?}: the last one is back after {last:.2?}");
+        assert!(last < BACK, "{last:?}");
+        published
+    })
+}
+
+/// Two restarts, a clean one and a crash. Gives what was answered around each, and what everybody heard.
+fn restart_twice(sockets: &Sockets, place: Place, history: &str) -> (Daemon, [Vec<Published>; 2], Crowd) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut daemon = sockets.start(place, history);
+    let crowd = Crowd::gather(SUBSCRIBERS, daemon.address, "/events/load");
+    daemon.wait_for_subscribers(SUBSCRIBERS as u64);
+    // Who has nothing yet would have no place to go on from.
+    daemon.publish("load", "first");
+    until("all have the first event", || crowd.all(|member| !member.events.is_empty()).then_some(()));
+    // What a crash may lose is what was not said to be on disk.
+    let ack = if history == "disk" { "durable" } else { "accepted" };
+    let clean = restart(&mut daemon, sockets, &crowd, Signal::TERM, "accepted");
+    let crash = restart(&mut daemon, sockets, &crowd, Signal::KILL, ack);
+    daemon.publish("load", "last");
+    let has_last = |member: &Member| member.events.last().is_some_and(|event| event.data == "last");
+    until("all have the last event", || crowd.all(has_last).then_some(()));
+    (daemon, [clean, crash], crowd)
+}
+
+/// Checks that somebody heard all of some events, and nothing twice or out of order. Gives the gaps that were told.
+fn account(wanted: &BTreeMap<&str, &str>, member: &Member) -> Vec<Value> {
+    let (gaps, events): (Vec<_>, Vec<_>) =
+        member.events.iter().partition(|event| event.kind.as_deref() == Some("$gap"));
+    let epoch = |event: &Sse| event.id.split('-').next().unwrap().to_owned();
+    for pair in events.windows(2) {
+        let rises = epoch(pair[0]) != epoch(pair[1]) || pair[0].seq() < pair[1].seq();
+        assert!(rises, "{} after {}", pair[1].id, pair[0].id);
+    }
+    let heard: HashSet<_> = events.iter().map(|event| event.data.as_str()).collect();
+    assert_eq!(heard.len(), events.len(), "something came twice");
+    let by_id: BTreeMap<_, _> = events.iter().map(|event| (event.id.as_str(), event.data.as_str())).collect();
+    for (id, data) in wanted {
+        assert_eq!(by_id.get(id), Some(data), "{id} is missing, or is another");
+    }
+    gaps.into_iter().map(Sse::json).collect()
+}
+
+fn with_history_on_disk_nobody_misses_anything(sockets: &Sockets, place: Place) {
+    let (daemon, published, crowd) = restart_twice(sockets, place, "disk");
+    let history = daemon.ctl(&["history", "load"]).ok().json();
+    let wanted: BTreeMap<_, _> =
+        history.iter().map(|event| (event["id"].as_str().unwrap(), event["data"].as_str().unwrap())).collect();
+    for Published { id, data } in published.iter().flatten() {
+        assert_eq!(wanted.get(id.as_str()), Some(&data.as_str()), "{id} was answered, and is not in history");
+    }
+    for member in crowd.members() {
+        let gaps = account(&wanted, &member);
+        // After a crash the bus does not know whether something is missing, and says so.
+        assert!(gaps.len() <= 1 && gaps.iter().all(|gap| gap["missed"].is_null()), "{gaps:?}");
+    }
+}
+
+#[test]
+fn over_sockets_that_outlive_the_daemon_a_thousand_miss_nothing() {
+    let place = Place::new();
+    with_history_on_disk_nobody_misses_anything(&Sockets::held(&place), place);
+}
+
+#[test]
+fn over_its_own_sockets_a_thousand_miss_nothing() {
+    with_history_on_disk_nobody_misses_anything(&Sockets::own(), Place::new());
+}
+
+#[test]
+fn without_a_disk_a_thousand_are_told_of_a_gap() {
+    let place = Place::new();
+    let sockets = Sockets::held(&place);
+    let (_daemon, [clean, crash], crowd) = restart_twice(&sockets, place, "memory");
+    let epoch = |published: &Published| published.id.split('-').next().unwrap().to_owned();
+    let last = epoch(crash.last().unwrap());
+    // What was answered before a clean end was delivered, and all that came since is in history.
+    let wanted = clean.iter().chain(crash.iter().filter(|published| epoch(published) == last));
+    let wanted: BTreeMap<_, _> = wanted.map(|published| (published.id.as_str(), published.data.as_str())).collect();
+    assert!(wanted.len() > clean.len());
+    for member in crowd.members() {
+        let gaps = account(&wanted, &member);
+        assert_eq!(gaps.iter().map(|gap| &gap["reason"]).collect::<Vec<_>>(), ["restarted", "restarted"]);
+    }
+}
+
+/// Two that read everything through a restart: the library's client and the command line.
+#[test]
+fn the_library_and_the_command_line_go_on_after_the_last_event_they_have() {
+    let place = Place::new();
+    let sockets = Sockets::held(&place);
+    let mut daemon = sockets.start(place, "disk");
+    let mut command = daemon.spawn_ctl(&["subscribe", "load", "--format", "data"]);
+    let endpoint = daemon.endpoint();
+    let (subscribed, is_subscribed) = mpsc::channel();
+    let library = thread::spawn(move || {
+        block_on(async {
+            let client = Client::connect(&endpoint).await.unwrap();
+            let mut events = client.subscribe(Subscribe::new(["load"])).await.unwrap().reconnecting(Backoff::default());
+            subscribed.send(()).unwrap();
+            let (mut heard, mut last) = (Vec::new(), String::new());
+            let (mut losses, mut resumed) = (0, Vec::new());
+            loop {
+                match events.next().await.unwrap().unwrap() {
+                    Delivery::Event(event) if event.data == "end" => return (heard, losses, resumed),
+                    Delivery::Event(event) => {
+                        last = event.id.to_string();
+                        heard.push(event.data);
+                    }
+                    Delivery::Reconnecting { attempt, .. } => losses += u32::from(attempt == 1),
+                    Delivery::Resumed { since, .. } => resumed.push((since, last.clone())),
+                    Delivery::Gap { gap, .. } => assert_eq!(gap.missed, None, "{gap:?}"),
+                }
+            }
+        })
+    });
+    is_subscribed.recv().unwrap();
+    daemon.wait_for_subscribers(2);
+    let over = AtomicBool::new(false);
+    let socket = daemon.place.socket();
+    let published = thread::scope(|scope| {
+        let publisher = scope.spawn(|| publish(&socket, "p", "durable", &over));
+        for (restart, signal) in [Signal::TERM, Signal::KILL].into_iter().enumerate() {
+            (0..4).for_each(|_| drop(command.line()));
+            daemon.signal(signal);
+            daemon.wait();
+            command.stderr.wait("word of the loss", |bytes, _| {
+                (String::from_utf8_lossy(bytes).matches("; reconnecting\n").count() > restart).then_some(())
+            });
+            daemon.start_again_as(|command| sockets.give(command));
+            command.stderr.wait("word of the return", |bytes, _| {
+                (String::from_utf8_lossy(bytes).matches("connected again; going on from ").count() > restart)
+                    .then_some(())
+            });
+        }
+        (0..4).for_each(|_| drop(command.line()));
+        over.store(true, Ordering::Relaxed);
+        publisher.join().unwrap()
+    });
+    daemon.publish("load", "end");
+    let history = daemon.ctl(&["history", "load", "--format", "data"]).ok().stdout;
+    let mut wanted: Vec<_> = history.lines().collect();
+    assert!(published.iter().all(|Published { data, .. }| wanted.contains(&data.as_str())));
+    wanted.pop();
+    let (heard, losses, resumed) = library.join().unwrap();
+    // What a crash has cut off may have been delivered before.
+    let known = |data: &&str| wanted.contains(data);
+    assert_eq!(heard.iter().map(String::as_str).filter(known).collect::<Vec<_>>(), wanted);
+    assert!(heard.iter().collect::<HashSet<_>>().len() == heard.len(), "something came twice");
+    assert_eq!((losses, resumed.len()), (2, 2));
+    assert!(resumed.iter().all(|(since, last)| since == last), "{resumed:?}");
+    command.stdout.wait_for("end\n");
+    let printed = command.stdout.text();
+    assert_eq!(printed.lines().filter(known).collect::<Vec<_>>(), wanted);
+    assert_eq!(printed.lines().collect::<HashSet<_>>().len(), printed.lines().count(), "something came twice");
+    // Two lines for each restart, beside the word of a gap.
+    assert_eq!(command.stderr.text().lines().filter(|line| !line.contains("missed")).count(), 4);
+}
+
+/// Feeds numbers to `publish --lines` through a restart. Gives how many, what it said, and what is in history then.
+fn lines_through_a_restart(signal: Signal, ack: &str) -> (usize, Run, Vec<usize>) {
+    let place = Place::new();
+    let sockets = Sockets::held(&place);
+    let mut daemon = sockets.start(place, "disk");
+    let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines", "--ack", ack]);
+    let mut stdin = publishing.take_stdin();
+    let over = Arc::new(AtomicBool::new(false));
+    let is_over = over.clone();
+    let feeder = thread::spawn(move || {
+        let mut fed = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            stdin.write_all(format!("{fed}\n").as_bytes()).unwrap();
+            fed += 1;
+            thread::sleep(Duration::from_micros(500));
+        }
+        fed
+    });
+    let published = |daemon: &Daemon, least| {
+        until("lines are published", || (daemon.status()["published"].as_u64() > Some(least)).then_some(()));
+    };
+    published(&daemon, 200);
+    daemon.signal(signal);
+    daemon.wait();
+    publishing.stderr.wait_for("; reconnecting");
+    daemon.start_again_as(|command| sockets.give(command));
+    publishing.stderr.wait_for("connected again");
+    published(&daemon, 200);
+    over.store(true, Ordering::Relaxed);
+    let fed = feeder.join().unwrap();
+    let run = publishing.finish().ok();
+    assert_eq!(run.json(), [json!({"accepted": fed, "refused": 0})]);
+    let history = daemon.ctl(&["history", "t", "--format", "data"]).ok().stdout;
+    (fed, run, history.lines().map(|line| line.parse().unwrap()).collect())
+}
+
+#[test]
+fn a_publisher_of_lines_goes_on_after_a_restart_and_every_line_is_there_once() {
+    let (fed, run, kept) = lines_through_a_restart(Signal::TERM, "accepted");
+    eprintln!("{fed} lines; {}", run.stderr);
+    assert!(kept.iter().copied().eq(0..fed), "{fed} lines were fed, and there are\n{kept:?}");
+}
+
+#[test]
+fn after_a_crash_no_line_is_lost_and_some_may_be_there_twice() {
+    let (fed, run, kept) = lines_through_a_restart(Signal::KILL, "durable");
+    eprintln!("{fed} lines, {} of them twice; {}", kept.len() - fed, run.stderr);
+    let mut once = kept.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert!(once.iter().copied().eq(0..fed), "{fed} lines were fed, and there are\n{kept:?}");
+    let steps_back = kept.windows(2).filter(|pair| pair[0] >= pair[1]).count();
+    assert!(steps_back <= 1, "there is one place from which it went on:\n{kept:?}");
+}
+
+#[test]
+fn a_signal_ends_a_publisher_of_lines_that_waits_for_the_next_daemon() {
+    let mut daemon = Daemon::start(&[]);
+    let mut stream = daemon.stream("/events/t");
+    let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines"]);
+    publishing.feed(b"1\n");
+    assert_eq!(stream.event().data, "1");
+    daemon.kill();
+    publishing.stderr.wait_for("; reconnecting");
+    publishing.signal(Signal::INT);
+    let run = publishing.finish().says("1 event accepted");
+    // Whether it has tried once or not yet.
+    assert!(matches!(run.code, Some(1 | 3)), "{run}");
+}

@@ -1,0 +1,114 @@
+//! The bounds of history, as naively as can be: what it must have let go of each topic, and what it must still have.
+
+use std::collections::HashMap;
+
+use sse_bus::{
+    bus::history::Entry,
+    limits::{Retention, TopicRule},
+    protocol::TopicInfo,
+};
+
+use super::{Outcome, World};
+use crate::{log::Sent, matching::matches};
+
+/// What has gone so far.
+#[derive(Default)]
+pub(super) struct Bounds {
+    /// How many events of each topic history had let go when it was last asked. None of them comes back.
+    gone: HashMap<String, usize>,
+    /// When the bus last looked for what is too old.
+    looked: u64,
+}
+
+/// The bounds of one topic.
+struct Bound {
+    events: usize,
+    bytes: usize,
+    age: u64,
+}
+
+impl Bound {
+    fn of(retention: &Retention, topic: &str) -> Bound {
+        let matching = |rule: &&TopicRule| rule.filters.iter().any(|filter| matches(filter.as_str(), topic));
+        let rule = retention.rules.iter().find(matching);
+        let or = |own: Option<usize>, general| own.unwrap_or(general);
+        Bound {
+            events: or(rule.and_then(|rule| rule.events), retention.events),
+            bytes: or(rule.and_then(|rule| rule.bytes), retention.bytes),
+            age: rule.and_then(|rule| rule.age).unwrap_or(retention.age).as_millis() as u64,
+        }
+    }
+}
+
+impl World {
+    /// The bus has just looked for what is too old.
+    pub(super) fn looked(&mut self) {
+        self.bounds.looked = self.log.now;
+    }
+
+    /// Goes on with other bounds.
+    pub(super) fn configure(&mut self, retention: &Retention) -> Outcome {
+        self.setup.retention = retention.clone();
+        self.bus.configure(self.setup.limits.clone(), retention.clone(), self.now());
+        self.looked();
+        self.refresh()
+    }
+
+    /// How many events of a topic are beyond its bounds at a time, or had gone before.
+    fn beyond(&self, topic: &str, time: u64) -> usize {
+        let seqs = self.log.by_topic.get(topic).map_or(&[][..], Vec::as_slice);
+        let (bound, mut bytes) = (Bound::of(&self.setup.retention, topic), 0);
+        let is_within = |event: &&Sent| {
+            bytes +=
+                Entry::cost_of(event.data.as_ref().map_or(0, String::len), event.kind.as_ref().map_or(0, String::len));
+            bytes <= bound.bytes && event.came + bound.age >= time
+        };
+        let gone = self.bounds.gone.get(topic).copied().unwrap_or(0);
+        let newest_first = seqs[gone..].iter().rev().take(bound.events).filter_map(|seq| self.log.get(*seq));
+        seqs.len() - newest_first.take_while(is_within).count()
+    }
+
+    /// The events that are beyond their bounds, and not retained.
+    pub(super) fn stale(&self) -> impl Iterator<Item = u64> {
+        let beyond = |(topic, seqs): (&String, &Vec<u64>)| seqs[..self.beyond(topic, self.log.now)].to_vec();
+        let all = self.log.by_topic.iter().flat_map(beyond);
+        all.filter(|seq| self.log.retained.get(self.log.topic(*seq)) != Some(seq))
+    }
+
+    /// Checks what the bus says it has of each topic.
+    pub(super) fn check_bounds(&mut self, infos: &[TopicInfo]) -> Outcome {
+        let (is_behind, now) = (self.bus.is_behind(), self.log.now);
+        let retention = &self.setup.retention;
+        let status = self.bus.status();
+        if !is_behind && status.history_bytes > retention.budget as u64 {
+            return Err(format!("expected history within its budget, saw {status:?}"));
+        }
+        let infos: HashMap<&str, &TopicInfo> = infos.iter().map(|info| (&*info.topic, info)).collect();
+        let mut all_gone = HashMap::new();
+        for (topic, seqs) in &self.log.by_topic {
+            let (have, bytes) = infos.get(&**topic).map_or((0, 0), |info| (info.events as usize, info.bytes as usize));
+            let bound = Bound::of(retention, topic);
+            let gone = seqs.len() - have;
+            // What the bus itself publishes has data that is not known here.
+            let is_exact = retention.budget == usize::MAX && (bound.bytes == usize::MAX || !topic.starts_with('$'));
+            let least = if is_behind {
+                self.bounds.gone.get(topic).copied().unwrap_or(0)
+            } else {
+                self.beyond(topic, self.bounds.looked)
+            };
+            let most = if is_exact { self.beyond(topic, now) } else { seqs.len() };
+            if gone < least || gone > most {
+                return Err(format!(
+                    "expected {least} to {most} of the {} events of {topic} to have gone, saw {gone}",
+                    seqs.len()
+                ));
+            }
+            if !is_behind && bytes > bound.bytes {
+                return Err(format!("expected at most {} bytes of {topic}, saw {bytes}", bound.bytes));
+            }
+            all_gone.insert(topic.clone(), gone);
+        }
+        self.bounds.gone = all_gone;
+        Ok(())
+    }
+}
