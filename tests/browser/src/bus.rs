@@ -212,6 +212,11 @@ impl Bus {
         .await;
     }
 
+    /// The program of the command line.
+    pub fn control() -> PathBuf {
+        binary("sse-busctl")
+    }
+
     fn state(&self) -> PathBuf {
         self.path().join("state")
     }

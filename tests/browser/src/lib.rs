@@ -7,6 +7,7 @@ mod browser;
 mod bus;
 mod careless;
 mod held;
+pub mod npm;
 mod random;
 mod site;
 pub mod sse;

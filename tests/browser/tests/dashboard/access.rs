@@ -1,22 +1,18 @@
 //! Who can use the page: with a keyboard, a screen reader, a small window, in the light and in the dark.
 
-use std::{fs, path::Path};
+use std::fs;
 
-use sse_bus_browser_tests::{Browser, Bus, Tab, eventually};
+use sse_bus_browser_tests::{Browser, Bus, Tab, eventually, npm};
 
-use super::{becomes, publish_all, says};
+use super::{becomes, publish_all, refuse, says};
 
-/// Rules for pages, by the makers of the standard's most used checker. `npm ci` gets it; it is loaded into the page by the
-/// test and no part of what is served.
+/// Checks a page by the rules of WCAG. It is loaded into the page by the test, and no part of what is served.
 const AXE: &str = "node_modules/axe-core/axe.min.js";
 
 #[tokio::test]
 async fn the_rules_for_accessible_pages_are_kept() {
-    let Ok(axe) = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(AXE)) else {
-        eprintln!("skipped: there is no {AXE}; `npm ci` in tests/browser gets it");
-        return;
-    };
     let bus = Bus::start().await;
+    let axe = fs::read_to_string(npm::installed("axe", bus.path()).join(AXE)).expect("it is installed");
     let browser = Browser::start().await;
     let page = browser.open(&bus.url()).await;
     page.connected().await;
@@ -122,20 +118,6 @@ async fn everything_is_reached_with_the_keyboard() {
     let spoken = "[...document.querySelectorAll('[role=status], [role=log], [aria-live], output')].map((e) => e.id)";
     assert_eq!(page.strings(spoken).await, ["result", "sent", "around-note", "say"]);
     browser.quit().await;
-}
-
-/// Has the daemon refuse a page of another origin.
-async fn refuse(bus: &Bus) {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut daemon = tokio::net::TcpStream::connect(bus.address()).await.expect("the daemon listens");
-    let head = format!(
-        "GET /events HTTP/1.1\r\nhost: {}\r\norigin: http://other.example\r\nconnection: close\r\n\r\n",
-        bus.address()
-    );
-    daemon.write_all(head.as_bytes()).await.expect("the daemon reads");
-    let mut answer = String::new();
-    daemon.read_to_string(&mut answer).await.expect("the daemon answers");
-    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
 }
 
 async fn check(page: &Tab, what: &str) {

@@ -4,6 +4,7 @@ mod access;
 mod away;
 mod hostile;
 mod load;
+mod pictures;
 mod work;
 
 use std::{fmt::Debug, fs::File};
@@ -43,4 +44,18 @@ async fn publish_all(bus: &Bus, events: impl IntoIterator<Item = [String; 3]>) {
 /// Publishes numbers in words that cannot be mistaken for part of another.
 async fn count(bus: &Bus, topic: &str, numbers: std::ops::Range<usize>) {
     publish_all(bus, numbers.map(|n| [topic.to_owned(), String::new(), format!("number {n}.")])).await;
+}
+
+/// Has the daemon refuse a page of another origin.
+async fn refuse(bus: &Bus) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut daemon = tokio::net::TcpStream::connect(bus.address()).await.expect("the daemon listens");
+    let head = format!(
+        "GET /events HTTP/1.1\r\nhost: {}\r\norigin: http://other.example\r\nconnection: close\r\n\r\n",
+        bus.address()
+    );
+    daemon.write_all(head.as_bytes()).await.expect("the daemon reads");
+    let mut answer = String::new();
+    daemon.read_to_string(&mut answer).await.expect("the daemon answers");
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
 }
