@@ -1,10 +1,12 @@
 //! The pictures of the README: the page with real traffic, in the light and in the dark.
 
 use std::{
+    os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use sse_bus_browser_tests::{Browser, Bus};
 
 use super::{refuse, says};
@@ -34,8 +36,11 @@ async fn pictures_for_the_readme() {
     let page = browser.open(&bus.url()).await;
     page.connected().await;
     page.look("light", 1280, 800).await;
-    tokio::time::sleep(Duration::from_secs(310)).await;
-    says(&page, "#topics .topic", "import/rows").await;
+    let end = Instant::now() + Duration::from_secs(310);
+    while Instant::now() < end {
+        says(&page, "#topics .topic", "clock").await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
     for scheme in ["light", "dark"] {
         page.look(scheme, 1280, 800).await;
         page.screenshot(scheme).await;
@@ -51,7 +56,7 @@ impl Programs {
         let shell = |program: &&str| {
             let mut shell = Command::new("bash");
             shell.args(["-c", program]).env("CTL", &control).stdin(Stdio::null()).stdout(Stdio::null());
-            shell.spawn().expect("there is a shell")
+            shell.process_group(0).spawn().expect("there is a shell")
         };
         Programs(PROGRAMS.iter().map(shell).collect())
     }
@@ -60,7 +65,7 @@ impl Programs {
 impl Drop for Programs {
     fn drop(&mut self) {
         for shell in &mut self.0 {
-            let _ = shell.kill();
+            let _ = kill_process_group(Pid::from_child(shell), Signal::KILL);
             let _ = shell.wait();
         }
     }
