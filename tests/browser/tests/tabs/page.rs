@@ -101,14 +101,14 @@ pub(crate) async fn got(page: &Page, name: &str, wanted: &[&str]) {
     .await;
 }
 
-/// The tests of a kind of browser.
+/// A test for each kind of browser.
 macro_rules! in_both_browsers {
-    ($($(#[$meta:meta])* $name:ident)*) => {
+    ($($name:ident)*) => {
         mod chromium {
-            $($(#[$meta])* #[tokio::test] async fn $name() { super::$name($crate::page::Kind::Chromium).await; })*
+            $(#[tokio::test] async fn $name() { super::$name($crate::page::Kind::Chromium).await; })*
         }
         mod firefox {
-            $($(#[$meta])* #[tokio::test] async fn $name() { super::$name($crate::page::Kind::Firefox).await; })*
+            $(#[tokio::test] async fn $name() { super::$name($crate::page::Kind::Firefox).await; })*
         }
     };
 }

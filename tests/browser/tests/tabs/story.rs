@@ -60,7 +60,7 @@ async fn nine_tabs_on_one_connection_have_each_event_once_whatever_becomes_of_it
         tabs.push(frozen_page);
         goes_on(&tabs).await;
         let hung = tabs[leader(&tabs).await].clone();
-        takeover("it hangs", &mut tabs, async |leader| leader.hang(Duration::from_secs(15)).await).await;
+        takeover("it hangs", &mut tabs, async |leader| leader.hang(Duration::from_secs(12)).await).await;
         tabs.push(hung);
         goes_on(&tabs).await;
     } else {
