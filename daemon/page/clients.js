@@ -33,8 +33,8 @@ export function clients(own, choose) {
 
   function show({ from, events, lag, gaps }, client) {
     // A browser's address says little, its page much.
-    setText(from, [client.origin ?? client.peer, client.via, client.name && client.id].filter(Boolean).join(" · "));
-    from.title = `${client.peer}, connected ${ago(client.connected)}`;
+    setText(from, [client.origin ?? client.peer, client.name && client.id].filter(Boolean).join(" · "));
+    from.title = `${client.peer}, ${client.via}, connected ${ago(client.connected)}`;
     setText(events, count(client.events));
     setText(lag, count(client.lag));
     setText(gaps, count(client.gaps));

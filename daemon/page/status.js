@@ -52,7 +52,7 @@ export function status(client, listeners) {
     const fullest = [...(now.limits ?? [])].sort((a, b) => b.used / b.bound - a.used / a.bound)[0];
     if (fullest) {
       const share = fullest.used / fullest.bound;
-      about.meter("Limits", `${fullest.limit} at ${share < 0.01 ? "less than 1" : Math.round(100 * share)} %`, share);
+      about.meter("Limits", `${fullest.limit} ${share < 0.01 ? "< 1" : Math.round(100 * share)} %`, share);
     }
     about.set("Address", now.url ?? "none");
     about.set("Socket", now.socket);
@@ -113,7 +113,11 @@ function facts(list) {
     return values.get(name);
   };
   return {
-    set: (name, text, id) => setText(of(name, id).text, text),
+    set(name, text, id) {
+      const fact = of(name, id);
+      setText(fact.text, text);
+      fact.text.title = text; // where there is no room for all of it
+    },
     meter(name, text, share) {
       const fact = of(name);
       setText(fact.text, text);
