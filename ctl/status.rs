@@ -2,7 +2,10 @@
 
 use std::{fmt::Write, time::Duration};
 
-use sse_bus::{Client, protocol::Status};
+use sse_bus::{
+    Client,
+    protocol::{LimitInfo, Status},
+};
 
 use crate::{
     exit::Failure,
@@ -38,12 +41,16 @@ fn describe(status: &Status) -> String {
         ("position", status.position.clone()),
     ];
     let trouble = status.history_trouble.iter().map(|why| ("disk", format!("history is not written: {why}")));
+    let limits = status.limits.iter().filter(|limit| limit.is_near()).map(|limit| {
+        let LimitInfo { limit, used, bound } = limit;
+        ("limit", format!("{used} of {limit} = {bound} are used; raise it under [limits] of the configuration"))
+    });
     let refused = status.refused_origins.iter().map(|refused| {
         let (times, last) = (count(refused.times, "time"), ago(refused.last));
         ("refused", format!("pages of {}, {times}, last {last}; let in by sse-busd --allow-origin {0}", refused.origin))
     });
     let mut text = String::new();
-    for (name, value) in rows.into_iter().chain(trouble).chain(refused) {
+    for (name, value) in rows.into_iter().chain(trouble).chain(limits).chain(refused) {
         // Writing to a String does not fail.
         let _ = writeln!(text, "{name:<10}{}", visible(&value));
     }

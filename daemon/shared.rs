@@ -149,7 +149,7 @@ impl Member {
 
     /// Makes a connection a publisher. `via` is the way in that it uses.
     pub(crate) fn publisher(bus: &SharedBus, peer: &str, via: &'static str) -> Result<Member, Refused> {
-        let description = Description { name: None, peer: peer.to_owned() };
+        let description = Description { name: None, peer: peer.to_owned(), origin: None };
         let id = bus.with(|bus, now| bus.add_publisher(description.clone(), via, now))?;
         // Scripts publish once and go; that would fill a log.
         debug!(client = %id, peer, via, "publisher connected");

@@ -59,7 +59,8 @@ fn reply() -> impl Strategy<Value = Reply> {
         .prop_map(|(id, topic, kind, time, data)| Reply::Event(EventMessage { id, topic, kind, time, data }));
     let client = (text(), option::of(text()), vec(text(), 0..3), any::<u64>()).prop_map(|(id, name, filters, n)| {
         let (role, via, peer) = ("subscriber".into(), "sse".into(), id.clone());
-        ClientInfo { id, name, role, via, peer, filters, connected: n, events: n / 2, lag: n / 3 }
+        let (origin, gaps) = (name.clone(), n / 4);
+        ClientInfo { id, name, role, via, peer, filters, connected: n, events: n / 2, lag: n / 3, origin, gaps }
     });
     let topic = (text(), any::<u64>(), option::of(id())).prop_map(|(topic, n, last_id)| TopicInfo {
         topic,

@@ -307,7 +307,8 @@ fn a_name_that_resembles_an_id_is_a_name() {
     let filters = FilterSet::parse(&["t"]).expect("legal");
     let names = ["c01", "c+1"];
     for name in names {
-        let description = Description { name: Some(ClientName::parse(name).expect("legal")), peer: String::new() };
+        let name = Some(ClientName::parse(name).expect("legal"));
+        let description = Description { name, ..Description::default() };
         let (format, start) = (Format::SseData, Start::Now);
         let slow = Slow::Gap;
         let subscription = Subscription {

@@ -1,11 +1,11 @@
-//! What the CLI shows, as JSON; metrics, health, and the page.
+//! What the CLI shows, as JSON; metrics and health.
 
 use std::sync::Arc;
 
 use axum::{
     extract::{Path, State, rejection::PathRejection},
-    http::{HeaderName, HeaderValue, StatusCode, header},
-    response::{Html, IntoResponse},
+    http::{StatusCode, header},
+    response::IntoResponse,
 };
 use serde_json::{Value, json};
 use sse_bus::protocol::{ClientInfo, Status, TopicInfo};
@@ -49,16 +49,4 @@ pub(super) async fn health(State(daemon): State<Arc<Daemon>>) -> (StatusCode, St
         None => (StatusCode::OK, "ok\n".into()),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("history is not written to disk: {why}\n")),
     }
-}
-
-/// `GET /`.
-pub(super) async fn page() -> impl IntoResponse {
-    // Scripts and styles stand in the page itself; nothing comes from elsewhere, and nobody frames it.
-    const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
-                          img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    let headers: [(HeaderName, HeaderValue); 2] = [
-        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-    ];
-    (headers, Html(include_str!("page.html")))
 }

@@ -102,6 +102,7 @@ fn subscription(
         query::subscription(filter, query.unwrap_or_default(), last_event_id, asker.to_string(), complete)?;
     asker.grant.subscribe(&subscription.filters)?;
     subscription.allowed = asker.grant.topics().into();
+    subscription.description.origin.clone_from(&asker.origin);
     Ok(subscription)
 }
 

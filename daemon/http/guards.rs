@@ -40,7 +40,8 @@ pub(super) async fn check(State(daemon): State<Arc<Daemon>>, request: Request, n
     response
 }
 
-async fn answer(daemon: &Daemon, (allowed, who): Admitted, mut request: Request, next: Next) -> Response {
+async fn answer(daemon: &Daemon, admitted: Admitted, mut request: Request, next: Next) -> Response {
+    let Admitted { page: Page { origin, allowed }, who } = admitted;
     let preflight = allowed.is_some()
         && request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
@@ -52,7 +53,7 @@ async fn answer(daemon: &Daemon, (allowed, who): Admitted, mut request: Request,
         _ if preflight => preflight_answer(request.headers()),
         Ok(grant) => {
             let from = request.extensions_mut().remove();
-            request.extensions_mut().insert(Asker { from, grant });
+            request.extensions_mut().insert(Asker { from, origin, grant });
             next.run(request).await
         }
         Err(refusal) => refused(daemon, refusal),
@@ -74,6 +75,8 @@ pub(super) const ALWAYS: [(HeaderName, HeaderValue); 2] = [
 #[derive(Clone)]
 pub(super) struct Asker {
     from: Option<From>,
+    /// The origin of the page, if a page sends it.
+    pub(super) origin: Option<String>,
     pub(super) grant: Grant,
 }
 
@@ -114,18 +117,30 @@ impl AllowedOrigin {
     }
 }
 
-type Admitted = (Option<AllowedOrigin>, Result<Grant, Refusal>);
+/// A request that may come from where it does.
+struct Admitted {
+    page: Page,
+    who: Result<Grant, Refusal>,
+}
+
+/// The page that sends a request, if one does.
+#[derive(Default)]
+struct Page {
+    origin: Option<String>,
+    /// It is another's, and allowed.
+    allowed: Option<AllowedOrigin>,
+}
 
 /// Checks where a request comes from, then who sends it.
 fn admit(daemon: &Daemon, request: &Request) -> Result<Admitted, Refusal> {
     let from = request.extensions().get::<From>();
     let is_local = matches!(from, Some(From::Local(_)));
-    let allowed = if is_local { None } else { check_page(daemon, request)? };
-    Ok((allowed, who(daemon, request, from.is_some_and(From::is_own))))
+    let page = if is_local { Page::default() } else { check_page(daemon, request)? };
+    Ok(Admitted { page, who: who(daemon, request, from.is_some_and(From::is_own)) })
 }
 
-/// Checks `Host` or `:authority`, `Origin` and `Sec-Fetch-Site`. Gives the origin of another page that is allowed.
-fn check_page(daemon: &Daemon, request: &Request) -> Result<Option<AllowedOrigin>, Refusal> {
+/// Checks `Host` or `:authority`, `Origin` and `Sec-Fetch-Site`, which tell of the page.
+fn check_page(daemon: &Daemon, request: &Request) -> Result<Page, Refusal> {
     let headers = request.headers();
     let Some(own) = called(daemon, request) else {
         let message = format!("the Host header does not name this daemon; use {}", daemon.url());
@@ -135,13 +150,20 @@ fn check_page(daemon: &Daemon, request: &Request) -> Result<Option<AllowedOrigin
     let site = headers.get(&SEC_FETCH_SITE).map(|_| only(headers, &SEC_FETCH_SITE).unwrap_or("cross-site"));
     let cross_site = site.is_some_and(|site| site != "same-origin" && site != "none");
     let Some(value) = headers.get(header::ORIGIN) else {
-        return if cross_site { Err(cross_site_without_origin()) } else { Ok(None) };
+        if cross_site {
+            return Err(cross_site_without_origin());
+        }
+        // Browsers send no `Origin` with what a page gets from its own.
+        let origin = site.filter(|site| *site == "same-origin").map(|_| own.to_string());
+        return Ok(Page { origin, allowed: None });
     };
     let text = only(headers, &header::ORIGIN).unwrap_or("null");
     match Origin::parse(text) {
         // Under another of our names, or at another of our addresses, somebody else may listen at the same port.
-        Some(origin) if origin == own && !cross_site => Ok(None),
-        Some(origin) if daemon.config().allow_origin.contains(&origin) => Ok(Some(AllowedOrigin(value.clone()))),
+        Some(origin) if origin == own && !cross_site => Ok(Page { origin: Some(own.to_string()), allowed: None }),
+        Some(origin) if daemon.config().allow_origin.contains(&origin) => {
+            Ok(Page { origin: Some(origin.to_string()), allowed: Some(AllowedOrigin(value.clone())) })
+        }
         _ => {
             daemon.refused_origins.note(&shortened(text));
             Err(foreign(text))

@@ -14,6 +14,7 @@ mod http2;
 #[cfg(feature = "tls")]
 mod https;
 pub(crate) mod origin;
+mod page;
 mod query;
 mod refused;
 mod stream;
@@ -311,7 +312,8 @@ fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/events/{*topic}", stream().post(events::publish))
         .route("/tickets", post(tickets::give))
         .route("/healthz", get(admin::health))
-        .route("/", get(admin::page))
+        .route("/", get(page::index))
+        .route("/page/{name}", get(page::file))
         .route("/client.js", get(client::module))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_method)

@@ -7,7 +7,7 @@ use super::{
     history::TopicKey,
     topics::TopicState,
 };
-use crate::protocol::{ClientInfo, Status, TopicInfo};
+use crate::protocol::{ClientInfo, LimitInfo, Status, TopicInfo};
 
 impl Bus {
     /// The clients, by id.
@@ -60,8 +60,26 @@ impl Bus {
             retained: totals.retained as u64,
             gaps: self.stats.gaps.iter().sum(),
             slow_disconnects: self.stats.slow_disconnects,
+            limits: self.limits_used(),
             ..Status::default()
         }
+    }
+
+    /// The limits that are reached little by little. That history and the buffers are full is nothing to be told.
+    fn limits_used(&self) -> Vec<LimitInfo> {
+        let limits = &self.limits;
+        let info = |limit: &'static str, used: usize, bound: usize| LimitInfo {
+            limit: limit.into(),
+            used: used as u64,
+            bound: bound as u64,
+        };
+        vec![
+            info("topics", self.topics.len(), limits.topics),
+            info("subscribers", self.clients.subscribers, limits.subscribers),
+            info("filters_bytes", self.topics.cost(), limits.filters_bytes),
+            info("publishers", self.clients.publishers, limits.publishers),
+            info("retained_bytes", self.history.totals().retained_bytes, limits.retained_bytes),
+        ]
     }
 
     pub(super) fn info(&self, id: ClientId, client: &Client) -> ClientInfo {
@@ -91,6 +109,8 @@ impl Bus {
             connected: client.connected,
             events: client.events + more,
             lag,
+            origin: client.description.origin.clone(),
+            gaps: client.gaps,
         }
     }
 }

@@ -68,6 +68,8 @@ pub struct Description {
     pub name: Option<ClientName>,
     /// Where it comes from: an address, or a local process.
     pub peer: String,
+    /// The origin of the page, if it is one.
+    pub origin: Option<String>,
 }
 
 #[derive(Debug)]
@@ -78,6 +80,8 @@ pub(super) struct Client {
     pub(super) role: Role,
     /// Events delivered to it or taken from it; while it is in a group, those before.
     pub(super) events: u64,
+    /// Gaps told to it.
+    pub(super) gaps: u64,
 }
 
 #[derive(Debug)]

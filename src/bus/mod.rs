@@ -259,7 +259,7 @@ impl Bus {
     ) -> Result<ClientId, Refused> {
         refuse_more(self.clients.publishers, self.limits.publishers, ErrorCode::LimitPublishers, "publishers")?;
         let role = Role::Publisher { via, waker: None };
-        let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0 });
+        let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0, gaps: 0 });
         self.tell(id, "join", now);
         Ok(id)
     }

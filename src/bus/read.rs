@@ -40,6 +40,7 @@ struct Output<'a> {
     buffer: Vec<u8>,
     bytes: usize,
     events: u64,
+    gaps: u64,
     time: u64,
     stats: &'a mut Stats,
 }
@@ -73,6 +74,7 @@ impl Output<'_> {
         let next = subscriber.unicast.front().map_or(next, |(unicast, _)| next.min(*unicast));
         let id = EventId { seq: gap.to.seq.min(next - 1), ..gap.to };
         self.format.encode_gap(gap, id, self.time, &mut self.buffer);
+        self.gaps += 1;
         let reason = Stats::GAP_REASONS.iter().position(|reason| *reason == gap.reason);
         self.stats.gaps[reason.unwrap_or_default()] += 1;
     }
@@ -106,7 +108,7 @@ impl Bus {
         self.feeds.seal(key, &self.limits);
         let Some(format) = self.feeds.get(key).map(|feed| feed.format) else { return Read::Over };
         let (stats, buffer) = (&mut self.stats, std::mem::take(&mut self.buffer));
-        let mut output = Output { format, out, buffer, bytes: 0, events: 0, time: now.unix, stats };
+        let mut output = Output { format, out, buffer, bytes: 0, events: 0, gaps: 0, time: now.unix, stats };
         if std::mem::take(&mut subscriber.heartbeat) && format.has_heartbeat() {
             output.share(Bytes::from_static(sse::HEARTBEAT));
         }
@@ -121,12 +123,13 @@ impl Bus {
             output,
         };
         let step = reader.fill(key, subscriber);
-        let Output { bytes, events, buffer, .. } = reader.output;
+        let Output { bytes, events, gaps, buffer, .. } = reader.output;
         self.buffer = buffer;
         self.buffer.shrink_to(2 * DELIVER_MAX);
         self.stats.delivered += events;
         self.stats.delivered_bytes += bytes as u64;
         client.events += events;
+        client.gaps += gaps;
         match step {
             Step::On | Step::Pause => Read::Ready,
             Step::Idle => {

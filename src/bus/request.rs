@@ -134,7 +134,11 @@ impl Subscription {
             slow: *slow,
             past_only: *past_only,
             allowed: [].into(),
-            description: Description { name: client.as_deref().map(ClientName::parse).transpose()?, peer },
+            description: Description {
+                name: client.as_deref().map(ClientName::parse).transpose()?,
+                peer,
+                origin: None,
+            },
         })
     }
 }

@@ -41,7 +41,7 @@ impl Bus {
             heartbeat: false,
         };
         let role = Role::Subscriber(Box::new(subscriber));
-        let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0 });
+        let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0, gaps: 0 });
         self.tell(id, "join", now);
         let cursor = self.cursor_at(&start, feed, past_only, now);
         if let Some(subscriber) = self.clients.subscriber_mut(id) {

@@ -18,8 +18,8 @@ pub(crate) use self::reply::EventReply;
 pub use self::{
     error::{ErrorCode, Refused},
     reply::{
-        ClientInfo, END, EventMessage, GAP, Gap, GapReason, Published, RefusedOrigin, Reply, Status, Subscribed,
-        TopicInfo,
+        ClientInfo, END, EventMessage, GAP, Gap, GapReason, LimitInfo, Published, RefusedOrigin, Reply, Status,
+        Subscribed, TopicInfo,
     },
     request::{Ack, Payload, Publish, Request, Slow, Subscribe},
 };

@@ -164,6 +164,12 @@ pub struct ClientInfo {
     pub events: u64,
     /// Live events that wait for a subscriber.
     pub lag: u64,
+    /// The origin of the page that subscribed, if a page did.
+    #[serde(default)]
+    pub origin: Option<String>,
+    /// Gaps told to a subscriber.
+    #[serde(default)]
+    pub gaps: u64,
 }
 
 /// A topic that the bus knows.
@@ -232,6 +238,27 @@ pub struct Status {
     pub slow_disconnects: u64,
     /// Origins whose pages were refused lately, the newest first.
     pub refused_origins: Vec<RefusedOrigin>,
+    /// The limits that are reached little by little, and how much of each is used.
+    #[serde(default)]
+    pub limits: Vec<LimitInfo>,
+}
+
+/// A limit of the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitInfo {
+    /// Its name in the configuration.
+    pub limit: Cow<'static, str>,
+    /// How much of it is used.
+    pub used: u64,
+    /// How much may be.
+    pub bound: u64,
+}
+
+impl LimitInfo {
+    /// Whether four fifths of it are used: whoever looks should be told.
+    pub fn is_near(&self) -> bool {
+        self.bound > 0 && self.used >= self.bound - self.bound / 5
+    }
 }
 
 /// An origin whose pages were refused.

@@ -1,5 +1,7 @@
 //! Who may: pages of other sites and rebound names are kept out, pages that were named are let in.
 
+use serde_json::{Value, json};
+
 use crate::harness::Daemon;
 
 #[test]
@@ -228,4 +230,31 @@ fn headers_given_twice_are_not_trusted() {
     assert!([400, 421].contains(&daemon.request("GET", "/status", &twice, "").status));
     let twice = [("Origin", "http://app.example"), ("Origin", "http://evil.example")];
     assert_eq!(daemon.request("GET", "/status", &twice, "").status, 403);
+}
+
+#[test]
+fn a_page_is_known_by_its_origin() {
+    let app = "http://app.example:3000";
+    let daemon = Daemon::start(&["--allow-origin", app]);
+    let mut clients = daemon.stream("/events/$sys/clients?since=now");
+    let own = format!("http://{}", daemon.address);
+    let headers: [(&[(&str, &str)], _); 5] = [
+        (&[("Origin", app), ("Sec-Fetch-Site", "cross-site")], json!(app)),
+        // What browsers send with a stream that a page of the daemon's own opens.
+        (&[("Sec-Fetch-Site", "same-origin")], json!(own)),
+        (&[("Origin", &own), ("Sec-Fetch-Site", "same-origin")], json!(own)),
+        (&[("Sec-Fetch-Site", "none")], Value::Null),
+        (&[], Value::Null),
+    ];
+    for (headers, origin) in headers {
+        let page = daemon.stream_with("/events/t", headers);
+        let described = clients.event().json();
+        assert_eq!(described["origin"], origin, "{headers:?}");
+        drop(page);
+        clients.event();
+    }
+    let _tab = daemon.stream_with("/events/t?client=tab", &[("Origin", app)]);
+    clients.event();
+    let listed = daemon.ctl(&["clients"]).ok().json();
+    assert_eq!(listed.iter().find(|client| client["name"] == "tab").unwrap()["origin"], app);
 }

@@ -22,6 +22,7 @@ mod lifecycle;
 mod limits;
 mod long_history;
 mod module;
+mod page;
 mod places;
 mod presence;
 mod publish;

@@ -37,6 +37,39 @@ fn joins_and_leaves_are_events_with_the_client_in_them() {
 }
 
 #[test]
+fn a_client_has_the_count_of_the_gaps_that_it_was_told() {
+    let daemon = Daemon::start(&["--history-events", "1"]);
+    let first = daemon.publish("t", "a");
+    daemon.publish("t", "b");
+    daemon.publish("t", "c");
+    let mut whole = daemon.stream("/events/t?client=whole&since=all");
+    let mut back = daemon.stream(&format!("/events/t?client=back&last_event_id={first}"));
+    assert_eq!((whole.event().data, back.event().kind), ("c".into(), Some("$gap".into())));
+    assert_eq!(back.event().data, "c");
+    let clients = daemon.get("/clients").json();
+    let gaps =
+        |name: &str| clients.as_array().unwrap().iter().find(|client| client["name"] == name).unwrap()["gaps"].clone();
+    assert_eq!((gaps("back"), gaps("whole")), (json!(1), json!(0)), "{clients}");
+}
+
+#[test]
+fn the_status_says_how_much_of_each_limit_is_used() {
+    let daemon = Daemon::start(&[]);
+    let _stream = daemon.stream("/events/a/**");
+    daemon.publish("a/b?retain", "x");
+    daemon.publish("c", "x");
+    let limits = daemon.status()["limits"].clone();
+    let of = |name: &str| {
+        let found = limits.as_array().unwrap().iter().find(|limit| limit["limit"] == name);
+        found.map(|limit| (limit["used"].as_u64().unwrap(), limit["bound"].as_u64().unwrap())).unwrap()
+    };
+    assert_eq!(of("subscribers"), (1, 50_000));
+    assert_eq!(of("topics"), (3, 100_000), "a/b, c and $sys/clients");
+    assert_eq!(of("publishers"), (0, 10_000));
+    assert!(of("retained_bytes").0 > 0 && of("filters_bytes").0 > 0, "{limits}");
+}
+
+#[test]
 fn lists_and_the_status_are_the_same_in_every_way() {
     let daemon = Daemon::start(&[]);
     let mut stream = daemon.stream("/events/t/**?client=me");

@@ -142,17 +142,6 @@ fn what_is_not_there_is_told_with_what_is() {
 }
 
 #[test]
-fn a_page_is_served_that_loads_nothing_from_elsewhere() {
-    let daemon = Daemon::start(&[]);
-    let page = daemon.get("/");
-    assert_eq!(page.status, 200);
-    assert!(page.header("content-type").unwrap().starts_with("text/html"));
-    let policy = page.header("content-security-policy").unwrap();
-    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
-    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
-}
-
-#[test]
 fn curl_shows_the_stream_over_the_port_and_over_the_local_socket() {
     let daemon = Daemon::start(&[]);
     let mut over_tcp = daemon.spawn_curl("/events/t");

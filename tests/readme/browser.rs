@@ -14,16 +14,16 @@ impl Tab {
     /// Opens a page. `name` is the random id that the page would give itself.
     pub(crate) fn open(url: &str, name: &str, folder: &Path) -> Result<Tab, String> {
         // The server may just be starting.
-        let page = eventually(&format!("the page {url}"), || {
-            let got = curl().args(["--fail", url]).output().map_err(|e| format!("curl: {e}"))?;
-            if got.status.success() { Ok(got.stdout) } else { Err(String::from_utf8_lossy(&got.stderr).into()) }
-        })?;
-        let page = String::from_utf8(page).map_err(|e| e.to_string())?;
+        let mut page = eventually(&format!("the page {url}"), || get(url))?;
+        let origin: String = url.split_inclusive('/').take(3).collect();
+        let origin = origin.trim_end_matches('/');
+        // The page of the bus has its scripts in files, of which this one opens the stream.
+        if page.contains("/page/page.js") {
+            page = get(&format!("{origin}/page/stream.js"))?;
+        }
         let address = page.split_once("new EventSource(\"").and_then(|(_, rest)| rest.split_once('"'));
         let (address, _) = address.ok_or_else(|| format!("{url} opens no stream:\n{page}"))?;
 
-        let origin: String = url.split_inclusive('/').take(3).collect();
-        let origin = origin.trim_end_matches('/');
         let mut stream = if address.starts_with('/') { format!("{origin}{address}") } else { address.to_owned() };
         if !stream.ends_with("client=") {
             stream.push_str("client=");
@@ -43,6 +43,14 @@ impl Tab {
         })?;
         Ok(tab)
     }
+}
+
+fn get(url: &str) -> Result<String, String> {
+    let got = curl().args(["--fail", url]).output().map_err(|e| format!("curl: {e}"))?;
+    if !got.status.success() {
+        return Err(String::from_utf8_lossy(&got.stderr).into());
+    }
+    String::from_utf8(got.stdout).map_err(|e| e.to_string())
 }
 
 fn curl() -> Command {

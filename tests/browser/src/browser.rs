@@ -123,14 +123,16 @@ impl Tab {
 
     /// Waits until the page's stream stands, and returns the id that the page gave itself.
     pub async fn connected(&self) -> String {
+        const SHOWN: &str = "return ['#state', '#client'].map((part) => document.querySelector(part))
+                               .map((part) => part?.dataset.state ?? part?.textContent)";
         eventually("the page to connect", async || {
-            match self.eval("return document.querySelector('#state').dataset.state").await {
-                Value::String(state) if state == "open" => Ok(()),
-                other => Err(other.to_string()),
+            let shown = self.eval(SHOWN).await;
+            match (&shown[0], &shown[1]) {
+                (Value::String(state), Value::String(client)) if state == "open" => Ok(client.clone()),
+                _ => Err(shown.to_string()),
             }
         })
-        .await;
-        self.texts("#client").await.concat()
+        .await
     }
 
     /// Waits until the page shows an event with exactly this data.
@@ -138,6 +140,17 @@ impl Tab {
         eventually(&format!("the page to show {data:?}"), async || {
             let texts = self.texts("#log .data").await;
             if texts.iter().any(|t| t == data) { Ok(()) } else { Err(format!("{texts:?}")) }
+        })
+        .await;
+    }
+
+    /// Pauses the page's list, and waits until it shows as much as it does by itself of what it keeps: while it runs, it
+    /// leaves out what there is no time to draw.
+    pub async fn pause(&self) {
+        self.click("#pause").await;
+        eventually("the list to be drawn", async || {
+            let state = self.eval("return [pause.textContent, log.ariaBusy]").await;
+            if state == json!(["Go on", "false"]) { Ok(()) } else { Err(state.to_string()) }
         })
         .await;
     }
@@ -168,6 +181,36 @@ impl Tab {
         .await;
         self.driver.enter_default_frame().await.expect("the page is still there");
         text
+    }
+
+    /// Presses a key, or several, wherever the page has its focus.
+    pub async fn press(&self, keys: &str) {
+        self.front().await;
+        let actions = self.driver.action_chain().send_keys(keys);
+        actions.perform().await.unwrap_or_else(|e| panic!("{keys}: {e}"));
+    }
+
+    /// Shows the page in another size, and light or dark.
+    pub async fn look(&self, scheme: &str, width: u32, height: u32) {
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500 });
+        self.front().await;
+        self.tell("Emulation.setEmulatedMedia", media).await;
+        self.tell("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
+    /// A click of the mouse in the tab in front, as the browser gets it from the system: whatever the page is busy with.
+    pub async fn tap(&self, x: f64, y: f64) {
+        for kind in ["mousePressed", "mouseReleased"] {
+            let event = json!({ "type": kind, "x": x, "y": y, "button": "left", "clickCount": 1 });
+            self.tell("Input.dispatchMouseEvent", event).await;
+        }
+    }
+
+    /// Says something to the browser in its own protocol, about the tab in front.
+    async fn tell(&self, command: &str, parameters: Value) {
+        let done = self.driver.cdp().send_raw(command, parameters).await;
+        done.unwrap_or_else(|e| panic!("{command}: {e}"));
     }
 
     /// A picture of the page, if a folder for them is named in `SSE_BUS_SCREENSHOTS`.

@@ -114,6 +114,11 @@ impl Bus {
         wait_for(&mut daemon, "the daemon to stop").await
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.listen.port()
+    }
+
     /// Ends the daemon as a crash does.
     pub async fn crash(&mut self) {
         let mut daemon = self.daemon.take().expect("the daemon runs");
@@ -206,6 +211,11 @@ impl Bus {
             }
         })
         .await;
+    }
+
+    /// The program of the command line.
+    pub fn control() -> PathBuf {
+        binary("sse-busctl")
     }
 
     fn state(&self) -> PathBuf {

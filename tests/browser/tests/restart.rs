@@ -5,12 +5,12 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs,
     path::Path,
-    process::{Command, Stdio},
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
-use sse_bus_browser_tests::{Answer, Browser, Bus, Process, Site, Tab, Value, eventually, free_port};
+use sse_bus_browser_tests::{Answer, Browser, Bus, Process, Site, Tab, Value, eventually, free_port, npm};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::UnixStream,
@@ -87,7 +87,7 @@ impl Crowd {
             ))
             .await;
         }
-        let folder = node(bus.path());
+        let folder = npm::installed("node", bus.path());
         let output = bus.path().join("node.out");
         let mut node = Command::new("node");
         node.arg(folder.join("streams.mjs")).args([&url, &STREAMS.to_string()]);
@@ -130,20 +130,6 @@ impl Crowd {
         })
         .await;
     }
-}
-
-/// Installs what the streams of Node need, in a folder of the test.
-fn node(folder: &Path) -> std::path::PathBuf {
-    let (from, to) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("node"), folder.join("node"));
-    fs::create_dir(&to).unwrap();
-    for name in ["package.json", "package-lock.json", "streams.mjs"] {
-        fs::copy(from.join(name), to.join(name)).unwrap();
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]).current_dir(&to);
-    let done = npm.stdin(Stdio::null()).output().expect("npm is installed");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    to
 }
 
 /// Publishes until it is over, also where the daemon is away meanwhile. Gives what was answered, by id.

@@ -16,13 +16,13 @@ async fn several_tabs_get_what_is_for_all_and_one_what_is_for_it() {
         logged(&bus, id, "connect").await;
     }
 
-    publish(&tabs[0], "", "to all of you").await;
+    publish(&tabs[0], "to all of you").await;
     for tab in &tabs {
         tab.shows("to all of you").await;
     }
-    publish(&tabs[0], &ids[1], "to you alone").await;
+    send(&tabs[0], &ids[1], "to you alone").await;
     tabs[1].shows("to you alone").await;
-    publish(&tabs[0], "", "to all again").await;
+    publish(&tabs[0], "to all again").await;
     for (n, tab) in tabs.iter().enumerate() {
         tab.shows("to all again").await;
         // In order, and each once.
@@ -53,7 +53,7 @@ async fn several_tabs_get_what_is_for_all_and_one_what_is_for_it() {
     let status = bus.stop().await;
     assert!(status.success(), "the daemon stops cleanly: {status}");
     for (tab, id) in [(&first, &ids[0]), (&second, &ids[1])] {
-        notes(tab, "error", "error: the connection was closed").await;
+        notes(tab, "error", "the connection was closed").await;
         logged(&bus, id, "disconnect").await;
     }
 
@@ -69,15 +69,22 @@ async fn several_tabs_get_what_is_for_all_and_one_what_is_for_it() {
     browser.quit().await;
 }
 
-async fn publish(tab: &Tab, to: &str, data: &str) {
-    tab.fill("publish", "topic", "chat/tutorial").await;
-    tab.fill("publish", "type", "greeting").await;
-    tab.fill("publish", "to", to).await;
-    tab.fill("publish", "data", data).await;
-    tab.click("#publish .main").await;
-    eventually("the page to say that it was published", async || {
-        let said = tab.texts("#result").await.concat();
-        let expected = if to.is_empty() { "went to 3 subscribers" } else { "went to 1 subscriber" };
+async fn publish(tab: &Tab, data: &str) {
+    speak(tab, "publish", "#result", data, "went to 3 subscribers").await;
+}
+
+async fn send(tab: &Tab, to: &str, data: &str) {
+    tab.fill("send", "to", to).await;
+    speak(tab, "send", "#sent", data, &format!("went to 1 connection of {to}")).await;
+}
+
+async fn speak(tab: &Tab, form: &str, output: &str, data: &str, expected: &str) {
+    tab.fill(form, "topic", "chat/tutorial").await;
+    tab.fill(form, "type", "greeting").await;
+    tab.fill(form, "data", data).await;
+    tab.click(&format!("#{form} .main")).await;
+    eventually("the page to say what became of it", async || {
+        let said = tab.texts(output).await.concat();
         if said.ends_with(expected) { Ok(()) } else { Err(said) }
     })
     .await;

@@ -50,7 +50,7 @@ impl World {
             slow: *slow,
             past_only: *past_only,
             allowed: [].into(),
-            description: Description { name, peer: "test".into() },
+            description: Description { name, peer: "test".into(), origin: None },
         };
         let now = self.now();
         let (id, answer) = self.bus.subscribe(subscription, now).map_err(|e| e.to_string())?;

@@ -1,0 +1,63 @@
+//! The page at `/`, and the files that it is made of: all in the binary, so that nothing has to be installed.
+//!
+//! The policy lets a browser run and load what comes from here and nothing else, and lets no script make markup of text.
+
+use axum::{
+    extract::{Path, Request, rejection::PathRejection},
+    http::{HeaderName, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+
+use super::error;
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+/// The files under `/page`: name, type, contents.
+const FILES: &[(&str, &str, &str)] = &[
+    ("page.css", CSS, include_str!("../page/page.css")),
+    ("icon.svg", SVG, include_str!("../page/icon.svg")),
+    ("page.js", SCRIPT, include_str!("../page/page.js")),
+    ("daemon.js", SCRIPT, include_str!("../page/daemon.js")),
+    ("dom.js", SCRIPT, include_str!("../page/dom.js")),
+    ("stream.js", SCRIPT, include_str!("../page/stream.js")),
+    ("events.js", SCRIPT, include_str!("../page/events.js")),
+    ("row.js", SCRIPT, include_str!("../page/row.js")),
+    ("around.js", SCRIPT, include_str!("../page/around.js")),
+    ("topics.js", SCRIPT, include_str!("../page/topics.js")),
+    ("clients.js", SCRIPT, include_str!("../page/clients.js")),
+    ("chart.js", SCRIPT, include_str!("../page/chart.js")),
+    ("status.js", SCRIPT, include_str!("../page/status.js")),
+    ("forms.js", SCRIPT, include_str!("../page/forms.js")),
+    ("keys.js", SCRIPT, include_str!("../page/keys.js")),
+];
+
+/// `GET /`.
+pub(super) async fn index() -> Response {
+    answer(HTML, include_str!("../page/index.html"))
+}
+
+/// `GET /page/{name}`.
+pub(super) async fn file(name: Result<Path<String>, PathRejection>, request: Request) -> Response {
+    let found = name.ok().and_then(|Path(name)| FILES.iter().find(|(known, ..)| *known == name));
+    match found {
+        Some((_, kind, contents)) => answer(kind, contents),
+        None => error::no_such_route(request).await.into_response(),
+    }
+}
+
+fn answer(kind: &'static str, contents: &'static str) -> Response {
+    let headers: [(HeaderName, &str); 3] = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        // The files are of one daemon: none of an earlier one may be used with them.
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers.map(|(name, value)| (name, HeaderValue::from_static(value))), contents).into_response()
+}

@@ -1,0 +1,72 @@
+//! The pictures of the README: the page with real traffic, in the light and in the dark.
+
+use std::{
+    os::unix::process::CommandExt,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use sse_bus_browser_tests::{Browser, Bus};
+
+use super::{refuse, says};
+
+/// Programs as one has them, in a shell.
+const PROGRAMS: &[&str] = &[
+    "$CTL publish door/front '{\"open\":false,\"battery\":87}' --retain; $CTL publish config/theme calm --retain; sleep 999",
+    "$CTL publish clock --every 1s --exec date",
+    "$CTL publish machine/load --every 400ms --exec \"cut -d' ' -f1-3 /proc/loadavg\"",
+    "$CTL publish machine/memory --every 900ms --type sample --exec \"awk '/MemAvail/ { print \\$2, \\$3 }' /proc/meminfo\"",
+    "$CTL subscribe 'build/**' --client watcher",
+    "$CTL subscribe 'machine/**' --client recorder",
+    "n=0; while sleep 0.$((RANDOM % 6)); do n=$((n + 1 + RANDOM % 4)); echo \"{\\\"topic\\\":\\\"log/web\\\",\\\"type\\\":\\\"info\\\",\
+     \\\"data\\\":{\\\"request\\\":\\\"GET /items/$n\\\",\\\"status\\\":200,\\\"ms\\\":$((RANDOM % 90))}}\"; done | $CTL publish --jsonl",
+    "n=0; while true; do n=$((n + 1)); for step in started compiling testing passed; do echo \"$step #$n\"; sleep 1.3; done; done \
+     | $CTL publish build/web --type step --lines",
+    "while sleep 20; do seq 400 | $CTL publish import/rows --lines --ttl 1m; done",
+];
+
+#[tokio::test]
+#[ignore = "takes some minutes: the chart should have something to show"]
+async fn pictures_for_the_readme() {
+    let bus = Bus::start().await;
+    let _programs = Programs::start(&bus);
+    refuse(&bus).await;
+    let browser = Browser::start().await;
+    let page = browser.open(&bus.url()).await;
+    page.connected().await;
+    page.look("light", 1280, 800).await;
+    let end = Instant::now() + Duration::from_secs(310);
+    while Instant::now() < end {
+        says(&page, "#topics .topic", "clock").await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    for scheme in ["light", "dark"] {
+        page.look(scheme, 1280, 800).await;
+        page.screenshot(scheme).await;
+    }
+    browser.quit().await;
+}
+
+struct Programs(Vec<Child>);
+
+impl Programs {
+    fn start(bus: &Bus) -> Programs {
+        let control = format!("{} --socket {}", Bus::control().display(), bus.socket().display());
+        let shell = |program: &&str| {
+            let mut shell = Command::new("bash");
+            shell.args(["-c", program]).env("CTL", &control).stdin(Stdio::null()).stdout(Stdio::null());
+            shell.process_group(0).spawn().expect("there is a shell")
+        };
+        Programs(PROGRAMS.iter().map(shell).collect())
+    }
+}
+
+impl Drop for Programs {
+    fn drop(&mut self) {
+        for shell in &mut self.0 {
+            let _ = kill_process_group(Pid::from_child(shell), Signal::KILL);
+            let _ = shell.wait();
+        }
+    }
+}
