@@ -81,16 +81,35 @@ pub(super) struct File {
     pieces: BTreeMap<u64, Piece>,
     /// Those that are sparse, noted so that a commit need not look at all of them.
     sparse: BTreeSet<u64>,
+    /// Bytes of all pieces.
+    bytes: usize,
+    /// Of these, about what is gone and stands there still.
+    wasted: usize,
 }
 
 /// What is in a piece.
 #[derive(Debug, Default)]
 pub(super) struct Piece {
     pub(super) events: usize,
+    pub(super) bytes: usize,
     pub(super) gone: BTreeSet<u64>,
 }
 
 impl Piece {
+    pub(super) fn new(events: usize, bytes: usize) -> Piece {
+        Piece { events, bytes, gone: BTreeSet::new() }
+    }
+
+    /// Bytes of one of its events, about.
+    fn each(&self) -> usize {
+        self.bytes / self.events.max(1)
+    }
+
+    /// About what is gone and stands there still, in bytes.
+    fn wasted(&self) -> usize {
+        self.each() * self.gone.len()
+    }
+
     /// Whether nothing of it is left.
     fn is_over(&self) -> bool {
         self.gone.len() >= self.events
@@ -171,7 +190,8 @@ impl File {
                 clock: 0,
                 forgotten: Forgotten::default(),
             };
-            let mut file = File { create, database, state, pieces: BTreeMap::new(), sparse: BTreeSet::new() };
+            let mut file =
+                File { create, database, state, pieces: BTreeMap::new(), sparse: BTreeSet::new(), bytes: 0, wasted: 0 };
             file.begin().map_err(|e| failed(&e))?;
             return Ok((file, None));
         };
@@ -188,7 +208,9 @@ impl File {
         let (head, forgotten) = (left.head, left.forgotten.clone());
         let state = State { head, reserved: head + RESERVE, ended: false, forgotten, ..state };
         let sparse = pieces.iter().filter(|(_, piece)| piece.is_sparse()).map(|(first, _)| *first).collect();
-        let mut file = File { create, database, state, pieces, sparse };
+        let bytes = pieces.values().map(|piece| piece.bytes).sum();
+        let wasted = pieces.values().map(Piece::wasted).sum();
+        let mut file = File { create, database, state, pieces, sparse, bytes, wasted };
         file.begin().map_err(|e| failed(&e))?;
         Ok((file, Some(left)))
     }
@@ -208,7 +230,9 @@ impl File {
     /// Notes that an event from disk is not needed.
     pub(super) fn drop_event(&mut self, seq: u64) {
         if let Some((first, piece)) = self.pieces.range_mut(..=seq).next_back() {
-            piece.gone.insert(seq);
+            if piece.gone.insert(seq) {
+                self.wasted += piece.each();
+            }
             if piece.is_sparse() {
                 self.sparse.insert(*first);
             }
@@ -228,7 +252,9 @@ impl File {
         let sparse = self.sparse.iter().filter_map(|first| self.pieces.get_key_value(first));
         let (over, sparse): (Vec<_>, Vec<_>) = sparse.partition(|(_, piece)| piece.is_over());
         let over: Vec<_> = over.into_iter().take(REMOVALS).map(|(first, _)| *first).collect();
-        let sparse = sparse.into_iter().take(REWRITES);
+        // What goes in the order in which it came takes its pieces with it soon, so that nothing need be written again.
+        let is_wasteful = self.wasted * 2 > self.bytes;
+        let sparse = sparse.into_iter().take(if is_wasteful { REWRITES } else { 0 });
         let sparse: Vec<_> = sparse.map(|(first, piece)| (*first, piece.events, piece.gone.clone())).collect();
         let mut written = Vec::new();
         self.commit(|events, topics| {
@@ -247,33 +273,37 @@ impl File {
             }
             for first in &over {
                 events.remove(*first)?;
-                written.push((*first, 0));
+                written.push((*first, Piece::default()));
             }
             for (first, events_in_it, gone) in &sparse {
                 let whole = events.get(*first)?.map(|whole| whole.value().to_vec());
                 if let Some(less) = whole.and_then(|whole| record::without(&whole, |seq| gone.contains(&seq))) {
                     events.insert(*first, &*less)?;
-                    written.push((*first, events_in_it - gone.len()));
+                    written.push((*first, Piece::new(events_in_it - gone.len(), less.len())));
                 } else {
                     events.remove(*first)?;
-                    written.push((*first, 0));
+                    written.push((*first, Piece::default()));
                 }
             }
             let mut rest = &batch.entries[..];
             while let Some(first) = rest.first() {
                 let (piece, events_in_it) = record::encode(rest, PIECE);
                 events.insert(first.seq, &*piece)?;
-                written.push((first.seq, events_in_it));
+                written.push((first.seq, Piece::new(events_in_it, piece.len())));
                 rest = &rest[events_in_it..];
             }
             Ok(())
         })?;
-        for (first, events) in written {
+        for (first, piece) in written {
             self.sparse.remove(&first);
-            match events {
-                0 => self.pieces.remove(&first),
-                _ => self.pieces.insert(first, Piece { events, gone: BTreeSet::new() }),
-            };
+            if let Some(before) = self.pieces.remove(&first) {
+                self.bytes -= before.bytes;
+                self.wasted -= before.wasted();
+            }
+            if piece.events > 0 {
+                self.bytes += piece.bytes;
+                self.pieces.insert(first, piece);
+            }
         }
         Ok(())
     }

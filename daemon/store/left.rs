@@ -86,7 +86,7 @@ pub(super) fn read(database: &Database) -> Result<Option<Content>, redb::Error> 
             pieces.insert(first.value(), Piece::default());
             continue;
         };
-        let mut piece = Piece { events: records.len(), ..Piece::default() };
+        let mut piece = Piece::new(records.len(), piece.value().len());
         for record in records {
             let Record { seq, came, expires, topic, kind, data, .. } = record;
             let Some(topic) = places.get(topic).copied() else {

@@ -285,7 +285,7 @@ impl Writer {
             // Whoever waits is woken from a thread of theirs; from here each would take a call of the system.
             let progress = self.progress.clone();
             self.runtime.spawn(async move { progress.send_modify(|_| ()) });
-            self.bus.with(|bus, _| bus.written(upto));
+            drop(self.bus.with(|bus, _| bus.written(upto)));
             if !batch.more {
                 return true;
             }

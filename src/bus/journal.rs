@@ -2,11 +2,13 @@
 //!
 //! The order of a start: [`Bus::restore_topics`], [`Bus::restore_events`], [`Bus::restored`].
 
+use std::sync::Arc;
+
 use super::{
     Bus, Now,
     history::{Changes, Entry, Forgotten, TopicKey, TopicPast},
 };
-use crate::topic::Topic;
+use crate::{event::Event, topic::Topic};
 
 /// Names of forgotten topics that wait to be written down. Beyond it all topics are written anew instead.
 const FORGOTTEN_MAX: usize = 10_000;
@@ -93,11 +95,11 @@ impl Bus {
         Some(Batch { entries, gone, topics, removed, forgotten, head: self.head, more })
     }
 
-    /// Everything up to here is on disk: but for the newest of it, events need not be in memory any more.
-    pub fn written(&mut self, upto: u64) {
-        if let Some(journal) = self.history.journal() {
-            journal.written(upto);
-        }
+    /// Everything up to here is on disk: but for the newest of it, events need not be in memory any more. Gives those that
+    /// go, so that they can be freed when the bus is unlocked.
+    #[must_use]
+    pub fn written(&mut self, upto: u64) -> Vec<Arc<Event>> {
+        self.history.journal().map_or_else(Vec::new, |journal| journal.written(upto))
     }
 
     /// Takes up topics at a start. Gives their numbers.

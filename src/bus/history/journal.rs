@@ -8,11 +8,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, History as _, Memory, TopicKey, memory::Topic};
+use crate::event::Event;
 
 /// So many crashes are known each with its place. Of those before, whoever comes from there is told at once.
 const TORN_MAX: usize = 16;
@@ -100,8 +102,9 @@ pub trait Journaled {
     fn has_changed(&self) -> bool;
     /// Takes what has changed: events of about so many bytes at most, unless the first is larger.
     fn take(&mut self, bytes: usize) -> Changes;
-    /// Everything up to here is written: but for the newest of it, events need not be in memory any more.
-    fn written(&mut self, upto: u64);
+    /// Everything up to here is written: but for the newest of it, events need not be in memory any more. Gives those that
+    /// go.
+    fn written(&mut self, upto: u64) -> Vec<Arc<Event>>;
     /// The pasts of some topics.
     fn pasts(&self, topics: &[TopicKey]) -> Vec<TopicPast>;
     /// Takes up a topic's past, before its events, at a start.
@@ -213,19 +216,21 @@ impl Journaled for Memory {
         }
     }
 
-    fn written(&mut self, upto: u64) {
-        let Some(journal) = &mut self.journal else { return };
+    fn written(&mut self, upto: u64) -> Vec<Arc<Event>> {
+        let mut gone = Vec::new();
+        let Some(journal) = &mut self.journal else { return gone };
         let newer = (Bound::Excluded(journal.cold), Bound::Included(upto.max(journal.cold)));
         for (seq, entry) in self.log.range_mut(newer) {
             if journal.warm <= journal.keep {
-                return;
+                break;
             }
             journal.cold = *seq;
             journal.warm -= entry.cost;
             if self.topics[entry.topic].past.retained != Some(*seq) {
-                entry.event = None;
+                gone.extend(entry.event.take());
             }
         }
+        gone
     }
 
     fn pasts(&self, topics: &[TopicKey]) -> Vec<TopicPast> {

@@ -23,7 +23,7 @@ impl World {
             let upto = if batch.more { batch.entries.last().map_or(0, |entry| entry.seq) } else { batch.head };
             let events = batch.entries.into_iter().filter_map(|entry| Some((entry.seq, entry.event?)));
             self.disk.0.extend(events);
-            self.bus.written(upto);
+            drop(self.bus.written(upto));
             if !batch.more {
                 return;
             }
