@@ -99,12 +99,13 @@ export async function* past(query, signal) {
     let text = "";
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) return;
+      if (done) throw new Error("the connection to the bus was lost");
       const blocks = (text + value).split("\n\n");
       text = blocks.pop();
       for (const block of blocks) {
         const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s, 2)));
         if (fields.data === undefined) continue;
+        if (fields.event === "$end") return;
         const data = JSON.parse(fields.data);
         yield fields.event === "$gap" ? { gap: data } : { event: data };
       }
