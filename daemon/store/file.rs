@@ -26,6 +26,7 @@ use tracing::error;
 
 use super::{
     left::{self, Left},
+    piece::Piece,
     record,
 };
 use crate::shared::unix_now;
@@ -85,40 +86,6 @@ pub(super) struct File {
     bytes: usize,
     /// Of these, about what is gone and stands there still.
     wasted: usize,
-}
-
-/// What is in a piece.
-#[derive(Debug, Default)]
-pub(super) struct Piece {
-    pub(super) events: usize,
-    pub(super) bytes: usize,
-    pub(super) gone: BTreeSet<u64>,
-}
-
-impl Piece {
-    pub(super) fn new(events: usize, bytes: usize) -> Piece {
-        Piece { events, bytes, gone: BTreeSet::new() }
-    }
-
-    /// Bytes of one of its events, about.
-    fn each(&self) -> usize {
-        self.bytes / self.events.max(1)
-    }
-
-    /// About what is gone and stands there still, in bytes.
-    fn wasted(&self) -> usize {
-        self.each() * self.gone.len()
-    }
-
-    /// Whether nothing of it is left.
-    fn is_over(&self) -> bool {
-        self.gone.len() >= self.events
-    }
-
-    /// Whether more than half of it is gone.
-    fn is_sparse(&self) -> bool {
-        self.is_over() || self.gone.len() * 2 > self.events
-    }
 }
 
 /// What went wrong, for people.

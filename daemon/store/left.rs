@@ -19,7 +19,8 @@ use sse_bus::{
 };
 
 use super::{
-    file::{BUS, EVENTS, Piece, SCHEMA, STATE, State, TOPICS, TopicState},
+    file::{BUS, EVENTS, SCHEMA, STATE, State, TOPICS, TopicState},
+    piece::Piece,
     record::{self, Record},
 };
 

@@ -8,6 +8,7 @@
 mod accidents;
 mod file;
 mod left;
+mod piece;
 mod reader;
 mod record;
 

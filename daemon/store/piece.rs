@@ -1,0 +1,40 @@
+//! What the writer knows of a piece of the file without reading it: how much of it is still wanted.
+
+use std::collections::BTreeSet;
+
+/// What is in a piece.
+#[derive(Debug, Default)]
+pub(super) struct Piece {
+    /// Events that stand in it, also those that are gone.
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+    /// Events that history has let go.
+    pub(super) gone: BTreeSet<u64>,
+}
+
+impl Piece {
+    /// One that is whole.
+    pub(super) fn new(events: usize, bytes: usize) -> Piece {
+        Piece { events, bytes, gone: BTreeSet::new() }
+    }
+
+    /// Bytes of one of its events, about.
+    pub(super) fn each(&self) -> usize {
+        self.bytes / self.events.max(1)
+    }
+
+    /// About what is gone and stands there still, in bytes.
+    pub(super) fn wasted(&self) -> usize {
+        self.each() * self.gone.len()
+    }
+
+    /// Whether nothing of it is left.
+    pub(super) fn is_over(&self) -> bool {
+        self.gone.len() >= self.events
+    }
+
+    /// Whether more than half of it is gone.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.is_over() || self.gone.len() * 2 > self.events
+    }
+}
