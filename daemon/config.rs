@@ -1,17 +1,16 @@
 //! What the daemon is told: flags over environment over file over defaults, checked once.
 
+mod file;
 mod topics;
 
 use std::{
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use bytesize::ByteSize;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum, builder::Resettable};
-use serde::{Deserialize, Deserializer, de};
+use clap::{CommandFactory, FromArgMatches, builder::Resettable};
 use sse_bus::{
     Endpoint,
     endpoint::state_dir,
@@ -19,8 +18,9 @@ use sse_bus::{
     tokens::TokenFile,
 };
 
-use self::topics::TopicTable;
+use self::{file::File, topics::TopicTable};
 use crate::{
+    cli::{Flags, HistoryKind, LogFormat, Settings},
     http::origin::{Authority, Origin},
     ipc::Guests,
     service::Held,
@@ -32,128 +32,6 @@ use crate::{
 const DISK_BUDGET: usize = 256 << 20;
 /// SSE on a telephone keypad.
 const PORT: u16 = 7733;
-
-/// The local event bus: takes events from a local socket, hands them to browsers, curl and scripts.
-#[derive(Debug, Parser)]
-#[command(name = "sse-busd", version, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.\n\
-    Logs go to stderr. SIGTERM and SIGINT end all streams cleanly, then the daemon.\n\
-    SIGHUP has it read its configuration again; no stream ends for it.")]
-struct Flags {
-    #[command(flatten)]
-    settings: Settings,
-    /// Configuration file [default: config.toml in the user's configuration directory]
-    #[arg(long, value_name = "FILE", env = "SSE_BUS_CONFIG", conflicts_with = "no_config")]
-    config: Option<PathBuf>,
-    /// Read no configuration file
-    #[arg(long, env = "SSE_BUS_NO_CONFIG")]
-    no_config: bool,
-    /// Check flags and configuration, say what is wrong, and end
-    #[arg(long, env = "SSE_BUS_CHECK")]
-    check: bool,
-}
-
-/// What flags, environment and file can all set; the file's keys are the flags' names with `_`.
-#[derive(Debug, Default, Args, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Settings {
-    /// Address and port for browsers; beyond loopback only with tokens, and with TLS or --insecure [default:
-    /// 127.0.0.1:7733]
-    #[arg(long, value_name = "ADDR", env = "SSE_BUS_LISTEN")]
-    listen: Option<SocketAddr>,
-    /// The local socket, or the pipe on Windows [default: in the user's runtime directory]
-    #[arg(long, value_name = "PATH", env = "SSE_BUS_SOCKET")]
-    socket: Option<PathBuf>,
-    /// Directory for what outlives the daemon: tokens, history on disk [default: in the user's state directory]
-    #[arg(long, value_name = "DIR", env = "SSE_BUS_STATE_DIR")]
-    state_dir: Option<PathBuf>,
-    /// Where history is kept [default: memory]
-    #[arg(long, value_name = "WHERE", env = "SSE_BUS_HISTORY")]
-    history: Option<HistoryKind>,
-    /// Events of history that each topic keeps [default: 10000]
-    #[arg(long, value_name = "N", env = "SSE_BUS_HISTORY_EVENTS")]
-    history_events: Option<usize>,
-    /// Bytes of history that each topic keeps, such as 16MiB [default: 16MiB]
-    #[arg(long, value_name = "SIZE", env = "SSE_BUS_HISTORY_BYTES")]
-    history_bytes: Option<ByteSize>,
-    /// How long history is kept, such as 24h [default: 24h]
-    #[arg(long, value_name = "DUR", env = "SSE_BUS_HISTORY_AGE", value_parser = humantime::parse_duration)]
-    #[serde(deserialize_with = "duration")]
-    history_age: Option<Duration>,
-    /// Bytes of history that all topics keep together [default: 64MiB in memory, 256MiB on
-    /// disk, or four topics full]
-    #[arg(long, value_name = "SIZE", env = "SSE_BUS_HISTORY_BUDGET")]
-    history_budget: Option<ByteSize>,
-    #[arg(
-        long,
-        help = "Also serve pages of this origin, such as http://localhost:3000; may be repeated",
-        value_name = "ORIGIN",
-        env = "SSE_BUS_ALLOW_ORIGIN",
-        value_delimiter = ','
-    )]
-    allow_origin: Vec<String>,
-    #[arg(
-        long,
-        help = "Another name by which clients reach this port, such as bus.example or bus.example:443; may be repeated",
-        value_name = "HOST",
-        env = "SSE_BUS_ALLOW_HOST",
-        value_delimiter = ','
-    )]
-    allow_host: Vec<String>,
-    #[arg(
-        long,
-        help = "Also let in processes of the user with this number, on the local socket; may be repeated",
-        value_name = "UID",
-        env = "SSE_BUS_ALLOW_UID",
-        value_delimiter = ','
-    )]
-    allow_uid: Vec<u32>,
-    #[arg(
-        long,
-        help = "Also let in processes whose (effective) group has this number, on the local socket; may be repeated",
-        value_name = "GID",
-        env = "SSE_BUS_ALLOW_GID",
-        value_delimiter = ','
-    )]
-    allow_gid: Vec<u32>,
-    /// Serve other machines without TLS: everybody on the way can read tokens and events
-    #[arg(long, env = "SSE_BUS_INSECURE")]
-    insecure: bool,
-    /// Serve HTTPS: PEM file with the certificate and its chain; needs --tls-key
-    #[arg(long, value_name = "FILE", env = "SSE_BUS_TLS_CERT")]
-    tls_cert: Option<PathBuf>,
-    /// PEM file with the certificate's private key
-    #[arg(long, value_name = "FILE", env = "SSE_BUS_TLS_KEY")]
-    tls_key: Option<PathBuf>,
-    /// What is logged: error, warn, info, debug, trace, or a filter by module [default: info]
-    #[arg(long, value_name = "LEVEL", env = "SSE_BUS_LOG")]
-    log: Option<String>,
-    /// How it is logged [default: text]
-    #[arg(long, value_name = "FORMAT", env = "SSE_BUS_LOG_FORMAT")]
-    log_format: Option<LogFormat>,
-    /// Bounds that protect the daemon; in the file only.
-    #[arg(skip)]
-    limits: Option<Limits>,
-    /// What is different for some topics; in the file only.
-    #[arg(skip)]
-    topics: Vec<TopicTable>,
-}
-
-/// Where history is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum HistoryKind {
-    Memory,
-    Disk,
-}
-
-/// How logs are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
-    Text,
-    Json,
-}
 
 /// The daemon's configuration, whole and checked.
 #[derive(Debug)]
@@ -201,19 +79,20 @@ impl Config {
         });
         let flags = Flags::from_arg_matches(&command.get_matches()).unwrap_or_else(|e| e.exit());
         let file = match (flags.no_config, &flags.config) {
-            (true, _) => Settings::default(),
-            (false, Some(path)) => Settings::read(path)?,
+            (true, _) => File::default(),
+            (false, Some(path)) => File::read(path)?,
             (false, None) => match directories::ProjectDirs::from("", "", "sse-bus") {
                 Some(places) if places.config_dir().join("config.toml").exists() => {
-                    Settings::read(&places.config_dir().join("config.toml"))?
+                    File::read(&places.config_dir().join("config.toml"))?
                 }
-                _ => Settings::default(),
+                _ => File::default(),
             },
         };
         Config::merge(flags.settings, file, held, flags.check)
     }
 
-    fn merge(flags: Settings, file: Settings, held: Held, check: bool) -> Result<Config, ConfigError> {
+    fn merge(flags: Settings, file: File, held: Held, check: bool) -> Result<Config, ConfigError> {
+        let File { settings: file, limits, topics } = file;
         let listen = held.http.or(flags.listen).or(file.listen).unwrap_or(([127, 0, 0, 1], PORT).into());
         let state_dir = match flags.state_dir.or(file.state_dir) {
             Some(directory) => directory,
@@ -236,7 +115,7 @@ impl Config {
             age: flags.history_age.or(file.history_age).unwrap_or(usual.age),
             budget: bytes(flags.history_budget, file.history_budget)
                 .unwrap_or(usual.budget.max(topic_bytes.saturating_mul(4))),
-            rules: file.topics.into_iter().map(TopicTable::rule).collect(),
+            rules: topics.into_iter().map(TopicTable::rule).collect(),
         };
         let tls = match (flags.tls_cert.or(file.tls_cert), flags.tls_key.or(file.tls_key)) {
             (None, None) => None,
@@ -256,7 +135,7 @@ impl Config {
             endpoint,
             history,
             retention,
-            limits: file.limits.unwrap_or_default(),
+            limits,
             state_dir,
             allow_origin: origins.iter().map(|text| origin(text)).collect::<Result<_, _>>()?,
             allow_host: hosts.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
@@ -302,14 +181,6 @@ impl Config {
             },
             kept,
         )
-    }
-}
-
-impl Settings {
-    fn read(path: &Path) -> Result<Settings, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| ConfigError(format!("{}: {e}; check the path, or use --no-config", path.display())))?;
-        toml::from_str(&text).map_err(|e| ConfigError(format!("{}: {}", path.display(), e.to_string().trim_end())))
     }
 }
 
@@ -365,19 +236,16 @@ fn origin(text: &str) -> Result<Origin, ConfigError> {
     })
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map(Some).map_err(de::Error::custom)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use sse_bus::tokens::Wanted;
 
     use super::*;
 
-    fn file(text: &str) -> Settings {
-        toml::from_str(text).unwrap()
+    fn file(text: &str) -> File {
+        File::parse(text).unwrap()
     }
 
     #[test]
@@ -394,7 +262,7 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_refused() {
-        assert!(toml::from_str::<Settings>("lissten = \"127.0.0.1:1\"").unwrap_err().to_string().contains("lissten"));
+        assert!(File::parse("lissten = \"127.0.0.1:1\"").unwrap_err().to_string().contains("lissten"));
     }
 
     #[test]
@@ -404,7 +272,7 @@ mod tests {
             let state_dir = Some(state.path().into());
             let flags =
                 Settings { listen: Some(([0, 0, 0, 0], 80).into()), state_dir, insecure, ..Settings::default() };
-            Config::merge(flags, Settings::default(), Held::default(), false).map_err(|e| e.to_string())
+            Config::merge(flags, File::default(), Held::default(), false).map_err(|e| e.to_string())
         };
         let error = listen(true).unwrap_err();
         assert!(error.contains("sse-busctl token") && error.contains("127.0.0.1:80"), "{error}");

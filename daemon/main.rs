@@ -6,12 +6,13 @@
 //! loopback TCP ──▶ http ─┘    (one mutex)       └──▶ ipc ─────▶ scripts
 //! ```
 //!
-//! - `config` is what the daemon is told, `signals` and `service` what it is told later, and what it tells its manager.
+//! - `cli` and `config` are what the daemon is told, `signals` and `service` what it is told later, and what it tells its manager.
 //! - `server` binds, accepts and drains; `descriptors` shares out places for connections, `access` says who may.
 //! - `ipc` and `http` are the two ways in, `connection` bounds what a peer may make them wait for, `tls` wraps the port.
 //! - `shared` is the bus as tasks share it, `fanout` writes the streams of plain HTTP/1.1, `store` keeps history on disk.
 
 mod access;
+mod cli;
 mod config;
 mod connection;
 mod descriptors;
@@ -31,11 +32,7 @@ use std::{io::IsTerminal, process::ExitCode};
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
-use crate::{
-    config::{Config, LogFormat},
-    service::Sockets,
-    signals::LogFilter,
-};
+use crate::{cli::LogFormat, config::Config, service::Sockets, signals::LogFilter};
 
 fn main() -> ExitCode {
     let sockets = Sockets::take();

@@ -30,7 +30,8 @@ use tracing::{info, warn};
 
 use crate::{
     access::Access,
-    config::{Config, HistoryKind},
+    cli::HistoryKind,
+    config::Config,
     descriptors::Places,
     fanout::Fanout,
     holder,

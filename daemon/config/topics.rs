@@ -23,7 +23,7 @@ struct Keys {
     r#match: Filters,
     history_events: Option<usize>,
     history_bytes: Option<ByteSize>,
-    #[serde(default, deserialize_with = "super::duration")]
+    #[serde(default, deserialize_with = "crate::cli::duration")]
     history_age: Option<Duration>,
 }
 

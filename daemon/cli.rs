@@ -1,0 +1,131 @@
+//! The command line of `sse-busd`, and the variables that say the same.
+//!
+//! It needs nothing of the daemon's other files, so that what is made of it, such as its man page, can be made elsewhere.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+use clap::{Args, Parser, ValueEnum};
+use serde::{Deserialize, Deserializer, de};
+
+/// The local event bus: takes events from a local socket, hands them to browsers, curl and scripts.
+#[derive(Debug, Parser)]
+#[command(name = "sse-busd", version, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.\n\
+    Logs go to stderr. SIGTERM and SIGINT end all streams cleanly, then the daemon.\n\
+    SIGHUP has it read its configuration again; no stream ends for it.")]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Configuration file [default: config.toml in the user's configuration directory]
+    #[arg(long, value_name = "FILE", env = "SSE_BUS_CONFIG", conflicts_with = "no_config")]
+    pub(crate) config: Option<PathBuf>,
+    /// Read no configuration file
+    #[arg(long, env = "SSE_BUS_NO_CONFIG")]
+    pub(crate) no_config: bool,
+    /// Check flags and configuration, say what is wrong, and end
+    #[arg(long, env = "SSE_BUS_CHECK")]
+    pub(crate) check: bool,
+}
+
+/// What flags, environment and file can all set; the file's keys are the flags' names with `_`.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Address and port for browsers; beyond loopback only with tokens, and with TLS or --insecure [default:
+    /// 127.0.0.1:7733]
+    #[arg(long, value_name = "ADDR", env = "SSE_BUS_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The local socket, or the pipe on Windows [default: in the user's runtime directory]
+    #[arg(long, value_name = "PATH", env = "SSE_BUS_SOCKET")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Directory for what outlives the daemon: tokens, history on disk [default: in the user's state directory]
+    #[arg(long, value_name = "DIR", env = "SSE_BUS_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Where history is kept [default: memory]
+    #[arg(long, value_name = "WHERE", env = "SSE_BUS_HISTORY")]
+    pub(crate) history: Option<HistoryKind>,
+    /// Events of history that each topic keeps [default: 10000]
+    #[arg(long, value_name = "N", env = "SSE_BUS_HISTORY_EVENTS")]
+    pub(crate) history_events: Option<usize>,
+    /// Bytes of history that each topic keeps, such as 16MiB [default: 16MiB]
+    #[arg(long, value_name = "SIZE", env = "SSE_BUS_HISTORY_BYTES")]
+    pub(crate) history_bytes: Option<ByteSize>,
+    /// How long history is kept, such as 24h [default: 24h]
+    #[arg(long, value_name = "DUR", env = "SSE_BUS_HISTORY_AGE", value_parser = humantime::parse_duration)]
+    #[serde(deserialize_with = "duration")]
+    pub(crate) history_age: Option<Duration>,
+    /// Bytes of history that all topics keep together [default: 64MiB in memory, 256MiB on
+    /// disk, or four topics full]
+    #[arg(long, value_name = "SIZE", env = "SSE_BUS_HISTORY_BUDGET")]
+    pub(crate) history_budget: Option<ByteSize>,
+    #[arg(
+        long,
+        help = "Also serve pages of this origin, such as http://localhost:3000; may be repeated",
+        value_name = "ORIGIN",
+        env = "SSE_BUS_ALLOW_ORIGIN",
+        value_delimiter = ','
+    )]
+    pub(crate) allow_origin: Vec<String>,
+    #[arg(
+        long,
+        help = "Another name by which clients reach this port, such as bus.example or bus.example:443; may be repeated",
+        value_name = "HOST",
+        env = "SSE_BUS_ALLOW_HOST",
+        value_delimiter = ','
+    )]
+    pub(crate) allow_host: Vec<String>,
+    #[arg(
+        long,
+        help = "Also let in processes of the user with this number, on the local socket; may be repeated",
+        value_name = "UID",
+        env = "SSE_BUS_ALLOW_UID",
+        value_delimiter = ','
+    )]
+    pub(crate) allow_uid: Vec<u32>,
+    #[arg(
+        long,
+        help = "Also let in processes whose (effective) group has this number, on the local socket; may be repeated",
+        value_name = "GID",
+        env = "SSE_BUS_ALLOW_GID",
+        value_delimiter = ','
+    )]
+    pub(crate) allow_gid: Vec<u32>,
+    /// Serve other machines without TLS: everybody on the way can read tokens and events
+    #[arg(long, env = "SSE_BUS_INSECURE")]
+    pub(crate) insecure: bool,
+    /// Serve HTTPS: PEM file with the certificate and its chain; needs --tls-key
+    #[arg(long, value_name = "FILE", env = "SSE_BUS_TLS_CERT")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// PEM file with the certificate's private key
+    #[arg(long, value_name = "FILE", env = "SSE_BUS_TLS_KEY")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// What is logged: error, warn, info, debug, trace, or a filter by module [default: info]
+    #[arg(long, value_name = "LEVEL", env = "SSE_BUS_LOG")]
+    pub(crate) log: Option<String>,
+    /// How it is logged [default: text]
+    #[arg(long, value_name = "FORMAT", env = "SSE_BUS_LOG_FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// Where history is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum HistoryKind {
+    Memory,
+    Disk,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A duration, as people write it.
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map(Some).map_err(de::Error::custom)
+}
