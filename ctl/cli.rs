@@ -7,6 +7,7 @@
 // The comments are help texts, where backticks around every name would be noise.
 #![allow(clippy::doc_markdown)]
 
+mod service;
 mod token;
 
 use std::{path::PathBuf, time::Duration};
@@ -14,7 +15,10 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use sse_bus::protocol::{self, Slow};
 
-pub(crate) use self::token::{Token, TokenCreate, TokenDo};
+pub(crate) use self::{
+    service::{Manager, Service, ServiceDo, ServiceInstall, ServiceLogs},
+    token::{Token, TokenCreate, TokenDo},
+};
 use crate::exit;
 
 /// Talk to the local event bus: publish, subscribe, look and manage.
@@ -64,6 +68,8 @@ pub(crate) enum Do {
     Token(Token),
     /// Measure the bus on this machine
     Bench(Bench),
+    /// Have the bus run whenever you are logged in, as a service of your user
+    Service(Service),
 }
 
 #[derive(Debug, Args)]
