@@ -7,6 +7,7 @@
 // The comments are help texts, where backticks around every name would be noise.
 #![allow(clippy::doc_markdown)]
 
+mod status;
 mod token;
 
 use std::{path::PathBuf, time::Duration};
@@ -14,7 +15,10 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use sse_bus::protocol::{self, Slow};
 
-pub(crate) use self::token::{Token, TokenCreate, TokenDo};
+pub(crate) use self::{
+    status::Status,
+    token::{Token, TokenCreate, TokenDo},
+};
 use crate::exit;
 
 /// Talk to the local event bus: publish, subscribe, look and manage.
@@ -53,7 +57,7 @@ pub(crate) enum Do {
     /// List the topics
     Topics,
     /// Describe the daemon
-    Status,
+    Status(Status),
     /// Disconnect a client
     Kick(Kick),
     /// Print past events and end
