@@ -23,7 +23,7 @@ use crate::exit;
 
 /// Talk to the local event bus: publish, subscribe, look and manage.
 #[derive(Debug, Parser)]
-#[command(name = "sse-busctl", version, after_long_help = exit::HELP, max_term_width = 100)]
+#[command(name = "sse-busctl", version = env!("SSE_BUS_VERSION"), after_long_help = exit::HELP, max_term_width = 100)]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct Cli {
     /// The daemon's local socket [default: the one of this user]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// The local event bus: takes events from a local socket, hands them to browsers, curl and scripts.
 #[derive(Debug, Parser)]
-#[command(name = "sse-busd", version, max_term_width = 100)]
+#[command(name = "sse-busd", version = env!("SSE_BUS_VERSION"), max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.\n\
     Logs go to stderr. SIGTERM and SIGINT end all streams cleanly, then the daemon.\n\
     SIGHUP has it read its configuration again; no stream ends for it.")]
