@@ -7,6 +7,7 @@
 // The comments are help texts, where backticks around every name would be noise.
 #![allow(clippy::doc_markdown)]
 
+mod service;
 mod status;
 mod token;
 
@@ -16,6 +17,7 @@ use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, Va
 use sse_bus::protocol::{self, Slow};
 
 pub(crate) use self::{
+    service::{Manager, Service, ServiceDo, ServiceInstall, ServiceLogs},
     status::Status,
     token::{Token, TokenCreate, TokenDo},
 };
@@ -68,6 +70,8 @@ pub(crate) enum Do {
     Token(Token),
     /// Measure the bus on this machine
     Bench(Bench),
+    /// Have the bus run whenever you are logged in, as a service of your user
+    Service(Service),
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ mod output;
 mod publish;
 mod repeat;
 mod send;
+mod service;
 mod signals;
 mod status;
 mod subscribe;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
+    let named = cli.socket.clone();
     let endpoint = match cli.socket {
         Some(path) => Endpoint::at(path),
         None => Endpoint::find().map_err(|e| Failure::new(Exit::NoDaemon, e.to_string()))?,
@@ -73,5 +75,6 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Do::Bench(options) => bench::run(&endpoint, &output, options).await,
         Do::Token(options) => token::run(&endpoint, &output, options).await,
         Do::Url(options) => url::run(&mut Client::connect(&endpoint).await?, &output, options).await,
+        Do::Service(options) => service::run(&endpoint, named, &output, options).await,
     }
 }

@@ -59,7 +59,11 @@ fn main() -> ExitCode {
         for warning in &config.warnings {
             eprintln!("sse-busd: {warning}");
         }
+        // Then, for people and for `sse-busctl service`, what it comes to.
         println!("the configuration is sound");
+        println!("listen     {}", config.listen);
+        println!("socket     {}", config.endpoint);
+        println!("state_dir  {}", config.state_dir.display());
         return ExitCode::SUCCESS;
     }
     let log = log(config.log_format, filter);
