@@ -8,6 +8,7 @@
 #![allow(clippy::doc_markdown)]
 
 mod service;
+mod status;
 mod token;
 
 use std::{path::PathBuf, time::Duration};
@@ -17,13 +18,14 @@ use sse_bus::protocol::{self, Slow};
 
 pub(crate) use self::{
     service::{Manager, Service, ServiceDo, ServiceInstall, ServiceLogs},
+    status::Status,
     token::{Token, TokenCreate, TokenDo},
 };
 use crate::exit;
 
 /// Talk to the local event bus: publish, subscribe, look and manage.
 #[derive(Debug, Parser)]
-#[command(name = "sse-busctl", version, after_long_help = exit::HELP, max_term_width = 100)]
+#[command(name = "sse-busctl", version = env!("SSE_BUS_VERSION"), after_long_help = exit::HELP, max_term_width = 100)]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct Cli {
     /// The daemon's local socket [default: the one of this user]
@@ -57,7 +59,7 @@ pub(crate) enum Do {
     /// List the topics
     Topics,
     /// Describe the daemon
-    Status,
+    Status(Status),
     /// Disconnect a client
     Kick(Kick),
     /// Print past events and end

@@ -8,7 +8,7 @@ use axum::{
     response::IntoResponse,
 };
 use serde_json::{Value, json};
-use sse_bus::protocol::{ClientInfo, Status, TopicInfo};
+use sse_bus::protocol::{ClientInfo, Setting, Status, TopicInfo};
 
 use super::{JsonLine, error::Refusal};
 use crate::{metrics, server::Daemon};
@@ -36,6 +36,11 @@ pub(super) async fn kick(
 /// `GET /status`.
 pub(super) async fn status(State(daemon): State<Arc<Daemon>>) -> JsonLine<Status> {
     JsonLine(daemon.status())
+}
+
+/// `GET /config`.
+pub(super) async fn config(State(daemon): State<Arc<Daemon>>) -> JsonLine<Vec<Setting>> {
+    JsonLine(daemon.config().settings.clone())
 }
 
 /// `GET /metrics`.

@@ -26,6 +26,7 @@ mod page;
 mod places;
 mod presence;
 mod publish;
+mod publishers;
 mod reload;
 mod replay;
 mod restart;
