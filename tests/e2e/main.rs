@@ -33,6 +33,8 @@ mod restart;
 mod rounds;
 mod rules;
 mod service;
+mod service_install;
+mod service_manager;
 mod slow;
 mod starts;
 mod stopping;
