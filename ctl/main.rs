@@ -6,6 +6,7 @@
 mod bench;
 mod cli;
 mod clients;
+mod completions;
 mod exec;
 mod exit;
 mod format;
@@ -33,6 +34,7 @@ use exit::{Exit, Failure};
 use output::Output;
 
 fn main() -> ExitCode {
+    completions::answer();
     let cli = Cli::read();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -73,5 +75,6 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Do::Bench(options) => bench::run(&endpoint, &output, options).await,
         Do::Token(options) => token::run(&endpoint, &output, options).await,
         Do::Url(options) => url::run(&mut Client::connect(&endpoint).await?, &output, options).await,
+        Do::Completions(options) => completions::run(&output, &options),
     }
 }

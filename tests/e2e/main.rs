@@ -8,6 +8,7 @@ mod access;
 mod bench;
 mod bulk;
 mod clocks;
+mod completions;
 mod configuration;
 mod disks;
 mod durable;
