@@ -8,6 +8,7 @@
 #![allow(clippy::doc_markdown)]
 
 mod docs;
+mod doctor;
 mod token;
 
 use std::{path::PathBuf, time::Duration};
@@ -17,6 +18,7 @@ use sse_bus::protocol::{self, Slow};
 
 pub(crate) use self::{
     docs::{Completions, Shell},
+    doctor::Doctor,
     token::{Token, TokenCreate, TokenDo},
 };
 use crate::{completions, exit};
@@ -72,6 +74,8 @@ pub(crate) enum Do {
     Token(Token),
     /// Measure the bus on this machine
     Bench(Bench),
+    /// Look for what is wrong, and say what mends it
+    Doctor(Doctor),
     /// Print what completes commands, topics and clients in a shell
     Completions(Completions),
 }

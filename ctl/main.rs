@@ -7,6 +7,7 @@ mod bench;
 mod cli;
 mod clients;
 mod completions;
+mod doctor;
 mod exec;
 mod exit;
 mod format;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
+    let is_named = cli.socket.is_some();
     let endpoint = match cli.socket {
         Some(path) => Endpoint::at(path),
         None => Endpoint::find().map_err(|e| Failure::new(Exit::NoDaemon, e.to_string()))?,
@@ -75,6 +77,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Do::Bench(options) => bench::run(&endpoint, &output, options).await,
         Do::Token(options) => token::run(&endpoint, &output, options).await,
         Do::Url(options) => url::run(&mut Client::connect(&endpoint).await?, &output, options).await,
+        Do::Doctor(options) => doctor::run(endpoint, is_named, &output, options).await,
         Do::Completions(options) => completions::run(&output, &options),
     }
 }

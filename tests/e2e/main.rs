@@ -11,6 +11,8 @@ mod clocks;
 mod completions;
 mod configuration;
 mod disks;
+mod doctor;
+mod doctor_proxy;
 mod durable;
 mod errors;
 mod guards;
