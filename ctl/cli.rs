@@ -9,6 +9,7 @@
 
 mod docs;
 mod doctor;
+mod service;
 mod token;
 
 use std::{path::PathBuf, time::Duration};
@@ -19,6 +20,7 @@ use sse_bus::protocol::{self, Slow};
 pub(crate) use self::{
     docs::{Completions, Shell},
     doctor::Doctor,
+    service::{Manager, Service, ServiceDo, ServiceInstall, ServiceLogs},
     token::{Token, TokenCreate, TokenDo},
 };
 use crate::{completions, exit};
@@ -74,6 +76,8 @@ pub(crate) enum Do {
     Token(Token),
     /// Measure the bus on this machine
     Bench(Bench),
+    /// Have the bus run whenever you are logged in, as a service of your user
+    Service(Service),
     /// Look for what is wrong, and say what mends it
     Doctor(Doctor),
     /// Print what completes commands, topics and clients in a shell

@@ -18,6 +18,7 @@ mod output;
 mod publish;
 mod repeat;
 mod send;
+mod service;
 mod signals;
 mod status;
 mod subscribe;
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
-    let is_named = cli.socket.is_some();
+    let named = cli.socket.clone();
     let endpoint = match cli.socket {
         Some(path) => Endpoint::at(path),
         None => Endpoint::find().map_err(|e| Failure::new(Exit::NoDaemon, e.to_string()))?,
@@ -77,7 +78,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Do::Bench(options) => bench::run(&endpoint, &output, options).await,
         Do::Token(options) => token::run(&endpoint, &output, options).await,
         Do::Url(options) => url::run(&mut Client::connect(&endpoint).await?, &output, options).await,
-        Do::Doctor(options) => doctor::run(endpoint, is_named, &output, options).await,
+        Do::Service(options) => service::run(&endpoint, named, &output, options).await,
+        Do::Doctor(options) => doctor::run(endpoint, named.is_some(), &output, options).await,
         Do::Completions(options) => completions::run(&output, &options),
     }
 }

@@ -50,7 +50,11 @@ fn main() -> ExitCode {
         Err(error) => return fail(2, &error),
     };
     if config.check {
+        // Then, for people and for `sse-busctl service`, what it comes to.
         println!("the configuration is sound");
+        println!("listen     {}", config.listen);
+        println!("socket     {}", config.endpoint);
+        println!("state_dir  {}", config.state_dir.display());
         return ExitCode::SUCCESS;
     }
     let log = log(config.log_format, filter);

@@ -7,6 +7,98 @@
 //! What is promised: events reach each subscriber in the order of their ids, each at most once; what a subscriber does
 //! not get is told as a gap; no subscriber slows a publisher or another subscriber. Every bound is in
 //! [`limits`](crate::limits).
+//!
+//! # In a server of your own
+//!
+//! A program that serves HTTP already can have the bus inside it. What the daemon adds is not there then: the local socket,
+//! guards, heartbeats (call [`Bus::tick`] once a second for them), descriptors and fan-out by shards.
+//!
+//! ```
+//! use std::{convert::Infallible, future::poll_fn, sync::{Arc, Mutex}, task::{Poll, Waker}, time::Instant};
+//!
+//! use axum::{Router, body::Body, extract::{Path, State}, http::header::CONTENT_TYPE, response::IntoResponse, routing::get};
+//! use sse_bus::{
+//!     Epoch,
+//!     bus::{Bus, ClientId, Format, Now, Publication, Read, Subscription, history::Memory},
+//!     limits::{Limits, Retention},
+//!     protocol::{Publish, Subscribe},
+//! };
+//!
+//! #[derive(Clone)]
+//! struct Events(Arc<Mutex<Bus>>, Instant);
+//!
+//! impl Events {
+//!     /// Does something with the bus, and wakes whoever waits for what came of it once it is unlocked.
+//!     fn with<R>(&self, action: impl FnOnce(&mut Bus, Now) -> R) -> R {
+//!         // A server knows the time; it is shown in envelopes.
+//!         let now = Now { mono: 1 + self.1.elapsed().as_millis() as u64, unix: 0 };
+//!         let mut bus = self.0.lock().unwrap();
+//!         let result = action(&mut bus, now);
+//!         let woken = bus.finish();
+//!         drop(bus);
+//!         woken.into_iter().for_each(Waker::wake);
+//!         result
+//!     }
+//! }
+//!
+//! /// A subscriber, which leaves when its stream is dropped.
+//! struct Subscriber(Events, ClientId);
+//!
+//! impl Drop for Subscriber {
+//!     fn drop(&mut self) {
+//!         self.0.with(|bus, now| bus.disconnect(self.1, now));
+//!     }
+//! }
+//!
+//! async fn stream(State(events): State<Events>, Path(filter): Path<String>) -> Result<impl IntoResponse, String> {
+//!     let wanted = Subscribe::new([filter]);
+//!     let subscription = Subscription::parse(&wanted, Format::SseData, String::new()).map_err(|e| e.message)?;
+//!     let (id, _) = events.with(|bus, now| bus.subscribe(subscription, now)).map_err(|e| e.message)?;
+//!     let subscriber = Subscriber(events, id);
+//!     let chunks = futures_util::stream::unfold(subscriber, async |subscriber| {
+//!         let chunk = poll_fn(|cx| {
+//!             let mut out = Vec::new();
+//!             match subscriber.0.with(|bus, now| bus.read(subscriber.1, now, cx.waker(), &mut out)) {
+//!                 Read::Waiting if out.is_empty() => Poll::Pending,
+//!                 Read::Over if out.is_empty() => Poll::Ready(None),
+//!                 _ => Poll::Ready(Some(out.concat())),
+//!             }
+//!         });
+//!         chunk.await.map(|bytes| (Ok::<_, Infallible>(bytes), subscriber))
+//!     });
+//!     Ok(([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(chunks)))
+//! }
+//!
+//! async fn publish(State(events): State<Events>, Path(topic): Path<String>, body: String) -> Result<String, String> {
+//!     let limits = Limits::default();
+//!     let publication = Publication::parse(Publish::new(topic, body), &limits).map_err(|e| e.message)?;
+//!     let published = events.with(|bus, now| bus.publish(publication, None, now)).map_err(|e| e.message)?;
+//!     Ok(published.id.to_string())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The epoch is part of all ids: another one for each run.
+//! let epoch = Epoch::parse("k3f9").ok_or("no epoch")?;
+//! let bus = Bus::new(epoch, Limits::default(), Box::new(Memory::new(Retention::default())));
+//! let events = Events(Arc::new(Mutex::new(bus)), Instant::now());
+//! let app = Router::new().route("/events/{*filter}", get(stream).post(publish)).with_state(events);
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # let address = listener.local_addr()?;
+//! # tokio::spawn(async {
+//! axum::serve(listener, app).await
+//! # });
+//! # use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+//! # let mut subscriber = BufReader::new(tokio::net::TcpStream::connect(address).await?);
+//! # subscriber.write_all(b"GET /events/build/* HTTP/1.1\r\nhost: a\r\n\r\n").await?;
+//! # let mut lines = subscriber.lines();
+//! # while lines.next_line().await?.is_none_or(|line| !line.is_empty()) {}
+//! # let mut publisher = tokio::net::TcpStream::connect(address).await?;
+//! # publisher.write_all(b"POST /events/build/web HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nok").await?;
+//! # while lines.next_line().await?.ok_or("the stream has ended")? != "data: ok" {}
+//! # Ok(())
+//! # }
+//! ```
 
 mod admin;
 mod clients;

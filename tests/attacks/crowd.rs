@@ -20,7 +20,7 @@ const READERS: usize = 100;
 const STUCK: usize = 1000;
 /// Events a second, and for how many seconds.
 const RATE: u64 = 1000;
-const SECONDS: u64 = if cfg!(debug_assertions) { 40 } else { 60 };
+const SECONDS: u64 = if cfg!(debug_assertions) { 25 } else { 60 };
 /// Windows of the run, of which the best counts for latencies.
 const WINDOWS: u64 = SECONDS / 5;
 /// Bytes of an event's data, so that those who do not read are full soon.

@@ -15,7 +15,7 @@ use crate::{
 /// Rounds, of which the best counts.
 const ROUNDS: usize = 3;
 /// Events of the other publisher in each.
-const EVENTS: usize = 600;
+const EVENTS: usize = if cfg!(debug_assertions) { 300 } else { 600 };
 /// What the processors' own scheduler may add where three threads want two of them; without optimization each turn takes
 /// ten times as long.
 const SLACK: Duration = Duration::from_millis(if cfg!(debug_assertions) { 20 } else { 2 });

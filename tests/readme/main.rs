@@ -43,11 +43,13 @@ const NOT_RUN: &[&str] = &[
     "cargo run --release --bin sse-busd",
     "tests/run",
     "cargo install --path .",
-    "install -D -m 644 -t ~/.config/systemd/user packaging/systemd/*",
-    "systemctl --user enable --now sse-bus-http.socket sse-bus-ipc.socket sse-bus",
     "cargo install --path . --features tls",
     "mkcert -cert-file bus.pem -key-file bus.key 127.0.0.1 localhost",
     "sse-busd --tls-cert bus.pem --tls-key bus.key",
+    "sse-busctl service install --print",
+    "sse-busctl service install",
+    "sse-busctl service logs --follow",
+    "sse-busctl service uninstall",
 ];
 /// Blocks that tests/browser runs, or that are no program.
 const NOT_USED_BY_A_COMMAND: &[&str] = &["stream.js", "tabs.js", "ticket.js", "Cargo.toml"];
@@ -99,7 +101,13 @@ fn every_option_is_in_the_readme() {
     let mut missing = BTreeSet::new();
     let commands = ["publish", "subscribe", "send", "clients", "topics", "status", "kick", "history", "url", "bench"];
     let helps = commands.map(|command| help(ctl, &[command]));
-    let others = [help(busd, &[]), help(ctl, &[]), help(ctl, &["token"]), help(ctl, &["token", "create"])];
+    let others = [
+        help(busd, &[]),
+        help(ctl, &[]),
+        help(ctl, &["token"]),
+        help(ctl, &["token", "create"]),
+        help(ctl, &["service", "install"]),
+    ];
     for help in others.iter().chain(&helps) {
         let words = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
         missing.extend(

@@ -8,6 +8,7 @@ mod bus;
 mod careless;
 mod held;
 pub mod npm;
+pub mod pip;
 mod random;
 mod remote;
 mod site;

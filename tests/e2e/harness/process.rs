@@ -1,4 +1,4 @@
-//! A program that is run and whose output is captured as it comes.
+//! A program that is run and whose output is captured as it comes. The tests on Windows use it as well.
 
 use std::{
     fmt,
@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+#[cfg(unix)]
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -55,6 +56,7 @@ impl Process {
         self.child.id()
     }
 
+    #[cfg(unix)]
     pub(crate) fn signal(&self, signal: Signal) {
         self::signal(self.pid(), signal);
     }
@@ -89,6 +91,7 @@ impl Drop for Process {
 }
 
 /// Sends a signal to a process of this test.
+#[cfg(unix)]
 pub(crate) fn signal(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
 }

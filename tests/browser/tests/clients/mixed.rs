@@ -1,0 +1,70 @@
+//! Events of every kind that a stream can carry, and what a client is to make of each.
+
+use serde_json::json;
+use sse_bus_browser_tests::Random;
+
+use crate::Heard;
+
+/// The types that events have here. The first is what those without one have in a browser.
+pub(crate) const TYPES: [&str; 4] = ["message", "done", "größer", "a b:c"];
+
+/// What an event is made of.
+const PIECES: [&str; 22] = [
+    "plain",
+    " ",
+    "  two",
+    "\t",
+    "\n",
+    "\r",
+    "\r\n",
+    "\n\n",
+    "\r\r",
+    "\u{b}",
+    "\u{c}",
+    "\u{1c}",
+    "\u{85}",
+    "\u{2028}",
+    "\u{2029}",
+    "\u{feff}",
+    ":",
+    "data: forged",
+    "id: 0-1\nevent: forged\n\n",
+    "grüße, 日本語",
+    "👩‍👩‍👧 e\u{301}",
+    "{\"json\": [1, \"\\u2028\"]}",
+];
+
+/// An event as it is published, and as it is to arrive.
+pub(crate) struct Mixed {
+    kind: Option<&'static str>,
+    data: String,
+}
+
+impl Mixed {
+    /// As many as are wanted, the same in every run. Among them are empty ones and one of 200 KiB.
+    pub(crate) fn events(many: usize) -> Vec<Mixed> {
+        let mut random = Random(0x5eed);
+        let mixed = |n: usize| {
+            let kind = *random.one_of(&TYPES);
+            let data = match n % 100 {
+                10 => String::new(),
+                20 if n < 100 => "a long line, ".repeat(200 * 1024 / 13),
+                20 => "lines\u{2028}\n".repeat(2000),
+                _ => (0..random.below(8)).map(|_| *random.one_of(&PIECES)).chain([&*n.to_string()]).collect(),
+            };
+            Mixed { kind: (kind != TYPES[0]).then_some(kind), data }
+        };
+        (0..many).map(mixed).collect()
+    }
+
+    /// As a line of `publish --jsonl`.
+    pub(crate) fn line(&self, topic: &str) -> String {
+        json!({ "topic": topic, "type": self.kind, "data": self.data }).to_string() + "\n"
+    }
+
+    /// What is to arrive: all line breaks are the same in a stream.
+    pub(crate) fn arrives(&self) -> Heard {
+        let data = self.data.replace("\r\n", "\n").replace('\r', "\n");
+        Heard { kind: self.kind.unwrap_or(TYPES[0]).into(), data }
+    }
+}
