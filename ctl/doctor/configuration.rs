@@ -1,16 +1,21 @@
-//! Whether the daemon's configuration is sound, as `sse-busd --check` says.
+//! Whether the daemon's configuration is sound, and where it would listen, as `sse-busd --check` says.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use tokio::process::Command;
 
 use super::{Finding, output_of, quoted};
 
-pub(super) async fn sound() -> Finding {
+/// Whether it is sound; and then where a daemon would listen.
+pub(super) async fn check() -> (Finding, Option<SocketAddr>) {
     let check = "configuration";
     let program = daemon();
-    match output_of(Command::new(&program).arg("--check")).await {
-        Some((true, said, _)) => Finding::ok(check, format!("{said}, says `sse-busd --check`")),
+    let finding = match output_of(Command::new(&program).arg("--check")).await {
+        Some((true, said, _)) => {
+            let first = said.lines().next().unwrap_or_default();
+            let listen = said.lines().find_map(|line| line.strip_prefix("listen ")?.trim().parse().ok());
+            return (Finding::ok(check, format!("{first}, says `sse-busd --check`")), listen);
+        }
         Some((false, _, said)) => {
             let said = said.strip_prefix("sse-busd: ").unwrap_or(&said).replace('\n', " ");
             let mend = match file() {
@@ -23,7 +28,8 @@ pub(super) async fn sound() -> Finding {
             let what = "not looked at: sse-busd is neither beside this sse-busctl nor in your path";
             Finding::warning(check, what, "command -v sse-busd")
         }
-    }
+    };
+    (finding, None)
 }
 
 /// The daemon's program: the one that was installed with this one, else whichever is in the path.

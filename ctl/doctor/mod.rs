@@ -111,7 +111,8 @@ pub(crate) async fn run(
     for finding in place.permissions(&daemon) {
         report.tell(&finding)?;
     }
-    report.tell(&configuration::sound().await)?;
+    let (finding, listen) = configuration::check().await;
+    report.tell(&finding)?;
     let service = service::Units::ask().await;
     if let Daemon::Answers(status) = &daemon {
         report.tell(&version::compare(
@@ -120,7 +121,7 @@ pub(crate) async fn run(
             service.as_ref().is_ok_and(service::Units::is_active),
         ))?;
     }
-    report.tell(&port::look(&daemon, &place, service.as_ref().ok()))?;
+    report.tell(&port::look(&daemon, listen, &place, service.as_ref().ok()))?;
     for finding in service::look(service, &daemon).await {
         report.tell(&finding)?;
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Finding, configuration,
+    Finding,
     place::{Daemon, Place},
     service::Units,
 };
@@ -19,14 +19,18 @@ const USUAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Add
 /// How many ports behind a taken one are tried.
 const OTHERS: u16 = 100;
 
-pub(super) fn look(daemon: &Daemon, place: &Place, service: Option<&Units>) -> Finding {
+pub(super) fn look(daemon: &Daemon, listen: Option<SocketAddr>, place: &Place, service: Option<&Units>) -> Finding {
     if let Daemon::Answers(status) = daemon {
         return match &status.url {
             Some(url) => Finding::ok("port", format!("the daemon serves {url}")),
             None => Finding::ok("port", "the daemon serves its local socket only"),
         };
     }
-    let (address, rule) = wanted();
+    let (address, rule) = match listen {
+        Some(USUAL) => (USUAL, "the usual port"),
+        Some(address) => (address, "as the daemon is told"),
+        None => (USUAL, "the usual port, whatever the configuration should say"),
+    };
     // A free port is let go of at once.
     let Err(error) = TcpListener::bind(address) else {
         return Finding::ok("port", format!("{address}, {rule}, is free for the daemon"));
@@ -50,15 +54,4 @@ pub(super) fn look(daemon: &Daemon, place: &Place, service: Option<&Units>) -> F
             Finding::problem("port", format!("{address}, {rule}, is taken by {holder}"), elsewhere())
         }
     }
-}
-
-/// Where a daemon would listen, and what says so.
-fn wanted() -> (SocketAddr, &'static str) {
-    if let Some(address) = std::env::var("SSE_BUS_LISTEN").ok().and_then(|text| text.parse().ok()) {
-        return (address, "as SSE_BUS_LISTEN says");
-    }
-    let file = configuration::file().and_then(|file| std::fs::read_to_string(file).ok());
-    let file = file.and_then(|text| text.parse::<toml::Table>().ok());
-    let listen = file.and_then(|table| table.get("listen")?.as_str()?.parse().ok());
-    listen.map_or((USUAL, "the usual port"), |address| (address, "as the configuration says"))
 }

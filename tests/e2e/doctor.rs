@@ -175,13 +175,13 @@ fn a_port_that_another_process_has_is_told_with_its_name_and_a_free_one() {
     .ends_with(3);
     let (state, said, mend) = finding(&run, "port");
     assert_eq!(state, "problem", "{run}");
-    assert!(said.contains(&format!("{address}, as the configuration says, is taken by")), "{run}");
+    assert!(said.contains(&format!("{address}, as the daemon is told, is taken by")), "{run}");
     if cfg!(target_os = "linux") {
         assert!(said.contains(&format!("(pid {})", std::process::id())), "{run}");
     }
     let free: SocketAddr = mend.strip_prefix("sse-busd --listen ").unwrap().parse().unwrap();
     assert!(free.port() > address.port(), "{run}");
-    says(&doctor(&place, |_| {}), "port", "ok", "127.0.0.1:0, as SSE_BUS_LISTEN says, is free", "");
+    says(&doctor(&place, |_| {}), "port", "ok", "127.0.0.1:0, as the daemon is told, is free", "");
 }
 
 #[test]
