@@ -18,7 +18,7 @@ use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, Va
 use sse_bus::protocol::{self, Slow};
 
 pub(crate) use self::{
-    docs::{Completions, Shell},
+    docs::{Completions, Man, Shell},
     doctor::Doctor,
     service::{Manager, Service, ServiceDo, ServiceInstall, ServiceLogs},
     token::{Token, TokenCreate, TokenDo},
@@ -82,6 +82,8 @@ pub(crate) enum Do {
     Doctor(Doctor),
     /// Print what completes commands, topics and clients in a shell
     Completions(Completions),
+    /// Write the man pages
+    Man(Man),
 }
 
 #[derive(Debug, Args)]

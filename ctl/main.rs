@@ -14,6 +14,7 @@ mod format;
 mod history;
 mod kick;
 mod lines;
+mod man;
 mod output;
 mod publish;
 mod repeat;
@@ -81,5 +82,6 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Do::Service(options) => service::run(&endpoint, named, &output, options).await,
         Do::Doctor(options) => doctor::run(endpoint, named.is_some(), &output, options).await,
         Do::Completions(options) => completions::run(&output, &options),
+        Do::Man(options) => man::run(&options),
     }
 }

@@ -1,4 +1,6 @@
-//! The command line of `sse-busctl completions`: what a package installs beside the programs.
+//! The command lines of `sse-busctl completions` and `sse-busctl man`: what a package installs beside the programs.
+
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
@@ -23,4 +25,15 @@ pub(crate) enum Shell {
     Zsh,
     Fish,
     Powershell,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = exit::with_codes("\
+Examples:
+  sse-busctl man ~/.local/share/man/man1
+  sse-busctl man pages && man pages/sse-busctl-publish.1"))]
+pub(crate) struct Man {
+    /// The directory that they are written to, which is made if it is not there
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
 }

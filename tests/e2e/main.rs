@@ -24,6 +24,7 @@ mod ledger;
 mod lifecycle;
 mod limits;
 mod long_history;
+mod man;
 mod module;
 mod page;
 mod places;
