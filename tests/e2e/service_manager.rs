@@ -10,6 +10,8 @@ use std::{
     os::unix::fs::chown,
     path::Path,
     process::Command,
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::harness::{Place, Process, Run, until};
@@ -82,7 +84,7 @@ impl Manager {
         });
         let manager = Manager { place, group, namespaces, inside };
         let mut said = String::new();
-        let up = manager.eventually(|| {
+        let up = eventually(|| {
             let run = manager.run("systemctl", &["--user", "is-system-running"]);
             said = format!("{run}{}", manager.namespaces.stderr.text());
             ["running", "degraded"].contains(&run.stdout.trim())
@@ -92,20 +94,6 @@ impl Manager {
             return None;
         }
         Some(manager)
-    }
-
-    /// Whether something comes about before it is not waited for any more.
-    fn eventually(&self, mut look: impl FnMut() -> bool) -> bool {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        loop {
-            if look() {
-                return true;
-            }
-            if std::time::Instant::now() > deadline {
-                return false;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
     }
 
     /// A command of the user, beside the manager.
@@ -178,7 +166,7 @@ impl Drop for Manager {
             .iter()
             .filter(|folder| folder.exists())
         {
-            self.eventually(|| {
+            eventually(|| {
                 let _ = Command::new("find")
                     .arg(folder)
                     .args(["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"])
@@ -186,6 +174,20 @@ impl Drop for Manager {
                 !folder.exists()
             });
         }
+    }
+}
+
+/// Whether something comes about before it is not waited for any more.
+fn eventually(mut look: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if look() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
