@@ -1,6 +1,8 @@
 //! Whether a daemon answers at the local socket, and whether the place of the socket is this user's own.
 
-use std::{io, path::Path};
+use std::io;
+#[cfg(unix)]
+use std::path::Path;
 
 use sse_bus::{Client, Endpoint, client, endpoint::SOCKET_VARIABLE, protocol::Status};
 use tokio::time::timeout;
