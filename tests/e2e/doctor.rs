@@ -7,7 +7,6 @@ use std::{
     process::Command,
 };
 
-use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
@@ -153,7 +152,7 @@ fn mend(command: &str) {
 #[test]
 fn a_daemon_that_was_stopped_is_continued() {
     let daemon = Daemon::start(&[]);
-    daemon.signal(Signal::STOP);
+    daemon.suspend();
     let run = daemon.ctl(&["doctor"]).ends_with(1);
     let command = format!("kill -CONT {}", daemon.pid());
     says(&run, "daemon", "problem", "is stopped", &command);
@@ -256,7 +255,7 @@ fn a_time_of_day_that_is_not_ours_is_a_warning() {
     let daemon = Daemon::of_command(place, flags, |busd| time.give_to(busd));
     daemon.ctl(&["doctor"]).ok();
     time.set("+1h");
-    says(&daemon.ctl(&["doctor"]).ok(), "clock", "warning", "ahead", "timedatectl");
+    says(&daemon.ctl(&["doctor"]).ok(), "clock", "warning", "the daemon's time of day is", "timedatectl");
     // An event of that hour stays when the clock is right again.
     daemon.publish("from/the/future", "x");
     time.set("+0");
