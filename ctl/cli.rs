@@ -10,6 +10,7 @@
 mod docs;
 mod doctor;
 mod service;
+mod status;
 mod token;
 
 use std::{path::PathBuf, time::Duration};
@@ -21,13 +22,14 @@ pub(crate) use self::{
     docs::{Completions, Man, Shell},
     doctor::Doctor,
     service::{Manager, Service, ServiceDo, ServiceInstall, ServiceLogs},
+    status::Status,
     token::{Token, TokenCreate, TokenDo},
 };
 use crate::{completions, exit};
 
 /// Talk to the local event bus: publish, subscribe, look and manage.
 #[derive(Debug, Parser)]
-#[command(name = "sse-busctl", version, max_term_width = 100, after_long_help = exit::with_codes("\
+#[command(name = "sse-busctl", version = env!("SSE_BUS_VERSION"), max_term_width = 100, after_long_help = exit::with_codes("\
 Examples:
   sse-busctl subscribe '**'
   sse-busctl publish hello world
@@ -65,7 +67,7 @@ pub(crate) enum Do {
     /// List the topics
     Topics,
     /// Describe the daemon
-    Status,
+    Status(Status),
     /// Disconnect a client
     Kick(Kick),
     /// Print past events and end

@@ -73,7 +73,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Do::Send(options) => send::run(&endpoint, &output, options).await,
         Do::Clients => clients::run(&mut Client::connect(&endpoint).await?, &output).await,
         Do::Topics => topics::run(&mut Client::connect(&endpoint).await?, &output).await,
-        Do::Status => status::run(&mut Client::connect(&endpoint).await?, &output).await,
+        Do::Status(options) => status::run(&mut Client::connect(&endpoint).await?, &output, options).await,
         Do::Kick(options) => kick::run(&mut Client::connect(&endpoint).await?, &output, options).await,
         Do::History(options) => history::run(&endpoint, &output, options).await,
         Do::Bench(options) => bench::run(&endpoint, &output, options).await,

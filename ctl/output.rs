@@ -78,24 +78,43 @@ impl Output {
         } else if items.is_empty() {
             eprintln!("{empty}");
         } else {
-            let mut table = Table::new();
-            table.load_style(presets::NOTHING).set_header(columns.iter().map(|column| column.title));
-            table.add_rows(items.iter().map(|item| row(item).map(|cell| visible(&cell).into_owned())));
-            for (index, shown) in columns.iter().enumerate() {
-                if let Some(column) = table.column_mut(index) {
-                    column.set_padding((0, 2));
-                    if shown.number {
-                        column.set_cell_alignment(CellAlignment::Right);
-                    }
-                }
-            }
-            for line in table.lines() {
-                text.extend_from_slice(line.trim_end().as_bytes());
-                text.push(b'\n');
-            }
+            text = table(items, columns, row);
         }
         self.write(&text)
     }
+
+    /// A table for people, or one JSON list of all items, where they are parts of one thing.
+    pub(crate) fn whole<T: Serialize, const N: usize>(
+        &self,
+        items: &[T],
+        columns: &[Column; N],
+        row: impl Fn(&T) -> [String; N],
+    ) -> io::Result<()> {
+        if !self.people {
+            return self.say(String::new, &items);
+        }
+        self.write(&table(items, columns, row))
+    }
+}
+
+fn table<T, const N: usize>(items: &[T], columns: &[Column; N], row: impl Fn(&T) -> [String; N]) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(columns.iter().map(|column| column.title));
+    table.add_rows(items.iter().map(|item| row(item).map(|cell| visible(&cell).into_owned())));
+    for (index, shown) in columns.iter().enumerate() {
+        if let Some(column) = table.column_mut(index) {
+            column.set_padding((0, 2));
+            if shown.number {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+    }
+    for line in table.lines() {
+        text.extend_from_slice(line.trim_end().as_bytes());
+        text.push(b'\n');
+    }
+    text
 }
 
 /// Waits until nobody reads stdout any more. Where that cannot be known, the next write tells.
@@ -114,7 +133,7 @@ pub(crate) async fn unread() {
 /// Waits until nobody reads stdout any more. Where that cannot be known, the next write tells.
 #[cfg(not(target_os = "linux"))]
 pub(crate) async fn unread() {
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// A column of a table.

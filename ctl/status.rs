@@ -1,4 +1,4 @@
-//! `sse-busctl status`: the daemon, described.
+//! `sse-busctl status`: the daemon, described, or its configuration.
 
 use std::{fmt::Write, time::Duration};
 
@@ -8,11 +8,20 @@ use sse_bus::{
 };
 
 use crate::{
+    cli,
     exit::Failure,
-    output::{Output, ago, count, duration, size, visible},
+    output::{Output, ago, count, duration, size, text, visible},
 };
 
-pub(crate) async fn run(client: &mut Client, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(client: &mut Client, output: &Output, options: cli::Status) -> Result<(), Failure> {
+    if options.config {
+        let settings = client.config().await?;
+        output.whole(&settings, &[text("KEY"), text("VALUE"), text("SOURCE")], |setting| {
+            let value = if setting.value.is_null() { "-".into() } else { setting.value.to_string() };
+            [setting.key.clone(), value, setting.source.clone()]
+        })?;
+        return Ok(());
+    }
     let status = client.status().await?;
     output.say(|| describe(&status), &status)?;
     Ok(())

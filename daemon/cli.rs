@@ -6,11 +6,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, ValueEnum};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Serialize};
 
 /// The local event bus: takes events from a local socket, hands them to browsers, curl and scripts.
 #[derive(Debug, Parser)]
-#[command(name = "sse-busd", version, max_term_width = 100)]
+#[command(name = "sse-busd", version = env!("SSE_BUS_VERSION"), max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.\n\
     Logs go to stderr. SIGTERM and SIGINT end all streams cleanly, then the daemon.\n\
     SIGHUP has it read its configuration again; no stream ends for it.")]
@@ -26,10 +26,13 @@ pub(crate) struct Flags {
     /// Check flags and configuration, say what is wrong, and end
     #[arg(long, env = "SSE_BUS_CHECK")]
     pub(crate) check: bool,
+    /// Print a configuration file that names every key, what it is for and its default, and end
+    #[arg(long)]
+    pub(crate) print_config: bool,
 }
 
 /// What flags, environment and file can all set; the file's keys are the flags' names with `_`.
-#[derive(Debug, Default, Args, Deserialize)]
+#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
     /// Address and port for browsers; beyond loopback only with tokens, and with TLS or --insecure [default:
@@ -38,9 +41,11 @@ pub(crate) struct Settings {
     pub(crate) listen: Option<SocketAddr>,
     /// The local socket, or the pipe on Windows [default: in the user's runtime directory]
     #[arg(long, value_name = "PATH", env = "SSE_BUS_SOCKET")]
+    #[serde(serialize_with = "path")]
     pub(crate) socket: Option<PathBuf>,
     /// Directory for what outlives the daemon: tokens, history on disk [default: in the user's state directory]
     #[arg(long, value_name = "DIR", env = "SSE_BUS_STATE_DIR")]
+    #[serde(serialize_with = "path")]
     pub(crate) state_dir: Option<PathBuf>,
     /// Where history is kept [default: memory]
     #[arg(long, value_name = "WHERE", env = "SSE_BUS_HISTORY")]
@@ -50,14 +55,16 @@ pub(crate) struct Settings {
     pub(crate) history_events: Option<usize>,
     /// Bytes of history that each topic keeps, such as 16MiB [default: 16MiB]
     #[arg(long, value_name = "SIZE", env = "SSE_BUS_HISTORY_BYTES")]
+    #[serde(serialize_with = "size")]
     pub(crate) history_bytes: Option<ByteSize>,
     /// How long history is kept, such as 24h [default: 24h]
     #[arg(long, value_name = "DUR", env = "SSE_BUS_HISTORY_AGE", value_parser = humantime::parse_duration)]
-    #[serde(deserialize_with = "duration")]
+    #[serde(with = "duration")]
     pub(crate) history_age: Option<Duration>,
     /// Bytes of history that all topics keep together [default: 64MiB in memory, 256MiB on
     /// disk, or four topics full]
     #[arg(long, value_name = "SIZE", env = "SSE_BUS_HISTORY_BUDGET")]
+    #[serde(serialize_with = "size")]
     pub(crate) history_budget: Option<ByteSize>,
     #[arg(
         long,
@@ -96,9 +103,11 @@ pub(crate) struct Settings {
     pub(crate) insecure: bool,
     /// Serve HTTPS: PEM file with the certificate and its chain; needs --tls-key
     #[arg(long, value_name = "FILE", env = "SSE_BUS_TLS_CERT")]
+    #[serde(serialize_with = "path")]
     pub(crate) tls_cert: Option<PathBuf>,
     /// PEM file with the certificate's private key
     #[arg(long, value_name = "FILE", env = "SSE_BUS_TLS_KEY")]
+    #[serde(serialize_with = "path")]
     pub(crate) tls_key: Option<PathBuf>,
     /// What is logged: error, warn, info, debug, trace, or a filter by module [default: info]
     #[arg(long, value_name = "LEVEL", env = "SSE_BUS_LOG")]
@@ -109,7 +118,7 @@ pub(crate) struct Settings {
 }
 
 /// Where history is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum HistoryKind {
     Memory,
@@ -117,15 +126,44 @@ pub(crate) enum HistoryKind {
 }
 
 /// How logs are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
     Text,
     Json,
 }
 
-/// A duration, as people write it.
-pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map(Some).map_err(de::Error::custom)
+/// Durations, as people write them.
+pub(crate) mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    #[expect(clippy::ref_option, reason = "serde gives it so")]
+    pub(crate) fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(|value| humantime::format_duration(value).to_string()).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map(Some).map_err(de::Error::custom)
+    }
+}
+
+/// A size to the byte, in the largest unit that fits.
+#[expect(clippy::ref_option, reason = "serde gives it so")]
+pub(crate) fn size<S: serde::Serializer>(value: &Option<ByteSize>, serializer: S) -> Result<S::Ok, S::Error> {
+    let text = value.map(|ByteSize(bytes)| match bytes {
+        0 => "0".to_owned(),
+        _ if bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
+        _ if bytes % (1 << 10) == 0 => format!("{}KiB", bytes >> 10),
+        _ => format!("{bytes}B"),
+    });
+    text.serialize(serializer)
+}
+
+/// A path, also where it is no text.
+#[expect(clippy::ref_option, reason = "serde gives it so")]
+fn path<S: serde::Serializer>(value: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.as_ref().map(|path| path.to_string_lossy()).serialize(serializer)
 }

@@ -20,6 +20,8 @@ mod fanout;
 mod holder;
 mod http;
 mod ipc;
+#[cfg(target_os = "macos")]
+mod launchd;
 mod metrics;
 mod server;
 mod service;
@@ -30,6 +32,7 @@ mod tls;
 
 use std::{io::IsTerminal, process::ExitCode};
 
+use tracing::warn;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
 use crate::{cli::LogFormat, config::Config, service::Sockets, signals::LogFilter};
@@ -43,13 +46,21 @@ fn main() -> ExitCode {
     };
     let config = match Config::read(held) {
         Ok(config) => config,
-        Err(error) => return fail(2, &error),
+        Err(error) => {
+            for mistake in error.lines() {
+                eprintln!("sse-busd: {mistake}");
+            }
+            return ExitCode::from(2);
+        }
     };
     let filter = match LogFilter::parse(&config.log) {
         Ok(filter) => filter,
         Err(error) => return fail(2, &error),
     };
     if config.check {
+        for warning in &config.warnings {
+            eprintln!("sse-busd: {warning}");
+        }
         // Then, for people and for `sse-busctl service`, what it comes to.
         println!("the configuration is sound");
         println!("listen     {}", config.listen);
@@ -58,6 +69,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let log = log(config.log_format, filter);
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
     // Nothing that the daemon makes is for other users.
     #[cfg(unix)]
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
@@ -81,7 +95,8 @@ fn log(format: LogFormat, filter: EnvFilter) -> LogFilter {
     let lines = fmt::layer().with_writer(std::io::stderr);
     match format {
         LogFormat::Text => {
-            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let colours =
+                std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
             logs.with(lines.with_ansi(colours)).init();
         }
         LogFormat::Json => logs.with(lines.json().flatten_event(true)).init(),

@@ -62,7 +62,7 @@ pub const DRAIN: Duration = Duration::from_secs(3);
 
 /// The bounds that a daemon's configuration sets. Each is refused with an error whose code is
 /// `limit_<field>`, but for the `*_buffer` ones: what does not fit those is left to history.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Bytes of one event's data.

@@ -50,6 +50,7 @@ fn request() -> impl Strategy<Value = Request> {
         Just(Request::Clients {}),
         Just(Request::Topics {}),
         Just(Request::Status {}),
+        Just(Request::Config {}),
         text().prop_map(|client| Request::Kick { client }),
     ]
 }

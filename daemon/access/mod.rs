@@ -5,6 +5,7 @@
 //! `EventSource` cannot send a token: for it a token gets [`tickets`].
 
 mod owner;
+mod publishing;
 mod tickets;
 
 use std::{
@@ -22,6 +23,7 @@ use sse_bus::{
 };
 use tracing::{info, warn};
 
+pub(crate) use self::publishing::{Allowed, Publisher};
 use self::{
     owner::Owners,
     tickets::{Ticket, Tickets},
@@ -177,7 +179,7 @@ impl Grant {
     }
 
     /// Refuses to publish where that is not allowed.
-    pub(crate) fn publish(&self, topic: &Topic) -> Result<(), Refused> {
+    fn publish(&self, topic: &Topic) -> Result<(), Refused> {
         self.require(Scope::Publish)?;
         // Every topic is a filter, too.
         match (self.token(), Filter::parse(topic.as_str())) {

@@ -1,15 +1,21 @@
 //! The configuration file: everything that flags can say, `[limits]`, and `[[topics]]`.
+//!
+//! It is read key by key, so that all mistakes are told at once: each in one line, with its place and what was meant.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use sse_bus::limits::Limits;
 use toml::{
     Spanned,
-    de::{DeTable, DeValue, Deserializer, Error, ValueDeserializer},
+    de::{DeTable, DeValue, Deserializer},
 };
 
-use super::{ConfigError, topics::TopicTable};
+use super::{
+    ConfigError,
+    keys::{self, Table},
+    topics::{Keys, TopicTable},
+};
 use crate::cli::Settings;
 
 /// What a file says.
@@ -21,25 +27,218 @@ pub(super) struct File {
     pub(super) limits: Limits,
     /// What is different for some topics.
     pub(super) topics: Vec<TopicTable>,
+    /// Where each key stands, such as `/path/config.toml:3:1`. Those of a table have its name before them.
+    pub(super) places: BTreeMap<String, String>,
 }
 
 impl File {
     pub(super) fn read(path: &Path) -> Result<File, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| ConfigError(format!("{}: {e}; check the path, or use --no-config", path.display())))?;
-        File::parse(&text).map_err(|mut e| {
-            e.set_input(Some(&text));
-            ConfigError(format!("{}: {}", path.display(), e.to_string().trim_end()))
-        })
+        // Whoever is told of a place may be in another directory.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let text = std::fs::read_to_string(&path)
+            .map_err(|e| ConfigError::new(format!("{}: {e}; check the path, or use --no-config", path.display())))?;
+        File::parse(&path, &text)
     }
 
-    pub(super) fn parse(text: &str) -> Result<File, Error> {
-        fn part<'i, T: Default + Deserialize<'i>>(value: Option<Spanned<DeValue<'i>>>) -> Result<T, Error> {
-            value.map_or(Ok(T::default()), |value| T::deserialize(ValueDeserializer::from(value)))
+    pub(super) fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
+        let mut reader = Reader { path, text, mistakes: Vec::new(), places: BTreeMap::new() };
+        let mut top = DeTable::parse(text).map_or_else(
+            |error| {
+                reader.mistake(error.span().map_or(text.len(), |span| span.start), error.message());
+                DeTable::new()
+            },
+            Spanned::into_inner,
+        );
+        let (limits, topics) = (top.remove("limits"), top.remove("topics"));
+        let settings = reader.table(Table::Top, "", top);
+        let limits = limits.map_or_else(Limits::default, |table| reader.limits(table));
+        let topics = topics.map_or_else(Vec::new, |tables| reader.topics(tables));
+        let Reader { mut mistakes, places, .. } = reader;
+        if mistakes.is_empty() {
+            return Ok(File { settings, limits, topics, places });
         }
-        let mut table = DeTable::parse(text)?;
-        let limits = part(table.get_mut().remove("limits"))?;
-        let topics = part(table.get_mut().remove("topics"))?;
-        Ok(File { settings: Settings::deserialize(Deserializer::from(table))?, limits, topics })
+        mistakes.sort_by_key(|(at, _)| *at);
+        Err(ConfigError(mistakes.into_iter().map(|(_, told)| told).collect()))
+    }
+}
+
+/// A file that is being read.
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+    /// What is wrong, each with its offset.
+    mistakes: Vec<(usize, String)>,
+    places: BTreeMap<String, String>,
+}
+
+impl Reader<'_> {
+    fn limits(&mut self, value: Spanned<DeValue<'_>>) -> Limits {
+        let at = value.span().start;
+        if let DeValue::Table(table) = value.into_inner() {
+            return self.table(Table::Limits, "limits.", table);
+        }
+        self.mistake(at, "limits: expected a table that begins with [limits]");
+        Limits::default()
+    }
+
+    fn topics(&mut self, value: Spanned<DeValue<'_>>) -> Vec<TopicTable> {
+        let at = value.span().start;
+        let DeValue::Array(tables) = value.into_inner() else {
+            self.mistake(at, "topics: expected tables that begin with [[topics]] each, not with [topics]");
+            return Vec::new();
+        };
+        let mut read = Vec::new();
+        for (number, value) in tables.into_iter().enumerate() {
+            let (at, before) = (value.span().start, self.mistakes.len());
+            let DeValue::Table(table) = value.into_inner() else {
+                self.mistake(at, "topics: expected a table that begins with [[topics]]");
+                continue;
+            };
+            let name = format!("topics[{number}]");
+            self.places.insert(name.clone(), self.place(at));
+            let keys: Keys = self.table(Table::Topics, &format!("{name}."), table);
+            match TopicTable::new(keys, self.place(at)) {
+                Ok(table) => read.push(table),
+                // What it lacks may be what was wrong in it.
+                Err(_) if self.mistakes.len() > before => {}
+                Err(why) => self.mistake(at, why),
+            }
+        }
+        read
+    }
+
+    /// Reads a table. Of what is wrong in it nothing is taken.
+    fn table<T: Default + DeserializeOwned>(&mut self, kind: Table, prefix: &str, table: DeTable<'_>) -> T {
+        let mut sound = DeTable::new();
+        for (key, value) in table {
+            let (name, span) = (key.get_ref().clone(), value.span());
+            if !kind.keys().contains(&&*name) {
+                self.mistake(key.span().start, kind.unknown(&name));
+                continue;
+            }
+            let alone = DeTable::from_iter([(key.clone(), value.clone())]);
+            match T::deserialize(Deserializer::from(Spanned::new(span.clone(), alone))) {
+                Ok(_) => {
+                    self.places.insert(format!("{prefix}{name}"), self.place(key.span().start));
+                    sound.insert(key, value);
+                }
+                Err(error) => {
+                    let given = shortened(&self.text[span.clone()]);
+                    // What is wrong with a filter or a publisher is said where it is parsed.
+                    let is_told = matches!(&*name, "match" | "publishers") && !error.message().starts_with("invalid");
+                    let meant = if is_told { error.message() } else { &format!("expected {}", keys::takes(&name)) };
+                    self.mistake(span.start, format!("{name} = {given}: {meant}"));
+                }
+            }
+        }
+        // Every key of it has been read before.
+        T::deserialize(Deserializer::from(Spanned::new(0..0, sound))).unwrap_or_default()
+    }
+
+    fn mistake(&mut self, at: usize, what: impl AsRef<str>) {
+        self.mistakes.push((at, format!("{}: {}", self.place(at), what.as_ref())));
+    }
+
+    /// `/path/config.toml:3:1`, with the column in characters.
+    fn place(&self, at: usize) -> String {
+        let before = &self.text[..at.min(self.text.len())];
+        let line = before.rfind('\n').map_or(0, |end| end + 1);
+        let (row, column) = (before.matches('\n').count() + 1, before[line..].chars().count() + 1);
+        format!("{}:{row}:{column}", self.path.display())
+    }
+}
+
+/// What stands in the file, as far as it helps to find it.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 60;
+    let line = text.lines().next().unwrap_or_default();
+    let more = if line.len() < text.len() || line.chars().nth(MOST).is_some() { "…" } else { "" };
+    let shown: String = line.chars().take(MOST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    shown + more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DEFAULT;
+
+    /// The name of a table, or the key of a line that sets it. Prose has no `=`, and names no key before it.
+    fn key(line: &str) -> Option<&str> {
+        let line = line.trim_start_matches("# ");
+        let is_key = |key: &&str| !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        line.strip_prefix('[').or_else(|| line.split_once(" = ").map(|(key, _)| key).filter(is_key))
+    }
+
+    #[test]
+    fn the_default_file_names_every_key_and_says_in_a_few_lines_what_it_is_for() {
+        let (mut table, mut comments, mut found) = (Table::Top, 0, Vec::new());
+        for line in DEFAULT.lines() {
+            match key(line) {
+                Some("limits]") => table = Table::Limits,
+                Some("[topics]]") => table = Table::Topics,
+                Some(key) => {
+                    assert!((1..=3).contains(&comments), "{key} has {comments} lines of comment");
+                    found.push((table, key));
+                }
+                None if line.starts_with("# ") => {
+                    comments += 1;
+                    continue;
+                }
+                None => assert!(line.is_empty(), "{line}"),
+            }
+            comments = 0;
+        }
+        for table in [Table::Top, Table::Limits, Table::Topics] {
+            let found: Vec<_> = found.iter().filter(|(of, _)| *of == table).map(|(_, key)| *key).collect();
+            let known =
+                table.keys().into_iter().filter(|key| table != Table::Top || !["limits", "topics"].contains(key));
+            let mut known: Vec<_> = known.collect();
+            for key in &known {
+                assert_eq!(found.iter().filter(|found| found == &key).count(), 1, "{key} in {table:?}");
+            }
+            known.retain(|key| !found.contains(key));
+            assert_eq!((known, found.iter().find(|key| !table.keys().contains(key))), (vec![], None));
+        }
+    }
+
+    #[test]
+    fn the_default_file_parses_with_every_key_uncommented_too() {
+        let whole: String = DEFAULT
+            .lines()
+            .map(|line| if key(line).is_some() { line.trim_start_matches("# ") } else { line })
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let file = File::parse("config.toml".as_ref(), &whole).unwrap();
+        assert_eq!(file.topics.len(), 1);
+        let keys = Table::Top.keys().len() + Table::Limits.keys().len() + Table::Topics.keys().len();
+        // `topics` has a place for each table, `limits` none of its own.
+        assert_eq!(file.places.len(), keys - 1, "{:?}", file.places.keys());
+    }
+
+    #[test]
+    fn all_mistakes_are_told_each_with_its_place() {
+        let text =
+            "log = \"é\"\nlissten = 1\n\n  history_age = 5\n[limits]\ntopics = \"many\"\n[[topics]]\nmatch = 7\n";
+        let error = File::parse("/etc/c.toml".as_ref(), text).unwrap_err();
+        let expected = [
+            "/etc/c.toml:2:1: unknown key `lissten`, did you mean `listen`?",
+            "/etc/c.toml:4:17: history_age = 5: expected a duration such as \"24h\"",
+            "/etc/c.toml:6:10: topics = \"many\": expected a whole number, 0 or more",
+            "/etc/c.toml:8:9: match = 7: expected a filter such as \"build/**\", or a list of filters",
+        ];
+        assert_eq!(error.lines(), expected);
+    }
+
+    #[test]
+    fn every_key_says_what_it_takes_when_it_is_given_something_else() {
+        for (table, head) in [(Table::Top, ""), (Table::Limits, "[limits]\n"), (Table::Topics, "[[topics]]\n")] {
+            for key in table.keys() {
+                let text = format!("{head}{key} = 1979-05-27\n");
+                let error = File::parse("c".as_ref(), &text).unwrap_err();
+                let at = format!("c:{}:{}: ", text.lines().count(), key.len() + 4);
+                assert!(error.lines()[0].starts_with(&at) && error.lines()[0].contains("expected"), "{error}");
+                assert_eq!(error.lines().len(), 1, "{error}");
+            }
+        }
     }
 }

@@ -7,46 +7,85 @@ use std::{fmt, time::Duration};
 
 use bytesize::ByteSize;
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{self, SeqAccess, Visitor},
 };
-use sse_bus::{Filter, FilterSet, limits::TopicRule};
+use sse_bus::{Filter, FilterSet, Topic, limits::TopicRule};
+
+use crate::{access::Allowed, cli};
 
 /// One of the tables.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "Keys")]
-pub(super) struct TopicTable(Keys);
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Keys {
-    r#match: Filters,
-    history_events: Option<usize>,
-    history_bytes: Option<ByteSize>,
-    #[serde(default, deserialize_with = "crate::cli::duration")]
-    history_age: Option<Duration>,
+#[derive(Clone, Debug)]
+pub(crate) struct TopicTable {
+    filters: FilterSet,
+    keys: Keys,
+    /// Where it stands, such as `/path/config.toml:12:1`.
+    pub(crate) place: String,
 }
 
-impl TryFrom<Keys> for TopicTable {
-    type Error = &'static str;
-
-    fn try_from(keys: Keys) -> Result<TopicTable, Self::Error> {
-        let Keys { r#match: _, history_events, history_bytes, history_age } = &keys;
-        if history_events.is_none() && history_bytes.is_none() && history_age.is_none() {
-            return Err(
-                "it sets nothing for its topics; set history_events, history_bytes or history_age, or remove it",
-            );
-        }
-        Ok(TopicTable(keys))
-    }
+/// What is written in a table.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Keys {
+    r#match: Option<Filters>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history_events: Option<usize>,
+    #[serde(serialize_with = "cli::size", skip_serializing_if = "Option::is_none")]
+    history_bytes: Option<ByteSize>,
+    #[serde(with = "cli::duration", skip_serializing_if = "Option::is_none")]
+    history_age: Option<Duration>,
+    #[serde(with = "cli::duration", skip_serializing_if = "Option::is_none")]
+    ttl: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publishers: Option<Vec<Allowed>>,
 }
 
 impl TopicTable {
+    /// # Errors
+    ///
+    /// Says what it lacks.
+    pub(super) fn new(keys: Keys, place: String) -> Result<TopicTable, &'static str> {
+        let Keys { r#match: filters, history_events, history_bytes, history_age, ttl, publishers } = &keys;
+        let Some(Filters(filters)) = filters.clone() else {
+            return Err("this [[topics]] table has no `match`; name the topics that it is for");
+        };
+        let bounds = history_events.is_some() || history_bytes.is_some() || history_age.is_some();
+        if !bounds && ttl.is_none() && publishers.is_none() {
+            return Err("this [[topics]] table sets nothing for its topics; set history_events, history_bytes, \
+                        history_age, ttl or publishers, or remove it");
+        }
+        Ok(TopicTable { filters, keys, place })
+    }
+
     /// The rule for what history keeps.
-    pub(super) fn rule(self) -> TopicRule {
-        let Keys { r#match: Filters(filters), history_events, history_bytes, history_age } = self.0;
+    pub(super) fn rule(&self) -> TopicRule {
+        let Keys { history_events, history_bytes, history_age, .. } = self.keys;
         let bytes = history_bytes.map(|size| size.0 as usize);
-        TopicRule { filters, events: history_events, bytes, age: history_age }
+        TopicRule { filters: self.filters.clone(), events: history_events, bytes, age: history_age }
+    }
+
+    /// What is written in it.
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    pub(crate) fn matches(&self, topic: &Topic) -> bool {
+        self.filters.matches(topic)
+    }
+
+    /// The filters, for people.
+    pub(crate) fn filters(&self) -> String {
+        self.filters.iter().map(|filter| format!("`{filter}`")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// How long an event lives that was published without saying so.
+    pub(crate) fn ttl(&self) -> Option<Duration> {
+        self.keys.ttl
+    }
+
+    /// Who may publish; whoever may publish at all, if it does not say.
+    pub(crate) fn publishers(&self) -> Option<&[Allowed]> {
+        self.keys.publishers.as_deref()
     }
 }
 
@@ -57,6 +96,12 @@ struct Filters(FilterSet);
 impl<'de> Deserialize<'de> for Filters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Filters, D::Error> {
         deserializer.deserialize_any(OneOrMore).map(Filters)
+    }
+}
+
+impl Serialize for Filters {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter())
     }
 }
 

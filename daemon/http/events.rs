@@ -26,7 +26,7 @@ use super::{
     stream::{EventStream, retry},
     takeover::Takeover,
 };
-use crate::{access::Grant, server::Daemon, shared::Member};
+use crate::{server::Daemon, shared::Member};
 
 /// Milliseconds after which a browser comes back, at least; also when it found no room.
 const RETRY: u64 = 1000;
@@ -115,7 +115,7 @@ pub(super) async fn publish(
     body: Body,
 ) -> Result<(StatusCode, JsonLine<Published>), Refusal> {
     let Path(topic) = topic?;
-    let answer = publish_body(&daemon, &asker.grant, topic, query.as_deref().unwrap_or_default(), body).await;
+    let answer = publish_body(&daemon, &asker, topic, query.as_deref().unwrap_or_default(), body).await;
     if let Err(refusal) = &answer {
         daemon.metrics.refused(refusal.refused.code);
     }
@@ -124,12 +124,12 @@ pub(super) async fn publish(
 
 async fn publish_body(
     daemon: &Daemon,
-    grant: &Grant,
+    asker: &Asker,
     topic: String,
     query: &str,
     body: Body,
 ) -> Result<Published, Refusal> {
-    grant.require(Scope::Publish)?;
+    asker.grant.require(Scope::Publish)?;
     let mut publish = query::publish(topic, query)?;
     // One byte more than allowed tells that there is more.
     let most = daemon.config().limits.event_bytes;
@@ -146,8 +146,10 @@ async fn publish_body(
         Refused::new(ErrorCode::RequestInvalid, format!("the body cannot be read: {}", broken(&error)))
     })?;
     publish.data = Payload(whole.ok_or_else(too_large)?);
-    let publication = Publication::parse(publish, &daemon.config().limits)?;
-    grant.publish(&publication.topic)?;
+    let publication = {
+        let config = daemon.config();
+        asker.publisher().admit(Publication::parse(publish, &config.limits)?, &config)?
+    };
     let began = Instant::now();
     let durable = publication.durable;
     let published = daemon.bus.with(|bus, now| bus.publish(publication, None, now))?;

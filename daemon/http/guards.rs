@@ -22,7 +22,10 @@ use super::{
     error::Refusal,
     origin::{Authority, Host, Origin},
 };
-use crate::{access::Grant, server::Daemon};
+use crate::{
+    access::{Grant, Publisher},
+    server::Daemon,
+};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
@@ -53,7 +56,8 @@ async fn answer(daemon: &Daemon, admitted: Admitted, mut request: Request, next:
         _ if preflight => preflight_answer(request.headers()),
         Ok(grant) => {
             let from = request.extensions_mut().remove();
-            request.extensions_mut().insert(Asker { from, origin, grant });
+            let is_other = allowed.is_some();
+            request.extensions_mut().insert(Asker { from, origin, is_other, grant });
             next.run(request).await
         }
         Err(refusal) => refused(daemon, refusal),
@@ -77,7 +81,16 @@ pub(super) struct Asker {
     from: Option<From>,
     /// The origin of the page, if a page sends it.
     pub(super) origin: Option<String>,
+    /// The page is another's than the daemon's own.
+    is_other: bool,
     pub(super) grant: Grant,
+}
+
+impl Asker {
+    pub(super) fn publisher(&self) -> Publisher<'_> {
+        let (uid, is_own) = self.from.as_ref().map_or((None, false), From::user);
+        Publisher { grant: &self.grant, uid, is_own, origin: self.origin.as_deref().filter(|_| self.is_other) }
+    }
 }
 
 impl fmt::Display for Asker {

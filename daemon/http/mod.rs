@@ -70,6 +70,7 @@ use crate::{
     connection::Connection,
     descriptors::Place,
     fanout::Arrival,
+    ipc::Peer,
     server::{Daemon, accepted},
 };
 
@@ -83,7 +84,7 @@ pub(crate) enum From {
         is_own: bool,
     },
     /// The local socket, which lets in only whom it may.
-    Local(Arc<str>),
+    Local(Peer),
 }
 
 impl From {
@@ -96,11 +97,33 @@ impl From {
     }
 }
 
+impl From {
+    /// The number of the user whose process it is, where that is known, and whether it is the daemon's own.
+    fn user(&self) -> (Option<u32>, bool) {
+        match self {
+            From::Tcp { is_own: true, .. } => (own_uid(), true),
+            From::Tcp { is_own: false, .. } => (None, false),
+            From::Local(peer) => (peer.uid, peer.is_own),
+        }
+    }
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere users have no numbers")]
+fn own_uid() -> Option<u32> {
+    Some(rustix::process::geteuid().as_raw())
+}
+
+#[cfg(windows)]
+fn own_uid() -> Option<u32> {
+    None
+}
+
 impl fmt::Display for From {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             From::Tcp { peer, .. } => peer.fmt(f),
-            From::Local(process) => process.fmt(f),
+            From::Local(peer) => peer.process.fmt(f),
         }
     }
 }
@@ -304,6 +327,7 @@ fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/clients", get(admin::clients))
         .route("/clients/{client}", delete(admin::kick))
         .route("/status", get(admin::status))
+        .route("/config", get(admin::config))
         .route("/metrics", get(admin::metrics))
         .route_layer(middleware::from_fn_with_state(daemon.clone(), guards::require_admin));
     Router::new()

@@ -4,7 +4,7 @@
 //! Where it may be bound is looked at before, in `place`. The socket is never open to others, not for an instant either:
 //! it has its mode before it has a name. Where others are named, the file lets everybody in, and the daemon does not.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use interprocess::local_socket::{
     GenericFilePath, ListenerOptions, ToFsName, tokio::Listener as LocalListener, traits::tokio::Listener as _,
@@ -13,6 +13,7 @@ use sse_bus::{Client, Endpoint, endpoint::Stream};
 
 #[cfg(unix)]
 use super::place::Place;
+use crate::access::{Grant, Publisher};
 
 /// The bound local socket. The socket file goes when it is dropped.
 pub(crate) struct Listener {
@@ -61,9 +62,9 @@ impl Listener {
         Ok(Listener { socket: LocalListener::UdSocket(listener), guests: guests.clone(), _place: None })
     }
 
-    /// The next connection, and a description of its process if that may in.
+    /// The next connection, and its process if that may in.
     #[cfg(unix)]
-    pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<String>)> {
+    pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<Peer>)> {
         use std::os::fd::OwnedFd;
         let stream = self.socket.accept().await?;
         let interprocess::local_socket::tokio::Stream::UdSocket(stream) = stream;
@@ -72,13 +73,33 @@ impl Listener {
         let peer = stream.peer_cred()?;
         let is_own = peer.uid() == rustix::process::geteuid().as_raw();
         let is_guest = self.guests.uids.contains(&peer.uid()) || self.guests.gids.contains(&peer.gid());
-        Ok((stream, (is_own || is_guest).then(|| describe(peer.pid()))))
+        let described = || Peer { process: describe(peer.pid()).into(), uid: Some(peer.uid()), is_own };
+        Ok((stream, (is_own || is_guest).then(described)))
     }
 
     /// The next connection. The pipe's security descriptor has let in the daemon's own user only.
     #[cfg(windows)]
-    pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<String>)> {
-        Ok((self.socket.accept().await?, Some("a local process".into())))
+    pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<Peer>)> {
+        let peer = Peer { process: "a local process".into(), uid: None, is_own: true };
+        Ok((self.socket.accept().await?, Some(peer)))
+    }
+}
+
+/// A process at the other end of the local socket.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// A description, such as `python3 (pid 812)`.
+    pub(crate) process: Arc<str>,
+    /// Its user, where the system says so.
+    pub(crate) uid: Option<u32>,
+    /// It is of the daemon's own user.
+    pub(crate) is_own: bool,
+}
+
+impl Peer {
+    /// Whoever is let in needs no token.
+    pub(super) fn publisher(&self) -> Publisher<'_> {
+        Publisher { grant: &Grant::Own, uid: self.uid, is_own: self.is_own, origin: None }
     }
 }
 
@@ -153,6 +174,7 @@ impl Place {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "elsewhere the place notes it")]
     fn is_bound(&mut self) {}
 }
 

@@ -27,7 +27,7 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-pub(crate) use self::listener::{Guests, Listener};
+pub(crate) use self::listener::{Guests, Listener, Peer};
 use self::{codec::Codec, session::Session};
 use crate::{
     connection::Connection,
@@ -77,7 +77,7 @@ pub(crate) async fn accept(listener: Listener, daemon: Arc<Daemon>, http: Http) 
     }
 }
 
-async fn serve(mut stream: Stream, peer: String, daemon: &Arc<Daemon>, http: &Http) -> io::Result<()> {
+async fn serve(mut stream: Stream, peer: Peer, daemon: &Arc<Daemon>, http: &Http) -> io::Result<()> {
     let mut read = BytesMut::new();
     let Some(first) = daemon.or_stop(first_bytes(&mut stream, &mut read)).await else { return Ok(()) };
     match first? {
@@ -85,7 +85,7 @@ async fn serve(mut stream: Stream, peer: String, daemon: &Arc<Daemon>, http: &Ht
         First::Json => Session::new(stream, read, Codec::Json, peer, daemon).run().await,
         First::Http => {
             let connection = Connection::with_prefix(stream, read.freeze());
-            http.serve(connection, From::Local(peer.into())).await;
+            http.serve(connection, From::Local(peer)).await;
             Ok(())
         }
         First::Nothing => Ok(()),

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use sse_bus::{
-    bus::{Publication, Read, Subscription},
+    bus::{Bus, Publication, Read, Subscription},
     endpoint::Stream,
     limits::{BATCH_MAX, READ_MAX, REQUEST, STALL_CHECK, WRITE_STALL},
     protocol::{Ack, ErrorCode, Refused, Reply, Request, Subscribe},
@@ -26,7 +26,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::codec::{Codec, Next, Skip};
+use super::{
+    Peer,
+    codec::{Codec, Next, Skip},
+};
 use crate::{
     server::Daemon,
     shared::{Member, SharedBus},
@@ -52,7 +55,7 @@ enum Subscribing {
 pub(super) struct Session<'a> {
     stream: Stream,
     codec: Codec,
-    peer: String,
+    peer: Peer,
     daemon: &'a Arc<Daemon>,
     read: BytesMut,
     /// How many bytes to make room for: few while little comes, so that idle connections cost little.
@@ -77,7 +80,7 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// A connection of which some bytes are read already.
-    pub(super) fn new(stream: Stream, read: BytesMut, codec: Codec, peer: String, daemon: &'a Arc<Daemon>) -> Self {
+    pub(super) fn new(stream: Stream, read: BytesMut, codec: Codec, peer: Peer, daemon: &'a Arc<Daemon>) -> Self {
         Session {
             stream,
             codec,
@@ -218,13 +221,15 @@ impl<'a> Session<'a> {
             }
         };
         if self.member.is_none() {
-            match Member::publisher(&self.daemon.bus, &self.peer, self.codec.name()) {
+            match Member::publisher(&self.daemon.bus, &self.peer.process, self.codec.name()) {
                 Ok(member) => self.member = Some(member),
                 Err(refused) => return self.batch.push((self.requests, publish.ack, Err(refused))),
             }
         }
         let ack = publish.ack;
-        let publication = Publication::parse(publish, &self.daemon.config().limits);
+        let config = self.daemon.config();
+        let publication = Publication::parse(publish, &config.limits);
+        let publication = publication.and_then(|publication| self.peer.publisher().admit(publication, &config));
         self.batch.push((self.requests, ack, publication));
     }
 
@@ -267,9 +272,10 @@ impl<'a> Session<'a> {
             Request::Publish(_) => unreachable!("publishes go through the batch"),
             Request::Subscribe(subscribe) => return self.subscribe(&subscribe),
             Request::Clients {} => Reply::Clients(bus.with(|bus, _| bus.clients())),
-            Request::Topics {} => Reply::Topics(bus.with(|bus, _| bus.topics())),
+            Request::Topics {} => Reply::Topics(bus.look(Bus::topics)),
             Request::Kick { client } => Reply::Kicked { connections: bus.with(|bus, now| bus.kick(&client, now))? },
             Request::Status {} => Reply::Status(Box::new(self.daemon.status())),
+            Request::Config {} => Reply::Config(self.daemon.config().settings.clone()),
         })
     }
 
@@ -278,7 +284,7 @@ impl<'a> Session<'a> {
             let message = "this connection is a subscriber already; open another one";
             return Err(Refused::new(ErrorCode::AlreadySubscribed, message));
         }
-        let subscription = Subscription::parse(subscribe, self.codec.format(), self.peer.clone())?;
+        let subscription = Subscription::parse(subscribe, self.codec.format(), self.peer.process.to_string())?;
         let (member, subscribed) = Member::subscriber(&self.daemon.bus, subscription)?;
         // Whoever published here before goes on as this subscriber.
         self.member = Some(member);
@@ -351,6 +357,7 @@ async fn hangup(stream: &Stream) {
 
 /// A pipe has no halves: its end is the end.
 #[cfg(windows)]
+#[expect(clippy::unused_async, reason = "elsewhere there is something to wait for")]
 async fn hangup(_: &Stream) {}
 
 #[cfg(all(test, unix))]

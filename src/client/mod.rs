@@ -23,7 +23,7 @@ pub use subscription::{Backoff, Delivery, Subscription};
 
 use crate::{
     endpoint::Endpoint,
-    protocol::{Ack, ClientInfo, Publish, Published, Refused, Reply, Request, Status, Subscribe, TopicInfo},
+    protocol::{Ack, ClientInfo, Publish, Published, Refused, Reply, Request, Setting, Status, Subscribe, TopicInfo},
 };
 
 /// Publishes of one [`Client::publish_many`] that wait for their answers at a time.
@@ -167,6 +167,14 @@ impl Client {
     pub async fn status(&mut self) -> Result<Status, Error> {
         match self.request(&Request::Status {}).await? {
             Reply::Status(status) => Ok(*status),
+            other => Err(Error::unexpected(&other)),
+        }
+    }
+
+    /// The daemon's configuration, as it counts now. A daemon of an earlier version does not tell it.
+    pub async fn config(&mut self) -> Result<Vec<Setting>, Error> {
+        match self.request(&Request::Config {}).await? {
+            Reply::Config(settings) => Ok(settings),
             other => Err(Error::unexpected(&other)),
         }
     }

@@ -10,6 +10,7 @@ mod error;
 pub mod json;
 mod reply;
 mod request;
+mod setting;
 pub mod sse;
 
 pub(crate) use self::reply::EventBody;
@@ -22,4 +23,5 @@ pub use self::{
         Subscribed, TopicInfo,
     },
     request::{Ack, Payload, Publish, Request, Slow, Subscribe},
+    setting::Setting,
 };

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::Refused;
+use super::{Refused, Setting};
 use crate::event::{Event, EventId, EventType};
 
 /// What the daemon answers. New kinds are added at the end: the binary codec counts them.
@@ -35,6 +35,8 @@ pub enum Reply {
     Status(Box<Status>),
     /// The request was refused.
     Error(Refused),
+    /// The configuration.
+    Config(Vec<Setting>),
 }
 
 /// [`Reply::Event`] without owning the event: what the daemon encodes.

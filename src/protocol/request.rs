@@ -25,6 +25,8 @@ pub enum Request {
     },
     /// Describe the daemon.
     Status {},
+    /// Tell the daemon's configuration.
+    Config {},
 }
 
 /// One event to publish. Everything is checked by the daemon.

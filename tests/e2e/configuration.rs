@@ -4,7 +4,10 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::harness::{Daemon, Place, Process, until};
+use crate::{
+    harness::{Daemon, Place, Process, until},
+    reload::reload,
+};
 
 #[test]
 fn a_check_says_that_all_is_well_and_starts_nothing() {
@@ -18,27 +21,143 @@ fn a_check_says_that_all_is_well_and_starts_nothing() {
 }
 
 #[test]
-fn what_is_wrong_with_a_configuration_is_told_with_its_place() {
+fn what_is_wrong_with_a_configuration_is_told_in_one_line_with_its_place_and_what_was_meant() {
     let place = Place::new();
-    for (toml, named) in [
-        ("lissten = \"127.0.0.1:0\"", "lissten"),
-        ("[limits]\ntopicks = 3", "topicks"),
-        ("history_age = \"soon\"", "history_age"),
-        ("listen = 7", "listen"),
-        ("history_events = ", "line 1"),
-        ("listen = \"0.0.0.0:80\"", "loopback"),
-        ("allow_origin = [\"localhost\"]", "localhost"),
-        ("log = \"a=b=c\"", "log = "),
+    for (toml, at, said) in [
+        ("lissten = \"127.0.0.1:0\"", "1:1", "unknown key `lissten`, did you mean `listen`?"),
+        ("[limits]\ntopicks = 3", "2:1", "unknown key `topicks`, did you mean `topics`?"),
+        ("[[topics]]\nmatch = \"a\"\npublisher = []", "3:1", "unknown key `publisher`, did you mean `publishers`?"),
+        ("event_bytes = 3", "1:1", "the key `event_bytes` belongs under [limits]"),
+        ("history_age = 5", "1:15", "history_age = 5: expected a duration such as \"24h\""),
+        ("history_age = \"soon\"", "1:15", "history_age = \"soon\": expected a duration"),
+        ("listen = 7", "1:10", "listen = 7: expected an address and a port"),
+        ("log = \"info\"\nhistory_events = ", "2:18", "string values must be quoted"),
+        ("log = \"info\"\nlog = \"info\"", "2:1", "duplicate key"),
+        // What is at odds with the machine, or with something else.
+        ("\nlisten = \"0.0.0.0:80\"", "2:1", "listen = 0.0.0.0:80 is not a loopback address"),
+        ("allow_origin = [\"localhost\"]", "1:1", "allow_origin `localhost` is no origin"),
+        ("log = \"a=b=c\"", "1:1", "log = a=b=c"),
+        ("tls_cert = \"a.pem\"", "1:1", "tls_cert = a.pem is of no use without"),
     ] {
         let file = place.file("config.toml", toml);
+        let before = place.listing();
         let mut busd = place.busd();
         busd.args(["--check", "--config", &file]);
-        Process::start(busd).finish().ends_with(2).says(named);
+        let run = Process::start(busd).finish().ends_with(2);
+        assert!(run.stderr.starts_with(&format!("sse-busd: {file}:{at}: {said}")), "{run}");
+        assert_eq!((run.stderr.lines().count(), &*run.stdout), (1, ""), "{run}");
+        assert_eq!(place.listing(), before);
     }
+    let mut busd = place.busd();
+    busd.args(["--check", "--config", &place.file("config.toml", "a = 1\nlog = 2\nhistori = 3\n")]);
+    let run = Process::start(busd).finish().ends_with(2);
+    assert_eq!(run.stderr.lines().count(), 3, "all mistakes are told: {run}");
+    // Where a flag or a variable is wrong, that is named.
+    place.busd_fails(&["--check", "--allow-origin", "here"]).ends_with(2).says("sse-busd: --allow-origin: ");
+    let mut busd = place.busd();
+    busd.args(["--check", "--no-config"]).env("SSE_BUS_LOG", "a=b=c");
+    Process::start(busd).finish().ends_with(2).says("sse-busd: SSE_BUS_LOG: log = a=b=c");
     place.busd_fails(&["--history-bytes", "lots"]).ends_with(2).says("--history-bytes");
     let mut busd = place.busd();
     busd.args(["--config", "missing.toml"]);
     Process::start(busd).finish().ends_with(2).says("missing.toml");
+}
+
+#[test]
+fn the_printed_configuration_is_sound_and_changes_nothing() {
+    let place = Place::new();
+    let mut busd = place.busd();
+    busd.arg("--print-config").env("SSE_BUS_HISTORY", "disk");
+    let printed = Process::start(busd).finish().ok().stdout;
+    let file = place.file("config.toml", printed);
+    place.busd_fails(&["--check"]).ok();
+    let mut busd = place.busd();
+    busd.args(["--check", "--config", &file]);
+    Process::start(busd).finish().ok();
+}
+
+#[test]
+fn a_variable_that_is_nearly_one_of_the_daemons_is_told() {
+    let place = Place::new();
+    let mut busd = place.busd();
+    busd.args(["--check", "--no-config"]).env("SSE_BUS_LISTN", "127.0.0.1:1").env("SSE_BUS_OTHER", "1");
+    let run = Process::start(busd).finish().ok();
+    assert!(run.stderr.contains("`SSE_BUS_LISTN`") && run.stderr.contains("`SSE_BUS_LISTEN`"), "{run}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run}");
+
+    let flags = ["--listen", "127.0.0.1:0", "--no-config", "--socket", &place.socket().display().to_string()];
+    let flags = flags.map(ToOwned::to_owned).to_vec();
+    let daemon = Daemon::of_command(place, flags, |busd| {
+        busd.env("SSE_BUS_HISTORY_EVNTS", "1");
+    });
+    assert!(daemon.log().contains("WARN") && daemon.log().contains("`SSE_BUS_HISTORY_EVENTS`"), "{}", daemon.log());
+
+    // None of what sse-busctl and its children know is near.
+    let place = Place::new();
+    let mut busd = place.busd();
+    busd.args(["--check", "--no-config"]);
+    let sources = ["ctl/cli.rs", "ctl/exec.rs", "README.md"]
+        .map(|name| fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap());
+    let is_of_name = |c: char| c.is_ascii_uppercase() || c == '_';
+    let text = sources.concat();
+    let names = text.split(|c| !is_of_name(c)).filter(|name| name.starts_with("SSE_BUS_") && !name.ends_with('_'));
+    let names: Vec<_> = names.collect();
+    assert!(names.len() > 20 && names.contains(&"SSE_BUS_TOPIC"), "{names:?}");
+    let daemons = ["SSE_BUS_SOCKET", "SSE_BUS_HISTORY_AGE", "SSE_BUS_LISTEN"];
+    busd.envs(names.into_iter().filter(|name| !daemons.contains(name)).map(|name| (name, "1")));
+    let run = Process::start(busd).finish().ok();
+    assert_eq!(run.stderr, "");
+}
+
+/// The source of a value, and the value.
+fn told(settings: &Value, key: &str) -> (String, Value) {
+    let setting = settings.as_array().unwrap().iter().find(|setting| setting["key"] == key);
+    let setting = setting.unwrap_or_else(|| panic!("no {key} in {settings}"));
+    (setting["source"].as_str().unwrap().into(), setting["value"].clone())
+}
+
+#[test]
+fn the_daemon_tells_its_configuration_and_where_each_value_comes_from() {
+    let place = Place::new();
+    let toml = "history_age = \"10m\"\nhistory_bytes = 1048576\n[limits]\n  topics = 7\n\
+                [[topics]]\nmatch = \"a\"\nttl = \"5s\"\n";
+    let file = place.file("config.toml", toml);
+    let socket = place.socket().display().to_string();
+    let flags = ["--listen", "127.0.0.1:0", "--socket", &socket, "--config", &file];
+    let daemon = Daemon::of_command(place, flags.map(ToOwned::to_owned).to_vec(), |command| {
+        command.env("SSE_BUS_HISTORY_EVENTS", "4");
+    });
+    let run = daemon.ctl(&["status", "--config", "--json"]).ok();
+    let [settings] = &run.json()[..] else { panic!("one value: {run}") };
+    let from_file = |place: &str| format!("{file}:{place}");
+    for (key, source, value) in [
+        ("config", "--config".to_owned(), Value::from(&*file)),
+        ("listen", "--listen".into(), "127.0.0.1:0".into()),
+        ("socket", "--socket".into(), (&*socket).into()),
+        ("history_events", "SSE_BUS_HISTORY_EVENTS".into(), 4.into()),
+        ("history_age", from_file("1:1"), "10m".into()),
+        ("history_bytes", from_file("2:1"), "1MiB".into()),
+        ("limits.topics", from_file("4:3"), 7.into()),
+        ("limits.subscribers", "default".into(), 50_000.into()),
+        ("topics[0]", from_file("5:1"), serde_json::json!({"match": ["a"], "ttl": "5s"})),
+        ("log", "default".into(), "info".into()),
+        ("tls_key", "default".into(), Value::Null),
+    ] {
+        assert_eq!(told(settings, key), (source, value), "{key}");
+    }
+    assert_eq!(daemon.lines().ask(r#"{"config":{}}"#)["config"], *settings);
+    assert_eq!(&daemon.get("/config").json(), settings);
+    let run = daemon.ctl(&["token", "create", "--name", "t", "--scope", "publish,subscribe"]).ok();
+    let bearer = format!("Bearer {}", run.json()[0]["token"].as_str().unwrap());
+    assert_eq!(daemon.request("GET", "/config", &[("Authorization", &bearer)], "").refusal().0, 403);
+
+    // It is the configuration as it counts: what cannot change while the daemon runs has not.
+    reload(&daemon, "log = \"warn\"\nhistory = \"disk\"\nstate_dir = \"/elsewhere\"\n", "state_dir, history");
+    let settings = daemon.get("/config").json();
+    assert_eq!(told(&settings, "log"), (from_file("1:1"), "warn".into()));
+    assert_eq!(told(&settings, "history"), ("default".into(), "memory".into()));
+    assert_eq!(told(&settings, "history_age"), ("default".into(), "1day".into()));
+    assert_eq!(told(&settings, "state_dir").0, "default");
 }
 
 #[test]

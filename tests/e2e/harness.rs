@@ -121,7 +121,8 @@ impl Place {
         busctl
     }
 
-    fn listing(&self) -> String {
+    /// All files, each with its size.
+    pub(crate) fn listing(&self) -> String {
         fn walk(folder: &Path, out: &mut String) {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 let size = entry.metadata().map_or(0, |data| data.len());

@@ -132,12 +132,14 @@ fn a_rule_that_is_wrong_is_refused_with_its_place() {
         ("[[topics]]\nmatch = \"a\"\nhistory_events = -1", 4, 18, "-1"),
         ("[[topics]]\nmatch = \"a\"\nhistory_bytes = \"much\"", 4, 17, "much"),
         ("[[topics]]\nmatch = \"a\"\nhistory_age = \"soon\"", 4, 15, "history_age"),
-        ("[topics]\nmatch = \"a\"", 2, 1, "[topics]"),
+        ("[[topics]]\nmatch = \"a\"\nttl = 5", 4, 7, "a duration such as"),
+        ("[[topics]]\nmatch = \"a\"\npublishers = [\"uid:x\"]", 4, 14, "uid:1001"),
+        ("[topics]\nmatch = \"a\"", 2, 1, "[[topics]]"),
     ] {
         let file = place.file("config.toml", format!("log = \"info\"\n{table}\n"));
         let mut busd = place.busd();
         busd.args(["--check", "--config", &file]);
         let run = Process::start(busd).finish().ends_with(2);
-        run.says(&file).says(&format!("line {line}, column {column}\n")).says(said);
+        run.says(&format!("{file}:{line}:{column}: ")).says(said);
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// Lets everybody into a folder of a test.
-fn open(path: &Path, mode: u32) {
+pub(crate) fn open(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 

@@ -1,0 +1,90 @@
+//! The configuration as it counts, and where each value of it comes from.
+
+use std::{collections::BTreeMap, path::Path};
+
+use clap::{ArgMatches, Command, parser::ValueSource};
+use serde::Serialize;
+use serde_json::Value;
+use sse_bus::{limits::Limits, protocol::Setting};
+
+use super::{TopicTable, file::File, keys::Table};
+use crate::{cli::Settings, service::Held};
+
+/// Where values come from; what is not in it is a default.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    /// The file that was read.
+    file: Option<String>,
+    by_key: BTreeMap<String, String>,
+}
+
+impl Sources {
+    pub(super) fn new(
+        command: &Command,
+        matches: &ArgMatches,
+        path: Option<&Path>,
+        file: &File,
+        held: &Held,
+    ) -> Sources {
+        let mut by_key = file.places.clone();
+        for arg in command.get_arguments() {
+            let source = match (matches.value_source(arg.get_id().as_str()), arg.get_env(), arg.get_long()) {
+                (Some(ValueSource::CommandLine), _, Some(flag)) => format!("--{flag}"),
+                (Some(ValueSource::EnvVariable), Some(name), _) => name.to_string_lossy().into_owned(),
+                _ => continue,
+            };
+            by_key.insert(arg.get_id().to_string(), source);
+        }
+        for (key, is_held) in [("listen", held.http.is_some()), ("socket", held.ipc.is_some())] {
+            if is_held {
+                by_key.insert(key.into(), "the service manager".into());
+            }
+        }
+        let file = path.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.into()));
+        Sources { file: file.map(|path| path.display().to_string()), by_key }
+    }
+
+    fn of(&self, key: &str) -> String {
+        self.by_key.get(key).cloned().unwrap_or_else(|| "default".into())
+    }
+
+    /// What stands before a complaint about a value.
+    pub(super) fn before(&self, key: &str) -> String {
+        self.by_key.get(key).map_or(String::new(), |source| format!("{source}: "))
+    }
+}
+
+/// All values, in the order of `--help`, then `[limits]` and `[[topics]]`. Before them the file that was read.
+pub(super) fn settings(settings: &Settings, limits: &Limits, topics: &[TopicTable], from: &Sources) -> Vec<Setting> {
+    let file = Setting { key: "config".into(), value: from.file.clone().into(), source: from.of("config") };
+    let top = keyed(Table::Top, settings).map(|(key, value)| (key.to_owned(), value));
+    let limits = keyed(Table::Limits, limits).map(|(key, value)| (format!("limits.{key}"), value));
+    let topics = topics.iter().enumerate();
+    let topics = topics.map(|(number, table)| (format!("topics[{number}]"), json(table.keys())));
+    let rest = top.chain(limits).chain(topics);
+    let rest = rest.map(|(key, value)| Setting { source: from.of(&key), key, value });
+    std::iter::once(file).chain(rest).collect()
+}
+
+/// Settings that were read while the daemon ran with others, where some cannot change.
+pub(super) fn kept(read: Vec<Setting>, running: &[Setting], kept: &[&str]) -> Vec<Setting> {
+    let is_kept = |key: &str| match key {
+        // These are kept together.
+        "allow_gid" => kept.contains(&"allow_uid"),
+        "tls_key" => kept.contains(&"tls_cert"),
+        key => kept.contains(&key),
+    };
+    let before = |key: &str| running.iter().find(|setting| setting.key == key).cloned();
+    read.into_iter().map(|new| if is_kept(&new.key) { before(&new.key).unwrap_or(new) } else { new }).collect()
+}
+
+/// The fields of a struct, in the order in which they are declared.
+fn keyed(table: Table, fields: &impl Serialize) -> impl Iterator<Item = (&'static str, Value)> {
+    let mut values = json(fields);
+    table.keys().into_iter().filter_map(move |key| Some((key, values.get_mut(key)?.take())))
+}
+
+/// It fails for nothing that the configuration is made of.
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}

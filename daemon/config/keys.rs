@@ -1,0 +1,152 @@
+//! The keys of the configuration file: which there are, what each takes, and which was meant by one that there is not.
+
+use clap::Command;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, Visitor, value::Error},
+};
+use sse_bus::limits::Limits;
+
+use super::topics::Keys;
+use crate::cli::Settings;
+
+/// The kinds of tables, each with its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    /// What stands before the first table.
+    Top,
+    /// `[limits]`.
+    Limits,
+    /// Each of `[[topics]]`.
+    Topics,
+}
+
+/// What stands at the top and is no setting.
+const TABLES: [&str; 2] = ["limits", "topics"];
+
+impl Table {
+    const ALL: [Table; 3] = [Table::Top, Table::Limits, Table::Topics];
+
+    pub(super) fn keys(self) -> Vec<&'static str> {
+        match self {
+            Table::Top => [fields::<Settings>(), &TABLES].concat(),
+            Table::Limits => fields::<Limits>().to_vec(),
+            Table::Topics => fields::<Keys>().to_vec(),
+        }
+    }
+
+    /// Where it stands in the file, for people.
+    fn place(self) -> &'static str {
+        match self {
+            Table::Top => "above the first table",
+            Table::Limits => "under [limits]",
+            Table::Topics => "under [[topics]]",
+        }
+    }
+
+    /// Says of a key that this table does not have what was meant by it.
+    pub(super) fn unknown(self, key: &str) -> String {
+        let shown = key.escape_debug();
+        if let Some(meant) = nearest(&key.to_lowercase().replace('-', "_"), &self.keys()) {
+            return format!("unknown key `{shown}`, did you mean `{meant}`?");
+        }
+        match Table::ALL.into_iter().find(|table| table.keys().contains(&key)) {
+            Some(table) => format!("the key `{shown}` belongs {}", table.place()),
+            None => format!("unknown key `{shown}`; `sse-busd --print-config` shows which there are"),
+        }
+    }
+}
+
+/// What a key takes.
+pub(super) fn takes(key: &str) -> &'static str {
+    match key {
+        "listen" => "an address and a port such as \"127.0.0.1:7733\"",
+        "socket" | "state_dir" | "tls_cert" | "tls_key" => "a path in quotes",
+        "history" => "\"memory\" or \"disk\"",
+        "history_bytes" | "history_budget" => "a size such as \"16MiB\"",
+        "history_age" | "ttl" => "a duration such as \"24h\"",
+        "allow_origin" => "a list of origins such as [\"http://localhost:3000\"]",
+        "allow_host" => "a list of names such as [\"bus.example\"]",
+        "allow_uid" => "a list of the numbers of users such as [1001]",
+        "allow_gid" => "a list of the numbers of groups such as [100]",
+        "insecure" => "true or false",
+        "log" => "a level in quotes such as \"info\"",
+        "log_format" => "\"text\" or \"json\"",
+        "match" => "a filter such as \"build/**\", or a list of filters",
+        "publishers" => "a list such as [\"user\", \"uid:1001\", \"token:ci\", \"origin:http://localhost:3000\"]",
+        // All that is left are counts and numbers of bytes.
+        _ => "a whole number, 0 or more",
+    }
+}
+
+/// Variables that look like those of a flag and are none: of each what is wrong, and what was meant.
+pub(super) fn mistaken_variables(command: &Command, names: impl Iterator<Item = String>) -> Vec<String> {
+    let known: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_env()?.to_str()).collect();
+    let mistaken = names.filter(|name| name.starts_with("SSE_BUS_") && !known.contains(&name.as_str()));
+    let told = mistaken.filter_map(|name| {
+        let meant = nearest(&name, &known)?;
+        Some(format!("the variable `{}` is not known and does nothing, did you mean `{meant}`?", name.escape_debug()))
+    });
+    told.collect()
+}
+
+/// The word that was meant, if one is near enough: two slips, and in a short one less.
+fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
+    let slips = |word: &&str| strsim::damerau_levenshtein(text, word);
+    let nearest = words.iter().copied().min_by_key(slips)?;
+    (slips(&nearest) <= (text.len() / 3).min(2)).then_some(nearest)
+}
+
+/// The names of a struct's fields, as serde asks for them.
+fn fields<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
+    struct Asked<'a>(&'a mut &'static [&'static str]);
+    impl<'de> Deserializer<'de> for Asked<'_> {
+        type Error = Error;
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            _: V,
+        ) -> Result<V::Value, Error> {
+            *self.0 = fields;
+            Err(Error::custom("only the names were asked for"))
+        }
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+            Err(Error::custom("it is no struct"))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+    let mut names: &'static [&'static str] = &[];
+    let _ = T::deserialize(Asked(&mut names));
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_says_what_was_meant() {
+        for (table, key, said) in [
+            (Table::Top, "lissten", "did you mean `listen`?"),
+            (Table::Top, "history-age", "did you mean `history_age`?"),
+            (Table::Top, "limit", "did you mean `limits`?"),
+            (Table::Limits, "topicks", "did you mean `topics`?"),
+            (Table::Topics, "publisher", "did you mean `publishers`?"),
+            (Table::Topics, "Match", "did you mean `match`?"),
+            (Table::Top, "event_bytes", "belongs under [limits]"),
+            (Table::Limits, "history_age", "belongs above the first table"),
+            (Table::Limits, "ttl", "belongs under [[topics]]"),
+            (Table::Top, "colour", "`sse-busd --print-config` shows"),
+        ] {
+            let message = table.unknown(key);
+            assert!(message.contains(said) && message.contains(key), "{message}");
+        }
+    }
+}

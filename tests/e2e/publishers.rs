@@ -1,0 +1,185 @@
+//! Who may publish to a topic, and for how long what they publish lives, as `[[topics]]` has it.
+
+use std::os::unix::process::CommandExt;
+
+use serde_json::{Value, json};
+use sse_bus::protocol::{Ack, ErrorCode, Publish, Reply, Request};
+
+use crate::{
+    harness::{Daemon, Process, block_on, until},
+    reload::reload,
+    strangers::{NOBODY, is_root},
+};
+
+/// A table for some topics.
+fn table(filter: &str, publishers: &str) -> String {
+    format!("[[topics]]\nmatch = \"{filter}\"\npublishers = {publishers}\n")
+}
+
+/// Whether a publish over HTTP is taken, for want of which the refusal must be the right one.
+fn is_taken(daemon: &Daemon, path: &str, headers: &[(&str, &str)]) -> bool {
+    let answer = daemon.request("POST", path, headers, "x");
+    if answer.status == 202 {
+        return true;
+    }
+    assert_eq!(answer.refusal(), (403, "denied".into()));
+    false
+}
+
+#[test]
+fn a_topic_that_is_closed_refuses_events_in_every_way_and_says_why() {
+    let daemon = Daemon::configured(&table("closed/**", "[]"));
+    let mut stream = daemon.stream("/events/**?client=tab");
+    let mut said = Vec::new();
+
+    let mut lines = daemon.lines();
+    for more in [json!({}), json!({"retain": true}), json!({"to": "tab"}), json!({"ack": "none"})] {
+        let mut publish = json!({"topic": "closed/a", "data": "x"});
+        publish.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = lines.ask(json!({ "publish": publish }).to_string());
+        assert_eq!(answer["error"]["code"], "denied", "{answer}");
+        said.push(answer["error"]["message"].as_str().unwrap().to_owned());
+    }
+    let mut frames = daemon.frames();
+    for publish in [
+        Publish::new("closed/a", "x"),
+        Publish { retain: true, ..Publish::new("closed", "") },
+        Publish { to: Some("tab".into()), ack: Ack::None, ..Publish::new("closed/b", "x") },
+    ] {
+        let Reply::Error(refused) = frames.ask(&Request::Publish(publish)) else { panic!("it was taken") };
+        assert_eq!(refused.code, ErrorCode::Denied);
+        said.push(refused.message);
+    }
+    for query in ["", "?retain=true", "?to=tab"] {
+        let path = format!("/events/closed/a{query}");
+        assert!(!is_taken(&daemon, &path, &[]));
+        let answer = daemon.request_locally("POST", &path, "x");
+        assert_eq!(answer.refusal(), (403, "denied".into()));
+        said.push(answer.json()["error"]["message"].as_str().unwrap().to_owned());
+    }
+    for args in [["publish", "closed/a", "x"].as_slice(), &["send", "tab", "x", "--topic", "closed/a"]] {
+        let run = daemon.ctl(args).ends_with(6);
+        said.push(run.stderr.clone());
+    }
+    let place = format!("{}:1:1", daemon.place.path("config.toml").display());
+    for message in said {
+        for part in ["the topic `closed", "nobody", "`user`", "`publishers`", "[[topics]]", "`closed/**`", &place] {
+            assert!(message.contains(part), "{part} is not in: {message}");
+        }
+    }
+
+    // Of a batch only what is refused is refused, and is answered in its place.
+    lines.send_raw(["closed", "open", "closed/b"].map(|topic| line(topic) + "\n").concat());
+    let answers = [lines.reply(), lines.reply(), lines.reply()];
+    assert_eq!(answers.each_ref().map(|answer| answer["published"].is_object()), [false, true, false]);
+    let run = daemon.ctl_fed(
+        &["publish", "--jsonl"],
+        b"{\"topic\":\"closed\",\"data\":\"x\"}\n{\"topic\":\"open\",\"data\":\"y\"}\n",
+    );
+    run.ends_with(6).says("closed");
+    assert_eq!(stream.data(2), ["x", "y"], "nothing that was refused has come through");
+}
+
+fn line(topic: &str) -> String {
+    json!({"publish": {"topic": topic, "data": "x"}}).to_string()
+}
+
+#[test]
+fn a_topic_takes_events_from_the_user_a_page_or_a_token_as_it_says() {
+    const PAGE: (&str, &str) = ("Origin", "http://localhost:3000");
+    let tables = [
+        ("user", "[\"user\"]"),
+        ("page", "[\"origin:HTTP://LocalHost:3000\"]"),
+        ("token", "[\"token:ci\"]"),
+        ("both", "[\"token:ci\", \"user\"]"),
+    ];
+    let tables: String = tables.iter().map(|(topic, publishers)| table(topic, publishers)).collect();
+    let origins = "allow_origin = [\"http://localhost:3000\", \"http://localhost:4000\"]\n";
+    let daemon = Daemon::configured(&(origins.to_owned() + &tables));
+    let token = |name: &str| {
+        let made = daemon.ctl(&["token", "create", "--name", name, "--scope", "publish"]).ok();
+        format!("Bearer {}", made.json()[0]["token"].as_str().unwrap())
+    };
+    let (ci, other) = (token("ci"), token("other"));
+    let own_page = format!("http://{}", daemon.address);
+    for (who, headers, [user, page, token, both, free]) in [
+        ("the user", vec![], [true, false, false, true, true]),
+        ("the daemon's own page", vec![("Origin", &*own_page)], [true, false, false, true, true]),
+        ("the page", vec![PAGE], [false, true, false, false, true]),
+        ("another page", vec![("Origin", "http://localhost:4000")], [false, false, false, false, true]),
+        ("the page with a token", vec![PAGE, ("Authorization", &*ci)], [false, true, true, true, true]),
+        ("the user with the token", vec![("Authorization", &*ci)], [true, false, true, true, true]),
+        ("the user with another token", vec![("Authorization", &*other)], [true, false, false, true, true]),
+    ] {
+        let topics = [("user", user), ("page", page), ("token", token), ("both", both), ("free", free)];
+        for (topic, expected) in topics {
+            assert_eq!(is_taken(&daemon, &format!("/events/{topic}"), &headers), expected, "{who} to {topic}");
+        }
+    }
+    // The local socket tells no page.
+    assert_eq!(daemon.request_locally("POST", "/events/user", "x").status, 202);
+    assert_eq!(daemon.request_locally("POST", "/events/page", "x").status, 403);
+    daemon.ctl(&["publish", "user", "x"]).ok();
+    daemon.ctl(&["publish", "token", "x"]).ends_with(6).says("`token:ci`").says("comes from `user`");
+}
+
+#[test]
+fn a_topic_takes_events_from_a_user_by_number() {
+    if !is_root() {
+        return;
+    }
+    let tables = table("user", "[\"user\"]") + &table("nobody", &format!("[\"uid:{NOBODY}\"]"));
+    let daemon = Daemon::configured(&format!("allow_uid = [{NOBODY}]\n{tables}"));
+    crate::strangers::open(&daemon.place.path(""), 0o755);
+    let as_nobody = |topic: &str| {
+        let mut busctl = daemon.place.busctl(&["publish", topic, "x"]);
+        busctl.uid(NOBODY).gid(NOBODY);
+        Process::start(busctl).finish()
+    };
+    as_nobody("nobody").ok();
+    as_nobody("free").ok();
+    as_nobody("user").ends_with(6).says(&format!("comes from `uid:{NOBODY}`"));
+    daemon.ctl(&["publish", "nobody", "x"]).ends_with(6).says("comes from `user`");
+}
+
+#[test]
+fn other_publishers_count_with_the_next_configuration_for_connections_that_are_there() {
+    let daemon = Daemon::configured("");
+    let mut lines = daemon.lines();
+    let mut ask = |taken: bool| {
+        let answer = lines.ask(line("door"));
+        assert_eq!(answer["published"].is_object(), taken, "{answer}");
+    };
+    ask(true);
+    reload(&daemon, &table("door", "[]"), "read the configuration again");
+    ask(false);
+    reload(&daemon, &(table("door", "[\"user\"]") + &table("**", "[]")), "read the configuration again");
+    // Of the tables that match the first counts.
+    ask(true);
+    reload(&daemon, &table("door", "[\"me\"]"), "`me` names nobody");
+    // What is wrong changes nothing.
+    ask(true);
+}
+
+#[test]
+fn an_event_that_does_not_say_how_long_it_lives_lives_as_long_as_its_topic_has_it() {
+    let daemon = Daemon::configured("[[topics]]\nmatch = \"brief/*\"\nttl = \"150ms\"\n");
+    let data = |filter: &str| -> Vec<Value> {
+        let events = daemon.ctl(&["history", filter]).ok().json();
+        events.into_iter().map(|event| event["data"].clone()).collect()
+    };
+    daemon.publish("brief/a", "http");
+    daemon.publish("brief/own?ttl=1h", "longer");
+    daemon.ctl(&["publish", "brief/b", "retained", "--retain"]).ok();
+    daemon.publish("other", "other");
+    until("what is brief is forgotten", || (data("brief/*") == ["longer"]).then_some(()));
+    assert_eq!(data("other"), ["other"]);
+    daemon.ctl(&["subscribe", "brief/b", "--count", "1", "--timeout", "50ms"]).ends_with(5);
+    // And in frames.
+    let endpoint = daemon.endpoint();
+    block_on(async {
+        let mut client = sse_bus::Client::connect(&endpoint).await.unwrap();
+        client.publish(&Publish::new("brief/c", "binary")).await.unwrap();
+    });
+    until("it is forgotten, too", || (data("brief/*") == ["longer"]).then_some(()));
+}
