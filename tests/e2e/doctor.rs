@@ -187,8 +187,10 @@ fn a_port_that_another_process_has_is_told_with_its_name_and_a_free_one() {
 fn a_configuration_that_is_not_sound_is_a_problem() {
     let place = Place::new();
     fs::create_dir(place.path("sse-bus")).unwrap();
-    let file = place.file("sse-bus/config.toml", "lissten = \"127.0.0.1:0\"\n");
+    let file = place.file("sse-bus/config.toml", "lissten = \"127.0.0.1:0\"\nlog = 5\n");
     let run = doctor(&place, |_| {}).ends_with(3);
+    let (_, said, _) = finding(&run, "configuration");
+    assert!(said.contains("; ") && !said.contains("sse-busd:"), "each mistake is told, once\n{run}");
     says(&run, "configuration", "problem", "lissten", &file);
     let daemon = Daemon::start_at(place, &["--no-config"]);
     daemon.ctl(&["doctor"]).ends_with(1);
