@@ -87,7 +87,7 @@ impl fmt::Debug for BusCollector {
 impl Collector for BusCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let failing = self.store.as_ref().is_some_and(|store| store.trouble().is_some());
-        let (stats, now) = self.bus.with(|bus, _| (bus.stats(), bus.status()));
+        let (stats, now) = self.bus.look(|bus| (bus.stats(), bus.status()));
         let counters = [
             ("events_published", "Events taken", stats.published),
             ("published_bytes", "Bytes of data of the events taken", stats.published_bytes),

@@ -21,10 +21,7 @@ use sse_bus::{
     protocol::Status,
     tokens::TokenFile,
 };
-use tokio::{
-    net::{TcpListener, TcpSocket},
-    time::MissedTickBehavior,
-};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -81,6 +78,8 @@ impl Daemon {
     pub(crate) fn configure(&self, config: Config) {
         self.bus.with(|bus, now| bus.configure(config.limits.clone(), config.retention.clone(), now));
         self.config.store(Arc::new(config));
+        // There may be more beyond the new bounds than goes at once.
+        self.bus.wake();
     }
 
     /// Begins the end. In this order: a stream that ends because of the token has had everything that was accepted.
@@ -109,7 +108,7 @@ impl Daemon {
             state_dir: self.config().state_dir.display().to_string(),
             refused_origins: self.refused_origins.list(),
             history_trouble: self.store.as_ref().and_then(|store| store.trouble()).map(|why| why.to_string()),
-            ..self.bus.with(|bus, _| bus.status())
+            ..self.bus.look(Bus::status)
         }
     }
 }
@@ -222,11 +221,19 @@ pub(crate) async fn accepted<T>(connection: io::Result<T>) -> Option<T> {
     }
 }
 
+/// Has the bus tick. Where nobody subscribes the daemon sleeps: nobody waits for a heartbeat then, and whoever publishes
+/// lets go what is too old. What is left for want of events goes after a while.
 async fn tick(daemon: Arc<Daemon>) {
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    const ASLEEP: Duration = Duration::from_mins(5);
     loop {
-        if daemon.or_stop(ticks.tick()).await.is_none() {
+        let pause = async {
+            if daemon.bus.with(|bus, _| bus.has_subscribers()) {
+                tokio::time::sleep(TICK).await;
+            } else {
+                let _ = tokio::time::timeout(ASLEEP, daemon.bus.woken()).await;
+            }
+        };
+        if daemon.or_stop(pause).await.is_none() {
             return;
         }
         daemon.bus.with(Bus::tick);

@@ -14,6 +14,7 @@ use sse_bus::{
     bus::{Bus, ClientId, Description, Now, Subscription},
     protocol::{Refused, Subscribed},
 };
+use tokio::sync::Notify;
 use tracing::{debug, info};
 
 use crate::access::Lease;
@@ -29,6 +30,8 @@ struct Inner {
     clock: u64,
     /// Called when there is something to write to disk or to read from it.
     disk: OnceLock<Box<dyn Fn(ForDisk) + Send + Sync>>,
+    /// Told when there is something to tick for.
+    awake: Notify,
 }
 
 /// What the bus has for whoever keeps its history on disk.
@@ -44,7 +47,8 @@ impl SharedBus {
     /// `clock` is what the bus's clock begins with, in milliseconds; at least 1, so that nothing is as old as its
     /// beginning.
     pub(crate) fn new(bus: Bus, clock: u64) -> SharedBus {
-        let inner = Inner { bus: Mutex::new(bus), started: Instant::now(), clock, disk: OnceLock::new() };
+        let inner =
+            Inner { bus: Mutex::new(bus), started: Instant::now(), clock, disk: OnceLock::new(), awake: Notify::new() };
         SharedBus(Arc::new(inner))
     }
 
@@ -98,6 +102,30 @@ impl SharedBus {
         woken.into_iter().for_each(Waker::wake);
     }
 
+    /// Looks at the bus as it is now. What has become too old while it slept goes first; of much the rest goes soon.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Bus) -> R) -> R {
+        let (seen, is_behind) = self.with(|bus, now| {
+            if !bus.has_subscribers() {
+                bus.tick(now);
+            }
+            (look(bus), bus.is_behind())
+        });
+        if is_behind {
+            self.wake();
+        }
+        seen
+    }
+
+    /// Has the bus tick soon, also where nobody subscribes.
+    pub(crate) fn wake(&self) {
+        self.0.awake.notify_one();
+    }
+
+    /// Waits until there is something to tick for.
+    pub(crate) async fn woken(&self) {
+        self.0.awake.notified().await;
+    }
+
     /// Milliseconds since the daemon started.
     pub(crate) fn uptime(&self) -> u64 {
         u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX)
@@ -135,7 +163,14 @@ impl Member {
     pub(crate) fn subscriber(bus: &SharedBus, subscription: Subscription) -> Result<(Member, Subscribed), Refused> {
         let description = subscription.description.clone();
         let filters = subscription.filters.to_strings();
-        let (id, subscribed) = bus.with(|bus, now| bus.subscribe(subscription, now))?;
+        let (id, subscribed) = bus.with(|bus, now| {
+            if !bus.has_subscribers() {
+                // It may not have ticked for long, which is nothing that this one should notice.
+                bus.tick(now);
+            }
+            bus.subscribe(subscription, now)
+        })?;
+        bus.wake();
         let member = Member::new(bus, id, &description, Role::Subscriber);
         info!(client = %id, name = member.name, peer = description.peer, ?filters, "subscriber connected");
         Ok((member, subscribed))

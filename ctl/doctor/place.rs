@@ -1,8 +1,6 @@
 //! Whether a daemon answers at the local socket, and whether the place of the socket is this user's own.
 
 use std::io;
-#[cfg(unix)]
-use std::path::Path;
 
 use sse_bus::{Client, Endpoint, client, endpoint::SOCKET_VARIABLE, protocol::Status};
 use tokio::time::timeout;
@@ -127,7 +125,7 @@ impl Place {
     #[cfg(unix)]
     pub(super) fn permissions(&self, daemon: &Daemon) -> Vec<Finding> {
         let path = self.endpoint.path();
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(".".as_ref());
         vec![unix::directory(directory, &self.start_with("--socket PATH")), unix::socket(path, daemon, &self.start())]
     }
 

@@ -8,14 +8,17 @@ use axum::{
     response::IntoResponse,
 };
 use serde_json::{Value, json};
-use sse_bus::protocol::{ClientInfo, Setting, Status, TopicInfo};
+use sse_bus::{
+    bus::Bus,
+    protocol::{ClientInfo, Setting, Status, TopicInfo},
+};
 
 use super::{JsonLine, error::Refusal};
 use crate::{metrics, server::Daemon};
 
 /// `GET /topics`.
 pub(super) async fn topics(State(daemon): State<Arc<Daemon>>) -> JsonLine<Vec<TopicInfo>> {
-    JsonLine(daemon.bus.with(|bus, _| bus.topics()))
+    JsonLine(daemon.bus.look(Bus::topics))
 }
 
 /// `GET /clients`.

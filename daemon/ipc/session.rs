@@ -15,7 +15,7 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use sse_bus::{
-    bus::{Publication, Read, Subscription},
+    bus::{Bus, Publication, Read, Subscription},
     endpoint::Stream,
     limits::{BATCH_MAX, READ_MAX, REQUEST, STALL_CHECK, WRITE_STALL},
     protocol::{Ack, ErrorCode, Refused, Reply, Request, Subscribe},
@@ -272,7 +272,7 @@ impl<'a> Session<'a> {
             Request::Publish(_) => unreachable!("publishes go through the batch"),
             Request::Subscribe(subscribe) => return self.subscribe(&subscribe),
             Request::Clients {} => Reply::Clients(bus.with(|bus, _| bus.clients())),
-            Request::Topics {} => Reply::Topics(bus.with(|bus, _| bus.topics())),
+            Request::Topics {} => Reply::Topics(bus.look(Bus::topics)),
             Request::Kick { client } => Reply::Kicked { connections: bus.with(|bus, now| bus.kick(&client, now))? },
             Request::Status {} => Reply::Status(Box::new(self.daemon.status())),
             Request::Config {} => Reply::Config(self.daemon.config().settings.clone()),

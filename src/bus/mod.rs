@@ -410,6 +410,11 @@ impl Bus {
         Ok(kicked.len() as u64)
     }
 
+    /// Whether there are subscribers.
+    pub fn has_subscribers(&self) -> bool {
+        self.clients.subscribers > 0
+    }
+
     /// Makes heartbeats due and lets old history go; to be called once a second while there are subscribers.
     pub fn tick(&mut self, now: Now) {
         self.history.expire(now.mono);

@@ -43,3 +43,34 @@ fn the_idle_are_kept_alive_and_the_silent_and_the_stuck_are_closed() {
     assert!(stuck_stream.next().is_err(), "it is reset, not ended");
     assert_eq!(other_stream.data(1), ["after the heartbeats"]);
 }
+
+/// How often the daemon's threads have given up a processor because they had nothing to do.
+#[cfg(target_os = "linux")]
+fn waits(daemon: &Daemon) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
+    let texts = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).unwrap());
+    let of = |text: String| {
+        let count = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+        count.trim().parse::<u64>().unwrap()
+    };
+    texts.map(of).sum()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_daemon_without_subscribers_sleeps() {
+    const WHILE: std::time::Duration = std::time::Duration::from_secs(3);
+    let daemon = Daemon::start(&[]);
+    daemon.publish("t", "history does not keep it awake");
+    drop(daemon.stream("/events/t"));
+    daemon.wait_for_subscribers(0);
+    let mut rounds = Vec::new();
+    while !rounds.contains(&0) {
+        assert!(rounds.len() < 3, "wake-ups in {WHILE:?}: {rounds:?}");
+        let before = waits(&daemon);
+        // What is measured is that nothing happens.
+        std::thread::sleep(WHILE);
+        rounds.push(waits(&daemon) - before);
+    }
+    eprintln!("wake-ups in {WHILE:?}: {rounds:?}");
+}
