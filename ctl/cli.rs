@@ -7,6 +7,8 @@
 // The comments are help texts, where backticks around every name would be noise.
 #![allow(clippy::doc_markdown)]
 
+mod docs;
+mod doctor;
 mod service;
 mod status;
 mod token;
@@ -17,15 +19,21 @@ use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, Va
 use sse_bus::protocol::{self, Slow};
 
 pub(crate) use self::{
+    docs::{Completions, Man, Shell},
+    doctor::Doctor,
     service::{Manager, Service, ServiceDo, ServiceInstall, ServiceLogs},
     status::Status,
     token::{Token, TokenCreate, TokenDo},
 };
-use crate::exit;
+use crate::{completions, exit};
 
 /// Talk to the local event bus: publish, subscribe, look and manage.
 #[derive(Debug, Parser)]
-#[command(name = "sse-busctl", version = env!("SSE_BUS_VERSION"), after_long_help = exit::HELP, max_term_width = 100)]
+#[command(name = "sse-busctl", version = env!("SSE_BUS_VERSION"), max_term_width = 100, after_long_help = exit::with_codes("\
+Examples:
+  sse-busctl subscribe '**'
+  sse-busctl publish hello world
+  sse-busctl status"))]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct Cli {
     /// The daemon's local socket [default: the one of this user]
@@ -72,6 +80,12 @@ pub(crate) enum Do {
     Bench(Bench),
     /// Have the bus run whenever you are logged in, as a service of your user
     Service(Service),
+    /// Look for what is wrong, and say what mends it
+    Doctor(Doctor),
+    /// Print what completes commands, topics and clients in a shell
+    Completions(Completions),
+    /// Write the man pages
+    Man(Man),
 }
 
 #[derive(Debug, Args)]
@@ -84,7 +98,7 @@ Examples:
 #[expect(clippy::struct_excessive_bools, reason = "they are flags")]
 pub(crate) struct Publish {
     /// The topic, such as `build/web`
-    #[arg(required_unless_present = "jsonl")]
+    #[arg(required_unless_present = "jsonl", add = completions::topics())]
     pub(crate) topic: Option<String>,
     /// The data; without it, or with `-`, stdin up to its end (one line break at the end is left out)
     #[arg(conflicts_with_all = ["lines", "jsonl", "file", "exec"], allow_hyphen_values = true)]
@@ -120,7 +134,7 @@ pub(crate) struct Publish {
         hide_env = true)]
     pub(crate) ttl: Option<Duration>,
     /// Send to one client only, by its id or name; live, never from history
-    #[arg(long, value_name = "CLIENT", env = "SSE_BUS_PUBLISH_TO", hide_env = true)]
+    #[arg(long, value_name = "CLIENT", env = "SSE_BUS_PUBLISH_TO", hide_env = true, add = completions::clients())]
     pub(crate) to: Option<String>,
     /// Publish only once so many subscribers listen to the topic
     #[arg(
@@ -181,7 +195,7 @@ Examples:
   sse-busctl subscribe deploy --exec './deploy \"$SSE_BUS_DATA\"'"))]
 pub(crate) struct Subscribe {
     /// Topics, or patterns: `*` is one level, `**` at the end any number of levels
-    #[arg(required = true, value_name = "FILTER")]
+    #[arg(required = true, value_name = "FILTER", add = completions::topics())]
     pub(crate) filters: Vec<String>,
     /// Where to begin: `now`, `latest` (the newest event of each topic), `all`, an event's id, or a duration such as
     /// `10m` [default: the retained events]
@@ -227,12 +241,13 @@ pub(crate) enum Format {
 #[derive(Debug, Args)]
 pub(crate) struct Send {
     /// The client's id or name
+    #[arg(add = completions::clients())]
     pub(crate) client: String,
     /// The data; without it, or with `-`, stdin up to its end (one line break at the end is left out)
     #[arg(allow_hyphen_values = true)]
     pub(crate) data: Option<String>,
     /// The topic
-    #[arg(long, default_value = "direct", env = "SSE_BUS_SEND_TOPIC", hide_env = true)]
+    #[arg(long, default_value = "direct", env = "SSE_BUS_SEND_TOPIC", hide_env = true, add = completions::topics())]
     pub(crate) topic: String,
     /// The type, by which a browser dispatches the event
     #[arg(long = "type", value_name = "TYPE", env = "SSE_BUS_SEND_TYPE", hide_env = true)]
@@ -242,13 +257,14 @@ pub(crate) struct Send {
 #[derive(Debug, Args)]
 pub(crate) struct Kick {
     /// The client's id or name
+    #[arg(add = completions::clients())]
     pub(crate) client: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct History {
     /// Topics, or patterns: `*` is one level, `**` at the end any number of levels
-    #[arg(required = true, value_name = "FILTER")]
+    #[arg(required = true, value_name = "FILTER", add = completions::topics())]
     pub(crate) filters: Vec<String>,
     /// Where to begin: `latest` (the newest event of each topic), `all`, an event's id, or a duration such as `10m`
     #[arg(long, default_value = "all", env = "SSE_BUS_HISTORY_SINCE", hide_env = true)]
@@ -265,6 +281,7 @@ pub(crate) struct History {
 #[derive(Debug, Args)]
 pub(crate) struct Url {
     /// The topic or pattern to stream [default: only where the daemon listens]
+    #[arg(add = completions::topics())]
     pub(crate) filter: Option<String>,
 }
 

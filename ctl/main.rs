@@ -6,12 +6,15 @@
 mod bench;
 mod cli;
 mod clients;
+mod completions;
+mod doctor;
 mod exec;
 mod exit;
 mod format;
 mod history;
 mod kick;
 mod lines;
+mod man;
 mod output;
 mod publish;
 mod repeat;
@@ -34,6 +37,7 @@ use exit::{Exit, Failure};
 use output::Output;
 
 fn main() -> ExitCode {
+    completions::answer();
     let cli = Cli::read();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -76,5 +80,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Do::Token(options) => token::run(&endpoint, &output, options).await,
         Do::Url(options) => url::run(&mut Client::connect(&endpoint).await?, &output, options).await,
         Do::Service(options) => service::run(&endpoint, named, &output, options).await,
+        Do::Doctor(options) => doctor::run(endpoint, named.is_some(), &output, options).await,
+        Do::Completions(options) => completions::run(&output, &options),
+        Do::Man(options) => man::run(&options),
     }
 }

@@ -133,7 +133,7 @@ pub(crate) async fn unread() {
 /// Waits until nobody reads stdout any more. Where that cannot be known, the next write tells.
 #[cfg(not(target_os = "linux"))]
 pub(crate) async fn unread() {
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// A column of a table.

@@ -20,6 +20,8 @@ mod fanout;
 mod holder;
 mod http;
 mod ipc;
+#[cfg(target_os = "macos")]
+mod launchd;
 mod metrics;
 mod server;
 mod service;

@@ -2,8 +2,8 @@
 //! daemon is.
 //!
 //! The sockets come as descriptors, as `sd_listen_fds(3)` has it: named `http` and `ipc`, or without names, then told
-//! apart by what they are. Word goes as `sd_notify(3)` has it. The watchdog is fed by what delivers events: it is told
-//! that the daemon is alive once the bus could be locked and every shard has come round.
+//! apart by what they are; launchd of macOS is asked for them. Word goes as `sd_notify(3)` has it. The watchdog is fed by
+//! what delivers events: it is told that the daemon is alive once the bus could be locked and every shard has come round.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -67,6 +67,12 @@ mod unix {
                 } else {
                     return Err(failed("cannot be used; give a TCP socket as `http`, a Unix stream socket as `ipc`"));
                 }
+            }
+            #[cfg(target_os = "macos")]
+            {
+                use crate::launchd::{local, tcp};
+                sockets.http = sockets.http.or_else(|| tcp("http"));
+                sockets.ipc = sockets.ipc.or_else(|| local("ipc"));
             }
             Ok(sockets)
         }

@@ -1,4 +1,5 @@
-//! Signals: SIGTERM and SIGINT stop the daemon, SIGHUP has it read its configuration again.
+//! Signals: SIGTERM and SIGINT stop the daemon, SIGHUP has it read its configuration again. On Windows Ctrl-C, Ctrl-Break
+//! and the end of its console stop it.
 //!
 //! No stream is dropped for a new configuration. What cannot change while the daemon runs stays, and the log names it. A
 //! daemon that was started on a terminal stops when that is closed.
@@ -102,23 +103,38 @@ mod unix {
     }
 }
 
-/// The signals that the process listens to.
 #[cfg(windows)]
-pub(crate) struct Signals;
+pub(crate) use self::windows::Signals;
 
 #[cfg(windows)]
-impl Signals {
-    #[expect(clippy::unnecessary_wraps, reason = "listening to signals can fail elsewhere")]
-    pub(crate) fn listen() -> std::io::Result<Signals> {
-        Ok(Signals)
+mod windows {
+    use std::io;
+
+    use tokio::signal::windows::{CtrlBreak, CtrlC, CtrlClose, ctrl_break, ctrl_c, ctrl_close};
+
+    use super::{Arc, Daemon, info};
+
+    /// What the console tells the process. Windows waits 5 s for whoever is told that the console is closed.
+    pub(crate) struct Signals {
+        interrupt: CtrlC,
+        terminate: CtrlBreak,
+        close: CtrlClose,
     }
 
-    /// Stops the daemon when it is told to.
-    pub(crate) async fn serve(self, daemon: Arc<Daemon>) {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => info!("stopping"),
-            () = daemon.stop.cancelled() => {}
+    impl Signals {
+        pub(crate) fn listen() -> io::Result<Signals> {
+            Ok(Signals { interrupt: ctrl_c()?, terminate: ctrl_break()?, close: ctrl_close()? })
         }
-        daemon.begin_to_stop();
+
+        /// Stops the daemon when it is told to.
+        pub(crate) async fn serve(mut self, daemon: Arc<Daemon>) {
+            tokio::select! {
+                _ = self.interrupt.recv() => info!("Ctrl-C: stopping"),
+                _ = self.terminate.recv() => info!("Ctrl-Break: stopping"),
+                _ = self.close.recv() => info!("the console is closed: stopping"),
+                () = daemon.stop.cancelled() => {}
+            }
+            daemon.begin_to_stop();
+        }
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use sse_bus::{Filter, limits::NAME_MAX, tokens};
 
 use super::parse_interval;
-use crate::exit;
+use crate::{completions, exit};
 
 #[derive(Debug, Args)]
 pub(crate) struct Token {
@@ -27,6 +27,7 @@ pub(crate) enum TokenDo {
     /// Revoke a token; the streams that it opened end
     Revoke {
         /// The token's id or name
+        #[arg(add = completions::tokens())]
         token: String,
     },
 }

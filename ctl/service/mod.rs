@@ -148,6 +148,7 @@ pub(crate) async fn run(
 }
 
 /// A service is its user's. With `sudo` it would be root's, which is hardly what was meant.
+#[cfg_attr(windows, expect(clippy::unnecessary_wraps, reason = "there is no sudo"))]
 fn check_user() -> Result<(), Failure> {
     #[cfg(unix)]
     if rustix::process::geteuid().is_root() && std::env::var_os("SUDO_USER").is_some() {

@@ -174,6 +174,7 @@ impl Place {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "elsewhere the place notes it")]
     fn is_bound(&mut self) {}
 }
 

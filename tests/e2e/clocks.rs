@@ -17,14 +17,14 @@ use crate::harness::{Daemon, EventStream, Place, Process, until};
 const TEN_YEARS_MS: u64 = 10 * 365 * 24 * 3600 * 1000;
 
 /// A time of day that tests set, for processes that are started with it; what runs already feels it, too.
-struct TimeOfDay {
+pub(crate) struct TimeOfDay {
     library: PathBuf,
     file: PathBuf,
 }
 
 impl TimeOfDay {
     /// Nothing, said so, where libfaketime is not installed.
-    fn at(place: &Place) -> Option<TimeOfDay> {
+    pub(crate) fn at(place: &Place) -> Option<TimeOfDay> {
         // Debian has it in the folder of the machine's architecture.
         let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
         let library = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|library| library.exists());
@@ -37,14 +37,14 @@ impl TimeOfDay {
     }
 
     /// Sets how far it is from the machine's.
-    fn set(&self, offset: &str) {
+    pub(crate) fn set(&self, offset: &str) {
         // At once, so that nobody reads half of it.
         let new = self.file.with_extension("new");
         fs::write(&new, offset).unwrap();
         fs::rename(new, &self.file).unwrap();
     }
 
-    fn give_to(&self, command: &mut Command) {
+    pub(crate) fn give_to(&self, command: &mut Command) {
         command.env("LD_PRELOAD", &self.library).env("FAKETIME_TIMESTAMP_FILE", &self.file);
         command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     }

@@ -17,10 +17,10 @@ use crate::{
 };
 
 /// A disk of its own, which only root can have.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(pub(crate) PathBuf);
 
 impl SmallDisk {
-    fn mount(place: &Place, size: &str) -> Option<SmallDisk> {
+    pub(crate) fn mount(place: &Place, size: &str) -> Option<SmallDisk> {
         let path = place.path("sse-bus");
         fs::create_dir_all(&path).unwrap();
         let options = format!("size={size},mode=700");

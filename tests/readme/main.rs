@@ -43,6 +43,10 @@ const NOT_RUN: &[&str] = &[
     "cargo run --release --bin sse-busd",
     "tests/run",
     "cargo install --path .",
+    "source <(sse-busctl completions bash)",
+    "source <(sse-busctl completions zsh)",
+    "sse-busctl completions fish | source",
+    "sse-busctl completions powershell | Out-String | Invoke-Expression",
     "cargo install --path . --features tls",
     "mkcert -cert-file bus.pem -key-file bus.key 127.0.0.1 localhost",
     "sse-busd --tls-cert bus.pem --tls-key bus.key",
@@ -100,7 +104,8 @@ fn every_option_is_in_the_readme() {
     let busd = env!("CARGO_BIN_EXE_sse-busd");
     let ctl = env!("CARGO_BIN_EXE_sse-busctl");
     let mut missing = BTreeSet::new();
-    let commands = ["publish", "subscribe", "send", "clients", "topics", "status", "kick", "history", "url", "bench"];
+    let commands =
+        ["publish", "subscribe", "send", "clients", "topics", "status", "kick", "history", "url", "bench", "doctor"];
     let helps = commands.map(|command| help(ctl, &[command]));
     let others = [
         help(busd, &[]),

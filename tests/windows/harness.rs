@@ -181,6 +181,7 @@ impl Daemon {
 
     /// Starts `curl` on something of the port, with a file for what comes. Under Wine it is a process of Linux, whose
     /// pipes and end are not to be had here; it ends with the daemon.
+    #[expect(clippy::zombie_processes, reason = "there is nothing to wait with")]
     pub(crate) fn curl(&self, path: &str, file: &str, headers: &[&str]) {
         let curl = if Path::new("/usr/bin/curl").exists() { "/usr/bin/curl" } else { "C:/Windows/System32/curl.exe" };
         let mut command = self.place.command(curl);

@@ -174,6 +174,23 @@ fn commands_run_in_the_shell_of_windows() {
 }
 
 #[test]
+fn the_service_would_be_a_task_that_runs_this_daemon_for_this_user() {
+    let place = Place::new();
+    let mut install = place.busctl(&["service", "install", "--print", "--listen", "127.0.0.1:7800"]);
+    install.env("USERNAME", "anna").env("USERDOMAIN", "HOME").env_remove("SSE_BUS_SOCKET");
+    let printed = Process::start(install).finish().ok().stdout;
+    let daemon = std::path::absolute(env!("CARGO_BIN_EXE_sse-busd")).unwrap();
+    for text in [
+        r"<UserId>HOME\anna</UserId>",
+        &format!(r#""{}" --listen 127.0.0.1:7800"#, daemon.display()),
+        r"AppData\Local\sse-bus\service.xml",
+        "schtasks /Create",
+    ] {
+        assert!(printed.contains(text), "{text} is not in\n{printed}");
+    }
+}
+
+#[test]
 fn a_configuration_is_checked() {
     let place = Place::new();
     let check = |text: &str| {

@@ -1,0 +1,111 @@
+//! What the daemon says of itself that somebody should do something about.
+
+use sse_bus::protocol::{LimitInfo, Status};
+
+use super::{Finding, place::Place, quoted};
+use crate::output::{ago, count, size};
+
+/// Descriptors that the daemon needs besides those of its subscribers: its own, and a reserve for each way in.
+const OTHER_DESCRIPTORS: u64 = 256;
+
+pub(super) fn look(status: &Status, place: &Place) -> Vec<Finding> {
+    vec![descriptors(status, place), limits(status), origins(status, place), history(status, place)]
+}
+
+/// Whether there are as many descriptors as subscribers may come.
+fn descriptors(status: &Status, place: &Place) -> Finding {
+    let check = "descriptors";
+    let subscribers = status.limits.iter().find(|limit| limit.limit == "subscribers").map_or(0, |limit| limit.bound);
+    let needed = subscribers + OTHER_DESCRIPTORS;
+    match allowed(status.pid) {
+        Some(limit) if limit < needed => Finding::warning(
+            check,
+            format!("the daemon may have {limit} descriptors, too few for limits.subscribers = {subscribers}"),
+            format!("sudo prlimit --pid $$ --nofile={needed}:{needed} && {}", place.start()),
+        ),
+        Some(limit) => Finding::ok(check, format!("{limit}, enough for limits.subscribers = {subscribers}")),
+        None => Finding::ok(check, "not known, as the daemon's process cannot be looked at"),
+    }
+}
+
+/// How many descriptors a process may have, from `/proc/PID/limits` (proc(5)). Nothing where there is no such file, or no
+/// bound.
+fn allowed(pid: u32) -> Option<u64> {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Whether a limit will soon refuse something.
+fn limits(status: &Status) -> Finding {
+    let near: Vec<_> = status.limits.iter().filter(|limit| limit.is_near()).collect();
+    let Some(LimitInfo { limit, bound, .. }) = near.first() else {
+        return Finding::ok("limits", "none is near");
+    };
+    let all: Vec<_> =
+        near.iter().map(|LimitInfo { limit, used, bound }| format!("{used} of {limit} = {bound}")).collect();
+    let mend = match super::configuration::file() {
+        Some(file) => {
+            format!("${{EDITOR:-vi}} {}   # [limits] {limit} = {}", quoted(&file.to_string_lossy()), bound * 2)
+        }
+        None => format!("# [limits] {limit} = {}", bound * 2),
+    };
+    Finding::warning("limits", format!("nearly reached: {}", all.join(", ")), mend)
+}
+
+/// Whether pages wanted in that the daemon does not know.
+fn origins(status: &Status, place: &Place) -> Finding {
+    let refused = &status.refused_origins;
+    if refused.is_empty() {
+        return Finding::ok("origins", "no page was refused");
+    }
+    let all: Vec<_> = refused
+        .iter()
+        .map(|refused| format!("{} ({}, last {})", refused.origin, count(refused.times, "time"), ago(refused.last)))
+        .collect();
+    let flags: Vec<_> = refused.iter().map(|refused| format!("--allow-origin {}", quoted(&refused.origin))).collect();
+    let what = format!("refused were pages of {}; if they are yours, let them in", all.join(", "));
+    Finding::warning("origins", what, place.start_with(&flags.join(" ")))
+}
+
+/// Whether history is written, and has room.
+fn history(status: &Status, place: &Place) -> Finding {
+    let directory = quoted(&status.state_dir);
+    if let Some(why) = &status.history_trouble {
+        let what = format!("history is not written to {}: {why}", status.state_dir);
+        return Finding::problem("history", what, format!("df -h {directory} && ls -ld {directory}"));
+    }
+    let kept = format!(
+        "{} in {}, {} of {}",
+        count(status.history_events, "event"),
+        status.history,
+        size(status.history_bytes),
+        size(status.history_budget)
+    );
+    if status.history != "disk" {
+        return Finding::ok("history", kept);
+    }
+    let wanted = status.history_budget.saturating_sub(status.history_bytes);
+    match free(&status.state_dir) {
+        Some(free) if free < wanted => Finding::warning(
+            "history",
+            format!("{kept}, but the disk of {} has only {} left", status.state_dir, size(free)),
+            place
+                .start_with(&format!("--history disk --history-budget {}MiB", (status.history_bytes + free / 2) >> 20)),
+        ),
+        Some(free) => Finding::ok("history", format!("{kept}; the disk has {} left", size(free))),
+        None => Finding::ok("history", kept),
+    }
+}
+
+/// Bytes that are free on the disk of a directory.
+#[cfg(unix)]
+fn free(directory: &str) -> Option<u64> {
+    let disk = rustix::fs::statvfs(directory).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+#[cfg(windows)]
+fn free(_: &str) -> Option<u64> {
+    None
+}

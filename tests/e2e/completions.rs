@@ -1,0 +1,157 @@
+//! What shells complete: topics, clients and tokens of the running daemon, in real shells.
+
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use crate::harness::{Daemon, Place, Process};
+
+/// A shell that finds `sse-busctl` in its path, and the daemon at the place.
+fn shell(place: &Place, name: &str, args: &[&str]) -> Command {
+    let programs = Path::new(env!("CARGO_BIN_EXE_sse-busctl")).parent().unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let mut shell = place.command(name);
+    shell.env("PATH", path).env("SSE_BUS_SOCKET", place.socket()).env("TERM", "xterm").args(args);
+    shell
+}
+
+/// What bash offers for the last of some words.
+fn bash(place: &Place, words: &str) -> Vec<String> {
+    let script = format!(
+        r#"set -u; source <(sse-busctl completions bash)
+        COMP_WORDS=({words}) COMP_TYPE=9; COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+        _clap_complete_sse_busctl sse-busctl "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD - 1]}}"
+        printf '%s\n' "${{COMPREPLY[@]-}}""#
+    );
+    let run = Process::start(shell(place, "bash", &["-c", &script])).finish().ok();
+    assert_eq!(run.stderr, "", "{run}");
+    run.stdout.split_whitespace().map(ToOwned::to_owned).collect()
+}
+
+/// What fish offers for a line.
+fn fish(place: &Place, line: &str) -> Vec<String> {
+    let script = format!("sse-busctl completions fish | source; complete -C '{line}'");
+    let run = Process::start(shell(place, "fish", &["--no-config", "-c", &script])).finish().ok();
+    assert_eq!(run.stderr, "", "{run}");
+    // A word and what it means.
+    run.stdout.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect()
+}
+
+/// A zsh at a terminal, in which people type.
+fn zsh(place: &Place, setup: &str) -> Process {
+    // It is told that it is ready in pieces, so that what is typed is not what it says.
+    let line = format!("unsetopt beep; autoload -U compinit; {setup}; print RE''ADY\n");
+    let mut zsh = Process::start(shell(place, "script", &["-qfc", "zsh -f -i", "/dev/null"]));
+    zsh.feed(line.as_bytes());
+    zsh.stdout.wait_for("READY");
+    zsh
+}
+
+/// A daemon with two topics, a client and two tokens.
+fn daemon() -> Daemon {
+    let place = Place::new();
+    let state = place.path("state").display().to_string();
+    let daemon = Daemon::start_at(place, &["--no-config", "--state-dir", &state]);
+    daemon.publish("build/web", "ok");
+    daemon.publish("deploy", "ok");
+    daemon.ctl(&["publish", "b`reboot`", "whoever completes this must not run it"]).ok();
+    daemon.ctl(&["token", "create", "--name", "tablet"]).ok();
+    daemon
+}
+
+#[test]
+fn bash_completes_topics_clients_and_tokens_of_the_daemon() {
+    let daemon = daemon();
+    let _phone = daemon.stream("/events/t?client=phone");
+    let place = &daemon.place;
+    assert_eq!(bash(place, "sse-busctl publish bui"), ["build/web"]);
+    assert_eq!(bash(place, "sse-busctl subscribe deploy b"), ["build/web"], "what a shell would run is left out");
+    assert_eq!(bash(place, "sse-busctl history d"), ["deploy"]);
+    assert_eq!(bash(place, "sse-busctl url b"), ["build/web"]);
+    for words in ["sse-busctl send p", "sse-busctl kick p", "sse-busctl publish build/web --to p"] {
+        assert_eq!(bash(place, words), ["phone"], "{words}");
+    }
+    assert_eq!(bash(place, "sse-busctl token revoke t"), ["tablet"]);
+    assert_eq!(bash(place, "sse-busctl subs"), ["subscribe"]);
+    assert_eq!(bash(place, "sse-busctl publish --ret"), ["--retain"]);
+    assert_eq!(bash(place, "sse-busctl completions z"), ["zsh"]);
+}
+
+#[test]
+fn a_daemon_that_the_line_names_is_the_one_that_is_asked() {
+    let daemon = daemon();
+    let socket = daemon.place.socket().display().to_string();
+    let elsewhere = Place::new();
+    for named in [format!("--socket {socket}"), format!("--socket={socket}")] {
+        assert_eq!(bash(&elsewhere, &format!("sse-busctl {named} publish bui")), ["build/web"], "{named}");
+    }
+}
+
+#[test]
+fn fish_completes_topics_and_clients_of_the_daemon() {
+    let daemon = daemon();
+    let _phone = daemon.stream("/events/t?client=phone");
+    assert_eq!(fish(&daemon.place, "sse-busctl publish bui"), ["build/web"]);
+    assert_eq!(fish(&daemon.place, "sse-busctl send p"), ["phone"]);
+    assert_eq!(fish(&daemon.place, "sse-busctl token revoke t"), ["tablet"]);
+}
+
+#[test]
+fn zsh_completes_topics_and_clients_of_the_daemon() {
+    let daemon = daemon();
+    let _phone = daemon.stream("/events/t?client=phone");
+    let mut zsh = zsh(&daemon.place, "compinit -u -D; source <(sse-busctl completions zsh)");
+    zsh.feed(b"sse-busctl publish bui\t");
+    zsh.stdout.wait_for("build/web");
+    zsh.feed(b"\x15sse-busctl send pho\t");
+    zsh.stdout.wait_for("phone");
+}
+
+/// As packages install it.
+#[test]
+fn zsh_completes_the_first_word_also_from_a_file_of_its_path() {
+    let daemon = daemon();
+    let script = daemon.ctl(&["completions", "zsh"]).ok().stdout;
+    std::fs::create_dir(daemon.place.path("functions")).unwrap();
+    daemon.place.file("functions/_sse-busctl", script);
+    let mut zsh = zsh(&daemon.place, "fpath=(~/functions $fpath); compinit -u -D");
+    zsh.feed(b"sse-busctl publish bui\t");
+    zsh.stdout.wait_for("build/web");
+}
+
+/// Nothing can run it here.
+#[test]
+fn there_is_a_script_for_powershell() {
+    let place = Place::new();
+    let run = Process::start(place.busctl(&["completions", "powershell"])).finish().ok();
+    assert!(run.stdout.contains("Register-ArgumentCompleter -Native -CommandName sse-busctl"), "{run}");
+}
+
+#[test]
+fn without_a_daemon_completing_is_silent_and_quick() {
+    let place = Place::new();
+    let mut best = Duration::MAX;
+    for _ in 0..3 {
+        let mut busctl = place.busctl(&["--", "sse-busctl", "publish", "b"]);
+        busctl.env("SSE_BUS_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "2");
+        let began = Instant::now();
+        let output = busctl.output().unwrap();
+        best = best.min(began.elapsed());
+        assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+    }
+    println!("completing without a daemon takes {best:?}");
+    assert!(best < Duration::from_millis(100), "{best:?}");
+    assert_eq!(bash(&place, "sse-busctl publish b"), [""; 0]);
+}
+
+/// Stopped, it takes connections and says nothing.
+#[test]
+fn a_daemon_that_does_not_answer_holds_no_shell_up() {
+    let daemon = daemon();
+    daemon.signal(rustix::process::Signal::STOP);
+    let began = Instant::now();
+    assert_eq!(bash(&daemon.place, "sse-busctl publish b"), [""; 0]);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}

@@ -1,0 +1,275 @@
+//! `sse-busctl doctor`: each thing that it looks for is made to be wrong for real, and must be found, with what mends it.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt as _,
+    process::Command,
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{
+    clocks::TimeOfDay,
+    disks::SmallDisk,
+    durable,
+    harness::{Daemon, Place, Process, Run, until},
+};
+
+/// What the doctor says of one check.
+#[track_caller]
+pub(crate) fn finding(run: &Run, check: &str) -> (String, String, String) {
+    let findings = run.json();
+    let found = findings.iter().find(|finding| finding["check"] == check);
+    let found = found.unwrap_or_else(|| panic!("nothing is said of {check}\n{run}"));
+    let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+    let (state, mend) = (text("state"), text("mend"));
+    assert_eq!(state == "ok", found["mend"] == Value::Null, "what is not well, and only that, is mended\n{run}");
+    (state, text("message"), mend)
+}
+
+/// Checks what is said of one check.
+#[track_caller]
+pub(crate) fn says(run: &Run, check: &str, state: &str, message: &str, mend: &str) {
+    let (found, said, mended) = finding(run, check);
+    assert_eq!(found, state, "{check}\n{run}");
+    assert!(said.contains(message), "{check} does not say {message:?}\n{run}");
+    assert!(mended.contains(mend), "{check} is not mended by {mend:?}\n{run}");
+}
+
+/// The doctor where no daemon is.
+fn doctor(place: &Place, change: impl FnOnce(&mut Command)) -> Run {
+    let mut busctl = place.busctl(&["doctor"]);
+    // Nobody has that one; that of a daemon of this machine is no test's business.
+    busctl.env("SSE_BUS_LISTEN", "127.0.0.1:0");
+    change(&mut busctl);
+    Process::start(busctl).finish()
+}
+
+#[test]
+fn where_all_is_well_nothing_is_a_problem() {
+    let daemon = Daemon::start(&[]);
+    let run = daemon.ctl(&["doctor"]).ok();
+    says(&run, "daemon", "ok", "as SSE_BUS_SOCKET says", "");
+    says(&run, "port", "ok", &daemon.address.to_string(), "");
+    says(&run, "configuration", "ok", "sound", "");
+    for check in ["version", "directory", "socket", "service", "limits", "origins", "history", "clock"] {
+        says(&run, check, "ok", "", "");
+    }
+    assert!(run.json().iter().all(|finding| finding["state"] != "problem"), "{run}");
+}
+
+#[test]
+fn people_are_told_in_lines_and_with_commands_of_their_own() {
+    let place = Place::new();
+    let mut terminal = place.command("script");
+    let doctor = format!("{} doctor", env!("CARGO_BIN_EXE_sse-busctl"));
+    terminal.args(["-qec", &doctor, "/dev/null"]).env("SSE_BUS_SOCKET", place.socket());
+    let run = Process::start(terminal).finish().ends_with(3);
+    let mut lines = run.stdout.lines().map(str::trim_end);
+    let socket = place.socket().display().to_string();
+    let wanted = format!("problem  daemon         no daemon is at {socket}, as SSE_BUS_SOCKET says");
+    assert_eq!(lines.next(), Some(wanted.as_str()), "{run}");
+    assert_eq!(lines.next().map(str::trim_start), Some("sse-busd"), "{run}");
+}
+
+#[test]
+fn without_a_daemon_everything_else_is_looked_at_all_the_same() {
+    let place = Place::new();
+    let run = doctor(&place, |_| {}).ends_with(3);
+    says(&run, "daemon", "problem", "no daemon is at", "sse-busd");
+    says(&run, "configuration", "ok", "sound", "");
+    says(&run, "directory", "ok", "is not there yet", "");
+    says(&run, "socket", "ok", "nothing is at", "");
+    says(&run, "port", "ok", "free", "");
+}
+
+#[test]
+fn the_rule_by_which_the_socket_was_found_is_told() {
+    let place = Place::new();
+    let run = doctor(&place, |doctor| {
+        doctor.env_remove("SSE_BUS_SOCKET");
+    })
+    .ends_with(3);
+    says(&run, "daemon", "problem", "in the runtime directory of this user", "sse-busd");
+    let run = doctor(&place, |doctor| {
+        doctor.env_remove("SSE_BUS_SOCKET").env_remove("XDG_RUNTIME_DIR");
+    });
+    says(&run, "daemon", "problem", "XDG_RUNTIME_DIR is not set", "sse-busd");
+    let run = doctor(&place, |doctor| {
+        doctor.args(["--socket", "/nowhere/it's"]);
+    });
+    says(&run, "daemon", "problem", "as --socket says", r"sse-busd --socket '/nowhere/it'\''s'");
+}
+
+#[test]
+fn a_socket_that_a_killed_daemon_left_is_stale() {
+    let mut daemon = Daemon::start(&[]);
+    daemon.kill();
+    let run = doctor(&daemon.place, |_| {}).ends_with(3);
+    says(&run, "socket", "warning", "stale", "sse-busd");
+    // What was said to mend it does.
+    daemon.start_again();
+    says(&daemon.ctl(&["doctor"]).ok(), "socket", "ok", "only this user", "");
+}
+
+#[test]
+fn what_is_no_socket_is_told() {
+    let place = Place::new();
+    fs::create_dir(place.path("run")).unwrap();
+    let socket = place.file("run/bus.sock", "");
+    let run = doctor(&place, |_| {}).ends_with(3);
+    says(&run, "socket", "problem", "is no socket", &format!("mv {socket} {socket}.old"));
+}
+
+#[test]
+fn a_directory_in_which_others_may_write_is_a_problem() {
+    let daemon = Daemon::start(&[]);
+    let directory = daemon.place.path("run");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
+    let run = daemon.ctl(&["doctor"]).ends_with(1);
+    says(&run, "directory", "problem", "mode 0777", &format!("chmod go-w {}", directory.display()));
+    mend(&finding(&run, "directory").2);
+    says(&daemon.ctl(&["doctor"]).ok(), "directory", "ok", "mode 0755", "");
+}
+
+#[test]
+fn a_socket_to_which_others_may_connect_is_a_warning() {
+    let daemon = Daemon::start(&[]);
+    fs::set_permissions(daemon.place.socket(), fs::Permissions::from_mode(0o666)).unwrap();
+    let run = daemon.ctl(&["doctor"]).ok();
+    says(&run, "socket", "warning", "mode 0666", "chmod 600");
+    mend(&finding(&run, "socket").2);
+    says(&daemon.ctl(&["doctor"]).ok(), "socket", "ok", "mode 0600", "");
+}
+
+/// Runs what is said to mend something.
+fn mend(command: &str) {
+    let done = Command::new("sh").args(["-c", command]).status().unwrap();
+    assert!(done.success(), "{command}");
+}
+
+#[test]
+fn a_daemon_that_was_stopped_is_continued() {
+    let daemon = Daemon::start(&[]);
+    daemon.signal(Signal::STOP);
+    let run = daemon.ctl(&["doctor"]).ends_with(1);
+    let command = format!("kill -CONT {}", daemon.pid());
+    says(&run, "daemon", "problem", "is stopped", &command);
+    mend(&command);
+    daemon.ctl(&["doctor"]).ok();
+}
+
+#[test]
+fn a_port_that_another_process_has_is_told_with_its_name_and_a_free_one() {
+    let place = Place::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    // In the configuration, and in the environment, which wins.
+    fs::create_dir(place.path("sse-bus")).unwrap();
+    place.file("sse-bus/config.toml", format!("listen = \"{address}\"\n"));
+    let run = doctor(&place, |doctor| {
+        doctor.env_remove("SSE_BUS_LISTEN");
+    })
+    .ends_with(3);
+    let (state, said, mend) = finding(&run, "port");
+    assert_eq!(state, "problem", "{run}");
+    assert!(said.contains(&format!("{address}, as the daemon is told, is taken by")), "{run}");
+    if cfg!(target_os = "linux") {
+        assert!(said.contains(&format!("(pid {})", std::process::id())), "{run}");
+    }
+    let free: SocketAddr = mend.strip_prefix("sse-busd --listen ").unwrap().parse().unwrap();
+    assert!(free.port() > address.port(), "{run}");
+    says(&doctor(&place, |_| {}), "port", "ok", "127.0.0.1:0, as the daemon is told, is free", "");
+}
+
+#[test]
+fn a_configuration_that_is_not_sound_is_a_problem() {
+    let place = Place::new();
+    fs::create_dir(place.path("sse-bus")).unwrap();
+    let file = place.file("sse-bus/config.toml", "lissten = \"127.0.0.1:0\"\n");
+    let run = doctor(&place, |_| {}).ends_with(3);
+    says(&run, "configuration", "problem", "lissten", &file);
+    let daemon = Daemon::start_at(place, &["--no-config"]);
+    daemon.ctl(&["doctor"]).ends_with(1);
+}
+
+#[test]
+fn too_few_descriptors_for_the_subscribers_are_a_warning() {
+    let place = Place::new();
+    let socket = place.socket().display().to_string();
+    let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned).to_vec();
+    let daemon = Daemon::of_command(place, flags, |busd| {
+        let mut limited = Command::new("bash");
+        limited.args(["-c", "ulimit -n 300; exec \"$@\"", "bash"]).arg(busd.get_program());
+        limited.envs(busd.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        *busd = limited;
+    });
+    let run = daemon.ctl(&["doctor"]).ok();
+    says(&run, "descriptors", "warning", "300 descriptors", "sudo prlimit --pid $$ --nofile=50256:50256 && sse-busd");
+}
+
+#[test]
+fn a_limit_that_is_nearly_reached_is_a_warning() {
+    let daemon = Daemon::configured("[limits]\ntopics = 5\n");
+    for topic in ["a", "b", "c", "d", "e"] {
+        daemon.publish(topic, "x");
+    }
+    says(&daemon.ctl(&["doctor"]).ok(), "limits", "warning", "of topics = 5", "[limits] topics = 10");
+}
+
+#[test]
+fn pages_that_were_refused_are_told_with_what_lets_them_in() {
+    let daemon = Daemon::start(&[]);
+    let origin = [("Origin", "http://localhost:3000")];
+    assert_eq!(daemon.request("GET", "/events/t", &origin, "").status, 403);
+    let run = daemon.ctl(&["doctor"]).ok();
+    says(&run, "origins", "warning", "http://localhost:3000 (1 time", "sse-busd --allow-origin http://localhost:3000");
+}
+
+#[test]
+fn history_that_does_not_reach_its_disk_is_a_problem() {
+    let place = Place::new();
+    let Some(disk) = SmallDisk::mount(&place, "6m") else { return };
+    let daemon = Daemon::start_at(place, &durable::FLAGS);
+    // The budget is larger than the disk.
+    says(&daemon.ctl(&["doctor"]).ok(), "history", "warning", "the disk of", "--history-budget");
+    // Somebody else takes all that is left.
+    let _ = fs::write(disk.0.join("filler"), vec![0; 8 << 20]);
+    let run = until("the trouble is found", || {
+        daemon.publish("t", "x".repeat(100_000));
+        let run = daemon.ctl(&["doctor"]);
+        (run.code == Some(1)).then_some(run)
+    });
+    says(&run, "history", "problem", "No space left", "df -h");
+    drop(daemon);
+    drop(disk);
+}
+
+#[test]
+fn a_time_of_day_that_is_not_ours_is_a_warning() {
+    let place = Place::new();
+    let Some(time) = TimeOfDay::at(&place) else { return };
+    let socket = place.socket().display().to_string();
+    let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned).to_vec();
+    let daemon = Daemon::of_command(place, flags, |busd| time.give_to(busd));
+    daemon.ctl(&["doctor"]).ok();
+    time.set("+1h");
+    says(&daemon.ctl(&["doctor"]).ok(), "clock", "warning", "ahead", "timedatectl");
+    // An event of that hour stays when the clock is right again.
+    daemon.publish("from/the/future", "x");
+    time.set("+0");
+    let run = daemon.ctl(&["doctor"]).ok();
+    says(&run, "clock", "warning", "the newest event of from/the/future", "timedatectl");
+}
+
+#[test]
+fn where_no_service_manager_can_be_asked_that_is_said_and_no_problem() {
+    let daemon = Daemon::start(&[]);
+    let mut doctor = daemon.place.busctl(&["doctor"]);
+    // No manager has its socket there.
+    doctor.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere");
+    let run = Process::start(doctor).finish().ok();
+    says(&run, "service", "ok", "no service manager can be asked", "");
+}

@@ -1,0 +1,213 @@
+//! `sse-busctl doctor --url`: through proxies that do what bad ones do to streams.
+//!
+//! The proxies are small, real ones: a thread for each way of a connection, that passes on, holds back, or cuts.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    doctor::says,
+    harness::{Daemon, Run},
+};
+
+/// What a proxy does to answers.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// Passes them on.
+    Honest,
+    /// Gives them out in pieces of so many bytes, as buffers do, but for the head.
+    Buffers(usize),
+    /// The same, and the head, too.
+    BuffersHeads(usize),
+    /// Ends them after so long without bytes.
+    Cuts(Duration),
+    /// Takes requests and does nothing.
+    Swallows,
+    /// Answers itself.
+    Says(&'static str),
+}
+
+/// A proxy before a daemon.
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    pub(crate) fn before(daemon: SocketAddr, kind: Kind) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy { address: listener.local_addr().unwrap(), is_over: Arc::default() };
+        let is_over = proxy.is_over.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                thread::spawn(move || serve(client, daemon, kind));
+            }
+        });
+        proxy
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// One request, and its answer. What goes wrong ends the connection.
+fn serve(mut client: TcpStream, daemon: SocketAddr, kind: Kind) -> Option<()> {
+    let mut request = [0; 8192];
+    let length = client.read(&mut request).ok()?;
+    match kind {
+        Kind::Says(answer) => return client.write_all(answer.as_bytes()).ok(),
+        // Until the client goes.
+        Kind::Swallows => return client.read(&mut request).map(drop).ok(),
+        _ => {}
+    }
+    let mut server = TcpStream::connect(daemon).ok()?;
+    let asked = String::from_utf8_lossy(&request[..length]).into_owned();
+    // As proxies do, unless they are told otherwise: the host is that of the server.
+    let (before, rest) = asked.split_once("Host: ")?;
+    let rest = rest.split_once("\r\n")?.1;
+    server.write_all(format!("{before}Host: {daemon}\r\n{rest}").as_bytes()).ok()?;
+    if let Kind::Cuts(patience) = kind {
+        server.set_read_timeout(Some(patience)).ok()?;
+    }
+    let (mut held, mut is_head) = (Vec::new(), true);
+    let mut chunk = [0; 8192];
+    loop {
+        let read = server.read(&mut chunk).ok().filter(|read| *read > 0)?;
+        held.extend_from_slice(&chunk[..read]);
+        let full = match kind {
+            Kind::Buffers(_) if is_head => {
+                let end = held.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+                client.write_all(&held[..end]).ok()?;
+                held.drain(..end);
+                is_head = false;
+                continue;
+            }
+            Kind::Buffers(size) | Kind::BuffersHeads(size) => size,
+            _ => 0,
+        };
+        if held.len() >= full {
+            client.write_all(&held).ok()?;
+            held.clear();
+        }
+    }
+}
+
+fn doctor(daemon: &Daemon, kind: Kind, flags: &[&str]) -> Run {
+    let proxy = Proxy::before(daemon.address, kind);
+    daemon.ctl(&[&["doctor", "--url", &proxy.url()], flags].concat())
+}
+
+/// Its answer takes until the first heartbeat.
+#[test]
+fn a_proxy_that_passes_everything_on_is_well() {
+    let daemon = Daemon::start(&[]);
+    let run = doctor(&daemon, Kind::Honest, &[]).ok();
+    says(&run, "url", "ok", "after it was published", "");
+    says(&run, "idle", "ok", "stays open", "");
+}
+
+#[test]
+fn a_proxy_that_buffers_is_found_and_told_how_not_to() {
+    let daemon = Daemon::start(&[]);
+    for kind in [Kind::Buffers(8 << 10), Kind::BuffersHeads(64 << 10)] {
+        let run = doctor(&daemon, kind, &[]).ends_with(1);
+        says(&run, "url", "problem", "is buffered: an event is held back until about", "proxy_buffering off");
+    }
+    let run = doctor(&daemon, Kind::Buffers(1 << 30), &[]).ends_with(1);
+    says(&run, "url", "problem", "is buffered: an event has not come", "flush_interval -1");
+}
+
+#[test]
+fn a_proxy_that_cuts_what_is_quiet_is_found() {
+    let daemon = Daemon::start(&[]);
+    let run = doctor(&daemon, Kind::Cuts(Duration::from_secs(2)), &[]).ends_with(1);
+    says(&run, "idle", "problem", "times out: the stream was cut after 2", "proxy_read_timeout");
+}
+
+#[test]
+fn a_proxy_that_leads_nowhere_is_told_apart_from_one_that_leads_elsewhere() {
+    let daemon = Daemon::start(&[]);
+    let other = Daemon::start(&[]);
+    let upstream = daemon.address.to_string();
+    says(&doctor(&daemon, Kind::Swallows, &[]).ends_with(1), "url", "problem", "times out: no answer", &upstream);
+    let proxy = Proxy::before(other.address, Kind::Honest);
+    let run = daemon.ctl(&["doctor", "--url", &proxy.url()]).ends_with(1);
+    says(&run, "url", "problem", "is a stream of another bus", &upstream);
+}
+
+#[test]
+fn what_is_no_stream_is_told() {
+    let daemon = Daemon::start(&[]);
+    let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi";
+    says(
+        &doctor(&daemon, Kind::Says(page), &[]),
+        "url",
+        "problem",
+        "is not an event stream: it answers with text/html",
+        "curl",
+    );
+    let error = "HTTP/1.1 502 Bad Gateway\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n";
+    says(&doctor(&daemon, Kind::Says(error), &[]), "url", "problem", "answers with 502", "curl -i");
+    let run = daemon.ctl(&["doctor", "--url", "http://127.0.0.1:1/"]).ends_with(1);
+    says(&run, "url", "problem", "cannot be reached", "curl -i http://127.0.0.1:1/healthz");
+    let run = daemon.ctl(&["doctor", "--url", "file:///etc/passwd"]).ends_with(1);
+    says(&run, "url", "problem", "cannot be reached", "");
+}
+
+/// A proxy that sends the name on by which it was asked.
+#[test]
+fn a_name_that_the_daemon_does_not_go_by_is_told() {
+    let daemon = Daemon::start(&[]);
+    let answer = daemon.request("GET", "/events", &[("Host", "bus.example")], "");
+    assert_eq!(answer.status, 421);
+    let url = format!("http://localhost.localdomain:{}", daemon.address.port());
+    let mut doctor = daemon.place.busctl(&["doctor", "--url", &url]);
+    // Where curl finds it without asking anybody.
+    let rc = daemon
+        .place
+        .file(".curlrc", format!("resolve = \"localhost.localdomain:{}:127.0.0.1\"\n", daemon.address.port()));
+    doctor.env("CURL_HOME", std::path::Path::new(&rc).parent().unwrap());
+    let run = crate::harness::Process::start(doctor).finish().ends_with(1);
+    let mend = format!("--allow-host localhost.localdomain:{}", daemon.address.port());
+    says(&run, "url", "problem", "does not go by this name (421)", &mend);
+}
+
+#[test]
+fn a_token_is_asked_for_used_and_refused() {
+    let daemon = Daemon::start(&[]);
+    // Who is not of the daemon's own user needs one; here the answer is the daemon's own to a request that has a bad one.
+    let place = &daemon.place;
+    let bad = place.file("bad.token", "ssebus_0000\n");
+    let url = format!("http://{}/", daemon.address);
+    let run = daemon.ctl(&["doctor", "--url", &url, "--token-file", &bad]).ends_with(1);
+    says(&run, "url", "problem", "refuses the token", "sse-busctl token create --scope subscribe");
+    let none = place.file("none.token", "nothing\n");
+    let run = daemon.ctl(&["doctor", "--url", &url, "--token-file", &none]).ends_with(1);
+    says(&run, "url", "problem", "there is none in it", "token create");
+    let asks = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+    says(&doctor(&daemon, Kind::Says(asks), &[]), "url", "problem", "asks for a token (401)", "--token-file");
+    // A good one, as it is printed.
+    let token = daemon.ctl(&["token", "create", "--scope", "subscribe", "--json"]).ok().stdout;
+    let good = place.file("good.token", token);
+    let run = doctor(&daemon, Kind::Cuts(Duration::from_secs(1)), &["--token-file", &good]);
+    says(&run, "url", "ok", "after it was published", "");
+}

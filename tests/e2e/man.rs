@@ -1,0 +1,98 @@
+//! The man pages: all there, without mistakes of form, and with what a reader looks for.
+
+use std::fs;
+
+use crate::harness::{Place, Process, Run};
+
+/// Writes the pages and gives their names.
+fn pages(place: &Place) -> Vec<String> {
+    let man = place.path("man").display().to_string();
+    let run = Process::start(place.busctl(&["man", &man])).finish().ok();
+    assert_eq!(run.stderr, "", "{run}");
+    let written = fs::read_dir(place.path("man")).unwrap();
+    let mut names: Vec<_> = written.map(|page| page.unwrap().path().display().to_string()).collect();
+    names.sort();
+    names
+}
+
+/// A page as it is shown, without the ways in which a terminal shows it.
+fn shown(place: &Place, page: &str) -> Run {
+    let mut groff = place.command("groff");
+    groff.args(["-man", "-Tutf8", "-ww", "-P-cbou", "-rLL=110n", page]);
+    Process::start(groff).finish().ok()
+}
+
+#[test]
+fn there_is_a_page_for_each_program_each_command_and_the_configuration() {
+    let place = Place::new();
+    let pages = pages(&place);
+    for name in [
+        "/sse-busctl.1",
+        "/sse-busctl-publish.1",
+        "/sse-busctl-subscribe.1",
+        "/sse-busctl-token-create.1",
+        "/sse-busctl-doctor.1",
+        "/sse-busd.1",
+        "/sse-bus.toml.5",
+    ] {
+        assert!(pages.iter().any(|page| page.ends_with(name)), "no {name} in {pages:?}");
+    }
+    // Whatever `--help` lists has one.
+    let help = Process::start(place.busctl(&["--help"])).finish().ok().stdout;
+    let commands = help.split_once("Commands:\n").unwrap().1.split_once("\n\n").unwrap().0;
+    for command in commands.lines().filter_map(|line| line.split_whitespace().next()) {
+        let name = format!("/sse-busctl-{command}.1");
+        assert!(pages.iter().any(|page| page.ends_with(&name)), "no {name} in {pages:?}");
+    }
+}
+
+#[test]
+fn the_pages_have_no_mistakes_of_form_and_what_a_reader_looks_for() {
+    let place = Place::new();
+    for page in pages(&place) {
+        let run = shown(&place, &page);
+        assert_eq!(run.stderr, "", "{page}\n{run}");
+        for heading in ["NAME", "DESCRIPTION", "FILES", "SEE ALSO"] {
+            assert!(run.stdout.lines().any(|line| line == heading), "{page} lacks {heading}\n{run}");
+        }
+        if page.ends_with(".1") {
+            for heading in ["SYNOPSIS", "EXIT STATUS", "ENVIRONMENT"] {
+                assert!(run.stdout.lines().any(|line| line == heading), "{page} lacks {heading}\n{run}");
+            }
+        }
+        let has_examples = run.stdout.lines().any(|line| line == "EXAMPLES");
+        let is_program =
+            ["busctl.1", "busd.1", "publish.1", "subscribe.1", "toml.5"].iter().any(|end| page.ends_with(end));
+        assert!(has_examples || !is_program, "{page} lacks examples\n{run}");
+    }
+}
+
+#[test]
+fn the_pages_say_what_help_says() {
+    let place = Place::new();
+    let pages = pages(&place);
+    let text = |name: &str| shown(&place, pages.iter().find(|page| page.ends_with(name)).unwrap()).stdout;
+    let publish = text("/sse-busctl-publish.1");
+    for part in ["sse-busctl publish", "--wait-for", "SSE_BUS_PUBLISH_TYPE", "nobody subscribed", "tail -f app.log |"] {
+        assert!(publish.contains(part), "{part}\n{publish}");
+    }
+    let daemon = text("/sse-busd.1");
+    for part in ["--history-budget", "SSE_BUS_LISTEN", "0 stopped as asked", "SIGHUP", "sse-bus.toml(5)"] {
+        assert!(daemon.contains(part), "{part}\n{daemon}");
+    }
+    let file = text("/sse-bus.toml.5");
+    for part in
+        ["# socket = ", "listen = \"127.0.0.1:7733\"", "[limits]", "event_bytes = ", "[[topics]]", "keeps at most"]
+    {
+        assert!(file.contains(part), "{part}\n{file}");
+    }
+    assert!(!file.contains("----"), "{file}");
+}
+
+#[test]
+fn a_place_for_pages_that_cannot_be_written_is_told() {
+    let place = Place::new();
+    let file = place.file("man", "");
+    let run = Process::start(place.busctl(&["man", &file])).finish().ends_with(1);
+    run.says("/man").says("name another directory");
+}
