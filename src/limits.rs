@@ -57,6 +57,8 @@ pub const WRITE_STALL: Duration = Duration::from_secs(30);
 pub const STALL_CHECK: Duration = Duration::from_secs(5);
 /// How often an idle stream carries a comment, so that both ends notice a dead connection.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Bytes of a configuration file. A longer one is refused.
+pub const CONFIG_BYTES: usize = 1 << 20;
 /// From the signal to stop until connections are cut.
 pub const DRAIN: Duration = Duration::from_secs(3);
 

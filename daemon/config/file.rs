@@ -2,10 +2,10 @@
 //!
 //! It is read key by key, so that all mistakes are told at once: each in one line, with its place and what was meant.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fmt, fs, io::Read as _, path::Path};
 
 use serde::de::DeserializeOwned;
-use sse_bus::limits::Limits;
+use sse_bus::limits::{CONFIG_BYTES, Limits};
 use toml::{
     Spanned,
     de::{DeTable, DeValue, Deserializer},
@@ -35,8 +35,18 @@ impl File {
     pub(super) fn read(path: &Path) -> Result<File, ConfigError> {
         // Whoever is told of a place may be in another directory.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let text = std::fs::read_to_string(&path)
-            .map_err(|e| ConfigError::new(format!("{}: {e}; check the path, or use --no-config", path.display())))?;
+        let failed = |why: &dyn fmt::Display| ConfigError::new(format!("{}: {why}", path.display()));
+        let mut content = Vec::new();
+        fs::File::open(&path)
+            .and_then(|file| file.take(CONFIG_BYTES as u64 + 1).read_to_end(&mut content))
+            .map_err(|e| failed(&format_args!("{e}; check the path, or use --no-config")))?;
+        if content.len() > CONFIG_BYTES {
+            return Err(failed(&"a configuration has 1 MiB at most; check the path, or use --no-config"));
+        }
+        let text = String::from_utf8(content).map_err(|e| {
+            let line = e.as_bytes()[..e.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
+            failed(&format_args!("line {line} is not UTF-8"))
+        })?;
         File::parse(&path, &text)
     }
 

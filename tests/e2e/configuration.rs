@@ -5,9 +5,15 @@ use std::fs;
 use serde_json::Value;
 
 use crate::{
-    harness::{Daemon, Place, Process, until},
+    harness::{Daemon, Place, Process, Run, until},
     reload::reload,
 };
+
+fn busd_checks(place: &Place, file: &str) -> Run {
+    let mut busd = place.busd();
+    busd.args(["--check", "--config", file]);
+    Process::start(busd).finish()
+}
 
 #[test]
 fn a_check_says_that_all_is_well_and_starts_nothing() {
@@ -61,6 +67,19 @@ fn what_is_wrong_with_a_configuration_is_told_in_one_line_with_its_place_and_wha
     let mut busd = place.busd();
     busd.args(["--config", "missing.toml"]);
     Process::start(busd).finish().ends_with(2).says("missing.toml");
+}
+
+#[test]
+fn a_file_that_is_no_configuration_is_refused_before_it_is_read_whole() {
+    let place = Place::new();
+    let check = |file: &str| busd_checks(&place, file).ends_with(2);
+    check("/dev/zero").says("/dev/zero: a configuration has 1 MiB at most; check the path");
+    let sparse = place.file("sparse.toml", "");
+    fs::File::options().write(true).open(&sparse).unwrap().set_len(1 << 30).unwrap();
+    check(&sparse).says("1 MiB at most");
+    check(&place.file("latin.toml", b"history = \"disk\"\n# caf\xe9\n")).says("latin.toml: line 2 is not UTF-8");
+    check(&place.path("").display().to_string()).says("directory");
+    busd_checks(&place, &place.file("full.toml", format!("history = \"disk\"\n#{}", "x".repeat((1 << 20) - 18)))).ok();
 }
 
 #[test]
