@@ -17,7 +17,9 @@ pub(super) async fn check() -> (Finding, Option<SocketAddr>) {
             return (Finding::ok(check, format!("{first}, says `sse-busd --check`")), listen);
         }
         Some((false, _, said)) => {
-            let said = said.strip_prefix("sse-busd: ").unwrap_or(&said).replace('\n', " ");
+            // A line for each mistake.
+            let said =
+                said.lines().map(|line| line.strip_prefix("sse-busd: ").unwrap_or(line)).collect::<Vec<_>>().join("; ");
             let mend = match file() {
                 Some(file) => format!("${{EDITOR:-vi}} {} && sse-busd --check", quoted(&file.to_string_lossy())),
                 None => "sse-busd --check".into(),

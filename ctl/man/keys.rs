@@ -6,7 +6,7 @@
 use clap_mangen::roff::{Roff, bold, roman};
 
 /// Every key, what it is for, and its default.
-const DEFAULT: &str = include_str!("default.toml");
+const DEFAULT: &str = include_str!("../../daemon/default.toml");
 
 pub(super) fn page() -> String {
     let mut page = Roff::new();

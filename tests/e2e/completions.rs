@@ -150,7 +150,7 @@ fn without_a_daemon_completing_is_silent_and_quick() {
 #[test]
 fn a_daemon_that_does_not_answer_holds_no_shell_up() {
     let daemon = daemon();
-    daemon.signal(rustix::process::Signal::STOP);
+    daemon.suspend();
     let began = Instant::now();
     assert_eq!(bash(&daemon.place, "sse-busctl publish b"), [""; 0]);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());

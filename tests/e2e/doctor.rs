@@ -7,7 +7,6 @@ use std::{
     process::Command,
 };
 
-use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
@@ -153,7 +152,7 @@ fn mend(command: &str) {
 #[test]
 fn a_daemon_that_was_stopped_is_continued() {
     let daemon = Daemon::start(&[]);
-    daemon.signal(Signal::STOP);
+    daemon.suspend();
     let run = daemon.ctl(&["doctor"]).ends_with(1);
     let command = format!("kill -CONT {}", daemon.pid());
     says(&run, "daemon", "problem", "is stopped", &command);
@@ -188,8 +187,10 @@ fn a_port_that_another_process_has_is_told_with_its_name_and_a_free_one() {
 fn a_configuration_that_is_not_sound_is_a_problem() {
     let place = Place::new();
     fs::create_dir(place.path("sse-bus")).unwrap();
-    let file = place.file("sse-bus/config.toml", "lissten = \"127.0.0.1:0\"\n");
+    let file = place.file("sse-bus/config.toml", "lissten = \"127.0.0.1:0\"\nlog = 5\n");
     let run = doctor(&place, |_| {}).ends_with(3);
+    let (_, said, _) = finding(&run, "configuration");
+    assert!(said.contains("; ") && !said.contains("sse-busd:"), "each mistake is told, once\n{run}");
     says(&run, "configuration", "problem", "lissten", &file);
     let daemon = Daemon::start_at(place, &["--no-config"]);
     daemon.ctl(&["doctor"]).ends_with(1);
@@ -256,7 +257,7 @@ fn a_time_of_day_that_is_not_ours_is_a_warning() {
     let daemon = Daemon::of_command(place, flags, |busd| time.give_to(busd));
     daemon.ctl(&["doctor"]).ok();
     time.set("+1h");
-    says(&daemon.ctl(&["doctor"]).ok(), "clock", "warning", "ahead", "timedatectl");
+    says(&daemon.ctl(&["doctor"]).ok(), "clock", "warning", "the daemon's time of day is", "timedatectl");
     // An event of that hour stays when the clock is right again.
     daemon.publish("from/the/future", "x");
     time.set("+0");

@@ -211,6 +211,16 @@ impl Daemon {
         process::signal(self.pid(), signal);
     }
 
+    /// Stops it as Ctrl-Z does. A signal is sent before it is felt: a busy machine lets threads go on for a while.
+    pub(crate) fn suspend(&self) {
+        self.signal(rustix::process::Signal::STOP);
+        until("every thread is stopped", || {
+            let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().flatten();
+            let mut states = threads.map(|thread| fs::read_to_string(thread.path().join("stat")).unwrap_or_default());
+            states.all(|state| state.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))).then_some(())
+        });
+    }
+
     /// Waits for its end and gives the exit code; nothing after a signal's end.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         until("the daemon ends", || self.child.try_wait().unwrap()).code()

@@ -31,7 +31,7 @@ fn tell(setup: &ops::Setup, story: &[(ops::Op, bool)]) -> Result<(), TestCaseErr
 fn config(cases: u32) -> ProptestConfig {
     // `PROPTEST_CASES` counts for the first test; the others keep their share.
     let default = ProptestConfig::default();
-    let asked = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 1500 };
+    let asked = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 1000 };
     ProptestConfig {
         cases: (u64::from(asked) * u64::from(cases) / 1500).max(1) as u32,
         max_shrink_iters: 20_000,
