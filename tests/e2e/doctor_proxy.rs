@@ -175,6 +175,14 @@ fn what_is_no_stream_is_told() {
 
 /// A proxy that sends the name on by which it was asked.
 #[test]
+fn a_url_that_nothing_can_follow_is_a_mistake_of_the_command_line() {
+    let daemon = Daemon::start(&[]);
+    for url in ["", "http://127.0.0.1:1/?token=x", "http://127.0.0.1:1/#there"] {
+        daemon.ctl(&["doctor", "--url", url]).ends_with(2).says("where the daemon's paths begin");
+    }
+}
+
+#[test]
 fn a_name_that_the_daemon_does_not_go_by_is_told() {
     let daemon = Daemon::start(&[]);
     let answer = daemon.request("GET", "/events", &[("Host", "bus.example")], "");
