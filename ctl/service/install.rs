@@ -41,7 +41,9 @@ pub(super) async fn run(
     let mut endpoint = endpoint.clone();
     if here {
         match daemon::check(&wanted.daemon, listen, wanted.socket.as_deref()) {
-            Ok(checked) => {
+            Ok(mut checked) => {
+                // The manager begins paths elsewhere, if it takes such at all.
+                checked.socket = checked.socket.map(|socket| std::path::absolute(&socket).unwrap_or(socket));
                 endpoint = checked.socket.clone().map_or(endpoint, Endpoint::at);
                 if manager.holds_sockets() {
                     (wanted.listen, wanted.socket) = (checked.listen, checked.socket);

@@ -80,10 +80,11 @@ pub(super) fn render(template: &str, values: &[(&str, String)]) -> String {
     })
 }
 
-/// A path as text, if it can stand in a file of lines.
+/// A path as text, if it can stand in a file of lines: it must neither end the line nor have it go on in the next, and a
+/// space at the end would be lost.
 pub(super) fn text_of(path: &Path) -> Result<&str, String> {
     path.to_str()
-        .filter(|text| !text.contains(char::is_control))
+        .filter(|text| !text.contains(char::is_control) && !text.ends_with(['\\', ' ']))
         .ok_or_else(|| format!("{} cannot stand in a service's file; choose another path", path.display()))
 }
 

@@ -173,6 +173,23 @@ fn the_sockets_are_held_where_the_configuration_says() {
 }
 
 #[test]
+fn a_socket_that_is_named_as_it_is_seen_from_here_is_held_there() {
+    let place = Place::new();
+    let install = |socket: &str| {
+        let mut busctl = command(&place, &["install", "--no-start"]);
+        busctl.args(["--socket", socket]);
+        Process::start(busctl).finish()
+    };
+    install("mine/bus.sock").ok();
+    let here = place.path("mine/bus.sock").display().to_string();
+    assert_eq!(value(&place, UNITS[1], "ListenStream"), here, "systemd knows no other folder to begin at");
+    // Such a line would go on in the next one, or lose its end.
+    for odd in [r"/tmp/bus\", "/tmp/bus "] {
+        install(odd).ends_with(1).says("cannot stand in a service's file");
+    }
+}
+
+#[test]
 fn a_manager_that_is_not_there_is_explained_and_nothing_is_written() {
     let place = Place::new();
     service(&place, &["install"]).ends_with(1).says("the service manager cannot be reached").says("--no-start");
