@@ -59,7 +59,8 @@ impl Http2 {
             let mut sender = self.sender.clone().ready().await?;
             let (answer, mut stream) = sender.send_request(request, body.is_empty())?;
             if !body.is_empty() {
-                stream.send_data(Bytes::copy_from_slice(body), true)?;
+                // Who is refused at once is told not to send it, which may be before this.
+                let _ = stream.send_data(Bytes::copy_from_slice(body), true);
             }
             answer.await
         };
