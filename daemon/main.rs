@@ -33,7 +33,7 @@ mod tls;
 use std::{io::IsTerminal, process::ExitCode};
 
 use tracing::warn;
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
+use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
 use crate::{cli::LogFormat, config::Config, service::Sockets, signals::LogFilter};
 
@@ -89,7 +89,7 @@ fn main() -> ExitCode {
 }
 
 /// Begins to log, to stderr.
-fn log(format: LogFormat, filter: EnvFilter) -> LogFilter {
+fn log(format: LogFormat, filter: Targets) -> LogFilter {
     let (filter, handle) = reload::Layer::new(filter);
     let logs = tracing_subscriber::registry().with(filter);
     let lines = fmt::layer().with_writer(std::io::stderr);

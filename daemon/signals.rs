@@ -7,15 +7,15 @@
 use std::sync::Arc;
 
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use crate::{config::Config, server::Daemon};
 
 /// Replaces what is logged.
-pub(crate) struct LogFilter(Box<dyn Fn(EnvFilter) + Send + Sync>);
+pub(crate) struct LogFilter(Box<dyn Fn(Targets) + Send + Sync>);
 
 impl LogFilter {
-    pub(crate) fn new(replace: impl Fn(EnvFilter) + Send + Sync + 'static) -> LogFilter {
+    pub(crate) fn new(replace: impl Fn(Targets) + Send + Sync + 'static) -> LogFilter {
         LogFilter(Box::new(replace))
     }
 
@@ -24,8 +24,8 @@ impl LogFilter {
     /// # Errors
     ///
     /// Says what is wrong with it, and what to write.
-    pub(crate) fn parse(log: &str) -> Result<EnvFilter, String> {
-        EnvFilter::try_new(log).map_err(|e| format!("log = {log}: {e}; write for example `info` or `sse_busd=debug`"))
+    pub(crate) fn parse(log: &str) -> Result<Targets, String> {
+        log.parse::<Targets>().map_err(|e| format!("log = {log}: {e}; write for example `info` or `sse_busd=debug`"))
     }
 }
 
