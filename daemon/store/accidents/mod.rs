@@ -14,7 +14,8 @@ use sse_bus::{Epoch, Event, EventId, EventType, Topic, bus::history::Entry};
 
 use self::disk::Disk;
 use super::{
-    file::{EVENTS, File},
+    database::EVENTS,
+    file::File,
     left::Left,
     record,
 };
