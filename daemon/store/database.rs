@@ -12,9 +12,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use redb::{
-    Builder, Database, DatabaseError, StorageBackend, Table, TableDefinition, backends::FileBackend,
-};
+use redb::{Builder, Database, DatabaseError, StorageBackend, Table, TableDefinition, backends::FileBackend};
 use serde::{Deserialize, Serialize};
 use sse_bus::bus::{
     history::{Entry, Forgotten, TopicPast},

@@ -260,6 +260,6 @@ mod tests {
         let [own, other] = [1, 2].map(|seed| header(Epoch::from_seed(seed)));
         assert_eq!(own.len(), other.len());
         assert!(file(own.as_bytes()) && !file(other.as_bytes()) && !file(b"something else"));
-        assert!(file(b"") && file(&[0; 4096]) && file(own[..9].as_bytes()));
+        assert!(file(b"") && file(&[0; 4096]) && file(&own.as_bytes()[..9]));
     }
 }

@@ -11,7 +11,10 @@ use sse_bus::bus::{
     journal::{Batch, Gone, TopicRecord},
 };
 
-use super::{super::file::{File, Next}, Disk, Random, TOPICS, events, is_same, topic};
+use super::{
+    super::file::{File, Next},
+    Disk, Random, TOPICS, events, is_same, topic,
+};
 
 /// Events up to here are let go.
 const GONE: u64 = 50;
@@ -39,7 +42,8 @@ struct Sample {
 impl Sample {
     fn new(end: End) -> Sample {
         let disk = Disk::holding(Default::default());
-        let mut sample = Sample { end, bytes: Default::default(), events: BTreeMap::new(), topics: Vec::new(), head: 0 };
+        let mut sample =
+            Sample { end, bytes: Default::default(), events: BTreeMap::new(), topics: Vec::new(), head: 0 };
         let (mut file, _) = disk.open().unwrap();
         let mut random = Random::new(0);
         sample.write_to(&mut file, &mut random, true);
