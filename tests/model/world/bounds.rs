@@ -48,8 +48,12 @@ impl World {
 
     /// Goes on with other bounds.
     pub(super) fn configure(&mut self, retention: &Retention) -> Outcome {
-        self.setup.retention = retention.clone();
         self.bus.configure(self.setup.limits.clone(), retention.clone(), self.now());
+        // Where nothing changes the bus does not look; what has grown too old meanwhile goes when it does.
+        if self.setup.retention == *retention {
+            return self.refresh();
+        }
+        self.setup.retention = retention.clone();
         self.looked();
         self.refresh()
     }
