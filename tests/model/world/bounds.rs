@@ -1,6 +1,6 @@
 //! The bounds of history, as naively as can be: what it must have let go of each topic, and what it must still have.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sse_bus::{
     bus::history::Entry,
@@ -55,7 +55,11 @@ impl World {
         }
         self.setup.retention = retention.clone();
         self.looked();
-        self.refresh()
+        self.refresh()?;
+        // Wider bounds take in again what had not gone yet.
+        let stale: BTreeSet<u64> = self.stale().collect();
+        self.subscribers.iter_mut().for_each(|subscriber| subscriber.stale.retain(|seq| stale.contains(seq)));
+        Ok(())
     }
 
     /// How many events of a topic are beyond its bounds at a time, or had gone before.
