@@ -1,5 +1,7 @@
 //! History on disk: one thread writes down what has changed, in groups, and the next daemon begins with it.
 //!
+//! A group is on disk once it is appended to the [tail]; many of them together go into the [database].
+//!
 //! Publishing never waits for the disk, and nothing is queued for it: the thread takes a batch of what the bus has, and
 //! whatever is published while it writes is in the next. Only who asked for `durable` waits, until the batch with its
 //! event is on disk or could not be written. While the disk fails everything else goes on, and the thread tries again.
