@@ -177,16 +177,20 @@ async fn answers_are_matched_by_number_also_among_publishes_without_answer() {
     let (endpoint, listener) = socket();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
+        peer.request().await.unwrap();
+        peer.say([Reply::Topics(vec![])]).await;
         for _ in 0..5 {
             peer.request().await.unwrap();
         }
-        // 1 and 3 are silent, 2 and 4 are not.
-        peer.say([published(2), refused(3, ErrorCode::LimitEvent), refused(4, ErrorCode::TypeInvalid)]).await;
+        // 1 and 3 are silent, 2 and 4 are not. The daemon counts what was asked before.
+        peer.say([published(2), refused(4, ErrorCode::LimitEvent), refused(5, ErrorCode::TypeInvalid)]).await;
         peer.say([Reply::Status(Box::default())]).await;
     });
-    let (mut publisher, mut replies) = Client::connect(&endpoint).await.unwrap().into_split();
-    for ack in [Ack::None, Ack::Accepted, Ack::None, Ack::Accepted] {
-        publisher.send(&Publish { ack, ..Publish::new("t", "x") }).await.unwrap();
+    let mut client = Client::connect(&endpoint).await.unwrap();
+    client.topics().await.unwrap();
+    let (mut publisher, mut replies) = client.into_split();
+    for (number, ack) in (1..).zip([Ack::None, Ack::Accepted, Ack::None, Ack::Accepted]) {
+        assert_eq!(publisher.send(&Publish { ack, ..Publish::new("t", "x") }).await.unwrap(), number);
     }
     let finished = publisher.finish().await.unwrap();
     let mut seen = Vec::new();
