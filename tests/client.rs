@@ -10,6 +10,7 @@ use std::{
 use sse_bus::{
     Client, Endpoint, EventId,
     client::{Backoff, Delivery, Error},
+    limits::ANSWER,
     protocol::{
         Ack, ErrorCode, EventMessage, GAP, Publish, Published, Refused, Reply, Request, Subscribe, Subscribed,
         binary::{self, Frame},
@@ -18,6 +19,7 @@ use sse_bus::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
+    time::{Instant, sleep},
 };
 
 /// One connection, from the daemon's side.
@@ -137,6 +139,31 @@ async fn a_request_that_was_given_up_does_not_disturb_the_next() {
     }
     go.send(()).unwrap();
     assert_eq!(client.topics().await.unwrap(), []);
+    daemon.await.unwrap();
+    unlink(&endpoint);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_does_not_answer_is_given_up_unless_it_waits_for_the_disk() {
+    let (endpoint, listener) = socket();
+    let (go, gone) = tokio::sync::oneshot::channel::<()>();
+    let daemon = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener).await;
+        peer.request().await.unwrap();
+        gone.await.unwrap();
+        peer.request().await.unwrap();
+        sleep(ANSWER * 100).await;
+        peer.say([published(1), published(2)]).await;
+    });
+    let mut client = Client::connect(&endpoint).await.unwrap();
+    let began = Instant::now();
+    let error = client.publish(&Publish::new("t", "x")).await.unwrap_err();
+    assert!(matches!(&error, Error::NoAnswer { after, .. } if *after == ANSWER) && error.is_transient(), "{error:?}");
+    assert_eq!(began.elapsed().as_secs(), ANSWER.as_secs());
+    go.send(()).unwrap();
+    let durable = Publish { ack: Ack::Durable, ..Publish::new("t", "y") };
+    assert_eq!(client.publish(&durable).await.unwrap().id, id(2));
+    assert!(began.elapsed() > ANSWER * 100);
     daemon.await.unwrap();
     unlink(&endpoint);
 }
