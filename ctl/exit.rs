@@ -12,7 +12,7 @@ Exit codes:
   2  the command line is wrong
   3  no daemon at the socket
   4  nobody subscribed (publish --wait-for, --to; send)
-  5  timed out
+  5  timed out (subscribe --timeout; a daemon that does not answer)
   6  denied
   7  refused by a limit of the daemon
 
@@ -94,6 +94,9 @@ impl From<client::Error> for Failure {
                     io::ErrorKind::PermissionDenied => Failure::new(Exit::Denied, error.to_string()),
                     _ => Failure::new(Exit::NoDaemon, error.to_string()),
                 };
+            }
+            client::Error::NoAnswer { .. } => {
+                return Failure::new(Exit::TimedOut, format!("{error}; `sse-busctl doctor` tells why"));
             }
             other => other.code().map_or(Exit::Failed, of_code),
         };

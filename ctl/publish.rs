@@ -36,9 +36,12 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Publ
     };
     let event = Publish { data: Payload(data), ..event };
     let mut client = Client::connect(endpoint).await?;
+    let (may_stay, is_durable) = (options.ack.is_none() && event.retain, event.ack == Ack::Durable);
+    // Lines and the disk are waited for as long as it takes. Whether there is a daemon that answers at all is heard before.
+    let status = if pipelined || may_stay || is_durable { Some(client.status().await?) } else { None };
     // What is to stay is on disk before this says so, if the bus has a disk.
-    let durable = options.ack.is_none() && event.retain && client.status().await?.history == "disk";
-    let event = Publish { ack: if durable { Ack::Durable } else { event.ack }, ..event };
+    let is_durable = is_durable || may_stay && status.is_some_and(|status| status.history == "disk");
+    let event = Publish { ack: if is_durable { Ack::Durable } else { event.ack }, ..event };
     if let Some(wanted) = options.wait_for {
         wait::for_subscribers(endpoint, &mut client, &event.topic, wanted, options.timeout).await?;
     }
@@ -73,7 +76,7 @@ pub(crate) async fn one(client: &mut Client, output: &Output, event: &Publish) -
 /// What an event that could not be published ends with.
 pub(crate) fn failure(topic: &str, error: client::Error) -> Failure {
     let advice = match &error {
-        Error::Disconnected(_) => "; the event may or may not have been accepted",
+        Error::Disconnected(_) | Error::NoAnswer { .. } => "; the event may or may not have been accepted",
         _ => "",
     };
     let mut failure = Failure::from(error).context(format_args!("cannot publish to {}", visible(topic)));

@@ -11,7 +11,7 @@ use std::{
 
 use serde::Serialize;
 use sse_bus::{
-    Client, Endpoint, Filter,
+    Client, Endpoint, Filter, client,
     endpoint::state_dir,
     tokens::{Scope, Token, TokenFile, Wanted},
 };
@@ -25,7 +25,7 @@ use crate::{
 pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Token) -> Result<(), Failure> {
     let directory = match options.state_dir {
         Some(directory) => directory,
-        None => daemons_state_dir(endpoint).await.map_or_else(state_dir, Ok).map_err(failed)?,
+        None => daemons_state_dir(endpoint).await?.map_or_else(state_dir, Ok).map_err(failed)?,
     };
     let file = TokenFile::in_directory(&directory);
     match options.command {
@@ -35,10 +35,14 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Toke
     }
 }
 
-/// Where the daemon keeps its tokens, if one runs.
-async fn daemons_state_dir(endpoint: &Endpoint) -> Option<PathBuf> {
-    let status = Client::connect(endpoint).await.ok()?.status().await.ok()?;
-    Some(status.state_dir).filter(|directory| !directory.is_empty()).map(PathBuf::from)
+/// Where the daemon keeps its tokens, if one runs. One that does not answer may keep them anywhere.
+async fn daemons_state_dir(endpoint: &Endpoint) -> Result<Option<PathBuf>, Failure> {
+    let asked = async { Client::connect(endpoint).await?.status().await };
+    match asked.await {
+        Ok(status) => Ok(Some(PathBuf::from(status.state_dir)).filter(|path| !path.as_os_str().is_empty())),
+        Err(error @ client::Error::NoAnswer { .. }) => Err(error.into()),
+        Err(_) => Ok(None),
+    }
 }
 
 /// A token as programs see it; its secret when it is new.

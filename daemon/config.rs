@@ -121,7 +121,8 @@ impl Config {
         let sources = Sources::new(&Flags::command(), &matches, path.as_deref(), &file, &held);
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         let config = Config::merge(flags.settings, file, held, &sources)?;
-        let warnings = keys::mistaken_variables(&Flags::command(), names);
+        let mut warnings = keys::mistaken_variables(&Flags::command(), names);
+        warnings.extend(config.warnings);
         Ok(Config { warnings, check: flags.check, ..config })
     }
 
@@ -133,12 +134,13 @@ impl Config {
         if history == HistoryKind::Disk {
             usual.budget = DISK_BUDGET;
         }
-        let listen = held.http.or(flags.listen).or(file.listen).unwrap_or(([127, 0, 0, 1], PORT).into());
+        let (wanted_listen, wanted_socket) = (flags.listen.or(file.listen), flags.socket.or(file.socket));
+        let listen = held.http.or(wanted_listen).unwrap_or(([127, 0, 0, 1], PORT).into());
         let state_dir = match flags.state_dir.or(file.state_dir) {
             Some(directory) => directory,
             None => state_dir().map_err(|e| ConfigError::new(format!("no place for state: {e}; set --state-dir")))?,
         };
-        let endpoint = match held.ipc.clone().or(flags.socket).or(file.socket) {
+        let endpoint = match held.ipc.clone().or_else(|| wanted_socket.clone()) {
             Some(path) => Endpoint::at(path),
             None => Endpoint::find().map_err(|e| ConfigError::new(format!("no place for the local socket: {e}")))?,
         };
@@ -186,6 +188,14 @@ impl Config {
         }
         let log = settings.log.clone().unwrap_or_default();
         LogFilter::parse(&log).map_err(|e| wrong("log", e))?;
+        let shown = |path: PathBuf| path.display().to_string();
+        let overruled = [
+            wanted_listen.and_then(|it| sources.overruled("listen", &it.to_string(), &listen.to_string())),
+            wanted_socket.and_then(|it| sources.overruled("socket", &shown(it), &endpoint.to_string())),
+        ];
+        let (guests, strangers) = Guests::new(&settings.allow_uid, &settings.allow_gid);
+        let strangers = strangers.into_iter().map(|(key, what)| sources.before(key) + &what);
+        let warnings = overruled.into_iter().flatten().chain(strangers).collect();
         let origins = settings.allow_origin.iter().map(|text| origin(text).map_err(|e| wrong("allow_origin", e)));
         let hosts = settings.allow_host.iter().map(|text| host(text).map_err(|e| wrong("allow_host", e)));
         Ok(Config {
@@ -197,14 +207,14 @@ impl Config {
             state_dir,
             allow_origin: origins.collect::<Result<_, _>>()?,
             allow_host: hosts.collect::<Result<_, _>>()?,
-            guests: Guests { uids: settings.allow_uid.clone(), gids: settings.allow_gid.clone() },
+            guests,
             tls,
             log,
             log_format: settings.log_format.unwrap_or(LogFormat::Text),
             settings: effective::settings(&settings, &limits, &topics, sources),
             topics: topics.into(),
             limits,
-            warnings: Vec::new(),
+            warnings,
             check: false,
         })
     }

@@ -59,6 +59,8 @@ pub const STALL_CHECK: Duration = Duration::from_secs(5);
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Bytes of a configuration file. A longer one is refused.
 pub const CONFIG_BYTES: usize = 1 << 20;
+/// A request that a [`Client`](crate::Client) has no answer to by then is given up, unless it waits for the disk.
+pub const ANSWER: Duration = Duration::from_secs(10);
 /// From the signal to stop until connections are cut.
 pub const DRAIN: Duration = Duration::from_secs(3);
 

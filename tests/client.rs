@@ -10,6 +10,7 @@ use std::{
 use sse_bus::{
     Client, Endpoint, EventId,
     client::{Backoff, Delivery, Error},
+    limits::ANSWER,
     protocol::{
         Ack, ErrorCode, EventMessage, GAP, Publish, Published, Refused, Reply, Request, Subscribe, Subscribed,
         binary::{self, Frame},
@@ -18,6 +19,7 @@ use sse_bus::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
+    time::{Instant, sleep},
 };
 
 /// One connection, from the daemon's side.
@@ -141,6 +143,31 @@ async fn a_request_that_was_given_up_does_not_disturb_the_next() {
     unlink(&endpoint);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_does_not_answer_is_given_up_unless_it_waits_for_the_disk() {
+    let (endpoint, listener) = socket();
+    let (go, gone) = tokio::sync::oneshot::channel::<()>();
+    let daemon = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener).await;
+        peer.request().await.unwrap();
+        gone.await.unwrap();
+        peer.request().await.unwrap();
+        sleep(ANSWER * 100).await;
+        peer.say([published(1), published(2)]).await;
+    });
+    let mut client = Client::connect(&endpoint).await.unwrap();
+    let began = Instant::now();
+    let error = client.publish(&Publish::new("t", "x")).await.unwrap_err();
+    assert!(matches!(&error, Error::NoAnswer { after, .. } if *after == ANSWER) && error.is_transient(), "{error:?}");
+    assert_eq!(began.elapsed().as_secs(), ANSWER.as_secs());
+    go.send(()).unwrap();
+    let durable = Publish { ack: Ack::Durable, ..Publish::new("t", "y") };
+    assert_eq!(client.publish(&durable).await.unwrap().id, id(2));
+    assert!(began.elapsed() > ANSWER * 100);
+    daemon.await.unwrap();
+    unlink(&endpoint);
+}
+
 #[tokio::test]
 async fn many_are_answered_in_order_and_a_break_gives_the_answers_so_far() {
     let (endpoint, listener) = socket();
@@ -177,16 +204,20 @@ async fn answers_are_matched_by_number_also_among_publishes_without_answer() {
     let (endpoint, listener) = socket();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
+        peer.request().await.unwrap();
+        peer.say([Reply::Topics(vec![])]).await;
         for _ in 0..5 {
             peer.request().await.unwrap();
         }
-        // 1 and 3 are silent, 2 and 4 are not.
-        peer.say([published(2), refused(3, ErrorCode::LimitEvent), refused(4, ErrorCode::TypeInvalid)]).await;
+        // 1 and 3 are silent, 2 and 4 are not. The daemon counts what was asked before.
+        peer.say([published(2), refused(4, ErrorCode::LimitEvent), refused(5, ErrorCode::TypeInvalid)]).await;
         peer.say([Reply::Status(Box::default())]).await;
     });
-    let (mut publisher, mut replies) = Client::connect(&endpoint).await.unwrap().into_split();
-    for ack in [Ack::None, Ack::Accepted, Ack::None, Ack::Accepted] {
-        publisher.send(&Publish { ack, ..Publish::new("t", "x") }).await.unwrap();
+    let mut client = Client::connect(&endpoint).await.unwrap();
+    client.topics().await.unwrap();
+    let (mut publisher, mut replies) = client.into_split();
+    for (number, ack) in (1..).zip([Ack::None, Ack::Accepted, Ack::None, Ack::Accepted]) {
+        assert_eq!(publisher.send(&Publish { ack, ..Publish::new("t", "x") }).await.unwrap(), number);
     }
     let finished = publisher.finish().await.unwrap();
     let mut seen = Vec::new();

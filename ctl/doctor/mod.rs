@@ -104,6 +104,7 @@ pub(crate) async fn run(
     output: &Output,
     options: cli::Doctor,
 ) -> Result<(), Failure> {
+    options.url.as_deref().map_or(Ok(()), proxy::check)?;
     let mut report = Report { output, has_problem: false };
     let place = Place::new(endpoint, is_named);
     let (daemon, finding) = place.ask().await;
@@ -133,7 +134,7 @@ pub(crate) async fn run(
     }
     if let Some(url) = &options.url {
         let Daemon::Answers(status) = &daemon else {
-            let what = format!("nothing was sent through {url}: no daemon answers");
+            let what = format!("nothing was sent through {}: no daemon answers", proxy::shown(url));
             report.tell(&Finding::warning("url", what, place.start()))?;
             return report.end(&daemon);
         };

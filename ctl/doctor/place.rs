@@ -65,8 +65,8 @@ impl Place {
                 let message = format!("sse-busd (process {}) answers at {endpoint}, {rule}", status.pid);
                 return (Daemon::Answers(Box::new(status)), Finding::ok("daemon", message));
             }
+            Ok(Err(client::Error::NoAnswer { .. })) | Err(_) => return (Daemon::IsNoHelp, self.silent().await),
             Ok(Err(error)) => error,
-            Err(_) => return (Daemon::IsNoHelp, self.silent().await),
         };
         let problem = |message: String, mend: &str| Finding::problem("daemon", message, mend);
         match error {

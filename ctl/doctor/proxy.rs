@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use super::{Finding, PATIENCE, place::Place, quoted};
+use crate::exit::{Exit, Failure};
 
 /// How long an event may be under way before it counts as held back. Within a machine it takes milliseconds.
 const UNDER_WAY: Duration = Duration::from_secs(2);
@@ -33,7 +34,7 @@ pub(super) struct Stream {
     stdout: ChildStdout,
     /// Everything that has come: the heads, then the body.
     received: Vec<u8>,
-    url: String,
+    base: String,
     server: String,
 }
 
@@ -45,6 +46,23 @@ enum Ended {
     Closed,
 }
 
+/// Checks that paths can follow a URL. What else may be wrong with it, curl knows better. What was given is not repeated: a
+/// password may be in it.
+pub(super) fn check(url: &str) -> Result<(), Failure> {
+    if url.is_empty() || url.contains(['?', '#']) {
+        let what = "--url is where the daemon's paths begin, such as https://bus.example/, without `?` and `#`";
+        return Err(Failure::new(Exit::Usage, what));
+    }
+    Ok(())
+}
+
+/// A URL without the name and the password that may be in it, as whoever reads along may see it.
+pub(super) fn shown(url: &str) -> String {
+    let scheme = url.find(":/").map_or(0, |colon| url.len() - url[colon + 1..].trim_start_matches('/').len());
+    let host = url[scheme..].find('/').map_or(url.len(), |slash| scheme + slash);
+    url[scheme..host].rfind('@').map_or_else(|| url.into(), |at| [&url[..scheme], &url[scheme + at + 1..]].concat())
+}
+
 /// Subscribes and publishes. The stream goes on if the event came.
 pub(super) async fn send(url: &str, token: Option<&Path>, place: &Place, status: &Status) -> (Finding, Option<Stream>) {
     match sent(url, token, place, status).await {
@@ -54,13 +72,14 @@ pub(super) async fn send(url: &str, token: Option<&Path>, place: &Place, status:
 }
 
 async fn sent(url: &str, token: Option<&Path>, place: &Place, status: &Status) -> Result<(Finding, Stream), Finding> {
-    let base = url.trim_end_matches('/');
+    let (url, base) = (url.trim_end_matches('/'), shown(url));
+    let base = base.trim_end_matches('/');
     let name = format!("doctor-{}", std::process::id());
     let topic = format!("doctor/{}", std::process::id());
     let problem = |what: String, mend: String| Finding::problem("url", what, mend);
     let look = format!("curl -i {}", quoted(&format!("{base}/healthz")));
 
-    let mut stream = Stream::open(base, &topic, &name, token).await?;
+    let mut stream = Stream::open(url, base, &topic, &name, token).await?;
     let head = match stream.wait(PATIENCE, head).await {
         Ok(head) => Some(head),
         Err(Ended::Late) => None,
@@ -142,7 +161,7 @@ pub(super) async fn stays(mut stream: Stream) -> Finding {
 }
 
 impl Stream {
-    async fn open(base: &str, topic: &str, name: &str, token: Option<&Path>) -> Result<Stream, Finding> {
+    async fn open(url: &str, base: &str, topic: &str, name: &str, token: Option<&Path>) -> Result<Stream, Finding> {
         let token = match token {
             Some(path) => Some(read_token(path).map_err(|e| {
                 let what = format!("the token in {} cannot be used: {e}", path.display());
@@ -150,7 +169,7 @@ impl Stream {
             })?),
             None => None,
         };
-        let url = format!("{base}/events/{topic}?since=now&client={name}");
+        let url = format!("{url}/events/{topic}?since=now&client={name}");
         let started = Command::new("curl")
             // As browsers ask; and the token where nobody sees it.
             .args(["--silent", "--show-error", "--no-buffer", "--include", "--compressed", "--proto", "=http,https"])
@@ -170,7 +189,7 @@ impl Stream {
             let _ = stdin.write_all(format!("header = \"Authorization: Bearer {token}\"\n").as_bytes()).await;
         }
         let stdout = curl.stdout.take().ok_or_else(|| no_curl(io::ErrorKind::BrokenPipe.into()))?;
-        Ok(Stream { curl, stdout, received: Vec::new(), url: base.to_owned(), server: String::new() })
+        Ok(Stream { curl, stdout, received: Vec::new(), base: base.to_owned(), server: String::new() })
     }
 
     /// Reads until something is there.
@@ -201,7 +220,7 @@ impl Stream {
     /// The stream has ended while it should go on.
     async fn cut(&mut self, check: &'static str, after: Duration) -> Finding {
         let said = self.last_words().await;
-        let what = format!("{} times out: the stream was cut after {after:.1?}: {said}", self.url);
+        let what = format!("{} times out: the stream was cut after {after:.1?}: {said}", self.base);
         let mend =
             "nginx: proxy_read_timeout 60s;   Caddy: transport http { read_timeout 60s }   Apache: ProxyTimeout 60";
         Finding::problem(check, what, mend)
@@ -315,6 +334,20 @@ mod tests {
         let head = head(text).unwrap();
         assert_eq!((head.status, head.field("server")), (200, Some("nginx/1.22.1")));
         assert!(super::head(b"HTTP/1.1 100 Continue\r\n\r\n").is_none());
+    }
+
+    #[test]
+    fn a_url_is_shown_without_name_and_password() {
+        for (url, wanted) in [
+            ("http://user:s@cr@t@host:80/bus", "http://host:80/bus"),
+            ("http:/user:secret@host", "http:/host"),
+            ("user:secret@host/", "host/"),
+            ("https://token@[::1]", "https://[::1]"),
+            ("https://host/@team/", "https://host/@team/"),
+            ("host", "host"),
+        ] {
+            assert_eq!(shown(url), wanted);
+        }
     }
 
     #[test]

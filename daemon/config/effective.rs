@@ -16,6 +16,8 @@ pub(super) struct Sources {
     /// The file that was read.
     file: Option<String>,
     by_key: BTreeMap<String, String>,
+    /// Where values came from that count for nothing, as the service manager holds the socket.
+    overruled: BTreeMap<&'static str, String>,
 }
 
 impl Sources {
@@ -35,13 +37,23 @@ impl Sources {
             };
             by_key.insert(arg.get_id().to_string(), source);
         }
+        let mut overruled = BTreeMap::new();
         for (key, is_held) in [("listen", held.http.is_some()), ("socket", held.ipc.is_some())] {
-            if is_held {
-                by_key.insert(key.into(), "the service manager".into());
+            if is_held && let Some(source) = by_key.insert(key.into(), "the service manager".into()) {
+                overruled.insert(key, source);
             }
         }
         let file = path.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.into()));
-        Sources { file: file.map(|path| path.display().to_string()), by_key }
+        Sources { file: file.map(|path| path.display().to_string()), by_key, overruled }
+    }
+
+    /// What is to be said of a socket that was asked for and is not the one that is held.
+    pub(super) fn overruled(&self, key: &'static str, wanted: &str, held: &str) -> Option<String> {
+        let source = self.overruled.get(key).filter(|_| wanted != held)?;
+        Some(format!(
+            "{source}: {key} = {wanted} counts for nothing: the service manager holds {held}; `sse-busctl service install` \
+             has it hold what the configuration file says"
+        ))
     }
 
     fn of(&self, key: &str) -> String {

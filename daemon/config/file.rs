@@ -36,6 +36,9 @@ impl File {
         // Whoever is told of a place may be in another directory.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let failed = |why: &dyn fmt::Display| ConfigError::new(format!("{}: {why}", path.display()));
+        if is_named_pipe(&path) {
+            return Err(failed(&"it is no regular file but a named pipe; check the path, or use --no-config"));
+        }
         let mut content = Vec::new();
         fs::File::open(&path)
             .and_then(|file| file.take(CONFIG_BYTES as u64 + 1).read_to_end(&mut content))
@@ -69,6 +72,22 @@ impl File {
         }
         mistakes.sort_by_key(|(at, _)| *at);
         Err(ConfigError(mistakes.into_iter().map(|(_, told)| told).collect()))
+    }
+}
+
+/// Whether whoever opens it waits until somebody writes into it. What a shell makes of `<(command)` and of `command |` is
+/// a pipe as well, but one that this process has already.
+fn is_named_pipe(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+        let is_had = path.starts_with("/dev") || path.starts_with("/proc");
+        !is_had && path.metadata().is_ok_and(|found| found.file_type().is_fifo())
+    }
+    #[cfg(windows)]
+    {
+        let _ = path;
+        false
     }
 }
 

@@ -11,6 +11,7 @@ use interprocess::local_socket::{
 };
 use sse_bus::{Client, Endpoint, endpoint::Stream};
 
+use super::namespace;
 #[cfg(unix)]
 use super::place::Place;
 use crate::access::{Grant, Publisher};
@@ -111,6 +112,23 @@ pub(crate) struct Guests {
 }
 
 impl Guests {
+    /// Those of them who can come. Of the others it says, for each key, that they count for nothing, and what to do.
+    pub(crate) fn new(uids: &[u32], gids: &[u32]) -> (Guests, Vec<(&'static str, String)>) {
+        let (uids, no_users) = namespace::split("/proc/self/uid_map", uids);
+        let (gids, no_groups) = namespace::split("/proc/self/gid_map", gids);
+        let absent = [("allow_uid", no_users), ("allow_gid", no_groups)];
+        let absent = absent.into_iter().filter(|(_, numbers)| !numbers.is_empty());
+        let told = absent.map(|(key, numbers)| {
+            let numbers = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let what = format!(
+                "{key} = {numbers} counts for nothing: the daemon is in a user namespace that has no such number; \
+                 `sse-busctl service install --other-users` has it run outside"
+            );
+            (key, what)
+        });
+        (Guests { uids, gids }, told.collect())
+    }
+
     fn are_none(&self) -> bool {
         self.uids.is_empty() && self.gids.is_empty()
     }

@@ -4,6 +4,7 @@
 
 mod codec;
 mod listener;
+mod namespace;
 #[cfg(unix)]
 mod place;
 mod session;

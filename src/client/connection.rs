@@ -43,7 +43,7 @@ const CONNECT_TRIES: u32 = 12;
 
 /// Connects. The preface is in the write buffer, not sent yet.
 pub(super) async fn open(endpoint: &Endpoint) -> Result<(Reader, Writer), Error> {
-    let mut tries = 0;
+    let (began, mut tries) = (time::Instant::now(), 0);
     let stream = loop {
         match endpoint.connect().await {
             Ok(stream) => break stream,
@@ -51,6 +51,9 @@ pub(super) async fn open(endpoint: &Endpoint) -> Result<(Reader, Writer), Error>
             Err(e) if e.kind() == io::ErrorKind::WouldBlock && tries < CONNECT_TRIES => {
                 time::sleep(Duration::from_millis(1 << tries)).await;
                 tries += 1;
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                return Err(Error::NoAnswer { endpoint: endpoint.clone(), after: began.elapsed() });
             }
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
                 return Err(Error::Denied(format!(

@@ -1,6 +1,6 @@
 //! What can go wrong between a client and the daemon, told apart by what the caller can do about it.
 
-use std::{fmt, io};
+use std::{fmt, io, time::Duration};
 
 use super::Answer;
 use crate::{
@@ -19,6 +19,14 @@ pub enum Error {
         endpoint: Endpoint,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// What is at the endpoint gives no answer, like a daemon that is stopped or hangs. The connection is still of use,
+    /// and what was asked for may still be done.
+    NoAnswer {
+        /// Where.
+        endpoint: Endpoint,
+        /// How long it was waited for.
+        after: Duration,
     },
     /// The daemon said no to the request; the connection goes on.
     Refused(Refused),
@@ -42,14 +50,14 @@ impl Error {
             Error::Refused(refused) => Some(refused.code),
             Error::Denied(_) => Some(ErrorCode::Denied),
             Error::TooLarge { .. } => Some(ErrorCode::LimitFrame),
-            Error::NoDaemon { .. } | Error::Disconnected(_) | Error::Protocol(_) => None,
+            Error::NoDaemon { .. } | Error::NoAnswer { .. } | Error::Disconnected(_) | Error::Protocol(_) => None,
         }
     }
 
     /// Whether trying again later, unchanged, can help.
     pub fn is_transient(&self) -> bool {
         match self {
-            Error::NoDaemon { .. } | Error::Disconnected(_) => true,
+            Error::NoDaemon { .. } | Error::NoAnswer { .. } | Error::Disconnected(_) => true,
             Error::Refused(refused) => refused.code.is_limit() || refused.code == ErrorCode::Stopping,
             Error::Denied(_) | Error::Protocol(_) | Error::TooLarge { .. } => false,
         }
@@ -88,6 +96,9 @@ impl fmt::Display for Error {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => write!(f, "no daemon at {endpoint}"),
                 _ => write!(f, "cannot connect to {endpoint}: {source}"),
             },
+            Error::NoAnswer { endpoint, after } => {
+                write!(f, "the daemon at {endpoint} does not answer within {after:.0?}")
+            }
             Error::Refused(refused) => refused.fmt(f),
             Error::Denied(why) => f.write_str(why),
             Error::Disconnected(source) if source.kind() == io::ErrorKind::UnexpectedEof => source.fmt(f),

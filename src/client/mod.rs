@@ -3,6 +3,8 @@
 //! One [`Client`] is one connection, used by one task at a time. Every wait is cancel-safe: a call that is dropped
 //! leaves the connection usable, its answer is thrown away when it comes. Nothing is sent twice: what was on its way
 //! when a connection broke may or may not have been accepted, and only the caller can know what to do about it.
+//! A daemon that does not answer is given up after [`ANSWER`]; events, and whatever waits for the disk or comes many at a
+//! time, are waited for as long as the connection is there.
 //!
 //! - [`Client`]: one request at a time, or [many pipelined](Client::publish_many).
 //! - [`Publisher`] and [`Replies`]: the two halves, for a caller that pipelines an endless input itself.
@@ -13,9 +15,10 @@ mod error;
 mod publisher;
 mod subscription;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use connection::{Reader, Writer};
+use tokio::time::timeout;
 
 pub use error::{Error, Interrupted};
 pub use publisher::{Finished, Publisher, Replies};
@@ -23,6 +26,7 @@ pub use subscription::{Backoff, Delivery, Subscription};
 
 use crate::{
     endpoint::Endpoint,
+    limits::ANSWER,
     protocol::{Ack, ClientInfo, Publish, Published, Refused, Reply, Request, Setting, Status, Subscribe, TopicInfo},
 };
 
@@ -68,13 +72,15 @@ impl Client {
         Ok(Client { endpoint: endpoint.clone(), reader, writer, answered: 0 })
     }
 
-    /// Publishes one event. Always waits for the answer: [`Ack::None`] counts as [`Ack::Accepted`] here.
+    /// Publishes one event. Always waits for the answer: [`Ack::None`] counts as [`Ack::Accepted`] here. The disk of
+    /// [`Ack::Durable`] may take as long as it needs.
     pub async fn publish(&mut self, publish: &Publish) -> Result<Published, Error> {
         let number = match publish.ack {
             Ack::None => self.writer.push_publish(&Publish { ack: Ack::Accepted, ..publish.clone() })?,
             _ => self.writer.push_publish(publish)?,
         };
-        match self.answer(number).await? {
+        let patience = if publish.ack == Ack::Durable { Duration::MAX } else { ANSWER };
+        match self.answer(number, patience).await? {
             Reply::Published(published) => Ok(published),
             other => Err(Error::unexpected(&other)),
         }
@@ -204,11 +210,18 @@ impl Client {
 
     async fn request(&mut self, request: &Request) -> Result<Reply, Error> {
         let number = self.writer.push(request)?;
-        self.answer(number).await
+        self.answer(number, ANSWER).await
     }
 
-    /// Sends what is buffered and waits for the answer to request `number`.
-    async fn answer(&mut self, number: u64) -> Result<Reply, Error> {
+    /// Sends what is buffered and waits for the answer to request `number`, but not for ever.
+    async fn answer(&mut self, number: u64, patience: Duration) -> Result<Reply, Error> {
+        match timeout(patience, self.exchange(number)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::NoAnswer { endpoint: self.endpoint.clone(), after: patience }),
+        }
+    }
+
+    async fn exchange(&mut self, number: u64) -> Result<Reply, Error> {
         if let Err(e) = self.writer.flush().await {
             return Err(self.reader.explain(e).await);
         }

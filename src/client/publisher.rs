@@ -53,9 +53,13 @@ pub(super) fn split(client: Client) -> (Publisher, Replies) {
     let Client { reader, mut writer, answered, .. } = client;
     writer.half_closes = true;
     let awaited = Arc::new(Mutex::new(Awaited::default()));
+    let before = writer.requests();
     // Answers to requests that were given up before the split are skipped.
-    let skip = writer.requests() - answered;
-    (Publisher { writer, awaited: Arc::clone(&awaited) }, Replies { reader, awaited, skip, done: false })
+    let skip = before - answered;
+    (
+        Publisher { writer, before, awaited: Arc::clone(&awaited) },
+        Replies { reader, before, awaited, skip, done: false },
+    )
 }
 
 /// The half that publishes. Dropping it without [`finish`](Publisher::finish) closes this direction of the connection;
@@ -63,11 +67,13 @@ pub(super) fn split(client: Client) -> (Publisher, Replies) {
 #[derive(Debug)]
 pub struct Publisher {
     writer: Writer,
+    /// Requests of the connection before the split.
+    before: u64,
     awaited: Arc<Mutex<Awaited>>,
 }
 
 impl Publisher {
-    /// Buffers an event and gives its number, which [`Replies`] repeats. Writes only when 64 KiB are waiting; call
+    /// Buffers an event and gives its number, which [`Replies`] repeats; the first has 1. Writes only when 64 KiB are waiting; call
     /// [`flush`](Publisher::flush) when there is nothing more to send for now.
     ///
     /// If the call is dropped while it waits, the event is not sent.
@@ -80,7 +86,7 @@ impl Publisher {
         while self.writer.is_full() {
             self.writer.write().await?;
         }
-        let number = self.writer.push_publish(publish)?;
+        let number = self.writer.push_publish(publish)? - self.before;
         if publish.ack != Ack::None {
             lock(&self.awaited).push(number);
         }
@@ -99,7 +105,7 @@ impl Publisher {
     pub async fn finish(mut self) -> Result<Finished, Error> {
         // Answers come in order, so the answer to any last request says that all before it were dealt with. That also
         // works on named pipes, which cannot be closed in one direction.
-        let number = self.writer.push(&Request::Status {})?;
+        let number = self.writer.push(&Request::Status {})? - self.before;
         lock(&self.awaited).last = Some(number);
         self.writer.flush().await?;
         Ok(Finished { _writer: self.writer })
@@ -117,6 +123,8 @@ pub struct Finished {
 #[derive(Debug)]
 pub struct Replies {
     reader: Reader,
+    /// See [`Publisher`].
+    before: u64,
     awaited: Arc<Mutex<Awaited>>,
     skip: u64,
     done: bool,
@@ -148,10 +156,11 @@ impl Replies {
                 },
                 Reply::Error(refused) if refused.request == 0 => return Err(Error::refused(refused)),
                 Reply::Error(refused) => {
-                    if awaited.next() == Some(refused.request) {
+                    let number = refused.request.saturating_sub(self.before);
+                    if awaited.next() == Some(number) {
                         awaited.pop();
                     }
-                    return Ok(Some((refused.request, Err(refused))));
+                    return Ok(Some((number, Err(refused))));
                 }
                 Reply::Status(_) if awaited.last.is_some() && awaited.runs.is_empty() => self.done = true,
                 other => return Err(Error::unexpected(&other)),

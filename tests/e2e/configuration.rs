@@ -83,6 +83,26 @@ fn a_file_that_is_no_configuration_is_refused_before_it_is_read_whole() {
 }
 
 #[test]
+fn a_named_pipe_is_no_configuration_but_what_a_shell_passes_through_one_is() {
+    let place = Place::new();
+    let pipe = place.path("pipe.toml");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let pipe = pipe.display().to_string();
+    let run = busd_checks(&place, &pipe).ends_with(2);
+    assert_eq!(run.stderr.lines().count(), 1, "{run}");
+    run.says("pipe.toml: it is no regular file but a named pipe; check the path");
+    let mut busd = place.busd();
+    busd.args(["--config", &pipe]);
+    Process::start(busd).finish().ends_with(2).says("it is no regular file");
+    busd_checks(&place, "/dev/null").ok();
+    let mut shell = place.command("bash");
+    let script = "echo 'history_events = 7' | \"$0\" --check --config /dev/stdin && \"$0\" --check --config <(echo 'lissten = 1')";
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_sse-busd")]);
+    let run = Process::start(shell).finish().ends_with(2).says("1:1: unknown key `lissten`");
+    assert!(run.stdout.starts_with("the configuration is sound\n"), "{run}");
+}
+
+#[test]
 fn the_printed_configuration_is_sound_and_changes_nothing() {
     let place = Place::new();
     let mut busd = place.busd();

@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     doctor::says,
-    harness::{Daemon, Run},
+    harness::{Daemon, Process, Run},
 };
 
 /// What a proxy does to answers.
@@ -171,6 +171,39 @@ fn what_is_no_stream_is_told() {
     says(&run, "url", "problem", "cannot be reached", "curl -i http://127.0.0.1:1/healthz");
     let run = daemon.ctl(&["doctor", "--url", "file:///etc/passwd"]).ends_with(1);
     says(&run, "url", "problem", "cannot be reached", "");
+}
+
+#[test]
+fn a_password_in_the_url_is_never_shown() {
+    let mut daemon = Daemon::start(&[]);
+    let other = Daemon::start(&[]);
+    let error = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n";
+    let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi";
+    let asks = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+    let misdirected = "HTTP/1.1 421 Misdirected Request\r\nContent-Length: 0\r\n\r\n";
+    let kinds = [error, page, asks, misdirected].map(Kind::Says);
+    let proxies: Vec<_> = kinds.map(|kind| Proxy::before(other.address, kind)).into();
+    let urls: Vec<_> = proxies.iter().map(Proxy::url).chain(["http://127.0.0.1:1/".into()]).collect();
+    let with = |url: &str| url.replace("://", "://user:s3cret@");
+    let shown = |run: &Run| {
+        ![&run.stdout, &run.stderr].iter().any(|text| text.contains("s3cret"))
+            && run.stdout.contains("http://127.0.0.1:")
+    };
+    for url in &urls {
+        for more in [None, Some("--json")] {
+            let mut doctor = daemon.place.busctl(&["doctor"]);
+            doctor.args(more).env("SSE_BUS_DOCTOR_URL", with(url));
+            let run = Process::start(doctor).finish().ends_with(1);
+            assert!(shown(&run), "{run}");
+        }
+    }
+    let run = daemon.ctl(&["doctor", "--url", "http://user:s3cret#@127.0.0.1:1/"]).ends_with(2);
+    assert!(!run.stderr.contains("s3cret"), "{run}");
+    daemon.kill();
+    let mut doctor = daemon.place.busctl(&["doctor"]);
+    doctor.env("SSE_BUS_DOCTOR_URL", with(&urls[0]));
+    let run = Process::start(doctor).finish().ends_with(3);
+    assert!(shown(&run), "{run}");
 }
 
 /// A proxy that sends the name on by which it was asked.

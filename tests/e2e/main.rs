@@ -5,6 +5,7 @@
 #![cfg(unix)]
 
 mod access;
+mod answers;
 mod bench;
 mod bulk;
 mod clocks;

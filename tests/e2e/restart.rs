@@ -346,6 +346,25 @@ fn after_a_crash_no_line_is_lost_and_some_may_be_there_twice() {
 }
 
 #[test]
+fn after_a_restart_answers_are_still_those_of_their_lines() {
+    let mut daemon = Daemon::start(&[]);
+    let mut stream = daemon.stream("/events/t");
+    let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines"]);
+    publishing.feed(b"1\n");
+    assert_eq!(stream.event().data, "1");
+    daemon.kill();
+    publishing.stderr.wait_for("; reconnecting");
+    daemon.start_again();
+    // More than may wait for answers, and then one that is too large.
+    let line = ["x".repeat(100_000), "\n".into()].concat();
+    let input = [line.repeat(60), line.trim_end().repeat(3)].concat();
+    let mut stdin = publishing.take_stdin();
+    thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let run = publishing.finish().ends_with(7).says("line 62: ");
+    assert_eq!(run.json(), [json!({"accepted": 61, "refused": 1})]);
+}
+
+#[test]
 fn a_signal_ends_a_publisher_of_lines_that_waits_for_the_next_daemon() {
     let mut daemon = Daemon::start(&[]);
     let mut stream = daemon.stream("/events/t");

@@ -126,6 +126,39 @@ fn however_short_the_queue_of_a_socket_was_a_crowd_finds_room_while_the_daemon_i
 }
 
 #[test]
+fn what_the_held_sockets_overrule_is_told_once() {
+    let start = |listen: &str, socket: &str, held: &Held, place: Place| {
+        let file = place.file("config.toml", format!("socket = \"{socket}\"\n"));
+        let flags = ["--config", &file, "--listen", listen].map(str::to_owned);
+        Daemon::of_command(place, flags.into(), |command| held.give(command, "http:ipc"))
+    };
+    let place = Place::new();
+    let held = Held::new(&place);
+    let (address, socket) = (held.address().to_string(), place.socket().display().to_string());
+    let daemon = start("127.0.0.1:7999", "/nowhere/bus.sock", &held, place);
+    daemon.signal(Signal::HUP);
+    until("it has read its configuration again", || {
+        daemon.log().contains("read the configuration again").then_some(())
+    });
+    let log = daemon.log();
+    let said = [
+        format!(
+            "--listen: listen = 127.0.0.1:7999 counts for nothing: the service manager holds {address}; `sse-busctl"
+        ),
+        format!("config.toml:1:1: socket = /nowhere/bus.sock counts for nothing: the service manager holds {socket};"),
+    ];
+    for said in said {
+        assert_eq!(log.matches(&said).count(), 1, "{said}\n{log}");
+    }
+    // What is held is what was asked for.
+    let place = Place::new();
+    let held = Held::new(&place);
+    let (address, socket) = (held.address().to_string(), place.socket().display().to_string());
+    let daemon = start(&address, &socket, &held, place);
+    assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
+}
+
+#[test]
 fn a_socket_that_is_of_no_use_is_explained() {
     let place = Place::new();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -177,3 +177,57 @@ fn users_and_groups_that_are_named_are_let_in() {
     let run = as_nobody(&daemon.place, r#"printf '{"status":{}}\n' | socat -t 20 - UNIX:"$1""#).finish();
     assert!(run.stdout.contains("denied"), "{run}");
 }
+
+/// A daemon in a user namespace in which nobody but its own user has a number, as systemd's `PrivateUsers=` makes one.
+fn secluded(flags: &[&str]) -> Option<Daemon> {
+    let unshare = |inside: &mut Command| {
+        inside.args(["--user", "--map-root-user", "--"]);
+    };
+    let mut tried = Command::new("unshare");
+    unshare(&mut tried);
+    if !tried.arg("true").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: no user namespace can be had");
+        return None;
+    }
+    let place = Place::new();
+    let socket = place.socket().display().to_string();
+    let usual = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket];
+    let flags = usual.iter().chain(flags).map(ToString::to_string).collect();
+    Some(Daemon::of_command(place, flags, |command| {
+        let mut inside = Command::new("unshare");
+        unshare(&mut inside);
+        inside.arg(command.get_program());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => inside.env(name, value),
+                None => inside.env_remove(name),
+            };
+        }
+        *command = inside;
+    }))
+}
+
+#[test]
+fn users_without_a_number_in_the_daemons_namespace_are_not_let_in_and_the_log_says_so() {
+    let nobody = NOBODY.to_string();
+    let Some(daemon) = secluded(&["--allow-uid", "4242", "--allow-uid", &nobody, "--allow-gid", "0,4242"]) else {
+        return;
+    };
+    let log = daemon.log();
+    for said in [
+        "--allow-uid: allow_uid = 4242, 65534 counts for nothing: the daemon is in a user namespace that has no such number;",
+        "--allow-gid: allow_gid = 4242 counts for nothing",
+    ] {
+        assert_eq!(log.matches(said).count(), 1, "{said}\n{log}");
+    }
+    assert!(log.contains("`sse-busctl service install --other-users`"), "{log}");
+    if !is_root() {
+        return;
+    }
+    // In there everybody else looks like the user that was named.
+    open(&daemon.place.path(""), 0o755);
+    open(daemon.place.socket().parent().unwrap(), 0o755);
+    open(&daemon.place.socket(), 0o666);
+    let run = as_nobody(&daemon.place, r#"printf '{"status":{}}\n' | socat -t 20 - UNIX:"$1""#).finish();
+    assert!(run.stdout.contains("denied"), "{run}");
+}

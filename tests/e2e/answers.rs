@@ -1,0 +1,80 @@
+//! What takes connections and never answers: every command gives it up after a while, and says so in a line.
+
+use std::{os::unix::net::UnixListener, time::Instant};
+
+use rustix::process::Signal;
+use sse_bus::limits::ANSWER;
+
+use crate::{
+    durable,
+    harness::{Daemon, Place, Process, until},
+};
+
+/// Everything that asks the daemon something.
+const COMMANDS: [&[&str]; 14] = [
+    &["status"],
+    &["status", "--config"],
+    &["clients"],
+    &["topics"],
+    &["url", "build/**"],
+    &["kick", "phone"],
+    &["history", "**"],
+    &["subscribe", "**"],
+    &["send", "phone", "hi"],
+    &["publish", "t", "hi"],
+    &["publish", "t", "hi", "--ack", "durable"],
+    &["publish", "t", "hi", "--wait-for", "1"],
+    &["publish", "t", "--lines"],
+    &["token", "list"],
+];
+
+#[test]
+fn a_stopped_daemon_is_given_up_by_every_command_but_not_by_streams_nor_by_what_waits_for_the_disk() {
+    let daemon = Daemon::start_at(Place::new(), &durable::FLAGS);
+    let mut listens = daemon.spawn_ctl(&["subscribe", "t"]);
+    daemon.wait_for_subscribers(1);
+    let publishes = daemon.spawn_ctl(&["publish", "t", "x", "--every", "10ms", "--ack", "durable"]);
+    listens.line();
+    daemon.suspend();
+
+    let began = Instant::now();
+    let mut asking: Vec<Process> = COMMANDS.iter().map(|command| daemon.spawn_ctl(command)).collect();
+    asking.iter_mut().zip(COMMANDS).filter(|(_, command)| command.contains(&"--lines")).for_each(|(process, _)| {
+        process.feed(b"a line\n");
+    });
+    // More than the socket takes.
+    let mut large = daemon.spawn_ctl(&["publish", "t"]);
+    large.feed(&vec![b'x'; 3 << 20]);
+    asking.push(large);
+    let socket = daemon.place.socket().display().to_string();
+    for process in asking {
+        let run = process.finish().ends_with(5).says(&format!("the daemon at {socket} does not answer within 10s"));
+        assert!(run.stderr.contains("; `sse-busctl doctor` tells why") && run.stderr.lines().count() == 1, "{run}");
+        assert_eq!(run.stdout, "", "{run}");
+    }
+    assert!(began.elapsed() >= ANSWER);
+
+    let so_far = [&listens, &publishes].map(|process| process.stdout.text().len());
+    daemon.signal(Signal::CONT);
+    for (process, so_far) in [&listens, &publishes].into_iter().zip(so_far) {
+        until("it goes on", || (process.stdout.text().len() > so_far).then_some(()));
+        assert_eq!(process.stderr.text(), "");
+    }
+}
+
+#[test]
+fn a_socket_that_nobody_serves_is_given_up_too() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("run")).unwrap();
+    let listener = UnixListener::bind(place.socket()).unwrap();
+    let asks = Process::start(place.busctl(&["status"]));
+    until("it has connected", || {
+        rustix::event::poll(&mut [rustix::event::PollFd::new(&listener, rustix::event::PollFlags::IN)], None).ok()
+    });
+    // Nor is there room for another.
+    rustix::net::listen(&listener, 0).unwrap();
+    let waits = Process::start(place.busctl(&["status"]));
+    for (process, patience) in [(asks, "10s"), (waits, "4s")] {
+        process.finish().ends_with(5).says(&format!("bus.sock does not answer within {patience}; `sse-busctl doctor`"));
+    }
+}
