@@ -244,6 +244,26 @@ fn each_topic_that_is_forgotten_ahead_of_a_reader_is_told() {
 }
 
 #[test]
+fn what_a_forgotten_topic_has_lost_is_not_counted_for_the_one_that_has_its_number_now() {
+    // Of these two topics everything goes at once.
+    let filters = FilterSet::parse(&["x", "$sys/clients"]).expect("legal");
+    let nothing = TopicRule { filters, events: Some(0), bytes: None, age: None };
+    let retention = Retention { events: 2, rules: vec![nothing], ..Retention::default() };
+    let mut bus = bus(retention, Limits { topics: 3, ..Limits::default() });
+    for topic in ["a", "a", "x"] {
+        publish(&mut bus, event(topic, &big()));
+    }
+    let id = subscribe(&mut bus, &["*"], Start::All); // 4
+    publish(&mut bus, event("x", "x")); // 5
+    publish(&mut bus, event("y", "x")); // 6; forgets x
+    assert_eq!(read(&mut bus, id), ["0 gap 1..=5 None", "1", "2"]);
+    for _ in 0..2 {
+        publish(&mut bus, event("y", "x")); // 8 lets 6 go
+    }
+    assert_eq!(drain(&mut bus, id), ["6 gap 4..=6 Some(1)", "7", "8"]);
+}
+
+#[test]
 fn ids_do_not_go_back_when_a_reader_falls_behind_after_a_unicast_event() {
     let retention = Retention { events: 1, bytes: 1000, ..Retention::default() };
     let mut bus = bus(retention, Limits { feed_buffer: 1, topics: 3, ..Limits::default() });
