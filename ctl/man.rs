@@ -35,7 +35,7 @@ const DAEMON_EXAMPLES: &str = "Examples:
   sse-busd --check";
 
 /// What the bus keeps in files, and where.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     (
         "$XDG_RUNTIME_DIR/sse-bus/bus.sock",
         "The local socket. Without a runtime directory it is in the state directory.",
@@ -43,6 +43,7 @@ const FILES: [(&str, &str); 4] = [
     ("~/.config/sse-bus/config.toml", "The daemon's configuration, see sse-bus.toml(5)."),
     ("~/.local/state/sse-bus/tokens.json", "The tokens, of each secret only the digest."),
     ("~/.local/state/sse-bus/history.redb", "History, where it is kept on disk."),
+    ("~/.local/state/sse-bus/history.tail", "What is on disk of history and not yet in history.redb."),
 ];
 
 pub(crate) fn run(options: &cli::Man) -> Result<(), Failure> {

@@ -15,7 +15,7 @@ use super::{
 use crate::{exit::Failure, output::Output};
 
 /// What the daemon keeps in its state directory, which may hold other things.
-const KEPT: [&str; 4] = ["history.redb", "tokens.json", "tokens.lock", "tokens.new"];
+const KEPT: [&str; 5] = ["history.redb", "history.tail", "tokens.json", "tokens.lock", "tokens.new"];
 
 pub(super) fn run(
     manager: &dyn Manager,

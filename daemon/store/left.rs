@@ -19,7 +19,7 @@ use sse_bus::{
 };
 
 use super::{
-    file::{BUS, EVENTS, SCHEMA, STATE, State, TOPICS, TopicState},
+    database::{BUS, EVENTS, SCHEMA, STATE, State, TOPICS, TopicState, Trouble, guarded},
     piece::Piece,
     record::{self, Record},
 };
@@ -42,32 +42,49 @@ pub(super) struct Left {
     pub(super) entries: Vec<Entry>,
 }
 
-/// The part of [`State`] that every version has.
-#[derive(Deserialize)]
-struct Schema {
-    schema: u32,
-}
-
 /// What is in a database: also what [`File`](super::file::File) goes on with.
 pub(super) type Content = (State, Left, BTreeMap<u64, Piece>);
 
-/// Reads what is in a database; nothing if it is new. Of one with a newer schema only that.
-pub(super) fn read(database: &Database) -> Result<Option<Content>, redb::Error> {
-    let damaged = |e: &dyn std::fmt::Display| redb::Error::Corrupted(e.to_string());
-    let transaction = database.begin_read()?;
-    let state = match transaction.open_table(STATE) {
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-        table => table?.get(BUS)?.map(|state| state.value().to_vec()),
-    };
-    let state = state.ok_or_else(|| damaged(&"it holds no bus"))?;
+fn damaged(why: &dyn std::fmt::Display) -> redb::Error {
+    redb::Error::Corrupted(why.to_string())
+}
+
+/// The state of a database. Nothing if it is new.
+///
+/// # Errors
+///
+/// Also if it is of a newer version.
+pub(super) fn state(database: &Database) -> Result<Option<State>, Trouble> {
+    /// The part of [`State`] that every version has.
+    #[derive(Deserialize)]
+    struct Schema {
+        schema: u32,
+    }
+    let state = guarded(|| match database.begin_read()?.open_table(STATE) {
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+        table => {
+            let state = table?.get(BUS)?.map(|state| state.value().to_vec());
+            state.ok_or_else(|| damaged(&"it holds no bus")).map(Some)
+        }
+    })?;
+    let Some(state) = state else { return Ok(None) };
     // Of a newer one nothing else may be as it is here.
     let Schema { schema } = serde_json::from_slice(&state).map_err(|e| damaged(&e))?;
     if schema > SCHEMA {
-        let left = Left::new(&State::default(), Epoch::from_seed(0));
-        return Ok(Some((State { schema, ..State::default() }, left, BTreeMap::new())));
+        let why = format!("it is of a newer sse-busd, use that (schema {schema}, this one knows {SCHEMA})");
+        return Err(Trouble::Other(why));
     }
-    let state: State = serde_json::from_slice(&state).map_err(|e| damaged(&e))?;
-    let epoch = Epoch::parse(&state.epoch).ok_or_else(|| damaged(&"its epoch is none"))?;
+    Ok(Some(serde_json::from_slice(&state).map_err(|e| damaged(&e))?))
+}
+
+/// Reads what is in a database that is not new.
+pub(super) fn read(database: &Database, epoch: Epoch) -> Result<Content, Trouble> {
+    let state = state(database)?.ok_or_else(|| damaged(&"it holds no bus"))?;
+    guarded(|| content(database, epoch, state))
+}
+
+fn content(database: &Database, epoch: Epoch, state: State) -> Result<Content, redb::Error> {
+    let transaction = database.begin_read()?;
     let mut left = Left::new(&state, epoch);
     for row in transaction.open_table(TOPICS)?.iter()? {
         let (topic, state) = row?;
@@ -104,7 +121,7 @@ pub(super) fn read(database: &Database) -> Result<Option<Content>, redb::Error> 
         left.is_torn = true;
         left.forgotten.lose(left.head);
     }
-    Ok(Some((state, left, pieces)))
+    Ok((state, left, pieces))
 }
 
 impl Left {

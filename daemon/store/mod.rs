@@ -1,16 +1,21 @@
 //! History on disk: one thread writes down what has changed, in groups, and the next daemon begins with it.
 //!
+//! A group is on disk once it is appended to the [tail]; many of them together go into the [database].
+//!
 //! Publishing never waits for the disk, and nothing is queued for it: the thread takes a batch of what the bus has, and
 //! whatever is published while it writes is in the next. Only who asked for `durable` waits, until the batch with its
 //! event is on disk or could not be written. While the disk fails everything else goes on, and the thread tries again.
 
 #[cfg(test)]
 mod accidents;
+mod database;
 mod file;
 mod left;
+mod pending;
 mod piece;
 mod reader;
 mod record;
+mod tail;
 
 use std::{
     io,
@@ -34,7 +39,7 @@ use tokio::{runtime::Handle, sync::watch};
 use tracing::{info, warn};
 
 use self::{
-    file::{File, upto},
+    file::{File, Next, upto},
     left::Left,
     reader::Reader,
 };
@@ -44,9 +49,11 @@ use crate::shared::SharedBus;
 const BATCH: usize = 4 << 20;
 /// How long changes that nobody waits for are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(20);
+/// How long nothing comes before all that was written goes into the database.
+const REST: Duration = Duration::from_secs(1);
 /// Between two attempts while the disk fails.
 const AGAIN: Duration = Duration::from_secs(1);
-/// The file, in the state directory.
+/// The database, in the state directory.
 const NAME: &str = "history.redb";
 
 /// How far the disk is.
@@ -220,26 +227,31 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         loop {
-            self.wait();
-            let ends = self.shared.ends.load(Ordering::Acquire);
-            if !self.write_all(ends) || ends {
+            let next = self.wait();
+            if !self.write_all(next) || next == Next::End {
                 return;
             }
         }
     }
 
-    /// Waits until there is something to write, and a moment for more unless somebody waits for it.
-    fn wait(&self) {
+    /// Waits until there is something to write, and a moment for more unless somebody waits for it. Says what comes after
+    /// it.
+    fn wait(&self) -> Next {
         let written = self.progress.borrow().written;
-        let is_pressed =
-            || self.shared.wanted.load(Ordering::Acquire) > written || self.shared.ends.load(Ordering::Acquire);
+        let ends = || self.shared.ends.load(Ordering::Acquire);
+        let is_pressed = || self.shared.wanted.load(Ordering::Acquire) > written || ends();
+        let began = Instant::now();
         loop {
             // Before the look, so that what comes after it wakes this thread.
             self.shared.is_idle.store(true, Ordering::Release);
             if is_pressed() || self.bus.with(|bus, _| bus.has_changed()) {
                 break;
             }
-            thread::park();
+            match REST.checked_sub(began.elapsed()) {
+                _ if self.file.is_settled() => thread::park(),
+                Some(left) => thread::park_timeout(left),
+                None => return Next::Rest,
+            }
         }
         self.shared.is_idle.store(false, Ordering::Release);
         let began = Instant::now();
@@ -248,15 +260,18 @@ impl Writer {
         {
             thread::park_timeout(left);
         }
+        if ends() { Next::End } else { Next::More }
     }
 
     /// Writes all that has changed. Says whether it was all written.
-    fn write_all(&mut self, ends: bool) -> bool {
+    fn write_all(&mut self, next: Next) -> bool {
         loop {
             let (batch, now) = self.bus.with(|bus, now| (bus.take_batch(BATCH), now));
             let Some(batch) = batch else { return true };
+            let (upto, more) = (upto(&batch), batch.more);
             let mut began = Instant::now();
-            while let Err(error) = self.file.write(&batch, now.mono, ends && !batch.more) {
+            self.file.add(batch, now.mono, if more { Next::More } else { next });
+            while let Err(error) = self.file.write() {
                 if self.progress.borrow().trouble.is_none() {
                     warn!(%error, "history cannot be written to disk; the daemon goes on and tries again");
                 }
@@ -278,7 +293,6 @@ impl Writer {
             if self.progress.borrow().trouble.is_some() {
                 info!("history is written to disk again");
             }
-            let upto = upto(&batch);
             self.progress.send_if_modified(|progress| {
                 (progress.written, progress.trouble) = (upto, None);
                 false
@@ -286,8 +300,11 @@ impl Writer {
             // Whoever waits is woken from a thread of theirs; from here each would take a call of the system.
             let progress = self.progress.clone();
             self.runtime.spawn(async move { progress.send_modify(|_| ()) });
-            drop(self.bus.with(|bus, _| bus.written(upto)));
-            if !batch.more {
+            // Whoever reads from disk finds in the database only.
+            if self.file.settled() == upto {
+                drop(self.bus.with(|bus, _| bus.written(upto)));
+            }
+            if !more {
                 return true;
             }
         }

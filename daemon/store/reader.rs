@@ -19,7 +19,7 @@ use tracing::warn;
 
 use super::{
     AGAIN, Shared,
-    file::{EVENTS, Failed, Shelf, Trouble, guarded},
+    database::{EVENTS, Failed, Shelf, Trouble, guarded},
     record,
 };
 use crate::shared::SharedBus;

@@ -119,7 +119,9 @@ impl Past {
             if self.noted.get(&topic).is_some_and(|noted| noted.total == loss.total) {
                 continue;
             }
-            let missed = noted.map_or(loss.missed, |noted| Some(loss.total - noted.total));
+            // The difference would count also what an earlier topic with this number has lost since, which is told as
+            // forgotten. What this one has lost is known then, as all of it comes after what was noted.
+            let missed = loss.missed.or(noted.map(|noted| loss.total - noted.total));
             let kept = history.retained(topic, now).filter(|kept| (after + 1..=loss.last).contains(&kept.seq));
             let (last, kept_one) = if kept.is_some() { (loss.last_not_retained, 1) } else { (loss.last, 0) };
             if last > after && missed != Some(kept_one) {

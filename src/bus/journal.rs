@@ -27,7 +27,7 @@ pub struct TopicRecord {
 }
 
 /// What has changed since the last batch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Batch {
     /// New events, in order.
     pub entries: Vec<Entry>,

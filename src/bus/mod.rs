@@ -135,7 +135,8 @@ impl Bus {
         &self.limits
     }
 
-    /// Goes on with other bounds. What is beyond them is not read any more, and goes in steps if it is much.
+    /// Goes on with other bounds. What is beyond them is not read any more, and goes in steps if it is much. The same
+    /// bounds change nothing; what has grown too old goes when it would have gone.
     pub fn configure(&mut self, limits: Limits, retention: Retention, now: Now) {
         self.limits = limits;
         if *self.history.retention() != retention {

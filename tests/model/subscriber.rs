@@ -75,7 +75,7 @@ pub(crate) struct Subscriber {
     pub(crate) older: BTreeSet<u64>,
     /// Not owed although they came later: gone before the subscription.
     pub(crate) excused: BTreeSet<u64>,
-    /// Never to be delivered: the bus still had them at the subscription, but beyond their bounds.
+    /// Not to be delivered unless the bounds become wider: the bus still had them at the subscription, but beyond those.
     pub(crate) stale: BTreeSet<u64>,
     /// The reason of the gap that must come first, if its own place is unknown to the bus.
     pub(crate) lost_place: Option<&'static str>,

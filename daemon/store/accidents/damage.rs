@@ -11,7 +11,10 @@ use sse_bus::bus::{
     journal::{Batch, Gone, TopicRecord},
 };
 
-use super::{super::file::File, Disk, Random, TOPICS, events, is_same, topic};
+use super::{
+    super::file::{File, Next},
+    Disk, Random, TOPICS, events, is_same, topic,
+};
 
 /// Events up to here are let go.
 const GONE: u64 = 50;
@@ -27,10 +30,10 @@ enum End {
     KilledAtOnce,
 }
 
-/// A file, and what was put into it.
+/// The files, and what was put into them.
 struct Sample {
     end: End,
-    bytes: Vec<u8>,
+    bytes: [Vec<u8>; 2],
     events: BTreeMap<u64, Entry>,
     topics: Vec<TopicRecord>,
     head: u64,
@@ -38,8 +41,9 @@ struct Sample {
 
 impl Sample {
     fn new(end: End) -> Sample {
-        let disk = Disk::holding(Vec::new());
-        let mut sample = Sample { end, bytes: Vec::new(), events: BTreeMap::new(), topics: Vec::new(), head: 0 };
+        let disk = Disk::holding(Default::default());
+        let mut sample =
+            Sample { end, bytes: Default::default(), events: BTreeMap::new(), topics: Vec::new(), head: 0 };
         let (mut file, _) = disk.open().unwrap();
         let mut random = Random::new(0);
         sample.write_to(&mut file, &mut random, true);
@@ -74,25 +78,29 @@ impl Sample {
             self.topics.extend(topics.clone());
             let (gone, forgotten) = (Gone::default(), Forgotten::default());
             let batch = Batch { entries, gone, topics, removed, forgotten, head: self.head, more: false };
-            file.write(&batch, 1, ends && n == 11).unwrap();
+            let next = if n % 4 == 2 { Next::Rest } else { Next::More };
+            file.add(batch, 1, if ends && n == 11 { Next::End } else { next });
+            file.write().unwrap();
         }
     }
 
     /// Bits turned over or a part cut off, at a place of any kind.
-    fn damaged(&self, random: &mut Random) -> (String, Vec<u8>) {
-        let mut bytes = self.bytes.clone();
+    fn damaged(&self, random: &mut Random) -> (String, [Vec<u8>; 2]) {
+        let mut files = self.bytes.clone();
+        let which = usize::from(!files[1].is_empty() && random.once_in(3));
+        let bytes = &mut files[which];
         if random.once_in(4) {
             let length = random.below(bytes.len());
             // To a whole page in half of the cases, as a file system would.
             let length = if random.once_in(2) { length & !0xfff } else { length };
             bytes.truncate(length);
-            return (format!("cut off at {length}"), bytes);
+            return (format!("file {which} cut off at {length}"), files);
         }
         let mut places = Vec::new();
         for _ in 0..[1, 1, 1, 3][random.below(4)] {
             // In the header, where something is, or anywhere.
             let place = match random.below(5) {
-                0 => random.below(320),
+                0 => random.below(320.min(bytes.len())),
                 1 => random.below(bytes.len()),
                 _ => std::iter::repeat_with(|| random.below(bytes.len())).find(|place| bytes[*place] != 0).unwrap(),
             };
@@ -100,7 +108,7 @@ impl Sample {
             bytes[place] ^= 1 << bit;
             places.push((place, bit));
         }
-        (format!("bits turned over at {places:?}"), bytes)
+        (format!("bits of file {which} turned over at {places:?}"), files)
     }
 }
 
@@ -111,6 +119,7 @@ struct Counts {
     /// Something was not, and that was told.
     told: usize,
     set_aside: usize,
+    tail_set_aside: usize,
     /// Nothing was in it.
     empty: usize,
     refused: usize,
@@ -134,6 +143,7 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
         return;
     };
     assert_eq!(disk.set_aside(), 0);
+    counts.tail_set_aside += disk.tails_set_aside();
     assert!(left.head >= sample.head, "numbers go back to {}", left.head);
     let (events, mut found) = (events(&file, &left), 0);
     assert!(events.is_sorted_by_key(|entry| entry.seq));
@@ -166,7 +176,8 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
             head: new.seq,
             more: false,
         };
-        file.write(&batch, 1, true).expect("a file that could be opened can be written");
+        file.add(batch, 1, Next::End);
+        file.write().expect("a file that could be opened can be written");
         drop(file);
         let (file, left) = disk.open().unwrap();
         let left = left.expect("what was written is there");
@@ -189,8 +200,8 @@ fn wherever_the_file_is_damaged_nothing_wrong_is_taken_for_right() {
             assert!(opened.is_ok(), "{:?}, {what}", sample.end);
         }
         let Sample { end, bytes, events, .. } = sample;
-        let (size, took) = (bytes.len(), began.elapsed());
-        eprintln!("{} events in {size} bytes, end {end:?}: {counts:?}, in {took:?}", events.len());
+        let (size, took) = (bytes.map(|file| file.len()), began.elapsed());
+        eprintln!("{} events in {size:?} bytes, end {end:?}: {counts:?}, in {took:?}", events.len());
         assert!(counts.whole > 0 && counts.set_aside > 0 && counts.went_on > 0);
     }
 }

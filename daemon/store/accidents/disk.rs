@@ -2,27 +2,43 @@
 
 use std::{
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use redb::StorageBackend;
+use redb::{Builder, Database, DatabaseError, StorageBackend};
 use tempfile::TempDir;
 
 use super::{
-    super::{file::File, left::Left},
+    super::{
+        database::{Storage, tail_of},
+        file::File,
+        left::Left,
+    },
     Random, epoch,
 };
 
-/// A disk with the file on it. A name in a folder stands for the file, so that it can be set aside.
+/// A disk with the files on it. Names in a folder stand for them, so that they can be set aside.
 pub(super) struct Disk {
     folder: TempDir,
-    bytes: Bytes,
+    files: Files,
+}
+
+/// The database, the tail, and where they are.
+#[derive(Clone)]
+struct Files {
+    path: PathBuf,
+    database: Bytes,
+    tail: Bytes,
 }
 
 /// The bytes of a file.
 #[derive(Clone, Debug)]
-struct Bytes(Arc<Mutex<Image>>);
+struct Bytes {
+    image: Arc<Mutex<Image>>,
+    /// That of the whole disk.
+    accident: Arc<Mutex<Option<Accident>>>,
+}
 
 #[derive(Debug, Default)]
 struct Image {
@@ -32,7 +48,6 @@ struct Image {
     unsafe_changes: Vec<Change>,
     /// What a reader sees.
     seen: Vec<u8>,
-    accident: Option<Accident>,
 }
 
 #[derive(Debug)]
@@ -56,54 +71,113 @@ impl Accident {
 }
 
 impl Disk {
-    /// A disk with these bytes in the file, or an empty one.
-    pub(super) fn holding(bytes: Vec<u8>) -> Disk {
-        let image = Image { safe: bytes.clone(), seen: bytes, ..Image::default() };
-        let disk = Disk { folder: tempfile::tempdir().unwrap(), bytes: Bytes(Arc::new(Mutex::new(image))) };
-        fs::write(disk.path(), "").unwrap();
-        disk
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("history.redb")
-    }
-
-    /// Opens the file as the daemon does.
-    pub(super) fn open(&self) -> Result<(File, Option<Left>), String> {
-        let (path, bytes) = (self.path(), self.bytes.clone());
-        let create = Box::new(move |builder: &redb::Builder| {
-            if !path.exists() {
-                *bytes.image() = Image::default();
-                fs::write(&path, "").unwrap();
-            }
-            builder.create_with_backend(bytes.clone())
+    /// A disk with these bytes in the database and the tail.
+    pub(super) fn holding(bytes: [Vec<u8>; 2]) -> Disk {
+        let (folder, accident) = (tempfile::tempdir().unwrap(), Arc::default());
+        let [database, tail] = bytes.map(|bytes| {
+            let image = Image { safe: bytes.clone(), seen: bytes, ..Image::default() };
+            Bytes { image: Arc::new(Mutex::new(image)), accident: Arc::clone(&accident) }
         });
-        File::open_with(&self.path(), create, epoch())
+        let files = Files { path: folder.path().join("history.redb"), database, tail };
+        fs::write(&files.path, "").unwrap();
+        fs::write(tail_of(&files.path), "").unwrap();
+        Disk { folder, files }
     }
 
-    /// How many files were set aside so far.
+    /// Opens the files as the daemon does.
+    pub(super) fn open(&self) -> Result<(File, Option<Left>), String> {
+        File::open_on(Box::new(self.files.clone()), &self.files.path, epoch())
+    }
+
+    /// How many databases were set aside so far.
     pub(super) fn set_aside(&self) -> usize {
-        fs::read_dir(self.folder.path()).unwrap().count() - usize::from(self.path().exists())
+        self.named("history.redb.damaged")
     }
 
-    /// What is in the file.
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        self.bytes.image().seen.clone()
+    /// How many tails were set aside so far.
+    pub(super) fn tails_set_aside(&self) -> usize {
+        self.named("history.tail.damaged")
     }
 
+    fn named(&self, begin: &str) -> usize {
+        let names = fs::read_dir(self.folder.path()).unwrap().map(|file| file.unwrap().file_name());
+        names.filter(|name| name.to_str().unwrap().starts_with(begin)).count()
+    }
+
+    /// What is in the database and the tail.
+    pub(super) fn bytes(&self) -> [Vec<u8>; 2] {
+        [&self.files.database, &self.files.tail].map(|file| file.image().seen.clone())
+    }
+
+    /// How large both are.
     pub(super) fn len(&self) -> usize {
-        self.bytes.image().seen.len()
+        [&self.files.database, &self.files.tail].map(|file| file.image().seen.len()).iter().sum()
     }
 
     pub(super) fn plan(&self, accident: Accident) {
-        self.bytes.image().accident = Some(accident);
+        *self.files.database.accident.lock().unwrap() = Some(accident);
     }
 
-    /// The power is back. Of what was not synced nothing is there, or all, or what had reached the disk by chance, and
-    /// of some of it a part. The file has one of the lengths that it had since: file systems keep these in order.
+    /// The power is back.
     pub(super) fn power_returns(&self, random: &mut Random) {
-        let mut image = self.bytes.image();
-        let Image { safe: mut bytes, unsafe_changes, .. } = std::mem::take(&mut *image);
+        *self.files.database.accident.lock().unwrap() = None;
+        for file in [&self.files.database, &self.files.tail] {
+            file.image().settle(random);
+        }
+    }
+}
+
+impl Storage for Files {
+    fn database(&self, builder: &Builder) -> Result<Database, DatabaseError> {
+        self.database.named(&self.path);
+        builder.create_with_backend(self.database.clone())
+    }
+
+    fn tail(&self) -> io::Result<Box<dyn StorageBackend>> {
+        self.tail.named(&tail_of(&self.path));
+        Ok(Box::new(self.tail.clone()))
+    }
+}
+
+impl Bytes {
+    /// Makes a new file if it has no name any more.
+    fn named(&self, path: &Path) {
+        if !path.exists() {
+            *self.image() = Image::default();
+            fs::write(path, "").unwrap();
+        }
+    }
+
+    fn image(&self) -> MutexGuard<'_, Image> {
+        self.image.lock().unwrap()
+    }
+
+    /// Counts a change or a sync. Says whether it fails.
+    fn fails(&self) -> bool {
+        let mut accident = self.accident.lock().unwrap();
+        let Some(Accident { after, lasts }) = &mut *accident else { return false };
+        match (&mut *after, &mut *lasts) {
+            (0, 0) => {
+                *accident = None;
+                false
+            }
+            (0, lasts) => {
+                *lasts -= 1;
+                true
+            }
+            (after, _) => {
+                *after -= 1;
+                false
+            }
+        }
+    }
+}
+
+impl Image {
+    /// The power was gone. Of what was not synced nothing is there, or all, or what had reached the disk by chance, and
+    /// of some of it a part. The file has one of the lengths that it had since: file systems keep these in order.
+    fn settle(&mut self, random: &mut Random) {
+        let Image { safe: mut bytes, unsafe_changes, .. } = std::mem::take(self);
         // One in so many is lost, and one in so many is torn.
         let (lost, torn) = [(1, 1), (2, 8), (4, 2), (10, 1000), (1000, 3), (1000, 1000)][random.below(6)];
         let lengths = unsafe_changes.iter().filter(|change| matches!(change, Change::Length(_))).count();
@@ -128,34 +202,7 @@ impl Disk {
                 }
             }
         }
-        *image = Image { safe: bytes.clone(), seen: bytes, ..Image::default() };
-    }
-}
-
-impl Bytes {
-    fn image(&self) -> MutexGuard<'_, Image> {
-        self.0.lock().unwrap()
-    }
-}
-
-impl Image {
-    /// Counts a change or a sync. Says whether it fails.
-    fn fails(&mut self) -> bool {
-        let Some(Accident { after, lasts }) = &mut self.accident else { return false };
-        match (&mut *after, &mut *lasts) {
-            (0, 0) => {
-                self.accident = None;
-                false
-            }
-            (0, lasts) => {
-                *lasts -= 1;
-                true
-            }
-            (after, _) => {
-                *after -= 1;
-                false
-            }
-        }
+        *self = Image { safe: bytes.clone(), seen: bytes, ..Image::default() };
     }
 
     fn write(&mut self, start: usize, data: &[u8]) {
@@ -181,7 +228,7 @@ impl StorageBackend for Bytes {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let (image, start) = (self.image(), offset as usize);
-        if matches!(image.accident, Some(Accident { after: 0, lasts: 1_000.. })) {
+        if matches!(*self.accident.lock().unwrap(), Some(Accident { after: 0, lasts: 1_000.. })) {
             return Err(failed());
         }
         let end = start.checked_add(out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -191,7 +238,7 @@ impl StorageBackend for Bytes {
 
     fn set_len(&self, length: u64) -> io::Result<()> {
         let (mut image, length) = (self.image(), length as usize);
-        if image.fails() {
+        if self.fails() {
             return Err(failed());
         }
         resize(&mut image.seen, length);
@@ -201,7 +248,7 @@ impl StorageBackend for Bytes {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut image = self.image();
-        if image.fails() {
+        if self.fails() {
             return Err(failed());
         }
         let Image { safe, unsafe_changes, .. } = &mut *image;
@@ -216,7 +263,7 @@ impl StorageBackend for Bytes {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut image = self.image();
-        if image.fails() {
+        if self.fails() {
             // A full disk may have taken a part.
             image.write(offset as usize, &data[..data.len() / 2]);
             return Err(failed());

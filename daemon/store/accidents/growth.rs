@@ -7,7 +7,7 @@ use sse_bus::{
     limits::{Limits, Retention},
 };
 
-use super::{Disk, Random, epoch, topic};
+use super::{super::file::Next, Disk, Random, epoch, topic};
 
 /// Topics that are published to, the first ones most often.
 const MANY: usize = 50;
@@ -27,7 +27,7 @@ fn the_file_does_not_grow_while_events_come_and_go() {
     // How many come at once in the first eighth, and from then on.
     for (first, then, events) in [(1, 1, events / 5), (40, 40, events), (2000, 2000, events), (1, budget / 400, events)]
     {
-        let disk = Disk::holding(Vec::new());
+        let disk = Disk::holding([Vec::new(), Vec::new()]);
         let (mut file, _) = disk.open().unwrap();
         let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(retention.clone(), budget / 8)));
         let (mut random, began, mut sizes) = (Random::new(0), Instant::now(), Vec::new());
@@ -40,8 +40,9 @@ fn the_file_does_not_grow_while_events_come_and_go() {
             let group = if n <= events / 8 { first } else { then };
             if n % group == 0 || n == events {
                 let batch = bus.take_batch(usize::MAX).unwrap();
-                file.write(&batch, now.mono, false).unwrap();
-                drop(bus.written(batch.head));
+                file.add(batch, now.mono, Next::Rest);
+                file.write().unwrap();
+                drop(bus.written(file.settled()));
             }
             if [events / 10, events / 2, events].contains(&n) {
                 sizes.push(disk.len());

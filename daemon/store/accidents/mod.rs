@@ -13,11 +13,7 @@ use redb::{ReadableDatabase as _, ReadableTable as _};
 use sse_bus::{Epoch, Event, EventId, EventType, Topic, bus::history::Entry};
 
 use self::disk::Disk;
-use super::{
-    file::{EVENTS, File},
-    left::Left,
-    record,
-};
+use super::{database::EVENTS, file::File, left::Left, record};
 
 /// The epoch of all files here.
 fn epoch() -> Epoch {

@@ -12,7 +12,7 @@ use sse_bus::{
 
 use super::{
     super::{
-        file::{File, upto},
+        file::{File, Next, upto},
         left::Left,
     },
     Disk, Random, TOPICS,
@@ -89,7 +89,7 @@ struct Counts {
 
 impl World {
     fn new(seed: u64) -> World {
-        let (disk, random) = (Disk::holding(Vec::new()), Random::new(seed));
+        let (disk, random) = (Disk::holding([Vec::new(), Vec::new()]), Random::new(seed));
         let (ever, counts) = (BTreeMap::new(), Counts::default());
         World { disk, random, confirmed: None, under_way: None, ever, head: 0, counts }
     }
@@ -111,6 +111,7 @@ impl World {
             self.under_way = self.under_way.take().or_else(|| self.confirmed.as_ref().map(running));
         }
         assert!(is_new || self.disk.set_aside() == set_aside, "it was taken for damaged");
+        assert_eq!(self.disk.tails_set_aside(), 0, "it was taken for damaged");
         self.disk.power_returns(&mut self.random);
     }
 
@@ -144,8 +145,10 @@ impl World {
         self.ever.extend(batch.entries.iter().map(|entry| (entry.seq, entry.clone())));
         let clock = self.random.next() >> 20;
         let content = self.confirmed.as_ref().map(|content| content.after(batch, clock, ends));
+        let next = if self.random.once_in(4) { Next::Rest } else { Next::More };
+        file.add(batch.clone(), clock, if ends { Next::End } else { next });
         for attempt in 0..20 {
-            if file.write(batch, clock, ends).is_ok() {
+            if file.write().is_ok() {
                 self.confirmed = content;
                 self.counts.written += 1;
                 self.counts.repeated += usize::from(attempt > 0);

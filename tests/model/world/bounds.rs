@@ -1,6 +1,6 @@
 //! The bounds of history, as naively as can be: what it must have let go of each topic, and what it must still have.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sse_bus::{
     bus::history::Entry,
@@ -48,10 +48,18 @@ impl World {
 
     /// Goes on with other bounds.
     pub(super) fn configure(&mut self, retention: &Retention) -> Outcome {
-        self.setup.retention = retention.clone();
         self.bus.configure(self.setup.limits.clone(), retention.clone(), self.now());
+        // Where nothing changes the bus does not look; what has grown too old meanwhile goes when it does.
+        if self.setup.retention == *retention {
+            return self.refresh();
+        }
+        self.setup.retention = retention.clone();
         self.looked();
-        self.refresh()
+        self.refresh()?;
+        // Wider bounds take in again what had not gone yet.
+        let stale: BTreeSet<u64> = self.stale().collect();
+        self.subscribers.iter_mut().for_each(|subscriber| subscriber.stale.retain(|seq| stale.contains(seq)));
+        Ok(())
     }
 
     /// How many events of a topic are beyond its bounds at a time, or had gone before.

@@ -137,7 +137,8 @@ impl World {
                 return Err(format!("expected the reads of {id} to be over"));
             }
         }
-        Ok(())
+        // Whoever reads has the bus let go what is beyond its bounds, also one that is not there any more.
+        self.refresh()
     }
 
     fn left(&mut self, who: &[usize]) -> Outcome {

@@ -1,0 +1,244 @@
+//! The database that history is kept in: its tables, how it is opened, and what can be wrong with it.
+//!
+//! Events stand in [pieces](super::record), one or more for each commit, under the number of their first event. Pieces
+//! lose the events that history has let go once these are more than half of it, and go with the last. Topics stand under
+//! their names, and what is known of the whole under [`STATE`].
+
+use std::{
+    fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use redb::{Builder, Database, DatabaseError, StorageBackend, Table, TableDefinition, backends::FileBackend};
+use serde::{Deserialize, Serialize};
+use sse_bus::bus::{
+    history::{Entry, Forgotten, TopicPast},
+    journal::{Gone, TopicRecord},
+};
+
+use super::{piece::Piece, record};
+use crate::shared::unix_now;
+
+pub(super) const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
+pub(super) const TOPICS: TableDefinition<&str, &[u8]> = TableDefinition::new("topics");
+pub(super) const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
+/// The one key of [`STATE`].
+pub(super) const BUS: &str = "bus";
+
+/// The form of the files. Those of a newer one are refused. Before 2 there was no [tail](super::tail).
+pub(super) const SCHEMA: u32 = 2;
+/// Bytes of one piece, unless a single event is larger: with what redb adds it fits a page of 64 KiB, the sizes of which
+/// are powers of two.
+const PIECE: usize = 63 << 10;
+/// Memory for pages of the file. Events are in memory already.
+const CACHE: usize = 8 << 20;
+
+/// What is known of the whole.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) schema: u32,
+    pub(super) epoch: String,
+    /// Everything up to this number is written down.
+    pub(super) head: u64,
+    /// Numbers up to here may have been used since.
+    pub(super) reserved: u64,
+    /// The daemon ended after this was written, and nothing came between.
+    pub(super) ended: bool,
+    /// The bus's clock, in milliseconds.
+    pub(super) clock: u64,
+    pub(super) forgotten: Forgotten,
+    /// The last batch of the [tail](super::tail) that is in the database.
+    #[serde(default)]
+    pub(super) tail: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct TopicState {
+    pub(super) published: u64,
+    pub(super) last: Option<(u64, u64)>,
+    pub(super) past: TopicPast,
+}
+
+impl TopicState {
+    pub(super) fn of(record: &TopicRecord) -> TopicState {
+        let TopicRecord { published, last, past, .. } = record;
+        TopicState { published: *published, last: *last, past: *past }
+    }
+}
+
+/// What went wrong, for people.
+pub(super) type Failed = String;
+
+/// Where the files are: on the file system, or on a disk that has accidents.
+pub(super) trait Storage: Send {
+    /// Opens the database, which is made if it is not there.
+    fn database(&self, builder: &Builder) -> Result<Database, DatabaseError>;
+    /// Opens the tail, which is made if it is not there.
+    fn tail(&self) -> io::Result<Box<dyn StorageBackend>>;
+}
+
+/// The name of the tail of a database.
+pub(super) fn tail_of(database: &Path) -> PathBuf {
+    database.with_extension("tail")
+}
+
+/// A file system, with the path of the database on it.
+pub(super) struct FileSystem(pub(super) PathBuf);
+
+impl FileSystem {
+    /// Puts the name of a new file on disk. Otherwise the power may take it, and every byte of the file with it.
+    fn keep_name(&self, is_new: bool) -> io::Result<()> {
+        if cfg!(unix) && is_new {
+            fs::File::open(self.0.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+impl Storage for FileSystem {
+    fn database(&self, builder: &Builder) -> Result<Database, DatabaseError> {
+        let is_new = !self.0.exists();
+        let database = builder.create(&self.0)?;
+        self.keep_name(is_new)?;
+        Ok(database)
+    }
+
+    fn tail(&self) -> io::Result<Box<dyn StorageBackend>> {
+        let path = tail_of(&self.0);
+        let is_new = !path.exists();
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        self.keep_name(is_new)?;
+        Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
+    }
+}
+
+/// The open database, for who writes and who reads. Not there after a failure, until it is opened again.
+#[derive(Clone)]
+pub(super) struct Shelf(Arc<Mutex<Option<Arc<Database>>>>);
+
+impl Shelf {
+    pub(super) fn new(database: Database) -> Shelf {
+        Shelf(Arc::new(Mutex::new(Some(database.into()))))
+    }
+
+    pub(super) fn get(&self) -> Option<Arc<Database>> {
+        self.0.lock().clone()
+    }
+
+    pub(super) fn set(&self, database: Option<Arc<Database>>) {
+        *self.0.lock() = database;
+    }
+}
+
+/// The events.
+pub(super) type Events<'a> = Table<'a, u64, &'static [u8]>;
+/// The topics.
+pub(super) type Topics<'a> = Table<'a, &'static str, &'static [u8]>;
+
+/// One transaction: what is put into the tables, and the state. It is on disk when this returns.
+pub(super) fn commit(
+    database: &Database,
+    state: &State,
+    fill: impl FnOnce(&mut Events<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
+) -> Result<(), Trouble> {
+    let state = serde_json::to_vec(state).map_err(|e| Trouble::Other(e.to_string()))?;
+    guarded(|| {
+        let transaction = database.begin_write()?;
+        fill(&mut transaction.open_table(EVENTS)?, &mut transaction.open_table(TOPICS)?)?;
+        transaction.open_table(STATE)?.insert(BUS, &*state)?;
+        transaction.commit()?;
+        Ok(())
+    })
+}
+
+/// Removes topics that are not known any more, and puts down those that are new or have changed.
+pub(super) fn put_topics<'a>(
+    topics: &mut Topics<'_>,
+    gone: &Gone,
+    records: impl Iterator<Item = &'a TopicRecord>,
+) -> Result<(), redb::Error> {
+    match gone {
+        Gone::Topics(gone) => {
+            for topic in gone {
+                topics.remove(topic.as_str())?;
+            }
+        }
+        Gone::AllOthers => topics.retain(|_, _| false)?,
+    }
+    for record in records {
+        // Numbers can always be written.
+        let state = serde_json::to_vec(&TopicState::of(record)).unwrap_or_default();
+        topics.insert(record.topic.as_str(), &*state)?;
+    }
+    Ok(())
+}
+
+/// Puts down events in pieces. Gives these with their numbers.
+pub(super) fn put_events(events: &mut Events<'_>, mut entries: &[Entry]) -> Result<Vec<(u64, Piece)>, redb::Error> {
+    let mut written = Vec::new();
+    while let Some(first) = entries.first() {
+        let (piece, events_in_it) = record::encode(entries, PIECE);
+        events.insert(first.seq, &*piece)?;
+        written.push((first.seq, Piece::new(events_in_it, piece.len())));
+        entries = &entries[events_in_it..];
+    }
+    Ok(written)
+}
+
+/// Why a file cannot be had.
+pub(super) enum Trouble {
+    Damaged(Failed),
+    Other(Failed),
+}
+
+impl Trouble {
+    pub(super) fn why(self) -> Failed {
+        match self {
+            Trouble::Damaged(why) | Trouble::Other(why) => why,
+        }
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Trouble {
+        redb::Error::Io(error).into()
+    }
+}
+
+impl From<redb::Error> for Trouble {
+    fn from(error: redb::Error) -> Trouble {
+        match error {
+            redb::Error::DatabaseAlreadyOpen => Trouble::Other("another sse-busd has it open".into()),
+            // A disk that fails says nothing about the file; one that ends too early is damaged.
+            redb::Error::Io(e) if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+                Trouble::Other(e.to_string())
+            }
+            e => Trouble::Damaged(e.to_string()),
+        }
+    }
+}
+
+/// Opens a database and looks at every page of it.
+pub(super) fn open(storage: &dyn Storage) -> Result<Database, Trouble> {
+    guarded(|| Ok(storage.database(Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true))?))
+}
+
+/// Does something with a database that may be damaged, or on a disk that fails.
+pub(super) fn guarded<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Trouble> {
+    // A damaged file may make redb panic.
+    match catch_unwind(AssertUnwindSafe(action)) {
+        Ok(done) => done.map_err(Trouble::from),
+        Err(_) => Err(Trouble::Damaged("it cannot be read".into())),
+    }
+}
+
+/// Moves a damaged file away, under a name that no other has.
+pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".damaged-{}", unix_now()));
+    fs::rename(path, &aside)?;
+    Ok(aside.into())
+}

@@ -1,0 +1,101 @@
+//! Faults that the bus once had, each named after what is right instead.
+
+mod bounds;
+mod gaps;
+mod reading;
+
+use std::task::Waker;
+
+use sse_bus::{
+    Epoch, FilterSet, Topic,
+    bus::{Bus, ClientId, Description, Format, Now, Publication, ReaderId, Start, Subscription, history::Memory},
+    limits::{DELIVER_MAX, Limits, Retention},
+    protocol::Slow,
+};
+
+fn bus(retention: Retention, limits: Limits) -> Bus {
+    Bus::new(Epoch::parse("e").expect("legal"), limits, Box::new(Memory::new(retention)))
+}
+
+fn keeping(events: usize) -> Bus {
+    bus(Retention { events, ..Retention::default() }, Limits::default())
+}
+
+fn at(ms: u64) -> Now {
+    Now { mono: ms, unix: ms }
+}
+
+fn event(topic: &str, data: &str) -> Publication {
+    let topic = Topic::parse(topic).expect("legal");
+    Publication { topic, kind: None, data: data.into(), retain: false, ttl: None, to: None, durable: false }
+}
+
+fn publish(bus: &mut Bus, publication: Publication) -> u64 {
+    bus.publish(publication, None, at(0)).expect("taken").id.seq
+}
+
+fn subscribe_at(bus: &mut Bus, filters: &[&str], start: Start, slow: Slow, now: Now) -> ClientId {
+    let filters = FilterSet::parse(filters).expect("legal");
+    let description = Description::default();
+    let subscription = Subscription {
+        filters,
+        format: Format::SseData,
+        start,
+        slow,
+        past_only: false,
+        allowed: [].into(),
+        description,
+    };
+    bus.subscribe(subscription, now).expect("taken").0
+}
+
+fn subscribe(bus: &mut Bus, filters: &[&str], start: Start) -> ClientId {
+    subscribe_at(bus, filters, start, Slow::Gap, at(0))
+}
+
+fn after(seq: u64) -> Start {
+    Start::After(format!("e-{seq}"))
+}
+
+/// One read: for each event its number, for each gap the number, how many it stands for, and its range.
+fn read(bus: &mut Bus, id: ClientId) -> Vec<String> {
+    let mut out = Vec::new();
+    let _ = bus.read(id, at(1000), Waker::noop(), &mut out);
+    let text = String::from_utf8(out.concat()).expect("text");
+    let events = text.split_terminator("\n\n").map(|event| {
+        let id = event.lines().find_map(|line| line.strip_prefix("id: e-")).unwrap_or_default();
+        if !event.contains("event: $gap") {
+            return id.to_owned();
+        }
+        let data = event.lines().find_map(|line| line.strip_prefix("data: ")).unwrap_or_default();
+        let gap: sse_bus::protocol::Gap = serde_json::from_str(data).expect("a gap");
+        format!("{id} gap {}..={} {:?}", gap.from.seq, gap.to.seq, gap.missed)
+    });
+    events.collect()
+}
+
+fn drain(bus: &mut Bus, id: ClientId) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        let items = read(bus, id);
+        if items.is_empty() {
+            return all;
+        }
+        all.extend(items);
+    }
+}
+
+/// The members of the groups that a reader is called for, once all have been read.
+fn read_groups(bus: &mut Bus, reader: ReaderId) -> Vec<ClientId> {
+    let (mut groups, mut members) = (Vec::new(), Vec::new());
+    bus.called_groups(reader, &mut groups);
+    for group in groups {
+        while bus.read_group(group, &mut members, &mut Vec::new()) {}
+    }
+    members
+}
+
+/// Data of which a few events fill a read.
+fn big() -> String {
+    "x".repeat(DELIVER_MAX / 2 + 1)
+}

@@ -1,0 +1,165 @@
+//! Who is given what, and when.
+
+use std::{task::Waker, time::Duration};
+
+use sse_bus::{
+    FilterSet,
+    bus::{Bus, ClientName, Description, Format, Publication, Read, Start, Subscription},
+    limits::{Limits, Retention, SCAN_MAX},
+    protocol::{ErrorCode, Slow},
+};
+
+use super::{at, big, bus, drain, event, keeping, publish, read, read_groups, subscribe, subscribe_at};
+
+#[test]
+fn who_joins_gets_nothing_of_the_batch_that_came_before() {
+    let mut bus = keeping(100);
+    let other = subscribe(&mut bus, &["a", "$sys/clients"], Start::Now);
+    publish(&mut bus, event("a", "before"));
+    let now = subscribe(&mut bus, &["a", "$sys/clients"], Start::Now);
+    let latest = subscribe(&mut bus, &["a", "$sys/clients"], Start::Latest);
+    let _ = bus.finish();
+    assert_eq!(drain(&mut bus, other), ["2", "3", "4"]);
+    assert_eq!(drain(&mut bus, now), ["4"]);
+    assert_eq!(drain(&mut bus, latest), ["2", "4"]);
+}
+
+#[test]
+fn a_while_ago_does_not_bring_older_retained_events() {
+    let mut bus = keeping(1);
+    publish(&mut bus, event("b", "old"));
+    publish(&mut bus, Publication { retain: true, ..event("a", "old") });
+    bus.publish(event("a", "new"), None, at(1000)).expect("taken");
+    let id = subscribe_at(&mut bus, &["a"], Start::Last(Duration::from_millis(100)), Slow::Gap, at(1000));
+    assert_eq!(drain(&mut bus, id), ["3"]);
+}
+
+#[test]
+fn ids_do_not_go_back_when_a_reader_falls_behind_after_a_unicast_event() {
+    let retention = Retention { events: 1, bytes: 1000, ..Retention::default() };
+    let mut bus = bus(retention, Limits { feed_buffer: 1, topics: 3, ..Limits::default() });
+    let id = subscribe(&mut bus, &["a/*"], Start::Now); // 1
+    publish(&mut bus, event("a/b", "x"));
+    publish(&mut bus, event("b", &big())); // 3; too large for history
+    publish(&mut bus, Publication { to: Some(id.to_string()), ..event("c", "x") });
+    assert_eq!(drain(&mut bus, id), ["2", "4"]);
+    for topic in ["a/b", "a/c", "a/b"] {
+        publish(&mut bus, event(topic, "x")); // 6 is of a new topic: forgets b, which has lost 3
+        let _ = bus.finish();
+    }
+    assert_eq!(drain(&mut bus, id), ["5 gap 5..=5 Some(1)", "6", "7"]);
+}
+
+#[test]
+fn a_read_that_waits_is_over_once_its_client_is_kicked() {
+    let mut bus = keeping(1);
+    let id = subscribe(&mut bus, &["a"], Start::Now);
+    assert_eq!(bus.read(id, at(0), Waker::noop(), &mut Vec::new()), Read::Waiting);
+    bus.kick(&id.to_string(), at(0)).expect("there");
+    assert_eq!(bus.finish().len(), 1);
+    assert_eq!(bus.read(id, at(0), Waker::noop(), &mut Vec::new()), Read::Over);
+}
+
+#[test]
+fn one_read_looks_at_a_bounded_part_of_history() {
+    let mut bus = keeping(10 * SCAN_MAX);
+    // So many topics that the log is walked and not merged.
+    for n in 0..40 {
+        publish(&mut bus, event(&format!("few/{n}"), ""));
+    }
+    for _ in 0..3 * SCAN_MAX {
+        publish(&mut bus, event("many", ""));
+    }
+    let id = subscribe(&mut bus, &["few/*"], Start::All);
+    let mut out = Vec::new();
+    let mut reads = 0;
+    while bus.read(id, at(0), Waker::noop(), &mut out) == Read::Ready {
+        reads += 1;
+    }
+    assert_eq!(reads, 3);
+    assert_eq!(String::from_utf8(out.concat()).expect("text").matches("data").count(), 40);
+}
+
+#[test]
+fn a_name_that_resembles_an_id_is_a_name() {
+    let mut bus = keeping(10);
+    let first = subscribe(&mut bus, &["t"], Start::Now);
+    let filters = FilterSet::parse(&["t"]).expect("legal");
+    let names = ["c01", "c+1"];
+    for name in names {
+        let name = Some(ClientName::parse(name).expect("legal"));
+        let description = Description { name, ..Description::default() };
+        let (format, start) = (Format::SseData, Start::Now);
+        let slow = Slow::Gap;
+        let subscription = Subscription {
+            filters: filters.clone(),
+            format,
+            start,
+            slow,
+            past_only: false,
+            allowed: [].into(),
+            description,
+        };
+        bus.subscribe(subscription, at(0)).expect("taken");
+    }
+    for name in names {
+        assert_eq!(bus.kick(name, at(0)).expect("known"), 1);
+    }
+    assert_eq!(bus.clients().iter().map(|client| client.id.clone()).collect::<Vec<_>>(), [first.to_string()]);
+}
+
+#[test]
+fn who_waits_in_a_group_waits_nowhere_else() {
+    let mut bus = keeping(10);
+    let reader = bus.add_reader(Waker::noop().clone());
+    let [first, second] = [(); 2].map(|()| subscribe(&mut bus, &["a"], Start::Now)); // 1 and 2
+    for id in [first, second] {
+        bus.assign(id, reader);
+    }
+    assert!(drain(&mut bus, first).is_empty());
+    publish(&mut bus, event("a", "x"));
+    let _ = bus.finish();
+    assert_eq!(drain(&mut bus, second), ["3"], "and it waits alone, as the group has still to read 3");
+    assert_eq!(read_groups(&mut bus, reader), [first]);
+    assert!(read(&mut bus, second).is_empty(), "it was not called, and joins the group");
+    publish(&mut bus, Publication { to: Some(second.to_string()), ..event("b", "x") });
+    publish(&mut bus, event("a", "x"));
+    let _ = bus.finish();
+    assert_eq!(read_groups(&mut bus, reader), [first]);
+    assert_eq!(drain(&mut bus, second), ["4", "5"]);
+}
+
+#[test]
+fn ticks_that_come_late_or_twice_leave_nobody_without_a_heartbeat_and_give_nobody_two() {
+    let mut bus = keeping(10);
+    let clients: Vec<_> = (0..30).map(|_| subscribe(&mut bus, &["a"], Start::Now)).collect();
+    let heartbeats = |bus: &mut Bus, ticks: &[u64]| -> Vec<usize> {
+        let mut given = vec![0; clients.len()];
+        for tick in ticks {
+            bus.tick(at(*tick));
+            for (id, given) in clients.iter().zip(&mut given) {
+                let mut out = Vec::new();
+                let _ = bus.read(*id, at(*tick), Waker::noop(), &mut out);
+                *given += String::from_utf8_lossy(&out.concat()).matches(':').count();
+            }
+        }
+        given
+    };
+    heartbeats(&mut bus, &[15_000]);
+    assert_eq!(heartbeats(&mut bus, &[16_000, 17_990, 20_005, 26_000, 26_500, 29_999, 30_000]), [1; 30]);
+    // The process was stopped for so long that everybody has waited for one.
+    assert_eq!(heartbeats(&mut bus, &[90_000]), [1; 30]);
+}
+
+#[test]
+fn a_closed_bus_takes_nothing_more() {
+    let mut bus = keeping(10);
+    let id = subscribe(&mut bus, &["a"], Start::Now); // 1
+    publish(&mut bus, event("a", "x"));
+    bus.close();
+    for publication in [event("a", "x"), Publication { to: Some(id.to_string()), ..event("a", "x") }] {
+        let refused = bus.publish(publication, None, at(0)).expect_err("it is closed");
+        assert_eq!(refused.code, ErrorCode::Stopping);
+    }
+    assert_eq!(drain(&mut bus, id), ["2"]);
+}
