@@ -50,9 +50,9 @@ pub(super) struct State {
     /// The bus's clock, in milliseconds.
     pub(super) clock: u64,
     pub(super) forgotten: Forgotten,
-    /// The last batch of the [tail](super::tail) that is in the database.
+    /// The number of the last batch that is in the database. The [tail](super::tail) may have those that follow.
     #[serde(default)]
-    pub(super) tail: u64,
+    pub(super) last_batch: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,9 +89,9 @@ pub(super) fn tail_of(database: &Path) -> PathBuf {
 pub(super) struct FileSystem(pub(super) PathBuf);
 
 impl FileSystem {
-    /// Puts the name of a new file on disk. Otherwise the power may take it, and every byte of the file with it.
-    fn keep_name(&self, is_new: bool) -> io::Result<()> {
-        if cfg!(unix) && is_new {
+    /// Puts the names of the files on disk. Otherwise the power may take that of a new one, and every byte of it.
+    fn keep_names(&self) -> io::Result<()> {
+        if cfg!(unix) {
             fs::File::open(self.0.parent().unwrap_or(Path::new(".")))?.sync_all()?;
         }
         Ok(())
@@ -100,17 +100,15 @@ impl FileSystem {
 
 impl Storage for FileSystem {
     fn database(&self, builder: &Builder) -> Result<Database, DatabaseError> {
-        let is_new = !self.0.exists();
         let database = builder.create(&self.0)?;
-        self.keep_name(is_new)?;
+        self.keep_names()?;
         Ok(database)
     }
 
     fn tail(&self) -> io::Result<Box<dyn StorageBackend>> {
         let path = tail_of(&self.0);
-        let is_new = !path.exists();
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-        self.keep_name(is_new)?;
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        self.keep_names()?;
         Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
     }
 }

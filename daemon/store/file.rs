@@ -55,17 +55,22 @@ pub(super) enum Next {
 /// The files, open.
 pub(super) struct File {
     storage: Box<dyn Storage>,
+    epoch: Epoch,
     database: Shelf,
     tail: Tail,
     state: State,
     /// What is to be written next.
     batch: Option<Batch>,
+    /// Batches are held that others belong to, which have not come yet.
+    is_partial: bool,
     /// What is not in the database yet.
     pending: Pending,
     /// It has to go there now.
     is_due: bool,
     /// Everything up to here is in the database.
     settled: u64,
+    /// The last batch that is in the database.
+    settled_batch: u64,
     pieces: BTreeMap<u64, Piece>,
     /// Those that are sparse, noted so that a commit need not look at all of them.
     sparse: BTreeSet<u64>,
@@ -112,15 +117,29 @@ impl File {
             error!("{damaged} pieces of {shown} are damaged; their events are told as lost");
         }
         let (head, forgotten) = left.as_ref().map_or((0, Forgotten::default()), |l| (l.head, l.forgotten.clone()));
-        let (reserved, tail_number) = (head + RESERVE, tail::next_round(state.tail));
-        let state = State { schema: SCHEMA, head, reserved, ended: false, forgotten, tail: tail_number, ..state };
+        let (reserved, last) = (head + RESERVE, tail::begin());
+        let state = State { schema: SCHEMA, head, reserved, ended: false, forgotten, last_batch: last, ..state };
         let sparse = pieces.iter().filter(|(_, piece)| piece.is_sparse()).map(|(first, _)| *first).collect();
         let bytes = pieces.values().map(|piece| piece.bytes).sum();
         let wasted = pieces.values().map(Piece::wasted).sum();
         let (database, pending) = (Shelf::new(database), Pending::default());
-        let (batch, is_due, settled) = (None, false, head);
-        let mut file =
-            File { storage, database, tail, state, batch, pending, is_due, settled, pieces, sparse, bytes, wasted };
+        let mut file = File {
+            storage,
+            epoch: left.as_ref().map_or(epoch, |left| left.epoch),
+            database,
+            tail,
+            state,
+            batch: None,
+            is_partial: false,
+            pending,
+            is_due: false,
+            settled: head,
+            settled_batch: last,
+            pieces,
+            sparse,
+            bytes,
+            wasted,
+        };
         // It notes that a daemon runs, and which numbers it may use. Twice: if the last transaction is damaged, redb goes
         // back to the one before, and that must say it, too.
         file.commit(|_, _| Ok(())).and_then(|()| file.commit(|_, _| Ok(()))).map_err(|e| failed(&e))?;
@@ -155,30 +174,56 @@ impl File {
     }
 
     /// Takes a batch, when the one before is written. `clock` is the bus's.
+    ///
+    /// Of one that has more after it the topics are ahead of the events. So it is held until the last of them is here.
     pub(super) fn add(&mut self, batch: Batch, clock: u64, next: Next) {
-        self.state.head = upto(&batch);
+        self.state.head = batch.head;
         (self.state.clock, self.state.forgotten) = (clock, batch.forgotten.clone());
         self.state.ended = next == Next::End;
         if self.state.reserved < batch.head + RESERVE / 2 {
             self.state.reserved = batch.head + RESERVE;
         }
         let bytes = batch.entries.iter().map(|entry| entry.cost).sum::<usize>() + batch.topics.len() * TOPIC;
-        self.is_due |= next != Next::More || bytes >= LARGE || self.tail.bytes() + bytes > TAIL;
+        if batch.more {
+            self.is_partial = true;
+            self.hold(batch);
+            return;
+        }
+        // What is held already is not in the tail.
+        let is_partial = std::mem::take(&mut self.is_partial);
+        self.is_due = is_partial || next != Next::More || bytes >= LARGE || self.tail.bytes() + bytes > TAIL;
         self.batch = Some(batch);
     }
 
-    /// Writes the batch that was taken, durably. After an error nothing of it counts, and this is to be tried again.
+    /// Writes what was taken, durably. After an error nothing of it counts, and this is to be tried again.
     pub(super) fn write(&mut self) -> Result<(), Failed> {
-        if let Some(batch) = self.batch.as_ref().filter(|_| !self.is_due) {
-            let number = self.state.tail + 1;
-            self.tail.append(number, batch, self.state.head, self.state.clock).map_err(|e| e.to_string())?;
-            self.state.tail = number;
+        let Some(batch) = self.batch.take() else {
+            return if self.is_due { self.settle() } else { Ok(()) };
+        };
+        // Also those that are not appended have a number. So a record fits no other state of the database than the one
+        // that it came after.
+        let number = self.state.last_batch + 1;
+        if !self.is_due
+            && let Err(error) = self.tail.append(number, &batch, self.state.clock)
+        {
+            // Perhaps the database can take it, and the next can be appended again.
+            self.is_due = true;
+            if let Ok(Some(tail)) = self.storage.tail().and_then(|storage| Tail::open(storage, self.epoch)) {
+                self.tail = tail;
+            }
+            self.batch = Some(batch);
+            return Err(error.to_string());
         }
-        let removed = self.batch.take().map_or_else(Vec::new, |batch| self.pending.add(batch));
-        for seq in removed {
+        self.state.last_batch = number;
+        self.hold(batch);
+        if self.is_due { self.settle() } else { Ok(()) }
+    }
+
+    /// Holds a batch until it is in the database.
+    fn hold(&mut self, batch: Batch) {
+        for seq in self.pending.add(batch) {
             self.drop_event(seq);
         }
-        if self.is_due { self.settle() } else { Ok(()) }
     }
 
     /// Puts what is pending into the database.
@@ -227,7 +272,7 @@ impl File {
                 self.pieces.insert(first, piece);
             }
         }
-        (self.settled, self.is_due) = (self.state.head, false);
+        (self.settled, self.settled_batch, self.is_due) = (self.state.head, self.state.last_batch, false);
         self.tail.rewind();
         if self.state.ended {
             // Nobody needs what may stay of it.
@@ -244,11 +289,24 @@ impl File {
         // After a failure redb takes no more until the file was opened again.
         let database = match self.database.get() {
             Some(database) => database,
-            None => Arc::new(database::open(&*self.storage).map_err(Trouble::why)?),
+            None => Arc::new(self.open_again().map_err(Trouble::why)?),
         };
         let done = database::commit(&database, &self.state, fill);
         self.database.set(done.is_ok().then_some(database));
         done.map_err(Trouble::why)
+    }
+
+    /// Opens the database after a failure.
+    fn open_again(&self) -> Result<Database, Trouble> {
+        let database = database::open(&*self.storage)?;
+        // The last commit may be in it although it has failed.
+        let is_known = |last| [self.settled_batch, self.state.last_batch].contains(&last);
+        match left::state(&database)? {
+            Some(state) if state.epoch == self.state.epoch && is_known(state.last_batch) => Ok(database),
+            _ => Err(Trouble::Other(
+                "it is not what was written there; restart sse-busd to begin with what there is".into(),
+            )),
+        }
     }
 }
 
@@ -262,12 +320,13 @@ fn take_up(storage: &dyn Storage, path: &Path, epoch: Epoch) -> Result<(Database
     let epoch = Epoch::parse(&state.epoch).ok_or_else(damaged)?;
     let tail = open_tail(storage, path, epoch)?;
     let (mut pending, mut state) = (Pending::default(), State { ended: false, ..state });
-    let before = state.tail;
+    let before = state.last_batch;
     for Appended { number, batch, clock } in tail.after(before)? {
-        (state.tail, state.head, state.clock, state.forgotten) = (number, batch.head, clock, batch.forgotten.clone());
+        (state.last_batch, state.head, state.clock, state.forgotten) =
+            (number, batch.head, clock, batch.forgotten.clone());
         pending.add(batch);
     }
-    if state.tail > before {
+    if state.last_batch > before {
         let (entries, gone, records) = pending.all();
         database::commit(&database, &state, |events, topics| {
             put_topics(topics, gone, records)?;
@@ -288,12 +347,6 @@ fn open_tail(storage: &dyn Storage, path: &Path, epoch: Epoch) -> Result<Tail, T
     let aside = set_aside(&path)?;
     error!("{} belongs to another history or is damaged, and was set aside as {}", path.display(), aside.display());
     Tail::open(storage.tail()?, epoch)?.ok_or_else(|| Trouble::Other(format!("{} changes", path.display())))
-}
-
-/// With this batch everything up to here is written down.
-pub(super) fn upto(batch: &Batch) -> u64 {
-    let last = batch.entries.last().filter(|_| batch.more);
-    last.map_or(batch.head, |last| last.seq)
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ use tokio::{runtime::Handle, sync::watch};
 use tracing::{info, warn};
 
 use self::{
-    file::{File, Next, upto},
+    file::{File, Next},
     left::Left,
     reader::Reader,
 };
@@ -268,9 +268,12 @@ impl Writer {
         loop {
             let (batch, now) = self.bus.with(|bus, now| (bus.take_batch(BATCH), now));
             let Some(batch) = batch else { return true };
-            let (upto, more) = (upto(&batch), batch.more);
+            let (head, more) = (batch.head, batch.more);
             let mut began = Instant::now();
-            self.file.add(batch, now.mono, if more { Next::More } else { next });
+            self.file.add(batch, now.mono, next);
+            if more {
+                continue;
+            }
             while let Err(error) = self.file.write() {
                 if self.progress.borrow().trouble.is_none() {
                     warn!(%error, "history cannot be written to disk; the daemon goes on and tries again");
@@ -294,19 +297,17 @@ impl Writer {
                 info!("history is written to disk again");
             }
             self.progress.send_if_modified(|progress| {
-                (progress.written, progress.trouble) = (upto, None);
+                (progress.written, progress.trouble) = (head, None);
                 false
             });
             // Whoever waits is woken from a thread of theirs; from here each would take a call of the system.
             let progress = self.progress.clone();
             self.runtime.spawn(async move { progress.send_modify(|_| ()) });
             // Whoever reads from disk finds in the database only.
-            if self.file.settled() == upto {
-                drop(self.bus.with(|bus, _| bus.written(upto)));
+            if self.file.settled() == head {
+                drop(self.bus.with(|bus, _| bus.written(head)));
             }
-            if !more {
-                return true;
-            }
+            return true;
         }
     }
 }

@@ -32,6 +32,8 @@ const OUT: usize = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often it looks whether they have.
 const LOOK: Duration = Duration::from_millis(2);
+/// How often it looks whether a file that is closed is open again.
+const CLOSED: Duration = Duration::from_millis(50);
 /// How much of what was read last is kept for others who want the same, while there are any.
 const KEPT: usize = 4;
 /// How often reading is tried before what is wanted counts as lost.
@@ -85,14 +87,21 @@ impl Reader {
     /// Reads what is wanted, and gives how many bytes it was.
     fn fetch(&self, wanted: Wanted) -> (Fetched, usize) {
         let none = || (Fetched { from: wanted.seq, upto: wanted.seq, events: Vec::new() }, 0);
-        for tried in 1.. {
+        let ends = || self.shared.ends.load(Ordering::Acquire);
+        let mut tried = 0;
+        loop {
+            // While the disk fails the file is closed, but what is in it is not lost.
+            while self.shelf.get().is_none() && !ends() {
+                thread::sleep(CLOSED);
+            }
+            tried += 1;
             match self.read(Place::Of(wanted)) {
                 Ok(fetched) => return fetched.unwrap_or_else(none),
                 Err(error) if tried == TRIES => {
                     warn!(%error, "history cannot be read from disk; what was there is told as lost");
                     break;
                 }
-                Err(_) if self.shared.ends.load(Ordering::Acquire) => break,
+                Err(_) if ends() => break,
                 Err(_) => thread::sleep(AGAIN),
             }
         }

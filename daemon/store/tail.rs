@@ -6,10 +6,14 @@
 //!
 //! The file begins with a [header](header) that names the epoch. A record is the CRC-32 of what follows but for the next
 //! number, the length of the rest, the batch's number, the length of its events, these as a piece, and all else as JSON.
-//! Batches have rising numbers, each one more than the last, and a daemon begins with numbers that no earlier one has
-//! used: whatever else stands behind the last record is never taken for the next.
+//! Each batch has a number, one more than the last, and a daemon begins with one that no other has begun with:
+//! whatever else stands behind the last record is never taken for the next.
 
-use std::{collections::HashMap, io};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+    io,
+};
 
 use bytes::{Buf, BufMut};
 use redb::StorageBackend;
@@ -28,9 +32,6 @@ use super::{database::TopicState, record};
 const GROWTH: u64 = 64 << 10;
 /// Bytes of a record before its events: a checksum, two lengths, and its number.
 const HEAD: usize = 3 * 4 + 8;
-/// Batches of one daemon: the next begins with numbers beyond these.
-const NUMBERS: u64 = 1 << 32;
-
 /// The tail, open.
 pub(super) struct Tail {
     storage: Box<dyn StorageBackend>,
@@ -63,9 +64,9 @@ fn header(epoch: Epoch) -> String {
     format!("sse-bus tail 1 {:<1$}\n", epoch.to_string(), Epoch::MAX)
 }
 
-/// The number before the first of the next daemon's batches.
-pub(super) fn next_round(number: u64) -> u64 {
-    (number / NUMBERS + 1) * NUMBERS
+/// The number before the first batch of a daemon: by chance, since the database may be a copy that is older than the tail.
+pub(super) fn begin() -> u64 {
+    RandomState::new().hash_one(()) >> 1
 }
 
 impl Tail {
@@ -114,9 +115,9 @@ impl Tail {
     }
 
     /// Appends a batch. It is on disk when this returns; after an error it is to be appended again.
-    pub(super) fn append(&mut self, number: u64, batch: &Batch, upto: u64, clock: u64) -> io::Result<()> {
+    pub(super) fn append(&mut self, number: u64, batch: &Batch, clock: u64) -> io::Result<()> {
         let mut bytes = if self.end == 0 { header(self.epoch).into_bytes() } else { Vec::new() };
-        encode(&mut bytes, number, batch, upto, clock)?;
+        encode(&mut bytes, number, batch, clock)?;
         let end = self.end + bytes.len() as u64;
         if end > self.length {
             let length = end.next_multiple_of(GROWTH);
@@ -164,15 +165,15 @@ impl Tail {
 }
 
 /// Encodes a record.
-fn encode(bytes: &mut Vec<u8>, number: u64, batch: &Batch, upto: u64, clock: u64) -> io::Result<()> {
+fn encode(bytes: &mut Vec<u8>, number: u64, batch: &Batch, clock: u64) -> io::Result<()> {
     // Events that were removed need not be named: their topics' past says that they are gone.
-    let Batch { entries, gone, topics, forgotten, .. } = batch;
+    let Batch { entries, gone, topics, forgotten, head, .. } = batch;
     let gone = match gone {
         Gone::Topics(gone) => Some(gone.iter().map(|topic| topic.as_str().to_owned()).collect()),
         Gone::AllOthers => None,
     };
     let topics = topics.iter().map(|record| (record.topic.as_str().to_owned(), TopicState::of(record))).collect();
-    let rest = Rest { head: upto, clock, forgotten: forgotten.clone(), gone, topics };
+    let rest = Rest { head: *head, clock, forgotten: forgotten.clone(), gone, topics };
     let (events, _) = record::encode(entries, usize::MAX);
     let start = bytes.len();
     bytes.put_u64_le(0);
@@ -228,7 +229,7 @@ mod tests {
         let epoch = Epoch::from_seed(1);
         let mut tail = Tail::open(Box::new(InMemoryBackend::new()), epoch).unwrap().unwrap();
         let mut append = |number, size| {
-            tail.append(number, &batch(epoch, number, size), number, 9).unwrap();
+            tail.append(number, &batch(epoch, number, size), 9).unwrap();
             read(&tail, 100)
         };
         append(101, 40);
@@ -238,13 +239,13 @@ mod tests {
         tail.rewind();
         assert_eq!(read(&tail, 103), []);
         for number in [104, 105] {
-            tail.append(number, &batch(epoch, number, 40), number, 9).unwrap();
+            tail.append(number, &batch(epoch, number, 40), 9).unwrap();
             assert_eq!(read(&tail, 103).last(), Some(&(number, number, 40)));
             assert_eq!(read(&tail, 103).len() as u64, number - 103);
             // It is known to the database already, or the database has lost something.
             assert_eq!((read(&tail, number), read(&tail, 101)), (Vec::new(), Vec::new()));
         }
-        assert_eq!(next_round(105), NUMBERS);
+        assert_ne!(begin(), begin());
         tail.clear().unwrap();
         assert_eq!(read(&tail, 103), []);
     }

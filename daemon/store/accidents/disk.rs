@@ -3,7 +3,10 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use redb::{Builder, Database, DatabaseError, StorageBackend};
@@ -38,6 +41,10 @@ struct Bytes {
     image: Arc<Mutex<Image>>,
     /// That of the whole disk.
     accident: Arc<Mutex<Option<Accident>>>,
+    /// How often those who had the file open were cut off from it.
+    cuts: Arc<AtomicUsize>,
+    /// How often before this one has opened it.
+    before: usize,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +83,12 @@ impl Disk {
         let (folder, accident) = (tempfile::tempdir().unwrap(), Arc::default());
         let [database, tail] = bytes.map(|bytes| {
             let image = Image { safe: bytes.clone(), seen: bytes, ..Image::default() };
-            Bytes { image: Arc::new(Mutex::new(image)), accident: Arc::clone(&accident) }
+            Bytes {
+                image: Arc::new(Mutex::new(image)),
+                accident: Arc::clone(&accident),
+                cuts: Arc::default(),
+                before: 0,
+            }
         });
         let files = Files { path: folder.path().join("history.redb"), database, tail };
         fs::write(&files.path, "").unwrap();
@@ -114,6 +126,16 @@ impl Disk {
         [&self.files.database, &self.files.tail].map(|file| file.image().seen.len()).iter().sum()
     }
 
+    /// The database is taken away.
+    pub(super) fn remove_database(&self) {
+        fs::remove_file(&self.files.path).unwrap();
+    }
+
+    /// Whoever has the tail open can do nothing with it any more.
+    pub(super) fn cut_off_tail(&self) {
+        self.files.tail.cuts.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn plan(&self, accident: Accident) {
         *self.files.database.accident.lock().unwrap() = Some(accident);
     }
@@ -135,7 +157,7 @@ impl Storage for Files {
 
     fn tail(&self) -> io::Result<Box<dyn StorageBackend>> {
         self.tail.named(&tail_of(&self.path));
-        Ok(Box::new(self.tail.clone()))
+        Ok(Box::new(Bytes { before: self.tail.cuts.load(Ordering::Relaxed), ..self.tail.clone() }))
     }
 }
 
@@ -154,6 +176,9 @@ impl Bytes {
 
     /// Counts a change or a sync. Says whether it fails.
     fn fails(&self) -> bool {
+        if self.before < self.cuts.load(Ordering::Relaxed) {
+            return true;
+        }
         let mut accident = self.accident.lock().unwrap();
         let Some(Accident { after, lasts }) = &mut *accident else { return false };
         match (&mut *after, &mut *lasts) {

@@ -6,6 +6,7 @@ mod damage;
 mod disk;
 mod growth;
 mod power;
+mod single;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -12,7 +12,7 @@ use sse_bus::{
 
 use super::{
     super::{
-        file::{File, Next, upto},
+        file::{File, Next},
         left::Left,
     },
     Disk, Random, TOPICS,
@@ -35,7 +35,7 @@ struct Content {
 impl Content {
     /// What it is after a batch.
     fn after(&self, batch: &Batch, clock: u64, ended: bool) -> Content {
-        let (forgotten, upto) = (batch.forgotten.clone(), upto(batch));
+        let (forgotten, upto) = (batch.forgotten.clone(), batch.head);
         let mut content = Content { forgotten, upto, clock, ended, ..self.clone() };
         match &batch.gone {
             Gone::Topics(topics) => content.topics.retain(|topic, _| !topics.contains(topic)),
@@ -130,7 +130,7 @@ impl World {
             }
         }
         if self.random.once_in(3) {
-            let batch = Batch { more: false, ..self.batch() };
+            let batch = self.batch();
             if self.write(&mut file, &batch, true) && self.random.once_in(2) {
                 // The power may also fail while the file is closed.
                 let accident = Accident::power(self.random.below(6));
@@ -146,7 +146,16 @@ impl World {
         let clock = self.random.next() >> 20;
         let content = self.confirmed.as_ref().map(|content| content.after(batch, clock, ends));
         let next = if self.random.once_in(4) { Next::Rest } else { Next::More };
-        file.add(batch.clone(), clock, if ends { Next::End } else { next });
+        let mut batch = batch.clone();
+        if batch.entries.len() > 1 && self.random.once_in(4) {
+            // The events come in two parts, the rest with the first.
+            let entries = batch.entries.split_off(batch.entries.len() / 2);
+            let (forgotten, head) = (batch.forgotten.clone(), batch.head);
+            file.add(Batch { more: true, ..batch }, clock, Next::More);
+            let (gone, topics, removed) = (Gone::default(), Vec::new(), Vec::new());
+            batch = Batch { entries, gone, topics, removed, forgotten, head, more: false };
+        }
+        file.add(batch, clock, if ends { Next::End } else { next });
         for attempt in 0..20 {
             if file.write().is_ok() {
                 self.confirmed = content;
@@ -232,8 +241,7 @@ impl World {
         let forgotten = self.confirmed.as_ref().map(|content| content.forgotten.clone()).unwrap_or_default();
         let forgotten = Forgotten { last: self.head, ..forgotten };
         head += random.below(2) as u64;
-        let more = !entries.is_empty() && random.once_in(4);
-        Batch { entries, gone, topics, removed, forgotten, head, more }
+        Batch { entries, gone, topics, removed, forgotten, head, more: false }
     }
 }
 
