@@ -10,7 +10,7 @@ use sse_bus::protocol::{Ack, Request, Subscribe};
 
 use super::{
     Result,
-    daemon::{Connection, Daemon, History, directory, publish, to_frame},
+    daemon::{Connection, Daemon, FULL, History, directory, publish, to_frame},
     line, median,
 };
 
@@ -37,7 +37,7 @@ pub(super) fn run() -> Result<()> {
 /// Publishes all events to a new daemon. Gives when all were accepted and delivered, and when they were on disk as well.
 fn round(history: History) -> Result<(Duration, Duration)> {
     let directory = directory()?;
-    let daemon = Daemon::start(history, &directory.path().join("state"))?;
+    let daemon = Daemon::start(history, FULL, &directory.path().join("state"))?;
     let mut subscriber = daemon.connect()?;
     subscriber.send(&to_frame(&Request::Subscribe(Subscribe::new(["bench"]))))?;
     subscriber.wait_for(1)?;

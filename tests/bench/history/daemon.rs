@@ -19,8 +19,12 @@ use super::Result;
 /// How long anything here waits for the daemon.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Bounds that nothing here reaches.
-const BOUNDS: [&str; 6] = ["--history-events", "2000000", "--history-bytes", "4GiB", "--history-budget", "4GiB"];
+/// Bounds of history: those of a bus that is full, so that the oldest event goes for each that comes. They leave readers
+/// enough time.
+pub(super) const FULL: &[&str] = &["--history-events", "50000", "--history-bytes", "1GiB"];
+/// And those that a million events do not reach.
+pub(super) const WIDE: &[&str] =
+    &["--history-events", "2000000", "--history-bytes", "4GiB", "--history-budget", "4GiB"];
 
 /// A new directory for files whose speed counts.
 pub(super) fn directory() -> Result<TempDir> {
@@ -60,13 +64,13 @@ impl Drop for Daemon {
 
 impl Daemon {
     /// Starts a daemon with a state directory and waits until `GET /healthz` is answered.
-    pub(super) fn start(history: History, state: &Path) -> Result<Daemon> {
+    pub(super) fn start(history: History, bounds: &[&str], state: &Path) -> Result<Daemon> {
         // The path of a socket must be short.
         let folder = tempfile::tempdir()?;
         let socket = folder.path().join("bus.sock");
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_sse-busd"));
-        command.args(["--no-config", "--log", "error", "--listen", &address.to_string()]).args(BOUNDS);
+        command.args(["--no-config", "--log", "error", "--listen", &address.to_string()]).args(bounds);
         command.arg("--history").arg(if history == History::Disk { "disk" } else { "memory" });
         command.arg("--state-dir").arg(state).arg("--socket").arg(&socket);
         let began = Instant::now();

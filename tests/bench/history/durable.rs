@@ -16,7 +16,7 @@ use sse_bus::protocol::Ack;
 
 use super::{
     Result,
-    daemon::{Connection, Daemon, History, PATIENCE, directory, publish},
+    daemon::{Connection, Daemon, FULL, History, PATIENCE, directory, publish},
     line, median,
 };
 
@@ -38,7 +38,7 @@ struct Reached {
 
 pub(super) fn run() -> Result<()> {
     let directory = directory()?;
-    let daemon = Daemon::start(History::Disk, &directory.path().join("state"))?;
+    let daemon = Daemon::start(History::Disk, FULL, &directory.path().join("state"))?;
     let frame = publish("bench", &"x".repeat(200), Ack::Durable);
     for at_once in AT_ONCE {
         let mut rounds = Vec::new();

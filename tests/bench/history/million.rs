@@ -11,7 +11,7 @@ use sse_bus::protocol::Ack;
 
 use super::{
     Result,
-    daemon::{Daemon, History, directory, publish},
+    daemon::{Daemon, History, WIDE, directory, publish},
     line, median,
 };
 
@@ -24,7 +24,7 @@ const LAST: &[u8] = b"the last\n\n";
 pub(super) fn run() -> Result<()> {
     let directory = directory()?;
     let state = directory.path().join("state");
-    let on_disk = Daemon::start(History::Disk, &state)?;
+    let on_disk = Daemon::start(History::Disk, WIDE, &state)?;
     fill(&on_disk)?;
     on_disk.settle()?;
     let mut on_disk = on_disk;
@@ -33,13 +33,13 @@ pub(super) fn run() -> Result<()> {
         // Killed in the middle of its work.
         on_disk.connect()?.send(&publish("more", "x", Ack::None).repeat(1000))?;
         drop(on_disk);
-        on_disk = Daemon::start(History::Disk, &state)?;
+        on_disk = Daemon::start(History::Disk, WIDE, &state)?;
         started.push(on_disk.started.as_secs_f64());
     }
     let figure = format!("{:.2} s", median(started));
     line("from exec to the first answer, after SIGKILL, with a million events", &figure, "", "less than 1 s");
 
-    let in_memory = Daemon::start(History::Memory, &directory.path().join("none"))?;
+    let in_memory = Daemon::start(History::Memory, WIDE, &directory.path().join("none"))?;
     fill(&in_memory)?;
     let (mut memory, mut disk) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
