@@ -25,7 +25,7 @@ use sse_bus::{
 };
 
 use crate::{
-    harness::{Crowd, Daemon, Lines, Member, Place, Run, Sse, block_on, until},
+    harness::{Crowd, Daemon, Lines, Member, Place, Process, Run, Sse, block_on, until},
     service::Held,
 };
 
@@ -345,8 +345,8 @@ fn after_a_crash_no_line_is_lost_and_some_may_be_there_twice() {
     assert!(steps_back <= 1, "there is one place from which it went on:\n{kept:?}");
 }
 
-#[test]
-fn after_a_restart_answers_are_still_those_of_their_lines() {
+/// A publisher of lines whose first one is published, and whose daemon was killed since.
+fn one_line_and_no_daemon() -> (Daemon, Process) {
     let mut daemon = Daemon::start(&[]);
     let mut stream = daemon.stream("/events/t");
     let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines"]);
@@ -354,6 +354,12 @@ fn after_a_restart_answers_are_still_those_of_their_lines() {
     assert_eq!(stream.event().data, "1");
     daemon.kill();
     publishing.stderr.wait_for("; reconnecting");
+    (daemon, publishing)
+}
+
+#[test]
+fn after_a_restart_answers_are_still_those_of_their_lines() {
+    let (mut daemon, mut publishing) = one_line_and_no_daemon();
     daemon.start_again();
     // More than may wait for answers, and then one that is too large.
     let line = ["x".repeat(100_000), "\n".into()].concat();
@@ -366,13 +372,7 @@ fn after_a_restart_answers_are_still_those_of_their_lines() {
 
 #[test]
 fn a_signal_ends_a_publisher_of_lines_that_waits_for_the_next_daemon() {
-    let mut daemon = Daemon::start(&[]);
-    let mut stream = daemon.stream("/events/t");
-    let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines"]);
-    publishing.feed(b"1\n");
-    assert_eq!(stream.event().data, "1");
-    daemon.kill();
-    publishing.stderr.wait_for("; reconnecting");
+    let (_daemon, publishing) = one_line_and_no_daemon();
     publishing.signal(Signal::INT);
     let run = publishing.finish().says("1 event accepted");
     // Whether it has tried once or not yet.
