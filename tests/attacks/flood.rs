@@ -18,7 +18,7 @@ const ROUNDS: usize = 3;
 const EVENTS: usize = if cfg!(debug_assertions) { 300 } else { 600 };
 /// What the processors' own scheduler may add where three threads want two of them; without optimization each turn takes
 /// ten times as long.
-const SLACK: Duration = Duration::from_millis(if cfg!(debug_assertions) { 20 } else { 2 });
+const SLACK: Duration = Duration::from_millis(if cfg!(debug_assertions) { 20 } else { 1 });
 
 /// One that publishes as fast as it is taken, and asks for no answers.
 fn flood(daemon: &Daemon, data: &str, stop: &AtomicBool) {
