@@ -51,8 +51,10 @@ const BATCH: usize = 4 << 20;
 const GATHER: Duration = Duration::from_millis(20);
 /// How long nothing comes before all that was written goes into the database.
 const REST: Duration = Duration::from_secs(1);
-/// Between two attempts while the disk fails.
+/// Between two attempts while the disk fails, at least. An attempt may read the whole database.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Of the time between two attempts, the last took one part in so many at most.
+const AGAIN_PARTS: u32 = 10;
 /// The database, in the state directory.
 const NAME: &str = "history.redb";
 
@@ -283,8 +285,9 @@ impl Writer {
                     progress.failures += 1;
                 });
                 // What is published meanwhile wakes this thread, but does not mend the disk.
+                let pause = AGAIN.max(began.elapsed() * AGAIN_PARTS);
                 let failed = Instant::now();
-                while let Some(left) = AGAIN.checked_sub(failed.elapsed()) {
+                while let Some(left) = pause.checked_sub(failed.elapsed()) {
                     if self.shared.ends.load(Ordering::Acquire) {
                         return false;
                     }

@@ -49,4 +49,5 @@ mod stress;
 mod subscribe;
 #[cfg(feature = "tls")]
 mod tls;
+mod tokens;
 mod ways;

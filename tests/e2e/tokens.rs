@@ -1,0 +1,288 @@
+//! What a token or a ticket allows, and for how long.
+
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+
+use crate::harness::{Daemon, Http2, Place, Process, until};
+
+impl Daemon {
+    /// A daemon that other machines reach, with a token of each kind: nobody is let in without one.
+    pub(crate) fn exposed(flags: &[&str]) -> (Daemon, Tokens) {
+        let place = Place::new();
+        let tokens = Tokens {
+            all: token(&place, &["--name", "all", "--scope", "publish,subscribe,admin"]),
+            publish: token(&place, &["--name", "publish", "--scope", "publish"]),
+            subscribe: token(&place, &["--name", "subscribe", "--scope", "subscribe"]),
+            builds: token(&place, &["--name", "builds", "--topic", "build/**", "--topic", "deploy"]),
+        };
+        let socket = place.socket().display().to_string();
+        let usual = ["--no-config", "--listen", "0.0.0.0:0", "--insecure", "--socket", &socket];
+        let flags = usual.iter().chain(flags).map(ToString::to_string).collect();
+        (Daemon::of_command(place, flags, |_| {}), tokens)
+    }
+
+    /// The status of an answer to a request with a token.
+    pub(crate) fn with_token(&self, method: &str, path: &str, token: &str) -> u16 {
+        self.request(method, path, &[("Authorization", &bearer(token))], "x").status
+    }
+}
+
+pub(crate) struct Tokens {
+    pub(crate) all: String,
+    pub(crate) publish: String,
+    subscribe: String,
+    builds: String,
+}
+
+pub(crate) fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+/// Makes a token, whether a daemon runs or not.
+pub(crate) fn token(place: &Place, options: &[&str]) -> String {
+    let args = [&["token", "create"], options].concat();
+    let made = Process::start(place.busctl(&args)).finish().ok();
+    made.json()[0]["token"].as_str().unwrap().to_owned()
+}
+
+fn ticket(daemon: &Daemon, token: &str, query: &str) -> Value {
+    let answer = daemon.request("POST", &format!("/tickets{query}"), &[("Authorization", &bearer(token))], "");
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    answer.json()
+}
+
+#[test]
+fn a_token_allows_its_scopes_and_its_topics_and_no_more() {
+    let (daemon, tokens) = Daemon::exposed(&[]);
+    for (method, path, publish, subscribe) in [
+        ("POST", "/events/t", 202, 403),
+        ("HEAD", "/events/t", 403, 200),
+        ("GET", "/topics", 403, 403),
+        ("GET", "/clients", 403, 403),
+        ("GET", "/status", 403, 403),
+        ("GET", "/metrics", 403, 403),
+        ("DELETE", "/clients/nobody", 403, 403),
+        ("POST", "/tickets", 403, 201),
+    ] {
+        assert_eq!(daemon.with_token(method, path, &tokens.publish), publish, "publish: {method} {path}");
+        assert_eq!(daemon.with_token(method, path, &tokens.subscribe), subscribe, "subscribe: {method} {path}");
+        let all = daemon.with_token(method, path, &tokens.all);
+        assert!([200, 201, 202, 404].contains(&all), "all: {method} {path}: {all}");
+    }
+    for (path, status) in [
+        ("/events/build/web", 200),
+        ("/events/build", 200),
+        ("/events/build/**", 200),
+        ("/events/build/*/css", 200),
+        ("/events?topic=deploy&topic=build/x", 200),
+        ("/events", 200),
+        ("/events/deploy/**", 403),
+        ("/events/*", 403),
+        ("/events/**", 403),
+        ("/events/$sys/clients", 403),
+        ("/events?topic=build/x&topic=secret", 403),
+    ] {
+        assert_eq!(daemon.with_token("HEAD", path, &tokens.builds), status, "{path}");
+    }
+    for (topic, status) in [("build/web", 202), ("deploy", 202), ("deploy/x", 403), ("secret", 403)] {
+        assert_eq!(daemon.with_token("POST", &format!("/events/{topic}"), &tokens.builds), status, "{topic}");
+    }
+    // Without a topic it gets those that it may have.
+    let secret = daemon.request_locally("POST", "/events/secret", "x");
+    assert_eq!(secret.status, 202);
+    let mut stream = daemon.stream_with("/events?since=all", &[("Authorization", &bearer(&tokens.builds))]);
+    assert_eq!(stream.data(2), ["x", "x"]);
+    let listed = daemon.request_locally("GET", "/clients", "").json();
+    assert_eq!(listed[0]["filters"], serde_json::json!(["build/**", "deploy"]));
+    assert!(listed[0]["peer"].as_str().unwrap().ends_with(" (token builds)"), "{listed}");
+}
+
+/// What is sent to one client passes no filters, and anybody may take any name.
+#[test]
+fn a_token_gets_nothing_of_other_topics_by_taking_a_name_either() {
+    let (daemon, tokens) = Daemon::exposed(&[]);
+    let ticket = ticket(&daemon, &tokens.builds, "?client=phone")["ticket"].as_str().unwrap().to_owned();
+    let mut named = daemon.stream_with("/events/deploy?client=phone", &[("Authorization", &bearer(&tokens.builds))]);
+    let mut ticketed = daemon.stream(&format!("/events/deploy?ticket={ticket}"));
+    daemon.ctl(&["send", "phone", "a letter"]).ends_with(4);
+    daemon.ctl(&["send", "phone", "another letter", "--topic", "secret/letter"]).ends_with(4);
+    daemon.ctl(&["send", "phone", "ok", "--topic", "build/web"]).ok();
+    for stream in [&mut named, &mut ticketed] {
+        assert_eq!(stream.event().data, "ok");
+    }
+    let mut all = daemon.stream_with("/events/deploy?client=phone", &[("Authorization", &bearer(&tokens.subscribe))]);
+    daemon.ctl(&["send", "phone", "for whoever may have all"]).ok();
+    assert_eq!(all.event().data, "for whoever may have all");
+}
+
+#[test]
+fn a_token_that_is_sent_counts_also_for_the_own_user() {
+    let daemon = Daemon::start(&[]);
+    let token = token(&daemon.place, &["--scope", "subscribe"]);
+    assert_eq!(daemon.with_token("POST", "/events/t", &token), 403);
+    assert_eq!(daemon.with_token("GET", "/healthz", "ssebus_0"), 401);
+    // Credentials of another kind are not for us.
+    assert_eq!(daemon.request("POST", "/events/t", &[("Authorization", "Basic eDp5")], "x").status, 202);
+}
+
+#[test]
+fn streams_end_when_their_token_is_revoked_or_over() {
+    let (daemon, tokens) = Daemon::exposed(&[]);
+    let brief = token(&daemon.place, &["--expires", "6s"]);
+    let open = |token: &str| daemon.stream_with("/events/t", &[("Authorization", &bearer(token))]);
+    let mut streams = [open(&tokens.all), open(&tokens.subscribe), open(&brief)];
+    let ticket = ticket(&daemon, &tokens.subscribe, "?client=tab");
+    let path = format!("/events/t?ticket={}", ticket["ticket"].as_str().unwrap());
+    let mut ticketed = daemon.stream(&path);
+    let http2 = Http2::connect(daemon.address);
+    let mut over_http2 = http2.stream("/events/t", &[("authorization", &bearer(&tokens.subscribe))]);
+
+    daemon.ctl(&["token", "revoke", "subscribe"]).ok();
+    // Nothing new from then on.
+    assert_eq!(daemon.with_token("HEAD", "/events/t", &tokens.subscribe), 401);
+    assert_eq!(daemon.get(&path).status, 401);
+    let [kept, revoked, over] = &mut streams;
+    revoked.ends();
+    ticketed.ends();
+    over_http2.ends();
+    over.ends();
+    assert_eq!(daemon.with_token("HEAD", "/events/t", &brief), 401);
+    daemon.request_locally("POST", "/events/t", "still there");
+    assert_eq!(kept.event().data, "still there");
+}
+
+#[test]
+fn a_ticket_opens_the_streams_of_one_client_and_their_reconnects() {
+    let (daemon, tokens) = Daemon::exposed(&[]);
+    let given = ticket(&daemon, &tokens.builds, "?client=tab");
+    assert_eq!((&given["client"], &given["expires_in_ms"]), (&"tab".into(), &60_000.into()));
+    let ticket_text = given["ticket"].as_str().unwrap();
+    let path = format!("/events/build/**?ticket={ticket_text}");
+    let mut first = daemon.stream(&path);
+    assert_eq!(first.head.header("referrer-policy"), Some("no-referrer"));
+    daemon.request_locally("POST", "/events/build/web", "one");
+    let last = first.event();
+    assert_eq!(daemon.request_locally("GET", "/clients", "").json()[0]["name"], "tab");
+    drop(first);
+    daemon.request_locally("POST", "/events/build/web", "two");
+    let mut again = daemon.stream_with(&format!("{path}&client=tab"), &[("Last-Event-ID", &last.id)]);
+    assert_eq!(again.event().data, "two");
+
+    for (method, path) in [
+        ("GET", format!("/events/build/x?client=other&ticket={ticket_text}")),
+        ("GET", format!("/events/secret?ticket={ticket_text}")),
+    ] {
+        assert_eq!(daemon.request(method, &path, &[], "x").refusal(), (403, "denied".into()), "{path}");
+    }
+    for (method, path) in [
+        ("POST", format!("/events/build/web?ticket={ticket_text}")),
+        ("GET", format!("/status?ticket={ticket_text}")),
+        ("POST", format!("/tickets?ticket={ticket_text}")),
+        ("GET", format!("/events/build/x?ticket={}", &ticket_text[1..])),
+        ("GET", "/events/build/x?ticket=".to_owned()),
+    ] {
+        assert_eq!(daemon.request(method, &path, &[], "x").refusal(), (401, "denied".into()), "{method} {path}");
+    }
+    // Without a name there is one of its own.
+    let named = ticket(&daemon, &tokens.all, "")["client"].as_str().unwrap().to_owned();
+    assert!(named.starts_with("client-"), "{named}");
+    let answer = daemon.request("POST", "/tickets?client=a%0Ab", &[("Authorization", &bearer(&tokens.all))], "");
+    assert_eq!(answer.refusal(), (400, "client_invalid".into()));
+    // Who needs no token needs no ticket.
+    assert_eq!(daemon.request_locally("POST", "/tickets", "").refusal(), (400, "request_invalid".into()));
+}
+
+/// Whatever is logged, and whatever goes wrong.
+#[test]
+fn neither_logs_nor_errors_nor_files_hold_a_secret() {
+    let (daemon, tokens) = Daemon::exposed(&["--log", "trace"]);
+    let ticket = ticket(&daemon, &tokens.all, "?client=tab")["ticket"].as_str().unwrap().to_owned();
+    let unknown = "ssebus_c0ffeec0ffeec0ffee";
+    let mut bodies = String::new();
+    let http2 = Http2::connect(daemon.address);
+    for secret in [&tokens.builds, &ticket, unknown] {
+        for (method, path) in [
+            ("GET", format!("/events/secret?ticket={secret}")),
+            ("GET", format!("/events/a%20b?ticket={secret}&slow=x")),
+            ("GET", format!("/nothing?ticket={secret}&access_token={secret}")),
+            ("POST", format!("/events/t?ticket={secret}&ttl=x")),
+        ] {
+            for headers in [&[][..], &[("authorization", bearer(secret))], &[("authorization", secret.to_owned())]] {
+                let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                if !(method == "GET" && path.starts_with("/events/secret") && *secret == ticket) {
+                    bodies += &daemon.request(method, &path, &headers, "x").text();
+                    bodies += &http2.request(method, &path, &headers, "x").text();
+                }
+            }
+        }
+    }
+    drop(daemon.stream(&format!("/events/t?ticket={ticket}")));
+    drop(http2.stream(&format!("/events/t?ticket={ticket}"), &[]));
+    daemon.wait_for_the_log("subscriber disconnected");
+    let state = daemon.place.path("sse-bus/tokens.json");
+    let file = std::fs::read_to_string(&state).unwrap();
+    assert_eq!(std::fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o600);
+    let (log, status) = (daemon.log(), daemon.request_locally("GET", "/status", "").text());
+    assert!(log.contains("TRACE") || log.contains("DEBUG"), "{log}");
+    for (name, text) in [("log", &log), ("answers", &bodies), ("file", &file), ("status", &status)] {
+        for secret in [&tokens.all, &tokens.builds, &ticket, unknown] {
+            let secret = secret.trim_start_matches("ssebus_");
+            assert!(!text.contains(secret), "{name} holds {secret}:\n{}", near(text, secret));
+        }
+    }
+}
+
+fn near(text: &str, secret: &str) -> String {
+    text.lines().find(|line| line.contains(secret)).unwrap_or_default().to_owned()
+}
+
+impl Daemon {
+    fn wait_for_the_log(&self, text: &str) {
+        until(text, || self.log().contains(text).then_some(()));
+    }
+}
+
+#[test]
+fn tokens_are_made_listed_and_revoked_with_or_without_a_daemon() {
+    let place = Place::new();
+    let ctl = |args: &[&str]| Process::start(place.busctl(&[&["token"], args].concat())).finish();
+    assert_eq!(ctl(&["list"]).ok().json(), [] as [Value; 0]);
+    let made = ctl(&["create", "--name", "phone", "--scope", "subscribe", "--topic", "a/*", "--expires", "1h"]).ok();
+    let made = &made.json()[0];
+    assert!(made["token"].as_str().unwrap().starts_with("ssebus_"));
+    assert_eq!((&made["scopes"], &made["topics"]), (&serde_json::json!(["subscribe"]), &serde_json::json!(["a/*"])));
+    assert_eq!(made["expires"].as_u64().unwrap() - made["created"].as_u64().unwrap(), 3_600_000);
+    let listed = ctl(&["list"]).ok();
+    assert_eq!(listed.json()[0]["id"], made["id"]);
+    assert!(!listed.stdout.contains(made["token"].as_str().unwrap()));
+    ctl(&["create", "--name", "phone"]).ends_with(1).says("phone");
+    ctl(&["create", "--scope", "all"]).ends_with(2);
+    ctl(&["create", "--topic", "a//b"]).ends_with(2).says("a//b");
+    ctl(&["create", "--expires", "soon"]).ends_with(2);
+    ctl(&["revoke", "tablet"]).ends_with(1).says("tablet");
+    assert_eq!(ctl(&["revoke", made["id"].as_str().unwrap()]).ok().json()[0]["name"], "phone");
+
+    // Where the daemon keeps its state it says itself.
+    let state = place.path("elsewhere").display().to_string();
+    let daemon = Daemon::start_at(place, &["--no-config", "--state-dir", &state]);
+    let token = token(&daemon.place, &[]);
+    assert!(daemon.place.path("elsewhere/tokens.json").exists());
+    assert_eq!(daemon.with_token("POST", "/events/t", &token), 202);
+}
+
+#[test]
+fn a_file_of_tokens_that_others_may_write_counts_for_nothing() {
+    let daemon = Daemon::start(&[]);
+    let token = token(&daemon.place, &[]);
+    assert_eq!(daemon.with_token("GET", "/healthz", &token), 200);
+    let file = daemon.place.path("sse-bus/tokens.json");
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
+    // As whoever could write it now would: in place, and with something else in it.
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text} ")).unwrap();
+    assert_eq!(daemon.with_token("GET", "/healthz", &token), 401);
+    assert!(daemon.log().contains("chmod 600"), "{}", daemon.log());
+    daemon.ctl(&["token", "list"]).ends_with(1).says("chmod 600");
+}
