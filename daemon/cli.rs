@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum, builder::BoolishValueParser};
 use serde::{Deserialize, Serialize};
 
 /// The local event bus: takes events from a local socket, hands them to browsers, curl and scripts.
@@ -21,10 +21,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE", env = "SSE_BUS_CONFIG", conflicts_with = "no_config")]
     pub(crate) config: Option<PathBuf>,
     /// Read no configuration file
-    #[arg(long, env = "SSE_BUS_NO_CONFIG")]
+    #[arg(long, env = "SSE_BUS_NO_CONFIG", value_parser = BoolishValueParser::new())]
     pub(crate) no_config: bool,
     /// Check flags and configuration, say what is wrong, and end
-    #[arg(long, env = "SSE_BUS_CHECK")]
+    #[arg(long, env = "SSE_BUS_CHECK", value_parser = BoolishValueParser::new())]
     pub(crate) check: bool,
     /// Print a configuration file that names every key, what it is for and its default, and end
     #[arg(long)]
@@ -37,7 +37,7 @@ pub(crate) struct Flags {
 pub(crate) struct Settings {
     /// Address and port for browsers; beyond loopback only with tokens, and with TLS or --insecure [default:
     /// 127.0.0.1:7733]
-    #[arg(long, value_name = "ADDR", env = "SSE_BUS_LISTEN")]
+    #[arg(long, value_name = "ADDR", env = "SSE_BUS_LISTEN", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
     /// The local socket, or the pipe on Windows [default: in the user's runtime directory]
     #[arg(long, value_name = "PATH", env = "SSE_BUS_SOCKET")]
@@ -99,7 +99,7 @@ pub(crate) struct Settings {
     )]
     pub(crate) allow_gid: Vec<u32>,
     /// Serve other machines without TLS: everybody on the way can read tokens and events
-    #[arg(long, env = "SSE_BUS_INSECURE")]
+    #[arg(long, env = "SSE_BUS_INSECURE", value_parser = BoolishValueParser::new())]
     pub(crate) insecure: bool,
     /// Serve HTTPS: PEM file with the certificate and its chain; needs --tls-key
     #[arg(long, value_name = "FILE", env = "SSE_BUS_TLS_CERT")]
@@ -115,6 +115,10 @@ pub(crate) struct Settings {
     /// How it is logged [default: text]
     #[arg(long, value_name = "FORMAT", env = "SSE_BUS_LOG_FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "it takes an address and a port, such as 127.0.0.1:7733 or [::1]:7733".into())
 }
 
 /// Where history is kept.

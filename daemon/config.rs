@@ -7,7 +7,7 @@ mod topics;
 
 use std::{
     fmt,
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::exit,
@@ -19,7 +19,7 @@ use clap::{CommandFactory, FromArgMatches, builder::Resettable};
 use sse_bus::{
     Endpoint,
     endpoint::state_dir,
-    limits::{Limits, Retention},
+    limits::{EVENT_MAX, Limits, Retention},
     protocol::Setting,
     tokens::TokenFile,
 };
@@ -108,13 +108,15 @@ impl Config {
         let matches = command.get_matches();
         let flags = Flags::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
         if flags.print_config {
-            // Nobody may want all of it: `sse-busd --print-config | head`.
-            let _ = std::io::stdout().write_all(DEFAULT.as_bytes());
+            print(DEFAULT).map_err(ConfigError::new)?;
             exit(0);
         }
         let usual = || {
             let places = directories::ProjectDirs::from("", "", "sse-bus")?;
-            Some(places.config_dir().join("config.toml")).filter(|path| path.exists())
+            let path = places.config_dir().join("config.toml");
+            // One that cannot be looked at is there, and reading it tells why not.
+            let is_missing = |error: std::io::Error| error.kind() == ErrorKind::NotFound;
+            Some(path).filter(|path| !path.symlink_metadata().is_err_and(is_missing))
         };
         let path = if flags.no_config { None } else { flags.config.or_else(usual) };
         let file = path.as_deref().map_or_else(|| Ok(File::default()), File::read)?;
@@ -137,7 +139,7 @@ impl Config {
         let (wanted_listen, wanted_socket) = (flags.listen.or(file.listen), flags.socket.or(file.socket));
         let listen = held.http.or(wanted_listen).unwrap_or(([127, 0, 0, 1], PORT).into());
         let state_dir = match flags.state_dir.or(file.state_dir) {
-            Some(directory) => directory,
+            Some(directory) => absolute(directory),
             None => state_dir().map_err(|e| ConfigError::new(format!("no place for state: {e}; set --state-dir")))?,
         };
         let endpoint = match held.ipc.clone().or_else(|| wanted_socket.clone()) {
@@ -166,6 +168,10 @@ impl Config {
             log_format: flags.log_format.or(file.log_format).or(Some(LogFormat::Text)),
         };
 
+        if limits.event_bytes > EVENT_MAX {
+            let what = format!("event_bytes is {EVENT_MAX} at most: a larger event does not fit a frame on the socket");
+            return Err(wrong("limits.event_bytes", what));
+        }
         let retention = Retention {
             events: settings.history_events.unwrap_or(usual.events),
             bytes: topic_bytes.0 as usize,
@@ -253,6 +259,23 @@ impl Config {
             kept,
         )
     }
+}
+
+/// Prints to stdout, of which nobody may want all: `sse-busd --print-config | head`.
+///
+/// # Errors
+///
+/// What was printed is nowhere, as on a full disk.
+pub(crate) fn print(text: &str) -> Result<(), String> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("cannot write the output: {error}")),
+        _ => Ok(()),
+    }
+}
+
+/// A directory as others find it, who work elsewhere.
+fn absolute(directory: PathBuf) -> PathBuf {
+    std::path::absolute(&directory).unwrap_or(directory)
 }
 
 /// One of the two files of TLS is there without the other.

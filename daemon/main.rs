@@ -62,11 +62,16 @@ fn main() -> ExitCode {
             eprintln!("sse-busd: {warning}");
         }
         // Then, for people and for `sse-busctl service`, what it comes to.
-        println!("the configuration is sound");
-        println!("listen     {}", config.listen);
-        println!("socket     {}", config.endpoint);
-        println!("state_dir  {}", config.state_dir.display());
-        return ExitCode::SUCCESS;
+        let sound = format!(
+            "the configuration is sound\nlisten     {}\nsocket     {}\nstate_dir  {}\n",
+            config.listen,
+            config.endpoint,
+            config.state_dir.display()
+        );
+        return match config::print(&sound) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(1, &error),
+        };
     }
     let log = log(config.log_format, filter);
     for warning in &config.warnings {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use tracing::{info, warn};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::{config::Config, server::Daemon};
 
@@ -25,7 +25,15 @@ impl LogFilter {
     ///
     /// Says what is wrong with it, and what to write.
     pub(crate) fn parse(log: &str) -> Result<Targets, String> {
-        log.parse::<Targets>().map_err(|e| format!("log = {log}: {e}; write for example `info` or `sse_busd=debug`"))
+        let wrong = |what: String| format!("log = {log}: {what}; write for example `info` or `sse_busd=debug`");
+        // A level that is misspelt would be taken for a module, and nothing else be logged.
+        let is_level = |word: &str| word.trim().is_empty() || word.trim().parse::<LevelFilter>().is_ok();
+        if let Some(word) = log.split(',').find(|word| !word.contains('=') && !is_level(word)) {
+            return Err(wrong(format!("`{word}` is no level")));
+        }
+        let targets = log.parse::<Targets>().map_err(|e| wrong(e.to_string()))?;
+        // It logs what it cannot parse, and a ticket may be in that.
+        Ok(targets.with_target("h2", LevelFilter::WARN))
     }
 }
 

@@ -69,7 +69,7 @@ pub const DRAIN: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Bytes of one event's data.
+    /// Bytes of one event's data; at most [`EVENT_MAX`].
     pub event_bytes: usize,
     /// Topics that the bus knows at once. A topic without history, retained event or subscriber is forgotten
     /// when room is needed.
@@ -122,6 +122,9 @@ impl Limits {
         FRAME_MAX.min(self.event_bytes.saturating_add(FIELDS_MAX))
     }
 }
+
+/// Bytes that [`Limits::event_bytes`] may be: an event of that size fits a frame, whatever its other fields are.
+pub const EVENT_MAX: usize = FRAME_MAX - FIELDS_MAX;
 
 /// Bytes of everything in a request but the data: more than as many filters as there may be.
 const FIELDS_MAX: usize = 64 << 10;

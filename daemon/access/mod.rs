@@ -92,6 +92,15 @@ impl Access {
         Some(Grant::Ticket(token, ticket))
     }
 
+    /// Refuses what was begun with a token that is over now.
+    pub(crate) fn holds(&self, grant: &Grant) -> Result<(), Refused> {
+        let Some(token) = grant.token() else { return Ok(()) };
+        match self.current().token(&token.id) {
+            Some(token) if !token.is_expired(unix_now()) => Ok(()),
+            _ => Err(denied("the token is over".into())),
+        }
+    }
+
     /// A ticket for the streams of one client.
     ///
     /// # Errors

@@ -146,6 +146,8 @@ async fn publish_body(
         Refused::new(ErrorCode::RequestInvalid, format!("the body cannot be read: {}", broken(&error)))
     })?;
     publish.data = Payload(whole.ok_or_else(too_large)?);
+    // The body may have come long after the head.
+    daemon.access.holds(&asker.grant)?;
     let publication = {
         let config = daemon.config();
         asker.publisher().admit(Publication::parse(publish, &config.limits)?, &config)?

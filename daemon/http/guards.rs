@@ -55,7 +55,10 @@ async fn answer(daemon: &Daemon, admitted: Admitted, mut request: Request, next:
         // A browser asks without the token that the request itself will bring.
         _ if preflight => preflight_answer(request.headers()),
         Ok(grant) => {
-            let from = request.extensions_mut().remove();
+            let from: Option<From> = request.extensions_mut().remove();
+            if let Some(from) = &from {
+                from.becomes_known();
+            }
             let is_other = allowed.is_some();
             request.extensions_mut().insert(Asker { from, origin, is_other, grant });
             next.run(request).await

@@ -25,7 +25,7 @@ use std::{
     convert::Infallible,
     error::Error,
     fmt,
-    future::poll_fn,
+    future::{pending, poll_fn},
     io,
     net::SocketAddr,
     pin::{Pin, pin},
@@ -59,8 +59,9 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::sleep,
+    time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::debug;
 
@@ -82,6 +83,8 @@ pub(crate) enum From {
         peer: SocketAddr,
         /// From a process of the daemon's own user.
         is_own: bool,
+        /// Cancelled by the first request that may do something.
+        known: CancellationToken,
     },
     /// The local socket, which lets in only whom it may.
     Local(Peer),
@@ -98,6 +101,21 @@ impl From {
 }
 
 impl From {
+    /// Notes that what came from there was let in.
+    fn becomes_known(&self) {
+        if let From::Tcp { known, .. } = self {
+            known.cancel();
+        }
+    }
+
+    /// Ends when somebody who needs a token has shown none for too long, whatever else was asked.
+    async fn remains_unknown(&self) {
+        match self {
+            From::Tcp { is_own: false, known, .. } if timeout(FIRST_BYTE, known.cancelled()).await.is_err() => {}
+            _ => pending().await,
+        }
+    }
+
     /// The number of the user whose process it is, where that is known, and whether it is the daemon's own.
     fn user(&self) -> (Option<u32>, bool) {
         match self {
@@ -171,8 +189,13 @@ impl Http {
             let way = if is_own { &places.tcp } else { &places.strangers };
             let Some(Some(place)) = self.daemon.or_stop(places.take(way)).await else { continue };
             let http = self.clone();
-            let from = From::Tcp { peer, is_own };
-            self.daemon.tasks.spawn(async move { http.serve_tcp(socket, place, from).await });
+            let from = From::Tcp { peer, is_own, known: CancellationToken::new() };
+            self.daemon.tasks.spawn(async move {
+                tokio::select! {
+                    () = http.serve_tcp(socket, place, from.clone()) => {}
+                    () = from.remains_unknown() => debug!(%from, "cut a connection that has shown no token"),
+                }
+            });
         }
     }
 

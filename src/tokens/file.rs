@@ -54,7 +54,7 @@ impl TokenFile {
 
     /// The version of the file: another whenever it has changed.
     pub fn version(&self) -> Version {
-        let Ok(data) = fs::symlink_metadata(&self.path) else { return Version(None) };
+        let Ok(data) = fs::metadata(&self.path) else { return Version(None) };
         // Each change makes a file of its own.
         #[cfg(unix)]
         let which = std::os::unix::fs::MetadataExt::ino(&data);
@@ -71,7 +71,7 @@ impl TokenFile {
     pub fn read(&self) -> io::Result<Vec<Token>> {
         self.check_directory()?;
         let failed = |e: io::Error| self.error(e.kind(), &e.to_string());
-        let text = match File::open(&self.path) {
+        let text = match open(File::options().read(true), &self.path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(failed(e)),
             Ok(file) => {
@@ -172,24 +172,8 @@ impl TokenFile {
     }
 
     /// Whoever could replace the file could bring back tokens that were revoked.
-    #[cfg(unix)]
     fn check_directory(&self) -> io::Result<()> {
-        use std::os::unix::fs::MetadataExt as _;
-        const WRITABLE: u32 = 0o022;
-        const STICKY: u32 = 0o1000;
-        match fs::metadata(self.directory()) {
-            Ok(data) if data.mode() & WRITABLE != 0 && data.mode() & STICKY == 0 => {
-                Err(self.error(io::ErrorKind::PermissionDenied, "others may write their directory; `chmod go-w` it"))
-            }
-            // Where it cannot be looked at, nothing can be read from it either.
-            _ => Ok(()),
-        }
-    }
-
-    #[cfg(not(unix))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the user's own directory is private on Windows")]
-    fn check_directory(&self) -> io::Result<()> {
-        Ok(())
+        check_directory(self.directory()).map_err(|e| self.error(e.kind(), &e.to_string()))
     }
 
     fn directory(&self) -> &Path {
@@ -199,6 +183,28 @@ impl TokenFile {
     fn error(&self, kind: io::ErrorKind, why: &str) -> io::Error {
         io::Error::new(kind, format!("the tokens in {}: {why}", self.path.display()))
     }
+}
+
+/// Checks that nobody else may replace what is in a directory.
+///
+/// # Errors
+///
+/// Others may.
+pub fn check_directory(directory: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        const WRITABLE: u32 = 0o022;
+        const STICKY: u32 = 0o1000;
+        // Where it cannot be looked at, nothing can be read from it either.
+        if fs::metadata(directory).is_ok_and(|data| data.mode() & WRITABLE != 0 && data.mode() & STICKY == 0) {
+            let message = "others may write their directory; `chmod go-w` it";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+        }
+    }
+    // On Windows the user's own directory is private.
+    let _ = directory;
+    Ok(())
 }
 
 /// Makes a directory that only its user may look into, unless it is there.
@@ -214,7 +220,19 @@ fn private_file(path: &Path, new: bool) -> io::Result<File> {
     let mut options = File::options();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.write(true).create(true).create_new(new).truncate(false).open(path)
+    open(options.write(true).create(true).create_new(new).truncate(false), path)
+}
+
+/// Opens a file, and nothing that would be waited for, such as a named pipe that somebody else has put there.
+fn open(options: &mut fs::OpenOptions, path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        let message = format!("{} is no file; remove it", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -267,6 +285,38 @@ mod tests {
                 file.revoke(&format!("{mode:o}")).unwrap();
             }
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_is_waited_for_at_a_pipe_in_the_place_of_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::in_directory(folder.path());
+        for name in ["tokens.json", "tokens.lock"] {
+            let path = folder.path().join(name);
+            let _ = fs::remove_file(&path);
+            let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+            assert!(made.success());
+            if name == "tokens.json" {
+                assert!(file.read().unwrap_err().to_string().contains("is no file"));
+            }
+            file.create(wanted("a"), 1).unwrap_err();
+            fs::remove_file(path).unwrap();
+        }
+        file.create(wanted("a"), 1).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_linked_file_has_another_version_when_what_it_leads_to_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = TokenFile::in_directory(&folder.path().join("real"));
+        real.create(wanted("a"), 1).unwrap();
+        let linked = TokenFile::in_directory(folder.path());
+        std::os::unix::fs::symlink(real.path(), linked.path()).unwrap();
+        let before = linked.version();
+        real.revoke("a").unwrap();
+        assert_ne!(linked.version(), before);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-pub use self::file::{TokenFile, Version, Wanted, make_private};
+pub use self::file::{TokenFile, Version, Wanted, check_directory, make_private};
 use crate::topic::Filter;
 
 /// What a token begins with, so that people and scanners know one when they see it.

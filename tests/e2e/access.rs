@@ -214,3 +214,33 @@ fn a_crowd_of_another_user_leaves_room_for_the_own_one() {
     drop((stdin, streams));
     crowd.finish().ok();
 }
+
+/// Asks again and again, over HTTP/1.1, and is refused each time; says how long it was let.
+const INSISTENT: &str = r#"
+import socket, sys, time
+began = time.monotonic()
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+s.settimeout(30)
+try:
+    while time.monotonic() - began < 25:
+        s.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{sys.argv[1]}\r\n\r\n".encode())
+        answer = s.recv(65536)
+        if not answer:
+            break
+        assert answer.startswith(b"HTTP/1.1 401"), answer
+        time.sleep(1)
+except ConnectionError:
+    pass
+print(round(time.monotonic() - began))
+"#;
+
+#[test]
+fn another_user_without_a_token_keeps_no_place_by_asking_again() {
+    if !is_root() {
+        return;
+    }
+    let daemon = Daemon::start(&[]);
+    let port = daemon.address.port().to_string();
+    let seconds = String::from_utf8(as_stranger("python3", &["-c", INSISTENT, &port]).stdout).unwrap();
+    assert!((9..=13).contains(&seconds.trim().parse::<u32>().unwrap()), "{seconds}");
+}

@@ -43,6 +43,8 @@ fn what_is_wrong_with_a_configuration_is_told_in_one_line_with_its_place_and_wha
         ("\nlisten = \"0.0.0.0:80\"", "2:1", "listen = 0.0.0.0:80 is not a loopback address"),
         ("allow_origin = [\"localhost\"]", "1:1", "allow_origin `localhost` is no origin"),
         ("log = \"a=b=c\"", "1:1", "log = a=b=c"),
+        ("log = \"inof\"", "1:1", "log = inof: `inof` is no level"),
+        ("[limits]\nevent_bytes = 5000000", "2:1", "event_bytes is 4128768 at most"),
         ("tls_cert = \"a.pem\"", "1:1", "tls_cert = a.pem is of no use without"),
     ] {
         let file = place.file("config.toml", toml);
@@ -282,4 +284,52 @@ fn publishers_are_logged_only_when_asked() {
     daemon.ctl(&["publish", "t", "x"]).ok();
     until("the publisher has gone", || (daemon.status()["publishers"] == 0).then_some(()));
     assert!(!daemon.log().contains("publisher"));
+}
+
+#[test]
+fn what_is_printed_and_lost_is_a_failure_and_what_nobody_reads_is_none() {
+    let place = Place::new();
+    for flag in ["--check", "--print-config"] {
+        let mut busd = place.busd();
+        busd.args(["--no-config", flag]);
+        let script = format!("{0:?} --no-config {flag} | true; echo ${{PIPESTATUS[0]}}", busd.get_program());
+        let mut bash = place.command("bash");
+        bash.args(["-c", &script]);
+        let run = Process::start(bash).finish().ok();
+        assert_eq!((&*run.stdout, &*run.stderr), ("0\n", ""), "{flag}");
+        if !cfg!(target_os = "linux") {
+            continue;
+        }
+        let mut bash = place.command("bash");
+        bash.args(["-c", &format!("{0:?} --no-config {flag} > /dev/full", busd.get_program())]);
+        let run = Process::start(bash).finish();
+        assert!(run.code.is_some_and(|code| code != 0 && code != 101), "{run}");
+        run.says("cannot write the output");
+    }
+}
+
+#[test]
+fn variables_of_flags_are_taken_as_people_write_them_and_nothing_else_is() {
+    let place = Place::new();
+    for (value, code) in [("1", 0), ("yes", 0), ("true", 0), ("off", 0), ("maybe", 2)] {
+        let mut busd = place.busd();
+        busd.args(["--check", "--no-config"]).env("SSE_BUS_INSECURE", value);
+        Process::start(busd).finish().ends_with(code);
+        let mut busctl = place.busctl(&["url", "t"]);
+        busctl.env("SSE_BUS_JSON", value);
+        // There is no daemon.
+        Process::start(busctl).finish().ends_with(if code == 0 { 3 } else { code });
+    }
+}
+
+/// With what it had before, it would let in whom the file keeps out.
+#[test]
+fn a_usual_file_that_cannot_be_read_is_not_taken_for_none() {
+    let place = Place::new();
+    let mut busd = place.busd();
+    let usual = place.path("sse-bus/config.toml");
+    fs::create_dir_all(usual.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("nowhere", &usual).unwrap();
+    busd.arg("--check");
+    Process::start(busd).finish().ends_with(2).says("config.toml").says("--no-config");
 }

@@ -12,7 +12,10 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use sse_bus::EventId;
 
-use crate::harness::{Daemon, Lines, Place};
+use crate::{
+    harness::{Daemon, Lines, Place},
+    strangers::{NOBODY, is_root},
+};
 
 pub(crate) const FLAGS: [&str; 3] = ["--no-config", "--history", "disk"];
 
@@ -273,4 +276,41 @@ fn a_retained_event_is_on_disk_before_the_command_line_says_it_is_published() {
         assert_eq!(daemon.stream("/events/door").event().data, format!("open {n}"));
     }
     daemon.ctl(&["publish", "door", "x", "--ack", "durable", "--to", "nobody"]).ends_with(1).says("durable");
+}
+
+/// Whoever could write there could read and forge what is kept.
+#[test]
+fn history_that_others_could_have_put_there_is_not_taken() {
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt, chown},
+    };
+    let place = Place::new();
+    let state = place.path("shared");
+    fs::create_dir(&state).unwrap();
+    let socket = place.socket().display().to_string();
+    let shown = state.display().to_string();
+    let flags =
+        ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket, "--history", "disk", "--state-dir", &shown];
+    let mode = |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(&state, 0o777);
+    place.busd_fails(&flags[1..]).ends_with(1).says("history.redb").says("chmod go-w");
+    mode(&state, 0o755);
+    for name in ["history.redb", "history.tail"] {
+        let file = state.join(name);
+        fs::write(&file, "").unwrap();
+        mode(&file, 0o666);
+        place.busd_fails(&flags[1..]).ends_with(1).says(name).says("chmod go-w");
+        mode(&file, 0o600);
+        if is_root() {
+            chown(&file, Some(NOBODY), None).unwrap();
+            place.busd_fails(&flags[1..]).ends_with(1).says(name).says("another user");
+        }
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        place.busd_fails(&flags[1..]).ends_with(1).says(name).says("no file");
+        fs::remove_dir(&file).unwrap();
+    }
+    let daemon = Daemon::of_command(place, flags.map(str::to_owned).to_vec(), |_| {});
+    daemon.publish("t", "x");
 }

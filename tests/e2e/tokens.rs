@@ -270,6 +270,13 @@ fn tokens_are_made_listed_and_revoked_with_or_without_a_daemon() {
     let token = token(&daemon.place, &[]);
     assert!(daemon.place.path("elsewhere/tokens.json").exists());
     assert_eq!(daemon.with_token("POST", "/events/t", &token), 202);
+
+    // It says so in a way that is right elsewhere, too.
+    let place = Place::new();
+    let socket = place.socket().display().to_string();
+    let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket, "--state-dir", "here"];
+    let daemon = Daemon::of_command(place, flags.map(str::to_owned).to_vec(), |_| {});
+    assert!(std::path::Path::new(daemon.status()["state_dir"].as_str().unwrap()).is_absolute());
 }
 
 #[test]
@@ -285,4 +292,28 @@ fn a_file_of_tokens_that_others_may_write_counts_for_nothing() {
     assert_eq!(daemon.with_token("GET", "/healthz", &token), 401);
     assert!(daemon.log().contains("chmod 600"), "{}", daemon.log());
     daemon.ctl(&["token", "list"]).ends_with(1).says("chmod 600");
+}
+
+/// The head comes before the revocation, the rest of the body after it.
+#[test]
+fn what_was_begun_with_a_token_that_is_revoked_is_not_published() {
+    use std::io::{Read, Write};
+    let (daemon, tokens) = Daemon::exposed(&[]);
+    let mut socket = std::net::TcpStream::connect(daemon.address).unwrap();
+    let head = format!(
+        "POST /events/t HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\nContent-Length: 2\r\n\r\nx",
+        daemon.address,
+        bearer(&tokens.publish)
+    );
+    socket.write_all(head.as_bytes()).unwrap();
+    // Its head has been looked at once another's has.
+    assert_eq!(daemon.with_token("POST", "/events/t", &tokens.publish), 202);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    daemon.ctl(&["token", "revoke", "publish"]).ok();
+    socket.write_all(b"y").unwrap();
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).unwrap();
+    assert_eq!(answer.as_slice(), b"HTTP/1.1 403");
+    let published = daemon.ctl(&["history", "t", "--since", "all", "--format", "data"]).ok().stdout;
+    assert_eq!(published, "x\n");
 }
