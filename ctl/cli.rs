@@ -15,7 +15,7 @@ mod token;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 use sse_bus::protocol::{self, Slow};
 
 pub(crate) use self::{
@@ -47,7 +47,7 @@ pub(crate) struct Cli {
     )]
     pub(crate) socket: Option<PathBuf>,
     /// Print one JSON value a line, also on a terminal
-    #[arg(long, global = true, help_heading = "For every command", env = "SSE_BUS_JSON", value_parser = FalseyValueParser::new(), hide_env_values = true)]
+    #[arg(long, global = true, help_heading = "For every command", env = "SSE_BUS_JSON", value_parser = BoolishValueParser::new(), hide_env_values = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Do,
@@ -101,7 +101,7 @@ pub(crate) struct Publish {
     #[arg(required_unless_present = "jsonl", add = completions::topics())]
     pub(crate) topic: Option<String>,
     /// The data; without it, or with `-`, stdin up to its end (one line break at the end is left out)
-    #[arg(conflicts_with_all = ["lines", "jsonl", "file", "exec"], allow_hyphen_values = true)]
+    #[arg(conflicts_with_all = ["lines", "jsonl", "file", "exec"], allow_hyphen_values = true, value_parser = parse_data)]
     pub(crate) data: Option<String>,
     /// The type, by which a browser dispatches the event
     #[arg(long = "type", value_name = "TYPE", env = "SSE_BUS_PUBLISH_TYPE", hide_env = true)]
@@ -112,22 +112,22 @@ pub(crate) struct Publish {
     /// line is lost, but after a crash some may be published twice. With --ack none nothing is answered, and so nothing is
     /// sent again. The end says how many lines were accepted and, if there were such, how many were not answered.
     #[arg(long, conflicts_with_all = ["jsonl", "file", "every"], env = "SSE_BUS_PUBLISH_LINES", hide_env = true,
-        value_parser = FalseyValueParser::new())]
+        value_parser = BoolishValueParser::new())]
     pub(crate) lines: bool,
     /// Publish each line of stdin, a JSON object with `data` and optional `topic`, `type`, `retain`, `ttl_ms`, `to`, `ack`
     ///
     /// Over a restart of the daemon as with --lines.
     #[arg(long, conflicts_with_all = ["file", "every"], env = "SSE_BUS_PUBLISH_JSONL", hide_env = true,
-        value_parser = FalseyValueParser::new())]
+        value_parser = BoolishValueParser::new())]
     pub(crate) jsonl: bool,
     /// With --lines or --jsonl: end when the connection breaks, and send nothing again
-    #[arg(long, env = "SSE_BUS_PUBLISH_NO_RECONNECT", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "SSE_BUS_PUBLISH_NO_RECONNECT", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) no_reconnect: bool,
     /// Publish a file as one event, every byte of it
     #[arg(long, value_name = "FILE", conflicts_with = "exec", env = "SSE_BUS_PUBLISH_FILE", hide_env = true)]
     pub(crate) file: Option<PathBuf>,
     /// Keep the event as the topic's last, for those who subscribe later; empty data removes the one that is kept
-    #[arg(long, env = "SSE_BUS_PUBLISH_RETAIN", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "SSE_BUS_PUBLISH_RETAIN", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) retain: bool,
     /// Forget the event after so long, such as `10m`
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, env = "SSE_BUS_PUBLISH_TTL",
@@ -223,7 +223,7 @@ pub(crate) struct Subscribe {
     #[arg(long, default_value = "gap", env = "SSE_BUS_SUBSCRIBE_SLOW", hide_env = true)]
     pub(crate) slow: Slow,
     /// End when the connection breaks
-    #[arg(long, env = "SSE_BUS_SUBSCRIBE_NO_RECONNECT", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "SSE_BUS_SUBSCRIBE_NO_RECONNECT", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) no_reconnect: bool,
 }
 
@@ -244,7 +244,7 @@ pub(crate) struct Send {
     #[arg(add = completions::clients())]
     pub(crate) client: String,
     /// The data; without it, or with `-`, stdin up to its end (one line break at the end is left out)
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_hyphen_values = true, value_parser = parse_data)]
     pub(crate) data: Option<String>,
     /// The topic
     #[arg(long, default_value = "direct", env = "SSE_BUS_SEND_TOPIC", hide_env = true, add = completions::topics())]
@@ -324,6 +324,16 @@ fn without_empty(command: Command) -> Command {
             |arg| if arg.get_env().is_some_and(is_empty) { arg.env(clap::builder::Resettable::Reset) } else { arg },
         )
         .mut_subcommands(without_empty)
+}
+
+/// Data may begin with a dash, but an option that is misspelt is no data.
+fn parse_data(text: &str) -> Result<String, String> {
+    let is_option =
+        |name: &str| name.starts_with(|c: char| c.is_ascii_alphabetic()) && !name.contains(char::is_whitespace);
+    if text.strip_prefix("--").is_some_and(is_option) && !std::env::args_os().any(|argument| argument == "--") {
+        return Err("there is no such option; if it is the data, write `--` before it".into());
+    }
+    Ok(text.to_owned())
 }
 
 fn parse_interval(text: &str) -> Result<Duration, String> {

@@ -89,7 +89,7 @@ impl Lines {
         if std::io::stdin().is_terminal() {
             eprintln!("one event a line, and then Ctrl-D:");
         }
-        let tally = Tally::new(self.template.to.is_some());
+        let tally = Tally::new();
         let progress = RefCell::new(Progress { tally, kept: Kept::default() });
         let mut input = Input { stdin: tokio::io::stdin(), lines: Splitter::new(FRAME_MAX), is_over: false };
         // A signal is the end of the input: what was sent is still answered.
@@ -295,7 +295,7 @@ impl Connection<'_> {
                 self.progress().tally.skip(Exit::Failed, &why);
                 continue;
             }
-            let number = self.progress().kept.push(line);
+            let number = self.progress().kept.push(line, event.to.is_some());
             match self.send(publisher, event, number).await {
                 Err(error @ Error::TooLarge { .. }) => {
                     let Progress { tally, kept } = &mut *self.progress();
@@ -327,7 +327,7 @@ impl Connection<'_> {
             let number = self.base + number;
             let Progress { tally, kept } = &mut *self.progress();
             match answer {
-                Ok(published) => tally.accept(number, published.subscribers),
+                Ok(published) => tally.accept(number, published.subscribers == 0 && kept.is_unicast(number)),
                 // The next daemon will take it.
                 Err(refused) if refused.code == ErrorCode::Stopping && kept.get(number).is_some() => {
                     return Err(Error::Refused(refused));

@@ -56,7 +56,12 @@ fn describe(status: &Status) -> String {
     });
     let refused = status.refused_origins.iter().map(|refused| {
         let (times, last) = (count(refused.times, "time"), ago(refused.last));
-        ("refused", format!("pages of {}, {times}, last {last}; let in by sse-busd --allow-origin {0}", refused.origin))
+        let mend = if can_be_allowed(&refused.origin) {
+            format!("let in by sse-busd --allow-origin {}", refused.origin)
+        } else {
+            "such pages have no origin that could be let in; serve them from one".into()
+        };
+        ("refused", format!("pages of {}, {times}, last {last}; {mend}", refused.origin))
     });
     let mut text = String::new();
     for (name, value) in rows.into_iter().chain(trouble).chain(limits).chain(refused) {
@@ -65,4 +70,9 @@ fn describe(status: &Status) -> String {
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+/// Whether `--allow-origin` takes it: there are pages without an origin, whose browsers say `null`.
+pub(crate) fn can_be_allowed(origin: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| origin.starts_with(scheme))
 }

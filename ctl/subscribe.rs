@@ -36,7 +36,7 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe
     }
     let mut sink = Sink { printer: Printer::new(output, options.format), exec: options.exec, failed: 0 };
     let mut left = options.count;
-    let mut is_down = false;
+    let (mut is_down, mut is_stopped) = (false, false);
     let out_of_time = async {
         match options.timeout {
             Some(timeout) => sleep(timeout).await,
@@ -48,7 +48,10 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe
     while left != Some(0) {
         let delivery = tokio::select! {
             biased;
-            () = signals.stop() => break,
+            () = signals.stop() => {
+                is_stopped = true;
+                break;
+            }
             () = &mut out_of_time => {
                 sink.printer.flush()?;
                 return Err(timed_out(options.count, left, options.timeout));
@@ -88,6 +91,10 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe
     }
     sink.printer.flush()?;
     match sink.failed {
+        // Who counts goes on with what was counted: `subscribe deploy --count 1 && ./deploy`.
+        0 if is_stopped && let Some((count, left)) = options.count.zip(left) => {
+            Err(Failure::new(Exit::Failed, format!("stopped with {} of {count} events", count - left)))
+        }
         0 => Ok(()),
         failed => Err(Failure::new(Exit::Failed, format!("the command failed for {}", count(failed, "event")))),
     }

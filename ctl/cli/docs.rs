@@ -30,7 +30,6 @@ pub(crate) enum Shell {
 #[derive(Debug, Args)]
 #[command(after_long_help = exit::with_codes("\
 Examples:
-  sse-busctl man ~/.local/share/man/man1
   sse-busctl man pages && man pages/sse-busctl-publish.1"))]
 pub(crate) struct Man {
     /// The directory that they are written to, which is made if it is not there

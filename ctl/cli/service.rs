@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Subcommand, ValueEnum, builder::FalseyValueParser};
+use clap::{Args, Subcommand, ValueEnum, builder::BoolishValueParser};
 
 use crate::exit;
 
@@ -18,7 +18,7 @@ pub(crate) struct Service {
     #[arg(long, global = true, value_enum, value_name = "NAME", env = "SSE_BUS_SERVICE_MANAGER", hide_env = true)]
     pub(crate) manager: Option<Manager>,
     /// Print the files that would be written, with their paths, and the commands that would be run, and do nothing
-    #[arg(long, global = true, env = "SSE_BUS_SERVICE_PRINT", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, global = true, env = "SSE_BUS_SERVICE_PRINT", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) print: bool,
     #[command(subcommand)]
     pub(crate) command: ServiceDo,
@@ -54,7 +54,7 @@ pub(crate) enum ServiceDo {
     /// Stop the bus and remove what install has written; history and tokens stay
     Uninstall {
         /// Also remove history and tokens
-        #[arg(long, env = "SSE_BUS_SERVICE_UNINSTALL_PURGE", hide_env = true, value_parser = FalseyValueParser::new())]
+        #[arg(long, env = "SSE_BUS_SERVICE_UNINSTALL_PURGE", hide_env = true, value_parser = BoolishValueParser::new())]
         purge: bool,
     },
     /// Start the installed service
@@ -78,20 +78,20 @@ pub(crate) struct ServiceInstall {
     #[arg(long, value_name = "ADDR", env = "SSE_BUS_SERVICE_INSTALL_LISTEN", hide_env = true)]
     pub(crate) listen: Option<SocketAddr>,
     /// Write the files only
-    #[arg(long, env = "SSE_BUS_SERVICE_INSTALL_NO_START", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "SSE_BUS_SERVICE_INSTALL_NO_START", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) no_start: bool,
     /// Overwrite files of the same names that were not written by this command
-    #[arg(long, env = "SSE_BUS_SERVICE_INSTALL_FORCE", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "SSE_BUS_SERVICE_INSTALL_FORCE", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) force: bool,
     /// With systemd: run the daemon outside a user namespace, which allow_uid and allow_gid need
-    #[arg(long, env = "SSE_BUS_SERVICE_INSTALL_OTHER_USERS", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "SSE_BUS_SERVICE_INSTALL_OTHER_USERS", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) other_users: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ServiceLogs {
     /// Go on with what comes
-    #[arg(long, short, env = "SSE_BUS_SERVICE_LOGS_FOLLOW", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, short, env = "SSE_BUS_SERVICE_LOGS_FOLLOW", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) follow: bool,
     /// Begin with the last so many lines
     #[arg(

@@ -1,6 +1,6 @@
 //! The options of `sse-busctl status`.
 
-use clap::{Args, builder::FalseyValueParser};
+use clap::{Args, builder::BoolishValueParser};
 
 use crate::exit;
 
@@ -14,6 +14,6 @@ pub(crate) struct Status {
     ///
     /// That is a flag, a variable, the file with line and column, the service manager that holds the socket, or nothing
     /// but the default.
-    #[arg(long, env = "SSE_BUS_STATUS_CONFIG", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "SSE_BUS_STATUS_CONFIG", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) config: bool,
 }

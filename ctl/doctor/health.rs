@@ -3,7 +3,10 @@
 use sse_bus::protocol::{LimitInfo, Status};
 
 use super::{Finding, place::Place, quoted};
-use crate::output::{ago, count, size};
+use crate::{
+    output::{ago, count, size},
+    status::can_be_allowed,
+};
 
 /// Descriptors that the daemon needs besides those of its subscribers: its own, and a reserve for each way in.
 const OTHER_DESCRIPTORS: u64 = 256;
@@ -63,7 +66,15 @@ fn origins(status: &Status, place: &Place) -> Finding {
         .iter()
         .map(|refused| format!("{} ({}, last {})", refused.origin, count(refused.times, "time"), ago(refused.last)))
         .collect();
-    let flags: Vec<_> = refused.iter().map(|refused| format!("--allow-origin {}", quoted(&refused.origin))).collect();
+    let flags: Vec<_> = refused
+        .iter()
+        .filter(|refused| can_be_allowed(&refused.origin))
+        .map(|refused| format!("--allow-origin {}", quoted(&refused.origin)))
+        .collect();
+    if flags.is_empty() {
+        let what = format!("refused were pages of {}; they have no origin that could be let in", all.join(", "));
+        return Finding::warning("origins", what, "# serve the page from an origin, such as http://localhost:3000");
+    }
     let what = format!("refused were pages of {}; if they are yours, let them in", all.join(", "));
     Finding::warning("origins", what, place.start_with(&flags.join(" ")))
 }

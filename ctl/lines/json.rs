@@ -6,7 +6,7 @@ use sse_bus::protocol::{Ack, Payload, Publish};
 
 /// A line of `--jsonl`: the fields of a publish; what is not given comes from the command line.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with `data`")]
 struct JsonLine {
     topic: Option<String>,
     data: Option<Box<RawValue>>,

@@ -11,6 +11,8 @@ const KEPT_MAX: usize = 4 << 20;
 #[derive(Debug)]
 struct Line {
     bytes: Box<[u8]>,
+    /// It is for one client, who may not be there.
+    is_unicast: bool,
     /// Answered, or sent where no answer is wanted.
     is_done: bool,
 }
@@ -25,10 +27,10 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Keeps a line that is about to be sent, and gives its number.
-    pub(super) fn push(&mut self, line: &[u8]) -> u64 {
+    pub(super) fn push(&mut self, line: &[u8], is_unicast: bool) -> u64 {
         self.last += 1;
         self.bytes += cost(line);
-        self.lines.push_back(Line { bytes: line.into(), is_done: false });
+        self.lines.push_back(Line { bytes: line.into(), is_unicast, is_done: false });
         self.last
     }
 
@@ -63,6 +65,11 @@ impl Kept {
         Some(&self.lines.get(self.place(number)?)?.bytes)
     }
 
+    /// Whether a line that is kept is for one client.
+    pub(super) fn is_unicast(&self, number: u64) -> bool {
+        self.place(number).and_then(|place| self.lines.get(place)).is_some_and(|line| line.is_unicast)
+    }
+
     /// Notes that nothing more will come of a line.
     pub(super) fn done(&mut self, number: u64) {
         if let Some(line) = self.place(number).and_then(|place| self.lines.get_mut(place)) {
@@ -94,17 +101,18 @@ mod tests {
     #[test]
     fn what_is_kept_begins_with_the_first_line_that_is_not_done() {
         let mut kept = Kept::default();
-        let numbers = ["1", "2", "3", "4"].map(|line| kept.push(line.as_bytes()));
+        let numbers = ["1", "2", "3", "4"].map(|line| kept.push(line.as_bytes(), line == "2"));
         assert_eq!(numbers, [1, 2, 3, 4]);
         kept.done(3);
         assert_eq!((kept.first(), kept.len(), kept.get(3)), (1, 4, Some(&b"3"[..])));
+        assert_eq!([1, 2, 3, 9].map(|number| kept.is_unicast(number)), [false, true, false, false]);
         kept.done(1);
         assert_eq!((kept.first(), kept.get(1), kept.get(4), kept.get(5)), (2, None, Some(&b"4"[..]), None));
         kept.again();
         kept.done(2);
         assert_eq!(kept.first(), 3, "it was sent again, and is not answered again");
         kept.take_back();
-        assert_eq!(kept.push(b"four"), 4);
+        assert_eq!(kept.push(b"four", false), 4);
         kept.done(3);
         kept.done(4);
         assert_eq!((kept.first(), kept.len(), kept.bytes), (5, 0, 0));
@@ -114,7 +122,7 @@ mod tests {
     fn what_is_kept_is_bounded_also_if_lines_are_empty() {
         let mut kept = Kept::default();
         while !kept.is_full() {
-            kept.push(b"");
+            kept.push(b"", false);
         }
         assert!(kept.len() as usize <= KEPT_MAX / size_of::<Line>() + 1);
     }

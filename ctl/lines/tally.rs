@@ -10,8 +10,6 @@ const SKIPS: usize = 1 << 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    /// Each event goes to one client, who may not be there.
-    unicast: bool,
     /// Lines sent, each counted once.
     sent: u64,
     /// Of these, those that were on their way when a connection broke, and are not sent again: no answer was wanted.
@@ -35,8 +33,8 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(unicast: bool) -> Tally {
-        Tally { unicast, skips: VecDeque::from([(0, 0)]), ..Tally::default() }
+    pub(super) fn new() -> Tally {
+        Tally { skips: VecDeque::from([(0, 0)]), ..Tally::default() }
     }
 
     /// A line was sent, perhaps again.
@@ -65,9 +63,10 @@ impl Tally {
         }
     }
 
-    pub(super) fn accept(&mut self, number: u64, subscribers: u64) {
+    /// A line was accepted; `for_nobody` if the one client it is for is not there.
+    pub(super) fn accept(&mut self, number: u64, for_nobody: bool) {
         self.accepted += 1;
-        if self.unicast && subscribers == 0 {
+        if for_nobody {
             self.nobody += 1;
             self.note(Exit::Nobody);
         }
@@ -127,7 +126,7 @@ mod tests {
 
     #[test]
     fn requests_are_told_by_their_lines() {
-        let mut tally = Tally::new(false);
+        let mut tally = Tally::new();
         tally.sent(1); // line 1
         tally.skip(Exit::Failed, "test"); // lines 2 and 3
         tally.skip(Exit::Failed, "test");
@@ -135,9 +134,9 @@ mod tests {
         tally.skip(Exit::Limit, "test"); // line 5
         tally.sent(3); // line 6
         assert_eq!([1, 2, 3].map(|number| tally.line(number)), [Some(1), Some(4), Some(6)]);
-        tally.accept(1, 0);
+        tally.accept(1, false);
         tally.refuse(2, Exit::Failed, "test");
-        tally.accept(3, 0);
+        tally.accept(3, false);
         assert_eq!(tally.skips.len(), 1);
         assert_eq!((tally.accepted(true), tally.accepted(false), tally.refused, tally.open(false)), (2, 2, 4, 0));
         assert_eq!(tally.worst, Some(Exit::Limit));
@@ -145,9 +144,9 @@ mod tests {
 
     #[test]
     fn what_broke_on_its_way_and_wants_no_answer_is_not_counted_as_accepted() {
-        let mut tally = Tally::new(false);
+        let mut tally = Tally::new();
         (1..=9).for_each(|number| tally.sent(number));
-        tally.accept(1, 0);
+        tally.accept(1, false);
         tally.refuse(3, Exit::Failed, "test");
         // Of 4 to 7 nothing is known; 8 and 9 are sent again, and one more.
         tally.broken(8);
@@ -158,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_of_skipped_lines_is_bounded() {
-        let mut tally = Tally::new(false);
+        let mut tally = Tally::new();
         for number in 1..=SKIPS as u64 + 10 {
             tally.sent(number);
             tally.skips.push_back((number + 1, number));

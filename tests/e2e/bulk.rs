@@ -93,6 +93,9 @@ fn json_lines_carry_the_fields_of_events() {
     assert_eq!(daemon.status()["retained"], 1);
     // A topic may be given with each line alone.
     daemon.ctl_fed(&["publish", "--jsonl"], b"{\"topic\":\"a\"}\n").ok();
+    let lines = b"{\"topic\":\"a\"}\n{\"topic\":\"a\",\"to\":\"nobody\"}\n";
+    daemon.ctl_fed(&["publish", "--jsonl"], lines).ends_with(4).says("1 of them taken by no client");
+    daemon.ctl_fed(&["publish", "a", "--jsonl"], b"[]\n").ends_with(1).says("an object with `data`");
     daemon.ctl_fed(&["publish", "--jsonl"], b"{\"data\":\"x\"}\n").ends_with(1).says("no `topic`");
 }
 

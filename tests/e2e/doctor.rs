@@ -230,6 +230,15 @@ fn pages_that_were_refused_are_told_with_what_lets_them_in() {
 }
 
 #[test]
+fn pages_without_an_origin_are_told_and_no_command_that_cannot_let_them_in() {
+    let daemon = Daemon::start(&[]);
+    assert_eq!(daemon.request("GET", "/events/t", &[("Origin", "null")], "").status, 403);
+    let run = daemon.ctl(&["doctor"]).ok();
+    says(&run, "origins", "warning", "null (1 time", "serve the page from an origin");
+    assert!(!run.stdout.contains("--allow-origin"), "{run}");
+}
+
+#[test]
 fn history_that_does_not_reach_its_disk_is_a_problem() {
     let place = Place::new();
     let Some(disk) = SmallDisk::mount(&place, "6m") else { return };

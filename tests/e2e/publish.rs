@@ -188,3 +188,15 @@ fn a_reader_that_goes_away_is_no_failure() {
         Process::start_with_stdout(status).finish().ends_with(1).says("cannot write the output");
     }
 }
+
+#[test]
+fn an_option_that_is_misspelt_is_not_published() {
+    let daemon = Daemon::start(&[]);
+    daemon.ctl(&["publish", "t", "--retian"]).ends_with(2).says("no such option");
+    daemon.ctl(&["send", "me", "--topci"]).ends_with(2).says("no such option");
+    for data in [&["--", "--retian"][..], &["-5"], &["- item"], &["-- a rule"], &["---"]] {
+        daemon.ctl(&[&["publish", "t"], data].concat()).ok();
+    }
+    let published = daemon.ctl(&["history", "t", "--since", "all", "--format", "data"]).ok().stdout;
+    assert_eq!(published, "--retian\n-5\n- item\n-- a rule\n---\n");
+}

@@ -34,6 +34,12 @@ fn it_ends_after_a_count_a_time_or_a_signal() {
     assert_eq!([asked.line(), asked.line(), asked.line()], ["1", "2", "3"]);
     asked.signal(Signal::INT);
     asked.finish().ok();
+
+    // Whoever counts goes on with what was counted.
+    let waiting = daemon.spawn_ctl(&["subscribe", "t", "--count", "2"]);
+    daemon.wait_for_subscribers(1);
+    waiting.signal(Signal::TERM);
+    waiting.finish().ends_with(1).says("stopped with 0 of 2 events");
 }
 
 #[test]
