@@ -7,7 +7,7 @@ mod topics;
 
 use std::{
     fmt,
-    io::{ErrorKind, Write as _},
+    io::ErrorKind,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::exit,
@@ -108,7 +108,7 @@ impl Config {
         let matches = command.get_matches();
         let flags = Flags::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
         if flags.print_config {
-            print(DEFAULT).map_err(ConfigError::new)?;
+            crate::print(DEFAULT).map_err(ConfigError::new)?;
             exit(0);
         }
         let usual = || {
@@ -258,18 +258,6 @@ impl Config {
             },
             kept,
         )
-    }
-}
-
-/// Prints to stdout, of which nobody may want all: `sse-busd --print-config | head`.
-///
-/// # Errors
-///
-/// What was printed is nowhere, as on a full disk.
-pub(crate) fn print(text: &str) -> Result<(), String> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("cannot write the output: {error}")),
-        _ => Ok(()),
     }
 }
 

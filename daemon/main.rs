@@ -30,7 +30,10 @@ mod signals;
 mod store;
 mod tls;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    io::{self, ErrorKind, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 use tracing::warn;
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
@@ -68,7 +71,7 @@ fn main() -> ExitCode {
             config.endpoint,
             config.state_dir.display()
         );
-        return match config::print(&sound) {
+        return match print(&sound) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, &error),
         };
@@ -97,17 +100,29 @@ fn main() -> ExitCode {
 fn log(format: LogFormat, filter: Targets) -> LogFilter {
     let (filter, handle) = reload::Layer::new(filter);
     let logs = tracing_subscriber::registry().with(filter);
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(io::stderr);
     match format {
         LogFormat::Text => {
             let colours =
-                std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+                io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
             logs.with(lines.with_ansi(colours)).init();
         }
         LogFormat::Json => logs.with(lines.json().flatten_event(true)).init(),
     }
     // It fails only where nothing is logged any more.
     LogFilter::new(move |filter| drop(handle.reload(filter)))
+}
+
+/// Prints to stdout, of which nobody may want all: `sse-busd --print-config | head`.
+///
+/// # Errors
+///
+/// What was printed is nowhere, as on a full disk.
+fn print(text: &str) -> Result<(), String> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("cannot write the output: {error}")),
+        _ => Ok(()),
+    }
 }
 
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {

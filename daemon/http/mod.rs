@@ -220,7 +220,8 @@ impl Http {
         let mut first_turn = Some(first_turn);
         let (takeover, mut taken) = Takeover::new();
         let io = TokioIo::new(Connection::new(socket));
-        let mut connection = http1().serve_connection(io, self.service(from.clone(), Some(takeover)));
+        // A stream goes on elsewhere, where it is seen that its peer is gone; whoever has only finished sending is answered.
+        let mut connection = http1().half_close(true).serve_connection(io, self.service(from.clone(), Some(takeover)));
         let mut stopped = pin!(self.daemon.stop.cancelled());
         let mut stopping = false;
         let handover = poll_fn(|cx| {

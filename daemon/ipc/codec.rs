@@ -108,7 +108,8 @@ fn next_frame(buffer: &mut BytesMut, most: usize) -> Next {
         }
         Frame::Partial(size) if size > binary::PREFIX + most => {
             let message = format!(
-                "the frame has {} bytes and is skipped, at most {most} are allowed; publish less, or a reference to it",
+                "the frame has {} bytes and is skipped, at most {most} are allowed with \
+                 `event_bytes` as it is; publish less, or a reference to it",
                 size - binary::PREFIX
             );
             Next::Overlong(Skip::Bytes(size), Refused::new(ErrorCode::LimitFrame, message))
@@ -136,8 +137,10 @@ fn next_line(buffer: &mut BytesMut, at_end: bool, most: usize) -> Next {
     let end = match memchr::memchr(b'\n', buffer) {
         Some(end) => end,
         None if is_overlong(buffer, most) => {
-            let message =
-                format!("the line has more than {most} bytes and is skipped; publish less, or a reference to it");
+            let message = format!(
+                "the line has more than {most} bytes, the most with `event_bytes` as it is, and is skipped; publish \
+                     less, or a reference to it"
+            );
             return Next::Overlong(Skip::Line, Refused::new(ErrorCode::LimitLine, message));
         }
         None if at_end && !buffer.is_empty() => buffer.len(),

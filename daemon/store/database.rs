@@ -240,3 +240,28 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     fs::rename(path, &aside)?;
     Ok(aside.into())
 }
+
+/// Checks that nobody else has put a file there, or could change it: what is in it is believed.
+#[cfg(unix)]
+pub(super) fn check(path: &Path) -> Result<(), &'static str> {
+    use std::os::unix::fs::MetadataExt as _;
+    let own = rustix::process::geteuid().as_raw();
+    // What a link leads to, and the link itself.
+    for found in [path.metadata(), path.symlink_metadata()].into_iter().flatten() {
+        if found.uid() != own {
+            return Err("it belongs to another user; remove it");
+        }
+        if !found.is_file() && !found.is_symlink() {
+            return Err("it is no file; remove it");
+        }
+        if found.is_file() && found.mode() & 0o022 != 0 {
+            return Err("others may write it; `chmod go-w` it if it can be trusted");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+pub(super) fn check(_: &Path) -> Result<(), &'static str> {
+    Ok(())
+}

@@ -104,7 +104,8 @@ impl File {
         sse_bus::tokens::make_private(directory).map_err(|e| failed(&e))?;
         sse_bus::tokens::check_directory(directory).map_err(|e| failed(&e))?;
         for path in [path, &path.with_extension("tail")] {
-            check(path).map_err(|why| format!("{} cannot be used: {why}, or use --history memory", path.display()))?;
+            database::check(path)
+                .map_err(|why| format!("{} cannot be used: {why}, or use --history memory", path.display()))?;
         }
         let mut taken_up = take_up(&*storage, path, epoch);
         if let Err(Trouble::Damaged(why)) = taken_up {
@@ -351,31 +352,6 @@ fn open_tail(storage: &dyn Storage, path: &Path, epoch: Epoch) -> Result<Tail, T
     let aside = set_aside(&path)?;
     error!("{} belongs to another history or is damaged, and was set aside as {}", path.display(), aside.display());
     Tail::open(storage.tail()?, epoch)?.ok_or_else(|| Trouble::Other(format!("{} changes", path.display())))
-}
-
-/// Checks that nobody else has put a file there, or could change it: what is in it is believed.
-#[cfg(unix)]
-fn check(path: &Path) -> Result<(), &'static str> {
-    use std::os::unix::fs::MetadataExt as _;
-    let own = rustix::process::geteuid().as_raw();
-    // What a link leads to, and the link itself.
-    for found in [path.metadata(), path.symlink_metadata()].into_iter().flatten() {
-        if found.uid() != own {
-            return Err("it belongs to another user; remove it");
-        }
-        if !found.is_file() && !found.is_symlink() {
-            return Err("it is no file; remove it");
-        }
-        if found.is_file() && found.mode() & 0o022 != 0 {
-            return Err("others may write it; `chmod go-w` it if it can be trusted");
-        }
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn check(_: &Path) -> Result<(), &'static str> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use std::{
     os::unix::process::CommandExt,
     process::{Command, Output},
+    time::Instant,
 };
 
 use rustix::process::Signal;
 
 use crate::{
-    harness::{Daemon, Place, Process, until},
+    harness::{Daemon, Http2, Place, Process, until},
     strangers::{NOBODY, is_root},
     tokens::{bearer, token},
 };
@@ -243,4 +244,18 @@ fn another_user_without_a_token_keeps_no_place_by_asking_again() {
     let port = daemon.address.port().to_string();
     let seconds = String::from_utf8(as_stranger("python3", &["-c", INSISTENT, &port]).stdout).unwrap();
     assert!((9..=13).contains(&seconds.trim().parse::<u32>().unwrap()), "{seconds}");
+}
+
+#[test]
+fn whoever_shows_no_token_over_http2_keeps_no_place_either() {
+    let (daemon, tokens) = Daemon::exposed(&[]);
+    let (stranger, friend) = (Http2::connect(daemon.address), Http2::connect(daemon.address));
+    let began = Instant::now();
+    assert_eq!(stranger.request("GET", "/", &[], "").status, 401);
+    let token = bearer(&tokens.all);
+    let friends = || friend.request("GET", "/healthz", &[("authorization", &token)], "").status;
+    assert_eq!(friends(), 200);
+    stranger.ends();
+    assert!((9..=13).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert_eq!(friends(), 200);
 }

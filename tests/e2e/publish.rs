@@ -200,3 +200,22 @@ fn an_option_that_is_misspelt_is_not_published() {
     let published = daemon.ctl(&["history", "t", "--since", "all", "--format", "data"]).ok().stdout;
     assert_eq!(published, "--retian\n-5\n- item\n-- a rule\n---\n");
 }
+
+/// As `nc -N` does.
+#[test]
+fn whoever_has_finished_sending_is_answered() {
+    use std::{
+        io::{Read, Write},
+        net::Shutdown,
+    };
+    let daemon = Daemon::start(&[]);
+    for _ in 0..50 {
+        let mut socket = daemon.tcp();
+        let head = format!("POST /events/t HTTP/1.1\r\nHost: {}\r\nContent-Length: 1\r\n\r\nx", daemon.address);
+        socket.write_all(head.as_bytes()).unwrap();
+        socket.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 202"), "{answer:?}");
+    }
+}
