@@ -312,7 +312,13 @@ impl Cli {
         if std::env::vars_os().any(|(name, value)| value.is_empty() && name.to_string_lossy().starts_with("SSE_BUS_")) {
             command = without_empty(command);
         }
-        Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|e| e.exit())
+        // `help publish`, as other programs take it.
+        let mut arguments: Vec<_> = std::env::args_os().collect();
+        if arguments.get(1).is_some_and(|first| first == "help") {
+            arguments.remove(1);
+            arguments.push("--help".into());
+        }
+        Cli::from_arg_matches(&command.get_matches_from(arguments)).unwrap_or_else(|e| e.exit())
     }
 }
 

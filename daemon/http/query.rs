@@ -63,7 +63,14 @@ pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
                     .map_err(|_| bad_parameter("ttl", "write a duration such as 10m"))?;
                 publish.ttl_ms = Some(ttl.as_millis().try_into().unwrap_or(u64::MAX));
             }
-            "ack" if value == "durable" => publish.ack = Ack::Durable,
+            "ack" => {
+                publish.ack = match &*value {
+                    "durable" => Ack::Durable,
+                    // Over HTTP there is always an answer.
+                    "" | "accepted" | "none" => publish.ack,
+                    _ => return Err(bad_parameter("ack", "write accepted or durable")),
+                }
+            }
             _ => {}
         }
     }

@@ -242,6 +242,7 @@ fn parameters_that_cannot_be_used_are_refused_with_their_name() {
         ("POST", "/events/t?retain=perhaps", "retain"),
         ("POST", "/events/t?ttl=soon", "ttl"),
         ("POST", "/events/t?to=c1&retain", "to"),
+        ("POST", "/events/t?ack=durble", "ack"),
     ] {
         let response = daemon.request(method, path, &[], b"");
         assert_eq!(response.refusal(), (400, "request_invalid".into()), "{path}");

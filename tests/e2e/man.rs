@@ -96,3 +96,12 @@ fn a_place_for_pages_that_cannot_be_written_is_told() {
     let run = Process::start(place.busctl(&["man", &file])).finish().ends_with(1);
     run.says("/man").says("name another directory");
 }
+
+#[test]
+fn help_is_found_where_other_programs_have_it() {
+    let place = Place::new();
+    let said = |args: &[&str]| Process::start(place.busctl(args)).finish();
+    assert_eq!(said(&["help"]).ok().stdout, said(&["--help"]).ok().stdout);
+    assert_eq!(said(&["help", "token", "create"]).ok().stdout, said(&["token", "create", "--help"]).ok().stdout);
+    said(&["help", "nothing"]).ends_with(2).says("nothing");
+}
