@@ -317,3 +317,38 @@ fn what_was_begun_with_a_token_that_is_revoked_is_not_published() {
     let published = daemon.ctl(&["history", "t", "--since", "all", "--format", "data"]).ok().stdout;
     assert_eq!(published, "x\n");
 }
+
+/// The library that reads HTTP/2 would log the path.
+#[test]
+fn a_path_that_cannot_be_parsed_is_in_no_log() {
+    use std::io::{Read, Write};
+    /// Type, flags, stream and payload (RFC 9113, 4.1).
+    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+    }
+    let daemon = Daemon::start(&["--log", "debug,h2=trace"]);
+    let path = b"/events/build web?ticket=c0ffeec0ffee";
+    let host = daemon.address.to_string();
+    // GET and http are in the table of every connection; :path and :authority have their values behind them (RFC 7541).
+    let mut headers = vec![0x82, 0x86, 0x04, path.len() as u8];
+    headers.extend_from_slice(path);
+    headers.extend([0x01, host.len() as u8]);
+    headers.extend_from_slice(host.as_bytes());
+    let mut socket = daemon.tcp();
+    socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+    socket.write_all(&frame(4, 0, 0, &[])).unwrap();
+    socket.write_all(&frame(1, 5, 1, &headers)).unwrap();
+    // An acknowledged PING tells that what came before it was read.
+    socket.write_all(&frame(6, 0, 0, b"all read")).unwrap();
+    let mut answers = Vec::new();
+    while !answers.windows(8).any(|bytes| bytes == b"all read") {
+        let mut part = [0; 512];
+        let read = socket.read(&mut part).unwrap();
+        assert!(read > 0, "{answers:?}");
+        answers.extend_from_slice(&part[..read]);
+    }
+    // The stream was reset: the path was looked at.
+    assert!(answers.windows(2).any(|bytes| bytes == [4, 3]), "{answers:?}");
+    assert!(!daemon.log().contains("c0ffee"), "{}", near(&daemon.log(), "c0ffee"));
+}
