@@ -201,7 +201,7 @@ pub(crate) struct Subscribe {
     /// `10m` [default: the retained events]
     #[arg(long, env = "SSE_BUS_SUBSCRIBE_SINCE", hide_env = true)]
     pub(crate) since: Option<String>,
-    /// End after so many events
+    /// End after so many events; a signal before that is a failure
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), env = "SSE_BUS_SUBSCRIBE_COUNT",
         hide_env = true)]
     pub(crate) count: Option<u64>,

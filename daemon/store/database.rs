@@ -241,27 +241,25 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(aside.into())
 }
 
-/// Checks that nobody else has put a file there, or could change it: what is in it is believed.
-#[cfg(unix)]
-pub(super) fn check(path: &Path) -> Result<(), &'static str> {
-    use std::os::unix::fs::MetadataExt as _;
-    let own = rustix::process::geteuid().as_raw();
-    // What a link leads to, and the link itself.
-    for found in [path.metadata(), path.symlink_metadata()].into_iter().flatten() {
-        if found.uid() != own {
-            return Err("it belongs to another user; remove it");
-        }
-        if !found.is_file() && !found.is_symlink() {
-            return Err("it is no file; remove it");
-        }
-        if found.is_file() && found.mode() & 0o022 != 0 {
-            return Err("others may write it; `chmod go-w` it if it can be trusted");
+/// Checks that nobody else has put the files of a database there, or could change them: what is in them is believed.
+pub(super) fn check(path: &Path) -> Result<(), String> {
+    sse_bus::tokens::check_directory(path.parent().unwrap_or(Path::new("."))).map_err(|e| e.to_string())?;
+    #[cfg(unix)]
+    for file in [path, &path.with_extension("tail")] {
+        use std::os::unix::fs::MetadataExt as _;
+        let own = rustix::process::geteuid().as_raw();
+        // What a link leads to, and the link itself.
+        for found in [file.metadata(), file.symlink_metadata()].into_iter().flatten() {
+            let why = match found.mode() {
+                _ if found.uid() != own => "belongs to another user; remove it",
+                _ if !found.is_file() && !found.is_symlink() => "is no file; remove it",
+                mode if found.is_file() && mode & 0o022 != 0 => {
+                    "can be written by others; `chmod go-w` it if it can be trusted"
+                }
+                _ => continue,
+            };
+            return Err(format!("{} {why}", file.display()));
         }
     }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-pub(super) fn check(_: &Path) -> Result<(), &'static str> {
     Ok(())
 }

@@ -102,11 +102,8 @@ impl File {
         };
         let directory = path.parent().unwrap_or(Path::new("."));
         sse_bus::tokens::make_private(directory).map_err(|e| failed(&e))?;
-        sse_bus::tokens::check_directory(directory).map_err(|e| failed(&e))?;
-        for path in [path, &path.with_extension("tail")] {
-            database::check(path)
-                .map_err(|why| format!("{} cannot be used: {why}, or use --history memory", path.display()))?;
-        }
+        // Before, so that nobody's file is opened; and after, because in between somebody may have put one there.
+        database::check(path).map_err(|why| failed(&why))?;
         let mut taken_up = take_up(&*storage, path, epoch);
         if let Err(Trouble::Damaged(why)) = taken_up {
             let aside = set_aside(path).map_err(|e| failed(&e))?;
@@ -114,6 +111,7 @@ impl File {
             taken_up = take_up(&*storage, path, epoch);
         }
         let (database, tail, found) = taken_up.map_err(|trouble| failed(&trouble.why()))?;
+        database::check(path).map_err(|why| failed(&why))?;
         let (state, left, pieces) = match found {
             Some((state, left, pieces)) => (state, Some(left), pieces),
             None => (State { epoch: epoch.to_string(), ..State::default() }, None, BTreeMap::new()),

@@ -53,8 +53,9 @@ const GATHER: Duration = Duration::from_millis(20);
 const REST: Duration = Duration::from_secs(1);
 /// Between two attempts while the disk fails, at least. An attempt may read the whole database.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Of the time between two attempts, the last took one part in so many at most.
-const AGAIN_PARTS: u32 = 10;
+/// So many times as long as the last attempt took, and no longer than [`AGAIN_MOST`].
+const AGAIN_TIMES: u32 = 10;
+const AGAIN_MOST: Duration = Duration::from_secs(30);
 /// The database, in the state directory.
 const NAME: &str = "history.redb";
 
@@ -285,7 +286,7 @@ impl Writer {
                     progress.failures += 1;
                 });
                 // What is published meanwhile wakes this thread, but does not mend the disk.
-                let pause = AGAIN.max(began.elapsed() * AGAIN_PARTS);
+                let pause = (began.elapsed() * AGAIN_TIMES).clamp(AGAIN, AGAIN_MOST);
                 let failed = Instant::now();
                 while let Some(left) = pause.checked_sub(failed.elapsed()) {
                     if self.shared.ends.load(Ordering::Acquire) {

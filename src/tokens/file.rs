@@ -185,7 +185,7 @@ impl TokenFile {
     }
 }
 
-/// Checks that nobody else may replace what is in a directory.
+/// Checks that nobody else may replace a file in a directory.
 ///
 /// # Errors
 ///
@@ -198,7 +198,7 @@ pub fn check_directory(directory: &Path) -> io::Result<()> {
         const STICKY: u32 = 0o1000;
         // Where it cannot be looked at, nothing can be read from it either.
         if fs::metadata(directory).is_ok_and(|data| data.mode() & WRITABLE != 0 && data.mode() & STICKY == 0) {
-            let message = "others may write their directory; `chmod go-w` it";
+            let message = "others may write its directory; `chmod go-w` it";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
         }
     }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sse_bus::protocol::{Ack, ErrorCode, Payload, Publish, Reply, Request, Subscribe};
+use sse_bus::{
+    limits::{EVENT_MAX, TOPIC_MAX, TYPE_MAX},
+    protocol::{Ack, ErrorCode, Payload, Publish, Reply, Request, Subscribe},
+};
 
 use crate::harness::{Daemon, percent_encoded};
 
@@ -113,6 +116,23 @@ fn an_event_may_have_as_many_bytes_as_the_limit_says_and_not_one_more() {
     assert_eq!(response.refusal(), (413, "limit_event_bytes".into()));
     // Escaped in JSON it takes six times as much room, and still fits.
     assert!(lines.ask(line(&"\u{1}".repeat(256 << 10)))["published"].is_object());
+}
+
+/// Whatever its other fields are, and in whichever format.
+#[test]
+fn an_event_as_large_as_may_be_configured_reaches_everybody() {
+    let daemon = Daemon::configured(&format!("[limits]\nevent_bytes = {EVENT_MAX}\nfeed_buffer = 16777216\n"));
+    let topic = "t".repeat(TOPIC_MAX);
+    let (mut frames, mut lines, mut stream) = (daemon.frames(), daemon.lines(), daemon.stream("/events"));
+    frames.ask(&Request::Subscribe(Subscribe::new(["**"])));
+    lines.ask(r#"{"subscribe":{"filters":["**"]}}"#);
+    let (kind, data) = ("k".repeat(TYPE_MAX), "x".repeat(EVENT_MAX));
+    let answer = daemon.request("POST", &format!("/events/{topic}?type={kind}"), &[], &data);
+    assert_eq!((answer.status, &answer.json()["subscribers"]), (202, &3.into()));
+    let Some(Reply::Event(event)) = frames.next() else { panic!("no event") };
+    assert_eq!((event.topic, event.data.len()), (topic, EVENT_MAX));
+    assert_eq!(lines.event()["data"].as_str().unwrap().len(), EVENT_MAX);
+    assert_eq!(stream.event().data.len(), EVENT_MAX);
 }
 
 #[test]
