@@ -4,12 +4,12 @@ use std::io;
 
 use sse_bus::{
     EventId,
-    protocol::{EventMessage, GAP, Gap, json, sse},
+    protocol::{EventMessage, GAP, Gap, sse},
 };
 
 use crate::{
     cli::Format,
-    output::{Output, visible},
+    output::{Output, visible, visible_lines},
 };
 
 /// Bytes that are collected before they are written, while more events are at hand.
@@ -25,7 +25,7 @@ pub(crate) struct Printer<'a> {
 
 impl<'a> Printer<'a> {
     pub(crate) fn new(output: &'a Output, asked: Option<Format>) -> Printer<'a> {
-        let format = asked.or((!output.people).then_some(Format::Json));
+        let format = asked.or((!output.people()).then_some(Format::Json));
         Printer { output, format, buffer: Vec::new() }
     }
 
@@ -34,11 +34,20 @@ impl<'a> Printer<'a> {
         match self.format {
             None => self.for_people(event),
             Some(Format::Data) => {
-                self.buffer.extend_from_slice(event.data.as_bytes());
+                let data = if self.output.terminal { visible_lines(&event.data) } else { event.data.as_str().into() };
+                self.buffer.extend_from_slice(data.as_bytes());
                 self.buffer.push(b'\n');
             }
-            Some(Format::Json) => json::encode(event, &mut self.buffer),
-            Some(Format::Sse) => sse::encode(event.id, event.kind.as_deref(), &event.data, &mut self.buffer),
+            Some(Format::Json) => self.output.encode(event, &mut self.buffer),
+            Some(Format::Sse) => {
+                let begin = self.buffer.len();
+                sse::encode(event.id, event.kind.as_deref(), &event.data, &mut self.buffer);
+                if self.output.terminal {
+                    let block = String::from_utf8_lossy(&self.buffer[begin..]).into_owned();
+                    self.buffer.truncate(begin);
+                    self.buffer.extend_from_slice(visible_lines(&block).as_bytes());
+                }
+            }
         }
         if self.buffer.len() >= BATCH { self.flush() } else { Ok(()) }
     }
@@ -51,7 +60,9 @@ impl<'a> Printer<'a> {
             return Ok(());
         }
         let data = serde_json::to_string(gap).unwrap_or_default();
-        self.print(&EventMessage { id, topic: GAP.into(), kind: Some(GAP.into()), time, data })
+        let mut event = EventMessage::new(id, GAP, data, time);
+        event.kind = Some(GAP.into());
+        self.print(&event)
     }
 
     /// Whether something waits to be written.
@@ -92,18 +103,16 @@ pub(crate) fn warn(gap: &Gap) {
 
 #[cfg(test)]
 mod tests {
+    use sse_bus::Headers;
+
     use super::*;
 
     fn printed(format: Option<Format>, people: bool) -> String {
         let output = Output::plain(people);
         let mut printer = Printer::new(&output, format);
-        let event = EventMessage {
-            id: "k-7".parse().unwrap(),
-            topic: "build/web".into(),
-            kind: Some("done".into()),
-            time: 5,
-            data: "ok\n\x1b[2J".into(),
-        };
+        let mut event = EventMessage::new("k-7".parse().unwrap(), "build/web", "ok\n\x1b[2J", 5);
+        event.kind = Some("done".into());
+        event.headers = Headers::parse([("Key", "7")]).unwrap();
         printer.print(&event).unwrap();
         String::from_utf8(printer.buffer).unwrap()
     }
@@ -111,8 +120,11 @@ mod tests {
     #[test]
     fn formats() {
         assert_eq!(printed(None, true), "build/web [done]  ok\n    \u{241b}[2J\n");
-        assert_eq!(printed(Some(Format::Data), true), "ok\n\x1b[2J\n");
-        let json = r#"{"id":"k-7","topic":"build/web","type":"done","time":5,"data":"ok\n\u001b[2J"}"#;
+        assert_eq!(printed(Some(Format::Data), true), "ok\n\u{241b}[2J\n");
+        assert_eq!(printed(Some(Format::Sse), true), "id: k-7\nevent: done\ndata: ok\ndata: \u{241b}[2J\n\n");
+        assert_eq!(printed(Some(Format::Data), false), "ok\n\x1b[2J\n");
+        let json =
+            r#"{"id":"k-7","topic":"build/web","type":"done","time":5,"headers":{"key":"7"},"data":"ok\n\u001b[2J"}"#;
         assert_eq!(printed(None, false), format!("{json}\n"));
         assert_eq!(printed(Some(Format::Sse), false), "id: k-7\nevent: done\ndata: ok\ndata: \x1b[2J\n\n");
     }

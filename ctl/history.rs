@@ -11,7 +11,7 @@ use sse_bus::{
 use crate::{cli::History, exit::Failure, format::Printer, output::Output};
 
 pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: History) -> Result<(), Failure> {
-    let request = Subscribe { since: Some(options.since), past_only: true, ..Subscribe::new(options.filters) };
+    let request = Subscribe::new(options.filters).with_since(options.since).past_only();
     let mut past = Client::connect(endpoint).await?.subscribe(request).await?;
     let mut printer = Printer::new(output, options.format);
     let limit = options.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
@@ -28,7 +28,7 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: History) 
             }
             Delivery::Gap { gap, id, time } => printer.gap(&gap, id, time)?,
             // Nobody asked for reconnecting.
-            Delivery::Reconnecting { .. } | Delivery::Resumed { .. } => {}
+            _ => {}
         }
     }
     for event in &kept {

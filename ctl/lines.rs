@@ -11,7 +11,7 @@ mod split;
 mod tally;
 
 use std::{
-    cell::{RefCell, RefMut},
+    cell::{Cell, RefCell, RefMut},
     fmt::Write,
     io::IsTerminal,
     time::Duration,
@@ -32,6 +32,7 @@ use tokio::{
 use crate::{
     exit::{Exit, Failure, of_code},
     output::{Output, count},
+    publish,
     signals::{self, Signals},
 };
 use kept::Kept;
@@ -47,11 +48,13 @@ const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), max: Durat
 
 /// What to publish.
 pub(crate) struct Lines {
-    pub(crate) template: Publish,
+    template: Publish,
     /// Lines are JSON objects.
-    pub(crate) json: bool,
+    json: bool,
     /// Whether to go on when the connection breaks.
-    pub(crate) reconnect: bool,
+    reconnect: bool,
+    /// It was warned of the type of a line, once.
+    has_warned: Cell<bool>,
 }
 
 /// What became of the lines so far.
@@ -85,6 +88,11 @@ impl From<End> for Failure {
 }
 
 impl Lines {
+    /// Lines are events like `template`, or JSON objects with what differs from it.
+    pub(crate) fn new(template: Publish, json: bool, reconnect: bool) -> Lines {
+        Lines { template, json, reconnect, has_warned: Cell::new(false) }
+    }
+
     pub(crate) async fn run(self, endpoint: &Endpoint, mut client: Client, output: &Output) -> Result<(), Failure> {
         if std::io::stdin().is_terminal() {
             eprintln!("one event a line, and then Ctrl-D:");
@@ -152,7 +160,7 @@ fn finish(progress: &Progress, output: &Output, outcome: Result<(), Failure>) ->
         let _ = write!(summary, ", {}", progress.without_answer(open));
     }
     eprintln!("{summary}");
-    if !output.people {
+    if !output.people() {
         output.say(String::new, &serde_json::json!({ "accepted": accepted, "refused": tally.refused }))?;
     }
     outcome?;
@@ -346,6 +354,9 @@ impl Lines {
     fn set(&self, event: &mut Publish, line: &[u8]) -> Result<(), String> {
         if self.json {
             *event = json::parse(line, &self.template)?;
+            if !self.has_warned.get() && event.kind != self.template.kind {
+                self.has_warned.set(publish::warn_of_type(event.kind.as_deref()));
+            }
         } else {
             event.data.0.clear();
             event.data.0.extend_from_slice(line);

@@ -14,6 +14,9 @@ mod format;
 mod history;
 mod kick;
 mod lines;
+#[allow(dead_code, reason = "the daemon reads it from its configuration, too")]
+#[path = "../daemon/listen.rs"]
+mod listen;
 mod man;
 mod output;
 mod publish;
@@ -28,13 +31,16 @@ mod topics;
 mod url;
 mod wait;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
 
 use sse_bus::{Client, Endpoint};
 
 use cli::{Cli, Do};
 use exit::{Exit, Failure};
-use output::Output;
+use output::{Output, visible_lines};
 
 fn main() -> ExitCode {
     completions::answer();
@@ -53,6 +59,7 @@ fn main() -> ExitCode {
         Ok(()) => Exit::Done.into(),
         Err(Failure { exit, message }) => {
             if let Some(message) = message {
+                let message = if io::stderr().is_terminal() { visible_lines(&message) } else { message.into() };
                 eprintln!("sse-busctl: {message}");
             }
             exit.into()

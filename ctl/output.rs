@@ -4,6 +4,7 @@
 
 use std::{
     borrow::Cow,
+    fmt::Write as _,
     io::{self, IsTerminal, Write},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -13,8 +14,8 @@ use serde::Serialize;
 
 /// Where output goes, and for whom.
 pub(crate) struct Output {
-    /// For people on a terminal, and not for programs.
-    pub(crate) people: bool,
+    /// On a terminal, which other people's text must not drive.
+    pub(crate) terminal: bool,
     /// ANSI colours may be used.
     pub(crate) colour: bool,
     /// JSON was asked for by name.
@@ -23,15 +24,20 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(json: bool) -> Output {
-        let people = !json && io::stdout().is_terminal();
+        let terminal = io::stdout().is_terminal();
         let refused = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Output { people, colour: people && !dumb && !refused("NO_COLOR"), json }
+        Output { terminal, colour: terminal && !json && !dumb && !refused("NO_COLOR"), json }
     }
 
     #[cfg(test)]
     pub(crate) fn plain(people: bool) -> Output {
-        Output { people, colour: false, json: false }
+        Output { terminal: people, colour: false, json: false }
+    }
+
+    /// For people on a terminal, and not for programs.
+    pub(crate) fn people(&self) -> bool {
+        self.terminal && !self.json
     }
 
     /// Writes to stdout as it is.
@@ -45,13 +51,26 @@ impl Output {
     /// A sentence for people, or a JSON line.
     pub(crate) fn say<T: Serialize>(&self, sentence: impl FnOnce() -> String, value: &T) -> io::Result<()> {
         let mut line = Vec::new();
-        if self.people {
+        if self.people() {
             line.extend_from_slice(sentence().as_bytes());
             line.push(b'\n');
         } else {
-            sse_bus::protocol::json::encode(value, &mut line);
+            self.encode(value, &mut line);
         }
         self.write(&line)
+    }
+
+    /// Adds a JSON line. On a terminal characters that are not shown are escaped, as JSON allows everywhere.
+    pub(crate) fn encode<T: Serialize>(&self, value: &T, out: &mut Vec<u8>) {
+        let begin = out.len();
+        sse_bus::protocol::json::encode(value, out);
+        if self.terminal
+            && let Ok(line) = std::str::from_utf8(&out[begin..])
+            && let Cow::Owned(escaped) = replaced(line, |c| is_hidden(c) && c != '\n', escape)
+        {
+            out.truncate(begin);
+            out.extend_from_slice(escaped.as_bytes());
+        }
     }
 
     /// A line of text for people and programs alike; a JSON string only with `--json`.
@@ -71,9 +90,9 @@ impl Output {
         empty: &str,
     ) -> io::Result<()> {
         let mut text = Vec::new();
-        if !self.people {
+        if !self.people() {
             for item in items {
-                sse_bus::protocol::json::encode(item, &mut text);
+                self.encode(item, &mut text);
             }
         } else if items.is_empty() {
             eprintln!("{empty}");
@@ -90,7 +109,7 @@ impl Output {
         columns: &[Column; N],
         row: impl Fn(&T) -> [String; N],
     ) -> io::Result<()> {
-        if !self.people {
+        if !self.people() {
             return self.say(String::new, &items);
         }
         self.write(&table(items, columns, row))
@@ -152,22 +171,53 @@ pub(crate) const fn number(title: &'static str) -> Column {
     Column { title, number: true }
 }
 
-/// The text with control characters made visible, so that nobody else's data drives the terminal.
+/// The text with hidden characters made visible, so that nobody else's data drives the terminal or reads as what it is not.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
+    replaced(text, |c| is_hidden(c) && c != '\t', show)
+}
+
+/// The same for a text of several lines.
+pub(crate) fn visible_lines(text: &str) -> Cow<'_, str> {
+    replaced(text, |c| is_hidden(c) && !matches!(c, '\t' | '\n'), show)
+}
+
+/// Returns true for characters that are obeyed or not shown: control characters, those that change the direction of text
+/// (bidi), and those without a width. Variation selectors are none of them: emoji have them.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+fn replaced(text: &str, is_replaced: impl Fn(char) -> bool, replace: fn(char, &mut String)) -> Cow<'_, str> {
+    if !text.contains(&is_replaced) {
         return text.into();
     }
-    let mut shown = String::with_capacity(text.len() + 8);
+    let mut shown = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        match c {
-            '\t' => shown.push(c),
-            // Unicode has a picture for each ASCII control character.
-            '\0'..='\x1f' => shown.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}')),
-            c if c.is_control() => shown.push('\u{fffd}'),
-            c => shown.push(c),
-        }
+        if is_replaced(c) { replace(c, &mut shown) } else { shown.push(c) }
     }
     shown.into()
+}
+
+/// Writes the picture that Unicode has for each ASCII control character, else the character's number.
+fn show(c: char, out: &mut String) {
+    match c {
+        '\0'..='\x1f' => out.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}')),
+        '\x7f' => out.push('\u{2421}'),
+        c => {
+            let _ = write!(out, "<U+{:04X}>", u32::from(c));
+        }
+    }
+}
+
+/// Writes a character as JSON may have it in a string.
+fn escape(c: char, out: &mut String) {
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        let _ = write!(out, "\\u{unit:04x}");
+    }
 }
 
 /// A number of bytes in the largest fitting unit.
@@ -209,7 +259,21 @@ mod tests {
     #[test]
     fn control_characters_are_shown_and_not_sent() {
         assert_eq!(visible("plain\ttext é"), "plain\ttext é");
-        assert_eq!(visible("\x1b[31mred\x07\u{9b}\x7f"), "\u{241b}[31mred\u{2407}\u{fffd}\u{fffd}");
+        assert_eq!(visible("\x1b[31mred\x07\u{9b}\x7f"), "\u{241b}[31mred\u{2407}<U+009B>\u{2421}");
+        assert_eq!(visible("a\u{202e}b\u{200b}c\u{e0041}\n"), "a<U+202E>b<U+200B>c<U+E0041>\u{240a}");
+        assert_eq!(visible_lines("a\r\n\tb"), "a\u{240d}\n\tb");
+        assert_eq!(visible("❤\u{fe0f} مرحبا"), "❤\u{fe0f} مرحبا");
+    }
+
+    #[test]
+    fn json_on_a_terminal_is_the_same_value_without_hidden_characters() {
+        let value = "\x1b\u{9b}\u{202e}\u{e0041}é";
+        let (mut shown, mut piped) = (Vec::new(), Vec::new());
+        Output::plain(true).encode(&value, &mut shown);
+        Output::plain(false).encode(&value, &mut piped);
+        assert_eq!(String::from_utf8(shown.clone()).unwrap(), "\"\\u001b\\u009b\\u202e\\udb40\\udc41é\"\n");
+        assert_eq!(String::from_utf8(piped).unwrap(), "\"\\u001b\u{9b}\u{202e}\u{e0041}é\"\n");
+        assert_eq!(serde_json::from_slice::<String>(&shown).unwrap(), value);
     }
 
     #[test]

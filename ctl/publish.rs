@@ -6,7 +6,7 @@ use sse_bus::{
     Client, Endpoint,
     client::{self, Error},
     limits::FRAME_MAX,
-    protocol::{Ack, Payload, Publish},
+    protocol::{Ack, Publish},
 };
 
 use crate::{
@@ -18,35 +18,34 @@ use crate::{
 };
 
 pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Publish) -> Result<(), Failure> {
-    let event = Publish {
-        topic: options.topic.clone().unwrap_or_default(),
-        data: Payload::default(),
-        kind: options.kind.clone(),
-        retain: options.retain,
-        ttl_ms: options.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
-        to: options.to.clone(),
-        ack: options.ack.map_or(Ack::Accepted, Ack::from),
-    };
+    let mut event = Publish::new(options.topic.unwrap_or_default(), "");
+    (event.kind, event.headers, event.to) = (options.kind, options.headers, options.to);
+    (event.retain, event.ack) = (options.retain, options.ack.map_or(Ack::Accepted, Ack::from));
+    if let Some(ttl) = options.ttl {
+        event = event.with_ttl(ttl);
+    }
+    warn_of_type(event.kind.as_deref());
     let pipelined = options.lines || options.jsonl;
     // Before connecting: a daemon does not wait for whoever writes into the pipe.
-    let data = match (pipelined || options.exec.is_some(), &options.file) {
+    event.data.0 = match (pipelined || options.exec.is_some(), &options.file) {
         (true, _) => Vec::new(),
         (false, Some(path)) => read_file(path)?,
         (false, None) => given_or_stdin(options.data)?,
     };
-    let event = Publish { data: Payload(data), ..event };
     let mut client = Client::connect(endpoint).await?;
     let (may_stay, is_durable) = (options.ack.is_none() && event.retain, event.ack == Ack::Durable);
     // Lines and the disk are waited for as long as it takes. Whether there is a daemon that answers at all is heard before.
     let status = if pipelined || may_stay || is_durable { Some(client.status().await?) } else { None };
     // What is to stay is on disk before this says so, if the bus has a disk.
     let is_durable = is_durable || may_stay && status.is_some_and(|status| status.history == "disk");
-    let event = Publish { ack: if is_durable { Ack::Durable } else { event.ack }, ..event };
+    if is_durable {
+        event.ack = Ack::Durable;
+    }
     if let Some(wanted) = options.wait_for {
         wait::for_subscribers(endpoint, &mut client, &event.topic, wanted, options.timeout).await?;
     }
     if pipelined {
-        let lines = Lines { template: event, json: options.jsonl, reconnect: !options.no_reconnect };
+        let lines = Lines::new(event, options.jsonl, !options.no_reconnect);
         return lines.run(endpoint, client, output).await;
     }
     match options.every {
@@ -71,6 +70,19 @@ pub(crate) async fn one(client: &mut Client, output: &Output, event: &Publish) -
         }
     }
     Ok(())
+}
+
+/// Warns of a type that an `EventSource` gives a meaning of its own. Returns true if it did.
+pub(crate) fn warn_of_type(kind: Option<&str>) -> bool {
+    let Some(kind @ ("error" | "open")) = kind else { return false };
+    let mut warning = format!(
+        "sse-busctl: an EventSource dispatches the type `{kind}` to its `on{kind}`, as if it was about the connection"
+    );
+    if kind == "error" {
+        warning.push_str(", and a Node process without a listener ends");
+    }
+    eprintln!("{warning}; choose another type");
+    true
 }
 
 /// What an event that could not be published ends with.

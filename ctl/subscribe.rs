@@ -22,13 +22,8 @@ use crate::{
 };
 
 pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe) -> Result<(), Failure> {
-    let request = protocol::Subscribe {
-        filters: options.filters,
-        since: options.since,
-        slow: options.slow,
-        client: options.client,
-        past_only: false,
-    };
+    let mut request = protocol::Subscribe::new(options.filters).with_slow(options.slow);
+    (request.since, request.client) = (options.since, options.client);
     let mut signals = Signals::watch(options.exec.is_none());
     let mut subscription = Client::connect(endpoint).await?.subscribe(request).await?;
     if !options.no_reconnect {
@@ -82,6 +77,8 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe
                 is_down = false;
                 eprintln!("sse-busctl: connected again; going on from {since}");
             }
+            // A notice that this version does not know.
+            Some(Ok(_)) => {}
             Some(Err(e)) => {
                 sink.printer.flush()?;
                 return Err(e.into());

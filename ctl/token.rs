@@ -77,7 +77,7 @@ fn create(file: &TokenFile, output: &Output, options: TokenCreate) -> Result<(),
     let expires = expires.map(|after| now.saturating_add(after.as_millis().try_into().unwrap_or(u64::MAX)));
     let (token, secret) = file.create(Wanted { name, scopes, topics: topic, expires }, now).map_err(failed)?;
     output.say(|| secret.reveal().to_owned(), &Shown::new(&token, Some(secret.reveal())))?;
-    if output.people {
+    if output.people() {
         eprintln!(
             "{} may {}. It is not shown again: only a digest is kept, in {}",
             called(&token),

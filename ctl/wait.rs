@@ -28,7 +28,7 @@ pub(crate) async fn for_subscribers(
     let topic = Topic::parse(topic)
         .map_err(|e| Failure::new(Exit::Failed, format!("`{}` is no topic: {e}", visible(topic))))?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let watch = Subscribe { since: Some("now".into()), ..Subscribe::new([CLIENTS]) };
+    let watch = Subscribe::new([CLIENTS]).with_since("now");
     // Watching begins before counting: nobody who comes in between is missed.
     let mut joins = Client::connect(endpoint).await?.subscribe(watch).await?;
     let mut found = 0;

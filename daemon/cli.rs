@@ -1,12 +1,15 @@
 //! The command line of `sse-busd`, and the variables that say the same.
 //!
-//! It needs nothing of the daemon's other files, so that what is made of it, such as its man page, can be made elsewhere.
+//! Of the daemon's other files it needs `listen` alone, so that what is made of it, such as its man page, can be made
+//! elsewhere.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, ValueEnum, builder::BoolishValueParser};
 use serde::{Deserialize, Serialize};
+
+use crate::listen::Listen;
 
 /// The local event bus: takes events from a local socket, hands them to browsers, curl and scripts.
 #[derive(Debug, Parser)]
@@ -35,10 +38,16 @@ pub(crate) struct Flags {
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// Address and port for browsers; beyond loopback only with tokens, and with TLS or --insecure [default:
-    /// 127.0.0.1:7733]
-    #[arg(long, value_name = "ADDR", env = "SSE_BUS_LISTEN", value_parser = address)]
-    pub(crate) listen: Option<SocketAddr>,
+    #[arg(
+        long,
+        help = "Address and port for browsers, or localhost:PORT for both loopback addresses; beyond loopback only with \
+                tokens, and with TLS or --insecure; may be repeated [default: localhost:7733]",
+        value_name = "ADDR",
+        env = "SSE_BUS_LISTEN",
+        value_delimiter = ','
+    )]
+    #[serde(with = "crate::listen")]
+    pub(crate) listen: Vec<Listen>,
     /// The local socket, or the pipe on Windows [default: in the user's runtime directory]
     #[arg(long, value_name = "PATH", env = "SSE_BUS_SOCKET")]
     #[serde(serialize_with = "path")]
@@ -115,10 +124,6 @@ pub(crate) struct Settings {
     /// How it is logged [default: text]
     #[arg(long, value_name = "FORMAT", env = "SSE_BUS_LOG_FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "it takes an address and a port, such as 127.0.0.1:7733 or [::1]:7733".into())
 }
 
 /// Where history is kept.

@@ -20,6 +20,7 @@ use sse_bus::{
     Endpoint,
     endpoint::state_dir,
     limits::{EVENT_MAX, Limits, Retention},
+    private_fs::{self, Exposure, Forbidden},
     protocol::Setting,
     tokens::TokenFile,
 };
@@ -30,9 +31,10 @@ use crate::{
     cli::{Flags, HistoryKind, LogFormat, Settings},
     http::origin::{Authority, Origin},
     ipc::Guests,
+    listen::Listen,
+    logging::Log,
     service::Held,
     shared::unix_now,
-    signals::LogFilter,
     tls::Tls,
 };
 
@@ -41,15 +43,14 @@ const DEFAULT: &str = include_str!("default.toml");
 
 /// Bytes of history that all topics keep together on disk. Of each event about 100 bytes stay in memory.
 const DISK_BUDGET: usize = 256 << 20;
-/// SSE on a telephone keypad.
-const PORT: u16 = 7733;
 
 /// The daemon's configuration, whole and checked.
 #[derive(Debug)]
 pub(crate) struct Config {
     /// The sockets that a service manager holds.
     pub(crate) held: Held,
-    pub(crate) listen: SocketAddr,
+    /// Where to listen for browsers, at least once.
+    pub(crate) listen: Vec<Listen>,
     pub(crate) endpoint: Endpoint,
     pub(crate) history: HistoryKind,
     pub(crate) retention: Retention,
@@ -125,6 +126,7 @@ impl Config {
         let config = Config::merge(flags.settings, file, held, &sources)?;
         let mut warnings = keys::mistaken_variables(&Flags::command(), names);
         warnings.extend(config.warnings);
+        warnings.extend(path.as_deref().and_then(exposed_file));
         Ok(Config { warnings, check: flags.check, ..config })
     }
 
@@ -136,8 +138,9 @@ impl Config {
         if history == HistoryKind::Disk {
             usual.budget = DISK_BUDGET;
         }
-        let (wanted_listen, wanted_socket) = (flags.listen.or(file.listen), flags.socket.or(file.socket));
-        let listen = held.http.or(wanted_listen).unwrap_or(([127, 0, 0, 1], PORT).into());
+        let (wanted_listen, wanted_socket) = (either(flags.listen, file.listen), flags.socket.or(file.socket));
+        let held_addresses = held.http.iter().copied().map(Listen::Address).collect();
+        let listen = either(held_addresses, either(wanted_listen.clone(), vec![Listen::USUAL]));
         let state_dir = match flags.state_dir.or(file.state_dir) {
             Some(directory) => absolute(directory),
             None => state_dir().map_err(|e| ConfigError::new(format!("no place for state: {e}; set --state-dir")))?,
@@ -149,7 +152,7 @@ impl Config {
         let topic_bytes = flags.history_bytes.or(file.history_bytes).unwrap_or(ByteSize(usual.bytes as u64));
         let budget = (usual.budget as u64).max(topic_bytes.0.saturating_mul(4));
         let settings = Settings {
-            listen: Some(listen),
+            listen: listen.clone(),
             socket: Some(endpoint.path().into()),
             state_dir: Some(state_dir.clone()),
             history: Some(history),
@@ -189,14 +192,15 @@ impl Config {
                 return Err(wrong("tls_key", lonely("tls_key", key, "the key's certificate", "tls-cert")));
             }
         };
-        if !listen.ip().is_loopback() {
-            check_exposed(listen, &state_dir, tls.is_some() || settings.insecure).map_err(|e| wrong("listen", e))?;
+        for address in Listen::all(&listen).into_iter().filter(|address| !address.ip().is_loopback()) {
+            check_exposed(address, &state_dir, tls.is_some() || settings.insecure).map_err(|e| wrong("listen", e))?;
         }
         let log = settings.log.clone().unwrap_or_default();
-        LogFilter::parse(&log).map_err(|e| wrong("log", e))?;
+        Log::parse(&log).map_err(|e| wrong("log", e))?;
         let shown = |path: PathBuf| path.display().to_string();
+        let shown_list = |list| Listen::all(list).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let overruled = [
-            wanted_listen.and_then(|it| sources.overruled("listen", &it.to_string(), &listen.to_string())),
+            sources.overruled("listen", &shown_list(&wanted_listen), &shown_list(&listen)),
             wanted_socket.and_then(|it| sources.overruled("socket", &shown(it), &endpoint.to_string())),
         ];
         let (guests, strangers) = Guests::new(&settings.allow_uid, &settings.allow_gid);
@@ -242,11 +246,12 @@ impl Config {
         let kept: Vec<_> = kept.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect();
         let Config { listen, endpoint, state_dir, history, log_format, guests, .. } = running;
         let tls = if self.tls.is_some() == running.tls.is_some() { self.tls } else { running.tls.clone() };
-        let (endpoint, state_dir, guests) = (endpoint.clone(), state_dir.clone(), guests.clone());
+        let (listen, endpoint) = (listen.clone(), endpoint.clone());
+        let (state_dir, guests) = (state_dir.clone(), guests.clone());
         let settings = effective::kept(self.settings, &running.settings, &kept);
         (
             Config {
-                listen: *listen,
+                listen,
                 endpoint,
                 state_dir,
                 guests,
@@ -258,6 +263,17 @@ impl Config {
             },
             kept,
         )
+    }
+}
+
+/// Warns if other users may change the file, and so whom the daemon lets in. What is no file, such as a pipe, has been read
+/// already.
+fn exposed_file(path: &Path) -> Option<String> {
+    let checked = private_fs::check_file(path, Forbidden::Write)
+        .and_then(|()| private_fs::check_directory(path.parent().unwrap_or(Path::new("."))));
+    match checked {
+        Ok(()) | Err(Exposure::Unknown(_) | Exposure::NotAFile) => None,
+        Err(exposure) => Some(format!("whoever can change {} controls this daemon: {exposure}", path.display())),
     }
 }
 
@@ -377,7 +393,7 @@ mod tests {
         let listen = |insecure| {
             let state_dir = Some(state.path().into());
             let flags =
-                Settings { listen: Some(([0, 0, 0, 0], 80).into()), state_dir, insecure, ..Settings::default() };
+                Settings { listen: vec!["0.0.0.0:80".parse().unwrap()], state_dir, insecure, ..Settings::default() };
             Config::merge(flags, File::default(), Held::default(), &Sources::default()).map_err(|e| e.to_string())
         };
         let error = listen(true).unwrap_err();

@@ -22,6 +22,8 @@ use tracing::{info, warn};
 
 /// Descriptors for what the daemon opens itself.
 const OWN: usize = 32;
+/// With fewer descriptors the daemon does not start.
+pub(crate) const LEAST: usize = 2 * OWN;
 /// Places that either way in cannot take from the other.
 const RESERVE: usize = 96;
 /// The part of the places for TCP that strangers may have, one in so many, where the own user can be known.
@@ -55,14 +57,9 @@ pub(crate) struct Place {
 }
 
 impl Places {
-    /// Raises the limit to what the system allows at most, and shares it out.
-    pub(crate) fn new(knows_own: bool) -> Places {
-        Places::of(raise_limit(), knows_own)
-    }
-
-    /// Shares out so many descriptors.
-    pub(crate) fn of(limit: usize, knows_own: bool) -> Places {
-        let all = limit - OWN.min(limit / 4);
+    /// Shares out so many descriptors, at least [`LEAST`].
+    pub(crate) fn new(limit: usize, knows_own: bool) -> Places {
+        let all = limit - OWN;
         let most = all - RESERVE.min(all / 2);
         let way = |name, most| Way {
             name,
@@ -94,6 +91,21 @@ impl Places {
     }
 }
 
+/// Raises the limit to what the system allows at most, and returns it.
+///
+/// # Errors
+///
+/// There are fewer than [`LEAST`].
+pub(crate) fn limit() -> Result<usize, String> {
+    match raise_limit() {
+        limit if limit < LEAST => Err(format!(
+            "the system allows this process {limit} file descriptors, and the daemon needs at least {LEAST}; raise the limit, \
+             for example with `ulimit -n 1024`"
+        )),
+        limit => Ok(limit),
+    }
+}
+
 #[cfg(unix)]
 fn raise_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -118,7 +130,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn neither_way_in_takes_all_places() {
-        let places = Places::of(OWN + 2 * RESERVE, true);
+        let places = Places::new(OWN + 2 * RESERVE, true);
         let mut taken = Vec::new();
         for way in [&places.tcp, &places.local] {
             for _ in 0..RESERVE {

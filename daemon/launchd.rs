@@ -12,9 +12,11 @@ use std::{
 
 use service_binding::{Binding, Listener};
 
-/// The TCP socket of this name.
-pub(crate) fn tcp(name: &str) -> Option<TcpListener> {
-    held(name).map(|socket| OwnedFd::from(socket).into())
+/// The TCP sockets of this name: the name itself, then with numbers, such as `http-2`.
+pub(crate) fn tcp(name: &str) -> Vec<TcpListener> {
+    let numbered = (2..).map(|number| format!("{name}-{number}"));
+    let names = std::iter::once(name.to_owned()).chain(numbered);
+    names.map_while(|name| held(&name)).map(|socket| OwnedFd::from(socket).into()).collect()
 }
 
 /// The local socket of this name.

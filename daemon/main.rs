@@ -7,38 +7,42 @@
 //! ```
 //!
 //! - `cli` and `config` are what the daemon is told, `signals` and `service` what it is told later, and what it tells its manager.
-//! - `server` binds, accepts and drains; `descriptors` shares out places for connections, `access` says who may.
+//! - `logging` writes the log from a thread of its own, and bounds what peers can make it write.
+//! - `server` binds, accepts and drains, `tcp` binds for browsers; `descriptors` shares out places for connections, `access` says who may.
 //! - `ipc` and `http` are the two ways in, `connection` bounds what a peer may make them wait for, `tls` wraps the port.
 //! - `shared` is the bus as tasks share it, `fanout` writes the streams of plain HTTP/1.1, `store` keeps history on disk.
 
 mod access;
 mod cli;
+mod clock;
 mod config;
 mod connection;
 mod descriptors;
 mod fanout;
-mod holder;
 mod http;
 mod ipc;
 #[cfg(target_os = "macos")]
 mod launchd;
+mod listen;
+mod logging;
 mod metrics;
+mod nearest;
 mod server;
 mod service;
 mod shared;
 mod signals;
 mod store;
+mod tcp;
 mod tls;
 
 use std::{
-    io::{self, ErrorKind, IsTerminal as _, Write as _},
+    io::{self, ErrorKind, Write as _},
     process::ExitCode,
 };
 
-use tracing::warn;
-use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
+use sse_bus::limits::DRAIN;
 
-use crate::{cli::LogFormat, config::Config, service::Sockets, signals::LogFilter};
+use crate::{config::Config, listen::Listen, logging::Log, service::Sockets};
 
 fn main() -> ExitCode {
     let sockets = Sockets::take();
@@ -56,7 +60,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let filter = match LogFilter::parse(&config.log) {
+    let filter = match Log::parse(&config.log) {
         Ok(filter) => filter,
         Err(error) => return fail(2, &error),
     };
@@ -65,9 +69,10 @@ fn main() -> ExitCode {
             eprintln!("sse-busd: {warning}");
         }
         // Then, for people and for `sse-busctl service`, what it comes to.
+        let listen =
+            Listen::all(&config.listen).iter().map(ToString::to_string).collect::<Vec<_>>().join("\nlisten     ");
         let sound = format!(
-            "the configuration is sound\nlisten     {}\nsocket     {}\nstate_dir  {}\n",
-            config.listen,
+            "the configuration is sound\nlisten     {listen}\nsocket     {}\nstate_dir  {}\n",
             config.endpoint,
             config.state_dir.display()
         );
@@ -76,10 +81,16 @@ fn main() -> ExitCode {
             Err(error) => fail(1, &error),
         };
     }
-    let log = log(config.log_format, filter);
-    for warning in &config.warnings {
-        warn!("{warning}");
-    }
+    let descriptors = match descriptors::limit() {
+        Ok(limit) => limit,
+        Err(error) => return fail(1, &error),
+    };
+    // Dropped last, after the runtime: nothing is logged any more.
+    let (log, _flush) = match Log::start(config.log_format, filter) {
+        Ok(started) => started,
+        Err(error) => return fail(1, &error),
+    };
+    Log::warn(&config.warnings);
     // Nothing that the daemon makes is for other users.
     #[cfg(unix)]
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
@@ -90,27 +101,13 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("no threads to run on: {error}")),
     };
-    match runtime.block_on(server::run(config, sockets, log)) {
+    let ended = runtime.block_on(server::run(config, sockets, log, descriptors));
+    // What still waits for a disk that hangs does not hold up the end.
+    runtime.shutdown_timeout(DRAIN);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error),
     }
-}
-
-/// Begins to log, to stderr.
-fn log(format: LogFormat, filter: Targets) -> LogFilter {
-    let (filter, handle) = reload::Layer::new(filter);
-    let logs = tracing_subscriber::registry().with(filter);
-    let lines = fmt::layer().with_writer(io::stderr);
-    match format {
-        LogFormat::Text => {
-            let colours =
-                io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            logs.with(lines.with_ansi(colours)).init();
-        }
-        LogFormat::Json => logs.with(lines.json().flatten_event(true)).init(),
-    }
-    // It fails only where nothing is logged any more.
-    LogFilter::new(move |filter| drop(handle.reload(filter)))
 }
 
 /// Prints to stdout, of which nobody may want all: `sse-busd --print-config | head`.

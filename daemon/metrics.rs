@@ -87,7 +87,7 @@ impl fmt::Debug for BusCollector {
 impl Collector for BusCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let failing = self.store.as_ref().is_some_and(|store| store.trouble().is_some());
-        let (stats, now) = self.bus.look(|bus| (bus.stats(), bus.status()));
+        let (stats, now) = self.bus.look(|bus, _| (bus.stats(), bus.status()));
         let counters = [
             ("events_published", "Events taken", stats.published),
             ("published_bytes", "Bytes of data of the events taken", stats.published_bytes),
@@ -112,6 +112,9 @@ impl Collector for BusCollector {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
+        let help = "Longest time that the bus was locked since the last scrape";
+        let metric = ConstGauge::new(self.bus.longest_hold().as_secs_f64());
+        metric.encode(encoder.encode_descriptor("lock_hold_seconds", help, None, metric.metric_type())?)?;
         let mut gaps =
             encoder.encode_descriptor("gaps", "Gaps told to subscribers, by reason", None, MetricType::Counter)?;
         for (reason, count) in Stats::GAP_REASONS.iter().zip(stats.gaps) {

@@ -6,14 +6,13 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    io::{self, IsTerminal},
+    io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
 
 use arc_swap::{ArcSwap, Guard};
-use socket2::SockRef;
 use sse_bus::{
     Epoch,
     bus::{Bus, Now, TICK, history::Memory},
@@ -21,24 +20,26 @@ use sse_bus::{
     protocol::Status,
     tokens::TokenFile,
 };
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
     access::Access,
     cli::HistoryKind,
+    clock::Machine,
     config::Config,
     descriptors::Places,
     fanout::Fanout,
-    holder,
-    http::{Http, RefusedOrigins, origin::Scheme},
+    http::{Http, Refused, origin::Scheme},
     ipc,
+    logging::Log,
     metrics::Metrics,
     service::{self, Sockets},
     shared::{SharedBus, unix_now},
-    signals::{LogFilter, Signals},
+    signals::Signals,
     store::{Opened, Store},
+    tcp,
 };
 
 /// What every task of the daemon can reach.
@@ -46,17 +47,20 @@ pub(crate) struct Daemon {
     pub(crate) bus: SharedBus,
     /// As it was read last.
     config: ArcSwap<Config>,
-    pub(crate) log: LogFilter,
-    /// Where browsers find it; the port is the real one.
-    pub(crate) address: SocketAddr,
+    pub(crate) log: Log,
+    /// Where browsers find it, at least one; the ports are the real ones.
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) metrics: Metrics,
     pub(crate) fanout: Fanout,
     pub(crate) access: Arc<Access>,
-    pub(crate) refused_origins: RefusedOrigins,
+    pub(crate) refused_origins: Refused,
+    pub(crate) refused_hosts: Refused,
     /// Where history is kept, if not in memory only.
     pub(crate) store: Option<Arc<Store>>,
     /// A place for each connection.
     pub(crate) places: Places,
+    /// Asks for a check that the path of the local socket leads to it.
+    pub(crate) check_socket: Notify,
     /// Stops everything.
     pub(crate) stop: CancellationToken,
     /// All connections.
@@ -88,9 +92,14 @@ impl Daemon {
         self.stop.cancel();
     }
 
-    /// Where browsers find it, without a slash at the end: its own origin, as browsers write it.
+    /// Where browsers find it, without a slash at the end: its own origins, as browsers write them.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.addresses.iter().map(|address| format!("{}://{address}", self.scheme())).collect()
+    }
+
+    /// The first of them, to name one.
     pub(crate) fn url(&self) -> String {
-        format!("{}://{}", self.scheme(), self.address)
+        self.urls().swap_remove(0)
     }
 
     pub(crate) fn scheme(&self) -> Scheme {
@@ -99,26 +108,27 @@ impl Daemon {
 
     /// The daemon, described.
     pub(crate) fn status(&self) -> Status {
-        Status {
-            version: env!("CARGO_PKG_VERSION").into(),
-            pid: std::process::id(),
-            uptime_ms: self.bus.uptime(),
-            url: Some(self.url()),
-            socket: self.config().endpoint.to_string(),
-            state_dir: self.config().state_dir.display().to_string(),
-            refused_origins: self.refused_origins.list(),
-            history_trouble: self.store.as_ref().and_then(|store| store.trouble()).map(|why| why.to_string()),
-            ..self.bus.look(Bus::status)
-        }
+        let mut status = self.bus.look(|bus, _| bus.status());
+        status.version = env!("CARGO_PKG_VERSION").into();
+        status.pid = std::process::id();
+        status.uptime_ms = self.bus.uptime();
+        status.url = Some(self.url());
+        status.socket = self.config().endpoint.to_string();
+        status.state_dir = self.config().state_dir.display().to_string();
+        status.refused_origins = self.refused_origins.origins();
+        status.refused_hosts = self.refused_hosts.hosts();
+        status.urls = self.urls();
+        status.history_trouble = self.store.as_ref().and_then(|store| store.trouble()).map(|why| why.to_string());
+        status
     }
 }
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until it is told to stop. The process may have so many `descriptors`.
 ///
 /// # Errors
 ///
 /// Says in one line what could not be had, who has it, and what to do.
-pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Result<(), String> {
+pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors: usize) -> Result<(), String> {
     let stop = CancellationToken::new();
     let signals = Signals::listen().map_err(|e| format!("signals cannot be listened to: {e}"))?;
     // The local socket first: it tells best whether there is a daemon already.
@@ -130,12 +140,16 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
         Some(held) => held.map_err(|e| format!("the socket {} cannot be served: {e}", config.endpoint))?,
         None => ipc::Listener::bind(&config.endpoint, &config.guests).await?,
     };
-    let tcp = match sockets.http {
-        Some(socket) => serve_held(socket),
-        None => listen(config.listen),
+    #[cfg(unix)]
+    if let Some(warning) = config.guests.kept_out(&config.endpoint) {
+        warn!("{warning}");
+    }
+    let unusable = |e: io::Error| format!("a TCP socket cannot be served: {e}");
+    let listeners = match sockets.http {
+        none if none.is_empty() => tcp::listen(&config.listen)?,
+        held => held.into_iter().map(tcp::serve_held).collect::<io::Result<_>>().map_err(unusable)?,
     };
-    let tcp = tcp.map_err(|e| cannot_listen(config.listen, &e))?;
-    let address = tcp.local_addr().map_err(|e| format!("{}: {e}", config.listen))?;
+    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>().map_err(unusable)?;
 
     // Random, so that no earlier bus of this user had the same.
     let epoch = Epoch::from_seed(RandomState::new().hash_one(std::process::id()));
@@ -149,8 +163,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
     };
     let epoch = opened.as_ref().and_then(Opened::epoch).unwrap_or(epoch);
     let mut bus = Bus::new(epoch, config.limits.clone(), Box::new(history));
-    // What an earlier daemon has left has its age by the wall clock, but never less than it had.
-    let clock = opened.as_ref().map_or(1, |opened| unix_now().max(opened.clock() + 1));
+    let clock = opened.as_mut().map_or(1, |opened| opened.go_on(&Machine::now()));
     if let Some(opened) = &mut opened {
         opened.restore(&mut bus, Now { mono: clock, unix: unix_now() });
     }
@@ -158,38 +171,45 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
     let store = opened.map(|opened| opened.start(&bus));
     let store = store.transpose().map_err(|e| format!("no thread to keep history with: {e}"))?.map(Arc::new);
     let metrics = Metrics::new(&bus, store.clone());
-    let access = Access::new(address, TokenFile::in_directory(&config.state_dir));
+    let access = Access::new(&addresses, TokenFile::in_directory(&config.state_dir));
     let (fanout, tasks) = (Fanout::new(), TaskTracker::new());
-    let places = Places::new(access.knows_own());
+    let places = Places::new(descriptors, access.knows_all_own());
     for shard in fanout.tasks(&bus, &stop) {
         tasks.spawn(shard);
     }
     let daemon = Arc::new(Daemon {
         access: Arc::new(access),
-        refused_origins: RefusedOrigins::default(),
+        refused_origins: Refused::default(),
+        refused_hosts: Refused::default(),
         store,
         bus,
         config: ArcSwap::from_pointee(config),
         log,
-        address,
+        addresses,
         metrics,
         fanout,
         places,
+        check_socket: Notify::new(),
         stop,
         tasks,
     });
+    if let Some(store) = daemon.store.clone() {
+        let daemon = daemon.clone();
+        tokio::spawn(async move { daemon.or_stop(store.believe_clock(&daemon.bus)).await });
+    }
     let http = Http::new(daemon.clone());
     greet(&daemon);
     service::ready();
 
     tokio::spawn(service::watchdog(daemon.clone()));
-    let accepting = [
+    let accepting = listeners.into_iter().map(|listener| tokio::spawn(http.clone().accept(listener)));
+    let mut parts: Vec<_> = accepting.collect();
+    parts.extend([
         tokio::spawn(signals.serve(daemon.clone())),
         tokio::spawn(tick(daemon.clone())),
-        tokio::spawn(http.clone().accept(tcp)),
         tokio::spawn(ipc::accept(local, daemon.clone(), http)),
-    ];
-    for task in accepting {
+    ]);
+    for task in parts {
         if let Err(error) = task.await {
             warn!(%error, "a part of the daemon has failed");
             daemon.begin_to_stop();
@@ -203,6 +223,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: LogFilter) -> Res
     if let Some(store) = &daemon.store {
         store.end();
     }
+    daemon.log.report_suppressed();
     info!("stopped");
     Ok(())
 }
@@ -225,6 +246,7 @@ pub(crate) async fn accepted<T>(connection: io::Result<T>) -> Option<T> {
 /// lets go what is too old. What is left for want of events goes after a while.
 async fn tick(daemon: Arc<Daemon>) {
     const ASLEEP: Duration = Duration::from_mins(5);
+    let mut ending: Option<JoinHandle<()>> = None;
     loop {
         let pause = async {
             if daemon.bus.with(|bus, _| bus.has_subscribers()) {
@@ -236,82 +258,48 @@ async fn tick(daemon: Arc<Daemon>) {
         if daemon.or_stop(pause).await.is_none() {
             return;
         }
+        daemon.check_socket.notify_one();
         daemon.bus.with(Bus::tick);
         while daemon.bus.with(Bus::catch_up) {
             tokio::task::yield_now().await;
         }
-        let over = daemon.access.ended();
-        if !over.is_empty() {
-            daemon.bus.with(|bus, now| over.into_iter().filter(|client| bus.disconnect(*client, now)).count());
+        daemon.log.report_suppressed();
+        daemon.access.expire_tickets();
+        // Not waited for: the disk that the tokens are on may hang.
+        if daemon.access.has_streams() && ending.as_ref().is_none_or(JoinHandle::is_finished) {
+            ending = Some(tokio::spawn(end_streams(daemon.clone())));
         }
     }
 }
 
-/// Connections that wait to be accepted, when many come back in one instant. The kernel has the last word.
-pub(crate) const BACKLOG: u32 = 4096;
-
-/// Listens for browsers.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // On Windows this would let another process take the port over; elsewhere it only skips a wait after a restart.
-    socket.set_reuseaddr(cfg!(unix))?;
-    bound(&SockRef::from(&socket))?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-/// Listens on a socket that a service manager holds, and goes on holding. Who comes while the daemon is away waits in its
-/// queue, so that a short one is made longer.
-fn serve_held(socket: std::net::TcpListener) -> io::Result<TcpListener> {
-    bound(&SockRef::from(&socket))?;
-    SockRef::from(&socket).listen(BACKLOG.cast_signed())?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket)
-}
-
-/// Bounds what the kernel holds for peers that do not read. Accepted sockets inherit it.
-fn bound(socket: &SockRef<'_>) -> io::Result<()> {
-    /// Bytes of events for each. More would only be memory pinned by peers that do not read: what does not fit waits in
-    /// the feed, once for all.
-    const HELD: usize = 64 << 10;
-    // A bound of what is not sent lets the buffers of those that do read grow.
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_notsent_lowat(HELD as u32)?;
-    // Nothing is congested within a machine, and where BBR is the system's choice it would pace each connection with
-    // timers: without, a replay is 5 to 25 % faster. Every kernel has Reno; if it cannot be had nothing is lost.
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_congestion(b"reno");
-    #[cfg(not(target_os = "linux"))]
-    socket.set_send_buffer_size(HELD)?;
-    Ok(())
-}
-
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            let holder = holder::of_port(address).unwrap_or_else(|| "another process".into());
-            format!("{address} is in use by {holder}; stop it, or choose another port with --listen 127.0.0.1:PORT")
-        }
-        _ => format!("{address} cannot be listened on: {error}; choose another with --listen"),
+/// Ends the streams whose token was revoked or has expired.
+async fn end_streams(daemon: Arc<Daemon>) {
+    for client in daemon.access.ended().await {
+        daemon.bus.with(|bus, now| bus.disconnect(client, now));
     }
 }
 
 /// Says where the daemon listens: to a person on a terminal with what to do next, and in the log.
 fn greet(daemon: &Daemon) {
-    let (address, config) = (daemon.address, daemon.config());
+    let (urls, config) = (daemon.urls(), daemon.config());
     if io::stdout().is_terminal() {
         let socket = match &config.endpoint {
             usual if sse_bus::Endpoint::find().is_ok_and(|found| found == *usual) => String::new(),
             endpoint => format!(" --socket {endpoint}"),
         };
-        println!(
-            "sse-busd {version} listens on\n\n  {url}/   for browsers and curl\n  {endpoint}   for programs of \
-             this user\n\nOpen the address in a browser, then try\n\n  sse-busctl{socket} publish hello world\n  \
-             sse-busctl{socket} subscribe '**'\n  curl -N {url}/events/hello\n\nCtrl-C stops it.\n",
+        let addresses: String = urls.iter().flat_map(|url| ["  ", url, "/   for browsers and curl\n"]).collect();
+        let greeting = format!(
+            "sse-busd {version} listens on\n\n{addresses}  {endpoint}   for programs of this user\n\nOpen the address in a \
+             browser, then try\n\n  sse-busctl{socket} publish hello world\n  sse-busctl{socket} subscribe '**'\n  curl -N \
+             {url}/events/hello\n\nCtrl-C stops it.\n",
             version = env!("CARGO_PKG_VERSION"),
-            url = daemon.url(),
+            url = urls[0],
             endpoint = config.endpoint,
         );
+        // Not here: the terminal may be stopped.
+        std::thread::spawn(move || io::stdout().write_all(greeting.as_bytes()));
     }
-    info!(version = env!("CARGO_PKG_VERSION"), http = %address, socket = %config.endpoint, "listening");
+    let addresses: Vec<_> = daemon.addresses.iter().map(ToString::to_string).collect();
+    let http = addresses.join(" ");
+    info!(version = env!("CARGO_PKG_VERSION"), %http, socket = %config.endpoint, "listening");
 }

@@ -1,8 +1,8 @@
 //! What a service manager gives and wants: sockets that it holds open while the daemon is away, and word of how the
 //! daemon is.
 //!
-//! The sockets come as descriptors, as `sd_listen_fds(3)` has it: named `http` and `ipc`, or without names, then told
-//! apart by what they are; launchd of macOS is asked for them. Word goes as `sd_notify(3)` has it. The watchdog is fed by
+//! The sockets come as descriptors, as `sd_listen_fds(3)` has it: any number named `http` and one named `ipc`, or without
+//! names, then told apart by what they are; launchd of macOS is asked for them. Word goes as `sd_notify(3)` has it. The watchdog is fed by
 //! what delivers events: it is told that the daemon is alive once the bus could be locked and every shard has come round.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
@@ -12,7 +12,7 @@ use crate::server::Daemon;
 /// Where the sockets are that were given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Held {
-    pub(crate) http: Option<SocketAddr>,
+    pub(crate) http: Vec<SocketAddr>,
     pub(crate) ipc: Option<PathBuf>,
 }
 
@@ -25,7 +25,10 @@ mod unix {
 
     use listenfd::ListenFd;
     use sd_notify::{NotifyState, notify};
-    use tokio::time::{interval, timeout};
+    use tokio::{
+        task::spawn_blocking,
+        time::{interval, timeout},
+    };
     use tracing::{debug, error};
 
     use super::{Arc, Daemon, Held};
@@ -33,7 +36,7 @@ mod unix {
     /// The sockets that were given.
     #[derive(Debug, Default)]
     pub(crate) struct Sockets {
-        pub(crate) http: Option<TcpListener>,
+        pub(crate) http: Vec<TcpListener>,
         pub(crate) ipc: Option<UnixListener>,
     }
 
@@ -61,9 +64,7 @@ mod unix {
                 } else if name != "ipc"
                     && let Ok(Some(socket)) = given.take_tcp_listener(index)
                 {
-                    if sockets.http.replace(socket).is_some() {
-                        return Err(failed("is a second one for TCP; give one"));
-                    }
+                    sockets.http.push(socket);
                 } else {
                     return Err(failed("cannot be used; give a TCP socket as `http`, a Unix stream socket as `ipc`"));
                 }
@@ -71,7 +72,9 @@ mod unix {
             #[cfg(target_os = "macos")]
             {
                 use crate::launchd::{local, tcp};
-                sockets.http = sockets.http.or_else(|| tcp("http"));
+                if sockets.http.is_empty() {
+                    sockets.http = tcp("http");
+                }
                 sockets.ipc = sockets.ipc.or_else(|| local("ipc"));
             }
             Ok(sockets)
@@ -84,7 +87,7 @@ mod unix {
         /// A socket has no address that could be told.
         pub(crate) fn held(&self) -> Result<Held, String> {
             let failed = |e| format!("a socket of LISTEN_FDS cannot be used: {e}");
-            let http = self.http.as_ref().map(TcpListener::local_addr).transpose().map_err(failed)?;
+            let http = self.http.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(failed)?;
             let ipc = self.ipc.as_ref().map(UnixListener::local_addr).transpose().map_err(failed)?;
             let ipc = ipc.map(|address| {
                 address
@@ -128,7 +131,8 @@ mod unix {
         while daemon.or_stop(rounds.tick()).await.is_some() {
             daemon.bus.with(|_, _| ());
             if timeout(pause, daemon.fanout.come_round()).await.is_ok() {
-                tell(&[NotifyState::Watchdog]);
+                // A manager that does not read its socket holds up a thread of its own kind, and then nothing is sent.
+                let _ = spawn_blocking(|| tell(&[NotifyState::Watchdog])).await;
             } else {
                 error!("a shard has not come round for {} s", pause.as_secs_f32());
             }
@@ -146,7 +150,7 @@ mod windows {
     /// Windows gives none.
     #[derive(Debug, Default)]
     pub(crate) struct Sockets {
-        pub(crate) http: Option<std::net::TcpListener>,
+        pub(crate) http: Vec<std::net::TcpListener>,
     }
 
     #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "elsewhere there can be some")]

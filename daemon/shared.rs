@@ -4,9 +4,12 @@
 //! publisher does not keep another waiting.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Waker,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use parking_lot::{Mutex, MutexGuard};
@@ -32,6 +35,8 @@ struct Inner {
     disk: OnceLock<Box<dyn Fn(ForDisk) + Send + Sync>>,
     /// Told when there is something to tick for.
     awake: Notify,
+    /// The longest time that the lock was held since somebody asked, in nanoseconds.
+    longest_hold: AtomicU64,
 }
 
 /// What the bus has for whoever keeps its history on disk.
@@ -47,8 +52,14 @@ impl SharedBus {
     /// `clock` is what the bus's clock begins with, in milliseconds; at least 1, so that nothing is as old as its
     /// beginning.
     pub(crate) fn new(bus: Bus, clock: u64) -> SharedBus {
-        let inner =
-            Inner { bus: Mutex::new(bus), started: Instant::now(), clock, disk: OnceLock::new(), awake: Notify::new() };
+        let inner = Inner {
+            bus: Mutex::new(bus),
+            started: Instant::now(),
+            clock,
+            disk: OnceLock::new(),
+            awake: Notify::new(),
+            longest_hold: AtomicU64::new(0),
+        };
         SharedBus(Arc::new(inner))
     }
 
@@ -62,8 +73,9 @@ impl SharedBus {
     pub(crate) fn with<R>(&self, action: impl FnOnce(&mut Bus, Now) -> R) -> R {
         // The bus keeps its invariants also if an action panics between two of its calls.
         let mut bus = self.0.bus.lock();
+        let locked = Instant::now();
         let result = action(&mut bus, self.now());
-        self.finish(bus);
+        self.finish(bus, locked);
         result
     }
 
@@ -76,25 +88,27 @@ impl SharedBus {
         /// Items for which others wait.
         const FEW: usize = 16;
         let mut bus = self.0.bus.lock();
-        let mut now = self.now();
+        let (mut locked, mut now) = (Instant::now(), self.now());
         let each = |(number, item)| {
             if number % FEW == FEW - 1 {
+                self.note_hold(locked);
                 // What the batch has published so far is sealed by whoever has the bus meanwhile.
                 MutexGuard::bump(&mut bus);
-                now = self.now();
+                (locked, now) = (Instant::now(), self.now());
             }
             action(&mut bus, now, item)
         };
         let results = items.enumerate().map(each).collect();
-        self.finish(bus);
+        self.finish(bus, locked);
         results
     }
 
     /// Seals what was published, unlocks, and then wakes.
-    fn finish(&self, mut bus: MutexGuard<'_, Bus>) {
+    fn finish(&self, mut bus: MutexGuard<'_, Bus>, locked: Instant) {
         let woken = bus.finish();
         let disk = self.0.disk.get();
         let disk = disk.map(|disk| (disk, ForDisk { changes: bus.has_changed(), wishes: bus.has_wanted() }));
+        self.note_hold(locked);
         drop(bus);
         if let Some((call, what)) = disk.filter(|(_, what)| what.changes || what.wishes) {
             call(what);
@@ -102,13 +116,27 @@ impl SharedBus {
         woken.into_iter().for_each(Waker::wake);
     }
 
+    /// Notes that the lock has been held since then.
+    fn note_hold(&self, locked: Instant) {
+        let held = locked.elapsed().as_nanos() as u64;
+        // Nearly always it was held for longer before: then this only reads.
+        if held > self.0.longest_hold.load(Ordering::Relaxed) {
+            self.0.longest_hold.fetch_max(held, Ordering::Relaxed);
+        }
+    }
+
+    /// The longest time that the lock was held since this was asked last.
+    pub(crate) fn longest_hold(&self) -> Duration {
+        Duration::from_nanos(self.0.longest_hold.swap(0, Ordering::Relaxed))
+    }
+
     /// Looks at the bus as it is now. What has become too old while it slept goes first; of much the rest goes soon.
-    pub(crate) fn look<R>(&self, look: impl FnOnce(&Bus) -> R) -> R {
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Bus, Now) -> R) -> R {
         let (seen, is_behind) = self.with(|bus, now| {
             if !bus.has_subscribers() {
                 bus.tick(now);
             }
-            (look(bus), bus.is_behind())
+            (look(bus, now), bus.is_behind())
         });
         if is_behind {
             self.wake();

@@ -1,5 +1,5 @@
-//! Signals: SIGTERM and SIGINT stop the daemon, SIGHUP has it read its configuration again. On Windows Ctrl-C, Ctrl-Break
-//! and the end of its console stop it.
+//! Signals: SIGTERM and SIGINT stop the daemon, SIGHUP has it read its configuration again, and bind the
+//! local socket again if its file is lost. On Windows Ctrl-C, Ctrl-Break and the end of its console stop it.
 //!
 //! No stream is dropped for a new configuration. What cannot change while the daemon runs stays, and the log names it. A
 //! daemon that was started on a terminal stops when that is closed.
@@ -7,44 +7,17 @@
 use std::sync::Arc;
 
 use tracing::{info, warn};
-use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use crate::{config::Config, server::Daemon};
-
-/// Replaces what is logged.
-pub(crate) struct LogFilter(Box<dyn Fn(Targets) + Send + Sync>);
-
-impl LogFilter {
-    pub(crate) fn new(replace: impl Fn(Targets) + Send + Sync + 'static) -> LogFilter {
-        LogFilter(Box::new(replace))
-    }
-
-    /// Parses what is to be logged.
-    ///
-    /// # Errors
-    ///
-    /// Says what is wrong with it, and what to write.
-    pub(crate) fn parse(log: &str) -> Result<Targets, String> {
-        let wrong = |what: String| format!("log = {log}: {what}; write for example `info` or `sse_busd=debug`");
-        // A level that is misspelt would be taken for a module, and nothing else be logged.
-        let is_level = |word: &str| word.trim().is_empty() || word.trim().parse::<LevelFilter>().is_ok();
-        if let Some(word) = log.split(',').find(|word| !word.contains('=') && !is_level(word)) {
-            return Err(wrong(format!("`{word}` is no level")));
-        }
-        let targets = log.parse::<Targets>().map_err(|e| wrong(e.to_string()))?;
-        // It logs what it cannot parse, and a ticket may be in that.
-        Ok(targets.with_target("h2", LevelFilter::WARN))
-    }
-}
+use crate::{config::Config, logging::Log, server::Daemon};
 
 /// Reads the configuration again, and goes on with it. One that is wrong changes nothing.
 #[cfg_attr(windows, expect(dead_code, reason = "there is no signal for it"))]
 fn reload(daemon: &Daemon) -> Result<(), String> {
     let read = Config::read(daemon.config().held.clone()).map_err(|e| e.to_string())?;
-    let filter = LogFilter::parse(&read.log)?;
+    let filter = Log::parse(&read.log)?;
     let (config, kept) = read.for_running(&daemon.config());
     daemon.configure(config);
-    (daemon.log.0)(filter);
+    daemon.log.set(filter);
     if kept.is_empty() {
         info!("read the configuration again");
     } else {
@@ -58,9 +31,15 @@ pub(crate) use self::unix::Signals;
 
 #[cfg(unix)]
 mod unix {
-    use std::io::{self, IsTerminal};
+    use std::{
+        future::pending,
+        io::{self, IsTerminal},
+    };
 
-    use tokio::signal::unix::{Signal, SignalKind, signal};
+    use tokio::{
+        signal::unix::{Signal, SignalKind, signal},
+        task::{JoinHandle, spawn_blocking},
+    };
     use tracing::error;
 
     use super::{Arc, Daemon, info, reload};
@@ -77,6 +56,9 @@ mod unix {
 
     impl Signals {
         pub(crate) fn listen() -> io::Result<Signals> {
+            // A write above the limit of file size fails then as on a full disk; by default this signal ends the process.
+            // The handler stays.
+            let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
             Ok(Signals {
                 terminate: signal(SignalKind::terminate())?,
                 interrupt: signal(SignalKind::interrupt())?,
@@ -87,26 +69,47 @@ mod unix {
 
         /// Does what signals say, until the daemon stops.
         pub(crate) async fn serve(mut self, daemon: Arc<Daemon>) {
+            // In a thread of its own kind: the disk with the configuration may hang, and SIGTERM counts all the same.
+            let mut reloading: Option<JoinHandle<()>> = None;
             loop {
                 tokio::select! {
                     _ = self.terminate.recv() => info!("SIGTERM: stopping"),
                     _ = self.interrupt.recv() => info!("SIGINT: stopping"),
-                    _ = self.hangup.recv() => {
+                    _ = self.hangup.recv(), if reloading.is_none() => {
                         // What was closed is no terminal any more.
                         if !self.on_terminal || io::stdin().is_terminal() {
-                            service::reloading();
-                            if let Err(error) = reload(&daemon) {
-                                error!("SIGHUP: {error}; the daemon goes on as it was");
-                            }
-                            service::ready();
+                            daemon.check_socket.notify_one();
+                            let daemon = daemon.clone();
+                            reloading = Some(spawn_blocking(move || reload_as_service(&daemon)));
                             continue;
                         }
                         info!("the terminal is closed: stopping");
+                    }
+                    () = finished(&mut reloading) => {
+                        reloading = None;
+                        continue;
                     }
                     () = daemon.stop.cancelled() => return,
                 }
                 return daemon.begin_to_stop();
             }
+        }
+    }
+
+    /// Reads the configuration again, and keeps the service manager informed.
+    fn reload_as_service(daemon: &Daemon) {
+        service::reloading();
+        if let Err(error) = reload(daemon) {
+            error!("SIGHUP: {error}; the daemon goes on as it was");
+        }
+        service::ready();
+    }
+
+    /// Ends with the task, if there is one. A panic in it is logged already.
+    async fn finished(task: &mut Option<JoinHandle<()>>) {
+        match task {
+            Some(task) => drop(task.await),
+            None => pending().await,
         }
     }
 }

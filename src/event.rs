@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{limits::TYPE_MAX, topic::Topic};
+use crate::{headers::Headers, limits::TYPE_MAX, topic::Topic};
 
 /// The name of one unbroken history. Ids of different epochs cannot be compared.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -134,7 +134,19 @@ impl Serialize for EventId {
 
 impl<'de> Deserialize<'de> for EventId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<EventId, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = EventId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an event id")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<EventId, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
     }
 }
 
@@ -218,6 +230,7 @@ pub fn check_data(bytes: Vec<u8>) -> Result<String, DataError> {
 
 /// One event, as the bus keeps it. Immutable.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Event {
     /// Its place in the order of the bus.
     pub id: EventId,
@@ -225,10 +238,19 @@ pub struct Event {
     pub topic: Topic,
     /// What a browser dispatches it as; `message` without.
     pub kind: Option<EventType>,
+    /// Named texts beside the data.
+    pub headers: Headers,
     /// The payload: text without NUL.
     pub data: String,
     /// When the bus took it, in milliseconds since 1970 (UTC).
     pub time: u64,
+}
+
+impl Event {
+    /// An event without type and headers. [`check_data`] checks the data of one from outside.
+    pub fn new(id: EventId, topic: Topic, data: impl Into<String>, time: u64) -> Event {
+        Event { id, topic, kind: None, headers: Headers::default(), data: data.into(), time }
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! The constants are fixed by the protocol or protect the process; [`Limits`] holds what a daemon may set.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use crate::topic::FilterSet;
 
@@ -10,10 +10,16 @@ use crate::topic::FilterSet;
 pub const TOPIC_MAX: usize = 255;
 /// Bytes of an event's type. Longer ones are refused.
 pub const TYPE_MAX: usize = 255;
+/// Headers of an event. More are refused.
+pub const HEADERS_MAX: usize = 16;
+/// Bytes of an event's headers, names and values together. More are refused.
+pub const HEADERS_BYTES: usize = 4 << 10;
 /// Bytes of the name a client gives itself. Longer ones are refused.
 pub const NAME_MAX: usize = 128;
 /// Filters of one subscription. More are refused.
 pub const FILTERS_MAX: usize = 64;
+/// Bytes of a client's filters in an event about it on `$sys/clients`.
+pub const PRESENCE_FILTERS: usize = 1 << 10;
 /// About so many bytes a refusal's message has at most. What is longer, because it shows what was sent, is cut.
 pub const MESSAGE_MAX: usize = 1000;
 
@@ -30,12 +36,21 @@ pub const BATCH_MAX: u64 = 64;
 pub const DELIVER_MAX: usize = 48 << 10;
 /// History entries that one call of [`Bus::read`](crate::bus::Bus::read) looks at.
 pub const SCAN_MAX: usize = 4096;
+/// A subscriber whose filters match at most so many topics is served by looking each of them up.
+pub const FEW_TOPICS: usize = 32;
+/// Lost events that are known one by one, 16 bytes each. A cursor that has not accounted for the others is told a gap whose
+/// number of events is not known.
+pub const LOSSES_MAX: usize = 65_536;
 /// Events that one call of the bus lets go, at most, besides those whose place a new one takes. When more are beyond
 /// their bounds, because these have changed or time has jumped, the next calls let them go, and whoever reads the past
 /// waits for that.
 pub const EVICT_MAX: usize = 64;
 /// Bytes of the newest events that stay in memory when they are on disk as well, as history charges them.
 pub const WARM: usize = 8 << 20;
+
+/// Bytes of unicast events that wait for clients, all together; each event counts once for each format, however many clients
+/// it waits for. Beyond it no client takes another.
+pub const UNICAST_BUFFERS: usize = 64 << 20;
 
 /// Streams of one HTTP/2 connection at once. The peer is told; those it opens beyond are refused for it to repeat.
 pub const HTTP2_STREAMS: u32 = 256;
@@ -55,8 +70,11 @@ pub const REQUEST: Duration = Duration::from_secs(30);
 pub const WRITE_STALL: Duration = Duration::from_secs(30);
 /// How often a connection that is full is looked at: whether it is stalled, and whether its client was kicked.
 pub const STALL_CHECK: Duration = Duration::from_secs(5);
-/// How often an idle stream carries a comment, so that both ends notice a dead connection.
+/// How often an idle stream carries a comment, unless it asks for another interval, so that both ends notice a dead
+/// connection.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// The intervals that a stream may ask for, in whole seconds. Others are refused.
+pub const HEARTBEAT_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
 /// Bytes of a configuration file. A longer one is refused.
 pub const CONFIG_BYTES: usize = 1 << 20;
 /// A request that a [`Client`](crate::Client) has no answer to by then is given up, unless it waits for the disk.

@@ -63,7 +63,7 @@ impl Peer {
     async fn expect_subscribe(&mut self, since: Option<&str>, position: u64) {
         let Some(Request::Subscribe(request)) = self.request().await else { panic!("no subscription") };
         assert_eq!(request.since.as_deref(), since);
-        self.say([Reply::Subscribed(Subscribed { client: "c1".into(), position: id(position) })]).await;
+        self.say([Reply::Subscribed(Subscribed::new("c1", id(position)))]).await;
     }
 }
 
@@ -72,11 +72,11 @@ fn id(seq: u64) -> EventId {
 }
 
 fn event(seq: u64, topic: &str, data: &str) -> Reply {
-    Reply::Event(EventMessage { id: id(seq), topic: topic.into(), kind: None, time: 0, data: data.into() })
+    Reply::Event(EventMessage::new(id(seq), topic, data, 0))
 }
 
 fn published(seq: u64) -> Reply {
-    Reply::Published(Published { id: id(seq), subscribers: 1 })
+    Reply::Published(Published::new(id(seq), 1))
 }
 
 fn refused(request: u64, code: ErrorCode) -> Reply {
@@ -161,7 +161,7 @@ async fn a_daemon_that_does_not_answer_is_given_up_unless_it_waits_for_the_disk(
     assert!(matches!(&error, Error::NoAnswer { after, .. } if *after == ANSWER) && error.is_transient(), "{error:?}");
     assert_eq!(began.elapsed().as_secs(), ANSWER.as_secs());
     go.send(()).unwrap();
-    let durable = Publish { ack: Ack::Durable, ..Publish::new("t", "y") };
+    let durable = Publish::new("t", "y").with_ack(Ack::Durable);
     assert_eq!(client.publish(&durable).await.unwrap().id, id(2));
     assert!(began.elapsed() > ANSWER * 100);
     daemon.await.unwrap();
@@ -217,7 +217,7 @@ async fn answers_are_matched_by_number_also_among_publishes_without_answer() {
     client.topics().await.unwrap();
     let (mut publisher, mut replies) = client.into_split();
     for (number, ack) in (1..).zip([Ack::None, Ack::Accepted, Ack::None, Ack::Accepted]) {
-        assert_eq!(publisher.send(&Publish { ack, ..Publish::new("t", "x") }).await.unwrap(), number);
+        assert_eq!(publisher.send(&Publish::new("t", "x").with_ack(ack)).await.unwrap(), number);
     }
     let finished = publisher.finish().await.unwrap();
     let mut seen = Vec::new();
@@ -275,6 +275,7 @@ async fn a_subscription_resumes_from_what_it_gave_out() {
             Ok(Delivery::Gap { gap, id, .. }) => format!("gap {id} {:?}", gap.missed),
             Ok(Delivery::Reconnecting { attempt, .. }) => format!("reconnecting {attempt}"),
             Ok(Delivery::Resumed { since, client }) => format!("resumed {client} from {since}"),
+            Ok(other) => format!("{other:?}"),
             Err(e) => format!("error {:?}", e.code()),
         });
     }
@@ -307,7 +308,7 @@ async fn history_that_was_not_told_yet_is_asked_for_again() {
         peer.say([event(4, "a", "four"), Reply::End { position: id(10) }]).await;
     });
     let client = Client::connect(&endpoint).await.unwrap();
-    let request = Subscribe { since: Some("all".into()), past_only: true, ..Subscribe::new(["a"]) };
+    let request = Subscribe::new(["a"]).with_since("all").past_only();
     let backoff = Backoff { first: Duration::ZERO, max: Duration::ZERO };
     let mut past = client.subscribe(request).await.unwrap().reconnecting(backoff);
     assert!(matches!(past.next().await, Some(Ok(Delivery::Reconnecting { .. }))));

@@ -15,7 +15,10 @@ use sse_bus::{
     Epoch,
     bus::{Bus, Format, Now, Publication, Read, Start, Subscription, history::Memory},
     limits::{Limits, Retention},
-    protocol::{Payload, Publish, Subscribe, sse},
+    protocol::{
+        Publish, Subscribe,
+        sse::{self, PositionForm},
+    },
 };
 use sse_stream::SseByteStream;
 
@@ -39,10 +42,12 @@ fn publish() -> impl Strategy<Value = Publish> {
     let kind = prop_oneof![2 => Just(None), 2 => hostile().prop_map(|kind| Some(kind.replace(['\r', '\n', '\0'], ""))),
         1 => hostile().prop_map(Some)];
     let data = prop_oneof![3 => hostile().prop_map(|data| data.replace('\0', "")), 1 => hostile()];
-    (topic, kind, data).prop_map(|(topic, kind, data)| Publish {
-        kind,
-        data: Payload(data.into()),
-        ..Publish::new(topic, "")
+    let header = (prop_oneof![3 => Just("key".to_owned()), 1 => hostile()], hostile());
+    (topic, kind, data, option::weighted(0.3, header)).prop_map(|(topic, kind, data, header)| {
+        let mut publish = Publish::new(topic, data);
+        publish.kind = kind;
+        publish.headers.extend(header);
+        publish
     })
 }
 
@@ -79,16 +84,22 @@ fn as_a_browser_does(bytes: &[u8], size: usize) -> Vec<Seen> {
     events.into_iter().map(seen).collect()
 }
 
-/// What a parser sees that tells of every block of fields, also of one without data.
-fn strictly(bytes: &[u8], size: usize) -> Vec<Seen> {
+/// What a parser sees that tells of every block of fields: events, and how many positions without data.
+fn strictly(bytes: &[u8], size: usize) -> (Vec<Seen>, usize) {
     let blocks = all(SseByteStream::new(pieces(bytes, size)));
-    let seen = |block: sse_stream::Sse| Seen {
-        id: block.id.expect("every event has an id"),
-        kind: block.event.unwrap_or_else(|| "message".into()),
-        data: block.data.expect("every event has data"),
-        retry: block.retry.map(Into::into),
+    let count = blocks.len();
+    let seen = |block: sse_stream::Sse| {
+        let id = block.id.expect("every block has an id");
+        let Some(data) = block.data else {
+            assert_eq!(block.event, None, "the position {id} is no event");
+            return None;
+        };
+        let kind = block.event.unwrap_or_else(|| "message".into());
+        Some(Seen { id, kind, data, retry: block.retry.map(Into::into) })
     };
-    blocks.into_iter().map(seen).collect()
+    let seen: Vec<_> = blocks.into_iter().filter_map(seen).collect();
+    let positions = count - seen.len();
+    (seen, positions)
 }
 
 /// A subscriber that says who it is and where it stopped, and what it gets.
@@ -100,12 +111,13 @@ struct Subscriber {
 
 impl Subscriber {
     /// Nothing if what it says of itself is refused.
-    fn new(name: Option<&String>, last_id: Option<&String>, format: Format) -> Option<Subscriber> {
+    fn new(name: Option<&String>, last_id: Option<&String>, format: Format, form: PositionForm) -> Option<Subscriber> {
         let history = Memory::new(Retention::default());
         let mut bus = Bus::new(Epoch::parse("e").expect("legal"), Limits::default(), Box::new(history));
-        let subscribe =
-            Subscribe { client: name.cloned(), since: Some("all".into()), ..Subscribe::new(["**", "$sys/**"]) };
+        let mut subscribe = Subscribe::new(["**", "$sys/**"]).with_since("all");
+        subscribe.client = name.cloned();
         let mut subscription = Subscription::parse(&subscribe, format, "test".into()).ok()?;
+        subscription.position_form = form;
         if let Some(id) = last_id {
             subscription.start = Start::After(id.clone());
         }
@@ -130,32 +142,44 @@ proptest! {
         name in option::of(hostile()),
         last_id in option::of(hostile()),
         envelopes in any::<bool>(),
+        form in prop_oneof![Just(PositionForm::Event), Just(PositionForm::Id), Just(PositionForm::None)],
         size in 1_usize..80,
     ) {
         let format = if envelopes { Format::SseJson } else { Format::SseData };
-        let Some(mut subscriber) = Subscriber::new(name.as_ref(), last_id.as_ref(), format) else {
+        let Some(mut subscriber) = Subscriber::new(name.as_ref(), last_id.as_ref(), format, form) else {
             let name = name.expect("only a name is refused");
             prop_assert!(name.is_empty() || name.contains(char::is_control), "{:?} is refused", name);
             return Ok(());
         };
         let mut expected = Vec::new();
         for publish in events {
-            let Publish { topic, kind, data, .. } = publish.clone();
+            let Publish { topic, kind, headers, data, .. } = publish.clone();
             let Ok(publication) = Publication::parse(publish, subscriber.bus.limits()) else { continue };
             let published = subscriber.bus.publish(publication, None, Now::default()).expect("there is room");
             let data = String::from_utf8(data.0).expect("UTF-8");
-            expected.push((published.id.to_string(), topic, kind, data));
+            expected.push((published.id.to_string(), topic, kind, headers, data));
             subscriber.read();
         }
         subscriber.read();
 
         let seen = as_a_browser_does(&subscriber.stream, size);
-        prop_assert_eq!(&strictly(&subscriber.stream, size), &seen, "{:?}", String::from_utf8_lossy(&subscriber.stream));
+        let (strictly, positions) = strictly(&subscriber.stream, size);
+        // The first block has the wait. Where that is a position without data, no event has it.
         let retries: Vec<_> = seen.iter().map(|event| event.retry).collect();
-        prop_assert!(retries.iter().enumerate().all(|(i, retry)| *retry == (i == 0).then_some(1500)), "{:?}", retries);
+        let waits: Vec<_> = (0..seen.len()).map(|i| (i == 0 && positions == 0).then_some(1500)).collect();
+        prop_assert_eq!(retries, waits);
+        prop_assert_eq!(&strictly, &seen, "{:?}", String::from_utf8_lossy(&subscriber.stream));
 
-        // First that its place is lost, if it named one, then that it has come.
+        // First where it is, or that its place is lost, if it named one; then that it has come.
         let mut seen = seen.into_iter();
+        let has_position = last_id.is_none();
+        prop_assert_eq!(positions, usize::from(has_position && form == PositionForm::Id));
+        if has_position && form == PositionForm::Event {
+            let position = seen.next().expect("a position");
+            let told: Value = serde_json::from_str(&position.data).expect("JSON");
+            prop_assert_eq!((&*position.id, &*position.kind), ("e-0", "$position"));
+            prop_assert_eq!(told, json!({ "client": "c1", "position": "e-0" }));
+        }
         if last_id.is_some() {
             let gap = seen.next().expect("a gap");
             let told: Value = serde_json::from_str(&gap.data).expect("JSON");
@@ -175,10 +199,13 @@ proptest! {
 
         let seen: Vec<_> = seen.map(|event| (event.id, event.kind, event.data)).collect();
         prop_assert_eq!(seen.len(), expected.len());
-        for (seen, (id, topic, kind, data)) in seen.into_iter().zip(expected) {
+        for (seen, (id, topic, kind, headers, data)) in seen.into_iter().zip(expected) {
             if envelopes {
                 let told: Value = serde_json::from_str(&seen.2).expect("JSON");
-                let envelope = json!({ "id": id, "topic": topic, "type": kind, "time": 0, "data": data });
+                let mut envelope = json!({ "id": id, "topic": topic, "type": kind, "time": 0, "data": data });
+                if let [(name, value)] = &*headers {
+                    envelope["headers"] = json!({ name.to_ascii_lowercase(): value });
+                }
                 prop_assert_eq!((seen.0, &*seen.1, told), (id, "message", envelope));
             } else {
                 let data = data.replace("\r\n", "\n").replace('\r', "\n");

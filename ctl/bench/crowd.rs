@@ -161,7 +161,8 @@ impl State {
 async fn subscribe(address: &str, topic: &Topic) -> Result<TcpStream, Failure> {
     let failed = |e: io::Error| Failure::new(Exit::Failed, format!("cannot subscribe at http://{address}: {e}"));
     let mut socket = TcpStream::connect(address).await.map_err(failed)?;
-    let request = format!("GET /events/{topic}?since=now HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    // Without positions, every block of the stream is an event.
+    let request = format!("GET /events/{topic}?since=now&position=none HTTP/1.1\r\nHost: {address}\r\n\r\n");
     socket.write_all(request.as_bytes()).await.map_err(failed)?;
     let mut head = Vec::new();
     // What comes behind the head before the first event ends in one line break, and no event comes yet.
@@ -210,8 +211,8 @@ async fn read_all(socket: TcpStream, shared: Arc<Shared>, first: u64) {
     }
 }
 
-/// Events that end in these bytes: each ends in an empty line. `after_break` says whether the bytes before ended in a
-/// line break.
+/// Events that end in these bytes: each ends in an empty line, and the frame of a chunk begins none. `after_break` says
+/// whether the bytes before ended in a line break.
 fn count(bytes: &[u8], after_break: &mut bool) -> u64 {
     let across = *after_break && bytes.first() == Some(&b'\n');
     *after_break = bytes.ends_with(b"\n") && !bytes.ends_with(b"\n\n") && !(across && bytes.len() == 1);
@@ -252,7 +253,7 @@ mod tests {
 
     #[test]
     fn events_are_counted_wherever_a_read_ends() {
-        let stream = b"retry: 1500\nid: a-1\ndata: x\n\n:\nid: a-2\ndata: x\n\nid: a-3\ndata: x\n\n:\n";
+        let stream = b"c\r\nretry: 1500\n\r\n11\r\nid: a-1\ndata: x\n\n\r\n2\r\n:\n\r\n22\r\nid: a-2\ndata: x\n\nid: a-3\ndata: x\n\n\r\n2\r\n:\n\r\n";
         for first in 0..stream.len() {
             for second in first..stream.len() {
                 let mut after_break = false;

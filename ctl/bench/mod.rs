@@ -53,14 +53,14 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Benc
     let meter = Meter::new(status.pid);
     let part = |share: f64| Duration::from_secs(options.seconds).mul_f64(share);
     let size = options.size;
-    let mut event = Publish { ttl_ms: Some(LIFETIME.as_millis() as u64), ..Publish::new(crowd.topic(), "") };
-    event.data.0 = vec![b'x'; usize::try_from(size).unwrap_or(usize::MAX)];
+    let data = vec![b'x'; usize::try_from(size).unwrap_or(usize::MAX)];
+    let event = Publish::new(crowd.topic(), data).with_ttl(LIFETIME);
 
     progress.show("connecting", Duration::ZERO);
     crowd.grow_to(1).await?;
     first(&mut client, &crowd, &event).await?;
     let (publisher, replies) = client.into_split();
-    let mut load = Load { publisher, replies, crowd, event: Publish { ack: Ack::None, ..event } };
+    let mut load = Load { publisher, replies, crowd, event: event.with_ack(Ack::None) };
 
     progress.show("one subscriber", part(SHARES[0]));
     let alone = load.run(1, part(SHARES[0]), &meter).await?;

@@ -1,20 +1,29 @@
-//! One line on stderr that says what is being measured and how far that is, while stderr is a terminal.
+//! One line on stderr that shows what is being measured and how far that is, while stderr is a terminal.
+//!
+//! It is drawn by a thread of its own: a terminal that is stopped must not hold up what is being measured.
 
 use std::{
     io::{self, IsTerminal, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    thread,
     time::{Duration, Instant},
 };
 
-use tokio::task::JoinHandle;
-
 /// How often the line is drawn.
 const INTERVAL: Duration = Duration::from_millis(100);
+/// How long the end waits for the line to be erased.
+const ERASE: Duration = Duration::from_secs(1);
 /// Characters of the bar.
 const WIDTH: usize = 30;
 
-/// The line. Goes away when dropped.
-pub(super) struct Progress(Option<(Arc<Mutex<Step>>, JoinHandle<()>)>);
+/// The line. Erased when dropped.
+pub(super) struct Progress(Option<Drawing>);
+
+struct Drawing {
+    steps: Sender<Step>,
+    /// Ends when the line is erased.
+    erased: Receiver<()>,
+}
 
 struct Step {
     what: &'static str,
@@ -28,40 +37,43 @@ impl Progress {
         if dumb || !io::stderr().is_terminal() {
             return Progress(None);
         }
-        let step = Arc::new(Mutex::new(Step { what: "", began: Instant::now(), takes: Duration::ZERO }));
-        let shown = step.clone();
-        let drawing = tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(INTERVAL);
-            loop {
-                ticks.tick().await;
-                draw(&shown);
-            }
+        let ((steps, shown), (done, erased)) = (channel(), channel::<()>());
+        let drawing = thread::Builder::new().spawn(move || {
+            draw(&shown);
+            drop(done);
         });
-        Progress(Some((step, drawing)))
+        Progress(drawing.is_ok().then_some(Drawing { steps, erased }))
     }
 
-    /// Goes on with something that takes about so long; with no time it has no bar.
+    /// Goes on with something that takes about this long; with no time it has no bar.
     pub(super) fn show(&self, what: &'static str, takes: Duration) {
-        if let Some((step, _)) = &self.0 {
-            *step.lock().unwrap_or_else(PoisonError::into_inner) = Step { what, began: Instant::now(), takes };
-            draw(step);
+        if let Some(drawing) = &self.0 {
+            let _ = drawing.steps.send(Step { what, began: Instant::now(), takes });
         }
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some((_, drawing)) = &self.0 {
-            drawing.abort();
-            let _ = write!(io::stderr(), "\r\x1b[K");
+        if let Some(Drawing { steps, erased }) = self.0.take() {
+            drop(steps);
+            let _ = erased.recv_timeout(ERASE);
         }
     }
 }
 
-/// Draws the line. A terminal that cannot be written to does without.
-fn draw(step: &Mutex<Step>) {
-    let step = step.lock().unwrap_or_else(PoisonError::into_inner);
-    let _ = write!(io::stderr(), "\r\x1b[K{}", line(step.what, step.began.elapsed(), step.takes));
+/// Draws the line until there are no more steps, and erases it. A terminal that cannot be written to does without.
+fn draw(steps: &Receiver<Step>) {
+    let mut step = steps.recv().ok();
+    while let Some(Step { what, began, takes }) = &step {
+        let _ = write!(io::stderr(), "\r\x1b[K{}", line(what, began.elapsed(), *takes));
+        match steps.recv_timeout(INTERVAL) {
+            Ok(next) => step = Some(next),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => step = None,
+        }
+    }
+    let _ = write!(io::stderr(), "\r\x1b[K");
 }
 
 fn line(what: &str, elapsed: Duration, takes: Duration) -> String {

@@ -1,10 +1,10 @@
 //! The command line of `sse-busctl service`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum, builder::BoolishValueParser};
 
-use crate::exit;
+use crate::{exit, listen::Listen};
 
 #[derive(Debug, Args)]
 #[command(after_long_help = exit::with_codes("\
@@ -74,9 +74,9 @@ pub(crate) struct ServiceInstall {
     /// The daemon to run [default: the sse-busd beside this program]
     #[arg(long, value_name = "PATH", env = "SSE_BUS_SERVICE_INSTALL_DAEMON", hide_env = true)]
     pub(crate) daemon: Option<PathBuf>,
-    /// Address and port for browsers [default: as configured]
-    #[arg(long, value_name = "ADDR", env = "SSE_BUS_SERVICE_INSTALL_LISTEN", hide_env = true)]
-    pub(crate) listen: Option<SocketAddr>,
+    /// Address and port for browsers, or localhost:PORT; may be repeated [default: as configured]
+    #[arg(long, value_name = "ADDR", env = "SSE_BUS_SERVICE_INSTALL_LISTEN", hide_env = true, value_delimiter = ',')]
+    pub(crate) listen: Vec<Listen>,
     /// Write the files only
     #[arg(long, env = "SSE_BUS_SERVICE_INSTALL_NO_START", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) no_start: bool,

@@ -7,14 +7,14 @@ use tokio::process::Command;
 use super::{Finding, output_of, quoted};
 
 /// Whether it is sound; and then where a daemon would listen.
-pub(super) async fn check() -> (Finding, Option<SocketAddr>) {
+pub(super) async fn check() -> (Finding, Vec<SocketAddr>) {
     let check = "configuration";
     let program = daemon();
     let finding = match output_of(Command::new(&program).arg("--check")).await {
         Some((true, said, _)) => {
             let first = said.lines().next().unwrap_or_default();
-            let listen = said.lines().find_map(|line| line.strip_prefix("listen ")?.trim().parse().ok());
-            return (Finding::ok(check, format!("{first}, says `sse-busd --check`")), listen);
+            let listen = said.lines().filter_map(|line| line.strip_prefix("listen ")?.trim().parse().ok());
+            return (Finding::ok(check, format!("{first}, says `sse-busd --check`")), listen.collect());
         }
         Some((false, _, said)) => {
             // A line for each mistake.
@@ -31,7 +31,7 @@ pub(super) async fn check() -> (Finding, Option<SocketAddr>) {
             Finding::warning(check, what, "command -v sse-busd")
         }
     };
-    (finding, None)
+    (finding, Vec::new())
 }
 
 /// The daemon's program: the one that was installed with this one, else whichever is in the path.

@@ -12,7 +12,13 @@ use crate::{
 const OTHER_DESCRIPTORS: u64 = 256;
 
 pub(super) fn look(status: &Status, place: &Place) -> Vec<Finding> {
-    vec![descriptors(status, place), limits(status), origins(status, place), history(status, place)]
+    vec![
+        descriptors(status, place),
+        limits(status),
+        origins(status, place),
+        hosts(status, place),
+        history(status, place),
+    ]
 }
 
 /// Whether there are as many descriptors as subscribers may come.
@@ -46,7 +52,7 @@ fn limits(status: &Status) -> Finding {
         return Finding::ok("limits", "none is near");
     };
     let all: Vec<_> =
-        near.iter().map(|LimitInfo { limit, used, bound }| format!("{used} of {limit} = {bound}")).collect();
+        near.iter().map(|LimitInfo { limit, used, bound, .. }| format!("{used} of {limit} = {bound}")).collect();
     let mend = match super::configuration::file() {
         Some(file) => {
             format!("${{EDITOR:-vi}} {}   # [limits] {limit} = {}", quoted(&file.to_string_lossy()), bound * 2)
@@ -77,6 +83,23 @@ fn origins(status: &Status, place: &Place) -> Finding {
     }
     let what = format!("refused were pages of {}; if they are yours, let them in", all.join(", "));
     Finding::warning("origins", what, place.start_with(&flags.join(" ")))
+}
+
+/// Whether requests came for a name that the daemon does not go by.
+fn hosts(status: &Status, place: &Place) -> Finding {
+    let refused = &status.refused_hosts;
+    if refused.is_empty() {
+        return Finding::ok("hosts", "no request was for another name");
+    }
+    let described = refused
+        .iter()
+        .map(|refused| format!("{} ({}, last {})", refused.host, count(refused.times, "time"), ago(refused.last)));
+    let what = format!(
+        "refused were requests for {}; if you reach the bus by such a name, allow it",
+        described.collect::<Vec<_>>().join(", ")
+    );
+    let flags: Vec<_> = refused.iter().map(|refused| format!("--allow-host {}", quoted(&refused.host))).collect();
+    Finding::warning("hosts", what, place.start_with(&flags.join(" ")))
 }
 
 /// Whether history is written, and has room.

@@ -79,6 +79,10 @@ impl Place {
                     problem(format!("{endpoint}, {rule}, cannot be connected to: {source}"), &self.start()),
                 ),
             },
+            client::Error::SocketGone { endpoint, daemon } => {
+                let what = format!("{daemon} runs, but its socket {endpoint}, {rule}, was removed or moved away");
+                (Daemon::IsNoHelp, problem(what, &format!("kill -HUP {}   # binds the socket again", daemon.pid)))
+            }
             client::Error::Denied(why) => {
                 let mend = "env -u SSE_BUS_SOCKET sse-busctl doctor";
                 (Daemon::IsNoHelp, problem(format!("the daemon at {endpoint}, {rule}, is not for you: {why}"), mend))
@@ -123,16 +127,37 @@ impl Place {
 
     /// Whether others could put something else at the socket's place, and what is there while no daemon is.
     #[cfg(unix)]
-    pub(super) fn permissions(&self, daemon: &Daemon) -> Vec<Finding> {
+    pub(super) async fn permissions(&self, daemon: &Daemon) -> Vec<Finding> {
         let path = self.endpoint.path();
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(".".as_ref());
-        vec![unix::directory(directory, &self.start_with("--socket PATH")), unix::socket(path, daemon, &self.start())]
+        let guests = match daemon {
+            Daemon::Answers(_) => self.guests().await,
+            Daemon::IsNoHelp | Daemon::IsAway => unix::Guests::default(),
+        };
+        let mut findings = vec![
+            unix::directory(directory, &self.start_with("--socket PATH")),
+            unix::socket(path, daemon, &guests, &self.start()),
+        ];
+        findings.extend(unix::way(path, &guests));
+        findings
+    }
+
+    /// Whom the daemon lets in besides its own user, by its own account.
+    #[cfg(unix)]
+    async fn guests(&self) -> unix::Guests {
+        let asked = async { self.connect().await?.config().await.ok() };
+        let settings = timeout(PATIENCE, asked).await.ok().flatten().unwrap_or_default();
+        let numbers = |key: &str| -> Vec<u32> {
+            let setting = settings.iter().find(|setting| setting.key == key);
+            setting.and_then(|setting| serde_json::from_value(setting.value.clone()).ok()).unwrap_or_default()
+        };
+        unix::Guests { uids: numbers("allow_uid"), gids: numbers("allow_gid") }
     }
 
     /// A pipe has no directory, and lets in its user alone.
     #[cfg(windows)]
-    #[expect(clippy::unused_self, reason = "elsewhere there are files")]
-    pub(super) fn permissions(&self, _: &Daemon) -> Vec<Finding> {
+    #[expect(clippy::unused_async, clippy::unused_self, reason = "elsewhere there are files")]
+    pub(super) async fn permissions(&self, _: &Daemon) -> Vec<Finding> {
         Vec::new()
     }
 }
@@ -146,6 +171,7 @@ mod unix {
     };
 
     use rustix::process::geteuid;
+    use sse_bus::private_fs;
 
     use super::{Daemon, Finding, quoted};
 
@@ -159,21 +185,41 @@ mod unix {
             }
             Err(e) => return Finding::problem("directory", format!("{shown} cannot be looked at: {e}"), elsewhere),
         };
-        let (mode, owner) = (found.mode() & 0o7777, found.uid());
-        if owner != geteuid().as_raw() && owner != 0 {
-            let what =
-                format!("{shown} belongs to another user (uid {owner}), who can put anything in the socket's place");
-            return Finding::problem("directory", what, elsewhere);
-        }
-        // Where others may write, too, files may still belong to their owners, as in /tmp.
-        if mode & 0o022 != 0 && mode & 0o1000 == 0 {
-            let what = format!("others may write in {shown} (mode {mode:04o}), and no daemon starts there");
-            return Finding::problem("directory", what, format!("chmod go-w {}", quoted(&directory.to_string_lossy())));
+        let mode = found.mode() & 0o7777;
+        if let Err(exposure) = private_fs::check_directory(directory) {
+            let what = format!("no daemon starts in {shown} (mode {mode:04o}): {exposure}");
+            return Finding::problem("directory", what, exposure.fix().unwrap_or_else(|| elsewhere.into()));
         }
         Finding::ok("directory", format!("only this user and root can put anything in {shown} (mode {mode:04o})"))
     }
 
-    pub(super) fn socket(path: &Path, daemon: &Daemon, start: &str) -> Finding {
+    /// Users and groups that the daemon lets in besides its own user.
+    #[derive(Default)]
+    pub(super) struct Guests {
+        pub(super) uids: Vec<u32>,
+        pub(super) gids: Vec<u32>,
+    }
+
+    impl Guests {
+        fn are_none(&self) -> bool {
+            self.uids.is_empty() && self.gids.is_empty()
+        }
+    }
+
+    /// Whether the users whom the daemon lets in reach its socket.
+    pub(super) fn way(path: &Path, guests: &Guests) -> Option<Finding> {
+        let closed = private_fs::closed_directories(path, &guests.uids, &guests.gids);
+        let outermost = closed.last()?;
+        let what = format!(
+            "allow_uid and allow_gid have no effect: {} keeps those users away from {}",
+            outermost.display(),
+            path.display()
+        );
+        let words: Vec<_> = closed.iter().map(|closed| quoted(&closed.to_string_lossy()).into_owned()).collect();
+        Some(Finding::warning("guests", what, format!("chmod o+x {}", words.join(" "))))
+    }
+
+    pub(super) fn socket(path: &Path, daemon: &Daemon, guests: &Guests, start: &str) -> Finding {
         let (shown, word) = (path.display(), path.to_string_lossy());
         let found = match path.symlink_metadata() {
             Ok(found) => found,
@@ -195,11 +241,12 @@ mod unix {
             let what = format!("{shown} is stale: left by a daemon that was killed. The next one takes it over");
             return Finding::warning("socket", what, start);
         }
+        if mode & 0o077 != 0 && !guests.are_none() {
+            let what = format!("others may connect to {shown} (mode {mode:04o}), as allow_uid and allow_gid say");
+            return Finding::ok("socket", what);
+        }
         if mode & 0o077 != 0 {
-            let what = format!(
-                "others may connect to {shown} (mode {mode:04o}), and the daemon turns away whom it does not know; right \
-                 only for a daemon with --allow-uid or --allow-gid"
-            );
+            let what = format!("others may connect to {shown} (mode {mode:04o}), and the daemon refuses them");
             return Finding::warning("socket", what, format!("chmod 600 {}", quoted(&word)));
         }
         Finding::ok("socket", format!("only this user can connect to {shown} (mode {mode:04o})"))

@@ -107,7 +107,7 @@ async fn sent(url: &str, token: Option<&Path>, place: &Place, status: &Status) -
         return Err(problem(what, format!("sse-busctl url   # {upstream}: where the proxy has to lead")));
     }
     let word = format!("sent by {name}");
-    let event = |data: String| Publish { ttl_ms: Some(60_000), ..Publish::new(topic.as_str(), data) };
+    let event = |data: String| Publish::new(topic.as_str(), data).with_ttl(Duration::from_mins(1));
     let refused = |error: client::Error| problem(format!("no event could be published: {error}"), place.start());
     let began = Instant::now();
     client.publish(&event(word.clone())).await.map_err(refused)?;

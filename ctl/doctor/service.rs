@@ -167,7 +167,9 @@ mod tests {
 
     #[test]
     fn a_service_that_does_not_do_what_it_is_for_is_told_with_what_mends_it() {
-        let answers = Daemon::Answers(Box::new(Status { pid: 812, ..Status::default() }));
+        let mut status = Status::default();
+        status.pid = 812;
+        let answers = Daemon::Answers(Box::new(status));
         let tests = [
             (units("not-found", "", "inactive"), &answers, ""),
             (units("loaded", "enabled", "active"), &answers, ""),

@@ -41,7 +41,9 @@ mod tests {
     use super::*;
 
     fn daemon(version: &str) -> Status {
-        Status { version: version.into(), pid: 812, ..Status::default() }
+        let mut status = Status::default();
+        (status.version, status.pid) = (version.into(), 812);
+        status
     }
 
     #[test]

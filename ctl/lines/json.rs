@@ -1,17 +1,21 @@
 //! The lines of `--jsonl`: JSON objects with the fields of a publish.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use sse_bus::protocol::{Ack, Payload, Publish};
+use sse_bus::{
+    Headers,
+    protocol::{Ack, Payload, Publish},
+};
 
 /// A line of `--jsonl`: the fields of a publish; what is not given comes from the command line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object with `data`")]
 struct JsonLine {
     topic: Option<String>,
-    data: Option<Box<RawValue>>,
+    #[serde(default)]
+    data: Payload,
     #[serde(rename = "type")]
     kind: Option<String>,
+    headers: Option<Headers>,
     retain: Option<bool>,
     ttl_ms: Option<u64>,
     to: Option<String>,
@@ -25,38 +29,17 @@ pub(super) fn parse(line: &[u8], template: &Publish) -> Result<Publish, String> 
         None if template.topic.is_empty() => return Err("it has no `topic`, and none was given to fall back on".into()),
         None => template.topic.clone(),
     };
-    let data = line.data.map_or_else(|| Ok(Vec::new()), |data| text(&data))?;
-    Ok(Publish {
-        topic,
-        data: Payload(data),
-        kind: line.kind.or_else(|| template.kind.clone()),
-        retain: line.retain.unwrap_or(template.retain),
-        ttl_ms: line.ttl_ms.or(template.ttl_ms),
-        to: line.to.or_else(|| template.to.clone()),
-        ack: line.ack.unwrap_or(template.ack),
-    })
-}
-
-/// A string's text, or any other value as compact JSON, its numbers and the order of its keys as they were written.
-fn text(value: &RawValue) -> Result<Vec<u8>, String> {
-    if value.get().starts_with('"') {
-        let text: String = serde_json::from_str(value.get()).map_err(|e| e.to_string())?;
-        return Ok(text.into_bytes());
-    }
-    let mut compact = Vec::with_capacity(value.get().len());
-    let (mut quoted, mut escaped) = (false, false);
-    for byte in value.get().bytes() {
-        if quoted || !byte.is_ascii_whitespace() {
-            compact.push(byte);
-        }
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = quoted,
-            b'"' => quoted = !quoted,
-            _ => {}
-        }
-    }
-    Ok(compact)
+    let mut publish = Publish::new(topic, line.data.0);
+    publish.kind = line.kind.or_else(|| template.kind.clone());
+    publish.headers = line.headers.map_or_else(
+        || template.headers.clone(),
+        |headers| headers.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+    );
+    publish.retain = line.retain.unwrap_or(template.retain);
+    publish.ttl_ms = line.ttl_ms.or(template.ttl_ms);
+    publish.to = line.to.or_else(|| template.to.clone());
+    publish.ack = line.ack.unwrap_or(template.ack);
+    Ok(publish)
 }
 
 #[cfg(test)]
@@ -69,27 +52,31 @@ mod tests {
     }
 
     #[test]
-    fn json_data_is_a_string_or_compact_json() {
+    fn json_data_is_a_string_or_the_text_of_another_value() {
         assert_eq!(data(r#"{"data":"a\nb"}"#).unwrap(), "a\nb");
-        assert_eq!(
-            data(r#"{"data": { "z" : [1.10, 1e400] , "a\" b": null } }"#).unwrap(),
-            r#"{"z":[1.10,1e400],"a\" b":null}"#
-        );
+        let value = r#"{ "z" : [1.10, 1e400] , "a\" b": null }"#;
+        assert_eq!(data(&format!(r#"{{"data": {value} }}"#)).unwrap(), value);
         assert_eq!(data(r#"{"data": 7 }"#).unwrap(), "7");
+        assert_eq!(data(r#"{"data":null}"#).unwrap(), "null");
         assert_eq!(data(r#"{"type":"x"}"#).unwrap(), "");
     }
 
     #[test]
     fn json_lines_fall_back_on_the_command_line() {
-        let template = Publish { retain: true, kind: Some("k".into()), ..Publish::new("t", "") };
+        let template = Publish::new("t", "").with_type("k").with_header("a", "1").retained();
         let parsed = parse(br#"{"topic":"u","retain":false,"ack":"none"}"#, &template).unwrap();
-        assert_eq!(parsed, Publish { kind: Some("k".into()), ack: Ack::None, ..Publish::new("u", "") });
+        let expected = Publish::new("u", "").with_type("k").with_ack(Ack::None);
+        assert_eq!(parsed, expected.clone().with_header("a", "1"));
+        let parsed = parse(br#"{"topic":"u","retain":false,"ack":"none","headers":{"B":"2"}}"#, &template).unwrap();
+        assert_eq!(parsed, expected.with_header("b", "2"));
     }
 
     #[test]
     fn bad_json_lines_say_what_is_wrong() {
         assert!(data("{\"data\":1").unwrap_err().contains("EOF"));
         assert!(data(r#"{"date":1}"#).unwrap_err().contains("unknown field `date`"));
+        assert!(data(r#"{"headers":{"a b":""}}"#).unwrap_err().contains("the header `a b` cannot be used"));
+        assert!(data(r#"{"headers":{"a":1}}"#).unwrap_err().contains("expected a string"));
         assert!(parse(b"{}", &Publish::default()).unwrap_err().contains("no `topic`"));
     }
 }

@@ -1,6 +1,7 @@
 //! Lines out of what reads bring, in memory bounded by the longest line that is wanted.
 
 use memchr::memchr;
+use sse_bus::protocol::json::BOM;
 
 /// A line, without its LF or CRLF.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,7 +12,7 @@ pub(super) enum Line<'a> {
     TooLong(usize),
 }
 
-/// Splits bytes into lines. Holds at most one line of the longest length, and what one read brings.
+/// Splits bytes into lines, without a byte order mark before the first. Holds at most one line of the longest length, and what one read brings.
 pub(super) struct Splitter {
     buffer: Vec<u8>,
     /// Where the first line not given out begins.
@@ -21,11 +22,13 @@ pub(super) struct Splitter {
     /// Bytes thrown away of a line that is too long.
     skipped: usize,
     longest: usize,
+    /// Whether the input begins with a mark is not known yet.
+    may_have_mark: bool,
 }
 
 impl Splitter {
     pub(super) fn new(longest: usize) -> Splitter {
-        Splitter { buffer: Vec::new(), start: 0, searched: 0, skipped: 0, longest }
+        Splitter { buffer: Vec::new(), start: 0, searched: 0, skipped: 0, longest, may_have_mark: true }
     }
 
     /// Where to append what is read next, with room for `size` bytes. Take all lines out first.
@@ -42,8 +45,19 @@ impl Splitter {
         &mut self.buffer
     }
 
+    fn skip_mark(&mut self) {
+        if !self.may_have_mark || (self.buffer.len() < BOM.len() && BOM.starts_with(&self.buffer)) {
+            return;
+        }
+        self.may_have_mark = false;
+        if self.buffer.starts_with(BOM) {
+            (self.start, self.searched) = (BOM.len(), BOM.len());
+        }
+    }
+
     /// The next line that has its line break.
     pub(super) fn next(&mut self) -> Option<Line<'_>> {
+        self.skip_mark();
         let Some(found) = memchr(b'\n', &self.buffer[self.searched..]) else {
             self.searched = self.buffer.len();
             return None;
@@ -57,6 +71,7 @@ impl Splitter {
 
     /// The next line, at the end of the input: the last one needs no line break.
     pub(super) fn end(&mut self) -> Option<Line<'_>> {
+        self.skip_mark();
         if memchr(b'\n', &self.buffer[self.searched..]).is_some() {
             return self.next();
         }
@@ -122,6 +137,16 @@ mod tests {
             assert_eq!(lengths_told, wanted.clone().map(|l| l.map_err(|_| ())), "{step} bytes a read");
         }
         assert_eq!(split(input, input.len(), 8), wanted);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped_before_the_first_line_only() {
+        for step in 1..9 {
+            assert_eq!(split("\u{feff}a\n\u{feff}\n".as_bytes(), step, 8), [Ok("a".into()), Ok("\u{feff}".into())]);
+            assert_eq!(split("\u{feff}12345678\n".as_bytes(), step, 8), [Ok("12345678".into())]);
+            assert_eq!(split("\u{feff}".as_bytes(), step, 8), []);
+            assert_eq!(split(b"\na\xef\xbb\xbf\n", step, 8), [Ok(String::new()), Ok("a\u{feff}".into())]);
+        }
     }
 
     #[test]

@@ -2,15 +2,16 @@
 
 use std::{
     env,
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
 };
 
+use crate::listen::Listen;
+
 /// What the daemon makes of its configuration, as `sse-busd --check` says.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
-    pub(super) listen: Option<SocketAddr>,
+    pub(super) listen: Vec<Listen>,
     pub(super) socket: Option<PathBuf>,
     pub(super) state_dir: Option<PathBuf>,
 }
@@ -20,14 +21,14 @@ pub(super) struct Checked {
 /// # Errors
 ///
 /// It is not there, or says what is wrong.
-pub(super) fn check(daemon: &Path, listen: Option<SocketAddr>, socket: Option<&Path>) -> Result<Checked, String> {
+pub(super) fn check(daemon: &Path, listen: &[Listen], socket: Option<&Path>) -> Result<Checked, String> {
     let mut command = Command::new(daemon);
     // The service will see nothing of what this shell has set.
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SSE_BUS_")) {
         command.env_remove(name);
     }
     command.arg("--check");
-    if let Some(listen) = listen {
+    for listen in listen {
         command.args(["--listen", &listen.to_string()]);
     }
     if let Some(socket) = socket {
@@ -42,13 +43,15 @@ pub(super) fn check(daemon: &Path, listen: Option<SocketAddr>, socket: Option<&P
         return Err(format!("the service would not start: {said}"));
     }
     let said = String::from_utf8_lossy(&output.stdout);
-    let value = |key| said.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')).map(str::trim_start);
+    let values =
+        |key| said.lines().filter_map(move |line: &str| Some(line.strip_prefix(key)?.strip_prefix(' ')?.trim_start()));
+    let value = |key| values(key).next();
     let checked = Checked {
-        listen: value("listen").and_then(|text| text.parse().ok()),
+        listen: values("listen").filter_map(|text| text.parse().ok()).collect(),
         socket: value("socket").map(PathBuf::from),
         state_dir: value("state_dir").map(PathBuf::from),
     };
-    if checked.listen.is_none() || checked.socket.is_none() {
+    if checked.listen.is_empty() || checked.socket.is_none() {
         return Err(format!("{} is not the daemon of this version; name that with --daemon", daemon.display()));
     }
     Ok(checked)

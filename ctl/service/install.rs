@@ -33,14 +33,15 @@ pub(super) async fn run(
     print: bool,
 ) -> Result<(), Failure> {
     let ServiceInstall { daemon, listen, no_start, force, other_users } = options;
-    (wanted.listen, wanted.other_users) = (listen, other_users);
+    wanted.other_users = other_users;
     if let Some(daemon) = daemon {
         // As it was named for another system; here it must not depend on where we are.
         wanted.daemon = if here { std::path::absolute(&daemon).unwrap_or(daemon) } else { daemon };
     }
+    wanted.listen = listen.clone();
     let mut endpoint = endpoint.clone();
     if here {
-        match daemon::check(&wanted.daemon, listen, wanted.socket.as_deref()) {
+        match daemon::check(&wanted.daemon, &listen, wanted.socket.as_deref()) {
             Ok(mut checked) => {
                 // The manager begins paths elsewhere, if it takes such at all.
                 checked.socket = checked.socket.map(|socket| std::path::absolute(&socket).unwrap_or(socket));

@@ -2,18 +2,22 @@
 //!
 //! The keys are those of `launchd.plist(5)`, the commands those of `launchctl(1)`. No Mac has run this yet.
 
-use std::path::PathBuf;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use super::{
     Manager, Wanted, folders,
     plan::{File, Run, render, text_of, xml},
 };
-use crate::cli::ServiceLogs;
+use crate::{cli::ServiceLogs, listen::Listen};
 
 const AGENT: &str = include_str!("../../packaging/launchd/io.github.sse-bus.plist");
 const LABEL: &str = "io.github.sse-bus";
-/// The lines for an address of the other family.
-const IPV4: &str = "<string>IPv4</string>";
+/// The addresses that stand in the file as it is.
+const USUAL: [SocketAddr; 2] =
+    [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7733), SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 7733)];
 
 pub(super) struct Launchd;
 
@@ -40,13 +44,14 @@ impl Launchd {
 
 impl Manager for Launchd {
     fn files(&self, wanted: &Wanted) -> Result<Vec<File>, String> {
-        let listen = wanted.listen.unwrap_or_else(|| ([127, 0, 0, 1], 7733).into());
-        let family = if listen.is_ipv4() { IPV4 } else { "<string>IPv6</string>" };
+        let usual = socket_entries(&USUAL);
+        let sockets = match &wanted.listen[..] {
+            [] => usual.clone(),
+            list => socket_entries(&Listen::all(list)),
+        };
         let values = [
             ("/usr/local/bin/sse-busd", xml(text_of(&wanted.daemon)?)),
-            ("<string>127.0.0.1</string>", format!("<string>{}</string>", listen.ip())),
-            ("<string>7733</string>", format!("<string>{}</string>", listen.port())),
-            (IPV4, family.into()),
+            (&usual, sockets),
             ("/Users/USER/Library/Application Support/sse-bus/bus.sock", xml(text_of(&Launchd::socket(wanted)?)?)),
             ("/Users/USER/Library/Logs/sse-bus.log", xml(text_of(&Launchd::log()?)?)),
         ];
@@ -104,6 +109,20 @@ impl Manager for Launchd {
     fn logged(&self, _: &Wanted) -> Option<PathBuf> {
         Launchd::log().ok()
     }
+}
+
+/// The lines for the sockets of the port. Each has a name of its own, as the daemon asks for them: `http`, `http-2`.
+fn socket_entries(addresses: &[SocketAddr]) -> String {
+    let entry = |(index, address): (usize, &SocketAddr)| {
+        let name = if index == 0 { "http".to_owned() } else { format!("http-{}", index + 1) };
+        let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+        let (ip, port) = (address.ip(), address.port());
+        let pairs =
+            [("SockNodeName", ip.to_string()), ("SockServiceName", port.to_string()), ("SockFamily", family.into())];
+        let pairs = pairs.map(|(key, value)| format!("\t\t\t<key>{key}</key>\n\t\t\t<string>{value}</string>\n"));
+        format!("\t\t<key>{name}</key>\n\t\t<dict>\n{}\t\t</dict>\n", pairs.concat())
+    };
+    addresses.iter().enumerate().map(entry).collect()
 }
 
 /// Where the agents of a user who is logged in at the screen are.

@@ -14,7 +14,7 @@ mod systemd;
 mod uninstall;
 mod windows;
 
-use std::{net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
+use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use sse_bus::{Client, Endpoint};
 
@@ -22,6 +22,7 @@ use self::plan::{File, Run};
 use crate::{
     cli::{self, ServiceDo, ServiceLogs},
     exit::{Exit, Failure},
+    listen::Listen,
     output::Output,
 };
 
@@ -32,8 +33,9 @@ const ANSWER: Duration = Duration::from_secs(2);
 #[derive(Default)]
 struct Wanted {
     daemon: PathBuf,
+    /// Where browsers find it; the usual if empty.
+    listen: Vec<Listen>,
     /// Where not the usual.
-    listen: Option<SocketAddr>,
     socket: Option<PathBuf>,
     other_users: bool,
 }

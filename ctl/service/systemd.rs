@@ -3,13 +3,16 @@
 //! `FileDescriptorName=` is one for all sockets of a unit, so that the two sockets are two units. A unit that the system
 //! has already with the same text, from a package, is used and not written again.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Manager, Wanted, folders,
     plan::{File, Run, render, text_of},
 };
-use crate::cli::ServiceLogs;
+use crate::{cli::ServiceLogs, listen::Listen};
 
 const SERVICE: &str = include_str!("../../packaging/systemd/sse-bus.service");
 const HTTP: &str = include_str!("../../packaging/systemd/sse-bus-http.socket");
@@ -23,6 +26,8 @@ const ENABLED: [&str; 3] = [
     "sockets.target.wants/sse-bus-ipc.socket",
     "default.target.wants/sse-bus.service",
 ];
+/// The lines that say where the port is.
+const LISTEN: &str = "ListenStream=127.0.0.1:7733\nListenStream=[::1]:7733\n";
 /// The lines that need a user namespace.
 const NAMESPACE: &str = "PrivateUsers=yes\nCapabilityBoundingSet=\n";
 
@@ -31,7 +36,11 @@ pub(super) struct Systemd;
 impl Manager for Systemd {
     fn files(&self, wanted: &Wanted) -> Result<Vec<File>, String> {
         let folder = folders()?.config_dir().join("systemd/user");
-        let listen = wanted.listen.map_or_else(|| "127.0.0.1:7733".into(), |listen| listen.to_string());
+        let line = |address: SocketAddr| format!("ListenStream={address}\n");
+        let listen = match &wanted.listen[..] {
+            [] => LISTEN.to_owned(),
+            list => Listen::all(list).into_iter().map(line).collect(),
+        };
         let socket = match &wanted.socket {
             Some(socket) if Some(socket.as_path()) != usual_socket().as_deref() => text_of(socket)?.replace('%', "%%"),
             _ => "%t/sse-bus/bus.sock".into(),
@@ -39,7 +48,7 @@ impl Manager for Systemd {
         let namespace = if wanted.other_users { "" } else { NAMESPACE };
         let service = [("/usr/bin/sse-busd", program(&wanted.daemon)?), (NAMESPACE, namespace.into())];
         let files = [
-            (UNITS[0], render(HTTP, &[("127.0.0.1:7733", listen)])),
+            (UNITS[0], render(HTTP, &[(LISTEN, listen)])),
             (UNITS[1], render(IPC, &[("%t/sse-bus/bus.sock", socket)])),
             (UNITS[2], render(SERVICE, &service)),
         ];

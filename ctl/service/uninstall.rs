@@ -61,7 +61,7 @@ pub(super) fn run(
     if let Some(log) = manager.logged(wanted) {
         files::remove(output, &log)?;
     }
-    let checked = daemon::check(&wanted.daemon, None, wanted.socket.as_deref()).unwrap_or_default();
+    let checked = daemon::check(&wanted.daemon, &[], wanted.socket.as_deref()).unwrap_or_default();
     if let Some(folder) = checked.socket.as_deref().and_then(Path::parent).filter(|folder| folder.ends_with("sse-bus"))
     {
         files::remove_empty(folder, 1);

@@ -39,7 +39,7 @@ impl Manager for Windows {
         };
         let mut daemon = format!("\"{}\"", text_of(&wanted.daemon)?);
         // Writing to a String does not fail.
-        if let Some(listen) = wanted.listen {
+        for listen in &wanted.listen {
             let _ = write!(daemon, " --listen {listen}");
         }
         if let Some(socket) = &wanted.socket {

@@ -1,9 +1,10 @@
 //! Who may do what: the daemon's own user everything, everybody else what a token allows.
 //!
-//! Whose connection it is the [kernel says](owner) when it is accepted. Tokens are read from their file whenever that has
-//! changed, so a revoked one is of no use from then on; the streams that it opened end with the next tick. A browser's
+//! Whose connection it is the [kernel says](owner) when it is accepted. Tokens are those that their file [has now](current),
+//! so a revoked one is of no use from then on; the streams that it opened end with the next tick. A browser's
 //! `EventSource` cannot send a token: for it a token gets [`tickets`].
 
+mod current;
 mod owner;
 mod publishing;
 mod tickets;
@@ -17,14 +18,15 @@ use std::{
 
 use sse_bus::{
     Filter, FilterSet, Topic,
-    bus::ClientId,
+    bus::{CLIENTS_TOPIC, ClientId},
     protocol::{ErrorCode, Refused, Subscribe},
-    tokens::{Digest, Scope, Secret, Token, TokenFile, Version},
+    tokens::{Digest, Scope, Secret, Token, TokenFile},
 };
-use tracing::{info, warn};
+use tracing::info;
 
 pub(crate) use self::publishing::{Allowed, Publisher};
 use self::{
+    current::CurrentTokens,
     owner::Owners,
     tickets::{Ticket, Tickets},
 };
@@ -33,14 +35,14 @@ use crate::shared::unix_now;
 /// Who is known, and what they have open.
 pub(crate) struct Access {
     owners: Option<Owners>,
-    file: TokenFile,
+    /// No other machine reaches the daemon.
+    is_local: bool,
+    tokens: CurrentTokens,
     inner: Mutex<Inner>,
 }
 
+#[derive(Default)]
 struct Inner {
-    tokens: Vec<Arc<Token>>,
-    /// Of the file that they were read from.
-    version: Option<Version>,
     tickets: Tickets,
     /// The streams that each token has opened, by its id.
     streams: HashMap<String, HashSet<ClientId>>,
@@ -58,15 +60,20 @@ pub(crate) enum Grant {
 }
 
 impl Access {
-    /// `listen` says whether the own user can be known: only within this machine.
-    pub(crate) fn new(listen: SocketAddr, file: TokenFile) -> Access {
-        let inner = Inner { tokens: Vec::new(), version: None, tickets: Tickets::default(), streams: HashMap::new() };
-        Access { owners: listen.ip().is_loopback().then(Owners::new), file, inner: Mutex::new(inner) }
+    /// The addresses at which the daemon listens say whether the own user can be known: only within this machine.
+    pub(crate) fn new(addresses: &[SocketAddr], file: TokenFile) -> Access {
+        let is_loopback = |address: &SocketAddr| address.ip().is_loopback();
+        Access {
+            owners: addresses.iter().any(is_loopback).then(Owners::new),
+            is_local: addresses.iter().all(is_loopback),
+            tokens: CurrentTokens::new(file),
+            inner: Mutex::default(),
+        }
     }
 
-    /// Whether connections of the own user are known as such.
-    pub(crate) fn knows_own(&self) -> bool {
-        self.owners.as_ref().is_some_and(Owners::knows)
+    /// Whether connections of the own user are known as such, wherever they come in.
+    pub(crate) fn knows_all_own(&self) -> bool {
+        self.is_local && self.owners.as_ref().is_some_and(Owners::knows)
     }
 
     /// Whether an accepted connection comes from a process of the daemon's own user.
@@ -75,30 +82,26 @@ impl Access {
     }
 
     /// What the holder of a token may do, if it is one.
-    pub(crate) fn by_token(&self, secret: &str) -> Option<Grant> {
-        let presented = Digest::of(secret);
-        let inner = self.current();
+    pub(crate) async fn by_token(&self, presented: Digest) -> Option<Grant> {
+        let tokens = self.tokens.get().await;
         // All are compared, and each in a constant time.
-        let found =
-            inner.tokens.iter().fold(None, |found, token| if token.is(&presented) { Some(token) } else { found });
+        let found = tokens.0.iter().fold(None, |found, token| if token.is(&presented) { Some(token) } else { found });
         found.filter(|token| !token.is_expired(unix_now())).cloned().map(Grant::Token)
     }
 
     /// What the holder of a ticket may do, if it is one.
-    pub(crate) fn by_ticket(&self, secret: &str) -> Option<Grant> {
-        let inner = self.current();
-        let (token, ticket) = inner.tickets.find(&Digest::of(secret), Instant::now())?;
-        let token = inner.token(token).filter(|token| !token.is_expired(unix_now()))?.clone();
-        Some(Grant::Ticket(token, ticket))
+    pub(crate) async fn by_ticket(&self, presented: Digest) -> Option<Grant> {
+        let tokens = self.tokens.get().await;
+        let inner = self.lock();
+        let (token, ticket) = inner.tickets.find(&presented, Instant::now())?;
+        Some(Grant::Ticket(tokens.valid(token, unix_now())?.clone(), ticket))
     }
 
     /// Refuses what was begun with a token that is over now.
-    pub(crate) fn holds(&self, grant: &Grant) -> Result<(), Refused> {
+    pub(crate) async fn holds(&self, grant: &Grant) -> Result<(), Refused> {
         let Some(token) = grant.token() else { return Ok(()) };
-        match self.current().token(&token.id) {
-            Some(token) if !token.is_expired(unix_now()) => Ok(()),
-            _ => Err(denied("the token is over".into())),
-        }
+        let valid = self.tokens.get().await.valid(&token.id, unix_now()).is_some();
+        valid.then_some(()).ok_or_else(|| denied("the token is over".into()))
     }
 
     /// A ticket for the streams of one client.
@@ -131,44 +134,29 @@ impl Access {
         Some(Lease { access: self.clone(), token: token.id.clone(), ticket, client })
     }
 
-    /// The streams whose token has been revoked or is over.
-    pub(crate) fn ended(&self) -> Vec<ClientId> {
-        let mut inner = self.current();
-        let now = unix_now();
-        inner.tickets.expire(Instant::now());
-        let is_over = |id: &String| inner.token(id).is_none_or(|token| token.is_expired(now));
-        let over: Vec<_> = inner.streams.iter().filter(|(id, _)| is_over(id)).collect();
+    /// Removes the tickets that have expired.
+    pub(crate) fn expire_tickets(&self) {
+        self.lock().tickets.expire(Instant::now());
+    }
+
+    /// Returns true if streams are open that need a token.
+    pub(crate) fn has_streams(&self) -> bool {
+        !self.lock().streams.is_empty()
+    }
+
+    /// The streams whose token was revoked or has expired.
+    pub(crate) async fn ended(&self) -> Vec<ClientId> {
+        let (tokens, now) = (self.tokens.get().await, unix_now());
+        let inner = self.lock();
+        let over: Vec<_> = inner.streams.iter().filter(|(id, _)| tokens.valid(id, now).is_none()).collect();
         for (token, streams) in &over {
             info!(token, streams = streams.len(), "a token is over; its streams end");
         }
         over.into_iter().flat_map(|(_, streams)| streams.iter().copied()).collect()
     }
 
-    /// What is known, up to date with the file.
-    fn current(&self) -> MutexGuard<'_, Inner> {
-        let mut inner = self.lock();
-        let version = self.file.version();
-        if inner.version != Some(version) {
-            inner.version = Some(version);
-            inner.tokens = match self.file.read() {
-                Ok(tokens) => tokens.into_iter().map(Arc::new).collect(),
-                Err(error) => {
-                    warn!(%error, "no token counts until this is mended");
-                    Vec::new()
-                }
-            };
-        }
-        inner
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    fn token(&self, id: &str) -> Option<&Arc<Token>> {
-        self.tokens.iter().find(|token| token.id == id)
     }
 }
 
@@ -220,6 +208,10 @@ impl Grant {
     pub(crate) fn subscribe(&self, filters: &FilterSet) -> Result<(), Refused> {
         self.require(Scope::Subscribe)?;
         let Some(token) = self.token() else { return Ok(()) };
+        if Topic::parse(CLIENTS_TOPIC).is_ok_and(|topic| filters.matches(&topic)) {
+            // What `/clients` shows.
+            self.require(Scope::Admin)?;
+        }
         filters.iter().find(|filter| !token.covers(filter)).map_or(Ok(()), |filter| Err(not_covered(token, filter)))
     }
 

@@ -85,6 +85,8 @@ mod linux {
     const HEADER: usize = 16;
     const QUESTION: usize = HEADER + 56;
     const SOCKET_ID: usize = 48;
+    /// Bytes of a socket's id that say which ends it has: its ports and addresses.
+    const ENDS: usize = 36;
     const ANSWER: usize = HEADER + 72;
 
     /// States (`net/tcp_states.h`) in which both ends are known to each other: established, and those in which the end
@@ -103,13 +105,14 @@ mod linux {
         /// The user whose process holds the socket at `here` that is connected to `there`, if a process does.
         pub(super) fn owner_of(&self, here: SocketAddr, there: SocketAddr) -> io::Result<Option<u32>> {
             let question = question(here, there);
+            let ids = [socket_id(here, there), socket_id(mapped(here), mapped(there))];
             // What an earlier question left behind.
             let mut answer = [0; 512];
             while recv(&self.0, &mut answer[..], RecvFlags::empty()).is_ok() {}
             send(&self.0, &question, SendFlags::empty())?;
             // The kernel has answered when `send` returns.
             let (_, length) = recv(&self.0, &mut answer[..], RecvFlags::empty())?;
-            Ok(owner(answer.get(..length).unwrap_or_default(), &question))
+            Ok(owner(answer.get(..length).unwrap_or_default(), &ids))
         }
     }
 
@@ -125,6 +128,15 @@ mod linux {
         // All states; the answer says which.
         question[HEADER + 4..HEADER + 8].fill(0xff);
         let id = &mut question[HEADER + 8..][..SOCKET_ID];
+        id[..ENDS].copy_from_slice(&socket_id(here, there));
+        // `INET_DIAG_NOCOOKIE`.
+        id[40..].fill(0xff);
+        question
+    }
+
+    /// Ports and addresses of both ends, as the kernel writes them.
+    fn socket_id(here: SocketAddr, there: SocketAddr) -> [u8; ENDS] {
+        let mut id = [0; ENDS];
         id[..2].copy_from_slice(&here.port().to_be_bytes());
         id[2..4].copy_from_slice(&there.port().to_be_bytes());
         for (at, address) in [(4, here.ip()), (20, there.ip())] {
@@ -133,18 +145,25 @@ mod linux {
                 IpAddr::V6(address) => id[at..at + 16].copy_from_slice(&address.octets()),
             }
         }
-        // `INET_DIAG_NOCOOKIE`.
-        id[40..].fill(0xff);
-        question
+        id
+    }
+
+    /// An address as a socket of version 6 has it that is connected over version 4: so do those of Java and .NET.
+    fn mapped(address: SocketAddr) -> SocketAddr {
+        match address.ip() {
+            IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
+            IpAddr::V6(_) => address,
+        }
     }
 
     /// What the kernel's answer proves. Without a connected socket it describes the listening one, or is an error.
-    fn owner(answer: &[u8], question: &[u8; QUESTION]) -> Option<u32> {
+    fn owner(answer: &[u8], ids: &[[u8; ENDS]; 2]) -> Option<u32> {
         let number = |at: usize| Some(u32::from_ne_bytes(answer.get(at..at + 4)?.try_into().ok()?));
         let kind = answer.get(4..6)?;
         let state = *answer.get(HEADER + 1)?;
-        // Ports and addresses; what follows is the interface and the cookie, which the kernel fills in.
-        let same_socket = answer.get(HEADER + 4..HEADER + 40)? == &question[HEADER + 8..HEADER + 44];
+        // What follows is the interface and the cookie, which the kernel fills in.
+        let found = answer.get(HEADER + 4..)?.get(..ENDS)?;
+        let same_socket = ids.iter().any(|id| id == found);
         let (uid, inode) = (number(ANSWER - 8)?, number(ANSWER - 4)?);
         (kind == BY_FAMILY.to_ne_bytes() && CONNECTED.contains(&state) && same_socket && inode != 0).then_some(uid)
     }
@@ -154,6 +173,21 @@ mod linux {
         use std::net::{TcpListener, TcpStream};
 
         use super::*;
+
+        #[test]
+        fn a_socket_of_version_6_that_is_connected_over_version_4_has_an_owner() {
+            let kernel = Kernel::open().unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let listening = listener.local_addr().unwrap();
+            let client = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).unwrap();
+            client.connect(&mapped(listening).into()).unwrap();
+            let (_server, peer) = listener.accept().unwrap();
+            assert!(peer.is_ipv4(), "{peer}");
+            let own = Some(rustix::process::geteuid().as_raw());
+            assert_eq!(kernel.owner_of(peer, listening).unwrap(), own);
+            drop(client);
+            assert_eq!(kernel.owner_of(peer, listening).unwrap(), None, "closed");
+        }
 
         #[test]
         fn only_a_socket_that_a_process_holds_has_an_owner() {

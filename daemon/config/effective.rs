@@ -38,7 +38,7 @@ impl Sources {
             by_key.insert(arg.get_id().to_string(), source);
         }
         let mut overruled = BTreeMap::new();
-        for (key, is_held) in [("listen", held.http.is_some()), ("socket", held.ipc.is_some())] {
+        for (key, is_held) in [("listen", !held.http.is_empty()), ("socket", held.ipc.is_some())] {
             if is_held && let Some(source) = by_key.insert(key.into(), "the service manager".into()) {
                 overruled.insert(key, source);
             }
@@ -68,13 +68,16 @@ impl Sources {
 
 /// All values, in the order of `--help`, then `[limits]` and `[[topics]]`. Before them the file that was read.
 pub(super) fn settings(settings: &Settings, limits: &Limits, topics: &[TopicTable], from: &Sources) -> Vec<Setting> {
-    let file = Setting { key: "config".into(), value: from.file.clone().into(), source: from.of("config") };
+    let file = Setting::new("config", from.file.clone().into(), from.of("config"));
     let top = keyed(Table::Top, settings).map(|(key, value)| (key.to_owned(), value));
     let limits = keyed(Table::Limits, limits).map(|(key, value)| (format!("limits.{key}"), value));
     let topics = topics.iter().enumerate();
     let topics = topics.map(|(number, table)| (format!("topics[{number}]"), json(table.keys())));
     let rest = top.chain(limits).chain(topics);
-    let rest = rest.map(|(key, value)| Setting { source: from.of(&key), key, value });
+    let rest = rest.map(|(key, value)| {
+        let source = from.of(&key);
+        Setting::new(key, value, source)
+    });
     std::iter::once(file).chain(rest).collect()
 }
 

@@ -8,7 +8,7 @@ use serde::{
 use sse_bus::limits::Limits;
 
 use super::topics::Keys;
-use crate::cli::Settings;
+use crate::{cli::Settings, nearest::nearest};
 
 /// The kinds of tables, each with its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,9 @@ impl Table {
 /// What a key takes.
 pub(super) fn takes(key: &str) -> &'static str {
     match key {
-        "listen" => "an address and a port such as \"127.0.0.1:7733\"",
+        "listen" => {
+            "an address and a port such as \"127.0.0.1:7733\", \"localhost:7733\" for both loopback addresses, or a list"
+        }
         "socket" | "state_dir" | "tls_cert" | "tls_key" => "a path in quotes",
         "history" => "\"memory\" or \"disk\"",
         "history_bytes" | "history_budget" => "a size such as \"16MiB\"",
@@ -88,13 +90,6 @@ pub(super) fn mistaken_variables(command: &Command, names: impl Iterator<Item = 
         Some(format!("the variable `{}` is not known and does nothing, did you mean `{meant}`?", name.escape_debug()))
     });
     told.collect()
-}
-
-/// The word that was meant, if one is near enough: two slips, and in a short one less.
-fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
-    let slips = |word: &&str| strsim::damerau_levenshtein(text, word);
-    let nearest = words.iter().copied().min_by_key(slips)?;
-    (slips(&nearest) <= (text.len() / 3).min(2)).then_some(nearest)
 }
 
 /// The names of a struct's fields, as serde asks for them.

@@ -20,10 +20,14 @@
 //! [`WRITE_STALL`](sse_bus::limits::WRITE_STALL) is closed, and one whose client was kicked within [`STALL_CHECK`].
 //!
 //! **Closed.** A peer that closes, resets or half-closes is noticed by the read side at once; bytes that it sends are
-//! thrown away. **Over** (kicked, too slow): the socket is closed, which is how the stream ends.
+//! thrown away. **Over** (kicked, too slow, the past delivered): the last chunk is sent, which tells this end from a broken
+//! connection, then the socket is closed.
 //!
-//! **The daemon stops.** Each stream is closed as soon as it has all that the bus has; those whose sockets are full have
+//! **The daemon stops.** Each stream is ended as soon as it has all that the bus has; those whose sockets are full have
 //! until the daemon's own deadline.
+//!
+//! **Framed.** All bytes of a stream come from the bus with the frames of HTTP/1.1 chunks, or without for a client of
+//! HTTP/1.0. A shard has a reader of the bus for each.
 
 mod rounds;
 mod stream;
@@ -41,7 +45,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use sse_bus::{bus::ClientId, limits::STALL_CHECK};
+use sse_bus::{
+    bus::{ClientId, Framing},
+    limits::STALL_CHECK,
+};
 use tokio::{
     net::TcpStream,
     sync::{Notify, oneshot},
@@ -65,7 +72,8 @@ pub(crate) struct Arrival {
     /// The place that the connection takes, given back when it is closed.
     pub(crate) place: Place,
     pub(crate) member: Member,
-    /// What is sent before the first event.
+    pub(crate) framing: Framing,
+    /// What is sent before the first event, framed.
     pub(crate) head: Bytes,
 }
 

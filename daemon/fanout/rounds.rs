@@ -7,10 +7,7 @@
 use std::mem;
 
 use bytes::Bytes;
-use sse_bus::{
-    bus::{ClientId, GroupId},
-    protocol::sse::HEARTBEAT,
-};
+use sse_bus::bus::{ClientId, GroupId};
 
 use super::{
     TURN,
@@ -58,15 +55,17 @@ impl Streams {
     /// Begins rounds of heartbeats and of called groups, unless a group is still in one. Small groups need none: gives
     /// their members, and what is theirs.
     pub(super) fn begin_rounds(&mut self) -> Vec<(ClientId, Bytes)> {
-        let Streams { bus, reader, groups, rounds, .. } = self;
+        let Streams { bus, readers, groups, rounds, .. } = self;
         let mut due = Vec::new();
         let (mut members, mut pieces, mut read) = (Vec::new(), Vec::new(), 0);
         bus.with(|bus, _| {
-            let beats = bus.called_heartbeats(*reader);
-            if !beats.is_empty() {
-                rounds.push_back(Round::new(None, Bytes::from_static(HEARTBEAT), beats));
+            for (_, reader, heartbeat) in readers {
+                let beats = bus.called_heartbeats(*reader);
+                if !beats.is_empty() {
+                    rounds.push_back(Round::new(None, heartbeat.clone(), beats));
+                }
+                bus.called_groups(*reader, groups);
             }
-            bus.called_groups(*reader, groups);
             for _ in 0..groups.len() {
                 let Some(group) = groups.pop_front_if(|_| read < TURN) else { break };
                 if rounds.iter().any(|round| round.group == Some(group)) {

@@ -11,7 +11,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use sse_bus::{
-    bus::{Bus, GroupId, Now, Read},
+    bus::{Bus, Framing, GroupId, Now, Read},
     limits::WRITE_STALL,
 };
 use tokio::net::TcpStream;
@@ -34,6 +34,7 @@ pub(super) struct Stream {
     /// Since when the socket has taken nothing of it.
     full_since: Option<Instant>,
     rest: Rest,
+    framing: Framing,
 }
 
 /// What the bus has for a stream behind what was read.
@@ -61,10 +62,21 @@ pub(super) enum Next {
 
 impl Stream {
     pub(super) fn new(arrival: Arrival, call: Arc<Call>, group: Option<GroupId>) -> Stream {
-        let Arrival { socket, place, member, head } = arrival;
+        let Arrival { socket, place, member, framing, head } = arrival;
         let waker = Waker::from(call.clone());
         let waiting = vec![head];
-        Stream { member, socket, _place: place, call, group, waker, waiting, full_since: None, rest: Rest::More }
+        Stream {
+            member,
+            socket,
+            _place: place,
+            call,
+            group,
+            waker,
+            waiting,
+            full_since: None,
+            rest: Rest::More,
+            framing,
+        }
     }
 
     /// Reads from the bus what comes next, unless the socket is still full of what came before.
@@ -78,7 +90,10 @@ impl Stream {
             match bus.read(self.member.id, now, &self.waker, found) {
                 Read::Ready => Rest::More,
                 Read::Waiting => Rest::Nothing,
-                Read::Over => Rest::Over,
+                Read::Over => {
+                    found.extend(self.framing.end());
+                    Rest::Over
+                }
             }
         } else {
             // It was called for something that it cannot take yet.
@@ -100,6 +115,12 @@ impl Stream {
     pub(super) fn rest(&mut self, bytes: Bytes) -> Next {
         self.waiting.push(bytes);
         self.turn(&mut Vec::new())
+    }
+
+    /// Ends a stream that has everything, as the daemon stops.
+    pub(super) fn end(&mut self) -> Next {
+        self.rest = Rest::Over;
+        self.framing.end().map_or(Next::Close("the daemon stops"), |end| self.rest(end))
     }
 
     /// Looks at the peer and writes what waits, or else what was found.

@@ -9,7 +9,10 @@ use std::{
 
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
-use sse_bus::bus::{ClientId, GroupId, ReaderId};
+use sse_bus::{
+    bus::{ClientId, Framing, GroupId, ReaderId},
+    protocol::sse::HEARTBEAT,
+};
 use tracing::debug;
 
 use super::{
@@ -23,8 +26,8 @@ use crate::shared::SharedBus;
 pub(super) struct Streams {
     pub(super) bus: SharedBus,
     shard: Arc<Shard>,
-    /// As the bus knows the shard.
-    pub(super) reader: ReaderId,
+    /// The shard's reader of the bus for each framing, and a heartbeat in that framing.
+    pub(super) readers: [(Framing, ReaderId, Bytes); 2],
     /// By the ids of their clients, which are never given twice: a late call for a stream that is gone finds none.
     pub(super) by_client: FxHashMap<ClientId, Stream>,
     /// Those whose socket is full.
@@ -41,11 +44,14 @@ pub(super) struct Streams {
 
 impl Streams {
     pub(super) fn new(bus: SharedBus, shard: Arc<Shard>) -> Streams {
-        let reader = bus.with(|bus, _| bus.add_reader(Waker::from(shard.clone())));
+        let readers = [Framing::Chunked, Framing::Plain].map(|framing| {
+            let reader = bus.with(|bus, _| bus.add_reader(Waker::from(shard.clone()), framing));
+            (framing, reader, framing.frame(HEARTBEAT))
+        });
         Streams {
             bus,
             shard,
-            reader,
+            readers,
             by_client: FxHashMap::default(),
             full: FxHashSet::default(),
             stopping: false,
@@ -58,7 +64,9 @@ impl Streams {
     pub(super) fn insert(&mut self, arrival: Arrival) -> ClientId {
         let client = arrival.member.id;
         let call = Arc::new(Call { shard: self.shard.clone(), client, queued: AtomicBool::new(true) });
-        let group = self.bus.with(|bus, _| bus.assign(client, self.reader));
+        let reader =
+            self.readers.iter().find(|(framing, ..)| *framing == arrival.framing).map(|(_, reader, _)| *reader);
+        let group = reader.and_then(|reader| self.bus.with(|bus, _| bus.assign(client, reader)));
         self.by_client.insert(client, Stream::new(arrival, call, group));
         client
     }
@@ -66,7 +74,13 @@ impl Streams {
     /// What becomes of a stream after it has written.
     pub(super) fn go_on(&mut self, client: ClientId, next: Next, full: &mut Vec<ClientId>) {
         match next {
-            Next::Wait if self.stopping => self.close(client, "the daemon stops"),
+            Next::Wait if self.stopping => {
+                let ended = self.by_client.get_mut(&client).map(Stream::end);
+                match ended {
+                    Some(Next::Full) => full.push(client),
+                    _ => self.close(client, "the daemon stops"),
+                }
+            }
             Next::Wait => drop(self.full.remove(&client)),
             Next::Again => {
                 self.full.remove(&client);

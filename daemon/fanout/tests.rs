@@ -4,14 +4,14 @@ use std::{net::SocketAddr, time::Duration};
 
 use sse_bus::{
     Epoch, FilterSet, Topic,
-    bus::{Bus, Description, Format, Publication, Start, Subscription, history::Memory},
+    bus::{Bus, Format, Publication, Start, Subscription, history::Memory},
     limits::{Limits, Retention},
-    protocol::Slow,
+    protocol::sse::PositionForm,
 };
 use tokio::{io::AsyncReadExt, net::TcpSocket};
 
 use super::*;
-use crate::descriptors::Places;
+use crate::descriptors::{LEAST, Places};
 
 /// Events, each larger than one read of the bus and than what a socket here takes.
 const EVENTS: usize = 20;
@@ -28,8 +28,8 @@ fn publish(bus: &SharedBus, data: String) {
 
 fn publish_to(bus: &SharedBus, to: Option<ClientId>, data: String) {
     let topic = Topic::parse("t").unwrap();
-    let to = to.map(|client| client.to_string());
-    let publication = Publication { topic, kind: None, data, retain: false, ttl: None, to, durable: false };
+    let mut publication = Publication::new(topic, data);
+    publication.to = to.map(|client| client.to_string());
     bus.with(|bus, now| bus.publish(publication, None, now)).unwrap();
 }
 
@@ -42,20 +42,14 @@ async fn arrival(bus: &SharedBus) -> (Arrival, TcpStream) {
     ours.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let listener = ours.listen(1).unwrap();
     let peer = theirs.connect(listener.local_addr().unwrap()).await.unwrap();
-    let subscription = Subscription {
-        filters: FilterSet::parse(&["t"]).unwrap(),
-        format: Format::SseData,
-        start: Start::Now,
-        slow: Slow::Gap,
-        past_only: false,
-        allowed: [].into(),
-        description: Description::default(),
-    };
-    let places = Places::of(8, true);
+    let mut subscription = Subscription::new(FilterSet::parse(&["t"]).unwrap(), Format::SseData);
+    (subscription.start, subscription.position_form) = (Start::Now, PositionForm::None);
+    let places = Places::new(LEAST, true);
     let arrival = Arrival {
         socket: listener.accept().await.unwrap().0,
         place: places.take(&places.tcp).await.unwrap(),
         member: Member::subscriber(bus, subscription).unwrap().0,
+        framing: Framing::Plain,
         head: Bytes::from_static(b"head\n"),
     };
     (arrival, peer)

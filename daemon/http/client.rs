@@ -1,7 +1,7 @@
 //! `/client.js`: the module for pages, as the npm package has it.
 //!
 //! Browsers fetch modules of another origin as `fetch` does: the [guards](super::guards) let allowed origins have it and no
-//! others, and no `Cross-Origin-Resource-Policy` has a say in it.
+//! others; `Cross-Origin-Resource-Policy` is for what is fetched in other ways.
 
 use axum::{
     http::{HeaderName, HeaderValue, header},

@@ -2,13 +2,14 @@
 
 use axum::{
     extract::{Request, rejection::PathRejection},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::Next,
     response::{IntoResponse, Response},
 };
 use serde_json::json;
 use sse_bus::protocol::{ErrorCode, Refused};
 
-use super::JsonLine;
+use super::{JsonLine, parameters::Operation};
 
 /// A request was refused.
 #[derive(Debug)]
@@ -62,16 +63,32 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Something is there, but not for this method. The routes name those it is for in `Allow`.
-pub(super) async fn no_such_method(request: Request) -> Refusal {
+/// For routes that take no parameters.
+pub(super) async fn refuse_parameters(request: Request, next: Next) -> Response {
+    match Operation::Other.check(request.uri().query().unwrap_or_default()) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => Refusal::from(refused).into_response(),
+    }
+}
+
+/// Something is there, but not for this method. The routes name those it is for in `Allow`, which is all that `OPTIONS` is
+/// for.
+pub(super) async fn no_such_method(request: Request) -> Result<StatusCode, Refusal> {
+    if request.method() == Method::OPTIONS {
+        return Ok(StatusCode::NO_CONTENT);
+    }
     let method: String = request.method().as_str().chars().take(20).collect();
     let message = format!("{method} is no method of this path; the header Allow names those it has");
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::RequestInvalid, message)
+    Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::RequestInvalid, message))
 }
 
 /// Nothing is there.
-pub(super) async fn no_such_route(request: Request) -> Refusal {
+pub(super) async fn no_such_route(request: Request) -> Result<StatusCode, Refusal> {
+    // `OPTIONS *` asks for the server as a whole (RFC 9110, 9.3.7).
+    if request.method() == Method::OPTIONS && request.uri().path() == "*" {
+        return Ok(StatusCode::NO_CONTENT);
+    }
     let path: String = request.uri().path().chars().take(60).collect();
     let message = format!("there is nothing at {path}; try /events, /topics, /clients, /status, /metrics, /healthz");
-    Refusal::new(StatusCode::NOT_FOUND, ErrorCode::RequestInvalid, message)
+    Err(Refusal::new(StatusCode::NOT_FOUND, ErrorCode::RequestInvalid, message))
 }

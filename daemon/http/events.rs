@@ -5,7 +5,7 @@ use std::{error::Error, future::poll_fn, iter::successors, pin::Pin, sync::Arc, 
 use axum::{
     Extension,
     body::Body,
-    extract::{Path, RawQuery, State, rejection::PathRejection},
+    extract::{Path, RawQuery, Request, State, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -13,15 +13,16 @@ use http_body::Body as _;
 use sse_bus::{
     bus::{Publication, Subscription},
     limits::REQUEST,
-    protocol::{ErrorCode, Payload, Published, Refused},
+    protocol::{ErrorCode, Payload, Published, Refused, sse::PositionForm},
     tokens::Scope,
 };
 use tokio::time::timeout;
 
 use super::{
     JsonLine,
+    cors::AllowedOrigin,
     error::Refusal,
-    guards::{ALWAYS, AllowedOrigin, Asker},
+    guards::{ALWAYS, Asker},
     query,
     stream::{EventStream, retry},
     takeover::Takeover,
@@ -39,10 +40,9 @@ pub(super) async fn stream(
     takeover: Option<Extension<Takeover>>,
     allowed: Option<Extension<AllowedOrigin>>,
     path: Result<Option<Path<String>>, PathRejection>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Refusal> {
-    let subscription = subscription(path?, query.as_deref(), &headers, &asker)?;
+    let subscription = subscription(path?, request.uri().query(), request.headers(), &asker)?;
     let member = match Member::subscriber(&daemon.bus, subscription) {
         Ok((member, _)) => {
             let lease = daemon.access.lease(&asker.grant, member.id);
@@ -66,7 +66,7 @@ pub(super) async fn stream(
     if let Some(Extension(allowed)) = allowed {
         allowed.tell(&mut headers);
     }
-    takeover.answer(&headers, member, &retry(RETRY)).await
+    takeover.answer(request.version(), &headers, member, &retry(RETRY)).await
 }
 
 /// `HEAD /events`: the headers only.
@@ -82,9 +82,10 @@ pub(super) async fn head(
 
 fn stream_headers() -> [(header::HeaderName, HeaderValue); 3] {
     [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        // Proxies that buffer would hold events back.
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
+        // What compresses holds events back: `no-transform` forbids it (RFC 9111, 5.2.2.6), and middleware keeps to that.
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
+        // So do proxies that buffer.
         (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ]
 }
@@ -98,12 +99,32 @@ fn subscription(
     let filter = path.map(|Path(filter)| filter);
     let last_event_id = headers.get("last-event-id").map(HeaderValue::as_bytes);
     let complete = |subscribe: &mut _| asker.grant.complete(subscribe);
-    let mut subscription =
-        query::subscription(filter, query.unwrap_or_default(), last_event_id, asker.to_string(), complete)?;
+    let mut subscription = query::subscription(
+        filter,
+        query.unwrap_or_default(),
+        last_event_id,
+        position_form(headers),
+        asker.to_string(),
+        complete,
+    )?;
     asker.grant.subscribe(&subscription.filters)?;
     subscription.allowed = asker.grant.topics().into();
     subscription.description.origin.clone_from(&asker.origin);
     Ok(subscription)
+}
+
+/// The form of the position that a client takes without harm. Each was tried; see the tests with clients.
+fn position_form(headers: &HeaderMap) -> PositionForm {
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    if headers.contains_key("sec-fetch-dest") || agent.contains("Firefox/") {
+        // Firefox ignores an `id` without data. Browsers say what they fetch for only where the address is trustworthy.
+        PositionForm::Event
+    } else if agent.starts_with("python-httpx/") {
+        // httpx-sse 0.4 dispatches an empty event.
+        PositionForm::None
+    } else {
+        PositionForm::Id
+    }
 }
 
 /// `POST /events/{topic}`: publish the body.
@@ -147,7 +168,7 @@ async fn publish_body(
     })?;
     publish.data = Payload(whole.ok_or_else(too_large)?);
     // The body may have come long after the head.
-    daemon.access.holds(&asker.grant)?;
+    daemon.access.holds(&asker.grant).await?;
     let publication = {
         let config = daemon.config();
         asker.publisher().admit(Publication::parse(publish, &config.limits)?, &config)?

@@ -1,60 +1,60 @@
 //! Who may: the one layer that every HTTP request passes first.
 //!
-//! Any web page that the user opens can send requests to loopback. `Host` (in HTTP/2 `:authority`) tells of DNS rebinding:
-//! it must name this daemon. `Origin` and `Sec-Fetch-Site` tell of other pages: they must be the daemon's own, or allowed
-//! by configuration. Then it is asked [who](crate::access) sends the request: whoever is not of the daemon's own user
-//! needs a token. Only then anything else is looked at. The local socket is out of any page's reach; its peers are checked
-//! when they connect.
+//! First come the headers by which a browser shows which [page](super::page_check) sends the request; then
+//! [authorization](crate::access): callers that are not of the daemon's own user need a token. Only then is anything else
+//! looked at. Peers of the local socket are checked when they connect.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use axum::{
     Extension,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
+    http::{HeaderName, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use sse_bus::{protocol::ErrorCode, tokens::Scope};
+use sse_bus::tokens::{Digest, Scope};
 
 use super::{
-    From,
+    From, cors,
     error::Refusal,
-    origin::{Authority, Host, Origin},
+    page_check::{self, Page, only},
 };
 use crate::{
     access::{Grant, Publisher},
     server::Daemon,
 };
 
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
-const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Lets a request through, or refuses it.
 pub(super) async fn check(State(daemon): State<Arc<Daemon>>, request: Request, next: Next) -> Response {
+    let is_health = request.uri().path() == "/healthz";
     let mut response = match admit(&daemon, &request) {
         Ok(admitted) => answer(&daemon, admitted, request, next).await,
         Err(refusal) => refused(&daemon, refusal),
     };
+    if is_health {
+        // Other pages may see that there is an answer, which /client.js looks for.
+        response.headers_mut().insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    }
     for (name, value) in ALWAYS {
-        response.headers_mut().insert(name, value);
+        response.headers_mut().entry(name).or_insert(value);
     }
     response
 }
 
 async fn answer(daemon: &Daemon, admitted: Admitted, mut request: Request, next: Next) -> Response {
-    let Admitted { page: Page { origin, allowed }, who } = admitted;
-    let preflight = allowed.is_some()
-        && request.method() == Method::OPTIONS
-        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let Admitted { page: Page { origin, allowed }, credential } = admitted;
+    let preflight = allowed.is_some() && cors::is_preflight(&request);
     if let Some(allowed) = &allowed {
         request.extensions_mut().insert(allowed.clone());
     }
+    // A browser asks without the token that the request itself will bring.
+    let who = if preflight { None } else { Some(who(daemon, credential).await) };
     let mut response = match who {
-        // A browser asks without the token that the request itself will bring.
-        _ if preflight => preflight_answer(request.headers()),
-        Ok(grant) => {
+        None => cors::preflight(request.headers()),
+        Some(Ok(grant)) => {
             let from: Option<From> = request.extensions_mut().remove();
             if let Some(from) = &from {
                 from.becomes_known();
@@ -63,7 +63,7 @@ async fn answer(daemon: &Daemon, admitted: Admitted, mut request: Request, next:
             request.extensions_mut().insert(Asker { from, origin, is_other, grant });
             next.run(request).await
         }
-        Err(refusal) => refused(daemon, refusal),
+        Some(Err(refusal)) => refused(daemon, refusal),
     };
     if let Some(allowed) = allowed {
         allowed.tell(response.headers_mut());
@@ -72,10 +72,13 @@ async fn answer(daemon: &Daemon, admitted: Admitted, mut request: Request, next:
 }
 
 /// What every answer says, also one that does not come back through here: where a URL holds a ticket, nobody else is to
-/// learn of it, and nothing is what it does not say it is.
-pub(super) const ALWAYS: [(HeaderName, HeaderValue); 2] = [
+/// learn of it; nothing is what it does not say it is; no cache gives the answer for one origin to another; and no
+/// other page embeds it.
+pub(super) const ALWAYS: [(HeaderName, HeaderValue); 4] = [
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::VARY, HeaderValue::from_static("origin")),
+    (RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
 ];
 
 /// Who sends a request, and what it may do.
@@ -121,173 +124,62 @@ fn refused(daemon: &Daemon, refusal: Refusal) -> Response {
     refusal.into_response()
 }
 
-/// The origin of another page that is allowed, for answers that do not come back through here.
-#[derive(Clone)]
-pub(super) struct AllowedOrigin(HeaderValue);
-
-impl AllowedOrigin {
-    /// Tells the browser that the page may read the answer.
-    pub(super) fn tell(self, headers: &mut HeaderMap) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, self.0);
-        headers.append(header::VARY, HeaderValue::from_static("origin"));
-    }
-}
-
 /// A request that may come from where it does.
 struct Admitted {
     page: Page,
-    who: Result<Grant, Refusal>,
+    credential: Credential,
 }
 
-/// The page that sends a request, if one does.
-#[derive(Default)]
-struct Page {
-    origin: Option<String>,
-    /// It is another's, and allowed.
-    allowed: Option<AllowedOrigin>,
+/// By what a request shows who sends it.
+enum Credential {
+    Token(Digest),
+    Ticket(Digest),
+    /// The connection is the daemon's own user's.
+    Own,
+    Nothing,
 }
 
-/// Checks where a request comes from, then who sends it.
+/// Checks where a request comes from, and finds what shows who sends it.
 fn admit(daemon: &Daemon, request: &Request) -> Result<Admitted, Refusal> {
+    let page = page_check::check(daemon, request)?;
     let from = request.extensions().get::<From>();
-    let is_local = matches!(from, Some(From::Local(_)));
-    let page = if is_local { Page::default() } else { check_page(daemon, request)? };
-    Ok(Admitted { page, who: who(daemon, request, from.is_some_and(From::is_own)) })
+    Ok(Admitted { page, credential: credential(request, from.is_some_and(From::is_own)) })
 }
 
-/// Checks `Host` or `:authority`, `Origin` and `Sec-Fetch-Site`, which tell of the page.
-fn check_page(daemon: &Daemon, request: &Request) -> Result<Page, Refusal> {
-    let headers = request.headers();
-    let Some(own) = called(daemon, request) else {
-        let message = format!("the Host header does not name this daemon; use {}", daemon.url());
-        return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, ErrorCode::Denied, message));
-    };
-    // Given more than once, it is as good as any other value.
-    let site = headers.get(&SEC_FETCH_SITE).map(|_| only(headers, &SEC_FETCH_SITE).unwrap_or("cross-site"));
-    let cross_site = site.is_some_and(|site| site != "same-origin" && site != "none");
-    let Some(value) = headers.get(header::ORIGIN) else {
-        if cross_site {
-            return Err(cross_site_without_origin());
-        }
-        // Browsers send no `Origin` with what a page gets from its own.
-        let origin = site.filter(|site| *site == "same-origin").map(|_| own.to_string());
-        return Ok(Page { origin, allowed: None });
-    };
-    let text = only(headers, &header::ORIGIN).unwrap_or("null");
-    match Origin::parse(text) {
-        // Under another of our names, or at another of our addresses, somebody else may listen at the same port.
-        Some(origin) if origin == own && !cross_site => Ok(Page { origin: Some(own.to_string()), allowed: None }),
-        Some(origin) if daemon.config().allow_origin.contains(&origin) => {
-            Ok(Page { origin: Some(origin.to_string()), allowed: Some(AllowedOrigin(value.clone())) })
-        }
-        _ => {
-            daemon.refused_origins.note(&shortened(text));
-            Err(foreign(text))
-        }
-    }
-}
-
-/// The origin of pages that are called as a request calls the daemon, if it calls it by its own names and by no other.
-/// HTTP/1.1 must have `Host` for that; HTTP/2 has `:authority`, or `Host` in its place. Where a request has both, as in the
-/// absolute form, both count.
-fn called(daemon: &Daemon, request: &Request) -> Option<Origin> {
-    let ours = |name: &str| Authority::parse(name).filter(|authority| is_us(daemon, authority));
-    let target = request.uri().authority().map(|authority| ours(authority.as_str()));
-    let host = request.headers().contains_key(header::HOST);
-    let host = host.then(|| only(request.headers(), &header::HOST).and_then(ours));
-    let authority = match (host, target) {
-        (None, target) => target.filter(|_| request.version() == Version::HTTP_2)?,
-        (Some(host), None) => host,
-        (Some(host), Some(target)) => host.and(target),
-    };
-    authority.map(|authority| Origin::new(daemon.scheme(), authority))
-}
-
-/// Whether this is a name of the daemon, with its port.
-fn is_us(daemon: &Daemon, authority: &Authority) -> bool {
-    let usual = daemon.scheme().usual_port();
-    let named = daemon.config().allow_host.iter().any(|allowed| {
-        // Somebody in front of the daemon may speak TLS for it; browsers leave out either usual port then.
-        allowed.host == authority.host
-            && match allowed.port {
-                Some(port) => authority.port.map_or(matches!(port, 80 | 443), |given| given == port),
-                None => authority.port.unwrap_or(usual) == daemon.address.port(),
-            }
-    });
-    let ours = match (&authority.host, daemon.address.ip()) {
-        // Names can be made to lead here by anybody; addresses cannot.
-        (Host::Address(_), ip) if ip.is_unspecified() => true,
-        (Host::Address(address), ip) if *address == ip => true,
-        (host, _) => host.is_loopback_name(),
-    };
-    named || (ours && authority.port.unwrap_or(usual) == daemon.address.port())
-}
-
-/// A header's value, if it is there exactly once and is text.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next().filter(|_| values.next().is_none())?;
-    value.to_str().ok()
-}
-
-fn shortened(origin: &str) -> String {
-    origin.chars().take(200).collect()
-}
-
-fn foreign(origin: &str) -> Refusal {
-    let message = match Origin::parse(origin) {
-        Some(origin) => {
-            format!(
-                "pages of {origin} may not use this bus; to let them, start it with: sse-busd --allow-origin {origin}"
-            )
-        }
-        None => format!(
-            "a page of {} may not use this bus; serve the page from an origin and name it with --allow-origin",
-            shortened(origin)
-        ),
-    };
-    Refusal::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message)
-}
-
-/// A link, a frame, an image: what a page cannot be allowed, because nobody says which page it is.
-fn cross_site_without_origin() -> Refusal {
-    let message = "a page of another site may not use this bus, nor lead to it; to come here type its address, and in a page \
-                   use EventSource or fetch, and name the page's origin with --allow-origin";
-    Refusal::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message)
-}
-
-fn preflight_answer(asked: &HeaderMap) -> Response {
-    let headers = [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE")),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type, last-event-id")),
-        (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
-    ];
-    let mut answer = (StatusCode::NO_CONTENT, headers).into_response();
-    if only(asked, &REQUEST_PRIVATE_NETWORK) == Some("true") {
-        answer.headers_mut().insert(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
-    }
-    answer
-}
-
-/// Finds out who sends a request: the holder of the token or the ticket that it brings, else the daemon's own user.
-fn who(daemon: &Daemon, request: &Request, is_own: bool) -> Result<Grant, Refusal> {
+/// The token or the ticket that a request brings counts, also if the daemon's own user sends it.
+fn credential(request: &Request, is_own: bool) -> Credential {
     let headers = request.headers();
     if headers.contains_key(header::AUTHORIZATION)
         && let Some(secret) = only(headers, &header::AUTHORIZATION).map_or(Some(""), bearer)
     {
-        let message = "the token is not known, or is over; make one with `sse-busctl token create`";
-        return daemon.access.by_token(secret).ok_or_else(|| Refusal::unauthorized(message));
+        return Credential::Token(Digest::of(secret));
     }
-    if let Some(ticket) = ticket(request) {
-        let message = "the ticket is not known, or is over; get another one with POST /tickets";
-        return daemon.access.by_ticket(&ticket).ok_or_else(|| Refusal::unauthorized(message));
+    match ticket(request) {
+        Some(ticket) => Credential::Ticket(Digest::of(&ticket)),
+        None if is_own => Credential::Own,
+        None => Credential::Nothing,
     }
-    if is_own {
-        return Ok(Grant::Own);
-    }
-    let message = "who sends this is not known to be the user that the bus belongs to; send `Authorization: Bearer TOKEN`, \
-                   with a token that this user makes with `sse-busctl token create`";
-    Err(Refusal::unauthorized(message))
+}
+
+/// Finds out who sends a request.
+async fn who(daemon: &Daemon, credential: Credential) -> Result<Grant, Refusal> {
+    let (grant, message) = match credential {
+        Credential::Own => (Some(Grant::Own), ""),
+        Credential::Token(token) => (
+            daemon.access.by_token(token).await,
+            "the token is not known, or is over; make one with `sse-busctl token create`",
+        ),
+        Credential::Ticket(ticket) => (
+            daemon.access.by_ticket(ticket).await,
+            "the ticket is not known, or is over; get another one with POST /tickets",
+        ),
+        Credential::Nothing => (
+            None,
+            "who sends this is not known to be the user that the bus belongs to; send `Authorization: Bearer TOKEN`, \
+             with a token that this user makes with `sse-busctl token create`",
+        ),
+    };
+    grant.ok_or_else(|| Refusal::unauthorized(message))
 }
 
 /// The token in an `Authorization` header, if it is of that kind (RFC 6750, 2.1).

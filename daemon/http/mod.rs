@@ -7,6 +7,7 @@
 
 mod admin;
 mod client;
+mod cors;
 mod error;
 mod events;
 mod guards;
@@ -15,6 +16,8 @@ mod http2;
 mod https;
 pub(crate) mod origin;
 mod page;
+mod page_check;
+mod parameters;
 mod query;
 mod refused;
 mod stream;
@@ -65,7 +68,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::debug;
 
-pub(crate) use self::refused::RefusedOrigins;
+pub(crate) use self::refused::Refused;
 use self::takeover::{Handover, Takeover};
 use crate::{
     connection::Connection,
@@ -177,11 +180,14 @@ impl Http {
 
     /// Accepts connections until the daemon stops.
     pub(crate) async fn accept(self, listener: TcpListener) {
+        // Where other machines come in, too, everybody needs a token.
+        let is_loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
         while let Some(connection) = self.daemon.or_stop(listener.accept()).await {
             let Some((socket, peer)) = accepted(connection).await else { continue };
             // At once: when its process has exited nobody knows any more. If the connection has been reset in the meantime,
             // which its own socket tells, the kernel may have spoken of another one between the same addresses.
-            let is_own = socket.local_addr().is_ok_and(|local| self.daemon.access.is_own(local, peer))
+            let is_own = is_loopback
+                && socket.local_addr().is_ok_and(|local| self.daemon.access.is_own(local, peer))
                 && socket.peer_addr().is_ok();
             // Without it, small events wait for acknowledgements of earlier ones.
             let _ = socket.set_nodelay(true);
@@ -240,8 +246,8 @@ impl Http {
         let handover = handover.await;
         let mut socket = connection.into_parts().io.into_inner();
         match handover {
-            Ok(Handover { member, head }) => {
-                self.daemon.fanout.take(Arrival { socket: socket.into_inner(), place, member, head });
+            Ok(Handover { member, framing, head }) => {
+                self.daemon.fanout.take(Arrival { socket: socket.into_inner(), place, member, framing, head });
             }
             Err(served) => {
                 let ended = served.map_err(io::Error::other);
@@ -344,6 +350,7 @@ fn http1() -> http1::Builder {
 }
 
 fn routes(daemon: Arc<Daemon>) -> Router {
+    let without_parameters = || middleware::from_fn(error::refuse_parameters);
     // HEAD before GET: a HEAD must not open a stream.
     let stream = || axum::routing::head(events::head).get(events::stream);
     let admin = Router::new()
@@ -353,13 +360,14 @@ fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/status", get(admin::status))
         .route("/config", get(admin::config))
         .route("/metrics", get(admin::metrics))
+        .route_layer(without_parameters())
         .route_layer(middleware::from_fn_with_state(daemon.clone(), guards::require_admin));
     Router::new()
         .merge(admin)
         .route("/events", stream())
         .route("/events/{*topic}", stream().post(events::publish))
         .route("/tickets", post(tickets::give))
-        .route("/healthz", get(admin::health))
+        .route("/healthz", get(admin::health).route_layer(without_parameters()))
         .route("/", get(page::index))
         .route("/page/{name}", get(page::file))
         .route("/client.js", get(client::module))

@@ -1,7 +1,8 @@
 //! `Host` and `Origin`, parsed, so that they are compared by what they mean and not by how they are written.
 //!
-//! Only the forms that browsers send are understood. What is unusual (a trailing dot, user-info, `127.1`, a port with a
-//! zero in front) is no authority at all, and so equals none.
+//! Only the forms that browsers send are understood. What is unusual (user-info, `127.1`, a port with a zero in front) is
+//! no authority at all, and so equals none. A name with a dot at its end is another origin than the one without, for
+//! browsers and here, but the same host.
 
 use std::{
     fmt,
@@ -15,7 +16,7 @@ pub(crate) struct Authority {
     pub(crate) port: Option<u16>,
 }
 
-/// A name in lower case, or an address.
+/// A name in lower case, with the dot that may end it, or an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
     Name(String),
@@ -79,21 +80,39 @@ impl Host {
         if let Ok(address) = text.parse::<Ipv4Addr>() {
             return Some(Host::Address(address.into()));
         }
+        let name = text.strip_suffix('.').unwrap_or(text);
         let is_label = |label: &str| {
             !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         };
         // What ends in a number is an address in another notation (URL standard, "ends in a number").
         let ends_in_number =
-            text.rsplit('.').next().is_some_and(|label| label.starts_with(|c: char| c.is_ascii_digit()));
-        let is_name = text.len() <= NAME_MAX && text.split('.').all(is_label) && !ends_in_number;
+            name.rsplit('.').next().is_some_and(|label| label.starts_with(|c: char| c.is_ascii_digit()));
+        let is_name = name.len() <= NAME_MAX && name.split('.').all(is_label) && !ends_in_number;
         is_name.then(|| Host::Name(text.to_ascii_lowercase()))
     }
 
-    /// Whether it is the machine itself.
-    pub(crate) fn is_loopback_name(&self) -> bool {
+    /// Returns true if it is the machine itself: `localhost`, the names below it (RFC 6761, 6.3), and the addresses of
+    /// loopback.
+    pub(crate) fn is_loopback(&self) -> bool {
         match self {
-            Host::Name(name) => name == "localhost",
-            Host::Address(address) => *address == Ipv4Addr::LOCALHOST || *address == Ipv6Addr::LOCALHOST,
+            Host::Name(_) => self.name().is_some_and(|name| name == "localhost" || name.ends_with(".localhost")),
+            Host::Address(address) => address.to_canonical().is_loopback(),
+        }
+    }
+
+    /// Returns true if both are one host, with a dot at the end of a name or without.
+    pub(crate) fn is_same(&self, other: &Host) -> bool {
+        match (self.name(), other.name()) {
+            (Some(name), Some(other)) => name == other,
+            _ => self == other,
+        }
+    }
+
+    /// The name, without the dot that may end it.
+    fn name(&self) -> Option<&str> {
+        match self {
+            Host::Name(name) => Some(name.strip_suffix('.').unwrap_or(name)),
+            Host::Address(_) => None,
         }
     }
 }
@@ -152,6 +171,26 @@ mod tests {
     }
 
     #[test]
+    fn a_dot_at_the_end_makes_another_origin_of_the_same_host() {
+        let [plain, dotted] = ["http://a:1", "http://A.:1"].map(|text| Origin::parse(text).unwrap());
+        assert!(plain != dotted && plain.authority.host.is_same(&dotted.authority.host));
+        assert_eq!(dotted.to_string(), "http://a.:1");
+    }
+
+    #[test]
+    fn loopback_has_addresses_and_names() {
+        let is_loopback = |text| Authority::parse(text).unwrap().host.is_loopback();
+        for host in
+            ["localhost", "LocalHost.", "bus.localhost", "127.0.0.1", "127.8.9.1", "[::1]", "[::ffff:127.0.0.1]"]
+        {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["localhost.example", "notlocalhost", "0.0.0.0", "[::]", "10.0.0.1", "[::ffff:10.0.0.1]"] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
     fn what_no_browser_writes_is_nothing() {
         for text in [
             "",
@@ -166,7 +205,8 @@ mod tests {
             "http://a?b",
             "http://u@a",
             "http://u:p@a:1",
-            "http://a.",
+            "http://a..",
+            "http://127.0.0.1.",
             "http://.a",
             "http://a..b",
             "http://a b",

@@ -3,12 +3,15 @@
 //! The policy lets a browser run and load what comes from here and nothing else, and lets no script make markup of text.
 
 use axum::{
-    extract::{Path, Request, rejection::PathRejection},
+    extract::{Path, RawQuery, Request, rejection::PathRejection},
     http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 
-use super::error;
+use super::{
+    error::{self, Refusal},
+    parameters::Operation,
+};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
@@ -39,11 +42,12 @@ const FILES: &[(&str, &str, &str)] = &[
 ];
 
 /// `GET /`.
-pub(super) async fn index() -> Response {
-    answer(HTML, include_str!("../page/index.html"))
+pub(super) async fn index(RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+    Operation::Page.check(query.as_deref().unwrap_or_default())?;
+    Ok(answer(HTML, include_str!("../page/index.html")))
 }
 
-/// `GET /page/{name}`.
+/// `GET /page/{name}`. A parameter of a file means nothing but to caches.
 pub(super) async fn file(name: Result<Path<String>, PathRejection>, request: Request) -> Response {
     let found = name.ok().and_then(|Path(name)| FILES.iter().find(|(known, ..)| *known == name));
     match found {

@@ -1,25 +1,32 @@
 //! What a request for `/events` asks for: path, query and `Last-Event-ID` in, what the bus is asked out.
 //!
-//! Text alone, without a server, so that a fuzz target can be built of this file. Unknown parameters are left to whoever
-//! put them there; of a parameter that may stand once the last counts.
+//! Text alone, without a server, so that a fuzz target can be built of this file. Unknown [`parameters`](super::parameters)
+//! are refused; of a parameter that may stand once the last counts. `topic` and `header` may be repeated.
+
+use std::time::Duration;
 
 use form_urlencoded::parse;
 use sse_bus::{
     bus::{Format, Start, Subscription},
-    protocol::{Ack, ErrorCode, Publish, Refused, Subscribe},
+    limits::{HEADERS_MAX, HEARTBEAT_RANGE},
+    protocol::{Ack, ErrorCode, Publish, Refused, Subscribe, sse::PositionForm},
 };
 
+use super::parameters::Operation;
+
 /// Reads what a stream's request wants. An id in the header wins over one in the query, and both over `since`.
-/// `complete` fills in what the request leaves open.
+/// `position_form` is the one that fits the client; `complete` fills in what the request leaves open.
 pub(super) fn subscription(
     filter: Option<String>,
     query: &str,
     last_event_id: Option<&[u8]>,
+    mut position_form: PositionForm,
     peer: String,
     complete: impl FnOnce(&mut Subscribe) -> Result<(), Refused>,
 ) -> Result<Subscription, Refused> {
-    let mut subscribe = Subscribe { filters: filter.into_iter().collect(), ..Subscribe::default() };
-    let mut format = Format::SseData;
+    Operation::Stream.check(query)?;
+    let mut subscribe = Subscribe::new(filter);
+    let (mut format, mut heartbeat) = (Format::SseData, None);
     let mut last_id = None;
     for (name, value) in parse(query.as_bytes()) {
         match &*name {
@@ -33,6 +40,15 @@ pub(super) fn subscription(
             "past_only" => {
                 subscribe.past_only = truth(&value).ok_or_else(|| bad_parameter("past_only", "write true or false"))?;
             }
+            "heartbeat" => heartbeat = Some(interval(&value)?),
+            "position" => {
+                position_form = match &*value {
+                    "event" => PositionForm::Event,
+                    "id" => PositionForm::Id,
+                    "none" => PositionForm::None,
+                    _ => return Err(bad_parameter("position", "write one of event, id, none")),
+                }
+            }
             "format" if value == "data" => format = Format::SseData,
             "format" if value == "json" => format = Format::SseJson,
             "format" => return Err(bad_parameter("format", "write one of data, json")),
@@ -44,6 +60,8 @@ pub(super) fn subscription(
     let header = last_event_id.map(|id| String::from_utf8_lossy(id).into_owned());
     complete(&mut subscribe)?;
     let mut subscription = Subscription::parse(&subscribe, format, peer)?;
+    subscription.position_form = position_form;
+    subscription.heartbeat = heartbeat.unwrap_or(subscription.heartbeat);
     if let Some(id) = [header, last_id].into_iter().flatten().find(|id| !id.is_empty()) {
         subscription.start = Start::After(id);
     }
@@ -52,10 +70,21 @@ pub(super) fn subscription(
 
 /// Reads what a publish wants, but for the data: that is the body.
 pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
-    let mut publish = Publish { topic, ..Publish::default() };
+    Operation::Publish.check(query)?;
+    let mut publish = Publish::new(topic, "");
     for (name, value) in parse(query.as_bytes()) {
         match &*name {
             "type" => publish.kind = Some(value.into_owned()).filter(|kind| !kind.is_empty()),
+            "header" => {
+                let (name, value) = value.split_once(':').ok_or_else(|| {
+                    let message = "the parameter header cannot be used: write NAME:VALUE";
+                    Refused::new(ErrorCode::HeadersInvalid, message)
+                })?;
+                // One more than allowed tells that there are too many.
+                if publish.headers.len() <= HEADERS_MAX {
+                    publish.headers.push((name.into(), value.into()));
+                }
+            }
             "to" => publish.to = Some(value.into_owned()),
             "retain" => publish.retain = truth(&value).ok_or_else(|| bad_parameter("retain", "write true or false"))?,
             "ttl" => {
@@ -75,6 +104,15 @@ pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
         }
     }
     Ok(publish)
+}
+
+/// The interval of heartbeats.
+fn interval(text: &str) -> Result<Duration, Refused> {
+    let given = humantime::parse_duration(text).ok();
+    given.filter(|given| given.subsec_nanos() == 0 && HEARTBEAT_RANGE.contains(given)).ok_or_else(|| {
+        let (least, most) = (HEARTBEAT_RANGE.start().as_secs(), HEARTBEAT_RANGE.end().as_secs());
+        bad_parameter("heartbeat", &format!("write whole seconds from {least}s to {most}s, such as 4s"))
+    })
 }
 
 fn bad_parameter(name: &str, why: &str) -> Refused {

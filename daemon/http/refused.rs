@@ -1,33 +1,107 @@
-//! The origins whose pages were refused lately, so that `sse-busctl status` can say what a page lacks.
+//! The origins and hosts that were refused lately, which `sse-busctl status` lists with the setting that would allow them.
+//!
+//! Names that the user's own programs sent, above all the browser, and names that anybody else sent have a list each: others
+//! can send any number of names, and evict only their own.
 
 use std::sync::{Mutex, PoisonError};
 
-use sse_bus::protocol::RefusedOrigin;
+use sse_bus::protocol::{RefusedHost, RefusedOrigin};
 
 use crate::shared::unix_now;
 
-/// As many as are remembered; those that were refused longest ago are forgotten first.
+/// Number of names that a list keeps. The name that was refused longest ago is evicted first.
 const REMEMBERED: usize = 8;
 
-/// The origins, the newest first.
+/// Names that were refused. Callers note only what parsed as an origin or a host: a peer can send any text.
 #[derive(Default)]
-pub(crate) struct RefusedOrigins(Mutex<Vec<RefusedOrigin>>);
+pub(crate) struct Refused(Mutex<Lists>);
 
-impl RefusedOrigins {
-    /// Notes that a page was refused.
-    pub(super) fn note(&self, origin: &str) {
-        let mut origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut noted = match origins.iter().position(|noted| noted.origin == origin) {
-            Some(found) => origins.remove(found),
-            None => RefusedOrigin { origin: origin.to_owned(), ..RefusedOrigin::default() },
+#[derive(Default)]
+struct Lists {
+    own: List,
+    others: List,
+}
+
+/// The newest first.
+#[derive(Default)]
+struct List(Vec<Noted>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Noted {
+    name: String,
+    times: u64,
+    last: u64,
+}
+
+impl List {
+    fn note(&mut self, name: &str, now: u64) {
+        let mut noted = match self.0.iter().position(|noted| noted.name == name) {
+            Some(found) => self.0.remove(found),
+            None => Noted { name: name.to_owned(), times: 0, last: 0 },
         };
-        (noted.times, noted.last) = (noted.times + 1, unix_now());
-        origins.insert(0, noted);
-        origins.truncate(REMEMBERED);
+        (noted.times, noted.last) = (noted.times + 1, now);
+        self.0.insert(0, noted);
+        self.0.truncate(REMEMBERED);
+    }
+}
+
+impl Refused {
+    /// Notes that a name was refused, which a program of the daemon's own user has sent or another one.
+    pub(super) fn note(&self, name: &str, is_own: bool) {
+        let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = if is_own { &mut lists.own } else { &mut lists.others };
+        list.note(name, unix_now());
     }
 
-    /// Those that are remembered, the newest first.
-    pub(crate) fn list(&self) -> Vec<RefusedOrigin> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The names, as origins of pages.
+    pub(crate) fn origins(&self) -> Vec<RefusedOrigin> {
+        let noted = self.noted().into_iter();
+        noted.map(|Noted { name, times, last }| RefusedOrigin::new(name, times, last)).collect()
+    }
+
+    /// The names, as hosts that requests were for.
+    pub(crate) fn hosts(&self) -> Vec<RefusedHost> {
+        let noted = self.noted().into_iter();
+        noted.map(|Noted { name, times, last }| RefusedHost::new(name, times, last)).collect()
+    }
+
+    /// The user's own first. A name that both have sent is listed once.
+    fn noted(&self) -> Vec<Noted> {
+        let lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = lists.own.0.clone();
+        for other in &lists.others.0 {
+            match noted.iter_mut().find(|noted| noted.name == other.name) {
+                Some(noted) => {
+                    noted.times += other.times;
+                    noted.last = noted.last.max(other.last);
+                }
+                None => noted.push(other.clone()),
+            }
+        }
+        noted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_others_send_evict_only_their_own() {
+        let refused = Refused::default();
+        refused.note("http://localhost:3000", true);
+        for n in 0..100 {
+            refused.note(&format!("http://x{n}.example"), false);
+        }
+        refused.note("http://localhost:3000", false);
+        let names: Vec<_> = refused.noted().into_iter().map(|noted| (noted.name, noted.times)).collect();
+        assert_eq!(names.len(), REMEMBERED, "{names:?}");
+        assert_eq!(names[0], ("http://localhost:3000".to_owned(), 2));
+        assert_eq!(names[1], ("http://x99.example".to_owned(), 1));
+        for n in 0..100 {
+            refused.note(&format!("http://y{n}.example"), true);
+        }
+        assert_eq!(refused.noted()[0].name, "http://y99.example");
+        assert_eq!(refused.noted().len(), 2 * REMEMBERED);
     }
 }

@@ -9,8 +9,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Version};
 use bytes::Bytes;
+use sse_bus::bus::Framing;
 use tokio::sync::oneshot;
 
 use crate::shared::Member;
@@ -18,6 +19,7 @@ use crate::shared::Member;
 /// A stream that is ready to be handed to the fan-out.
 pub(super) struct Handover {
     pub(super) member: Member,
+    pub(super) framing: Framing,
     pub(super) head: Bytes,
 }
 
@@ -33,18 +35,22 @@ impl Takeover {
     }
 
     /// Asks for the socket, to answer 200 with these headers and go on from there. Never returns: the connection's task
-    /// drops the request.
-    pub(super) async fn answer<T>(&self, headers: &HeaderMap, member: Member, first: &[u8]) -> T {
-        let mut head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n".to_vec();
+    /// drops the request. Clients of HTTP/1.0 know no chunks: their stream ends with the connection.
+    pub(super) async fn answer<T>(&self, version: Version, headers: &HeaderMap, member: Member, first: &[u8]) -> T {
+        let (framing, coding) = match version {
+            Version::HTTP_10 => (Framing::Plain, ""),
+            _ => (Framing::Chunked, "transfer-encoding: chunked\r\n"),
+        };
+        let mut head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{coding}").into_bytes();
         for (name, value) in headers {
             head.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
         head.extend_from_slice(b"\r\n");
-        head.extend_from_slice(first);
+        head.extend_from_slice(&framing.frame(first));
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(sender) = sender {
             // Where nobody receives it the connection has ended, and so has the subscriber.
-            let _ = sender.send(Handover { member, head: head.into() });
+            let _ = sender.send(Handover { member, framing, head: head.into() });
         }
         pending().await
     }

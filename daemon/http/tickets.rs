@@ -16,7 +16,7 @@ use sse_bus::{
     tokens::random_name,
 };
 
-use super::{JsonLine, error::Refusal, guards::Asker};
+use super::{JsonLine, error::Refusal, guards::Asker, parameters::Operation};
 use crate::server::Daemon;
 
 /// Gives a ticket for the streams of the client that the query names; without a name, of one with a name of its own.
@@ -26,6 +26,7 @@ pub(super) async fn give(
     RawQuery(query): RawQuery,
 ) -> Result<impl IntoResponse, Refusal> {
     let query = query.unwrap_or_default();
+    Operation::Ticket.check(&query)?;
     let named = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "client");
     let client = match named {
         Some((_, name)) => ClientName::parse(&name)?.as_str().to_owned(),

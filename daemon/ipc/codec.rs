@@ -6,14 +6,14 @@ use sse_bus::{
     limits::{FRAME_MAX, LINE_MAX, Limits},
     protocol::{
         ErrorCode, Refused, Reply, Request,
-        binary::{self, Frame},
+        binary::{self, Frame, Version},
         json,
     },
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Codec {
-    Binary,
+    Binary(Version),
     Json,
 }
 
@@ -64,7 +64,7 @@ impl Codec {
     /// The format in which its subscribers get events.
     pub(super) fn format(self) -> Format {
         match self {
-            Codec::Binary => Format::Binary,
+            Codec::Binary(version) => Format::binary(version),
             Codec::Json => Format::Json,
         }
     }
@@ -72,7 +72,7 @@ impl Codec {
     /// Takes the next request off the buffer. At the end of the input a last line may lack its line break.
     pub(super) fn next(self, buffer: &mut BytesMut, at_end: bool, limits: &Limits) -> Next {
         match self {
-            Codec::Binary => next_frame(buffer, limits.frame_bytes()),
+            Codec::Binary(version) => next_frame(version, buffer, limits.frame_bytes()),
             Codec::Json => next_line(buffer, at_end, limits.line_bytes()),
         }
     }
@@ -80,7 +80,7 @@ impl Codec {
     /// Bytes of the longest request, but for escapes.
     pub(super) fn longest(self, limits: &Limits) -> usize {
         match self {
-            Codec::Binary => binary::PREFIX + limits.frame_bytes(),
+            Codec::Binary(_) => binary::PREFIX + limits.frame_bytes(),
             Codec::Json => limits.line_bytes(),
         }
     }
@@ -88,20 +88,20 @@ impl Codec {
     pub(super) fn reply(self, reply: &Reply, out: &mut Vec<u8>) {
         match self {
             Codec::Json => json::encode(reply, out),
-            Codec::Binary => {
-                if let Err(size) = binary::encode(reply, out) {
+            Codec::Binary(version) => {
+                if let Err(size) = version.encode(reply, out) {
                     let message =
                         format!("the answer has {size} bytes, a frame at most {FRAME_MAX}; ask in JSON lines");
                     // A refusal fits.
-                    let _ = binary::encode(&Reply::Error(Refused::new(ErrorCode::LimitFrame, message)), out);
+                    let _ = version.encode(&Reply::Error(Refused::new(ErrorCode::LimitFrame, message)), out);
                 }
             }
         }
     }
 }
 
-fn next_frame(buffer: &mut BytesMut, most: usize) -> Next {
-    match binary::decode(buffer) {
+fn next_frame(version: Version, buffer: &mut BytesMut, most: usize) -> Next {
+    match version.decode(buffer) {
         Frame::Whole(request, used) => {
             buffer.advance(used);
             Next::Request(request)

@@ -9,7 +9,7 @@ use std::{io, sync::Arc};
 use interprocess::local_socket::{
     GenericFilePath, ListenerOptions, ToFsName, tokio::Listener as LocalListener, traits::tokio::Listener as _,
 };
-use sse_bus::{Client, Endpoint, endpoint::Stream};
+use sse_bus::{Client, Endpoint, endpoint::Stream, socket_owner};
 
 use super::namespace;
 #[cfg(unix)]
@@ -22,7 +22,8 @@ pub(crate) struct Listener {
     #[cfg_attr(windows, expect(dead_code, reason = "a pipe's security descriptor names whom it lets in"))]
     guests: Guests,
     /// Dropped last: whoever waits for the place then finds it empty. A socket that is held for the daemon has none.
-    _place: Option<Place>,
+    #[cfg_attr(windows, expect(dead_code, reason = "a pipe has no file that could be lost"))]
+    place: Option<Place>,
 }
 
 impl Listener {
@@ -32,25 +33,36 @@ impl Listener {
     ///
     /// Says in one line what stands in the way, and what to do.
     pub(crate) async fn bind(endpoint: &Endpoint, guests: &Guests) -> Result<Listener, String> {
-        let failed = |e: io::Error| format!("{endpoint} cannot be served: {e}; choose another place with --socket");
         let mut place = Place::claim(endpoint, guests.directory_mode()).await?;
-        let name = endpoint.path().to_fs_name::<GenericFilePath>().map_err(failed)?;
-        let options = options(ListenerOptions::new().name(name)).map_err(failed)?;
-        let mut listener = options.create_tokio().map_err(|e| {
-            let path = endpoint.path().as_os_str();
-            match e.kind() {
-                io::ErrorKind::InvalidInput if path.len() > 100 => {
-                    format!("{endpoint} has {} bytes, too many for a socket; choose a shorter --socket", path.len())
-                }
-                _ => failed(e),
-            }
-        })?;
+        let socket = bind(endpoint, guests)?;
         place.is_bound();
-        #[cfg(unix)]
-        guests.let_in(endpoint).map_err(failed)?;
-        // It would remove whatever is at the path then.
-        listener.do_not_reclaim_name_on_drop();
-        Ok(Listener { socket: listener, guests: guests.clone(), _place: Some(place) })
+        Ok(Listener { socket, guests: guests.clone(), place: Some(place) })
+    }
+
+    /// Binds the endpoint again if its path no longer leads to the socket. Returns true if it did.
+    ///
+    /// # Errors
+    ///
+    /// Says in one line what stands in the way. The connections that are open go on.
+    #[cfg(unix)]
+    pub(crate) async fn rebind_if_lost(&mut self, endpoint: &Endpoint) -> Result<bool, String> {
+        let Some(place) = self.place.as_mut().filter(|place| place.is_lost()) else { return Ok(false) };
+        place.reclaim().await?;
+        self.socket = bind(endpoint, &self.guests)?;
+        place.is_bound();
+        Ok(true)
+    }
+
+    /// A pipe has its name for as long as it is served.
+    #[cfg(windows)]
+    #[expect(
+        clippy::unused_async,
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "elsewhere there is a file"
+    )]
+    pub(crate) async fn rebind_if_lost(&mut self, _: &Endpoint) -> Result<bool, String> {
+        Ok(false)
     }
 
     /// Serves a socket that a service manager holds, and goes on holding, with a longer queue if it was short.
@@ -58,9 +70,9 @@ impl Listener {
     pub(crate) fn of(socket: std::os::unix::net::UnixListener, guests: &Guests) -> io::Result<Listener> {
         use interprocess::os::unix::uds_local_socket::tokio::Listener as Uds;
         socket.set_nonblocking(true)?;
-        socket2::SockRef::from(&socket).listen(crate::server::BACKLOG.cast_signed())?;
+        socket2::SockRef::from(&socket).listen(crate::tcp::BACKLOG.cast_signed())?;
         let listener = Uds::try_from(std::os::fd::OwnedFd::from(socket))?;
-        Ok(Listener { socket: LocalListener::UdSocket(listener), guests: guests.clone(), _place: None })
+        Ok(Listener { socket: LocalListener::UdSocket(listener), guests: guests.clone(), place: None })
     }
 
     /// The next connection, and its process if that may in.
@@ -84,6 +96,28 @@ impl Listener {
         let peer = Peer { process: "a local process".into(), uid: None, is_own: true };
         Ok((self.socket.accept().await?, Some(peer)))
     }
+}
+
+fn bind(endpoint: &Endpoint, guests: &Guests) -> Result<LocalListener, String> {
+    let failed = |e: io::Error| format!("{endpoint} cannot be served: {e}; choose another place with --socket");
+    let name = endpoint.path().to_fs_name::<GenericFilePath>().map_err(failed)?;
+    let options = options(ListenerOptions::new().name(name)).map_err(failed)?;
+    let mut listener = options.create_tokio().map_err(|e| {
+        let path = endpoint.path().as_os_str();
+        match e.kind() {
+            io::ErrorKind::InvalidInput if path.len() > 100 => {
+                format!("{endpoint} has {} bytes, too many for a socket; choose a shorter --socket", path.len())
+            }
+            _ => failed(e),
+        }
+    })?;
+    // It would remove whatever is at the path then.
+    listener.do_not_reclaim_name_on_drop();
+    #[cfg(unix)]
+    guests.let_in(endpoint).map_err(failed)?;
+    #[cfg(windows)]
+    let _ = guests;
+    Ok(listener)
 }
 
 /// A process at the other end of the local socket.
@@ -127,6 +161,21 @@ impl Guests {
             (key, what)
         });
         (Guests { uids, gids }, told.collect())
+    }
+
+    /// A warning if the directories of the socket keep guests out, with what lets them through.
+    #[cfg(unix)]
+    pub(crate) fn kept_out(&self, endpoint: &Endpoint) -> Option<String> {
+        use sse_bus::{private_fs, shell};
+        let closed = private_fs::closed_directories(endpoint.path(), &self.uids, &self.gids);
+        let outermost = closed.last()?;
+        let words: Vec<_> = closed.iter().map(|closed| shell::quoted(&closed.to_string_lossy()).into_owned()).collect();
+        Some(format!(
+            "allow_uid and allow_gid have no effect: {} keeps those users away from {endpoint}; let them through with `chmod \
+             o+x {}`, or choose a --socket in a directory that they may enter",
+            outermost.display(),
+            words.join(" ")
+        ))
     }
 
     fn are_none(&self) -> bool {
@@ -204,6 +253,8 @@ pub(super) async fn holder(endpoint: &Endpoint) -> Option<String> {
 
 /// Says who serves the endpoint already.
 pub(super) fn already_served(endpoint: &Endpoint, holder: Option<String>) -> String {
+    // One whose socket file is gone holds the lock nevertheless.
+    let holder = holder.or_else(|| socket_owner::of_local_socket(endpoint.path()).map(|owner| owner.to_string()));
     let holder = holder.unwrap_or_else(|| "another process".into());
     format!("{endpoint} is served by {holder} already; use that one, stop it, or choose another --socket")
 }

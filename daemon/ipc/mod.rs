@@ -7,29 +7,31 @@ mod listener;
 mod namespace;
 #[cfg(unix)]
 mod place;
+mod rebind;
 mod session;
 
-use std::{
-    io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use sse_bus::{
     endpoint::Stream,
     limits::FIRST_BYTE,
-    protocol::{ErrorCode, Refused, Reply, binary, json},
+    protocol::{
+        ErrorCode, Refused, Reply,
+        binary::{self, Version},
+        json,
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    select,
     sync::Semaphore,
     time::timeout,
 };
 use tracing::{debug, info};
 
 pub(crate) use self::listener::{Guests, Listener, Peer};
-use self::{codec::Codec, session::Session};
+use self::{codec::Codec, rebind::Binder, session::Session};
 use crate::{
     connection::Connection,
     http::{From, Http},
@@ -40,13 +42,21 @@ use crate::{
 const STRANGERS: usize = 16;
 /// How long one of them has to say what it speaks and to take the answer.
 const STRANGER: Duration = Duration::from_secs(1);
-/// Between two lines of the log about them.
-const QUIET: Duration = Duration::from_secs(10);
 
-/// Accepts connections until the daemon stops; then the socket is gone.
-pub(crate) async fn accept(listener: Listener, daemon: Arc<Daemon>, http: Http) {
-    let (strangers, mut told) = (Arc::new(Semaphore::new(STRANGERS)), None::<Instant>);
-    while let Some(connection) = daemon.or_stop(listener.accept()).await {
+/// Accepts connections until the daemon stops, and removes the socket then.
+pub(crate) async fn accept(mut listener: Listener, daemon: Arc<Daemon>, http: Http) {
+    let strangers = Arc::new(Semaphore::new(STRANGERS));
+    let mut binder = Binder::default();
+    binder.rebind_if_lost(&mut listener, &daemon).await;
+    loop {
+        let connection = select! {
+            connection = listener.accept() => connection,
+            () = binder.is_due(&daemon) => {
+                daemon.or_stop(binder.rebind_if_lost(&mut listener, &daemon)).await;
+                continue;
+            }
+            () = daemon.stop.cancelled() => return,
+        };
         match accepted(connection).await {
             Some((stream, Some(peer))) => {
                 let places = &daemon.places;
@@ -60,11 +70,7 @@ pub(crate) async fn accept(listener: Listener, daemon: Arc<Daemon>, http: Http) 
                 });
             }
             Some((stream, None)) => {
-                // Another user is not to fill the log; the metrics count them all.
-                if told.is_none_or(|told| told.elapsed() > QUIET) {
-                    info!("refused a local connection of another user");
-                    told = Some(Instant::now());
-                }
+                info!("refused a local connection of another user");
                 daemon.metrics.refused(ErrorCode::Denied);
                 if let Ok(turn) = strangers.clone().try_acquire_owned() {
                     daemon.tasks.spawn(async move {
@@ -82,7 +88,7 @@ async fn serve(mut stream: Stream, peer: Peer, daemon: &Arc<Daemon>, http: &Http
     let mut read = BytesMut::new();
     let Some(first) = daemon.or_stop(first_bytes(&mut stream, &mut read)).await else { return Ok(()) };
     match first? {
-        First::Binary => Session::new(stream, read, Codec::Binary, peer, daemon).run().await,
+        First::Binary(version) => Session::new(stream, read, Codec::Binary(version), peer, daemon).run().await,
         First::Json => Session::new(stream, read, Codec::Json, peer, daemon).run().await,
         First::Http => {
             let connection = Connection::with_prefix(stream, read.freeze());
@@ -90,6 +96,11 @@ async fn serve(mut stream: Stream, peer: Peer, daemon: &Arc<Daemon>, http: &Http
             Ok(())
         }
         First::Nothing => Ok(()),
+        First::UnknownVersion(refused) => {
+            let mut answer = Vec::new();
+            binary::refuse_version(&refused, &mut answer);
+            stream.write_all(&answer).await
+        }
         First::Unknown(refused) => {
             let mut answer = Vec::new();
             json::encode(&Reply::Error(refused), &mut answer);
@@ -105,7 +116,8 @@ async fn refuse(mut stream: Stream) -> io::Result<()> {
     let mut answer = Vec::new();
     match first_bytes(&mut stream, &mut BytesMut::new()).await? {
         First::Nothing => return Ok(()),
-        First::Binary => Codec::Binary.reply(&Reply::Error(refused), &mut answer),
+        First::Binary(version) => Codec::Binary(version).reply(&Reply::Error(refused), &mut answer),
+        First::UnknownVersion(_) => binary::refuse_version(&refused, &mut answer),
         First::Json | First::Unknown(_) => Codec::Json.reply(&Reply::Error(refused), &mut answer),
         First::Http => {
             Codec::Json.reply(&Reply::Error(refused), &mut answer);
@@ -122,18 +134,19 @@ async fn refuse(mut stream: Stream) -> io::Result<()> {
 
 /// What a connection begins with.
 enum First {
-    Binary,
+    Binary(Version),
     Json,
     Http,
     /// It ended, or was silent for too long.
     Nothing,
+    /// A version of the binary protocol that is not spoken here, or no preface at all behind its first byte.
+    UnknownVersion(Refused),
     Unknown(Refused),
 }
 
 async fn first_bytes(stream: &mut Stream, read: &mut BytesMut) -> io::Result<First> {
     let preface = timeout(FIRST_BYTE, async {
-        // The binary preface is longer than one byte; all others show at the first.
-        while read.is_empty() || (read[0] == 0 && read.len() < binary::PREFACE.len()) {
+        while !is_language_known(read) {
             if stream.read_buf(read).await? == 0 {
                 return Ok(false);
             }
@@ -146,20 +159,27 @@ async fn first_bytes(stream: &mut Stream, read: &mut BytesMut) -> io::Result<Fir
     Ok(match read[0] {
         b'{' => First::Json,
         b'A'..=b'Z' => First::Http,
-        0 if read.starts_with(&binary::PREFACE) => {
-            let _: Bytes = read.split_to(binary::PREFACE.len()).freeze();
-            First::Binary
+        0 => {
+            let mut preface = binary::PREFACE;
+            read.copy_to_slice(&mut preface);
+            Version::of(preface).map_or_else(First::UnknownVersion, First::Binary)
         }
-        0 => First::Unknown(Refused::new(
-            ErrorCode::RequestInvalid,
-            format!(
-                "this daemon speaks version {} of the binary protocol; use a client of the same",
-                binary::PREFACE[5]
-            ),
-        )),
         _ => First::Unknown(Refused::new(
             ErrorCode::RequestInvalid,
             "begin with a JSON object on one line, an HTTP request, or the binary preface",
         )),
     })
+}
+
+/// Skips a byte order mark. Returns true if the bytes behind it determine the language: one byte is enough, but for the
+/// binary one, of which the whole preface is needed.
+fn is_language_known(read: &mut BytesMut) -> bool {
+    if read.starts_with(json::BOM) {
+        read.advance(json::BOM.len());
+    }
+    match read.first() {
+        Some(0) => read.len() >= binary::PREFACE.len(),
+        Some(_) => !json::BOM.starts_with(read),
+        None => false,
+    }
 }

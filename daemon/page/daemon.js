@@ -5,17 +5,18 @@ const PATIENCE = 10_000; // ms
 // A JSON answer. What the daemon says to a refusal becomes the error's message.
 export async function ask(path, init) {
   const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE), ...init });
-  const text = await answer.text();
-  if (!answer.ok) throw new Error(reason(text) || `${answer.status} ${answer.statusText}`);
-  return JSON.parse(text);
+  if (!answer.ok) throw new Error(await reason(answer));
+  return answer.json();
 }
 
-// What a refusal says: JSON with a message, or plain text.
-export function reason(text) {
+// Why an answer is an error: the message of its JSON, or its text. A proxy whose daemon is away answers with a page.
+export async function reason(answer) {
+  const text = await answer.text();
   try {
     return JSON.parse(text).error.message;
   } catch {
-    return text.trim();
+    if (answer.status > 501) return "a proxy answers, without a bus behind it";
+    return text.trim() || `${answer.status} ${answer.statusText}`;
   }
 }
 

@@ -50,6 +50,7 @@ function whole(event, around) {
   if (event.type) add("type", event.type);
   const at = new Date(event.time);
   add("time", `${at.toLocaleDateString("en-CA")} ${clock(at)}.${String(at.getMilliseconds()).padStart(3, "0")}`);
+  if (event.headers) add("headers", JSON.stringify(event.headers));
   add("size", `${count(event.data.length)} characters`);
 
   const json = indented(event.data);
@@ -66,8 +67,8 @@ function whole(event, around) {
     }, buttons);
   }
   const copied = button("copy", "Copy data", () => copy(event.data, copied), buttons);
-  const { id, topic, type, time, data: text } = event;
-  const envelope = JSON.stringify({ id, topic, type, time, data: text });
+  const { id, topic, type, time, headers, data: text } = event;
+  const envelope = JSON.stringify({ id, topic, type, time, headers, data: text });
   const everything = button("copy", "Copy event", () => copy(envelope, everything), buttons);
   if (around) button("history", "What was around it", () => around(event), buttons);
   part.append(data);

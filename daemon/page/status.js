@@ -7,9 +7,11 @@ const EVERY = 1000; // ms
 
 export function status(client, listeners) {
   const about = facts($("about"));
-  const refused = rowsOf($("refused").querySelector("ul"), makeRefused);
+  // Origins such as `null` cannot be allowed.
+  const origins = refusedNames("refused", (name) => /^https?:\/\//.test(name) && "--allow-origin");
+  const hosts = refusedNames("misdirected", () => "--allow-host");
   const notices = rowsOf($("notices"), ({ kind }) => ({ root: element("p", kind) }));
-  let stream = "connecting", why, goneSince, last, pid;
+  let stream = "connecting", why, goneSince, gone, last, pid;
 
   // What is known of the stream.
   function state(now, reason) {
@@ -27,8 +29,10 @@ export function status(client, listeners) {
     try {
       last = await ask("/status");
       goneSince = undefined;
-    } catch {
+    } catch (error) {
       goneSince ??= Date.now();
+      // Browsers do not say why nothing answered; who answers does.
+      gone = error.constructor === Error ? ` (${error.message})` : "";
       return notice();
     }
     if (pid !== undefined && pid !== last.pid) say("another daemon answers");
@@ -54,19 +58,17 @@ export function status(client, listeners) {
       const share = fullest.used / fullest.bound;
       about.meter("Limits", `${fullest.limit} ${share < 0.01 ? "< 1" : Math.round(100 * share)} %`, share);
     }
-    about.set("Address", now.url ?? "none");
+    about.set("Address", now.urls?.join(" ") || now.url || "none");
     about.set("Socket", now.socket);
     about.set("This page", client, "client");
-    $("refused").hidden = now.refused_origins.length === 0;
-    refused(now.refused_origins, ({ origin }) => origin, (row, { times, last: at }) => {
-      setText(row.times, `${counted(times, "time")}, ${ago(at)}`);
-    });
+    origins(now.refused_origins.map(({ origin, ...rest }) => ({ name: origin, ...rest })));
+    hosts((now.refused_hosts ?? []).map(({ host, ...rest }) => ({ name: host, ...rest })));
   }
 
   // What somebody should do something about.
   function notice() {
     const told = [];
-    if (goneSince) told.push({ kind: "bad", text: `The daemon has not answered since ${new Date(goneSince).toLocaleTimeString("en-GB")}. This page goes on by itself when it is back.` });
+    if (goneSince) told.push({ kind: "bad", text: `The daemon has not answered since ${new Date(goneSince).toLocaleTimeString("en-GB")}${gone}. This page goes on by itself when it is back.` });
     else if (stream === "refused") told.push({ kind: "bad", text: `The stream was refused: ${why}` });
     else if (stream === "waiting") told.push({ kind: "wait", text: `The stream is not there: ${why}. The next attempt is near.` });
     if (last?.history_trouble) told.push({ kind: "bad", text: `History is not written to disk: ${last.history_trouble}` });
@@ -83,19 +85,28 @@ export function status(client, listeners) {
   return { state };
 }
 
-function makeRefused({ origin }) {
-  const root = element("li");
-  element("span", "origin", origin, root);
-  const times = element("span", "faint", "", root);
-  // Others, such as `null`, cannot be allowed.
-  if (/^https?:\/\//.test(origin)) {
-    const line = element("div", "command", "", root);
-    const command = `sse-busd --allow-origin ${origin}`;
-    element("code", "", command, line);
-    const copied = button("quiet", "Copy", () => copy(command, copied), line);
-    copied.setAttribute("aria-label", `Copy the command that allows ${origin}`);
-  }
-  return { root, times };
+// A list of names that were refused, each with the command that allows it. `flagOf` gives nothing where there is none.
+function refusedNames(id, flagOf) {
+  const make = ({ name }) => {
+    const root = element("li");
+    element("span", "origin", name, root);
+    const times = element("span", "faint", "", root);
+    const flag = flagOf(name);
+    if (flag) {
+      const line = element("div", "command", "", root);
+      // Only what was parsed is listed; brackets are all that a shell could take for something else.
+      const command = `sse-busd ${flag} ${name.includes("[") ? `'${name}'` : name}`;
+      element("code", "", command, line);
+      const copied = button("quiet", "Copy", () => copy(command, copied), line);
+      copied.setAttribute("aria-label", `Copy the command that allows ${name}`);
+    }
+    return { root, times };
+  };
+  const rows = rowsOf($(id).querySelector("ul"), make);
+  return (refused) => {
+    $(id).hidden = refused.length === 0;
+    rows(refused, ({ name }) => name, (row, { times, last }) => setText(row.times, `${counted(times, "time")}, ${ago(last)}`));
+  };
 }
 
 // Names and values, each pair made once.

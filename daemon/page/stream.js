@@ -1,28 +1,26 @@
 // The stream: one EventSource that is kept open, and goes on from the last id whatever happens in between.
 //
-// Where the connection is lost, browsers reconnect by themselves and name the last id. They give up for good on any
-// status but 200, and some on a refused connection; they also forget where they were if nothing has come yet. Then a new
-// EventSource is made, after a pause that grows and is never quite the same.
+// Where the connection is lost, browsers reconnect by themselves and send the last id, which comes with each event and
+// before the first. They give up for good on any status but 200, and some on a refused connection. Then a new EventSource
+// is made, after a pause that grows and is never quite the same.
 
-import { ask, reason } from "/page/daemon.js";
+import { reason } from "/page/daemon.js";
 
 const PAUSE_LEAST = 500; // ms
 const PAUSE_MOST = 10_000;
 
 // `on` has `event`, `gap` and `state`: connecting, open, waiting (for the next attempt), refused; and why.
 export function stream(client, on) {
-  let source, asked, lastId, base, timer, pause;
+  let source, asked, lastId, timer, pause;
 
   // Begins anew, with other filters or from somewhere else.
-  async function want(query) {
-    const own = (asked = query);
+  function want(query) {
+    asked = query;
     clearTimeout(timer);
     source?.close();
     [lastId, pause] = [undefined, PAUSE_LEAST];
     on.state("connecting");
-    // All that comes later comes after this, also if the connection is lost before anything has come.
-    base = await ask("/status").then((status) => status.position, () => undefined);
-    if (own === asked) connect();
+    connect();
   }
 
   function connect(from) {
@@ -31,11 +29,13 @@ export function stream(client, on) {
     query.set("client", client);
     if (from) query.set("last_event_id", from);
     const own = (source = new EventSource("/events?" + query));
-    let opened = false;
     own.onopen = () => {
-      [opened, pause] = [true, PAUSE_LEAST];
+      pause = PAUSE_LEAST;
       on.state("open");
     };
+    own.addEventListener("$position", (message) => {
+      lastId = message.lastEventId;
+    });
     own.onmessage = (message) => {
       lastId = message.lastEventId || lastId;
       on.event(JSON.parse(message.data));
@@ -47,7 +47,7 @@ export function stream(client, on) {
     own.onerror = () => {
       if (own !== source) return;
       const gaveUp = own.readyState === EventSource.CLOSED;
-      const next = lastId ?? (opened ? base : from);
+      const next = lastId ?? from;
       if (!gaveUp && lastId) return on.state("connecting", "the connection was closed; the browser reconnects");
       own.close();
       if (gaveUp) explain(own, next);
@@ -74,7 +74,7 @@ export function stream(client, on) {
       if (head.ok) why = "what answers there is no event stream";
       else {
         final = head.status === 400;
-        why = reason(await (await fetch(own.url, asking)).text());
+        why = await reason(await fetch(own.url, asking));
       }
     } catch {
       // Nobody is there.
@@ -93,7 +93,7 @@ export async function* past(query, signal) {
   asked.set("format", "json");
   asked.set("past_only", "true");
   const answer = await fetch("/events?" + asked, { signal, cache: "no-store" });
-  if (!answer.ok) throw new Error(reason(await answer.text()));
+  if (!answer.ok) throw new Error(await reason(answer));
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   try {
     let text = "";
@@ -105,6 +105,7 @@ export async function* past(query, signal) {
       for (const block of blocks) {
         const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s, 2)));
         if (fields.data === undefined) continue;
+        if (fields.event === "$position") continue;
         if (fields.event === "$end") return;
         const data = JSON.parse(fields.data);
         yield fields.event === "$gap" ? { gap: data } : { event: data };

@@ -5,22 +5,25 @@
 //! their names, and what is known of the whole under [`STATE`].
 
 use std::{
-    fs, io,
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use parking_lot::Mutex;
-use redb::{Builder, Database, DatabaseError, StorageBackend, Table, TableDefinition, backends::FileBackend};
+use redb::{Builder, Database, StorageBackend, Table, TableDefinition};
 use serde::{Deserialize, Serialize};
 use sse_bus::bus::{
     history::{Entry, Forgotten, TopicPast},
     journal::{Gone, TopicRecord},
 };
 
-use super::{piece::Piece, record};
-use crate::shared::unix_now;
+use super::{
+    piece::Piece,
+    record,
+    storage::{Failed, Storage, Watched},
+};
+use crate::clock::Relation;
 
 pub(super) const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
 pub(super) const TOPICS: TableDefinition<&str, &[u8]> = TableDefinition::new("topics");
@@ -28,8 +31,9 @@ pub(super) const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("sta
 /// The one key of [`STATE`].
 pub(super) const BUS: &str = "bus";
 
-/// The form of the files. Those of a newer one are refused. Before 2 there was no [tail](super::tail).
-pub(super) const SCHEMA: u32 = 2;
+/// The form of the files. Those of a newer one are refused, those of an older one are taken over as they are: before 2
+/// there was no [tail](super::tail), before 3 events had no headers.
+pub(super) const SCHEMA: u32 = 3;
 /// Bytes of one piece, unless a single event is larger: with what redb adds it fits a page of 64 KiB, the sizes of which
 /// are powers of two.
 const PIECE: usize = 63 << 10;
@@ -49,6 +53,9 @@ pub(super) struct State {
     pub(super) ended: bool,
     /// The bus's clock, in milliseconds.
     pub(super) clock: u64,
+    /// How that stands to the clocks of the machine.
+    #[serde(default)]
+    pub(super) clocks: Relation,
     pub(super) forgotten: Forgotten,
     /// The number of the last batch that is in the database. The [tail](super::tail) may have those that follow.
     #[serde(default)]
@@ -66,50 +73,6 @@ impl TopicState {
     pub(super) fn of(record: &TopicRecord) -> TopicState {
         let TopicRecord { published, last, past, .. } = record;
         TopicState { published: *published, last: *last, past: *past }
-    }
-}
-
-/// What went wrong, for people.
-pub(super) type Failed = String;
-
-/// Where the files are: on the file system, or on a disk that has accidents.
-pub(super) trait Storage: Send {
-    /// Opens the database, which is made if it is not there.
-    fn database(&self, builder: &Builder) -> Result<Database, DatabaseError>;
-    /// Opens the tail, which is made if it is not there.
-    fn tail(&self) -> io::Result<Box<dyn StorageBackend>>;
-}
-
-/// The name of the tail of a database.
-pub(super) fn tail_of(database: &Path) -> PathBuf {
-    database.with_extension("tail")
-}
-
-/// A file system, with the path of the database on it.
-pub(super) struct FileSystem(pub(super) PathBuf);
-
-impl FileSystem {
-    /// Puts the names of the files on disk. Otherwise the power may take that of a new one, and every byte of it.
-    fn keep_names(&self) -> io::Result<()> {
-        if cfg!(unix) {
-            fs::File::open(self.0.parent().unwrap_or(Path::new(".")))?.sync_all()?;
-        }
-        Ok(())
-    }
-}
-
-impl Storage for FileSystem {
-    fn database(&self, builder: &Builder) -> Result<Database, DatabaseError> {
-        let database = builder.create(&self.0)?;
-        self.keep_names()?;
-        Ok(database)
-    }
-
-    fn tail(&self) -> io::Result<Box<dyn StorageBackend>> {
-        let path = tail_of(&self.0);
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        self.keep_names()?;
-        Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
     }
 }
 
@@ -189,13 +152,15 @@ pub(super) fn put_events(events: &mut Events<'_>, mut entries: &[Entry]) -> Resu
 /// Why a file cannot be had.
 pub(super) enum Trouble {
     Damaged(Failed),
+    /// There is no room on the disk.
+    Full(Failed),
     Other(Failed),
 }
 
 impl Trouble {
     pub(super) fn why(self) -> Failed {
         match self {
-            Trouble::Damaged(why) | Trouble::Other(why) => why,
+            Trouble::Damaged(why) | Trouble::Full(why) | Trouble::Other(why) => why,
         }
     }
 }
@@ -210,6 +175,7 @@ impl From<redb::Error> for Trouble {
     fn from(error: redb::Error) -> Trouble {
         match error {
             redb::Error::DatabaseAlreadyOpen => Trouble::Other("another sse-busd has it open".into()),
+            redb::Error::Io(e) if is_full(&e) => Trouble::Full(e.to_string()),
             // A disk that fails says nothing about the file; one that ends too early is damaged.
             redb::Error::Io(e) if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
                 Trouble::Other(e.to_string())
@@ -219,9 +185,21 @@ impl From<redb::Error> for Trouble {
     }
 }
 
-/// Opens a database and looks at every page of it.
-pub(super) fn open(storage: &dyn Storage) -> Result<Database, Trouble> {
-    guarded(|| Ok(storage.database(Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true))?))
+/// Whether an error says that there is no room: on the disk, for this user, or for a file of this size.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+/// Opens the database of a storage and looks at every page of it.
+pub(super) fn open(storage: &dyn Storage, sync_failed: &Arc<AtomicBool>) -> Result<Database, Trouble> {
+    open_file(storage.database()?, sync_failed)
+}
+
+/// Opens a database in a file. It is noted when a sync of that fails.
+pub(super) fn open_file(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> Result<Database, Trouble> {
+    let file = Watched::new(file, sync_failed);
+    guarded(|| Ok(Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true).create_with_backend(file)?))
 }
 
 /// Does something with a database that may be damaged, or on a disk that fails.
@@ -231,35 +209,4 @@ pub(super) fn guarded<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Res
         Ok(done) => done.map_err(Trouble::from),
         Err(_) => Err(Trouble::Damaged("it cannot be read".into())),
     }
-}
-
-/// Moves a damaged file away, under a name that no other has.
-pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".damaged-{}", unix_now()));
-    fs::rename(path, &aside)?;
-    Ok(aside.into())
-}
-
-/// Checks that nobody else has put the files of a database there, or could change them: what is in them is believed.
-pub(super) fn check(path: &Path) -> Result<(), String> {
-    sse_bus::tokens::check_directory(path.parent().unwrap_or(Path::new("."))).map_err(|e| e.to_string())?;
-    #[cfg(unix)]
-    for file in [path, &path.with_extension("tail")] {
-        use std::os::unix::fs::MetadataExt as _;
-        let own = rustix::process::geteuid().as_raw();
-        // What a link leads to, and the link itself.
-        for found in [file.metadata(), file.symlink_metadata()].into_iter().flatten() {
-            let why = match found.mode() {
-                _ if found.uid() != own => "belongs to another user; remove it",
-                _ if !found.is_file() && !found.is_symlink() => "is no file; remove it",
-                mode if found.is_file() && mode & 0o022 != 0 => {
-                    "can be written by others; `chmod go-w` it if it can be trusted"
-                }
-                _ => continue,
-            };
-            return Err(format!("{} {why}", file.display()));
-        }
-    }
-    Ok(())
 }

@@ -6,27 +6,27 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use redb::{Database, ReadableTable as _};
-use sse_bus::{
-    Epoch,
-    bus::{history::Forgotten, journal::Batch},
-};
-use tracing::error;
+use sse_bus::{Epoch, bus::journal::Batch};
 
 use super::{
-    database::{
-        self, Events, Failed, FileSystem, SCHEMA, Shelf, State, Storage, Topics, Trouble, put_events, put_topics,
-        set_aside, tail_of,
-    },
-    left::{self, Content, Left},
+    database::{self, Events, Shelf, State, Topics, Trouble, put_events, put_topics},
+    left::{self, Left},
     pending::Pending,
     piece::Piece,
     record,
-    tail::{self, Appended, Tail},
+    rewrite::{open_unchanged, rewrite},
+    start::{Begun, RESERVE, begin},
+    storage::{Failed, FileSystem, Storage},
+    tail::Tail,
 };
+use crate::clock::Relation;
 
 /// Bytes of the tail, about. What is in it stays in memory until it is in the database, and is read at a start.
 const TAIL: usize = 4 << 20;
@@ -38,9 +38,6 @@ const TOPIC: usize = 200;
 const REWRITES: usize = 128;
 /// Pieces of which nothing is left that one commit removes, at most.
 const REMOVALS: usize = 4096;
-/// Numbers that are reserved ahead: after a crash the next daemon begins behind them.
-const RESERVE: u64 = 1 << 32;
-
 /// What comes after a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -57,7 +54,12 @@ pub(super) struct File {
     storage: Box<dyn Storage>,
     epoch: Epoch,
     database: Shelf,
-    tail: Tail,
+    /// A sync of the database's file has failed.
+    sync_failed: Arc<AtomicBool>,
+    /// Nothing after it could not be written; until it is opened again everything goes into the database at once.
+    tail: Option<Tail>,
+    /// A file was found without its name at the end of the last attempt.
+    is_nameless: bool,
     state: State,
     /// What is to be written next.
     batch: Option<Batch>,
@@ -78,6 +80,9 @@ pub(super) struct File {
     bytes: usize,
     /// Of these, about what is gone and stands there still.
     wasted: usize,
+    /// Why nothing could be written since the files were opened. Until it can, the database is a copy in memory of what
+    /// is on disk, for those who read.
+    full: Option<Failed>,
 }
 
 impl File {
@@ -87,7 +92,7 @@ impl File {
     ///
     /// Says what stands in the way, and what to do.
     pub(super) fn open(path: &Path, epoch: Epoch) -> Result<(File, Option<Left>), Failed> {
-        File::open_on(Box::new(FileSystem(path.to_owned())), path, epoch)
+        File::open_on(Box::new(FileSystem::new(path)), path, epoch)
     }
 
     /// Opens the files on another storage. A path stands for the database there, so that it can be set aside.
@@ -96,57 +101,36 @@ impl File {
         path: &Path,
         epoch: Epoch,
     ) -> Result<(File, Option<Left>), Failed> {
-        let shown = path.display();
-        let failed = |e: &dyn std::fmt::Display| {
-            format!("{shown} cannot be used: {e}; choose another directory with --state-dir, or --history memory")
-        };
-        let directory = path.parent().unwrap_or(Path::new("."));
-        sse_bus::tokens::make_private(directory).map_err(|e| failed(&e))?;
-        // Before, so that nobody's file is opened; and after, because in between somebody may have put one there.
-        database::check(path).map_err(|why| failed(&why))?;
-        let mut taken_up = take_up(&*storage, path, epoch);
-        if let Err(Trouble::Damaged(why)) = taken_up {
-            let aside = set_aside(path).map_err(|e| failed(&e))?;
-            error!("{shown} is damaged ({why}) and was set aside as {}; history begins anew", aside.display());
-            taken_up = take_up(&*storage, path, epoch);
-        }
-        let (database, tail, found) = taken_up.map_err(|trouble| failed(&trouble.why()))?;
-        database::check(path).map_err(|why| failed(&why))?;
-        let (state, left, pieces) = match found {
-            Some((state, left, pieces)) => (state, Some(left), pieces),
-            None => (State { epoch: epoch.to_string(), ..State::default() }, None, BTreeMap::new()),
-        };
-        if let Some(damaged) = left.as_ref().map(|left| left.damaged).filter(|damaged| *damaged > 0) {
-            error!("{damaged} pieces of {shown} are damaged; their events are told as lost");
-        }
-        let (head, forgotten) = left.as_ref().map_or((0, Forgotten::default()), |l| (l.head, l.forgotten.clone()));
-        let (reserved, last) = (head + RESERVE, tail::begin());
-        let state = State { schema: SCHEMA, head, reserved, ended: false, forgotten, last_batch: last, ..state };
+        let Begun { database, sync_failed, tail, state, left, pieces, pending, settled_batch, full } =
+            begin(&*storage, path, epoch)?;
         let sparse = pieces.iter().filter(|(_, piece)| piece.is_sparse()).map(|(first, _)| *first).collect();
-        let bytes = pieces.values().map(|piece| piece.bytes).sum();
-        let wasted = pieces.values().map(Piece::wasted).sum();
-        let (database, pending) = (Shelf::new(database), Pending::default());
-        let mut file = File {
+        let file = File {
             storage,
             epoch: left.as_ref().map_or(epoch, |left| left.epoch),
-            database,
-            tail,
+            database: Shelf::new(database),
+            sync_failed,
+            // Of a full disk the next batch goes into the database, with what the tail holds.
+            tail: full.is_none().then_some(tail),
+            is_nameless: false,
+            settled: state.head,
+            settled_batch,
             state,
             batch: None,
             is_partial: false,
             pending,
-            is_due: false,
-            settled: head,
-            settled_batch: last,
+            is_due: full.is_some(),
+            bytes: pieces.values().map(|piece| piece.bytes).sum(),
+            wasted: pieces.values().map(Piece::wasted).sum(),
             pieces,
             sparse,
-            bytes,
-            wasted,
+            full,
         };
-        // It notes that a daemon runs, and which numbers it may use. Twice: if the last transaction is damaged, redb goes
-        // back to the one before, and that must say it, too.
-        file.commit(|_, _| Ok(())).and_then(|()| file.commit(|_, _| Ok(()))).map_err(|e| failed(&e))?;
         Ok((file, left))
+    }
+
+    /// Why nothing could be written since the files were opened.
+    pub(super) fn full(&self) -> Option<&str> {
+        self.full.as_deref()
     }
 
     /// The database, for who reads from it.
@@ -161,7 +145,12 @@ impl File {
 
     /// Whether everything that was written is in the database.
     pub(super) fn is_settled(&self) -> bool {
-        self.tail.bytes() == 0
+        self.tail_bytes() == 0 && !self.is_due
+    }
+
+    /// Bytes of what was appended to the tail since it began anew.
+    fn tail_bytes(&self) -> usize {
+        self.tail.as_ref().map_or(0, Tail::bytes)
     }
 
     /// Notes that an event from disk is not needed.
@@ -174,6 +163,11 @@ impl File {
                 self.sparse.insert(*first);
             }
         }
+    }
+
+    /// Notes how the bus's clock stands to those of the machine.
+    pub(super) fn note_clocks(&mut self, clocks: Relation) {
+        self.state.clocks = clocks;
     }
 
     /// Takes a batch, when the one before is written. `clock` is the bus's.
@@ -194,12 +188,34 @@ impl File {
         }
         // What is held already is not in the tail.
         let is_partial = std::mem::take(&mut self.is_partial);
-        self.is_due = is_partial || next != Next::More || bytes >= LARGE || self.tail.bytes() + bytes > TAIL;
+        self.is_due = is_partial
+            || self.tail.is_none()
+            || next != Next::More
+            || bytes >= LARGE
+            || self.tail_bytes() + bytes > TAIL;
         self.batch = Some(batch);
     }
 
-    /// Writes what was taken, durably. After an error nothing of it counts, and this is to be tried again.
+    /// Writes what was taken, durably, to files that still have their names. After an error nothing of it counts, and this
+    /// is to be tried again.
     pub(super) fn write(&mut self) -> Result<(), Failed> {
+        if !self.is_nameless && self.full.is_none() {
+            self.check_names()?;
+        }
+        self.write_down()?;
+        self.is_nameless = false;
+        self.check_names()
+    }
+
+    /// Checks that the files have their names. If not, all goes into files with names the next time.
+    fn check_names(&mut self) -> Result<(), Failed> {
+        let named = self.storage.check_database().and_then(|()| self.storage.check_tail());
+        self.is_nameless = named.is_err();
+        self.is_due |= self.is_nameless;
+        named
+    }
+
+    fn write_down(&mut self) -> Result<(), Failed> {
         let Some(batch) = self.batch.take() else {
             return if self.is_due { self.settle() } else { Ok(()) };
         };
@@ -207,13 +223,11 @@ impl File {
         // that it came after.
         let number = self.state.last_batch + 1;
         if !self.is_due
-            && let Err(error) = self.tail.append(number, &batch, self.state.clock)
+            && let Some(tail) = &mut self.tail
+            && let Err(error) = tail.append(number, &batch, self.state.clock)
         {
-            // Perhaps the database can take it, and the next can be appended again.
-            self.is_due = true;
-            if let Ok(Some(tail)) = self.storage.tail().and_then(|storage| Tail::open(storage, self.epoch)) {
-                self.tail = tail;
-            }
+            // Perhaps the database can take it.
+            (self.is_due, self.tail) = (true, None);
             self.batch = Some(batch);
             return Err(error.to_string());
         }
@@ -276,12 +290,25 @@ impl File {
             }
         }
         (self.settled, self.settled_batch, self.is_due) = (self.state.head, self.state.last_batch, false);
-        self.tail.rewind();
-        if self.state.ended {
-            // Nobody needs what may stay of it.
-            let _ = self.tail.clear();
-        }
+        self.begin_tail();
         Ok(())
+    }
+
+    /// Begins the tail anew: all of it is in the database.
+    fn begin_tail(&mut self) {
+        if self.storage.check_tail().is_err() {
+            self.tail = None;
+        }
+        match &mut self.tail {
+            // Nobody needs what may stay of it.
+            Some(tail) if self.state.ended => drop(tail.clear()),
+            Some(tail) => tail.rewind(),
+            None => {
+                // Nothing that was there is needed, and of what a failed sync has left nothing may be.
+                let emptied = self.storage.tail().and_then(|file| file.set_len(0).map(|()| file));
+                self.tail = emptied.and_then(|file| Tail::open(file, self.epoch)).ok().flatten();
+            }
+        }
     }
 
     /// One transaction: what is put into the tables, and the state.
@@ -289,90 +316,47 @@ impl File {
         &mut self,
         fill: impl FnOnce(&mut Events<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
     ) -> Result<(), Failed> {
-        // After a failure redb takes no more until the file was opened again.
+        let is_lost = self.sync_failed.load(Ordering::Acquire) || self.storage.check_database().is_err();
         let database = match self.database.get() {
-            Some(database) => database,
-            None => Arc::new(self.open_again().map_err(Trouble::why)?),
+            Some(database) if !is_lost && self.full.is_none() => database,
+            source => Arc::new(self.open_again(source, is_lost).map_err(Trouble::why)?),
         };
         let done = database::commit(&database, &self.state, fill);
-        self.database.set(done.is_ok().then_some(database));
+        if done.is_ok() {
+            self.database.set(Some(database));
+            self.full = None;
+        } else if self.full.is_none() {
+            // After a failure redb takes no more until the file was opened again.
+            self.database.set(None);
+        }
         done.map_err(Trouble::why)
     }
 
-    /// Opens the database after a failure.
-    fn open_again(&self) -> Result<Database, Trouble> {
-        let database = database::open(&*self.storage)?;
-        // The last commit may be in it although it has failed.
-        let is_known = |last| [self.settled_batch, self.state.last_batch].contains(&last);
-        match left::state(&database)? {
-            Some(state) if state.epoch == self.state.epoch && is_known(state.last_batch) => Ok(database),
+    /// Opens the database after a failure. If its file is lost, it is written anew, from what is still open of it.
+    fn open_again(&mut self, source: Option<Arc<Database>>, is_lost: bool) -> Result<Database, Trouble> {
+        let is_known = |database: &Database| match left::state(database)? {
+            // The last commit may be in it although it has failed.
+            Some(state)
+                if state.epoch == self.state.epoch
+                    && [self.settled_batch, self.state.last_batch].contains(&state.last_batch) =>
+            {
+                Ok(())
+            }
             _ => Err(Trouble::Other(
                 "it is not what was written there; restart sse-busd to begin with what there is".into(),
             )),
+        };
+        if !is_lost {
+            let database = database::open(&*self.storage, &self.sync_failed)?;
+            return is_known(&database).map(|()| database);
         }
-    }
-}
-
-/// Opens the files. If they are not new, the database takes up what is in the tail only, and is read.
-fn take_up(storage: &dyn Storage, path: &Path, epoch: Epoch) -> Result<(Database, Tail, Option<Content>), Trouble> {
-    let database = database::open(storage)?;
-    let Some(state) = left::state(&database)? else {
-        return Ok((database, open_tail(storage, path, epoch)?, None));
-    };
-    let damaged = || Trouble::Damaged("its epoch is none".into());
-    let epoch = Epoch::parse(&state.epoch).ok_or_else(damaged)?;
-    let tail = open_tail(storage, path, epoch)?;
-    let (mut pending, mut state) = (Pending::default(), State { ended: false, ..state });
-    let before = state.last_batch;
-    for Appended { number, batch, clock } in tail.after(before)? {
-        (state.last_batch, state.head, state.clock, state.forgotten) =
-            (number, batch.head, clock, batch.forgotten.clone());
-        pending.add(batch);
-    }
-    if state.last_batch > before {
-        let (entries, gone, records) = pending.all();
-        database::commit(&database, &state, |events, topics| {
-            put_topics(topics, gone, records)?;
-            put_events(events, entries)?;
-            Ok(())
-        })?;
-    }
-    let content = left::read(&database, epoch)?;
-    Ok((database, tail, Some(content)))
-}
-
-/// Opens the tail. One of another bus is set aside.
-fn open_tail(storage: &dyn Storage, path: &Path, epoch: Epoch) -> Result<Tail, Trouble> {
-    if let Some(tail) = Tail::open(storage.tail()?, epoch)? {
-        return Ok(tail);
-    }
-    let path = tail_of(path);
-    let aside = set_aside(&path)?;
-    error!("{} belongs to another history or is damaged, and was set aside as {}", path.display(), aside.display());
-    Tail::open(storage.tail()?, epoch)?.ok_or_else(|| Trouble::Other(format!("{} changes", path.display())))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::{
-        super::database::{BUS, STATE},
-        *,
-    };
-
-    #[test]
-    fn a_file_of_a_newer_version_is_refused_and_left_as_it_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("history.redb");
-        let database = Database::create(&path).unwrap();
-        let transaction = database.begin_write().unwrap();
-        let newer: &[u8] = br#"{"schema":3,"all":"else is other"}"#;
-        transaction.open_table(STATE).unwrap().insert(BUS, newer).unwrap();
-        transaction.commit().unwrap();
-        drop(database);
-        let error = File::open(&path, Epoch::from_seed(1)).map(|_| ()).unwrap_err();
-        assert!(error.contains("newer") && error.contains("--state-dir"), "{error}");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was set aside");
+        let source = match source {
+            Some(open) => open,
+            None => Arc::new(open_unchanged(&*self.storage)?),
+        };
+        is_known(&source)?;
+        let (database, sync_failed) = rewrite(&*self.storage, &source)?;
+        self.sync_failed = sync_failed;
+        Ok(database)
     }
 }

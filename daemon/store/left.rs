@@ -23,6 +23,7 @@ use super::{
     piece::Piece,
     record::{self, Record},
 };
+use crate::clock::Relation;
 
 /// What an earlier daemon has left.
 pub(super) struct Left {
@@ -35,6 +36,7 @@ pub(super) struct Left {
     pub(super) damaged: usize,
     /// The bus's clock must not be before.
     pub(super) clock: u64,
+    pub(super) clocks: Relation,
     /// What this end has taken is noted in it.
     pub(super) forgotten: Forgotten,
     pub(super) topics: Vec<TopicRecord>,
@@ -106,12 +108,12 @@ fn content(database: &Database, epoch: Epoch, state: State) -> Result<Content, r
         };
         let mut piece = Piece::new(records.len(), piece.value().len());
         for record in records {
-            let Record { seq, came, expires, topic, kind, data, .. } = record;
+            let Record { seq, came, expires, topic, kind, headers, data, .. } = record;
             let Some(topic) = places.get(topic).copied() else {
                 piece.gone.insert(seq);
                 continue;
             };
-            let cost = Entry::cost_of(data.len(), kind.map_or(0, str::len));
+            let cost = Entry::cost_of(data.len(), kind.map_or(0, str::len), headers.len());
             let event = if retained.contains(&seq) { record.event(epoch, &mut HashMap::new()) } else { None };
             left.entries.push(Entry { seq, topic, came, expires, cost, event: event.map(Arc::new) });
         }
@@ -136,6 +138,7 @@ impl Left {
             is_torn: !state.ended,
             damaged: 0,
             clock: state.clock,
+            clocks: state.clocks.clone(),
             forgotten,
             topics: Vec::new(),
             entries: Vec::new(),

@@ -15,6 +15,9 @@ mod pending;
 mod piece;
 mod reader;
 mod record;
+mod rewrite;
+mod start;
+mod storage;
 mod tail;
 
 use std::{
@@ -43,7 +46,10 @@ use self::{
     left::Left,
     reader::Reader,
 };
-use crate::shared::SharedBus;
+use crate::{
+    clock::{Machine, PROBATION, Relation},
+    shared::SharedBus,
+};
 
 /// Bytes of events in one batch.
 const BATCH: usize = 4 << 20;
@@ -74,6 +80,7 @@ struct Progress {
 pub(crate) struct Opened {
     file: File,
     left: Option<Left>,
+    clocks: Relation,
 }
 
 impl Opened {
@@ -84,7 +91,7 @@ impl Opened {
     /// Says what stands in the way, and what to do.
     pub(crate) fn open(state: &Path, epoch: Epoch) -> Result<Opened, String> {
         let (file, left) = File::open(&state.join(NAME), epoch)?;
-        Ok(Opened { file, left })
+        Ok(Opened { file, left, clocks: Relation::default() })
     }
 
     /// The epoch to go on with, if there was one.
@@ -92,9 +99,12 @@ impl Opened {
         self.left.as_ref().map(|left| left.epoch)
     }
 
-    /// Where the bus's clock stood, in milliseconds.
-    pub(crate) fn clock(&self) -> u64 {
-        self.left.as_ref().map_or(0, |left| left.clock)
+    /// The clock that the bus goes on with.
+    pub(crate) fn go_on(&mut self, machine: &Machine) -> u64 {
+        let Some(left) = &self.left else { return machine.unix().max(1) };
+        let (clock, clocks) = left.clocks.clone().go_on(left.clock, machine);
+        self.clocks = clocks;
+        clock
     }
 
     /// Gives the bus what was left.
@@ -112,14 +122,16 @@ impl Opened {
         for seq in gone {
             self.file.drop_event(seq);
         }
+        bus.doubt(self.clocks.doubt());
         bus.restored(left.forgotten, left.head, now);
         info!(events, torn = left.is_torn, took = ?began.elapsed(), "history is back");
     }
 
     /// Begins to write down what changes.
     pub(crate) fn start(self, bus: &SharedBus) -> io::Result<Store> {
-        let (progress, watched) = watch::channel(Progress::default());
-        let shared = Arc::new(Shared::default());
+        let (progress, watched) =
+            watch::channel(Progress { trouble: self.file.full().map(Arc::from), ..Progress::default() });
+        let shared = Arc::new(Shared { clocks: Mutex::new(self.clocks), ..Shared::default() });
         let (file, at_work) = (self.file, shared.clone());
         let reader = Reader {
             bus: bus.clone(),
@@ -162,6 +174,15 @@ struct Shared {
     wanted: AtomicU64,
     /// The daemon ends.
     ends: AtomicBool,
+    /// How the bus's clock stood to those of the machine when it was last looked at.
+    clocks: Mutex<Relation>,
+}
+
+impl Shared {
+    /// How the bus's clock stands to those of the machine now.
+    fn clocks(&self, clock: u64) -> Relation {
+        self.clocks.lock().clone().at(clock, &Machine::now())
+    }
 }
 
 /// History on disk, at work.
@@ -203,6 +224,27 @@ impl Store {
     /// How many batches were written, and how long each took.
     pub(crate) fn commits(&self) -> &Histogram {
         &self.commits
+    }
+
+    /// Believes the wall clock once it has not jumped for a while: what has become too old while the machine was off is
+    /// deleted from then on.
+    pub(crate) async fn believe_clock(&self, bus: &SharedBus) {
+        let clocks = || self.shared.clocks(bus.with(|_, now| now.mono));
+        loop {
+            let before = clocks();
+            if before.doubt().steps.is_empty() {
+                return;
+            }
+            tokio::time::sleep(PROBATION).await;
+            let now = clocks();
+            if before.is_plausible(&now) {
+                let believed = now.believe();
+                bus.with(|bus, _| bus.doubt(believed.doubt()));
+                bus.wake();
+                *self.shared.clocks.lock() = believed;
+                return;
+            }
+        }
     }
 
     /// Writes what is left, and ends.
@@ -272,7 +314,8 @@ impl Writer {
             let (batch, now) = self.bus.with(|bus, now| (bus.take_batch(BATCH), now));
             let Some(batch) = batch else { return true };
             let (head, more) = (batch.head, batch.more);
-            let mut began = Instant::now();
+            let (mut began, mut is_last) = (Instant::now(), false);
+            self.file.note_clocks(self.shared.clocks(now.mono));
             self.file.add(batch, now.mono, next);
             if more {
                 continue;
@@ -290,7 +333,11 @@ impl Writer {
                 let failed = Instant::now();
                 while let Some(left) = pause.checked_sub(failed.elapsed()) {
                     if self.shared.ends.load(Ordering::Acquire) {
-                        return false;
+                        // There is no later: once more at once.
+                        if std::mem::replace(&mut is_last, true) {
+                            return false;
+                        }
+                        break;
                     }
                     thread::park_timeout(left);
                 }

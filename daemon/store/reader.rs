@@ -19,8 +19,9 @@ use tracing::warn;
 
 use super::{
     AGAIN, Shared,
-    database::{EVENTS, Failed, Shelf, Trouble, guarded},
+    database::{EVENTS, Shelf, Trouble, guarded},
     record,
+    storage::Failed,
 };
 use crate::shared::SharedBus;
 
@@ -174,13 +175,16 @@ impl Recent {
         self.kept.push_front(fetched.clone());
     }
 
-    /// Waits until something is wanted; without anybody who reads nothing is kept.
+    /// Waits until something may be wanted. After a while without, drops what is kept. May return early: who waits looks again
+    /// before it waits on, as the end of this wait may have been the call.
     fn wait(&mut self) {
+        if self.kept.is_empty() {
+            return thread::park();
+        }
         let began = Instant::now();
         thread::park_timeout(PATIENCE);
         if began.elapsed() >= PATIENCE {
             self.kept.clear();
-            thread::park();
         }
     }
 

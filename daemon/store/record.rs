@@ -3,11 +3,15 @@
 //! A piece is the CRC-32 of what follows, then records: the length of the rest, number, time (Unix milliseconds), when it
 //! came and when it expires (milliseconds of the bus's clock), the lengths of topic and type, topic, type, data. Numbers
 //! are little endian.
+//!
+//! Where the highest bit of the topic's length is set, the length of the headers and their
+//! [lines](sse_bus::Headers::as_lines) stand between type and data. So an event without headers stands as it did before
+//! schema 3, and what was written then is read as it is.
 
 use std::collections::{HashMap, hash_map};
 
 use bytes::{Buf, BufMut};
-use sse_bus::{Epoch, Event, EventId, EventType, Topic, bus::history::Entry};
+use sse_bus::{Epoch, Event, EventId, EventType, Headers, Topic, bus::history::Entry};
 
 /// An event from disk, as it stands in its piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub(super) struct Record<'a> {
     pub(super) expires: Option<u64>,
     pub(super) topic: &'a str,
     pub(super) kind: Option<&'a str>,
+    /// Lines; none for an event without headers.
+    pub(super) headers: &'a str,
     pub(super) data: &'a str,
 }
 
@@ -28,8 +34,10 @@ impl<'a> Record<'a> {
             hash_map::Entry::Occupied(known) => known.get().clone(),
             hash_map::Entry::Vacant(new) => new.insert(Topic::parse(self.topic).ok()?).clone(),
         };
-        let kind = self.kind.map(EventType::parse).transpose().ok()?;
-        Some(Event { id: EventId { epoch, seq: self.seq }, topic, kind, data: self.data.into(), time: self.time })
+        let mut event = Event::new(EventId { epoch, seq: self.seq }, topic, self.data, self.time);
+        event.kind = self.kind.map(EventType::parse).transpose().ok()?;
+        event.headers = Headers::from_lines(self.headers).ok()?;
+        Some(event)
     }
 }
 
@@ -37,6 +45,8 @@ impl<'a> Record<'a> {
 const HEAD: usize = 4 * 8 + 2 * 2;
 /// The length of a type that is none.
 const NO_TYPE: u16 = u16::MAX;
+/// Set in the length of the topic of an event that has headers.
+const HAS_HEADERS: u16 = 1 << 15;
 
 /// Encodes the first of some events as one piece, of at most so many bytes unless one event is larger. Gives how many
 /// events it holds.
@@ -46,7 +56,9 @@ pub(super) fn encode(entries: &[Entry], most: usize) -> (Vec<u8>, usize) {
         // What is new is in memory.
         let Some(event) = event else { continue };
         let (topic, kind) = (event.topic.as_str(), event.kind.as_ref().map(EventType::as_str));
-        let rest = HEAD + topic.len() + kind.map_or(0, str::len) + event.data.len();
+        let headers = event.headers.as_lines();
+        let (flag, extra) = if headers.is_empty() { (0, 0) } else { (HAS_HEADERS, 2 + headers.len()) };
+        let rest = HEAD + topic.len() + kind.map_or(0, str::len) + extra + event.data.len();
         if events > 0 && piece.len() + 4 + rest > most {
             break;
         }
@@ -56,10 +68,14 @@ pub(super) fn encode(entries: &[Entry], most: usize) -> (Vec<u8>, usize) {
         piece.put_u64_le(event.time);
         piece.put_u64_le(*came);
         piece.put_u64_le(expires.unwrap_or(u64::MAX));
-        piece.put_u16_le(topic.len() as u16);
+        piece.put_u16_le(topic.len() as u16 | flag);
         piece.put_u16_le(kind.map_or(NO_TYPE, |kind| kind.len() as u16));
         piece.put_slice(topic.as_bytes());
         piece.put_slice(kind.unwrap_or_default().as_bytes());
+        if flag == HAS_HEADERS {
+            piece.put_u16_le(headers.len() as u16);
+            piece.put_slice(headers.as_bytes());
+        }
         piece.put_slice(event.data.as_bytes());
     }
     (seal(piece), events)
@@ -91,8 +107,14 @@ pub(super) fn decode(piece: &[u8]) -> Option<Vec<Record<'_>>> {
         let (seq, time) = (record.try_get_u64_le().ok()?, record.try_get_u64_le().ok()?);
         let (came, expires) = (record.try_get_u64_le().ok()?, record.try_get_u64_le().ok()?);
         let (topic, kind) = (record.try_get_u16_le().ok()?, record.try_get_u16_le().ok()?);
-        let (topic, after) = record.split_at_checked(topic.into())?;
-        let (kind, data) = after.split_at_checked(if kind == NO_TYPE { 0 } else { kind.into() })?;
+        let has_headers = topic & HAS_HEADERS != 0;
+        let (topic, after) = record.split_at_checked((topic & !HAS_HEADERS).into())?;
+        let (kind, mut data) = after.split_at_checked(if kind == NO_TYPE { 0 } else { kind.into() })?;
+        let mut headers: &[u8] = &[];
+        if has_headers {
+            let length = data.try_get_u16_le().ok()?;
+            (headers, data) = data.split_at_checked(length.into())?;
+        }
         let text = |bytes| str::from_utf8(bytes).ok();
         records.push(Record {
             seq,
@@ -101,6 +123,7 @@ pub(super) fn decode(piece: &[u8]) -> Option<Vec<Record<'_>>> {
             expires: Some(expires).filter(|expires| *expires != u64::MAX),
             topic: text(topic)?,
             kind: if kind.is_empty() { None } else { Some(text(kind)?) },
+            headers: text(headers)?,
             data: text(data)?,
         });
     }
@@ -139,12 +162,20 @@ mod tests {
 
     fn entries() -> (Epoch, Vec<Entry>) {
         let epoch = Epoch::parse("e").unwrap();
-        let entry = |seq, kind: Option<&str>, data: &str, expires| {
-            let (topic, kind) = (Topic::parse("a/b").unwrap(), kind.map(|kind| EventType::parse(kind).unwrap()));
-            let event = Event { id: EventId { epoch, seq }, topic, kind, data: data.into(), time: 7 };
+        let entry = |seq, kind: Option<&str>, headers: &[(&str, &str)], data: &str, expires| {
+            let mut event = Event::new(EventId { epoch, seq }, Topic::parse("a/b").unwrap(), data, 7);
+            event.kind = kind.map(|kind| EventType::parse(kind).unwrap());
+            event.headers = Headers::parse(headers.iter().copied()).unwrap();
             Entry::new(event, 0, 5, expires)
         };
-        (epoch, vec![entry(3, None, "", None), entry(4, Some("done"), "é\n", Some(9)), entry(9, None, "x", None)])
+        let entries = vec![
+            entry(3, None, &[], "", None),
+            entry(4, Some("done"), &[], "é\n", Some(9)),
+            entry(5, Some("done"), &[("a", ""), ("b", "é: c")], "data", None),
+            entry(6, None, &[("only", "headers")], "", None),
+            entry(9, None, &[], "x", None),
+        ];
+        (epoch, entries)
     }
 
     #[test]
@@ -163,7 +194,7 @@ mod tests {
         let mut left = Vec::new();
         events(&less, epoch, &mut left).unwrap();
         let seqs: Vec<_> = left.iter().map(|event| event.id.seq).collect();
-        assert_eq!(seqs, [3, 9]);
+        assert_eq!(seqs, [3, 5, 6, 9]);
     }
 
     #[test]

@@ -6,6 +6,8 @@ export interface BusEvent {
   type: string | null;
   /** When the bus took it, in milliseconds since 1970. */
   time: number;
+  /** Named texts beside the data, with their names in lower case. */
+  headers?: Record<string, string>;
   /** The data as published. */
   data: string;
   /** The client that it was sent to alone. */
@@ -28,7 +30,7 @@ export interface State {
   state: "connecting" | "open" | "waiting" | "closed";
   /**
    * Why it waits, or was closed: `origin_refused` (the bus does not let this page in), `unreachable` (nothing answers),
-   * `permission_denied` (the browser does not let the page reach the bus), `lost` (a connection broke), or a code of the
+   * `no_bus` (a proxy answers, without a bus behind it, as while the bus restarts), `permission_denied` (the browser does not let the page reach the bus), `lost` (a connection broke), or a code of the
    * bus, such as `denied` (it wants a token, or another) and `filter_invalid`.
    */
   reason?: string;

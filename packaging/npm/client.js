@@ -1,8 +1,7 @@
-// sse-bus in pages. One tab, which holds a Web Lock, reads what all want and passes it on. A subscription knows up to
-// which id it has all; when it cannot go on from there, it fetches the past while live events wait. See README.md.
+// sse-bus in pages: one tab reads a stream for all tabs of its origin. README.md says how.
 
 const WAITING_MAX = 1000; // events or batches; more are fetched again
-const TICK = 3000; // ms; the leader is asked after two of silence, and replaced after three
+const TICK = 3000; // ms; a leader is replaced after three of silence
 const DEAD = 14; // ticks without a byte
 
 /** Whether all that `other`, a topic or a filter, means passes `filter`. */
@@ -63,25 +62,33 @@ class Hub {
     });
     if (response.ok) return response;
     const { error } = await response.json().catch(() => ({}));
+    if (!error && response.status > 501) throw this.none("no_bus", "behind the proxy at");
     throw failure(error?.code, error?.message ?? response.statusText, response.status);
   }
 
   stream(filters, query, signal) {
-    query = Object.entries({ format: "json", ...query }).filter(([, value]) => value);
+    query = Object.entries({ format: "json", position: "event", ...query }).filter(([, value]) => value);
     query = new URLSearchParams([...filters.map((filter) => ["topic", filter]), ...query]);
     return this.request(`/events?${query}`, { signal });
   }
 
-  /** Why a fetch failed: who may not read an answer still learns that there is one. */
+  none(code, where) {
+    return failure(code, `no bus ${where} ${this.base}; start it: sse-busd`);
+  }
+
+  /** Why a fetch failed. From pages elsewhere the bus hides all but its health. */
   async why() {
     const origin = globalThis.location?.origin;
-    if (await fetch(this.base, { ...this.init, mode: "no-cors", method: "HEAD" }).catch(() => {}))
-      return failure("origin_refused", `the bus refuses ${origin}; let it in: sse-busd --allow-origin ${origin}`);
+    const sees = (path) => fetch(this.base + path, { ...this.init, mode: "no-cors", method: "HEAD" }).catch(() => {});
+    if (await sees("/healthz"))
+      return (await sees("/"))
+        ? this.none("no_bus", "behind the proxy at")
+        : failure("origin_refused", `the bus refuses ${origin}; let it in: sse-busd --allow-origin ${origin}`);
     for (const name of ["loopback-network", "local-network-access"]) {
       const status = await globalThis.navigator?.permissions?.query({ name }).catch(() => {});
       if (status?.state === "denied") return failure("permission_denied", "the browser keeps this page from the bus");
     }
-    return failure("unreachable", `no bus at ${this.base}; start it: sse-busd`);
+    return this.none("unreachable", "at");
   }
 
   start() {
@@ -123,7 +130,6 @@ class Hub {
     this.hear(message);
   }
 
-  /** The leader always answers. */
   want() {
     const subs = [...this.subs].filter((sub) => sub.last);
     const { client } = subs.find((sub) => sub.client) ?? {};
@@ -169,7 +175,7 @@ class Hub {
     this.retry = clearTimeout(this.retry);
     this.opening = this.source = null;
     this.failures = 0;
-    // Until the others hear of us and say what they want, it is what they wanted.
+    // Until the others say what they want, it is what they wanted.
     this.wants = new Map(this.now && [["", this.now]]);
     setTimeout(() => this.leads === signal && this.wants.delete("") && this.adapt(), TICK);
     this.want();
@@ -314,7 +320,8 @@ class Subscription {
     }
   }
 
-  give({ $gap, ...event }) {
+  give({ $gap, $position, ...event }) {
+    if ($position) return;
     if ($gap) return this.call("ongap", $gap);
     if (event.to ? this.client !== this.hub.now.client : !coverAll(this.filters, [event.topic])) return;
     event.json = () => JSON.parse(event.data);
@@ -393,7 +400,7 @@ const on = (type, does) =>
   globalThis.addEventListener?.(type, () => Object.values(hubs).forEach((hub) => hub.subs.size && does(hub)), true);
 on("online", (hub) => hub.nudge());
 on("visibilitychange", (hub) => hub.nudge());
-// A frozen page reads no stream, but would answer the others.
+// A frozen page would answer, but reads nothing.
 on("freeze", (hub) => hub.channel && hub.turn.abort());
 on("resume", (hub) => hub.channel && hub.elect(hub.nudge()));
 on("pagehide", (hub) => hub.tell({ want: { filters: [] } }));

@@ -1,13 +1,16 @@
 //! What the bus tells about itself: clients, topics, figures.
 
 use super::{
-    Bus, ClientId, Stats,
+    Bus, ClientId, Now, Stats,
     clients::{Client, Role},
     cursor::Place,
     history::TopicKey,
     topics::TopicState,
 };
-use crate::protocol::{ClientInfo, LimitInfo, Status, TopicInfo};
+use crate::{
+    limits::PRESENCE_FILTERS,
+    protocol::{ClientInfo, LimitInfo, Status, TopicInfo},
+};
 
 impl Bus {
     /// The clients, by id.
@@ -18,7 +21,7 @@ impl Bus {
     }
 
     /// The topics, by name.
-    pub fn topics(&self) -> Vec<TopicInfo> {
+    pub fn topics(&self, now: Now) -> Vec<TopicInfo> {
         let info = |(key, state): (TopicKey, &TopicState)| {
             let held = self.history.held(key);
             let feeds = state.feeds.iter().filter_map(|feed| self.feeds.get(*feed));
@@ -27,7 +30,7 @@ impl Bus {
                 published: state.published,
                 events: held.events as u64,
                 bytes: held.bytes as u64,
-                retained: held.retained,
+                retained: self.history.retained(key, now.mono).is_some(),
                 subscribers: feeds.map(|feed| feed.subscribers as u64).sum(),
                 last_id: state.last.map(|(seq, _)| self.id(seq)),
                 last_time: state.last.map(|(_, time)| time),
@@ -82,6 +85,23 @@ impl Bus {
         ]
     }
 
+    /// A client as the bus announces it: of many filters the first, then how many more there are.
+    pub(super) fn presence(&self, id: ClientId, client: &Client) -> ClientInfo {
+        let mut info = self.info(id, client);
+        let mut bytes = 0;
+        let mut fits = |filter: &String| {
+            bytes += filter.len();
+            bytes <= PRESENCE_FILTERS
+        };
+        let shown = info.filters.iter().take_while(|filter| fits(filter)).count();
+        let more = info.filters.split_off(shown).len();
+        if more > 0 {
+            // No filter: it has white space.
+            info.filters.push(format!("… {more} more"));
+        }
+        info
+    }
+
     pub(super) fn info(&self, id: ClientId, client: &Client) -> ClientInfo {
         let (role, via, filters, lag, more) = match &client.role {
             Role::Publisher { via, .. } => ("publisher", *via, Vec::new(), 0, 0),
@@ -89,11 +109,10 @@ impl Bus {
                 let feed = self.feeds.get(subscriber.feed);
                 let waiting = |place| feed.map_or(0, |feed| feed.waiting(place));
                 let (lag, in_group) = match &subscriber.cursor.place {
-                    Place::Live { segment, .. } => (waiting(*segment), 0),
-                    Place::Past(_) => (0, 0),
                     Place::Grouped(seat) => feed
                         .and_then(|feed| feed.group(subscriber.reader))
                         .map_or((0, 0), |group| (waiting(group.place), group.events - seat.since)),
+                    _ => (subscriber.cursor.segment().map_or(0, waiting), 0),
                 };
                 let filters = feed.map_or(Vec::new(), |feed| feed.filters.to_strings());
                 ("subscriber", feed.map_or("", |feed| feed.format.via()), filters, lag, in_group)

@@ -3,19 +3,14 @@
 //! Ids are never given twice. Names are the clients' own affair: several may have the same, and whoever addresses a
 //! name addresses them all. Where a name equals another client's id, the id counts.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    fmt,
-    str::FromStr,
-};
+use std::{collections::HashMap, fmt, str::FromStr};
 
-use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
-use super::{cursor::Cursor, feeds::FeedKey, groups::ReaderId};
+use super::{cursor::Cursor, feeds::FeedKey, groups::ReaderId, unicast::UnicastQueue};
 use crate::{
     limits::NAME_MAX,
-    protocol::{ErrorCode, Refused, Slow},
+    protocol::{ErrorCode, Refused, Slow, sse::PositionForm},
     topic::Filter,
 };
 
@@ -39,7 +34,7 @@ impl FromStr for ClientId {
     }
 }
 
-/// The name that a client gives itself: 1 to [`NAME_MAX`] bytes without control characters.
+/// The name that a client gives itself: 1 to [`NAME_MAX`] bytes without control characters, and not in the form of an id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientName(Box<str>);
 
@@ -51,6 +46,9 @@ impl ClientName {
             "" => refuse("is empty; leave it out instead".into()),
             _ if text.len() > NAME_MAX => refuse(format!("has {} bytes; at most {NAME_MAX} are allowed", text.len())),
             _ if text.contains(char::is_control) => refuse("holds control characters; remove them".into()),
+            _ if text.parse::<ClientId>().is_ok() => {
+                refuse(format!("`{text}` looks like the id of a client, to which others send events; choose another"))
+            }
             _ => Ok(ClientName(text.into())),
         }
     }
@@ -105,11 +103,34 @@ pub(super) struct Subscriber {
     pub(super) cursor: Cursor,
     /// Who reads for it.
     pub(super) reader: Option<ReaderId>,
-    /// Unicast events that wait, each encoded, by number.
-    pub(super) unicast: VecDeque<(u64, Bytes)>,
-    pub(super) unicast_bytes: usize,
-    /// A heartbeat is due.
-    pub(super) heartbeat: bool,
+    pub(super) unicast: UnicastQueue,
+    /// The form in which the stream sends its position.
+    pub(super) position_form: PositionForm,
+    /// The newest id sent to it, with an event or as a position. Its group notes later ones while it is in one.
+    pub(super) sent: u64,
+    pub(super) position_due: PositionDue,
+    /// Seconds between heartbeats.
+    pub(super) heartbeat_interval: u8,
+    pub(super) is_heartbeat_due: bool,
+}
+
+/// When a stream sends its position next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PositionDue {
+    /// Before anything else.
+    First,
+    /// Once it has read everything: it begins with a snapshot, whose ids are old.
+    AfterSnapshot,
+    /// When the newest id that the subscriber has may be evicted soon.
+    WhenOld,
+}
+
+impl Subscriber {
+    /// Whether history may evict soon what follows the newest id that the subscriber has. `delivered` is the last event that
+    /// its group has delivered.
+    pub(super) fn needs_position(&self, delivered: u64, horizon: u64) -> bool {
+        self.position_form != PositionForm::None && self.sent.max(delivered) < horizon
+    }
 }
 
 /// All clients.

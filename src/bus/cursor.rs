@@ -1,31 +1,26 @@
-//! A subscriber's place: first what was set aside for it, then history, then its feed.
+//! A subscriber's position in the log: a snapshot, history, or its feed.
 //!
-//! While it reads history, a cursor keeps account of what history lets go ahead of it. Every loss is told as a gap before
+//! While it reads history, a cursor accounts for what history has lost ahead of it. Every loss is told as a gap before
 //! any later event, so that a subscriber who leaves at any event and comes back with that event's id is told of
 //! everything that it did not get. The gap's own id is that of its last missed event, or, if history still has something
-//! within the gap, the place before that: whoever comes back with it gets that, and is told of the rest again.
+//! within the gap, the number before that: a client that resumes from there receives the event, and the rest of the gap again.
+//!
+//! The size of a cursor does not depend on what was published: the losses that it has accounted for are one number.
 
-use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
-    task::Waker,
-};
+use std::{collections::HashSet, sync::Arc, task::Waker};
 
 use super::{
-    accountable,
     fetch::Fetched,
-    history::{Entry, FORGOTTEN, History, Loss, TopicKey},
+    history::{History, SnapshotKind, TopicKey},
 };
 use crate::{
     event::{Epoch, EventId},
     protocol::{Gap, GapReason},
 };
 
-/// A subscriber's place.
+/// A subscriber's position.
 #[derive(Debug)]
 pub(super) struct Cursor {
-    /// What is delivered before anything else, by id.
-    pub(super) aside: VecDeque<Aside>,
     pub(super) place: Place,
     /// What was read from disk for it.
     pub(super) fetched: Option<Arc<Fetched>>,
@@ -34,21 +29,35 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    pub(super) fn new(aside: VecDeque<Aside>, place: Place) -> Cursor {
-        Cursor { aside, place, fetched: None, wanted: None }
+    pub(super) fn new(place: Place) -> Cursor {
+        Cursor { place, fetched: None, wanted: None }
     }
-}
 
-/// Something set aside for one subscriber.
-#[derive(Debug)]
-pub(super) enum Aside {
-    Event(Entry),
-    /// A gap, and the event that comes next.
-    Gap(Gap, u64),
+    /// The segment of its feed that it reads next, if it has a place there.
+    pub(super) fn segment(&self) -> Option<u64> {
+        match &self.place {
+            Place::Live { segment, .. } => Some(*segment),
+            Place::Snapshot(snapshot) => snapshot.segment,
+            Place::Past(_) | Place::Grouped(_) => None,
+        }
+    }
+
+    /// The number from which a client could resume and receive all that this cursor has still to deliver or to report as a
+    /// gap. None if there is no such number: the bus does not know the subscriber's own id and reports that first, the cursor
+    /// is in a group, or it reads a snapshot whose first event is not found yet.
+    pub(super) fn position(&self) -> Option<u64> {
+        match &self.place {
+            Place::Snapshot(_) | Place::Grouped(_) => None,
+            Place::Past(past) => past.gap.is_none().then_some(past.after),
+            Place::Live { seq, .. } => Some(*seq),
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) enum Place {
+    /// It reads one event of each topic, then its feed.
+    Snapshot(Box<Snapshot>),
     /// It reads history. Boxed: most cursors are live, and there may be many.
     Past(Box<Past>),
     /// It reads its feed: the next segment, and the place up to which it has read everything.
@@ -68,6 +77,42 @@ pub(super) struct Seat {
     pub(super) waker: Waker,
 }
 
+/// A cursor in a snapshot.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) kind: SnapshotKind,
+    /// What the snapshot has up to here was delivered.
+    pub(super) after: u64,
+    /// Where it ends.
+    pub(super) upto: u64,
+    /// The segment of the feed that follows. None for a subscriber that wants the past alone.
+    pub(super) segment: Option<u64>,
+    /// The gap to report before the first event.
+    pub(super) gap: Option<Gap>,
+}
+
+impl Snapshot {
+    /// The state of the topics at the head of the log.
+    pub(super) fn new(kind: SnapshotKind, head: u64, segment: Option<u64>) -> Snapshot {
+        Snapshot { kind, after: 0, upto: head, segment, gap: None }
+    }
+
+    /// The newest event of each topic after a number, for a slow subscriber that jumps there. All else is a gap.
+    pub(super) fn jump(after: u64, head: EventId, segment: u64) -> Snapshot {
+        let from = EventId { seq: after + 1, ..head };
+        let gap = Gap { reason: GapReason::Lagged, missed: None, from, to: head };
+        Snapshot { after, gap: Some(gap), ..Snapshot::new(SnapshotKind::Newest, head.seq, Some(segment)) }
+    }
+
+    /// What the cursor reads after the snapshot.
+    pub(super) fn next(&self) -> Place {
+        match self.segment {
+            Some(segment) => Place::Live { segment, seq: self.upto },
+            None => Place::Past(Past::after(self.upto, GapReason::Evicted).into()),
+        }
+    }
+}
+
 /// A cursor in history.
 #[derive(Debug)]
 pub(super) struct Past {
@@ -75,10 +120,8 @@ pub(super) struct Past {
     pub(super) after: u64,
     /// Why what is lost is lost.
     reason: GapReason,
-    /// What history let go ahead of the cursor, by topic, as far as it is noted already.
-    noted: HashMap<TopicKey, Loss>,
-    /// Retained events that outlived the rest of their topic's past, by id: history shows them no more.
-    pub(super) kept: VecDeque<Entry>,
+    /// Losses below this number are accounted for.
+    accounted: u64,
     /// What is lost and not yet told.
     pub(super) gap: Option<Gap>,
     /// Whether what crashes have taken is lost to this subscriber.
@@ -88,14 +131,12 @@ pub(super) struct Past {
 impl Past {
     /// Goes on after an event that the subscriber had.
     pub(super) fn after(seq: u64, reason: GapReason) -> Past {
-        Past { after: seq, reason, noted: HashMap::new(), kept: VecDeque::new(), gap: None, is_torn: true }
+        Past { after: seq, reason, accounted: 0, gap: None, is_torn: true }
     }
 
-    /// Begins where nobody had anything: what history let go before now is not lost to this subscriber.
-    pub(super) fn from_now_on(after: EventId, history: &dyn History, topics: &HashSet<TopicKey>, now: u64) -> Past {
-        let mut past = Past::after(after.seq, GapReason::Evicted);
-        past.note_losses(history, topics, now, after.epoch);
-        Past { gap: None, is_torn: false, ..past }
+    /// A cursor of a new subscriber: what history lost before now is not missing for it.
+    pub(super) fn from_now_on(after: u64, history: &dyn History) -> Past {
+        Past { accounted: history.losses().end, is_torn: false, ..Past::after(after, GapReason::Evicted) }
     }
 
     /// Begins with everything there is, after telling why the subscriber's own place is unknown.
@@ -103,36 +144,34 @@ impl Past {
         Past { gap: Some(gap), ..Past::after(0, GapReason::Evicted) }
     }
 
-    /// Notes what history has let go ahead of the cursor, as part of the gap that is told before the next event. A
-    /// topic's oldest events go first, so what is noted once is the whole truth up to there.
-    pub(super) fn note_losses(&mut self, history: &dyn History, topics: &HashSet<TopicKey>, now: u64, epoch: Epoch) {
-        if history.last_loss() <= self.after {
-            return;
-        }
-        self.noted.retain(|_, noted| noted.last > self.after);
-        let kept_before = self.kept.len();
-        for topic in accountable(topics) {
-            // What a topic had lost when it was forgotten may lie anywhere ahead.
-            let noted = self.noted.get(&topic).copied().filter(|_| topic != FORGOTTEN);
-            let after = noted.map_or(self.after, |noted| noted.last);
-            let Some(loss) = history.loss(topic, after) else { continue };
-            if self.noted.get(&topic).is_some_and(|noted| noted.total == loss.total) {
-                continue;
+    /// Accounts for what history has lost ahead of the cursor, as part of the gap that is told before the next event. Looks at
+    /// `most` losses at most, and returns whether that was all.
+    pub(super) fn account(
+        &mut self,
+        history: &dyn History,
+        topics: &HashSet<TopicKey>,
+        epoch: Epoch,
+        most: usize,
+    ) -> bool {
+        let known = history.losses();
+        if self.accounted < known.start {
+            if let Some(last) = history.earlier_loss(topics, self.after) {
+                self.miss(self.after + 1, last, None, epoch);
             }
-            // The difference would count also what an earlier topic with this number has lost since, which is told as
-            // forgotten. What this one has lost is known then, as all of it comes after what was noted.
-            let missed = loss.missed.or(noted.map(|noted| loss.total - noted.total));
-            let kept = history.retained(topic, now).filter(|kept| (after + 1..=loss.last).contains(&kept.seq));
-            let (last, kept_one) = if kept.is_some() { (loss.last_not_retained, 1) } else { (loss.last, 0) };
-            if last > after && missed != Some(kept_one) {
-                self.miss(after + 1, last, missed.map(|missed| missed - kept_one), epoch);
+            self.accounted = known.start;
+        }
+        let end = known.end.min(self.accounted.saturating_add(most as u64));
+        for number in self.accounted..end {
+            let Some(lost) = history.lost(number).filter(|lost| lost.seq > self.after) else { continue };
+            match lost.topic {
+                Some(topic) if topics.contains(&topic) => self.miss(lost.seq, lost.seq, Some(1), epoch),
+                Some(_) => {}
+                // It may have been any topic.
+                None => self.miss(lost.seq, lost.seq, None, epoch),
             }
-            self.noted.insert(topic, loss);
-            self.kept.extend(kept.cloned());
         }
-        if self.kept.len() > kept_before {
-            self.kept.make_contiguous().sort_unstable_by_key(|kept| kept.seq);
-        }
+        self.accounted = end;
+        end == known.end
     }
 
     /// Notes what crashes have taken between two places, as part of the gap that is told next.
@@ -156,37 +195,4 @@ impl Past {
             gap.from = id(gap.from.seq.min(from));
         }
     }
-}
-
-/// The jump of a slow subscriber to now: of each topic the newest event after `after`, and gaps for the rest, each
-/// before the event that follows it.
-pub(super) fn jump(
-    after: u64,
-    history: &dyn History,
-    topics: &HashSet<TopicKey>,
-    now: u64,
-    epoch: Epoch,
-) -> VecDeque<Aside> {
-    let mut past = Past::after(after, GapReason::Lagged);
-    past.note_losses(history, topics, now, epoch);
-    let mut entries = Vec::from(std::mem::take(&mut past.kept));
-    history.scan(topics, after, now, usize::MAX, &mut |entry| {
-        entries.push(entry.clone());
-        true
-    });
-    entries.sort_unstable_by_key(|entry| entry.seq);
-    let newest: HashMap<TopicKey, u64> = entries.iter().map(|entry| (entry.topic, entry.seq)).collect();
-
-    let mut aside = VecDeque::new();
-    for entry in entries {
-        let seq = entry.seq;
-        if newest.get(&entry.topic) == Some(&seq) {
-            aside.extend(past.gap.take().map(|gap| Aside::Gap(gap, seq)));
-            aside.push_back(Aside::Event(entry));
-        } else {
-            past.miss(seq, seq, Some(1), epoch);
-        }
-    }
-    aside.extend(past.gap.take().map(|gap| Aside::Gap(gap, u64::MAX)));
-    aside
 }

@@ -1,7 +1,7 @@
 //! Feeds: the live events that one set of filters lets through, in one format, as wire bytes.
 //!
 //! A publish appends to each matching feed; what one batch appended is sealed into a segment of contiguous, shared
-//! bytes. A segment is dropped as soon as every live cursor has read it, so a feed holds only what its slowest reader
+//! bytes, [framed](super::framing) once for all subscribers that need a frame. A segment is dropped as soon as every live cursor has read it, so a feed holds only what its slowest reader
 //! has not taken. That is bounded by `feed_buffer` for each feed (the newest segment always stays) and, once a batch is
 //! published, by `feeds_buffer` for all (the largest feeds give first): the oldest segments go, and the cursors that had
 //! not read them find that their feed has left them behind.
@@ -13,12 +13,12 @@ use std::{
     task::Waker,
 };
 
-use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
 use super::{
     clients::ClientId,
     format::Format,
+    framing::{Chunk, ChunkBuffer},
     groups::{Calls, Group},
     history::TopicKey,
 };
@@ -33,7 +33,7 @@ const SEGMENT_BYTES: usize = 32 << 10;
 /// What one batch appended to a feed.
 #[derive(Clone, Debug)]
 pub(super) struct Segment {
-    pub(super) bytes: Bytes,
+    pub(super) chunk: Chunk,
     /// Its first and last event.
     pub(super) first: u64,
     pub(super) last: u64,
@@ -45,7 +45,7 @@ pub(super) struct Segment {
 /// What is appended but not sealed yet.
 #[derive(Debug, Default)]
 struct Open {
-    bytes: Vec<u8>,
+    bytes: ChunkBuffer,
     first: u64,
     last: u64,
     events: u64,
@@ -190,7 +190,7 @@ impl Feeds {
         self.open_bytes += encoded.len();
         open.last = event.id.seq;
         open.events += 1;
-        open.bytes.extend_from_slice(encoded);
+        open.bytes.append(encoded);
         if open.bytes.len() >= SEGMENT_BYTES {
             self.seal(key, limits);
         }
@@ -207,9 +207,10 @@ impl Feeds {
             feed.oldest += 1;
             return;
         }
-        feed.bytes += bytes.len();
-        self.bytes += bytes.len();
-        feed.segments.push_back(Segment { bytes: bytes.into(), first, last, events, unread: feed.live });
+        let chunk = Chunk::from(bytes);
+        feed.bytes += chunk.len();
+        self.bytes += chunk.len();
+        feed.segments.push_back(Segment { chunk, first, last, events, unread: feed.live });
         while feed.segments.len() > 1 && feed.bytes > limits.feed_buffer {
             feed.drop_oldest(&mut self.bytes);
         }
@@ -286,8 +287,8 @@ impl Feed {
     fn drop_oldest(&mut self, total: &mut usize) {
         if let Some(segment) = self.segments.pop_front() {
             self.oldest += 1;
-            self.bytes -= segment.bytes.len();
-            *total -= segment.bytes.len();
+            self.bytes -= segment.chunk.len();
+            *total -= segment.chunk.len();
         }
     }
 

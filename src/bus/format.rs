@@ -2,7 +2,7 @@
 
 use crate::{
     event::{Event, EventId},
-    protocol::{END, EventBody, EventMessage, EventReply, GAP, Gap, Reply, binary, json, sse},
+    protocol::{END, EventBody, EventMessage, EventReply, GAP, Gap, Reply, binary::Version, json, sse},
 };
 
 /// How a subscriber receives events.
@@ -14,13 +14,23 @@ pub enum Format {
     SseJson,
     /// JSON lines of the local socket.
     Json,
-    /// Binary frames of the local socket.
-    Binary,
+    /// Binary frames of the local socket, version 1.
+    BinaryV1,
+    /// Binary frames of the local socket, version 2.
+    BinaryV2,
 }
 
 impl Format {
     /// How many formats there are.
-    pub(super) const COUNT: usize = 4;
+    pub(super) const COUNT: usize = 5;
+
+    /// Binary frames of a version.
+    pub fn binary(version: Version) -> Format {
+        match version {
+            Version::V1 => Format::BinaryV1,
+            Version::V2 => Format::BinaryV2,
+        }
+    }
 
     /// Whether idle streams of this format carry heartbeats. The local socket tells of a dead peer without them.
     pub fn has_heartbeat(self) -> bool {
@@ -32,7 +42,7 @@ impl Format {
         match self {
             Format::SseData | Format::SseJson => "sse",
             Format::Json => "json",
-            Format::Binary => "binary",
+            Format::BinaryV1 | Format::BinaryV2 => "binary",
         }
     }
 
@@ -42,7 +52,8 @@ impl Format {
             Format::SseData => sse::encode_data(event, out),
             Format::SseJson => sse::encode_json(event, out),
             Format::Json => json::encode(&EventReply::Event(EventBody::from(event)), out),
-            Format::Binary => frame(&EventReply::Event(EventBody::from(event)), out),
+            Format::BinaryV1 => whole(Version::V1.encode_event(event, out)),
+            Format::BinaryV2 => whole(Version::V2.encode_event(event, out)),
         }
     }
 
@@ -57,15 +68,14 @@ impl Format {
 
     /// Appends a gap: an event of type `$gap` with the id from which a subscriber that comes back goes on.
     pub fn encode_gap(self, gap: &Gap, id: EventId, time: u64, out: &mut Vec<u8>) {
-        let mut data = serde_json::to_string(gap).unwrap_or_default();
-        let reply = |data| {
-            let (topic, kind) = (GAP.to_owned(), Some(GAP.to_owned()));
-            Reply::Event(EventMessage { id, topic, kind, time, data })
-        };
+        let data = serde_json::to_string(gap).unwrap_or_default();
+        let reply =
+            |data| Reply::Event(EventMessage { kind: Some(GAP.to_owned()), ..EventMessage::new(id, GAP, data, time) });
         match self {
             Format::SseData | Format::SseJson => sse::encode(id, Some(GAP), &data, out),
-            Format::Json => json::encode(&reply(std::mem::take(&mut data)), out),
-            Format::Binary => frame(&reply(std::mem::take(&mut data)), out),
+            Format::Json => json::encode(&reply(data), out),
+            Format::BinaryV1 => whole(Version::V1.encode(&reply(data), out)),
+            Format::BinaryV2 => whole(Version::V2.encode(&reply(data), out)),
         }
     }
 
@@ -77,14 +87,15 @@ impl Format {
                 sse::encode(position, Some(END), &format!(r#"{{"position":"{position}"}}"#), out);
             }
             Format::Json => json::encode(&Reply::End { position }, out),
-            Format::Binary => frame(&Reply::End { position }, out),
+            Format::BinaryV1 => whole(Version::V1.encode(&Reply::End { position }, out)),
+            Format::BinaryV2 => whole(Version::V2.encode(&Reply::End { position }, out)),
         }
     }
 }
 
-fn frame<T: serde::Serialize>(value: &T, out: &mut Vec<u8>) {
-    // An event's fields are bounded well below the largest frame.
-    if let Err(size) = binary::encode(value, out) {
+/// An event's fields are bounded well below the largest frame, so that it is always encoded.
+fn whole(encoded: Result<(), usize>) {
+    if let Err(size) = encoded {
         debug_assert!(false, "a frame of {size} bytes");
     }
 }

@@ -17,6 +17,7 @@ use super::{
     clients::Role,
     cursor::{Place, Seat},
     feeds::{Feed, FeedKey, Next},
+    framing::Framing,
 };
 use crate::limits::DELIVER_MAX;
 
@@ -42,6 +43,8 @@ pub(super) struct Group {
     seq: u64,
     /// How many events each member has got from it, had it been there always.
     pub(super) events: u64,
+    /// The last event that it delivered.
+    pub(super) delivered: u64,
     /// Its reader is called, and has not read everything since.
     is_called: bool,
 }
@@ -56,6 +59,7 @@ pub(super) struct Calls {
 #[derive(Debug)]
 struct Reader {
     waker: Waker,
+    framing: Framing,
     /// Its groups that have something to read, each once.
     called: Vec<GroupId>,
     /// Its clients in groups that are to be given a heartbeat.
@@ -75,6 +79,11 @@ impl Calls {
     /// Calls a client's reader to give it a heartbeat.
     pub(super) fn heartbeat_of(&mut self, client: ClientId, reader: ReaderId) {
         self.reader(reader).heartbeats.push(client);
+    }
+
+    /// How the bytes of a client are framed, which its reader decides.
+    pub(super) fn framing_of(&self, reader: Option<ReaderId>) -> Framing {
+        reader.map_or(Framing::Plain, |reader| self.readers[reader.0].framing)
     }
 
     /// A reader that is called.
@@ -106,14 +115,17 @@ impl Feed {
 
 impl Bus {
     /// Adds a reader, for as long as the bus lives. The waker is called when there are
-    /// [groups](Bus::called_groups) of its clients to read for, or [heartbeats](Bus::called_heartbeats) to be given.
-    pub fn add_reader(&mut self, waker: Waker) -> ReaderId {
-        self.calls.readers.push(Reader { waker, called: Vec::new(), heartbeats: Vec::new() });
+    /// [groups](Bus::called_groups) of its clients to read for, or [heartbeats](Bus::called_heartbeats) to be given. All
+    /// bytes for its clients are framed alike.
+    pub fn add_reader(&mut self, waker: Waker, framing: Framing) -> ReaderId {
+        self.calls.readers.push(Reader { waker, framing, called: Vec::new(), heartbeats: Vec::new() });
         ReaderId(self.calls.readers.len() - 1)
     }
 
     /// Lets a reader read for a client. Once the client's own [reads](Bus::read) have brought everything, it is read for
     /// together with the reader's other clients; the waker of its last read is called when it has to read for itself.
+    ///
+    /// To be called before the client's first read, as the reader's framing holds for all of its bytes.
     ///
     /// Gives the group in which it will be then; nothing for a client that is no subscriber (any more).
     pub fn assign(&mut self, id: ClientId, reader: ReaderId) -> Option<GroupId> {
@@ -138,6 +150,7 @@ impl Bus {
     /// are to be given them all. Says whether there may be more.
     pub fn read_group(&mut self, group: GroupId, members: &mut Vec<ClientId>, out: &mut Vec<Bytes>) -> bool {
         let GroupId { feed: key, reader } = group;
+        let framing = self.calls.framing_of(Some(reader));
         self.feeds.seal(key, &self.limits);
         let Some(feed) = self.feeds.get_mut(key) else { return false };
         let Some(group) = feed.group_mut(Some(reader)) else { return false };
@@ -146,14 +159,16 @@ impl Bus {
             return false;
         }
         let start = group.place;
-        let (mut place, mut seq, mut bytes, mut events) = (start, group.seq, 0, 0);
+        let (mut place, mut seq, mut bytes, mut events, mut delivered) = (start, group.seq, 0, 0, group.delivered);
         while bytes < DELIVER_MAX {
             match feed.peek(place) {
                 Next::Segment(segment) => {
                     (place, seq) = (place + 1, segment.last);
-                    bytes += segment.bytes.len();
+                    let framed = segment.chunk.bytes(framing);
+                    bytes += framed.len();
                     events += segment.events;
-                    out.push(segment.bytes);
+                    delivered = segment.last;
+                    out.push(framed);
                 }
                 Next::Nothing => {
                     seq = self.head;
@@ -167,7 +182,7 @@ impl Bus {
         }
         let more = bytes >= DELIVER_MAX;
         if let Some(group) = feed.group_mut(Some(reader)) {
-            (group.place, group.seq, group.is_called) = (place, seq, more);
+            (group.place, group.seq, group.is_called, group.delivered) = (place, seq, more, delivered);
             group.events += events;
             members.extend(&group.members);
             self.stats.delivered += events * group.members.len() as u64;
@@ -188,6 +203,7 @@ impl Bus {
         let group = self.feeds.get_mut(key)?.group_mut(reader)?;
         group.members.swap_remove(number);
         let (moved, segment) = (group.members.get(number).copied(), group.place);
+        subscriber.sent = subscriber.sent.max(group.delivered);
         let Place::Grouped(seat) = std::mem::replace(place, Place::Live { segment, seq: group.seq }) else {
             unreachable!("it has just been there")
         };
@@ -248,6 +264,6 @@ impl Bus {
 
 impl Group {
     fn new(reader: ReaderId) -> Group {
-        Group { reader, members: Vec::new(), place: 0, seq: 0, events: 0, is_called: false }
+        Group { reader, members: Vec::new(), place: 0, seq: 0, events: 0, delivered: 0, is_called: false }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{
     Bus, Now,
-    history::{Changes, Entry, Forgotten, TopicKey, TopicPast},
+    history::{Changes, Doubt, Entry, Forgotten, TopicKey, TopicPast},
 };
 use crate::{event::Event, topic::Topic};
 
@@ -122,6 +122,13 @@ impl Bus {
     /// not wanted any more.
     pub fn restore_events(&mut self, entries: Vec<Entry>) -> Vec<u64> {
         self.history.journal().map_or_else(Vec::new, |journal| journal.restore(entries))
+    }
+
+    /// Has the age of events in doubt from now on: they are let go for it later than they seem to be too old.
+    pub fn doubt(&mut self, doubt: Doubt) {
+        if let Some(journal) = self.history.journal() {
+            journal.doubt(doubt);
+        }
     }
 
     /// Ends a start. `head` is the last number that may have been used.

@@ -16,36 +16,45 @@ mod cursor;
 mod feeds;
 pub mod fetch;
 mod format;
+mod framing;
 mod groups;
 pub mod history;
 pub mod journal;
+mod output;
 mod read;
 mod request;
 mod subscribe;
 mod topics;
+mod unicast;
 
-use std::{task::Waker, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    task::Waker,
+    time::Duration,
+};
 
 use self::{
     clients::{Client, Clients, Role, Subscriber},
     cursor::Place,
     feeds::Feeds,
     fetch::Wanted,
+    framing::ChunkBuffer,
     groups::Calls,
-    history::{Entry, FORGOTTEN, History, TopicKey},
+    history::{Entry, History, TopicKey},
     journal::Gone,
     topics::Topics,
 };
 pub use self::{
     clients::{ClientId, ClientName, Description},
     format::Format,
+    framing::Framing,
     groups::{GroupId, ReaderId},
     read::Read,
     request::{Publication, Start, Subscription},
 };
 use crate::{
     event::{Epoch, Event, EventId, EventType},
-    limits::{HEARTBEAT, Limits, Retention},
+    limits::{Limits, Retention},
     protocol::{ErrorCode, GapReason, Published, Refused},
     topic::Topic,
 };
@@ -106,7 +115,9 @@ pub struct Bus {
     /// What subscribers wait for, which is on disk only.
     wanted: Vec<Wanted>,
     /// Where reads put together what is for one subscriber.
-    buffer: Vec<u8>,
+    buffer: ChunkBuffer,
+    /// Bytes of unicast events that wait for anybody.
+    unicast_bytes: Arc<AtomicUsize>,
 }
 
 impl Bus {
@@ -126,7 +137,8 @@ impl Bus {
             is_closed: false,
             gone: Gone::default(),
             wanted: Vec::new(),
-            buffer: Vec::new(),
+            buffer: ChunkBuffer::default(),
+            unicast_bytes: Arc::default(),
         }
     }
 
@@ -181,15 +193,15 @@ impl Bus {
     }
 
     fn broadcast(&mut self, publication: Publication, now: Now) -> Result<Published, Refused> {
-        let Publication { topic, kind, data, retain, ttl, .. } = publication;
+        let Publication { topic, kind, headers, data, retain, ttl, .. } = publication;
         let key = self.topic_key(&topic, now)?;
-        let event = Event { id: self.id(self.head + 1), topic, kind, data, time: now.unix };
+        let event = Event { id: self.id(self.head + 1), topic, kind, headers, data, time: now.unix };
         let expires = ttl.map(|ttl| now.mono.saturating_add(ttl.as_millis().try_into().unwrap_or(u64::MAX)));
         let clear = retain && event.data.is_empty();
         let (id, size) = (event.id, event.data.len());
         let entry = Entry::new(event, key, now.mono, expires);
         if clear {
-            self.history.clear_retained(key);
+            self.history.clear_retained(key, now.mono);
         } else if retain {
             self.make_room_to_retain(&entry, now)?;
         }
@@ -213,37 +225,6 @@ impl Bus {
             }
         }
         Ok(Published { id, subscribers })
-    }
-
-    /// Delivers to one client, live: the answer counts the connections that took it.
-    fn unicast(&mut self, address: &str, publication: &Publication, now: Now) -> Published {
-        let Publication { topic, kind, data, .. } = publication.clone();
-        self.head += 1;
-        let event = Event { id: self.id(self.head), topic, kind, data, time: now.unix };
-        self.stats.published += 1;
-        self.stats.published_bytes += event.data.len() as u64;
-        let mut taken = 0;
-        for id in self.clients.addressed(address) {
-            let Some(subscriber) = self.clients.subscriber_mut(id) else { continue };
-            if !subscriber.allowed.is_empty() && !subscriber.allowed.iter().any(|allowed| allowed.matches(&event.topic))
-            {
-                continue;
-            }
-            let key = subscriber.feed;
-            // What the feed has open came before this event and must be read before it.
-            self.feeds.seal(key, &self.limits);
-            let Some(feed) = self.feeds.get_mut(key) else { continue };
-            let mut bytes = Vec::new();
-            feed.format.encode_to(address, &event, &mut bytes);
-            if !subscriber.unicast.is_empty() && subscriber.unicast_bytes + bytes.len() > self.limits.unicast_buffer {
-                continue;
-            }
-            subscriber.unicast_bytes += bytes.len();
-            subscriber.unicast.push_back((event.id.seq, bytes.into()));
-            self.call(id);
-            taken += 1;
-        }
-        Published { id: event.id, subscribers: taken }
     }
 
     /// Seals what this call of the bus has published, and gives the wakers to call once the bus is unlocked.
@@ -294,7 +275,7 @@ impl Bus {
 
     fn leave_feed(&mut self, subscriber: &Subscriber) {
         let key = subscriber.feed;
-        if let Place::Live { segment, .. } = subscriber.cursor.place {
+        if let Some(segment) = subscriber.cursor.segment() {
             self.feeds.seal(key, &self.limits);
             self.feeds.leave(key, segment);
         }
@@ -331,22 +312,43 @@ impl Bus {
         self.history.expire(now.mono);
         // Spread over the interval, so that not all sockets are written to in the same instant. A tick that comes late,
         // because the process was stopped or has much to do, makes up for the seconds that had none.
-        let (interval, second) = (HEARTBEAT.as_secs(), now.mono / 1000);
+        let second = now.mono / 1000;
         let passed = second.saturating_sub(std::mem::replace(&mut self.ticked, second));
-        let is_due = |id: &ClientId| (second + id.0) % interval < passed;
-        let due: Vec<_> = self.clients.iter().map(|(id, _)| id).filter(is_due).collect();
+        let is_due = |(id, client): (ClientId, &Client)| match &client.role {
+            Role::Subscriber(subscriber) => {
+                ((second + id.0) % u64::from(subscriber.heartbeat_interval) < passed).then_some(id)
+            }
+            Role::Publisher { .. } => None,
+        };
+        let due: Vec<_> = self.clients.iter().filter_map(is_due).collect();
         for id in due {
-            let Some(subscriber) = self.clients.subscriber_mut(id) else { continue };
-            if !self.feeds.get(subscriber.feed).is_some_and(|feed| feed.format.has_heartbeat()) {
-                continue;
-            }
-            if let (Place::Grouped(_), Some(reader)) = (&subscriber.cursor.place, subscriber.reader) {
-                self.calls.heartbeat_of(id, reader);
-                continue;
-            }
-            subscriber.heartbeat = true;
-            self.call(id);
+            self.heartbeat(id);
         }
+    }
+
+    /// Makes a subscriber's heartbeat due. Its reader sends it, unless this subscriber also needs its position.
+    fn heartbeat(&mut self, id: ClientId) {
+        let horizon = self.horizon();
+        let Some(subscriber) = self.clients.subscriber_mut(id) else { return };
+        let Some(feed) = self.feeds.get(subscriber.feed).filter(|feed| feed.format.has_heartbeat()) else { return };
+        if let (Place::Grouped(_), Some(reader)) = (&subscriber.cursor.place, subscriber.reader) {
+            let delivered = feed.group(Some(reader)).map_or(0, |group| group.delivered);
+            if !subscriber.needs_position(delivered, horizon) {
+                return self.calls.heartbeat_of(id, reader);
+            }
+        }
+        subscriber.is_heartbeat_due = true;
+        self.call(id);
+    }
+
+    /// Ids below this lie in the older half of what history holds, or before it: history may evict soon what follows them.
+    /// 0 while history has evicted nothing.
+    fn horizon(&self) -> u64 {
+        if self.history.last_loss() == 0 {
+            return 0;
+        }
+        let oldest = self.history.oldest().unwrap_or(self.head);
+        oldest + self.head.saturating_sub(oldest) / 2
     }
 
     /// Whether something that is beyond its bounds has not gone yet. Until it has, nobody is given any of the past.
@@ -370,11 +372,9 @@ impl Bus {
     /// Publishes that a client comes or goes. A full table of topics keeps it from being told; that table says so.
     fn tell(&mut self, id: ClientId, what: &str, now: Now) {
         let Some(client) = self.clients.get(id) else { return };
-        let data = serde_json::to_string(&self.info(id, client)).unwrap_or_default();
+        let data = serde_json::to_string(&self.presence(id, client)).unwrap_or_default();
         let (Ok(topic), Ok(kind)) = (Topic::parse(CLIENTS_TOPIC), EventType::parse(what)) else { return };
-        let publication =
-            Publication { topic, kind: Some(kind), data, retain: false, ttl: None, to: None, durable: false };
-        let _ = self.broadcast(publication, now);
+        let _ = self.broadcast(Publication { kind: Some(kind), ..Publication::new(topic, data) }, now);
     }
 
     /// A topic's number; a new topic is taken up if there is room.
@@ -454,11 +454,6 @@ fn refuse_more(have: usize, most: usize, code: ErrorCode, what: &str) -> Result<
         code,
         format!("there are {have} {what}, as many as `{what}` = {most} allows; raise it or use fewer"),
     ))
-}
-
-/// All topics that a cursor has to account for: those it matches, and the forgotten ones, which it might have.
-fn accountable(topics: &std::collections::HashSet<TopicKey>) -> impl Iterator<Item = TopicKey> {
-    topics.iter().copied().chain([FORGOTTEN])
 }
 
 /// How often [`Bus::tick`] is to be called.

@@ -1,22 +1,20 @@
 //! Reading: the bytes that a subscriber gets next.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    task::Waker,
-};
+use std::{collections::HashSet, task::Waker};
 
 use bytes::Bytes;
 
 use super::{
-    Bus, ClientId, Format, Now, Stats,
-    clients::{Role, Subscriber},
-    cursor::{Aside, Cursor, Past, Place, jump},
+    Bus, ClientId, Now,
+    clients::{PositionDue, Role, Subscriber},
+    cursor::{Cursor, Past, Place, Snapshot},
     feeds::{FeedKey, Feeds, Next},
     fetch::{Found, find},
     history::{Entry, History, TopicKey},
+    output::Output,
 };
 use crate::{
-    event::{Event, EventId},
+    event::EventId,
     limits::{DELIVER_MAX, Limits, SCAN_MAX},
     protocol::{Gap, GapReason, Slow, sse},
 };
@@ -32,63 +30,6 @@ pub enum Read {
     Over,
 }
 
-/// Where a read puts its bytes: shared segments as they are, everything else into one buffer between them.
-struct Output<'a> {
-    format: Format,
-    out: &'a mut Vec<Bytes>,
-    /// Kept by the bus for the next read, so that it need not grow again.
-    buffer: Vec<u8>,
-    bytes: usize,
-    events: u64,
-    gaps: u64,
-    time: u64,
-    stats: &'a mut Stats,
-}
-
-impl Output<'_> {
-    fn is_full(&self) -> bool {
-        self.bytes + self.buffer.len() >= DELIVER_MAX
-    }
-
-    fn share(&mut self, bytes: Bytes) {
-        self.flush();
-        self.bytes += bytes.len();
-        self.out.push(bytes);
-    }
-
-    fn flush(&mut self) {
-        if !self.buffer.is_empty() {
-            self.bytes += self.buffer.len();
-            self.out.push(Bytes::copy_from_slice(&self.buffer));
-            self.buffer.clear();
-        }
-    }
-
-    fn event(&mut self, event: &Event) {
-        self.format.encode(event, &mut self.buffer);
-        self.events += 1;
-    }
-
-    /// Tells a gap. Its id must be lower than that of the event that comes next, be it from history or unicast.
-    fn gap(&mut self, gap: &Gap, next: u64, subscriber: &Subscriber) {
-        let next = subscriber.unicast.front().map_or(next, |(unicast, _)| next.min(*unicast));
-        let id = EventId { seq: gap.to.seq.min(next - 1), ..gap.to };
-        self.format.encode_gap(gap, id, self.time, &mut self.buffer);
-        self.gaps += 1;
-        let reason = Stats::GAP_REASONS.iter().position(|reason| *reason == gap.reason);
-        self.stats.gaps[reason.unwrap_or_default()] += 1;
-    }
-
-    /// The unicast events that stand before an event.
-    fn unicast_before(&mut self, seq: u64, subscriber: &mut Subscriber) {
-        while let Some((_, bytes)) = subscriber.unicast.pop_front_if(|(first, _)| *first < seq) {
-            subscriber.unicast_bytes -= bytes.len();
-            self.share(bytes);
-            self.events += 1;
-        }
-    }
-}
-
 impl Bus {
     /// Gives a client's next bytes: about [`DELIVER_MAX`] of them at most, unless one event is larger. A publisher has
     /// none; reading it tells when it is kicked.
@@ -96,6 +37,7 @@ impl Bus {
         self.leave_group(id);
         let is_behind = self.is_behind();
         self.catch_up(now);
+        let horizon = self.horizon();
         let Some(client) = self.clients.get_mut(id) else { return Read::Over };
         let subscriber = match &mut client.role {
             Role::Subscriber(subscriber) => subscriber,
@@ -108,9 +50,32 @@ impl Bus {
         self.feeds.seal(key, &self.limits);
         let Some(format) = self.feeds.get(key).map(|feed| feed.format) else { return Read::Over };
         let (stats, buffer) = (&mut self.stats, std::mem::take(&mut self.buffer));
-        let mut output = Output { format, out, buffer, bytes: 0, events: 0, gaps: 0, time: now.unix, stats };
-        if std::mem::take(&mut subscriber.heartbeat) && format.has_heartbeat() {
-            output.share(Bytes::from_static(sse::HEARTBEAT));
+        let framing = self.calls.framing_of(subscriber.reader);
+        let sent = subscriber.sent;
+        let mut output = Output {
+            client: id,
+            epoch: self.epoch,
+            format,
+            framing,
+            out,
+            buffer,
+            bytes: 0,
+            events: 0,
+            gaps: 0,
+            sent,
+            time: now.unix,
+            stats,
+        };
+        if std::mem::take(&mut subscriber.is_heartbeat_due) && format.has_heartbeat() {
+            output.buffer.payload().extend_from_slice(sse::HEARTBEAT);
+        }
+        if subscriber.position_due == PositionDue::First {
+            match (&subscriber.cursor.place, subscriber.cursor.position()) {
+                // Sent when the first event is found.
+                (Place::Snapshot(_), _) => {}
+                (_, Some(seq)) => output.first_position(seq, subscriber, PositionDue::WhenOld),
+                (_, None) => subscriber.position_due = PositionDue::WhenOld,
+            }
         }
 
         let mut reader = Reader {
@@ -123,7 +88,16 @@ impl Bus {
             output,
         };
         let step = reader.fill(key, subscriber);
-        let Output { bytes, events, gaps, buffer, .. } = reader.output;
+        let mut output = reader.output;
+        subscriber.sent = subscriber.sent.max(output.sent);
+        if matches!(step, Step::Idle)
+            && (subscriber.position_due == PositionDue::AfterSnapshot || subscriber.needs_position(0, horizon))
+        {
+            output.position(self.head, subscriber);
+            (subscriber.position_due, subscriber.sent) = (PositionDue::WhenOld, self.head);
+        }
+        output.flush();
+        let Output { bytes, events, gaps, buffer, .. } = output;
         self.buffer = buffer;
         self.buffer.shrink_to(2 * DELIVER_MAX);
         self.stats.delivered += events;
@@ -184,41 +158,68 @@ impl Reader<'_> {
     fn fill(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
         let mut step = Step::On;
         while matches!(step, Step::On) && !self.output.is_full() {
-            step = if let Some(aside) = subscriber.cursor.aside.pop_front() {
-                self.aside(aside, subscriber)
-            } else if let Place::Live { segment, seq } = subscriber.cursor.place {
-                self.live(key, segment, seq, subscriber)
-            } else {
-                self.past(key, subscriber)
+            step = match subscriber.cursor.place {
+                Place::Live { segment, seq } => self.live(key, segment, seq, subscriber),
+                Place::Snapshot(_) => self.snapshot(key, subscriber),
+                Place::Past(_) | Place::Grouped(_) => self.past(key, subscriber),
             };
         }
-        self.output.flush();
         step
     }
 
-    fn aside(&mut self, aside: Aside, subscriber: &mut Subscriber) -> Step {
-        match aside {
-            Aside::Event(entry) => {
-                let fetched = subscriber.cursor.fetched.clone();
-                match find(&entry, fetched.as_deref()) {
-                    Found::Here(event) => {
-                        self.output.unicast_before(entry.seq, subscriber);
-                        self.output.event(event);
-                    }
-                    Found::OnDisk => {
-                        let seq = entry.seq;
-                        subscriber.cursor.aside.push_front(Aside::Event(entry));
-                        return Step::OnDisk(seq);
-                    }
-                    Found::Lost => {
-                        let id = EventId { seq: entry.seq, ..self.head };
-                        let gap = Gap { reason: GapReason::Evicted, missed: Some(1), from: id, to: id };
-                        self.output.gap(&gap, entry.seq + 1, subscriber);
-                    }
+    fn snapshot(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
+        let taken_out = Place::Live { segment: 0, seq: 0 };
+        let (Some(feed), Place::Snapshot(mut snapshot)) =
+            (self.feeds.get(key), std::mem::replace(&mut subscriber.cursor.place, taken_out))
+        else {
+            return Step::Over;
+        };
+        let (output, head) = (&mut self.output, self.head);
+        let fetched = subscriber.cursor.fetched.clone();
+        let (mut wanted, mut gap) = (None, snapshot.gap.take());
+        let range = (snapshot.after, snapshot.upto);
+        let mut show = |entry: &Entry| {
+            if output.is_full() {
+                return false;
+            }
+            let found = find(entry, fetched.as_deref());
+            if let Found::OnDisk = found {
+                wanted = Some(entry.seq);
+                return false;
+            }
+            output.first_position(entry.seq - 1, subscriber, PositionDue::AfterSnapshot);
+            if let Some(gap) = gap.take() {
+                output.gap(&gap, entry.seq, subscriber);
+            }
+            match found {
+                Found::Here(event) => {
+                    output.unicast_before(entry.seq, subscriber);
+                    output.event(event);
+                }
+                Found::OnDisk | Found::Lost => {
+                    let id = EventId { seq: entry.seq, ..head };
+                    let gap = Gap { reason: GapReason::Evicted, missed: Some(1), from: id, to: id };
+                    output.gap(&gap, entry.seq + 1, subscriber);
                 }
             }
-            Aside::Gap(gap, next) => self.output.gap(&gap, next, subscriber),
+            true
+        };
+        let stopped = self.history.snapshot(snapshot.kind, &feed.topics, range, self.now.mono, SCAN_MAX, &mut show);
+        if let Some(reached) = stopped {
+            output.first_position(reached, subscriber, PositionDue::AfterSnapshot);
+            (snapshot.after, snapshot.gap) = (reached, gap);
+            subscriber.cursor.place = Place::Snapshot(snapshot);
+            return match wanted {
+                Some(seq) => Step::OnDisk(seq),
+                None if output.is_full() => Step::On,
+                None => Step::Pause,
+            };
         }
+        output.first_position(snapshot.upto, subscriber, PositionDue::WhenOld);
+        if let Some(gap) = gap {
+            output.gap(&gap, u64::MAX, subscriber);
+        }
+        subscriber.cursor.place = snapshot.next();
         Step::On
     }
 
@@ -229,7 +230,8 @@ impl Reader<'_> {
                 subscriber.cursor.place = Place::Live { segment: segment + 1, seq: found.last };
                 self.output.unicast_before(found.first, subscriber);
                 self.output.events += found.events;
-                self.output.share(found.bytes);
+                self.output.sent = found.last;
+                self.output.share(&found.chunk);
                 self.feeds.advance(key, segment);
             }
             Next::Nothing => {
@@ -241,14 +243,12 @@ impl Reader<'_> {
             Next::LeftBehind if self.is_behind => return Step::Pause,
             Next::LeftBehind if subscriber.slow == Slow::Disconnect => return Step::TooSlow,
             Next::LeftBehind => {
-                let topics = &feed.topics;
-                let place = if subscriber.slow == Slow::Latest {
-                    subscriber.cursor.aside = jump(seq, self.history, topics, self.now.mono, self.head.epoch);
-                    Place::Live { segment: self.feeds.join(key, self.limits), seq: self.head.seq }
+                subscriber.cursor.place = if subscriber.slow == Slow::Latest {
+                    let segment = self.feeds.join(key, self.limits);
+                    Place::Snapshot(Snapshot::jump(seq, self.head, segment).into())
                 } else {
                     Place::Past(Past::after(seq, GapReason::Lagged).into())
                 };
-                subscriber.cursor.place = place;
                 self.feeds.leave(key, segment);
             }
         }
@@ -260,9 +260,9 @@ impl Reader<'_> {
             return Step::Pause;
         }
         // The past is taken out so that the subscriber's unicast events can be woven in.
-        let aside = Place::Live { segment: 0, seq: 0 };
+        let taken_out = Place::Live { segment: 0, seq: 0 };
         let (Some(feed), Place::Past(mut past)) =
-            (self.feeds.get(key), std::mem::replace(&mut subscriber.cursor.place, aside))
+            (self.feeds.get(key), std::mem::replace(&mut subscriber.cursor.place, taken_out))
         else {
             return Step::Over;
         };
@@ -270,12 +270,12 @@ impl Reader<'_> {
         match came_to {
             CameTo::Head if subscriber.past_only => {
                 subscriber.cursor.place = Place::Past(past);
-                self.output.format.encode_end(self.head, &mut self.output.buffer);
+                self.output.format.encode_end(self.head, self.output.buffer.payload());
                 Step::Over
             }
             CameTo::Head => {
                 let segment = self.feeds.join(key, self.limits);
-                subscriber.cursor = Cursor::new([].into(), Place::Live { segment, seq: self.head.seq });
+                subscriber.cursor = Cursor::new(Place::Live { segment, seq: self.head.seq });
                 Step::On
             }
             CameTo::Pause => {
@@ -308,10 +308,12 @@ impl Past {
         subscriber: &mut Subscriber,
         output: &mut Output<'_>,
     ) -> CameTo {
-        self.note_losses(history, topics, now.mono, head.epoch);
+        if !self.account(history, topics, head.epoch, SCAN_MAX) {
+            return CameTo::Pause;
+        }
         let fetched = subscriber.cursor.fetched.clone();
         let (begin, mut after) = (self.after, self.after);
-        let (mut wanted, mut kept) = (None, std::mem::take(&mut self.kept));
+        let mut wanted = None;
         let mut show = |entry: &Entry| {
             if output.is_full() {
                 return false;
@@ -334,18 +336,14 @@ impl Past {
             after = entry.seq;
             true
         };
-        let stopped = history.scan(topics, begin, now.mono, SCAN_MAX, &mut |entry| {
-            show_before(entry.seq, &mut kept, &mut show) && show(entry)
-        });
-        let finished = stopped.is_none() && show_before(u64::MAX, &mut kept, &mut show);
-        self.kept = kept;
-        let reached = if finished { head.seq } else { stopped.unwrap_or(0).max(after) };
+        let stopped = history.scan(topics, begin, now.mono, SCAN_MAX, &mut show);
+        let reached = stopped.map_or(head.seq, |reached| reached.max(after));
         self.note_torn(history, after, reached, head.epoch);
         self.after = reached;
         if let Some(seq) = wanted {
             return CameTo::Disk(seq);
         }
-        if !finished {
+        if stopped.is_some() {
             return CameTo::Pause;
         }
         if let Some(gap) = self.gap.take() {
@@ -354,15 +352,4 @@ impl Past {
         output.unicast_before(u64::MAX, subscriber);
         CameTo::Head
     }
-}
-
-/// Shows what was kept from before an event. Says whether all of it was shown.
-fn show_before(seq: u64, kept: &mut VecDeque<Entry>, show: &mut dyn FnMut(&Entry) -> bool) -> bool {
-    while let Some(entry) = kept.front().filter(|entry| entry.seq < seq) {
-        if !show(entry) {
-            return false;
-        }
-        kept.pop_front();
-    }
-    true
 }

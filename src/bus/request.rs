@@ -8,18 +8,22 @@ use super::{
 };
 use crate::{
     event::{EventId, EventType, check_data},
-    limits::Limits,
-    protocol::{Ack, ErrorCode, Publish, Refused, Slow, Subscribe},
+    headers::Headers,
+    limits::{HEARTBEAT, Limits},
+    protocol::{Ack, ErrorCode, Publish, Refused, Slow, Subscribe, sse::PositionForm},
     topic::{Filter, FilterSet, Topic},
 };
 
 /// An event to publish.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Publication {
     /// The topic; not one of the bus's own.
     pub topic: Topic,
     /// What a browser dispatches it as.
     pub kind: Option<EventType>,
+    /// Named texts beside the data.
+    pub headers: Headers,
     /// The payload.
     pub data: String,
     /// Keep it as the topic's retained event; empty data removes the one that is kept.
@@ -33,9 +37,27 @@ pub struct Publication {
 }
 
 impl Publication {
+    /// An event of a topic, broadcast, with nothing but its data.
+    pub fn new(topic: Topic, data: impl Into<String>) -> Publication {
+        let (data, headers) = (data.into(), Headers::default());
+        Publication { topic, kind: None, headers, data, retain: false, ttl: None, to: None, durable: false }
+    }
+
+    /// Keeps it as the topic's retained event.
+    #[must_use]
+    pub fn retained(self) -> Publication {
+        Publication { retain: true, ..self }
+    }
+
+    /// Sends it to one client only, by id or name.
+    #[must_use]
+    pub fn to_client(self, client: impl Into<String>) -> Publication {
+        Publication { to: Some(client.into()), ..self }
+    }
+
     /// Checks an event from outside.
     pub fn parse(publish: Publish, limits: &Limits) -> Result<Publication, Refused> {
-        let Publish { topic, data, kind, retain, ttl_ms, to, ack } = publish;
+        let Publish { topic, data, kind, headers, retain, ttl_ms, to, ack } = publish;
         let parsed = Topic::parse(&topic).map_err(|e| invalid(ErrorCode::TopicInvalid, "topic", &topic, &e))?;
         if parsed.is_system() {
             let what = "topics that begin with `$` belong to the bus; choose another name";
@@ -44,6 +66,7 @@ impl Publication {
         let kind = kind
             .map(|kind| EventType::parse(&kind).map_err(|e| invalid(ErrorCode::TypeInvalid, "type", &kind, &e)))
             .transpose()?;
+        let headers = Headers::parse(headers).map_err(|e| Refused::new(ErrorCode::HeadersInvalid, e.to_string()))?;
         if data.0.len() > limits.event_bytes {
             let (have, most) = (data.0.len(), limits.event_bytes);
             let message = format!(
@@ -62,7 +85,8 @@ impl Publication {
                 "an event for one client is in no history and cannot be durable; leave out `to`, or use ack `accepted`";
             return Err(Refused::new(ErrorCode::RequestInvalid, message));
         }
-        Ok(Publication { topic: parsed, kind, data, retain, ttl: ttl_ms.map(Duration::from_millis), to, durable })
+        let ttl = ttl_ms.map(Duration::from_millis);
+        Ok(Publication { topic: parsed, kind, headers, data, retain, ttl, to, durable })
     }
 }
 
@@ -112,6 +136,11 @@ pub struct Subscription {
     pub slow: Slow,
     /// Whether it ends when the past is told.
     pub past_only: bool,
+    /// The form in which a stream sends its position.
+    pub position_form: PositionForm,
+    /// Between two heartbeats of a stream for browsers: 1 to 60 whole seconds, see
+    /// [`HEARTBEAT_RANGE`](crate::limits::HEARTBEAT_RANGE).
+    pub heartbeat: Duration,
     /// Of which topics events that are sent to it alone must be; of any if empty. They pass no filters.
     pub allowed: Box<[Filter]>,
     /// Who subscribes.
@@ -119,6 +148,21 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// The topics that match some filters: their retained events, then live, with the usual bounds.
+    pub fn new(filters: FilterSet, format: Format) -> Subscription {
+        Subscription {
+            filters,
+            format,
+            start: Start::Retained,
+            slow: Slow::Gap,
+            past_only: false,
+            position_form: PositionForm::Id,
+            heartbeat: HEARTBEAT,
+            allowed: [].into(),
+            description: Description::default(),
+        }
+    }
+
     /// Checks a subscription from outside.
     pub fn parse(subscribe: &Subscribe, format: Format, peer: String) -> Result<Subscription, Refused> {
         let Subscribe { filters, since, slow, client, past_only } = subscribe;
@@ -127,18 +171,14 @@ impl Subscription {
         for filter in filters {
             Filter::parse(filter).map_err(|e| invalid(ErrorCode::FilterInvalid, "filter", filter, &e))?;
         }
+        let filters = FilterSet::parse(filters).map_err(refuse)?;
+        let name = client.as_deref().map(ClientName::parse).transpose()?;
         Ok(Subscription {
-            filters: FilterSet::parse(filters).map_err(refuse)?,
-            format,
             start: since.as_deref().map_or(Ok(Start::Retained), Start::parse)?,
             slow: *slow,
             past_only: *past_only,
-            allowed: [].into(),
-            description: Description {
-                name: client.as_deref().map(ClientName::parse).transpose()?,
-                peer,
-                origin: None,
-            },
+            description: Description { name, peer, origin: None },
+            ..Subscription::new(filters, format)
         })
     }
 }

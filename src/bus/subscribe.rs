@@ -2,23 +2,25 @@
 
 use super::{
     Bus, ClientId, Format, Now, Start, Subscription,
-    clients::{Client, Role, Subscriber},
-    cursor::{Aside, Cursor, Past, Place},
+    clients::{Client, PositionDue, Role, Subscriber},
+    cursor::{Cursor, Past, Place, Snapshot},
     feeds::FeedKey,
-    history::{Entry, TopicKey},
+    history::SnapshotKind,
     refuse_more,
     topics::Topics,
+    unicast::UnicastQueue,
 };
 use crate::{
     event::EventId,
-    protocol::{ErrorCode, Gap, GapReason, Refused, Subscribed},
+    protocol::{ErrorCode, Gap, GapReason, Refused, Subscribed, sse::PositionForm},
     topic::FilterSet,
 };
 
 impl Bus {
     /// Adds a subscriber. What it gets is [`read`](Bus::read).
     pub fn subscribe(&mut self, subscription: Subscription, now: Now) -> Result<(ClientId, Subscribed), Refused> {
-        let Subscription { filters, format, start, slow, past_only, allowed, description } = subscription;
+        let Subscription { filters, format, start, slow, past_only, position_form, heartbeat, allowed, description } =
+            subscription;
         refuse_more(self.clients.subscribers, self.limits.subscribers, ErrorCode::LimitSubscribers, "subscribers")?;
         self.history.expire(now.mono);
         let feed = match self.feeds.find(&filters, format) {
@@ -28,7 +30,7 @@ impl Bus {
         if let Some(open) = self.feeds.get_mut(feed) {
             open.subscribers += 1;
         }
-        let cursor = Cursor::new([].into(), Place::Past(Past::after(self.head, GapReason::Evicted).into()));
+        let cursor = Cursor::new(Place::Past(Past::after(self.head, GapReason::Evicted).into()));
         let subscriber = Subscriber {
             feed,
             slow,
@@ -36,9 +38,12 @@ impl Bus {
             allowed,
             cursor,
             reader: None,
-            unicast: [].into(),
-            unicast_bytes: 0,
-            heartbeat: false,
+            unicast: UnicastQueue::default(),
+            position_form: if format.has_heartbeat() { position_form } else { PositionForm::None },
+            sent: 0,
+            position_due: PositionDue::First,
+            heartbeat_interval: heartbeat.as_secs().clamp(1, 60) as u8,
+            is_heartbeat_due: false,
         };
         let role = Role::Subscriber(Box::new(subscriber));
         let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0, gaps: 0 });
@@ -63,30 +68,23 @@ impl Bus {
 
     /// The cursor with which a subscription begins.
     fn cursor_at(&mut self, start: &Start, key: FeedKey, past_only: bool, now: Now) -> Cursor {
-        let Some(feed) = self.feeds.get(key) else { unreachable!("a subscriber's feed is open") };
-        let (history, topics) = (&*self.history, &feed.topics);
-        let set_aside = |entry: &dyn Fn(TopicKey) -> Option<Entry>| {
-            let mut entries: Vec<_> = topics.iter().filter_map(|key| entry(*key)).collect();
-            entries.sort_unstable_by_key(|entry| entry.seq);
-            (entries.into_iter().map(Aside::Event).collect(), None)
-        };
-        let (aside, past) = match start {
-            Start::Now => ([].into(), None),
-            Start::Retained => set_aside(&|key| history.retained(key, now.mono).cloned()),
-            Start::Latest => set_aside(&|key| history.newest(key, now.mono).cloned()),
-            Start::All => ([].into(), Some(Past::from_now_on(self.id(0), history, topics, now.mono))),
+        let (history, limits, head) = (&*self.history, &self.limits, self.head);
+        let mut live = || (!past_only).then(|| self.feeds.join(key, limits));
+        let place = match start {
+            Start::Now => match live() {
+                Some(segment) => Place::Live { segment, seq: head },
+                None => Place::Past(Past::after(head, GapReason::Evicted).into()),
+            },
+            Start::Retained => Place::Snapshot(Snapshot::new(SnapshotKind::Retained, head, live()).into()),
+            Start::Latest => Place::Snapshot(Snapshot::new(SnapshotKind::Newest, head, live()).into()),
+            Start::All => Place::Past(Past::from_now_on(0, history).into()),
             Start::Last(time) => {
                 let begin = now.mono.saturating_sub(time.as_millis().try_into().unwrap_or(u64::MAX));
-                ([].into(), Some(Past::from_now_on(self.id(history.place_at(begin)), history, topics, now.mono)))
+                Place::Past(Past::from_now_on(history.place_at(begin), history).into())
             }
-            Start::After(text) => ([].into(), Some(self.past_after(text))),
+            Start::After(text) => Place::Past(self.past_after(text).into()),
         };
-        let place = match past {
-            Some(past) => Place::Past(past.into()),
-            None if past_only => Place::Past(Past::after(self.head, GapReason::Evicted).into()),
-            None => Place::Live { segment: self.feeds.join(key, &self.limits), seq: self.head },
-        };
-        Cursor::new(aside, place)
+        Cursor::new(place)
     }
 
     /// The past after an id that a subscriber says it has.

@@ -7,7 +7,6 @@
 use std::{io, time::Duration};
 
 use bytes::{Buf, BytesMut};
-use serde::Serialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time,
@@ -17,9 +16,11 @@ use super::Error;
 use crate::{
     endpoint::{Endpoint, Stream},
     protocol::{
-        Publish, Reply, Request,
-        binary::{self, Frame},
+        Publish, Refused, Reply, Request,
+        binary::{self, Frame, Version},
+        json,
     },
+    socket_owner,
 };
 
 #[cfg(unix)]
@@ -60,13 +61,26 @@ pub(super) async fn open(endpoint: &Endpoint) -> Result<(Reader, Writer), Error>
                     "{endpoint} belongs to another user; each user has a bus of their own"
                 )));
             }
-            Err(source) => return Err(Error::NoDaemon { endpoint: endpoint.clone(), source }),
+            Err(source) => return Err(no_daemon(endpoint, source)),
         }
     };
     let (read, write) = halves(stream);
     let reader = Reader { half: read, buffer: BytesMut::new() };
     let buffer = binary::PREFACE.to_vec();
     Ok((reader, Writer { half: Some(write), half_closes: false, buffer, written: 0, requests: 0 }))
+}
+
+/// Tells a daemon whose socket file is gone from one that does not run.
+fn no_daemon(endpoint: &Endpoint, source: io::Error) -> Error {
+    let path = std::path::absolute(endpoint.path()).unwrap_or_else(|_| endpoint.path().to_owned());
+    let is_gone = matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+    let daemon = is_gone.then(|| socket_owner::of_local_socket(&path)).flatten();
+    let endpoint = endpoint.clone();
+    match daemon {
+        // A service manager does not bind the socket again that it holds for the daemon.
+        Some(daemon) if daemon.name.starts_with("sse-busd") => Error::SocketGone { endpoint, daemon },
+        _ => Error::NoDaemon { endpoint, source },
+    }
 }
 
 #[cfg(unix)]
@@ -97,7 +111,11 @@ impl Reader {
                 }
                 Frame::Partial(needed) => needed,
                 Frame::Bad(what) => return Err(Error::Protocol(what)),
-                Frame::TooLong(size) => return Err(Error::Protocol(format!("a frame claims {size} bytes"))),
+                Frame::TooLong(size) => {
+                    let what = refused_in_json(&self.buffer);
+                    let what = what.map_or_else(|| format!("a frame claims {size} bytes"), |refused| refused.message);
+                    return Err(Error::Protocol(what));
+                }
             };
             self.buffer.reserve(READ_SIZE.max(needed - self.buffer.len()));
             match self.half.read_buf(&mut self.buffer).await {
@@ -143,16 +161,18 @@ pub(super) struct Writer {
 impl Writer {
     /// Buffers a request and gives its number.
     pub(super) fn push(&mut self, request: &Request) -> Result<u64, Error> {
-        self.push_value(request)
+        let encoded = binary::encode(request, &mut self.buffer);
+        self.count(encoded)
     }
 
     /// Buffers a publish and gives its number.
     pub(super) fn push_publish(&mut self, publish: &Publish) -> Result<u64, Error> {
-        self.push_value(&PublishRequest::Publish(publish))
+        let encoded = Version::CURRENT.encode_publish(publish, &mut self.buffer);
+        self.count(encoded)
     }
 
-    fn push_value<T: Serialize>(&mut self, request: &T) -> Result<u64, Error> {
-        binary::encode(request, &mut self.buffer).map_err(|bytes| Error::TooLarge { bytes })?;
+    fn count(&mut self, encoded: Result<(), usize>) -> Result<u64, Error> {
+        encoded.map_err(|bytes| Error::TooLarge { bytes })?;
         self.requests += 1;
         Ok(self.requests)
     }
@@ -225,11 +245,13 @@ fn broken(error: io::Error) -> Error {
     }
 }
 
-/// [`Request::Publish`] without owning the event.
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum PublishRequest<'a> {
-    Publish(&'a Publish),
+/// The refusal of a daemon that speaks version 1 of the protocol only: it answers any other with a JSON line.
+fn refused_in_json(buffer: &[u8]) -> Option<Refused> {
+    let line = buffer.split(|byte| *byte == b'\n').next()?;
+    match json::decode(line) {
+        Ok(Reply::Error(refused)) => Some(refused),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -238,10 +260,12 @@ mod tests {
 
     #[test]
     fn a_borrowed_publish_is_encoded_as_an_owned_one() {
-        let publish = Publish { retain: true, ttl_ms: Some(7), ..Publish::new("a/b", "data") };
-        let (mut borrowed, mut owned) = (Vec::new(), Vec::new());
-        binary::encode(&PublishRequest::Publish(&publish), &mut borrowed).unwrap();
-        binary::encode(&Request::Publish(publish), &mut owned).unwrap();
-        assert_eq!(borrowed, owned);
+        let publish = Publish { ttl_ms: Some(7), ..Publish::new("a/b", "data").retained().with_header("a", "b") };
+        for version in Version::ALL {
+            let (mut borrowed, mut owned) = (Vec::new(), Vec::new());
+            version.encode_publish(&publish, &mut borrowed).unwrap();
+            version.encode(&Request::Publish(publish.clone()), &mut owned).unwrap();
+            assert_eq!(borrowed, owned, "{version:?}");
+        }
     }
 }

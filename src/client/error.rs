@@ -7,6 +7,7 @@ use crate::{
     endpoint::Endpoint,
     limits::FRAME_MAX,
     protocol::{ErrorCode, Refused, Reply},
+    socket_owner::Process,
 };
 
 /// Why a request was not done.
@@ -19,6 +20,14 @@ pub enum Error {
         endpoint: Endpoint,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// A daemon of this user runs, but the file of its socket was removed or moved away. It binds the socket again within 5 s
+    /// if it can.
+    SocketGone {
+        /// Where.
+        endpoint: Endpoint,
+        /// The daemon.
+        daemon: Process,
     },
     /// What is at the endpoint gives no answer, like a daemon that is stopped or hangs. The connection is still of use,
     /// and what was asked for may still be done.
@@ -50,14 +59,18 @@ impl Error {
             Error::Refused(refused) => Some(refused.code),
             Error::Denied(_) => Some(ErrorCode::Denied),
             Error::TooLarge { .. } => Some(ErrorCode::LimitFrame),
-            Error::NoDaemon { .. } | Error::NoAnswer { .. } | Error::Disconnected(_) | Error::Protocol(_) => None,
+            Error::NoDaemon { .. }
+            | Error::SocketGone { .. }
+            | Error::NoAnswer { .. }
+            | Error::Disconnected(_)
+            | Error::Protocol(_) => None,
         }
     }
 
     /// Whether trying again later, unchanged, can help.
     pub fn is_transient(&self) -> bool {
         match self {
-            Error::NoDaemon { .. } | Error::NoAnswer { .. } | Error::Disconnected(_) => true,
+            Error::NoDaemon { .. } | Error::SocketGone { .. } | Error::NoAnswer { .. } | Error::Disconnected(_) => true,
             Error::Refused(refused) => refused.code.is_limit() || refused.code == ErrorCode::Stopping,
             Error::Denied(_) | Error::Protocol(_) | Error::TooLarge { .. } => false,
         }
@@ -96,6 +109,9 @@ impl fmt::Display for Error {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => write!(f, "no daemon at {endpoint}"),
                 _ => write!(f, "cannot connect to {endpoint}: {source}"),
             },
+            Error::SocketGone { endpoint, daemon } => {
+                write!(f, "{daemon} runs, but its socket {endpoint} is gone; it binds it again within 5 s, if it can")
+            }
             Error::NoAnswer { endpoint, after } => {
                 write!(f, "the daemon at {endpoint} does not answer within {after:.0?}")
             }

@@ -45,6 +45,7 @@ impl Backoff {
 
 /// What a subscription gives out.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Delivery {
     /// An event.
     Event(EventMessage),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::limits::MESSAGE_MAX;
 
@@ -75,12 +75,16 @@ macro_rules! error_codes {
 error_codes! {
     /// The request could not be read.
     RequestInvalid = "request_invalid",
+    /// The request has no such query parameter.
+    ParameterUnknown = "parameter_unknown",
     /// A topic is not legal.
     TopicInvalid = "topic_invalid",
     /// A filter is not legal.
     FilterInvalid = "filter_invalid",
     /// A type is not legal.
     TypeInvalid = "type_invalid",
+    /// A header is not legal, or there are too many.
+    HeadersInvalid = "headers_invalid",
     /// The data is not UTF-8 or holds NUL.
     DataInvalid = "data_invalid",
     /// A place to begin is not legal.
@@ -134,6 +138,18 @@ impl Serialize for ErrorCode {
 
 impl<'de> Deserialize<'de> for ErrorCode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ErrorCode, D::Error> {
-        Ok(ErrorCode::from_text(&String::deserialize(deserializer)?))
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = ErrorCode;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an error code")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ErrorCode, E> {
+                Ok(ErrorCode::from_text(text))
+            }
+        }
+        deserializer.deserialize_str(Text)
     }
 }

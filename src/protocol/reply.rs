@@ -5,13 +5,17 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::{Refused, Setting};
-use crate::event::{Event, EventId, EventType};
+use crate::{
+    event::{Event, EventId, EventType},
+    headers::Headers,
+};
 
-/// What the daemon answers. New kinds are added at the end: the binary codec counts them.
+/// What the daemon answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Reply {
-    /// An event of the subscription. First, because the daemon encodes it from a mirror of this enum.
+    /// An event of the subscription.
     Event(EventMessage),
     /// The event was taken.
     Published(Published),
@@ -39,7 +43,7 @@ pub enum Reply {
     Config(Vec<Setting>),
 }
 
-/// [`Reply::Event`] without owning the event: what the daemon encodes.
+/// [`Reply::Event`] without owning the event, as a JSON line has it.
 #[cfg(feature = "bus")]
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -47,7 +51,7 @@ pub(crate) enum EventReply<'a> {
     Event(EventBody<'a>),
 }
 
-/// The envelope of an event, for encoding.
+/// The JSON envelope of an event, for encoding.
 #[derive(Serialize)]
 pub(crate) struct EventBody<'a> {
     id: EventId,
@@ -55,18 +59,22 @@ pub(crate) struct EventBody<'a> {
     #[serde(rename = "type")]
     kind: Option<&'a str>,
     time: u64,
+    #[serde(skip_serializing_if = "Headers::is_empty")]
+    headers: &'a Headers,
     data: &'a str,
 }
 
 impl<'a> From<&'a Event> for EventBody<'a> {
     fn from(event: &'a Event) -> EventBody<'a> {
-        let Event { id, topic, kind, data, time } = event;
-        EventBody { id: *id, topic: topic.as_str(), kind: kind.as_ref().map(EventType::as_str), time: *time, data }
+        let Event { id, topic, kind, headers, data, time } = event;
+        let kind = kind.as_ref().map(EventType::as_str);
+        EventBody { id: *id, topic: topic.as_str(), kind, time: *time, headers, data }
     }
 }
 
 /// An event as a client receives it. A gap comes as an event of topic and type `$gap` whose data is a [`Gap`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EventMessage {
     /// Its place in the order of the bus.
     pub id: EventId,
@@ -77,8 +85,19 @@ pub struct EventMessage {
     pub kind: Option<String>,
     /// When the bus took it, in milliseconds since 1970 (UTC).
     pub time: u64,
+    /// Named texts beside the data.
+    #[serde(default, skip_serializing_if = "Headers::is_empty")]
+    pub headers: Headers,
     /// The payload.
     pub data: String,
+}
+
+impl EventMessage {
+    /// An event without type and headers.
+    pub fn new(id: EventId, topic: impl Into<String>, data: impl Into<String>, time: u64) -> EventMessage {
+        let (topic, data) = (topic.into(), data.into());
+        EventMessage { id, topic, kind: None, time, headers: Headers::default(), data }
+    }
 }
 
 /// The topic and the type of the event that tells a gap.
@@ -86,6 +105,7 @@ pub const GAP: &str = "$gap";
 
 /// Events that a subscriber did not get and cannot get any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Gap {
     /// Why.
     pub reason: GapReason,
@@ -104,6 +124,7 @@ pub const END: &str = "$end";
 /// Why there is a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum GapReason {
     /// History let them go before the subscriber came back.
     Evicted,
@@ -129,6 +150,7 @@ impl GapReason {
 
 /// The answer to a publish.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Published {
     /// The event's id.
     pub id: EventId,
@@ -136,8 +158,16 @@ pub struct Published {
     pub subscribers: u64,
 }
 
+impl Published {
+    /// The answer for an event with this id.
+    pub fn new(id: EventId, subscribers: u64) -> Published {
+        Published { id, subscribers }
+    }
+}
+
 /// The answer to a subscribe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Subscribed {
     /// The connection's id as a client.
     pub client: String,
@@ -145,8 +175,16 @@ pub struct Subscribed {
     pub position: EventId,
 }
 
+impl Subscribed {
+    /// The answer to a client with this id.
+    pub fn new(client: impl Into<String>, position: EventId) -> Subscribed {
+        Subscribed { client: client.into(), position }
+    }
+}
+
 /// A connected client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ClientInfo {
     /// Given by the bus; never given twice while the daemon runs.
     pub id: String,
@@ -176,6 +214,7 @@ pub struct ClientInfo {
 
 /// A topic that the bus knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TopicInfo {
     /// The topic.
     pub topic: String,
@@ -197,6 +236,8 @@ pub struct TopicInfo {
 
 /// The daemon, described.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
 pub struct Status {
     /// Version of the daemon.
     pub version: String,
@@ -241,12 +282,18 @@ pub struct Status {
     /// Origins whose pages were refused lately, the newest first.
     pub refused_origins: Vec<RefusedOrigin>,
     /// The limits that are reached little by little, and how much of each is used.
-    #[serde(default)]
     pub limits: Vec<LimitInfo>,
+    /// Hosts that requests were for and that are not the daemon's, the newest first.
+    #[serde(default)]
+    pub refused_hosts: Vec<RefusedHost>,
+    /// Every address at which browsers find it; `url` is the first.
+    #[serde(default)]
+    pub urls: Vec<String>,
 }
 
 /// A limit of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LimitInfo {
     /// Its name in the configuration.
     pub limit: Cow<'static, str>,
@@ -257,17 +304,49 @@ pub struct LimitInfo {
 }
 
 impl LimitInfo {
+    /// A limit by its name in the configuration.
+    pub fn new(limit: impl Into<Cow<'static, str>>, used: u64, bound: u64) -> LimitInfo {
+        LimitInfo { limit: limit.into(), used, bound }
+    }
+
     /// Whether four fifths of it are used: whoever looks should be told.
     pub fn is_near(&self) -> bool {
         self.bound > 0 && self.used >= self.bound - self.bound / 5
     }
 }
 
+impl RefusedOrigin {
+    /// An origin that was refused so often, the last time at `last`.
+    pub fn new(origin: impl Into<String>, times: u64, last: u64) -> RefusedOrigin {
+        RefusedOrigin { origin: origin.into(), times, last }
+    }
+}
+
+impl RefusedHost {
+    /// A host that was refused so often, the last time at `last`.
+    pub fn new(host: impl Into<String>, times: u64, last: u64) -> RefusedHost {
+        RefusedHost { host: host.into(), times, last }
+    }
+}
+
 /// An origin whose pages were refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RefusedOrigin {
-    /// The origin as the browser wrote it, shortened.
+    /// The origin as browsers write it; `null` for pages that have none.
     pub origin: String,
+    /// How often.
+    pub times: u64,
+    /// When it was last, in milliseconds since 1970 (UTC).
+    pub last: u64,
+}
+
+/// A host that requests named and that is not the daemon's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RefusedHost {
+    /// The host, without a port.
+    pub host: String,
     /// How often.
     pub times: u64,
     /// When it was last, in milliseconds since 1970 (UTC).

@@ -3,20 +3,53 @@
 //!
 //! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::EventBody;
 use crate::event::{Event, EventId, EventType};
 
+/// The type of the event that carries a stream's position to a browser.
+pub const POSITION: &str = "$position";
+
+/// The form in which a stream sends its position, from which a client that reconnects misses nothing. Clients differ in the
+/// form that they accept without side effects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PositionForm {
+    /// As an event of type [`POSITION`], which an `EventSource` dispatches to no `onmessage`. Firefox ignores an `id` without
+    /// data.
+    Event,
+    /// As an `id` without data, which dispatches nothing.
+    Id,
+    /// Not sent: some clients dispatch an empty event for an `id` without data.
+    None,
+}
+
 /// A comment, sent now and then so that both ends notice a dead connection.
 pub const HEARTBEAT: &[u8] = b":\n";
+
+/// Appends a position in one of its forms. `client` is the id of the connection.
+pub fn encode_position(form: PositionForm, client: &impl fmt::Display, position: EventId, out: &mut Vec<u8>) {
+    match form {
+        PositionForm::Event => {
+            let data = format!(r#"{{"client":"{client}","position":"{position}"}}"#);
+            encode(position, Some(POSITION), &data, out);
+        }
+        PositionForm::Id => {
+            head(position, None, out);
+            out.push(b'\n');
+        }
+        PositionForm::None => {}
+    }
+}
 
 /// Appends the event with its data as published.
 pub fn encode_data(event: &Event, out: &mut Vec<u8>) {
     encode(event.id, event.kind.as_ref().map(EventType::as_str), &event.data, out);
 }
 
-/// Appends the event with the envelope `{"id","topic","type","time","data"}` as its data.
+/// Appends the event with the envelope `{"id","topic","type","time","headers","data"}` as its data.
 pub fn encode_json(event: &Event, out: &mut Vec<u8>) {
     envelope(event.id, &EventBody::from(event), out);
 }

@@ -4,13 +4,16 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, PREFIX, Scope, Secret, Token, random_name};
-use crate::{limits::TOKENS_MAX, topic::Filter};
+use super::{Digest, PREFIX, Scope, Secret, Token, Version, random_name};
+use crate::{
+    limits::TOKENS_MAX,
+    private_fs::{self, Forbidden},
+    topic::Filter,
+};
 
 /// What a new token is to be.
 #[derive(Clone, Debug, Default)]
@@ -31,10 +34,6 @@ pub struct TokenFile {
     path: PathBuf,
 }
 
-/// See [`TokenFile::version`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Version(Option<(u64, u64, SystemTime)>);
-
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Content {
@@ -52,15 +51,9 @@ impl TokenFile {
         &self.path
     }
 
-    /// The version of the file: another whenever it has changed.
+    /// The version of the file: another whenever its content has changed, or who may write to it.
     pub fn version(&self) -> Version {
-        let Ok(data) = fs::metadata(&self.path) else { return Version(None) };
-        // Each change makes a file of its own.
-        #[cfg(unix)]
-        let which = std::os::unix::fs::MetadataExt::ino(&data);
-        #[cfg(not(unix))]
-        let which = 0;
-        Version(Some((which, data.len(), data.modified().unwrap_or(SystemTime::UNIX_EPOCH))))
+        Version::of(&self.path, self.directory())
     }
 
     /// The tokens, expired ones included. No file is no tokens.
@@ -69,9 +62,8 @@ impl TokenFile {
     ///
     /// The file cannot be read or understood, or others may write or replace it. The message says which, and what to do.
     pub fn read(&self) -> io::Result<Vec<Token>> {
-        self.check_directory()?;
         let failed = |e: io::Error| self.error(e.kind(), &e.to_string());
-        let text = match open(File::options().read(true), &self.path) {
+        let text = match private_fs::open(File::options().read(true), &self.path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(failed(e)),
             Ok(file) => {
@@ -135,45 +127,28 @@ impl TokenFile {
     /// Replaces the file as a whole, one change at a time.
     fn change(&self, change: impl FnOnce(&mut Vec<Token>) -> io::Result<()>) -> io::Result<()> {
         let failed = |e: io::Error| self.error(e.kind(), &e.to_string());
-        make_private(self.directory()).map_err(failed)?;
-        let lock = private_file(&self.path.with_extension("lock"), false).map_err(failed)?;
+        private_fs::create_directory(self.directory()).map_err(failed)?;
+        let lock = private_fs::create_file(&self.path.with_extension("lock"), false).map_err(failed)?;
         lock.lock().map_err(failed)?;
         let mut tokens = self.read()?;
         change(&mut tokens)?;
         let new = self.path.with_extension("new");
         // What a crash left behind.
         let _ = fs::remove_file(&new);
-        let mut file = private_file(&new, true).map_err(failed)?;
+        let mut file = private_fs::create_file(&new, true).map_err(failed)?;
         let mut text = serde_json::to_vec_pretty(&Content { tokens })?;
         text.push(b'\n');
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
-        fs::rename(&new, &self.path).map_err(failed)
+        // Otherwise a token that was revoked may be back after a power failure.
+        fs::rename(&new, &self.path).and_then(|()| private_fs::sync_directory(self.directory())).map_err(failed)
     }
 
-    /// Whoever could write the file could make tokens.
-    #[cfg(unix)]
+    /// Refuses a file in which others could write tokens, or which they could replace by one with tokens that were revoked.
     fn check(&self, file: &File) -> io::Result<()> {
-        use std::os::unix::fs::MetadataExt as _;
-        let data = file.metadata()?;
-        let denied = |why: &str| Err(self.error(io::ErrorKind::PermissionDenied, why));
-        match data.mode() {
-            _ if data.uid() != rustix::process::geteuid().as_raw() => denied("it belongs to another user; remove it"),
-            mode if mode & 0o077 != 0 => {
-                denied("others may read or write it; `chmod 600` it if its tokens can be trusted")
-            }
-            _ => Ok(()),
-        }
-    }
-
-    #[cfg(not(unix))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the user's own directory is private on Windows")]
-    fn check(&self, _: &File) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Whoever could replace the file could bring back tokens that were revoked.
-    fn check_directory(&self) -> io::Result<()> {
-        check_directory(self.directory()).map_err(|e| self.error(e.kind(), &e.to_string()))
+        private_fs::check_open_file(&self.path, file, Forbidden::ReadOrWrite)
+            .and_then(|()| private_fs::check_file(&self.path, Forbidden::ReadOrWrite))
+            .and_then(|()| private_fs::check_directory(self.directory()))
+            .map_err(|e| self.error(io::ErrorKind::PermissionDenied, &e.to_string()))
     }
 
     fn directory(&self) -> &Path {
@@ -183,56 +158,6 @@ impl TokenFile {
     fn error(&self, kind: io::ErrorKind, why: &str) -> io::Error {
         io::Error::new(kind, format!("the tokens in {}: {why}", self.path.display()))
     }
-}
-
-/// Checks that nobody else may replace a file in a directory.
-///
-/// # Errors
-///
-/// Others may.
-pub fn check_directory(directory: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-        const WRITABLE: u32 = 0o022;
-        const STICKY: u32 = 0o1000;
-        // Where it cannot be looked at, nothing can be read from it either.
-        if fs::metadata(directory).is_ok_and(|data| data.mode() & WRITABLE != 0 && data.mode() & STICKY == 0) {
-            let message = "others may write its directory; `chmod go-w` it";
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
-        }
-    }
-    // On Windows the user's own directory is private.
-    let _ = directory;
-    Ok(())
-}
-
-/// Makes a directory that only its user may look into, unless it is there.
-pub fn make_private(directory: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(directory)
-}
-
-/// Opens a file for writing that only its user may touch, made if it is not there; one that must be new if it is to be.
-fn private_file(path: &Path, new: bool) -> io::Result<File> {
-    let mut options = File::options();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    open(options.write(true).create(true).create_new(new).truncate(false), path)
-}
-
-/// Opens a file, and nothing that would be waited for, such as a named pipe that somebody else has put there.
-fn open(options: &mut fs::OpenOptions, path: &Path) -> io::Result<File> {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(options, rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
-    let file = options.open(path)?;
-    if !file.metadata()?.is_file() {
-        let message = format!("{} is no file; remove it", path.display());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-    }
-    Ok(file)
 }
 
 #[cfg(test)]
@@ -273,9 +198,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = TokenFile::in_directory(folder.path());
         let (token, _) = file.create(wanted("phone"), 1).unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         // Where the sticky bit is set, others may neither remove nor replace what is ours.
         for (mode, trusted) in [(0o755, true), (0o775, false), (0o757, false), (0o1777, true), (0o700, true)] {
+            let before = file.version();
             fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_ne!(file.version(), before, "{mode:o}");
             match file.read() {
                 Ok(tokens) => assert!(trusted && tokens == [token.clone()], "{mode:o}"),
                 Err(error) => assert!(!trusted && error.to_string().contains("chmod go-w"), "{mode:o}: {error}"),
@@ -285,6 +213,43 @@ mod tests {
                 file.revoke(&format!("{mode:o}")).unwrap();
             }
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_in_a_directory_of_another_user_is_not_trusted() {
+        use std::os::unix::fs::{PermissionsExt as _, chown};
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can be two users");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::in_directory(folder.path());
+        file.create(wanted("phone"), 1).unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        // Its owner could bring back a token that was revoked.
+        chown(folder.path(), Some(65534), None).unwrap();
+        let error = file.read().unwrap_err().to_string();
+        assert!(error.contains("another user (uid 65534)"), "{error}");
+        file.create(wanted("tablet"), 1).unwrap_err();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn permission_and_a_time_that_was_set_back_make_another_version() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::in_directory(folder.path());
+        file.create(wanted("phone"), 1).unwrap();
+        let (before, modified) = (file.version(), fs::metadata(file.path()).unwrap().modified().unwrap());
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o666)).unwrap();
+        assert_ne!(file.version(), before);
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o600)).unwrap();
+        let before = file.version();
+        // The same number of bytes, and the same time.
+        fs::write(file.path(), fs::read_to_string(file.path()).unwrap().replace("phone", "enoph")).unwrap();
+        File::options().write(true).open(file.path()).unwrap().set_modified(modified).unwrap();
+        assert_ne!(file.version(), before);
     }
 
     #[cfg(unix)]

@@ -6,6 +6,7 @@
 //! nothing slower than a digest is needed against guessing.
 
 mod file;
+mod version;
 
 use std::{fmt, io};
 
@@ -13,7 +14,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-pub use self::file::{TokenFile, Version, Wanted, check_directory, make_private};
+pub use self::{
+    file::{TokenFile, Wanted},
+    version::Version,
+};
 use crate::topic::Filter;
 
 /// What a token begins with, so that people and scanners know one when they see it.

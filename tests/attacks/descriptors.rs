@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    harness::{Daemon, Place, http::Socket, until},
+    harness::{Daemon, Place, after, http::Socket, until},
     measure::{alone, descriptors, processor_time},
 };
 
@@ -23,13 +23,7 @@ fn narrow() -> Daemon {
     let place = Place::new();
     let socket = place.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned).to_vec();
-    Daemon::of_command(place, flags, |command| {
-        let busd = command.get_program().to_owned();
-        let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", &format!("ulimit -n {LIMIT}; exec \"$0\" \"$@\"")]).arg(busd);
-        shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        *command = shell;
-    })
+    Daemon::of_command(place, flags, |busd| after(&format!("ulimit -n {LIMIT}"), busd))
 }
 
 /// Takes all that there are with connections of one kind, holds them for a while, and lets them go.

@@ -15,6 +15,7 @@ mod http2;
 mod malformed;
 mod measure;
 mod slow;
+mod snapshots;
 
 /// The harness of the end-to-end tests.
 #[allow(dead_code, unused_imports, reason = "they need more of it")]

@@ -11,9 +11,8 @@ use std::{
 
 use sse_bus::{
     Epoch, FilterSet, Topic,
-    bus::{Bus, ClientId, Description, Format, Now, Publication, Read, Start, Subscription, history::Memory},
+    bus::{Bus, ClientId, Format, Now, Publication, Read, Start, Subscription, history::Memory},
     limits::{Limits, Retention, TopicRule},
-    protocol::Slow,
 };
 
 const ROUNDS: usize = 41;
@@ -72,8 +71,7 @@ fn topic(name: &str) -> Topic {
 
 fn publish(bus: &mut Bus, topic: &Topic, data: &str) {
     let data = data.to_owned();
-    let publication =
-        Publication { topic: topic.clone(), kind: None, data, retain: false, ttl: None, to: None, durable: false };
+    let publication = Publication::new(topic.clone(), data);
     black_box(bus.publish(publication, None, NOW)).expect("a publish that is taken");
     for waker in bus.finish() {
         waker.wake();
@@ -82,10 +80,8 @@ fn publish(bus: &mut Bus, topic: &Topic, data: &str) {
 
 fn subscribe(bus: &mut Bus, filters: &[&str], start: Start) -> ClientId {
     let filters = FilterSet::parse(filters).expect("legal filters");
-    let description = Description::default();
-    let format = Format::SseData;
-    let subscription =
-        Subscription { filters, format, start, slow: Slow::Gap, past_only: false, allowed: [].into(), description };
+    let mut subscription = Subscription::new(filters, Format::SseData);
+    subscription.start = start;
     let (id, _) = bus.subscribe(subscription, NOW).expect("a subscription that is taken");
     let _ = bus.finish();
     id

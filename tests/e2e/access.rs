@@ -9,7 +9,7 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    harness::{Daemon, Http2, Place, Process, until},
+    harness::{Daemon, Http2, Place, Process, after, until},
     strangers::{NOBODY, is_root},
     tokens::{bearer, token},
 };
@@ -193,17 +193,7 @@ fn a_crowd_of_another_user_leaves_room_for_the_own_one() {
     let place = Place::new();
     let socket = place.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
-    let daemon = Daemon::of_command(place, flags.to_vec(), |command| {
-        let mut limited = Command::new("bash");
-        limited.args(["-c", "ulimit -n 400; exec \"$0\" \"$@\""]).arg(command.get_program());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => limited.env(name, value),
-                None => limited.env_remove(name),
-            };
-        }
-        *command = limited;
-    });
+    let daemon = Daemon::of_command(place, flags.to_vec(), |busd| after("ulimit -n 400", busd));
     let mut crowd = Command::new("python3");
     crowd.args(["-c", CROWD, &daemon.address.port().to_string()]).current_dir("/").uid(NOBODY).gid(NOBODY);
     let mut crowd = Process::start(crowd);
@@ -211,7 +201,7 @@ fn a_crowd_of_another_user_leaves_room_for_the_own_one() {
     assert_eq!(crowd.line(), "here");
     let streams: Vec<_> = (0..100).map(|_| daemon.stream("/events/t")).collect();
     daemon.publish("t", "x");
-    assert!(daemon.log().contains("strangers"), "{}", daemon.log());
+    daemon.has_logged("strangers");
     drop((stdin, streams));
     crowd.finish().ok();
 }
@@ -258,4 +248,36 @@ fn whoever_shows_no_token_over_http2_keeps_no_place_either() {
     stranger.ends();
     assert!((9..=13).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     assert_eq!(friends(), 200);
+}
+
+/// Takes all places of strangers, then leaves one and comes back with two, again and again.
+const FLIPPING: &str = r#"
+import socket, sys, time
+connect = lambda: socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+crowd, end = [connect() for _ in range(60)], time.monotonic() + 3
+while time.monotonic() < end:
+    crowd.pop(0).close()
+    crowd += [connect(), connect()]
+"#;
+
+#[test]
+fn a_stranger_who_finds_no_room_again_and_again_cannot_fill_the_log() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let socket = place.socket().display().to_string();
+    let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
+    let daemon = Daemon::of_command(place, flags.to_vec(), |busd| after("ulimit -n 400", busd));
+    let _open = daemon.stream("/events/t");
+    let began = Instant::now();
+    let mut crowd = Command::new("python3");
+    crowd.args(["-c", FLIPPING, &daemon.address.port().to_string()]).current_dir("/").uid(NOBODY).gid(NOBODY);
+    Process::start(crowd).finish().ok();
+    let log = until("the rest is counted", || {
+        Some(daemon.log()).filter(|log| log.matches("similar log lines were suppressed").count() > 1)
+    });
+    assert!(log.contains("no descriptors are left for more strangers' TCP"), "{log}");
+    let most = 4 * (10 + usize::try_from(began.elapsed().as_secs()).unwrap());
+    assert!(log.lines().count() < most, "{} lines: {log:.4000}", log.lines().count());
 }

@@ -35,3 +35,25 @@ fn the_benchmark_says_why_it_cannot_be_run() {
         daemon.ctl(&["bench", wrong[0], wrong[1]]).ends_with(2);
     }
 }
+
+/// What is measured does not wait for the line that shows how far it is.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_that_is_stopped_does_not_stop_the_benchmark() {
+    use std::{
+        io::{Read, Write},
+        process::Stdio,
+    };
+    let daemon = Daemon::start(&[]);
+    let (mut keyboard, path) = crate::logs::terminal();
+    let terminal = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    keyboard.write_all(b"\x13").unwrap();
+    let mut bench = daemon.place.busctl(&["bench", "--subscribers", "5", "--seconds", "1"]);
+    bench.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(terminal);
+    let mut bench = bench.spawn().unwrap();
+    let ended = until("the benchmark ends", || bench.try_wait().unwrap());
+    assert!(ended.success(), "{ended}");
+    let mut figures = String::new();
+    bench.stdout.take().unwrap().read_to_string(&mut figures).unwrap();
+    assert!(figures.contains("deliveries_per_second"), "{figures}");
+}

@@ -45,7 +45,8 @@ fn every_line_of_a_log_reaches_three_curls_in_order() {
     }
     for curl in curls {
         let got = curl.stdout.wait("all lines", |bytes, _| {
-            let start = bytes.iter().position(|b| *b == b'\n')? + 1;
+            // Behind the first position.
+            let start = bytes.windows(2).position(|two| two == b"\n\n")? + 2;
             (bytes.len() - start >= wanted.len()).then(|| String::from_utf8(bytes[start..].to_vec()).unwrap())
         });
         let first = got.lines().zip(wanted.lines()).find(|(got, wanted)| got != wanted);
@@ -88,7 +89,7 @@ fn json_lines_carry_the_fields_of_events() {
     drop(run);
     let events: Vec<_> = (0..3).map(|_| stream.event().json()).collect();
     assert_eq!((&events[0]["topic"], &events[0]["type"]), (&json!("a"), &json!("done")));
-    assert_eq!((&events[1]["topic"], &events[1]["data"]), (&json!("t"), &json!("{\"n\":[1,2]}")));
+    assert_eq!((&events[1]["topic"], &events[1]["data"]), (&json!("t"), &json!("{\"n\": [1, 2]}")));
     assert_eq!(events[2]["data"], "quiet");
     assert_eq!(daemon.status()["retained"], 1);
     // A topic may be given with each line alone.

@@ -131,7 +131,8 @@ fn a_variable_that_is_nearly_one_of_the_daemons_is_told() {
     let daemon = Daemon::of_command(place, flags, |busd| {
         busd.env("SSE_BUS_HISTORY_EVNTS", "1");
     });
-    assert!(daemon.log().contains("WARN") && daemon.log().contains("`SSE_BUS_HISTORY_EVENTS`"), "{}", daemon.log());
+    daemon.has_logged("`SSE_BUS_HISTORY_EVENTS`");
+    assert!(daemon.log().contains("WARN"), "{}", daemon.log());
 
     // None of what sse-busctl and its children know is near.
     let place = Place::new();
@@ -332,4 +333,21 @@ fn a_usual_file_that_cannot_be_read_is_not_taken_for_none() {
     std::os::unix::fs::symlink("nowhere", &usual).unwrap();
     busd.arg("--check");
     Process::start(busd).finish().ends_with(2).says("config.toml").says("--no-config");
+}
+
+#[test]
+fn a_file_that_others_may_write_is_warned_of() {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+    let place = Place::new();
+    let file = place.file("config.toml", "");
+    let check = || {
+        let mut busd = place.busd();
+        busd.args(["--config", &file, "--check"]);
+        Process::start(busd).finish().ok().stderr
+    };
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(check(), "");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
+    let said = check();
+    assert!(said.contains(&format!("chmod go-w {file}")) && said.contains("controls this daemon"), "{said}");
 }

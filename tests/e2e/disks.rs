@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     durable::{FLAGS, file, history, publish},
-    harness::{Daemon, Place, until},
+    harness::{Daemon, Place, after, until},
 };
 
 /// A disk of its own, which only root can have.
@@ -75,7 +75,7 @@ fn on_a_full_disk_everything_but_durable_publishes_goes_on_and_it_recovers() {
     assert!(daemon.status()["history_trouble"].is_string());
     assert_eq!(daemon.get("/healthz").status, 503);
     assert!(daemon.metric("sse_bus_history_failing") > 0.0);
-    assert!(daemon.log().contains("cannot be written to disk"));
+    daemon.has_logged("cannot be written to disk");
     // And then there is room again.
     fs::remove_file(filler).unwrap();
     until("it recovers", || publish(&mut lines, "t", "again", "durable")["published"].is_object().then_some(()));
@@ -90,6 +90,46 @@ fn on_a_full_disk_everything_but_durable_publishes_goes_on_and_it_recovers() {
     let (last, again) = (kept.last().unwrap(), history(&daemon, "t"));
     assert!(again.contains(last), "what was durable after the trouble is there");
     assert!(again.iter().any(|event| event["data"] == "live"), "what came in the trouble was written after it");
+    drop(daemon);
+    drop(disk);
+}
+
+#[test]
+fn a_daemon_that_starts_on_a_full_disk_serves_what_is_there_and_recovers() {
+    let place = Place::new();
+    let Some(disk) = SmallDisk::mount(&place, "8m") else { return };
+    let filler = disk.0.join("filler");
+    let fill = || drop(fs::write(&filler, vec![0; 16 << 20]));
+    // The first start, and one with history.
+    fill();
+    let mut daemon = Daemon::start_at(place, &FLAGS);
+    let mut before = Vec::new();
+    for round in ["first", "again", "last"] {
+        assert_eq!(daemon.get("/healthz").status, 503, "{round}");
+        assert!(daemon.status()["history_trouble"].as_str().unwrap().contains("No space left"), "{round}");
+        assert!(daemon.metric("sse_bus_history_failing") > 0.0);
+        daemon.has_logged("the daemon starts with what is there");
+        assert_eq!(history(&daemon, "t"), before, "{round}");
+        let mut lines = daemon.lines();
+        let refused = publish(&mut lines, "t", round, "durable");
+        assert_eq!(refused["error"]["code"], "not_durable", "{refused}");
+        fs::remove_file(&filler).unwrap();
+        until("it recovers", || (daemon.get("/healthz").status == 200).then_some(()));
+        assert!(publish(&mut lines, "t", "x", "durable")["published"].is_object());
+        before = history(&daemon, "t");
+        drop(lines);
+        daemon.kill();
+        fill();
+        daemon.start_again();
+    }
+    assert_eq!(before.len(), 6);
+    // What it publishes and cannot write is lost with it, but not its numbers.
+    let lost = daemon.publish("t", "lost");
+    daemon.kill();
+    daemon.start_again();
+    let next = daemon.publish("t", "next");
+    assert_ne!(lost, next);
+    assert_eq!(daemon.stream_with("/events/t", &[("Last-Event-ID", &lost)]).event().kind.as_deref(), Some("$gap"));
     drop(daemon);
     drop(disk);
 }
@@ -154,4 +194,30 @@ fn a_directory_that_cannot_be_written_is_explained() {
     let place = Place::new();
     let flags = ["--listen", "127.0.0.1:0", "--history", "disk", "--state-dir", "/proc/nowhere"];
     place.busd_fails(&flags).ends_with(1).says("/proc/nowhere").says("--state-dir").says("--history memory");
+}
+
+/// The system sends SIGXFSZ for a write above the limit, which would end the daemon.
+#[test]
+fn a_limit_of_file_size_is_a_full_disk_like_any_other() {
+    const KIB: usize = 4096;
+    let place = Place::new();
+    let socket = place.socket().display().to_string();
+    let usual = ["--listen", "127.0.0.1:0", "--socket", &socket];
+    let flags = usual.iter().chain(&FLAGS).map(ToString::to_string).collect();
+    let mut daemon = Daemon::of_command(place, flags, |busd| after(&format!("ulimit -f {KIB}"), busd));
+    let mut lines = daemon.lines();
+    assert!(publish(&mut lines, "t", "one", "durable")["published"].is_object());
+    let big = "x".repeat(200_000);
+    let refused = until("the limit is reached", || {
+        let answer = publish(&mut lines, "t", &big, "durable");
+        Some(answer["error"].clone()).filter(Value::is_object)
+    });
+    assert_eq!(refused["code"], "not_durable");
+    assert!(publish(&mut lines, "t", "live", "accepted")["published"].is_object());
+    assert_eq!(daemon.get("/healthz").status, 503);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0));
+    // Without the limit all is there that was answered.
+    daemon.start_again();
+    assert_eq!(history(&daemon, "t")[0]["data"], "one");
 }

@@ -13,7 +13,7 @@ use crate::{
     clocks::TimeOfDay,
     disks::SmallDisk,
     durable,
-    harness::{Daemon, Place, Process, Run, until},
+    harness::{Daemon, Place, Process, Run, after, until},
 };
 
 /// What the doctor says of one check.
@@ -184,6 +184,25 @@ fn a_port_that_another_process_has_is_told_with_its_name_and_a_free_one() {
 }
 
 #[test]
+fn each_address_of_loopback_is_looked_at() {
+    let place = Place::new();
+    let taken = TcpListener::bind("[::1]:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let localhost = format!("localhost:{}", address.port());
+    let run = doctor(&place, |doctor| {
+        doctor.env("SSE_BUS_LISTEN", localhost);
+    });
+    let run = run.ends_with(3);
+    let ports: Vec<_> = run.json().into_iter().filter(|finding| finding["check"] == "port").collect();
+    let message = |index: usize| ports[index]["message"].as_str().unwrap();
+    assert!(message(0).contains(&format!("127.0.0.1:{}, as the daemon is told, is free", address.port())), "{run}");
+    assert!(message(1).contains(&format!("{address}, as the daemon is told, is taken by")), "{run}");
+    let mend = ports[1]["mend"].as_str().unwrap();
+    let free: u16 = mend.strip_prefix("sse-busd --listen localhost:").unwrap().parse().unwrap();
+    assert!(ports.len() == 2 && free > address.port(), "{run}");
+}
+
+#[test]
 fn a_configuration_that_is_not_sound_is_a_problem() {
     let place = Place::new();
     fs::create_dir(place.path("sse-bus")).unwrap();
@@ -201,12 +220,7 @@ fn too_few_descriptors_for_the_subscribers_are_a_warning() {
     let place = Place::new();
     let socket = place.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned).to_vec();
-    let daemon = Daemon::of_command(place, flags, |busd| {
-        let mut limited = Command::new("bash");
-        limited.args(["-c", "ulimit -n 300; exec \"$@\"", "bash"]).arg(busd.get_program());
-        limited.envs(busd.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        *busd = limited;
-    });
+    let daemon = Daemon::of_command(place, flags, |busd| after("ulimit -n 300", busd));
     let run = daemon.ctl(&["doctor"]).ok();
     says(&run, "descriptors", "warning", "300 descriptors", "sudo prlimit --pid $$ --nofile=50256:50256 && sse-busd");
 }

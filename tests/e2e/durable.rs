@@ -216,7 +216,7 @@ fn a_file_that_is_damaged_or_foreign_is_set_aside_and_never_deleted() {
     for (n, damaged) in [whole[..whole.len() / 3].to_vec(), b"not a database at all".to_vec()].iter().enumerate() {
         fs::write(&path, damaged).unwrap();
         daemon.start_again();
-        assert!(daemon.log().contains("was set aside as"), "{}", daemon.log());
+        daemon.has_logged("was set aside as");
         assert!(history(&daemon, "t").is_empty());
         daemon.publish("t", "anew");
         daemon.signal(Signal::TERM);

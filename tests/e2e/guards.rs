@@ -5,64 +5,6 @@ use serde_json::{Value, json};
 use crate::harness::Daemon;
 
 #[test]
-fn only_names_of_this_daemon_are_answered_to() {
-    let daemon = Daemon::start(&[]);
-    let port = daemon.address.port();
-    for host in
-        [format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}"), format!("LOCALHOST:{port}")]
-    {
-        assert_eq!(daemon.request("GET", "/status", &[("Host", &host)], "").status, 200, "{host}");
-    }
-    let long = "a".repeat(8 << 10);
-    let unusual = [
-        format!("localhost.:{port}"),
-        format!("localhost:0{port}"),
-        format!("localhost:+{port}"),
-        format!("user@localhost:{port}"),
-        format!("localhost:{port}@evil.example"),
-        format!("localhost:{port}:{port}"),
-        format!("127.1:{port}"),
-        format!("2130706433:{port}"),
-        format!("0x7f000001:{port}"),
-        format!("0.0.0.0:{port}"),
-        format!("127.0.0.2:{port}"),
-        format!("::1:{port}"),
-        format!("[::1:{port}"),
-        format!("[::ffff:127.0.0.1]:{port}"),
-        format!("[::1%25lo]:{port}"),
-        format!("localhost:{port},evil.example"),
-        format!("localhost:{port} evil.example"),
-        format!("localhost%00.evil.example:{port}"),
-        format!("http://localhost:{port}"),
-        format!("{long}:{port}"),
-        format!("localhost.evil.example:{port}"),
-    ];
-    let hosts = ["evil.example", "localhost", "127.0.0.1:1", ""];
-    for host in hosts.into_iter().chain(unusual.iter().map(String::as_str)) {
-        for (method, path) in [("GET", "/events/t"), ("POST", "/events/t"), ("GET", "/status"), ("GET", "/")] {
-            let response = daemon.request(method, path, &[("Host", host)], "");
-            // What is no host at all the library refuses before us.
-            if response.status != 400 {
-                assert_eq!(response.refusal(), (421, "denied".into()), "{host} {method} {path}");
-            }
-        }
-    }
-    // In the absolute form both names count.
-    for (target, host, status) in [
-        (format!("http://evil.example:{port}/status"), format!("localhost:{port}"), 421),
-        (format!("http://localhost:{port}/status"), "evil.example".into(), 421),
-        (format!("http://localhost:{port}/status"), format!("127.0.0.1:{port}"), 200),
-        (format!("http://user@localhost:{port}/status"), format!("localhost:{port}"), 421),
-    ] {
-        assert_eq!(daemon.request("GET", &target, &[("Host", &host)], "").status, status, "{target} {host}");
-    }
-    assert_eq!(daemon.status()["published"], 0);
-    assert!(daemon.metric("sse_bus_refused_total{code=\"denied\"}") >= 20.0);
-    // No page reaches the local socket; there any name will do.
-    assert_eq!(daemon.request_locally("GET", "/healthz", "").status, 200);
-}
-
-#[test]
 fn pages_of_other_origins_are_refused_and_told_which_flag_would_let_them_in() {
     let daemon = Daemon::start(&[]);
     let own = daemon.address.to_string();
@@ -70,6 +12,7 @@ fn pages_of_other_origins_are_refused_and_told_which_flag_would_let_them_in() {
     let unusual = [
         format!("https://{own}"),
         format!("http://{own}."),
+        format!("http://localhost..:{port}"),
         format!("http://{own}/"),
         format!("http://user@{own}"),
         format!("http://{own}@evil.example"),
@@ -139,26 +82,6 @@ fn requests_across_sites_without_an_origin_are_refused() {
     }
 }
 
-#[test]
-fn an_allowed_origin_is_named_exactly_and_caches_are_told() {
-    let daemon = Daemon::start(&["--allow-origin", "http://app.example:80", "--allow-origin", "http://localhost:3000"]);
-    for origin in ["http://app.example", "http://localhost:3000"] {
-        let headers = [("Origin", origin), ("Sec-Fetch-Site", "cross-site")];
-        let stream = daemon.stream_with("/events/t", &headers);
-        assert_eq!(stream.head.header("access-control-allow-origin"), Some(origin));
-        assert_eq!(stream.head.header("vary"), Some("origin"));
-        let published = daemon.request("POST", "/events/t", &headers, "x");
-        assert_eq!((published.status, published.header("access-control-allow-origin")), (202, Some(origin)));
-        // The page may read why it was refused.
-        let refused = daemon.request("POST", "/events/a%20b", &headers, "x");
-        assert_eq!((refused.status, refused.header("access-control-allow-origin")), (400, Some(origin)));
-    }
-    let other = daemon.request("GET", "/status", &[("Origin", "http://localhost:3001")], "");
-    assert_eq!((other.status, other.header("access-control-allow-origin")), (403, None));
-    // Without an origin there is nobody to allow.
-    assert_eq!(daemon.get("/status").header("access-control-allow-origin"), None);
-}
-
 /// So that whoever wonders why a page gets nothing finds the reason without the browser's console.
 #[test]
 fn status_tells_which_origins_were_refused_lately() {
@@ -168,58 +91,17 @@ fn status_tells_which_origins_were_refused_lately() {
         let origin = format!("http://page-{n}.example");
         assert_eq!(daemon.request("GET", "/events/t", &[("Origin", &origin)], "").status, 403);
     }
-    daemon.request("GET", "/events/t", &[("Origin", "http://page-15.example")], "");
-    daemon.request("GET", "/events/t", &[("Origin", &format!("http://{}", "a".repeat(4000)))], "");
+    for origin in ["http://PAGE-15.example:80", "null", "$(reboot)", &format!("http://{}", "a".repeat(4000))] {
+        daemon.request("GET", "/events/t", &[("Origin", origin)], "");
+    }
     let refused = daemon.ctl(&["status"]).ok().json()[0]["refused_origins"].clone();
     let refused = refused.as_array().unwrap();
     assert_eq!(refused.len(), 8);
-    assert_eq!(refused[0]["origin"].as_str().unwrap().len(), 200);
+    // Only what is an origin is kept.
+    assert_eq!(refused[0]["origin"], "null");
     assert_eq!((&refused[1]["origin"], &refused[1]["times"]), (&"http://page-15.example".into(), &2.into()));
     assert_eq!(refused[2]["origin"], "http://page-19.example");
     assert!(refused[1]["last"].as_u64().unwrap() > 1_700_000_000_000);
-}
-
-#[test]
-fn other_names_are_answered_to_if_they_are_named() {
-    let daemon = Daemon::start(&["--allow-host", "Bus.example", "--allow-host", "front.example:443"]);
-    let port = daemon.address.port();
-    for (host, status) in [
-        (format!("bus.example:{port}"), 200),
-        ("bus.example".into(), 421),
-        ("front.example".into(), 200),
-        ("front.example:443".into(), 200),
-        (format!("front.example:{port}"), 421),
-        (format!("other.example:{port}"), 421),
-    ] {
-        assert_eq!(daemon.request("GET", "/status", &[("Host", &host)], "").status, status, "{host}");
-    }
-}
-
-#[test]
-fn a_preflight_allows_what_the_bus_offers() {
-    let daemon = Daemon::start(&["--allow-origin", "http://app.example"]);
-    let headers = [
-        ("Origin", "http://app.example"),
-        ("Access-Control-Request-Method", "POST"),
-        ("Access-Control-Request-Headers", "content-type"),
-        ("Sec-Fetch-Site", "cross-site"),
-    ];
-    let response = daemon.request("OPTIONS", "/events/t", &headers, "");
-    assert_eq!(response.status, 204);
-    assert_eq!(response.header("access-control-allow-origin"), Some("http://app.example"));
-    assert_eq!(response.header("vary"), Some("origin"));
-    assert_eq!(response.header("access-control-allow-methods"), Some("GET, POST, DELETE"));
-    let allowed = response.header("access-control-allow-headers").unwrap();
-    assert!(["authorization", "content-type", "last-event-id"].iter().all(|name| allowed.contains(name)), "{allowed}");
-    assert_eq!(response.header("access-control-allow-credentials"), None);
-    // Only who asks for it is told so.
-    assert_eq!(response.header("access-control-allow-private-network"), None);
-    let private = [headers.as_slice(), &[("Access-Control-Request-Private-Network", "true")]].concat();
-    let response = daemon.request("OPTIONS", "/events/t", &private, "");
-    assert_eq!(response.header("access-control-allow-private-network"), Some("true"));
-    let foreign = [("Origin", "http://evil.example"), ("Access-Control-Request-Method", "POST")];
-    let response = daemon.request("OPTIONS", "/events/t", &foreign, "");
-    assert_eq!((response.status, response.header("access-control-allow-origin")), (403, None));
 }
 
 #[test]

@@ -22,6 +22,7 @@ use std::{
 };
 
 use serde_json::Value;
+use sse_bus::protocol::binary::Version;
 use tempfile::TempDir;
 
 pub(crate) use self::{
@@ -30,7 +31,7 @@ pub(crate) use self::{
     http::{EventStream, Response, Sse},
     http2::Http2,
     lines::Lines,
-    process::{Process, Run},
+    process::{Process, Run, after},
 };
 
 /// The longest that anything is waited for, on a busy machine.
@@ -237,6 +238,11 @@ impl Daemon {
         String::from_utf8(fs::read(self.place.path("daemon.log")).unwrap()).unwrap()
     }
 
+    /// Waits until it has logged something: the log is written a little later than what it is about.
+    pub(crate) fn has_logged(&self, text: &str) {
+        until(&format!("the daemon logs {text:?}"), || self.log().contains(text).then_some(()));
+    }
+
     /// Runs `sse-busctl` to its end.
     pub(crate) fn ctl(&self, args: &[&str]) -> Run {
         self.ctl_fed(args, b"")
@@ -280,9 +286,14 @@ impl Daemon {
         Lines::new(self.local())
     }
 
-    /// A connection that speaks binary frames.
+    /// A connection that speaks binary frames, as the client does.
     pub(crate) fn frames(&self) -> Frames {
-        Frames::new(self.local())
+        self.frames_of(Version::CURRENT)
+    }
+
+    /// A connection that speaks binary frames of a version.
+    pub(crate) fn frames_of(&self, version: Version) -> Frames {
+        Frames::new(self.local(), version)
     }
 
     /// The endpoint, for the library's client.
@@ -304,7 +315,17 @@ impl Daemon {
 
     /// An HTTP request over the local socket.
     pub(crate) fn request_locally(&self, method: &str, path: &str, body: impl AsRef<[u8]>) -> Response {
-        http::exchange(Box::new(self.local()), "bus", method, path, &[], body.as_ref())
+        self.request_locally_with(method, path, &[], body)
+    }
+
+    pub(crate) fn request_locally_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl AsRef<[u8]>,
+    ) -> Response {
+        http::exchange(Box::new(self.local()), "bus", method, path, headers, body.as_ref())
     }
 
     pub(crate) fn get(&self, path: &str) -> Response {

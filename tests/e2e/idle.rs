@@ -22,7 +22,7 @@ fn the_idle_are_kept_alive_and_the_silent_and_the_stuck_are_closed() {
         daemon.publish("flood", "x".repeat(200_000));
     }
 
-    let mut idle = daemon.stream("/events/t?client=idle");
+    let mut idle = daemon.stream("/events/t?client=idle&position=none");
     assert!(idle.line().unwrap().unwrap().starts_with("retry: "));
     // Less than PATIENCE passes between any two.
     assert_eq!(idle.line().unwrap().unwrap(), ":\n");

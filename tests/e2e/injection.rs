@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sse_bus::protocol::{Payload, Publish, Reply, Request};
+use sse_bus::protocol::{Publish, Reply, Request};
 
 use crate::harness::{Daemon, EventStream, PATIENCE, percent_encoded, until};
 
@@ -157,8 +157,8 @@ fn publish_everything(daemon: &Daemon) -> Vec<(String, Option<String>, String)> 
             let path = format!("/events/{}{query}", percent_encoded(topic));
             let line = json!({"publish": {"topic": topic, "type": kind, "data": data}});
             let kind = kind.map(str::to_owned);
-            let publish =
-                Publish { kind: kind.clone(), data: Payload(data.into()), ..Publish::new(topic, String::new()) };
+            let mut publish = Publish::new(topic, data);
+            publish.kind.clone_from(&kind);
             let answers = [
                 daemon.request("POST", &path, &[], data).status == 202,
                 lines.ask(line.to_string())["published"].is_object(),

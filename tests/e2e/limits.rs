@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Write},
 };
 
-use crate::harness::{Daemon, until};
+use crate::harness::{Daemon, Place, Process, after, until};
 
 #[test]
 fn topics() {
@@ -16,7 +16,9 @@ fn topics() {
     let response = daemon.request("POST", "/events/d", &[], "x");
     assert_eq!(response.refusal(), (429, "limit_topics".into()));
     assert!(response.text().contains("`topics` = 3"), "{}", response.text());
-    let reply = daemon.lines().ask(r#"{"publish":{"topic":"d","data":"x"}}"#);
+    // It stays: who leaves is told on the stream below.
+    let mut publisher = daemon.lines();
+    let reply = publisher.ask(r#"{"publish":{"topic":"d","data":"x"}}"#);
     assert_eq!(reply["error"]["code"], "limit_topics");
     daemon.publish("c", "topics that are known go on");
     let mut clients = daemon.stream("/events/$sys/clients");
@@ -135,4 +137,27 @@ fn answers_that_wait() {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")).unwrap();
     let peak: usize = peak.parse().unwrap();
     assert!(peak < bytes / 2, "{peak} KiB for answers of {bytes} KiB");
+}
+
+#[test]
+fn too_few_descriptors_to_serve_anybody_are_refused_with_a_sentence() {
+    let flags = |place: &Place| {
+        let socket = place.socket().display().to_string();
+        ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket, "--history", "disk"].map(str::to_owned).to_vec()
+    };
+    for limit in [12, 63] {
+        let place = Place::new();
+        let mut busd = place.busd();
+        after(&format!("ulimit -n {limit}"), &mut busd);
+        busd.args(flags(&place));
+        let run = Process::start(busd).finish().ends_with(1);
+        assert_eq!(run.stderr.lines().count(), 1, "{run}");
+        run.says(&format!("{limit} file descriptors")).says("ulimit -n");
+    }
+    let place = Place::new();
+    let flags = flags(&place);
+    let daemon = Daemon::of_command(place, flags, |busd| after("ulimit -n 64", busd));
+    let mut stream = daemon.stream("/events/t");
+    daemon.publish("t", "x");
+    assert_eq!(stream.data(1), ["x"]);
 }

@@ -82,7 +82,7 @@ fn the_pages_say_what_help_says() {
     }
     let file = text("/sse-bus.toml.5");
     for part in
-        ["# socket = ", "listen = \"127.0.0.1:7733\"", "[limits]", "event_bytes = ", "[[topics]]", "keeps at most"]
+        ["# socket = ", "listen = \"localhost:7733\"", "[limits]", "event_bytes = ", "[[topics]]", "keeps at most"]
     {
         assert!(file.contains(part), "{part}\n{file}");
     }

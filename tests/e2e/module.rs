@@ -4,6 +4,7 @@
 use std::{
     fs,
     io::Write,
+    net::TcpListener,
     path::Path,
     process::{Command, Stdio},
 };
@@ -11,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use sse_bus::{Filter, Topic};
 
-use crate::harness::{Daemon, Process};
+use crate::harness::{Daemon, Place, Process};
 
 const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/npm/client.js");
 
@@ -134,6 +135,57 @@ fn without_tabs_the_module_streams_publishes_and_says_what_was_wrong() {
     let run = Process::start(node).finish();
     assert_eq!(run.stdout.trim(), "done", "{run}");
     assert!(run.stderr.matches("a connection of its own").count() == 1, "{run}");
+}
+
+/// As a development server or nginx does while the bus behind it restarts.
+#[test]
+fn behind_a_proxy_whose_bus_is_away_the_module_says_so_and_goes_on() {
+    let place = Place::new();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let socket = place.socket().display().to_string();
+    let flags = ["--no-config", "--listen", &address, "--socket", &socket].map(str::to_owned);
+    let mut daemon = Daemon::of_command(place, flags.into(), |_| {});
+    let script = r#"
+        import http from "node:http";
+        import { connect } from MODULE;
+        const proxy = http.createServer((request, answer) => {
+          const { method, url, headers } = request;
+          const away = () => answer.headersSent ? answer.destroy() : answer.writeHead(502).end("<h1>502 Bad Gateway</h1>");
+          const passed = http.request(process.argv[1] + url, { method, headers, agent: false }, (found) => {
+            answer.writeHead(found.statusCode, found.headers).flushHeaders();
+            found.on("error", away).on("aborted", away).pipe(answer);
+          });
+          request.pipe(passed.on("error", away));
+        });
+        await new Promise((done) => proxy.listen(0, "127.0.0.1", done));
+        const { subscribe, publish } = connect(`http://127.0.0.1:${proxy.address().port}`);
+        const say = (what) => console.log(JSON.stringify(what));
+        subscribe("t", { onevent: ({ data }) => say({ data }), onstate: say });
+        for await (const _ of process.stdin) say(await publish("t", "x").catch(({ code }) => ({ code })));
+        process.exit();"#;
+    let mut node = node(script);
+    node.arg(format!("http://{address}"));
+    let mut node = Process::start(node);
+    let wait_for = |node: &mut Process, name: &str, value: &str| loop {
+        let line: Value = serde_json::from_str(&node.line()).unwrap();
+        assert_ne!(line["reason"], "origin_refused");
+        if line[name] == value {
+            return line;
+        }
+    };
+    wait_for(&mut node, "state", "open");
+    daemon.kill();
+    let waiting = wait_for(&mut node, "reason", "no_bus");
+    assert_eq!(waiting["state"], "waiting");
+    let message = waiting["message"].as_str().unwrap();
+    assert!(message.starts_with("no bus behind the proxy at http://127.0.0.1:"), "{message}");
+    node.feed(b"publish\n");
+    wait_for(&mut node, "code", "no_bus");
+    daemon.start_again();
+    wait_for(&mut node, "state", "open");
+    daemon.publish("t", "back");
+    wait_for(&mut node, "data", "back");
+    node.finish().ok();
 }
 
 /// Node with a script that may import the module.

@@ -11,6 +11,7 @@ use std::{
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Instant,
 };
 
 use rustix::process::Signal;
@@ -249,4 +250,70 @@ fn without_a_runtime_directory_the_bus_is_in_a_private_folder_of_the_users_state
     let mut busctl = place.command(env!("CARGO_BIN_EXE_sse-busctl"));
     busctl.arg("status").env_remove("XDG_RUNTIME_DIR").env_remove("XDG_STATE_HOME");
     assert_eq!(Process::start(busctl).finish().ok().json()[0]["pid"], daemon.pid());
+}
+
+/// Within 5 s; with inotify at once.
+#[test]
+fn a_socket_whose_file_is_lost_is_bound_again() {
+    let daemon = Daemon::start(&[]);
+    let (socket, moved) = (daemon.place.socket(), daemon.place.path("moved"));
+    let run = socket.parent().unwrap();
+    let mut open = daemon.lines();
+    let mut seen = open.ask(r#"{"status":{}}"#);
+    let ways: [Planted; 4] = [
+        ("the file is removed", Box::new(|| fs::remove_file(&socket).unwrap())),
+        (
+            "another stale socket is there",
+            Box::new(|| {
+                fs::remove_file(&socket).unwrap();
+                drop(UnixListener::bind(&socket).unwrap());
+            }),
+        ),
+        // With the lock file, as at a logout.
+        ("its directory is removed", Box::new(|| fs::remove_dir_all(run).unwrap())),
+        ("its directory is moved away", Box::new(|| fs::rename(run, &moved).unwrap())),
+    ];
+    for (what, lose) in ways {
+        let before = Instant::now();
+        lose();
+        until(what, || UnixStream::connect(&socket).ok());
+        eprintln!("{what}: {:?}", before.elapsed());
+        daemon.ctl(&["publish", "t", what]).ok();
+        let found = fs::metadata(&socket).unwrap();
+        assert_eq!((found.mode() & 0o777, fs::metadata(run).unwrap().mode() & 0o777), (0o600, 0o700), "{what}");
+        // The new lock keeps a second daemon away, and the open connections go on.
+        let run = daemon.place.busd_fails(&["--socket", &socket.display().to_string(), "--listen", "127.0.0.1:0"]);
+        run.ends_with(1).says(&format!("(pid {})", daemon.pid()));
+        seen = open.ask(r#"{"status":{}}"#);
+    }
+    assert_eq!(seen["status"]["pid"], daemon.pid());
+    assert_eq!(daemon.log().matches("bound the socket again").count(), 4);
+}
+
+#[test]
+fn a_daemon_that_cannot_bind_its_socket_again_is_named_and_does_it_as_soon_as_it_can() {
+    let mut daemon = Daemon::start(&[]);
+    let (socket, pid) = (daemon.place.socket(), daemon.pid());
+    fs::remove_file(&socket).unwrap();
+    fs::write(&socket, "data").unwrap();
+    until("the log tells why", || daemon.log().contains("is a file, not a socket").then_some(()));
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "data");
+    if cfg!(target_os = "linux") {
+        let named = format!("sse-busd (pid {pid}) runs, but its socket {}", socket.display());
+        daemon.ctl(&["publish", "t", "x"]).ends_with(3).says(&named);
+        let doctor = daemon.ctl(&["doctor"]).ends_with(1).stdout;
+        assert!(doctor.contains(&named) && doctor.contains(&format!("kill -HUP {pid}")), "{doctor}");
+        let other = daemon.place.busd_fails(&["--socket", &socket.display().to_string(), "--listen", "127.0.0.1:0"]);
+        other.ends_with(1).says(&format!("(pid {pid})"));
+    }
+    // By itself, and at SIGHUP.
+    fs::remove_file(&socket).unwrap();
+    until("the socket is bound", || UnixStream::connect(&socket).ok());
+    fs::remove_file(&socket).unwrap();
+    daemon.signal(Signal::HUP);
+    until("the socket is bound", || UnixStream::connect(&socket).ok());
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0));
+    assert!(!socket.exists());
+    assert_eq!(daemon.log().matches("cannot be bound again yet").count(), 1, "it is logged once");
 }

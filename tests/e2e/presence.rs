@@ -147,7 +147,7 @@ fn unicast_reaches_one_client_and_counts_who_took_it() {
     assert_eq!(to("two")["subscribers"], 2);
     assert_eq!(to("nobody")["subscribers"], 0);
     let id = daemon.get("/clients").json()[0]["id"].as_str().unwrap().to_owned();
-    let publish = Publish { to: Some(id), ..Publish::new("private", "by id") };
+    let publish = Publish::new("private", "by id").to_client(id);
     let Reply::Published(published) = daemon.frames().ask(&Request::Publish(publish)) else { panic!() };
     assert_eq!(published.subscribers, 1);
     daemon.publish("t", "for all");
@@ -222,6 +222,9 @@ fn metrics_count_what_has_happened() {
     for name in ["sse_bus_published_bytes_total", "sse_bus_delivered_bytes_total", "sse_bus_history_bytes"] {
         assert!(daemon.metric(name) >= 10.0, "{name}");
     }
+    // Since the last scrape, which has asked for it, too.
+    let hold = daemon.metric("sse_bus_lock_hold_seconds");
+    assert!(hold > 0.0 && hold < 10.0, "{hold}");
     drop(stream);
     until("the subscriber is gone", || (daemon.metric("sse_bus_subscribers") < 0.5).then_some(()));
 }
@@ -233,7 +236,7 @@ fn health_is_told_in_a_word() {
     assert_eq!((response.status, response.text().as_str()), (200, "ok\n"));
     let mut text = String::new();
     let mut socket = daemon.tcp();
-    std::io::Write::write_all(&mut socket, b"GET /healthz HTTP/1.0\r\nHost: localhost:1\r\n\r\n").unwrap();
+    std::io::Write::write_all(&mut socket, b"GET /healthz HTTP/1.0\r\nHost: evil.example\r\n\r\n").unwrap();
     socket.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("HTTP/1.0 421"), "the guards come first: {text}");
 }
@@ -251,4 +254,17 @@ fn a_client_that_takes_nothing_is_kicked_all_the_same() {
     until("both connections are closed", || {
         (daemon.log().matches("subscriber disconnected").count() == 2).then_some(())
     });
+}
+
+#[test]
+fn a_name_in_the_form_of_an_id_is_refused() {
+    let daemon = Daemon::start(&[]);
+    let refused = daemon.get("/events/t?client=c1");
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert!(refused.text().contains("`c1` looks like the id of a client"), "{}", refused.text());
+    daemon.ctl(&["subscribe", "t", "--client", "c12"]).ends_with(1).says("looks like the id");
+    // As it is written, and only so.
+    for name in ["c01", "C1", "c", "c1x"] {
+        drop(daemon.stream(&format!("/events/t?client={name}")));
+    }
 }

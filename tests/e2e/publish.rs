@@ -219,3 +219,28 @@ fn whoever_has_finished_sending_is_answered() {
         assert!(answer.starts_with("HTTP/1.1 202"), "{answer:?}");
     }
 }
+
+#[test]
+fn a_byte_order_mark_before_the_first_line_of_stdin_is_no_part_of_it() {
+    let daemon = Daemon::start(&[]);
+    daemon.ctl_fed(&["publish", "t", "--lines"], "\u{feff}one\n\u{feff}two\n".as_bytes()).ok();
+    daemon.ctl_fed(&["publish", "t", "--jsonl"], "\u{feff}{\"data\":\"three\"}\n".as_bytes()).ok();
+    assert_eq!(daemon.ctl(&["history", "t", "--format", "data"]).ok().stdout, "one\n\u{feff}two\nthree\n");
+}
+
+#[test]
+fn types_that_an_event_source_takes_for_its_own_are_published_with_a_warning() {
+    let daemon = Daemon::start(&[]);
+    for kind in ["error", "open"] {
+        let handler = format!("`on{kind}`");
+        daemon.ctl(&["publish", "t", "x", "--type", kind]).ok().says(&handler);
+        daemon.ctl_fed(&["publish", "t", "--lines", "--type", kind], b"x\n").ok().says(&handler);
+        let line = format!("{{\"data\":\"x\",\"type\":\"{kind}\"}}\n");
+        let run = daemon.ctl_fed(&["publish", "t", "--jsonl"], line.repeat(3).as_bytes()).ok().says(&handler);
+        assert_eq!(run.stderr.matches(&handler).count(), 1, "once:\n{run}");
+        daemon.ctl(&["send", "nobody", "x", "--type", kind]).ends_with(4).says(&handler);
+    }
+    assert_eq!(daemon.ctl(&["history", "t"]).ok().json().len(), 10);
+    let run = daemon.ctl(&["publish", "t", "x", "--type", "errors"]).ok();
+    assert!(!run.stderr.contains("EventSource"), "{run}");
+}

@@ -43,8 +43,8 @@ fn a_topic_that_is_closed_refuses_events_in_every_way_and_says_why() {
     let mut frames = daemon.frames();
     for publish in [
         Publish::new("closed/a", "x"),
-        Publish { retain: true, ..Publish::new("closed", "") },
-        Publish { to: Some("tab".into()), ack: Ack::None, ..Publish::new("closed/b", "x") },
+        Publish::new("closed", "").retained(),
+        Publish::new("closed/b", "x").to_client("tab").with_ack(Ack::None),
     ] {
         let Reply::Error(refused) = frames.ask(&Request::Publish(publish)) else { panic!("it was taken") };
         assert_eq!(refused.code, ErrorCode::Denied);

@@ -63,7 +63,30 @@ fn a_configuration_that_is_wrong_changes_nothing() {
         ("allow_origin = [\"new\"]\n", "new"),
     ] {
         reload(&daemon, toml, "the daemon goes on as it was");
-        assert!(daemon.log().contains(said), "{}", daemon.log());
+        daemon.has_logged(said);
         assert_eq!((status_for(&daemon, "http://old.example"), status_for(&daemon, "http://new.example")), (200, 403));
     }
+}
+
+/// Reading the configuration waits for ever, as on a disk that hangs.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_configuration_that_cannot_be_read_to_its_end_stops_nothing() {
+    let mut daemon = Daemon::configured("");
+    let mut stream = daemon.stream("/events/t");
+    let (_keyboard, terminal) = crate::logs::terminal();
+    let file = daemon.place.path("config.toml");
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&terminal, &file).unwrap();
+    daemon.signal(Signal::HUP);
+    until("the file is open", || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().flatten();
+        open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|path| path == terminal).then_some(())
+    });
+    daemon.publish("t", "x");
+    assert_eq!(stream.data(1), ["x"]);
+    let began = std::time::Instant::now();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0));
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "it took {:?}", began.elapsed());
 }

@@ -243,6 +243,7 @@ fn the_library_and_the_command_line_go_on_after_the_last_event_they_have() {
                     Delivery::Reconnecting { attempt, .. } => losses += u32::from(attempt == 1),
                     Delivery::Resumed { since, .. } => resumed.push((since, last.clone())),
                     Delivery::Gap { gap, .. } => assert_eq!(gap.missed, None, "{gap:?}"),
+                    other => panic!("{other:?}"),
                 }
             }
         })

@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     io::Write as _,
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsFd, AsRawFd},
         unix::net::{UnixDatagram, UnixListener, UnixStream},
@@ -45,11 +45,14 @@ impl Held {
 /// Puts a shell in front of a command that hands it sockets, as `sd_listen_fds(3)` has it.
 fn give(command: &mut Command, sockets: &[&dyn AsRawFdAndFd], names: &str) {
     let mut shell = Command::new("bash");
-    let mut script = String::new();
+    // By way of high numbers: a socket may have one of the low numbers, which another would overwrite.
+    let (mut script, mut low) = (String::new(), String::new());
     for (index, socket) in sockets.iter().enumerate() {
         fcntl_setfd(socket.as_fd(), FdFlags::empty()).unwrap();
-        let _ = write!(script, "exec {}<&{}; ", index + 3, socket.as_raw_fd());
+        let _ = write!(script, "exec {}<&{}; ", index + 900, socket.as_raw_fd());
+        let _ = write!(low, "exec {}<&{} {1}<&-; ", index + 3, index + 900);
     }
+    script += &low;
     let _ = write!(script, "export LISTEN_FDS={} LISTEN_FDNAMES={names} LISTEN_PID=$$; exec \"$@\"", sockets.len());
     shell.args(["-c", &script, "bash"]).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
@@ -94,6 +97,25 @@ fn whoever_comes_while_the_daemon_is_away_waits_and_is_served() {
         assert!(publisher.reply()["published"]["id"].is_string());
         let mut stream = stream.join().unwrap();
         daemon.publish("later", "here");
+        assert_eq!(stream.event().data, "here");
+    }
+}
+
+#[test]
+fn every_held_port_is_served() {
+    for names in ["http:http:ipc", ""] {
+        let place = Place::new();
+        let held = Held::new(&place);
+        let second = TcpListener::bind("[::1]:0").unwrap();
+        let wanted = [held.address(), second.local_addr().unwrap()].map(|address| format!("http://{address}"));
+        let daemon = Daemon::of_command(place, vec!["--no-config".into()], |command| {
+            give(command, &[&held.http, &second, &held.ipc], names);
+        });
+        assert_eq!(daemon.status()["urls"], serde_json::json!(wanted));
+        let socket = Box::new(TcpStream::connect(second.local_addr().unwrap()).unwrap());
+        let host = second.local_addr().unwrap().to_string();
+        let mut stream = EventStream::open(socket, &host, "/events/t", &[]);
+        daemon.publish("t", "here");
         assert_eq!(stream.event().data, "here");
     }
 }
@@ -156,6 +178,16 @@ fn what_the_held_sockets_overrule_is_told_once() {
     let (address, socket) = (held.address().to_string(), place.socket().display().to_string());
     let daemon = start(&address, &socket, &held, place);
     assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
+    drop(daemon);
+    // Also if it is held as two sockets.
+    let place = Place::new();
+    let held = Held::new(&place);
+    let second = TcpListener::bind((Ipv6Addr::LOCALHOST, held.address().port())).unwrap();
+    let flags = ["--no-config", "--listen", &format!("localhost:{}", held.address().port())].map(str::to_owned);
+    let daemon = Daemon::of_command(place, flags.into(), |command| {
+        give(command, &[&held.http, &second, &held.ipc], "http:http:ipc");
+    });
+    assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
 }
 
 #[test]
@@ -163,10 +195,11 @@ fn a_socket_that_is_of_no_use_is_explained() {
     let place = Place::new();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let [first, second] = ["first", "second"].map(|name| UnixListener::bind(place.path(name)).unwrap());
     let tests: [(&[&dyn AsRawFdAndFd], &str, &str); 4] = [
         (&[&udp], "http", "cannot be used"),
         (&[&tcp], "ipc", "`ipc`"),
-        (&[&tcp, &tcp], "http:http", "a second one"),
+        (&[&first, &second], "ipc:ipc", "a second local one"),
         (&[&UnixListener::bind(place.path("x")).unwrap()], "http", "cannot be used"),
     ];
     for (sockets, names, said) in tests {

@@ -106,7 +106,13 @@ fn installing_twice_is_no_error_and_uninstalling_leaves_nothing() {
     let unit = fs::read_to_string(place.path("systemd/user/sse-bus.service")).unwrap();
     assert!(unit.contains(concat!("\nExecStart=", env!("CARGO_BIN_EXE_sse-busd"), "\n")), "{unit}");
 
+    let port = || fs::read_to_string(place.path("systemd/user/sse-bus-http.socket")).unwrap();
+    assert!(port().contains("\nListenStream=127.0.0.1:7733\nListenStream=[::1]:7733\n"), "{}", port());
     let other = service(&place, &["install", "--no-start", "--listen", "127.0.0.1:7799"]).ok();
+    assert_eq!(
+        port().lines().filter(|line| line.starts_with("Listen")).collect::<Vec<_>>(),
+        ["ListenStream=127.0.0.1:7799"]
+    );
     let mut expected = all("unchanged");
     expected[0].1 = "updated".into();
     assert_eq!(changes(&other), expected);
@@ -279,6 +285,8 @@ fn the_agent_of_macos_is_a_property_list_that_means_what_it_should() {
     assert_eq!((&agent["KeepAlive"], &agent["RunAtLoad"]), (&Value::Bool(true), &Value::Bool(true)));
     assert_eq!(agent["Sockets"]["http"]["SockServiceName"], "7733");
     assert_eq!(agent["Sockets"]["http"]["SockNodeName"], "127.0.0.1");
+    let other = &agent["Sockets"]["http-2"];
+    assert_eq!([&other["SockNodeName"], &other["SockServiceName"], &other["SockFamily"]], ["::1", "7733", "IPv6"]);
     assert_eq!(agent["Sockets"]["ipc"]["SockPathMode"], 0o600);
     assert_eq!(agent["Umask"], 0o077);
 }

@@ -146,3 +146,24 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     });
     assert_eq!(shell.finish().ok().stderr, "");
 }
+
+#[test]
+fn on_a_terminal_data_does_not_drive_it_and_through_a_pipe_it_is_untouched() {
+    let daemon = Daemon::start(&[]);
+    // OSC with BEL, CSI as one character (C1), and a change of direction.
+    let data = "a\x1b]0;title\x07b\u{9b}2Jc\u{202e}d\u{200b}e\nf";
+    daemon.publish("t", data);
+    let run = |format: &str| daemon.ctl(&["history", "t", "--since", "all", "--format", format]).ok().stdout;
+    assert_eq!(run("data"), format!("{data}\n"));
+    assert!(run("sse").contains("data: a\x1b]0;title\x07b"));
+    let hidden = ['\x1b', '\x07', '\u{9b}', '\u{202e}', '\u{200b}'];
+    for format in ["data", "sse", "json"] {
+        let mut terminal = daemon.place.command("script");
+        let history = format!("{} history t --since all --format {format}", env!("CARGO_BIN_EXE_sse-busctl"));
+        terminal.args(["-qec", &history, "/dev/null"]).env("SSE_BUS_SOCKET", daemon.place.socket());
+        let shown = Process::start(terminal).finish().ok().stdout;
+        assert!(!shown.contains(hidden), "{format}: {shown:?}");
+        let wanted = if format == "json" { "\\u009b2Jc\\u202ed\\u200be" } else { "<U+009B>2Jc<U+202E>d<U+200B>e\r\n" };
+        assert!(shown.contains(wanted), "{format}: {shown:?}");
+    }
+}

@@ -49,6 +49,8 @@ fn streams_come_over_both_versions_of_http() {
     }
     for stream in &mut streams {
         assert!(stream.line().starts_with("retry: "));
+        assert!(stream.line().starts_with("id: "), "the first position");
+        assert_eq!(stream.line(), "");
         for (version, _) in ways {
             assert!(stream.line().starts_with("id: "));
             assert_eq!(stream.line(), format!("data: {version}"));

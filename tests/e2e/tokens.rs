@@ -290,8 +290,50 @@ fn a_file_of_tokens_that_others_may_write_counts_for_nothing() {
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("{text} ")).unwrap();
     assert_eq!(daemon.with_token("GET", "/healthz", &token), 401);
-    assert!(daemon.log().contains("chmod 600"), "{}", daemon.log());
+    daemon.has_logged("chmod 600");
     daemon.ctl(&["token", "list"]).ends_with(1).says("chmod 600");
+}
+
+/// A change of the mode alone, one way and the other, and one that hides behind the same length and time.
+#[test]
+fn permissions_of_the_token_file_and_its_directory_count_from_the_next_request_on() {
+    use std::fs::{self, Permissions};
+    let daemon = Daemon::start(&[]);
+    let token = token(&daemon.place, &[]);
+    let (file, directory) = (daemon.place.path("sse-bus/tokens.json"), daemon.place.path("sse-bus"));
+    let status = || daemon.with_token("GET", "/healthz", &token);
+    assert_eq!(status(), 200);
+    for (path, open, closed) in [(&file, 0o660, 0o600), (&directory, 0o770, 0o700)] {
+        fs::set_permissions(path, Permissions::from_mode(open)).unwrap();
+        assert_eq!(status(), 401, "{open:o} {}", path.display());
+        fs::set_permissions(path, Permissions::from_mode(closed)).unwrap();
+        assert_eq!(status(), 200, "{closed:o} {}", path.display());
+    }
+    let modified = fs::metadata(&file).unwrap().modified().unwrap();
+    let content = fs::read_to_string(&file).unwrap();
+    let digest = content.split("\"digest\": \"").nth(1).unwrap()[..8].to_owned();
+    let other = digest.chars().map(|c| if c == '0' { '1' } else { '0' }).collect::<String>();
+    fs::write(&file, content.replace(&digest, &other)).unwrap();
+    fs::File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
+    assert_eq!(status(), 401);
+}
+
+#[test]
+fn a_token_without_admin_reads_neither_the_clients_nor_what_the_bus_says_of_them() {
+    let (daemon, tokens) = Daemon::exposed(&[]);
+    for filter in ["$sys/clients", "$sys/**", "$sys/*"] {
+        let path = format!("/events?topic={filter}");
+        let denied = daemon.request("HEAD", &path, &[("Authorization", &bearer(&tokens.subscribe))], "");
+        assert_eq!(denied.status, 403, "{filter}");
+        let allowed = daemon.request("HEAD", &path, &[("Authorization", &bearer(&tokens.all))], "");
+        assert_eq!(allowed.status, 200, "{filter}");
+    }
+    assert_eq!(daemon.with_token("HEAD", "/events?topic=**", &tokens.subscribe), 200);
+    assert_eq!(daemon.with_token("GET", "/clients", &tokens.subscribe), 403);
+    // Nor does a ticket, which is for streams alone.
+    let all = ticket(&daemon, &tokens.all, "");
+    let path = format!("/events?topic=$sys/clients&ticket={}", all["ticket"].as_str().unwrap());
+    assert_eq!(daemon.request("HEAD", &path, &[], "").status, 403);
 }
 
 /// The head comes before the revocation, the rest of the body after it.

@@ -23,7 +23,7 @@ fn what_is_published_in_any_way_arrives_in_every_format() {
     assert!(matches!(subscribed, Reply::Subscribed(_)), "{subscribed:?}");
 
     let in_json = json!({"publish": {"topic": "build/json", "type": "done", "data": AWKWARD}}).to_string();
-    let published = Publish { kind: Some("done".into()), ..Publish::new("build/binary", AWKWARD) };
+    let published = Publish::new("build/binary", AWKWARD).with_type("done");
     let ids = [
         daemon.lines().ask(in_json)["published"]["id"].as_str().unwrap().to_owned(),
         match daemon.frames().ask(&Request::Publish(published)) {
@@ -138,4 +138,36 @@ fn one_connection_subscribes_and_publishes_and_asks() {
     assert_eq!(clients["clients"][0]["role"], "subscriber");
     let again = lines.ask(r#"{"subscribe":{"filters":["u"]}}"#);
     assert_eq!(again["error"]["code"], "already_subscribed");
+}
+
+#[test]
+fn a_byte_order_mark_before_the_first_line_is_skipped() {
+    let daemon = Daemon::start(&[]);
+    let publish = |data: &str| json!({"publish": {"topic": "t", "data": data}}).to_string();
+    let mut lines = daemon.lines();
+    assert!(lines.ask(format!("\u{feff}{}", publish("one")))["published"].is_object());
+    // Later it is no mark, but a character where there may be none.
+    assert_eq!(lines.ask(format!("\u{feff}{}", publish("two")))["error"]["code"], "request_invalid");
+    // However it is cut on its way.
+    let mut lines = daemon.lines();
+    for byte in "\u{feff}".bytes() {
+        lines.send_raw([byte]);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(lines.ask(publish("three"))["published"].is_object());
+    let request = "\u{feff}GET /status HTTP/1.1\r\nHost: bus\r\nConnection: close\r\n\r\n";
+    let mut lines = daemon.lines();
+    lines.send_raw(request);
+    assert!(lines.head().starts_with("HTTP/1.1 200"));
+    assert_eq!(daemon.ctl(&["history", "t", "--format", "data"]).ok().stdout, "one\nthree\n");
+}
+
+#[test]
+fn data_of_a_line_may_be_any_json_value() {
+    let daemon = Daemon::start(&[]);
+    let value = r#"{"n": [1.10, 1e400, 12345678901234567890123], "text": "a\"b"}"#;
+    let line = format!(r#"{{"publish":{{"topic":"t","data":{value}}}}}"#);
+    assert!(daemon.lines().ask(line)["published"].is_object());
+    daemon.ctl_fed(&["publish", "t", "--jsonl"], format!("{{\"data\":{value}}}\n{{\"data\":\"7\"}}\n").as_bytes()).ok();
+    assert_eq!(daemon.ctl(&["history", "t", "--format", "data"]).ok().stdout, format!("{value}\n{value}\n7\n"));
 }

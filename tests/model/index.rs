@@ -4,9 +4,8 @@
 use proptest::{collection::vec, prelude::*, sample::Index};
 use sse_bus::{
     Epoch, FilterSet, Topic,
-    bus::{Bus, Description, Format, Now, Publication, Start, Subscription, history::Memory},
+    bus::{Bus, Format, Now, Publication, Subscription, history::Memory},
     limits::{Limits, Retention},
-    protocol::Slow,
 };
 
 use super::{filters, matching};
@@ -43,9 +42,7 @@ proptest! {
             match op {
                 Op::Come(filters) => {
                     let set = FilterSet::parse(&filters).expect("legal");
-                    let (start, slow, description) = (Start::Now, Slow::Gap, Description::default());
-                    let format = Format::Json;
-                    let subscription = Subscription { filters: set, format, start, slow, past_only: false, allowed: [].into(), description };
+                    let subscription = Subscription::new(set, Format::Json);
                     connected.push((bus.subscribe(subscription, now).expect("taken").0, filters));
                 }
                 Op::Leave(who) if !connected.is_empty() => {
@@ -55,8 +52,7 @@ proptest! {
                 Op::Leave(_) => {}
                 Op::Publish(name) => {
                     let topic = Topic::parse(&name).expect("legal");
-                    let data = String::new();
-                    let publication = Publication { topic, kind: None, data, retain: false, ttl: None, to: None, durable: false };
+                    let publication = Publication::new(topic, "");
                     // A full table of topics refuses new ones.
                     if let Ok(published) = bus.publish(publication, None, now) {
                         prop_assert_eq!(published.subscribers, reached(&connected, &name), "to {}", name);
@@ -64,7 +60,7 @@ proptest! {
                 }
             }
             let _ = bus.finish();
-            for info in bus.topics() {
+            for info in bus.topics(now) {
                 prop_assert_eq!(info.subscribers, reached(&connected, &info.topic), "{:?}", info);
             }
         }

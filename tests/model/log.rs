@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sse_bus::{Epoch, EventId, protocol::TopicInfo};
+use sse_bus::{Epoch, EventId, Headers, protocol::TopicInfo};
 
-use super::ops::FILTERS;
+use super::{ops::FILTERS, wire::Envelope};
 
 pub(crate) struct Sent {
     pub(crate) topic: String,
     pub(crate) kind: Option<String>,
     /// Unknown for the bus's own events.
     pub(crate) data: Option<String>,
+    pub(crate) headers: Headers,
     pub(crate) unix: u64,
     pub(crate) came: u64,
     pub(crate) expires: Option<u64>,
@@ -22,8 +23,8 @@ pub(crate) struct Sent {
 impl Sent {
     pub(crate) fn new(topic: &str, kind: Option<&str>, data: Option<String>, unix: u64, came: u64) -> Sent {
         let wanted = (0..FILTERS.len()).filter(|i| topic_wanted(*i, topic)).map(|i| 1 << i).sum();
-        let (topic, kind) = (topic.to_owned(), kind.map(str::to_owned));
-        Sent { topic, kind, data, unix, came, expires: None, is_unicast: false, wanted }
+        let (topic, kind, headers) = (topic.to_owned(), kind.map(str::to_owned), Headers::default());
+        Sent { topic, kind, data, headers, unix, came, expires: None, is_unicast: false, wanted }
     }
 }
 
@@ -33,7 +34,7 @@ impl Sent {
         &self,
         kind: Option<&str>,
         data: &str,
-        envelope: Option<&(String, u64)>,
+        envelope: Option<&Envelope>,
         is_text: bool,
     ) -> Result<(), String> {
         let expected = self
@@ -47,8 +48,11 @@ impl Sent {
             return Err(format!("type {:?}", self.kind));
         }
         match envelope {
-            Some((topic, time)) if *topic != self.topic || *time != self.unix => {
+            Some(Envelope { topic, time, .. }) if *topic != self.topic || *time != self.unix => {
                 Err(format!("topic {} and time {}", self.topic, self.unix))
+            }
+            Some(Envelope { headers: Some(headers), .. }) if *headers != self.headers => {
+                Err(format!("headers {:?}", self.headers))
             }
             _ => Ok(()),
         }

@@ -176,7 +176,7 @@ pub(crate) const FILTERS: [&[&str]; 10] = [
     &["$sys/*", "a/**"],
     &["m/*", "b"],
 ];
-/// `c2` is the id of another client, too.
-pub(crate) const NAMES: [&str; 3] = ["ada", "bob", "c2"];
+/// `c02` is almost an id, and nevertheless a name.
+pub(crate) const NAMES: [&str; 3] = ["ada", "bob", "c02"];
 pub(crate) const GARBAGE: [&str; 4] = ["", "x", "e-01", "\u{1F600}-7"];
 pub(crate) const READERS: usize = 2;

@@ -52,7 +52,8 @@ fn setup() -> impl Strategy<Value = Setup> {
         2 => Just(Format::SseData),
         1 => Just(Format::SseJson),
         2 => Just(Format::Json),
-        1 => Just(Format::Binary)
+        1 => Just(Format::BinaryV1),
+        1 => Just(Format::BinaryV2)
     ];
     let feeds = prop_oneof![2 => Just(1), 3 => 2_usize..4, 1 => Just(20)]
         .prop_flat_map(move |n| vec((0..FILTERS.len(), format.clone()), n));

@@ -13,11 +13,14 @@ use std::{
 };
 
 use sse_bus::{
-    bus::{ClientId, Format, GroupId},
-    protocol::Slow,
+    bus::{ClientId, Format, GroupId, history::SnapshotKind},
+    protocol::{Slow, sse::PositionForm},
 };
 
-use super::{log::Log, wire::Item};
+use super::{
+    log::Log,
+    wire::{Envelope, Item},
+};
 
 /// Counts how often it is woken.
 #[derive(Debug, Default)]
@@ -57,6 +60,12 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// Each form in turn; streams alone have any.
+    pub(crate) fn position_form(&self, number: usize) -> PositionForm {
+        let form = [PositionForm::Event, PositionForm::Id, PositionForm::None][number % 3];
+        if self.format.has_heartbeat() { form } else { PositionForm::None }
+    }
+
     pub(crate) fn feed(&self) -> (usize, Format) {
         (self.filters, self.format)
     }
@@ -73,10 +82,14 @@ pub(crate) struct Subscriber {
     pub(crate) start: u64,
     /// Owed although they came earlier: retained and newest events.
     pub(crate) older: BTreeSet<u64>,
+    /// What it begins with.
+    pub(crate) snapshot: Option<SnapshotKind>,
     /// Not owed although they came later: gone before the subscription.
     pub(crate) excused: BTreeSet<u64>,
     /// Not to be delivered unless the bounds become wider: the bus still had them at the subscription, but beyond those.
     pub(crate) stale: BTreeSet<u64>,
+    /// Beyond their bounds now, where the bus has not evicted all such events yet: no snapshot shows them.
+    pub(crate) hidden: BTreeSet<u64>,
     /// The reason of the gap that must come first, if its own place is unknown to the bus.
     pub(crate) lost_place: Option<&'static str>,
     /// Unicast events that it took, and those that it may have taken.
@@ -90,6 +103,10 @@ pub(crate) struct Subscriber {
     accounted: u64,
     last_event: Option<u64>,
     last_id: u64,
+    /// Its stream tells its position: first of all, and when the last id has become old.
+    pub(crate) has_position: bool,
+    /// It has received nothing yet.
+    is_new: bool,
     /// A gap's range goes on behind its id: the next event must be within it.
     open_range: Option<u64>,
     pub(crate) wakes: Arc<Counter>,
@@ -108,8 +125,10 @@ impl Subscriber {
             connected: true,
             start,
             older: BTreeSet::new(),
+            snapshot: None,
             excused: BTreeSet::new(),
             stale: BTreeSet::new(),
+            hidden: BTreeSet::new(),
             lost_place: None,
             unicast: BTreeSet::new(),
             perhaps: BTreeSet::new(),
@@ -119,6 +138,8 @@ impl Subscriber {
             accounted: start,
             last_event: None,
             last_id: 0,
+            has_position: false,
+            is_new: true,
             open_range: None,
             wakes: Arc::default(),
             waiting: None,
@@ -132,7 +153,13 @@ impl Subscriber {
 
     /// Takes what was read. `Err` says what was wrong with it.
     pub(crate) fn take(&mut self, item: &Item, log: &Log) -> Result<(), String> {
+        let is_first = std::mem::take(&mut self.is_new);
+        let is_position = matches!(item, Item::Position { .. });
+        if is_first && self.has_position && self.lost_place.is_none() && !is_position {
+            return Err("its position first".into());
+        }
         match item {
+            Item::Position { id } => self.position(id, log),
             Item::Event { id, kind, data, envelope } => self.event(id, kind.as_deref(), data, envelope.as_ref(), log),
             Item::Gap { id, reason, missed, from, to } => self.gap(id, reason, *missed, from, to, log),
             Item::End { position } if self.asked.past_only && *position == log.id(log.head()) => Ok(()),
@@ -145,7 +172,7 @@ impl Subscriber {
         id: &str,
         kind: Option<&str>,
         data: &str,
-        envelope: Option<&(String, u64)>,
+        envelope: Option<&Envelope>,
         log: &Log,
     ) -> Result<(), String> {
         let seq = log.seq(id)?;
@@ -164,7 +191,7 @@ impl Subscriber {
         if !own && (event.is_unicast || !log.wants(self.asked.filters, seq)) {
             return Err("only events that it subscribed to".into());
         }
-        if !own && seq <= self.start && !self.older.contains(&seq) {
+        if !own && seq <= self.start && !self.older.contains(&seq) && !self.is_in_snapshot(seq, log) {
             return Err(format!("only events after {}, and {:?}", self.start, self.older));
         }
         if self.excused.contains(&seq) {
@@ -176,6 +203,21 @@ impl Subscriber {
         self.account(seq, log)?;
         self.delivered.insert(seq);
         (self.last_event, self.last_id) = (Some(seq), seq);
+        self.ids.push(id.into());
+        Ok(())
+    }
+
+    /// A subscription from a position misses nothing.
+    fn position(&mut self, id: &str, log: &Log) -> Result<(), String> {
+        let seq = log.seq(id)?;
+        if !self.has_position || self.lost_place.is_some() {
+            return Err("no position".into());
+        }
+        if seq < self.last_id || seq > log.head() {
+            return Err(format!("a position from {} to {}", self.last_id, log.head()));
+        }
+        self.account(seq + 1, log)?;
+        self.last_id = seq;
         self.ids.push(id.into());
         Ok(())
     }
@@ -233,18 +275,37 @@ impl Subscriber {
         self.told.iter().any(|told| told.events.contains(&seq))
     }
 
+    /// Whether the snapshot that it begins with has an event now: what was replaced or evicted since the subscription is not
+    /// in it any more, and what it hid is.
+    fn is_in_snapshot(&self, seq: u64, log: &Log) -> bool {
+        match self.snapshot {
+            Some(SnapshotKind::Newest) => log.newest(self.asked.filters, &self.stale).any(|newest| newest == seq),
+            Some(SnapshotKind::Retained) => log.retained(self.asked.filters).any(|retained| retained == seq),
+            None => false,
+        }
+    }
+
     /// Everything before `end` must be delivered or told now.
     fn account(&mut self, end: u64, log: &Log) -> Result<(), String> {
         let silent = |seq: &u64| self.owes(*seq, log) && !self.covers(*seq) && !log.has_expired(*seq);
         if let Some(seq) = (self.accounted + 1..end).find(silent) {
             return Err(format!("first event {seq} (topic {}), or a gap for it", log.topic(seq)));
         }
-        if let Some(seq) = self.older.range(..end).find(|seq| !self.delivered.contains(seq) && !log.has_expired(**seq))
-        {
+        let is_owed = |seq: &&u64| {
+            !self.delivered.contains(seq)
+                && !self.hidden.contains(seq)
+                && !log.has_expired(**seq)
+                && self.is_in_snapshot(**seq, log)
+        };
+        if let Some(seq) = self.older.range(..end).find(is_owed) {
             return Err(format!("first the older event {seq} (topic {})", log.topic(*seq)));
         }
         if let Some(seq) = self.unicast.range(..end).find(|seq| !self.delivered.contains(seq)) {
             return Err(format!("first the unicast event {seq}"));
+        }
+        if end > self.start {
+            // Its snapshot has been read.
+            (self.snapshot, self.older) = (None, BTreeSet::new());
         }
         self.accounted = self.accounted.max(end - 1);
         Ok(())
@@ -256,6 +317,9 @@ impl Subscriber {
             return Err(format!("a gap `{reason}`"));
         }
         self.account(log.head() + 1, log)?;
+        if self.is_new && self.has_position {
+            return Err("its position".into());
+        }
         self.perhaps.clear();
         self.drained_at = log.head();
         self.count(log)?;

@@ -1,8 +1,15 @@
 //! What a subscriber reads, parsed back without the code under test (but for the binary codec, which has tests of its
-//! own in `codecs.rs`).
+//! own in `tests/codecs`).
 
 use serde_json::Value;
-use sse_bus::{bus::Format, protocol::binary};
+use sse_bus::{
+    Headers,
+    bus::{Format, Framing},
+    protocol::{
+        Reply,
+        binary::{Frame, Version},
+    },
+};
 
 #[path = "../common/sse_parser.rs"]
 mod sse_parser;
@@ -10,9 +17,35 @@ mod sse_parser;
 /// One thing that a subscriber reads.
 #[derive(Clone, Debug)]
 pub(crate) enum Item {
-    Event { id: String, kind: Option<String>, data: String, envelope: Option<(String, u64)> },
-    Gap { id: String, reason: String, missed: Option<u64>, from: String, to: String },
-    End { position: String },
+    /// Where a subscription misses nothing, told without an event.
+    Position {
+        id: String,
+    },
+    Event {
+        id: String,
+        kind: Option<String>,
+        data: String,
+        envelope: Option<Envelope>,
+    },
+    Gap {
+        id: String,
+        reason: String,
+        missed: Option<u64>,
+        from: String,
+        to: String,
+    },
+    End {
+        position: String,
+    },
+}
+
+/// What stands around the data, but in a stream of data alone.
+#[derive(Clone, Debug)]
+pub(crate) struct Envelope {
+    pub(crate) topic: String,
+    pub(crate) time: u64,
+    /// Unknown where the format has none.
+    pub(crate) headers: Option<Headers>,
 }
 
 /// Parses all that one read gave. Whatever is left over is an error: a read gives whole items.
@@ -23,7 +56,8 @@ pub(crate) fn parse(format: Format, bytes: &[u8]) -> Result<Vec<Item>, String> {
             .split_inclusive(|b| *b == b'\n')
             .map(|line| reply(&serde_json::from_slice(line).map_err(|e| format!("bad JSON line: {e}"))?))
             .collect(),
-        Format::Binary => frames(bytes),
+        Format::BinaryV1 => frames(Version::V1, bytes),
+        Format::BinaryV2 => frames(Version::V2, bytes),
     }
 }
 
@@ -32,40 +66,86 @@ fn sse(format: Format, bytes: &[u8]) -> Result<Vec<Item>, String> {
     if text.contains('\r') {
         return Err("a CR in the stream".into());
     }
-    let (events, rest) = sse_parser::parse(text);
-    if !rest.is_empty() {
-        return Err(format!("half an event at the end of a read: {rest:?}"));
-    }
-    let item = |sse_parser::Dispatched { id, kind, data }| {
-        if kind.as_deref() == Some("$gap") {
-            return gap(id, &data);
+    // Data holds no blank line, so that each block is an event, or an id alone.
+    let items = text.split_inclusive("\n\n").map(|block| {
+        let (events, rest) = sse_parser::parse(block);
+        match &*events {
+            _ if !rest.is_empty() => Err(format!("half an event at the end of a read: {rest:?}")),
+            [event] => dispatched(format, event.clone()).map(Some),
+            [] => alone(block),
+            _ => Err(format!("several events in one block: {block:?}")),
         }
-        if kind.as_deref() == Some("$end") {
-            let body: Value = serde_json::from_str(&data).map_err(|e| format!("bad end: {e}"))?;
-            return if body["position"] == id.as_str() { Ok(Item::End { position: id }) } else { Err(data) };
-        }
-        if format == Format::SseData {
-            return Ok(Item::Event { id, kind, data, envelope: None });
-        }
-        let body: Value = serde_json::from_str(&data).map_err(|e| format!("bad envelope: {e}"))?;
-        if let Some(kind) = kind {
-            return Err(format!("an envelope, which carries the type, beside the type {kind:?}"));
-        }
-        if body["id"] != id.as_str() {
-            return Err(format!("the envelope {body} is not that of id {id}"));
-        }
-        event(&body)
-    };
-    events.into_iter().map(item).collect()
+    });
+    items.filter_map(Result::transpose).collect()
 }
 
-fn frames(mut bytes: &[u8]) -> Result<Vec<Item>, String> {
+/// What a block without data tells: a position, or nothing in a comment.
+fn alone(block: &str) -> Result<Option<Item>, String> {
+    let mut lines = block.lines().filter(|line| *line != ":" && !line.is_empty());
+    let id = lines.next().map(|line| line.strip_prefix("id: ").ok_or_else(|| format!("an id, not {line:?}")));
+    match lines.next() {
+        None => Ok(id.transpose()?.map(|id| Item::Position { id: id.into() })),
+        Some(more) => Err(format!("nothing beside the id, saw {more:?}")),
+    }
+}
+
+fn dispatched(format: Format, item: sse_parser::Dispatched) -> Result<Item, String> {
+    let sse_parser::Dispatched { id, kind, data } = item;
+    if kind.as_deref() == Some("$position") {
+        let body: Value = serde_json::from_str(&data).map_err(|e| format!("bad position: {e}"))?;
+        let is_told = body["position"] == id.as_str() && body["client"].as_str().is_some_and(|c| c.starts_with('c'));
+        return if is_told { Ok(Item::Position { id }) } else { Err(data) };
+    }
+    if kind.as_deref() == Some("$gap") {
+        return gap(id, &data);
+    }
+    if kind.as_deref() == Some("$end") {
+        let body: Value = serde_json::from_str(&data).map_err(|e| format!("bad end: {e}"))?;
+        return if body["position"] == id.as_str() { Ok(Item::End { position: id }) } else { Err(data) };
+    }
+    if format == Format::SseData {
+        return Ok(Item::Event { id, kind, data, envelope: None });
+    }
+    let body: Value = serde_json::from_str(&data).map_err(|e| format!("bad envelope: {e}"))?;
+    if let Some(kind) = kind {
+        return Err(format!("an envelope, which carries the type, beside the type {kind:?}"));
+    }
+    if body["id"] != id.as_str() {
+        return Err(format!("the envelope {body} is not that of id {id}"));
+    }
+    event(&body)
+}
+
+/// The bytes without the frames of HTTP chunks, which a reader of the bus may ask for. Written from RFC 9112, section 7.1.
+pub(crate) fn unframed(framing: Framing, mut bytes: &[u8]) -> Result<Vec<u8>, String> {
+    if framing == Framing::Plain {
+        return Ok(bytes.to_vec());
+    }
+    let mut payload = Vec::new();
+    while !bytes.is_empty() {
+        let end = bytes.windows(2).position(|two| two == b"\r\n").ok_or("a chunk without a size")?;
+        let size = std::str::from_utf8(&bytes[..end]).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
+        let size = size.filter(|size| *size > 0).ok_or_else(|| format!("{:?} is no size", &bytes[..end]))?;
+        let (chunk, rest) = bytes[end + 2..].split_at_checked(size).ok_or("half a chunk")?;
+        payload.extend_from_slice(chunk);
+        bytes = rest.strip_prefix(b"\r\n").ok_or("a chunk without an end")?;
+    }
+    Ok(payload)
+}
+
+fn frames(version: Version, mut bytes: &[u8]) -> Result<Vec<Item>, String> {
     let mut items = Vec::new();
     while !bytes.is_empty() {
-        let binary::Frame::Whole(value, used) = binary::decode::<sse_bus::protocol::Reply>(bytes) else {
+        let Frame::Whole(value, used) = version.decode::<Reply>(bytes) else {
             return Err("half a frame at the end of a read".into());
         };
-        items.push(reply(&serde_json::to_value(&value).map_err(|e| e.to_string())?)?);
+        let mut item = reply(&serde_json::to_value(&value).map_err(|e| e.to_string())?)?;
+        if let (Version::V1, Item::Event { envelope: Some(envelope), .. }) = (version, &mut item)
+            && envelope.headers.take() != Some(Headers::default())
+        {
+            return Err("headers in version 1".into());
+        }
+        items.push(item);
         bytes = &bytes[used..];
     }
     Ok(items)
@@ -81,11 +161,17 @@ fn reply(value: &Value) -> Result<Item, String> {
 
 fn event(body: &Value) -> Result<Item, String> {
     let time = body["time"].as_u64().ok_or("no time")?;
+    // Left out where there are none.
+    let headers = match body.get("headers") {
+        None => Headers::default(),
+        Some(headers) if *headers == serde_json::json!({}) => return Err("headers without a header".into()),
+        Some(headers) => serde_json::from_value(headers.clone()).map_err(|e| format!("bad headers: {e}"))?,
+    };
     Ok(Item::Event {
         id: text(body, "id")?,
         kind: body["type"].as_str().map(Into::into),
         data: text(body, "data")?,
-        envelope: Some((text(body, "topic")?, time)),
+        envelope: Some(Envelope { topic: text(body, "topic")?, time, headers: Some(headers) }),
     })
 }
 

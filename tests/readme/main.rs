@@ -31,8 +31,8 @@ use std::{
 
 use document::Block;
 use sse_bus::limits::{
-    DRAIN, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEARTBEAT, HTTP2_STREAMS, LINE_MAX, Limits, NAME_MAX, REQUEST, TICKET,
-    TICKETS_MAX, TOKENS_MAX, TOPIC_MAX, TYPE_MAX, WRITE_STALL,
+    DRAIN, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEADERS_BYTES, HEADERS_MAX, HEARTBEAT, HTTP2_STREAMS, LINE_MAX, Limits,
+    NAME_MAX, REQUEST, TICKET, TICKETS_MAX, TOKENS_MAX, TOPIC_MAX, TYPE_MAX, WRITE_STALL,
 };
 
 /// Longer than anything here takes on a busy machine.
@@ -170,6 +170,7 @@ fn limits_are_the_ones_of_the_code() {
         ("`feeds_buffer`", size(feeds_buffer)),
         ("`unicast_buffer`", size(unicast_buffer)),
         ("a topic, a filter, a type", format!("{TOPIC_MAX} bytes each")),
+        ("headers of an event", format!("{HEADERS_MAX}; names and values together {}", size(HEADERS_BYTES))),
         ("a client's name", format!("{NAME_MAX} bytes")),
         ("filters of one subscription", FILTERS_MAX.to_string()),
         ("a JSON line, a binary frame", size(LINE_MAX)),

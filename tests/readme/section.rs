@@ -20,6 +20,8 @@ use crate::{
 
 /// What the README says and what it is here.
 const BUS: &str = "127.0.0.1:7733";
+/// And at its other address.
+const BUS_OVER_IPV6: &str = "[::1]:7733";
 const PAGES: &str = "3000";
 const RUNTIME: &str = "/run/user/1000";
 
@@ -106,7 +108,7 @@ impl Stage {
             ("PATH", format!("{}:{path}", binaries.display())),
             ("XDG_RUNTIME_DIR", in_folder("run")),
             ("XDG_CONFIG_HOME", in_folder("config")),
-            ("SSE_BUS_LISTEN", "127.0.0.1:0".into()),
+            ("SSE_BUS_LISTEN", "localhost:0".into()),
             ("NO_COLOR", "1".into()),
             ("LC_ALL", "C.UTF-8".into()),
             ("TERM", "xterm".into()),
@@ -130,7 +132,9 @@ impl Stage {
         let runtime = self.folder.path().join("run").display().to_string();
         let text = text.replace(&runtime, RUNTIME).replace(&self.page_port, PAGES);
         match &self.bus_port {
-            Some(port) => text.replace(&format!("127.0.0.1:{port}"), BUS),
+            Some(port) => {
+                text.replace(&format!("127.0.0.1:{port}"), BUS).replace(&format!("[::1]:{port}"), BUS_OVER_IPV6)
+            }
             None => text,
         }
     }

@@ -3,13 +3,16 @@
 use std::{task::Waker, time::Duration};
 
 use sse_bus::{
-    FilterSet,
-    bus::{Bus, ClientId, Now, Read, Start},
+    Epoch, FilterSet,
+    bus::{
+        Bus, ClientId, ClientName, Format, Now, Read, Start, Subscription,
+        history::{Doubt, Memory},
+    },
     limits::{EVICT_MAX, Limits, Retention, TopicRule},
     protocol::Slow,
 };
 
-use super::{after, at, bus, event, keeping, publish, subscribe, subscribe_at};
+use super::{after, at, bus, drain, event, keeping, publish, subscribe, subscribe_at};
 
 /// What history has.
 fn held(bus: &Bus) -> usize {
@@ -79,4 +82,66 @@ fn after_a_jump_of_time_events_go_in_steps_and_nobody_new_gets_what_is_too_old()
         assert_eq!(read_behind(&mut bus, id, late), [""; 0]);
     }
     assert!(!bus.is_behind());
+}
+
+#[test]
+fn an_event_whose_age_is_in_doubt_is_hidden_when_its_time_seems_over_and_deleted_only_when_it_is() {
+    let retention = Retention { age: Duration::from_secs(10), ..Retention::default() };
+    let history = Memory::journaled(retention, 1 << 20);
+    let mut bus = Bus::new(Epoch::parse("e").expect("legal"), Limits::default(), Box::new(history));
+    let now = |mono| Now { mono, unix: 0 };
+    let publish = |bus: &mut Bus, topic, mono| {
+        let mut publication = event(topic, "x");
+        publication.ttl = (topic == "brief").then_some(Duration::from_secs(5));
+        bus.publish(publication, None, now(mono)).expect("it is accepted");
+    };
+    publish(&mut bus, "old", 1);
+    publish(&mut bus, "brief", 1);
+    // The machine was off, for a day by the wall clock.
+    let day = 86_400_000;
+    bus.doubt(Doubt { steps: vec![(1, day)] });
+    publish(&mut bus, "new", day);
+    bus.tick(now(day));
+    assert_eq!(held(&bus), 3, "nothing is deleted");
+    let brief = subscribe_at(&mut bus, &["brief", "new"], Start::All, Slow::Gap, now(day));
+    assert_eq!(read_behind(&mut bus, brief, now(day)), ["3"], "its time seems to be over");
+    // What came since has its age.
+    bus.tick(now(day + 10_001));
+    assert_eq!(held(&bus), 2);
+    // It was in truth half a minute, or a day.
+    bus.doubt(Doubt { steps: vec![(1, day - 30_000)] });
+    bus.tick(now(day + 10_001));
+    assert_eq!(held(&bus), 0);
+}
+
+/// A read takes about 48 KiB, so that all else waits.
+#[test]
+fn unicast_events_are_stored_once_and_bounded_together() {
+    let limits = Limits { unicast_buffer: 4 << 20, ..Limits::default() };
+    let mut bus = bus(Retention::default(), limits);
+    let named = |bus: &mut Bus, name: &str| {
+        let mut subscription = Subscription::new(FilterSet::parse(&["t"]).expect("legal"), Format::SseData);
+        subscription.description.name = Some(ClientName::parse(name).expect("legal"));
+        bus.subscribe(subscription, at(0)).expect("taken").0
+    };
+    let send = |bus: &mut Bus, to: &str| {
+        let publication = event("t", &"x".repeat(1 << 20)).to_client(to);
+        bus.publish(publication, None, at(0)).expect("taken").subscribers
+    };
+    // A thousand times 1 MiB, if each had a copy.
+    let all: Vec<_> = (0..1000).map(|_| named(&mut bus, "all")).collect();
+    assert_eq!(send(&mut bus, "all"), 1000);
+    let each: Vec<_> = (0..70).map(|n| named(&mut bus, &format!("client {n}"))).collect();
+    let taken = (0..70).map(|n| send(&mut bus, &format!("client {n}"))).sum::<u64>();
+    assert_eq!(taken, 62, "64 MiB hold 63 events of a little more than 1 MiB");
+    // The event for all waits until the last of them has taken it.
+    for id in &all[1..] {
+        bus.disconnect(*id, at(0));
+    }
+    assert_eq!(send(&mut bus, "client 69"), 0);
+    drain(&mut bus, all[0]);
+    assert_eq!(send(&mut bus, "client 69"), 1);
+    drain(&mut bus, each[0]);
+    assert_eq!(send(&mut bus, "client 68"), 1);
+    assert_eq!(send(&mut bus, "client 67"), 0);
 }

@@ -2,15 +2,16 @@
 
 mod bounds;
 mod gaps;
+mod positions;
 mod reading;
 
 use std::task::Waker;
 
 use sse_bus::{
     Epoch, FilterSet, Topic,
-    bus::{Bus, ClientId, Description, Format, Now, Publication, ReaderId, Start, Subscription, history::Memory},
+    bus::{Bus, ClientId, Format, Now, Publication, Read, ReaderId, Start, Subscription, history::Memory},
     limits::{DELIVER_MAX, Limits, Retention},
-    protocol::Slow,
+    protocol::{Slow, sse::PositionForm},
 };
 
 fn bus(retention: Retention, limits: Limits) -> Bus {
@@ -27,7 +28,7 @@ fn at(ms: u64) -> Now {
 
 fn event(topic: &str, data: &str) -> Publication {
     let topic = Topic::parse(topic).expect("legal");
-    Publication { topic, kind: None, data: data.into(), retain: false, ttl: None, to: None, durable: false }
+    Publication::new(topic, data)
 }
 
 fn publish(bus: &mut Bus, publication: Publication) -> u64 {
@@ -36,16 +37,9 @@ fn publish(bus: &mut Bus, publication: Publication) -> u64 {
 
 fn subscribe_at(bus: &mut Bus, filters: &[&str], start: Start, slow: Slow, now: Now) -> ClientId {
     let filters = FilterSet::parse(filters).expect("legal");
-    let description = Description::default();
-    let subscription = Subscription {
-        filters,
-        format: Format::SseData,
-        start,
-        slow,
-        past_only: false,
-        allowed: [].into(),
-        description,
-    };
+    let mut subscription = Subscription::new(filters, Format::SseData);
+    // What is read here are events and gaps.
+    (subscription.start, subscription.slow, subscription.position_form) = (start, slow, PositionForm::None);
     bus.subscribe(subscription, now).expect("taken").0
 }
 
@@ -59,8 +53,13 @@ fn after(seq: u64) -> Start {
 
 /// One read: for each event its number, for each gap the number, how many it stands for, and its range.
 fn read(bus: &mut Bus, id: ClientId) -> Vec<String> {
+    read_once(bus, id).0
+}
+
+/// The same, and whether there may be more.
+fn read_once(bus: &mut Bus, id: ClientId) -> (Vec<String>, bool) {
     let mut out = Vec::new();
-    let _ = bus.read(id, at(1000), Waker::noop(), &mut out);
+    let is_ready = bus.read(id, at(1000), Waker::noop(), &mut out) == Read::Ready;
     let text = String::from_utf8(out.concat()).expect("text");
     let events = text.split_terminator("\n\n").map(|event| {
         let id = event.lines().find_map(|line| line.strip_prefix("id: e-")).unwrap_or_default();
@@ -71,17 +70,17 @@ fn read(bus: &mut Bus, id: ClientId) -> Vec<String> {
         let gap: sse_bus::protocol::Gap = serde_json::from_str(data).expect("a gap");
         format!("{id} gap {}..={} {:?}", gap.from.seq, gap.to.seq, gap.missed)
     });
-    events.collect()
+    (events.collect(), is_ready)
 }
 
 fn drain(bus: &mut Bus, id: ClientId) -> Vec<String> {
     let mut all = Vec::new();
     loop {
-        let items = read(bus, id);
-        if items.is_empty() {
+        let (items, is_ready) = read_once(bus, id);
+        all.extend(items);
+        if !is_ready {
             return all;
         }
-        all.extend(items);
     }
 }
 

@@ -4,7 +4,7 @@ use std::{task::Waker, time::Duration};
 
 use sse_bus::{
     FilterSet,
-    bus::{Bus, ClientName, Description, Format, Publication, Read, Start, Subscription},
+    bus::{Bus, ClientName, Format, Framing, Read, Start, Subscription},
     limits::{Limits, Retention, SCAN_MAX},
     protocol::{ErrorCode, Slow},
 };
@@ -28,7 +28,7 @@ fn who_joins_gets_nothing_of_the_batch_that_came_before() {
 fn a_while_ago_does_not_bring_older_retained_events() {
     let mut bus = keeping(1);
     publish(&mut bus, event("b", "old"));
-    publish(&mut bus, Publication { retain: true, ..event("a", "old") });
+    publish(&mut bus, event("a", "old").retained());
     bus.publish(event("a", "new"), None, at(1000)).expect("taken");
     let id = subscribe_at(&mut bus, &["a"], Start::Last(Duration::from_millis(100)), Slow::Gap, at(1000));
     assert_eq!(drain(&mut bus, id), ["3"]);
@@ -41,7 +41,7 @@ fn ids_do_not_go_back_when_a_reader_falls_behind_after_a_unicast_event() {
     let id = subscribe(&mut bus, &["a/*"], Start::Now); // 1
     publish(&mut bus, event("a/b", "x"));
     publish(&mut bus, event("b", &big())); // 3; too large for history
-    publish(&mut bus, Publication { to: Some(id.to_string()), ..event("c", "x") });
+    publish(&mut bus, event("c", "x").to_client(id.to_string()));
     assert_eq!(drain(&mut bus, id), ["2", "4"]);
     for topic in ["a/b", "a/c", "a/b"] {
         publish(&mut bus, event(topic, "x")); // 6 is of a new topic: forgets b, which has lost 3
@@ -88,18 +88,8 @@ fn a_name_that_resembles_an_id_is_a_name() {
     let names = ["c01", "c+1"];
     for name in names {
         let name = Some(ClientName::parse(name).expect("legal"));
-        let description = Description { name, ..Description::default() };
-        let (format, start) = (Format::SseData, Start::Now);
-        let slow = Slow::Gap;
-        let subscription = Subscription {
-            filters: filters.clone(),
-            format,
-            start,
-            slow,
-            past_only: false,
-            allowed: [].into(),
-            description,
-        };
+        let mut subscription = Subscription::new(filters.clone(), Format::SseData);
+        subscription.description.name = name;
         bus.subscribe(subscription, at(0)).expect("taken");
     }
     for name in names {
@@ -111,7 +101,7 @@ fn a_name_that_resembles_an_id_is_a_name() {
 #[test]
 fn who_waits_in_a_group_waits_nowhere_else() {
     let mut bus = keeping(10);
-    let reader = bus.add_reader(Waker::noop().clone());
+    let reader = bus.add_reader(Waker::noop().clone(), Framing::Plain);
     let [first, second] = [(); 2].map(|()| subscribe(&mut bus, &["a"], Start::Now)); // 1 and 2
     for id in [first, second] {
         bus.assign(id, reader);
@@ -122,7 +112,7 @@ fn who_waits_in_a_group_waits_nowhere_else() {
     assert_eq!(drain(&mut bus, second), ["3"], "and it waits alone, as the group has still to read 3");
     assert_eq!(read_groups(&mut bus, reader), [first]);
     assert!(read(&mut bus, second).is_empty(), "it was not called, and joins the group");
-    publish(&mut bus, Publication { to: Some(second.to_string()), ..event("b", "x") });
+    publish(&mut bus, event("b", "x").to_client(second.to_string()));
     publish(&mut bus, event("a", "x"));
     let _ = bus.finish();
     assert_eq!(read_groups(&mut bus, reader), [first]);
@@ -157,7 +147,7 @@ fn a_closed_bus_takes_nothing_more() {
     let id = subscribe(&mut bus, &["a"], Start::Now); // 1
     publish(&mut bus, event("a", "x"));
     bus.close();
-    for publication in [event("a", "x"), Publication { to: Some(id.to_string()), ..event("a", "x") }] {
+    for publication in [event("a", "x"), event("a", "x").to_client(id.to_string())] {
         let refused = bus.publish(publication, None, at(0)).expect_err("it is closed");
         assert_eq!(refused.code, ErrorCode::Stopping);
     }

@@ -181,7 +181,7 @@ fn library(daemon: &Daemon, subscribe: Subscribe) -> Source<'static> {
             match runtime.block_on(next)?.expect("it comes back by itself") {
                 Delivery::Event(event) => return Some(Item::Event(event.id, event.data)),
                 Delivery::Gap { gap, id, .. } => return Some(Item::Gap(id, gap)),
-                Delivery::Reconnecting { .. } | Delivery::Resumed { .. } => {}
+                _ => {}
             }
         }
     })

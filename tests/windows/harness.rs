@@ -190,7 +190,7 @@ impl Daemon {
             command.args(["-H", header]);
         }
         command.arg(format!("http://{}{path}", self.address));
-        command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        process::spawn(&mut command);
     }
 
     /// Waits until a text is in a file.
@@ -206,7 +206,7 @@ fn spawn(place: &Place, flags: &[String]) -> Child {
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let mut command = place.busd(&flags);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"))
+    process::spawn(&mut command)
 }
 
 impl Drop for Daemon {

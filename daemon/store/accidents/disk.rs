@@ -2,21 +2,21 @@
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use redb::{Builder, Database, DatabaseError, StorageBackend};
+use redb::StorageBackend;
 use tempfile::TempDir;
 
 use super::{
     super::{
-        database::{Storage, tail_of},
         file::File,
         left::Left,
+        storage::{Failed, Storage, tail_of},
     },
     Random, epoch,
 };
@@ -31,7 +31,10 @@ pub(super) struct Disk {
 #[derive(Clone)]
 struct Files {
     path: PathBuf,
-    database: Bytes,
+    /// The file that the database's name leads to, and the one that was opened last.
+    database: Arc<Mutex<Bytes>>,
+    opened: Arc<Mutex<Option<Bytes>>>,
+    replacement: Arc<Mutex<Option<Bytes>>>,
     tail: Bytes,
 }
 
@@ -47,6 +50,8 @@ struct Bytes {
     before: usize,
 }
 
+/// A sync that fails leaves what was written since the last one in what a reader sees, and perhaps a part of it on disk;
+/// the next one succeeds without the rest, as Linux has it.
 #[derive(Debug, Default)]
 struct Image {
     /// What is there even if the power fails now.
@@ -55,6 +60,8 @@ struct Image {
     unsafe_changes: Vec<Change>,
     /// What a reader sees.
     seen: Vec<u8>,
+    /// A sync has failed.
+    has_dropped: bool,
 }
 
 #[derive(Debug)]
@@ -71,6 +78,11 @@ pub(super) struct Accident {
 }
 
 impl Accident {
+    /// The disk is full.
+    pub(super) fn full(after: usize) -> Accident {
+        Accident { after, lasts: 999 }
+    }
+
     /// The power fails: nothing works any more.
     pub(super) fn power(after: usize) -> Accident {
         Accident { after, lasts: usize::MAX }
@@ -90,7 +102,8 @@ impl Disk {
                 before: 0,
             }
         });
-        let files = Files { path: folder.path().join("history.redb"), database, tail };
+        let (path, database) = (folder.path().join("history.redb"), Arc::new(Mutex::new(database)));
+        let files = Files { path, database, opened: Arc::default(), replacement: Arc::default(), tail };
         fs::write(&files.path, "").unwrap();
         fs::write(tail_of(&files.path), "").unwrap();
         Disk { folder, files }
@@ -118,12 +131,12 @@ impl Disk {
 
     /// What is in the database and the tail.
     pub(super) fn bytes(&self) -> [Vec<u8>; 2] {
-        [&self.files.database, &self.files.tail].map(|file| file.image().seen.clone())
+        self.files.both().map(|file| file.image().seen.clone())
     }
 
     /// How large both are.
     pub(super) fn len(&self) -> usize {
-        [&self.files.database, &self.files.tail].map(|file| file.image().seen.len()).iter().sum()
+        self.files.both().map(|file| file.image().seen.len()).iter().sum()
     }
 
     /// The database is taken away.
@@ -131,47 +144,112 @@ impl Disk {
         fs::remove_file(&self.files.path).unwrap();
     }
 
+    /// The tail is taken away.
+    pub(super) fn remove_tail(&self) {
+        fs::remove_file(tail_of(&self.files.path)).unwrap();
+    }
+
     /// Whoever has the tail open can do nothing with it any more.
     pub(super) fn cut_off_tail(&self) {
         self.files.tail.cuts.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether a sync of the database has failed.
+    pub(super) fn has_dropped(&self) -> bool {
+        self.files.database.lock().unwrap().image().has_dropped
+    }
+
     pub(super) fn plan(&self, accident: Accident) {
-        *self.files.database.accident.lock().unwrap() = Some(accident);
+        *self.files.tail.accident.lock().unwrap() = Some(accident);
+    }
+
+    /// There is room on the disk again.
+    pub(super) fn has_room(&self) {
+        *self.files.tail.accident.lock().unwrap() = None;
     }
 
     /// The power is back.
     pub(super) fn power_returns(&self, random: &mut Random) {
-        *self.files.database.accident.lock().unwrap() = None;
-        for file in [&self.files.database, &self.files.tail] {
+        *self.files.tail.accident.lock().unwrap() = None;
+        for file in self.files.both() {
             file.image().settle(random);
         }
     }
 }
 
+impl Files {
+    /// What the names lead to.
+    fn both(&self) -> [Bytes; 2] {
+        [self.database.lock().unwrap().clone(), self.tail.clone()]
+    }
+}
+
 impl Storage for Files {
-    fn database(&self, builder: &Builder) -> Result<Database, DatabaseError> {
-        self.database.named(&self.path);
-        builder.create_with_backend(self.database.clone())
+    fn database(&self) -> io::Result<Box<dyn StorageBackend>> {
+        let mut database = self.database.lock().unwrap();
+        if !self.path.exists() {
+            *database = database.another();
+            fs::write(&self.path, "")?;
+        }
+        *self.opened.lock().unwrap() = Some(database.clone());
+        Ok(Box::new(database.clone()))
+    }
+
+    fn opened(&self) -> io::Result<Box<dyn StorageBackend>> {
+        Ok(Box::new(self.opened.lock().unwrap().clone().unwrap()))
+    }
+
+    fn replacement(&self) -> io::Result<Box<dyn StorageBackend>> {
+        let replacement = self.tail.another();
+        *self.replacement.lock().unwrap() = Some(replacement.clone());
+        Ok(Box::new(replacement))
+    }
+
+    fn replace(&self) -> io::Result<()> {
+        if self.tail.fails() {
+            return Err(self.tail.failed());
+        }
+        let replacement = self.replacement.lock().unwrap().take().unwrap();
+        *self.opened.lock().unwrap() = Some(replacement.clone());
+        *self.database.lock().unwrap() = replacement;
+        fs::write(&self.path, "")
     }
 
     fn tail(&self) -> io::Result<Box<dyn StorageBackend>> {
-        self.tail.named(&tail_of(&self.path));
+        let path = tail_of(&self.path);
+        if !path.exists() {
+            *self.tail.image() = Image::default();
+            fs::write(path, "")?;
+        }
         Ok(Box::new(Bytes { before: self.tail.cuts.load(Ordering::Relaxed), ..self.tail.clone() }))
+    }
+
+    fn check_database(&self) -> Result<(), Failed> {
+        if self.path.exists() { Ok(()) } else { Err("history.redb was removed".into()) }
+    }
+
+    fn check_tail(&self) -> Result<(), Failed> {
+        if tail_of(&self.path).exists() { Ok(()) } else { Err("history.tail was removed".into()) }
     }
 }
 
 impl Bytes {
-    /// Makes a new file if it has no name any more.
-    fn named(&self, path: &Path) {
-        if !path.exists() {
-            *self.image() = Image::default();
-            fs::write(path, "").unwrap();
-        }
+    /// An empty file on the same disk.
+    fn another(&self) -> Bytes {
+        Bytes { image: Arc::default(), cuts: Arc::default(), before: 0, ..self.clone() }
     }
 
     fn image(&self) -> MutexGuard<'_, Image> {
         self.image.lock().unwrap()
+    }
+
+    /// Why nothing works.
+    fn failed(&self) -> io::Error {
+        if self.is_without_power() { io::Error::other("there is no power") } else { io::ErrorKind::StorageFull.into() }
+    }
+
+    fn is_without_power(&self) -> bool {
+        matches!(*self.accident.lock().unwrap(), Some(Accident { after: 0, lasts: 1_000.. }))
     }
 
     /// Counts a change or a sync. Says whether it fails.
@@ -230,6 +308,19 @@ impl Image {
         *self = Image { safe: bytes.clone(), seen: bytes, ..Image::default() };
     }
 
+    /// Nothing is to be synced any more: some of the writes are on disk, and all lengths.
+    fn reach_disk(&mut self, is_written: impl Fn(usize) -> bool) {
+        for (n, change) in std::mem::take(&mut self.unsafe_changes).into_iter().enumerate() {
+            match change {
+                Change::Length(length) => resize(&mut self.safe, length),
+                Change::Write(start, data) if is_written(n) => {
+                    self.safe[start..start + data.len()].copy_from_slice(&data);
+                }
+                Change::Write(..) => {}
+            }
+        }
+    }
+
     fn write(&mut self, start: usize, data: &[u8]) {
         self.seen[start..start + data.len()].copy_from_slice(data);
         self.unsafe_changes.push(Change::Write(start, data.to_vec()));
@@ -242,10 +333,6 @@ fn resize(bytes: &mut Vec<u8>, length: usize) {
     bytes.extend_from_slice(&vec![0; length - bytes.len()]);
 }
 
-fn failed() -> io::Error {
-    io::Error::from(io::ErrorKind::StorageFull)
-}
-
 impl StorageBackend for Bytes {
     fn len(&self) -> io::Result<u64> {
         Ok(self.image().seen.len() as u64)
@@ -253,8 +340,8 @@ impl StorageBackend for Bytes {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let (image, start) = (self.image(), offset as usize);
-        if matches!(*self.accident.lock().unwrap(), Some(Accident { after: 0, lasts: 1_000.. })) {
-            return Err(failed());
+        if self.is_without_power() {
+            return Err(self.failed());
         }
         let end = start.checked_add(out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(image.seen.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?);
@@ -264,7 +351,7 @@ impl StorageBackend for Bytes {
     fn set_len(&self, length: u64) -> io::Result<()> {
         let (mut image, length) = (self.image(), length as usize);
         if self.fails() {
-            return Err(failed());
+            return Err(self.failed());
         }
         resize(&mut image.seen, length);
         image.unsafe_changes.push(Change::Length(length));
@@ -274,15 +361,14 @@ impl StorageBackend for Bytes {
     fn sync_data(&self) -> io::Result<()> {
         let mut image = self.image();
         if self.fails() {
-            return Err(failed());
-        }
-        let Image { safe, unsafe_changes, .. } = &mut *image;
-        for change in unsafe_changes.drain(..) {
-            match change {
-                Change::Length(length) => resize(safe, length),
-                Change::Write(start, data) => safe[start..start + data.len()].copy_from_slice(&data),
+            // Without power nothing goes on that could take them for written.
+            if !self.is_without_power() {
+                image.reach_disk(|n| n % 3 == 0);
+                image.has_dropped = true;
             }
+            return Err(self.failed());
         }
+        image.reach_disk(|_| true);
         Ok(())
     }
 
@@ -291,7 +377,7 @@ impl StorageBackend for Bytes {
         if self.fails() {
             // A full disk may have taken a part.
             image.write(offset as usize, &data[..data.len() / 2]);
-            return Err(failed());
+            return Err(self.failed());
         }
         image.write(offset as usize, data);
         Ok(())

@@ -34,8 +34,7 @@ fn the_file_does_not_grow_while_events_come_and_go() {
         for n in 1..=events {
             let now = Now { mono: n as u64, unix: 0 };
             let (least, data) = (random.below(MANY), format!("{n:0>200}"));
-            let (topic, kind, ttl, to) = (topic(random.below(1 + least)), None, None, None);
-            let publication = Publication { topic, kind, data, retain: false, ttl, to, durable: false };
+            let publication = Publication::new(topic(random.below(1 + least)), data);
             bus.publish(publication, None, now).unwrap();
             let group = if n <= events / 8 { first } else { then };
             if n % group == 0 || n == events {

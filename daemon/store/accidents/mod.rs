@@ -11,7 +11,7 @@ mod single;
 use std::{collections::BTreeMap, sync::Arc};
 
 use redb::{ReadableDatabase as _, ReadableTable as _};
-use sse_bus::{Epoch, Event, EventId, EventType, Topic, bus::history::Entry};
+use sse_bus::{Epoch, Event, EventId, EventType, Headers, Topic, bus::history::Entry};
 
 use self::disk::Disk;
 use super::{database::EVENTS, file::File, left::Left, record};
@@ -57,13 +57,11 @@ impl Random {
     /// An event whose every byte depends on its number.
     fn entry(&mut self, seq: u64, size: usize) -> Entry {
         let data = format!("{seq} {}", format!("{:x}", self.next()).repeat(size / 16));
-        let event = Event {
-            id: EventId { epoch: epoch(), seq },
-            topic: topic(self.below(TOPICS)),
-            kind: self.once_in(3).then(|| EventType::parse("done").unwrap()),
-            data,
-            time: self.next() >> 20,
-        };
+        let mut event = Event::new(EventId { epoch: epoch(), seq }, topic(self.below(TOPICS)), data, self.next() >> 20);
+        event.kind = self.once_in(3).then(|| EventType::parse("done").unwrap());
+        if self.once_in(3) {
+            event.headers = Headers::parse([("key", self.next().to_string()), ("seq", seq.to_string())]).unwrap();
+        }
         let expires = self.once_in(4).then(|| self.next() >> 20);
         Entry::new(event, 0, seq, expires)
     }

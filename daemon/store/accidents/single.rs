@@ -14,7 +14,9 @@ use super::{
         file::{File, Next},
         left::Left,
     },
-    Disk, Random, TOPICS, epoch, events, topic,
+    Disk, Random, TOPICS,
+    disk::Accident,
+    epoch, events, topic,
 };
 
 /// A batch of one event of so many bytes.
@@ -84,18 +86,155 @@ fn the_tail_of_a_later_daemon_is_not_taken_for_the_next_ones() {
 }
 
 #[test]
-fn a_database_that_was_taken_away_while_the_disk_failed_is_not_begun_anew() {
+fn a_database_that_was_taken_away_is_not_durable_and_then_written_anew_with_all_that_it_held() {
+    for while_the_disk_fails in [false, true] {
+        for also_the_tail in [false, true] {
+            let disk = Disk::holding(Default::default());
+            let (mut file, _) = disk.open().unwrap();
+            write(&mut file, 1, 600_000);
+            write(&mut file, 2, 10);
+            file.add(batch(3, 600_000), 3, Next::More);
+            if while_the_disk_fails {
+                disk.plan(Accident { after: 0, lasts: 1 });
+                file.write().unwrap_err();
+            }
+            disk.remove_database();
+            if also_the_tail {
+                disk.remove_tail();
+            }
+            let why = file.write().unwrap_err();
+            assert!(why.contains("was removed"), "{why}");
+            file.write().unwrap();
+            write(&mut file, 4, 10);
+            drop(file);
+            assert_eq!(numbers(&disk.open().unwrap()), [1, 2, 3, 4]);
+        }
+    }
+}
+
+#[test]
+fn a_start_on_a_full_disk_serves_what_is_there_and_writes_when_there_is_room() {
+    let sample = Disk::holding(Default::default());
+    let (mut file, _) = sample.open().unwrap();
+    write(&mut file, 1, 600_000);
+    write(&mut file, 2, 10);
+    drop(file);
+    let mut full = 0;
+    for after in 0..60 {
+        for is_cut_off in [false, true] {
+            let disk = Disk::holding(sample.bytes());
+            disk.plan(Accident::full(after));
+            let (mut file, left) = disk.open().unwrap();
+            assert_eq!(disk.set_aside() + disk.tails_set_aside(), 0);
+            if file.full().is_none() {
+                continue;
+            }
+            full += 1;
+            let left = left.unwrap();
+            let head = left.head;
+            let numbers_left: Vec<_> = events(&file, &left).iter().map(|entry| entry.seq).collect();
+            assert_eq!(numbers_left, [1, 2], "full after {after}");
+            file.add(batch(head + 1, 10), 3, Next::More);
+            file.write().unwrap_err();
+            file.write().unwrap_err();
+            if is_cut_off {
+                drop(file);
+                disk.power_returns(&mut Random::new(after as u64));
+                let opened = disk.open().unwrap();
+                assert_eq!(numbers(&opened), [1, 2], "full after {after}");
+                assert_ne!(opened.1.unwrap().head, head, "numbers are used twice");
+                continue;
+            }
+            disk.has_room();
+            file.write().unwrap();
+            assert!(file.full().is_none() && file.is_settled());
+            write(&mut file, head + 2, 10);
+            drop(file);
+            assert_eq!(numbers(&disk.open().unwrap()), [1, 2, head + 1, head + 2], "full after {after}");
+        }
+    }
+    assert!(full > 20, "{full} starts were on a full disk");
+}
+
+#[test]
+fn a_first_start_on_a_full_disk_makes_the_files_when_there_is_room() {
+    let mut full = 0;
+    for after in 0..30 {
+        let disk = Disk::holding(Default::default());
+        disk.plan(Accident::full(after));
+        let (mut file, _) = disk.open().unwrap();
+        full += usize::from(file.full().is_some());
+        file.add(batch(1, 10), 1, Next::More);
+        let written = file.write();
+        assert!(file.full().is_none() || written.is_err());
+        disk.has_room();
+        if written.is_err() {
+            file.write().unwrap();
+        }
+        drop(file);
+        assert_eq!(numbers(&disk.open().unwrap()), [1], "full after {after}");
+        assert_eq!(disk.set_aside() + disk.tails_set_aside(), 0);
+    }
+    assert!(full > 10, "{full} starts were on a full disk");
+}
+
+#[test]
+fn a_tail_that_was_taken_away_is_not_durable_and_then_what_it_held_is_in_the_database() {
     let disk = Disk::holding(Default::default());
     let (mut file, _) = disk.open().unwrap();
-    write(&mut file, 1, 600_000);
-    disk.plan(super::disk::Accident { after: 0, lasts: 1 });
-    file.add(batch(2, 600_000), 2, Next::More);
-    file.write().unwrap_err();
-    disk.remove_database();
-    for _ in 0..5 {
-        let why = file.write().unwrap_err();
-        assert!(why.contains("restart sse-busd"), "{why}");
+    write(&mut file, 1, 10);
+    disk.remove_tail();
+    file.add(batch(2, 10), 2, Next::More);
+    let why = file.write().unwrap_err();
+    assert!(why.contains("history.tail was removed"), "{why}");
+    file.write().unwrap();
+    assert!(file.is_settled());
+    write(&mut file, 3, 10);
+    assert!(!file.is_settled(), "it is in the tail");
+    drop(file);
+    assert_eq!(numbers(&disk.open().unwrap()), [1, 2, 3]);
+}
+
+#[test]
+fn what_a_failed_sync_has_dropped_is_not_believed_when_the_power_fails_at_any_moment_after_it() {
+    // Each change and sync of a commit fails in its turn, and after a sync the power after each later one.
+    let mut dropped = 0;
+    for fails_after in 0..30 {
+        for power_after in 0..60 {
+            let disk = Disk::holding(Default::default());
+            let (mut file, _) = disk.open().unwrap();
+            for seq in 1..=4 {
+                write(&mut file, seq, 200_000);
+            }
+            disk.plan(Accident { after: fails_after, lasts: 1 });
+            file.add(batch(5, 600_000), 5, Next::More);
+            let failed = file.write().is_err();
+            if !disk.has_dropped() {
+                break;
+            }
+            dropped += 1;
+            disk.plan(Accident::power(power_after));
+            let mut written = if failed && file.write().is_err() { 4 } else { 5 };
+            for seq in 6..9 {
+                file.add(batch(seq, 200_000), seq, Next::Rest);
+                if file.write().is_err() {
+                    break;
+                }
+                written = seq;
+            }
+            drop(file);
+            disk.power_returns(&mut Random::new(power_after as u64));
+            let opened = disk.open().unwrap();
+            assert_eq!(disk.set_aside(), 0, "failed after {fails_after}, power after {power_after}");
+            let numbers = numbers(&opened);
+            let is_there = (1..=written).all(|seq| numbers.contains(&seq));
+            assert!(
+                is_there,
+                "failed after {fails_after}, power after {power_after}: {numbers:?}, not all to {written}"
+            );
+        }
     }
+    assert!(dropped >= 60, "{dropped} times a sync failed");
 }
 
 #[test]
@@ -121,8 +260,8 @@ fn a_retained_event_stays_until_the_next_one_is_on_disk() {
     let (mut file, _) = disk.open().unwrap();
     let mut bus = Bus::new(epoch(), Limits::default(), history());
     let publish = |bus: &mut Bus, data: String, retain| {
-        let publication =
-            Publication { topic: topic(0), kind: None, data, retain, ttl: None, to: None, durable: false };
+        let mut publication = Publication::new(topic(0), data);
+        publication.retain = retain;
         bus.publish(publication, None, now).unwrap().id.seq
     };
     let first = publish(&mut bus, "first".into(), true);

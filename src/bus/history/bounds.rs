@@ -9,6 +9,23 @@ use std::{collections::BTreeSet, ops::Range, time::Duration};
 use super::TopicKey;
 use crate::{limits::Retention, topic::Topic};
 
+/// What of the age of events is in doubt: those that came up to a time may be younger than they seem. They are kept so much
+/// longer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doubt {
+    /// Times of the bus's clock, rising, each with what is in doubt for events that came up to it and after the one before;
+    /// in milliseconds.
+    pub steps: Vec<(u64, u64)>,
+}
+
+impl Doubt {
+    /// How much longer an event is kept that came at a time.
+    fn of(&self, came: u64) -> u64 {
+        let step = self.steps.partition_point(|(until, _)| *until < came);
+        self.steps.get(step).map_or(0, |(_, extra)| *extra)
+    }
+}
+
 /// The bounds of one topic.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound {
@@ -48,6 +65,7 @@ fn millis(age: Duration) -> u64 {
 pub(super) struct Bounds {
     retention: Retention,
     general: Bound,
+    doubt: Doubt,
     topics: Vec<Option<Bounded>>,
     /// When topics are to be looked at; each that has events stands here once. An event that is let go before its time
     /// changes nothing: its topic is looked at too early then, and put off.
@@ -68,7 +86,7 @@ struct Bounded {
 impl Bounds {
     pub(super) fn new(retention: Retention) -> Bounds {
         let general = Bound::general(&retention);
-        Bounds { retention, general, topics: Vec::new(), due: BTreeSet::new(), changed: 0..0 }
+        Bounds { retention, general, doubt: Doubt::default(), topics: Vec::new(), due: BTreeSet::new(), changed: 0..0 }
     }
 
     pub(super) fn retention(&self) -> &Retention {
@@ -80,6 +98,22 @@ impl Bounds {
         self.general = Bound::general(&retention);
         self.retention = retention;
         self.changed = 0..self.topics.len();
+    }
+
+    /// Has the age of events in doubt from now on; all topics are to be looked at.
+    pub(super) fn doubt(&mut self, doubt: Doubt) {
+        self.doubt = doubt;
+        self.changed = 0..self.topics.len();
+    }
+
+    /// From when on an event of a topic that came at a time is let go for its age.
+    pub(super) fn end(&self, key: TopicKey, came: u64) -> u64 {
+        self.of(key).end(came).saturating_add(self.doubt.of(came))
+    }
+
+    /// From when on a retained event that ends at a time makes room for others.
+    pub(super) fn end_of_retained(&self, end: u64) -> u64 {
+        end.saturating_add(self.doubt.of(0))
     }
 
     /// Takes up a topic.
@@ -125,8 +159,7 @@ impl Bounds {
 
     /// Has a topic looked at when its oldest event, which came then, has become too old.
     pub(super) fn put_off(&mut self, key: TopicKey, oldest: Option<u64>) {
-        let bound = self.of(key);
-        self.set_due(key, oldest.map(|came| bound.end(came)));
+        self.set_due(key, oldest.map(|came| self.end(key, came)));
     }
 
     /// Has a topic looked at in time if it is not to be already. It has an event that came then, and none before.

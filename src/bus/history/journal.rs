@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, History as _, Memory, TopicKey, memory::Topic};
+use super::{Doubt, Entry, History as _, Memory, TopicKey, memory::Topic};
 use crate::event::Event;
 
 /// So many crashes are known each with its place. Of those before, whoever comes from there is told at once.
@@ -26,14 +26,8 @@ pub struct TopicPast {
     pub retained: Option<u64>,
     /// The first event that the topic ever had.
     pub first: u64,
-    /// How many events were let go, and the last of them.
-    pub lost: u64,
-    /// The last event that was let go.
+    /// The last event that the bounds evicted, be it retained or not.
     pub last_lost: u64,
-    /// The last event that was let go and is not retained.
-    pub last_not_retained: u64,
-    /// How many this and all earlier topics with the same number have lost.
-    pub total: u64,
 }
 
 /// What has gone of which no topic knows.
@@ -43,8 +37,6 @@ pub struct Forgotten {
     pub last_loss: u64,
     /// The last event that was let go of a topic that is forgotten now.
     pub last: u64,
-    /// How many such topics there were.
-    pub topics: u64,
     /// What crashes have taken, oldest first.
     pub torn: Vec<Torn>,
 }
@@ -63,7 +55,6 @@ impl Forgotten {
     pub fn lose(&mut self, last: u64) {
         self.last_loss = self.last_loss.max(last);
         self.last = self.last.max(last);
-        self.topics += 1;
     }
 
     /// Notes what a crash has taken.
@@ -112,6 +103,8 @@ pub trait Journaled {
     /// Takes up the events, in order, at a start. Only retained ones have to be in memory. Gives those that are not taken,
     /// because their topics' past says that they are gone.
     fn restore(&mut self, entries: Vec<Entry>) -> Vec<u64>;
+    /// Has the age of events in doubt from now on.
+    fn doubt(&mut self, doubt: Doubt);
     /// Ends a start: `head` is the last number that may have been used.
     fn restored(&mut self, forgotten: Forgotten, head: u64, now: u64);
 }
@@ -254,6 +247,7 @@ impl Journaled for Memory {
             if is_retained {
                 self.totals.retained += 1;
                 self.totals.retained_bytes += entry.cost;
+                self.retained_index.insert(seq, key);
                 self.ending.extend(entry.expires.map(|end| (end, key)));
             }
             if !is_lost {
@@ -272,7 +266,12 @@ impl Journaled for Memory {
         gone
     }
 
+    fn doubt(&mut self, doubt: Doubt) {
+        self.bounds.doubt(doubt);
+    }
+
     fn restored(&mut self, forgotten: Forgotten, head: u64, now: u64) {
+        self.losses.restore(forgotten.last_loss);
         self.forgotten = forgotten;
         for key in 0..self.topics.len() {
             let retained = self.topics[key].past.retained;

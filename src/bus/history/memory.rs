@@ -1,31 +1,28 @@
 //! History in the process: one log in the order of the bus, and for each topic the numbers of its events.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    ops::Range,
 };
 
 use super::{
-    Entry, FORGOTTEN, Held, History, Journaled, Loss, TopicKey, TopicPast, Totals,
+    Entry, Held, History, Journaled, LostEvent, SnapshotKind, TopicKey, TopicPast, Totals,
     bounds::{Bound, Bounds},
     journal::{Forgotten, Journal, Torn},
+    losses::Losses,
+    scan::last_before,
 };
 use crate::{
-    limits::{EVICT_MAX, Retention},
+    limits::{EVICT_MAX, Retention, SCAN_MAX},
     topic::Topic as Name,
 };
-
-/// A scan of so many topics at most may merge their queues,
-const FEW: usize = 32;
-/// if not more than one entry in so many is theirs.
-const SPARSE: usize = 8;
 
 /// History in memory.
 #[derive(Debug)]
 pub struct Memory {
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
     /// Not all that was beyond the bounds when this was last looked at has gone.
-    is_behind: bool,
+    pub(super) is_behind: bool,
     /// Everything within the bounds, in the order of the bus.
     pub(super) log: BTreeMap<u64, Entry>,
     /// Retained events that the bounds have let go.
@@ -35,6 +32,9 @@ pub struct Memory {
     pub(super) ending: BTreeSet<(u64, TopicKey)>,
     pub(super) totals: Totals,
     pub(super) forgotten: Forgotten,
+    pub(super) losses: Losses,
+    /// The retained event of each topic.
+    pub(super) retained_index: BTreeMap<u64, TopicKey>,
     /// What is to be written down next, if anybody does.
     pub(super) journal: Option<Journal>,
 }
@@ -45,6 +45,10 @@ pub(super) struct Topic {
     /// The topic's events in the log, oldest first.
     pub(super) seqs: VecDeque<u64>,
     pub(super) bytes: usize,
+    /// When the newest event stops being replayed.
+    pub(super) newest_expires: Option<u64>,
+    /// How many topics have had this key before.
+    pub(super) reuse: u32,
     pub(super) past: TopicPast,
 }
 
@@ -60,6 +64,8 @@ impl Memory {
             ending: BTreeSet::new(),
             totals: Totals::default(),
             forgotten: Forgotten::default(),
+            losses: Losses::default(),
+            retained_index: BTreeMap::new(),
             journal: None,
         }
     }
@@ -83,18 +89,13 @@ impl Memory {
         topic.bytes -= cost;
         self.totals.bytes -= cost;
         self.totals.events -= 1;
-        let past = &mut topic.past;
-        if entry.is_live(now) {
-            past.lost += 1;
-            past.total += 1;
-            past.last_lost = seq;
-            self.forgotten.last_loss = self.forgotten.last_loss.max(seq);
-        }
-        if past.retained == Some(seq) {
+        topic.past.last_lost = seq;
+        let is_retained = topic.past.retained == Some(seq);
+        if is_retained {
             self.pinned.insert(seq, entry);
         } else {
             if entry.is_live(now) {
-                past.last_not_retained = seq;
+                self.lose(key, seq);
             }
             self.note_removed(seq);
         }
@@ -102,8 +103,14 @@ impl Memory {
         self.note(key);
     }
 
+    /// Notes that an event is lost to cursors that have not read it yet.
+    fn lose(&mut self, key: TopicKey, seq: u64) {
+        self.losses.push(seq, key, self.topics[key].reuse);
+        self.forgotten.last_loss = self.forgotten.last_loss.max(seq);
+    }
+
     /// Ends a topic's retained event.
-    fn unretain(&mut self, key: TopicKey) {
+    fn unretain(&mut self, key: TopicKey, now: u64) {
         let Some(seq) = self.topics[key].past.retained.take() else { return };
         let (cost, expires) = self.entry(seq).map_or((0, None), |entry| (entry.cost, entry.expires));
         if let Some(end) = expires {
@@ -111,10 +118,11 @@ impl Memory {
         }
         self.totals.retained -= 1;
         self.totals.retained_bytes -= cost;
+        self.retained_index.remove(&seq);
         if self.pinned.remove(&seq).is_some() {
-            let past = &mut self.topics[key].past;
-            // An event whose time was over when the bounds let it go is not lost.
-            past.last_not_retained = past.last_not_retained.max(seq.min(past.last_lost));
+            if expires.is_none_or(|end| end > now) {
+                self.lose(key, seq);
+            }
             self.note_removed(seq);
         } else {
             self.cool_one(seq);
@@ -136,6 +144,7 @@ impl Memory {
             self.bounds.watch(entry.topic, entry.came);
         }
         topic.seqs.push_back(seq);
+        topic.newest_expires = entry.expires;
         topic.bytes += cost;
         self.totals.bytes += cost;
         self.totals.events += 1;
@@ -147,7 +156,7 @@ impl Memory {
     }
 
     /// When the oldest event of a topic came.
-    fn oldest(&self, key: TopicKey) -> Option<u64> {
+    fn oldest_of(&self, key: TopicKey) -> Option<u64> {
         Some(self.log.get(self.topics[key].seqs.front()?)?.came)
     }
 
@@ -179,8 +188,8 @@ impl Memory {
             return true;
         }
         let Some(key) = self.bounds.next(now) else { return false };
-        let (bound, oldest) = (self.bounds.of(key), self.oldest(key));
-        if self.is_over(key, bound) || oldest.is_some_and(|came| bound.end(came) <= now) {
+        let (bound, oldest) = (self.bounds.of(key), self.oldest_of(key));
+        if self.is_over(key, bound) || oldest.is_some_and(|came| self.bounds.end(key, came) <= now) {
             self.evict(key, now);
         } else {
             self.bounds.put_off(key, oldest);
@@ -200,8 +209,9 @@ impl History for Memory {
     fn append(&mut self, entry: Entry, retain: bool) {
         let (key, now, cost, seq) = (entry.topic, entry.came, entry.cost, entry.seq);
         if retain {
-            self.unretain(key);
+            self.unretain(key, now);
             self.topics[key].past.retained = Some(seq);
+            self.retained_index.insert(seq, key);
             self.ending.extend(entry.expires.map(|end| (end, key)));
             self.totals.retained += 1;
             self.totals.retained_bytes += cost;
@@ -215,9 +225,9 @@ impl History for Memory {
         self.enforce(key, cost, now);
     }
 
-    fn clear_retained(&mut self, topic: TopicKey) {
+    fn clear_retained(&mut self, topic: TopicKey, now: u64) {
         if topic < self.topics.len() {
-            self.unretain(topic);
+            self.unretain(topic, now);
         }
     }
 
@@ -231,12 +241,13 @@ impl History for Memory {
     }
 
     fn newest(&self, topic: TopicKey, now: u64) -> Option<&Entry> {
-        // Also where what is beyond the bounds has not gone yet.
+        // Where much beyond the bounds has not been evicted yet, it is passed over.
         let (bound, mut bytes) = (self.bounds.of(topic), 0);
-        let newest_first = self.topics.get(topic)?.seqs.iter().rev().take(bound.events);
+        let events = if self.is_behind { bound.events } else { usize::MAX };
+        let newest_first = self.topics.get(topic)?.seqs.iter().rev().take(events);
         let is_within = |entry: &&Entry| {
             bytes += entry.cost;
-            bytes <= bound.bytes && now < bound.end(entry.came)
+            !self.is_behind || (bytes <= bound.bytes && now < bound.end(entry.came))
         };
         let mut within = newest_first.filter_map(|seq| self.log.get(seq)).take_while(is_within);
         within.find(|entry| entry.is_live(now)).or_else(|| self.retained(topic, now))
@@ -250,46 +261,44 @@ impl History for Memory {
         most: usize,
         visit: &mut dyn FnMut(&Entry) -> bool,
     ) -> Option<u64> {
-        let mut reached = after;
-        let mut looked_at = 0;
-        let single = topics.iter().next().filter(|_| topics.len() == 1);
-        let is_among = |topic: TopicKey| single.map_or_else(|| topics.contains(&topic), |single| *single == topic);
-        let mut show = |entry: &Entry| {
-            looked_at += 1;
-            let wanted = is_among(entry.topic) && entry.is_live(now);
-            if looked_at > most || (wanted && !visit(entry)) {
-                return false;
-            }
-            reached = entry.seq;
-            true
-        };
-        // Few topics that have little of the log: merge their queues. Otherwise walk the log and skip what is of others,
-        // which costs less for each entry than looking one up.
-        let finished = if topics.len() <= FEW && self.count(topics, after) < self.at_most_after(after) / SPARSE {
-            merge(self.queues(topics, after)).all(|seq| self.log.get(&seq).is_none_or(&mut show))
-        } else {
-            let newer = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
-            self.log.range(newer).all(|(_, entry)| show(entry))
-        };
-        (!finished).then_some(reached)
+        self.show_scan(topics, after, now, most, visit)
     }
 
     fn place_at(&self, time: u64) -> u64 {
         last_before(&self.log, time).max(last_before(&self.pinned, time))
     }
 
-    fn loss(&self, topic: TopicKey, after: u64) -> Option<Loss> {
-        if topic == FORGOTTEN {
-            let Forgotten { last, topics, .. } = self.forgotten;
-            return (last > after).then_some(Loss { last, last_not_retained: last, missed: None, total: topics });
-        }
-        let past = self.topics.get(topic).map(|topic| &topic.past).filter(|past| past.last_lost > after)?;
-        // Not every lost number is remembered, only their count and range; often that is enough to be exact.
-        let at_most = past.lost.min(past.last_lost - after);
-        let at_least = past.lost.saturating_sub((after + 1).saturating_sub(past.first)).max(1);
-        let missed = (at_most == at_least).then_some(at_most);
-        let TopicPast { last_lost, last_not_retained, total, .. } = *past;
-        Some(Loss { last: last_lost, last_not_retained, missed, total })
+    fn oldest(&self) -> Option<u64> {
+        self.log.first_key_value().map(|(oldest, _)| *oldest)
+    }
+
+    fn snapshot(
+        &self,
+        kind: SnapshotKind,
+        topics: &HashSet<TopicKey>,
+        range: (u64, u64),
+        now: u64,
+        most: usize,
+        visit: &mut dyn FnMut(&Entry) -> bool,
+    ) -> Option<u64> {
+        self.show_snapshot(kind, topics, range, now, most, visit)
+    }
+
+    fn losses(&self) -> Range<u64> {
+        self.losses.numbers()
+    }
+
+    fn lost(&self, number: u64) -> Option<LostEvent> {
+        let (seq, topic, reuse) = self.losses.get(number)?;
+        let is_known = self.topics.get(topic).is_some_and(|topic| topic.reuse == reuse);
+        Some(LostEvent { seq, topic: is_known.then_some(topic) })
+    }
+
+    fn earlier_loss(&self, topics: &HashSet<TopicKey>, after: u64) -> Option<u64> {
+        let last = self.losses.before();
+        let has_lost = |key: &TopicKey| self.topics.get(*key).is_some_and(|topic| topic.past.last_lost > after);
+        let may_be_theirs = || self.forgotten.last > after || topics.len() > SCAN_MAX || topics.iter().any(has_lost);
+        (last > after && may_be_theirs()).then_some(last)
     }
 
     fn last_loss(&self) -> u64 {
@@ -310,8 +319,8 @@ impl History for Memory {
 
     fn reclaim(&mut self, now: u64) {
         // Not all topics are gone through: there may be many, and a publisher who is refused may come again at once.
-        while let Some((_, topic)) = self.ending.first().filter(|(end, _)| *end <= now) {
-            self.unretain(*topic);
+        while let Some((_, topic)) = self.ending.first().filter(|(end, _)| self.bounds.end_of_retained(*end) <= now) {
+            self.unretain(*topic, now);
         }
     }
 
@@ -328,11 +337,11 @@ impl History for Memory {
     }
 
     fn forget(&mut self, topic: TopicKey) {
-        if let Some(Topic { seqs, past, .. }) = self.topics.get_mut(topic) {
+        if let Some(Topic { seqs, past, reuse, .. }) = self.topics.get_mut(topic) {
             debug_assert!(seqs.is_empty() && past.retained.is_none());
             self.forgotten.last = self.forgotten.last.max(past.last_lost);
-            self.forgotten.topics += u64::from(past.lost > 0);
-            *past = TopicPast { total: past.total, ..TopicPast::default() };
+            *past = TopicPast::default();
+            *reuse += 1;
             self.note(topic);
         }
         self.bounds.forget(topic);
@@ -354,57 +363,4 @@ impl History for Memory {
         self.bounds.change(retention);
         self.expire(now);
     }
-}
-
-impl Memory {
-    /// Events of some topics after a place.
-    fn count(&self, topics: &HashSet<TopicKey>, after: u64) -> usize {
-        let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
-        pasts.map(|topic| topic.seqs.len() - topic.seqs.partition_point(|seq| *seq <= after)).sum()
-    }
-
-    /// A bound of the entries of the log after a place.
-    fn at_most_after(&self, after: u64) -> usize {
-        let last = self.log.last_key_value().map_or(0, |(last, _)| *last);
-        self.log.len().min(last.saturating_sub(after) as usize)
-    }
-
-    /// For each topic its events after a place, oldest first, as an iterator.
-    fn queues<'a>(&'a self, topics: &'a HashSet<TopicKey>, after: u64) -> Vec<impl Iterator<Item = u64> + 'a> {
-        let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
-        let queue = |topic: &'a Topic| {
-            let start = topic.seqs.partition_point(|seq| *seq <= after);
-            topic.seqs.range(start..).copied()
-        };
-        pasts.map(queue).collect()
-    }
-}
-
-/// The last entry that came before a time; 0 if there is none.
-fn last_before(entries: &BTreeMap<u64, Entry>, time: u64) -> u64 {
-    // Times rise with the sequence, so the first event that came late enough is found by halving.
-    let (mut early, mut late) = (0, entries.last_key_value().map_or(1, |(last, _)| last + 1));
-    while late - early > 1 {
-        let middle = early + (late - early) / 2;
-        match entries.range(middle..).next() {
-            Some((seq, entry)) if entry.came < time => early = *seq,
-            _ => late = middle,
-        }
-    }
-    early
-}
-
-/// Merges rising sequences into one.
-fn merge<I: Iterator<Item = u64>>(mut queues: Vec<I>) -> impl Iterator<Item = u64> {
-    let mut heads: BinaryHeap<_> =
-        queues.iter_mut().enumerate().filter_map(|(i, queue)| Some(Reverse((queue.next()?, i)))).collect();
-    std::iter::from_fn(move || {
-        let mut head = heads.peek_mut()?;
-        let Reverse((seq, i)) = *head;
-        match queues[i].next() {
-            Some(next) => *head = Reverse((next, i)),
-            None => drop(std::collections::binary_heap::PeekMut::pop(head)),
-        }
-        Some(seq)
-    })
 }

@@ -16,21 +16,24 @@
 
 mod bounds;
 mod journal;
+mod losses;
 mod memory;
+mod scan;
+mod snapshot;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, ops::Range, sync::Arc};
 
 pub use self::{
+    bounds::Doubt,
     journal::{Changes, Forgotten, Journaled, TopicPast, Torn},
+    losses::LostEvent,
     memory::Memory,
+    snapshot::SnapshotKind,
 };
-use crate::{event::Event, limits::Retention, topic::Topic};
+use crate::{event::Event, headers::Headers, limits::Retention, topic::Topic};
 
 /// A topic's number in the bus's table of topics. Used again after the topic is forgotten.
 pub type TopicKey = usize;
-
-/// Stands for all topics that were forgotten after they had lost something.
-pub const FORGOTTEN: TopicKey = usize::MAX;
 
 /// An event with what history knows about it.
 #[derive(Clone, Debug)]
@@ -52,34 +55,21 @@ pub struct Entry {
 impl Entry {
     /// An event that has just come.
     pub fn new(event: Event, topic: TopicKey, came: u64, expires: Option<u64>) -> Entry {
-        let cost = Entry::cost_of(event.data.len(), event.kind.as_ref().map_or(0, |kind| kind.as_str().len()));
+        let kind = event.kind.as_ref().map_or(0, |kind| kind.as_str().len());
+        let cost = Entry::cost_of(event.data.len(), kind, event.headers.as_lines().len());
         Entry { seq: event.id.seq, topic, came, expires, cost, event: Some(event.into()) }
     }
 
-    /// What an event with so many bytes of data and type is charged with.
-    pub fn cost_of(data: usize, kind: usize) -> usize {
+    /// What an event with so many bytes of data, type and [lines of headers](crate::Headers::as_lines) is charged with.
+    pub fn cost_of(data: usize, kind: usize, headers: usize) -> usize {
         // Two tree slots, a queue slot and the allocator's own; measured with 200-byte events.
         const OVERHEAD: usize = 144;
-        size_of::<Event>() + OVERHEAD + data + kind
+        size_of::<Event>() + OVERHEAD + data + kind + Headers::cost_of(headers)
     }
 
     fn is_live(&self, now: u64) -> bool {
         self.expires.is_none_or(|at| at > now)
     }
-}
-
-/// Events of a topic that the bounds let go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loss {
-    /// The last of them.
-    pub last: u64,
-    /// The last of them that is not retained.
-    pub last_not_retained: u64,
-    /// How many, if that is known.
-    pub missed: Option<u64>,
-    /// How many have been lost so far under this topic's number. They go in order, so that the difference between two
-    /// such counts is what went between. Of those that are [`FORGOTTEN`], how many topics there were.
-    pub total: u64,
 }
 
 /// What a topic has in history.
@@ -113,7 +103,7 @@ pub trait History: Send {
     /// Takes an event that is newer than all before. With `retain` it becomes the topic's retained event.
     fn append(&mut self, entry: Entry, retain: bool);
     /// Removes a topic's retained event.
-    fn clear_retained(&mut self, topic: TopicKey);
+    fn clear_retained(&mut self, topic: TopicKey, now: u64);
     /// A topic's retained event, which is in memory.
     fn retained(&self, topic: TopicKey, now: u64) -> Option<&Entry>;
     /// What a topic's retained event costs, in bytes.
@@ -132,10 +122,28 @@ pub trait History: Send {
     ) -> Option<u64>;
     /// The place before the first event that came at or after a time.
     fn place_at(&self, time: u64) -> u64;
-    /// What the bounds let go of a topic, or of those that are [`FORGOTTEN`], after a place: a topic's oldest events,
-    /// also one that is still retained, but none whose time was over.
-    fn loss(&self, topic: TopicKey, after: u64) -> Option<Loss>;
-    /// The last event that was let go of any topic.
+    /// The number of the oldest event within the bounds.
+    fn oldest(&self) -> Option<u64>;
+    /// Shows the events of some topics that a snapshot has, with numbers in a range (after the first, up to the second), in
+    /// order, until `visit` returns `false` or `most` entries were looked at. Returns the number up to which everything has
+    /// been shown, or `None` for all.
+    fn snapshot(
+        &self,
+        kind: SnapshotKind,
+        topics: &HashSet<TopicKey>,
+        range: (u64, u64),
+        now: u64,
+        most: usize,
+        visit: &mut dyn FnMut(&Entry) -> bool,
+    ) -> Option<u64>;
+    /// The numbers of the losses that are known one by one; losses are numbered from 0, in the order in which they came.
+    fn losses(&self) -> Range<u64>;
+    /// One of them.
+    fn lost(&self, number: u64) -> Option<LostEvent>;
+    /// The last event among the losses that are not known one by one, if some topics may have lost any of these after a
+    /// number. Of many topics only some are looked at.
+    fn earlier_loss(&self, topics: &HashSet<TopicKey>, after: u64) -> Option<u64>;
+    /// The last event that was lost of any topic; 0 if none was.
     fn last_loss(&self) -> u64;
     /// What crashes have taken, oldest first.
     fn torn(&self) -> &[Torn];

@@ -87,7 +87,8 @@ impl Crowd {
     /// Begins to connect a subscriber. The path may have header lines behind it.
     pub(super) fn begin(&mut self, keep: Keep, path: &str) -> Result<()> {
         let (path, headers) = path.split_once('\n').unwrap_or((path, ""));
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.address);
+        // Without positions, each block of the stream is an event.
+        let request = format!("GET {path}?position=none HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.address);
         let mut socket = TcpStream::connect(self.address)?;
         let token = Token(self.clients.len());
         self.poll.registry().register(&mut socket, token, Interest::WRITABLE)?;

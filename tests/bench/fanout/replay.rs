@@ -18,7 +18,7 @@ use super::{
 const EVENTS: usize = 100_000;
 const ROUNDS: usize = 7;
 /// Ends the past.
-const LAST: &[u8] = b"the last\n\n";
+const LAST: &[u8] = b"the last\n\n\r\n";
 
 pub(super) fn run() -> Result<()> {
     let bounds = ["--history-events", "1000000", "--history-bytes", "1GiB"];

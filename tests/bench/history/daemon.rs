@@ -179,7 +179,7 @@ impl Connection {
 
 /// A request to publish, as a frame.
 pub(super) fn publish(topic: &str, data: &str, ack: Ack) -> Vec<u8> {
-    to_frame(&Request::Publish(Publish { ack, ..Publish::new(topic, data) }))
+    to_frame(&Request::Publish(Publish::new(topic, data).with_ack(ack)))
 }
 
 pub(super) fn to_frame(request: &Request) -> Vec<u8> {

@@ -4,6 +4,7 @@
 import { EventSource } from "eventsource";
 
 const [url, count] = process.argv.slice(2);
+setInterval(() => {}, 60_000); // keeps Node running while all streams wait to reconnect
 for (let stream = 0; stream < Number(count); stream++) {
   const say = (...words) => console.log(JSON.stringify([stream, ...words]));
   const asked = (...request) => (say("try"), fetch(...request));

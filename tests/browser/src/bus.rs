@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -252,6 +252,17 @@ impl Process {
     pub fn start(command: &mut Command, file: &Path) -> Process {
         let file = File::create(file).expect("a file in the test's folder");
         Process(command.stdout(file).spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")))
+    }
+
+    /// Writes a line to its standard input, which must be a pipe, and closes it.
+    pub fn tell(&mut self, line: &str) {
+        let mut stdin = self.0.stdin.take().expect("its standard input is a pipe");
+        writeln!(stdin, "{line}").expect("it reads");
+    }
+
+    /// Waits until it exits.
+    pub async fn exited(&mut self) -> ExitStatus {
+        wait_for(&mut self.0, "the process to exit").await
     }
 }
 

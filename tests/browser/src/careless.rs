@@ -85,14 +85,18 @@ async fn pass(mut peer: TcpStream, bus: &str, until: &str) -> Option<()> {
     daemon.write_all(&body).await.ok()?;
 
     let (head, mut answer) = read_head(&mut daemon).await?;
+    let head = head.replace("cross-origin-resource-policy: same-origin\r\n", "");
     let head = head.replacen("\r\n", &format!("\r\n{allowed}"), 1);
     peer.write_all(head.as_bytes()).await.ok()?;
     let mut sent = 0;
     loop {
         peer.write_all(&answer[sent..]).await.ok()?;
         sent = answer.len();
-        let over = String::from_utf8_lossy(&answer).contains(until) && answer.ends_with(b"\n\n");
-        if over || timeout(PATIENCE, daemon.read_buf(&mut answer)).await.ok()?.ok()? == 0 {
+        if String::from_utf8_lossy(&answer).contains(until) && answer.ends_with(b"\n\n\r\n") {
+            // The last chunk: an end without it is an error to the page.
+            return peer.write_all(b"0\r\n\r\n").await.ok();
+        }
+        if timeout(PATIENCE, daemon.read_buf(&mut answer)).await.ok()?.ok()? == 0 {
             return Some(());
         }
     }

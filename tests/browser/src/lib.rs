@@ -6,8 +6,10 @@
 mod browser;
 mod bus;
 mod careless;
+mod gateway;
 mod held;
 pub mod npm;
+mod packages;
 pub mod pip;
 mod random;
 mod remote;
@@ -19,6 +21,7 @@ use std::time::{Duration, Instant};
 pub use browser::{Browser, Tab};
 pub use bus::{Bus, Output, Process, free_port, post};
 pub use careless::Careless;
+pub use gateway::Gateway;
 pub use random::Random;
 pub use remote::{Kind, Page, Remote};
 pub use serde_json::Value;

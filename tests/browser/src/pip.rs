@@ -1,21 +1,23 @@
-//! What tests use of PyPI: a folder here names it, and it is installed into the folder of the test.
+//! Packages of PyPI, listed in a folder of this crate.
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
-/// Installs what one of our folders names into the folder of a test. Gives our folder, and where the packages are.
+use crate::packages::{installed_once, run};
+
+/// Installs the packages that a folder of this crate lists. Returns that folder, and the folder of the packages.
 ///
 /// # Panics
 ///
-/// pip is missing, or cannot get it.
-pub fn installed(name: &str, folder: &Path) -> (PathBuf, PathBuf) {
-    let (from, to) = (Path::new(env!("CARGO_MANIFEST_DIR")).join(name), folder.join(name));
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
-    pip.arg("--requirement").arg(from.join("requirements.txt")).arg("--target").arg(&to);
-    let done = pip.stdin(Stdio::null()).output().expect("Python is installed");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    (from, to)
+/// If pip is missing or fails.
+pub fn installed(name: &str) -> (PathBuf, PathBuf) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let list = source.join("requirements.txt");
+    let packages = installed_once(name, &list, |folder| {
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action", "ignore"];
+        run(Command::new("python3").args(pip).arg("--requirement").arg(&list).arg("--target").arg(folder));
+    });
+    (source, packages)
 }

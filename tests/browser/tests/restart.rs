@@ -5,7 +5,6 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs,
     path::Path,
-    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -87,10 +86,10 @@ impl Crowd {
             ))
             .await;
         }
-        let folder = npm::installed("node", bus.path());
+        let scripts = npm::Scripts::installed("node", bus.path());
         let output = bus.path().join("node.out");
-        let mut node = Command::new("node");
-        node.arg(folder.join("streams.mjs")).args([&url, &STREAMS.to_string()]);
+        let mut node = scripts.node("streams.mjs");
+        node.args([&url, &STREAMS.to_string()]);
         Crowd { pages, _node: Process::start(&mut node, &output), output }
     }
 

@@ -39,6 +39,7 @@ pub(crate) struct Member {
     pub(crate) tries: usize,
     /// What it was answered instead of a stream, which no browser would try again.
     pub(crate) refused: Option<String>,
+    /// With an event or alone.
     last_id: String,
     retry: Duration,
 }
@@ -101,19 +102,23 @@ async fn listen(address: SocketAddr, path: &str, member: &Mutex<Member>) -> io::
         }
         (member.streams, member.since, member.tries) = (member.streams + 1, Some(Instant::now()), 0);
     }
-    let mut event = Sse::default();
+    let (mut event, mut data) = (Sse::default(), None);
     loop {
+        // The lines of a chunk's frame end in CRLF and are ignored.
         let line = line(&mut socket).await?;
         // What the break has cut off is no event.
         match line.trim_end_matches('\n').split_once(": ") {
             _ if line == "\n" && !event.id.is_empty() => {
                 let mut member = member.lock().unwrap();
                 member.last_id.clone_from(&event.id);
-                member.events.push(std::mem::take(&mut event));
+                let block = std::mem::take(&mut event);
+                if let Some(data) = data.take() {
+                    member.events.push(Sse { data, ..block });
+                }
             }
             Some(("id", id)) => event.id = id.into(),
             Some(("event", kind)) => event.kind = Some(kind.into()),
-            Some(("data", data)) => event.data = data.into(),
+            Some(("data", text)) => data = Some(text.to_owned()),
             Some(("retry", wait)) => {
                 member.lock().unwrap().retry = Duration::from_millis(wait.parse().map_err(io::Error::other)?);
             }

@@ -7,23 +7,24 @@ use std::{
 
 use sse_bus::protocol::{
     Reply, Request,
-    binary::{self, Frame},
+    binary::{Frame, Version},
 };
 
 pub(crate) struct Frames {
+    version: Version,
     stream: UnixStream,
     buffer: Vec<u8>,
 }
 
 impl Frames {
-    pub(crate) fn new(mut stream: UnixStream) -> Frames {
-        stream.write_all(&binary::PREFACE).unwrap();
-        Frames { stream, buffer: Vec::new() }
+    pub(crate) fn new(mut stream: UnixStream, version: Version) -> Frames {
+        stream.write_all(&version.preface()).unwrap();
+        Frames { version, stream, buffer: Vec::new() }
     }
 
     pub(crate) fn send(&mut self, request: &Request) {
         let mut frame = Vec::new();
-        binary::encode(request, &mut frame).unwrap();
+        self.version.encode(request, &mut frame).unwrap();
         self.send_raw(&frame);
     }
 
@@ -35,7 +36,7 @@ impl Frames {
     /// The next reply; nothing at the end of the connection.
     pub(crate) fn next(&mut self) -> Option<Reply> {
         loop {
-            match binary::decode(&self.buffer) {
+            match self.version.decode(&self.buffer) {
                 Frame::Whole(reply, used) => {
                     self.buffer.drain(..used);
                     return Some(reply);

@@ -63,6 +63,13 @@ impl Lines {
         reply["event"].take()
     }
 
+    /// The next line, whatever it is.
+    pub(crate) fn head(&mut self) -> String {
+        let mut line = String::new();
+        self.reader.read_line(&mut line).expect("a line from the daemon");
+        line
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) fn close_sending(&self) {
         self.reader.get_ref().shutdown(Shutdown::Write).unwrap();

@@ -15,6 +15,36 @@ use serde_json::Value;
 
 use super::{PATIENCE, until};
 
+/// Has a shell run this first, for example to set limits, and then become the command.
+pub(crate) fn after(script: &str, command: &mut Command) {
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &format!("{script}; exec \"$0\" \"$@\"")]).arg(command.get_program());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    *command = shell;
+}
+
+/// Starts a program. Under Wine, which now and then cannot start one of many at a time, tries again.
+pub(crate) fn spawn(command: &mut Command) -> Child {
+    /// `ERROR_INTERNAL_ERROR` of Windows.
+    const INTERNAL_ERROR: i32 = 1359;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match command.spawn() {
+            Ok(child) => return child,
+            Err(error) if cfg!(windows) && tries < 5 && error.raw_os_error() == Some(INTERNAL_ERROR) => {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+            Err(error) => panic!("{command:?}: {error}"),
+        }
+    }
+}
+
 /// A running program. Killed when dropped.
 pub(crate) struct Process {
     command: String,
@@ -35,7 +65,7 @@ impl Process {
     pub(crate) fn start_with_stdout(mut command: Command) -> Process {
         let shown = format!("{command:?}");
         command.stdin(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("{shown}: {e}"));
+        let mut child = spawn(&mut command);
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().map_or_else(Captured::nothing, Captured::of);
         let stderr = Captured::of(child.stderr.take().unwrap());

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use sse_bus::{
     EventType,
     bus::{ClientName, Format, Publication, Subscription},
-    limits::Limits,
+    limits::{HEADERS_MAX, Limits},
     protocol::Request,
 };
 
@@ -70,6 +70,14 @@ fn check_request(request: &Request) {
                 assert_eq!(publication.topic.as_str(), publish.topic);
                 assert!(!publication.topic.is_system() && !publication.data.contains('\0'));
                 assert_eq!(publication.kind.as_ref().map(EventType::as_str), publish.kind.as_deref());
+                let given: Vec<_> =
+                    publish.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.as_str())).collect();
+                let headers: Vec<_> =
+                    publication.headers.iter().map(|(name, value)| (name.to_owned(), value)).collect();
+                assert_eq!(headers, given);
+                assert!(
+                    headers.len() <= HEADERS_MAX && !headers.iter().any(|(_, value)| value.contains(char::is_control))
+                );
             }
             Err(refused) => refusal::check(&refused),
         },

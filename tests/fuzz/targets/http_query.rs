@@ -4,6 +4,10 @@
 //! than the bus's own events.
 #![no_main]
 
+#[path = "../../../daemon/nearest.rs"]
+mod nearest;
+#[path = "../../../daemon/http/parameters.rs"]
+mod parameters;
 #[path = "../../../daemon/http/query.rs"]
 mod query;
 mod refusal;
@@ -18,7 +22,7 @@ use sse_bus::{
     Epoch, FilterSet,
     bus::{Bus, Format, Now, Publication, Start, Subscription, history::Memory},
     limits::{FILTERS_MAX, Limits, NAME_MAX, Retention},
-    protocol::{Ack, Publish, Slow},
+    protocol::{Ack, Publish, Slow, sse::PositionForm},
 };
 
 const PEER: &str = "127.0.0.1:50000";
@@ -32,28 +36,31 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn subscribe(path: Option<String>, query: &str, last_event_id: Option<&[u8]>) {
-    let subscription = match query::subscription(path, query, last_event_id, PEER.into(), |_| Ok(())) {
+    let parse =
+        |path, query: &str, last| query::subscription(path, query, last, PositionForm::Id, PEER.into(), |_| Ok(()));
+    let subscription = match parse(path, query, last_event_id) {
         Ok(subscription) => subscription,
         Err(refused) => return refusal::check(&refused),
     };
-    let Subscription { filters, format, start, past_only, description, .. } = &subscription;
+    let Subscription { filters, format, start, description, .. } = &subscription;
     assert!((1..=FILTERS_MAX).contains(&filters.iter().count()));
     assert_eq!(FilterSet::parse(&filters.to_strings()).as_ref(), Ok(filters));
-    assert!(matches!(format, Format::SseData | Format::SseJson) && !past_only && description.peer == PEER);
+    assert!(matches!(format, Format::SseData | Format::SseJson) && description.peer == PEER);
     if let Some(name) = &description.name {
         assert!(name.as_str().len() <= NAME_MAX && !name.as_str().contains(char::is_control));
     }
     if let Some(id) = last_event_id.filter(|id| !id.is_empty()) {
         assert_eq!(*start, Start::After(String::from_utf8_lossy(id).into_owned()));
     }
-    let again = query::subscription(None, &written(&subscription), None, PEER.into(), |_| Ok(()));
+    let again = parse(None, &written(&subscription), None);
     assert_eq!(format!("{:?}", again.expect("legal")), format!("{subscription:?}"));
     check_stream(subscription);
 }
 
 /// The subscription as a query.
 fn written(subscription: &Subscription) -> String {
-    let Subscription { filters, format, start, slow, description, .. } = subscription;
+    let Subscription { filters, format, start, slow, past_only, description, position_form, heartbeat, .. } =
+        subscription;
     let mut query = Serializer::new(String::new());
     query.extend_pairs(filters.iter().map(|filter| ("topic", filter.as_str())));
     if let Some(name) = &description.name {
@@ -61,11 +68,22 @@ fn written(subscription: &Subscription) -> String {
     }
     query.append_pair("format", if *format == Format::SseData { "data" } else { "json" });
     query.append_pair(
+        "position",
+        match position_form {
+            PositionForm::Event => "event",
+            PositionForm::Id => "id",
+            PositionForm::None => "none",
+        },
+    );
+    query.append_pair("heartbeat", &format!("{}s", heartbeat.as_secs()));
+    query.append_pair("past_only", if *past_only { "true" } else { "false" });
+    query.append_pair(
         "slow",
         match slow {
             Slow::Gap => "gap",
             Slow::Latest => "latest",
             Slow::Disconnect => "disconnect",
+            other => panic!("{other:?} cannot be written"),
         },
     );
     match start {
@@ -83,7 +101,7 @@ fn written(subscription: &Subscription) -> String {
 fn check_stream(subscription: Subscription) {
     let epoch = Epoch::parse("e").expect("legal");
     let mut bus = Bus::new(epoch, Limits::default(), Box::new(Memory::new(Retention::default())));
-    let publish = Publish { kind: Some("done".into()), ..Publish::new("a/b", "ok") };
+    let publish = Publish::new("a/b", "ok").with_type("done");
     let publication = Publication::parse(publish, bus.limits()).expect("legal");
     bus.publish(publication, None, Now::default()).expect("there is room");
     let (client, _) = bus.subscribe(subscription, Now::default()).expect("there is room");
@@ -91,10 +109,12 @@ fn check_stream(subscription: Subscription) {
     let _ = bus.read(client, Now::default(), Waker::noop(), &mut out);
     let stream = String::from_utf8(out.concat()).expect("UTF-8");
     let (events, rest) = sse_parser::parse(&stream);
-    assert!(rest.is_empty() && !stream.contains('\r') && stream.matches("\n\n").count() == events.len(), "{stream:?}");
+    let positions = stream.split_terminator("\n\n").filter(|block| !block.contains("\ndata: ")).count();
+    let blocks = stream.matches("\n\n").count();
+    assert!(rest.is_empty() && !stream.contains('\r') && blocks == events.len() + positions, "{stream:?}");
     for event in events {
         let kind = event.kind.as_deref();
-        assert!(matches!(kind, None | Some("$gap" | "done" | "join")), "{stream:?}");
+        assert!(matches!(kind, None | Some("$gap" | "$position" | "$end" | "done" | "join")), "{stream:?}");
         assert!(["e-0", "e-1", "e-2"].contains(&&*event.id), "{stream:?}");
     }
 }
@@ -114,6 +134,9 @@ fn publish(topic: String, query: &str) {
     }
     if let Some(ttl) = publish.ttl_ms {
         again.append_pair("ttl", &humantime::format_duration(Duration::from_millis(ttl)).to_string());
+    }
+    for (name, value) in &publish.headers {
+        again.append_pair("header", &format!("{name}:{value}"));
     }
     again.append_pair("retain", if publish.retain { "true" } else { "false" });
     again.append_pair("ack", if publish.ack == Ack::Durable { "durable" } else { "accepted" });

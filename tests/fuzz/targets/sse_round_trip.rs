@@ -1,7 +1,8 @@
 //! Any event that may be published, in every encoding of the bus, read back: what comes out is what went in, one event,
 //! and no field that nobody wrote.
 //!
-//! The first bytes number the event; the type, the topic and the data follow, with a NUL between them.
+//! The first bytes number the event; the type, the topic, a header and the data follow, with a NUL between them. The
+//! header has its name before a colon.
 #![no_main]
 
 #[path = "../../common/sse_parser.rs"]
@@ -14,8 +15,8 @@ use sse_bus::{
     bus::{Format, Publication},
     limits::Limits,
     protocol::{
-        Payload, Publish, Reply,
-        binary::{self, Frame},
+        Publish, Reply,
+        binary::{Frame, Version},
         sse,
     },
 };
@@ -24,19 +25,25 @@ use sse_parser::Dispatched;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((seq, rest)) = bytes.split_first_chunk::<8>() else { return };
-    let mut parts = rest.splitn(3, |byte| *byte == 0);
+    let mut parts = rest.splitn(4, |byte| *byte == 0);
     let mut text = || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
-    let (kind, topic) = (text(), text());
+    let (kind, topic, header) = (text(), text(), text());
     let data = parts.next().unwrap_or_default();
     let kind = Some(kind).filter(|kind| !kind.is_empty());
-    let publish = Publish { kind: kind.clone(), data: Payload(data.into()), ..Publish::new(topic, "") };
-    let Ok(Publication { topic, kind: parsed, data, .. }) = Publication::parse(publish, &Limits::default()) else {
+    let mut publish = Publish::new(topic, data.to_vec());
+    publish.kind.clone_from(&kind);
+    if let Some((name, value)) = header.split_once(':') {
+        publish = publish.with_header(name, value);
+    }
+    let Ok(Publication { topic, kind: parsed, headers, data, .. }) = Publication::parse(publish, &Limits::default())
+    else {
         // No event, so nothing is encoded. Text in a usual topic is one.
         return;
     };
     let seq = u64::from_le_bytes(*seq);
     let id = EventId { epoch: Epoch::from_seed(seq), seq };
-    let event = Event { id, topic, kind: parsed, data, time: seq.rotate_left(32) };
+    let mut event = Event::new(id, topic, data, seq.rotate_left(32));
+    (event.kind, event.headers) = (parsed, headers);
     check_data(&event, kind.as_deref());
     check_envelopes(&event, kind.as_deref());
 });
@@ -78,8 +85,11 @@ fn check_data(event: &Event, kind: Option<&str>) {
 }
 
 fn check_envelopes(event: &Event, kind: Option<&str>) {
-    let Event { id, topic, data, time, .. } = event;
-    let envelope = json!({"id": id.to_string(), "topic": topic.as_str(), "type": kind, "time": time, "data": data});
+    let Event { id, topic, headers, data, time, .. } = event;
+    let mut envelope = json!({"id": id.to_string(), "topic": topic.as_str(), "type": kind, "time": time, "data": data});
+    if !headers.is_empty() {
+        envelope["headers"] = headers.iter().map(|(name, value)| (name, json!(value))).collect();
+    }
     let Dispatched { id, kind, data } = dispatched(Format::SseJson, event);
     assert_eq!((id, kind), (event.id.to_string(), None));
     assert_eq!(serde_json::from_str::<Value>(&data).expect("JSON"), envelope);
@@ -89,11 +99,17 @@ fn check_envelopes(event: &Event, kind: Option<&str>) {
     let line: Value = serde_json::from_slice(&line).expect("JSON");
     assert_eq!(line, json!({ "event": envelope }));
 
-    let frame = encoded(Format::Binary, event);
-    match binary::decode::<Reply>(&frame) {
-        Frame::Whole(reply, used) if used == frame.len() => {
-            assert_eq!(serde_json::to_value(reply).expect("JSON"), line);
+    for version in Version::ALL {
+        let frame = encoded(Format::binary(version), event);
+        match version.decode::<Reply>(&frame) {
+            Frame::Whole(reply, used) if used == frame.len() => {
+                let mut expected = line.clone();
+                if let (Version::V1, Some(event)) = (version, expected["event"].as_object_mut()) {
+                    event.remove("headers");
+                }
+                assert_eq!(serde_json::to_value(reply).expect("JSON"), expected);
+            }
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
     }
 }

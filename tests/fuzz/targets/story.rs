@@ -68,7 +68,7 @@ impl Bytes<'_> {
             ..Limits::default()
         };
         let feeds = 1 + self.below(4);
-        let formats = [Format::SseData, Format::SseJson, Format::Json, Format::Binary];
+        let formats = [Format::SseData, Format::SseJson, Format::Json, Format::BinaryV2, Format::BinaryV1];
         let feeds = (0..feeds).map(|_| (self.below(FILTERS.len()), self.one_of(&formats))).collect();
         let on_disk = Some(usize::from(self.byte())).filter(|byte| *byte >= 128).map(|byte| (byte - 128) * 10);
         let retention = Retention { rules: self.rules(), ..bounds };

@@ -67,8 +67,8 @@ impl World {
         let seqs = self.log.by_topic.get(topic).map_or(&[][..], Vec::as_slice);
         let (bound, mut bytes) = (Bound::of(&self.setup.retention, topic), 0);
         let is_within = |event: &&Sent| {
-            bytes +=
-                Entry::cost_of(event.data.as_ref().map_or(0, String::len), event.kind.as_ref().map_or(0, String::len));
+            let (data, kind) = (event.data.as_ref().map_or(0, String::len), event.kind.as_ref().map_or(0, String::len));
+            bytes += Entry::cost_of(data, kind, event.headers.as_lines().len());
             bytes <= bound.bytes && event.came + bound.age >= time
         };
         let gone = self.bounds.gone.get(topic).copied().unwrap_or(0);

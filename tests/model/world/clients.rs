@@ -4,7 +4,8 @@ use std::{sync::Arc, task::Waker, time::Duration};
 
 use sse_bus::{
     FilterSet,
-    bus::{ClientName, Description, Now, Read, Start, Subscription},
+    bus::{ClientName, Description, Now, Read, Start, Subscription, history::SnapshotKind},
+    protocol::sse::PositionForm,
 };
 
 use super::{Outcome, World};
@@ -43,15 +44,12 @@ impl World {
         let Asked { filters, format, slow, name, past_only, reader: _ } = &asked;
         let filters = *filters;
         let name = name.as_deref().map(ClientName::parse).transpose().map_err(|e| e.to_string())?;
-        let subscription = Subscription {
-            filters: FilterSet::parse(FILTERS[filters]).map_err(|e| e.to_string())?,
-            format: *format,
-            start: start.clone(),
-            slow: *slow,
-            past_only: *past_only,
-            allowed: [].into(),
-            description: Description { name, peer: "test".into(), origin: None },
-        };
+        let set = FilterSet::parse(FILTERS[filters]).map_err(|e| e.to_string())?;
+        let mut subscription = Subscription::new(set, *format);
+        (subscription.start, subscription.slow, subscription.past_only) = (start.clone(), *slow, *past_only);
+        subscription.position_form = asked.position_form(self.subscribers.len());
+        subscription.description = Description { name, peer: "test".into(), origin: None };
+        let has_position = subscription.position_form != PositionForm::None;
         let now = self.now();
         let (id, answer) = self.bus.subscribe(subscription, now).map_err(|e| e.to_string())?;
         let group = self.assign(id, &asked)?;
@@ -78,12 +76,19 @@ impl World {
         self.note(&format!("{id} begins after {begin}, head {head}: {asked:?}"));
         let mut subscriber = Subscriber::new(id, asked, begin, head);
         (subscriber.group, subscriber.lost_place) = (group, lost_place);
+        subscriber.has_position = has_position;
         if self.bus.is_behind() {
             subscriber.stale = self.stale().collect();
         }
         match start {
-            Start::Retained => subscriber.older = self.log.retained(filters).collect(),
-            Start::Latest => subscriber.older = self.log.newest(filters, &subscriber.stale).collect(),
+            Start::Retained => {
+                subscriber.snapshot = Some(SnapshotKind::Retained);
+                subscriber.older = self.log.retained(filters).collect();
+            }
+            Start::Latest => {
+                subscriber.snapshot = Some(SnapshotKind::Newest);
+                subscriber.older = self.log.newest(filters, &subscriber.stale).collect();
+            }
             Start::All | Start::Last(_) => {
                 subscriber.excused = (begin + 1..=head).filter(|seq| self.log.is_gone(*seq)).collect();
             }

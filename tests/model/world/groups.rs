@@ -3,7 +3,7 @@
 use std::{sync::Arc, task::Waker};
 
 use sse_bus::{
-    bus::{Bus, ClientId, GroupId, ReaderId},
+    bus::{Bus, ClientId, Framing, GroupId, ReaderId},
     limits::HEARTBEAT,
 };
 
@@ -16,6 +16,7 @@ use crate::{
 
 pub(super) struct Reader {
     id: ReaderId,
+    pub(super) framing: Framing,
     wakes: Arc<Counter>,
     /// How often it had been woken when it last took its calls.
     taken_at: usize,
@@ -28,10 +29,10 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(bus: &mut Bus) -> Reader {
+    pub(super) fn new(bus: &mut Bus, framing: Framing) -> Reader {
         let wakes = Arc::<Counter>::default();
-        let id = bus.add_reader(Waker::from(wakes.clone()));
-        Reader { id, wakes, taken_at: 0, called: Vec::new(), heartbeats: Vec::new(), feeds_closed: 0 }
+        let id = bus.add_reader(Waker::from(wakes.clone()), framing);
+        Reader { id, framing, wakes, taken_at: 0, called: Vec::new(), heartbeats: Vec::new(), feeds_closed: 0 }
     }
 }
 
@@ -58,7 +59,7 @@ impl World {
 
     /// A reader takes what it is called for.
     fn take_calls(&mut self, reader: usize) -> Outcome {
-        let Reader { id, wakes, taken_at, called, heartbeats, feeds_closed } = &mut self.readers[reader];
+        let Reader { id, wakes, taken_at, called, heartbeats, feeds_closed, framing: _ } = &mut self.readers[reader];
         let (before, woken) = (called.len(), wakes.count() - *taken_at);
         self.bus.called_groups(*id, called);
         let due = self.bus.called_heartbeats(*id);
@@ -134,7 +135,7 @@ impl World {
                 self.readers[reader].feeds_closed = self.feeds_closed;
             }
         }
-        let bytes = out.concat();
+        let bytes = wire::unframed(self.readers[reader].framing, &out.concat())?;
         let names: Vec<String> = members.iter().map(ClientId::to_string).collect();
         let result = format!("reader {reader} reads {} bytes for {names:?}, more: {more}", bytes.len());
         self.note(&result);

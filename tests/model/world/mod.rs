@@ -10,8 +10,8 @@ mod read;
 use std::task::Waker;
 
 use sse_bus::{
-    Epoch,
-    bus::{Bus, Now, history::Memory},
+    Epoch, Headers,
+    bus::{Bus, Framing, Now, history::Memory},
     limits::DELIVER_MAX,
 };
 
@@ -49,7 +49,7 @@ impl World {
             Some(keep) => Memory::journaled(retention, keep),
         };
         let mut bus = Bus::new(epoch, setup.limits.clone(), Box::new(history));
-        let readers = std::array::from_fn(|_| Reader::new(&mut bus));
+        let readers = [Framing::Chunked, Framing::Plain].map(|framing| Reader::new(&mut bus, framing));
         World {
             setup: setup.clone(),
             bus,
@@ -186,6 +186,13 @@ impl World {
         }
     }
 
+    /// The headers of the next event: every third has some.
+    fn headers(&self) -> Headers {
+        let head = self.log.head();
+        let headers = [("key", head.to_string()), ("long", "é".repeat(head as usize % 50))];
+        Headers::parse(headers.into_iter().take((head % 3) as usize)).expect("legal")
+    }
+
     fn pick(&self, who: Index) -> Option<usize> {
         let connected: Vec<usize> = (0..self.subscribers.len()).filter(|i| self.subscribers[*i].connected).collect();
         (!connected.is_empty()).then(|| *who.get(&connected))
@@ -222,7 +229,7 @@ impl World {
             return Err(format!("expected {delivered} delivered, {} published in {stats:?}", self.log.head()));
         }
         // More than is ever encoded: then no feed has dropped anything.
-        let encoded = 2 * stats.published_bytes + 300 * stats.published;
+        let encoded = 2 * stats.published_bytes + 600 * stats.published;
         let is_exact = encoded < self.setup.limits.feed_buffer.min(self.setup.limits.feeds_buffer) as u64;
         let connected: Vec<&Subscriber> = self.subscribers.iter().filter(|s| s.connected).collect();
         let clients = self.bus.clients();
@@ -246,7 +253,13 @@ impl World {
     /// Asks the bus what it still has, which must be within the bounds; to be done once something was published, or time
     /// has passed.
     fn refresh(&mut self) -> Outcome {
-        let topics = self.bus.topics();
+        let topics = self.bus.topics(self.now());
+        for info in &topics {
+            let seq = self.log.retained.get(&info.topic);
+            if info.retained != seq.is_some_and(|seq| !self.log.has_expired(*seq)) {
+                return Err(format!("the retained event is {seq:?}, which may have expired, but {info:?}"));
+            }
+        }
         self.check_bounds(&topics)?;
         self.log.refresh(&topics);
         Ok(())

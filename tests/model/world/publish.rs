@@ -19,20 +19,16 @@ impl World {
     /// Leaves it to the caller to ask afterwards what the bus still has: after many events once is enough.
     pub(super) fn publish(&mut self, topic: &str, data: String, retain: Retain, ttl_ms: Option<u64>) -> Outcome {
         let data = if matches!(retain, Retain::Clear) { String::new() } else { data };
-        let publication = Publication {
-            topic: Topic::parse(topic).map_err(|e| e.to_string())?,
-            kind: None,
-            data: data.clone(),
-            retain: !matches!(retain, Retain::No),
-            ttl: ttl_ms.map(Duration::from_millis),
-            to: None,
-            durable: false,
-        };
+        let mut publication = Publication::new(Topic::parse(topic).map_err(|e| e.to_string())?, data.clone());
+        publication.headers = self.headers();
+        publication.retain = !matches!(retain, Retain::No);
+        publication.ttl = ttl_ms.map(Duration::from_millis);
+        let headers = publication.headers.clone();
         let now = self.now();
         match self.bus.publish(publication, None, now) {
             Ok(published) => {
                 let mut sent = Sent::new(topic, None, Some(data), now.unix, now.mono);
-                sent.expires = ttl_ms.map(|ttl| now.mono + ttl);
+                (sent.expires, sent.headers) = (ttl_ms.map(|ttl| now.mono + ttl), headers);
                 self.check_published(&published, self.wanting(topic))?;
                 let seq = self.log.add(sent);
                 self.looked();
@@ -89,15 +85,10 @@ impl World {
     pub(super) fn unicast(&mut self, to: &To, size: Size) -> Outcome {
         let (address, meant) = self.address(to);
         let data = self.data(size);
-        let publication = Publication {
-            topic: Topic::parse("to/one").map_err(|e| e.to_string())?,
-            kind: None,
-            data: data.clone(),
-            retain: false,
-            ttl: None,
-            to: Some(address),
-            durable: false,
-        };
+        let topic = Topic::parse("to/one").map_err(|e| e.to_string())?;
+        let mut publication = Publication::new(topic, data.clone()).to_client(address);
+        publication.headers = self.headers();
+        let headers = publication.headers.clone();
         let now = self.now();
         let published = self.bus.publish(publication, None, now).map_err(|e| e.to_string())?;
         let taken = published.subscribers;
@@ -107,7 +98,7 @@ impl World {
         }
         self.check_published(&published, taken)?;
         let mut sent = Sent::new("to/one", None, Some(data), now.unix, now.mono);
-        sent.is_unicast = true;
+        (sent.is_unicast, sent.headers) = (true, headers);
         let seq = self.log.add(sent);
         let all = taken == meant.len() as u64;
         for subscriber in meant {

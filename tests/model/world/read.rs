@@ -1,8 +1,12 @@
 //! Reading: what a subscriber gets next.
 
-use std::task::Waker;
+use std::{collections::BTreeSet, task::Waker};
 
-use sse_bus::{bus::Read, limits::SCAN_MAX, protocol::Slow};
+use sse_bus::{
+    bus::{Framing, Read},
+    limits::SCAN_MAX,
+    protocol::Slow,
+};
 
 use super::{Outcome, World};
 use crate::{
@@ -21,18 +25,22 @@ impl World {
         let mut out = Vec::new();
         let was_behind = self.bus.is_behind();
         let read = self.bus.read(id, now, &waker, &mut out);
-        let bytes = out.concat();
+        let framing = subscriber.asked.reader.map_or(Framing::Plain, |reader| self.readers[reader].framing);
+        let bytes = wire::unframed(framing, &out.concat())?;
         let items = wire::parse(subscriber.asked.format, &bytes)?;
         self.note(&format!("{id} reads {} bytes, {read:?}{}", bytes.len(), shown(&items)));
         if was_behind {
             self.refresh()?;
         }
+        let hidden = if was_behind { self.stale().collect() } else { BTreeSet::new() };
+        self.subscribers[who].hidden = hidden;
         self.take(who, &items)?;
         let subscriber = &mut self.subscribers[who];
         subscriber.waiting = None;
         match read {
-            // Without bytes only a read that has looked at a bounded part of a long history, or waits for what has to go.
-            Read::Ready if bytes.is_empty() && !was_behind && self.bus.status().history_events <= SCAN_MAX as u64 => {
+            // Without bytes only a read that has looked at a bounded part of a long history or of what it has lost, or waits for
+            // what has to go.
+            Read::Ready if bytes.is_empty() && !was_behind && self.log.head() <= SCAN_MAX as u64 => {
                 Err(format!("{id}: expected bytes from a read that is ready"))
             }
             Read::Ready => Ok(true),

@@ -7,12 +7,12 @@ use sse_bus_browser_tests::{Browser, Bus, Tab, eventually, npm};
 use super::{becomes, publish_all, refuse, says};
 
 /// Checks a page by the rules of WCAG. It is loaded into the page by the test, and no part of what is served.
-const AXE: &str = "node_modules/axe-core/axe.min.js";
+const AXE: &str = "axe-core/axe.min.js";
 
 #[tokio::test]
 async fn the_rules_for_accessible_pages_are_kept() {
     let bus = Bus::start().await;
-    let axe = fs::read_to_string(npm::installed("axe", bus.path()).join(AXE)).expect("it is installed");
+    let axe = fs::read_to_string(npm::packages("axe").join(AXE)).expect("it is installed");
     let browser = Browser::start().await;
     let page = browser.open(&bus.url()).await;
     page.connected().await;
@@ -28,6 +28,9 @@ async fn the_rules_for_accessible_pages_are_kept() {
     page.shows("{\"n\": 59}").await;
     says(&page, "#topics .topic", "topic/4").await;
     says(&page, "#refused .origin", "http://other.example").await;
+    says(&page, "#refused code", "sse-busd --allow-origin http://other.example").await;
+    says(&page, "#misdirected .origin", "bus.example").await;
+    says(&page, "#misdirected code", "sse-busd --allow-host bus.example").await;
     page.eval("[...document.querySelectorAll('#log .line')].at(-2).click()").await;
     for (scheme, width) in [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)] {
         page.look(scheme, width, 800).await;

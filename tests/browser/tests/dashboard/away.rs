@@ -1,6 +1,6 @@
 //! The daemon goes and comes back: the page says so, and goes on without a missing event.
 
-use sse_bus_browser_tests::{Answer, Browser, Bus, Site, Tab, eventually};
+use sse_bus_browser_tests::{Answer, Browser, Bus, Gateway, Site, Tab, eventually};
 
 use super::{becomes, count, says};
 
@@ -35,6 +35,22 @@ async fn a_restart_costs_the_page_no_event() {
         says(tab, "#state", "connected").await;
         becomes(tab, "notices.hidden", true).await;
     }
+    browser.quit().await;
+}
+
+#[tokio::test]
+async fn behind_a_proxy_whose_daemon_is_away_the_page_says_so_and_comes_back() {
+    let mut bus = Bus::start().await;
+    let proxy = Gateway::start(bus.port()).await;
+    let browser = Browser::start().await;
+    let page = browser.open(&proxy.url()).await;
+    page.connected().await;
+    bus.crash().await;
+    says(&page, "#notices", "a proxy answers, without a bus behind it").await;
+    bus.restart().await;
+    page.connected().await;
+    count(&bus, "n", 0..3).await;
+    page.shows("number 2.").await;
     browser.quit().await;
 }
 

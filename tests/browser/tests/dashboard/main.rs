@@ -49,13 +49,13 @@ async fn count(bus: &Bus, topic: &str, numbers: std::ops::Range<usize>) {
 /// Has the daemon refuse a page of another origin.
 async fn refuse(bus: &Bus) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut daemon = tokio::net::TcpStream::connect(bus.address()).await.expect("the daemon listens");
-    let head = format!(
-        "GET /events HTTP/1.1\r\nhost: {}\r\norigin: http://other.example\r\nconnection: close\r\n\r\n",
-        bus.address()
-    );
-    daemon.write_all(head.as_bytes()).await.expect("the daemon reads");
-    let mut answer = String::new();
-    daemon.read_to_string(&mut answer).await.expect("the daemon answers");
-    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    let own = bus.address();
+    for (host, origin, status) in [(&*own, "origin: http://other.example\r\n", 403), ("bus.example", "", 421)] {
+        let mut daemon = tokio::net::TcpStream::connect(&own).await.expect("the daemon listens");
+        let head = format!("GET /events HTTP/1.1\r\nhost: {host}\r\n{origin}connection: close\r\n\r\n");
+        daemon.write_all(head.as_bytes()).await.expect("the daemon reads");
+        let mut answer = String::new();
+        daemon.read_to_string(&mut answer).await.expect("the daemon answers");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
 }

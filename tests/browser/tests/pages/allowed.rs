@@ -26,10 +26,40 @@ async fn a_page_of_an_allowed_origin_streams_and_publishes() {
         assert_eq!(answer, status, "{init}");
     }
     heard(&page, &["open", SECRET, "{}", "{}"]).await;
-    // Nobody has a cookie here, and no page is told that it may send one.
-    let refused = page.eval(&format!("return fetch({url:?}, {{ credentials: 'include' }}).catch((e) => e.name)")).await;
-    assert_eq!(refused, "TypeError");
     page.screenshot("allowed").await;
+    browser.quit().await;
+}
+
+/// As htmx always does, and as tracing, hypermedia and caching libraries add headers to each request.
+#[tokio::test]
+async fn a_page_of_an_allowed_origin_sends_credentials_and_headers_of_its_own() {
+    let site = foreign_site(free_port()).await;
+    let origin = site.origin("app.example");
+    let bus = bus_with_a_secret(free_port(), &["--allow-origin", &origin]).await;
+    let browser = Browser::start_with(&[NAMES]).await;
+    let page = browser.open(&origin).await;
+    let url = format!("{}/events/app/news", bus.url());
+    listen_with(&page, &format!("{}/events?topic=secret&topic=app/**", bus.url()), "{ withCredentials: true }").await;
+    heard(&page, &["open", SECRET]).await;
+    let names = ["Cache-Control", "Pragma", "X-Requested-With", "HX-Request", "Datastar-Request", "traceparent"];
+    let headers = names.map(|name| format!("{name:?}: '1'")).join(", ");
+    for (number, init) in [
+        "credentials: 'include'".to_owned(),
+        format!("headers: {{ {headers} }}"),
+        format!("credentials: 'include', headers: {{ {headers}, 'Content-Type': 'application/json' }}"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let sent = format!("fetch({url:?}, {{ method: 'POST', body: '{number}', {init} }})");
+        let answer = page.eval(&format!("return {sent}.then((answer) => answer.json()).catch(String)")).await;
+        assert_eq!(answer["subscribers"], 1, "{init}: {answer}");
+    }
+    heard(&page, &["open", SECRET, "0", "1", "2"]).await;
+    // What it lacks the page may read, too, and deletions ask first.
+    let gone = format!("fetch('{}/clients/nobody', {{ method: 'DELETE', credentials: 'include' }})", bus.url());
+    let answer = page.eval(&format!("return {gone}.then((answer) => answer.json()).catch(String)")).await;
+    assert_eq!(answer["error"]["code"], "client_unknown", "{answer}");
     browser.quit().await;
 }
 
@@ -129,9 +159,13 @@ async fn the_own_page_tells_nobody_where_it_was() {
 
 /// Has the page open an `EventSource` and keep what comes of it.
 async fn listen(page: &Tab, url: &str) {
+    listen_with(page, url, "{}").await;
+}
+
+async fn listen_with(page: &Tab, url: &str, init: &str) {
     page.eval(&format!(
         "window.heard = [];
-         window.events = new EventSource({url:?});
+         window.events = new EventSource({url:?}, {init});
          events.onopen = () => heard.push('open');
          events.onmessage = (event) => heard.push(event.data);
          events.onerror = () => heard.push(events.readyState === EventSource.CLOSED ? 'closed' : 'lost');"

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use sse_bus_browser_tests::{Browser, Careless, eventually, free_port};
+use sse_bus_browser_tests::{Browser, Careless, Gateway, eventually, free_port};
 
 use crate::attack::{NAMES, SECRET, attack, bus_with_a_secret, foreign_site, nothing_got_through, refusals, through};
 
@@ -87,13 +87,34 @@ async fn a_page_whose_name_is_rebound_to_the_daemon_reads_refusals_only() {
     let (refused, other): (Vec<_>, Vec<_>) = account
         .iter()
         .filter(|row| row.outcome.starts_with("read"))
-        .partition(|row| row.outcome.contains("the Host header does not name this daemon"));
+        .partition(|row| row.outcome.contains("this daemon does not go by the name evil.example"));
     assert!(other.is_empty(), "{other:#?}");
     // Which it could not have read of another origin.
     assert!(refused.len() >= 10, "{account:#?}");
     tab.screenshot("rebound").await;
     browser.quit().await;
     nothing_got_through(&bus).await;
+}
+
+/// As with socat or nginx in front of the local socket, where the daemon takes every process for the own user's.
+#[tokio::test]
+async fn behind_a_forwarder_to_the_local_socket_a_foreign_page_publishes_nothing() {
+    let bus = bus_with_a_secret(free_port(), &[]).await;
+    let forwarder = Gateway::start_local(bus.socket()).await;
+    let site = foreign_site(free_port()).await;
+    let browser = Browser::start_with(&[NAMES]).await;
+    for from in ["evil.example", "localhost"] {
+        let tab = browser.open(&site.origin(from)).await;
+        let account = attack(&tab, &forwarder.url_as("localhost"), &["page", "sandboxed", "worker"]).await;
+        let read = account.iter().filter(|row| row.has_read()).collect::<Vec<_>>();
+        assert!(read.is_empty(), "{from}: {read:#?}");
+    }
+    nothing_got_through(&bus).await;
+    // The page of the forwarder is the bus's own.
+    let own = browser.open(&forwarder.url_as("localhost")).await;
+    let publish = "fetch('/events/own', { method: 'POST', body: 'x' }).then((answer) => answer.status)";
+    assert_eq!(own.eval(&format!("return {publish}")).await, 202);
+    browser.quit().await;
 }
 
 #[tokio::test]

@@ -1,12 +1,13 @@
 //! How a subscription begins, waits, and is told why: pages that are not let in, a bus that is not there, tokens.
 
-use sse_bus_browser_tests::{Bus, Kind, Remote, Value, eventually, free_port};
+use sse_bus_browser_tests::{Bus, Gateway, Kind, Remote, Value, eventually, free_port};
 
 use crate::page::{bus_and_site, got, in_both_browsers, listen, open, origin, site_with_module, state};
 
 in_both_browsers! {
     a_page_that_is_not_let_in_is_told_how_it_would_be_and_reads_nothing
     a_page_that_is_there_before_the_bus_goes_on_when_it_comes
+    behind_a_proxy_whose_bus_is_away_a_page_is_told_so_and_goes_on
     a_subscription_begins_where_it_says_whatever_other_tabs_have
     a_tab_that_has_missed_what_the_leader_passed_on_fetches_it_whether_or_not_it_leads_then
 }
@@ -51,6 +52,36 @@ async fn a_page_that_is_there_before_the_bus_goes_on_when_it_comes(kind: Kind) {
     state(&page, "it", "open").await;
     bus.ctl(&["publish", "a", "here I am"]).await;
     got(&page, "it", &["here I am"]).await;
+}
+
+/// The proxy's own answer has no word for other origins, so that the page may not read it.
+async fn behind_a_proxy_whose_bus_is_away_a_page_is_told_so_and_goes_on(kind: Kind) {
+    let [port, bus_port] = [free_port(), free_port()];
+    let proxy = Gateway::start(bus_port).await;
+    let _site = site_with_module(port, &proxy.url(), "{}").await;
+    let browser = Remote::start(kind, &[]).await;
+    let page = open(&browser, &origin(port)).await;
+    let away = async |name: &str| {
+        let waiting = eventually("the page to be told", async || {
+            let states = page.eval(&format!("subs[{name:?}].states")).await;
+            let last = states.as_array().and_then(|states| states.last()).cloned().unwrap_or_default();
+            if last["reason"] == "no_bus" { Ok(states) } else { Err(states.to_string()) }
+        })
+        .await;
+        assert!(!waiting.to_string().contains("origin_refused"), "{waiting}");
+        assert!(waiting.to_string().contains("no bus behind the proxy at http://127.0.0.1:"), "{waiting}");
+    };
+    // Before it ever was there, and after.
+    listen(&page, "it", "'a'", "{}").await;
+    away("it").await;
+    let mut bus = Bus::start_at(bus_port, &["--allow-origin", &origin(port)]).await;
+    state(&page, "it", "open").await;
+    bus.crash().await;
+    away("it").await;
+    bus.restart().await;
+    state(&page, "it", "open").await;
+    bus.ctl(&["publish", "a", "back"]).await;
+    got(&page, "it", &["back"]).await;
 }
 
 async fn a_subscription_begins_where_it_says_whatever_other_tabs_have(kind: Kind) {

@@ -1,120 +1,56 @@
 //! Properties of what is said and how: topics, filters, ids, the encoding of streams, and both codecs of the local
 //! socket. Whatever comes in, nothing panics.
 
-#[path = "common/filters.rs"]
+#[path = "../common/filters.rs"]
 mod filters;
-#[path = "common/matching.rs"]
+#[path = "../common/matching.rs"]
 mod matching;
-#[path = "common/sse_parser.rs"]
+mod messages;
+#[path = "../common/sse_parser.rs"]
 mod sse_parser;
 
+use std::fmt::Debug;
+
 use proptest::{collection::vec, option, prelude::*};
+use serde_json::json;
 use sse_bus::{
-    Epoch, Event, EventId, EventType, Filter, FilterSet, Topic,
+    Epoch, Event, EventId, EventType, Filter, FilterSet, Headers, Topic,
     event::check_data,
-    limits::{FILTERS_MAX, FRAME_MAX},
+    limits::{FILTERS_MAX, FRAME_MAX, HEADERS_MAX},
     protocol::{
-        Ack, ClientInfo, ErrorCode, EventMessage, Payload, Publish, Published, Refused, Reply, Request, Slow, Status,
-        Subscribe, Subscribed, TopicInfo,
-        binary::{self, Frame},
+        Publish, Reply, Request, Setting, Subscribe, TopicInfo,
+        binary::{self, Frame, Message, Version},
         json, sse,
     },
     topic::TopicError,
 };
 
-fn text() -> impl Strategy<Value = String> {
-    "(?s)([a-zé \r\n:]|data: |\r\n|\\PC){0,40}"
-}
+use messages::{described, headers, id, reply, request, text};
 
-fn id() -> impl Strategy<Value = EventId> {
-    ("[a-z0-9]{1,15}", any::<u64>())
-        .prop_map(|(epoch, seq)| EventId { epoch: Epoch::parse(&epoch).expect("a legal epoch"), seq })
-}
-
-fn request() -> impl Strategy<Value = Request> {
-    let ack = prop_oneof![Just(Ack::None), Just(Ack::Accepted), Just(Ack::Durable)];
-    let publish =
-        (text(), text(), option::of(text()), any::<bool>(), option::of(any::<u64>()), option::of(text()), ack)
-            .prop_map(|(topic, data, kind, retain, ttl_ms, to, ack)| {
-                Request::Publish(Publish { topic, data: Payload(data.into()), kind, retain, ttl_ms, to, ack })
-            });
-    let slow = prop_oneof![Just(Slow::Gap), Just(Slow::Latest), Just(Slow::Disconnect)];
-    let subscribe = (vec(text(), 0..4), option::of(text()), slow, option::of(text()), any::<bool>()).prop_map(
-        |(filters, since, slow, client, past_only)| {
-            Request::Subscribe(Subscribe { filters, since, slow, client, past_only })
-        },
-    );
-    prop_oneof![
-        publish,
-        subscribe,
-        Just(Request::Clients {}),
-        Just(Request::Topics {}),
-        Just(Request::Status {}),
-        Just(Request::Config {}),
-        text().prop_map(|client| Request::Kick { client }),
-    ]
-}
-
-fn reply() -> impl Strategy<Value = Reply> {
-    let event = (id(), text(), option::of(text()), any::<u64>(), text())
-        .prop_map(|(id, topic, kind, time, data)| Reply::Event(EventMessage { id, topic, kind, time, data }));
-    let client = (text(), option::of(text()), vec(text(), 0..3), any::<u64>()).prop_map(|(id, name, filters, n)| {
-        let (role, via, peer) = ("subscriber".into(), "sse".into(), id.clone());
-        let (origin, gaps) = (name.clone(), n / 4);
-        ClientInfo { id, name, role, via, peer, filters, connected: n, events: n / 2, lag: n / 3, origin, gaps }
-    });
-    let topic = (text(), any::<u64>(), option::of(id())).prop_map(|(topic, n, last_id)| TopicInfo {
-        topic,
-        published: n,
-        events: n / 2,
-        bytes: n / 3,
-        retained: n % 2 == 0,
-        subscribers: n / 5,
-        last_id,
-        last_time: last_id.map(|id| id.seq),
-    });
-    let refused = (text(), any::<u64>()).prop_map(|(message, request)| {
-        Reply::Error(Refused { request, ..Refused::new(ErrorCode::LimitTopics, message) })
-    });
-    prop_oneof![
-        event,
-        (id(), any::<u64>()).prop_map(|(id, subscribers)| Reply::Published(Published { id, subscribers })),
-        (text(), id()).prop_map(|(client, position)| Reply::Subscribed(Subscribed { client, position })),
-        id().prop_map(|position| Reply::End { position }),
-        vec(client, 0..3).prop_map(Reply::Clients),
-        vec(topic, 0..3).prop_map(Reply::Topics),
-        any::<u64>().prop_map(|connections| Reply::Kicked { connections }),
-        (text(), option::of(text())).prop_map(|(socket, url)| Reply::Status(Box::new(Status {
-            socket,
-            url,
-            ..Status::default()
-        }))),
-        refused,
-    ]
-}
-
-fn encoded<T: serde::Serialize>(value: &T) -> Vec<u8> {
+fn encoded<T: Message>(version: Version, message: &T) -> Vec<u8> {
     let mut out = Vec::new();
-    binary::encode(value, &mut out).expect("it fits a frame");
+    version.encode(message, &mut out).expect("it fits a frame");
     out
 }
 
 /// A frame comes whole, or the decoder says how many bytes it needs, and that is never more than the frame has.
-fn check_frames<T>(value: &T, cut: usize) -> Result<(), TestCaseError>
-where
-    T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
-{
-    let mut bytes = encoded(value);
+fn check_frames<T: Message + PartialEq + Debug>(
+    version: Version,
+    message: &T,
+    expected: &T,
+    cut: usize,
+) -> Result<(), TestCaseError> {
+    let mut bytes = encoded(version, message);
     let size = bytes.len();
-    match binary::decode::<T>(&bytes[..cut % size]) {
+    match version.decode::<T>(&bytes[..cut % size]) {
         Frame::Partial(needed) if cut % size < binary::PREFIX => prop_assert_eq!(needed, binary::PREFIX),
         Frame::Partial(needed) => prop_assert_eq!(needed, size),
         other => prop_assert!(false, "{:?} of a part", other),
     }
     bytes.extend_from_slice(b"next");
-    match binary::decode::<T>(&bytes) {
+    match version.decode::<T>(&bytes) {
         Frame::Whole(decoded, used) => {
-            prop_assert_eq!(&decoded, value);
+            prop_assert_eq!(&decoded, expected);
             prop_assert_eq!(used, size);
         }
         other => prop_assert!(false, "{:?}", other),
@@ -178,11 +114,12 @@ proptest! {
     }
 
     #[test]
-    fn browsers_get_the_data_with_its_line_breaks(id in id(), kind in option::of("[^\r\n\u{0}$][^\r\n\u{0}]{0,9}"), data in text()) {
+    fn browsers_get_the_data_with_its_line_breaks(id in id(), kind in option::of("[^\r\n\u{0}$][^\r\n\u{0}]{0,9}"), data in text(), headers in headers()) {
         let topic = Topic::parse("a").expect("legal");
         let parsed = kind.as_deref().map(|kind| EventType::parse(kind).expect("legal"));
         let data = String::from_utf8(check_data(data.into_bytes()).expect("legal").into_bytes()).expect("UTF-8");
-        let event = Event { id, topic, kind: parsed, data: data.clone(), time: 7 };
+        let mut event = Event::new(id, topic, data.clone(), 7);
+        (event.kind, event.headers) = (parsed, headers.clone());
         let mut out = Vec::new();
         sse::encode_data(&event, &mut out);
         out.extend_from_slice(sse::HEARTBEAT);
@@ -197,20 +134,33 @@ proptest! {
         prop_assert_eq!((&events[1].id, &events[1].kind), (&id.to_string(), &None));
         prop_assert_eq!(&events[0].data, &normal);
         let envelope: serde_json::Value = serde_json::from_str(&events[1].data).expect("JSON");
-        let expected = serde_json::json!({ "id": id.to_string(), "topic": "a", "type": kind, "time": 7, "data": data });
+        let mut expected = json!({ "id": id.to_string(), "topic": "a", "type": kind, "time": 7, "data": data });
+        if !headers.is_empty() {
+            expected["headers"] = json!(headers);
+        }
         prop_assert_eq!(envelope, expected);
     }
 
     #[test]
     fn requests_come_back_as_they_were(request in request(), cut in any::<usize>()) {
-        check_frames(&request, cut)?;
+        check_frames(Version::V2, &request, &request, cut)?;
         check_line(&request, cut)?;
+        let mut without = request.clone();
+        if let Request::Publish(publish) = &mut without {
+            publish.headers.clear();
+        }
+        check_frames(Version::V1, &request, &without, cut)?;
     }
 
     #[test]
     fn replies_come_back_as_they_were(reply in reply(), cut in any::<usize>()) {
-        check_frames(&reply, cut)?;
+        check_frames(Version::V2, &reply, &reply, cut)?;
         check_line(&reply, cut)?;
+        let mut without = reply.clone();
+        if let Reply::Event(event) = &mut without {
+            event.headers = Headers::default();
+        }
+        check_frames(Version::V1, &reply, &without, cut)?;
     }
 
     #[test]
@@ -218,6 +168,8 @@ proptest! {
         let decode = |bytes: &[u8]| {
             let _ = json::decode::<Request>(bytes);
             let _ = json::decode::<Reply>(bytes);
+            let _ = Version::V1.decode::<Reply>(bytes);
+            let _ = Version::V1.decode::<Request>(bytes);
             let _ = binary::decode::<Reply>(bytes);
             binary::decode::<Request>(bytes)
         };
@@ -227,10 +179,12 @@ proptest! {
         frame.extend_from_slice(&bytes);
         prop_assert!(!matches!(decode(&frame), Frame::Partial(_) | Frame::TooLong(_)));
         // One byte of a good frame is wrong.
-        let mut frame = encoded(&request);
-        let at = at % frame.len();
-        frame[at] ^= bytes.first().map_or(1, |b| b | 1);
-        decode(&frame);
+        for version in Version::ALL {
+            let mut frame = encoded(version, &request);
+            let at = at % frame.len();
+            frame[at] ^= bytes.first().map_or(1, |b| b | 1);
+            decode(&frame);
+        }
         let mut line = Vec::new();
         json::encode(&request, &mut line);
         line[0] = bytes.first().copied().unwrap_or(0);
@@ -246,22 +200,19 @@ proptest! {
 
 #[test]
 fn whatever_fits_a_frame_can_be_read_from_it() {
-    let last_id = Some(EventId { epoch: Epoch::from_seed(1), seq: 1 });
-    let (published, events, bytes, subscribers, last_time) = (1, 1, 1, 0, Some(1));
-    let topic = |n| TopicInfo {
-        topic: format!("{n}"),
-        published,
-        events,
-        bytes,
-        retained: false,
-        subscribers,
-        last_id,
-        last_time,
+    let last_id = EventId { epoch: Epoch::from_seed(1), seq: 1 };
+    let mut info = described::<TopicInfo>(json!({
+        "topic": "", "published": 1, "events": 1, "bytes": 1, "retained": false, "subscribers": 0, "last_id": last_id,
+        "last_time": 1,
+    }));
+    let mut topic = |n: u32| {
+        info.topic = n.to_string();
+        info.clone()
     };
     // As many as the bus knows by default, and many more; the last reply has the size of the largest frame.
     for topics in [1, 10, 100, 1000, 10_000, 100_000, 160_000] {
-        let reply = Reply::Topics((0..topics).map(topic).collect());
-        let frame = encoded(&reply);
+        let reply = Reply::Topics((0..topics).map(&mut topic).collect());
+        let frame = encoded(Version::CURRENT, &reply);
         let read = matches!(binary::decode::<Reply>(&frame), Frame::Whole(decoded, _) if decoded == reply);
         assert!(read, "{topics} topics in {} bytes", frame.len());
     }
@@ -270,10 +221,11 @@ fn whatever_fits_a_frame_can_be_read_from_it() {
 #[test]
 fn filters_that_no_subscription_has_room_for_take_no_memory() {
     let filters = vec![String::new(); 1_000_000];
-    let request = Request::Subscribe(Subscribe { filters, ..Subscribe::default() });
+    let request = Request::Subscribe(Subscribe::new(filters));
     let mut line = Vec::new();
     json::encode(&request, &mut line);
-    let Frame::Whole(from_frame, _) = binary::decode::<Request>(&encoded(&request)) else { panic!("it fits a frame") };
+    let frame = encoded(Version::CURRENT, &request);
+    let Frame::Whole(from_frame, _) = binary::decode::<Request>(&frame) else { panic!("it fits a frame") };
     let from_line = json::decode::<Request>(&line).expect("it fits a line");
     for decoded in [from_frame, from_line] {
         let Request::Subscribe(Subscribe { filters, .. }) = decoded else { panic!("{decoded:?}") };
@@ -282,4 +234,59 @@ fn filters_that_no_subscription_has_room_for_take_no_memory() {
         assert!(filters.capacity() < 1000, "room for {}", filters.capacity());
         assert_eq!(FilterSet::parse(&vec!["a"; filters.len()]), Err(TopicError::TooManyFilters));
     }
+}
+
+#[test]
+fn numbers_of_the_configuration_keep_their_last_digit() {
+    // Found by the fuzz target `binary_frame`.
+    let value = serde_json::from_str("133333333333333333333333333333333333333333333333333").expect("a number");
+    let reply = Reply::Config(vec![Setting::new("k", value, "")]);
+    for version in Version::ALL {
+        let Frame::Whole(decoded, _) = version.decode::<Reply>(&encoded(version, &reply)) else { panic!("{reply:?}") };
+        assert_eq!(decoded, reply);
+    }
+    let mut line = Vec::new();
+    json::encode(&reply, &mut line);
+    assert_eq!(json::decode::<Reply>(&line), Ok(reply));
+}
+
+#[test]
+fn headers_that_no_event_has_room_for_take_no_memory() {
+    let publish = (0..10_000).fold(Publish::new("t", ""), |publish, _| publish.with_header("", ""));
+    let request = Request::Publish(publish);
+    let mut line = Vec::new();
+    json::encode(&request, &mut line);
+    let frame = encoded(Version::CURRENT, &request);
+    let Frame::Whole(from_frame, _) = binary::decode::<Request>(&frame) else { panic!("it fits a frame") };
+    for decoded in [from_frame, json::decode::<Request>(&line).expect("it fits a line")] {
+        let Request::Publish(Publish { headers, .. }) = decoded else { panic!("{decoded:?}") };
+        assert_eq!(headers.len(), HEADERS_MAX + 1);
+        assert!(headers.capacity() < 100, "room for {}", headers.capacity());
+    }
+}
+
+#[test]
+fn json_data_is_a_string_or_the_text_of_another_value() {
+    for (written, data) in [
+        (r#""a\nb""#, "a\nb"),
+        (
+            r#"{ "z": [1.10, 1e400, 12345678901234567890123], "a": null }"#,
+            r#"{ "z": [1.10, 1e400, 12345678901234567890123], "a": null }"#,
+        ),
+        ("7.0", "7.0"),
+        ("null", "null"),
+        ("[]", "[]"),
+        (r#""""#, ""),
+    ] {
+        let line = format!(r#"{{"publish":{{"data": {written} ,"topic":"t"}}}}"#);
+        assert_eq!(
+            json::decode::<Request>(line.as_bytes()),
+            Ok(Request::Publish(Publish::new("t", data))),
+            "{written}"
+        );
+    }
+    let wrong =
+        |data: &str| json::decode::<Request>(format!(r#"{{"publish":{{"data":{data}}}}}"#).as_bytes()).unwrap_err();
+    assert_eq!(wrong(r#""\ud800""#), "unexpected end of hex escape in the data at column 28");
+    assert!(wrong("{a}").contains("at column"), "{}", wrong("{a}"));
 }

@@ -1,0 +1,123 @@
+//! The query parameters of each operation, in one table. Others are refused: a misspelt parameter that is ignored subscribes
+//! to everything, or loses a type.
+//!
+//! It works on text alone, like [`query`](super::query), for the same fuzz target.
+
+use form_urlencoded::parse;
+use sse_bus::protocol::{ErrorCode, Refused};
+
+use crate::nearest::nearest;
+
+/// What a request does, as far as parameters go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Stream,
+    Publish,
+    Ticket,
+    /// Opens the page at `/`, whose address names what it shows.
+    Page,
+    /// Any other request; it takes no parameters.
+    Other,
+}
+
+impl Operation {
+    const ALL: [Operation; 5] =
+        [Operation::Stream, Operation::Publish, Operation::Ticket, Operation::Page, Operation::Other];
+
+    /// The names of the parameters; some have several.
+    fn parameters(self) -> &'static [&'static str] {
+        match self {
+            Operation::Stream => &[
+                "topic",
+                "client",
+                "since",
+                "last_event_id",
+                "lastEventId",
+                "Last-Event-ID",
+                "slow",
+                "past_only",
+                "format",
+                "heartbeat",
+                "position",
+                "ticket",
+            ],
+            Operation::Publish => &["type", "to", "retain", "ttl", "ack", "header"],
+            Operation::Ticket => &["client"],
+            Operation::Page => &["topic", "since"],
+            Operation::Other => &[],
+        }
+    }
+
+    fn describe(self) -> &'static str {
+        match self {
+            Operation::Stream => "a stream (GET /events)",
+            Operation::Publish => "a publish (POST /events/TOPIC)",
+            Operation::Ticket => "POST /tickets",
+            Operation::Page => "the page at /",
+            Operation::Other => "this request",
+        }
+    }
+
+    /// Refuses a query with a parameter that this operation does not have. Ignores those that begin with `_`, which libraries
+    /// add to get around caches, and `datastar`, which that library sends with every request.
+    pub(super) fn check(self, query: &str) -> Result<(), Refused> {
+        let is_known = |name: &str| name.starts_with('_') || name == "datastar" || self.parameters().contains(&name);
+        match parse(query.as_bytes()).find(|(name, _)| !is_known(name)) {
+            Some((name, _)) => Err(Refused::new(ErrorCode::ParameterUnknown, self.unknown(&name))),
+            None => Ok(()),
+        }
+    }
+
+    fn unknown(self, name: &str) -> String {
+        const SHOWN: usize = 60;
+        let shown: String = name.chars().take(SHOWN).collect();
+        if let Some(other) = Operation::ALL.into_iter().find(|other| other.parameters().contains(&name)) {
+            return format!("`{shown}` is a parameter of {}, not of {}", other.describe(), self.describe());
+        }
+        let meant = nearest(&name.to_lowercase().replace('-', "_"), self.parameters());
+        match (meant, self.parameters()) {
+            (Some(meant), _) => format!("unknown parameter `{shown}`, did you mean `{meant}`?"),
+            (None, []) => format!("unknown parameter `{shown}`; {} takes none", self.describe()),
+            (None, known) => format!("unknown parameter `{shown}`; {} takes {}", self.describe(), known.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_parameter_is_refused_with_what_was_meant() {
+        for (operation, query, said) in [
+            (Operation::Stream, "topics=a", "unknown parameter `topics`, did you mean `topic`?"),
+            (Operation::Stream, "topic=a&sinse=all", "did you mean `since`?"),
+            (Operation::Stream, "past-only=1", "did you mean `past_only`?"),
+            (Operation::Stream, "LastEventID=a-1", "did you mean `last_event_id`?"),
+            (Operation::Stream, "type=a", "`type` is a parameter of a publish (POST /events/TOPIC), not of a stream"),
+            (Operation::Publish, "typ=done", "did you mean `type`?"),
+            (Operation::Publish, "since=all", "`since` is a parameter of a stream (GET /events), not of a publish"),
+            (Operation::Publish, "colour=red", "takes type, to, retain, ttl, ack, header"),
+            (Operation::Ticket, "cliend=a", "did you mean `client`?"),
+            (Operation::Page, "topics=a", "did you mean `topic`?"),
+            (Operation::Other, "pretty", "unknown parameter `pretty`; this request takes none"),
+            (Operation::Other, "%66oo%0a=1", "`foo\\n`"),
+            (Operation::Other, "=1", "unknown parameter ``"),
+        ] {
+            let refused = operation.check(query).unwrap_err();
+            assert_eq!(refused.code, ErrorCode::ParameterUnknown);
+            assert!(refused.message.contains(said), "{query}: {}", refused.message);
+        }
+        let long = Operation::Other.check(&"x".repeat(10_000)).unwrap_err();
+        assert!(long.message.len() < 200, "{}", long.message);
+    }
+
+    #[test]
+    fn what_libraries_add_to_every_request_is_ignored() {
+        for operation in Operation::ALL {
+            assert_eq!(operation.check("_=1712&_cache&datastar=%7B%7D&&"), Ok(()));
+            let all: String = operation.parameters().iter().flat_map(|name| [name, "=x&"]).collect();
+            assert_eq!(operation.check(&all), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Where the daemon listens for browsers: an address, or both addresses of loopback.
+//!
+//! It needs nothing of the daemon's other files: `sse-busctl service` takes the same addresses.
+
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// SSE on a telephone keypad.
+const PORT: u16 = 7733;
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listen {
+    Address(SocketAddr),
+    /// `localhost:PORT`: `127.0.0.1`, and `[::1]` where there is IPv6. Programs try either first, and where only one is
+    /// served another user could have the other.
+    Localhost(u16),
+}
+
+impl Listen {
+    /// Where the daemon listens unless it is told otherwise.
+    pub(crate) const USUAL: Listen = Listen::Localhost(PORT);
+
+    /// The addresses that this is on this machine.
+    pub(crate) fn addresses(self) -> Vec<SocketAddr> {
+        match self {
+            Listen::Address(address) => vec![address],
+            Listen::Localhost(port) => {
+                let both = [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), (Ipv6Addr::LOCALHOST, port).into()];
+                both.into_iter().filter(|address| address.is_ipv4() || has_ipv6()).collect()
+            }
+        }
+    }
+
+    /// All addresses of a list, each once.
+    pub(crate) fn all(list: &[Listen]) -> Vec<SocketAddr> {
+        let mut all = Vec::new();
+        for address in list.iter().flat_map(|listen| listen.addresses()) {
+            if address.port() == 0 || !all.contains(&address) {
+                all.push(address);
+            }
+        }
+        all
+    }
+}
+
+/// Returns false if this machine has no `::1`: no IPv6 at all, or no address on its loopback interface. Other errors are
+/// reported when the address is bound.
+fn has_ipv6() -> bool {
+    match UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)) {
+        Ok(_) => true,
+        Err(error) => error.kind() != io::ErrorKind::AddrNotAvailable && error.raw_os_error() != Some(NO_FAMILY),
+    }
+}
+
+/// `EAFNOSUPPORT`, for which the standard library has no kind.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const NO_FAMILY: i32 = 97;
+#[cfg(windows)]
+const NO_FAMILY: i32 = 10047;
+#[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
+const NO_FAMILY: i32 = 47;
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Listen, String> {
+        let port = text.rsplit_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("localhost"));
+        match port {
+            Some((_, port)) => port.parse().ok().map(Listen::Localhost),
+            None => text.parse().ok().map(Listen::Address),
+        }
+        .ok_or_else(|| {
+            "it takes an address and a port, such as 127.0.0.1:7733 or [::1]:7733, or localhost:7733 for both".into()
+        })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Listen::Address(address) => address.fmt(f),
+            Listen::Localhost(port) => write!(f, "localhost:{port}"),
+        }
+    }
+}
+
+/// A list, as it stands in the configuration: one on its own, or several in brackets.
+pub(crate) fn serialize<S: Serializer>(list: &[Listen], serializer: S) -> Result<S::Ok, S::Error> {
+    let texts: Vec<String> = list.iter().map(ToString::to_string).collect();
+    match &texts[..] {
+        [one] => one.serialize(serializer),
+        several => several.serialize(serializer),
+    }
+}
+
+/// The list that a configuration has, which must not be empty.
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Listen>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        One(String),
+        Several(Vec<String>),
+    }
+    let texts = match Written::deserialize(deserializer)? {
+        Written::One(text) => vec![text],
+        Written::Several(texts) if texts.is_empty() => return Err(de::Error::custom("there must be one")),
+        Written::Several(texts) => texts,
+    };
+    texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_and_localhost_are_read_and_written_alike() {
+        for text in ["127.0.0.1:0", "[::1]:7733", "0.0.0.0:80", "localhost:7733", "localhost:0"] {
+            assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
+        }
+        assert_eq!("LocalHost:1".parse(), Ok(Listen::Localhost(1)));
+        for text in
+            ["", "localhost", "localhost:", "localhost:65536", "example:80", "7733", ":7733", "::1:7733", "127.0.0.1"]
+        {
+            assert!(text.parse::<Listen>().unwrap_err().contains("localhost:7733"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_named_twice_is_one() {
+        let list = ["localhost:7", "127.0.0.1:7", "127.0.0.1:8"].map(|text| text.parse().unwrap());
+        let all = Listen::all(&list);
+        assert_eq!(all.iter().filter(|address| address.to_string() == "127.0.0.1:7").count(), 1, "{all:?}");
+        assert_eq!(all.last().unwrap().to_string(), "127.0.0.1:8");
+    }
+}

@@ -1,0 +1,136 @@
+//! The database, written anew into another file, which then gets its name.
+//!
+//! It is read from the file that is open, also where that has no name any more or a sync of it has failed. Of such a file
+//! nothing is changed: until the new one has its name, a crash finds the old one as it was.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use parking_lot::Mutex;
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageBackend};
+
+use super::{
+    database::{self, EVENTS, STATE, TOPICS, Trouble, guarded},
+    storage::Storage,
+};
+
+/// Bytes that are changed as one in an [`Overlay`].
+const BLOCK: usize = 4096;
+
+/// Writes the content of a database into a new file, and gives it the name. Also gives what notes a sync of it that fails.
+pub(super) fn rewrite(storage: &dyn Storage, source: &Database) -> Result<(Database, Arc<AtomicBool>), Trouble> {
+    let sync_failed = Arc::default();
+    let target = database::open_file(storage.replacement()?, &sync_failed)?;
+    guarded(|| {
+        let (from, to) = (source.begin_read()?, target.begin_write()?);
+        {
+            let mut events = to.open_table(EVENTS)?;
+            for row in from.open_table(EVENTS)?.iter()? {
+                let (first, piece) = row?;
+                events.insert(first.value(), piece.value())?;
+            }
+            let mut topics = to.open_table(TOPICS)?;
+            for row in from.open_table(TOPICS)?.iter()? {
+                let (topic, state) = row?;
+                topics.insert(topic.value(), state.value())?;
+            }
+            let mut states = to.open_table(STATE)?;
+            for row in from.open_table(STATE)?.iter()? {
+                let (name, state) = row?;
+                states.insert(name.value(), state.value())?;
+            }
+        }
+        to.commit()?;
+        Ok(())
+    })?;
+    storage.replace()?;
+    Ok((target, sync_failed))
+}
+
+/// Opens a file without changing it: what redb writes while it opens it stays in memory.
+pub(super) fn open_unchanged(storage: &dyn Storage) -> Result<Database, Trouble> {
+    let file = storage.opened()?;
+    let overlay = Overlay { length: file.len()?.into(), file, changed: Mutex::default() };
+    database::open_file(Box::new(overlay), &Arc::default())
+}
+
+/// A file with changes that are kept in memory.
+#[derive(Debug)]
+struct Overlay {
+    file: Box<dyn StorageBackend>,
+    length: Mutex<u64>,
+    changed: Mutex<HashMap<u64, Box<[u8; BLOCK]>>>,
+}
+
+impl Overlay {
+    fn length(&self) -> u64 {
+        *self.length.lock()
+    }
+
+    /// A block of the file as it is without changes. There is nothing but zeros behind its end.
+    fn block(&self, number: u64) -> io::Result<Box<[u8; BLOCK]>> {
+        let (mut block, start) = (Box::new([0; BLOCK]), number * BLOCK as u64);
+        let there = self.file.len()?.saturating_sub(start).min(BLOCK as u64) as usize;
+        self.file.read(start, &mut block[..there])?;
+        Ok(block)
+    }
+
+    /// The parts of a range: numbers of blocks, where in these it begins, and how long the part is.
+    fn parts(mut offset: u64, mut length: usize) -> impl Iterator<Item = (u64, usize, usize)> {
+        std::iter::from_fn(move || {
+            let (number, start) = (offset / BLOCK as u64, (offset % BLOCK as u64) as usize);
+            let part = length.min(BLOCK - start);
+            (offset, length) = (offset + part as u64, length - part);
+            (part > 0).then_some((number, start, part))
+        })
+    }
+}
+
+impl StorageBackend for Overlay {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.length())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if offset + out.len() as u64 > self.length() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let changed = self.changed.lock();
+        let mut at = 0;
+        for (number, start, part) in Overlay::parts(offset, out.len()) {
+            let into = &mut out[at..at + part];
+            match changed.get(&number) {
+                Some(block) => into.copy_from_slice(&block[start..start + part]),
+                None => into.copy_from_slice(&self.block(number)?[start..start + part]),
+            }
+            at += part;
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        *self.length.lock() = length;
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut changed = self.changed.lock();
+        let mut at = 0;
+        for (number, start, part) in Overlay::parts(offset, data.len()) {
+            let block = match changed.entry(number) {
+                std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+                std::collections::hash_map::Entry::Vacant(new) => new.insert(self.block(number)?),
+            };
+            block[start..start + part].copy_from_slice(&data[at..at + part]);
+            at += part;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! Where the files of history are: their names, the open files behind these, and what shows that both have parted.
+//!
+//! A file is durable only while its name leads to it: one that was removed is lost with its last handle, however well it
+//! was synced. And a file of which a sync has failed is not used again: the system has marked the pages that it could not
+//! write as clean, so that a later sync succeeds without them, although reading still shows them. In both cases the
+//! database is [written anew](super::rewrite) into another file, which then gets the name.
+
+use std::{
+    fs, io,
+    ops::Bound,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use redb::{BackendError, StorageBackend, backends::FileBackend};
+use sse_bus::private_fs::{self, Exposure, Forbidden, create_directory, sync_directory};
+
+use crate::shared::unix_now;
+
+/// What went wrong, for people.
+pub(super) type Failed = String;
+
+/// Where the files are: on the file system, or on a disk that has accidents.
+pub(super) trait Storage: Send {
+    /// Opens the database, which is made if it is not there.
+    fn database(&self) -> io::Result<Box<dyn StorageBackend>>;
+    /// The file of the database as it was opened last, whatever has become of its name. For reading only.
+    fn opened(&self) -> io::Result<Box<dyn StorageBackend>>;
+    /// Makes an empty file that is to become the database.
+    fn replacement(&self) -> io::Result<Box<dyn StorageBackend>>;
+    /// Gives the replacement the name of the database, durably.
+    fn replace(&self) -> io::Result<()>;
+    /// Opens the tail, which is made if it is not there.
+    fn tail(&self) -> io::Result<Box<dyn StorageBackend>>;
+    /// Checks that the name of the open database still leads to it.
+    fn check_database(&self) -> Result<(), Failed>;
+    /// Checks that the name of the open tail still leads to it.
+    fn check_tail(&self) -> Result<(), Failed>;
+}
+
+/// The name of the tail of a database.
+pub(super) fn tail_of(database: &Path) -> PathBuf {
+    database.with_extension("tail")
+}
+
+/// A file system, with the path of the database on it.
+pub(super) struct FileSystem {
+    path: PathBuf,
+    /// The files as they were opened last.
+    database: Mutex<Option<fs::File>>,
+    replacement: Mutex<Option<fs::File>>,
+    tail: Mutex<Option<fs::File>>,
+}
+
+impl FileSystem {
+    pub(super) fn new(path: &Path) -> FileSystem {
+        let [database, replacement, tail] = std::array::from_fn(|_| Mutex::new(None));
+        FileSystem { path: path.to_owned(), database, replacement, tail }
+    }
+
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
+    fn replacement_path(&self) -> PathBuf {
+        self.path.with_extension("redb.new")
+    }
+
+    /// Opens a file, notes it, and puts its name on disk. Otherwise the power may take the name of a new one, and every
+    /// byte of it.
+    fn open(
+        &self,
+        path: &Path,
+        noted: &Mutex<Option<fs::File>>,
+        options: &mut fs::OpenOptions,
+    ) -> io::Result<Box<dyn StorageBackend>> {
+        let directory = self.directory();
+        if !directory.exists() {
+            create_directory(directory)?;
+            sync_directory(directory.parent().unwrap_or(Path::new("/")))?;
+        }
+        // Before, so that nobody's file is opened.
+        check(&self.path).map_err(io::Error::other)?;
+        let file = options.read(true).write(true).create(true).open(path)?;
+        forget_cached(&file);
+        sync_directory(directory)?;
+        *noted.lock() = Some(file.try_clone()?);
+        backend(file)
+    }
+}
+
+fn backend(file: fs::File) -> io::Result<Box<dyn StorageBackend>> {
+    Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
+}
+
+/// Has the file read from disk, as far as the system follows the advice: what an earlier daemon could not sync may be in
+/// the page cache only, and would be taken for written.
+fn forget_cached(file: &fs::File) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+    let _ = file;
+}
+
+impl Storage for FileSystem {
+    fn database(&self) -> io::Result<Box<dyn StorageBackend>> {
+        // What a crash has left of one that never got the name.
+        let _ = fs::remove_file(self.replacement_path());
+        self.open(&self.path, &self.database, fs::OpenOptions::new().truncate(false))
+    }
+
+    fn opened(&self) -> io::Result<Box<dyn StorageBackend>> {
+        let opened = self.database.lock();
+        backend(opened.as_ref().ok_or(io::ErrorKind::NotFound)?.try_clone()?)
+    }
+
+    fn replacement(&self) -> io::Result<Box<dyn StorageBackend>> {
+        let path = self.replacement_path();
+        // A new file each time: what was in the last one could not be written.
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => self.open(&path, &self.replacement, fs::OpenOptions::new().create_new(true)),
+        }
+    }
+
+    fn replace(&self) -> io::Result<()> {
+        fs::rename(self.replacement_path(), &self.path)?;
+        *self.database.lock() = self.replacement.lock().take();
+        sync_directory(self.directory())
+    }
+
+    fn tail(&self) -> io::Result<Box<dyn StorageBackend>> {
+        self.open(&tail_of(&self.path), &self.tail, fs::OpenOptions::new().truncate(false))
+    }
+
+    fn check_database(&self) -> Result<(), Failed> {
+        check_name(&self.path, &self.database)
+    }
+
+    fn check_tail(&self) -> Result<(), Failed> {
+        check_name(&tail_of(&self.path), &self.tail)
+    }
+}
+
+/// Checks that a name leads to the file that was opened under it.
+fn check_name(path: &Path, opened: &Mutex<Option<fs::File>>) -> Result<(), Failed> {
+    let failed = |why: &dyn std::fmt::Display| Err(format!("{} {why}", path.display()));
+    let opened = opened.lock();
+    let Some(opened) = opened.as_ref() else { return failed(&"is not open") };
+    match (fs::metadata(path), opened.metadata()) {
+        (Err(e), _) if e.kind() == io::ErrorKind::NotFound => failed(&"was removed"),
+        (Err(e), _) | (_, Err(e)) => failed(&format_args!("cannot be looked at: {e}")),
+        (Ok(named), Ok(opened)) if !is_same(&named, &opened) => failed(&"was replaced by another file"),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+fn is_same(named: &fs::Metadata, opened: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (named.dev(), named.ino()) == (opened.dev(), opened.ino()) && opened.nlink() > 0
+}
+
+/// On Windows nobody can put another file in the place of one that is open.
+#[cfg(not(unix))]
+fn is_same(_: &fs::Metadata, _: &fs::Metadata) -> bool {
+    true
+}
+
+/// Moves a damaged file away, under a name that no other has.
+pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".damaged-{}", unix_now()));
+    fs::rename(path, &aside)?;
+    Ok(aside.into())
+}
+
+/// Checks that nobody else has put the files of a database there, or could change them: what is in them is believed.
+pub(super) fn check(path: &Path) -> Result<(), String> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    private_fs::check_directory(directory).map_err(|e| format!("{}: {e}", directory.display()))?;
+    for file in [path, &tail_of(path)] {
+        match private_fs::check_file(file, Forbidden::Write) {
+            Err(Exposure::Unknown(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            checked => checked.map_err(|e| format!("{}: {e}", file.display()))?,
+        }
+    }
+    Ok(())
+}
+
+/// A file that notes whether a sync of it has failed.
+#[derive(Debug)]
+pub(super) struct Watched {
+    file: Box<dyn StorageBackend>,
+    sync_failed: Arc<AtomicBool>,
+}
+
+impl Watched {
+    pub(super) fn new(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> Watched {
+        Watched { file, sync_failed: sync_failed.clone() }
+    }
+}
+
+impl StorageBackend for Watched {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data().inspect_err(|_| self.sync_failed.store(true, Ordering::Release))
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.query_lock_range(start, end)
+    }
+}

@@ -1,0 +1,107 @@
+//! Scans of history: the events of some topics, in the order of the log, some at a time.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashSet},
+};
+
+use super::{Entry, Memory, TopicKey, memory::Topic};
+use crate::limits::FEW_TOPICS;
+
+/// A scan of few topics merges their queues if not more than one entry in so many is theirs.
+const SPARSE: usize = 8;
+
+impl Memory {
+    /// See [`History::scan`](super::History::scan).
+    pub(super) fn show_scan(
+        &self,
+        topics: &HashSet<TopicKey>,
+        after: u64,
+        now: u64,
+        most: usize,
+        visit: &mut dyn FnMut(&Entry) -> bool,
+    ) -> Option<u64> {
+        let mut reached = after;
+        let mut looked_at = 0;
+        let single = topics.iter().next().filter(|_| topics.len() == 1);
+        let is_among = |topic: TopicKey| single.map_or_else(|| topics.contains(&topic), |single| *single == topic);
+        let mut show = |entry: &Entry| {
+            looked_at += 1;
+            let wanted = is_among(entry.topic) && entry.is_live(now);
+            if looked_at > most || (wanted && !visit(entry)) {
+                return false;
+            }
+            reached = entry.seq;
+            true
+        };
+        // Few topics that have little of the log: merge their queues. Otherwise walk the log and skip what is of others,
+        // which costs less for each entry than looking one up.
+        let finished = if topics.len() <= FEW_TOPICS && self.count(topics, after) < self.at_most_after(after) / SPARSE {
+            merge(self.queues(topics, after)).all(|seq| self.entry(seq).is_none_or(&mut show))
+        } else {
+            let newer = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+            let (mut log, mut pinned) = (self.log.range(newer).peekable(), self.pinned.range(newer).peekable());
+            let in_order = std::iter::from_fn(|| match (log.peek(), pinned.peek()) {
+                (Some((a, _)), Some((b, _))) if b < a => pinned.next(),
+                (None, _) => pinned.next(),
+                _ => log.next(),
+            });
+            in_order.map(|(_, entry)| entry).all(&mut show)
+        };
+        (!finished).then_some(reached)
+    }
+
+    /// Events of some topics after a place.
+    fn count(&self, topics: &HashSet<TopicKey>, after: u64) -> usize {
+        let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
+        pasts.map(|topic| topic.seqs.len() - topic.seqs.partition_point(|seq| *seq <= after)).sum()
+    }
+
+    /// A bound of the entries of the log after a place.
+    fn at_most_after(&self, after: u64) -> usize {
+        let last = self.log.last_key_value().map_or(0, |(last, _)| *last);
+        self.log.len().min(last.saturating_sub(after) as usize)
+    }
+
+    /// For each topic its events after a place, oldest first, as an iterator.
+    fn queues<'a>(&'a self, topics: &'a HashSet<TopicKey>, after: u64) -> Vec<impl Iterator<Item = u64> + 'a> {
+        let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
+        let queue = |topic: &'a Topic| {
+            let start = topic.seqs.partition_point(|seq| *seq <= after);
+            // A retained event that the bounds have evicted is older than all others.
+            let retained =
+                topic.past.retained.filter(|seq| *seq > after && topic.seqs.front().is_none_or(|first| seq < first));
+            retained.into_iter().chain(topic.seqs.range(start..).copied())
+        };
+        pasts.map(queue).collect()
+    }
+}
+
+/// The last entry that came before a time; 0 if there is none.
+pub(super) fn last_before(entries: &BTreeMap<u64, Entry>, time: u64) -> u64 {
+    // Times rise with the sequence, so the first event that came late enough is found by halving.
+    let (mut early, mut late) = (0, entries.last_key_value().map_or(1, |(last, _)| last + 1));
+    while late - early > 1 {
+        let middle = early + (late - early) / 2;
+        match entries.range(middle..).next() {
+            Some((seq, entry)) if entry.came < time => early = *seq,
+            _ => late = middle,
+        }
+    }
+    early
+}
+
+/// Merges rising sequences into one.
+fn merge<I: Iterator<Item = u64>>(mut queues: Vec<I>) -> impl Iterator<Item = u64> {
+    let mut heads: BinaryHeap<_> =
+        queues.iter_mut().enumerate().filter_map(|(i, queue)| Some(Reverse((queue.next()?, i)))).collect();
+    std::iter::from_fn(move || {
+        let mut head = heads.peek_mut()?;
+        let Reverse((seq, i)) = *head;
+        match queues[i].next() {
+            Some(next) => *head = Reverse((next, i)),
+            None => drop(std::collections::binary_heap::PeekMut::pop(head)),
+        }
+        Some(seq)
+    })
+}

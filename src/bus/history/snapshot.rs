@@ -1,0 +1,88 @@
+//! Snapshots: the retained or the newest event of each topic, in the order of the log, read in steps.
+//!
+//! Of few topics each is looked up. Of many, the index of the retained events is walked, and for the newest the log as well:
+//! an index of the newest alone would cost every publish more than all else that history does for it.
+
+use std::{collections::HashSet, ops::Bound};
+
+use super::{Entry, History, Memory, TopicKey, memory::Topic};
+use crate::limits::FEW_TOPICS;
+
+/// Which event of each topic a snapshot shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotKind {
+    /// The retained one.
+    Retained,
+    /// The newest within the bounds, else the retained one.
+    Newest,
+}
+
+impl Memory {
+    /// The event of a topic that a snapshot shows.
+    fn shown(&self, kind: SnapshotKind, topic: TopicKey, now: u64) -> Option<&Entry> {
+        match kind {
+            SnapshotKind::Retained => self.retained(topic, now),
+            SnapshotKind::Newest => self.newest(topic, now),
+        }
+    }
+
+    /// See [`History::snapshot`].
+    pub(super) fn show_snapshot(
+        &self,
+        kind: SnapshotKind,
+        topics: &HashSet<TopicKey>,
+        range: (u64, u64),
+        now: u64,
+        most: usize,
+        visit: &mut dyn FnMut(&Entry) -> bool,
+    ) -> Option<u64> {
+        let (after, upto) = range;
+        let is_within = |entry: &&Entry| entry.seq > after && entry.seq <= upto;
+        if topics.len() <= FEW_TOPICS {
+            let mut entries: Vec<&Entry> =
+                topics.iter().filter_map(|topic| self.shown(kind, *topic, now)).filter(is_within).collect();
+            entries.sort_unstable_by_key(|entry| entry.seq);
+            let mut reached = after;
+            let finished = entries.into_iter().all(|entry| {
+                let goes_on = visit(entry);
+                reached = if goes_on { entry.seq } else { reached };
+                goes_on
+            });
+            return (!finished).then_some(reached);
+        }
+        let newer = (Bound::Excluded(after), Bound::Included(upto.max(after)));
+        let mut retained = self.retained_index.range(newer).map(|(seq, topic)| (*seq, *topic)).peekable();
+        let mut log = self.log.range(newer).map(|(seq, entry)| (*seq, entry.topic)).peekable();
+        let (mut reached, mut looked_at) = (after, 0);
+        loop {
+            let next = match (retained.peek(), log.peek().filter(|_| kind == SnapshotKind::Newest)) {
+                (Some((a, _)), Some((b, _))) if b < a => log.next(),
+                (None, Some(_)) => log.next(),
+                _ => retained.next(),
+            };
+            let (seq, topic) = next?;
+            looked_at += 1;
+            if looked_at > most {
+                return Some(reached);
+            }
+            // A retained event may stand in the log, too.
+            if seq > reached && topics.contains(&topic) && self.may_be_shown(kind, topic, seq, now) {
+                let entry = self.shown(kind, topic, now).filter(|entry| entry.seq == seq);
+                if entry.is_some_and(|entry| !visit(entry)) {
+                    return Some(reached);
+                }
+            }
+            reached = seq;
+        }
+    }
+
+    /// False for most events of the log, without a look at others: a later one of the topic is its newest.
+    fn may_be_shown(&self, kind: SnapshotKind, topic: TopicKey, seq: u64, now: u64) -> bool {
+        let Some(Topic { seqs, newest_expires, .. }) = self.topics.get(topic) else { return false };
+        let newest_is_live = newest_expires.is_none_or(|at| at > now);
+        kind == SnapshotKind::Retained
+            || !newest_is_live
+            || self.is_behind
+            || seqs.back().is_none_or(|newest| *newest <= seq)
+    }
+}

@@ -1,0 +1,94 @@
+//! The output of a read: the bytes for one subscriber.
+
+use bytes::Bytes;
+
+use super::{
+    ClientId, Format, Framing, Stats,
+    clients::{PositionDue, Subscriber},
+    framing::{Chunk, ChunkBuffer},
+};
+use crate::{
+    event::{Epoch, Event, EventId},
+    limits::DELIVER_MAX,
+    protocol::{Gap, sse},
+};
+
+/// Where a read puts its bytes: shared segments as they are, everything else into one buffer between them.
+pub(super) struct Output<'a> {
+    pub(super) client: ClientId,
+    pub(super) epoch: Epoch,
+    pub(super) format: Format,
+    pub(super) framing: Framing,
+    pub(super) out: &'a mut Vec<Bytes>,
+    /// Kept by the bus for the next read, so that it need not grow again.
+    pub(super) buffer: ChunkBuffer,
+    pub(super) bytes: usize,
+    pub(super) events: u64,
+    pub(super) gaps: u64,
+    /// The newest id among them.
+    pub(super) sent: u64,
+    pub(super) time: u64,
+    pub(super) stats: &'a mut Stats,
+}
+
+impl Output<'_> {
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes + self.buffer.len() >= DELIVER_MAX
+    }
+
+    pub(super) fn share(&mut self, chunk: &Chunk) {
+        self.flush();
+        self.push(chunk.bytes(self.framing));
+    }
+
+    pub(super) fn flush(&mut self) {
+        if !self.buffer.is_empty() {
+            let bytes = self.buffer.take(self.framing);
+            self.push(bytes);
+        }
+    }
+
+    fn push(&mut self, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.out.push(bytes);
+    }
+
+    pub(super) fn event(&mut self, event: &Event) {
+        self.format.encode(event, self.buffer.payload());
+        self.events += 1;
+        self.sent = event.id.seq;
+    }
+
+    pub(super) fn position(&mut self, seq: u64, subscriber: &Subscriber) {
+        let position = EventId { epoch: self.epoch, seq };
+        sse::encode_position(subscriber.position_form, &self.client, position, self.buffer.payload());
+        self.sent = seq;
+    }
+
+    /// Sends the first position, unless it was sent before. `then` is when the position is due next.
+    pub(super) fn first_position(&mut self, seq: u64, subscriber: &mut Subscriber, then: PositionDue) {
+        if subscriber.position_due == PositionDue::First {
+            subscriber.position_due = then;
+            self.position(seq, subscriber);
+        }
+    }
+
+    /// Reports a gap. Its id must be lower than that of the next event, from history or unicast.
+    pub(super) fn gap(&mut self, gap: &Gap, next: u64, subscriber: &Subscriber) {
+        let next = subscriber.unicast.first().map_or(next, |unicast| next.min(unicast));
+        let id = EventId { seq: gap.to.seq.min(next - 1), ..gap.to };
+        self.format.encode_gap(gap, id, self.time, self.buffer.payload());
+        self.gaps += 1;
+        self.sent = id.seq;
+        let reason = Stats::GAP_REASONS.iter().position(|reason| *reason == gap.reason);
+        self.stats.gaps[reason.unwrap_or_default()] += 1;
+    }
+
+    /// The unicast events that stand before an event.
+    pub(super) fn unicast_before(&mut self, seq: u64, subscriber: &mut Subscriber) {
+        while let Some(chunk) = subscriber.unicast.pop_before(seq) {
+            self.share(&chunk);
+            self.events += 1;
+        }
+    }
+}

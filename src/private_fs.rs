@@ -1,0 +1,358 @@
+//! Whether other users may write to a file or a directory, decided in one place: for the local socket, tokens, history
+//! and the configuration.
+//!
+//! Other users are all but this one and root. A file is trusted if neither it nor the link that leads to it belongs to them
+//! and its mode keeps them out. A directory is trusted if nobody else can replace the files in it: its owner can, whatever
+//! its mode is; others can where they may write, unless the sticky bit leaves files to their owners, as in `/tmp`.
+//!
+//! On Windows the directories of a user are private, and nothing is checked.
+
+use std::{
+    fmt,
+    fs::{DirBuilder, File, Metadata, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::shell::quoted;
+
+/// What other users must not be able to do with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forbidden {
+    /// Change it.
+    Write,
+    /// Change it or read it.
+    ReadOrWrite,
+}
+
+/// Why a file or a directory is not trusted. The message names what fixes it, if anything does.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Exposure {
+    /// It cannot be examined.
+    Unknown(io::Error),
+    /// It belongs to another user, with this number, or a link does that leads to it.
+    OtherOwner(u32),
+    /// Others may put files into the directory, and remove or replace those in it.
+    WritableDirectory(PathBuf),
+    /// Others may do with the file what they must not.
+    OpenFile(PathBuf, Forbidden),
+    /// It is no regular file.
+    NotAFile,
+}
+
+impl Exposure {
+    /// The shell command that fixes it, where there is one.
+    pub fn fix(&self) -> Option<String> {
+        let (mode, path) = match self {
+            Exposure::WritableDirectory(path) | Exposure::OpenFile(path, Forbidden::Write) => ("go-w", path),
+            Exposure::OpenFile(path, Forbidden::ReadOrWrite) => ("600", path),
+            Exposure::Unknown(_) | Exposure::OtherOwner(_) | Exposure::NotAFile => return None,
+        };
+        Some(format!("chmod {mode} {}", quoted(&path.to_string_lossy())))
+    }
+}
+
+impl fmt::Display for Exposure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exposure::Unknown(error) => return error.fmt(f),
+            Exposure::OtherOwner(uid) => write!(f, "it belongs to another user (uid {uid})")?,
+            Exposure::WritableDirectory(_) => f.write_str("other users may write there")?,
+            Exposure::OpenFile(_, Forbidden::Write) => f.write_str("other users may write to it")?,
+            Exposure::OpenFile(_, Forbidden::ReadOrWrite) => f.write_str("other users may read or write it")?,
+            Exposure::NotAFile => f.write_str("it is no file; remove it")?,
+        }
+        match (self, self.fix()) {
+            (Exposure::OpenFile(..), Some(fix)) => write!(f, "; if its content can be trusted, forbid it with `{fix}`"),
+            (_, Some(fix)) => write!(f, "; forbid it with `{fix}`"),
+            (_, None) => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Exposure {}
+
+impl From<Exposure> for io::Error {
+    fn from(exposure: Exposure) -> io::Error {
+        match exposure {
+            Exposure::Unknown(error) => error,
+            exposure => io::Error::new(io::ErrorKind::PermissionDenied, exposure.to_string()),
+        }
+    }
+}
+
+/// Checks that only this user and root can replace files in a directory.
+///
+/// # Errors
+///
+/// Others can, or it cannot be examined: [`Exposure::Unknown`] also where there is no directory.
+pub fn check_directory(directory: &Path) -> Result<(), Exposure> {
+    let (link, found) = examine(directory)?;
+    check_owners(&[&link, &found])?;
+    if is_shared(&found) { Err(Exposure::WritableDirectory(directory.to_owned())) } else { Ok(()) }
+}
+
+/// Checks that only this user and root can use a file in a forbidden way.
+///
+/// # Errors
+///
+/// Others can, it is no regular file, or it cannot be examined: [`Exposure::Unknown`] also where there is no file.
+pub fn check_file(path: &Path, forbidden: Forbidden) -> Result<(), Exposure> {
+    let (link, found) = examine(path)?;
+    check_owners(&[&link])?;
+    check_metadata(path, &found, forbidden)
+}
+
+/// Does the same with a file that is open already, so that no other can take its position in between.
+///
+/// # Errors
+///
+/// Those of [`check_file`].
+pub fn check_open_file(path: &Path, file: &File, forbidden: Forbidden) -> Result<(), Exposure> {
+    check_metadata(path, &file.metadata().map_err(Exposure::Unknown)?, forbidden)
+}
+
+fn check_metadata(path: &Path, found: &Metadata, forbidden: Forbidden) -> Result<(), Exposure> {
+    check_owners(&[found])?;
+    match found {
+        found if !found.is_file() => Err(Exposure::NotAFile),
+        found if is_open(found, forbidden) => Err(Exposure::OpenFile(path.to_owned(), forbidden)),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the directories on the way to a path that certainly keep out one of these users or groups. Those with
+/// permissions for a group are left out: the users may be in it.
+#[cfg(unix)]
+pub fn closed_directories(path: &Path, uids: &[u32], gids: &[u32]) -> Vec<PathBuf> {
+    use std::os::unix::fs::MetadataExt as _;
+    const BY_OWNER: u32 = 0o100;
+    const BY_GROUP: u32 = 0o010;
+    const BY_OTHERS: u32 = 0o001;
+    let enters = |directory: &Metadata, bit| directory.mode() & bit != 0;
+    let keeps_out = |directory: &Metadata| {
+        let user_enters = |uid: u32| match directory.uid() {
+            _ if uid == 0 => true,
+            owner if owner == uid => enters(directory, BY_OWNER),
+            _ => enters(directory, BY_GROUP | BY_OTHERS),
+        };
+        let group_enters = |gid: u32| match directory.gid() {
+            owner if owner == gid => enters(directory, BY_GROUP),
+            // Users of the group may be in another one as well.
+            _ => enters(directory, BY_GROUP | BY_OTHERS),
+        };
+        !uids.iter().all(|uid| user_enters(*uid)) || !gids.iter().all(|gid| group_enters(*gid))
+    };
+    // Links on the way have permissions of no consequence; what they lead to counts.
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    let closed = directory.ancestors().filter(|ancestor| ancestor.metadata().is_ok_and(|found| keeps_out(&found)));
+    closed.map(Path::to_owned).collect()
+}
+
+/// The file itself, which may be a symbolic link, and the file that it leads to.
+fn examine(path: &Path) -> Result<(Metadata, Metadata), Exposure> {
+    let found = path.symlink_metadata().and_then(|link| Ok((link, path.metadata()?)));
+    found.map_err(Exposure::Unknown)
+}
+
+/// Makes a directory that only its user may enter, and those above it, unless they are there.
+///
+/// # Errors
+///
+/// Those of the operating system.
+pub fn create_directory(directory: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(directory)
+}
+
+/// Puts the names in a directory on disk: those of new files, and what was renamed or removed.
+///
+/// # Errors
+///
+/// Those of the operating system: the directory cannot be read or synced.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    // Elsewhere a directory cannot be opened as a file.
+    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
+}
+
+/// Opens a file for writing that only its user may touch. It is made if it is not there; `new` requires that it is made.
+///
+/// # Errors
+///
+/// Those of the operating system and of [`open`].
+pub fn create_file(path: &Path, new: bool) -> io::Result<File> {
+    let mut options = File::options();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    open(options.write(true).create(true).create_new(new).truncate(false), path)
+}
+
+/// Opens a regular file, and nothing that would be waited for, such as a named pipe that somebody else has put there.
+///
+/// # Errors
+///
+/// Those of the operating system, and [`InvalidInput`](io::ErrorKind::InvalidInput) if it is no regular file.
+pub fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is no file; remove it", path.display())));
+    }
+    Ok(file)
+}
+
+#[cfg(unix)]
+mod rules {
+    use std::{fs::Metadata, os::unix::fs::MetadataExt as _};
+
+    use super::{Exposure, Forbidden};
+
+    pub(super) fn check_owners(files: &[&Metadata]) -> Result<(), Exposure> {
+        let own = rustix::process::geteuid().as_raw();
+        let other = files.iter().map(|file| file.uid()).find(|uid| *uid != own && *uid != 0);
+        other.map_or(Ok(()), |uid| Err(Exposure::OtherOwner(uid)))
+    }
+
+    /// Returns true if others may write to a directory, and files in it do not belong to their owners.
+    pub(super) fn is_shared(directory: &Metadata) -> bool {
+        const STICKY: u32 = 0o1000;
+        directory.mode() & 0o022 != 0 && directory.mode() & STICKY == 0
+    }
+
+    pub(super) fn is_open(file: &Metadata, forbidden: Forbidden) -> bool {
+        let bits = match forbidden {
+            Forbidden::Write => 0o022,
+            Forbidden::ReadOrWrite => 0o066,
+        };
+        file.mode() & bits != 0
+    }
+}
+
+#[cfg(not(unix))]
+mod rules {
+    use std::fs::Metadata;
+
+    use super::{Exposure, Forbidden};
+
+    #[expect(clippy::unnecessary_wraps, reason = "on Unix files have owners")]
+    pub(super) fn check_owners(_: &[&Metadata]) -> Result<(), Exposure> {
+        Ok(())
+    }
+
+    pub(super) fn is_shared(_: &Metadata) -> bool {
+        false
+    }
+
+    pub(super) fn is_open(_: &Metadata, _: Forbidden) -> bool {
+        false
+    }
+}
+
+use rules::{check_owners, is_open, is_shared};
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
+
+    use super::*;
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_directory_is_trusted_by_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("it's");
+        assert!(
+            matches!(check_directory(&directory), Err(Exposure::Unknown(e)) if e.kind() == io::ErrorKind::NotFound)
+        );
+        create_directory(&directory).unwrap();
+        for (mode, trusted) in [(0o700, true), (0o755, true), (0o775, false), (0o757, false), (0o1777, true)] {
+            set_mode(&directory, mode);
+            match check_directory(&directory) {
+                Ok(()) => assert!(trusted, "{mode:o}"),
+                Err(exposure) => {
+                    assert!(!trusted, "{mode:o}: {exposure}");
+                    assert!(exposure.fix().unwrap().starts_with("chmod go-w '/"), "{exposure}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_trusted_by_its_mode_and_its_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        drop(create_file(&path, true).unwrap());
+        let modes = [(0o600, true, true), (0o644, true, false), (0o620, false, false), (0o602, false, false)];
+        for (mode, written, read) in modes {
+            set_mode(&path, mode);
+            assert_eq!(check_file(&path, Forbidden::Write).is_ok(), written, "{mode:o}");
+            assert_eq!(check_file(&path, Forbidden::ReadOrWrite).is_ok(), read, "{mode:o}");
+            let file = File::open(&path).unwrap();
+            assert_eq!(check_open_file(&path, &file, Forbidden::ReadOrWrite).is_ok(), read, "{mode:o}");
+        }
+        assert!(matches!(check_file(folder.path(), Forbidden::Write), Err(Exposure::NotAFile)));
+    }
+
+    #[test]
+    fn directories_that_keep_users_out_are_found_along_the_whole_path() {
+        let folder = tempfile::tempdir().unwrap();
+        set_mode(folder.path(), 0o755);
+        let (outer, inner) = (folder.path().join("outer"), folder.path().join("outer/inner"));
+        fs::create_dir_all(&inner).unwrap();
+        let socket = inner.join("bus.sock");
+        let own = rustix::process::geteuid().as_raw();
+        let (outer, inner) = (outer.canonicalize().unwrap(), inner.canonicalize().unwrap());
+        for (outer_mode, inner_mode, closed) in [
+            (0o755, 0o711, vec![]),
+            (0o700, 0o711, vec![&outer]),
+            (0o711, 0o700, vec![&inner]),
+            (0o700, 0o700, vec![&inner, &outer]),
+            (0o750, 0o711, vec![]),
+        ] {
+            set_mode(&outer, outer_mode);
+            set_mode(&inner, inner_mode);
+            assert_eq!(
+                closed_directories(&socket, &[4242], &[]),
+                closed.iter().map(|path| (**path).clone()).collect::<Vec<_>>()
+            );
+            assert_eq!(closed_directories(&socket, &[], &[4242]).len(), closed.len());
+            assert_eq!(closed_directories(&socket, &[own], &[]), [""; 0].map(PathBuf::from));
+        }
+    }
+
+    #[test]
+    fn nothing_of_another_user_is_trusted() {
+        const NOBODY: u32 = 65534;
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can be two users");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (directory, file) = (folder.path().join("directory"), folder.path().join("file"));
+        create_directory(&directory).unwrap();
+        drop(create_file(&file, true).unwrap());
+        let (to_directory, to_file) = (folder.path().join("to_directory"), folder.path().join("to_file"));
+        symlink(&directory, &to_directory).unwrap();
+        symlink(&file, &to_file).unwrap();
+        let trusted = || [check_directory(&to_directory).is_ok(), check_file(&to_file, Forbidden::Write).is_ok()];
+        assert_eq!(trusted(), [true, true]);
+        // Their links lead wherever they want next time.
+        lchown(&to_directory, Some(NOBODY), None).unwrap();
+        lchown(&to_file, Some(NOBODY), None).unwrap();
+        assert_eq!(trusted(), [false, false]);
+        lchown(&to_directory, Some(0), None).unwrap();
+        lchown(&to_file, Some(0), None).unwrap();
+        chown(&directory, Some(NOBODY), None).unwrap();
+        chown(&file, Some(NOBODY), None).unwrap();
+        assert_eq!(trusted(), [false, false]);
+    }
+}

@@ -1,0 +1,231 @@
+//! The daemon and what it serves, as replies describe them.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    event::EventId,
+    protocol::{
+        self,
+        wire::{Json, all_borrowed, all_owned, owned},
+    },
+};
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ClientInfo<'a> {
+    id: &'a str,
+    name: Option<&'a str>,
+    role: &'a str,
+    via: &'a str,
+    peer: &'a str,
+    filters: Vec<&'a str>,
+    connected: u64,
+    events: u64,
+    lag: u64,
+    origin: Option<&'a str>,
+    gaps: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct TopicInfo<'a> {
+    topic: &'a str,
+    published: u64,
+    events: u64,
+    bytes: u64,
+    retained: bool,
+    subscribers: u64,
+    last_id: Option<EventId>,
+    last_time: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Status<'a> {
+    version: &'a str,
+    pid: u32,
+    uptime_ms: u64,
+    url: Option<&'a str>,
+    socket: &'a str,
+    state_dir: &'a str,
+    position: &'a str,
+    subscribers: u64,
+    publishers: u64,
+    topics: u64,
+    published: u64,
+    delivered: u64,
+    history: &'a str,
+    history_trouble: Option<&'a str>,
+    history_events: u64,
+    history_bytes: u64,
+    history_budget: u64,
+    retained: u64,
+    gaps: u64,
+    slow_disconnects: u64,
+    refused_origins: Vec<RefusedOrigin<'a>>,
+    limits: Vec<LimitInfo<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct LimitInfo<'a> {
+    limit: &'a str,
+    used: u64,
+    bound: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RefusedOrigin<'a> {
+    origin: &'a str,
+    times: u64,
+    last: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Setting<'a> {
+    key: &'a str,
+    value: Json<'a, Value>,
+    source: &'a str,
+}
+
+impl<'a> From<&'a protocol::ClientInfo> for ClientInfo<'a> {
+    fn from(client: &'a protocol::ClientInfo) -> ClientInfo<'a> {
+        ClientInfo {
+            id: &client.id,
+            name: client.name.as_deref(),
+            role: &client.role,
+            via: &client.via,
+            peer: &client.peer,
+            filters: all_borrowed(&client.filters),
+            connected: client.connected,
+            events: client.events,
+            lag: client.lag,
+            origin: client.origin.as_deref(),
+            gaps: client.gaps,
+        }
+    }
+}
+
+impl From<ClientInfo<'_>> for protocol::ClientInfo {
+    fn from(client: ClientInfo<'_>) -> protocol::ClientInfo {
+        protocol::ClientInfo {
+            id: client.id.into(),
+            name: owned(client.name),
+            role: Cow::Owned(client.role.into()),
+            via: Cow::Owned(client.via.into()),
+            peer: client.peer.into(),
+            filters: all_owned(&client.filters),
+            connected: client.connected,
+            events: client.events,
+            lag: client.lag,
+            origin: owned(client.origin),
+            gaps: client.gaps,
+        }
+    }
+}
+
+impl<'a> From<&'a protocol::TopicInfo> for TopicInfo<'a> {
+    fn from(info: &'a protocol::TopicInfo) -> TopicInfo<'a> {
+        let protocol::TopicInfo { topic, published, events, bytes, retained, subscribers, last_id, last_time } = info;
+        let (published, events, bytes, subscribers) = (*published, *events, *bytes, *subscribers);
+        let (retained, last_id, last_time) = (*retained, *last_id, *last_time);
+        TopicInfo { topic, published, events, bytes, retained, subscribers, last_id, last_time }
+    }
+}
+
+impl From<TopicInfo<'_>> for protocol::TopicInfo {
+    fn from(info: TopicInfo<'_>) -> protocol::TopicInfo {
+        let TopicInfo { topic, published, events, bytes, retained, subscribers, last_id, last_time } = info;
+        let topic = topic.into();
+        protocol::TopicInfo { topic, published, events, bytes, retained, subscribers, last_id, last_time }
+    }
+}
+
+impl<'a> From<&'a protocol::Status> for Status<'a> {
+    fn from(status: &'a protocol::Status) -> Status<'a> {
+        let refused = |refused: &'a protocol::RefusedOrigin| RefusedOrigin {
+            origin: &refused.origin,
+            times: refused.times,
+            last: refused.last,
+        };
+        let limit =
+            |limit: &'a protocol::LimitInfo| LimitInfo { limit: &limit.limit, used: limit.used, bound: limit.bound };
+        Status {
+            version: &status.version,
+            pid: status.pid,
+            uptime_ms: status.uptime_ms,
+            url: status.url.as_deref(),
+            socket: &status.socket,
+            state_dir: &status.state_dir,
+            position: &status.position,
+            subscribers: status.subscribers,
+            publishers: status.publishers,
+            topics: status.topics,
+            published: status.published,
+            delivered: status.delivered,
+            history: &status.history,
+            history_trouble: status.history_trouble.as_deref(),
+            history_events: status.history_events,
+            history_bytes: status.history_bytes,
+            history_budget: status.history_budget,
+            retained: status.retained,
+            gaps: status.gaps,
+            slow_disconnects: status.slow_disconnects,
+            refused_origins: status.refused_origins.iter().map(refused).collect(),
+            limits: status.limits.iter().map(limit).collect(),
+        }
+    }
+}
+
+impl From<Status<'_>> for protocol::Status {
+    fn from(status: Status<'_>) -> protocol::Status {
+        let refused = |refused: RefusedOrigin<'_>| protocol::RefusedOrigin {
+            origin: refused.origin.into(),
+            times: refused.times,
+            last: refused.last,
+        };
+        let limit = |limit: LimitInfo<'_>| protocol::LimitInfo {
+            limit: Cow::Owned(limit.limit.into()),
+            used: limit.used,
+            bound: limit.bound,
+        };
+        protocol::Status {
+            version: status.version.into(),
+            pid: status.pid,
+            uptime_ms: status.uptime_ms,
+            url: owned(status.url),
+            socket: status.socket.into(),
+            state_dir: status.state_dir.into(),
+            position: status.position.into(),
+            subscribers: status.subscribers,
+            publishers: status.publishers,
+            topics: status.topics,
+            published: status.published,
+            delivered: status.delivered,
+            history: status.history.into(),
+            history_trouble: owned(status.history_trouble),
+            history_events: status.history_events,
+            history_bytes: status.history_bytes,
+            history_budget: status.history_budget,
+            retained: status.retained,
+            gaps: status.gaps,
+            slow_disconnects: status.slow_disconnects,
+            refused_origins: status.refused_origins.into_iter().map(refused).collect(),
+            limits: status.limits.into_iter().map(limit).collect(),
+            ..protocol::Status::default()
+        }
+    }
+}
+
+impl<'a> From<&'a protocol::Setting> for Setting<'a> {
+    fn from(setting: &'a protocol::Setting) -> Setting<'a> {
+        let protocol::Setting { key, value, source } = setting;
+        Setting { key, value: Json(Cow::Borrowed(value)), source }
+    }
+}
+
+impl From<Setting<'_>> for protocol::Setting {
+    fn from(setting: Setting<'_>) -> protocol::Setting {
+        let Setting { key, value, source } = setting;
+        protocol::Setting { key: key.into(), value: value.0.into_owned(), source: source.into() }
+    }
+}

@@ -1,0 +1,12 @@
+//! Version 1, frozen.
+
+mod description;
+mod reply;
+mod request;
+
+pub(super) use self::{
+    description::{ClientInfo, TopicInfo},
+    reply::{Published, Refused, Subscribed},
+    request::{Ack, Subscribe},
+};
+pub(crate) use self::{reply::Reply, request::Request};

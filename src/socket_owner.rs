@@ -1,0 +1,126 @@
+//! The process that listens on a socket, for messages that name it. Looked up only when connecting or binding has failed.
+//!
+//! Linux lists sockets in `/proc/net` and the descriptors of a user's processes in `/proc/PID/fd` (proc(5)). A local socket
+//! is listed under the path that it was bound to, also when the file there was removed. On other systems nothing is found.
+
+use std::{fmt, net::SocketAddr, path::Path};
+
+/// A process that holds a socket. Displayed as `nginx (pid 812)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// What it calls itself, with control characters escaped: a process may call itself anything.
+    pub name: String,
+    /// Its process id.
+    pub pid: u32,
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {})", self.name, self.pid)
+    }
+}
+
+/// Returns the process that listens on an address, if this user may look at it.
+pub fn of_port(address: SocketAddr) -> Option<Process> {
+    #[cfg(target_os = "linux")]
+    {
+        linux::find(&["/proc/net/tcp", "/proc/net/tcp6"], |line| linux::listens_on_port(line, address))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = address;
+        None
+    }
+}
+
+/// Returns the process that listens on a local socket which was bound to this path, if this user may look at it.
+pub fn of_local_socket(path: &Path) -> Option<Process> {
+    #[cfg(target_os = "linux")]
+    {
+        linux::find(&["/proc/net/unix"], |line| linux::listens_on_path(line, path))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::{
+        fs,
+        net::{IpAddr, SocketAddr},
+        path::Path,
+    };
+
+    use super::Process;
+
+    /// Returns the process that has the first socket of these tables of which a line yields the inode.
+    pub(super) fn find(tables: &[&str], inode: impl Fn(&str) -> Option<&str>) -> Option<Process> {
+        let inode = tables.iter().find_map(|table| {
+            // Paths of sockets may be any bytes.
+            let table = String::from_utf8_lossy(&fs::read(table).ok()?).into_owned();
+            table.lines().find_map(&inode).map(str::to_owned)
+        })?;
+        let wanted = format!("socket:[{inode}]");
+        fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
+            let pid = process.file_name().to_str()?.parse().ok()?;
+            let mut descriptors = fs::read_dir(process.path().join("fd")).ok()?.flatten();
+            descriptors.find(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == wanted.as_str()))?;
+            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            Some(Process { name: name.trim().escape_debug().to_string(), pid })
+        })
+    }
+
+    /// The inode, if a line of `/proc/net/tcp` is that of a socket which listens on an address or on all. The second field is
+    /// the local address, in words of the machine's own byte order, with the port, both in hexadecimal; the fourth the state
+    /// (0A is LISTEN), the tenth the inode.
+    pub(super) fn listens_on_port(line: &str, wanted: SocketAddr) -> Option<&str> {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (words, port) = fields.get(1)?.split_once(':')?;
+        let bytes = words
+            .as_bytes()
+            .chunks(8)
+            .map(|word| Some(u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?.to_ne_bytes()));
+        let bytes = bytes.collect::<Option<Vec<_>>>()?.concat();
+        let ip: IpAddr = match <[u8; 4]>::try_from(&bytes[..]) {
+            Ok(bytes) => bytes.into(),
+            Err(_) => <[u8; 16]>::try_from(&bytes[..]).ok()?.into(),
+        };
+        let is_here = ip == wanted.ip() || ip.is_unspecified() || wanted.ip().is_unspecified();
+        let is_it = *fields.get(3)? == "0A" && is_here && u16::from_str_radix(port, 16) == Ok(wanted.port());
+        is_it.then(|| fields.get(9).copied())?
+    }
+
+    /// The inode, if a line of `/proc/net/unix` is that of a socket which listens on a path: `Num: RefCount Protocol Flags
+    /// Type St Inode Path`, where the flag 00010000 marks a listener. A path may hold spaces.
+    pub(super) fn listens_on_path<'a>(line: &'a str, wanted: &Path) -> Option<&'a str> {
+        let (head, path) = line.split_at_checked(line.find(" /")?)?;
+        let fields: Vec<&str> = head.split_whitespace().collect();
+        let is_it = *fields.get(3)? == "00010000" && Path::new(&path[1..]) == wanted;
+        is_it.then(|| fields.get(6).copied())?
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_found_by_its_port_and_by_a_path_that_is_no_longer_there() {
+        let own = std::process::id();
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(of_port(tcp.local_addr().unwrap()).unwrap().pid, own);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a socket");
+        assert_eq!(of_local_socket(&path), None);
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(of_local_socket(&path).unwrap().pid, own);
+        // A connected socket has the listener's path as well.
+        assert_eq!(of_local_socket(&folder.path().join("a")), None);
+        drop(listener);
+        assert_eq!(of_local_socket(&path), None);
+    }
+}

@@ -1,0 +1,75 @@
+//! Subscribers of very many topics that do not read: what each costs does not grow with the topics, and others publish on.
+
+use std::{fmt::Write as _, io::Write as _, net::TcpStream};
+
+use crate::{
+    harness::{Daemon, until},
+    measure::{Witness, alone, resident},
+};
+
+/// KiB that one subscriber may take: a read of history that its socket does not accept, and what a stream costs anyway. Before
+/// snapshots and losses were read in steps, one took 4 to 6 MiB.
+const EACH: usize = 160;
+
+/// Publishes events, given as the fields behind the topic, to each of many topics in turn.
+fn publish_to_each(daemon: &Daemon, topics: usize, fields: &str) {
+    let mut lines = daemon.lines();
+    for first in (0..topics).step_by(500) {
+        let mut batch = String::new();
+        for topic in first..topics.min(first + 500) {
+            let line = format!(r#"{{"publish":{{"topic":"many/{topic}",{fields},"ack":"none"}}}}"#);
+            writeln!(batch, "{line}").unwrap();
+        }
+        lines.send(batch.trim_end());
+    }
+    // Answered once all of them are taken.
+    assert!(lines.ask(r#"{"status":{}}"#)["status"].is_object());
+}
+
+/// Opens streams and reads nothing of them. Returns what each costs in memory, in KiB.
+fn cost_of_each(daemon: &Daemon, path: &str, subscribers: usize) -> usize {
+    let witness = Witness::start(daemon);
+    witness.latencies(200);
+    let before = resident(daemon);
+    witness.begin();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", daemon.address);
+    let streams: Vec<TcpStream> = (0..subscribers)
+        .map(|_| {
+            let mut stream = daemon.tcp();
+            stream.write_all(request.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    daemon.wait_for_subscribers(subscribers as u64);
+    let latencies = witness.latencies(200);
+    let each = resident(daemon).saturating_sub(before) / subscribers;
+    eprintln!("{subscribers} streams of {path}: {each} KiB each; another publisher: {latencies}");
+    drop(streams);
+    until("they leave", || (daemon.status()["subscribers"] == 0).then_some(()));
+    each
+}
+
+#[test]
+fn a_large_snapshot_that_is_not_read_costs_no_more_than_any_stream() {
+    let _alone = alone();
+    let daemon = Daemon::start(&["--log", "warn"]);
+    publish_to_each(&daemon, 50_000, r#""data":"x","retain":true"#);
+    assert_eq!(daemon.status()["retained"], 50_000);
+    for path in ["/events", "/events?since=latest"] {
+        let each = cost_of_each(&daemon, path, 500);
+        assert!(each < EACH, "{path}: {each} KiB for each");
+    }
+}
+
+#[test]
+fn losses_of_very_many_topics_that_are_not_read_cost_no_more_than_any_stream() {
+    let _alone = alone();
+    let daemon = Daemon::start(&["--log", "warn", "--history-events", "1"]);
+    for data in ["lost", "kept"] {
+        publish_to_each(&daemon, 90_000, &format!(r#""data":"{data}""#));
+    }
+    for path in ["/events?since=all", "/events?last_event_id=other-1"] {
+        let each = cost_of_each(&daemon, path, 150);
+        assert!(each < EACH, "{path}: {each} KiB for each");
+    }
+}

@@ -1,0 +1,40 @@
+//! Development proxies that compress responses unless `no-transform` forbids it, and so would hold events back.
+
+use std::process::Command;
+
+use sse_bus_browser_tests::{Bus, Process, eventually, free_port, npm::Scripts};
+
+use crate::prints;
+
+/// Publishes one event after another, each when the one before it has passed the proxy.
+async fn events_pass(proxy: &str) {
+    let bus = Bus::start().await;
+    let port = free_port();
+    let mut node = Scripts::installed("node", bus.path()).node(proxy);
+    let _proxy = Process::start(node.args([port.to_string(), bus.url()]), &bus.path().join("proxy.out"));
+    eventually("the proxy to listen", async || {
+        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.map_err(|e| e.to_string())
+    })
+    .await;
+
+    let output = bus.path().join("curl.out");
+    let mut curl = Command::new("curl");
+    // The headers of a browser.
+    curl.args(["--silent", "--no-buffer", "--compressed", "--noproxy", "*", "--header", "Accept: text/event-stream"]);
+    let _curl = Process::start(curl.arg(format!("http://127.0.0.1:{port}/events/t")), &output);
+    bus.subscribers(1).await;
+    for event in ["one", "two", "three"] {
+        bus.ctl(&["publish", "t", event]).await;
+        prints(&output, &format!("data: {event}\n\n")).await;
+    }
+}
+
+#[tokio::test]
+async fn events_pass_express_with_compression() {
+    events_pass("compression.mjs").await;
+}
+
+#[tokio::test]
+async fn events_pass_the_proxy_of_webpack_dev_server() {
+    events_pass("webpack.mjs").await;
+}

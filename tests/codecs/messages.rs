@@ -1,0 +1,105 @@
+//! How requests and replies are made up.
+
+use proptest::{collection::vec, option, prelude::*};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use sse_bus::{
+    Epoch, EventId, Headers,
+    protocol::{
+        Ack, ClientInfo, ErrorCode, EventMessage, LimitInfo, Publish, Published, Refused, Reply, Request, Setting,
+        Slow, Status, Subscribe, Subscribed, TopicInfo,
+    },
+};
+
+pub(crate) fn text() -> impl Strategy<Value = String> {
+    "(?s)([a-zé \r\n:]|data: |\r\n|\\PC){0,40}"
+}
+
+pub(crate) fn id() -> impl Strategy<Value = EventId> {
+    ("[a-z0-9]{1,15}", any::<u64>())
+        .prop_map(|(epoch, seq)| EventId { epoch: Epoch::parse(&epoch).expect("a legal epoch"), seq })
+}
+
+pub(crate) fn request() -> impl Strategy<Value = Request> {
+    let ack = prop_oneof![Just(Ack::None), Just(Ack::Accepted), Just(Ack::Durable)];
+    let headers = vec((text(), text()), 0..3);
+    let rest = (any::<bool>(), option::of(any::<u64>()), option::of(text()), ack);
+    let publish = (text(), text(), option::of(text()), headers, rest).prop_map(
+        |(topic, data, kind, headers, (retain, ttl_ms, to, ack))| {
+            let mut publish = Publish::new(topic, data).with_ack(ack);
+            (publish.kind, publish.headers, publish.retain) = (kind, headers, retain);
+            (publish.ttl_ms, publish.to) = (ttl_ms, to);
+            Request::Publish(publish)
+        },
+    );
+    let slow = prop_oneof![Just(Slow::Gap), Just(Slow::Latest), Just(Slow::Disconnect)];
+    let subscribe = (vec(text(), 0..4), option::of(text()), slow, option::of(text()), any::<bool>()).prop_map(
+        |(filters, since, slow, client, past_only)| {
+            let mut subscribe = Subscribe::new(filters).with_slow(slow);
+            (subscribe.since, subscribe.client, subscribe.past_only) = (since, client, past_only);
+            Request::Subscribe(subscribe)
+        },
+    );
+    prop_oneof![
+        publish,
+        subscribe,
+        Just(Request::Clients {}),
+        Just(Request::Topics {}),
+        Just(Request::Status {}),
+        Just(Request::Config {}),
+        text().prop_map(|client| Request::Kick { client }),
+    ]
+}
+
+pub(crate) fn headers() -> impl Strategy<Value = Headers> {
+    vec(("[a-zA-Z!-]{1,9}", "[^\\p{Cc}]{0,9}"), 0..4)
+        .prop_filter_map("a name that is given twice", |headers| Headers::parse(headers).ok())
+}
+
+/// A description, by its fields.
+pub(crate) fn described<T: DeserializeOwned>(fields: serde_json::Value) -> T {
+    serde_json::from_value(fields).expect("all fields are there")
+}
+
+pub(crate) fn reply() -> impl Strategy<Value = Reply> {
+    let event = (id(), text(), option::of(text()), any::<u64>(), headers(), text()).prop_map(
+        |(id, topic, kind, time, headers, data)| {
+            let mut event = EventMessage::new(id, topic, data, time);
+            (event.kind, event.headers) = (kind, headers);
+            Reply::Event(event)
+        },
+    );
+    let client = (text(), option::of(text()), vec(text(), 0..3), any::<u64>()).prop_map(|(id, name, filters, n)| {
+        described::<ClientInfo>(json!({
+            "id": id, "name": name, "role": "subscriber", "via": "sse", "peer": id, "filters": filters, "connected": n,
+            "events": n / 2, "lag": n / 3, "origin": name, "gaps": n / 4,
+        }))
+    });
+    let topic = (text(), any::<u64>(), option::of(id())).prop_map(|(topic, n, last_id)| {
+        described::<TopicInfo>(json!({
+            "topic": topic, "published": n, "events": n / 2, "bytes": n / 3, "retained": n % 2 == 0,
+            "subscribers": n / 5, "last_id": last_id, "last_time": last_id.map(|id| id.seq),
+        }))
+    });
+    let refused = (text(), any::<u64>()).prop_map(|(message, request)| {
+        Reply::Error(Refused { request, ..Refused::new(ErrorCode::LimitTopics, message) })
+    });
+    prop_oneof![
+        event,
+        (id(), any::<u64>()).prop_map(|(id, subscribers)| Reply::Published(Published::new(id, subscribers))),
+        (text(), id()).prop_map(|(client, position)| Reply::Subscribed(Subscribed::new(client, position))),
+        id().prop_map(|position| Reply::End { position }),
+        vec(client, 0..3).prop_map(Reply::Clients),
+        vec(topic, 0..3).prop_map(Reply::Topics),
+        any::<u64>().prop_map(|connections| Reply::Kicked { connections }),
+        (text(), option::of(text())).prop_map(|(socket, url)| {
+            let mut status = Status::default();
+            (status.socket, status.url, status.limits) = (socket, url, vec![LimitInfo::new("topics", 1, 2)]);
+            Reply::Status(Box::new(status))
+        }),
+        (text(), text(), any::<f64>()).prop_map(|(key, source, value)| {
+            Reply::Config(vec![Setting::new(&*key, json!(value), &*source), Setting::new(key, json!([source]), "")])
+        }),
+        refused,
+    ]
+}

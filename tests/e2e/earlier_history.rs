@@ -1,0 +1,116 @@
+//! History that earlier versions left on disk: opened with everything in it, for ever.
+//!
+//! `tests/golden/history-1` was written by a daemon of schema 1, which had no tail, and stopped as it should.
+//! `tests/golden/history-2` is of schema 2; a second daemon was killed while its last events were in the tail only. Both
+//! kept five events of a topic, and the events of `lasting` have a TTL of a hundred years.
+
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::{
+    durable::history,
+    harness::{Daemon, Place},
+};
+
+/// Older than the files will ever be.
+const FLAGS: [&str; 7] = ["--no-config", "--history", "disk", "--history-age", "87600000h", "--history-events", "5"];
+
+/// A daemon that takes over the files of a schema.
+fn take_over(schema: u32) -> Daemon {
+    let (place, from) = (Place::new(), format!("{}/tests/golden/history-{schema}", env!("CARGO_MANIFEST_DIR")));
+    let to = place.path("sse-bus");
+    fs::DirBuilder::new().mode(0o700).create(&to).unwrap();
+    for file in fs::read_dir(Path::new(&from)).unwrap() {
+        let file = file.unwrap();
+        let copy = to.join(file.file_name());
+        fs::copy(file.path(), &copy).unwrap();
+        fs::set_permissions(copy, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    Daemon::start_at(place, &FLAGS)
+}
+
+/// Topic, number, type and data of all events but the bus's own; data that is long as its length.
+fn events(daemon: &Daemon) -> Vec<Value> {
+    let shown = |event: &Value| {
+        let (id, data) = (event["id"].as_str().unwrap(), event["data"].as_str().unwrap());
+        let seq: u64 = id.rsplit('-').next().unwrap().parse().unwrap();
+        assert!(event.get("headers").is_none(), "{event}");
+        let data = if data.len() > 100 { json!(data.len()) } else { json!(data) };
+        json!([seq, event["topic"], event["type"], data])
+    };
+    history(daemon, "**").iter().map(shown).collect()
+}
+
+/// What both have.
+fn common() -> Vec<Value> {
+    vec![
+        json!([2, "build/web", null, "ok"]),
+        json!([5, "build/web", "done", "with a type"]),
+        json!([8, "grüße/你好", null, "two\nlines"]),
+        json!([17, "counted", null, "number 3"]),
+        json!([20, "counted", null, "number 4"]),
+        json!([23, "counted", null, "number 5"]),
+        json!([26, "counted", null, "number 6"]),
+        json!([29, "counted", null, "number 7"]),
+        json!([32, "config/theme", null, "dark"]),
+        json!([35, "config/old", null, "to be removed"]),
+        json!([38, "config/old", null, ""]),
+        json!([41, "lasting", null, "a hundred years"]),
+        // The event 44 had a TTL of a second.
+        json!([47, "large", null, 3000]),
+    ]
+}
+
+fn retained(daemon: &Daemon) -> Vec<Value> {
+    let topics: Vec<Value> = daemon.ctl(&["topics"]).ok().json();
+    topics.iter().filter(|topic| topic["retained"] == true).map(|topic| topic["topic"].clone()).collect()
+}
+
+/// Takes over the files of a schema and checks what is in them, then and after another restart, with what is new.
+fn check(schema: u32, expected: &[Value], theme: &str) {
+    let mut daemon = take_over(schema);
+    assert_eq!(events(&daemon), expected, "schema {schema}");
+    assert_eq!(retained(&daemon), ["config/theme"]);
+    assert_eq!(daemon.stream("/events/config/**").event().data, theme);
+    let file = fs::read(daemon.place.path("sse-bus/history.redb")).unwrap();
+    let mark = b"{\"schema\":3,";
+    assert!(file.windows(mark.len()).any(|found| found == mark), "an earlier daemon would take it for its own");
+
+    // What is new has a number of its own, headers, and room beside the old.
+    let id = daemon.publish("new?header=key:7&ack=durable", "x");
+    let seq: u64 = id.rsplit('-').next().unwrap().parse().unwrap();
+    assert!(seq > 50, "{id}");
+    for signal in [Signal::KILL, Signal::TERM] {
+        daemon.signal(signal);
+        daemon.wait();
+        daemon.start_again();
+        assert_eq!(history(&daemon, "new")[0]["headers"], json!({ "key": "7" }));
+        let old: Vec<Value> = history(&daemon, "build/*").iter().map(|event| event["data"].clone()).collect();
+        let expected: Vec<&Value> = expected.iter().filter(|event| event[1] == "build/web").map(|e| &e[3]).collect();
+        assert_eq!(old.iter().collect::<Vec<_>>(), expected);
+        assert_eq!(daemon.stream("/events/config/**").event().data, theme);
+    }
+}
+
+#[test]
+fn history_of_schema_1_is_taken_over_with_everything_in_it() {
+    check(1, &common(), "dark");
+}
+
+#[test]
+fn history_of_schema_2_is_taken_over_with_everything_in_it() {
+    let mut expected = common();
+    // In the tail only.
+    expected.extend([
+        json!([50, "build/web", "tail", "only in the tail"]),
+        json!([53, "config/theme", null, "light"]),
+        json!([55, "lasting", null, "another hundred"]),
+    ]);
+    check(2, &expected, "light");
+}

@@ -1,0 +1,81 @@
+//! Clients of earlier and later versions of the binary protocol.
+
+use std::io::{Read as _, Write as _};
+
+use sse_bus::protocol::{
+    ErrorCode, Publish, Refused, Reply, Request, Subscribe,
+    binary::{Frame, Version},
+};
+
+use crate::harness::{Daemon, Place, Process};
+
+#[test]
+fn a_client_of_version_1_gets_all_that_it_got_and_no_headers() {
+    let daemon = Daemon::start(&[]);
+    let mut old = daemon.frames_of(Version::V1);
+    let mut new = daemon.frames();
+    for subscriber in [&mut old, &mut new] {
+        let reply = subscriber.ask(&Request::Subscribe(Subscribe::new(["t"])));
+        assert!(matches!(reply, Reply::Subscribed(_)), "{reply:?}");
+    }
+    let publish = Publish::new("t", "Grüße\n").with_type("done").with_header("key", "7");
+    let mut ids = Vec::new();
+    // They stay until the end: who leaves publishes an event.
+    let mut publishers = Version::ALL.map(|version| daemon.frames_of(version));
+    for publisher in &mut publishers {
+        match publisher.ask(&Request::Publish(publish.clone())) {
+            Reply::Published(published) => ids.push(published.id),
+            other => panic!("{other:?}"),
+        }
+    }
+    // What version 1 publishes has no headers, and what it receives neither.
+    for (subscriber, keys) in [(&mut old, [None, None]), (&mut new, [None, Some("7")])] {
+        for (id, key) in ids.iter().zip(keys) {
+            let Some(Reply::Event(event)) = subscriber.next() else { panic!("no event") };
+            assert_eq!((event.id, event.headers.get("key")), (*id, key));
+            assert_eq!((&*event.topic, event.kind.as_deref(), &*event.data), ("t", Some("done"), "Grüße\n"));
+        }
+    }
+    // All that it may ask is answered as to a client of today.
+    for request in [Request::Topics {}, Request::Config {}, Request::Kick { client: "nobody".into() }] {
+        assert_eq!(daemon.frames_of(Version::V1).ask(&request), daemon.frames().ask(&request), "{request:?}");
+    }
+    let Reply::Status(status) = old.ask(&Request::Status {}) else { panic!("no status") };
+    assert_eq!((status.pid, status.published), (daemon.pid(), daemon.status()["published"].as_u64().unwrap()));
+    let Reply::Clients(clients) = old.ask(&Request::Clients {}) else { panic!("no clients") };
+    assert!(clients.iter().all(|client| client.via == "binary"), "{clients:?}");
+}
+
+#[test]
+fn a_version_that_is_not_spoken_is_refused_in_a_frame_that_every_version_reads() {
+    let daemon = Daemon::start(&[]);
+    for (preface, named) in [(&b"\0SSEB\x63"[..], "99"), (b"\0SSEB\0", "not 0"), (b"\0OOPS!", "begin with")] {
+        for version in Version::ALL {
+            let mut stream = daemon.local();
+            stream.write_all(preface).unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            match version.decode(&answer) {
+                Frame::Whole(Reply::Error(Refused { code, message, .. }), used) => {
+                    assert_eq!((code, used), (ErrorCode::RequestInvalid, answer.len()));
+                    assert!(message.contains(named), "{message}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+/// What a daemon that knows version 1 only answers to any other.
+#[test]
+fn the_command_line_shows_why_a_daemon_of_version_1_refuses_it() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("run")).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(place.socket()).unwrap();
+    let busctl = Process::start(place.busctl(&["publish", "t", "x"]));
+    let (mut peer, _) = listener.accept().unwrap();
+    let message = "this daemon speaks version 1 of the binary protocol; use a client of the same";
+    let answer = format!(r#"{{"error":{{"code":"request_invalid","message":"{message}","request":0}}}}"#);
+    peer.write_all(format!("{answer}\n").as_bytes()).unwrap();
+    busctl.finish().ends_with(1).says(message);
+}

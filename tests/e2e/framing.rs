@@ -1,0 +1,104 @@
+//! How streams are framed, and how they end: an end that the daemon meant can be told from a connection that broke.
+
+use std::io::{ErrorKind, Read, Write};
+
+use rustix::process::Signal;
+
+use crate::harness::Daemon;
+
+/// What a connection to the port receives up to its end, after a request as it is written here.
+fn exchange(daemon: &Daemon, request: &str, meanwhile: impl FnOnce()) -> String {
+    let mut socket = daemon.tcp();
+    socket.write_all(request.replace("HOST", &daemon.address.to_string()).as_bytes()).unwrap();
+    daemon.wait_for_subscribers(1);
+    meanwhile();
+    let mut received = String::new();
+    socket.read_to_string(&mut received).unwrap();
+    received
+}
+
+#[test]
+fn over_http_1_1_a_stream_is_chunked() {
+    let daemon = Daemon::start(&[]);
+    let request = "GET /events/t?position=none HTTP/1.1\r\nHost: HOST\r\n\r\n";
+    let received = exchange(&daemon, request, || {
+        daemon.publish("t", "x".repeat(20));
+        daemon.signal(Signal::TERM);
+    });
+    let (head, body) = received.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.contains("\r\ntransfer-encoding: chunked"), "{head}");
+    assert!(!head.contains("content-length"), "{head}");
+    let (retry, rest) = body.split_once("\n\r\n").unwrap();
+    assert!(retry.starts_with("c\r\nretry: 1"), "{body}");
+    let (size, rest) = rest.split_once("\r\n").unwrap();
+    let (event, end) = rest.split_at(usize::from_str_radix(size, 16).unwrap());
+    assert!(event.starts_with("id: ") && event.ends_with(&format!("\ndata: {}\n\n", "x".repeat(20))), "{body}");
+    assert_eq!(end, "\r\n0\r\n\r\n");
+}
+
+#[test]
+fn over_http_1_0_a_stream_ends_with_the_connection() {
+    let daemon = Daemon::start(&[]);
+    let received = exchange(&daemon, "GET /events/t HTTP/1.0\r\nHost: HOST\r\n\r\n", || {
+        daemon.publish("t", "an event");
+        daemon.signal(Signal::TERM);
+    });
+    let (head, body) = received.split_once("\r\n\r\n").unwrap();
+    assert!(!head.contains("transfer-encoding"), "{head}");
+    let lines: Vec<&str> =
+        body.split('\n').map(|line| line.split_once(": ").map_or(line, |(field, _)| field)).collect();
+    assert_eq!(lines, ["retry", "id", "", "id", "data", "", ""], "{body}");
+}
+
+/// Each of these reads the last chunk.
+#[test]
+fn an_end_that_the_daemon_meant_is_complete() {
+    let mut daemon = Daemon::start(&[]);
+    daemon.publish("t", "past");
+    let mut past = daemon.stream("/events/t?since=all&past_only=true");
+    assert_eq!(past.event().data, "past");
+    assert_eq!(past.event().kind.as_deref(), Some("$end"));
+    past.ends();
+
+    let mut kicked = daemon.stream("/events/t?client=kicked");
+    daemon.wait_for_subscribers(1);
+    assert_eq!(daemon.request("DELETE", "/clients/kicked", &[], "").status, 200);
+    kicked.ends();
+
+    let mut streams = [(); 3].map(|()| daemon.stream("/events/t"));
+    daemon.wait_for_subscribers(3);
+    daemon.publish("t", "the last");
+    daemon.signal(Signal::TERM);
+    for stream in &mut streams {
+        assert_eq!(stream.event().data, "the last");
+        stream.ends();
+    }
+    assert_eq!(daemon.wait(), Some(0));
+}
+
+#[test]
+fn after_a_crash_the_end_is_missing() {
+    let mut daemon = Daemon::start(&[]);
+    let mut stream = daemon.stream("/events/t");
+    daemon.publish("t", "before");
+    assert_eq!(stream.event().data, "before");
+    daemon.kill();
+    let broken = stream.next().map(|event| event.is_some());
+    assert!(
+        matches!(&broken, Err(e) if [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset].contains(&e.kind())),
+        "{broken:?}"
+    );
+}
+
+/// curl says so in its exit code.
+#[test]
+fn curl_tells_an_end_from_a_break() {
+    for (signal, code) in [(Signal::TERM, 0), (Signal::KILL, 18)] {
+        let daemon = Daemon::start(&[]);
+        let curl = daemon.spawn_curl("/events/t");
+        daemon.wait_for_subscribers(1);
+        daemon.signal(signal);
+        assert_eq!(curl.finish().code, Some(code), "{signal:?}");
+    }
+}

@@ -1,0 +1,108 @@
+//! The files of history are removed or replaced under the daemon, and what is renamed there stays so when the power fails.
+
+use std::{fs, path::Path, process::Command};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{
+    durable::{FLAGS, file, history, publish},
+    harness::{Daemon, Place, Process, until},
+    tokens::token,
+};
+
+/// Data of the events of a topic.
+fn data(daemon: &Daemon, topic: &str) -> Vec<Value> {
+    history(daemon, topic).iter().map(|event| event["data"].clone()).collect()
+}
+
+/// Whatever `remove` does to the state directory: no durable answer is given for what has no name, the trouble is told
+/// everywhere, and then everything is in files again.
+fn is_told_and_made_anew(remove: impl Fn(&Path)) {
+    // What is larger than the part of history that stays in memory.
+    let mut daemon = Daemon::start_at(Place::new(), &FLAGS);
+    let mut lines = daemon.lines();
+    let big = "x".repeat(250_000);
+    let mut expected = vec![Value::from("first")];
+    assert!(publish(&mut lines, "t", "first", "durable")["published"].is_object());
+    for _ in 0..39 {
+        assert!(publish(&mut lines, "t", &big, "accepted")["published"].is_object());
+        expected.push(big.clone().into());
+    }
+    assert!(publish(&mut lines, "t", "last", "durable")["published"].is_object());
+    expected.push("last".into());
+
+    remove(file(&daemon).parent().unwrap());
+    let refused = publish(&mut lines, "t", "refused", "durable")["error"].clone();
+    expected.push("refused".into());
+    assert_eq!(refused["code"], "not_durable", "{refused}");
+    assert!(refused["message"].as_str().unwrap().contains("sse-bus/history."), "{refused}");
+    assert!(daemon.status()["history_trouble"].as_str().unwrap().contains("history."));
+    assert_eq!(daemon.get("/healthz").status, 503);
+    assert!(daemon.metric("sse_bus_history_failing") > 0.0);
+    daemon.has_logged("cannot be written to disk");
+
+    until("it recovers", || (daemon.get("/healthz").status == 200).then_some(()));
+    assert_eq!(daemon.status()["history_trouble"], Value::Null);
+    assert!(publish(&mut lines, "t", "again", "durable")["published"].is_object());
+    expected.push("again".into());
+    assert!(data(&daemon, "t") == expected, "also what is not in memory any more is read");
+    daemon.kill();
+    daemon.start_again();
+    assert!(data(&daemon, "t") == expected, "all that was published is there after a crash");
+}
+
+#[test]
+fn a_state_directory_that_is_removed_is_told_and_made_anew() {
+    is_told_and_made_anew(|state| fs::remove_dir_all(state).unwrap());
+}
+
+#[test]
+fn a_file_that_is_removed_is_told_and_made_anew() {
+    is_told_and_made_anew(|state| fs::remove_file(state.join("history.redb")).unwrap());
+    is_told_and_made_anew(|state| fs::remove_file(state.join("history.tail")).unwrap());
+}
+
+#[test]
+fn a_file_that_another_one_takes_the_place_of_is_told_and_made_anew() {
+    is_told_and_made_anew(|state| {
+        fs::copy(state.join("history.redb"), state.join("copy")).unwrap();
+        fs::rename(state.join("copy"), state.join("history.redb")).unwrap();
+    });
+}
+
+#[test]
+fn a_daemon_that_ends_writes_what_it_has_into_files_with_names() {
+    let mut daemon = Daemon::start_at(Place::new(), &FLAGS);
+    daemon.publish("t", "one");
+    let state = file(&daemon).parent().unwrap().to_owned();
+    until("it is in the database", || {
+        let mut lines = daemon.lines();
+        publish(&mut lines, "u", "x", "durable")["published"].is_object().then_some(())
+    });
+    fs::remove_dir_all(state).unwrap();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0));
+    daemon.start_again();
+    assert_eq!(data(&daemon, "t"), ["one"]);
+}
+
+#[test]
+fn a_token_that_is_revoked_stays_so_when_the_power_fails() {
+    let place = Place::new();
+    if Command::new("strace").arg("-V").output().is_err() {
+        eprintln!("skipped: install strace to see what is synced");
+        return;
+    }
+    token(&place, &["--name", "a"]);
+    let busctl = place.busctl(&["token", "revoke", "a"]);
+    let trace = place.path("trace");
+    let mut traced = place.command("strace");
+    traced.args(["-f", "-y", "-e", "trace=rename,renameat,renameat2,fsync", "-o"]).arg(&trace);
+    traced.arg(busctl.get_program()).args(busctl.get_args());
+    Process::start(traced).finish().ok();
+    let trace = fs::read_to_string(trace).unwrap();
+    let (before, after) = trace.split_once("rename").expect("the file is renamed into its place");
+    assert!(before.contains("tokens.new>) = 0"), "the new file is synced: {trace}");
+    assert!(after.contains("fsync(") && after.contains("/sse-bus>) = 0"), "and then its directory: {trace}");
+}

@@ -1,0 +1,99 @@
+//! What earlier versions wrote to the socket, kept for ever: it is read as it was meant, and written again byte for byte.
+//!
+//! A line of `frames-v1.jsonl` and `frames-v2.jsonl` is a frame, in hexadecimal, and the request or the reply in it, as JSON.
+//! Every kind is there. Those of version 1 were written by the last code that knew no other. The files of history beside them are opened by `tests/e2e/earlier_history.rs`.
+
+use std::{collections::HashSet, fmt::Debug, mem::discriminant};
+
+use serde::Deserialize;
+use sse_bus::protocol::{
+    ErrorCode, Refused, Reply, Request,
+    binary::{self, Frame, Message, Version},
+};
+
+/// A line: a frame, and one of the others.
+#[derive(Deserialize)]
+struct Golden {
+    frame: String,
+    request: Option<Request>,
+    reply: Option<Reply>,
+}
+
+impl Golden {
+    fn frame(&self) -> Vec<u8> {
+        let digits = |at| u8::from_str_radix(&self.frame[at..at + 2], 16).expect("hexadecimal");
+        (0..self.frame.len()).step_by(2).map(digits).collect()
+    }
+}
+
+fn frames(version: Version) -> Vec<Golden> {
+    let lines = match version {
+        Version::V1 => include_str!("frames-v1.jsonl"),
+        Version::V2 => include_str!("frames-v2.jsonl"),
+        other => panic!("there are no frames of {other:?}"),
+    };
+    lines.lines().map(|line| serde_json::from_str(line).expect("a frame and what is in it")).collect()
+}
+
+fn decoded<T: Message + Debug>(version: Version, frame: &[u8]) -> T {
+    match version.decode(frame) {
+        Frame::Whole(message, used) if used == frame.len() => message,
+        other => panic!("{version:?}: {other:?}"),
+    }
+}
+
+fn encoded<T: Message>(version: Version, message: &T) -> Vec<u8> {
+    let mut frame = Vec::new();
+    version.encode(message, &mut frame).expect("it fits");
+    frame
+}
+
+fn check<T: Message + PartialEq + Debug>(version: Version, frame: &[u8], expected: &T, may_grow: bool) {
+    let message: T = decoded(version, frame);
+    assert_eq!(message, *expected, "{version:?}");
+    let again = encoded(version, &message);
+    // What is JSON text within a frame may have more fields now.
+    if may_grow {
+        assert_eq!(decoded::<T>(version, &again), *expected, "{version:?}");
+    } else {
+        assert_eq!(again, frame, "{version:?}: {expected:?}");
+    }
+}
+
+#[test]
+fn frames_of_every_version_are_read_and_written_as_they_were() {
+    for version in Version::ALL {
+        let (mut requests, mut replies) = (HashSet::new(), HashSet::new());
+        for golden in frames(version) {
+            if let Some(request) = &golden.request {
+                requests.insert(discriminant(request));
+                check(version, &golden.frame(), request, false);
+            }
+            if let Some(reply) = &golden.reply {
+                replies.insert(discriminant(reply));
+                let is_text = version != Version::V1 && matches!(reply, Reply::Status(_) | Reply::Config(_));
+                check(version, &golden.frame(), reply, is_text);
+            }
+        }
+        assert_eq!((requests.len(), replies.len()), (7, 10), "a kind has no frame of {version:?}");
+    }
+}
+
+#[test]
+fn the_refusal_of_a_version_reads_the_same_in_every_version() {
+    let mut preface = binary::PREFACE;
+    for version in Version::ALL {
+        assert_eq!(Version::of(version.preface()), Ok(version));
+    }
+    preface[5] = 0x63;
+    let refused = Version::of(preface).expect_err("there is no version 99");
+    assert_eq!(refused.code, ErrorCode::RequestInvalid);
+    assert!(refused.message.contains("versions 1 and 2") && refused.message.contains("99"), "{refused}");
+    let mut frame = Vec::new();
+    binary::refuse_version(&Refused { message: "m".into(), ..refused.clone() }, &mut frame);
+    assert_eq!(frame, b"\x14\0\0\0\x08\x0frequest_invalid\x01m\0");
+    for version in Version::ALL {
+        let reply = Reply::Error(refused.clone());
+        assert_eq!(decoded::<Reply>(version, &encoded(Version::V1, &reply)), reply);
+    }
+}
