@@ -1,6 +1,6 @@
 //! The database that history is kept in: its tables, how it is opened, and what can be wrong with it.
 //!
-//! Events stand in [pieces](super::record), one or more for each commit, under the number of their first event. Pieces
+//! Events stand in [blocks](super::record), one or more for each commit, under the number of their first event. Blocks
 //! lose the events that history has let go once these are more than half of it, and go with the last. Topics stand under
 //! their names, and what is known of the whole under [`STATE`].
 
@@ -19,7 +19,7 @@ use sse_bus::bus::{
 };
 
 use super::{
-    piece::Piece,
+    block::Block,
     record,
     storage::{Failed, Storage, Watched},
 };
@@ -34,9 +34,9 @@ pub(super) const BUS: &str = "bus";
 /// The form of the files. Those of a newer one are refused, those of an older one are taken over as they are: before 2
 /// there was no [tail](super::tail), before 3 events had no headers.
 pub(super) const SCHEMA: u32 = 3;
-/// Bytes of one piece, unless a single event is larger: with what redb adds it fits a page of 64 KiB, the sizes of which
+/// Bytes of one block, unless a single event is larger: with what redb adds it fits a page of 64 KiB, the sizes of which
 /// are powers of two.
-const PIECE: usize = 63 << 10;
+const BLOCK: usize = 63 << 10;
 /// Memory for pages of the file. Events are in memory already.
 const CACHE: usize = 8 << 20;
 
@@ -137,13 +137,13 @@ pub(super) fn put_topics<'a>(
     Ok(())
 }
 
-/// Puts down events in pieces. Gives these with their numbers.
-pub(super) fn put_events(events: &mut Events<'_>, mut entries: &[Entry]) -> Result<Vec<(u64, Piece)>, redb::Error> {
+/// Puts down events in blocks. Gives these with their numbers.
+pub(super) fn put_events(events: &mut Events<'_>, mut entries: &[Entry]) -> Result<Vec<(u64, Block)>, redb::Error> {
     let mut written = Vec::new();
     while let Some(first) = entries.first() {
-        let (piece, events_in_it) = record::encode(entries, PIECE);
-        events.insert(first.seq, &*piece)?;
-        written.push((first.seq, Piece::new(events_in_it, piece.len())));
+        let (block, events_in_it) = record::encode(entries, BLOCK);
+        events.insert(first.seq, &*block)?;
+        written.push((first.seq, Block::new(events_in_it, block.len())));
         entries = &entries[events_in_it..];
     }
     Ok(written)

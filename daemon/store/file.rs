@@ -16,10 +16,10 @@ use redb::{Database, ReadableTable as _};
 use sse_bus::{Epoch, bus::journal::Batch};
 
 use super::{
+    block::Block,
     database::{self, Events, Shelf, State, Topics, Trouble, put_events, put_topics},
     left::{self, Left},
     pending::Pending,
-    piece::Piece,
     record,
     rewrite::{open_unchanged, rewrite},
     start::{Begun, RESERVE, begin},
@@ -34,9 +34,9 @@ const TAIL: usize = 4 << 20;
 const LARGE: usize = 512 << 10;
 /// What a topic takes in the tail, about.
 const TOPIC: usize = 200;
-/// Pieces that one commit rewrites, at most: more than a batch can make sparse for long.
+/// Blocks that one commit rewrites, at most: more than a batch can make sparse for long.
 const REWRITES: usize = 128;
-/// Pieces of which nothing is left that one commit removes, at most.
+/// Blocks of which nothing is left that one commit removes, at most.
 const REMOVALS: usize = 4096;
 /// What comes after a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,10 +73,10 @@ pub(super) struct File {
     settled: u64,
     /// The last batch that is in the database.
     settled_batch: u64,
-    pieces: BTreeMap<u64, Piece>,
+    blocks: BTreeMap<u64, Block>,
     /// Those that are sparse, noted so that a commit need not look at all of them.
     sparse: BTreeSet<u64>,
-    /// Bytes of all pieces.
+    /// Bytes of all blocks.
     bytes: usize,
     /// Of these, about what is gone and stands there still.
     wasted: usize,
@@ -101,9 +101,9 @@ impl File {
         path: &Path,
         epoch: Epoch,
     ) -> Result<(File, Option<Left>), Failed> {
-        let Begun { database, sync_failed, tail, state, left, pieces, pending, settled_batch, full } =
+        let Begun { database, sync_failed, tail, state, left, blocks, pending, settled_batch, full } =
             begin(&*storage, path, epoch)?;
-        let sparse = pieces.iter().filter(|(_, piece)| piece.is_sparse()).map(|(first, _)| *first).collect();
+        let sparse = blocks.iter().filter(|(_, block)| block.is_sparse()).map(|(first, _)| *first).collect();
         let file = File {
             storage,
             epoch: left.as_ref().map_or(epoch, |left| left.epoch),
@@ -119,9 +119,9 @@ impl File {
             is_partial: false,
             pending,
             is_due: full.is_some(),
-            bytes: pieces.values().map(|piece| piece.bytes).sum(),
-            wasted: pieces.values().map(Piece::wasted).sum(),
-            pieces,
+            bytes: blocks.values().map(|block| block.bytes).sum(),
+            wasted: blocks.values().map(Block::wasted).sum(),
+            blocks,
             sparse,
             full,
         };
@@ -155,11 +155,11 @@ impl File {
 
     /// Notes that an event from disk is not needed.
     pub(super) fn drop_event(&mut self, seq: u64) {
-        if let Some((first, piece)) = self.pieces.range_mut(..=seq).next_back() {
-            if piece.gone.insert(seq) {
-                self.wasted += piece.each();
+        if let Some((first, block)) = self.blocks.range_mut(..=seq).next_back() {
+            if block.gone.insert(seq) {
+                self.wasted += block.each();
             }
-            if piece.is_sparse() {
+            if block.is_sparse() {
                 self.sparse.insert(*first);
             }
         }
@@ -245,13 +245,13 @@ impl File {
 
     /// Puts what is pending into the database.
     fn settle(&mut self) -> Result<(), Failed> {
-        let sparse = self.sparse.iter().filter_map(|first| self.pieces.get_key_value(first));
-        let (over, sparse): (Vec<_>, Vec<_>) = sparse.partition(|(_, piece)| piece.is_over());
+        let sparse = self.sparse.iter().filter_map(|first| self.blocks.get_key_value(first));
+        let (over, sparse): (Vec<_>, Vec<_>) = sparse.partition(|(_, block)| block.is_over());
         let over: Vec<_> = over.into_iter().take(REMOVALS).map(|(first, _)| *first).collect();
-        // What goes in the order in which it came takes its pieces with it soon, so that nothing need be written again.
+        // What goes in the order in which it came takes its blocks with it soon, so that nothing need be written again.
         let is_wasteful = self.wasted * 2 > self.bytes;
         let sparse = sparse.into_iter().take(if is_wasteful { REWRITES } else { 0 });
-        let sparse: Vec<_> = sparse.map(|(first, piece)| (*first, piece.events, piece.gone.clone())).collect();
+        let sparse: Vec<_> = sparse.map(|(first, block)| (*first, block.events, block.gone.clone())).collect();
         let mut pending = std::mem::take(&mut self.pending);
         let mut written = Vec::new();
         let done = self.commit(|events, topics| {
@@ -259,16 +259,16 @@ impl File {
             put_topics(topics, gone, records)?;
             for first in &over {
                 events.remove(*first)?;
-                written.push((*first, Piece::default()));
+                written.push((*first, Block::default()));
             }
             for (first, events_in_it, gone) in &sparse {
                 let whole = events.get(*first)?.map(|whole| whole.value().to_vec());
                 if let Some(less) = whole.and_then(|whole| record::without(&whole, |seq| gone.contains(&seq))) {
                     events.insert(*first, &*less)?;
-                    written.push((*first, Piece::new(events_in_it - gone.len(), less.len())));
+                    written.push((*first, Block::new(events_in_it - gone.len(), less.len())));
                 } else {
                     events.remove(*first)?;
-                    written.push((*first, Piece::default()));
+                    written.push((*first, Block::default()));
                 }
             }
             written.extend(put_events(events, entries)?);
@@ -278,15 +278,15 @@ impl File {
             self.pending = pending;
             return done;
         }
-        for (first, piece) in written {
+        for (first, block) in written {
             self.sparse.remove(&first);
-            if let Some(before) = self.pieces.remove(&first) {
+            if let Some(before) = self.blocks.remove(&first) {
                 self.bytes -= before.bytes;
                 self.wasted -= before.wasted();
             }
-            if piece.events > 0 {
-                self.bytes += piece.bytes;
-                self.pieces.insert(first, piece);
+            if block.events > 0 {
+                self.bytes += block.bytes;
+                self.blocks.insert(first, block);
             }
         }
         (self.settled, self.settled_batch, self.is_due) = (self.state.head, self.state.last_batch, false);

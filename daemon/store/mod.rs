@@ -8,11 +8,11 @@
 
 #[cfg(test)]
 mod accidents;
+mod block;
 mod database;
 mod file;
 mod left;
 mod pending;
-mod piece;
 mod reader;
 mod record;
 mod rewrite;

@@ -1,6 +1,6 @@
 //! One thread reads from disk what subscribers wait for, so that neither the bus nor another subscriber waits for it.
 //!
-//! Who goes through the file from piece to piece gets several at once. What is handed over and not read yet is bounded:
+//! Who goes through the file from block to block gets several at once. What is handed over and not read yet is bounded:
 //! beyond it the thread waits until some of it is, but not for ever for those who take nothing.
 
 use std::{
@@ -109,7 +109,7 @@ impl Reader {
         none()
     }
 
-    /// Reads pieces, and gives how many bytes it was; nothing if there is none.
+    /// Reads blocks, and gives how many bytes it was; nothing if there is none.
     fn read(&self, place: Place) -> Result<Option<(Fetched, usize)>, Failed> {
         let database = self.shelf.get().ok_or("the file is not open")?;
         guarded(|| {
@@ -127,13 +127,13 @@ impl Reader {
             let Some(first) = first else { return Ok(None) };
             let (mut fetched, mut bytes) = (Fetched { from: first, upto, events: Vec::new() }, 0);
             for row in table.range(first..)? {
-                let (number, piece) = row?;
+                let (number, block) = row?;
                 if bytes >= most {
                     break;
                 }
-                bytes += piece.value().len();
-                if record::events(piece.value(), self.epoch, &mut fetched.events).is_none() {
-                    warn!(first = number.value(), "a piece of history on disk is damaged; it is told as lost");
+                bytes += block.value().len();
+                if record::events(block.value(), self.epoch, &mut fetched.events).is_none() {
+                    warn!(first = number.value(), "a block of history on disk is damaged; it is told as lost");
                 }
                 let last = fetched.events.last().map_or(0, |event| event.id.seq);
                 fetched.upto = fetched.upto.max(last).max(number.value());

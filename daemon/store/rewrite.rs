@@ -29,8 +29,8 @@ pub(super) fn rewrite(storage: &dyn Storage, source: &Database) -> Result<(Datab
         {
             let mut events = to.open_table(EVENTS)?;
             for row in from.open_table(EVENTS)?.iter()? {
-                let (first, piece) = row?;
-                events.insert(first.value(), piece.value())?;
+                let (first, block) = row?;
+                events.insert(first.value(), block.value())?;
             }
             let mut topics = to.open_table(TOPICS)?;
             for row in from.open_table(TOPICS)?.iter()? {

@@ -19,10 +19,10 @@ use sse_bus::{Epoch, bus::history::Forgotten};
 use tracing::{error, warn};
 
 use super::{
+    block::Block,
     database::{self, SCHEMA, State, Trouble, put_events, put_topics},
     left::{self, Left},
     pending::Pending,
-    piece::Piece,
     rewrite::open_unchanged,
     storage::{self, Failed, Storage, set_aside, tail_of},
     tail::{self, Appended, Tail},
@@ -38,7 +38,7 @@ pub(super) struct Begun {
     pub(super) tail: Tail,
     pub(super) state: State,
     pub(super) left: Option<Left>,
-    pub(super) pieces: BTreeMap<u64, Piece>,
+    pub(super) blocks: BTreeMap<u64, Block>,
     /// What is not in the database on disk.
     pub(super) pending: Pending,
     /// The last batch that is in the database on disk.
@@ -72,7 +72,7 @@ pub(super) fn begin(storage: &dyn Storage, path: &Path, epoch: Epoch) -> Result<
     // Once more: in between somebody may have put a file there.
     storage::check(path).map_err(|why| failed(&why))?;
     if let Some(damaged) = begun.left.as_ref().map(|left| left.damaged).filter(|damaged| *damaged > 0) {
-        error!("{damaged} pieces of {shown} are damaged; their events are told as lost");
+        error!("{damaged} blocks of {shown} are damaged; their events are told as lost");
     }
     Ok(begun)
 }
@@ -147,10 +147,10 @@ impl Start<'_> {
                 Ok(())
             })?;
         }
-        let (state, left, pieces) = if is_new {
+        let (state, left, blocks) = if is_new {
             (state, None, BTreeMap::new())
         } else {
-            left::read(&database, epoch).map(|(state, left, pieces)| (state, Some(left), pieces))?
+            left::read(&database, epoch).map(|(state, left, blocks)| (state, Some(left), blocks))?
         };
         let (head, forgotten) = left.as_ref().map_or((0, Forgotten::default()), |l| (l.head, l.forgotten.clone()));
         // A copy in memory stands for what is on disk.
@@ -169,7 +169,7 @@ impl Start<'_> {
             pending = Pending::default();
         }
         let sync_failed = self.sync_failed.clone();
-        Ok(Begun { database, sync_failed, tail, state, left, pieces, pending, settled_batch, full })
+        Ok(Begun { database, sync_failed, tail, state, left, blocks, pending, settled_batch, full })
     }
 
     /// Opens the tail. One of another bus is set aside.

@@ -12,7 +12,7 @@ use super::{super::file::Next, Disk, Random, epoch, topic};
 /// Topics that are published to, the first ones most often.
 const MANY: usize = 50;
 /// The file may be so many times as large as what its events are charged with. They take half of that on disk, up to
-/// half of a piece may be gone, pages are not full, and redb enlarges a file to twice its size.
+/// half of a block may be gone, pages are not full, and redb enlarges a file to twice its size.
 const MOST: usize = 6;
 
 #[test]
@@ -22,7 +22,7 @@ fn the_file_does_not_grow_while_events_come_and_go() {
     let events = given("SSE_BUS_TEST_CHURN").unwrap_or(16_000);
     let budget = given("SSE_BUS_TEST_CHURN_BUDGET").unwrap_or(256 << 10);
     // Old events go because all together are too many, and some because those of a topic are; then what is left of
-    // other topics stands alone in pieces.
+    // other topics stands alone in blocks.
     let retention = Retention { events: budget / 20_000, budget, ..Retention::default() };
     // How many come at once in the first eighth, and from then on.
     for (first, then, events) in [(1, 1, events / 5), (40, 40, events), (2000, 2000, events), (1, budget / 400, events)]

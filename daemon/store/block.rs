@@ -1,10 +1,10 @@
-//! What the writer knows of a piece of the file without reading it: how much of it is still wanted.
+//! What the writer knows of a block of the file without reading it: how much of it is still wanted.
 
 use std::collections::BTreeSet;
 
-/// What is in a piece.
+/// What is in a block.
 #[derive(Debug, Default)]
-pub(super) struct Piece {
+pub(super) struct Block {
     /// Events that stand in it, also those that are gone.
     pub(super) events: usize,
     pub(super) bytes: usize,
@@ -12,10 +12,10 @@ pub(super) struct Piece {
     pub(super) gone: BTreeSet<u64>,
 }
 
-impl Piece {
+impl Block {
     /// One that is whole.
-    pub(super) fn new(events: usize, bytes: usize) -> Piece {
-        Piece { events, bytes, gone: BTreeSet::new() }
+    pub(super) fn new(events: usize, bytes: usize) -> Block {
+        Block { events, bytes, gone: BTreeSet::new() }
     }
 
     /// Bytes of one of its events, about.
