@@ -33,8 +33,8 @@ impl Block {
         self.gone.len() >= self.events
     }
 
-    /// Whether more than half of it is gone.
+    /// Whether more than a third of it is gone.
     pub(super) fn is_sparse(&self) -> bool {
-        self.is_over() || self.gone.len() * 2 > self.events
+        self.is_over() || self.gone.len() * 3 > self.events
     }
 }

@@ -1,8 +1,9 @@
 //! The database that history is kept in: its tables, how it is opened, and what can be wrong with it.
 //!
-//! Events stand in [blocks](super::record), one or more for each commit, under the number of their first event. Blocks
-//! lose the events that history has let go once these are more than half of it, and go with the last. Topics stand under
-//! their names, and what is known of the whole under [`STATE`].
+//! Events stand in [blocks](super::record) under the number of their first event, each in one or more [rows](super::rows).
+//! Evicted events stay in their blocks until they are a third of all bytes; then the blocks that have lost a third are
+//! written again without them. A block without events is removed. Topics stand under their names, and what is known of the
+//! whole under [`STATE`].
 
 use std::{
     io,
@@ -20,23 +21,25 @@ use sse_bus::bus::{
 
 use super::{
     block::Block,
-    record,
+    record::Unsealed,
+    rows::Blocks,
     storage::{Failed, Storage, Watched},
 };
 use crate::clock::Relation;
 
-pub(super) const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
 pub(super) const TOPICS: TableDefinition<&str, &[u8]> = TableDefinition::new("topics");
 pub(super) const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
 /// The one key of [`STATE`].
 pub(super) const BUS: &str = "bus";
 
 /// The form of the files. Those of a newer one are refused, those of an older one are taken over as they are: before 2
-/// there was no [tail](super::tail), before 3 events had no headers.
-pub(super) const SCHEMA: u32 = 3;
-/// Bytes of one block, unless a single event is larger: with what redb adds it fits a page of 64 KiB, the sizes of which
-/// are powers of two.
+/// there was no [tail](super::tail), before 3 events had no headers, before 4 each block was one row.
+pub(super) const SCHEMA: u32 = 4;
+/// Bytes of one block, unless a single event is larger: it fits one row, which has a page of its own.
 const BLOCK: usize = 63 << 10;
+/// The last block takes more events while it has fewer bytes, so that a publish now and then does not leave many small
+/// ones.
+pub(super) const SMALL: usize = 16 << 10;
 /// Memory for pages of the file. Events are in memory already.
 const CACHE: usize = 8 << 20;
 
@@ -94,8 +97,6 @@ impl Shelf {
     }
 }
 
-/// The events.
-pub(super) type Events<'a> = Table<'a, u64, &'static [u8]>;
 /// The topics.
 pub(super) type Topics<'a> = Table<'a, &'static str, &'static [u8]>;
 
@@ -103,12 +104,12 @@ pub(super) type Topics<'a> = Table<'a, &'static str, &'static [u8]>;
 pub(super) fn commit(
     database: &Database,
     state: &State,
-    fill: impl FnOnce(&mut Events<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
+    fill: impl FnOnce(&mut Blocks<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
 ) -> Result<(), Trouble> {
     let state = serde_json::to_vec(state).map_err(|e| Trouble::Other(e.to_string()))?;
     guarded(|| {
         let transaction = database.begin_write()?;
-        fill(&mut transaction.open_table(EVENTS)?, &mut transaction.open_table(TOPICS)?)?;
+        fill(&mut Blocks::open(&transaction)?, &mut transaction.open_table(TOPICS)?)?;
         transaction.open_table(STATE)?.insert(BUS, &*state)?;
         transaction.commit()?;
         Ok(())
@@ -137,14 +138,22 @@ pub(super) fn put_topics<'a>(
     Ok(())
 }
 
-/// Puts down events in blocks. Gives these with their numbers.
-pub(super) fn put_events(events: &mut Events<'_>, mut entries: &[Entry]) -> Result<Vec<(u64, Block)>, redb::Error> {
-    let mut written = Vec::new();
+/// Writes events in blocks. The first of them go into the block `last`, if there is one. Returns the blocks that were
+/// written, with their numbers.
+pub(super) fn put_events(
+    blocks: &mut Blocks<'_>,
+    last: Option<(u64, Unsealed)>,
+    mut entries: &[Entry],
+) -> Result<Vec<(u64, Block)>, redb::Error> {
+    let (mut written, mut last) = (Vec::new(), last);
     while let Some(first) = entries.first() {
-        let (block, events_in_it) = record::encode(entries, BLOCK);
-        events.insert(first.seq, &*block)?;
-        written.push((first.seq, Block::new(events_in_it, block.len())));
-        entries = &entries[events_in_it..];
+        let (number, mut block) = last.take().unwrap_or_else(|| (first.seq, Unsealed::default()));
+        let taken = block.fill(entries, BLOCK);
+        let events = block.events();
+        let bytes = block.seal();
+        blocks.put(number, &bytes)?;
+        written.push((number, Block::new(events, bytes.len())));
+        entries = &entries[taken..];
     }
     Ok(written)
 }
@@ -198,7 +207,7 @@ pub(super) fn open(storage: &dyn Storage, sync_failed: &Arc<AtomicBool>) -> Resu
 
 /// Opens a database in a file. It is noted when a sync of that fails.
 pub(super) fn open_file(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> Result<Database, Trouble> {
-    let file = Watched::new(file, sync_failed);
+    let file = Watched::new(file, sync_failed)?;
     guarded(|| Ok(Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true).create_with_backend(file)?))
 }
 

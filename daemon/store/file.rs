@@ -12,16 +12,17 @@ use std::{
     },
 };
 
-use redb::{Database, ReadableTable as _};
+use redb::Database;
 use sse_bus::{Epoch, bus::journal::Batch};
 
 use super::{
     block::Block,
-    database::{self, Events, Shelf, State, Topics, Trouble, put_events, put_topics},
+    database::{self, SMALL, Shelf, State, Topics, Trouble, put_events, put_topics},
     left::{self, Left},
     pending::Pending,
-    record,
+    record::{self, Unsealed},
     rewrite::{open_unchanged, rewrite},
+    rows::Blocks,
     start::{Begun, RESERVE, begin},
     storage::{Failed, FileSystem, Storage},
     tail::Tail,
@@ -35,7 +36,7 @@ const LARGE: usize = 512 << 10;
 /// What a topic takes in the tail, about.
 const TOPIC: usize = 200;
 /// Blocks that one commit rewrites, at most: more than a batch can make sparse for long.
-const REWRITES: usize = 128;
+const REWRITES: usize = 512;
 /// Blocks of which nothing is left that one commit removes, at most.
 const REMOVALS: usize = 4096;
 /// What comes after a batch.
@@ -249,29 +250,39 @@ impl File {
         let (over, sparse): (Vec<_>, Vec<_>) = sparse.partition(|(_, block)| block.is_over());
         let over: Vec<_> = over.into_iter().take(REMOVALS).map(|(first, _)| *first).collect();
         // What goes in the order in which it came takes its blocks with it soon, so that nothing need be written again.
-        let is_wasteful = self.wasted * 2 > self.bytes;
+        let is_wasteful = self.wasted * 3 > self.bytes;
         let sparse = sparse.into_iter().take(if is_wasteful { REWRITES } else { 0 });
-        let sparse: Vec<_> = sparse.map(|(first, block)| (*first, block.events, block.gone.clone())).collect();
+        let sparse: Vec<_> = sparse.map(|(first, block)| (*first, block.gone.clone())).collect();
+        let last = self.blocks.last_key_value().filter(|(_, block)| block.bytes < SMALL && !block.is_sparse());
+        let last = last.map(|(first, block)| (*first, block.gone.clone()));
         let mut pending = std::mem::take(&mut self.pending);
         let mut written = Vec::new();
-        let done = self.commit(|events, topics| {
+        let done = self.commit(|blocks, topics| {
             let (entries, gone, records) = pending.all();
             put_topics(topics, gone, records)?;
             for first in &over {
-                events.remove(*first)?;
+                blocks.remove(*first)?;
                 written.push((*first, Block::default()));
             }
-            for (first, events_in_it, gone) in &sparse {
-                let whole = events.get(*first)?.map(|whole| whole.value().to_vec());
-                if let Some(less) = whole.and_then(|whole| record::without(&whole, |seq| gone.contains(&seq))) {
-                    events.insert(*first, &*less)?;
-                    written.push((*first, Block::new(events_in_it - gone.len(), less.len())));
+            for (first, gone) in &sparse {
+                if let Some(less) = without(blocks, *first, |seq| gone.contains(&seq))? {
+                    let (events, bytes) = (less.events(), less.seal());
+                    blocks.put(*first, &bytes)?;
+                    written.push((*first, Block::new(events, bytes.len())));
                 } else {
-                    events.remove(*first)?;
+                    blocks.remove(*first)?;
                     written.push((*first, Block::default()));
                 }
             }
-            written.extend(put_events(events, entries)?);
+            // After a commit that has failed they may be there already.
+            let is_new = |seq| entries.first().is_some_and(|first| seq >= first.seq);
+            let last = match &last {
+                Some((first, gone)) => {
+                    without(blocks, *first, |seq| gone.contains(&seq) || is_new(seq))?.map(|last| (*first, last))
+                }
+                None => None,
+            };
+            written.extend(put_events(blocks, last, entries)?);
             Ok(())
         });
         if done.is_err() {
@@ -314,7 +325,7 @@ impl File {
     /// One transaction: what is put into the tables, and the state.
     fn commit(
         &mut self,
-        fill: impl FnOnce(&mut Events<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
+        fill: impl FnOnce(&mut Blocks<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
     ) -> Result<(), Failed> {
         let is_lost = self.sync_failed.load(Ordering::Acquire) || self.storage.check_database().is_err();
         let database = match self.database.get() {
@@ -359,4 +370,9 @@ impl File {
         self.sync_failed = sync_failed;
         Ok(database)
     }
+}
+
+/// Reads a block, without some of its events. Nothing if it is damaged.
+fn without(blocks: &Blocks<'_>, first: u64, is_gone: impl Fn(u64) -> bool) -> Result<Option<Unsealed>, redb::Error> {
+    Ok(blocks.get(first)?.and_then(|whole| record::without(&whole, is_gone)))
 }

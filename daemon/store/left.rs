@@ -20,8 +20,9 @@ use sse_bus::{
 
 use super::{
     block::Block,
-    database::{BUS, EVENTS, SCHEMA, STATE, State, TOPICS, TopicState, Trouble, guarded},
+    database::{BUS, SCHEMA, STATE, State, TOPICS, TopicState, Trouble, guarded},
     record::{self, Record},
+    rows::StoredBlocks,
 };
 use crate::clock::Relation;
 
@@ -98,26 +99,26 @@ fn content(database: &Database, epoch: Epoch, state: State) -> Result<Content, r
     let places: HashMap<_, _> =
         left.topics.iter().enumerate().map(|(place, topic)| (topic.topic.as_str(), place)).collect();
     let mut blocks = BTreeMap::new();
-    for row in transaction.open_table(EVENTS)?.iter()? {
-        let (first, block) = row?;
-        let Some(records) = record::decode(block.value()) else {
+    for found in StoredBlocks::open(&transaction)?.from(0)? {
+        let (first, block) = found?;
+        let Some(records) = record::decode(&block) else {
             left.damaged += 1;
             // It goes with the next batch, and what was lost with it is told once.
-            blocks.insert(first.value(), Block::default());
+            blocks.insert(first, Block::default());
             continue;
         };
-        let mut block = Block::new(records.len(), block.value().len());
+        let mut known = Block::new(records.len(), block.len());
         for record in records {
             let Record { seq, came, expires, topic, kind, headers, data, .. } = record;
             let Some(topic) = places.get(topic).copied() else {
-                block.gone.insert(seq);
+                known.gone.insert(seq);
                 continue;
             };
             let cost = Entry::cost_of(data.len(), kind.map_or(0, str::len), headers.len());
             let event = if retained.contains(&seq) { record.event(epoch, &mut HashMap::new()) } else { None };
             left.entries.push(Entry { seq, topic, came, expires, cost, event: event.map(Arc::new) });
         }
-        blocks.insert(first.value(), block);
+        blocks.insert(first, known);
     }
     if left.damaged > 0 {
         left.is_torn = true;

@@ -19,8 +19,9 @@ use tracing::warn;
 
 use super::{
     AGAIN, Shared,
-    database::{EVENTS, Shelf, Trouble, guarded},
+    database::{Shelf, Trouble, guarded},
     record,
+    rows::StoredBlocks,
     storage::Failed,
 };
 use crate::shared::SharedBus;
@@ -113,12 +114,11 @@ impl Reader {
     fn read(&self, place: Place) -> Result<Option<(Fetched, usize)>, Failed> {
         let database = self.shelf.get().ok_or("the file is not open")?;
         guarded(|| {
-            let table = database.begin_read()?.open_table(EVENTS)?;
-            let after =
-                |last: u64| Ok::<_, redb::Error>(table.range(last + 1..)?.next().transpose()?.map(|row| row.0.value()));
+            let blocks = StoredBlocks::open(&database.begin_read()?)?;
+            let after = |last: u64| blocks.first(last + 1..);
             let (first, upto, most) = match place {
                 Place::Of(Wanted { seq, previous, .. }) => {
-                    let first = table.range(..=seq)?.next_back().transpose()?.map(|row| row.0.value());
+                    let first = blocks.of(seq)?;
                     let goes_on = previous > 0 && after(previous)? == first;
                     (first, seq, if goes_on { AHEAD } else { 1 })
                 }
@@ -126,17 +126,17 @@ impl Reader {
             };
             let Some(first) = first else { return Ok(None) };
             let (mut fetched, mut bytes) = (Fetched { from: first, upto, events: Vec::new() }, 0);
-            for row in table.range(first..)? {
-                let (number, block) = row?;
+            for found in blocks.from(first)? {
+                let (number, block) = found?;
                 if bytes >= most {
                     break;
                 }
-                bytes += block.value().len();
-                if record::events(block.value(), self.epoch, &mut fetched.events).is_none() {
-                    warn!(first = number.value(), "a block of history on disk is damaged; it is told as lost");
+                bytes += block.len();
+                if record::events(&block, self.epoch, &mut fetched.events).is_none() {
+                    warn!(first = number, "a block of history on disk is damaged; it is told as lost");
                 }
                 let last = fetched.events.last().map_or(0, |event| event.id.seq);
-                fetched.upto = fetched.upto.max(last).max(number.value());
+                fetched.upto = fetched.upto.max(last).max(number);
             }
             Ok(Some((fetched, bytes)))
         })

@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageBackend};
 
 use super::{
-    database::{self, EVENTS, STATE, TOPICS, Trouble, guarded},
+    database::{self, STATE, TOPICS, Trouble, guarded},
+    rows::{Blocks, StoredBlocks},
     storage::Storage,
 };
 
@@ -27,10 +28,10 @@ pub(super) fn rewrite(storage: &dyn Storage, source: &Database) -> Result<(Datab
     guarded(|| {
         let (from, to) = (source.begin_read()?, target.begin_write()?);
         {
-            let mut events = to.open_table(EVENTS)?;
-            for row in from.open_table(EVENTS)?.iter()? {
-                let (first, block) = row?;
-                events.insert(first.value(), block.value())?;
+            let mut blocks = Blocks::open(&to)?;
+            for found in StoredBlocks::open(&from)?.from(0)? {
+                let (first, block) = found?;
+                blocks.put(first, &block)?;
             }
             let mut topics = to.open_table(TOPICS)?;
             for row in from.open_table(TOPICS)?.iter()? {

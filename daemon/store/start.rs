@@ -141,9 +141,9 @@ impl Start<'_> {
         }
         if state.last_batch > before || full.is_some() {
             let (entries, gone, records) = pending.all();
-            database::commit(&database, &state, |events, topics| {
+            database::commit(&database, &state, |blocks, topics| {
                 put_topics(topics, gone, records)?;
-                put_events(events, entries)?;
+                put_events(blocks, None, entries)?;
                 Ok(())
             })?;
         }
@@ -208,7 +208,7 @@ mod tests {
         let path = folder.path().join("history.redb");
         let database = Database::create(&path).unwrap();
         let transaction = database.begin_write().unwrap();
-        let newer: &[u8] = br#"{"schema":4,"all":"else is other"}"#;
+        let newer: &[u8] = br#"{"schema":5,"all":"else is other"}"#;
         transaction.open_table(STATE).unwrap().insert(BUS, newer).unwrap();
         transaction.commit().unwrap();
         drop(database);

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use redb::{BackendError, StorageBackend, backends::FileBackend};
 use sse_bus::private_fs::{self, Exposure, Forbidden, create_directory, sync_directory};
 
+use super::region;
 use crate::shared::unix_now;
 
 /// What went wrong, for people.
@@ -191,16 +192,18 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// A file that notes whether a sync of it has failed.
+/// A file that notes whether a sync of it has failed. A new one gets [regions](super::region) of our size.
 #[derive(Debug)]
 pub(super) struct Watched {
     file: Box<dyn StorageBackend>,
     sync_failed: Arc<AtomicBool>,
+    is_new: bool,
 }
 
 impl Watched {
-    pub(super) fn new(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> Watched {
-        Watched { file, sync_failed: sync_failed.clone() }
+    pub(super) fn new(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> io::Result<Watched> {
+        let is_new = file.len()? == 0;
+        Ok(Watched { file, sync_failed: sync_failed.clone(), is_new })
     }
 }
 
@@ -222,7 +225,10 @@ impl StorageBackend for Watched {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write(offset, data)
+        match region::put(offset, data) {
+            Some(header) if self.is_new => self.file.write(offset, &header),
+            _ => self.file.write(offset, data),
+        }
     }
 
     fn close(&self) -> io::Result<()> {

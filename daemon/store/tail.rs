@@ -174,7 +174,7 @@ fn encode(bytes: &mut Vec<u8>, number: u64, batch: &Batch, clock: u64) -> io::Re
     };
     let topics = topics.iter().map(|record| (record.topic.as_str().to_owned(), TopicState::of(record))).collect();
     let rest = Rest { head: *head, clock, forgotten: forgotten.clone(), gone, topics };
-    let (events, _) = record::encode(entries, usize::MAX);
+    let events = record::encode(entries);
     let start = bytes.len();
     bytes.put_u64_le(0);
     bytes.put_u64_le(number);

@@ -79,7 +79,7 @@ fn check(schema: u32, expected: &[Value], theme: &str) {
     assert_eq!(retained(&daemon), ["config/theme"]);
     assert_eq!(daemon.stream("/events/config/**").event().data, theme);
     let file = fs::read(daemon.place.path("sse-bus/history.redb")).unwrap();
-    let mark = b"{\"schema\":3,";
+    let mark = b"{\"schema\":4,";
     assert!(file.windows(mark.len()).any(|found| found == mark), "an earlier daemon would take it for its own");
 
     // What is new has a number of its own, headers, and room beside the old.
