@@ -221,7 +221,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
         warn!(connections = daemon.tasks.len(), "cut what had not ended in {} s", DRAIN.as_secs());
     }
     if let Some(store) = &daemon.store {
-        store.end();
+        store.end().await;
     }
     daemon.log.report_suppressed();
     info!("stopped");

@@ -81,6 +81,8 @@ pub const CONFIG_BYTES: usize = 1 << 20;
 pub const ANSWER: Duration = Duration::from_secs(10);
 /// From the signal to stop until connections are cut.
 pub const DRAIN: Duration = Duration::from_secs(3);
+/// After that, until the daemon ends without the disk that does not take the rest of history.
+pub const DISK_END: Duration = Duration::from_secs(10);
 
 /// The bounds that a daemon's configuration sets. Each is refused with an error whose code is
 /// `limit_<field>`, but for the `*_buffer` ones: what does not fit those is left to history.

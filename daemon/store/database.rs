@@ -9,10 +9,12 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::AtomicBool},
+    thread,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
-use redb::{Builder, Database, StorageBackend, Table, TableDefinition};
+use redb::{Builder, CompactionError, Database, StorageBackend, Table, TableDefinition};
 use serde::{Deserialize, Serialize};
 use sse_bus::bus::{
     history::{Entry, Forgotten, TopicPast},
@@ -94,6 +96,20 @@ impl Shelf {
 
     pub(super) fn set(&self, database: Option<Arc<Database>>) {
         *self.0.lock() = database;
+    }
+
+    /// Takes the database, once the reader has finished what it reads.
+    pub(super) fn take(&self) -> Option<Database> {
+        /// A read takes about so long.
+        const READ: Duration = Duration::from_millis(1);
+        let mut taken = self.0.lock().take()?;
+        loop {
+            match Arc::try_unwrap(taken) {
+                Ok(database) => return Some(database),
+                Err(in_use) => taken = in_use,
+            }
+            thread::sleep(READ);
+        }
     }
 }
 
@@ -209,6 +225,19 @@ pub(super) fn open(storage: &dyn Storage, sync_failed: &Arc<AtomicBool>) -> Resu
 pub(super) fn open_file(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> Result<Database, Trouble> {
     let file = Watched::new(file, sync_failed)?;
     guarded(|| Ok(Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true).create_with_backend(file)?))
+}
+
+/// Moves the content of a database to the beginning of its file, and gives back what is behind it. It is what it was
+/// wherever the power fails.
+pub(super) fn compact(database: &mut Database) -> Result<(), Trouble> {
+    guarded(|| {
+        database.compact().map_err(|error| match error {
+            CompactionError::Storage(error) => error.into(),
+            // Nobody reads, and nothing else is ever under way.
+            error => redb::Error::Corrupted(error.to_string()),
+        })?;
+        Ok(())
+    })
 }
 
 /// Does something with a database that may be damaged, or on a disk that fails.

@@ -14,6 +14,7 @@ use std::{
 
 use redb::Database;
 use sse_bus::{Epoch, bus::journal::Batch};
+use tracing::debug;
 
 use super::{
     block::Block,
@@ -39,6 +40,7 @@ const TOPIC: usize = 200;
 const REWRITES: usize = 512;
 /// Blocks of which nothing is left that one commit removes, at most.
 const REMOVALS: usize = 4096;
+
 /// What comes after a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -70,6 +72,8 @@ pub(super) struct File {
     pending: Pending,
     /// It has to go there now.
     is_due: bool,
+    /// Nothing follows for a while.
+    is_resting: bool,
     /// Everything up to here is in the database.
     settled: u64,
     /// The last batch that is in the database.
@@ -81,6 +85,12 @@ pub(super) struct File {
     bytes: usize,
     /// Of these, about what is gone and stands there still.
     wasted: usize,
+    /// Bytes that the file of the database may have.
+    room: u64,
+    /// Bytes that it had beside the blocks after it was compacted last.
+    beside: u64,
+    /// It is to be compacted when nothing follows for a while.
+    is_loose: bool,
     /// Why nothing could be written since the files were opened. Until it can, the database is a copy in memory of what
     /// is on disk, for those who read.
     full: Option<Failed>,
@@ -120,10 +130,14 @@ impl File {
             is_partial: false,
             pending,
             is_due: full.is_some(),
+            is_resting: false,
             bytes: blocks.values().map(|block| block.bytes).sum(),
             wasted: blocks.values().map(Block::wasted).sum(),
             blocks,
             sparse,
+            room: u64::MAX,
+            beside: 0,
+            is_loose: false,
             full,
         };
         Ok((file, left))
@@ -146,7 +160,7 @@ impl File {
 
     /// Whether everything that was written is in the database.
     pub(super) fn is_settled(&self) -> bool {
-        self.tail_bytes() == 0 && !self.is_due
+        self.tail_bytes() == 0 && !self.is_due && !self.is_loose
     }
 
     /// Bytes of what was appended to the tail since it began anew.
@@ -164,6 +178,11 @@ impl File {
                 self.sparse.insert(*first);
             }
         }
+    }
+
+    /// Notes how many bytes the file of the database may have.
+    pub(super) fn note_room(&mut self, room: u64) {
+        self.room = room;
     }
 
     /// Notes how the bus's clock stands to those of the machine.
@@ -194,6 +213,7 @@ impl File {
             || next != Next::More
             || bytes >= LARGE
             || self.tail_bytes() + bytes > TAIL;
+        self.is_resting = next == Next::Rest;
         self.batch = Some(batch);
     }
 
@@ -302,6 +322,32 @@ impl File {
         }
         (self.settled, self.settled_batch, self.is_due) = (self.state.head, self.state.last_batch, false);
         self.begin_tail();
+        self.keep_small()
+    }
+
+    /// Compacts the database if its file is nearly too large, and when nothing follows also if most of it is free.
+    ///
+    /// # Errors
+    ///
+    /// The disk has failed. What was to be written is there, but the database has to be opened again.
+    fn keep_small(&mut self) -> Result<(), Failed> {
+        let length = |storage: &dyn Storage| storage.database_len().map_err(|e| e.to_string());
+        let (before, needed) = (length(&*self.storage)?, self.bytes as u64 + self.beside);
+        self.is_loose = before > 2 * needed + self.room / 8;
+        let is_urgent = before > self.room / 8 * 7 && before > needed + needed / 4;
+        if self.state.ended || !(is_urgent || self.is_loose && self.is_resting) {
+            return Ok(());
+        }
+        self.is_loose = false;
+        let Some(mut database) = self.database.take() else { return Ok(()) };
+        if let Err(trouble) = database::compact(&mut database) {
+            self.is_due = true;
+            return Err(trouble.why());
+        }
+        self.database.set(Some(database.into()));
+        let after = length(&*self.storage)?;
+        self.beside = after.saturating_sub(self.bytes as u64);
+        debug!(before, after, "the file of history was compacted");
         Ok(())
     }
 

@@ -23,7 +23,8 @@ use super::{
     database::{self, SCHEMA, State, Trouble, put_events, put_topics},
     left::{self, Left},
     pending::Pending,
-    rewrite::open_unchanged,
+    region,
+    rewrite::{copy, open_unchanged},
     storage::{self, Failed, Storage, set_aside, tail_of},
     tail::{self, Appended, Tail},
 };
@@ -77,6 +78,9 @@ pub(super) fn begin(storage: &dyn Storage, path: &Path, epoch: Epoch) -> Result<
     Ok(begun)
 }
 
+/// A database, and what notes a sync of it that fails.
+type Opened = (Database, Arc<AtomicBool>);
+
 struct Start<'a> {
     storage: &'a dyn Storage,
     path: &'a Path,
@@ -92,7 +96,10 @@ impl Start<'_> {
         self.is_new.set(!self.path.exists());
         let file = self.storage.database()?;
         self.is_new.set(file.len()? == 0);
-        let begun = database::open_file(file, &self.sync_failed).and_then(|database| self.take_up(database, None));
+        let has_regions = region::is_in(&*file)?;
+        let opened = database::open_file(file, &self.sync_failed).map(|database| (database, self.sync_failed.clone()));
+        let opened = opened.and_then(|opened| if has_regions { Ok(opened) } else { self.with_regions(opened) });
+        let begun = opened.and_then(|(database, sync_failed)| self.take_up(database, sync_failed, None));
         if self.is_new.get() && matches!(begun, Err(Trouble::Full(_))) {
             // What is there of it would be taken for damaged.
             let _ = self.storage.opened().and_then(|file| file.set_len(0));
@@ -100,20 +107,44 @@ impl Start<'_> {
         begun
     }
 
+    /// Copies a file that grows by doubling into a new one. While there is no room for that, it stays in use.
+    fn with_regions(&self, opened: Opened) -> Result<Opened, Trouble> {
+        if !left::state(&opened.0).is_ok_and(|state| state.is_some()) {
+            return Ok(opened);
+        }
+        match copy(self.storage, &opened.0) {
+            Ok(copied) => {
+                self.storage.replace()?;
+                Ok(copied)
+            }
+            Err(trouble) => {
+                let (path, error) = (self.path.display(), trouble.why());
+                warn!(error, "{path} could not be copied, and takes more room than it needs until the next start");
+                Ok(opened)
+            }
+        }
+    }
+
     fn in_memory(&self, why: Failed) -> Result<Begun, Trouble> {
         if !self.is_new.get() {
             let database = open_unchanged(self.storage)?;
             if left::state(&database)?.is_some() {
-                return self.take_up(database, Some(why));
+                return self.take_up(database, self.sync_failed.clone(), Some(why));
             }
         }
         // There is no file that could be gone on with, so that a new one is made as soon as there is room.
         self.sync_failed.store(true, Ordering::Release);
-        self.take_up(database::open_file(Box::new(InMemoryBackend::new()), &Arc::default())?, Some(why))
+        let database = database::open_file(Box::new(InMemoryBackend::new()), &Arc::default())?;
+        self.take_up(database, self.sync_failed.clone(), Some(why))
     }
 
     /// Has a database take up what is in the tail, notes in it that a daemon runs, and reads it.
-    fn take_up(&self, database: Database, full: Option<Failed>) -> Result<Begun, Trouble> {
+    fn take_up(
+        &self,
+        database: Database,
+        sync_failed: Arc<AtomicBool>,
+        full: Option<Failed>,
+    ) -> Result<Begun, Trouble> {
         let found = left::state(&database)?;
         let damaged = || Trouble::Damaged("its epoch is none".into());
         let epoch = match &found {
@@ -168,7 +199,6 @@ impl Start<'_> {
         } else {
             pending = Pending::default();
         }
-        let sync_failed = self.sync_failed.clone();
         Ok(Begun { database, sync_failed, tail, state, left, blocks, pending, settled_batch, full })
     }
 

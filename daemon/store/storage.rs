@@ -33,8 +33,12 @@ pub(super) trait Storage: Send {
     fn opened(&self) -> io::Result<Box<dyn StorageBackend>>;
     /// Makes an empty file that is to become the database.
     fn replacement(&self) -> io::Result<Box<dyn StorageBackend>>;
+    /// Removes what there is of a replacement.
+    fn discard_replacement(&self);
     /// Gives the replacement the name of the database, durably.
     fn replace(&self) -> io::Result<()>;
+    /// Bytes of the database as it was opened last.
+    fn database_len(&self) -> io::Result<u64>;
     /// Opens the tail, which is made if it is not there.
     fn tail(&self) -> io::Result<Box<dyn StorageBackend>>;
     /// Checks that the name of the open database still leads to it.
@@ -127,10 +131,20 @@ impl Storage for FileSystem {
         }
     }
 
+    fn discard_replacement(&self) {
+        *self.replacement.lock() = None;
+        // The next attempt and the next start remove it, too.
+        let _ = fs::remove_file(self.replacement_path());
+    }
+
     fn replace(&self) -> io::Result<()> {
         fs::rename(self.replacement_path(), &self.path)?;
         *self.database.lock() = self.replacement.lock().take();
         sync_directory(self.directory())
+    }
+
+    fn database_len(&self) -> io::Result<u64> {
+        Ok(self.database.lock().as_ref().ok_or(io::ErrorKind::NotFound)?.metadata()?.len())
     }
 
     fn tail(&self) -> io::Result<Box<dyn StorageBackend>> {

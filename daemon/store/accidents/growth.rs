@@ -54,3 +54,39 @@ fn the_file_does_not_grow_while_events_come_and_go() {
         assert!(sizes[2] <= MOST * live);
     }
 }
+
+#[test]
+fn the_file_has_at_most_three_times_the_budget_whatever_the_size_of_events() {
+    const BUDGET: usize = 12 << 20;
+    let retention = Retention { events: usize::MAX, bytes: usize::MAX, budget: BUDGET, ..Retention::default() };
+    // Bytes of an event, topics, and how many events are written at once.
+    for (size, topics, group) in [
+        (100, 1, 5000),
+        (1400, 5, 50),
+        (2000, 5000, 100),
+        (10_000, 5, 40),
+        (33_000, 5, 1),
+        (40_000, 5, 300),
+        (256 << 10, 1, 1),
+        (256 << 10, 1, 40),
+    ] {
+        let disk = Disk::holding(Default::default());
+        let (mut file, _) = disk.open().unwrap();
+        file.note_room(3 * BUDGET as u64);
+        let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(retention.clone(), 0)));
+        let (events, mut most) = (3 * BUDGET / (size + 400), 0);
+        for n in 1..=events {
+            let now = Now { mono: n as u64, unix: 0 };
+            bus.publish(Publication::new(topic(n % topics), format!("{n} {}", "x".repeat(size))), None, now).unwrap();
+            if n % group == 0 || n == events {
+                file.add(bus.take_batch(usize::MAX).unwrap(), now.mono, Next::Rest);
+                file.write().unwrap();
+                drop(bus.written(file.settled()));
+                most = most.max(disk.len());
+            }
+        }
+        let times = most as f64 / BUDGET as f64;
+        eprintln!("{events} events of {size} bytes, {topics} topics, {group} at once: {times:.2} times the budget");
+        assert!(bus.status().history_bytes as usize > BUDGET / 10 * 9 && times <= 3.0);
+    }
+}

@@ -4,6 +4,7 @@
 
 mod damage;
 mod disk;
+mod end;
 mod growth;
 mod power;
 mod single;
