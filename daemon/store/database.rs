@@ -17,13 +17,11 @@ use parking_lot::Mutex;
 use redb::{Builder, CompactionError, Database, StorageBackend, Table, TableDefinition};
 use serde::{Deserialize, Serialize};
 use sse_bus::bus::{
-    history::{Entry, Forgotten, TopicPast},
+    history::{Forgotten, TopicPast},
     journal::{Gone, TopicRecord},
 };
 
 use super::{
-    block::Block,
-    record::Unsealed,
     rows::Blocks,
     storage::{Failed, Storage, Watched},
 };
@@ -37,11 +35,6 @@ pub(super) const BUS: &str = "bus";
 /// The form of the files. Those of a newer one are refused, those of an older one are taken over as they are: before 2
 /// there was no [tail](super::tail), before 3 events had no headers, before 4 each block was one row.
 pub(super) const SCHEMA: u32 = 4;
-/// Bytes of one block, unless a single event is larger: it fits one row, which has a page of its own.
-const BLOCK: usize = 63 << 10;
-/// The last block takes more events while it has fewer bytes, so that a publish now and then does not leave many small
-/// ones.
-pub(super) const SMALL: usize = 16 << 10;
 /// Memory for pages of the file. Events are in memory already.
 const CACHE: usize = 8 << 20;
 
@@ -152,26 +145,6 @@ pub(super) fn put_topics<'a>(
         topics.insert(record.topic.as_str(), &*state)?;
     }
     Ok(())
-}
-
-/// Writes events in blocks. The first of them go into the block `last`, if there is one. Returns the blocks that were
-/// written, with their numbers.
-pub(super) fn put_events(
-    blocks: &mut Blocks<'_>,
-    last: Option<(u64, Unsealed)>,
-    mut entries: &[Entry],
-) -> Result<Vec<(u64, Block)>, redb::Error> {
-    let (mut written, mut last) = (Vec::new(), last);
-    while let Some(first) = entries.first() {
-        let (number, mut block) = last.take().unwrap_or_else(|| (first.seq, Unsealed::default()));
-        let taken = block.fill(entries, BLOCK);
-        let events = block.events();
-        let bytes = block.seal();
-        blocks.put(number, &bytes)?;
-        written.push((number, Block::new(events, bytes.len())));
-        entries = &entries[taken..];
-    }
-    Ok(written)
 }
 
 /// Why a file cannot be had.

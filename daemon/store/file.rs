@@ -4,7 +4,6 @@
 //! into the database together. A large batch goes there at once, with all that is pending.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc,
@@ -17,11 +16,10 @@ use sse_bus::{Epoch, bus::journal::Batch};
 use tracing::debug;
 
 use super::{
-    block::Block,
-    database::{self, SMALL, Shelf, State, Topics, Trouble, put_events, put_topics},
+    block::BlockIndex,
+    database::{self, Shelf, State, Topics, Trouble, put_topics},
     left::{self, Left},
     pending::Pending,
-    record::{self, Unsealed},
     rewrite::{open_unchanged, rewrite},
     rows::Blocks,
     start::{Begun, RESERVE, begin},
@@ -36,11 +34,6 @@ const TAIL: usize = 4 << 20;
 const LARGE: usize = 512 << 10;
 /// What a topic takes in the tail, about.
 const TOPIC: usize = 200;
-/// Blocks that one commit rewrites, at most: more than a batch can make sparse for long.
-const REWRITES: usize = 512;
-/// Blocks of which nothing is left that one commit removes, at most.
-const REMOVALS: usize = 4096;
-
 /// What comes after a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -78,13 +71,7 @@ pub(super) struct File {
     settled: u64,
     /// The last batch that is in the database.
     settled_batch: u64,
-    blocks: BTreeMap<u64, Block>,
-    /// Those that are sparse, noted so that a commit need not look at all of them.
-    sparse: BTreeSet<u64>,
-    /// Bytes of all blocks.
-    bytes: usize,
-    /// Of these, about what is gone and stands there still.
-    wasted: usize,
+    blocks: BlockIndex,
     /// Bytes that the file of the database may have.
     room: u64,
     /// Bytes that it had beside the blocks after it was compacted last.
@@ -114,7 +101,6 @@ impl File {
     ) -> Result<(File, Option<Left>), Failed> {
         let Begun { database, sync_failed, tail, state, left, blocks, pending, settled_batch, full } =
             begin(&*storage, path, epoch)?;
-        let sparse = blocks.iter().filter(|(_, block)| block.is_sparse()).map(|(first, _)| *first).collect();
         let file = File {
             storage,
             epoch: left.as_ref().map_or(epoch, |left| left.epoch),
@@ -131,10 +117,7 @@ impl File {
             pending,
             is_due: full.is_some(),
             is_resting: false,
-            bytes: blocks.values().map(|block| block.bytes).sum(),
-            wasted: blocks.values().map(Block::wasted).sum(),
-            blocks,
-            sparse,
+            blocks: BlockIndex::new(blocks),
             room: u64::MAX,
             beside: 0,
             is_loose: false,
@@ -170,14 +153,7 @@ impl File {
 
     /// Notes that an event from disk is not needed.
     pub(super) fn drop_event(&mut self, seq: u64) {
-        if let Some((first, block)) = self.blocks.range_mut(..=seq).next_back() {
-            if block.gone.insert(seq) {
-                self.wasted += block.each();
-            }
-            if block.is_sparse() {
-                self.sparse.insert(*first);
-            }
-        }
+        self.blocks.evict(seq);
     }
 
     /// Notes how many bytes the file of the database may have.
@@ -266,60 +242,20 @@ impl File {
 
     /// Puts what is pending into the database.
     fn settle(&mut self) -> Result<(), Failed> {
-        let sparse = self.sparse.iter().filter_map(|first| self.blocks.get_key_value(first));
-        let (over, sparse): (Vec<_>, Vec<_>) = sparse.partition(|(_, block)| block.is_over());
-        let over: Vec<_> = over.into_iter().take(REMOVALS).map(|(first, _)| *first).collect();
-        // What goes in the order in which it came takes its blocks with it soon, so that nothing need be written again.
-        let is_wasteful = self.wasted * 3 > self.bytes;
-        let sparse = sparse.into_iter().take(if is_wasteful { REWRITES } else { 0 });
-        let sparse: Vec<_> = sparse.map(|(first, block)| (*first, block.gone.clone())).collect();
-        let last = self.blocks.last_key_value().filter(|(_, block)| block.bytes < SMALL && !block.is_sparse());
-        let last = last.map(|(first, block)| (*first, block.gone.clone()));
+        let upkeep = self.blocks.upkeep();
         let mut pending = std::mem::take(&mut self.pending);
         let mut written = Vec::new();
         let done = self.commit(|blocks, topics| {
             let (entries, gone, records) = pending.all();
             put_topics(topics, gone, records)?;
-            for first in &over {
-                blocks.remove(*first)?;
-                written.push((*first, Block::default()));
-            }
-            for (first, gone) in &sparse {
-                if let Some(less) = without(blocks, *first, |seq| gone.contains(&seq))? {
-                    let (events, bytes) = (less.events(), less.seal());
-                    blocks.put(*first, &bytes)?;
-                    written.push((*first, Block::new(events, bytes.len())));
-                } else {
-                    blocks.remove(*first)?;
-                    written.push((*first, Block::default()));
-                }
-            }
-            // After a commit that has failed they may be there already.
-            let is_new = |seq| entries.first().is_some_and(|first| seq >= first.seq);
-            let last = match &last {
-                Some((first, gone)) => {
-                    without(blocks, *first, |seq| gone.contains(&seq) || is_new(seq))?.map(|last| (*first, last))
-                }
-                None => None,
-            };
-            written.extend(put_events(blocks, last, entries)?);
+            written = upkeep.run(blocks, entries)?;
             Ok(())
         });
         if done.is_err() {
             self.pending = pending;
             return done;
         }
-        for (first, block) in written {
-            self.sparse.remove(&first);
-            if let Some(before) = self.blocks.remove(&first) {
-                self.bytes -= before.bytes;
-                self.wasted -= before.wasted();
-            }
-            if block.events > 0 {
-                self.bytes += block.bytes;
-                self.blocks.insert(first, block);
-            }
-        }
+        self.blocks.note(written);
         (self.settled, self.settled_batch, self.is_due) = (self.state.head, self.state.last_batch, false);
         self.begin_tail();
         self.keep_small()
@@ -332,7 +268,7 @@ impl File {
     /// The disk has failed. What was to be written is there, but the database has to be opened again.
     fn keep_small(&mut self) -> Result<(), Failed> {
         let length = |storage: &dyn Storage| storage.database_len().map_err(|e| e.to_string());
-        let (before, needed) = (length(&*self.storage)?, self.bytes as u64 + self.beside);
+        let (before, needed) = (length(&*self.storage)?, self.blocks.bytes() + self.beside);
         self.is_loose = before > 2 * needed + self.room / 8;
         let is_urgent = before > self.room / 8 * 7 && before > needed + needed / 4;
         if self.state.ended || !(is_urgent || self.is_loose && self.is_resting) {
@@ -346,7 +282,7 @@ impl File {
         }
         self.database.set(Some(database.into()));
         let after = length(&*self.storage)?;
-        self.beside = after.saturating_sub(self.bytes as u64);
+        self.beside = after.saturating_sub(self.blocks.bytes());
         debug!(before, after, "the file of history was compacted");
         Ok(())
     }
@@ -416,9 +352,4 @@ impl File {
         self.sync_failed = sync_failed;
         Ok(database)
     }
-}
-
-/// Reads a block, without some of its events. Nothing if it is damaged.
-fn without(blocks: &Blocks<'_>, first: u64, is_gone: impl Fn(u64) -> bool) -> Result<Option<Unsealed>, redb::Error> {
-    Ok(blocks.get(first)?.and_then(|whole| record::without(&whole, is_gone)))
 }

@@ -134,3 +134,57 @@ fn whole(
     }
     Ok(block)
 }
+
+#[cfg(test)]
+mod tests {
+    use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _, backends::InMemoryBackend};
+
+    use super::*;
+
+    #[test]
+    fn rows_fill_their_pages() {
+        for bytes in (1..300_000).step_by(97) {
+            let (mut left, mut pages) = (bytes, 0);
+            loop {
+                let (length, goes_on) = first_row(left);
+                pages += (length + BESIDE).next_power_of_two().max(PAGES[0]);
+                left -= length;
+                assert!(goes_on == (left > 0) && (!goes_on || may_go_on(length)), "{bytes} bytes");
+                if !goes_on {
+                    break;
+                }
+            }
+            // The last row of a block may have a page of 4 KiB of its own, and each may miss an eighth.
+            assert!(pages <= bytes / 7 * 8 + 2 * PAGES[0], "{bytes} bytes take {pages}");
+        }
+    }
+
+    #[test]
+    fn a_block_of_any_size_is_read_replaced_and_removed() {
+        let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        let block = |bytes: usize| (0..bytes).map(|n| (n % 251) as u8).collect::<Vec<_>>();
+        let sizes = [0, 1, 4064, 4065, 33_000, 65_504, 65_505, 262_200, 4 << 20, 9000];
+        let written = database.begin_write().unwrap();
+        {
+            let mut blocks = Blocks::open(&written).unwrap();
+            for (number, bytes) in (1..).zip(sizes) {
+                blocks.put(number, &block(bytes)).unwrap();
+            }
+            // The first one is replaced by each.
+            for bytes in sizes {
+                blocks.put(1, &block(bytes)).unwrap();
+                assert!(blocks.get(1).unwrap() == Some(block(bytes)), "{bytes} bytes");
+            }
+        }
+        written.commit().unwrap();
+        let read = StoredBlocks::open(&database.begin_read().unwrap()).unwrap();
+        let found: Vec<_> = read.from(2).unwrap().map(|found| found.unwrap().1).collect();
+        assert!(found.iter().map(Vec::as_slice).eq(sizes[1..].iter().map(|bytes| block(*bytes))));
+        let written = database.begin_write().unwrap();
+        {
+            let mut blocks = Blocks::open(&written).unwrap();
+            (1..=sizes.len() as u64).for_each(|number| blocks.remove(number).unwrap());
+            assert_eq!((blocks.events.len().unwrap(), blocks.rest.len().unwrap()), (0, 0));
+        }
+    }
+}

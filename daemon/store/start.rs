@@ -19,8 +19,8 @@ use sse_bus::{Epoch, bus::history::Forgotten};
 use tracing::{error, warn};
 
 use super::{
-    block::Block,
-    database::{self, SCHEMA, State, Trouble, put_events, put_topics},
+    block::{Block, put_events},
+    database::{self, SCHEMA, State, Trouble, put_topics},
     left::{self, Left},
     pending::Pending,
     region,

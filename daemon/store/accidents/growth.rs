@@ -2,12 +2,16 @@
 
 use std::time::Instant;
 
+use redb::ReadableDatabase as _;
 use sse_bus::{
     bus::{Bus, Now, Publication, history::Memory},
     limits::{Limits, Retention},
 };
 
-use super::{super::file::Next, Disk, Random, epoch, topic};
+use super::{
+    super::{file::Next, rows::StoredBlocks},
+    Disk, Random, epoch, topic,
+};
 
 /// Topics that are published to, the first ones most often.
 const MANY: usize = 50;
@@ -89,4 +93,22 @@ fn the_file_has_at_most_three_times_the_budget_whatever_the_size_of_events() {
         eprintln!("{events} events of {size} bytes, {topics} topics, {group} at once: {times:.2} times the budget");
         assert!(bus.status().history_bytes as usize > BUDGET / 10 * 9 && times <= 3.0);
     }
+}
+
+#[test]
+fn events_now_and_then_share_blocks() {
+    let disk = Disk::holding(Default::default());
+    let (mut file, _) = disk.open().unwrap();
+    let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(Retention::default(), 0)));
+    for n in 0..200 {
+        let now = Now { mono: n, unix: 0 };
+        bus.publish(Publication::new(topic(0), "x".repeat(100)), None, now).unwrap();
+        file.add(bus.take_batch(usize::MAX).unwrap(), now.mono, Next::Rest);
+        file.write().unwrap();
+    }
+    let database = file.shelf().get().unwrap();
+    let blocks = StoredBlocks::open(&database.begin_read().unwrap()).unwrap();
+    assert_eq!(blocks.from(0).unwrap().count(), 2);
+    drop((file, database));
+    assert_eq!(disk.open().unwrap().1.unwrap().entries.len(), 200);
 }
