@@ -45,6 +45,16 @@ pub(super) enum Next {
     End,
 }
 
+/// What is known of the size of the database's file.
+struct Size {
+    /// Bytes that it may have.
+    room: u64,
+    /// Bytes that it had beside the blocks after it was compacted last.
+    beside: u64,
+    /// It is to be compacted when nothing follows for a while.
+    is_loose: bool,
+}
+
 /// The files, open.
 pub(super) struct File {
     storage: Box<dyn Storage>,
@@ -65,19 +75,14 @@ pub(super) struct File {
     pending: Pending,
     /// It has to go there now.
     is_due: bool,
-    /// Nothing follows for a while.
-    is_resting: bool,
+    /// What comes after the last batch.
+    next: Next,
     /// Everything up to here is in the database.
     settled: u64,
     /// The last batch that is in the database.
     settled_batch: u64,
     blocks: BlockIndex,
-    /// Bytes that the file of the database may have.
-    room: u64,
-    /// Bytes that it had beside the blocks after it was compacted last.
-    beside: u64,
-    /// It is to be compacted when nothing follows for a while.
-    is_loose: bool,
+    size: Size,
     /// Why nothing could be written since the files were opened. Until it can, the database is a copy in memory of what
     /// is on disk, for those who read.
     full: Option<Failed>,
@@ -116,11 +121,9 @@ impl File {
             is_partial: false,
             pending,
             is_due: full.is_some(),
-            is_resting: false,
+            next: Next::More,
             blocks: BlockIndex::new(blocks),
-            room: u64::MAX,
-            beside: 0,
-            is_loose: false,
+            size: Size { room: u64::MAX, beside: 0, is_loose: false },
             full,
         };
         Ok((file, left))
@@ -143,7 +146,7 @@ impl File {
 
     /// Whether everything that was written is in the database.
     pub(super) fn is_settled(&self) -> bool {
-        self.tail_bytes() == 0 && !self.is_due && !self.is_loose
+        self.tail_bytes() == 0 && !self.is_due && !self.size.is_loose
     }
 
     /// Bytes of what was appended to the tail since it began anew.
@@ -158,7 +161,7 @@ impl File {
 
     /// Notes how many bytes the file of the database may have.
     pub(super) fn note_room(&mut self, room: u64) {
-        self.room = room;
+        self.size.room = room;
     }
 
     /// Notes how the bus's clock stands to those of the machine.
@@ -189,7 +192,7 @@ impl File {
             || next != Next::More
             || bytes >= LARGE
             || self.tail_bytes() + bytes > TAIL;
-        self.is_resting = next == Next::Rest;
+        self.next = next;
         self.batch = Some(batch);
     }
 
@@ -268,13 +271,13 @@ impl File {
     /// The disk has failed. What was to be written is there, but the database has to be opened again.
     fn keep_small(&mut self) -> Result<(), Failed> {
         let length = |storage: &dyn Storage| storage.database_len().map_err(|e| e.to_string());
-        let (before, needed) = (length(&*self.storage)?, self.blocks.bytes() + self.beside);
-        self.is_loose = before > 2 * needed + self.room / 8;
-        let is_urgent = before > self.room / 8 * 7 && before > needed + needed / 4;
-        if self.state.ended || !(is_urgent || self.is_loose && self.is_resting) {
+        let (before, needed) = (length(&*self.storage)?, self.blocks.bytes() + self.size.beside);
+        self.size.is_loose = before > 2 * needed + self.size.room / 8;
+        let is_urgent = before > self.size.room / 8 * 7 && before > needed + needed / 4;
+        if self.state.ended || !(is_urgent || self.size.is_loose && self.next == Next::Rest) {
             return Ok(());
         }
-        self.is_loose = false;
+        self.size.is_loose = false;
         let Some(mut database) = self.database.take() else { return Ok(()) };
         if let Err(trouble) = database::compact(&mut database) {
             self.is_due = true;
@@ -282,7 +285,7 @@ impl File {
         }
         self.database.set(Some(database.into()));
         let after = length(&*self.storage)?;
-        self.beside = after.saturating_sub(self.blocks.bytes());
+        self.size.beside = after.saturating_sub(self.blocks.bytes());
         debug!(before, after, "the file of history was compacted");
         Ok(())
     }

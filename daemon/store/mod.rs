@@ -155,16 +155,16 @@ impl Opened {
         let commits = Histogram::new(exponential_buckets(1e-4, 4.0, 10));
         let runtime = Handle::current();
         let writer = Writer { file, bus: bus.clone(), shared: at_work, progress, commits: commits.clone(), runtime };
-        let (writes, running) = watch::channel(());
-        let reads = writes.clone();
+        let (of_writer, running) = watch::channel(());
+        let of_reader = of_writer.clone();
         // The last thing that a thread does is to drop its sender.
         let writer = move || {
             writer.run();
-            drop(writes);
+            drop(of_writer);
         };
         let reader = move || {
             reader.run();
-            drop(reads);
+            drop(of_reader);
         };
         let writer = thread::Builder::new().name("history".into()).spawn(writer)?.thread().clone();
         let reader = thread::Builder::new().name("history-reader".into()).spawn(reader)?.thread().clone();
