@@ -38,6 +38,10 @@ pub const DELIVER_MAX: usize = 48 << 10;
 pub const SCAN_MAX: usize = 4096;
 /// A subscriber whose filters match at most so many topics is served by looking each of them up.
 pub const FEW_TOPICS: usize = 32;
+/// Topics that one call of the bus lists.
+pub const TOPICS_AT_ONCE: usize = 256;
+/// Clients that one call of the bus describes or disconnects.
+pub const CLIENTS_AT_ONCE: usize = 64;
 /// Lost events that are known one by one, 16 bytes each. A cursor that has not accounted for the others is told a gap whose
 /// number of events is not known.
 pub const LOSSES_MAX: usize = 65_536;
@@ -94,8 +98,8 @@ pub struct Limits {
     pub topics: usize,
     /// Subscribers connected at once.
     pub subscribers: usize,
-    /// Bytes that the filters of all subscribers cost, in memory: about 400 for each level of each filter, and 48 for
-    /// each topic that one subscriber's filters match. Subscribers with the same filters share them.
+    /// Bytes that the filters of all subscribers cost, in memory: about 400 for each level of each filter. Subscribers with
+    /// the same filters share them.
     pub filters_bytes: usize,
     /// Publishers connected to the local socket at once.
     pub publishers: usize,

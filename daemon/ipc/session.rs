@@ -16,7 +16,7 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use sse_bus::{
-    bus::{Bus, Publication, Read, Subscription},
+    bus::{Publication, Read, Subscription},
     endpoint::Stream,
     limits::{BATCH_MAX, READ_MAX, REQUEST, STALL_CHECK, WRITE_STALL},
     protocol::{Ack, ErrorCode, Refused, Reply, Request, Subscribe},
@@ -232,7 +232,7 @@ impl<'a> Session<'a> {
             other => {
                 // Answers come in the order of requests.
                 self.publish_batch().await;
-                let reply = self.answer(other).unwrap_or_else(|refused| self.error(self.requests, refused));
+                let reply = self.answer(other).await.unwrap_or_else(|refused| self.error(self.requests, refused));
                 return self.codec.reply(&reply, &mut self.out);
             }
         };
@@ -282,13 +282,13 @@ impl<'a> Session<'a> {
         Reply::Error(Refused { request: number, ..refused })
     }
 
-    fn answer(&mut self, request: Request) -> Result<Reply, Refused> {
+    async fn answer(&mut self, request: Request) -> Result<Reply, Refused> {
         let bus = &self.daemon.bus;
         Ok(match request {
             Request::Subscribe(subscribe) => return self.subscribe(&subscribe),
-            Request::Clients {} => Reply::Clients(bus.with(|bus, _| bus.clients())),
-            Request::Topics {} => Reply::Topics(bus.look(Bus::topics)),
-            Request::Kick { client } => Reply::Kicked { connections: bus.with(|bus, now| bus.kick(&client, now))? },
+            Request::Clients {} => Reply::Clients(bus.clients().await),
+            Request::Topics {} => Reply::Topics(bus.topics().await),
+            Request::Kick { client } => Reply::Kicked { connections: bus.kick(&client).await? },
             Request::Status {} => Reply::Status(Box::new(self.daemon.status())),
             Request::Config {} => Reply::Config(self.daemon.config().settings.clone()),
             // Publishes go through the batch, and there are no others.

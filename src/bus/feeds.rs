@@ -9,7 +9,7 @@
 //! A live cursor is that of one subscriber, or of a [group](super::groups).
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     task::Waker,
 };
 
@@ -20,7 +20,6 @@ use super::{
     format::Format,
     framing::{Chunk, ChunkBuffer},
     groups::{Calls, Group},
-    history::TopicKey,
 };
 use crate::{event::Event, limits::Limits, topic::FilterSet};
 
@@ -56,8 +55,6 @@ struct Open {
 pub(super) struct Feed {
     pub(super) filters: FilterSet,
     pub(super) format: Format,
-    /// The known topics that its filters match.
-    pub(super) topics: HashSet<TopicKey>,
     pub(super) subscribers: usize,
     /// Live cursors.
     live: usize,
@@ -130,7 +127,7 @@ impl Feeds {
         self.by_filters.get(&(filters.clone(), format)).copied()
     }
 
-    /// A new feed, without topics yet.
+    /// A new feed.
     pub(super) fn open(&mut self, filters: FilterSet, format: Format) -> FeedKey {
         let key = self.free.pop().unwrap_or_else(|| {
             self.open.push(None);
@@ -140,7 +137,6 @@ impl Feeds {
         self.open[key] = Some(Feed {
             filters,
             format,
-            topics: HashSet::new(),
             subscribers: 0,
             live: 0,
             segments: VecDeque::new(),

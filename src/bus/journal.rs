@@ -105,7 +105,7 @@ impl Bus {
     /// Takes up topics at a start. Gives their numbers.
     pub fn restore_topics(&mut self, topics: impl IntoIterator<Item = TopicRecord>) -> Vec<TopicKey> {
         let restore = |TopicRecord { topic, published, last, past }| {
-            let (key, _) = self.topics.insert(topic.clone(), Vec::new());
+            let key = self.topics.insert(topic.clone());
             self.history.know(key, &topic);
             if let Some(state) = self.topics.get_mut(key) {
                 (state.published, state.last) = (published, last);

@@ -1,6 +1,6 @@
 //! Reading: the bytes that a subscriber gets next.
 
-use std::{collections::HashSet, task::Waker};
+use std::task::Waker;
 
 use bytes::Bytes;
 
@@ -10,12 +10,13 @@ use super::{
     cursor::{Cursor, Past, Place, Snapshot},
     feeds::{FeedKey, Feeds, Next},
     fetch::{Found, find},
-    history::{Entry, History, TopicKey},
+    history::{Entry, History, Selection},
     output::Output,
+    topics::Topics,
 };
 use crate::{
     event::EventId,
-    limits::{DELIVER_MAX, Limits, SCAN_MAX},
+    limits::{DELIVER_MAX, Limits},
     protocol::{Gap, GapReason, Slow, sse},
 };
 
@@ -81,6 +82,7 @@ impl Bus {
         let mut reader = Reader {
             feeds: &mut self.feeds,
             limits: &self.limits,
+            topics: &self.topics,
             history: &*self.history,
             is_behind,
             head: EventId { epoch: self.epoch, seq: self.head },
@@ -145,6 +147,7 @@ enum Step {
 struct Reader<'a> {
     feeds: &'a mut Feeds,
     limits: &'a Limits,
+    topics: &'a Topics,
     history: &'a dyn History,
     /// History had something to let go first. It is read next time, if that was all.
     is_behind: bool,
@@ -204,7 +207,9 @@ impl Reader<'_> {
             }
             true
         };
-        let stopped = self.history.snapshot(snapshot.kind, &feed.topics, range, self.now.mono, SCAN_MAX, &mut show);
+        let topics = self.topics.select(&feed.filters);
+        let most = topics.tests_at_once();
+        let stopped = self.history.snapshot(snapshot.kind, &topics, range, self.now.mono, most, &mut show);
         if let Some(reached) = stopped {
             output.first_position(reached, subscriber, PositionDue::AfterSnapshot);
             (snapshot.after, snapshot.gap) = (reached, gap);
@@ -266,7 +271,8 @@ impl Reader<'_> {
         else {
             return Step::Over;
         };
-        let came_to = past.read(self.history, &feed.topics, self.head, self.now, subscriber, &mut self.output);
+        let topics = self.topics.select(&feed.filters);
+        let came_to = past.read(self.history, &topics, self.head, self.now, subscriber, &mut self.output);
         match came_to {
             CameTo::Head if subscriber.past_only => {
                 subscriber.cursor.place = Place::Past(past);
@@ -302,13 +308,13 @@ impl Past {
     fn read(
         &mut self,
         history: &dyn History,
-        topics: &HashSet<TopicKey>,
+        topics: &Selection,
         head: EventId,
         now: Now,
         subscriber: &mut Subscriber,
         output: &mut Output<'_>,
     ) -> CameTo {
-        if !self.account(history, topics, head.epoch, SCAN_MAX) {
+        if !self.account(history, topics, head.epoch) {
             return CameTo::Pause;
         }
         let fetched = subscriber.cursor.fetched.clone();
@@ -336,7 +342,7 @@ impl Past {
             after = entry.seq;
             true
         };
-        let stopped = history.scan(topics, begin, now.mono, SCAN_MAX, &mut show);
+        let stopped = history.scan(topics, begin, now.mono, topics.tests_at_once(), &mut show);
         let reached = stopped.map_or(head.seq, |reached| reached.max(after));
         self.note_torn(history, after, reached, head.epoch);
         self.after = reached;

@@ -56,13 +56,9 @@ impl Bus {
     }
 
     fn open_feed(&mut self, filters: &FilterSet, format: Format) -> Result<FeedKey, Refused> {
-        let matched = self.topics.matched_by(filters);
-        self.refuse_more_filters(Topics::cost_of(filters, matched.len()))?;
+        self.refuse_more_filters(Topics::cost_of(filters))?;
         let feed = self.feeds.open(filters.clone(), format);
-        self.topics.connect(filters, feed, &matched);
-        if let Some(open) = self.feeds.get_mut(feed) {
-            open.topics = matched;
-        }
+        self.topics.connect(filters, feed);
         Ok(feed)
     }
 

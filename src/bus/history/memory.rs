@@ -1,19 +1,19 @@
 //! History in the process: one log in the order of the bus, and for each topic the numbers of its events.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
-    ops::Range,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::{ControlFlow, Range},
 };
 
 use super::{
-    Entry, Held, History, Journaled, LostEvent, SnapshotKind, TopicKey, TopicPast, Totals,
+    Entry, Held, History, Journaled, LostEvent, Selection, SnapshotKind, TopicKey, TopicPast, Totals,
     bounds::{Bound, Bounds},
     journal::{Forgotten, Journal, Torn},
     losses::Losses,
     scan::last_before,
 };
 use crate::{
-    limits::{EVICT_MAX, Retention, SCAN_MAX},
+    limits::{EVICT_MAX, Retention},
     topic::Topic as Name,
 };
 
@@ -255,7 +255,7 @@ impl History for Memory {
 
     fn scan(
         &self,
-        topics: &HashSet<TopicKey>,
+        topics: &Selection,
         after: u64,
         now: u64,
         most: usize,
@@ -275,7 +275,7 @@ impl History for Memory {
     fn snapshot(
         &self,
         kind: SnapshotKind,
-        topics: &HashSet<TopicKey>,
+        topics: &Selection,
         range: (u64, u64),
         now: u64,
         most: usize,
@@ -294,11 +294,26 @@ impl History for Memory {
         Some(LostEvent { seq, topic: is_known.then_some(topic) })
     }
 
-    fn earlier_loss(&self, topics: &HashSet<TopicKey>, after: u64) -> Option<u64> {
+    fn earlier_loss(&self, topics: &Selection, after: u64, from: TopicKey) -> ControlFlow<Option<u64>, TopicKey> {
         let last = self.losses.before();
-        let has_lost = |key: &TopicKey| self.topics.get(*key).is_some_and(|topic| topic.past.last_lost > after);
-        let may_be_theirs = || self.forgotten.last > after || topics.len() > SCAN_MAX || topics.iter().any(has_lost);
-        (last > after && may_be_theirs()).then_some(last)
+        let found = ControlFlow::Break((last > after).then_some(last));
+        if last <= after || self.forgotten.last > after {
+            return found;
+        }
+        let has_lost = |key: TopicKey| self.topics.get(key).is_some_and(|topic| topic.past.last_lost > after);
+        let until = match topics {
+            Selection::Few(few) if few.iter().any(|key| has_lost(*key)) => return found,
+            Selection::Few(_) => return ControlFlow::Break(None),
+            Selection::Matching(_) => self.topics.len().min(from + topics.tests_at_once()),
+        };
+        if (from..until).any(|key| has_lost(key) && topics.contains(key, self.bounds.name(key))) {
+            return found;
+        }
+        if until < self.topics.len() { ControlFlow::Continue(until) } else { ControlFlow::Break(None) }
+    }
+
+    fn is_lost_of(&self, lost: LostEvent, topics: &Selection) -> Option<bool> {
+        lost.topic.map(|topic| topics.contains(topic, self.bounds.name(topic)))
     }
 
     fn last_loss(&self) -> u64 {
