@@ -32,7 +32,8 @@ pub const LINE_MAX: usize = 4 << 20;
 pub const READ_MAX: usize = 64 << 10;
 /// See [`READ_MAX`].
 pub const BATCH_MAX: u64 = 64;
-/// Bytes that one call of [`Bus::read`](crate::bus::Bus::read) returns, unless a single event is larger.
+/// Bytes that one call of [`Bus::read`](crate::bus::Bus::read) returns, unless a single event is larger. See
+/// [`REPLAY_BUFFERS`].
 pub const DELIVER_MAX: usize = 48 << 10;
 /// History entries that one call of [`Bus::read`](crate::bus::Bus::read) looks at.
 pub const SCAN_MAX: usize = 4096;
@@ -55,6 +56,10 @@ pub const WARM: usize = 8 << 20;
 /// Bytes of unicast events that wait for clients, all together; each event counts once for each format, however many clients
 /// it waits for. Beyond it no client takes another.
 pub const UNICAST_BUFFERS: usize = 64 << 20;
+
+/// Bytes of history that are copied for single subscribers and wait for their sockets, all together. Beyond it a read returns
+/// one event, which all subscribers that it waits for share.
+pub const REPLAY_BUFFERS: usize = 64 << 20;
 
 /// Streams of one HTTP/2 connection at once. The peer is told; those it opens beyond are refused for it to repeat.
 pub const HTTP2_STREAMS: u32 = 256;

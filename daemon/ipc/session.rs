@@ -7,7 +7,7 @@
 
 use std::{
     future::poll_fn,
-    io,
+    io, mem,
     sync::Arc,
     task::{Poll, Waker},
     thread,
@@ -137,7 +137,7 @@ impl<'a> Session<'a> {
                     }
                 }
                 read = next_events(member, &self.daemon.bus, &mut events) => {
-                    events.drain(..).for_each(|bytes| self.out.extend_from_slice(&bytes));
+                    self.send_events(&mut events).await?;
                     if read == Read::Over {
                         // The past is told, and the connection may ask for something else; or the client was
                         // removed.
@@ -309,12 +309,36 @@ impl<'a> Session<'a> {
         Ok(Reply::Subscribed(subscribed))
     }
 
+    /// Sends events. Small ones go together with others; a large one is not copied, as other subscribers may share it.
+    async fn send_events(&mut self, events: &mut Vec<Bytes>) -> io::Result<()> {
+        const LARGE: usize = 4 << 10;
+        for bytes in events.drain(..) {
+            if bytes.len() < LARGE {
+                self.out.extend_from_slice(&bytes);
+            } else {
+                self.send().await?;
+                self.write(&bytes).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Sends what waits.
     async fn send(&mut self) -> io::Result<()> {
+        let mut out = mem::take(&mut self.out);
+        self.write(&out).await?;
+        // A burst's buffer is not kept for ever.
+        out.clear();
+        out.shrink_to(READ_MAX);
+        self.out = out;
+        Ok(())
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut sent = 0;
         let mut progress = Instant::now();
-        while sent < self.out.len() {
-            match timeout(STALL_CHECK, self.stream.write(&self.out[sent..])).await {
+        while sent < bytes.len() {
+            match timeout(STALL_CHECK, self.stream.write(&bytes[sent..])).await {
                 Ok(written) => {
                     sent += match written? {
                         0 => return Err(io::ErrorKind::WriteZero.into()),
@@ -330,9 +354,6 @@ impl<'a> Session<'a> {
                 Err(_) => {}
             }
         }
-        // A burst's buffer is not kept for ever.
-        self.out.clear();
-        self.out.shrink_to(READ_MAX);
         Ok(())
     }
 }

@@ -7,7 +7,11 @@
 //!
 //! The size of a cursor does not depend on what was published: the losses that it has accounted for are one number.
 
-use std::{ops::ControlFlow, sync::Arc, task::Waker};
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Weak},
+    task::Waker,
+};
 
 use super::{
     fetch::Fetched,
@@ -22,15 +26,20 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Cursor {
     pub(super) place: Place,
-    /// What was read from disk for it.
-    pub(super) fetched: Option<Arc<Fetched>>,
+    /// What was read from disk for it, while there is room for that.
+    pub(super) fetched: Weak<Fetched>,
     /// The event that it waits for, while it does.
     pub(super) wanted: Option<u64>,
 }
 
 impl Cursor {
     pub(super) fn new(place: Place) -> Cursor {
-        Cursor { place, fetched: None, wanted: None }
+        Cursor { place, fetched: Weak::new(), wanted: None }
+    }
+
+    /// What was read from disk for it, if it is still there.
+    pub(super) fn fetched(&self) -> Option<Arc<Fetched>> {
+        self.fetched.upgrade()
     }
 
     /// The segment of its feed that it reads next, if it has a place there.

@@ -22,6 +22,7 @@ pub mod history;
 pub mod journal;
 mod output;
 mod read;
+mod replay;
 mod request;
 mod subscribe;
 mod topics;
@@ -42,6 +43,7 @@ use self::{
     groups::Calls,
     history::{Entry, History, TopicKey},
     journal::Gone,
+    replay::ReplayBuffers,
     topics::Topics,
 };
 pub use self::{
@@ -116,6 +118,8 @@ pub struct Bus {
     wanted: Vec<Wanted>,
     /// Where reads put together what is for one subscriber.
     buffer: ChunkBuffer,
+    /// What reads of the past have returned and sockets have not accepted.
+    replay: ReplayBuffers,
     /// Bytes of unicast events that wait for anybody.
     unicast_bytes: Arc<AtomicUsize>,
 }
@@ -138,6 +142,7 @@ impl Bus {
             gone: Gone::default(),
             wanted: Vec::new(),
             buffer: ChunkBuffer::default(),
+            replay: ReplayBuffers::default(),
             unicast_bytes: Arc::default(),
         }
     }

@@ -1,6 +1,6 @@
 //! Reading: the bytes that a subscriber gets next.
 
-use std::task::Waker;
+use std::{sync::Weak, task::Waker};
 
 use bytes::Bytes;
 
@@ -60,6 +60,8 @@ impl Bus {
             framing,
             out,
             buffer,
+            most: self.replay.read_size(),
+            replay: &mut self.replay,
             bytes: 0,
             events: 0,
             gaps: 0,
@@ -178,7 +180,7 @@ impl Reader<'_> {
             return Step::Over;
         };
         let (output, head) = (&mut self.output, self.head);
-        let fetched = subscriber.cursor.fetched.clone();
+        let fetched = subscriber.cursor.fetched();
         let (mut wanted, mut gap) = (None, snapshot.gap.take());
         let range = (snapshot.after, snapshot.upto);
         let mut show = |entry: &Entry| {
@@ -242,7 +244,7 @@ impl Reader<'_> {
             Next::Nothing => {
                 self.output.unicast_before(u64::MAX, subscriber);
                 subscriber.cursor.place = Place::Live { segment, seq: self.head.seq };
-                subscriber.cursor.fetched = None;
+                subscriber.cursor.fetched = Weak::new();
                 return Step::Idle;
             }
             Next::LeftBehind if self.is_behind => return Step::Pause,
@@ -317,7 +319,7 @@ impl Past {
         if !self.account(history, topics, head.epoch) {
             return CameTo::Pause;
         }
-        let fetched = subscriber.cursor.fetched.clone();
+        let fetched = subscriber.cursor.fetched();
         let (begin, mut after) = (self.after, self.after);
         let mut wanted = None;
         let mut show = |entry: &Entry| {
