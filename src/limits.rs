@@ -50,6 +50,10 @@ pub const LOSSES_MAX: usize = 65_536;
 /// their bounds, because these have changed or time has jumped, the next calls let them go, and whoever reads the past
 /// waits for that.
 pub const EVICT_MAX: usize = 64;
+/// Expired retained events that are removed at once to make room for another. Where that is not enough, the other is refused.
+pub const RECLAIM_MAX: usize = 1024;
+/// Subscribers that one call of the bus wakes one by one, for heartbeats or because they were left behind together.
+pub const CALLS_MAX: usize = 512;
 /// Bytes of the newest events that stay in memory when they are on disk as well, as history charges them.
 pub const WARM: usize = 8 << 20;
 

@@ -56,7 +56,7 @@ pub use self::{
 };
 use crate::{
     event::{Epoch, Event, EventId, EventType},
-    limits::{Limits, Retention},
+    limits::{CALLS_MAX, Limits, Retention},
     protocol::{ErrorCode, GapReason, Published, Refused},
     topic::Topic,
 };
@@ -319,21 +319,18 @@ impl Bus {
         self.clients.subscribers > 0
     }
 
-    /// Makes heartbeats due and lets old history go; to be called once a second while there are subscribers.
+    /// Makes heartbeats due and lets old history go; to be called once a second while there are subscribers. What is left for
+    /// want of time is done by [`Bus::catch_up`].
     pub fn tick(&mut self, now: Now) {
         self.history.expire(now.mono);
-        // Spread over the interval, so that not all sockets are written to in the same instant. A tick that comes late,
-        // because the process was stopped or has much to do, makes up for the seconds that had none.
-        let second = now.mono / 1000;
-        let passed = second.saturating_sub(std::mem::replace(&mut self.ticked, second));
-        let is_due = |(id, client): (ClientId, &Client)| match &client.role {
-            Role::Subscriber(subscriber) => {
-                ((second + id.0) % u64::from(subscriber.heartbeat_interval) < passed).then_some(id)
-            }
-            Role::Publisher { .. } => None,
-        };
-        let due: Vec<_> = self.clients.iter().filter_map(is_due).collect();
-        for id in due {
+        self.ticked = self.ticked.max(now.mono / 1000);
+        self.heartbeats();
+    }
+
+    /// Makes some of the heartbeats due whose time has come.
+    fn heartbeats(&mut self) {
+        for _ in 0..CALLS_MAX {
+            let Some(id) = self.clients.next_heartbeat(self.ticked) else { return };
             self.heartbeat(id);
         }
     }
@@ -368,13 +365,18 @@ impl Bus {
         self.history.is_behind()
     }
 
-    /// Lets go more of what is beyond its bounds. Says whether there is still more; then this is to be called again, once
-    /// others have had the bus.
+    /// Lets go more of what is beyond its bounds, and makes more of the heartbeats due. Returns whether there is still more;
+    /// then this is to be called again, once others have had the bus.
     pub fn catch_up(&mut self, now: Now) -> bool {
+        self.evict_more(now);
+        self.heartbeats();
+        self.is_behind() || self.clients.has_heartbeat(self.ticked)
+    }
+
+    fn evict_more(&mut self, now: Now) {
         if self.is_behind() {
             self.history.expire(now.mono);
         }
-        self.is_behind()
     }
 
     fn id(&self, seq: u64) -> EventId {

@@ -10,7 +10,7 @@ use super::{
     cursor::{Cursor, Past, Place, Snapshot},
     feeds::{FeedKey, Feeds, Next},
     fetch::{Found, find},
-    history::{Entry, History, Selection},
+    history::{Entry, History, Selection, SnapshotKind},
     output::Output,
     topics::Topics,
 };
@@ -37,7 +37,7 @@ impl Bus {
     pub fn read(&mut self, id: ClientId, now: Now, waker: &Waker, out: &mut Vec<Bytes>) -> Read {
         self.leave_group(id);
         let is_behind = self.is_behind();
-        self.catch_up(now);
+        self.evict_more(now);
         let horizon = self.horizon();
         let Some(client) = self.clients.get_mut(id) else { return Read::Over };
         let subscriber = match &mut client.role {
@@ -173,6 +173,11 @@ impl Reader<'_> {
     }
 
     fn snapshot(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
+        let is_of_newest =
+            matches!(&subscriber.cursor.place, Place::Snapshot(snapshot) if snapshot.kind == SnapshotKind::Newest);
+        if self.is_behind && is_of_newest {
+            return Step::Pause;
+        }
         let taken_out = Place::Live { segment: 0, seq: 0 };
         let (Some(feed), Place::Snapshot(mut snapshot)) =
             (self.feeds.get(key), std::mem::replace(&mut subscriber.cursor.place, taken_out))

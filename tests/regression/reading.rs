@@ -5,7 +5,7 @@ use std::{task::Waker, time::Duration};
 use sse_bus::{
     FilterSet,
     bus::{Bus, ClientName, Format, Framing, Read, Start, Subscription},
-    limits::{Limits, Retention, SCAN_MAX, TOPICS_AT_ONCE},
+    limits::{Limits, Retention, SCAN_MAX},
     protocol::{ErrorCode, Slow},
 };
 
@@ -152,22 +152,4 @@ fn a_closed_bus_takes_nothing_more() {
         assert_eq!(refused.code, ErrorCode::Stopping);
     }
     assert_eq!(drain(&mut bus, id), ["2"]);
-}
-
-#[test]
-fn topics_are_listed_in_order_some_at_a_time() {
-    let mut bus = keeping(1);
-    let names: Vec<String> = (0..2 * TOPICS_AT_ONCE + 1).map(|n| format!("t/{n:04}")).collect();
-    for name in names.iter().rev() {
-        publish(&mut bus, event(name, ""));
-    }
-    let mut listed: Vec<String> = Vec::new();
-    for expected in [TOPICS_AT_ONCE, TOPICS_AT_ONCE, 1, 0] {
-        let last = listed.last().map(String::as_str);
-        let some = bus.topics_after(last, at(0));
-        assert_eq!(some.len(), expected);
-        listed.extend(some.into_iter().map(|info| info.topic));
-    }
-    assert_eq!(listed, names);
-    assert!(bus.topics(at(0)).iter().map(|info| &info.topic).eq(&names));
 }

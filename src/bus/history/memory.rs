@@ -10,10 +10,11 @@ use super::{
     bounds::{Bound, Bounds},
     journal::{Forgotten, Journal, Torn},
     losses::Losses,
+    newest::Newest,
     scan::last_before,
 };
 use crate::{
-    limits::{EVICT_MAX, Retention},
+    limits::{EVICT_MAX, RECLAIM_MAX, Retention},
     topic::Topic as Name,
 };
 
@@ -45,8 +46,7 @@ pub(super) struct Topic {
     /// The topic's events in the log, oldest first.
     pub(super) seqs: VecDeque<u64>,
     pub(super) bytes: usize,
-    /// When the newest event stops being replayed.
-    pub(super) newest_expires: Option<u64>,
+    pub(super) newest: Newest,
     /// How many topics have had this key before.
     pub(super) reuse: u32,
     pub(super) past: TopicPast,
@@ -84,6 +84,7 @@ impl Memory {
     fn evict(&mut self, key: TopicKey, now: u64) {
         let topic = &mut self.topics[key];
         let Some(seq) = topic.seqs.pop_front() else { return };
+        topic.newest.remove_oldest(seq);
         let Some(entry) = self.log.remove(&seq) else { return };
         let cost = entry.cost;
         topic.bytes -= cost;
@@ -144,7 +145,7 @@ impl Memory {
             self.bounds.watch(entry.topic, entry.came);
         }
         topic.seqs.push_back(seq);
-        topic.newest_expires = entry.expires;
+        topic.newest.push(seq, entry.expires);
         topic.bytes += cost;
         self.totals.bytes += cost;
         self.totals.events += 1;
@@ -241,16 +242,8 @@ impl History for Memory {
     }
 
     fn newest(&self, topic: TopicKey, now: u64) -> Option<&Entry> {
-        // Where much beyond the bounds has not been evicted yet, it is passed over.
-        let (bound, mut bytes) = (self.bounds.of(topic), 0);
-        let events = if self.is_behind { bound.events } else { usize::MAX };
-        let newest_first = self.topics.get(topic)?.seqs.iter().rev().take(events);
-        let is_within = |entry: &&Entry| {
-            bytes += entry.cost;
-            !self.is_behind || (bytes <= bound.bytes && now < bound.end(entry.came))
-        };
-        let mut within = newest_first.filter_map(|seq| self.log.get(seq)).take_while(is_within);
-        within.find(|entry| entry.is_live(now)).or_else(|| self.retained(topic, now))
+        let newest = self.topics.get(topic)?.newest.at(now);
+        newest.and_then(|seq| self.log.get(&seq)).or_else(|| self.retained(topic, now))
     }
 
     fn scan(
@@ -333,8 +326,9 @@ impl History for Memory {
     }
 
     fn reclaim(&mut self, now: u64) {
-        // Not all topics are gone through: there may be many, and a publisher who is refused may come again at once.
-        while let Some((_, topic)) = self.ending.first().filter(|(end, _)| self.bounds.end_of_retained(*end) <= now) {
+        for _ in 0..RECLAIM_MAX {
+            let ended = self.ending.first().filter(|(end, _)| self.bounds.end_of_retained(*end) <= now);
+            let Some((_, topic)) = ended else { return };
             self.unretain(*topic, now);
         }
     }

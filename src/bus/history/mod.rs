@@ -18,6 +18,7 @@ mod bounds;
 mod journal;
 mod losses;
 mod memory;
+mod newest;
 mod scan;
 mod selection;
 mod snapshot;
@@ -113,7 +114,7 @@ pub trait History: Send {
     fn retained(&self, topic: TopicKey, now: u64) -> Option<&Entry>;
     /// What a topic's retained event costs, in bytes.
     fn retained_cost(&self, topic: TopicKey) -> usize;
-    /// A topic's newest event within the bounds, else the retained one.
+    /// A topic's newest event, else the retained one. Not while events are [beyond their bounds](History::is_behind).
     fn newest(&self, topic: TopicKey, now: u64) -> Option<&Entry>;
     /// Shows the events of some topics, within the bounds, that are newer than `after`, in order, until `visit` says
     /// `false` or `most` entries were looked at. Returns the place up to which everything has been shown, or `None` for all.
@@ -158,7 +159,7 @@ pub trait History: Send {
     fn expire(&mut self, now: u64);
     /// Whether the last step has left something that is beyond the bounds. Until it has gone, nobody should read.
     fn is_behind(&self) -> bool;
-    /// Lets go the retained events that have expired.
+    /// Lets go retained events that have expired, in a bounded step.
     fn reclaim(&mut self, now: u64);
     /// What a topic has.
     fn held(&self, topic: TopicKey) -> Held;

@@ -5,7 +5,7 @@
 
 use std::ops::Bound;
 
-use super::{Entry, History, Memory, Selection, TopicKey, memory::Topic};
+use super::{Entry, History, Memory, Selection, TopicKey};
 
 /// Which event of each topic a snapshot shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,11 +80,7 @@ impl Memory {
 
     /// False for most events of the log, without a look at others: a later one of the topic is its newest.
     fn may_be_shown(&self, kind: SnapshotKind, topic: TopicKey, seq: u64, now: u64) -> bool {
-        let Some(Topic { seqs, newest_expires, .. }) = self.topics.get(topic) else { return false };
-        let newest_is_live = newest_expires.is_none_or(|at| at > now);
-        kind == SnapshotKind::Retained
-            || !newest_is_live
-            || self.is_behind
-            || seqs.back().is_none_or(|newest| *newest <= seq)
+        let newest = || self.topics.get(topic).and_then(|topic| topic.newest.at(now));
+        kind == SnapshotKind::Retained || newest().is_none_or(|newest| newest == seq)
     }
 }
