@@ -107,8 +107,8 @@ pub struct Limits {
     pub topics: usize,
     /// Subscribers connected at once.
     pub subscribers: usize,
-    /// Bytes that the filters of all subscribers cost, in memory: about 400 for each level of each filter. Subscribers with
-    /// the same filters share them.
+    /// Bytes that the filters of all subscribers cost, in memory: about 400 for each level of each filter, and 12 KiB for
+    /// each level from the fifth behind a `*` on. Subscribers with the same filters share them.
     pub filters_bytes: usize,
     /// Publishers connected to the local socket at once.
     pub publishers: usize,

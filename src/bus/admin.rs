@@ -47,10 +47,11 @@ impl Bus {
 
     /// The topics whose names follow one, by name, [`TOPICS_AT_ONCE`] at most. None are left where it returns none.
     pub fn topics_after(&self, name: Option<&str>, now: Now) -> Vec<TopicInfo> {
+        let mut feeds = Vec::new();
         let info = |(key, state): (TopicKey, &TopicState)| {
             let held = self.history.held(key);
-            let feeds = self.topics.wanted_by(&state.name);
-            let feeds = feeds.into_iter().filter_map(|feed| self.feeds.get(feed));
+            self.topics.wanted_by(&state.name, &mut feeds);
+            let feeds = feeds.iter().filter_map(|feed| self.feeds.get(*feed));
             TopicInfo {
                 topic: state.name.to_string(),
                 published: state.published,

@@ -76,7 +76,8 @@ impl Bus {
         self.history.journal().is_some_and(|journal| journal.has_changed()) && head > 0
     }
 
-    /// Takes what has changed since the last batch: events of about so many bytes. Nothing if history is in memory only.
+    /// Takes what has changed since the last batch: events of about so many bytes, in a bounded step. Nothing if history is in
+    /// memory only.
     pub fn take_batch(&mut self, bytes: usize) -> Option<Batch> {
         let Changes { entries, topics, removed, forgotten, more } = self.history.journal()?.take(bytes);
         let gone = std::mem::take(&mut self.gone);

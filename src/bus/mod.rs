@@ -37,7 +37,7 @@ use std::{
 use self::{
     clients::{Client, Clients, Role, Subscriber},
     cursor::Place,
-    feeds::Feeds,
+    feeds::{FeedKey, Feeds},
     fetch::Wanted,
     framing::ChunkBuffer,
     groups::Calls,
@@ -116,6 +116,8 @@ pub struct Bus {
     gone: Gone,
     /// What subscribers wait for, which is on disk only.
     wanted: Vec<Wanted>,
+    /// The feeds that want the event that is being published.
+    wanting: Vec<FeedKey>,
     /// Where reads put together what is for one subscriber.
     buffer: ChunkBuffer,
     /// What reads of the past have returned and sockets have not accepted.
@@ -141,6 +143,7 @@ impl Bus {
             is_closed: false,
             gone: Gone::default(),
             wanted: Vec::new(),
+            wanting: Vec::new(),
             buffer: ChunkBuffer::default(),
             replay: ReplayBuffers::default(),
             unicast_bytes: Arc::default(),
@@ -224,9 +227,10 @@ impl Bus {
         }
         self.feeds.begin();
         if let Some(event) = &event {
-            for feed in self.topics.wanted_by(&event.topic) {
-                self.feeds.append(feed, event, &self.limits);
-                subscribers += self.feeds.get(feed).map_or(0, |feed| feed.subscribers as u64);
+            self.topics.wanted_by(&event.topic, &mut self.wanting);
+            for feed in &self.wanting {
+                self.feeds.append(*feed, event, &self.limits);
+                subscribers += self.feeds.get(*feed).map_or(0, |feed| feed.subscribers as u64);
             }
         }
         Ok(Published { id, subscribers })

@@ -85,9 +85,10 @@ impl Topics {
         None
     }
 
-    /// The feeds that want a topic, each once.
-    pub(super) fn wanted_by(&self, name: &Topic) -> Vec<FeedKey> {
-        self.index.matching(name)
+    /// Replaces what was found before by the feeds that want a topic, each once.
+    pub(super) fn wanted_by(&self, name: &Topic, found: &mut Vec<FeedKey>) {
+        found.clear();
+        self.index.matching(name, found);
     }
 
     /// Adds a topic.
@@ -159,8 +160,16 @@ impl Topics {
         /// A feed; a level in the index. Measured, and rounded up.
         const FEED: usize = 1024;
         const LEVEL: usize = 384;
-        let levels = |filter: &Filter| filter.as_str().len() + filter.levels().count() * LEVEL;
-        FEED + filters.iter().map(levels).sum::<usize>()
+        /// Levels from a `*` on that cost no more than others, and what the rest costs: each publish may have to search all of
+        /// those, since `*` makes the search go two ways.
+        const BRANCHING: usize = 5;
+        const SEARCHED: usize = 32 * LEVEL;
+        let cost = |filter: &Filter| {
+            let levels = filter.levels().count();
+            let branching = filter.levels().skip_while(|level| *level != "*").count();
+            filter.as_str().len() + levels * LEVEL + branching.saturating_sub(BRANCHING) * SEARCHED
+        };
+        FEED + filters.iter().map(cost).sum::<usize>()
     }
 
     /// Bytes that the filters of all feeds are charged with.
@@ -231,22 +240,23 @@ impl Index {
         self.levels.is_empty() && self.any.is_none() && self.here.is_empty() && self.below.is_empty()
     }
 
-    fn matching(&self, topic: &Topic) -> Vec<FeedKey> {
-        let levels: Vec<&str> = topic.as_str().split('/').collect();
-        let mut found = Vec::new();
-        self.collect(&levels, !topic.is_system(), &mut found);
-        found.sort_unstable();
-        found.dedup();
-        found
+    /// Appends the feeds with a filter that matches a topic, each once.
+    fn matching(&self, topic: &Topic, found: &mut Vec<FeedKey>) {
+        self.collect(Some(topic.as_str()), !topic.is_system(), found);
+        if found.len() > 1 {
+            found.sort_unstable();
+            found.dedup();
+        }
     }
 
-    /// `wild`: whether wildcards count at this level; on the first level of a `$` topic they do not.
-    fn collect(&self, levels: &[&str], wild: bool, found: &mut Vec<FeedKey>) {
+    /// `levels`: those below this node. `wild`: whether wildcards match there; on the first level of a `$` topic they do not.
+    fn collect(&self, levels: Option<&str>, wild: bool, found: &mut Vec<FeedKey>) {
         if wild {
             found.extend(&self.below);
         }
-        let Some((level, rest)) = levels.split_first() else { return found.extend(&self.here) };
-        if let Some(node) = self.levels.get(*level) {
+        let Some(levels) = levels else { return found.extend(&self.here) };
+        let (level, rest) = levels.split_once('/').map_or((levels, None), |(level, rest)| (level, Some(rest)));
+        if let Some(node) = self.levels.get(level) {
             node.collect(rest, true, found);
         }
         if let Some(node) = self.any.as_ref().filter(|_| wild) {
