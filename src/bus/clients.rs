@@ -168,7 +168,10 @@ impl Clients {
         if let Some(name) = &client.description.name
             && let Some(ids) = self.by_name.get_mut(name)
         {
-            ids.retain(|other| *other != id);
+            // They are in the order in which they came.
+            if let Ok(number) = ids.binary_search(&id) {
+                ids.remove(number);
+            }
             if ids.is_empty() {
                 self.by_name.remove(name);
             }

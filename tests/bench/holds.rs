@@ -51,27 +51,24 @@ pub(super) fn run() {
         longest.sort_unstable();
         println!("{what:<66} {:>7} µs           at most 1,000 µs", longest[longest.len() / 2].as_micros());
     }
-    println!(
-        "{:<66} {:>7} µs           at most 1,000 µs",
-        "disconnect 20,000 clients of one name",
-        kick(&mut crowd).as_micros()
-    );
-    println!(
-        "{:<66} {:>7} µs           at most 1,000 µs",
-        "a batch for the disk, 90,000 new topics",
-        batch().as_micros()
-    );
+    for (what, longest) in [
+        ("publish to a topic with 126 levels that patterns nearly match", deep()),
+        ("disconnect 20,000 clients of one name", kick(&mut crowd)),
+        ("a batch for the disk, 90,000 new topics", batch()),
+    ] {
+        println!("{what:<66} {:>7} µs           at most 1,000 µs", longest.as_micros());
+    }
 }
 
 /// What a call takes.
 fn time<R>(call: impl FnOnce() -> R) -> (R, Duration) {
     let clock = || {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+        Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec.cast_unsigned() as u32)
     };
     let begin = clock();
     let result = black_box(call());
-    (result, clock() - begin)
+    (result, clock().saturating_sub(begin))
 }
 
 /// A bus with very many topics, one retained event in each.

@@ -51,7 +51,7 @@ fn waiting(bus: &mut Bus, many: usize, waker: &Waker) -> Vec<ClientId> {
 #[test]
 fn topics_are_listed_in_order_some_at_a_time() {
     let mut bus = keeping(1);
-    let names: Vec<String> = (0..2 * TOPICS_AT_ONCE + 1).map(|n| format!("t/{n:04}")).collect();
+    let names: Vec<String> = (0..=2 * TOPICS_AT_ONCE).map(|n| format!("t/{n:04}")).collect();
     for name in names.iter().rev() {
         publish(&mut bus, event(name, ""));
     }
@@ -92,7 +92,7 @@ fn a_large_group_that_is_left_behind_falls_apart_in_steps_and_loses_nothing() {
     let mut bus = bus(Retention::default(), Limits { feed_buffer: 1, ..Limits::default() });
     let calls = Arc::<Calls>::default();
     let reader = bus.add_reader(Waker::noop().clone(), Framing::Plain);
-    let clients: Vec<_> = (0..2 * CALLS_MAX + 1).map(|_| subscribe(&mut bus, &["a"], Start::Now)).collect();
+    let clients: Vec<_> = (0..=2 * CALLS_MAX).map(|_| subscribe(&mut bus, &["a"], Start::Now)).collect();
     for client in &clients {
         bus.assign(*client, reader);
         assert_eq!(bus.read(*client, at(0), &calls.clone().into(), &mut Vec::new()), Read::Waiting);
