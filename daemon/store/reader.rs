@@ -78,6 +78,7 @@ impl Reader {
 
     /// What is wanted: of what was read last, or read now.
     fn find(&self, wanted: Wanted, recent: &mut Recent) -> Arc<Fetched> {
+        recent.drop_read();
         if let Some(known) = recent.find(wanted.seq) {
             return known;
         }
@@ -201,10 +202,15 @@ impl Recent {
         }
     }
 
+    /// Drops what no subscriber waits to read.
+    fn drop_read(&mut self) {
+        self.out.retain(|(fetched, ..)| Arc::weak_count(fetched) > 0);
+    }
+
     /// Waits until there is room for more: drops what has been read, and then, oldest first, what has had its time.
     fn wait_for_room(&mut self) {
         loop {
-            self.out.retain(|(fetched, ..)| Arc::weak_count(fetched) > 0);
+            self.drop_read();
             let bytes = |out: &VecDeque<(_, _, usize)>| out.iter().map(|(.., bytes)| bytes).sum::<usize>();
             while bytes(&self.out) >= OUT && self.out.pop_front_if(|(_, since, _)| since.elapsed() >= SAFE).is_some() {}
             if bytes(&self.out) < OUT {
