@@ -5,7 +5,7 @@
 //! one level and a final `**` for any number of levels, also none. Topics that begin with `$` belong to the
 //! bus: nobody else publishes to them, and only patterns that begin with `$` match them.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use crate::limits::{FILTERS_MAX, TOPIC_MAX};
 
@@ -38,6 +38,13 @@ impl Topic {
     /// Whether the topic belongs to the bus itself (begins with `$`).
     pub fn is_system(&self) -> bool {
         self.0.starts_with('$')
+    }
+}
+
+/// Topics compare and hash as their text does, so that a map of topics is searched by text.
+impl Borrow<str> for Topic {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     feeds::{Feed, FeedKey, Next},
     framing::Framing,
 };
-use crate::limits::DELIVER_MAX;
+use crate::limits::{CALLS_MAX, DELIVER_MAX};
 
 /// One who reads for many clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,10 +174,7 @@ impl Bus {
                     seq = self.head;
                     break;
                 }
-                Next::LeftBehind => {
-                    self.fall_apart(key, reader);
-                    return false;
-                }
+                Next::LeftBehind => return self.fall_apart(key, reader),
             }
         }
         let more = bytes >= DELIVER_MAX;
@@ -253,12 +250,20 @@ impl Bus {
         self.calls.woken.extend(waker);
     }
 
-    /// Ends a group that its feed has left behind.
-    fn fall_apart(&mut self, key: FeedKey, reader: ReaderId) {
+    /// Ends a group that its feed has left behind, in a step. Returns whether there are members left, so that it is to be read
+    /// again.
+    fn fall_apart(&mut self, key: FeedKey, reader: ReaderId) -> bool {
         let group = self.feeds.get(key).and_then(|feed| feed.group(Some(reader)));
-        for member in group.map_or(Vec::new(), |group| group.members.clone()) {
+        let Some(members) = group.map(|group| &group.members) else { return false };
+        let some: Vec<_> = members.iter().rev().take(CALLS_MAX).copied().collect();
+        let is_called = some.len() < members.len();
+        for member in some {
             self.call(member);
         }
+        if let Some(group) = self.feeds.get_mut(key).and_then(|feed| feed.group_mut(Some(reader))) {
+            group.is_called = is_called;
+        }
+        is_called
     }
 }
 

@@ -4,6 +4,7 @@ mod bounds;
 mod gaps;
 mod positions;
 mod reading;
+mod steps;
 
 use std::task::Waker;
 

@@ -133,6 +133,11 @@ impl Bounds {
         }
     }
 
+    /// A topic's name.
+    pub(super) fn name(&self, key: TopicKey) -> Option<&Topic> {
+        self.topics.get(key)?.as_ref().map(|topic| &topic.name)
+    }
+
     /// The bounds of a topic.
     pub(super) fn of(&self, key: TopicKey) -> Bound {
         if self.retention.rules.is_empty() {

@@ -14,8 +14,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{Doubt, Entry, History as _, Memory, TopicKey, memory::Topic};
-use crate::event::Event;
+use crate::{event::Event, limits::SCAN_MAX};
 
+/// Topics of one batch. Beyond it there is more to take.
+const TOPICS_MAX: usize = 1024;
 /// So many crashes are known each with its place. Of those before, whoever comes from there is told at once.
 const TORN_MAX: usize = 16;
 
@@ -91,7 +93,8 @@ pub struct Changes {
 pub trait Journaled {
     /// Whether anything has changed since the last batch.
     fn has_changed(&self) -> bool;
-    /// Takes what has changed: events of about so many bytes at most, unless the first is larger.
+    /// Takes what has changed: events of about so many bytes at most, unless the first is larger, and not more than a call of
+    /// the bus may look at.
     fn take(&mut self, bytes: usize) -> Changes;
     /// Everything up to here is written: but for the newest of it, events need not be in memory any more. Gives those that
     /// go.
@@ -190,15 +193,21 @@ impl Journaled for Memory {
             (Some(_), _) => log.next(),
             (None, _) => pinned.next(),
         };
+        let mut topics = Vec::new();
         while size < bytes
+            && entries.len() < SCAN_MAX
+            && topics.len() < TOPICS_MAX
             && let Some((seq, entry)) = next()
         {
             journal.taken = *seq;
             size += entry.cost;
             entries.push(entry.clone());
+            if journal.topics.remove(&entry.topic) {
+                topics.push(entry.topic);
+            }
         }
-        let more = next().is_some();
-        let topics = std::mem::take(&mut journal.topics);
+        topics.extend(std::iter::from_fn(|| journal.topics.pop_first()).take(TOPICS_MAX - topics.len()));
+        let more = next().is_some() || !journal.topics.is_empty();
         let topics = topics.into_iter().map(|key| (key, self.topics[key].past)).collect();
         Changes {
             entries,

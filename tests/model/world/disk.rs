@@ -1,6 +1,9 @@
 //! A disk, for stories whose history is written down: what the bus lets go of memory is read from here.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use sse_bus::{
     Event,
@@ -12,9 +15,12 @@ use super::World;
 /// Events that are read at once.
 const AHEAD: usize = 3;
 
-/// What was written.
+/// Reads that stay in memory. What was read before is dropped, also before a subscriber has read it.
+const KEPT: usize = 2;
+
+/// What was written, and what of it was read last.
 #[derive(Default)]
-pub(super) struct Disk(BTreeMap<u64, Arc<Event>>);
+pub(super) struct Disk(BTreeMap<u64, Arc<Event>>, VecDeque<Arc<Fetched>>);
 
 impl World {
     /// Writes down what has changed.
@@ -43,7 +49,10 @@ impl World {
             }
             let upto = events.last().map_or(*seq, |event| event.id.seq);
             self.note(&format!("{client} waits for {seq} and is handed what is there up to {upto}"));
-            self.bus.hand_over(*client, Fetched { events, from: *seq, upto }.into());
+            let fetched = Arc::new(Fetched { events, from: *seq, upto });
+            self.bus.hand_over(*client, Arc::downgrade(&fetched));
+            self.disk.1.push_front(fetched);
+            self.disk.1.truncate(KEPT);
         }
         let subscriber = &self.subscribers[who];
         let (id, before) = (subscriber.id, subscriber.wake_count());
