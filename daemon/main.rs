@@ -11,6 +11,7 @@
 //! - `server` binds, accepts and drains, `tcp` binds for browsers; `descriptors` shares out places for connections, `access` says who may.
 //! - `ipc` and `http` are the two ways in, `connection` bounds what a peer may make them wait for, `tls` wraps the port.
 //! - `shared` is the bus as tasks share it, `fanout` writes the streams of plain HTTP/1.1, `store` keeps history on disk.
+//! - `memory` returns freed memory to the system.
 
 mod access;
 mod cli;
@@ -25,6 +26,8 @@ mod ipc;
 mod launchd;
 mod listen;
 mod logging;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod memory;
 mod metrics;
 mod nearest;
 mod server;
