@@ -52,6 +52,12 @@ pub const WARM: usize = 8 << 20;
 /// it waits for. Beyond it no client takes another.
 pub const UNICAST_BUFFERS: usize = 64 << 20;
 
+/// Bytes of the head of an HTTP request. A longer one is answered 431, and its connection closed.
+pub const HEAD_MAX: usize = 64 << 10;
+/// Bytes of memory, about, of all connections to the port that have sent something and have not authenticated. Above it
+/// the oldest of them are closed.
+pub const UNAUTHENTICATED_BYTES: usize = 32 << 20;
+
 /// Streams of one HTTP/2 connection at once. The peer is told; those it opens beyond are refused for it to repeat.
 pub const HTTP2_STREAMS: u32 = 256;
 
