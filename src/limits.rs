@@ -18,6 +18,9 @@ pub const HEADERS_BYTES: usize = 4 << 10;
 pub const NAME_MAX: usize = 128;
 /// Filters of one subscription. More are refused.
 pub const FILTERS_MAX: usize = 64;
+/// The part of the history budget that each topic of the bus itself may have, one in 16, whatever its other bounds are. Its
+/// oldest events go first, so that clients that come and go displace no history of users.
+pub const SYSTEM_SHARE: usize = 16;
 /// Bytes of a client's filters in an event about it on `$sys/clients`.
 pub const PRESENCE_FILTERS: usize = 1 << 10;
 /// About so many bytes a refusal's message has at most. What is longer, because it shows what was sent, is cut.

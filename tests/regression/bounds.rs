@@ -8,7 +8,7 @@ use sse_bus::{
         Bus, ClientId, ClientName, Format, Now, Read, Start, Subscription,
         history::{Doubt, Memory},
     },
-    limits::{EVICT_MAX, Limits, Retention, TopicRule},
+    limits::{EVICT_MAX, Limits, Retention, SYSTEM_SHARE, TopicRule},
     protocol::Slow,
 };
 
@@ -144,4 +144,29 @@ fn unicast_events_are_stored_once_and_bounded_together() {
     drain(&mut bus, each[0]);
     assert_eq!(send(&mut bus, "client 68"), 1);
     assert_eq!(send(&mut bus, "client 67"), 0);
+}
+
+#[test]
+fn clients_that_come_and_go_displace_no_history_of_users() {
+    let filters = FilterSet::parse(&["$sys/**"]).expect("legal");
+    // Not even where a rule allows it.
+    let generous = TopicRule { filters, events: None, bytes: Some(usize::MAX), age: None };
+    for rules in [Vec::new(), vec![generous]] {
+        let retention = Retention { budget: 64 << 10, rules, ..Retention::default() };
+        let mut bus = bus(retention.clone(), Limits::default());
+        for _ in 0..100 {
+            publish(&mut bus, event("a", "x"));
+        }
+        let long: Vec<_> = (0..64).map(|n| format!("{n}/{}", "x".repeat(200))).collect();
+        let long: Vec<_> = long.iter().map(String::as_str).collect();
+        for _ in 0..1000 {
+            let id = subscribe(&mut bus, &long, Start::Now);
+            assert!(bus.disconnect(id, at(0)));
+        }
+        let topics = bus.topics(at(0));
+        let [clients, users] =
+            ["$sys/clients", "a"].map(|name| topics.iter().find(|topic| topic.topic == name).expect("it has events"));
+        assert_eq!(users.events, 100);
+        assert!(clients.events > 0 && clients.bytes <= (retention.budget / SYSTEM_SHARE) as u64, "{clients:?}");
+    }
 }
