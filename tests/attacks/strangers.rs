@@ -13,7 +13,7 @@ use crate::{
 /// Strangers of each kind: without a bound they would hold three times as much as all may.
 const STRANGERS: usize = 3 * UNAUTHENTICATED_BYTES / HEAD_MAX;
 /// KiB that their connections may hold besides: the tasks of those that are closed as well.
-const BESIDES: usize = 24 << 10;
+const BESIDES: usize = 32 << 10;
 
 /// A daemon that other machines reach, so that every TCP connection needs a token, and a token.
 fn exposed() -> (Daemon, String) {

@@ -178,7 +178,7 @@ pub(super) fn strangers() -> Result<()> {
     let exposed: SocketAddr =
         urls[1].as_str().and_then(|url| url.strip_prefix("http://")).unwrap_or_default().parse()?;
     let head = format!("GET /events HTTP/1.1\r\nHost: bus\r\nX: {}", "x".repeat(HEAD_MAX - 1000));
-    let asked = (UNAUTHENTICATED_BYTES >> 20) as u32 + 24;
+    let asked = (UNAUTHENTICATED_BYTES >> 20) as u32 + 32;
     press("1,536 strangers with unfinished heads of 63 KiB", &daemon, asked, || {
         let mut strangers = Vec::new();
         for _ in 0..3 * UNAUTHENTICATED_BYTES / HEAD_MAX {
