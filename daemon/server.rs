@@ -207,6 +207,8 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     spawn_blocking(service::ready);
 
     tokio::spawn(service::watchdog(daemon.clone()));
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    tokio::spawn(crate::memory::return_at_rest());
     let accepting = listeners.into_iter().map(|listener| tokio::spawn(http.clone().accept(listener)));
     let mut parts: Vec<_> = accepting.collect();
     parts.extend([

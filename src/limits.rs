@@ -18,6 +18,9 @@ pub const HEADERS_BYTES: usize = 4 << 10;
 pub const NAME_MAX: usize = 128;
 /// Filters of one subscription. More are refused.
 pub const FILTERS_MAX: usize = 64;
+/// The part of the history budget that each topic of the bus itself may have, one in 16, whatever its other bounds are. Its
+/// oldest events go first, so that clients that come and go displace no history of users.
+pub const SYSTEM_SHARE: usize = 16;
 /// Bytes of a client's filters in an event about it on `$sys/clients`.
 pub const PRESENCE_FILTERS: usize = 1 << 10;
 /// About so many bytes a refusal's message has at most. What is longer, because it shows what was sent, is cut.
@@ -64,6 +67,11 @@ pub const UNICAST_BUFFERS: usize = 64 << 20;
 /// Bytes of history that are copied for single subscribers and wait for their sockets, all together. Beyond it a read returns
 /// one event, which all subscribers that it waits for share.
 pub const REPLAY_BUFFERS: usize = 64 << 20;
+/// Bytes of the head of an HTTP request. A longer one is answered 431, and its connection closed.
+pub const HEAD_MAX: usize = 64 << 10;
+/// Bytes of memory, about, of all connections to the port that have sent something and have not authenticated. Above it
+/// the oldest of them are closed.
+pub const UNAUTHENTICATED_BYTES: usize = 32 << 20;
 
 /// Streams of one HTTP/2 connection at once. The peer is told; those it opens beyond are refused for it to repeat.
 pub const HTTP2_STREAMS: u32 = 256;

@@ -16,6 +16,7 @@ mod malformed;
 mod measure;
 mod slow;
 mod snapshots;
+mod strangers;
 
 /// The harness of the end-to-end tests.
 #[allow(dead_code, unused_imports, reason = "they need more of it")]

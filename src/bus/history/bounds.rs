@@ -1,13 +1,17 @@
 //! The bounds of each topic, and which topics are to be looked at when.
 //!
 //! A topic has the bounds of the first [rule](crate::limits::TopicRule) that matches it, and the general ones for what
-//! that does not name. Topics are never gone through all at once: each is looked at when its oldest event may have become
-//! too old, and, after the bounds have changed, in its turn. Until that comes its bounds are found by its name.
+//! that does not name. Topics of the bus itself have at most a [share](SYSTEM_SHARE) of the budget. Topics are never gone
+//! through all at once: each is looked at when its oldest event may have become too old, and, after the bounds have
+//! changed, in its turn. Until that comes its bounds are found by its name.
 
 use std::{collections::BTreeSet, ops::Range, time::Duration};
 
 use super::TopicKey;
-use crate::{limits::Retention, topic::Topic};
+use crate::{
+    limits::{Retention, SYSTEM_SHARE},
+    topic::Topic,
+};
 
 /// What of the age of events is in doubt: those that came up to a time may be younger than they seem. They are kept so much
 /// longer.
@@ -43,11 +47,15 @@ impl Bound {
     fn of(retention: &Retention, name: &Topic) -> Bound {
         let general = Bound::general(retention);
         let rule = retention.rules.iter().find(|rule| rule.filters.matches(name));
-        rule.map_or(general, |rule| Bound {
+        let mut bound = rule.map_or(general, |rule| Bound {
             events: rule.events.unwrap_or(general.events),
             bytes: rule.bytes.unwrap_or(general.bytes),
             age: rule.age.map_or(general.age, millis),
-        })
+        });
+        if name.is_system() {
+            bound.bytes = bound.bytes.min(retention.budget / SYSTEM_SHARE);
+        }
+        bound
     }
 
     /// From when on an event that came at a time is too old.
@@ -140,9 +148,6 @@ impl Bounds {
 
     /// The bounds of a topic.
     pub(super) fn of(&self, key: TopicKey) -> Bound {
-        if self.retention.rules.is_empty() {
-            return self.general;
-        }
         match self.topics.get(key) {
             Some(Some(topic)) if self.changed.contains(&key) => Bound::of(&self.retention, &topic.name),
             Some(Some(topic)) => topic.bound,
