@@ -229,3 +229,60 @@ impl Index {
         }
     }
 }
+
+#[cfg(debug_assertions)]
+impl Topics {
+    pub(super) fn self_check(&self, feeds: &super::feeds::Feeds) {
+        let filters = feeds.iter().map(|(_, feed)| Topics::cost_of(&feed.filters, 0)).sum::<usize>();
+        assert_eq!(self.filters, filters, "cost of the filters");
+        let mut matches = 0;
+        for (key, state) in self.iter() {
+            assert_eq!(self.by_name.get(&state.name), Some(&key), "the topic {}", state.name);
+            let mut wanted_by: Vec<_> =
+                feeds.iter().filter(|(_, feed)| feed.filters.matches(&state.name)).map(|(key, _)| key).collect();
+            for (feed_key, feed) in feeds.iter() {
+                let has = feed.topics.contains(&key);
+                assert_eq!(has, wanted_by.contains(&feed_key), "whether feed {feed_key} has the topic {}", state.name);
+            }
+            let mut have = state.feeds.clone();
+            have.sort_unstable();
+            wanted_by.sort_unstable();
+            assert_eq!(have, wanted_by, "feeds of the topic {}", state.name);
+            matches += have.len();
+        }
+        assert_eq!(self.matches, matches, "matches of topics and feeds");
+        let topics_of_feeds = feeds.iter().map(|(_, feed)| feed.topics.len()).sum::<usize>();
+        assert_eq!(self.matches, topics_of_feeds, "topics of the feeds");
+        assert_eq!(self.by_name.len(), self.iter().count(), "topics by name");
+        let mut free = self.free.clone();
+        free.sort_unstable();
+        let unused: Vec<_> = (0..self.states.len()).filter(|key| self.states[*key].is_none()).collect();
+        assert_eq!(free, unused, "free topic numbers");
+
+        let (mut have, mut expected) = (Vec::new(), Vec::new());
+        self.index.list(None, &mut have);
+        for (key, feed) in feeds.iter() {
+            expected.extend(feed.filters.iter().map(|filter| (filter.to_string(), key)));
+        }
+        have.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(have, expected, "the index of filters");
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Index {
+    /// Lists the filters at and below a node, each with its feed.
+    fn list(&self, path: Option<&str>, found: &mut Vec<(String, FeedKey)>) {
+        assert!(path.is_none() || !self.is_empty(), "an empty node in the index of filters at {path:?}");
+        let child = |level: &str| path.map_or_else(|| level.to_owned(), |path| format!("{path}/{level}"));
+        found.extend(self.here.iter().map(|feed| (path.unwrap_or_default().to_owned(), *feed)));
+        found.extend(self.below.iter().map(|feed| (child("**"), *feed)));
+        if let Some(node) = &self.any {
+            node.list(Some(&child("*")), found);
+        }
+        for (level, node) in &self.levels {
+            node.list(Some(&child(level)), found);
+        }
+    }
+}

@@ -363,4 +363,9 @@ impl History for Memory {
         self.bounds.change(retention);
         self.expire(now);
     }
+
+    #[cfg(debug_assertions)]
+    fn self_check(&self) {
+        self.check_all();
+    }
 }

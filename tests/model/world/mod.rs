@@ -132,10 +132,17 @@ impl World {
             Op::Configure(retention) => self.configure(retention)?,
             Op::Heartbeats => self.heartbeats()?,
         }
+        self.self_check();
         if batch_goes_on {
             return Ok(());
         }
         self.finish()
+    }
+
+    /// In a release build the bus has no such check.
+    fn self_check(&self) {
+        #[cfg(debug_assertions)]
+        self.bus.self_check();
     }
 
     /// At the end everybody who is still there reads all there is.
@@ -202,6 +209,7 @@ impl World {
     fn finish(&mut self) -> Outcome {
         self.wake();
         self.write();
+        self.self_check();
         if self.bus.position().to_string() != self.log.id(self.log.head()) {
             return Err(format!("expected the head {}, saw {}", self.log.head(), self.bus.position()));
         }
