@@ -55,7 +55,7 @@ impl Bus {
             feed.places.extend(subscriber.cursor.segment());
         }
         for (key, feed) in self.feeds.iter() {
-            users.entry(key).or_default().places.extend(feed.group_places());
+            users.entry(key).or_default().places.extend(feed.self_check_places());
         }
         users
     }

@@ -271,7 +271,7 @@ impl Group {
 #[cfg(debug_assertions)]
 impl Feed {
     /// The places of the groups that have members.
-    pub(super) fn group_places(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn self_check_places(&self) -> impl Iterator<Item = u64> {
         self.groups.iter().filter(|group| !group.members.is_empty()).map(|group| group.place)
     }
 }

@@ -260,7 +260,7 @@ impl Topics {
         assert_eq!(free, unused, "free topic numbers");
 
         let (mut have, mut expected) = (Vec::new(), Vec::new());
-        self.index.list(None, &mut have);
+        self.index.self_check_list(None, &mut have);
         for (key, feed) in feeds.iter() {
             expected.extend(feed.filters.iter().map(|filter| (filter.to_string(), key)));
         }
@@ -273,16 +273,16 @@ impl Topics {
 #[cfg(debug_assertions)]
 impl Index {
     /// Lists the filters at and below a node, each with its feed.
-    fn list(&self, path: Option<&str>, found: &mut Vec<(String, FeedKey)>) {
+    fn self_check_list(&self, path: Option<&str>, found: &mut Vec<(String, FeedKey)>) {
         assert!(path.is_none() || !self.is_empty(), "an empty node in the index of filters at {path:?}");
         let child = |level: &str| path.map_or_else(|| level.to_owned(), |path| format!("{path}/{level}"));
         found.extend(self.here.iter().map(|feed| (path.unwrap_or_default().to_owned(), *feed)));
         found.extend(self.below.iter().map(|feed| (child("**"), *feed)));
         if let Some(node) = &self.any {
-            node.list(Some(&child("*")), found);
+            node.self_check_list(Some(&child("*")), found);
         }
         for (level, node) in &self.levels {
-            node.list(Some(&child(level)), found);
+            node.self_check_list(Some(&child(level)), found);
         }
     }
 }

@@ -60,6 +60,8 @@ proptest! {
                 }
             }
             let _ = bus.finish();
+            #[cfg(debug_assertions)]
+            bus.self_check();
             for info in bus.topics(now) {
                 prop_assert_eq!(info.subscribers, reached(&connected, &info.topic), "{:?}", info);
             }

@@ -6,7 +6,7 @@ use super::{Entry, Memory, TopicKey, Totals, memory::Topic};
 
 impl Memory {
     /// See [`History::self_check`](super::History::self_check).
-    pub(super) fn check_all(&self) {
+    pub(super) fn self_check_all(&self) {
         let mut by_topic = BTreeMap::<TopicKey, Vec<&Entry>>::new();
         for (seq, entry) in &self.log {
             assert_eq!(entry.seq, *seq, "the number of an event of the log");
@@ -16,7 +16,7 @@ impl Memory {
         let mut totals = Totals::default();
         for (key, topic) in self.topics.iter().enumerate() {
             let entries = by_topic.remove(&key).unwrap_or_default();
-            topic.check(key, &entries);
+            topic.self_check(key, &entries);
             totals.events += entries.len();
             totals.bytes += topic.bytes;
             let Some(seq) = topic.past.retained else { continue };
@@ -38,12 +38,12 @@ impl Memory {
         }
         self.bounds.self_check(|key| Some(self.log.get(self.topics.get(key)?.seqs.front()?)?.came));
         self.losses.self_check(self.forgotten.last_loss, |key| self.topics.get(key).map(|topic| topic.reuse));
-        self.check_journal();
+        self.self_check_journal();
     }
 }
 
 impl Topic {
-    fn check(&self, key: TopicKey, entries: &[&Entry]) {
+    fn self_check(&self, key: TopicKey, entries: &[&Entry]) {
         assert!(entries.iter().map(|entry| entry.seq).eq(self.seqs.iter().copied()), "events of topic {key}");
         assert_eq!(self.bytes, entries.iter().map(|entry| entry.cost).sum::<usize>(), "bytes of topic {key}");
         if let (Some(first), Some(last)) = (entries.first(), entries.last()) {

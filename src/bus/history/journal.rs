@@ -292,7 +292,7 @@ impl Journaled for Memory {
 
 #[cfg(debug_assertions)]
 impl Memory {
-    pub(super) fn check_journal(&self) {
+    pub(super) fn self_check_journal(&self) {
         let cold = self.journal.as_ref().map_or(0, |journal| journal.cold);
         for entry in self.log.values().chain(self.pinned.values()) {
             let is_retained = self.topics[entry.topic].past.retained == Some(entry.seq);

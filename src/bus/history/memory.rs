@@ -366,6 +366,6 @@ impl History for Memory {
 
     #[cfg(debug_assertions)]
     fn self_check(&self) {
-        self.check_all();
+        self.self_check_all();
     }
 }
