@@ -3,6 +3,7 @@
 //!
 //! `PROPTEST_CASES=100000 cargo test --release --test model` tries more.
 
+mod covering;
 #[path = "../common/filters.rs"]
 mod filters;
 mod index;

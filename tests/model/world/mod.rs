@@ -35,6 +35,8 @@ pub(crate) struct World {
     bounds: Bounds,
     /// The head when this bus began, after a restart.
     began: u64,
+    /// Bytes that clients have read from this bus.
+    bytes_read: u64,
     /// How many feeds have lost their last subscriber.
     feeds_closed: usize,
     /// What was done, with what came of it.
@@ -68,6 +70,7 @@ impl World {
             disk: Disk::default(),
             bounds: Bounds::default(),
             began: 0,
+            bytes_read: 0,
             feeds_closed: 0,
             steps: Vec::new(),
         }
@@ -242,11 +245,17 @@ impl World {
 
     /// What the bus says of deliveries, and of what waits.
     fn check_counters(&self) -> Outcome {
+        if self.bus.limits() != &self.setup.limits {
+            return Err(format!("expected the limits of the setup, saw {:?}", self.bus.limits()));
+        }
         let stats = self.bus.stats();
         let delivered: u64 = self.subscribers.iter().map(|s| s.delivered.len() as u64).sum();
         let published = self.log.head() - self.began;
         if stats.delivered != delivered || stats.published != published {
             return Err(format!("expected {delivered} delivered, {published} published in {stats:?}"));
+        }
+        if stats.delivered_bytes != self.bytes_read {
+            return Err(format!("expected {} bytes delivered in {stats:?}", self.bytes_read));
         }
         // More than is ever encoded: then no feed has dropped anything.
         let encoded = 2 * stats.published_bytes + 600 * stats.published;
@@ -263,6 +272,9 @@ impl World {
             }
             let (delivered, behind) = (subscriber.delivered.len() as u64, subscriber.behind(&self.log));
             let least = if is_exact && subscriber.waiting.is_some() { behind } else { 0 };
+            if info.gaps != subscriber.gaps_told() {
+                return Err(format!("expected {} gaps in {info:?}", subscriber.gaps_told()));
+            }
             if info.events != delivered || info.lag < least || info.lag > behind {
                 return Err(format!("expected {delivered} events and a lag of {least} to {behind} in {info:?}"));
             }

@@ -26,7 +26,8 @@ impl World {
         if expected != seen {
             return Err(format!("expected after a restart\n  {expected:?}, saw\n  {seen:?}"));
         }
-        (self.bus, self.readers, self.began) = (bus, readers, self.log.head());
+        (self.bus, self.readers) = (bus, readers);
+        (self.began, self.bytes_read) = (self.log.head(), 0);
         // What a topic has lost is not known event by event any more.
         self.log.has_forgotten = true;
         self.looked();
