@@ -1,9 +1,12 @@
-//! Faults that the bus once had, each named after what is right instead.
+//! Faults that the bus once had, each named after what is right instead; and limits, requests and batches, exactly.
 
 mod bounds;
 mod gaps;
+mod journal;
+mod limits;
 mod positions;
 mod reading;
+mod requests;
 
 use std::task::Waker;
 

@@ -100,7 +100,7 @@ pub trait Journaled {
     fn pasts(&self, topics: &[TopicKey]) -> Vec<TopicPast>;
     /// Takes up a topic's past, before its events, at a start.
     fn restore_topic(&mut self, topic: TopicKey, past: TopicPast);
-    /// Takes up the events, in order, at a start. Only retained ones have to be in memory. Gives those that are not taken,
+    /// Takes up the events, in order, at a start. Only retained ones are in memory. Gives those that are not taken,
     /// because their topics' past says that they are gone.
     fn restore(&mut self, entries: Vec<Entry>) -> Vec<u64>;
     /// Has the age of events in doubt from now on.
