@@ -7,6 +7,7 @@ mod limits;
 mod positions;
 mod reading;
 mod requests;
+mod steps;
 
 use std::task::Waker;
 
