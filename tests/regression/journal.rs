@@ -196,6 +196,18 @@ fn of_very_many_losses_the_newest_are_counted() {
     assert_eq!(seen("b", after(0)), [""; 0], "it has lost nothing");
 }
 
+#[test]
+fn what_was_lost_before_a_start_is_told_to_who_was_there_alone() {
+    let mut bus = journaled(Retention { events: 1, ..Retention::default() }, Limits::default(), 0);
+    for _ in 0..3 {
+        publish(&mut bus, event("a", "x"));
+    }
+    let (mut bus, events) = restarted(batches(&mut bus, 1 << 20).remove(0), &[]);
+    assert_eq!(seen(&mut bus, &events, "a", after(1)), ["2 gap 2..=2 None", "3"]);
+    assert_eq!(seen(&mut bus, &events, "a", after(2)), ["3"]);
+    assert_eq!(seen(&mut bus, &events, "a", Start::All), ["3"]);
+}
+
 /// After a start, what was lost before is not known event by event.
 #[test]
 fn of_a_subscriber_of_very_many_topics_it_is_not_looked_up_which_have_lost() {
