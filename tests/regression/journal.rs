@@ -46,7 +46,9 @@ fn restarted(batch: Batch, torn: &[Torn]) -> (Bus, Vec<Event>) {
     let entries = entries.map(|(entry, event)| Entry { topic: keys[names[&event.topic]], event: None, ..entry });
     assert!(bus.restore_events(entries.collect()).is_empty());
     let mut forgotten = batch.forgotten;
-    torn.iter().for_each(|torn| forgotten.tear(*torn));
+    for torn in torn {
+        forgotten.tear(*torn);
+    }
     let head = torn.last().map_or(batch.head, |torn| torn.last);
     bus.restored(forgotten, head, at(0));
     (bus, events)
