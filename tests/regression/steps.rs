@@ -87,6 +87,19 @@ fn the_feed_that_holds_most_makes_room_first() {
     }
 }
 
+/// So that the feeds are not searched for the largest after each batch.
+#[test]
+fn when_room_is_made_an_eighth_of_it_stays_free() {
+    // Seven events fit.
+    let mut bus = bus(Retention::default(), Limits { feeds_buffer: 8000, ..Limits::default() });
+    let ids: Vec<_> = (0..8).map(|n| strict(&mut bus, &format!("t/{n}"))).collect();
+    for n in 0..8 {
+        publish(&mut bus, event(&format!("t/{n}"), &"x".repeat(KILOBYTE)));
+        let _ = bus.finish();
+    }
+    assert_eq!(ids.into_iter().filter(|id| is_left_behind(&mut bus, *id)).count(), 2);
+}
+
 #[test]
 fn within_a_batch_all_feeds_hold_twice_their_bound_at_most() {
     let data = "x".repeat(KILOBYTE);
