@@ -87,6 +87,19 @@ fn the_feed_that_holds_most_makes_room_first() {
     }
 }
 
+#[test]
+fn a_feed_holds_what_fits_its_buffer_and_always_the_newest_segment() {
+    for (buffer, events, expected) in [(1, 1, false), (1, 2, true), (2500, 2, false), (2500, 3, true)] {
+        let mut bus = bus(Retention::default(), Limits { feed_buffer: buffer, ..Limits::default() });
+        let id = strict(&mut bus, "a");
+        for _ in 0..events {
+            publish(&mut bus, event("a", &"x".repeat(KILOBYTE)));
+            let _ = bus.finish();
+        }
+        assert_eq!(is_left_behind(&mut bus, id), expected, "{events} events, {buffer} bytes");
+    }
+}
+
 /// So that the feeds are not searched for the largest after each batch.
 #[test]
 fn when_room_is_made_an_eighth_of_it_stays_free() {
