@@ -119,7 +119,7 @@ impl Bus {
         topics.into_iter().map(restore).collect()
     }
 
-    /// Takes up the events, in order, at a start. Only those that are retained have to be in memory. Gives those that are
+    /// Takes up the events, in order, at a start. Only those that are retained are in memory. Gives those that are
     /// not wanted any more.
     pub fn restore_events(&mut self, entries: Vec<Entry>) -> Vec<u64> {
         self.history.journal().map_or_else(Vec::new, |journal| journal.restore(entries))
