@@ -55,6 +55,17 @@ fn of_a_few_topics_each_is_looked_up() {
     }
 }
 
+#[test]
+fn a_snapshot_of_many_topics_has_their_retained_events_and_not_the_newest() {
+    let mut bus = keeping(10);
+    for n in 0..40 {
+        publish(&mut bus, event(&format!("t/{n}"), "state").retained());
+        publish(&mut bus, event(&format!("t/{n}"), "newer"));
+    }
+    let id = subscribe(&mut bus, &["t/*"], Start::Retained);
+    assert_eq!(reads(&mut bus, id), (0, 40));
+}
+
 /// A subscriber that is disconnected when its feed leaves it behind.
 fn strict(bus: &mut Bus, filter: &str) -> ClientId {
     let id = subscribe_at(bus, &[filter], Start::Now, Slow::Disconnect, at(0));
