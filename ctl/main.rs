@@ -13,14 +13,12 @@ mod exit;
 mod format;
 mod history;
 mod kick;
-mod lines;
 #[allow(dead_code, reason = "the daemon reads it from its configuration, too")]
 #[path = "../daemon/listen.rs"]
 mod listen;
 mod man;
 mod output;
 mod publish;
-mod repeat;
 mod send;
 mod service;
 mod signals;
@@ -29,7 +27,6 @@ mod subscribe;
 mod token;
 mod topics;
 mod url;
-mod wait;
 
 use std::{
     io::{self, IsTerminal as _},

@@ -9,11 +9,11 @@
 //! events as the bus takes. What is under way is bounded ([`WINDOW`], [`WINDOW_BYTES`]), so that no subscriber falls
 //! behind and every delivery can be waited for.
 
-mod crowd;
-mod figures;
 mod histogram;
 mod meter;
 mod progress;
+mod report;
+mod subscribers;
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use sse_bus::{
 };
 use tokio::time::timeout_at;
 
-use self::{crowd::Crowd, figures::Figures, histogram::Histogram, meter::Meter, progress::Progress};
+use self::{histogram::Histogram, meter::Meter, progress::Progress, report::Figures, subscribers::Crowd};
 use crate::{
     cli,
     exit::{Exit, Failure},
@@ -47,7 +47,7 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Benc
     let mut client = Client::connect(endpoint).await?;
     let status = client.status().await?;
     let mut crowd = Crowd::new(address(&status)?, topic()?);
-    crowd::make_room_for(options.subscribers)?;
+    subscribers::make_room_for(options.subscribers)?;
 
     let progress = Progress::start();
     let meter = Meter::new(status.pid);

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sse_bus::protocol::Subscribe;
 use tokio::time::timeout;
 
-use super::{Finding, PATIENCE, place::Place};
+use super::{Finding, PATIENCE, socket::Place};
 use crate::output::duration;
 
 /// Less than this far apart, two times of day count as the same: a busy machine takes a while to answer.

@@ -2,7 +2,7 @@
 
 use sse_bus::protocol::{LimitInfo, Status};
 
-use super::{Finding, place::Place, quoted};
+use super::{Finding, quoted, socket::Place};
 use crate::{
     output::{ago, count, size},
     status::can_be_allowed,

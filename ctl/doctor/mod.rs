@@ -9,10 +9,10 @@
 mod clock;
 mod configuration;
 mod health;
-mod place;
 mod port;
 mod proxy;
 mod service;
+mod socket;
 mod version;
 
 use std::{io, process::Stdio, time::Duration};
@@ -21,7 +21,7 @@ use serde::Serialize;
 use sse_bus::{Endpoint, shell::quoted};
 use tokio::{process::Command, time::timeout};
 
-use self::place::{Daemon, Place};
+use self::socket::{Daemon, Place};
 use crate::{
     cli,
     exit::{Exit, Failure},

@@ -9,8 +9,8 @@ use sse_bus::socket_owner;
 
 use super::{
     Finding,
-    place::{Daemon, Place},
     service::Units,
+    socket::{Daemon, Place},
 };
 use crate::listen::Listen;
 

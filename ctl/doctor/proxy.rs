@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use super::{Finding, PATIENCE, place::Place, quoted};
+use super::{Finding, PATIENCE, quoted, socket::Place};
 use crate::exit::{Exit, Failure};
 
 /// How long an event may be under way before it counts as held back. Within a machine it takes milliseconds.

@@ -2,7 +2,7 @@
 //!
 //! Where no service manager can be asked, nothing is known, and nothing is wrong: a daemon can run without one.
 
-use super::{Finding, place::Daemon};
+use super::{Finding, socket::Daemon};
 
 /// The units that there can be, in the order in which the manager is asked about them.
 const UNITS: [&str; 3] = ["sse-bus.service", "sse-bus-http.socket", "sse-bus-ipc.socket"];

@@ -24,7 +24,7 @@ use crate::{
 /// The daemon's command line, which is in every build that has the daemon.
 #[cfg(feature = "daemon")]
 #[allow(dead_code, reason = "only what it says is of interest here")]
-#[path = "../daemon/cli.rs"]
+#[path = "../../daemon/cli.rs"]
 mod daemon;
 
 /// What the daemon's `--help` has no place for.

@@ -6,9 +6,9 @@
 //! is there twice. The end says how many were accepted.
 
 mod json;
-mod kept;
 mod split;
-mod tally;
+mod summary;
+mod unacked;
 
 use std::{
     cell::{Cell, RefCell, RefMut},
@@ -35,9 +35,9 @@ use crate::{
     publish,
     signals::{self, Signals},
 };
-use kept::Kept;
 use split::{Line, Splitter};
-use tally::Tally;
+use summary::Tally;
+use unacked::Kept;
 
 /// Bytes that one read asks for.
 const READ_SIZE: usize = 64 << 10;

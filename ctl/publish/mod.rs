@@ -1,4 +1,8 @@
-//! `sse-busctl publish`: one event here; [`lines`](crate::lines) and [`repeat`] for many, [`wait`] for `--wait-for`.
+//! `sse-busctl publish`: one event here; [`lines`] and [`repeat`] for many, [`wait`] for `--wait-for`.
+
+mod lines;
+mod repeat;
+mod wait;
 
 use std::io::{self, IsTerminal, Read};
 
@@ -9,12 +13,11 @@ use sse_bus::{
     protocol::{Ack, Publish},
 };
 
+use self::lines::Lines;
 use crate::{
     cli,
     exit::{Exit, Failure},
-    lines::Lines,
     output::{Output, count, visible},
-    repeat, wait,
 };
 
 pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Publish) -> Result<(), Failure> {
