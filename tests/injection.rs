@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 use sse_bus::{
     Epoch,
     bus::{Bus, Format, Now, Publication, Read, Start, Subscription, history::Memory},
-    limits::{Limits, Retention},
+    limits::Limits,
     protocol::{
         Publish, Subscribe,
         sse::{self, PositionForm},
     },
+    retention::Retention,
 };
 use sse_stream::SseByteStream;
 

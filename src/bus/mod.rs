@@ -54,8 +54,9 @@ pub use self::{
 };
 use crate::{
     event::{Epoch, Event, EventId, EventType},
-    limits::{Limits, Retention},
+    limits::Limits,
     protocol::{ErrorCode, GapReason, Published, Refused},
+    retention::Retention,
     topic::Topic,
 };
 

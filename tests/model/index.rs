@@ -5,7 +5,8 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use sse_bus::{
     Epoch, FilterSet, Topic,
     bus::{Bus, Format, Now, Publication, Subscription, history::Memory},
-    limits::{Limits, Retention},
+    limits::Limits,
+    retention::Retention,
 };
 
 use super::{filters, matching};

@@ -8,8 +8,9 @@ use sse_bus::{
         Bus, ClientId, ClientName, Format, Now, Read, Start, Subscription,
         history::{Doubt, Memory},
     },
-    limits::{EVICT_MAX, Limits, Retention, TopicRule},
+    limits::{EVICT_MAX, Limits},
     protocol::Slow,
+    retention::{Retention, TopicRule},
 };
 
 use super::{after, at, bus, drain, event, keeping, publish, subscribe, subscribe_at};

@@ -23,7 +23,7 @@ struct JsonLine {
 }
 
 pub(super) fn parse(line: &[u8], template: &Publish) -> Result<Publish, String> {
-    let line: JsonLine = sse_bus::protocol::json::decode(line)?;
+    let line: JsonLine = sse_bus::protocol::json::decode(line).map_err(|e| e.to_string())?;
     let topic = match line.topic {
         Some(topic) => topic,
         None if template.topic.is_empty() => return Err("it has no `topic`, and none was given to fall back on".into()),

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use sse_bus::{
     bus::{Bus, Now, Publication, history::Memory},
-    limits::{Limits, Retention},
+    limits::Limits,
+    retention::Retention,
 };
 
 use super::{super::file::Next, Disk, Random, epoch, topic};

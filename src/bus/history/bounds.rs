@@ -1,13 +1,13 @@
 //! The bounds of each topic, and which topics are to be looked at when.
 //!
-//! A topic has the bounds of the first [rule](crate::limits::TopicRule) that matches it, and the general ones for what
+//! A topic has the bounds of the first [rule](crate::retention::TopicRule) that matches it, and the general ones for what
 //! that does not name. Topics are never gone through all at once: each is looked at when its oldest event may have become
 //! too old, and, after the bounds have changed, in its turn. Until that comes its bounds are found by its name.
 
 use std::{collections::BTreeSet, ops::Range, time::Duration};
 
 use super::TopicKey;
-use crate::{limits::Retention, topic::Topic};
+use crate::{retention::Retention, topic::Topic};
 
 /// What of the age of events is in doubt: those that came up to a time may be younger than they seem. They are kept so much
 /// longer.

@@ -13,7 +13,8 @@ use super::{
     scan::last_before,
 };
 use crate::{
-    limits::{EVICT_MAX, Retention, SCAN_MAX},
+    limits::{EVICT_MAX, SCAN_MAX},
+    retention::Retention,
     topic::Topic as Name,
 };
 

@@ -30,7 +30,7 @@ pub use self::{
     memory::Memory,
     snapshot::SnapshotKind,
 };
-use crate::{event::Event, headers::Headers, limits::Retention, topic::Topic};
+use crate::{event::Event, headers::Headers, retention::Retention, topic::Topic};
 
 /// A topic's number in the bus's table of topics. Used again after the topic is forgotten.
 pub type TopicKey = usize;

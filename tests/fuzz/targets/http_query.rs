@@ -21,7 +21,7 @@ use libfuzzer_sys::fuzz_target;
 use sse_bus::{
     Epoch, FilterSet,
     bus::{Bus, Format, Now, Publication, Start, Subscription, history::Memory},
-    limits::{FILTERS_MAX, Limits, NAME_MAX, Retention},
+    limits::{FILTERS_MAX, Limits, NAME_MAX}, retention::Retention,
     protocol::{Ack, Publish, Slow, sse::PositionForm},
 };
 

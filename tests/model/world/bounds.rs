@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use sse_bus::{
     bus::history::Entry,
-    limits::{Retention, TopicRule},
     protocol::TopicInfo,
+    retention::{Retention, TopicRule},
 };
 
 use super::{Outcome, World};
