@@ -13,7 +13,7 @@ use serde::Serialize;
 use sse_bus::{
     Client, Endpoint, Filter, client,
     endpoint::state_dir,
-    tokens::{Scope, Token, TokenFile, Wanted},
+    tokens::{NewToken, Scope, Token, TokenFile},
 };
 
 use crate::{
@@ -75,7 +75,7 @@ fn create(file: &TokenFile, output: &Output, options: TokenCreate) -> Result<(),
     scopes.sort_unstable();
     scopes.dedup();
     let expires = expires.map(|after| now.saturating_add(after.as_millis().try_into().unwrap_or(u64::MAX)));
-    let (token, secret) = file.create(Wanted { name, scopes, topics: topic, expires }, now).map_err(failed)?;
+    let (token, secret) = file.create(NewToken { name, scopes, topics: topic, expires }, now).map_err(failed)?;
     output.say(|| secret.reveal().to_owned(), &Shown::new(&token, Some(secret.reveal())))?;
     if output.people() {
         eprintln!(
