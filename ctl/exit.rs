@@ -95,7 +95,7 @@ impl From<client::Error> for Failure {
                     _ => Failure::new(Exit::NoDaemon, error.to_string()),
                 };
             }
-            client::Error::SocketGone { .. } => return Failure::new(Exit::NoDaemon, error.to_string()),
+            client::Error::SocketRemoved { .. } => return Failure::new(Exit::NoDaemon, error.to_string()),
             client::Error::NoAnswer { .. } => {
                 return Failure::new(Exit::TimedOut, format!("{error}; `sse-busctl doctor` tells why"));
             }

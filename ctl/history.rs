@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use sse_bus::{
     Client, Endpoint,
-    client::Delivery,
+    client::Item,
     protocol::{EventMessage, Subscribe},
 };
 
@@ -19,14 +19,14 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: History) 
     let mut kept: VecDeque<EventMessage> = VecDeque::new();
     while let Some(delivery) = past.next().await {
         match delivery? {
-            Delivery::Event(event) if options.limit.is_none() => printer.print(&event)?,
-            Delivery::Event(event) => {
+            Item::Event(event) if options.limit.is_none() => printer.print(&event)?,
+            Item::Event(event) => {
                 if kept.len() == limit {
                     kept.pop_front();
                 }
                 kept.push_back(event);
             }
-            Delivery::Gap { gap, id, time } => printer.gap(&gap, id, time)?,
+            Item::Gap { gap, id, time } => printer.gap(&gap, id, time)?,
             // Nobody asked for reconnecting.
             _ => {}
         }

@@ -7,7 +7,7 @@ use std::{future, mem, time::Duration};
 
 use sse_bus::{
     Client, Endpoint,
-    client::{Backoff, Delivery},
+    client::{Backoff, Item},
     protocol,
 };
 use tokio::time::sleep;
@@ -60,20 +60,20 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe
             () = &mut unread, if sink.exec.is_none() => break,
         };
         match delivery {
-            Some(Ok(Delivery::Event(event))) => {
+            Some(Ok(Item::Event(event))) => {
                 sink.take(&event).await?;
                 left = left.map(|left| left - 1);
             }
-            Some(Ok(Delivery::Gap { gap, .. })) if sink.exec.is_some() => format::warn(&gap),
-            Some(Ok(Delivery::Gap { gap, id, time })) => sink.printer.gap(&gap, id, time)?,
-            Some(Ok(Delivery::Reconnecting { error, .. })) => {
+            Some(Ok(Item::Gap { gap, .. })) if sink.exec.is_some() => format::warn(&gap),
+            Some(Ok(Item::Gap { gap, id, time })) => sink.printer.gap(&gap, id, time)?,
+            Some(Ok(Item::Reconnecting { error, .. })) => {
                 sink.printer.flush()?;
                 // Once for each outage.
                 if !mem::replace(&mut is_down, true) {
                     eprintln!("sse-busctl: {error}; reconnecting");
                 }
             }
-            Some(Ok(Delivery::Resumed { since, .. })) => {
+            Some(Ok(Item::Resumed { since, .. })) => {
                 is_down = false;
                 eprintln!("sse-busctl: connected again; going on from {since}");
             }

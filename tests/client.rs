@@ -9,7 +9,7 @@ use std::{
 
 use sse_bus::{
     Client, Endpoint, EventId,
-    client::{Backoff, Delivery, Error},
+    client::{Backoff, Error, Item},
     limits::ANSWER,
     protocol::{
         Ack, ErrorCode, EventMessage, GAP, Publish, Published, Refused, Reply, Request, Subscribe, Subscribed,
@@ -271,10 +271,10 @@ async fn a_subscription_resumes_from_what_it_gave_out() {
     let mut seen = Vec::new();
     while let Some(delivery) = subscription.next().await {
         seen.push(match delivery {
-            Ok(Delivery::Event(event)) => event.data,
-            Ok(Delivery::Gap { gap, id, .. }) => format!("gap {id} {:?}", gap.missed),
-            Ok(Delivery::Reconnecting { attempt, .. }) => format!("reconnecting {attempt}"),
-            Ok(Delivery::Resumed { since, client }) => format!("resumed {client} from {since}"),
+            Ok(Item::Event(event)) => event.data,
+            Ok(Item::Gap { gap, id, .. }) => format!("gap {id} {:?}", gap.missed),
+            Ok(Item::Reconnecting { attempt, .. }) => format!("reconnecting {attempt}"),
+            Ok(Item::Resumed { since, client }) => format!("resumed {client} from {since}"),
             Ok(other) => format!("{other:?}"),
             Err(e) => format!("error {:?}", e.code()),
         });
@@ -311,9 +311,9 @@ async fn history_that_was_not_told_yet_is_asked_for_again() {
     let request = Subscribe::new(["a"]).with_since("all").past_only();
     let backoff = Backoff { first: Duration::ZERO, max: Duration::ZERO };
     let mut past = client.subscribe(request).await.unwrap().reconnecting(backoff);
-    assert!(matches!(past.next().await, Some(Ok(Delivery::Reconnecting { .. }))));
-    assert!(matches!(past.next().await, Some(Ok(Delivery::Resumed { .. }))));
-    assert!(matches!(past.next().await, Some(Ok(Delivery::Event(e))) if e.data == "four"));
+    assert!(matches!(past.next().await, Some(Ok(Item::Reconnecting { .. }))));
+    assert!(matches!(past.next().await, Some(Ok(Item::Resumed { .. }))));
+    assert!(matches!(past.next().await, Some(Ok(Item::Event(e))) if e.data == "four"));
     assert!(past.next().await.is_none());
     daemon.await.unwrap();
     unlink(&endpoint);

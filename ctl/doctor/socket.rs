@@ -79,7 +79,7 @@ impl Place {
                     problem(format!("{endpoint}, {rule}, cannot be connected to: {source}"), &self.start()),
                 ),
             },
-            client::Error::SocketGone { endpoint, daemon } => {
+            client::Error::SocketRemoved { endpoint, daemon } => {
                 let what = format!("{daemon} runs, but its socket {endpoint}, {rule}, was removed or moved away");
                 (Daemon::IsNoHelp, problem(what, &format!("kill -HUP {}   # binds the socket again", daemon.pid)))
             }

@@ -4,7 +4,7 @@ use std::{future, time::Duration};
 
 use sse_bus::{
     Client, Endpoint, FilterSet, Topic,
-    client::{Delivery, Subscription},
+    client::{Item, Subscription},
     protocol::Subscribe,
 };
 use tokio::time::{Instant, sleep_until};
@@ -78,7 +78,7 @@ async fn joined(joins: &mut Subscription) -> Result<(), Failure> {
             () = future::ready(()), if any => return Ok(()),
         };
         match delivery {
-            Some(Ok(Delivery::Event(event))) => any |= event.kind.as_deref() != Some("leave"),
+            Some(Ok(Item::Event(event))) => any |= event.kind.as_deref() != Some("leave"),
             // Among what was missed may be a join.
             Some(Ok(_)) => any = true,
             Some(Err(e)) => return Err(Failure::from(e).context("cannot wait for subscribers")),

@@ -20,7 +20,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use sse_bus::{
     Client,
-    client::{Backoff, Delivery},
+    client::{Backoff, Item},
     protocol::Subscribe,
 };
 
@@ -235,14 +235,14 @@ fn the_library_and_the_command_line_go_on_after_the_last_event_they_have() {
             let (mut losses, mut resumed) = (0, Vec::new());
             loop {
                 match events.next().await.unwrap().unwrap() {
-                    Delivery::Event(event) if event.data == "end" => return (heard, losses, resumed),
-                    Delivery::Event(event) => {
+                    Item::Event(event) if event.data == "end" => return (heard, losses, resumed),
+                    Item::Event(event) => {
                         last = event.id.to_string();
                         heard.push(event.data);
                     }
-                    Delivery::Reconnecting { attempt, .. } => losses += u32::from(attempt == 1),
-                    Delivery::Resumed { since, .. } => resumed.push((since, last.clone())),
-                    Delivery::Gap { gap, .. } => assert_eq!(gap.missed, None, "{gap:?}"),
+                    Item::Reconnecting { attempt, .. } => losses += u32::from(attempt == 1),
+                    Item::Resumed { since, .. } => resumed.push((since, last.clone())),
+                    Item::Gap { gap, .. } => assert_eq!(gap.missed, None, "{gap:?}"),
                     other => panic!("{other:?}"),
                 }
             }
