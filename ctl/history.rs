@@ -1,4 +1,4 @@
-//! `sse-busctl history`: past events, oldest first, and then the end.
+//! `sse-busctl history`: prints past events, oldest first.
 
 use std::collections::VecDeque;
 
@@ -15,23 +15,22 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: History) 
     let mut past = Client::connect(endpoint).await?.subscribe(request).await?;
     let mut printer = Printer::new(output, options.format);
     let limit = options.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    // Which ones are the last is known at the end only.
-    let mut kept: VecDeque<EventMessage> = VecDeque::new();
-    while let Some(delivery) = past.next().await {
-        match delivery? {
+    let mut newest: VecDeque<EventMessage> = VecDeque::new();
+    while let Some(item) = past.next().await {
+        match item? {
             Item::Event(event) if options.limit.is_none() => printer.print(&event)?,
             Item::Event(event) => {
-                if kept.len() == limit {
-                    kept.pop_front();
+                if newest.len() == limit {
+                    newest.pop_front();
                 }
-                kept.push_back(event);
+                newest.push_back(event);
             }
             Item::Gap { gap, id, time } => printer.gap(&gap, id, time)?,
-            // Nobody asked for reconnecting.
+            // There are no other notices without reconnecting.
             _ => {}
         }
     }
-    for event in &kept {
+    for event in &newest {
         printer.print(event)?;
     }
     printer.flush()?;

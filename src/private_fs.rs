@@ -59,8 +59,9 @@ impl fmt::Display for Exposure {
         match self {
             Exposure::Unknown(error) => return error.fmt(f),
             Exposure::OtherOwner(uid) => write!(f, "it belongs to another user (uid {uid})")?,
-            Exposure::WritableDirectory(_) => f.write_str("other users can write to it")?,
-            Exposure::OpenFile(_, Forbidden::Write) => f.write_str("other users can write to it")?,
+            Exposure::WritableDirectory(_) | Exposure::OpenFile(_, Forbidden::Write) => {
+                f.write_str("other users can write to it")?;
+            }
             Exposure::OpenFile(_, Forbidden::ReadOrWrite) => f.write_str("other users can read or write it")?,
             Exposure::NotAFile => f.write_str("it is not a file; remove it")?,
         }

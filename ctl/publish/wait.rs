@@ -1,4 +1,4 @@
-//! `--wait-for`: publish once somebody listens. Joins are events of the bus, so nothing is polled.
+//! `--wait-for`: waits until a topic has subscribers. The bus publishes when clients join, so there is no polling.
 
 use std::{future, time::Duration};
 
@@ -11,14 +11,15 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     exit::{Exit, Failure},
-    output::{count, visible},
+    units::count,
+    visible::visible,
 };
 
-/// The topic on which the bus tells who comes and goes.
+/// The topic on which the bus publishes when clients join and leave.
 const CLIENTS: &str = "$sys/clients";
 
-/// Returns once at least `wanted` subscribers' filters match the topic.
-pub(crate) async fn for_subscribers(
+/// Waits until the filters of at least `wanted` subscribers match the topic.
+pub(super) async fn for_subscribers(
     endpoint: &Endpoint,
     client: &mut Client,
     topic: &str,
@@ -26,19 +27,19 @@ pub(crate) async fn for_subscribers(
     timeout: Option<Duration>,
 ) -> Result<(), Failure> {
     let topic = Topic::parse(topic)
-        .map_err(|e| Failure::new(Exit::Failed, format!("`{}` is no topic: {e}", visible(topic))))?;
+        .map_err(|e| Failure::new(Exit::Failed, format!("`{}` is not a topic: {e}", visible(topic))))?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let watch = Subscribe::new([CLIENTS]).with_since("now");
-    // Watching begins before counting: nobody who comes in between is missed.
+    // Subscribe before counting, so that no join in between is missed.
     let mut joins = Client::connect(endpoint).await?.subscribe(watch).await?;
     let mut found = 0;
     let waiting = async {
         loop {
-            found = listeners(client, &topic).await?;
+            found = subscribers_of(client, &topic).await?;
             if found >= wanted {
                 return Ok(());
             }
-            joined(&mut joins).await?;
+            next_join(&mut joins).await?;
         }
     };
     let out_of_time = async {
@@ -51,9 +52,9 @@ pub(crate) async fn for_subscribers(
         biased;
         outcome = waiting => outcome,
         () = out_of_time => Err(Failure::new(
-            Exit::Nobody,
+            Exit::NoSubscriber,
             format!(
-                "{} of {topic} after {}, {wanted} were asked for; nothing was published",
+                "{topic} has {} after {}, but {wanted} are required; nothing was published",
                 count(found, "subscriber"),
                 humantime::format_duration(timeout.unwrap_or_default()),
             ),
@@ -61,28 +62,28 @@ pub(crate) async fn for_subscribers(
     }
 }
 
-/// How many subscribers would get an event of the topic now.
-async fn listeners(client: &mut Client, topic: &Topic) -> Result<u64, Failure> {
+/// Returns the number of subscribers whose filters match the topic.
+async fn subscribers_of(client: &mut Client, topic: &Topic) -> Result<u64, Failure> {
     let clients = client.clients().await?;
-    let listens = |filters: &[String]| FilterSet::parse(filters).is_ok_and(|filters| filters.matches(topic));
-    Ok(clients.iter().filter(|c| c.role == "subscriber" && listens(&c.filters)).count() as u64)
+    let matches = |filters: &[String]| FilterSet::parse(filters).is_ok_and(|filters| filters.matches(topic));
+    Ok(clients.iter().filter(|c| c.role == "subscriber" && matches(&c.filters)).count() as u64)
 }
 
-/// Waits until somebody has joined, and takes all who have by then.
-async fn joined(joins: &mut Subscription) -> Result<(), Failure> {
+/// Waits until a client joins, and skips the joins that are already available.
+async fn next_join(joins: &mut Subscription) -> Result<(), Failure> {
     let mut any = false;
     loop {
-        let delivery = tokio::select! {
+        let item = tokio::select! {
             biased;
-            delivery = joins.next() => delivery,
+            item = joins.next() => item,
             () = future::ready(()), if any => return Ok(()),
         };
-        match delivery {
+        match item {
             Some(Ok(Item::Event(event))) => any |= event.kind.as_deref() != Some("leave"),
-            // Among what was missed may be a join.
+            // A gap may include a join.
             Some(Ok(_)) => any = true,
             Some(Err(e)) => return Err(Failure::from(e).context("cannot wait for subscribers")),
-            None => return Err(Failure::new(Exit::Failed, "the daemon ended the list of those who come and go")),
+            None => return Err(Failure::new(Exit::Failed, "the daemon ended the stream of joins")),
         }
     }
 }

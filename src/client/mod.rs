@@ -125,7 +125,7 @@ impl Client {
                     match reply {
                         // The answer to an earlier request that timed out.
                         _ if session.answered < number => continue,
-                        Reply::Published(published) => Ok(published),
+                        Reply::Published(accepted) => Ok(accepted),
                         Reply::Error(refused) => Err(refused),
                         other => break Err(Error::unexpected(&other)),
                     }

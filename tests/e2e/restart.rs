@@ -263,8 +263,7 @@ fn the_library_and_the_command_line_go_on_after_the_last_event_they_have() {
             });
             daemon.start_again_as(|command| sockets.give(command));
             command.stderr.wait("word of the return", |bytes, _| {
-                (String::from_utf8_lossy(bytes).matches("connected again; going on from ").count() > restart)
-                    .then_some(())
+                (String::from_utf8_lossy(bytes).matches("reconnected; resuming from ").count() > restart).then_some(())
             });
         }
         (0..4).for_each(|_| drop(command.line()));
@@ -317,7 +316,7 @@ fn lines_through_a_restart(signal: Signal, ack: &str) -> (usize, Run, Vec<usize>
     daemon.wait();
     publishing.stderr.wait_for("; reconnecting");
     daemon.start_again_as(|command| sockets.give(command));
-    publishing.stderr.wait_for("connected again");
+    publishing.stderr.wait_for("reconnected");
     published(&daemon, 200);
     over.store(true, Ordering::Relaxed);
     let fed = feeder.join().unwrap();
