@@ -42,7 +42,7 @@ pub(super) async fn check(target: &Target) -> Finding {
             ),
             "timedatectl set-ntp true",
         ),
-        _ => Finding::ok(check, "the daemon has the same time of day, and no event is from the future"),
+        _ => Finding::ok(check, "the daemon has the correct time of day, and no event is from the future"),
     }
 }
 
