@@ -52,7 +52,7 @@ fn describe(status: &Status) -> String {
         ("losses", format!("{}, {}", count(status.gaps, "gap"), count(status.slow_disconnects, "slow disconnect"))),
         ("position", status.position.clone()),
     ];
-    let disk = status.history_trouble.iter().map(|why| ("disk", format!("history cannot be written: {why}")));
+    let disk = status.history_error.iter().map(|why| ("disk", format!("history cannot be written: {why}")));
     let limits = status.limits.iter().filter(|limit| limit.is_near()).map(|limit| {
         let LimitInfo { limit, used, bound, .. } = limit;
         ("limit", format!("{used} of {limit} = {bound} are used; increase it under [limits] in the configuration"))

@@ -118,7 +118,7 @@ impl Daemon {
         status.refused_origins = self.refused_origins.origins();
         status.refused_hosts = self.refused_hosts.hosts();
         status.urls = self.urls();
-        status.history_trouble = self.store.as_ref().and_then(|store| store.trouble()).map(|why| why.to_string());
+        status.history_error = self.store.as_ref().and_then(|store| store.trouble()).map(|why| why.to_string());
         status
     }
 }

@@ -105,7 +105,7 @@ fn hosts(status: &Status, target: &Target) -> Finding {
 /// Checks that history is written and has enough space.
 fn history(status: &Status, target: &Target) -> Finding {
     let directory = quoted(&status.state_dir);
-    if let Some(error) = &status.history_trouble {
+    if let Some(error) = &status.history_error {
         let message = format!("history cannot be written to {}: {error}", status.state_dir);
         return Finding::problem("history", message, format!("df -h {directory} && ls -ld {directory}"));
     }

@@ -90,7 +90,8 @@ pub struct Status {
     /// Where history is stored: `memory` or `disk`.
     pub history: String,
     /// Why history cannot be written to disk, if it cannot.
-    pub history_trouble: Option<String>,
+    #[serde(alias = "history_trouble")]
+    pub history_error: Option<String>,
     /// Events in history.
     pub history_events: u64,
     /// Bytes that those events cost.

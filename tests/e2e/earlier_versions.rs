@@ -49,7 +49,7 @@ fn a_client_of_version_1_gets_all_that_it_got_and_no_headers() {
 #[test]
 fn a_version_that_is_not_spoken_is_refused_in_a_frame_that_every_version_reads() {
     let daemon = Daemon::start(&[]);
-    for (preface, named) in [(&b"\0SSEB\x63"[..], "99"), (b"\0SSEB\0", "not 0"), (b"\0OOPS!", "begin with")] {
+    for (preface, named) in [(&b"\0SSEB\x63"[..], "99"), (b"\0SSEB\0", "not 0"), (b"\0OOPS!", "preface is invalid")] {
         for version in Version::ALL {
             let mut stream = daemon.local();
             stream.write_all(preface).unwrap();
