@@ -52,7 +52,7 @@ pub(crate) async fn on_event(command: &str, event: &EventMessage) -> Result<(), 
     shell
         .env("SSE_BUS_TOPIC", &event.topic)
         .env("SSE_BUS_ID", event.id.to_string())
-        .env("SSE_BUS_TYPE", event.kind.as_deref().unwrap_or_default())
+        .env("SSE_BUS_TYPE", event.event_type.as_deref().unwrap_or_default())
         .env("SSE_BUS_TIME", event.time.to_string())
         .stdin(Stdio::piped());
     if event.data.len() <= DATA_VARIABLE_MAX {

@@ -44,7 +44,7 @@ impl<'a> Printer<'a> {
             Some(Format::Json) => self.output.encode(event, &mut self.buffer),
             Some(Format::Sse) => {
                 let begin = self.buffer.len();
-                sse::encode(event.id, event.kind.as_deref(), &event.data, &mut self.buffer);
+                sse::encode(event.id, event.event_type.as_deref(), &event.data, &mut self.buffer);
                 if self.output.terminal {
                     let block = String::from_utf8_lossy(&self.buffer[begin..]).into_owned();
                     self.buffer.truncate(begin);
@@ -64,7 +64,7 @@ impl<'a> Printer<'a> {
         }
         let data = serde_json::to_string(gap).unwrap_or_default();
         let mut event = EventMessage::new(id, GAP, data, time);
-        event.kind = Some(GAP.into());
+        event.event_type = Some(GAP.into());
         self.print(&event)
     }
 
@@ -84,8 +84,8 @@ impl<'a> Printer<'a> {
     fn for_people(&mut self, event: &EventMessage) {
         let (bold, dim, plain) = if self.output.colour { ("\x1b[1m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
         let mut line = format!("{bold}{}{plain}", visible(&event.topic));
-        if let Some(kind) = &event.kind {
-            line.extend([" ", dim, "[", &visible(kind), "]", plain]);
+        if let Some(event_type) = &event.event_type {
+            line.extend([" ", dim, "[", &visible(event_type), "]", plain]);
         }
         for (number, text) in event.data.lines().enumerate() {
             line += if number == 0 { "  " } else { "\n    " };
@@ -113,7 +113,7 @@ mod tests {
         let output = Output::plain(people);
         let mut printer = Printer::new(&output, format);
         let mut event = EventMessage::new("k-7".parse().unwrap(), "build/web", "ok\n\x1b[2J", 5);
-        event.kind = Some("done".into());
+        event.event_type = Some("done".into());
         event.headers = Headers::parse([("Key", "7")]).unwrap();
         printer.print(&event).unwrap();
         String::from_utf8(printer.buffer).unwrap()

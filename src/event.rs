@@ -205,7 +205,7 @@ pub struct Event {
     /// The topic.
     pub topic: Topic,
     /// The type, by which a browser dispatches the event; `message` if there is none.
-    pub kind: Option<EventType>,
+    pub event_type: Option<EventType>,
     /// The headers.
     pub headers: Headers,
     /// The data: text without NUL.
@@ -217,7 +217,7 @@ pub struct Event {
 impl Event {
     /// Returns an event without type and headers. Data from outside must be validated with [`check_data`] first.
     pub fn new(id: EventId, topic: Topic, data: impl Into<String>, time: u64) -> Event {
-        Event { id, topic, kind: None, headers: Headers::default(), data: data.into(), time }
+        Event { id, topic, event_type: None, headers: Headers::default(), data: data.into(), time }
     }
 }
 

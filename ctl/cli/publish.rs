@@ -28,7 +28,7 @@ pub(crate) struct Publish {
     pub(crate) data: Option<String>,
     /// The type, by which browsers dispatch the event
     #[arg(long = "type", value_name = "TYPE", env = "SSE_BUS_PUBLISH_TYPE", hide_env = true)]
-    pub(crate) kind: Option<String>,
+    pub(crate) event_type: Option<String>,
     /// A header, such as `key=build-7`; can be repeated
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = parse_header, env = "SSE_BUS_PUBLISH_HEADER",
         hide_env = true)]
@@ -127,7 +127,7 @@ pub(crate) struct Send {
     pub(crate) topic: String,
     /// The type, by which browsers dispatch the event
     #[arg(long = "type", value_name = "TYPE", env = "SSE_BUS_SEND_TYPE", hide_env = true)]
-    pub(crate) kind: Option<String>,
+    pub(crate) event_type: Option<String>,
     /// A header, such as `key=build-7`; can be repeated
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = parse_header, env = "SSE_BUS_SEND_HEADER",
         hide_env = true)]

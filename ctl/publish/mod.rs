@@ -15,12 +15,12 @@ use crate::{cli, exit::Failure, output::Output};
 
 pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Publish) -> Result<(), Failure> {
     let mut event = Publish::new(options.topic.unwrap_or_default(), "");
-    (event.kind, event.headers, event.to) = (options.kind, options.headers, options.to);
+    (event.event_type, event.headers, event.to) = (options.event_type, options.headers, options.to);
     (event.retain, event.ack) = (options.retain, options.ack.map_or(Ack::Accepted, Ack::from));
     if let Some(ttl) = options.ttl {
         event = event.with_ttl(ttl);
     }
-    single::warn_of_type(event.kind.as_deref());
+    single::warn_of_type(event.event_type.as_deref());
     let pipelined = options.lines || options.jsonl;
     // Before connecting, because the writer of the pipe may be slow and the daemon closes idle connections.
     event.data.0 = match (pipelined || options.exec.is_some(), &options.file) {

@@ -79,7 +79,7 @@ async fn next_join(joins: &mut Subscription) -> Result<(), Failure> {
             () = future::ready(()), if any => return Ok(()),
         };
         match item {
-            Some(Ok(Item::Event(event))) => any |= event.kind.as_deref() != Some("leave"),
+            Some(Ok(Item::Event(event))) => any |= event.event_type.as_deref() != Some("leave"),
             // A gap may include a join.
             Some(Ok(_)) => any = true,
             Some(Err(e)) => return Err(Failure::from(e).context("cannot wait for subscribers")),

@@ -59,7 +59,7 @@ pub(crate) struct EventBody<'a> {
     id: EventId,
     topic: &'a str,
     #[serde(rename = "type")]
-    kind: Option<&'a str>,
+    event_type: Option<&'a str>,
     time: u64,
     #[serde(skip_serializing_if = "Headers::is_empty")]
     headers: &'a Headers,
@@ -68,9 +68,9 @@ pub(crate) struct EventBody<'a> {
 
 impl<'a> From<&'a Event> for EventBody<'a> {
     fn from(event: &'a Event) -> EventBody<'a> {
-        let Event { id, topic, kind, headers, data, time } = event;
-        let kind = kind.as_ref().map(EventType::as_str);
-        EventBody { id: *id, topic: topic.as_str(), kind, time: *time, headers, data }
+        let Event { id, topic, event_type, headers, data, time } = event;
+        let event_type = event_type.as_ref().map(EventType::as_str);
+        EventBody { id: *id, topic: topic.as_str(), event_type, time: *time, headers, data }
     }
 }
 
@@ -85,7 +85,7 @@ pub struct EventMessage {
     pub topic: String,
     /// The type, by which a browser dispatches the event.
     #[serde(rename = "type")]
-    pub kind: Option<String>,
+    pub event_type: Option<String>,
     /// When the event was published, in milliseconds since 1970 (UTC).
     pub time: u64,
     /// The headers.
@@ -99,7 +99,7 @@ impl EventMessage {
     /// Returns an event without type and headers.
     pub fn new(id: EventId, topic: impl Into<String>, data: impl Into<String>, time: u64) -> EventMessage {
         let (topic, data) = (topic.into(), data.into());
-        EventMessage { id, topic, kind: None, time, headers: Headers::default(), data }
+        EventMessage { id, topic, event_type: None, time, headers: Headers::default(), data }
     }
 }
 

@@ -55,7 +55,7 @@ pub struct Publish {
     pub data: Payload,
     /// The type, by which a browser dispatches the event.
     #[serde(rename = "type")]
-    pub kind: Option<String>,
+    pub event_type: Option<String>,
     /// The headers; see [`Headers`](crate::Headers) for what is allowed.
     #[serde(with = "unchecked", skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
@@ -77,8 +77,8 @@ impl Publish {
 
     /// Sets the type, by which a browser dispatches the event.
     #[must_use]
-    pub fn with_type(self, kind: impl Into<String>) -> Publish {
-        Publish { kind: Some(kind.into()), ..self }
+    pub fn with_type(self, event_type: impl Into<String>) -> Publish {
+        Publish { event_type: Some(event_type.into()), ..self }
     }
 
     /// Adds a header.

@@ -46,7 +46,7 @@ pub fn encode_position(form: PositionForm, client: &impl fmt::Display, position:
 
 /// Appends the event with its data as published.
 pub fn encode_data(event: &Event, out: &mut Vec<u8>) {
-    encode(event.id, event.kind.as_ref().map(EventType::as_str), &event.data, out);
+    encode(event.id, event.event_type.as_ref().map(EventType::as_str), &event.data, out);
 }
 
 /// Appends the event with the envelope `{"id","topic","type","time","headers","data"}` as its data.
@@ -76,10 +76,10 @@ fn envelope(id: EventId, body: &impl Serialize, out: &mut Vec<u8>) {
 
 /// Appends an event with this type and data. CR, LF and CRLF in the data each become a line break. The type must not
 /// contain CR or LF.
-pub fn encode(id: EventId, kind: Option<&str>, data: &str, out: &mut Vec<u8>) {
+pub fn encode(id: EventId, event_type: Option<&str>, data: &str, out: &mut Vec<u8>) {
     // Enough for most events: one line of data, and the names of the fields.
     out.reserve(data.len() + 64);
-    head(id, kind, out);
+    head(id, event_type, out);
     let mut rest = data.as_bytes();
     loop {
         let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
@@ -94,13 +94,13 @@ pub fn encode(id: EventId, kind: Option<&str>, data: &str, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-fn head(id: EventId, kind: Option<&str>, out: &mut Vec<u8>) {
+fn head(id: EventId, event_type: Option<&str>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"id: ");
     id.append_to(out);
     out.push(b'\n');
-    if let Some(kind) = kind {
+    if let Some(event_type) = event_type {
         out.extend_from_slice(b"event: ");
-        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(event_type.as_bytes());
         out.push(b'\n');
     }
 }

@@ -118,7 +118,7 @@ proptest! {
         let parsed = kind.as_deref().map(|kind| EventType::parse(kind).expect("valid"));
         let data = String::from_utf8(check_data(data.into_bytes()).expect("valid").into_bytes()).expect("UTF-8");
         let mut event = Event::new(id, topic, data.clone(), 7);
-        (event.kind, event.headers) = (parsed, headers.clone());
+        (event.event_type, event.headers) = (parsed, headers.clone());
         let mut out = Vec::new();
         sse::encode_data(&event, &mut out);
         out.extend_from_slice(sse::HEARTBEAT);

@@ -27,7 +27,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
     let publish = (text(), text(), option::of(text()), headers, rest).prop_map(
         |(topic, data, kind, headers, (retain, ttl_ms, to, ack))| {
             let mut publish = Publish::new(topic, data).with_ack(ack);
-            (publish.kind, publish.headers, publish.retain) = (kind, headers, retain);
+            (publish.event_type, publish.headers, publish.retain) = (kind, headers, retain);
             (publish.ttl_ms, publish.to) = (ttl_ms, to);
             Request::Publish(publish)
         },
@@ -65,7 +65,7 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
     let event = (id(), text(), option::of(text()), any::<u64>(), headers(), text()).prop_map(
         |(id, topic, kind, time, headers, data)| {
             let mut event = EventMessage::new(id, topic, data, time);
-            (event.kind, event.headers) = (kind, headers);
+            (event.event_type, event.headers) = (kind, headers);
             Reply::Event(event)
         },
     );

@@ -17,7 +17,7 @@ struct JsonLine {
     #[serde(default)]
     data: Payload,
     #[serde(rename = "type")]
-    kind: Option<String>,
+    event_type: Option<String>,
     headers: Option<Headers>,
     retain: Option<bool>,
     ttl_ms: Option<u64>,
@@ -43,7 +43,7 @@ pub(super) fn parse(line: &[u8], template: &Publish) -> Result<Publish, LineErro
         None => template.topic.clone(),
     };
     let mut publish = Publish::new(topic, line.data.0);
-    publish.kind = line.kind.or_else(|| template.kind.clone());
+    publish.event_type = line.event_type.or_else(|| template.event_type.clone());
     publish.headers = line.headers.map_or_else(
         || template.headers.clone(),
         |headers| headers.iter().map(|(name, value)| (name.into(), value.into())).collect(),

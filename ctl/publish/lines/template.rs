@@ -30,8 +30,8 @@ impl Template {
     pub(super) fn fill(&self, event: &mut Publish, line: &[u8]) -> Result<(), LineError> {
         if self.is_json {
             *event = json::parse(line, &self.event)?;
-            if !self.has_warned.get() && event.kind != self.event.kind {
-                self.has_warned.set(single::warn_of_type(event.kind.as_deref()));
+            if !self.has_warned.get() && event.event_type != self.event.event_type {
+                self.has_warned.set(single::warn_of_type(event.event_type.as_deref()));
             }
         } else {
             event.data.0.clear();

@@ -55,7 +55,7 @@ pub struct Entry {
 impl Entry {
     /// An event that has just come.
     pub fn new(event: Event, topic: TopicKey, came: u64, expires: Option<u64>) -> Entry {
-        let kind = event.kind.as_ref().map_or(0, |kind| kind.as_str().len());
+        let kind = event.event_type.as_ref().map_or(0, |kind| kind.as_str().len());
         let cost = Entry::cost_of(event.data.len(), kind, event.headers.as_lines().len());
         Entry { seq: event.id.seq, topic, came, expires, cost, event: Some(event.into()) }
     }

@@ -3,6 +3,8 @@
 //! The types borrow in both directions: encoding copies nothing first, and decoding copies once, into the type of the
 //! protocol. A version reuses the unchanged types of the previous one.
 
+#![allow(clippy::struct_field_names, reason = "fields have the names of the protocol's types")]
+
 use std::borrow::Cow;
 
 use serde::{

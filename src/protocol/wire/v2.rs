@@ -29,7 +29,7 @@ pub(crate) enum Request<'a> {
 pub(crate) struct Publish<'a> {
     topic: &'a str,
     data: Bytes<'a>,
-    kind: Option<&'a str>,
+    event_type: Option<&'a str>,
     #[serde(deserialize_with = "bounded::list::<_, _, HEADERS_MAX>")]
     headers: Vec<(&'a str, &'a str)>,
     retain: bool,
@@ -58,7 +58,7 @@ pub(crate) enum Reply<'a> {
 pub(crate) struct Event<'a> {
     id: EventId,
     topic: &'a str,
-    kind: Option<&'a str>,
+    event_type: Option<&'a str>,
     time: u64,
     headers: EventHeaders<'a>,
     data: &'a str,
@@ -114,19 +114,28 @@ impl From<Request<'_>> for request::Request {
 
 impl<'a> From<&'a request::Publish> for Publish<'a> {
     fn from(publish: &'a request::Publish) -> Publish<'a> {
-        let request::Publish { topic, data, kind, headers, retain, ttl_ms, to, ack } = publish;
-        let (data, kind, to, ack) = (Bytes(&data.0), kind.as_deref(), to.as_deref(), (*ack).into());
+        let request::Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack } = publish;
+        let (data, event_type, to, ack) = (Bytes(&data.0), event_type.as_deref(), to.as_deref(), (*ack).into());
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        Publish { topic, data, kind, headers, retain: *retain, ttl_ms: *ttl_ms, to, ack }
+        Publish { topic, data, event_type, headers, retain: *retain, ttl_ms: *ttl_ms, to, ack }
     }
 }
 
 impl From<Publish<'_>> for request::Publish {
     fn from(publish: Publish<'_>) -> request::Publish {
-        let Publish { topic, data, kind, headers, retain, ttl_ms, to, ack } = publish;
+        let Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack } = publish;
         let (topic, data) = (topic.into(), request::Payload(data.0.into()));
         let headers = headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        request::Publish { topic, data, kind: owned(kind), headers, retain, ttl_ms, to: owned(to), ack: ack.into() }
+        request::Publish {
+            topic,
+            data,
+            event_type: owned(event_type),
+            headers,
+            retain,
+            ttl_ms,
+            to: owned(to),
+            ack: ack.into(),
+        }
     }
 }
 
@@ -166,24 +175,24 @@ impl From<Reply<'_>> for reply::Reply {
 
 impl<'a> From<&'a event::Event> for Event<'a> {
     fn from(event: &'a event::Event) -> Event<'a> {
-        let event::Event { id, topic, kind, headers, data, time } = event;
-        let (kind, headers) = (kind.as_ref().map(EventType::as_str), EventHeaders(Cow::Borrowed(headers)));
-        Event { id: *id, topic: topic.as_str(), kind, time: *time, headers, data }
+        let event::Event { id, topic, event_type, headers, data, time } = event;
+        let (event_type, headers) = (event_type.as_ref().map(EventType::as_str), EventHeaders(Cow::Borrowed(headers)));
+        Event { id: *id, topic: topic.as_str(), event_type, time: *time, headers, data }
     }
 }
 
 impl<'a> From<&'a reply::EventMessage> for Event<'a> {
     fn from(event: &'a reply::EventMessage) -> Event<'a> {
-        let reply::EventMessage { id, topic, kind, time, headers, data } = event;
+        let reply::EventMessage { id, topic, event_type, time, headers, data } = event;
         let headers = EventHeaders(Cow::Borrowed(headers));
-        Event { id: *id, topic, kind: kind.as_deref(), time: *time, headers, data }
+        Event { id: *id, topic, event_type: event_type.as_deref(), time: *time, headers, data }
     }
 }
 
 impl From<Event<'_>> for reply::EventMessage {
     fn from(event: Event<'_>) -> reply::EventMessage {
-        let Event { id, topic, kind, time, headers, data } = event;
+        let Event { id, topic, event_type, time, headers, data } = event;
         let headers = headers.0.into_owned();
-        reply::EventMessage { id, topic: topic.into(), kind: owned(kind), time, headers, data: data.into() }
+        reply::EventMessage { id, topic: topic.into(), event_type: owned(event_type), time, headers, data: data.into() }
     }
 }

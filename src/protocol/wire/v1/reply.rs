@@ -32,7 +32,7 @@ pub(crate) enum Reply<'a> {
 pub(crate) struct Event<'a> {
     id: EventId,
     topic: &'a str,
-    kind: Option<&'a str>,
+    event_type: Option<&'a str>,
     time: u64,
     data: &'a str,
 }
@@ -93,24 +93,24 @@ impl From<Reply<'_>> for reply::Reply {
 impl<'a> From<&'a event::Event> for Event<'a> {
     fn from(event: &'a event::Event) -> Event<'a> {
         // Version 1 has no headers.
-        let event::Event { id, topic, kind, headers: _, data, time } = event;
-        let kind = kind.as_ref().map(EventType::as_str);
-        Event { id: *id, topic: topic.as_str(), kind, time: *time, data }
+        let event::Event { id, topic, event_type, headers: _, data, time } = event;
+        let event_type = event_type.as_ref().map(EventType::as_str);
+        Event { id: *id, topic: topic.as_str(), event_type, time: *time, data }
     }
 }
 
 impl<'a> From<&'a reply::EventMessage> for Event<'a> {
     fn from(event: &'a reply::EventMessage) -> Event<'a> {
-        let reply::EventMessage { id, topic, kind, time, headers: _, data } = event;
-        Event { id: *id, topic, kind: kind.as_deref(), time: *time, data }
+        let reply::EventMessage { id, topic, event_type, time, headers: _, data } = event;
+        Event { id: *id, topic, event_type: event_type.as_deref(), time: *time, data }
     }
 }
 
 impl From<Event<'_>> for reply::EventMessage {
     fn from(event: Event<'_>) -> reply::EventMessage {
-        let Event { id, topic, kind, time, data } = event;
+        let Event { id, topic, event_type, time, data } = event;
         let headers = Headers::default();
-        reply::EventMessage { id, topic: topic.into(), kind: owned(kind), time, headers, data: data.into() }
+        reply::EventMessage { id, topic: topic.into(), event_type: owned(event_type), time, headers, data: data.into() }
     }
 }
 

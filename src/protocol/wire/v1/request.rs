@@ -25,7 +25,7 @@ pub(crate) enum Request<'a> {
 pub(crate) struct Publish<'a> {
     topic: &'a str,
     data: Bytes<'a>,
-    kind: Option<&'a str>,
+    event_type: Option<&'a str>,
     retain: bool,
     ttl_ms: Option<u64>,
     to: Option<&'a str>,
@@ -87,17 +87,26 @@ impl From<Request<'_>> for request::Request {
 impl<'a> From<&'a request::Publish> for Publish<'a> {
     fn from(publish: &'a request::Publish) -> Publish<'a> {
         // Version 1 has no headers.
-        let request::Publish { topic, data, kind, headers: _, retain, ttl_ms, to, ack } = publish;
-        let (kind, to, ack) = (kind.as_deref(), to.as_deref(), (*ack).into());
-        Publish { topic, data: Bytes(&data.0), kind, retain: *retain, ttl_ms: *ttl_ms, to, ack }
+        let request::Publish { topic, data, event_type, headers: _, retain, ttl_ms, to, ack } = publish;
+        let (event_type, to, ack) = (event_type.as_deref(), to.as_deref(), (*ack).into());
+        Publish { topic, data: Bytes(&data.0), event_type, retain: *retain, ttl_ms: *ttl_ms, to, ack }
     }
 }
 
 impl From<Publish<'_>> for request::Publish {
     fn from(publish: Publish<'_>) -> request::Publish {
-        let Publish { topic, data, kind, retain, ttl_ms, to, ack } = publish;
+        let Publish { topic, data, event_type, retain, ttl_ms, to, ack } = publish;
         let (topic, data, headers) = (topic.into(), request::Payload(data.0.into()), Vec::new());
-        request::Publish { topic, data, kind: owned(kind), headers, retain, ttl_ms, to: owned(to), ack: ack.into() }
+        request::Publish {
+            topic,
+            data,
+            event_type: owned(event_type),
+            headers,
+            retain,
+            ttl_ms,
+            to: owned(to),
+            ack: ack.into(),
+        }
     }
 }
 
