@@ -1,7 +1,7 @@
 //! `sse-busctl`: the command line of the bus.
 //!
-//! Payloads go to stdout, everything else to stderr. On a terminal output is for people; otherwise, or with `--json`, it is
-//! one JSON value per line. An error message is one line with the error, its object and what to do about it.
+//! Payloads go to stdout, everything else to stderr. On a terminal output is for people; otherwise, or with `--json`,
+//! it is one JSON value per line. An error message is one line with the error, its object and what to do about it.
 
 mod bench;
 mod cli;

@@ -136,7 +136,8 @@ fn table<T, const N: usize>(items: &[T], columns: &[Column; N], row: impl Fn(&T)
     text
 }
 
-/// Waits until the reader of stdout has closed it. Pending forever if that cannot be detected; then the next write fails.
+/// Waits until the reader of stdout has closed it. Pending forever if that cannot be detected; then the next write
+/// fails.
 #[cfg(target_os = "linux")]
 pub(crate) async fn unread() {
     use std::os::fd::AsFd;
@@ -149,7 +150,8 @@ pub(crate) async fn unread() {
     }
 }
 
-/// Waits until the reader of stdout has closed it. Pending forever if that cannot be detected; then the next write fails.
+/// Waits until the reader of stdout has closed it. Pending forever if that cannot be detected; then the next write
+/// fails.
 #[cfg(not(target_os = "linux"))]
 pub(crate) async fn unread() {
     std::future::pending::<()>().await;

@@ -1,7 +1,8 @@
 //! SIGINT and SIGTERM (Ctrl-C on Windows).
 //!
-//! A separate thread watches them, because the program may be blocked in a write to stdout. The first signal asks the program
-//! to stop. It ends the process after a second signal or, unless the program waits for a child, after one second.
+//! A separate thread watches them, because the program may be blocked in a write to stdout. The first signal asks the
+//! program to stop. It ends the process after a second signal or, unless the program waits for a child, after one
+//! second.
 
 use std::{future, io, sync::mpsc, thread, time::Duration};
 

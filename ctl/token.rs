@@ -1,7 +1,8 @@
 //! `sse-busctl token`: creates, lists and revokes tokens.
 //!
-//! The command edits the token file that the daemon reads, so that tokens can be created before the daemon runs. A daemon
-//! that listens beyond loopback requires one. The file is in the state directory of the running daemon, or in the default one.
+//! The command edits the token file that the daemon reads, so that tokens can be created before the daemon runs. A
+//! daemon that listens beyond loopback requires one. The file is in the state directory of the running daemon, or in
+//! the default one.
 
 use std::{io, path::PathBuf};
 
@@ -34,8 +35,8 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Toke
     }
 }
 
-/// Returns the state directory of the running daemon, or `None` if there is no daemon. A daemon that does not answer is an
-/// error, because its state directory is unknown.
+/// Returns the state directory of the running daemon, or `None` if there is no daemon. A daemon that does not answer is
+/// an error, because its state directory is unknown.
 async fn daemons_state_dir(endpoint: &Endpoint) -> Result<Option<PathBuf>, Failure> {
     let status = async { Client::connect(endpoint).await?.status().await };
     match status.await {

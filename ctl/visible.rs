@@ -1,4 +1,5 @@
-//! Makes hidden characters visible, so that text from other users cannot control the terminal or look like something else.
+//! Makes hidden characters visible, so that text from other users cannot control the terminal or look like something
+//! else.
 
 use std::{borrow::Cow, fmt::Write as _};
 
@@ -12,8 +13,9 @@ pub(crate) fn visible_lines(text: &str) -> Cow<'_, str> {
     replaced(text, |c| is_hidden(c) && !matches!(c, '\t' | '\n'), show)
 }
 
-/// Returns true for characters that control the terminal or are not shown: control characters, characters that change the
-/// direction of text (bidi), and characters without a width. Variation selectors are allowed, because emoji use them.
+/// Returns true for characters that control the terminal or are not shown: control characters, characters that change
+/// the direction of text (bidi), and characters without a width. Variation selectors are allowed, because emoji use
+/// them.
 pub(crate) fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,

@@ -16,7 +16,7 @@ use arc_swap::{ArcSwap, Guard};
 use sse_bus::{
     Epoch,
     bus::{Bus, Now, TICK, history::Memory},
-    limits::{DRAIN, WARM},
+    limits::{DRAIN, HOT_BYTES},
     protocol::Status,
     tokens::TokenFile,
 };
@@ -159,7 +159,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     };
     let history = match opened {
         None => Memory::new(config.retention.clone()),
-        Some(_) => Memory::journaled(config.retention.clone(), WARM),
+        Some(_) => Memory::journaled(config.retention.clone(), HOT_BYTES),
     };
     let epoch = opened.as_ref().and_then(Opened::epoch).unwrap_or(epoch);
     let mut bus = Bus::new(epoch, config.limits.clone(), Box::new(history));

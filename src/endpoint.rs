@@ -52,9 +52,9 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// Returns the error of the operating system, or [`PermissionDenied`](io::ErrorKind::PermissionDenied) if the socket is
-    /// served by a process of an untrusted user. At the default path this user and root are trusted; at any other path the
-    /// owner of its directory as well, because the caller chose that path.
+    /// Returns the error of the operating system, or [`PermissionDenied`](io::ErrorKind::PermissionDenied) if the
+    /// socket is served by a process of an untrusted user. At the default path this user and root are trusted; at any
+    /// other path the owner of its directory as well, because the caller chose that path.
     #[cfg(all(unix, feature = "client"))]
     pub async fn connect(&self) -> io::Result<Stream> {
         let stream = Stream::connect(&self.0).await?;

@@ -58,8 +58,8 @@ impl fmt::Debug for Epoch {
     }
 }
 
-/// The id of an event: `<epoch>-<seq>`. Within an epoch, `seq` counts all events of the bus from 1; `seq` 0 is the position
-/// before the first event.
+/// The id of an event: `<epoch>-<seq>`. Within an epoch, `seq` counts all events of the bus from 1; `seq` 0 is the
+/// position before the first event.
 ///
 /// ```
 /// let id: sse_bus::EventId = "k3f9-184".parse().unwrap();
@@ -132,8 +132,8 @@ impl<'de> Deserialize<'de> for EventId {
     }
 }
 
-/// The type of an event, which an `EventSource` uses as the name of the event. 1 to [`TYPE_MAX`] bytes without CR, LF and
-/// NUL.
+/// The type of an event, which an `EventSource` uses as the name of the event. 1 to [`TYPE_MAX`] bytes without CR, LF
+/// and NUL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EventType(Box<str>);
 

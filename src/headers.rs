@@ -1,8 +1,8 @@
 //! The headers of an event: named values beside its data, such as `traceparent`.
 //!
-//! Names follow the rules of HTTP: letters, digits and some punctuation. They are case-insensitive, stored in lower case, and
-//! unique. Values are text without control characters. Headers above [`HEADERS_MAX`] or [`HEADERS_BYTES`] are refused. For an
-//! event without headers they cost one pointer.
+//! Names follow the rules of HTTP: letters, digits and some punctuation. They are case-insensitive, stored in lower
+//! case, and unique. Values are text without control characters. Headers above [`HEADERS_MAX`] or [`HEADERS_BYTES`] are
+//! refused. For an event without headers they cost one pointer.
 
 use std::fmt::{self, Write as _};
 
@@ -137,8 +137,8 @@ impl<'de> Deserialize<'de> for Headers {
     }
 }
 
-/// Serialization of headers that are not validated yet, as an object. Of more than [`HEADERS_MAX`] headers a decoder stores
-/// one too many, so that they are refused.
+/// Serialization of headers that are not validated yet, as an object. Of more than [`HEADERS_MAX`] headers a decoder
+/// stores one too many, so that they are refused.
 pub(crate) mod unchecked {
     use super::{Deserializer, HEADERS_MAX, Serializer, de, fmt};
 
@@ -190,7 +190,8 @@ pub enum HeadersError {
     TooMany(String),
     /// Names and values together exceed [`HEADERS_BYTES`]. Contains the first header above the limit.
     #[error(
-        "the header `{0}` is too long: names and values together have at most {HEADERS_BYTES} bytes; use the data for more"
+        "the header `{0}` is too long: names and values together have at most {HEADERS_BYTES} bytes; move the rest to the \
+         data"
     )]
     TooLong(String),
 }

@@ -6,9 +6,9 @@
 //!                                        └──▶ feeds ──▶ cursors ──▶ fan-out ──▶ subscribers
 //! ```
 //!
-//! There is one ordered log, and every subscriber is a cursor on it. Resuming after a reconnect, falling behind and reading
-//! history are therefore the same operation: the cursor reads from an earlier position. Events that history no longer has
-//! are reported in the stream as a gap.
+//! There is one ordered log, and every subscriber is a cursor on it. Resuming after a reconnect, falling behind and
+//! reading history are therefore the same operation: the cursor reads from an earlier position. Events that history no
+//! longer has are reported in the stream as a gap.
 //!
 //! - [`topic`], [`event`], [`headers`], [`gap`]: the basic types, valid by construction.
 //! - [`limits`]: all limits of the bus; [`retention`]: the bounds of history; [`time`]: milliseconds.

@@ -36,22 +36,22 @@ pub const DELIVER_MAX: usize = 48 << 10;
 pub const SCAN_MAX: usize = 4096;
 /// If the filters of a subscriber match at most this many topics, each topic is looked up on its own.
 pub const FEW_TOPICS: usize = 32;
-/// Maximum number of lost events that are tracked individually, 16 bytes each. A cursor that is behind the oldest of them
-/// reports a gap without a number of events.
+/// Maximum number of lost events that are tracked individually, 16 bytes each. A cursor that is behind the oldest of
+/// them reports a gap without a number of events.
 pub const LOSSES_MAX: usize = 65_536;
-/// Maximum number of events that one call of the bus evicts, besides those that make room for a new event. If more exceed
-/// their bounds, because the bounds have changed or time has jumped, the next calls evict them, and readers of history
-/// wait until then.
+/// Maximum number of events that one call of the bus evicts, besides those that make room for a new event. If more
+/// exceed their bounds, because the bounds have changed or time has jumped, the next calls evict them, and readers of
+/// history wait until then.
 pub const EVICT_MAX: usize = 64;
 /// Bytes of the newest events that stay in memory even if they are on disk, as history charges them.
-pub const WARM: usize = 8 << 20;
+pub const HOT_BYTES: usize = 8 << 20;
 
 /// Maximum bytes of unicast events that wait for all clients together. Each event counts once per format, however many
 /// clients it waits for. At the limit further unicast events reach no client.
 pub const UNICAST_BUFFERS: usize = 64 << 20;
 
-/// Maximum number of concurrent streams of an HTTP/2 connection. The peer is notified of it; further streams are refused and
-/// can be retried.
+/// Maximum number of concurrent streams of an HTTP/2 connection. The peer is notified of it; further streams are
+/// refused and can be retried.
 pub const HTTP2_STREAMS: u32 = 256;
 
 /// Maximum number of tokens. No more are created until some are revoked or expire.
@@ -63,8 +63,8 @@ pub const TICKET: Duration = Duration::from_mins(1);
 
 /// How long a new connection may take to send its first byte or its HTTP head. Then it is closed.
 pub const FIRST_BYTE: Duration = Duration::from_secs(10);
-/// How long a request that has begun (a line, a frame, a body) may take to arrive. Then it is refused and its connection
-/// closed.
+/// How long a request that has begun (a line, a frame, a body) may take to arrive. Then it is refused and its
+/// connection closed.
 pub const REQUEST: Duration = Duration::from_secs(30);
 /// How long a subscriber may accept no byte while bytes wait for it. Then it is disconnected.
 pub const WRITE_STALL: Duration = Duration::from_secs(30);
@@ -106,7 +106,8 @@ pub struct Limits {
     pub feed_buffer: usize,
     /// Maximum bytes of live events that wait in all feeds together.
     pub feeds_buffer: usize,
-    /// Maximum bytes of unicast events that wait for one client. A client whose buffer is full receives no more of them.
+    /// Maximum bytes of unicast events that wait for one client. A client whose buffer is full receives no more of
+    /// them.
     pub unicast_buffer: usize,
 }
 
@@ -127,15 +128,15 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Returns the maximum bytes of a request in JSON, each escape counted as the one byte that it may stand for. This is
-    /// enough for the largest event, so that the daemon never buffers what it would refuse. A longer request, or one
+    /// Returns the maximum bytes of a request in JSON, each escape counted as the one byte that it may stand for. This
+    /// is enough for the largest event, so that the daemon never buffers what it would refuse. A longer request, or one
     /// above [`LINE_MAX`] bytes as sent, is answered with an error and skipped to its end.
     pub fn line_bytes(&self) -> usize {
         LINE_MAX.min(self.event_bytes.saturating_add(FIELDS_MAX))
     }
 
-    /// Returns the maximum bytes of a request in a frame, enough for the largest event. A longer request is answered with an
-    /// error and skipped; above [`FRAME_MAX`] it ends the connection.
+    /// Returns the maximum bytes of a request in a frame, enough for the largest event. A longer request is answered
+    /// with an error and skipped; above [`FRAME_MAX`] it ends the connection.
     pub fn frame_bytes(&self) -> usize {
         FRAME_MAX.min(self.event_bytes.saturating_add(FIELDS_MAX))
     }

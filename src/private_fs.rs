@@ -1,10 +1,10 @@
 //! Checks that other users cannot write to a file or directory: for the local socket, tokens, history and the
 //! configuration.
 //!
-//! Other users are all users except this one and root. A file is trusted if neither the file nor a link to it belongs to
-//! another user and its mode excludes them. A directory is trusted if no other user can replace its files. The owner of a
-//! directory always can; other users can if they have write permission, unless the sticky bit protects files of other owners,
-//! as in `/tmp`.
+//! Other users are all users except this one and root. A file is trusted if neither the file nor a link to it belongs
+//! to another user and its mode excludes them. A directory is trusted if no other user can replace its files. The owner
+//! of a directory always can; other users can if they have write permission, unless the sticky bit protects files of
+//! other owners, as in `/tmp`.
 //!
 //! On Windows the directories of a user are private, and nothing is checked.
 
@@ -184,7 +184,8 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 
-/// Opens a file for writing that only its user can access. Creates it if it does not exist; with `new` it must not exist.
+/// Opens a file for writing that only its user can access. Creates it if it does not exist; with `new` it must not
+/// exist.
 ///
 /// # Errors
 ///

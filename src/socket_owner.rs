@@ -1,7 +1,8 @@
 //! Finds the process that listens on a socket, for error messages after a failed connect or bind.
 //!
-//! Linux lists sockets in `/proc/net` and the descriptors of a user's processes in `/proc/PID/fd` (proc(5)). A local socket is
-//! listed with the path that it was bound to, even if that file was removed. On other systems nothing is found.
+//! Linux lists sockets in `/proc/net` and the descriptors of a user's processes in `/proc/PID/fd` (proc(5)). A local
+//! socket is listed with the path that it was bound to, even if that file was removed. On other systems nothing is
+//! found.
 
 use std::{fmt, net::SocketAddr, path::Path};
 
@@ -73,9 +74,9 @@ mod linux {
         })
     }
 
-    /// Returns the inode if a line of `/proc/net/tcp` is a socket that listens on this address or on all addresses. The second
-    /// field is the local address, as words in native byte order, and the port, both in hexadecimal; the fourth is the state
-    /// (0A is LISTEN), and the tenth the inode.
+    /// Returns the inode if a line of `/proc/net/tcp` is a socket that listens on this address or on all addresses. The
+    /// second field is the local address, as words in native byte order, and the port, both in hexadecimal; the fourth
+    /// is the state (0A is LISTEN), and the tenth the inode.
     pub(super) fn listens_on_port(line: &str, wanted: SocketAddr) -> Option<&str> {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let (words, port) = fields.get(1)?.split_once(':')?;
@@ -93,8 +94,8 @@ mod linux {
         is_it.then(|| fields.get(9).copied())?
     }
 
-    /// Returns the inode if a line of `/proc/net/unix` is a socket that listens on this path. The fields are `Num: RefCount
-    /// Protocol Flags Type St Inode Path`; the flag 00010000 marks a listener, and a path can contain spaces.
+    /// Returns the inode if a line of `/proc/net/unix` is a socket that listens on this path. The fields are `Num:
+    /// RefCount Protocol Flags Type St Inode Path`; the flag 00010000 marks a listener, and a path can contain spaces.
     pub(super) fn listens_on_path<'a>(line: &'a str, wanted: &Path) -> Option<&'a str> {
         let (head, path) = line.split_at_checked(line.find(" /")?)?;
         let fields: Vec<&str> = head.split_whitespace().collect();

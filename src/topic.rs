@@ -1,9 +1,9 @@
 //! Topics and filters.
 //!
-//! Both are validated once, when they are parsed. A topic has up to [`TOPIC_MAX`] bytes and consists of levels separated by
-//! `/`. A filter is a topic or a pattern, in which `*` matches one level and a final `**` any number of levels, including
-//! none. Topics that begin with `$` belong to the bus: no client can publish to them, and only patterns that begin with `$`
-//! match them.
+//! Both are validated once, when they are parsed. A topic has up to [`TOPIC_MAX`] bytes and consists of levels
+//! separated by `/`. A filter is a topic or a pattern, in which `*` matches one level and a final `**` any number of
+//! levels, including none. Topics that begin with `$` belong to the bus: no client can publish to them, and only
+//! patterns that begin with `$` match them.
 
 use std::{fmt, sync::Arc};
 
@@ -164,8 +164,8 @@ impl fmt::Debug for Filter {
     }
 }
 
-/// The filters of one subscription: sorted, without duplicates, at least one and at most [`FILTERS_MAX`]. Subscribers with
-/// equal sets and the same format share a feed.
+/// The filters of one subscription: sorted, without duplicates, at least one and at most [`FILTERS_MAX`]. Subscribers
+/// with equal sets and the same format share a feed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FilterSet(Arc<[Filter]>);
 

@@ -36,8 +36,8 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Publishes one event with an answer, which fails at once if the daemon refuses such events, and excludes one-time work
-    /// from the measurement.
+    /// Publishes one event with an answer, which fails at once if the daemon refuses such events, and excludes one-time
+    /// work from the measurement.
     pub(super) async fn new(mut client: Client, subscribers: LoadSubscribers, event: Publish) -> Result<Load, Failure> {
         subscribers.will_publish();
         client.publish(&event).await.map_err(|e| single::failure(&event.topic, e))?;

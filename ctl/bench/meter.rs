@@ -19,7 +19,8 @@ impl Meter {
     /// Returns the CPU time of all threads of the process.
     pub(super) fn cpu(&self) -> Option<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
-        // The second field is a name in parentheses, which can contain any character. User and system time are fields 14 and 15.
+        // The second field is a name in parentheses, which can contain any character. User and system time are fields
+        // 14 and 15.
         let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
         let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
         let second = rustix::param::clock_ticks_per_second();

@@ -1,12 +1,12 @@
 //! `sse-busctl bench`: measures the bus on this machine, in about ten seconds.
 //!
-//! The benchmark uses the running daemon: it publishes over the local socket, and its subscribers are connections of this
-//! process that receive Server-Sent Events. They use a separate topic, `bench/PROCESS`, whose events expire within seconds,
-//! and the connections end with the process. Other subscribers of `**` receive the events as well.
+//! The benchmark uses the running daemon: it publishes over the local socket, and its subscribers are connections of
+//! this process that receive Server-Sent Events. They use a separate topic, `bench/PROCESS`, whose events expire within
+//! seconds, and the connections end with the process. Other subscribers of `**` receive the events as well.
 //!
-//! There are three phases: a single subscriber, all subscribers with one event at a time, and all subscribers with as many
-//! events as possible. The number of events in flight is bounded ([`WINDOW`], [`WINDOW_BYTES`]), so that no subscriber falls
-//! behind and all deliveries can be counted.
+//! There are three phases: a single subscriber, all subscribers with one event at a time, and all subscribers with as
+//! many events as possible. The number of events in flight is bounded ([`WINDOW`], [`WINDOW_BYTES`]), so that no
+//! subscriber falls behind and all deliveries can be counted.
 
 mod histogram;
 mod load;

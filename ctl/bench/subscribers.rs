@@ -1,7 +1,7 @@
 //! The subscribers of the benchmark: connections to one topic, each with a task that counts events.
 //!
-//! Subscribers connect while no event is in flight, so each receives all later events in order. Events therefore need no
-//! content: the n-th event that a subscriber receives is the n-th event that was published.
+//! Subscribers connect while no event is in flight, so each receives all later events in order. Events therefore need
+//! no content: the n-th event that a subscriber receives is the n-th event that was published.
 
 use std::{
     collections::VecDeque,

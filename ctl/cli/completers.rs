@@ -1,10 +1,10 @@
 //! Completion of topics, clients and tokens, with values from the running daemon.
 //!
-//! Without a daemon, or if it does not answer within [`PATIENCE`], there are no completions and no error message, because
-//! the user has only pressed a key.
+//! Without a daemon, or if it does not answer within [`PATIENCE`], there are no completions and no error message,
+//! because the user has only pressed a key.
 //!
-//! The names of topics and clients come from other users, and some shells insert a completion unquoted. Only words without
-//! special characters of any shell are therefore offered.
+//! The names of topics and clients come from other users, and some shells insert a completion unquoted. Only words
+//! without special characters of any shell are therefore offered.
 
 use std::{collections::BTreeSet, ffi::OsStr, path::PathBuf, time::Duration};
 

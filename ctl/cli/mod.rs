@@ -1,8 +1,8 @@
 //! The command line, parsed by clap. The doc comments of options are the help texts in `--help` and the man pages.
 //!
 //! Every option has an environment variable: `SSE_BUS_SOCKET` and `SSE_BUS_JSON` for all commands, and
-//! `SSE_BUS_<COMMAND>_<OPTION>` for those of one command. The name contains the command because `--exec` sets `SSE_BUS_TYPE`
-//! and similar variables, which must not become options of a `sse-busctl` that the child runs.
+//! `SSE_BUS_<COMMAND>_<OPTION>` for those of one command. The name contains the command because `--exec` sets
+//! `SSE_BUS_TYPE` and similar variables, which must not become options of a `sse-busctl` that the child runs.
 
 // The comments are help texts, in which backticks around every name would be distracting.
 #![allow(clippy::doc_markdown)]

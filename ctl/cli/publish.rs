@@ -35,13 +35,14 @@ pub(crate) struct Publish {
     pub(crate) headers: Vec<(String, String)>,
     /// Publish each line of stdin as one event
     ///
-    /// If the daemon restarts, the command reconnects for up to 30 seconds and resends the lines without an answer: no line
-    /// is lost, but after a crash some may be published twice. With --ack none there are no answers, and nothing is resent.
-    /// At the end the command prints how many lines were accepted and how many have no answer.
+    /// If the daemon restarts, the command reconnects for up to 30 seconds and resends the lines without an answer: no
+    /// line is lost, but after a crash some may be published twice. With --ack none there are no answers, and nothing
+    /// is resent. At the end the command prints how many lines were accepted and how many have no answer.
     #[arg(long, conflicts_with_all = ["jsonl", "file", "every"], env = "SSE_BUS_PUBLISH_LINES", hide_env = true,
         value_parser = BoolishValueParser::new())]
     pub(crate) lines: bool,
-    /// Publish each line of stdin, a JSON object with `data` and optional `topic`, `type`, `headers`, `retain`, `ttl_ms`, `to`, `ack`
+    /// Publish each line of stdin, a JSON object with `data` and optional `topic`, `type`, `headers`, `retain`,
+    /// `ttl_ms`, `to`, `ack`
     ///
     /// `data` can be any JSON value: a string stands for its content, anything else for its JSON text. A restart of the
     /// daemon is handled as with --lines.

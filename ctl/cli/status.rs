@@ -12,8 +12,8 @@ Examples:
 pub(crate) struct Status {
     /// Show the current configuration instead: each value and its source
     ///
-    /// The source is an option, a variable, a line and column of the file, the service manager that holds the socket, or
-    /// the default.
+    /// The source is an option, a variable, a line and column of the file, the service manager that holds the socket,
+    /// or the default.
     #[arg(long, env = "SSE_BUS_STATUS_CONFIG", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) config: bool,
 }

@@ -34,8 +34,8 @@ pub(crate) struct Subscribe {
     /// Output format [default: readable text on a terminal, otherwise json]
     #[arg(long, value_enum, env = "SSE_BUS_SUBSCRIBE_FORMAT", hide_env = true, conflicts_with = "exec")]
     pub(crate) format: Option<Format>,
-    /// Instead of printing, run a shell command for each event, one at a time and in order, with the data on stdin and, up
-    /// to 100 KiB, in SSE_BUS_DATA; also sets SSE_BUS_TOPIC, SSE_BUS_ID, SSE_BUS_TYPE, SSE_BUS_TIME (ms since 1970)
+    /// Instead of printing, run a shell command for each event, one at a time and in order, with the data on stdin and,
+    /// up to 100 KiB, in SSE_BUS_DATA; also sets SSE_BUS_TOPIC, SSE_BUS_ID, SSE_BUS_TYPE, SSE_BUS_TIME (ms since 1970)
     #[arg(long, value_name = "COMMAND", env = "SSE_BUS_SUBSCRIBE_EXEC", hide_env = true)]
     pub(crate) exec: Option<String>,
     /// A name for this connection, with which other clients can send to it or disconnect it

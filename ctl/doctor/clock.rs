@@ -1,7 +1,7 @@
 //! Checks that the daemon's time of day is the same as here, and that no event is from the future.
 //!
-//! The check subscribes for a moment, because the daemon reports when a subscriber connected. The bus itself uses a monotonic
-//! clock; the time of day is only shown to people and programs.
+//! The check subscribes for a moment, because the daemon reports when a subscriber connected. The bus itself uses a
+//! monotonic clock; the time of day is only shown to people and programs.
 
 use std::time::Duration;
 

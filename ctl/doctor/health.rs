@@ -37,8 +37,8 @@ fn descriptors(status: &Status, target: &Target) -> Finding {
     }
 }
 
-/// Returns the limit of file descriptors of a process, from `/proc/PID/limits` (proc(5)), or `None` if there is no such file
-/// or no limit.
+/// Returns the limit of file descriptors of a process, from `/proc/PID/limits` (proc(5)), or `None` if there is no such
+/// file or no limit.
 fn allowed(pid: u32) -> Option<u64> {
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;

@@ -1,9 +1,9 @@
 //! `sse-busctl doctor`: finds problems of the bus and suggests fixes.
 //!
-//! Each check adds one or more [findings](finding::Finding) to the report as soon as it is done: that something is in order,
-//! that it may become a problem, or that it is one. A warning or a problem always has a fix. Checks do not change anything,
-//! except that `--url` publishes events on a separate topic. A check without access to its information reports that, which is
-//! not a problem.
+//! Each check adds one or more [findings](finding::Finding) to the report as soon as it is done: that something is in
+//! order, that it may become a problem, or that it is one. A warning or a problem always has a fix. Checks do not
+//! change anything, except that `--url` publishes events on a separate topic. A check without access to its information
+//! reports that, which is not a problem.
 //!
 //! No check blocks: the daemon and every program have [`PATIENCE`](program::PATIENCE) to answer.
 

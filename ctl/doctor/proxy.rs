@@ -1,9 +1,9 @@
-//! Checks a URL of the daemon, for example that of a reverse proxy: subscribes to it, publishes an event and measures its
-//! latency.
+//! Checks a URL of the daemon, for example that of a reverse proxy: subscribes to it, publishes an event and measures
+//! its latency.
 //!
-//! The subscriber is `curl`, because it uses the certificates and proxies that the user has configured. The event is published
-//! over the local socket, on a separate topic, and expires within a minute. If it does not arrive, more events are published,
-//! to distinguish a proxy that buffers from one that delivers nothing.
+//! The subscriber is `curl`, because it uses the certificates and proxies that the user has configured. The event is
+//! published over the local socket, on a separate topic, and expires within a minute. If it does not arrive, more
+//! events are published, to distinguish a proxy that buffers from one that delivers nothing.
 
 use std::{path::Path, time::Duration};
 
@@ -29,8 +29,8 @@ const LATENCY_MAX: Duration = Duration::from_secs(2);
 const FILLER_BYTES: usize = 16 << 10;
 /// Maximum number of these events.
 const FILLERS_MAX: usize = 64;
-/// Checks that a path can be appended to a URL. curl checks the rest. The error does not repeat the URL, which may contain a
-/// password.
+/// Checks that a path can be appended to a URL. curl checks the rest. The error does not repeat the URL, which may
+/// contain a password.
 pub(super) fn validate(url: &str) -> Result<(), Failure> {
     if url.is_empty() || url.contains(['?', '#']) {
         let message = "--url must be the base URL of the daemon, such as https://bus.example/, without `?` and `#`";
@@ -212,8 +212,8 @@ async fn is_connected(client: &mut Client, name: &str) -> bool {
     false
 }
 
-/// Returns the setting that disables buffering of a proxy. nginx does not buffer because of `X-Accel-Buffering: no` from the
-/// daemon, unless it is configured to ignore that header.
+/// Returns the setting that disables buffering of a proxy. nginx does not buffer because of `X-Accel-Buffering: no`
+/// from the daemon, unless it is configured to ignore that header.
 fn proxy_setting(server: &str) -> String {
     let nginx = "nginx: proxy_buffering off; and no proxy_ignore_headers X-Accel-Buffering;";
     let caddy = "Caddy: reverse_proxy { flush_interval -1 }";

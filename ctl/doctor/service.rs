@@ -1,4 +1,5 @@
-//! Checks the service of this user: whether it is installed, enabled and running, and whether it keeps running after logout.
+//! Checks the service of this user: whether it is installed, enabled and running, and whether it keeps running after
+//! logout.
 //!
 //! Without access to a service manager the state is unknown, which is not a problem: a daemon can run without one.
 

@@ -1,4 +1,5 @@
-//! Checks the files of the local socket: that only this user can replace the socket, and that allowed users can reach it.
+//! Checks the files of the local socket: that only this user can replace the socket, and that allowed users can reach
+//! it.
 
 use super::{
     finding::Finding,

@@ -1,7 +1,7 @@
 //! `sse-bus.toml(5)`: the configuration file, generated from the commented default file.
 //!
-//! In that file `# ---- …` begins a section, as does a table such as `[limits]`, and the comments above a key describe it. A key
-//! without a default is commented out, in the file and in the page.
+//! In that file `# ---- …` begins a section, as does a table such as `[limits]`, and the comments above a key describe
+//! it. A key without a default is commented out, in the file and in the page.
 
 use clap_mangen::roff::{Roff, bold, roman};
 

@@ -1,7 +1,7 @@
 //! `sse-busctl man`: the man pages of both programs, of each command, and of the configuration file.
 //!
-//! The pages are generated from the same sources as `--help` and from the commented default configuration. Sections that clap
-//! does not generate follow: examples, exit codes, environment, files and references.
+//! The pages are generated from the same sources as `--help` and from the commented default configuration. Sections
+//! that clap does not generate follow: examples, exit codes, environment, files and references.
 
 mod keys;
 

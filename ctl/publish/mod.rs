@@ -1,4 +1,5 @@
-//! `sse-busctl publish`: one event ([`single`]), the lines of a stream ([`lines`]), or events at an interval ([`repeat`]).
+//! `sse-busctl publish`: one event ([`single`]), the lines of a stream ([`lines`]), or events at an interval
+//! ([`repeat`]).
 
 mod lines;
 mod repeat;
@@ -30,7 +31,8 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Publ
     };
     let mut client = Client::connect(endpoint).await?;
     let (may_be_durable, is_durable) = (options.ack.is_none() && event.retain, event.ack == Ack::Durable);
-    // Pipelined and durable publishes wait without a time limit, so a request with one first checks that the daemon answers.
+    // Pipelined and durable publishes wait without a time limit, so a request with one first checks that the daemon
+    // answers.
     let status = if pipelined || may_be_durable || is_durable { Some(client.status().await?) } else { None };
     // With history on disk, a retained event is durable by default.
     if may_be_durable && status.is_some_and(|status| status.history == "disk") {

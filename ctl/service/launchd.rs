@@ -1,4 +1,5 @@
-//! A launch agent of macOS. launchd listens on both sockets while the daemon does not run, and restarts it whenever it exits.
+//! A launch agent of macOS. launchd listens on both sockets while the daemon does not run, and restarts it whenever it
+//! exits.
 //!
 //! The keys are documented in `launchd.plist(5)`, the commands in `launchctl(1)`. Not tested on a Mac yet.
 
@@ -116,7 +117,8 @@ impl Manager for Launchd {
     }
 }
 
-/// Returns the entries of the sockets of the port. Each has its own name, by which the daemon requests it: `http`, `http-2`.
+/// Returns the entries of the sockets of the port. Each has its own name, by which the daemon requests it: `http`,
+/// `http-2`.
 fn socket_entries(addresses: &[SocketAddr]) -> String {
     let entry = |(index, address): (usize, &SocketAddr)| {
         let name = if index == 0 { "http".to_owned() } else { format!("http-{}", index + 1) };

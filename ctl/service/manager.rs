@@ -34,7 +34,8 @@ pub(super) trait Manager {
         &[]
     }
 
-    /// Returns true if the manager listens on the sockets while the daemon does not run, so that its files contain them.
+    /// Returns true if the manager listens on the sockets while the daemon does not run, so that its files contain
+    /// them.
     fn holds_sockets(&self) -> bool {
         true
     }

@@ -1,8 +1,9 @@
 //! `sse-busctl service`: the bus as a service of the user, with systemd, launchd or the Task Scheduler of Windows.
 //!
-//! Each [manager](manager::Manager) returns its files and commands, which are printed, or written and run. Only files with the
-//! mark of `install` are overwritten and removed, so that files of the user are kept. The files contain the addresses and the
-//! socket from the configuration at the time of `install`; after a change of `listen` or `socket` it must be run again.
+//! Each [manager](manager::Manager) returns its files and commands, which are printed, or written and run. Only files
+//! with the mark of `install` are overwritten and removed, so that files of the user are kept. The files contain the
+//! addresses and the socket from the configuration at the time of `install`; after a change of `listen` or `socket` it
+//! must be run again.
 
 mod commands;
 mod daemon;

@@ -73,8 +73,8 @@ impl fmt::Display for CommandLine {
     }
 }
 
-/// Returns a file of `packaging/` with some of its values replaced. Those files are complete, so that packages can install
-/// them unchanged.
+/// Returns a file of `packaging/` with some of its values replaced. Those files are complete, so that packages can
+/// install them unchanged.
 pub(super) fn render(template: &str, values: &[(&str, String)]) -> String {
     values.iter().fold(template.to_owned(), |text, (default, value)| {
         debug_assert!(template.contains(default), "{default} is not in the template");
@@ -82,8 +82,8 @@ pub(super) fn render(template: &str, values: &[(&str, String)]) -> String {
     })
 }
 
-/// Returns a path as text for a line of a service file. Line breaks and a `\` or space at the end are refused, because they
-/// would end or continue the line, or be lost.
+/// Returns a path as text for a line of a service file. Line breaks and a `\` or space at the end are refused, because
+/// they would end or continue the line, or be lost.
 pub(super) fn text_of(path: &Path) -> Result<&str, ServiceError> {
     path.to_str()
         .filter(|text| !text.contains(char::is_control) && !text.ends_with(['\\', ' ']))

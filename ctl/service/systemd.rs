@@ -1,5 +1,5 @@
-//! User units of systemd: one for the daemon, and one for each socket, on which systemd listens while the daemon does not
-//! run.
+//! User units of systemd: one for the daemon, and one for each socket, on which systemd listens while the daemon does
+//! not run.
 //!
 //! `FileDescriptorName=` applies to all sockets of a unit, so the two sockets need two units. A unit that a package has
 //! installed with the same content is used instead of writing it again.

@@ -1,4 +1,5 @@
-//! `sse-busctl service uninstall`: removes the files that `install` has written and, with `--purge`, those of the daemon.
+//! `sse-busctl service uninstall`: removes the files that `install` has written and, with `--purge`, those of the
+//! daemon.
 
 use std::path::{Path, PathBuf};
 

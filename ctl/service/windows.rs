@@ -1,7 +1,8 @@
-//! A task of the Windows Task Scheduler that runs the daemon when the user logs on, without a window and with the rights of
-//! the user. Windows does not listen on sockets for the daemon, so connections fail while it does not run.
+//! A task of the Windows Task Scheduler that runs the daemon when the user logs on, without a window and with the
+//! rights of the user. Windows does not listen on sockets for the daemon, so connections fail while it does not run.
 //!
-//! The elements are documented in the schema of the Task Scheduler, the commands in `schtasks`. Not tested on Windows yet.
+//! The elements are documented in the schema of the Task Scheduler, the commands in `schtasks`. Not tested on Windows
+//! yet.
 
 use std::{fmt::Write as _, path::PathBuf};
 

@@ -29,10 +29,10 @@ export interface Gap {
 export interface State {
   state: "connecting" | "open" | "waiting" | "closed";
   /**
-   * Why it waits or was closed: `origin_refused` (the bus does not allow the origin of this page), `unreachable` (no server
-   * answers), `no_bus` (a proxy answers, but its bus does not run, for example during a restart), `permission_denied` (the
-   * browser does not allow the page to connect to the bus), `lost` (the connection broke), or an error code of the bus, such
-   * as `denied` (the token is missing or invalid) and `filter_invalid`.
+   * Why it waits or was closed: `origin_refused` (the bus does not allow the origin of this page), `unreachable` (no
+   * server answers), `no_bus` (a proxy answers, but its bus does not run, for example during a restart),
+   * `permission_denied` (the browser does not allow the page to connect to the bus), `lost` (the connection broke), or an
+   * error code of the bus, such as `denied` (the token is missing or invalid) and `filter_invalid`.
    */
   reason?: string;
   /** The reason and what to do about it, for people. */
@@ -55,8 +55,8 @@ export interface SubscribeOptions {
 }
 
 /**
- * A subscription. As an async iterator it returns the events from the first `next` on. At most a thousand events wait for the
- * iterator; later ones are read from the history of the bus once there is room.
+ * A subscription. As an async iterator it returns the events from the first `next` on. At most a thousand events wait for
+ * the iterator; later ones are read from the history of the bus once there is room.
  */
 export interface Subscription extends AsyncIterable<BusEvent> {
   close(): void;
@@ -98,7 +98,7 @@ export interface Bus {
   clients(options?: { token?: string }): Promise<Record<string, unknown>[]>;
 }
 
-/** Returns the bus at `base`, such as `http://127.0.0.1:7733`, without a final slash. Other options are passed to `fetch`. */
+/** The bus at `base`, such as `http://127.0.0.1:7733`, without a final slash. Other options are passed to `fetch`. */
 export function connect(base: string, options?: { token?: string; targetAddressSpace?: string } & RequestInit): Bus;
 
 /** The functions of the bus that serves this module. */

@@ -1,8 +1,8 @@
 //! The two halves of a connection: a reader that decodes frames and a writer that encodes them.
 //!
-//! Both are cancel-safe: bytes leave a buffer only after they were decoded or written. The read buffer is bounded by one frame
-//! ([`FRAME_MAX`](crate::limits::FRAME_MAX)) and one read; a [full](Writer::is_full) write buffer must be written before more
-//! is added.
+//! Both are cancel-safe: bytes leave a buffer only after they were decoded or written. The read buffer is bounded by
+//! one frame ([`FRAME_MAX`](crate::limits::FRAME_MAX)) and one read; a [full](Writer::is_full) write buffer must be
+//! written before more is added.
 
 use std::{io, time::Duration};
 
@@ -38,8 +38,8 @@ const WRITE_FULL: usize = 64 << 10;
 const READ_SIZE: usize = 64 << 10;
 /// How long to read after a failed write, for an error message of the daemon.
 const LAST_REPLIES: Duration = Duration::from_secs(1);
-/// Maximum number of attempts to connect while the daemon's queue of new connections is full. The waits double from 1 ms,
-/// 4 s in total.
+/// Maximum number of attempts to connect while the daemon's queue of new connections is full. The waits double from 1
+/// ms, 4 s in total.
 const CONNECT_TRIES: u32 = 12;
 
 /// Connects. The preface is in the write buffer, and not sent yet.
@@ -228,8 +228,8 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // tokio's half shuts down its direction before the socket is closed. The daemon could process the shutdown first,
-        // and treat a client that disconnects as one that only stops sending.
+        // tokio's half shuts down its direction before the socket is closed. The daemon could process the shutdown
+        // first, and treat a client that disconnects as one that only stops sending.
         #[cfg(unix)]
         if !self.half_closes
             && let Some(half) = self.half.take()

@@ -24,8 +24,8 @@ pub enum Error {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// A daemon of this user runs, but its socket file was removed or renamed. The daemon binds the socket again within 5 s
-    /// if it can.
+    /// A daemon of this user runs, but its socket file was removed or renamed. The daemon binds the socket again within
+    /// 5 s if it can.
     #[error("{daemon} runs, but its socket {endpoint} was removed; the daemon binds it again within 5 s, if it can")]
     SocketRemoved {
         /// The endpoint.
@@ -33,8 +33,8 @@ pub enum Error {
         /// The process of the daemon.
         daemon: Process,
     },
-    /// The process at the endpoint does not answer, for example because it is stopped or hangs. The connection stays usable,
-    /// and the request may still be processed.
+    /// The process at the endpoint does not answer, for example because it is stopped or hangs. The connection stays
+    /// usable, and the request may still be processed.
     #[error("the daemon at {endpoint} does not answer within {after:.0?}")]
     NoAnswer {
         /// The endpoint.

@@ -1,10 +1,10 @@
 //! The async client: publish, subscribe and administer over the local socket.
 //!
-//! A [`Client`] is one connection, used by one task at a time. Every wait is cancel-safe: a dropped call leaves the connection
-//! usable, and its answer is discarded when it arrives. Nothing is sent twice: an event that was in flight when a connection
-//! broke may or may not have been accepted, and the caller decides what to do about it. A request fails if the daemon does
-//! not answer within [`ANSWER`]. Subscriptions, durable publishes and pipelined publishes wait as long as the connection
-//! exists.
+//! A [`Client`] is one connection, used by one task at a time. Every wait is cancel-safe: a dropped call leaves the
+//! connection usable, and its answer is discarded when it arrives. Nothing is sent twice: an event that was in flight
+//! when a connection broke may or may not have been accepted, and the caller decides what to do about it. A request
+//! fails if the daemon does not answer within [`ANSWER`]. Subscriptions, durable publishes and pipelined publishes wait
+//! as long as the connection exists.
 //!
 //! - [`Client`]: one request at a time, or [many pipelined](Client::publish_many).
 //! - [`Publisher`] and [`Replies`]: the two halves, for a caller that pipelines an unbounded input.
@@ -53,14 +53,14 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::NoDaemon`], [`Error::SocketRemoved`] or [`Error::Denied`]. If the daemon refuses this client, the
-    /// first request returns the reason.
+    /// Returns [`Error::NoDaemon`], [`Error::SocketRemoved`] or [`Error::Denied`]. If the daemon refuses this client,
+    /// the first request returns the reason.
     pub async fn connect(endpoint: &Endpoint) -> Result<Client, Error> {
         Session::connect(endpoint).await.map(Client)
     }
 
-    /// Publishes one event and waits for the answer: [`Ack::None`] has the effect of [`Ack::Accepted`]. There is no time
-    /// limit for [`Ack::Durable`].
+    /// Publishes one event and waits for the answer: [`Ack::None`] has the effect of [`Ack::Accepted`]. There is no
+    /// time limit for [`Ack::Durable`].
     pub async fn publish(&mut self, publish: &Publish) -> Result<Published, Error> {
         let writer = &mut self.0.writer;
         let number = match publish.ack {
@@ -79,8 +79,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns [`Interrupted`] with the answers so far if the connection breaks. The events after those may or may not have
-    /// been accepted.
+    /// Returns [`Interrupted`] with the answers so far if the connection breaks. The events after those may or may not
+    /// have been accepted.
     pub async fn publish_many<I>(&mut self, publishes: I) -> Result<Vec<Answer>, Interrupted>
     where
         I: IntoIterator<Item = Publish>,

@@ -1,8 +1,8 @@
-//! The two halves of a pipelined connection: [`Publisher`] sends, [`Replies`] returns the answers, each with the number of
-//! its publish.
+//! The two halves of a pipelined connection: [`Publisher`] sends, [`Replies`] returns the answers, each with the number
+//! of its publish.
 //!
-//! Both must be used concurrently: if the answers are not read, the publisher blocks once the buffers of the socket are full.
-//! This also bounds the memory of both.
+//! Both must be used concurrently: if the answers are not read, the publisher blocks once the buffers of the socket are
+//! full. This also bounds the memory of both.
 
 use std::{
     collections::VecDeque,
@@ -66,8 +66,8 @@ pub(super) fn split(session: Session) -> (Publisher, Replies) {
     )
 }
 
-/// The half that publishes. Dropping it without [`finish`](Publisher::finish) closes this direction of the connection and
-/// discards what is buffered.
+/// The half that publishes. Dropping it without [`finish`](Publisher::finish) closes this direction of the connection
+/// and discards what is buffered.
 #[derive(Debug)]
 pub struct Publisher {
     writer: Writer,
@@ -102,13 +102,13 @@ impl Publisher {
         self.writer.flush().await
     }
 
-    /// Writes everything that is buffered and a final request, so that [`Replies::next`] returns `None` after all answers
-    /// and refusals.
+    /// Writes everything that is buffered and a final request, so that [`Replies::next`] returns `None` after all
+    /// answers and refusals.
     ///
     /// The connection stays open until the returned value is dropped; drop it after the replies have ended.
     pub async fn finish(mut self) -> Result<Finished, Error> {
-        // Answers come in order, so the answer to a final request means that all requests before it were processed. This
-        // also works on named pipes, which cannot be closed in one direction.
+        // Answers come in order, so the answer to a final request means that all requests before it were processed.
+        // This also works on named pipes, which cannot be closed in one direction.
         let number = self.writer.push(&Request::Status {})? - self.before;
         lock(&self.awaited).last = Some(number);
         self.writer.flush().await?;
@@ -135,8 +135,9 @@ pub struct Replies {
 }
 
 impl Replies {
-    /// Returns the next answer and the number of its publish. Publishes with [`Ack::None`] are answered only if they are
-    /// refused. Returns `None` after the last answer, once the publisher has [finished](Publisher::finish). Cancel-safe.
+    /// Returns the next answer and the number of its publish. Publishes with [`Ack::None`] are answered only if they
+    /// are refused. Returns `None` after the last answer, once the publisher has [finished](Publisher::finish).
+    /// Cancel-safe.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! A subscription: events in order, gaps, and optionally automatic reconnects.
 //!
-//! After a broken connection the subscription resumes after the last returned event, so that no event is missed or repeated;
-//! events that history no longer has are reported as a gap. The subscription buffers no more than one read.
+//! After a broken connection the subscription resumes after the last returned event, so that no event is missed or
+//! repeated; events that history no longer has are reported as a gap. The subscription buffers no more than one read.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::{
     protocol::{EventMessage, Reply, Request, Subscribe, Subscribed},
 };
 
-/// The waits between attempts to reconnect: from `first`, doubling up to `max`. Each wait is shortened at random by up to
-/// half, so that the clients of a restarted daemon do not all reconnect at once.
+/// The waits between attempts to reconnect: from `first`, doubling up to `max`. Each wait is shortened at random by up
+/// to half, so that the clients of a restarted daemon do not all reconnect at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The first wait.
@@ -65,8 +65,8 @@ pub enum Item {
     },
     /// The connection is restored.
     Resumed {
-        /// The start of the new connection: the id of the last returned event or, before the first event, the start that
-        /// was requested.
+        /// The start of the new connection: the id of the last returned event or, before the first event, the start
+        /// that was requested.
         since: String,
         /// The id of the new connection, as a client.
         client: String,
@@ -110,8 +110,8 @@ pub struct Subscription {
     attempt: u32,
     /// When the current connection was established.
     connected: Instant,
-    /// The position of the bus when the subscription began, while it returns a snapshot (retained or latest events). The ids
-    /// of a snapshot are older than the position to resume from.
+    /// The position of the bus when the subscription began, while it returns a snapshot (retained or latest events).
+    /// The ids of a snapshot are older than the position to resume from.
     snapshot: Option<EventId>,
 }
 
@@ -159,8 +159,8 @@ impl Subscription {
         self.subscribed.position
     }
 
-    /// Returns the next event or notice. Returns `None` after an error and, with [`Subscribe::past_only`], after the past
-    /// events. Cancel-safe: nothing is lost if the call is dropped.
+    /// Returns the next event or notice. Returns `None` after an error and, with [`Subscribe::past_only`], after the
+    /// past events. Cancel-safe: nothing is lost if the call is dropped.
     pub async fn next(&mut self) -> Option<Result<Item, Error>> {
         let outcome = match &mut self.state {
             State::Ended => return None,

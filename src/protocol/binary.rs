@@ -1,15 +1,15 @@
 //! The binary codec: a preface, then frames of a length (u32, little endian) and a bincode 2 value.
 //!
-//! This is the only file that uses bincode. The length is checked against [`FRAME_MAX`] before anything is allocated, every
-//! decode has bincode's own limit, and a value must use its whole frame. Strings borrow from the frame, so the length of a
-//! string allocates nothing; the length of a list allocates at most a megabyte.
+//! This is the only file that uses bincode. The length is checked against [`FRAME_MAX`] before anything is allocated,
+//! every decode has bincode's own limit, and a value must use its whole frame. Strings borrow from the frame, so the
+//! length of a string allocates nothing; the length of a list allocates at most a megabyte.
 //!
-//! bincode is positional: adding or removing a field changes the meaning of all bytes after it. The types of a [`Version`]
-//! are therefore frozen, in separate modules. A new variant can be added at the end of the requests or replies; any other
-//! change needs a new version. The preface contains the version of a connection.
+//! bincode is positional: adding or removing a field changes the meaning of all bytes after it. The types of a
+//! [`Version`] are therefore frozen, in separate modules. A new variant can be added at the end of the requests or
+//! replies; any other change needs a new version. The preface contains the version of a connection.
 //!
-//! A preface of an unknown version is [answered](refuse_version) with one frame that all versions can read: reply variant 8
-//! of version 1, with a code, a message and the number of a request.
+//! A preface of an unknown version is [answered](refuse_version) with one frame that all versions can read: reply
+//! variant 8 of version 1, with a code, a message and the number of a request.
 
 use bincode::{config, error::DecodeError};
 use serde::{Deserialize, Serialize};
@@ -227,8 +227,8 @@ fn decode_value<'a, T: Deserialize<'a>>(buffer: &'a [u8]) -> Frame<T> {
     }
 }
 
-/// Decodes with a limit that depends on the size of the frame: eight times its size, because bincode counts a number of one
-/// byte as eight. The limit is a const parameter, so it has three steps.
+/// Decodes with a limit that depends on the size of the frame: eight times its size, because bincode counts a number of
+/// one byte as eight. The limit is a const parameter, so it has three steps.
 fn decode_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<(T, usize), DecodeError> {
     const SMALL: usize = 4 << 10;
     const MEDIUM: usize = 128 << 10;

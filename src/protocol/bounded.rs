@@ -4,8 +4,8 @@ use std::{fmt, marker::PhantomData};
 
 use serde::{Deserialize, Deserializer, de};
 
-/// Reads a list to its end and stores at most one element more than `MOST`. This bounds memory: an empty string takes one
-/// byte of a frame, but 24 bytes of memory.
+/// Reads a list to its end and stores at most one element more than `MOST`. This bounds memory: an empty string takes
+/// one byte of a frame, but 24 bytes of memory.
 pub(super) fn list<'de, D, T, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,

@@ -19,8 +19,8 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// Returns a refusal without a request number. The message may quote the request: control characters and line breaks
-    /// are escaped, and it is cut at about [`MESSAGE_MAX`] bytes.
+    /// Returns a refusal without a request number. The message may quote the request: control characters and line
+    /// breaks are escaped, and it is cut at about [`MESSAGE_MAX`] bytes.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Refused {
         let mut message = message.into();
         if message.len() > MESSAGE_MAX || message.contains(char::is_control) {

@@ -158,7 +158,8 @@ impl RefusedOrigin {
         RefusedOrigin { origin: origin.into(), times, last }
     }
 
-    /// Returns true if the origin can be allowed with `--allow-origin`. Pages without an origin send `null`, which cannot.
+    /// Returns true if the origin can be allowed with `--allow-origin`. Pages without an origin send `null`, which
+    /// cannot.
     pub fn can_be_allowed(&self) -> bool {
         ["http://", "https://"].iter().any(|scheme| self.origin.starts_with(scheme))
     }

@@ -1,7 +1,7 @@
 //! The JSON codec: one value per line, with LF or CRLF at its end, so that a shell script can use it.
 //!
-//! U+0085, U+2028 and U+2029 are escaped, because some clients end a line there (Python's `splitlines`, which httpx uses to
-//! read streams).
+//! U+0085, U+2028 and U+2029 are escaped, because some clients end a line there (Python's `splitlines`, which httpx
+//! uses to read streams).
 
 use std::io::{self, Write};
 

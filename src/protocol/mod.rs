@@ -1,10 +1,10 @@
-//! The protocol of the local socket: one set of types with two codecs ([`binary`] and [`json`]), and the encoding of event
-//! streams ([`sse`]). The types can gain fields: JSON names its fields, and the binary codec has separate types for each
-//! version.
+//! The protocol of the local socket: one set of types with two codecs ([`binary`] and [`json`]), and the encoding of
+//! event streams ([`sse`]). The types can gain fields: JSON names its fields, and the binary codec has separate types
+//! for each version.
 //!
-//! A client sends [`Request`]s, and the daemon answers each with one [`Reply`], in order. A publish with [`Ack::None`] is
-//! answered only if it is refused. After a [`Reply::Subscribed`], [`Reply::Event`]s may come between the answers to later
-//! requests. Requests are numbered from 1 per connection; an error contains the number of its request.
+//! A client sends [`Request`]s, and the daemon answers each with one [`Reply`], in order. A publish with [`Ack::None`]
+//! is answered only if it is refused. After a [`Reply::Subscribed`], [`Reply::Event`]s may come between the answers to
+//! later requests. Requests are numbered from 1 per connection; an error contains the number of its request.
 
 pub mod binary;
 mod bounded;

@@ -103,8 +103,8 @@ impl EventMessage {
     }
 }
 
-/// The type of the last event of a stream over HTTP that is limited to past events. Its id is the position from which live
-/// events continue.
+/// The type of the last event of a stream over HTTP that is limited to past events. Its id is the position from which
+/// live events continue.
 pub const END: &str = "$end";
 
 /// The answer to a publish.

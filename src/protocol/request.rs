@@ -132,8 +132,8 @@ pub enum Ack {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Subscribe {
-    /// The filters; without any, all topics except those of the bus itself. Of more than [`FILTERS_MAX`] filters a decoder
-    /// stores one too many, so that the subscription is refused.
+    /// The filters; without any, all topics except those of the bus itself. Of more than [`FILTERS_MAX`] filters a
+    /// decoder stores one too many, so that the subscription is refused.
     #[serde(deserialize_with = "bounded::list::<_, _, FILTERS_MAX>")]
     pub filters: Vec<String>,
     /// The start: `now`, `latest`, `all`, an event id, or a duration such as `10m`. The default is the retained events,
@@ -210,11 +210,11 @@ impl std::str::FromStr for Slow {
     }
 }
 
-/// The data of an event in a request. It is bytes in the binary codec, and the daemon checks that they are UTF-8, so that
-/// invalid data is answered with an error instead of ending the connection.
+/// The data of an event in a request. It is bytes in the binary codec, and the daemon checks that they are UTF-8, so
+/// that invalid data is answered with an error instead of ending the connection.
 ///
-/// In JSON a string stands for its content, and any other value for its JSON text as written. Deserializing therefore needs
-/// the original JSON text: `serde_json` can read it from text, but not from a [`serde_json::Value`] or within
+/// In JSON a string stands for its content, and any other value for its JSON text as written. Deserializing therefore
+/// needs the original JSON text: `serde_json` can read it from text, but not from a [`serde_json::Value`] or within
 /// `#[serde(flatten)]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload(pub Vec<u8>);

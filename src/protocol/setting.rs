@@ -11,8 +11,8 @@ pub struct Setting {
     pub key: String,
     /// The value, as the configuration file would contain it; null if there is none.
     pub value: Value,
-    /// The source of the value: a flag such as `--listen`, a variable such as `SSE_BUS_LISTEN`, a position in a file such
-    /// as `/path/config.toml:3:1`, `the service manager`, or `default`.
+    /// The source of the value: a flag such as `--listen`, a variable such as `SSE_BUS_LISTEN`, a position in a file
+    /// such as `/path/config.toml:3:1`, `the service manager`, or `default`.
     pub source: String,
 }
 

@@ -13,8 +13,8 @@ use crate::event::{Event, EventId, EventType};
 /// The type of the event that carries a stream's position to a browser.
 pub const POSITION: &str = "$position";
 
-/// The form in which a stream sends its position, from which a client can resume without missing an event. Clients differ in
-/// the form that they accept without side effects.
+/// The form in which a stream sends its position, from which a client can resume without missing an event. Clients
+/// differ in the form that they accept without side effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PositionForm {
     /// An event of type [`POSITION`], which an `EventSource` does not dispatch to `onmessage`. Firefox ignores an `id`

@@ -149,7 +149,8 @@ impl TokenFile {
         fs::rename(&new, &self.path).and_then(|()| private_fs::sync_directory(self.directory())).map_err(failed)
     }
 
-    /// Refuses a file to which other users could add tokens, or which they could replace with one that contains revoked tokens.
+    /// Refuses a file to which other users could add tokens, or which they could replace with one that contains revoked
+    /// tokens.
     fn check(&self, file: &File) -> io::Result<()> {
         private_fs::check_open_file(&self.path, file, Forbidden::ReadOrWrite)
             .and_then(|()| private_fs::check_file(&self.path, Forbidden::ReadOrWrite))

@@ -1,8 +1,9 @@
 //! `sse-busctl publish --lines` and `--jsonl`: publishes each line of stdin as an event.
 //!
-//! Reading, sending and receiving answers run concurrently, in the order of the lines and in constant memory. A line that is
-//! too long is skipped while it is read. A broken connection is restored, and the lines without an answer are resent: no line
-//! is lost, but a line that the daemon accepted without answering is published twice. The command ends with a summary.
+//! Reading, sending and receiving answers run concurrently, in the order of the lines and in constant memory. A line
+//! that is too long is skipped while it is read. A broken connection is restored, and the lines without an answer are
+//! resent: no line is lost, but a line that the daemon accepted without answering is published twice. The command ends
+//! with a summary.
 
 mod connection;
 mod json;

@@ -12,8 +12,8 @@ pub(super) enum Line<'a> {
     TooLong(usize),
 }
 
-/// Splits bytes into lines, without a byte order mark before the first. Buffers at most one line of the maximum length and
-/// one read.
+/// Splits bytes into lines, without a byte order mark before the first. Buffers at most one line of the maximum length
+/// and one read.
 pub(super) struct Splitter {
     buffer: Vec<u8>,
     /// The start of the next line.
@@ -32,7 +32,8 @@ impl Splitter {
         Splitter { buffer: Vec::new(), start: 0, searched: 0, skipped: 0, longest, may_have_mark: true }
     }
 
-    /// Returns the buffer to append the next read to, with room for `size` bytes. All lines must have been taken before.
+    /// Returns the buffer to append the next read to, with room for `size` bytes. All lines must have been taken
+    /// before.
     pub(super) fn space(&mut self, size: usize) -> &mut Vec<u8> {
         self.buffer.drain(..self.start);
         self.searched -= self.start;

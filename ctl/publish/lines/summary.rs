@@ -4,8 +4,8 @@ use std::{collections::VecDeque, fmt};
 
 use crate::exit::Exit;
 
-/// Maximum number of skipped lines that are stored to compute the numbers of later lines. Above the limit the oldest are
-/// removed; a refusal from before them is reported as `line ?`.
+/// Maximum number of skipped lines that are stored to compute the numbers of later lines. Above the limit the oldest
+/// are removed; a refusal from before them is reported as `line ?`.
 const SKIPS_MAX: usize = 1 << 16;
 
 #[derive(Debug, Default)]

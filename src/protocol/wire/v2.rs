@@ -1,5 +1,5 @@
-//! Version 2. Frozen. Events have headers; the status and the configuration are JSON text, so that they can gain fields.
-//! Types that are the same as in version 1 are used from there.
+//! Version 2. Frozen. Events have headers; the status and the configuration are JSON text, so that they can gain
+//! fields. Types that are the same as in version 1 are used from there.
 
 use std::borrow::Cow;
 
