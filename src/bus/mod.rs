@@ -197,7 +197,7 @@ impl Bus {
         let Publication { topic, kind, headers, data, retain, ttl, .. } = publication;
         let key = self.topic_key(&topic, now)?;
         let event = Event { id: self.id(self.head + 1), topic, event_type: kind, headers, data, time: now.unix };
-        let expires = ttl.map(|ttl| now.mono.saturating_add(ttl.as_millis().try_into().unwrap_or(u64::MAX)));
+        let expires = ttl.map(|ttl| now.mono.saturating_add(crate::time::whole_millis(ttl)));
         let clear = retain && event.data.is_empty();
         let (id, size) = (event.id, event.data.len());
         let entry = Entry::new(event, key, now.mono, expires);

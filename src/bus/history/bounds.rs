@@ -4,10 +4,10 @@
 //! that does not name. Topics are never gone through all at once: each is looked at when its oldest event may have become
 //! too old, and, after the bounds have changed, in its turn. Until that comes its bounds are found by its name.
 
-use std::{collections::BTreeSet, ops::Range, time::Duration};
+use std::{collections::BTreeSet, ops::Range};
 
 use super::TopicKey;
-use crate::{retention::Retention, topic::Topic};
+use crate::{retention::Retention, time::whole_millis, topic::Topic};
 
 /// What of the age of events is in doubt: those that came up to a time may be younger than they seem. They are kept so much
 /// longer.
@@ -37,7 +37,7 @@ pub(super) struct Bound {
 
 impl Bound {
     fn general(retention: &Retention) -> Bound {
-        Bound { events: retention.events, bytes: retention.bytes, age: millis(retention.age) }
+        Bound { events: retention.events, bytes: retention.bytes, age: whole_millis(retention.age) }
     }
 
     fn of(retention: &Retention, name: &Topic) -> Bound {
@@ -46,7 +46,7 @@ impl Bound {
         rule.map_or(general, |rule| Bound {
             events: rule.events.unwrap_or(general.events),
             bytes: rule.bytes.unwrap_or(general.bytes),
-            age: rule.age.map_or(general.age, millis),
+            age: rule.age.map_or(general.age, whole_millis),
         })
     }
 
@@ -54,10 +54,6 @@ impl Bound {
     pub(super) fn end(&self, came: u64) -> u64 {
         came.saturating_add(self.age).saturating_add(1)
     }
-}
-
-fn millis(age: Duration) -> u64 {
-    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The bounds of all topics.
