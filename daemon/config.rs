@@ -19,9 +19,10 @@ use clap::{CommandFactory, FromArgMatches, builder::Resettable};
 use sse_bus::{
     Endpoint,
     endpoint::state_dir,
-    limits::{EVENT_MAX, Limits, Retention},
+    limits::{EVENT_MAX, Limits},
     private_fs::{self, Exposure, Forbidden},
     protocol::Setting,
+    retention::Retention,
     tokens::TokenFile,
 };
 
@@ -336,7 +337,7 @@ fn origin(text: &str) -> Result<Origin, String> {
 mod tests {
     use std::time::Duration;
 
-    use sse_bus::tokens::Wanted;
+    use sse_bus::tokens::NewToken;
 
     use super::*;
 
@@ -398,9 +399,9 @@ mod tests {
         };
         let error = listen(true).unwrap_err();
         assert!(error.contains("sse-busctl token") && error.contains("127.0.0.1:80"), "{error}");
-        TokenFile::in_directory(state.path()).create(Wanted { expires: Some(1), ..Wanted::default() }, 0).unwrap();
+        TokenFile::in_directory(state.path()).create(NewToken { expires: Some(1), ..NewToken::default() }, 0).unwrap();
         assert_eq!(listen(true).unwrap_err(), error, "it has expired");
-        TokenFile::in_directory(state.path()).create(Wanted::default(), 1).unwrap();
+        TokenFile::in_directory(state.path()).create(NewToken::default(), 1).unwrap();
         let error = listen(false).unwrap_err();
         assert!(error.contains("--insecure") && error.contains("--tls-cert"), "{error}");
         listen(true).unwrap();

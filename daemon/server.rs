@@ -16,7 +16,7 @@ use arc_swap::{ArcSwap, Guard};
 use sse_bus::{
     Epoch,
     bus::{Bus, Now, TICK, history::Memory},
-    limits::{DRAIN, WARM},
+    limits::{DRAIN, HOT_BYTES},
     protocol::Status,
     tokens::TokenFile,
 };
@@ -122,7 +122,7 @@ impl Daemon {
         status.refused_origins = self.refused_origins.origins();
         status.refused_hosts = self.refused_hosts.hosts();
         status.urls = self.urls();
-        status.history_trouble = self.store.as_ref().and_then(|store| store.trouble()).map(|why| why.to_string());
+        status.history_error = self.store.as_ref().and_then(|store| store.trouble()).map(|why| why.to_string());
         status
     }
 }
@@ -163,7 +163,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     };
     let history = match opened {
         None => Memory::new(config.retention.clone()),
-        Some(_) => Memory::journaled(config.retention.clone(), WARM),
+        Some(_) => Memory::journaled(config.retention.clone(), HOT_BYTES),
     };
     let epoch = opened.as_ref().and_then(Opened::epoch).unwrap_or(epoch);
     let mut bus = Bus::new(epoch, config.limits.clone(), Box::new(history));

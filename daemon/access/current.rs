@@ -80,7 +80,7 @@ fn look(file: &TokenFile, tokens: &ArcSwap<Tokens>, mut last: OwnedMutexGuard<La
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use sse_bus::tokens::Wanted;
+    use sse_bus::tokens::NewToken;
 
     use super::*;
 
@@ -90,7 +90,7 @@ mod tests {
         let file = TokenFile::in_directory(folder.path());
         let current = CurrentTokens::new(file.clone());
         assert!(current.get().await.0.is_empty());
-        let (token, _) = file.create(Wanted::default(), 1).unwrap();
+        let (token, _) = file.create(NewToken::default(), 1).unwrap();
         assert!(current.get().await.valid(&token.id, 1).is_some());
         file.revoke(&token.id).unwrap();
         assert!(current.get().await.0.is_empty());

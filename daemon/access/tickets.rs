@@ -84,13 +84,13 @@ impl Tickets {
 
 #[cfg(test)]
 mod tests {
-    use sse_bus::tokens::{Scope, TokenFile, Wanted};
+    use sse_bus::tokens::{NewToken, Scope, TokenFile};
 
     use super::*;
 
     fn token() -> Token {
         let folder = tempfile::tempdir().unwrap();
-        let wanted = Wanted { scopes: vec![Scope::Subscribe], ..Wanted::default() };
+        let wanted = NewToken { scopes: vec![Scope::Subscribe], ..NewToken::default() };
         TokenFile::in_directory(folder.path()).create(wanted, 1).unwrap().0
     }
 

@@ -10,7 +10,7 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, SeqAccess, Visitor},
 };
-use sse_bus::{Filter, FilterSet, Topic, limits::TopicRule};
+use sse_bus::{Filter, FilterSet, Topic, retention::TopicRule};
 
 use crate::{access::Allowed, cli};
 

@@ -5,8 +5,9 @@ use std::{net::SocketAddr, time::Duration};
 use sse_bus::{
     Epoch, FilterSet, Topic,
     bus::{Bus, Format, Publication, Start, Subscription, history::Memory},
-    limits::{Limits, Retention},
+    limits::Limits,
     protocol::sse::PositionForm,
+    retention::Retention,
 };
 use tokio::{io::AsyncReadExt, net::TcpSocket};
 

@@ -74,7 +74,7 @@ pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
     let mut publish = Publish::new(topic, "");
     for (name, value) in parse(query.as_bytes()) {
         match &*name {
-            "type" => publish.kind = Some(value.into_owned()).filter(|kind| !kind.is_empty()),
+            "type" => publish.event_type = Some(value.into_owned()).filter(|kind| !kind.is_empty()),
             "header" => {
                 let (name, value) = value.split_once(':').ok_or_else(|| {
                     let message = "the parameter header cannot be used: write NAME:VALUE";

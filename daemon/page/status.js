@@ -71,7 +71,7 @@ export function status(client, listeners) {
     if (goneSince) told.push({ kind: "bad", text: `The daemon has not answered since ${new Date(goneSince).toLocaleTimeString("en-GB")}${gone}. This page goes on by itself when it is back.` });
     else if (stream === "refused") told.push({ kind: "bad", text: `The stream was refused: ${why}` });
     else if (stream === "waiting") told.push({ kind: "wait", text: `The stream is not there: ${why}. The next attempt is near.` });
-    if (last?.history_trouble) told.push({ kind: "bad", text: `History is not written to disk: ${last.history_trouble}` });
+    if (last?.history_error) told.push({ kind: "bad", text: `History is not written to disk: ${last.history_error}` });
     for (const { limit, used, bound } of last?.limits ?? []) {
       if (used < 0.8 * bound) continue;
       const shown = limit.endsWith("_bytes") ? bytes : count;

@@ -1,27 +1,27 @@
 /** An event of the bus. */
 export interface BusEvent {
-  /** Its place in the order of the bus: `epoch-number`. */
+  /** The id, `epoch-number`, which defines the order of events. */
   id: string;
   topic: string;
   type: string | null;
-  /** When the bus took it, in milliseconds since 1970. */
+  /** When it was published, in milliseconds since 1970. */
   time: number;
-  /** Named texts beside the data, with their names in lower case. */
+  /** The headers, with their names in lower case. */
   headers?: Record<string, string>;
   /** The data as published. */
   data: string;
-  /** The client that it was sent to alone. */
+  /** The client that it was sent to, if it was sent to one client only. */
   to?: string;
   /** The data, parsed as JSON. */
   json<T = unknown>(): T;
 }
 
-/** Events that came and cannot be had any more. */
+/** Events that were missed and are no longer available. */
 export interface Gap {
   reason: "evicted" | "lagged" | "restarted" | "unknown_id";
-  /** How many, if the bus can know. */
+  /** The number of missed events, if it is known. */
   missed: number | null;
-  /** The first and the last id that may be among them. */
+  /** The first id that may be missing, and the last missing id. */
   from: string;
   to: string;
 }
@@ -29,21 +29,22 @@ export interface Gap {
 export interface State {
   state: "connecting" | "open" | "waiting" | "closed";
   /**
-   * Why it waits, or was closed: `origin_refused` (the bus does not let this page in), `unreachable` (nothing answers),
-   * `no_bus` (a proxy answers, without a bus behind it, as while the bus restarts), `permission_denied` (the browser does not let the page reach the bus), `lost` (a connection broke), or a code of the
-   * bus, such as `denied` (it wants a token, or another) and `filter_invalid`.
+   * Why it waits or was closed: `origin_refused` (the bus does not allow the origin of this page), `unreachable` (no
+   * server answers), `no_bus` (a proxy answers, but its bus does not run, for example during a restart),
+   * `permission_denied` (the browser does not allow the page to connect to the bus), `lost` (the connection broke), or an
+   * error code of the bus, such as `denied` (the token is missing or invalid) and `filter_invalid`.
    */
   reason?: string;
-  /** The same for people, with what to do about it. */
+  /** The reason and what to do about it, for people. */
   message?: string;
   /** Milliseconds until the next attempt. */
   retryIn?: number;
 }
 
 export interface SubscribeOptions {
-  /** The name of the connection, for `send` and `clients`. Tabs that share it should agree on one. */
+  /** The name of the connection, for `send` and `clients`. Tabs share the connection and should use the same name. */
   client?: string;
-  /** Where to begin: `now`, `latest`, `all`, an id, a duration such as `10m`; without it the retained events come first. */
+  /** The start: `now`, `latest`, `all`, an id, or a duration such as `10m`. The default is the retained events. */
   since?: string;
   token?: string;
   onevent?(event: BusEvent): void;
@@ -54,8 +55,8 @@ export interface SubscribeOptions {
 }
 
 /**
- * A subscription, and its events as an async iterator, from the first `next` on. Of events that wait to be iterated over
- * a thousand are kept; further ones are left in the bus's history until there is room.
+ * A subscription. As an async iterator it returns the events from the first `next` on. At most a thousand events wait for
+ * the iterator; later ones are read from the history of the bus once there is room.
  */
 export interface Subscription extends AsyncIterable<BusEvent> {
   close(): void;
@@ -63,47 +64,47 @@ export interface Subscription extends AsyncIterable<BusEvent> {
 
 export interface PublishOptions {
   type?: string;
-  /** Keep it as the topic's last. Empty data removes what is kept. */
+  /** Retain it as the last event of its topic. Empty data removes the retained event. */
   retain?: boolean;
-  /** Forget it after a duration such as `10m`. */
+  /** Remove it from history after a duration such as `10m`. */
   ttl?: string;
-  /** Send it to one client only, by id or name. */
+  /** Send it to one client only, given by id or name. */
   to?: string;
-  /** Answer when it is on disk. */
+  /** Answer once it is on disk. */
   ack?: "durable";
   token?: string;
 }
 
 export interface Published {
   id: string;
-  /** How many it goes to. All tabs of an origin are one subscriber. */
+  /** The number of subscribers. All tabs of an origin count as one. */
   subscribers: number;
 }
 
-/** What everything rejects with. */
+/** The error of all rejected promises. */
 export interface BusError extends Error {
-  /** A `reason` of `State`, or a code of the bus. */
+  /** A `reason` of `State`, or an error code of the bus. */
   code?: string;
-  /** The HTTP status, if the bus has answered. */
+  /** The HTTP status, if the bus answered. */
   status?: number;
 }
 
 export interface Bus {
-  /** Filters are topics, or patterns such as `build/*` and `build/**`. Without any it is `**`. */
+  /** Filters are topics or patterns such as `build/*` and `build/**`. The default is `**`. */
   subscribe(filters?: string | string[], options?: SubscribeOptions): Subscription;
   /** Data that is not text is published as JSON. */
   publish(topic: string, data?: unknown, options?: PublishOptions): Promise<Published>;
-  /** Who is connected, as `GET /clients` has it. */
+  /** Returns the connected clients, in the format of `GET /clients`. */
   clients(options?: { token?: string }): Promise<Record<string, unknown>[]>;
 }
 
-/** The bus at `base`, such as `http://127.0.0.1:7733`, without a final slash. What else is given goes to `fetch`. */
+/** The bus at `base`, such as `http://127.0.0.1:7733`, without a final slash. Other options are passed to `fetch`. */
 export function connect(base: string, options?: { token?: string; targetAddressSpace?: string } & RequestInit): Bus;
 
-/** At the bus that the module comes from. */
+/** The functions of the bus that serves this module. */
 export const subscribe: Bus["subscribe"];
 export const publish: Bus["publish"];
 export const clients: Bus["clients"];
 
-/** Whether all topics that `other`, a topic or a filter, stands for pass `filter`. */
+/** Returns true if `filter` matches all topics that `other`, a topic or a filter, matches. */
 export function covers(filter: string, other: string): boolean;

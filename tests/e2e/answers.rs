@@ -51,7 +51,10 @@ fn a_stopped_daemon_is_given_up_by_every_command_but_not_by_streams_nor_by_what_
     let socket = daemon.place.socket().display().to_string();
     for process in asking {
         let run = process.finish().ends_with(5).says(&format!("the daemon at {socket} does not answer within 10s"));
-        assert!(run.stderr.contains("; `sse-busctl doctor` tells why") && run.stderr.lines().count() == 1, "{run}");
+        assert!(
+            run.stderr.contains("; run `sse-busctl doctor` to find out why") && run.stderr.lines().count() == 1,
+            "{run}"
+        );
         assert_eq!(run.stdout, "", "{run}");
     }
     assert!(began.elapsed() >= ANSWER);
@@ -72,5 +75,5 @@ fn a_socket_that_has_no_room_for_another_connection_is_given_up_too() {
     rustix::net::listen(&listener, 0).unwrap();
     let _waits = UnixStream::connect(place.socket()).unwrap();
     let run = Process::start(place.busctl(&["status"])).finish().ends_with(5);
-    run.says("bus.sock does not answer within 4s; `sse-busctl doctor` tells why");
+    run.says("bus.sock does not answer within 4s; run `sse-busctl doctor` to find out why");
 }

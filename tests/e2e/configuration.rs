@@ -138,7 +138,7 @@ fn a_variable_that_is_nearly_one_of_the_daemons_is_told() {
     let place = Place::new();
     let mut busd = place.busd();
     busd.args(["--check", "--no-config"]);
-    let sources = ["ctl/cli.rs", "ctl/exec.rs", "README.md"]
+    let sources = ["ctl/cli/mod.rs", "ctl/cli/publish.rs", "ctl/cli/subscribe.rs", "ctl/exec.rs", "README.md"]
         .map(|name| fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap());
     let is_of_name = |c: char| c.is_ascii_uppercase() || c == '_';
     let text = sources.concat();

@@ -1,4 +1,4 @@
-//! `sse-busctl doctor`: each thing that it looks for is made to be wrong for real, and must be found, with what mends it.
+//! `sse-busctl doctor`: each problem that it looks for is really caused, and must be found, with a fix.
 
 use std::{
     fs,
@@ -16,25 +16,25 @@ use crate::{
     harness::{Daemon, Place, Process, Run, after, until},
 };
 
-/// What the doctor says of one check.
+/// Returns the state, the message and the fix of one check.
 #[track_caller]
 pub(crate) fn finding(run: &Run, check: &str) -> (String, String, String) {
     let findings = run.json();
     let found = findings.iter().find(|finding| finding["check"] == check);
-    let found = found.unwrap_or_else(|| panic!("nothing is said of {check}\n{run}"));
+    let found = found.unwrap_or_else(|| panic!("there is no finding of {check}\n{run}"));
     let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
-    let (state, mend) = (text("state"), text("mend"));
-    assert_eq!(state == "ok", found["mend"] == Value::Null, "what is not well, and only that, is mended\n{run}");
-    (state, text("message"), mend)
+    let (state, fix) = (text("state"), text("fix"));
+    assert_eq!(state == "ok", found["fix"] == Value::Null, "warnings and problems, and only those, have a fix\n{run}");
+    (state, text("message"), fix)
 }
 
-/// Checks what is said of one check.
+/// Asserts the finding of one check.
 #[track_caller]
-pub(crate) fn says(run: &Run, check: &str, state: &str, message: &str, mend: &str) {
-    let (found, said, mended) = finding(run, check);
+pub(crate) fn says(run: &Run, check: &str, state: &str, message: &str, fix: &str) {
+    let (found, said, fixed_by) = finding(run, check);
     assert_eq!(found, state, "{check}\n{run}");
     assert!(said.contains(message), "{check} does not say {message:?}\n{run}");
-    assert!(mended.contains(mend), "{check} is not mended by {mend:?}\n{run}");
+    assert!(fixed_by.contains(fix), "the fix of {check} does not contain {fix:?}\n{run}");
 }
 
 /// The doctor where no daemon is.
@@ -50,7 +50,7 @@ fn doctor(place: &Place, change: impl FnOnce(&mut Command)) -> Run {
 fn where_all_is_well_nothing_is_a_problem() {
     let daemon = Daemon::start(&[]);
     let run = daemon.ctl(&["doctor"]).ok();
-    says(&run, "daemon", "ok", "as SSE_BUS_SOCKET says", "");
+    says(&run, "daemon", "ok", "from SSE_BUS_SOCKET", "");
     says(&run, "port", "ok", &daemon.address.to_string(), "");
     says(&run, "configuration", "ok", "sound", "");
     for check in ["version", "directory", "socket", "service", "limits", "origins", "history", "clock"] {
@@ -68,7 +68,7 @@ fn people_are_told_in_lines_and_with_commands_of_their_own() {
     let run = Process::start(terminal).finish().ends_with(3);
     let mut lines = run.stdout.lines().map(str::trim_end);
     let socket = place.socket().display().to_string();
-    let wanted = format!("problem  daemon         no daemon is at {socket}, as SSE_BUS_SOCKET says");
+    let wanted = format!("problem  daemon         no daemon at {socket}, from SSE_BUS_SOCKET");
     assert_eq!(lines.next(), Some(wanted.as_str()), "{run}");
     assert_eq!(lines.next().map(str::trim_start), Some("sse-busd"), "{run}");
 }
@@ -77,10 +77,10 @@ fn people_are_told_in_lines_and_with_commands_of_their_own() {
 fn without_a_daemon_everything_else_is_looked_at_all_the_same() {
     let place = Place::new();
     let run = doctor(&place, |_| {}).ends_with(3);
-    says(&run, "daemon", "problem", "no daemon is at", "sse-busd");
+    says(&run, "daemon", "problem", "no daemon at", "sse-busd");
     says(&run, "configuration", "ok", "sound", "");
-    says(&run, "directory", "ok", "is not there yet", "");
-    says(&run, "socket", "ok", "nothing is at", "");
+    says(&run, "directory", "ok", "does not exist yet", "");
+    says(&run, "socket", "ok", "does not exist", "");
     says(&run, "port", "ok", "free", "");
 }
 
@@ -99,7 +99,7 @@ fn the_rule_by_which_the_socket_was_found_is_told() {
     let run = doctor(&place, |doctor| {
         doctor.args(["--socket", "/nowhere/it's"]);
     });
-    says(&run, "daemon", "problem", "as --socket says", r"sse-busd --socket '/nowhere/it'\''s'");
+    says(&run, "daemon", "problem", "from --socket", r"sse-busd --socket '/nowhere/it'\''s'");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_socket_that_a_killed_daemon_left_is_stale() {
     daemon.kill();
     let run = doctor(&daemon.place, |_| {}).ends_with(3);
     says(&run, "socket", "warning", "stale", "sse-busd");
-    // What was said to mend it does.
+    // The suggested fix works.
     daemon.start_again();
     says(&daemon.ctl(&["doctor"]).ok(), "socket", "ok", "only this user", "");
 }
@@ -119,7 +119,7 @@ fn what_is_no_socket_is_told() {
     fs::create_dir(place.path("run")).unwrap();
     let socket = place.file("run/bus.sock", "");
     let run = doctor(&place, |_| {}).ends_with(3);
-    says(&run, "socket", "problem", "is no socket", &format!("mv {socket} {socket}.old"));
+    says(&run, "socket", "problem", "is not a socket", &format!("mv {socket} {socket}.old"));
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_directory_in_which_others_may_write_is_a_problem() {
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
     let run = daemon.ctl(&["doctor"]).ends_with(1);
     says(&run, "directory", "problem", "mode 0777", &format!("chmod go-w {}", directory.display()));
-    mend(&finding(&run, "directory").2);
+    fix(&finding(&run, "directory").2);
     says(&daemon.ctl(&["doctor"]).ok(), "directory", "ok", "mode 0755", "");
 }
 
@@ -139,12 +139,12 @@ fn a_socket_to_which_others_may_connect_is_a_warning() {
     fs::set_permissions(daemon.place.socket(), fs::Permissions::from_mode(0o666)).unwrap();
     let run = daemon.ctl(&["doctor"]).ok();
     says(&run, "socket", "warning", "mode 0666", "chmod 600");
-    mend(&finding(&run, "socket").2);
+    fix(&finding(&run, "socket").2);
     says(&daemon.ctl(&["doctor"]).ok(), "socket", "ok", "mode 0600", "");
 }
 
-/// Runs what is said to mend something.
-fn mend(command: &str) {
+/// Runs a suggested fix.
+fn fix(command: &str) {
     let done = Command::new("sh").args(["-c", command]).status().unwrap();
     assert!(done.success(), "{command}");
 }
@@ -156,7 +156,7 @@ fn a_daemon_that_was_stopped_is_continued() {
     let run = daemon.ctl(&["doctor"]).ends_with(1);
     let command = format!("kill -CONT {}", daemon.pid());
     says(&run, "daemon", "problem", "is stopped", &command);
-    mend(&command);
+    fix(&command);
     daemon.ctl(&["doctor"]).ok();
 }
 
@@ -172,15 +172,15 @@ fn a_port_that_another_process_has_is_told_with_its_name_and_a_free_one() {
         doctor.env_remove("SSE_BUS_LISTEN");
     })
     .ends_with(3);
-    let (state, said, mend) = finding(&run, "port");
+    let (state, said, fix) = finding(&run, "port");
     assert_eq!(state, "problem", "{run}");
-    assert!(said.contains(&format!("{address}, as the daemon is told, is taken by")), "{run}");
+    assert!(said.contains(&format!("{address}, as configured, is in use by")), "{run}");
     if cfg!(target_os = "linux") {
         assert!(said.contains(&format!("(pid {})", std::process::id())), "{run}");
     }
-    let free: SocketAddr = mend.strip_prefix("sse-busd --listen ").unwrap().parse().unwrap();
+    let free: SocketAddr = fix.strip_prefix("sse-busd --listen ").unwrap().parse().unwrap();
     assert!(free.port() > address.port(), "{run}");
-    says(&doctor(&place, |_| {}), "port", "ok", "127.0.0.1:0, as the daemon is told, is free", "");
+    says(&doctor(&place, |_| {}), "port", "ok", "127.0.0.1:0, as configured, is free", "");
 }
 
 #[test]
@@ -195,10 +195,10 @@ fn each_address_of_loopback_is_looked_at() {
     let run = run.ends_with(3);
     let ports: Vec<_> = run.json().into_iter().filter(|finding| finding["check"] == "port").collect();
     let message = |index: usize| ports[index]["message"].as_str().unwrap();
-    assert!(message(0).contains(&format!("127.0.0.1:{}, as the daemon is told, is free", address.port())), "{run}");
-    assert!(message(1).contains(&format!("{address}, as the daemon is told, is taken by")), "{run}");
-    let mend = ports[1]["mend"].as_str().unwrap();
-    let free: u16 = mend.strip_prefix("sse-busd --listen localhost:").unwrap().parse().unwrap();
+    assert!(message(0).contains(&format!("127.0.0.1:{}, as configured, is free", address.port())), "{run}");
+    assert!(message(1).contains(&format!("{address}, as configured, is in use by")), "{run}");
+    let fix = ports[1]["fix"].as_str().unwrap();
+    let free: u16 = fix.strip_prefix("sse-busd --listen localhost:").unwrap().parse().unwrap();
     assert!(ports.len() == 2 && free > address.port(), "{run}");
 }
 
@@ -295,5 +295,5 @@ fn where_no_service_manager_can_be_asked_that_is_said_and_no_problem() {
     // No manager has its socket there.
     doctor.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere");
     let run = Process::start(doctor).finish().ok();
-    says(&run, "service", "ok", "no service manager can be asked", "");
+    says(&run, "service", "ok", "the service manager cannot be queried", "");
 }

@@ -73,7 +73,7 @@ fn the_pages_say_what_help_says() {
     let pages = pages(&place);
     let text = |name: &str| shown(&place, pages.iter().find(|page| page.ends_with(name)).unwrap()).stdout;
     let publish = text("/sse-busctl-publish.1");
-    for part in ["sse-busctl publish", "--wait-for", "SSE_BUS_PUBLISH_TYPE", "nobody subscribed", "tail -f app.log |"] {
+    for part in ["sse-busctl publish", "--wait-for", "SSE_BUS_PUBLISH_TYPE", "no subscriber", "tail -f app.log |"] {
         assert!(publish.contains(part), "{part}\n{publish}");
     }
     let daemon = text("/sse-busd.1");
@@ -94,7 +94,7 @@ fn a_place_for_pages_that_cannot_be_written_is_told() {
     let place = Place::new();
     let file = place.file("man", "");
     let run = Process::start(place.busctl(&["man", &file])).finish().ends_with(1);
-    run.says("/man").says("name another directory");
+    run.says("/man").says("choose another directory");
 }
 
 #[test]

@@ -123,14 +123,14 @@ fn where_others_may_write_the_daemon_does_not_serve() {
     let folder = folder(&place);
     for mode in [0o777, 0o775, 0o707, 0o722] {
         set_mode(&folder, mode);
-        refused(&place, "other users may write there").says(&format!("chmod go-w {}", folder.display()));
+        refused(&place, "other users can write to it").says(&format!("chmod go-w {}", folder.display()));
     }
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "something was made there nevertheless");
     // What a symbolic link leads to counts.
     let link = place.path("link");
     symlink(&folder, &link).unwrap();
     let socket = link.join("bus.sock").display().to_string();
-    place.busd_fails(&["--socket", &socket, "--listen", "127.0.0.1:0"]).ends_with(1).says("may write there");
+    place.busd_fails(&["--socket", &socket, "--listen", "127.0.0.1:0"]).ends_with(1).says("can write to it");
     // As in /tmp: files belong to their owners.
     set_mode(&folder, 0o1777);
     let mut daemon = Daemon::start_at(place, &["--no-config"]);

@@ -101,7 +101,7 @@ fn a_commands_output_is_published_again_and_again() {
 fn urls_are_one_line_for_other_programs() {
     let daemon = Daemon::start(&[]);
     let run = daemon.ctl(&["url", "build/é b"]).ends_with(2);
-    run.says("no topic");
+    run.says("not a topic");
     let run = daemon.ctl(&["url", "build/é%/**"]).ok();
     assert_eq!(run.stdout, format!("http://{}/events/build/%C3%A9%25/**\n", daemon.address));
     let mut curl = daemon.place.command("curl");
@@ -192,8 +192,8 @@ fn a_reader_that_goes_away_is_no_failure() {
 #[test]
 fn an_option_that_is_misspelt_is_not_published() {
     let daemon = Daemon::start(&[]);
-    daemon.ctl(&["publish", "t", "--retian"]).ends_with(2).says("no such option");
-    daemon.ctl(&["send", "me", "--topci"]).ends_with(2).says("no such option");
+    daemon.ctl(&["publish", "t", "--retian"]).ends_with(2).says("unknown option");
+    daemon.ctl(&["send", "me", "--topci"]).ends_with(2).says("unknown option");
     for data in [&["--", "--retian"][..], &["-5"], &["- item"], &["-- a rule"], &["---"]] {
         daemon.ctl(&[&["publish", "t"], data].concat()).ok();
     }

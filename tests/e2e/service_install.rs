@@ -192,7 +192,7 @@ fn a_socket_that_is_named_as_it_is_seen_from_here_is_held_there() {
     assert_eq!(value(&place, UNITS[1], "ListenStream"), here, "systemd knows no other folder to begin at");
     // Such a line would go on in the next one, or lose its end.
     for odd in [r"/tmp/bus\", "/tmp/bus "] {
-        install(odd).ends_with(1).says("cannot stand in a service's file");
+        install(odd).ends_with(1).says("cannot be used in a service file");
     }
 }
 

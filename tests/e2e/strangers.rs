@@ -27,7 +27,7 @@ pub(crate) const NOBODY: u32 = 65534;
 pub(crate) fn is_root() -> bool {
     let is_root = geteuid().is_root();
     if !is_root {
-        eprintln!("skipped: only root can be two users");
+        eprintln!("skipped: needs root to change owners");
     }
     is_root
 }
@@ -248,11 +248,11 @@ fn directories_that_keep_out_the_users_who_are_named_are_told_with_what_lets_the
     daemon.has_logged(&format!("{warning}: {} keeps", folder.display()));
     daemon.has_logged(&format!("`chmod o+x {}`", folder.display()));
     let doctor = daemon.ctl(&["doctor"]).ok();
-    says(&doctor, "guests", "warning", warning, &format!("chmod o+x {}", folder.display()));
+    says(&doctor, "allowed_users", "warning", warning, &format!("chmod o+x {}", folder.display()));
     // Not that the socket should be closed to the users whom it is for.
-    says(&doctor, "socket", "ok", "as allow_uid and allow_gid say", "");
+    says(&doctor, "socket", "ok", "as allow_uid and allow_gid require", "");
     open(&folder, 0o711);
-    assert!(!daemon.ctl(&["doctor"]).ok().stdout.contains("guests"));
+    assert!(!daemon.ctl(&["doctor"]).ok().stdout.contains("allowed_users"));
     // As an earlier start without such users made it.
     open(&run, 0o700);
     daemon.signal(rustix::process::Signal::TERM);

@@ -1,10 +1,6 @@
 //! What can happen to the bus. How such things are made up is left to whoever tries them.
 
-use sse_bus::{
-    bus::Format,
-    limits::{Limits, Retention},
-    protocol::Slow,
-};
+use sse_bus::{bus::Format, limits::Limits, protocol::Slow, retention::Retention};
 
 /// One of a list whose length is known only when it is needed.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,8 @@
 
 use sse_bus::{
     bus::{Bus, Publication, history::Memory},
-    limits::{Limits, Retention},
+    limits::Limits,
+    retention::Retention,
 };
 
 use super::{Disk, epoch, topic};

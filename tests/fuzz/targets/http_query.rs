@@ -21,7 +21,7 @@ use libfuzzer_sys::fuzz_target;
 use sse_bus::{
     Epoch, FilterSet,
     bus::{Bus, Format, Now, Publication, Start, Subscription, history::Memory},
-    limits::{FILTERS_MAX, Limits, NAME_MAX, Retention},
+    limits::{FILTERS_MAX, Limits, NAME_MAX}, retention::Retention,
     protocol::{Ack, Publish, Slow, sse::PositionForm},
 };
 
@@ -124,9 +124,9 @@ fn publish(topic: String, query: &str) {
         Ok(publish) => publish,
         Err(refused) => return refusal::check(&refused),
     };
-    assert!(publish.topic == topic && publish.data.0.is_empty() && publish.kind.as_deref() != Some(""));
+    assert!(publish.topic == topic && publish.data.0.is_empty() && publish.event_type.as_deref() != Some(""));
     let mut again = Serializer::new(String::new());
-    if let Some(kind) = &publish.kind {
+    if let Some(kind) = &publish.event_type {
         again.append_pair("type", kind);
     }
     if let Some(to) = &publish.to {

@@ -1,7 +1,7 @@
-//! `sse-busctl man`: the man pages of both programs, each command, and the configuration file.
+//! `sse-busctl man`: the man pages of both programs, of each command, and of the configuration file.
 //!
-//! They are made of what `--help` is made of, and of the commented default of the configuration, so that nothing is said
-//! twice. What clap has no place for comes behind: examples, exit codes, environment, files, and what else to read.
+//! The pages are generated from the same sources as `--help` and from the commented default configuration. Sections
+//! that clap does not generate follow: examples, exit codes, environment, files and references.
 
 mod keys;
 
@@ -18,43 +18,48 @@ use clap_mangen::{
 
 use crate::{
     cli::{self, Cli},
-    exit::{Exit, Failure},
+    exit::{self, Exit, Failure},
 };
 
-/// The daemon's command line, which is in every build that has the daemon.
+/// The command line of the daemon, in builds that include the daemon.
 #[cfg(feature = "daemon")]
-#[allow(dead_code, reason = "only what it says is of interest here")]
-#[path = "../daemon/cli.rs"]
+#[allow(dead_code, reason = "only the texts are used here")]
+#[path = "../../daemon/cli.rs"]
 mod daemon;
 
-/// What the daemon's `--help` has no place for.
+/// Examples, which the `--help` of the daemon does not have.
 const DAEMON_EXAMPLES: &str = "Examples:
   sse-busd
   sse-busd --listen 127.0.0.1:8000 --allow-origin http://localhost:3000
   sse-busd --history disk --history-age 7d
   sse-busd --check";
 
-/// What the bus keeps in files, and where.
+/// The files of the bus.
 const FILES: [(&str, &str); 5] = [
     (
         "$XDG_RUNTIME_DIR/sse-bus/bus.sock",
-        "The local socket. Without a runtime directory it is in the state directory.",
+        "The local socket; without a runtime directory it is in the state directory.",
     ),
     ("~/.config/sse-bus/config.toml", "The daemon's configuration, see sse-bus.toml(5)."),
-    ("~/.local/state/sse-bus/tokens.json", "The tokens, of each secret only the digest."),
-    ("~/.local/state/sse-bus/history.redb", "History, where it is kept on disk."),
-    ("~/.local/state/sse-bus/history.tail", "What is on disk of history and not yet in history.redb."),
+    ("~/.local/state/sse-bus/tokens.json", "The tokens, with digests instead of the secrets."),
+    ("~/.local/state/sse-bus/history.redb", "History, if it is on disk."),
+    ("~/.local/state/sse-bus/history.tail", "The newest part of history, which is not yet in history.redb."),
 ];
 
 pub(crate) fn run(options: &cli::Man) -> Result<(), Failure> {
-    write_all(&options.directory).map_err(|(path, error)| {
-        let what = format!("{} cannot be written: {error}; name another directory", path.display());
-        Failure::new(Exit::Failed, what)
-    })
+    write_all(&options.directory).map_err(|e| Failure::new(Exit::Failed, e.to_string()))
 }
 
-/// Writes all pages; or gives the one that could not be, and why.
-fn write_all(directory: &Path) -> Result<(), (PathBuf, io::Error)> {
+/// A page or the directory cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}: {error}; choose another directory", .path.display())]
+struct WriteError {
+    path: PathBuf,
+    error: io::Error,
+}
+
+/// Writes all pages.
+fn write_all(directory: &Path) -> Result<(), WriteError> {
     let mut programs = programs();
     let mut pages = Vec::new();
     for program in &mut programs {
@@ -64,17 +69,18 @@ fn write_all(directory: &Path) -> Result<(), (PathBuf, io::Error)> {
     let names: Vec<String> = pages.iter().map(|command| name(command).to_owned()).collect();
     let write = |file: String, page: &[u8]| {
         let path = directory.join(file);
-        fs::write(&path, page).map_err(|error| (path, error))
+        fs::write(&path, page).map_err(|error| WriteError { path, error })
     };
-    fs::create_dir_all(directory).map_err(|error| (directory.to_owned(), error))?;
+    let failed = |error| WriteError { path: directory.to_owned(), error };
+    fs::create_dir_all(directory).map_err(failed)?;
     for command in pages {
-        let page = page(command, &names).map_err(|error| (directory.to_owned(), error))?;
+        let page = page(command, &names).map_err(failed)?;
         write(format!("{}.1", name(command)), &page)?;
     }
     write("sse-bus.toml.5".into(), keys::page().as_bytes())
 }
 
-/// Their command lines.
+/// Returns the command lines of the programs.
 fn programs() -> Vec<Command> {
     vec![
         Cli::command(),
@@ -83,15 +89,15 @@ fn programs() -> Vec<Command> {
     ]
 }
 
-/// A command and those below it.
+/// Adds a command and its subcommands.
 fn commands<'a>(command: &'a Command, pages: &mut Vec<&'a Command>) {
     pages.push(command);
-    for below in command.get_subcommands() {
-        commands(below, pages);
+    for subcommand in command.get_subcommands() {
+        commands(subcommand, pages);
     }
 }
 
-/// `sse-busctl-publish`.
+/// Returns the name of a page, such as `sse-busctl-publish`.
 fn name(command: &Command) -> &str {
     command.get_display_name().unwrap_or_else(|| command.get_name())
 }
@@ -109,11 +115,11 @@ fn page(command: &Command, names: &[String]) -> io::Result<Vec<u8>> {
     }
     let mut rest = Roff::new();
     let help = command.get_after_long_help().or_else(|| command.get_after_help()).map(ToString::to_string);
-    let help = help.unwrap_or_else(|| crate::exit::HELP.to_owned());
+    let help = help.unwrap_or_else(|| exit::HELP.to_owned());
     if name(command) == "sse-busd" {
-        behind(DAEMON_EXAMPLES, &mut rest);
+        after_options(DAEMON_EXAMPLES, &mut rest);
     }
-    behind(&help, &mut rest);
+    after_options(&help, &mut rest);
     environment(command, &mut rest);
     list(&mut rest, "FILES", FILES.map(|(path, what)| (path.to_owned(), what.to_owned())));
     see_also(name(command), names, &mut rest);
@@ -121,8 +127,8 @@ fn page(command: &Command, names: &[String]) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// What stands behind the options in `--help`: examples, exit codes, and more.
-fn behind(help: &str, page: &mut Roff) {
+/// Adds the text after the options in `--help`: examples, exit codes and notes.
+fn after_options(help: &str, page: &mut Roff) {
     let mut notes = Vec::new();
     for paragraph in help.split("\n\n") {
         let (first, lines) = paragraph.split_once('\n').unwrap_or((paragraph, ""));
@@ -142,7 +148,7 @@ fn behind(help: &str, page: &mut Roff) {
             notes.push(paragraph);
         }
     }
-    // The last of them is about variables, which have a list of their own here.
+    // Variables have their own section.
     notes.retain(|note| !note.starts_with("Each option of a command"));
     if !notes.is_empty() {
         page.control("SH", ["NOTES"]);
@@ -152,21 +158,21 @@ fn behind(help: &str, page: &mut Roff) {
     }
 }
 
-/// The variables that say what options say.
+/// Adds the environment variables of options, and others.
 fn environment(command: &Command, page: &mut Roff) {
     let variable = |arg: &Arg| {
         let variable = arg.get_env()?.to_string_lossy().into_owned();
-        Some((variable, format!("The same as --{}.", arg.get_long()?)))
+        Some((variable, format!("Sets --{}.", arg.get_long()?)))
     };
-    let usual = [
-        ("XDG_RUNTIME_DIR", "Where the local socket is, unless it is named."),
-        ("NO_COLOR", "Set to anything: no colours."),
+    let common = [
+        ("XDG_RUNTIME_DIR", "The directory of the local socket, unless its path is given."),
+        ("NO_COLOR", "If set to any value, output has no colours."),
     ];
-    let usual = usual.map(|(variable, what)| (variable.to_owned(), what.to_owned()));
-    list(page, "ENVIRONMENT", command.get_arguments().filter_map(variable).chain(usual));
+    let common = common.map(|(variable, what)| (variable.to_owned(), what.to_owned()));
+    list(page, "ENVIRONMENT", command.get_arguments().filter_map(variable).chain(common));
 }
 
-/// Terms and what they mean, under a heading.
+/// Adds a section with terms and their descriptions.
 fn list(page: &mut Roff, heading: &str, items: impl IntoIterator<Item = (String, String)>) {
     page.control("SH", [heading]);
     for (term, what) in items {
@@ -174,7 +180,7 @@ fn list(page: &mut Roff, heading: &str, items: impl IntoIterator<Item = (String,
     }
 }
 
-/// The pages nearest to this one: those above and below it, the programs, the configuration.
+/// Adds references to the parent and child pages, the programs and the configuration file.
 fn see_also(name: &str, names: &[String], page: &mut Roff) {
     let is_near = |other: &&String| {
         let related = other.strip_prefix(name).or_else(|| name.strip_prefix(other.as_str()));

@@ -1,4 +1,4 @@
-//! Lines out of what reads bring, in memory bounded by the longest line that is wanted.
+//! Splits input into lines, with memory bounded by the maximum length of a line.
 
 use memchr::memchr;
 use sse_bus::protocol::json::BOM;
@@ -6,23 +6,24 @@ use sse_bus::protocol::json::BOM;
 /// A line, without its LF or CRLF.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line<'a> {
-    /// All of it.
+    /// The whole line.
     Whole(&'a [u8]),
-    /// Longer than wanted, and not kept; holds its length.
+    /// The line exceeds the maximum length and was discarded. Contains its length.
     TooLong(usize),
 }
 
-/// Splits bytes into lines, without a byte order mark before the first. Holds at most one line of the longest length, and what one read brings.
+/// Splits bytes into lines, without a byte order mark before the first. Buffers at most one line of the maximum length
+/// and one read.
 pub(super) struct Splitter {
     buffer: Vec<u8>,
-    /// Where the first line not given out begins.
+    /// The start of the next line.
     start: usize,
-    /// Up to where no line break was found.
+    /// The end of the part that was searched for a line break.
     searched: usize,
-    /// Bytes thrown away of a line that is too long.
+    /// Discarded bytes of a line that is too long.
     skipped: usize,
     longest: usize,
-    /// Whether the input begins with a mark is not known yet.
+    /// It is not known yet whether the input begins with a byte order mark.
     may_have_mark: bool,
 }
 
@@ -31,7 +32,8 @@ impl Splitter {
         Splitter { buffer: Vec::new(), start: 0, searched: 0, skipped: 0, longest, may_have_mark: true }
     }
 
-    /// Where to append what is read next, with room for `size` bytes. Take all lines out first.
+    /// Returns the buffer to append the next read to, with room for `size` bytes. All lines must have been taken
+    /// before.
     pub(super) fn space(&mut self, size: usize) -> &mut Vec<u8> {
         self.buffer.drain(..self.start);
         self.searched -= self.start;
@@ -55,7 +57,7 @@ impl Splitter {
         }
     }
 
-    /// The next line that has its line break.
+    /// Returns the next line that ends with a line break.
     pub(super) fn next(&mut self) -> Option<Line<'_>> {
         self.skip_mark();
         let Some(found) = memchr(b'\n', &self.buffer[self.searched..]) else {
@@ -69,7 +71,7 @@ impl Splitter {
         Some(Self::line(line.strip_suffix(b"\r").unwrap_or(line), &mut self.skipped, self.longest))
     }
 
-    /// The next line, at the end of the input: the last one needs no line break.
+    /// Returns the next line at the end of the input, where the last line needs no line break.
     pub(super) fn end(&mut self) -> Option<Line<'_>> {
         self.skip_mark();
         if memchr(b'\n', &self.buffer[self.searched..]).is_some() {
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_the_same_however_they_are_read() {
+    fn lines_do_not_depend_on_the_size_of_reads() {
         let input = b"one\n\ntwo\r\n12345678\n123456789\n\r\nfar too long for this\r\n\rx\r\nlast";
         let wanted = [
             Ok("one".into()),
@@ -133,14 +135,14 @@ mod tests {
         ];
         for step in 1..=input.len() {
             let lines = split(input, step, 8);
-            let lengths_told: Vec<_> = lines.iter().map(|l| l.clone().map_err(|_| ())).collect();
-            assert_eq!(lengths_told, wanted.clone().map(|l| l.map_err(|_| ())), "{step} bytes a read");
+            let without_lengths: Vec<_> = lines.iter().map(|l| l.clone().map_err(|_| ())).collect();
+            assert_eq!(without_lengths, wanted.clone().map(|l| l.map_err(|_| ())), "{step} bytes a read");
         }
         assert_eq!(split(input, input.len(), 8), wanted);
     }
 
     #[test]
-    fn a_byte_order_mark_is_skipped_before_the_first_line_only() {
+    fn a_byte_order_mark_is_skipped_only_before_the_first_line() {
         for step in 1..9 {
             assert_eq!(split("\u{feff}a\n\u{feff}\n".as_bytes(), step, 8), [Ok("a".into()), Ok("\u{feff}".into())]);
             assert_eq!(split("\u{feff}12345678\n".as_bytes(), step, 8), [Ok("12345678".into())]);
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_break_at_the_end_begins_no_line() {
+    fn a_line_break_at_the_end_does_not_start_another_line() {
         assert_eq!(split(b"a\n", 1, 8), [Ok("a".into())]);
         assert_eq!(split(b"", 1, 8), []);
         assert_eq!(split(b"\n", 1, 8), [Ok(String::new())]);

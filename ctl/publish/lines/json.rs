@@ -1,12 +1,15 @@
-//! The lines of `--jsonl`: JSON objects with the fields of a publish.
+//! Parses the lines of `--jsonl`.
 
 use serde::Deserialize;
 use sse_bus::{
     Headers,
-    protocol::{Ack, Payload, Publish},
+    protocol::{
+        Ack, Payload, Publish,
+        json::{self, DecodeError},
+    },
 };
 
-/// A line of `--jsonl`: the fields of a publish; what is not given comes from the command line.
+/// The fields of a publish. Those that are missing come from the command line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object with `data`")]
 struct JsonLine {
@@ -14,7 +17,7 @@ struct JsonLine {
     #[serde(default)]
     data: Payload,
     #[serde(rename = "type")]
-    kind: Option<String>,
+    event_type: Option<String>,
     headers: Option<Headers>,
     retain: Option<bool>,
     ttl_ms: Option<u64>,
@@ -22,15 +25,25 @@ struct JsonLine {
     ack: Option<Ack>,
 }
 
-pub(super) fn parse(line: &[u8], template: &Publish) -> Result<Publish, String> {
-    let line: JsonLine = sse_bus::protocol::json::decode(line)?;
+/// Why a line cannot be published.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LineError {
+    #[error(transparent)]
+    Json(#[from] DecodeError),
+    #[error("it has no `topic`, and the command line has no default")]
+    NoTopic,
+}
+
+/// Parses a line into an event. Fields that the line does not have come from `template`.
+pub(super) fn parse(line: &[u8], template: &Publish) -> Result<Publish, LineError> {
+    let line: JsonLine = json::decode(line)?;
     let topic = match line.topic {
         Some(topic) => topic,
-        None if template.topic.is_empty() => return Err("it has no `topic`, and none was given to fall back on".into()),
+        None if template.topic.is_empty() => return Err(LineError::NoTopic),
         None => template.topic.clone(),
     };
     let mut publish = Publish::new(topic, line.data.0);
-    publish.kind = line.kind.or_else(|| template.kind.clone());
+    publish.event_type = line.event_type.or_else(|| template.event_type.clone());
     publish.headers = line.headers.map_or_else(
         || template.headers.clone(),
         |headers| headers.iter().map(|(name, value)| (name.into(), value.into())).collect(),
@@ -48,11 +61,12 @@ mod tests {
 
     fn data(line: &str) -> Result<String, String> {
         let template = Publish::new("t", "");
-        parse(line.as_bytes(), &template).map(|p| String::from_utf8(p.data.0).unwrap())
+        let parsed = parse(line.as_bytes(), &template).map_err(|e| e.to_string())?;
+        Ok(String::from_utf8(parsed.data.0).unwrap())
     }
 
     #[test]
-    fn json_data_is_a_string_or_the_text_of_another_value() {
+    fn data_is_the_content_of_a_string_or_the_text_of_another_value() {
         assert_eq!(data(r#"{"data":"a\nb"}"#).unwrap(), "a\nb");
         let value = r#"{ "z" : [1.10, 1e400] , "a\" b": null }"#;
         assert_eq!(data(&format!(r#"{{"data": {value} }}"#)).unwrap(), value);
@@ -62,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn json_lines_fall_back_on_the_command_line() {
+    fn missing_fields_come_from_the_command_line() {
         let template = Publish::new("t", "").with_type("k").with_header("a", "1").retained();
         let parsed = parse(br#"{"topic":"u","retain":false,"ack":"none"}"#, &template).unwrap();
         let expected = Publish::new("u", "").with_type("k").with_ack(Ack::None);
@@ -72,11 +86,11 @@ mod tests {
     }
 
     #[test]
-    fn bad_json_lines_say_what_is_wrong() {
+    fn the_error_of_an_invalid_line_contains_the_reason() {
         assert!(data("{\"data\":1").unwrap_err().contains("EOF"));
         assert!(data(r#"{"date":1}"#).unwrap_err().contains("unknown field `date`"));
         assert!(data(r#"{"headers":{"a b":""}}"#).unwrap_err().contains("the header `a b` cannot be used"));
         assert!(data(r#"{"headers":{"a":1}}"#).unwrap_err().contains("expected a string"));
-        assert!(parse(b"{}", &Publish::default()).unwrap_err().contains("no `topic`"));
+        assert!(matches!(parse(b"{}", &Publish::default()), Err(LineError::NoTopic)));
     }
 }
