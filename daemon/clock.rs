@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sse_bus::bus::history::Doubt;
 
-use crate::shared::unix_now;
+use crate::shared_bus::unix_now;
 
 /// How long a daemon runs before the time that has passed between two boots is believed.
 pub(crate) const PROBATION: Duration = Duration::from_hours(1);

@@ -17,7 +17,7 @@ mod cli;
 mod clock;
 mod config;
 mod connection;
-mod descriptors;
+mod connection_limits;
 mod fanout;
 mod http;
 mod ipc;
@@ -27,12 +27,13 @@ mod listen;
 mod logging;
 mod metrics;
 mod nearest;
+mod net;
+mod origin;
 mod server;
-mod service;
-mod shared;
+mod service_manager;
+mod shared_bus;
 mod signals;
 mod store;
-mod tcp;
 mod tls;
 
 use std::{
@@ -42,7 +43,7 @@ use std::{
 
 use sse_bus::limits::DRAIN;
 
-use crate::{config::Config, listen::Listen, logging::Log, service::Sockets};
+use crate::{config::Config, listen::Listen, logging::Log, service_manager::Sockets};
 
 fn main() -> ExitCode {
     let sockets = Sockets::take();
@@ -81,7 +82,7 @@ fn main() -> ExitCode {
             Err(error) => fail(1, &error),
         };
     }
-    let descriptors = match descriptors::limit() {
+    let descriptors = match connection_limits::limit() {
         Ok(limit) => limit,
         Err(error) => return fail(1, &error),
     };

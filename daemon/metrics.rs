@@ -20,7 +20,7 @@ use prometheus_client::{
 };
 use sse_bus::{bus::Stats, protocol::ErrorCode};
 
-use crate::{shared::SharedBus, store::Store};
+use crate::{shared_bus::SharedBus, store::Store};
 
 /// The content type of what [`Metrics::encode`] gives.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

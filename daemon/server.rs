@@ -25,21 +25,22 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    access::Access,
+    access::{Access, RefusedNames},
     cli::HistoryKind,
     clock::Machine,
     config::Config,
-    descriptors::Places,
+    connection_limits::Places,
     fanout::Fanout,
-    http::{Http, Refused, origin::Scheme},
+    http::Http,
     ipc,
     logging::Log,
     metrics::Metrics,
-    service::{self, Sockets},
-    shared::{SharedBus, unix_now},
+    net,
+    origin::Scheme,
+    service_manager::{self, Sockets},
+    shared_bus::{SharedBus, unix_now},
     signals::Signals,
     store::{Opened, Store},
-    tcp,
 };
 
 /// What every task of the daemon can reach.
@@ -53,8 +54,8 @@ pub(crate) struct Daemon {
     pub(crate) metrics: Metrics,
     pub(crate) fanout: Fanout,
     pub(crate) access: Arc<Access>,
-    pub(crate) refused_origins: Refused,
-    pub(crate) refused_hosts: Refused,
+    pub(crate) refused_origins: RefusedNames,
+    pub(crate) refused_hosts: RefusedNames,
     /// Where history is kept, if not in memory only.
     pub(crate) store: Option<Arc<Store>>,
     /// A place for each connection.
@@ -146,8 +147,8 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     }
     let unusable = |e: io::Error| format!("a TCP socket cannot be served: {e}");
     let listeners = match sockets.http {
-        none if none.is_empty() => tcp::listen(&config.listen)?,
-        held => held.into_iter().map(tcp::serve_held).collect::<io::Result<_>>().map_err(unusable)?,
+        none if none.is_empty() => net::listen(&config.listen)?,
+        held => held.into_iter().map(net::serve_held).collect::<io::Result<_>>().map_err(unusable)?,
     };
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>().map_err(unusable)?;
 
@@ -179,8 +180,8 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     }
     let daemon = Arc::new(Daemon {
         access: Arc::new(access),
-        refused_origins: Refused::default(),
-        refused_hosts: Refused::default(),
+        refused_origins: RefusedNames::default(),
+        refused_hosts: RefusedNames::default(),
         store,
         bus,
         config: ArcSwap::from_pointee(config),
@@ -199,9 +200,9 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     }
     let http = Http::new(daemon.clone());
     greet(&daemon);
-    service::ready();
+    service_manager::ready();
 
-    tokio::spawn(service::watchdog(daemon.clone()));
+    tokio::spawn(service_manager::watchdog(daemon.clone()));
     let accepting = listeners.into_iter().map(|listener| tokio::spawn(http.clone().accept(listener)));
     let mut parts: Vec<_> = accepting.collect();
     parts.extend([
@@ -215,7 +216,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
             daemon.begin_to_stop();
         }
     }
-    service::stopping();
+    service_manager::stopping();
     daemon.tasks.close();
     if tokio::time::timeout(DRAIN, daemon.tasks.wait()).await.is_err() {
         warn!(connections = daemon.tasks.len(), "cut what had not ended in {} s", DRAIN.as_secs());

@@ -43,7 +43,7 @@ mod unix {
     use tracing::error;
 
     use super::{Arc, Daemon, info, reload};
-    use crate::service;
+    use crate::service_manager;
 
     /// The signals that the process listens to.
     pub(crate) struct Signals {
@@ -98,11 +98,11 @@ mod unix {
 
     /// Reads the configuration again, and keeps the service manager informed.
     fn reload_as_service(daemon: &Daemon) {
-        service::reloading();
+        service_manager::reloading();
         if let Err(error) = reload(daemon) {
             error!("SIGHUP: {error}; the daemon goes on as it was");
         }
-        service::ready();
+        service_manager::ready();
     }
 
     /// Ends with the task, if there is one. A panic in it is logged already.

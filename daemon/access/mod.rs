@@ -1,12 +1,13 @@
 //! Who may do what: the daemon's own user everything, everybody else what a token allows.
 //!
-//! Whose connection it is the [kernel says](owner) when it is accepted. Tokens are those that their file [has now](current),
+//! Whose connection it is the [kernel says](socket_owner) when it is accepted. Tokens are those that their file [has now](current),
 //! so a revoked one is of no use from then on; the streams that it opened end with the next tick. A browser's
 //! `EventSource` cannot send a token: for it a token gets [`tickets`].
 
 mod current;
-mod owner;
-mod publishing;
+mod publish_policy;
+mod refused_names;
+mod socket_owner;
 mod tickets;
 
 use std::{
@@ -24,13 +25,14 @@ use sse_bus::{
 };
 use tracing::info;
 
-pub(crate) use self::publishing::{Allowed, Publisher};
+pub(crate) use self::publish_policy::{Allowed, Publisher};
+pub(crate) use self::refused_names::Refused as RefusedNames;
 use self::{
     current::CurrentTokens,
-    owner::Owners,
+    socket_owner::Owners,
     tickets::{Ticket, Tickets},
 };
-use crate::shared::unix_now;
+use crate::shared_bus::unix_now;
 
 /// Who is known, and what they have open.
 pub(crate) struct Access {

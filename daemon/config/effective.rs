@@ -8,7 +8,7 @@ use serde_json::Value;
 use sse_bus::{limits::Limits, protocol::Setting};
 
 use super::{TopicTable, file::File, keys::Table};
-use crate::{cli::Settings, service::Held};
+use crate::{cli::Settings, service_manager::Held};
 
 /// Where values come from; what is not in it is a default.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@
 //!
 //! **Together.** Streams of one feed that have everything are a [group](sse_bus::bus::Bus::called_groups) of the bus.
 //! The shard is called once for all of them, reads once what comes next, and gives it to each socket in one call: a
-//! [round](rounds). That is all a delivery costs while nobody is slow. Heartbeats are rounds, too.
+//! [round](multicast). That is all a delivery costs while nobody is slow. Heartbeats are rounds, too.
 //!
 //! **Alone.** A stream that has something of its own to do is called by its own waker, which it has given to the bus
 //! (there is something to read for it alone) and to the socket (it can be written to again; the peer has closed or sent
@@ -29,7 +29,7 @@
 //! **Framed.** All bytes of a stream come from the bus with the frames of HTTP/1.1 chunks, or without for a client of
 //! HTTP/1.0. A shard has a reader of the bus for each.
 
-mod rounds;
+mod multicast;
 mod stream;
 mod streams;
 
@@ -59,8 +59,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::streams::Streams;
 use crate::{
-    descriptors::Place,
-    shared::{Member, SharedBus},
+    connection_limits::Place,
+    shared_bus::{Member, SharedBus},
 };
 
 /// Streams that are read for under one lock and served before other tasks of the thread have their turn, at most.

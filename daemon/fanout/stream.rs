@@ -17,7 +17,7 @@ use sse_bus::{
 use tokio::net::TcpStream;
 
 use super::{Arrival, Call};
-use crate::{descriptors::Place, shared::Member};
+use crate::{connection_limits::Place, shared_bus::Member};
 
 /// A stream, as its shard holds it.
 pub(super) struct Stream {

@@ -17,10 +17,10 @@ use tracing::debug;
 
 use super::{
     Arrival, Call, Shard,
-    rounds::Round,
+    multicast::Round,
     stream::{Next, Stream},
 };
-use crate::shared::SharedBus;
+use crate::shared_bus::SharedBus;
 
 /// A shard's own side.
 pub(super) struct Streams {

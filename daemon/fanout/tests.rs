@@ -11,7 +11,7 @@ use sse_bus::{
 use tokio::{io::AsyncReadExt, net::TcpSocket};
 
 use super::*;
-use crate::descriptors::{LEAST, Places};
+use crate::connection_limits::{LEAST, Places};
 
 /// Events, each larger than one read of the bus and than what a socket here takes.
 const EVENTS: usize = 20;

@@ -23,11 +23,11 @@ use super::{
     cors::AllowedOrigin,
     error::Refusal,
     guards::{ALWAYS, Asker},
+    hijack::Takeover,
     query,
-    stream::{EventStream, retry},
-    takeover::Takeover,
+    stream_body::{EventStream, retry},
 };
-use crate::{server::Daemon, shared::Member};
+use crate::{server::Daemon, shared_bus::Member};
 
 /// Milliseconds after which a browser comes back, at least; also when it found no room.
 const RETRY: u64 = 1000;

@@ -1,7 +1,7 @@
 //! HTTP/2: many streams on one connection, each with a cursor of its own.
 //!
 //! The connection is one task, each stream another. Streams read the bus through the ordinary
-//! [body](super::stream); hyper frames what they give and keeps to the peer's flow control. What is bounded: the streams
+//! [body](super::stream_body); hyper frames what they give and keeps to the peer's flow control. What is bounded: the streams
 //! of a connection ([`HTTP2_STREAMS`]), what a stream has handed to the connection and the peer has not taken yet
 //! ([`DELIVER_MAX`] and one frame), and the time that a peer may leave a stream without window: the socket may be fine
 //! then, so each stream is watched here, and reset after [`WRITE_STALL`]. A peer that does not answer pings is cut, and

@@ -14,14 +14,13 @@ mod guards;
 mod http2;
 #[cfg(feature = "tls")]
 mod https;
-pub(crate) mod origin;
+
+mod hijack;
 mod page;
 mod page_check;
 mod parameters;
 mod query;
-mod refused;
-mod stream;
-mod takeover;
+mod stream_body;
 mod tickets;
 
 use std::{
@@ -68,11 +67,10 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::debug;
 
-pub(crate) use self::refused::Refused;
-use self::takeover::{Handover, Takeover};
+use self::hijack::{Handover, Takeover};
 use crate::{
     connection::Connection,
-    descriptors::Place,
+    connection_limits::Place,
     fanout::Arrival,
     ipc::Peer,
     server::{Daemon, accepted},

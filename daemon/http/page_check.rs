@@ -14,13 +14,11 @@ use axum::{
 };
 use sse_bus::{protocol::ErrorCode, shell::quoted};
 
-use super::{
-    From,
-    cors::AllowedOrigin,
-    error::Refusal,
+use super::{From, cors::AllowedOrigin, error::Refusal};
+use crate::{
     origin::{Authority, Host, Origin},
+    server::Daemon,
 };
-use crate::server::Daemon;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

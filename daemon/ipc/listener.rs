@@ -1,7 +1,7 @@
 //! Binding the local socket, so that exactly one daemon serves it and only processes of its own user are served, or of
 //! others whom its configuration names.
 //!
-//! Where it may be bound is looked at before, in `place`. The socket is never open to others, not for an instant either:
+//! Where it may be bound is looked at before, in `socket_lock`. The socket is never open to others, not for an instant either:
 //! it has its mode before it has a name. Where others are named, the file lets everybody in, and the daemon does not.
 
 use std::{io, sync::Arc};
@@ -11,10 +11,10 @@ use interprocess::local_socket::{
 };
 use sse_bus::{Client, Endpoint, endpoint::Stream, socket_owner};
 
-use super::namespace;
 #[cfg(unix)]
-use super::place::Place;
+use super::socket_lock::Place;
 use crate::access::{Grant, Publisher};
+use crate::config::user_namespace as namespace;
 
 /// The bound local socket. The socket file goes when it is dropped.
 pub(crate) struct Listener {
@@ -70,7 +70,7 @@ impl Listener {
     pub(crate) fn of(socket: std::os::unix::net::UnixListener, guests: &Guests) -> io::Result<Listener> {
         use interprocess::os::unix::uds_local_socket::tokio::Listener as Uds;
         socket.set_nonblocking(true)?;
-        socket2::SockRef::from(&socket).listen(crate::tcp::BACKLOG.cast_signed())?;
+        socket2::SockRef::from(&socket).listen(crate::net::BACKLOG.cast_signed())?;
         let listener = Uds::try_from(std::os::fd::OwnedFd::from(socket))?;
         Ok(Listener { socket: LocalListener::UdSocket(listener), guests: guests.clone(), place: None })
     }

@@ -4,11 +4,10 @@
 
 mod codec;
 mod listener;
-mod namespace;
-#[cfg(unix)]
-mod place;
 mod rebind;
 mod session;
+#[cfg(unix)]
+mod socket_lock;
 
 use std::{io, sync::Arc, time::Duration};
 

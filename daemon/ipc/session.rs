@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     server::Daemon,
-    shared::{Member, SharedBus},
+    shared_bus::{Member, SharedBus},
 };
 
 /// How long until a subscriber that has closed its sending half is looked at, whether it has closed the other half too:

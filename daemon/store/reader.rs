@@ -23,7 +23,7 @@ use super::{
     record,
     storage::Failed,
 };
-use crate::shared::SharedBus;
+use crate::shared_bus::SharedBus;
 
 /// Bytes that are read at once for one who goes through the file.
 const AHEAD: usize = 256 << 10;

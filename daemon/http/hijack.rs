@@ -14,7 +14,7 @@ use bytes::Bytes;
 use sse_bus::bus::Framing;
 use tokio::sync::oneshot;
 
-use crate::shared::Member;
+use crate::shared_bus::Member;
 
 /// A stream that is ready to be handed to the fan-out.
 pub(super) struct Handover {

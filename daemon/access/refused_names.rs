@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sse_bus::protocol::{RefusedHost, RefusedOrigin};
 
-use crate::shared::unix_now;
+use crate::shared_bus::unix_now;
 
 /// Number of names that a list keeps. The name that was refused longest ago is evicted first.
 const REMEMBERED: usize = 8;
@@ -47,7 +47,7 @@ impl List {
 
 impl Refused {
     /// Notes that a name was refused, which a program of the daemon's own user has sent or another one.
-    pub(super) fn note(&self, name: &str, is_own: bool) {
+    pub(crate) fn note(&self, name: &str, is_own: bool) {
         let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let list = if is_own { &mut lists.own } else { &mut lists.others };
         list.note(name, unix_now());

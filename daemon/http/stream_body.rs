@@ -13,7 +13,7 @@ use http_body::{Body, Frame};
 use sse_bus::bus::Read;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::shared::{Member, SharedBus};
+use crate::shared_bus::{Member, SharedBus};
 
 /// A subscriber's stream.
 pub(super) struct EventStream {

@@ -6,7 +6,7 @@
 use std::fs;
 
 /// Tells the numbers that the map knows from those that it does not. Where there is no map, all are known.
-pub(super) fn split(map: &str, numbers: &[u32]) -> (Vec<u32>, Vec<u32>) {
+pub(crate) fn split(map: &str, numbers: &[u32]) -> (Vec<u32>, Vec<u32>) {
     let Ok(map) = fs::read_to_string(map) else { return (numbers.to_vec(), Vec::new()) };
     numbers.iter().partition(|number| has(&map, **number))
 }

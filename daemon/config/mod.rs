@@ -4,6 +4,7 @@ mod effective;
 mod file;
 mod keys;
 mod topics;
+pub(crate) mod user_namespace;
 
 use std::{
     fmt,
@@ -29,17 +30,17 @@ pub(crate) use self::topics::TopicTable;
 use self::{effective::Sources, file::File};
 use crate::{
     cli::{Flags, HistoryKind, LogFormat, Settings},
-    http::origin::{Authority, Origin},
     ipc::Guests,
     listen::Listen,
     logging::Log,
-    service::Held,
-    shared::unix_now,
+    origin::{Authority, Origin},
+    service_manager::Held,
+    shared_bus::unix_now,
     tls::Tls,
 };
 
 /// A file that names every key, what it is for and its default: what `--print-config` prints.
-const DEFAULT: &str = include_str!("default.toml");
+const DEFAULT: &str = include_str!("../default.toml");
 
 /// Bytes of history that all topics keep together on disk. Of each event about 100 bytes stay in memory.
 const DISK_BUDGET: usize = 256 << 20;

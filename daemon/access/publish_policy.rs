@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sse_bus::{bus::Publication, protocol::Refused};
 
 use super::{Grant, denied};
-use crate::{config::Config, http::origin::Origin};
+use crate::{config::Config, origin::Origin};
 
 /// Whom a topic takes events from: an entry of `publishers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
