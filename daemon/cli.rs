@@ -1,7 +1,6 @@
-//! The command line of `sse-busd`, and the variables that say the same.
+//! The command line of `sse-busd`, and the environment variables with the same meaning.
 //!
-//! Of the daemon's other files it needs `listen` alone, so that what is made of it, such as its man page, can be made
-//! elsewhere.
+//! It depends on no file of the daemon but `listen`, so that other programs can generate man pages from it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -26,10 +25,11 @@ pub(crate) struct Flags {
     /// Read no configuration file
     #[arg(long, env = "SSE_BUS_NO_CONFIG", value_parser = BoolishValueParser::new())]
     pub(crate) no_config: bool,
-    /// Check flags and configuration, say what is wrong, and end
-    #[arg(long, env = "SSE_BUS_CHECK", value_parser = BoolishValueParser::new())]
-    pub(crate) check: bool,
-    /// Print a configuration file that names every key, what it is for and its default, and end
+    /// Check flags and configuration, report what is wrong, and exit; --check=json reports for programs
+    #[arg(long, value_name = "FORMAT", env = "SSE_BUS_CHECK", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "text", hide_possible_values = true)]
+    pub(crate) check: Option<Check>,
+    /// Print a configuration file with every key, its purpose and its default, and exit
     #[arg(long)]
     pub(crate) print_config: bool,
 }
@@ -124,6 +124,18 @@ pub(crate) struct Settings {
     /// How it is logged [default: text]
     #[arg(long, value_name = "FORMAT", env = "SSE_BUS_LOG_FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
+}
+
+/// Whether and how the result of a check is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Check {
+    /// For people. The variable takes a truth value, too.
+    #[value(aliases = ["1", "true", "yes", "on", "y", "t"])]
+    Text,
+    /// A JSON object on stdout.
+    Json,
+    #[value(hide = true, aliases = ["0", "false", "off", "n", "f"])]
+    No,
 }
 
 /// Where history is kept.

@@ -4,12 +4,10 @@
 //! how much time has passed, and that may be wrong. So what the next daemon takes over is hidden when it is too old by that
 //! clock, and deleted only after [`PROBATION`] of running in which the wall clock did not jump.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sse_bus::bus::history::Doubt;
-
-use crate::shared_bus::unix_now;
 
 /// How long a daemon runs before the time that has passed between two boots is believed.
 pub(crate) const PROBATION: Duration = Duration::from_hours(1);
@@ -18,6 +16,12 @@ const TOLERANCE: u64 = 60_000;
 /// Restarts after which the wall clock was not believed, each known with its time. Of those before, what is in doubt is the
 /// most of them.
 const STEPS_MAX: usize = 8;
+
+/// Milliseconds since 1970 (UTC).
+pub(crate) fn unix_now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_millis().try_into().unwrap_or(u64::MAX)
+}
 
 /// The clocks of the machine, in milliseconds.
 #[derive(Clone, Debug)]

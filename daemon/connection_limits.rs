@@ -1,10 +1,11 @@
-//! File descriptors: as many as the system allows, shared out so that no crowd takes them all.
+//! File descriptors: the daemon uses as many as the system allows, divided so that no kind of connection takes them all.
 //!
-//! A connection has a [`Place`] before it is served. [`OWN`] descriptors have no places: they are the daemon's. The last
-//! [`RESERVE`] places are out of reach for TCP connections, so that events still come in and `sse-busctl` still answers
-//! when browsers have taken all others; and as many for the local socket, so that a program that leaks connections takes
-//! no browser's. Who is not known to be of the daemon's own user has a part of the places for TCP, where the own user can
-//! be known. A connection that finds no place waits a moment for one to leave, and is then closed.
+//! Every connection holds a [`ConnectionPermit`] while it is served. [`OWN`] descriptors are not available to
+//! connections. The last [`RESERVE`] permits are not available to TCP connections, so that events still arrive and
+//! `sse-busctl` still answers when browsers have taken all others; nor to connections of the local socket, so that a
+//! program that leaks connections takes none from browsers. Unauthenticated TCP peers share one eighth of the permits for
+//! TCP, where the daemon can identify its own user. A connection that finds no permit waits for [`LEAVING`], and is then
+//! closed.
 
 use std::{
     sync::{
@@ -20,83 +21,85 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-/// Descriptors for what the daemon opens itself.
+/// Descriptors for the daemon's own files and sockets.
 const OWN: usize = 32;
-/// With fewer descriptors the daemon does not start.
+/// The daemon does not start with fewer descriptors.
 pub(crate) const LEAST: usize = 2 * OWN;
-/// Places that either way in cannot take from the other.
+/// Permits that TCP and the local socket cannot take from each other.
 const RESERVE: usize = 96;
-/// The part of the places for TCP that strangers may have, one in so many, where the own user can be known.
-const STRANGERS: usize = 8;
-/// How long a new connection waits for one to leave before it is closed for want of descriptors. When many leave and come
-/// back at once, some are not gone yet.
+/// Unauthenticated TCP peers share one of this many parts of the permits for TCP.
+const UNAUTHENTICATED_PART: usize = 8;
+/// How long a new connection waits for a permit. When many clients reconnect at once, some of their old connections are not
+/// closed yet.
 const LEAVING: Duration = Duration::from_millis(200);
 
-/// The places that there are.
-pub(crate) struct Places {
+/// The permits for connections, by kind of connection.
+pub(crate) struct ConnectionLimits {
     all: Arc<Semaphore>,
-    pub(crate) tcp: Way,
-    /// TCP, for whoever is not known.
-    pub(crate) strangers: Way,
-    pub(crate) local: Way,
+    pub(crate) tcp: Share,
+    /// TCP peers that are not processes of the daemon's own user.
+    pub(crate) unauthenticated: Share,
+    pub(crate) local: Share,
 }
 
-/// A way in.
-pub(crate) struct Way {
+/// The permits of one kind of connection.
+pub(crate) struct Share {
     name: &'static str,
-    places: Arc<Semaphore>,
-    /// How long a connection waits for a place. Nobody else is accepted meanwhile.
+    permits: Arc<Semaphore>,
+    /// How long a connection waits for a permit. No other connection of the listener is accepted meanwhile.
     patience: Duration,
-    full: AtomicBool,
+    is_full: AtomicBool,
 }
 
-/// A connection's place, given back when it is dropped.
-pub(crate) struct Place {
-    _of_the_way: OwnedSemaphorePermit,
+/// Permission to serve a connection, returned when it is dropped.
+pub(crate) struct ConnectionPermit {
+    _of_share: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
 }
 
-impl Places {
-    /// Shares out so many descriptors, at least [`LEAST`].
-    pub(crate) fn new(limit: usize, knows_own: bool) -> Places {
+impl ConnectionLimits {
+    /// Divides a number of descriptors, at least [`LEAST`].
+    pub(crate) fn new(limit: usize, identifies_own_user: bool) -> ConnectionLimits {
         let all = limit - OWN;
         let most = all - RESERVE.min(all / 2);
-        let way = |name, most| Way {
+        let share = |name, most| Share {
             name,
-            places: Arc::new(Semaphore::new(most)),
+            permits: Arc::new(Semaphore::new(most)),
             patience: LEAVING,
-            full: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
         };
-        let mut strangers = way("strangers' TCP", most);
-        if knows_own {
-            strangers = Way { patience: Duration::ZERO, ..way(strangers.name, most / STRANGERS) };
+        let mut unauthenticated = share("unauthenticated TCP", most);
+        if identifies_own_user {
+            let most = most / UNAUTHENTICATED_PART;
+            unauthenticated = Share { patience: Duration::ZERO, ..share(unauthenticated.name, most) };
         }
-        Places { all: Arc::new(Semaphore::new(all)), tcp: way("TCP", most), strangers, local: way("local", most) }
+        let (tcp, local) = (share("TCP", most), share("local", most));
+        ConnectionLimits { all: Arc::new(Semaphore::new(all)), tcp, unauthenticated, local }
     }
 
-    /// A place for a connection that has come in one way. The log tells when there is none any more, and when again.
-    pub(crate) async fn take(&self, way: &Way) -> Option<Place> {
-        let place = async {
-            let of_the_way = way.places.clone().acquire_owned().await.ok()?;
-            Some(Place { _of_the_way: of_the_way, _of_all: self.all.clone().acquire_owned().await.ok()? })
+    /// Returns a permit, or nothing if there is none in time. Logs when a share becomes full and when it no longer is.
+    pub(crate) async fn acquire(&self, share: &Share) -> Option<ConnectionPermit> {
+        let permit = async {
+            let of_share = share.permits.clone().acquire_owned().await.ok()?;
+            Some(ConnectionPermit { _of_share: of_share, _of_all: self.all.clone().acquire_owned().await.ok()? })
         };
-        let patience = if way.full.load(Ordering::Relaxed) { Duration::ZERO } else { way.patience };
-        let place = timeout(patience, place).await.ok().flatten();
-        match (way.full.swap(place.is_none(), Ordering::Relaxed), &place) {
-            (false, None) => warn!("no descriptors are left for more {} connections; closing them", way.name),
-            (true, Some(_)) => info!("there are descriptors for more {} connections again", way.name),
+        let patience = if share.is_full.load(Ordering::Relaxed) { Duration::ZERO } else { share.patience };
+        let permit = timeout(patience, permit).await.ok().flatten();
+        match (share.is_full.swap(permit.is_none(), Ordering::Relaxed), &permit) {
+            (false, None) => warn!("no file descriptors are left for more {} connections; closing them", share.name),
+            (true, Some(_)) => info!("file descriptors are available for {} connections again", share.name),
             _ => {}
         }
-        place
+        permit
     }
 }
 
-/// Raises the limit to what the system allows at most, and returns it.
+/// Raises the process's limit of descriptors to what the system allows, and returns it.
 ///
 /// # Errors
 ///
-/// There are fewer than [`LEAST`].
-pub(crate) fn limit() -> Result<usize, String> {
+/// The limit is lower than [`LEAST`].
+pub(crate) fn raise() -> Result<usize, String> {
     match raise_limit() {
         limit if limit < LEAST => Err(format!(
             "the system allows this process {limit} file descriptors, and the daemon needs at least {LEAST}; raise the limit, \
@@ -121,7 +124,7 @@ fn raise_limit() -> usize {
     MANY
 }
 
-/// Beyond this other bounds count.
+/// Above this number other limits apply first.
 const MANY: usize = 1 << 20;
 
 #[cfg(test)]
@@ -129,19 +132,21 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn neither_way_in_takes_all_places() {
-        let places = Places::new(OWN + 2 * RESERVE, true);
+    async fn neither_tcp_nor_the_local_socket_takes_all_permits() {
+        let limits = ConnectionLimits::new(OWN + 2 * RESERVE, true);
         let mut taken = Vec::new();
-        for way in [&places.tcp, &places.local] {
+        for share in [&limits.tcp, &limits.local] {
             for _ in 0..RESERVE {
-                taken.push(places.take(way).await.unwrap());
+                taken.push(limits.acquire(share).await.unwrap());
             }
-            assert!(places.take(way).await.is_none());
+            assert!(limits.acquire(share).await.is_none());
         }
         drop(taken);
-        let strangers: Vec<_> =
-            (0..RESERVE / STRANGERS).map(|_| places.strangers.places.clone().try_acquire_owned()).collect();
-        assert!(strangers.iter().all(Result::is_ok) && places.take(&places.strangers).await.is_none());
-        assert!(places.take(&places.tcp).await.is_some());
+        let unauthenticated: Vec<_> = (0..RESERVE / UNAUTHENTICATED_PART)
+            .map(|_| limits.unauthenticated.permits.clone().try_acquire_owned())
+            .collect();
+        assert!(unauthenticated.iter().all(Result::is_ok));
+        assert!(limits.acquire(&limits.unauthenticated).await.is_none());
+        assert!(limits.acquire(&limits.tcp).await.is_some());
     }
 }

@@ -1,21 +1,22 @@
-//! The TCP sockets for browsers: bound by the daemon, or held for it by a service manager.
+//! TCP sockets for browsers: bound by the daemon, or inherited from a service manager.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use socket2::SockRef;
 use sse_bus::socket_owner;
 use tokio::net::{TcpListener, TcpSocket};
+use tracing::warn;
 
 use crate::listen::Listen;
 
-/// Connections that wait to be accepted, when many come back in one instant. The kernel has the last word.
+/// Connections that wait to be accepted, for many clients that reconnect in one instant. The kernel may lower it.
 pub(crate) const BACKLOG: u32 = 4096;
 
-/// Listens at all of these addresses.
+/// Listens on all of these addresses.
 ///
 /// # Errors
 ///
-/// Names the address that cannot be listened on, the process that holds it, and what to do.
+/// Names the address that is not available, the process that holds it, and what to do.
 pub(crate) fn listen(list: &[Listen]) -> Result<Vec<TcpListener>, String> {
     if let [Listen::Localhost(0)] = list {
         return listen_on_one_free_port();
@@ -24,7 +25,7 @@ pub(crate) fn listen(list: &[Listen]) -> Result<Vec<TcpListener>, String> {
     addresses.iter().map(|address| bind(*address, &addresses).map_err(|e| cannot_listen(*address, &e))).collect()
 }
 
-/// Listens at both addresses of loopback, on whichever port is free on both.
+/// Listens on both loopback addresses, on a port that is free on both.
 fn listen_on_one_free_port() -> Result<Vec<TcpListener>, String> {
     const TRIES: usize = 32;
     let attempt = || -> Result<_, (SocketAddr, io::Error)> {
@@ -56,30 +57,44 @@ fn bind(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Listens on a socket that a service manager holds, and goes on holding. Who comes while the daemon is away waits in its
-/// queue, so that a short one is made longer.
-pub(crate) fn serve_held(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+/// Listens on an inherited socket, with a longer queue if its own is short: the service manager keeps the socket open, and
+/// clients wait in the queue while the daemon is not running.
+pub(crate) fn serve_inherited(socket: std::net::TcpListener) -> io::Result<TcpListener> {
     bound(&SockRef::from(&socket))?;
     SockRef::from(&socket).listen(BACKLOG.cast_signed())?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket)
 }
 
-/// Bounds what the kernel holds for peers that do not read. Accepted sockets inherit it.
+/// Bounds the kernel's buffers for peers that do not read. Accepted sockets inherit the bound.
 fn bound(socket: &SockRef<'_>) -> io::Result<()> {
-    /// Bytes of events for each. More would only be memory pinned by peers that do not read: what does not fit waits in
-    /// the feed, once for all.
-    const HELD: usize = 64 << 10;
-    // A bound of what is not sent lets the buffers of those that do read grow.
+    /// Bytes for each socket. More would only be memory pinned by peers that do not read: events that do not fit wait in the
+    /// feed, once for all subscribers.
+    const BUFFERED: usize = 64 << 10;
+    // A bound on bytes that are not sent yet lets the buffers of peers that read grow.
     #[cfg(target_os = "linux")]
-    socket.set_tcp_notsent_lowat(HELD as u32)?;
-    // Nothing is congested within a machine, and where BBR is the system's choice it would pace each connection with
-    // timers: without, a replay is 5 to 25 % faster. Every kernel has Reno; if it cannot be had nothing is lost.
+    socket.set_tcp_notsent_lowat(BUFFERED as u32)?;
+    // There is no congestion within a machine, and where the system's choice is BBR it would pace each connection with
+    // timers, which makes a replay 5 to 25 % slower. Every kernel has Reno; without it only speed is lost.
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_congestion(b"reno");
     #[cfg(not(target_os = "linux"))]
-    socket.set_send_buffer_size(HELD)?;
+    socket.set_send_buffer_size(BUFFERED)?;
     Ok(())
+}
+
+/// Returns an accepted connection. If accepting failed, for example for lack of descriptors, logs the error and waits a
+/// moment, so that the caller's loop is not busy.
+pub(crate) async fn accepted<T>(connection: io::Result<T>) -> Option<T> {
+    const PAUSE: Duration = Duration::from_millis(100);
+    match connection {
+        Ok(connection) => Some(connection),
+        Err(error) => {
+            warn!(%error, "cannot accept a connection");
+            tokio::time::sleep(PAUSE).await;
+            None
+        }
+    }
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
@@ -89,6 +104,6 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
                 socket_owner::of_port(address).map_or_else(|| "another process".into(), |owner| owner.to_string());
             format!("{address} is in use by {holder}; stop it, or choose another port with --listen localhost:PORT")
         }
-        _ => format!("{address} cannot be listened on: {error}; choose another with --listen"),
+        _ => format!("cannot listen on {address}: {error}; choose another address with --listen"),
     }
 }

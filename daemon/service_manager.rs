@@ -1,20 +1,14 @@
-//! What a service manager gives and wants: sockets that it holds open while the daemon is away, and word of how the
-//! daemon is.
+//! The service manager: the sockets that it holds open while the daemon is not running, and notifications of the daemon's
+//! state.
 //!
-//! The sockets come as descriptors, as `sd_listen_fds(3)` has it: any number named `http` and one named `ipc`, or without
-//! names, then told apart by what they are; launchd of macOS is asked for them. Word goes as `sd_notify(3)` has it. The watchdog is fed by
-//! what delivers events: it is told that the daemon is alive once the bus could be locked and every shard has come round.
+//! The sockets are inherited as descriptors, as `sd_listen_fds(3)` describes: any number named `http` and one named `ipc`, or
+//! without names, told apart by their type; launchd of macOS is asked for them by name. Notifications follow `sd_notify(3)`.
+//! The watchdog is notified only while events can be delivered: the bus can be locked and every shard of the fan-out makes
+//! progress.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
-use crate::server::Daemon;
-
-/// Where the sockets are that were given.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Held {
-    pub(crate) http: Vec<SocketAddr>,
-    pub(crate) ipc: Option<PathBuf>,
-}
+use crate::{config::InheritedSockets, context::Daemon, fanout::Fanout};
 
 #[cfg(unix)]
 pub(crate) use self::unix::{Sockets, ready, reloading, stopping, watchdog};
@@ -31,9 +25,9 @@ mod unix {
     };
     use tracing::{debug, error};
 
-    use super::{Arc, Daemon, Held};
+    use super::{Arc, Daemon, Fanout, InheritedSockets};
 
-    /// The sockets that were given.
+    /// The inherited sockets.
     #[derive(Debug, Default)]
     pub(crate) struct Sockets {
         pub(crate) http: Vec<TcpListener>,
@@ -41,11 +35,11 @@ mod unix {
     }
 
     impl Sockets {
-        /// Takes what the process was given.
+        /// Takes the sockets that the process inherited.
         ///
         /// # Errors
         ///
-        /// Says which descriptor is none of those that the daemon has a use for.
+        /// Names a descriptor that the daemon cannot use.
         pub(crate) fn take() -> Result<Sockets, String> {
             let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
             let names: Vec<&str> = names.split(':').collect();
@@ -80,12 +74,12 @@ mod unix {
             Ok(sockets)
         }
 
-        /// Where they are.
+        /// Returns the addresses of the sockets.
         ///
         /// # Errors
         ///
-        /// A socket has no address that could be told.
-        pub(crate) fn held(&self) -> Result<Held, String> {
+        /// A socket has no address.
+        pub(crate) fn addresses(&self) -> Result<InheritedSockets, String> {
             let failed = |e| format!("a socket of LISTEN_FDS cannot be used: {e}");
             let http = self.http.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(failed)?;
             let ipc = self.ipc.as_ref().map(UnixListener::local_addr).transpose().map_err(failed)?;
@@ -95,46 +89,46 @@ mod unix {
                     .map(ToOwned::to_owned)
                     .ok_or("the socket `ipc` of LISTEN_FDS has no path; give it one")
             });
-            Ok(Held { http, ipc: ipc.transpose()? })
+            Ok(InheritedSockets { http, ipc: ipc.transpose()? })
         }
     }
 
-    /// Says that the daemon serves.
+    /// Notifies the service manager that the daemon serves.
     pub(crate) fn ready() {
-        tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
+        send(&[NotifyState::Ready, NotifyState::Status("serving")]);
     }
 
-    /// Says that the daemon reads its configuration again; [`ready`] says that it has.
+    /// Notifies the service manager that the daemon reads its configuration again; [`ready`] ends that state.
     pub(crate) fn reloading() {
         match NotifyState::monotonic_usec_now() {
-            Ok(now) => tell(&[NotifyState::Reloading, now]),
-            Err(error) => debug!(%error, "the service manager cannot be told the time"),
+            Ok(now) => send(&[NotifyState::Reloading, now]),
+            Err(error) => debug!(%error, "cannot read the time for the service manager"),
         }
     }
 
-    /// Says that the daemon stops.
+    /// Notifies the service manager that the daemon stops.
     pub(crate) fn stopping() {
-        tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+        send(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
     }
 
-    fn tell(state: &[NotifyState]) {
+    fn send(state: &[NotifyState]) {
         if let Err(error) = notify(state) {
-            debug!(%error, "the service manager cannot be told");
+            debug!(%error, "cannot notify the service manager");
         }
     }
 
-    /// Feeds the watchdog, if there is one, until the daemon stops.
-    pub(crate) async fn watchdog(daemon: Arc<Daemon>) {
-        // Twice in the time that it waits.
+    /// Notifies the watchdog, if there is one, until the daemon stops.
+    pub(crate) async fn watchdog(daemon: Arc<Daemon>, fanout: Arc<Fanout>) {
+        // Twice within its timeout.
         let Some(pause) = sd_notify::watchdog_enabled().map(|patience| patience / 2) else { return };
-        let mut rounds = interval(pause.max(Duration::from_millis(1)));
-        while daemon.or_stop(rounds.tick()).await.is_some() {
+        let mut ticks = interval(pause.max(Duration::from_millis(1)));
+        while daemon.or_stop(ticks.tick()).await.is_some() {
             daemon.bus.with(|_, _| ());
-            if timeout(pause, daemon.fanout.come_round()).await.is_ok() {
-                // A manager that does not read its socket holds up a thread of its own kind, and then nothing is sent.
-                let _ = spawn_blocking(|| tell(&[NotifyState::Watchdog])).await;
+            if timeout(pause, fanout.make_progress()).await.is_ok() {
+                // On a thread that may block: a manager that does not read its socket blocks the notification.
+                let _ = spawn_blocking(|| send(&[NotifyState::Watchdog])).await;
             } else {
-                error!("a shard has not come round for {} s", pause.as_secs_f32());
+                error!("a shard of the fan-out has made no progress for {} s", pause.as_secs_f32());
             }
         }
     }
@@ -145,22 +139,22 @@ pub(crate) use self::windows::{Sockets, ready, stopping, watchdog};
 
 #[cfg(windows)]
 mod windows {
-    use super::{Arc, Daemon, Held};
+    use super::{Arc, Daemon, Fanout, InheritedSockets};
 
-    /// Windows gives none.
+    /// There are no inherited sockets on Windows.
     #[derive(Debug, Default)]
     pub(crate) struct Sockets {
         pub(crate) http: Vec<std::net::TcpListener>,
     }
 
-    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "elsewhere there can be some")]
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "the same interface as on Unix")]
     impl Sockets {
         pub(crate) fn take() -> Result<Sockets, String> {
             Ok(Sockets::default())
         }
 
-        pub(crate) fn held(&self) -> Result<Held, String> {
-            Ok(Held::default())
+        pub(crate) fn addresses(&self) -> Result<InheritedSockets, String> {
+            Ok(InheritedSockets::default())
         }
     }
 
@@ -168,5 +162,5 @@ mod windows {
 
     pub(crate) fn stopping() {}
 
-    pub(crate) async fn watchdog(_: Arc<Daemon>) {}
+    pub(crate) async fn watchdog(_: Arc<Daemon>, _: Arc<Fanout>) {}
 }

@@ -9,18 +9,14 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::Waker,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Mutex, MutexGuard};
-use sse_bus::{
-    bus::{Bus, ClientId, Description, Now, Subscription},
-    protocol::{Refused, Subscribed},
-};
+use sse_bus::bus::{Bus, Now};
 use tokio::sync::Notify;
-use tracing::{debug, info};
 
-use crate::access::Lease;
+use crate::clock::unix_now;
 
 /// A handle to the bus. Cheap to clone.
 #[derive(Clone)]
@@ -161,84 +157,5 @@ impl SharedBus {
 
     fn now(&self) -> Now {
         Now { mono: self.0.clock + self.uptime(), unix: unix_now() }
-    }
-}
-
-/// Milliseconds since 1970 (UTC).
-pub(crate) fn unix_now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_millis().try_into().unwrap_or(u64::MAX)
-}
-
-/// A client for as long as its connection lives: dropping it disconnects the client.
-pub(crate) struct Member {
-    bus: SharedBus,
-    pub(crate) id: ClientId,
-    name: Option<String>,
-    role: Role,
-    /// Where a token was needed.
-    lease: Option<Lease>,
-}
-
-#[derive(Clone, Copy)]
-enum Role {
-    Subscriber,
-    Publisher,
-}
-
-impl Member {
-    /// Makes a connection a subscriber.
-    pub(crate) fn subscriber(bus: &SharedBus, subscription: Subscription) -> Result<(Member, Subscribed), Refused> {
-        let description = subscription.description.clone();
-        let filters = subscription.filters.to_strings();
-        let (id, subscribed) = bus.with(|bus, now| {
-            if !bus.has_subscribers() {
-                // It may not have ticked for long, which is nothing that this one should notice.
-                bus.tick(now);
-            }
-            bus.subscribe(subscription, now)
-        })?;
-        bus.wake();
-        let member = Member::new(bus, id, &description, Role::Subscriber);
-        info!(client = %id, name = member.name, peer = description.peer, ?filters, "subscriber connected");
-        Ok((member, subscribed))
-    }
-
-    /// Ends the client when what let it in is over.
-    pub(crate) fn leased(mut self, lease: Option<Lease>) -> Member {
-        self.lease = lease;
-        self
-    }
-
-    /// Makes a connection a publisher. `via` is the way in that it uses.
-    pub(crate) fn publisher(bus: &SharedBus, peer: &str, via: &'static str) -> Result<Member, Refused> {
-        let description = Description { name: None, peer: peer.to_owned(), origin: None };
-        let id = bus.with(|bus, now| bus.add_publisher(description.clone(), via, now))?;
-        // Scripts publish once and go; that would fill a log.
-        debug!(client = %id, peer, via, "publisher connected");
-        Ok(Member::new(bus, id, &description, Role::Publisher))
-    }
-
-    fn new(bus: &SharedBus, id: ClientId, description: &Description, role: Role) -> Member {
-        let name = description.name.as_ref().map(|name| name.as_str().to_owned());
-        Member { bus: bus.clone(), id, name, role, lease: None }
-    }
-}
-
-impl Member {
-    /// Whether the bus has removed the client.
-    pub(crate) fn is_removed(&self) -> bool {
-        self.bus.with(|bus, _| !bus.is_connected(self.id))
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        // Where the bus has removed the client before, it was kicked, too slow, or had all it wanted.
-        let by = if self.bus.with(|bus, now| bus.disconnect(self.id, now)) { "client" } else { "bus" };
-        match self.role {
-            Role::Subscriber => info!(client = %self.id, name = self.name, by, "subscriber disconnected"),
-            Role::Publisher => debug!(client = %self.id, by, "publisher disconnected"),
-        }
     }
 }

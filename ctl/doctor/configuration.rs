@@ -1,4 +1,4 @@
-//! Whether the daemon's configuration is sound, and where it would listen, as `sse-busd --check` says.
+//! Whether the daemon's configuration is valid, and where it would listen, as `sse-busd --check` says.
 
 use std::{net::SocketAddr, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! The daemon that the service runs: where its program is, and what it makes of its configuration.
+//! The daemon that the service runs: its program, and its check of the configuration.
 
 use std::{
     env,
@@ -6,9 +6,11 @@ use std::{
     process::Command,
 };
 
+use serde::Deserialize;
+
 use crate::listen::Listen;
 
-/// What the daemon makes of its configuration, as `sse-busd --check` says.
+/// What a valid configuration amounts to, as `sse-busd --check=json` reports it.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     pub(super) listen: Vec<Listen>,
@@ -16,18 +18,26 @@ pub(super) struct Checked {
     pub(super) state_dir: Option<PathBuf>,
 }
 
-/// Has the daemon check its configuration.
+/// The report of `sse-busd --check=json`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Report {
+    Valid { listen: Vec<String>, socket: PathBuf, state_dir: PathBuf },
+    Invalid { errors: Vec<String> },
+}
+
+/// Runs the daemon's check of its configuration.
 ///
 /// # Errors
 ///
-/// It is not there, or says what is wrong.
+/// The daemon cannot be run, or its configuration is invalid.
 pub(super) fn check(daemon: &Path, listen: &[Listen], socket: Option<&Path>) -> Result<Checked, String> {
     let mut command = Command::new(daemon);
-    // The service will see nothing of what this shell has set.
+    // The service does not have the variables of this shell.
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SSE_BUS_")) {
         command.env_remove(name);
     }
-    command.arg("--check");
+    command.arg("--check=json");
     for listen in listen {
         command.args(["--listen", &listen.to_string()]);
     }
@@ -37,24 +47,19 @@ pub(super) fn check(daemon: &Path, listen: &[Listen], socket: Option<&Path>) -> 
     let output = command
         .output()
         .map_err(|e| format!("{} cannot be run: {e}; name the daemon with --daemon", daemon.display()))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.trim_end().trim_start_matches("sse-busd: ");
-        return Err(format!("the service would not start: {said}"));
+    match serde_json::from_slice(&output.stdout) {
+        Ok(Report::Valid { listen, socket, state_dir }) => {
+            let listen = listen.iter().filter_map(|address| address.parse().ok()).collect();
+            Ok(Checked { listen, socket: Some(socket), state_dir: Some(state_dir) })
+        }
+        Ok(Report::Invalid { errors }) => Err(format!("the service would not start: {}", errors.join("; "))),
+        Err(_) if !output.status.success() && !output.stderr.is_empty() => {
+            let error = String::from_utf8_lossy(&output.stderr);
+            let error = error.trim_end().trim_start_matches("sse-busd: ");
+            Err(format!("the service would not start: {error}"))
+        }
+        Err(_) => Err(format!("{} is not the daemon of this version; name that with --daemon", daemon.display())),
     }
-    let said = String::from_utf8_lossy(&output.stdout);
-    let values =
-        |key| said.lines().filter_map(move |line: &str| Some(line.strip_prefix(key)?.strip_prefix(' ')?.trim_start()));
-    let value = |key| values(key).next();
-    let checked = Checked {
-        listen: values("listen").filter_map(|text| text.parse().ok()).collect(),
-        socket: value("socket").map(PathBuf::from),
-        state_dir: value("state_dir").map(PathBuf::from),
-    };
-    if checked.listen.is_empty() || checked.socket.is_none() {
-        return Err(format!("{} is not the daemon of this version; name that with --daemon", daemon.display()));
-    }
-    Ok(checked)
 }
 
 /// The daemon beside this program.

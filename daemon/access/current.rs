@@ -68,7 +68,7 @@ fn look(file: &TokenFile, tokens: &ArcSwap<Tokens>, mut last: OwnedMutexGuard<La
     let read = match file.read() {
         Ok(read) => read.into_iter().map(Arc::new).collect(),
         Err(error) => {
-            warn!(%error, "no token counts until this is mended");
+            warn!(%error, "all tokens are refused until this is fixed");
             Vec::new()
         }
     };

@@ -1,4 +1,4 @@
-//! The origins and hosts that were refused lately, which `sse-busctl status` lists with the setting that would allow them.
+//! The origins and hosts that were refused recently. `sse-busctl status` lists them with the setting that allows them.
 //!
 //! Names that the user's own programs sent, above all the browser, and names that anybody else sent have a list each: others
 //! can send any number of names, and evict only their own.
@@ -7,14 +7,14 @@ use std::sync::{Mutex, PoisonError};
 
 use sse_bus::protocol::{RefusedHost, RefusedOrigin};
 
-use crate::shared_bus::unix_now;
+use crate::clock::unix_now;
 
 /// Number of names that a list keeps. The name that was refused longest ago is evicted first.
 const REMEMBERED: usize = 8;
 
-/// Names that were refused. Callers note only what parsed as an origin or a host: a peer can send any text.
+/// Names that were refused. Only what parsed as an origin or a host may be noted: a peer can send any text.
 #[derive(Default)]
-pub(crate) struct Refused(Mutex<Lists>);
+pub(crate) struct RefusedNames(Mutex<Lists>);
 
 #[derive(Default)]
 struct Lists {
@@ -45,8 +45,8 @@ impl List {
     }
 }
 
-impl Refused {
-    /// Notes that a name was refused, which a program of the daemon's own user has sent or another one.
+impl RefusedNames {
+    /// Notes a refused name. `is_own` is true if a program of the daemon's own user has sent it.
     pub(crate) fn note(&self, name: &str, is_own: bool) {
         let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let list = if is_own { &mut lists.own } else { &mut lists.others };
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn names_that_others_send_evict_only_their_own() {
-        let refused = Refused::default();
+        let refused = RefusedNames::default();
         refused.note("http://localhost:3000", true);
         for n in 0..100 {
             refused.note(&format!("http://x{n}.example"), false);

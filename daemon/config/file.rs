@@ -12,7 +12,7 @@ use toml::{
 };
 
 use super::{
-    ConfigError,
+    error::ConfigError,
     keys::{self, Table},
     topics::{Keys, TopicTable},
 };
@@ -71,7 +71,7 @@ impl File {
             return Ok(File { settings, limits, topics, places });
         }
         mistakes.sort_by_key(|(at, _)| *at);
-        Err(ConfigError(mistakes.into_iter().map(|(_, told)| told).collect()))
+        Err(ConfigError::all(mistakes.into_iter().map(|(_, mistake)| mistake).collect()))
     }
 }
 

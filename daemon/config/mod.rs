@@ -1,56 +1,64 @@
-//! What the daemon is told: flags over environment over file over defaults, checked once.
+//! The configuration: flags override the environment, which overrides the file, which overrides the defaults.
+//!
+//! [`Given`] and the [file](file) are raw: what was written. [`Config`] is checked once and holds only what is valid. Reading
+//! it has no effect on the process, so that SIGHUP reads it in the same way.
 
 mod effective;
+mod error;
+mod exposure;
 mod file;
+mod given;
+mod inherited_sockets;
 mod keys;
+mod local_allow_list;
+mod publishers;
+pub(crate) mod report;
 mod topics;
-pub(crate) mod user_namespace;
+mod user_namespace;
 
 use std::{
-    fmt,
     io::ErrorKind,
-    net::SocketAddr,
     path::{Path, PathBuf},
-    process::exit,
     sync::Arc,
 };
 
 use bytesize::ByteSize;
-use clap::{CommandFactory, FromArgMatches, builder::Resettable};
 use sse_bus::{
     Endpoint,
     endpoint::state_dir,
     limits::{EVENT_MAX, Limits, Retention},
-    private_fs::{self, Exposure, Forbidden},
     protocol::Setting,
-    tokens::TokenFile,
 };
 
-pub(crate) use self::topics::TopicTable;
 use self::{effective::Sources, file::File};
+pub(crate) use self::{
+    error::ConfigError,
+    given::{Given, Mode},
+    inherited_sockets::InheritedSockets,
+    local_allow_list::LocalAllowList,
+    publishers::Publisher,
+    report::Report,
+    topics::TopicTable,
+};
 use crate::{
-    cli::{Flags, HistoryKind, LogFormat, Settings},
-    ipc::Guests,
+    cli::{HistoryKind, LogFormat, Settings},
     listen::Listen,
-    logging::Log,
+    logging::LogFilter,
     origin::{Authority, Origin},
-    service_manager::Held,
-    shared_bus::unix_now,
     tls::Tls,
 };
 
-/// A file that names every key, what it is for and its default: what `--print-config` prints.
-const DEFAULT: &str = include_str!("../default.toml");
+/// A configuration file with every key, its purpose and its default, which `--print-config` prints.
+pub(crate) const DEFAULT: &str = include_str!("../default.toml");
 
-/// Bytes of history that all topics keep together on disk. Of each event about 100 bytes stay in memory.
+/// Default of `history_budget` for history on disk, in bytes. About 100 bytes of each event stay in memory.
 const DISK_BUDGET: usize = 256 << 20;
 
-/// The daemon's configuration, whole and checked.
+/// The daemon's configuration, complete and valid.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// The sockets that a service manager holds.
-    pub(crate) held: Held,
-    /// Where to listen for browsers, at least once.
+    pub(crate) inherited: InheritedSockets,
+    /// The TCP addresses, at least one.
     pub(crate) listen: Vec<Listen>,
     pub(crate) endpoint: Endpoint,
     pub(crate) history: HistoryKind,
@@ -58,80 +66,49 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) state_dir: PathBuf,
     pub(crate) allow_origin: Vec<Origin>,
-    /// Names of the port, besides its own.
+    /// Names of the daemon in URLs, besides its own.
     pub(crate) allow_host: Vec<Authority>,
-    /// Who else may use the local socket.
-    pub(crate) guests: Guests,
-    /// Whether the port speaks HTTPS, and as whom.
+    pub(crate) local_allow_list: LocalAllowList,
+    /// Present if the TCP addresses serve HTTPS.
     pub(crate) tls: Option<Tls>,
-    pub(crate) log: String,
+    pub(crate) log: LogFilter,
     pub(crate) log_format: LogFormat,
-    /// What is different for some topics; of those that match one the first counts.
+    /// Settings for some topics. The first table that matches a topic applies.
     pub(crate) topics: Arc<[TopicTable]>,
-    /// All of it, for whoever asks.
+    /// All settings with their sources, for display.
     pub(crate) settings: Vec<Setting>,
-    /// What looks like a mistake and keeps nothing from running.
+    /// Probable mistakes that do not keep the daemon from running.
     pub(crate) warnings: Vec<String>,
-    /// Only check, then end.
-    pub(crate) check: bool,
-}
-
-/// What is wrong with the configuration, where, and what to do: a line for each mistake.
-#[derive(Debug)]
-pub(crate) struct ConfigError(Vec<String>);
-
-impl ConfigError {
-    fn new(mistake: impl Into<String>) -> ConfigError {
-        ConfigError(vec![mistake.into()])
-    }
-
-    /// Each mistake on its own.
-    pub(crate) fn lines(&self) -> &[String] {
-        &self.0
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("; "))
-    }
 }
 
 impl Config {
-    /// Reads flags, environment and file. Ends the process after `--help`, `--version`, `--print-config` and wrong flags.
+    /// Reads the configuration file and checks it together with what was given. Inherited sockets take the place of
+    /// configured addresses.
     ///
-    /// Where sockets are held for the daemon, those are its addresses.
-    pub(crate) fn read(held: Held) -> Result<Config, ConfigError> {
-        // An empty variable counts as unset.
-        let command = Flags::command().mut_args(|arg| match arg.get_env().and_then(std::env::var_os) {
-            Some(value) if value.is_empty() => arg.env(Resettable::Reset),
-            _ => arg,
-        });
-        let matches = command.get_matches();
-        let flags = Flags::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
-        if flags.print_config {
-            crate::print(DEFAULT).map_err(ConfigError::new)?;
-            exit(0);
-        }
-        let usual = || {
-            let places = directories::ProjectDirs::from("", "", "sse-bus")?;
-            let path = places.config_dir().join("config.toml");
-            // One that cannot be looked at is there, and reading it tells why not.
-            let is_missing = |error: std::io::Error| error.kind() == ErrorKind::NotFound;
-            Some(path).filter(|path| !path.symlink_metadata().is_err_and(is_missing))
-        };
-        let path = if flags.no_config { None } else { flags.config.or_else(usual) };
+    /// # Errors
+    ///
+    /// Returns every mistake in the file, or the first one of flags, environment and the values of the file.
+    pub(crate) fn read(given: &Given, inherited: InheritedSockets) -> Result<Config, ConfigError> {
+        let flags = &given.flags;
+        let path = if flags.no_config { None } else { flags.config.clone().or_else(default_file) };
         let file = path.as_deref().map_or_else(|| Ok(File::default()), File::read)?;
-        let sources = Sources::new(&Flags::command(), &matches, path.as_deref(), &file, &held);
+        let command = Given::command();
+        let sources = Sources::new(&command, &given.matches, path.as_deref(), &file, &inherited);
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-        let config = Config::merge(flags.settings, file, held, &sources)?;
-        let mut warnings = keys::mistaken_variables(&Flags::command(), names);
+        let config = Config::check(flags.settings.clone(), file, inherited, &sources)?;
+        let mut warnings = keys::mistaken_variables(&command, names);
         warnings.extend(config.warnings);
-        warnings.extend(path.as_deref().and_then(exposed_file));
-        Ok(Config { warnings, check: flags.check, ..config })
+        warnings.extend(path.as_deref().and_then(exposure::file_warning));
+        Ok(Config { warnings, ..config })
     }
 
-    fn merge(flags: Settings, file: File, held: Held, sources: &Sources) -> Result<Config, ConfigError> {
+    /// Checks raw settings, and sets defaults.
+    fn check(
+        flags: Settings,
+        file: File,
+        inherited: InheritedSockets,
+        sources: &Sources,
+    ) -> Result<Config, ConfigError> {
         let File { settings: file, limits, topics, .. } = file;
         let wrong = |key: &str, what: String| ConfigError::new(sources.before(key) + &what);
         let mut usual = Retention::default();
@@ -140,15 +117,18 @@ impl Config {
             usual.budget = DISK_BUDGET;
         }
         let (wanted_listen, wanted_socket) = (either(flags.listen, file.listen), flags.socket.or(file.socket));
-        let held_addresses = held.http.iter().copied().map(Listen::Address).collect();
-        let listen = either(held_addresses, either(wanted_listen.clone(), vec![Listen::USUAL]));
+        let inherited_addresses = inherited.http.iter().copied().map(Listen::Address).collect();
+        let listen = either(inherited_addresses, either(wanted_listen.clone(), vec![Listen::USUAL]));
         let state_dir = match flags.state_dir.or(file.state_dir) {
             Some(directory) => absolute(directory),
-            None => state_dir().map_err(|e| ConfigError::new(format!("no place for state: {e}; set --state-dir")))?,
+            None => state_dir()
+                .map_err(|e| ConfigError::new(format!("there is no state directory: {e}; set --state-dir")))?,
         };
-        let endpoint = match held.ipc.clone().or_else(|| wanted_socket.clone()) {
+        let endpoint = match inherited.ipc.clone().or_else(|| wanted_socket.clone()) {
             Some(path) => Endpoint::at(path),
-            None => Endpoint::find().map_err(|e| ConfigError::new(format!("no place for the local socket: {e}")))?,
+            None => {
+                Endpoint::find().map_err(|e| ConfigError::new(format!("there is no path for the local socket: {e}")))?
+            }
         };
         let topic_bytes = flags.history_bytes.or(file.history_bytes).unwrap_or(ByteSize(usual.bytes as u64));
         let budget = (usual.budget as u64).max(topic_bytes.0.saturating_mul(4));
@@ -173,7 +153,8 @@ impl Config {
         };
 
         if limits.event_bytes > EVENT_MAX {
-            let what = format!("event_bytes is {EVENT_MAX} at most: a larger event does not fit a frame on the socket");
+            let what =
+                format!("event_bytes can be {EVENT_MAX} at most: a larger event does not fit a frame on the socket");
             return Err(wrong("limits.event_bytes", what));
         }
         let retention = Retention {
@@ -194,23 +175,23 @@ impl Config {
             }
         };
         for address in Listen::all(&listen).into_iter().filter(|address| !address.ip().is_loopback()) {
-            check_exposed(address, &state_dir, tls.is_some() || settings.insecure).map_err(|e| wrong("listen", e))?;
+            exposure::check_address(address, &state_dir, tls.is_some() || settings.insecure)
+                .map_err(|e| wrong("listen", e))?;
         }
-        let log = settings.log.clone().unwrap_or_default();
-        Log::parse(&log).map_err(|e| wrong("log", e))?;
+        let log = LogFilter::parse(settings.log.as_deref().unwrap_or_default()).map_err(|e| wrong("log", e))?;
         let shown = |path: PathBuf| path.display().to_string();
         let shown_list = |list| Listen::all(list).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let overruled = [
             sources.overruled("listen", &shown_list(&wanted_listen), &shown_list(&listen)),
             wanted_socket.and_then(|it| sources.overruled("socket", &shown(it), &endpoint.to_string())),
         ];
-        let (guests, strangers) = Guests::new(&settings.allow_uid, &settings.allow_gid);
-        let strangers = strangers.into_iter().map(|(key, what)| sources.before(key) + &what);
-        let warnings = overruled.into_iter().flatten().chain(strangers).collect();
+        let (local_allow_list, unknown_ids) = LocalAllowList::new(&settings.allow_uid, &settings.allow_gid);
+        let unknown_ids = unknown_ids.into_iter().map(|(key, what)| sources.before(key) + &what);
+        let warnings = overruled.into_iter().flatten().chain(unknown_ids).collect();
         let origins = settings.allow_origin.iter().map(|text| origin(text).map_err(|e| wrong("allow_origin", e)));
         let hosts = settings.allow_host.iter().map(|text| host(text).map_err(|e| wrong("allow_host", e)));
         Ok(Config {
-            held,
+            inherited,
             listen,
             endpoint,
             history,
@@ -218,7 +199,7 @@ impl Config {
             state_dir,
             allow_origin: origins.collect::<Result<_, _>>()?,
             allow_host: hosts.collect::<Result<_, _>>()?,
-            guests,
+            local_allow_list,
             tls,
             log,
             log_format: settings.log_format.unwrap_or(LogFormat::Text),
@@ -226,14 +207,21 @@ impl Config {
             topics: topics.into(),
             limits,
             warnings,
-            check: false,
         })
     }
-}
 
-impl Config {
-    /// This configuration for a daemon that runs with another one: what cannot change stays, and is named where it would
-    /// have changed.
+    /// Returns what the configuration amounts to.
+    pub(crate) fn report(&self) -> Report {
+        Report {
+            listen: Listen::all(&self.listen).iter().map(ToString::to_string).collect(),
+            socket: self.endpoint.to_string(),
+            state_dir: self.state_dir.display().to_string(),
+            warnings: self.warnings.clone(),
+        }
+    }
+
+    /// Returns this configuration for a daemon that runs with another one: keys that cannot change keep their values, and
+    /// those that would have changed are returned.
     pub(crate) fn for_running(self, running: &Config) -> (Config, Vec<&'static str>) {
         let kept = [
             ("listen", self.listen != running.listen),
@@ -241,21 +229,21 @@ impl Config {
             ("state_dir", self.state_dir != running.state_dir),
             ("history", self.history != running.history),
             ("tls_cert", self.tls.is_some() != running.tls.is_some()),
-            ("allow_uid", self.guests != running.guests),
+            ("allow_uid", self.local_allow_list != running.local_allow_list),
             ("log_format", self.log_format != running.log_format),
         ];
         let kept: Vec<_> = kept.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect();
-        let Config { listen, endpoint, state_dir, history, log_format, guests, .. } = running;
+        let Config { listen, endpoint, state_dir, history, log_format, local_allow_list, .. } = running;
         let tls = if self.tls.is_some() == running.tls.is_some() { self.tls } else { running.tls.clone() };
         let (listen, endpoint) = (listen.clone(), endpoint.clone());
-        let (state_dir, guests) = (state_dir.clone(), guests.clone());
+        let (state_dir, local_allow_list) = (state_dir.clone(), local_allow_list.clone());
         let settings = effective::kept(self.settings, &running.settings, &kept);
         (
             Config {
                 listen,
                 endpoint,
                 state_dir,
-                guests,
+                local_allow_list,
                 history: *history,
                 log_format: *log_format,
                 tls,
@@ -267,68 +255,42 @@ impl Config {
     }
 }
 
-/// Warns if other users may change the file, and so whom the daemon lets in. What is no file, such as a pipe, has been read
-/// already.
-fn exposed_file(path: &Path) -> Option<String> {
-    let checked = private_fs::check_file(path, Forbidden::Write)
-        .and_then(|()| private_fs::check_directory(path.parent().unwrap_or(Path::new("."))));
-    match checked {
-        Ok(()) | Err(Exposure::Unknown(_) | Exposure::NotAFile) => None,
-        Err(exposure) => Some(format!("whoever can change {} controls this daemon: {exposure}", path.display())),
-    }
+/// Returns the configuration file in the user's configuration directory, if there is one.
+fn default_file() -> Option<PathBuf> {
+    let path = directories::ProjectDirs::from("", "", "sse-bus")?.config_dir().join("config.toml");
+    // A file that cannot be inspected is there, and reading it reports why.
+    let is_missing = |error: std::io::Error| error.kind() == ErrorKind::NotFound;
+    Some(path).filter(|path| !path.symlink_metadata().is_err_and(is_missing))
 }
 
-/// A directory as others find it, who work elsewhere.
+/// Returns the absolute path of a directory: other programs have other working directories.
 fn absolute(directory: PathBuf) -> PathBuf {
     std::path::absolute(&directory).unwrap_or(directory)
 }
 
-/// One of the two files of TLS is there without the other.
+/// Returns the mistake of naming one of the two files of TLS without the other.
 fn lonely(key: &str, path: &Path, other: &str, flag: &str) -> String {
-    format!("{key} = {} is of no use without {other}; name that with --{flag}", path.display())
+    format!("{key} = {} cannot be used without {other}; name that with --{flag}", path.display())
 }
 
-/// A list that flags or the environment give, else the file's.
+/// Returns the list of flags or environment, or else the one of the file.
 fn either<T>(flags: Vec<T>, file: Vec<T>) -> Vec<T> {
     if flags.is_empty() { file } else { flags }
 }
 
-/// Other machines reach this address: they must need a token, and nobody may read it on the way.
-fn check_exposed(listen: SocketAddr, state: &Path, encrypted: bool) -> Result<(), String> {
-    let file = TokenFile::in_directory(state);
-    let tokens = file.read().map_err(|e| e.to_string())?;
-    let exposed = format!("listen = {listen} is not a loopback address, so other machines reach it");
-    let instead = format!("or listen on 127.0.0.1:{} and reach it from elsewhere through `ssh -L`", listen.port());
-    if tokens.iter().all(|token| token.is_expired(unix_now())) {
-        return Err(format!(
-            "{exposed}, and there is no token in {} that could let anybody in; make one with `sse-busctl token --state-dir {} \
-             create --name NAME`, {instead}",
-            file.path().display(),
-            state.display()
-        ));
-    }
-    if !encrypted {
-        return Err(format!(
-            "{exposed}, and without TLS everybody on the way can read tokens and events; name a certificate with --tls-cert \
-             and --tls-key, say --insecure if the network may be trusted, {instead}"
-        ));
-    }
-    Ok(())
-}
-
-/// Another name of the port.
+/// Parses an entry of `allow_host`.
 fn host(text: &str) -> Result<Authority, String> {
     Authority::parse(text).ok_or_else(|| {
-        format!("allow_host `{text}` is no host; write it as in a URL, such as bus.example or bus.example:443")
+        format!("allow_host `{text}` is not a host; write it as in a URL, such as bus.example or bus.example:443")
     })
 }
 
-/// The origin of other pages.
+/// Parses an entry of `allow_origin`.
 fn origin(text: &str) -> Result<Origin, String> {
     Origin::parse(text).ok_or_else(|| {
         format!(
-            "allow_origin `{text}` is no origin: it is a scheme, a host and a port and no more; write it as the browser shows \
-             it, such as http://localhost:3000"
+            "allow_origin `{text}` is not an origin; write a scheme, a host and a port as the browser shows them, such as \
+             http://localhost:3000"
         )
     })
 }
@@ -337,7 +299,7 @@ fn origin(text: &str) -> Result<Origin, String> {
 mod tests {
     use std::time::Duration;
 
-    use sse_bus::tokens::Wanted;
+    use sse_bus::tokens::{TokenFile, Wanted};
 
     use super::*;
 
@@ -350,7 +312,7 @@ mod tests {
         let flags = Settings { history_events: Some(7), ..Settings::default() };
         let config =
             file("history_events = 5\nhistory_age = \"10m\"\nhistory_bytes = \"1MiB\"\n[limits]\ntopics = 9\n");
-        let config = Config::merge(flags, config, Held::default(), &Sources::default()).unwrap();
+        let config = Config::check(flags, config, InheritedSockets::default(), &Sources::default()).unwrap();
         assert_eq!(config.retention.events, 7);
         assert_eq!(config.retention.age, Duration::from_mins(10));
         assert_eq!(config.retention.bytes, 1 << 20);
@@ -358,7 +320,7 @@ mod tests {
     }
 
     fn settings(file: File) -> Vec<Setting> {
-        Config::merge(Settings::default(), file, Held::default(), &Sources::default()).unwrap().settings
+        Config::check(Settings::default(), file, InheritedSockets::default(), &Sources::default()).unwrap().settings
     }
 
     #[test]
@@ -395,7 +357,8 @@ mod tests {
             let state_dir = Some(state.path().into());
             let flags =
                 Settings { listen: vec!["0.0.0.0:80".parse().unwrap()], state_dir, insecure, ..Settings::default() };
-            Config::merge(flags, File::default(), Held::default(), &Sources::default()).map_err(|e| e.to_string())
+            Config::check(flags, File::default(), InheritedSockets::default(), &Sources::default())
+                .map_err(|e| e.to_string())
         };
         let error = listen(true).unwrap_err();
         assert!(error.contains("sse-busctl token") && error.contains("127.0.0.1:80"), "{error}");

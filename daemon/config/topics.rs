@@ -12,7 +12,8 @@ use serde::{
 };
 use sse_bus::{Filter, FilterSet, Topic, limits::TopicRule};
 
-use crate::{access::Allowed, cli};
+use super::publishers::Publisher;
+use crate::cli;
 
 /// One of the tables.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ pub(super) struct Keys {
     #[serde(with = "cli::duration", skip_serializing_if = "Option::is_none")]
     ttl: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    publishers: Option<Vec<Allowed>>,
+    publishers: Option<Vec<Publisher>>,
 }
 
 impl TopicTable {
@@ -84,7 +85,7 @@ impl TopicTable {
     }
 
     /// Who may publish; whoever may publish at all, if it does not say.
-    pub(crate) fn publishers(&self) -> Option<&[Allowed]> {
+    pub(crate) fn publishers(&self) -> Option<&[Publisher]> {
         self.keys.publishers.as_deref()
     }
 }

@@ -1,18 +1,18 @@
-//! The user namespace that the daemon is in: which users and groups have numbers there.
+//! The user namespace of the daemon: the user and group IDs that exist in it.
 //!
-//! Whoever has none looks like `nobody` (65534), all of them alike. Letting in a number that is not mapped would let in
-//! either nobody at all or everybody, so that such a number counts for nothing.
+//! All users without an ID in the namespace appear as `nobody` (65534). An allow list with an ID that is not mapped would
+//! include either no user or all of these, so such an ID is ignored.
 
 use std::fs;
 
-/// Tells the numbers that the map knows from those that it does not. Where there is no map, all are known.
-pub(crate) fn split(map: &str, numbers: &[u32]) -> (Vec<u32>, Vec<u32>) {
+/// Separates the IDs that are mapped from those that are not. Without a map, all are mapped.
+pub(super) fn split(map: &str, numbers: &[u32]) -> (Vec<u32>, Vec<u32>) {
     let Ok(map) = fs::read_to_string(map) else { return (numbers.to_vec(), Vec::new()) };
     numbers.iter().partition(|number| has(&map, **number))
 }
 
-/// Whether a map as `user_namespaces(7)` has it (lines of a first number inside, a first one outside, and how many)
-/// knows a number of the inside.
+/// Returns true if an ID inside the namespace is mapped. The lines of a map are described in `user_namespaces(7)`: the first ID
+/// inside, the first ID outside, and their number.
 fn has(map: &str, number: u32) -> bool {
     map.lines().any(|line| {
         let mut fields = line.split_whitespace().map(str::parse::<u32>);

@@ -38,8 +38,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{From, Http};
-use crate::server::Daemon;
+use super::{service::Http, source::RequestSource};
+use crate::context::Daemon;
 
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4). No HTTP/1.1 request does.
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -67,36 +67,34 @@ pub(super) async fn begins(socket: &TcpStream) -> io::Result<bool> {
     timeout(FIRST_BYTE, looks).await?
 }
 
-impl Http {
-    /// Serves one connection that speaks HTTP/2, to its end.
-    pub(super) async fn serve_http2<S>(&self, stream: S, from: From)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        /// Bytes of requests' bodies that wait to be read: of one stream, and of a connection.
-        const STREAM_WINDOW: u32 = 64 << 10;
-        const CONNECTION_WINDOW: u32 = 1 << 20;
-        let mut builder = http2::Builder::new(Streams(self.daemon.clone()));
-        builder
-            .timer(TokioTimer::new())
-            .keep_alive_interval(HEARTBEAT)
-            .keep_alive_timeout(FIRST_BYTE)
-            .max_concurrent_streams(HTTP2_STREAMS)
-            .max_send_buf_size(DELIVER_MAX)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
-        let begun = CancellationToken::new();
-        let service = Watching { service: self.service(from.clone(), None), begun: begun.clone() };
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let silent = async {
-            if timeout(FIRST_BYTE, begun.cancelled()).await.is_ok() {
-                pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = self.until_stopped(connection, &from, || {}) => {}
-            () = silent => debug!(%from, "cut an HTTP/2 connection that has not asked for anything"),
+/// Serves one connection that speaks HTTP/2, to its end.
+pub(super) async fn serve<S>(http: &Http, stream: S, source: RequestSource)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    /// Bytes of requests' bodies that wait to be read: of one stream, and of a connection.
+    const STREAM_WINDOW: u32 = 64 << 10;
+    const CONNECTION_WINDOW: u32 = 1 << 20;
+    let mut builder = http2::Builder::new(Streams(http.daemon.clone()));
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEARTBEAT)
+        .keep_alive_timeout(FIRST_BYTE)
+        .max_concurrent_streams(HTTP2_STREAMS)
+        .max_send_buf_size(DELIVER_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    let begun = CancellationToken::new();
+    let service = Watching { service: http.service(source.clone(), None), begun: begun.clone() };
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let silent = async {
+        if timeout(FIRST_BYTE, begun.cancelled()).await.is_ok() {
+            pending::<()>().await;
         }
+    };
+    tokio::select! {
+        () = http.until_stopped(connection, &source, || {}) => {}
+        () = silent => debug!(from = %source, "cut an HTTP/2 connection without a request"),
     }
 }
 

@@ -1,12 +1,12 @@
-//! The place of the local socket on Unix: made ready, and looked at before anything is bound there.
+//! The right to serve the local socket on Unix: its directory, its lock file, and the removal of a stale socket.
 //!
-//! What others may have planted is never followed, waited for or deleted. The directory must be one in which only this
-//! user and root can put things, or take them away. A lock file beside the socket says whether a daemon serves it,
-//! whatever became of the socket file. Only its holder may look at the file: what is no socket is left alone, a socket
-//! that answers is left alone, one of this user's that does not is stale and taken over.
+//! Files that other users may have planted are never followed, waited for or deleted. Only this user and root may be able to
+//! create or remove files in the directory. A lock file beside the socket shows whether a daemon serves it, even if the
+//! socket file was removed. Only the holder of the lock inspects the socket file: it leaves a file that is not a socket and a
+//! socket that answers alone, and removes a socket of this user that does not answer.
 //!
-//! The socket file can be removed, moved or replaced while the daemon runs, and so can its directory with the lock file.
-//! Then the place is made ready again, and the socket is bound anew.
+//! The socket file can be removed, moved or replaced while the daemon runs, and so can its directory with the lock file. Then
+//! directory and lock are prepared again, and the socket is bound again.
 
 use std::{
     fs::{File, FileType, Metadata, Permissions, TryLockError},
@@ -20,35 +20,35 @@ use rustix::{fs::OFlags, process::geteuid};
 use sse_bus::{Endpoint, private_fs};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::listener::{already_served, holder};
+use super::running_daemon::{already_served, at};
 
-/// How long whoever holds the lock has to say who it is, or to let go of it: one has just been started, or just stopped.
+/// How long the holder of the lock has to answer or to release it: it may just have been started or stopped.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// The right to serve the socket at a path. The socket file goes when it is dropped.
-pub(super) struct Place {
+/// The right to serve the socket at a path. Removes the socket file when it is dropped.
+pub(super) struct SocketLock {
     endpoint: Endpoint,
     directory_mode: u32,
-    /// Identity of the file that was bound, so that no other is ever removed.
+    /// Identity of the bound file, so that no other file is ever removed.
     bound: Option<FileId>,
-    /// Locked as long as the socket is served.
+    /// Locked while the socket is served.
     lock: File,
 }
 
 /// Device and inode number of a file.
 type FileId = (u64, u64);
 
-impl Place {
-    /// Makes the place ready: the directory, the lock, no stale socket.
-    pub(super) async fn claim(endpoint: &Endpoint, directory_mode: u32) -> Result<Place, String> {
+impl SocketLock {
+    /// Prepares the directory, takes the lock, and removes a stale socket.
+    pub(super) async fn take(endpoint: &Endpoint, directory_mode: u32) -> Result<SocketLock, String> {
         prepare_directory(endpoint.path(), directory_mode)?;
         let lock = lock(endpoint).await?;
         remove_stale(endpoint).await?;
-        Ok(Place { endpoint: endpoint.clone(), directory_mode, bound: None, lock })
+        Ok(SocketLock { endpoint: endpoint.clone(), directory_mode, bound: None, lock })
     }
 
-    /// Makes the place ready again after the socket file was lost. The lock is taken again if its file was lost, too.
-    pub(super) async fn reclaim(&mut self) -> Result<(), String> {
+    /// Does the same again after the socket file was lost. The lock is taken again only if its file was lost, too.
+    pub(super) async fn retake(&mut self) -> Result<(), String> {
         prepare_directory(self.endpoint.path(), self.directory_mode)?;
         if identity(&lock_path(&self.endpoint)) != self.lock.metadata().ok().as_ref().map(file_id) {
             self.lock = lock(&self.endpoint).await?;
@@ -57,7 +57,7 @@ impl Place {
     }
 
     /// Notes that the socket is bound.
-    pub(super) fn is_bound(&mut self) {
+    pub(super) fn note_bound(&mut self) {
         self.bound = identity(self.endpoint.path());
     }
 
@@ -67,9 +67,9 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for SocketLock {
     fn drop(&mut self) {
-        // Somebody may have moved it away and put something else there.
+        // The file may have been replaced.
         if !self.is_lost() {
             let _ = std::fs::remove_file(self.endpoint.path());
         }
@@ -84,12 +84,12 @@ fn file_id(file: &Metadata) -> FileId {
     (file.dev(), file.ino())
 }
 
-/// Makes the directory of the socket, unless it is there, and checks that only this user and root can change it.
+/// Creates the directory of the socket if it is missing, and checks that only this user and root can change it.
 fn prepare_directory(socket: &Path, mode: u32) -> Result<(), String> {
     let directory = socket.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_directory(directory, mode)
         .and_then(|()| Ok(private_fs::check_directory(directory)?))
-        .map_err(|e| format!("{} cannot be used: {e}; choose another place with --socket", directory.display()))
+        .map_err(|e| format!("{} cannot be used: {e}; choose another path with --socket", directory.display()))
 }
 
 fn lock_path(endpoint: &Endpoint) -> PathBuf {
@@ -102,7 +102,7 @@ fn lock_path(endpoint: &Endpoint) -> PathBuf {
 async fn lock(endpoint: &Endpoint) -> Result<File, String> {
     let lock_path = lock_path(endpoint);
     let lock = open_lock(&lock_path).map_err(|e| {
-        format!("{} cannot be used: {e}; remove it, or choose another place with --socket", lock_path.display())
+        format!("{} cannot be used: {e}; remove it, or choose another path with --socket", lock_path.display())
     })?;
     let deadline = Instant::now() + ANSWER;
     loop {
@@ -111,7 +111,7 @@ async fn lock(endpoint: &Endpoint) -> Result<File, String> {
             Err(TryLockError::Error(e)) => return Err(format!("{} cannot be locked: {e}", lock_path.display())),
             Err(TryLockError::WouldBlock) => {}
         }
-        let holder = timeout_at(deadline, holder(endpoint)).await.ok().flatten();
+        let holder = timeout_at(deadline, at(endpoint)).await.ok().flatten();
         if holder.is_some() || Instant::now() >= deadline {
             return Err(already_served(endpoint, holder));
         }
@@ -119,12 +119,12 @@ async fn lock(endpoint: &Endpoint) -> Result<File, String> {
     }
 }
 
-/// Removes a socket of this user that nobody serves. Anything else at its path is left alone.
+/// Removes a socket of this user that no process serves. Any other file at its path is left alone.
 async fn remove_stale(endpoint: &Endpoint) -> Result<(), String> {
     let path = endpoint.path();
     match path.symlink_metadata() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(format!("{endpoint} cannot be looked at: {e}")),
+        Err(e) => Err(format!("{endpoint} cannot be inspected: {e}")),
         Ok(found) if !found.file_type().is_socket() => {
             let kind = kind(found.file_type());
             Err(format!("{endpoint} is {kind}, not a socket, and is left alone; remove it, or choose another --socket"))
@@ -136,13 +136,13 @@ async fn remove_stale(endpoint: &Endpoint) -> Result<(), String> {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(path).map_err(|e| format!("the stale socket {endpoint} cannot be removed: {e}"))
             }
-            Ok(_) => Err(already_served(endpoint, timeout(ANSWER, holder(endpoint)).await.ok().flatten())),
-            Err(e) => Err(format!("{endpoint} cannot be tried: {e}; choose another --socket")),
+            Ok(_) => Err(already_served(endpoint, timeout(ANSWER, at(endpoint)).await.ok().flatten())),
+            Err(e) => Err(format!("cannot connect to {endpoint}: {e}; choose another --socket")),
         },
     }
 }
 
-/// Makes a directory with this mode, whatever the umask, unless it is there. Those above it are private.
+/// Creates a directory with this mode, whatever the umask, if it is missing. Missing directories above it become private.
 fn make_directory(directory: &Path, mode: u32) -> io::Result<()> {
     if directory.exists() {
         return Ok(());
@@ -151,14 +151,14 @@ fn make_directory(directory: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(directory, Permissions::from_mode(mode))
 }
 
-/// Whether a file belongs to the daemon's own user.
+/// Returns true if a file belongs to the daemon's own user.
 fn is_own(file: &Metadata) -> bool {
     file.uid() == geteuid().as_raw()
 }
 
-/// Opens the lock file, and nothing that was planted in its place.
+/// Opens the lock file, or fails if another kind of file was planted there.
 fn open_lock(path: &Path) -> io::Result<File> {
-    // A FIFO would be waited for without the second.
+    // Without the second flag, opening a FIFO would block.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let flags = flags.bits().cast_signed();
     let opened = File::options().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path);

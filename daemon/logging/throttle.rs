@@ -36,7 +36,11 @@ const TRACKED: usize = 1024;
 pub(super) struct Throttle(Mutex<State<Identifier>>);
 
 /// The throttle, in front of everything that writes lines.
-pub(super) struct ThrottleLayer(pub(super) Arc<Throttle>);
+pub(super) struct ThrottleLayer {
+    pub(super) throttle: Arc<Throttle>,
+    /// The beginning of the target of the log's own lines, which come at a bounded rate already.
+    pub(super) own_target: &'static str,
+}
 
 struct State<K> {
     tracked: HashMap<(K, Option<IpAddr>), Tracked>,
@@ -66,17 +70,18 @@ struct Suppressed {
 impl<S: Subscriber> Layer<S> for ThrottleLayer {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        !is_bounded(metadata) || {
+        !self.is_bounded(metadata) || {
             let mut seen = Seen::default();
             event.record(&mut seen);
-            self.0.admit(metadata.callsite(), seen, Instant::now())
+            self.throttle.admit(metadata.callsite(), seen, Instant::now())
         }
     }
 }
 
-/// The log's own lines come at a bounded rate already.
-fn is_bounded(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() <= Level::INFO && !metadata.target().starts_with(super::TARGET)
+impl ThrottleLayer {
+    fn is_bounded(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::INFO && !metadata.target().starts_with(self.own_target)
+    }
 }
 
 impl Throttle {

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use redb::{BackendError, StorageBackend, backends::FileBackend};
 use sse_bus::private_fs::{self, Exposure, Forbidden, create_directory, sync_directory};
 
-use crate::shared_bus::unix_now;
+use crate::clock::unix_now;
 
 /// What went wrong, for people.
 pub(super) type Failed = String;

@@ -52,7 +52,7 @@ fn where_all_is_well_nothing_is_a_problem() {
     let run = daemon.ctl(&["doctor"]).ok();
     says(&run, "daemon", "ok", "as SSE_BUS_SOCKET says", "");
     says(&run, "port", "ok", &daemon.address.to_string(), "");
-    says(&run, "configuration", "ok", "sound", "");
+    says(&run, "configuration", "ok", "valid", "");
     for check in ["version", "directory", "socket", "service", "limits", "origins", "history", "clock"] {
         says(&run, check, "ok", "", "");
     }
@@ -78,7 +78,7 @@ fn without_a_daemon_everything_else_is_looked_at_all_the_same() {
     let place = Place::new();
     let run = doctor(&place, |_| {}).ends_with(3);
     says(&run, "daemon", "problem", "no daemon is at", "sse-busd");
-    says(&run, "configuration", "ok", "sound", "");
+    says(&run, "configuration", "ok", "valid", "");
     says(&run, "directory", "ok", "is not there yet", "");
     says(&run, "socket", "ok", "nothing is at", "");
     says(&run, "port", "ok", "free", "");

@@ -1,6 +1,7 @@
-//! The page at `/`, and the files that it is made of: all in the binary, so that nothing has to be installed.
+//! The dashboard at `/` and its files, which are part of the binary, so that nothing needs to be installed.
 //!
-//! The policy lets a browser run and load what comes from here and nothing else, and lets no script make markup of text.
+//! The content security policy lets a browser load and run files of this origin alone, and keeps scripts from turning text into
+//! markup.
 
 use axum::{
     extract::{Path, RawQuery, Request, rejection::PathRejection},
@@ -47,12 +48,12 @@ pub(super) async fn index(RawQuery(query): RawQuery) -> Result<Response, Refusal
     Ok(answer(HTML, include_str!("../page/index.html")))
 }
 
-/// `GET /page/{name}`. A parameter of a file means nothing but to caches.
+/// `GET /page/{name}`. Query parameters are ignored: they only bypass caches.
 pub(super) async fn file(name: Result<Path<String>, PathRejection>, request: Request) -> Response {
     let found = name.ok().and_then(|Path(name)| FILES.iter().find(|(known, ..)| *known == name));
     match found {
         Some((_, kind, contents)) => answer(kind, contents),
-        None => error::no_such_route(request).await.into_response(),
+        None => error::not_found(request).await.into_response(),
     }
 }
 
@@ -60,7 +61,7 @@ fn answer(kind: &'static str, contents: &'static str) -> Response {
     let headers: [(HeaderName, &str); 3] = [
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        // The files are of one daemon: none of an earlier one may be used with them.
+        // All files must be of the same version of the daemon.
         (header::CACHE_CONTROL, "no-cache"),
     ];
     (headers.map(|(name, value)| (name, HeaderValue::from_static(value))), contents).into_response()

@@ -1,14 +1,14 @@
-//! `/client.js`: the module for pages, as the npm package has it.
+//! `/client.js`: the browser module, as in the npm package.
 //!
-//! Browsers fetch modules of another origin as `fetch` does: the [guards](super::guards) let allowed origins have it and no
-//! others; `Cross-Origin-Resource-Policy` is for what is fetched in other ways.
+//! Browsers fetch modules of another origin as `fetch` does, so the [guards](super::guards) decide which origins get it;
+//! `Cross-Origin-Resource-Policy` applies to other ways of fetching.
 
 use axum::{
     http::{HeaderName, HeaderValue, header},
     response::IntoResponse,
 };
 
-/// `GET /client.js`. It belongs to this version of the daemon, so it is asked for again each time.
+/// `GET /client.js`. It belongs to this version of the daemon, so browsers revalidate it each time.
 pub(super) async fn module() -> impl IntoResponse {
     let headers: [(HeaderName, HeaderValue); 2] = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8")),
