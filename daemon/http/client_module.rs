@@ -14,5 +14,5 @@ pub(super) async fn module() -> impl IntoResponse {
         (header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
-    (headers, include_str!("../../packaging/npm/client.js"))
+    (headers, include_str!("../web/client/client.js"))
 }

@@ -25,27 +25,27 @@ const SVG: &str = "image/svg+xml";
 
 /// The files under `/page`: name, type, contents.
 const FILES: &[(&str, &str, &str)] = &[
-    ("page.css", CSS, include_str!("../page/page.css")),
-    ("icon.svg", SVG, include_str!("../page/icon.svg")),
-    ("page.js", SCRIPT, include_str!("../page/page.js")),
-    ("daemon.js", SCRIPT, include_str!("../page/daemon.js")),
-    ("dom.js", SCRIPT, include_str!("../page/dom.js")),
-    ("stream.js", SCRIPT, include_str!("../page/stream.js")),
-    ("events.js", SCRIPT, include_str!("../page/events.js")),
-    ("row.js", SCRIPT, include_str!("../page/row.js")),
-    ("around.js", SCRIPT, include_str!("../page/around.js")),
-    ("topics.js", SCRIPT, include_str!("../page/topics.js")),
-    ("clients.js", SCRIPT, include_str!("../page/clients.js")),
-    ("chart.js", SCRIPT, include_str!("../page/chart.js")),
-    ("status.js", SCRIPT, include_str!("../page/status.js")),
-    ("forms.js", SCRIPT, include_str!("../page/forms.js")),
-    ("keys.js", SCRIPT, include_str!("../page/keys.js")),
+    ("page.css", CSS, include_str!("../web/dashboard/page.css")),
+    ("icon.svg", SVG, include_str!("../web/dashboard/icon.svg")),
+    ("page.js", SCRIPT, include_str!("../web/dashboard/page.js")),
+    ("api.js", SCRIPT, include_str!("../web/dashboard/api.js")),
+    ("dom.js", SCRIPT, include_str!("../web/dashboard/dom.js")),
+    ("stream.js", SCRIPT, include_str!("../web/dashboard/stream.js")),
+    ("events.js", SCRIPT, include_str!("../web/dashboard/events.js")),
+    ("event_row.js", SCRIPT, include_str!("../web/dashboard/event_row.js")),
+    ("history_dialog.js", SCRIPT, include_str!("../web/dashboard/history_dialog.js")),
+    ("topics.js", SCRIPT, include_str!("../web/dashboard/topics.js")),
+    ("clients.js", SCRIPT, include_str!("../web/dashboard/clients.js")),
+    ("chart.js", SCRIPT, include_str!("../web/dashboard/chart.js")),
+    ("status.js", SCRIPT, include_str!("../web/dashboard/status.js")),
+    ("forms.js", SCRIPT, include_str!("../web/dashboard/forms.js")),
+    ("shortcuts.js", SCRIPT, include_str!("../web/dashboard/shortcuts.js")),
 ];
 
 /// `GET /`.
 pub(super) async fn index(RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     Operation::Page.check(query.as_deref().unwrap_or_default())?;
-    Ok(answer(HTML, include_str!("../page/index.html")))
+    Ok(answer(HTML, include_str!("../web/dashboard/index.html")))
 }
 
 /// `GET /page/{name}`. Query parameters are ignored: they only bypass caches.

@@ -6,7 +6,7 @@
 // in it. Whoever scrolls back or opens an event pauses it.
 
 import { $, count, counted, element, say, setText } from "/page/dom.js";
-import { rowOf } from "/page/row.js";
+import { rowOf } from "/page/event_row.js";
 
 const KEPT = 5000;
 const KEPT_CHARS = 32 << 20;

@@ -4,7 +4,7 @@
 // before the first. They give up for good on any status but 200, and some on a refused connection. Then a new EventSource
 // is made, after a pause that grows and is never quite the same.
 
-import { reason } from "/page/daemon.js";
+import { reason } from "/page/api.js";
 
 const PAUSE_LEAST = 500; // ms
 const PAUSE_MOST = 10_000;

@@ -1,6 +1,6 @@
 // What the daemon is: its version, its history, what is near a limit, which pages it has refused; and whether it is there.
 
-import { ask, whileSeen } from "/page/daemon.js";
+import { ask, whileSeen } from "/page/api.js";
 import { $, ago, button, bytes, copy, count, counted, duration, element, rowsOf, say, setText } from "/page/dom.js";
 
 const EVERY = 1000; // ms

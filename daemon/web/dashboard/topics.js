@@ -1,7 +1,7 @@
 // The topics: how many events each has had and has a second, as the daemon counts them, and its last value, as the page
 // has received it.
 
-import { ask, whileSeen } from "/page/daemon.js";
+import { ask, whileSeen } from "/page/api.js";
 import { $, beginning, button, count, element, rate, rowsOf, setText } from "/page/dom.js";
 
 const EVERY = 2000; // ms

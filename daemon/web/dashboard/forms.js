@@ -1,6 +1,6 @@
 // The forms: what to watch, publish, send.
 
-import { publish } from "/page/daemon.js";
+import { publish } from "/page/api.js";
 import { $, counted } from "/page/dom.js";
 
 // What is watched stands in the address, so that it can be kept as a bookmark. `want` is given it as a query.

@@ -1,7 +1,7 @@
 // What history holds around an event, of its topic or of all: in a dialog.
 
 import { $, counted, setText } from "/page/dom.js";
-import { rowOf } from "/page/row.js";
+import { rowOf } from "/page/event_row.js";
 import { past } from "/page/stream.js";
 
 const EACH_WAY = 20; // events

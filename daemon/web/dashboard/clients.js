@@ -1,6 +1,6 @@
 // The clients: pages by their origin, processes by name and number; what each wants, and how far it is behind.
 
-import { ask, whileSeen } from "/page/daemon.js";
+import { ask, whileSeen } from "/page/api.js";
 import { $, ago, button, count, counted, element, rowsOf, say, setText } from "/page/dom.js";
 
 const EVERY = 2000; // ms

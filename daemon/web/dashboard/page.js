@@ -1,12 +1,12 @@
 // The page at `/`, put together: the stream feeds the list and the last values, the daemon's own figures the rest.
 
-import { around } from "/page/around.js";
+import { around } from "/page/history_dialog.js";
 import { chart } from "/page/chart.js";
 import { clients } from "/page/clients.js";
 import { $ } from "/page/dom.js";
 import { events } from "/page/events.js";
 import { speakForms, subscribeForm } from "/page/forms.js";
-import { keys } from "/page/keys.js";
+import { keys } from "/page/shortcuts.js";
 import { status } from "/page/status.js";
 import { stream } from "/page/stream.js";
 import { topics } from "/page/topics.js";
