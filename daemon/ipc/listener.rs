@@ -74,12 +74,7 @@ impl Listener {
 
     /// A pipe keeps its name while it is served.
     #[cfg(windows)]
-    #[expect(
-        clippy::unused_async,
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "the same interface as on Unix"
-    )]
+    #[expect(clippy::unused_async, reason = "the same interface as on Unix")]
     pub(crate) async fn rebind_if_lost(&mut self, _: &Endpoint) -> Result<bool, String> {
         Ok(false)
     }

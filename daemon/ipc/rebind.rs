@@ -129,9 +129,8 @@ mod watch {
             Some(Watch)
         }
 
-        #[expect(clippy::unused_self, reason = "the same interface as on Linux")]
         pub(super) async fn changed(&self) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
