@@ -1,36 +1,35 @@
-//! `Host` and `Origin`, parsed, so that they are compared by what they mean and not by how they are written.
+//! `Host` and `Origin`, parsed, so that they are compared by meaning and not by spelling.
 //!
-//! Only the forms that browsers send are understood. What is unusual (user-info, `127.1`, a port with a zero in front) is
-//! no authority at all, and so equals none. A name with a dot at its end is another origin than the one without, for
-//! browsers and here, but the same host.
+//! Only the forms that browsers send are accepted. Unusual forms (user-info, `127.1`, a port with a leading zero) do not parse,
+//! and so equal none. A name with a final dot is another origin than the name without it, as for browsers, but the same host.
 
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// Whom a request is for, or where a page comes from: a host, and a port unless it is the usual one.
+/// The host that a request is for or that a page was fetched from, and a port unless it is the default one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Authority {
     pub(crate) host: Host,
     pub(crate) port: Option<u16>,
 }
 
-/// A name in lower case, with the dot that may end it, or an address.
+/// A name in lower case, with its final dot if there is one, or an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
     Name(String),
     Address(IpAddr),
 }
 
-/// Where a page comes from. Two are equal if browsers take them for the same.
+/// The origin of a page. Two are equal if browsers treat them as the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) scheme: Scheme,
     pub(crate) authority: Authority,
 }
 
-/// How a page was fetched. Pages of other schemes have no origin that could be told from others of the kind.
+/// The scheme with which a page was fetched. Pages of other schemes have no distinguishable origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Http,
@@ -38,7 +37,7 @@ pub(crate) enum Scheme {
 }
 
 impl Scheme {
-    pub(crate) fn usual_port(self) -> u16 {
+    pub(crate) fn default_port(self) -> u16 {
         match self {
             Scheme::Http => 80,
             Scheme::Https => 443,
@@ -58,7 +57,7 @@ impl fmt::Display for Scheme {
 impl Authority {
     /// Parses `host` or `host:port`.
     pub(crate) fn parse(text: &str) -> Option<Authority> {
-        // An address of version 6 holds colons itself, and stands in brackets.
+        // An IPv6 address contains colons, and is in brackets.
         let end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
         let (host, rest) = text.split_at(end);
         let port = match rest.strip_prefix(':') {
@@ -84,7 +83,7 @@ impl Host {
         let is_label = |label: &str| {
             !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         };
-        // What ends in a number is an address in another notation (URL standard, "ends in a number").
+        // A name that ends in a number is an address in another notation (URL standard, "ends in a number").
         let ends_in_number =
             name.rsplit('.').next().is_some_and(|label| label.starts_with(|c: char| c.is_ascii_digit()));
         let is_name = name.len() <= NAME_MAX && name.split('.').all(is_label) && !ends_in_number;
@@ -100,7 +99,7 @@ impl Host {
         }
     }
 
-    /// Returns true if both are one host, with a dot at the end of a name or without.
+    /// Returns true if both are the same host, with or without a final dot.
     pub(crate) fn is_same(&self, other: &Host) -> bool {
         match (self.name(), other.name()) {
             (Some(name), Some(other)) => name == other,
@@ -108,7 +107,7 @@ impl Host {
         }
     }
 
-    /// The name, without the dot that may end it.
+    /// Returns the name without a final dot.
     fn name(&self) -> Option<&str> {
         match self {
             Host::Name(name) => Some(name.strip_suffix('.').unwrap_or(name)),
@@ -140,9 +139,9 @@ impl Origin {
         Authority::parse(authority).map(|authority| Origin::new(scheme, authority))
     }
 
-    /// The origin of what is fetched from there. Browsers leave out the usual port.
+    /// Returns the origin of pages fetched from there. Browsers leave out the default port.
     pub(crate) fn new(scheme: Scheme, mut authority: Authority) -> Origin {
-        authority.port = authority.port.filter(|port| *port != scheme.usual_port());
+        authority.port = authority.port.filter(|port| *port != scheme.default_port());
         Origin { scheme, authority }
     }
 }

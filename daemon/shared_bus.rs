@@ -1,7 +1,7 @@
 //! The bus as the daemon's tasks share it: one mutex, the clocks, and waking after unlocking.
 //!
-//! The mutex can be passed on to whoever waits for it, which the one of the standard library cannot: a batch of one
-//! publisher does not keep another waiting.
+//! The mutex can be handed to a waiting thread, unlike that of the standard library: a batch of one publisher does not keep
+//! another publisher waiting.
 
 use std::{
     sync::{
@@ -25,28 +25,27 @@ pub(crate) struct SharedBus(Arc<Inner>);
 struct Inner {
     bus: Mutex<Bus>,
     started: Instant,
-    /// What the bus's clock began with.
+    /// Start value of the bus's clock.
     clock: u64,
-    /// Called when there is something to write to disk or to read from it.
+    /// Called when there is work for the disk.
     disk: OnceLock<Box<dyn Fn(ForDisk) + Send + Sync>>,
-    /// Told when there is something to tick for.
+    /// Notified when the bus must tick.
     awake: Notify,
-    /// The longest time that the lock was held since somebody asked, in nanoseconds.
+    /// The longest time that the lock was held since the last query, in nanoseconds.
     longest_hold: AtomicU64,
 }
 
-/// What the bus has for whoever keeps its history on disk.
+/// Work of the bus for its history on disk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForDisk {
-    /// Something to write.
+    /// Changes to write.
     pub(crate) changes: bool,
-    /// Somebody who waits for what is there.
+    /// Clients that wait for events on disk.
     pub(crate) wishes: bool,
 }
 
 impl SharedBus {
-    /// `clock` is what the bus's clock begins with, in milliseconds; at least 1, so that nothing is as old as its
-    /// beginning.
+    /// `clock` is the start value of the bus's clock, in milliseconds; at least 1, so that no event is as old as the clock.
     pub(crate) fn new(bus: Bus, clock: u64) -> SharedBus {
         let inner = Inner {
             bus: Mutex::new(bus),
@@ -59,15 +58,15 @@ impl SharedBus {
         SharedBus(Arc::new(inner))
     }
 
-    /// Has something called whenever there is something for the disk. Only one can be.
+    /// Registers the function that is called when there is work for the disk. There can be one.
     pub(crate) fn set_disk(&self, call: impl Fn(ForDisk) + Send + Sync + 'static) {
         let _ = self.0.disk.set(Box::new(call));
     }
 
-    /// Does something with the bus, under its lock, and wakes whoever waits for what came of it. What is done must be
-    /// short; the lock is no place to encode answers.
+    /// Runs an action on the bus under its lock, and wakes the clients that wait for its results. The action must be short:
+    /// answers are encoded after unlocking.
     pub(crate) fn with<R>(&self, action: impl FnOnce(&mut Bus, Now) -> R) -> R {
-        // The bus keeps its invariants also if an action panics between two of its calls.
+        // The bus keeps its invariants even if an action panics between two calls.
         let mut bus = self.0.bus.lock();
         let locked = Instant::now();
         let result = action(&mut bus, self.now());
@@ -75,20 +74,20 @@ impl SharedBus {
         result
     }
 
-    /// Does something with the bus for each item, as one batch. Whoever waits for the bus has it after a few of them.
+    /// Runs an action on the bus for each item, as one batch. Waiting threads get the bus after a few items.
     pub(crate) fn with_each<T, R>(
         &self,
         items: impl Iterator<Item = T>,
         mut action: impl FnMut(&mut Bus, Now, T) -> R,
     ) -> Vec<R> {
-        /// Items for which others wait.
+        /// Items for which waiting threads wait.
         const FEW: usize = 16;
         let mut bus = self.0.bus.lock();
         let (mut locked, mut now) = (Instant::now(), self.now());
         let each = |(number, item)| {
             if number % FEW == FEW - 1 {
                 self.note_hold(locked);
-                // What the batch has published so far is sealed by whoever has the bus meanwhile.
+                // The thread that gets the bus seals the events that the batch has published so far.
                 MutexGuard::bump(&mut bus);
                 (locked, now) = (Instant::now(), self.now());
             }
@@ -99,7 +98,7 @@ impl SharedBus {
         results
     }
 
-    /// Seals what was published, unlocks, and then wakes.
+    /// Seals the published events, unlocks, and then wakes.
     fn finish(&self, mut bus: MutexGuard<'_, Bus>, locked: Instant) {
         let woken = bus.finish();
         let disk = self.0.disk.get();
@@ -112,21 +111,21 @@ impl SharedBus {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// Notes that the lock has been held since then.
+    /// Notes how long the lock has been held.
     fn note_hold(&self, locked: Instant) {
         let held = locked.elapsed().as_nanos() as u64;
-        // Nearly always it was held for longer before: then this only reads.
+        // Nearly always it was held longer before: then this only reads.
         if held > self.0.longest_hold.load(Ordering::Relaxed) {
             self.0.longest_hold.fetch_max(held, Ordering::Relaxed);
         }
     }
 
-    /// The longest time that the lock was held since this was asked last.
+    /// Returns the longest time that the lock was held since the last call.
     pub(crate) fn longest_hold(&self) -> Duration {
         Duration::from_nanos(self.0.longest_hold.swap(0, Ordering::Relaxed))
     }
 
-    /// Looks at the bus as it is now. What has become too old while it slept goes first; of much the rest goes soon.
+    /// Reads the bus. Expired events are removed first; if there are many, the rest soon after.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Bus, Now) -> R) -> R {
         let (seen, is_behind) = self.with(|bus, now| {
             if !bus.has_subscribers() {
@@ -140,17 +139,17 @@ impl SharedBus {
         seen
     }
 
-    /// Has the bus tick soon, also where nobody subscribes.
+    /// Makes the bus tick soon, even without subscribers.
     pub(crate) fn wake(&self) {
         self.0.awake.notify_one();
     }
 
-    /// Waits until there is something to tick for.
+    /// Waits until the bus must tick.
     pub(crate) async fn woken(&self) {
         self.0.awake.notified().await;
     }
 
-    /// Milliseconds since the daemon started.
+    /// Returns the milliseconds since the daemon started.
     pub(crate) fn uptime(&self) -> u64 {
         u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }

@@ -73,7 +73,7 @@ impl Access {
 
     /// Returns true if every connection of the daemon's own user is identified as such, at each of the addresses.
     pub(crate) fn identifies_own_user(&self) -> bool {
-        self.is_local && self.owners.as_ref().is_some_and(Owners::knows)
+        self.is_local && self.owners.as_ref().is_some_and(Owners::is_available)
     }
 
     /// Returns true if an accepted connection comes from a process of the daemon's own user.
@@ -115,7 +115,7 @@ impl Access {
             let message = "tickets are for callers that need a token; send `Authorization: Bearer TOKEN`";
             return Err(Refused::new(ErrorCode::RequestInvalid, message));
         };
-        self.lock().tickets.give(token, client, Instant::now())
+        self.lock().tickets.create(token, client, Instant::now())
     }
 
     /// Registers a stream, so that it ends with its token. Returns nothing if it needed none.

@@ -1,6 +1,6 @@
 //! The origins and hosts that were refused recently. `sse-busctl status` lists them with the setting that allows them.
 //!
-//! Names that the user's own programs sent, above all the browser, and names that anybody else sent have a list each: others
+//! Names that the user's own programs sent, above all the browser, are in one list, names that other peers sent in another: others
 //! can send any number of names, and evict only their own.
 
 use std::sync::{Mutex, PoisonError};
@@ -53,19 +53,19 @@ impl RefusedNames {
         list.note(name, unix_now());
     }
 
-    /// The names, as origins of pages.
+    /// Returns the names, as origins of pages.
     pub(crate) fn origins(&self) -> Vec<RefusedOrigin> {
         let noted = self.noted().into_iter();
         noted.map(|Noted { name, times, last }| RefusedOrigin::new(name, times, last)).collect()
     }
 
-    /// The names, as hosts that requests were for.
+    /// Returns the names, as hosts that requests were for.
     pub(crate) fn hosts(&self) -> Vec<RefusedHost> {
         let noted = self.noted().into_iter();
         noted.map(|Noted { name, times, last }| RefusedHost::new(name, times, last)).collect()
     }
 
-    /// The user's own first. A name that both have sent is listed once.
+    /// Returns the user's own names first. A name in both lists appears once.
     fn noted(&self) -> Vec<Noted> {
         let lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut noted = lists.own.0.clone();

@@ -1,11 +1,11 @@
-//! Whose process is at the other end of a loopback connection, as the kernel says.
+//! The user of the process at the other end of a loopback connection, as the kernel reports it.
 //!
-//! Linux answers for one connection in a few microseconds over `NETLINK_SOCK_DIAG` (`sock_diag(7)`). Only a socket that a
-//! process still holds proves something: once its process has exited, the kernel gives uid 0 for it, and inode 0.
+//! Linux answers for one connection in a few microseconds over `NETLINK_SOCK_DIAG` (`sock_diag(7)`). The answer proves something
+//! only for a socket that a process still holds: once the process has exited, the kernel reports user 0 and inode 0.
 
 use std::net::SocketAddr;
 
-/// Asks the kernel who owns connections. Elsewhere than on Linux it never knows.
+/// Asks the kernel for the users of connections. Systems other than Linux do not report them.
 pub(super) struct Owners {
     #[cfg(target_os = "linux")]
     kernel: Result<std::sync::Mutex<linux::Kernel>, String>,
@@ -18,7 +18,7 @@ impl Owners {
         if let Err(error) = &kernel {
             tracing::warn!(
                 %error,
-                "the kernel cannot be asked whose connections these are, so each needs a token; allow the daemon AF_NETLINK"
+                "the kernel does not report the users of connections, so every connection needs a token; allow the daemon AF_NETLINK"
             );
         }
         Owners { kernel: kernel.map(std::sync::Mutex::new) }
@@ -29,20 +29,20 @@ impl Owners {
         Owners {}
     }
 
-    /// Whether the kernel can be asked.
+    /// Returns true if the kernel reports users.
     #[cfg(target_os = "linux")]
-    pub(super) fn knows(&self) -> bool {
+    pub(super) fn is_available(&self) -> bool {
         self.kernel.is_ok()
     }
 
-    /// Whether the kernel can be asked.
+    /// Returns true if the kernel reports users.
     #[cfg(not(target_os = "linux"))]
-    #[expect(clippy::unused_self, reason = "there is a kernel to ask elsewhere")]
-    pub(super) fn knows(&self) -> bool {
+    #[expect(clippy::unused_self, reason = "the same interface as on Linux")]
+    pub(super) fn is_available(&self) -> bool {
         false
     }
 
-    /// Whether the other end of an accepted connection belongs to a process of the daemon's own user.
+    /// Returns true if the other end of an accepted connection belongs to a process of the daemon's own user.
     #[cfg(target_os = "linux")]
     pub(super) fn is_own(&self, local: SocketAddr, peer: SocketAddr) -> bool {
         let Ok(kernel) = &self.kernel else { return false };
@@ -50,15 +50,15 @@ impl Owners {
         match kernel.owner_of(peer, local) {
             Ok(owner) => owner == Some(rustix::process::geteuid().as_raw()),
             Err(error) => {
-                tracing::debug!(%peer, %error, "the kernel did not say whose connection this is");
+                tracing::debug!(%peer, %error, "the kernel did not report the user of a connection");
                 false
             }
         }
     }
 
-    /// Whether the other end of an accepted connection belongs to a process of the daemon's own user.
+    /// Returns true if the other end of an accepted connection belongs to a process of the daemon's own user.
     #[cfg(not(target_os = "linux"))]
-    #[expect(clippy::unused_self, reason = "there is a kernel to ask elsewhere")]
+    #[expect(clippy::unused_self, reason = "the same interface as on Linux")]
     pub(super) fn is_own(&self, _: SocketAddr, _: SocketAddr) -> bool {
         false
     }
@@ -85,12 +85,12 @@ mod linux {
     const HEADER: usize = 16;
     const QUESTION: usize = HEADER + 56;
     const SOCKET_ID: usize = 48;
-    /// Bytes of a socket's id that say which ends it has: its ports and addresses.
+    /// Bytes of a socket's ID with its ports and addresses.
     const ENDS: usize = 36;
     const ANSWER: usize = HEADER + 72;
 
-    /// States (`net/tcp_states.h`) in which both ends are known to each other: established, and those in which the end
-    /// asked about has closed its sending half, as `nc -N` does.
+    /// States (`net/tcp_states.h`) of a connected socket: established, and those in which this end has closed its sending half,
+    /// as `nc -N` does.
     const CONNECTED: [u8; 3] = [1, 4, 5];
 
     /// A socket to ask the kernel about sockets.
@@ -102,11 +102,11 @@ mod linux {
             Ok(Kernel(socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(SOCK_DIAG))?))
         }
 
-        /// The user whose process holds the socket at `here` that is connected to `there`, if a process does.
+        /// Returns the user whose process holds the socket at `here` that is connected to `there`, if there is one.
         pub(super) fn owner_of(&self, here: SocketAddr, there: SocketAddr) -> io::Result<Option<u32>> {
             let question = question(here, there);
             let ids = [socket_id(here, there), socket_id(mapped(here), mapped(there))];
-            // What an earlier question left behind.
+            // Discard answers to earlier questions.
             let mut answer = [0; 512];
             while recv(&self.0, &mut answer[..], RecvFlags::empty()).is_ok() {}
             send(&self.0, &question, SendFlags::empty())?;
@@ -125,7 +125,7 @@ mod linux {
         let family = if here.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         question[HEADER] = family.as_raw() as u8;
         question[HEADER + 1] = TCP;
-        // All states; the answer says which.
+        // All states; the answer contains the state.
         question[HEADER + 4..HEADER + 8].fill(0xff);
         let id = &mut question[HEADER + 8..][..SOCKET_ID];
         id[..ENDS].copy_from_slice(&socket_id(here, there));
@@ -134,7 +134,7 @@ mod linux {
         question
     }
 
-    /// Ports and addresses of both ends, as the kernel writes them.
+    /// Returns ports and addresses of both ends, as the kernel writes them.
     fn socket_id(here: SocketAddr, there: SocketAddr) -> [u8; ENDS] {
         let mut id = [0; ENDS];
         id[..2].copy_from_slice(&here.port().to_be_bytes());
@@ -148,7 +148,7 @@ mod linux {
         id
     }
 
-    /// An address as a socket of version 6 has it that is connected over version 4: so do those of Java and .NET.
+    /// Returns the address of an IPv6 socket that is connected over IPv4, as those of Java and .NET are.
     fn mapped(address: SocketAddr) -> SocketAddr {
         match address.ip() {
             IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
@@ -156,12 +156,13 @@ mod linux {
         }
     }
 
-    /// What the kernel's answer proves. Without a connected socket it describes the listening one, or is an error.
+    /// Returns the user that the kernel's answer proves. Without a connected socket it describes the listening one, or is an
+    /// error.
     fn owner(answer: &[u8], ids: &[[u8; ENDS]; 2]) -> Option<u32> {
         let number = |at: usize| Some(u32::from_ne_bytes(answer.get(at..at + 4)?.try_into().ok()?));
         let kind = answer.get(4..6)?;
         let state = *answer.get(HEADER + 1)?;
-        // What follows is the interface and the cookie, which the kernel fills in.
+        // The interface and the cookie follow, which the kernel fills in.
         let found = answer.get(HEADER + 4..)?.get(..ENDS)?;
         let same_socket = ids.iter().any(|id| id == found);
         let (uid, inode) = (number(ANSWER - 8)?, number(ANSWER - 4)?);

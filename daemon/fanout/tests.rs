@@ -80,12 +80,12 @@ fn woken(mailbox: &Mailbox) -> Vec<ClientId> {
 }
 
 #[tokio::test]
-async fn a_late_call_for_a_stream_that_is_gone_costs_its_successor_nothing() {
+async fn a_late_wake_up_for_a_closed_stream_does_not_affect_its_successor() {
     let (bus, mailbox) = (bus(), Arc::new(Mailbox::default()));
     let mut streams = Streams::new(bus.clone(), mailbox.clone());
     let (first, _gone) = new_stream(&bus).await;
     let first = streams.insert(first);
-    streams.close(first, "it is gone");
+    streams.close(first, "closed");
     let (second, mut peer) = new_stream(&bus).await;
     let second = streams.insert(second);
     streams.take_turn(&[second]);
@@ -93,7 +93,7 @@ async fn a_late_call_for_a_stream_that_is_gone_costs_its_successor_nothing() {
     for n in 0..EVENTS {
         publish(&bus, format!("{n:0>5}{}", "x".repeat(SIZE)));
     }
-    // Somebody still held the waker of the first.
+    // A late wake-up for the first.
     Arc::new(StreamWaker { mailbox: mailbox.clone(), client: first, is_queued: AtomicBool::new(false) }).wake();
     let mut got = Vec::new();
     let last = format!("data: {:0>5}{}\n\n", EVENTS - 1, "x".repeat(SIZE));
@@ -106,7 +106,7 @@ async fn a_late_call_for_a_stream_that_is_gone_costs_its_successor_nothing() {
                 () = mailbox.wake.notified() => {}
             }
         };
-        timeout(Duration::from_secs(5), next).await.expect("the stream goes on");
+        timeout(Duration::from_secs(5), next).await.expect("the stream continues");
     }
     let numbers: Vec<usize> = String::from_utf8(got)
         .unwrap()
@@ -117,10 +117,10 @@ async fn a_late_call_for_a_stream_that_is_gone_costs_its_successor_nothing() {
 }
 
 #[tokio::test]
-async fn a_stream_that_reads_for_itself_gets_first_what_was_read_for_its_group() {
+async fn a_stream_that_reads_for_itself_receives_the_bytes_of_its_group_first() {
     let (bus, mailbox) = (bus(), Arc::new(Mailbox::default()));
     let mut streams = Streams::new(bus.clone(), mailbox.clone());
-    // More than are served at once.
+    // More than one turn serves.
     let mut peers = Vec::new();
     for _ in 0..=TURN {
         let (new, peer) = new_stream(&bus).await;
@@ -132,7 +132,7 @@ async fn a_stream_that_reads_for_itself_gets_first_what_was_read_for_its_group()
     streams.take_turn(&clients);
     publish(&bus, "for all".into());
     streams.begin_multicasts();
-    // The round is not over, and there is something for one alone.
+    // The multicast has not ended, and one stream has bytes of its own.
     let (client, mut peer) = peers.swap_remove(TURN / 2);
     publish_to(&bus, Some(client), "for one".into());
     assert_eq!(woken(&mailbox), [client]);
@@ -143,14 +143,14 @@ async fn a_stream_that_reads_for_itself_gets_first_what_was_read_for_its_group()
     let mut got = Vec::new();
     let reads =
         async { while !got.ends_with(b"data: for all again\n\n") && peer.read_buf(&mut got).await.unwrap() > 0 {} };
-    timeout(Duration::from_secs(5), reads).await.expect("all comes");
+    timeout(Duration::from_secs(5), reads).await.expect("all bytes arrive");
     let got = String::from_utf8(got).unwrap();
     let data: Vec<_> = got.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
     assert_eq!(data, ["for all", "for one", "for all again"]);
 }
 
 #[tokio::test]
-async fn what_comes_second_does_not_overtake_the_rest_of_the_first() {
+async fn later_bytes_do_not_overtake_the_rest_of_earlier_ones() {
     const ROUNDS: usize = 50;
     let (bus, mailbox) = (bus(), Arc::new(Mailbox::default()));
     let mut streams = Streams::new(bus.clone(), mailbox.clone());
@@ -171,7 +171,7 @@ async fn what_comes_second_does_not_overtake_the_rest_of_the_first() {
                     () = mailbox.wake.notified() => {}
                 }
             };
-            timeout(Duration::from_secs(5), next).await.expect("the stream goes on");
+            timeout(Duration::from_secs(5), next).await.expect("the stream continues");
         }
     }
     while got.len() < expected.len() {

@@ -26,7 +26,7 @@ use super::format;
 
 /// Lines of one kind and address that are logged at once, for example when a browser restores its tabs.
 const BURST: u32 = 5;
-/// Each further line needs so much time. Also the time between two reports.
+/// Time between two further lines, and between two reports.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Pairs of kind and address that are tracked.
 const TRACKED: usize = 1024;
@@ -61,7 +61,7 @@ struct Tracked {
     example: String,
 }
 
-/// What a report says of one kind of line.
+/// The suppressed lines of one kind.
 struct Suppressed {
     lines: u64,
     example: String,
@@ -131,13 +131,13 @@ impl<K: Clone + Eq + Hash> State<K> {
         false
     }
 
-    /// What is to be reported now: nothing until an interval after the last report.
+    /// Returns the lines to report now: none until an interval after the last report.
     fn due(&mut self, now: Instant) -> Vec<Suppressed> {
         let reported = *self.reported.get_or_insert(now);
         if now.saturating_duration_since(reported) < INTERVAL { Vec::new() } else { self.take(now) }
     }
 
-    /// What was suppressed, with one sum for each kind.
+    /// Takes the suppressed lines, with one sum for each kind.
     fn take(&mut self, now: Instant) -> Vec<Suppressed> {
         self.reported = Some(now);
         let mut kinds: HashMap<K, Suppressed> = HashMap::new();
@@ -150,7 +150,7 @@ impl<K: Clone + Eq + Hash> State<K> {
     }
 }
 
-/// What an event says about itself.
+/// The fields of an event that matter here.
 #[derive(Default)]
 struct Seen {
     message: String,
@@ -165,7 +165,7 @@ impl Visit for Seen {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         match field.name() {
             "message" => self.message = format::short(value),
-            // The address comes first; who it is may follow.
+            // The address comes first; a description may follow.
             "peer" | "from" => {
                 let shown = format::short(value);
                 let address = shown.split(' ').next().unwrap_or_default();
@@ -206,7 +206,7 @@ mod tests {
         let admitted = (0..10_000).filter(|address| state.admit("one", from(*address), now)).count();
         assert_eq!(admitted, TRACKED + BURST as usize);
         assert_eq!(state.tracked.len(), TRACKED + 1);
-        // Those that are at rest make way for others.
+        // Idle ones are evicted for others.
         let later = now + Duration::from_mins(1);
         state.take(later);
         assert!(state.admit("one", from(20_000), later));

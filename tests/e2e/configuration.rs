@@ -104,7 +104,7 @@ fn what_is_wrong_with_a_configuration_is_told_in_one_line_with_its_place_and_wha
 fn a_file_that_is_no_configuration_is_refused_before_it_is_read_whole() {
     let place = Place::new();
     let check = |file: &str| busd_checks(&place, file).ends_with(2);
-    check("/dev/zero").says("/dev/zero: a configuration has 1 MiB at most; check the path");
+    check("/dev/zero").says("/dev/zero: a configuration file has 1 MiB at most; check the path");
     let sparse = place.file("sparse.toml", "");
     fs::File::options().write(true).open(&sparse).unwrap().set_len(1 << 30).unwrap();
     check(&sparse).says("1 MiB at most");
@@ -121,10 +121,10 @@ fn a_named_pipe_is_no_configuration_but_what_a_shell_passes_through_one_is() {
     let pipe = pipe.display().to_string();
     let run = busd_checks(&place, &pipe).ends_with(2);
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
-    run.says("pipe.toml: it is no regular file but a named pipe; check the path");
+    run.says("pipe.toml: it is not a regular file but a named pipe; check the path");
     let mut busd = place.busd();
     busd.args(["--config", &pipe]);
-    Process::start(busd).finish().ends_with(2).says("it is no regular file");
+    Process::start(busd).finish().ends_with(2).says("it is not a regular file");
     busd_checks(&place, "/dev/null").ok();
     let mut shell = place.command("bash");
     let script = "echo 'history_events = 7' | \"$0\" --check --config /dev/stdin && \"$0\" --check --config <(echo 'lissten = 1')";
