@@ -8,15 +8,19 @@
 //!
 //! Each line depends on those above it alone; `tests/circles` checks that.
 //!
-//! - `cli` and `config` read flags, environment and file; `listen`, `origin` and `tls` are what they are made of.
-//! - `logging` writes the log from its own thread, and bounds how much peers can cause.
-//! - `clock`, `connection`, `connection_limits`, `net`: time, byte streams with deadlines, file descriptors, TCP sockets.
-//! - `shared_bus` is the bus behind one mutex, `store` keeps its history on disk.
-//! - `access` authenticates callers and decides what each may do.
-//! - `client_guard` is a connected client, `metrics` what Prometheus reads, `context` what all tasks share.
+//! - `cli`, `listen`, `origin`, `tls`: flags and the types of their values. `clock`: the time. `logging` writes the log from its
+//!   own thread, and bounds how much peers can cause.
+//! - `config` reads flags, environment and file.
+//! - `connection`, `connection_limits`, `net`: byte streams with deadlines, file descriptors, TCP sockets. `shared_bus`: the bus
+//!   behind one mutex.
+//! - `access` authenticates callers and decides what each may do; `store` keeps history on disk.
+//! - `client_guard` is a connected client, `metrics` what Prometheus reads.
+//! - `context` is what all tasks share.
 //! - `api` applies requests, in one way for all transports.
-//! - `fanout` writes the streams of plain HTTP/1.1, `http` and `ipc` are the two transports.
-//! - `service_manager` and `signals` talk to the system, `server` starts, accepts and drains.
+//! - `fanout` writes the streams of plain HTTP/1.1.
+//! - `http` and then `ipc` are the two transports; the local socket speaks HTTP, too. `web/` has the files that they serve.
+//! - `service_manager` and `signals` talk to the system.
+//! - `server` starts, accepts and drains.
 
 mod access;
 mod api;
