@@ -6,10 +6,12 @@ use std::{
     process::Command,
 };
 
+use serde::Deserialize;
+
 use super::error::ServiceError;
 use crate::listen::Listen;
 
-/// The configuration as `sse-busd --check` prints it.
+/// A valid configuration, as `sse-busd --check=json` reports it.
 #[derive(Debug, Default)]
 pub(super) struct CheckedConfig {
     pub(super) listen: Vec<Listen>,
@@ -17,14 +19,26 @@ pub(super) struct CheckedConfig {
     pub(super) state_dir: Option<PathBuf>,
 }
 
+/// The report of `sse-busd --check=json`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Report {
+    Valid { listen: Vec<String>, socket: PathBuf, state_dir: PathBuf },
+    Invalid { errors: Vec<String> },
+}
+
 /// Runs the daemon to check its configuration.
+///
+/// # Errors
+///
+/// The daemon cannot be run, or its configuration is invalid.
 pub(super) fn check(daemon: &Path, listen: &[Listen], socket: Option<&Path>) -> Result<CheckedConfig, ServiceError> {
     let mut command = Command::new(daemon);
     // The service does not inherit the environment of this shell.
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SSE_BUS_")) {
         command.env_remove(name);
     }
-    command.arg("--check");
+    command.arg("--check=json");
     for listen in listen {
         command.args(["--listen", &listen.to_string()]);
     }
@@ -32,23 +46,18 @@ pub(super) fn check(daemon: &Path, listen: &[Listen], socket: Option<&Path>) -> 
         command.arg("--socket").arg(socket);
     }
     let output = command.output().map_err(|e| ServiceError::RunDaemon(daemon.to_owned(), e))?;
-    if !output.status.success() {
-        let error = String::from_utf8_lossy(&output.stderr);
-        return Err(ServiceError::Configuration(error.trim_end().trim_start_matches("sse-busd: ").to_owned()));
+    match serde_json::from_slice(&output.stdout) {
+        Ok(Report::Valid { listen, socket, state_dir }) => {
+            let listen = listen.iter().filter_map(|address| address.parse().ok()).collect();
+            Ok(CheckedConfig { listen, socket: Some(socket), state_dir: Some(state_dir) })
+        }
+        Ok(Report::Invalid { errors }) => Err(ServiceError::Configuration(errors.join("; "))),
+        Err(_) if !output.status.success() && !output.stderr.is_empty() => {
+            let error = String::from_utf8_lossy(&output.stderr);
+            Err(ServiceError::Configuration(error.trim_end().trim_start_matches("sse-busd: ").to_owned()))
+        }
+        Err(_) => Err(ServiceError::OtherVersion(daemon.to_owned())),
     }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let values =
-        |key| text.lines().filter_map(move |line: &str| Some(line.strip_prefix(key)?.strip_prefix(' ')?.trim_start()));
-    let value = |key| values(key).next();
-    let checked = CheckedConfig {
-        listen: values("listen").filter_map(|text| text.parse().ok()).collect(),
-        socket: value("socket").map(PathBuf::from),
-        state_dir: value("state_dir").map(PathBuf::from),
-    };
-    if checked.listen.is_empty() || checked.socket.is_none() {
-        return Err(ServiceError::OtherVersion(daemon.to_owned()));
-    }
-    Ok(checked)
 }
 
 /// Returns the path of the daemon in the directory of this program.

@@ -101,5 +101,5 @@ fn a_connection_without_room_is_closed_and_the_log_says_why() {
     let daemon = narrow();
     let mut crowd: Vec<_> = (0..CROWD).map(|_| daemon.local()).collect();
     assert_eq!(crowd.last_mut().unwrap().read(&mut [0]).unwrap_or(0), 0);
-    until("the log says why", || daemon.log().contains("no descriptors are left for more local").then_some(()));
+    until("the log says why", || daemon.log().contains("no file descriptors are left for more local").then_some(()));
 }

@@ -201,7 +201,7 @@ fn a_crowd_of_another_user_leaves_room_for_the_own_one() {
     assert_eq!(crowd.line(), "here");
     let streams: Vec<_> = (0..100).map(|_| daemon.stream("/events/t")).collect();
     daemon.publish("t", "x");
-    daemon.has_logged("strangers");
+    daemon.has_logged("unauthenticated");
     drop((stdin, streams));
     crowd.finish().ok();
 }
@@ -277,7 +277,7 @@ fn a_stranger_who_finds_no_room_again_and_again_cannot_fill_the_log() {
     let log = until("the rest is counted", || {
         Some(daemon.log()).filter(|log| log.matches("similar log lines were suppressed").count() > 1)
     });
-    assert!(log.contains("no descriptors are left for more strangers' TCP"), "{log}");
+    assert!(log.contains("no file descriptors are left for more unauthenticated TCP"), "{log}");
     let most = 4 * (10 + usize::try_from(began.elapsed().as_secs()).unwrap());
     assert!(log.lines().count() < most, "{} lines: {log:.4000}", log.lines().count());
 }

@@ -22,8 +22,37 @@ fn a_check_says_that_all_is_well_and_starts_nothing() {
     let mut busd = place.busd();
     busd.args(["--check", "--config", &file]);
     let run = Process::start(busd).finish().ok();
-    assert!(run.stdout.contains("sound"), "{run}");
+    assert!(run.stdout.contains("valid"), "{run}");
     assert!(!place.path("sse-bus").exists());
+}
+
+#[test]
+fn a_check_reports_in_json_for_programs() {
+    let place = Place::new();
+    let file = place.file("config.toml", "listen = \"127.0.0.1:7999\"\nallow_uid = [1]\n");
+    for check in ["--check=json", "--check=text"] {
+        let mut busd = place.busd();
+        busd.args([check, "--config", &file, "--state-dir", "state"]);
+        let run = Process::start(busd).finish().ok();
+        if check == "--check=text" {
+            assert!(run.stdout.starts_with("the configuration is valid\n"), "{run}");
+            continue;
+        }
+        let report = &run.json()[0];
+        assert_eq!(report["listen"], serde_json::json!(["127.0.0.1:7999"]), "{run}");
+        assert_eq!(report["socket"], place.path("sse-bus/bus.sock").to_str().unwrap(), "{run}");
+        assert_eq!(report["state_dir"], place.path("state").to_str().unwrap(), "{run}");
+        assert!(report["warnings"].is_array() && run.stderr.is_empty(), "{run}");
+    }
+    let mut busd = place.busd();
+    busd.args(["--check", "--config", &place.file("config.toml", "a = 1\nlog = 2\n")]).env("SSE_BUS_CHECK", "json");
+    let run = Process::start(busd).finish().ends_with(2);
+    assert!(run.stderr.contains("unknown key `a`") && run.stdout.is_empty(), "a flag overrides its variable: {run}");
+    let mut busd = place.busd();
+    busd.args(["--config", &place.file("config.toml", "a = 1\nlog = 2\n")]).env("SSE_BUS_CHECK", "json");
+    let run = Process::start(busd).finish().ends_with(2);
+    let errors = run.json()[0]["errors"].as_array().unwrap().len();
+    assert!(errors == 2 && run.stderr.is_empty(), "{run}");
 }
 
 #[test]
@@ -41,11 +70,11 @@ fn what_is_wrong_with_a_configuration_is_told_in_one_line_with_its_place_and_wha
         ("log = \"info\"\nlog = \"info\"", "2:1", "duplicate key"),
         // What is at odds with the machine, or with something else.
         ("\nlisten = \"0.0.0.0:80\"", "2:1", "listen = 0.0.0.0:80 is not a loopback address"),
-        ("allow_origin = [\"localhost\"]", "1:1", "allow_origin `localhost` is no origin"),
+        ("allow_origin = [\"localhost\"]", "1:1", "allow_origin `localhost` is not an origin"),
         ("log = \"a=b=c\"", "1:1", "log = a=b=c"),
-        ("log = \"inof\"", "1:1", "log = inof: `inof` is no level"),
-        ("[limits]\nevent_bytes = 5000000", "2:1", "event_bytes is 4128768 at most"),
-        ("tls_cert = \"a.pem\"", "1:1", "tls_cert = a.pem is of no use without"),
+        ("log = \"inof\"", "1:1", "log = inof: `inof` is not a level"),
+        ("[limits]\nevent_bytes = 5000000", "2:1", "event_bytes can be 4128768 at most"),
+        ("tls_cert = \"a.pem\"", "1:1", "tls_cert = a.pem cannot be used without"),
     ] {
         let file = place.file("config.toml", toml);
         let before = place.listing();
@@ -75,7 +104,7 @@ fn what_is_wrong_with_a_configuration_is_told_in_one_line_with_its_place_and_wha
 fn a_file_that_is_no_configuration_is_refused_before_it_is_read_whole() {
     let place = Place::new();
     let check = |file: &str| busd_checks(&place, file).ends_with(2);
-    check("/dev/zero").says("/dev/zero: a configuration has 1 MiB at most; check the path");
+    check("/dev/zero").says("/dev/zero: a configuration file has 1 MiB at most; check the path");
     let sparse = place.file("sparse.toml", "");
     fs::File::options().write(true).open(&sparse).unwrap().set_len(1 << 30).unwrap();
     check(&sparse).says("1 MiB at most");
@@ -92,20 +121,20 @@ fn a_named_pipe_is_no_configuration_but_what_a_shell_passes_through_one_is() {
     let pipe = pipe.display().to_string();
     let run = busd_checks(&place, &pipe).ends_with(2);
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
-    run.says("pipe.toml: it is no regular file but a named pipe; check the path");
+    run.says("pipe.toml: it is not a regular file but a named pipe; check the path");
     let mut busd = place.busd();
     busd.args(["--config", &pipe]);
-    Process::start(busd).finish().ends_with(2).says("it is no regular file");
+    Process::start(busd).finish().ends_with(2).says("it is not a regular file");
     busd_checks(&place, "/dev/null").ok();
     let mut shell = place.command("bash");
     let script = "echo 'history_events = 7' | \"$0\" --check --config /dev/stdin && \"$0\" --check --config <(echo 'lissten = 1')";
     shell.args(["-c", script, env!("CARGO_BIN_EXE_sse-busd")]);
     let run = Process::start(shell).finish().ends_with(2).says("1:1: unknown key `lissten`");
-    assert!(run.stdout.starts_with("the configuration is sound\n"), "{run}");
+    assert!(run.stdout.starts_with("the configuration is valid\n"), "{run}");
 }
 
 #[test]
-fn the_printed_configuration_is_sound_and_changes_nothing() {
+fn the_printed_configuration_is_valid_and_changes_nothing() {
     let place = Place::new();
     let mut busd = place.busd();
     busd.arg("--print-config").env("SSE_BUS_HISTORY", "disk");
@@ -349,5 +378,5 @@ fn a_file_that_others_may_write_is_warned_of() {
     assert_eq!(check(), "");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
     let said = check();
-    assert!(said.contains(&format!("chmod go-w {file}")) && said.contains("controls this daemon"), "{said}");
+    assert!(said.contains(&format!("chmod go-w {file}")) && said.contains("control this daemon"), "{said}");
 }

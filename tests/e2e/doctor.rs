@@ -52,7 +52,7 @@ fn where_all_is_well_nothing_is_a_problem() {
     let run = daemon.ctl(&["doctor"]).ok();
     says(&run, "daemon", "ok", "from SSE_BUS_SOCKET", "");
     says(&run, "port", "ok", &daemon.address.to_string(), "");
-    says(&run, "configuration", "ok", "sound", "");
+    says(&run, "configuration", "ok", "valid", "");
     for check in ["version", "directory", "socket", "service", "limits", "origins", "history", "clock"] {
         says(&run, check, "ok", "", "");
     }
@@ -78,7 +78,7 @@ fn without_a_daemon_everything_else_is_looked_at_all_the_same() {
     let place = Place::new();
     let run = doctor(&place, |_| {}).ends_with(3);
     says(&run, "daemon", "problem", "no daemon at", "sse-busd");
-    says(&run, "configuration", "ok", "sound", "");
+    says(&run, "configuration", "ok", "valid", "");
     says(&run, "directory", "ok", "does not exist yet", "");
     says(&run, "socket", "ok", "does not exist", "");
     says(&run, "port", "ok", "free", "");

@@ -196,7 +196,7 @@ fn without_ipv6_localhost_is_one_address_and_nothing_is_said() {
     let mut busd = place.busd();
     here(&mut busd);
     busd.args(["--no-config", "--listen", "[::1]:7733", "--socket"]).arg(place.socket());
-    Process::start(busd).finish().ends_with(1).says("[::1]:7733 cannot be listened on").says("--listen");
+    Process::start(busd).finish().ends_with(1).says("cannot listen on [::1]:7733").says("--listen");
 }
 
 #[test]

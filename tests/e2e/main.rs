@@ -42,6 +42,7 @@ mod positions;
 mod presence;
 mod publish;
 mod publishers;
+mod refusals;
 mod reload;
 mod removed_files;
 mod replay;

@@ -81,9 +81,14 @@ fn the_pages_say_what_help_says() {
         assert!(daemon.contains(part), "{part}\n{daemon}");
     }
     let file = text("/sse-bus.toml.5");
-    for part in
-        ["# socket = ", "listen = \"localhost:7733\"", "[limits]", "event_bytes = ", "[[topics]]", "keeps at most"]
-    {
+    for part in [
+        "# socket = ",
+        "listen = \"localhost:7733\"",
+        "[limits]",
+        "event_bytes = ",
+        "[[topics]]",
+        "that each topic keeps",
+    ] {
         assert!(file.contains(part), "{part}\n{file}");
     }
     assert!(!file.contains("----"), "{file}");

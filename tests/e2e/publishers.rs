@@ -120,7 +120,7 @@ fn a_topic_takes_events_from_the_user_a_page_or_a_token_as_it_says() {
     assert_eq!(daemon.request_locally("POST", "/events/user", "x").status, 202);
     assert_eq!(daemon.request_locally("POST", "/events/page", "x").status, 403);
     daemon.ctl(&["publish", "user", "x"]).ok();
-    daemon.ctl(&["publish", "token", "x"]).ends_with(6).says("`token:ci`").says("comes from `user`");
+    daemon.ctl(&["publish", "token", "x"]).ends_with(6).says("`token:ci`").says("this one is from `user`");
 }
 
 #[test]
@@ -138,8 +138,8 @@ fn a_topic_takes_events_from_a_user_by_number() {
     };
     as_nobody("nobody").ok();
     as_nobody("free").ok();
-    as_nobody("user").ends_with(6).says(&format!("comes from `uid:{NOBODY}`"));
-    daemon.ctl(&["publish", "nobody", "x"]).ends_with(6).says("comes from `user`");
+    as_nobody("user").ends_with(6).says(&format!("this one is from `uid:{NOBODY}`"));
+    daemon.ctl(&["publish", "nobody", "x"]).ends_with(6).says("this one is from `user`");
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn other_publishers_count_with_the_next_configuration_for_connections_that_are_t
     reload(&daemon, &(table("door", "[\"user\"]") + &table("**", "[]")), "read the configuration again");
     // Of the tables that match the first counts.
     ask(true);
-    reload(&daemon, &table("door", "[\"me\"]"), "`me` names nobody");
+    reload(&daemon, &table("door", "[\"me\"]"), "`me` is not a publisher");
     // What is wrong changes nothing.
     ask(true);
 }

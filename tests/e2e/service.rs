@@ -164,10 +164,8 @@ fn what_the_held_sockets_overrule_is_told_once() {
     });
     let log = daemon.log();
     let said = [
-        format!(
-            "--listen: listen = 127.0.0.1:7999 counts for nothing: the service manager holds {address}; `sse-busctl"
-        ),
-        format!("config.toml:1:1: socket = /nowhere/bus.sock counts for nothing: the service manager holds {socket};"),
+        format!("--listen: listen = 127.0.0.1:7999 is ignored: the service manager holds {address}; `sse-busctl"),
+        format!("config.toml:1:1: socket = /nowhere/bus.sock is ignored: the service manager holds {socket};"),
     ];
     for said in said {
         assert_eq!(log.matches(&said).count(), 1, "{said}\n{log}");

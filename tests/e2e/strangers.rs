@@ -221,8 +221,8 @@ fn users_without_a_number_in_the_daemons_namespace_are_not_let_in_and_the_log_sa
     };
     let log = daemon.log();
     for said in [
-        "--allow-uid: allow_uid = 4242, 65534 counts for nothing: the daemon is in a user namespace that has no such number;",
-        "--allow-gid: allow_gid = 4242 counts for nothing",
+        "--allow-uid: allow_uid = 4242, 65534 is ignored: the daemon is in a user namespace that does not have this ID;",
+        "--allow-gid: allow_gid = 4242 is ignored",
     ] {
         assert_eq!(log.matches(said).count(), 1, "{said}\n{log}");
     }

@@ -9,7 +9,7 @@ use sse_bus::{
 use super::{Disk, epoch, topic};
 use crate::{
     clock::Relation,
-    shared::SharedBus,
+    shared_bus::SharedBus,
     store::{Opened, Store},
 };
 

@@ -22,7 +22,7 @@ use sse_bus::{
     Epoch, FilterSet,
     bus::{Bus, Format, Now, Publication, Start, Subscription, history::Memory},
     limits::{FILTERS_MAX, Limits, NAME_MAX}, retention::Retention,
-    protocol::{Ack, Publish, Slow, sse::PositionForm},
+    protocol::{Ack, Publish, Refused, Slow, sse::PositionForm},
 };
 
 const PEER: &str = "127.0.0.1:50000";
@@ -36,8 +36,12 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn subscribe(path: Option<String>, query: &str, last_event_id: Option<&[u8]>) {
-    let parse =
-        |path, query: &str, last| query::subscription(path, query, last, PositionForm::Id, PEER.into(), |_| Ok(()));
+    let parse = |path, query: &str, last| {
+        let request = query::stream(path, query)?;
+        let mut subscription = Subscription::parse(&request.subscribe, request.format, PEER.into())?;
+        request.options.apply(last, PositionForm::Id, &mut subscription);
+        Ok::<_, Refused>(subscription)
+    };
     let subscription = match parse(path, query, last_event_id) {
         Ok(subscription) => subscription,
         Err(refused) => return refusal::check(&refused),
