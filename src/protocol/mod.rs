@@ -17,9 +17,8 @@ mod setting;
 pub mod sse;
 mod wire;
 
-pub(crate) use self::reply::EventBody;
 #[cfg(feature = "bus")]
-pub(crate) use self::reply::EventReply;
+pub(crate) use self::reply::{EventBody, EventReply};
 pub use self::{
     error::{ErrorCode, Refused},
     info::{ClientInfo, LimitInfo, RefusedHost, RefusedOrigin, Status, TopicInfo},

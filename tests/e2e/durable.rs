@@ -308,7 +308,7 @@ fn history_that_others_could_have_put_there_is_not_taken() {
         }
         fs::remove_file(&file).unwrap();
         fs::create_dir(&file).unwrap();
-        place.busd_fails(&flags[1..]).ends_with(1).says(name).says("no file");
+        place.busd_fails(&flags[1..]).ends_with(1).says(name).says("not a file");
         fs::remove_dir(&file).unwrap();
     }
     let daemon = Daemon::of_command(place, flags.map(str::to_owned).to_vec(), |_| {});
