@@ -203,3 +203,23 @@ impl Clients {
         by_id.map(|id| vec![id]).or_else(by_name).unwrap_or_default()
     }
 }
+
+#[cfg(debug_assertions)]
+impl Clients {
+    pub(super) fn self_check(&self) {
+        let is_subscriber = |(_, client): &(ClientId, &Client)| matches!(client.role, Role::Subscriber(_));
+        let subscribers = self.iter().filter(is_subscriber).count();
+        assert_eq!(self.subscribers, subscribers, "subscribers");
+        assert_eq!(self.publishers, self.by_id.len() - subscribers, "publishers");
+        let mut by_name = HashMap::<ClientName, Vec<ClientId>>::new();
+        let mut ids: Vec<_> = self.by_id.keys().copied().collect();
+        ids.sort_unstable();
+        for id in &ids {
+            if let Some(name) = &self.by_id[id].description.name {
+                by_name.entry(name.clone()).or_default().push(*id);
+            }
+        }
+        assert_eq!(self.by_name, by_name, "clients by name");
+        assert!(ids.last().is_none_or(|id| id.0 <= self.last_id), "the last id is {}, of {ids:?}", self.last_id);
+    }
+}

@@ -8,6 +8,9 @@
 //!
 //! A live cursor is that of one subscriber, or of a [group](super::groups).
 
+#[cfg(debug_assertions)]
+mod check;
+
 use std::{
     collections::{HashMap, VecDeque},
     task::Waker,

@@ -11,6 +11,8 @@
 #![doc = include_str!("server.md")]
 
 mod admin;
+#[cfg(debug_assertions)]
+mod check;
 mod clients;
 mod cursor;
 mod feeds;

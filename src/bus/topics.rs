@@ -254,3 +254,49 @@ impl Index {
         }
     }
 }
+
+#[cfg(debug_assertions)]
+impl Topics {
+    pub(super) fn self_check(&self, feeds: &super::feeds::Feeds) {
+        let cost = feeds.iter().map(|(_, feed)| Topics::cost_of(&feed.filters)).sum::<usize>();
+        assert_eq!(self.cost, cost, "cost of the filters");
+        for (key, state) in self.iter() {
+            assert_eq!(self.by_name.get(&state.name), Some(&key), "the topic {}", state.name);
+            assert_eq!(self.in_order.get(&state.name), Some(&key), "the topic {}", state.name);
+            let wanted_by = feeds.iter().filter(|(_, feed)| feed.filters.matches(&state.name)).map(|(key, _)| key);
+            assert_eq!(self.wanted_by(&state.name), wanted_by.collect::<Vec<_>>(), "feeds of the topic {}", state.name);
+        }
+        let topics = self.iter().count();
+        assert_eq!((self.by_name.len(), self.in_order.len()), (topics, topics), "topics by name");
+        let mut free = self.free.clone();
+        free.sort_unstable();
+        let unused: Vec<_> = (0..self.states.len()).filter(|key| self.states[*key].is_none()).collect();
+        assert_eq!(free, unused, "free topic numbers");
+
+        let (mut have, mut expected) = (Vec::new(), Vec::new());
+        self.index.self_check_list(None, &mut have);
+        for (key, feed) in feeds.iter() {
+            expected.extend(feed.filters.iter().map(|filter| (filter.to_string(), key)));
+        }
+        have.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(have, expected, "the index of filters");
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Index {
+    /// Lists the filters at and below a node, each with its feed.
+    fn self_check_list(&self, path: Option<&str>, found: &mut Vec<(String, FeedKey)>) {
+        assert!(path.is_none() || !self.is_empty(), "an empty node in the index of filters at {path:?}");
+        let child = |level: &str| path.map_or_else(|| level.to_owned(), |path| format!("{path}/{level}"));
+        found.extend(self.here.iter().map(|feed| (path.unwrap_or_default().to_owned(), *feed)));
+        found.extend(self.below.iter().map(|feed| (child("**"), *feed)));
+        if let Some(node) = &self.any {
+            node.self_check_list(Some(&child("*")), found);
+        }
+        for (level, node) in &self.levels {
+            node.self_check_list(Some(&child(level)), found);
+        }
+    }
+}

@@ -78,6 +78,8 @@ proptest! {
             let _ = bus.finish();
             let names = bus.topics(now).into_iter().map(|info| info.topic);
             prop_assert!(names.is_sorted_by(|a, b| a < b));
+            #[cfg(debug_assertions)]
+            bus.self_check();
             for info in bus.topics(now) {
                 prop_assert_eq!(info.subscribers, reached(&connected, &info.topic), "{:?}", info);
             }

@@ -114,6 +114,8 @@ pub(crate) enum Op {
     Configure(Retention),
     /// So many ticks that everybody's heartbeat is due.
     Heartbeats,
+    /// The process ends, and begins again with what is on disk.
+    Restart,
 }
 
 #[derive(Clone, Copy, Debug)]

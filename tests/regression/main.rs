@@ -60,6 +60,8 @@ fn read(bus: &mut Bus, id: ClientId) -> Vec<String> {
 fn read_once(bus: &mut Bus, id: ClientId) -> (Vec<String>, bool) {
     let mut out = Vec::new();
     let is_ready = bus.read(id, at(1000), Waker::noop(), &mut out) == Read::Ready;
+    #[cfg(debug_assertions)]
+    bus.self_check();
     let text = String::from_utf8(out.concat()).expect("text");
     let events = text.split_terminator("\n\n").map(|event| {
         let id = event.lines().find_map(|line| line.strip_prefix("id: e-")).unwrap_or_default();

@@ -27,7 +27,7 @@ impl Doubt {
 }
 
 /// The bounds of one topic.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bound {
     pub(super) events: usize,
     pub(super) bytes: usize,
@@ -181,5 +181,27 @@ impl Bounds {
             before.map(|before| self.due.remove(&(before, key)));
             self.due.extend(due.map(|due| (due, key)));
         }
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Bounds {
+    /// `oldest` returns when the oldest event of a topic came.
+    pub(super) fn self_check(&self, oldest: impl Fn(TopicKey) -> Option<u64>) {
+        assert_eq!(self.general, Bound::general(&self.retention), "the general bounds");
+        let mut all_due = BTreeSet::new();
+        for (key, Bounded { name, bound, due }) in
+            self.topics.iter().enumerate().filter_map(|(key, topic)| Some((key, topic.as_ref()?)))
+        {
+            all_due.extend(due.map(|due| (due, key)));
+            let oldest = oldest(key);
+            assert!(oldest.is_none() || due.is_some(), "the topic {name} has events, and is not looked at");
+            if !self.changed.contains(&key) {
+                assert_eq!(*bound, Bound::of(&self.retention, name), "the bounds of the topic {name}");
+                let end = oldest.map_or(u64::MAX, |came| self.end(key, came));
+                assert!(due.is_none_or(|due| due <= end), "the topic {name} is looked at at {due:?}, after {end}");
+            }
+        }
+        assert_eq!(self.due, all_due, "topics by when they are looked at");
     }
 }

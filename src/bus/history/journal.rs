@@ -289,3 +289,29 @@ impl Journaled for Memory {
         }
     }
 }
+
+#[cfg(debug_assertions)]
+impl Memory {
+    pub(super) fn self_check_journal(&self) {
+        let cold = self.journal.as_ref().map_or(0, |journal| journal.cold);
+        for entry in self.log.values().chain(self.pinned.values()) {
+            let is_retained = self.topics[entry.topic].past.retained == Some(entry.seq);
+            assert_eq!(
+                entry.event.is_some(),
+                is_retained || entry.seq > cold,
+                "whether the event {} is in memory",
+                entry.seq
+            );
+        }
+        let Some(journal) = &self.journal else { return };
+        assert!(journal.cold <= journal.taken, "{journal:?}");
+        let warm = self.log.range(journal.cold + 1..).map(|(_, entry)| entry.cost).sum::<usize>();
+        assert_eq!(journal.warm, warm, "cost of the events that are in memory and not yet on disk alone");
+        assert!(journal.topics.last().is_none_or(|key| *key < self.topics.len()), "{journal:?}");
+        let mut removed = journal.removed.clone();
+        removed.sort_unstable();
+        assert!(removed.is_sorted_by(|a, b| a < b), "an event is removed twice: {removed:?}");
+        let is_gone = |seq: &u64| *seq <= journal.taken && self.entry(*seq).is_none();
+        assert!(removed.iter().all(is_gone), "an event that is to be removed is there: {removed:?}");
+    }
+}

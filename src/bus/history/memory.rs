@@ -378,4 +378,9 @@ impl History for Memory {
         self.bounds.change(retention);
         self.expire(now);
     }
+
+    #[cfg(debug_assertions)]
+    fn self_check(&self) {
+        self.self_check_all();
+    }
 }

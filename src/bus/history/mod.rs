@@ -15,6 +15,8 @@
 //! does, and whoever reads so far back [waits for the disk](super::fetch).
 
 mod bounds;
+#[cfg(debug_assertions)]
+mod check;
 mod journal;
 mod losses;
 mod memory;
@@ -174,4 +176,7 @@ pub trait History: Send {
     fn retention(&self) -> &Retention;
     /// Has other bounds from now on, and begins to let go what is beyond them.
     fn set_retention(&mut self, retention: Retention, now: u64);
+    /// Compares every counter, sum and index with one that is computed from scratch, and panics if one differs. For tests.
+    #[cfg(debug_assertions)]
+    fn self_check(&self) {}
 }

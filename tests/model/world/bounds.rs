@@ -91,6 +91,11 @@ impl World {
         if !is_behind && status.history_bytes > retention.budget as u64 {
             return Err(format!("expected history within its budget, saw {status:?}"));
         }
+        let sum = |of: fn(&TopicInfo) -> u64| infos.iter().map(of).sum::<u64>();
+        let sums = [sum(|info| info.events), sum(|info| info.bytes), infos.len() as u64];
+        if [status.history_events, status.history_bytes, status.topics] != sums {
+            return Err(format!("expected events, bytes and topics to be {sums:?} in {status:?}"));
+        }
         let infos: HashMap<&str, &TopicInfo> = infos.iter().map(|info| (&*info.topic, info)).collect();
         let mut all_gone = HashMap::new();
         for (topic, seqs) in &self.log.by_topic {

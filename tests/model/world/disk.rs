@@ -1,10 +1,19 @@
-//! A disk, for stories whose history is written down: what the bus lets go of memory is read from here.
+//! A disk, for stories whose history is written down: what the bus lets go of memory is read from here, and what it begins
+//! with after a restart.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use sse_bus::{
-    Event,
-    bus::fetch::{Fetched, Wanted},
+    Topic,
+    bus::{
+        Bus, Now,
+        fetch::{Fetched, Wanted},
+        history::{Entry, Forgotten},
+        journal::{Batch, Gone, TopicRecord},
+    },
 };
 
 use super::World;
@@ -14,17 +23,56 @@ const AHEAD: usize = 3;
 
 /// What was written.
 #[derive(Default)]
-pub(super) struct Disk(BTreeMap<u64, Arc<Event>>);
+pub(super) struct Disk {
+    entries: BTreeMap<u64, Entry>,
+    topics: BTreeMap<Topic, TopicRecord>,
+    forgotten: Forgotten,
+    head: u64,
+}
+
+impl Disk {
+    fn write(&mut self, batch: Batch) {
+        match batch.gone {
+            Gone::Topics(topics) => topics.iter().for_each(|topic| drop(self.topics.remove(topic))),
+            Gone::AllOthers => self.topics.clear(),
+        }
+        self.topics.extend(batch.topics.into_iter().map(|record| (record.topic.clone(), record)));
+        self.entries.extend(batch.entries.into_iter().map(|entry| (entry.seq, entry)));
+        batch.removed.iter().for_each(|seq| drop(self.entries.remove(seq)));
+        (self.forgotten, self.head) = (batch.forgotten, batch.head);
+    }
+
+    /// Gives a new bus what is here, as a daemon does that starts: of the events that are not retained, entries alone.
+    pub(super) fn restore(&self, bus: &mut Bus, now: Now) -> Result<(), String> {
+        let keys = bus.restore_topics(self.topics.values().cloned());
+        let known: HashMap<&Topic, usize> = self.topics.keys().zip(keys).collect();
+        let mut entries = Vec::new();
+        for entry in self.entries.values() {
+            let topic = entry.event.as_ref().map(|event| event.topic.clone());
+            let Some(record) = topic.as_ref().and_then(|topic| self.topics.get(topic)) else {
+                return Err(format!("expected a topic that is known for {entry:?}"));
+            };
+            let event = entry.event.clone().filter(|_| record.past.retained == Some(entry.seq));
+            entries.push(Entry { topic: known[&record.topic], event, ..entry.clone() });
+        }
+        let unwanted = bus.restore_events(entries);
+        if !unwanted.is_empty() {
+            return Err(format!("expected these to have been removed: {unwanted:?}"));
+        }
+        bus.restored(self.forgotten.clone(), self.head, now);
+        Ok(())
+    }
+}
 
 impl World {
     /// Writes down what has changed.
     pub(super) fn write(&mut self) {
         while let Some(batch) = self.bus.take_batch(400) {
             let upto = if batch.more { batch.entries.last().map_or(0, |entry| entry.seq) } else { batch.head };
-            let events = batch.entries.into_iter().filter_map(|entry| Some((entry.seq, entry.event?)));
-            self.disk.0.extend(events);
+            let more = batch.more;
+            self.disk.write(batch);
             drop(self.bus.written(upto));
-            if !batch.more {
+            if !more {
                 return;
             }
         }
@@ -37,7 +85,8 @@ impl World {
             return Ok(false);
         }
         for Wanted { client, seq, .. } in &wanted {
-            let events: Vec<_> = self.disk.0.range(seq..).take(AHEAD).map(|(_, event)| (**event).clone()).collect();
+            let written = self.disk.entries.range(seq..).filter_map(|(_, entry)| entry.event.clone());
+            let events: Vec<_> = written.take(AHEAD).map(Arc::unwrap_or_clone).collect();
             if events.first().is_none_or(|event| event.id.seq != *seq) {
                 return Err(format!("expected {client} to want what is written, saw it want {seq}"));
             }
