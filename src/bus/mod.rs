@@ -23,6 +23,7 @@ mod groups;
 pub mod history;
 pub mod journal;
 mod output;
+mod publish;
 mod read;
 mod request;
 mod subscribe;
@@ -42,7 +43,7 @@ use self::{
     fetch::Wanted,
     framing::ChunkBuffer,
     groups::Calls,
-    history::{Entry, History, TopicKey},
+    history::History,
     journal::Gone,
     topics::Topics,
 };
@@ -51,14 +52,14 @@ pub use self::{
     format::Format,
     framing::Framing,
     groups::{GroupId, ReaderId},
+    publish::{Admitted, LogEvent},
     read::Read,
     request::{Publication, Start, Subscription},
 };
 use crate::{
-    event::{Epoch, Event, EventId, EventType},
+    event::{Epoch, EventId},
     limits::{Limits, Retention},
-    protocol::{ErrorCode, GapReason, Published, Refused},
-    topic::Topic,
+    protocol::{ErrorCode, GapReason, Refused},
 };
 
 /// The topic on which the bus tells who comes and goes.
@@ -167,66 +168,6 @@ impl Bus {
     /// but for what the bus itself tells.
     pub fn close(&mut self) {
         self.is_closed = true;
-    }
-
-    /// Publishes an event, from a publisher that is a client or from elsewhere.
-    pub fn publish(
-        &mut self,
-        publication: Publication,
-        from: Option<ClientId>,
-        now: Now,
-    ) -> Result<Published, Refused> {
-        if self.is_closed {
-            let message = "the daemon is stopping; publish again when there is another";
-            return Err(Refused::new(ErrorCode::Stopping, message));
-        }
-        if publication.durable && self.history.journal().is_none() {
-            let message = "this bus keeps history in memory, so nothing can be durable; use ack `accepted`";
-            return Err(Refused::new(ErrorCode::NotDurable, message));
-        }
-        let published = match &publication.to {
-            Some(address) => self.unicast(address, &publication, now),
-            None => self.broadcast(publication, now)?,
-        };
-        if let Some(client) = from.and_then(|id| self.clients.get_mut(id)) {
-            client.events += 1;
-        }
-        Ok(published)
-    }
-
-    fn broadcast(&mut self, publication: Publication, now: Now) -> Result<Published, Refused> {
-        let Publication { topic, kind, headers, data, retain, ttl, .. } = publication;
-        let key = self.topic_key(&topic, now)?;
-        let event = Event { id: self.id(self.head + 1), topic, kind, headers, data, time: now.unix };
-        let expires = ttl.map(|ttl| now.mono.saturating_add(ttl.as_millis().try_into().unwrap_or(u64::MAX)));
-        let clear = retain && event.data.is_empty();
-        let (id, size) = (event.id, event.data.len());
-        let entry = Entry::new(event, key, now.mono, expires);
-        if clear {
-            self.history.clear_retained(key, now.mono);
-        } else if retain {
-            self.make_room_to_retain(&entry, now)?;
-        }
-
-        let event = entry.event.clone();
-        self.head += 1;
-        self.stats.published += 1;
-        self.stats.published_bytes += size as u64;
-        self.history.append(entry, retain && !clear);
-        self.history.expire(now.mono);
-        let mut subscribers = 0;
-        if let Some(state) = self.topics.get_mut(key) {
-            state.published += 1;
-            state.last = Some((self.head, now.unix));
-        }
-        self.feeds.begin();
-        if let Some(event) = &event {
-            for feed in self.topics.wanted_by(&event.topic) {
-                self.feeds.append(feed, event, &self.limits);
-                subscribers += self.feeds.get(feed).map_or(0, |feed| feed.subscribers as u64);
-            }
-        }
-        Ok(Published { id, subscribers })
     }
 
     /// Seals what this call of the bus has published, and gives the wakers to call once the bus is unlocked.
@@ -378,39 +319,6 @@ impl Bus {
         EventId { epoch: self.epoch, seq }
     }
 
-    /// Publishes that a client comes or goes. A full table of topics keeps it from being told; that table says so.
-    fn tell(&mut self, id: ClientId, what: &str, now: Now) {
-        let Some(client) = self.clients.get(id) else { return };
-        let data = serde_json::to_string(&self.presence(id, client)).unwrap_or_default();
-        let (Ok(topic), Ok(kind)) = (Topic::parse(CLIENTS_TOPIC), EventType::parse(what)) else { return };
-        let _ = self.broadcast(Publication { kind: Some(kind), ..Publication::new(topic, data) }, now);
-    }
-
-    /// A topic's number; a new topic is taken up if there is room.
-    fn topic_key(&mut self, topic: &Topic, now: Now) -> Result<TopicKey, Refused> {
-        if let Some(key) = self.topics.find(topic.as_str()) {
-            return Ok(key);
-        }
-        if self.topics.len() >= self.limits.topics {
-            self.history.expire(now.mono);
-            let history = &self.history;
-            let idle = self.topics.next_idle(|key| history.held(key) == history::Held::default());
-            if let Some(key) = idle {
-                if let Some(state) = self.topics.get(key).filter(|_| self.history.journal().is_some()) {
-                    self.gone.note(state.name.clone());
-                }
-                self.topics.remove(key);
-                self.history.forget(key);
-            }
-        }
-        // One place is kept for the bus's own topic.
-        let reserve = usize::from(topic.is_system());
-        refuse_more(self.topics.len(), self.limits.topics + reserve, ErrorCode::LimitTopics, "topics")?;
-        let key = self.topics.insert(topic.clone());
-        self.history.know(key, topic);
-        Ok(key)
-    }
-
     /// Refuses what would make filters cost more than they may.
     fn refuse_more_filters(&self, more: usize) -> Result<(), Refused> {
         let limit = self.limits.filters_bytes;
@@ -422,23 +330,6 @@ impl Bus {
              the same for many subscribers, or raise the limit"
         );
         Err(Refused::new(ErrorCode::LimitFilters, message))
-    }
-
-    fn make_room_to_retain(&mut self, entry: &Entry, now: Now) -> Result<(), Refused> {
-        let limit = self.limits.retained_bytes;
-        let after =
-            |history: &dyn History| history.totals().retained_bytes - history.retained_cost(entry.topic) + entry.cost;
-        if after(&*self.history) > limit {
-            self.history.reclaim(now.mono);
-        }
-        if after(&*self.history) > limit {
-            let message = format!(
-                "the retained events would need more than `retained_bytes` = {limit}; remove some (retain empty data), give \
-                 them a TTL, or raise the limit"
-            );
-            return Err(Refused::new(ErrorCode::LimitRetained, message));
-        }
-        Ok(())
     }
 }
 

@@ -225,6 +225,11 @@ impl History for Memory {
         self.enforce(key, cost, now);
     }
 
+    fn pass_over(&mut self, seq: u64) {
+        self.losses.push_unknown(seq);
+        self.forgotten.lose(seq);
+    }
+
     fn clear_retained(&mut self, topic: TopicKey, now: u64) {
         if topic < self.topics.len() {
             self.unretain(topic, now);

@@ -109,6 +109,8 @@ pub trait History: Send {
     fn know(&mut self, topic: TopicKey, name: &Topic);
     /// Takes an event that is newer than all before. With `retain` it becomes the topic's retained event.
     fn append(&mut self, entry: Entry, retain: bool);
+    /// Notes an event that is newer than all before and is not kept, because there is no room for its topic.
+    fn pass_over(&mut self, seq: u64);
     /// Removes a topic's retained event.
     fn clear_retained(&mut self, topic: TopicKey, now: u64);
     /// A topic's retained event, which is in memory.
