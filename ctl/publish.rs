@@ -63,9 +63,13 @@ pub(crate) async fn one(client: &mut Client, output: &Output, event: &Publish) -
     match &event.to {
         Some(to) if published.subscribers == 0 => return Err(nobody(to)),
         _ if event.ack == Ack::None => {}
-        Some(to) => output.say(|| format!("{} to {}", published.id, visible(to)), &published)?,
+        Some(to) => {
+            let sentence = || format!("to {} of {}", count(published.subscribers, "connection"), visible(to));
+            output.say(sentence, &published)?;
+        }
         None => {
-            let sentence = || format!("{} to {}", published.id, count(published.subscribers, "subscriber"));
+            let id = published.id.map_or_else(String::new, |id| format!("{id} "));
+            let sentence = || format!("{id}to {}", count(published.subscribers, "subscriber"));
             output.say(sentence, &published)?;
         }
     }

@@ -177,8 +177,8 @@ async fn publish_body(
     let durable = publication.durable;
     let published = daemon.bus.with(|bus, now| bus.publish(publication, None, now))?;
     daemon.metrics.published_in(began.elapsed());
-    if let Some(store) = daemon.store.as_ref().filter(|_| durable) {
-        store.written(published.id.seq).await?;
+    if let (Some(store), Some(id)) = (daemon.store.as_ref().filter(|_| durable), published.id) {
+        store.written(id.seq).await?;
     }
     Ok(published)
 }

@@ -254,14 +254,15 @@ impl<'a> Session<'a> {
         if self.batch.is_empty() {
             return;
         }
-        let from = self.member.as_ref().map(|member| member.id);
+        let (from, codec) = (self.member.as_ref().map(|member| member.id), self.codec);
         let began = Instant::now();
         let answers = self.daemon.bus.with_each(self.batch.drain(..), |bus, now, (number, ack, item)| {
-            (number, ack, item.and_then(|publication| bus.publish(publication, from, now)))
+            let published = item.and_then(|publication| bus.publish(publication, from, now));
+            (number, ack, published.map(|published| codec.answer(published, bus.position())))
         });
         self.daemon.metrics.published_in(began.elapsed());
         let durable = answers.iter().filter(|(_, ack, _)| *ack == Ack::Durable);
-        let last = durable.filter_map(|(_, _, answer)| answer.as_ref().ok().map(|published| published.id.seq)).max();
+        let last = durable.filter_map(|(_, _, answer)| answer.as_ref().ok()?.id.map(|id| id.seq)).max();
         let written = match (&self.daemon.store, last) {
             (Some(store), Some(last)) => store.written(last).await,
             _ => Ok(()),

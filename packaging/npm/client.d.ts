@@ -1,7 +1,7 @@
 /** An event of the bus. */
 export interface BusEvent {
-  /** Its place in the order of the bus: `epoch-number`. */
-  id: string;
+  /** Its place in the order of the bus: `epoch-number`. None for an event that is live only (`to`, `$sys/…`). */
+  id: string | null;
   topic: string;
   type: string | null;
   /** When the bus took it, in milliseconds since 1970. */
@@ -75,7 +75,8 @@ export interface PublishOptions {
 }
 
 export interface Published {
-  id: string;
+  /** None for an event to one client. */
+  id: string | null;
   /** How many it goes to. All tabs of an origin are one subscriber. */
   subscribers: number;
 }

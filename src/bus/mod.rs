@@ -4,7 +4,7 @@
 //! [`Bus::read`], and who must be woken is told by [`Bus::finish`], to be done after the bus is unlocked. One mutex
 //! around it is all the locking there is.
 //!
-//! What is promised: events reach each subscriber in the order of their ids, each at most once; what a subscriber does
+//! What is promised: events reach each subscriber in the order of the log, each at most once; what a subscriber does
 //! not get is told as a gap; no subscriber slows a publisher or another subscriber. Every bound is in
 //! [`limits`](crate::limits).
 //!
@@ -62,7 +62,8 @@ use crate::{
     protocol::{ErrorCode, GapReason, Refused},
 };
 
-/// The topic on which the bus tells who comes and goes.
+/// The topic on which the bus tells who comes and goes. Its events are live only: they have no id and are in no history, and
+/// who needs the present state asks for the [clients](Bus::clients).
 pub const CLIENTS_TOPIC: &str = "$sys/clients";
 
 /// The time, as the caller's clocks have it.
@@ -77,11 +78,11 @@ pub struct Now {
 /// What has happened so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Events published, the bus's own and unicast included.
+    /// Events published, but for those that are live only: the bus's own, and those for one client.
     pub published: u64,
     /// Bytes of their data.
     pub published_bytes: u64,
-    /// Events handed to subscribers.
+    /// Events handed to subscribers, those that are live only included.
     pub delivered: u64,
     /// Bytes handed to subscribers, as encoded.
     pub delivered_bytes: u64,

@@ -61,7 +61,7 @@ impl Bus {
                 let admitted = self.admit(publication, now)?;
                 let (topic, id) = (admitted.topic, self.id(self.head + 1));
                 let subscribers = self.append(Some(topic), admitted.into_event(id, now.unix), now);
-                Published { id, subscribers }
+                Published { id: Some(id), subscribers }
             }
         };
         if let Some(client) = from.and_then(|id| self.clients.get_mut(id)) {
@@ -148,14 +148,17 @@ impl Bus {
         subscribers
     }
 
-    /// Publishes that a client comes or goes. A full table of topics keeps it from being told; that table says so.
+    /// Publishes that a client comes or goes. The event is live only.
     pub(super) fn tell(&mut self, id: ClientId, what: &str, now: Now) {
-        let Some(client) = self.clients.get(id) else { return };
-        let data = serde_json::to_string(&self.presence(id, client)).unwrap_or_default();
         let (Ok(topic), Ok(kind)) = (Topic::parse(CLIENTS_TOPIC), EventType::parse(what)) else { return };
-        let id = self.id(self.head + 1);
-        let event = Event { kind: Some(kind), ..Event::new(id, topic, data, now.unix) };
-        self.apply(LogEvent { event, retain: false, ttl: None }, now);
+        let wanted = self.topics.wanted_by(&topic);
+        let Some(client) = self.clients.get(id).filter(|_| !wanted.is_empty()) else { return };
+        let data = serde_json::to_string(&self.presence(id, client)).unwrap_or_default();
+        let event = Event { kind: Some(kind), ..Event::new(self.position(), topic, data, now.unix) };
+        self.feeds.begin();
+        for feed in wanted {
+            self.feeds.append_live(feed, &event, &self.limits);
+        }
     }
 
     fn refuse_when_closed(&self) -> Result<(), Refused> {
@@ -176,19 +179,22 @@ impl Bus {
             let history = &self.history;
             let idle = self.topics.next_idle(|key| history.held(key) == Held::default());
             if let Some(key) = idle {
-                if let Some(state) = self.topics.get(key).filter(|_| self.history.journal().is_some()) {
-                    self.gone.note(state.name.clone());
-                }
-                self.topics.remove(key);
-                self.history.forget(key);
+                self.forget_topic(key);
             }
         }
-        // One place is kept for the bus's own topic.
-        let reserve = usize::from(topic.is_system());
-        refuse_more(self.topics.len(), self.limits.topics + reserve, ErrorCode::LimitTopics, "topics")?;
+        refuse_more(self.topics.len(), self.limits.topics, ErrorCode::LimitTopics, "topics")?;
         let key = self.topics.insert(topic.clone());
         self.history.know(key, topic);
         Ok(key)
+    }
+
+    /// Forgets a topic that has nothing in history.
+    pub(super) fn forget_topic(&mut self, key: TopicKey) {
+        if let Some(state) = self.topics.get(key).filter(|_| self.history.journal().is_some()) {
+            self.gone.note(state.name.clone());
+        }
+        self.topics.remove(key);
+        self.history.forget(key);
     }
 
     /// Whether a topic's retained event may cost so much. Expired ones make room.
@@ -267,7 +273,7 @@ mod tests {
         let admitted = bus.admit(publication("t", "y"), NOW).unwrap();
         let next = bus.id(12);
         assert_eq!(bus.apply(admitted.into_event(next, 1), NOW), Some(1));
-        assert_eq!(bus.publish(publication("t", "z"), None, NOW).unwrap().id, bus.id(13));
+        assert_eq!(bus.publish(publication("t", "z"), None, NOW).unwrap().id, Some(bus.id(13)));
         let _ = bus.finish();
         assert_eq!(read(&mut bus, live), ["5", "9", "12", "13"]);
         // A client may resume from a number that no event has.
@@ -277,7 +283,7 @@ mod tests {
 
     #[test]
     fn an_event_whose_topic_has_no_room_is_delivered_and_then_a_gap() {
-        let mut bus = bus(Limits { topics: 2, ..Limits::default() });
+        let mut bus = bus(Limits { topics: 1, ..Limits::default() });
         let live = subscribe(&mut bus, Start::Now);
         assert_eq!(bus.apply(event(&bus, 10, "a", "x"), NOW), Some(1));
         assert!(bus.admit(publication("b", "x"), NOW).is_err());

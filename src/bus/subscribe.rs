@@ -4,7 +4,7 @@ use super::{
     Bus, ClientId, Format, Now, Start, Subscription,
     clients::{Client, PositionDue, Role, Subscriber},
     cursor::{Cursor, Past, Place, Snapshot},
-    feeds::FeedKey,
+    feeds::{Feed, FeedKey},
     history::SnapshotKind,
     refuse_more,
     topics::Topics,
@@ -64,6 +64,9 @@ impl Bus {
 
     /// The cursor with which a subscription begins.
     fn cursor_at(&mut self, start: &Start, key: FeedKey, past_only: bool, now: Now) -> Cursor {
+        // What came before is not missed.
+        self.feeds.seal(key, &self.limits);
+        let left = self.feeds.get(key).filter(|_| !past_only).map(Feed::end);
         let (history, limits, head) = (&*self.history, &self.limits, self.head);
         let mut live = || (!past_only).then(|| self.feeds.join(key, limits));
         let place = match start {
@@ -80,7 +83,11 @@ impl Bus {
             }
             Start::After(text) => Place::Past(self.past_after(text).into()),
         };
-        Cursor::new(place)
+        let mut cursor = Cursor::new(place);
+        if let Place::Past(past) = &mut cursor.place {
+            past.left = left;
+        }
+        cursor
     }
 
     /// The past after an id that a subscriber says it has.

@@ -44,7 +44,7 @@ pub type Answer = Result<Published, Refused>;
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut client = Client::connect(&Endpoint::find()?).await?;
 /// let published = client.publish(&Publish::new("build/web", "ok")).await?;
-/// println!("{} went to {} subscribers", published.id, published.subscribers);
+/// println!("{:?} went to {} subscribers", published.id, published.subscribers);
 /// # Ok(())
 /// # }
 /// ```

@@ -170,7 +170,9 @@ impl Subscription {
         match outcome {
             Ok(Reply::Event(message)) => {
                 self.attempt = 0;
-                self.advance(message.id);
+                if let Some(id) = message.id {
+                    self.advance(id);
+                }
                 Some(Ok(delivery(message)))
             }
             Ok(Reply::End { position }) => {
@@ -231,10 +233,12 @@ impl Subscription {
 }
 
 fn delivery(message: EventMessage) -> Delivery {
-    if message.topic == GAP {
+    if message.topic == GAP
+        && let Some(id) = message.id
+    {
         // Only the bus publishes to `$gap`; a gap that this version cannot read is shown as it came.
         if let Ok(gap) = serde_json::from_str(&message.data) {
-            return Delivery::Gap { gap, id: message.id, time: message.time };
+            return Delivery::Gap { gap, id, time: message.time };
         }
     }
     Delivery::Event(message)

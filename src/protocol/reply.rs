@@ -54,7 +54,7 @@ pub(crate) enum EventReply<'a> {
 /// The JSON envelope of an event, for encoding.
 #[derive(Serialize)]
 pub(crate) struct EventBody<'a> {
-    id: EventId,
+    id: Option<EventId>,
     topic: &'a str,
     #[serde(rename = "type")]
     kind: Option<&'a str>,
@@ -68,7 +68,15 @@ impl<'a> From<&'a Event> for EventBody<'a> {
     fn from(event: &'a Event) -> EventBody<'a> {
         let Event { id, topic, kind, headers, data, time } = event;
         let kind = kind.as_ref().map(EventType::as_str);
-        EventBody { id: *id, topic: topic.as_str(), kind, time: *time, headers, data }
+        EventBody { id: Some(*id), topic: topic.as_str(), kind, time: *time, headers, data }
+    }
+}
+
+impl<'a> EventBody<'a> {
+    /// The envelope of an event that is live only.
+    #[cfg(feature = "bus")]
+    pub(crate) fn live(event: &'a Event) -> EventBody<'a> {
+        EventBody { id: None, ..EventBody::from(event) }
     }
 }
 
@@ -76,8 +84,9 @@ impl<'a> From<&'a Event> for EventBody<'a> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EventMessage {
-    /// Its place in the order of the bus.
-    pub id: EventId,
+    /// Its place in the order of the bus. None for an event that is live only: one for this client alone, or one of the
+    /// bus's own.
+    pub id: Option<EventId>,
     /// What it is about.
     pub topic: String,
     /// What a browser dispatches it as.
@@ -94,8 +103,13 @@ pub struct EventMessage {
 
 impl EventMessage {
     /// An event without type and headers.
-    pub fn new(id: EventId, topic: impl Into<String>, data: impl Into<String>, time: u64) -> EventMessage {
-        let (topic, data) = (topic.into(), data.into());
+    pub fn new(
+        id: impl Into<Option<EventId>>,
+        topic: impl Into<String>,
+        data: impl Into<String>,
+        time: u64,
+    ) -> EventMessage {
+        let (id, topic, data) = (id.into(), topic.into(), data.into());
         EventMessage { id, topic, kind: None, time, headers: Headers::default(), data }
     }
 }
@@ -113,7 +127,8 @@ pub struct Gap {
     pub missed: Option<u64>,
     /// The first id that may be among them.
     pub from: EventId,
-    /// The last id among them.
+    /// The last id among them. Events that are live only have no ids: where only such were missed, both are the position of the
+    /// log.
     pub to: EventId,
 }
 
@@ -152,16 +167,16 @@ impl GapReason {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Published {
-    /// The event's id.
-    pub id: EventId,
-    /// The live subscribers that it goes to; of a unicast the connections that took it.
+    /// The event's id. None for an event for one client, which is live only.
+    pub id: Option<EventId>,
+    /// The live subscribers that it goes to; of an event for one client, the connections that took it.
     pub subscribers: u64,
 }
 
 impl Published {
     /// The answer for an event with this id.
-    pub fn new(id: EventId, subscribers: u64) -> Published {
-        Published { id, subscribers }
+    pub fn new(id: impl Into<Option<EventId>>, subscribers: u64) -> Published {
+        Published { id: id.into(), subscribers }
     }
 }
 

@@ -37,7 +37,7 @@ pub fn encode_position(form: PositionForm, client: &impl fmt::Display, position:
             encode(position, Some(POSITION), &data, out);
         }
         PositionForm::Id => {
-            head(position, None, out);
+            head(Some(position), None, out);
             out.push(b'\n');
         }
         PositionForm::None => {}
@@ -51,21 +51,26 @@ pub fn encode_data(event: &Event, out: &mut Vec<u8>) {
 
 /// Appends the event with the envelope `{"id","topic","type","time","headers","data"}` as its data.
 pub fn encode_json(event: &Event, out: &mut Vec<u8>) {
-    envelope(event.id, &EventBody::from(event), out);
+    envelope(Some(event.id), &EventBody::from(event), out);
 }
 
-/// The same for an event that goes to one client alone: the envelope has a `to`, too.
-pub fn encode_json_to(to: &str, event: &Event, out: &mut Vec<u8>) {
+/// The same for an event that is live only and has no id. If it goes to one client alone, the envelope has a `to`, too.
+#[cfg(feature = "bus")]
+pub(crate) fn encode_live_json(to: Option<&str>, event: &Event, out: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Addressed<'a> {
         #[serde(flatten)]
         event: EventBody<'a>,
         to: &'a str,
     }
-    envelope(event.id, &Addressed { event: EventBody::from(event), to }, out);
+    let event = EventBody::live(event);
+    match to {
+        Some(to) => envelope(None, &Addressed { event, to }, out),
+        None => envelope(None, &event, out),
+    }
 }
 
-fn envelope(id: EventId, body: &impl Serialize, out: &mut Vec<u8>) {
+fn envelope(id: Option<EventId>, body: &impl Serialize, out: &mut Vec<u8>) {
     // The envelope carries the type. As a field it would hide the event from `onmessage`.
     head(id, None, out);
     out.extend_from_slice(b"data: ");
@@ -74,12 +79,12 @@ fn envelope(id: EventId, body: &impl Serialize, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Appends an event of the given type and data. CR, LF and CRLF in the data all become line breaks. The type must
-/// hold neither CR nor LF.
-pub fn encode(id: EventId, kind: Option<&str>, data: &str, out: &mut Vec<u8>) {
+/// Appends an event of the given id, type and data. CR, LF and CRLF in the data all become line breaks. The type must
+/// hold neither CR nor LF. Without an id the client's last id stays as it is.
+pub fn encode(id: impl Into<Option<EventId>>, kind: Option<&str>, data: &str, out: &mut Vec<u8>) {
     // Enough for most: one line, and the fields' names.
     out.reserve(data.len() + 64);
-    head(id, kind, out);
+    head(id.into(), kind, out);
     let mut rest = data.as_bytes();
     loop {
         let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
@@ -94,10 +99,12 @@ pub fn encode(id: EventId, kind: Option<&str>, data: &str, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-fn head(id: EventId, kind: Option<&str>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"id: ");
-    id.append_to(out);
-    out.push(b'\n');
+fn head(id: Option<EventId>, kind: Option<&str>, out: &mut Vec<u8>) {
+    if let Some(id) = id {
+        out.extend_from_slice(b"id: ");
+        id.append_to(out);
+        out.push(b'\n');
+    }
     if let Some(kind) = kind {
         out.extend_from_slice(b"event: ");
         out.extend_from_slice(kind.as_bytes());

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod gaps;
+mod live;
 mod positions;
 mod reading;
 
@@ -32,7 +33,13 @@ fn event(topic: &str, data: &str) -> Publication {
 }
 
 fn publish(bus: &mut Bus, publication: Publication) -> u64 {
-    bus.publish(publication, None, at(0)).expect("taken").id.seq
+    bus.publish(publication, None, at(0)).expect("taken").id.expect("it is in the log").seq
+}
+
+/// Sends an event to one client, live.
+fn send(bus: &mut Bus, publication: Publication) {
+    let published = bus.publish(publication, None, at(0)).expect("taken");
+    assert_eq!(published.id, None);
 }
 
 fn subscribe_at(bus: &mut Bus, filters: &[&str], start: Start, slow: Slow, now: Now) -> ClientId {

@@ -102,8 +102,7 @@ impl World {
             let (have, bytes) = infos.get(&**topic).map_or((0, 0), |info| (info.events as usize, info.bytes as usize));
             let bound = Bound::of(retention, topic);
             let gone = seqs.len() - have;
-            // What the bus itself publishes has data that is not known here.
-            let is_exact = retention.budget == usize::MAX && (bound.bytes == usize::MAX || !topic.starts_with('$'));
+            let is_exact = retention.budget == usize::MAX;
             let least = if is_behind {
                 self.bounds.gone.get(topic).copied().unwrap_or(0)
             } else {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::description::{ClientInfo, Setting, Status, TopicInfo};
 use crate::{
-    event::{self, EventId, EventType},
+    event::{self, Epoch, EventId, EventType},
     protocol::{self, ErrorCode, wire::owned},
 };
 
@@ -36,6 +36,11 @@ pub(crate) struct Event<'a> {
 pub(crate) struct Published {
     id: EventId,
     subscribers: u64,
+}
+
+/// In version 1 everything has an id. The daemon puts the log's position where there is none; this is of no log.
+fn id_or_none(id: Option<EventId>) -> EventId {
+    id.unwrap_or_else(|| EventId { epoch: Epoch::from_seed(0), seq: 0 })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -97,7 +102,7 @@ impl<'a> From<&'a event::Event> for Event<'a> {
 impl<'a> From<&'a protocol::EventMessage> for Event<'a> {
     fn from(event: &'a protocol::EventMessage) -> Event<'a> {
         let protocol::EventMessage { id, topic, kind, time, headers: _, data } = event;
-        Event { id: *id, topic, kind: kind.as_deref(), time: *time, data }
+        Event { id: id_or_none(*id), topic, kind: kind.as_deref(), time: *time, data }
     }
 }
 
@@ -105,21 +110,28 @@ impl From<Event<'_>> for protocol::EventMessage {
     fn from(event: Event<'_>) -> protocol::EventMessage {
         let Event { id, topic, kind, time, data } = event;
         let headers = crate::Headers::default();
-        protocol::EventMessage { id, topic: topic.into(), kind: owned(kind), time, headers, data: data.into() }
+        protocol::EventMessage {
+            id: Some(id),
+            topic: topic.into(),
+            kind: owned(kind),
+            time,
+            headers,
+            data: data.into(),
+        }
     }
 }
 
 impl From<&protocol::Published> for Published {
     fn from(published: &protocol::Published) -> Published {
         let protocol::Published { id, subscribers } = *published;
-        Published { id, subscribers }
+        Published { id: id_or_none(id), subscribers }
     }
 }
 
 impl From<Published> for protocol::Published {
     fn from(published: Published) -> protocol::Published {
         let Published { id, subscribers } = published;
-        protocol::Published { id, subscribers }
+        protocol::Published { id: Some(id), subscribers }
     }
 }
 
