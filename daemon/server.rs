@@ -15,7 +15,7 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 use sse_bus::{
     Epoch,
-    bus::{Bus, Now, TICK, history::Memory},
+    bus::{Bus, Now, history::Memory},
     limits::{DRAIN, WARM},
     protocol::Status,
     tokens::TokenFile,
@@ -242,25 +242,21 @@ pub(crate) async fn accepted<T>(connection: io::Result<T>) -> Option<T> {
     }
 }
 
-/// Has the bus tick. Where nobody subscribes the daemon sleeps: nobody waits for a heartbeat then, and whoever publishes
-/// lets go what is too old. What is left for want of events goes after a while.
+/// Has the bus tick whenever it wants to, and looks after the rest: once a second while there are subscribers. Without them
+/// the daemon sleeps until an event is too old.
 async fn tick(daemon: Arc<Daemon>) {
-    const ASLEEP: Duration = Duration::from_mins(5);
+    const BUSY: Duration = Duration::from_secs(1);
+    const IDLE: Duration = Duration::from_mins(5);
     let mut ending: Option<JoinHandle<()>> = None;
     loop {
-        let pause = async {
-            if daemon.bus.with(|bus, _| bus.has_subscribers()) {
-                tokio::time::sleep(TICK).await;
-            } else {
-                let _ = tokio::time::timeout(ASLEEP, daemon.bus.woken()).await;
-            }
-        };
-        if daemon.or_stop(pause).await.is_none() {
+        if daemon.or_stop(daemon.bus.until_tick(BUSY, IDLE)).await.is_none() {
             return;
         }
         daemon.check_socket.notify_one();
-        daemon.bus.with(Bus::tick);
-        while daemon.bus.with(Bus::catch_up) {
+        while daemon.bus.with(|bus, now| {
+            bus.tick(now);
+            bus.next_timeout().is_some_and(|at| at <= now.mono)
+        }) {
             tokio::task::yield_now().await;
         }
         daemon.log.report_suppressed();

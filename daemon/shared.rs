@@ -8,7 +8,6 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    task::Waker,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -106,7 +105,7 @@ impl SharedBus {
 
     /// Seals what was published, unlocks, and then wakes.
     fn finish(&self, mut bus: MutexGuard<'_, Bus>, locked: Instant) {
-        let woken = bus.finish();
+        let wakes = bus.finish();
         let disk = self.0.disk.get();
         let disk = disk.map(|disk| (disk, ForDisk { changes: bus.has_changed(), wishes: bus.has_wanted() }));
         self.note_hold(locked);
@@ -114,7 +113,7 @@ impl SharedBus {
         if let Some((call, what)) = disk.filter(|(_, what)| what.changes || what.wishes) {
             call(what);
         }
-        woken.into_iter().for_each(Waker::wake);
+        wakes.wake();
     }
 
     /// Notes that the lock has been held since then.
@@ -190,9 +189,19 @@ impl SharedBus {
         self.0.awake.notify_one();
     }
 
-    /// Waits until there is something to tick for.
-    pub(crate) async fn woken(&self) {
-        self.0.awake.notified().await;
+    /// Waits until the bus wants to tick, but no longer than a time. Where nobody subscribes, it may be [woken](Self::wake).
+    pub(crate) async fn until_tick(&self, busy: Duration, idle: Duration) {
+        let (wait, has_subscribers) = self.with(|bus, now| {
+            let wait = bus.next_timeout().map(|at| Duration::from_millis(at.saturating_sub(now.mono)));
+            (wait, bus.has_subscribers())
+        });
+        let most = if has_subscribers { busy } else { idle };
+        let wait = wait.map_or(most, |wait| wait.min(most));
+        if has_subscribers {
+            tokio::time::sleep(wait).await;
+        } else {
+            let _ = tokio::time::timeout(wait, self.0.awake.notified()).await;
+        }
     }
 
     /// Milliseconds since the daemon started.
@@ -232,13 +241,7 @@ impl Member {
     pub(crate) fn subscriber(bus: &SharedBus, subscription: Subscription) -> Result<(Member, Subscribed), Refused> {
         let description = subscription.description.clone();
         let filters = subscription.filters.to_strings();
-        let (id, subscribed) = bus.with(|bus, now| {
-            if !bus.has_subscribers() {
-                // It may not have ticked for long, which is nothing that this one should notice.
-                bus.tick(now);
-            }
-            bus.subscribe(subscription, now)
-        })?;
+        let (id, subscribed) = bus.with(|bus, now| bus.subscribe(subscription, now))?;
         bus.wake();
         let member = Member::new(bus, id, &description, Role::Subscriber);
         info!(client = %id, name = member.name, peer = description.peer, ?filters, "subscriber connected");

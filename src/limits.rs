@@ -42,6 +42,8 @@ pub const FEW_TOPICS: usize = 32;
 pub const TOPICS_AT_ONCE: usize = 256;
 /// Clients that one call of the bus describes or disconnects.
 pub const CLIENTS_AT_ONCE: usize = 64;
+/// Clients of which one call of the bus makes the heartbeats due.
+pub const HEARTBEATS_AT_ONCE: usize = 1024;
 /// Lost events that are known one by one, 16 bytes each. A cursor that has not accounted for the others is told a gap whose
 /// number of events is not known.
 pub const LOSSES_MAX: usize = 65_536;

@@ -20,6 +20,7 @@ pub mod fetch;
 mod format;
 mod framing;
 mod groups;
+mod heartbeats;
 pub mod history;
 pub mod journal;
 mod output;
@@ -33,16 +34,15 @@ mod unicast;
 use std::{
     sync::{Arc, atomic::AtomicUsize},
     task::Waker,
-    time::Duration,
 };
 
 use self::{
     clients::{Client, Clients, Role, Subscriber},
-    cursor::Place,
     feeds::Feeds,
     fetch::Wanted,
     framing::ChunkBuffer,
     groups::Calls,
+    heartbeats::Heartbeats,
     history::History,
     journal::Gone,
     topics::Topics,
@@ -73,6 +73,28 @@ pub struct Now {
     pub mono: u64,
     /// Milliseconds since 1970 (UTC); only shown.
     pub unix: u64,
+}
+
+/// Tasks that have something to read. They are woken when this is dropped, if not before; to be dropped once the bus is
+/// unlocked, as each of them will lock it.
+#[derive(Debug)]
+#[must_use = "it is to be dropped once the bus is unlocked"]
+pub struct Wakes(Vec<Waker>);
+
+impl Wakes {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Wakes them.
+    pub fn wake(self) {}
+}
+
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(Waker::wake);
+    }
 }
 
 /// What has happened so far.
@@ -110,7 +132,8 @@ pub struct Bus {
     clients: Clients,
     stats: Stats,
     calls: Calls,
-    /// The second of the last tick.
+    heartbeats: Heartbeats,
+    /// The time of the last tick.
     ticked: u64,
     /// Nothing more is published.
     is_closed: bool,
@@ -137,6 +160,7 @@ impl Bus {
             clients: Clients::default(),
             stats: Stats::default(),
             calls: Calls::default(),
+            heartbeats: Heartbeats::default(),
             ticked: 0,
             is_closed: false,
             gone: Gone::default(),
@@ -171,11 +195,10 @@ impl Bus {
         self.is_closed = true;
     }
 
-    /// Seals what this call of the bus has published, and gives the wakers to call once the bus is unlocked.
-    #[must_use]
-    pub fn finish(&mut self) -> Vec<Waker> {
+    /// Seals what this call of the bus has published, and returns whom to wake once the bus is unlocked.
+    pub fn finish(&mut self) -> Wakes {
         self.feeds.seal_all(&self.limits, &mut self.calls);
-        std::mem::take(&mut self.calls.woken)
+        Wakes(std::mem::take(&mut self.calls.woken))
     }
 
     /// Adds a publisher. `via` is the way in that it uses.
@@ -200,7 +223,10 @@ impl Bus {
         self.tell(id, "leave", now);
         self.call(id);
         match self.clients.remove(id).map(|client| client.role) {
-            Some(Role::Subscriber(subscriber)) => self.leave_feed(&subscriber),
+            Some(Role::Subscriber(subscriber)) => {
+                self.heartbeats.remove(id, subscriber.heartbeat_interval);
+                self.leave_feed(&subscriber);
+            }
             Some(Role::Publisher { waker, .. }) => self.calls.woken.extend(waker),
             None => {}
         }
@@ -258,40 +284,6 @@ impl Bus {
         self.clients.subscribers > 0
     }
 
-    /// Makes heartbeats due and lets old history go; to be called once a second while there are subscribers.
-    pub fn tick(&mut self, now: Now) {
-        self.history.expire(now.mono);
-        // Spread over the interval, so that not all sockets are written to in the same instant. A tick that comes late,
-        // because the process was stopped or has much to do, makes up for the seconds that had none.
-        let second = now.mono / 1000;
-        let passed = second.saturating_sub(std::mem::replace(&mut self.ticked, second));
-        let is_due = |(id, client): (ClientId, &Client)| match &client.role {
-            Role::Subscriber(subscriber) => {
-                ((second + id.0) % u64::from(subscriber.heartbeat_interval) < passed).then_some(id)
-            }
-            Role::Publisher { .. } => None,
-        };
-        let due: Vec<_> = self.clients.iter().filter_map(is_due).collect();
-        for id in due {
-            self.heartbeat(id);
-        }
-    }
-
-    /// Makes a subscriber's heartbeat due. Its reader sends it, unless this subscriber also needs its position.
-    fn heartbeat(&mut self, id: ClientId) {
-        let horizon = self.horizon();
-        let Some(subscriber) = self.clients.subscriber_mut(id) else { return };
-        let Some(feed) = self.feeds.get(subscriber.feed).filter(|feed| feed.format.has_heartbeat()) else { return };
-        if let (Place::Grouped(_), Some(reader)) = (&subscriber.cursor.place, subscriber.reader) {
-            let delivered = feed.group(Some(reader)).map_or(0, |group| group.delivered);
-            if !subscriber.needs_position(delivered, horizon) {
-                return self.calls.heartbeat_of(id, reader);
-            }
-        }
-        subscriber.is_heartbeat_due = true;
-        self.call(id);
-    }
-
     /// Ids below this lie in the older half of what history holds, or before it: history may evict soon what follows them.
     /// 0 while history has evicted nothing.
     fn horizon(&self) -> u64 {
@@ -343,6 +335,3 @@ fn refuse_more(have: usize, most: usize, code: ErrorCode, what: &str) -> Result<
         format!("there are {have} {what}, as many as `{what}` = {most} allows; raise it or use fewer"),
     ))
 }
-
-/// How often [`Bus::tick`] is to be called.
-pub const TICK: Duration = Duration::from_secs(1);

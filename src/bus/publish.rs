@@ -274,7 +274,7 @@ mod tests {
         let next = bus.id(12);
         assert_eq!(bus.apply(admitted.into_event(next, 1), NOW), Some(1));
         assert_eq!(bus.publish(publication("t", "z"), None, NOW).unwrap().id, Some(bus.id(13)));
-        let _ = bus.finish();
+        bus.finish().wake();
         assert_eq!(read(&mut bus, live), ["5", "9", "12", "13"]);
         // A client may resume from a number that no event has.
         let resumed = subscribe(&mut bus, Start::After("e-7".into()));
@@ -289,7 +289,7 @@ mod tests {
         assert!(bus.admit(publication("b", "x"), NOW).is_err());
         assert_eq!(bus.apply(event(&bus, 11, "b", "x"), NOW), Some(1));
         assert_eq!(bus.apply(event(&bus, 12, "a", "x"), NOW), Some(1));
-        let _ = bus.finish();
+        bus.finish().wake();
         assert_eq!(read(&mut bus, live), ["10", "11", "12"]);
         let resumed = subscribe(&mut bus, Start::After("e-9".into()));
         let gap = r#"$gap {"reason":"evicted","missed":null,"from":"e-11","to":"e-11"}"#;

@@ -31,6 +31,7 @@ impl Bus {
             open.subscribers += 1;
         }
         let cursor = Cursor::new(Place::Past(Past::after(self.head, GapReason::Evicted).into()));
+        let heartbeat_interval = heartbeat.as_secs().clamp(1, 60) as u8;
         let subscriber = Subscriber {
             feed,
             slow,
@@ -42,11 +43,14 @@ impl Bus {
             position_form: if format.has_heartbeat() { position_form } else { PositionForm::None },
             sent: 0,
             position_due: PositionDue::First,
-            heartbeat_interval: heartbeat.as_secs().clamp(1, 60) as u8,
+            heartbeat_interval,
             is_heartbeat_due: false,
         };
         let role = Role::Subscriber(Box::new(subscriber));
         let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0, gaps: 0 });
+        if format.has_heartbeat() {
+            self.heartbeats.insert(id, heartbeat_interval, now);
+        }
         self.tell(id, "join", now);
         let cursor = self.cursor_at(&start, feed, past_only, now);
         if let Some(subscriber) = self.clients.subscriber_mut(id) {

@@ -73,7 +73,7 @@ proptest! {
                     }
                 }
             }
-            let _ = bus.finish();
+            bus.finish().wake();
             let names = bus.topics(now).into_iter().map(|info| info.topic);
             prop_assert!(names.is_sorted_by(|a, b| a < b));
             #[cfg(debug_assertions)]

@@ -22,11 +22,11 @@ fn a_slow_subscriber_is_told_that_it_missed_some_and_gets_the_rest_from_history(
         let mut bus = bus(Retention::default(), limits.clone());
         let id = subscribe_at(&mut bus, &["a", "b", CLIENTS_TOPIC], Start::Now, slow, at(0));
         publish(&mut bus, event("a", "x"));
-        let _ = bus.finish();
+        bus.finish().wake();
         let other = subscribe(&mut bus, &["other"], Start::Now);
-        let _ = bus.finish();
+        bus.finish().wake();
         publish(&mut bus, event("b", "x"));
-        let _ = bus.finish();
+        bus.finish().wake();
         let mut seen = drain(&mut bus, id);
         bus.disconnect(other, at(0));
         seen.extend(drain(&mut bus, id));

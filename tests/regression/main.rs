@@ -5,6 +5,7 @@ mod gaps;
 mod live;
 mod positions;
 mod reading;
+mod timeouts;
 
 use std::task::Waker;
 

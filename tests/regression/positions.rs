@@ -68,7 +68,7 @@ fn quiet_and_busy(bus: &mut Bus, reader: Option<ReaderId>) -> [ClientId; 2] {
     for _ in 0..3 {
         publish(bus, event("busy", "x"));
     }
-    let _ = bus.finish();
+    bus.finish().wake();
     clients
 }
 

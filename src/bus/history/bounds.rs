@@ -162,6 +162,14 @@ impl Bounds {
         self.due.first().filter(|(due, _)| *due <= now).map(|(_, key)| *key)
     }
 
+    /// When a topic is to be looked at next.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        if !self.changed.is_empty() {
+            return Some(0);
+        }
+        self.due.first().map(|(due, _)| *due)
+    }
+
     /// Has a topic looked at when its oldest event, which came then, has become too old.
     pub(super) fn put_off(&mut self, key: TopicKey, oldest: Option<u64>) {
         self.set_due(key, oldest.map(|came| self.end(key, came)));

@@ -333,6 +333,10 @@ impl History for Memory {
         self.is_behind = (0..EVICT_MAX).all(|_| self.step(now));
     }
 
+    fn next_expiry(&self) -> Option<u64> {
+        self.bounds.next_due()
+    }
+
     fn is_behind(&self) -> bool {
         self.is_behind
     }

@@ -160,6 +160,8 @@ pub trait History: Send {
     fn torn(&self) -> &[Torn];
     /// Lets go what is beyond the bounds, in a bounded step.
     fn expire(&mut self, now: u64);
+    /// When an event may have grown too old next; nothing if there are no events.
+    fn next_expiry(&self) -> Option<u64>;
     /// Whether the last step has left something that is beyond the bounds. Until it has gone, nobody should read.
     fn is_behind(&self) -> bool;
     /// Lets go the retained events that have expired.

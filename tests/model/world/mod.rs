@@ -8,8 +8,6 @@ mod publish;
 mod read;
 mod restart;
 
-use std::task::Waker;
-
 use sse_bus::{
     Epoch, Headers,
     bus::{Bus, Framing, Now, history::Memory},
@@ -196,7 +194,7 @@ impl World {
     }
 
     fn wake(&mut self) {
-        self.bus.finish().into_iter().for_each(Waker::wake);
+        self.bus.finish().wake();
     }
 
     fn data(&self, size: Size) -> String {
