@@ -53,7 +53,7 @@ pub(crate) async fn publish<T>(
     });
     daemon.metrics.published_in(began.elapsed());
     let durable = results.iter().filter_map(|(_, result)| result.as_ref().ok().filter(|(_, is_durable)| *is_durable));
-    let last = durable.map(|(published, _)| published.id.seq).max();
+    let last = durable.filter_map(|(published, _)| published.id.map(|id| id.seq)).max();
     let written = match (&daemon.store, last) {
         (Some(store), Some(last)) => store.written(last).await,
         _ => Ok(()),

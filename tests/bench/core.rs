@@ -79,9 +79,7 @@ fn publish(bus: &mut Bus, topic: &Topic, data: &str) {
     let data = data.to_owned();
     let publication = Publication::new(topic.clone(), data);
     black_box(bus.publish(publication, None, NOW)).expect("a publish that is taken");
-    for waker in bus.finish() {
-        waker.wake();
-    }
+    bus.finish().wake();
 }
 
 fn subscribe(bus: &mut Bus, filters: &[&str], start: Start) -> ClientId {
@@ -89,7 +87,7 @@ fn subscribe(bus: &mut Bus, filters: &[&str], start: Start) -> ClientId {
     let mut subscription = Subscription::new(filters, Format::SseData);
     subscription.start = start;
     let (id, _) = bus.subscribe(subscription, NOW).expect("a subscription that is taken");
-    let _ = bus.finish();
+    bus.finish().wake();
     id
 }
 

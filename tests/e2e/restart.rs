@@ -237,7 +237,7 @@ fn the_library_and_the_command_line_go_on_after_the_last_event_they_have() {
                 match events.next().await.unwrap().unwrap() {
                     Item::Event(event) if event.data == "end" => return (heard, losses, resumed),
                     Item::Event(event) => {
-                        last = event.id.to_string();
+                        last = event.id.unwrap().to_string();
                         heard.push(event.data);
                     }
                     Item::Reconnecting { attempt, .. } => losses += u32::from(attempt == 1),

@@ -7,6 +7,7 @@ mod covering;
 #[path = "../common/filters.rs"]
 mod filters;
 mod index;
+mod live;
 mod log;
 #[path = "../common/matching.rs"]
 mod matching;

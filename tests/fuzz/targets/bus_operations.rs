@@ -4,6 +4,8 @@
 //! The bytes are a [story](story::read): the first ones bound the bus, and each of the others chooses something.
 #![no_main]
 
+#[path = "../../model/live.rs"]
+mod live;
 #[path = "../../model/log.rs"]
 mod log;
 #[path = "../../common/matching.rs"]
