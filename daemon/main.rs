@@ -11,6 +11,7 @@
 //! - `server` binds, accepts and drains, `tcp` binds for browsers; `descriptors` shares out places for connections, `access` says who may.
 //! - `ipc` and `http` are the two ways in, `connection` bounds what a peer may make them wait for, `tls` wraps the port.
 //! - `shared` is the bus as tasks share it, `fanout` writes the streams of plain HTTP/1.1, `store` keeps history on disk.
+//! - `log` is what is published to: it gives the numbers.
 
 mod access;
 mod cli;
@@ -24,6 +25,7 @@ mod ipc;
 #[cfg(target_os = "macos")]
 mod launchd;
 mod listen;
+mod log;
 mod logging;
 mod metrics;
 mod nearest;

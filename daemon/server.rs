@@ -33,6 +33,7 @@ use crate::{
     fanout::Fanout,
     http::{Http, Refused, origin::Scheme},
     ipc,
+    log::EventLog,
     logging::Log,
     metrics::Metrics,
     service::{self, Sockets},
@@ -55,6 +56,8 @@ pub(crate) struct Daemon {
     pub(crate) access: Arc<Access>,
     pub(crate) refused_origins: Refused,
     pub(crate) refused_hosts: Refused,
+    /// What is published to.
+    pub(crate) events: EventLog,
     /// Where history is kept, if not in memory only.
     pub(crate) store: Option<Arc<Store>>,
     /// A place for each connection.
@@ -86,10 +89,9 @@ impl Daemon {
         self.bus.wake();
     }
 
-    /// Begins the end. In this order: a stream that ends because of the token has had everything that was accepted.
+    /// Begins the end.
     pub(crate) fn begin_to_stop(&self) {
-        self.bus.with(|bus, _| bus.close());
-        self.stop.cancel();
+        self.events.close(&self.stop);
     }
 
     /// Where browsers find it, without a slash at the end: its own origins, as browsers write them.
@@ -181,6 +183,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
         access: Arc::new(access),
         refused_origins: Refused::default(),
         refused_hosts: Refused::default(),
+        events: EventLog::new(&bus),
         store,
         bus,
         config: ArcSwap::from_pointee(config),

@@ -1,6 +1,13 @@
 //! `/events`: subscribe with GET, publish with POST.
 
-use std::{error::Error, future::poll_fn, iter::successors, pin::Pin, sync::Arc, time::Instant};
+use std::{
+    error::Error,
+    future::poll_fn,
+    iter::{self, successors},
+    pin::Pin,
+    sync::Arc,
+    time::Instant,
+};
 
 use axum::{
     Extension,
@@ -175,7 +182,9 @@ async fn publish_body(
     };
     let began = Instant::now();
     let durable = publication.durable;
-    let published = daemon.bus.with(|bus, now| bus.publish(publication, None, now))?;
+    let answers = daemon.events.append(iter::once(((), Ok(publication))), None).await;
+    let published =
+        answers.into_iter().map(|((), answer)| answer).next().unwrap_or_else(|| unreachable!("one was appended"))?;
     daemon.metrics.published_in(began.elapsed());
     if let (Some(store), Some(id)) = (daemon.store.as_ref().filter(|_| durable), published.id) {
         store.written(id.seq).await?;

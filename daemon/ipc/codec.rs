@@ -87,9 +87,9 @@ impl Codec {
     }
 
     /// The answer to a publish. Version 1 has no answer without an id, and gets the position of the log instead.
-    pub(super) fn answer(self, mut published: Published, position: EventId) -> Published {
+    pub(super) fn answer(self, mut published: Published, position: impl FnOnce() -> EventId) -> Published {
         if let Codec::Binary(Version::V1) = self {
-            published.id.get_or_insert(position);
+            published.id.get_or_insert_with(position);
         }
         published
     }

@@ -256,23 +256,24 @@ impl<'a> Session<'a> {
         }
         let (from, codec) = (self.member.as_ref().map(|member| member.id), self.codec);
         let began = Instant::now();
-        let answers = self.daemon.bus.with_each(self.batch.drain(..), |bus, now, (number, ack, item)| {
-            let published = item.and_then(|publication| bus.publish(publication, from, now));
-            (number, ack, published.map(|published| codec.answer(published, bus.position())))
-        });
+        let batch = self.batch.drain(..).map(|(number, ack, item)| ((number, ack), item));
+        let answers = self.daemon.events.append(batch, from).await;
         self.daemon.metrics.published_in(began.elapsed());
-        let durable = answers.iter().filter(|(_, ack, _)| *ack == Ack::Durable);
-        let last = durable.filter_map(|(_, _, answer)| answer.as_ref().ok()?.id.map(|id| id.seq)).max();
+        let durable = answers.iter().filter(|((_, ack), _)| *ack == Ack::Durable);
+        let last = durable.filter_map(|(_, answer)| answer.as_ref().ok()?.id.map(|id| id.seq)).max();
         let written = match (&self.daemon.store, last) {
             (Some(store), Some(last)) => store.written(last).await,
             _ => Ok(()),
         };
-        for (number, ack, answer) in answers {
+        for ((number, ack), answer) in answers {
             let answer =
                 if ack == Ack::Durable { answer.and_then(|done| written.clone().map(|()| done)) } else { answer };
             match answer {
                 Ok(_) if ack == Ack::None => {}
-                Ok(published) => self.codec.reply(&Reply::Published(published), &mut self.out),
+                Ok(published) => {
+                    let published = codec.answer(published, || self.daemon.bus.with(|bus, _| bus.position()));
+                    codec.reply(&Reply::Published(published), &mut self.out);
+                }
                 Err(refused) => self.codec.reply(&self.error(number, refused), &mut self.out),
             }
         }

@@ -140,6 +140,8 @@ impl Bus {
             journal.restored(forgotten, head, now.mono);
         }
         let own: Vec<_> = self.topics.iter().filter(|(_, state)| state.name.is_system()).map(|(key, _)| key).collect();
-        own.into_iter().for_each(|key| self.forget_topic(key));
+        for key in own {
+            self.forget_topic(key);
+        }
     }
 }

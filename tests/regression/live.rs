@@ -51,7 +51,7 @@ fn a_subscriber_that_reads_the_past_first_is_told_of_what_was_live_only_meanwhil
 fn it_moves_no_position_and_takes_no_room_in_history() {
     let mut bus = bus(Retention { events: 1, ..Retention::default() }, Limits { topics: 1, ..Limits::default() });
     publish(&mut bus, event("a", "x"));
-    let (position, stats, status) = (bus.position(), bus.stats(), bus.status());
+    let (position, before) = (bus.position(), bus.status());
     let id = subscribe(&mut bus, &["a", CLIENTS_TOPIC], Start::Now);
     for _ in 0..100 {
         send(&mut bus, event("b", "for one").to_client(id.to_string()));
@@ -60,8 +60,7 @@ fn it_moves_no_position_and_takes_no_room_in_history() {
     }
     assert_eq!(drain(&mut bus, id).len(), 300);
     assert_eq!((bus.position(), bus.stats().published, bus.stats().published_bytes), (position, 1, 1));
-    assert_eq!(stats.published, 1);
-    assert_eq!((bus.status().history_bytes, bus.status().topics), (status.history_bytes, 1));
+    assert_eq!((bus.status().history_bytes, bus.status().topics), (before.history_bytes, 1));
     let resumed = subscribe(&mut bus, &["a", CLIENTS_TOPIC], after(0));
     assert_eq!(drain(&mut bus, resumed), ["1"]);
 }

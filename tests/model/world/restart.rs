@@ -48,7 +48,9 @@ impl World {
         let mut topics = bus.topics(self.now());
         // A topic whose only event was refused is not written.
         topics.retain(|info| info.published > 0);
-        topics.iter_mut().for_each(|info| info.subscribers = 0);
+        for info in &mut topics {
+            info.subscribers = 0;
+        }
         (status.position, [status.history_events, status.history_bytes, status.retained], topics)
     }
 }
