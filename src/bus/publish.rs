@@ -53,19 +53,24 @@ impl Bus {
         from: Option<ClientId>,
         now: Now,
     ) -> Result<Published, Refused> {
-        let published = if let Some(address) = publication.to.clone() {
+        let published = if let Some(address) = &publication.to {
             self.refuse_when_closed()?;
-            self.unicast(&address, &publication, now)
+            self.unicast(address, &publication, now)
         } else {
             let admitted = self.admit(publication, now)?;
             let (topic, id) = (admitted.topic, self.id(self.head + 1));
             let subscribers = self.append(Some(topic), admitted.into_event(id, now.unix), now);
             Published { id: Some(id), subscribers }
         };
+        self.count_published(from);
+        Ok(published)
+    }
+
+    /// Counts an event of a publisher, for one that was [admitted](Bus::admit).
+    pub fn count_published(&mut self, from: Option<ClientId>) {
         if let Some(client) = from.and_then(|id| self.clients.get_mut(id)) {
             client.events += 1;
         }
-        Ok(published)
     }
 
     /// Checks whether a publication to a topic may be appended to the log, and makes room for its topic.

@@ -37,6 +37,8 @@ pub(crate) use self::{
 /// The longest that anything is waited for, on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The variable by which daemons with the feature `delayed-log` have a log elsewhere, which takes so many milliseconds.
+const DELAYED_LOG: &str = "SSE_BUS_DELAYED_LOG";
 /// The variable that has all streams of tests take the other of the two paths.
 const LOCAL_STREAMS: &str = "SSE_BUS_TEST_LOCAL_STREAMS";
 
@@ -90,10 +92,11 @@ impl Place {
         self.path(name).display().to_string()
     }
 
-    /// A command that sees nothing of the user's own environment.
+    /// A command that sees nothing of the user's own environment, but the log that was chosen for the tests.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SSE_BUS_")) {
+        let is_own = |name: &str| name.starts_with("SSE_BUS_") && name != DELAYED_LOG;
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_own(&name.to_string_lossy())) {
             command.env_remove(name);
         }
         command.env_remove("RUST_LOG").current_dir(self.folder.path());
