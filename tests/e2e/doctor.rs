@@ -253,9 +253,10 @@ fn pages_without_an_origin_are_told_and_no_command_that_cannot_let_them_in() {
 }
 
 #[test]
+#[ignore = "needs disk: mounts a file system, which only root can do"]
 fn history_that_does_not_reach_its_disk_is_a_problem() {
     let place = Place::new();
-    let Some(disk) = SmallDisk::mount(&place, "6m") else { return };
+    let disk = SmallDisk::mount(&place, "6m");
     let daemon = Daemon::start_at(place, &durable::FLAGS);
     // The budget is larger than the disk.
     says(&daemon.ctl(&["doctor"]).ok(), "history", "warning", "the disk of", "--history-budget");
@@ -272,9 +273,10 @@ fn history_that_does_not_reach_its_disk_is_a_problem() {
 }
 
 #[test]
+#[ignore = "needs faketime: sets the time of day of single processes"]
 fn a_time_of_day_that_is_not_ours_is_a_warning() {
     let place = Place::new();
-    let Some(time) = TimeOfDay::at(&place) else { return };
+    let time = TimeOfDay::at(&place);
     let socket = place.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned).to_vec();
     let daemon = Daemon::of_command(place, flags, |busd| time.give_to(busd));

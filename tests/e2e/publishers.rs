@@ -8,7 +8,7 @@ use sse_bus::protocol::{Ack, ErrorCode, Publish, Reply, Request};
 use crate::{
     harness::{Daemon, Process, block_on, until},
     reload::reload,
-    strangers::{NOBODY, is_root},
+    strangers::NOBODY,
 };
 
 /// A table for some topics.
@@ -124,10 +124,8 @@ fn a_topic_takes_events_from_the_user_a_page_or_a_token_as_it_says() {
 }
 
 #[test]
+#[ignore = "needs root: acts as two users"]
 fn a_topic_takes_events_from_a_user_by_number() {
-    if !is_root() {
-        return;
-    }
     let tables = table("user", "[\"user\"]") + &table("nobody", &format!("[\"uid:{NOBODY}\"]"));
     let daemon = Daemon::configured(&format!("allow_uid = [{NOBODY}]\n{tables}"));
     crate::strangers::open(&daemon.place.path(""), 0o755);

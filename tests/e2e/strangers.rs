@@ -1,6 +1,6 @@
 //! Another user of the machine, at the local socket: gets no event and leaves none, unless the configuration names it.
 //!
-//! Only root can be two users, so these tests need root, and say so where they are skipped.
+//! Only root can act as two users: these tests are ignored unless `tests/run` runs as root.
 
 use std::{
     fs,
@@ -13,8 +13,6 @@ use std::{
     time::Instant,
 };
 
-use rustix::process::geteuid;
-
 use crate::{
     doctor::says,
     harness::{Daemon, Place, Process, http, until},
@@ -22,15 +20,6 @@ use crate::{
 
 /// A user who is not root, and whom nothing here belongs to.
 pub(crate) const NOBODY: u32 = 65534;
-
-/// Whether the test can be two users; says so if not.
-pub(crate) fn is_root() -> bool {
-    let is_root = geteuid().is_root();
-    if !is_root {
-        eprintln!("skipped: only root can be two users");
-    }
-    is_root
-}
 
 /// Lets everybody into a folder of a test.
 pub(crate) fn open(path: &Path, mode: u32) {
@@ -64,10 +53,8 @@ const BEGINNINGS: [&str; 4] = [
 ];
 
 #[test]
+#[ignore = "needs root: acts as two users"]
 fn another_user_gets_no_event_where_the_file_system_lets_them_in() {
-    if !is_root() {
-        return;
-    }
     let daemon = open_daemon();
     let before = daemon.status()["published"].clone();
     for beginning in BEGINNINGS {
@@ -82,10 +69,8 @@ fn another_user_gets_no_event_where_the_file_system_lets_them_in() {
 }
 
 #[test]
+#[ignore = "needs root: acts as two users"]
 fn another_user_publishes_nothing_by_leaving_right_after_connecting() {
-    if !is_root() {
-        return;
-    }
     let daemon = open_daemon();
     let began = Instant::now();
     let mut reader = daemon.stream("/events?since=now");
@@ -121,10 +106,8 @@ fn plant(place: &Place, socket: &Path) -> Process {
 }
 
 #[test]
+#[ignore = "needs root: acts as two users"]
 fn a_client_does_not_talk_to_what_another_user_planted_at_the_usual_place() {
-    if !is_root() {
-        return;
-    }
     for (variable, usual) in [("XDG_RUNTIME_DIR", "sse-bus"), ("HOME", ".local/state/sse-bus")] {
         let place = Place::new();
         open(&place.path(""), 0o777);
@@ -152,10 +135,8 @@ fn a_client_does_not_talk_to_what_another_user_planted_at_the_usual_place() {
 }
 
 #[test]
+#[ignore = "needs root: acts as two users"]
 fn a_client_does_not_talk_to_what_another_user_planted_in_place_of_a_daemon() {
-    if !is_root() {
-        return;
-    }
     let daemon = open_daemon();
     let socket = daemon.place.socket();
     fs::remove_file(&socket).unwrap();
@@ -166,10 +147,8 @@ fn a_client_does_not_talk_to_what_another_user_planted_in_place_of_a_daemon() {
 }
 
 #[test]
+#[ignore = "needs root: acts as two users"]
 fn users_and_groups_that_are_named_are_let_in() {
-    if !is_root() {
-        return;
-    }
     let nobody = NOBODY.to_string();
     for flag in ["--allow-uid", "--allow-gid"] {
         let daemon = Daemon::start(&[flag, "4242", flag, &nobody]);
@@ -185,24 +164,14 @@ fn users_and_groups_that_are_named_are_let_in() {
 }
 
 /// A daemon in a user namespace in which nobody but its own user has a number, as systemd's `PrivateUsers=` makes one.
-fn secluded(flags: &[&str]) -> Option<Daemon> {
-    let unshare = |inside: &mut Command| {
-        inside.args(["--user", "--map-root-user", "--"]);
-    };
-    let mut tried = Command::new("unshare");
-    unshare(&mut tried);
-    if !tried.arg("true").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no user namespace can be had");
-        return None;
-    }
+fn secluded(flags: &[&str]) -> Daemon {
     let place = Place::new();
     let socket = place.socket().display().to_string();
     let usual = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket];
     let flags = usual.iter().chain(flags).map(ToString::to_string).collect();
-    Some(Daemon::of_command(place, flags, |command| {
+    Daemon::of_command(place, flags, |command| {
         let mut inside = Command::new("unshare");
-        unshare(&mut inside);
-        inside.arg(command.get_program());
+        inside.args(["--user", "--map-root-user", "--"]).arg(command.get_program());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => inside.env(name, value),
@@ -210,15 +179,14 @@ fn secluded(flags: &[&str]) -> Option<Daemon> {
             };
         }
         *command = inside;
-    }))
+    })
 }
 
 #[test]
+#[ignore = "needs namespaces: a user namespace, and root to act as two users"]
 fn users_without_a_number_in_the_daemons_namespace_are_not_let_in_and_the_log_says_so() {
     let nobody = NOBODY.to_string();
-    let Some(daemon) = secluded(&["--allow-uid", "4242", "--allow-uid", &nobody, "--allow-gid", "0,4242"]) else {
-        return;
-    };
+    let daemon = secluded(&["--allow-uid", "4242", "--allow-uid", &nobody, "--allow-gid", "0,4242"]);
     let log = daemon.log();
     for said in [
         "--allow-uid: allow_uid = 4242, 65534 counts for nothing: the daemon is in a user namespace that has no such number;",
@@ -227,9 +195,6 @@ fn users_without_a_number_in_the_daemons_namespace_are_not_let_in_and_the_log_sa
         assert_eq!(log.matches(said).count(), 1, "{said}\n{log}");
     }
     assert!(log.contains("`sse-busctl service install --other-users`"), "{log}");
-    if !is_root() {
-        return;
-    }
     // In there everybody else looks like the user that was named.
     open(&daemon.place.path(""), 0o755);
     open(daemon.place.socket().parent().unwrap(), 0o755);
@@ -264,10 +229,8 @@ fn directories_that_keep_out_the_users_who_are_named_are_told_with_what_lets_the
 }
 
 #[test]
+#[ignore = "needs root: acts as two users"]
 fn names_that_another_user_sends_do_not_displace_those_of_the_users_own_browser() {
-    if !is_root() {
-        return;
-    }
     let daemon = Daemon::start(&[]);
     let refuse = |origin: &str, host: &str| {
         daemon.request("GET", "/status", &[("Origin", origin)], "");
