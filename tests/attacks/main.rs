@@ -7,7 +7,6 @@
 #![cfg(target_os = "linux")]
 
 mod attack;
-mod crowd;
 mod descriptors;
 mod distinct;
 mod flood;
@@ -16,6 +15,7 @@ mod malformed;
 mod measure;
 mod slow;
 mod snapshots;
+mod stalled_subscribers;
 
 /// The harness of the end-to-end tests.
 #[allow(dead_code, unused_imports, reason = "they need more of it")]

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::{
     harness::{Daemon, Http2, Place, Process, after, until},
-    strangers::NOBODY,
+    other_users::NOBODY,
     tokens::{bearer, token},
 };
 

@@ -14,7 +14,7 @@ use sse_bus::EventId;
 
 use crate::{
     harness::{Daemon, Lines, Place},
-    strangers::NOBODY,
+    other_users::NOBODY,
 };
 
 pub(crate) const FLAGS: [&str; 3] = ["--no-config", "--history", "disk"];

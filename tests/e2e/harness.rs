@@ -3,12 +3,12 @@
 //! Each [`Daemon`] has a folder, a socket and a port of its own, so tests run at the same time. It is killed when it is
 //! dropped. Nothing sleeps to let something happen: [`until`] looks for a condition, and every read has a deadline.
 
-mod crowd;
 mod frames;
 pub(crate) mod http;
 mod http2;
 mod lines;
 mod process;
+mod subscribers;
 
 use std::{
     fmt::Write as _,
@@ -26,12 +26,12 @@ use sse_bus::protocol::binary::Version;
 use tempfile::TempDir;
 
 pub(crate) use self::{
-    crowd::{Crowd, Member},
     frames::Frames,
     http::{EventStream, Response, Sse},
     http2::Http2,
     lines::Lines,
     process::{Process, Run, after},
+    subscribers::{Crowd, Member},
 };
 
 /// The longest that anything is waited for, on a busy machine.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::{Daemon, EventStream, PATIENCE, Place, Process, http::exchange},
-    strangers::NOBODY,
+    other_users::NOBODY,
 };
 
 /// A daemon that listens where the flags say, and nowhere else.

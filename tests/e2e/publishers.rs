@@ -7,8 +7,8 @@ use sse_bus::protocol::{Ack, ErrorCode, Publish, Reply, Request};
 
 use crate::{
     harness::{Daemon, Process, block_on, until},
+    other_users::NOBODY,
     reload::reload,
-    strangers::NOBODY,
 };
 
 /// A table for some topics.
@@ -128,7 +128,7 @@ fn a_topic_takes_events_from_the_user_a_page_or_a_token_as_it_says() {
 fn a_topic_takes_events_from_a_user_by_number() {
     let tables = table("user", "[\"user\"]") + &table("nobody", &format!("[\"uid:{NOBODY}\"]"));
     let daemon = Daemon::configured(&format!("allow_uid = [{NOBODY}]\n{tables}"));
-    crate::strangers::open(&daemon.place.path(""), 0o755);
+    crate::other_users::open(&daemon.place.path(""), 0o755);
     let as_nobody = |topic: &str| {
         let mut busctl = daemon.place.busctl(&["publish", topic, "x"]);
         busctl.uid(NOBODY).gid(NOBODY);

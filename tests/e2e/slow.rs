@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::{
+    delivery_check::account,
     harness::{Daemon, EventStream, Http2, Sse, until},
-    ledger::account,
 };
 
 /// Larger than what the kernel holds for a peer that does not read.

@@ -9,8 +9,8 @@ use serde_json::json;
 use sse_bus::protocol::{Publish, Reply, Request};
 
 use crate::{
+    delivery_check::account,
     harness::{Daemon, Sse},
-    ledger::account,
 };
 
 const SUBSCRIBERS: u64 = 20;

@@ -10,7 +10,7 @@ mod log;
 #[path = "../common/matching.rs"]
 mod matching;
 mod ops;
-mod stories;
+mod scenarios;
 mod subscriber;
 mod wire;
 mod world;
@@ -44,7 +44,7 @@ proptest! {
     #![proptest_config(config(1500))]
 
     #[test]
-    fn each_subscriber_sees_what_it_must((setup, story) in stories::story(60, 30)) {
+    fn each_subscriber_sees_what_it_must((setup, story) in scenarios::story(60, 30)) {
         tell(&setup, &story)?;
     }
 }
@@ -53,7 +53,7 @@ proptest! {
     #![proptest_config(config(15))]
 
     #[test]
-    fn histories_longer_than_one_read_looks_at((setup, story) in stories::story(60, 5000)) {
+    fn histories_longer_than_one_read_looks_at((setup, story) in scenarios::story(60, 5000)) {
         tell(&setup, &story)?;
     }
 }

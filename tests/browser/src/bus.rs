@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{eventually, held::Held};
+use crate::{eventually, inherited_sockets::InheritedSockets};
 
 /// A running `sse-busd`. Killed, and its folder removed, when it is dropped; if the test has failed its log is printed.
 pub struct Bus {
@@ -23,7 +23,7 @@ pub struct Bus {
     listen: SocketAddr,
     arguments: Vec<String>,
     /// Its sockets, if it is not itself that opens them.
-    held: Option<Held>,
+    held: Option<InheritedSockets>,
     daemon: Option<Child>,
 }
 
@@ -56,7 +56,7 @@ impl Bus {
     /// Starts a daemon whose port and local socket stay open while it is away.
     pub async fn start_held(arguments: &[&str]) -> Bus {
         let mut bus = Bus::new((Ipv4Addr::LOCALHOST, 0).into(), arguments);
-        let held = Held::bind(&bus.socket()).expect("the sockets can be had");
+        let held = InheritedSockets::bind(&bus.socket()).expect("the sockets can be had");
         bus.listen = held.http.local_addr().expect("it has an address");
         bus.held = Some(held);
         bus.restart().await;

@@ -5,9 +5,9 @@
 
 mod browser;
 mod bus;
-mod careless;
 mod gateway;
-mod held;
+mod guard_stripping_proxy;
+mod inherited_sockets;
 pub mod npm;
 mod packages;
 pub mod pip;
@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 pub use browser::{Browser, Tab};
 pub use bus::{Bus, Output, Process, free_port, post};
-pub use careless::Careless;
 pub use gateway::Gateway;
+pub use guard_stripping_proxy::GuardStrippingProxy;
 pub use random::Random;
 pub use remote::{Kind, Page, Remote};
 pub use serde_json::Value;

@@ -3,7 +3,6 @@
 
 mod checks;
 mod crates;
-mod cures;
 mod deviations;
 mod latency;
 mod listeners;
@@ -12,6 +11,7 @@ mod programs;
 mod refusals;
 mod restarts;
 mod web;
+mod workarounds;
 
 const TOPIC: &str = "mixed";
 

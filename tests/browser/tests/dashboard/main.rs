@@ -1,11 +1,11 @@
 //! The page at `/`, in Chromium: what it shows, what its buttons do, how it bears a load, and who can use it.
 
 mod access;
+mod actions;
 mod away;
 mod hostile;
 mod load;
 mod pictures;
-mod work;
 
 use std::{fmt::Debug, fs::File};
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use sse_bus_browser_tests::{Browser, Careless, Gateway, eventually, free_port};
+use sse_bus_browser_tests::{Browser, Gateway, GuardStrippingProxy, eventually, free_port};
 
 use crate::attack::{NAMES, SECRET, attack, bus_with_a_secret, foreign_site, nothing_got_through, refusals, through};
 
@@ -48,7 +48,7 @@ async fn a_foreign_page_reads_nothing_and_publishes_nothing() {
 #[tokio::test]
 async fn without_the_guards_the_same_page_gets_through() {
     let bus = bus_with_a_secret(free_port(), &[]).await;
-    let careless = Careless::start(&bus, SECRET).await;
+    let proxy = GuardStrippingProxy::start(&bus, SECRET).await;
     let site = foreign_site(free_port()).await;
     let browser = Browser::start_with(&[NAMES]).await;
     let mut tried = BTreeSet::new();
@@ -57,13 +57,13 @@ async fn without_the_guards_the_same_page_gets_through() {
         ("localhost", "localhost", &["service"]),
     ] {
         let tab = browser.open(&site.origin(from)).await;
-        let account = attack(&tab, &careless.url(to), contexts).await;
+        let account = attack(&tab, &proxy.url(to), contexts).await;
         let read = account.iter().filter(|row| row.outcome.contains(SECRET)).map(|row| &*row.context);
         assert_eq!(read.collect::<BTreeSet<_>>(), contexts.iter().copied().collect(), "{account:#?}");
         tried.extend(
             account.iter().filter(|row| row.kind != "others").map(|row| format!("{}/{}", row.context, row.way)),
         );
-        tab.screenshot(&format!("careless-{to}")).await;
+        tab.screenshot(&format!("without-guards-{to}")).await;
     }
     eventually("all that was tried to get through", async || {
         let through = through(&bus).await;

@@ -4,4 +4,4 @@
 mod alone;
 mod connection;
 mod page;
-mod story;
+mod scenario;

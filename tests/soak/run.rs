@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
+    delivery_check::{DeliveryCheck, PUBLISHERS, Wanted},
     harness::{Daemon, until},
-    ledger::{Ledger, PUBLISHERS, Wanted},
     load,
     memory::Memory,
     readers::{Habit, Reader, Way},
@@ -117,7 +117,7 @@ fn run(asked: &Asked) {
     let (began, rate) = (Instant::now(), asked.rate);
     println!("soak: {} readers, {rate} events a second, for {:?}", READERS.len(), asked.time);
 
-    let (published, ledgers, addressed, retained) = thread::scope(|scope| {
+    let (published, checks, addressed, retained) = thread::scope(|scope| {
         macro_rules! go {
             ($action:expr) => {
                 scope.spawn(move || {
@@ -142,7 +142,7 @@ fn run(asked: &Asked) {
     });
 
     println!("{published} events, each checked at every subscriber; {addressed} to one client, {retained} retained");
-    for (reader, Ledger { events, gaps, lost, .. }) in READERS.iter().zip(&ledgers) {
+    for (reader, DeliveryCheck { events, gaps, lost, .. }) in READERS.iter().zip(&checks) {
         println!("  {:<16} {events:>9} events, {lost} missing in {gaps} gaps", reader.name);
     }
     daemon.wait_for_subscribers(0);
@@ -150,7 +150,7 @@ fn run(asked: &Asked) {
     let ((fewest, most), trend) = (memory.descriptors, memory.trend());
     println!("descriptors: {fewest} to {most} under load, {open_before} before, {} after", memory.open());
     println!("{trend}");
-    assert!(ledgers.iter().any(|ledger| ledger.gaps > 0), "nobody was left behind: gaps were not tried");
+    assert!(checks.iter().any(|check| check.gaps > 0), "nobody was left behind: gaps were not tried");
     assert!(most < fewest + 40, "descriptors pile up");
     assert!(trend.is_flat(), "memory grows");
 }

@@ -10,8 +10,8 @@ use serde_json::json;
 use sse_bus::protocol::{Publish, Reply, Request};
 
 use crate::{
+    delivery_check::{PUBLISHERS, data, end, topic},
     harness::{Daemon, EventStream, until},
-    ledger::{PUBLISHERS, data, end, topic},
 };
 
 /// The client that events are addressed to.

@@ -18,7 +18,7 @@ use rustix::process::Signal;
 
 use crate::{
     harness::{Daemon, Place, Process, Run, until},
-    strangers::NOBODY,
+    other_users::NOBODY,
 };
 
 /// What is planted, and how.

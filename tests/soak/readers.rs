@@ -13,8 +13,8 @@ use sse_bus::{
 };
 
 use crate::{
+    delivery_check::{DeliveryCheck, Wanted},
     harness::{Daemon, EventStream, Lines, PATIENCE},
-    ledger::{Ledger, Wanted},
 };
 
 /// How a subscriber connects.
@@ -60,8 +60,8 @@ type Source<'a> = Box<dyn FnMut() -> Option<Item> + 'a>;
 impl Reader {
     /// Reads from an event until the last of all publishers, and checks what comes. `ending` is set when they publish
     /// no more.
-    pub(crate) fn run(self, daemon: &Daemon, start: EventId, ending: &AtomicBool) -> Ledger {
-        let mut ledger = Ledger::new(self.name, self.wanted, start);
+    pub(crate) fn run(self, daemon: &Daemon, start: EventId, ending: &AtomicBool) -> DeliveryCheck {
+        let mut check = DeliveryCheck::new(self.name, self.wanted, start);
         // A generator of its own.
         let mut random = self.name.bytes().fold(1, |hash: u64, byte| hash.wrapping_mul(31) + u64::from(byte)) | 1;
         let mut about = |events: u64| {
@@ -72,16 +72,16 @@ impl Reader {
         };
         let mut ended = None;
         loop {
-            let mut source = self.connect(daemon, ledger.last);
+            let mut source = self.connect(daemon, check.last);
             let mut until = about(self.habit.events());
             while let Some(item) = source() {
                 match item {
-                    Item::Event(id, data) => ledger.event(id, &data),
-                    Item::Gap(id, gap) => ledger.gap(id, &gap),
+                    Item::Event(id, data) => check.event(id, &data),
+                    Item::Gap(id, gap) => check.gap(id, &gap),
                 }
-                if ledger.is_over() {
-                    ledger.close();
-                    return ledger;
+                if check.is_over() {
+                    check.close();
+                    return check;
                 }
                 until = until.saturating_sub(1);
                 if until > 0 || ending.load(Ordering::Relaxed) {
@@ -99,7 +99,7 @@ impl Reader {
                     }
                 }
             }
-            ledger.reconnects();
+            check.reconnects();
             if ending.load(Ordering::Relaxed) {
                 let since = *ended.get_or_insert_with(Instant::now);
                 assert!(since.elapsed() < PATIENCE, "{}: the end does not come", self.name);

@@ -58,7 +58,7 @@ impl Wanted {
 }
 
 /// One subscriber's account.
-pub(crate) struct Ledger {
+pub(crate) struct DeliveryCheck {
     name: String,
     wanted: Wanted,
     /// The last id, and the place to go on from.
@@ -75,11 +75,22 @@ pub(crate) struct Ledger {
     told: Option<u64>,
 }
 
-impl Ledger {
+impl DeliveryCheck {
     /// An account that begins after an event, with nothing missed.
-    pub(crate) fn new(name: &str, wanted: Wanted, start: EventId) -> Ledger {
+    pub(crate) fn new(name: &str, wanted: Wanted, start: EventId) -> DeliveryCheck {
         let (next, name) = ([(0, 0); PUBLISHERS], name.to_owned());
-        Ledger { name, wanted, last: start, next, ended: 0, excused: 0, events: 0, gaps: 0, lost: 0, told: Some(0) }
+        DeliveryCheck {
+            name,
+            wanted,
+            last: start,
+            next,
+            ended: 0,
+            excused: 0,
+            events: 0,
+            gaps: 0,
+            lost: 0,
+            told: Some(0),
+        }
     }
 
     /// Whether the last event of every publisher has come.

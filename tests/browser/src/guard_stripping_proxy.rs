@@ -15,15 +15,15 @@ use tokio::{
 use crate::{Bus, site::read_head};
 
 /// A running proxy.
-pub struct Careless {
+pub struct GuardStrippingProxy {
     port: u16,
     server: JoinHandle<()>,
 }
 
-impl Careless {
+impl GuardStrippingProxy {
     /// Starts a proxy. A stream is cut when a text has passed on it: it would never end, and a browser has few
     /// connections.
-    pub async fn start(bus: &Bus, until: &'static str) -> Careless {
+    pub async fn start(bus: &Bus, until: &'static str) -> GuardStrippingProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let (port, bus) = (listener.local_addr().expect("it is bound").port(), bus.address());
         let server = tokio::spawn(async move {
@@ -33,7 +33,7 @@ impl Careless {
                 connections.spawn(async move { pass(peer, &bus, until).await });
             }
         });
-        Careless { port, server }
+        GuardStrippingProxy { port, server }
     }
 
     /// Where browsers find it, under a name that leads here.
@@ -42,7 +42,7 @@ impl Careless {
     }
 }
 
-impl Drop for Careless {
+impl Drop for GuardStrippingProxy {
     fn drop(&mut self) {
         self.server.abort();
     }

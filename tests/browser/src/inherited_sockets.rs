@@ -14,14 +14,14 @@ use std::{
 use rustix::io::{FdFlags, fcntl_setfd};
 
 /// A port and a local socket.
-pub(crate) struct Held {
+pub(crate) struct InheritedSockets {
     pub(crate) http: TcpListener,
     ipc: UnixListener,
 }
 
-impl Held {
-    pub(crate) fn bind(socket: &Path) -> io::Result<Held> {
-        Ok(Held { http: TcpListener::bind("127.0.0.1:0")?, ipc: UnixListener::bind(socket)? })
+impl InheritedSockets {
+    pub(crate) fn bind(socket: &Path) -> io::Result<InheritedSockets> {
+        Ok(InheritedSockets { http: TcpListener::bind("127.0.0.1:0")?, ipc: UnixListener::bind(socket)? })
     }
 
     /// A command that starts a daemon with them as its descriptors 3 and 4, as `sd_listen_fds(3)` has it.
