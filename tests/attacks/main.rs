@@ -17,11 +17,4 @@ mod slow;
 mod snapshots;
 mod stalled_subscribers;
 
-/// The harness of the end-to-end tests.
-#[allow(dead_code, unused_imports, reason = "they need more of it")]
-#[path = "../e2e"]
-mod e2e {
-    pub(crate) mod harness;
-}
-
-use e2e::harness;
+use sse_bus_support::harness;

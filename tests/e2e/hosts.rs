@@ -6,19 +6,17 @@ use serde_json::json;
 
 use crate::harness::{Daemon, Process};
 
-impl Daemon {
-    /// The status of `/status` for a `Host`.
-    fn called(&self, host: &str) -> u16 {
-        self.request("GET", "/status", &[("Host", host)], "").status
-    }
+/// The status of `/status` for a `Host`.
+fn status_for(daemon: &Daemon, host: &str) -> u16 {
+    daemon.request("GET", "/status", &[("Host", host)], "").status
+}
 
-    /// What the port answers to bytes, to the end of the connection.
-    fn answer_to(&self, request: &str) -> String {
-        let (mut socket, mut answer) = (self.tcp(), String::new());
-        socket.write_all(request.as_bytes()).unwrap();
-        socket.read_to_string(&mut answer).unwrap();
-        answer
-    }
+/// What the port answers to bytes, to the end of the connection.
+fn answer_to(daemon: &Daemon, request: &str) -> String {
+    let (mut socket, mut answer) = (daemon.tcp(), String::new());
+    socket.write_all(request.as_bytes()).unwrap();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 /// As it comes through `ssh -L`, `docker -p`, or a development server that keeps it.
@@ -37,7 +35,7 @@ fn loopback_passes_with_any_port() {
         "[::ffff:127.0.0.1]",
     ] {
         for host in [format!("{name}:{port}"), format!("{name}:8080"), name.to_owned()] {
-            assert_eq!(daemon.called(&host), 200, "{host}");
+            assert_eq!(status_for(&daemon, &host), 200, "{host}");
         }
     }
     // The page of such a forwarder is the daemon's own, and no other is.
@@ -174,7 +172,7 @@ fn other_names_are_answered_to_if_they_are_allowed() {
         (format!("front.example:{port}"), 421),
         (format!("other.example:{port}"), 421),
     ] {
-        assert_eq!(daemon.called(&host), status, "{host}");
+        assert_eq!(status_for(&daemon, &host), status, "{host}");
     }
 }
 
@@ -183,7 +181,7 @@ fn other_names_are_answered_to_if_they_are_allowed() {
 fn health_needs_no_host() {
     let daemon = Daemon::start(&[]);
     for request in ["GET /healthz HTTP/1.0\r\n\r\n", "GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"] {
-        let answer = daemon.answer_to(request);
+        let answer = answer_to(&daemon, request);
         assert!(answer.contains(" 200 OK\r\n") && answer.ends_with("ok\n"), "{answer}");
     }
     for request in [
@@ -192,11 +190,11 @@ fn health_needs_no_host() {
         "GET /status HTTP/1.0\r\n\r\n",
         "GET /events HTTP/1.1\r\nConnection: close\r\n\r\n",
     ] {
-        assert!(daemon.answer_to(request).contains(" 421 Misdirected Request\r\n"), "{request}");
+        assert!(answer_to(&daemon, request).contains(" 421 Misdirected Request\r\n"), "{request}");
     }
     // As a client of a proxy says it.
     let absolute = format!("GET http://{}/status HTTP/1.0\r\n\r\n", daemon.address);
-    assert!(daemon.answer_to(&absolute).contains(" 200 OK\r\n"));
+    assert!(answer_to(&daemon, &absolute).contains(" 200 OK\r\n"));
 }
 
 /// What is in front of the local socket, such as socat or nginx, is reached by pages.

@@ -1,6 +1,6 @@
 //! End to end: the daemon, the command line and `curl` as real processes, told apart by what can be seen of them.
 //!
-//! One file for each theme; [`harness`] starts and stops what they need. A bug that a test found stays tested where its
+//! One file for each theme; the harness starts and stops what they need. A bug that a test found stays tested where its
 //! theme is.
 #![cfg(unix)]
 
@@ -21,7 +21,6 @@ mod earlier_versions;
 mod errors;
 mod framing;
 mod guards;
-mod harness;
 mod headers;
 mod history_rules;
 mod hosts;
@@ -62,3 +61,5 @@ mod tls;
 mod tokens;
 mod transports;
 mod unresponsive;
+
+use sse_bus_support::harness;

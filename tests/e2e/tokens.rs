@@ -4,47 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use crate::harness::{Daemon, Http2, Place, Process, until};
-
-impl Daemon {
-    /// A daemon that other machines reach, with a token of each kind: nobody is let in without one.
-    pub(crate) fn exposed(flags: &[&str]) -> (Daemon, Tokens) {
-        let place = Place::new();
-        let tokens = Tokens {
-            all: token(&place, &["--name", "all", "--scope", "publish,subscribe,admin"]),
-            publish: token(&place, &["--name", "publish", "--scope", "publish"]),
-            subscribe: token(&place, &["--name", "subscribe", "--scope", "subscribe"]),
-            builds: token(&place, &["--name", "builds", "--topic", "build/**", "--topic", "deploy"]),
-        };
-        let socket = place.socket().display().to_string();
-        let usual = ["--no-config", "--listen", "0.0.0.0:0", "--insecure", "--socket", &socket];
-        let flags = usual.iter().chain(flags).map(ToString::to_string).collect();
-        (Daemon::of_command(place, flags, |_| {}), tokens)
-    }
-
-    /// The status of an answer to a request with a token.
-    pub(crate) fn with_token(&self, method: &str, path: &str, token: &str) -> u16 {
-        self.request(method, path, &[("Authorization", &bearer(token))], "x").status
-    }
-}
-
-pub(crate) struct Tokens {
-    pub(crate) all: String,
-    pub(crate) publish: String,
-    subscribe: String,
-    builds: String,
-}
-
-pub(crate) fn bearer(token: &str) -> String {
-    format!("Bearer {token}")
-}
-
-/// Makes a token, whether a daemon runs or not.
-pub(crate) fn token(place: &Place, options: &[&str]) -> String {
-    let args = [&["token", "create"], options].concat();
-    let made = Process::start(place.busctl(&args)).finish().ok();
-    made.json()[0]["token"].as_str().unwrap().to_owned()
-}
+use crate::harness::{Daemon, Http2, Place, Process};
+pub(crate) use crate::harness::{bearer, token};
 
 fn ticket(daemon: &Daemon, token: &str, query: &str) -> Value {
     let answer = daemon.request("POST", &format!("/tickets{query}"), &[("Authorization", &bearer(token))], "");
@@ -220,7 +181,7 @@ fn neither_logs_nor_errors_nor_files_hold_a_secret() {
     }
     drop(daemon.stream(&format!("/events/t?ticket={ticket}")));
     drop(http2.stream(&format!("/events/t?ticket={ticket}"), &[]));
-    daemon.wait_for_the_log("subscriber disconnected");
+    daemon.has_logged("subscriber disconnected");
     let state = daemon.place.path("sse-bus/tokens.json");
     let file = std::fs::read_to_string(&state).unwrap();
     assert_eq!(std::fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o600);
@@ -236,12 +197,6 @@ fn neither_logs_nor_errors_nor_files_hold_a_secret() {
 
 fn near(text: &str, secret: &str) -> String {
     text.lines().find(|line| line.contains(secret)).unwrap_or_default().to_owned()
-}
-
-impl Daemon {
-    fn wait_for_the_log(&self, text: &str) {
-        until(text, || self.log().contains(text).then_some(()));
-    }
 }
 
 #[test]

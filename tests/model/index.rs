@@ -8,7 +8,7 @@ use sse_bus::{
     limits::{Limits, Retention},
 };
 
-use super::{filters, matching};
+use sse_bus_support::{matching, strategies};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -19,9 +19,9 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        3 => vec(filters::filter(), 1..4).prop_map(Op::Come),
+        3 => vec(strategies::filter(), 1..4).prop_map(Op::Come),
         1 => any::<Index>().prop_map(Op::Leave),
-        5 => filters::topic().prop_map(Op::Publish),
+        5 => strategies::topic().prop_map(Op::Publish),
     ]
 }
 

@@ -3,21 +3,11 @@
 //!
 //! `PROPTEST_CASES=100000 cargo test --release --test model` tries more.
 
-#[path = "../common/filters.rs"]
-mod filters;
 mod index;
-mod log;
-#[path = "../common/matching.rs"]
-mod matching;
-mod ops;
 mod scenarios;
-mod subscriber;
-mod wire;
-mod world;
 
 use proptest::prelude::*;
-
-use world::World;
+use sse_bus_support::model::{ops, world::World};
 
 fn tell(setup: &ops::Setup, story: &[(ops::Op, bool)]) -> Result<(), TestCaseError> {
     let mut world = World::new(setup);

@@ -11,7 +11,9 @@ use sse_bus::{
     protocol::Slow,
 };
 
-use super::ops::{FILTERS, GARBAGE, Index, NAMES, Op, READERS, Retain, Setup, Since, Size, TOPICS, To};
+use sse_bus_support::model::ops::{
+    FILTERS, GARBAGE, Index, NAMES, Op, READERS, Retain, Setup, Since, Size, TOPICS, To,
+};
 
 fn index() -> impl Strategy<Value = Index> {
     any::<u16>().prop_map(Index)

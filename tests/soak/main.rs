@@ -16,15 +16,8 @@ mod readers;
 #[cfg(target_os = "linux")]
 mod run;
 
-/// The harness of the end-to-end tests.
-#[allow(dead_code, unused_imports, reason = "they need more of it")]
 #[cfg(target_os = "linux")]
-#[path = "../e2e"]
-mod e2e {
-    pub(crate) mod harness;
-}
-#[cfg(target_os = "linux")]
-use e2e::harness;
+use sse_bus_support::harness;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {

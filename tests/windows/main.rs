@@ -5,11 +5,9 @@
 //! nothing here can tell what becomes of two daemons that start in the same instant.
 #![cfg(windows)]
 
-mod harness;
-
 use std::{fs, process::Command, time::Instant};
 
-use harness::{Daemon, PATIENCE, Pipe, Place, Process, until};
+use sse_bus_support::harness::{Daemon, PATIENCE, Pipe, Place, Process, until};
 
 #[test]
 fn both_codecs_and_http_share_the_pipe() {

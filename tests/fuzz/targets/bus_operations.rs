@@ -4,23 +4,10 @@
 //! The bytes are a [story](story::read): the first ones bound the bus, and each of the others chooses something.
 #![no_main]
 
-#[path = "../../model/log.rs"]
-mod log;
-#[path = "../../common/matching.rs"]
-mod matching;
-#[path = "../../model/ops.rs"]
-mod ops;
 mod story;
-#[path = "../../model/subscriber.rs"]
-mod subscriber;
-#[path = "../../model/wire.rs"]
-mod wire;
-#[path = "../../model/world/mod.rs"]
-mod world;
 
 use libfuzzer_sys::fuzz_target;
-
-use world::World;
+use sse_bus_support::model::{ops, world::World};
 
 fuzz_target!(|bytes: &[u8]| {
     let (setup, steps) = story::read(bytes);

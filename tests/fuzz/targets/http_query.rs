@@ -11,8 +11,6 @@ mod parameters;
 #[path = "../../../daemon/http/query.rs"]
 mod query;
 mod refusal;
-#[path = "../../common/sse_parser.rs"]
-mod sse_parser;
 
 use std::{task::Waker, time::Duration};
 
@@ -24,6 +22,7 @@ use sse_bus::{
     limits::{FILTERS_MAX, Limits, NAME_MAX, Retention},
     protocol::{Ack, Publish, Slow, sse::PositionForm},
 };
+use sse_bus_support::sse_parser;
 
 const PEER: &str = "127.0.0.1:50000";
 

@@ -5,9 +5,6 @@
 //! header has its name before a colon.
 #![no_main]
 
-#[path = "../../common/sse_parser.rs"]
-mod sse_parser;
-
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use sse_bus::{
@@ -21,7 +18,7 @@ use sse_bus::{
     },
 };
 
-use sse_parser::Dispatched;
+use sse_bus_support::sse_parser::{self, Dispatched};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((seq, rest)) = bytes.split_first_chunk::<8>() else { return };

@@ -9,7 +9,7 @@ use sse_bus::{
 };
 
 use super::{Outcome, World};
-use crate::{
+use crate::model::{
     ops::FILTERS,
     subscriber::Subscriber,
     wire::{self, Item},

@@ -12,49 +12,49 @@ use serde_json::Value;
 
 use super::PATIENCE;
 
-pub(crate) trait Socket: Read + Write + Send {}
+pub trait Socket: Read + Write + Send {}
 impl Socket for TcpStream {}
 impl Socket for UnixStream {}
 
 /// A status and headers, with their names in lower case.
-pub(crate) struct Head {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
+pub struct Head {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
 }
 
 impl Head {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// A whole answer.
-pub(crate) struct Response {
-    pub(crate) status: u16,
+pub struct Response {
+    pub status: u16,
     head: Head,
-    pub(crate) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 impl Response {
-    pub(crate) fn new(head: Head, body: Vec<u8>) -> Response {
+    pub fn new(head: Head, body: Vec<u8>) -> Response {
         Response { status: head.status, head, body }
     }
 
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.head.header(name)
     }
 
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
 
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{} {e}: {}", self.status, self.text()))
     }
 
     /// The code of the refusal that this answer must be, which must say why, too.
     #[track_caller]
-    pub(crate) fn refusal(&self) -> (u16, String) {
+    pub fn refusal(&self) -> (u16, String) {
         let json = self.json();
         let (code, message) = (&json["error"]["code"], &json["error"]["message"]);
         assert!(message.as_str().is_some_and(|message| !message.is_empty()), "{json}");
@@ -63,7 +63,7 @@ impl Response {
 }
 
 /// Sends a request and reads the answer to its end.
-pub(crate) fn exchange(
+pub fn exchange(
     socket: Box<dyn Socket>,
     host: &str,
     method: &str,
@@ -186,36 +186,36 @@ impl Read for Body {
 
 /// An event, after the rules for reading streams.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Sse {
-    pub(crate) id: String,
-    pub(crate) kind: Option<String>,
-    pub(crate) data: String,
+pub struct Sse {
+    pub id: String,
+    pub kind: Option<String>,
+    pub data: String,
 }
 
 impl Sse {
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.data).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    pub(crate) fn seq(&self) -> u64 {
+    pub fn seq(&self) -> u64 {
         self.id.rsplit_once('-').unwrap().1.parse().unwrap()
     }
 }
 
 /// An open stream.
-pub(crate) struct EventStream {
-    pub(crate) head: Head,
+pub struct EventStream {
+    pub head: Head,
     body: BufReader<Box<dyn Read + Send>>,
 }
 
 impl EventStream {
-    pub(crate) fn open(socket: Box<dyn Socket>, host: &str, path: &str, headers: &[(&str, &str)]) -> EventStream {
+    pub fn open(socket: Box<dyn Socket>, host: &str, path: &str, headers: &[(&str, &str)]) -> EventStream {
         let (head, body) = send(socket, host, "GET", path, headers, b"");
         EventStream::of(path, head, Box::new(body))
     }
 
     /// The stream that an answer's body is, which must be one.
-    pub(crate) fn of(path: &str, head: Head, body: Box<dyn Read + Send>) -> EventStream {
+    pub fn of(path: &str, head: Head, body: Box<dyn Read + Send>) -> EventStream {
         let mut stream = EventStream { head, body: BufReader::new(body) };
         if stream.head.status != 200 {
             let mut text = String::new();
@@ -226,13 +226,13 @@ impl EventStream {
     }
 
     /// The next line of the stream, with its LF; nothing at a clean end.
-    pub(crate) fn line(&mut self) -> io::Result<Option<String>> {
+    pub fn line(&mut self) -> io::Result<Option<String>> {
         let mut line = String::new();
         Ok((self.body.read_line(&mut line)? > 0).then_some(line))
     }
 
     /// The next event; nothing at a clean end.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Sse>> {
+    pub fn next(&mut self) -> io::Result<Option<Sse>> {
         // Heartbeats must not make a test wait for ever.
         let deadline = Instant::now() + PATIENCE;
         let mut event = Sse::default();
@@ -255,19 +255,19 @@ impl EventStream {
 
     /// The next event, which must come.
     #[track_caller]
-    pub(crate) fn event(&mut self) -> Sse {
+    pub fn event(&mut self) -> Sse {
         self.next().unwrap().expect("the stream has ended")
     }
 
     /// The data of the next events.
     #[track_caller]
-    pub(crate) fn data(&mut self, events: usize) -> Vec<String> {
+    pub fn data(&mut self, events: usize) -> Vec<String> {
         (0..events).map(|_| self.event().data).collect()
     }
 
     /// Checks that the stream ends here, cleanly.
     #[track_caller]
-    pub(crate) fn ends(&mut self) {
+    pub fn ends(&mut self) {
         assert_eq!(self.next().unwrap(), None);
     }
 }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use axum::http::{HeaderMap, Method, Request, Version};
+use ::http::{HeaderMap, HeaderName, Method, Request, Version};
 use bytes::{Buf, Bytes};
 use h2::{RecvStream, client::SendRequest};
 use tokio::{net::TcpStream, runtime::Runtime, task::JoinHandle, time::timeout};
@@ -17,7 +17,7 @@ use super::{
 };
 
 /// A connection that many streams share.
-pub(crate) struct Http2 {
+pub struct Http2 {
     runtime: Arc<Runtime>,
     sender: SendRequest<Bytes>,
     connection: JoinHandle<Result<(), h2::Error>>,
@@ -26,12 +26,12 @@ pub(crate) struct Http2 {
 
 impl Http2 {
     /// A connection whose streams have room enough.
-    pub(crate) fn connect(address: SocketAddr) -> Http2 {
+    pub fn connect(address: SocketAddr) -> Http2 {
         Http2::with_window(address, 1 << 20)
     }
 
     /// A connection that takes so many bytes of each stream before the test has read them.
-    pub(crate) fn with_window(address: SocketAddr, window: u32) -> Http2 {
+    pub fn with_window(address: SocketAddr, window: u32) -> Http2 {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (sender, connection) = runtime.block_on(async {
             let socket = TcpStream::connect(address).await.unwrap();
@@ -52,7 +52,7 @@ impl Http2 {
         *request.uri_mut() = format!("http://{authority}{path}").parse().unwrap();
         *request.version_mut() = Version::HTTP_2;
         for (name, value) in headers.iter().filter(|(name, _)| !name.starts_with(':')) {
-            let name: axum::http::HeaderName = name.parse().unwrap();
+            let name: HeaderName = name.parse().unwrap();
             request.headers_mut().append(name, value.parse().unwrap());
         }
         let exchange = async {
@@ -71,7 +71,7 @@ impl Http2 {
     }
 
     /// A whole exchange.
-    pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let (head, answer) = self.send(method, path, headers, body.as_bytes());
         let mut content = Vec::new();
         self.body(answer).read_to_end(&mut content).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
@@ -79,7 +79,7 @@ impl Http2 {
     }
 
     /// Opens a stream.
-    pub(crate) fn stream(&self, path: &str, headers: &[(&str, &str)]) -> EventStream {
+    pub fn stream(&self, path: &str, headers: &[(&str, &str)]) -> EventStream {
         let (head, answer) = self.send("GET", path, headers, b"");
         EventStream::of(path, head, Box::new(self.body(answer)))
     }
@@ -89,12 +89,12 @@ impl Http2 {
     }
 
     /// As many streams as the daemon lets be open at once, as it has said.
-    pub(crate) fn most_streams(&self) -> usize {
+    pub fn most_streams(&self) -> usize {
         self.sender.current_max_send_streams()
     }
 
     /// Waits until the daemon has closed the connection, cleanly.
-    pub(crate) fn ends(mut self) {
+    pub fn ends(mut self) {
         let ended = self.runtime.block_on(async { timeout(PATIENCE, &mut self.connection).await });
         ended.expect("the connection ends in time").unwrap().expect("the connection ends cleanly");
     }

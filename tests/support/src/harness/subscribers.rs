@@ -21,24 +21,24 @@ use tokio::{
 use super::Sse;
 
 /// The subscribers. They leave when it is dropped.
-pub(crate) struct Crowd {
+pub struct Crowd {
     members: Vec<Arc<Mutex<Member>>>,
     _runtime: Runtime,
 }
 
 /// One of them.
 #[derive(Default)]
-pub(crate) struct Member {
+pub struct Member {
     /// All events, gaps among them.
-    pub(crate) events: Vec<Sse>,
+    pub events: Vec<Sse>,
     /// Streams that it was given.
-    pub(crate) streams: usize,
+    pub streams: usize,
     /// When it was given the last one.
-    pub(crate) since: Option<Instant>,
+    pub since: Option<Instant>,
     /// Tries to get the next one.
-    pub(crate) tries: usize,
+    pub tries: usize,
     /// What it was answered instead of a stream, which no browser would try again.
-    pub(crate) refused: Option<String>,
+    pub refused: Option<String>,
     /// With an event or alone.
     last_id: String,
     retry: Duration,
@@ -46,7 +46,7 @@ pub(crate) struct Member {
 
 impl Crowd {
     /// So many subscribers of a path.
-    pub(crate) fn gather(size: usize, address: SocketAddr, path: &str) -> Crowd {
+    pub fn gather(size: usize, address: SocketAddr, path: &str) -> Crowd {
         // Each takes a descriptor. Where there are too few, connecting fails and says so.
         let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
@@ -58,12 +58,12 @@ impl Crowd {
         Crowd { members, _runtime: runtime }
     }
 
-    pub(crate) fn members(&self) -> impl Iterator<Item = MutexGuard<'_, Member>> {
+    pub fn members(&self) -> impl Iterator<Item = MutexGuard<'_, Member>> {
         self.members.iter().map(|member| member.lock().unwrap())
     }
 
     /// Whether something is the case for everybody. Nobody may have been refused.
-    pub(crate) fn all(&self, is: impl Fn(&Member) -> bool) -> bool {
+    pub fn all(&self, is: impl Fn(&Member) -> bool) -> bool {
         self.members().all(|member| {
             assert_eq!(member.refused, None);
             is(&member)

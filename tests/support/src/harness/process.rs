@@ -1,4 +1,4 @@
-//! A program that is run and whose output is captured as it comes. The tests on Windows use it as well.
+//! A program that is run and whose output is captured as it comes.
 
 use std::{
     fmt,
@@ -16,7 +16,8 @@ use serde_json::Value;
 use super::{PATIENCE, until};
 
 /// Has a shell run this first, for example to set limits, and then become the command.
-pub(crate) fn after(script: &str, command: &mut Command) {
+#[cfg(unix)]
+pub fn after(script: &str, command: &mut Command) {
     let mut shell = Command::new("bash");
     shell.args(["-c", &format!("{script}; exec \"$0\" \"$@\"")]).arg(command.get_program());
     for (name, value) in command.get_envs() {
@@ -29,7 +30,7 @@ pub(crate) fn after(script: &str, command: &mut Command) {
 }
 
 /// Starts a program. Under Wine, which now and then cannot start one of many at a time, tries again.
-pub(crate) fn spawn(command: &mut Command) -> Child {
+pub fn spawn(command: &mut Command) -> Child {
     /// `ERROR_INTERNAL_ERROR` of Windows.
     const INTERNAL_ERROR: i32 = 1359;
     let mut tries = 0;
@@ -46,23 +47,23 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
 }
 
 /// A running program. Killed when dropped.
-pub(crate) struct Process {
+pub struct Process {
     command: String,
     child: Child,
     stdin: Option<ChildStdin>,
-    pub(crate) stdout: Captured,
-    pub(crate) stderr: Captured,
+    pub stdout: Captured,
+    pub stderr: Captured,
 }
 
 impl Process {
     /// Starts a program with a pipe for stdin, capturing stdout and stderr.
-    pub(crate) fn start(mut command: Command) -> Process {
+    pub fn start(mut command: Command) -> Process {
         command.stdout(Stdio::piped());
         Process::start_with_stdout(command)
     }
 
     /// Starts a program whose stdout goes where the command says.
-    pub(crate) fn start_with_stdout(mut command: Command) -> Process {
+    pub fn start_with_stdout(mut command: Command) -> Process {
         let shown = format!("{command:?}");
         command.stdin(Stdio::piped()).stderr(Stdio::piped());
         let mut child = spawn(&mut command);
@@ -73,31 +74,31 @@ impl Process {
     }
 
     /// Writes to its stdin. A program that has stopped reading is not the test's failure.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+    pub fn feed(&mut self, bytes: &[u8]) {
         let _ = self.stdin.as_mut().expect("stdin is open").write_all(bytes);
     }
 
     /// Its stdin, to be fed from elsewhere.
-    pub(crate) fn take_stdin(&mut self) -> ChildStdin {
+    pub fn take_stdin(&mut self) -> ChildStdin {
         self.stdin.take().expect("stdin is open")
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     #[cfg(unix)]
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         self::signal(self.pid(), signal);
     }
 
     /// The next line of stdout.
-    pub(crate) fn line(&mut self) -> String {
+    pub fn line(&mut self) -> String {
         self.stdout.line().unwrap_or_else(|| panic!("{} has ended; stderr: {}", self.command, self.stderr.text()))
     }
 
     /// Closes its stdin and waits for its end.
-    pub(crate) fn finish(mut self) -> Run {
+    pub fn finish(mut self) -> Run {
         self.stdin = None;
         let status = until(&format!("{} ends", self.command), || self.child.try_wait().unwrap());
         Run {
@@ -122,12 +123,12 @@ impl Drop for Process {
 
 /// Sends a signal to a process of this test.
 #[cfg(unix)]
-pub(crate) fn signal(pid: u32, signal: Signal) {
+pub fn signal(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
 }
 
 /// What a program has written so far.
-pub(crate) struct Captured {
+pub struct Captured {
     shared: Arc<(Mutex<Written>, Condvar)>,
     /// Up to where lines have been taken.
     taken: usize,
@@ -164,7 +165,7 @@ impl Captured {
     }
 
     /// Waits until what is written so far, and whether that is all, gives something.
-    pub(crate) fn wait<T>(&self, what: &str, look: impl Fn(&[u8], bool) -> Option<T>) -> T {
+    pub fn wait<T>(&self, what: &str, look: impl Fn(&[u8], bool) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         let mut written = self.shared.0.lock().unwrap();
         loop {
@@ -182,7 +183,7 @@ impl Captured {
     }
 
     /// Waits until a text is in the output.
-    pub(crate) fn wait_for(&self, text: &str) {
+    pub fn wait_for(&self, text: &str) {
         self.wait(text, |bytes, _| String::from_utf8_lossy(bytes).contains(text).then_some(()));
     }
 
@@ -199,7 +200,7 @@ impl Captured {
         Some(line)
     }
 
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         // Not poisoned by a failing test: nothing panics while it holds the lock.
         String::from_utf8_lossy(&self.shared.0.lock().unwrap().bytes).into_owned()
     }
@@ -211,37 +212,37 @@ impl Captured {
 }
 
 /// A program that has ended.
-pub(crate) struct Run {
+pub struct Run {
     command: String,
     /// Nothing if a signal ended it.
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Run {
     /// Checks the exit code.
     #[track_caller]
-    pub(crate) fn ends_with(self, code: i32) -> Run {
+    pub fn ends_with(self, code: i32) -> Run {
         assert_eq!(self.code, Some(code), "\n{self}");
         self
     }
 
     /// Checks that it has succeeded.
     #[track_caller]
-    pub(crate) fn ok(self) -> Run {
+    pub fn ok(self) -> Run {
         self.ends_with(0)
     }
 
     /// Checks that stderr says something.
     #[track_caller]
-    pub(crate) fn says(self, text: &str) -> Run {
+    pub fn says(self, text: &str) -> Run {
         assert!(self.stderr.contains(text), "stderr lacks {text:?}\n{self}");
         self
     }
 
     /// Stdout as one JSON value a line.
-    pub(crate) fn json(&self) -> Vec<Value> {
+    pub fn json(&self) -> Vec<Value> {
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}\n{self}"))).collect()
     }
 }

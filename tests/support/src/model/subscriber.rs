@@ -24,10 +24,10 @@ use super::{
 
 /// Counts how often it is woken.
 #[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicUsize);
+pub struct Counter(AtomicUsize);
 
 impl Counter {
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -49,75 +49,75 @@ struct Told {
 
 /// What a subscriber asks for, but where it begins.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
-    pub(crate) filters: usize,
-    pub(crate) format: Format,
-    pub(crate) slow: Slow,
-    pub(crate) name: Option<String>,
-    pub(crate) past_only: bool,
+pub struct Asked {
+    pub filters: usize,
+    pub format: Format,
+    pub slow: Slow,
+    pub name: Option<String>,
+    pub past_only: bool,
     /// Who reads for it while it has everything.
-    pub(crate) reader: Option<usize>,
+    pub reader: Option<usize>,
 }
 
 impl Asked {
     /// Each form in turn; streams alone have any.
-    pub(crate) fn position_form(&self, number: usize) -> PositionForm {
+    pub fn position_form(&self, number: usize) -> PositionForm {
         let form = [PositionForm::Event, PositionForm::Id, PositionForm::None][number % 3];
         if self.format.has_heartbeat() { form } else { PositionForm::None }
     }
 
-    pub(crate) fn feed(&self) -> (usize, Format) {
+    pub fn feed(&self) -> (usize, Format) {
         (self.filters, self.format)
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Subscriber {
-    pub(crate) id: ClientId,
-    pub(crate) asked: Asked,
+pub struct Subscriber {
+    pub id: ClientId,
+    pub asked: Asked,
     /// The group in which it is while it has everything.
-    pub(crate) group: Option<GroupId>,
-    pub(crate) connected: bool,
+    pub group: Option<GroupId>,
+    pub connected: bool,
     /// All wanted events after this one are owed.
-    pub(crate) start: u64,
+    pub start: u64,
     /// Owed although they came earlier: retained and newest events.
-    pub(crate) older: BTreeSet<u64>,
+    pub older: BTreeSet<u64>,
     /// What it begins with.
-    pub(crate) snapshot: Option<SnapshotKind>,
+    pub snapshot: Option<SnapshotKind>,
     /// Not owed although they came later: gone before the subscription.
-    pub(crate) excused: BTreeSet<u64>,
+    pub excused: BTreeSet<u64>,
     /// Not to be delivered unless the bounds become wider: the bus still had them at the subscription, but beyond those.
-    pub(crate) stale: BTreeSet<u64>,
+    pub stale: BTreeSet<u64>,
     /// Beyond their bounds now, where the bus has not evicted all such events yet: no snapshot shows them.
-    pub(crate) hidden: BTreeSet<u64>,
+    pub hidden: BTreeSet<u64>,
     /// The reason of the gap that must come first, if its own place is unknown to the bus.
-    pub(crate) lost_place: Option<&'static str>,
+    pub lost_place: Option<&'static str>,
     /// Unicast events that it took, and those that it may have taken.
-    pub(crate) unicast: BTreeSet<u64>,
-    pub(crate) perhaps: BTreeSet<u64>,
+    pub unicast: BTreeSet<u64>,
+    pub perhaps: BTreeSet<u64>,
     /// All ids received, in order.
-    pub(crate) ids: Vec<String>,
-    pub(crate) delivered: BTreeSet<u64>,
+    pub ids: Vec<String>,
+    pub delivered: BTreeSet<u64>,
     told: Vec<Told>,
     /// Up to here everything is accounted for.
     accounted: u64,
     last_event: Option<u64>,
     last_id: u64,
     /// Its stream tells its position: first of all, and when the last id has become old.
-    pub(crate) has_position: bool,
+    pub has_position: bool,
     /// It has received nothing yet.
     is_new: bool,
     /// A gap's range goes on behind its id: the next event must be within it.
     open_range: Option<u64>,
-    pub(crate) wakes: Arc<Counter>,
+    pub wakes: Arc<Counter>,
     /// How often it had been woken when it began to wait.
-    pub(crate) waiting: Option<usize>,
+    pub waiting: Option<usize>,
     /// The head when it last had read everything.
-    pub(crate) drained_at: u64,
+    pub drained_at: u64,
 }
 
 impl Subscriber {
-    pub(crate) fn new(id: ClientId, asked: Asked, start: u64, head: u64) -> Subscriber {
+    pub fn new(id: ClientId, asked: Asked, start: u64, head: u64) -> Subscriber {
         Subscriber {
             id,
             asked,
@@ -147,12 +147,12 @@ impl Subscriber {
         }
     }
 
-    pub(crate) fn wake_count(&self) -> usize {
+    pub fn wake_count(&self) -> usize {
         self.wakes.count()
     }
 
     /// Takes what was read. `Err` says what was wrong with it.
-    pub(crate) fn take(&mut self, item: &Item, log: &Log) -> Result<(), String> {
+    pub fn take(&mut self, item: &Item, log: &Log) -> Result<(), String> {
         let is_first = std::mem::take(&mut self.is_new);
         let is_position = matches!(item, Item::Position { .. });
         if is_first && self.has_position && self.lost_place.is_none() && !is_position {
@@ -312,7 +312,7 @@ impl Subscriber {
     }
 
     /// Nothing is left to read.
-    pub(crate) fn drained(&mut self, log: &Log) -> Result<(), String> {
+    pub fn drained(&mut self, log: &Log) -> Result<(), String> {
         if let Some(reason) = self.lost_place {
             return Err(format!("a gap `{reason}`"));
         }
@@ -357,17 +357,17 @@ impl Subscriber {
     }
 
     /// How many of the events that it wants came after it last had read everything, and have not reached it.
-    pub(crate) fn behind(&self, log: &Log) -> u64 {
+    pub fn behind(&self, log: &Log) -> u64 {
         let newer = self.drained_at + 1..=log.head();
         newer.filter(|seq| log.wants(self.asked.filters, *seq) && !self.delivered.contains(seq)).count() as u64
     }
 
     /// Unicast events that may wait for it.
-    pub(crate) fn has_unicast_waiting(&self) -> bool {
+    pub fn has_unicast_waiting(&self) -> bool {
         self.unicast.union(&self.perhaps).any(|seq| !self.delivered.contains(seq))
     }
 
-    pub(crate) fn gaps_told(&self) -> u64 {
+    pub fn gaps_told(&self) -> u64 {
         self.told.len() as u64
     }
 }

@@ -9,7 +9,7 @@ use sse_bus::{
 };
 
 use super::{Outcome, World};
-use crate::{
+use crate::model::{
     log::Sent,
     ops::{FILTERS, GARBAGE, Index, Since, To},
     subscriber::{Asked, Subscriber},

@@ -24,7 +24,7 @@ use super::{
 
 const EPOCH: &str = "e";
 
-pub(crate) struct World {
+pub struct World {
     setup: Setup,
     bus: Bus,
     log: Log,
@@ -35,13 +35,13 @@ pub(crate) struct World {
     /// How many feeds have lost their last subscriber.
     feeds_closed: usize,
     /// What was done, with what came of it.
-    pub(crate) steps: Vec<String>,
+    pub steps: Vec<String>,
 }
 
 type Outcome = Result<(), String>;
 
 impl World {
-    pub(crate) fn new(setup: &Setup) -> World {
+    pub fn new(setup: &Setup) -> World {
         let epoch = Epoch::parse(EPOCH).expect("a legal epoch");
         let retention = setup.retention.clone();
         let history = match setup.on_disk {
@@ -67,7 +67,7 @@ impl World {
         Now { mono: self.log.now, unix: 1_700_000_000_000 + self.log.now }
     }
 
-    pub(crate) fn step(&mut self, op: &Op, batch_goes_on: bool) -> Outcome {
+    pub fn step(&mut self, op: &Op, batch_goes_on: bool) -> Outcome {
         self.steps.push(format!("{op:?}"));
         match op {
             Op::Publish { topic, size, retain, ttl_ms } => {
@@ -139,7 +139,7 @@ impl World {
     }
 
     /// At the end everybody who is still there reads all there is.
-    pub(crate) fn end(&mut self) -> Outcome {
+    pub fn end(&mut self) -> Outcome {
         self.finish()?;
         self.steps.push("the end: the readers drain their groups".into());
         for reader in 0..READERS {

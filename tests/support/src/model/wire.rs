@@ -11,12 +11,11 @@ use sse_bus::{
     },
 };
 
-#[path = "../common/sse_parser.rs"]
-mod sse_parser;
+use crate::sse_parser;
 
 /// One thing that a subscriber reads.
 #[derive(Clone, Debug)]
-pub(crate) enum Item {
+pub enum Item {
     /// Where a subscription misses nothing, told without an event.
     Position {
         id: String,
@@ -41,15 +40,15 @@ pub(crate) enum Item {
 
 /// What stands around the data, but in a stream of data alone.
 #[derive(Clone, Debug)]
-pub(crate) struct Envelope {
-    pub(crate) topic: String,
-    pub(crate) time: u64,
+pub struct Envelope {
+    pub topic: String,
+    pub time: u64,
     /// Unknown where the format has none.
-    pub(crate) headers: Option<Headers>,
+    pub headers: Option<Headers>,
 }
 
 /// Parses all that one read gave. Whatever is left over is an error: a read gives whole items.
-pub(crate) fn parse(format: Format, bytes: &[u8]) -> Result<Vec<Item>, String> {
+pub fn parse(format: Format, bytes: &[u8]) -> Result<Vec<Item>, String> {
     match format {
         Format::SseData | Format::SseJson => sse(format, bytes),
         Format::Json => bytes
@@ -117,7 +116,7 @@ fn dispatched(format: Format, item: sse_parser::Dispatched) -> Result<Item, Stri
 }
 
 /// The bytes without the frames of HTTP chunks, which a reader of the bus may ask for. Written from RFC 9112, section 7.1.
-pub(crate) fn unframed(framing: Framing, mut bytes: &[u8]) -> Result<Vec<u8>, String> {
+pub fn unframed(framing: Framing, mut bytes: &[u8]) -> Result<Vec<u8>, String> {
     if framing == Framing::Plain {
         return Ok(bytes.to_vec());
     }

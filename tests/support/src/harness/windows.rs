@@ -1,11 +1,4 @@
 //! The daemon, the command line and connections to the pipe, as a test on Windows uses them.
-//!
-//! Each [`Daemon`] has a folder, a pipe and a port of its own, so tests run at the same time. It is killed when it is
-//! dropped. Nothing sleeps to let something happen: [`until`] looks for a condition, and every read has a deadline.
-
-#[path = "../e2e/harness/process.rs"]
-#[expect(dead_code, reason = "the tests on Unix use more of it")]
-mod process;
 
 use std::{
     fs,
@@ -13,7 +6,6 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
-    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -25,51 +17,36 @@ use tokio::{
     time::timeout,
 };
 
-pub(crate) use self::process::{Process, Run};
-
-/// The longest that anything is waited for, on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+use super::{PATIENCE, Process, Run, process, program, until};
 
 /// A console of its own, without a window, so that Ctrl-C reaches this process alone.
 const CREATE_NO_WINDOW: u32 = 0x0800_0000;
 
-/// Looks again and again until something has come about.
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "within {PATIENCE:?} this did not come about: {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// A folder of its own, and programs that find everything there.
-pub(crate) struct Place {
+pub struct Place {
     folder: TempDir,
 }
 
 impl Place {
-    pub(crate) fn new() -> Place {
+    pub fn new() -> Place {
         Place { folder: tempfile::Builder::new().prefix("sse-bus-").tempdir().unwrap() }
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// What nobody else on this machine is called.
-    pub(crate) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         self.folder.path().file_name().unwrap().to_str().unwrap().into()
     }
 
-    pub(crate) fn pipe(&self) -> String {
+    pub fn pipe(&self) -> String {
         format!(r"\\.\pipe\{}", self.name())
     }
 
     /// A command that sees nothing of what the user has set for the bus.
-    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
         // Wine takes a path of Unix, if it is told the drive.
         let mut command = Command::new(std::path::absolute(program).unwrap());
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SSE_BUS_")) {
@@ -80,31 +57,31 @@ impl Place {
     }
 
     /// `sse-busd` with these flags, not started.
-    pub(crate) fn busd(&self, flags: &[&str]) -> Command {
-        let mut busd = self.command(env!("CARGO_BIN_EXE_sse-busd"));
+    pub fn busd(&self, flags: &[&str]) -> Command {
+        let mut busd = self.command(program("sse-busd"));
         busd.args(["--no-config", "--listen", "127.0.0.1:0"]).arg("--state-dir").arg(self.path("state")).args(flags);
         busd
     }
 
     /// `sse-busctl`, not started, for the daemon of this place.
-    pub(crate) fn busctl(&self, args: &[&str]) -> Command {
-        let mut busctl = self.command(env!("CARGO_BIN_EXE_sse-busctl"));
+    pub fn busctl(&self, args: &[&str]) -> Command {
+        let mut busctl = self.command(program("sse-busctl"));
         busctl.env("SSE_BUS_SOCKET", self.pipe()).args(args);
         busctl
     }
 }
 
 /// A daemon. Killed when dropped.
-pub(crate) struct Daemon {
-    pub(crate) place: Place,
+pub struct Daemon {
+    pub place: Place,
     flags: Vec<String>,
     child: Child,
     /// Where its port is, as `127.0.0.1:51842`.
-    pub(crate) address: String,
+    pub address: String,
 }
 
 impl Daemon {
-    pub(crate) fn start(flags: &[&str]) -> Daemon {
+    pub fn start(flags: &[&str]) -> Daemon {
         let place = Place::new();
         let pipe = place.pipe();
         let flags: Vec<String> = [&["--socket", &pipe], flags].concat().into_iter().map(str::to_owned).collect();
@@ -115,7 +92,7 @@ impl Daemon {
     }
 
     /// Starts it again after its end, with the same flags. The port is another one.
-    pub(crate) fn start_again(&mut self) {
+    pub fn start_again(&mut self) {
         self.child = spawn(&self.place, &self.flags);
         self.wait_until_it_answers();
     }
@@ -131,43 +108,43 @@ impl Daemon {
         self.address = url.split_once("://").unwrap().1.into();
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Waits for its end and gives the exit code.
-    pub(crate) fn wait(&mut self) -> Option<i32> {
+    pub fn wait(&mut self) -> Option<i32> {
         until("the daemon ends", || self.child.try_wait().unwrap()).code()
     }
 
     /// Ends it as the task manager would.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
     /// What it has logged so far.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         String::from_utf8(fs::read(self.place.path("daemon.log")).unwrap()).unwrap()
     }
 
     /// Runs `sse-busctl` to its end.
-    pub(crate) fn ctl(&self, args: &[&str]) -> Run {
+    pub fn ctl(&self, args: &[&str]) -> Run {
         self.spawn_ctl(args).finish()
     }
 
     /// Starts `sse-busctl`.
-    pub(crate) fn spawn_ctl(&self, args: &[&str]) -> Process {
+    pub fn spawn_ctl(&self, args: &[&str]) -> Process {
         Process::start(self.place.busctl(args))
     }
 
     /// A connection to the pipe.
-    pub(crate) fn pipe(&self) -> Pipe {
+    pub fn pipe(&self) -> Pipe {
         Pipe::open(&self.place.pipe()).expect("a connection to the pipe")
     }
 
     /// An HTTP request over the pipe; gives the status and the body.
-    pub(crate) fn request_locally(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+    pub fn request_locally(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let mut pipe = self.pipe();
         let length = body.len();
         pipe.send(&format!(
@@ -182,7 +159,7 @@ impl Daemon {
     /// Starts `curl` on something of the port, with a file for what comes. Under Wine it is a process of Linux, whose
     /// pipes and end are not to be had here; it ends with the daemon.
     #[expect(clippy::zombie_processes, reason = "there is nothing to wait with")]
-    pub(crate) fn curl(&self, path: &str, file: &str, headers: &[&str]) {
+    pub fn curl(&self, path: &str, file: &str, headers: &[&str]) {
         let curl = if Path::new("/usr/bin/curl").exists() { "/usr/bin/curl" } else { "C:/Windows/System32/curl.exe" };
         let mut command = self.place.command(curl);
         command.args(["-sSN", "--noproxy", "*", "--max-time", "20", "--output", file]);
@@ -194,7 +171,7 @@ impl Daemon {
     }
 
     /// Waits until a text is in a file.
-    pub(crate) fn wait_for_file(&self, file: &str, text: &str) {
+    pub fn wait_for_file(&self, file: &str, text: &str) {
         until(&format!("{text:?} in {file}"), || {
             fs::read_to_string(self.place.path(file)).ok().filter(|content| content.contains(text))
         });
@@ -219,20 +196,20 @@ impl Drop for Daemon {
 }
 
 /// A connection to the pipe that speaks what a test writes.
-pub(crate) struct Pipe {
+pub struct Pipe {
     runtime: Runtime,
     stream: BufReader<Stream>,
 }
 
 impl Pipe {
     /// Connects; nothing if there is nobody.
-    pub(crate) fn open(name: &str) -> Option<Pipe> {
+    pub fn open(name: &str) -> Option<Pipe> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let stream = runtime.block_on(Endpoint::at(name).connect()).ok()?;
         Some(Pipe { runtime, stream: BufReader::new(stream) })
     }
 
-    pub(crate) fn send(&mut self, text: &str) {
+    pub fn send(&mut self, text: &str) {
         let sent = timeout_in(&self.runtime, async {
             self.stream.write_all(text.as_bytes()).await?;
             self.stream.flush().await
@@ -241,33 +218,33 @@ impl Pipe {
     }
 
     /// The next line; nothing at the end of the connection.
-    pub(crate) fn line(&mut self) -> Option<String> {
+    pub fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         let read = timeout_in(&self.runtime, self.stream.read_line(&mut line));
         (read.is_ok_and(|read| read > 0)).then_some(line)
     }
 
     /// Everything up to the end of the connection.
-    pub(crate) fn rest(&mut self) -> String {
+    pub fn rest(&mut self) -> String {
         let mut rest = String::new();
         timeout_in(&self.runtime, self.stream.read_to_string(&mut rest)).expect("the rest of the connection");
         rest
     }
 
     /// Sends a line of JSON and gives the reply.
-    pub(crate) fn ask(&mut self, line: &str) -> Value {
+    pub fn ask(&mut self, line: &str) -> Value {
         self.send(&format!("{line}\n"));
         self.reply()
     }
 
     /// The next line of JSON.
-    pub(crate) fn reply(&mut self) -> Value {
+    pub fn reply(&mut self) -> Value {
         let line = self.line().expect("the daemon has closed the connection");
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"))
     }
 
     /// The data of the next event.
-    pub(crate) fn event(&mut self) -> String {
+    pub fn event(&mut self) -> String {
         let reply = self.reply();
         reply["event"]["data"].as_str().unwrap_or_else(|| panic!("no event: {reply}")).into()
     }

@@ -8,32 +8,32 @@ use sse_bus::{
 
 /// One of a list whose length is known only when it is needed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Index(pub(crate) u16);
+pub struct Index(pub u16);
 
 impl Index {
-    pub(crate) fn index(self, length: usize) -> usize {
+    pub fn index(self, length: usize) -> usize {
         usize::from(self.0) % length
     }
 
-    pub(crate) fn get<T>(self, list: &[T]) -> &T {
+    pub fn get<T>(self, list: &[T]) -> &T {
         &list[self.index(list.len())]
     }
 }
 
 /// The bounds of a bus, and what there is to subscribe to.
 #[derive(Clone, Debug)]
-pub(crate) struct Setup {
-    pub(crate) retention: Retention,
-    pub(crate) limits: Limits,
+pub struct Setup {
+    pub retention: Retention,
+    pub limits: Limits,
     /// Whether history is on disk, and what the newest events may cost that stay in memory.
-    pub(crate) on_disk: Option<usize>,
+    pub on_disk: Option<usize>,
     /// Filters and formats. Often there are few, so that subscribers share a feed.
-    pub(crate) feeds: Vec<(usize, Format)>,
+    pub feeds: Vec<(usize, Format)>,
 }
 
 /// Something that happens. Clients and topics are meant by their place in a list.
 #[derive(Clone, Debug)]
-pub(crate) enum Op {
+pub enum Op {
     Publish {
         topic: usize,
         size: Size,
@@ -117,7 +117,7 @@ pub(crate) enum Op {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Retain {
+pub enum Retain {
     No,
     Yes,
     /// Retain nothing in place of what is there.
@@ -126,7 +126,7 @@ pub(crate) enum Retain {
 
 /// How much data, and of what kind.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Size {
+pub enum Size {
     Small,
     /// With all three line breaks.
     Lines,
@@ -136,14 +136,14 @@ pub(crate) enum Size {
 
 /// Who is addressed.
 #[derive(Clone, Debug)]
-pub(crate) enum To {
+pub enum To {
     Id(Index),
     Name(usize),
 }
 
 /// Where a subscription begins.
 #[derive(Clone, Debug)]
-pub(crate) enum Since {
+pub enum Since {
     None,
     Now,
     Latest,
@@ -163,8 +163,8 @@ pub(crate) enum Since {
     Garbage(usize),
 }
 
-pub(crate) const TOPICS: [&str; 5] = ["a", "a/b", "a/c", "b", "b/x/y"];
-pub(crate) const FILTERS: [&[&str]; 10] = [
+pub const TOPICS: [&str; 5] = ["a", "a/b", "a/c", "b", "b/x/y"];
+pub const FILTERS: [&[&str]; 10] = [
     &["**"],
     &["a"],
     &["a/**"],
@@ -177,6 +177,6 @@ pub(crate) const FILTERS: [&[&str]; 10] = [
     &["m/*", "b"],
 ];
 /// `c02` is almost an id, and nevertheless a name.
-pub(crate) const NAMES: [&str; 3] = ["ada", "bob", "c02"];
-pub(crate) const GARBAGE: [&str; 4] = ["", "x", "e-01", "\u{1F600}-7"];
-pub(crate) const READERS: usize = 2;
+pub const NAMES: [&str; 3] = ["ada", "bob", "c02"];
+pub const GARBAGE: [&str; 4] = ["", "x", "e-01", "\u{1F600}-7"];
+pub const READERS: usize = 2;

@@ -8,7 +8,7 @@ use sse_bus::{
 };
 
 use super::{Outcome, World, read::shown};
-use crate::{
+use crate::model::{
     ops::{Index, READERS},
     subscriber::{Asked, Counter, Subscriber},
     wire,

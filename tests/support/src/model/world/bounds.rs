@@ -9,7 +9,7 @@ use sse_bus::{
 };
 
 use super::{Outcome, World};
-use crate::{log::Sent, matching::matches};
+use crate::{matching::matches, model::log::Sent};
 
 /// What has gone so far.
 #[derive(Default)]

@@ -3,15 +3,15 @@
 
 /// An event as a browser dispatches it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Dispatched {
-    pub(crate) id: String,
+pub struct Dispatched {
+    pub id: String,
     /// `None` where a browser says `message`.
-    pub(crate) kind: Option<String>,
-    pub(crate) data: String,
+    pub kind: Option<String>,
+    pub data: String,
 }
 
 /// Parses a stream. Gives what was dispatched, and the text that belongs to no dispatched event yet.
-pub(crate) fn parse(stream: &str) -> (Vec<Dispatched>, &str) {
+pub fn parse(stream: &str) -> (Vec<Dispatched>, &str) {
     let (mut id, mut kind, mut data) = (String::new(), String::new(), String::new());
     let mut dispatched = Vec::new();
     let (mut rest, mut pending) = (stream, stream);

@@ -10,40 +10,40 @@ use serde_json::Value;
 
 use super::PATIENCE;
 
-pub(crate) struct Lines {
+pub struct Lines {
     reader: BufReader<UnixStream>,
 }
 
 impl Lines {
-    pub(crate) fn new(stream: UnixStream) -> Lines {
+    pub fn new(stream: UnixStream) -> Lines {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Lines { reader: BufReader::new(stream) }
     }
 
     /// Sends a line.
-    pub(crate) fn send(&mut self, line: impl AsRef<[u8]>) {
+    pub fn send(&mut self, line: impl AsRef<[u8]>) {
         self.send_raw([line.as_ref(), b"\n"].concat());
     }
 
     /// Sends bytes as they are.
-    pub(crate) fn send_raw(&mut self, bytes: impl AsRef<[u8]>) {
+    pub fn send_raw(&mut self, bytes: impl AsRef<[u8]>) {
         self.reader.get_mut().write_all(bytes.as_ref()).unwrap();
     }
 
     /// The next line; nothing at the end of the connection.
-    pub(crate) fn next(&mut self) -> Option<Value> {
+    pub fn next(&mut self) -> Option<Value> {
         let mut line = String::new();
         self.reader.read_line(&mut line).expect("a line from the daemon");
         (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}")))
     }
 
     /// The next line, which must come.
-    pub(crate) fn reply(&mut self) -> Value {
+    pub fn reply(&mut self) -> Value {
         self.next().expect("the daemon has closed the connection")
     }
 
     /// Asks, of a daemon that may end in the middle of it.
-    pub(crate) fn try_ask(&mut self, line: &str) -> Option<Value> {
+    pub fn try_ask(&mut self, line: &str) -> Option<Value> {
         self.reader.get_mut().write_all(format!("{line}\n").as_bytes()).ok()?;
         let mut answer = String::new();
         self.reader.read_line(&mut answer).ok().filter(|_| answer.ends_with('\n'))?;
@@ -51,27 +51,27 @@ impl Lines {
     }
 
     /// Sends a line and gives the reply.
-    pub(crate) fn ask(&mut self, line: impl AsRef<[u8]>) -> Value {
+    pub fn ask(&mut self, line: impl AsRef<[u8]>) -> Value {
         self.send(line);
         self.reply()
     }
 
     /// The next event.
-    pub(crate) fn event(&mut self) -> Value {
+    pub fn event(&mut self) -> Value {
         let mut reply = self.reply();
         assert!(reply["event"].is_object(), "no event: {reply}");
         reply["event"].take()
     }
 
     /// The next line, whatever it is.
-    pub(crate) fn head(&mut self) -> String {
+    pub fn head(&mut self) -> String {
         let mut line = String::new();
         self.reader.read_line(&mut line).expect("a line from the daemon");
         line
     }
 
     /// Says that nothing more will be sent.
-    pub(crate) fn close_sending(&self) {
+    pub fn close_sending(&self) {
         self.reader.get_ref().shutdown(Shutdown::Write).unwrap();
     }
 }

@@ -3,7 +3,7 @@
 use std::str::Split;
 
 /// Whether a filter lets a topic through. Both must be legal.
-pub(crate) fn matches(filter: &str, topic: &str) -> bool {
+pub fn matches(filter: &str, topic: &str) -> bool {
     fn levels(mut filter: Split<'_, char>, mut topic: Split<'_, char>) -> bool {
         match (filter.next(), topic.next()) {
             (None, None) | (Some("**"), _) => true,

@@ -9,7 +9,7 @@ use sse_bus::{
 };
 
 use super::{Outcome, World};
-use crate::{
+use crate::model::{
     log::{Sent, topic_wanted},
     ops::{NAMES, Retain, Size, To},
     subscriber::Subscriber,

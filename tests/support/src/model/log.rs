@@ -6,22 +6,22 @@ use sse_bus::{Epoch, EventId, Headers, protocol::TopicInfo};
 
 use super::{ops::FILTERS, wire::Envelope};
 
-pub(crate) struct Sent {
-    pub(crate) topic: String,
-    pub(crate) kind: Option<String>,
+pub struct Sent {
+    pub topic: String,
+    pub kind: Option<String>,
     /// Unknown for the bus's own events.
-    pub(crate) data: Option<String>,
-    pub(crate) headers: Headers,
-    pub(crate) unix: u64,
-    pub(crate) came: u64,
-    pub(crate) expires: Option<u64>,
-    pub(crate) is_unicast: bool,
+    pub data: Option<String>,
+    pub headers: Headers,
+    pub unix: u64,
+    pub came: u64,
+    pub expires: Option<u64>,
+    pub is_unicast: bool,
     /// Which filters of the table let it through, a bit for each.
     wanted: u32,
 }
 
 impl Sent {
-    pub(crate) fn new(topic: &str, kind: Option<&str>, data: Option<String>, unix: u64, came: u64) -> Sent {
+    pub fn new(topic: &str, kind: Option<&str>, data: Option<String>, unix: u64, came: u64) -> Sent {
         let wanted = (0..FILTERS.len()).filter(|i| topic_wanted(*i, topic)).map(|i| 1 << i).sum();
         let (topic, kind, headers) = (topic.to_owned(), kind.map(str::to_owned), Headers::default());
         Sent { topic, kind, data, headers, unix, came, expires: None, is_unicast: false, wanted }
@@ -30,7 +30,7 @@ impl Sent {
 
 impl Sent {
     /// Compares with what was received.
-    pub(crate) fn check(
+    pub fn check(
         &self,
         kind: Option<&str>,
         data: &str,
@@ -59,20 +59,20 @@ impl Sent {
     }
 }
 
-pub(crate) struct Log {
+pub struct Log {
     epoch: Epoch,
     events: Vec<Sent>,
-    pub(crate) by_topic: HashMap<String, Vec<u64>>,
-    pub(crate) retained: BTreeMap<String, u64>,
+    pub by_topic: HashMap<String, Vec<u64>>,
+    pub retained: BTreeMap<String, u64>,
     /// The oldest event of each topic that the bus has; none if it is not listed.
     oldest: HashMap<String, u64>,
-    pub(crate) now: u64,
+    pub now: u64,
     /// A topic that had lost something was forgotten, so gaps may be told that stand for nothing.
-    pub(crate) has_forgotten: bool,
+    pub has_forgotten: bool,
 }
 
 impl Log {
-    pub(crate) fn new(epoch: Epoch) -> Log {
+    pub fn new(epoch: Epoch) -> Log {
         Log {
             epoch,
             events: Vec::new(),
@@ -84,28 +84,28 @@ impl Log {
         }
     }
 
-    pub(crate) fn head(&self) -> u64 {
+    pub fn head(&self) -> u64 {
         self.events.len() as u64
     }
 
-    pub(crate) fn id(&self, seq: u64) -> String {
+    pub fn id(&self, seq: u64) -> String {
         EventId { epoch: self.epoch, seq }.to_string()
     }
 
-    pub(crate) fn seq(&self, id: &str) -> Result<u64, String> {
+    pub fn seq(&self, id: &str) -> Result<u64, String> {
         let seq = id.strip_prefix(self.epoch.as_str()).and_then(|rest| rest.strip_prefix('-')?.parse().ok());
         seq.ok_or_else(|| format!("an id of the epoch {}", self.epoch))
     }
 
-    pub(crate) fn get(&self, seq: u64) -> Option<&Sent> {
+    pub fn get(&self, seq: u64) -> Option<&Sent> {
         self.events.get(usize::try_from(seq).ok()?.checked_sub(1)?)
     }
 
-    pub(crate) fn topic(&self, seq: u64) -> &str {
+    pub fn topic(&self, seq: u64) -> &str {
         self.get(seq).map_or("", |event| &event.topic)
     }
 
-    pub(crate) fn add(&mut self, event: Sent) -> u64 {
+    pub fn add(&mut self, event: Sent) -> u64 {
         let seq = self.head() + 1;
         if !event.is_unicast {
             self.by_topic.entry(event.topic.clone()).or_default().push(seq);
@@ -115,21 +115,21 @@ impl Log {
     }
 
     /// Whether some filters let an event through.
-    pub(crate) fn wants(&self, filters: usize, seq: u64) -> bool {
+    pub fn wants(&self, filters: usize, seq: u64) -> bool {
         self.get(seq).is_some_and(|event| !event.is_unicast && event.wanted & (1 << filters) != 0)
     }
 
-    pub(crate) fn has_ttl(&self, seq: u64) -> bool {
+    pub fn has_ttl(&self, seq: u64) -> bool {
         self.get(seq).is_some_and(|event| event.expires.is_some())
     }
 
-    pub(crate) fn has_expired(&self, seq: u64) -> bool {
+    pub fn has_expired(&self, seq: u64) -> bool {
         self.get(seq).and_then(|event| event.expires).is_some_and(|at| at <= self.now)
     }
 
     /// Whether the bus has the event no more, neither in history nor as a retained event. What the bounds have let go
     /// may be told as missed even if its time is over by now.
-    pub(crate) fn is_gone(&self, seq: u64) -> bool {
+    pub fn is_gone(&self, seq: u64) -> bool {
         let is_retained = self.retained.get(self.topic(seq)) == Some(&seq) && !self.has_expired(seq);
         !self.is_in_history(seq) && !is_retained
     }
@@ -139,7 +139,7 @@ impl Log {
     }
 
     /// The newest event of each wanted topic: of history but for what is stale, else the retained one.
-    pub(crate) fn newest(&self, filters: usize, stale: &BTreeSet<u64>) -> impl Iterator<Item = u64> {
+    pub fn newest(&self, filters: usize, stale: &BTreeSet<u64>) -> impl Iterator<Item = u64> {
         self.by_topic.iter().filter(move |(topic, _)| topic_wanted(filters, topic)).filter_map(|(topic, seqs)| {
             let in_history = seqs.iter().rev().copied().take_while(|seq| self.is_in_history(*seq));
             let in_history = in_history.filter(|seq| !stale.contains(seq));
@@ -148,7 +148,7 @@ impl Log {
     }
 
     /// Takes what the bus says it still has of each topic. The oldest go first, so the number says which.
-    pub(crate) fn refresh(&mut self, infos: &[TopicInfo]) {
+    pub fn refresh(&mut self, infos: &[TopicInfo]) {
         self.oldest.clear();
         for info in infos {
             let seqs = self.by_topic.get(&info.topic).map_or(&[][..], Vec::as_slice);
@@ -162,22 +162,22 @@ impl Log {
     }
 
     /// Whether an event is the newest of its topic.
-    pub(crate) fn is_newest(&self, seq: u64) -> bool {
+    pub fn is_newest(&self, seq: u64) -> bool {
         self.by_topic.get(self.topic(seq)).and_then(|seqs| seqs.last()) == Some(&seq)
     }
 
     /// The retained events that some filters let through and that have not expired.
-    pub(crate) fn retained(&self, filters: usize) -> impl Iterator<Item = u64> {
+    pub fn retained(&self, filters: usize) -> impl Iterator<Item = u64> {
         self.retained.values().copied().filter(move |seq| self.wants(filters, *seq) && !self.has_expired(*seq))
     }
 
     /// The last event that came before a time.
-    pub(crate) fn before(&self, time: u64) -> u64 {
+    pub fn before(&self, time: u64) -> u64 {
         self.events.partition_point(|event| event.came < time) as u64
     }
 }
 
 /// Whether the filters of the table let a topic through.
-pub(crate) fn topic_wanted(filters: usize, topic: &str) -> bool {
-    FILTERS[filters].iter().any(|filter| super::matching::matches(filter, topic))
+pub fn topic_wanted(filters: usize, topic: &str) -> bool {
+    FILTERS[filters].iter().any(|filter| crate::matching::matches(filter, topic))
 }

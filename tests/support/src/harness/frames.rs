@@ -10,31 +10,31 @@ use sse_bus::protocol::{
     binary::{Frame, Version},
 };
 
-pub(crate) struct Frames {
+pub struct Frames {
     version: Version,
     stream: UnixStream,
     buffer: Vec<u8>,
 }
 
 impl Frames {
-    pub(crate) fn new(mut stream: UnixStream, version: Version) -> Frames {
+    pub fn new(mut stream: UnixStream, version: Version) -> Frames {
         stream.write_all(&version.preface()).unwrap();
         Frames { version, stream, buffer: Vec::new() }
     }
 
-    pub(crate) fn send(&mut self, request: &Request) {
+    pub fn send(&mut self, request: &Request) {
         let mut frame = Vec::new();
         self.version.encode(request, &mut frame).unwrap();
         self.send_raw(&frame);
     }
 
     /// Sends bytes as they are.
-    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+    pub fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
 
     /// The next reply; nothing at the end of the connection.
-    pub(crate) fn next(&mut self) -> Option<Reply> {
+    pub fn next(&mut self) -> Option<Reply> {
         loop {
             match self.version.decode(&self.buffer) {
                 Frame::Whole(reply, used) => {
@@ -52,7 +52,7 @@ impl Frames {
         }
     }
 
-    pub(crate) fn ask(&mut self, request: &Request) -> Reply {
+    pub fn ask(&mut self, request: &Request) -> Reply {
         self.send(request);
         self.next().expect("the daemon has closed the connection")
     }
