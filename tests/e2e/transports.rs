@@ -148,7 +148,8 @@ fn a_byte_order_mark_before_the_first_line_is_skipped() {
     assert!(lines.ask(format!("\u{feff}{}", publish("one")))["published"].is_object());
     // Later it is no mark, but a character where there may be none.
     assert_eq!(lines.ask(format!("\u{feff}{}", publish("two")))["error"]["code"], "request_invalid");
-    // However it is cut on its way.
+    // Also when it arrives byte by byte; the pauses make the daemon read each one alone, and the result does not depend on
+    // them.
     let mut lines = daemon.lines();
     for byte in "\u{feff}".bytes() {
         lines.send_raw([byte]);
