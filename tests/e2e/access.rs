@@ -1,4 +1,4 @@
-//! Who is let in on the port: the own user without a token, everybody else with one.
+//! Access to the port: the daemon's own user needs no token, everyone else does.
 
 use std::{
     os::unix::process::CommandExt,
@@ -21,7 +21,7 @@ fn as_stranger(program: &str, args: &[&str]) -> Output {
 
 #[test]
 #[ignore = "needs root: acts as two users"]
-fn another_user_is_refused_on_the_port_whatever_it_asks() {
+fn every_request_of_another_user_is_refused_on_the_port() {
     let daemon = Daemon::start(&[]);
     daemon.publish("secret", "for the own user");
     let base = format!("http://{}", daemon.address);
@@ -58,32 +58,32 @@ fn another_user_is_refused_on_the_port_whatever_it_asks() {
     assert!(String::from_utf8_lossy(&got.stdout).contains("\"id\""), "{got:?}");
 }
 
-/// Once it has exited, the kernel gives uid 0 for its end of the connection.
+/// Once the other process has exited, the kernel reports uid 0 for its end of the connection.
 #[test]
 #[ignore = "needs root: acts as two users"]
-fn another_user_that_is_gone_before_it_is_looked_at_is_refused() {
+fn another_user_whose_process_has_exited_is_refused() {
     let daemon = Daemon::start(&[]);
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
     let before = descriptors();
     let request = format!("POST /events/t HTTP/1.1\\r\\nHost: {}\\r\\nContent-Length: 1\\r\\n\\r\\nx", daemon.address);
     let script = format!("exec 3<>/dev/tcp/127.0.0.1/{}; printf '{request}' >&3", daemon.address.port());
-    // Of some it is noticed first that they are gone, now and then of all.
+    // The daemon finds some of the connections already closed by the peer, and sometimes all of them.
     until("some are refused", || {
         daemon.signal(Signal::STOP);
         for _ in 0..20 {
             assert!(as_stranger("bash", &["-c", &script]).status.success());
         }
         daemon.signal(Signal::CONT);
-        until("all are gone", || (descriptors() < before + 10).then_some(()));
+        until("all connections are closed", || (descriptors() < before + 10).then_some(()));
         daemon.get("/metrics").text().contains("refused_total{code=\"denied\"}").then_some(())
     });
     assert_eq!(daemon.status()["published"], 0);
 }
 
-/// The kernel is asked about a pair of addresses. Once a connection is reset, another one may have the same.
+/// The kernel is asked about a pair of addresses. After a reset, another connection may have the same pair.
 #[test]
 #[ignore = "needs root: acts as two users"]
-fn another_user_whose_port_the_own_user_has_taken_since_is_refused() {
+fn another_user_whose_port_was_reused_by_the_own_user_is_refused() {
     const SCRIPT: &str = r#"
 import os, socket, struct, sys
 daemon, stranger = ("127.0.0.1", int(sys.argv[1])), int(sys.argv[2])
@@ -109,7 +109,7 @@ print(own.recv(12).decode(), flush=True)
     let daemon = Daemon::start(&[]);
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
     let before = descriptors();
-    // As it is for a moment whenever many come at once.
+    // A busy daemon accepts connections late, too.
     daemon.signal(Signal::STOP);
     let mut python = daemon.place.command("python3");
     python.args(["-c", SCRIPT, &daemon.address.port().to_string(), &NOBODY.to_string()]);
@@ -119,12 +119,12 @@ print(own.recv(12).decode(), flush=True)
     python.feed(b"\n");
     assert_eq!(python.line(), "HTTP/1.0 200");
     python.finish().ok();
-    until("all are gone", || (descriptors() < before + 10).then_some(()));
+    until("all connections are closed", || (descriptors() < before + 10).then_some(()));
     assert_eq!(daemon.status()["published"], 0);
 }
 
 #[test]
-fn a_port_that_other_machines_reach_needs_a_token_for_everything() {
+fn a_port_that_other_machines_reach_requires_a_token_for_everything() {
     let (daemon, tokens) = Daemon::exposed(&[]);
     for path in ["/", "/events", "/status", "/healthz", "/metrics", "/nothing"] {
         let answer = daemon.get(path);
@@ -141,10 +141,10 @@ fn a_port_that_other_machines_reach_needs_a_token_for_everything() {
     assert_eq!(daemon.with_token("GET", "/healthz", &tokens.publish), 200);
     let lower = format!("bearer {}", tokens.all);
     assert_eq!(daemon.request("GET", "/status", &[("authorization", &lower)], "").status, 200);
-    // A name could be made to lead here; a token is no excuse.
+    // DNS rebinding could point a foreign name here; a token does not lift the check.
     let rebound = [("Host", "evil.example"), ("Authorization", &bearer(&tokens.all))];
     assert_eq!(daemon.request("GET", "/status", &rebound, "").status, 421);
-    // So could a page at any address that has a server at the same port.
+    // Nor does it allow a page at any other address with a server on the same port.
     let page = format!("http://203.0.113.5:{}", daemon.address.port());
     let own = format!("http://127.0.0.1:{}", daemon.address.port());
     let host = own.trim_start_matches("http://");
@@ -152,12 +152,12 @@ fn a_port_that_other_machines_reach_needs_a_token_for_everything() {
         let headers = [("Host", host), ("Origin", origin), ("Authorization", &bearer(&tokens.all))];
         assert_eq!(daemon.request("GET", "/status", &headers, "").status, status, "{origin}");
     }
-    // The local socket is for the own user still.
+    // The local socket still serves the own user without a token.
     assert_eq!(daemon.request_locally("GET", "/status", "").status, 200);
 }
 
 #[test]
-fn a_port_for_other_machines_is_not_opened_without_tokens_or_in_the_clear() {
+fn a_port_for_other_machines_requires_tokens_and_encryption() {
     let place = Place::new();
     let socket = place.socket().display().to_string();
     let flags = ["--listen", "0.0.0.0:0", "--socket", &socket];
@@ -171,7 +171,7 @@ fn a_port_for_other_machines_is_not_opened_without_tokens_or_in_the_clear() {
     place.busd_fails(&[&flags[..], &["--insecure"]].concat()).ends_with(2).says("sse-busctl token");
 }
 
-/// Opens many connections, and asks for nothing.
+/// Opens many connections and sends nothing.
 const CROWD: &str = r#"
 import socket, sys
 crowd = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(300)]
@@ -181,7 +181,7 @@ sys.stdin.read()
 
 #[test]
 #[ignore = "needs root: acts as two users"]
-fn a_crowd_of_another_user_leaves_room_for_the_own_one() {
+fn connections_of_another_user_leave_room_for_the_own_user() {
     let place = Place::new();
     let socket = place.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
@@ -198,7 +198,7 @@ fn a_crowd_of_another_user_leaves_room_for_the_own_one() {
     crowd.finish().ok();
 }
 
-/// Asks again and again, over HTTP/1.1, and is refused each time; says how long it was let.
+/// Sends requests over HTTP/1.1, each refused, and prints for how many seconds the connection was kept.
 const INSISTENT: &str = r#"
 import socket, sys, time
 began = time.monotonic()
@@ -219,7 +219,7 @@ print(round(time.monotonic() - began))
 
 #[test]
 #[ignore = "needs root: acts as two users"]
-fn another_user_without_a_token_keeps_no_place_by_asking_again() {
+fn repeated_refused_requests_do_not_extend_a_connection() {
     let daemon = Daemon::start(&[]);
     let port = daemon.address.port().to_string();
     let seconds = String::from_utf8(as_stranger("python3", &["-c", INSISTENT, &port]).stdout).unwrap();
@@ -227,7 +227,7 @@ fn another_user_without_a_token_keeps_no_place_by_asking_again() {
 }
 
 #[test]
-fn whoever_shows_no_token_over_http2_keeps_no_place_either() {
+fn an_http2_connection_without_a_token_is_closed_after_its_deadline() {
     let (daemon, tokens) = Daemon::exposed(&[]);
     let (stranger, friend) = (Http2::connect(daemon.address), Http2::connect(daemon.address));
     let began = Instant::now();
@@ -240,7 +240,7 @@ fn whoever_shows_no_token_over_http2_keeps_no_place_either() {
     assert_eq!(friends(), 200);
 }
 
-/// Takes all places of strangers, then leaves one and comes back with two, again and again.
+/// Takes all slots of unauthenticated peers, then repeatedly frees one and opens two.
 const FLIPPING: &str = r#"
 import socket, sys, time
 connect = lambda: socket.create_connection(("127.0.0.1", int(sys.argv[1])))
@@ -252,7 +252,7 @@ while time.monotonic() < end:
 
 #[test]
 #[ignore = "needs root: acts as two users"]
-fn a_stranger_who_finds_no_room_again_and_again_cannot_fill_the_log() {
+fn connections_refused_for_lack_of_slots_do_not_flood_the_log() {
     let place = Place::new();
     let socket = place.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
@@ -262,7 +262,7 @@ fn a_stranger_who_finds_no_room_again_and_again_cannot_fill_the_log() {
     let mut crowd = Command::new("python3");
     crowd.args(["-c", FLIPPING, &daemon.address.port().to_string()]).current_dir("/").uid(NOBODY).gid(NOBODY);
     Process::start(crowd).finish().ok();
-    let log = until("the rest is counted", || {
+    let log = until("suppressed log lines are counted", || {
         Some(daemon.log()).filter(|log| log.matches("similar log lines were suppressed").count() > 1)
     });
     assert!(log.contains("no descriptors are left for more strangers' TCP"), "{log}");

@@ -1,4 +1,4 @@
-//! What shells complete: topics, clients and tokens of the running daemon, in real shells.
+//! Shell completion of topics, clients and tokens of the running daemon, in real shells.
 
 use std::{
     path::Path,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::harness::{Daemon, Place, Process};
 
-/// A shell that finds `sse-busctl` in its path, and the daemon at the place.
+/// A shell with `sse-busctl` in its path, and the daemon's socket in its environment.
 fn shell(place: &Place, name: &str, args: &[&str]) -> Command {
     let programs = Path::new(env!("CARGO_BIN_EXE_sse-busctl")).parent().unwrap();
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
@@ -17,7 +17,7 @@ fn shell(place: &Place, name: &str, args: &[&str]) -> Command {
     shell
 }
 
-/// What bash offers for the last of some words.
+/// What bash offers for the last word.
 fn bash(place: &Place, words: &str) -> Vec<String> {
     let script = format!(
         r#"set -u; source <(sse-busctl completions bash)
@@ -35,13 +35,13 @@ fn fish(place: &Place, line: &str) -> Vec<String> {
     let script = format!("sse-busctl completions fish | source; complete -C '{line}'");
     let run = Process::start(shell(place, "fish", &["--no-config", "-c", &script])).finish().ok();
     assert_eq!(run.stderr, "", "{run}");
-    // A word and what it means.
+    // A word and its description.
     run.stdout.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect()
 }
 
-/// A zsh at a terminal, in which people type.
+/// An interactive zsh on a terminal.
 fn zsh(place: &Place, setup: &str) -> Process {
-    // It is told that it is ready in pieces, so that what is typed is not what it says.
+    // READY is printed in two parts, so that the echo of the command does not match.
     let line = format!("unsetopt beep; autoload -U compinit; {setup}; print RE''ADY\n");
     let mut zsh = Process::start(shell(place, "script", &["-qfc", "zsh -f -i", "/dev/null"]));
     zsh.feed(line.as_bytes());
@@ -56,7 +56,7 @@ fn daemon() -> Daemon {
     let daemon = Daemon::start_at(place, &["--no-config", "--state-dir", &state]);
     daemon.publish("build/web", "ok");
     daemon.publish("deploy", "ok");
-    daemon.ctl(&["publish", "b`reboot`", "whoever completes this must not run it"]).ok();
+    daemon.ctl(&["publish", "b`reboot`", "completing this must not run it"]).ok();
     daemon.ctl(&["token", "create", "--name", "tablet"]).ok();
     daemon
 }
@@ -80,7 +80,7 @@ fn bash_completes_topics_clients_and_tokens_of_the_daemon() {
 }
 
 #[test]
-fn a_daemon_that_the_line_names_is_the_one_that_is_asked() {
+fn the_daemon_named_on_the_line_is_queried() {
     let daemon = daemon();
     let socket = daemon.place.socket().display().to_string();
     let elsewhere = Place::new();
@@ -111,7 +111,7 @@ fn zsh_completes_topics_and_clients_of_the_daemon() {
 
 /// As packages install it.
 #[test]
-fn zsh_completes_the_first_word_also_from_a_file_of_its_path() {
+fn zsh_completes_the_first_word_from_a_file_in_fpath() {
     let daemon = daemon();
     let script = daemon.ctl(&["completions", "zsh"]).ok().stdout;
     std::fs::create_dir(daemon.place.path("functions")).unwrap();
@@ -121,7 +121,7 @@ fn zsh_completes_the_first_word_also_from_a_file_of_its_path() {
     zsh.stdout.wait_for("build/web");
 }
 
-/// Nothing can run it here.
+/// No PowerShell is available here to run it.
 #[test]
 fn there_is_a_script_for_powershell() {
     let place = Place::new();
@@ -130,7 +130,7 @@ fn there_is_a_script_for_powershell() {
 }
 
 #[test]
-fn without_a_daemon_completing_is_silent_and_quick() {
+fn completion_without_a_daemon_is_silent_and_fast() {
     let place = Place::new();
     let mut best = Duration::MAX;
     for _ in 0..3 {
@@ -146,9 +146,9 @@ fn without_a_daemon_completing_is_silent_and_quick() {
     assert_eq!(bash(&place, "sse-busctl publish b"), [""; 0]);
 }
 
-/// Stopped, it takes connections and says nothing.
+/// A suspended daemon accepts connections and sends nothing.
 #[test]
-fn a_daemon_that_does_not_answer_holds_no_shell_up() {
+fn completion_does_not_wait_for_an_unresponsive_daemon() {
     let daemon = daemon();
     daemon.suspend();
     let began = Instant::now();

@@ -1,5 +1,5 @@
-//! Daemons that start, stop and die at the same time at one socket: always exactly one serves, whoever gives way says to
-//! whom, and nothing that is left behind bars the next.
+//! Daemons that start, stop and are killed concurrently on one socket: exactly one serves, the others name it and exit,
+//! and a stale socket or lock does not block the next start.
 
 use std::{
     os::unix::net::UnixStream,
@@ -13,7 +13,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::harness::{Daemon, Lines, Place, Process, Run, until};
 
-/// How often two daemons are started together; this variable makes it more.
+/// Rounds of concurrent starts; the variable sets more.
 const ROUNDS: (&str, u32) = ("SSE_BUS_TEST_STARTS", 100);
 
 fn busd(place: &Place) -> Process {
@@ -35,7 +35,7 @@ fn together(place: &Place, daemons: usize) -> Vec<Process> {
     })
 }
 
-/// The process that serves a place, once it does.
+/// The pid of the daemon that serves the socket, once one does.
 fn server(place: &Place) -> u32 {
     let status = until("a daemon serves", || {
         let mut lines = Lines::new(UnixStream::connect(place.socket()).ok()?);
@@ -45,31 +45,31 @@ fn server(place: &Place) -> u32 {
     u32::try_from(status["status"]["pid"].as_u64().unwrap()).unwrap()
 }
 
-/// Leaves a socket as a daemon does that was killed. It never listens: a process that is just being started by another
-/// test would go on listening until it is another program.
+/// Leaves a socket file as a killed daemon does. The socket never listens: a child process of another test that has
+/// inherited it would keep listening until its exec.
 fn leave_stale(place: &Place) {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
     socket.bind(&SockAddr::unix(place.socket()).unwrap()).unwrap();
 }
 
-/// Starts daemons together and checks that one serves until it is told to stop, and the others name it.
+/// Starts daemons together and checks that one serves until it is stopped, and that the others name it.
 fn one_of(place: &Place, daemons: usize) {
     let started = together(place, daemons);
     let pid = server(place);
     let (serving, others): (Vec<_>, Vec<_>) = started.into_iter().partition(|daemon| daemon.pid() == pid);
-    let [serving] = <[_; 1]>::try_from(serving).unwrap_or_else(|_| panic!("a stranger serves: {pid}"));
+    let [serving] = <[_; 1]>::try_from(serving).unwrap_or_else(|_| panic!("another process serves: {pid}"));
     for other in others {
         let run = other.finish().ends_with(1).says(&format!("(pid {pid})"));
         assert_eq!(run.stderr.lines().count(), 1, "{run}");
     }
-    assert_eq!(server(place), pid, "another took its place");
+    assert_eq!(server(place), pid, "another daemon replaced it");
     serving.signal(Signal::TERM);
     serving.finish().ok();
-    assert!(!place.socket().exists(), "the socket is left behind");
+    assert!(!place.socket().exists(), "the socket was not removed");
 }
 
 #[test]
-fn of_daemons_that_start_together_one_serves_and_the_others_name_it() {
+fn one_of_several_daemons_started_together_serves_and_the_others_name_it() {
     let rounds = std::env::var(ROUNDS.0).map_or(ROUNDS.1, |rounds| rounds.parse().unwrap());
     let began = Instant::now();
     let place = Place::new();
@@ -83,13 +83,13 @@ fn of_daemons_that_start_together_one_serves_and_the_others_name_it() {
 }
 
 #[test]
-fn a_daemon_that_starts_while_another_stops_takes_its_place_or_says_who_was_there() {
+fn a_daemon_started_while_another_stops_takes_over_or_names_it() {
     let place = Place::new();
     let mut serving = busd(&place);
     let mut taken = 0;
     for round in 0..40 {
         assert_eq!(server(&place), serving.pid());
-        // At another moment of the other's start each time.
+        // At a different moment of the other's start each time.
         let next = if round % 2 == 0 {
             serving.signal(Signal::TERM);
             busd(&place)
@@ -108,7 +108,7 @@ fn a_daemon_that_starts_while_another_stops_takes_its_place_or_says_who_was_ther
             }
             Err(run) => {
                 run.ends_with(1).says(&format!("(pid {pid})"));
-                assert!(!place.socket().exists(), "the socket is left behind");
+                assert!(!place.socket().exists(), "the socket was not removed");
                 busd(&place)
             }
         };
@@ -116,7 +116,7 @@ fn a_daemon_that_starts_while_another_stops_takes_its_place_or_says_who_was_ther
     assert!(taken >= 15, "only {taken} of 40 took over");
 }
 
-/// Waits until a daemon serves, or has ended.
+/// Waits until a daemon serves or has ended.
 fn took_over(place: &Place, daemon: Process) -> Result<Process, Run> {
     let serves = until("it serves or ends", || {
         let serves = UnixStream::connect(place.socket()).is_ok();
@@ -126,14 +126,14 @@ fn took_over(place: &Place, daemon: Process) -> Result<Process, Run> {
 }
 
 #[test]
-fn what_a_daemon_leaves_that_is_killed_at_any_moment_bars_no_other() {
+fn a_daemon_killed_at_any_moment_does_not_block_the_next() {
     let place = Place::new();
     for round in 0..40 {
         let killed = busd(&place);
         if round % 4 == 3 {
             server(&place);
         } else {
-            // At another moment of its start each time.
+            // At a different moment of its start each time.
             thread::sleep(Duration::from_micros(500 * round));
         }
         killed.signal(Signal::KILL);

@@ -1,4 +1,4 @@
-//! What the daemon is told, and what it logs.
+//! The daemon's configuration, and what it logs about it.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ fn busd_checks(place: &Place, file: &str) -> Run {
 }
 
 #[test]
-fn a_check_says_that_all_is_well_and_starts_nothing() {
+fn a_check_of_a_valid_configuration_succeeds_and_starts_nothing() {
     let place = Place::new();
     let file = place.file("config.toml", "history_events = 5\n[limits]\ntopics = 7\n");
     let mut busd = place.busd();
@@ -27,7 +27,7 @@ fn a_check_says_that_all_is_well_and_starts_nothing() {
 }
 
 #[test]
-fn what_is_wrong_with_a_configuration_is_told_in_one_line_with_its_place_and_what_was_meant() {
+fn configuration_errors_are_one_line_with_position_and_suggestion() {
     let place = Place::new();
     for (toml, at, said) in [
         ("lissten = \"127.0.0.1:0\"", "1:1", "unknown key `lissten`, did you mean `listen`?"),
@@ -39,7 +39,7 @@ fn what_is_wrong_with_a_configuration_is_told_in_one_line_with_its_place_and_wha
         ("listen = 7", "1:10", "listen = 7: expected an address and a port"),
         ("log = \"info\"\nhistory_events = ", "2:18", "string values must be quoted"),
         ("log = \"info\"\nlog = \"info\"", "2:1", "duplicate key"),
-        // What is at odds with the machine, or with something else.
+        // Conflicts with the machine or with other settings.
         ("\nlisten = \"0.0.0.0:80\"", "2:1", "listen = 0.0.0.0:80 is not a loopback address"),
         ("allow_origin = [\"localhost\"]", "1:1", "allow_origin `localhost` is no origin"),
         ("log = \"a=b=c\"", "1:1", "log = a=b=c"),
@@ -59,8 +59,8 @@ fn what_is_wrong_with_a_configuration_is_told_in_one_line_with_its_place_and_wha
     let mut busd = place.busd();
     busd.args(["--check", "--config", &place.file("config.toml", "a = 1\nlog = 2\nhistori = 3\n")]);
     let run = Process::start(busd).finish().ends_with(2);
-    assert_eq!(run.stderr.lines().count(), 3, "all mistakes are told: {run}");
-    // Where a flag or a variable is wrong, that is named.
+    assert_eq!(run.stderr.lines().count(), 3, "all errors are reported: {run}");
+    // An error in a flag or a variable names it.
     place.busd_fails(&["--check", "--allow-origin", "here"]).ends_with(2).says("sse-busd: --allow-origin: ");
     let mut busd = place.busd();
     busd.args(["--check", "--no-config"]).env("SSE_BUS_LOG", "a=b=c");
@@ -72,7 +72,7 @@ fn what_is_wrong_with_a_configuration_is_told_in_one_line_with_its_place_and_wha
 }
 
 #[test]
-fn a_file_that_is_no_configuration_is_refused_before_it_is_read_whole() {
+fn a_file_that_is_not_a_configuration_is_refused_before_it_is_read_whole() {
     let place = Place::new();
     let check = |file: &str| busd_checks(&place, file).ends_with(2);
     check("/dev/zero").says("/dev/zero: a configuration has 1 MiB at most; check the path");
@@ -85,7 +85,7 @@ fn a_file_that_is_no_configuration_is_refused_before_it_is_read_whole() {
 }
 
 #[test]
-fn a_named_pipe_is_no_configuration_but_what_a_shell_passes_through_one_is() {
+fn a_named_pipe_is_refused_but_process_substitution_works() {
     let place = Place::new();
     let pipe = place.path("pipe.toml");
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
@@ -105,7 +105,7 @@ fn a_named_pipe_is_no_configuration_but_what_a_shell_passes_through_one_is() {
 }
 
 #[test]
-fn the_printed_configuration_is_sound_and_changes_nothing() {
+fn the_printed_configuration_is_valid_and_changes_nothing() {
     let place = Place::new();
     let mut busd = place.busd();
     busd.arg("--print-config").env("SSE_BUS_HISTORY", "disk");
@@ -118,7 +118,7 @@ fn the_printed_configuration_is_sound_and_changes_nothing() {
 }
 
 #[test]
-fn a_variable_that_is_nearly_one_of_the_daemons_is_told() {
+fn a_misspelled_variable_of_the_daemon_is_reported() {
     let place = Place::new();
     let mut busd = place.busd();
     busd.args(["--check", "--no-config"]).env("SSE_BUS_LISTN", "127.0.0.1:1").env("SSE_BUS_OTHER", "1");
@@ -134,7 +134,7 @@ fn a_variable_that_is_nearly_one_of_the_daemons_is_told() {
     daemon.has_logged("`SSE_BUS_HISTORY_EVENTS`");
     assert!(daemon.log().contains("WARN"), "{}", daemon.log());
 
-    // None of what sse-busctl and its children know is near.
+    // No variable of sse-busctl or its children is similar to one of the daemon's.
     let place = Place::new();
     let mut busd = place.busd();
     busd.args(["--check", "--no-config"]);
@@ -159,7 +159,7 @@ fn told(settings: &Value, key: &str) -> (String, Value) {
 }
 
 #[test]
-fn the_daemon_tells_its_configuration_and_where_each_value_comes_from() {
+fn the_daemon_reports_its_configuration_and_the_source_of_each_value() {
     let place = Place::new();
     let toml = "history_age = \"10m\"\nhistory_bytes = 1048576\n[limits]\n  topics = 7\n\
                 [[topics]]\nmatch = \"a\"\nttl = \"5s\"\n";
@@ -193,7 +193,7 @@ fn the_daemon_tells_its_configuration_and_where_each_value_comes_from() {
     let bearer = format!("Bearer {}", run.json()[0]["token"].as_str().unwrap());
     assert_eq!(daemon.request("GET", "/config", &[("Authorization", &bearer)], "").refusal().0, 403);
 
-    // It is the configuration as it counts: what cannot change while the daemon runs has not.
+    // This is the configuration in effect: settings that need a restart have not changed.
     reload(&daemon, "log = \"warn\"\nhistory = \"disk\"\nstate_dir = \"/elsewhere\"\n", "state_dir, history");
     let settings = daemon.get("/config").json();
     assert_eq!(told(&settings, "log"), (from_file("1:1"), "warn".into()));
@@ -203,7 +203,7 @@ fn the_daemon_tells_its_configuration_and_where_each_value_comes_from() {
 }
 
 #[test]
-fn the_files_of_tls_go_together() {
+fn certificate_and_key_must_be_set_together() {
     let place = Place::new();
     let file = place.file("some.pem", "");
     place.busd_fails(&["--check", "--tls-cert", &file]).ends_with(2).says("tls_cert = ").says("--tls-key");
@@ -215,14 +215,14 @@ fn the_files_of_tls_go_together() {
 }
 
 #[test]
-fn flags_win_over_the_environment_and_that_over_the_file() {
+fn flags_override_the_environment_which_overrides_the_file() {
     let place = Place::new();
     let file = place.file("config.toml", "history_events = 2\nhistory_bytes = \"1MiB\"\nhistory_budget = \"3MiB\"\n");
     let flags = ["--listen", "127.0.0.1:0", "--config", &file, "--history-bytes", "2MiB"];
     let socket = place.socket();
     let daemon = Daemon::of_command(place, flags.map(ToOwned::to_owned).to_vec(), |command| {
         command.env("SSE_BUS_SOCKET", socket).env("SSE_BUS_HISTORY_EVENTS", "4").env("SSE_BUS_HISTORY_BYTES", "5");
-        // Empty ones count as unset.
+        // Empty variables count as unset.
         command.env("SSE_BUS_HISTORY_BUDGET", "").env("SSE_BUS_LOG", "").env("SSE_BUS_CHECK", "");
     });
     for n in 0..10 {
@@ -240,7 +240,7 @@ fn the_users_own_configuration_is_found() {
     let mut busd = place.busd();
     busd.arg("--check");
     let run = Process::start(busd).finish();
-    // macOS and Linux have it in different places; this one is Linux's.
+    // macOS keeps it elsewhere; this path is Linux's.
     if cfg!(target_os = "linux") {
         run.ends_with(2).says("sse-bus/config.toml").says("lissten");
     }
@@ -248,7 +248,7 @@ fn the_users_own_configuration_is_found() {
 }
 
 #[test]
-fn who_comes_and_goes_is_logged_with_id_and_name_and_without_colours() {
+fn connects_and_disconnects_are_logged_with_id_and_name_and_without_colours() {
     let daemon = Daemon::start(&[]);
     let stream = daemon.stream("/events/t?client=tab-42");
     let id = daemon.get("/clients").json()[0]["id"].as_str().unwrap().to_owned();
@@ -268,7 +268,7 @@ fn logs_can_be_json() {
     let daemon = Daemon::start(&["--log-format", "json", "--log", "debug"]);
     drop(daemon.stream("/events/t?client=tab\u{2d}1%22%20\\"));
     daemon.ctl(&["publish", "t", "x"]).ok();
-    until("all is logged", || {
+    until("all lines are logged", || {
         let log = daemon.log();
         (log.contains("subscriber disconnected") && log.contains("publisher disconnected")).then_some(())
     });
@@ -283,12 +283,12 @@ fn logs_can_be_json() {
 fn publishers_are_logged_only_when_asked() {
     let daemon = Daemon::start(&[]);
     daemon.ctl(&["publish", "t", "x"]).ok();
-    until("the publisher has gone", || (daemon.status()["publishers"] == 0).then_some(()));
+    until("the publisher has disconnected", || (daemon.status()["publishers"] == 0).then_some(()));
     assert!(!daemon.log().contains("publisher"));
 }
 
 #[test]
-fn what_is_printed_and_lost_is_a_failure_and_what_nobody_reads_is_none() {
+fn output_that_cannot_be_written_is_an_error_but_a_closed_pipe_is_not() {
     let place = Place::new();
     for flag in ["--check", "--print-config"] {
         let mut busd = place.busd();
@@ -310,7 +310,7 @@ fn what_is_printed_and_lost_is_a_failure_and_what_nobody_reads_is_none() {
 }
 
 #[test]
-fn variables_of_flags_are_taken_as_people_write_them_and_nothing_else_is() {
+fn variables_accept_the_same_values_as_flags() {
     let place = Place::new();
     for (value, code) in [("1", 0), ("yes", 0), ("true", 0), ("off", 0), ("maybe", 2)] {
         let mut busd = place.busd();
@@ -323,9 +323,9 @@ fn variables_of_flags_are_taken_as_people_write_them_and_nothing_else_is() {
     }
 }
 
-/// With what it had before, it would let in whom the file keeps out.
+/// With its defaults instead, the daemon would admit clients that the file keeps out.
 #[test]
-fn a_usual_file_that_cannot_be_read_is_not_taken_for_none() {
+fn an_unreadable_configuration_file_is_an_error() {
     let place = Place::new();
     let mut busd = place.busd();
     let usual = place.path("sse-bus/config.toml");
@@ -336,7 +336,7 @@ fn a_usual_file_that_cannot_be_read_is_not_taken_for_none() {
 }
 
 #[test]
-fn a_file_that_others_may_write_is_warned_of() {
+fn a_configuration_file_writable_by_others_is_warned_about() {
     use std::{fs, os::unix::fs::PermissionsExt as _};
     let place = Place::new();
     let file = place.file("config.toml", "");

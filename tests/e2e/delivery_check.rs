@@ -1,4 +1,4 @@
-//! The promise of delivery, checked: every event once and in order, or told in a gap.
+//! Checks the delivery promise: every event arrives once and in order, or a gap covers it.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::Sse;
 
-/// Checks that every published event was delivered, in order and once, or lies in a gap. Gives the gaps.
+/// Checks that every published event was delivered in order and once, or lies in a gap. Returns the gaps.
 pub(crate) fn account(published: &BTreeMap<u64, String>, events: &[Sse]) -> Vec<Value> {
     let seq = |id: &Value| id.as_str().unwrap().rsplit_once('-').unwrap().1.parse::<u64>().unwrap();
     let mut left = published.clone();
@@ -15,14 +15,14 @@ pub(crate) fn account(published: &BTreeMap<u64, String>, events: &[Sse]) -> Vec<
     let mut missed = Some(0);
     for event in events {
         let is_gap = event.kind.as_deref() == Some("$gap");
-        // A gap's place is behind what was delivered before it.
+        // A gap's position is after everything that was delivered before it.
         assert!(event.seq() > last || (is_gap && event.seq() == last), "{} after {last}", event.id);
         last = event.seq();
         if is_gap {
             let gap = event.json();
-            // What is missing may reach behind events that history still has; those come after it, in order.
+            // The missing range may extend past events that history still has; those follow the gap, in order.
             assert!(last <= seq(&gap["to"]), "{gap} at {last}");
-            // Whoever leaves right behind a gap may be told of it again.
+            // A subscriber that leaves right after a gap may receive it again.
             if gaps.last().is_some_and(|before: &Value| seq(&gap["from"]) <= seq(&before["to"])) {
                 missed = None;
             }
@@ -32,13 +32,13 @@ pub(crate) fn account(published: &BTreeMap<u64, String>, events: &[Sse]) -> Vec<
             assert_eq!(left.remove(&event.seq()).as_deref(), Some(event.data.as_str()), "{}", event.id);
         }
     }
-    // The bus does not know every number; those that it tells are right.
+    // Not every gap has a number; those that are given are right.
     assert_eq!(missed.unwrap_or(left.len() as u64), left.len() as u64);
     let is_told = |lost: &u64| gaps.iter().any(|gap| (seq(&gap["from"])..=seq(&gap["to"])).contains(lost));
     if let Some(silent) = left.keys().find(|lost| !is_told(lost)) {
         let near = events.iter().filter(|event| event.seq().abs_diff(*silent) < 40);
         let near: Vec<_> = near.map(|event| format!("{} {:?} {:.80}", event.id, event.kind, event.data)).collect();
-        panic!("event {silent} ({:.20}) is neither delivered nor told:\n{}", left[silent], near.join("\n"));
+        panic!("event {silent} ({:.20}) is neither delivered nor covered by a gap:\n{}", left[silent], near.join("\n"));
     }
     gaps
 }

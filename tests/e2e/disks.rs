@@ -1,5 +1,5 @@
-//! History on disks that are full, fail, or cannot be written: all but what asks for the disk goes on, and nothing is lost
-//! that was there.
+//! History on disks that are full, fail, or are read-only: everything except durable publishes continues, and no stored
+//! event is lost.
 
 use std::{
     fs,
@@ -48,14 +48,14 @@ impl Drop for SmallDisk {
 
 #[test]
 #[ignore = "needs disk: mounts a file system, which only root can do"]
-fn on_a_full_disk_everything_but_durable_publishes_goes_on_and_it_recovers() {
+fn on_a_full_disk_only_durable_publishes_fail_and_the_daemon_recovers() {
     let place = Place::new();
     let disk = SmallDisk::mount(&place, "6m");
     let daemon = Daemon::start_at(place, &FLAGS);
     let mut stream = daemon.stream("/events/t");
     let mut lines = daemon.lines();
     assert!(publish(&mut lines, "t", "one", "durable")["published"].is_object());
-    // Somebody else takes all that is left.
+    // Another program uses all that is left.
     let filler = disk.0.join("filler");
     let _ = fs::write(&filler, vec![0; 8 << 20]);
     let big = "x".repeat(200_000);
@@ -66,14 +66,14 @@ fn on_a_full_disk_everything_but_durable_publishes_goes_on_and_it_recovers() {
     assert_eq!(refused["code"], "not_durable");
     let message = refused["message"].as_str().unwrap();
     assert!(message.contains("not on disk") && message.contains("No space left"), "{refused}");
-    // All the rest goes on, and the trouble is told.
+    // Everything else continues, and the fault is reported.
     assert!(publish(&mut lines, "t", "live", "accepted")["published"].is_object());
     until("it is delivered", || (stream.event().data == "live").then_some(()));
     assert!(daemon.status()["history_trouble"].is_string());
     assert_eq!(daemon.get("/healthz").status, 503);
     assert!(daemon.metric("sse_bus_history_failing") > 0.0);
     daemon.has_logged("cannot be written to disk");
-    // And then there is room again.
+    // Space becomes available again.
     fs::remove_file(filler).unwrap();
     until("it recovers", || publish(&mut lines, "t", "again", "durable")["published"].is_object().then_some(()));
     assert_eq!(daemon.get("/healthz").status, 200);
@@ -85,20 +85,23 @@ fn on_a_full_disk_everything_but_durable_publishes_goes_on_and_it_recovers() {
     daemon.kill();
     daemon.start_again();
     let (last, again) = (kept.last().unwrap(), history(&daemon, "t"));
-    assert!(again.contains(last), "what was durable after the trouble is there");
-    assert!(again.iter().any(|event| event["data"] == "live"), "what came in the trouble was written after it");
+    assert!(again.contains(last), "the event published after the fault is there");
+    assert!(
+        again.iter().any(|event| event["data"] == "live"),
+        "events accepted during the fault were written after it"
+    );
     drop(daemon);
     drop(disk);
 }
 
 #[test]
 #[ignore = "needs disk: mounts a file system, which only root can do"]
-fn a_daemon_that_starts_on_a_full_disk_serves_what_is_there_and_recovers() {
+fn a_daemon_that_starts_on_a_full_disk_serves_existing_history_and_recovers() {
     let place = Place::new();
     let disk = SmallDisk::mount(&place, "8m");
     let filler = disk.0.join("filler");
     let fill = || drop(fs::write(&filler, vec![0; 16 << 20]));
-    // The first start, and one with history.
+    // A first start, and one with existing history.
     fill();
     let mut daemon = Daemon::start_at(place, &FLAGS);
     let mut before = Vec::new();
@@ -121,7 +124,7 @@ fn a_daemon_that_starts_on_a_full_disk_serves_what_is_there_and_recovers() {
         daemon.start_again();
     }
     assert_eq!(before.len(), 6);
-    // What it publishes and cannot write is lost with it, but not its numbers.
+    // Events that could not be written are lost with the daemon, but their ids are not reused.
     let lost = daemon.publish("t", "lost");
     daemon.kill();
     daemon.start_again();
@@ -134,7 +137,7 @@ fn a_daemon_that_starts_on_a_full_disk_serves_what_is_there_and_recovers() {
 
 #[test]
 #[ignore = "needs disk: mounts a file system, which only root can do"]
-fn a_disk_that_fails_is_tried_once_a_second_however_much_is_published() {
+fn a_failing_disk_is_retried_once_a_second_however_much_is_published() {
     let place = Place::new();
     let disk = SmallDisk::mount(&place, "6m");
     let daemon = Daemon::start_at(place, &FLAGS);
@@ -168,7 +171,7 @@ fn a_disk_that_fails_is_tried_once_a_second_however_much_is_published() {
 
 #[test]
 #[ignore = "needs disk: mounts a file system, which only root can do"]
-fn history_on_a_disk_that_cannot_be_written_is_left_as_it_is() {
+fn history_on_a_read_only_disk_is_left_unchanged() {
     let place = Place::new();
     let disk = SmallDisk::mount(&place, "16m");
     let mut daemon = Daemon::start_at(place, &FLAGS);
@@ -190,15 +193,15 @@ fn history_on_a_disk_that_cannot_be_written_is_left_as_it_is() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_is_explained() {
+fn a_read_only_directory_is_explained() {
     let place = Place::new();
     let flags = ["--listen", "127.0.0.1:0", "--history", "disk", "--state-dir", "/proc/nowhere"];
     place.busd_fails(&flags).ends_with(1).says("/proc/nowhere").says("--state-dir").says("--history memory");
 }
 
-/// The system sends SIGXFSZ for a write above the limit, which would end the daemon.
+/// The system sends SIGXFSZ for a write above the limit; the default action would end the daemon.
 #[test]
-fn a_limit_of_file_size_is_a_full_disk_like_any_other() {
+fn a_file_size_limit_is_handled_like_a_full_disk() {
     const KIB: usize = 4096;
     let place = Place::new();
     let socket = place.socket().display().to_string();
@@ -217,7 +220,7 @@ fn a_limit_of_file_size_is_a_full_disk_like_any_other() {
     assert_eq!(daemon.get("/healthz").status, 503);
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), Some(0));
-    // Without the limit all is there that was answered.
+    // Without the limit, everything that was acknowledged is there.
     daemon.start_again();
     assert_eq!(history(&daemon, "t")[0]["data"], "one");
 }

@@ -1,4 +1,4 @@
-//! `sse-busctl doctor`: each thing that it looks for is made to be wrong for real, and must be found, with what mends it.
+//! `sse-busctl doctor`: each fault that it detects is produced for real, and must be found, with its fix.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use crate::{
     harness::{Daemon, Place, Process, Run, after, until},
 };
 
-/// What the doctor says of one check.
+/// Returns the doctor's finding of one check.
 #[track_caller]
 pub(crate) fn finding(run: &Run, check: &str) -> (String, String, String) {
     let findings = run.json();
@@ -28,7 +28,7 @@ pub(crate) fn finding(run: &Run, check: &str) -> (String, String, String) {
     (state, text("message"), mend)
 }
 
-/// Checks what is said of one check.
+/// Checks the doctor's finding of one check.
 #[track_caller]
 pub(crate) fn says(run: &Run, check: &str, state: &str, message: &str, mend: &str) {
     let (found, said, mended) = finding(run, check);
@@ -37,17 +37,17 @@ pub(crate) fn says(run: &Run, check: &str, state: &str, message: &str, mend: &st
     assert!(mended.contains(mend), "{check} is not mended by {mend:?}\n{run}");
 }
 
-/// The doctor where no daemon is.
+/// Runs the doctor where no daemon runs.
 fn doctor(place: &Place, change: impl FnOnce(&mut Command)) -> Run {
     let mut busctl = place.busctl(&["doctor"]);
-    // Nobody has that one; that of a daemon of this machine is no test's business.
+    // An unused socket path: a daemon of this machine must not affect the test.
     busctl.env("SSE_BUS_LISTEN", "127.0.0.1:0");
     change(&mut busctl);
     Process::start(busctl).finish()
 }
 
 #[test]
-fn where_all_is_well_nothing_is_a_problem() {
+fn a_healthy_setup_has_no_problems() {
     let daemon = Daemon::start(&[]);
     let run = daemon.ctl(&["doctor"]).ok();
     says(&run, "daemon", "ok", "as SSE_BUS_SOCKET says", "");
@@ -60,7 +60,7 @@ fn where_all_is_well_nothing_is_a_problem() {
 }
 
 #[test]
-fn people_are_told_in_lines_and_with_commands_of_their_own() {
+fn on_a_terminal_findings_are_lines_with_commands() {
     let place = Place::new();
     let mut terminal = place.command("script");
     let doctor = format!("{} doctor", env!("CARGO_BIN_EXE_sse-busctl"));
@@ -74,7 +74,7 @@ fn people_are_told_in_lines_and_with_commands_of_their_own() {
 }
 
 #[test]
-fn without_a_daemon_everything_else_is_looked_at_all_the_same() {
+fn without_a_daemon_the_other_checks_still_run() {
     let place = Place::new();
     let run = doctor(&place, |_| {}).ends_with(3);
     says(&run, "daemon", "problem", "no daemon is at", "sse-busd");
@@ -85,7 +85,7 @@ fn without_a_daemon_everything_else_is_looked_at_all_the_same() {
 }
 
 #[test]
-fn the_rule_by_which_the_socket_was_found_is_told() {
+fn the_rule_that_selected_the_socket_is_shown() {
     let place = Place::new();
     let run = doctor(&place, |doctor| {
         doctor.env_remove("SSE_BUS_SOCKET");
@@ -103,18 +103,18 @@ fn the_rule_by_which_the_socket_was_found_is_told() {
 }
 
 #[test]
-fn a_socket_that_a_killed_daemon_left_is_stale() {
+fn the_socket_of_a_killed_daemon_is_stale() {
     let mut daemon = Daemon::start(&[]);
     daemon.kill();
     let run = doctor(&daemon.place, |_| {}).ends_with(3);
     says(&run, "socket", "warning", "stale", "sse-busd");
-    // What was said to mend it does.
+    // The suggested command fixes it.
     daemon.start_again();
     says(&daemon.ctl(&["doctor"]).ok(), "socket", "ok", "only this user", "");
 }
 
 #[test]
-fn what_is_no_socket_is_told() {
+fn a_path_that_is_not_a_socket_is_reported() {
     let place = Place::new();
     fs::create_dir(place.path("run")).unwrap();
     let socket = place.file("run/bus.sock", "");
@@ -123,7 +123,7 @@ fn what_is_no_socket_is_told() {
 }
 
 #[test]
-fn a_directory_in_which_others_may_write_is_a_problem() {
+fn a_directory_writable_by_others_is_a_problem() {
     let daemon = Daemon::start(&[]);
     let directory = daemon.place.path("run");
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
@@ -134,7 +134,7 @@ fn a_directory_in_which_others_may_write_is_a_problem() {
 }
 
 #[test]
-fn a_socket_to_which_others_may_connect_is_a_warning() {
+fn a_socket_open_to_others_is_a_warning() {
     let daemon = Daemon::start(&[]);
     fs::set_permissions(daemon.place.socket(), fs::Permissions::from_mode(0o666)).unwrap();
     let run = daemon.ctl(&["doctor"]).ok();
@@ -143,14 +143,14 @@ fn a_socket_to_which_others_may_connect_is_a_warning() {
     says(&daemon.ctl(&["doctor"]).ok(), "socket", "ok", "mode 0600", "");
 }
 
-/// Runs what is said to mend something.
+/// Runs the command that fixes a finding.
 fn mend(command: &str) {
     let done = Command::new("sh").args(["-c", command]).status().unwrap();
     assert!(done.success(), "{command}");
 }
 
 #[test]
-fn a_daemon_that_was_stopped_is_continued() {
+fn a_suspended_daemon_is_resumed() {
     let daemon = Daemon::start(&[]);
     daemon.suspend();
     let run = daemon.ctl(&["doctor"]).ends_with(1);
@@ -161,11 +161,11 @@ fn a_daemon_that_was_stopped_is_continued() {
 }
 
 #[test]
-fn a_port_that_another_process_has_is_told_with_its_name_and_a_free_one() {
+fn a_port_in_use_is_reported_with_its_owner_and_a_free_port() {
     let place = Place::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    // In the configuration, and in the environment, which wins.
+    // From the configuration, and from the environment, which overrides it.
     fs::create_dir(place.path("sse-bus")).unwrap();
     place.file("sse-bus/config.toml", format!("listen = \"{address}\"\n"));
     let run = doctor(&place, |doctor| {
@@ -184,7 +184,7 @@ fn a_port_that_another_process_has_is_told_with_its_name_and_a_free_one() {
 }
 
 #[test]
-fn each_address_of_loopback_is_looked_at() {
+fn every_loopback_address_is_checked() {
     let place = Place::new();
     let taken = TcpListener::bind("[::1]:0").unwrap();
     let address = taken.local_addr().unwrap();
@@ -203,7 +203,7 @@ fn each_address_of_loopback_is_looked_at() {
 }
 
 #[test]
-fn a_configuration_that_is_not_sound_is_a_problem() {
+fn an_invalid_configuration_is_a_problem() {
     let place = Place::new();
     fs::create_dir(place.path("sse-bus")).unwrap();
     let file = place.file("sse-bus/config.toml", "lissten = \"127.0.0.1:0\"\nlog = 5\n");
@@ -216,7 +216,7 @@ fn a_configuration_that_is_not_sound_is_a_problem() {
 }
 
 #[test]
-fn too_few_descriptors_for_the_subscribers_are_a_warning() {
+fn too_few_descriptors_for_the_subscribers_is_a_warning() {
     let place = Place::new();
     let socket = place.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned).to_vec();
@@ -235,7 +235,7 @@ fn a_limit_that_is_nearly_reached_is_a_warning() {
 }
 
 #[test]
-fn pages_that_were_refused_are_told_with_what_lets_them_in() {
+fn refused_pages_are_listed_with_the_flag_that_allows_them() {
     let daemon = Daemon::start(&[]);
     let origin = [("Origin", "http://localhost:3000")];
     assert_eq!(daemon.request("GET", "/events/t", &origin, "").status, 403);
@@ -244,7 +244,7 @@ fn pages_that_were_refused_are_told_with_what_lets_them_in() {
 }
 
 #[test]
-fn pages_without_an_origin_are_told_and_no_command_that_cannot_let_them_in() {
+fn refused_pages_without_an_origin_are_listed_without_a_command() {
     let daemon = Daemon::start(&[]);
     assert_eq!(daemon.request("GET", "/events/t", &[("Origin", "null")], "").status, 403);
     let run = daemon.ctl(&["doctor"]).ok();
@@ -260,9 +260,9 @@ fn history_that_does_not_reach_its_disk_is_a_problem() {
     let daemon = Daemon::start_at(place, &durable::FLAGS);
     // The budget is larger than the disk.
     says(&daemon.ctl(&["doctor"]).ok(), "history", "warning", "the disk of", "--history-budget");
-    // Somebody else takes all that is left.
+    // Another program uses all that is left.
     let _ = fs::write(disk.0.join("filler"), vec![0; 8 << 20]);
-    let run = until("the trouble is found", || {
+    let run = until("the fault is found", || {
         daemon.publish("t", "x".repeat(100_000));
         let run = daemon.ctl(&["doctor"]);
         (run.code == Some(1)).then_some(run)
@@ -274,7 +274,7 @@ fn history_that_does_not_reach_its_disk_is_a_problem() {
 
 #[test]
 #[ignore = "needs faketime: sets the time of day of single processes"]
-fn a_time_of_day_that_is_not_ours_is_a_warning() {
+fn a_daemon_with_another_time_of_day_is_a_warning() {
     let place = Place::new();
     let time = TimeOfDay::at(&place);
     let socket = place.socket().display().to_string();
@@ -283,7 +283,7 @@ fn a_time_of_day_that_is_not_ours_is_a_warning() {
     daemon.ctl(&["doctor"]).ok();
     time.set("+1h");
     says(&daemon.ctl(&["doctor"]).ok(), "clock", "warning", "the daemon's time of day is", "timedatectl");
-    // An event of that hour stays when the clock is right again.
+    // An event of that hour remains after the clock is corrected.
     daemon.publish("from/the/future", "x");
     time.set("+0");
     let run = daemon.ctl(&["doctor"]).ok();
@@ -291,7 +291,7 @@ fn a_time_of_day_that_is_not_ours_is_a_warning() {
 }
 
 #[test]
-fn where_no_service_manager_can_be_asked_that_is_said_and_no_problem() {
+fn without_a_service_manager_the_check_is_skipped_without_a_problem() {
     let daemon = Daemon::start(&[]);
     let mut doctor = daemon.place.busctl(&["doctor"]);
     // No manager has its socket there.

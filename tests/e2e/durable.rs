@@ -1,4 +1,4 @@
-//! History on disk: what was said to be there is there after a restart, a crash, and damage.
+//! History on disk survives restarts, crashes and damage.
 
 use std::{
     collections::BTreeMap,
@@ -43,7 +43,7 @@ pub(crate) fn history(daemon: &Daemon, filter: &str) -> Vec<Value> {
 }
 
 #[test]
-fn after_a_restart_everything_is_there_and_nobody_is_told_of_a_gap() {
+fn after_a_restart_all_history_is_there_without_a_gap() {
     let mut daemon = start();
     let first = daemon.publish("t", "one");
     daemon.publish("kept?retain=true", "for later");
@@ -59,7 +59,7 @@ fn after_a_restart_everything_is_there_and_nobody_is_told_of_a_gap() {
     let after = (history(&daemon, "t"), history(&daemon, "many/**"));
     assert_eq!(before, after);
     assert_eq!((before.0.len(), before.1.len()), (1, 500));
-    // Whoever has the first gets what came since, and no gap.
+    // A client that resumes from the first event receives the events since, and no gap.
     let mut stream = daemon.stream_with("/events?topic=t&topic=many/0", &[("Last-Event-ID", &first)]);
     assert_eq!(stream.event().data, "0");
     let second = daemon.publish("t", "two");
@@ -81,7 +81,7 @@ fn after_a_restart_everything_is_there_and_nobody_is_told_of_a_gap() {
 }
 
 #[test]
-fn bounds_hold_over_restarts_and_what_they_let_go_is_told() {
+fn bounds_hold_over_restarts_and_evicted_events_are_reported_as_a_gap() {
     let place = Place::new();
     let mut daemon = Daemon::start_at(place, &[&FLAGS[..], &["--history-events", "10"]].concat());
     let first = daemon.publish("t", "0");
@@ -100,10 +100,10 @@ fn bounds_hold_over_restarts_and_what_they_let_go_is_told() {
 }
 
 #[test]
-fn what_was_acknowledged_survives_a_crash_at_any_moment() {
-    // A variable says if there are to be more.
+fn acknowledged_events_survive_a_crash_at_any_moment() {
+    // The variable sets more.
     let crashes = std::env::var("SSE_BUS_TEST_CRASHES").map_or(50, |crashes| crashes.parse().unwrap());
-    // Of so many crashes more is acknowledged than a topic keeps unless something else is said.
+    // More events are acknowledged than a topic keeps by default.
     let wide = ["--history-events", "1000000", "--history-bytes", "1GiB"];
     let mut daemon = Daemon::start_at(Place::new(), &[&FLAGS[..], &wide].concat());
     let mut acknowledged: BTreeMap<u64, String> = BTreeMap::new();
@@ -135,7 +135,7 @@ fn what_was_acknowledged_survives_a_crash_at_any_moment() {
         let last = acknowledged.last_key_value().map_or(0, |(seq, _)| *seq);
         for (id, data) in publishers.into_iter().flat_map(|publisher| publisher.join().unwrap()) {
             assert!(*epoch.get_or_insert(id.epoch) == id.epoch && last < id.seq, "{id} does not rise");
-            assert_eq!(acknowledged.insert(id.seq, data), None, "{id} was given twice");
+            assert_eq!(acknowledged.insert(id.seq, data), None, "{id} was assigned twice");
         }
         daemon.start_again();
     }
@@ -146,18 +146,18 @@ fn what_was_acknowledged_survives_a_crash_at_any_moment() {
         })
         .collect();
     eprintln!("{crashes} crashes: {} acknowledged, {} kept", acknowledged.len(), kept.len());
-    assert!(acknowledged.len() > crashes, "nothing was under way");
+    assert!(acknowledged.len() > crashes, "no publish was under way");
     for (id, data) in &acknowledged {
         assert_eq!(kept.get(id), Some(data), "{id}");
     }
     let mut data: Vec<_> = kept.values().collect();
     data.sort();
     data.dedup();
-    assert_eq!(data.len(), kept.len(), "something is there twice");
+    assert_eq!(data.len(), kept.len(), "an event is there twice");
 }
 
 #[test]
-fn a_subscriber_is_told_after_a_crash_that_something_may_be_missing_and_where() {
+fn after_a_crash_a_gap_marks_where_events_may_be_missing() {
     let mut daemon = start();
     let mut ids = Vec::new();
     for run in 0..3 {
@@ -169,7 +169,7 @@ fn a_subscriber_is_told_after_a_crash_that_something_may_be_missing_and_where() 
         daemon.kill();
         daemon.start_again();
     }
-    // Whoever comes back from before all of them gets whatever is there, and between the runs a gap.
+    // A client that resumes from the beginning receives all events, with a gap between the runs.
     let resume = |id: EventId| daemon.stream_with("/events/t", &[("Last-Event-ID", &id.to_string())]);
     let mut stream = resume(ids[1]);
     let mut gaps = Vec::new();
@@ -181,30 +181,30 @@ fn a_subscriber_is_told_after_a_crash_that_something_may_be_missing_and_where() 
         let gap = stream.event();
         assert_eq!((gap.kind.as_deref(), &gap.json()["missed"]), (Some("$gap"), &Value::Null));
         let [from, to] = ["from", "to"].map(|end| gap.json()[end].as_str().unwrap().parse::<EventId>().unwrap());
-        // There are also events about clients.
+        // Presence events take numbers, too.
         assert!((last.seq + 1..last.seq + 20).contains(&from.seq), "{gap:?} after {last}");
         assert!(to.seq < ids.get(run * 4 + 4).map_or(u64::MAX, |next| next.seq));
         assert_eq!(gap.id, to.to_string());
         gaps.push(to);
     }
-    // What is told is told once.
+    // Each gap is sent once.
     let live = daemon.publish("t", "live");
     assert_eq!(stream.event().data, "live");
     assert_eq!(resume(gaps[1]).event().data, "2-0");
     let mut last = resume(gaps[2]);
     assert_eq!(last.event().data, "live");
-    // One who had an event that the crash took is told of those behind it.
+    // A client that has an event which the crash lost receives a gap for the ids after it.
     let taken = EventId { seq: ids[3].seq + 1000, ..ids[3] };
     let mut stream = resume(taken);
     assert_eq!(stream.event().json()["from"], EventId { seq: taken.seq + 1, ..taken }.to_string());
     assert_eq!(stream.event().data, "1-0");
-    // And who has nothing misses nothing.
+    // A client without an id misses nothing.
     let all = daemon.ctl(&["history", "t"]).ok().json();
     assert_eq!((all.len(), all.last().map(|event| event["id"].as_str())), (13, Some(Some(&*live))));
 }
 
 #[test]
-fn a_file_that_is_damaged_or_foreign_is_set_aside_and_never_deleted() {
+fn a_damaged_or_foreign_file_is_set_aside_and_never_deleted() {
     let mut daemon = start();
     for n in 0..50 {
         daemon.publish("t", n.to_string());
@@ -231,9 +231,9 @@ fn a_file_that_is_damaged_or_foreign_is_set_aside_and_never_deleted() {
     }
 }
 
-/// Whatever bit is wrong: no daemon crashes, and no event is served that was not published.
+/// Whichever bit is wrong: no daemon crashes, and no event is served that was not published.
 #[test]
-fn wherever_the_file_is_damaged_nothing_wrong_is_served() {
+fn wherever_the_file_is_damaged_only_published_events_are_served() {
     let mut daemon = start();
     for n in 0..100 {
         daemon.publish(&format!("t/{}", n % 3), format!("event {n:0>400}"));
@@ -266,7 +266,7 @@ fn wherever_the_file_is_damaged_nothing_wrong_is_served() {
 }
 
 #[test]
-fn a_retained_event_is_on_disk_before_the_command_line_says_it_is_published() {
+fn a_retained_event_is_on_disk_before_the_command_line_reports_it_published() {
     let mut daemon = start();
     for n in 0..5 {
         daemon.ctl(&["publish", "door", &format!("open {n}"), "--retain"]).ok();
@@ -278,9 +278,9 @@ fn a_retained_event_is_on_disk_before_the_command_line_says_it_is_published() {
     daemon.ctl(&["publish", "door", "x", "--ack", "durable", "--to", "nobody"]).ends_with(1).says("durable");
 }
 
-/// Whoever could write there could read and forge what is kept.
+/// Other users with write access could read and forge history.
 #[test]
-fn history_that_others_could_have_put_there_is_not_taken() {
+fn history_that_others_can_write_is_refused() {
     use std::{fs, os::unix::fs::PermissionsExt};
     let place = Place::new();
     let state = place.path("shared");

@@ -1,8 +1,8 @@
-//! History that earlier versions left on disk: opened with everything in it, for ever.
+//! History files of earlier versions are opened with all their events.
 //!
-//! `tests/golden/history-1` was written by a daemon of schema 1, which had no tail, and stopped as it should.
-//! `tests/golden/history-2` is of schema 2; a second daemon was killed while its last events were in the tail only. Both
-//! kept five events of a topic, and the events of `lasting` have a TTL of a hundred years.
+//! `tests/golden/history-1` was written by a daemon of schema 1, which had no write-ahead file, and stopped cleanly.
+//! `tests/golden/history-2` is of schema 2; a second daemon was killed while its last events were only in the
+//! write-ahead file. Both kept five events of a topic, and the events of `lasting` have a TTL of a hundred years.
 
 use std::{
     fs,
@@ -18,10 +18,10 @@ use crate::{
     harness::{Daemon, Place},
 };
 
-/// Older than the files will ever be.
+/// An age bound that the files never reach.
 const FLAGS: [&str; 7] = ["--no-config", "--history", "disk", "--history-age", "87600000h", "--history-events", "5"];
 
-/// A daemon that takes over the files of a schema.
+/// A daemon that opens the files of a schema.
 fn take_over(schema: u32) -> Daemon {
     let (place, from) = (Place::new(), format!("{}/tests/golden/history-{schema}", env!("CARGO_MANIFEST_DIR")));
     let to = place.path("sse-bus");
@@ -35,7 +35,7 @@ fn take_over(schema: u32) -> Daemon {
     Daemon::start_at(place, &FLAGS)
 }
 
-/// Topic, number, type and data of all events but the bus's own; data that is long as its length.
+/// Topic, number, type and data of all events except the bus's own; long data is shown as its length.
 fn events(daemon: &Daemon) -> Vec<Value> {
     let shown = |event: &Value| {
         let (id, data) = (event["id"].as_str().unwrap(), event["data"].as_str().unwrap());
@@ -47,7 +47,7 @@ fn events(daemon: &Daemon) -> Vec<Value> {
     history(daemon, "**").iter().map(shown).collect()
 }
 
-/// What both have.
+/// The events that both files have.
 fn common() -> Vec<Value> {
     vec![
         json!([2, "build/web", null, "ok"]),
@@ -62,7 +62,7 @@ fn common() -> Vec<Value> {
         json!([35, "config/old", null, "to be removed"]),
         json!([38, "config/old", null, ""]),
         json!([41, "lasting", null, "a hundred years"]),
-        // The event 44 had a TTL of a second.
+        // Event 44 had a TTL of a second.
         json!([47, "large", null, 3000]),
     ]
 }
@@ -72,7 +72,7 @@ fn retained(daemon: &Daemon) -> Vec<Value> {
     topics.iter().filter(|topic| topic["retained"] == true).map(|topic| topic["topic"].clone()).collect()
 }
 
-/// Takes over the files of a schema and checks what is in them, then and after another restart, with what is new.
+/// Opens the files of a schema and checks their events, now and after another restart, together with new ones.
 fn check(schema: u32, expected: &[Value], theme: &str) {
     let mut daemon = take_over(schema);
     assert_eq!(events(&daemon), expected, "schema {schema}");
@@ -80,9 +80,9 @@ fn check(schema: u32, expected: &[Value], theme: &str) {
     assert_eq!(daemon.stream("/events/config/**").event().data, theme);
     let file = fs::read(daemon.place.path("sse-bus/history.redb")).unwrap();
     let mark = b"{\"schema\":3,";
-    assert!(file.windows(mark.len()).any(|found| found == mark), "an earlier daemon would take it for its own");
+    assert!(file.windows(mark.len()).any(|found| found == mark), "an earlier daemon would accept this file");
 
-    // What is new has a number of its own, headers, and room beside the old.
+    // A new event has the next number, has headers, and is stored beside the old ones.
     let id = daemon.publish("new?header=key:7&ack=durable", "x");
     let seq: u64 = id.rsplit('-').next().unwrap().parse().unwrap();
     assert!(seq > 50, "{id}");
@@ -99,14 +99,14 @@ fn check(schema: u32, expected: &[Value], theme: &str) {
 }
 
 #[test]
-fn history_of_schema_1_is_taken_over_with_everything_in_it() {
+fn history_of_schema_1_is_opened_with_all_events() {
     check(1, &common(), "dark");
 }
 
 #[test]
-fn history_of_schema_2_is_taken_over_with_everything_in_it() {
+fn history_of_schema_2_is_opened_with_all_events() {
     let mut expected = common();
-    // In the tail only.
+    // Only in the write-ahead file.
     expected.extend([
         json!([50, "build/web", "tail", "only in the tail"]),
         json!([53, "config/theme", null, "light"]),

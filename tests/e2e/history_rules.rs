@@ -1,4 +1,4 @@
-//! Rules: bounds of history of their own for the topics that some filters match.
+//! History rules: bounds for the topics that a filter matches.
 
 use std::fs;
 
@@ -9,13 +9,13 @@ use crate::{
     reload::reload,
 };
 
-/// The data of what history has of some topics.
+/// The data of the events that history has for a filter.
 fn history(daemon: &Daemon, filter: &str) -> Vec<String> {
     let events = daemon.ctl(&["history", filter]).ok().json();
     events.iter().map(|event| event["data"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Publishes so many numbers, from 0, to each of some topics.
+/// Publishes the numbers from 0 to each of some topics.
 fn publish(daemon: &Daemon, topics: &[&str], many: u32) {
     let mut lines = daemon.lines();
     for n in 0..many {
@@ -31,7 +31,7 @@ fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
 }
 
 #[test]
-fn a_rule_bounds_the_topics_that_it_matches_by_count_and_bytes() {
+fn a_rule_bounds_the_matching_topics_by_count_and_bytes() {
     let daemon = Daemon::configured(
         "history_events = 8\n\
          [[topics]]\nmatch = [\"few/first\", \"x\"]\nhistory_events = 2\n\
@@ -41,13 +41,9 @@ fn a_rule_bounds_the_topics_that_it_matches_by_count_and_bytes() {
     );
     publish(&daemon, &["few/first", "few", "few/a/b", "more", "other"], 20);
     for (topic, kept) in [("few/first", 2_u32), ("few", 4), ("few/a/b", 4), ("more", 20), ("other", 8)] {
-        assert_eq!(
-            history(&daemon, topic),
-            numbers(20 - kept..20),
-            "{topic}: of the rules that match the first counts"
-        );
+        assert_eq!(history(&daemon, topic), numbers(20 - kept..20), "{topic}: the first matching rule applies");
     }
-    // What a rule does not name is as for all topics.
+    // What a rule leaves out is as for all topics.
     publish(&daemon, &["small"], 20);
     let small = history(&daemon, "small").len();
     assert!((1..8).contains(&small), "{small} events are about 1 KiB");
@@ -58,10 +54,10 @@ fn a_rule_bounds_the_topics_that_it_matches_by_count_and_bytes() {
 }
 
 #[test]
-fn a_rule_may_keep_events_for_a_shorter_or_longer_time_than_others() {
+fn a_rule_may_keep_events_shorter_or_longer_than_the_default() {
     let daemon = Daemon::configured("[[topics]]\nmatch = [\"brief\", \"short/*\"]\nhistory_age = \"200ms\"\n");
     publish(&daemon, &["other", "brief", "short/a"], 3);
-    until("what is too old has gone", || history(&daemon, "*/**").eq(&numbers(0..3)).then_some(()));
+    until("expired events are evicted", || history(&daemon, "*/**").eq(&numbers(0..3)).then_some(()));
     assert_eq!(history(&daemon, "other"), numbers(0..3));
     let held = |topic: &str| {
         let topics = daemon.ctl(&["topics"]).ok().json();
@@ -71,12 +67,12 @@ fn a_rule_may_keep_events_for_a_shorter_or_longer_time_than_others() {
 
     let daemon = Daemon::configured("history_age = \"200ms\"\n[[topics]]\nmatch = \"lasting\"\nhistory_age = \"1h\"\n");
     publish(&daemon, &["lasting", "other"], 3);
-    until("what is too old has gone", || history(&daemon, "other").is_empty().then_some(()));
+    until("expired events are evicted", || history(&daemon, "other").is_empty().then_some(()));
     assert_eq!(history(&daemon, "lasting"), numbers(0..3), "what is kept longer hides nothing that came later");
 }
 
 #[test]
-fn changed_rules_count_at_once_for_topics_that_are_there_and_no_stream_ends_for_them() {
+fn changed_rules_apply_at_once_to_existing_topics_and_end_no_stream() {
     let daemon = Daemon::configured("[[topics]]\nmatch = \"few\"\nhistory_events = 5\n");
     let mut stream = daemon.stream("/events?topic=few&topic=other");
     let first = daemon.publish("other", "first");
@@ -100,7 +96,7 @@ fn changed_rules_count_at_once_for_topics_that_are_there_and_no_stream_ends_for_
 }
 
 #[test]
-fn after_a_restart_what_is_on_disk_is_bounded_by_the_rules_of_the_new_daemon() {
+fn after_a_restart_history_on_disk_is_bounded_by_the_new_rules() {
     let place = Place::new();
     let rule = |filter: &str, events: u32| format!("[[topics]]\nmatch = \"{filter}\"\nhistory_events = {events}\n");
     let file = place.file("config.toml", "history = \"disk\"\n".to_owned() + &rule("few", 5));
@@ -119,7 +115,7 @@ fn after_a_restart_what_is_on_disk_is_bounded_by_the_rules_of_the_new_daemon() {
 }
 
 #[test]
-fn a_rule_that_is_wrong_is_refused_with_its_place() {
+fn an_invalid_rule_is_refused_with_its_position() {
     let place = Place::new();
     for (table, line, column, said) in [
         ("[[topics]]\nmatch = \"a\"", 2, 1, "sets nothing"),

@@ -1,4 +1,4 @@
-//! From the start to the end: one daemon for a socket and a port, a clean end, what is left behind.
+//! Start and stop: one daemon per socket and port, a clean end, and stale files.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use crate::harness::{Daemon, Place, Process, until};
 
-/// A user who is not root.
+/// An unprivileged user.
 const NOBODY: u32 = 65534;
 
 fn mode(path: &Path) -> u32 {
@@ -28,13 +28,13 @@ fn a_signal_ends_all_streams_cleanly_and_the_daemon_soon() {
         let mut lines = daemon.lines();
         lines.ask(r#"{"subscribe":{"filters":["t"]}}"#);
         let idle = daemon.tcp();
-        // One that does not take what waits for it.
+        // One subscriber does not read what waits for it.
         let _stuck = daemon.stream("/events/flood");
         for _ in 0..40 {
             daemon.publish("flood", "x".repeat(200_000));
         }
         daemon.wait_for_subscribers(5);
-        // What was accepted before the signal arrives.
+        // Events accepted before the signal are delivered.
         daemon.publish("t", "last");
 
         let asked = Instant::now();
@@ -55,16 +55,16 @@ fn a_signal_ends_all_streams_cleanly_and_the_daemon_soon() {
 }
 
 #[test]
-fn what_was_accepted_before_the_signal_reaches_those_who_are_behind() {
+fn events_accepted_before_the_signal_reach_subscribers_that_are_behind() {
     let mut daemon = Daemon::start(&[]);
     let mut streams = [daemon.stream("/events/t"), daemon.stream_locally("/events/t")];
-    // More than the sockets hold, more than one read of the bus brings, and more than the feed keeps.
+    // More than the socket buffers, one read of the bus and the feed hold.
     let sent: Vec<String> = (0..120).map(|n| format!("{n:0>50000}")).collect();
     for data in &sent {
         daemon.publish("t", data);
     }
     daemon.signal(Signal::TERM);
-    until("the daemon has heard it", || daemon.log().contains("stopping").then_some(()));
+    until("the daemon is stopping", || daemon.log().contains("stopping").then_some(()));
     for stream in &mut streams {
         assert!(stream.data(sent.len()) == sent, "something is missing, or in another order");
         stream.ends();
@@ -73,7 +73,7 @@ fn what_was_accepted_before_the_signal_reaches_those_who_are_behind() {
 }
 
 #[test]
-fn a_publisher_that_waits_is_closed_at_the_end() {
+fn an_idle_publisher_is_closed_at_the_end() {
     let mut daemon = Daemon::start(&[]);
     let mut lines = daemon.lines();
     assert!(lines.ask(r#"{"publish":{"topic":"t","data":"x"}}"#)["published"].is_object());
@@ -83,7 +83,7 @@ fn a_publisher_that_waits_is_closed_at_the_end() {
 }
 
 #[test]
-fn the_socket_is_private_and_so_is_its_folder() {
+fn the_socket_and_its_directory_are_private() {
     let daemon = Daemon::start(&[]);
     let socket = daemon.place.socket();
     assert!(fs::metadata(&socket).unwrap().file_type().is_socket());
@@ -98,7 +98,7 @@ fn a_second_daemon_on_the_socket_fails_at_once_and_names_the_first() {
     let run = daemon.place.busd_fails(&["--socket", &socket, "--listen", "127.0.0.1:0"]).ends_with(1);
     let run = run.says(&format!("(pid {})", daemon.pid())).says("--socket").says(&socket);
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
-    daemon.publish("t", "the first goes on");
+    daemon.publish("t", "the first still serves");
     daemon.ctl(&["status"]).ok();
 }
 
@@ -128,13 +128,13 @@ fn a_stale_socket_is_taken_over() {
 }
 
 #[test]
-fn what_is_no_socket_is_left_alone() {
+fn a_path_that_is_not_a_socket_is_left_alone() {
     let place = Place::new();
     let file = place.file("precious", "data");
     let run = place.busd_fails(&["--socket", &file, "--listen", "127.0.0.1:0"]).ends_with(1);
     run.says(&file).says("left alone");
     assert_eq!(fs::read_to_string(&file).unwrap(), "data");
-    // A link to elsewhere is no socket either.
+    // Nor is a link to another directory.
     let link = place.path("link");
     std::os::unix::fs::symlink(&file, &link).unwrap();
     let run = place.busd_fails(&["--socket", &link.display().to_string(), "--listen", "127.0.0.1:0"]).ends_with(1);
@@ -143,7 +143,7 @@ fn what_is_no_socket_is_left_alone() {
 }
 
 #[test]
-fn places_that_cannot_be_are_explained() {
+fn unusable_socket_paths_are_explained() {
     let place = Place::new();
     let long = place.path(&"x".repeat(120)).display().to_string();
     place.busd_fails(&["--socket", &long, "--listen", "127.0.0.1:0"]).ends_with(1).says("shorter --socket");
@@ -155,7 +155,7 @@ fn places_that_cannot_be_are_explained() {
 }
 
 #[test]
-fn without_a_flag_the_daemon_and_the_command_line_meet_in_the_runtime_directory() {
+fn without_flags_both_programs_use_the_runtime_directory() {
     let place = Place::new();
     let mut busd = place.busd();
     busd.args(["--no-config", "--listen", "127.0.0.1:0"]).env("XDG_RUNTIME_DIR", place.path("runtime"));
@@ -173,17 +173,17 @@ fn without_a_flag_the_daemon_and_the_command_line_meet_in_the_runtime_directory(
 
 #[test]
 #[ignore = "needs root: acts as two users"]
-fn other_users_are_refused_by_the_system_and_by_the_daemon() {
+fn other_users_are_refused_by_file_modes_and_by_the_daemon() {
     let place = Place::new();
     chown(place.path(""), Some(NOBODY), None).unwrap();
-    // The build folder may be out of that user's reach.
+    // That user may have no access to the build directory.
     let program = place.path("sse-busd");
     fs::copy(env!("CARGO_BIN_EXE_sse-busd"), &program).unwrap();
     let mut busd = place.command(&program.display().to_string());
     busd.args(["--no-config", "--listen", "127.0.0.1:0", "--socket"]).arg(place.socket()).uid(NOBODY);
     let daemon = Process::start(busd);
     daemon.stderr.wait_for("listening");
-    // File modes do not stop root; the daemon looks at who it is.
+    // File modes do not stop root; the daemon checks the peer's user.
     let run = Process::start(place.busctl(&["publish", "t", "x"])).finish();
     assert_ne!(run.code, Some(0), "{run}");
     daemon.stderr.wait_for("refused a local connection of another user");

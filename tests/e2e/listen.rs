@@ -1,4 +1,4 @@
-//! Where the daemon listens for browsers: both addresses of loopback, or the ones that are named.
+//! Listening addresses: both loopback addresses, or the configured ones.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
@@ -13,7 +13,7 @@ use crate::{
     other_users::NOBODY,
 };
 
-/// A daemon that listens where the flags say, and nowhere else.
+/// A daemon that listens only where the flags say.
 fn listening(flags: &[&str]) -> Daemon {
     let place = Place::new();
     let socket = place.socket().display().to_string();
@@ -22,7 +22,7 @@ fn listening(flags: &[&str]) -> Daemon {
     Daemon::of_command(place, flags, |_| {})
 }
 
-/// The addresses at which it says that it is found.
+/// The addresses that the status reports.
 fn addresses(status: &Value) -> Vec<SocketAddr> {
     let urls = status["urls"].as_array().unwrap().iter();
     urls.map(|url| url.as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap()).collect()
@@ -35,7 +35,7 @@ fn connect(address: SocketAddr) -> TcpStream {
 }
 
 #[test]
-fn the_usual_port_is_that_of_both_loopback_addresses() {
+fn the_default_is_one_port_on_both_loopback_addresses() {
     let place = Place::new();
     let mut busd = place.busd();
     busd.args(["--no-config", "--check"]);
@@ -59,7 +59,7 @@ fn localhost_is_both_loopback_addresses_with_one_port() {
     assert_eq!(finding["message"], format!("the daemon serves http://127.0.0.1:{port} and http://[::1]:{port}"));
     for (number, address) in both.iter().enumerate() {
         let mut stream = EventStream::open(Box::new(connect(*address)), &address.to_string(), "/events/t", &[]);
-        // Each has a page of its own, which is not that of the other.
+        // Each address has its own page, and refuses that of the other.
         for page in &both {
             let origin = format!("http://{page}");
             let headers = [("Origin", origin.as_str()), ("Sec-Fetch-Site", "same-origin")];
@@ -74,7 +74,7 @@ fn localhost_is_both_loopback_addresses_with_one_port() {
             assert_eq!(answer.status, if page == address { 202 } else { 403 }, "{address} {page}");
         }
         assert_eq!(stream.event().data, number.to_string());
-        // The name that leads to both.
+        // The name that resolves to both.
         let headers = [("Host", &*format!("localhost:{port}"))];
         assert_eq!(exchange(Box::new(connect(*address)), "", "GET", "/status", &headers, b"").status, 200);
     }
@@ -82,7 +82,7 @@ fn localhost_is_both_loopback_addresses_with_one_port() {
 
 #[test]
 #[ignore = "needs root: acts as two users"]
-fn another_user_is_refused_at_each_address_and_the_own_one_is_not() {
+fn another_user_is_refused_at_each_address() {
     let daemon = listening(&["--listen", "localhost:0"]);
     for address in addresses(&daemon.status()) {
         let url = format!("http://{address}/status");
@@ -96,9 +96,9 @@ fn another_user_is_refused_at_each_address_and_the_own_one_is_not() {
     }
 }
 
-/// As those of Java and .NET are, which connect to both families with one kind of socket.
+/// As sockets of Java and .NET are, which connect to both families.
 #[test]
-fn a_socket_of_version_6_that_connects_over_version_4_is_the_own_users() {
+fn an_ipv6_socket_that_connects_over_ipv4_belongs_to_the_own_user() {
     const SCRIPT: &str = r#"
 import socket, sys
 end = socket.socket(socket.AF_INET6)
@@ -113,7 +113,7 @@ print(end.recv(12).decode())
 }
 
 #[test]
-fn several_addresses_are_named_by_flags_a_variable_or_a_list() {
+fn several_addresses_are_set_by_flags_a_variable_or_a_list() {
     let expect = |daemon: &Daemon, told: &Value| {
         let found = addresses(&daemon.status());
         assert!(found.len() == 2 && found.iter().all(|address| address.port() > 0), "{found:?}");
@@ -136,7 +136,7 @@ fn several_addresses_are_named_by_flags_a_variable_or_a_list() {
     let file = place.file("config.toml", "listen = [\"127.0.0.1:0\", \"127.0.0.2:0\"]\n");
     let flags = ["--config", &file, "--socket", &socket].map(str::to_owned);
     expect(&Daemon::of_command(place, flags.into(), |_| {}), &two);
-    // One that is named twice is one, also as a part of `localhost`.
+    // A repeated address counts once, also as a part of `localhost`.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let localhost = format!("localhost:{}", taken.port());
     let daemon = listening(&["--listen", &localhost, "--listen", &taken.to_string()]);
@@ -144,10 +144,10 @@ fn several_addresses_are_named_by_flags_a_variable_or_a_list() {
 }
 
 #[test]
-fn a_port_that_is_taken_at_one_address_is_told_with_that_address_and_who_has_it() {
+fn a_port_in_use_is_reported_with_its_address_and_owner() {
     let place = Place::new();
     let socket = place.socket().display().to_string();
-    // Whoever has it at the other address, or at another port, is not named.
+    // The owner of the other address, or of another port, is not named.
     for (taken, free) in [("127.0.0.1:0", "[::1]"), ("[::1]:0", "127.0.0.1")] {
         let other = TcpListener::bind(taken).unwrap();
         let address = other.local_addr().unwrap();
@@ -160,13 +160,13 @@ fn a_port_that_is_taken_at_one_address_is_told_with_that_address_and_who_has_it(
             .says("--listen localhost:PORT");
         assert_eq!(run.stderr.lines().count(), 1, "{run}");
         let free = format!("{free}:{}", address.port());
-        TcpListener::bind(&free).expect("the daemon that failed has let go of the other one");
+        TcpListener::bind(&free).expect("the failed daemon has released the other address");
     }
 }
 
 #[test]
 #[ignore = "needs network: a network namespace, which only root can create"]
-fn without_ipv6_localhost_is_one_address_and_nothing_is_said() {
+fn without_ipv6_localhost_is_one_address_without_a_warning() {
     let place = Place::new();
     let socket = place.socket().display().to_string();
     let script = "ip link set lo up && echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 && exec \"$0\" \"$@\"";
@@ -187,7 +187,7 @@ fn without_ipv6_localhost_is_one_address_and_nothing_is_said() {
     assert_eq!(status["status"]["urls"], json!(["http://127.0.0.1:7733"]));
     daemon.has_logged("http=127.0.0.1:7733 ");
     assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
-    // By name it must be there.
+    // Named explicitly, it must be available.
     let place = Place::new();
     let mut busd = place.busd();
     here(&mut busd);
@@ -196,7 +196,7 @@ fn without_ipv6_localhost_is_one_address_and_nothing_is_said() {
 }
 
 #[test]
-fn an_address_that_is_none_is_told_with_what_it_takes() {
+fn an_invalid_address_is_refused_with_the_expected_form() {
     let place = Place::new();
     for wrong in ["localhost", "7733", "bus.example:80", "::1:7733", ""] {
         let run = place.busd_fails(&["--listen", wrong]).ends_with(2);

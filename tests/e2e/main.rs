@@ -1,7 +1,7 @@
-//! End to end: the daemon, the command line and `curl` as real processes, told apart by what can be seen of them.
+//! End to end: the daemon, the command line and `curl` as real processes, checked by what they print, send and log.
 //!
-//! One file for each theme; the harness starts and stops what they need. A bug that a test found stays tested where its
-//! theme is.
+//! One file for each theme; the harness starts and stops the processes. A regression test belongs to the theme of its
+//! fault.
 #![cfg(unix)]
 
 mod access;

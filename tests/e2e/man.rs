@@ -1,10 +1,10 @@
-//! The man pages: all there, without mistakes of form, and with what a reader looks for.
+//! The man pages: complete, well-formed, and with the expected content.
 
 use std::fs;
 
 use crate::harness::{Place, Process, Run};
 
-/// Writes the pages and gives their names.
+/// Writes the pages and returns their names.
 fn pages(place: &Place) -> Vec<String> {
     let man = place.path("man").display().to_string();
     let run = Process::start(place.busctl(&["man", &man])).finish().ok();
@@ -15,7 +15,7 @@ fn pages(place: &Place) -> Vec<String> {
     names
 }
 
-/// A page as it is shown, without the ways in which a terminal shows it.
+/// A page as it is shown, without terminal formatting.
 fn shown(place: &Place, page: &str) -> Run {
     let mut groff = place.command("groff");
     groff.args(["-man", "-Tutf8", "-ww", "-P-cbou", "-rLL=110n", page]);
@@ -37,7 +37,7 @@ fn there_is_a_page_for_each_program_each_command_and_the_configuration() {
     ] {
         assert!(pages.iter().any(|page| page.ends_with(name)), "no {name} in {pages:?}");
     }
-    // Whatever `--help` lists has one.
+    // Every command that `--help` lists has a page.
     let help = Process::start(place.busctl(&["--help"])).finish().ok().stdout;
     let commands = help.split_once("Commands:\n").unwrap().1.split_once("\n\n").unwrap().0;
     for command in commands.lines().filter_map(|line| line.split_whitespace().next()) {
@@ -47,7 +47,7 @@ fn there_is_a_page_for_each_program_each_command_and_the_configuration() {
 }
 
 #[test]
-fn the_pages_have_no_mistakes_of_form_and_what_a_reader_looks_for() {
+fn the_pages_are_well_formed_and_have_the_expected_content() {
     let place = Place::new();
     for page in pages(&place) {
         let run = shown(&place, &page);
@@ -68,7 +68,7 @@ fn the_pages_have_no_mistakes_of_form_and_what_a_reader_looks_for() {
 }
 
 #[test]
-fn the_pages_say_what_help_says() {
+fn the_pages_contain_the_help_texts() {
     let place = Place::new();
     let pages = pages(&place);
     let text = |name: &str| shown(&place, pages.iter().find(|page| page.ends_with(name)).unwrap()).stdout;
@@ -90,7 +90,7 @@ fn the_pages_say_what_help_says() {
 }
 
 #[test]
-fn a_place_for_pages_that_cannot_be_written_is_told() {
+fn a_directory_that_cannot_be_written_is_an_error() {
     let place = Place::new();
     let file = place.file("man", "");
     let run = Process::start(place.busctl(&["man", &file])).finish().ends_with(1);
@@ -98,7 +98,7 @@ fn a_place_for_pages_that_cannot_be_written_is_told() {
 }
 
 #[test]
-fn help_is_found_where_other_programs_have_it() {
+fn help_is_available_under_the_usual_names() {
     let place = Place::new();
     let said = |args: &[&str]| Process::start(place.busctl(args)).finish();
     assert_eq!(said(&["help"]).ok().stdout, said(&["--help"]).ok().stdout);

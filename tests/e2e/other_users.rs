@@ -1,4 +1,4 @@
-//! Another user of the machine, at the local socket: gets no event and leaves none, unless the configuration names it.
+//! Another user of the machine at the local socket: receives and publishes nothing unless the configuration allows it.
 //!
 //! Only root can act as two users: these tests are ignored unless `tests/run` runs as root.
 
@@ -18,22 +18,22 @@ use crate::{
     harness::{Daemon, Place, Process, http, until},
 };
 
-/// A user who is not root, and whom nothing here belongs to.
+/// A user who is not root and owns nothing here.
 pub(crate) const NOBODY: u32 = 65534;
 
-/// Lets everybody into a folder of a test.
+/// Sets the mode of a test's file or directory.
 pub(crate) fn open(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// A shell command as another user.
+/// Runs a shell command as another user.
 fn as_nobody(place: &Place, script: &str) -> Process {
     let mut shell = place.command("sh");
     shell.args(["-c", script, "sh"]).arg(place.socket()).uid(NOBODY).gid(NOBODY);
     Process::start(shell)
 }
 
-/// A daemon whose folder and socket let everybody in, as far as the file system goes, with something to hide.
+/// A daemon whose directory and socket admit everyone as far as file modes go, with a secret in its history.
 fn open_daemon() -> Daemon {
     let daemon = Daemon::start(&[]);
     daemon.publish("t?retain=true", "a secret");
@@ -44,7 +44,7 @@ fn open_daemon() -> Daemon {
     daemon
 }
 
-/// What a client may begin with, in all three languages.
+/// First bytes of a client, in all three protocols.
 const BEGINNINGS: [&str; 4] = [
     r#"{"subscribe":{"filters":["**"],"since":"all"}}\n"#,
     r"GET /events?since=all HTTP/1.1\r\nHost: bus\r\n\r\n",
@@ -54,13 +54,13 @@ const BEGINNINGS: [&str; 4] = [
 
 #[test]
 #[ignore = "needs root: acts as two users"]
-fn another_user_gets_no_event_where_the_file_system_lets_them_in() {
+fn another_user_receives_no_event_even_if_file_modes_admit_it() {
     let daemon = open_daemon();
     let before = daemon.status()["published"].clone();
     for beginning in BEGINNINGS {
-        // The socket is open to them; it is the daemon that lets them down, at once.
+        // File modes let it connect; the daemon refuses it at once.
         let run = as_nobody(&daemon.place, &format!("printf '{beginning}' | socat -t 20 - UNIX:\"$1\"")).finish();
-        // In its own language, and about itself alone.
+        // In the protocol of the request, and without data of others.
         assert!(run.stdout.contains("denied") && !run.stdout.contains("secret"), "{run}");
         assert!(!run.stderr.contains("connect"), "the socket was not open: {run}");
     }
@@ -70,21 +70,21 @@ fn another_user_gets_no_event_where_the_file_system_lets_them_in() {
 
 #[test]
 #[ignore = "needs root: acts as two users"]
-fn another_user_publishes_nothing_by_leaving_right_after_connecting() {
+fn another_user_that_disconnects_at_once_publishes_nothing() {
     let daemon = open_daemon();
     let began = Instant::now();
     let mut reader = daemon.stream("/events?since=now");
     let before = daemon.status()["published"].as_u64().unwrap();
     let publish = r#"{"publish":{"topic":"t","data":"forged","ack":"none"}}\n"#;
-    // Neither waits for an answer: the process is gone before the daemon looks.
+    // The process does not wait for an answer: it has exited before the daemon looks at it.
     let script = format!("for i in $(seq 50); do printf '{publish}' | socat -u - UNIX:\"$1\"; done");
     let crowd: Vec<_> = (0..4).map(|_| as_nobody(&daemon.place, &script)).collect();
     for process in crowd {
         process.finish();
     }
     let all = "sse_bus_refused_total{code=\"denied\"} 200\n";
-    until("all were refused", || daemon.get("/metrics").text().contains(all).then_some(()));
-    // And whoever does so does not fill the log.
+    until("all are refused", || daemon.get("/metrics").text().contains(all).then_some(()));
+    // Such connections do not flood the log.
     let most = 2 * (10 + usize::try_from(began.elapsed().as_secs()).unwrap());
     assert!(daemon.log().matches("refused a local connection").count() < most, "{}", daemon.log());
     daemon.publish("t", "the end");
@@ -92,7 +92,7 @@ fn another_user_publishes_nothing_by_leaving_right_after_connecting() {
     assert_eq!(daemon.status()["published"], before + 1);
 }
 
-/// A server of another user at a path, which keeps what it receives.
+/// A server of another user at a path, which stores what it receives.
 fn plant(place: &Place, socket: &Path) -> Process {
     let received = place.path("received");
     fs::write(&received, "").unwrap();
@@ -107,7 +107,7 @@ fn plant(place: &Place, socket: &Path) -> Process {
 
 #[test]
 #[ignore = "needs root: acts as two users"]
-fn a_client_does_not_talk_to_what_another_user_planted_at_the_usual_place() {
+fn a_client_refuses_a_socket_of_another_user_in_the_default_directory() {
     for (variable, usual) in [("XDG_RUNTIME_DIR", "sse-bus"), ("HOME", ".local/state/sse-bus")] {
         let place = Place::new();
         open(&place.path(""), 0o777);
@@ -124,7 +124,7 @@ fn a_client_does_not_talk_to_what_another_user_planted_at_the_usual_place() {
         for args in [&["publish", "t", "a secret"][..], &["subscribe", "t"], &["status"], &["kick", "c1"]] {
             busctl(args).ends_with(6).says("another user").says(&folder.display().to_string());
         }
-        // A daemon does not take it for a bus of its own, either.
+        // Nor does a daemon use that directory.
         let mut busd = place.busd();
         busd.args(["--no-config", "--listen", "127.0.0.1:0"]).env_remove("XDG_RUNTIME_DIR");
         busd.env_remove("XDG_STATE_HOME").env(variable, place.path(""));
@@ -136,7 +136,7 @@ fn a_client_does_not_talk_to_what_another_user_planted_at_the_usual_place() {
 
 #[test]
 #[ignore = "needs root: acts as two users"]
-fn a_client_does_not_talk_to_what_another_user_planted_in_place_of_a_daemon() {
+fn a_client_refuses_a_socket_of_another_user_in_place_of_the_daemons() {
     let daemon = open_daemon();
     let socket = daemon.place.socket();
     fs::remove_file(&socket).unwrap();
@@ -148,7 +148,7 @@ fn a_client_does_not_talk_to_what_another_user_planted_in_place_of_a_daemon() {
 
 #[test]
 #[ignore = "needs root: acts as two users"]
-fn users_and_groups_that_are_named_are_let_in() {
+fn allowed_users_and_groups_are_accepted() {
     let nobody = NOBODY.to_string();
     for flag in ["--allow-uid", "--allow-gid"] {
         let daemon = Daemon::start(&[flag, "4242", flag, &nobody]);
@@ -163,7 +163,7 @@ fn users_and_groups_that_are_named_are_let_in() {
     assert!(run.stdout.contains("denied"), "{run}");
 }
 
-/// A daemon in a user namespace in which nobody but its own user has a number, as systemd's `PrivateUsers=` makes one.
+/// A daemon in a user namespace that maps its own user only, as systemd's `PrivateUsers=` creates one.
 fn secluded(flags: &[&str]) -> Daemon {
     let place = Place::new();
     let socket = place.socket().display().to_string();
@@ -184,7 +184,7 @@ fn secluded(flags: &[&str]) -> Daemon {
 
 #[test]
 #[ignore = "needs namespaces: a user namespace, and root to act as two users"]
-fn users_without_a_number_in_the_daemons_namespace_are_not_let_in_and_the_log_says_so() {
+fn users_not_mapped_in_the_daemons_namespace_are_refused_with_a_warning() {
     let nobody = NOBODY.to_string();
     let daemon = secluded(&["--allow-uid", "4242", "--allow-uid", &nobody, "--allow-gid", "0,4242"]);
     let log = daemon.log();
@@ -195,7 +195,7 @@ fn users_without_a_number_in_the_daemons_namespace_are_not_let_in_and_the_log_sa
         assert_eq!(log.matches(said).count(), 1, "{said}\n{log}");
     }
     assert!(log.contains("`sse-busctl service install --other-users`"), "{log}");
-    // In there everybody else looks like the user that was named.
+    // In the namespace, unmapped users look like the allowed one.
     open(&daemon.place.path(""), 0o755);
     open(daemon.place.socket().parent().unwrap(), 0o755);
     open(&daemon.place.socket(), 0o666);
@@ -204,7 +204,7 @@ fn users_without_a_number_in_the_daemons_namespace_are_not_let_in_and_the_log_sa
 }
 
 #[test]
-fn directories_that_keep_out_the_users_who_are_named_are_told_with_what_lets_them_through() {
+fn directories_that_exclude_allowed_users_are_reported_with_the_fix() {
     let place = Place::new();
     open(&place.path(""), 0o700);
     let mut daemon = Daemon::start_at(place, &["--no-config", "--allow-uid", "4242"]);
@@ -214,11 +214,11 @@ fn directories_that_keep_out_the_users_who_are_named_are_told_with_what_lets_the
     daemon.has_logged(&format!("`chmod o+x {}`", folder.display()));
     let doctor = daemon.ctl(&["doctor"]).ok();
     says(&doctor, "guests", "warning", warning, &format!("chmod o+x {}", folder.display()));
-    // Not that the socket should be closed to the users whom it is for.
+    // The doctor does not suggest closing a socket that allowed users need.
     says(&doctor, "socket", "ok", "as allow_uid and allow_gid say", "");
     open(&folder, 0o711);
     assert!(!daemon.ctl(&["doctor"]).ok().stdout.contains("guests"));
-    // As an earlier start without such users made it.
+    // As an earlier start without allowed users created it.
     open(&run, 0o700);
     daemon.signal(rustix::process::Signal::TERM);
     daemon.wait();
@@ -230,7 +230,7 @@ fn directories_that_keep_out_the_users_who_are_named_are_told_with_what_lets_the
 
 #[test]
 #[ignore = "needs root: acts as two users"]
-fn names_that_another_user_sends_do_not_displace_those_of_the_users_own_browser() {
+fn refused_names_of_another_user_do_not_displace_those_of_the_own_browser() {
     let daemon = Daemon::start(&[]);
     let refuse = |origin: &str, host: &str| {
         daemon.request("GET", "/status", &[("Origin", origin)], "");

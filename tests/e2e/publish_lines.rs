@@ -1,4 +1,4 @@
-//! `publish --lines` and `--jsonl`: real logs, refused lines, a daemon that goes away, endless input.
+//! `publish --lines` and `--jsonl`: real logs, refused lines, a daemon that disconnects, endless input.
 
 use std::{fmt::Write as _, fs, io::Write as _, thread};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::harness::{Daemon, until};
 
-/// A log as they are: UTF-8 of all kinds, empty lines, long lines, both line ends.
+/// A realistic log: UTF-8 of all kinds, empty lines, long lines, both line ends.
 fn log() -> Vec<String> {
     (0..4000)
         .map(|n| match n % 10 {
@@ -45,7 +45,7 @@ fn every_line_of_a_log_reaches_three_curls_in_order() {
     }
     for curl in curls {
         let got = curl.stdout.wait("all lines", |bytes, _| {
-            // Behind the first position.
+            // After the first position.
             let start = bytes.windows(2).position(|two| two == b"\n\n")? + 2;
             (bytes.len() - start >= wanted.len()).then(|| String::from_utf8(bytes[start..].to_vec()).unwrap())
         });
@@ -55,7 +55,7 @@ fn every_line_of_a_log_reaches_three_curls_in_order() {
 }
 
 #[test]
-fn lines_that_are_refused_are_told_by_number_and_the_others_go_on() {
+fn refused_lines_are_reported_by_number_and_the_others_are_published() {
     let daemon = Daemon::configured("[limits]\nevent_bytes = 100\n");
     let long = "x".repeat(101);
     let far_too_long = "x".repeat(5 << 20);
@@ -92,7 +92,7 @@ fn json_lines_carry_the_fields_of_events() {
     assert_eq!((&events[1]["topic"], &events[1]["data"]), (&json!("t"), &json!("{\"n\": [1, 2]}")));
     assert_eq!(events[2]["data"], "quiet");
     assert_eq!(daemon.status()["retained"], 1);
-    // A topic may be given with each line alone.
+    // Each line may name its own topic.
     daemon.ctl_fed(&["publish", "--jsonl"], b"{\"topic\":\"a\"}\n").ok();
     let lines = b"{\"topic\":\"a\"}\n{\"topic\":\"a\",\"to\":\"nobody\"}\n";
     daemon.ctl_fed(&["publish", "--jsonl"], lines).ends_with(4).says("1 of them taken by no client");
@@ -101,7 +101,7 @@ fn json_lines_carry_the_fields_of_events() {
 }
 
 #[test]
-fn lines_are_published_as_they_come_and_a_signal_is_their_end() {
+fn lines_are_published_as_they_arrive_and_a_signal_ends_the_input() {
     let daemon = Daemon::start(&[]);
     let mut stream = daemon.stream("/events/t");
     let mut tail = daemon.spawn_ctl(&["publish", "t", "--lines"]);
@@ -110,16 +110,16 @@ fn lines_are_published_as_they_come_and_a_signal_is_their_end() {
         assert_eq!(stream.event().data, n.to_string());
     }
     tail.signal(Signal::TERM);
-    until("it is gone", || (daemon.status()["publishers"] == 0).then_some(()));
+    until("the publisher has disconnected", || (daemon.status()["publishers"] == 0).then_some(()));
     tail.finish().ok().says("3 events accepted");
 }
 
 #[test]
-fn without_reconnecting_a_daemon_that_goes_away_is_told_and_nothing_is_sent_again() {
+fn with_no_reconnect_a_lost_daemon_is_reported_and_nothing_is_resent() {
     let mut daemon = Daemon::start(&[]);
     let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines", "--no-reconnect"]);
     let mut stdin = publishing.take_stdin();
-    // An endless input, until nobody takes it any more.
+    // Endless input, until writing fails.
     let feeder = thread::spawn(move || {
         let mut sent = 0_u64;
         while stdin.write_all(format!("{sent}\n").as_bytes()).is_ok() {
@@ -140,7 +140,7 @@ fn without_reconnecting_a_daemon_that_goes_away_is_told_and_nothing_is_sent_agai
 }
 
 #[test]
-fn a_pipe_of_any_length_is_read_in_constant_memory() {
+fn input_of_any_length_is_read_in_constant_memory() {
     const MIB: usize = 200;
     let daemon = Daemon::start(&["--history-budget", "1MiB", "--history-bytes", "1MiB"]);
     let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines", "--ack", "none"]);
@@ -160,7 +160,7 @@ fn a_pipe_of_any_length_is_read_in_constant_memory() {
 }
 
 #[test]
-fn an_address_that_nobody_has_is_told_for_each_line() {
+fn an_unknown_client_is_reported_for_each_line() {
     let daemon = Daemon::start(&[]);
     let run = daemon.ctl_fed(&["publish", "t", "--lines", "--to", "nobody"], b"1\n2\n").ends_with(4);
     run.says("2 of them taken by no client");

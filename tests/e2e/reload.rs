@@ -1,4 +1,4 @@
-//! SIGHUP: another configuration, and nobody notices but by what it says.
+//! SIGHUP: the configuration is reloaded without an effect on clients.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::harness::{Daemon, until};
 
-/// Writes another configuration, and waits until the daemon has said what it thinks of it.
+/// Writes a configuration, reloads it, and waits until the daemon logs the outcome.
 pub(crate) fn reload(daemon: &Daemon, toml: &str, said: &str) {
     let before = daemon.log().len();
     fs::write(daemon.place.path("config.toml"), toml).unwrap();
@@ -19,7 +19,7 @@ fn status_for(daemon: &Daemon, origin: &str) -> u16 {
 }
 
 #[test]
-fn a_new_configuration_counts_and_no_stream_ends_for_it() {
+fn a_new_configuration_applies_and_ends_no_stream() {
     let daemon = Daemon::configured("history_events = 100\nallow_origin = [\"http://old.example\"]\n");
     let mut stream = daemon.stream("/events/t");
     let mut lines = daemon.lines();
@@ -43,19 +43,19 @@ fn a_new_configuration_counts_and_no_stream_ends_for_it() {
 }
 
 #[test]
-fn what_cannot_change_while_the_daemon_runs_is_named() {
+fn settings_that_need_a_restart_are_named() {
     let daemon = Daemon::configured("log = \"info\"\n");
     let state = daemon.place.path("elsewhere").display().to_string();
     let toml = format!("state_dir = \"{state}\"\nlog_format = \"json\"\nlog = \"debug\"\n");
     reload(&daemon, &toml, "kept=\"state_dir, log_format\"");
     assert_eq!(daemon.status()["state_dir"], daemon.place.path("sse-bus").display().to_string());
-    // But what is logged does change.
+    // The log level does change.
     daemon.ctl(&["publish", "t", "x"]).ok();
-    until("a line of debugging", || daemon.log().contains("publisher connected").then_some(()));
+    until("a debug line", || daemon.log().contains("publisher connected").then_some(()));
 }
 
 #[test]
-fn a_configuration_that_is_wrong_changes_nothing() {
+fn an_invalid_configuration_changes_nothing() {
     let daemon = Daemon::configured("allow_origin = [\"http://old.example\"]\n");
     for (toml, said) in [
         ("allow_origin = [\"http://new.example\"]\nlissten = 1\n", "lissten"),
@@ -68,10 +68,10 @@ fn a_configuration_that_is_wrong_changes_nothing() {
     }
 }
 
-/// Reading the configuration waits for ever, as on a disk that hangs.
+/// Reading the configuration blocks, as on a disk that hangs.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_configuration_that_cannot_be_read_to_its_end_stops_nothing() {
+fn an_unreadable_configuration_blocks_nothing() {
     let mut daemon = Daemon::configured("");
     let mut stream = daemon.stream("/events/t");
     let (_keyboard, terminal) = crate::logs::terminal();

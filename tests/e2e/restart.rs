@@ -1,4 +1,4 @@
-//! Restarts under load: a thousand subscribers come back and miss nothing, or are told so; publishers go on.
+//! Restarts under load: a thousand subscribers reconnect and miss nothing, or receive a gap; publishers continue.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -30,22 +30,22 @@ use crate::{
 };
 
 const SUBSCRIBERS: usize = 1000;
-/// Within this everybody is back.
+/// All subscribers have reconnected within this time.
 const BACK: Duration = Duration::from_secs(15);
 const PUBLISHERS: usize = 3;
-/// Between two events of a publisher: a thousand get each.
+/// Between two events of a publisher; each event goes to a thousand subscribers.
 const PACE: Duration = Duration::from_millis(200);
-/// Subscribers that come in vain before the next daemon starts.
+/// Subscribers whose reconnect must fail before the next daemon starts.
 const TOO_EARLY: usize = 100;
 
-/// One crowd at a time: what is measured is a restart, and not the other crowds.
+/// One test at a time: the measured restart must not include the load of another.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Whose the daemon's sockets are.
+/// Who owns the daemon's sockets.
 enum Sockets {
-    /// Somebody holds them who outlives it.
+    /// The test, as a service manager does; they outlive the daemon.
     Held(Held),
-    /// Its own; nobody listens while it is away.
+    /// The daemon; the port is closed while it is down.
     Own(SocketAddr),
 }
 
@@ -54,7 +54,7 @@ impl Sockets {
         Sockets::Held(Held::new(place))
     }
 
-    /// On a port below those that the system gives to outgoing connections, so that it is still free after a restart.
+    /// On a port below the ephemeral range, so that it is still free after a restart.
     fn own() -> Sockets {
         let first = std::process::id() as u16 % 10_000;
         let mut ports = (0..10_000).map(|n| SocketAddr::from(([127, 0, 0, 1], 10_000 + (first + n) % 10_000)));
@@ -70,7 +70,7 @@ impl Sockets {
         Daemon::of_command(place, flags, |command| self.give(command))
     }
 
-    /// What a daemon's command needs to have them.
+    /// Passes the sockets to a daemon's command.
     fn give(&self, command: &mut Command) {
         if let Sockets::Held(held) = self {
             held.give(command, "http:ipc");
@@ -78,13 +78,13 @@ impl Sockets {
     }
 }
 
-/// An event that was answered as published.
+/// An event that was acknowledged as published.
 struct Published {
     id: String,
     data: String,
 }
 
-/// Publishes until it is over, also where the daemon is away meanwhile. Gives what was answered.
+/// Publishes until `over` is set, also while the daemon is down. Returns the acknowledged events.
 fn publish(socket: &Path, name: &str, ack: &str, over: &AtomicBool) -> Vec<Published> {
     let mut published = Vec::new();
     let mut connection = None;
@@ -107,7 +107,7 @@ fn publish(socket: &Path, name: &str, ack: &str, over: &AtomicBool) -> Vec<Publi
     published
 }
 
-/// Restarts the daemon once, while publishers are at it, and waits until everybody is back. Gives what was answered.
+/// Restarts the daemon under load and waits until all subscribers have reconnected. Returns the acknowledged events.
 fn restart(daemon: &mut Daemon, sockets: &Sockets, crowd: &Crowd, signal: Signal, ack: &str) -> Vec<Published> {
     let how = if signal == Signal::TERM { "stop" } else { "crash" };
     let over = AtomicBool::new(false);
@@ -117,36 +117,36 @@ fn restart(daemon: &mut Daemon, sockets: &Sockets, crowd: &Crowd, signal: Signal
         let (socket, over) = (&socket, &over);
         let publishers: Vec<_> =
             (0..PUBLISHERS).map(|n| scope.spawn(move || publish(socket, &format!("{how}-{n}"), ack, over))).collect();
-        until("events come", || crowd.all(|member| member.events.len() > before + 2 * PUBLISHERS).then_some(()));
+        until("events arrive", || crowd.all(|member| member.events.len() > before + 2 * PUBLISHERS).then_some(()));
         let began = Instant::now();
         daemon.signal(signal);
         daemon.wait();
-        until("some come while it is away", || {
+        until("some try to reconnect while it is down", || {
             let early = crowd.members().filter(|member| member.tries > 0).count();
             (early >= TOO_EARLY).then_some(())
         });
         let away = began.elapsed();
         daemon.start_again_as(|command| sockets.give(command));
-        until("all are back", || crowd.all(|member| member.streams > streams).then_some(()));
+        until("all have reconnected", || crowd.all(|member| member.streams > streams).then_some(()));
         let last = crowd.members().filter_map(|member| member.since).max().unwrap() - began;
         over.store(true, Ordering::Relaxed);
         let published = publishers.into_iter().flat_map(|publisher| publisher.join().unwrap()).collect();
-        eprintln!("{how}: {SUBSCRIBERS} subscribers, away for {away:.2?}: the last one is back after {last:.2?}");
+        eprintln!("{how}: {SUBSCRIBERS} subscribers, down for {away:.2?}: the last one reconnected after {last:.2?}");
         assert!(last < BACK, "{last:?}");
         published
     })
 }
 
-/// Two restarts, a clean one and a crash. Gives what was answered around each, and what everybody heard.
+/// Restarts cleanly and then by a crash. Returns the events acknowledged around each, and the subscribers.
 fn restart_twice(sockets: &Sockets, place: Place, history: &str) -> (Daemon, [Vec<Published>; 2], Crowd) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut daemon = sockets.start(place, history);
     let crowd = Crowd::gather(SUBSCRIBERS, daemon.address, "/events/load");
     daemon.wait_for_subscribers(SUBSCRIBERS as u64);
-    // Who has nothing yet would have no place to go on from.
+    // A subscriber without an event would have no position to resume from.
     daemon.publish("load", "first");
     until("all have the first event", || crowd.all(|member| !member.events.is_empty()).then_some(()));
-    // What a crash may lose is what was not said to be on disk.
+    // A crash may lose events that were not acknowledged as durable.
     let ack = if history == "disk" { "durable" } else { "accepted" };
     let clean = restart(&mut daemon, sockets, &crowd, Signal::TERM, "accepted");
     let crash = restart(&mut daemon, sockets, &crowd, Signal::KILL, ack);
@@ -156,7 +156,7 @@ fn restart_twice(sockets: &Sockets, place: Place, history: &str) -> (Daemon, [Ve
     (daemon, [clean, crash], crowd)
 }
 
-/// Checks that somebody heard all of some events, and nothing twice or out of order. Gives the gaps that were told.
+/// Checks that a subscriber received the wanted events, none twice or out of order. Returns its gaps.
 fn account(wanted: &BTreeMap<&str, &str>, member: &Member) -> Vec<Value> {
     let (gaps, events): (Vec<_>, Vec<_>) =
         member.events.iter().partition(|event| event.kind.as_deref() == Some("$gap"));
@@ -174,7 +174,7 @@ fn account(wanted: &BTreeMap<&str, &str>, member: &Member) -> Vec<Value> {
     gaps.into_iter().map(Sse::json).collect()
 }
 
-fn with_history_on_disk_nobody_misses_anything(sockets: &Sockets, place: Place) {
+fn with_history_on_disk_no_subscriber_misses_an_event(sockets: &Sockets, place: Place) {
     let (daemon, published, crowd) = restart_twice(sockets, place, "disk");
     let history = daemon.ctl(&["history", "load"]).ok().json();
     let wanted: BTreeMap<_, _> =
@@ -184,30 +184,30 @@ fn with_history_on_disk_nobody_misses_anything(sockets: &Sockets, place: Place) 
     }
     for member in crowd.members() {
         let gaps = account(&wanted, &member);
-        // After a crash the bus does not know whether something is missing, and says so.
+        // After a crash the bus cannot tell whether an event is missing, so a gap may say so.
         assert!(gaps.len() <= 1 && gaps.iter().all(|gap| gap["missed"].is_null()), "{gaps:?}");
     }
 }
 
 #[test]
-fn over_sockets_that_outlive_the_daemon_a_thousand_miss_nothing() {
+fn with_inherited_sockets_a_thousand_subscribers_miss_nothing() {
     let place = Place::new();
-    with_history_on_disk_nobody_misses_anything(&Sockets::held(&place), place);
+    with_history_on_disk_no_subscriber_misses_an_event(&Sockets::held(&place), place);
 }
 
 #[test]
-fn over_its_own_sockets_a_thousand_miss_nothing() {
-    with_history_on_disk_nobody_misses_anything(&Sockets::own(), Place::new());
+fn with_its_own_sockets_a_thousand_subscribers_miss_nothing() {
+    with_history_on_disk_no_subscriber_misses_an_event(&Sockets::own(), Place::new());
 }
 
 #[test]
-fn without_a_disk_a_thousand_are_told_of_a_gap() {
+fn with_history_in_memory_a_thousand_subscribers_receive_a_gap() {
     let place = Place::new();
     let sockets = Sockets::held(&place);
     let (_daemon, [clean, crash], crowd) = restart_twice(&sockets, place, "memory");
     let epoch = |published: &Published| published.id.split('-').next().unwrap().to_owned();
     let last = epoch(crash.last().unwrap());
-    // What was answered before a clean end was delivered, and all that came since is in history.
+    // Events acknowledged before a clean stop were delivered, and all since are in history.
     let wanted = clean.iter().chain(crash.iter().filter(|published| epoch(published) == last));
     let wanted: BTreeMap<_, _> = wanted.map(|published| (published.id.as_str(), published.data.as_str())).collect();
     assert!(wanted.len() > clean.len());
@@ -217,9 +217,9 @@ fn without_a_disk_a_thousand_are_told_of_a_gap() {
     }
 }
 
-/// Two that read everything through a restart: the library's client and the command line.
+/// Both clients read all events through a restart: the library's and the command line.
 #[test]
-fn the_library_and_the_command_line_go_on_after_the_last_event_they_have() {
+fn the_library_and_the_command_line_resume_after_their_last_event() {
     let place = Place::new();
     let sockets = Sockets::held(&place);
     let mut daemon = sockets.start(place, "disk");
@@ -277,7 +277,7 @@ fn the_library_and_the_command_line_go_on_after_the_last_event_they_have() {
     assert!(published.iter().all(|Published { data, .. }| wanted.contains(&data.as_str())));
     wanted.pop();
     let (heard, losses, resumed) = library.join().unwrap();
-    // What a crash has cut off may have been delivered before.
+    // Events that the crash lost may have been delivered before.
     let known = |data: &&str| wanted.contains(data);
     assert_eq!(heard.iter().map(String::as_str).filter(known).collect::<Vec<_>>(), wanted);
     assert!(heard.iter().collect::<HashSet<_>>().len() == heard.len(), "something came twice");
@@ -287,11 +287,11 @@ fn the_library_and_the_command_line_go_on_after_the_last_event_they_have() {
     let printed = command.stdout.text();
     assert_eq!(printed.lines().filter(known).collect::<Vec<_>>(), wanted);
     assert_eq!(printed.lines().collect::<HashSet<_>>().len(), printed.lines().count(), "something came twice");
-    // Two lines for each restart, beside the word of a gap.
+    // Two lines for each restart, besides the notice of a gap.
     assert_eq!(command.stderr.text().lines().filter(|line| !line.contains("missed")).count(), 4);
 }
 
-/// Feeds numbers to `publish --lines` through a restart. Gives how many, what it said, and what is in history then.
+/// Feeds numbers to `publish --lines` through a restart. Returns the count, the run, and the numbers in history.
 fn lines_through_a_restart(signal: Signal, ack: &str) -> (usize, Run, Vec<usize>) {
     let place = Place::new();
     let sockets = Sockets::held(&place);
@@ -328,7 +328,7 @@ fn lines_through_a_restart(signal: Signal, ack: &str) -> (usize, Run, Vec<usize>
 }
 
 #[test]
-fn a_publisher_of_lines_goes_on_after_a_restart_and_every_line_is_there_once() {
+fn publish_lines_continues_after_a_restart_with_every_line_once() {
     let (fed, run, kept) = lines_through_a_restart(Signal::TERM, "accepted");
     eprintln!("{fed} lines; {}", run.stderr);
     assert!(kept.iter().copied().eq(0..fed), "{fed} lines were fed, and there are\n{kept:?}");
@@ -346,7 +346,7 @@ fn after_a_crash_no_line_is_lost_and_some_may_be_there_twice() {
     assert!(steps_back <= 1, "there is one place from which it went on:\n{kept:?}");
 }
 
-/// A publisher of lines whose first one is published, and whose daemon was killed since.
+/// `publish --lines` after its first line was published and its daemon killed.
 fn one_line_and_no_daemon() -> (Daemon, Process) {
     let mut daemon = Daemon::start(&[]);
     let mut stream = daemon.stream("/events/t");
@@ -359,10 +359,10 @@ fn one_line_and_no_daemon() -> (Daemon, Process) {
 }
 
 #[test]
-fn after_a_restart_answers_are_still_those_of_their_lines() {
+fn after_a_restart_answers_still_match_their_lines() {
     let (mut daemon, mut publishing) = one_line_and_no_daemon();
     daemon.start_again();
-    // More than may wait for answers, and then one that is too large.
+    // More than the lines that may wait for answers, and then one that is too large.
     let line = ["x".repeat(100_000), "\n".into()].concat();
     let input = [line.repeat(60), line.trim_end().repeat(3)].concat();
     let mut stdin = publishing.take_stdin();
@@ -372,10 +372,10 @@ fn after_a_restart_answers_are_still_those_of_their_lines() {
 }
 
 #[test]
-fn a_signal_ends_a_publisher_of_lines_that_waits_for_the_next_daemon() {
+fn a_signal_ends_publish_lines_while_it_waits_for_a_daemon() {
     let (_daemon, publishing) = one_line_and_no_daemon();
     publishing.signal(Signal::INT);
     let run = publishing.finish().says("1 event accepted");
-    // Whether it has tried once or not yet.
+    // Depends on whether it has tried to reconnect yet.
     assert!(matches!(run.code, Some(1 | 3)), "{run}");
 }

@@ -1,4 +1,4 @@
-//! Under a service manager: sockets that outlive the daemon, and word of how it is.
+//! Under a service manager: inherited sockets that outlive the daemon, and state notifications.
 
 use std::{
     fmt::Write as _,
@@ -20,7 +20,7 @@ use rustix::{
 
 use crate::harness::{Daemon, EventStream, Lines, PATIENCE, Place, Process, until};
 
-/// What a service manager holds.
+/// The sockets that a service manager holds.
 pub(crate) struct Held {
     http: TcpListener,
     ipc: UnixListener,
@@ -36,13 +36,13 @@ impl Held {
         self.http.local_addr().unwrap()
     }
 
-    /// Has a command start with the sockets as its descriptors 3 and 4.
+    /// Starts a command with the sockets as its descriptors 3 and 4.
     pub(crate) fn give(&self, command: &mut Command, names: &str) {
         give(command, &[&self.http, &self.ipc], names);
     }
 }
 
-/// Puts a shell in front of a command that hands it sockets, as `sd_listen_fds(3)` has it.
+/// Wraps a command in a shell that passes it sockets according to `sd_listen_fds(3)`.
 fn give(command: &mut Command, sockets: &[&dyn AsRawFdAndFd], names: &str) {
     let mut shell = Command::new("bash");
     // By way of high numbers: a socket may have one of the low numbers, which another would overwrite.
@@ -67,13 +67,13 @@ fn give(command: &mut Command, sockets: &[&dyn AsRawFdAndFd], names: &str) {
 trait AsRawFdAndFd: AsFd + AsRawFd {}
 impl<T: AsFd + AsRawFd> AsRawFdAndFd for T {}
 
-/// A daemon that is given the sockets, with or without their names.
+/// A daemon that inherits the sockets, with or without their names.
 fn start(place: Place, held: &Held, names: &str) -> Daemon {
     Daemon::of_command(place, vec!["--no-config".into()], |command| held.give(command, names))
 }
 
 #[test]
-fn whoever_comes_while_the_daemon_is_away_waits_and_is_served() {
+fn connections_made_while_the_daemon_is_down_wait_and_are_served() {
     for names in ["http:ipc", "", "sse-bus.socket:sse-bus.socket"] {
         let place = Place::new();
         let held = Held::new(&place);
@@ -85,7 +85,7 @@ fn whoever_comes_while_the_daemon_is_away_waits_and_is_served() {
         assert_eq!(daemon.wait(), Some(0));
         assert!(daemon.place.socket().exists(), "the socket is not the daemon's to remove");
 
-        // Nobody is refused.
+        // None is refused.
         let mut publisher = Lines::new(UnixStream::connect(daemon.place.socket()).unwrap());
         publisher.send(r#"{"publish":{"topic":"t","data":"meanwhile"}}"#);
         let socket = TcpStream::connect(held.address()).unwrap();
@@ -102,7 +102,7 @@ fn whoever_comes_while_the_daemon_is_away_waits_and_is_served() {
 }
 
 #[test]
-fn every_held_port_is_served() {
+fn every_inherited_port_is_served() {
     for names in ["http:http:ipc", ""] {
         let place = Place::new();
         let held = Held::new(&place);
@@ -120,9 +120,9 @@ fn every_held_port_is_served() {
     }
 }
 
-/// Who comes beyond the queue is not refused, but tries again after one, three, seven seconds.
+/// A connection beyond the queue is not refused, but retried by the kernel after one, three and seven seconds.
 #[test]
-fn however_short_the_queue_of_a_socket_was_a_crowd_finds_room_while_the_daemon_is_away() {
+fn the_daemon_enlarges_the_queue_of_an_inherited_socket() {
     let place = Place::new();
     let held = Held::new(&place);
     rustix::net::listen(&held.http, 1).unwrap();
@@ -135,7 +135,7 @@ fn however_short_the_queue_of_a_socket_was_a_crowd_finds_room_while_the_daemon_i
     let crowd: Vec<_> = (0..100).map(|_| connect()).collect();
     let took = began.elapsed();
     assert!(took < Duration::from_secs(1), "some had to come again: {took:?}");
-    // A program that does not wait is told when there is no room.
+    // A non-blocking connect reports that the queue is full.
     let programs: Vec<_> = (0..100)
         .map(|_| {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -148,7 +148,7 @@ fn however_short_the_queue_of_a_socket_was_a_crowd_finds_room_while_the_daemon_i
 }
 
 #[test]
-fn what_the_held_sockets_overrule_is_told_once() {
+fn settings_overridden_by_inherited_sockets_are_reported_once() {
     let start = |listen: &str, socket: &str, held: &Held, place: Place| {
         let file = place.file("config.toml", format!("socket = \"{socket}\"\n"));
         let flags = ["--config", &file, "--listen", listen].map(str::to_owned);
@@ -159,9 +159,7 @@ fn what_the_held_sockets_overrule_is_told_once() {
     let (address, socket) = (held.address().to_string(), place.socket().display().to_string());
     let daemon = start("127.0.0.1:7999", "/nowhere/bus.sock", &held, place);
     daemon.signal(Signal::HUP);
-    until("it has read its configuration again", || {
-        daemon.log().contains("read the configuration again").then_some(())
-    });
+    until("the configuration is reloaded", || daemon.log().contains("read the configuration again").then_some(()));
     let log = daemon.log();
     let said = [
         format!(
@@ -172,14 +170,14 @@ fn what_the_held_sockets_overrule_is_told_once() {
     for said in said {
         assert_eq!(log.matches(&said).count(), 1, "{said}\n{log}");
     }
-    // What is held is what was asked for.
+    // No warning where the socket is the configured one.
     let place = Place::new();
     let held = Held::new(&place);
     let (address, socket) = (held.address().to_string(), place.socket().display().to_string());
     let daemon = start(&address, &socket, &held, place);
     assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
     drop(daemon);
-    // Also if it is held as two sockets.
+    // Nor if it is inherited as two sockets.
     let place = Place::new();
     let held = Held::new(&place);
     let second = TcpListener::bind((Ipv6Addr::LOCALHOST, held.address().port())).unwrap();
@@ -191,7 +189,7 @@ fn what_the_held_sockets_overrule_is_told_once() {
 }
 
 #[test]
-fn a_socket_that_is_of_no_use_is_explained() {
+fn an_unusable_inherited_socket_is_explained() {
     let place = Place::new();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -210,7 +208,7 @@ fn a_socket_that_is_of_no_use_is_explained() {
     }
 }
 
-/// What the daemon tells its service manager.
+/// The notifications that the daemon sends to its service manager.
 struct Manager(UnixDatagram);
 
 impl Manager {
@@ -226,14 +224,14 @@ impl Manager {
         String::from_utf8(message[..length].to_vec()).unwrap()
     }
 
-    /// Waits until something is told, and gives all of that message.
+    /// Waits for a notification and returns the whole message.
     fn wait_for(&self, text: &str) -> String {
         until(text, || Some(self.told()).filter(|told| told.lines().any(|line| line.starts_with(text))))
     }
 }
 
 #[test]
-fn the_service_manager_is_told_how_the_daemon_is() {
+fn the_service_manager_receives_the_state_of_the_daemon() {
     let place = Place::new();
     let manager = Manager::new(&place);
     let notify = place.path("notify");
@@ -243,7 +241,7 @@ fn the_service_manager_is_told_how_the_daemon_is() {
         command.env("NOTIFY_SOCKET", notify).env("WATCHDOG_USEC", "200000");
     });
     manager.wait_for("READY=1");
-    // Also with streams to look after.
+    // Also while it serves streams.
     let _streams: Vec<_> = (0..20).map(|_| daemon.stream("/events/t")).collect();
     for _ in 0..5 {
         manager.wait_for("WATCHDOG=1");
@@ -256,9 +254,9 @@ fn the_service_manager_is_told_how_the_daemon_is() {
     assert_eq!(daemon.wait(), Some(0));
 }
 
-/// A service manager that is gone is no reason to fail.
+/// A missing service manager is not an error.
 #[test]
-fn without_a_service_manager_nothing_is_missing() {
+fn a_daemon_without_its_service_manager_serves() {
     let place = Place::new();
     let socket = place.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);

@@ -1,5 +1,5 @@
-//! `sse-busctl service` without a service manager: what it writes, what it leaves alone, and that systemd's own tools, and
-//! a parser of property lists, find nothing wrong with it.
+//! `sse-busctl service` without a service manager: which files it writes and keeps, and that systemd's own tools and
+//! other parsers accept them.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use crate::harness::{Lines, PATIENCE, Place, Process, Run, http, until};
 
 const UNITS: [&str; 3] = ["sse-bus-http.socket", "sse-bus-ipc.socket", "sse-bus.service"];
 
-/// `sse-busctl service` with the usual socket, and without the manager of whoever runs the test.
+/// `sse-busctl service` with the default socket, and without the service manager of the machine.
 fn command(place: &Place, args: &[&str]) -> Command {
     let mut busctl = place.busctl(&["service"]);
     for name in ["SSE_BUS_SOCKET", "SUDO_USER", "DBUS_SESSION_BUS_ADDRESS", "XDG_DATA_HOME"] {
@@ -27,18 +27,18 @@ fn service(place: &Place, args: &[&str]) -> Run {
     Process::start(command(place, args)).finish()
 }
 
-/// What became of each file.
+/// The change of each file.
 fn changes(run: &Run) -> Vec<(String, String)> {
     let name = |line: &Value| Path::new(line["file"].as_str().unwrap()).file_name().unwrap().display().to_string();
     run.json().iter().map(|line| (name(line), line["change"].as_str().unwrap().to_owned())).collect()
 }
 
-/// The same for all units.
+/// The same change for all units.
 fn all(change: &str) -> Vec<(String, String)> {
     UNITS.iter().map(|unit| ((*unit).to_owned(), change.to_owned())).collect()
 }
 
-/// Every file of the place, but what runs there.
+/// Every file of the folder.
 fn files(place: &Place) -> Vec<PathBuf> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap().flatten() {
@@ -58,7 +58,7 @@ fn packaging(name: &str) -> String {
 }
 
 #[test]
-fn what_packages_install_is_what_the_command_writes() {
+fn packages_install_the_files_that_the_command_writes() {
     let place = Place::new();
     let units = place.path("systemd/user");
     let printed = service(&place, &["install", "--print", "--daemon", "/usr/bin/sse-busd"]).ok().stdout;
@@ -87,7 +87,7 @@ fn what_packages_install_is_what_the_command_writes() {
 }
 
 #[test]
-fn installing_twice_is_no_error_and_uninstalling_leaves_nothing() {
+fn installing_twice_succeeds_and_uninstalling_leaves_nothing() {
     let place = Place::new();
     let first = service(&place, &["install", "--no-start"]).ok();
     assert_eq!(changes(&first), all("written"));
@@ -114,7 +114,7 @@ fn installing_twice_is_no_error_and_uninstalling_leaves_nothing() {
 }
 
 #[test]
-fn what_is_the_users_own_stays() {
+fn files_of_the_user_are_kept() {
     let place = Place::new();
     let units = place.path("systemd/user");
     fs::create_dir_all(units.join("sse-bus.service.d")).unwrap();
@@ -135,7 +135,7 @@ fn what_is_the_users_own_stays() {
 }
 
 #[test]
-fn history_and_tokens_stay_unless_they_are_to_go() {
+fn history_and_tokens_are_kept_without_purge() {
     let place = Place::new();
     let state = place.path("sse-bus");
     Process::start(place.busctl(&["token", "create"])).finish().ok();
@@ -153,7 +153,7 @@ fn history_and_tokens_stay_unless_they_are_to_go() {
 }
 
 #[test]
-fn the_sockets_are_held_where_the_configuration_says() {
+fn the_socket_units_listen_at_the_configured_addresses() {
     let place = Place::new();
     fs::create_dir(place.path("sse-bus")).unwrap();
     let socket = place.path("50% mine/bus.sock");
@@ -164,14 +164,14 @@ fn the_sockets_are_held_where_the_configuration_says() {
     assert!(unit(UNITS[0]).contains("\nListenStream=[::1]:7801\n"));
     let listen = format!("\nListenStream={}\n", socket.display().to_string().replace('%', "%%"));
     assert!(unit(UNITS[1]).contains(&listen), "{}", unit(UNITS[1]));
-    // And a configuration that the daemon would not start with is none to install.
+    // A configuration that the daemon would refuse is not installed.
     place.file("sse-bus/config.toml", "lissten = 1");
     service(&place, &["install", "--no-start"]).ends_with(1).says("the service would not start").says("lissten");
     service(&place, &["install", "--no-start", "--daemon", "nowhere/sse-busd"]).ends_with(1).says("--daemon");
 }
 
 #[test]
-fn a_socket_that_is_named_as_it_is_seen_from_here_is_held_there() {
+fn a_relative_socket_path_is_made_absolute() {
     let place = Place::new();
     let install = |socket: &str| {
         let mut busctl = command(&place, &["install", "--no-start"]);
@@ -181,14 +181,14 @@ fn a_socket_that_is_named_as_it_is_seen_from_here_is_held_there() {
     install("mine/bus.sock").ok();
     let here = place.path("mine/bus.sock").display().to_string();
     assert_eq!(value(&place, UNITS[1], "ListenStream"), here, "systemd knows no other folder to begin at");
-    // Such a line would go on in the next one, or lose its end.
+    // Such a line would continue on the next one, or lose its last character.
     for odd in [r"/tmp/bus\", "/tmp/bus "] {
         install(odd).ends_with(1).says("cannot stand in a service's file");
     }
 }
 
 #[test]
-fn a_manager_that_is_not_there_is_explained_and_nothing_is_written() {
+fn an_unreachable_manager_is_explained_and_nothing_is_written() {
     let place = Place::new();
     service(&place, &["install"]).ends_with(1).says("the service manager cannot be reached").says("--no-start");
     assert_eq!(files(&place), Vec::<PathBuf>::new());
@@ -206,7 +206,7 @@ fn a_manager_that_is_not_there_is_explained_and_nothing_is_written() {
 
 #[test]
 #[ignore = "needs systemd: runs systemd-analyze"]
-fn systemd_finds_nothing_wrong_with_the_units_and_little_exposed() {
+fn systemd_accepts_the_units_and_rates_their_exposure_low() {
     let place = Place::new();
     service(&place, &["install", "--no-start"]).ok();
     let units = UNITS.map(|unit| place.path("systemd/user").join(unit));
@@ -222,7 +222,7 @@ fn systemd_finds_nothing_wrong_with_the_units_and_little_exposed() {
     println!("{}", rated.stdout.lines().last().unwrap());
 }
 
-/// A value of a unit, with systemd's `%t` and `%%` as it would put them.
+/// A value of a unit, with systemd's `%t` and `%%` expanded.
 fn value(place: &Place, unit: &str, key: &str) -> String {
     let text = fs::read_to_string(place.path("systemd/user").join(unit)).unwrap();
     let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap();
@@ -231,7 +231,7 @@ fn value(place: &Place, unit: &str, key: &str) -> String {
 
 #[test]
 #[ignore = "needs systemd: runs systemd-socket-activate"]
-fn the_daemon_is_given_both_sockets_by_the_names_in_the_units() {
+fn the_daemon_inherits_both_sockets_by_the_names_in_the_units() {
     let place = Place::new();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     service(&place, &["install", "--no-start", "--listen", &port.to_string()]).ok();
@@ -255,7 +255,7 @@ fn the_daemon_is_given_both_sockets_by_the_names_in_the_units() {
 }
 
 #[test]
-fn the_agent_of_macos_is_a_property_list_that_means_what_it_should() {
+fn the_agent_of_macos_is_a_valid_property_list() {
     let place = Place::new();
     let daemon = "/Applications/a & <b>/sse-busd";
     let printed = service(&place, &["--manager", "launchd", "install", "--print", "--daemon", daemon]).ok().stdout;
@@ -275,9 +275,9 @@ fn the_agent_of_macos_is_a_property_list_that_means_what_it_should() {
     assert_eq!(agent["Umask"], 0o077);
 }
 
-/// Read as UTF-16, as it is written on Windows, by a parser that is not ours.
+/// Read as UTF-16, as on Windows, by an independent parser.
 #[test]
-fn the_task_of_windows_is_xml_that_means_what_it_should() {
+fn the_task_of_windows_is_valid_xml() {
     let place = Place::new();
     let daemon = r"C:\a & b\sse-busd.exe";
     let args = ["--manager", "windows", "install", "--print", "--daemon", daemon, "--listen", "127.0.0.1:7800"];

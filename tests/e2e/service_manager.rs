@@ -1,8 +1,8 @@
 //! `sse-busctl service` with a real `systemd --user`, in namespaces of its own.
 //!
-//! It needs root: for a `/run` of its own, in which a user manager believes that systemd has booted, for a control group
-//! that it may divide, and for a journal. The manager itself, the daemon and `sse-busctl` run as an ordinary user. Whatever
-//! is left of it ends with the namespace.
+//! It needs root: for a `/run` of its own, in which a user manager takes systemd for booted, for a control group that
+//! it may divide, and for a journal. The manager itself, the daemon and `sse-busctl` run as an ordinary user. All
+//! processes end with the namespace.
 
 use std::{
     fs,
@@ -16,10 +16,10 @@ use std::{
 
 use crate::harness::{Place, Process, Run, until};
 
-/// Nobody whom the system knows.
+/// A uid that the system does not know.
 const USER: u32 = 54_321;
 
-/// What has to be there before a manager runs. It ends when its stdin does.
+/// Prepares the namespace and starts a manager. Ends when its stdin does.
 const SETUP: &str = r#"set -e
 mount -t tmpfs -o mode=755 tmpfs /run
 mount -t tmpfs tmpfs /var/log
@@ -44,12 +44,12 @@ GROUP=$GROUP.slice/user@$USER.service
 read -r _ || true
 "#;
 
-/// A user manager. It ends when it is dropped.
+/// A user manager. Ends when it is dropped.
 struct Manager {
     place: Place,
     group: String,
     namespaces: Process,
-    /// The first process in them, as it is seen from here.
+    /// The pid of the first process in the namespaces, as seen from outside.
     inside: u32,
 }
 
@@ -105,17 +105,17 @@ impl Manager {
         self.ctl(&[&["service"], args].concat())
     }
 
-    /// The daemon's process, as it is seen in there.
+    /// The daemon's pid inside the namespace.
     fn pid(&self) -> u64 {
         self.ctl(&["status"]).ok().json()[0]["pid"].as_u64().unwrap()
     }
 
-    /// A value of a unit.
+    /// A property of a unit.
     fn property(&self, unit: &str, name: &str) -> String {
         self.run("systemctl", &["--user", "show", "--value", "--property", name, unit]).ok().stdout.trim().to_owned()
     }
 
-    /// A file below the user's home.
+    /// Writes a file below the user's home.
     fn write(&self, name: &str, content: &str) {
         let path = self.place.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -129,7 +129,7 @@ impl Manager {
         self.write(".config/sse-bus/config.toml", &format!("listen = \"{listen}\"\n"));
     }
 
-    /// What there is of the bus below the folder of units.
+    /// The bus's files below the folder of units.
     fn units(&self) -> Vec<String> {
         let folder = self.place.path(".config/systemd/user");
         let mut find = Command::new("find");
@@ -143,7 +143,7 @@ impl Manager {
 impl Drop for Manager {
     fn drop(&mut self) {
         self.namespaces.signal(rustix::process::Signal::KILL);
-        // Its groups can go once all in them are gone, and nobody misses them if they do not.
+        // A control group can be removed once it is empty; if that fails, it does no harm.
         let folders = ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"];
         for folder in folders
             .map(|folder| Path::new(folder).join(format!("{}.slice", self.group)))
@@ -161,7 +161,7 @@ impl Drop for Manager {
     }
 }
 
-/// Whether something comes about before it is not waited for any more.
+/// Returns true if a condition becomes true within ten seconds.
 fn eventually(mut look: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -179,14 +179,14 @@ fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// What became of the files, as `install` says it.
+/// The change of each file, as `install` reports it.
 fn changes(run: &Run) -> Vec<String> {
     run.json().iter().filter_map(|line| Some(line["change"].as_str()?.to_owned())).collect()
 }
 
 #[test]
 #[ignore = "needs manager: systemd as a user manager, in namespaces that only root can create"]
-fn a_service_is_installed_used_restarted_and_gone_again() {
+fn a_service_is_installed_used_restarted_and_uninstalled() {
     let manager = Manager::start();
     let listen = free_port();
     manager.configure(listen);
@@ -200,7 +200,7 @@ fn a_service_is_installed_used_restarted_and_gone_again() {
     assert_eq!(changes(&manager.service(&["install"]).ok()), ["unchanged"; 3]);
     assert_eq!(manager.pid(), first, "what is as it should be is left running");
 
-    // The sandbox is really there, the daemon has its descriptors, and the kernel tells it who is the own user.
+    // The sandbox is in effect, the daemon has its descriptors, and the kernel reports its own user to it.
     let status = manager.run("cat", &[&format!("/proc/{first}/status")]).ok().stdout;
     for line in ["CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
         assert!(status.contains(line), "no {line:?} in\n{status}");
@@ -211,13 +211,13 @@ fn a_service_is_installed_used_restarted_and_gone_again() {
     let url = format!("http://{listen}/events/t");
     manager.run("curl", &["-sSf", "-d", "by curl", &url]).ok();
 
-    // A restart with a stream attached: nobody is refused, nothing is missed.
+    // A restart with an open stream: no connection is refused, no event missed.
     let mut stream = Process::start(manager.command("sse-busctl", &["subscribe", "t", "--format", "data"]));
     until("the subscriber", || (manager.ctl(&["clients"]).stdout.contains("subscriber")).then_some(()));
     manager.ctl(&["publish", "t", "before"]).ok();
     assert_eq!(stream.line(), "before");
     manager.service(&["restart"]).ok();
-    until("the subscriber is back", || (manager.ctl(&["clients"]).stdout.contains("subscriber")).then_some(()));
+    until("the subscriber has reconnected", || (manager.ctl(&["clients"]).stdout.contains("subscriber")).then_some(()));
     manager.ctl(&["publish", "t", "after"]).ok();
     assert_eq!(stream.line(), "after");
     assert_ne!(manager.pid(), first);
@@ -232,7 +232,7 @@ fn a_service_is_installed_used_restarted_and_gone_again() {
     assert_eq!(manager.pid(), third);
     until("its logs", || manager.service(&["logs"]).stdout.contains("listening").then_some(()));
 
-    // The port moves with the configuration when it is installed again.
+    // Installing again applies the configured port.
     let other = free_port();
     manager.configure(other);
     let again = manager.service(&["install"]).ok();
@@ -258,7 +258,7 @@ fn a_service_is_installed_used_restarted_and_gone_again() {
 
 #[test]
 #[ignore = "needs manager: systemd as a user manager, in namespaces that only root can create"]
-fn a_package_and_a_daemon_that_runs_already_are_respected() {
+fn a_package_and_a_running_daemon_are_respected() {
     let manager = Manager::start();
     let listen = free_port();
     manager.configure(listen);
@@ -272,7 +272,7 @@ fn a_package_and_a_daemon_that_runs_already_are_respected() {
     daemon.stdout.wait("its end", |_, over| over.then_some(()));
     drop(daemon);
 
-    // As if a package had brought them.
+    // As if a package had installed the units.
     manager.service(&["install", "--no-start"]).ok();
     let folder = manager.place.path(".config/systemd/user");
     let copy = format!("cp {}/sse-bus* /usr/local/lib/systemd/user/", folder.display());

@@ -1,5 +1,5 @@
-//! Subscribers that are served together: more than have their turn at a time, of many topics at once, and some of them
-//! with something of their own in between.
+//! Subscribers that share a feed: more than are served in one turn, of many topics at once, and some with unicast
+//! events in between.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Daemon, EventStream};
 
-/// Streams of one topic: of these a shard serves some, then others have their turn.
+/// Streams of one topic, more than a shard serves in one turn.
 const MANY: usize = 300;
 
 fn publish(topic: &str, to: Option<&str>, data: &str) -> Value {
@@ -26,7 +26,7 @@ fn batch(requests: impl IntoIterator<Item = Value>) -> String {
     })
 }
 
-/// The data of so many events, which must come in order.
+/// Reads events, which must arrive in order, and returns their data.
 fn data(stream: &mut EventStream, events: usize) -> Vec<String> {
     let events: Vec<_> = (0..events).map(|_| stream.event()).collect();
     assert!(events.is_sorted_by(|a, b| a.seq() < b.seq()), "{events:#?}");
@@ -54,9 +54,9 @@ fn a_batch_for_many_topics_reaches_all_their_subscribers() {
 }
 
 #[test]
-fn what_is_for_one_stays_in_order_with_what_is_for_all() {
+fn unicast_and_broadcast_events_stay_in_order() {
     const BATCHES: usize = 100;
-    /// Who gets something of its own in a batch: others in each.
+    /// Streams that receive unicast events within a batch; different ones in each.
     const STEP: usize = 7;
     let daemon = Daemon::start(&[]);
     let mut streams: Vec<_> = (0..MANY).map(|n| daemon.stream(&format!("/events/all?client=s{n}"))).collect();

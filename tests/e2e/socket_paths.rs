@@ -1,5 +1,5 @@
-//! Where the local socket is: what others planted there is not followed, waited for, deleted or talked to, and what the
-//! daemon makes there is open to nobody else, not for an instant either.
+//! The path of the local socket: planted files are neither followed, waited for, deleted nor used, and what the daemon
+//! creates is never accessible to other users, not even for an instant.
 
 use std::{
     fs,
@@ -21,10 +21,10 @@ use crate::{
     other_users::NOBODY,
 };
 
-/// What is planted, and how.
+/// A planted file: its description, and how to create it.
 type Planted<'a> = (&'static str, Box<dyn Fn() + 'a>);
 
-/// A folder in which a daemon would serve.
+/// A directory in which a daemon would serve.
 fn folder(place: &Place) -> std::path::PathBuf {
     let folder = place.socket().parent().unwrap().to_owned();
     fs::create_dir(&folder).unwrap();
@@ -36,14 +36,14 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// A daemon that cannot serve there.
+/// Runs a daemon that must refuse to serve there.
 #[track_caller]
 fn refused(place: &Place, why: &str) -> Run {
     let run = place.busd_fails(&["--socket", &place.socket().display().to_string(), "--listen", "127.0.0.1:0"]);
     run.ends_with(1).says(why).says("--socket")
 }
 
-/// What can be seen of a file without opening it.
+/// What is visible of a file without opening it.
 fn look(path: &Path) -> (u64, u32, u64, i64) {
     let found = fs::symlink_metadata(path).unwrap();
     (found.ino(), found.mode(), found.size(), found.mtime_nsec())
@@ -60,13 +60,13 @@ fn make_fifo(path: &Path) {
 }
 
 #[test]
-fn what_was_planted_at_the_socket_is_neither_followed_nor_deleted() {
+fn a_file_planted_at_the_socket_is_neither_followed_nor_deleted() {
     let place = Place::new();
     folder(&place);
     let socket = place.socket();
     let precious = place.path("precious");
     fs::write(&precious, "data").unwrap();
-    // A stale socket, which would be taken over where it is.
+    // A stale socket, which would be replaced if the link did not lead to it.
     drop(UnixListener::bind(place.path("stale")).unwrap());
     let planted: [Planted; 7] = [
         ("a symbolic link", Box::new(|| symlink(place.path("nowhere"), &socket).unwrap())),
@@ -91,7 +91,7 @@ fn what_was_planted_at_the_socket_is_neither_followed_nor_deleted() {
 }
 
 #[test]
-fn what_was_planted_at_the_lock_is_neither_followed_nor_waited_for() {
+fn a_file_planted_at_the_lock_is_neither_followed_nor_waited_for() {
     let place = Place::new();
     folder(&place);
     let lock = place.path("run/bus.sock.lock");
@@ -112,13 +112,13 @@ fn what_was_planted_at_the_lock_is_neither_followed_nor_waited_for() {
     }
     assert!(!place.path("nowhere").exists(), "a file was made through the link");
     assert!(!place.socket().exists(), "bound without a lock");
-    // A lock that an earlier daemon left is no obstacle, and what is in it stays.
+    // A lock of an earlier daemon is reused, and its content kept.
     fs::hard_link(&precious, &lock).unwrap();
     drop(Daemon::start_at(place, &["--no-config"]));
 }
 
 #[test]
-fn where_others_may_write_the_daemon_does_not_serve() {
+fn the_daemon_does_not_serve_in_directories_that_others_can_write() {
     let place = Place::new();
     let folder = folder(&place);
     for mode in [0o777, 0o775, 0o707, 0o722] {
@@ -126,7 +126,7 @@ fn where_others_may_write_the_daemon_does_not_serve() {
         refused(&place, "other users may write there").says(&format!("chmod go-w {}", folder.display()));
     }
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "something was made there nevertheless");
-    // What a symbolic link leads to counts.
+    // The target of a symbolic link is checked.
     let link = place.path("link");
     symlink(&folder, &link).unwrap();
     let socket = link.join("bus.sock").display().to_string();
@@ -136,7 +136,7 @@ fn where_others_may_write_the_daemon_does_not_serve() {
     let mut daemon = Daemon::start_at(place, &["--no-config"]);
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), Some(0));
-    // Others may see that there is a bus.
+    // Other users may list the directory.
     set_mode(&folder, 0o755);
     daemon.start_again();
     assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o755, "the user's own directory was changed");
@@ -145,12 +145,12 @@ fn where_others_may_write_the_daemon_does_not_serve() {
 
 #[test]
 #[ignore = "needs root: acts as two users"]
-fn in_what_belongs_to_another_user_the_daemon_does_not_serve() {
+fn the_daemon_does_not_serve_in_directories_of_another_user() {
     let place = Place::new();
     let folder = folder(&place);
     chown(&folder, Some(NOBODY), None).unwrap();
     refused(&place, "belongs to another user");
-    // Not where a link of theirs leads, either.
+    // Nor behind a link of theirs.
     let own = place.path("own");
     fs::create_dir(&own).unwrap();
     set_mode(&own, 0o700);
@@ -184,7 +184,7 @@ fn in_what_belongs_to_another_user_the_daemon_does_not_serve() {
 }
 
 #[test]
-fn nothing_is_open_to_others_for_an_instant_whatever_the_umask() {
+fn no_file_is_accessible_to_others_for_an_instant_whatever_the_umask() {
     for umask in ["000", "077", "777"] {
         let place = Place::new();
         let (socket, run) = (place.socket(), place.path("run"));
@@ -209,7 +209,7 @@ fn nothing_is_open_to_others_for_an_instant_whatever_the_umask() {
                 busd.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")]).arg(env!("CARGO_BIN_EXE_sse-busd"));
                 busd.args(["--no-config", "--listen", "127.0.0.1:0", "--socket"]).arg(&socket);
                 let daemon = Process::start(busd);
-                // It can be reached by its own user, also where the umask takes everything away.
+                // The own user can connect, also where the umask removes all permissions.
                 until("the daemon serves", || UnixStream::connect(&socket).ok());
                 daemon.signal(Signal::TERM);
                 daemon.finish().ok();
@@ -225,7 +225,7 @@ fn nothing_is_open_to_others_for_an_instant_whatever_the_umask() {
 }
 
 #[test]
-fn a_file_that_took_the_place_of_the_socket_is_not_removed_at_the_end() {
+fn a_file_that_replaced_the_socket_is_not_removed_at_the_end() {
     let mut daemon = Daemon::start(&[]);
     let socket = daemon.place.socket();
     fs::remove_file(&socket).unwrap();
@@ -236,7 +236,7 @@ fn a_file_that_took_the_place_of_the_socket_is_not_removed_at_the_end() {
 }
 
 #[test]
-fn without_a_runtime_directory_the_bus_is_in_a_private_folder_of_the_users_state() {
+fn without_a_runtime_directory_the_socket_is_in_a_private_state_directory() {
     let place = Place::new();
     let mut busd = place.busd();
     busd.args(["--no-config", "--listen", "127.0.0.1:0"]).env_remove("XDG_RUNTIME_DIR").env_remove("XDG_STATE_HOME");
@@ -279,7 +279,7 @@ fn a_socket_whose_file_is_lost_is_bound_again() {
         daemon.ctl(&["publish", "t", what]).ok();
         let found = fs::metadata(&socket).unwrap();
         assert_eq!((found.mode() & 0o777, fs::metadata(run).unwrap().mode() & 0o777), (0o600, 0o700), "{what}");
-        // The new lock keeps a second daemon away, and the open connections go on.
+        // The new lock excludes a second daemon, and open connections continue.
         let run = daemon.place.busd_fails(&["--socket", &socket.display().to_string(), "--listen", "127.0.0.1:0"]);
         run.ends_with(1).says(&format!("(pid {})", daemon.pid()));
         seen = open.ask(r#"{"status":{}}"#);
@@ -289,12 +289,12 @@ fn a_socket_whose_file_is_lost_is_bound_again() {
 }
 
 #[test]
-fn a_daemon_that_cannot_bind_its_socket_again_is_named_and_does_it_as_soon_as_it_can() {
+fn a_socket_that_cannot_be_bound_again_is_reported_and_retried() {
     let mut daemon = Daemon::start(&[]);
     let (socket, pid) = (daemon.place.socket(), daemon.pid());
     fs::remove_file(&socket).unwrap();
     fs::write(&socket, "data").unwrap();
-    until("the log tells why", || daemon.log().contains("is a file, not a socket").then_some(()));
+    until("the log names the reason", || daemon.log().contains("is a file, not a socket").then_some(()));
     assert_eq!(fs::read_to_string(&socket).unwrap(), "data");
     if cfg!(target_os = "linux") {
         let named = format!("sse-busd (pid {pid}) runs, but its socket {}", socket.display());

@@ -1,4 +1,4 @@
-//! HTTPS, in builds that have it: HTTP/1.1 and HTTP/2 over TLS, with curl as the client that trusts the certificate.
+//! HTTPS, in builds with the feature: HTTP/1.1 and HTTP/2 over TLS, with a curl that trusts the certificate.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::harness::{Daemon, Place, Process, until};
 
-/// Writes a certificate for loopback, and its key. Gives their paths.
+/// Writes a certificate for loopback and its key, and returns their paths.
 fn certificate(place: &Place, name: &str) -> [String; 2] {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
@@ -28,7 +28,7 @@ fn curl(daemon: &Daemon, version: &str, path: &str) -> Command {
     curl
 }
 
-/// Asks over the local socket: there is no plain HTTP.
+/// Reads the status over the local socket: there is no plain HTTP.
 fn wait_for_subscribers(daemon: &Daemon, wanted: u64) {
     until(&format!("{wanted} subscribers"), || {
         (daemon.request_locally("GET", "/status", "").json()["subscribers"] == wanted).then_some(())
@@ -36,7 +36,7 @@ fn wait_for_subscribers(daemon: &Daemon, wanted: u64) {
 }
 
 #[test]
-fn streams_come_over_both_versions_of_http() {
+fn streams_are_served_over_both_versions_of_http() {
     let daemon = serve();
     let ways = [("--http1.1", "1.1 200"), ("--http2", "2 200")];
     let mut streams: Vec<_> = ways.map(|(version, _)| Process::start(curl(&daemon, version, "/events/t"))).into();
@@ -65,7 +65,7 @@ fn streams_come_over_both_versions_of_http() {
 }
 
 #[test]
-fn a_peer_that_goes_is_noticed() {
+fn a_disconnect_is_noticed() {
     let daemon = serve();
     let streams = ["--http1.1", "--http2"].map(|version| Process::start(curl(&daemon, version, "/events/t")));
     for stream in &streams {
@@ -76,7 +76,7 @@ fn a_peer_that_goes_is_noticed() {
 }
 
 #[test]
-fn guards_hold_and_the_own_origin_is_https() {
+fn guards_apply_and_the_own_origin_is_https() {
     let daemon = serve();
     let own = format!("origin: https://{}", daemon.address);
     let plain = format!("origin: http://{}", daemon.address);
@@ -93,7 +93,7 @@ fn guards_hold_and_the_own_origin_is_https() {
 }
 
 #[test]
-fn the_daemon_says_https_and_does_not_speak_http() {
+fn the_daemon_reports_https_and_refuses_plain_http() {
     let daemon = serve();
     let url = format!("https://{}", daemon.address);
     assert_eq!(daemon.request_locally("GET", "/status", "").json()["url"], url.as_str());
@@ -102,11 +102,11 @@ fn the_daemon_says_https_and_does_not_speak_http() {
     plain.args(["-sS", &format!("http://{}/status", daemon.address)]);
     let run = Process::start(plain).finish();
     assert_ne!(run.code, Some(0), "{run}");
-    daemon.ctl(&["publish", "t", "it goes on"]).ok();
+    daemon.ctl(&["publish", "t", "still serving"]).ok();
 }
 
 #[test]
-fn files_that_cannot_be_used_are_named() {
+fn unusable_certificate_files_are_named() {
     let place = Place::new();
     let [cert, key] = certificate(&place, "bus");
     let [other, other_key] = certificate(&place, "other");

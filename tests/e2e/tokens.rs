@@ -1,4 +1,4 @@
-//! What a token or a ticket allows, and for how long.
+//! Permissions and lifetimes of tokens and tickets.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -15,7 +15,7 @@ fn ticket(daemon: &Daemon, token: &str, query: &str) -> Value {
 }
 
 #[test]
-fn a_token_allows_its_scopes_and_its_topics_and_no_more() {
+fn a_token_allows_its_scopes_and_topics_only() {
     let (daemon, tokens) = Daemon::exposed(&[]);
     for (method, path, publish, subscribe) in [
         ("POST", "/events/t", 202, 403),
@@ -50,7 +50,7 @@ fn a_token_allows_its_scopes_and_its_topics_and_no_more() {
     for (topic, status) in [("build/web", 202), ("deploy", 202), ("deploy/x", 403), ("secret", 403)] {
         assert_eq!(daemon.with_token("POST", &format!("/events/{topic}"), &tokens.builds), status, "{topic}");
     }
-    // Without a topic it gets those that it may have.
+    // Without a topic, the stream has those that the token allows.
     let secret = daemon.request_locally("POST", "/events/secret", "x");
     assert_eq!(secret.status, 202);
     let mut stream = daemon.stream_with("/events?since=all", &[("Authorization", &bearer(&tokens.builds))]);
@@ -60,9 +60,9 @@ fn a_token_allows_its_scopes_and_its_topics_and_no_more() {
     assert!(listed[0]["peer"].as_str().unwrap().ends_with(" (token builds)"), "{listed}");
 }
 
-/// What is sent to one client passes no filters, and anybody may take any name.
+/// Unicast events pass no filter, and any client may use any name.
 #[test]
-fn a_token_gets_nothing_of_other_topics_by_taking_a_name_either() {
+fn a_token_does_not_receive_unicast_events_of_other_topics() {
     let (daemon, tokens) = Daemon::exposed(&[]);
     let ticket = ticket(&daemon, &tokens.builds, "?client=phone")["ticket"].as_str().unwrap().to_owned();
     let mut named = daemon.stream_with("/events/deploy?client=phone", &[("Authorization", &bearer(&tokens.builds))]);
@@ -74,22 +74,22 @@ fn a_token_gets_nothing_of_other_topics_by_taking_a_name_either() {
         assert_eq!(stream.event().data, "ok");
     }
     let mut all = daemon.stream_with("/events/deploy?client=phone", &[("Authorization", &bearer(&tokens.subscribe))]);
-    daemon.ctl(&["send", "phone", "for whoever may have all"]).ok();
+    daemon.ctl(&["send", "phone", "for a token with all topics"]).ok();
     assert_eq!(all.event().data, "for whoever may have all");
 }
 
 #[test]
-fn a_token_that_is_sent_counts_also_for_the_own_user() {
+fn a_token_restricts_the_own_user_too() {
     let daemon = Daemon::start(&[]);
     let token = token(&daemon.place, &["--scope", "subscribe"]);
     assert_eq!(daemon.with_token("POST", "/events/t", &token), 403);
     assert_eq!(daemon.with_token("GET", "/healthz", "ssebus_0"), 401);
-    // Credentials of another kind are not for us.
+    // Credentials of another scheme are ignored.
     assert_eq!(daemon.request("POST", "/events/t", &[("Authorization", "Basic eDp5")], "x").status, 202);
 }
 
 #[test]
-fn streams_end_when_their_token_is_revoked_or_over() {
+fn streams_end_when_their_token_is_revoked_or_expires() {
     let (daemon, tokens) = Daemon::exposed(&[]);
     let brief = token(&daemon.place, &["--expires", "6s"]);
     let open = |token: &str| daemon.stream_with("/events/t", &[("Authorization", &bearer(token))]);
@@ -101,7 +101,7 @@ fn streams_end_when_their_token_is_revoked_or_over() {
     let mut over_http2 = http2.stream("/events/t", &[("authorization", &bearer(&tokens.subscribe))]);
 
     daemon.ctl(&["token", "revoke", "subscribe"]).ok();
-    // Nothing new from then on.
+    // No new request is accepted from then on.
     assert_eq!(daemon.with_token("HEAD", "/events/t", &tokens.subscribe), 401);
     assert_eq!(daemon.get(&path).status, 401);
     let [kept, revoked, over] = &mut streams;
@@ -115,7 +115,7 @@ fn streams_end_when_their_token_is_revoked_or_over() {
 }
 
 #[test]
-fn a_ticket_opens_the_streams_of_one_client_and_their_reconnects() {
+fn a_ticket_opens_and_reopens_the_streams_of_one_client() {
     let (daemon, tokens) = Daemon::exposed(&[]);
     let given = ticket(&daemon, &tokens.builds, "?client=tab");
     assert_eq!((&given["client"], &given["expires_in_ms"]), (&"tab".into(), &60_000.into()));
@@ -146,18 +146,18 @@ fn a_ticket_opens_the_streams_of_one_client_and_their_reconnects() {
     ] {
         assert_eq!(daemon.request(method, &path, &[], "x").refusal(), (401, "denied".into()), "{method} {path}");
     }
-    // Without a name there is one of its own.
+    // Without a client name, the daemon assigns one.
     let named = ticket(&daemon, &tokens.all, "")["client"].as_str().unwrap().to_owned();
     assert!(named.starts_with("client-"), "{named}");
     let answer = daemon.request("POST", "/tickets?client=a%0Ab", &[("Authorization", &bearer(&tokens.all))], "");
     assert_eq!(answer.refusal(), (400, "client_invalid".into()));
-    // Who needs no token needs no ticket.
+    // A client that needs no token needs no ticket.
     assert_eq!(daemon.request_locally("POST", "/tickets", "").refusal(), (400, "request_invalid".into()));
 }
 
-/// Whatever is logged, and whatever goes wrong.
+/// At every log level, and in every error.
 #[test]
-fn neither_logs_nor_errors_nor_files_hold_a_secret() {
+fn logs_errors_and_files_contain_no_secret() {
     let (daemon, tokens) = Daemon::exposed(&["--log", "trace"]);
     let ticket = ticket(&daemon, &tokens.all, "?client=tab")["ticket"].as_str().unwrap().to_owned();
     let unknown = "ssebus_c0ffeec0ffeec0ffee";
@@ -200,7 +200,7 @@ fn near(text: &str, secret: &str) -> String {
 }
 
 #[test]
-fn tokens_are_made_listed_and_revoked_with_or_without_a_daemon() {
+fn tokens_are_created_listed_and_revoked_with_or_without_a_daemon() {
     let place = Place::new();
     let ctl = |args: &[&str]| Process::start(place.busctl(&[&["token"], args].concat())).finish();
     assert_eq!(ctl(&["list"]).ok().json(), [] as [Value; 0]);
@@ -219,14 +219,14 @@ fn tokens_are_made_listed_and_revoked_with_or_without_a_daemon() {
     ctl(&["revoke", "tablet"]).ends_with(1).says("tablet");
     assert_eq!(ctl(&["revoke", made["id"].as_str().unwrap()]).ok().json()[0]["name"], "phone");
 
-    // Where the daemon keeps its state it says itself.
+    // The command asks the daemon for its state directory.
     let state = place.path("elsewhere").display().to_string();
     let daemon = Daemon::start_at(place, &["--no-config", "--state-dir", &state]);
     let token = token(&daemon.place, &[]);
     assert!(daemon.place.path("elsewhere/tokens.json").exists());
     assert_eq!(daemon.with_token("POST", "/events/t", &token), 202);
 
-    // It says so in a way that is right elsewhere, too.
+    // The daemon reports it as an absolute path.
     let place = Place::new();
     let socket = place.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket, "--state-dir", "here"];
@@ -235,13 +235,13 @@ fn tokens_are_made_listed_and_revoked_with_or_without_a_daemon() {
 }
 
 #[test]
-fn a_file_of_tokens_that_others_may_write_counts_for_nothing() {
+fn a_token_file_writable_by_others_is_ignored() {
     let daemon = Daemon::start(&[]);
     let token = token(&daemon.place, &[]);
     assert_eq!(daemon.with_token("GET", "/healthz", &token), 200);
     let file = daemon.place.path("sse-bus/tokens.json");
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
-    // As whoever could write it now would: in place, and with something else in it.
+    // As another user with write access would: in place, and with a change in it.
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("{text} ")).unwrap();
     assert_eq!(daemon.with_token("GET", "/healthz", &token), 401);
@@ -249,9 +249,9 @@ fn a_file_of_tokens_that_others_may_write_counts_for_nothing() {
     daemon.ctl(&["token", "list"]).ends_with(1).says("chmod 600");
 }
 
-/// A change of the mode alone, one way and the other, and one that hides behind the same length and time.
+/// A change of the mode alone, in both directions, and a change of the content that keeps length and time.
 #[test]
-fn permissions_of_the_token_file_and_its_directory_count_from_the_next_request_on() {
+fn permissions_of_the_token_file_and_its_directory_apply_from_the_next_request_on() {
     use std::fs::{self, Permissions};
     let daemon = Daemon::start(&[]);
     let token = token(&daemon.place, &[]);
@@ -274,7 +274,7 @@ fn permissions_of_the_token_file_and_its_directory_count_from_the_next_request_o
 }
 
 #[test]
-fn a_token_without_admin_reads_neither_the_clients_nor_what_the_bus_says_of_them() {
+fn a_token_without_admin_reads_neither_clients_nor_presence_events() {
     let (daemon, tokens) = Daemon::exposed(&[]);
     for filter in ["$sys/clients", "$sys/**", "$sys/*"] {
         let path = format!("/events?topic={filter}");
@@ -285,15 +285,15 @@ fn a_token_without_admin_reads_neither_the_clients_nor_what_the_bus_says_of_them
     }
     assert_eq!(daemon.with_token("HEAD", "/events?topic=**", &tokens.subscribe), 200);
     assert_eq!(daemon.with_token("GET", "/clients", &tokens.subscribe), 403);
-    // Nor does a ticket, which is for streams alone.
+    // Nor does a ticket, which is for streams only.
     let all = ticket(&daemon, &tokens.all, "");
     let path = format!("/events?topic=$sys/clients&ticket={}", all["ticket"].as_str().unwrap());
     assert_eq!(daemon.request("HEAD", &path, &[], "").status, 403);
 }
 
-/// The head comes before the revocation, the rest of the body after it.
+/// The head is sent before the revocation, the body after it.
 #[test]
-fn what_was_begun_with_a_token_that_is_revoked_is_not_published() {
+fn a_publish_whose_token_is_revoked_meanwhile_is_refused() {
     use std::io::{Read, Write};
     let (daemon, tokens) = Daemon::exposed(&[]);
     let mut socket = daemon.tcp();
@@ -316,9 +316,9 @@ fn what_was_begun_with_a_token_that_is_revoked_is_not_published() {
     assert_eq!(daemon.request_locally("GET", "/status", "").json()["published"], 0);
 }
 
-/// The library that reads HTTP/2 would log the path.
+/// The HTTP/2 library would log the path.
 #[test]
-fn a_path_that_cannot_be_parsed_is_in_no_log() {
+fn a_path_that_cannot_be_parsed_is_not_logged() {
     use std::io::{Read, Write};
     /// Type, flags, stream and payload (RFC 9113, 4.1).
     fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
@@ -328,7 +328,7 @@ fn a_path_that_cannot_be_parsed_is_in_no_log() {
     let daemon = Daemon::start(&["--log", "debug,h2=trace"]);
     let path = b"/events/build web?ticket=c0ffeec0ffee";
     let host = daemon.address.to_string();
-    // GET and http are in the table of every connection; :path and :authority have their values behind them (RFC 7541).
+    // GET and http are in the static table; :path and :authority are followed by their values (RFC 7541).
     let mut headers = vec![0x82, 0x86, 0x04, path.len() as u8];
     headers.extend_from_slice(path);
     headers.extend([0x01, host.len() as u8]);
@@ -337,7 +337,7 @@ fn a_path_that_cannot_be_parsed_is_in_no_log() {
     socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
     socket.write_all(&frame(4, 0, 0, &[])).unwrap();
     socket.write_all(&frame(1, 5, 1, &headers)).unwrap();
-    // An acknowledged PING tells that what came before it was read.
+    // An acknowledged PING shows that everything before it was read.
     socket.write_all(&frame(6, 0, 0, b"all read")).unwrap();
     let mut answers = Vec::new();
     while !answers.windows(8).any(|bytes| bytes == b"all read") {
@@ -346,7 +346,7 @@ fn a_path_that_cannot_be_parsed_is_in_no_log() {
         assert!(read > 0, "{answers:?}");
         answers.extend_from_slice(&part[..read]);
     }
-    // The stream was reset: the path was looked at.
+    // The stream was reset, so the path was parsed.
     assert!(answers.windows(2).any(|bytes| bytes == [4, 3]), "{answers:?}");
     assert!(!daemon.log().contains("c0ffee"), "{}", near(&daemon.log(), "c0ffee"));
 }

@@ -1,4 +1,4 @@
-//! The ways in, and the formats out: what is published in any way arrives in every format.
+//! Transports and formats: an event published on any transport is delivered in every format.
 
 use serde_json::{Value, json};
 use sse_bus::{
@@ -12,7 +12,7 @@ use crate::harness::{Daemon, Sse, block_on};
 const AWKWARD: &str = "naïve \"quoted\" \\ 日本語 🚌\ttab\nsecond line\n\nfourth ";
 
 #[test]
-fn what_is_published_in_any_way_arrives_in_every_format() {
+fn an_event_from_any_transport_is_delivered_in_every_format() {
     let daemon = Daemon::start(&[]);
     let mut data = daemon.stream("/events/build/**");
     let mut envelope = daemon.stream_locally("/events/build/**?format=json");
@@ -63,7 +63,7 @@ fn an_event_without_a_type_has_null_in_envelopes_and_no_field_in_streams() {
     let mut data = daemon.stream("/events/t");
     let mut lines = daemon.lines();
     lines.ask(r#"{"subscribe":{"filters":["t"]}}"#);
-    // An empty type in a query is none: forms send empty fields.
+    // An empty type in a query counts as unset: forms send empty fields.
     daemon.publish("t?type=", "x");
     assert_eq!(data.event().kind, None);
     assert_eq!(lines.event()["type"], Value::Null);
@@ -88,7 +88,7 @@ fn the_library_publishes_and_subscribes() {
 }
 
 #[test]
-fn filters_choose_topics_and_the_bus_keeps_its_own_apart() {
+fn filters_select_topics_and_exclude_the_buss_own() {
     let daemon = Daemon::start(&[]);
     let mut one = daemon.stream("/events/a/*?format=json");
     let mut many = daemon.stream("/events?topic=a/b&topic=c/**&format=json");
@@ -115,7 +115,7 @@ fn topics_with_unusual_characters_are_percent_encoded_in_urls() {
 }
 
 #[test]
-fn a_connection_that_has_said_all_still_gets_its_events() {
+fn a_half_closed_connection_still_receives_its_events() {
     let daemon = Daemon::start(&[]);
     let mut lines = daemon.lines();
     lines.send_raw(br#"{"subscribe":{"filters":["t"]}}"#); // and no line break
@@ -126,7 +126,7 @@ fn a_connection_that_has_said_all_still_gets_its_events() {
 }
 
 #[test]
-fn one_connection_subscribes_and_publishes_and_asks() {
+fn one_connection_subscribes_publishes_and_queries() {
     let daemon = Daemon::start(&[]);
     let mut lines = daemon.lines();
     assert!(lines.ask(r#"{"publish":{"topic":"t","data":"before"}}"#)["published"].is_object());
@@ -146,7 +146,7 @@ fn a_byte_order_mark_before_the_first_line_is_skipped() {
     let publish = |data: &str| json!({"publish": {"topic": "t", "data": data}}).to_string();
     let mut lines = daemon.lines();
     assert!(lines.ask(format!("\u{feff}{}", publish("one")))["published"].is_object());
-    // Later it is no mark, but a character where there may be none.
+    // Later on it is an invalid character.
     assert_eq!(lines.ask(format!("\u{feff}{}", publish("two")))["error"]["code"], "request_invalid");
     // Also when it arrives byte by byte; the pauses make the daemon read each one alone, and the result does not depend on
     // them.

@@ -1,4 +1,4 @@
-//! What takes connections and never answers: every command gives it up after a while, and says so in a line.
+//! A daemon that accepts connections and never answers: every command gives up after a timeout, with one line.
 
 use std::{
     os::unix::net::{UnixListener, UnixStream},
@@ -13,7 +13,7 @@ use crate::{
     harness::{Daemon, Place, Process, until},
 };
 
-/// Everything that asks the daemon something.
+/// Every command that queries the daemon.
 const COMMANDS: [&[&str]; 14] = [
     &["status"],
     &["status", "--config"],
@@ -32,7 +32,7 @@ const COMMANDS: [&[&str]; 14] = [
 ];
 
 #[test]
-fn a_stopped_daemon_is_given_up_by_every_command_but_not_by_streams_nor_by_what_waits_for_the_disk() {
+fn commands_give_up_on_a_suspended_daemon_but_streams_and_durable_publishes_wait() {
     let daemon = Daemon::start_at(Place::new(), &durable::FLAGS);
     let mut listens = daemon.spawn_ctl(&["subscribe", "t"]);
     daemon.wait_for_subscribers(1);
@@ -45,7 +45,7 @@ fn a_stopped_daemon_is_given_up_by_every_command_but_not_by_streams_nor_by_what_
     asking.iter_mut().zip(COMMANDS).filter(|(_, command)| command.contains(&"--lines")).for_each(|(process, _)| {
         process.feed(b"a line\n");
     });
-    // More than the socket takes.
+    // More than the socket buffers hold.
     let large = daemon.place.file("large", vec![b'x'; 3 << 20]);
     asking.push(daemon.spawn_ctl(&["publish", "t", "--file", &large]));
     let socket = daemon.place.socket().display().to_string();
@@ -59,13 +59,13 @@ fn a_stopped_daemon_is_given_up_by_every_command_but_not_by_streams_nor_by_what_
     let so_far = [&listens, &publishes].map(|process| process.stdout.text().len());
     daemon.signal(Signal::CONT);
     for (process, so_far) in [&listens, &publishes].into_iter().zip(so_far) {
-        until("it goes on", || (process.stdout.text().len() > so_far).then_some(()));
+        until("output continues", || (process.stdout.text().len() > so_far).then_some(()));
         assert_eq!(process.stderr.text(), "");
     }
 }
 
 #[test]
-fn a_socket_that_has_no_room_for_another_connection_is_given_up_too() {
+fn commands_give_up_on_a_socket_with_a_full_queue() {
     let place = Place::new();
     std::fs::create_dir(place.path("run")).unwrap();
     let listener = UnixListener::bind(place.socket()).unwrap();
