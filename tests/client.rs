@@ -1,4 +1,4 @@
-//! The client against a daemon that is scripted here, frame by frame: what a real daemon does only in bad moments.
+//! The client against a scripted daemon, frame by frame: what a real daemon does only in error cases.
 #![cfg(unix)]
 
 use std::{
@@ -97,14 +97,14 @@ fn unlink(endpoint: &Endpoint) {
 }
 
 #[tokio::test]
-async fn no_daemon_is_told_from_other_errors() {
+async fn a_missing_daemon_is_distinguished_from_other_errors() {
     let error = Client::connect(&Endpoint::at("/nonexistent/bus.sock")).await.unwrap_err();
     assert!(matches!(error, Error::NoDaemon { .. }), "{error:?}");
     assert_eq!(error.to_string(), "no daemon at /nonexistent/bus.sock");
 }
 
 #[tokio::test]
-async fn an_event_too_large_for_a_frame_is_refused_here_and_the_connection_goes_on() {
+async fn an_event_too_large_for_a_frame_is_refused_locally_and_the_connection_stays_usable() {
     let (endpoint, listener) = socket();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
@@ -120,7 +120,7 @@ async fn an_event_too_large_for_a_frame_is_refused_here_and_the_connection_goes_
 }
 
 #[tokio::test]
-async fn a_request_that_was_given_up_does_not_disturb_the_next() {
+async fn a_cancelled_request_does_not_disturb_the_next() {
     let (endpoint, listener) = socket();
     let (go, gone) = tokio::sync::oneshot::channel::<()>();
     let daemon = tokio::spawn(async move {
@@ -144,7 +144,7 @@ async fn a_request_that_was_given_up_does_not_disturb_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_daemon_that_does_not_answer_is_given_up_unless_it_waits_for_the_disk() {
+async fn a_daemon_that_does_not_answer_is_given_up_unless_the_publish_is_durable() {
     let (endpoint, listener) = socket();
     let (go, gone) = tokio::sync::oneshot::channel::<()>();
     let daemon = tokio::spawn(async move {
@@ -169,7 +169,7 @@ async fn a_daemon_that_does_not_answer_is_given_up_unless_it_waits_for_the_disk(
 }
 
 #[tokio::test]
-async fn many_are_answered_in_order_and_a_break_gives_the_answers_so_far() {
+async fn publish_many_returns_answers_in_order_and_those_so_far_after_a_disconnect() {
     let (endpoint, listener) = socket();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
@@ -209,7 +209,7 @@ async fn answers_are_matched_by_number_also_among_publishes_without_answer() {
         for _ in 0..5 {
             peer.request().await.unwrap();
         }
-        // 1 and 3 are silent, 2 and 4 are not. The daemon counts what was asked before.
+        // 1 and 3 get no answer, 2 and 4 do. The daemon counts earlier requests.
         peer.say([published(2), refused(4, ErrorCode::LimitEvent), refused(5, ErrorCode::TypeInvalid)]).await;
         peer.say([Reply::Status(Box::default())]).await;
     });
@@ -231,7 +231,7 @@ async fn answers_are_matched_by_number_also_among_publishes_without_answer() {
 }
 
 #[tokio::test]
-async fn what_the_daemon_says_before_it_closes_is_heard() {
+async fn an_error_that_precedes_the_end_of_the_connection_is_returned() {
     let (endpoint, listener) = socket();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
@@ -245,12 +245,12 @@ async fn what_the_daemon_says_before_it_closes_is_heard() {
 }
 
 #[tokio::test]
-async fn a_subscription_resumes_from_what_it_gave_out() {
+async fn a_subscription_resumes_from_the_last_event_it_returned() {
     let (endpoint, listener) = socket();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
         peer.expect_subscribe(None, 10).await;
-        // A retained event: older than the place to go on from.
+        // A retained event: older than the position to resume from.
         peer.say([event(3, "a", "retained")]).await;
         drop(peer);
         let mut peer = Peer::accept(&listener).await;
@@ -297,7 +297,7 @@ async fn a_subscription_resumes_from_what_it_gave_out() {
 }
 
 #[tokio::test]
-async fn history_that_was_not_told_yet_is_asked_for_again() {
+async fn history_that_was_not_delivered_yet_is_requested_again() {
     let (endpoint, listener) = socket();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;

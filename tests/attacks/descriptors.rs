@@ -1,4 +1,4 @@
-//! No descriptors are left: streams go on, nothing spins, and there is room again as soon as the crowd has gone.
+//! Exhausted descriptors: streams continue, nothing spins, and there is room as soon as connections are closed.
 
 use std::{
     io::{Read, Write},
@@ -12,13 +12,13 @@ use crate::{
 
 /// Descriptors of the daemon.
 const LIMIT: usize = 256;
-/// Connections of the crowd, more than there are descriptors for.
+/// Connections, more than there are descriptors for.
 const CROWD: usize = 400;
 
-/// Before those of the crowd that say nothing are cut, and leave room.
+/// Less than the timeout after which silent connections are closed and leave room.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// A daemon that may have so few.
+/// A daemon with this limit of descriptors.
 fn narrow() -> Daemon {
     let place = Place::new();
     let socket = place.socket().display().to_string();
@@ -26,7 +26,7 @@ fn narrow() -> Daemon {
     Daemon::of_command(place, flags, |busd| after(&format!("ulimit -n {LIMIT}"), busd))
 }
 
-/// Takes all that there are with connections of one kind, holds them for a while, and lets them go.
+/// Takes all descriptors with connections of one kind, holds them for a while, and closes them.
 fn exhaust(what: &str, daemon: &Daemon, connect: impl Fn() -> Box<dyn Socket>, others: impl Fn() -> bool) {
     let mut stream = daemon.stream("/events/t");
     let mut publisher = daemon.lines();
@@ -36,7 +36,7 @@ fn exhaust(what: &str, daemon: &Daemon, connect: impl Fn() -> Box<dyn Socket>, o
     };
     let before = descriptors(daemon);
     let crowd: Vec<_> = (0..CROWD).map(|_| connect()).collect();
-    until("the crowd has all that it can have", || {
+    until("the descriptors are taken", || {
         publish("while they come".into());
         (descriptors(daemon) > LIMIT / 2).then_some(())
     });
@@ -48,7 +48,7 @@ fn exhaust(what: &str, daemon: &Daemon, connect: impl Fn() -> Box<dyn Socket>, o
         let asked = Instant::now();
         assert!(
             others() && asked.elapsed() < AT_ONCE,
-            "{what}: the other way in had no room for {:?}",
+            "{what}: the other transport accepted nothing for {:?}",
             asked.elapsed()
         );
         std::thread::sleep(Duration::from_millis(50));
@@ -62,16 +62,16 @@ fn exhaust(what: &str, daemon: &Daemon, connect: impl Fn() -> Box<dyn Socket>, o
 
     drop(crowd);
     let began = Instant::now();
-    until("there is room again", || (daemon.get("/healthz").status == 200).then_some(()));
+    until("the daemon accepts connections again", || (daemon.get("/healthz").status == 200).then_some(()));
     assert!(daemon.lines().ask(r#"{"status":{}}"#)["status"].is_object());
     let room = began.elapsed();
-    until("all have gone", || (descriptors(daemon) <= before + 4).then_some(()));
-    eprintln!("{what}: room again after {room:.2?}, all gone after {:.2?}", began.elapsed());
+    until("all descriptors are closed", || (descriptors(daemon) <= before + 4).then_some(()));
+    eprintln!("{what}: room again after {room:.2?}, all closed after {:.2?}", began.elapsed());
     assert!(room < Duration::from_secs(2), "{what}: room only after {room:?}");
 }
 
 #[test]
-fn when_tcp_connections_take_all_descriptors_streams_and_publishers_go_on() {
+fn streams_and_publishers_continue_while_tcp_connections_take_all_descriptors() {
     let _alone = alone();
     let daemon = narrow();
     exhaust(
@@ -83,12 +83,12 @@ fn when_tcp_connections_take_all_descriptors_streams_and_publishers_go_on() {
 }
 
 #[test]
-fn when_local_connections_take_all_descriptors_streams_and_publishers_go_on() {
+fn streams_and_publishers_continue_while_local_connections_take_all_descriptors() {
     let _alone = alone();
     let daemon = narrow();
     let connect = || {
         let mut socket = daemon.local();
-        // They say what they want, and then nothing: neither publishers nor subscribers.
+        // They send the start of a request, and then nothing: neither publishers nor subscribers.
         let _ = socket.write_all(b"{\"status\":{}}\n");
         Box::new(socket) as Box<dyn Socket>
     };
@@ -96,7 +96,7 @@ fn when_local_connections_take_all_descriptors_streams_and_publishers_go_on() {
 }
 
 #[test]
-fn a_connection_without_room_is_closed_and_the_log_says_why() {
+fn a_connection_without_a_descriptor_is_closed_and_logged() {
     let _alone = alone();
     let daemon = narrow();
     let mut crowd: Vec<_> = (0..CROWD).map(|_| daemon.local()).collect();

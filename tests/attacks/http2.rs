@@ -1,4 +1,4 @@
-//! What HTTP/2 alone has: floods of frames that cost their sender nothing, headers without an end, windows of no size.
+//! HTTP/2 attacks: floods of frames that are cheap for their sender, endless headers, zero windows.
 
 use crate::{
     attack::{Attack, Then, Way, attack, hold},
@@ -44,7 +44,7 @@ fn attacks(daemon: &Daemon) -> Vec<Attack> {
     let settings = begin(b"");
     let and = |frames: &[u8]| [&settings, frames].concat();
     let headers = |fields: &[u8]| and(&frame(HEADERS, END_STREAM, 1, fields));
-    // A field that enters the table, 4,000 bytes long, and then is named with one byte again and again.
+    // A field of 4,000 bytes enters the table, and is then repeated with one byte each.
     let bomb = [&[0x40, 1, b'a', 0x7f, 0xa1, 0x1e][..], &[b'x'; 4000], &[0xbe; 12_000]].concat();
     let mut resets = Vec::new();
     for n in 0..50_000 {
@@ -81,7 +81,7 @@ fn attacks(daemon: &Daemon) -> Vec<Attack> {
 }
 
 #[test]
-fn floods_of_frames_cost_neither_memory_nor_others() {
+fn floods_of_frames_cost_neither_memory_nor_latency_of_others() {
     let _alone = alone();
     let daemon = Daemon::start(&["--log", "warn"]);
     hold(&daemon, &attacks(&daemon));

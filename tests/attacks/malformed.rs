@@ -1,5 +1,5 @@
-//! Bytes that are no request, or claim to be a huge one, in every language that the daemon speaks: refused or cut at
-//! once, without memory, and without anybody else noticing.
+//! Bytes that are no request, or claim to be a huge one, in every protocol of the daemon: refused or cut at once,
+//! without memory and without an effect on other clients.
 
 use sse_bus::{
     limits::FRAME_MAX,
@@ -12,12 +12,12 @@ use crate::{
     measure::alone,
 };
 
-/// A frame whose length is right and whose body is this.
+/// A frame with a valid length and this body.
 fn frame(body: &[u8]) -> Vec<u8> {
     [&binary::PREFACE[..], &(body.len() as u32).to_le_bytes(), body].concat()
 }
 
-/// The beginning of a subscription in the binary language, up to the number of its filters.
+/// The beginning of a binary subscription, up to the number of its filters.
 fn subscribe_frame(filters: &[u8]) -> Vec<u8> {
     let mut whole = Vec::new();
     binary::encode(&Request::Subscribe(Subscribe::new(["f"])), &mut whole).unwrap();
@@ -25,7 +25,7 @@ fn subscribe_frame(filters: &[u8]) -> Vec<u8> {
     frame(&[&whole[binary::PREFIX..=binary::PREFIX], filters].concat())
 }
 
-/// Bytes that nobody chose.
+/// Random bytes.
 pub(crate) fn garbage() -> Vec<u8> {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let next = move || {
@@ -97,7 +97,7 @@ fn attacks(daemon: &Daemon) -> Vec<Attack> {
 }
 
 #[test]
-fn malformed_and_huge_requests_are_refused_at_once_and_cost_neither_memory_nor_others() {
+fn malformed_and_huge_requests_are_refused_at_once_without_cost_to_others() {
     let _alone = alone();
     let daemon = Daemon::start(&[]);
     hold(&daemon, &attacks(&daemon));

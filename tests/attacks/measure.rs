@@ -1,5 +1,4 @@
-//! What the tests measure: the daemon's memory and processor time, and the latencies of a publisher that does nothing
-//! wrong.
+//! Measurements: the daemon's memory and processor time, and the latencies of a well-behaved publisher.
 
 use std::{
     fmt, fs,
@@ -16,7 +15,7 @@ use crate::harness::{Daemon, Lines, until};
 /// The tests of this binary run one at a time: they share two cores with what they measure.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
-    // A test that failed has left nothing behind.
+    // A failed test poisons the lock, which is otherwise intact.
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -25,7 +24,7 @@ pub(crate) fn resident(daemon: &Daemon) -> usize {
     memory(daemon, "VmRSS:")
 }
 
-/// The most of it that there has been.
+/// The peak of its resident memory.
 pub(crate) fn peak(daemon: &Daemon) -> usize {
     memory(daemon, "VmHWM:")
 }
@@ -74,8 +73,8 @@ impl fmt::Display for Latencies {
     }
 }
 
-/// A publisher that does nothing wrong: an event every few milliseconds over the local socket, each answered before the
-/// next. It goes on until it is dropped.
+/// A well-behaved publisher: an event every few milliseconds over the local socket, each answered before the next. Runs
+/// until it is dropped.
 pub(crate) struct Witness {
     taken: Arc<Mutex<Vec<Duration>>>,
     stop: Arc<AtomicBool>,
@@ -96,14 +95,14 @@ impl Witness {
         Witness { taken, stop, thread: Some(thread) }
     }
 
-    /// The latencies from now on count.
+    /// Discards the latencies so far.
     pub(crate) fn begin(&self) {
         self.taken.lock().unwrap().clear();
     }
 
-    /// The latencies since the beginning, of so many events at least.
+    /// The latencies since the last call of `begin`, at least this many.
     pub(crate) fn latencies(&self, least: usize) -> Latencies {
-        until("the other publisher goes on", || (self.taken.lock().unwrap().len() >= least).then_some(()));
+        until("the other publisher continues", || (self.taken.lock().unwrap().len() >= least).then_some(()));
         Latencies::of(self.taken.lock().unwrap().clone())
     }
 }
@@ -116,7 +115,7 @@ impl Drop for Witness {
     }
 }
 
-/// Publishes one event and tells how long it took until it was answered.
+/// Publishes one event and returns the time until its answer.
 pub(crate) fn publish(lines: &mut Lines) -> Duration {
     let began = Instant::now();
     let answer = lines.ask(r#"{"publish":{"topic":"witness","data":"x"}}"#);

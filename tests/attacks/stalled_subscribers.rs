@@ -1,5 +1,5 @@
-//! A thousand subscribers that never read, beside a hundred that do: the readers lose nothing and wait for nobody, the
-//! others are cut, and their memory comes back.
+//! A thousand subscribers that never read, beside a hundred that do: the readers miss no event and are not delayed, the
+//! others are closed, and their memory is freed.
 
 use std::{
     io::{self, BufRead, ErrorKind, Read, Write},
@@ -21,14 +21,14 @@ const STUCK: usize = 1000;
 /// Events a second, and for how many seconds.
 const RATE: u64 = 1000;
 const SECONDS: u64 = if cfg!(debug_assertions) { 25 } else { 60 };
-/// Windows of the run, of which the best counts for latencies.
+/// Windows of the run; the latency of the best one is checked.
 const WINDOWS: u64 = SECONDS / 5;
-/// Bytes of an event's data, so that those who do not read are full soon.
+/// Bytes of an event's data, so that the buffers of stalled subscribers fill soon.
 const SIZE: usize = 200;
-/// Without optimization ten times as much: that is as slow, and the readers are, too.
+/// Ten times as much without optimization, where daemon and readers are that much slower.
 const BOUND: Duration = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 50 });
 
-/// Opens a stream and reads the head of its answer, no more.
+/// Opens a stream and reads only the head of the answer.
 fn open(daemon: &Daemon, name: &str) -> TcpStream {
     let mut socket = daemon.tcp();
     let address = daemon.address;
@@ -37,7 +37,7 @@ fn open(daemon: &Daemon, name: &str) -> TcpStream {
     socket
 }
 
-/// What one reader has got: the rest of a line, and the number of its next event.
+/// The state of one reader: an incomplete line, and the number of its next event.
 struct Reader {
     socket: TcpStream,
     line: Vec<u8>,
@@ -45,10 +45,10 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads what is there. Checks that no event is missing, and notes how long each took.
+    /// Reads available bytes. Checks that no event is missing, and records latencies.
     fn read(&mut self, chunk: &mut [u8], began: Instant, latencies: &mut [Vec<Duration>]) {
         let read = match self.socket.read(chunk) {
-            Ok(0) => panic!("a reader was cut"),
+            Ok(0) => panic!("a reader was closed"),
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return,
             Err(error) => panic!("{error}"),
@@ -61,8 +61,8 @@ impl Reader {
                 return;
             }
             let line = std::mem::take(&mut self.line);
-            assert!(!line.starts_with(b"event: $gap"), "a reader was told of a gap");
-            // The number and the microsecond in which it was sent.
+            assert!(!line.starts_with(b"event: $gap"), "a reader received a gap");
+            // The number of the event and the microsecond of its publish.
             let Some(data) = line.strip_prefix(b"data: ") else { continue };
             let mut words = std::str::from_utf8(data).unwrap().split(' ').map_while(|word| word.parse::<u64>().ok());
             let (number, sent) = (words.next().unwrap(), Duration::from_micros(words.next().unwrap()));
@@ -74,7 +74,7 @@ impl Reader {
     }
 }
 
-/// Publishes at its rate. What is late is made up for at once.
+/// Publishes at its rate. Late events are sent at once.
 fn publish(daemon: &Daemon, began: Instant) {
     let mut lines = daemon.lines();
     for number in 0..RATE * SECONDS {
@@ -87,7 +87,7 @@ fn publish(daemon: &Daemon, began: Instant) {
     }
 }
 
-/// Reads for all readers until each has everything, and gives the latencies by window.
+/// Reads for all readers until each has every event, and returns the latencies by window.
 fn read_all(sockets: Vec<TcpStream>, began: Instant) -> io::Result<Vec<Vec<Duration>>> {
     let end = Duration::from_secs(SECONDS + 20);
     let mut latencies = vec![Vec::new(); WINDOWS as usize];
@@ -106,7 +106,7 @@ fn read_all(sockets: Vec<TcpStream>, began: Instant) -> io::Result<Vec<Vec<Durat
 }
 
 #[test]
-fn a_thousand_that_never_read_cost_a_hundred_readers_nothing_and_are_cut() {
+fn a_thousand_stalled_subscribers_cost_a_hundred_readers_nothing_and_are_closed() {
     let _alone = alone();
     let daemon = Daemon::start(&[]);
     let readers: Vec<_> = (0..READERS).map(|_| open(&daemon, "reader")).collect();
@@ -114,7 +114,7 @@ fn a_thousand_that_never_read_cost_a_hundred_readers_nothing_and_are_cut() {
     for socket in &readers {
         socket.set_nonblocking(true).unwrap();
     }
-    // What history may take is not theirs.
+    // History is filled first, so that its memory is not counted.
     for _ in 0..10 {
         daemon.publish("other", "x".repeat(200_000));
     }
@@ -141,12 +141,12 @@ fn a_thousand_that_never_read_cost_a_hundred_readers_nothing_and_are_cut() {
     for window in &windows {
         eprintln!("readers: {window}");
     }
-    until("those that do not read are cut", || {
+    until("the stalled subscribers are closed", || {
         let clients = daemon.get("/clients").json();
         clients.as_array().unwrap().iter().all(|client| client["name"] != "stuck").then_some(())
     });
     let (cut, after) = (daemon.status()["slow_disconnects"].as_u64().unwrap(), resident(&daemon));
-    eprintln!("{cut} cut; memory {before} KiB before, {peak} at most, {after} after");
+    eprintln!("{cut} closed; memory {before} KiB before, {peak} at most, {after} after");
     drop(stuck);
     assert!(cut >= STUCK as u64);
     let best = windows.iter().map(|window| window.p(99)).min().unwrap();

@@ -1,5 +1,5 @@
-//! Properties of what is said and how: topics, filters, ids, the encoding of streams, and both codecs of the local
-//! socket. Whatever comes in, nothing panics.
+//! Properties of topics, filters, ids, the encoding of streams, and both codecs of the local socket. No input causes a
+//! panic.
 
 mod messages;
 
@@ -29,7 +29,7 @@ fn encoded<T: Message>(version: Version, message: &T) -> Vec<u8> {
     out
 }
 
-/// A frame comes whole, or the decoder says how many bytes it needs, and that is never more than the frame has.
+/// A frame decodes whole, or the decoder returns how many bytes it needs, which is never more than the frame has.
 fn check_frames<T: Message + PartialEq + Debug>(
     version: Version,
     message: &T,
@@ -89,7 +89,7 @@ proptest! {
     }
 
     #[test]
-    fn a_legal_topic_is_a_filter_that_matches_itself(text in "([a-z$*#?/ é\u{0}\u{85}]|\\PC){0,12}") {
+    fn a_valid_topic_is_a_filter_that_matches_itself(text in "([a-z$*#?/ é\u{0}\u{85}]|\\PC){0,12}") {
         if let Ok(topic) = Topic::parse(&text) {
             let forbidden = text.contains(['*', '#', '?', ' ', '\0', '\u{85}']);
             prop_assert!(!text.is_empty() && !forbidden);
@@ -101,7 +101,7 @@ proptest! {
     }
 
     #[test]
-    fn ids_come_back_as_they_were(id in id(), garbage in "[-a-z0-9A-Z+_é]{0,24}") {
+    fn ids_survive_a_round_trip(id in id(), garbage in "[-a-z0-9A-Z+_é]{0,24}") {
         prop_assert_eq!(id.to_string().parse::<EventId>(), Ok(id));
         if let Ok(parsed) = garbage.parse::<EventId>() {
             prop_assert_eq!(parsed.to_string(), garbage);
@@ -110,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn browsers_get_the_data_with_its_line_breaks(id in id(), kind in option::of("[^\r\n\u{0}$][^\r\n\u{0}]{0,9}"), data in text(), headers in headers()) {
+    fn browsers_receive_the_data_with_its_line_breaks(id in id(), kind in option::of("[^\r\n\u{0}$][^\r\n\u{0}]{0,9}"), data in text(), headers in headers()) {
         let topic = Topic::parse("a").expect("legal");
         let parsed = kind.as_deref().map(|kind| EventType::parse(kind).expect("legal"));
         let data = String::from_utf8(check_data(data.into_bytes()).expect("legal").into_bytes()).expect("UTF-8");
@@ -138,7 +138,7 @@ proptest! {
     }
 
     #[test]
-    fn requests_come_back_as_they_were(request in request(), cut in any::<usize>()) {
+    fn requests_survive_a_round_trip(request in request(), cut in any::<usize>()) {
         check_frames(Version::V2, &request, &request, cut)?;
         check_line(&request, cut)?;
         let mut without = request.clone();
@@ -149,7 +149,7 @@ proptest! {
     }
 
     #[test]
-    fn replies_come_back_as_they_were(reply in reply(), cut in any::<usize>()) {
+    fn replies_survive_a_round_trip(reply in reply(), cut in any::<usize>()) {
         check_frames(Version::V2, &reply, &reply, cut)?;
         check_line(&reply, cut)?;
         let mut without = reply.clone();
@@ -160,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn garbage_is_refused_and_nothing_more(bytes in vec(any::<u8>(), 0..200), request in request(), at in any::<usize>()) {
+    fn invalid_bytes_are_refused_without_a_panic(bytes in vec(any::<u8>(), 0..200), request in request(), at in any::<usize>()) {
         let decode = |bytes: &[u8]| {
             let _ = json::decode::<Request>(bytes);
             let _ = json::decode::<Reply>(bytes);
@@ -170,11 +170,11 @@ proptest! {
             binary::decode::<Request>(bytes)
         };
         decode(&bytes);
-        // With a length that fits, what follows is decoded.
+        // With a valid length, the body is decoded.
         let mut frame = (bytes.len() as u32).to_le_bytes().to_vec();
         frame.extend_from_slice(&bytes);
         prop_assert!(!matches!(decode(&frame), Frame::Partial(_) | Frame::TooLong(_)));
-        // One byte of a good frame is wrong.
+        // One byte of a valid frame is changed.
         for version in Version::ALL {
             let mut frame = encoded(version, &request);
             let at = at % frame.len();
@@ -188,14 +188,14 @@ proptest! {
     }
 
     #[test]
-    fn lengths_beyond_the_limit_are_refused_before_anything_else(length in FRAME_MAX as u32 + 1..) {
+    fn lengths_above_the_limit_are_refused_before_anything_else(length in FRAME_MAX as u32 + 1..) {
         let refused = matches!(binary::decode::<Request>(&length.to_le_bytes()), Frame::TooLong(n) if n == length as usize);
         prop_assert!(refused);
     }
 }
 
 #[test]
-fn whatever_fits_a_frame_can_be_read_from_it() {
+fn every_reply_that_fits_a_frame_can_be_decoded() {
     let last_id = EventId { epoch: Epoch::from_seed(1), seq: 1 };
     let mut info = described::<TopicInfo>(json!({
         "topic": "", "published": 1, "events": 1, "bytes": 1, "retained": false, "subscribers": 0, "last_id": last_id,
@@ -205,7 +205,7 @@ fn whatever_fits_a_frame_can_be_read_from_it() {
         info.topic = n.to_string();
         info.clone()
     };
-    // As many as the bus knows by default, and many more; the last reply has the size of the largest frame.
+    // The default number of topics, and many more; the last reply has the size of the largest frame.
     for topics in [1, 10, 100, 1000, 10_000, 100_000, 160_000] {
         let reply = Reply::Topics((0..topics).map(&mut topic).collect());
         let frame = encoded(Version::CURRENT, &reply);
@@ -215,7 +215,7 @@ fn whatever_fits_a_frame_can_be_read_from_it() {
 }
 
 #[test]
-fn filters_that_no_subscription_has_room_for_take_no_memory() {
+fn filters_above_the_limit_are_not_allocated() {
     let filters = vec![String::new(); 1_000_000];
     let request = Request::Subscribe(Subscribe::new(filters));
     let mut line = Vec::new();
@@ -225,7 +225,7 @@ fn filters_that_no_subscription_has_room_for_take_no_memory() {
     let from_line = json::decode::<Request>(&line).expect("it fits a line");
     for decoded in [from_frame, from_line] {
         let Request::Subscribe(Subscribe { filters, .. }) = decoded else { panic!("{decoded:?}") };
-        // One more than allowed tells that there are too many.
+        // One more than allowed shows that there are too many.
         assert_eq!(filters.len(), FILTERS_MAX + 1);
         assert!(filters.capacity() < 1000, "room for {}", filters.capacity());
         assert_eq!(FilterSet::parse(&vec!["a"; filters.len()]), Err(TopicError::TooManyFilters));
@@ -233,7 +233,7 @@ fn filters_that_no_subscription_has_room_for_take_no_memory() {
 }
 
 #[test]
-fn numbers_of_the_configuration_keep_their_last_digit() {
+fn numbers_of_the_configuration_keep_all_digits() {
     // Found by the fuzz target `binary_frame`.
     let value = serde_json::from_str("133333333333333333333333333333333333333333333333333").expect("a number");
     let reply = Reply::Config(vec![Setting::new("k", value, "")]);
@@ -247,7 +247,7 @@ fn numbers_of_the_configuration_keep_their_last_digit() {
 }
 
 #[test]
-fn headers_that_no_event_has_room_for_take_no_memory() {
+fn headers_above_the_limit_are_not_allocated() {
     let publish = (0..10_000).fold(Publish::new("t", ""), |publish, _| publish.with_header("", ""));
     let request = Request::Publish(publish);
     let mut line = Vec::new();

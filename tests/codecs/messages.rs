@@ -1,4 +1,4 @@
-//! How requests and replies are made up.
+//! Generators of requests and replies.
 
 use proptest::{collection::vec, option, prelude::*};
 use serde::de::DeserializeOwned;
@@ -56,7 +56,7 @@ pub(crate) fn headers() -> impl Strategy<Value = Headers> {
         .prop_filter_map("a name that is given twice", |headers| Headers::parse(headers).ok())
 }
 
-/// A description, by its fields.
+/// A client description from its fields.
 pub(crate) fn described<T: DeserializeOwned>(fields: serde_json::Value) -> T {
     serde_json::from_value(fields).expect("all fields are there")
 }

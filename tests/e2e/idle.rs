@@ -4,8 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 
 use crate::harness::{Daemon, Http2};
 
-/// Heartbeats every 15 s; a peer that sends nothing is closed after 10 s, one that reads nothing after 30 s, be it a socket
-/// or one stream of an HTTP/2 connection.
+/// Heartbeats every 15 s; a peer that sends nothing is closed after 10 s, one that reads nothing after 30 s, be it a
+/// socket or one stream of an HTTP/2 connection.
 #[test]
 fn idle_streams_are_kept_alive_and_silent_or_stalled_peers_are_closed() {
     let daemon = Daemon::start(&[]);

@@ -148,8 +148,8 @@ fn a_byte_order_mark_before_the_first_line_is_skipped() {
     assert!(lines.ask(format!("\u{feff}{}", publish("one")))["published"].is_object());
     // Later on it is an invalid character.
     assert_eq!(lines.ask(format!("\u{feff}{}", publish("two")))["error"]["code"], "request_invalid");
-    // Also when it arrives byte by byte; the pauses make the daemon read each one alone, and the result does not depend on
-    // them.
+    // Also when it arrives byte by byte; the pauses make the daemon read each one alone, and the result does not depend
+    // on them.
     let mut lines = daemon.lines();
     for byte in "\u{feff}".bytes() {
         lines.send_raw([byte]);

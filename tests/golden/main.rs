@@ -1,7 +1,8 @@
-//! What earlier versions wrote to the socket, kept for ever: it is read as it was meant, and written again byte for byte.
+//! Frames of earlier versions: each decodes to the same message as ever, and encodes to the same bytes.
 //!
-//! A line of `frames-v1.jsonl` and `frames-v2.jsonl` is a frame, in hexadecimal, and the request or the reply in it, as JSON.
-//! Every kind is there. Those of version 1 were written by the last code that knew no other. The files of history beside them are opened by `tests/e2e/earlier_history.rs`.
+//! A line of `frames-v1.jsonl` and `frames-v2.jsonl` is a frame, in hexadecimal, and the request or the reply in it, as
+//! JSON. Every kind of message is there. The frames of version 1 were written before there was another version. The
+//! history files beside them are opened by `tests/e2e/earlier_history.rs`.
 
 use std::{collections::HashSet, fmt::Debug, mem::discriminant};
 
@@ -11,7 +12,7 @@ use sse_bus::protocol::{
     binary::{self, Frame, Message, Version},
 };
 
-/// A line: a frame, and one of the others.
+/// A line: a frame, and its request or reply.
 #[derive(Deserialize)]
 struct Golden {
     frame: String,
@@ -61,7 +62,7 @@ fn check<T: Message + PartialEq + Debug>(version: Version, frame: &[u8], expecte
 }
 
 #[test]
-fn frames_of_every_version_are_read_and_written_as_they_were() {
+fn frames_of_every_version_are_decoded_and_encoded_as_before() {
     for version in Version::ALL {
         let (mut requests, mut replies) = (HashSet::new(), HashSet::new());
         for golden in frames(version) {
@@ -80,7 +81,7 @@ fn frames_of_every_version_are_read_and_written_as_they_were() {
 }
 
 #[test]
-fn the_refusal_of_a_version_reads_the_same_in_every_version() {
+fn the_refusal_of_a_version_is_the_same_in_every_version() {
     let mut preface = binary::PREFACE;
     for version in Version::ALL {
         assert_eq!(Version::of(version.preface()), Ok(version));

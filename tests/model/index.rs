@@ -1,5 +1,5 @@
-//! The index of filters against a scan of them: who is reached by a publish, as subscribers come and go and topics are
-//! forgotten.
+//! The index of filters against a scan of them: which subscribers a publish reaches, as subscribers connect and
+//! disconnect and topics are forgotten.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 use sse_bus::{

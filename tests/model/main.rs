@@ -1,5 +1,6 @@
-//! The bus against a naive model: whatever is published, read, evicted, left and resumed, in whatever order, each
-//! subscriber sees exactly what it must see. A failure names the steps, what was expected and what was seen.
+//! The bus against a naive model: for any sequence of publishes, reads, evictions, disconnects and resumes, each
+//! subscriber receives exactly what the model expects. A failure shows the steps, what was expected and what was
+//! received.
 //!
 //! `PROPTEST_CASES=100000 cargo test --release --test model` tries more.
 
@@ -19,7 +20,7 @@ fn tell(setup: &ops::Setup, story: &[(ops::Op, bool)]) -> Result<(), TestCaseErr
 }
 
 fn config(cases: u32) -> ProptestConfig {
-    // `PROPTEST_CASES` counts for the first test; the others keep their share.
+    // `PROPTEST_CASES` sets the cases of the first test; the others keep their share.
     let default = ProptestConfig::default();
     let asked = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 1000 };
     ProptestConfig {
@@ -34,7 +35,7 @@ proptest! {
     #![proptest_config(config(1500))]
 
     #[test]
-    fn each_subscriber_sees_what_it_must((setup, story) in scenarios::story(60, 30)) {
+    fn each_subscriber_receives_what_the_model_expects((setup, story) in scenarios::story(60, 30)) {
         tell(&setup, &story)?;
     }
 }
@@ -43,7 +44,7 @@ proptest! {
     #![proptest_config(config(15))]
 
     #[test]
-    fn histories_longer_than_one_read_looks_at((setup, story) in scenarios::story(60, 5000)) {
+    fn histories_longer_than_the_part_that_one_read_scans((setup, story) in scenarios::story(60, 5000)) {
         tell(&setup, &story)?;
     }
 }

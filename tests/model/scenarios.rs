@@ -1,5 +1,5 @@
-//! How stories are made up: a bus and what happens to it. Small numbers and choices, so that a failure shrinks to
-//! something that can be read.
+//! Generators of scenarios: a bus and the operations on it. Small numbers and few choices, so that a failure shrinks to
+//! something readable.
 
 use std::time::Duration;
 
@@ -136,7 +136,7 @@ fn op(burst: usize) -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A bus and what happens to it. With each step: whether the batch goes on, so that [`sse_bus::bus::Bus::finish`] comes
+/// A bus and operations. Each has a flag that continues the batch, so that [`sse_bus::bus::Bus::finish`] is called
 /// later.
 pub(crate) fn story(steps: usize, burst: usize) -> impl Strategy<Value = (Setup, Vec<(Op, bool)>)> {
     (setup(), vec((op(burst), proptest::bool::weighted(0.15)), 1..steps))

@@ -1,4 +1,4 @@
-//! What is beyond the bounds of history, while it goes.
+//! Events outside the bounds of history, while they are evicted.
 
 use std::{task::Waker, time::Duration};
 
@@ -14,12 +14,12 @@ use sse_bus::{
 
 use super::{after, at, bus, drain, event, keeping, publish, subscribe, subscribe_at};
 
-/// What history has.
+/// The events that history has.
 fn held(bus: &Bus) -> usize {
     bus.status().history_events as usize
 }
 
-/// Reads all there is, and gives the numbers of the events, without gaps. No call lets more go than it may.
+/// Reads everything, and returns the numbers of the events, without gaps. No call evicts more than it may.
 fn read_behind(bus: &mut Bus, id: ClientId, now: Now) -> Vec<String> {
     let mut out = Vec::new();
     loop {
@@ -36,7 +36,7 @@ fn read_behind(bus: &mut Bus, id: ClientId, now: Now) -> Vec<String> {
 }
 
 #[test]
-fn when_the_bounds_change_events_go_in_steps_and_nobody_new_gets_what_is_beyond() {
+fn changed_bounds_evict_in_steps_and_hide_excess_events_from_new_subscribers() {
     let mut bus = keeping(10_000);
     for _ in 0..5000 {
         publish(&mut bus, event("a", "x"));
@@ -61,14 +61,14 @@ fn when_the_bounds_change_events_go_in_steps_and_nobody_new_gets_what_is_beyond(
     }
     bus.tick(at(0));
     assert!(bus.is_behind(), "so that the readers come before all has gone");
-    // Live events went by; of the past there is only what a new daemon with these bounds would have.
+    // Live events went by; of history there is only what a new daemon with these bounds would have.
     assert_eq!(read_behind(&mut bus, latest, at(0)), ["10000", "10003", "10004", "10005"]);
     assert_eq!(read_behind(&mut bus, begin, at(0)), ["9996", "9998", "10000"]);
     assert!(!bus.is_behind());
 }
 
 #[test]
-fn after_a_jump_of_time_events_go_in_steps_and_nobody_new_gets_what_is_too_old() {
+fn a_jump_of_time_evicts_in_steps_and_hides_expired_events_from_new_subscribers() {
     let mut bus = bus(Retention { age: Duration::from_secs(10), ..Retention::default() }, Limits::default());
     for _ in 0..3000 {
         publish(&mut bus, event("a", "x"));
@@ -85,7 +85,7 @@ fn after_a_jump_of_time_events_go_in_steps_and_nobody_new_gets_what_is_too_old()
 }
 
 #[test]
-fn an_event_whose_age_is_in_doubt_is_hidden_when_its_time_seems_over_and_deleted_only_when_it_is() {
+fn an_event_of_uncertain_age_is_hidden_when_it_may_have_expired_and_deleted_when_it_has() {
     let retention = Retention { age: Duration::from_secs(10), ..Retention::default() };
     let history = Memory::journaled(retention, 1 << 20);
     let mut bus = Bus::new(Epoch::parse("e").expect("legal"), Limits::default(), Box::new(history));
@@ -97,7 +97,7 @@ fn an_event_whose_age_is_in_doubt_is_hidden_when_its_time_seems_over_and_deleted
     };
     publish(&mut bus, "old", 1);
     publish(&mut bus, "brief", 1);
-    // The machine was off, for a day by the wall clock.
+    // The machine was off for a day, according to the wall clock.
     let day = 86_400_000;
     bus.doubt(Doubt { steps: vec![(1, day)] });
     publish(&mut bus, "new", day);
@@ -105,16 +105,16 @@ fn an_event_whose_age_is_in_doubt_is_hidden_when_its_time_seems_over_and_deleted
     assert_eq!(held(&bus), 3, "nothing is deleted");
     let brief = subscribe_at(&mut bus, &["brief", "new"], Start::All, Slow::Gap, now(day));
     assert_eq!(read_behind(&mut bus, brief, now(day)), ["3"], "its time seems to be over");
-    // What came since has its age.
+    // Newer events have a certain age.
     bus.tick(now(day + 10_001));
     assert_eq!(held(&bus), 2);
-    // It was in truth half a minute, or a day.
+    // In fact it was off for half a minute, or for a day.
     bus.doubt(Doubt { steps: vec![(1, day - 30_000)] });
     bus.tick(now(day + 10_001));
     assert_eq!(held(&bus), 0);
 }
 
-/// A read takes about 48 KiB, so that all else waits.
+/// A read takes about 48 KiB, so that everything else waits.
 #[test]
 fn unicast_events_are_stored_once_and_bounded_together() {
     let limits = Limits { unicast_buffer: 4 << 20, ..Limits::default() };
@@ -134,7 +134,7 @@ fn unicast_events_are_stored_once_and_bounded_together() {
     let each: Vec<_> = (0..70).map(|n| named(&mut bus, &format!("client {n}"))).collect();
     let taken = (0..70).map(|n| send(&mut bus, &format!("client {n}"))).sum::<u64>();
     assert_eq!(taken, 62, "64 MiB hold 63 events of a little more than 1 MiB");
-    // The event for all waits until the last of them has taken it.
+    // The event for all waits until the last of them has read it.
     for id in &all[1..] {
         bus.disconnect(*id, at(0));
     }

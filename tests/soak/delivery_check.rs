@@ -1,5 +1,5 @@
-//! What a subscriber must get, checked as it comes: every event of every publisher that its filter lets through, once and
-//! in order, but for what gaps tell. Nothing is kept of what was right, so it can go on for ever.
+//! Checks a subscriber's events as they arrive: every matching event of every publisher, once and in order, except for
+//! those that gaps cover. Correct events are not stored, so it can run for any time.
 
 use sse_bus::{
     EventId,
@@ -10,7 +10,7 @@ use sse_bus::{
 pub(crate) const PUBLISHERS: usize = 4;
 /// Topics of a publisher.
 const SLOTS: u64 = 4;
-/// Where the last event of each publisher goes, to a topic of its own: who jumps to the newest of each topic gets all.
+/// The topics of the publishers' last events, one each: a subscriber that skips to the newest of each topic gets all.
 const ENDS: &str = "soak/end/*";
 
 /// The topic of a publisher's event.
@@ -18,18 +18,18 @@ pub(crate) fn topic(publisher: usize, n: u64) -> String {
     format!("soak/{publisher}/{}", n % SLOTS)
 }
 
-/// The data of a publisher's event, by which it is known again. Those of the last publisher are large.
+/// The data of a publisher's event, which identifies it. The events of the last publisher are large.
 pub(crate) fn data(publisher: usize, n: u64) -> String {
     let padding = n * 7919 % if publisher == PUBLISHERS - 1 { 4000 } else { 300 };
     format!("{publisher} {n} {}", "x".repeat(padding as usize))
 }
 
-/// The topic and data of a publisher's last event, after so many others.
+/// The topic and data of a publisher's last event, after this many others.
 pub(crate) fn end(publisher: usize, events: u64) -> (String, String) {
     (ENDS.replace('*', &publisher.to_string()), format!("{publisher} {events} end"))
 }
 
-/// What a subscriber wants.
+/// The filters of a subscriber.
 #[derive(Clone, Copy)]
 pub(crate) enum Wanted {
     All,
@@ -57,26 +57,26 @@ impl Wanted {
     }
 }
 
-/// One subscriber's account.
+/// The state of one subscriber's check.
 pub(crate) struct DeliveryCheck {
     name: String,
     wanted: Wanted,
-    /// The last id, and the place to go on from.
+    /// The last id, from which to resume.
     pub(crate) last: EventId,
-    /// Of each publisher the event that comes next, and the number of the last that came.
+    /// For each publisher, the next expected event, and the sequence number of the last one received.
     next: [(u64, u64); PUBLISHERS],
     ended: usize,
-    /// Up to where a gap tells that something is missing.
+    /// The last sequence number that a gap covers.
     excused: u64,
     pub(crate) events: u64,
     pub(crate) gaps: u64,
     pub(crate) lost: u64,
-    /// How many are missing, as gaps tell it; nothing once one did not know.
-    told: Option<u64>,
+    /// Missing events according to gaps; `None` once a gap had no number.
+    reported: Option<u64>,
 }
 
 impl DeliveryCheck {
-    /// An account that begins after an event, with nothing missed.
+    /// A check that begins after an event, with nothing missed.
     pub(crate) fn new(name: &str, wanted: Wanted, start: EventId) -> DeliveryCheck {
         let (next, name) = ([(0, 0); PUBLISHERS], name.to_owned());
         DeliveryCheck {
@@ -89,16 +89,16 @@ impl DeliveryCheck {
             events: 0,
             gaps: 0,
             lost: 0,
-            told: Some(0),
+            reported: Some(0),
         }
     }
 
-    /// Whether the last event of every publisher has come.
+    /// Returns true if the last event of every publisher has arrived.
     pub(crate) fn is_over(&self) -> bool {
         self.ended == PUBLISHERS
     }
 
-    /// An event came.
+    /// Checks an event.
     pub(crate) fn event(&mut self, id: EventId, text: &str) {
         let name = &self.name;
         assert!(id.epoch == self.last.epoch && id.seq > self.last.seq, "{name}: {id} after {}", self.last);
@@ -115,35 +115,38 @@ impl DeliveryCheck {
         let (expected, before) = self.next[publisher];
         assert!(n >= expected, "{name}: {id} is {n} of publisher {publisher} where {expected} was due: twice, or late");
         let lost = (expected..n).filter(|n| self.wanted.has(publisher, *n)).count() as u64;
-        let is_told = before < self.excused;
-        assert!(lost == 0 || is_told, "{name}: {lost} of publisher {publisher} before {n} ({id}) were lost silently");
+        let is_covered = before < self.excused;
+        assert!(
+            lost == 0 || is_covered,
+            "{name}: {lost} of publisher {publisher} before {n} ({id}) were lost silently"
+        );
         self.lost += lost;
         self.ended += usize::from(is_end);
         self.next[publisher] = (n + 1, id.seq);
     }
 
-    /// A gap came.
+    /// Checks a gap.
     pub(crate) fn gap(&mut self, id: EventId, gap: &Gap) {
-        // A gap's place is behind what was delivered before it.
+        // A gap's position is after everything that was delivered before it.
         assert!(id.seq >= self.last.seq, "{}: the gap {id} after {}", self.name, self.last);
         self.last = id;
         self.gaps += 1;
         self.excused = self.excused.max(gap.to.seq);
-        self.told = self.told.zip(gap.missed).map(|(all, here)| all + here);
+        self.reported = self.reported.zip(gap.missed).map(|(all, here)| all + here);
         assert!(matches!(gap.reason, GapReason::Evicted | GapReason::Lagged), "{}: {gap:?}", self.name);
     }
 
-    /// The subscriber comes back: it may be told again of a gap that it was told of last.
+    /// Notes that the subscriber reconnects: it may receive its last gap again.
     pub(crate) fn reconnects(&mut self) {
         if self.last.seq <= self.excused {
-            self.told = None;
+            self.reported = None;
         }
     }
 
-    /// Checks the sum at the end.
+    /// Checks the totals at the end.
     pub(crate) fn close(&self) {
-        assert!(self.is_over(), "{}: it has not seen the end", self.name);
-        let told = self.told.unwrap_or(self.lost);
-        assert_eq!(told, self.lost, "{}: so many were told as missing, and so many were", self.name);
+        assert!(self.is_over(), "{}: it has not received the last events", self.name);
+        let reported = self.reported.unwrap_or(self.lost);
+        assert_eq!(reported, self.lost, "{}: events missing according to gaps, and in fact", self.name);
     }
 }

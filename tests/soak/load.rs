@@ -1,4 +1,4 @@
-//! Everybody else: the publishers, and those who come, go, kick, address one client, and keep values.
+//! The other load: publishers, and clients that connect, disconnect, kick, send unicast events, and retain values.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -14,10 +14,10 @@ use crate::{
     harness::{Daemon, EventStream, until},
 };
 
-/// The client that events are addressed to.
+/// The client that unicast events are sent to.
 const ADDRESSEE: &str = "addressee";
 
-/// Does something again and again, at a pace, until it is told to stop.
+/// Repeats an action at a pace, until it is stopped.
 fn paced(every: Duration, stop: &AtomicBool, mut action: impl FnMut(u64)) {
     let began = Instant::now();
     for turn in 0.. {
@@ -25,24 +25,24 @@ fn paced(every: Duration, stop: &AtomicBool, mut action: impl FnMut(u64)) {
             return;
         }
         action(turn);
-        // Who is late does not hurry afterwards: the machine is busy.
+        // A late action is not followed by faster ones: the machine is busy.
         let over = began.elapsed().as_nanos() % every.as_nanos();
         thread::sleep(every.saturating_sub(Duration::from_nanos(over as u64)));
     }
 }
 
-/// Fills the tables of topics and history, so that memory is at its height soon.
+/// Fills the tables of topics and history, so that memory reaches its height soon.
 pub(crate) fn fill(daemon: &Daemon) {
     let mut lines = daemon.lines();
     for n in 0..8000 {
         let publish = json!({"topic": format!("filler/{}", n % 950), "data": "x".repeat(n * 7919 % 2000)});
         lines.ask(json!({ "publish": publish }).to_string());
     }
-    // The topics make room then.
-    until("it is forgotten", || (daemon.status()["history_events"] == 0).then_some(()));
+    // The topics are removed for new ones then.
+    until("history is empty", || (daemon.status()["history_events"] == 0).then_some(()));
 }
 
-/// Publishes at a rate, until it is told to stop, and then its last event. Each waits for its answers.
+/// Publishes at a rate until it is stopped, and then the last event. Each publisher waits for its answers.
 pub(crate) fn publish(daemon: &Daemon, publisher: usize, rate: u64, stop: &AtomicBool) -> u64 {
     let (mut lines, mut frames) = (daemon.lines(), daemon.frames());
     let mut send = |events: Vec<(String, String)>| match publisher {
@@ -64,7 +64,7 @@ pub(crate) fn publish(daemon: &Daemon, publisher: usize, rate: u64, stop: &Atomi
             }
         }
     };
-    // The last of them publishes little, but all at once.
+    // The last publisher sends few events, in bursts.
     let (share, every) = match publisher {
         1 => (rate / 8, Duration::from_millis(100)),
         last if last == PUBLISHERS - 1 => (rate / 8, Duration::from_secs(4)),
@@ -80,7 +80,7 @@ pub(crate) fn publish(daemon: &Daemon, publisher: usize, rate: u64, stop: &Atomi
     next
 }
 
-/// Connections of all kinds that come and go, with filters and topics that nobody else has, and requests that are refused.
+/// Connections of all kinds that come and go, with filters and topics of their own, and requests that are refused.
 pub(crate) fn come_and_go(daemon: &Daemon, stop: &AtomicBool) {
     paced(Duration::from_millis(100), stop, |turn| {
         let path = format!("/events?topic=churn/{turn}/**&topic=churn/{}&client=guest-{turn}", turn % 500);
@@ -100,17 +100,17 @@ pub(crate) fn come_and_go(daemon: &Daemon, stop: &AtomicBool) {
     });
 }
 
-/// Kicks some readers, one after the other.
+/// Kicks readers in turn.
 pub(crate) fn kick(daemon: &Daemon, names: &[&str], stop: &AtomicBool) {
     paced(Duration::from_millis(1500), stop, |turn| {
-        // It may just be coming back.
+        // It may just be reconnecting.
         let name = names[turn as usize % names.len()];
         let status = daemon.request("DELETE", &format!("/clients/{name}"), &[], "").status;
         assert!(status == 200 || status == 404, "{status}");
     });
 }
 
-/// Addresses one client, which must get everything, once and in order.
+/// Sends events to one client, which must receive all of them, once and in order.
 pub(crate) fn address(daemon: &Daemon, stop: &AtomicBool) -> u64 {
     let mut stream = daemon.stream(&format!("/events/nothing?client={ADDRESSEE}"));
     let mut sent = 0;
@@ -123,7 +123,7 @@ pub(crate) fn address(daemon: &Daemon, stop: &AtomicBool) -> u64 {
     sent
 }
 
-/// Keeps values, of which whoever comes gets the newest, and lets some go again.
+/// Retains values, of which each new subscriber receives the newest, and removes some.
 pub(crate) fn retain(daemon: &Daemon, stop: &AtomicBool) -> u64 {
     let mut kept = 0;
     paced(Duration::from_millis(200), stop, |turn| {

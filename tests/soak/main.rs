@@ -1,9 +1,9 @@
-//! A daemon under a mixed load with churn, for as long as it is told: what every subscriber gets is checked against what
-//! was published, and the daemon's memory and descriptors must stay what they are. `tests/soak/run` runs it.
+//! A daemon under a mixed load with churn, for a given time: every subscriber's events are checked against the
+//! published ones, and the daemon's memory and descriptors must stay constant. `tests/soak/run` runs it.
 //!
-//! `publish` on both sockets in three ways, bursts among it; `readers` in each way in, steady, coming back, slow, stalled
-//! and kicked; connections that come and go, events to one client, retained values. History and buffers are small, so
-//! that what is let go and told as a gap is tried all the time, and memory is at its height soon.
+//! `load` publishes on both sockets in three ways, also in bursts; `readers` are subscribers on every transport:
+//! steady, reconnecting, slow, stalled and kicked; other connections come and go, send unicast events and retain
+//! values. History and buffers are small, so that evictions and gaps are frequent, and memory reaches its height soon.
 
 #[cfg(target_os = "linux")]
 mod delivery_check;

@@ -1,14 +1,14 @@
-//! What the daemon holds over time: resident memory with its slope, and descriptors.
+//! The daemon's memory and descriptors over time: resident memory with its slope.
 
 use std::{fmt, fs, time::Duration};
 
 /// MiB that memory may grow in an hour.
 const ALLOWED: f64 = 1.0;
-/// MiB that it may grow in a run of minutes: the load comes in bursts, each of which may still be the highest so far and have
-/// the allocator set up another arena. That is 700 bytes an event in half a minute.
+/// MiB that it may grow in a run of minutes: the load comes in bursts, each of which may be the highest so far and have
+/// the allocator create another arena. That is 700 bytes an event in half a minute.
 const ALLOWED_AT_FIRST: f64 = 4.0;
 
-/// Looks at a process now and then.
+/// Samples a process.
 pub(crate) struct Memory {
     pid: u32,
     /// Time in hours, resident memory in MiB.

@@ -1,4 +1,4 @@
-//! The subscribers: in each of the ways in, steady, leaving and coming back, slow, stalled, and kicked.
+//! The subscribers: on each transport, steady, reconnecting, slow, stalled, and kicked.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -24,7 +24,7 @@ pub(crate) enum Way {
     /// SSE over the local socket.
     Local,
     Lines,
-    /// The library's client, which comes back by itself.
+    /// The library's client, which reconnects by itself.
     Library,
 }
 
@@ -32,9 +32,9 @@ pub(crate) enum Way {
 #[derive(Clone, Copy)]
 pub(crate) enum Habit {
     Reads,
-    /// Comes back with the last id after about so many events.
+    /// Reconnects with the last id after about this many events.
     Leaves(u64),
-    /// Does nothing for so long after about so many events.
+    /// Pauses after about this many events.
     Pauses(u64, Duration),
 }
 
@@ -44,12 +44,12 @@ pub(crate) struct Reader {
     pub(crate) name: &'static str,
     pub(crate) wanted: Wanted,
     pub(crate) way: Way,
-    /// What it says of `slow`.
+    /// Its `slow` policy.
     pub(crate) slow: &'static str,
     pub(crate) habit: Habit,
 }
 
-/// What comes.
+/// One received item.
 enum Item {
     Event(EventId, String),
     Gap(EventId, Gap),
@@ -58,8 +58,8 @@ enum Item {
 type Source<'a> = Box<dyn FnMut() -> Option<Item> + 'a>;
 
 impl Reader {
-    /// Reads from an event until the last of all publishers, and checks what comes. `ending` is set when they publish
-    /// no more.
+    /// Reads from an event until the last of all publishers, and checks each one. `ending` is set when they publish no
+    /// more.
     pub(crate) fn run(self, daemon: &Daemon, start: EventId, ending: &AtomicBool) -> DeliveryCheck {
         let mut check = DeliveryCheck::new(self.name, self.wanted, start);
         // A generator of its own.
@@ -107,7 +107,7 @@ impl Reader {
         }
     }
 
-    /// Subscribes to what comes after an event.
+    /// Subscribes to the events after an id.
     fn connect(self, daemon: &Daemon, last: EventId) -> Source<'static> {
         let filters = self.wanted.filters();
         match self.way {
@@ -178,7 +178,7 @@ fn library(daemon: &Daemon, subscribe: Subscribe) -> Source<'static> {
     Box::new(move || {
         loop {
             let next = async { tokio::time::timeout(PATIENCE, events.next()).await.expect("nothing comes") };
-            match runtime.block_on(next)?.expect("it comes back by itself") {
+            match runtime.block_on(next)?.expect("it reconnects by itself") {
                 Delivery::Event(event) => return Some(Item::Event(event.id, event.data)),
                 Delivery::Gap { gap, id, .. } => return Some(Item::Gap(id, gap)),
                 _ => {}

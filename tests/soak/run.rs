@@ -1,4 +1,4 @@
-//! One run: everybody starts, the daemon is watched, everybody comes to an end, and the sum is drawn.
+//! One run: all clients start, the daemon is sampled, all clients finish, and the totals are checked.
 
 use std::{
     process::ExitCode,
@@ -15,7 +15,7 @@ use crate::{
     readers::{Habit, Reader, Way},
 };
 
-/// Bounds that are reached all the time.
+/// Small bounds, reached all the time.
 const CONFIGURATION: &str = "
 log = \"warn\"
 history_events = 1000
@@ -27,7 +27,7 @@ feed_buffer = 65536
 topics = 1000
 ";
 
-/// Half of the run, but not more than this, is left out of the trend of memory.
+/// The part of the run, at most half of it, that the trend of memory leaves out.
 const WARM_UP: Duration = Duration::from_mins(5);
 
 const KICKED: [&str; 3] = ["kicked", "kicked-locally", "kicked-library"];
@@ -58,7 +58,7 @@ const READERS: [Reader; 14] = {
     ]
 };
 
-/// How long and how much.
+/// Duration and rate.
 struct Asked {
     time: Duration,
     rate: u64,
@@ -81,7 +81,7 @@ impl Asked {
     }
 }
 
-/// Stops everybody if a part of the run fails.
+/// Stops all clients if a part of the run fails.
 struct Alarm<'a>(&'a AtomicBool);
 
 impl Drop for Alarm<'_> {
@@ -100,7 +100,7 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // A failing part has said why.
+    // A failing part has printed why.
     match std::panic::catch_unwind(|| run(&asked)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
@@ -134,11 +134,11 @@ fn run(asked: &Asked) {
         watch(&mut memory, asked, began, stop);
         stop.store(true, Ordering::Relaxed);
         for other in others {
-            other.join().expect("it has said why");
+            other.join().expect("see its message");
         }
-        let [addressed, retained] = counted.map(|other| other.join().expect("it has said why"));
-        let published: u64 = publishers.into_iter().map(|publisher| publisher.join().expect("it has said why")).sum();
-        (published, readers.map(|reader| reader.join().expect("it has said why")), addressed, retained)
+        let [addressed, retained] = counted.map(|other| other.join().expect("see its message"));
+        let published: u64 = publishers.into_iter().map(|publisher| publisher.join().expect("see its message")).sum();
+        (published, readers.map(|reader| reader.join().expect("see its message")), addressed, retained)
     });
 
     println!("{published} events, each checked at every subscriber; {addressed} to one client, {retained} retained");
@@ -155,19 +155,19 @@ fn run(asked: &Asked) {
     assert!(trend.is_flat(), "memory grows");
 }
 
-/// Watches the daemon until the time is over, or something has failed.
+/// Samples the daemon until the time is over, or a part has failed.
 fn watch(memory: &mut Memory, asked: &Asked, began: Instant, stop: &AtomicBool) {
     let warm_up = WARM_UP.min(asked.time / 2);
     let every = (asked.time / 360).max(Duration::from_millis(500));
-    let mut told = Duration::ZERO;
+    let mut printed = Duration::ZERO;
     while began.elapsed() < asked.time && !stop.load(Ordering::Relaxed) {
         thread::sleep(every);
         if began.elapsed() > warm_up {
             memory.sample(began.elapsed());
         }
-        if began.elapsed() > told + asked.time / 12 {
-            told = began.elapsed();
-            println!("after {:>4} s: {:.2} MiB, {} descriptors", told.as_secs(), memory.resident(), memory.open());
+        if began.elapsed() > printed + asked.time / 12 {
+            printed = began.elapsed();
+            println!("after {:>4} s: {:.2} MiB, {} descriptors", printed.as_secs(), memory.resident(), memory.open());
         }
     }
 }

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use super::Result;
 
-/// How long anything here waits for the daemon.
+/// The timeout of every wait for the daemon.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Raises the limit of descriptors of this process and its children to the most that is allowed.
@@ -36,7 +36,7 @@ pub(super) fn raise_limit() -> Result<()> {
     }
 }
 
-/// The processors that this process might use when it began.
+/// The processors that this process was allowed to use at its start.
 fn processors() -> &'static [usize] {
     static ALL: OnceLock<Vec<usize>> = OnceLock::new();
     ALL.get_or_init(|| {
@@ -160,7 +160,7 @@ impl Daemon {
         self.kibibytes("smaps_rollup", "Rss:")
     }
 
-    /// The most that it has had resident since [`forget_peak`](Daemon::forget_peak).
+    /// The peak of its resident memory since [`forget_peak`](Daemon::forget_peak).
     pub(super) fn peak(&self) -> Result<i64> {
         self.kibibytes("status", "VmHWM:")
     }
@@ -205,7 +205,7 @@ impl Publisher {
         Ok(self.socket.write_all(lines.as_bytes())?)
     }
 
-    /// The daemon's status, once it has dealt with everything before.
+    /// The daemon's status, once it has processed everything before.
     pub(super) fn status(&mut self) -> Result<Value> {
         self.socket.write_all(b"{\"status\":{}}\n")?;
         let mut line = String::new();

@@ -1,4 +1,4 @@
-//! What a delivery costs as subscribers, topics, and subscribers of other topics grow.
+//! The cost of a delivery as subscribers, topics, and subscribers of other topics grow.
 
 use super::{
     Result,
@@ -11,7 +11,7 @@ use super::{
 const ROUNDS: usize = 7;
 /// Deliveries of a round.
 const DELIVERIES: usize = 30_000;
-/// Publishes of a round to a topic that nobody wants.
+/// Publishes of a round to a topic without subscribers.
 const PUBLISHES: usize = 50_000;
 
 /// A daemon and its subscribers.
@@ -19,7 +19,7 @@ struct Scene {
     daemon: Daemon,
     publisher: Publisher,
     crowd: Crowd,
-    /// What is published at a time, and how many deliveries come of it.
+    /// A batch, and the number of its deliveries.
     batch: String,
     deliveries: usize,
 }
@@ -37,7 +37,7 @@ impl Scene {
         Ok(scene)
     }
 
-    /// Publishes batches, one at a time. Gives the daemon's microseconds for each delivery.
+    /// Publishes batches, one at a time. Returns the daemon's microseconds for each delivery.
     fn round(&mut self, batches: usize) -> Result<f64> {
         let before = self.daemon.cpu()?;
         for _ in 0..batches {
@@ -50,7 +50,7 @@ impl Scene {
     }
 }
 
-/// The medians of rounds that take turns.
+/// The medians of alternating rounds.
 fn take_turns<T, const N: usize>(scenes: &mut [T; N], round: impl Fn(&mut T) -> Result<f64>) -> Result<[f64; N]> {
     let mut figures = [(); N].map(|()| Vec::new());
     for _ in 0..ROUNDS {
@@ -72,7 +72,7 @@ fn subscribers() -> Result<()> {
     let one = |_| "bench".into();
     let mut scenes = [Scene::start(100, 1, one)?, Scene::start(1000, 1, one)?, Scene::start(10_000, 1, one)?];
     let daemon = take_turns(&mut scenes, |scene| scene.round(DELIVERIES / scene.deliveries))?;
-    // Descriptors do not do for both at once.
+    // There are too few descriptors for both at once.
     drop(scenes);
     let mut floors = [Floor::start(100)?, Floor::start(1000)?, Floor::start(10_000)?];
     let floor = take_turns(&mut floors, |floor| floor.round(DELIVERIES / floor.sockets()))?;
@@ -109,7 +109,7 @@ fn elsewhere() -> Result<()> {
         scene.publisher.status()?;
         Ok((scene.daemon.cpu()? - before) * 1e6 / PUBLISHES as f64)
     })?;
-    told("CPU a publish that nobody wants, no subscribers", alone, None, "–");
+    told("CPU a publish without a match, no subscribers", alone, None, "–");
     told("the same, 10,000 subscribers elsewhere", beside, Some(alone), "about 1");
     Ok(())
 }

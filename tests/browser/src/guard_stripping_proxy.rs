@@ -1,7 +1,7 @@
-//! A proxy in front of a bus that takes away what its guards look at, and lets every page read every answer.
+//! A proxy in front of a bus that removes the headers its guards check, and lets every page read every response.
 //!
-//! It shows what they are for: what a foreign page tries gets through here. And so a test that sees nothing get through
-//! without it has seen the guards, and not a page that tries nothing.
+//! It shows that the guards are effective: attacks of a foreign page succeed through it. So a test in which they fail
+//! without it has tested the guards, and not a page that attacks nothing.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct GuardStrippingProxy {
 }
 
 impl GuardStrippingProxy {
-    /// Starts a proxy. A stream is cut when a text has passed on it: it would never end, and a browser has few
+    /// Starts a proxy. It closes a stream once a text has passed: the stream would never end, and a browser has few
     /// connections.
     pub async fn start(bus: &Bus, until: &'static str) -> GuardStrippingProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
@@ -36,7 +36,7 @@ impl GuardStrippingProxy {
         GuardStrippingProxy { port, server }
     }
 
-    /// Where browsers find it, under a name that leads here.
+    /// The URL for browsers, with a name that resolves to it.
     pub fn url(&self, name: &str) -> String {
         format!("http://{name}:{}", self.port)
     }
@@ -48,7 +48,7 @@ impl Drop for GuardStrippingProxy {
     }
 }
 
-/// Passes one request on, and its answer back.
+/// Forwards one request, and its response.
 async fn pass(mut peer: TcpStream, bus: &str, until: &str) -> Option<()> {
     const PATIENCE: Duration = Duration::from_secs(10);
     let (head, mut body) = read_head(&mut peer).await?;

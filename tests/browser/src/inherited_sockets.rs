@@ -1,4 +1,4 @@
-//! Sockets that outlive the daemon, as a service manager holds them: nobody is refused while it is away.
+//! Sockets that outlive the daemon, as a service manager holds them: no connection is refused while it is down.
 
 use std::{
     io,
@@ -24,7 +24,7 @@ impl InheritedSockets {
         Ok(InheritedSockets { http: TcpListener::bind("127.0.0.1:0")?, ipc: UnixListener::bind(socket)? })
     }
 
-    /// A command that starts a daemon with them as its descriptors 3 and 4, as `sd_listen_fds(3)` has it.
+    /// A command that starts a daemon with them as its descriptors 3 and 4, according to `sd_listen_fds(3)`.
     pub(crate) fn given_to(&self, daemon: &Command) -> Command {
         let [http, ipc] = self.descriptors().map(|socket| socket.as_raw_fd());
         let script =
@@ -34,7 +34,7 @@ impl InheritedSockets {
         shell
     }
 
-    /// Starts such a command. No other process that the test starts has the sockets.
+    /// Starts such a command. No other process of the test inherits the sockets.
     pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<Child> {
         let set = |flags| self.descriptors().into_iter().try_for_each(|socket| fcntl_setfd(socket, flags));
         set(FdFlags::empty())?;

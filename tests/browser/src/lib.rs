@@ -1,6 +1,6 @@
-//! What the browser tests stand on: a bus and a browser of their own for each test, in a folder of their own.
+//! The harness of the browser tests: each test has its own bus and browser, in its own folder.
 //!
-//! Nothing here sleeps to wait for something: [`eventually`] looks until a deadline and then says what it saw last.
+//! Nothing here sleeps to wait for something: [`eventually`] polls until a deadline and then reports what it saw last.
 //! Processes are ended by their handles and folders removed, however a test ends.
 
 mod browser;
@@ -27,10 +27,10 @@ pub use remote::{Kind, Page, Remote};
 pub use serde_json::Value;
 pub use site::{Answer, Site};
 
-/// Longer than anything here takes on a busy machine.
+/// Longer than any operation takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Looks again and again until `look` finds something. Its error is what it saw instead.
+/// Polls until `look` returns `Ok`. Its error is what it saw instead.
 ///
 /// # Panics
 ///

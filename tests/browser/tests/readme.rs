@@ -1,9 +1,9 @@
-//! The README's code for browsers, in a real one. `tests/readme` runs the rest of it.
+//! The README's code for browsers, run in a real one. `tests/readme` runs the rest of the README.
 
 use sse_bus_browser_tests::{Answer, Browser, Bus, Site, Tab, Value, eventually, free_port};
 
 const README: &str = include_str!("../../../README.md");
-/// Where the README says that the bus and the page are.
+/// The addresses of the bus and of the page in the README.
 const BUS: &str = "http://127.0.0.1:7733";
 
 #[tokio::test]

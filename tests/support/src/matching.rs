@@ -1,8 +1,8 @@
-//! Filters, as the glossary defines them and as naively as can be.
+//! Filters as the glossary defines them, implemented as simply as possible.
 
 use std::str::Split;
 
-/// Whether a filter lets a topic through. Both must be legal.
+/// Returns true if a filter matches a topic. Both must be valid.
 pub fn matches(filter: &str, topic: &str) -> bool {
     fn levels(mut filter: Split<'_, char>, mut topic: Split<'_, char>) -> bool {
         match (filter.next(), topic.next()) {

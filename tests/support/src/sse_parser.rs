@@ -5,17 +5,17 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dispatched {
     pub id: String,
-    /// `None` where a browser says `message`.
+    /// `None` where a browser reports `message`.
     pub kind: Option<String>,
     pub data: String,
 }
 
-/// Parses a stream. Gives what was dispatched, and the text that belongs to no dispatched event yet.
+/// Parses a stream. Returns the dispatched events, and the text after the last one.
 pub fn parse(stream: &str) -> (Vec<Dispatched>, &str) {
     let (mut id, mut kind, mut data) = (String::new(), String::new(), String::new());
     let mut dispatched = Vec::new();
     let (mut rest, mut pending) = (stream, stream);
-    // Lines end with CRLF, LF or CR; what has no end of line is not parsed.
+    // Lines end with CRLF, LF or CR; an incomplete line is not parsed.
     while let Some(end) = rest.find(['\r', '\n']) {
         let line = &rest[..end];
         rest = rest[end..].strip_prefix("\r\n").unwrap_or(&rest[end + 1..]);

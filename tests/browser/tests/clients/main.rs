@@ -1,5 +1,5 @@
-//! Clients of event streams from other projects, each used as its documentation shows. Each must receive every event once, in
-//! order and unchanged, except for the faults of its own that `deviations` lists.
+//! Clients of event streams from other projects, each used as its documentation shows. Each must receive every event
+//! once, in order and unchanged, except for the faults of its own that `deviations` lists.
 
 mod checks;
 mod crates;

@@ -1,5 +1,5 @@
-//! Why httpx receives no first position, and the cures that the README lists for the faults of clients: the position as an
-//! event, for clients that do not remember an id without data, and envelopes, for clients that change the data.
+//! Why httpx receives no first position, and the README's workarounds for faults of clients: the position as
+//! an event, for clients that do not remember an id without data, and envelopes, for clients that change the data.
 
 use serde_json::Value;
 use sse_bus_browser_tests::{Bus, eventually};

@@ -1,11 +1,11 @@
-//! What one does with the page: publish, send, kick, pause, search, clear, look into the past.
+//! The page's commands: publish, send, kick, pause, search, clear, show history.
 
 use sse_bus_browser_tests::{Browser, Bus, eventually};
 
 use super::{becomes, count, publish_all, says};
 
 #[tokio::test]
-async fn one_publishes_sends_and_kicks() {
+async fn a_person_publishes_sends_and_kicks() {
     let bus = Bus::start().await;
     let browser = Browser::start().await;
     let page = browser.open(&bus.url()).await;
@@ -28,7 +28,7 @@ async fn one_publishes_sends_and_kicks() {
     page.click("#publish .main").await;
     says(&page, "#result", "not sent: the parameter ttl").await;
 
-    // Who is chosen among the clients is sent to.
+    // A click on a client selects it as the addressee.
     says(&page, "#clients tr", "phone").await;
     page.eval("[...document.querySelectorAll('#clients .name')].find((name) => name.textContent === 'phone').click()")
         .await;
@@ -60,7 +60,7 @@ async fn one_publishes_sends_and_kicks() {
 }
 
 #[tokio::test]
-async fn one_pauses_searches_clears_and_chooses() {
+async fn a_person_pauses_searches_clears_and_selects() {
     let bus = Bus::start().await;
     let browser = Browser::start().await;
     let page = browser.open(&bus.url()).await;
@@ -68,7 +68,7 @@ async fn one_pauses_searches_clears_and_chooses() {
     count(&bus, "a/x", 0..30).await;
     page.shows("number 29.").await;
 
-    // While it is paused the list stands still, and what comes is counted.
+    // While paused the list does not change, and new events are counted.
     page.press("p").await;
     says(&page, "#pause", "Go on").await;
     count(&bus, "a/y", 30..60).await;
@@ -79,7 +79,7 @@ async fn one_pauses_searches_clears_and_chooses() {
     page.shows("number 59.").await;
     assert_eq!(page.texts("#log .data").await.len(), 60);
 
-    // A text is looked for in topic, type and data, in what is there and in what comes.
+    // A search covers topic, type and data, of existing and new events.
     page.press("/").await;
     page.press("NUMBER 5").await;
     becomes(&page, "document.querySelectorAll('#log .event').length", 11).await;
@@ -89,12 +89,12 @@ async fn one_pauses_searches_clears_and_chooses() {
     page.eval("text.value = ''; text.oninput();").await;
     becomes(&page, "document.querySelectorAll('#log .event').length", 80).await;
 
-    // Cleared is the list; the count stays.
+    // Clearing empties the list; the count stays.
     page.press("\u{e00c}c").await; // Escape leaves the field
     becomes(&page, "document.querySelectorAll('#log li').length", 0).await;
     says(&page, "#received", "80").await;
 
-    // A topic is chosen in the table, and stands in the address. History comes with it where it is asked for.
+    // A topic selected in the table is part of the address. Its history is loaded on request.
     says(&page, "#topics .topic", "a/y").await;
     page.eval("subscribe.elements.since.value = 'all'").await;
     page.eval("[...document.querySelectorAll('#topics .topic')].find((topic) => topic.textContent === 'a/y').click()")
@@ -107,7 +107,7 @@ async fn one_pauses_searches_clears_and_chooses() {
     page.shows("number 71.").await;
     assert!(!page.texts("#log .data").await.contains(&"number 70.".to_owned()));
 
-    // More than is drawn is kept, and shown to whoever asks. What is not drawn is told.
+    // More events are kept than drawn, and shown on request. The number of those not drawn is shown.
     page.press("c").await;
     count(&bus, "a/y", 1000..2200).await;
     page.shows("number 2199.").await;
@@ -122,7 +122,7 @@ async fn one_pauses_searches_clears_and_chooses() {
 }
 
 #[tokio::test]
-async fn one_looks_at_an_event_and_at_what_was_around_it() {
+async fn a_person_opens_an_event_and_the_events_around_it() {
     let bus = Bus::start().await;
     let browser = Browser::start().await;
     let other = |n| ["b".to_owned(), String::new(), format!("between {n}.")];
@@ -131,7 +131,7 @@ async fn one_looks_at_an_event_and_at_what_was_around_it() {
     page.connected().await;
     page.shows("{\"n\": 99}").await;
 
-    // With the keyboard: up from the end to the 50th, and in.
+    // With the keyboard: up from the end to the 50th, and open it.
     page.pause().await;
     page.press("e").await;
     page.press(&"\u{e013}".repeat(50)).await;
@@ -155,7 +155,7 @@ async fn one_looks_at_an_event_and_at_what_was_around_it() {
     page.press("\u{e00c}").await;
     becomes(&page, "around.open", false).await;
 
-    // What history let go is told.
+    // Evicted events are shown as missed.
     let gone = Bus::start_with(&["--history-events", "10"]).await;
     count(&gone, "a", 0..5).await;
     let page = browser.open(&format!("{}/?since=all", gone.url())).await;

@@ -1,15 +1,15 @@
-//! What a foreign page can try: `attack.js`, let loose on a bus, and the accounts of both sides.
+//! The attacks of a foreign page: `attack.js` against a bus, and what the page and the daemon saw of it.
 
 use std::collections::BTreeSet;
 
 use sse_bus_browser_tests::{Answer, Bus, Site, Tab, Value, eventually};
 
-/// Names that lead to this machine, as any does whose owner has rebound it.
+/// Names that resolve to this machine, as any name does whose owner has rebound it.
 pub(crate) const NAMES: &str = "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP app.example 127.0.0.1";
-/// What is on the bus, retained: every stream begins with it.
+/// Retained on the bus: every stream begins with it.
 pub(crate) const SECRET: &str = "only for the own user";
 
-/// Something that a page tried, and what it saw of it.
+/// An attempt of the page, and its outcome.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) context: String,
@@ -19,13 +19,13 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Whether the page has learned anything but that it was refused: text, or that what came was of some use.
+    /// Returns true if the page has learned more than that it was refused: text, or a usable response.
     pub(crate) fn has_read(&self) -> bool {
         self.outcome.starts_with("read") || self.outcome == "loaded"
     }
 }
 
-/// Lets a page try everything on a target, from some contexts.
+/// Runs all attacks of a page on a target, from some contexts.
 pub(crate) async fn attack(tab: &Tab, target: &str, contexts: &[&str]) -> Vec<Row> {
     tab.eval(&format!("everything({target:?}, {contexts:?})")).await;
     eventually("the page to have tried everything", async || {
@@ -44,22 +44,22 @@ pub(crate) async fn attack(tab: &Tab, target: &str, contexts: &[&str]) -> Vec<Ro
     account.as_array().expect("an array of rows").iter().map(row).collect()
 }
 
-/// How many requests the daemon has refused so far because of where they came from.
+/// The number of requests that the daemon has refused because of their origin.
 pub(crate) async fn refusals(bus: &Bus) -> usize {
     let metrics = bus.get("/metrics").await;
     let count = metrics.lines().find_map(|line| line.strip_prefix("sse_bus_refused_total{code=\"denied\"} "));
     count.map_or(0, |count| count.parse().expect("a number"))
 }
 
-/// The daemon's own account: there are the secret, its publisher's coming and going, and nothing else. A subscriber's
-/// coming would be another event.
+/// Checks the daemon's log of events: the secret and the presence of its publisher, and nothing else. A subscriber
+/// would have added an event.
 pub(crate) async fn nothing_got_through(bus: &Bus) {
     let status = bus.json(&["status"]).await.remove(0);
     let through = if status["published"] == 3 { BTreeSet::new() } else { through(bus).await };
     assert_eq!(status["published"], 3, "these got through: {through:?}\n{status}");
 }
 
-/// The topics that foreign pages subscribed to or published on, by the daemon's account.
+/// The topics that foreign pages subscribed to or published on, according to the daemon.
 pub(crate) async fn through(bus: &Bus) -> BTreeSet<String> {
     let published = bus.json(&["topics"]).await.into_iter().map(|topic| topic["topic"].as_str().unwrap().to_owned());
     let joins = bus.json(&["history", "$sys/clients", "--since", "all"]).await;
@@ -77,7 +77,7 @@ pub(crate) async fn bus_with_a_secret(port: u16, arguments: &[&str]) -> Bus {
     bus
 }
 
-/// Serves the pages of the attack, and sends elsewhere who asks for it.
+/// Serves the pages of the attack, and redirects requests that ask for it.
 pub(crate) async fn foreign_site(port: u16) -> Site {
     Site::start(port, |target| {
         if let Some(to) = target.strip_prefix("/redirect?to=") {

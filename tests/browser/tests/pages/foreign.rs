@@ -1,5 +1,5 @@
-//! Pages of others in a real browser: whatever they try, they read nothing and publish nothing, and the daemon never
-//! has a subscriber because of them.
+//! Foreign pages in a real browser: with no attack do they read or publish anything, and the daemon never has a
+//! subscriber because of them.
 
 use std::collections::BTreeSet;
 
@@ -14,9 +14,9 @@ async fn a_foreign_page_reads_nothing_and_publishes_nothing() {
     let browser = Browser::start_with(&[NAMES]).await;
     for (number, (from, to, contexts)) in [
         ("evil.example", "127.0.0.1", &["page", "sandboxed", "srcdoc", "data", "worker"][..]),
-        // What browsers call the same site: the same name, another port.
+        // Same-site according to browsers: the same name with another port.
         ("localhost", "localhost", &["page", "service"]),
-        // A name, and an address, that lead to the daemon as well.
+        // A name, and an address, that resolve to the daemon as well.
         ("evil.example", "evil.example", &["page"]),
         ("evil.example", "0.0.0.0", &["page"]),
     ]
@@ -44,9 +44,9 @@ async fn a_foreign_page_reads_nothing_and_publishes_nothing() {
     }
 }
 
-/// Also: each way is a way, and the account notices what gets through.
+/// The counterpart: each attack is effective, and the checks detect it.
 #[tokio::test]
-async fn without_the_guards_the_same_page_gets_through() {
+async fn without_the_guards_the_same_page_succeeds() {
     let bus = bus_with_a_secret(free_port(), &[]).await;
     let proxy = GuardStrippingProxy::start(&bus, SECRET).await;
     let site = foreign_site(free_port()).await;
@@ -73,8 +73,8 @@ async fn without_the_guards_the_same_page_gets_through() {
     browser.quit().await;
 }
 
-/// The owner of a name has a page open from there, and then has the name lead to the daemon, at the same port: for the
-/// browser the page and the bus are of one origin.
+/// The owner of a name serves a page, and then rebinds the name to the daemon, on the same port: for the browser, page
+/// and bus have one origin.
 #[tokio::test]
 async fn a_page_whose_name_is_rebound_to_the_daemon_reads_refusals_only() {
     let port = free_port();
@@ -89,14 +89,14 @@ async fn a_page_whose_name_is_rebound_to_the_daemon_reads_refusals_only() {
         .filter(|row| row.outcome.starts_with("read"))
         .partition(|row| row.outcome.contains("this daemon does not go by the name evil.example"));
     assert!(other.is_empty(), "{other:#?}");
-    // Which it could not have read of another origin.
+    // It could not have read a response of another origin.
     assert!(refused.len() >= 10, "{account:#?}");
     tab.screenshot("rebound").await;
     browser.quit().await;
     nothing_got_through(&bus).await;
 }
 
-/// As with socat or nginx in front of the local socket, where the daemon takes every process for the own user's.
+/// As with socat or nginx in front of the local socket, where every process looks like the own user's to the daemon.
 #[tokio::test]
 async fn behind_a_forwarder_to_the_local_socket_a_foreign_page_publishes_nothing() {
     let bus = bus_with_a_secret(free_port(), &[]).await;
@@ -118,7 +118,7 @@ async fn behind_a_forwarder_to_the_local_socket_a_foreign_page_publishes_nothing
 }
 
 #[tokio::test]
-async fn what_leads_to_the_bus_from_a_foreign_page_shows_a_refusal() {
+async fn links_and_forms_of_a_foreign_page_show_a_refusal() {
     let bus = bus_with_a_secret(free_port(), &[]).await;
     let site = foreign_site(free_port()).await;
     let browser = Browser::start_with(&[NAMES]).await;

@@ -1,5 +1,5 @@
-//! Nine tabs on one connection, while the tab that holds it is closed, crashes, freezes, and the daemon is restarted: each
-//! has each event once, in order.
+//! Nine tabs on one connection, while the tab that holds it is closed, crashes or freezes, and the daemon restarts:
+//! each tab receives each event once, in order.
 
 use std::{
     sync::{
@@ -16,9 +16,9 @@ use crate::page::{bus_and_site, in_both_browsers, listen, open, state};
 
 const TABS: usize = 9;
 
-in_both_browsers! { nine_tabs_on_one_connection_have_each_event_once_whatever_becomes_of_it }
+in_both_browsers! { nine_tabs_on_one_connection_receive_each_event_once_whatever_happens_to_it }
 
-async fn nine_tabs_on_one_connection_have_each_event_once_whatever_becomes_of_it(kind: Kind) {
+async fn nine_tabs_on_one_connection_receive_each_event_once_whatever_happens_to_it(kind: Kind) {
     let (mut bus, _site, origin) = bus_and_site(&["--history", "disk"]).await;
     let publisher = Publisher::start(&bus);
     let browser = Remote::start(kind, &[]).await;
@@ -26,7 +26,7 @@ async fn nine_tabs_on_one_connection_have_each_event_once_whatever_becomes_of_it
     let mut tabs = Vec::new();
     for number in 0..TABS {
         let page = open(&browser, &origin).await;
-        // Each wants something else, too.
+        // Each tab also subscribes to a topic of its own.
         let filters = format!("['n/**', 'tab/{number}']");
         listen(&page, "all", &filters, "{ since: 'all', client: 'tabs' }").await;
         state(&page, "all", "open").await;
@@ -86,17 +86,17 @@ async fn nine_tabs_on_one_connection_have_each_event_once_whatever_becomes_of_it
     println!("{kind:?}: {} events in each of {} tabs, in {:?}", wanted.len(), tabs.len(), began.elapsed());
 }
 
-/// What happens to the leader, and how long the others then wait for the next event.
+/// An event in the life of the leader, and the time until the others receive the next event.
 async fn takeover(what: &str, tabs: &mut Vec<Page>, happens: impl AsyncFnOnce(Page)) {
     let leader = tabs.remove(leader(tabs).await);
     let began = Instant::now();
     happens(leader).await;
-    // One process may have rendered more than one of the pages.
+    // One process may have rendered several of the pages.
     goes_on(tabs).await;
     println!("the next event after {what}: within {:?}", began.elapsed());
 }
 
-/// Which of the tabs holds the connection.
+/// The tab that holds the connection.
 async fn leader(tabs: &[Page]) -> usize {
     eventually("one of the tabs to lead", async || {
         for (number, page) in tabs.iter().enumerate() {
@@ -109,7 +109,7 @@ async fn leader(tabs: &[Page]) -> usize {
     .await
 }
 
-/// Waits until the daemon has exactly one subscriber: that is one connection, since streams have theirs for themselves.
+/// Waits until the daemon has exactly one subscriber, and so one connection, since each stream has its own.
 async fn one_connection(bus: &Bus, tabs: &[Page]) {
     bus.subscribers(1).await;
     let clients = bus.json(&["clients"]).await;
@@ -138,7 +138,7 @@ async fn restart(bus: &mut Bus) {
     bus.restart().await;
 }
 
-/// What the bus says is on `n/**`.
+/// The history of `n/**`.
 async fn history(bus: &Bus) -> Vec<String> {
     let events = bus.ctl(&["history", "n/**", "--format", "data"]).await.stdout;
     events.lines().map(str::to_owned).collect()
@@ -154,7 +154,7 @@ fn difference(got: &[String], wanted: &[String]) -> String {
     format!("{} of {}, from {at} on {} and not {}", got.len(), wanted.len(), around(got), around(wanted))
 }
 
-/// Publishes numbers, one after the other, also while the daemon is away.
+/// Publishes numbers in turn, also while the daemon is down.
 struct Publisher {
     over: Arc<AtomicBool>,
     task: JoinHandle<()>,
@@ -170,7 +170,7 @@ impl Publisher {
                 if is_over.load(Ordering::Relaxed) {
                     return;
                 }
-                // One that is not answered may be in history, or not; the bus knows.
+                // A number without an answer may be in history or not; history decides.
                 let _ = sse_bus_browser_tests::post(&address, "/events/n/x", &number.to_string()).await;
                 pace.tick().await;
             }

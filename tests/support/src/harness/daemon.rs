@@ -1,4 +1,4 @@
-//! A daemon, and everything that tests do with it.
+//! A daemon, and the operations of tests on it.
 
 use std::{
     fs,
@@ -13,13 +13,13 @@ use sse_bus::protocol::binary::Version;
 
 use super::{EventStream, Frames, Lines, PATIENCE, Place, Process, Response, Run, http, process, until};
 
-/// The variable that has all streams of tests take the other of the two paths.
+/// Set in the environment, streams of tests use the local socket.
 const LOCAL_STREAMS: &str = "SSE_BUS_TEST_LOCAL_STREAMS";
 
 /// A daemon. Killed when dropped.
 pub struct Daemon {
     pub place: Place,
-    /// Where it serves HTTP.
+    /// The address of its HTTP port.
     pub address: SocketAddr,
     flags: Vec<String>,
     child: Child,
@@ -39,7 +39,7 @@ impl Daemon {
         Daemon::start_at(place, &["--config", &file])
     }
 
-    /// A daemon at a place that is there already, with just these flags, the socket and a free port.
+    /// A daemon with just these flags, a socket in the given place, and a free port.
     pub fn start_at(place: Place, flags: &[&str]) -> Daemon {
         let socket = place.socket().display().to_string();
         let usual = ["--listen", "127.0.0.1:0", "--socket", &socket];
@@ -57,12 +57,12 @@ impl Daemon {
         daemon
     }
 
-    /// Starts it again after its end, with the same flags. The port is another one.
+    /// Starts it again after its end, with the same flags. The port may differ.
     pub fn start_again(&mut self) {
         self.start_again_as(|_| {});
     }
 
-    /// The same with a command that is changed before.
+    /// The same with a command that is changed before it starts.
     pub fn start_again_as(&mut self, change: impl FnOnce(&mut Command)) {
         let mut command = self.place.busd();
         change(&mut command);
@@ -91,7 +91,8 @@ impl Daemon {
         process::signal(self.pid(), signal);
     }
 
-    /// Stops it as Ctrl-Z does. A signal is sent before it is felt: a busy machine lets threads go on for a while.
+    /// Stops it as Ctrl-Z does, and waits until every thread is stopped: the signal takes effect after a while on a
+    /// busy machine.
     pub fn suspend(&self) {
         self.signal(rustix::process::Signal::STOP);
         until("every thread is stopped", || {
@@ -101,7 +102,7 @@ impl Daemon {
         });
     }
 
-    /// Waits for its end and gives the exit code; nothing after a signal's end.
+    /// Waits for its end and returns the exit code; `None` after a signal.
     pub fn wait(&mut self) -> Option<i32> {
         until("the daemon ends", || self.child.try_wait().unwrap()).code()
     }
@@ -117,7 +118,7 @@ impl Daemon {
         String::from_utf8(fs::read(self.place.path("daemon.log")).unwrap()).unwrap()
     }
 
-    /// Waits until it has logged something: the log is written a little later than what it is about.
+    /// Waits until it has logged a text: log lines are written asynchronously.
     pub fn has_logged(&self, text: &str) {
         until(&format!("the daemon logs {text:?}"), || self.log().contains(text).then_some(()));
     }
@@ -205,7 +206,7 @@ impl Daemon {
         self.request("GET", path, &[], b"")
     }
 
-    /// Publishes over HTTP and gives the event's id.
+    /// Publishes over HTTP and returns the event's id.
     pub fn publish(&self, topic: &str, data: impl AsRef<[u8]>) -> String {
         let response = self.request("POST", &format!("/events/{topic}"), &[], data);
         assert_eq!(response.status, 202, "{}", response.text());
@@ -213,7 +214,7 @@ impl Daemon {
     }
 
     /// Opens a stream over TCP, where the fan-out owns the socket; with [`LOCAL_STREAMS`] in the environment over the
-    /// local socket, where the stream is the ordinary body of an answer. What is promised is the same.
+    /// local socket, where the stream is the ordinary body of a response. The promises are the same.
     pub fn stream(&self, path: &str) -> EventStream {
         self.stream_with(path, &[])
     }
@@ -230,12 +231,12 @@ impl Daemon {
         EventStream::open(Box::new(self.local()), "bus", path, &[])
     }
 
-    /// The daemon's own account.
+    /// The daemon's status.
     pub fn status(&self) -> Value {
         self.get("/status").json()
     }
 
-    /// Waits until there are so many subscribers.
+    /// Waits until the daemon has this number of subscribers.
     pub fn wait_for_subscribers(&self, wanted: u64) {
         until(&format!("{wanted} subscribers"), || (self.status()["subscribers"] == wanted).then_some(()));
     }

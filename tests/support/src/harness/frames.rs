@@ -1,4 +1,4 @@
-//! A connection that speaks binary frames, one at a time and without the library's client.
+//! A connection with binary frames, one at a time and without the library's client.
 
 use std::{
     io::{Read, Write},
@@ -33,7 +33,7 @@ impl Frames {
         self.stream.write_all(bytes).unwrap();
     }
 
-    /// The next reply; nothing at the end of the connection.
+    /// The next reply; `None` at the end of the connection.
     pub fn next(&mut self) -> Option<Reply> {
         loop {
             match self.version.decode(&self.buffer) {

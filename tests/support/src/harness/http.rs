@@ -28,7 +28,7 @@ impl Head {
     }
 }
 
-/// A whole answer.
+/// A complete response.
 pub struct Response {
     pub status: u16,
     head: Head,
@@ -52,7 +52,7 @@ impl Response {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{} {e}: {}", self.status, self.text()))
     }
 
-    /// The code of the refusal that this answer must be, which must say why, too.
+    /// Checks that the response is a refusal with a message, and returns its status and code.
     #[track_caller]
     pub fn refusal(&self) -> (u16, String) {
         let json = self.json();
@@ -62,7 +62,7 @@ impl Response {
     }
 }
 
-/// Sends a request and reads the answer to its end.
+/// Sends a request and reads the response to its end.
 pub fn exchange(
     socket: Box<dyn Socket>,
     host: &str,
@@ -184,7 +184,7 @@ impl Read for Body {
     }
 }
 
-/// An event, after the rules for reading streams.
+/// An event according to the rules for reading streams.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sse {
     pub id: String,
@@ -214,7 +214,7 @@ impl EventStream {
         EventStream::of(path, head, Box::new(body))
     }
 
-    /// The stream that an answer's body is, which must be one.
+    /// The stream in the body of a response, which must have status 200.
     pub fn of(path: &str, head: Head, body: Box<dyn Read + Send>) -> EventStream {
         let mut stream = EventStream { head, body: BufReader::new(body) };
         if stream.head.status != 200 {
@@ -225,15 +225,15 @@ impl EventStream {
         stream
     }
 
-    /// The next line of the stream, with its LF; nothing at a clean end.
+    /// The next line of the stream, with its LF; `None` at an orderly end.
     pub fn line(&mut self) -> io::Result<Option<String>> {
         let mut line = String::new();
         Ok((self.body.read_line(&mut line)? > 0).then_some(line))
     }
 
-    /// The next event; nothing at a clean end.
+    /// The next event; `None` at an orderly end.
     pub fn next(&mut self) -> io::Result<Option<Sse>> {
-        // Heartbeats must not make a test wait for ever.
+        // Heartbeats must not extend the wait for ever.
         let deadline = Instant::now() + PATIENCE;
         let mut event = Sse::default();
         let mut data: Vec<String> = Vec::new();
@@ -247,13 +247,13 @@ impl EventStream {
                 Some(("data", text)) => data.push(text.into()),
                 _ if Instant::now() > deadline => return Err(io::ErrorKind::TimedOut.into()),
                 _ if line == ":" || line.starts_with("retry: ") => {}
-                _ => panic!("an unknown line in the stream: {line:?}"),
+                _ => panic!("an unexpected line in the stream: {line:?}"),
             }
         }
         Ok(None)
     }
 
-    /// The next event, which must come.
+    /// The next event; panics if the stream ends first.
     #[track_caller]
     pub fn event(&mut self) -> Sse {
         self.next().unwrap().expect("the stream has ended")
@@ -265,7 +265,7 @@ impl EventStream {
         (0..events).map(|_| self.event().data).collect()
     }
 
-    /// Checks that the stream ends here, cleanly.
+    /// Checks that the stream ends here, in an orderly way.
     #[track_caller]
     pub fn ends(&mut self) {
         assert_eq!(self.next().unwrap(), None);

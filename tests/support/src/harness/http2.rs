@@ -1,4 +1,4 @@
-//! An HTTP/2 connection by prior knowledge, with the peer's window in the test's hands.
+//! An HTTP/2 connection by prior knowledge, whose flow control window the test sets.
 
 use std::{
     io::{self, Read},
@@ -25,12 +25,12 @@ pub struct Http2 {
 }
 
 impl Http2 {
-    /// A connection whose streams have room enough.
+    /// A connection whose streams have a large window.
     pub fn connect(address: SocketAddr) -> Http2 {
         Http2::with_window(address, 1 << 20)
     }
 
-    /// A connection that takes so many bytes of each stream before the test has read them.
+    /// A connection that accepts this many bytes of each stream before the test has read them.
     pub fn with_window(address: SocketAddr, window: u32) -> Http2 {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (sender, connection) = runtime.block_on(async {
@@ -43,7 +43,7 @@ impl Http2 {
         Http2 { runtime: Arc::new(runtime), sender, connection, address }
     }
 
-    /// Sends a request and gives the head of the answer. A header `:authority` takes the place of the usual one.
+    /// Sends a request and returns the head of the response. A header `:authority` replaces the default one.
     fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (Head, RecvStream) {
         let usual = self.address.to_string();
         let authority = headers.iter().find(|(name, _)| *name == ":authority").map_or(&*usual, |(_, value)| *value);
@@ -59,7 +59,7 @@ impl Http2 {
             let mut sender = self.sender.clone().ready().await?;
             let (answer, mut stream) = sender.send_request(request, body.is_empty())?;
             if !body.is_empty() {
-                // Who is refused at once is told not to send it, which may be before this.
+                // A refusal at once resets the stream, possibly before this.
                 let _ = stream.send_data(Bytes::copy_from_slice(body), true);
             }
             answer.await
@@ -70,7 +70,7 @@ impl Http2 {
         (Head { status: parts.status.as_u16(), headers: texts(&parts.headers) }, body)
     }
 
-    /// A whole exchange.
+    /// A complete exchange.
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let (head, answer) = self.send(method, path, headers, body.as_bytes());
         let mut content = Vec::new();
@@ -88,12 +88,12 @@ impl Http2 {
         Body { runtime: self.runtime.clone(), answer, chunk: Bytes::new() }
     }
 
-    /// As many streams as the daemon lets be open at once, as it has said.
+    /// The number of concurrent streams that the daemon allows.
     pub fn most_streams(&self) -> usize {
         self.sender.current_max_send_streams()
     }
 
-    /// Waits until the daemon has closed the connection, cleanly.
+    /// Waits until the daemon has closed the connection, in an orderly way.
     pub fn ends(mut self) {
         let ended = self.runtime.block_on(async { timeout(PATIENCE, &mut self.connection).await });
         ended.expect("the connection ends in time").unwrap().expect("the connection ends cleanly");
@@ -102,12 +102,12 @@ impl Http2 {
 
 impl Drop for Http2 {
     fn drop(&mut self) {
-        // Streams that are still held keep the runtime; the connection goes with this handle, as a socket would.
+        // Open streams keep the runtime alive; the connection ends with this handle, as a socket would.
         self.connection.abort();
     }
 }
 
-/// What a stream brings. Only what is read makes room for more.
+/// The body of a stream. Reading enlarges the window.
 struct Body {
     runtime: Arc<Runtime>,
     answer: RecvStream,

@@ -1,4 +1,4 @@
-//! A connection that speaks JSON lines.
+//! A connection with JSON lines.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -30,19 +30,19 @@ impl Lines {
         self.reader.get_mut().write_all(bytes.as_ref()).unwrap();
     }
 
-    /// The next line; nothing at the end of the connection.
+    /// The next line; `None` at the end of the connection.
     pub fn next(&mut self) -> Option<Value> {
         let mut line = String::new();
         self.reader.read_line(&mut line).expect("a line from the daemon");
         (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}")))
     }
 
-    /// The next line, which must come.
+    /// The next line; panics at the end of the connection.
     pub fn reply(&mut self) -> Value {
         self.next().expect("the daemon has closed the connection")
     }
 
-    /// Asks, of a daemon that may end in the middle of it.
+    /// Sends a line and reads the reply; `None` if the daemon ends meanwhile.
     pub fn try_ask(&mut self, line: &str) -> Option<Value> {
         self.reader.get_mut().write_all(format!("{line}\n").as_bytes()).ok()?;
         let mut answer = String::new();
@@ -50,7 +50,7 @@ impl Lines {
         serde_json::from_str(&answer).ok()
     }
 
-    /// Sends a line and gives the reply.
+    /// Sends a line and returns the reply.
     pub fn ask(&mut self, line: impl AsRef<[u8]>) -> Value {
         self.send(line);
         self.reply()
@@ -63,14 +63,14 @@ impl Lines {
         reply["event"].take()
     }
 
-    /// The next line, whatever it is.
+    /// The next line, unparsed.
     pub fn head(&mut self) -> String {
         let mut line = String::new();
         self.reader.read_line(&mut line).expect("a line from the daemon");
         line
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending half.
     pub fn close_sending(&self) {
         self.reader.get_ref().shutdown(Shutdown::Write).unwrap();
     }

@@ -1,4 +1,4 @@
-//! The daemon and the programs around it, as real processes, and what a failing test shows of them.
+//! The daemon and its clients as real processes, and what a failing test prints of them.
 //!
 //! Each [`Daemon`] has a folder, a socket and a port of its own, so tests run at the same time. It is killed when it is
 //! dropped. Nothing sleeps to let something happen: [`until`] looks for a condition, and every read has a deadline.
@@ -45,15 +45,15 @@ pub use self::{
     tokens::{Tokens, bearer, token},
 };
 
-/// The longest that anything is waited for, on a busy machine.
+/// The timeout of every wait, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The path of a program of this package, which Cargo gives to its integration tests and benchmarks when it runs them.
+/// The path of a program of the package, which Cargo sets when it runs integration tests and benchmarks.
 fn program(name: &str) -> String {
     std::env::var(format!("CARGO_BIN_EXE_{name}")).expect("Cargo runs the test")
 }
 
-/// Looks again and again until something has come about.
+/// Polls until a condition holds, and returns its value.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -65,7 +65,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The text with every byte as URLs write the unusual ones.
+/// The text with every byte percent-encoded.
 pub fn percent_encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         let _ = write!(encoded, "%{byte:02X}");

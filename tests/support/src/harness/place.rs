@@ -1,4 +1,4 @@
-//! A folder for one test, and the programs of the bus as they are started there.
+//! A folder for one test, and the programs of the bus as they start there.
 
 use std::{
     fmt::Write as _,
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{Process, Run, program};
 
-/// A folder of its own, and programs that find everything there.
+/// A folder, and commands that use it as home, runtime, configuration and state directory.
 pub struct Place {
     folder: TempDir,
 }
@@ -29,13 +29,13 @@ impl Place {
         self.path("run/bus.sock")
     }
 
-    /// Writes a file and gives its path.
+    /// Writes a file and returns its path.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         fs::write(self.path(name), content).unwrap();
         self.path(name).display().to_string()
     }
 
-    /// A command that sees nothing of the user's own environment.
+    /// A command without the user's own environment.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SSE_BUS_")) {
@@ -53,21 +53,21 @@ impl Place {
         self.command(&program("sse-busd"))
     }
 
-    /// `sse-busd` with the usual flags, run to its end; for daemons that cannot start.
+    /// Runs `sse-busd` to its end, with the default flags; for daemons that cannot start.
     pub fn busd_fails(&self, flags: &[&str]) -> Run {
         let mut busd = self.busd();
         busd.arg("--no-config").args(flags);
         Process::start(busd).finish()
     }
 
-    /// `sse-busctl` for the daemon of this place.
+    /// `sse-busctl` for the daemon in this folder.
     pub fn busctl<S: AsRef<std::ffi::OsStr>>(&self, args: &[S]) -> Command {
         let mut busctl = self.command(&program("sse-busctl"));
         busctl.env("SSE_BUS_SOCKET", self.socket()).args(args);
         busctl
     }
 
-    /// All files, each with its size.
+    /// All files with their sizes.
     pub fn listing(&self) -> String {
         fn walk(folder: &Path, out: &mut String) {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -1,4 +1,4 @@
-//! A program that is run and whose output is captured as it comes.
+//! A running program whose output is captured.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{PATIENCE, until};
 
-/// Has a shell run this first, for example to set limits, and then become the command.
+/// Runs a shell script, for example to set limits, in the process that then executes the command.
 #[cfg(unix)]
 pub fn after(script: &str, command: &mut Command) {
     let mut shell = Command::new("bash");
@@ -29,7 +29,7 @@ pub fn after(script: &str, command: &mut Command) {
     *command = shell;
 }
 
-/// Starts a program. Under Wine, which now and then cannot start one of many at a time, tries again.
+/// Starts a program. Wine sometimes cannot start one of many at a time, so that is retried.
 pub fn spawn(command: &mut Command) -> Child {
     /// `ERROR_INTERNAL_ERROR` of Windows.
     const INTERNAL_ERROR: i32 = 1359;
@@ -62,7 +62,7 @@ impl Process {
         Process::start_with_stdout(command)
     }
 
-    /// Starts a program whose stdout goes where the command says.
+    /// Starts a program with the stdout that the command sets.
     pub fn start_with_stdout(mut command: Command) -> Process {
         let shown = format!("{command:?}");
         command.stdin(Stdio::piped()).stderr(Stdio::piped());
@@ -73,12 +73,12 @@ impl Process {
         Process { command: shown, child, stdin, stdout, stderr }
     }
 
-    /// Writes to its stdin. A program that has stopped reading is not the test's failure.
+    /// Writes to its stdin. A program that has stopped reading is not an error.
     pub fn feed(&mut self, bytes: &[u8]) {
         let _ = self.stdin.as_mut().expect("stdin is open").write_all(bytes);
     }
 
-    /// Its stdin, to be fed from elsewhere.
+    /// Its stdin, to be written by the caller.
     pub fn take_stdin(&mut self) -> ChildStdin {
         self.stdin.take().expect("stdin is open")
     }
@@ -127,10 +127,10 @@ pub fn signal(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
 }
 
-/// What a program has written so far.
+/// The output of a program so far.
 pub struct Captured {
     shared: Arc<(Mutex<Written>, Condvar)>,
-    /// Up to where lines have been taken.
+    /// The bytes already returned as lines.
     taken: usize,
 }
 
@@ -164,7 +164,7 @@ impl Captured {
         Captured::of(std::io::empty())
     }
 
-    /// Waits until what is written so far, and whether that is all, gives something.
+    /// Waits until `look`, given the output so far and whether it is complete, returns a value.
     pub fn wait<T>(&self, what: &str, look: impl Fn(&[u8], bool) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         let mut written = self.shared.0.lock().unwrap();
@@ -176,7 +176,7 @@ impl Captured {
             if left.is_zero() {
                 let so_far = String::from_utf8_lossy(&written.bytes).into_owned();
                 drop(written);
-                panic!("within {PATIENCE:?} there was not {what} in the output, but\n{so_far:.4000}");
+                panic!("within {PATIENCE:?} the output has no {what}:\n{so_far:.4000}");
             }
             written = self.shared.1.wait_timeout(written, left).unwrap().0;
         }
@@ -201,7 +201,7 @@ impl Captured {
     }
 
     pub fn text(&self) -> String {
-        // Not poisoned by a failing test: nothing panics while it holds the lock.
+        // Not poisoned by a failing test: nothing panics while the lock is held.
         String::from_utf8_lossy(&self.shared.0.lock().unwrap().bytes).into_owned()
     }
 
@@ -214,7 +214,7 @@ impl Captured {
 /// A program that has ended.
 pub struct Run {
     command: String,
-    /// Nothing if a signal ended it.
+    /// `None` if a signal ended it.
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
@@ -234,7 +234,7 @@ impl Run {
         self.ends_with(0)
     }
 
-    /// Checks that stderr says something.
+    /// Checks that stderr contains a text.
     #[track_caller]
     pub fn says(self, text: &str) -> Run {
         assert!(self.stderr.contains(text), "stderr lacks {text:?}\n{self}");

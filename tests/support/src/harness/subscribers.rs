@@ -1,7 +1,7 @@
-//! Many subscribers that do what browsers do: whoever loses the stream comes back after the wait that the bus has told,
-//! with the id of the last event that it has, again and again.
+//! Many subscribers that behave like browsers: after a disconnect, each reconnects after the stream's `retry`, with the
+//! id of its last event.
 //!
-//! All are tasks of one thread. What they hear is kept, in order.
+//! All are tasks of one thread. Their events are stored in order.
 
 use std::{
     io,
@@ -20,7 +20,7 @@ use tokio::{
 
 use super::Sse;
 
-/// The subscribers. They leave when it is dropped.
+/// The subscribers. They disconnect when it is dropped.
 pub struct Crowd {
     members: Vec<Arc<Mutex<Member>>>,
     _runtime: Runtime,
@@ -29,25 +29,25 @@ pub struct Crowd {
 /// One of them.
 #[derive(Default)]
 pub struct Member {
-    /// All events, gaps among them.
+    /// All events, including gaps.
     pub events: Vec<Sse>,
-    /// Streams that it was given.
+    /// Streams that it has opened.
     pub streams: usize,
-    /// When it was given the last one.
+    /// When it opened the last one.
     pub since: Option<Instant>,
-    /// Tries to get the next one.
+    /// Attempts to open the next one.
     pub tries: usize,
-    /// What it was answered instead of a stream, which no browser would try again.
+    /// A response that is not a stream, after which no browser reconnects.
     pub refused: Option<String>,
-    /// With an event or alone.
+    /// The last id received, with an event or alone.
     last_id: String,
     retry: Duration,
 }
 
 impl Crowd {
-    /// So many subscribers of a path.
+    /// Starts subscribers of a path.
     pub fn gather(size: usize, address: SocketAddr, path: &str) -> Crowd {
-        // Each takes a descriptor. Where there are too few, connecting fails and says so.
+        // Each takes a descriptor. If there are too few, connecting fails with an error.
         let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -62,7 +62,7 @@ impl Crowd {
         self.members.iter().map(|member| member.lock().unwrap())
     }
 
-    /// Whether something is the case for everybody. Nobody may have been refused.
+    /// Returns true if a condition holds for all of them. Panics if one was refused.
     pub fn all(&self, is: impl Fn(&Member) -> bool) -> bool {
         self.members().all(|member| {
             assert_eq!(member.refused, None);
@@ -73,7 +73,7 @@ impl Crowd {
 
 async fn stay(address: SocketAddr, path: String, member: Arc<Mutex<Member>>) {
     loop {
-        // However it ends, it is tried again.
+        // After any end it reconnects.
         let _ = listen(address, &path, &member).await;
         let wait = member.lock().unwrap().retry;
         sleep(wait).await;
@@ -104,9 +104,9 @@ async fn listen(address: SocketAddr, path: &str, member: &Mutex<Member>) -> io::
     }
     let (mut event, mut data) = (Sse::default(), None);
     loop {
-        // The lines of a chunk's frame end in CRLF and are ignored.
+        // The lines of chunk frames end in CRLF and are ignored.
         let line = line(&mut socket).await?;
-        // What the break has cut off is no event.
+        // An incomplete line at a disconnect is not an event.
         match line.trim_end_matches('\n').split_once(": ") {
             _ if line == "\n" && !event.id.is_empty() => {
                 let mut member = member.lock().unwrap();

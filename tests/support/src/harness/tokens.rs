@@ -1,9 +1,9 @@
-//! Tokens, and a daemon that lets nobody in without one.
+//! Tokens, and a daemon that requires one.
 
 use super::{Daemon, Place, Process};
 
 impl Daemon {
-    /// A daemon that other machines reach, with a token of each kind: nobody is let in without one.
+    /// A daemon that listens for other machines, and a token of each kind.
     pub fn exposed(flags: &[&str]) -> (Daemon, Tokens) {
         let place = Place::new();
         let tokens = Tokens {
@@ -18,7 +18,7 @@ impl Daemon {
         (Daemon::of_command(place, flags, |_| {}), tokens)
     }
 
-    /// The status of an answer to a request with a token.
+    /// The status of the response to a request with a token.
     pub fn with_token(&self, method: &str, path: &str, token: &str) -> u16 {
         self.request(method, path, &[("Authorization", &bearer(token))], "x").status
     }
@@ -35,7 +35,7 @@ pub fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
-/// Makes a token, whether a daemon runs or not.
+/// Creates a token; no daemon needs to run.
 pub fn token(place: &Place, options: &[&str]) -> String {
     let args = [&["token", "create"], options].concat();
     let made = Process::start(place.busctl(&args)).finish().ok();

@@ -1,4 +1,4 @@
-//! The daemon, the command line and connections to the pipe, as a test on Windows uses them.
+//! The daemon, the command line and connections to the pipe on Windows.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ use super::{PATIENCE, Process, Run, process, program, until};
 /// A console of its own, without a window, so that Ctrl-C reaches this process alone.
 const CREATE_NO_WINDOW: u32 = 0x0800_0000;
 
-/// A folder of its own, and programs that find everything there.
+/// A folder, and commands that run there.
 pub struct Place {
     folder: TempDir,
 }
@@ -36,7 +36,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// What nobody else on this machine is called.
+    /// A name that is unique on this machine.
     pub fn name(&self) -> String {
         self.folder.path().file_name().unwrap().to_str().unwrap().into()
     }
@@ -45,9 +45,9 @@ impl Place {
         format!(r"\\.\pipe\{}", self.name())
     }
 
-    /// A command that sees nothing of what the user has set for the bus.
+    /// A command without the user's settings of the bus.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
-        // Wine takes a path of Unix, if it is told the drive.
+        // Wine accepts a Unix path with a drive.
         let mut command = Command::new(std::path::absolute(program).unwrap());
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SSE_BUS_")) {
             command.env_remove(name);
@@ -63,7 +63,7 @@ impl Place {
         busd
     }
 
-    /// `sse-busctl`, not started, for the daemon of this place.
+    /// `sse-busctl` for the daemon in this folder, not started.
     pub fn busctl(&self, args: &[&str]) -> Command {
         let mut busctl = self.command(program("sse-busctl"));
         busctl.env("SSE_BUS_SOCKET", self.pipe()).args(args);
@@ -76,7 +76,7 @@ pub struct Daemon {
     pub place: Place,
     flags: Vec<String>,
     child: Child,
-    /// Where its port is, as `127.0.0.1:51842`.
+    /// The address of its port, such as `127.0.0.1:51842`.
     pub address: String,
 }
 
@@ -91,7 +91,7 @@ impl Daemon {
         daemon
     }
 
-    /// Starts it again after its end, with the same flags. The port is another one.
+    /// Starts it again after its end, with the same flags. The port may differ.
     pub fn start_again(&mut self) {
         self.child = spawn(&self.place, &self.flags);
         self.wait_until_it_answers();
@@ -112,7 +112,7 @@ impl Daemon {
         self.child.id()
     }
 
-    /// Waits for its end and gives the exit code.
+    /// Waits for its end and returns the exit code.
     pub fn wait(&mut self) -> Option<i32> {
         until("the daemon ends", || self.child.try_wait().unwrap()).code()
     }
@@ -143,7 +143,7 @@ impl Daemon {
         Pipe::open(&self.place.pipe()).expect("a connection to the pipe")
     }
 
-    /// An HTTP request over the pipe; gives the status and the body.
+    /// An HTTP request over the pipe; returns the status and the body.
     pub fn request_locally(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let mut pipe = self.pipe();
         let length = body.len();
@@ -156,8 +156,8 @@ impl Daemon {
         (status.unwrap_or_else(|| panic!("{head}")), serde_json::from_str(body).unwrap())
     }
 
-    /// Starts `curl` on something of the port, with a file for what comes. Under Wine it is a process of Linux, whose
-    /// pipes and end are not to be had here; it ends with the daemon.
+    /// Starts `curl` on a URL of the port, with a file for its output. Under Wine it is a Linux process, whose pipes
+    /// and end are not available here; it ends with the daemon.
     #[expect(clippy::zombie_processes, reason = "there is nothing to wait with")]
     pub fn curl(&self, path: &str, file: &str, headers: &[&str]) {
         let curl = if Path::new("/usr/bin/curl").exists() { "/usr/bin/curl" } else { "C:/Windows/System32/curl.exe" };
@@ -195,14 +195,14 @@ impl Drop for Daemon {
     }
 }
 
-/// A connection to the pipe that speaks what a test writes.
+/// A connection to the pipe.
 pub struct Pipe {
     runtime: Runtime,
     stream: BufReader<Stream>,
 }
 
 impl Pipe {
-    /// Connects; nothing if there is nobody.
+    /// Connects; `None` if there is no daemon.
     pub fn open(name: &str) -> Option<Pipe> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let stream = runtime.block_on(Endpoint::at(name).connect()).ok()?;
@@ -217,7 +217,7 @@ impl Pipe {
         sent.expect("the daemon takes what is sent");
     }
 
-    /// The next line; nothing at the end of the connection.
+    /// The next line; `None` at the end of the connection.
     pub fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         let read = timeout_in(&self.runtime, self.stream.read_line(&mut line));
@@ -231,7 +231,7 @@ impl Pipe {
         rest
     }
 
-    /// Sends a line of JSON and gives the reply.
+    /// Sends a line of JSON and returns the reply.
     pub fn ask(&mut self, line: &str) -> Value {
         self.send(&format!("{line}\n"));
         self.reply()

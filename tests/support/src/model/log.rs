@@ -1,4 +1,4 @@
-//! The naive history: every event that was ever published, and what the bus says it still has.
+//! The naive history: every event ever published, and which of them the bus still has.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,7 +16,7 @@ pub struct Sent {
     pub came: u64,
     pub expires: Option<u64>,
     pub is_unicast: bool,
-    /// Which filters of the table let it through, a bit for each.
+    /// The filters of the table that match it, one bit each.
     wanted: u32,
 }
 
@@ -29,7 +29,7 @@ impl Sent {
 }
 
 impl Sent {
-    /// Compares with what was received.
+    /// Compares it with a received event.
     pub fn check(
         &self,
         kind: Option<&str>,
@@ -64,10 +64,10 @@ pub struct Log {
     events: Vec<Sent>,
     pub by_topic: HashMap<String, Vec<u64>>,
     pub retained: BTreeMap<String, u64>,
-    /// The oldest event of each topic that the bus has; none if it is not listed.
+    /// The oldest event of each topic that the bus has; topics without events are not listed.
     oldest: HashMap<String, u64>,
     pub now: u64,
-    /// A topic that had lost something was forgotten, so gaps may be told that stand for nothing.
+    /// A topic with losses was forgotten, so gaps may cover no event.
     pub has_forgotten: bool,
 }
 
@@ -114,7 +114,7 @@ impl Log {
         seq
     }
 
-    /// Whether some filters let an event through.
+    /// Returns true if some filters match an event.
     pub fn wants(&self, filters: usize, seq: u64) -> bool {
         self.get(seq).is_some_and(|event| !event.is_unicast && event.wanted & (1 << filters) != 0)
     }
@@ -127,8 +127,8 @@ impl Log {
         self.get(seq).and_then(|event| event.expires).is_some_and(|at| at <= self.now)
     }
 
-    /// Whether the bus has the event no more, neither in history nor as a retained event. What the bounds have let go
-    /// may be told as missed even if its time is over by now.
+    /// Returns true if the bus no longer has the event, neither in history nor as a retained event. Evicted events may
+    /// be reported as missed even if they have expired since.
     pub fn is_gone(&self, seq: u64) -> bool {
         let is_retained = self.retained.get(self.topic(seq)) == Some(&seq) && !self.has_expired(seq);
         !self.is_in_history(seq) && !is_retained
@@ -138,7 +138,7 @@ impl Log {
         self.oldest.get(self.topic(seq)).is_some_and(|oldest| *oldest <= seq)
     }
 
-    /// The newest event of each wanted topic: of history but for what is stale, else the retained one.
+    /// The newest event of each matching topic: from history except for stale ones, else the retained one.
     pub fn newest(&self, filters: usize, stale: &BTreeSet<u64>) -> impl Iterator<Item = u64> {
         self.by_topic.iter().filter(move |(topic, _)| topic_wanted(filters, topic)).filter_map(|(topic, seqs)| {
             let in_history = seqs.iter().rev().copied().take_while(|seq| self.is_in_history(*seq));
@@ -147,7 +147,8 @@ impl Log {
         })
     }
 
-    /// Takes what the bus says it still has of each topic. The oldest go first, so the number says which.
+    /// Reads from the bus which events it still has of each topic. The oldest are evicted first, so the count
+    /// determines them.
     pub fn refresh(&mut self, infos: &[TopicInfo]) {
         self.oldest.clear();
         for info in infos {
@@ -156,28 +157,28 @@ impl Log {
                 self.oldest.insert(info.topic.clone(), *seq);
             }
         }
-        // They are in order.
+        // They are sorted.
         let is_known = |topic: &String| infos.binary_search_by(|info| info.topic.cmp(topic)).is_ok();
         self.has_forgotten = self.has_forgotten || !self.by_topic.keys().all(is_known);
     }
 
-    /// Whether an event is the newest of its topic.
+    /// Returns true if an event is the newest of its topic.
     pub fn is_newest(&self, seq: u64) -> bool {
         self.by_topic.get(self.topic(seq)).and_then(|seqs| seqs.last()) == Some(&seq)
     }
 
-    /// The retained events that some filters let through and that have not expired.
+    /// The retained events that match some filters and have not expired.
     pub fn retained(&self, filters: usize) -> impl Iterator<Item = u64> {
         self.retained.values().copied().filter(move |seq| self.wants(filters, *seq) && !self.has_expired(*seq))
     }
 
-    /// The last event that came before a time.
+    /// The last event published before a time.
     pub fn before(&self, time: u64) -> u64 {
         self.events.partition_point(|event| event.came < time) as u64
     }
 }
 
-/// Whether the filters of the table let a topic through.
+/// Returns true if the filters of the table match a topic.
 pub fn topic_wanted(filters: usize, topic: &str) -> bool {
     FILTERS[filters].iter().any(|filter| crate::matching::matches(filter, topic))
 }

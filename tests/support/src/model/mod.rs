@@ -1,4 +1,4 @@
-//! A naive model of the bus: what every subscriber must see, whatever is published, evicted, read, left and resumed.
+//! A naive model of the bus: what every subscriber must receive for any sequence of operations.
 //!
 //! [`World`](world::World) performs each operation on the bus and on the model, and compares what subscribers read.
 

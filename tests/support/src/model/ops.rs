@@ -1,4 +1,4 @@
-//! What can happen to the bus. How such things are made up is left to whoever tries them.
+//! Operations on the bus. Generators of them are elsewhere.
 
 use sse_bus::{
     bus::Format,
@@ -6,7 +6,7 @@ use sse_bus::{
     protocol::Slow,
 };
 
-/// One of a list whose length is known only when it is needed.
+/// An index into a list whose length is known when it is used.
 #[derive(Clone, Copy, Debug)]
 pub struct Index(pub u16);
 
@@ -20,18 +20,18 @@ impl Index {
     }
 }
 
-/// The bounds of a bus, and what there is to subscribe to.
+/// The bounds of a bus, and its feeds.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub retention: Retention,
     pub limits: Limits,
-    /// Whether history is on disk, and what the newest events may cost that stay in memory.
+    /// `Some` if history is on disk, with the bytes of the newest events that stay in memory.
     pub on_disk: Option<usize>,
     /// Filters and formats. Often there are few, so that subscribers share a feed.
     pub feeds: Vec<(usize, Format)>,
 }
 
-/// Something that happens. Clients and topics are meant by their place in a list.
+/// An operation. Clients and topics are given by their index in a list.
 #[derive(Clone, Debug)]
 pub enum Op {
     Publish {
@@ -42,7 +42,7 @@ pub enum Op {
     },
     /// One event to each of forty topics.
     PublishToMany,
-    /// Many events to one topic; 5000 are more than one read looks at.
+    /// Many events to one topic; 5000 are more than one read scans.
     Burst {
         topic: usize,
         events: usize,
@@ -58,45 +58,45 @@ pub enum Op {
         slow: Slow,
         name: Option<usize>,
         past_only: bool,
-        /// Who reads for it.
+        /// The reader that it is assigned to.
         reader: Option<usize>,
     },
-    /// Several come to one feed, and read until there is nothing more.
+    /// Several subscribers join one feed, and read everything.
     Crowd {
         feed: Index,
         many: usize,
         slow: Slow,
         reader: usize,
     },
-    /// One call.
+    /// One read.
     Read {
         who: Index,
     },
-    /// Until there is nothing more.
+    /// Reads everything.
     Drain {
         who: Index,
     },
-    /// All read until there is nothing more.
+    /// All subscribers read everything.
     DrainAll,
-    /// One read of a group that a reader is called for.
+    /// One read of a group that is due for a reader.
     ReadGroup {
         reader: usize,
         group: Index,
     },
-    /// A reader reads its groups until there is nothing more.
+    /// A reader reads its groups until they have nothing more.
     DrainGroups {
         reader: usize,
     },
-    /// A reader takes somebody out of its group, who has to read alone then.
+    /// A reader removes a member from its group, which then reads alone.
     LeaveGroup {
         who: Index,
     },
-    /// Leave, and come back with an id that was received.
+    /// Disconnect, and resume from a received id.
     Resume {
         who: Index,
         from: Index,
     },
-    /// Leave, and come back with the last id that was received.
+    /// Disconnect, and resume from the last received id.
     ResumeLast {
         who: Index,
     },
@@ -110,9 +110,9 @@ pub enum Op {
         ms: u64,
     },
     Tick,
-    /// Other bounds of history count from now on.
+    /// Other bounds of history apply from now on.
     Configure(Retention),
-    /// So many ticks that everybody's heartbeat is due.
+    /// Enough ticks that every subscriber's heartbeat is due.
     Heartbeats,
 }
 
@@ -120,11 +120,11 @@ pub enum Op {
 pub enum Retain {
     No,
     Yes,
-    /// Retain nothing in place of what is there.
+    /// Remove the retained event.
     Clear,
 }
 
-/// How much data, and of what kind.
+/// The size and kind of the data.
 #[derive(Clone, Copy, Debug)]
 pub enum Size {
     Small,
@@ -134,7 +134,7 @@ pub enum Size {
     Big,
 }
 
-/// Who is addressed.
+/// The addressee.
 #[derive(Clone, Debug)]
 pub enum To {
     Id(Index),
@@ -153,7 +153,7 @@ pub enum Since {
     },
     /// Any id up to the head.
     Seq(Index),
-    /// An id that was not given out yet.
+    /// An id that was not assigned yet.
     Beyond {
         by: u64,
     },
@@ -176,7 +176,7 @@ pub const FILTERS: [&[&str]; 10] = [
     &["$sys/*", "a/**"],
     &["m/*", "b"],
 ];
-/// `c02` is almost an id, and nevertheless a name.
+/// `c02` resembles an id, but is a name.
 pub const NAMES: [&str; 3] = ["ada", "bob", "c02"];
 pub const GARBAGE: [&str; 4] = ["", "x", "e-01", "\u{1F600}-7"];
 pub const READERS: usize = 2;

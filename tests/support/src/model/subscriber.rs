@@ -1,7 +1,7 @@
-//! What one subscriber must see, as the model has it.
+//! What one subscriber must receive according to the model.
 //!
-//! The rule: when an event is delivered, every earlier event that the subscriber wants has been delivered, or a gap that
-//! covers it has been told. Then whoever leaves at any id and comes back with it misses nothing silently.
+//! The rule: before an event is delivered, every earlier event that matches was delivered or covered by a gap. So a
+//! client that disconnects at any id and resumes from it misses nothing silently.
 
 use std::{
     collections::BTreeSet,
@@ -38,16 +38,16 @@ impl Wake for Counter {
     }
 }
 
-/// A gap that was told.
+/// A gap that was sent.
 #[derive(Debug)]
 struct Told {
     text: String,
     missed: Option<u64>,
-    /// The events that it stands for: those that it covers and no earlier gap did.
+    /// The events that it adds: those that it covers and no earlier gap did.
     events: BTreeSet<u64>,
 }
 
-/// What a subscriber asks for, but where it begins.
+/// The parameters of a subscription except its start.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub filters: usize,
@@ -55,12 +55,12 @@ pub struct Asked {
     pub slow: Slow,
     pub name: Option<String>,
     pub past_only: bool,
-    /// Who reads for it while it has everything.
+    /// The reader that serves it while it is up to date.
     pub reader: Option<usize>,
 }
 
 impl Asked {
-    /// Each form in turn; streams alone have any.
+    /// Each form in turn; only streams have one.
     pub fn position_form(&self, number: usize) -> PositionForm {
         let form = [PositionForm::Event, PositionForm::Id, PositionForm::None][number % 3];
         if self.format.has_heartbeat() { form } else { PositionForm::None }
@@ -75,44 +75,44 @@ impl Asked {
 pub struct Subscriber {
     pub id: ClientId,
     pub asked: Asked,
-    /// The group in which it is while it has everything.
+    /// Its group while it is up to date.
     pub group: Option<GroupId>,
     pub connected: bool,
-    /// All wanted events after this one are owed.
+    /// All matching events after this one are due.
     pub start: u64,
-    /// Owed although they came earlier: retained and newest events.
+    /// Due although they are earlier: retained and newest events.
     pub older: BTreeSet<u64>,
-    /// What it begins with.
+    /// The kind of snapshot that it begins with.
     pub snapshot: Option<SnapshotKind>,
-    /// Not owed although they came later: gone before the subscription.
+    /// Not due although they are later: evicted before the subscription.
     pub excused: BTreeSet<u64>,
-    /// Not to be delivered unless the bounds become wider: the bus still had them at the subscription, but beyond those.
+    /// Not to be delivered unless the bounds become wider: outside of them at the subscription, though not yet evicted.
     pub stale: BTreeSet<u64>,
-    /// Beyond their bounds now, where the bus has not evicted all such events yet: no snapshot shows them.
+    /// Outside of the bounds now, but not yet evicted: no snapshot contains them.
     pub hidden: BTreeSet<u64>,
-    /// The reason of the gap that must come first, if its own place is unknown to the bus.
+    /// The reason of the gap that must come first, if the bus does not know its position.
     pub lost_place: Option<&'static str>,
-    /// Unicast events that it took, and those that it may have taken.
+    /// Unicast events that it accepted, and those that it may have accepted.
     pub unicast: BTreeSet<u64>,
     pub perhaps: BTreeSet<u64>,
     /// All ids received, in order.
     pub ids: Vec<String>,
     pub delivered: BTreeSet<u64>,
     told: Vec<Told>,
-    /// Up to here everything is accounted for.
+    /// The sequence number up to which everything was delivered or covered.
     accounted: u64,
     last_event: Option<u64>,
     last_id: u64,
-    /// Its stream tells its position: first of all, and when the last id has become old.
+    /// Its stream sends positions: first, and when the last id has become old.
     pub has_position: bool,
     /// It has received nothing yet.
     is_new: bool,
-    /// A gap's range goes on behind its id: the next event must be within it.
+    /// A gap's range extends past its id: the next event must be within it.
     open_range: Option<u64>,
     pub wakes: Arc<Counter>,
-    /// How often it had been woken when it began to wait.
+    /// The wake-ups counted when it began to wait.
     pub waiting: Option<usize>,
-    /// The head when it last had read everything.
+    /// The head of the log when it last was up to date.
     pub drained_at: u64,
 }
 
@@ -151,7 +151,7 @@ impl Subscriber {
         self.wakes.count()
     }
 
-    /// Takes what was read. `Err` says what was wrong with it.
+    /// Checks a read. `Err` is what was wrong with it.
     pub fn take(&mut self, item: &Item, log: &Log) -> Result<(), String> {
         let is_first = std::mem::take(&mut self.is_new);
         let is_position = matches!(item, Item::Position { .. });
@@ -247,7 +247,7 @@ impl Subscriber {
         if place < last {
             self.open_range = Some(last);
         }
-        // What `latest` leaves out may still be in history. All else that is told must be gone.
+        // Events skipped by `latest` may still be in history. All other missed ones must be gone.
         let jumped = reason == "lagged" && self.asked.slow == Slow::Latest;
         let first = from.max(self.start + 1).max(self.accounted + 1);
         let events: BTreeSet<u64> = (first..=last)
@@ -266,7 +266,7 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Whether the subscriber must get an event of the log, or be told that it does not.
+    /// Returns true if the subscriber must receive an event of the log, or a gap for it.
     fn owes(&self, seq: u64, log: &Log) -> bool {
         log.wants(self.asked.filters, seq) && !self.delivered.contains(&seq) && !self.excused.contains(&seq)
     }
@@ -275,8 +275,8 @@ impl Subscriber {
         self.told.iter().any(|told| told.events.contains(&seq))
     }
 
-    /// Whether the snapshot that it begins with has an event now: what was replaced or evicted since the subscription is not
-    /// in it any more, and what it hid is.
+    /// Returns true if its initial snapshot contains an event now: events replaced or evicted since the subscription
+    /// are not in it any more, and those that they hid are.
     fn is_in_snapshot(&self, seq: u64, log: &Log) -> bool {
         match self.snapshot {
             Some(SnapshotKind::Newest) => log.newest(self.asked.filters, &self.stale).any(|newest| newest == seq),
@@ -285,7 +285,7 @@ impl Subscriber {
         }
     }
 
-    /// Everything before `end` must be delivered or told now.
+    /// Checks that everything before `end` was delivered or covered.
     fn account(&mut self, end: u64, log: &Log) -> Result<(), String> {
         let silent = |seq: &u64| self.owes(*seq, log) && !self.covers(*seq) && !log.has_expired(*seq);
         if let Some(seq) = (self.accounted + 1..end).find(silent) {
@@ -323,7 +323,7 @@ impl Subscriber {
         self.perhaps.clear();
         self.drained_at = log.head();
         self.count(log)?;
-        // Whatever the policy, the newest of each topic has been delivered.
+        // With any policy, the newest event of each topic has been delivered.
         for seq in log.newest(self.asked.filters, &self.stale).filter(|seq| *seq > self.start && log.is_newest(*seq)) {
             if !self.delivered.contains(&seq) && !log.has_expired(seq) {
                 return Err(format!("event {seq}, the newest of {}", log.topic(seq)));
@@ -332,7 +332,7 @@ impl Subscriber {
         Ok(())
     }
 
-    /// The numbers in gaps are exact; the TTL of a missed event may make it count or not.
+    /// The numbers in gaps are exact; a missed event with a TTL may be counted or not.
     fn count(&self, log: &Log) -> Result<(), String> {
         let bounds = |told: &Told| {
             let missed = || told.events.iter().filter(|seq| !self.delivered.contains(seq));
@@ -344,10 +344,7 @@ impl Subscriber {
             (least, most) = (least + low, most + high);
             sum = sum.zip(told.missed).map(|(a, b)| a + b);
             if self.asked.slow != Slow::Latest && told.missed.is_some_and(|n| n < low || n > high) {
-                return Err(format!(
-                    "{low} to {high} missed in the gap {}, which stands for {:?}",
-                    told.text, told.events
-                ));
+                return Err(format!("{low} to {high} missed in the gap {}, which covers {:?}", told.text, told.events));
             }
         }
         match sum {
@@ -356,13 +353,13 @@ impl Subscriber {
         }
     }
 
-    /// How many of the events that it wants came after it last had read everything, and have not reached it.
+    /// The number of matching events since it was last up to date that have not reached it.
     pub fn behind(&self, log: &Log) -> u64 {
         let newer = self.drained_at + 1..=log.head();
         newer.filter(|seq| log.wants(self.asked.filters, *seq) && !self.delivered.contains(seq)).count() as u64
     }
 
-    /// Unicast events that may wait for it.
+    /// Returns true if unicast events may wait for it.
     pub fn has_unicast_waiting(&self) -> bool {
         self.unicast.union(&self.perhaps).any(|seq| !self.delivered.contains(seq))
     }

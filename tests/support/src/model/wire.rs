@@ -13,10 +13,10 @@ use sse_bus::{
 
 use crate::sse_parser;
 
-/// One thing that a subscriber reads.
+/// One item that a subscriber reads.
 #[derive(Clone, Debug)]
 pub enum Item {
-    /// Where a subscription misses nothing, told without an event.
+    /// A position from which a subscription misses nothing, sent without an event.
     Position {
         id: String,
     },
@@ -38,7 +38,7 @@ pub enum Item {
     },
 }
 
-/// What stands around the data, but in a stream of data alone.
+/// The fields beside the data, which a stream of data alone lacks.
 #[derive(Clone, Debug)]
 pub struct Envelope {
     pub topic: String,
@@ -47,7 +47,7 @@ pub struct Envelope {
     pub headers: Option<Headers>,
 }
 
-/// Parses all that one read gave. Whatever is left over is an error: a read gives whole items.
+/// Parses the bytes of one read. A remainder is an error: a read returns whole items.
 pub fn parse(format: Format, bytes: &[u8]) -> Result<Vec<Item>, String> {
     match format {
         Format::SseData | Format::SseJson => sse(format, bytes),
@@ -78,7 +78,7 @@ fn sse(format: Format, bytes: &[u8]) -> Result<Vec<Item>, String> {
     items.filter_map(Result::transpose).collect()
 }
 
-/// What a block without data tells: a position, or nothing in a comment.
+/// The item of a block without data: a position, or none for a comment.
 fn alone(block: &str) -> Result<Option<Item>, String> {
     let mut lines = block.lines().filter(|line| *line != ":" && !line.is_empty());
     let id = lines.next().map(|line| line.strip_prefix("id: ").ok_or_else(|| format!("an id, not {line:?}")));
@@ -115,7 +115,7 @@ fn dispatched(format: Format, item: sse_parser::Dispatched) -> Result<Item, Stri
     event(&body)
 }
 
-/// The bytes without the frames of HTTP chunks, which a reader of the bus may ask for. Written from RFC 9112, section 7.1.
+/// Removes the frames of HTTP chunks, which a reader of the bus may request. Written from RFC 9112, section 7.1.
 pub fn unframed(framing: Framing, mut bytes: &[u8]) -> Result<Vec<u8>, String> {
     if framing == Framing::Plain {
         return Ok(bytes.to_vec());
@@ -160,7 +160,7 @@ fn reply(value: &Value) -> Result<Item, String> {
 
 fn event(body: &Value) -> Result<Item, String> {
     let time = body["time"].as_u64().ok_or("no time")?;
-    // Left out where there are none.
+    // Omitted where there are none.
     let headers = match body.get("headers") {
         None => Headers::default(),
         Some(headers) if *headers == serde_json::json!({}) => return Err("headers without a header".into()),

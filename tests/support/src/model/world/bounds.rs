@@ -1,4 +1,4 @@
-//! The bounds of history, as naively as can be: what it must have let go of each topic, and what it must still have.
+//! The bounds of history, implemented as simply as possible: which events of each topic must be evicted, and which not.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,12 +11,12 @@ use sse_bus::{
 use super::{Outcome, World};
 use crate::{matching::matches, model::log::Sent};
 
-/// What has gone so far.
+/// The state of evictions.
 #[derive(Default)]
 pub(super) struct Bounds {
-    /// How many events of each topic history had let go when it was last asked. None of them comes back.
+    /// The number of evicted events of each topic at the last check. It never falls.
     gone: HashMap<String, usize>,
-    /// When the bus last looked for what is too old.
+    /// When the bus last evicted by age.
     looked: u64,
 }
 
@@ -41,28 +41,28 @@ impl Bound {
 }
 
 impl World {
-    /// The bus has just looked for what is too old.
+    /// Records that the bus has just evicted by age.
     pub(super) fn looked(&mut self) {
         self.bounds.looked = self.log.now;
     }
 
-    /// Goes on with other bounds.
+    /// Applies other bounds from now on.
     pub(super) fn configure(&mut self, retention: &Retention) -> Outcome {
         self.bus.configure(self.setup.limits.clone(), retention.clone(), self.now());
-        // Where nothing changes the bus does not look; what has grown too old meanwhile goes when it does.
+        // The bus evicts by age when something changes; until then expired events stay.
         if self.setup.retention == *retention {
             return self.refresh();
         }
         self.setup.retention = retention.clone();
         self.looked();
         self.refresh()?;
-        // Wider bounds take in again what had not gone yet.
+        // Wider bounds include events again that were not evicted yet.
         let stale: BTreeSet<u64> = self.stale().collect();
         self.subscribers.iter_mut().for_each(|subscriber| subscriber.stale.retain(|seq| stale.contains(seq)));
         Ok(())
     }
 
-    /// How many events of a topic are beyond its bounds at a time, or had gone before.
+    /// The number of events of a topic that are outside of its bounds at a time, or were evicted before.
     fn beyond(&self, topic: &str, time: u64) -> usize {
         let seqs = self.log.by_topic.get(topic).map_or(&[][..], Vec::as_slice);
         let (bound, mut bytes) = (Bound::of(&self.setup.retention, topic), 0);
@@ -76,14 +76,14 @@ impl World {
         seqs.len() - newest_first.take_while(is_within).count()
     }
 
-    /// The events that are beyond their bounds, and not retained.
+    /// The events that are outside of their bounds, and not retained.
     pub(super) fn stale(&self) -> impl Iterator<Item = u64> {
         let beyond = |(topic, seqs): (&String, &Vec<u64>)| seqs[..self.beyond(topic, self.log.now)].to_vec();
         let all = self.log.by_topic.iter().flat_map(beyond);
         all.filter(|seq| self.log.retained.get(self.log.topic(*seq)) != Some(seq))
     }
 
-    /// Checks what the bus says it has of each topic.
+    /// Checks the events that the bus reports of each topic.
     pub(super) fn check_bounds(&mut self, infos: &[TopicInfo]) -> Outcome {
         let (is_behind, now) = (self.bus.is_behind(), self.log.now);
         let retention = &self.setup.retention;
@@ -97,7 +97,7 @@ impl World {
             let (have, bytes) = infos.get(&**topic).map_or((0, 0), |info| (info.events as usize, info.bytes as usize));
             let bound = Bound::of(retention, topic);
             let gone = seqs.len() - have;
-            // What the bus itself publishes has data that is not known here.
+            // The data of the bus's own events is not known here.
             let is_exact = retention.budget == usize::MAX && (bound.bytes == usize::MAX || !topic.starts_with('$'));
             let least = if is_behind {
                 self.bounds.gone.get(topic).copied().unwrap_or(0)
@@ -107,7 +107,7 @@ impl World {
             let most = if is_exact { self.beyond(topic, now) } else { seqs.len() };
             if gone < least || gone > most {
                 return Err(format!(
-                    "expected {least} to {most} of the {} events of {topic} to have gone, saw {gone}",
+                    "expected {least} to {most} of the {} events of {topic} to be evicted, saw {gone}",
                     seqs.len()
                 ));
             }

@@ -1,4 +1,4 @@
-//! Who comes and goes.
+//! Connecting and disconnecting.
 
 use std::{sync::Arc, task::Waker, time::Duration};
 
@@ -31,7 +31,7 @@ impl World {
         self.subscribe_from(&start, asked)
     }
 
-    /// Several come who ask for the same, and all read.
+    /// Several subscribers of one feed connect, and all read.
     pub(super) fn crowd(&mut self, asked: &Asked, many: usize) -> Outcome {
         let first = self.subscribers.len();
         for _ in 0..many {
@@ -65,7 +65,7 @@ impl World {
             Start::All => begin = 0,
             Start::Last(time) => begin = self.log.before(now.mono.saturating_sub(time.as_millis() as u64)),
             Start::After(text) => match self.log.seq(text) {
-                // The join that has just been told has moved the head.
+                // The join event that was just published has moved the head.
                 Ok(seq) if seq <= head && self.log.id(seq) == *text => begin = seq,
                 _ => {
                     begin = 0;
@@ -98,7 +98,7 @@ impl World {
         Ok(())
     }
 
-    /// The bus tells on the bus who comes and goes.
+    /// Records the presence event that the bus publishes.
     fn presence(&mut self, what: &str) {
         let Now { unix, mono } = self.now();
         self.log.add(Sent::new("$sys/clients", Some(what), None, unix, mono));
@@ -129,7 +129,7 @@ impl World {
             return Err(format!("expected {} to be kicked, saw {kicked:?}", meant.len()));
         }
         self.left(&meant)?;
-        // Who waits is woken, and reads that it is over.
+        // A waiting subscriber is woken, and reads the end.
         self.wake();
         for who in meant {
             let subscriber = &self.subscribers[who];
@@ -142,7 +142,7 @@ impl World {
                 return Err(format!("expected the reads of {id} to be over"));
             }
         }
-        // Whoever reads has the bus let go what is beyond its bounds, also one that is not there any more.
+        // A read evicts events outside of the bounds, also that of a subscriber that has ended.
         self.refresh()
     }
 
@@ -153,7 +153,7 @@ impl World {
         self.refresh()
     }
 
-    /// A client is gone, and its feed with it if it was the last there.
+    /// Removes a client, and its feed if it was the last subscriber.
     pub(super) fn gone(&mut self, who: usize) {
         self.subscribers[who].connected = false;
         self.presence("leave");

@@ -1,4 +1,4 @@
-//! A disk, for stories whose history is written down: what the bus lets go of memory is read from here.
+//! A disk for scenarios with durable history: events that the bus evicts from memory are read from here.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,12 +12,12 @@ use super::World;
 /// Events that are read at once.
 const AHEAD: usize = 3;
 
-/// What was written.
+/// The events written.
 #[derive(Default)]
 pub(super) struct Disk(BTreeMap<u64, Arc<Event>>);
 
 impl World {
-    /// Writes down what has changed.
+    /// Writes the changes.
     pub(super) fn write(&mut self) {
         while let Some(batch) = self.bus.take_batch(400) {
             let upto = if batch.more { batch.entries.last().map_or(0, |entry| entry.seq) } else { batch.head };
@@ -30,7 +30,7 @@ impl World {
         }
     }
 
-    /// Hands over what a subscriber waits for, which must wake it. Says whether it waits for anything.
+    /// Supplies the events that a subscriber waits for, which must wake it. Returns true if it waits for any.
     pub(super) fn hand_over(&mut self, who: usize) -> Result<bool, String> {
         let wanted = self.bus.take_wanted();
         if wanted.is_empty() {

@@ -18,13 +18,13 @@ pub(super) struct Reader {
     id: ReaderId,
     pub(super) framing: Framing,
     wakes: Arc<Counter>,
-    /// How often it had been woken when it last took its calls.
+    /// The wake-ups counted when it last took its due groups.
     taken_at: usize,
     /// The groups that it took and has not read to their ends.
     called: Vec<GroupId>,
-    /// The clients to which it has given a heartbeat.
+    /// The clients to which it has sent a heartbeat.
     heartbeats: Vec<ClientId>,
-    /// How many feeds had closed when it last had read everything.
+    /// The number of closed feeds when it was last up to date.
     feeds_closed: usize,
 }
 
@@ -37,7 +37,7 @@ impl Reader {
 }
 
 impl World {
-    /// Lets a reader read for a subscriber that comes, if it asks for that. Gives its group.
+    /// Assigns a new subscriber to a reader, if it asks for one. Returns its group.
     pub(super) fn assign(&mut self, id: ClientId, asked: &Asked) -> Result<Option<GroupId>, String> {
         let Some(reader) = asked.reader else { return Ok(None) };
         let group = self.bus.assign(id, self.readers[reader].id);
@@ -50,14 +50,14 @@ impl World {
         }
     }
 
-    /// Whether a subscriber may leave it to its reader to read: that has its group to read, or will find that it has.
+    /// Returns true if a subscriber may leave reading to its reader: its group is due, or will be found due.
     pub(super) fn is_read_for(&self, subscriber: &Subscriber) -> bool {
         let Asked { reader: Some(reader), .. } = subscriber.asked else { return false };
         let Reader { wakes, taken_at, called, .. } = &self.readers[reader];
         wakes.count() > *taken_at || called.iter().any(|group| Some(*group) == subscriber.group)
     }
 
-    /// A reader takes what it is called for.
+    /// A reader takes its due groups.
     fn take_calls(&mut self, reader: usize) -> Outcome {
         let Reader { id, wakes, taken_at, called, heartbeats, feeds_closed, framing: _ } = &mut self.readers[reader];
         let (before, woken) = (called.len(), wakes.count() - *taken_at);
@@ -66,7 +66,7 @@ impl World {
         *taken_at += woken;
         if woken != usize::from(called.len() > before || !due.is_empty()) {
             return Err(format!(
-                "expected reader {reader} to be woken once when it is called, saw {woken} wakes for {:?} and {due:?}",
+                "expected reader {reader} to be woken once when a group is due, saw {woken} wakes for {:?} and {due:?}",
                 &called[before..]
             ));
         }
@@ -83,9 +83,9 @@ impl World {
         Ok(())
     }
 
-    /// So much time passes that each subscriber gets one heartbeat: of its reader, or else it is woken for it.
+    /// Time passes so that each subscriber is due one heartbeat: from its reader, or it is woken for it.
     pub(super) fn heartbeats(&mut self) -> Outcome {
-        // The first tick makes up for all the time in which there was none.
+        // The first tick covers all the time without ticks.
         self.tick();
         (0..READERS).try_for_each(|reader| self.take_calls(reader))?;
         self.readers.iter_mut().for_each(|reader| reader.heartbeats.clear());
@@ -103,7 +103,7 @@ impl World {
         Ok(())
     }
 
-    /// One read of one of the groups that a reader is called for.
+    /// One read of one of a reader's due groups.
     pub(super) fn read_one_group(&mut self, reader: usize, which: Index) -> Outcome {
         self.take_calls(reader)?;
         match self.readers[reader].called.len() {
@@ -112,7 +112,7 @@ impl World {
         }
     }
 
-    /// Reads until there is nothing more for any group.
+    /// Reads until no group has anything more.
     pub(super) fn drain_groups(&mut self, reader: usize) -> Outcome {
         self.take_calls(reader)?;
         for _ in 0..100_000 {
@@ -154,7 +154,7 @@ impl World {
             }
             self.take(who, &items)?;
             let subscriber = &mut self.subscribers[who];
-            // It waits on, in its group.
+            // It keeps waiting in its group.
             subscriber.waiting = Some(subscriber.wake_count());
             if !more {
                 self.check_drained(who)?;
@@ -163,11 +163,11 @@ impl World {
         Ok(())
     }
 
-    /// Takes a client out of its group, as a reader does with one whose socket is full. Says whether it was in one.
+    /// Removes a client from its group, as a reader does when its socket is full. Returns true if it was in one.
     pub(super) fn leave_group(&mut self, who: usize) -> Result<bool, String> {
         let subscriber = &mut self.subscribers[who];
         let Some(waker) = self.bus.leave_group(subscriber.id) else { return Ok(false) };
-        // Nobody wakes it from here on.
+        // It is not woken from now on.
         let before = subscriber.wake_count();
         waker.wake();
         let (id, is_its_own) = (subscriber.id, subscriber.wake_count() == before + 1);
@@ -178,7 +178,7 @@ impl World {
         Ok(true)
     }
 
-    /// Once all have everything, those who are read for are in groups.
+    /// Checks that subscribers with a reader are in groups once all are up to date.
     pub(super) fn check_who_is_grouped(&mut self) -> Outcome {
         for who in 0..self.subscribers.len() {
             let subscriber = &self.subscribers[who];

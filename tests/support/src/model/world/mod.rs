@@ -1,4 +1,4 @@
-//! The bus, the model beside it, and the steps that both take.
+//! The bus, the model beside it, and the operations on both.
 
 mod bounds;
 mod clients;
@@ -32,9 +32,9 @@ pub struct World {
     readers: [Reader; READERS],
     disk: Disk,
     bounds: Bounds,
-    /// How many feeds have lost their last subscriber.
+    /// The number of feeds that have lost their last subscriber.
     feeds_closed: usize,
-    /// What was done, with what came of it.
+    /// The operations so far, with their outcomes.
     pub steps: Vec<String>,
 }
 
@@ -138,17 +138,17 @@ impl World {
         self.finish()
     }
 
-    /// At the end everybody who is still there reads all there is.
+    /// At the end, every connected subscriber reads everything.
     pub fn end(&mut self) -> Outcome {
         self.finish()?;
         self.steps.push("the end: the readers drain their groups".into());
         for reader in 0..READERS {
             self.drain_groups(reader)?;
         }
-        // Whoever is not woken by now has everything: no reader is called any more.
+        // Without a wake-up a subscriber is up to date: no group is due.
         self.finish()?;
         self.steps.push("the end: all drain".into());
-        // Those who leave are told of on the bus, so that others have something to read again.
+        // Disconnects are published on the bus, so that others have something to read again.
         loop {
             let head = self.log.head();
             self.drain_all()?;
@@ -156,7 +156,7 @@ impl World {
                 break;
             }
         }
-        // Whoever had read more than its group waits alone, until it reads once more.
+        // A subscriber that had read more than its group waits alone until its next read.
         self.drain_all()?;
         let told: u64 = self.subscribers.iter().map(Subscriber::gaps_told).sum();
         let stats = self.bus.stats();
@@ -198,7 +198,7 @@ impl World {
         (!connected.is_empty()).then(|| *who.get(&connected))
     }
 
-    /// The end of a batch: who waits and has something to read now must have been woken.
+    /// Ends a batch: a waiting subscriber with something to read must have been woken.
     fn finish(&mut self) -> Outcome {
         self.wake();
         self.write();
@@ -207,7 +207,7 @@ impl World {
         }
         for subscriber in self.subscribers.iter().filter(|s| s.connected) {
             let Some(count) = subscriber.waiting.filter(|count| *count == subscriber.wake_count()) else { continue };
-            // What all get may be left to its reader, if that is called.
+            // Broadcast events may be left to its reader, if its group is due.
             let is_read_for = self.is_read_for(subscriber);
             let news = |seq: &u64| {
                 let own = subscriber.unicast.contains(seq);
@@ -221,7 +221,7 @@ impl World {
         self.check_counters()
     }
 
-    /// What the bus says of deliveries, and of what waits.
+    /// Checks the bus's counters of deliveries and of what waits.
     fn check_counters(&self) -> Outcome {
         let stats = self.bus.stats();
         let delivered: u64 = self.subscribers.iter().map(|s| s.delivered.len() as u64).sum();
@@ -236,7 +236,7 @@ impl World {
         if clients.len() != connected.len() {
             return Err(format!("expected {} clients, saw {clients:?}", connected.len()));
         }
-        // Both are in the order in which they came.
+        // Both are in order of connection.
         for (info, subscriber) in clients.into_iter().zip(connected) {
             if info.id != subscriber.id.to_string() {
                 return Err(format!("expected {}, saw {info:?}", subscriber.id));
@@ -250,8 +250,8 @@ impl World {
         Ok(())
     }
 
-    /// Asks the bus what it still has, which must be within the bounds; to be done once something was published, or time
-    /// has passed.
+    /// Reads which events the bus still has, which must be within the bounds. Called after a publish, or after time has
+    /// passed.
     fn refresh(&mut self) -> Outcome {
         let topics = self.bus.topics(self.now());
         for info in &topics {

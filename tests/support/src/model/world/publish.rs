@@ -16,7 +16,7 @@ use crate::model::{
 };
 
 impl World {
-    /// Leaves it to the caller to ask afterwards what the bus still has: after many events once is enough.
+    /// Leaves the check of history to the caller: after many events once is enough.
     pub(super) fn publish(&mut self, topic: &str, data: String, retain: Retain, ttl_ms: Option<u64>) -> Outcome {
         let data = if matches!(retain, Retain::Clear) { String::new() } else { data };
         let mut publication = Publication::new(Topic::parse(topic).map_err(|e| e.to_string())?, data.clone());
@@ -65,7 +65,7 @@ impl World {
         Ok(())
     }
 
-    /// What an address is in words, and whom it means.
+    /// A description of an address, and its subscribers.
     pub(super) fn address(&self, to: &To) -> (String, Vec<usize>) {
         let address = match to {
             To::Id(who) => self.pick(*who).map_or("c999".into(), |who| self.subscribers[who].id.to_string()),

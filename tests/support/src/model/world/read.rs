@@ -1,4 +1,4 @@
-//! Reading: what a subscriber gets next.
+//! Reads of subscribers.
 
 use std::{collections::BTreeSet, task::Waker};
 
@@ -16,7 +16,7 @@ use crate::model::{
 };
 
 impl World {
-    /// One read. Says whether there may be more.
+    /// One read. Returns true if there may be more.
     pub(super) fn read(&mut self, who: usize) -> Result<bool, String> {
         let now = self.now();
         let subscriber = &mut self.subscribers[who];
@@ -38,8 +38,8 @@ impl World {
         let subscriber = &mut self.subscribers[who];
         subscriber.waiting = None;
         match read {
-            // Without bytes only a read that has looked at a bounded part of a long history or of what it has lost, or waits for
-            // what has to go.
+            // A read without bytes has scanned a bounded part of a long history or of losses, or waits for an eviction.
+            // eviction.
             Read::Ready if bytes.is_empty() && !was_behind && self.log.head() <= SCAN_MAX as u64 => {
                 Err(format!("{id}: expected bytes from a read that is ready"))
             }
@@ -58,7 +58,7 @@ impl World {
         }
     }
 
-    /// A subscriber takes what was read.
+    /// Applies the items of a read to a subscriber.
     pub(super) fn take(&mut self, who: usize, items: &[Item]) -> Outcome {
         let subscriber = &mut self.subscribers[who];
         for item in items {
@@ -81,7 +81,7 @@ impl World {
         })
     }
 
-    /// A read has ended a subscription.
+    /// Records that a read has ended a subscription.
     fn over(&mut self, who: usize) -> Outcome {
         let subscriber = &self.subscribers[who];
         let (id, behind) = (subscriber.id, subscriber.behind(&self.log));
@@ -103,7 +103,7 @@ impl World {
         Err(format!("expected an end, saw {} reads that were ready", 100_000))
     }
 
-    /// All who are there read until there is nothing more.
+    /// Every connected subscriber reads until there is nothing more.
     pub(super) fn drain_all(&mut self) -> Outcome {
         for who in 0..self.subscribers.len() {
             if self.subscribers[who].connected {
@@ -115,7 +115,7 @@ impl World {
     }
 }
 
-/// What was read, in so many words.
+/// A readable form of the items.
 pub(super) fn shown(items: &[Item]) -> String {
     let mut shown: String = items.iter().flat_map(|item| ["\n    ".to_owned(), format!("{item:.60?}")]).collect();
     if let Some((end, _)) = shown.char_indices().nth(4000) {
