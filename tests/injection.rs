@@ -175,37 +175,37 @@ proptest! {
         prop_assert_eq!(positions, usize::from(has_position && form == PositionForm::Id));
         if has_position && form == PositionForm::Event {
             let position = seen.next().expect("a position");
-            let told: Value = serde_json::from_str(&position.data).expect("JSON");
+            let value: Value = serde_json::from_str(&position.data).expect("JSON");
             prop_assert_eq!((&*position.id, &*position.kind), ("e-0", "$position"));
-            prop_assert_eq!(told, json!({ "client": "c1", "position": "e-0" }));
+            prop_assert_eq!(value, json!({ "client": "c1", "position": "e-0" }));
         }
         if last_id.is_some() {
             let gap = seen.next().expect("a gap");
-            let told: Value = serde_json::from_str(&gap.data).expect("JSON");
+            let value: Value = serde_json::from_str(&gap.data).expect("JSON");
             prop_assert_eq!((&*gap.id, &*gap.kind), ("e-0", "$gap"));
-            prop_assert!(["unknown_id", "restarted"].map(Value::from).contains(&told["reason"]), "{}", told);
+            prop_assert!(["unknown_id", "restarted"].map(Value::from).contains(&value["reason"]), "{}", value);
         }
         let join = seen.next().expect("it has come");
-        let told: Value = serde_json::from_str(&join.data).expect("JSON");
+        let value: Value = serde_json::from_str(&join.data).expect("JSON");
         prop_assert_eq!(&*join.id, "e-1");
         if envelopes {
-            prop_assert_eq!((&told["type"], &*join.kind), (&json!("join"), "message"));
-            let client: Value = serde_json::from_str(told["data"].as_str().expect("text")).expect("JSON");
+            prop_assert_eq!((&value["type"], &*join.kind), (&json!("join"), "message"));
+            let client: Value = serde_json::from_str(value["data"].as_str().expect("text")).expect("JSON");
             prop_assert_eq!(&client["name"], &json!(name));
         } else {
-            prop_assert_eq!((&told["name"], &*join.kind), (&json!(name), "join"));
+            prop_assert_eq!((&value["name"], &*join.kind), (&json!(name), "join"));
         }
 
         let seen: Vec<_> = seen.map(|event| (event.id, event.kind, event.data)).collect();
         prop_assert_eq!(seen.len(), expected.len());
         for (seen, (id, topic, kind, headers, data)) in seen.into_iter().zip(expected) {
             if envelopes {
-                let told: Value = serde_json::from_str(&seen.2).expect("JSON");
+                let value: Value = serde_json::from_str(&seen.2).expect("JSON");
                 let mut envelope = json!({ "id": id, "topic": topic, "type": kind, "time": 0, "data": data });
                 if let [(name, value)] = &*headers {
                     envelope["headers"] = json!({ name.to_ascii_lowercase(): value });
                 }
-                prop_assert_eq!((seen.0, &*seen.1, told), (id, "message", envelope));
+                prop_assert_eq!((seen.0, &*seen.1, value), (id, "message", envelope));
             } else {
                 let data = data.replace("\r\n", "\n").replace('\r', "\n");
                 prop_assert_eq!(seen, (id, kind.unwrap_or_else(|| "message".into()), data));

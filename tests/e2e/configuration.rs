@@ -152,7 +152,7 @@ fn a_misspelled_variable_of_the_daemon_is_reported() {
 }
 
 /// The source of a value, and the value.
-fn told(settings: &Value, key: &str) -> (String, Value) {
+fn setting(settings: &Value, key: &str) -> (String, Value) {
     let setting = settings.as_array().unwrap().iter().find(|setting| setting["key"] == key);
     let setting = setting.unwrap_or_else(|| panic!("no {key} in {settings}"));
     (setting["source"].as_str().unwrap().into(), setting["value"].clone())
@@ -185,7 +185,7 @@ fn the_daemon_reports_its_configuration_and_the_source_of_each_value() {
         ("log", "default".into(), "info".into()),
         ("tls_key", "default".into(), Value::Null),
     ] {
-        assert_eq!(told(settings, key), (source, value), "{key}");
+        assert_eq!(setting(settings, key), (source, value), "{key}");
     }
     assert_eq!(daemon.lines().ask(r#"{"config":{}}"#)["config"], *settings);
     assert_eq!(&daemon.get("/config").json(), settings);
@@ -196,10 +196,10 @@ fn the_daemon_reports_its_configuration_and_the_source_of_each_value() {
     // This is the configuration in effect: settings that need a restart have not changed.
     reload(&daemon, "log = \"warn\"\nhistory = \"disk\"\nstate_dir = \"/elsewhere\"\n", "state_dir, history");
     let settings = daemon.get("/config").json();
-    assert_eq!(told(&settings, "log"), (from_file("1:1"), "warn".into()));
-    assert_eq!(told(&settings, "history"), ("default".into(), "memory".into()));
-    assert_eq!(told(&settings, "history_age"), ("default".into(), "1day".into()));
-    assert_eq!(told(&settings, "state_dir").0, "default");
+    assert_eq!(setting(&settings, "log"), (from_file("1:1"), "warn".into()));
+    assert_eq!(setting(&settings, "history"), ("default".into(), "memory".into()));
+    assert_eq!(setting(&settings, "history_age"), ("default".into(), "1day".into()));
+    assert_eq!(setting(&settings, "state_dir").0, "default");
 }
 
 #[test]

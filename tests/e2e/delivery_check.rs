@@ -34,8 +34,8 @@ pub(crate) fn account(published: &BTreeMap<u64, String>, events: &[Sse]) -> Vec<
     }
     // Not every gap has a number; those that are given are right.
     assert_eq!(missed.unwrap_or(left.len() as u64), left.len() as u64);
-    let is_told = |lost: &u64| gaps.iter().any(|gap| (seq(&gap["from"])..=seq(&gap["to"])).contains(lost));
-    if let Some(silent) = left.keys().find(|lost| !is_told(lost)) {
+    let is_covered = |lost: &u64| gaps.iter().any(|gap| (seq(&gap["from"])..=seq(&gap["to"])).contains(lost));
+    if let Some(silent) = left.keys().find(|lost| !is_covered(lost)) {
         let near = events.iter().filter(|event| event.seq().abs_diff(*silent) < 40);
         let near: Vec<_> = near.map(|event| format!("{} {:?} {:.80}", event.id, event.kind, event.data)).collect();
         panic!("event {silent} ({:.20}) is neither delivered nor covered by a gap:\n{}", left[silent], near.join("\n"));

@@ -21,20 +21,20 @@ use crate::{
 pub(crate) fn finding(run: &Run, check: &str) -> (String, String, String) {
     let findings = run.json();
     let found = findings.iter().find(|finding| finding["check"] == check);
-    let found = found.unwrap_or_else(|| panic!("nothing is said of {check}\n{run}"));
+    let found = found.unwrap_or_else(|| panic!("there is no finding of {check}\n{run}"));
     let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
     let (state, mend) = (text("state"), text("mend"));
-    assert_eq!(state == "ok", found["mend"] == Value::Null, "what is not well, and only that, is mended\n{run}");
+    assert_eq!(state == "ok", found["mend"] == Value::Null, "findings that are not ok, and only those, have a fix\n{run}");
     (state, text("message"), mend)
 }
 
 /// Checks the doctor's finding of one check.
 #[track_caller]
 pub(crate) fn says(run: &Run, check: &str, state: &str, message: &str, mend: &str) {
-    let (found, said, mended) = finding(run, check);
+    let (found, said, fix) = finding(run, check);
     assert_eq!(found, state, "{check}\n{run}");
-    assert!(said.contains(message), "{check} does not say {message:?}\n{run}");
-    assert!(mended.contains(mend), "{check} is not mended by {mend:?}\n{run}");
+    assert!(said.contains(message), "{check} lacks the message {message:?}\n{run}");
+    assert!(fix.contains(mend), "the fix of {check} is not {mend:?}\n{run}");
 }
 
 /// Runs the doctor where no daemon runs.
@@ -129,7 +129,7 @@ fn a_directory_writable_by_others_is_a_problem() {
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
     let run = daemon.ctl(&["doctor"]).ends_with(1);
     says(&run, "directory", "problem", "mode 0777", &format!("chmod go-w {}", directory.display()));
-    mend(&finding(&run, "directory").2);
+    run_fix(&finding(&run, "directory").2);
     says(&daemon.ctl(&["doctor"]).ok(), "directory", "ok", "mode 0755", "");
 }
 
@@ -139,12 +139,12 @@ fn a_socket_open_to_others_is_a_warning() {
     fs::set_permissions(daemon.place.socket(), fs::Permissions::from_mode(0o666)).unwrap();
     let run = daemon.ctl(&["doctor"]).ok();
     says(&run, "socket", "warning", "mode 0666", "chmod 600");
-    mend(&finding(&run, "socket").2);
+    run_fix(&finding(&run, "socket").2);
     says(&daemon.ctl(&["doctor"]).ok(), "socket", "ok", "mode 0600", "");
 }
 
 /// Runs the command that fixes a finding.
-fn mend(command: &str) {
+fn run_fix(command: &str) {
     let done = Command::new("sh").args(["-c", command]).status().unwrap();
     assert!(done.success(), "{command}");
 }
@@ -156,7 +156,7 @@ fn a_suspended_daemon_is_resumed() {
     let run = daemon.ctl(&["doctor"]).ends_with(1);
     let command = format!("kill -CONT {}", daemon.pid());
     says(&run, "daemon", "problem", "is stopped", &command);
-    mend(&command);
+    run_fix(&command);
     daemon.ctl(&["doctor"]).ok();
 }
 
@@ -209,7 +209,7 @@ fn an_invalid_configuration_is_a_problem() {
     let file = place.file("sse-bus/config.toml", "lissten = \"127.0.0.1:0\"\nlog = 5\n");
     let run = doctor(&place, |_| {}).ends_with(3);
     let (_, said, _) = finding(&run, "configuration");
-    assert!(said.contains("; ") && !said.contains("sse-busd:"), "each mistake is told, once\n{run}");
+    assert!(said.contains("; ") && !said.contains("sse-busd:"), "each error is reported once\n{run}");
     says(&run, "configuration", "problem", "lissten", &file);
     let daemon = Daemon::start_at(place, &["--no-config"]);
     daemon.ctl(&["doctor"]).ends_with(1);

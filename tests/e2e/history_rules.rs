@@ -81,12 +81,12 @@ fn changed_rules_apply_at_once_to_existing_topics_and_end_no_stream() {
 
     let toml = "[[topics]]\nmatch = \"few\"\nhistory_events = 2\n[[topics]]\nmatch = \"oth*\"\nhistory_age = \"1ms\"\n";
     reload(&daemon, toml, "oth*");
-    assert_eq!(history(&daemon, "few"), numbers(5..10), "what is wrong changes nothing");
+    assert_eq!(history(&daemon, "few"), numbers(5..10), "an invalid rule changes nothing");
     let toml = toml.replace("oth*", "other").replace("history_age = \"1ms\"", "history_events = 3");
     reload(&daemon, &toml, "read the configuration again");
     assert_eq!((history(&daemon, "few"), history(&daemon, "other")), (numbers(8..10), numbers(7..10)));
     let mut resumed = daemon.stream_with("/events/other", &[("Last-Event-ID", &first)]);
-    assert_eq!(resumed.event().json()["reason"], "evicted", "who comes back is told");
+    assert_eq!(resumed.event().json()["reason"], "evicted", "a client that resumes receives a gap");
     assert_eq!(resumed.data(3), numbers(7..10));
 
     reload(&daemon, "", "read the configuration again");

@@ -58,7 +58,7 @@ fn the_page_of_a_forwarder_with_tls_is_the_daemons_own() {
     let same_origin = [("Sec-Fetch-Site", "same-origin")];
     assert_eq!(publish("https://bus.example", &same_origin), 202);
     assert_eq!(publish("https://bus.example", &[("Sec-Fetch-Site", "same-site")]), 403);
-    assert_eq!(publish("https://bus.example", &[]), 403, "only the browser can say that it is the same");
+    assert_eq!(publish("https://bus.example", &[]), 403, "only `Sec-Fetch-Site` shows that it is the same");
     assert_eq!(publish("https://other.example", &same_origin), 403);
 }
 
@@ -127,7 +127,7 @@ fn a_refused_name_is_listed_with_the_flag_that_allows_it() {
         refused("bus.example:8080").contains("bus.example:8080;") && refused("bus.example").contains("bus.example;")
     );
     assert!(refused("bus.example:8080").contains("sse-busd --allow-host bus.example, or else use http://127.0.0.1:"));
-    assert!(refused("[fe80::1]:80").contains("--allow-host '[fe80::1]',"), "a shell leaves it alone");
+    assert!(refused("[fe80::1]:80").contains("--allow-host '[fe80::1]',"), "quoted for a shell");
     assert!(refused("").contains("the Host header cannot be read"));
     // Only valid hosts are stored, up to a limit.
     for n in 0..20 {

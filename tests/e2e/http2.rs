@@ -169,8 +169,8 @@ fn a_client_is_addressed_and_kicked_individually() {
     assert_eq!(first.data(1), ["for one"]);
     daemon.ctl(&["kick", "one"]).ok();
     first.ends();
-    daemon.publish("t", "for all that are left");
-    assert_eq!(second.data(1), ["for all that are left"]);
+    daemon.publish("t", "for the remaining streams");
+    assert_eq!(second.data(1), ["for the remaining streams"]);
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn a_signal_ends_all_streams_cleanly_and_the_daemon_soon() {
         assert_eq!(lines.event()["data"], "last");
         assert!(lines.next().is_none());
         drop(idle);
-        assert!(!daemon.place.socket().exists(), "the socket file is left behind");
+        assert!(!daemon.place.socket().exists(), "the socket file was not removed");
         assert!(daemon.log().contains("stopped"));
     }
 }
@@ -66,7 +66,7 @@ fn events_accepted_before_the_signal_reach_subscribers_that_are_behind() {
     daemon.signal(Signal::TERM);
     until("the daemon is stopping", || daemon.log().contains("stopping").then_some(()));
     for stream in &mut streams {
-        assert!(stream.data(sent.len()) == sent, "something is missing, or in another order");
+        assert!(stream.data(sent.len()) == sent, "an event is missing or out of order");
         stream.ends();
     }
     assert_eq!(daemon.wait(), Some(0));
@@ -112,7 +112,7 @@ fn a_second_daemon_on_the_port_fails_at_once_and_names_the_first() {
     if cfg!(target_os = "linux") {
         run.says(&format!("sse-busd (pid {})", daemon.pid()));
     }
-    assert!(!Path::new(&socket).exists(), "the one that failed leaves its socket behind");
+    assert!(!Path::new(&socket).exists(), "the failed daemon did not remove its socket");
 }
 
 #[test]

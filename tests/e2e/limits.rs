@@ -20,7 +20,7 @@ fn topics() {
     let mut publisher = daemon.lines();
     let reply = publisher.ask(r#"{"publish":{"topic":"d","data":"x"}}"#);
     assert_eq!(reply["error"]["code"], "limit_topics");
-    daemon.publish("c", "topics that are known go on");
+    daemon.publish("c", "known topics continue");
     let mut clients = daemon.stream("/events/$sys/clients");
     let _other = daemon.stream("/events/a?client=there");
     assert_eq!(clients.event().json()["name"], "there");
@@ -63,7 +63,7 @@ fn publishers() {
     assert!(first.ask(publish)["published"].is_object());
     let mut second = daemon.lines();
     assert_eq!(second.ask(publish)["error"]["code"], "limit_publishers");
-    assert!(second.ask(r#"{"status":{}}"#)["status"].is_object(), "what is no publish goes on");
+    assert!(second.ask(r#"{"status":{}}"#)["status"].is_object(), "other requests are answered");
     drop(first);
     until("there is room", || second.ask(publish)["published"].is_object().then_some(()));
 }

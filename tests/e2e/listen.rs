@@ -114,13 +114,13 @@ print(end.recv(12).decode())
 
 #[test]
 fn several_addresses_are_set_by_flags_a_variable_or_a_list() {
-    let expect = |daemon: &Daemon, told: &Value| {
+    let expect = |daemon: &Daemon, configured: &Value| {
         let found = addresses(&daemon.status());
         assert!(found.len() == 2 && found.iter().all(|address| address.port() > 0), "{found:?}");
         assert_eq!([found[0].ip(), found[1].ip()], ["127.0.0.1", "127.0.0.2"].map(|ip| ip.parse::<IpAddr>().unwrap()));
         let settings = daemon.get("/config").json();
         let setting = settings.as_array().unwrap().iter().find(|setting| setting["key"] == "listen").unwrap();
-        assert_eq!(&setting["value"], told);
+        assert_eq!(&setting["value"], configured);
     };
     let two = json!(["127.0.0.1:0", "127.0.0.2:0"]);
     expect(&listening(&["--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0"]), &two);

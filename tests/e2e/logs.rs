@@ -30,7 +30,7 @@ fn logging_to(output: &Path, flags: &[&str]) -> Daemon {
 }
 
 /// Publishes from many connections, each of which is logged, and checks that everything else continues.
-fn goes_on(daemon: &Daemon) {
+fn everything_continues(daemon: &Daemon) {
     let mut stream = daemon.stream("/events/t");
     for number in 0..PUBLISHERS {
         let answer = daemon.lines().ask(format!(r#"{{"publish":{{"topic":"t","data":"{number}"}}}}"#));
@@ -79,7 +79,7 @@ fn an_unread_pipe_blocks_nothing_and_lost_lines_are_counted() {
     // Opened for reading and writing, the pipe has both ends at once, so that neither open blocks.
     let reader = File::options().read(true).write(true).open(&pipe).unwrap();
     let daemon = logging_to(&pipe, &["--log", "debug"]);
-    goes_on(&daemon);
+    everything_continues(&daemon);
 
     let log = read_on(reader.try_clone().unwrap());
     let lost = number_in_line(&log, "log lines were lost since the start", "lost");
@@ -93,7 +93,7 @@ fn an_unread_pipe_blocks_nothing_and_lost_lines_are_counted() {
     assert!(Command::new("mkfifo").arg(&unread).status().unwrap().success());
     let _reader = File::options().read(true).write(true).open(&unread).unwrap();
     let daemon = logging_to(&unread, &["--log", "debug"]);
-    goes_on(&daemon);
+    everything_continues(&daemon);
     stops(daemon);
 }
 
@@ -107,7 +107,7 @@ fn a_suspended_reader_of_a_pipe_blocks_nothing() {
     let cat = Process::start(cat);
     let daemon = logging_to(&pipe, &["--log", "debug"]);
     cat.signal(Signal::STOP);
-    goes_on(&daemon);
+    everything_continues(&daemon);
     stops(daemon);
 }
 
@@ -132,7 +132,7 @@ fn a_stopped_terminal_blocks_nothing() {
     // Before the daemon prints its greeting.
     keyboard.write_all(CTRL_S).unwrap();
     let daemon = logging_to(&terminal, &["--log", "debug"]);
-    goes_on(&daemon);
+    everything_continues(&daemon);
 
     let log = read_on(keyboard.try_clone().unwrap());
     keyboard.write_all(CTRL_Q).unwrap();
@@ -177,9 +177,9 @@ fn long_filters_are_shortened_in_the_log_and_in_presence_events() {
         let _stream = daemon.stream(&format!("/events?client=long&{filters}"));
         let joined = clients.event();
         assert!(joined.data.len() < 2048, "{} bytes: {}", joined.data.len(), joined.data);
-        let told = joined.json()["filters"].as_array().unwrap().clone();
-        assert_eq!(told.last().unwrap(), &serde_json::json!(format!("… {} more", 65 - told.len())));
-        assert!(told.len() > 1 && told[0].as_str().unwrap().len() == 230, "{told:?}");
+        let listed = joined.json()["filters"].as_array().unwrap().clone();
+        assert_eq!(listed.last().unwrap(), &serde_json::json!(format!("… {} more", 65 - listed.len())));
+        assert!(listed.len() > 1 && listed[0].as_str().unwrap().len() == 230, "{listed:?}");
         // The list of clients has all of them.
         let list = daemon.get("/clients").json();
         let client = list.as_array().unwrap().iter().find(|client| client["name"] == "long").unwrap().clone();

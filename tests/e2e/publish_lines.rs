@@ -63,8 +63,8 @@ fn refused_lines_are_reported_by_number_and_the_others_are_published() {
         [&b"one\n"[..], b"\xff\n", long.as_bytes(), b"\nfour\n", far_too_long.as_bytes(), b"\na\0b\nlast"].concat();
     let run = daemon.ctl_fed(&["publish", "t", "--lines"], &input).ends_with(7);
     assert_eq!(run.json(), [json!({"accepted": 3, "refused": 4})]);
-    for told in ["line 2: ", "line 3: ", "line 5: ", "line 6: ", "3 events accepted, 4 refused"] {
-        assert!(run.stderr.contains(told), "{run}");
+    for message in ["line 2: ", "line 3: ", "line 5: ", "line 6: ", "3 events accepted, 4 refused"] {
+        assert!(run.stderr.contains(message), "{run}");
     }
     assert_eq!(daemon.ctl(&["history", "t", "--format", "data"]).ok().stdout, "one\nfour\nlast\n");
 }
@@ -136,7 +136,7 @@ fn with_no_reconnect_a_lost_daemon_is_reported_and_nothing_is_resent() {
     let accepted = run.json()[0]["accepted"].as_u64().unwrap();
     assert!((1..=sent).contains(&accepted), "{accepted} of {sent}");
     assert!(run.stderr.contains(&format!("{accepted} events accepted")), "{run}");
-    assert_eq!(daemon.status()["published"], 0, "something was sent again");
+    assert_eq!(daemon.status()["published"], 0, "a line was sent again");
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn a_closed_topic_refuses_events_on_every_transport_with_the_reason() {
         b"{\"topic\":\"closed\",\"data\":\"x\"}\n{\"topic\":\"open\",\"data\":\"y\"}\n",
     );
     run.ends_with(6).says("closed");
-    assert_eq!(stream.data(2), ["x", "y"], "nothing that was refused has come through");
+    assert_eq!(stream.data(2), ["x", "y"], "no refused event was delivered");
 }
 
 fn line(topic: &str) -> String {

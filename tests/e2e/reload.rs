@@ -33,7 +33,7 @@ fn a_new_configuration_applies_and_ends_no_stream() {
     reload(&daemon, toml, "read the configuration again");
     assert_eq!((status_for(&daemon, "http://old.example"), status_for(&daemon, "http://new.example")), (403, 200));
     let history = daemon.ctl(&["history", "t"]).ok().json();
-    assert_eq!(history.len(), 5, "what is beyond the new bound has gone");
+    assert_eq!(history.len(), 5, "events outside of the new bound are evicted");
     let refused = daemon.request("POST", "/events/t", &[], "more than ten");
     assert_eq!(refused.refusal(), (413, "limit_event_bytes".into()));
     let refused = lines.ask(r#"{"publish":{"topic":"t","data":"more than ten"}}"#);

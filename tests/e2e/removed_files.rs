@@ -46,10 +46,10 @@ fn is_reported_and_written_anew(remove: impl Fn(&Path)) {
     assert_eq!(daemon.status()["history_trouble"], Value::Null);
     assert!(publish(&mut lines, "t", "again", "durable")["published"].is_object());
     expected.push("again".into());
-    assert!(data(&daemon, "t") == expected, "also what is not in memory any more is read");
+    assert!(data(&daemon, "t") == expected, "events that are no longer in memory are read, too");
     daemon.kill();
     daemon.start_again();
-    assert!(data(&daemon, "t") == expected, "all that was published is there after a crash");
+    assert!(data(&daemon, "t") == expected, "all published events are there after a crash");
 }
 
 #[test]

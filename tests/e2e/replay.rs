@@ -145,7 +145,7 @@ fn evicted_events_are_reported_as_a_gap() {
     let ids = publish_numbers(&daemon, "t", 1..=10);
     let mut stream = daemon.stream_with("/events/t", &[("Last-Event-ID", &ids[2])]);
     let (id, data) = gap(&mut stream);
-    assert_eq!(id, ids[7], "a reconnect goes on behind the gap");
+    assert_eq!(id, ids[7], "a reconnect resumes after the gap");
     assert_eq!(data, json!({"reason": "evicted", "missed": 5, "from": ids[3], "to": ids[7]}));
     assert_eq!(stream.data(3), ["8", "9", "10"]);
     let mut behind = daemon.stream_with("/events/t", &[("Last-Event-ID", &ids[7])]);
@@ -216,7 +216,7 @@ fn a_read_of_history_ends_with_the_position_to_resume_from() {
     let position = lines.reply()["end"]["position"].as_str().unwrap().to_owned();
     // The connection stays open; it is no subscriber any more.
     assert!(lines.ask(r#"{"publish":{"topic":"t","data":"3"}}"#)["published"].is_object());
-    assert_ne!(position, ids[2], "the join stands behind the last event");
+    assert_ne!(position, ids[2], "the join event follows the last event");
     let mut stream = daemon.stream(&format!("/events/t?since={position}"));
     assert_eq!(stream.data(1), ["3"]);
 }

@@ -258,11 +258,11 @@ fn the_library_and_the_command_line_resume_after_their_last_event() {
             (0..4).for_each(|_| drop(command.line()));
             daemon.signal(signal);
             daemon.wait();
-            command.stderr.wait("word of the loss", |bytes, _| {
+            command.stderr.wait("the notice of the disconnect", |bytes, _| {
                 (String::from_utf8_lossy(bytes).matches("; reconnecting\n").count() > restart).then_some(())
             });
             daemon.start_again_as(|command| sockets.give(command));
-            command.stderr.wait("word of the return", |bytes, _| {
+            command.stderr.wait("the notice of the reconnect", |bytes, _| {
                 (String::from_utf8_lossy(bytes).matches("connected again; going on from ").count() > restart)
                     .then_some(())
             });
@@ -343,7 +343,7 @@ fn after_a_crash_no_line_is_lost_and_some_may_be_there_twice() {
     once.dedup();
     assert!(once.iter().copied().eq(0..fed), "{fed} lines were fed, and there are\n{kept:?}");
     let steps_back = kept.windows(2).filter(|pair| pair[0] >= pair[1]).count();
-    assert!(steps_back <= 1, "there is one place from which it went on:\n{kept:?}");
+    assert!(steps_back <= 1, "it resumed from one position:\n{kept:?}");
 }
 
 /// `publish --lines` after its first line was published and its daemon killed.

@@ -78,12 +78,12 @@ fn connections_made_while_the_daemon_is_down_wait_and_are_served() {
         let place = Place::new();
         let held = Held::new(&place);
         let mut daemon = start(place, &held, names);
-        assert_eq!(daemon.address, held.address(), "the port that is held is the daemon's");
+        assert_eq!(daemon.address, held.address(), "the daemon uses the inherited port");
         assert_eq!(daemon.status()["socket"], daemon.place.socket().display().to_string());
         daemon.publish("t", "before");
         daemon.signal(Signal::TERM);
         assert_eq!(daemon.wait(), Some(0));
-        assert!(daemon.place.socket().exists(), "the socket is not the daemon's to remove");
+        assert!(daemon.place.socket().exists(), "the daemon keeps the inherited socket");
 
         // None is refused.
         let mut publisher = Lines::new(UnixStream::connect(daemon.place.socket()).unwrap());
@@ -134,7 +134,7 @@ fn the_daemon_enlarges_the_queue_of_an_inherited_socket() {
     let began = Instant::now();
     let crowd: Vec<_> = (0..100).map(|_| connect()).collect();
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(1), "some had to come again: {took:?}");
+    assert!(took < Duration::from_secs(1), "some had to retry: {took:?}");
     // A non-blocking connect reports that the queue is full.
     let programs: Vec<_> = (0..100)
         .map(|_| {
@@ -218,7 +218,7 @@ impl Manager {
         Manager(socket)
     }
 
-    fn told(&self) -> String {
+    fn notifications(&self) -> String {
         let mut message = [0; 512];
         let length = self.0.recv(&mut message).unwrap();
         String::from_utf8(message[..length].to_vec()).unwrap()
@@ -226,7 +226,7 @@ impl Manager {
 
     /// Waits for a notification and returns the whole message.
     fn wait_for(&self, text: &str) -> String {
-        until(text, || Some(self.told()).filter(|told| told.lines().any(|line| line.starts_with(text))))
+        until(text, || Some(self.notifications()).filter(|sent| sent.lines().any(|line| line.starts_with(text))))
     }
 }
 

@@ -180,7 +180,7 @@ fn a_relative_socket_path_is_made_absolute() {
     };
     install("mine/bus.sock").ok();
     let here = place.path("mine/bus.sock").display().to_string();
-    assert_eq!(value(&place, UNITS[1], "ListenStream"), here, "systemd knows no other folder to begin at");
+    assert_eq!(value(&place, UNITS[1], "ListenStream"), here, "systemd has no working directory for it");
     // Such a line would continue on the next one, or lose its last character.
     for odd in [r"/tmp/bus\", "/tmp/bus "] {
         install(odd).ends_with(1).says("cannot stand in a service's file");

@@ -198,7 +198,7 @@ fn a_service_is_installed_used_restarted_and_uninstalled() {
     manager.service(&["status"]).ok();
     let first = manager.pid();
     assert_eq!(changes(&manager.service(&["install"]).ok()), ["unchanged"; 3]);
-    assert_eq!(manager.pid(), first, "what is as it should be is left running");
+    assert_eq!(manager.pid(), first, "an unchanged service is left running");
 
     // The sandbox is in effect, the daemon has its descriptors, and the kernel reports its own user to it.
     let status = manager.run("cat", &[&format!("/proc/{first}/status")]).ok().stdout;
@@ -227,7 +227,7 @@ fn a_service_is_installed_used_restarted_and_uninstalled() {
     let second = manager.pid();
     manager.run("kill", &["-KILL", &second.to_string()]).ok();
     let third = manager.pid();
-    assert_ne!(third, second, "whoever comes next is served by the next daemon");
+    assert_ne!(third, second, "the next client is served by the next daemon");
     manager.run("systemctl", &["--user", "reload", "sse-bus"]).ok();
     assert_eq!(manager.pid(), third);
     until("its logs", || manager.service(&["logs"]).stdout.contains("listening").then_some(()));

@@ -110,7 +110,7 @@ fn a_file_planted_at_the_lock_is_neither_followed_nor_waited_for() {
         assert_eq!(look(&lock), seen, "{what}");
         fs::remove_file(&lock).unwrap();
     }
-    assert!(!place.path("nowhere").exists(), "a file was made through the link");
+    assert!(!place.path("nowhere").exists(), "a file was created through the link");
     assert!(!place.socket().exists(), "bound without a lock");
     // A lock of an earlier daemon is reused, and its content kept.
     fs::hard_link(&precious, &lock).unwrap();
@@ -125,7 +125,7 @@ fn the_daemon_does_not_serve_in_directories_that_others_can_write() {
         set_mode(&folder, mode);
         refused(&place, "other users may write there").says(&format!("chmod go-w {}", folder.display()));
     }
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "something was made there nevertheless");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "a file was created there");
     // The target of a symbolic link is checked.
     let link = place.path("link");
     symlink(&folder, &link).unwrap();
@@ -219,8 +219,8 @@ fn no_file_is_accessible_to_others_for_an_instant_whatever_the_umask() {
             over.store(true, Ordering::Relaxed);
             watch.join().unwrap()
         });
-        assert_eq!(seen, [""; 0], "with umask {umask}, in {looks} looks");
-        assert!(looks > 1000, "the watch has seen next to nothing: {looks} looks");
+        assert_eq!(seen, [""; 0], "with umask {umask}, in {looks} checks");
+        assert!(looks > 1000, "too few checks: {looks}");
     }
 }
 

@@ -164,14 +164,14 @@ fn stop_under_load<T>(
     assert_eq!(daemon.wait(), Some(0));
     let took = took.elapsed();
     for (reader, events) in received.iter().enumerate() {
-        assert!(events.is_sorted_by(|a, b| a.seq() < b.seq()), "reader {reader} got something twice or out of order");
+        assert!(events.is_sorted_by(|a, b| a.seq() < b.seq()), "reader {reader} received an event twice or out of order");
         let got: BTreeSet<_> = events.iter().map(|event| &*event.data).collect();
         let lost: Vec<_> = published.iter().filter(|data| !got.contains(data.as_str())).collect();
         let (all, missing) = (published.len(), lost.len());
-        assert!(lost.is_empty(), "reader {reader} lacks {missing} of {all} events that were answered: {lost:.10?}");
+        assert!(lost.is_empty(), "reader {reader} lacks {missing} of {all} acknowledged events: {lost:.10?}");
     }
     assert!(daemon.log().contains("stopped"));
-    assert!(!daemon.place.socket().exists(), "the socket file is left behind");
+    assert!(!daemon.place.socket().exists(), "the socket file was not removed");
     (daemon, took, kept)
 }
 
@@ -180,7 +180,7 @@ fn events_acknowledged_before_the_end_reach_all_subscribers_that_read() {
     for round in 0..8 {
         let signal = [Signal::TERM, Signal::INT][round % 2];
         let (mut daemon, took, ()) = stop_under_load(Daemon::start(&[]), signal, |_| {});
-        assert!(took < DRAIN, "nothing was to be cut, and yet it took {took:?}");
+        assert!(took < DRAIN, "no connection had to be cut, and it took {took:?}");
         daemon.start_again();
         daemon.publish("t", "the next daemon serves");
     }
@@ -235,7 +235,7 @@ fn a_signal_during_every_kind_of_exchange_ends_the_daemon_within_its_deadline() 
             let replay = thread::spawn(move || {
                 let is_stopping = || fs::read_to_string(&log).unwrap().contains("stopping").then_some(());
                 until("the daemon stops in the middle of the replay", is_stopping);
-                assert!(replay.data(rest.len()) == rest, "something is missing, or in another order");
+                assert!(replay.data(rest.len()) == rest, "an event is missing or out of order");
                 replay.ends();
             });
             (in_the_middle(daemon), replay)
@@ -243,7 +243,7 @@ fn a_signal_during_every_kind_of_exchange_ends_the_daemon_within_its_deadline() 
         replay.join().unwrap();
         println!("{signal:?}: ended after {took:?}");
         assert!(took < DRAIN + BUSY, "{took:?}");
-        assert!(daemon.log().contains("cut what had not ended"), "nobody was stuck");
+        assert!(daemon.log().contains("cut what had not ended"), "no connection was stuck");
         drop(kept);
         let again = Instant::now();
         daemon.start_again();
@@ -271,7 +271,7 @@ fn further_signals_while_it_stops_change_nothing() {
         daemon.signal(signal);
     }
     for stream in &mut streams {
-        assert!(stream.data(sent.len()) == sent, "something is missing, or in another order");
+        assert!(stream.data(sent.len()) == sent, "an event is missing or out of order");
         stream.ends();
     }
     assert_eq!(daemon.wait(), Some(0));

@@ -70,9 +70,9 @@ fn retry_comes_first_and_differs_between_streams() {
     assert!(waits.iter().all(|wait| (1000..2000).contains(wait)), "{waits:?}");
     let quarter = |n: u64| waits.iter().filter(|wait| (*wait - 1000) / 250 == n).count() as u64;
     // A quarter is expected in each quarter, and 181 of a thousand values at least once; chance deviates by less.
-    assert!((0..4).all(|n| quarter(n) > STREAMS / 10), "they come back in heaps: {waits:?}");
+    assert!((0..4).all(|n| quarter(n) > STREAMS / 10), "they reconnect in groups: {waits:?}");
     let values: std::collections::HashSet<_> = waits.iter().collect();
-    assert!(values.len() as u64 > STREAMS * 3 / 4, "many come back in the same instant: {waits:?}");
+    assert!(values.len() as u64 > STREAMS * 3 / 4, "many reconnect in the same instant: {waits:?}");
 }
 
 #[test]

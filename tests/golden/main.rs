@@ -33,7 +33,7 @@ fn frames(version: Version) -> Vec<Golden> {
         Version::V2 => include_str!("frames-v2.jsonl"),
         other => panic!("there are no frames of {other:?}"),
     };
-    lines.lines().map(|line| serde_json::from_str(line).expect("a frame and what is in it")).collect()
+    lines.lines().map(|line| serde_json::from_str(line).expect("a frame and its message")).collect()
 }
 
 fn decoded<T: Message + Debug>(version: Version, frame: &[u8]) -> T {

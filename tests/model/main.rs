@@ -10,10 +10,10 @@ mod scenarios;
 use proptest::prelude::*;
 use sse_bus_support::model::{ops, world::World};
 
-fn tell(setup: &ops::Setup, story: &[(ops::Op, bool)]) -> Result<(), TestCaseError> {
+fn run(setup: &ops::Setup, story: &[(ops::Op, bool)]) -> Result<(), TestCaseError> {
     let mut world = World::new(setup);
-    let told = story.iter().try_for_each(|(op, batch_goes_on)| world.step(op, *batch_goes_on));
-    told.and_then(|()| world.end()).map_err(|wrong| {
+    let outcome = story.iter().try_for_each(|(op, continues_batch)| world.step(op, *continues_batch));
+    outcome.and_then(|()| world.end()).map_err(|wrong| {
         let steps = world.steps.join("\n  ");
         TestCaseError::fail(format!("{wrong}\n{setup:?}\nsteps:\n  {steps}\n"))
     })
@@ -36,7 +36,7 @@ proptest! {
 
     #[test]
     fn each_subscriber_receives_what_the_model_expects((setup, story) in scenarios::story(60, 30)) {
-        tell(&setup, &story)?;
+        run(&setup, &story)?;
     }
 }
 
@@ -45,6 +45,6 @@ proptest! {
 
     #[test]
     fn histories_longer_than_the_part_that_one_read_scans((setup, story) in scenarios::story(60, 5000)) {
-        tell(&setup, &story)?;
+        run(&setup, &story)?;
     }
 }

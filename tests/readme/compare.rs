@@ -45,7 +45,7 @@ impl Ids {
         for (shown, written) in pairs {
             let known = self.0.entry(shown.clone()).or_insert_with(|| written.clone());
             if *known != written {
-                return Err(format!("the README's {shown} was {known} and now is {written}"));
+                return Err(format!("the README's {shown} was {known} before and is {written} now"));
             }
         }
         Ok(())
@@ -106,7 +106,7 @@ fn lines_are_compared_except_for_values_that_differ_between_runs() {
     let mut ids = Ids::default();
     assert!(ids.compare(&lines("k3f9x0ab-2 to 1 subscriber"), "0nmzibno-7 to 1 subscriber").is_ok());
     assert!(ids.compare(&lines("k3f9x0ab-2 to 1 subscriber"), "0nmzibno-7 to 2 subscribers").is_err());
-    assert!(ids.compare(&lines("id: k3f9x0ab-2"), "id: 0nmzibno-8").is_err(), "it was another before");
+    assert!(ids.compare(&lines("id: k3f9x0ab-2"), "id: 0nmzibno-8").is_err(), "it differs from before");
     assert_eq!(ids.in_command("--since k3f9x0ab-2 --after unknown1-3"), "--since 0nmzibno-7 --after unknown1-3");
     assert!(ids.compare(&lines("a\n…\nd"), "a\nb\nc\nd").is_ok());
     assert!(ids.compare(&lines("a\n…"), "a").is_ok());

@@ -27,8 +27,8 @@ impl Terminal {
     /// Runs a script.
     pub(crate) fn run(script: &str, folder: &Path, environment: &[(&str, String)]) -> Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
-        grantpt(&master).expect("a terminal of our own");
-        unlockpt(&master).expect("a terminal of our own");
+        grantpt(&master).expect("a new terminal");
+        unlockpt(&master).expect("a new terminal");
         tcsetwinsize(&master, Winsize { ws_row: 40, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 }).expect("a window");
         let path = ptsname(&master, Vec::new()).expect("the terminal has a name").into_string().expect("in ASCII");
         let open = || File::options().read(true).write(true).open(&path).expect("the terminal opens");
@@ -72,7 +72,7 @@ impl Terminal {
 
     /// Returns true if the shell has ended.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
-        self.shell.try_wait().expect("the shell is a child of ours")
+        self.shell.try_wait().expect("the shell is a child process")
     }
 
     /// Presses Ctrl-C.

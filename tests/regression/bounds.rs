@@ -25,7 +25,7 @@ fn read_behind(bus: &mut Bus, id: ClientId, now: Now) -> Vec<String> {
     loop {
         let before = held(bus);
         let read = bus.read(id, now, Waker::noop(), &mut out);
-        assert!(before - held(bus) <= EVICT_MAX, "one read has let {} events go", before - held(bus));
+        assert!(before - held(bus) <= EVICT_MAX, "one read has evicted {} events", before - held(bus));
         if read == Read::Waiting {
             break;
         }
@@ -57,10 +57,10 @@ fn changed_bounds_evict_in_steps_and_hide_excess_events_from_new_subscribers() {
     for _ in 0..3 {
         let before = held(&bus);
         publish(&mut bus, event("a", "x"));
-        assert!(before + 1 - held(&bus) <= 2 * EVICT_MAX, "one publish has let {} events go", before + 1 - held(&bus));
+        assert!(before + 1 - held(&bus) <= 2 * EVICT_MAX, "one publish has evicted {} events", before + 1 - held(&bus));
     }
     bus.tick(at(0));
-    assert!(bus.is_behind(), "so that the readers come before all has gone");
+    assert!(bus.is_behind(), "so that the readers come before everything is evicted");
     // Live events went by; of history there is only what a new daemon with these bounds would have.
     assert_eq!(read_behind(&mut bus, latest, at(0)), ["10000", "10003", "10004", "10005"]);
     assert_eq!(read_behind(&mut bus, begin, at(0)), ["9996", "9998", "10000"]);

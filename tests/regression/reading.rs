@@ -111,7 +111,7 @@ fn a_member_of_a_group_waits_in_no_other() {
     let _ = bus.finish();
     assert_eq!(drain(&mut bus, second), ["3"], "and it waits alone, as the group has still to read 3");
     assert_eq!(read_groups(&mut bus, reader), [first]);
-    assert!(read(&mut bus, second).is_empty(), "it was not called, and joins the group");
+    assert!(read(&mut bus, second).is_empty(), "its reader was not due, and it joins the group");
     publish(&mut bus, event("b", "x").to_client(second.to_string()));
     publish(&mut bus, event("a", "x"));
     let _ = bus.finish();

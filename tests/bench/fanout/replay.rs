@@ -36,18 +36,23 @@ pub(super) fn run() -> Result<()> {
     let bytes = replay(&daemon, &first)?.1;
     let mut file = tempfile::tempfile()?;
     file.write_all(&vec![b'x'; bytes])?;
-    let (mut told, mut copied, mut grown) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut replayed, mut copied, mut grown) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         daemon.forget_peak()?;
         let before = daemon.resident()?;
-        told.push(replay(&daemon, &first)?.0.as_secs_f64());
+        replayed.push(replay(&daemon, &first)?.0.as_secs_f64());
         grown.push((daemon.peak()? - before) as f64);
         copied.push(copy(&file)?.as_secs_f64());
     }
     let speed = |seconds: f64| format!("{:.0} MB/s", bytes as f64 / 1e6 / seconds);
-    let (told, copied) = (median(told), median(copied));
+    let (replayed, copied) = (median(replayed), median(copied));
     line("as many bytes through a loopback TCP socket with cat", &speed(copied), "", "–");
-    line("replay of 100,000 events to one client", &speed(told), &format!("{:.2}", copied / told), "at least 0.5");
+    line(
+        "replay of 100,000 events to one client",
+        &speed(replayed),
+        &format!("{:.2}", copied / replayed),
+        "at least 0.5",
+    );
     let grown = grown.into_iter().fold(0.0, f64::max);
     line("  the daemon's memory meanwhile", &mebibytes(grown as i64), "", "bounded, whatever the backlog");
     Ok(())

@@ -73,7 +73,7 @@ fn storm(crowd: &mut Crowd, publisher: &mut Publisher, position: &str) -> Result
             crowd.pump(Duration::ZERO)?;
         }
     }
-    crowd.wait("all to be back", Crowd::all_connected)?;
+    crowd.wait("all to be reconnected", Crowd::all_connected)?;
     let back = began.elapsed();
     publisher.send(&event("storm", "next"))?;
     crowd.wait_for((LOST * (MISSED + 1)) as u64)?;
@@ -84,7 +84,7 @@ fn storm(crowd: &mut Crowd, publisher: &mut Publisher, position: &str) -> Result
     for client in &crowd.clients {
         let stream = String::from_utf8_lossy(&client.stream);
         if !stream.lines().filter_map(|line| line.strip_prefix("data: ")).eq(expected.iter().map(String::as_str)) {
-            return Err(format!("a subscriber got something else than it missed:\n{stream}").into());
+            return Err(format!("a subscriber did not receive the events that it missed:\n{stream}").into());
         }
     }
     Ok((back, complete))

@@ -33,9 +33,9 @@ pub(super) fn directory() -> Result<TempDir> {
 
 /// The file system that [directories](directory) are on: its device and its type.
 pub(super) fn file_system() -> Result<String> {
-    let told = Command::new("df").args(["--output=source,fstype", env!("CARGO_TARGET_TMPDIR")]).output()?;
-    let told = String::from_utf8(told.stdout)?;
-    let fields = told.lines().nth(1).ok_or("`df` does not know the file system")?.split_whitespace();
+    let output = Command::new("df").args(["--output=source,fstype", env!("CARGO_TARGET_TMPDIR")]).output()?;
+    let output = String::from_utf8(output.stdout)?;
+    let fields = output.lines().nth(1).ok_or("`df` does not know the file system")?.split_whitespace();
     Ok(fields.collect::<Vec<_>>().join(", "))
 }
 
@@ -115,7 +115,7 @@ impl Daemon {
         let value = |name: &str| metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         match (value("sse_bus_history_commit_seconds_count"), value("sse_bus_history_commit_seconds_sum")) {
             (Some(count), Some(sum)) => Ok((count.parse()?, sum.parse()?)),
-            _ => Err("the daemon does not tell its commits".into()),
+            _ => Err("the daemon does not report its commits".into()),
         }
     }
 

@@ -43,8 +43,8 @@ pub(super) fn run() -> Result<()> {
     fill(&in_memory)?;
     let (mut memory, mut disk) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        memory.push(told(&in_memory)?.as_secs_f64());
-        disk.push(told(&on_disk)?.as_secs_f64());
+        memory.push(replay(&in_memory)?.as_secs_f64());
+        disk.push(replay(&on_disk)?.as_secs_f64());
     }
     let ratio = median(memory.iter().zip(&disk).map(|(memory, disk)| memory / disk).collect());
     let rate = |seconds| format!("{:.0} events/s", EVENTS as f64 / seconds);
@@ -72,7 +72,7 @@ fn fill(daemon: &Daemon) -> Result<()> {
 }
 
 /// Replays all events to curl. Returns the time until the last one.
-fn told(daemon: &Daemon) -> Result<Duration> {
+fn replay(daemon: &Daemon) -> Result<Duration> {
     let url = format!("http://{}/events/bench/*?since=all", daemon.address);
     let began = Instant::now();
     let mut command = Command::new("curl");

@@ -56,7 +56,7 @@ impl Bus {
     /// Starts a daemon whose port and local socket stay open while it is down.
     pub async fn start_held(arguments: &[&str]) -> Bus {
         let mut bus = Bus::new((Ipv4Addr::LOCALHOST, 0).into(), arguments);
-        let held = InheritedSockets::bind(&bus.socket()).expect("the sockets can be had");
+        let held = InheritedSockets::bind(&bus.socket()).expect("the sockets can be bound");
         bus.listen = held.http.local_addr().expect("it has an address");
         bus.held = Some(held);
         bus.restart().await;
@@ -97,7 +97,7 @@ impl Bus {
         let daemon = started.expect("sse-busd starts; build it, or name its folder in SSE_BUS_BIN_DIR");
         self.daemon = Some(daemon);
         eventually("the daemon to listen", async || {
-            if let Some(status) = self.daemon.as_mut().unwrap().try_wait().expect("the daemon is a child of ours") {
+            if let Some(status) = self.daemon.as_mut().unwrap().try_wait().expect("the daemon is a child process") {
                 panic!("the daemon ended with {status}");
             }
             UnixStream::connect(self.socket()).map_err(|e| e.to_string())
@@ -110,7 +110,7 @@ impl Bus {
     /// Stops the daemon as a service manager does, and waits for its end.
     pub async fn stop(&mut self) -> ExitStatus {
         let mut daemon = self.daemon.take().expect("the daemon runs");
-        kill_process(Pid::from_child(&daemon), Signal::TERM).expect("a child of ours can be signalled");
+        kill_process(Pid::from_child(&daemon), Signal::TERM).expect("a child process can be signalled");
         wait_for(&mut daemon, "the daemon to stop").await
     }
 
@@ -122,7 +122,7 @@ impl Bus {
     /// Kills the daemon, as a crash would.
     pub async fn crash(&mut self) {
         let mut daemon = self.daemon.take().expect("the daemon runs");
-        daemon.kill().expect("a child of ours can be killed");
+        daemon.kill().expect("a child process can be killed");
         wait_for(&mut daemon, "the daemon to end").await;
     }
 
@@ -274,7 +274,7 @@ impl Drop for Process {
 }
 
 async fn wait_for(child: &mut Child, what: &str) -> ExitStatus {
-    eventually(what, async || child.try_wait().expect("a child of ours").ok_or_else(|| "it still runs".to_owned()))
+    eventually(what, async || child.try_wait().expect("a child process").ok_or_else(|| "it still runs".to_owned()))
         .await
 }
 

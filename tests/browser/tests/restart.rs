@@ -121,7 +121,7 @@ impl Crowd {
     async fn wait(&self, what: &str, is: impl Fn(&Heard) -> bool) {
         eventually(what, async || {
             let heard = self.heard().await;
-            assert!(heard.iter().all(|heard| !heard.closed), "somebody does not come back");
+            assert!(heard.iter().all(|heard| !heard.closed), "one does not reconnect");
             match heard.iter().filter(|heard| !is(heard)).count() {
                 0 => Ok(()),
                 others => Err(format!("not for {others} of {}", heard.len())),
@@ -169,7 +169,7 @@ async fn every_event_source_reconnects_soon_after_a_restart_and_misses_nothing()
     let mut bus = Bus::start_held(&["--history", "disk", "--allow-origin", &site.origin("localhost")]).await;
     let browser = Browser::start().await;
     let crowd = Crowd::gather(&bus, &browser, &site).await;
-    crowd.wait("everybody to be there", |heard| heard.opened == 1).await;
+    crowd.wait("all to be connected", |heard| heard.opened == 1).await;
     // An `EventSource` without an event would have no id to resume from.
     bus.ctl(&["publish", "load", "first"]).await;
     crowd.wait("the first event", |heard| heard.events.len() == 1).await;
@@ -186,14 +186,14 @@ async fn every_event_source_reconnects_soon_after_a_restart_and_misses_nothing()
                 "stop" => assert!(bus.stop().await.success()),
                 _ => bus.crash().await,
             }
-            eventually("some to come while it is away", async || {
+            eventually("some to try while it is down", async || {
                 let early = crowd.node().iter().map(|heard| heard.tried).sum::<usize>() - tried;
                 if early >= TOO_EARLY { Ok(()) } else { Err(early.to_string()) }
             })
             .await;
             let away = began.elapsed();
             bus.restart().await;
-            crowd.wait("everybody to be back", |heard| heard.opened > restarts).await;
+            crowd.wait("all to be reconnected", |heard| heard.opened > restarts).await;
             let last = began.elapsed();
             println!(
                 "{how}: down for {away:.2?}; {STREAMS} streams of Node and 2 of Chromium are back after {last:.2?}"
@@ -210,7 +210,7 @@ async fn every_event_source_reconnects_soon_after_a_restart_and_misses_nothing()
     let text = |event: &Value, name: &str| event[name].as_str().unwrap().to_owned();
     let history = bus.json(&["history", "load"]).await;
     let history: BTreeMap<_, _> = history.iter().map(|event| (text(event, "id"), text(event, "data"))).collect();
-    assert!(answered.iter().all(|(id, data)| history.get(id) == Some(data)), "something was answered and is lost");
+    assert!(answered.iter().all(|(id, data)| history.get(id) == Some(data)), "an acknowledged event is lost");
     for heard in crowd.heard().await {
         heard.is_complete(&history);
     }

@@ -42,7 +42,7 @@ async fn several_tabs_receive_broadcasts_and_one_its_own_message() {
         })
         .await;
         let last = tab.texts("#log li:last-child .data").await.concat();
-        assert!(last.contains(':') && !last.ends_with('\n'), "what date prints: {last:?}");
+        assert!(last.contains(':') && !last.ends_with('\n'), "the output of date: {last:?}");
         tab.screenshot("tutorial").await;
     }
 
@@ -83,7 +83,7 @@ async fn speak(tab: &Tab, form: &str, output: &str, data: &str, expected: &str) 
     tab.fill(form, "type", "greeting").await;
     tab.fill(form, "data", data).await;
     tab.click(&format!("#{form} .main")).await;
-    eventually("the page to say what became of it", async || {
+    eventually("the page to show the outcome", async || {
         let said = tab.texts(output).await.concat();
         if said.ends_with(expected) { Ok(()) } else { Err(said) }
     })

@@ -12,8 +12,8 @@ use sse_bus_support::model::{ops, world::World};
 fuzz_target!(|bytes: &[u8]| {
     let (setup, steps) = story::read(bytes);
     let mut world = World::new(&setup);
-    let told = steps.iter().try_for_each(|(op, batch_goes_on)| world.step(op, *batch_goes_on));
-    if let Err(wrong) = told.and_then(|()| world.end()) {
+    let outcome = steps.iter().try_for_each(|(op, continues_batch)| world.step(op, *continues_batch));
+    if let Err(wrong) = outcome.and_then(|()| world.end()) {
         panic!("{wrong}\n{setup:?}\nsteps:\n  {}\n", world.steps.join("\n  "));
     }
 });

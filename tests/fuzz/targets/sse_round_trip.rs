@@ -1,5 +1,5 @@
 //! Any event that may be published, in every encoding of the bus, read back: what comes out is what went in, one event,
-//! and no field that nobody wrote.
+//! and no other field.
 //!
 //! The first bytes number the event; the type, the topic, a header and the data follow, with a NUL between them. The
 //! header has its name before a colon.

@@ -163,8 +163,8 @@ async fn watch(page: &Tab) {
 
 async fn nothing_ran(page: &Tab) {
     assert_eq!(page.eval("return window.run ?? ({}).run ?? null").await, Value::Null, "something ran");
-    assert_eq!(page.eval("return parts() - clean").await, 0, "something became part of the page");
-    assert_eq!(page.strings("forbidden").await, [""; 0], "the policy had something to forbid");
+    assert_eq!(page.eval("return parts() - clean").await, 0, "elements were added to the page");
+    assert_eq!(page.strings("forbidden").await, [""; 0], "the policy was violated");
     // It has requested its own files, the stream, and the daemon's status.
     let asked = page.strings("performance.getEntriesByType('resource').map((asked) => asked.name)").await;
     let known = ["page", "events", "status", "topics", "clients"];

@@ -28,7 +28,7 @@ impl Row {
 /// Runs all attacks of a page on a target, from some contexts.
 pub(crate) async fn attack(tab: &Tab, target: &str, contexts: &[&str]) -> Vec<Row> {
     tab.eval(&format!("everything({target:?}, {contexts:?})")).await;
-    eventually("the page to have tried everything", async || {
+    eventually("the page to have made all attempts", async || {
         let state = tab.eval("return [account.done ?? false, account.length, account.at(-1) ?? null]").await;
         if state[0] == true { Ok(()) } else { Err(state.to_string()) }
     })
@@ -56,7 +56,7 @@ pub(crate) async fn refusals(bus: &Bus) -> usize {
 pub(crate) async fn nothing_got_through(bus: &Bus) {
     let status = bus.json(&["status"]).await.remove(0);
     let through = if status["published"] == 3 { BTreeSet::new() } else { through(bus).await };
-    assert_eq!(status["published"], 3, "these got through: {through:?}\n{status}");
+    assert_eq!(status["published"], 3, "these succeeded: {through:?}\n{status}");
 }
 
 /// The topics that foreign pages subscribed to or published on, according to the daemon.

@@ -28,7 +28,7 @@ async fn a_foreign_page_reads_nothing_and_publishes_nothing() {
         let account = attack(&tab, &bus.url_as(to), contexts).await;
         let read = account.iter().filter(|row| row.has_read()).collect::<Vec<_>>();
         assert!(read.is_empty(), "{from} read from {to}: {read:#?}");
-        eventually("every try to arrive, and to be refused", async || {
+        eventually("every attempt to arrive, and to be refused", async || {
             let refused = refusals(&bus).await - before;
             if refused >= account.len() { Ok(()) } else { Err(format!("{refused} of {}", account.len())) }
         })
@@ -65,7 +65,7 @@ async fn without_the_guards_the_same_page_succeeds() {
         );
         tab.screenshot(&format!("without-guards-{to}")).await;
     }
-    eventually("all that was tried to get through", async || {
+    eventually("all attempts to succeed", async || {
         let through = through(&bus).await;
         if through == tried { Ok(()) } else { Err(format!("not {:?}", tried.difference(&through))) }
     })

@@ -119,7 +119,7 @@ async fn a_subscription_begins_where_it_says_independent_of_other_tabs(kind: Kin
     // A topic without a subscription any more is no longer requested.
     second.eval("subs.retained.sub.close() || subs.all.sub.close() || true").await;
     assert_eq!(state(&second, "all", "closed").await["state"], "closed");
-    eventually("the stream to be of what is still wanted", async || {
+    eventually("the stream to have the remaining topics", async || {
         let clients = bus.json(&["clients"]).await;
         let filters = &clients.iter().find(|client| client["role"] == "subscriber").ok_or("none")?["filters"];
         if *filters == Value::from(vec!["a/*", "c"]) { Ok(()) } else { Err(filters.to_string()) }
@@ -162,6 +162,6 @@ async fn a_tab_that_missed_relayed_events_fetches_them_whether_or_not_it_leads_t
         got(&second, "a", &published).await;
         got(&third, "a", &published).await;
     }
-    assert_eq!(second.eval("leads()").await, true, "it was the next in the line");
+    assert_eq!(second.eval("leads()").await, true, "it was the next in turn");
     bus.subscribers(1).await;
 }

@@ -29,7 +29,7 @@ const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>tab</title><sc
     });
     return true;
   };
-  // Whether this tab holds the lock: by the id that the browser gives to its locks.
+  // True if this tab holds the lock: by the id that the browser assigns to its locks.
   async function leads() {
     const own = await navigator.locks.request("own" + Math.random(), async ({ name }) =>
       (await navigator.locks.query()).held.find((lock) => lock.name === name).clientId);

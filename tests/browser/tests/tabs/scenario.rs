@@ -40,14 +40,14 @@ async fn nine_tabs_on_one_connection_receive_each_event_once_whatever_happens_to
         let published = page.eval(&format!("bus.publish('tab/{number}', 'own')")).await;
         assert_eq!(published["subscribers"], 1, "{published}");
     }
-    goes_on(&tabs).await;
+    events_arrive(&tabs).await;
     bus.ctl(&["send", "tabs", "to all tabs of this name"]).await;
 
     takeover("its tab is closed", &mut tabs, async |leader| leader.close().await).await;
     one_connection(&bus, &tabs).await;
 
     restart(&mut bus).await;
-    goes_on(&tabs).await;
+    events_arrive(&tabs).await;
 
     if kind == Kind::Chromium {
         takeover("its process crashes", &mut tabs, async |leader| leader.crash().await).await;
@@ -55,17 +55,17 @@ async fn nine_tabs_on_one_connection_receive_each_event_once_whatever_happens_to
         let frozen_page = tabs[frozen].clone();
         takeover("it freezes", &mut tabs, async |leader| leader.set_frozen(true).await).await;
         restart(&mut bus).await;
-        goes_on(&tabs).await;
+        events_arrive(&tabs).await;
         frozen_page.set_frozen(false).await;
         tabs.push(frozen_page);
-        goes_on(&tabs).await;
+        events_arrive(&tabs).await;
         let hung = tabs[leader(&tabs).await].clone();
         takeover("it hangs", &mut tabs, async |leader| leader.hang(Duration::from_secs(12)).await).await;
         tabs.push(hung);
-        goes_on(&tabs).await;
+        events_arrive(&tabs).await;
     } else {
         restart(&mut bus).await;
-        goes_on(&tabs).await;
+        events_arrive(&tabs).await;
     }
     one_connection(&bus, &tabs).await;
 
@@ -92,7 +92,7 @@ async fn takeover(what: &str, tabs: &mut Vec<Page>, happens: impl AsyncFnOnce(Pa
     let began = Instant::now();
     happens(leader).await;
     // One process may have rendered several of the pages.
-    goes_on(tabs).await;
+    events_arrive(tabs).await;
     println!("the next event after {what}: within {:?}", began.elapsed());
 }
 
@@ -118,14 +118,14 @@ async fn one_connection(bus: &Bus, tabs: &[Page]) {
 }
 
 /// Waits until every tab has later events than any has now.
-async fn goes_on(tabs: &[Page]) {
+async fn events_arrive(tabs: &[Page]) {
     let mut newest = 0;
     let last = async |page: &Page| page.eval("Number(subs.all.got.findLast(Number) ?? 0)").await.as_u64().unwrap_or(0);
     for page in tabs {
         newest = newest.max(last(page).await);
     }
     for (number, page) in tabs.iter().enumerate() {
-        eventually(&format!("tab {number} to go on behind {newest}"), async || {
+        eventually(&format!("tab {number} to receive events after {newest}"), async || {
             let last = last(page).await;
             if last > newest { Ok(()) } else { Err(format!("{last} {}", page.eval("subs.all.states").await)) }
         })

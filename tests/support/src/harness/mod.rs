@@ -60,7 +60,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "within {PATIENCE:?} this did not come about: {what}");
+        assert!(Instant::now() < deadline, "timed out after {PATIENCE:?}: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -76,5 +76,5 @@ pub fn percent_encoded(text: &str) -> String {
 /// Runs a future of the library's client.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("the client waits too long") })
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("the client answers in time") })
 }

@@ -214,7 +214,7 @@ impl Pipe {
             self.stream.write_all(text.as_bytes()).await?;
             self.stream.flush().await
         });
-        sent.expect("the daemon takes what is sent");
+        sent.expect("the daemon reads");
     }
 
     /// The next line; `None` at the end of the connection.
@@ -251,5 +251,5 @@ impl Pipe {
 }
 
 fn timeout_in<T>(runtime: &Runtime, io: impl Future<Output = std::io::Result<T>>) -> std::io::Result<T> {
-    runtime.block_on(async { timeout(PATIENCE, io).await.expect("the daemon is too slow") })
+    runtime.block_on(async { timeout(PATIENCE, io).await.expect("the daemon answers in time") })
 }

@@ -40,7 +40,7 @@ impl Wake for Counter {
 
 /// A gap that was sent.
 #[derive(Debug)]
-struct Told {
+struct SentGap {
     text: String,
     missed: Option<u64>,
     /// The events that it adds: those that it covers and no earlier gap did.
@@ -98,7 +98,7 @@ pub struct Subscriber {
     /// All ids received, in order.
     pub ids: Vec<String>,
     pub delivered: BTreeSet<u64>,
-    told: Vec<Told>,
+    gaps: Vec<SentGap>,
     /// The sequence number up to which everything was delivered or covered.
     accounted: u64,
     last_event: Option<u64>,
@@ -134,7 +134,7 @@ impl Subscriber {
             perhaps: BTreeSet::new(),
             ids: Vec::new(),
             delivered: BTreeSet::new(),
-            told: Vec::new(),
+            gaps: Vec::new(),
             accounted: start,
             last_event: None,
             last_id: 0,
@@ -195,10 +195,10 @@ impl Subscriber {
             return Err(format!("only events after {}, and {:?}", self.start, self.older));
         }
         if self.excused.contains(&seq) {
-            return Err("no event that history had let go before".into());
+            return Err("no event that history had evicted before".into());
         }
         if self.stale.contains(&seq) {
-            return Err("no event that was beyond its bounds before".into());
+            return Err("no event that was outside of its bounds before".into());
         }
         self.account(seq, log)?;
         self.delivered.insert(seq);
@@ -259,7 +259,7 @@ impl Subscriber {
             return Err("a gap only where something was missed".into());
         }
         let text = format!("{reason} {from}..={last} missed {missed:?}");
-        self.told.push(Told { text, missed, events });
+        self.gaps.push(SentGap { text, missed, events });
         self.account(place + 1, log)?;
         self.last_id = place;
         self.ids.push(id.into());
@@ -272,7 +272,7 @@ impl Subscriber {
     }
 
     fn covers(&self, seq: u64) -> bool {
-        self.told.iter().any(|told| told.events.contains(&seq))
+        self.gaps.iter().any(|gap| gap.events.contains(&seq))
     }
 
     /// Returns true if its initial snapshot contains an event now: events replaced or evicted since the subscription
@@ -334,17 +334,17 @@ impl Subscriber {
 
     /// The numbers in gaps are exact; a missed event with a TTL may be counted or not.
     fn count(&self, log: &Log) -> Result<(), String> {
-        let bounds = |told: &Told| {
-            let missed = || told.events.iter().filter(|seq| !self.delivered.contains(seq));
+        let bounds = |gap: &SentGap| {
+            let missed = || gap.events.iter().filter(|seq| !self.delivered.contains(seq));
             (missed().filter(|seq| !log.has_ttl(**seq)).count() as u64, missed().count() as u64)
         };
         let (mut least, mut most, mut sum) = (0, 0, Some(0));
-        for told in &self.told {
-            let (low, high) = bounds(told);
+        for gap in &self.gaps {
+            let (low, high) = bounds(gap);
             (least, most) = (least + low, most + high);
-            sum = sum.zip(told.missed).map(|(a, b)| a + b);
-            if self.asked.slow != Slow::Latest && told.missed.is_some_and(|n| n < low || n > high) {
-                return Err(format!("{low} to {high} missed in the gap {}, which covers {:?}", told.text, told.events));
+            sum = sum.zip(gap.missed).map(|(a, b)| a + b);
+            if self.asked.slow != Slow::Latest && gap.missed.is_some_and(|n| n < low || n > high) {
+                return Err(format!("{low} to {high} missed in the gap {}, which covers {:?}", gap.text, gap.events));
             }
         }
         match sum {
@@ -364,7 +364,7 @@ impl Subscriber {
         self.unicast.union(&self.perhaps).any(|seq| !self.delivered.contains(seq))
     }
 
-    pub fn gaps_told(&self) -> u64 {
-        self.told.len() as u64
+    pub fn gaps_received(&self) -> u64 {
+        self.gaps.len() as u64
     }
 }

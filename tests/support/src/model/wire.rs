@@ -92,8 +92,8 @@ fn dispatched(format: Format, item: sse_parser::Dispatched) -> Result<Item, Stri
     let sse_parser::Dispatched { id, kind, data } = item;
     if kind.as_deref() == Some("$position") {
         let body: Value = serde_json::from_str(&data).map_err(|e| format!("bad position: {e}"))?;
-        let is_told = body["position"] == id.as_str() && body["client"].as_str().is_some_and(|c| c.starts_with('c'));
-        return if is_told { Ok(Item::Position { id }) } else { Err(data) };
+        let is_valid = body["position"] == id.as_str() && body["client"].as_str().is_some_and(|c| c.starts_with('c'));
+        return if is_valid { Ok(Item::Position { id }) } else { Err(data) };
     }
     if kind.as_deref() == Some("$gap") {
         return gap(id, &data);

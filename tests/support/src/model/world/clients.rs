@@ -139,7 +139,7 @@ impl World {
             }
             let waker = Waker::from(Arc::clone(&subscriber.wakes));
             if self.bus.read(id, self.now(), &waker, &mut Vec::new()) != Read::Over {
-                return Err(format!("expected the reads of {id} to be over"));
+                return Err(format!("expected the reads of {id} to have ended"));
             }
         }
         // A read evicts events outside of the bounds, also that of a subscriber that has ended.

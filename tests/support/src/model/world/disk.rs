@@ -39,7 +39,7 @@ impl World {
         for Wanted { client, seq, .. } in &wanted {
             let events: Vec<_> = self.disk.0.range(seq..).take(AHEAD).map(|(_, event)| (**event).clone()).collect();
             if events.first().is_none_or(|event| event.id.seq != *seq) {
-                return Err(format!("expected {client} to want what is written, saw it want {seq}"));
+                return Err(format!("expected {client} to request a written event, saw {seq}"));
             }
             let upto = events.last().map_or(*seq, |event| event.id.seq);
             self.note(&format!("{client} waits for {seq} and is handed what is there up to {upto}"));
@@ -49,7 +49,7 @@ impl World {
         let (id, before) = (subscriber.id, subscriber.wake_count());
         self.wake();
         if self.subscribers[who].wake_count() == before {
-            return Err(format!("expected {id} to be woken for what it was handed"));
+            return Err(format!("expected {id} to be woken for its events"));
         }
         Ok(true)
     }

@@ -77,7 +77,7 @@ impl World {
         }
         let is_its = |s: &Subscriber| s.asked.reader == Some(reader) && s.asked.format.has_heartbeat();
         if let Some(id) = due.iter().find(|id| !self.subscribers.iter().any(|s| s.id == **id && is_its(s))) {
-            return Err(format!("expected heartbeats for who has reader {reader} and a format with them, saw {id}"));
+            return Err(format!("expected heartbeats for subscribers with reader {reader} and a format with them, saw {id}"));
         }
         heartbeats.extend(due);
         Ok(())
@@ -97,7 +97,7 @@ impl World {
             let reader = subscriber.asked.reader.map(|reader| &self.readers[reader]);
             let given = reader.map_or(0, |r| r.heartbeats.iter().filter(|id| **id == subscriber.id).count());
             if given != 1 {
-                return Err(format!("expected one heartbeat for {}, or that it is woken; saw {given}", subscriber.id));
+                return Err(format!("expected one heartbeat for {}, or a wake-up; saw {given}", subscriber.id));
             }
         }
         Ok(())

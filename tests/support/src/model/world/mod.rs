@@ -67,7 +67,7 @@ impl World {
         Now { mono: self.log.now, unix: 1_700_000_000_000 + self.log.now }
     }
 
-    pub fn step(&mut self, op: &Op, batch_goes_on: bool) -> Outcome {
+    pub fn step(&mut self, op: &Op, continues_batch: bool) -> Outcome {
         self.steps.push(format!("{op:?}"));
         match op {
             Op::Publish { topic, size, retain, ttl_ms } => {
@@ -132,7 +132,7 @@ impl World {
             Op::Configure(retention) => self.configure(retention)?,
             Op::Heartbeats => self.heartbeats()?,
         }
-        if batch_goes_on {
+        if continues_batch {
             return Ok(());
         }
         self.finish()
@@ -158,10 +158,10 @@ impl World {
         }
         // A subscriber that had read more than its group waits alone until its next read.
         self.drain_all()?;
-        let told: u64 = self.subscribers.iter().map(Subscriber::gaps_told).sum();
+        let gaps: u64 = self.subscribers.iter().map(Subscriber::gaps_received).sum();
         let stats = self.bus.stats();
-        if stats.gaps.iter().sum::<u64>() != told {
-            return Err(format!("expected {told} gaps in {stats:?}"));
+        if stats.gaps.iter().sum::<u64>() != gaps {
+            return Err(format!("expected {gaps} gaps in {stats:?}"));
         }
         self.check_who_is_grouped()?;
         self.finish()

@@ -94,7 +94,7 @@ impl World {
         let taken = published.subscribers;
         let sure = meant.iter().filter(|i| !self.subscribers[**i].has_unicast_waiting()).count() as u64;
         if taken < sure || taken > meant.len() as u64 {
-            return Err(format!("expected {sure} to {} who take it, saw {published:?}", meant.len()));
+            return Err(format!("expected {sure} to {} subscribers, saw {published:?}", meant.len()));
         }
         self.check_published(&published, taken)?;
         let mut sent = Sent::new("to/one", None, Some(data), now.unix, now.mono);
