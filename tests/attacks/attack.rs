@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     harness::{Daemon, http::Socket},
-    measure::{Witness, resident},
+    measure::{OtherPublisher, resident},
 };
 
 /// Concurrent attacking connections.
@@ -24,14 +24,14 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// The transport.
 #[derive(Clone, Copy)]
-pub(crate) enum Way {
+pub(crate) enum Transport {
     Tcp,
     Local,
 }
 
 /// How the daemon must react.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Then {
+pub(crate) enum Reaction {
     /// It answers with a text that contains this, and may close the connection.
     Answers(&'static str),
     /// It closes the connection, with or without an answer.
@@ -42,17 +42,22 @@ pub(crate) enum Then {
 
 pub(crate) struct Attack {
     name: &'static str,
-    way: Way,
+    transport: Transport,
     begin: Vec<u8>,
     /// Sent repeatedly after `begin`, until the daemon closes the connection.
     again: Vec<u8>,
     times: usize,
-    then: Then,
+    reaction: Reaction,
 }
 
 /// An attack that sends this once.
-pub(crate) fn attack(name: &'static str, way: Way, begin: impl Into<Vec<u8>>, then: Then) -> Attack {
-    Attack { name, way, begin: begin.into(), again: Vec::new(), times: 0, then }
+pub(crate) fn attack(
+    name: &'static str,
+    transport: Transport,
+    begin: impl Into<Vec<u8>>,
+    reaction: Reaction,
+) -> Attack {
+    Attack { name, transport, begin: begin.into(), again: Vec::new(), times: 0, reaction }
 }
 
 impl Attack {
@@ -63,14 +68,14 @@ impl Attack {
 }
 
 /// A connection whose reads and writes time out after [`AT_ONCE`].
-fn connect(daemon: &Daemon, way: Way) -> Box<dyn Socket> {
-    match way {
-        Way::Tcp => {
+fn connect(daemon: &Daemon, transport: Transport) -> Box<dyn Socket> {
+    match transport {
+        Transport::Tcp => {
             let socket = daemon.tcp();
             socket.set_read_timeout(Some(AT_ONCE)).and(socket.set_write_timeout(Some(AT_ONCE))).unwrap();
             Box::new(socket)
         }
-        Way::Local => {
+        Transport::Local => {
             let socket = daemon.local();
             socket.set_read_timeout(Some(AT_ONCE)).and(socket.set_write_timeout(Some(AT_ONCE))).unwrap();
             Box::new(socket)
@@ -80,17 +85,17 @@ fn connect(daemon: &Daemon, way: Way) -> Box<dyn Socket> {
 
 /// Attacks once, and returns the connection, so that it is still open when memory is measured.
 fn run(attack: &Attack, daemon: &Daemon) -> Box<dyn Socket> {
-    let Attack { name, way, begin, again, times, then } = attack;
-    let mut socket = connect(daemon, *way);
+    let Attack { name, transport, begin, again, times, reaction } = attack;
+    let mut socket = connect(daemon, *transport);
     let mut sent = socket.write_all(begin);
     for _ in 0..*times {
         // A daemon that has closed the connection accepts no more bytes.
         sent = sent.and_then(|()| socket.write_all(again));
     }
-    let stuck = *then != Then::Waits
+    let stuck = *reaction != Reaction::Waits
         && sent.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
     assert!(!stuck, "{name}: the daemon neither reads nor closes");
-    if *then == Then::Waits {
+    if *reaction == Reaction::Waits {
         return socket;
     }
     let (mut answer, mut chunk) = (Vec::new(), [0; 4096]);
@@ -102,18 +107,21 @@ fn run(attack: &Attack, daemon: &Daemon) -> Box<dyn Socket> {
             // Unread bytes made the system reset the connection.
             Err(_) => break true,
         }
-        if matches!(then, Then::Answers(code) if String::from_utf8_lossy(&answer).contains(code)) {
+        if matches!(reaction, Reaction::Answers(code) if String::from_utf8_lossy(&answer).contains(code)) {
             return socket;
         }
     };
     let answer = String::from_utf8_lossy(&answer);
-    assert!(closed && *then == Then::Closes, "{name}: closed: {closed}, within {AT_ONCE:?} this came: {answer:.300}");
+    assert!(
+        closed && *reaction == Reaction::Closes,
+        "{name}: closed: {closed}, within {AT_ONCE:?} this came: {answer:.300}"
+    );
     socket
 }
 
 /// Runs each attack, and checks the daemon's reaction, its memory, and that another publisher waits no longer.
-pub(crate) fn hold(daemon: &Daemon, attacks: &[Attack]) {
-    let others = Witness::start(daemon);
+pub(crate) fn withstand(daemon: &Daemon, attacks: &[Attack]) {
+    let others = OtherPublisher::start(daemon);
     // A warm-up: allocations of the first use are not counted.
     for attack in attacks {
         drop(run(attack, daemon));

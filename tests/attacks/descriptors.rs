@@ -13,7 +13,7 @@ use crate::{
 /// Descriptors of the daemon.
 const LIMIT: usize = 256;
 /// Connections, more than there are descriptors for.
-const CROWD: usize = 400;
+const CONNECTIONS: usize = 400;
 
 /// Less than the timeout after which silent connections are closed and leave room.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ fn exhaust(what: &str, daemon: &Daemon, connect: impl Fn() -> Box<dyn Socket>, o
         assert_eq!(answer["published"]["subscribers"], 1, "{what}: {answer}");
     };
     let before = descriptors(daemon);
-    let crowd: Vec<_> = (0..CROWD).map(|_| connect()).collect();
+    let connections: Vec<_> = (0..CONNECTIONS).map(|_| connect()).collect();
     until("the descriptors are taken", || {
         publish("while they come".into());
         (descriptors(daemon) > LIMIT / 2).then_some(())
@@ -60,7 +60,7 @@ fn exhaust(what: &str, daemon: &Daemon, connect: impl Fn() -> Box<dyn Socket>, o
     assert!(open < LIMIT, "{what}: none is left for the daemon itself");
     assert!(busy < 0.3, "{what}: the daemon is busy with nothing: {busy}");
 
-    drop(crowd);
+    drop(connections);
     let began = Instant::now();
     until("the daemon accepts connections again", || (daemon.get("/healthz").status == 200).then_some(()));
     assert!(daemon.lines().ask(r#"{"status":{}}"#)["status"].is_object());
@@ -99,7 +99,7 @@ fn streams_and_publishers_continue_while_local_connections_take_all_descriptors(
 fn a_connection_without_a_descriptor_is_closed_and_logged() {
     let _alone = alone();
     let daemon = narrow();
-    let mut crowd: Vec<_> = (0..CROWD).map(|_| daemon.local()).collect();
-    assert_eq!(crowd.last_mut().unwrap().read(&mut [0]).unwrap_or(0), 0);
+    let mut connections: Vec<_> = (0..CONNECTIONS).map(|_| daemon.local()).collect();
+    assert_eq!(connections.last_mut().unwrap().read(&mut [0]).unwrap_or(0), 0);
     until("the log says why", || daemon.log().contains("no descriptors are left for more local").then_some(()));
 }

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     harness::{Daemon, until},
-    measure::{Witness, alone, peak, resident},
+    measure::{OtherPublisher, alone, peak, resident},
 };
 
 /// Fewer without optimization, but enough to show costs that grow with each.
@@ -64,7 +64,7 @@ fn send(daemon: &Daemon, many: u64, line: impl Fn(u64) -> String + Sync, mut sho
 
 /// Runs a test that creates a million of something, and checks the bounds on time, memory and other clients.
 fn bounded(what: &str, daemon: &Daemon, attack: impl FnOnce() -> Vec<Duration>) {
-    let others = Witness::start(daemon);
+    let others = OtherPublisher::start(daemon);
     others.begin();
     let usual = others.latencies(300);
     let lines = daemon.get("/metrics").text().lines().count();

@@ -1,7 +1,7 @@
 //! HTTP/2 attacks: floods of frames that are cheap for their sender, endless headers, zero windows.
 
 use crate::{
-    attack::{Attack, Then, Way, attack, hold},
+    attack::{Attack, Reaction, Transport, attack, withstand},
     harness::Daemon,
     malformed::garbage,
     measure::alone,
@@ -40,7 +40,7 @@ fn requests(daemon: &Daemon, path: &str, many: u32) -> Vec<u8> {
 }
 
 fn attacks(daemon: &Daemon) -> Vec<Attack> {
-    use Then::{Closes, Waits};
+    use Reaction::{Closes, Waits};
     let settings = begin(b"");
     let and = |frames: &[u8]| [&settings, frames].concat();
     let headers = |fields: &[u8]| and(&frame(HEADERS, END_STREAM, 1, fields));
@@ -52,7 +52,7 @@ fn attacks(daemon: &Daemon) -> Vec<Attack> {
         resets.extend(frame(HEADERS, END_STREAM | END_HEADERS, stream, &get(daemon, "/healthz")));
         resets.extend(frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]));
     }
-    let tcp = Way::Tcp;
+    let tcp = Transport::Tcp;
     vec![
         attack("HTTP/2: garbage", tcp, and(&garbage()), Closes),
         attack("HTTP/2: a frame of 16 MiB", tcp, and(&[0xff, 0xff, 0xff, DATA, 0, 0, 0, 0, 1]), Closes),
@@ -84,6 +84,6 @@ fn attacks(daemon: &Daemon) -> Vec<Attack> {
 fn floods_of_frames_cost_neither_memory_nor_latency_of_others() {
     let _alone = alone();
     let daemon = Daemon::start(&["--log", "warn"]);
-    hold(&daemon, &attacks(&daemon));
+    withstand(&daemon, &attacks(&daemon));
     assert_eq!(daemon.get("/healthz").status, 200);
 }

@@ -75,14 +75,14 @@ impl fmt::Display for Latencies {
 
 /// A well-behaved publisher: an event every few milliseconds over the local socket, each answered before the next. Runs
 /// until it is dropped.
-pub(crate) struct Witness {
+pub(crate) struct OtherPublisher {
     taken: Arc<Mutex<Vec<Duration>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Witness {
-    pub(crate) fn start(daemon: &Daemon) -> Witness {
+impl OtherPublisher {
+    pub(crate) fn start(daemon: &Daemon) -> OtherPublisher {
         let (taken, stop) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<AtomicBool>::default());
         let (noted, stopped, mut lines) = (taken.clone(), stop.clone(), daemon.lines());
         let thread = thread::spawn(move || {
@@ -92,7 +92,7 @@ impl Witness {
                 thread::sleep(Duration::from_millis(2));
             }
         });
-        Witness { taken, stop, thread: Some(thread) }
+        OtherPublisher { taken, stop, thread: Some(thread) }
     }
 
     /// Discards the latencies so far.
@@ -107,7 +107,7 @@ impl Witness {
     }
 }
 
-impl Drop for Witness {
+impl Drop for OtherPublisher {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         let failed = self.thread.take().is_some_and(|thread| thread.join().is_err());

@@ -17,7 +17,7 @@ use sse_bus::{
 
 use crate::{
     harness::Daemon,
-    measure::{Witness, alone, descriptors, processor_time, resident},
+    measure::{OtherPublisher, alone, descriptors, processor_time, resident},
 };
 
 /// Delay by which a peer with a slow head may be closed too late: two or three seconds on a busy machine.
@@ -97,13 +97,13 @@ fn is_cut(peer: &mut Box<dyn Peer>) -> bool {
 fn slow_and_silent_peers_are_closed_and_no_other_client_waits() -> io::Result<()> {
     let _alone = alone();
     let daemon = Daemon::start(&[]);
-    let others = Witness::start(&daemon);
+    let others = OtherPublisher::start(&daemon);
     others.begin();
     let usual = others.latencies(500);
     let (memory, open, cpu) = (resident(&daemon), descriptors(&daemon), processor_time(&daemon));
     let kinds = kinds(&daemon);
     let began = Instant::now();
-    let mut crowd: Vec<(&Slow, Box<dyn Peer>)> = Vec::new();
+    let mut connections: Vec<(&Slow, Box<dyn Peer>)> = Vec::new();
     for kind in &kinds {
         // Over 500 in all with a slow head.
         let many = if kind.deadline == FIRST_BYTE { EACH } else { 5 };
@@ -111,24 +111,29 @@ fn slow_and_silent_peers_are_closed_and_no_other_client_waits() -> io::Result<()
             let mut peer: Box<dyn Peer> = if kind.local { Box::new(daemon.local()) } else { Box::new(daemon.tcp()) };
             peer.write_all(&kind.begin)?;
             peer.dont_wait();
-            crowd.push((kind, peer));
+            connections.push((kind, peer));
         }
     }
-    let (all, ready) = (crowd.len(), began.elapsed());
+    let (all, ready) = (connections.len(), began.elapsed());
     others.begin();
     let mut cut: BTreeMap<&str, (Duration, Duration)> = BTreeMap::new();
     let mut second = 0;
-    while !crowd.is_empty() {
-        assert!(began.elapsed() < REQUEST + ready + LATE * 2, "{} are still there: {}", crowd.len(), crowd[0].0.name);
+    while !connections.is_empty() {
+        assert!(
+            began.elapsed() < REQUEST + ready + LATE * 2,
+            "{} are still there: {}",
+            connections.len(),
+            connections[0].0.name
+        );
         if began.elapsed().as_secs() > second {
             second = began.elapsed().as_secs();
-            for (kind, peer) in crowd.iter_mut().filter(|(kind, _)| !kind.then.is_empty()) {
+            for (kind, peer) in connections.iter_mut().filter(|(kind, _)| !kind.then.is_empty()) {
                 let byte = second as usize % kind.then.len();
                 // Where it fails, the connection is closed.
                 let _ = peer.write(&kind.then[byte..=byte]);
             }
         }
-        crowd.retain_mut(|(kind, peer)| {
+        connections.retain_mut(|(kind, peer)| {
             if !is_cut(peer) {
                 return true;
             }

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, io::Write as _, net::TcpStream};
 
 use crate::{
     harness::{Daemon, until},
-    measure::{Witness, alone, resident},
+    measure::{OtherPublisher, alone, resident},
 };
 
 /// KiB per subscriber: a read of history that its socket does not accept, and the cost of a stream. Before snapshots
@@ -29,7 +29,7 @@ fn publish_to_each(daemon: &Daemon, topics: usize, fields: &str) {
 
 /// Opens streams without reading. Returns the memory of each, in KiB.
 fn cost_of_each(daemon: &Daemon, path: &str, subscribers: usize) -> usize {
-    let witness = Witness::start(daemon);
+    let witness = OtherPublisher::start(daemon);
     witness.latencies(200);
     let before = resident(daemon);
     witness.begin();

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Runs a program as another user.
-fn as_stranger(program: &str, args: &[&str]) -> Output {
+fn as_other_user(program: &str, args: &[&str]) -> Output {
     Command::new(program).args(args).current_dir("/").uid(NOBODY).gid(NOBODY).output().unwrap()
 }
 
@@ -42,7 +42,7 @@ fn every_request_of_another_user_is_refused_on_the_port() {
             let how = if method == "HEAD" { vec!["-I"] } else { vec!["-X", method, "-i"] };
             let url = format!("{base}{path}");
             let args = [&["-sS", "-m", "10", version], &how[..], &[&url]].concat();
-            let answer = String::from_utf8(as_stranger("curl", &args).stdout).unwrap().to_lowercase();
+            let answer = String::from_utf8(as_other_user("curl", &args).stdout).unwrap().to_lowercase();
             let what = format!("{method} {path} {version}\n{answer}");
             assert!(answer.split(' ').nth(1) == Some("401"), "{what}");
             assert!(answer.contains("www-authenticate: bearer"), "{what}");
@@ -54,7 +54,7 @@ fn every_request_of_another_user_is_refused_on_the_port() {
 
     let token = token(&daemon.place, &[]);
     let header = format!("Authorization: {}", bearer(&token));
-    let got = as_stranger("curl", &["-sS", "-H", &header, "-d", "from outside", &format!("{base}/events/inbox")]);
+    let got = as_other_user("curl", &["-sS", "-H", &header, "-d", "from outside", &format!("{base}/events/inbox")]);
     assert!(String::from_utf8_lossy(&got.stdout).contains("\"id\""), "{got:?}");
 }
 
@@ -71,7 +71,7 @@ fn another_user_whose_process_has_exited_is_refused() {
     until("some are refused", || {
         daemon.signal(Signal::STOP);
         for _ in 0..20 {
-            assert!(as_stranger("bash", &["-c", &script]).status.success());
+            assert!(as_other_user("bash", &["-c", &script]).status.success());
         }
         daemon.signal(Signal::CONT);
         until("all connections are closed", || (descriptors() < before + 10).then_some(()));
@@ -86,19 +86,19 @@ fn another_user_whose_process_has_exited_is_refused() {
 fn another_user_whose_port_was_reused_by_the_own_user_is_refused() {
     const SCRIPT: &str = r#"
 import os, socket, struct, sys
-daemon, stranger = ("127.0.0.1", int(sys.argv[1])), int(sys.argv[2])
+daemon, other_uid = ("127.0.0.1", int(sys.argv[1])), int(sys.argv[2])
 def connect(port):
     end = socket.socket()
     end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     end.bind(("127.0.0.1", port))
     end.connect(daemon)
     return end
-os.seteuid(stranger)
-theirs = connect(0)
-port = theirs.getsockname()[1]
-theirs.send(b"POST /events/stolen HTTP/1.1\r\nHost: %s:%d\r\nContent-Length: 1\r\n\r\nx" % (b"127.0.0.1", daemon[1]))
-theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-theirs.close()
+os.seteuid(other_uid)
+other = connect(0)
+port = other.getsockname()[1]
+other.send(b"POST /events/stolen HTTP/1.1\r\nHost: %s:%d\r\nContent-Length: 1\r\n\r\nx" % (b"127.0.0.1", daemon[1]))
+other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+other.close()
 os.seteuid(0)
 own = connect(port)
 print("both are there", flush=True)
@@ -172,7 +172,7 @@ fn a_port_for_other_machines_requires_tokens_and_encryption() {
 }
 
 /// Opens many connections and sends nothing.
-const CROWD: &str = r#"
+const SILENT_CONNECTIONS: &str = r#"
 import socket, sys
 crowd = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(300)]
 print("here", flush=True)
@@ -186,20 +186,24 @@ fn connections_of_another_user_leave_room_for_the_own_user() {
     let socket = place.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
     let daemon = Daemon::of_command(place, flags.to_vec(), |busd| after("ulimit -n 400", busd));
-    let mut crowd = Command::new("python3");
-    crowd.args(["-c", CROWD, &daemon.address.port().to_string()]).current_dir("/").uid(NOBODY).gid(NOBODY);
-    let mut crowd = Process::start(crowd);
-    let stdin = crowd.take_stdin();
-    assert_eq!(crowd.line(), "here");
+    let mut process = Command::new("python3");
+    process
+        .args(["-c", SILENT_CONNECTIONS, &daemon.address.port().to_string()])
+        .current_dir("/")
+        .uid(NOBODY)
+        .gid(NOBODY);
+    let mut process = Process::start(process);
+    let stdin = process.take_stdin();
+    assert_eq!(process.line(), "here");
     let streams: Vec<_> = (0..100).map(|_| daemon.stream("/events/t")).collect();
     daemon.publish("t", "x");
     daemon.has_logged("strangers");
     drop((stdin, streams));
-    crowd.finish().ok();
+    process.finish().ok();
 }
 
 /// Sends requests over HTTP/1.1, each refused, and prints for how many seconds the connection was kept.
-const INSISTENT: &str = r#"
+const REPEATED_REQUESTS: &str = r#"
 import socket, sys, time
 began = time.monotonic()
 s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
@@ -222,26 +226,26 @@ print(round(time.monotonic() - began))
 fn repeated_refused_requests_do_not_extend_a_connection() {
     let daemon = Daemon::start(&[]);
     let port = daemon.address.port().to_string();
-    let seconds = String::from_utf8(as_stranger("python3", &["-c", INSISTENT, &port]).stdout).unwrap();
+    let seconds = String::from_utf8(as_other_user("python3", &["-c", REPEATED_REQUESTS, &port]).stdout).unwrap();
     assert!((9..=13).contains(&seconds.trim().parse::<u32>().unwrap()), "{seconds}");
 }
 
 #[test]
 fn an_http2_connection_without_a_token_is_closed_after_its_deadline() {
     let (daemon, tokens) = Daemon::exposed(&[]);
-    let (stranger, friend) = (Http2::connect(daemon.address), Http2::connect(daemon.address));
+    let (refused, accepted) = (Http2::connect(daemon.address), Http2::connect(daemon.address));
     let began = Instant::now();
-    assert_eq!(stranger.request("GET", "/", &[], "").status, 401);
+    assert_eq!(refused.request("GET", "/", &[], "").status, 401);
     let token = bearer(&tokens.all);
-    let friends = || friend.request("GET", "/healthz", &[("authorization", &token)], "").status;
-    assert_eq!(friends(), 200);
-    stranger.ends();
+    let accepted_status = || accepted.request("GET", "/healthz", &[("authorization", &token)], "").status;
+    assert_eq!(accepted_status(), 200);
+    refused.ends();
     assert!((9..=13).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
-    assert_eq!(friends(), 200);
+    assert_eq!(accepted_status(), 200);
 }
 
 /// Takes all slots of unauthenticated peers, then repeatedly frees one and opens two.
-const FLIPPING: &str = r#"
+const RECONNECTING: &str = r#"
 import socket, sys, time
 connect = lambda: socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 crowd, end = [connect() for _ in range(60)], time.monotonic() + 3
@@ -259,9 +263,9 @@ fn connections_refused_for_lack_of_slots_do_not_flood_the_log() {
     let daemon = Daemon::of_command(place, flags.to_vec(), |busd| after("ulimit -n 400", busd));
     let _open = daemon.stream("/events/t");
     let began = Instant::now();
-    let mut crowd = Command::new("python3");
-    crowd.args(["-c", FLIPPING, &daemon.address.port().to_string()]).current_dir("/").uid(NOBODY).gid(NOBODY);
-    Process::start(crowd).finish().ok();
+    let mut process = Command::new("python3");
+    process.args(["-c", RECONNECTING, &daemon.address.port().to_string()]).current_dir("/").uid(NOBODY).gid(NOBODY);
+    Process::start(process).finish().ok();
     let log = until("suppressed log lines are counted", || {
         Some(daemon.log()).filter(|log| log.matches("similar log lines were suppressed").count() > 1)
     });

@@ -67,7 +67,11 @@ fn bash_completes_topics_clients_and_tokens_of_the_daemon() {
     let _phone = daemon.stream("/events/t?client=phone");
     let place = &daemon.place;
     assert_eq!(bash(place, "sse-busctl publish bui"), ["build/web"]);
-    assert_eq!(bash(place, "sse-busctl subscribe deploy b"), ["build/web"], "topics that a shell would run are left out");
+    assert_eq!(
+        bash(place, "sse-busctl subscribe deploy b"),
+        ["build/web"],
+        "topics that a shell would run are left out"
+    );
     assert_eq!(bash(place, "sse-busctl history d"), ["deploy"]);
     assert_eq!(bash(place, "sse-busctl url b"), ["build/web"]);
     for words in ["sse-busctl send p", "sse-busctl kick p", "sse-busctl publish build/web --to p"] {

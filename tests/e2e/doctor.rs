@@ -24,7 +24,11 @@ pub(crate) fn finding(run: &Run, check: &str) -> (String, String, String) {
     let found = found.unwrap_or_else(|| panic!("there is no finding of {check}\n{run}"));
     let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
     let (state, mend) = (text("state"), text("mend"));
-    assert_eq!(state == "ok", found["mend"] == Value::Null, "findings that are not ok, and only those, have a fix\n{run}");
+    assert_eq!(
+        state == "ok",
+        found["mend"] == Value::Null,
+        "findings that are not ok, and only those, have a fix\n{run}"
+    );
     (state, text("message"), mend)
 }
 

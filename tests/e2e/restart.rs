@@ -25,7 +25,7 @@ use sse_bus::{
 };
 
 use crate::{
-    harness::{Crowd, Daemon, Lines, Member, Place, Process, Run, Sse, block_on, until},
+    harness::{Daemon, Lines, Place, Process, Run, Sse, Subscriber, Subscribers, block_on, until},
     service::Held,
 };
 
@@ -108,27 +108,36 @@ fn publish(socket: &Path, name: &str, ack: &str, over: &AtomicBool) -> Vec<Publi
 }
 
 /// Restarts the daemon under load and waits until all subscribers have reconnected. Returns the acknowledged events.
-fn restart(daemon: &mut Daemon, sockets: &Sockets, crowd: &Crowd, signal: Signal, ack: &str) -> Vec<Published> {
+fn restart(
+    daemon: &mut Daemon,
+    sockets: &Sockets,
+    subscribers: &Subscribers,
+    signal: Signal,
+    ack: &str,
+) -> Vec<Published> {
     let how = if signal == Signal::TERM { "stop" } else { "crash" };
     let over = AtomicBool::new(false);
     let socket = daemon.place.socket();
-    let (before, streams) = crowd.members().next().map(|member| (member.events.len(), member.streams)).unwrap();
+    let (before, streams) =
+        subscribers.states().next().map(|subscriber| (subscriber.events.len(), subscriber.streams)).unwrap();
     thread::scope(|scope| {
         let (socket, over) = (&socket, &over);
         let publishers: Vec<_> =
             (0..PUBLISHERS).map(|n| scope.spawn(move || publish(socket, &format!("{how}-{n}"), ack, over))).collect();
-        until("events arrive", || crowd.all(|member| member.events.len() > before + 2 * PUBLISHERS).then_some(()));
+        until("events arrive", || {
+            subscribers.all(|subscriber| subscriber.events.len() > before + 2 * PUBLISHERS).then_some(())
+        });
         let began = Instant::now();
         daemon.signal(signal);
         daemon.wait();
         until("some try to reconnect while it is down", || {
-            let early = crowd.members().filter(|member| member.tries > 0).count();
+            let early = subscribers.states().filter(|subscriber| subscriber.tries > 0).count();
             (early >= TOO_EARLY).then_some(())
         });
         let away = began.elapsed();
         daemon.start_again_as(|command| sockets.give(command));
-        until("all have reconnected", || crowd.all(|member| member.streams > streams).then_some(()));
-        let last = crowd.members().filter_map(|member| member.since).max().unwrap() - began;
+        until("all have reconnected", || subscribers.all(|subscriber| subscriber.streams > streams).then_some(()));
+        let last = subscribers.states().filter_map(|subscriber| subscriber.since).max().unwrap() - began;
         over.store(true, Ordering::Relaxed);
         let published = publishers.into_iter().flat_map(|publisher| publisher.join().unwrap()).collect();
         eprintln!("{how}: {SUBSCRIBERS} subscribers, down for {away:.2?}: the last one reconnected after {last:.2?}");
@@ -138,28 +147,28 @@ fn restart(daemon: &mut Daemon, sockets: &Sockets, crowd: &Crowd, signal: Signal
 }
 
 /// Restarts cleanly and then by a crash. Returns the events acknowledged around each, and the subscribers.
-fn restart_twice(sockets: &Sockets, place: Place, history: &str) -> (Daemon, [Vec<Published>; 2], Crowd) {
+fn restart_twice(sockets: &Sockets, place: Place, history: &str) -> (Daemon, [Vec<Published>; 2], Subscribers) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut daemon = sockets.start(place, history);
-    let crowd = Crowd::gather(SUBSCRIBERS, daemon.address, "/events/load");
+    let subscribers = Subscribers::connect(SUBSCRIBERS, daemon.address, "/events/load");
     daemon.wait_for_subscribers(SUBSCRIBERS as u64);
     // A subscriber without an event would have no position to resume from.
     daemon.publish("load", "first");
-    until("all have the first event", || crowd.all(|member| !member.events.is_empty()).then_some(()));
+    until("all have the first event", || subscribers.all(|subscriber| !subscriber.events.is_empty()).then_some(()));
     // A crash may lose events that were not acknowledged as durable.
     let ack = if history == "disk" { "durable" } else { "accepted" };
-    let clean = restart(&mut daemon, sockets, &crowd, Signal::TERM, "accepted");
-    let crash = restart(&mut daemon, sockets, &crowd, Signal::KILL, ack);
+    let clean = restart(&mut daemon, sockets, &subscribers, Signal::TERM, "accepted");
+    let crash = restart(&mut daemon, sockets, &subscribers, Signal::KILL, ack);
     daemon.publish("load", "last");
-    let has_last = |member: &Member| member.events.last().is_some_and(|event| event.data == "last");
-    until("all have the last event", || crowd.all(has_last).then_some(()));
-    (daemon, [clean, crash], crowd)
+    let has_last = |subscriber: &Subscriber| subscriber.events.last().is_some_and(|event| event.data == "last");
+    until("all have the last event", || subscribers.all(has_last).then_some(()));
+    (daemon, [clean, crash], subscribers)
 }
 
 /// Checks that a subscriber received the wanted events, none twice or out of order. Returns its gaps.
-fn account(wanted: &BTreeMap<&str, &str>, member: &Member) -> Vec<Value> {
+fn account(wanted: &BTreeMap<&str, &str>, subscriber: &Subscriber) -> Vec<Value> {
     let (gaps, events): (Vec<_>, Vec<_>) =
-        member.events.iter().partition(|event| event.kind.as_deref() == Some("$gap"));
+        subscriber.events.iter().partition(|event| event.kind.as_deref() == Some("$gap"));
     let epoch = |event: &Sse| event.id.split('-').next().unwrap().to_owned();
     for pair in events.windows(2) {
         let rises = epoch(pair[0]) != epoch(pair[1]) || pair[0].seq() < pair[1].seq();
@@ -175,15 +184,15 @@ fn account(wanted: &BTreeMap<&str, &str>, member: &Member) -> Vec<Value> {
 }
 
 fn with_history_on_disk_no_subscriber_misses_an_event(sockets: &Sockets, place: Place) {
-    let (daemon, published, crowd) = restart_twice(sockets, place, "disk");
+    let (daemon, published, subscribers) = restart_twice(sockets, place, "disk");
     let history = daemon.ctl(&["history", "load"]).ok().json();
     let wanted: BTreeMap<_, _> =
         history.iter().map(|event| (event["id"].as_str().unwrap(), event["data"].as_str().unwrap())).collect();
     for Published { id, data } in published.iter().flatten() {
         assert_eq!(wanted.get(id.as_str()), Some(&data.as_str()), "{id} was answered, and is not in history");
     }
-    for member in crowd.members() {
-        let gaps = account(&wanted, &member);
+    for subscriber in subscribers.states() {
+        let gaps = account(&wanted, &subscriber);
         // After a crash the bus cannot tell whether an event is missing, so a gap may say so.
         assert!(gaps.len() <= 1 && gaps.iter().all(|gap| gap["missed"].is_null()), "{gaps:?}");
     }
@@ -204,15 +213,15 @@ fn with_its_own_sockets_a_thousand_subscribers_miss_nothing() {
 fn with_history_in_memory_a_thousand_subscribers_receive_a_gap() {
     let place = Place::new();
     let sockets = Sockets::held(&place);
-    let (_daemon, [clean, crash], crowd) = restart_twice(&sockets, place, "memory");
+    let (_daemon, [clean, crash], subscribers) = restart_twice(&sockets, place, "memory");
     let epoch = |published: &Published| published.id.split('-').next().unwrap().to_owned();
     let last = epoch(crash.last().unwrap());
     // Events acknowledged before a clean stop were delivered, and all since are in history.
     let wanted = clean.iter().chain(crash.iter().filter(|published| epoch(published) == last));
     let wanted: BTreeMap<_, _> = wanted.map(|published| (published.id.as_str(), published.data.as_str())).collect();
     assert!(wanted.len() > clean.len());
-    for member in crowd.members() {
-        let gaps = account(&wanted, &member);
+    for subscriber in subscribers.states() {
+        let gaps = account(&wanted, &subscriber);
         assert_eq!(gaps.iter().map(|gap| &gap["reason"]).collect::<Vec<_>>(), ["restarted", "restarted"]);
     }
 }

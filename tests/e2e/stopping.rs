@@ -164,7 +164,10 @@ fn stop_under_load<T>(
     assert_eq!(daemon.wait(), Some(0));
     let took = took.elapsed();
     for (reader, events) in received.iter().enumerate() {
-        assert!(events.is_sorted_by(|a, b| a.seq() < b.seq()), "reader {reader} received an event twice or out of order");
+        assert!(
+            events.is_sorted_by(|a, b| a.seq() < b.seq()),
+            "reader {reader} received an event twice or out of order"
+        );
         let got: BTreeSet<_> = events.iter().map(|event| &*event.data).collect();
         let lost: Vec<_> = published.iter().filter(|data| !got.contains(data.as_str())).collect();
         let (all, missing) = (published.len(), lost.len());

@@ -10,9 +10,9 @@ mod scenarios;
 use proptest::prelude::*;
 use sse_bus_support::model::{ops, world::World};
 
-fn run(setup: &ops::Setup, story: &[(ops::Op, bool)]) -> Result<(), TestCaseError> {
+fn run(setup: &ops::Setup, scenario: &[(ops::Op, bool)]) -> Result<(), TestCaseError> {
     let mut world = World::new(setup);
-    let outcome = story.iter().try_for_each(|(op, continues_batch)| world.step(op, *continues_batch));
+    let outcome = scenario.iter().try_for_each(|(op, continues_batch)| world.step(op, *continues_batch));
     outcome.and_then(|()| world.end()).map_err(|wrong| {
         let steps = world.steps.join("\n  ");
         TestCaseError::fail(format!("{wrong}\n{setup:?}\nsteps:\n  {steps}\n"))
@@ -35,8 +35,8 @@ proptest! {
     #![proptest_config(config(1500))]
 
     #[test]
-    fn each_subscriber_receives_what_the_model_expects((setup, story) in scenarios::story(60, 30)) {
-        run(&setup, &story)?;
+    fn each_subscriber_receives_what_the_model_expects((setup, scenario) in scenarios::scenario(60, 30)) {
+        run(&setup, &scenario)?;
     }
 }
 
@@ -44,7 +44,7 @@ proptest! {
     #![proptest_config(config(15))]
 
     #[test]
-    fn histories_longer_than_the_part_that_one_read_scans((setup, story) in scenarios::story(60, 5000)) {
-        run(&setup, &story)?;
+    fn histories_longer_than_the_part_that_one_read_scans((setup, scenario) in scenarios::scenario(60, 5000)) {
+        run(&setup, &scenario)?;
     }
 }

@@ -138,6 +138,6 @@ fn op(burst: usize) -> impl Strategy<Value = Op> {
 
 /// A bus and operations. Each has a flag that continues the batch, so that [`sse_bus::bus::Bus::finish`] is called
 /// later.
-pub(crate) fn story(steps: usize, burst: usize) -> impl Strategy<Value = (Setup, Vec<(Op, bool)>)> {
+pub(crate) fn scenario(steps: usize, burst: usize) -> impl Strategy<Value = (Setup, Vec<(Op, bool)>)> {
     (setup(), vec((op(burst), proptest::bool::weighted(0.15)), 1..steps))
 }

@@ -41,7 +41,7 @@ pub use self::{
     lines::Lines,
     place::Place,
     process::after,
-    subscribers::{Crowd, Member},
+    subscribers::{Subscriber, Subscribers},
     tokens::{Tokens, bearer, token},
 };
 

@@ -21,14 +21,14 @@ use tokio::{
 use super::Sse;
 
 /// The subscribers. They disconnect when it is dropped.
-pub struct Crowd {
-    members: Vec<Arc<Mutex<Member>>>,
+pub struct Subscribers {
+    states: Vec<Arc<Mutex<Subscriber>>>,
     _runtime: Runtime,
 }
 
 /// One of them.
 #[derive(Default)]
-pub struct Member {
+pub struct Subscriber {
     /// All events, including gaps.
     pub events: Vec<Sse>,
     /// Streams that it has opened.
@@ -44,47 +44,48 @@ pub struct Member {
     retry: Duration,
 }
 
-impl Crowd {
+impl Subscribers {
     /// Starts subscribers of a path.
-    pub fn gather(size: usize, address: SocketAddr, path: &str) -> Crowd {
+    pub fn connect(size: usize, address: SocketAddr, path: &str) -> Subscribers {
         // Each takes a descriptor. If there are too few, connecting fails with an error.
         let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let members: Vec<Arc<Mutex<Member>>> = (0..size).map(|_| Arc::default()).collect();
-        for member in &members {
-            runtime.spawn(stay(address, path.to_owned(), member.clone()));
+        let states: Vec<Arc<Mutex<Subscriber>>> = (0..size).map(|_| Arc::default()).collect();
+        for subscriber in &states {
+            runtime.spawn(stay_connected(address, path.to_owned(), subscriber.clone()));
         }
-        Crowd { members, _runtime: runtime }
+        Subscribers { states, _runtime: runtime }
     }
 
-    pub fn members(&self) -> impl Iterator<Item = MutexGuard<'_, Member>> {
-        self.members.iter().map(|member| member.lock().unwrap())
+    /// The state of each of them, locked.
+    pub fn states(&self) -> impl Iterator<Item = MutexGuard<'_, Subscriber>> {
+        self.states.iter().map(|subscriber| subscriber.lock().unwrap())
     }
 
     /// Returns true if a condition holds for all of them. Panics if one was refused.
-    pub fn all(&self, is: impl Fn(&Member) -> bool) -> bool {
-        self.members().all(|member| {
-            assert_eq!(member.refused, None);
-            is(&member)
+    pub fn all(&self, is: impl Fn(&Subscriber) -> bool) -> bool {
+        self.states().all(|subscriber| {
+            assert_eq!(subscriber.refused, None);
+            is(&subscriber)
         })
     }
 }
 
-async fn stay(address: SocketAddr, path: String, member: Arc<Mutex<Member>>) {
+async fn stay_connected(address: SocketAddr, path: String, subscriber: Arc<Mutex<Subscriber>>) {
     loop {
         // After any end it reconnects.
-        let _ = listen(address, &path, &member).await;
-        let wait = member.lock().unwrap().retry;
+        let _ = listen(address, &path, &subscriber).await;
+        let wait = subscriber.lock().unwrap().retry;
         sleep(wait).await;
     }
 }
 
-async fn listen(address: SocketAddr, path: &str, member: &Mutex<Member>) -> io::Result<()> {
+async fn listen(address: SocketAddr, path: &str, subscriber: &Mutex<Subscriber>) -> io::Result<()> {
     let request = {
-        let mut member = member.lock().unwrap();
-        member.tries += 1;
-        let last = match &*member.last_id {
+        let mut subscriber = subscriber.lock().unwrap();
+        subscriber.tries += 1;
+        let last = match &*subscriber.last_id {
             "" => String::new(),
             id => format!("Last-Event-ID: {id}\r\n"),
         };
@@ -95,12 +96,12 @@ async fn listen(address: SocketAddr, path: &str, member: &Mutex<Member>) -> io::
     let status = line(&mut socket).await?;
     while !line(&mut socket).await?.trim_end().is_empty() {}
     {
-        let mut member = member.lock().unwrap();
+        let mut subscriber = subscriber.lock().unwrap();
         if !status.starts_with("HTTP/1.1 200 ") {
-            member.refused = Some(status);
+            subscriber.refused = Some(status);
             return Ok(());
         }
-        (member.streams, member.since, member.tries) = (member.streams + 1, Some(Instant::now()), 0);
+        (subscriber.streams, subscriber.since, subscriber.tries) = (subscriber.streams + 1, Some(Instant::now()), 0);
     }
     let (mut event, mut data) = (Sse::default(), None);
     loop {
@@ -109,18 +110,18 @@ async fn listen(address: SocketAddr, path: &str, member: &Mutex<Member>) -> io::
         // An incomplete line at a disconnect is not an event.
         match line.trim_end_matches('\n').split_once(": ") {
             _ if line == "\n" && !event.id.is_empty() => {
-                let mut member = member.lock().unwrap();
-                member.last_id.clone_from(&event.id);
+                let mut subscriber = subscriber.lock().unwrap();
+                subscriber.last_id.clone_from(&event.id);
                 let block = std::mem::take(&mut event);
                 if let Some(data) = data.take() {
-                    member.events.push(Sse { data, ..block });
+                    subscriber.events.push(Sse { data, ..block });
                 }
             }
             Some(("id", id)) => event.id = id.into(),
             Some(("event", kind)) => event.kind = Some(kind.into()),
             Some(("data", text)) => data = Some(text.to_owned()),
             Some(("retry", wait)) => {
-                member.lock().unwrap().retry = Duration::from_millis(wait.parse().map_err(io::Error::other)?);
+                subscriber.lock().unwrap().retry = Duration::from_millis(wait.parse().map_err(io::Error::other)?);
             }
             _ => {}
         }

@@ -77,7 +77,9 @@ impl World {
         }
         let is_its = |s: &Subscriber| s.asked.reader == Some(reader) && s.asked.format.has_heartbeat();
         if let Some(id) = due.iter().find(|id| !self.subscribers.iter().any(|s| s.id == **id && is_its(s))) {
-            return Err(format!("expected heartbeats for subscribers with reader {reader} and a format with them, saw {id}"));
+            return Err(format!(
+                "expected heartbeats for subscribers with reader {reader} and a format with them, saw {id}"
+            ));
         }
         heartbeats.extend(due);
         Ok(())
