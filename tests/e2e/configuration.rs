@@ -171,7 +171,7 @@ fn the_daemon_reports_its_configuration_and_the_source_of_each_value() {
     });
     let run = daemon.ctl(&["status", "--config", "--json"]).ok();
     let [settings] = &run.json()[..] else { panic!("one value: {run}") };
-    let from_file = |place: &str| format!("{file}:{place}");
+    let from_file = |position: &str| format!("{file}:{position}");
     for (key, source, value) in [
         ("config", "--config".to_owned(), Value::from(&*file)),
         ("listen", "--listen".into(), "127.0.0.1:0".into()),

@@ -61,9 +61,9 @@ fn a_closed_topic_refuses_events_on_every_transport_with_the_reason() {
         let run = daemon.ctl(args).ends_with(6);
         said.push(run.stderr.clone());
     }
-    let place = format!("{}:1:1", daemon.place.path("config.toml").display());
+    let position = format!("{}:1:1", daemon.place.path("config.toml").display());
     for message in said {
-        for part in ["the topic `closed", "nobody", "`user`", "`publishers`", "[[topics]]", "`closed/**`", &place] {
+        for part in ["the topic `closed", "nobody", "`user`", "`publishers`", "[[topics]]", "`closed/**`", &position] {
             assert!(message.contains(part), "{part} is not in: {message}");
         }
     }

@@ -29,7 +29,7 @@ mkdir -p /run/systemd/system /run/systemd/journal /run/bin /var/log/journal /usr
 touch /run/systemd/journal/flushed
 mount --bind "$BINARIES" /run/bin
 /lib/systemd/systemd-journald &
-# Named as on a real system, where the journal knows by the name whose unit it is; its own place is the first process's.
+# Named as on a real system, where the journal knows by the name whose unit it is; the namespace's own is that of its first process.
 GROUP=$GROUP.slice/user@$USER.service
 (
     for groups in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
@@ -200,7 +200,7 @@ fn a_service_is_installed_used_restarted_and_uninstalled() {
     assert_eq!(changes(&manager.service(&["install"]).ok()), ["unchanged"; 3]);
     assert_eq!(manager.pid(), first, "an unchanged service is left running");
 
-    // The sandbox is in effect, the daemon has its descriptors, and the kernel reports its own user to it.
+    // The sandbox of the unit is in effect, the daemon has its descriptors, and the kernel reports its own user to it.
     let status = manager.run("cat", &[&format!("/proc/{first}/status")]).ok().stdout;
     for line in ["CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
         assert!(status.contains(line), "no {line:?} in\n{status}");

@@ -97,9 +97,9 @@ fn run(flags: &[&str], filter: impl Fn(u64) -> &'static str + Sync) {
             .map(|number| {
                 scope.spawn(move || {
                     subscriber(number, |last_id| {
-                        let place = last_id.map_or(String::new(), |id| format!("&last_event_id={id}"));
+                        let position = last_id.map_or(String::new(), |id| format!("&last_event_id={id}"));
                         let topics = format!("topic={}&topic=s/end", filter(number));
-                        let path = format!("/events?{topics}&since=all&client=s{number}{place}");
+                        let path = format!("/events?{topics}&since=all&client=s{number}{position}");
                         if number % 2 == 0 { daemon.stream(&path) } else { daemon.stream_locally(&path) }
                     })
                 })

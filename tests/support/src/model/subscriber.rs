@@ -91,7 +91,7 @@ pub struct Subscriber {
     /// Outside of the bounds now, but not yet evicted: no snapshot contains them.
     pub hidden: BTreeSet<u64>,
     /// The reason of the gap that must come first, if the bus does not know its position.
-    pub lost_place: Option<&'static str>,
+    pub lost_position: Option<&'static str>,
     /// Unicast events that it accepted, and those that it may have accepted.
     pub unicast: BTreeSet<u64>,
     pub perhaps: BTreeSet<u64>,
@@ -129,7 +129,7 @@ impl Subscriber {
             excused: BTreeSet::new(),
             stale: BTreeSet::new(),
             hidden: BTreeSet::new(),
-            lost_place: None,
+            lost_position: None,
             unicast: BTreeSet::new(),
             perhaps: BTreeSet::new(),
             ids: Vec::new(),
@@ -155,7 +155,7 @@ impl Subscriber {
     pub fn take(&mut self, item: &Item, log: &Log) -> Result<(), String> {
         let is_first = std::mem::take(&mut self.is_new);
         let is_position = matches!(item, Item::Position { .. });
-        if is_first && self.has_position && self.lost_place.is_none() && !is_position {
+        if is_first && self.has_position && self.lost_position.is_none() && !is_position {
             return Err("its position first".into());
         }
         match item {
@@ -177,7 +177,7 @@ impl Subscriber {
     ) -> Result<(), String> {
         let seq = log.seq(id)?;
         let event = log.get(seq).ok_or("an event that was published")?;
-        if let Some(reason) = self.lost_place {
+        if let Some(reason) = self.lost_position {
             return Err(format!("first a gap `{reason}`"));
         }
         if self.last_event.is_some_and(|last| last >= seq) || self.last_id > seq {
@@ -210,7 +210,7 @@ impl Subscriber {
     /// A subscription from a position misses nothing.
     fn position(&mut self, id: &str, log: &Log) -> Result<(), String> {
         let seq = log.seq(id)?;
-        if !self.has_position || self.lost_place.is_some() {
+        if !self.has_position || self.lost_position.is_some() {
             return Err("no position".into());
         }
         if seq < self.last_id || seq > log.head() {
@@ -231,20 +231,20 @@ impl Subscriber {
         to: &str,
         log: &Log,
     ) -> Result<(), String> {
-        let (place, last) = (log.seq(id)?, log.seq(to)?);
-        let unknown_place = self.lost_place.take();
-        let from = if unknown_place.is_some() { 1 } else { log.seq(from)? };
-        let expected = unknown_place.map_or(["evicted", "lagged"], |reason| [reason, reason]);
+        let (position, last) = (log.seq(id)?, log.seq(to)?);
+        let unknown_position = self.lost_position.take();
+        let from = if unknown_position.is_some() { 1 } else { log.seq(from)? };
+        let expected = unknown_position.map_or(["evicted", "lagged"], |reason| [reason, reason]);
         if !expected.contains(&reason) {
             return Err(format!("a reason among {expected:?}"));
         }
-        if unknown_place.is_some() && missed.is_some() {
+        if unknown_position.is_some() && missed.is_some() {
             return Err("no number for what cannot be known".into());
         }
-        if place < self.last_id || place > last {
+        if position < self.last_id || position > last {
             return Err(format!("an id from {} to {last}", self.last_id));
         }
-        if place < last {
+        if position < last {
             self.open_range = Some(last);
         }
         // Events skipped by `latest` may still be in history. All other missed ones must be gone.
@@ -255,13 +255,13 @@ impl Subscriber {
             .filter(|seq| jumped || log.is_gone(*seq))
             .collect();
         let is_empty = if jumped { !(from..=last).any(|seq| self.owes(seq, log)) } else { events.is_empty() };
-        if is_empty && unknown_place.is_none() && !log.has_forgotten {
+        if is_empty && unknown_position.is_none() && !log.has_forgotten {
             return Err("a gap only where something was missed".into());
         }
         let text = format!("{reason} {from}..={last} missed {missed:?}");
         self.gaps.push(SentGap { text, missed, events });
-        self.account(place + 1, log)?;
-        self.last_id = place;
+        self.account(position + 1, log)?;
+        self.last_id = position;
         self.ids.push(id.into());
         Ok(())
     }
@@ -313,7 +313,7 @@ impl Subscriber {
 
     /// Nothing is left to read.
     pub fn drained(&mut self, log: &Log) -> Result<(), String> {
-        if let Some(reason) = self.lost_place {
+        if let Some(reason) = self.lost_position {
             return Err(format!("a gap `{reason}`"));
         }
         self.account(log.head() + 1, log)?;

@@ -59,7 +59,7 @@ impl World {
         if answer.client != id.to_string() || answer.position.to_string() != self.log.id(head) {
             return Err(format!("expected the client {id} at {head}, saw {answer:?}"));
         }
-        let (mut begin, mut lost_place) = (head, None);
+        let (mut begin, mut lost_position) = (head, None);
         match start {
             Start::Now | Start::Retained | Start::Latest => {}
             Start::All => begin = 0,
@@ -69,13 +69,13 @@ impl World {
                 Ok(seq) if seq <= head && self.log.id(seq) == *text => begin = seq,
                 _ => {
                     begin = 0;
-                    lost_place = Some(if text.starts_with("other-") { "restarted" } else { "unknown_id" });
+                    lost_position = Some(if text.starts_with("other-") { "restarted" } else { "unknown_id" });
                 }
             },
         }
         self.note(&format!("{id} begins after {begin}, head {head}: {asked:?}"));
         let mut subscriber = Subscriber::new(id, asked, begin, head);
-        (subscriber.group, subscriber.lost_place) = (group, lost_place);
+        (subscriber.group, subscriber.lost_position) = (group, lost_position);
         subscriber.has_position = has_position;
         if self.bus.is_behind() {
             subscriber.stale = self.stale().collect();
