@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    harness::{Daemon, Place, after, http::Socket, until},
+    harness::{Daemon, Sandbox, after, http::Socket, until},
     measure::{alone, descriptors, processor_time},
 };
 
@@ -20,10 +20,10 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// A daemon with this limit of descriptors.
 fn narrow() -> Daemon {
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned).to_vec();
-    Daemon::of_command(place, flags, |busd| after(&format!("ulimit -n {LIMIT}"), busd))
+    Daemon::of_command(sandbox, flags, |busd| after(&format!("ulimit -n {LIMIT}"), busd))
 }
 
 /// Takes all descriptors with connections of one kind, holds them for a while, and closes them.

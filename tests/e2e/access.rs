@@ -9,7 +9,7 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    harness::{Daemon, Http2, Place, Process, after, until},
+    harness::{Daemon, Http2, Process, Sandbox, after, until},
     other_users::NOBODY,
     tokens::{bearer, token},
 };
@@ -52,7 +52,7 @@ fn every_request_of_another_user_is_refused_on_the_port() {
     let status = daemon.status();
     assert_eq!((&status["published"], &status["subscribers"]), (&1.into(), &0.into()));
 
-    let token = token(&daemon.place, &[]);
+    let token = token(&daemon.sandbox, &[]);
     let header = format!("Authorization: {}", bearer(&token));
     let got = as_other_user("curl", &["-sS", "-H", &header, "-d", "from outside", &format!("{base}/events/inbox")]);
     assert!(String::from_utf8_lossy(&got.stdout).contains("\"id\""), "{got:?}");
@@ -111,7 +111,7 @@ print(own.recv(12).decode(), flush=True)
     let before = descriptors();
     // A busy daemon accepts connections late, too.
     daemon.signal(Signal::STOP);
-    let mut python = daemon.place.command("python3");
+    let mut python = daemon.sandbox.command("python3");
     python.args(["-c", SCRIPT, &daemon.address.port().to_string(), &NOBODY.to_string()]);
     let mut python = Process::start(python);
     assert_eq!(python.line(), "both are there");
@@ -158,17 +158,17 @@ fn a_port_that_other_machines_reach_requires_a_token_for_everything() {
 
 #[test]
 fn a_port_for_other_machines_requires_tokens_and_encryption() {
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--listen", "0.0.0.0:0", "--socket", &socket];
     for more in [&[][..], &["--insecure"]] {
-        let refused = place.busd_fails(&[&flags, more].concat()).ends_with(2);
+        let refused = sandbox.busd_fails(&[&flags, more].concat()).ends_with(2);
         refused.says("0.0.0.0:0").says("sse-busctl token").says("127.0.0.1:0").says("ssh -L");
     }
-    token(&place, &["--name", "first"]);
-    place.busd_fails(&flags).ends_with(2).says("--tls-cert").says("--insecure");
-    Process::start(place.busctl(&["token", "revoke", "first"])).finish().ok();
-    place.busd_fails(&[&flags[..], &["--insecure"]].concat()).ends_with(2).says("sse-busctl token");
+    token(&sandbox, &["--name", "first"]);
+    sandbox.busd_fails(&flags).ends_with(2).says("--tls-cert").says("--insecure");
+    Process::start(sandbox.busctl(&["token", "revoke", "first"])).finish().ok();
+    sandbox.busd_fails(&[&flags[..], &["--insecure"]].concat()).ends_with(2).says("sse-busctl token");
 }
 
 /// Opens many connections and sends nothing.
@@ -182,10 +182,10 @@ sys.stdin.read()
 #[test]
 #[ignore = "needs root: acts as two users"]
 fn connections_of_another_user_leave_room_for_the_own_user() {
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
-    let daemon = Daemon::of_command(place, flags.to_vec(), |busd| after("ulimit -n 400", busd));
+    let daemon = Daemon::of_command(sandbox, flags.to_vec(), |busd| after("ulimit -n 400", busd));
     let mut process = Command::new("python3");
     process
         .args(["-c", SILENT_CONNECTIONS, &daemon.address.port().to_string()])
@@ -257,10 +257,10 @@ while time.monotonic() < end:
 #[test]
 #[ignore = "needs root: acts as two users"]
 fn connections_refused_for_lack_of_slots_do_not_flood_the_log() {
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
-    let daemon = Daemon::of_command(place, flags.to_vec(), |busd| after("ulimit -n 400", busd));
+    let daemon = Daemon::of_command(sandbox, flags.to_vec(), |busd| after("ulimit -n 400", busd));
     let _open = daemon.stream("/events/t");
     let began = Instant::now();
     let mut process = Command::new("python3");

@@ -48,7 +48,7 @@ fn a_stopped_terminal_does_not_stop_the_benchmark() {
     let (mut keyboard, path) = crate::logs::terminal();
     let terminal = std::fs::File::options().read(true).write(true).open(path).unwrap();
     keyboard.write_all(b"\x13").unwrap();
-    let mut bench = daemon.place.busctl(&["bench", "--subscribers", "5", "--seconds", "1"]);
+    let mut bench = daemon.sandbox.busctl(&["bench", "--subscribers", "5", "--seconds", "1"]);
     bench.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(terminal);
     let mut bench = bench.spawn().unwrap();
     let ended = until("the benchmark ends", || bench.try_wait().unwrap());

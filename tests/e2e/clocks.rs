@@ -12,7 +12,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, EventStream, Place, Process, until};
+use crate::harness::{Daemon, EventStream, Process, Sandbox, until};
 
 const TEN_YEARS_MS: u64 = 10 * 365 * 24 * 3600 * 1000;
 
@@ -23,12 +23,12 @@ pub(crate) struct TimeOfDay {
 }
 
 impl TimeOfDay {
-    pub(crate) fn at(place: &Place) -> TimeOfDay {
+    pub(crate) fn at(sandbox: &Sandbox) -> TimeOfDay {
         // Debian installs the library in the folder of the architecture.
         let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
         let library = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|library| library.exists());
         let library = library.expect("the package faketime is not installed");
-        let time = TimeOfDay { library, file: place.path("time of day") };
+        let time = TimeOfDay { library, file: sandbox.path("time of day") };
         time.set("+0");
         time
     }
@@ -49,12 +49,12 @@ impl TimeOfDay {
 
 /// A daemon that sees this time of day.
 fn daemon(flags: &[&str]) -> (Daemon, TimeOfDay) {
-    let place = Place::new();
-    let time = TimeOfDay::at(&place);
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let time = TimeOfDay::at(&sandbox);
+    let socket = sandbox.socket().display().to_string();
     let usual = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket];
     let flags = usual.iter().chain(flags).map(ToString::to_string).collect();
-    (Daemon::of_command(place, flags, |busd| time.give_to(busd)), time)
+    (Daemon::of_command(sandbox, flags, |busd| time.give_to(busd)), time)
 }
 
 /// Events of a topic since a point in time, each as its sequence number and its time of day.
@@ -103,7 +103,7 @@ fn a_clock_that_jumps_ten_years_in_either_direction_only_changes_the_times_shown
         assert_eq!(again.data(ids.len() - 1).len(), ids.len() - 1);
         // The command line sees the same time, and accepts times in its future.
         for args in [&["status"][..], &["clients"], &["topics"]] {
-            let mut busctl = daemon.place.busctl(args);
+            let mut busctl = daemon.sandbox.busctl(args);
             time.give_to(&mut busctl);
             Process::start(busctl).finish().ok();
         }
@@ -186,7 +186,7 @@ fn streams_continue_after_the_process_was_suspended() {
     let stopped = Instant::now();
     // Bytes sent meanwhile wait in the kernel, and so does a connection.
     busy.send(r#"{"publish":{"topic":"t","data":"meanwhile"}}"#);
-    let waiting = UnixStream::connect(daemon.place.socket()).unwrap();
+    let waiting = UnixStream::connect(daemon.sandbox.socket()).unwrap();
     until("four seconds have passed", || (stopped.elapsed() > Duration::from_secs(4)).then_some(()));
     daemon.signal(Signal::CONT);
     assert!(busy.reply()["published"].is_object());

@@ -5,30 +5,30 @@ use std::fs;
 use serde_json::Value;
 
 use crate::{
-    harness::{Daemon, Place, Process, Run, until},
+    harness::{Daemon, Process, Run, Sandbox, until},
     reload::reload,
 };
 
-fn busd_checks(place: &Place, file: &str) -> Run {
-    let mut busd = place.busd();
+fn busd_checks(sandbox: &Sandbox, file: &str) -> Run {
+    let mut busd = sandbox.busd();
     busd.args(["--check", "--config", file]);
     Process::start(busd).finish()
 }
 
 #[test]
 fn a_check_of_a_valid_configuration_succeeds_and_starts_nothing() {
-    let place = Place::new();
-    let file = place.file("config.toml", "history_events = 5\n[limits]\ntopics = 7\n");
-    let mut busd = place.busd();
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("config.toml", "history_events = 5\n[limits]\ntopics = 7\n");
+    let mut busd = sandbox.busd();
     busd.args(["--check", "--config", &file]);
     let run = Process::start(busd).finish().ok();
     assert!(run.stdout.contains("sound"), "{run}");
-    assert!(!place.path("sse-bus").exists());
+    assert!(!sandbox.path("sse-bus").exists());
 }
 
 #[test]
 fn configuration_errors_are_one_line_with_position_and_suggestion() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for (toml, at, said) in [
         ("lissten = \"127.0.0.1:0\"", "1:1", "unknown key `lissten`, did you mean `listen`?"),
         ("[limits]\ntopicks = 3", "2:1", "unknown key `topicks`, did you mean `topics`?"),
@@ -47,57 +47,58 @@ fn configuration_errors_are_one_line_with_position_and_suggestion() {
         ("[limits]\nevent_bytes = 5000000", "2:1", "event_bytes is 4128768 at most"),
         ("tls_cert = \"a.pem\"", "1:1", "tls_cert = a.pem is of no use without"),
     ] {
-        let file = place.file("config.toml", toml);
-        let before = place.listing();
-        let mut busd = place.busd();
+        let file = sandbox.file("config.toml", toml);
+        let before = sandbox.listing();
+        let mut busd = sandbox.busd();
         busd.args(["--check", "--config", &file]);
         let run = Process::start(busd).finish().ends_with(2);
         assert!(run.stderr.starts_with(&format!("sse-busd: {file}:{at}: {said}")), "{run}");
         assert_eq!((run.stderr.lines().count(), &*run.stdout), (1, ""), "{run}");
-        assert_eq!(place.listing(), before);
+        assert_eq!(sandbox.listing(), before);
     }
-    let mut busd = place.busd();
-    busd.args(["--check", "--config", &place.file("config.toml", "a = 1\nlog = 2\nhistori = 3\n")]);
+    let mut busd = sandbox.busd();
+    busd.args(["--check", "--config", &sandbox.file("config.toml", "a = 1\nlog = 2\nhistori = 3\n")]);
     let run = Process::start(busd).finish().ends_with(2);
     assert_eq!(run.stderr.lines().count(), 3, "all errors are reported: {run}");
     // An error in a flag or a variable names it.
-    place.busd_fails(&["--check", "--allow-origin", "here"]).ends_with(2).says("sse-busd: --allow-origin: ");
-    let mut busd = place.busd();
+    sandbox.busd_fails(&["--check", "--allow-origin", "here"]).ends_with(2).says("sse-busd: --allow-origin: ");
+    let mut busd = sandbox.busd();
     busd.args(["--check", "--no-config"]).env("SSE_BUS_LOG", "a=b=c");
     Process::start(busd).finish().ends_with(2).says("sse-busd: SSE_BUS_LOG: log = a=b=c");
-    place.busd_fails(&["--history-bytes", "lots"]).ends_with(2).says("--history-bytes");
-    let mut busd = place.busd();
+    sandbox.busd_fails(&["--history-bytes", "lots"]).ends_with(2).says("--history-bytes");
+    let mut busd = sandbox.busd();
     busd.args(["--config", "missing.toml"]);
     Process::start(busd).finish().ends_with(2).says("missing.toml");
 }
 
 #[test]
 fn a_file_that_is_not_a_configuration_is_refused_before_it_is_read_whole() {
-    let place = Place::new();
-    let check = |file: &str| busd_checks(&place, file).ends_with(2);
+    let sandbox = Sandbox::new();
+    let check = |file: &str| busd_checks(&sandbox, file).ends_with(2);
     check("/dev/zero").says("/dev/zero: a configuration has 1 MiB at most; check the path");
-    let sparse = place.file("sparse.toml", "");
+    let sparse = sandbox.file("sparse.toml", "");
     fs::File::options().write(true).open(&sparse).unwrap().set_len(1 << 30).unwrap();
     check(&sparse).says("1 MiB at most");
-    check(&place.file("latin.toml", b"history = \"disk\"\n# caf\xe9\n")).says("latin.toml: line 2 is not UTF-8");
-    check(&place.path("").display().to_string()).says("directory");
-    busd_checks(&place, &place.file("full.toml", format!("history = \"disk\"\n#{}", "x".repeat((1 << 20) - 18)))).ok();
+    check(&sandbox.file("latin.toml", b"history = \"disk\"\n# caf\xe9\n")).says("latin.toml: line 2 is not UTF-8");
+    check(&sandbox.path("").display().to_string()).says("directory");
+    busd_checks(&sandbox, &sandbox.file("full.toml", format!("history = \"disk\"\n#{}", "x".repeat((1 << 20) - 18))))
+        .ok();
 }
 
 #[test]
 fn a_named_pipe_is_refused_but_process_substitution_works() {
-    let place = Place::new();
-    let pipe = place.path("pipe.toml");
+    let sandbox = Sandbox::new();
+    let pipe = sandbox.path("pipe.toml");
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
     let pipe = pipe.display().to_string();
-    let run = busd_checks(&place, &pipe).ends_with(2);
+    let run = busd_checks(&sandbox, &pipe).ends_with(2);
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
     run.says("pipe.toml: it is no regular file but a named pipe; check the path");
-    let mut busd = place.busd();
+    let mut busd = sandbox.busd();
     busd.args(["--config", &pipe]);
     Process::start(busd).finish().ends_with(2).says("it is no regular file");
-    busd_checks(&place, "/dev/null").ok();
-    let mut shell = place.command("bash");
+    busd_checks(&sandbox, "/dev/null").ok();
+    let mut shell = sandbox.command("bash");
     let script = "echo 'history_events = 7' | \"$0\" --check --config /dev/stdin && \"$0\" --check --config <(echo 'lissten = 1')";
     shell.args(["-c", script, env!("CARGO_BIN_EXE_sse-busd")]);
     let run = Process::start(shell).finish().ends_with(2).says("1:1: unknown key `lissten`");
@@ -106,37 +107,37 @@ fn a_named_pipe_is_refused_but_process_substitution_works() {
 
 #[test]
 fn the_printed_configuration_is_valid_and_changes_nothing() {
-    let place = Place::new();
-    let mut busd = place.busd();
+    let sandbox = Sandbox::new();
+    let mut busd = sandbox.busd();
     busd.arg("--print-config").env("SSE_BUS_HISTORY", "disk");
     let printed = Process::start(busd).finish().ok().stdout;
-    let file = place.file("config.toml", printed);
-    place.busd_fails(&["--check"]).ok();
-    let mut busd = place.busd();
+    let file = sandbox.file("config.toml", printed);
+    sandbox.busd_fails(&["--check"]).ok();
+    let mut busd = sandbox.busd();
     busd.args(["--check", "--config", &file]);
     Process::start(busd).finish().ok();
 }
 
 #[test]
 fn a_misspelled_variable_of_the_daemon_is_reported() {
-    let place = Place::new();
-    let mut busd = place.busd();
+    let sandbox = Sandbox::new();
+    let mut busd = sandbox.busd();
     busd.args(["--check", "--no-config"]).env("SSE_BUS_LISTN", "127.0.0.1:1").env("SSE_BUS_OTHER", "1");
     let run = Process::start(busd).finish().ok();
     assert!(run.stderr.contains("`SSE_BUS_LISTN`") && run.stderr.contains("`SSE_BUS_LISTEN`"), "{run}");
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
 
-    let flags = ["--listen", "127.0.0.1:0", "--no-config", "--socket", &place.socket().display().to_string()];
+    let flags = ["--listen", "127.0.0.1:0", "--no-config", "--socket", &sandbox.socket().display().to_string()];
     let flags = flags.map(ToOwned::to_owned).to_vec();
-    let daemon = Daemon::of_command(place, flags, |busd| {
+    let daemon = Daemon::of_command(sandbox, flags, |busd| {
         busd.env("SSE_BUS_HISTORY_EVNTS", "1");
     });
     daemon.has_logged("`SSE_BUS_HISTORY_EVENTS`");
     assert!(daemon.log().contains("WARN"), "{}", daemon.log());
 
     // No variable of sse-busctl or its children is similar to one of the daemon's.
-    let place = Place::new();
-    let mut busd = place.busd();
+    let sandbox = Sandbox::new();
+    let mut busd = sandbox.busd();
     busd.args(["--check", "--no-config"]);
     let sources = ["ctl/cli.rs", "ctl/exec.rs", "README.md"]
         .map(|name| fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap());
@@ -160,13 +161,13 @@ fn setting(settings: &Value, key: &str) -> (String, Value) {
 
 #[test]
 fn the_daemon_reports_its_configuration_and_the_source_of_each_value() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let toml = "history_age = \"10m\"\nhistory_bytes = 1048576\n[limits]\n  topics = 7\n\
                 [[topics]]\nmatch = \"a\"\nttl = \"5s\"\n";
-    let file = place.file("config.toml", toml);
-    let socket = place.socket().display().to_string();
+    let file = sandbox.file("config.toml", toml);
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--listen", "127.0.0.1:0", "--socket", &socket, "--config", &file];
-    let daemon = Daemon::of_command(place, flags.map(ToOwned::to_owned).to_vec(), |command| {
+    let daemon = Daemon::of_command(sandbox, flags.map(ToOwned::to_owned).to_vec(), |command| {
         command.env("SSE_BUS_HISTORY_EVENTS", "4");
     });
     let run = daemon.ctl(&["status", "--config", "--json"]).ok();
@@ -204,23 +205,23 @@ fn the_daemon_reports_its_configuration_and_the_source_of_each_value() {
 
 #[test]
 fn certificate_and_key_must_be_set_together() {
-    let place = Place::new();
-    let file = place.file("some.pem", "");
-    place.busd_fails(&["--check", "--tls-cert", &file]).ends_with(2).says("tls_cert = ").says("--tls-key");
-    place.busd_fails(&["--check", "--tls-key", &file]).ends_with(2).says("tls_key = ").says("--tls-cert");
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("some.pem", "");
+    sandbox.busd_fails(&["--check", "--tls-cert", &file]).ends_with(2).says("tls_cert = ").says("--tls-key");
+    sandbox.busd_fails(&["--check", "--tls-key", &file]).ends_with(2).says("tls_key = ").says("--tls-cert");
     if cfg!(not(feature = "tls")) {
-        let run = place.busd_fails(&["--check", "--tls-cert", &file, "--tls-key", &file]).ends_with(2);
+        let run = sandbox.busd_fails(&["--check", "--tls-cert", &file, "--tls-key", &file]).ends_with(2);
         run.says("without TLS").says("--features tls");
     }
 }
 
 #[test]
 fn flags_override_the_environment_which_overrides_the_file() {
-    let place = Place::new();
-    let file = place.file("config.toml", "history_events = 2\nhistory_bytes = \"1MiB\"\nhistory_budget = \"3MiB\"\n");
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("config.toml", "history_events = 2\nhistory_bytes = \"1MiB\"\nhistory_budget = \"3MiB\"\n");
     let flags = ["--listen", "127.0.0.1:0", "--config", &file, "--history-bytes", "2MiB"];
-    let socket = place.socket();
-    let daemon = Daemon::of_command(place, flags.map(ToOwned::to_owned).to_vec(), |command| {
+    let socket = sandbox.socket();
+    let daemon = Daemon::of_command(sandbox, flags.map(ToOwned::to_owned).to_vec(), |command| {
         command.env("SSE_BUS_SOCKET", socket).env("SSE_BUS_HISTORY_EVENTS", "4").env("SSE_BUS_HISTORY_BYTES", "5");
         // Empty variables count as unset.
         command.env("SSE_BUS_HISTORY_BUDGET", "").env("SSE_BUS_LOG", "").env("SSE_BUS_CHECK", "");
@@ -234,17 +235,17 @@ fn flags_override_the_environment_which_overrides_the_file() {
 
 #[test]
 fn the_users_own_configuration_is_found() {
-    let place = Place::new();
-    fs::create_dir(place.path("sse-bus")).unwrap();
-    place.file("sse-bus/config.toml", "lissten = 1\n");
-    let mut busd = place.busd();
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("sse-bus")).unwrap();
+    sandbox.file("sse-bus/config.toml", "lissten = 1\n");
+    let mut busd = sandbox.busd();
     busd.arg("--check");
     let run = Process::start(busd).finish();
     // macOS keeps it elsewhere; this path is Linux's.
     if cfg!(target_os = "linux") {
         run.ends_with(2).says("sse-bus/config.toml").says("lissten");
     }
-    place.busd_fails(&["--check"]).ok();
+    sandbox.busd_fails(&["--check"]).ok();
 }
 
 #[test]
@@ -289,19 +290,19 @@ fn publishers_are_logged_only_when_asked() {
 
 #[test]
 fn output_that_cannot_be_written_is_an_error_but_a_closed_pipe_is_not() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for flag in ["--check", "--print-config"] {
-        let mut busd = place.busd();
+        let mut busd = sandbox.busd();
         busd.args(["--no-config", flag]);
         let script = format!("{0:?} --no-config {flag} | true; echo ${{PIPESTATUS[0]}}", busd.get_program());
-        let mut bash = place.command("bash");
+        let mut bash = sandbox.command("bash");
         bash.args(["-c", &script]);
         let run = Process::start(bash).finish().ok();
         assert_eq!((&*run.stdout, &*run.stderr), ("0\n", ""), "{flag}");
         if !cfg!(target_os = "linux") {
             continue;
         }
-        let mut bash = place.command("bash");
+        let mut bash = sandbox.command("bash");
         bash.args(["-c", &format!("{0:?} --no-config {flag} > /dev/full", busd.get_program())]);
         let run = Process::start(bash).finish();
         assert!(run.code.is_some_and(|code| code != 0 && code != 101), "{run}");
@@ -311,12 +312,12 @@ fn output_that_cannot_be_written_is_an_error_but_a_closed_pipe_is_not() {
 
 #[test]
 fn variables_accept_the_same_values_as_flags() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for (value, code) in [("1", 0), ("yes", 0), ("true", 0), ("off", 0), ("maybe", 2)] {
-        let mut busd = place.busd();
+        let mut busd = sandbox.busd();
         busd.args(["--check", "--no-config"]).env("SSE_BUS_INSECURE", value);
         Process::start(busd).finish().ends_with(code);
-        let mut busctl = place.busctl(&["url", "t"]);
+        let mut busctl = sandbox.busctl(&["url", "t"]);
         busctl.env("SSE_BUS_JSON", value);
         // There is no daemon.
         Process::start(busctl).finish().ends_with(if code == 0 { 3 } else { code });
@@ -326,9 +327,9 @@ fn variables_accept_the_same_values_as_flags() {
 /// With its defaults instead, the daemon would admit clients that the file keeps out.
 #[test]
 fn an_unreadable_configuration_file_is_an_error() {
-    let place = Place::new();
-    let mut busd = place.busd();
-    let usual = place.path("sse-bus/config.toml");
+    let sandbox = Sandbox::new();
+    let mut busd = sandbox.busd();
+    let usual = sandbox.path("sse-bus/config.toml");
     fs::create_dir_all(usual.parent().unwrap()).unwrap();
     std::os::unix::fs::symlink("nowhere", &usual).unwrap();
     busd.arg("--check");
@@ -338,10 +339,10 @@ fn an_unreadable_configuration_file_is_an_error() {
 #[test]
 fn a_configuration_file_writable_by_others_is_warned_about() {
     use std::{fs, os::unix::fs::PermissionsExt as _};
-    let place = Place::new();
-    let file = place.file("config.toml", "");
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("config.toml", "");
     let check = || {
-        let mut busd = place.busd();
+        let mut busd = sandbox.busd();
         busd.args(["--config", &file, "--check"]);
         Process::start(busd).finish().ok().stderr
     };

@@ -14,15 +14,15 @@ use serde_json::Value;
 
 use crate::{
     durable::{FLAGS, file, history, publish},
-    harness::{Daemon, Place, after, until},
+    harness::{Daemon, Sandbox, after, until},
 };
 
 /// A file system of its own, which only root can mount.
 pub(crate) struct SmallDisk(pub(crate) PathBuf);
 
 impl SmallDisk {
-    pub(crate) fn mount(place: &Place, size: &str) -> SmallDisk {
-        let path = place.path("sse-bus");
+    pub(crate) fn mount(sandbox: &Sandbox, size: &str) -> SmallDisk {
+        let path = sandbox.path("sse-bus");
         fs::create_dir_all(&path).unwrap();
         let options = format!("size={size},mode=700");
         let mut mount = Command::new("mount");
@@ -49,9 +49,9 @@ impl Drop for SmallDisk {
 #[test]
 #[ignore = "needs disk: mounts a file system, which only root can do"]
 fn on_a_full_disk_only_durable_publishes_fail_and_the_daemon_recovers() {
-    let place = Place::new();
-    let disk = SmallDisk::mount(&place, "6m");
-    let daemon = Daemon::start_at(place, &FLAGS);
+    let sandbox = Sandbox::new();
+    let disk = SmallDisk::mount(&sandbox, "6m");
+    let daemon = Daemon::start_at(sandbox, &FLAGS);
     let mut stream = daemon.stream("/events/t");
     let mut lines = daemon.lines();
     assert!(publish(&mut lines, "t", "one", "durable")["published"].is_object());
@@ -97,13 +97,13 @@ fn on_a_full_disk_only_durable_publishes_fail_and_the_daemon_recovers() {
 #[test]
 #[ignore = "needs disk: mounts a file system, which only root can do"]
 fn a_daemon_that_starts_on_a_full_disk_serves_existing_history_and_recovers() {
-    let place = Place::new();
-    let disk = SmallDisk::mount(&place, "8m");
+    let sandbox = Sandbox::new();
+    let disk = SmallDisk::mount(&sandbox, "8m");
     let filler = disk.0.join("filler");
     let fill = || drop(fs::write(&filler, vec![0; 16 << 20]));
     // A first start, and one with existing history.
     fill();
-    let mut daemon = Daemon::start_at(place, &FLAGS);
+    let mut daemon = Daemon::start_at(sandbox, &FLAGS);
     let mut before = Vec::new();
     for round in ["first", "again", "last"] {
         assert_eq!(daemon.get("/healthz").status, 503, "{round}");
@@ -138,9 +138,9 @@ fn a_daemon_that_starts_on_a_full_disk_serves_existing_history_and_recovers() {
 #[test]
 #[ignore = "needs disk: mounts a file system, which only root can do"]
 fn a_failing_disk_is_retried_once_a_second_however_much_is_published() {
-    let place = Place::new();
-    let disk = SmallDisk::mount(&place, "6m");
-    let daemon = Daemon::start_at(place, &FLAGS);
+    let sandbox = Sandbox::new();
+    let disk = SmallDisk::mount(&sandbox, "6m");
+    let daemon = Daemon::start_at(sandbox, &FLAGS);
     let _ = fs::write(disk.0.join("filler"), vec![0; 8 << 20]);
     let mut lines = daemon.lines();
     let big = "x".repeat(200_000);
@@ -172,16 +172,16 @@ fn a_failing_disk_is_retried_once_a_second_however_much_is_published() {
 #[test]
 #[ignore = "needs disk: mounts a file system, which only root can do"]
 fn history_on_a_read_only_disk_is_left_unchanged() {
-    let place = Place::new();
-    let disk = SmallDisk::mount(&place, "16m");
-    let mut daemon = Daemon::start_at(place, &FLAGS);
+    let sandbox = Sandbox::new();
+    let disk = SmallDisk::mount(&sandbox, "16m");
+    let mut daemon = Daemon::start_at(sandbox, &FLAGS);
     daemon.publish("t", "one");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), Some(0));
     let before = fs::read(file(&daemon)).unwrap();
     disk.remount("ro");
-    let socket = daemon.place.socket().display().to_string();
-    let failed = daemon.place.busd_fails(&["--listen", "127.0.0.1:0", "--socket", &socket, "--history", "disk"]);
+    let socket = daemon.sandbox.socket().display().to_string();
+    let failed = daemon.sandbox.busd_fails(&["--listen", "127.0.0.1:0", "--socket", &socket, "--history", "disk"]);
     failed.ends_with(1).says("history.redb cannot be used").says("--state-dir").says("--history memory");
     disk.remount("rw");
     assert!(fs::read(file(&daemon)).unwrap() == before);
@@ -194,20 +194,20 @@ fn history_on_a_read_only_disk_is_left_unchanged() {
 
 #[test]
 fn a_read_only_directory_is_explained() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let flags = ["--listen", "127.0.0.1:0", "--history", "disk", "--state-dir", "/proc/nowhere"];
-    place.busd_fails(&flags).ends_with(1).says("/proc/nowhere").says("--state-dir").says("--history memory");
+    sandbox.busd_fails(&flags).ends_with(1).says("/proc/nowhere").says("--state-dir").says("--history memory");
 }
 
 /// The system sends SIGXFSZ for a write above the limit; the default action would end the daemon.
 #[test]
 fn a_file_size_limit_is_handled_like_a_full_disk() {
     const KIB: usize = 4096;
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let usual = ["--listen", "127.0.0.1:0", "--socket", &socket];
     let flags = usual.iter().chain(&FLAGS).map(ToString::to_string).collect();
-    let mut daemon = Daemon::of_command(place, flags, |busd| after(&format!("ulimit -f {KIB}"), busd));
+    let mut daemon = Daemon::of_command(sandbox, flags, |busd| after(&format!("ulimit -f {KIB}"), busd));
     let mut lines = daemon.lines();
     assert!(publish(&mut lines, "t", "one", "durable")["published"].is_object());
     let big = "x".repeat(200_000);

@@ -13,7 +13,7 @@ use crate::{
     clocks::TimeOfDay,
     disks::SmallDisk,
     durable,
-    harness::{Daemon, Place, Process, Run, after, until},
+    harness::{Daemon, Process, Run, Sandbox, after, until},
 };
 
 /// Returns the doctor's finding of one check.
@@ -42,8 +42,8 @@ pub(crate) fn says(run: &Run, check: &str, state: &str, message: &str, mend: &st
 }
 
 /// Runs the doctor where no daemon runs.
-fn doctor(place: &Place, change: impl FnOnce(&mut Command)) -> Run {
-    let mut busctl = place.busctl(&["doctor"]);
+fn doctor(sandbox: &Sandbox, change: impl FnOnce(&mut Command)) -> Run {
+    let mut busctl = sandbox.busctl(&["doctor"]);
     // An unused socket path: a daemon of this machine must not affect the test.
     busctl.env("SSE_BUS_LISTEN", "127.0.0.1:0");
     change(&mut busctl);
@@ -65,13 +65,13 @@ fn a_healthy_setup_has_no_problems() {
 
 #[test]
 fn on_a_terminal_findings_are_lines_with_commands() {
-    let place = Place::new();
-    let mut terminal = place.command("script");
+    let sandbox = Sandbox::new();
+    let mut terminal = sandbox.command("script");
     let doctor = format!("{} doctor", env!("CARGO_BIN_EXE_sse-busctl"));
-    terminal.args(["-qec", &doctor, "/dev/null"]).env("SSE_BUS_SOCKET", place.socket());
+    terminal.args(["-qec", &doctor, "/dev/null"]).env("SSE_BUS_SOCKET", sandbox.socket());
     let run = Process::start(terminal).finish().ends_with(3);
     let mut lines = run.stdout.lines().map(str::trim_end);
-    let socket = place.socket().display().to_string();
+    let socket = sandbox.socket().display().to_string();
     let wanted = format!("problem  daemon         no daemon is at {socket}, as SSE_BUS_SOCKET says");
     assert_eq!(lines.next(), Some(wanted.as_str()), "{run}");
     assert_eq!(lines.next().map(str::trim_start), Some("sse-busd"), "{run}");
@@ -79,8 +79,8 @@ fn on_a_terminal_findings_are_lines_with_commands() {
 
 #[test]
 fn without_a_daemon_the_other_checks_still_run() {
-    let place = Place::new();
-    let run = doctor(&place, |_| {}).ends_with(3);
+    let sandbox = Sandbox::new();
+    let run = doctor(&sandbox, |_| {}).ends_with(3);
     says(&run, "daemon", "problem", "no daemon is at", "sse-busd");
     says(&run, "configuration", "ok", "sound", "");
     says(&run, "directory", "ok", "is not there yet", "");
@@ -90,17 +90,17 @@ fn without_a_daemon_the_other_checks_still_run() {
 
 #[test]
 fn the_rule_that_selected_the_socket_is_shown() {
-    let place = Place::new();
-    let run = doctor(&place, |doctor| {
+    let sandbox = Sandbox::new();
+    let run = doctor(&sandbox, |doctor| {
         doctor.env_remove("SSE_BUS_SOCKET");
     })
     .ends_with(3);
     says(&run, "daemon", "problem", "in the runtime directory of this user", "sse-busd");
-    let run = doctor(&place, |doctor| {
+    let run = doctor(&sandbox, |doctor| {
         doctor.env_remove("SSE_BUS_SOCKET").env_remove("XDG_RUNTIME_DIR");
     });
     says(&run, "daemon", "problem", "XDG_RUNTIME_DIR is not set", "sse-busd");
-    let run = doctor(&place, |doctor| {
+    let run = doctor(&sandbox, |doctor| {
         doctor.args(["--socket", "/nowhere/it's"]);
     });
     says(&run, "daemon", "problem", "as --socket says", r"sse-busd --socket '/nowhere/it'\''s'");
@@ -110,7 +110,7 @@ fn the_rule_that_selected_the_socket_is_shown() {
 fn the_socket_of_a_killed_daemon_is_stale() {
     let mut daemon = Daemon::start(&[]);
     daemon.kill();
-    let run = doctor(&daemon.place, |_| {}).ends_with(3);
+    let run = doctor(&daemon.sandbox, |_| {}).ends_with(3);
     says(&run, "socket", "warning", "stale", "sse-busd");
     // The suggested command fixes it.
     daemon.start_again();
@@ -119,17 +119,17 @@ fn the_socket_of_a_killed_daemon_is_stale() {
 
 #[test]
 fn a_path_that_is_not_a_socket_is_reported() {
-    let place = Place::new();
-    fs::create_dir(place.path("run")).unwrap();
-    let socket = place.file("run/bus.sock", "");
-    let run = doctor(&place, |_| {}).ends_with(3);
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("run")).unwrap();
+    let socket = sandbox.file("run/bus.sock", "");
+    let run = doctor(&sandbox, |_| {}).ends_with(3);
     says(&run, "socket", "problem", "is no socket", &format!("mv {socket} {socket}.old"));
 }
 
 #[test]
 fn a_directory_writable_by_others_is_a_problem() {
     let daemon = Daemon::start(&[]);
-    let directory = daemon.place.path("run");
+    let directory = daemon.sandbox.path("run");
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
     let run = daemon.ctl(&["doctor"]).ends_with(1);
     says(&run, "directory", "problem", "mode 0777", &format!("chmod go-w {}", directory.display()));
@@ -140,7 +140,7 @@ fn a_directory_writable_by_others_is_a_problem() {
 #[test]
 fn a_socket_open_to_others_is_a_warning() {
     let daemon = Daemon::start(&[]);
-    fs::set_permissions(daemon.place.socket(), fs::Permissions::from_mode(0o666)).unwrap();
+    fs::set_permissions(daemon.sandbox.socket(), fs::Permissions::from_mode(0o666)).unwrap();
     let run = daemon.ctl(&["doctor"]).ok();
     says(&run, "socket", "warning", "mode 0666", "chmod 600");
     run_fix(&finding(&run, "socket").2);
@@ -166,13 +166,13 @@ fn a_suspended_daemon_is_resumed() {
 
 #[test]
 fn a_port_in_use_is_reported_with_its_owner_and_a_free_port() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     // From the configuration, and from the environment, which overrides it.
-    fs::create_dir(place.path("sse-bus")).unwrap();
-    place.file("sse-bus/config.toml", format!("listen = \"{address}\"\n"));
-    let run = doctor(&place, |doctor| {
+    fs::create_dir(sandbox.path("sse-bus")).unwrap();
+    sandbox.file("sse-bus/config.toml", format!("listen = \"{address}\"\n"));
+    let run = doctor(&sandbox, |doctor| {
         doctor.env_remove("SSE_BUS_LISTEN");
     })
     .ends_with(3);
@@ -184,16 +184,16 @@ fn a_port_in_use_is_reported_with_its_owner_and_a_free_port() {
     }
     let free: SocketAddr = mend.strip_prefix("sse-busd --listen ").unwrap().parse().unwrap();
     assert!(free.port() > address.port(), "{run}");
-    says(&doctor(&place, |_| {}), "port", "ok", "127.0.0.1:0, as the daemon is told, is free", "");
+    says(&doctor(&sandbox, |_| {}), "port", "ok", "127.0.0.1:0, as the daemon is told, is free", "");
 }
 
 #[test]
 fn every_loopback_address_is_checked() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let taken = TcpListener::bind("[::1]:0").unwrap();
     let address = taken.local_addr().unwrap();
     let localhost = format!("localhost:{}", address.port());
-    let run = doctor(&place, |doctor| {
+    let run = doctor(&sandbox, |doctor| {
         doctor.env("SSE_BUS_LISTEN", localhost);
     });
     let run = run.ends_with(3);
@@ -208,23 +208,23 @@ fn every_loopback_address_is_checked() {
 
 #[test]
 fn an_invalid_configuration_is_a_problem() {
-    let place = Place::new();
-    fs::create_dir(place.path("sse-bus")).unwrap();
-    let file = place.file("sse-bus/config.toml", "lissten = \"127.0.0.1:0\"\nlog = 5\n");
-    let run = doctor(&place, |_| {}).ends_with(3);
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("sse-bus")).unwrap();
+    let file = sandbox.file("sse-bus/config.toml", "lissten = \"127.0.0.1:0\"\nlog = 5\n");
+    let run = doctor(&sandbox, |_| {}).ends_with(3);
     let (_, said, _) = finding(&run, "configuration");
     assert!(said.contains("; ") && !said.contains("sse-busd:"), "each error is reported once\n{run}");
     says(&run, "configuration", "problem", "lissten", &file);
-    let daemon = Daemon::start_at(place, &["--no-config"]);
+    let daemon = Daemon::start_at(sandbox, &["--no-config"]);
     daemon.ctl(&["doctor"]).ends_with(1);
 }
 
 #[test]
 fn too_few_descriptors_for_the_subscribers_is_a_warning() {
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned).to_vec();
-    let daemon = Daemon::of_command(place, flags, |busd| after("ulimit -n 300", busd));
+    let daemon = Daemon::of_command(sandbox, flags, |busd| after("ulimit -n 300", busd));
     let run = daemon.ctl(&["doctor"]).ok();
     says(&run, "descriptors", "warning", "300 descriptors", "sudo prlimit --pid $$ --nofile=50256:50256 && sse-busd");
 }
@@ -259,9 +259,9 @@ fn refused_pages_without_an_origin_are_listed_without_a_command() {
 #[test]
 #[ignore = "needs disk: mounts a file system, which only root can do"]
 fn history_that_does_not_reach_its_disk_is_a_problem() {
-    let place = Place::new();
-    let disk = SmallDisk::mount(&place, "6m");
-    let daemon = Daemon::start_at(place, &durable::FLAGS);
+    let sandbox = Sandbox::new();
+    let disk = SmallDisk::mount(&sandbox, "6m");
+    let daemon = Daemon::start_at(sandbox, &durable::FLAGS);
     // The budget is larger than the disk.
     says(&daemon.ctl(&["doctor"]).ok(), "history", "warning", "the disk of", "--history-budget");
     // Another program uses all that is left.
@@ -279,11 +279,11 @@ fn history_that_does_not_reach_its_disk_is_a_problem() {
 #[test]
 #[ignore = "needs faketime: sets the time of day of single processes"]
 fn a_daemon_with_another_time_of_day_is_a_warning() {
-    let place = Place::new();
-    let time = TimeOfDay::at(&place);
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let time = TimeOfDay::at(&sandbox);
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned).to_vec();
-    let daemon = Daemon::of_command(place, flags, |busd| time.give_to(busd));
+    let daemon = Daemon::of_command(sandbox, flags, |busd| time.give_to(busd));
     daemon.ctl(&["doctor"]).ok();
     time.set("+1h");
     says(&daemon.ctl(&["doctor"]).ok(), "clock", "warning", "the daemon's time of day is", "timedatectl");
@@ -297,7 +297,7 @@ fn a_daemon_with_another_time_of_day_is_a_warning() {
 #[test]
 fn without_a_service_manager_the_check_is_skipped_without_a_problem() {
     let daemon = Daemon::start(&[]);
-    let mut doctor = daemon.place.busctl(&["doctor"]);
+    let mut doctor = daemon.sandbox.busctl(&["doctor"]);
     // No manager has its socket there.
     doctor.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere");
     let run = Process::start(doctor).finish().ok();

@@ -190,7 +190,7 @@ fn a_password_in_the_url_is_never_shown() {
             && run.stdout.contains("http://127.0.0.1:")
     };
     for (url, more) in urls.iter().zip([None, Some("--json")].into_iter().cycle()) {
-        let mut doctor = daemon.place.busctl(&["doctor"]);
+        let mut doctor = daemon.sandbox.busctl(&["doctor"]);
         doctor.args(more).env("SSE_BUS_DOCTOR_URL", with(url));
         let run = Process::start(doctor).finish().ends_with(1);
         assert!(shown(&run), "{run}");
@@ -198,7 +198,7 @@ fn a_password_in_the_url_is_never_shown() {
     let run = daemon.ctl(&["doctor", "--url", "http://user:s3cret#@127.0.0.1:1/"]).ends_with(2);
     assert!(!run.stderr.contains("s3cret"), "{run}");
     daemon.kill();
-    let mut doctor = daemon.place.busctl(&["doctor"]);
+    let mut doctor = daemon.sandbox.busctl(&["doctor"]);
     doctor.env("SSE_BUS_DOCTOR_URL", with(&urls[0]));
     let run = Process::start(doctor).finish().ends_with(3);
     assert!(shown(&run), "{run}");
@@ -219,10 +219,10 @@ fn a_host_name_that_the_daemon_refuses_is_reported() {
     let answer = daemon.request("GET", "/events", &[("Host", "bus.example")], "");
     assert_eq!(answer.status, 421);
     let url = format!("http://localhost.localdomain:{}", daemon.address.port());
-    let mut doctor = daemon.place.busctl(&["doctor", "--url", &url]);
+    let mut doctor = daemon.sandbox.busctl(&["doctor", "--url", &url]);
     // A name that curl resolves without DNS.
     let rc = daemon
-        .place
+        .sandbox
         .file(".curlrc", format!("resolve = \"localhost.localdomain:{}:127.0.0.1\"\n", daemon.address.port()));
     doctor.env("CURL_HOME", std::path::Path::new(&rc).parent().unwrap());
     let run = crate::harness::Process::start(doctor).finish().ends_with(1);
@@ -234,19 +234,19 @@ fn a_host_name_that_the_daemon_refuses_is_reported() {
 fn a_token_is_requested_used_and_refused() {
     let daemon = Daemon::start(&[]);
     // Peers of another user need one; here the daemon answers a request that has a bad one.
-    let place = &daemon.place;
-    let bad = place.file("bad.token", "ssebus_0000\n");
+    let sandbox = &daemon.sandbox;
+    let bad = sandbox.file("bad.token", "ssebus_0000\n");
     let url = format!("http://{}/", daemon.address);
     let run = daemon.ctl(&["doctor", "--url", &url, "--token-file", &bad]).ends_with(1);
     says(&run, "url", "problem", "refuses the token", "sse-busctl token create --scope subscribe");
-    let none = place.file("none.token", "nothing\n");
+    let none = sandbox.file("none.token", "nothing\n");
     let run = daemon.ctl(&["doctor", "--url", &url, "--token-file", &none]).ends_with(1);
     says(&run, "url", "problem", "there is none in it", "token create");
     let asks = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
     says(&doctor(&daemon, Kind::Says(asks), &[]), "url", "problem", "asks for a token (401)", "--token-file");
     // A valid one, as the command prints it.
     let token = daemon.ctl(&["token", "create", "--scope", "subscribe", "--json"]).ok().stdout;
-    let good = place.file("good.token", token);
+    let good = sandbox.file("good.token", token);
     let run = doctor(&daemon, Kind::Cuts(Duration::from_secs(1)), &["--token-file", &good]);
     says(&run, "url", "ok", "after it was published", "");
 }

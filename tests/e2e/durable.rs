@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 use sse_bus::EventId;
 
 use crate::{
-    harness::{Daemon, Lines, Place, until},
+    harness::{Daemon, Lines, Sandbox, until},
     other_users::NOBODY,
 };
 
 pub(crate) const FLAGS: [&str; 3] = ["--no-config", "--history", "disk"];
 
 fn start() -> Daemon {
-    Daemon::start_at(Place::new(), &FLAGS)
+    Daemon::start_at(Sandbox::new(), &FLAGS)
 }
 
 /// A clean restart.
@@ -31,7 +31,7 @@ fn restart(daemon: &mut Daemon) {
 }
 
 pub(crate) fn file(daemon: &Daemon) -> PathBuf {
-    daemon.place.path("sse-bus/history.redb")
+    daemon.sandbox.path("sse-bus/history.redb")
 }
 
 pub(crate) fn publish(lines: &mut Lines, topic: &str, data: &str, ack: &str) -> Value {
@@ -82,8 +82,8 @@ fn after_a_restart_all_history_is_there_without_a_gap() {
 
 #[test]
 fn bounds_hold_over_restarts_and_evicted_events_are_reported_as_a_gap() {
-    let place = Place::new();
-    let mut daemon = Daemon::start_at(place, &[&FLAGS[..], &["--history-events", "10"]].concat());
+    let sandbox = Sandbox::new();
+    let mut daemon = Daemon::start_at(sandbox, &[&FLAGS[..], &["--history-events", "10"]].concat());
     let first = daemon.publish("t", "0");
     for round in 0..3 {
         for n in 1..=25 {
@@ -105,7 +105,7 @@ fn acknowledged_events_survive_a_crash_at_any_moment() {
     let crashes = std::env::var("SSE_BUS_TEST_CRASHES").map_or(50, |crashes| crashes.parse().unwrap());
     // More events are acknowledged than a topic keeps by default.
     let wide = ["--history-events", "1000000", "--history-bytes", "1GiB"];
-    let mut daemon = Daemon::start_at(Place::new(), &[&FLAGS[..], &wide].concat());
+    let mut daemon = Daemon::start_at(Sandbox::new(), &[&FLAGS[..], &wide].concat());
     let mut acknowledged: BTreeMap<u64, String> = BTreeMap::new();
     let mut epoch = None;
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
@@ -211,7 +211,7 @@ fn a_damaged_or_foreign_file_is_set_aside_and_never_deleted() {
     }
     daemon.signal(Signal::TERM);
     daemon.wait();
-    let (path, directory) = (file(&daemon), daemon.place.path("sse-bus"));
+    let (path, directory) = (file(&daemon), daemon.sandbox.path("sse-bus"));
     let whole = fs::read(&path).unwrap();
     for (n, damaged) in [whole[..whole.len() / 3].to_vec(), b"not a database at all".to_vec()].iter().enumerate() {
         fs::write(&path, damaged).unwrap();
@@ -282,29 +282,29 @@ fn a_retained_event_is_on_disk_before_the_command_line_reports_it_published() {
 #[test]
 fn history_that_others_can_write_is_refused() {
     use std::{fs, os::unix::fs::PermissionsExt};
-    let place = Place::new();
-    let state = place.path("shared");
+    let sandbox = Sandbox::new();
+    let state = sandbox.path("shared");
     fs::create_dir(&state).unwrap();
-    let socket = place.socket().display().to_string();
+    let socket = sandbox.socket().display().to_string();
     let shown = state.display().to_string();
     let flags =
         ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket, "--history", "disk", "--state-dir", &shown];
     let mode = |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     mode(&state, 0o777);
-    place.busd_fails(&flags[1..]).ends_with(1).says("history.redb").says("chmod go-w");
+    sandbox.busd_fails(&flags[1..]).ends_with(1).says("history.redb").says("chmod go-w");
     mode(&state, 0o755);
     for name in ["history.redb", "history.tail"] {
         let file = state.join(name);
         fs::write(&file, "").unwrap();
         mode(&file, 0o666);
-        place.busd_fails(&flags[1..]).ends_with(1).says(name).says("chmod go-w");
+        sandbox.busd_fails(&flags[1..]).ends_with(1).says(name).says("chmod go-w");
         mode(&file, 0o600);
         fs::remove_file(&file).unwrap();
         fs::create_dir(&file).unwrap();
-        place.busd_fails(&flags[1..]).ends_with(1).says(name).says("no file");
+        sandbox.busd_fails(&flags[1..]).ends_with(1).says(name).says("no file");
         fs::remove_dir(&file).unwrap();
     }
-    let daemon = Daemon::of_command(place, flags.map(str::to_owned).to_vec(), |_| {});
+    let daemon = Daemon::of_command(sandbox, flags.map(str::to_owned).to_vec(), |_| {});
     daemon.publish("t", "x");
 }
 
@@ -312,16 +312,16 @@ fn history_that_others_can_write_is_refused() {
 #[test]
 #[ignore = "needs root: acts as two users"]
 fn history_files_of_another_user_are_refused() {
-    let place = Place::new();
-    let state = place.path("sse-bus");
+    let sandbox = Sandbox::new();
+    let state = sandbox.path("sse-bus");
     std::fs::create_dir(&state).unwrap();
     for name in ["history.redb", "history.tail"] {
         let file = state.join(name);
         std::fs::write(&file, "").unwrap();
         std::os::unix::fs::chown(&file, Some(NOBODY), None).unwrap();
-        let socket = place.socket().display().to_string();
+        let socket = sandbox.socket().display().to_string();
         let flags = ["--listen", "127.0.0.1:0", "--socket", &socket, "--history", "disk"];
-        place.busd_fails(&flags).ends_with(1).says(name).says("another user");
+        sandbox.busd_fails(&flags).ends_with(1).says(name).says("another user");
         std::fs::remove_file(&file).unwrap();
     }
 }

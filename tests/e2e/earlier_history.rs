@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     durable::history,
-    harness::{Daemon, Place},
+    harness::{Daemon, Sandbox},
 };
 
 /// An age bound that the files never reach.
@@ -23,8 +23,8 @@ const FLAGS: [&str; 7] = ["--no-config", "--history", "disk", "--history-age", "
 
 /// A daemon that opens the files of a schema.
 fn take_over(schema: u32) -> Daemon {
-    let (place, from) = (Place::new(), format!("{}/tests/golden/history-{schema}", env!("CARGO_MANIFEST_DIR")));
-    let to = place.path("sse-bus");
+    let (sandbox, from) = (Sandbox::new(), format!("{}/tests/golden/history-{schema}", env!("CARGO_MANIFEST_DIR")));
+    let to = sandbox.path("sse-bus");
     fs::DirBuilder::new().mode(0o700).create(&to).unwrap();
     for file in fs::read_dir(Path::new(&from)).unwrap() {
         let file = file.unwrap();
@@ -32,7 +32,7 @@ fn take_over(schema: u32) -> Daemon {
         fs::copy(file.path(), &copy).unwrap();
         fs::set_permissions(copy, fs::Permissions::from_mode(0o600)).unwrap();
     }
-    Daemon::start_at(place, &FLAGS)
+    Daemon::start_at(sandbox, &FLAGS)
 }
 
 /// Topic, number, type and data of all events except the bus's own; long data is shown as its length.
@@ -78,7 +78,7 @@ fn check(schema: u32, expected: &[Value], theme: &str) {
     assert_eq!(events(&daemon), expected, "schema {schema}");
     assert_eq!(retained(&daemon), ["config/theme"]);
     assert_eq!(daemon.stream("/events/config/**").event().data, theme);
-    let file = fs::read(daemon.place.path("sse-bus/history.redb")).unwrap();
+    let file = fs::read(daemon.sandbox.path("sse-bus/history.redb")).unwrap();
     let mark = b"{\"schema\":3,";
     assert!(file.windows(mark.len()).any(|found| found == mark), "an earlier daemon would accept this file");
 

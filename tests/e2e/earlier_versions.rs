@@ -7,7 +7,7 @@ use sse_bus::protocol::{
     binary::{Frame, Version},
 };
 
-use crate::harness::{Daemon, Place, Process};
+use crate::harness::{Daemon, Process, Sandbox};
 
 #[test]
 fn a_client_of_version_1_receives_what_it_always_did_and_no_headers() {
@@ -69,10 +69,10 @@ fn an_unknown_version_is_refused_in_a_frame_that_every_version_reads() {
 /// The answer of a daemon that supports version 1 only to any other version.
 #[test]
 fn the_command_line_shows_why_a_daemon_of_version_1_refuses_it() {
-    let place = Place::new();
-    std::fs::create_dir(place.path("run")).unwrap();
-    let listener = std::os::unix::net::UnixListener::bind(place.socket()).unwrap();
-    let busctl = Process::start(place.busctl(&["publish", "t", "x"]));
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("run")).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(sandbox.socket()).unwrap();
+    let busctl = Process::start(sandbox.busctl(&["publish", "t", "x"]));
     let (mut peer, _) = listener.accept().unwrap();
     let message = "this daemon speaks version 1 of the binary protocol; use a client of the same";
     let answer = format!(r#"{{"error":{{"code":"request_invalid","message":"{message}","request":0}}}}"#);

@@ -9,7 +9,7 @@ use sse_bus::{
 
 use crate::{
     durable::{FLAGS, history},
-    harness::{Daemon, Place, percent_encoded},
+    harness::{Daemon, Sandbox, percent_encoded},
 };
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -76,7 +76,7 @@ fn retained_events_and_events_for_one_client_have_headers() {
 
 #[test]
 fn headers_on_disk_survive_a_restart_and_a_crash() {
-    let mut daemon = Daemon::start_at(Place::new(), &FLAGS);
+    let mut daemon = Daemon::start_at(Sandbox::new(), &FLAGS);
     daemon.publish("t?header=a:1&ack=durable", "one");
     daemon.publish("t?retain=true&header=a:2&ack=durable", "two");
     let expected: Vec<Value> = history(&daemon, "t");

@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 
 use crate::{
-    harness::{Daemon, Place, Process, until},
+    harness::{Daemon, Process, Sandbox, until},
     reload::reload,
 };
 
@@ -97,10 +97,10 @@ fn changed_rules_apply_at_once_to_existing_topics_and_end_no_stream() {
 
 #[test]
 fn after_a_restart_history_on_disk_is_bounded_by_the_new_rules() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let rule = |filter: &str, events: u32| format!("[[topics]]\nmatch = \"{filter}\"\nhistory_events = {events}\n");
-    let file = place.file("config.toml", "history = \"disk\"\n".to_owned() + &rule("few", 5));
-    let mut daemon = Daemon::start_at(place, &["--config", &file]);
+    let file = sandbox.file("config.toml", "history = \"disk\"\n".to_owned() + &rule("few", 5));
+    let mut daemon = Daemon::start_at(sandbox, &["--config", &file]);
     publish(&daemon, &["few", "other"], 10);
     for (rules, few, other) in
         [(rule("few", 5), 5, 10), (rule("*", 4), 4, 4), (rule("nothing", 1), 4, 4), (rule("few", 2), 2, 4)]
@@ -116,7 +116,7 @@ fn after_a_restart_history_on_disk_is_bounded_by_the_new_rules() {
 
 #[test]
 fn an_invalid_rule_is_refused_with_its_position() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for (table, line, column, said) in [
         ("[[topics]]\nmatch = \"a\"", 2, 1, "sets nothing"),
         ("[[topics]]\nhistory_events = 1", 2, 1, "`match`"),
@@ -132,8 +132,8 @@ fn an_invalid_rule_is_refused_with_its_position() {
         ("[[topics]]\nmatch = \"a\"\npublishers = [\"uid:x\"]", 4, 14, "uid:1001"),
         ("[topics]\nmatch = \"a\"", 2, 1, "[[topics]]"),
     ] {
-        let file = place.file("config.toml", format!("log = \"info\"\n{table}\n"));
-        let mut busd = place.busd();
+        let file = sandbox.file("config.toml", format!("log = \"info\"\n{table}\n"));
+        let mut busd = sandbox.busd();
         busd.args(["--check", "--config", &file]);
         let run = Process::start(busd).finish().ends_with(2);
         run.says(&format!("{file}:{line}:{column}: ")).says(said);

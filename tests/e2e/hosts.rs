@@ -142,9 +142,9 @@ fn a_refused_name_is_listed_with_the_flag_that_allows_it() {
     assert_eq!((&listed[0]["host"], &listed[0]["times"]), (&json!("a15.example"), &json!(2)));
     assert_eq!(listed[1]["host"], "a19.example");
     assert!(listed[0]["last"].as_u64().unwrap() > 1_700_000_000_000);
-    let mut terminal = daemon.place.command("script");
+    let mut terminal = daemon.sandbox.command("script");
     let status = format!("{} status", env!("CARGO_BIN_EXE_sse-busctl"));
-    terminal.args(["-qec", &status, "/dev/null"]).env("SSE_BUS_SOCKET", daemon.place.socket());
+    terminal.args(["-qec", &status, "/dev/null"]).env("SSE_BUS_SOCKET", daemon.sandbox.socket());
     let shown = Process::start(terminal).finish().ok().stdout;
     assert!(shown.contains("requests for a15.example, 2 times, last "), "{shown}");
     assert!(shown.contains("; let in by sse-busd --allow-host a15.example"), "{shown}");

@@ -42,7 +42,7 @@ fn requests_and_streams_behave_as_over_http_1() {
 #[test]
 fn curl_uses_http2_by_prior_knowledge() {
     let daemon = Daemon::start(&[]);
-    let mut curl = daemon.place.command("curl");
+    let mut curl = daemon.sandbox.command("curl");
     let url = format!("http://{}/events/t", daemon.address);
     curl.args(["-sSN", "--http2-prior-knowledge", "-w", "%{http_version}", &url]);
     let mut curl = Process::start(curl);

@@ -241,10 +241,10 @@ fn client_names_cannot_forge_a_log_line() {
         daemon.request("DELETE", &format!("/clients/{}", percent_encoded(address)), &[], "");
         daemon.request("POST", &format!("/events/t?to={}", percent_encoded(address)), &[], "x");
     }
-    let socket = daemon.place.socket().display().to_string();
+    let socket = daemon.sandbox.socket().display().to_string();
     // Not HTTP, and a publisher.
     for said in [r"GET / HTTP/1.1\r\nno header\r\n\r\n", r#"{"publish":{"topic":"t"}}\n"#] {
-        let mut python = daemon.place.command("python3");
+        let mut python = daemon.sandbox.command("python3");
         let mut child = python.args(["-c", NAMED, &socket, said]).spawn().unwrap();
         if said.starts_with('{') {
             let clients = until("it is there", || {

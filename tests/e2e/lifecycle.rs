@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, Place, Process, until};
+use crate::harness::{Daemon, Process, Sandbox, until};
 
 /// An unprivileged user.
 const NOBODY: u32 = 65534;
@@ -49,7 +49,7 @@ fn a_signal_ends_all_streams_cleanly_and_the_daemon_soon() {
         assert_eq!(lines.event()["data"], "last");
         assert!(lines.next().is_none());
         drop(idle);
-        assert!(!daemon.place.socket().exists(), "the socket file was not removed");
+        assert!(!daemon.sandbox.socket().exists(), "the socket file was not removed");
         assert!(daemon.log().contains("stopped"));
     }
 }
@@ -85,7 +85,7 @@ fn an_idle_publisher_is_closed_at_the_end() {
 #[test]
 fn the_socket_and_its_directory_are_private() {
     let daemon = Daemon::start(&[]);
-    let socket = daemon.place.socket();
+    let socket = daemon.sandbox.socket();
     assert!(fs::metadata(&socket).unwrap().file_type().is_socket());
     assert_eq!(mode(&socket), 0o600);
     assert_eq!(mode(socket.parent().unwrap()), 0o700);
@@ -94,8 +94,8 @@ fn the_socket_and_its_directory_are_private() {
 #[test]
 fn a_second_daemon_on_the_socket_fails_at_once_and_names_the_first() {
     let daemon = Daemon::start(&[]);
-    let socket = daemon.place.socket().display().to_string();
-    let run = daemon.place.busd_fails(&["--socket", &socket, "--listen", "127.0.0.1:0"]).ends_with(1);
+    let socket = daemon.sandbox.socket().display().to_string();
+    let run = daemon.sandbox.busd_fails(&["--socket", &socket, "--listen", "127.0.0.1:0"]).ends_with(1);
     let run = run.says(&format!("(pid {})", daemon.pid())).says("--socket").says(&socket);
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
     daemon.publish("t", "the first still serves");
@@ -105,9 +105,9 @@ fn a_second_daemon_on_the_socket_fails_at_once_and_names_the_first() {
 #[test]
 fn a_second_daemon_on_the_port_fails_at_once_and_names_the_first() {
     let daemon = Daemon::start(&[]);
-    let socket = daemon.place.path("other.sock").display().to_string();
+    let socket = daemon.sandbox.path("other.sock").display().to_string();
     let address = daemon.address.to_string();
-    let run = daemon.place.busd_fails(&["--socket", &socket, "--listen", &address]).ends_with(1);
+    let run = daemon.sandbox.busd_fails(&["--socket", &socket, "--listen", &address]).ends_with(1);
     let run = run.says(&address).says("--listen");
     if cfg!(target_os = "linux") {
         run.says(&format!("sse-busd (pid {})", daemon.pid()));
@@ -119,53 +119,53 @@ fn a_second_daemon_on_the_port_fails_at_once_and_names_the_first() {
 fn a_stale_socket_is_taken_over() {
     let mut daemon = Daemon::start(&[]);
     daemon.kill();
-    assert!(daemon.place.socket().exists());
+    assert!(daemon.sandbox.socket().exists());
     daemon.start_again();
     daemon.ctl(&["publish", "t", "x"]).ok();
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), Some(0));
-    assert!(!daemon.place.socket().exists());
+    assert!(!daemon.sandbox.socket().exists());
 }
 
 #[test]
 fn a_path_that_is_not_a_socket_is_left_alone() {
-    let place = Place::new();
-    let file = place.file("precious", "data");
-    let run = place.busd_fails(&["--socket", &file, "--listen", "127.0.0.1:0"]).ends_with(1);
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("precious", "data");
+    let run = sandbox.busd_fails(&["--socket", &file, "--listen", "127.0.0.1:0"]).ends_with(1);
     run.says(&file).says("left alone");
     assert_eq!(fs::read_to_string(&file).unwrap(), "data");
     // Nor is a link to another directory.
-    let link = place.path("link");
+    let link = sandbox.path("link");
     std::os::unix::fs::symlink(&file, &link).unwrap();
-    let run = place.busd_fails(&["--socket", &link.display().to_string(), "--listen", "127.0.0.1:0"]).ends_with(1);
+    let run = sandbox.busd_fails(&["--socket", &link.display().to_string(), "--listen", "127.0.0.1:0"]).ends_with(1);
     run.says("left alone");
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
 }
 
 #[test]
 fn unusable_socket_paths_are_explained() {
-    let place = Place::new();
-    let long = place.path(&"x".repeat(120)).display().to_string();
-    place.busd_fails(&["--socket", &long, "--listen", "127.0.0.1:0"]).ends_with(1).says("shorter --socket");
-    let file = place.file("file", "");
+    let sandbox = Sandbox::new();
+    let long = sandbox.path(&"x".repeat(120)).display().to_string();
+    sandbox.busd_fails(&["--socket", &long, "--listen", "127.0.0.1:0"]).ends_with(1).says("shorter --socket");
+    let file = sandbox.file("file", "");
     let below = format!("{file}/bus.sock");
-    place.busd_fails(&["--socket", &below, "--listen", "127.0.0.1:0"]).ends_with(1).says("--socket");
-    let socket = place.socket().display().to_string();
-    place.busd_fails(&["--socket", &socket, "--listen", "0.0.0.0:0"]).ends_with(2).says("not a loopback address");
+    sandbox.busd_fails(&["--socket", &below, "--listen", "127.0.0.1:0"]).ends_with(1).says("--socket");
+    let socket = sandbox.socket().display().to_string();
+    sandbox.busd_fails(&["--socket", &socket, "--listen", "0.0.0.0:0"]).ends_with(2).says("not a loopback address");
 }
 
 #[test]
 fn without_flags_both_programs_use_the_runtime_directory() {
-    let place = Place::new();
-    let mut busd = place.busd();
-    busd.args(["--no-config", "--listen", "127.0.0.1:0"]).env("XDG_RUNTIME_DIR", place.path("runtime"));
-    fs::create_dir(place.path("runtime")).unwrap();
+    let sandbox = Sandbox::new();
+    let mut busd = sandbox.busd();
+    busd.args(["--no-config", "--listen", "127.0.0.1:0"]).env("XDG_RUNTIME_DIR", sandbox.path("runtime"));
+    fs::create_dir(sandbox.path("runtime")).unwrap();
     let daemon = Process::start(busd);
     daemon.stderr.wait_for("listening");
-    assert!(place.path("runtime/sse-bus/bus.sock").exists());
-    let mut status = place.command(env!("CARGO_BIN_EXE_sse-busctl"));
+    assert!(sandbox.path("runtime/sse-bus/bus.sock").exists());
+    let mut status = sandbox.command(env!("CARGO_BIN_EXE_sse-busctl"));
     // An empty variable counts as unset.
-    status.arg("status").env("XDG_RUNTIME_DIR", place.path("runtime")).env("SSE_BUS_SOCKET", "");
+    status.arg("status").env("XDG_RUNTIME_DIR", sandbox.path("runtime")).env("SSE_BUS_SOCKET", "");
     assert_eq!(Process::start(status).finish().ok().json()[0]["pid"], daemon.pid());
     daemon.signal(Signal::TERM);
     daemon.finish().ok();
@@ -174,28 +174,28 @@ fn without_flags_both_programs_use_the_runtime_directory() {
 #[test]
 #[ignore = "needs root: acts as two users"]
 fn other_users_are_refused_by_file_modes_and_by_the_daemon() {
-    let place = Place::new();
-    chown(place.path(""), Some(NOBODY), None).unwrap();
+    let sandbox = Sandbox::new();
+    chown(sandbox.path(""), Some(NOBODY), None).unwrap();
     // That user may have no access to the build directory.
-    let program = place.path("sse-busd");
+    let program = sandbox.path("sse-busd");
     fs::copy(env!("CARGO_BIN_EXE_sse-busd"), &program).unwrap();
-    let mut busd = place.command(&program.display().to_string());
-    busd.args(["--no-config", "--listen", "127.0.0.1:0", "--socket"]).arg(place.socket()).uid(NOBODY);
+    let mut busd = sandbox.command(&program.display().to_string());
+    busd.args(["--no-config", "--listen", "127.0.0.1:0", "--socket"]).arg(sandbox.socket()).uid(NOBODY);
     let daemon = Process::start(busd);
     daemon.stderr.wait_for("listening");
     // File modes do not stop root; the daemon checks the peer's user.
-    let run = Process::start(place.busctl(&["publish", "t", "x"])).finish();
+    let run = Process::start(sandbox.busctl(&["publish", "t", "x"])).finish();
     assert_ne!(run.code, Some(0), "{run}");
     daemon.stderr.wait_for("refused a local connection of another user");
     drop(daemon);
 
     let daemon = Daemon::start(&[]);
-    let folder = daemon.place.path("");
+    let folder = daemon.sandbox.path("");
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-    let program = daemon.place.path("sse-busctl");
+    let program = daemon.sandbox.path("sse-busctl");
     fs::copy(env!("CARGO_BIN_EXE_sse-busctl"), &program).unwrap();
-    let mut busctl = daemon.place.command(&program.display().to_string());
-    busctl.args(["publish", "t", "x", "--socket"]).arg(daemon.place.socket()).uid(NOBODY);
+    let mut busctl = daemon.sandbox.command(&program.display().to_string());
+    busctl.args(["publish", "t", "x", "--socket"]).arg(daemon.sandbox.socket()).uid(NOBODY);
     Process::start(busctl).finish().ends_with(6).says("another user");
     until("nothing was published", || (daemon.status()["published"] == 0).then_some(()));
 }

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Write},
 };
 
-use crate::harness::{Daemon, Place, Process, after, until};
+use crate::harness::{Daemon, Process, Sandbox, after, until};
 
 #[test]
 fn topics() {
@@ -141,22 +141,22 @@ fn waiting_answers_are_limited() {
 
 #[test]
 fn too_few_descriptors_to_serve_clients_is_a_startup_error() {
-    let flags = |place: &Place| {
-        let socket = place.socket().display().to_string();
+    let flags = |sandbox: &Sandbox| {
+        let socket = sandbox.socket().display().to_string();
         ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket, "--history", "disk"].map(str::to_owned).to_vec()
     };
     for limit in [12, 63] {
-        let place = Place::new();
-        let mut busd = place.busd();
+        let sandbox = Sandbox::new();
+        let mut busd = sandbox.busd();
         after(&format!("ulimit -n {limit}"), &mut busd);
-        busd.args(flags(&place));
+        busd.args(flags(&sandbox));
         let run = Process::start(busd).finish().ends_with(1);
         assert_eq!(run.stderr.lines().count(), 1, "{run}");
         run.says(&format!("{limit} file descriptors")).says("ulimit -n");
     }
-    let place = Place::new();
-    let flags = flags(&place);
-    let daemon = Daemon::of_command(place, flags, |busd| after("ulimit -n 64", busd));
+    let sandbox = Sandbox::new();
+    let flags = flags(&sandbox);
+    let daemon = Daemon::of_command(sandbox, flags, |busd| after("ulimit -n 64", busd));
     let mut stream = daemon.stream("/events/t");
     daemon.publish("t", "x");
     assert_eq!(stream.data(1), ["x"]);

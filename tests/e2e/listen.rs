@@ -9,17 +9,17 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Daemon, EventStream, PATIENCE, Place, Process, http::exchange},
+    harness::{Daemon, EventStream, PATIENCE, Process, Sandbox, http::exchange},
     other_users::NOBODY,
 };
 
 /// A daemon that listens only where the flags say.
 fn listening(flags: &[&str]) -> Daemon {
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let usual = ["--no-config", "--socket", &socket];
     let flags = usual.iter().chain(flags).map(ToString::to_string).collect();
-    Daemon::of_command(place, flags, |_| {})
+    Daemon::of_command(sandbox, flags, |_| {})
 }
 
 /// The addresses that the status reports.
@@ -36,8 +36,8 @@ fn connect(address: SocketAddr) -> TcpStream {
 
 #[test]
 fn the_default_is_one_port_on_both_loopback_addresses() {
-    let place = Place::new();
-    let mut busd = place.busd();
+    let sandbox = Sandbox::new();
+    let mut busd = sandbox.busd();
     busd.args(["--no-config", "--check"]);
     let run = Process::start(busd).finish().ok();
     assert!(run.stdout.contains("\nlisten     127.0.0.1:7733\nlisten     [::1]:7733\n"), "{run}");
@@ -107,7 +107,7 @@ end.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
 print(end.recv(12).decode())
 "#;
     let daemon = Daemon::start(&[]);
-    let mut python = daemon.place.command("python3");
+    let mut python = daemon.sandbox.command("python3");
     python.args(["-c", SCRIPT, &daemon.address.port().to_string()]);
     assert_eq!(Process::start(python).finish().ok().stdout, "HTTP/1.0 200\n");
 }
@@ -124,18 +124,18 @@ fn several_addresses_are_set_by_flags_a_variable_or_a_list() {
     };
     let two = json!(["127.0.0.1:0", "127.0.0.2:0"]);
     expect(&listening(&["--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0"]), &two);
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--socket", &socket].map(str::to_owned);
     expect(
-        &Daemon::of_command(place, flags.into(), |busd| _ = busd.env("SSE_BUS_LISTEN", "127.0.0.1:0,127.0.0.2:0")),
+        &Daemon::of_command(sandbox, flags.into(), |busd| _ = busd.env("SSE_BUS_LISTEN", "127.0.0.1:0,127.0.0.2:0")),
         &two,
     );
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
-    let file = place.file("config.toml", "listen = [\"127.0.0.1:0\", \"127.0.0.2:0\"]\n");
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
+    let file = sandbox.file("config.toml", "listen = [\"127.0.0.1:0\", \"127.0.0.2:0\"]\n");
     let flags = ["--config", &file, "--socket", &socket].map(str::to_owned);
-    expect(&Daemon::of_command(place, flags.into(), |_| {}), &two);
+    expect(&Daemon::of_command(sandbox, flags.into(), |_| {}), &two);
     // A repeated address counts once, also as a part of `localhost`.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let localhost = format!("localhost:{}", taken.port());
@@ -145,14 +145,14 @@ fn several_addresses_are_set_by_flags_a_variable_or_a_list() {
 
 #[test]
 fn a_port_in_use_is_reported_with_its_address_and_owner() {
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     // The owner of the other address, or of another port, is not named.
     for (taken, free) in [("127.0.0.1:0", "[::1]"), ("[::1]:0", "127.0.0.1")] {
         let other = TcpListener::bind(taken).unwrap();
         let address = other.local_addr().unwrap();
         let localhost = format!("localhost:{}", address.port());
-        let run = place.busd_fails(&["--socket", &socket, "--listen", &localhost]).ends_with(1);
+        let run = sandbox.busd_fails(&["--socket", &socket, "--listen", &localhost]).ends_with(1);
         let this = std::process::id();
         let run = run
             .says(&format!("{address} is in use by "))
@@ -167,8 +167,8 @@ fn a_port_in_use_is_reported_with_its_address_and_owner() {
 #[test]
 #[ignore = "needs network: a network namespace, which only root can create"]
 fn without_ipv6_localhost_is_one_address_without_a_warning() {
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let script = "ip link set lo up && echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 && exec \"$0\" \"$@\"";
     let here = |busd: &mut Command| {
         let mut alone = Command::new("unshare");
@@ -182,29 +182,29 @@ fn without_ipv6_localhost_is_one_address_without_a_warning() {
         *busd = alone;
     };
     let flags = ["--no-config", "--socket", &socket].map(str::to_owned);
-    let daemon = Daemon::of_command(place, flags.into(), here);
+    let daemon = Daemon::of_command(sandbox, flags.into(), here);
     let status = daemon.lines().ask(r#"{"status":{}}"#);
     assert_eq!(status["status"]["urls"], json!(["http://127.0.0.1:7733"]));
     daemon.has_logged("http=127.0.0.1:7733 ");
     assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
     // Named explicitly, it must be available.
-    let place = Place::new();
-    let mut busd = place.busd();
+    let sandbox = Sandbox::new();
+    let mut busd = sandbox.busd();
     here(&mut busd);
-    busd.args(["--no-config", "--listen", "[::1]:7733", "--socket"]).arg(place.socket());
+    busd.args(["--no-config", "--listen", "[::1]:7733", "--socket"]).arg(sandbox.socket());
     Process::start(busd).finish().ends_with(1).says("[::1]:7733 cannot be listened on").says("--listen");
 }
 
 #[test]
 fn an_invalid_address_is_refused_with_the_expected_form() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for wrong in ["localhost", "7733", "bus.example:80", "::1:7733", ""] {
-        let run = place.busd_fails(&["--listen", wrong]).ends_with(2);
+        let run = sandbox.busd_fails(&["--listen", wrong]).ends_with(2);
         run.says("--listen").says("localhost:7733 for both");
     }
     for wrong in ["[]", "[7]", "\"localhost\"", "[\"127.0.0.1:0\", \"x\"]"] {
-        let mut busd = place.busd();
-        busd.args(["--check", "--config", &place.file("config.toml", format!("listen = {wrong}\n"))]);
+        let mut busd = sandbox.busd();
+        busd.args(["--check", "--config", &sandbox.file("config.toml", format!("listen = {wrong}\n"))]);
         let run = Process::start(busd).finish().ends_with(2);
         run.says("config.toml:1:10: listen = ")
             .says("expected an address and a port")

@@ -12,18 +12,18 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, Place, Process, after, until};
+use crate::harness::{Daemon, Process, Sandbox, after, until};
 
 /// Connections that publish, each with several debug lines: more than the pipe and the queue hold together.
 const PUBLISHERS: usize = 1500;
 
 /// A daemon that writes its log to this file, and a greeting if it is a terminal.
 fn logging_to(output: &Path, flags: &[&str]) -> Daemon {
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let usual = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket];
     let flags = usual.iter().chain(flags).map(ToString::to_string).collect();
-    Daemon::of_command(place, flags, |busd| {
+    Daemon::of_command(sandbox, flags, |busd| {
         after(r#"exec > "$OUTPUT" 2>&1"#, busd);
         busd.env("OUTPUT", output).env("NO_COLOR", "1");
     })
@@ -73,8 +73,8 @@ fn number_in_line(log: &Mutex<String>, says: &str, field: &str) -> usize {
 
 #[test]
 fn an_unread_pipe_blocks_nothing_and_lost_lines_are_counted() {
-    let place = Place::new();
-    let pipe = place.path("log");
+    let sandbox = Sandbox::new();
+    let pipe = sandbox.path("log");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     // Opened for reading and writing, the pipe has both ends at once, so that neither open blocks.
     let reader = File::options().read(true).write(true).open(&pipe).unwrap();
@@ -89,7 +89,7 @@ fn an_unread_pipe_blocks_nothing_and_lost_lines_are_counted() {
     daemon.ctl(&["publish", "t", "x"]).ok();
     stops(daemon);
 
-    let unread = place.path("unread");
+    let unread = sandbox.path("unread");
     assert!(Command::new("mkfifo").arg(&unread).status().unwrap().success());
     let _reader = File::options().read(true).write(true).open(&unread).unwrap();
     let daemon = logging_to(&unread, &["--log", "debug"]);
@@ -99,8 +99,8 @@ fn an_unread_pipe_blocks_nothing_and_lost_lines_are_counted() {
 
 #[test]
 fn a_suspended_reader_of_a_pipe_blocks_nothing() {
-    let place = Place::new();
-    let pipe = place.path("log");
+    let sandbox = Sandbox::new();
+    let pipe = sandbox.path("log");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let mut cat = Command::new("cat");
     cat.arg(&pipe);
@@ -205,7 +205,7 @@ fn a_browser_that_reconnects_constantly_does_not_flood_the_log() {
     }
     daemon.wait_for_subscribers(0);
     let most = 4 * (10 + usize::try_from(began.elapsed().as_secs()).unwrap());
-    let log = fs::read_to_string(daemon.place.path("daemon.log")).unwrap();
+    let log = fs::read_to_string(daemon.sandbox.path("daemon.log")).unwrap();
     assert!(log.lines().count() < most, "{} lines: {log:.4000}", log.lines().count());
     assert!(log.matches("subscriber connected").count() >= 5, "{log}");
 }

@@ -4,7 +4,7 @@ use std::{fs, io::Write as _};
 
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, Place};
+use crate::harness::{Daemon, Sandbox};
 
 const EVENTS: usize = 12_000;
 /// Bytes of each event: 60 MB in all.
@@ -19,7 +19,7 @@ fn data(n: usize) -> String {
 /// A daemon with a long history: topic `t/N`, N from 0 to 9, in turn.
 fn filled() -> Daemon {
     let flags = ["--no-config", "--history", "disk", "--history-bytes", "1GiB"];
-    let daemon = Daemon::start_at(Place::new(), &flags);
+    let daemon = Daemon::start_at(Sandbox::new(), &flags);
     let mut publishing = daemon.spawn_ctl(&["publish", "--jsonl"]);
     let mut stdin = publishing.take_stdin();
     for n in 0..EVENTS {

@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use sse_bus::{Filter, Topic};
 
-use crate::harness::{Daemon, Place, Process};
+use crate::harness::{Daemon, Process, Sandbox};
 
 const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/npm/client.js");
 
@@ -131,7 +131,7 @@ fn without_tabs_the_module_streams_publishes_and_reports_errors() {
         slow.close();
         console.log("done");"#;
     let mut node = node(script);
-    node.arg(format!("http://{}", daemon.address)).arg(env!("CARGO_BIN_EXE_sse-busctl")).arg(daemon.place.socket());
+    node.arg(format!("http://{}", daemon.address)).arg(env!("CARGO_BIN_EXE_sse-busctl")).arg(daemon.sandbox.socket());
     let run = Process::start(node).finish();
     assert_eq!(run.stdout.trim(), "done", "{run}");
     assert!(run.stderr.matches("a connection of its own").count() == 1, "{run}");
@@ -140,11 +140,11 @@ fn without_tabs_the_module_streams_publishes_and_reports_errors() {
 /// As a development server or nginx does while the bus behind it restarts.
 #[test]
 fn behind_a_proxy_without_its_bus_the_module_reports_it_and_reconnects() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let socket = place.socket().display().to_string();
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--listen", &address, "--socket", &socket].map(str::to_owned);
-    let mut daemon = Daemon::of_command(place, flags.into(), |_| {});
+    let mut daemon = Daemon::of_command(sandbox, flags.into(), |_| {});
     let script = r#"
         import http from "node:http";
         import { connect } from MODULE;

@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     doctor::says,
-    harness::{Daemon, Place, Process, http, until},
+    harness::{Daemon, Process, Sandbox, http, until},
 };
 
 /// A user who is not root and owns nothing here.
@@ -27,9 +27,9 @@ pub(crate) fn open(path: &Path, mode: u32) {
 }
 
 /// Runs a shell command as another user.
-fn as_nobody(place: &Place, script: &str) -> Process {
-    let mut shell = place.command("sh");
-    shell.args(["-c", script, "sh"]).arg(place.socket()).uid(NOBODY).gid(NOBODY);
+fn as_nobody(sandbox: &Sandbox, script: &str) -> Process {
+    let mut shell = sandbox.command("sh");
+    shell.args(["-c", script, "sh"]).arg(sandbox.socket()).uid(NOBODY).gid(NOBODY);
     Process::start(shell)
 }
 
@@ -37,8 +37,8 @@ fn as_nobody(place: &Place, script: &str) -> Process {
 fn open_daemon() -> Daemon {
     let daemon = Daemon::start(&[]);
     daemon.publish("t?retain=true", "a secret");
-    let socket = daemon.place.socket();
-    open(&daemon.place.path(""), 0o777);
+    let socket = daemon.sandbox.socket();
+    open(&daemon.sandbox.path(""), 0o777);
     open(socket.parent().unwrap(), 0o777);
     open(&socket, 0o777);
     daemon
@@ -59,7 +59,7 @@ fn another_user_receives_no_event_even_if_file_modes_admit_it() {
     let before = daemon.status()["published"].clone();
     for beginning in BEGINNINGS {
         // File modes let it connect; the daemon refuses it at once.
-        let run = as_nobody(&daemon.place, &format!("printf '{beginning}' | socat -t 20 - UNIX:\"$1\"")).finish();
+        let run = as_nobody(&daemon.sandbox, &format!("printf '{beginning}' | socat -t 20 - UNIX:\"$1\"")).finish();
         // In the protocol of the request, and without data of others.
         assert!(run.stdout.contains("denied") && !run.stdout.contains("secret"), "{run}");
         assert!(!run.stderr.contains("connect"), "the socket was not open: {run}");
@@ -78,7 +78,7 @@ fn another_user_that_disconnects_at_once_publishes_nothing() {
     let publish = r#"{"publish":{"topic":"t","data":"forged","ack":"none"}}\n"#;
     // The process does not wait for an answer: it has exited before the daemon looks at it.
     let script = format!("for i in $(seq 50); do printf '{publish}' | socat -u - UNIX:\"$1\"; done");
-    let crowd: Vec<_> = (0..4).map(|_| as_nobody(&daemon.place, &script)).collect();
+    let crowd: Vec<_> = (0..4).map(|_| as_nobody(&daemon.sandbox, &script)).collect();
     for process in crowd {
         process.finish();
     }
@@ -93,8 +93,8 @@ fn another_user_that_disconnects_at_once_publishes_nothing() {
 }
 
 /// A server of another user at a path, which stores what it receives.
-fn plant(place: &Place, socket: &Path) -> Process {
-    let received = place.path("received");
+fn plant(sandbox: &Sandbox, socket: &Path) -> Process {
+    let received = sandbox.path("received");
     fs::write(&received, "").unwrap();
     chown(&received, Some(NOBODY), None).unwrap();
     let mut socat = Command::new("socat");
@@ -109,27 +109,27 @@ fn plant(place: &Place, socket: &Path) -> Process {
 #[ignore = "needs root: acts as two users"]
 fn a_client_refuses_a_socket_of_another_user_in_the_default_directory() {
     for (variable, usual) in [("XDG_RUNTIME_DIR", "sse-bus"), ("HOME", ".local/state/sse-bus")] {
-        let place = Place::new();
-        open(&place.path(""), 0o777);
-        let folder = place.path(usual);
+        let sandbox = Sandbox::new();
+        open(&sandbox.path(""), 0o777);
+        let folder = sandbox.path(usual);
         fs::create_dir_all(&folder).unwrap();
         chown(&folder, Some(NOBODY), None).unwrap();
-        let server = plant(&place, &folder.join("bus.sock"));
+        let server = plant(&sandbox, &folder.join("bus.sock"));
         let busctl = |args: &[&str]| {
-            let mut busctl = place.command(env!("CARGO_BIN_EXE_sse-busctl"));
+            let mut busctl = sandbox.command(env!("CARGO_BIN_EXE_sse-busctl"));
             busctl.args(args).env_remove("XDG_RUNTIME_DIR").env_remove("XDG_STATE_HOME");
-            busctl.env(variable, place.path("")).env("SSE_BUS_SOCKET", "");
+            busctl.env(variable, sandbox.path("")).env("SSE_BUS_SOCKET", "");
             Process::start(busctl).finish()
         };
         for args in [&["publish", "t", "a secret"][..], &["subscribe", "t"], &["status"], &["kick", "c1"]] {
             busctl(args).ends_with(6).says("another user").says(&folder.display().to_string());
         }
         // Nor does a daemon use that directory.
-        let mut busd = place.busd();
+        let mut busd = sandbox.busd();
         busd.args(["--no-config", "--listen", "127.0.0.1:0"]).env_remove("XDG_RUNTIME_DIR");
-        busd.env_remove("XDG_STATE_HOME").env(variable, place.path(""));
+        busd.env_remove("XDG_STATE_HOME").env(variable, sandbox.path(""));
         Process::start(busd).finish().ends_with(1).says("another user");
-        assert_eq!(fs::read_to_string(place.path("received")).unwrap(), "");
+        assert_eq!(fs::read_to_string(sandbox.path("received")).unwrap(), "");
         drop(server);
     }
 }
@@ -138,11 +138,11 @@ fn a_client_refuses_a_socket_of_another_user_in_the_default_directory() {
 #[ignore = "needs root: acts as two users"]
 fn a_client_refuses_a_socket_of_another_user_in_place_of_the_daemons() {
     let daemon = open_daemon();
-    let socket = daemon.place.socket();
+    let socket = daemon.sandbox.socket();
     fs::remove_file(&socket).unwrap();
-    let server = plant(&daemon.place, &socket);
+    let server = plant(&daemon.sandbox, &socket);
     daemon.ctl(&["publish", "t", "a secret"]).ends_with(6).says("another user");
-    assert_eq!(fs::read_to_string(daemon.place.path("received")).unwrap(), "");
+    assert_eq!(fs::read_to_string(daemon.sandbox.path("received")).unwrap(), "");
     drop(server);
 }
 
@@ -152,24 +152,24 @@ fn allowed_users_and_groups_are_accepted() {
     let nobody = NOBODY.to_string();
     for flag in ["--allow-uid", "--allow-gid"] {
         let daemon = Daemon::start(&[flag, "4242", flag, &nobody]);
-        open(&daemon.place.path(""), 0o755);
+        open(&daemon.sandbox.path(""), 0o755);
         let ask = r#"printf '{"publish":{"topic":"t","data":"x"}}\n' | socat -t 20 - UNIX:"$1""#;
-        let run = as_nobody(&daemon.place, ask).finish();
+        let run = as_nobody(&daemon.sandbox, ask).finish();
         assert!(run.stdout.contains("published"), "{flag} {run}");
     }
     let daemon = Daemon::start(&["--allow-uid", "4242"]);
-    open(&daemon.place.path(""), 0o755);
-    let run = as_nobody(&daemon.place, r#"printf '{"status":{}}\n' | socat -t 20 - UNIX:"$1""#).finish();
+    open(&daemon.sandbox.path(""), 0o755);
+    let run = as_nobody(&daemon.sandbox, r#"printf '{"status":{}}\n' | socat -t 20 - UNIX:"$1""#).finish();
     assert!(run.stdout.contains("denied"), "{run}");
 }
 
 /// A daemon in a user namespace that maps its own user only, as systemd's `PrivateUsers=` creates one.
 fn secluded(flags: &[&str]) -> Daemon {
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let usual = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket];
     let flags = usual.iter().chain(flags).map(ToString::to_string).collect();
-    Daemon::of_command(place, flags, |command| {
+    Daemon::of_command(sandbox, flags, |command| {
         let mut inside = Command::new("unshare");
         inside.args(["--user", "--map-root-user", "--"]).arg(command.get_program());
         for (name, value) in command.get_envs() {
@@ -196,19 +196,19 @@ fn users_not_mapped_in_the_daemons_namespace_are_refused_with_a_warning() {
     }
     assert!(log.contains("`sse-busctl service install --other-users`"), "{log}");
     // In the namespace, unmapped users look like the allowed one.
-    open(&daemon.place.path(""), 0o755);
-    open(daemon.place.socket().parent().unwrap(), 0o755);
-    open(&daemon.place.socket(), 0o666);
-    let run = as_nobody(&daemon.place, r#"printf '{"status":{}}\n' | socat -t 20 - UNIX:"$1""#).finish();
+    open(&daemon.sandbox.path(""), 0o755);
+    open(daemon.sandbox.socket().parent().unwrap(), 0o755);
+    open(&daemon.sandbox.socket(), 0o666);
+    let run = as_nobody(&daemon.sandbox, r#"printf '{"status":{}}\n' | socat -t 20 - UNIX:"$1""#).finish();
     assert!(run.stdout.contains("denied"), "{run}");
 }
 
 #[test]
 fn directories_that_exclude_allowed_users_are_reported_with_the_fix() {
-    let place = Place::new();
-    open(&place.path(""), 0o700);
-    let mut daemon = Daemon::start_at(place, &["--no-config", "--allow-uid", "4242"]);
-    let (folder, run) = (daemon.place.path("").canonicalize().unwrap(), daemon.place.path("run"));
+    let sandbox = Sandbox::new();
+    open(&sandbox.path(""), 0o700);
+    let mut daemon = Daemon::start_at(sandbox, &["--no-config", "--allow-uid", "4242"]);
+    let (folder, run) = (daemon.sandbox.path("").canonicalize().unwrap(), daemon.sandbox.path("run"));
     let warning = "allow_uid and allow_gid have no effect";
     daemon.has_logged(&format!("{warning}: {} keeps", folder.display()));
     daemon.has_logged(&format!("`chmod o+x {}`", folder.display()));
@@ -242,7 +242,7 @@ fn refused_names_of_another_user_do_not_displace_those_of_the_own_browser() {
          curl -s -o /dev/null -H \"Host: x$n.example\" http://{0}/; done",
         daemon.address
     );
-    as_nobody(&daemon.place, &script).finish().ok();
+    as_nobody(&daemon.sandbox, &script).finish().ok();
     let status = daemon.status();
     for (list, key, own, other) in [
         ("refused_origins", "origin", "http://own.example", "http://x20.example"),

@@ -180,8 +180,8 @@ fn the_command_line_sends_to_one_client_or_exits_with_4() {
 fn a_disconnect_is_noticed_at_once() {
     let daemon = Daemon::start(&[]);
     let curl = daemon.spawn_curl("/events/t?client=curl");
-    let mut socat = daemon.place.command("curl");
-    socat.args(["-sSN", "--unix-socket"]).arg(daemon.place.socket()).arg("http://bus/events/t");
+    let mut socat = daemon.sandbox.command("curl");
+    socat.args(["-sSN", "--unix-socket"]).arg(daemon.sandbox.socket()).arg("http://bus/events/t");
     let local = Process::start(socat);
     let mut lines = daemon.lines();
     lines.ask(r#"{"subscribe":{"filters":["t"]}}"#);

@@ -10,7 +10,7 @@ use crate::harness::{Daemon, Process, until};
 fn data_is_read_from_the_command_line_from_stdin_or_from_a_file() {
     let daemon = Daemon::start(&[]);
     let mut stream = daemon.stream("/events/t");
-    let file = daemon.place.file("data", "file\r\n\n");
+    let file = daemon.sandbox.file("data", "file\r\n\n");
     let published = daemon.ctl(&["publish", "t", "given"]).ok().json().remove(0);
     daemon.ctl_fed(&["publish", "t"], b"stdin\n").ok();
     daemon.ctl_fed(&["publish", "t", "-"], b"dash\n\n").ok();
@@ -37,7 +37,7 @@ fn the_fields_of_an_event_are_options() {
         past.stdout.is_empty().then_some(())
     });
     // Variables replace flags; empty ones do not.
-    let mut busctl = daemon.place.busctl(&["publish", "v", "x"]);
+    let mut busctl = daemon.sandbox.busctl(&["publish", "v", "x"]);
     busctl.env("SSE_BUS_PUBLISH_TYPE", "by variable").env("SSE_BUS_PUBLISH_TTL", "").env("SSE_BUS_PUBLISH_RETAIN", "");
     Process::start(busctl).finish().ok();
     assert_eq!(daemon.ctl(&["history", "v"]).ok().json()[0]["type"], "by variable");
@@ -104,7 +104,7 @@ fn urls_are_one_line_for_other_programs() {
     run.says("no topic");
     let run = daemon.ctl(&["url", "build/é%/**"]).ok();
     assert_eq!(run.stdout, format!("http://{}/events/build/%C3%A9%25/**\n", daemon.address));
-    let mut curl = daemon.place.command("curl");
+    let mut curl = daemon.sandbox.command("curl");
     curl.args(["-sS", "-d", "x", &run.stdout.trim_end().replace("/**", "/a")]);
     Process::start(curl).finish().ok();
     assert_eq!(daemon.ctl(&["url", "--json"]).ok().json()[0], format!("http://{}", daemon.address));
@@ -153,10 +153,10 @@ fn exit_codes_show_what_went_wrong() {
 #[test]
 fn a_refused_user_gets_the_exit_code_for_denied() {
     use sse_bus::protocol::{ErrorCode, Refused, Reply, binary};
-    let place = crate::harness::Place::new();
-    fs::create_dir(place.path("run")).unwrap();
-    let listener = std::os::unix::net::UnixListener::bind(place.socket()).unwrap();
-    let busctl = Process::start(place.busctl(&["publish", "t", "x"]));
+    let sandbox = crate::harness::Sandbox::new();
+    fs::create_dir(sandbox.path("run")).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(sandbox.socket()).unwrap();
+    let busctl = Process::start(sandbox.busctl(&["publish", "t", "x"]));
     let (mut peer, _) = listener.accept().unwrap();
     let mut frame = Vec::new();
     binary::encode(&Reply::Error(Refused::new(ErrorCode::Denied, "not you")), &mut frame).unwrap();
@@ -170,20 +170,20 @@ fn a_closed_stdout_is_not_a_failure() {
     for n in 0..50 {
         daemon.publish("t", n.to_string());
     }
-    let mut shell = daemon.place.command("sh");
+    let mut shell = daemon.sandbox.command("sh");
     let script = format!("{} history t | head -n 1", env!("CARGO_BIN_EXE_sse-busctl"));
-    shell.args(["-c", &script]).env("SSE_BUS_SOCKET", daemon.place.socket());
+    shell.args(["-c", &script]).env("SSE_BUS_SOCKET", daemon.sandbox.socket());
     let run = Process::start(shell).finish().ok();
     assert_eq!((run.stdout.lines().count(), run.stderr.as_str()), (1, ""), "{run}");
 
     // A stdout that is closed from the start, and one that is full.
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let mut status = daemon.place.busctl(&["status"]);
+    let mut status = daemon.sandbox.busctl(&["status"]);
     status.stdout(Stdio::from(writer));
     assert_eq!(Process::start_with_stdout(status).finish().ok().stderr, "");
     if cfg!(target_os = "linux") {
-        let mut status = daemon.place.busctl(&["status"]);
+        let mut status = daemon.sandbox.busctl(&["status"]);
         status.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
         Process::start_with_stdout(status).finish().ends_with(1).says("cannot write the output");
     }

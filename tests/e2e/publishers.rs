@@ -61,7 +61,7 @@ fn a_closed_topic_refuses_events_on_every_transport_with_the_reason() {
         let run = daemon.ctl(args).ends_with(6);
         said.push(run.stderr.clone());
     }
-    let position = format!("{}:1:1", daemon.place.path("config.toml").display());
+    let position = format!("{}:1:1", daemon.sandbox.path("config.toml").display());
     for message in said {
         for part in ["the topic `closed", "nobody", "`user`", "`publishers`", "[[topics]]", "`closed/**`", &position] {
             assert!(message.contains(part), "{part} is not in: {message}");
@@ -128,9 +128,9 @@ fn a_topic_accepts_events_from_its_configured_publishers_only() {
 fn a_topic_accepts_events_from_a_user_by_number() {
     let tables = table("user", "[\"user\"]") + &table("nobody", &format!("[\"uid:{NOBODY}\"]"));
     let daemon = Daemon::configured(&format!("allow_uid = [{NOBODY}]\n{tables}"));
-    crate::other_users::open(&daemon.place.path(""), 0o755);
+    crate::other_users::open(&daemon.sandbox.path(""), 0o755);
     let as_nobody = |topic: &str| {
-        let mut busctl = daemon.place.busctl(&["publish", topic, "x"]);
+        let mut busctl = daemon.sandbox.busctl(&["publish", topic, "x"]);
         busctl.uid(NOBODY).gid(NOBODY);
         Process::start(busctl).finish()
     };

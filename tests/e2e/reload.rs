@@ -9,7 +9,7 @@ use crate::harness::{Daemon, until};
 /// Writes a configuration, reloads it, and waits until the daemon logs the outcome.
 pub(crate) fn reload(daemon: &Daemon, toml: &str, said: &str) {
     let before = daemon.log().len();
-    fs::write(daemon.place.path("config.toml"), toml).unwrap();
+    fs::write(daemon.sandbox.path("config.toml"), toml).unwrap();
     daemon.signal(Signal::HUP);
     until(said, || daemon.log()[before..].contains(said).then_some(()));
 }
@@ -45,10 +45,10 @@ fn a_new_configuration_applies_and_ends_no_stream() {
 #[test]
 fn settings_that_need_a_restart_are_named() {
     let daemon = Daemon::configured("log = \"info\"\n");
-    let state = daemon.place.path("elsewhere").display().to_string();
+    let state = daemon.sandbox.path("elsewhere").display().to_string();
     let toml = format!("state_dir = \"{state}\"\nlog_format = \"json\"\nlog = \"debug\"\n");
     reload(&daemon, &toml, "kept=\"state_dir, log_format\"");
-    assert_eq!(daemon.status()["state_dir"], daemon.place.path("sse-bus").display().to_string());
+    assert_eq!(daemon.status()["state_dir"], daemon.sandbox.path("sse-bus").display().to_string());
     // The log level does change.
     daemon.ctl(&["publish", "t", "x"]).ok();
     until("a debug line", || daemon.log().contains("publisher connected").then_some(()));
@@ -75,7 +75,7 @@ fn an_unreadable_configuration_blocks_nothing() {
     let mut daemon = Daemon::configured("");
     let mut stream = daemon.stream("/events/t");
     let (_keyboard, terminal) = crate::logs::terminal();
-    let file = daemon.place.path("config.toml");
+    let file = daemon.sandbox.path("config.toml");
     std::fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink(&terminal, &file).unwrap();
     daemon.signal(Signal::HUP);

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     durable::{FLAGS, file, history, publish},
-    harness::{Daemon, Place, Process, until},
+    harness::{Daemon, Process, Sandbox, until},
     tokens::token,
 };
 
@@ -20,7 +20,7 @@ fn data(daemon: &Daemon, topic: &str) -> Vec<Value> {
 /// no name, the fault is reported everywhere, and then all events are written to new files.
 fn is_reported_and_written_anew(remove: impl Fn(&Path)) {
     // More than the part of history that stays in memory.
-    let mut daemon = Daemon::start_at(Place::new(), &FLAGS);
+    let mut daemon = Daemon::start_at(Sandbox::new(), &FLAGS);
     let mut lines = daemon.lines();
     let big = "x".repeat(250_000);
     let mut expected = vec![Value::from("first")];
@@ -73,7 +73,7 @@ fn a_replaced_file_is_reported_and_written_anew() {
 
 #[test]
 fn a_daemon_that_stops_writes_its_history_to_files_with_names() {
-    let mut daemon = Daemon::start_at(Place::new(), &FLAGS);
+    let mut daemon = Daemon::start_at(Sandbox::new(), &FLAGS);
     daemon.publish("t", "one");
     let state = file(&daemon).parent().unwrap().to_owned();
     until("it is in the database", || {
@@ -90,11 +90,11 @@ fn a_daemon_that_stops_writes_its_history_to_files_with_names() {
 #[test]
 #[ignore = "needs strace: shows what is synced"]
 fn a_revoked_token_stays_revoked_after_a_power_failure() {
-    let place = Place::new();
-    token(&place, &["--name", "a"]);
-    let busctl = place.busctl(&["token", "revoke", "a"]);
-    let trace = place.path("trace");
-    let mut traced = place.command("strace");
+    let sandbox = Sandbox::new();
+    token(&sandbox, &["--name", "a"]);
+    let busctl = sandbox.busctl(&["token", "revoke", "a"]);
+    let trace = sandbox.path("trace");
+    let mut traced = sandbox.command("strace");
     traced.args(["-f", "-y", "-e", "trace=rename,renameat,renameat2,fsync", "-o"]).arg(&trace);
     traced.arg(busctl.get_program()).args(busctl.get_args());
     Process::start(traced).finish().ok();

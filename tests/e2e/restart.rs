@@ -25,7 +25,7 @@ use sse_bus::{
 };
 
 use crate::{
-    harness::{Daemon, Lines, Place, Process, Run, Sse, Subscriber, Subscribers, block_on, until},
+    harness::{Daemon, Lines, Process, Run, Sandbox, Sse, Subscriber, Subscribers, block_on, until},
     service::Held,
 };
 
@@ -50,8 +50,8 @@ enum Sockets {
 }
 
 impl Sockets {
-    fn held(place: &Place) -> Sockets {
-        Sockets::Held(Held::new(place))
+    fn held(sandbox: &Sandbox) -> Sockets {
+        Sockets::Held(Held::new(sandbox))
     }
 
     /// On a port below the ephemeral range, so that it is still free after a restart.
@@ -61,13 +61,13 @@ impl Sockets {
         Sockets::Own(ports.find(|port| TcpListener::bind(port).is_ok()).expect("a free port"))
     }
 
-    fn start(&self, place: Place, history: &str) -> Daemon {
+    fn start(&self, sandbox: Sandbox, history: &str) -> Daemon {
         let mut flags = ["--no-config", "--history", history].map(str::to_owned).to_vec();
         if let Sockets::Own(address) = self {
-            let socket = place.socket().display().to_string();
+            let socket = sandbox.socket().display().to_string();
             flags.extend(["--listen", &address.to_string(), "--socket", &socket].map(str::to_owned));
         }
-        Daemon::of_command(place, flags, |command| self.give(command))
+        Daemon::of_command(sandbox, flags, |command| self.give(command))
     }
 
     /// Passes the sockets to a daemon's command.
@@ -117,7 +117,7 @@ fn restart(
 ) -> Vec<Published> {
     let how = if signal == Signal::TERM { "stop" } else { "crash" };
     let over = AtomicBool::new(false);
-    let socket = daemon.place.socket();
+    let socket = daemon.sandbox.socket();
     let (before, streams) =
         subscribers.states().next().map(|subscriber| (subscriber.events.len(), subscriber.streams)).unwrap();
     thread::scope(|scope| {
@@ -147,9 +147,9 @@ fn restart(
 }
 
 /// Restarts cleanly and then by a crash. Returns the events acknowledged around each, and the subscribers.
-fn restart_twice(sockets: &Sockets, place: Place, history: &str) -> (Daemon, [Vec<Published>; 2], Subscribers) {
+fn restart_twice(sockets: &Sockets, sandbox: Sandbox, history: &str) -> (Daemon, [Vec<Published>; 2], Subscribers) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut daemon = sockets.start(place, history);
+    let mut daemon = sockets.start(sandbox, history);
     let subscribers = Subscribers::connect(SUBSCRIBERS, daemon.address, "/events/load");
     daemon.wait_for_subscribers(SUBSCRIBERS as u64);
     // A subscriber without an event would have no position to resume from.
@@ -183,8 +183,8 @@ fn account(wanted: &BTreeMap<&str, &str>, subscriber: &Subscriber) -> Vec<Value>
     gaps.into_iter().map(Sse::json).collect()
 }
 
-fn with_history_on_disk_no_subscriber_misses_an_event(sockets: &Sockets, place: Place) {
-    let (daemon, published, subscribers) = restart_twice(sockets, place, "disk");
+fn with_history_on_disk_no_subscriber_misses_an_event(sockets: &Sockets, sandbox: Sandbox) {
+    let (daemon, published, subscribers) = restart_twice(sockets, sandbox, "disk");
     let history = daemon.ctl(&["history", "load"]).ok().json();
     let wanted: BTreeMap<_, _> =
         history.iter().map(|event| (event["id"].as_str().unwrap(), event["data"].as_str().unwrap())).collect();
@@ -200,20 +200,20 @@ fn with_history_on_disk_no_subscriber_misses_an_event(sockets: &Sockets, place: 
 
 #[test]
 fn with_inherited_sockets_a_thousand_subscribers_miss_nothing() {
-    let place = Place::new();
-    with_history_on_disk_no_subscriber_misses_an_event(&Sockets::held(&place), place);
+    let sandbox = Sandbox::new();
+    with_history_on_disk_no_subscriber_misses_an_event(&Sockets::held(&sandbox), sandbox);
 }
 
 #[test]
 fn with_its_own_sockets_a_thousand_subscribers_miss_nothing() {
-    with_history_on_disk_no_subscriber_misses_an_event(&Sockets::own(), Place::new());
+    with_history_on_disk_no_subscriber_misses_an_event(&Sockets::own(), Sandbox::new());
 }
 
 #[test]
 fn with_history_in_memory_a_thousand_subscribers_receive_a_gap() {
-    let place = Place::new();
-    let sockets = Sockets::held(&place);
-    let (_daemon, [clean, crash], subscribers) = restart_twice(&sockets, place, "memory");
+    let sandbox = Sandbox::new();
+    let sockets = Sockets::held(&sandbox);
+    let (_daemon, [clean, crash], subscribers) = restart_twice(&sockets, sandbox, "memory");
     let epoch = |published: &Published| published.id.split('-').next().unwrap().to_owned();
     let last = epoch(crash.last().unwrap());
     // Events acknowledged before a clean stop were delivered, and all since are in history.
@@ -229,9 +229,9 @@ fn with_history_in_memory_a_thousand_subscribers_receive_a_gap() {
 /// Both clients read all events through a restart: the library's and the command line.
 #[test]
 fn the_library_and_the_command_line_resume_after_their_last_event() {
-    let place = Place::new();
-    let sockets = Sockets::held(&place);
-    let mut daemon = sockets.start(place, "disk");
+    let sandbox = Sandbox::new();
+    let sockets = Sockets::held(&sandbox);
+    let mut daemon = sockets.start(sandbox, "disk");
     let mut command = daemon.spawn_ctl(&["subscribe", "load", "--format", "data"]);
     let endpoint = daemon.endpoint();
     let (subscribed, is_subscribed) = mpsc::channel();
@@ -260,7 +260,7 @@ fn the_library_and_the_command_line_resume_after_their_last_event() {
     is_subscribed.recv().unwrap();
     daemon.wait_for_subscribers(2);
     let over = AtomicBool::new(false);
-    let socket = daemon.place.socket();
+    let socket = daemon.sandbox.socket();
     let published = thread::scope(|scope| {
         let publisher = scope.spawn(|| publish(&socket, "p", "durable", &over));
         for (restart, signal) in [Signal::TERM, Signal::KILL].into_iter().enumerate() {
@@ -302,9 +302,9 @@ fn the_library_and_the_command_line_resume_after_their_last_event() {
 
 /// Feeds numbers to `publish --lines` through a restart. Returns the count, the run, and the numbers in history.
 fn lines_through_a_restart(signal: Signal, ack: &str) -> (usize, Run, Vec<usize>) {
-    let place = Place::new();
-    let sockets = Sockets::held(&place);
-    let mut daemon = sockets.start(place, "disk");
+    let sandbox = Sandbox::new();
+    let sockets = Sockets::held(&sandbox);
+    let mut daemon = sockets.start(sandbox, "disk");
     let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines", "--ack", ack]);
     let mut stdin = publishing.take_stdin();
     let over = Arc::new(AtomicBool::new(false));

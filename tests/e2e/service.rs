@@ -18,7 +18,7 @@ use rustix::{
     process::Signal,
 };
 
-use crate::harness::{Daemon, EventStream, Lines, PATIENCE, Place, Process, until};
+use crate::harness::{Daemon, EventStream, Lines, PATIENCE, Process, Sandbox, until};
 
 /// The sockets that a service manager holds.
 pub(crate) struct Held {
@@ -27,9 +27,9 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    pub(crate) fn new(place: &Place) -> Held {
-        std::fs::create_dir_all(place.socket().parent().unwrap()).unwrap();
-        Held { http: TcpListener::bind("127.0.0.1:0").unwrap(), ipc: UnixListener::bind(place.socket()).unwrap() }
+    pub(crate) fn new(sandbox: &Sandbox) -> Held {
+        std::fs::create_dir_all(sandbox.socket().parent().unwrap()).unwrap();
+        Held { http: TcpListener::bind("127.0.0.1:0").unwrap(), ipc: UnixListener::bind(sandbox.socket()).unwrap() }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -68,32 +68,32 @@ trait AsRawFdAndFd: AsFd + AsRawFd {}
 impl<T: AsFd + AsRawFd> AsRawFdAndFd for T {}
 
 /// A daemon that inherits the sockets, with or without their names.
-fn start(place: Place, held: &Held, names: &str) -> Daemon {
-    Daemon::of_command(place, vec!["--no-config".into()], |command| held.give(command, names))
+fn start(sandbox: Sandbox, held: &Held, names: &str) -> Daemon {
+    Daemon::of_command(sandbox, vec!["--no-config".into()], |command| held.give(command, names))
 }
 
 #[test]
 fn connections_made_while_the_daemon_is_down_wait_and_are_served() {
     for names in ["http:ipc", "", "sse-bus.socket:sse-bus.socket"] {
-        let place = Place::new();
-        let held = Held::new(&place);
-        let mut daemon = start(place, &held, names);
+        let sandbox = Sandbox::new();
+        let held = Held::new(&sandbox);
+        let mut daemon = start(sandbox, &held, names);
         assert_eq!(daemon.address, held.address(), "the daemon uses the inherited port");
-        assert_eq!(daemon.status()["socket"], daemon.place.socket().display().to_string());
+        assert_eq!(daemon.status()["socket"], daemon.sandbox.socket().display().to_string());
         daemon.publish("t", "before");
         daemon.signal(Signal::TERM);
         assert_eq!(daemon.wait(), Some(0));
-        assert!(daemon.place.socket().exists(), "the daemon keeps the inherited socket");
+        assert!(daemon.sandbox.socket().exists(), "the daemon keeps the inherited socket");
 
         // None is refused.
-        let mut publisher = Lines::new(UnixStream::connect(daemon.place.socket()).unwrap());
+        let mut publisher = Lines::new(UnixStream::connect(daemon.sandbox.socket()).unwrap());
         publisher.send(r#"{"publish":{"topic":"t","data":"meanwhile"}}"#);
         let socket = TcpStream::connect(held.address()).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let (address, waiting) = (held.address().to_string(), Box::new(socket));
         let stream = std::thread::spawn(move || EventStream::open(waiting, &address, "/events/later", &[]));
 
-        let daemon = start(std::mem::replace(&mut daemon.place, Place::new()), &held, names);
+        let daemon = start(std::mem::replace(&mut daemon.sandbox, Sandbox::new()), &held, names);
         assert!(publisher.reply()["published"]["id"].is_string());
         let mut stream = stream.join().unwrap();
         daemon.publish("later", "here");
@@ -104,11 +104,11 @@ fn connections_made_while_the_daemon_is_down_wait_and_are_served() {
 #[test]
 fn every_inherited_port_is_served() {
     for names in ["http:http:ipc", ""] {
-        let place = Place::new();
-        let held = Held::new(&place);
+        let sandbox = Sandbox::new();
+        let held = Held::new(&sandbox);
         let second = TcpListener::bind("[::1]:0").unwrap();
         let wanted = [held.address(), second.local_addr().unwrap()].map(|address| format!("http://{address}"));
-        let daemon = Daemon::of_command(place, vec!["--no-config".into()], |command| {
+        let daemon = Daemon::of_command(sandbox, vec!["--no-config".into()], |command| {
             give(command, &[&held.http, &second, &held.ipc], names);
         });
         assert_eq!(daemon.status()["urls"], serde_json::json!(wanted));
@@ -123,11 +123,11 @@ fn every_inherited_port_is_served() {
 /// A connection beyond the queue is not refused, but retried by the kernel after one, three and seven seconds.
 #[test]
 fn the_daemon_enlarges_the_queue_of_an_inherited_socket() {
-    let place = Place::new();
-    let held = Held::new(&place);
+    let sandbox = Sandbox::new();
+    let held = Held::new(&sandbox);
     rustix::net::listen(&held.http, 1).unwrap();
     rustix::net::listen(&held.ipc, 1).unwrap();
-    let mut daemon = start(place, &held, "http:ipc");
+    let mut daemon = start(sandbox, &held, "http:ipc");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), Some(0));
     let connect = || TcpStream::connect_timeout(&held.address(), PATIENCE).unwrap();
@@ -140,7 +140,7 @@ fn the_daemon_enlarges_the_queue_of_an_inherited_socket() {
         .map(|_| {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             let program = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
-            rustix::net::connect(&program, &SocketAddrUnix::new(daemon.place.socket()).unwrap()).unwrap();
+            rustix::net::connect(&program, &SocketAddrUnix::new(daemon.sandbox.socket()).unwrap()).unwrap();
             program
         })
         .collect();
@@ -149,15 +149,15 @@ fn the_daemon_enlarges_the_queue_of_an_inherited_socket() {
 
 #[test]
 fn settings_overridden_by_inherited_sockets_are_reported_once() {
-    let start = |listen: &str, socket: &str, held: &Held, place: Place| {
-        let file = place.file("config.toml", format!("socket = \"{socket}\"\n"));
+    let start = |listen: &str, socket: &str, held: &Held, sandbox: Sandbox| {
+        let file = sandbox.file("config.toml", format!("socket = \"{socket}\"\n"));
         let flags = ["--config", &file, "--listen", listen].map(str::to_owned);
-        Daemon::of_command(place, flags.into(), |command| held.give(command, "http:ipc"))
+        Daemon::of_command(sandbox, flags.into(), |command| held.give(command, "http:ipc"))
     };
-    let place = Place::new();
-    let held = Held::new(&place);
-    let (address, socket) = (held.address().to_string(), place.socket().display().to_string());
-    let daemon = start("127.0.0.1:7999", "/nowhere/bus.sock", &held, place);
+    let sandbox = Sandbox::new();
+    let held = Held::new(&sandbox);
+    let (address, socket) = (held.address().to_string(), sandbox.socket().display().to_string());
+    let daemon = start("127.0.0.1:7999", "/nowhere/bus.sock", &held, sandbox);
     daemon.signal(Signal::HUP);
     until("the configuration is reloaded", || daemon.log().contains("read the configuration again").then_some(()));
     let log = daemon.log();
@@ -171,18 +171,18 @@ fn settings_overridden_by_inherited_sockets_are_reported_once() {
         assert_eq!(log.matches(&said).count(), 1, "{said}\n{log}");
     }
     // No warning where the socket is the configured one.
-    let place = Place::new();
-    let held = Held::new(&place);
-    let (address, socket) = (held.address().to_string(), place.socket().display().to_string());
-    let daemon = start(&address, &socket, &held, place);
+    let sandbox = Sandbox::new();
+    let held = Held::new(&sandbox);
+    let (address, socket) = (held.address().to_string(), sandbox.socket().display().to_string());
+    let daemon = start(&address, &socket, &held, sandbox);
     assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
     drop(daemon);
     // Nor if it is inherited as two sockets.
-    let place = Place::new();
-    let held = Held::new(&place);
+    let sandbox = Sandbox::new();
+    let held = Held::new(&sandbox);
     let second = TcpListener::bind((Ipv6Addr::LOCALHOST, held.address().port())).unwrap();
     let flags = ["--no-config", "--listen", &format!("localhost:{}", held.address().port())].map(str::to_owned);
-    let daemon = Daemon::of_command(place, flags.into(), |command| {
+    let daemon = Daemon::of_command(sandbox, flags.into(), |command| {
         give(command, &[&held.http, &second, &held.ipc], "http:http:ipc");
     });
     assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
@@ -190,18 +190,18 @@ fn settings_overridden_by_inherited_sockets_are_reported_once() {
 
 #[test]
 fn an_unusable_inherited_socket_is_explained() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-    let [first, second] = ["first", "second"].map(|name| UnixListener::bind(place.path(name)).unwrap());
+    let [first, second] = ["first", "second"].map(|name| UnixListener::bind(sandbox.path(name)).unwrap());
     let tests: [(&[&dyn AsRawFdAndFd], &str, &str); 4] = [
         (&[&udp], "http", "cannot be used"),
         (&[&tcp], "ipc", "`ipc`"),
         (&[&first, &second], "ipc:ipc", "a second local one"),
-        (&[&UnixListener::bind(place.path("x")).unwrap()], "http", "cannot be used"),
+        (&[&UnixListener::bind(sandbox.path("x")).unwrap()], "http", "cannot be used"),
     ];
     for (sockets, names, said) in tests {
-        let mut command = place.busd();
+        let mut command = sandbox.busd();
         command.args(["--no-config", "--listen", "127.0.0.1:0"]);
         give(&mut command, sockets, names);
         Process::start(command).finish().ends_with(2).says(said).says("LISTEN_FDS");
@@ -212,8 +212,8 @@ fn an_unusable_inherited_socket_is_explained() {
 struct Manager(UnixDatagram);
 
 impl Manager {
-    fn new(place: &Place) -> Manager {
-        let socket = UnixDatagram::bind(place.path("notify")).unwrap();
+    fn new(sandbox: &Sandbox) -> Manager {
+        let socket = UnixDatagram::bind(sandbox.path("notify")).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Manager(socket)
     }
@@ -232,12 +232,12 @@ impl Manager {
 
 #[test]
 fn the_service_manager_receives_the_state_of_the_daemon() {
-    let place = Place::new();
-    let manager = Manager::new(&place);
-    let notify = place.path("notify");
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let manager = Manager::new(&sandbox);
+    let notify = sandbox.path("notify");
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
-    let mut daemon = Daemon::of_command(place, flags.to_vec(), |command| {
+    let mut daemon = Daemon::of_command(sandbox, flags.to_vec(), |command| {
         command.env("NOTIFY_SOCKET", notify).env("WATCHDOG_USEC", "200000");
     });
     manager.wait_for("READY=1");
@@ -257,10 +257,10 @@ fn the_service_manager_receives_the_state_of_the_daemon() {
 /// A missing service manager is not an error.
 #[test]
 fn a_daemon_without_its_service_manager_serves() {
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
-    let daemon = Daemon::of_command(place, flags.to_vec(), |command| {
+    let daemon = Daemon::of_command(sandbox, flags.to_vec(), |command| {
         command.env("NOTIFY_SOCKET", "/nowhere/notify").env("WATCHDOG_USEC", "100000");
     });
     daemon.tcp().write_all(b"GET /healthz HTTP/1.1\r\n\r\n").unwrap();

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{Place, Process, Run, until};
+use crate::harness::{Process, Run, Sandbox, until};
 
 /// A uid that the system does not know.
 const USER: u32 = 54_321;
@@ -46,7 +46,7 @@ read -r _ || true
 
 /// A user manager. Ends when it is dropped.
 struct Manager {
-    place: Place,
+    sandbox: Sandbox,
     group: String,
     namespaces: Process,
     /// The pid of the first process in the namespaces, as seen from outside.
@@ -55,24 +55,24 @@ struct Manager {
 
 impl Manager {
     fn start() -> Manager {
-        let place = Place::new();
-        fs::create_dir(place.path("run")).unwrap();
-        for path in [place.path(""), place.path("run")] {
+        let sandbox = Sandbox::new();
+        fs::create_dir(sandbox.path("run")).unwrap();
+        for path in [sandbox.path(""), sandbox.path("run")] {
             chown(path, Some(USER), Some(USER)).unwrap();
         }
-        let group = place.path("").file_name().unwrap().display().to_string();
+        let group = sandbox.path("").file_name().unwrap().display().to_string();
         let binaries = Path::new(env!("CARGO_BIN_EXE_sse-busd")).parent().unwrap();
-        let mut unshare = place.command("unshare");
+        let mut unshare = sandbox.command("unshare");
         unshare.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", SETUP]);
         unshare.env("BINARIES", binaries).env("GROUP", &group).env("USER", USER.to_string());
-        unshare.env("PLACE", place.path("").parent().unwrap().join(&group));
+        unshare.env("PLACE", sandbox.path("").parent().unwrap().join(&group));
         let namespaces = Process::start(unshare);
         let pid = namespaces.pid();
         let inside = until("the first process of the namespaces", || {
             let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
             children.split_whitespace().next()?.parse().ok()
         });
-        let manager = Manager { place, group, namespaces, inside };
+        let manager = Manager { sandbox, group, namespaces, inside };
         until("the user manager runs", || {
             let state = manager.run("systemctl", &["--user", "is-system-running"]).stdout;
             ["running", "degraded"].contains(&state.trim()).then_some(())
@@ -82,11 +82,11 @@ impl Manager {
 
     /// A command of the user, beside the manager.
     fn command(&self, program: &str, args: &[&str]) -> Command {
-        let mut command = self.place.command("nsenter");
+        let mut command = self.sandbox.command("nsenter");
         command.args(["--target", &self.inside.to_string(), "--mount", "--pid", "--"]);
         let user = USER.to_string();
         command.args(["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "env", "-i"]);
-        let home = self.place.path("").display().to_string();
+        let home = self.sandbox.path("").display().to_string();
         let home = home.trim_end_matches('/');
         command.arg(format!("HOME={home}")).arg(format!("XDG_RUNTIME_DIR={home}/run"));
         command.args(["PATH=/run/bin:/usr/bin:/bin", program]).args(args);
@@ -117,10 +117,10 @@ impl Manager {
 
     /// Writes a file below the user's home.
     fn write(&self, name: &str, content: &str) {
-        let path = self.place.path(name);
+        let path = self.sandbox.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
-        for folder in path.ancestors().take_while(|folder| *folder != self.place.path("")) {
+        for folder in path.ancestors().take_while(|folder| *folder != self.sandbox.path("")) {
             let _ = chown(folder, Some(USER), Some(USER));
         }
     }
@@ -131,7 +131,7 @@ impl Manager {
 
     /// The bus's files below the folder of units.
     fn units(&self) -> Vec<String> {
-        let folder = self.place.path(".config/systemd/user");
+        let folder = self.sandbox.path(".config/systemd/user");
         let mut find = Command::new("find");
         let found = find.arg(&folder).args(["-name", "*sse-bus*", "-printf", "%P\\n"]).output().unwrap().stdout;
         let mut found: Vec<_> = String::from_utf8(found).unwrap().lines().map(str::to_owned).collect();
@@ -249,8 +249,8 @@ fn a_service_is_installed_used_restarted_and_uninstalled() {
     manager.service(&["uninstall"]).ok();
     assert_eq!(manager.units(), ["sse-bus.service.d"], "the user's drop-in stays, and nothing else");
     assert_eq!(manager.property("sse-bus-ipc.socket", "LoadState"), "not-found");
-    assert!(!manager.place.path("run/sse-bus").exists());
-    let tokens = manager.place.path(".local/state/sse-bus/tokens.json");
+    assert!(!manager.sandbox.path("run/sse-bus").exists());
+    let tokens = manager.sandbox.path(".local/state/sse-bus/tokens.json");
     assert!(tokens.exists());
     manager.service(&["uninstall", "--purge"]).ok();
     assert!(!tokens.parent().unwrap().exists());
@@ -274,9 +274,9 @@ fn a_package_and_a_running_daemon_are_respected() {
 
     // As if a package had installed the units.
     manager.service(&["install", "--no-start"]).ok();
-    let folder = manager.place.path(".config/systemd/user");
+    let folder = manager.sandbox.path(".config/systemd/user");
     let copy = format!("cp {}/sse-bus* /usr/local/lib/systemd/user/", folder.display());
-    let mut root = manager.place.command("nsenter");
+    let mut root = manager.sandbox.command("nsenter");
     root.args(["--target", &manager.inside.to_string(), "--mount", "--pid", "sh", "-c", &copy]);
     Process::start(root).finish().ok();
     let installed = manager.service(&["install"]).ok();

@@ -17,7 +17,7 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    harness::{Daemon, Place, Process, Run, until},
+    harness::{Daemon, Process, Run, Sandbox, until},
     other_users::NOBODY,
 };
 
@@ -25,8 +25,8 @@ use crate::{
 type Planted<'a> = (&'static str, Box<dyn Fn() + 'a>);
 
 /// A directory in which a daemon would serve.
-fn folder(place: &Place) -> std::path::PathBuf {
-    let folder = place.socket().parent().unwrap().to_owned();
+fn folder(sandbox: &Sandbox) -> std::path::PathBuf {
+    let folder = sandbox.socket().parent().unwrap().to_owned();
     fs::create_dir(&folder).unwrap();
     set_mode(&folder, 0o700);
     folder
@@ -38,8 +38,8 @@ fn set_mode(path: &Path, mode: u32) {
 
 /// Runs a daemon that must refuse to serve there.
 #[track_caller]
-fn refused(place: &Place, why: &str) -> Run {
-    let run = place.busd_fails(&["--socket", &place.socket().display().to_string(), "--listen", "127.0.0.1:0"]);
+fn refused(sandbox: &Sandbox, why: &str) -> Run {
+    let run = sandbox.busd_fails(&["--socket", &sandbox.socket().display().to_string(), "--listen", "127.0.0.1:0"]);
     run.ends_with(1).says(why).says("--socket")
 }
 
@@ -61,17 +61,17 @@ fn make_fifo(path: &Path) {
 
 #[test]
 fn a_file_planted_at_the_socket_is_neither_followed_nor_deleted() {
-    let place = Place::new();
-    folder(&place);
-    let socket = place.socket();
-    let precious = place.path("precious");
+    let sandbox = Sandbox::new();
+    folder(&sandbox);
+    let socket = sandbox.socket();
+    let precious = sandbox.path("precious");
     fs::write(&precious, "data").unwrap();
     // A stale socket, which would be replaced if the link did not lead to it.
-    drop(UnixListener::bind(place.path("stale")).unwrap());
+    drop(UnixListener::bind(sandbox.path("stale")).unwrap());
     let planted: [Planted; 7] = [
-        ("a symbolic link", Box::new(|| symlink(place.path("nowhere"), &socket).unwrap())),
+        ("a symbolic link", Box::new(|| symlink(sandbox.path("nowhere"), &socket).unwrap())),
         ("a symbolic link", Box::new(|| symlink(&precious, &socket).unwrap())),
-        ("a symbolic link", Box::new(|| symlink(place.path("stale"), &socket).unwrap())),
+        ("a symbolic link", Box::new(|| symlink(sandbox.path("stale"), &socket).unwrap())),
         ("a file", Box::new(|| fs::write(&socket, "data").unwrap())),
         ("a file", Box::new(|| fs::hard_link(&precious, &socket).unwrap())),
         ("a pipe", Box::new(|| make_fifo(&socket))),
@@ -80,25 +80,25 @@ fn a_file_planted_at_the_socket_is_neither_followed_nor_deleted() {
     for (what, plant) in planted {
         plant();
         let seen = look(&socket);
-        refused(&place, what).says("left alone");
+        refused(&sandbox, what).says("left alone");
         assert_eq!(look(&socket), seen, "{what}");
         if what == "a directory" { fs::remove_dir(&socket).unwrap() } else { fs::remove_file(&socket).unwrap() }
     }
     assert_eq!(fs::read_to_string(&precious).unwrap(), "data");
-    assert!(place.path("stale").exists());
-    assert!(!place.path("nowhere").exists());
-    drop(Daemon::start_at(place, &["--no-config"]));
+    assert!(sandbox.path("stale").exists());
+    assert!(!sandbox.path("nowhere").exists());
+    drop(Daemon::start_at(sandbox, &["--no-config"]));
 }
 
 #[test]
 fn a_file_planted_at_the_lock_is_neither_followed_nor_waited_for() {
-    let place = Place::new();
-    folder(&place);
-    let lock = place.path("run/bus.sock.lock");
-    let precious = place.path("precious");
+    let sandbox = Sandbox::new();
+    folder(&sandbox);
+    let lock = sandbox.path("run/bus.sock.lock");
+    let precious = sandbox.path("precious");
     fs::write(&precious, "data").unwrap();
     let planted: [Planted; 4] = [
-        ("a symbolic link", Box::new(|| symlink(place.path("nowhere"), &lock).unwrap())),
+        ("a symbolic link", Box::new(|| symlink(sandbox.path("nowhere"), &lock).unwrap())),
         ("a symbolic link", Box::new(|| symlink(&precious, &lock).unwrap())),
         ("a pipe", Box::new(|| make_fifo(&lock))),
         ("a socket", Box::new(|| drop(UnixListener::bind(&lock).unwrap()))),
@@ -106,59 +106,59 @@ fn a_file_planted_at_the_lock_is_neither_followed_nor_waited_for() {
     for (what, plant) in planted {
         plant();
         let seen = look(&lock);
-        refused(&place, what).says(&lock.display().to_string());
+        refused(&sandbox, what).says(&lock.display().to_string());
         assert_eq!(look(&lock), seen, "{what}");
         fs::remove_file(&lock).unwrap();
     }
-    assert!(!place.path("nowhere").exists(), "a file was created through the link");
-    assert!(!place.socket().exists(), "bound without a lock");
+    assert!(!sandbox.path("nowhere").exists(), "a file was created through the link");
+    assert!(!sandbox.socket().exists(), "bound without a lock");
     // A lock of an earlier daemon is reused, and its content kept.
     fs::hard_link(&precious, &lock).unwrap();
-    drop(Daemon::start_at(place, &["--no-config"]));
+    drop(Daemon::start_at(sandbox, &["--no-config"]));
 }
 
 #[test]
 fn the_daemon_does_not_serve_in_directories_that_others_can_write() {
-    let place = Place::new();
-    let folder = folder(&place);
+    let sandbox = Sandbox::new();
+    let folder = folder(&sandbox);
     for mode in [0o777, 0o775, 0o707, 0o722] {
         set_mode(&folder, mode);
-        refused(&place, "other users may write there").says(&format!("chmod go-w {}", folder.display()));
+        refused(&sandbox, "other users may write there").says(&format!("chmod go-w {}", folder.display()));
     }
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "a file was created there");
     // The target of a symbolic link is checked.
-    let link = place.path("link");
+    let link = sandbox.path("link");
     symlink(&folder, &link).unwrap();
     let socket = link.join("bus.sock").display().to_string();
-    place.busd_fails(&["--socket", &socket, "--listen", "127.0.0.1:0"]).ends_with(1).says("may write there");
+    sandbox.busd_fails(&["--socket", &socket, "--listen", "127.0.0.1:0"]).ends_with(1).says("may write there");
     // As in /tmp: files belong to their owners.
     set_mode(&folder, 0o1777);
-    let mut daemon = Daemon::start_at(place, &["--no-config"]);
+    let mut daemon = Daemon::start_at(sandbox, &["--no-config"]);
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), Some(0));
     // Other users may list the directory.
     set_mode(&folder, 0o755);
     daemon.start_again();
     assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o755, "the user's own directory was changed");
-    assert_eq!(fs::metadata(daemon.place.socket()).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(daemon.sandbox.socket()).unwrap().mode() & 0o777, 0o600);
 }
 
 #[test]
 #[ignore = "needs root: acts as two users"]
 fn the_daemon_does_not_serve_in_directories_of_another_user() {
-    let place = Place::new();
-    let folder = folder(&place);
+    let sandbox = Sandbox::new();
+    let folder = folder(&sandbox);
     chown(&folder, Some(NOBODY), None).unwrap();
-    refused(&place, "belongs to another user");
+    refused(&sandbox, "belongs to another user");
     // Nor behind a link of theirs.
-    let own = place.path("own");
+    let own = sandbox.path("own");
     fs::create_dir(&own).unwrap();
     set_mode(&own, 0o700);
-    let link = place.path("link");
+    let link = sandbox.path("link");
     symlink(&own, &link).unwrap();
     std::os::unix::fs::lchown(&link, Some(NOBODY), None).unwrap();
     let socket = link.join("bus.sock").display().to_string();
-    place.busd_fails(&["--socket", &socket, "--listen", "127.0.0.1:0"]).ends_with(1).says("belongs to another user");
+    sandbox.busd_fails(&["--socket", &socket, "--listen", "127.0.0.1:0"]).ends_with(1).says("belongs to another user");
     assert_eq!(fs::read_dir(&own).unwrap().count(), 0, "the link was followed");
 
     chown(&folder, Some(0), None).unwrap();
@@ -174,7 +174,7 @@ fn the_daemon_does_not_serve_in_directories_of_another_user() {
         chown(&theirs, Some(NOBODY), None).unwrap();
         let seen = look(&theirs);
         // The system may refuse first.
-        let run = place.busd_fails(&["--socket", &place.socket().display().to_string(), "--listen", "127.0.0.1:0"]);
+        let run = sandbox.busd_fails(&["--socket", &sandbox.socket().display().to_string(), "--listen", "127.0.0.1:0"]);
         let run = run.ends_with(1).says(&theirs.display().to_string()).says("--socket");
         assert!(run.stderr.contains("another user") || run.stderr.contains("ermission denied"), "{run}");
         assert_eq!(look(&theirs), seen);
@@ -186,13 +186,13 @@ fn the_daemon_does_not_serve_in_directories_of_another_user() {
 #[test]
 fn no_file_is_accessible_to_others_for_an_instant_whatever_the_umask() {
     for umask in ["000", "077", "777"] {
-        let place = Place::new();
-        let (socket, run) = (place.socket(), place.path("run"));
+        let sandbox = Sandbox::new();
+        let (socket, run) = (sandbox.socket(), sandbox.path("run"));
         let over = AtomicBool::new(false);
         let (seen, looks) = thread::scope(|scope| {
             let watch = scope.spawn(|| {
                 let (mut open, mut looks) = (Vec::new(), 0_u32);
-                let watched = [run.clone(), socket.clone(), place.path("run/bus.sock.lock")];
+                let watched = [run.clone(), socket.clone(), sandbox.path("run/bus.sock.lock")];
                 while !over.load(Ordering::Relaxed) {
                     for path in &watched {
                         let Ok(found) = fs::symlink_metadata(path) else { continue };
@@ -205,7 +205,7 @@ fn no_file_is_accessible_to_others_for_an_instant_whatever_the_umask() {
                 (open, looks)
             });
             for _ in 0..30 {
-                let mut busd = place.command("sh");
+                let mut busd = sandbox.command("sh");
                 busd.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")]).arg(env!("CARGO_BIN_EXE_sse-busd"));
                 busd.args(["--no-config", "--listen", "127.0.0.1:0", "--socket"]).arg(&socket);
                 let daemon = Process::start(busd);
@@ -213,7 +213,7 @@ fn no_file_is_accessible_to_others_for_an_instant_whatever_the_umask() {
                 until("the daemon serves", || UnixStream::connect(&socket).ok());
                 daemon.signal(Signal::TERM);
                 daemon.finish().ok();
-                fs::remove_file(place.path("run/bus.sock.lock")).unwrap();
+                fs::remove_file(sandbox.path("run/bus.sock.lock")).unwrap();
                 fs::remove_dir(&run).unwrap();
             }
             over.store(true, Ordering::Relaxed);
@@ -227,7 +227,7 @@ fn no_file_is_accessible_to_others_for_an_instant_whatever_the_umask() {
 #[test]
 fn a_file_that_replaced_the_socket_is_not_removed_at_the_end() {
     let mut daemon = Daemon::start(&[]);
-    let socket = daemon.place.socket();
+    let socket = daemon.sandbox.socket();
     fs::remove_file(&socket).unwrap();
     fs::write(&socket, "data").unwrap();
     daemon.signal(Signal::TERM);
@@ -237,15 +237,15 @@ fn a_file_that_replaced_the_socket_is_not_removed_at_the_end() {
 
 #[test]
 fn without_a_runtime_directory_the_socket_is_in_a_private_state_directory() {
-    let place = Place::new();
-    let mut busd = place.busd();
+    let sandbox = Sandbox::new();
+    let mut busd = sandbox.busd();
     busd.args(["--no-config", "--listen", "127.0.0.1:0"]).env_remove("XDG_RUNTIME_DIR").env_remove("XDG_STATE_HOME");
     let daemon = Process::start(busd);
     daemon.stderr.wait_for("listening");
-    let socket = place.path(".local/state/sse-bus/bus.sock");
+    let socket = sandbox.path(".local/state/sse-bus/bus.sock");
     assert_eq!(fs::metadata(&socket).unwrap().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(socket.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
-    let mut busctl = place.command(env!("CARGO_BIN_EXE_sse-busctl"));
+    let mut busctl = sandbox.command(env!("CARGO_BIN_EXE_sse-busctl"));
     busctl.arg("status").env_remove("XDG_RUNTIME_DIR").env_remove("XDG_STATE_HOME");
     assert_eq!(Process::start(busctl).finish().ok().json()[0]["pid"], daemon.pid());
 }
@@ -254,7 +254,7 @@ fn without_a_runtime_directory_the_socket_is_in_a_private_state_directory() {
 #[test]
 fn a_socket_whose_file_is_lost_is_bound_again() {
     let daemon = Daemon::start(&[]);
-    let (socket, moved) = (daemon.place.socket(), daemon.place.path("moved"));
+    let (socket, moved) = (daemon.sandbox.socket(), daemon.sandbox.path("moved"));
     let run = socket.parent().unwrap();
     let mut open = daemon.lines();
     let mut seen = open.ask(r#"{"status":{}}"#);
@@ -280,7 +280,7 @@ fn a_socket_whose_file_is_lost_is_bound_again() {
         let found = fs::metadata(&socket).unwrap();
         assert_eq!((found.mode() & 0o777, fs::metadata(run).unwrap().mode() & 0o777), (0o600, 0o700), "{what}");
         // The new lock excludes a second daemon, and open connections continue.
-        let run = daemon.place.busd_fails(&["--socket", &socket.display().to_string(), "--listen", "127.0.0.1:0"]);
+        let run = daemon.sandbox.busd_fails(&["--socket", &socket.display().to_string(), "--listen", "127.0.0.1:0"]);
         run.ends_with(1).says(&format!("(pid {})", daemon.pid()));
         seen = open.ask(r#"{"status":{}}"#);
     }
@@ -291,7 +291,7 @@ fn a_socket_whose_file_is_lost_is_bound_again() {
 #[test]
 fn a_socket_that_cannot_be_bound_again_is_reported_and_retried() {
     let mut daemon = Daemon::start(&[]);
-    let (socket, pid) = (daemon.place.socket(), daemon.pid());
+    let (socket, pid) = (daemon.sandbox.socket(), daemon.pid());
     fs::remove_file(&socket).unwrap();
     fs::write(&socket, "data").unwrap();
     until("the log names the reason", || daemon.log().contains("is a file, not a socket").then_some(()));
@@ -301,7 +301,7 @@ fn a_socket_that_cannot_be_bound_again_is_reported_and_retried() {
         daemon.ctl(&["publish", "t", "x"]).ends_with(3).says(&named);
         let doctor = daemon.ctl(&["doctor"]).ends_with(1).stdout;
         assert!(doctor.contains(&named) && doctor.contains(&format!("kill -HUP {pid}")), "{doctor}");
-        let other = daemon.place.busd_fails(&["--socket", &socket.display().to_string(), "--listen", "127.0.0.1:0"]);
+        let other = daemon.sandbox.busd_fails(&["--socket", &socket.display().to_string(), "--listen", "127.0.0.1:0"]);
         other.ends_with(1).says(&format!("(pid {pid})"));
     }
     // By itself, and at SIGHUP.

@@ -174,7 +174,7 @@ fn stop_under_load<T>(
         assert!(lost.is_empty(), "reader {reader} lacks {missing} of {all} acknowledged events: {lost:.10?}");
     }
     assert!(daemon.log().contains("stopped"));
-    assert!(!daemon.place.socket().exists(), "the socket file was not removed");
+    assert!(!daemon.sandbox.socket().exists(), "the socket file was not removed");
     (daemon, took, kept)
 }
 
@@ -232,7 +232,7 @@ fn a_signal_during_every_kind_of_exchange_ends_the_daemon_within_its_deadline() 
             daemon.publish("past", data);
         }
         let (mut daemon, took, (kept, replay)) = stop_under_load(daemon, signal, |daemon| {
-            let (mut replay, log) = (daemon.stream("/events/past?since=all"), daemon.place.path("daemon.log"));
+            let (mut replay, log) = (daemon.stream("/events/past?since=all"), daemon.sandbox.path("daemon.log"));
             assert_eq!(replay.data(1), past[..1]);
             let rest = past[1..].to_owned();
             let replay = thread::spawn(move || {

@@ -145,13 +145,13 @@ fn unknown_paths_are_refused_naming_the_existing_ones() {
 fn curl_shows_the_stream_over_the_port_and_over_the_local_socket() {
     let daemon = Daemon::start(&[]);
     let mut over_tcp = daemon.spawn_curl("/events/t");
-    let mut local = daemon.place.command("curl");
-    local.args(["-sSN", "--unix-socket"]).arg(daemon.place.socket()).arg("http://bus/events/t");
+    let mut local = daemon.sandbox.command("curl");
+    local.args(["-sSN", "--unix-socket"]).arg(daemon.sandbox.socket()).arg("http://bus/events/t");
     let mut over_socket = crate::harness::Process::start(local);
     daemon.wait_for_subscribers(2);
 
-    let mut publish = daemon.place.command("curl");
-    publish.args(["-sS", "-d", "hi", "--unix-socket"]).arg(daemon.place.socket()).arg("http://bus/events/t");
+    let mut publish = daemon.sandbox.command("curl");
+    publish.args(["-sS", "-d", "hi", "--unix-socket"]).arg(daemon.sandbox.socket()).arg("http://bus/events/t");
     let published = crate::harness::Process::start(publish).finish().ok().json().remove(0);
     assert_eq!(published["subscribers"], 2);
     for curl in [&mut over_tcp, &mut over_socket] {

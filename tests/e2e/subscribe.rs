@@ -55,7 +55,7 @@ fn a_command_runs_for_each_event_one_after_the_other() {
         daemon.publish(topic, data);
     }
     running.finish().ends_with(1).says("the command failed for 2 events").says("exit status: 1");
-    let out = std::fs::read_to_string(daemon.place.path("out")).unwrap();
+    let out = std::fs::read_to_string(daemon.sandbox.path("out")).unwrap();
     assert_eq!(out, "t/a k 1 1\nt/b  2 2\nt/a  bad bad\nt/a  '; $(x) '; $(x)\nt/a  bad bad\nt/a   \n");
 
     // Data too large for the environment is on stdin only.
@@ -132,9 +132,9 @@ fn invalid_arguments_are_refused_and_not_retried() {
 #[test]
 fn a_closed_stdout_ends_it_quietly() {
     let daemon = Daemon::start(&[]);
-    let mut shell = daemon.place.command("sh");
+    let mut shell = daemon.sandbox.command("sh");
     let script = format!("{} subscribe t --format data | head -n 1", env!("CARGO_BIN_EXE_sse-busctl"));
-    shell.args(["-c", &script]).env("SSE_BUS_SOCKET", daemon.place.socket());
+    shell.args(["-c", &script]).env("SSE_BUS_SOCKET", daemon.sandbox.socket());
     let mut shell = Process::start(shell);
     daemon.wait_for_subscribers(1);
     daemon.publish("t", "1");
@@ -158,9 +158,9 @@ fn control_characters_are_escaped_on_a_terminal_and_kept_in_a_pipe() {
     assert!(run("sse").contains("data: a\x1b]0;title\x07b"));
     let hidden = ['\x1b', '\x07', '\u{9b}', '\u{202e}', '\u{200b}'];
     for format in ["data", "sse", "json"] {
-        let mut terminal = daemon.place.command("script");
+        let mut terminal = daemon.sandbox.command("script");
         let history = format!("{} history t --since all --format {format}", env!("CARGO_BIN_EXE_sse-busctl"));
-        terminal.args(["-qec", &history, "/dev/null"]).env("SSE_BUS_SOCKET", daemon.place.socket());
+        terminal.args(["-qec", &history, "/dev/null"]).env("SSE_BUS_SOCKET", daemon.sandbox.socket());
         let shown = Process::start(terminal).finish().ok().stdout;
         assert!(!shown.contains(hidden), "{format}: {shown:?}");
         let wanted = if format == "json" { "\\u009b2Jc\\u202ed\\u200be" } else { "<U+009B>2Jc<U+202E>d<U+200B>e\r\n" };

@@ -5,25 +5,28 @@ use std::process::Command;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, Place, Process, until};
+use crate::harness::{Daemon, Process, Sandbox, until};
 
 /// Writes a certificate for loopback and its key, and returns their paths.
-fn certificate(place: &Place, name: &str) -> [String; 2] {
+fn certificate(sandbox: &Sandbox, name: &str) -> [String; 2] {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
-    [place.file(&format!("{name}.pem"), cert.pem()), place.file(&format!("{name}.key"), signing_key.serialize_pem())]
+    [
+        sandbox.file(&format!("{name}.pem"), cert.pem()),
+        sandbox.file(&format!("{name}.key"), signing_key.serialize_pem()),
+    ]
 }
 
 fn serve() -> Daemon {
-    let place = Place::new();
-    let [cert, key] = certificate(&place, "bus");
-    Daemon::start_at(place, &["--no-config", "--tls-cert", &cert, "--tls-key", &key])
+    let sandbox = Sandbox::new();
+    let [cert, key] = certificate(&sandbox, "bus");
+    Daemon::start_at(sandbox, &["--no-config", "--tls-cert", &cert, "--tls-key", &key])
 }
 
 /// curl that trusts the daemon's certificate.
 fn curl(daemon: &Daemon, version: &str, path: &str) -> Command {
-    let mut curl = daemon.place.command("curl");
-    curl.args(["-sSN", version, "--cacert"]).arg(daemon.place.path("bus.pem"));
+    let mut curl = daemon.sandbox.command("curl");
+    curl.args(["-sSN", version, "--cacert"]).arg(daemon.sandbox.path("bus.pem"));
     curl.args(["-w", "%{http_version} %{http_code}", &format!("https://{}{path}", daemon.address)]);
     curl
 }
@@ -98,7 +101,7 @@ fn the_daemon_reports_https_and_refuses_plain_http() {
     let url = format!("https://{}", daemon.address);
     assert_eq!(daemon.request_locally("GET", "/status", "").json()["url"], url.as_str());
     assert!(daemon.ctl(&["url", "t"]).ok().stdout.contains(&format!("{url}/events/t")));
-    let mut plain = daemon.place.command("curl");
+    let mut plain = daemon.sandbox.command("curl");
     plain.args(["-sS", &format!("http://{}/status", daemon.address)]);
     let run = Process::start(plain).finish();
     assert_ne!(run.code, Some(0), "{run}");
@@ -107,12 +110,12 @@ fn the_daemon_reports_https_and_refuses_plain_http() {
 
 #[test]
 fn unusable_certificate_files_are_named() {
-    let place = Place::new();
-    let [cert, key] = certificate(&place, "bus");
-    let [other, other_key] = certificate(&place, "other");
-    let text = place.file("text.pem", "no certificate");
-    let missing = place.path("missing.pem").display().to_string();
-    let garbled = place.file("garbled.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let sandbox = Sandbox::new();
+    let [cert, key] = certificate(&sandbox, "bus");
+    let [other, other_key] = certificate(&sandbox, "other");
+    let text = sandbox.file("text.pem", "no certificate");
+    let missing = sandbox.path("missing.pem").display().to_string();
+    let garbled = sandbox.file("garbled.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     for (cert, key, says) in [
         (&cert, &missing, &["tls_key = ", "missing.pem", "private key"][..]),
         (&missing, &key, &["tls_cert = ", "missing.pem", "name a PEM file"]),
@@ -123,11 +126,11 @@ fn unusable_certificate_files_are_named() {
         (&cert, &other_key, &["tls_key = ", "other.key", "is not the key of", "bus.pem"]),
         (&other, &key, &["tls_key = ", "bus.key", "is not the key of", "other.pem"]),
     ] {
-        let mut run = place.busd_fails(&["--check", "--tls-cert", cert, "--tls-key", key]).ends_with(2);
+        let mut run = sandbox.busd_fails(&["--check", "--tls-cert", cert, "--tls-key", key]).ends_with(2);
         for text in says {
             run = run.says(text);
         }
         assert_eq!(run.stderr.lines().count(), 1, "{run}");
     }
-    place.busd_fails(&["--check", "--tls-cert", &cert, "--tls-key", &key]).ok();
+    sandbox.busd_fails(&["--check", "--tls-cert", &cert, "--tls-key", &key]).ok();
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use crate::harness::{Daemon, Http2, Place, Process};
+use crate::harness::{Daemon, Http2, Process, Sandbox};
 pub(crate) use crate::harness::{bearer, token};
 
 fn ticket(daemon: &Daemon, token: &str, query: &str) -> Value {
@@ -81,7 +81,7 @@ fn a_token_does_not_receive_unicast_events_of_other_topics() {
 #[test]
 fn a_token_restricts_the_own_user_too() {
     let daemon = Daemon::start(&[]);
-    let token = token(&daemon.place, &["--scope", "subscribe"]);
+    let token = token(&daemon.sandbox, &["--scope", "subscribe"]);
     assert_eq!(daemon.with_token("POST", "/events/t", &token), 403);
     assert_eq!(daemon.with_token("GET", "/healthz", "ssebus_0"), 401);
     // Credentials of another scheme are ignored.
@@ -91,7 +91,7 @@ fn a_token_restricts_the_own_user_too() {
 #[test]
 fn streams_end_when_their_token_is_revoked_or_expires() {
     let (daemon, tokens) = Daemon::exposed(&[]);
-    let brief = token(&daemon.place, &["--expires", "6s"]);
+    let brief = token(&daemon.sandbox, &["--expires", "6s"]);
     let open = |token: &str| daemon.stream_with("/events/t", &[("Authorization", &bearer(token))]);
     let mut streams = [open(&tokens.all), open(&tokens.subscribe), open(&brief)];
     let ticket = ticket(&daemon, &tokens.subscribe, "?client=tab");
@@ -182,7 +182,7 @@ fn logs_errors_and_files_contain_no_secret() {
     drop(daemon.stream(&format!("/events/t?ticket={ticket}")));
     drop(http2.stream(&format!("/events/t?ticket={ticket}"), &[]));
     daemon.has_logged("subscriber disconnected");
-    let state = daemon.place.path("sse-bus/tokens.json");
+    let state = daemon.sandbox.path("sse-bus/tokens.json");
     let file = std::fs::read_to_string(&state).unwrap();
     assert_eq!(std::fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o600);
     let (log, status) = (daemon.log(), daemon.request_locally("GET", "/status", "").text());
@@ -201,8 +201,8 @@ fn near(text: &str, secret: &str) -> String {
 
 #[test]
 fn tokens_are_created_listed_and_revoked_with_or_without_a_daemon() {
-    let place = Place::new();
-    let ctl = |args: &[&str]| Process::start(place.busctl(&[&["token"], args].concat())).finish();
+    let sandbox = Sandbox::new();
+    let ctl = |args: &[&str]| Process::start(sandbox.busctl(&[&["token"], args].concat())).finish();
     assert_eq!(ctl(&["list"]).ok().json(), [] as [Value; 0]);
     let made = ctl(&["create", "--name", "phone", "--scope", "subscribe", "--topic", "a/*", "--expires", "1h"]).ok();
     let made = &made.json()[0];
@@ -220,28 +220,28 @@ fn tokens_are_created_listed_and_revoked_with_or_without_a_daemon() {
     assert_eq!(ctl(&["revoke", made["id"].as_str().unwrap()]).ok().json()[0]["name"], "phone");
 
     // The command asks the daemon for its state directory.
-    let state = place.path("elsewhere").display().to_string();
-    let daemon = Daemon::start_at(place, &["--no-config", "--state-dir", &state]);
-    let token = token(&daemon.place, &[]);
-    assert!(daemon.place.path("elsewhere/tokens.json").exists());
+    let state = sandbox.path("elsewhere").display().to_string();
+    let daemon = Daemon::start_at(sandbox, &["--no-config", "--state-dir", &state]);
+    let token = token(&daemon.sandbox, &[]);
+    assert!(daemon.sandbox.path("elsewhere/tokens.json").exists());
     assert_eq!(daemon.with_token("POST", "/events/t", &token), 202);
 
     // The daemon reports it as an absolute path.
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket, "--state-dir", "here"];
-    let daemon = Daemon::of_command(place, flags.map(str::to_owned).to_vec(), |_| {});
+    let daemon = Daemon::of_command(sandbox, flags.map(str::to_owned).to_vec(), |_| {});
     assert!(std::path::Path::new(daemon.status()["state_dir"].as_str().unwrap()).is_absolute());
 }
 
 #[test]
 fn a_token_file_writable_by_others_is_ignored() {
     let daemon = Daemon::start(&[]);
-    let token = token(&daemon.place, &[]);
+    let token = token(&daemon.sandbox, &[]);
     assert_eq!(daemon.with_token("GET", "/healthz", &token), 200);
-    let file = daemon.place.path("sse-bus/tokens.json");
+    let file = daemon.sandbox.path("sse-bus/tokens.json");
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
-    // As another user with write access would: in place, and with a change in it.
+    // As another user with write access would: without renaming, and with a change in it.
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("{text} ")).unwrap();
     assert_eq!(daemon.with_token("GET", "/healthz", &token), 401);
@@ -254,8 +254,8 @@ fn a_token_file_writable_by_others_is_ignored() {
 fn permissions_of_the_token_file_and_its_directory_apply_from_the_next_request_on() {
     use std::fs::{self, Permissions};
     let daemon = Daemon::start(&[]);
-    let token = token(&daemon.place, &[]);
-    let (file, directory) = (daemon.place.path("sse-bus/tokens.json"), daemon.place.path("sse-bus"));
+    let token = token(&daemon.sandbox, &[]);
+    let (file, directory) = (daemon.sandbox.path("sse-bus/tokens.json"), daemon.sandbox.path("sse-bus"));
     let status = || daemon.with_token("GET", "/healthz", &token);
     assert_eq!(status(), 200);
     for (path, open, closed) in [(&file, 0o660, 0o600), (&directory, 0o770, 0o700)] {

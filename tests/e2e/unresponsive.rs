@@ -10,7 +10,7 @@ use sse_bus::limits::ANSWER;
 
 use crate::{
     durable,
-    harness::{Daemon, Place, Process, until},
+    harness::{Daemon, Process, Sandbox, until},
 };
 
 /// Every command that queries the daemon.
@@ -33,7 +33,7 @@ const COMMANDS: [&[&str]; 14] = [
 
 #[test]
 fn commands_give_up_on_a_suspended_daemon_but_streams_and_durable_publishes_wait() {
-    let daemon = Daemon::start_at(Place::new(), &durable::FLAGS);
+    let daemon = Daemon::start_at(Sandbox::new(), &durable::FLAGS);
     let mut listens = daemon.spawn_ctl(&["subscribe", "t"]);
     daemon.wait_for_subscribers(1);
     let publishes = daemon.spawn_ctl(&["publish", "t", "x", "--every", "10ms", "--ack", "durable"]);
@@ -46,9 +46,9 @@ fn commands_give_up_on_a_suspended_daemon_but_streams_and_durable_publishes_wait
         process.feed(b"a line\n");
     });
     // More than the socket buffers hold.
-    let large = daemon.place.file("large", vec![b'x'; 3 << 20]);
+    let large = daemon.sandbox.file("large", vec![b'x'; 3 << 20]);
     asking.push(daemon.spawn_ctl(&["publish", "t", "--file", &large]));
-    let socket = daemon.place.socket().display().to_string();
+    let socket = daemon.sandbox.socket().display().to_string();
     for process in asking {
         let run = process.finish().ends_with(5).says(&format!("the daemon at {socket} does not answer within 10s"));
         assert!(run.stderr.contains("; `sse-busctl doctor` tells why") && run.stderr.lines().count() == 1, "{run}");
@@ -66,11 +66,11 @@ fn commands_give_up_on_a_suspended_daemon_but_streams_and_durable_publishes_wait
 
 #[test]
 fn commands_give_up_on_a_socket_with_a_full_queue() {
-    let place = Place::new();
-    std::fs::create_dir(place.path("run")).unwrap();
-    let listener = UnixListener::bind(place.socket()).unwrap();
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("run")).unwrap();
+    let listener = UnixListener::bind(sandbox.socket()).unwrap();
     rustix::net::listen(&listener, 0).unwrap();
-    let _waits = UnixStream::connect(place.socket()).unwrap();
-    let run = Process::start(place.busctl(&["status"])).finish().ends_with(5);
+    let _waits = UnixStream::connect(sandbox.socket()).unwrap();
+    let run = Process::start(sandbox.busctl(&["status"])).finish().ends_with(5);
     run.says("bus.sock does not answer within 4s; `sse-busctl doctor` tells why");
 }

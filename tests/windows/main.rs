@@ -7,7 +7,7 @@
 
 use std::{fs, process::Command, time::Instant};
 
-use sse_bus_support::harness::{Daemon, PATIENCE, Pipe, Place, Process, until};
+use sse_bus_support::harness::{Daemon, PATIENCE, Pipe, Process, Sandbox, until};
 
 #[test]
 fn both_codecs_and_http_share_the_pipe() {
@@ -137,26 +137,26 @@ fn ctrl_c_ends_the_daemon_once_streams_are_drained() {
 #[test]
 fn a_second_daemon_for_a_pipe_names_the_first() {
     let daemon = Daemon::start(&[]);
-    let second = daemon.place.busd(&["--socket", &daemon.place.pipe()]);
+    let second = daemon.sandbox.busd(&["--socket", &daemon.sandbox.pipe()]);
     let holder = format!("is served by sse-busd {} (pid {})", env!("CARGO_PKG_VERSION"), daemon.pid());
     Process::start(second).finish().ends_with(1).says(&holder);
 }
 
 #[test]
 fn without_a_flag_the_pipe_is_named_after_the_user() {
-    let place = Place::new();
-    let name = place.name();
-    let mut busd = place.busd(&[]);
+    let sandbox = Sandbox::new();
+    let name = sandbox.name();
+    let mut busd = sandbox.busd(&[]);
     busd.env("USERNAME", &name);
     let _daemon = Process::start(busd);
     let pipe = format!(r"\\.\pipe\sse-bus-{name}");
     let mut pipe = until("the daemon answers", || Pipe::open(&pipe));
     assert!(pipe.ask(r#"{"status":{}}"#)["status"].is_object());
-    let mut status = place.busctl(&["status"]);
+    let mut status = sandbox.busctl(&["status"]);
     status.env("USERNAME", &name).env_remove("SSE_BUS_SOCKET");
     Process::start(status).finish().ok();
     // A missing daemon is reported.
-    let mut nobody = place.busctl(&["status"]);
+    let mut nobody = sandbox.busctl(&["status"]);
     nobody.env("USERNAME", "nobody-of-this-name").env_remove("SSE_BUS_SOCKET");
     Process::start(nobody).finish().ends_with(3).says("no daemon");
 }
@@ -172,8 +172,8 @@ fn commands_run_in_the_shell_of_windows() {
 
 #[test]
 fn the_service_is_a_task_that_runs_this_daemon_for_this_user() {
-    let place = Place::new();
-    let mut install = place.busctl(&["service", "install", "--print", "--listen", "127.0.0.1:7800"]);
+    let sandbox = Sandbox::new();
+    let mut install = sandbox.busctl(&["service", "install", "--print", "--listen", "127.0.0.1:7800"]);
     install.env("USERNAME", "anna").env("USERDOMAIN", "HOME").env_remove("SSE_BUS_SOCKET");
     let printed = Process::start(install).finish().ok().stdout;
     let daemon = std::path::absolute(env!("CARGO_BIN_EXE_sse-busd")).unwrap();
@@ -189,10 +189,10 @@ fn the_service_is_a_task_that_runs_this_daemon_for_this_user() {
 
 #[test]
 fn a_configuration_is_checked() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let check = |text: &str| {
-        fs::write(place.path("config.toml"), text).unwrap();
-        let mut busd = place.command(env!("CARGO_BIN_EXE_sse-busd"));
+        fs::write(sandbox.path("config.toml"), text).unwrap();
+        let mut busd = sandbox.command(env!("CARGO_BIN_EXE_sse-busd"));
         busd.args(["--check", "--config", "config.toml"]);
         Process::start(busd).finish()
     };

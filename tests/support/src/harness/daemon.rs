@@ -11,14 +11,14 @@ use std::{
 use serde_json::Value;
 use sse_bus::protocol::binary::Version;
 
-use super::{EventStream, Frames, Lines, PATIENCE, Place, Process, Response, Run, http, process, until};
+use super::{EventStream, Frames, Lines, PATIENCE, Process, Response, Run, Sandbox, http, process, until};
 
 /// Set in the environment, streams of tests use the local socket.
 const LOCAL_STREAMS: &str = "SSE_BUS_TEST_LOCAL_STREAMS";
 
 /// A daemon. Killed when dropped.
 pub struct Daemon {
-    pub place: Place,
+    pub sandbox: Sandbox,
     /// The address of its HTTP port.
     pub address: SocketAddr,
     flags: Vec<String>,
@@ -29,30 +29,30 @@ impl Daemon {
     /// A daemon without a configuration file.
     pub fn start(flags: &[&str]) -> Daemon {
         let flags: Vec<&str> = ["--no-config"].iter().chain(flags).copied().collect();
-        Daemon::start_at(Place::new(), &flags)
+        Daemon::start_at(Sandbox::new(), &flags)
     }
 
     /// A daemon with a configuration file.
     pub fn configured(toml: &str) -> Daemon {
-        let place = Place::new();
-        let file = place.file("config.toml", toml);
-        Daemon::start_at(place, &["--config", &file])
+        let sandbox = Sandbox::new();
+        let file = sandbox.file("config.toml", toml);
+        Daemon::start_at(sandbox, &["--config", &file])
     }
 
-    /// A daemon with just these flags, a socket in the given place, and a free port.
-    pub fn start_at(place: Place, flags: &[&str]) -> Daemon {
-        let socket = place.socket().display().to_string();
+    /// A daemon with just these flags, a socket in the given sandbox, and a free port.
+    pub fn start_at(sandbox: Sandbox, flags: &[&str]) -> Daemon {
+        let socket = sandbox.socket().display().to_string();
         let usual = ["--listen", "127.0.0.1:0", "--socket", &socket];
         let flags = usual.iter().chain(flags).map(ToString::to_string).collect::<Vec<_>>();
-        Daemon::of_command(place, flags, |_| {})
+        Daemon::of_command(sandbox, flags, |_| {})
     }
 
     /// A daemon whose command is changed before it starts.
-    pub fn of_command(place: Place, flags: Vec<String>, change: impl FnOnce(&mut Command)) -> Daemon {
-        let mut command = place.busd();
+    pub fn of_command(sandbox: Sandbox, flags: Vec<String>, change: impl FnOnce(&mut Command)) -> Daemon {
+        let mut command = sandbox.busd();
         change(&mut command);
-        let child = spawn(&place, &mut command, &flags);
-        let mut daemon = Daemon { place, address: SocketAddr::from(([0, 0, 0, 0], 0)), flags, child };
+        let child = spawn(&sandbox, &mut command, &flags);
+        let mut daemon = Daemon { sandbox, address: SocketAddr::from(([0, 0, 0, 0], 0)), flags, child };
         daemon.wait_until_it_answers();
         daemon
     }
@@ -64,14 +64,14 @@ impl Daemon {
 
     /// The same with a command that is changed before it starts.
     pub fn start_again_as(&mut self, change: impl FnOnce(&mut Command)) {
-        let mut command = self.place.busd();
+        let mut command = self.sandbox.busd();
         change(&mut command);
-        self.child = spawn(&self.place, &mut command, &self.flags);
+        self.child = spawn(&self.sandbox, &mut command, &self.flags);
         self.wait_until_it_answers();
     }
 
     fn wait_until_it_answers(&mut self) {
-        let socket = self.place.socket();
+        let socket = self.sandbox.socket();
         let status = until("the daemon answers", || {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the daemon has ended: {status}");
@@ -115,7 +115,7 @@ impl Daemon {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        String::from_utf8(fs::read(self.place.path("daemon.log")).unwrap()).unwrap()
+        String::from_utf8(fs::read(self.sandbox.path("daemon.log")).unwrap()).unwrap()
     }
 
     /// Waits until it has logged a text: log lines are written asynchronously.
@@ -137,12 +137,12 @@ impl Daemon {
 
     /// Starts `sse-busctl`.
     pub fn spawn_ctl(&self, args: &[&str]) -> Process {
-        Process::start(self.place.busctl(args))
+        Process::start(self.sandbox.busctl(args))
     }
 
     /// Starts `curl` on a stream.
     pub fn spawn_curl(&self, path: &str) -> Process {
-        let mut curl = self.place.command("curl");
+        let mut curl = self.sandbox.command("curl");
         curl.args(["-sSN", &format!("http://{}{path}", self.address)]);
         Process::start(curl)
     }
@@ -156,7 +156,7 @@ impl Daemon {
 
     /// A connection to the local socket.
     pub fn local(&self) -> UnixStream {
-        let stream = UnixStream::connect(self.place.socket()).unwrap();
+        let stream = UnixStream::connect(self.sandbox.socket()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
@@ -178,7 +178,7 @@ impl Daemon {
 
     /// The endpoint, for the library's client.
     pub fn endpoint(&self) -> sse_bus::Endpoint {
-        sse_bus::Endpoint::at(self.place.socket())
+        sse_bus::Endpoint::at(self.sandbox.socket())
     }
 
     /// An HTTP request over TCP.
@@ -249,8 +249,8 @@ impl Daemon {
     }
 }
 
-fn spawn(place: &Place, command: &mut Command, flags: &[String]) -> Child {
-    let log = fs::File::options().create(true).append(true).open(place.path("daemon.log")).unwrap();
+fn spawn(sandbox: &Sandbox, command: &mut Command, flags: &[String]) -> Child {
+    let log = fs::File::options().create(true).append(true).open(sandbox.path("daemon.log")).unwrap();
     command.args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"))
 }
@@ -260,7 +260,7 @@ impl Drop for Daemon {
         self.kill();
         if thread::panicking() {
             let (flags, log) = (self.flags.join(" "), self.log());
-            eprintln!("\ndaemon: sse-busd {flags}\nfolder:\n{}log:\n{log}", self.place.listing());
+            eprintln!("\ndaemon: sse-busd {flags}\nfolder:\n{}log:\n{log}", self.sandbox.listing());
         }
     }
 }

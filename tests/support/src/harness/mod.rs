@@ -13,9 +13,9 @@ pub mod http;
 mod http2;
 #[cfg(unix)]
 mod lines;
-#[cfg(unix)]
-mod place;
 mod process;
+#[cfg(unix)]
+mod sandbox;
 #[cfg(unix)]
 mod subscribers;
 #[cfg(unix)]
@@ -31,7 +31,7 @@ use std::{
 
 pub use self::process::{Process, Run};
 #[cfg(windows)]
-pub use self::windows::{Daemon, Pipe, Place};
+pub use self::windows::{Daemon, Pipe, Sandbox};
 #[cfg(unix)]
 pub use self::{
     daemon::Daemon,
@@ -39,8 +39,8 @@ pub use self::{
     http::{EventStream, Response, Sse},
     http2::Http2,
     lines::Lines,
-    place::Place,
     process::after,
+    sandbox::Sandbox,
     subscribers::{Subscriber, Subscribers},
     tokens::{Tokens, bearer, token},
 };

@@ -1,21 +1,21 @@
 //! Tokens, and a daemon that requires one.
 
-use super::{Daemon, Place, Process};
+use super::{Daemon, Process, Sandbox};
 
 impl Daemon {
     /// A daemon that listens for other machines, and a token of each kind.
     pub fn exposed(flags: &[&str]) -> (Daemon, Tokens) {
-        let place = Place::new();
+        let sandbox = Sandbox::new();
         let tokens = Tokens {
-            all: token(&place, &["--name", "all", "--scope", "publish,subscribe,admin"]),
-            publish: token(&place, &["--name", "publish", "--scope", "publish"]),
-            subscribe: token(&place, &["--name", "subscribe", "--scope", "subscribe"]),
-            builds: token(&place, &["--name", "builds", "--topic", "build/**", "--topic", "deploy"]),
+            all: token(&sandbox, &["--name", "all", "--scope", "publish,subscribe,admin"]),
+            publish: token(&sandbox, &["--name", "publish", "--scope", "publish"]),
+            subscribe: token(&sandbox, &["--name", "subscribe", "--scope", "subscribe"]),
+            builds: token(&sandbox, &["--name", "builds", "--topic", "build/**", "--topic", "deploy"]),
         };
-        let socket = place.socket().display().to_string();
+        let socket = sandbox.socket().display().to_string();
         let usual = ["--no-config", "--listen", "0.0.0.0:0", "--insecure", "--socket", &socket];
         let flags = usual.iter().chain(flags).map(ToString::to_string).collect();
-        (Daemon::of_command(place, flags, |_| {}), tokens)
+        (Daemon::of_command(sandbox, flags, |_| {}), tokens)
     }
 
     /// The status of the response to a request with a token.
@@ -36,8 +36,8 @@ pub fn bearer(token: &str) -> String {
 }
 
 /// Creates a token; no daemon needs to run.
-pub fn token(place: &Place, options: &[&str]) -> String {
+pub fn token(sandbox: &Sandbox, options: &[&str]) -> String {
     let args = [&["token", "create"], options].concat();
-    let made = Process::start(place.busctl(&args)).finish().ok();
+    let made = Process::start(sandbox.busctl(&args)).finish().ok();
     made.json()[0]["token"].as_str().unwrap().to_owned()
 }

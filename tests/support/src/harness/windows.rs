@@ -23,13 +23,13 @@ use super::{PATIENCE, Process, Run, process, program, until};
 const CREATE_NO_WINDOW: u32 = 0x0800_0000;
 
 /// A folder, and commands that run there.
-pub struct Place {
+pub struct Sandbox {
     folder: TempDir,
 }
 
-impl Place {
-    pub fn new() -> Place {
-        Place { folder: tempfile::Builder::new().prefix("sse-bus-").tempdir().unwrap() }
+impl Sandbox {
+    pub fn new() -> Sandbox {
+        Sandbox { folder: tempfile::Builder::new().prefix("sse-bus-").tempdir().unwrap() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -73,7 +73,7 @@ impl Place {
 
 /// A daemon. Killed when dropped.
 pub struct Daemon {
-    pub place: Place,
+    pub sandbox: Sandbox,
     flags: Vec<String>,
     child: Child,
     /// The address of its port, such as `127.0.0.1:51842`.
@@ -82,18 +82,18 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start(flags: &[&str]) -> Daemon {
-        let place = Place::new();
-        let pipe = place.pipe();
+        let sandbox = Sandbox::new();
+        let pipe = sandbox.pipe();
         let flags: Vec<String> = [&["--socket", &pipe], flags].concat().into_iter().map(str::to_owned).collect();
-        let child = spawn(&place, &flags);
-        let mut daemon = Daemon { place, flags, child, address: String::new() };
+        let child = spawn(&sandbox, &flags);
+        let mut daemon = Daemon { sandbox, flags, child, address: String::new() };
         daemon.wait_until_it_answers();
         daemon
     }
 
     /// Starts it again after its end, with the same flags. The port may differ.
     pub fn start_again(&mut self) {
-        self.child = spawn(&self.place, &self.flags);
+        self.child = spawn(&self.sandbox, &self.flags);
         self.wait_until_it_answers();
     }
 
@@ -102,7 +102,7 @@ impl Daemon {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the daemon has ended: {status}");
             }
-            Pipe::open(&self.place.pipe())
+            Pipe::open(&self.sandbox.pipe())
         });
         let url = pipe.ask(r#"{"status":{}}"#)["status"]["url"].as_str().unwrap().to_owned();
         self.address = url.split_once("://").unwrap().1.into();
@@ -125,7 +125,7 @@ impl Daemon {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        String::from_utf8(fs::read(self.place.path("daemon.log")).unwrap()).unwrap()
+        String::from_utf8(fs::read(self.sandbox.path("daemon.log")).unwrap()).unwrap()
     }
 
     /// Runs `sse-busctl` to its end.
@@ -135,12 +135,12 @@ impl Daemon {
 
     /// Starts `sse-busctl`.
     pub fn spawn_ctl(&self, args: &[&str]) -> Process {
-        Process::start(self.place.busctl(args))
+        Process::start(self.sandbox.busctl(args))
     }
 
     /// A connection to the pipe.
     pub fn pipe(&self) -> Pipe {
-        Pipe::open(&self.place.pipe()).expect("a connection to the pipe")
+        Pipe::open(&self.sandbox.pipe()).expect("a connection to the pipe")
     }
 
     /// An HTTP request over the pipe; returns the status and the body.
@@ -161,7 +161,7 @@ impl Daemon {
     #[expect(clippy::zombie_processes, reason = "there is nothing to wait with")]
     pub fn curl(&self, path: &str, file: &str, headers: &[&str]) {
         let curl = if Path::new("/usr/bin/curl").exists() { "/usr/bin/curl" } else { "C:/Windows/System32/curl.exe" };
-        let mut command = self.place.command(curl);
+        let mut command = self.sandbox.command(curl);
         command.args(["-sSN", "--noproxy", "*", "--max-time", "20", "--output", file]);
         for header in headers {
             command.args(["-H", header]);
@@ -173,15 +173,15 @@ impl Daemon {
     /// Waits until a text is in a file.
     pub fn wait_for_file(&self, file: &str, text: &str) {
         until(&format!("{text:?} in {file}"), || {
-            fs::read_to_string(self.place.path(file)).ok().filter(|content| content.contains(text))
+            fs::read_to_string(self.sandbox.path(file)).ok().filter(|content| content.contains(text))
         });
     }
 }
 
-fn spawn(place: &Place, flags: &[String]) -> Child {
-    let log = fs::File::options().create(true).append(true).open(place.path("daemon.log")).unwrap();
+fn spawn(sandbox: &Sandbox, flags: &[String]) -> Child {
+    let log = fs::File::options().create(true).append(true).open(sandbox.path("daemon.log")).unwrap();
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let mut command = place.busd(&flags);
+    let mut command = sandbox.busd(&flags);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     process::spawn(&mut command)
 }

@@ -12,13 +12,13 @@ use tempfile::TempDir;
 use super::{Process, Run, program};
 
 /// A folder, and commands that use it as home, runtime, configuration and state directory.
-pub struct Place {
+pub struct Sandbox {
     folder: TempDir,
 }
 
-impl Place {
-    pub fn new() -> Place {
-        Place { folder: tempfile::Builder::new().prefix("sse-bus-").tempdir().unwrap() }
+impl Sandbox {
+    pub fn new() -> Sandbox {
+        Sandbox { folder: tempfile::Builder::new().prefix("sse-bus-").tempdir().unwrap() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
