@@ -283,6 +283,6 @@ fn a_large_event_for_many_subscribers_without_a_common_feed() {
         let first: Vec<_> = subscriber.data(3).iter().map(|data| data[..1].to_owned()).collect();
         assert_eq!(first, ["0", "1", "2"]);
     }
-    // What a socket does not accept waits in its stream, one event at most; feeds hold no copies for it.
+    // Bytes that a socket does not accept wait in its stream, one event at most; feeds hold no copies for it.
     assert!(more < SUBSCRIBERS * 320, "memory is up by {more} KiB");
 }

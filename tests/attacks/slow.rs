@@ -42,7 +42,7 @@ impl Peer for UnixStream {
     }
 }
 
-/// What a slow peer sends.
+/// The bytes of a slow peer.
 struct Slow {
     name: &'static str,
     /// Sent at once.

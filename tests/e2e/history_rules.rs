@@ -43,7 +43,7 @@ fn a_rule_bounds_the_matching_topics_by_count_and_bytes() {
     for (topic, kept) in [("few/first", 2_u32), ("few", 4), ("few/a/b", 4), ("more", 20), ("other", 8)] {
         assert_eq!(history(&daemon, topic), numbers(20 - kept..20), "{topic}: the first matching rule applies");
     }
-    // What a rule leaves out is as for all topics.
+    // Bounds that a rule leaves out are the general ones.
     publish(&daemon, &["small"], 20);
     let small = history(&daemon, "small").len();
     assert!((1..8).contains(&small), "{small} events are about 1 KiB");

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Daemon, EventStream, PATIENCE, Process, Sandbox, http::exchange},
+    harness::{Daemon, EventStream, PATIENCE, Process, Sandbox, http::exchange, wrap},
     other_users::NOBODY,
 };
 
@@ -170,19 +170,13 @@ fn without_ipv6_localhost_is_one_address_without_a_warning() {
     let sandbox = Sandbox::new();
     let socket = sandbox.socket().display().to_string();
     let script = "ip link set lo up && echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 && exec \"$0\" \"$@\"";
-    let here = |busd: &mut Command| {
-        let mut alone = Command::new("unshare");
-        alone.args(["--net", "bash", "-c", script]).arg(busd.get_program());
-        for (name, value) in busd.get_envs() {
-            match value {
-                Some(value) => alone.env(name, value),
-                None => alone.env_remove(name),
-            };
-        }
-        *busd = alone;
+    let without_ipv6 = |busd: &mut Command| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--net", "bash", "-c", script]);
+        wrap(unshare, busd);
     };
     let flags = ["--no-config", "--socket", &socket].map(str::to_owned);
-    let daemon = Daemon::of_command(sandbox, flags.into(), here);
+    let daemon = Daemon::of_command(sandbox, flags.into(), without_ipv6);
     let status = daemon.lines().ask(r#"{"status":{}}"#);
     assert_eq!(status["status"]["urls"], json!(["http://127.0.0.1:7733"]));
     daemon.has_logged("http=127.0.0.1:7733 ");
@@ -190,7 +184,7 @@ fn without_ipv6_localhost_is_one_address_without_a_warning() {
     // Named explicitly, it must be available.
     let sandbox = Sandbox::new();
     let mut busd = sandbox.busd();
-    here(&mut busd);
+    without_ipv6(&mut busd);
     busd.args(["--no-config", "--listen", "[::1]:7733", "--socket"]).arg(sandbox.socket());
     Process::start(busd).finish().ends_with(1).says("[::1]:7733 cannot be listened on").says("--listen");
 }

@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     doctor::says,
-    harness::{Daemon, Process, Sandbox, http, until},
+    harness::{Daemon, Process, Sandbox, http, until, wrap},
 };
 
 /// A user who is not root and owns nothing here.
@@ -170,15 +170,9 @@ fn secluded(flags: &[&str]) -> Daemon {
     let usual = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket];
     let flags = usual.iter().chain(flags).map(ToString::to_string).collect();
     Daemon::of_command(sandbox, flags, |command| {
-        let mut inside = Command::new("unshare");
-        inside.args(["--user", "--map-root-user", "--"]).arg(command.get_program());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => inside.env(name, value),
-                None => inside.env_remove(name),
-            };
-        }
-        *command = inside;
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--user", "--map-root-user", "--"]);
+        wrap(unshare, command);
     })
 }
 

@@ -26,7 +26,7 @@ use sse_bus::{
 
 use crate::{
     harness::{Daemon, Lines, Process, Run, Sandbox, Sse, Subscriber, Subscribers, block_on, until},
-    service::Held,
+    service::InheritedSockets,
 };
 
 const SUBSCRIBERS: usize = 1000;
@@ -44,14 +44,14 @@ static ALONE: Mutex<()> = Mutex::new(());
 /// Who owns the daemon's sockets.
 enum Sockets {
     /// The test, as a service manager does; they outlive the daemon.
-    Held(Held),
+    Inherited(InheritedSockets),
     /// The daemon; the port is closed while it is down.
     Own(SocketAddr),
 }
 
 impl Sockets {
-    fn held(sandbox: &Sandbox) -> Sockets {
-        Sockets::Held(Held::new(sandbox))
+    fn inherited(sandbox: &Sandbox) -> Sockets {
+        Sockets::Inherited(InheritedSockets::new(sandbox))
     }
 
     /// On a port below the ephemeral range, so that it is still free after a restart.
@@ -72,8 +72,8 @@ impl Sockets {
 
     /// Passes the sockets to a daemon's command.
     fn give(&self, command: &mut Command) {
-        if let Sockets::Held(held) = self {
-            held.give(command, "http:ipc");
+        if let Sockets::Inherited(inherited) = self {
+            inherited.give(command, "http:ipc");
         }
     }
 }
@@ -201,7 +201,7 @@ fn with_history_on_disk_no_subscriber_misses_an_event(sockets: &Sockets, sandbox
 #[test]
 fn with_inherited_sockets_a_thousand_subscribers_miss_nothing() {
     let sandbox = Sandbox::new();
-    with_history_on_disk_no_subscriber_misses_an_event(&Sockets::held(&sandbox), sandbox);
+    with_history_on_disk_no_subscriber_misses_an_event(&Sockets::inherited(&sandbox), sandbox);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn with_its_own_sockets_a_thousand_subscribers_miss_nothing() {
 #[test]
 fn with_history_in_memory_a_thousand_subscribers_receive_a_gap() {
     let sandbox = Sandbox::new();
-    let sockets = Sockets::held(&sandbox);
+    let sockets = Sockets::inherited(&sandbox);
     let (_daemon, [clean, crash], subscribers) = restart_twice(&sockets, sandbox, "memory");
     let epoch = |published: &Published| published.id.split('-').next().unwrap().to_owned();
     let last = epoch(crash.last().unwrap());
@@ -230,7 +230,7 @@ fn with_history_in_memory_a_thousand_subscribers_receive_a_gap() {
 #[test]
 fn the_library_and_the_command_line_resume_after_their_last_event() {
     let sandbox = Sandbox::new();
-    let sockets = Sockets::held(&sandbox);
+    let sockets = Sockets::inherited(&sandbox);
     let mut daemon = sockets.start(sandbox, "disk");
     let mut command = daemon.spawn_ctl(&["subscribe", "load", "--format", "data"]);
     let endpoint = daemon.endpoint();
@@ -303,7 +303,7 @@ fn the_library_and_the_command_line_resume_after_their_last_event() {
 /// Feeds numbers to `publish --lines` through a restart. Returns the count, the run, and the numbers in history.
 fn lines_through_a_restart(signal: Signal, ack: &str) -> (usize, Run, Vec<usize>) {
     let sandbox = Sandbox::new();
-    let sockets = Sockets::held(&sandbox);
+    let sockets = Sockets::inherited(&sandbox);
     let mut daemon = sockets.start(sandbox, "disk");
     let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines", "--ack", ack]);
     let mut stdin = publishing.take_stdin();

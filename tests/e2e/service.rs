@@ -18,18 +18,21 @@ use rustix::{
     process::Signal,
 };
 
-use crate::harness::{Daemon, EventStream, Lines, PATIENCE, Process, Sandbox, until};
+use crate::harness::{Daemon, EventStream, Lines, PATIENCE, Process, Sandbox, until, wrap};
 
 /// The sockets that a service manager holds.
-pub(crate) struct Held {
+pub(crate) struct InheritedSockets {
     http: TcpListener,
     ipc: UnixListener,
 }
 
-impl Held {
-    pub(crate) fn new(sandbox: &Sandbox) -> Held {
+impl InheritedSockets {
+    pub(crate) fn new(sandbox: &Sandbox) -> InheritedSockets {
         std::fs::create_dir_all(sandbox.socket().parent().unwrap()).unwrap();
-        Held { http: TcpListener::bind("127.0.0.1:0").unwrap(), ipc: UnixListener::bind(sandbox.socket()).unwrap() }
+        InheritedSockets {
+            http: TcpListener::bind("127.0.0.1:0").unwrap(),
+            ipc: UnixListener::bind(sandbox.socket()).unwrap(),
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -54,31 +57,25 @@ fn give(command: &mut Command, sockets: &[&dyn AsRawFdAndFd], names: &str) {
     }
     script += &low;
     let _ = write!(script, "export LISTEN_FDS={} LISTEN_FDNAMES={names} LISTEN_PID=$$; exec \"$@\"", sockets.len());
-    shell.args(["-c", &script, "bash"]).arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    *command = shell;
+    shell.args(["-c", &script, "bash"]);
+    wrap(shell, command);
 }
 
 trait AsRawFdAndFd: AsFd + AsRawFd {}
 impl<T: AsFd + AsRawFd> AsRawFdAndFd for T {}
 
 /// A daemon that inherits the sockets, with or without their names.
-fn start(sandbox: Sandbox, held: &Held, names: &str) -> Daemon {
-    Daemon::of_command(sandbox, vec!["--no-config".into()], |command| held.give(command, names))
+fn start(sandbox: Sandbox, inherited: &InheritedSockets, names: &str) -> Daemon {
+    Daemon::of_command(sandbox, vec!["--no-config".into()], |command| inherited.give(command, names))
 }
 
 #[test]
 fn connections_made_while_the_daemon_is_down_wait_and_are_served() {
     for names in ["http:ipc", "", "sse-bus.socket:sse-bus.socket"] {
         let sandbox = Sandbox::new();
-        let held = Held::new(&sandbox);
-        let mut daemon = start(sandbox, &held, names);
-        assert_eq!(daemon.address, held.address(), "the daemon uses the inherited port");
+        let inherited = InheritedSockets::new(&sandbox);
+        let mut daemon = start(sandbox, &inherited, names);
+        assert_eq!(daemon.address, inherited.address(), "the daemon uses the inherited port");
         assert_eq!(daemon.status()["socket"], daemon.sandbox.socket().display().to_string());
         daemon.publish("t", "before");
         daemon.signal(Signal::TERM);
@@ -88,12 +85,12 @@ fn connections_made_while_the_daemon_is_down_wait_and_are_served() {
         // None is refused.
         let mut publisher = Lines::new(UnixStream::connect(daemon.sandbox.socket()).unwrap());
         publisher.send(r#"{"publish":{"topic":"t","data":"meanwhile"}}"#);
-        let socket = TcpStream::connect(held.address()).unwrap();
+        let socket = TcpStream::connect(inherited.address()).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (address, waiting) = (held.address().to_string(), Box::new(socket));
+        let (address, waiting) = (inherited.address().to_string(), Box::new(socket));
         let stream = std::thread::spawn(move || EventStream::open(waiting, &address, "/events/later", &[]));
 
-        let daemon = start(std::mem::replace(&mut daemon.sandbox, Sandbox::new()), &held, names);
+        let daemon = start(std::mem::replace(&mut daemon.sandbox, Sandbox::new()), &inherited, names);
         assert!(publisher.reply()["published"]["id"].is_string());
         let mut stream = stream.join().unwrap();
         daemon.publish("later", "here");
@@ -105,11 +102,11 @@ fn connections_made_while_the_daemon_is_down_wait_and_are_served() {
 fn every_inherited_port_is_served() {
     for names in ["http:http:ipc", ""] {
         let sandbox = Sandbox::new();
-        let held = Held::new(&sandbox);
+        let inherited = InheritedSockets::new(&sandbox);
         let second = TcpListener::bind("[::1]:0").unwrap();
-        let wanted = [held.address(), second.local_addr().unwrap()].map(|address| format!("http://{address}"));
+        let wanted = [inherited.address(), second.local_addr().unwrap()].map(|address| format!("http://{address}"));
         let daemon = Daemon::of_command(sandbox, vec!["--no-config".into()], |command| {
-            give(command, &[&held.http, &second, &held.ipc], names);
+            give(command, &[&inherited.http, &second, &inherited.ipc], names);
         });
         assert_eq!(daemon.status()["urls"], serde_json::json!(wanted));
         let socket = Box::new(TcpStream::connect(second.local_addr().unwrap()).unwrap());
@@ -124,13 +121,13 @@ fn every_inherited_port_is_served() {
 #[test]
 fn the_daemon_enlarges_the_queue_of_an_inherited_socket() {
     let sandbox = Sandbox::new();
-    let held = Held::new(&sandbox);
-    rustix::net::listen(&held.http, 1).unwrap();
-    rustix::net::listen(&held.ipc, 1).unwrap();
-    let mut daemon = start(sandbox, &held, "http:ipc");
+    let inherited = InheritedSockets::new(&sandbox);
+    rustix::net::listen(&inherited.http, 1).unwrap();
+    rustix::net::listen(&inherited.ipc, 1).unwrap();
+    let mut daemon = start(sandbox, &inherited, "http:ipc");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), Some(0));
-    let connect = || TcpStream::connect_timeout(&held.address(), PATIENCE).unwrap();
+    let connect = || TcpStream::connect_timeout(&inherited.address(), PATIENCE).unwrap();
     let began = Instant::now();
     let crowd: Vec<_> = (0..100).map(|_| connect()).collect();
     let took = began.elapsed();
@@ -149,15 +146,15 @@ fn the_daemon_enlarges_the_queue_of_an_inherited_socket() {
 
 #[test]
 fn settings_overridden_by_inherited_sockets_are_reported_once() {
-    let start = |listen: &str, socket: &str, held: &Held, sandbox: Sandbox| {
+    let start = |listen: &str, socket: &str, inherited: &InheritedSockets, sandbox: Sandbox| {
         let file = sandbox.file("config.toml", format!("socket = \"{socket}\"\n"));
         let flags = ["--config", &file, "--listen", listen].map(str::to_owned);
-        Daemon::of_command(sandbox, flags.into(), |command| held.give(command, "http:ipc"))
+        Daemon::of_command(sandbox, flags.into(), |command| inherited.give(command, "http:ipc"))
     };
     let sandbox = Sandbox::new();
-    let held = Held::new(&sandbox);
-    let (address, socket) = (held.address().to_string(), sandbox.socket().display().to_string());
-    let daemon = start("127.0.0.1:7999", "/nowhere/bus.sock", &held, sandbox);
+    let inherited = InheritedSockets::new(&sandbox);
+    let (address, socket) = (inherited.address().to_string(), sandbox.socket().display().to_string());
+    let daemon = start("127.0.0.1:7999", "/nowhere/bus.sock", &inherited, sandbox);
     daemon.signal(Signal::HUP);
     until("the configuration is reloaded", || daemon.log().contains("read the configuration again").then_some(()));
     let log = daemon.log();
@@ -172,18 +169,18 @@ fn settings_overridden_by_inherited_sockets_are_reported_once() {
     }
     // No warning where the socket is the configured one.
     let sandbox = Sandbox::new();
-    let held = Held::new(&sandbox);
-    let (address, socket) = (held.address().to_string(), sandbox.socket().display().to_string());
-    let daemon = start(&address, &socket, &held, sandbox);
+    let inherited = InheritedSockets::new(&sandbox);
+    let (address, socket) = (inherited.address().to_string(), sandbox.socket().display().to_string());
+    let daemon = start(&address, &socket, &inherited, sandbox);
     assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
     drop(daemon);
     // Nor if it is inherited as two sockets.
     let sandbox = Sandbox::new();
-    let held = Held::new(&sandbox);
-    let second = TcpListener::bind((Ipv6Addr::LOCALHOST, held.address().port())).unwrap();
-    let flags = ["--no-config", "--listen", &format!("localhost:{}", held.address().port())].map(str::to_owned);
+    let inherited = InheritedSockets::new(&sandbox);
+    let second = TcpListener::bind((Ipv6Addr::LOCALHOST, inherited.address().port())).unwrap();
+    let flags = ["--no-config", "--listen", &format!("localhost:{}", inherited.address().port())].map(str::to_owned);
     let daemon = Daemon::of_command(sandbox, flags.into(), |command| {
-        give(command, &[&held.http, &second, &held.ipc], "http:http:ipc");
+        give(command, &[&inherited.http, &second, &inherited.ipc], "http:http:ipc");
     });
     assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
 }

@@ -53,7 +53,7 @@ fn check<T: Message + PartialEq + Debug>(version: Version, frame: &[u8], expecte
     let message: T = decoded(version, frame);
     assert_eq!(message, *expected, "{version:?}");
     let again = encoded(version, &message);
-    // What is JSON text within a frame may have more fields now.
+    // JSON text within a frame may have additional fields now.
     if may_grow {
         assert_eq!(decoded::<T>(version, &again), *expected, "{version:?}");
     } else {

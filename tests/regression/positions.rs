@@ -80,7 +80,7 @@ fn a_heartbeat_repeats_the_position_before_history_evicts_the_last() {
     // The quiet subscriber's id lies in the older half of history.
     bus.tick(at(15_000));
     assert_eq!([text(&mut bus, quiet), text(&mut bus, busy)], [":\nid: e-5\n\n", ":\n"]);
-    // Nothing has moved.
+    // The position has not changed.
     bus.tick(at(30_000));
     assert_eq!([text(&mut bus, quiet), text(&mut bus, busy)], [":\n", ":\n"]);
 }

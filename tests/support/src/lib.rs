@@ -1,4 +1,4 @@
-//! What the tests of sse-bus share: a parser of event streams, a model of the bus, generators, and a harness that
+//! Shared parts of the tests of sse-bus: a parser of event streams, a model of the bus, generators, and a harness that
 //! starts the daemon and its clients as processes.
 //!
 //! Parsers and the model are written from the standards and from the glossary, not from the code under test.

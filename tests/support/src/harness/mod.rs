@@ -39,7 +39,7 @@ pub use self::{
     http::{EventStream, Response, Sse},
     http2::Http2,
     lines::Lines,
-    process::after,
+    process::{after, wrap},
     sandbox::Sandbox,
     subscribers::{Subscriber, Subscribers},
     tokens::{Tokens, bearer, token},

@@ -19,14 +19,21 @@ use super::{PATIENCE, until};
 #[cfg(unix)]
 pub fn after(script: &str, command: &mut Command) {
     let mut shell = Command::new("bash");
-    shell.args(["-c", &format!("{script}; exec \"$0\" \"$@\"")]).arg(command.get_program());
+    shell.args(["-c", &format!("{script}; exec \"$0\" \"$@\"")]);
+    wrap(shell, command);
+}
+
+/// Has a program execute the command, which it receives as its last arguments.
+#[cfg(unix)]
+pub fn wrap(mut program: Command, command: &mut Command) {
+    program.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
+            Some(value) => program.env(name, value),
+            None => program.env_remove(name),
         };
     }
-    *command = shell;
+    *command = program;
 }
 
 /// Starts a program. Wine sometimes cannot start one of many at a time, so that is retried.

@@ -1,5 +1,5 @@
-//! What a subscriber reads, parsed back without the code under test (but for the binary codec, which has tests of its
-//! own in `tests/codecs`).
+//! The items that a subscriber reads, parsed without the code under test (except for the binary codec, which has tests of
+//! its own in `tests/codecs`).
 
 use serde_json::Value;
 use sse_bus::{
