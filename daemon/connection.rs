@@ -1,9 +1,11 @@
 //! The byte streams under HTTP, bounded: a peer that takes nothing for [`WRITE_STALL`] while something waits for it is
-//! cut, and bytes that were read to find out what a peer speaks are read again.
+//! cut, bytes that were read to find out what a peer speaks are read again, and what a peer sends before it authenticates is
+//! charged.
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -14,12 +16,16 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
+use crate::unauthenticated::Unauthenticated;
+
 /// A connection with a prefix that is read first and a deadline for peers that take nothing.
 pub(crate) struct Connection<S> {
     prefix: Bytes,
     stream: S,
     /// Runs while a write waits for the peer.
     stall: Option<Pin<Box<Sleep>>>,
+    /// Charged with what is read, until the peer authenticates.
+    charged: Option<Arc<Unauthenticated>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -27,9 +33,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Connection::with_prefix(stream, Bytes::new())
     }
 
+    /// A connection whose peer has to authenticate, and is charged with what it sends.
+    pub(crate) fn charged(stream: S, unauthenticated: Arc<Unauthenticated>) -> Connection<S> {
+        Connection { charged: Some(unauthenticated), ..Connection::new(stream) }
+    }
+
     /// A connection of which some bytes are read already.
     pub(crate) fn with_prefix(stream: S, prefix: Bytes) -> Connection<S> {
-        Connection { prefix, stream, stall: None }
+        Connection { prefix, stream, stall: None, charged: None }
     }
 
     /// The stream alone; what of the prefix is unread goes.
@@ -55,7 +66,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.prefix.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
+            let before = buf.filled().len();
+            let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+            let received = buf.filled().len() - before;
+            if received > 0 && self.charged.as_ref().is_some_and(|charged| !charged.charge(received)) {
+                self.charged = None;
+            }
+            return read;
         }
         let taken = self.prefix.len().min(buf.remaining());
         buf.put_slice(&self.prefix[..taken]);

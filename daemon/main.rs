@@ -9,8 +9,10 @@
 //! - `cli` and `config` are what the daemon is told, `signals` and `service` what it is told later, and what it tells its manager.
 //! - `logging` writes the log from a thread of its own, and bounds what peers can make it write.
 //! - `server` binds, accepts and drains, `tcp` binds for browsers; `descriptors` shares out places for connections, `access` says who may.
-//! - `ipc` and `http` are the two ways in, `connection` bounds what a peer may make them wait for, `tls` wraps the port.
+//! - `ipc` and `http` are the two ways in, `connection` bounds what a peer may make them wait for, `unauthenticated` what
+//!   strangers may make them hold, `tls` wraps the port.
 //! - `shared` is the bus as tasks share it, `fanout` writes the streams of plain HTTP/1.1, `store` keeps history on disk.
+//! - `memory` returns freed memory to the system.
 
 mod access;
 mod cli;
@@ -25,6 +27,8 @@ mod ipc;
 mod launchd;
 mod listen;
 mod logging;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod memory;
 mod metrics;
 mod nearest;
 mod server;
@@ -34,6 +38,7 @@ mod signals;
 mod store;
 mod tcp;
 mod tls;
+mod unauthenticated;
 
 use std::{
     io::{self, ErrorKind, Write as _},

@@ -20,7 +20,11 @@ use sse_bus::{
     protocol::Status,
     tokens::TokenFile,
 };
-use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::Notify,
+    task::{JoinHandle, spawn_blocking},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -199,9 +203,12 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     }
     let http = Http::new(daemon.clone());
     greet(&daemon);
-    service::ready();
+    // Not waited for: a manager that does not read its socket holds up a thread of its own kind.
+    spawn_blocking(service::ready);
 
     tokio::spawn(service::watchdog(daemon.clone()));
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    tokio::spawn(crate::memory::return_at_rest());
     let accepting = listeners.into_iter().map(|listener| tokio::spawn(http.clone().accept(listener)));
     let mut parts: Vec<_> = accepting.collect();
     parts.extend([
@@ -215,13 +222,13 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
             daemon.begin_to_stop();
         }
     }
-    service::stopping();
+    spawn_blocking(service::stopping);
     daemon.tasks.close();
     if tokio::time::timeout(DRAIN, daemon.tasks.wait()).await.is_err() {
         warn!(connections = daemon.tasks.len(), "cut what had not ended in {} s", DRAIN.as_secs());
     }
     if let Some(store) = &daemon.store {
-        store.end();
+        store.end().await;
     }
     daemon.log.report_suppressed();
     info!("stopped");

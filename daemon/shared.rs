@@ -15,7 +15,8 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use sse_bus::{
     bus::{Bus, ClientId, Description, Now, Subscription},
-    protocol::{Refused, Subscribed},
+    limits::CLIENTS_AT_ONCE,
+    protocol::{ClientInfo, Refused, Subscribed, TopicInfo},
 };
 use tokio::sync::Notify;
 use tracing::{debug, info};
@@ -142,6 +143,46 @@ impl SharedBus {
             self.wake();
         }
         seen
+    }
+
+    /// The topics, by name; in steps, between which others have the bus. No more than there may be at once, however many
+    /// come and go meanwhile.
+    pub(crate) async fn topics(&self) -> Vec<TopicInfo> {
+        let mut topics: Vec<TopicInfo> = Vec::new();
+        loop {
+            let last = topics.last().map(|last| &*last.topic);
+            let (next, most) = self.look(|bus, now| (bus.topics_after(last, now), bus.limits().topics));
+            if next.is_empty() || topics.len() > most {
+                return topics;
+            }
+            topics.extend(next);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The clients, by id; in steps, between which others have the bus.
+    pub(crate) async fn clients(&self) -> Vec<ClientInfo> {
+        let ids = self.with(|bus, _| bus.client_ids());
+        let mut clients = Vec::with_capacity(ids.len());
+        for some in ids.chunks(CLIENTS_AT_ONCE) {
+            clients.extend(self.with(|bus, _| bus.describe_clients(some)));
+            tokio::task::yield_now().await;
+        }
+        clients
+    }
+
+    /// Disconnects the clients with an id or a name, in steps, and returns how many there were.
+    pub(crate) async fn kick(&self, address: &str) -> Result<u64, Refused> {
+        let addressed = self.with(|bus, _| bus.addressed(address))?;
+        for some in addressed.chunks(CLIENTS_AT_ONCE) {
+            self.with(|bus, now| {
+                for id in some {
+                    bus.disconnect(*id, now);
+                }
+            });
+            tokio::task::yield_now().await;
+        }
+        Ok(addressed.len() as u64)
     }
 
     /// Has the bus tick soon, also where nobody subscribes.

@@ -18,6 +18,9 @@ pub const HEADERS_BYTES: usize = 4 << 10;
 pub const NAME_MAX: usize = 128;
 /// Filters of one subscription. More are refused.
 pub const FILTERS_MAX: usize = 64;
+/// The part of the history budget that each topic of the bus itself may have, one in 16, whatever its other bounds are. Its
+/// oldest events go first, so that clients that come and go displace no history of users.
+pub const SYSTEM_SHARE: usize = 16;
 /// Bytes of a client's filters in an event about it on `$sys/clients`.
 pub const PRESENCE_FILTERS: usize = 1 << 10;
 /// About so many bytes a refusal's message has at most. What is longer, because it shows what was sent, is cut.
@@ -32,12 +35,17 @@ pub const LINE_MAX: usize = 4 << 20;
 pub const READ_MAX: usize = 64 << 10;
 /// See [`READ_MAX`].
 pub const BATCH_MAX: u64 = 64;
-/// Bytes that one call of [`Bus::read`](crate::bus::Bus::read) returns, unless a single event is larger.
+/// Bytes that one call of [`Bus::read`](crate::bus::Bus::read) returns, unless a single event is larger. See
+/// [`REPLAY_BUFFERS`].
 pub const DELIVER_MAX: usize = 48 << 10;
 /// History entries that one call of [`Bus::read`](crate::bus::Bus::read) looks at.
 pub const SCAN_MAX: usize = 4096;
 /// A subscriber whose filters match at most so many topics is served by looking each of them up.
 pub const FEW_TOPICS: usize = 32;
+/// Topics that one call of the bus lists.
+pub const TOPICS_AT_ONCE: usize = 256;
+/// Clients that one call of the bus describes or disconnects.
+pub const CLIENTS_AT_ONCE: usize = 64;
 /// Lost events that are known one by one, 16 bytes each. A cursor that has not accounted for the others is told a gap whose
 /// number of events is not known.
 pub const LOSSES_MAX: usize = 65_536;
@@ -45,12 +53,25 @@ pub const LOSSES_MAX: usize = 65_536;
 /// their bounds, because these have changed or time has jumped, the next calls let them go, and whoever reads the past
 /// waits for that.
 pub const EVICT_MAX: usize = 64;
+/// Expired retained events that are removed at once to make room for another. Where that is not enough, the other is refused.
+pub const RECLAIM_MAX: usize = 1024;
+/// Subscribers that one call of the bus wakes one by one, for heartbeats or because they were left behind together.
+pub const CALLS_MAX: usize = 512;
 /// Bytes of the newest events that stay in memory when they are on disk as well, as history charges them.
 pub const WARM: usize = 8 << 20;
 
 /// Bytes of unicast events that wait for clients, all together; each event counts once for each format, however many clients
 /// it waits for. Beyond it no client takes another.
 pub const UNICAST_BUFFERS: usize = 64 << 20;
+
+/// Bytes of history that are copied for single subscribers and wait for their sockets, all together. Beyond it a read returns
+/// one event, which all subscribers that it waits for share.
+pub const REPLAY_BUFFERS: usize = 64 << 20;
+/// Bytes of the head of an HTTP request. A longer one is answered 431, and its connection closed.
+pub const HEAD_MAX: usize = 64 << 10;
+/// Bytes of memory, about, of all connections to the port that have sent something and have not authenticated. Above it
+/// the oldest of them are closed.
+pub const UNAUTHENTICATED_BYTES: usize = 32 << 20;
 
 /// Streams of one HTTP/2 connection at once. The peer is told; those it opens beyond are refused for it to repeat.
 pub const HTTP2_STREAMS: u32 = 256;
@@ -81,6 +102,8 @@ pub const CONFIG_BYTES: usize = 1 << 20;
 pub const ANSWER: Duration = Duration::from_secs(10);
 /// From the signal to stop until connections are cut.
 pub const DRAIN: Duration = Duration::from_secs(3);
+/// After that, until the daemon ends without the disk that does not take the rest of history.
+pub const DISK_END: Duration = Duration::from_secs(10);
 
 /// The bounds that a daemon's configuration sets. Each is refused with an error whose code is
 /// `limit_<field>`, but for the `*_buffer` ones: what does not fit those is left to history.
@@ -94,8 +117,8 @@ pub struct Limits {
     pub topics: usize,
     /// Subscribers connected at once.
     pub subscribers: usize,
-    /// Bytes that the filters of all subscribers cost, in memory: about 400 for each level of each filter, and 48 for
-    /// each topic that one subscriber's filters match. Subscribers with the same filters share them.
+    /// Bytes that the filters of all subscribers cost, in memory: about 400 for each level of each filter, and 12 KiB for
+    /// each level from the fifth behind a `*` on. Subscribers with the same filters share them.
     pub filters_bytes: usize,
     /// Publishers connected to the local socket at once.
     pub publishers: usize,

@@ -5,7 +5,7 @@
 //! one level and a final `**` for any number of levels, also none. Topics that begin with `$` belong to the
 //! bus: nobody else publishes to them, and only patterns that begin with `$` match them.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use crate::limits::{FILTERS_MAX, TOPIC_MAX};
 
@@ -38,6 +38,13 @@ impl Topic {
     /// Whether the topic belongs to the bus itself (begins with `$`).
     pub fn is_system(&self) -> bool {
         self.0.starts_with('$')
+    }
+}
+
+/// Topics compare and hash as their text does, so that a map of topics is searched by text.
+impl Borrow<str> for Topic {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -262,4 +269,87 @@ fn check_levels(text: &str) -> Result<(), TopicError> {
         return Err(TopicError::EmptyLevel);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_no_topic_or_no_filter_is_refused_with_the_reason() {
+        let long = "x".repeat(TOPIC_MAX + 1);
+        let neither = [
+            ("", TopicError::Empty),
+            (&long, TopicError::TooLong(TOPIC_MAX + 1)),
+            ("/a", TopicError::EmptyLevel),
+            ("a//b", TopicError::EmptyLevel),
+            ("a/", TopicError::EmptyLevel),
+            ("a b", TopicError::Forbidden(' ')),
+            ("a\u{2003}b", TopicError::Forbidden('\u{2003}')),
+            ("a\u{7}b", TopicError::Forbidden('\u{7}')),
+            ("a?", TopicError::Forbidden('?')),
+            ("#a", TopicError::Forbidden('#')),
+        ];
+        for (text, why) in neither {
+            assert_eq!(Topic::parse(text), Err(why.clone()), "{text:?}");
+            assert_eq!(Filter::parse(text), Err(why), "{text:?}");
+        }
+        for text in ["*", "a/**", "a*"] {
+            assert_eq!(Topic::parse(text), Err(TopicError::Wildcard), "{text:?}");
+        }
+        for (text, level) in [("a*", "a*"), ("a/*b/c", "*b"), ("***", "***")] {
+            assert_eq!(Filter::parse(text), Err(TopicError::PartialStar(level.into())), "{text:?}");
+        }
+        for text in ["**/a", "a/**/b", "**/**"] {
+            assert_eq!(Filter::parse(text), Err(TopicError::InnerDoubleStar), "{text:?}");
+        }
+        let longest = "x".repeat(TOPIC_MAX);
+        for text in ["a", "$sys/clients", "é/\u{1F600}", &longest] {
+            let (topic, filter) = (Topic::parse(text).expect("legal"), Filter::parse(text).expect("legal"));
+            assert_eq!((topic.as_str(), filter.as_str(), filter.as_topic()), (text, text, Some(text)));
+            assert!(filter.matches(&topic));
+            assert_eq!([topic.to_string(), filter.to_string()], [text, text]);
+            assert_eq!([format!("{topic:?}"), format!("{filter:?}")], [format!("{text:?}"), format!("{text:?}")]);
+        }
+        for text in ["*", "**", "a/*/b/**", "$sys/*"] {
+            assert_eq!(Filter::parse(text).expect("legal").as_topic(), None);
+        }
+    }
+
+    #[test]
+    fn a_reason_names_what_is_wrong() {
+        for (error, part) in [
+            (TopicError::Empty, "empty"),
+            (TopicError::TooLong(300), "300 bytes; at most 255"),
+            (TopicError::EmptyLevel, "remove the extra `/`"),
+            (TopicError::Forbidden(' '), "holds a space;"),
+            (TopicError::Forbidden('?'), "holds `?`;"),
+            (TopicError::Forbidden('#'), "holds `#`;"),
+            (TopicError::Forbidden('\u{7}'), "holds U+0007;"),
+            (TopicError::Wildcard, "it holds `*`"),
+            (TopicError::PartialStar("a*".into()), "the level `a*`"),
+            (TopicError::InnerDoubleStar, "`**` may only be the last level"),
+            (TopicError::TooManyFilters, "at most 64"),
+        ] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_set_of_filters_is_sorted_without_repeats_and_bounded() {
+        let names = |n: usize| (0..n).map(|n| format!("f{n}")).collect::<Vec<_>>();
+        assert_eq!(FilterSet::parse(&names(FILTERS_MAX)).expect("legal").iter().count(), FILTERS_MAX);
+        assert_eq!(FilterSet::parse(&names(FILTERS_MAX + 1)), Err(TopicError::TooManyFilters));
+        assert_eq!(FilterSet::parse(&["b", "a/*", "b"]).expect("legal").to_strings(), ["a/*", "b"]);
+        assert_eq!(FilterSet::parse::<&str>(&[]).expect("everything").to_strings(), ["**"]);
+    }
+
+    #[test]
+    fn a_filter_is_a_string_in_json_and_checked_when_it_is_read() {
+        let filter = Filter::parse("a/**").expect("legal");
+        assert_eq!(serde_json::to_string(&filter).expect("encoded"), r#""a/**""#);
+        assert_eq!(serde_json::from_str::<Filter>(r#""a/**""#).expect("legal"), filter);
+        let error = serde_json::from_str::<Filter>(r#""a/**/b""#).expect_err("not legal").to_string();
+        assert!(error.starts_with("the filter `a/**/b`: `**` may only be the last level"), "{error}");
+    }
 }

@@ -8,22 +8,19 @@ use axum::{
     response::IntoResponse,
 };
 use serde_json::{Value, json};
-use sse_bus::{
-    bus::Bus,
-    protocol::{ClientInfo, Setting, Status, TopicInfo},
-};
+use sse_bus::protocol::{ClientInfo, Setting, Status, TopicInfo};
 
 use super::{JsonLine, error::Refusal};
 use crate::{metrics, server::Daemon};
 
 /// `GET /topics`.
 pub(super) async fn topics(State(daemon): State<Arc<Daemon>>) -> JsonLine<Vec<TopicInfo>> {
-    JsonLine(daemon.bus.look(Bus::topics))
+    JsonLine(daemon.bus.topics().await)
 }
 
 /// `GET /clients`.
 pub(super) async fn clients(State(daemon): State<Arc<Daemon>>) -> JsonLine<Vec<ClientInfo>> {
-    JsonLine(daemon.bus.with(|bus, _| bus.clients()))
+    JsonLine(daemon.bus.clients().await)
 }
 
 /// `DELETE /clients/{id}`: by id or by name.
@@ -32,7 +29,7 @@ pub(super) async fn kick(
     client: Result<Path<String>, PathRejection>,
 ) -> Result<JsonLine<Value>, Refusal> {
     let Path(client) = client?;
-    let connections = daemon.bus.with(|bus, now| bus.kick(&client, now))?;
+    let connections = daemon.bus.kick(&client).await?;
     Ok(JsonLine(json!({ "connections": connections })))
 }
 

@@ -76,7 +76,7 @@ impl Http {
         /// Bytes of requests' bodies that wait to be read: of one stream, and of a connection.
         const STREAM_WINDOW: u32 = 64 << 10;
         const CONNECTION_WINDOW: u32 = 1 << 20;
-        let mut builder = http2::Builder::new(Streams(self.daemon.clone()));
+        let mut builder = http2::Builder::new(Streams { daemon: self.daemon.clone(), from: from.clone() });
         builder
             .timer(TokioTimer::new())
             .keep_alive_interval(HEARTBEAT)
@@ -102,16 +102,19 @@ impl Http {
 
 /// Runs the streams of a connection: hyper hands each over as a future.
 #[derive(Clone)]
-struct Streams(Arc<Daemon>);
+struct Streams {
+    daemon: Arc<Daemon>,
+    from: From,
+}
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        let daemon = self.0.clone();
-        self.0.tasks.spawn(async move {
+        let Streams { daemon, from } = self.clone();
+        self.daemon.tasks.spawn(async move {
             let progress = Arc::<Progress>::default();
             let stream = pin!(PROGRESS.scope(progress.clone(), stream));
             if let Err(Stalled) = watch(stream, &progress).await {
-                debug!("resetting an HTTP/2 stream: the peer has given no window for too long");
+                debug!(%from, "resetting an HTTP/2 stream: the peer has given no window for too long");
                 // Before the stream is dropped, and the client with it.
                 if let Some(client) = progress.subscriber.get() {
                     daemon.bus.with(|bus, now| bus.disconnect_slow(*client, now));

@@ -17,7 +17,7 @@ impl Http {
     /// Serves one connection, to its end. It has [`FIRST_BYTE`] for the handshake.
     pub(super) async fn serve_tls(&self, tls: &Tls, socket: TcpStream, from: From) {
         // Below TLS, so that all that is written counts.
-        let socket = Connection::new(socket);
+        let socket = from.connection(socket);
         let handshake = async {
             let Accepted { mut stream, is_http2 } = tls.accept(socket).await?;
             let mut first = Bytes::new();

@@ -56,15 +56,14 @@ use hyper_util::{
 use serde::Serialize;
 use sse_bus::{
     bus::ClientId,
-    limits::{FIRST_BYTE, STALL_CHECK},
+    limits::{FIRST_BYTE, HEAD_MAX, STALL_CHECK},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::sleep,
 };
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::debug;
 
@@ -76,6 +75,7 @@ use crate::{
     fanout::Arrival,
     ipc::Peer,
     server::{Daemon, accepted},
+    unauthenticated::{Budget, Unauthenticated},
 };
 
 /// Where a request comes from.
@@ -84,10 +84,8 @@ pub(crate) enum From {
     /// A TCP connection.
     Tcp {
         peer: SocketAddr,
-        /// From a process of the daemon's own user.
-        is_own: bool,
-        /// Cancelled by the first request that may do something.
-        known: CancellationToken,
+        /// Not there for a process of the daemon's own user.
+        unauthenticated: Option<Arc<Unauthenticated>>,
     },
     /// The local socket, which lets in only whom it may.
     Local(Peer),
@@ -97,7 +95,7 @@ impl From {
     /// Whether it needs no token.
     fn is_own(&self) -> bool {
         match self {
-            From::Tcp { is_own, .. } => *is_own,
+            From::Tcp { unauthenticated, .. } => unauthenticated.is_none(),
             From::Local(_) => true,
         }
     }
@@ -106,24 +104,34 @@ impl From {
 impl From {
     /// Notes that what came from there was let in.
     fn becomes_known(&self) {
-        if let From::Tcp { known, .. } = self {
-            known.cancel();
+        if let From::Tcp { unauthenticated: Some(unauthenticated), .. } = self {
+            unauthenticated.authenticate();
         }
     }
 
-    /// Ends when somebody who needs a token has shown none for too long, whatever else was asked.
-    async fn remains_unknown(&self) {
+    /// Returns why a connection is closed that has not authenticated, whatever else was asked.
+    async fn remains_unauthenticated(&self) -> &'static str {
         match self {
-            From::Tcp { is_own: false, known, .. } if timeout(FIRST_BYTE, known.cancelled()).await.is_err() => {}
+            From::Tcp { unauthenticated: Some(unauthenticated), .. } => unauthenticated.expire(FIRST_BYTE).await,
             _ => pending().await,
+        }
+    }
+
+    /// The connection of a socket from there.
+    fn connection<S: AsyncRead + AsyncWrite + Unpin>(&self, socket: S) -> Connection<S> {
+        match self {
+            From::Tcp { unauthenticated: Some(unauthenticated), .. } => {
+                Connection::charged(socket, unauthenticated.clone())
+            }
+            _ => Connection::new(socket),
         }
     }
 
     /// The number of the user whose process it is, where that is known, and whether it is the daemon's own.
     fn user(&self) -> (Option<u32>, bool) {
         match self {
-            From::Tcp { is_own: true, .. } => (own_uid(), true),
-            From::Tcp { is_own: false, .. } => (None, false),
+            From::Tcp { unauthenticated: None, .. } => (own_uid(), true),
+            From::Tcp { .. } => (None, false),
             From::Local(peer) => (peer.uid, peer.is_own),
         }
     }
@@ -171,11 +179,18 @@ pub(crate) struct Http {
     router: Router,
     /// Connections whose first request is served at the same time; the others wait for one of [`FIRST_TURNS`].
     first_turns: Arc<Semaphore>,
+    /// The memory of connections that have not authenticated.
+    unauthenticated: Arc<Budget>,
 }
 
 impl Http {
     pub(crate) fn new(daemon: Arc<Daemon>) -> Http {
-        Http { router: routes(daemon.clone()), daemon, first_turns: Arc::new(Semaphore::new(FIRST_TURNS)) }
+        Http {
+            router: routes(daemon.clone()),
+            daemon,
+            first_turns: Arc::new(Semaphore::new(FIRST_TURNS)),
+            unauthenticated: Arc::default(),
+        }
     }
 
     /// Accepts connections until the daemon stops.
@@ -195,11 +210,12 @@ impl Http {
             let way = if is_own { &places.tcp } else { &places.strangers };
             let Some(Some(place)) = self.daemon.or_stop(places.take(way)).await else { continue };
             let http = self.clone();
-            let from = From::Tcp { peer, is_own, known: CancellationToken::new() };
+            let unauthenticated = (!is_own).then(|| Arc::new(self.unauthenticated.clone().admit()));
+            let from = From::Tcp { peer, unauthenticated };
             self.daemon.tasks.spawn(async move {
                 tokio::select! {
                     () = http.serve_tcp(socket, place, from.clone()) => {}
-                    () = from.remains_unknown() => debug!(%from, "cut a connection that has shown no token"),
+                    why = from.remains_unauthenticated() => debug!(%from, why, "closed a connection"),
                 }
             });
         }
@@ -214,7 +230,7 @@ impl Http {
         match self.daemon.or_stop(http2::begins(&socket)).await {
             Some(Ok(false)) => self.serve_http1(socket, place, from).await,
             // Boxed, because it is large and rare.
-            Some(Ok(true)) => Box::pin(self.serve_http2(Connection::new(socket), from)).await,
+            Some(Ok(true)) => Box::pin(self.serve_http2(from.connection(socket), from)).await,
             Some(Err(error)) => debug!(%from, %error, "a connection has not said what it wants"),
             None => {}
         }
@@ -225,7 +241,7 @@ impl Http {
         let Some(first_turn) = self.daemon.or_stop(self.first_turns.acquire()).await else { return };
         let mut first_turn = Some(first_turn);
         let (takeover, mut taken) = Takeover::new();
-        let io = TokioIo::new(Connection::new(socket));
+        let io = TokioIo::new(from.connection(socket));
         // A stream goes on elsewhere, where it is seen that its peer is gone; whoever has only finished sending is answered.
         let mut connection = http1().half_close(true).serve_connection(io, self.service(from.clone(), Some(takeover)));
         let mut stopped = pin!(self.daemon.stop.cancelled());
@@ -342,10 +358,8 @@ impl Http {
 type Answer = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
 fn http1() -> http1::Builder {
-    /// Bytes that wait in a connection's buffer before its stream is not read any more.
-    const BUFFER: usize = 64 << 10;
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(FIRST_BYTE).max_buf_size(BUFFER).half_close(false);
+    builder.timer(TokioTimer::new()).header_read_timeout(FIRST_BYTE).max_buf_size(HEAD_MAX).half_close(false);
     builder
 }
 

@@ -10,6 +10,8 @@ use interprocess::local_socket::{
     GenericFilePath, ListenerOptions, ToFsName, tokio::Listener as LocalListener, traits::tokio::Listener as _,
 };
 use sse_bus::{Client, Endpoint, endpoint::Stream, socket_owner};
+#[cfg(unix)]
+use tokio::{runtime::Handle, task::spawn_blocking};
 
 use super::namespace;
 #[cfg(unix)]
@@ -39,18 +41,29 @@ impl Listener {
         Ok(Listener { socket, guests: guests.clone(), place: Some(place) })
     }
 
-    /// Binds the endpoint again if its path no longer leads to the socket. Returns true if it did.
+    /// Binds the endpoint again if its path no longer leads to the socket. Returns true if it did. A file system that hangs
+    /// holds up a thread of its own kind.
     ///
     /// # Errors
     ///
     /// Says in one line what stands in the way. The connections that are open go on.
     #[cfg(unix)]
     pub(crate) async fn rebind_if_lost(&mut self, endpoint: &Endpoint) -> Result<bool, String> {
-        let Some(place) = self.place.as_mut().filter(|place| place.is_lost()) else { return Ok(false) };
-        place.reclaim().await?;
-        self.socket = bind(endpoint, &self.guests)?;
-        place.is_bound();
-        Ok(true)
+        let Some(mut place) = self.place.take() else { return Ok(false) };
+        let runtime = Handle::current();
+        let reclaim = move || {
+            let is_lost = place.is_lost();
+            let reclaimed = if is_lost { runtime.block_on(place.reclaim()) } else { Ok(()) };
+            (place, reclaimed.map(|()| is_lost))
+        };
+        let (place, reclaimed) = spawn_blocking(reclaim).await.map_err(|e| e.to_string())?;
+        let place = self.place.insert(place);
+        if reclaimed? {
+            self.socket = bind(endpoint, &self.guests)?;
+            place.is_bound();
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     /// A pipe has its name for as long as it is served.

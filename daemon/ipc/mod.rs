@@ -26,6 +26,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     select,
     sync::Semaphore,
+    task::spawn_blocking,
     time::timeout,
 };
 use tracing::{debug, info};
@@ -47,7 +48,7 @@ const STRANGER: Duration = Duration::from_secs(1);
 pub(crate) async fn accept(mut listener: Listener, daemon: Arc<Daemon>, http: Http) {
     let strangers = Arc::new(Semaphore::new(STRANGERS));
     let mut binder = Binder::default();
-    binder.rebind_if_lost(&mut listener, &daemon).await;
+    daemon.or_stop(binder.rebind_if_lost(&mut listener, &daemon)).await;
     loop {
         let connection = select! {
             connection = listener.accept() => connection,
@@ -55,7 +56,7 @@ pub(crate) async fn accept(mut listener: Listener, daemon: Arc<Daemon>, http: Ht
                 daemon.or_stop(binder.rebind_if_lost(&mut listener, &daemon)).await;
                 continue;
             }
-            () = daemon.stop.cancelled() => return,
+            () = daemon.stop.cancelled() => break,
         };
         match accepted(connection).await {
             Some((stream, Some(peer))) => {
@@ -82,6 +83,8 @@ pub(crate) async fn accept(mut listener: Listener, daemon: Arc<Daemon>, http: Ht
             None => {}
         }
     }
+    // It removes the file of the socket, which may be on a file system that hangs.
+    spawn_blocking(move || drop(listener));
 }
 
 async fn serve(mut stream: Stream, peer: Peer, daemon: &Arc<Daemon>, http: &Http) -> io::Result<()> {

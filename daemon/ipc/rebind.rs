@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tokio::{select, time::sleep};
+use tokio::{select, task::spawn_blocking, time::sleep};
 use tracing::{error, info};
 
 use self::watch::Watch;
@@ -44,7 +44,8 @@ impl Binder {
         let endpoint = daemon.config().endpoint.clone();
         loop {
             // First, so that a change after the check is reported.
-            self.watch = Watch::new(&endpoint);
+            let watched = endpoint.clone();
+            self.watch = spawn_blocking(move || Watch::new(&watched)).await.ok().flatten();
             match listener.rebind_if_lost(&endpoint).await {
                 Ok(false) => return,
                 Ok(true) => {

@@ -7,7 +7,7 @@
 
 use std::{
     future::poll_fn,
-    io,
+    io, mem,
     sync::Arc,
     task::{Poll, Waker},
     thread,
@@ -16,7 +16,7 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use sse_bus::{
-    bus::{Bus, Publication, Read, Subscription},
+    bus::{Publication, Read, Subscription},
     endpoint::Stream,
     limits::{BATCH_MAX, READ_MAX, REQUEST, STALL_CHECK, WRITE_STALL},
     protocol::{Ack, ErrorCode, Refused, Reply, Request, Subscribe},
@@ -137,7 +137,7 @@ impl<'a> Session<'a> {
                     }
                 }
                 read = next_events(member, &self.daemon.bus, &mut events) => {
-                    events.drain(..).for_each(|bytes| self.out.extend_from_slice(&bytes));
+                    self.send_events(&mut events).await?;
                     if read == Read::Over {
                         // The past is told, and the connection may ask for something else; or the client was
                         // removed.
@@ -232,7 +232,7 @@ impl<'a> Session<'a> {
             other => {
                 // Answers come in the order of requests.
                 self.publish_batch().await;
-                let reply = self.answer(other).unwrap_or_else(|refused| self.error(self.requests, refused));
+                let reply = self.answer(other).await.unwrap_or_else(|refused| self.error(self.requests, refused));
                 return self.codec.reply(&reply, &mut self.out);
             }
         };
@@ -282,13 +282,13 @@ impl<'a> Session<'a> {
         Reply::Error(Refused { request: number, ..refused })
     }
 
-    fn answer(&mut self, request: Request) -> Result<Reply, Refused> {
+    async fn answer(&mut self, request: Request) -> Result<Reply, Refused> {
         let bus = &self.daemon.bus;
         Ok(match request {
             Request::Subscribe(subscribe) => return self.subscribe(&subscribe),
-            Request::Clients {} => Reply::Clients(bus.with(|bus, _| bus.clients())),
-            Request::Topics {} => Reply::Topics(bus.look(Bus::topics)),
-            Request::Kick { client } => Reply::Kicked { connections: bus.with(|bus, now| bus.kick(&client, now))? },
+            Request::Clients {} => Reply::Clients(bus.clients().await),
+            Request::Topics {} => Reply::Topics(bus.topics().await),
+            Request::Kick { client } => Reply::Kicked { connections: bus.kick(&client).await? },
             Request::Status {} => Reply::Status(Box::new(self.daemon.status())),
             Request::Config {} => Reply::Config(self.daemon.config().settings.clone()),
             // Publishes go through the batch, and there are no others.
@@ -309,12 +309,36 @@ impl<'a> Session<'a> {
         Ok(Reply::Subscribed(subscribed))
     }
 
+    /// Sends events. Small ones go together with others; a large one is not copied, as other subscribers may share it.
+    async fn send_events(&mut self, events: &mut Vec<Bytes>) -> io::Result<()> {
+        const LARGE: usize = 4 << 10;
+        for bytes in events.drain(..) {
+            if bytes.len() < LARGE {
+                self.out.extend_from_slice(&bytes);
+            } else {
+                self.send().await?;
+                self.write(&bytes).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Sends what waits.
     async fn send(&mut self) -> io::Result<()> {
+        let mut out = mem::take(&mut self.out);
+        self.write(&out).await?;
+        // A burst's buffer is not kept for ever.
+        out.clear();
+        out.shrink_to(READ_MAX);
+        self.out = out;
+        Ok(())
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut sent = 0;
         let mut progress = Instant::now();
-        while sent < self.out.len() {
-            match timeout(STALL_CHECK, self.stream.write(&self.out[sent..])).await {
+        while sent < bytes.len() {
+            match timeout(STALL_CHECK, self.stream.write(&bytes[sent..])).await {
                 Ok(written) => {
                     sent += match written? {
                         0 => return Err(io::ErrorKind::WriteZero.into()),
@@ -330,9 +354,6 @@ impl<'a> Session<'a> {
                 Err(_) => {}
             }
         }
-        // A burst's buffer is not kept for ever.
-        self.out.clear();
-        self.out.shrink_to(READ_MAX);
         Ok(())
     }
 }

@@ -2,8 +2,9 @@
 //! then once a second. The rest is counted, and the counts are logged at most once a second.
 //!
 //! A kind is a place in the code, whichever crate it is in. The address is the one in the field `peer` or `from`; lines
-//! without one share a bound. At most [`TRACKED`] pairs are tracked; further addresses share a bound per kind. Lines of
-//! debugging are not bounded: only the daemon's user turns them on.
+//! without one share a bound. At most [`TRACKED`] pairs are tracked; further addresses share a bound per kind. Lines at the
+//! levels `debug` and `trace` are bounded only if they name an address: the others are about local processes, which are
+//! trusted, and the daemon's user has asked for them.
 
 use std::{
     collections::HashMap,
@@ -66,17 +67,15 @@ struct Suppressed {
 impl<S: Subscriber> Layer<S> for ThrottleLayer {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        !is_bounded(metadata) || {
-            let mut seen = Seen::default();
-            event.record(&mut seen);
-            self.0.admit(metadata.callsite(), seen, Instant::now())
-        }
+        let mut seen = Seen::default();
+        event.record(&mut seen);
+        !is_bounded(metadata, seen.address) || self.0.admit(metadata.callsite(), seen, Instant::now())
     }
 }
 
 /// The log's own lines come at a bounded rate already.
-fn is_bounded(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() <= Level::INFO && !metadata.target().starts_with(super::TARGET)
+fn is_bounded(metadata: &Metadata<'_>, address: Option<IpAddr>) -> bool {
+    (*metadata.level() <= Level::INFO || address.is_some()) && !metadata.target().starts_with(super::TARGET)
 }
 
 impl Throttle {
@@ -173,6 +172,9 @@ impl Visit for Seen {
 
 #[cfg(test)]
 mod tests {
+    use tracing::{debug, info};
+    use tracing_subscriber::layer::SubscriberExt as _;
+
     use super::*;
 
     fn from(address: u32) -> Seen {
@@ -193,6 +195,36 @@ mod tests {
         let lines: Vec<_> = due.iter().map(|kind| kind.lines).collect();
         assert_eq!(lines, [95, 95 + 95 + 99 + 97 + 95]);
         assert!(state.take(start).is_empty());
+    }
+
+    /// Counts the lines of each level that are logged.
+    #[derive(Clone, Default)]
+    struct Logged(Arc<Mutex<Vec<(Level, String)>>>);
+
+    impl<S: Subscriber> Layer<S> for Logged {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            let mut seen = Seen::default();
+            event.record(&mut seen);
+            self.0.lock().unwrap().push((*event.metadata().level(), seen.message));
+        }
+    }
+
+    #[test]
+    fn a_peer_on_the_network_is_bounded_at_every_level_and_a_local_process_at_info() {
+        let logged = Logged::default();
+        // Not under the target of the log's own lines, as this test would be.
+        let subscriber = tracing_subscriber::registry().with(ThrottleLayer(Arc::default())).with(logged.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..100 {
+                debug!(target: "sse_busd", peer = "192.0.2.1:80", "network");
+                debug!(target: "sse_busd", peer = "python3 (pid 812)", "local");
+                info!(target: "sse_busd", peer = "python3 (pid 812)", "local");
+            }
+        });
+        let logged = logged.0.lock().unwrap();
+        let count = |level, message: &str| logged.iter().filter(|line| **line == (level, message.into())).count();
+        let counts = [count(Level::DEBUG, "network"), count(Level::DEBUG, "local"), count(Level::INFO, "local")];
+        assert_eq!(counts, [BURST as usize, 100, BURST as usize]);
     }
 
     #[test]

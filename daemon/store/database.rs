@@ -1,42 +1,40 @@
 //! The database that history is kept in: its tables, how it is opened, and what can be wrong with it.
 //!
-//! Events stand in [pieces](super::record), one or more for each commit, under the number of their first event. Pieces
-//! lose the events that history has let go once these are more than half of it, and go with the last. Topics stand under
-//! their names, and what is known of the whole under [`STATE`].
+//! Events stand in [blocks](super::record) under the number of their first event, each in one or more [rows](super::rows).
+//! Evicted events stay in their blocks until they are a third of all bytes; then the blocks that have lost a third are
+//! written again without them. A block without events is removed. Topics stand under their names, and what is known of the
+//! whole under [`STATE`].
 
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::AtomicBool},
+    thread,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
-use redb::{Builder, Database, StorageBackend, Table, TableDefinition};
+use redb::{Builder, CompactionError, Database, StorageBackend, Table, TableDefinition};
 use serde::{Deserialize, Serialize};
 use sse_bus::bus::{
-    history::{Entry, Forgotten, TopicPast},
+    history::{Forgotten, TopicPast},
     journal::{Gone, TopicRecord},
 };
 
 use super::{
-    piece::Piece,
-    record,
+    rows::Blocks,
     storage::{Failed, Storage, Watched},
 };
 use crate::clock::Relation;
 
-pub(super) const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
 pub(super) const TOPICS: TableDefinition<&str, &[u8]> = TableDefinition::new("topics");
 pub(super) const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
 /// The one key of [`STATE`].
 pub(super) const BUS: &str = "bus";
 
 /// The form of the files. Those of a newer one are refused, those of an older one are taken over as they are: before 2
-/// there was no [tail](super::tail), before 3 events had no headers.
-pub(super) const SCHEMA: u32 = 3;
-/// Bytes of one piece, unless a single event is larger: with what redb adds it fits a page of 64 KiB, the sizes of which
-/// are powers of two.
-const PIECE: usize = 63 << 10;
+/// there was no [tail](super::tail), before 3 events had no headers, before 4 each block was one row.
+pub(super) const SCHEMA: u32 = 4;
 /// Memory for pages of the file. Events are in memory already.
 const CACHE: usize = 8 << 20;
 
@@ -92,10 +90,22 @@ impl Shelf {
     pub(super) fn set(&self, database: Option<Arc<Database>>) {
         *self.0.lock() = database;
     }
+
+    /// Takes the database, once the reader has finished what it reads.
+    pub(super) fn take(&self) -> Option<Database> {
+        /// A read takes about so long.
+        const READ: Duration = Duration::from_millis(1);
+        let mut taken = self.0.lock().take()?;
+        loop {
+            match Arc::try_unwrap(taken) {
+                Ok(database) => return Some(database),
+                Err(in_use) => taken = in_use,
+            }
+            thread::sleep(READ);
+        }
+    }
 }
 
-/// The events.
-pub(super) type Events<'a> = Table<'a, u64, &'static [u8]>;
 /// The topics.
 pub(super) type Topics<'a> = Table<'a, &'static str, &'static [u8]>;
 
@@ -103,12 +113,12 @@ pub(super) type Topics<'a> = Table<'a, &'static str, &'static [u8]>;
 pub(super) fn commit(
     database: &Database,
     state: &State,
-    fill: impl FnOnce(&mut Events<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
+    fill: impl FnOnce(&mut Blocks<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
 ) -> Result<(), Trouble> {
     let state = serde_json::to_vec(state).map_err(|e| Trouble::Other(e.to_string()))?;
     guarded(|| {
         let transaction = database.begin_write()?;
-        fill(&mut transaction.open_table(EVENTS)?, &mut transaction.open_table(TOPICS)?)?;
+        fill(&mut Blocks::open(&transaction)?, &mut transaction.open_table(TOPICS)?)?;
         transaction.open_table(STATE)?.insert(BUS, &*state)?;
         transaction.commit()?;
         Ok(())
@@ -135,18 +145,6 @@ pub(super) fn put_topics<'a>(
         topics.insert(record.topic.as_str(), &*state)?;
     }
     Ok(())
-}
-
-/// Puts down events in pieces. Gives these with their numbers.
-pub(super) fn put_events(events: &mut Events<'_>, mut entries: &[Entry]) -> Result<Vec<(u64, Piece)>, redb::Error> {
-    let mut written = Vec::new();
-    while let Some(first) = entries.first() {
-        let (piece, events_in_it) = record::encode(entries, PIECE);
-        events.insert(first.seq, &*piece)?;
-        written.push((first.seq, Piece::new(events_in_it, piece.len())));
-        entries = &entries[events_in_it..];
-    }
-    Ok(written)
 }
 
 /// Why a file cannot be had.
@@ -198,8 +196,21 @@ pub(super) fn open(storage: &dyn Storage, sync_failed: &Arc<AtomicBool>) -> Resu
 
 /// Opens a database in a file. It is noted when a sync of that fails.
 pub(super) fn open_file(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> Result<Database, Trouble> {
-    let file = Watched::new(file, sync_failed);
+    let file = Watched::new(file, sync_failed)?;
     guarded(|| Ok(Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true).create_with_backend(file)?))
+}
+
+/// Moves the content of a database to the beginning of its file, and gives back what is behind it. It is what it was
+/// wherever the power fails.
+pub(super) fn compact(database: &mut Database) -> Result<(), Trouble> {
+    guarded(|| {
+        database.compact().map_err(|error| match error {
+            CompactionError::Storage(error) => error.into(),
+            // Nobody reads, and nothing else is ever under way.
+            error => redb::Error::Corrupted(error.to_string()),
+        })?;
+        Ok(())
+    })
 }
 
 /// Does something with a database that may be damaged, or on a disk that fails.

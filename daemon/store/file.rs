@@ -4,7 +4,6 @@
 //! into the database together. A large batch goes there at once, with all that is pending.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc,
@@ -12,16 +11,17 @@ use std::{
     },
 };
 
-use redb::{Database, ReadableTable as _};
+use redb::Database;
 use sse_bus::{Epoch, bus::journal::Batch};
+use tracing::debug;
 
 use super::{
-    database::{self, Events, Shelf, State, Topics, Trouble, put_events, put_topics},
+    block::BlockIndex,
+    database::{self, Shelf, State, Topics, Trouble, put_topics},
     left::{self, Left},
     pending::Pending,
-    piece::Piece,
-    record,
     rewrite::{open_unchanged, rewrite},
+    rows::Blocks,
     start::{Begun, RESERVE, begin},
     storage::{Failed, FileSystem, Storage},
     tail::Tail,
@@ -34,10 +34,6 @@ const TAIL: usize = 4 << 20;
 const LARGE: usize = 512 << 10;
 /// What a topic takes in the tail, about.
 const TOPIC: usize = 200;
-/// Pieces that one commit rewrites, at most: more than a batch can make sparse for long.
-const REWRITES: usize = 128;
-/// Pieces of which nothing is left that one commit removes, at most.
-const REMOVALS: usize = 4096;
 /// What comes after a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -47,6 +43,16 @@ pub(super) enum Next {
     Rest,
     /// The end of the daemon.
     End,
+}
+
+/// What is known of the size of the database's file.
+struct Size {
+    /// Bytes that it may have.
+    room: u64,
+    /// Bytes that it had beside the blocks after it was compacted last.
+    beside: u64,
+    /// It is to be compacted when nothing follows for a while.
+    is_loose: bool,
 }
 
 /// The files, open.
@@ -69,17 +75,14 @@ pub(super) struct File {
     pending: Pending,
     /// It has to go there now.
     is_due: bool,
+    /// What comes after the last batch.
+    next: Next,
     /// Everything up to here is in the database.
     settled: u64,
     /// The last batch that is in the database.
     settled_batch: u64,
-    pieces: BTreeMap<u64, Piece>,
-    /// Those that are sparse, noted so that a commit need not look at all of them.
-    sparse: BTreeSet<u64>,
-    /// Bytes of all pieces.
-    bytes: usize,
-    /// Of these, about what is gone and stands there still.
-    wasted: usize,
+    blocks: BlockIndex,
+    size: Size,
     /// Why nothing could be written since the files were opened. Until it can, the database is a copy in memory of what
     /// is on disk, for those who read.
     full: Option<Failed>,
@@ -101,9 +104,8 @@ impl File {
         path: &Path,
         epoch: Epoch,
     ) -> Result<(File, Option<Left>), Failed> {
-        let Begun { database, sync_failed, tail, state, left, pieces, pending, settled_batch, full } =
+        let Begun { database, sync_failed, tail, state, left, blocks, pending, settled_batch, full } =
             begin(&*storage, path, epoch)?;
-        let sparse = pieces.iter().filter(|(_, piece)| piece.is_sparse()).map(|(first, _)| *first).collect();
         let file = File {
             storage,
             epoch: left.as_ref().map_or(epoch, |left| left.epoch),
@@ -119,10 +121,9 @@ impl File {
             is_partial: false,
             pending,
             is_due: full.is_some(),
-            bytes: pieces.values().map(|piece| piece.bytes).sum(),
-            wasted: pieces.values().map(Piece::wasted).sum(),
-            pieces,
-            sparse,
+            next: Next::More,
+            blocks: BlockIndex::new(blocks),
+            size: Size { room: u64::MAX, beside: 0, is_loose: false },
             full,
         };
         Ok((file, left))
@@ -145,7 +146,7 @@ impl File {
 
     /// Whether everything that was written is in the database.
     pub(super) fn is_settled(&self) -> bool {
-        self.tail_bytes() == 0 && !self.is_due
+        self.tail_bytes() == 0 && !self.is_due && !self.size.is_loose
     }
 
     /// Bytes of what was appended to the tail since it began anew.
@@ -155,14 +156,12 @@ impl File {
 
     /// Notes that an event from disk is not needed.
     pub(super) fn drop_event(&mut self, seq: u64) {
-        if let Some((first, piece)) = self.pieces.range_mut(..=seq).next_back() {
-            if piece.gone.insert(seq) {
-                self.wasted += piece.each();
-            }
-            if piece.is_sparse() {
-                self.sparse.insert(*first);
-            }
-        }
+        self.blocks.evict(seq);
+    }
+
+    /// Notes how many bytes the file of the database may have.
+    pub(super) fn note_room(&mut self, room: u64) {
+        self.size.room = room;
     }
 
     /// Notes how the bus's clock stands to those of the machine.
@@ -193,6 +192,7 @@ impl File {
             || next != Next::More
             || bytes >= LARGE
             || self.tail_bytes() + bytes > TAIL;
+        self.next = next;
         self.batch = Some(batch);
     }
 
@@ -245,52 +245,48 @@ impl File {
 
     /// Puts what is pending into the database.
     fn settle(&mut self) -> Result<(), Failed> {
-        let sparse = self.sparse.iter().filter_map(|first| self.pieces.get_key_value(first));
-        let (over, sparse): (Vec<_>, Vec<_>) = sparse.partition(|(_, piece)| piece.is_over());
-        let over: Vec<_> = over.into_iter().take(REMOVALS).map(|(first, _)| *first).collect();
-        // What goes in the order in which it came takes its pieces with it soon, so that nothing need be written again.
-        let is_wasteful = self.wasted * 2 > self.bytes;
-        let sparse = sparse.into_iter().take(if is_wasteful { REWRITES } else { 0 });
-        let sparse: Vec<_> = sparse.map(|(first, piece)| (*first, piece.events, piece.gone.clone())).collect();
+        let upkeep = self.blocks.upkeep();
         let mut pending = std::mem::take(&mut self.pending);
         let mut written = Vec::new();
-        let done = self.commit(|events, topics| {
+        let done = self.commit(|blocks, topics| {
             let (entries, gone, records) = pending.all();
             put_topics(topics, gone, records)?;
-            for first in &over {
-                events.remove(*first)?;
-                written.push((*first, Piece::default()));
-            }
-            for (first, events_in_it, gone) in &sparse {
-                let whole = events.get(*first)?.map(|whole| whole.value().to_vec());
-                if let Some(less) = whole.and_then(|whole| record::without(&whole, |seq| gone.contains(&seq))) {
-                    events.insert(*first, &*less)?;
-                    written.push((*first, Piece::new(events_in_it - gone.len(), less.len())));
-                } else {
-                    events.remove(*first)?;
-                    written.push((*first, Piece::default()));
-                }
-            }
-            written.extend(put_events(events, entries)?);
+            written = upkeep.run(blocks, entries)?;
             Ok(())
         });
         if done.is_err() {
             self.pending = pending;
             return done;
         }
-        for (first, piece) in written {
-            self.sparse.remove(&first);
-            if let Some(before) = self.pieces.remove(&first) {
-                self.bytes -= before.bytes;
-                self.wasted -= before.wasted();
-            }
-            if piece.events > 0 {
-                self.bytes += piece.bytes;
-                self.pieces.insert(first, piece);
-            }
-        }
+        self.blocks.note(written);
         (self.settled, self.settled_batch, self.is_due) = (self.state.head, self.state.last_batch, false);
         self.begin_tail();
+        self.keep_small()
+    }
+
+    /// Compacts the database if its file is nearly too large, and when nothing follows also if most of it is free.
+    ///
+    /// # Errors
+    ///
+    /// The disk has failed. What was to be written is there, but the database has to be opened again.
+    fn keep_small(&mut self) -> Result<(), Failed> {
+        let length = |storage: &dyn Storage| storage.database_len().map_err(|e| e.to_string());
+        let (before, needed) = (length(&*self.storage)?, self.blocks.bytes() + self.size.beside);
+        self.size.is_loose = before > 2 * needed + self.size.room / 8;
+        let is_urgent = before > self.size.room / 8 * 7 && before > needed + needed / 4;
+        if self.state.ended || !(is_urgent || self.size.is_loose && self.next == Next::Rest) {
+            return Ok(());
+        }
+        self.size.is_loose = false;
+        let Some(mut database) = self.database.take() else { return Ok(()) };
+        if let Err(trouble) = database::compact(&mut database) {
+            self.is_due = true;
+            return Err(trouble.why());
+        }
+        self.database.set(Some(database.into()));
+        let after = length(&*self.storage)?;
+        self.size.beside = after.saturating_sub(self.blocks.bytes());
+        debug!(before, after, "the file of history was compacted");
         Ok(())
     }
 
@@ -314,7 +310,7 @@ impl File {
     /// One transaction: what is put into the tables, and the state.
     fn commit(
         &mut self,
-        fill: impl FnOnce(&mut Events<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
+        fill: impl FnOnce(&mut Blocks<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
     ) -> Result<(), Failed> {
         let is_lost = self.sync_failed.load(Ordering::Acquire) || self.storage.check_database().is_err();
         let database = match self.database.get() {

@@ -19,9 +19,10 @@ use sse_bus::{
 };
 
 use super::{
-    database::{BUS, EVENTS, SCHEMA, STATE, State, TOPICS, TopicState, Trouble, guarded},
-    piece::Piece,
+    block::Block,
+    database::{BUS, SCHEMA, STATE, State, TOPICS, TopicState, Trouble, guarded},
     record::{self, Record},
+    rows::StoredBlocks,
 };
 use crate::clock::Relation;
 
@@ -32,7 +33,7 @@ pub(super) struct Left {
     pub(super) head: u64,
     /// The end was none that was told, or something is damaged.
     pub(super) is_torn: bool,
-    /// How many pieces are damaged.
+    /// How many blocks are damaged.
     pub(super) damaged: usize,
     /// The bus's clock must not be before.
     pub(super) clock: u64,
@@ -45,7 +46,7 @@ pub(super) struct Left {
 }
 
 /// What is in a database: also what [`File`](super::file::File) goes on with.
-pub(super) type Content = (State, Left, BTreeMap<u64, Piece>);
+pub(super) type Content = (State, Left, BTreeMap<u64, Block>);
 
 fn damaged(why: &dyn std::fmt::Display) -> redb::Error {
     redb::Error::Corrupted(why.to_string())
@@ -97,33 +98,33 @@ fn content(database: &Database, epoch: Epoch, state: State) -> Result<Content, r
     let retained: HashSet<_> = left.topics.iter().filter_map(|topic| topic.past.retained).collect();
     let places: HashMap<_, _> =
         left.topics.iter().enumerate().map(|(place, topic)| (topic.topic.as_str(), place)).collect();
-    let mut pieces = BTreeMap::new();
-    for row in transaction.open_table(EVENTS)?.iter()? {
-        let (first, piece) = row?;
-        let Some(records) = record::decode(piece.value()) else {
+    let mut blocks = BTreeMap::new();
+    for found in StoredBlocks::open(&transaction)?.from(0)? {
+        let (first, block) = found?;
+        let Some(records) = record::decode(&block) else {
             left.damaged += 1;
             // It goes with the next batch, and what was lost with it is told once.
-            pieces.insert(first.value(), Piece::default());
+            blocks.insert(first, Block::default());
             continue;
         };
-        let mut piece = Piece::new(records.len(), piece.value().len());
+        let mut known = Block::new(records.len(), block.len());
         for record in records {
             let Record { seq, came, expires, topic, kind, headers, data, .. } = record;
             let Some(topic) = places.get(topic).copied() else {
-                piece.gone.insert(seq);
+                known.gone.insert(seq);
                 continue;
             };
             let cost = Entry::cost_of(data.len(), kind.map_or(0, str::len), headers.len());
             let event = if retained.contains(&seq) { record.event(epoch, &mut HashMap::new()) } else { None };
             left.entries.push(Entry { seq, topic, came, expires, cost, event: event.map(Arc::new) });
         }
-        pieces.insert(first.value(), piece);
+        blocks.insert(first, known);
     }
     if left.damaged > 0 {
         left.is_torn = true;
         left.forgotten.lose(left.head);
     }
-    Ok((state, left, pieces))
+    Ok((state, left, blocks))
 }
 
 impl Left {

@@ -8,14 +8,16 @@
 
 #[cfg(test)]
 mod accidents;
+mod block;
 mod database;
 mod file;
 mod left;
 mod pending;
-mod piece;
 mod reader;
 mod record;
+mod region;
 mod rewrite;
+mod rows;
 mod start;
 mod storage;
 mod tail;
@@ -27,18 +29,19 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    thread::{self, JoinHandle, Thread},
+    thread::{self, Thread},
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use sse_bus::{
-    Epoch,
+    Epoch, EventId,
     bus::{Bus, Now},
+    limits::DISK_END,
     protocol::{ErrorCode, Refused},
 };
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{runtime::Handle, sync::watch, time::timeout};
 use tracing::{info, warn};
 
 use self::{
@@ -62,6 +65,12 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// So many times as long as the last attempt took, and no longer than [`AGAIN_MOST`].
 const AGAIN_TIMES: u32 = 10;
 const AGAIN_MOST: Duration = Duration::from_secs(30);
+/// Bytes that the file of the database may have, for each byte of the budget.
+const FILE_TIMES: u64 = 3;
+/// Bytes that it may have in any case.
+const FILE_LEAST: u64 = 32 << 20;
+/// Bytes that it may have beyond that for each topic.
+const FILE_TOPIC: u64 = 2 << 10;
 /// The database, in the state directory.
 const NAME: &str = "history.redb";
 
@@ -129,8 +138,11 @@ impl Opened {
 
     /// Begins to write down what changes.
     pub(crate) fn start(self, bus: &SharedBus) -> io::Result<Store> {
-        let (progress, watched) =
-            watch::channel(Progress { trouble: self.file.full().map(Arc::from), ..Progress::default() });
+        let (progress, watched) = watch::channel(Progress {
+            written: self.file.settled(),
+            trouble: self.file.full().map(Arc::from),
+            failures: 0,
+        });
         let shared = Arc::new(Shared { clocks: Mutex::new(self.clocks), ..Shared::default() });
         let (file, at_work) = (self.file, shared.clone());
         let reader = Reader {
@@ -143,9 +155,20 @@ impl Opened {
         let commits = Histogram::new(exponential_buckets(1e-4, 4.0, 10));
         let runtime = Handle::current();
         let writer = Writer { file, bus: bus.clone(), shared: at_work, progress, commits: commits.clone(), runtime };
-        let writer = thread::Builder::new().name("history".into()).spawn(move || writer.run())?;
-        let reader = thread::Builder::new().name("history-reader".into()).spawn(move || reader.run())?;
-        let (write, read, told) = (writer.thread().clone(), reader.thread().clone(), shared.clone());
+        let (of_writer, running) = watch::channel(());
+        let of_reader = of_writer.clone();
+        // The last thing that a thread does is to drop its sender.
+        let writer = move || {
+            writer.run();
+            drop(of_writer);
+        };
+        let reader = move || {
+            reader.run();
+            drop(of_reader);
+        };
+        let writer = thread::Builder::new().name("history".into()).spawn(writer)?.thread().clone();
+        let reader = thread::Builder::new().name("history-reader".into()).spawn(reader)?.thread().clone();
+        let (write, read, told) = (writer.clone(), reader.clone(), shared.clone());
         bus.set_disk(move |what| {
             // One that gathers or writes comes to it by itself.
             if what.changes && told.is_idle.swap(false, Ordering::AcqRel) {
@@ -159,8 +182,10 @@ impl Opened {
             shared,
             progress: watched,
             commits,
-            writer: writer.thread().clone(),
-            threads: Mutex::new(vec![writer, reader]),
+            bus: bus.clone(),
+            writer: writer.clone(),
+            threads: [writer, reader],
+            running,
         })
     }
 }
@@ -190,8 +215,11 @@ pub(crate) struct Store {
     shared: Arc<Shared>,
     progress: watch::Receiver<Progress>,
     commits: Histogram,
+    bus: SharedBus,
     writer: Thread,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: [Thread; 2],
+    /// Closed when both threads have ended.
+    running: watch::Receiver<()>,
 }
 
 impl Store {
@@ -247,15 +275,22 @@ impl Store {
         }
     }
 
-    /// Writes what is left, and ends.
-    pub(crate) fn end(&self) {
+    /// Writes what is left, and ends; a disk that does not answer by then is not waited for. Returns true if everything is
+    /// written.
+    pub(crate) async fn end(&self) -> bool {
+        let published = self.bus.with(|bus, _| bus.position());
         self.shared.ends.store(true, Ordering::Release);
-        for thread in std::mem::take(&mut *self.threads.lock()) {
-            thread.thread().unpark();
-            if thread.join().is_err() {
-                warn!("a thread that keeps history on disk has failed");
-            }
+        self.threads.iter().for_each(Thread::unpark);
+        let mut running = self.running.clone();
+        let is_over = timeout(DISK_END, running.wait_for(|()| false)).await.is_ok();
+        let written = EventId { seq: self.progress.borrow().written, ..published };
+        if written.seq < published.seq {
+            let why = if is_over { "the disk fails" } else { "the disk does not answer" };
+            warn!(%written, %published, "{why}; history on disk ends with the event that was written last");
+        } else if !is_over {
+            warn!("the disk does not answer; all events are in history on disk");
         }
+        is_over && written.seq >= published.seq
     }
 }
 
@@ -311,10 +346,12 @@ impl Writer {
     /// Writes all that has changed. Says whether it was all written.
     fn write_all(&mut self, next: Next) -> bool {
         loop {
-            let (batch, now) = self.bus.with(|bus, now| (bus.take_batch(BATCH), now));
+            let (batch, status, now) = self.bus.with(|bus, now| (bus.take_batch(BATCH), bus.status(), now));
             let Some(batch) = batch else { return true };
             let (head, more) = (batch.head, batch.more);
             let (mut began, mut is_last) = (Instant::now(), false);
+            let room = FILE_LEAST.max(FILE_TIMES * status.history_budget) + FILE_TOPIC * status.topics;
+            self.file.note_room(room);
             self.file.note_clocks(self.shared.clocks(now.mono));
             self.file.add(batch, now.mono, next);
             if more {

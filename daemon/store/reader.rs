@@ -1,11 +1,12 @@
 //! One thread reads from disk what subscribers wait for, so that neither the bus nor another subscriber waits for it.
 //!
-//! Who goes through the file from piece to piece gets several at once. What is handed over and not read yet is bounded:
-//! beyond it the thread waits until some of it is, but not for ever for those who take nothing.
+//! A subscriber that reads the file from block to block receives several blocks at once. What is handed over and not read
+//! yet is bounded: at the limit the thread waits until some of it is read, and drops what was not read for a while. Its
+//! subscribers ask for it again when they continue.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -19,8 +20,9 @@ use tracing::warn;
 
 use super::{
     AGAIN, Shared,
-    database::{EVENTS, Shelf, Trouble, guarded},
+    database::{Shelf, Trouble, guarded},
     record,
+    rows::StoredBlocks,
     storage::Failed,
 };
 use crate::shared::SharedBus;
@@ -29,8 +31,10 @@ use crate::shared::SharedBus;
 const AHEAD: usize = 256 << 10;
 /// Bytes that may be handed over and not read yet.
 const OUT: usize = 16 << 20;
-/// How long the thread waits for those who do not read.
+/// How long what was read last is kept where nobody wants more.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long what is handed over is safe from being dropped.
+const SAFE: Duration = Duration::from_millis(100);
 /// How often it looks whether they have.
 const LOOK: Duration = Duration::from_millis(2);
 /// How often it looks whether a file that is closed is open again.
@@ -56,7 +60,7 @@ impl Reader {
             if wanted.is_empty() {
                 match recent.last.take() {
                     // Whoever goes through the file will want what comes next.
-                    Some(last) if recent.find(last + 1).is_none() => {
+                    Some(last) if !recent.has(last + 1) => {
                         if let Ok(Some((fetched, bytes))) = self.read(Place::After(last)) {
                             recent.add(&Arc::new(fetched), bytes);
                         }
@@ -68,13 +72,14 @@ impl Reader {
             for wanted in wanted {
                 let fetched = self.find(wanted, &mut recent);
                 recent.last = (wanted.previous > 0).then_some(fetched.upto);
-                self.bus.with(|bus, _| bus.hand_over(wanted.client, fetched));
+                self.bus.with(|bus, _| bus.hand_over(wanted.client, Arc::downgrade(&fetched)));
             }
         }
     }
 
     /// What is wanted: of what was read last, or read now.
     fn find(&self, wanted: Wanted, recent: &mut Recent) -> Arc<Fetched> {
+        recent.drop_read();
         if let Some(known) = recent.find(wanted.seq) {
             return known;
         }
@@ -109,16 +114,15 @@ impl Reader {
         none()
     }
 
-    /// Reads pieces, and gives how many bytes it was; nothing if there is none.
+    /// Reads blocks, and gives how many bytes it was; nothing if there is none.
     fn read(&self, place: Place) -> Result<Option<(Fetched, usize)>, Failed> {
         let database = self.shelf.get().ok_or("the file is not open")?;
         guarded(|| {
-            let table = database.begin_read()?.open_table(EVENTS)?;
-            let after =
-                |last: u64| Ok::<_, redb::Error>(table.range(last + 1..)?.next().transpose()?.map(|row| row.0.value()));
+            let blocks = StoredBlocks::open(&database.begin_read()?)?;
+            let after = |last: u64| blocks.first(last + 1..);
             let (first, upto, most) = match place {
                 Place::Of(Wanted { seq, previous, .. }) => {
-                    let first = table.range(..=seq)?.next_back().transpose()?.map(|row| row.0.value());
+                    let first = blocks.of(seq)?;
                     let goes_on = previous > 0 && after(previous)? == first;
                     (first, seq, if goes_on { AHEAD } else { 1 })
                 }
@@ -126,17 +130,17 @@ impl Reader {
             };
             let Some(first) = first else { return Ok(None) };
             let (mut fetched, mut bytes) = (Fetched { from: first, upto, events: Vec::new() }, 0);
-            for row in table.range(first..)? {
-                let (number, piece) = row?;
+            for found in blocks.from(first)? {
+                let (number, block) = found?;
                 if bytes >= most {
                     break;
                 }
-                bytes += piece.value().len();
-                if record::events(piece.value(), self.epoch, &mut fetched.events).is_none() {
-                    warn!(first = number.value(), "a piece of history on disk is damaged; it is told as lost");
+                bytes += block.len();
+                if record::events(&block, self.epoch, &mut fetched.events).is_none() {
+                    warn!(first = number, "a block of history on disk is damaged; it is told as lost");
                 }
                 let last = fetched.events.last().map_or(0, |event| event.id.seq);
-                fetched.upto = fetched.upto.max(last).max(number.value());
+                fetched.upto = fetched.upto.max(last).max(number);
             }
             Ok(Some((fetched, bytes)))
         })
@@ -156,43 +160,60 @@ enum Place {
 /// What was read last.
 #[derive(Default)]
 struct Recent {
-    /// For others who want the same.
-    kept: VecDeque<Arc<Fetched>>,
-    /// Whatever of it is handed over and not read yet, and its bytes.
-    out: Vec<(Weak<Fetched>, usize)>,
+    /// For others who want the same, and its bytes.
+    kept: VecDeque<(Arc<Fetched>, usize)>,
+    /// What is handed over and not read yet, oldest first: since when, and its bytes.
+    out: VecDeque<(Arc<Fetched>, Instant, usize)>,
     /// Where somebody who goes through the file has got to.
     last: Option<u64>,
 }
 
 impl Recent {
-    fn find(&self, seq: u64) -> Option<Arc<Fetched>> {
-        self.kept.iter().find(|kept| (kept.from..=kept.upto).contains(&seq)).cloned()
+    fn has(&self, seq: u64) -> bool {
+        self.kept.iter().any(|(kept, _)| (kept.from..=kept.upto).contains(&seq))
+    }
+
+    /// What was read last, if it has an event. It is handed over then.
+    fn find(&mut self, seq: u64) -> Option<Arc<Fetched>> {
+        let (kept, bytes) = self.kept.iter().find(|(kept, _)| (kept.from..=kept.upto).contains(&seq)).cloned()?;
+        if !self.out.iter().any(|(out, ..)| Arc::ptr_eq(out, &kept)) {
+            self.out.push_back((kept.clone(), Instant::now(), bytes));
+        }
+        Some(kept)
     }
 
     fn add(&mut self, fetched: &Arc<Fetched>, bytes: usize) {
-        self.out.push((Arc::downgrade(fetched), bytes));
+        self.out.push_back((fetched.clone(), Instant::now(), bytes));
         self.kept.truncate(KEPT - 1);
-        self.kept.push_front(fetched.clone());
+        self.kept.push_front((fetched.clone(), bytes));
     }
 
-    /// Waits until something may be wanted. After a while without, drops what is kept. May return early: who waits looks again
+    /// Waits until something may be wanted. After a while without, drops everything. May return early: who waits looks again
     /// before it waits on, as the end of this wait may have been the call.
     fn wait(&mut self) {
-        if self.kept.is_empty() {
+        if self.kept.is_empty() && self.out.is_empty() {
             return thread::park();
         }
         let began = Instant::now();
         thread::park_timeout(PATIENCE);
         if began.elapsed() >= PATIENCE {
             self.kept.clear();
+            self.out.clear();
         }
     }
 
+    /// Drops what no subscriber waits to read.
+    fn drop_read(&mut self) {
+        self.out.retain(|(fetched, ..)| Arc::weak_count(fetched) > 0);
+    }
+
+    /// Waits until there is room for more: drops what has been read, and then, oldest first, what has had its time.
     fn wait_for_room(&mut self) {
-        let began = Instant::now();
         loop {
-            self.out.retain(|(fetched, _)| fetched.strong_count() > 0);
-            if self.out.iter().map(|(_, bytes)| bytes).sum::<usize>() < OUT || began.elapsed() >= PATIENCE {
+            self.drop_read();
+            let bytes = |out: &VecDeque<(_, _, usize)>| out.iter().map(|(.., bytes)| bytes).sum::<usize>();
+            while bytes(&self.out) >= OUT && self.out.pop_front_if(|(_, since, _)| since.elapsed() >= SAFE).is_some() {}
+            if bytes(&self.out) < OUT {
                 return;
             }
             thread::park_timeout(LOOK);

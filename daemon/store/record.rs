@@ -1,6 +1,6 @@
-//! How events stand on disk: pieces of many, each with a checksum, so that nothing wrong is ever taken for right.
+//! How events stand on disk: blocks of many, each with a checksum, so that nothing wrong is ever taken for right.
 //!
-//! A piece is the CRC-32 of what follows, then records: the length of the rest, number, time (Unix milliseconds), when it
+//! A block is the CRC-32 of what follows, then records: the length of the rest, number, time (Unix milliseconds), when it
 //! came and when it expires (milliseconds of the bus's clock), the lengths of topic and type, topic, type, data. Numbers
 //! are little endian.
 //!
@@ -13,7 +13,7 @@ use std::collections::{HashMap, hash_map};
 use bytes::{Buf, BufMut};
 use sse_bus::{Epoch, Event, EventId, EventType, Headers, Topic, bus::history::Entry};
 
-/// An event from disk, as it stands in its piece.
+/// An event from disk, as it stands in its block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Record<'a> {
     pub(super) seq: u64,
@@ -48,58 +48,92 @@ const NO_TYPE: u16 = u16::MAX;
 /// Set in the length of the topic of an event that has headers.
 const HAS_HEADERS: u16 = 1 << 15;
 
-/// Encodes the first of some events as one piece, of at most so many bytes unless one event is larger. Gives how many
-/// events it holds.
-pub(super) fn encode(entries: &[Entry], most: usize) -> (Vec<u8>, usize) {
-    let (mut piece, mut events) = (vec![0; 4], 0);
-    for Entry { event, came, expires, .. } in entries {
-        // What is new is in memory.
-        let Some(event) = event else { continue };
-        let (topic, kind) = (event.topic.as_str(), event.kind.as_ref().map(EventType::as_str));
-        let headers = event.headers.as_lines();
-        let (flag, extra) = if headers.is_empty() { (0, 0) } else { (HAS_HEADERS, 2 + headers.len()) };
-        let rest = HEAD + topic.len() + kind.map_or(0, str::len) + extra + event.data.len();
-        if events > 0 && piece.len() + 4 + rest > most {
-            break;
-        }
-        events += 1;
-        piece.put_u32_le(rest as u32);
-        piece.put_u64_le(event.id.seq);
-        piece.put_u64_le(event.time);
-        piece.put_u64_le(*came);
-        piece.put_u64_le(expires.unwrap_or(u64::MAX));
-        piece.put_u16_le(topic.len() as u16 | flag);
-        piece.put_u16_le(kind.map_or(NO_TYPE, |kind| kind.len() as u16));
-        piece.put_slice(topic.as_bytes());
-        piece.put_slice(kind.unwrap_or_default().as_bytes());
-        if flag == HAS_HEADERS {
-            piece.put_u16_le(headers.len() as u16);
-            piece.put_slice(headers.as_bytes());
-        }
-        piece.put_slice(event.data.as_bytes());
-    }
-    (seal(piece), events)
+/// A block that takes more events.
+pub(super) struct Unsealed {
+    bytes: Vec<u8>,
+    events: usize,
 }
 
-/// A piece without some of its events. Nothing if it is damaged.
-pub(super) fn without(piece: &[u8], is_gone: impl Fn(u64) -> bool) -> Option<Vec<u8>> {
-    let mut kept = vec![0; 4];
-    let mut rest = checked(piece)?;
+impl Default for Unsealed {
+    fn default() -> Unsealed {
+        Unsealed { bytes: vec![0; 4], events: 0 }
+    }
+}
+
+impl Unsealed {
+    /// How many events it holds.
+    pub(super) fn events(&self) -> usize {
+        self.events
+    }
+
+    /// Takes the first of some events, up to so many bytes of the block. An empty block takes one event of any size.
+    /// Returns how many it has taken.
+    pub(super) fn fill(&mut self, entries: &[Entry], most: usize) -> usize {
+        let (before, block) = (self.events, &mut self.bytes);
+        for Entry { event, came, expires, .. } in entries {
+            // What is new is in memory.
+            let Some(event) = event else { continue };
+            let (topic, kind) = (event.topic.as_str(), event.kind.as_ref().map(EventType::as_str));
+            let headers = event.headers.as_lines();
+            let (flag, extra) = if headers.is_empty() { (0, 0) } else { (HAS_HEADERS, 2 + headers.len()) };
+            let rest = HEAD + topic.len() + kind.map_or(0, str::len) + extra + event.data.len();
+            if self.events > 0 && block.len() + 4 + rest > most {
+                break;
+            }
+            self.events += 1;
+            block.put_u32_le(rest as u32);
+            block.put_u64_le(event.id.seq);
+            block.put_u64_le(event.time);
+            block.put_u64_le(*came);
+            block.put_u64_le(expires.unwrap_or(u64::MAX));
+            block.put_u16_le(topic.len() as u16 | flag);
+            block.put_u16_le(kind.map_or(NO_TYPE, |kind| kind.len() as u16));
+            block.put_slice(topic.as_bytes());
+            block.put_slice(kind.unwrap_or_default().as_bytes());
+            if flag == HAS_HEADERS {
+                block.put_u16_le(headers.len() as u16);
+                block.put_slice(headers.as_bytes());
+            }
+            block.put_slice(event.data.as_bytes());
+        }
+        self.events - before
+    }
+
+    /// The block, with its checksum.
+    pub(super) fn seal(mut self) -> Vec<u8> {
+        let checksum = crc32fast::hash(&self.bytes[4..]);
+        self.bytes[..4].copy_from_slice(&checksum.to_le_bytes());
+        self.bytes
+    }
+}
+
+/// Encodes events as one block.
+pub(super) fn encode(entries: &[Entry]) -> Vec<u8> {
+    let mut block = Unsealed::default();
+    block.fill(entries, usize::MAX);
+    block.seal()
+}
+
+/// A block without some of its events. Nothing if it is damaged.
+pub(super) fn without(block: &[u8], is_gone: impl Fn(u64) -> bool) -> Option<Unsealed> {
+    let mut kept = Unsealed::default();
+    let mut rest = checked(block)?;
     while !rest.is_empty() {
         let (length, seq) = ((&rest[..]).try_get_u32_le().ok()?, rest.get(4..12)?.try_get_u64_le().ok()?);
         let whole = 4 + length as usize;
         if !is_gone(seq) {
-            kept.put_slice(rest.get(..whole)?);
+            kept.bytes.put_slice(rest.get(..whole)?);
+            kept.events += 1;
         }
         rest = rest.get(whole..)?;
     }
-    Some(seal(kept))
+    Some(kept)
 }
 
-/// The events of a piece. Nothing if it is damaged.
-pub(super) fn decode(piece: &[u8]) -> Option<Vec<Record<'_>>> {
+/// The events of a block. Nothing if it is damaged.
+pub(super) fn decode(block: &[u8]) -> Option<Vec<Record<'_>>> {
     let mut records = Vec::new();
-    let mut rest = checked(piece)?;
+    let mut rest = checked(block)?;
     while !rest.is_empty() {
         let length = rest.try_get_u32_le().ok()? as usize;
         let mut record = rest.get(..length)?;
@@ -130,9 +164,9 @@ pub(super) fn decode(piece: &[u8]) -> Option<Vec<Record<'_>>> {
     Some(records)
 }
 
-/// Adds the events of a piece, to be delivered, to others. Nothing of it if it is damaged.
-pub(super) fn events(piece: &[u8], epoch: Epoch, events: &mut Vec<Event>) -> Option<()> {
-    let records = decode(piece)?;
+/// Adds the events of a block, to be delivered, to others. Nothing of it if it is damaged.
+pub(super) fn events(block: &[u8], epoch: Epoch, events: &mut Vec<Event>) -> Option<()> {
+    let records = decode(block)?;
     let (before, mut topics) = (events.len(), HashMap::new());
     events.reserve(records.len());
     for record in records {
@@ -145,14 +179,8 @@ pub(super) fn events(piece: &[u8], epoch: Epoch, events: &mut Vec<Event>) -> Opt
     Some(())
 }
 
-fn seal(mut piece: Vec<u8>) -> Vec<u8> {
-    let checksum = crc32fast::hash(&piece[4..]);
-    piece[..4].copy_from_slice(&checksum.to_le_bytes());
-    piece
-}
-
-fn checked(piece: &[u8]) -> Option<&[u8]> {
-    let (checksum, records) = piece.split_first_chunk()?;
+fn checked(block: &[u8]) -> Option<&[u8]> {
+    let (checksum, records) = block.split_first_chunk()?;
     (u32::from_le_bytes(*checksum) == crc32fast::hash(records)).then_some(records)
 }
 
@@ -181,8 +209,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let (epoch, entries) = entries();
-        let (piece, _) = encode(&entries, usize::MAX);
-        let read = decode(&piece).unwrap();
+        let block = encode(&entries);
+        let read = decode(&block).unwrap();
         for (entry, record) in entries.iter().zip(&read) {
             let event = record.event(epoch, &mut HashMap::new()).unwrap();
             assert_eq!(
@@ -190,7 +218,7 @@ mod tests {
                 (Some(&event), record.came, record.expires)
             );
         }
-        let less = without(&piece, |seq| seq == 4).unwrap();
+        let less = without(&block, |seq| seq == 4).unwrap().seal();
         let mut left = Vec::new();
         events(&less, epoch, &mut left).unwrap();
         let seqs: Vec<_> = left.iter().map(|event| event.id.seq).collect();
@@ -200,15 +228,15 @@ mod tests {
     #[test]
     fn no_bit_can_change_unnoticed() {
         let (_, entries) = entries();
-        let (piece, _) = encode(&entries, usize::MAX);
-        for bit in 0..piece.len() * 8 {
-            let mut damaged = piece.clone();
+        let block = encode(&entries);
+        for bit in 0..block.len() * 8 {
+            let mut damaged = block.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(decode(&damaged), None);
-            assert_eq!(without(&damaged, |_| false), None);
+            assert!(without(&damaged, |_| false).is_none());
         }
-        for length in 0..piece.len() {
-            assert_eq!(decode(&piece[..length]).map(|records| records.len()), None.filter(|_: &usize| length > 0));
+        for length in 0..block.len() {
+            assert_eq!(decode(&block[..length]).map(|records| records.len()), None.filter(|_: &usize| length > 0));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The database, written anew into another file, which then gets its name.
 //!
 //! It is read from the file that is open, also where that has no name any more or a sync of it has failed. Of such a file
-//! nothing is changed: until the new one has its name, a crash finds the old one as it was.
+//! nothing is changed: until the new one has its name, a crash finds the old one as it was. Files of versions before
+//! schema 4 are rewritten at a start, so that they grow by [regions](super::region) of our size.
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,8 @@ use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageBackend};
 
 use super::{
-    database::{self, EVENTS, STATE, TOPICS, Trouble, guarded},
+    database::{self, STATE, TOPICS, Trouble, guarded},
+    rows::{Blocks, StoredBlocks},
     storage::Storage,
 };
 
@@ -22,32 +24,49 @@ const BLOCK: usize = 4096;
 
 /// Writes the content of a database into a new file, and gives it the name. Also gives what notes a sync of it that fails.
 pub(super) fn rewrite(storage: &dyn Storage, source: &Database) -> Result<(Database, Arc<AtomicBool>), Trouble> {
-    let sync_failed = Arc::default();
-    let target = database::open_file(storage.replacement()?, &sync_failed)?;
-    guarded(|| {
-        let (from, to) = (source.begin_read()?, target.begin_write()?);
-        {
-            let mut events = to.open_table(EVENTS)?;
-            for row in from.open_table(EVENTS)?.iter()? {
-                let (first, piece) = row?;
-                events.insert(first.value(), piece.value())?;
-            }
-            let mut topics = to.open_table(TOPICS)?;
-            for row in from.open_table(TOPICS)?.iter()? {
-                let (topic, state) = row?;
-                topics.insert(topic.value(), state.value())?;
-            }
-            let mut states = to.open_table(STATE)?;
-            for row in from.open_table(STATE)?.iter()? {
-                let (name, state) = row?;
-                states.insert(name.value(), state.value())?;
-            }
-        }
-        to.commit()?;
-        Ok(())
-    })?;
+    let copied = copy(storage, source)?;
     storage.replace()?;
-    Ok((target, sync_failed))
+    Ok(copied)
+}
+
+/// Writes the content of a database into a replacement. After an error nothing of it is left.
+pub(super) fn copy(storage: &dyn Storage, source: &Database) -> Result<(Database, Arc<AtomicBool>), Trouble> {
+    let sync_failed = Arc::default();
+    let copied = storage.replacement().map_err(Trouble::from).and_then(|file| {
+        let target = database::open_file(file, &sync_failed)?;
+        guarded(|| fill(&target, source))?;
+        Ok(target)
+    });
+    match copied {
+        Ok(target) => Ok((target, sync_failed)),
+        Err(trouble) => {
+            storage.discard_replacement();
+            Err(trouble)
+        }
+    }
+}
+
+fn fill(target: &Database, source: &Database) -> Result<(), redb::Error> {
+    let (from, to) = (source.begin_read()?, target.begin_write()?);
+    {
+        let mut blocks = Blocks::open(&to)?;
+        for found in StoredBlocks::open(&from)?.from(0)? {
+            let (first, block) = found?;
+            blocks.put(first, &block)?;
+        }
+        let mut topics = to.open_table(TOPICS)?;
+        for row in from.open_table(TOPICS)?.iter()? {
+            let (topic, state) = row?;
+            topics.insert(topic.value(), state.value())?;
+        }
+        let mut states = to.open_table(STATE)?;
+        for row in from.open_table(STATE)?.iter()? {
+            let (name, state) = row?;
+            states.insert(name.value(), state.value())?;
+        }
+    }
+    to.commit()?;
+    Ok(())
 }
 
 /// Opens a file without changing it: what redb writes while it opens it stays in memory.

@@ -19,11 +19,12 @@ use sse_bus::{Epoch, bus::history::Forgotten};
 use tracing::{error, warn};
 
 use super::{
-    database::{self, SCHEMA, State, Trouble, put_events, put_topics},
+    block::{Block, put_events},
+    database::{self, SCHEMA, State, Trouble, put_topics},
     left::{self, Left},
     pending::Pending,
-    piece::Piece,
-    rewrite::open_unchanged,
+    region,
+    rewrite::{copy, open_unchanged},
     storage::{self, Failed, Storage, set_aside, tail_of},
     tail::{self, Appended, Tail},
 };
@@ -38,7 +39,7 @@ pub(super) struct Begun {
     pub(super) tail: Tail,
     pub(super) state: State,
     pub(super) left: Option<Left>,
-    pub(super) pieces: BTreeMap<u64, Piece>,
+    pub(super) blocks: BTreeMap<u64, Block>,
     /// What is not in the database on disk.
     pub(super) pending: Pending,
     /// The last batch that is in the database on disk.
@@ -72,10 +73,13 @@ pub(super) fn begin(storage: &dyn Storage, path: &Path, epoch: Epoch) -> Result<
     // Once more: in between somebody may have put a file there.
     storage::check(path).map_err(|why| failed(&why))?;
     if let Some(damaged) = begun.left.as_ref().map(|left| left.damaged).filter(|damaged| *damaged > 0) {
-        error!("{damaged} pieces of {shown} are damaged; their events are told as lost");
+        error!("{damaged} blocks of {shown} are damaged; their events are told as lost");
     }
     Ok(begun)
 }
+
+/// A database, and what notes a sync of it that fails.
+type Opened = (Database, Arc<AtomicBool>);
 
 struct Start<'a> {
     storage: &'a dyn Storage,
@@ -92,7 +96,10 @@ impl Start<'_> {
         self.is_new.set(!self.path.exists());
         let file = self.storage.database()?;
         self.is_new.set(file.len()? == 0);
-        let begun = database::open_file(file, &self.sync_failed).and_then(|database| self.take_up(database, None));
+        let has_regions = region::is_in(&*file)?;
+        let opened = database::open_file(file, &self.sync_failed).map(|database| (database, self.sync_failed.clone()));
+        let opened = opened.and_then(|opened| if has_regions { Ok(opened) } else { self.with_regions(opened) });
+        let begun = opened.and_then(|(database, sync_failed)| self.take_up(database, sync_failed, None));
         if self.is_new.get() && matches!(begun, Err(Trouble::Full(_))) {
             // What is there of it would be taken for damaged.
             let _ = self.storage.opened().and_then(|file| file.set_len(0));
@@ -100,20 +107,44 @@ impl Start<'_> {
         begun
     }
 
+    /// Copies a file that grows by doubling into a new one. While there is no room for that, it stays in use.
+    fn with_regions(&self, opened: Opened) -> Result<Opened, Trouble> {
+        if !left::state(&opened.0).is_ok_and(|state| state.is_some()) {
+            return Ok(opened);
+        }
+        match copy(self.storage, &opened.0) {
+            Ok(copied) => {
+                self.storage.replace()?;
+                Ok(copied)
+            }
+            Err(trouble) => {
+                let (path, error) = (self.path.display(), trouble.why());
+                warn!(error, "{path} could not be copied, and takes more room than it needs until the next start");
+                Ok(opened)
+            }
+        }
+    }
+
     fn in_memory(&self, why: Failed) -> Result<Begun, Trouble> {
         if !self.is_new.get() {
             let database = open_unchanged(self.storage)?;
             if left::state(&database)?.is_some() {
-                return self.take_up(database, Some(why));
+                return self.take_up(database, self.sync_failed.clone(), Some(why));
             }
         }
         // There is no file that could be gone on with, so that a new one is made as soon as there is room.
         self.sync_failed.store(true, Ordering::Release);
-        self.take_up(database::open_file(Box::new(InMemoryBackend::new()), &Arc::default())?, Some(why))
+        let database = database::open_file(Box::new(InMemoryBackend::new()), &Arc::default())?;
+        self.take_up(database, self.sync_failed.clone(), Some(why))
     }
 
     /// Has a database take up what is in the tail, notes in it that a daemon runs, and reads it.
-    fn take_up(&self, database: Database, full: Option<Failed>) -> Result<Begun, Trouble> {
+    fn take_up(
+        &self,
+        database: Database,
+        sync_failed: Arc<AtomicBool>,
+        full: Option<Failed>,
+    ) -> Result<Begun, Trouble> {
         let found = left::state(&database)?;
         let damaged = || Trouble::Damaged("its epoch is none".into());
         let epoch = match &found {
@@ -141,16 +172,16 @@ impl Start<'_> {
         }
         if state.last_batch > before || full.is_some() {
             let (entries, gone, records) = pending.all();
-            database::commit(&database, &state, |events, topics| {
+            database::commit(&database, &state, |blocks, topics| {
                 put_topics(topics, gone, records)?;
-                put_events(events, entries)?;
+                put_events(blocks, None, entries)?;
                 Ok(())
             })?;
         }
-        let (state, left, pieces) = if is_new {
+        let (state, left, blocks) = if is_new {
             (state, None, BTreeMap::new())
         } else {
-            left::read(&database, epoch).map(|(state, left, pieces)| (state, Some(left), pieces))?
+            left::read(&database, epoch).map(|(state, left, blocks)| (state, Some(left), blocks))?
         };
         let (head, forgotten) = left.as_ref().map_or((0, Forgotten::default()), |l| (l.head, l.forgotten.clone()));
         // A copy in memory stands for what is on disk.
@@ -168,8 +199,7 @@ impl Start<'_> {
         } else {
             pending = Pending::default();
         }
-        let sync_failed = self.sync_failed.clone();
-        Ok(Begun { database, sync_failed, tail, state, left, pieces, pending, settled_batch, full })
+        Ok(Begun { database, sync_failed, tail, state, left, blocks, pending, settled_batch, full })
     }
 
     /// Opens the tail. One of another bus is set aside.
@@ -208,7 +238,7 @@ mod tests {
         let path = folder.path().join("history.redb");
         let database = Database::create(&path).unwrap();
         let transaction = database.begin_write().unwrap();
-        let newer: &[u8] = br#"{"schema":4,"all":"else is other"}"#;
+        let newer: &[u8] = br#"{"schema":5,"all":"else is other"}"#;
         transaction.open_table(STATE).unwrap().insert(BUS, newer).unwrap();
         transaction.commit().unwrap();
         drop(database);

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use redb::{BackendError, StorageBackend, backends::FileBackend};
 use sse_bus::private_fs::{self, Exposure, Forbidden, create_directory, sync_directory};
 
+use super::region;
 use crate::shared::unix_now;
 
 /// What went wrong, for people.
@@ -32,8 +33,12 @@ pub(super) trait Storage: Send {
     fn opened(&self) -> io::Result<Box<dyn StorageBackend>>;
     /// Makes an empty file that is to become the database.
     fn replacement(&self) -> io::Result<Box<dyn StorageBackend>>;
+    /// Removes what there is of a replacement.
+    fn discard_replacement(&self);
     /// Gives the replacement the name of the database, durably.
     fn replace(&self) -> io::Result<()>;
+    /// Bytes of the database as it was opened last.
+    fn database_len(&self) -> io::Result<u64>;
     /// Opens the tail, which is made if it is not there.
     fn tail(&self) -> io::Result<Box<dyn StorageBackend>>;
     /// Checks that the name of the open database still leads to it.
@@ -126,10 +131,20 @@ impl Storage for FileSystem {
         }
     }
 
+    fn discard_replacement(&self) {
+        *self.replacement.lock() = None;
+        // The next attempt and the next start remove it, too.
+        let _ = fs::remove_file(self.replacement_path());
+    }
+
     fn replace(&self) -> io::Result<()> {
         fs::rename(self.replacement_path(), &self.path)?;
         *self.database.lock() = self.replacement.lock().take();
         sync_directory(self.directory())
+    }
+
+    fn database_len(&self) -> io::Result<u64> {
+        Ok(self.database.lock().as_ref().ok_or(io::ErrorKind::NotFound)?.metadata()?.len())
     }
 
     fn tail(&self) -> io::Result<Box<dyn StorageBackend>> {
@@ -191,16 +206,18 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// A file that notes whether a sync of it has failed.
+/// A file that notes whether a sync of it has failed. A new one gets [regions](super::region) of our size.
 #[derive(Debug)]
 pub(super) struct Watched {
     file: Box<dyn StorageBackend>,
     sync_failed: Arc<AtomicBool>,
+    is_new: bool,
 }
 
 impl Watched {
-    pub(super) fn new(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> Watched {
-        Watched { file, sync_failed: sync_failed.clone() }
+    pub(super) fn new(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> io::Result<Watched> {
+        let is_new = file.len()? == 0;
+        Ok(Watched { file, sync_failed: sync_failed.clone(), is_new })
     }
 }
 
@@ -222,7 +239,10 @@ impl StorageBackend for Watched {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write(offset, data)
+        match region::put(offset, data) {
+            Some(header) if self.is_new => self.file.write(offset, &header),
+            _ => self.file.write(offset, data),
+        }
     }
 
     fn close(&self) -> io::Result<()> {

@@ -5,7 +5,7 @@
 //! over what stands in it, which costs less than to grow: a file system need not note a length or a place for it.
 //!
 //! The file begins with a [header](header) that names the epoch. A record is the CRC-32 of what follows but for the next
-//! number, the length of the rest, the batch's number, the length of its events, these as a piece, and all else as JSON.
+//! number, the length of the rest, the batch's number, the length of its events, these as a block, and all else as JSON.
 //! Each batch has a number, one more than the last, and a daemon begins with one that no other has begun with:
 //! whatever else stands behind the last record is never taken for the next.
 
@@ -174,7 +174,7 @@ fn encode(bytes: &mut Vec<u8>, number: u64, batch: &Batch, clock: u64) -> io::Re
     };
     let topics = topics.iter().map(|record| (record.topic.as_str().to_owned(), TopicState::of(record))).collect();
     let rest = Rest { head: *head, clock, forgotten: forgotten.clone(), gone, topics };
-    let (events, _) = record::encode(entries, usize::MAX);
+    let events = record::encode(entries);
     let start = bytes.len();
     bytes.put_u64_le(0);
     bytes.put_u64_le(number);

@@ -8,23 +8,50 @@ use super::{
     topics::TopicState,
 };
 use crate::{
-    limits::PRESENCE_FILTERS,
+    limits::{PRESENCE_FILTERS, TOPICS_AT_ONCE},
     protocol::{ClientInfo, LimitInfo, Status, TopicInfo},
 };
 
 impl Bus {
-    /// The clients, by id.
+    /// The clients, by id. With many clients this takes long: under a lock that others wait for, take
+    /// [them](Bus::client_ids) and describe [some at a time](Bus::describe_clients).
     pub fn clients(&self) -> Vec<ClientInfo> {
-        let mut clients: Vec<_> = self.clients.iter().collect();
-        clients.sort_unstable_by_key(|(id, _)| *id);
-        clients.into_iter().map(|(id, client)| self.info(id, client)).collect()
+        self.describe_clients(&self.client_ids())
     }
 
-    /// The topics, by name.
+    /// The ids of all clients, in order.
+    pub fn client_ids(&self) -> Vec<ClientId> {
+        let mut ids: Vec<_> = self.clients.iter().map(|(id, _)| id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Describes some clients, those of them that are still there. To be called with
+    /// [`CLIENTS_AT_ONCE`](crate::limits::CLIENTS_AT_ONCE) at most.
+    pub fn describe_clients(&self, ids: &[ClientId]) -> Vec<ClientInfo> {
+        ids.iter().filter_map(|id| Some(self.info(*id, self.clients.get(*id)?))).collect()
+    }
+
+    /// The topics, by name. With many topics this takes long: under a lock that others wait for, take
+    /// [some at a time](Bus::topics_after).
     pub fn topics(&self, now: Now) -> Vec<TopicInfo> {
+        let mut topics = self.topics_after(None, now);
+        let mut begin = 0;
+        while let Some(last) = topics[begin..].last() {
+            let next = self.topics_after(Some(&last.topic), now);
+            begin = topics.len();
+            topics.extend(next);
+        }
+        topics
+    }
+
+    /// The topics whose names follow one, by name, [`TOPICS_AT_ONCE`] at most. None are left where it returns none.
+    pub fn topics_after(&self, name: Option<&str>, now: Now) -> Vec<TopicInfo> {
+        let mut feeds = Vec::new();
         let info = |(key, state): (TopicKey, &TopicState)| {
             let held = self.history.held(key);
-            let feeds = state.feeds.iter().filter_map(|feed| self.feeds.get(*feed));
+            self.topics.wanted_by(&state.name, &mut feeds);
+            let feeds = feeds.iter().filter_map(|feed| self.feeds.get(*feed));
             TopicInfo {
                 topic: state.name.to_string(),
                 published: state.published,
@@ -36,9 +63,7 @@ impl Bus {
                 last_time: state.last.map(|(_, time)| time),
             }
         };
-        let mut topics: Vec<_> = self.topics.iter().map(info).collect();
-        topics.sort_unstable_by(|a, b| a.topic.cmp(&b.topic));
-        topics
+        self.topics.after(name).take(TOPICS_AT_ONCE).map(info).collect()
     }
 
     /// What has happened so far.

@@ -3,7 +3,11 @@
 //! Ids are never given twice. Names are the clients' own affair: several may have the same, and whoever addresses a
 //! name addresses them all. Where a name equals another client's id, the id counts.
 
-use std::{collections::HashMap, fmt, str::FromStr};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    str::FromStr,
+};
 
 use rustc_hash::FxHashMap;
 
@@ -111,6 +115,8 @@ pub(super) struct Subscriber {
     pub(super) position_due: PositionDue,
     /// Seconds between heartbeats.
     pub(super) heartbeat_interval: u8,
+    /// The second of its next heartbeat; 0 if it has none.
+    pub(super) next_heartbeat: u64,
     pub(super) is_heartbeat_due: bool,
 }
 
@@ -139,6 +145,8 @@ pub(super) struct Clients {
     by_id: FxHashMap<ClientId, Client>,
     by_name: HashMap<ClientName, Vec<ClientId>>,
     last_id: u64,
+    /// When subscribers have their next heartbeats, each once.
+    heartbeats: BTreeSet<(u64, ClientId)>,
     pub(super) subscribers: usize,
     pub(super) publishers: usize,
 }
@@ -160,13 +168,43 @@ impl Clients {
         if let Some(name) = &client.description.name
             && let Some(ids) = self.by_name.get_mut(name)
         {
-            ids.retain(|other| *other != id);
+            // They are in the order in which they came.
+            if let Ok(number) = ids.binary_search(&id) {
+                ids.remove(number);
+            }
             if ids.is_empty() {
                 self.by_name.remove(name);
             }
         }
         *self.count(&client.role) -= 1;
+        if let Role::Subscriber(subscriber) = &client.role {
+            self.heartbeats.remove(&(subscriber.next_heartbeat, id));
+        }
         Some(client)
+    }
+
+    /// Has a subscriber's next heartbeat come after a second. They are spread over the interval, so that not all sockets are
+    /// written to in the same instant.
+    pub(super) fn schedule_heartbeat(&mut self, id: ClientId, after: u64) {
+        let Some(subscriber) = self.subscriber_mut(id) else { return };
+        let interval = u64::from(subscriber.heartbeat_interval);
+        let next = after + interval - (after + id.0) % interval;
+        let before = std::mem::replace(&mut subscriber.next_heartbeat, next);
+        self.heartbeats.remove(&(before, id));
+        self.heartbeats.insert((next, id));
+    }
+
+    /// Whether there is a heartbeat whose time has come.
+    pub(super) fn has_heartbeat(&self, second: u64) -> bool {
+        self.heartbeats.first().is_some_and(|(due, _)| *due <= second)
+    }
+
+    /// Takes a heartbeat whose time has come. The subscriber's next one comes after this second, also where this one is late,
+    /// because the process was stopped or has much to do.
+    pub(super) fn next_heartbeat(&mut self, second: u64) -> Option<ClientId> {
+        let (_, id) = self.heartbeats.first().filter(|(due, _)| *due <= second).copied()?;
+        self.schedule_heartbeat(id, second);
+        Some(id)
     }
 
     /// The counter of a role's clients.
@@ -201,5 +239,25 @@ impl Clients {
         let by_id = address.parse().ok().filter(|id| self.by_id.contains_key(id));
         let by_name = || Some(self.by_name.get(&ClientName::parse(address).ok()?)?.clone());
         by_id.map(|id| vec![id]).or_else(by_name).unwrap_or_default()
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Clients {
+    pub(super) fn self_check(&self) {
+        let is_subscriber = |(_, client): &(ClientId, &Client)| matches!(client.role, Role::Subscriber(_));
+        let subscribers = self.iter().filter(is_subscriber).count();
+        assert_eq!(self.subscribers, subscribers, "subscribers");
+        assert_eq!(self.publishers, self.by_id.len() - subscribers, "publishers");
+        let mut by_name = HashMap::<ClientName, Vec<ClientId>>::new();
+        let mut ids: Vec<_> = self.by_id.keys().copied().collect();
+        ids.sort_unstable();
+        for id in &ids {
+            if let Some(name) = &self.by_id[id].description.name {
+                by_name.entry(name.clone()).or_default().push(*id);
+            }
+        }
+        assert_eq!(self.by_name, by_name, "clients by name");
+        assert!(ids.last().is_none_or(|id| id.0 <= self.last_id), "the last id is {}, of {ids:?}", self.last_id);
     }
 }

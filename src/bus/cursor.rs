@@ -7,11 +7,15 @@
 //!
 //! The size of a cursor does not depend on what was published: the losses that it has accounted for are one number.
 
-use std::{collections::HashSet, sync::Arc, task::Waker};
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Weak},
+    task::Waker,
+};
 
 use super::{
     fetch::Fetched,
-    history::{History, SnapshotKind, TopicKey},
+    history::{History, Selection, SnapshotKind, TopicKey},
 };
 use crate::{
     event::{Epoch, EventId},
@@ -22,15 +26,20 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Cursor {
     pub(super) place: Place,
-    /// What was read from disk for it.
-    pub(super) fetched: Option<Arc<Fetched>>,
+    /// What was read from disk for it, while there is room for that.
+    pub(super) fetched: Weak<Fetched>,
     /// The event that it waits for, while it does.
     pub(super) wanted: Option<u64>,
 }
 
 impl Cursor {
     pub(super) fn new(place: Place) -> Cursor {
-        Cursor { place, fetched: None, wanted: None }
+        Cursor { place, fetched: Weak::new(), wanted: None }
+    }
+
+    /// What was read from disk for it, if it is still there.
+    pub(super) fn fetched(&self) -> Option<Arc<Fetched>> {
+        self.fetched.upgrade()
     }
 
     /// The segment of its feed that it reads next, if it has a place there.
@@ -122,6 +131,9 @@ pub(super) struct Past {
     reason: GapReason,
     /// Losses below this number are accounted for.
     accounted: u64,
+    /// While the losses before those that are known one by one are accounted for: the first that was known when that began,
+    /// and the topic with which it continues.
+    earlier: Option<(u64, TopicKey)>,
     /// What is lost and not yet told.
     pub(super) gap: Option<Gap>,
     /// Whether what crashes have taken is lost to this subscriber.
@@ -131,7 +143,7 @@ pub(super) struct Past {
 impl Past {
     /// Goes on after an event that the subscriber had.
     pub(super) fn after(seq: u64, reason: GapReason) -> Past {
-        Past { after: seq, reason, accounted: 0, gap: None, is_torn: true }
+        Past { after: seq, reason, accounted: 0, earlier: None, gap: None, is_torn: true }
     }
 
     /// A cursor of a new subscriber: what history lost before now is not missing for it.
@@ -144,34 +156,44 @@ impl Past {
         Past { gap: Some(gap), ..Past::after(0, GapReason::Evicted) }
     }
 
-    /// Accounts for what history has lost ahead of the cursor, as part of the gap that is told before the next event. Looks at
-    /// `most` losses at most, and returns whether that was all.
-    pub(super) fn account(
-        &mut self,
-        history: &dyn History,
-        topics: &HashSet<TopicKey>,
-        epoch: Epoch,
-        most: usize,
-    ) -> bool {
-        let known = history.losses();
-        if self.accounted < known.start {
-            if let Some(last) = history.earlier_loss(topics, self.after) {
-                self.miss(self.after + 1, last, None, epoch);
-            }
-            self.accounted = known.start;
+    /// Accounts for what history has lost ahead of the cursor, as part of the gap that is told before the next event. Does so
+    /// in steps, and returns whether that was all.
+    pub(super) fn account(&mut self, history: &dyn History, topics: &Selection, epoch: Epoch) -> bool {
+        if self.accounted < history.losses().start && !self.account_earlier(history, topics, epoch) {
+            return false;
         }
-        let end = known.end.min(self.accounted.saturating_add(most as u64));
+        let known = history.losses();
+        let end = known.end.min(self.accounted.saturating_add(topics.tests_at_once() as u64));
         for number in self.accounted..end {
             let Some(lost) = history.lost(number).filter(|lost| lost.seq > self.after) else { continue };
-            match lost.topic {
-                Some(topic) if topics.contains(&topic) => self.miss(lost.seq, lost.seq, Some(1), epoch),
-                Some(_) => {}
+            match history.is_lost_of(lost, topics) {
+                Some(true) => self.miss(lost.seq, lost.seq, Some(1), epoch),
+                Some(false) => {}
                 // It may have been any topic.
                 None => self.miss(lost.seq, lost.seq, None, epoch),
             }
         }
         self.accounted = end;
         end == known.end
+    }
+
+    /// Accounts, in a step, for the losses that are not known one by one. Returns whether that was all.
+    fn account_earlier(&mut self, history: &dyn History, topics: &Selection, epoch: Epoch) -> bool {
+        let (start, from) = *self.earlier.get_or_insert((history.losses().start, 0));
+        match history.earlier_loss(topics, self.after, from) {
+            ControlFlow::Continue(next) => {
+                self.earlier = Some((start, next));
+                return false;
+            }
+            ControlFlow::Break(Some(last)) => {
+                self.miss(self.after + 1, last, None, epoch);
+                self.accounted = history.losses().start;
+            }
+            ControlFlow::Break(None) => self.accounted = start,
+        }
+        self.earlier = None;
+        // More may have been lost meanwhile, of topics that had been looked at.
+        self.accounted >= history.losses().start
     }
 
     /// Notes what crashes have taken between two places, as part of the gap that is told next.

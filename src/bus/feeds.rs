@@ -3,13 +3,16 @@
 //! A publish appends to each matching feed; what one batch appended is sealed into a segment of contiguous, shared
 //! bytes, [framed](super::framing) once for all subscribers that need a frame. A segment is dropped as soon as every live cursor has read it, so a feed holds only what its slowest reader
 //! has not taken. That is bounded by `feed_buffer` for each feed (the newest segment always stays) and, once a batch is
-//! published, by `feeds_buffer` for all (the largest feeds give first): the oldest segments go, and the cursors that had
+//! published, by `feeds_buffer` for all (large feeds give first): the oldest segments go, and the cursors that had
 //! not read them find that their feed has left them behind.
 //!
 //! A live cursor is that of one subscriber, or of a [group](super::groups).
 
+#[cfg(debug_assertions)]
+mod check;
+
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     task::Waker,
 };
 
@@ -20,7 +23,6 @@ use super::{
     format::Format,
     framing::{Chunk, ChunkBuffer},
     groups::{Calls, Group},
-    history::TopicKey,
 };
 use crate::{event::Event, limits::Limits, topic::FilterSet};
 
@@ -38,6 +40,8 @@ pub(super) struct Segment {
     pub(super) first: u64,
     pub(super) last: u64,
     pub(super) events: u64,
+    /// Events of all segments before it.
+    before: u64,
     /// Live cursors that have not read it yet.
     unread: usize,
 }
@@ -56,14 +60,14 @@ struct Open {
 pub(super) struct Feed {
     pub(super) filters: FilterSet,
     pub(super) format: Format,
-    /// The known topics that its filters match.
-    pub(super) topics: HashSet<TopicKey>,
     pub(super) subscribers: usize,
     /// Live cursors.
     live: usize,
     segments: VecDeque<Segment>,
     /// The number of the oldest segment that is still there; segments are counted from 0.
     oldest: u64,
+    /// Events of all segments that there have been.
+    events: u64,
     bytes: usize,
     open: Open,
     /// Subscribers that have read everything and wait, alone or in groups.
@@ -96,7 +100,7 @@ impl Feed {
     /// Events that wait for a cursor.
     pub(super) fn waiting(&self, place: u64) -> u64 {
         let skip = place.saturating_sub(self.oldest) as usize;
-        self.segments.iter().skip(skip).map(|segment| segment.events).sum()
+        self.segments.get(skip).map_or(0, |segment| self.events - segment.before)
     }
 }
 
@@ -110,6 +114,8 @@ pub(super) struct Feeds {
     dirty: Vec<FeedKey>,
     /// Bytes in all segments.
     bytes: usize,
+    /// The feed with which the search for large ones continues.
+    hand: FeedKey,
     /// Bytes in all feeds that are not sealed yet.
     open_bytes: usize,
     /// Each format's encoding of the event that is being published; empty if not needed yet.
@@ -130,7 +136,7 @@ impl Feeds {
         self.by_filters.get(&(filters.clone(), format)).copied()
     }
 
-    /// A new feed, without topics yet.
+    /// A new feed.
     pub(super) fn open(&mut self, filters: FilterSet, format: Format) -> FeedKey {
         let key = self.free.pop().unwrap_or_else(|| {
             self.open.push(None);
@@ -140,11 +146,11 @@ impl Feeds {
         self.open[key] = Some(Feed {
             filters,
             format,
-            topics: HashSet::new(),
             subscribers: 0,
             live: 0,
             segments: VecDeque::new(),
             oldest: 0,
+            events: 0,
             bytes: 0,
             open: Open::default(),
             parked: FxHashMap::default(),
@@ -210,24 +216,35 @@ impl Feeds {
         let chunk = Chunk::from(bytes);
         feed.bytes += chunk.len();
         self.bytes += chunk.len();
-        feed.segments.push_back(Segment { chunk, first, last, events, unread: feed.live });
+        let before = feed.events;
+        feed.events += events;
+        feed.segments.push_back(Segment { chunk, first, last, events, before, unread: feed.live });
         while feed.segments.len() > 1 && feed.bytes > limits.feed_buffer {
             feed.drop_oldest(&mut self.bytes);
         }
     }
 
-    /// Brings the bytes of all feeds back below their bound: the feeds that hold most give first.
+    /// Brings the bytes of all feeds back towards their bound, in a step: of some feeds, others each time, those that hold more
+    /// than the average give, the largest first. What steps do not keep up with is bounded by [`Feeds::append`].
     fn relieve(&mut self, most: usize) {
+        /// Feeds that are looked at, and segments that are dropped.
+        const AT_ONCE: usize = 2048;
         if self.bytes <= most {
             return;
         }
-        // Some room is made ahead, so that the feeds are not gone through for each batch.
+        // Some room is made ahead, so that this is not done for each batch.
         let target = most - most / 8;
-        let mut largest: Vec<&mut Feed> = self.open.iter_mut().flatten().filter(|feed| feed.bytes > 0).collect();
+        let average = self.bytes / self.by_filters.len().max(1);
+        let begin = if self.hand < self.open.len() { self.hand } else { 0 };
+        self.hand = self.open.len().min(begin + AT_ONCE);
+        let feeds = self.open[begin..self.hand].iter_mut().flatten();
+        let mut largest: Vec<&mut Feed> = feeds.filter(|feed| feed.bytes > 0 && feed.bytes >= average).collect();
         largest.sort_unstable_by_key(|feed| std::cmp::Reverse(feed.bytes));
+        let mut dropped = 0;
         for feed in largest {
-            while self.bytes > target && feed.bytes > 0 {
+            while self.bytes > target && feed.bytes > 0 && dropped < AT_ONCE {
                 feed.drop_oldest(&mut self.bytes);
+                dropped += 1;
             }
         }
     }

@@ -2,9 +2,10 @@
 //!
 //! The bus does no I/O. A read that comes to such an event notes what it [wants](Wanted) and waits like any other; whoever
 //! keeps history on disk takes the wishes, reads without the bus, and [hands over](Bus::hand_over) what it found. Only
-//! that subscriber waits. What was handed over goes with the cursor that has read it.
+//! that subscriber waits. What was handed over belongs to the caller, who bounds it: once it is dropped, a cursor that has
+//! not read it wants it again.
 
-use std::sync::Arc;
+use std::{mem, sync::Weak};
 
 use super::{Bus, ClientId, history::Entry};
 use crate::event::Event;
@@ -63,11 +64,12 @@ impl Bus {
         std::mem::take(&mut self.wanted)
     }
 
-    /// Hands over what a subscriber waits for, if it still does, and calls it.
-    pub fn hand_over(&mut self, client: ClientId, fetched: Arc<Fetched>) {
+    /// Hands over what a subscriber waits for, if it still does, and calls it. What is dropped before the subscriber has read
+    /// it is wanted again.
+    pub fn hand_over(&mut self, client: ClientId, fetched: Weak<Fetched>) {
         let Some(subscriber) = self.clients.subscriber_mut(client) else { return };
         if subscriber.cursor.wanted.take().is_some() {
-            subscriber.cursor.fetched = Some(fetched);
+            subscriber.cursor.fetched = fetched;
             self.call(client);
         }
     }
@@ -77,7 +79,7 @@ impl Bus {
         let Some(subscriber) = self.clients.subscriber_mut(client) else { return };
         let cursor = &mut subscriber.cursor;
         if cursor.wanted.replace(seq) != Some(seq) {
-            let previous = cursor.fetched.take().map_or(0, |fetched| fetched.upto);
+            let previous = mem::take(&mut cursor.fetched).upgrade().map_or(0, |fetched| fetched.upto);
             self.wanted.push(Wanted { client, seq, previous });
         }
         if let Some(feed) = self.feeds.get_mut(subscriber.feed) {

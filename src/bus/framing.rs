@@ -21,7 +21,7 @@ impl Framing {
     pub fn frame(self, payload: &[u8]) -> Bytes {
         let mut buffer = ChunkBuffer::default();
         buffer.append(payload);
-        buffer.take(self)
+        buffer.take(self).into()
     }
 
     /// What ends a stream, if the framing has something for it. A stream of chunks that ends without has broken.
@@ -68,14 +68,12 @@ impl ChunkBuffer {
     }
 
     /// Copies the payload out, framed, and keeps the memory for the next. There must be some payload.
-    pub(super) fn take(&mut self, framing: Framing) -> Bytes {
-        let bytes = match framing {
-            Framing::Plain => Bytes::copy_from_slice(&self.0[SIZE_LINE..]),
-            Framing::Chunked => {
-                let start = self.close();
-                Bytes::copy_from_slice(&self.0[start..])
-            }
+    pub(super) fn take(&mut self, framing: Framing) -> Vec<u8> {
+        let start = match framing {
+            Framing::Plain => SIZE_LINE,
+            Framing::Chunked => self.close(),
         };
+        let bytes = self.0[start..].to_vec();
         self.0.clear();
         bytes
     }
@@ -116,9 +114,14 @@ impl Chunk {
 
     /// The bytes as a framing has them.
     pub(super) fn bytes(&self, framing: Framing) -> Bytes {
+        self.framed.slice_ref(self.as_framed(framing))
+    }
+
+    /// The same without sharing them.
+    pub(super) fn as_framed(&self, framing: Framing) -> &[u8] {
         match framing {
-            Framing::Plain => self.framed.slice(usize::from(self.payload)..self.framed.len() - LINE_END.len()),
-            Framing::Chunked => self.framed.clone(),
+            Framing::Plain => &self.framed[usize::from(self.payload)..self.framed.len() - LINE_END.len()],
+            Framing::Chunked => &self.framed,
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{
     feeds::{Feed, FeedKey, Next},
     framing::Framing,
 };
-use crate::limits::DELIVER_MAX;
+use crate::limits::{CALLS_MAX, DELIVER_MAX};
 
 /// One who reads for many clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,10 +174,7 @@ impl Bus {
                     seq = self.head;
                     break;
                 }
-                Next::LeftBehind => {
-                    self.fall_apart(key, reader);
-                    return false;
-                }
+                Next::LeftBehind => return self.fall_apart(key, reader),
             }
         }
         let more = bytes >= DELIVER_MAX;
@@ -253,17 +250,63 @@ impl Bus {
         self.calls.woken.extend(waker);
     }
 
-    /// Ends a group that its feed has left behind.
-    fn fall_apart(&mut self, key: FeedKey, reader: ReaderId) {
+    /// Ends a group that its feed has left behind, in a step. Returns whether there are members left, so that it is to be read
+    /// again.
+    fn fall_apart(&mut self, key: FeedKey, reader: ReaderId) -> bool {
         let group = self.feeds.get(key).and_then(|feed| feed.group(Some(reader)));
-        for member in group.map_or(Vec::new(), |group| group.members.clone()) {
+        let Some(members) = group.map(|group| &group.members) else { return false };
+        let some: Vec<_> = members.iter().rev().take(CALLS_MAX).copied().collect();
+        let is_called = some.len() < members.len();
+        for member in some {
             self.call(member);
         }
+        if let Some(group) = self.feeds.get_mut(key).and_then(|feed| feed.group_mut(Some(reader))) {
+            group.is_called = is_called;
+        }
+        is_called
     }
 }
 
 impl Group {
     fn new(reader: ReaderId) -> Group {
         Group { reader, members: Vec::new(), place: 0, seq: 0, events: 0, delivered: 0, is_called: false }
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Feed {
+    /// The places of the groups that have members.
+    pub(super) fn self_check_places(&self) -> impl Iterator<Item = u64> {
+        self.groups.iter().filter(|group| !group.members.is_empty()).map(|group| group.place)
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Bus {
+    pub(super) fn self_check_groups(&self) {
+        let mut seats = 0;
+        for (key, feed) in self.feeds.iter() {
+            for (index, Group { reader, members, place, is_called, .. }) in feed.groups.iter().enumerate() {
+                assert!(!feed.groups[..index].iter().any(|other| other.reader == *reader), "groups of {reader:?}");
+                for (number, id) in members.iter().enumerate() {
+                    let role = self.clients.get(*id).map(|client| &client.role);
+                    let Some(Role::Subscriber(subscriber)) = role else {
+                        panic!("{id} is in a group, and no subscriber")
+                    };
+                    assert_eq!((subscriber.feed, subscriber.reader), (key, Some(*reader)), "feed and reader of {id}");
+                    let Place::Grouped(seat) = &subscriber.cursor.place else {
+                        panic!("{id} is in a group by mistake")
+                    };
+                    assert_eq!(seat.number, number, "the seat of {id}");
+                    seats += 1;
+                }
+                let has_news = !members.is_empty() && *place != feed.end();
+                assert!(!has_news || *is_called || self.feeds.is_dirty(key), "{reader:?} is not called for feed {key}");
+            }
+        }
+        let is_grouped =
+            |role: &Role| matches!(role, Role::Subscriber(s) if matches!(s.cursor.place, Place::Grouped(_)));
+        let grouped = self.clients.iter().filter(|(_, client)| is_grouped(&client.role)).count();
+        assert_eq!(grouped, seats, "clients in groups");
     }
 }

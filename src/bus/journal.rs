@@ -76,7 +76,8 @@ impl Bus {
         self.history.journal().is_some_and(|journal| journal.has_changed()) && head > 0
     }
 
-    /// Takes what has changed since the last batch: events of about so many bytes. Nothing if history is in memory only.
+    /// Takes what has changed since the last batch: events of about so many bytes, in a bounded step. Nothing if history is in
+    /// memory only.
     pub fn take_batch(&mut self, bytes: usize) -> Option<Batch> {
         let Changes { entries, topics, removed, forgotten, more } = self.history.journal()?.take(bytes);
         let gone = std::mem::take(&mut self.gone);
@@ -105,7 +106,7 @@ impl Bus {
     /// Takes up topics at a start. Gives their numbers.
     pub fn restore_topics(&mut self, topics: impl IntoIterator<Item = TopicRecord>) -> Vec<TopicKey> {
         let restore = |TopicRecord { topic, published, last, past }| {
-            let (key, _) = self.topics.insert(topic.clone(), Vec::new());
+            let key = self.topics.insert(topic.clone());
             self.history.know(key, &topic);
             if let Some(state) = self.topics.get_mut(key) {
                 (state.published, state.last) = (published, last);
@@ -118,7 +119,7 @@ impl Bus {
         topics.into_iter().map(restore).collect()
     }
 
-    /// Takes up the events, in order, at a start. Only those that are retained have to be in memory. Gives those that are
+    /// Takes up the events, in order, at a start. Only those that are retained are in memory. Gives those that are
     /// not wanted any more.
     pub fn restore_events(&mut self, entries: Vec<Entry>) -> Vec<u64> {
         self.history.journal().map_or_else(Vec::new, |journal| journal.restore(entries))

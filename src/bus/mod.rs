@@ -11,6 +11,8 @@
 #![doc = include_str!("server.md")]
 
 mod admin;
+#[cfg(debug_assertions)]
+mod check;
 mod clients;
 mod cursor;
 mod feeds;
@@ -22,6 +24,7 @@ pub mod history;
 pub mod journal;
 mod output;
 mod read;
+mod replay;
 mod request;
 mod subscribe;
 mod topics;
@@ -36,12 +39,13 @@ use std::{
 use self::{
     clients::{Client, Clients, Role, Subscriber},
     cursor::Place,
-    feeds::Feeds,
+    feeds::{FeedKey, Feeds},
     fetch::Wanted,
     framing::ChunkBuffer,
     groups::Calls,
     history::{Entry, History, TopicKey},
     journal::Gone,
+    replay::ReplayBuffers,
     topics::Topics,
 };
 pub use self::{
@@ -54,7 +58,7 @@ pub use self::{
 };
 use crate::{
     event::{Epoch, Event, EventId, EventType},
-    limits::{Limits, Retention},
+    limits::{CALLS_MAX, Limits, Retention},
     protocol::{ErrorCode, GapReason, Published, Refused},
     topic::Topic,
 };
@@ -114,8 +118,12 @@ pub struct Bus {
     gone: Gone,
     /// What subscribers wait for, which is on disk only.
     wanted: Vec<Wanted>,
+    /// The feeds that want the event that is being published.
+    wanting: Vec<FeedKey>,
     /// Where reads put together what is for one subscriber.
     buffer: ChunkBuffer,
+    /// What reads of the past have returned and sockets have not accepted.
+    replay: ReplayBuffers,
     /// Bytes of unicast events that wait for anybody.
     unicast_bytes: Arc<AtomicUsize>,
 }
@@ -137,7 +145,9 @@ impl Bus {
             is_closed: false,
             gone: Gone::default(),
             wanted: Vec::new(),
+            wanting: Vec::new(),
             buffer: ChunkBuffer::default(),
+            replay: ReplayBuffers::default(),
             unicast_bytes: Arc::default(),
         }
     }
@@ -216,11 +226,12 @@ impl Bus {
         if let Some(state) = self.topics.get_mut(key) {
             state.published += 1;
             state.last = Some((self.head, now.unix));
-            self.feeds.begin();
-            for feed in &state.feeds {
-                if let Some(event) = &event {
-                    self.feeds.append(*feed, event, &self.limits);
-                }
+        }
+        self.feeds.begin();
+        if let Some(event) = &event {
+            self.topics.wanted_by(&event.topic, &mut self.wanting);
+            for feed in &self.wanting {
+                self.feeds.append(*feed, event, &self.limits);
                 subscribers += self.feeds.get(*feed).map_or(0, |feed| feed.subscribers as u64);
             }
         }
@@ -284,22 +295,29 @@ impl Bus {
         if feed.subscribers == 0
             && let Some(feed) = self.feeds.close(key)
         {
-            self.topics.disconnect(&feed.filters, key, &feed.topics);
+            self.topics.disconnect(&feed.filters, key);
         }
     }
 
-    /// Disconnects the clients with an id or a name. Gives how many there were.
+    /// Disconnects the clients with an id or a name, and returns how many there were. With many clients this takes long: under
+    /// a lock that others wait for, take [them](Bus::addressed) and [disconnect](Bus::disconnect) some at a time.
     pub fn kick(&mut self, address: &str, now: Now) -> Result<u64, Refused> {
-        let kicked = self.clients.addressed(address);
+        let kicked = self.addressed(address)?;
         for id in &kicked {
             self.disconnect(*id, now);
         }
-        if kicked.is_empty() {
+        Ok(kicked.len() as u64)
+    }
+
+    /// The clients that an address means: the one with that id, else all with that name; at least one.
+    pub fn addressed(&self, address: &str) -> Result<Vec<ClientId>, Refused> {
+        let addressed = self.clients.addressed(address);
+        if addressed.is_empty() {
             let message =
                 format!("no client has the id or the name `{}`; list them with `clients`", address.escape_debug());
             return Err(Refused::new(ErrorCode::ClientUnknown, message));
         }
-        Ok(kicked.len() as u64)
+        Ok(addressed)
     }
 
     /// Whether there are subscribers.
@@ -307,21 +325,18 @@ impl Bus {
         self.clients.subscribers > 0
     }
 
-    /// Makes heartbeats due and lets old history go; to be called once a second while there are subscribers.
+    /// Makes heartbeats due and lets old history go; to be called once a second while there are subscribers. What is left for
+    /// want of time is done by [`Bus::catch_up`].
     pub fn tick(&mut self, now: Now) {
         self.history.expire(now.mono);
-        // Spread over the interval, so that not all sockets are written to in the same instant. A tick that comes late,
-        // because the process was stopped or has much to do, makes up for the seconds that had none.
-        let second = now.mono / 1000;
-        let passed = second.saturating_sub(std::mem::replace(&mut self.ticked, second));
-        let is_due = |(id, client): (ClientId, &Client)| match &client.role {
-            Role::Subscriber(subscriber) => {
-                ((second + id.0) % u64::from(subscriber.heartbeat_interval) < passed).then_some(id)
-            }
-            Role::Publisher { .. } => None,
-        };
-        let due: Vec<_> = self.clients.iter().filter_map(is_due).collect();
-        for id in due {
+        self.ticked = self.ticked.max(now.mono / 1000);
+        self.heartbeats();
+    }
+
+    /// Makes some of the heartbeats due whose time has come.
+    fn heartbeats(&mut self) {
+        for _ in 0..CALLS_MAX {
+            let Some(id) = self.clients.next_heartbeat(self.ticked) else { return };
             self.heartbeat(id);
         }
     }
@@ -356,13 +371,18 @@ impl Bus {
         self.history.is_behind()
     }
 
-    /// Lets go more of what is beyond its bounds. Says whether there is still more; then this is to be called again, once
-    /// others have had the bus.
+    /// Lets go more of what is beyond its bounds, and makes more of the heartbeats due. Returns whether there is still more;
+    /// then this is to be called again, once others have had the bus.
     pub fn catch_up(&mut self, now: Now) -> bool {
+        self.evict_more(now);
+        self.heartbeats();
+        self.is_behind() || self.clients.has_heartbeat(self.ticked)
+    }
+
+    fn evict_more(&mut self, now: Now) {
         if self.is_behind() {
             self.history.expire(now.mono);
         }
-        self.is_behind()
     }
 
     fn id(&self, seq: u64) -> EventId {
@@ -379,7 +399,7 @@ impl Bus {
 
     /// A topic's number; a new topic is taken up if there is room.
     fn topic_key(&mut self, topic: &Topic, now: Now) -> Result<TopicKey, Refused> {
-        if let Some(key) = self.topics.find(topic) {
+        if let Some(key) = self.topics.find(topic.as_str()) {
             return Ok(key);
         }
         if self.topics.len() >= self.limits.topics {
@@ -390,28 +410,15 @@ impl Bus {
                 if let Some(state) = self.topics.get(key).filter(|_| self.history.journal().is_some()) {
                     self.gone.note(state.name.clone());
                 }
-                for feed in self.topics.remove(key) {
-                    if let Some(feed) = self.feeds.get_mut(feed) {
-                        feed.topics.remove(&key);
-                    }
-                }
+                self.topics.remove(key);
                 self.history.forget(key);
             }
         }
         // One place is kept for the bus's own topic.
         let reserve = usize::from(topic.is_system());
         refuse_more(self.topics.len(), self.limits.topics + reserve, ErrorCode::LimitTopics, "topics")?;
-        let feeds = self.topics.wanted_by(topic);
-        if !topic.is_system() {
-            self.refuse_more_filters(feeds.len() * topics::MATCH)?;
-        }
-        let (key, feeds) = self.topics.insert(topic.clone(), feeds);
+        let key = self.topics.insert(topic.clone());
         self.history.know(key, topic);
-        for feed in feeds {
-            if let Some(feed) = self.feeds.get_mut(*feed) {
-                feed.topics.insert(key);
-            }
-        }
         Ok(key)
     }
 
@@ -422,8 +429,8 @@ impl Bus {
             return Ok(());
         }
         let message = format!(
-            "the filters of all subscribers, and the topics that they match, would need more than `filters_bytes` = \
-             {limit}; use fewer or shorter filters, or the same for many subscribers, or raise the limit"
+            "the filters of all subscribers would need more than `filters_bytes` = {limit}; use fewer or shorter filters, or \
+             the same for many subscribers, or raise the limit"
         );
         Err(Refused::new(ErrorCode::LimitFilters, message))
     }

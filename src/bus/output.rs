@@ -6,10 +6,10 @@ use super::{
     ClientId, Format, Framing, Stats,
     clients::{PositionDue, Subscriber},
     framing::{Chunk, ChunkBuffer},
+    replay::ReplayBuffers,
 };
 use crate::{
     event::{Epoch, Event, EventId},
-    limits::DELIVER_MAX,
     protocol::{Gap, sse},
 };
 
@@ -22,6 +22,9 @@ pub(super) struct Output<'a> {
     pub(super) out: &'a mut Vec<Bytes>,
     /// Kept by the bus for the next read, so that it need not grow again.
     pub(super) buffer: ChunkBuffer,
+    pub(super) replay: &'a mut ReplayBuffers,
+    /// Bytes after which it is full.
+    pub(super) most: usize,
     pub(super) bytes: usize,
     pub(super) events: u64,
     pub(super) gaps: u64,
@@ -33,7 +36,7 @@ pub(super) struct Output<'a> {
 
 impl Output<'_> {
     pub(super) fn is_full(&self) -> bool {
-        self.bytes + self.buffer.len() >= DELIVER_MAX
+        self.bytes + self.buffer.len() >= self.most
     }
 
     pub(super) fn share(&mut self, chunk: &Chunk) {
@@ -44,7 +47,7 @@ impl Output<'_> {
     pub(super) fn flush(&mut self) {
         if !self.buffer.is_empty() {
             let bytes = self.buffer.take(self.framing);
-            self.push(bytes);
+            self.push(self.replay.copied(bytes));
         }
     }
 
@@ -54,7 +57,12 @@ impl Output<'_> {
     }
 
     pub(super) fn event(&mut self, event: &Event) {
-        self.format.encode(event, self.buffer.payload());
+        if let Some(bytes) = self.replay.shared(event, self.format, self.framing) {
+            self.flush();
+            self.push(bytes);
+        } else {
+            self.format.encode(event, self.buffer.payload());
+        }
         self.events += 1;
         self.sent = event.id.seq;
     }

@@ -1,6 +1,6 @@
 //! Reading: the bytes that a subscriber gets next.
 
-use std::{collections::HashSet, task::Waker};
+use std::{sync::Weak, task::Waker};
 
 use bytes::Bytes;
 
@@ -10,12 +10,13 @@ use super::{
     cursor::{Cursor, Past, Place, Snapshot},
     feeds::{FeedKey, Feeds, Next},
     fetch::{Found, find},
-    history::{Entry, History, TopicKey},
+    history::{Entry, History, Selection, SnapshotKind},
     output::Output,
+    topics::Topics,
 };
 use crate::{
     event::EventId,
-    limits::{DELIVER_MAX, Limits, SCAN_MAX},
+    limits::{DELIVER_MAX, Limits},
     protocol::{Gap, GapReason, Slow, sse},
 };
 
@@ -36,7 +37,7 @@ impl Bus {
     pub fn read(&mut self, id: ClientId, now: Now, waker: &Waker, out: &mut Vec<Bytes>) -> Read {
         self.leave_group(id);
         let is_behind = self.is_behind();
-        self.catch_up(now);
+        self.evict_more(now);
         let horizon = self.horizon();
         let Some(client) = self.clients.get_mut(id) else { return Read::Over };
         let subscriber = match &mut client.role {
@@ -59,6 +60,8 @@ impl Bus {
             framing,
             out,
             buffer,
+            most: self.replay.read_size(),
+            replay: &mut self.replay,
             bytes: 0,
             events: 0,
             gaps: 0,
@@ -81,6 +84,7 @@ impl Bus {
         let mut reader = Reader {
             feeds: &mut self.feeds,
             limits: &self.limits,
+            topics: &self.topics,
             history: &*self.history,
             is_behind,
             head: EventId { epoch: self.epoch, seq: self.head },
@@ -145,6 +149,7 @@ enum Step {
 struct Reader<'a> {
     feeds: &'a mut Feeds,
     limits: &'a Limits,
+    topics: &'a Topics,
     history: &'a dyn History,
     /// History had something to let go first. It is read next time, if that was all.
     is_behind: bool,
@@ -168,6 +173,11 @@ impl Reader<'_> {
     }
 
     fn snapshot(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
+        let is_of_newest =
+            matches!(&subscriber.cursor.place, Place::Snapshot(snapshot) if snapshot.kind == SnapshotKind::Newest);
+        if self.is_behind && is_of_newest {
+            return Step::Pause;
+        }
         let taken_out = Place::Live { segment: 0, seq: 0 };
         let (Some(feed), Place::Snapshot(mut snapshot)) =
             (self.feeds.get(key), std::mem::replace(&mut subscriber.cursor.place, taken_out))
@@ -175,7 +185,7 @@ impl Reader<'_> {
             return Step::Over;
         };
         let (output, head) = (&mut self.output, self.head);
-        let fetched = subscriber.cursor.fetched.clone();
+        let fetched = subscriber.cursor.fetched();
         let (mut wanted, mut gap) = (None, snapshot.gap.take());
         let range = (snapshot.after, snapshot.upto);
         let mut show = |entry: &Entry| {
@@ -204,7 +214,9 @@ impl Reader<'_> {
             }
             true
         };
-        let stopped = self.history.snapshot(snapshot.kind, &feed.topics, range, self.now.mono, SCAN_MAX, &mut show);
+        let topics = self.topics.select(&feed.filters);
+        let most = topics.tests_at_once();
+        let stopped = self.history.snapshot(snapshot.kind, &topics, range, self.now.mono, most, &mut show);
         if let Some(reached) = stopped {
             output.first_position(reached, subscriber, PositionDue::AfterSnapshot);
             (snapshot.after, snapshot.gap) = (reached, gap);
@@ -237,7 +249,7 @@ impl Reader<'_> {
             Next::Nothing => {
                 self.output.unicast_before(u64::MAX, subscriber);
                 subscriber.cursor.place = Place::Live { segment, seq: self.head.seq };
-                subscriber.cursor.fetched = None;
+                subscriber.cursor.fetched = Weak::new();
                 return Step::Idle;
             }
             Next::LeftBehind if self.is_behind => return Step::Pause,
@@ -266,7 +278,8 @@ impl Reader<'_> {
         else {
             return Step::Over;
         };
-        let came_to = past.read(self.history, &feed.topics, self.head, self.now, subscriber, &mut self.output);
+        let topics = self.topics.select(&feed.filters);
+        let came_to = past.read(self.history, &topics, self.head, self.now, subscriber, &mut self.output);
         match came_to {
             CameTo::Head if subscriber.past_only => {
                 subscriber.cursor.place = Place::Past(past);
@@ -302,16 +315,16 @@ impl Past {
     fn read(
         &mut self,
         history: &dyn History,
-        topics: &HashSet<TopicKey>,
+        topics: &Selection,
         head: EventId,
         now: Now,
         subscriber: &mut Subscriber,
         output: &mut Output<'_>,
     ) -> CameTo {
-        if !self.account(history, topics, head.epoch, SCAN_MAX) {
+        if !self.account(history, topics, head.epoch) {
             return CameTo::Pause;
         }
-        let fetched = subscriber.cursor.fetched.clone();
+        let fetched = subscriber.cursor.fetched();
         let (begin, mut after) = (self.after, self.after);
         let mut wanted = None;
         let mut show = |entry: &Entry| {
@@ -336,7 +349,7 @@ impl Past {
             after = entry.seq;
             true
         };
-        let stopped = history.scan(topics, begin, now.mono, SCAN_MAX, &mut show);
+        let stopped = history.scan(topics, begin, now.mono, topics.tests_at_once(), &mut show);
         let reached = stopped.map_or(head.seq, |reached| reached.max(after));
         self.note_torn(history, after, reached, head.epoch);
         self.after = reached;

@@ -43,10 +43,14 @@ impl Bus {
             sent: 0,
             position_due: PositionDue::First,
             heartbeat_interval: heartbeat.as_secs().clamp(1, 60) as u8,
+            next_heartbeat: 0,
             is_heartbeat_due: false,
         };
         let role = Role::Subscriber(Box::new(subscriber));
         let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0, gaps: 0 });
+        if format.has_heartbeat() {
+            self.clients.schedule_heartbeat(id, self.ticked);
+        }
         self.tell(id, "join", now);
         let cursor = self.cursor_at(&start, feed, past_only, now);
         if let Some(subscriber) = self.clients.subscriber_mut(id) {
@@ -56,13 +60,9 @@ impl Bus {
     }
 
     fn open_feed(&mut self, filters: &FilterSet, format: Format) -> Result<FeedKey, Refused> {
-        let matched = self.topics.matched_by(filters);
-        self.refuse_more_filters(Topics::cost_of(filters, matched.len()))?;
+        self.refuse_more_filters(Topics::cost_of(filters))?;
         let feed = self.feeds.open(filters.clone(), format);
-        self.topics.connect(filters, feed, &matched);
-        if let Some(open) = self.feeds.get_mut(feed) {
-            open.topics = matched;
-        }
+        self.topics.connect(filters, feed);
         Ok(feed)
     }
 

@@ -1,25 +1,30 @@
-//! The topics that the bus knows, and which feeds want each.
+//! The topics that the bus knows, and the filters of all feeds.
 //!
-//! The relation between topics and feeds is kept in both directions, so that a publish goes straight from its topic
-//! to the feeds. Filters are searched only when a topic is new ([`Index`], a tree of their levels), topics only when a
-//! pattern is. There are at most [`Limits::topics`](crate::limits::Limits::topics); when room is needed, a topic
-//! without history and retained event is forgotten. What filters cost, each topic that they match included, is bounded by
+//! What is stored is the names of topics, in order, and the filters, as a tree of their levels ([`Index`]); which feeds want a
+//! topic is searched when an event is published to it, and which topics a feed wants when a cursor reads the past. Nothing is
+//! stored for each pair of a topic and a feed, so that a subscriber with new filters costs the same however many topics there
+//! are. There are at most [`Limits::topics`](crate::limits::Limits::topics); when room is needed, a topic without history and
+//! retained event is forgotten. What filters cost is bounded by
 //! [`Limits::filters_bytes`](crate::limits::Limits::filters_bytes).
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+};
 
-use super::{feeds::FeedKey, history::TopicKey};
-use crate::topic::{Filter, FilterSet, Topic};
-
-/// Bytes that a topic costs in the table of each feed that it matches, and the feed in the topic's.
-pub(super) const MATCH: usize = 48;
+use super::{
+    feeds::FeedKey,
+    history::{Selection, TopicKey},
+};
+use crate::{
+    limits::FEW_TOPICS,
+    topic::{Filter, FilterSet, Topic},
+};
 
 /// A topic that the bus knows.
 #[derive(Debug)]
 pub(super) struct TopicState {
     pub(super) name: Topic,
-    /// The feeds whose filters match.
-    pub(super) feeds: Vec<FeedKey>,
     /// Events published since the topic became known.
     pub(super) published: u64,
     /// The newest event: its number and when it came, in milliseconds since 1970.
@@ -32,11 +37,10 @@ pub(super) struct Topics {
     states: Vec<Option<TopicState>>,
     free: Vec<TopicKey>,
     by_name: HashMap<Topic, TopicKey>,
+    in_order: BTreeMap<Topic, TopicKey>,
     index: Index,
-    /// What the filters of all feeds cost, see [`Topics::cost_of`], but for what they match.
-    filters: usize,
-    /// Pairs of a topic and a feed whose filters match it.
-    matches: usize,
+    /// What the filters of all feeds cost, see [`Topics::cost_of`].
+    cost: usize,
     /// Where the search for a topic to forget goes on.
     hand: TopicKey,
 }
@@ -46,8 +50,8 @@ impl Topics {
         self.by_name.len()
     }
 
-    pub(super) fn find(&self, topic: &Topic) -> Option<TopicKey> {
-        self.by_name.get(topic).copied()
+    pub(super) fn find(&self, name: &str) -> Option<TopicKey> {
+        self.by_name.get(name).copied()
     }
 
     pub(super) fn get(&self, key: TopicKey) -> Option<&TopicState> {
@@ -62,6 +66,13 @@ impl Topics {
         self.states.iter().enumerate().filter_map(|(key, state)| Some((key, state.as_ref()?)))
     }
 
+    /// The topics whose names follow one, in order.
+    pub(super) fn after(&self, name: Option<&str>) -> impl Iterator<Item = (TopicKey, &TopicState)> {
+        let start = name.map_or(Bound::Unbounded, Bound::Excluded);
+        let topics = self.in_order.range::<str, _>((start, Bound::Unbounded));
+        topics.filter_map(|(_, key)| Some((*key, self.get(*key)?)))
+    }
+
     /// Looks at some topics, others each time, for one that holds nothing.
     pub(super) fn next_idle(&mut self, holds_nothing: impl Fn(TopicKey) -> bool) -> Option<TopicKey> {
         const LOOK_AT: usize = 256;
@@ -74,80 +85,103 @@ impl Topics {
         None
     }
 
-    /// The feeds that want a new topic.
-    pub(super) fn wanted_by(&self, name: &Topic) -> Vec<FeedKey> {
-        self.index.matching(name)
+    /// Replaces what was found before by the feeds that want a topic, each once.
+    pub(super) fn wanted_by(&self, name: &Topic, found: &mut Vec<FeedKey>) {
+        found.clear();
+        self.index.matching(name, found);
     }
 
-    /// Takes up a new topic and the feeds that want it.
-    pub(super) fn insert(&mut self, name: Topic, feeds: Vec<FeedKey>) -> (TopicKey, &[FeedKey]) {
-        self.matches += feeds.len();
+    /// Adds a topic.
+    pub(super) fn insert(&mut self, name: Topic) -> TopicKey {
         let key = self.free.pop().unwrap_or_else(|| {
             self.states.push(None);
             self.states.len() - 1
         });
         self.by_name.insert(name.clone(), key);
-        let state = self.states[key].insert(TopicState { name, feeds, published: 0, last: None });
-        (key, &state.feeds)
+        self.in_order.insert(name.clone(), key);
+        self.states[key] = Some(TopicState { name, published: 0, last: None });
+        key
     }
 
-    /// Forgets a topic and gives the feeds that wanted it.
-    pub(super) fn remove(&mut self, key: TopicKey) -> Vec<FeedKey> {
-        let Some(state) = self.states.get_mut(key).and_then(Option::take) else { return Vec::new() };
-        self.matches -= state.feeds.len();
+    /// Forgets a topic.
+    pub(super) fn remove(&mut self, key: TopicKey) {
+        let Some(state) = self.states.get_mut(key).and_then(Option::take) else { return };
         self.by_name.remove(&state.name);
+        self.in_order.remove(&state.name);
         self.free.push(key);
-        state.feeds
     }
 
-    /// The topics that filters match.
-    pub(super) fn matched_by(&self, filters: &FilterSet) -> HashSet<TopicKey> {
-        let exact: Option<Vec<&str>> = filters.iter().map(Filter::as_topic).collect();
-        match exact {
-            Some(names) => names.iter().filter_map(|name| self.find(&Topic::parse(name).ok()?)).collect(),
-            None => self.iter().filter(|(_, state)| filters.matches(&state.name)).map(|(key, _)| key).collect(),
+    /// The topics that filters match: looked up, if they are few and found among few names, else to be tested one by one.
+    pub(super) fn select(&self, filters: &FilterSet) -> Selection {
+        /// Names that are tested for all filters together.
+        const LOOK_AT: usize = 128;
+        let (mut few, mut looked_at) = (Vec::new(), 0);
+        for filter in filters.iter() {
+            let mut add = |key: TopicKey| {
+                if !few.contains(&key) {
+                    few.push(key);
+                }
+                few.len() <= FEW_TOPICS
+            };
+            let are_few = match filter.as_topic() {
+                Some(name) => self.find(name).is_none_or(add),
+                None => self.candidates(filter.as_str()).all(|(name, key)| {
+                    looked_at += 1;
+                    looked_at <= LOOK_AT && (!filter.matches(name) || add(*key))
+                }),
+            };
+            if !are_few {
+                return Selection::Matching(filters.clone());
+            }
         }
+        Selection::Few(few)
     }
 
-    /// Takes up a feed's filters and the topics that they match.
-    pub(super) fn connect(&mut self, filters: &FilterSet, feed: FeedKey, matched: &HashSet<TopicKey>) {
-        self.filters += Topics::cost_of(filters, 0);
-        self.matches += matched.len();
+    /// The topics that a pattern may match: those that begin as it does before its first wildcard.
+    fn candidates<'a>(&'a self, pattern: &'a str) -> impl Iterator<Item = (&'a Topic, &'a TopicKey)> {
+        let start = pattern.find('*').map_or(pattern, |wildcard| &pattern[..wildcard]);
+        let longer = self.in_order.range::<str, _>((Bound::Included(start), Bound::Unbounded));
+        let longer = longer.take_while(move |(name, _)| name.as_str().starts_with(start));
+        // `build/**` also matches `build`.
+        let itself = pattern.strip_suffix("/**").and_then(|name| self.by_name.get_key_value(name));
+        itself.into_iter().chain(longer)
+    }
+
+    /// Takes up a feed's filters.
+    pub(super) fn connect(&mut self, filters: &FilterSet, feed: FeedKey) {
+        self.cost += Topics::cost_of(filters);
         for filter in filters.iter() {
             self.index.insert(filter, feed);
         }
-        for key in matched {
-            if let Some(state) = self.get_mut(*key) {
-                state.feeds.push(feed);
-            }
-        }
     }
 
-    /// Bytes that the filters of one feed are charged with, if they match so many topics.
-    pub(super) fn cost_of(filters: &FilterSet, matched: usize) -> usize {
-        /// A feed; a level in the index; a match, on both sides. Measured, and rounded up.
+    /// Bytes that the filters of one feed are charged with.
+    pub(super) fn cost_of(filters: &FilterSet) -> usize {
+        /// A feed; a level in the index. Measured, and rounded up.
         const FEED: usize = 1024;
         const LEVEL: usize = 384;
-        let levels = |filter: &Filter| filter.as_str().len() + filter.levels().count() * LEVEL;
-        FEED + filters.iter().map(levels).sum::<usize>() + matched * MATCH
+        /// Levels from a `*` on that cost no more than others, and what the rest costs: each publish may have to search all of
+        /// those, since `*` makes the search go two ways.
+        const BRANCHING: usize = 5;
+        const SEARCHED: usize = 32 * LEVEL;
+        let cost = |filter: &Filter| {
+            let levels = filter.levels().count();
+            let branching = filter.levels().skip_while(|level| *level != "*").count();
+            filter.as_str().len() + levels * LEVEL + branching.saturating_sub(BRANCHING) * SEARCHED
+        };
+        FEED + filters.iter().map(cost).sum::<usize>()
     }
 
     /// Bytes that the filters of all feeds are charged with.
     pub(super) fn cost(&self) -> usize {
-        self.filters + self.matches * MATCH
+        self.cost
     }
 
-    /// Lets a feed's filters go.
-    pub(super) fn disconnect(&mut self, filters: &FilterSet, feed: FeedKey, topics: &HashSet<TopicKey>) {
-        self.filters -= Topics::cost_of(filters, 0);
-        self.matches -= topics.len();
+    /// Removes a feed's filters.
+    pub(super) fn disconnect(&mut self, filters: &FilterSet, feed: FeedKey) {
+        self.cost -= Topics::cost_of(filters);
         for filter in filters.iter() {
             self.index.remove(filter, feed);
-        }
-        for key in topics {
-            if let Some(state) = self.get_mut(*key) {
-                state.feeds.retain(|f| *f != feed);
-            }
         }
     }
 }
@@ -206,26 +240,76 @@ impl Index {
         self.levels.is_empty() && self.any.is_none() && self.here.is_empty() && self.below.is_empty()
     }
 
-    fn matching(&self, topic: &Topic) -> Vec<FeedKey> {
-        let levels: Vec<&str> = topic.as_str().split('/').collect();
-        let mut found = Vec::new();
-        self.collect(&levels, !topic.is_system(), &mut found);
-        found.sort_unstable();
-        found.dedup();
-        found
+    /// Appends the feeds with a filter that matches a topic, each once.
+    fn matching(&self, topic: &Topic, found: &mut Vec<FeedKey>) {
+        self.collect(Some(topic.as_str()), !topic.is_system(), found);
+        if found.len() > 1 {
+            found.sort_unstable();
+            found.dedup();
+        }
     }
 
-    /// `wild`: whether wildcards count at this level; on the first level of a `$` topic they do not.
-    fn collect(&self, levels: &[&str], wild: bool, found: &mut Vec<FeedKey>) {
+    /// `levels`: those below this node. `wild`: whether wildcards match there; on the first level of a `$` topic they do not.
+    fn collect(&self, levels: Option<&str>, wild: bool, found: &mut Vec<FeedKey>) {
         if wild {
             found.extend(&self.below);
         }
-        let Some((level, rest)) = levels.split_first() else { return found.extend(&self.here) };
-        if let Some(node) = self.levels.get(*level) {
+        let Some(levels) = levels else { return found.extend(&self.here) };
+        let (level, rest) = levels.split_once('/').map_or((levels, None), |(level, rest)| (level, Some(rest)));
+        if let Some(node) = self.levels.get(level) {
             node.collect(rest, true, found);
         }
         if let Some(node) = self.any.as_ref().filter(|_| wild) {
             node.collect(rest, true, found);
+        }
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Topics {
+    pub(super) fn self_check(&self, feeds: &super::feeds::Feeds) {
+        let cost = feeds.iter().map(|(_, feed)| Topics::cost_of(&feed.filters)).sum::<usize>();
+        assert_eq!(self.cost, cost, "cost of the filters");
+        let mut found = Vec::new();
+        for (key, state) in self.iter() {
+            assert_eq!(self.by_name.get(&state.name), Some(&key), "the topic {}", state.name);
+            assert_eq!(self.in_order.get(&state.name), Some(&key), "the topic {}", state.name);
+            let wanted_by = feeds.iter().filter(|(_, feed)| feed.filters.matches(&state.name)).map(|(key, _)| key);
+            self.wanted_by(&state.name, &mut found);
+            found.sort_unstable();
+            assert_eq!(found, wanted_by.collect::<Vec<_>>(), "feeds of the topic {}", state.name);
+        }
+        let topics = self.iter().count();
+        assert_eq!((self.by_name.len(), self.in_order.len()), (topics, topics), "topics by name");
+        let mut free = self.free.clone();
+        free.sort_unstable();
+        let unused: Vec<_> = (0..self.states.len()).filter(|key| self.states[*key].is_none()).collect();
+        assert_eq!(free, unused, "free topic numbers");
+
+        let (mut have, mut expected) = (Vec::new(), Vec::new());
+        self.index.self_check_list(None, &mut have);
+        for (key, feed) in feeds.iter() {
+            expected.extend(feed.filters.iter().map(|filter| (filter.to_string(), key)));
+        }
+        have.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(have, expected, "the index of filters");
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Index {
+    /// Lists the filters at and below a node, each with its feed.
+    fn self_check_list(&self, path: Option<&str>, found: &mut Vec<(String, FeedKey)>) {
+        assert!(path.is_none() || !self.is_empty(), "an empty node in the index of filters at {path:?}");
+        let child = |level: &str| path.map_or_else(|| level.to_owned(), |path| format!("{path}/{level}"));
+        found.extend(self.here.iter().map(|feed| (path.unwrap_or_default().to_owned(), *feed)));
+        found.extend(self.below.iter().map(|feed| (child("**"), *feed)));
+        if let Some(node) = &self.any {
+            node.self_check_list(Some(&child("*")), found);
+        }
+        for (level, node) in &self.levels {
+            node.self_check_list(Some(&child(level)), found);
         }
     }
 }

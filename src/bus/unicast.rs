@@ -111,3 +111,21 @@ impl Bus {
         Published { id: event.id, subscribers: taken }
     }
 }
+
+#[cfg(debug_assertions)]
+impl UnicastQueue {
+    /// Notes the bytes of each waiting event once, by its address.
+    pub(super) fn self_check(
+        &self,
+        client: super::ClientId,
+        waiting: &mut std::collections::HashMap<*const (), usize>,
+    ) {
+        let bytes = self.events.iter().map(|event| event.chunk.len()).sum::<usize>();
+        assert_eq!(self.bytes, bytes, "bytes of the unicast events that wait for {client}");
+        assert!(
+            self.events.iter().is_sorted_by_key(|event| event.seq),
+            "order of the unicast events that wait for {client}"
+        );
+        waiting.extend(self.events.iter().map(|event| (Arc::as_ptr(event).cast(), event.chunk.len())));
+    }
+}

@@ -16,5 +16,6 @@ mod measure;
 mod slow;
 mod snapshots;
 mod stalled_subscribers;
+mod unfinished_heads;
 
 use sse_bus_support::harness;

@@ -74,3 +74,43 @@ fn unread_losses_of_many_topics_cost_no_more_than_any_stream() {
         assert!(each < EACH, "{path}: {each} KiB for each");
     }
 }
+
+#[test]
+fn large_events_of_the_past_that_are_not_read_wait_once_for_all_streams() {
+    let _alone = alone();
+    for history in ["memory", "disk"] {
+        let daemon = Daemon::start(&["--log", "warn", "--history", history]);
+        for _ in 0..200 {
+            daemon.publish("large", "x".repeat(250_000));
+        }
+        let first = daemon.status()["position"].as_str().unwrap().replace("-200", "-0");
+        for path in ["/events/large?since=all", &format!("/events/large?last_event_id={first}")] {
+            let each = cost_of_each(&daemon, path, 1500);
+            assert!(each < 64, "{history}, {path}: {each} KiB for each");
+        }
+    }
+}
+
+#[test]
+fn large_events_that_are_not_read_wait_once_for_all_local_subscribers() {
+    const SUBSCRIBERS: usize = 400;
+    let _alone = alone();
+    let daemon = Daemon::start(&["--log", "warn"]);
+    for _ in 0..50 {
+        daemon.publish("large", "x".repeat(250_000));
+    }
+    let before = resident(&daemon);
+    let _subscribers: Vec<_> = (0..SUBSCRIBERS)
+        .map(|_| {
+            let mut lines = daemon.lines();
+            lines.send(r#"{"subscribe":{"filters":["large"],"since":"all"}}"#);
+            lines
+        })
+        .collect();
+    daemon.wait_for_subscribers(SUBSCRIBERS as u64);
+    // Answered once the others have been given what their sockets take.
+    OtherPublisher::start(&daemon).latencies(200);
+    let each = resident(&daemon).saturating_sub(before) / SUBSCRIBERS;
+    eprintln!("{SUBSCRIBERS} local subscribers: {each} KiB each");
+    assert!(each < 160, "{each} KiB for each");
+}

@@ -3,6 +3,9 @@
 //!
 //! `cargo bench --no-default-features --features bus --bench core`
 
+#[cfg(target_os = "linux")]
+mod holds;
+
 use std::{
     hint::black_box,
     task::Waker,
@@ -37,6 +40,8 @@ fn main() {
     let replay = replay(100_000);
     line("replay, an event of 100,000", replay, None, "–");
     println!("{:<66} {:>7.2} M/s", "replay, events a second", 1e-6 / replay.as_secs_f64());
+    #[cfg(target_os = "linux")]
+    holds::run();
 }
 
 fn line(what: &str, figure: Duration, against: Option<Duration>, asked: &str) {

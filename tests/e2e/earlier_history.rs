@@ -3,6 +3,8 @@
 //! `tests/golden/history-1` was written by a daemon of schema 1, which had no write-ahead file, and stopped cleanly.
 //! `tests/golden/history-2` is of schema 2; a second daemon was killed while its last events were only in the
 //! write-ahead file. Both kept five events of a topic, and the events of `lasting` have a TTL of a hundred years.
+//! `tests/golden/history-3` is of schema 3, where each block was one row of the database and the file doubled when it
+//! was full; its last events are only in the write-ahead file, too.
 
 use std::{
     fs,
@@ -79,7 +81,7 @@ fn check(schema: u32, expected: &[Value], theme: &str) {
     assert_eq!(retained(&daemon), ["config/theme"]);
     assert_eq!(daemon.stream("/events/config/**").event().data, theme);
     let file = fs::read(daemon.sandbox.path("sse-bus/history.redb")).unwrap();
-    let mark = b"{\"schema\":3,";
+    let mark = b"{\"schema\":4,";
     assert!(file.windows(mark.len()).any(|found| found == mark), "an earlier daemon would accept this file");
 
     // A new event has the next number, has headers, and is stored beside the old ones.
@@ -113,4 +115,37 @@ fn history_of_schema_2_is_opened_with_all_events() {
         json!([55, "lasting", null, "another hundred"]),
     ]);
     check(2, &expected, "light");
+}
+
+#[test]
+fn history_of_schema_3_is_taken_over_with_everything_in_it() {
+    let mut daemon = take_over(3);
+    for signal in [None, Some(Signal::KILL), Some(Signal::TERM)] {
+        if let Some(signal) = signal {
+            daemon.signal(signal);
+            daemon.wait();
+            daemon.start_again();
+        }
+        let shown = |event: &Value| {
+            let data = event["data"].as_str().unwrap();
+            let data = if data.len() > 100 { json!(data.len()) } else { json!(data) };
+            json!([event["topic"], event["type"], event["headers"], data])
+        };
+        let events: Vec<Value> = history(&daemon, "**").iter().map(shown).collect();
+        let mut expected = vec![
+            json!(["build/web", null, null, "ok"]),
+            json!(["build/web", "done", { "job": "7", "by": "ci" }, "with headers"]),
+        ];
+        expected.extend((3..8).map(|n| json!(["counted", null, null, format!("number {n}")])));
+        expected.extend([
+            json!(["large", null, null, 20_000]),
+            json!(["config/theme", null, null, "dark"]),
+            json!(["build/web", "tail", { "where": "tail" }, "only in the tail"]),
+            json!(["config/theme", null, null, "light"]),
+        ]);
+        assert_eq!(events, expected, "{signal:?}");
+        assert_eq!(retained(&daemon), ["config/theme"]);
+    }
+    daemon.publish("new?ack=durable", "x");
+    assert!(!daemon.sandbox.path("sse-bus/history.redb.new").exists());
 }

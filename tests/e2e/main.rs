@@ -45,6 +45,7 @@ mod publishers;
 mod reload;
 mod removed_files;
 mod replay;
+mod rest;
 mod restart;
 mod service;
 mod service_install;

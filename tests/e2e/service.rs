@@ -263,3 +263,24 @@ fn a_daemon_without_its_service_manager_serves() {
     daemon.tcp().write_all(b"GET /healthz HTTP/1.1\r\n\r\n").unwrap();
     assert_eq!(daemon.get("/healthz").status, 200);
 }
+
+#[test]
+fn a_service_manager_that_does_not_read_holds_up_nothing() {
+    let sandbox = Sandbox::new();
+    let _manager = Manager::new(&sandbox);
+    let notify = sandbox.path("notify");
+    let full = UnixDatagram::unbound().unwrap();
+    full.connect(&notify).unwrap();
+    full.set_nonblocking(true).unwrap();
+    while full.send(b"STATUS=full").is_ok() {}
+    let socket = sandbox.socket().display().to_string();
+    let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
+    let mut daemon = Daemon::of_command(sandbox, flags.to_vec(), |command| {
+        command.env("NOTIFY_SOCKET", notify);
+    });
+    assert_eq!(daemon.get("/healthz").status, 200);
+    daemon.publish("t", "x");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0));
+    assert!(!daemon.sandbox.socket().exists());
+}

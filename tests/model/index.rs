@@ -1,11 +1,13 @@
 //! The index of filters against a scan of them: which subscribers a publish reaches, as subscribers connect and
 //! disconnect and topics are forgotten.
 
+use std::{collections::BTreeSet, task::Waker};
+
 use proptest::{collection::vec, prelude::*, sample::Index};
 use sse_bus::{
     Epoch, FilterSet, Topic,
-    bus::{Bus, Format, Now, Publication, Subscription, history::Memory},
-    limits::{Limits, Retention},
+    bus::{Bus, CLIENTS_TOPIC, Format, Now, Publication, Read, Start, Subscription, history::Memory},
+    limits::{FILTERS_MAX, Limits, Retention},
 };
 
 use sse_bus_support::{matching, strategies};
@@ -23,6 +25,20 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<Index>().prop_map(Op::Leave),
         5 => strategies::topic().prop_map(Op::Publish),
     ]
+}
+
+/// The topics of the events that a new subscriber reads from the past.
+fn past(bus: &mut Bus, filters: &[String], start: Start, now: Now) -> Vec<String> {
+    let mut subscription = Subscription::new(FilterSet::parse(filters).expect("legal"), Format::Json);
+    (subscription.start, subscription.past_only) = (start, true);
+    let (id, _) = bus.subscribe(subscription, now).expect("taken");
+    let mut out = Vec::new();
+    while bus.read(id, now, Waker::noop(), &mut out) == Read::Ready {}
+    let lines = String::from_utf8(out.concat()).expect("text");
+    let reply = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+    let topics = lines.lines().filter_map(|line| Some(reply(line)["event"]["topic"].as_str()?.to_owned()));
+    // The bus announces this subscriber.
+    topics.filter(|topic| topic != CLIENTS_TOPIC).collect()
 }
 
 proptest! {
@@ -60,9 +76,34 @@ proptest! {
                 }
             }
             let _ = bus.finish();
+            let names = bus.topics(now).into_iter().map(|info| info.topic);
+            prop_assert!(names.is_sorted_by(|a, b| a < b));
+            #[cfg(debug_assertions)]
+            bus.self_check();
             for info in bus.topics(now) {
                 prop_assert_eq!(info.subscribers, reached(&connected, &info.topic), "{:?}", info);
             }
+        }
+    }
+    #[test]
+    fn a_reader_of_the_past_finds_the_topics_that_a_scan_finds(
+        topics in vec(strategies::topic(), 1..300),
+        readers in vec(vec(strategies::filter(), 1..70), 1..8),
+    ) {
+        let history = Memory::new(Retention::default());
+        let mut bus = Bus::new(Epoch::from_seed(1), Limits::default(), Box::new(history));
+        let now = Now::default();
+        for name in &topics {
+            bus.publish(Publication::new(Topic::parse(name).expect("legal"), ""), None, now).expect("taken");
+        }
+        for filters in readers.iter().filter(|filters| filters.len() <= FILTERS_MAX) {
+            let wanted = |topic: &&String| filters.iter().any(|filter| matching::matches(filter, topic));
+            let expected: Vec<String> = topics.iter().filter(wanted).cloned().collect();
+            prop_assert_eq!(past(&mut bus, filters, Start::All, now), expected.clone(), "{:?}", filters);
+            let newest: BTreeSet<String> = expected.into_iter().collect();
+            let mut latest = past(&mut bus, filters, Start::Latest, now);
+            latest.sort_unstable();
+            prop_assert_eq!(latest, newest.into_iter().collect::<Vec<_>>(), "{:?}", filters);
         }
     }
 }

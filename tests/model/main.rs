@@ -4,6 +4,7 @@
 //!
 //! `PROPTEST_CASES=100000 cargo test --release --test model` tries more.
 
+mod covering;
 mod index;
 mod scenarios;
 
@@ -25,7 +26,8 @@ fn config(cases: u32) -> ProptestConfig {
     let asked = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 1000 };
     ProptestConfig {
         cases: (u64::from(asked) * u64::from(cases) / 1500).max(1) as u32,
-        max_shrink_iters: 20_000,
+        // `PROPTEST_MAX_SHRINK_ITERS=0` reports a failure at once.
+        max_shrink_iters: default.max_shrink_iters.min(20_000),
         failure_persistence: None,
         ..default
     }

@@ -133,6 +133,7 @@ fn op(burst: usize) -> impl Strategy<Value = Op> {
         2 => Just(Op::Tick),
         1 => retention().prop_map(Op::Configure),
         1 => Just(Op::Heartbeats),
+        2 => Just(Op::Restart),
     ]
 }
 

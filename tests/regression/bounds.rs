@@ -2,17 +2,18 @@
 
 use std::{task::Waker, time::Duration};
 
+use bytes::Bytes;
 use sse_bus::{
     Epoch, FilterSet,
     bus::{
         Bus, ClientId, ClientName, Format, Now, Read, Start, Subscription,
         history::{Doubt, Memory},
     },
-    limits::{EVICT_MAX, Limits, Retention, TopicRule},
+    limits::{DELIVER_MAX, EVICT_MAX, Limits, REPLAY_BUFFERS, Retention, SYSTEM_SHARE, TopicRule},
     protocol::Slow,
 };
 
-use super::{after, at, bus, drain, event, keeping, publish, subscribe, subscribe_at};
+use super::{after, at, bus, drain, event, keeping, publish, read_once, subscribe, subscribe_at};
 
 /// The events that history has.
 fn held(bus: &Bus) -> usize {
@@ -144,4 +145,81 @@ fn unicast_events_are_stored_once_and_bounded_together() {
     drain(&mut bus, each[0]);
     assert_eq!(send(&mut bus, "client 68"), 1);
     assert_eq!(send(&mut bus, "client 67"), 0);
+}
+
+/// Reads once for each of many new subscribers, which begin at different events, and drops nothing. Returns the bytes of
+/// memory that are in use, each counted once.
+fn unread_replays(bus: &mut Bus, subscribers: usize) -> (usize, Vec<Bytes>) {
+    let (mut out, head) = (Vec::new(), bus.position().seq);
+    for n in 0..subscribers {
+        let id = subscribe(bus, &["t"], after(n as u64 % head));
+        let _ = bus.read(id, at(0), Waker::noop(), &mut out);
+        bus.disconnect(id, at(0));
+    }
+    let mut in_use: Vec<_> = out.iter().map(|bytes| (bytes.as_ptr(), bytes.len())).collect();
+    in_use.sort_unstable();
+    in_use.dedup();
+    (in_use.iter().map(|(_, len)| len).sum(), out)
+}
+
+/// A copy of 256 KiB for each of them would be 375 MiB.
+#[test]
+fn large_events_of_the_past_wait_once_for_all_subscribers() {
+    let mut bus = keeping(100);
+    for _ in 0..20 {
+        publish(&mut bus, event("t", &"x".repeat(256 << 10)));
+    }
+    let (in_use, _unread) = unread_replays(&mut bus, 1500);
+    assert!(in_use < 20 * (257 << 10), "{in_use} bytes");
+}
+
+/// 48 KiB for each of them would be 140 MiB.
+#[test]
+fn small_events_of_the_past_that_wait_for_subscribers_are_bounded_together() {
+    let mut bus = keeping(1000);
+    for _ in 0..1000 {
+        publish(&mut bus, event("t", &"x".repeat(1000)));
+    }
+    let (in_use, unread) = unread_replays(&mut bus, 3000);
+    assert!((REPLAY_BUFFERS..REPLAY_BUFFERS + (2 << 20)).contains(&in_use), "{in_use} bytes");
+    // Above the bound nobody waits: a subscriber gets one event at a time.
+    let ids: Vec<String> = (1..=1000).map(|seq| seq.to_string()).collect();
+    // What the bus has announced of the others is looked through first.
+    let first_events = |bus: &mut Bus, id| loop {
+        let (events, _) = read_once(bus, id);
+        if !events.is_empty() {
+            return events;
+        }
+    };
+    let id = subscribe(&mut bus, &["t"], after(0));
+    assert_eq!(first_events(&mut bus, id), ids[..1]);
+    assert_eq!(drain(&mut bus, id), ids[1..]);
+    drop(unread);
+    let id = subscribe(&mut bus, &["t"], after(0));
+    assert!(first_events(&mut bus, id).len() > DELIVER_MAX / 1100);
+}
+
+#[test]
+fn clients_that_come_and_go_displace_no_history_of_users() {
+    let filters = FilterSet::parse(&["$sys/**"]).expect("legal");
+    // Not even where a rule allows it.
+    let generous = TopicRule { filters, events: None, bytes: Some(usize::MAX), age: None };
+    for rules in [Vec::new(), vec![generous]] {
+        let retention = Retention { budget: 64 << 10, rules, ..Retention::default() };
+        let mut bus = bus(retention.clone(), Limits::default());
+        for _ in 0..100 {
+            publish(&mut bus, event("a", "x"));
+        }
+        let long: Vec<_> = (0..64).map(|n| format!("{n}/{}", "x".repeat(200))).collect();
+        let long: Vec<_> = long.iter().map(String::as_str).collect();
+        for _ in 0..1000 {
+            let id = subscribe(&mut bus, &long, Start::Now);
+            assert!(bus.disconnect(id, at(0)));
+        }
+        let topics = bus.topics(at(0));
+        let [clients, users] =
+            ["$sys/clients", "a"].map(|name| topics.iter().find(|topic| topic.topic == name).expect("it has events"));
+        assert_eq!(users.events, 100);
+        assert!(clients.events > 0 && clients.bytes <= (retention.budget / SYSTEM_SHARE) as u64, "{clients:?}");
+    }
 }

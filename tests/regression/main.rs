@@ -1,9 +1,14 @@
-//! Regressions of the bus, each named after the correct behaviour.
+//! Regressions of the bus, each named after the correct behaviour; and limits, requests and batches, exactly.
 
 mod bounds;
 mod gaps;
+mod journal;
+mod limits;
 mod positions;
 mod reading;
+mod requests;
+mod scanning;
+mod steps;
 
 use std::task::Waker;
 
@@ -60,6 +65,8 @@ fn read(bus: &mut Bus, id: ClientId) -> Vec<String> {
 fn read_once(bus: &mut Bus, id: ClientId) -> (Vec<String>, bool) {
     let mut out = Vec::new();
     let is_ready = bus.read(id, at(1000), Waker::noop(), &mut out) == Read::Ready;
+    #[cfg(debug_assertions)]
+    bus.self_check();
     let text = String::from_utf8(out.concat()).expect("text");
     let events = text.split_terminator("\n\n").map(|event| {
         let id = event.lines().find_map(|line| line.strip_prefix("id: e-")).unwrap_or_default();

@@ -63,7 +63,7 @@ impl Sample {
         sample
     }
 
-    /// Writes batches of all sizes, and lets go a part, so that pieces are written again and space is free.
+    /// Writes batches of all sizes, and lets go a part, so that blocks are written again and space is free.
     fn write_to(&mut self, file: &mut File, random: &mut Random, ends: bool) {
         for n in 0..12 {
             let count = [1, 3, 60][n % 3];

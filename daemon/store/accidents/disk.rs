@@ -6,6 +6,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, channel},
     },
 };
 
@@ -44,6 +45,8 @@ struct Bytes {
     image: Arc<Mutex<Image>>,
     /// That of the whole disk.
     accident: Arc<Mutex<Option<Accident>>>,
+    /// Of the whole disk, too: until when its next sync lasts.
+    hangs: Arc<Mutex<Option<Receiver<()>>>>,
     /// How often those who had the file open were cut off from it.
     cuts: Arc<AtomicUsize>,
     /// How often before this one has opened it.
@@ -92,12 +95,13 @@ impl Accident {
 impl Disk {
     /// A disk with these bytes in the database and the tail.
     pub(super) fn holding(bytes: [Vec<u8>; 2]) -> Disk {
-        let (folder, accident) = (tempfile::tempdir().unwrap(), Arc::default());
+        let (folder, accident, hangs) = (tempfile::tempdir().unwrap(), Arc::default(), Arc::default());
         let [database, tail] = bytes.map(|bytes| {
             let image = Image { safe: bytes.clone(), seen: bytes, ..Image::default() };
             Bytes {
                 image: Arc::new(Mutex::new(image)),
                 accident: Arc::clone(&accident),
+                hangs: Arc::clone(&hangs),
                 cuts: Arc::default(),
                 before: 0,
             }
@@ -139,6 +143,16 @@ impl Disk {
         self.files.both().map(|file| file.image().seen.len()).iter().sum()
     }
 
+    /// Opens the file of the database, past the daemon's code.
+    pub(super) fn file(&self) -> impl StorageBackend + use<> {
+        self.files.database.lock().unwrap().clone()
+    }
+
+    /// Whether the power is off.
+    pub(super) fn is_without_power(&self) -> bool {
+        self.files.tail.is_without_power()
+    }
+
     /// The database is taken away.
     pub(super) fn remove_database(&self) {
         fs::remove_file(&self.files.path).unwrap();
@@ -157,6 +171,13 @@ impl Disk {
     /// Whether a sync of the database has failed.
     pub(super) fn has_dropped(&self) -> bool {
         self.files.database.lock().unwrap().image().has_dropped
+    }
+
+    /// The next sync does not end before this is dropped.
+    pub(super) fn hang(&self) -> Sender<()> {
+        let (hanging, until) = channel();
+        *self.files.tail.hangs.lock().unwrap() = Some(until);
+        hanging
     }
 
     pub(super) fn plan(&self, accident: Accident) {
@@ -205,6 +226,10 @@ impl Storage for Files {
         Ok(Box::new(replacement))
     }
 
+    fn discard_replacement(&self) {
+        *self.replacement.lock().unwrap() = None;
+    }
+
     fn replace(&self) -> io::Result<()> {
         if self.tail.fails() {
             return Err(self.tail.failed());
@@ -213,6 +238,10 @@ impl Storage for Files {
         *self.opened.lock().unwrap() = Some(replacement.clone());
         *self.database.lock().unwrap() = replacement;
         fs::write(&self.path, "")
+    }
+
+    fn database_len(&self) -> io::Result<u64> {
+        self.opened()?.len()
     }
 
     fn tail(&self) -> io::Result<Box<dyn StorageBackend>> {
@@ -359,6 +388,10 @@ impl StorageBackend for Bytes {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let until = self.hangs.lock().unwrap().take();
+        if let Some(until) = until {
+            let _ = until.recv();
+        }
         let mut image = self.image();
         if self.fails() {
             // Without power nothing goes on that could take them for written.

@@ -2,17 +2,21 @@
 
 use std::time::Instant;
 
+use redb::ReadableDatabase as _;
 use sse_bus::{
     bus::{Bus, Now, Publication, history::Memory},
     limits::{Limits, Retention},
 };
 
-use super::{super::file::Next, Disk, Random, epoch, topic};
+use super::{
+    super::{file::Next, rows::StoredBlocks},
+    Disk, Random, epoch, topic,
+};
 
 /// Topics that are published to, the first ones most often.
 const MANY: usize = 50;
 /// The file may be so many times as large as what its events are charged with. They take half of that on disk, up to
-/// half of a piece may be gone, pages are not full, and redb enlarges a file to twice its size.
+/// half of a block may be gone, pages are not full, and redb enlarges a file to twice its size.
 const MOST: usize = 6;
 
 #[test]
@@ -22,7 +26,7 @@ fn the_file_does_not_grow_while_events_come_and_go() {
     let events = given("SSE_BUS_TEST_CHURN").unwrap_or(16_000);
     let budget = given("SSE_BUS_TEST_CHURN_BUDGET").unwrap_or(256 << 10);
     // Old events go because all together are too many, and some because those of a topic are; then what is left of
-    // other topics stands alone in pieces.
+    // other topics stands alone in blocks.
     let retention = Retention { events: budget / 20_000, budget, ..Retention::default() };
     // How many come at once in the first eighth, and from then on.
     for (first, then, events) in [(1, 1, events / 5), (40, 40, events), (2000, 2000, events), (1, budget / 400, events)]
@@ -53,4 +57,58 @@ fn the_file_does_not_grow_while_events_come_and_go() {
         );
         assert!(sizes[2] <= MOST * live);
     }
+}
+
+/// Without a compaction, which would need time: no room was noted.
+#[test]
+fn the_file_has_at_most_three_times_the_budget_whatever_the_size_of_events() {
+    const BUDGET: usize = 10 << 20;
+    let retention = Retention { events: usize::MAX, bytes: usize::MAX, budget: BUDGET, ..Retention::default() };
+    // Bytes of an event, topics, and how many events are written at once.
+    for (size, topics, group) in [
+        (100, 1, 5000),
+        (1400, 5, 50),
+        (2000, 5000, 100),
+        (10_000, 5, 40),
+        (33_000, 5, 1),
+        (40_000, 5, 300),
+        (256 << 10, 1, 1),
+        (256 << 10, 1, 40),
+    ] {
+        let disk = Disk::holding(Default::default());
+        let (mut file, _) = disk.open().unwrap();
+        let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(retention.clone(), 0)));
+        let (events, mut most) = (3 * BUDGET / (size + 400), 0);
+        for n in 1..=events {
+            let now = Now { mono: n as u64, unix: 0 };
+            bus.publish(Publication::new(topic(n % topics), format!("{n} {}", "x".repeat(size))), None, now).unwrap();
+            if n % group == 0 || n == events {
+                file.add(bus.take_batch(usize::MAX).unwrap(), now.mono, Next::Rest);
+                file.write().unwrap();
+                drop(bus.written(file.settled()));
+                most = most.max(disk.len());
+            }
+        }
+        let times = most as f64 / BUDGET as f64;
+        eprintln!("{events} events of {size} bytes, {topics} topics, {group} at once: {times:.2} times the budget");
+        assert!(bus.status().history_bytes as usize > BUDGET / 10 * 9 && times <= 3.0);
+    }
+}
+
+#[test]
+fn events_now_and_then_share_blocks() {
+    let disk = Disk::holding(Default::default());
+    let (mut file, _) = disk.open().unwrap();
+    let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(Retention::default(), 0)));
+    for n in 0..200 {
+        let now = Now { mono: n, unix: 0 };
+        bus.publish(Publication::new(topic(0), "x".repeat(100)), None, now).unwrap();
+        file.add(bus.take_batch(usize::MAX).unwrap(), now.mono, Next::Rest);
+        file.write().unwrap();
+    }
+    let database = file.shelf().get().unwrap();
+    let blocks = StoredBlocks::open(&database.begin_read().unwrap()).unwrap();
+    assert_eq!(blocks.from(0).unwrap().count(), 2);
+    drop((file, database));
+    assert_eq!(disk.open().unwrap().1.unwrap().entries.len(), 200);
 }

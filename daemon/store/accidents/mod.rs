@@ -4,17 +4,18 @@
 
 mod damage;
 mod disk;
+mod end;
 mod growth;
 mod power;
 mod single;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use redb::{ReadableDatabase as _, ReadableTable as _};
+use redb::ReadableDatabase as _;
 use sse_bus::{Epoch, Event, EventId, EventType, Headers, Topic, bus::history::Entry};
 
 use self::disk::Disk;
-use super::{database::EVENTS, file::File, left::Left, record};
+use super::{file::File, left::Left, record, rows::StoredBlocks};
 
 /// The epoch of all files here.
 fn epoch() -> Epoch {
@@ -71,9 +72,10 @@ impl Random {
 fn events(file: &File, left: &Left) -> Vec<Entry> {
     let database = file.shelf().get().unwrap();
     let mut on_disk = BTreeMap::new();
-    for row in database.begin_read().unwrap().open_table(EVENTS).unwrap().iter().unwrap() {
+    let blocks = StoredBlocks::open(&database.begin_read().unwrap()).unwrap();
+    for block in blocks.from(0).unwrap() {
         let mut events = Vec::new();
-        let _ = record::events(row.unwrap().1.value(), epoch(), &mut events);
+        let _ = record::events(&block.unwrap().1, epoch(), &mut events);
         on_disk.extend(events.into_iter().map(|event| (event.id.seq, event)));
     }
     let event = |entry: &Entry| {

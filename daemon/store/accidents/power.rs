@@ -146,6 +146,8 @@ impl World {
         let clock = self.random.next() >> 20;
         let content = self.confirmed.as_ref().map(|content| content.after(batch, clock, ends));
         let next = if self.random.once_in(4) { Next::Rest } else { Next::More };
+        // Now and then the file is too large in any case.
+        file.note_room(if self.random.once_in(4) { 0 } else { 8 << 20 });
         let mut batch = batch.clone();
         if batch.entries.len() > 1 && self.random.once_in(4) {
             // The events come in two parts, the rest with the first.

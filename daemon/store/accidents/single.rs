@@ -1,5 +1,6 @@
 //! Single accidents, each from its beginning to its end.
 
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use sse_bus::{
     bus::{
         Bus, Now, Publication,
@@ -11,8 +12,11 @@ use sse_bus::{
 
 use super::{
     super::{
+        database::{self, BUS, STATE},
         file::{File, Next},
         left::Left,
+        region,
+        rows::StoredBlocks,
     },
     Disk, Random, TOPICS,
     disk::Accident,
@@ -251,6 +255,97 @@ fn who_is_cut_off_from_the_tail_opens_it_again() {
     assert!(!file.is_settled(), "it is in the tail");
     drop(file);
     assert_eq!(numbers(&disk.open().unwrap()), [1, 2, 3]);
+}
+
+#[test]
+fn a_compaction_leaves_everything_wherever_the_power_fails() {
+    let sample = Disk::holding(Default::default());
+    let (mut file, _) = sample.open().unwrap();
+    for seq in 1..=10 {
+        file.add(batch(seq, 100_000), seq, Next::Rest);
+        file.write().unwrap();
+    }
+    drop(file);
+    let (mut cut, mut compacted) = (0, 0);
+    for after in 0..400 {
+        let disk = Disk::holding(sample.bytes());
+        let (mut file, left) = disk.open().unwrap();
+        let next = left.unwrap().head + 1;
+        // Most of it is evicted, and there is room for less than the file has.
+        let before = disk.len();
+        file.note_room(0);
+        file.add(Batch { removed: (1..=8).collect(), ..batch(next, 100_000) }, 1, Next::Rest);
+        disk.plan(Accident::power(after));
+        let (is_written, length) = (file.write().is_ok(), disk.len());
+        drop(file);
+        cut += usize::from(disk.is_without_power());
+        disk.power_returns(&mut Random::new(after as u64));
+        let opened = disk.open().unwrap();
+        let numbers = numbers(&opened);
+        let kept: Vec<_> = [9, 10].into_iter().chain(is_written.then_some(next)).collect();
+        assert!(kept.iter().all(|seq| numbers.contains(seq)), "power after {after}: {numbers:?}");
+        assert_eq!(disk.set_aside(), 0, "power after {after}");
+        if is_written {
+            compacted += 1;
+            assert!(length < before / 2, "{length} of {before} bytes");
+            if compacted > 5 {
+                break;
+            }
+        }
+    }
+    assert!(cut > 30 && compacted > 5, "{cut} cut, {compacted} compacted");
+}
+
+/// Files with two events as version 3 of the form has written them: a block is one row, whatever its size.
+fn of_schema_3() -> [Vec<u8>; 2] {
+    let (new, old) = (Disk::holding(Default::default()), Disk::holding(Default::default()));
+    let (mut file, _) = new.open().unwrap();
+    write(&mut file, 1, 600_000);
+    write(&mut file, 2, 10);
+    file.add(Batch { entries: Vec::new(), ..batch(2, 10) }, 2, Next::Rest);
+    file.write().unwrap();
+    let read = file.shelf().get().unwrap().begin_read().unwrap();
+    let database = Database::builder().create_with_backend(old.file()).unwrap();
+    let written = database.begin_write().unwrap();
+    {
+        let mut events = written.open_table(TableDefinition::<u64, &[u8]>::new("events")).unwrap();
+        for block in StoredBlocks::open(&read).unwrap().from(0).unwrap() {
+            let (first, block) = block.unwrap();
+            events.insert(first, &*block).unwrap();
+        }
+        let mut topics = written.open_table(database::TOPICS).unwrap();
+        for row in read.open_table(database::TOPICS).unwrap().iter().unwrap() {
+            let (topic, state) = row.unwrap();
+            topics.insert(topic.value(), state.value()).unwrap();
+        }
+        let state = read.open_table(STATE).unwrap().get(BUS).unwrap().unwrap().value().to_vec();
+        let state = String::from_utf8(state).unwrap().replace("\"schema\":4", "\"schema\":3");
+        assert!(state.contains("\"schema\":3"));
+        written.open_table(STATE).unwrap().insert(BUS, state.as_bytes()).unwrap();
+    }
+    written.commit().unwrap();
+    drop(database);
+    old.bytes()
+}
+
+#[test]
+fn a_file_that_grows_by_doubling_is_copied_wherever_the_power_fails_or_the_disk_is_full() {
+    let (bytes, mut copied, mut kept) = (of_schema_3(), 0, 0);
+    for after in 0..80 {
+        for accident in [Accident::power(after), Accident::full(after)] {
+            let disk = Disk::holding(bytes.clone());
+            disk.plan(accident);
+            drop(disk.open());
+            disk.power_returns(&mut Random::new(after as u64));
+            kept += usize::from(!region::is_in(&disk.file()).unwrap());
+            let opened = disk.open().unwrap();
+            assert_eq!(numbers(&opened), [1, 2], "{accident:?}");
+            assert_eq!(disk.set_aside() + disk.tails_set_aside(), 0, "{accident:?}");
+            assert!(region::is_in(&disk.file()).unwrap());
+            copied += 1;
+        }
+    }
+    assert!(copied == 160 && kept > 20, "{copied} copied, {kept} kept at first");
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! The bounds of each topic, and which topics are to be looked at when.
 //!
 //! A topic has the bounds of the first [rule](crate::limits::TopicRule) that matches it, and the general ones for what
-//! that does not name. Topics are never gone through all at once: each is looked at when its oldest event may have become
-//! too old, and, after the bounds have changed, in its turn. Until that comes its bounds are found by its name.
+//! that does not name. Topics of the bus itself have at most a [share](SYSTEM_SHARE) of the budget. Topics are never gone
+//! through all at once: each is looked at when its oldest event may have become too old, and, after the bounds have
+//! changed, in its turn. Until that comes its bounds are found by its name.
 
 use std::{collections::BTreeSet, ops::Range, time::Duration};
 
 use super::TopicKey;
-use crate::{limits::Retention, topic::Topic};
+use crate::{
+    limits::{Retention, SYSTEM_SHARE},
+    topic::Topic,
+};
 
 /// What of the age of events is in doubt: those that came up to a time may be younger than they seem. They are kept so much
 /// longer.
@@ -27,7 +31,7 @@ impl Doubt {
 }
 
 /// The bounds of one topic.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bound {
     pub(super) events: usize,
     pub(super) bytes: usize,
@@ -43,11 +47,15 @@ impl Bound {
     fn of(retention: &Retention, name: &Topic) -> Bound {
         let general = Bound::general(retention);
         let rule = retention.rules.iter().find(|rule| rule.filters.matches(name));
-        rule.map_or(general, |rule| Bound {
+        let mut bound = rule.map_or(general, |rule| Bound {
             events: rule.events.unwrap_or(general.events),
             bytes: rule.bytes.unwrap_or(general.bytes),
             age: rule.age.map_or(general.age, millis),
-        })
+        });
+        if name.is_system() {
+            bound.bytes = bound.bytes.min(retention.budget / SYSTEM_SHARE);
+        }
+        bound
     }
 
     /// From when on an event that came at a time is too old.
@@ -133,11 +141,13 @@ impl Bounds {
         }
     }
 
+    /// A topic's name.
+    pub(super) fn name(&self, key: TopicKey) -> Option<&Topic> {
+        self.topics.get(key)?.as_ref().map(|topic| &topic.name)
+    }
+
     /// The bounds of a topic.
     pub(super) fn of(&self, key: TopicKey) -> Bound {
-        if self.retention.rules.is_empty() {
-            return self.general;
-        }
         match self.topics.get(key) {
             Some(Some(topic)) if self.changed.contains(&key) => Bound::of(&self.retention, &topic.name),
             Some(Some(topic)) => topic.bound,
@@ -176,5 +186,27 @@ impl Bounds {
             before.map(|before| self.due.remove(&(before, key)));
             self.due.extend(due.map(|due| (due, key)));
         }
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Bounds {
+    /// `oldest` returns when the oldest event of a topic came.
+    pub(super) fn self_check(&self, oldest: impl Fn(TopicKey) -> Option<u64>) {
+        assert_eq!(self.general, Bound::general(&self.retention), "the general bounds");
+        let mut all_due = BTreeSet::new();
+        for (key, Bounded { name, bound, due }) in
+            self.topics.iter().enumerate().filter_map(|(key, topic)| Some((key, topic.as_ref()?)))
+        {
+            all_due.extend(due.map(|due| (due, key)));
+            let oldest = oldest(key);
+            assert!(oldest.is_none() || due.is_some(), "the topic {name} has events, and is not looked at");
+            if !self.changed.contains(&key) {
+                assert_eq!(*bound, Bound::of(&self.retention, name), "the bounds of the topic {name}");
+                let end = oldest.map_or(u64::MAX, |came| self.end(key, came));
+                assert!(due.is_none_or(|due| due <= end), "the topic {name} is looked at at {due:?}, after {end}");
+            }
+        }
+        assert_eq!(self.due, all_due, "topics by when they are looked at");
     }
 }

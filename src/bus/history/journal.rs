@@ -14,8 +14,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{Doubt, Entry, History as _, Memory, TopicKey, memory::Topic};
-use crate::event::Event;
+use crate::{event::Event, limits::SCAN_MAX};
 
+/// Topics of one batch. Beyond it there is more to take.
+const TOPICS_MAX: usize = 1024;
 /// So many crashes are known each with its place. Of those before, whoever comes from there is told at once.
 const TORN_MAX: usize = 16;
 
@@ -91,7 +93,8 @@ pub struct Changes {
 pub trait Journaled {
     /// Whether anything has changed since the last batch.
     fn has_changed(&self) -> bool;
-    /// Takes what has changed: events of about so many bytes at most, unless the first is larger.
+    /// Takes what has changed: events of about so many bytes at most, unless the first is larger, and not more than a call of
+    /// the bus may look at.
     fn take(&mut self, bytes: usize) -> Changes;
     /// Everything up to here is written: but for the newest of it, events need not be in memory any more. Gives those that
     /// go.
@@ -100,7 +103,7 @@ pub trait Journaled {
     fn pasts(&self, topics: &[TopicKey]) -> Vec<TopicPast>;
     /// Takes up a topic's past, before its events, at a start.
     fn restore_topic(&mut self, topic: TopicKey, past: TopicPast);
-    /// Takes up the events, in order, at a start. Only retained ones have to be in memory. Gives those that are not taken,
+    /// Takes up the events, in order, at a start. Only retained ones are in memory. Gives those that are not taken,
     /// because their topics' past says that they are gone.
     fn restore(&mut self, entries: Vec<Entry>) -> Vec<u64>;
     /// Has the age of events in doubt from now on.
@@ -190,15 +193,21 @@ impl Journaled for Memory {
             (Some(_), _) => log.next(),
             (None, _) => pinned.next(),
         };
+        let mut topics = Vec::new();
         while size < bytes
+            && entries.len() < SCAN_MAX
+            && topics.len() < TOPICS_MAX
             && let Some((seq, entry)) = next()
         {
             journal.taken = *seq;
             size += entry.cost;
             entries.push(entry.clone());
+            if journal.topics.remove(&entry.topic) {
+                topics.push(entry.topic);
+            }
         }
-        let more = next().is_some();
-        let topics = std::mem::take(&mut journal.topics);
+        topics.extend(std::iter::from_fn(|| journal.topics.pop_first()).take(TOPICS_MAX - topics.len()));
+        let more = next().is_some() || !journal.topics.is_empty();
         let topics = topics.into_iter().map(|key| (key, self.topics[key].past)).collect();
         Changes {
             entries,
@@ -287,5 +296,31 @@ impl Journaled for Memory {
         while self.is_behind() {
             self.expire(now);
         }
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Memory {
+    pub(super) fn self_check_journal(&self) {
+        let cold = self.journal.as_ref().map_or(0, |journal| journal.cold);
+        for entry in self.log.values().chain(self.pinned.values()) {
+            let is_retained = self.topics[entry.topic].past.retained == Some(entry.seq);
+            assert_eq!(
+                entry.event.is_some(),
+                is_retained || entry.seq > cold,
+                "whether the event {} is in memory",
+                entry.seq
+            );
+        }
+        let Some(journal) = &self.journal else { return };
+        assert!(journal.cold <= journal.taken, "{journal:?}");
+        let warm = self.log.range(journal.cold + 1..).map(|(_, entry)| entry.cost).sum::<usize>();
+        assert_eq!(journal.warm, warm, "cost of the events that are in memory and not yet on disk alone");
+        assert!(journal.topics.last().is_none_or(|key| *key < self.topics.len()), "{journal:?}");
+        let mut removed = journal.removed.clone();
+        removed.sort_unstable();
+        assert!(removed.is_sorted_by(|a, b| a < b), "an event is removed twice: {removed:?}");
+        let is_gone = |seq: &u64| *seq <= journal.taken && self.entry(*seq).is_none();
+        assert!(removed.iter().all(is_gone), "an event that is to be removed is there: {removed:?}");
     }
 }

@@ -64,3 +64,16 @@ impl Losses {
         self.first += u64::from(last_loss > 0);
     }
 }
+
+#[cfg(debug_assertions)]
+impl Losses {
+    /// `last` is the last event that was lost; `reuse` returns how many topics have had a key before.
+    pub(super) fn self_check(&self, last: u64, reuse: impl Fn(TopicKey) -> Option<u32>) {
+        assert!(self.newest.len() <= LOSSES_MAX, "losses that are known one by one");
+        assert_eq!(self.first > 0, self.before > 0, "losses that are not known one by one: {}", self.first);
+        let newest = self.newest.iter().map(|(seq, ..)| *seq).max();
+        assert_eq!(newest.unwrap_or(0).max(self.before), last, "the last loss");
+        let is_known = |(_, key, had): &(u64, u32, u32)| reuse(*key as TopicKey).is_some_and(|reuse| *had <= reuse);
+        assert!(self.newest.iter().all(is_known), "a loss of an unknown topic");
+    }
+}

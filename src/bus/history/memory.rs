@@ -1,19 +1,20 @@
 //! History in the process: one log in the order of the bus, and for each topic the numbers of its events.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
-    ops::Range,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::{ControlFlow, Range},
 };
 
 use super::{
-    Entry, Held, History, Journaled, LostEvent, SnapshotKind, TopicKey, TopicPast, Totals,
+    Entry, Held, History, Journaled, LostEvent, Selection, SnapshotKind, TopicKey, TopicPast, Totals,
     bounds::{Bound, Bounds},
     journal::{Forgotten, Journal, Torn},
     losses::Losses,
+    newest::Newest,
     scan::last_before,
 };
 use crate::{
-    limits::{EVICT_MAX, Retention, SCAN_MAX},
+    limits::{EVICT_MAX, RECLAIM_MAX, Retention},
     topic::Topic as Name,
 };
 
@@ -45,8 +46,7 @@ pub(super) struct Topic {
     /// The topic's events in the log, oldest first.
     pub(super) seqs: VecDeque<u64>,
     pub(super) bytes: usize,
-    /// When the newest event stops being replayed.
-    pub(super) newest_expires: Option<u64>,
+    pub(super) newest: Newest,
     /// How many topics have had this key before.
     pub(super) reuse: u32,
     pub(super) past: TopicPast,
@@ -84,6 +84,7 @@ impl Memory {
     fn evict(&mut self, key: TopicKey, now: u64) {
         let topic = &mut self.topics[key];
         let Some(seq) = topic.seqs.pop_front() else { return };
+        topic.newest.remove_oldest(seq);
         let Some(entry) = self.log.remove(&seq) else { return };
         let cost = entry.cost;
         topic.bytes -= cost;
@@ -144,7 +145,7 @@ impl Memory {
             self.bounds.watch(entry.topic, entry.came);
         }
         topic.seqs.push_back(seq);
-        topic.newest_expires = entry.expires;
+        topic.newest.push(seq, entry.expires);
         topic.bytes += cost;
         self.totals.bytes += cost;
         self.totals.events += 1;
@@ -241,21 +242,13 @@ impl History for Memory {
     }
 
     fn newest(&self, topic: TopicKey, now: u64) -> Option<&Entry> {
-        // Where much beyond the bounds has not been evicted yet, it is passed over.
-        let (bound, mut bytes) = (self.bounds.of(topic), 0);
-        let events = if self.is_behind { bound.events } else { usize::MAX };
-        let newest_first = self.topics.get(topic)?.seqs.iter().rev().take(events);
-        let is_within = |entry: &&Entry| {
-            bytes += entry.cost;
-            !self.is_behind || (bytes <= bound.bytes && now < bound.end(entry.came))
-        };
-        let mut within = newest_first.filter_map(|seq| self.log.get(seq)).take_while(is_within);
-        within.find(|entry| entry.is_live(now)).or_else(|| self.retained(topic, now))
+        let newest = self.topics.get(topic)?.newest.at(now);
+        newest.and_then(|seq| self.log.get(&seq)).or_else(|| self.retained(topic, now))
     }
 
     fn scan(
         &self,
-        topics: &HashSet<TopicKey>,
+        topics: &Selection,
         after: u64,
         now: u64,
         most: usize,
@@ -275,7 +268,7 @@ impl History for Memory {
     fn snapshot(
         &self,
         kind: SnapshotKind,
-        topics: &HashSet<TopicKey>,
+        topics: &Selection,
         range: (u64, u64),
         now: u64,
         most: usize,
@@ -294,11 +287,26 @@ impl History for Memory {
         Some(LostEvent { seq, topic: is_known.then_some(topic) })
     }
 
-    fn earlier_loss(&self, topics: &HashSet<TopicKey>, after: u64) -> Option<u64> {
+    fn earlier_loss(&self, topics: &Selection, after: u64, from: TopicKey) -> ControlFlow<Option<u64>, TopicKey> {
         let last = self.losses.before();
-        let has_lost = |key: &TopicKey| self.topics.get(*key).is_some_and(|topic| topic.past.last_lost > after);
-        let may_be_theirs = || self.forgotten.last > after || topics.len() > SCAN_MAX || topics.iter().any(has_lost);
-        (last > after && may_be_theirs()).then_some(last)
+        let found = ControlFlow::Break((last > after).then_some(last));
+        if last <= after || self.forgotten.last > after {
+            return found;
+        }
+        let has_lost = |key: TopicKey| self.topics.get(key).is_some_and(|topic| topic.past.last_lost > after);
+        let until = match topics {
+            Selection::Few(few) if few.iter().any(|key| has_lost(*key)) => return found,
+            Selection::Few(_) => return ControlFlow::Break(None),
+            Selection::Matching(_) => self.topics.len().min(from + topics.tests_at_once()),
+        };
+        if (from..until).any(|key| has_lost(key) && topics.contains(key, self.bounds.name(key))) {
+            return found;
+        }
+        if until < self.topics.len() { ControlFlow::Continue(until) } else { ControlFlow::Break(None) }
+    }
+
+    fn is_lost_of(&self, lost: LostEvent, topics: &Selection) -> Option<bool> {
+        lost.topic.map(|topic| topics.contains(topic, self.bounds.name(topic)))
     }
 
     fn last_loss(&self) -> u64 {
@@ -318,8 +326,9 @@ impl History for Memory {
     }
 
     fn reclaim(&mut self, now: u64) {
-        // Not all topics are gone through: there may be many, and a publisher who is refused may come again at once.
-        while let Some((_, topic)) = self.ending.first().filter(|(end, _)| self.bounds.end_of_retained(*end) <= now) {
+        for _ in 0..RECLAIM_MAX {
+            let ended = self.ending.first().filter(|(end, _)| self.bounds.end_of_retained(*end) <= now);
+            let Some((_, topic)) = ended else { return };
             self.unretain(*topic, now);
         }
     }
@@ -362,5 +371,10 @@ impl History for Memory {
     fn set_retention(&mut self, retention: Retention, now: u64) {
         self.bounds.change(retention);
         self.expire(now);
+    }
+
+    #[cfg(debug_assertions)]
+    fn self_check(&self) {
+        self.self_check_all();
     }
 }

@@ -15,19 +15,27 @@
 //! does, and whoever reads so far back [waits for the disk](super::fetch).
 
 mod bounds;
+#[cfg(debug_assertions)]
+mod check;
 mod journal;
 mod losses;
 mod memory;
+mod newest;
 mod scan;
+mod selection;
 mod snapshot;
 
-use std::{collections::HashSet, ops::Range, sync::Arc};
+use std::{
+    ops::{ControlFlow, Range},
+    sync::Arc,
+};
 
 pub use self::{
     bounds::Doubt,
     journal::{Changes, Forgotten, Journaled, TopicPast, Torn},
     losses::LostEvent,
     memory::Memory,
+    selection::Selection,
     snapshot::SnapshotKind,
 };
 use crate::{event::Event, headers::Headers, limits::Retention, topic::Topic};
@@ -108,13 +116,13 @@ pub trait History: Send {
     fn retained(&self, topic: TopicKey, now: u64) -> Option<&Entry>;
     /// What a topic's retained event costs, in bytes.
     fn retained_cost(&self, topic: TopicKey) -> usize;
-    /// A topic's newest event within the bounds, else the retained one.
+    /// A topic's newest event, else the retained one. Not while events are [beyond their bounds](History::is_behind).
     fn newest(&self, topic: TopicKey, now: u64) -> Option<&Entry>;
     /// Shows the events of some topics, within the bounds, that are newer than `after`, in order, until `visit` says
     /// `false` or `most` entries were looked at. Returns the place up to which everything has been shown, or `None` for all.
     fn scan(
         &self,
-        topics: &HashSet<TopicKey>,
+        topics: &Selection,
         after: u64,
         now: u64,
         most: usize,
@@ -130,7 +138,7 @@ pub trait History: Send {
     fn snapshot(
         &self,
         kind: SnapshotKind,
-        topics: &HashSet<TopicKey>,
+        topics: &Selection,
         range: (u64, u64),
         now: u64,
         most: usize,
@@ -141,8 +149,10 @@ pub trait History: Send {
     /// One of them.
     fn lost(&self, number: u64) -> Option<LostEvent>;
     /// The last event among the losses that are not known one by one, if some topics may have lost any of these after a
-    /// number. Of many topics only some are looked at.
-    fn earlier_loss(&self, topics: &HashSet<TopicKey>, after: u64) -> Option<u64>;
+    /// number. Looks at a bounded number of topics from one on, and continues with the one that it returns.
+    fn earlier_loss(&self, topics: &Selection, after: u64, from: TopicKey) -> ControlFlow<Option<u64>, TopicKey>;
+    /// Whether a loss is that of some topics; none if that is not known, because its topic has been forgotten since.
+    fn is_lost_of(&self, lost: LostEvent, topics: &Selection) -> Option<bool>;
     /// The last event that was lost of any topic; 0 if none was.
     fn last_loss(&self) -> u64;
     /// What crashes have taken, oldest first.
@@ -151,7 +161,7 @@ pub trait History: Send {
     fn expire(&mut self, now: u64);
     /// Whether the last step has left something that is beyond the bounds. Until it has gone, nobody should read.
     fn is_behind(&self) -> bool;
-    /// Lets go the retained events that have expired.
+    /// Lets go retained events that have expired, in a bounded step.
     fn reclaim(&mut self, now: u64);
     /// What a topic has.
     fn held(&self, topic: TopicKey) -> Held;
@@ -167,4 +177,7 @@ pub trait History: Send {
     fn retention(&self) -> &Retention;
     /// Has other bounds from now on, and begins to let go what is beyond them.
     fn set_retention(&mut self, retention: Retention, now: u64);
+    /// Compares every counter, sum and index with one that is computed from scratch, and panics if one differs. For tests.
+    #[cfg(debug_assertions)]
+    fn self_check(&self) {}
 }

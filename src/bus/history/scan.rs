@@ -2,11 +2,10 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashSet},
+    collections::{BTreeMap, BinaryHeap},
 };
 
-use super::{Entry, Memory, TopicKey, memory::Topic};
-use crate::limits::FEW_TOPICS;
+use super::{Entry, Memory, Selection, TopicKey, memory::Topic};
 
 /// A scan of few topics merges their queues if not more than one entry in so many is theirs.
 const SPARSE: usize = 8;
@@ -15,7 +14,7 @@ impl Memory {
     /// See [`History::scan`](super::History::scan).
     pub(super) fn show_scan(
         &self,
-        topics: &HashSet<TopicKey>,
+        topics: &Selection,
         after: u64,
         now: u64,
         most: usize,
@@ -23,11 +22,9 @@ impl Memory {
     ) -> Option<u64> {
         let mut reached = after;
         let mut looked_at = 0;
-        let single = topics.iter().next().filter(|_| topics.len() == 1);
-        let is_among = |topic: TopicKey| single.map_or_else(|| topics.contains(&topic), |single| *single == topic);
         let mut show = |entry: &Entry| {
             looked_at += 1;
-            let wanted = is_among(entry.topic) && entry.is_live(now);
+            let wanted = entry.is_live(now) && topics.contains(entry.topic, self.bounds.name(entry.topic));
             if looked_at > most || (wanted && !visit(entry)) {
                 return false;
             }
@@ -36,8 +33,12 @@ impl Memory {
         };
         // Few topics that have little of the log: merge their queues. Otherwise walk the log and skip what is of others,
         // which costs less for each entry than looking one up.
-        let finished = if topics.len() <= FEW_TOPICS && self.count(topics, after) < self.at_most_after(after) / SPARSE {
-            merge(self.queues(topics, after)).all(|seq| self.entry(seq).is_none_or(&mut show))
+        let sparse = match topics {
+            Selection::Few(few) if self.count(few, after) < self.at_most_after(after) / SPARSE => Some(few),
+            _ => None,
+        };
+        let finished = if let Some(few) = sparse {
+            merge(self.queues(few, after)).all(|seq| self.entry(seq).is_none_or(&mut show))
         } else {
             let newer = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
             let (mut log, mut pinned) = (self.log.range(newer).peekable(), self.pinned.range(newer).peekable());
@@ -52,7 +53,7 @@ impl Memory {
     }
 
     /// Events of some topics after a place.
-    fn count(&self, topics: &HashSet<TopicKey>, after: u64) -> usize {
+    fn count(&self, topics: &[TopicKey], after: u64) -> usize {
         let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
         pasts.map(|topic| topic.seqs.len() - topic.seqs.partition_point(|seq| *seq <= after)).sum()
     }
@@ -64,7 +65,7 @@ impl Memory {
     }
 
     /// For each topic its events after a place, oldest first, as an iterator.
-    fn queues<'a>(&'a self, topics: &'a HashSet<TopicKey>, after: u64) -> Vec<impl Iterator<Item = u64> + 'a> {
+    fn queues<'a>(&'a self, topics: &'a [TopicKey], after: u64) -> Vec<impl Iterator<Item = u64> + 'a> {
         let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
         let queue = |topic: &'a Topic| {
             let start = topic.seqs.partition_point(|seq| *seq <= after);

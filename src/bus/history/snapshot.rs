@@ -3,10 +3,9 @@
 //! Of few topics each is looked up. Of many, the index of the retained events is walked, and for the newest the log as well:
 //! an index of the newest alone would cost every publish more than all else that history does for it.
 
-use std::{collections::HashSet, ops::Bound};
+use std::ops::Bound;
 
-use super::{Entry, History, Memory, TopicKey, memory::Topic};
-use crate::limits::FEW_TOPICS;
+use super::{Entry, History, Memory, Selection, TopicKey};
 
 /// Which event of each topic a snapshot shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +29,7 @@ impl Memory {
     pub(super) fn show_snapshot(
         &self,
         kind: SnapshotKind,
-        topics: &HashSet<TopicKey>,
+        topics: &Selection,
         range: (u64, u64),
         now: u64,
         most: usize,
@@ -38,9 +37,9 @@ impl Memory {
     ) -> Option<u64> {
         let (after, upto) = range;
         let is_within = |entry: &&Entry| entry.seq > after && entry.seq <= upto;
-        if topics.len() <= FEW_TOPICS {
+        if let Selection::Few(few) = topics {
             let mut entries: Vec<&Entry> =
-                topics.iter().filter_map(|topic| self.shown(kind, *topic, now)).filter(is_within).collect();
+                few.iter().filter_map(|topic| self.shown(kind, *topic, now)).filter(is_within).collect();
             entries.sort_unstable_by_key(|entry| entry.seq);
             let mut reached = after;
             let finished = entries.into_iter().all(|entry| {
@@ -66,7 +65,10 @@ impl Memory {
                 return Some(reached);
             }
             // A retained event may stand in the log, too.
-            if seq > reached && topics.contains(&topic) && self.may_be_shown(kind, topic, seq, now) {
+            if seq > reached
+                && self.may_be_shown(kind, topic, seq, now)
+                && topics.contains(topic, self.bounds.name(topic))
+            {
                 let entry = self.shown(kind, topic, now).filter(|entry| entry.seq == seq);
                 if entry.is_some_and(|entry| !visit(entry)) {
                     return Some(reached);
@@ -78,11 +80,7 @@ impl Memory {
 
     /// False for most events of the log, without a look at others: a later one of the topic is its newest.
     fn may_be_shown(&self, kind: SnapshotKind, topic: TopicKey, seq: u64, now: u64) -> bool {
-        let Some(Topic { seqs, newest_expires, .. }) = self.topics.get(topic) else { return false };
-        let newest_is_live = newest_expires.is_none_or(|at| at > now);
-        kind == SnapshotKind::Retained
-            || !newest_is_live
-            || self.is_behind
-            || seqs.back().is_none_or(|newest| *newest <= seq)
+        let newest = || self.topics.get(topic).and_then(|topic| topic.newest.at(now));
+        kind == SnapshotKind::Retained || newest().is_none_or(|newest| newest == seq)
     }
 }

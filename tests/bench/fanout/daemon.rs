@@ -136,10 +136,16 @@ impl Daemon {
         Ok(daemon)
     }
 
-    pub(super) fn publisher(&self) -> Result<Publisher> {
+    /// A connection to the local socket.
+    pub(super) fn connect(&self) -> Result<UnixStream> {
         let socket = UnixStream::connect(&self.socket)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(socket)
+    }
+
+    pub(super) fn publisher(&self) -> Result<Publisher> {
+        let socket = self.connect()?;
         let answers = BufReader::new(socket.try_clone()?);
         Ok(Publisher { socket, answers })
     }

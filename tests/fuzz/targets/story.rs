@@ -133,7 +133,8 @@ impl Bytes<'_> {
                 Op::Configure(Retention { rules: self.rules(), ..bounds })
             }
             20 => Op::DrainAll,
-            21 | 22 => Op::ReadGroup { reader: self.below(READERS), group: self.index() },
+            21 => Op::ReadGroup { reader: self.below(READERS), group: self.index() },
+            22 => Op::Restart,
             23 => Op::DrainGroups { reader: self.below(READERS) },
             24 => Op::LeaveGroup { who: self.index() },
             25 => Op::Resume { who: self.index(), from: self.index() },

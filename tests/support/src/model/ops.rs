@@ -114,6 +114,8 @@ pub enum Op {
     Configure(Retention),
     /// Enough ticks that every subscriber's heartbeat is due.
     Heartbeats,
+    /// The process ends, and begins again with what is on disk.
+    Restart,
 }
 
 #[derive(Clone, Copy, Debug)]

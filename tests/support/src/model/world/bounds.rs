@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use sse_bus::{
     bus::history::Entry,
-    limits::{Retention, TopicRule},
+    limits::{Retention, SYSTEM_SHARE, TopicRule},
     protocol::TopicInfo,
 };
 
@@ -32,9 +32,10 @@ impl Bound {
         let matching = |rule: &&TopicRule| rule.filters.iter().any(|filter| matches(filter.as_str(), topic));
         let rule = retention.rules.iter().find(matching);
         let or = |own: Option<usize>, general| own.unwrap_or(general);
+        let most = if topic.starts_with('$') { retention.budget / SYSTEM_SHARE } else { usize::MAX };
         Bound {
             events: or(rule.and_then(|rule| rule.events), retention.events),
-            bytes: or(rule.and_then(|rule| rule.bytes), retention.bytes),
+            bytes: or(rule.and_then(|rule| rule.bytes), retention.bytes).min(most),
             age: rule.and_then(|rule| rule.age).unwrap_or(retention.age).as_millis() as u64,
         }
     }
@@ -91,6 +92,11 @@ impl World {
         if !is_behind && status.history_bytes > retention.budget as u64 {
             return Err(format!("expected history within its budget, saw {status:?}"));
         }
+        let sum = |of: fn(&TopicInfo) -> u64| infos.iter().map(of).sum::<u64>();
+        let sums = [sum(|info| info.events), sum(|info| info.bytes), infos.len() as u64];
+        if [status.history_events, status.history_bytes, status.topics] != sums {
+            return Err(format!("expected events, bytes and topics to be {sums:?} in {status:?}"));
+        }
         let infos: HashMap<&str, &TopicInfo> = infos.iter().map(|info| (&*info.topic, info)).collect();
         let mut all_gone = HashMap::new();
         for (topic, seqs) in &self.log.by_topic {
@@ -98,7 +104,8 @@ impl World {
             let bound = Bound::of(retention, topic);
             let gone = seqs.len() - have;
             // The data of the bus's own events is not known here.
-            let is_exact = retention.budget == usize::MAX && (bound.bytes == usize::MAX || !topic.starts_with('$'));
+            let is_exact =
+                retention.budget == usize::MAX && (bound.bytes >= usize::MAX / SYSTEM_SHARE || !topic.starts_with('$'));
             let least = if is_behind {
                 self.bounds.gone.get(topic).copied().unwrap_or(0)
             } else {

@@ -40,7 +40,7 @@ impl World {
         (first..first + many).try_for_each(|who| self.drain(who))
     }
 
-    fn subscribe_from(&mut self, start: &Start, asked: Asked) -> Outcome {
+    pub(super) fn subscribe_from(&mut self, start: &Start, asked: Asked) -> Outcome {
         let Asked { filters, format, slow, name, past_only, reader: _ } = &asked;
         let filters = *filters;
         let name = name.as_deref().map(ClientName::parse).transpose().map_err(|e| e.to_string())?;

@@ -131,6 +131,7 @@ impl World {
         let called = &mut self.readers[reader].called;
         let group = called[which];
         let more = self.bus.read_group(group, &mut members, &mut out);
+        self.bytes_read += out.iter().map(|bytes| bytes.len() as u64).sum::<u64>() * members.len() as u64;
         if !more {
             called.remove(which);
             if called.is_empty() {

@@ -6,6 +6,7 @@ mod disk;
 mod groups;
 mod publish;
 mod read;
+mod restart;
 
 use std::task::Waker;
 
@@ -32,6 +33,10 @@ pub struct World {
     readers: [Reader; READERS],
     disk: Disk,
     bounds: Bounds,
+    /// The head when this bus began, after a restart.
+    began: u64,
+    /// Bytes that clients have read from this bus.
+    bytes_read: u64,
     /// The number of feeds that have lost their last subscriber.
     feeds_closed: usize,
     /// The operations so far, with their outcomes.
@@ -40,24 +45,32 @@ pub struct World {
 
 type Outcome = Result<(), String>;
 
+/// An empty bus, and its readers.
+fn start(setup: &Setup) -> (Bus, [Reader; READERS]) {
+    let epoch = Epoch::parse(EPOCH).expect("a legal epoch");
+    let retention = setup.retention.clone();
+    let history = match setup.on_disk {
+        None => Memory::new(retention),
+        Some(keep) => Memory::journaled(retention, keep),
+    };
+    let mut bus = Bus::new(epoch, setup.limits.clone(), Box::new(history));
+    let readers = [Framing::Chunked, Framing::Plain].map(|framing| Reader::new(&mut bus, framing));
+    (bus, readers)
+}
+
 impl World {
     pub fn new(setup: &Setup) -> World {
-        let epoch = Epoch::parse(EPOCH).expect("a legal epoch");
-        let retention = setup.retention.clone();
-        let history = match setup.on_disk {
-            None => Memory::new(retention),
-            Some(keep) => Memory::journaled(retention, keep),
-        };
-        let mut bus = Bus::new(epoch, setup.limits.clone(), Box::new(history));
-        let readers = [Framing::Chunked, Framing::Plain].map(|framing| Reader::new(&mut bus, framing));
+        let (bus, readers) = start(setup);
         World {
             setup: setup.clone(),
+            log: Log::new(bus.position().epoch),
             bus,
-            log: Log::new(epoch),
             subscribers: Vec::new(),
             readers,
             disk: Disk::default(),
             bounds: Bounds::default(),
+            began: 0,
+            bytes_read: 0,
             feeds_closed: 0,
             steps: Vec::new(),
         }
@@ -131,11 +144,19 @@ impl World {
             }
             Op::Configure(retention) => self.configure(retention)?,
             Op::Heartbeats => self.heartbeats()?,
+            Op::Restart => self.restart()?,
         }
+        self.self_check();
         if continues_batch {
             return Ok(());
         }
         self.finish()
+    }
+
+    /// Checks the bus's own counters; release builds have no such check.
+    fn self_check(&self) {
+        #[cfg(debug_assertions)]
+        self.bus.self_check();
     }
 
     /// At the end, every connected subscriber reads everything.
@@ -202,6 +223,7 @@ impl World {
     fn finish(&mut self) -> Outcome {
         self.wake();
         self.write();
+        self.self_check();
         if self.bus.position().to_string() != self.log.id(self.log.head()) {
             return Err(format!("expected the head {}, saw {}", self.log.head(), self.bus.position()));
         }
@@ -223,10 +245,17 @@ impl World {
 
     /// Checks the bus's counters of deliveries and of what waits.
     fn check_counters(&self) -> Outcome {
+        if self.bus.limits() != &self.setup.limits {
+            return Err(format!("expected the limits of the setup, saw {:?}", self.bus.limits()));
+        }
         let stats = self.bus.stats();
         let delivered: u64 = self.subscribers.iter().map(|s| s.delivered.len() as u64).sum();
-        if stats.delivered != delivered || stats.published != self.log.head() {
-            return Err(format!("expected {delivered} delivered, {} published in {stats:?}", self.log.head()));
+        let published = self.log.head() - self.began;
+        if stats.delivered != delivered || stats.published != published {
+            return Err(format!("expected {delivered} delivered, {published} published in {stats:?}"));
+        }
+        if stats.delivered_bytes != self.bytes_read {
+            return Err(format!("expected {} bytes delivered in {stats:?}", self.bytes_read));
         }
         // More than is ever encoded: then no feed has dropped anything.
         let encoded = 2 * stats.published_bytes + 600 * stats.published;
@@ -243,6 +272,9 @@ impl World {
             }
             let (delivered, behind) = (subscriber.delivered.len() as u64, subscriber.behind(&self.log));
             let least = if is_exact && subscriber.waiting.is_some() { behind } else { 0 };
+            if info.gaps != subscriber.gaps_received() {
+                return Err(format!("expected {} gaps in {info:?}", subscriber.gaps_received()));
+            }
             if info.events != delivered || info.lag < least || info.lag > behind {
                 return Err(format!("expected {delivered} events and a lag of {least} to {behind} in {info:?}"));
             }

@@ -25,8 +25,10 @@ impl World {
         publication.ttl = ttl_ms.map(Duration::from_millis);
         let headers = publication.headers.clone();
         let now = self.now();
+        let before = self.bus.stats().published_bytes;
         match self.bus.publish(publication, None, now) {
             Ok(published) => {
+                self.check_published_bytes(before, &data)?;
                 let mut sent = Sent::new(topic, None, Some(data), now.unix, now.mono);
                 (sent.expires, sent.headers) = (ttl_ms.map(|ttl| now.mono + ttl), headers);
                 self.check_published(&published, self.wanting(topic))?;
@@ -55,6 +57,14 @@ impl World {
 
     fn wanting(&self, topic: &str) -> u64 {
         self.subscribers.iter().filter(|s| s.connected && topic_wanted(s.asked.filters, topic)).count() as u64
+    }
+
+    fn check_published_bytes(&self, before: u64, data: &str) -> Outcome {
+        let bytes = self.bus.stats().published_bytes - before;
+        if bytes != data.len() as u64 {
+            return Err(format!("expected {} more bytes published, saw {bytes}", data.len()));
+        }
+        Ok(())
     }
 
     fn check_published(&self, published: &Published, subscribers: u64) -> Outcome {
@@ -90,7 +100,9 @@ impl World {
         publication.headers = self.headers();
         let headers = publication.headers.clone();
         let now = self.now();
+        let before = self.bus.stats().published_bytes;
         let published = self.bus.publish(publication, None, now).map_err(|e| e.to_string())?;
+        self.check_published_bytes(before, &data)?;
         let taken = published.subscribers;
         let sure = meant.iter().filter(|i| !self.subscribers[**i].has_unicast_waiting()).count() as u64;
         if taken < sure || taken > meant.len() as u64 {

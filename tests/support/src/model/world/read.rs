@@ -25,6 +25,7 @@ impl World {
         let mut out = Vec::new();
         let was_behind = self.bus.is_behind();
         let read = self.bus.read(id, now, &waker, &mut out);
+        self.bytes_read += out.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         let framing = subscriber.asked.reader.map_or(Framing::Plain, |reader| self.readers[reader].framing);
         let bytes = wire::unframed(framing, &out.concat())?;
         let items = wire::parse(subscriber.asked.format, &bytes)?;
@@ -52,6 +53,10 @@ impl World {
                 Ok(false)
             }
             Read::Over => {
+                let ends = items.iter().filter(|item| matches!(item, Item::End { .. })).count();
+                if ends != usize::from(self.subscribers[who].asked.past_only) {
+                    return Err(format!("{id}: expected one end after the past alone, saw {ends}"));
+                }
                 self.over(who)?;
                 Ok(false)
             }

@@ -1,0 +1,90 @@
+//! The self-check: computes every counter, sum and index of the bus from scratch. It exists in debug builds only; tests run
+//! it after each step.
+//!
+//! Each part checks itself where its private fields are. What spans two parts is compared here.
+
+use std::{collections::HashMap, sync::atomic::Ordering};
+
+use super::{Bus, clients::Role, cursor::Place, feeds::FeedKey};
+
+/// What the clients say about their feed.
+#[derive(Debug, Default)]
+pub(super) struct FeedUsers {
+    pub(super) subscribers: usize,
+    /// The segments that its live cursors read next: of subscribers with a cursor of their own, and of groups.
+    pub(super) places: Vec<u64>,
+}
+
+impl Bus {
+    /// Compares every counter, sum and index of the bus with one that is computed from scratch. Its cost grows with all that
+    /// the bus holds.
+    ///
+    /// # Panics
+    ///
+    /// If one of them differs. The message names it.
+    pub fn self_check(&self) {
+        self.clients.self_check();
+        self.topics.self_check(&self.feeds);
+        self.feeds.self_check(&self.feed_users());
+        self.self_check_groups();
+        self.self_check_parked();
+        self.self_check_unicast();
+        self.history.self_check();
+        let (mut events, mut bytes, mut retained) = (0, 0, 0);
+        for (key, state) in self.topics.iter() {
+            let held = self.history.held(key);
+            events += held.events;
+            bytes += held.bytes;
+            retained += usize::from(held.retained);
+            assert!(
+                state.last.is_none_or(|(seq, _)| seq <= self.head),
+                "the last event of {state:?} is above the head"
+            );
+        }
+        let totals = self.history.totals();
+        let have = (totals.events, totals.bytes, totals.retained);
+        assert_eq!(have, (events, bytes, retained), "events, bytes and retained events of the known topics");
+    }
+
+    fn feed_users(&self) -> HashMap<FeedKey, FeedUsers> {
+        let mut users = HashMap::<FeedKey, FeedUsers>::new();
+        for (_, client) in self.clients.iter() {
+            let Role::Subscriber(subscriber) = &client.role else { continue };
+            let feed = users.entry(subscriber.feed).or_default();
+            feed.subscribers += 1;
+            feed.places.extend(subscriber.cursor.segment());
+        }
+        for (key, feed) in self.feeds.iter() {
+            users.entry(key).or_default().places.extend(feed.self_check_places());
+        }
+        users
+    }
+
+    /// A client that waits alone has read its feed to the end, or waits for the disk.
+    fn self_check_parked(&self) {
+        for (key, feed) in self.feeds.iter() {
+            for id in feed.parked.keys() {
+                let client = self.clients.get(*id).map(|client| &client.role);
+                let Some(Role::Subscriber(subscriber)) = client else { panic!("{id} waits, and is no subscriber") };
+                assert_eq!(subscriber.feed, key, "the feed of {id}, which waits");
+                let may_wait = match subscriber.cursor.place {
+                    Place::Live { segment, .. } => segment == feed.end() || self.feeds.is_dirty(key),
+                    Place::Past(_) | Place::Snapshot(_) => subscriber.cursor.wanted.is_some(),
+                    Place::Grouped(_) => false,
+                };
+                assert!(may_wait, "{id} waits alone at {:?}", subscriber.cursor);
+            }
+        }
+    }
+
+    fn self_check_unicast(&self) {
+        let mut waiting = HashMap::new();
+        for (id, client) in self.clients.iter() {
+            if let Role::Subscriber(subscriber) = &client.role {
+                subscriber.unicast.self_check(id, &mut waiting);
+            }
+        }
+        let charged = self.unicast_bytes.load(Ordering::Relaxed);
+        assert_eq!(charged, waiting.values().sum::<usize>(), "bytes of all waiting unicast events");
+    }
+}

@@ -1,0 +1,55 @@
+//! The self-check of feeds.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{super::check::FeedUsers, Feed, FeedKey, Feeds};
+
+impl Feeds {
+    pub(in crate::bus) fn iter(&self) -> impl Iterator<Item = (FeedKey, &Feed)> {
+        self.open.iter().enumerate().filter_map(|(key, feed)| Some((key, feed.as_ref()?)))
+    }
+
+    /// Returns true if the feed is sealed, and its clients are called, when the batch ends.
+    pub(in crate::bus) fn is_dirty(&self, key: FeedKey) -> bool {
+        self.dirty.contains(&key)
+    }
+
+    pub(in crate::bus) fn self_check(&self, users: &HashMap<FeedKey, FeedUsers>) {
+        let (mut bytes, mut open_bytes) = (0, 0);
+        for (key, feed) in self.iter() {
+            let Some(users) = users.get(&key) else { panic!("feed {key} has no subscribers") };
+            feed.self_check(key, users);
+            bytes += feed.bytes;
+            open_bytes += feed.open.bytes.len();
+            assert!(feed.open.events == 0 || self.is_dirty(key), "feed {key} is open, and not to be sealed");
+            let found = self.by_filters.get(&(feed.filters.clone(), feed.format));
+            assert_eq!(found, Some(&key), "the feed with {:?} in {:?}", feed.filters, feed.format);
+        }
+        assert_eq!(self.bytes, bytes, "bytes of all feeds");
+        assert_eq!(self.open_bytes, open_bytes, "open bytes of all feeds");
+        assert_eq!(self.by_filters.len(), self.iter().count(), "feeds that are found by their filters");
+        let unused: BTreeSet<_> = (0..self.open.len()).filter(|key| self.open[*key].is_none()).collect();
+        assert_eq!(self.free.len(), unused.len(), "free feed numbers");
+        assert_eq!(self.free.iter().copied().collect::<BTreeSet<_>>(), unused, "free feed numbers");
+    }
+}
+
+impl Feed {
+    fn self_check(&self, key: FeedKey, users: &FeedUsers) {
+        assert_eq!(self.subscribers, users.subscribers, "subscribers of feed {key}");
+        assert_eq!(self.live, users.places.len(), "live cursors of feed {key}");
+        let bytes = self.segments.iter().map(|segment| segment.chunk.len()).sum::<usize>();
+        assert_eq!(self.bytes, bytes, "bytes of feed {key}");
+        assert_eq!(self.open.events == 0, self.open.bytes.is_empty(), "open events of feed {key}");
+        let mut before = 0;
+        for (place, segment) in (self.oldest..).zip(&self.segments) {
+            let unread = users.places.iter().filter(|cursor| **cursor <= place).count();
+            assert_eq!(segment.unread, unread, "cursors that have not read segment {place} of feed {key}");
+            assert!(unread > 0, "segment {place} of feed {key} was read by all");
+            assert!(before < segment.first && segment.first <= segment.last, "events of segment {place} of feed {key}");
+            assert!((1..=segment.last - before).contains(&segment.events), "events of segment {place} of feed {key}");
+            before = segment.last;
+        }
+        assert!(users.places.iter().all(|place| *place <= self.end()), "a cursor of feed {key} is beyond its end");
+    }
+}

@@ -1,0 +1,119 @@
+//! What reads of the past return, and what it may take while sockets do not accept it.
+//!
+//! A read copies small events of history into bytes for one subscriber. These copies are charged to [`REPLAY_BUFFERS`] until
+//! the last of their bytes is dropped. An event of [`SHARED`] bytes or more is encoded once for each format and shared by all
+//! subscribers that it waits for. Above the bound, reads return one event at a time, and share that whatever its size: then
+//! what waits grows with history, not with subscribers, and no subscriber waits for another.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+use super::{
+    Format, Framing,
+    framing::{Chunk, ChunkBuffer},
+};
+use crate::{
+    event::Event,
+    limits::{DELIVER_MAX, REPLAY_BUFFERS},
+};
+
+/// Events with so many bytes of data are not copied for each subscriber.
+const SHARED: usize = 4 << 10;
+
+/// What reads have returned and is still in use.
+#[derive(Debug, Default)]
+pub(super) struct ReplayBuffers {
+    /// Bytes of all copies.
+    copied: Arc<AtomicUsize>,
+    /// The encoded events that are in use, and some that were.
+    encoded: FxHashMap<(u64, Format), Weak<Chunk>>,
+    /// Their keys, to find those that are not in use any more.
+    order: VecDeque<(u64, Format)>,
+}
+
+impl ReplayBuffers {
+    fn is_full(&self) -> bool {
+        self.copied.load(Ordering::Relaxed) >= REPLAY_BUFFERS
+    }
+
+    /// Bytes after which a read returns.
+    pub(super) fn read_size(&self) -> usize {
+        if self.is_full() { 1 } else { DELIVER_MAX }
+    }
+
+    /// Charges a copy for one subscriber.
+    pub(super) fn copied(&self, bytes: Vec<u8>) -> Bytes {
+        self.copied.fetch_add(bytes.len(), Ordering::Relaxed);
+        Bytes::from_owner(Copied { bytes, charged: self.copied.clone() })
+    }
+
+    /// The encoded event, if it is to be shared.
+    pub(super) fn shared(&mut self, event: &Event, format: Format, framing: Framing) -> Option<Bytes> {
+        if event.data.len() < SHARED && !self.is_full() {
+            return None;
+        }
+        let key = (event.id.seq, format);
+        let known = self.encoded.get(&key);
+        let chunk = known.and_then(Weak::upgrade).unwrap_or_else(|| {
+            let mut bytes = ChunkBuffer::default();
+            format.encode(event, bytes.payload());
+            let chunk = Arc::new(Chunk::from(bytes));
+            if self.encoded.insert(key, Arc::downgrade(&chunk)).is_none() {
+                self.order.push_back(key);
+            }
+            self.forget_unused();
+            chunk
+        });
+        Some(Bytes::from_owner(Shared { chunk, framing }))
+    }
+
+    /// Looks at two events, so that those in use are never outnumbered for long.
+    fn forget_unused(&mut self) {
+        for _ in 0..2 {
+            let Some(key) = self.order.pop_front() else { return };
+            if self.encoded.get(&key).is_some_and(|chunk| chunk.strong_count() > 0) {
+                self.order.push_back(key);
+            } else {
+                self.encoded.remove(&key);
+            }
+        }
+    }
+}
+
+/// A copy for one subscriber, charged while it is in use.
+struct Copied {
+    bytes: Vec<u8>,
+    charged: Arc<AtomicUsize>,
+}
+
+impl AsRef<[u8]> for Copied {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        self.charged.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
+}
+
+/// An encoded event, in use by one subscriber.
+struct Shared {
+    chunk: Arc<Chunk>,
+    framing: Framing,
+}
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        self.chunk.as_framed(self.framing)
+    }
+}

@@ -1,0 +1,61 @@
+//! The bus under pressure: what subscribers that do not read, floods and strangers cost everybody else.
+//!
+//! `cargo bench --bench pressure [-- NAME...]`, where a name is one of `snapshot`, `losses`, `latest`, `unicast`, `past`,
+//! `topics`, `rest`, `strangers`. Each prints the longest time that the bus was locked, the publish latency of a client
+//! that has nothing to do with it, and memory. All of them take less than three minutes.
+//!
+//! The lock is measured in real time, by the metric `sse_bus_lock_hold_seconds`, in windows of 100 ms: where other work
+//! takes the processor from the thread that holds it, the longest window shows that too, and the median does not.
+
+#[cfg(target_os = "linux")]
+#[allow(dead_code, reason = "the fan-out needs more of it")]
+#[path = "../fanout/daemon.rs"]
+mod daemon;
+#[cfg(target_os = "linux")]
+mod measure;
+#[cfg(target_os = "linux")]
+mod rows;
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    eprintln!("this benchmark reads /proc, which only Linux has");
+}
+
+#[cfg(target_os = "linux")]
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+#[cfg(target_os = "linux")]
+type Benchmark = fn() -> Result<()>;
+
+#[cfg(target_os = "linux")]
+fn main() -> Result<()> {
+    let all: [(&str, Benchmark); 8] = [
+        ("snapshot", rows::snapshot),
+        ("losses", rows::losses),
+        ("latest", rows::latest),
+        ("unicast", rows::unicast),
+        ("past", rows::past),
+        ("topics", rows::topics),
+        ("rest", rows::rest),
+        ("strangers", rows::strangers),
+    ];
+    // Cargo adds `--bench`.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    if let Some(unknown) = wanted.iter().find(|name| all.iter().all(|(known, _)| known != name)) {
+        return Err(format!("no benchmark `{unknown}`; there are {}", all.map(|(name, _)| name).join(", ")).into());
+    }
+    daemon::raise_limit()?;
+    println!("{:<66} {:>12}  asked", "what", "figure");
+    for (name, run) in all {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            run().map_err(|error| format!("{name}: {error}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints a figure and what is asked of it.
+#[cfg(target_os = "linux")]
+fn line(what: &str, figure: &str, asked: &str) {
+    println!("{what:<66} {figure:>12}  {asked}");
+}

@@ -1,0 +1,220 @@
+//! What is written down, and what a start makes of it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use sse_bus::{
+    Epoch, Event, Topic,
+    bus::{
+        Bus, Start,
+        fetch::{Fetched, Wanted},
+        history::{Entry, Forgotten, Memory, TopicPast, Torn},
+        journal::{Batch, Gone, TopicRecord},
+    },
+    limits::{LOSSES_MAX, Limits, Retention},
+};
+
+use super::{after, at, bus, drain, event, keeping, publish, subscribe};
+
+fn journaled(retention: Retention, limits: Limits, keep: usize) -> Bus {
+    Bus::new(Epoch::parse("e").expect("legal"), limits, Box::new(Memory::journaled(retention, keep)))
+}
+
+fn writing() -> Bus {
+    journaled(Retention::default(), Limits::default(), 0)
+}
+
+/// All that has changed, in batches of about so many bytes.
+fn batches(bus: &mut Bus, bytes: usize) -> Vec<Batch> {
+    let mut batches = Vec::new();
+    loop {
+        let batch = bus.take_batch(bytes).expect("a journal");
+        let more = batch.more;
+        batches.push(batch);
+        if !more {
+            return batches;
+        }
+    }
+}
+
+/// A new bus that begins with what one batch says, and with what the last crash has taken; and the events on disk.
+fn restarted(batch: Batch, torn: &[Torn]) -> (Bus, Vec<Event>) {
+    let mut bus = writing();
+    let names: BTreeMap<Topic, usize> = batch.topics.iter().map(|record| record.topic.clone()).zip(0..).collect();
+    let keys = bus.restore_topics(batch.topics);
+    let events: Vec<_> = batch.entries.iter().filter_map(|entry| entry.event.as_deref().cloned()).collect();
+    let entries = batch.entries.into_iter().zip(&events);
+    let entries = entries.map(|(entry, event)| Entry { topic: keys[names[&event.topic]], event: None, ..entry });
+    assert!(bus.restore_events(entries.collect()).is_empty());
+    let mut forgotten = batch.forgotten;
+    for torn in torn {
+        forgotten.tear(*torn);
+    }
+    let head = torn.last().map_or(batch.head, |torn| torn.last);
+    bus.restored(forgotten, head, at(0));
+    (bus, events)
+}
+
+/// All that a new subscriber reads, from memory and from disk.
+fn seen(bus: &mut Bus, events: &[Event], filter: &str, start: Start) -> Vec<String> {
+    let id = subscribe(bus, &[filter], start);
+    let mut all = drain(bus, id);
+    while let Some(Wanted { client, seq, .. }) = bus.take_wanted().pop() {
+        let events: Vec<_> = events.iter().filter(|event| event.id.seq >= seq).cloned().collect();
+        let upto = events.last().map_or(seq, |event| event.id.seq);
+        let fetched = Arc::new(Fetched { events, from: seq, upto });
+        bus.hand_over(client, Arc::downgrade(&fetched));
+        all.extend(drain(bus, id));
+    }
+    all
+}
+
+#[test]
+fn a_batch_has_about_as_many_bytes_as_asked_for() {
+    let cost = Entry::cost_of(1, 0, 0);
+    for (bytes, sizes) in
+        [(1, vec![1, 1, 1, 1, 1]), (cost, vec![1, 1, 1, 1, 1]), (cost + 1, vec![2, 2, 1]), (9 * cost, vec![5])]
+    {
+        let mut bus = writing();
+        for _ in 0..5 {
+            publish(&mut bus, event("a", "x"));
+        }
+        assert!(bus.has_changed());
+        let batches = batches(&mut bus, bytes);
+        assert_eq!(batches.iter().map(|batch| batch.entries.len()).collect::<Vec<_>>(), sizes, "{bytes}");
+        assert!(!bus.has_changed());
+        assert_eq!(batches[0].topics[0].published, 5);
+    }
+}
+
+#[test]
+fn a_bus_that_has_published_nothing_has_nothing_to_write() {
+    let mut bus = journaled(Retention::default(), Limits { topics: 1, retained_bytes: 0, ..Limits::default() }, 0);
+    for topic in ["a", "b"] {
+        bus.publish(event(topic, "x").retained(), None, at(0)).expect_err("nothing is retained");
+    }
+    assert!(!bus.has_changed());
+    publish(&mut bus, event("c", "x"));
+    assert!(bus.has_changed());
+}
+
+#[test]
+fn of_what_is_written_the_newest_stay_in_memory() {
+    let cost = Entry::cost_of(1, 0, 0);
+    for (keep, expected) in
+        [(0, vec![1, 3, 4, 5]), (cost, vec![1, 3, 4]), (2 * cost - 1, vec![1, 3, 4]), (9 * cost, vec![])]
+    {
+        let mut bus = journaled(Retention::default(), Limits::default(), keep);
+        for topic in ["a", "b", "a", "a", "a"] {
+            let publication = event(topic, "x");
+            publish(&mut bus, if topic == "b" { publication.retained() } else { publication });
+        }
+        batches(&mut bus, 1 << 20);
+        assert_eq!(bus.written(0).len(), 0, "nothing is written");
+        let gone: Vec<_> = bus.written(5).iter().map(|event| event.id.seq).collect();
+        assert_eq!(gone, expected, "{keep}");
+        assert_eq!(bus.written(5).len(), 0);
+        #[cfg(debug_assertions)]
+        bus.self_check();
+    }
+}
+
+#[test]
+fn of_very_many_forgotten_topics_the_names_are_not_kept() {
+    for (topics, all) in [(10_000, false), (10_001, true)] {
+        let retention = Retention { events: 0, ..Retention::default() };
+        let mut bus = journaled(retention, Limits { topics: 1, ..Limits::default() }, 0);
+        for n in 0..=topics {
+            publish(&mut bus, event(&format!("t/{n}"), "x"));
+        }
+        let batch = bus.take_batch(1 << 20).expect("a journal");
+        match batch.gone {
+            Gone::AllOthers => assert!(all, "{topics}"),
+            Gone::Topics(names) => assert_eq!((names.len(), all), (topics, false)),
+        }
+        let (topic, seq) = (Topic::parse(&format!("t/{topics}")).expect("legal"), topics as u64 + 1);
+        let past = TopicPast { retained: None, first: seq, last_lost: seq };
+        assert_eq!(batch.topics, [TopicRecord { topic, published: 1, last: Some((seq, 0)), past }]);
+        let next = bus.take_batch(1 << 20).expect("a journal");
+        assert_eq!((next.gone, next.topics), (Gone::default(), vec![]));
+    }
+}
+
+#[test]
+fn a_subscriber_that_had_what_was_before_a_crash_is_given_a_gap_for_what_it_took() {
+    let mut bus = writing();
+    for _ in 0..3 {
+        publish(&mut bus, event("a", "x"));
+    }
+    let batch = batches(&mut bus, 1 << 20).remove(0);
+    let (mut bus, events) = restarted(batch, &[Torn { after: 3, last: 5 }]);
+    publish(&mut bus, event("a", "x")); // 6
+    let mut seen = |start| seen(&mut bus, &events, "a", start);
+    assert_eq!(seen(after(2)), ["3", "5 gap 4..=5 None", "6"]);
+    assert_eq!(seen(after(3)), ["5 gap 4..=5 None", "6"]);
+    assert_eq!(seen(after(4)), ["5 gap 5..=5 None", "6"]);
+    assert_eq!(seen(after(5)), ["6"]);
+    assert_eq!(seen(Start::All), ["1", "2", "3", "6"], "a new subscriber has not missed it");
+}
+
+#[test]
+fn a_crash_at_the_end_of_the_log_is_told_to_who_was_there() {
+    let mut bus = writing();
+    publish(&mut bus, event("a", "x"));
+    let batch = batches(&mut bus, 1 << 20).remove(0);
+    let (mut bus, events) = restarted(batch, &[Torn { after: 1, last: 4 }]);
+    assert_eq!(seen(&mut bus, &events, "a", after(1)), ["4 gap 2..=4 None"]);
+}
+
+#[test]
+fn crashes_without_an_event_between_them_are_one_and_of_many_the_newest_are_known() {
+    let mut forgotten = Forgotten::default();
+    forgotten.tear(Torn { after: 3, last: 5 });
+    forgotten.tear(Torn { after: 5, last: 9 });
+    assert_eq!(forgotten.torn, [Torn { after: 3, last: 9 }]);
+    forgotten.tear(Torn { after: 10, last: 11 });
+    assert_eq!(forgotten.torn.len(), 2);
+    for n in 2..16 {
+        forgotten.tear(Torn { after: 10 * n, last: 10 * n + 1 });
+    }
+    assert_eq!((forgotten.torn.len(), forgotten.last, forgotten.last_loss), (16, 0, 0));
+    forgotten.tear(Torn { after: 1000, last: 1001 });
+    assert_eq!((forgotten.torn.len(), forgotten.last, forgotten.last_loss), (16, 9, 9));
+    forgotten.lose(5);
+    assert_eq!((forgotten.last, forgotten.last_loss), (9, 9));
+}
+
+#[test]
+fn of_very_many_losses_the_newest_are_counted() {
+    let mut bus = keeping(1);
+    let lost = LOSSES_MAX as u64 + 1;
+    for _ in 0..=lost {
+        publish(&mut bus, event("a", ""));
+    }
+    let mut seen = |topic, start| {
+        let id = subscribe(&mut bus, &[topic], start);
+        drain(&mut bus, id)
+    };
+    let newest = (lost + 1).to_string();
+    assert_eq!(seen("a", after(1)), [format!("{lost} gap 2..={lost} Some({LOSSES_MAX})"), newest.clone()]);
+    assert_eq!(seen("a", after(0)), [format!("{lost} gap 1..={lost} None"), newest]);
+    assert_eq!(seen("b", after(0)), [""; 0], "it has lost nothing");
+}
+
+#[test]
+fn what_was_lost_before_a_start_is_told_to_who_was_there_alone() {
+    let mut bus = journaled(Retention { events: 1, ..Retention::default() }, Limits::default(), 0);
+    for _ in 0..3 {
+        publish(&mut bus, event("a", "x"));
+    }
+    let (mut bus, events) = restarted(batches(&mut bus, 1 << 20).remove(0), &[]);
+    assert_eq!(seen(&mut bus, &events, "a", after(1)), ["2 gap 2..=2 None", "3"]);
+    assert_eq!(seen(&mut bus, &events, "a", after(2)), ["3"]);
+    assert_eq!(seen(&mut bus, &events, "a", Start::All), ["3"]);
+}
+
+#[test]
+fn a_bus_in_memory_has_no_batches() {
+    let mut bus = bus(Retention::default(), Limits::default());
+    publish(&mut bus, event("a", "x"));
+    assert!(!bus.has_changed() && bus.take_batch(1).is_none() && bus.written(1).is_empty());
+}
