@@ -237,7 +237,7 @@ fn subscribers_with_the_largest_and_most_filters() {
     });
 }
 
-/// 48 bytes for each topic and subscriber, as it once was, would be 92 MiB.
+/// 48 bytes for each topic and subscriber would be 92 MiB.
 #[test]
 fn subscribers_of_all_topics_cost_nothing_per_topic_and_subscriber() {
     let _alone = alone();

@@ -76,7 +76,7 @@ fn unread_losses_of_many_topics_cost_no_more_than_any_stream() {
 }
 
 #[test]
-fn large_events_of_the_past_that_are_not_read_wait_once_for_all_streams() {
+fn large_unread_events_of_history_wait_once_for_all_streams() {
     let _alone = alone();
     for history in ["memory", "disk"] {
         let daemon = Daemon::start(&["--log", "warn", "--history", history]);
@@ -92,7 +92,7 @@ fn large_events_of_the_past_that_are_not_read_wait_once_for_all_streams() {
 }
 
 #[test]
-fn large_events_that_are_not_read_wait_once_for_all_local_subscribers() {
+fn large_unread_events_wait_once_for_all_local_subscribers() {
     const SUBSCRIBERS: usize = 400;
     let _alone = alone();
     let daemon = Daemon::start(&["--log", "warn"]);
@@ -108,7 +108,7 @@ fn large_events_that_are_not_read_wait_once_for_all_local_subscribers() {
         })
         .collect();
     daemon.wait_for_subscribers(SUBSCRIBERS as u64);
-    // Answered once the others have been given what their sockets take.
+    // Answered once the others have received what their sockets accept.
     OtherPublisher::start(&daemon).latencies(200);
     let each = resident(&daemon).saturating_sub(before) / SUBSCRIBERS;
     eprintln!("{SUBSCRIBERS} local subscribers: {each} KiB each");

@@ -118,7 +118,7 @@ fn history_of_schema_2_is_opened_with_all_events() {
 }
 
 #[test]
-fn history_of_schema_3_is_taken_over_with_everything_in_it() {
+fn history_of_schema_3_is_opened_with_all_events() {
     let mut daemon = take_over(3);
     for signal in [None, Some(Signal::KILL), Some(Signal::TERM)] {
         if let Some(signal) = signal {

@@ -265,7 +265,7 @@ fn a_daemon_without_its_service_manager_serves() {
 }
 
 #[test]
-fn a_service_manager_that_does_not_read_holds_up_nothing() {
+fn a_service_manager_that_does_not_read_blocks_nothing() {
     let sandbox = Sandbox::new();
     let _manager = Manager::new(&sandbox);
     let notify = sandbox.path("notify");

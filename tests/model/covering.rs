@@ -5,8 +5,8 @@ use sse_bus::Filter;
 
 use sse_bus_support::{matching, strategies};
 
-/// Topics that a filter matches, and that another filter matches only if it covers the first: each wildcard is replaced by
-/// levels that no filter names.
+/// Topics that a filter matches, and that another filter matches only if it covers the first: each wildcard is replaced
+/// by levels that no filter names.
 fn witnesses(filter: &str) -> Vec<String> {
     let filter = filter.replace("**", "REST").replace('*', "x");
     match filter.strip_suffix("REST") {

@@ -27,7 +27,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// The topics of the events that a new subscriber reads from the past.
+/// The topics of the events that a new subscriber reads from history.
 fn past(bus: &mut Bus, filters: &[String], start: Start, now: Now) -> Vec<String> {
     let mut subscription = Subscription::new(FilterSet::parse(filters).expect("legal"), Format::Json);
     (subscription.start, subscription.past_only) = (start, true);
@@ -86,7 +86,7 @@ proptest! {
         }
     }
     #[test]
-    fn a_reader_of_the_past_finds_the_topics_that_a_scan_finds(
+    fn a_read_of_history_finds_the_topics_that_a_scan_finds(
         topics in vec(strategies::topic(), 1..300),
         readers in vec(vec(strategies::filter(), 1..70), 1..8),
     ) {

@@ -147,8 +147,8 @@ fn unicast_events_are_stored_once_and_bounded_together() {
     assert_eq!(send(&mut bus, "client 67"), 0);
 }
 
-/// Reads once for each of many new subscribers, which begin at different events, and drops nothing. Returns the bytes of
-/// memory that are in use, each counted once.
+/// Reads once for each of many new subscribers, which begin at different events, and drops nothing. Returns the bytes
+/// of memory that are in use, each counted once.
 fn unread_replays(bus: &mut Bus, subscribers: usize) -> (usize, Vec<Bytes>) {
     let (mut out, head) = (Vec::new(), bus.position().seq);
     for n in 0..subscribers {
@@ -164,7 +164,7 @@ fn unread_replays(bus: &mut Bus, subscribers: usize) -> (usize, Vec<Bytes>) {
 
 /// A copy of 256 KiB for each of them would be 375 MiB.
 #[test]
-fn large_events_of_the_past_wait_once_for_all_subscribers() {
+fn large_events_of_history_wait_once_for_all_subscribers() {
     let mut bus = keeping(100);
     for _ in 0..20 {
         publish(&mut bus, event("t", &"x".repeat(256 << 10)));
@@ -175,16 +175,16 @@ fn large_events_of_the_past_wait_once_for_all_subscribers() {
 
 /// 48 KiB for each of them would be 140 MiB.
 #[test]
-fn small_events_of_the_past_that_wait_for_subscribers_are_bounded_together() {
+fn small_events_of_history_that_wait_for_subscribers_are_bounded_together() {
     let mut bus = keeping(1000);
     for _ in 0..1000 {
         publish(&mut bus, event("t", &"x".repeat(1000)));
     }
     let (in_use, unread) = unread_replays(&mut bus, 3000);
     assert!((REPLAY_BUFFERS..REPLAY_BUFFERS + (2 << 20)).contains(&in_use), "{in_use} bytes");
-    // Above the bound nobody waits: a subscriber gets one event at a time.
+    // Above the bound no subscriber waits: each gets one event at a time.
     let ids: Vec<String> = (1..=1000).map(|seq| seq.to_string()).collect();
-    // What the bus has announced of the others is looked through first.
+    // The presence events of the others are scanned first.
     let first_events = |bus: &mut Bus, id| loop {
         let (events, _) = read_once(bus, id);
         if !events.is_empty() {
@@ -200,7 +200,7 @@ fn small_events_of_the_past_that_wait_for_subscribers_are_bounded_together() {
 }
 
 #[test]
-fn clients_that_come_and_go_displace_no_history_of_users() {
+fn presence_events_displace_no_history_of_users() {
     let filters = FilterSet::parse(&["$sys/**"]).expect("legal");
     // Not even where a rule allows it.
     let generous = TopicRule { filters, events: None, bytes: Some(usize::MAX), age: None };

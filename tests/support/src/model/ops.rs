@@ -114,7 +114,7 @@ pub enum Op {
     Configure(Retention),
     /// Enough ticks that every subscriber's heartbeat is due.
     Heartbeats,
-    /// The process ends, and begins again with what is on disk.
+    /// The process ends, and a new one starts from disk.
     Restart,
 }
 

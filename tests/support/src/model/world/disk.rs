@@ -54,7 +54,7 @@ impl Disk {
         for entry in self.entries.values() {
             let topic = entry.event.as_ref().map(|event| event.topic.clone());
             let Some(record) = topic.as_ref().and_then(|topic| self.topics.get(topic)) else {
-                return Err(format!("expected a topic that is known for {entry:?}"));
+                return Err(format!("expected a known topic for {entry:?}"));
             };
             let event = entry.event.clone().filter(|_| record.past.retained == Some(entry.seq));
             entries.push(Entry { topic: known[&record.topic], event, ..entry.clone() });

@@ -55,7 +55,7 @@ impl World {
             Read::Over => {
                 let ends = items.iter().filter(|item| matches!(item, Item::End { .. })).count();
                 if ends != usize::from(self.subscribers[who].asked.past_only) {
-                    return Err(format!("{id}: expected one end after the past alone, saw {ends}"));
+                    return Err(format!("{id}: expected one end after a read of history, saw {ends}"));
                 }
                 self.over(who)?;
                 Ok(false)
