@@ -15,8 +15,6 @@ mod crowd;
 #[cfg(target_os = "linux")]
 mod cycles;
 #[cfg(target_os = "linux")]
-mod daemon;
-#[cfg(target_os = "linux")]
 mod floor;
 #[cfg(target_os = "linux")]
 mod growth;
@@ -27,13 +25,13 @@ mod stalled;
 #[cfg(target_os = "linux")]
 mod storm;
 
+#[cfg(target_os = "linux")]
+use sse_bus_support::measured::{self as daemon, Result};
+
 #[cfg(not(target_os = "linux"))]
 fn main() {
     eprintln!("these benchmarks read /proc, which only Linux has");
 }
-
-#[cfg(target_os = "linux")]
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[cfg(target_os = "linux")]
 type Benchmark = fn() -> Result<()>;

@@ -9,21 +9,17 @@
 //! takes the processor from the thread that holds it, the longest window includes that, and the median does not.
 
 #[cfg(target_os = "linux")]
-#[allow(dead_code, reason = "the fan-out needs more of it")]
-#[path = "../fanout/daemon.rs"]
-mod daemon;
-#[cfg(target_os = "linux")]
 mod measure;
 #[cfg(target_os = "linux")]
 mod rows;
+
+#[cfg(target_os = "linux")]
+use sse_bus_support::measured::{self as daemon, Result};
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
     eprintln!("this benchmark reads /proc, which only Linux has");
 }
-
-#[cfg(target_os = "linux")]
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[cfg(target_os = "linux")]
 type Benchmark = fn() -> Result<()>;

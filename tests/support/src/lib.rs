@@ -6,6 +6,8 @@
 #[cfg(feature = "harness")]
 pub mod harness;
 pub mod matching;
+#[cfg(all(feature = "harness", target_os = "linux"))]
+pub mod measured;
 pub mod model;
 pub mod sse_parser;
 #[cfg(feature = "harness")]

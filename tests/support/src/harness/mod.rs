@@ -49,7 +49,7 @@ pub use self::{
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The path of a program of the package, which Cargo sets when it runs integration tests and benchmarks.
-fn program(name: &str) -> String {
+pub(crate) fn program(name: &str) -> String {
     std::env::var(format!("CARGO_BIN_EXE_{name}")).expect("Cargo runs the test")
 }
 

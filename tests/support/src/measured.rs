@@ -1,4 +1,4 @@
-//! The daemon under load: started for one benchmark, measured through `/proc`, killed when dropped.
+//! The daemon in a benchmark: measured through `/proc`, killed when dropped. Needs Linux.
 
 use std::{
     fs,
@@ -19,13 +19,16 @@ use rustix::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::Result;
+use crate::harness::program;
+
+/// The result of a benchmark.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The timeout of every wait for the daemon.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Raises the limit of descriptors of this process and its children to the most that is allowed.
-pub(super) fn raise_limit() -> Result<()> {
+pub fn raise_limit() -> Result<()> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
     match maximum {
@@ -55,13 +58,13 @@ fn stay_on(processors: &[usize]) -> Result<()> {
 }
 
 /// Lets this thread run only where daemons [run on one processor](On::One).
-pub(super) fn stay_where_daemons_are_alone() -> Result<()> {
+pub fn stay_where_daemons_are_alone() -> Result<()> {
     stay_on(&processors()[..1])
 }
 
 /// Where the daemon runs.
 #[derive(Clone, Copy)]
-pub(super) enum On {
+pub enum On {
     /// On all processors, the load as well.
     All,
     /// On one processor, the load on any.
@@ -70,10 +73,10 @@ pub(super) enum On {
 
 /// Keeps this thread, and those that it starts, off the processor of the daemons that run on [`One`](On::One), while
 /// it lives and there are others.
-pub(super) struct Apart(());
+pub struct Apart(());
 
 impl Apart {
-    pub(super) fn begin() -> Result<Apart> {
+    pub fn begin() -> Result<Apart> {
         if let [_, others @ ..] = processors()
             && !others.is_empty()
         {
@@ -89,10 +92,11 @@ impl Drop for Apart {
     }
 }
 
-pub(super) struct Daemon {
+/// A daemon. Killed when dropped.
+pub struct Daemon {
     child: Child,
     socket: PathBuf,
-    pub(super) address: SocketAddr,
+    pub address: SocketAddr,
     _folder: TempDir,
 }
 
@@ -105,10 +109,10 @@ impl Drop for Daemon {
 
 impl Daemon {
     /// Starts a daemon and waits until it answers.
-    pub(super) fn start(on: On, options: &[&str]) -> Result<Daemon> {
+    pub fn start(on: On, options: &[&str]) -> Result<Daemon> {
         let folder = tempfile::tempdir()?;
         let socket = folder.path().join("bus.sock");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sse-busd"));
+        let mut command = Command::new(program("sse-busd"));
         command.args(["--no-config", "--listen", "127.0.0.1:0", "--log", "error", "--socket"]).arg(&socket);
         command.args(options).stdin(Stdio::null()).stdout(Stdio::null());
         // The child inherits where this thread may run.
@@ -137,58 +141,58 @@ impl Daemon {
     }
 
     /// A connection to the local socket.
-    pub(super) fn connect(&self) -> Result<UnixStream> {
+    pub fn connect(&self) -> Result<UnixStream> {
         let socket = UnixStream::connect(&self.socket)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         Ok(socket)
     }
 
-    pub(super) fn publisher(&self) -> Result<Publisher> {
+    pub fn publisher(&self) -> Result<Publisher> {
         let socket = self.connect()?;
         let answers = BufReader::new(socket.try_clone()?);
         Ok(Publisher { socket, answers })
     }
 
     /// The processor time of each of its threads, in seconds.
-    pub(super) fn threads(&self) -> Result<Vec<f64>> {
+    pub fn threads(&self) -> Result<Vec<f64>> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()))?;
         tasks.map(|task| on_processor(&fs::read_to_string(task?.path().join("schedstat"))?)).collect()
     }
 
     /// Its processor time, in seconds.
-    pub(super) fn cpu(&self) -> Result<f64> {
+    pub fn cpu(&self) -> Result<f64> {
         Ok(self.threads()?.iter().sum())
     }
 
     /// Bytes of memory that it has resident.
-    pub(super) fn resident(&self) -> Result<i64> {
+    pub fn resident(&self) -> Result<i64> {
         self.kibibytes("smaps_rollup", "Rss:")
     }
 
     /// The peak of its resident memory since [`forget_peak`](Daemon::forget_peak).
-    pub(super) fn peak(&self) -> Result<i64> {
+    pub fn peak(&self) -> Result<i64> {
         self.kibibytes("status", "VmHWM:")
     }
 
-    pub(super) fn forget_peak(&self) -> Result<()> {
+    pub fn forget_peak(&self) -> Result<()> {
         Ok(fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
     }
 
     fn kibibytes(&self, file: &str, name: &str) -> Result<i64> {
         let text = fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix("kB"));
-        Ok(value.ok_or("the system does not tell the memory")?.trim().parse::<i64>()? << 10)
+        Ok(value.ok_or("the system does not report the memory")?.trim().parse::<i64>()? << 10)
     }
 
     /// Descriptors that it has open.
-    pub(super) fn descriptors(&self) -> Result<usize> {
+    pub fn descriptors(&self) -> Result<usize> {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 }
 
 /// The processor time of this process, in seconds.
-pub(super) fn own_cpu() -> Result<f64> {
+pub fn own_cpu() -> Result<f64> {
     let tasks = fs::read_dir("/proc/self/task")?;
     tasks.map(|task| on_processor(&fs::read_to_string(task?.path().join("schedstat"))?)).sum()
 }
@@ -200,19 +204,19 @@ fn on_processor(schedstat: &str) -> Result<f64> {
 }
 
 /// A connection to the local socket that publishes JSON lines without waiting for answers.
-pub(super) struct Publisher {
+pub struct Publisher {
     socket: UnixStream,
     answers: BufReader<UnixStream>,
 }
 
 impl Publisher {
     /// Sends lines made with [`event`].
-    pub(super) fn send(&mut self, lines: &str) -> Result<()> {
+    pub fn send(&mut self, lines: &str) -> Result<()> {
         Ok(self.socket.write_all(lines.as_bytes())?)
     }
 
     /// The daemon's status, once it has processed everything before.
-    pub(super) fn status(&mut self) -> Result<Value> {
+    pub fn status(&mut self) -> Result<Value> {
         self.socket.write_all(b"{\"status\":{}}\n")?;
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
@@ -224,12 +228,12 @@ impl Publisher {
     }
 
     /// The id of the newest event.
-    pub(super) fn position(&mut self) -> Result<String> {
+    pub fn position(&mut self) -> Result<String> {
         Ok(self.status()?["position"].as_str().unwrap_or_default().to_owned())
     }
 }
 
 /// The line that publishes an event.
-pub(super) fn event(topic: &str, data: &str) -> String {
+pub fn event(topic: &str, data: &str) -> String {
     format!("{{\"publish\":{{\"topic\":\"{topic}\",\"data\":\"{data}\",\"ack\":\"none\"}}}}\n")
 }
