@@ -13,11 +13,12 @@ use serde_json::{Value, json};
 use sse_bus::{
     Epoch,
     bus::{Bus, Format, Now, Publication, Read, Start, Subscription, history::Memory},
-    limits::{Limits, Retention},
+    limits::Limits,
     protocol::{
         Publish, Subscribe,
         sse::{self, PositionForm},
     },
+    retention::Retention,
 };
 use sse_stream::SseByteStream;
 
@@ -44,7 +45,7 @@ fn publish() -> impl Strategy<Value = Publish> {
     let header = (prop_oneof![3 => Just("key".to_owned()), 1 => hostile()], hostile());
     (topic, kind, data, option::weighted(0.3, header)).prop_map(|(topic, kind, data, header)| {
         let mut publish = Publish::new(topic, data);
-        publish.kind = kind;
+        publish.event_type = kind;
         publish.headers.extend(header);
         publish
     })
@@ -152,7 +153,7 @@ proptest! {
         };
         let mut expected = Vec::new();
         for publish in events {
-            let Publish { topic, kind, headers, data, .. } = publish.clone();
+            let Publish { topic, event_type: kind, headers, data, .. } = publish.clone();
             let Ok(publication) = Publication::parse(publish, subscriber.bus.limits()) else { continue };
             let published = subscriber.bus.publish(publication, None, Now::default()).expect("there is room");
             let data = String::from_utf8(data.0).expect("UTF-8");

@@ -51,7 +51,7 @@ use self::{
 };
 use crate::{
     clock::{Machine, PROBATION, Relation},
-    shared::SharedBus,
+    shared_bus::SharedBus,
 };
 
 /// Bytes of events in one batch.

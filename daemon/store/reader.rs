@@ -25,7 +25,7 @@ use super::{
     rows::StoredBlocks,
     storage::Failed,
 };
-use crate::shared::SharedBus;
+use crate::shared_bus::SharedBus;
 
 /// Bytes that are read at once for one who goes through the file.
 const AHEAD: usize = 256 << 10;

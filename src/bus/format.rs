@@ -69,8 +69,9 @@ impl Format {
     /// Appends a gap: an event of type `$gap` with the id from which a subscriber that comes back goes on.
     pub fn encode_gap(self, gap: &Gap, id: EventId, time: u64, out: &mut Vec<u8>) {
         let data = serde_json::to_string(gap).unwrap_or_default();
-        let reply =
-            |data| Reply::Event(EventMessage { kind: Some(GAP.to_owned()), ..EventMessage::new(id, GAP, data, time) });
+        let reply = |data| {
+            Reply::Event(EventMessage { event_type: Some(GAP.to_owned()), ..EventMessage::new(id, GAP, data, time) })
+        };
         match self {
             Format::SseData | Format::SseJson => sse::encode(id, Some(GAP), &data, out),
             Format::Json => json::encode(&reply(data), out),

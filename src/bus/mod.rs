@@ -58,8 +58,9 @@ pub use self::{
 };
 use crate::{
     event::{Epoch, Event, EventId, EventType},
-    limits::{CALLS_MAX, Limits, Retention},
+    limits::{CALLS_MAX, Limits},
     protocol::{ErrorCode, GapReason, Published, Refused},
+    retention::Retention,
     topic::Topic,
 };
 
@@ -205,8 +206,8 @@ impl Bus {
     fn broadcast(&mut self, publication: Publication, now: Now) -> Result<Published, Refused> {
         let Publication { topic, kind, headers, data, retain, ttl, .. } = publication;
         let key = self.topic_key(&topic, now)?;
-        let event = Event { id: self.id(self.head + 1), topic, kind, headers, data, time: now.unix };
-        let expires = ttl.map(|ttl| now.mono.saturating_add(ttl.as_millis().try_into().unwrap_or(u64::MAX)));
+        let event = Event { id: self.id(self.head + 1), topic, event_type: kind, headers, data, time: now.unix };
+        let expires = ttl.map(|ttl| now.mono.saturating_add(crate::time::whole_millis(ttl)));
         let clear = retain && event.data.is_empty();
         let (id, size) = (event.id, event.data.len());
         let entry = Entry::new(event, key, now.mono, expires);

@@ -79,7 +79,7 @@ impl Bus {
             Start::Latest => Place::Snapshot(Snapshot::new(SnapshotKind::Newest, head, live()).into()),
             Start::All => Place::Past(Past::from_now_on(0, history).into()),
             Start::Last(time) => {
-                let begin = now.mono.saturating_sub(time.as_millis().try_into().unwrap_or(u64::MAX));
+                let begin = now.mono.saturating_sub(crate::time::whole_millis(*time));
                 Place::Past(Past::from_now_on(history.place_at(begin), history).into())
             }
             Start::After(text) => Place::Past(self.past_after(text).into()),

@@ -82,7 +82,7 @@ impl Bus {
     pub(super) fn unicast(&mut self, address: &str, publication: &Publication, now: Now) -> Published {
         let Publication { topic, kind, headers, data, .. } = publication.clone();
         self.head += 1;
-        let event = Event { id: self.id(self.head), topic, kind, headers, data, time: now.unix };
+        let event = Event { id: self.id(self.head), topic, event_type: kind, headers, data, time: now.unix };
         self.stats.published += 1;
         self.stats.published_bytes += event.data.len() as u64;
         let mut taken = 0;

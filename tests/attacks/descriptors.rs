@@ -101,5 +101,7 @@ fn a_connection_without_a_descriptor_is_closed_and_logged() {
     let daemon = narrow();
     let mut connections: Vec<_> = (0..CONNECTIONS).map(|_| daemon.local()).collect();
     assert_eq!(connections.last_mut().unwrap().read(&mut [0]).unwrap_or(0), 0);
-    until("the log says why", || daemon.log().contains("no descriptors are left for more local").then_some(()));
+    until("the refusal is logged", || {
+        daemon.log().contains("no file descriptors are left for more local").then_some(())
+    });
 }

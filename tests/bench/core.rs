@@ -15,7 +15,8 @@ use std::{
 use sse_bus::{
     Epoch, FilterSet, Topic,
     bus::{Bus, ClientId, Format, Now, Publication, Read, Start, Subscription, history::Memory},
-    limits::{Limits, Retention, TopicRule},
+    limits::Limits,
+    retention::{Retention, TopicRule},
 };
 
 const ROUNDS: usize = 41;

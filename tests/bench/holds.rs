@@ -9,7 +9,8 @@ use sse_bus::{
         Bus, ClientId, ClientName, Format, Now, Publication, Read, Start, Subscription,
         history::{Memory, TopicKey},
     },
-    limits::{CLIENTS_AT_ONCE, Limits, Retention},
+    limits::{CLIENTS_AT_ONCE, Limits},
+    retention::Retention,
 };
 
 use super::{NOW, bus, publish, subscribe, topic};

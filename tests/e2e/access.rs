@@ -197,7 +197,7 @@ fn connections_of_another_user_leave_room_for_the_own_user() {
     assert_eq!(process.line(), "here");
     let streams: Vec<_> = (0..100).map(|_| daemon.stream("/events/t")).collect();
     daemon.publish("t", "x");
-    daemon.has_logged("strangers");
+    daemon.has_logged("unauthenticated");
     drop((stdin, streams));
     process.finish().ok();
 }
@@ -269,7 +269,7 @@ fn connections_refused_for_lack_of_slots_do_not_flood_the_log() {
     let log = until("suppressed log lines are counted", || {
         Some(daemon.log()).filter(|log| log.matches("similar log lines were suppressed").count() > 1)
     });
-    assert!(log.contains("no descriptors are left for more strangers' TCP"), "{log}");
+    assert!(log.contains("no file descriptors are left for more unauthenticated TCP"), "{log}");
     let most = 4 * (10 + usize::try_from(began.elapsed().as_secs()).unwrap());
     assert!(log.lines().count() < most, "{} lines: {log:.4000}", log.lines().count());
 }

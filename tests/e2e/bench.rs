@@ -30,7 +30,7 @@ fn the_benchmark_explains_why_it_cannot_run() {
     let too_large = ["bench", "--subscribers", "1", "--seconds", "1", "--size", "300000"];
     daemon.ctl(&too_large).ends_with(7).says("event_bytes");
     let full = Daemon::configured("[limits]\nsubscribers = 3\n");
-    full.ctl(&["bench", "--subscribers", "5", "--seconds", "1"]).ends_with(7).says("no room");
+    full.ctl(&["bench", "--subscribers", "5", "--seconds", "1"]).ends_with(7).says("limit of subscribers");
     for wrong in [["--subscribers", "0"], ["--seconds", "0"], ["--size", "0"], ["--subscribers", "60000"]] {
         daemon.ctl(&["bench", wrong[0], wrong[1]]).ends_with(2);
     }

@@ -22,8 +22,37 @@ fn a_check_of_a_valid_configuration_succeeds_and_starts_nothing() {
     let mut busd = sandbox.busd();
     busd.args(["--check", "--config", &file]);
     let run = Process::start(busd).finish().ok();
-    assert!(run.stdout.contains("sound"), "{run}");
+    assert!(run.stdout.contains("valid"), "{run}");
     assert!(!sandbox.path("sse-bus").exists());
+}
+
+#[test]
+fn a_check_reports_in_json_for_programs() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("config.toml", "listen = \"127.0.0.1:7999\"\nallow_uid = [1]\n");
+    for check in ["--check=json", "--check=text"] {
+        let mut busd = sandbox.busd();
+        busd.args([check, "--config", &file, "--state-dir", "state"]);
+        let run = Process::start(busd).finish().ok();
+        if check == "--check=text" {
+            assert!(run.stdout.starts_with("the configuration is valid\n"), "{run}");
+            continue;
+        }
+        let report = &run.json()[0];
+        assert_eq!(report["listen"], serde_json::json!(["127.0.0.1:7999"]), "{run}");
+        assert_eq!(report["socket"], sandbox.path("sse-bus/bus.sock").to_str().unwrap(), "{run}");
+        assert_eq!(report["state_dir"], sandbox.path("state").to_str().unwrap(), "{run}");
+        assert!(report["warnings"].is_array() && run.stderr.is_empty(), "{run}");
+    }
+    let mut busd = sandbox.busd();
+    busd.args(["--check", "--config", &sandbox.file("config.toml", "a = 1\nlog = 2\n")]).env("SSE_BUS_CHECK", "json");
+    let run = Process::start(busd).finish().ends_with(2);
+    assert!(run.stderr.contains("unknown key `a`") && run.stdout.is_empty(), "a flag overrides its variable: {run}");
+    let mut busd = sandbox.busd();
+    busd.args(["--config", &sandbox.file("config.toml", "a = 1\nlog = 2\n")]).env("SSE_BUS_CHECK", "json");
+    let run = Process::start(busd).finish().ends_with(2);
+    let errors = run.json()[0]["errors"].as_array().unwrap().len();
+    assert!(errors == 2 && run.stderr.is_empty(), "{run}");
 }
 
 #[test]
@@ -41,11 +70,11 @@ fn configuration_errors_are_one_line_with_position_and_suggestion() {
         ("log = \"info\"\nlog = \"info\"", "2:1", "duplicate key"),
         // Conflicts with the machine or with other settings.
         ("\nlisten = \"0.0.0.0:80\"", "2:1", "listen = 0.0.0.0:80 is not a loopback address"),
-        ("allow_origin = [\"localhost\"]", "1:1", "allow_origin `localhost` is no origin"),
+        ("allow_origin = [\"localhost\"]", "1:1", "allow_origin `localhost` is not an origin"),
         ("log = \"a=b=c\"", "1:1", "log = a=b=c"),
-        ("log = \"inof\"", "1:1", "log = inof: `inof` is no level"),
-        ("[limits]\nevent_bytes = 5000000", "2:1", "event_bytes is 4128768 at most"),
-        ("tls_cert = \"a.pem\"", "1:1", "tls_cert = a.pem is of no use without"),
+        ("log = \"inof\"", "1:1", "log = inof: `inof` is not a level"),
+        ("[limits]\nevent_bytes = 5000000", "2:1", "event_bytes can be 4128768 at most"),
+        ("tls_cert = \"a.pem\"", "1:1", "tls_cert = a.pem cannot be used without"),
     ] {
         let file = sandbox.file("config.toml", toml);
         let before = sandbox.listing();
@@ -75,7 +104,7 @@ fn configuration_errors_are_one_line_with_position_and_suggestion() {
 fn a_file_that_is_not_a_configuration_is_refused_before_it_is_read_whole() {
     let sandbox = Sandbox::new();
     let check = |file: &str| busd_checks(&sandbox, file).ends_with(2);
-    check("/dev/zero").says("/dev/zero: a configuration has 1 MiB at most; check the path");
+    check("/dev/zero").says("/dev/zero: a configuration file has 1 MiB at most; check the path");
     let sparse = sandbox.file("sparse.toml", "");
     fs::File::options().write(true).open(&sparse).unwrap().set_len(1 << 30).unwrap();
     check(&sparse).says("1 MiB at most");
@@ -93,16 +122,16 @@ fn a_named_pipe_is_refused_but_process_substitution_works() {
     let pipe = pipe.display().to_string();
     let run = busd_checks(&sandbox, &pipe).ends_with(2);
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
-    run.says("pipe.toml: it is no regular file but a named pipe; check the path");
+    run.says("pipe.toml: it is not a regular file but a named pipe; check the path");
     let mut busd = sandbox.busd();
     busd.args(["--config", &pipe]);
-    Process::start(busd).finish().ends_with(2).says("it is no regular file");
+    Process::start(busd).finish().ends_with(2).says("it is not a regular file");
     busd_checks(&sandbox, "/dev/null").ok();
     let mut shell = sandbox.command("bash");
     let script = "echo 'history_events = 7' | \"$0\" --check --config /dev/stdin && \"$0\" --check --config <(echo 'lissten = 1')";
     shell.args(["-c", script, env!("CARGO_BIN_EXE_sse-busd")]);
     let run = Process::start(shell).finish().ends_with(2).says("1:1: unknown key `lissten`");
-    assert!(run.stdout.starts_with("the configuration is sound\n"), "{run}");
+    assert!(run.stdout.starts_with("the configuration is valid\n"), "{run}");
 }
 
 #[test]
@@ -139,7 +168,7 @@ fn a_misspelled_variable_of_the_daemon_is_reported() {
     let sandbox = Sandbox::new();
     let mut busd = sandbox.busd();
     busd.args(["--check", "--no-config"]);
-    let sources = ["ctl/cli.rs", "ctl/exec.rs", "README.md"]
+    let sources = ["ctl/cli/mod.rs", "ctl/cli/publish.rs", "ctl/cli/subscribe.rs", "ctl/exec.rs", "README.md"]
         .map(|name| fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap());
     let is_of_name = |c: char| c.is_ascii_uppercase() || c == '_';
     let text = sources.concat();
@@ -350,5 +379,5 @@ fn a_configuration_file_writable_by_others_is_warned_about() {
     assert_eq!(check(), "");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
     let said = check();
-    assert!(said.contains(&format!("chmod go-w {file}")) && said.contains("controls this daemon"), "{said}");
+    assert!(said.contains(&format!("chmod go-w {file}")) && said.contains("control this daemon"), "{said}");
 }

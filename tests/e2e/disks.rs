@@ -69,7 +69,7 @@ fn on_a_full_disk_only_durable_publishes_fail_and_the_daemon_recovers() {
     // Everything else continues, and the fault is reported.
     assert!(publish(&mut lines, "t", "live", "accepted")["published"].is_object());
     until("it is delivered", || (stream.event().data == "live").then_some(()));
-    assert!(daemon.status()["history_trouble"].is_string());
+    assert!(daemon.status()["history_error"].is_string());
     assert_eq!(daemon.get("/healthz").status, 503);
     assert!(daemon.metric("sse_bus_history_failing") > 0.0);
     daemon.has_logged("cannot be written to disk");
@@ -77,7 +77,7 @@ fn on_a_full_disk_only_durable_publishes_fail_and_the_daemon_recovers() {
     fs::remove_file(filler).unwrap();
     until("it recovers", || publish(&mut lines, "t", "again", "durable")["published"].is_object().then_some(()));
     assert_eq!(daemon.get("/healthz").status, 200);
-    assert_eq!(daemon.status()["history_trouble"], Value::Null);
+    assert_eq!(daemon.status()["history_error"], Value::Null);
     let kept = history(&daemon, "t");
     drop(lines);
     drop(stream);
@@ -107,7 +107,7 @@ fn a_daemon_that_starts_on_a_full_disk_serves_existing_history_and_recovers() {
     let mut before = Vec::new();
     for round in ["first", "again", "last"] {
         assert_eq!(daemon.get("/healthz").status, 503, "{round}");
-        assert!(daemon.status()["history_trouble"].as_str().unwrap().contains("No space left"), "{round}");
+        assert!(daemon.status()["history_error"].as_str().unwrap().contains("No space left"), "{round}");
         assert!(daemon.metric("sse_bus_history_failing") > 0.0);
         daemon.has_logged("the daemon starts with what is there");
         assert_eq!(history(&daemon, "t"), before, "{round}");

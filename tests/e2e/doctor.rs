@@ -23,22 +23,18 @@ pub(crate) fn finding(run: &Run, check: &str) -> (String, String, String) {
     let found = findings.iter().find(|finding| finding["check"] == check);
     let found = found.unwrap_or_else(|| panic!("there is no finding of {check}\n{run}"));
     let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
-    let (state, mend) = (text("state"), text("mend"));
-    assert_eq!(
-        state == "ok",
-        found["mend"] == Value::Null,
-        "findings that are not ok, and only those, have a fix\n{run}"
-    );
-    (state, text("message"), mend)
+    let (state, fix) = (text("state"), text("fix"));
+    assert_eq!(state == "ok", found["fix"] == Value::Null, "warnings and problems, and only those, have a fix\n{run}");
+    (state, text("message"), fix)
 }
 
-/// Checks the doctor's finding of one check.
+/// Checks the finding of one check.
 #[track_caller]
-pub(crate) fn says(run: &Run, check: &str, state: &str, message: &str, mend: &str) {
-    let (found, said, fix) = finding(run, check);
+pub(crate) fn says(run: &Run, check: &str, state: &str, message: &str, fix: &str) {
+    let (found, said, fixed_by) = finding(run, check);
     assert_eq!(found, state, "{check}\n{run}");
-    assert!(said.contains(message), "{check} lacks the message {message:?}\n{run}");
-    assert!(fix.contains(mend), "the fix of {check} is not {mend:?}\n{run}");
+    assert!(said.contains(message), "{check} does not say {message:?}\n{run}");
+    assert!(fixed_by.contains(fix), "the fix of {check} does not contain {fix:?}\n{run}");
 }
 
 /// Runs the doctor where no daemon runs.
@@ -54,9 +50,9 @@ fn doctor(sandbox: &Sandbox, change: impl FnOnce(&mut Command)) -> Run {
 fn a_healthy_setup_has_no_problems() {
     let daemon = Daemon::start(&[]);
     let run = daemon.ctl(&["doctor"]).ok();
-    says(&run, "daemon", "ok", "as SSE_BUS_SOCKET says", "");
+    says(&run, "daemon", "ok", "from SSE_BUS_SOCKET", "");
     says(&run, "port", "ok", &daemon.address.to_string(), "");
-    says(&run, "configuration", "ok", "sound", "");
+    says(&run, "configuration", "ok", "valid", "");
     for check in ["version", "directory", "socket", "service", "limits", "origins", "history", "clock"] {
         says(&run, check, "ok", "", "");
     }
@@ -72,7 +68,7 @@ fn on_a_terminal_findings_are_lines_with_commands() {
     let run = Process::start(terminal).finish().ends_with(3);
     let mut lines = run.stdout.lines().map(str::trim_end);
     let socket = sandbox.socket().display().to_string();
-    let wanted = format!("problem  daemon         no daemon is at {socket}, as SSE_BUS_SOCKET says");
+    let wanted = format!("problem  daemon         no daemon at {socket}, from SSE_BUS_SOCKET");
     assert_eq!(lines.next(), Some(wanted.as_str()), "{run}");
     assert_eq!(lines.next().map(str::trim_start), Some("sse-busd"), "{run}");
 }
@@ -81,10 +77,10 @@ fn on_a_terminal_findings_are_lines_with_commands() {
 fn without_a_daemon_the_other_checks_still_run() {
     let sandbox = Sandbox::new();
     let run = doctor(&sandbox, |_| {}).ends_with(3);
-    says(&run, "daemon", "problem", "no daemon is at", "sse-busd");
-    says(&run, "configuration", "ok", "sound", "");
-    says(&run, "directory", "ok", "is not there yet", "");
-    says(&run, "socket", "ok", "nothing is at", "");
+    says(&run, "daemon", "problem", "no daemon at", "sse-busd");
+    says(&run, "configuration", "ok", "valid", "");
+    says(&run, "directory", "ok", "does not exist yet", "");
+    says(&run, "socket", "ok", "does not exist", "");
     says(&run, "port", "ok", "free", "");
 }
 
@@ -103,7 +99,7 @@ fn the_rule_that_selected_the_socket_is_shown() {
     let run = doctor(&sandbox, |doctor| {
         doctor.args(["--socket", "/nowhere/it's"]);
     });
-    says(&run, "daemon", "problem", "as --socket says", r"sse-busd --socket '/nowhere/it'\''s'");
+    says(&run, "daemon", "problem", "from --socket", r"sse-busd --socket '/nowhere/it'\''s'");
 }
 
 #[test]
@@ -123,7 +119,7 @@ fn a_path_that_is_not_a_socket_is_reported() {
     fs::create_dir(sandbox.path("run")).unwrap();
     let socket = sandbox.file("run/bus.sock", "");
     let run = doctor(&sandbox, |_| {}).ends_with(3);
-    says(&run, "socket", "problem", "is no socket", &format!("mv {socket} {socket}.old"));
+    says(&run, "socket", "problem", "is not a socket", &format!("mv {socket} {socket}.old"));
 }
 
 #[test]
@@ -133,7 +129,7 @@ fn a_directory_writable_by_others_is_a_problem() {
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
     let run = daemon.ctl(&["doctor"]).ends_with(1);
     says(&run, "directory", "problem", "mode 0777", &format!("chmod go-w {}", directory.display()));
-    run_fix(&finding(&run, "directory").2);
+    fix(&finding(&run, "directory").2);
     says(&daemon.ctl(&["doctor"]).ok(), "directory", "ok", "mode 0755", "");
 }
 
@@ -143,12 +139,12 @@ fn a_socket_open_to_others_is_a_warning() {
     fs::set_permissions(daemon.sandbox.socket(), fs::Permissions::from_mode(0o666)).unwrap();
     let run = daemon.ctl(&["doctor"]).ok();
     says(&run, "socket", "warning", "mode 0666", "chmod 600");
-    run_fix(&finding(&run, "socket").2);
+    fix(&finding(&run, "socket").2);
     says(&daemon.ctl(&["doctor"]).ok(), "socket", "ok", "mode 0600", "");
 }
 
 /// Runs the command that fixes a finding.
-fn run_fix(command: &str) {
+fn fix(command: &str) {
     let done = Command::new("sh").args(["-c", command]).status().unwrap();
     assert!(done.success(), "{command}");
 }
@@ -160,7 +156,7 @@ fn a_suspended_daemon_is_resumed() {
     let run = daemon.ctl(&["doctor"]).ends_with(1);
     let command = format!("kill -CONT {}", daemon.pid());
     says(&run, "daemon", "problem", "is stopped", &command);
-    run_fix(&command);
+    fix(&command);
     daemon.ctl(&["doctor"]).ok();
 }
 
@@ -176,15 +172,15 @@ fn a_port_in_use_is_reported_with_its_owner_and_a_free_port() {
         doctor.env_remove("SSE_BUS_LISTEN");
     })
     .ends_with(3);
-    let (state, said, mend) = finding(&run, "port");
+    let (state, said, fix) = finding(&run, "port");
     assert_eq!(state, "problem", "{run}");
-    assert!(said.contains(&format!("{address}, as the daemon is told, is taken by")), "{run}");
+    assert!(said.contains(&format!("{address}, as configured, is in use by")), "{run}");
     if cfg!(target_os = "linux") {
         assert!(said.contains(&format!("(pid {})", std::process::id())), "{run}");
     }
-    let free: SocketAddr = mend.strip_prefix("sse-busd --listen ").unwrap().parse().unwrap();
+    let free: SocketAddr = fix.strip_prefix("sse-busd --listen ").unwrap().parse().unwrap();
     assert!(free.port() > address.port(), "{run}");
-    says(&doctor(&sandbox, |_| {}), "port", "ok", "127.0.0.1:0, as the daemon is told, is free", "");
+    says(&doctor(&sandbox, |_| {}), "port", "ok", "127.0.0.1:0, as configured, is free", "");
 }
 
 #[test]
@@ -199,10 +195,10 @@ fn every_loopback_address_is_checked() {
     let run = run.ends_with(3);
     let ports: Vec<_> = run.json().into_iter().filter(|finding| finding["check"] == "port").collect();
     let message = |index: usize| ports[index]["message"].as_str().unwrap();
-    assert!(message(0).contains(&format!("127.0.0.1:{}, as the daemon is told, is free", address.port())), "{run}");
-    assert!(message(1).contains(&format!("{address}, as the daemon is told, is taken by")), "{run}");
-    let mend = ports[1]["mend"].as_str().unwrap();
-    let free: u16 = mend.strip_prefix("sse-busd --listen localhost:").unwrap().parse().unwrap();
+    assert!(message(0).contains(&format!("127.0.0.1:{}, as configured, is free", address.port())), "{run}");
+    assert!(message(1).contains(&format!("{address}, as configured, is in use by")), "{run}");
+    let fix = ports[1]["fix"].as_str().unwrap();
+    let free: u16 = fix.strip_prefix("sse-busd --listen localhost:").unwrap().parse().unwrap();
     assert!(ports.len() == 2 && free > address.port(), "{run}");
 }
 
@@ -301,5 +297,5 @@ fn without_a_service_manager_the_check_is_skipped_without_a_problem() {
     // No manager has its socket there.
     doctor.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere");
     let run = Process::start(doctor).finish().ok();
-    says(&run, "service", "ok", "no service manager can be asked", "");
+    says(&run, "service", "ok", "the service manager cannot be queried", "");
 }

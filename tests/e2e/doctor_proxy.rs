@@ -130,17 +130,17 @@ fn a_buffering_proxy_is_found_with_the_setting_that_fixes_it() {
     let daemon = Daemon::start(&[]);
     for kind in [Kind::Buffers(8 << 10), Kind::BuffersHeads(64 << 10)] {
         let run = doctor(&daemon, kind, &[]).ends_with(1);
-        says(&run, "url", "problem", "is buffered: an event is held back until about", "proxy_buffering off");
+        says(&run, "url", "problem", "is buffered: an event arrives only after about", "proxy_buffering off");
     }
     let run = doctor(&daemon, Kind::Buffers(1 << 30), &[]).ends_with(1);
-    says(&run, "url", "problem", "is buffered: an event has not come", "flush_interval -1");
+    says(&run, "url", "problem", "is buffered: an event did not arrive", "flush_interval -1");
 }
 
 #[test]
 fn a_proxy_that_closes_idle_connections_is_found() {
     let daemon = Daemon::start(&[]);
     let run = doctor(&daemon, Kind::Cuts(Duration::from_secs(2)), &[]).ends_with(1);
-    says(&run, "idle", "problem", "times out: the stream was cut after 2", "proxy_read_timeout");
+    says(&run, "idle", "problem", "times out: the stream was closed after 2", "proxy_read_timeout");
 }
 
 #[test]
@@ -148,29 +148,23 @@ fn an_unreachable_upstream_is_distinguished_from_a_wrong_one() {
     let daemon = Daemon::start(&[]);
     let other = Daemon::start(&[]);
     let upstream = daemon.address.to_string();
-    says(&doctor(&daemon, Kind::Swallows, &[]).ends_with(1), "url", "problem", "times out: no answer", &upstream);
+    says(&doctor(&daemon, Kind::Swallows, &[]).ends_with(1), "url", "problem", "times out: no response", &upstream);
     let proxy = Proxy::before(other.address, Kind::Honest);
     let run = daemon.ctl(&["doctor", "--url", &proxy.url()]).ends_with(1);
-    says(&run, "url", "problem", "is a stream of another bus", &upstream);
+    says(&run, "url", "problem", "is a stream of another daemon", &upstream);
 }
 
 #[test]
 fn a_response_that_is_not_a_stream_is_reported() {
     let daemon = Daemon::start(&[]);
     let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi";
-    says(
-        &doctor(&daemon, Kind::Says(page), &[]),
-        "url",
-        "problem",
-        "is not an event stream: it answers with text/html",
-        "curl",
-    );
+    says(&doctor(&daemon, Kind::Says(page), &[]), "url", "problem", "is not an event stream but text/html", "curl");
     let error = "HTTP/1.1 502 Bad Gateway\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n";
-    says(&doctor(&daemon, Kind::Says(error), &[]), "url", "problem", "answers with 502", "curl -i");
+    says(&doctor(&daemon, Kind::Says(error), &[]), "url", "problem", "the response is 502", "curl -i");
     let run = daemon.ctl(&["doctor", "--url", "http://127.0.0.1:1/"]).ends_with(1);
-    says(&run, "url", "problem", "cannot be reached", "curl -i http://127.0.0.1:1/healthz");
+    says(&run, "url", "problem", "cannot connect to", "curl -i http://127.0.0.1:1/healthz");
     let run = daemon.ctl(&["doctor", "--url", "file:///etc/passwd"]).ends_with(1);
-    says(&run, "url", "problem", "cannot be reached", "");
+    says(&run, "url", "problem", "cannot connect to", "");
 }
 
 #[test]
@@ -209,7 +203,7 @@ fn a_password_in_the_url_is_never_shown() {
 fn an_invalid_url_is_a_usage_error() {
     let daemon = Daemon::start(&[]);
     for url in ["", "http://127.0.0.1:1/?token=x", "http://127.0.0.1:1/#there"] {
-        daemon.ctl(&["doctor", "--url", url]).ends_with(2).says("where the daemon's paths begin");
+        daemon.ctl(&["doctor", "--url", url]).ends_with(2).says("the base URL of the daemon");
     }
 }
 
@@ -226,8 +220,8 @@ fn a_host_name_that_the_daemon_refuses_is_reported() {
         .file(".curlrc", format!("resolve = \"localhost.localdomain:{}:127.0.0.1\"\n", daemon.address.port()));
     doctor.env("CURL_HOME", std::path::Path::new(&rc).parent().unwrap());
     let run = crate::harness::Process::start(doctor).finish().ends_with(1);
-    let mend = format!("--allow-host localhost.localdomain:{}", daemon.address.port());
-    says(&run, "url", "problem", "does not go by this name (421)", &mend);
+    let fix = format!("--allow-host localhost.localdomain:{}", daemon.address.port());
+    says(&run, "url", "problem", "refuses this host name (421)", &fix);
 }
 
 #[test]
@@ -241,9 +235,9 @@ fn a_token_is_requested_used_and_refused() {
     says(&run, "url", "problem", "refuses the token", "sse-busctl token create --scope subscribe");
     let none = sandbox.file("none.token", "nothing\n");
     let run = daemon.ctl(&["doctor", "--url", &url, "--token-file", &none]).ends_with(1);
-    says(&run, "url", "problem", "there is none in it", "token create");
+    says(&run, "url", "problem", "the file contains no token", "token create");
     let asks = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
-    says(&doctor(&daemon, Kind::Says(asks), &[]), "url", "problem", "asks for a token (401)", "--token-file");
+    says(&doctor(&daemon, Kind::Says(asks), &[]), "url", "problem", "requires a token (401)", "--token-file");
     // A valid one, as the command prints it.
     let token = daemon.ctl(&["token", "create", "--scope", "subscribe", "--json"]).ok().stdout;
     let good = sandbox.file("good.token", token);

@@ -301,7 +301,7 @@ fn history_that_others_can_write_is_refused() {
         mode(&file, 0o600);
         fs::remove_file(&file).unwrap();
         fs::create_dir(&file).unwrap();
-        sandbox.busd_fails(&flags[1..]).ends_with(1).says(name).says("no file");
+        sandbox.busd_fails(&flags[1..]).ends_with(1).says(name).says("not a file");
         fs::remove_dir(&file).unwrap();
     }
     let daemon = Daemon::of_command(sandbox, flags.map(str::to_owned).to_vec(), |_| {});

@@ -33,7 +33,7 @@ fn a_client_of_version_1_receives_what_it_always_did_and_no_headers() {
         for (id, key) in ids.iter().zip(keys) {
             let Some(Reply::Event(event)) = subscriber.next() else { panic!("no event") };
             assert_eq!((event.id, event.headers.get("key")), (*id, key));
-            assert_eq!((&*event.topic, event.kind.as_deref(), &*event.data), ("t", Some("done"), "Grüße\n"));
+            assert_eq!((&*event.topic, event.event_type.as_deref(), &*event.data), ("t", Some("done"), "Grüße\n"));
         }
     }
     // Every request of version 1 is answered as in the current version.
@@ -49,7 +49,7 @@ fn a_client_of_version_1_receives_what_it_always_did_and_no_headers() {
 #[test]
 fn an_unknown_version_is_refused_in_a_frame_that_every_version_reads() {
     let daemon = Daemon::start(&[]);
-    for (preface, named) in [(&b"\0SSEB\x63"[..], "99"), (b"\0SSEB\0", "not 0"), (b"\0OOPS!", "begin with")] {
+    for (preface, named) in [(&b"\0SSEB\x63"[..], "99"), (b"\0SSEB\0", "not 0"), (b"\0OOPS!", "preface is invalid")] {
         for version in Version::ALL {
             let mut stream = daemon.local();
             stream.write_all(preface).unwrap();

@@ -96,8 +96,8 @@ fn after_a_crash_the_last_chunk_is_missing() {
 fn curl_distinguishes_an_orderly_end_from_a_broken_stream() {
     for (signal, code) in [(Signal::TERM, 0), (Signal::KILL, 18)] {
         let daemon = Daemon::start(&[]);
-        let curl = daemon.spawn_curl("/events/t");
-        daemon.wait_for_subscribers(1);
+        let mut curl = daemon.spawn_curl("/events/t");
+        assert!(curl.line().starts_with("retry: "), "the stream has begun");
         daemon.signal(signal);
         assert_eq!(curl.finish().code, Some(code), "{signal:?}");
     }

@@ -119,7 +119,7 @@ fn invalid_headers_are_refused_by_name_on_every_transport() {
         (vec![("a b".to_owned(), "x".to_owned())], "`a b`"),
         (vec![(String::new(), "x".into())], "no name"),
         (vec![("key".into(), "a\nb".into())], "`key`"),
-        (vec![("key".into(), "1".into()), ("KEY".into(), "2".into())], "`key` is given twice"),
+        (vec![("key".into(), "1".into()), ("KEY".into(), "2".into())], "`key` occurs twice"),
         (many, "`h16` is one too many"),
         (vec![("long".into(), "x".repeat(HEADERS_BYTES - 3))], "`long` is too long"),
     ];
@@ -158,6 +158,6 @@ fn invalid_headers_are_refused_by_name_on_every_transport() {
     for (header, says) in [("key", "NAME=VALUE"), ("a b=1", "`a b`"), ("=1", "no name")] {
         daemon.ctl(&["publish", "t", "x", "--header", header]).ends_with(2).says(says);
     }
-    daemon.ctl(&["publish", "t", "x", "--header", "a=1", "--header", "A=2"]).ends_with(1).says("`a` is given twice");
+    daemon.ctl(&["publish", "t", "x", "--header", "a=1", "--header", "A=2"]).ends_with(1).says("`a` occurs twice");
     daemon.ctl_fed(&["publish", "t", "--jsonl"], br#"{"headers":{"a":7}}"#).ends_with(1).says("expected a string");
 }

@@ -158,7 +158,7 @@ fn publish_everything(daemon: &Daemon) -> Vec<(String, Option<String>, String)> 
             let line = json!({"publish": {"topic": topic, "type": kind, "data": data}});
             let kind = kind.map(str::to_owned);
             let mut publish = Publish::new(topic, data);
-            publish.kind.clone_from(&kind);
+            publish.event_type.clone_from(&kind);
             let answers = [
                 daemon.request("POST", &path, &[], data).status == 202,
                 lines.ask(line.to_string())["published"].is_object(),

@@ -42,6 +42,7 @@ mod presence;
 mod publish;
 mod publish_lines;
 mod publishers;
+mod refusals;
 mod reload;
 mod removed_files;
 mod replay;

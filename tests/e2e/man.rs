@@ -73,7 +73,7 @@ fn the_pages_contain_the_help_texts() {
     let pages = pages(&sandbox);
     let text = |name: &str| shown(&sandbox, pages.iter().find(|page| page.ends_with(name)).unwrap()).stdout;
     let publish = text("/sse-busctl-publish.1");
-    for part in ["sse-busctl publish", "--wait-for", "SSE_BUS_PUBLISH_TYPE", "nobody subscribed", "tail -f app.log |"] {
+    for part in ["sse-busctl publish", "--wait-for", "SSE_BUS_PUBLISH_TYPE", "no subscriber", "tail -f app.log |"] {
         assert!(publish.contains(part), "{part}\n{publish}");
     }
     let daemon = text("/sse-busd.1");
@@ -81,9 +81,14 @@ fn the_pages_contain_the_help_texts() {
         assert!(daemon.contains(part), "{part}\n{daemon}");
     }
     let file = text("/sse-bus.toml.5");
-    for part in
-        ["# socket = ", "listen = \"localhost:7733\"", "[limits]", "event_bytes = ", "[[topics]]", "keeps at most"]
-    {
+    for part in [
+        "# socket = ",
+        "listen = \"localhost:7733\"",
+        "[limits]",
+        "event_bytes = ",
+        "[[topics]]",
+        "that each topic keeps",
+    ] {
         assert!(file.contains(part), "{part}\n{file}");
     }
     assert!(!file.contains("----"), "{file}");
@@ -94,7 +99,7 @@ fn a_directory_that_cannot_be_written_is_an_error() {
     let sandbox = Sandbox::new();
     let file = sandbox.file("man", "");
     let run = Process::start(sandbox.busctl(&["man", &file])).finish().ends_with(1);
-    run.says("/man").says("name another directory");
+    run.says("/man").says("choose another directory");
 }
 
 #[test]

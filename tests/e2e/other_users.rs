@@ -183,8 +183,8 @@ fn users_not_mapped_in_the_daemons_namespace_are_refused_with_a_warning() {
     let daemon = secluded(&["--allow-uid", "4242", "--allow-uid", &nobody, "--allow-gid", "0,4242"]);
     let log = daemon.log();
     for said in [
-        "--allow-uid: allow_uid = 4242, 65534 counts for nothing: the daemon is in a user namespace that has no such number;",
-        "--allow-gid: allow_gid = 4242 counts for nothing",
+        "--allow-uid: allow_uid = 4242, 65534 is ignored: the daemon is in a user namespace that does not have this ID;",
+        "--allow-gid: allow_gid = 4242 is ignored",
     ] {
         assert_eq!(log.matches(said).count(), 1, "{said}\n{log}");
     }
@@ -207,11 +207,11 @@ fn directories_that_exclude_allowed_users_are_reported_with_the_fix() {
     daemon.has_logged(&format!("{warning}: {} keeps", folder.display()));
     daemon.has_logged(&format!("`chmod o+x {}`", folder.display()));
     let doctor = daemon.ctl(&["doctor"]).ok();
-    says(&doctor, "guests", "warning", warning, &format!("chmod o+x {}", folder.display()));
+    says(&doctor, "allowed_users", "warning", warning, &format!("chmod o+x {}", folder.display()));
     // The doctor does not suggest closing a socket that allowed users need.
-    says(&doctor, "socket", "ok", "as allow_uid and allow_gid say", "");
+    says(&doctor, "socket", "ok", "as allow_uid and allow_gid require", "");
     open(&folder, 0o711);
-    assert!(!daemon.ctl(&["doctor"]).ok().stdout.contains("guests"));
+    assert!(!daemon.ctl(&["doctor"]).ok().stdout.contains("allowed_users"));
     // As an earlier start without allowed users created it.
     open(&run, 0o700);
     daemon.signal(rustix::process::Signal::TERM);

@@ -134,7 +134,7 @@ fn a_kick_by_name_or_id_ends_streams_and_publishers_alike() {
     assert!(subscriber.next().is_none());
 
     assert_eq!(daemon.request("DELETE", "/clients/tab", &[], "").refusal(), (404, "client_unknown".into()));
-    daemon.ctl(&["kick", "tab"]).ends_with(1).says("no client `tab`");
+    daemon.ctl(&["kick", "tab"]).ends_with(1).says("no client named `tab`");
     assert_eq!(daemon.status()["subscribers"], 0);
 }
 
@@ -172,8 +172,8 @@ fn the_command_line_sends_to_one_client_or_exits_with_4() {
     let first = one.event();
     assert_eq!((first.kind.as_deref(), first.data.as_str()), (Some("note"), "hello"));
     assert_eq!(one.data(2), ["from stdin", "x"]);
-    daemon.ctl(&["send", "two", "x"]).ends_with(4).says("no client `two`");
-    daemon.ctl(&["publish", "t", "x", "--to", "two"]).ends_with(4).says("no client `two`");
+    daemon.ctl(&["send", "two", "x"]).ends_with(4).says("no client named `two`");
+    daemon.ctl(&["publish", "t", "x", "--to", "two"]).ends_with(4).says("no client named `two`");
 }
 
 #[test]

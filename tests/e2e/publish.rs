@@ -101,7 +101,7 @@ fn the_output_of_a_command_is_published_repeatedly() {
 fn urls_are_one_line_for_other_programs() {
     let daemon = Daemon::start(&[]);
     let run = daemon.ctl(&["url", "build/é b"]).ends_with(2);
-    run.says("no topic");
+    run.says("not a topic");
     let run = daemon.ctl(&["url", "build/é%/**"]).ok();
     assert_eq!(run.stdout, format!("http://{}/events/build/%C3%A9%25/**\n", daemon.address));
     let mut curl = daemon.sandbox.command("curl");
@@ -192,8 +192,8 @@ fn a_closed_stdout_is_not_a_failure() {
 #[test]
 fn a_misspelled_option_publishes_nothing() {
     let daemon = Daemon::start(&[]);
-    daemon.ctl(&["publish", "t", "--retian"]).ends_with(2).says("no such option");
-    daemon.ctl(&["send", "me", "--topci"]).ends_with(2).says("no such option");
+    daemon.ctl(&["publish", "t", "--retian"]).ends_with(2).says("unknown option");
+    daemon.ctl(&["send", "me", "--topci"]).ends_with(2).says("unknown option");
     for data in [&["--", "--retian"][..], &["-5"], &["- item"], &["-- a rule"], &["---"]] {
         daemon.ctl(&[&["publish", "t"], data].concat()).ok();
     }

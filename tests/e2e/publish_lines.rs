@@ -95,7 +95,7 @@ fn json_lines_carry_the_fields_of_events() {
     // Each line may name its own topic.
     daemon.ctl_fed(&["publish", "--jsonl"], b"{\"topic\":\"a\"}\n").ok();
     let lines = b"{\"topic\":\"a\"}\n{\"topic\":\"a\",\"to\":\"nobody\"}\n";
-    daemon.ctl_fed(&["publish", "--jsonl"], lines).ends_with(4).says("1 of them taken by no client");
+    daemon.ctl_fed(&["publish", "--jsonl"], lines).ends_with(4).says("1 without a connected client");
     daemon.ctl_fed(&["publish", "a", "--jsonl"], b"[]\n").ends_with(1).says("an object with `data`");
     daemon.ctl_fed(&["publish", "--jsonl"], b"{\"data\":\"x\"}\n").ends_with(1).says("no `topic`");
 }
@@ -132,7 +132,7 @@ fn with_no_reconnect_a_lost_daemon_is_reported_and_nothing_is_resent() {
     daemon.start_again();
     let run = publishing.finish();
     let sent = feeder.join().unwrap();
-    let run = run.ends_with(1).says("without an answer, from line").says("closed the connection");
+    let run = run.ends_with(1).says("without an answer, starting with line").says("closed the connection");
     let accepted = run.json()[0]["accepted"].as_u64().unwrap();
     assert!((1..=sent).contains(&accepted), "{accepted} of {sent}");
     assert!(run.stderr.contains(&format!("{accepted} events accepted")), "{run}");
@@ -163,6 +163,6 @@ fn input_of_any_length_is_read_in_constant_memory() {
 fn an_unknown_client_is_reported_for_each_line() {
     let daemon = Daemon::start(&[]);
     let run = daemon.ctl_fed(&["publish", "t", "--lines", "--to", "nobody"], b"1\n2\n").ends_with(4);
-    run.says("2 of them taken by no client");
+    run.says("2 without a connected client");
     assert_eq!(daemon.ctl(&["history", "t"]).ok().stdout, "");
 }

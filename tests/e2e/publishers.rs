@@ -120,7 +120,7 @@ fn a_topic_accepts_events_from_its_configured_publishers_only() {
     assert_eq!(daemon.request_locally("POST", "/events/user", "x").status, 202);
     assert_eq!(daemon.request_locally("POST", "/events/page", "x").status, 403);
     daemon.ctl(&["publish", "user", "x"]).ok();
-    daemon.ctl(&["publish", "token", "x"]).ends_with(6).says("`token:ci`").says("comes from `user`");
+    daemon.ctl(&["publish", "token", "x"]).ends_with(6).says("`token:ci`").says("this one is from `user`");
 }
 
 #[test]
@@ -136,8 +136,8 @@ fn a_topic_accepts_events_from_a_user_by_number() {
     };
     as_nobody("nobody").ok();
     as_nobody("free").ok();
-    as_nobody("user").ends_with(6).says(&format!("comes from `uid:{NOBODY}`"));
-    daemon.ctl(&["publish", "nobody", "x"]).ends_with(6).says("comes from `user`");
+    as_nobody("user").ends_with(6).says(&format!("this one is from `uid:{NOBODY}`"));
+    daemon.ctl(&["publish", "nobody", "x"]).ends_with(6).says("this one is from `user`");
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn reloaded_publish_permissions_apply_to_existing_connections() {
     reload(&daemon, &(table("door", "[\"user\"]") + &table("**", "[]")), "read the configuration again");
     // The first matching table applies.
     ask(true);
-    reload(&daemon, &table("door", "[\"me\"]"), "`me` names nobody");
+    reload(&daemon, &table("door", "[\"me\"]"), "`me` is not a publisher");
     // An invalid configuration changes nothing.
     ask(true);
 }

@@ -62,7 +62,7 @@ fn an_invalid_configuration_changes_nothing() {
         ("allow_origin = [\"http://new.example\"]\nlog = \"==\"\n", "sse_busd=debug"),
         ("allow_origin = [\"new\"]\n", "new"),
     ] {
-        reload(&daemon, toml, "the daemon goes on as it was");
+        reload(&daemon, toml, "the configuration is unchanged");
         daemon.has_logged(said);
         assert_eq!((status_for(&daemon, "http://old.example"), status_for(&daemon, "http://new.example")), (200, 403));
     }

@@ -37,13 +37,13 @@ fn is_reported_and_written_anew(remove: impl Fn(&Path)) {
     expected.push("refused".into());
     assert_eq!(refused["code"], "not_durable", "{refused}");
     assert!(refused["message"].as_str().unwrap().contains("sse-bus/history."), "{refused}");
-    assert!(daemon.status()["history_trouble"].as_str().unwrap().contains("history."));
+    assert!(daemon.status()["history_error"].as_str().unwrap().contains("history."));
     assert_eq!(daemon.get("/healthz").status, 503);
     assert!(daemon.metric("sse_bus_history_failing") > 0.0);
     daemon.has_logged("cannot be written to disk");
 
     until("it recovers", || (daemon.get("/healthz").status == 200).then_some(()));
-    assert_eq!(daemon.status()["history_trouble"], Value::Null);
+    assert_eq!(daemon.status()["history_error"], Value::Null);
     assert!(publish(&mut lines, "t", "again", "durable")["published"].is_object());
     expected.push("again".into());
     assert!(data(&daemon, "t") == expected, "events that are no longer in memory are read, too");

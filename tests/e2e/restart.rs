@@ -20,7 +20,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use sse_bus::{
     Client,
-    client::{Backoff, Delivery},
+    client::{Backoff, Item},
     protocol::Subscribe,
 };
 
@@ -244,14 +244,14 @@ fn the_library_and_the_command_line_resume_after_their_last_event() {
             let (mut losses, mut resumed) = (0, Vec::new());
             loop {
                 match events.next().await.unwrap().unwrap() {
-                    Delivery::Event(event) if event.data == "end" => return (heard, losses, resumed),
-                    Delivery::Event(event) => {
+                    Item::Event(event) if event.data == "end" => return (heard, losses, resumed),
+                    Item::Event(event) => {
                         last = event.id.to_string();
                         heard.push(event.data);
                     }
-                    Delivery::Reconnecting { attempt, .. } => losses += u32::from(attempt == 1),
-                    Delivery::Resumed { since, .. } => resumed.push((since, last.clone())),
-                    Delivery::Gap { gap, .. } => assert_eq!(gap.missed, None, "{gap:?}"),
+                    Item::Reconnecting { attempt, .. } => losses += u32::from(attempt == 1),
+                    Item::Resumed { since, .. } => resumed.push((since, last.clone())),
+                    Item::Gap { gap, .. } => assert_eq!(gap.missed, None, "{gap:?}"),
                     other => panic!("{other:?}"),
                 }
             }
@@ -272,8 +272,7 @@ fn the_library_and_the_command_line_resume_after_their_last_event() {
             });
             daemon.start_again_as(|command| sockets.give(command));
             command.stderr.wait("the notice of the reconnect", |bytes, _| {
-                (String::from_utf8_lossy(bytes).matches("connected again; going on from ").count() > restart)
-                    .then_some(())
+                (String::from_utf8_lossy(bytes).matches("reconnected; resuming from ").count() > restart).then_some(())
             });
         }
         (0..4).for_each(|_| drop(command.line()));
@@ -326,7 +325,7 @@ fn lines_through_a_restart(signal: Signal, ack: &str) -> (usize, Run, Vec<usize>
     daemon.wait();
     publishing.stderr.wait_for("; reconnecting");
     daemon.start_again_as(|command| sockets.give(command));
-    publishing.stderr.wait_for("connected again");
+    publishing.stderr.wait_for("reconnected");
     published(&daemon, 200);
     over.store(true, Ordering::Relaxed);
     let fed = feeder.join().unwrap();

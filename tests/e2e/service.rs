@@ -159,10 +159,8 @@ fn settings_overridden_by_inherited_sockets_are_reported_once() {
     until("the configuration is reloaded", || daemon.log().contains("read the configuration again").then_some(()));
     let log = daemon.log();
     let said = [
-        format!(
-            "--listen: listen = 127.0.0.1:7999 counts for nothing: the service manager holds {address}; `sse-busctl"
-        ),
-        format!("config.toml:1:1: socket = /nowhere/bus.sock counts for nothing: the service manager holds {socket};"),
+        format!("--listen: listen = 127.0.0.1:7999 is ignored: the service manager holds {address}; `sse-busctl"),
+        format!("config.toml:1:1: socket = /nowhere/bus.sock is ignored: the service manager holds {socket};"),
     ];
     for said in said {
         assert_eq!(log.matches(&said).count(), 1, "{said}\n{log}");

@@ -186,7 +186,7 @@ fn a_relative_socket_path_is_made_absolute() {
     assert_eq!(value(&sandbox, UNITS[1], "ListenStream"), here, "systemd has no working directory for it");
     // Such a line would continue on the next one, or lose its last character.
     for odd in [r"/tmp/bus\", "/tmp/bus "] {
-        install(odd).ends_with(1).says("cannot stand in a service's file");
+        install(odd).ends_with(1).says("cannot be used in a service file");
     }
 }
 

@@ -265,7 +265,7 @@ fn a_package_and_a_running_daemon_are_respected() {
 
     let daemon = Process::start(manager.command("sse-busd", &[]));
     until("it answers", || (manager.ctl(&["status"]).code == Some(0)).then_some(()));
-    manager.service(&["install"]).ends_with(1).says("a daemon runs already").says("stop it first");
+    manager.service(&["install"]).ends_with(1).says("is already running").says("stop it first");
     assert_eq!(manager.units(), Vec::<String>::new(), "and nothing was written");
     let pid = manager.pid().to_string();
     manager.run("kill", &[&pid]).ok();

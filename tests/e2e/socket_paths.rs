@@ -123,14 +123,14 @@ fn the_daemon_does_not_serve_in_directories_that_others_can_write() {
     let folder = folder(&sandbox);
     for mode in [0o777, 0o775, 0o707, 0o722] {
         set_mode(&folder, mode);
-        refused(&sandbox, "other users may write there").says(&format!("chmod go-w {}", folder.display()));
+        refused(&sandbox, "other users can write to it").says(&format!("chmod go-w {}", folder.display()));
     }
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "a file was created there");
     // The target of a symbolic link is checked.
     let link = sandbox.path("link");
     symlink(&folder, &link).unwrap();
     let socket = link.join("bus.sock").display().to_string();
-    sandbox.busd_fails(&["--socket", &socket, "--listen", "127.0.0.1:0"]).ends_with(1).says("may write there");
+    sandbox.busd_fails(&["--socket", &socket, "--listen", "127.0.0.1:0"]).ends_with(1).says("can write to it");
     // As in /tmp: files belong to their owners.
     set_mode(&folder, 0o1777);
     let mut daemon = Daemon::start_at(sandbox, &["--no-config"]);

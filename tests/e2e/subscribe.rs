@@ -39,7 +39,7 @@ fn it_ends_after_a_count_a_timeout_or_a_signal() {
     let waiting = daemon.spawn_ctl(&["subscribe", "t", "--count", "2"]);
     daemon.wait_for_subscribers(1);
     waiting.signal(Signal::TERM);
-    waiting.finish().ends_with(1).says("stopped with 0 of 2 events");
+    waiting.finish().ends_with(1).says("stopped after 0 of 2 events");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn it_reconnects_and_reports_a_restarted_daemon() {
     once.finish().ends_with(1).says("closed the connection");
     subscribed.stderr.wait_for("reconnecting");
     daemon.start_again();
-    subscribed.stderr.wait_for("connected again");
+    subscribed.stderr.wait_for("reconnected");
     daemon.publish("t", "after");
     let gap: Value = serde_json::from_str(&subscribed.line()).unwrap();
     assert_eq!((&gap["topic"], &gap["type"]), (&json!("$gap"), &json!("$gap")));
@@ -115,7 +115,7 @@ fn a_kicked_subscriber_reconnects_and_misses_nothing() {
     daemon.ctl(&["kick", "me"]).ok();
     daemon.publish("t", "while away");
     assert_eq!(subscribed.line(), "while away");
-    subscribed.stderr.wait_for("connected again");
+    subscribed.stderr.wait_for("reconnected");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sse_bus::{
     Client,
-    client::Delivery,
+    client::Item,
     protocol::{Publish, Reply, Request, Subscribe},
 };
 
@@ -79,7 +79,7 @@ fn the_library_publishes_and_subscribes() {
         let answers = client.publish_many((0..1000).map(|n| Publish::new("a/b", n.to_string()))).await.unwrap();
         assert_eq!(answers.len(), 1000);
         for (n, answer) in answers.into_iter().enumerate() {
-            let Some(Ok(Delivery::Event(event))) = subscription.next().await else { panic!("no event {n}") };
+            let Some(Ok(Item::Event(event))) = subscription.next().await else { panic!("no event {n}") };
             assert_eq!((event.id, event.data), (answer.unwrap().id, n.to_string()));
         }
         assert_eq!(client.kick(subscription.client()).await.unwrap(), 1);

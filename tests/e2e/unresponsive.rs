@@ -51,7 +51,10 @@ fn commands_give_up_on_a_suspended_daemon_but_streams_and_durable_publishes_wait
     let socket = daemon.sandbox.socket().display().to_string();
     for process in asking {
         let run = process.finish().ends_with(5).says(&format!("the daemon at {socket} does not answer within 10s"));
-        assert!(run.stderr.contains("; `sse-busctl doctor` tells why") && run.stderr.lines().count() == 1, "{run}");
+        assert!(
+            run.stderr.contains("; run `sse-busctl doctor` to find out why") && run.stderr.lines().count() == 1,
+            "{run}"
+        );
         assert_eq!(run.stdout, "", "{run}");
     }
     assert!(began.elapsed() >= ANSWER);
@@ -72,5 +75,5 @@ fn commands_give_up_on_a_socket_with_a_full_queue() {
     rustix::net::listen(&listener, 0).unwrap();
     let _waits = UnixStream::connect(sandbox.socket()).unwrap();
     let run = Process::start(sandbox.busctl(&["status"])).finish().ends_with(5);
-    run.says("bus.sock does not answer within 4s; `sse-busctl doctor` tells why");
+    run.says("bus.sock does not answer within 4s; run `sse-busctl doctor` to find out why");
 }

@@ -7,7 +7,8 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use sse_bus::{
     Epoch, FilterSet, Topic,
     bus::{Bus, CLIENTS_TOPIC, Format, Now, Publication, Read, Start, Subscription, history::Memory},
-    limits::{FILTERS_MAX, Limits, Retention},
+    limits::{FILTERS_MAX, Limits},
+    retention::Retention,
 };
 
 use sse_bus_support::{matching, strategies};

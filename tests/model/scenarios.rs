@@ -7,8 +7,9 @@ use proptest::{collection::vec, option, prelude::*};
 use sse_bus::{
     FilterSet,
     bus::Format,
-    limits::{Limits, Retention, TopicRule},
+    limits::Limits,
     protocol::Slow,
+    retention::{Retention, TopicRule},
 };
 
 use sse_bus_support::model::ops::{

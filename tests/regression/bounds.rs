@@ -9,8 +9,9 @@ use sse_bus::{
         Bus, ClientId, ClientName, Format, Now, Read, Start, Subscription,
         history::{Doubt, Memory},
     },
-    limits::{DELIVER_MAX, EVICT_MAX, Limits, REPLAY_BUFFERS, Retention, SYSTEM_SHARE, TopicRule},
+    limits::{DELIVER_MAX, EVICT_MAX, Limits, REPLAY_BUFFERS, SYSTEM_SHARE},
     protocol::Slow,
+    retention::{Retention, TopicRule},
 };
 
 use super::{after, at, bus, drain, event, keeping, publish, read_once, subscribe, subscribe_at};

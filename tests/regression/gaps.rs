@@ -5,8 +5,9 @@ use std::time::Duration;
 use sse_bus::{
     FilterSet,
     bus::Start,
-    limits::{Limits, Retention, TopicRule},
+    limits::Limits,
     protocol::Slow,
+    retention::{Retention, TopicRule},
 };
 
 use super::{after, at, big, bus, drain, event, keeping, publish, read, subscribe, subscribe_at};

@@ -10,7 +10,8 @@ use sse_bus::{
         history::{Entry, Forgotten, Memory, TopicPast, Torn},
         journal::{Batch, Gone, TopicRecord},
     },
-    limits::{LOSSES_MAX, Limits, Retention},
+    limits::{LOSSES_MAX, Limits},
+    retention::Retention,
 };
 
 use super::{after, at, bus, drain, event, keeping, publish, subscribe};

@@ -5,8 +5,9 @@ use std::time::Duration;
 use sse_bus::{
     FilterSet,
     bus::{Bus, Description, Format, Publication, Start, Subscription, history::Entry},
-    limits::{Limits, PRESENCE_FILTERS, Retention},
+    limits::{Limits, PRESENCE_FILTERS},
     protocol::{ErrorCode, Refused},
+    retention::Retention,
 };
 
 use super::{at, bus, drain, event, keeping, publish, subscribe};

@@ -15,8 +15,9 @@ use std::task::Waker;
 use sse_bus::{
     Epoch, FilterSet, Topic,
     bus::{Bus, ClientId, Format, Now, Publication, Read, ReaderId, Start, Subscription, history::Memory},
-    limits::{DELIVER_MAX, Limits, Retention},
+    limits::{DELIVER_MAX, Limits},
     protocol::{Slow, sse::PositionForm},
+    retention::Retention,
 };
 
 fn bus(retention: Retention, limits: Limits) -> Bus {

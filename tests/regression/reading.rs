@@ -5,8 +5,9 @@ use std::{task::Waker, time::Duration};
 use sse_bus::{
     FilterSet,
     bus::{Bus, ClientName, Format, Framing, Read, Start, Subscription},
-    limits::{Limits, Retention, SCAN_MAX},
+    limits::{Limits, SCAN_MAX},
     protocol::{ErrorCode, Slow},
+    retention::Retention,
 };
 
 use super::{at, big, bus, drain, event, keeping, publish, read, read_groups, subscribe, subscribe_at};

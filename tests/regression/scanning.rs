@@ -5,8 +5,9 @@ use std::task::Waker;
 use sse_bus::{
     FilterSet,
     bus::{Bus, ClientId, Format, Read, Start, Subscription, history::Entry},
-    limits::{Limits, Retention, SCAN_MAX},
+    limits::{Limits, SCAN_MAX},
     protocol::Slow,
+    retention::Retention,
 };
 
 use super::{after, at, bus, event, keeping, publish, subscribe, subscribe_at};

@@ -13,8 +13,9 @@ use std::{
 use sse_bus::{
     Epoch, FilterSet,
     bus::{Bus, ClientId, Format, Framing, Read, Start, Subscription, history::Memory},
-    limits::{CALLS_MAX, LOSSES_MAX, Limits, RECLAIM_MAX, Retention, SCAN_MAX, TOPICS_AT_ONCE},
+    limits::{CALLS_MAX, LOSSES_MAX, Limits, RECLAIM_MAX, SCAN_MAX, TOPICS_AT_ONCE},
     protocol::ErrorCode,
+    retention::Retention,
 };
 
 use super::{after, at, bus, drain, event, keeping, publish, read_once, subscribe};

@@ -8,7 +8,7 @@ use std::{
 
 use sse_bus::{
     Client, EventId,
-    client::{Backoff, Delivery},
+    client::{self, Backoff},
     protocol::{EventMessage, Gap, Subscribe},
 };
 
@@ -179,8 +179,8 @@ fn library(daemon: &Daemon, subscribe: Subscribe) -> Source<'static> {
         loop {
             let next = async { tokio::time::timeout(PATIENCE, events.next()).await.expect("nothing comes") };
             match runtime.block_on(next)?.expect("it reconnects by itself") {
-                Delivery::Event(event) => return Some(Item::Event(event.id, event.data)),
-                Delivery::Gap { gap, id, .. } => return Some(Item::Gap(id, gap)),
+                client::Item::Event(event) => return Some(Item::Event(event.id, event.data)),
+                client::Item::Gap { gap, id, .. } => return Some(Item::Gap(id, gap)),
                 _ => {}
             }
         }

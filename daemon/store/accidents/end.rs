@@ -2,13 +2,14 @@
 
 use sse_bus::{
     bus::{Bus, Publication, history::Memory},
-    limits::{Limits, Retention},
+    limits::Limits,
+    retention::Retention,
 };
 
 use super::{Disk, epoch, topic};
 use crate::{
     clock::Relation,
-    shared::SharedBus,
+    shared_bus::SharedBus,
     store::{Opened, Store},
 };
 

@@ -7,7 +7,8 @@ use sse_bus::{
         history::{Forgotten, Memory, TopicPast, Torn},
         journal::{Batch, Gone, TopicRecord},
     },
-    limits::{Limits, Retention},
+    limits::Limits,
+    retention::Retention,
 };
 
 use super::{

@@ -14,7 +14,8 @@ use super::{
     scan::last_before,
 };
 use crate::{
-    limits::{EVICT_MAX, RECLAIM_MAX, Retention},
+    limits::{EVICT_MAX, RECLAIM_MAX},
+    retention::Retention,
     topic::Topic as Name,
 };
 
@@ -71,7 +72,7 @@ impl Memory {
     }
 
     /// An empty history that keeps a journal, for whoever writes it down. Of what is written, the newest events that cost
-    /// so much stay in memory; see [`WARM`](crate::limits::WARM).
+    /// so much stay in memory; see [`HOT_BYTES`](crate::limits::HOT_BYTES).
     pub fn journaled(retention: Retention, keep: usize) -> Memory {
         Memory { journal: Some(Journal::new(keep)), ..Memory::new(retention) }
     }

@@ -38,7 +38,7 @@ pub use self::{
     selection::Selection,
     snapshot::SnapshotKind,
 };
-use crate::{event::Event, headers::Headers, limits::Retention, topic::Topic};
+use crate::{event::Event, headers::Headers, retention::Retention, topic::Topic};
 
 /// A topic's number in the bus's table of topics. Used again after the topic is forgotten.
 pub type TopicKey = usize;
@@ -63,7 +63,7 @@ pub struct Entry {
 impl Entry {
     /// An event that has just come.
     pub fn new(event: Event, topic: TopicKey, came: u64, expires: Option<u64>) -> Entry {
-        let kind = event.kind.as_ref().map_or(0, |kind| kind.as_str().len());
+        let kind = event.event_type.as_ref().map_or(0, |kind| kind.as_str().len());
         let cost = Entry::cost_of(event.data.len(), kind, event.headers.as_lines().len());
         Entry { seq: event.id.seq, topic, came, expires, cost, event: Some(event.into()) }
     }

@@ -28,7 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
     let data = parts.next().unwrap_or_default();
     let kind = Some(kind).filter(|kind| !kind.is_empty());
     let mut publish = Publish::new(topic, data.to_vec());
-    publish.kind.clone_from(&kind);
+    publish.event_type.clone_from(&kind);
     if let Some((name, value)) = header.split_once(':') {
         publish = publish.with_header(name, value);
     }
@@ -40,7 +40,7 @@ fuzz_target!(|bytes: &[u8]| {
     let seq = u64::from_le_bytes(*seq);
     let id = EventId { epoch: Epoch::from_seed(seq), seq };
     let mut event = Event::new(id, topic, data, seq.rotate_left(32));
-    (event.kind, event.headers) = (parsed, headers);
+    (event.event_type, event.headers) = (parsed, headers);
     check_data(&event, kind.as_deref());
     check_envelopes(&event, kind.as_deref());
 });

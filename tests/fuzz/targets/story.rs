@@ -6,7 +6,7 @@ use std::time::Duration;
 use sse_bus::{
     FilterSet,
     bus::Format,
-    limits::{Limits, Retention, TopicRule},
+    limits::Limits, retention::{Retention, TopicRule},
     protocol::Slow,
 };
 

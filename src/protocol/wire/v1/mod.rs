@@ -1,4 +1,4 @@
-//! Version 1, frozen.
+//! Version 1. Frozen.
 
 mod description;
 mod reply;

@@ -87,7 +87,7 @@ async fn a_page_whose_name_is_rebound_to_the_daemon_reads_refusals_only() {
     let (refused, other): (Vec<_>, Vec<_>) = account
         .iter()
         .filter(|row| row.outcome.starts_with("read"))
-        .partition(|row| row.outcome.contains("this daemon does not go by the name evil.example"));
+        .partition(|row| row.outcome.contains("this daemon does not answer to the name evil.example"));
     assert!(other.is_empty(), "{other:#?}");
     // It could not have read a response of another origin.
     assert!(refused.len() >= 10, "{account:#?}");

@@ -38,7 +38,7 @@ const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>tab</title><sc
 </script>"#;
 
 /// The module, for pages that load it from their own server.
-const MODULE: &str = include_str!("../../../../packaging/npm/client.js");
+const MODULE: &str = include_str!("../../../../daemon/web/client/client.js");
 
 /// A site whose pages import the module from a bus.
 pub(crate) async fn site(port: u16, bus: &str) -> Site {

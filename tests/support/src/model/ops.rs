@@ -1,10 +1,6 @@
 //! Operations on the bus. Generators of them are elsewhere.
 
-use sse_bus::{
-    bus::Format,
-    limits::{Limits, Retention},
-    protocol::Slow,
-};
+use sse_bus::{bus::Format, limits::Limits, protocol::Slow, retention::Retention};
 
 /// An index into a list whose length is known when it is used.
 #[derive(Clone, Copy, Debug)]

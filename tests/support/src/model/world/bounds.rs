@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use sse_bus::{
     bus::history::Entry,
-    limits::{Retention, SYSTEM_SHARE, TopicRule},
+    limits::SYSTEM_SHARE,
     protocol::TopicInfo,
+    retention::{Retention, TopicRule},
 };
 
 use super::{Outcome, World};

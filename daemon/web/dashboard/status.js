@@ -1,0 +1,140 @@
+// What the daemon is: its version, its history, what is near a limit, which pages it has refused; and whether it is there.
+
+import { ask, whileSeen } from "/page/api.js";
+import { $, ago, button, bytes, copy, count, counted, duration, element, rowsOf, say, setText } from "/page/dom.js";
+
+const EVERY = 1000; // ms
+
+export function status(client, listeners) {
+  const about = facts($("about"));
+  // Origins such as `null` cannot be allowed.
+  const origins = refusedNames("refused", (name) => /^https?:\/\//.test(name) && "--allow-origin");
+  const hosts = refusedNames("misdirected", () => "--allow-host");
+  const notices = rowsOf($("notices"), ({ kind }) => ({ root: element("p", kind) }));
+  let stream = "connecting", why, goneSince, gone, last, pid;
+
+  // What is known of the stream.
+  function state(now, reason) {
+    if (now === "open" && stream !== "open") say("connected");
+    if (now !== "open" && stream === "open") say("the connection is lost");
+    [stream, why] = [now, reason];
+    const shown = { open: "connected", connecting: "connecting", waiting: "disconnected", refused: "refused" }[now];
+    $("state").dataset.state = now;
+    setText($("state"), shown);
+    document.title = now === "open" ? "sse-bus" : `${shown} · sse-bus`;
+    notice();
+  }
+
+  async function look() {
+    try {
+      last = await ask("/status");
+      goneSince = undefined;
+    } catch (error) {
+      goneSince ??= Date.now();
+      // Browsers do not say why nothing answered; who answers does.
+      gone = error.constructor === Error ? ` (${error.message})` : "";
+      return notice();
+    }
+    if (pid !== undefined && pid !== last.pid) say("another daemon answers");
+    pid = last.pid;
+    for (const listener of listeners) listener(last);
+    describe(last);
+    notice();
+  }
+
+  function describe(now) {
+    const up = duration(now.uptime_ms);
+    setText($("facts"), `${now.version} · up ${up}`);
+    about.set("Version", `sse-busd ${now.version}, process ${now.pid}`);
+    about.set("Up", up);
+    about.set("Clients", `${counted(now.subscribers, "subscriber")}, ${counted(now.publishers, "publisher")}`);
+    about.set("Topics", `${count(now.topics)}, ${count(now.retained)} retained`);
+    about.set("Events", `${count(now.published)} in, ${count(now.delivered)} out`);
+    about.set("History", `${counted(now.history_events, "event")} ${now.history === "disk" ? "on disk" : "in " + now.history}`);
+    about.meter("Room", `${bytes(now.history_bytes)} of ${bytes(now.history_budget)}`, now.history_bytes / now.history_budget);
+    about.set("Trouble", `${counted(now.gaps, "gap")}, ${counted(now.slow_disconnects, "slow disconnect")}`);
+    const fullest = [...(now.limits ?? [])].sort((a, b) => b.used / b.bound - a.used / a.bound)[0];
+    if (fullest) {
+      const share = fullest.used / fullest.bound;
+      about.meter("Limits", `${fullest.limit} ${share < 0.01 ? "< 1" : Math.round(100 * share)} %`, share);
+    }
+    about.set("Address", now.urls?.join(" ") || now.url || "none");
+    about.set("Socket", now.socket);
+    about.set("This page", client, "client");
+    origins(now.refused_origins.map(({ origin, ...rest }) => ({ name: origin, ...rest })));
+    hosts((now.refused_hosts ?? []).map(({ host, ...rest }) => ({ name: host, ...rest })));
+  }
+
+  // What somebody should do something about.
+  function notice() {
+    const told = [];
+    if (goneSince) told.push({ kind: "bad", text: `The daemon has not answered since ${new Date(goneSince).toLocaleTimeString("en-GB")}${gone}. This page goes on by itself when it is back.` });
+    else if (stream === "refused") told.push({ kind: "bad", text: `The stream was refused: ${why}` });
+    else if (stream === "waiting") told.push({ kind: "wait", text: `The stream is not there: ${why}. The next attempt is near.` });
+    if (last?.history_error) told.push({ kind: "bad", text: `History is not written to disk: ${last.history_error}` });
+    for (const { limit, used, bound } of last?.limits ?? []) {
+      if (used < 0.8 * bound) continue;
+      const shown = limit.endsWith("_bytes") ? bytes : count;
+      told.push({ kind: "wait", text: `${shown(used)} of ${limit} = ${shown(bound)} are used; what is beyond is refused. Raise it under [limits] of the configuration.` });
+    }
+    notices(told, ({ kind, text }) => kind + text, (row, { text }) => setText(row.root, text));
+    $("notices").hidden = told.length === 0;
+  }
+
+  whileSeen(EVERY, look);
+  return { state };
+}
+
+// A list of names that were refused, each with the command that allows it. `flagOf` gives nothing where there is none.
+function refusedNames(id, flagOf) {
+  const make = ({ name }) => {
+    const root = element("li");
+    element("span", "origin", name, root);
+    const times = element("span", "faint", "", root);
+    const flag = flagOf(name);
+    if (flag) {
+      const line = element("div", "command", "", root);
+      // Only what was parsed is listed; brackets are all that a shell could take for something else.
+      const command = `sse-busd ${flag} ${name.includes("[") ? `'${name}'` : name}`;
+      element("code", "", command, line);
+      const copied = button("quiet", "Copy", () => copy(command, copied), line);
+      copied.setAttribute("aria-label", `Copy the command that allows ${name}`);
+    }
+    return { root, times };
+  };
+  const rows = rowsOf($(id).querySelector("ul"), make);
+  return (refused) => {
+    $(id).hidden = refused.length === 0;
+    rows(refused, ({ name }) => name, (row, { times, last }) => setText(row.times, `${counted(times, "time")}, ${ago(last)}`));
+  };
+}
+
+// Names and values, each pair made once.
+function facts(list) {
+  const values = new Map();
+  const of = (name, className) => {
+    if (!values.has(name)) {
+      const pair = element("div", "", "", list);
+      element("dt", "", name, pair);
+      const value = element("dd", "", "", pair);
+      const text = element("span", "", "", value);
+      if (className) text.id = className;
+      values.set(name, { value, text });
+    }
+    return values.get(name);
+  };
+  return {
+    set(name, text, id) {
+      const fact = of(name, id);
+      setText(fact.text, text);
+      fact.text.title = text; // where there is no room for all of it
+    },
+    meter(name, text, share) {
+      const fact = of(name);
+      setText(fact.text, text);
+      fact.meter ??= element("meter", "", "", fact.value);
+      fact.meter.setAttribute("aria-label", name);
+      fact.meter.value = Math.min(share, 1);
+    },
+  };
+}
