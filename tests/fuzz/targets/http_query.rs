@@ -19,8 +19,9 @@ use libfuzzer_sys::fuzz_target;
 use sse_bus::{
     Epoch, FilterSet,
     bus::{Bus, Format, Now, Publication, Start, Subscription, history::Memory},
-    limits::{FILTERS_MAX, Limits, NAME_MAX}, retention::Retention,
+    limits::{FILTERS_MAX, Limits, NAME_MAX},
     protocol::{Ack, Publish, Refused, Slow, sse::PositionForm},
+    retention::Retention,
 };
 use sse_bus_support::sse_parser;
 

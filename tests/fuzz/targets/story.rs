@@ -6,8 +6,9 @@ use std::time::Duration;
 use sse_bus::{
     FilterSet,
     bus::Format,
-    limits::Limits, retention::{Retention, TopicRule},
+    limits::Limits,
     protocol::Slow,
+    retention::{Retention, TopicRule},
 };
 
 use crate::ops::{FILTERS, GARBAGE, Index, NAMES, Op, READERS, Retain, Setup, Since, Size, TOPICS, To};
