@@ -1,5 +1,5 @@
-//! How long single calls of the bus take, which is how long they hold its lock: the median over rounds of the longest call, in
-//! processor time of this thread, so that other work on the machine is not counted.
+//! How long single calls of the bus take, which is how long they hold its lock: the median over rounds of the longest
+//! call, in processor time of this thread, so that other work on the machine is not counted.
 
 use std::{collections::BTreeMap, hint::black_box, task::Waker, time::Duration};
 
@@ -61,7 +61,7 @@ pub(super) fn run() {
     }
 }
 
-/// What a call takes.
+/// The time of a call.
 fn time<R>(call: impl FnOnce() -> R) -> (R, Duration) {
     let clock = || {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -174,7 +174,7 @@ fn kick(bus: &mut Bus) -> Duration {
     ids.chunks(CLIENTS_AT_ONCE).map(disconnect).fold(longest, Duration::max)
 }
 
-/// Publishes to a topic for which as many levels of patterns are searched as the bus takes.
+/// Publishes to a topic that has as many levels of patterns to search as the bus allows.
 fn deep() -> Duration {
     let mut bus = bus();
     let levels = |wild: &[usize]| {

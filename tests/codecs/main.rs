@@ -1,12 +1,7 @@
-//! Properties of topics, filters, ids, the encoding of streams, and both codecs of the local socket. No input causes a panic.
+//! Properties of topics, filters, ids, the encoding of streams, and both codecs of the local socket. No input causes a
+//! panic.
 
-#[path = "../common/filters.rs"]
-mod filters;
-#[path = "../common/matching.rs"]
-mod matching;
 mod messages;
-#[path = "../common/sse_parser.rs"]
-mod sse_parser;
 
 use std::fmt::Debug;
 
@@ -23,6 +18,8 @@ use sse_bus::{
     },
     topic::TopicError,
 };
+
+use sse_bus_support::{matching, sse_parser, strategies};
 
 use messages::{described, headers, id, reply, request, text};
 
@@ -75,13 +72,13 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn filters_match_as_specified(filter in filters::filter(), topic in filters::topic()) {
+    fn filters_match_as_specified(filter in strategies::filter(), topic in strategies::topic()) {
         let (parsed, of) = (Filter::parse(&filter).expect("valid"), Topic::parse(&topic).expect("valid"));
         prop_assert_eq!(parsed.matches(&of), matching::matches(&filter, &topic), "{} on {}", filter, topic);
     }
 
     #[test]
-    fn a_set_matches_if_one_of_its_filters_matches(filters in vec(filters::filter(), 1..6), topic in filters::topic()) {
+    fn a_set_matches_if_one_of_its_filters_matches(filters in vec(strategies::filter(), 1..6), topic in strategies::topic()) {
         let set = FilterSet::parse(&filters).expect("valid");
         let expected = filters.iter().any(|filter| matching::matches(filter, &topic));
         prop_assert_eq!(set.matches(&Topic::parse(&topic).expect("valid")), expected);

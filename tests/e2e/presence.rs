@@ -1,4 +1,4 @@
-//! Who is there and what goes on: joins and leaves, lists, kicks, unicast, metrics.
+//! Presence and administration: joins and leaves, lists, kicks, unicast, metrics.
 
 use std::io::Read;
 
@@ -65,7 +65,7 @@ fn what_is_live_only_has_no_id_so_that_a_client_resumes_from_the_log() {
 }
 
 #[test]
-fn a_client_has_the_count_of_the_gaps_that_it_was_told() {
+fn a_client_is_listed_with_the_number_of_its_gaps() {
     let daemon = Daemon::start(&["--history-events", "1"]);
     let first = daemon.publish("t", "a");
     daemon.publish("t", "b");
@@ -81,7 +81,7 @@ fn a_client_has_the_count_of_the_gaps_that_it_was_told() {
 }
 
 #[test]
-fn the_status_says_how_much_of_each_limit_is_used() {
+fn the_status_shows_the_usage_of_each_limit() {
     let daemon = Daemon::start(&[]);
     let _stream = daemon.stream("/events/a/**");
     daemon.publish("a/b?retain", "x");
@@ -98,7 +98,7 @@ fn the_status_says_how_much_of_each_limit_is_used() {
 }
 
 #[test]
-fn lists_and_the_status_are_the_same_in_every_way() {
+fn lists_and_the_status_are_equal_on_every_transport() {
     let daemon = Daemon::start(&[]);
     let mut stream = daemon.stream("/events/t/**?client=me");
     daemon.publish("t/a?retain", "12345");
@@ -127,7 +127,7 @@ fn lists_and_the_status_are_the_same_in_every_way() {
     assert_eq!(lines.ask(r#"{"topics":{}}"#)["topics"], topics);
     assert_eq!(daemon.ctl(&["topics", "--json"]).ok().json(), *topics.as_array().unwrap());
 
-    // Time goes on between one answer and the next.
+    // Time passes between two answers.
     let timeless = |mut status: Value| {
         status.as_object_mut().unwrap().remove("uptime_ms").unwrap();
         status
@@ -167,7 +167,7 @@ fn a_kick_by_name_or_id_ends_streams_and_publishers_alike() {
 }
 
 #[test]
-fn unicast_reaches_one_client_and_counts_who_took_it() {
+fn unicast_reaches_one_client_and_counts_its_connections() {
     let daemon = Daemon::start(&[]);
     let mut one = daemon.stream("/events/t?client=one");
     let mut two = [daemon.stream("/events/t?client=two"), daemon.stream("/events/u?client=two&format=json")];
@@ -190,7 +190,7 @@ fn unicast_reaches_one_client_and_counts_who_took_it() {
 }
 
 #[test]
-fn the_command_line_sends_to_one_client_or_says_that_nobody_is_there() {
+fn the_command_line_sends_to_one_client_or_exits_with_4() {
     let daemon = Daemon::start(&[]);
     let mut one = daemon.stream("/events/t?client=one");
     daemon.ctl(&["send", "one", "hello", "--type", "note"]).ok();
@@ -204,11 +204,11 @@ fn the_command_line_sends_to_one_client_or_says_that_nobody_is_there() {
 }
 
 #[test]
-fn a_client_that_goes_away_is_noticed_at_once() {
+fn a_disconnect_is_noticed_at_once() {
     let daemon = Daemon::start(&[]);
     let curl = daemon.spawn_curl("/events/t?client=curl");
-    let mut socat = daemon.place.command("curl");
-    socat.args(["-sSN", "--unix-socket"]).arg(daemon.place.socket()).arg("http://bus/events/t");
+    let mut socat = daemon.sandbox.command("curl");
+    socat.args(["-sSN", "--unix-socket"]).arg(daemon.sandbox.socket()).arg("http://bus/events/t");
     let local = Process::start(socat);
     let mut lines = daemon.lines();
     lines.ask(r#"{"subscribe":{"filters":["t"]}}"#);
@@ -219,7 +219,7 @@ fn a_client_that_goes_away_is_noticed_at_once() {
 }
 
 #[test]
-fn metrics_count_what_has_happened() {
+fn metrics_count_events_clients_and_bytes() {
     let daemon = Daemon::start(&[]);
     let mut stream = daemon.stream("/events/t");
     let mut lines = daemon.lines();
@@ -248,15 +248,15 @@ fn metrics_count_what_has_happened() {
     for name in ["sse_bus_published_bytes_total", "sse_bus_delivered_bytes_total", "sse_bus_history_bytes"] {
         assert!(daemon.metric(name) >= 10.0, "{name}");
     }
-    // Since the last scrape, which has asked for it, too.
+    // Since the last scrape, the request of which counts as well.
     let hold = daemon.metric("sse_bus_lock_hold_seconds");
     assert!(hold > 0.0 && hold < 10.0, "{hold}");
     drop(stream);
-    until("the subscriber is gone", || (daemon.metric("sse_bus_subscribers") < 0.5).then_some(()));
+    until("the subscriber has disconnected", || (daemon.metric("sse_bus_subscribers") < 0.5).then_some(()));
 }
 
 #[test]
-fn health_is_told_in_a_word() {
+fn health_is_reported_in_one_word() {
     let daemon = Daemon::start(&[]);
     let response = daemon.get("/healthz");
     assert_eq!((response.status, response.text().as_str()), (200, "ok\n"));
@@ -268,7 +268,7 @@ fn health_is_told_in_a_word() {
 }
 
 #[test]
-fn a_client_that_takes_nothing_is_kicked_all_the_same() {
+fn a_client_that_does_not_read_can_be_kicked() {
     let daemon = Daemon::start(&[]);
     let _streams = [daemon.stream("/events/t?client=stuck")];
     let mut lines = daemon.lines();
@@ -289,7 +289,7 @@ fn a_name_in_the_form_of_an_id_is_refused() {
     assert_eq!(refused.status, 400, "{}", refused.text());
     assert!(refused.text().contains("`c1` looks like the id of a client"), "{}", refused.text());
     daemon.ctl(&["subscribe", "t", "--client", "c12"]).ends_with(1).says("looks like the id");
-    // As it is written, and only so.
+    // Exactly in that form, and no other.
     for name in ["c01", "C1", "c", "c1x"] {
         drop(daemon.stream(&format!("/events/t?client={name}")));
     }

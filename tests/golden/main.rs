@@ -1,8 +1,9 @@
-//! Frames that earlier versions wrote to the socket: they must be decoded correctly and encoded to the same bytes forever.
+//! Frames that earlier versions wrote to the socket: they must be decoded correctly and encoded to the same bytes
+//! forever.
 //!
-//! Each line of `frames-v1.jsonl` and `frames-v2.jsonl` contains a frame in hexadecimal and its request or reply as JSON. The
-//! files contain all variants. The frames of version 1 were written before version 2 existed. The files of history in this
-//! directory are opened by `tests/e2e/earlier_history.rs`.
+//! Each line of `frames-v1.jsonl` and `frames-v2.jsonl` contains a frame in hexadecimal and its request or reply as
+//! JSON. The files contain all variants. The frames of version 1 were written before version 2 existed. The files of
+//! history in this directory are opened by `tests/e2e/earlier_history.rs`.
 
 use std::{collections::HashSet, fmt::Debug, mem::discriminant};
 

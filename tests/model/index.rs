@@ -1,5 +1,5 @@
-//! The index of filters against a scan of them: who is reached by a publish, as subscribers come and go and topics are
-//! forgotten.
+//! The index of filters against a scan of them: which subscribers a publish reaches, as subscribers connect and
+//! disconnect and topics are forgotten.
 
 use std::{collections::BTreeSet, task::Waker};
 
@@ -11,7 +11,7 @@ use sse_bus::{
     retention::Retention,
 };
 
-use super::{filters, matching};
+use sse_bus_support::{matching, strategies};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -22,13 +22,13 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        3 => vec(filters::filter(), 1..4).prop_map(Op::Come),
+        3 => vec(strategies::filter(), 1..4).prop_map(Op::Come),
         1 => any::<Index>().prop_map(Op::Leave),
-        5 => filters::topic().prop_map(Op::Publish),
+        5 => strategies::topic().prop_map(Op::Publish),
     ]
 }
 
-/// The topics of the events that a new subscriber reads from the past.
+/// The topics of the events that a new subscriber reads from history.
 fn past(bus: &mut Bus, filters: &[String], start: Start, now: Now) -> Vec<String> {
     let mut subscription = Subscription::new(FilterSet::parse(filters).expect("legal"), Format::Json);
     (subscription.start, subscription.past_only) = (start, true);
@@ -85,9 +85,9 @@ proptest! {
         }
     }
     #[test]
-    fn a_reader_of_the_past_finds_the_topics_that_a_scan_finds(
-        topics in vec(filters::topic(), 1..300),
-        readers in vec(vec(filters::filter(), 1..70), 1..8),
+    fn a_read_of_history_finds_the_topics_that_a_scan_finds(
+        topics in vec(strategies::topic(), 1..300),
+        readers in vec(vec(strategies::filter(), 1..70), 1..8),
     ) {
         let history = Memory::new(Retention::default());
         let mut bus = Bus::new(Epoch::from_seed(1), Limits::default(), Box::new(history));

@@ -15,7 +15,7 @@ use sse_bus::{
 use super::{after, at, bus, drain, event, keeping, publish, read, send, subscribe, subscribe_at};
 
 #[test]
-fn a_slow_subscriber_is_told_that_it_missed_some_and_gets_the_rest_from_history() {
+fn a_slow_subscriber_receives_a_gap_for_live_events_and_the_rest_from_history() {
     let limits = Limits { feed_buffer: 1, ..Limits::default() };
     for (slow, expected) in
         [(Slow::Gap, ["1", "2", "2 gap 2..=2 None", ""]), (Slow::Latest, ["0 gap 1..=2 None", "1", "2", ""])]
@@ -36,7 +36,7 @@ fn a_slow_subscriber_is_told_that_it_missed_some_and_gets_the_rest_from_history(
 }
 
 #[test]
-fn a_subscriber_that_reads_the_past_first_is_told_of_what_was_live_only_meanwhile() {
+fn a_subscriber_that_reads_history_first_receives_a_gap_for_live_only_events() {
     let mut bus = keeping(10);
     publish(&mut bus, event("a", "x"));
     subscribe(&mut bus, &["other"], Start::Now);

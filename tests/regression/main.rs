@@ -1,4 +1,4 @@
-//! Faults that the bus once had, each named after what is right instead; and limits, requests and batches, exactly.
+//! Regressions of the bus, each named after the correct behaviour; and limits, requests and batches, exactly.
 
 mod bounds;
 mod gaps;
@@ -52,7 +52,7 @@ fn send(bus: &mut Bus, publication: Publication) {
 fn subscribe_at(bus: &mut Bus, filters: &[&str], start: Start, slow: Slow, now: Now) -> ClientId {
     let filters = FilterSet::parse(filters).expect("legal");
     let mut subscription = Subscription::new(filters, Format::SseData);
-    // What is read here are events and gaps.
+    // Only events and gaps are read here.
     (subscription.start, subscription.slow, subscription.position_form) = (start, slow, PositionForm::None);
     bus.subscribe(subscription, now).expect("taken").0
 }
@@ -65,7 +65,7 @@ fn after(seq: u64) -> Start {
     Start::After(format!("e-{seq}"))
 }
 
-/// One read: for each event its number, for each gap the number, how many it stands for, and its range.
+/// One read: for each event its number, for each gap the number, the events it covers, and its range.
 fn read(bus: &mut Bus, id: ClientId) -> Vec<String> {
     read_once(bus, id).0
 }

@@ -10,14 +10,14 @@ use sse_bus::{
 
 use super::{after, at, drain, event, keeping, publish, read, read_groups, subscribe};
 
-/// A subscriber whose stream tells its position as an id alone.
+/// A subscriber whose stream sends its position as an id alone.
 fn positioned(bus: &mut Bus, filter: &str, start: Start) -> ClientId {
     let mut subscription = Subscription::new(FilterSet::parse(&[filter]).expect("legal"), Format::SseData);
     (subscription.start, subscription.position_form) = (start, PositionForm::Id);
     bus.subscribe(subscription, at(0)).expect("taken").0
 }
 
-/// All that a subscriber reads, as it stands in the stream.
+/// The whole stream of a subscriber.
 fn text(bus: &mut Bus, id: ClientId) -> String {
     let mut out = Vec::new();
     let _ = bus.read(id, at(1000), Waker::noop(), &mut out);
@@ -25,7 +25,7 @@ fn text(bus: &mut Bus, id: ClientId) -> String {
 }
 
 #[test]
-fn the_position_comes_first_and_nothing_is_lost_when_the_stream_breaks_before_an_event() {
+fn the_position_comes_first_so_that_a_stream_broken_before_an_event_misses_nothing() {
     let mut bus = keeping(10);
     let first = positioned(&mut bus, "t", Start::Retained);
     assert_eq!(text(&mut bus, first), "id: e-0\n\n");
@@ -48,7 +48,7 @@ fn after_a_snapshot_the_position_is_that_of_the_log() {
 }
 
 #[test]
-fn an_id_of_another_history_is_not_replaced_before_its_gap_is_told() {
+fn an_id_of_another_history_is_not_replaced_before_its_gap_is_sent() {
     let mut bus = keeping(10);
     publish(&mut bus, event("t", "x"));
     let id = positioned(&mut bus, "t", Start::After("other-7".into()));
@@ -73,11 +73,11 @@ fn quiet_and_busy(bus: &mut Bus, reader: Option<ReaderId>) -> [ClientId; 2] {
 }
 
 #[test]
-fn with_a_heartbeat_the_position_is_told_again_before_history_evicts_the_last() {
+fn a_heartbeat_repeats_the_position_before_history_evicts_the_last() {
     let mut bus = keeping(2);
     let [quiet, busy] = quiet_and_busy(&mut bus, None);
     text(&mut bus, busy);
-    // The id of the quiet one lies among the older half of what history holds.
+    // The quiet subscriber's id lies in the older half of history.
     bus.tick(at(15_000));
     assert_eq!([text(&mut bus, quiet), text(&mut bus, busy)], [":\nid: e-3\n\n", ":\n"]);
     // Nothing has moved.
@@ -101,7 +101,7 @@ fn a_subscriber_that_needs_its_position_does_not_share_a_heartbeat() {
 }
 
 #[test]
-fn heartbeats_come_as_often_as_a_subscriber_asks() {
+fn heartbeats_have_the_interval_that_a_subscriber_requests() {
     let mut bus = keeping(10);
     let ids = [1, 4, 60].map(|seconds| {
         let mut subscription = Subscription::new(FilterSet::parse(&["t"]).expect("legal"), Format::SseData);

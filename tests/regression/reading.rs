@@ -1,4 +1,4 @@
-//! Who is given what, and when.
+//! Which events a subscriber receives, and when.
 
 use std::{task::Waker, time::Duration};
 
@@ -13,7 +13,7 @@ use sse_bus::{
 use super::{at, big, bus, drain, event, keeping, publish, read, read_groups, send, subscribe, subscribe_at};
 
 #[test]
-fn who_joins_gets_nothing_of_the_batch_that_came_before() {
+fn a_new_subscriber_receives_nothing_of_the_batch_before_it() {
     let mut bus = keeping(100);
     let other = subscribe(&mut bus, &["a", "$sys/clients"], Start::Now);
     publish(&mut bus, event("a", "before"));
@@ -27,7 +27,7 @@ fn who_joins_gets_nothing_of_the_batch_that_came_before() {
 }
 
 #[test]
-fn a_while_ago_does_not_bring_older_retained_events() {
+fn since_a_duration_does_not_replay_older_retained_events() {
     let mut bus = keeping(1);
     publish(&mut bus, event("b", "old"));
     publish(&mut bus, event("a", "old").retained());
@@ -53,7 +53,7 @@ fn ids_do_not_go_back_when_a_reader_falls_behind_after_a_unicast_event() {
 }
 
 #[test]
-fn a_read_that_waits_is_over_once_its_client_is_kicked() {
+fn a_waiting_read_ends_once_its_client_is_kicked() {
     let mut bus = keeping(1);
     let id = subscribe(&mut bus, &["a"], Start::Now);
     assert_eq!(bus.read(id, at(0), Waker::noop(), &mut Vec::new()), Read::Waiting);
@@ -63,9 +63,9 @@ fn a_read_that_waits_is_over_once_its_client_is_kicked() {
 }
 
 #[test]
-fn one_read_looks_at_a_bounded_part_of_history() {
+fn one_read_scans_a_bounded_part_of_history() {
     let mut bus = keeping(10 * SCAN_MAX);
-    // So many topics that the log is walked and not merged.
+    // With this many topics the log is walked and not merged.
     for n in 0..40 {
         publish(&mut bus, event(&format!("few/{n}"), ""));
     }
@@ -101,7 +101,7 @@ fn a_name_that_resembles_an_id_is_a_name() {
 }
 
 #[test]
-fn who_waits_in_a_group_waits_nowhere_else() {
+fn a_member_of_a_group_waits_in_no_other() {
     let mut bus = keeping(10);
     let reader = bus.add_reader(Waker::noop().clone(), Framing::Plain);
     let [first, second] = [(); 2].map(|()| subscribe(&mut bus, &["a"], Start::Now));
@@ -122,7 +122,7 @@ fn who_waits_in_a_group_waits_nowhere_else() {
 }
 
 #[test]
-fn ticks_that_come_late_or_twice_leave_nobody_without_a_heartbeat_and_give_nobody_two() {
+fn late_or_repeated_ticks_send_every_subscriber_one_heartbeat() {
     let mut bus = keeping(10);
     let clients: Vec<_> = (0..30).map(|_| subscribe(&mut bus, &["a"], Start::Now)).collect();
     let heartbeats = |bus: &mut Bus, ticks: &[u64]| -> Vec<usize> {
@@ -139,12 +139,12 @@ fn ticks_that_come_late_or_twice_leave_nobody_without_a_heartbeat_and_give_nobod
     };
     heartbeats(&mut bus, &[15_000]);
     assert_eq!(heartbeats(&mut bus, &[16_000, 17_990, 20_005, 26_000, 26_500, 29_999, 30_000]), [1; 30]);
-    // The process was stopped for so long that everybody has waited for one.
+    // The process was suspended so long that every subscriber's heartbeat is due.
     assert_eq!(heartbeats(&mut bus, &[90_000]), [1; 30]);
 }
 
 #[test]
-fn a_closed_bus_takes_nothing_more() {
+fn a_closed_bus_accepts_nothing() {
     let mut bus = keeping(10);
     let id = subscribe(&mut bus, &["a"], Start::Now);
     publish(&mut bus, event("a", "x"));

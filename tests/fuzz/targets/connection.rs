@@ -25,7 +25,7 @@ pub(crate) fn is_read_alike_however_it_is_cut(codec: Codec, bytes: &[u8]) {
     }
 }
 
-/// Reads pieces until they end or nothing that follows can be read; gives what came of them, in words.
+/// Reads pieces until they end or nothing that follows can be read; returns the outcome in words.
 fn read(codec: Codec, pieces: &[&[u8]]) -> Vec<String> {
     let (mut buffer, limits) = (BytesMut::new(), Limits::default());
     let (mut found, mut skipping) = (Vec::new(), Skip::Nothing);

@@ -11,8 +11,6 @@ mod parameters;
 #[path = "../../../daemon/http/query.rs"]
 mod query;
 mod refusal;
-#[path = "../../common/sse_parser.rs"]
-mod sse_parser;
 
 use std::{task::Waker, time::Duration};
 
@@ -21,9 +19,11 @@ use libfuzzer_sys::fuzz_target;
 use sse_bus::{
     Epoch, FilterSet,
     bus::{Bus, Format, Now, Publication, Start, Subscription, history::Memory},
-    limits::{FILTERS_MAX, Limits, NAME_MAX}, retention::Retention,
+    limits::{FILTERS_MAX, Limits, NAME_MAX},
     protocol::{Ack, Publish, Refused, Slow, sse::PositionForm},
+    retention::Retention,
 };
+use sse_bus_support::sse_parser;
 
 const PEER: &str = "127.0.0.1:50000";
 

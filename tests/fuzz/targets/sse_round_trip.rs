@@ -1,12 +1,9 @@
 //! Any event that may be published, in every encoding of the bus, read back: what comes out is what went in, one event,
-//! and no field that nobody wrote.
+//! and no other field.
 //!
 //! The first bytes number the event; the type, the topic, a header and the data follow, with a NUL between them. The
 //! header has its name before a colon.
 #![no_main]
-
-#[path = "../../common/sse_parser.rs"]
-mod sse_parser;
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
@@ -21,7 +18,7 @@ use sse_bus::{
     },
 };
 
-use sse_parser::Dispatched;
+use sse_bus_support::sse_parser::{self, Dispatched};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((seq, rest)) = bytes.split_first_chunk::<8>() else { return };

@@ -1,15 +1,15 @@
-//! What a foreign page can try: `attack.js`, let loose on a bus, and the accounts of both sides.
+//! The attacks of a foreign page: `attack.js` against a bus, and what the page and the daemon saw of it.
 
 use std::{collections::BTreeSet, fs, ops::Deref, path::PathBuf};
 
 use sse_bus_browser_tests::{Answer, Bus, Process, Site, Tab, Value, eventually};
 
-/// Names that lead to this machine, as any does whose owner has rebound it.
+/// Names that resolve to this machine, as any name does whose owner has rebound it.
 pub(crate) const NAMES: &str = "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP app.example 127.0.0.1";
-/// What is on the bus, retained: every stream begins with it.
+/// Retained on the bus: every stream begins with it.
 pub(crate) const SECRET: &str = "only for the own user";
 
-/// Something that a page tried, and what it saw of it.
+/// An attempt of the page, and its outcome.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) context: String,
@@ -19,16 +19,16 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Whether the page has learned anything but that it was refused: text, or that what came was of some use.
+    /// Returns true if the page has learned more than that it was refused: text, or a usable response.
     pub(crate) fn has_read(&self) -> bool {
         self.outcome.starts_with("read") || self.outcome == "loaded"
     }
 }
 
-/// Lets a page try everything on a target, from some contexts.
+/// Runs all attacks of a page on a target, from some contexts.
 pub(crate) async fn attack(tab: &Tab, target: &str, contexts: &[&str]) -> Vec<Row> {
     tab.eval(&format!("everything({target:?}, {contexts:?})")).await;
-    eventually("the page to have tried everything", async || {
+    eventually("the page to have made all attempts", async || {
         let state = tab.eval("return [account.done ?? false, account.length, account.at(-1) ?? null]").await;
         if state[0] == true { Ok(()) } else { Err(state.to_string()) }
     })
@@ -44,7 +44,7 @@ pub(crate) async fn attack(tab: &Tab, target: &str, contexts: &[&str]) -> Vec<Ro
     account.as_array().expect("an array of rows").iter().map(row).collect()
 }
 
-/// How many requests the daemon has refused so far because of where they came from.
+/// The number of requests that the daemon has refused because of their origin.
 pub(crate) async fn refusals(bus: &Bus) -> usize {
     let metrics = bus.get("/metrics").await;
     let count = metrics.lines().find_map(|line| line.strip_prefix("sse_bus_refused_total{code=\"denied\"} "));
@@ -99,7 +99,7 @@ pub(crate) async fn bus_with_a_secret(port: u16, arguments: &[&str]) -> Watched 
     bus
 }
 
-/// Serves the pages of the attack, and sends elsewhere who asks for it.
+/// Serves the pages of the attack, and redirects requests that ask for it.
 pub(crate) async fn foreign_site(port: u16) -> Site {
     Site::start(port, |target| {
         if let Some(to) = target.strip_prefix("/redirect?to=") {
