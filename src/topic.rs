@@ -312,13 +312,13 @@ mod tests {
             (TopicError::Empty, "empty"),
             (TopicError::TooLong(300), "300 bytes; at most 255"),
             (TopicError::EmptyLevel, "remove the extra `/`"),
-            (TopicError::Forbidden(' '), "holds a space;"),
-            (TopicError::Forbidden('?'), "holds `?`;"),
-            (TopicError::Forbidden('#'), "holds `#`;"),
-            (TopicError::Forbidden('\u{7}'), "holds U+0007;"),
-            (TopicError::Wildcard, "it holds `*`"),
+            (TopicError::Forbidden(' '), "contains a space;"),
+            (TopicError::Forbidden('?'), "contains `?`;"),
+            (TopicError::Forbidden('#'), "contains `#`;"),
+            (TopicError::Forbidden('\u{7}'), "contains U+0007;"),
+            (TopicError::Wildcard, "it contains `*`"),
             (TopicError::PartialStar("a*".into()), "the level `a*`"),
-            (TopicError::InnerDoubleStar, "`**` may only be the last level"),
+            (TopicError::InnerDoubleStar, "`**` is only allowed as the last level"),
             (TopicError::TooManyFilters, "at most 64"),
         ] {
             assert!(error.to_string().contains(part), "{error}");
@@ -340,6 +340,6 @@ mod tests {
         assert_eq!(serde_json::to_string(&filter).expect("encoded"), r#""a/**""#);
         assert_eq!(serde_json::from_str::<Filter>(r#""a/**""#).expect("legal"), filter);
         let error = serde_json::from_str::<Filter>(r#""a/**/b""#).expect_err("not legal").to_string();
-        assert!(error.starts_with("the filter `a/**/b`: `**` may only be the last level"), "{error}");
+        assert!(error.starts_with("the filter `a/**/b`: `**` is only allowed as the last level"), "{error}");
     }
 }

@@ -18,7 +18,7 @@ fn an_invalid_event_is_refused_with_the_reason() {
     let limits = Limits { event_bytes: 10, ..Limits::default() };
     let durable = Publish::new("a", "").with_ack(Ack::Durable);
     for (publish, code, part) in [
-        (Publish::new("a b", ""), ErrorCode::TopicInvalid, "the topic `a b` cannot be used: it holds a space"),
+        (Publish::new("a b", ""), ErrorCode::TopicInvalid, "the topic `a b` cannot be used: it contains a space"),
         (Publish::new("$sys/a", ""), ErrorCode::TopicInvalid, "belong to the bus"),
         (Publish::new("a", "").with_type(""), ErrorCode::TypeInvalid, "the type `` cannot be used"),
         (Publish::new("a", "").with_header("a b", ""), ErrorCode::HeadersInvalid, "a b"),
