@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sse_bus::bus::history::Entry;
 
 use super::{
-    record::{self, Unsealed},
+    encoding::{self, Unsealed},
     rows::Blocks,
 };
 
@@ -191,5 +191,5 @@ pub(super) fn put_events(
 
 /// Reads a block, without some of its events. Nothing if it is damaged.
 fn without(blocks: &Blocks<'_>, first: u64, is_gone: impl Fn(u64) -> bool) -> Result<Option<Unsealed>, redb::Error> {
-    Ok(blocks.get(first)?.and_then(|whole| record::without(&whole, is_gone)))
+    Ok(blocks.get(first)?.and_then(|whole| encoding::without(&whole, is_gone)))
 }

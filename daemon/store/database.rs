@@ -1,6 +1,6 @@
 //! The database that history is kept in: its tables, how it is opened, and what can be wrong with it.
 //!
-//! Events stand in [blocks](super::record) under the number of their first event, each in one or more [rows](super::rows).
+//! Events stand in [blocks](super::encoding) under the number of their first event, each in one or more [rows](super::rows).
 //! Evicted events stay in their blocks until they are a third of all bytes; then the blocks that have lost a third are
 //! written again without them. A block without events is removed. Topics stand under their names, and what is known of the
 //! whole under [`STATE`].
@@ -33,7 +33,7 @@ pub(super) const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("sta
 pub(super) const BUS: &str = "bus";
 
 /// The form of the files. Those of a newer one are refused, those of an older one are taken over as they are: before 2
-/// there was no [tail](super::tail), before 3 events had no headers, before 4 each block was one row.
+/// there was no [tail](super::wal), before 3 events had no headers, before 4 each block was one row.
 pub(super) const SCHEMA: u32 = 4;
 /// Memory for pages of the file. Events are in memory already.
 const CACHE: usize = 8 << 20;
@@ -55,7 +55,7 @@ pub(super) struct State {
     #[serde(default)]
     pub(super) clocks: Relation,
     pub(super) forgotten: Forgotten,
-    /// The number of the last batch that is in the database. The [tail](super::tail) may have those that follow.
+    /// The number of the last batch that is in the database. The [tail](super::wal) may have those that follow.
     #[serde(default)]
     pub(super) last_batch: u64,
 }

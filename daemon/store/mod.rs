@@ -6,21 +6,21 @@
 //! whatever is published while it writes is in the next. Only who asked for `durable` waits, until the batch with its
 //! event is on disk or could not be written. While the disk fails everything else goes on, and the thread tries again.
 
-#[cfg(test)]
-mod accidents;
 mod block;
 mod database;
-mod file;
-mod left;
+mod encoding;
+#[cfg(test)]
+mod fault_injection;
+mod files;
 mod pending;
 mod reader;
-mod record;
+mod recovery;
 mod region;
 mod rewrite;
 mod rows;
 mod start;
 mod storage;
-mod tail;
+mod wal;
 
 use std::{
     io,
@@ -45,9 +45,9 @@ use tokio::{runtime::Handle, sync::watch, time::timeout};
 use tracing::{info, warn};
 
 use self::{
-    file::{File, Next},
-    left::Left,
+    files::{File, Next},
     reader::Reader,
+    recovery::Left,
 };
 use crate::{
     clock::{Machine, PROBATION, Relation},

@@ -21,7 +21,7 @@ use tracing::warn;
 use super::{
     AGAIN, Shared,
     database::{Shelf, Trouble, guarded},
-    record,
+    encoding,
     rows::StoredBlocks,
     storage::Failed,
 };
@@ -136,7 +136,7 @@ impl Reader {
                     break;
                 }
                 bytes += block.len();
-                if record::events(&block, self.epoch, &mut fetched.events).is_none() {
+                if encoding::events(&block, self.epoch, &mut fetched.events).is_none() {
                     warn!(first = number, "a block of history on disk is damaged; it is told as lost");
                 }
                 let last = fetched.events.last().map_or(0, |event| event.id.seq);

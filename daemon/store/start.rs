@@ -21,12 +21,12 @@ use tracing::{error, warn};
 use super::{
     block::{Block, put_events},
     database::{self, SCHEMA, State, Trouble, put_topics},
-    left::{self, Left},
     pending::Pending,
+    recovery::{self, Left},
     region,
     rewrite::{copy, open_unchanged},
     storage::{self, Failed, Storage, set_aside, tail_of},
-    tail::{self, Appended, Tail},
+    wal::{self, Appended, Tail},
 };
 
 /// Numbers that are reserved ahead: after a crash the next daemon begins behind them.
@@ -109,7 +109,7 @@ impl Start<'_> {
 
     /// Copies a file that grows by doubling into a new one. While there is no room for that, it stays in use.
     fn with_regions(&self, opened: Opened) -> Result<Opened, Trouble> {
-        if !left::state(&opened.0).is_ok_and(|state| state.is_some()) {
+        if !recovery::state(&opened.0).is_ok_and(|state| state.is_some()) {
             return Ok(opened);
         }
         match copy(self.storage, &opened.0) {
@@ -128,7 +128,7 @@ impl Start<'_> {
     fn in_memory(&self, why: Failed) -> Result<Begun, Trouble> {
         if !self.is_new.get() {
             let database = open_unchanged(self.storage)?;
-            if left::state(&database)?.is_some() {
+            if recovery::state(&database)?.is_some() {
                 return self.take_up(database, self.sync_failed.clone(), Some(why));
             }
         }
@@ -145,7 +145,7 @@ impl Start<'_> {
         sync_failed: Arc<AtomicBool>,
         full: Option<Failed>,
     ) -> Result<Begun, Trouble> {
-        let found = left::state(&database)?;
+        let found = recovery::state(&database)?;
         let damaged = || Trouble::Damaged("its epoch is none".into());
         let epoch = match &found {
             Some(state) => Epoch::parse(&state.epoch).ok_or_else(damaged)?,
@@ -181,11 +181,11 @@ impl Start<'_> {
         let (state, left, blocks) = if is_new {
             (state, None, BTreeMap::new())
         } else {
-            left::read(&database, epoch).map(|(state, left, blocks)| (state, Some(left), blocks))?
+            recovery::read(&database, epoch).map(|(state, left, blocks)| (state, Some(left), blocks))?
         };
         let (head, forgotten) = left.as_ref().map_or((0, Forgotten::default()), |l| (l.head, l.forgotten.clone()));
         // A copy in memory stands for what is on disk.
-        let settled_batch = if full.is_some() { before } else { tail::begin() };
+        let settled_batch = if full.is_some() { before } else { wal::begin() };
         let (reserved, ended, last_batch) = (head + RESERVE, false, settled_batch);
         let mut state = State { schema: SCHEMA, head, reserved, ended, forgotten, last_batch, ..state };
         // It notes that a daemon runs, and which numbers it may use. Twice: if the last transaction is damaged, redb goes
@@ -195,7 +195,7 @@ impl Start<'_> {
         }
         if full.is_some() {
             // The batches that come are not those that the tail may have after the last one.
-            state.last_batch = tail::begin();
+            state.last_batch = wal::begin();
         } else {
             pending = Pending::default();
         }

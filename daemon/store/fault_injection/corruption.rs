@@ -12,7 +12,7 @@ use sse_bus::bus::{
 };
 
 use super::{
-    super::file::{File, Next},
+    super::files::{File, Next},
     Disk, Random, TOPICS, events, is_same, topic,
 };
 

@@ -13,8 +13,8 @@ use sse_bus::{
 use super::{
     super::{
         database::{self, BUS, STATE},
-        file::{File, Next},
-        left::Left,
+        files::{File, Next},
+        recovery::Left,
         region,
         rows::StoredBlocks,
     },

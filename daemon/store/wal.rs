@@ -26,7 +26,7 @@ use sse_bus::{
     },
 };
 
-use super::{database::TopicState, record};
+use super::{database::TopicState, encoding};
 
 /// Bytes that a file grows by, at least.
 const GROWTH: u64 = 64 << 10;
@@ -146,7 +146,7 @@ impl Tail {
         let (events, rest) = record.split_at_checked(events as usize)?;
         let Rest { head, clock, forgotten, gone, topics } = serde_json::from_slice(rest).ok()?;
         let (mut names, mut entries) = (HashMap::new(), Vec::new());
-        for record in record::decode(events)? {
+        for record in encoding::decode(events)? {
             let event = record.event(self.epoch, &mut names)?;
             entries.push(Entry::new(event, 0, record.came, record.expires));
         }
@@ -174,7 +174,7 @@ fn encode(bytes: &mut Vec<u8>, number: u64, batch: &Batch, clock: u64) -> io::Re
     };
     let topics = topics.iter().map(|record| (record.topic.as_str().to_owned(), TopicState::of(record))).collect();
     let rest = Rest { head: *head, clock, forgotten: forgotten.clone(), gone, topics };
-    let events = record::encode(entries);
+    let events = encoding::encode(entries);
     let start = bytes.len();
     bytes.put_u64_le(0);
     bytes.put_u64_le(number);

@@ -1,4 +1,4 @@
-//! What history is kept in: a [database](super::database), and a [tail](super::tail) for what is not in it yet.
+//! What history is kept in: a [database](super::database), and a [tail](super::wal) for what is not in it yet.
 //!
 //! A small batch is written when it is in the tail. When there are many of them, or nothing follows for a while, they go
 //! into the database together. A large batch goes there at once, with all that is pending.
@@ -18,13 +18,13 @@ use tracing::debug;
 use super::{
     block::BlockIndex,
     database::{self, Shelf, State, Topics, Trouble, put_topics},
-    left::{self, Left},
     pending::Pending,
+    recovery::{self, Left},
     rewrite::{open_unchanged, rewrite},
     rows::Blocks,
     start::{Begun, RESERVE, begin},
     storage::{Failed, FileSystem, Storage},
-    tail::Tail,
+    wal::Tail,
 };
 use crate::clock::Relation;
 
@@ -330,7 +330,7 @@ impl File {
 
     /// Opens the database after a failure. If its file is lost, it is written anew, from what is still open of it.
     fn open_again(&mut self, source: Option<Arc<Database>>, is_lost: bool) -> Result<Database, Trouble> {
-        let is_known = |database: &Database| match left::state(database)? {
+        let is_known = |database: &Database| match recovery::state(database)? {
             // The last commit may be in it although it has failed.
             Some(state)
                 if state.epoch == self.state.epoch

@@ -12,8 +12,8 @@ use sse_bus::{
 
 use super::{
     super::{
-        file::{File, Next},
-        left::Left,
+        files::{File, Next},
+        recovery::Left,
     },
     Disk, Random, TOPICS,
     disk::Accident,

@@ -21,7 +21,7 @@ use sse_bus::{
 use super::{
     block::Block,
     database::{BUS, SCHEMA, STATE, State, TOPICS, TopicState, Trouble, guarded},
-    record::{self, Record},
+    encoding::{self, Record},
     rows::StoredBlocks,
 };
 use crate::clock::Relation;
@@ -45,7 +45,7 @@ pub(super) struct Left {
     pub(super) entries: Vec<Entry>,
 }
 
-/// What is in a database: also what [`File`](super::file::File) goes on with.
+/// What is in a database: also what [`File`](super::files::File) goes on with.
 pub(super) type Content = (State, Left, BTreeMap<u64, Block>);
 
 fn damaged(why: &dyn std::fmt::Display) -> redb::Error {
@@ -101,7 +101,7 @@ fn content(database: &Database, epoch: Epoch, state: State) -> Result<Content, r
     let mut blocks = BTreeMap::new();
     for found in StoredBlocks::open(&transaction)?.from(0)? {
         let (first, block) = found?;
-        let Some(records) = record::decode(&block) else {
+        let Some(records) = encoding::decode(&block) else {
             left.damaged += 1;
             // It goes with the next batch, and what was lost with it is told once.
             blocks.insert(first, Block::default());

@@ -2,12 +2,12 @@
 //!
 //! A [`Disk`] stands where the file system would; all above it is the real thing.
 
-mod damage;
+mod corruption;
 mod disk;
-mod end;
-mod growth;
-mod power;
-mod single;
+mod file_size;
+mod power_loss;
+mod scenarios;
+mod shutdown;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,7 +15,7 @@ use redb::ReadableDatabase as _;
 use sse_bus::{Epoch, Event, EventId, EventType, Headers, Topic, bus::history::Entry};
 
 use self::disk::Disk;
-use super::{file::File, left::Left, record, rows::StoredBlocks};
+use super::{encoding, files::File, recovery::Left, rows::StoredBlocks};
 
 /// The epoch of all files here.
 fn epoch() -> Epoch {
@@ -75,7 +75,7 @@ fn events(file: &File, left: &Left) -> Vec<Entry> {
     let blocks = StoredBlocks::open(&database.begin_read().unwrap()).unwrap();
     for block in blocks.from(0).unwrap() {
         let mut events = Vec::new();
-        let _ = record::events(&block.unwrap().1, epoch(), &mut events);
+        let _ = encoding::events(&block.unwrap().1, epoch(), &mut events);
         on_disk.extend(events.into_iter().map(|event| (event.id.seq, event)));
     }
     let event = |entry: &Entry| {

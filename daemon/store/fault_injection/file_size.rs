@@ -9,7 +9,7 @@ use sse_bus::{
 };
 
 use super::{
-    super::{file::Next, rows::StoredBlocks},
+    super::{files::Next, rows::StoredBlocks},
     Disk, Random, epoch, topic,
 };
 

@@ -15,8 +15,8 @@ use tempfile::TempDir;
 
 use super::{
     super::{
-        file::File,
-        left::Left,
+        files::File,
+        recovery::Left,
         storage::{Failed, Storage, tail_of},
     },
     Random, epoch,
