@@ -122,7 +122,7 @@ impl Daemon {
         status.refused_origins = self.refused_origins.origins();
         status.refused_hosts = self.refused_hosts.hosts();
         status.urls = self.urls();
-        status.history_trouble = self.store.as_ref().and_then(|store| store.trouble()).map(|why| why.to_string());
+        status.history_trouble = self.store.as_ref().and_then(|store| store.error()).map(|why| why.to_string());
         status
     }
 }
@@ -167,7 +167,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     };
     let epoch = opened.as_ref().and_then(Opened::epoch).unwrap_or(epoch);
     let mut bus = Bus::new(epoch, config.limits.clone(), Box::new(history));
-    let clock = opened.as_mut().map_or(1, |opened| opened.go_on(&Machine::now()));
+    let clock = opened.as_mut().map_or(1, |opened| opened.resume_clock(&Machine::now()));
     if let Some(opened) = &mut opened {
         opened.restore(&mut bus, Now { mono: clock, unix: unix_now() });
     }

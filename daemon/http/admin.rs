@@ -50,7 +50,7 @@ pub(super) async fn metrics(State(daemon): State<Arc<Daemon>>) -> impl IntoRespo
 
 /// `GET /healthz`.
 pub(super) async fn health(State(daemon): State<Arc<Daemon>>) -> (StatusCode, String) {
-    match daemon.store.as_ref().and_then(|store| store.trouble()) {
+    match daemon.store.as_ref().and_then(|store| store.error()) {
         None => (StatusCode::OK, "ok\n".into()),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("history is not written to disk: {why}\n")),
     }

@@ -23,7 +23,7 @@ use sse_bus::bus::{
 
 use super::{
     rows::Blocks,
-    storage::{Failed, Storage, Watched},
+    storage::{Message, Storage, SyncMonitor},
 };
 use crate::clock::Relation;
 
@@ -76,11 +76,11 @@ impl TopicState {
 
 /// The open database, for who writes and who reads. Not there after a failure, until it is opened again.
 #[derive(Clone)]
-pub(super) struct Shelf(Arc<Mutex<Option<Arc<Database>>>>);
+pub(super) struct SharedDatabase(Arc<Mutex<Option<Arc<Database>>>>);
 
-impl Shelf {
-    pub(super) fn new(database: Database) -> Shelf {
-        Shelf(Arc::new(Mutex::new(Some(database.into()))))
+impl SharedDatabase {
+    pub(super) fn new(database: Database) -> SharedDatabase {
+        SharedDatabase(Arc::new(Mutex::new(Some(database.into()))))
     }
 
     pub(super) fn get(&self) -> Option<Arc<Database>> {
@@ -114,8 +114,8 @@ pub(super) fn commit(
     database: &Database,
     state: &State,
     fill: impl FnOnce(&mut Blocks<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
-) -> Result<(), Trouble> {
-    let state = serde_json::to_vec(state).map_err(|e| Trouble::Other(e.to_string()))?;
+) -> Result<(), StoreError> {
+    let state = serde_json::to_vec(state).map_err(|e| StoreError::Other(e.to_string()))?;
     guarded(|| {
         let transaction = database.begin_write()?;
         fill(&mut Blocks::open(&transaction)?, &mut transaction.open_table(TOPICS)?)?;
@@ -148,37 +148,37 @@ pub(super) fn put_topics<'a>(
 }
 
 /// Why a file cannot be had.
-pub(super) enum Trouble {
-    Damaged(Failed),
+pub(super) enum StoreError {
+    Damaged(Message),
     /// There is no room on the disk.
-    Full(Failed),
-    Other(Failed),
+    Full(Message),
+    Other(Message),
 }
 
-impl Trouble {
-    pub(super) fn why(self) -> Failed {
+impl StoreError {
+    pub(super) fn message(self) -> Message {
         match self {
-            Trouble::Damaged(why) | Trouble::Full(why) | Trouble::Other(why) => why,
+            StoreError::Damaged(why) | StoreError::Full(why) | StoreError::Other(why) => why,
         }
     }
 }
 
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Trouble {
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> StoreError {
         redb::Error::Io(error).into()
     }
 }
 
-impl From<redb::Error> for Trouble {
-    fn from(error: redb::Error) -> Trouble {
+impl From<redb::Error> for StoreError {
+    fn from(error: redb::Error) -> StoreError {
         match error {
-            redb::Error::DatabaseAlreadyOpen => Trouble::Other("another sse-busd has it open".into()),
-            redb::Error::Io(e) if is_full(&e) => Trouble::Full(e.to_string()),
+            redb::Error::DatabaseAlreadyOpen => StoreError::Other("another sse-busd has it open".into()),
+            redb::Error::Io(e) if is_full(&e) => StoreError::Full(e.to_string()),
             // A disk that fails says nothing about the file; one that ends too early is damaged.
             redb::Error::Io(e) if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
-                Trouble::Other(e.to_string())
+                StoreError::Other(e.to_string())
             }
-            e => Trouble::Damaged(e.to_string()),
+            e => StoreError::Damaged(e.to_string()),
         }
     }
 }
@@ -190,19 +190,19 @@ fn is_full(error: &io::Error) -> bool {
 }
 
 /// Opens the database of a storage and looks at every page of it.
-pub(super) fn open(storage: &dyn Storage, sync_failed: &Arc<AtomicBool>) -> Result<Database, Trouble> {
+pub(super) fn open(storage: &dyn Storage, sync_failed: &Arc<AtomicBool>) -> Result<Database, StoreError> {
     open_file(storage.database()?, sync_failed)
 }
 
 /// Opens a database in a file. It is noted when a sync of that fails.
-pub(super) fn open_file(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> Result<Database, Trouble> {
-    let file = Watched::new(file, sync_failed)?;
+pub(super) fn open_file(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> Result<Database, StoreError> {
+    let file = SyncMonitor::new(file, sync_failed)?;
     guarded(|| Ok(Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true).create_with_backend(file)?))
 }
 
 /// Moves the content of a database to the beginning of its file, and gives back what is behind it. It is what it was
 /// wherever the power fails.
-pub(super) fn compact(database: &mut Database) -> Result<(), Trouble> {
+pub(super) fn compact(database: &mut Database) -> Result<(), StoreError> {
     guarded(|| {
         database.compact().map_err(|error| match error {
             CompactionError::Storage(error) => error.into(),
@@ -214,10 +214,10 @@ pub(super) fn compact(database: &mut Database) -> Result<(), Trouble> {
 }
 
 /// Does something with a database that may be damaged, or on a disk that fails.
-pub(super) fn guarded<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Trouble> {
+pub(super) fn guarded<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
     // A damaged file may make redb panic.
     match catch_unwind(AssertUnwindSafe(action)) {
-        Ok(done) => done.map_err(Trouble::from),
-        Err(_) => Err(Trouble::Damaged("it cannot be read".into())),
+        Ok(done) => done.map_err(StoreError::from),
+        Err(_) => Err(StoreError::Damaged("it cannot be read".into())),
     }
 }

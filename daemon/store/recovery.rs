@@ -20,14 +20,14 @@ use sse_bus::{
 
 use super::{
     block::Block,
-    database::{BUS, SCHEMA, STATE, State, TOPICS, TopicState, Trouble, guarded},
-    encoding::{self, Record},
+    database::{BUS, SCHEMA, STATE, State, StoreError, TOPICS, TopicState, guarded},
+    encoding::{self, EventRecord},
     rows::StoredBlocks,
 };
 use crate::clock::Relation;
 
 /// What an earlier daemon has left.
-pub(super) struct Left {
+pub(super) struct Recovered {
     pub(super) epoch: Epoch,
     /// The last number that may have been used.
     pub(super) head: u64,
@@ -46,7 +46,7 @@ pub(super) struct Left {
 }
 
 /// What is in a database: also what [`File`](super::files::File) goes on with.
-pub(super) type Content = (State, Left, BTreeMap<u64, Block>);
+pub(super) type Content = (State, Recovered, BTreeMap<u64, Block>);
 
 fn damaged(why: &dyn std::fmt::Display) -> redb::Error {
     redb::Error::Corrupted(why.to_string())
@@ -57,7 +57,7 @@ fn damaged(why: &dyn std::fmt::Display) -> redb::Error {
 /// # Errors
 ///
 /// Also if it is of a newer version.
-pub(super) fn state(database: &Database) -> Result<Option<State>, Trouble> {
+pub(super) fn state(database: &Database) -> Result<Option<State>, StoreError> {
     /// The part of [`State`] that every version has.
     #[derive(Deserialize)]
     struct Schema {
@@ -75,65 +75,65 @@ pub(super) fn state(database: &Database) -> Result<Option<State>, Trouble> {
     let Schema { schema } = serde_json::from_slice(&state).map_err(|e| damaged(&e))?;
     if schema > SCHEMA {
         let why = format!("it is of a newer sse-busd, use that (schema {schema}, this one knows {SCHEMA})");
-        return Err(Trouble::Other(why));
+        return Err(StoreError::Other(why));
     }
     Ok(Some(serde_json::from_slice(&state).map_err(|e| damaged(&e))?))
 }
 
 /// Reads what is in a database that is not new.
-pub(super) fn read(database: &Database, epoch: Epoch) -> Result<Content, Trouble> {
+pub(super) fn read(database: &Database, epoch: Epoch) -> Result<Content, StoreError> {
     let state = state(database)?.ok_or_else(|| damaged(&"it holds no bus"))?;
     guarded(|| content(database, epoch, state))
 }
 
 fn content(database: &Database, epoch: Epoch, state: State) -> Result<Content, redb::Error> {
     let transaction = database.begin_read()?;
-    let mut left = Left::new(&state, epoch);
+    let mut recovered = Recovered::new(&state, epoch);
     for row in transaction.open_table(TOPICS)?.iter()? {
         let (topic, state) = row?;
         let topic = Topic::parse(topic.value()).map_err(|e| damaged(&e))?;
         let TopicState { published, last, past } = serde_json::from_slice(state.value()).map_err(|e| damaged(&e))?;
-        left.topics.push(TopicRecord { topic, published, last, past });
+        recovered.topics.push(TopicRecord { topic, published, last, past });
     }
-    let retained: HashSet<_> = left.topics.iter().filter_map(|topic| topic.past.retained).collect();
-    let places: HashMap<_, _> =
-        left.topics.iter().enumerate().map(|(place, topic)| (topic.topic.as_str(), place)).collect();
+    let retained: HashSet<_> = recovered.topics.iter().filter_map(|topic| topic.past.retained).collect();
+    let positions: HashMap<_, _> =
+        recovered.topics.iter().enumerate().map(|(position, topic)| (topic.topic.as_str(), position)).collect();
     let mut blocks = BTreeMap::new();
-    for found in StoredBlocks::open(&transaction)?.from(0)? {
+    for found in StoredBlocks::open(&transaction)?.iter_from(0)? {
         let (first, block) = found?;
         let Some(records) = encoding::decode(&block) else {
-            left.damaged += 1;
+            recovered.damaged += 1;
             // It goes with the next batch, and what was lost with it is told once.
             blocks.insert(first, Block::default());
             continue;
         };
-        let mut known = Block::new(records.len(), block.len());
+        let mut found_block = Block::new(records.len(), block.len());
         for record in records {
-            let Record { seq, came, expires, topic, kind, headers, data, .. } = record;
-            let Some(topic) = places.get(topic).copied() else {
-                known.gone.insert(seq);
+            let EventRecord { seq, arrived_at, expires, topic, event_type, headers, data, .. } = record;
+            let Some(topic) = positions.get(topic).copied() else {
+                found_block.evicted.insert(seq);
                 continue;
             };
-            let cost = Entry::cost_of(data.len(), kind.map_or(0, str::len), headers.len());
+            let cost = Entry::cost_of(data.len(), event_type.map_or(0, str::len), headers.len());
             let event = if retained.contains(&seq) { record.event(epoch, &mut HashMap::new()) } else { None };
-            left.entries.push(Entry { seq, topic, came, expires, cost, event: event.map(Arc::new) });
+            recovered.entries.push(Entry { seq, topic, came: arrived_at, expires, cost, event: event.map(Arc::new) });
         }
-        blocks.insert(first, known);
+        blocks.insert(first, found_block);
     }
-    if left.damaged > 0 {
-        left.is_torn = true;
-        left.forgotten.lose(left.head);
+    if recovered.damaged > 0 {
+        recovered.is_torn = true;
+        recovered.forgotten.lose(recovered.head);
     }
-    Ok((state, left, blocks))
+    Ok((state, recovered, blocks))
 }
 
-impl Left {
-    fn new(state: &State, epoch: Epoch) -> Left {
+impl Recovered {
+    fn new(state: &State, epoch: Epoch) -> Recovered {
         let mut forgotten = state.forgotten.clone();
         if !state.ended {
             forgotten.tear(Torn { after: state.head, last: state.reserved });
         }
-        Left {
+        Recovered {
             epoch,
             head: if state.ended { state.head } else { state.reserved },
             is_torn: !state.ended,

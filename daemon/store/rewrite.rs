@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageBackend};
 
 use super::{
-    database::{self, STATE, TOPICS, Trouble, guarded},
+    database::{self, STATE, StoreError, TOPICS, guarded},
     rows::{Blocks, StoredBlocks},
     storage::Storage,
 };
@@ -23,25 +23,25 @@ use super::{
 const BLOCK: usize = 4096;
 
 /// Writes the content of a database into a new file, and gives it the name. Also gives what notes a sync of it that fails.
-pub(super) fn rewrite(storage: &dyn Storage, source: &Database) -> Result<(Database, Arc<AtomicBool>), Trouble> {
+pub(super) fn rewrite(storage: &dyn Storage, source: &Database) -> Result<(Database, Arc<AtomicBool>), StoreError> {
     let copied = copy(storage, source)?;
     storage.replace()?;
     Ok(copied)
 }
 
 /// Writes the content of a database into a replacement. After an error nothing of it is left.
-pub(super) fn copy(storage: &dyn Storage, source: &Database) -> Result<(Database, Arc<AtomicBool>), Trouble> {
+pub(super) fn copy(storage: &dyn Storage, source: &Database) -> Result<(Database, Arc<AtomicBool>), StoreError> {
     let sync_failed = Arc::default();
-    let copied = storage.replacement().map_err(Trouble::from).and_then(|file| {
+    let copied = storage.replacement().map_err(StoreError::from).and_then(|file| {
         let target = database::open_file(file, &sync_failed)?;
         guarded(|| fill(&target, source))?;
         Ok(target)
     });
     match copied {
         Ok(target) => Ok((target, sync_failed)),
-        Err(trouble) => {
+        Err(error) => {
             storage.discard_replacement();
-            Err(trouble)
+            Err(error)
         }
     }
 }
@@ -50,7 +50,7 @@ fn fill(target: &Database, source: &Database) -> Result<(), redb::Error> {
     let (from, to) = (source.begin_read()?, target.begin_write()?);
     {
         let mut blocks = Blocks::open(&to)?;
-        for found in StoredBlocks::open(&from)?.from(0)? {
+        for found in StoredBlocks::open(&from)?.iter_from(0)? {
             let (first, block) = found?;
             blocks.put(first, &block)?;
         }
@@ -70,7 +70,7 @@ fn fill(target: &Database, source: &Database) -> Result<(), redb::Error> {
 }
 
 /// Opens a file without changing it: what redb writes while it opens it stays in memory.
-pub(super) fn open_unchanged(storage: &dyn Storage) -> Result<Database, Trouble> {
+pub(super) fn open_unchanged(storage: &dyn Storage) -> Result<Database, StoreError> {
     let file = storage.opened()?;
     let overlay = Overlay { length: file.len()?.into(), file, changed: Mutex::default() };
     database::open_file(Box::new(overlay), &Arc::default())

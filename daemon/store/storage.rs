@@ -23,7 +23,7 @@ use super::region;
 use crate::shared::unix_now;
 
 /// What went wrong, for people.
-pub(super) type Failed = String;
+pub(super) type Message = String;
 
 /// Where the files are: on the file system, or on a disk that has accidents.
 pub(super) trait Storage: Send {
@@ -40,15 +40,15 @@ pub(super) trait Storage: Send {
     /// Bytes of the database as it was opened last.
     fn database_len(&self) -> io::Result<u64>;
     /// Opens the tail, which is made if it is not there.
-    fn tail(&self) -> io::Result<Box<dyn StorageBackend>>;
+    fn wal(&self) -> io::Result<Box<dyn StorageBackend>>;
     /// Checks that the name of the open database still leads to it.
-    fn check_database(&self) -> Result<(), Failed>;
+    fn check_database(&self) -> Result<(), Message>;
     /// Checks that the name of the open tail still leads to it.
-    fn check_tail(&self) -> Result<(), Failed>;
+    fn check_wal(&self) -> Result<(), Message>;
 }
 
 /// The name of the tail of a database.
-pub(super) fn tail_of(database: &Path) -> PathBuf {
+pub(super) fn wal_path(database: &Path) -> PathBuf {
     database.with_extension("tail")
 }
 
@@ -58,13 +58,13 @@ pub(super) struct FileSystem {
     /// The files as they were opened last.
     database: Mutex<Option<fs::File>>,
     replacement: Mutex<Option<fs::File>>,
-    tail: Mutex<Option<fs::File>>,
+    wal: Mutex<Option<fs::File>>,
 }
 
 impl FileSystem {
     pub(super) fn new(path: &Path) -> FileSystem {
-        let [database, replacement, tail] = std::array::from_fn(|_| Mutex::new(None));
-        FileSystem { path: path.to_owned(), database, replacement, tail }
+        let [database, replacement, wal] = std::array::from_fn(|_| Mutex::new(None));
+        FileSystem { path: path.to_owned(), database, replacement, wal }
     }
 
     fn directory(&self) -> &Path {
@@ -91,7 +91,7 @@ impl FileSystem {
         // Before, so that nobody's file is opened.
         check(&self.path).map_err(io::Error::other)?;
         let file = options.read(true).write(true).create(true).open(path)?;
-        forget_cached(&file);
+        drop_page_cache(&file);
         sync_directory(directory)?;
         *noted.lock() = Some(file.try_clone()?);
         backend(file)
@@ -104,7 +104,7 @@ fn backend(file: fs::File) -> io::Result<Box<dyn StorageBackend>> {
 
 /// Has the file read from disk, as far as the system follows the advice: what an earlier daemon could not sync may be in
 /// the page cache only, and would be taken for written.
-fn forget_cached(file: &fs::File) {
+fn drop_page_cache(file: &fs::File) {
     #[cfg(target_os = "linux")]
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
     let _ = file;
@@ -147,21 +147,21 @@ impl Storage for FileSystem {
         Ok(self.database.lock().as_ref().ok_or(io::ErrorKind::NotFound)?.metadata()?.len())
     }
 
-    fn tail(&self) -> io::Result<Box<dyn StorageBackend>> {
-        self.open(&tail_of(&self.path), &self.tail, fs::OpenOptions::new().truncate(false))
+    fn wal(&self) -> io::Result<Box<dyn StorageBackend>> {
+        self.open(&wal_path(&self.path), &self.wal, fs::OpenOptions::new().truncate(false))
     }
 
-    fn check_database(&self) -> Result<(), Failed> {
+    fn check_database(&self) -> Result<(), Message> {
         check_name(&self.path, &self.database)
     }
 
-    fn check_tail(&self) -> Result<(), Failed> {
-        check_name(&tail_of(&self.path), &self.tail)
+    fn check_wal(&self) -> Result<(), Message> {
+        check_name(&wal_path(&self.path), &self.wal)
     }
 }
 
 /// Checks that a name leads to the file that was opened under it.
-fn check_name(path: &Path, opened: &Mutex<Option<fs::File>>) -> Result<(), Failed> {
+fn check_name(path: &Path, opened: &Mutex<Option<fs::File>>) -> Result<(), Message> {
     let failed = |why: &dyn std::fmt::Display| Err(format!("{} {why}", path.display()));
     let opened = opened.lock();
     let Some(opened) = opened.as_ref() else { return failed(&"is not open") };
@@ -197,7 +197,7 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
 pub(super) fn check(path: &Path) -> Result<(), String> {
     let directory = path.parent().unwrap_or(Path::new("."));
     private_fs::check_directory(directory).map_err(|e| format!("{}: {e}", directory.display()))?;
-    for file in [path, &tail_of(path)] {
+    for file in [path, &wal_path(path)] {
         match private_fs::check_file(file, Forbidden::Write) {
             Err(Exposure::Unknown(error)) if error.kind() == io::ErrorKind::NotFound => {}
             checked => checked.map_err(|e| format!("{}: {e}", file.display()))?,
@@ -208,20 +208,20 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
 
 /// A file that notes whether a sync of it has failed. A new one gets [regions](super::region) of our size.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct SyncMonitor {
     file: Box<dyn StorageBackend>,
     sync_failed: Arc<AtomicBool>,
     is_new: bool,
 }
 
-impl Watched {
-    pub(super) fn new(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> io::Result<Watched> {
+impl SyncMonitor {
+    pub(super) fn new(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> io::Result<SyncMonitor> {
         let is_new = file.len()? == 0;
-        Ok(Watched { file, sync_failed: sync_failed.clone(), is_new })
+        Ok(SyncMonitor { file, sync_failed: sync_failed.clone(), is_new })
     }
 }
 
-impl StorageBackend for Watched {
+impl StorageBackend for SyncMonitor {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }

@@ -29,11 +29,11 @@ use sse_bus::{
 use super::{database::TopicState, encoding};
 
 /// Bytes that a file grows by, at least.
-const GROWTH: u64 = 64 << 10;
+const GROWTH_STEP: u64 = 64 << 10;
 /// Bytes of a record before its events: a checksum, two lengths, and its number.
-const HEAD: usize = 3 * 4 + 8;
+const RECORD_HEADER: usize = 3 * 4 + 8;
 /// The tail, open.
-pub(super) struct Tail {
+pub(super) struct Wal {
     storage: Box<dyn StorageBackend>,
     epoch: Epoch,
     /// Where the next record goes.
@@ -42,7 +42,7 @@ pub(super) struct Tail {
 }
 
 /// A batch, as it was appended.
-pub(super) struct Appended {
+pub(super) struct WalBatch {
     pub(super) number: u64,
     pub(super) batch: Batch,
     pub(super) clock: u64,
@@ -50,7 +50,7 @@ pub(super) struct Appended {
 
 /// What of a batch is no event.
 #[derive(Serialize, Deserialize)]
-struct Rest {
+struct BatchMetadata {
     head: u64,
     clock: u64,
     forgotten: Forgotten,
@@ -65,19 +65,19 @@ fn header(epoch: Epoch) -> String {
 }
 
 /// The number before the first batch of a daemon: by chance, since the database may be a copy that is older than the tail.
-pub(super) fn begin() -> u64 {
+pub(super) fn random_start() -> u64 {
     RandomState::new().hash_one(()) >> 1
 }
 
-impl Tail {
+impl Wal {
     /// Takes up a tail. Nothing if it is none of this bus.
-    pub(super) fn open(storage: Box<dyn StorageBackend>, epoch: Epoch) -> io::Result<Option<Tail>> {
+    pub(super) fn open(storage: Box<dyn StorageBackend>, epoch: Epoch) -> io::Result<Option<Wal>> {
         let (length, header) = (storage.len()?, header(epoch));
         let mut found = vec![0; header.len().min(length as usize)];
         storage.read(0, &mut found)?;
         // Of one that never got so far as to be synced, zeros may be there instead.
         let is_own = found.iter().zip(header.bytes()).all(|(found, own)| [own, 0].contains(found));
-        Ok(is_own.then_some(Tail { storage, epoch, end: 0, length }))
+        Ok(is_own.then_some(Wal { storage, epoch, end: 0, length }))
     }
 
     /// Bytes of what was appended since it began anew.
@@ -86,11 +86,11 @@ impl Tail {
     }
 
     /// The batches that follow one that is in the database.
-    pub(super) fn after(&self, mut number: u64) -> io::Result<Vec<Appended>> {
+    pub(super) fn after(&self, mut number: u64) -> io::Result<Vec<WalBatch>> {
         let (mut batches, mut at) = (Vec::new(), header(self.epoch).len() as u64);
         loop {
             let mut lengths = [0; 8];
-            if at + HEAD as u64 > self.length {
+            if at + RECORD_HEADER as u64 > self.length {
                 break;
             }
             self.storage.read(at, &mut lengths)?;
@@ -120,7 +120,7 @@ impl Tail {
         encode(&mut bytes, number, batch, clock)?;
         let end = self.end + bytes.len() as u64;
         if end > self.length {
-            let length = end.next_multiple_of(GROWTH);
+            let length = end.next_multiple_of(GROWTH_STEP);
             self.storage.set_len(length)?;
             self.length = length;
         }
@@ -141,14 +141,14 @@ impl Tail {
         self.storage.set_len(0)
     }
 
-    fn decode(&self, mut record: &[u8]) -> Option<Appended> {
+    fn decode(&self, mut record: &[u8]) -> Option<WalBatch> {
         let (number, events) = (record.try_get_u64_le().ok()?, record.try_get_u32_le().ok()?);
-        let (events, rest) = record.split_at_checked(events as usize)?;
-        let Rest { head, clock, forgotten, gone, topics } = serde_json::from_slice(rest).ok()?;
+        let (events, metadata) = record.split_at_checked(events as usize)?;
+        let BatchMetadata { head, clock, forgotten, gone, topics } = serde_json::from_slice(metadata).ok()?;
         let (mut names, mut entries) = (HashMap::new(), Vec::new());
         for record in encoding::decode(events)? {
             let event = record.event(self.epoch, &mut names)?;
-            entries.push(Entry::new(event, 0, record.came, record.expires));
+            entries.push(Entry::new(event, 0, record.arrived_at, record.expires));
         }
         let topic = |name: String| Topic::parse(&name).ok();
         let gone = match gone {
@@ -160,7 +160,7 @@ impl Tail {
         };
         let topics = topics.into_iter().map(known).collect::<Option<_>>()?;
         let batch = Batch { entries, gone, topics, removed: Vec::new(), forgotten, head, more: false };
-        Some(Appended { number, batch, clock })
+        Some(WalBatch { number, batch, clock })
     }
 }
 
@@ -173,14 +173,14 @@ fn encode(bytes: &mut Vec<u8>, number: u64, batch: &Batch, clock: u64) -> io::Re
         Gone::AllOthers => None,
     };
     let topics = topics.iter().map(|record| (record.topic.as_str().to_owned(), TopicState::of(record))).collect();
-    let rest = Rest { head: *head, clock, forgotten: forgotten.clone(), gone, topics };
+    let metadata = BatchMetadata { head: *head, clock, forgotten: forgotten.clone(), gone, topics };
     let events = encoding::encode(entries);
     let start = bytes.len();
     bytes.put_u64_le(0);
     bytes.put_u64_le(number);
     bytes.put_u32_le(events.len() as u32);
     bytes.put_slice(&events);
-    serde_json::to_writer(&mut *bytes, &rest)?;
+    serde_json::to_writer(&mut *bytes, &metadata)?;
     let record = &bytes[start + 8..];
     let (checksum, length) = (crc32fast::hash(record), record.len() as u32);
     (&mut bytes[start..]).put_u32_le(checksum);
@@ -213,10 +213,10 @@ mod tests {
     }
 
     /// The numbers of the batches after one, and what they hold.
-    fn read(tail: &Tail, after: u64) -> Vec<(u64, u64, usize)> {
-        let appended = tail.after(after).unwrap().into_iter();
+    fn read(wal: &Wal, after: u64) -> Vec<(u64, u64, usize)> {
+        let appended = wal.after(after).unwrap().into_iter();
         appended
-            .map(|Appended { number, batch, clock }| {
+            .map(|WalBatch { number, batch, clock }| {
                 assert_eq!((clock, &*batch.topics[0].topic.to_string()), (9, "a/b"));
                 assert_eq!(batch.gone, Gone::Topics(vec![Topic::parse("gone").unwrap()]));
                 (number, batch.head, batch.entries[0].event.as_ref().unwrap().data.len())
@@ -227,27 +227,27 @@ mod tests {
     #[test]
     fn what_stands_behind_the_last_record_is_never_taken_for_the_next() {
         let epoch = Epoch::from_seed(1);
-        let mut tail = Tail::open(Box::new(InMemoryBackend::new()), epoch).unwrap().unwrap();
+        let mut wal = Wal::open(Box::new(InMemoryBackend::new()), epoch).unwrap().unwrap();
         let mut append = |number, size| {
-            tail.append(number, &batch(epoch, number, size), 9).unwrap();
-            read(&tail, 100)
+            wal.append(number, &batch(epoch, number, size), 9).unwrap();
+            read(&wal, 100)
         };
         append(101, 40);
         append(102, 40);
         assert_eq!(append(103, 40), [(101, 101, 40), (102, 102, 40), (103, 103, 40)]);
         // Begun anew, each ends where one of before begins.
-        tail.rewind();
-        assert_eq!(read(&tail, 103), []);
+        wal.rewind();
+        assert_eq!(read(&wal, 103), []);
         for number in [104, 105] {
-            tail.append(number, &batch(epoch, number, 40), 9).unwrap();
-            assert_eq!(read(&tail, 103).last(), Some(&(number, number, 40)));
-            assert_eq!(read(&tail, 103).len() as u64, number - 103);
+            wal.append(number, &batch(epoch, number, 40), 9).unwrap();
+            assert_eq!(read(&wal, 103).last(), Some(&(number, number, 40)));
+            assert_eq!(read(&wal, 103).len() as u64, number - 103);
             // It is known to the database already, or the database has lost something.
-            assert_eq!((read(&tail, number), read(&tail, 101)), (Vec::new(), Vec::new()));
+            assert_eq!((read(&wal, number), read(&wal, 101)), (Vec::new(), Vec::new()));
         }
-        assert_ne!(begin(), begin());
-        tail.clear().unwrap();
-        assert_eq!(read(&tail, 103), []);
+        assert_ne!(random_start(), random_start());
+        wal.clear().unwrap();
+        assert_eq!(read(&wal, 103), []);
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
             let storage = InMemoryBackend::new();
             storage.set_len(bytes.len() as u64).unwrap();
             storage.write(0, bytes).unwrap();
-            Tail::open(Box::new(storage), Epoch::from_seed(1)).unwrap().is_some()
+            Wal::open(Box::new(storage), Epoch::from_seed(1)).unwrap().is_some()
         };
         let [own, other] = [1, 2].map(|seed| header(Epoch::from_seed(seed)));
         assert_eq!(own.len(), other.len());

@@ -12,27 +12,27 @@ use sse_bus::bus::{
 };
 
 use super::{
-    super::files::{File, Next},
+    super::files::{Files, Next},
     Disk, Random, TOPICS, events, is_same, topic,
 };
 
 /// Events up to here are let go.
-const GONE: u64 = 50;
+const EVICTED_UP_TO: u64 = 50;
 
 /// How the last daemon has left the file.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum End {
+enum Ending {
     /// It has said that it ends.
-    Told,
+    Clean,
     /// It was killed while it wrote.
     Killed,
     /// It was killed before it has written any of the events that it had taken.
-    KilledAtOnce,
+    KilledAtStart,
 }
 
 /// The files, and what was put into them.
 struct Sample {
-    end: End,
+    end: Ending,
     bytes: [Vec<u8>; 2],
     events: BTreeMap<u64, Entry>,
     topics: Vec<TopicRecord>,
@@ -40,36 +40,37 @@ struct Sample {
 }
 
 impl Sample {
-    fn new(end: End) -> Sample {
+    fn new(end: Ending) -> Sample {
         let disk = Disk::holding(Default::default());
         let mut sample =
             Sample { end, bytes: Default::default(), events: BTreeMap::new(), topics: Vec::new(), head: 0 };
-        let (mut file, _) = disk.open().unwrap();
+        let (mut files, _) = disk.open().unwrap();
         let mut random = Random::new(0);
-        sample.write_to(&mut file, &mut random, true);
-        drop(file);
-        let (mut file, _) = disk.open().unwrap();
-        if end != End::KilledAtOnce {
-            sample.write_to(&mut file, &mut random, end == End::Told);
+        sample.write_to(&mut files, &mut random, true);
+        drop(files);
+        let (mut files, _) = disk.open().unwrap();
+        if end != Ending::KilledAtStart {
+            sample.write_to(&mut files, &mut random, end == Ending::Clean);
         }
         sample.bytes = disk.bytes();
-        if end == End::Told {
-            drop(file);
+        if end == Ending::Clean {
+            drop(files);
             sample.bytes = disk.bytes();
         }
-        if end == End::KilledAtOnce {
+        if end == Ending::KilledAtStart {
             sample.head += 7;
         }
         sample
     }
 
     /// Writes batches of all sizes, and lets go a part, so that blocks are written again and space is free.
-    fn write_to(&mut self, file: &mut File, random: &mut Random, ends: bool) {
+    fn write_to(&mut self, files: &mut Files, random: &mut Random, ends: bool) {
         for n in 0..12 {
             let count = [1, 3, 60][n % 3];
             let entries: Vec<_> = (1..=count).map(|n| random.entry(self.head + n, 400)).collect();
             self.head += count;
-            let removed: Vec<_> = self.events.keys().take_while(|seq| n == 8 && **seq <= GONE).copied().collect();
+            let removed: Vec<_> =
+                self.events.keys().take_while(|seq| n == 8 && **seq <= EVICTED_UP_TO).copied().collect();
             self.events.retain(|seq, _| !removed.contains(seq));
             self.events.extend(entries.iter().map(|entry| (entry.seq, entry.clone())));
             let past = TopicPast { first: self.head, ..TopicPast::default() };
@@ -78,9 +79,9 @@ impl Sample {
             self.topics.extend(topics.clone());
             let (gone, forgotten) = (Gone::default(), Forgotten::default());
             let batch = Batch { entries, gone, topics, removed, forgotten, head: self.head, more: false };
-            let next = if n % 4 == 2 { Next::Rest } else { Next::More };
-            file.add(batch, 1, if ends && n == 11 { Next::End } else { next });
-            file.write().unwrap();
+            let next = if n % 4 == 2 { Next::Idle } else { Next::More };
+            files.add(batch, 1, if ends && n == 11 { Next::Shutdown } else { next });
+            files.write().unwrap();
         }
     }
 
@@ -117,19 +118,19 @@ struct Counts {
     /// Everything was there.
     whole: usize,
     /// Something was not, and that was told.
-    told: usize,
+    reported: usize,
     set_aside: usize,
-    tail_set_aside: usize,
+    wal_set_aside: usize,
     /// Nothing was in it.
     empty: usize,
     refused: usize,
     /// It was written and opened again.
-    went_on: usize,
+    continued: usize,
 }
 
 /// Opens a damaged file as the next daemon does.
 fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) {
-    let (mut file, left) = match disk.open() {
+    let (mut files, recovered) = match disk.open() {
         Ok(opened) => opened,
         Err(why) => {
             assert!(why.contains("--state-dir") && disk.set_aside() == 0, "{why}");
@@ -137,36 +138,36 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
             return;
         }
     };
-    let Some(left) = left else {
+    let Some(recovered) = recovered else {
         let what = if disk.set_aside() == 1 { &mut counts.set_aside } else { &mut counts.empty };
         *what += 1;
         return;
     };
     assert_eq!(disk.set_aside(), 0);
-    counts.tail_set_aside += disk.tails_set_aside();
-    assert!(left.head >= sample.head, "numbers go back to {}", left.head);
-    let (events, mut found) = (events(&file, &left), 0);
+    counts.wal_set_aside += disk.wals_set_aside();
+    assert!(recovered.head >= sample.head, "numbers go back to {}", recovered.head);
+    let (events, mut found) = (events(&files, &recovered), 0);
     assert!(events.is_sorted_by_key(|entry| entry.seq));
     for entry in &events {
         match sample.events.get(&entry.seq) {
             Some(written) => assert!(is_same(entry, written), "{entry:?}"),
-            None => assert!(entry.seq <= GONE, "{entry:?} was never written"),
+            None => assert!(entry.seq <= EVICTED_UP_TO, "{entry:?} was never written"),
         }
         found += usize::from(sample.events.contains_key(&entry.seq));
     }
-    assert!(left.topics.iter().all(|topic| sample.topics.contains(topic)), "{:?}", left.topics);
-    let torn: Vec<_> = left.is_torn.then_some(left.head).into_iter().collect();
-    let told: Vec<_> = left.forgotten.torn.iter().map(|torn| torn.last).collect();
-    assert!(left.clock == 1 && told == torn, "{:?}", left.forgotten);
+    assert!(recovered.topics.iter().all(|topic| sample.topics.contains(topic)), "{:?}", recovered.topics);
+    let torn: Vec<_> = recovered.is_torn.then_some(recovered.head).into_iter().collect();
+    let reported: Vec<_> = recovered.forgotten.torn.iter().map(|torn| torn.last).collect();
+    assert!(recovered.clock == 1 && reported == torn, "{:?}", recovered.forgotten);
     if found == sample.events.len() {
         counts.whole += 1;
     } else {
-        assert!(left.is_torn, "a loss is not told");
-        counts.told += 1;
+        assert!(recovered.is_torn, "a loss is not told");
+        counts.reported += 1;
     }
     // And goes on with it.
     if random.once_in(4) {
-        let new = random.entry(left.head + 1, 100);
+        let new = random.entry(recovered.head + 1, 100);
         let batch = Batch {
             entries: vec![new.clone()],
             gone: Gone::default(),
@@ -176,13 +177,13 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
             head: new.seq,
             more: false,
         };
-        file.add(batch, 1, Next::End);
-        file.write().expect("a file that could be opened can be written");
-        drop(file);
-        let (file, left) = disk.open().unwrap();
-        let left = left.expect("what was written is there");
-        assert!(is_same(super::events(&file, &left).last().unwrap(), &new) && !left.is_torn);
-        counts.went_on += 1;
+        files.add(batch, 1, Next::Shutdown);
+        files.write().expect("a file that could be opened can be written");
+        drop(files);
+        let (files, recovered) = disk.open().unwrap();
+        let recovered = recovered.expect("what was written is there");
+        assert!(is_same(super::events(&files, &recovered).last().unwrap(), &new) && !recovered.is_torn);
+        counts.continued += 1;
     }
 }
 
@@ -190,7 +191,7 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
 fn wherever_the_file_is_damaged_nothing_wrong_is_taken_for_right() {
     // A variable says if there are to be more.
     let places = std::env::var("SSE_BUS_TEST_DAMAGES").map_or(2000, |places| places.parse().unwrap());
-    for sample in [End::Told, End::Killed, End::KilledAtOnce].map(Sample::new) {
+    for sample in [Ending::Clean, Ending::Killed, Ending::KilledAtStart].map(Sample::new) {
         let (began, mut counts, mut random) = (Instant::now(), Counts::default(), Random::new(1));
         for _ in 0..places / 3 {
             let (what, bytes) = sample.damaged(&mut random);
@@ -202,6 +203,6 @@ fn wherever_the_file_is_damaged_nothing_wrong_is_taken_for_right() {
         let Sample { end, bytes, events, .. } = sample;
         let (size, took) = (bytes.map(|file| file.len()), began.elapsed());
         eprintln!("{} events in {size:?} bytes, end {end:?}: {counts:?}, in {took:?}", events.len());
-        assert!(counts.whole > 0 && counts.set_aside > 0 && counts.went_on > 0);
+        assert!(counts.whole > 0 && counts.set_aside > 0 && counts.continued > 0);
     }
 }

@@ -15,9 +15,9 @@ use tempfile::TempDir;
 
 use super::{
     super::{
-        files::File,
-        recovery::Left,
-        storage::{Failed, Storage, tail_of},
+        files::Files,
+        recovery::Recovered,
+        storage::{Message, Storage, wal_path},
     },
     Random, epoch,
 };
@@ -25,18 +25,18 @@ use super::{
 /// A disk with the files on it. Names in a folder stand for them, so that they can be set aside.
 pub(super) struct Disk {
     folder: TempDir,
-    files: Files,
+    files: SimulatedFiles,
 }
 
 /// The database, the tail, and where they are.
 #[derive(Clone)]
-struct Files {
+struct SimulatedFiles {
     path: PathBuf,
     /// The file that the database's name leads to, and the one that was opened last.
     database: Arc<Mutex<Bytes>>,
     opened: Arc<Mutex<Option<Bytes>>>,
     replacement: Arc<Mutex<Option<Bytes>>>,
-    tail: Bytes,
+    wal: Bytes,
 }
 
 /// The bytes of a file.
@@ -96,7 +96,7 @@ impl Disk {
     /// A disk with these bytes in the database and the tail.
     pub(super) fn holding(bytes: [Vec<u8>; 2]) -> Disk {
         let (folder, accident, hangs) = (tempfile::tempdir().unwrap(), Arc::default(), Arc::default());
-        let [database, tail] = bytes.map(|bytes| {
+        let [database, wal] = bytes.map(|bytes| {
             let image = Image { safe: bytes.clone(), seen: bytes, ..Image::default() };
             Bytes {
                 image: Arc::new(Mutex::new(image)),
@@ -107,15 +107,15 @@ impl Disk {
             }
         });
         let (path, database) = (folder.path().join("history.redb"), Arc::new(Mutex::new(database)));
-        let files = Files { path, database, opened: Arc::default(), replacement: Arc::default(), tail };
+        let files = SimulatedFiles { path, database, opened: Arc::default(), replacement: Arc::default(), wal };
         fs::write(&files.path, "").unwrap();
-        fs::write(tail_of(&files.path), "").unwrap();
+        fs::write(wal_path(&files.path), "").unwrap();
         Disk { folder, files }
     }
 
     /// Opens the files as the daemon does.
-    pub(super) fn open(&self) -> Result<(File, Option<Left>), String> {
-        File::open_on(Box::new(self.files.clone()), &self.files.path, epoch())
+    pub(super) fn open(&self) -> Result<(Files, Option<Recovered>), String> {
+        Files::open_on(Box::new(self.files.clone()), &self.files.path, epoch())
     }
 
     /// How many databases were set aside so far.
@@ -124,7 +124,7 @@ impl Disk {
     }
 
     /// How many tails were set aside so far.
-    pub(super) fn tails_set_aside(&self) -> usize {
+    pub(super) fn wals_set_aside(&self) -> usize {
         self.named("history.tail.damaged")
     }
 
@@ -149,8 +149,8 @@ impl Disk {
     }
 
     /// Whether the power is off.
-    pub(super) fn is_without_power(&self) -> bool {
-        self.files.tail.is_without_power()
+    pub(super) fn has_lost_power(&self) -> bool {
+        self.files.wal.has_lost_power()
     }
 
     /// The database is taken away.
@@ -159,13 +159,13 @@ impl Disk {
     }
 
     /// The tail is taken away.
-    pub(super) fn remove_tail(&self) {
-        fs::remove_file(tail_of(&self.files.path)).unwrap();
+    pub(super) fn remove_wal(&self) {
+        fs::remove_file(wal_path(&self.files.path)).unwrap();
     }
 
     /// Whoever has the tail open can do nothing with it any more.
-    pub(super) fn cut_off_tail(&self) {
-        self.files.tail.cuts.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn cut_off_wal(&self) {
+        self.files.wal.cuts.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether a sync of the database has failed.
@@ -174,38 +174,38 @@ impl Disk {
     }
 
     /// The next sync does not end before this is dropped.
-    pub(super) fn hang(&self) -> Sender<()> {
+    pub(super) fn hang_next_sync(&self) -> Sender<()> {
         let (hanging, until) = channel();
-        *self.files.tail.hangs.lock().unwrap() = Some(until);
+        *self.files.wal.hangs.lock().unwrap() = Some(until);
         hanging
     }
 
     pub(super) fn plan(&self, accident: Accident) {
-        *self.files.tail.accident.lock().unwrap() = Some(accident);
+        *self.files.wal.accident.lock().unwrap() = Some(accident);
     }
 
     /// There is room on the disk again.
-    pub(super) fn has_room(&self) {
-        *self.files.tail.accident.lock().unwrap() = None;
+    pub(super) fn free_space(&self) {
+        *self.files.wal.accident.lock().unwrap() = None;
     }
 
     /// The power is back.
-    pub(super) fn power_returns(&self, random: &mut Random) {
-        *self.files.tail.accident.lock().unwrap() = None;
+    pub(super) fn restore_power(&self, random: &mut Random) {
+        *self.files.wal.accident.lock().unwrap() = None;
         for file in self.files.both() {
-            file.image().settle(random);
+            file.image().lose_power(random);
         }
     }
 }
 
-impl Files {
+impl SimulatedFiles {
     /// What the names lead to.
     fn both(&self) -> [Bytes; 2] {
-        [self.database.lock().unwrap().clone(), self.tail.clone()]
+        [self.database.lock().unwrap().clone(), self.wal.clone()]
     }
 }
 
-impl Storage for Files {
+impl Storage for SimulatedFiles {
     fn database(&self) -> io::Result<Box<dyn StorageBackend>> {
         let mut database = self.database.lock().unwrap();
         if !self.path.exists() {
@@ -221,7 +221,7 @@ impl Storage for Files {
     }
 
     fn replacement(&self) -> io::Result<Box<dyn StorageBackend>> {
-        let replacement = self.tail.another();
+        let replacement = self.wal.another();
         *self.replacement.lock().unwrap() = Some(replacement.clone());
         Ok(Box::new(replacement))
     }
@@ -231,8 +231,8 @@ impl Storage for Files {
     }
 
     fn replace(&self) -> io::Result<()> {
-        if self.tail.fails() {
-            return Err(self.tail.failed());
+        if self.wal.should_fail() {
+            return Err(self.wal.failed());
         }
         let replacement = self.replacement.lock().unwrap().take().unwrap();
         *self.opened.lock().unwrap() = Some(replacement.clone());
@@ -244,21 +244,21 @@ impl Storage for Files {
         self.opened()?.len()
     }
 
-    fn tail(&self) -> io::Result<Box<dyn StorageBackend>> {
-        let path = tail_of(&self.path);
+    fn wal(&self) -> io::Result<Box<dyn StorageBackend>> {
+        let path = wal_path(&self.path);
         if !path.exists() {
-            *self.tail.image() = Image::default();
+            *self.wal.image() = Image::default();
             fs::write(path, "")?;
         }
-        Ok(Box::new(Bytes { before: self.tail.cuts.load(Ordering::Relaxed), ..self.tail.clone() }))
+        Ok(Box::new(Bytes { before: self.wal.cuts.load(Ordering::Relaxed), ..self.wal.clone() }))
     }
 
-    fn check_database(&self) -> Result<(), Failed> {
+    fn check_database(&self) -> Result<(), Message> {
         if self.path.exists() { Ok(()) } else { Err("history.redb was removed".into()) }
     }
 
-    fn check_tail(&self) -> Result<(), Failed> {
-        if tail_of(&self.path).exists() { Ok(()) } else { Err("history.tail was removed".into()) }
+    fn check_wal(&self) -> Result<(), Message> {
+        if wal_path(&self.path).exists() { Ok(()) } else { Err("history.tail was removed".into()) }
     }
 }
 
@@ -274,15 +274,15 @@ impl Bytes {
 
     /// Why nothing works.
     fn failed(&self) -> io::Error {
-        if self.is_without_power() { io::Error::other("there is no power") } else { io::ErrorKind::StorageFull.into() }
+        if self.has_lost_power() { io::Error::other("there is no power") } else { io::ErrorKind::StorageFull.into() }
     }
 
-    fn is_without_power(&self) -> bool {
+    fn has_lost_power(&self) -> bool {
         matches!(*self.accident.lock().unwrap(), Some(Accident { after: 0, lasts: 1_000.. }))
     }
 
     /// Counts a change or a sync. Says whether it fails.
-    fn fails(&self) -> bool {
+    fn should_fail(&self) -> bool {
         if self.before < self.cuts.load(Ordering::Relaxed) {
             return true;
         }
@@ -308,7 +308,7 @@ impl Bytes {
 impl Image {
     /// The power was gone. Of what was not synced nothing is there, or all, or what had reached the disk by chance, and
     /// of some of it a part. The file has one of the lengths that it had since: file systems keep these in order.
-    fn settle(&mut self, random: &mut Random) {
+    fn lose_power(&mut self, random: &mut Random) {
         let Image { safe: mut bytes, unsafe_changes, .. } = std::mem::take(self);
         // One in so many is lost, and one in so many is torn.
         let (lost, torn) = [(1, 1), (2, 8), (4, 2), (10, 1000), (1000, 3), (1000, 1000)][random.below(6)];
@@ -338,7 +338,7 @@ impl Image {
     }
 
     /// Nothing is to be synced any more: some of the writes are on disk, and all lengths.
-    fn reach_disk(&mut self, is_written: impl Fn(usize) -> bool) {
+    fn write_back(&mut self, is_written: impl Fn(usize) -> bool) {
         for (n, change) in std::mem::take(&mut self.unsafe_changes).into_iter().enumerate() {
             match change {
                 Change::Length(length) => resize(&mut self.safe, length),
@@ -369,7 +369,7 @@ impl StorageBackend for Bytes {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let (image, start) = (self.image(), offset as usize);
-        if self.is_without_power() {
+        if self.has_lost_power() {
             return Err(self.failed());
         }
         let end = start.checked_add(out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -379,7 +379,7 @@ impl StorageBackend for Bytes {
 
     fn set_len(&self, length: u64) -> io::Result<()> {
         let (mut image, length) = (self.image(), length as usize);
-        if self.fails() {
+        if self.should_fail() {
             return Err(self.failed());
         }
         resize(&mut image.seen, length);
@@ -393,21 +393,21 @@ impl StorageBackend for Bytes {
             let _ = until.recv();
         }
         let mut image = self.image();
-        if self.fails() {
+        if self.should_fail() {
             // Without power nothing goes on that could take them for written.
-            if !self.is_without_power() {
-                image.reach_disk(|n| n % 3 == 0);
+            if !self.has_lost_power() {
+                image.write_back(|n| n % 3 == 0);
                 image.has_dropped = true;
             }
             return Err(self.failed());
         }
-        image.reach_disk(|_| true);
+        image.write_back(|_| true);
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut image = self.image();
-        if self.fails() {
+        if self.should_fail() {
             // A full disk may have taken a part.
             image.write(offset as usize, &data[..data.len() / 2]);
             return Err(self.failed());

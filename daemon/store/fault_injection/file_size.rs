@@ -32,7 +32,7 @@ fn the_file_does_not_grow_while_events_come_and_go() {
     for (first, then, events) in [(1, 1, events / 5), (40, 40, events), (2000, 2000, events), (1, budget / 400, events)]
     {
         let disk = Disk::holding([Vec::new(), Vec::new()]);
-        let (mut file, _) = disk.open().unwrap();
+        let (mut files, _) = disk.open().unwrap();
         let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(retention.clone(), budget / 8)));
         let (mut random, began, mut sizes) = (Random::new(0), Instant::now(), Vec::new());
         for n in 1..=events {
@@ -43,9 +43,9 @@ fn the_file_does_not_grow_while_events_come_and_go() {
             let group = if n <= events / 8 { first } else { then };
             if n % group == 0 || n == events {
                 let batch = bus.take_batch(usize::MAX).unwrap();
-                file.add(batch, now.mono, Next::Rest);
-                file.write().unwrap();
-                drop(bus.written(file.settled()));
+                files.add(batch, now.mono, Next::Idle);
+                files.write().unwrap();
+                drop(bus.written(files.checkpointed()));
             }
             if [events / 10, events / 2, events].contains(&n) {
                 sizes.push(disk.len());
@@ -76,16 +76,16 @@ fn the_file_has_at_most_three_times_the_budget_whatever_the_size_of_events() {
         (256 << 10, 1, 40),
     ] {
         let disk = Disk::holding(Default::default());
-        let (mut file, _) = disk.open().unwrap();
+        let (mut files, _) = disk.open().unwrap();
         let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(retention.clone(), 0)));
         let (events, mut most) = (3 * BUDGET / (size + 400), 0);
         for n in 1..=events {
             let now = Now { mono: n as u64, unix: 0 };
             bus.publish(Publication::new(topic(n % topics), format!("{n} {}", "x".repeat(size))), None, now).unwrap();
             if n % group == 0 || n == events {
-                file.add(bus.take_batch(usize::MAX).unwrap(), now.mono, Next::Rest);
-                file.write().unwrap();
-                drop(bus.written(file.settled()));
+                files.add(bus.take_batch(usize::MAX).unwrap(), now.mono, Next::Idle);
+                files.write().unwrap();
+                drop(bus.written(files.checkpointed()));
                 most = most.max(disk.len());
             }
         }
@@ -98,17 +98,17 @@ fn the_file_has_at_most_three_times_the_budget_whatever_the_size_of_events() {
 #[test]
 fn events_now_and_then_share_blocks() {
     let disk = Disk::holding(Default::default());
-    let (mut file, _) = disk.open().unwrap();
+    let (mut files, _) = disk.open().unwrap();
     let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(Retention::default(), 0)));
     for n in 0..200 {
         let now = Now { mono: n, unix: 0 };
         bus.publish(Publication::new(topic(0), "x".repeat(100)), None, now).unwrap();
-        file.add(bus.take_batch(usize::MAX).unwrap(), now.mono, Next::Rest);
-        file.write().unwrap();
+        files.add(bus.take_batch(usize::MAX).unwrap(), now.mono, Next::Idle);
+        files.write().unwrap();
     }
-    let database = file.shelf().get().unwrap();
+    let database = files.database().get().unwrap();
     let blocks = StoredBlocks::open(&database.begin_read().unwrap()).unwrap();
-    assert_eq!(blocks.from(0).unwrap().count(), 2);
-    drop((file, database));
+    assert_eq!(blocks.iter_from(0).unwrap().count(), 2);
+    drop((files, database));
     assert_eq!(disk.open().unwrap().1.unwrap().entries.len(), 200);
 }

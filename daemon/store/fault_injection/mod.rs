@@ -15,7 +15,7 @@ use redb::ReadableDatabase as _;
 use sse_bus::{Epoch, Event, EventId, EventType, Headers, Topic, bus::history::Entry};
 
 use self::disk::Disk;
-use super::{encoding, files::File, recovery::Left, rows::StoredBlocks};
+use super::{encoding, files::Files, recovery::Recovered, rows::StoredBlocks};
 
 /// The epoch of all files here.
 fn epoch() -> Epoch {
@@ -69,22 +69,22 @@ impl Random {
 }
 
 /// The events that were left, as those get them who read from disk.
-fn events(file: &File, left: &Left) -> Vec<Entry> {
-    let database = file.shelf().get().unwrap();
+fn events(files: &Files, recovered: &Recovered) -> Vec<Entry> {
+    let database = files.database().get().unwrap();
     let mut on_disk = BTreeMap::new();
     let blocks = StoredBlocks::open(&database.begin_read().unwrap()).unwrap();
-    for block in blocks.from(0).unwrap() {
+    for block in blocks.iter_from(0).unwrap() {
         let mut events = Vec::new();
         let _ = encoding::events(&block.unwrap().1, epoch(), &mut events);
         on_disk.extend(events.into_iter().map(|event| (event.id.seq, event)));
     }
     let event = |entry: &Entry| {
         let event = Arc::new(on_disk.remove(&entry.seq).expect("what was left is on disk"));
-        assert_eq!(event.topic, left.topics[entry.topic].topic);
+        assert_eq!(event.topic, recovered.topics[entry.topic].topic);
         assert!(entry.event.as_ref().is_none_or(|kept| *kept == event));
         Entry { event: Some(event), ..entry.clone() }
     };
-    left.entries.iter().map(event).collect()
+    recovered.entries.iter().map(event).collect()
 }
 
 /// Whether what was read is what was written.

@@ -13,8 +13,8 @@ use sse_bus::{
 use super::{
     super::{
         database::{self, BUS, STATE},
-        files::{File, Next},
-        recovery::Left,
+        files::{Files, Next},
+        recovery::Recovered,
         region,
         rows::StoredBlocks,
     },
@@ -37,48 +37,48 @@ fn batch(seq: u64, size: usize) -> Batch {
     }
 }
 
-fn write(file: &mut File, seq: u64, size: usize) {
-    file.add(batch(seq, size), seq, Next::More);
-    file.write().unwrap();
+fn write(files: &mut Files, seq: u64, size: usize) {
+    files.add(batch(seq, size), seq, Next::More);
+    files.write().unwrap();
 }
 
 /// The numbers of the events that are left.
-fn numbers((file, left): &(File, Option<Left>)) -> Vec<u64> {
-    events(file, left.as_ref().unwrap()).iter().map(|entry| entry.seq).collect()
+fn numbers((files, recovered): &(Files, Option<Recovered>)) -> Vec<u64> {
+    events(files, recovered.as_ref().unwrap()).iter().map(|entry| entry.seq).collect()
 }
 
 #[test]
 fn what_follows_a_batch_that_is_lost_is_not_told_as_if_nothing_were_missing() {
     let disk = Disk::holding(Default::default());
-    let (mut file, _) = disk.open().unwrap();
+    let (mut files, _) = disk.open().unwrap();
     let [before, _] = disk.bytes();
-    write(&mut file, 1, 600_000);
-    write(&mut file, 2, 10);
-    drop(file);
+    write(&mut files, 1, 600_000);
+    write(&mut files, 2, 10);
+    drop(files);
     assert_eq!(numbers(&disk.open().unwrap()), [1, 2]);
     // The commit with the large one is damaged, and the database goes back to the one before.
-    let [_, tail] = disk.bytes();
-    let opened = Disk::holding([before, tail]).open().unwrap();
+    let [_, wal] = disk.bytes();
+    let opened = Disk::holding([before, wal]).open().unwrap();
     assert!(numbers(&opened).is_empty());
-    let left = opened.1.unwrap();
-    assert_eq!(left.forgotten.torn, [Torn { after: 0, last: left.head }]);
+    let recovered = opened.1.unwrap();
+    assert_eq!(recovered.forgotten.torn, [Torn { after: 0, last: recovered.head }]);
 }
 
 #[test]
 fn the_tail_of_a_later_daemon_is_not_taken_for_the_next_ones() {
     let disk = Disk::holding(Default::default());
-    let (mut file, _) = disk.open().unwrap();
-    file.add(batch(1, 10), 1, Next::End);
-    file.write().unwrap();
-    drop(file);
+    let (mut files, _) = disk.open().unwrap();
+    files.add(batch(1, 10), 1, Next::Shutdown);
+    files.write().unwrap();
+    drop(files);
     let [copy, _] = disk.bytes();
-    let (mut file, _) = disk.open().unwrap();
+    let (mut files, _) = disk.open().unwrap();
     for seq in 2..6 {
-        write(&mut file, seq, 10);
+        write(&mut files, seq, 10);
     }
     // The copy comes back, and the next daemon writes over a part of the tail.
-    let [_, tail] = disk.bytes();
-    let disk = Disk::holding([copy, tail]);
+    let [_, wal] = disk.bytes();
+    let disk = Disk::holding([copy, wal]);
     let mut opened = disk.open().unwrap();
     assert_eq!(numbers(&opened), [1]);
     drop(opened);
@@ -92,25 +92,25 @@ fn the_tail_of_a_later_daemon_is_not_taken_for_the_next_ones() {
 #[test]
 fn a_database_that_was_taken_away_is_not_durable_and_then_written_anew_with_all_that_it_held() {
     for while_the_disk_fails in [false, true] {
-        for also_the_tail in [false, true] {
+        for also_the_wal in [false, true] {
             let disk = Disk::holding(Default::default());
-            let (mut file, _) = disk.open().unwrap();
-            write(&mut file, 1, 600_000);
-            write(&mut file, 2, 10);
-            file.add(batch(3, 600_000), 3, Next::More);
+            let (mut files, _) = disk.open().unwrap();
+            write(&mut files, 1, 600_000);
+            write(&mut files, 2, 10);
+            files.add(batch(3, 600_000), 3, Next::More);
             if while_the_disk_fails {
                 disk.plan(Accident { after: 0, lasts: 1 });
-                file.write().unwrap_err();
+                files.write().unwrap_err();
             }
             disk.remove_database();
-            if also_the_tail {
-                disk.remove_tail();
+            if also_the_wal {
+                disk.remove_wal();
             }
-            let why = file.write().unwrap_err();
+            let why = files.write().unwrap_err();
             assert!(why.contains("was removed"), "{why}");
-            file.write().unwrap();
-            write(&mut file, 4, 10);
-            drop(file);
+            files.write().unwrap();
+            write(&mut files, 4, 10);
+            drop(files);
             assert_eq!(numbers(&disk.open().unwrap()), [1, 2, 3, 4]);
         }
     }
@@ -119,41 +119,41 @@ fn a_database_that_was_taken_away_is_not_durable_and_then_written_anew_with_all_
 #[test]
 fn a_start_on_a_full_disk_serves_what_is_there_and_writes_when_there_is_room() {
     let sample = Disk::holding(Default::default());
-    let (mut file, _) = sample.open().unwrap();
-    write(&mut file, 1, 600_000);
-    write(&mut file, 2, 10);
-    drop(file);
+    let (mut files, _) = sample.open().unwrap();
+    write(&mut files, 1, 600_000);
+    write(&mut files, 2, 10);
+    drop(files);
     let mut full = 0;
     for after in 0..60 {
         for is_cut_off in [false, true] {
             let disk = Disk::holding(sample.bytes());
             disk.plan(Accident::full(after));
-            let (mut file, left) = disk.open().unwrap();
-            assert_eq!(disk.set_aside() + disk.tails_set_aside(), 0);
-            if file.full().is_none() {
+            let (mut files, recovered) = disk.open().unwrap();
+            assert_eq!(disk.set_aside() + disk.wals_set_aside(), 0);
+            if files.disk_full().is_none() {
                 continue;
             }
             full += 1;
-            let left = left.unwrap();
-            let head = left.head;
-            let numbers_left: Vec<_> = events(&file, &left).iter().map(|entry| entry.seq).collect();
+            let recovered = recovered.unwrap();
+            let head = recovered.head;
+            let numbers_left: Vec<_> = events(&files, &recovered).iter().map(|entry| entry.seq).collect();
             assert_eq!(numbers_left, [1, 2], "full after {after}");
-            file.add(batch(head + 1, 10), 3, Next::More);
-            file.write().unwrap_err();
-            file.write().unwrap_err();
+            files.add(batch(head + 1, 10), 3, Next::More);
+            files.write().unwrap_err();
+            files.write().unwrap_err();
             if is_cut_off {
-                drop(file);
-                disk.power_returns(&mut Random::new(after as u64));
+                drop(files);
+                disk.restore_power(&mut Random::new(after as u64));
                 let opened = disk.open().unwrap();
                 assert_eq!(numbers(&opened), [1, 2], "full after {after}");
                 assert_ne!(opened.1.unwrap().head, head, "numbers are used twice");
                 continue;
             }
-            disk.has_room();
-            file.write().unwrap();
-            assert!(file.full().is_none() && file.is_settled());
-            write(&mut file, head + 2, 10);
-            drop(file);
+            disk.free_space();
+            files.write().unwrap();
+            assert!(files.disk_full().is_none() && files.is_checkpointed());
+            write(&mut files, head + 2, 10);
+            drop(files);
             assert_eq!(numbers(&disk.open().unwrap()), [1, 2, head + 1, head + 2], "full after {after}");
         }
     }
@@ -166,18 +166,18 @@ fn a_first_start_on_a_full_disk_makes_the_files_when_there_is_room() {
     for after in 0..30 {
         let disk = Disk::holding(Default::default());
         disk.plan(Accident::full(after));
-        let (mut file, _) = disk.open().unwrap();
-        full += usize::from(file.full().is_some());
-        file.add(batch(1, 10), 1, Next::More);
-        let written = file.write();
-        assert!(file.full().is_none() || written.is_err());
-        disk.has_room();
+        let (mut files, _) = disk.open().unwrap();
+        full += usize::from(files.disk_full().is_some());
+        files.add(batch(1, 10), 1, Next::More);
+        let written = files.write();
+        assert!(files.disk_full().is_none() || written.is_err());
+        disk.free_space();
         if written.is_err() {
-            file.write().unwrap();
+            files.write().unwrap();
         }
-        drop(file);
+        drop(files);
         assert_eq!(numbers(&disk.open().unwrap()), [1], "full after {after}");
-        assert_eq!(disk.set_aside() + disk.tails_set_aside(), 0);
+        assert_eq!(disk.set_aside() + disk.wals_set_aside(), 0);
     }
     assert!(full > 10, "{full} starts were on a full disk");
 }
@@ -185,17 +185,17 @@ fn a_first_start_on_a_full_disk_makes_the_files_when_there_is_room() {
 #[test]
 fn a_tail_that_was_taken_away_is_not_durable_and_then_what_it_held_is_in_the_database() {
     let disk = Disk::holding(Default::default());
-    let (mut file, _) = disk.open().unwrap();
-    write(&mut file, 1, 10);
-    disk.remove_tail();
-    file.add(batch(2, 10), 2, Next::More);
-    let why = file.write().unwrap_err();
+    let (mut files, _) = disk.open().unwrap();
+    write(&mut files, 1, 10);
+    disk.remove_wal();
+    files.add(batch(2, 10), 2, Next::More);
+    let why = files.write().unwrap_err();
     assert!(why.contains("history.tail was removed"), "{why}");
-    file.write().unwrap();
-    assert!(file.is_settled());
-    write(&mut file, 3, 10);
-    assert!(!file.is_settled(), "it is in the tail");
-    drop(file);
+    files.write().unwrap();
+    assert!(files.is_checkpointed());
+    write(&mut files, 3, 10);
+    assert!(!files.is_checkpointed(), "it is in the tail");
+    drop(files);
     assert_eq!(numbers(&disk.open().unwrap()), [1, 2, 3]);
 }
 
@@ -206,28 +206,28 @@ fn what_a_failed_sync_has_dropped_is_not_believed_when_the_power_fails_at_any_mo
     for fails_after in 0..30 {
         for power_after in 0..60 {
             let disk = Disk::holding(Default::default());
-            let (mut file, _) = disk.open().unwrap();
+            let (mut files, _) = disk.open().unwrap();
             for seq in 1..=4 {
-                write(&mut file, seq, 200_000);
+                write(&mut files, seq, 200_000);
             }
             disk.plan(Accident { after: fails_after, lasts: 1 });
-            file.add(batch(5, 600_000), 5, Next::More);
-            let failed = file.write().is_err();
+            files.add(batch(5, 600_000), 5, Next::More);
+            let failed = files.write().is_err();
             if !disk.has_dropped() {
                 break;
             }
             dropped += 1;
             disk.plan(Accident::power(power_after));
-            let mut written = if failed && file.write().is_err() { 4 } else { 5 };
+            let mut written = if failed && files.write().is_err() { 4 } else { 5 };
             for seq in 6..9 {
-                file.add(batch(seq, 200_000), seq, Next::Rest);
-                if file.write().is_err() {
+                files.add(batch(seq, 200_000), seq, Next::Idle);
+                if files.write().is_err() {
                     break;
                 }
                 written = seq;
             }
-            drop(file);
-            disk.power_returns(&mut Random::new(power_after as u64));
+            drop(files);
+            disk.restore_power(&mut Random::new(power_after as u64));
             let opened = disk.open().unwrap();
             assert_eq!(disk.set_aside(), 0, "failed after {fails_after}, power after {power_after}");
             let numbers = numbers(&opened);
@@ -244,42 +244,42 @@ fn what_a_failed_sync_has_dropped_is_not_believed_when_the_power_fails_at_any_mo
 #[test]
 fn who_is_cut_off_from_the_tail_opens_it_again() {
     let disk = Disk::holding(Default::default());
-    let (mut file, _) = disk.open().unwrap();
-    write(&mut file, 1, 10);
-    disk.cut_off_tail();
-    file.add(batch(2, 10), 2, Next::More);
-    file.write().unwrap_err();
-    file.write().unwrap();
-    assert!(file.is_settled());
-    write(&mut file, 3, 10);
-    assert!(!file.is_settled(), "it is in the tail");
-    drop(file);
+    let (mut files, _) = disk.open().unwrap();
+    write(&mut files, 1, 10);
+    disk.cut_off_wal();
+    files.add(batch(2, 10), 2, Next::More);
+    files.write().unwrap_err();
+    files.write().unwrap();
+    assert!(files.is_checkpointed());
+    write(&mut files, 3, 10);
+    assert!(!files.is_checkpointed(), "it is in the tail");
+    drop(files);
     assert_eq!(numbers(&disk.open().unwrap()), [1, 2, 3]);
 }
 
 #[test]
 fn a_compaction_leaves_everything_wherever_the_power_fails() {
     let sample = Disk::holding(Default::default());
-    let (mut file, _) = sample.open().unwrap();
+    let (mut files, _) = sample.open().unwrap();
     for seq in 1..=10 {
-        file.add(batch(seq, 100_000), seq, Next::Rest);
-        file.write().unwrap();
+        files.add(batch(seq, 100_000), seq, Next::Idle);
+        files.write().unwrap();
     }
-    drop(file);
+    drop(files);
     let (mut cut, mut compacted) = (0, 0);
     for after in 0..400 {
         let disk = Disk::holding(sample.bytes());
-        let (mut file, left) = disk.open().unwrap();
-        let next = left.unwrap().head + 1;
+        let (mut files, recovered) = disk.open().unwrap();
+        let next = recovered.unwrap().head + 1;
         // Most of it is evicted, and there is room for less than the file has.
         let before = disk.len();
-        file.note_room(0);
-        file.add(Batch { removed: (1..=8).collect(), ..batch(next, 100_000) }, 1, Next::Rest);
+        files.set_size_limit(0);
+        files.add(Batch { removed: (1..=8).collect(), ..batch(next, 100_000) }, 1, Next::Idle);
         disk.plan(Accident::power(after));
-        let (is_written, length) = (file.write().is_ok(), disk.len());
-        drop(file);
-        cut += usize::from(disk.is_without_power());
-        disk.power_returns(&mut Random::new(after as u64));
+        let (is_written, length) = (files.write().is_ok(), disk.len());
+        drop(files);
+        cut += usize::from(disk.has_lost_power());
+        disk.restore_power(&mut Random::new(after as u64));
         let opened = disk.open().unwrap();
         let numbers = numbers(&opened);
         let kept: Vec<_> = [9, 10].into_iter().chain(is_written.then_some(next)).collect();
@@ -299,17 +299,17 @@ fn a_compaction_leaves_everything_wherever_the_power_fails() {
 /// Files with two events as version 3 of the form has written them: a block is one row, whatever its size.
 fn of_schema_3() -> [Vec<u8>; 2] {
     let (new, old) = (Disk::holding(Default::default()), Disk::holding(Default::default()));
-    let (mut file, _) = new.open().unwrap();
-    write(&mut file, 1, 600_000);
-    write(&mut file, 2, 10);
-    file.add(Batch { entries: Vec::new(), ..batch(2, 10) }, 2, Next::Rest);
-    file.write().unwrap();
-    let read = file.shelf().get().unwrap().begin_read().unwrap();
+    let (mut files, _) = new.open().unwrap();
+    write(&mut files, 1, 600_000);
+    write(&mut files, 2, 10);
+    files.add(Batch { entries: Vec::new(), ..batch(2, 10) }, 2, Next::Idle);
+    files.write().unwrap();
+    let read = files.database().get().unwrap().begin_read().unwrap();
     let database = Database::builder().create_with_backend(old.file()).unwrap();
     let written = database.begin_write().unwrap();
     {
         let mut events = written.open_table(TableDefinition::<u64, &[u8]>::new("events")).unwrap();
-        for block in StoredBlocks::open(&read).unwrap().from(0).unwrap() {
+        for block in StoredBlocks::open(&read).unwrap().iter_from(0).unwrap() {
             let (first, block) = block.unwrap();
             events.insert(first, &*block).unwrap();
         }
@@ -336,11 +336,11 @@ fn a_file_that_grows_by_doubling_is_copied_wherever_the_power_fails_or_the_disk_
             let disk = Disk::holding(bytes.clone());
             disk.plan(accident);
             drop(disk.open());
-            disk.power_returns(&mut Random::new(after as u64));
+            disk.restore_power(&mut Random::new(after as u64));
             kept += usize::from(!region::is_in(&disk.file()).unwrap());
             let opened = disk.open().unwrap();
             assert_eq!(numbers(&opened), [1, 2], "{accident:?}");
-            assert_eq!(disk.set_aside() + disk.tails_set_aside(), 0, "{accident:?}");
+            assert_eq!(disk.set_aside() + disk.wals_set_aside(), 0, "{accident:?}");
             assert!(region::is_in(&disk.file()).unwrap());
             copied += 1;
         }
@@ -352,7 +352,7 @@ fn a_file_that_grows_by_doubling_is_copied_wherever_the_power_fails_or_the_disk_
 fn a_retained_event_stays_until_the_next_one_is_on_disk() {
     let (disk, now) = (Disk::holding(Default::default()), Now { mono: 1, unix: 0 });
     let history = || Box::new(Memory::journaled(Retention::default(), 0));
-    let (mut file, _) = disk.open().unwrap();
+    let (mut files, _) = disk.open().unwrap();
     let mut bus = Bus::new(epoch(), Limits::default(), history());
     let publish = |bus: &mut Bus, data: String, retain| {
         let mut publication = Publication::new(topic(0), data);
@@ -360,8 +360,8 @@ fn a_retained_event_stays_until_the_next_one_is_on_disk() {
         bus.publish(publication, None, now).unwrap().id.seq
     };
     let first = publish(&mut bus, "first".into(), true);
-    file.add(bus.take_batch(1 << 20).unwrap(), 1, Next::More);
-    file.write().unwrap();
+    files.add(bus.take_batch(1 << 20).unwrap(), 1, Next::More);
+    files.write().unwrap();
     for n in 0..60 {
         publish(&mut bus, format!("{n:0>50000}"), false);
     }
@@ -370,12 +370,12 @@ fn a_retained_event_stays_until_the_next_one_is_on_disk() {
     loop {
         let part = bus.take_batch(1 << 20).unwrap();
         let more = part.more;
-        file.add(part, 1, Next::More);
-        file.write().unwrap();
-        let (_, left) = Disk::holding(disk.bytes()).open().unwrap();
-        let left = left.unwrap();
-        let retained = left.topics[0].past.retained.unwrap();
-        let is_there = left.entries.iter().any(|entry| entry.seq == retained && entry.event.is_some());
+        files.add(part, 1, Next::More);
+        files.write().unwrap();
+        let (_, recovered) = Disk::holding(disk.bytes()).open().unwrap();
+        let recovered = recovered.unwrap();
+        let retained = recovered.topics[0].past.retained.unwrap();
+        let is_there = recovered.entries.iter().any(|entry| entry.seq == retained && entry.event.is_some());
         assert!(is_there && (retained == first) == more, "{retained} is retained");
         if !more {
             break;

@@ -16,8 +16,8 @@ use crate::{
 fn start(disk: &Disk) -> (SharedBus, Store) {
     let history = Memory::journaled(Retention::default(), 0);
     let bus = SharedBus::new(Bus::new(epoch(), Limits::default(), Box::new(history)), 1);
-    let (file, left) = disk.open().unwrap();
-    let store = Opened { file, left, clocks: Relation::default() }.start(&bus).unwrap();
+    let (files, recovered) = disk.open().unwrap();
+    let store = Opened { files, recovered, clocks: Relation::default() }.start(&bus).unwrap();
     (bus, store)
 }
 
@@ -27,7 +27,7 @@ async fn a_disk_that_hangs_does_not_keep_the_daemon_from_ending() {
     let (bus, store) = start(&disk);
     let publish = |data: &str| bus.with(|bus, now| bus.publish(Publication::new(topic(0), data), None, now)).unwrap();
     publish("one");
-    let hanging = disk.hang();
+    let hanging = disk.hang_next_sync();
     publish("two");
     // It passes at once while nothing else is to be done.
     tokio::time::pause();
