@@ -1,9 +1,8 @@
-//! What is known of the blocks without reading them: how many of their events were evicted, and which are to be written
-//! again.
+//! Tracks the blocks without reading them: how many of their events were evicted, and which blocks to rewrite.
 //!
-//! An evicted event stays in its block until evicted events are a third of all bytes. Then the blocks that have lost a third
-//! are written again without them. In a history whose events are evicted in the order of their ids this is never necessary:
-//! whole blocks go.
+//! An evicted event stays in its block until evicted events make up a third of all bytes. Then each block that has lost
+//! a third of its events is rewritten without them. If events are evicted in id order, no block is ever rewritten,
+//! because whole blocks are removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,70 +13,70 @@ use super::{
     rows::Blocks,
 };
 
-/// Bytes of one block, unless a single event is larger: it fits one row, which has a page of its own.
+/// Maximum bytes of a block, unless one event is larger. A block of this size fits one row with a page of its own.
 const BLOCK_BYTES: usize = 63 << 10;
-/// The last block takes more events while it has fewer bytes, so that a publish now and then does not leave many small
-/// ones.
+/// New events are added to the last block while it is smaller than this, so that occasional publishes do not leave many
+/// small blocks.
 const EXTENDABLE_BYTES: usize = 16 << 10;
-/// Blocks that one commit rewrites, at most: more than a batch can make sparse for long.
+/// Maximum number of blocks that one commit rewrites. In the long run a batch makes fewer blocks sparse.
 const MAX_REWRITES: usize = 512;
-/// Blocks of which nothing is left that one commit removes, at most.
+/// Maximum number of empty blocks that one commit removes.
 const MAX_REMOVALS: usize = 4096;
 
-/// What is in a block.
+/// What is known about one block.
 #[derive(Debug, Default)]
 pub(super) struct Block {
-    /// Events that stand in it, also those that are gone.
+    /// Number of events in the block, including evicted ones.
     events: usize,
     bytes: usize,
-    /// Events that history has let go.
+    /// Evicted events.
     pub(super) evicted: BTreeSet<u64>,
 }
 
 impl Block {
-    /// One that is whole.
+    /// Returns a block without evicted events.
     pub(super) fn new(events: usize, bytes: usize) -> Block {
         Block { events, bytes, evicted: BTreeSet::new() }
     }
 
-    /// Bytes of one of its events, about.
+    /// Approximate bytes of one event.
     fn bytes_per_event(&self) -> usize {
         self.bytes / self.events.max(1)
     }
 
-    /// About what is gone and stands there still, in bytes.
+    /// Approximate bytes of the evicted events.
     fn dead_bytes(&self) -> usize {
         self.bytes_per_event() * self.evicted.len()
     }
 
-    /// Whether nothing of it is left.
+    /// Returns true if all events were evicted.
     fn is_empty(&self) -> bool {
         self.evicted.len() >= self.events
     }
 
-    /// Whether more than a third of it is gone.
+    /// Returns true if more than a third of the events were evicted.
     fn is_sparse(&self) -> bool {
         self.is_empty() || self.evicted.len() * 3 > self.events
     }
 }
 
-/// All blocks, by the number under which they are written.
+/// All blocks, by the sequence number under which each is stored.
 pub(super) struct BlockIndex {
     blocks: BTreeMap<u64, Block>,
-    /// Those that are sparse, noted so that a commit need not look at all of them.
+    /// The sparse blocks, indexed so that a commit need not scan all blocks.
     sparse: BTreeSet<u64>,
     /// Bytes of all blocks.
     bytes: usize,
-    /// Of these, about those of evicted events.
+    /// Approximate bytes of the evicted events in them.
     dead_bytes: usize,
 }
 
-/// What a commit does with the blocks that are there.
+/// What the next commit does to the existing blocks.
 pub(super) struct Maintenance {
     remove: Vec<u64>,
-    /// Each with its evicted events.
+    /// Blocks to rewrite, each with its evicted events.
     rewrite: Vec<(u64, BTreeSet<u64>)>,
-    /// The last block, if it takes more events.
+    /// The last block, if it accepts more events.
     extend: Option<(u64, BTreeSet<u64>)>,
 }
 
@@ -96,7 +95,7 @@ impl BlockIndex {
         self.bytes as u64
     }
 
-    /// Notes that an event was evicted.
+    /// Records that an event was evicted.
     pub(super) fn evict(&mut self, seq: u64) {
         if let Some((first, block)) = self.blocks.range_mut(..=seq).next_back() {
             if block.evicted.insert(seq) {
@@ -108,7 +107,7 @@ impl BlockIndex {
         }
     }
 
-    /// Returns what the next commit is to do.
+    /// Returns what the next commit has to do.
     pub(super) fn maintenance(&self) -> Maintenance {
         let sparse = self.sparse.iter().filter_map(|first| self.blocks.get_key_value(first));
         let (empty, sparse): (Vec<_>, Vec<_>) = sparse.partition(|(_, block)| block.is_empty());
@@ -123,7 +122,7 @@ impl BlockIndex {
         }
     }
 
-    /// Notes what a commit has written. A block without events was removed.
+    /// Records what a commit has changed. A block without events was removed.
     pub(super) fn record_changes(&mut self, written: Vec<(u64, Block)>) {
         for (first, block) in written {
             self.sparse.remove(&first);
@@ -140,7 +139,8 @@ impl BlockIndex {
 }
 
 impl Maintenance {
-    /// Does it, and writes new events. Returns the blocks that were written or removed, for [`BlockIndex::note`].
+    /// Updates the existing blocks and writes new events. Returns the blocks that were written or removed, for
+    /// [`BlockIndex::record_changes`].
     pub(super) fn run(&self, blocks: &mut Blocks<'_>, entries: &[Entry]) -> Result<Vec<(u64, Block)>, redb::Error> {
         let mut written = Vec::new();
         for first in &self.remove {
@@ -157,7 +157,7 @@ impl Maintenance {
                 written.push((*first, Block::default()));
             }
         }
-        // After a commit that has failed they may be there already.
+        // A failed commit may have written some of these events already.
         let is_new = |seq| entries.first().is_some_and(|first| seq >= first.seq);
         let last = match &self.extend {
             Some((first, evicted)) => {
@@ -170,7 +170,7 @@ impl Maintenance {
     }
 }
 
-/// Writes events in blocks. The first of them go into the block `last`, if there is one. Returns the blocks that were
+/// Writes events in blocks, the first of them into the block `last` if there is one. Returns the blocks that were
 /// written, with their numbers.
 pub(super) fn write_events(
     blocks: &mut Blocks<'_>,
@@ -190,7 +190,7 @@ pub(super) fn write_events(
     Ok(written)
 }
 
-/// Reads a block, without some of its events. Nothing if it is damaged.
+/// Reads a block without the evicted events. Returns `None` if the block is damaged or missing.
 fn without(
     blocks: &Blocks<'_>,
     first: u64,

@@ -1,19 +1,19 @@
-//! How events stand on disk: blocks of many, each with a checksum, so that nothing wrong is ever taken for right.
+//! Encodes events on disk as blocks, each with a checksum that detects any damage.
 //!
-//! A block is the CRC-32 of what follows, then records: the length of the rest, number, time (Unix milliseconds), when it
-//! came and when it expires (milliseconds of the bus's clock), the lengths of topic and type, topic, type, data. Numbers
-//! are little endian.
+//! A block is the CRC-32 of the rest, then one record for each event: the length of the rest of the record, sequence
+//! number, time (Unix milliseconds), arrival and expiry (milliseconds of the bus's clock), length of the topic, length
+//! of the type, topic, type, data. Numbers are little endian.
 //!
-//! Where the highest bit of the topic's length is set, the length of the headers and their
-//! [lines](sse_bus::Headers::as_lines) stand between type and data. So an event without headers stands as it did before
-//! schema 3, and what was written then is read as it is.
+//! If the highest bit of the topic's length is set, the length of the headers and their
+//! [lines](sse_bus::Headers::as_lines) follow the type. So records without headers are the same as before schema 3, and
+//! older blocks are read without conversion.
 
 use std::collections::{HashMap, hash_map};
 
 use bytes::{Buf, BufMut};
 use sse_bus::{Epoch, Event, EventId, EventType, Headers, Topic, bus::history::Entry};
 
-/// An event from disk, as it stands in its block.
+/// An event as it is stored in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EventRecord<'a> {
     pub(super) seq: u64,
@@ -22,13 +22,13 @@ pub(super) struct EventRecord<'a> {
     pub(super) expires: Option<u64>,
     pub(super) topic: &'a str,
     pub(super) event_type: Option<&'a str>,
-    /// Lines; none for an event without headers.
+    /// Lines; empty for an event without headers.
     pub(super) headers: &'a str,
     pub(super) data: &'a str,
 }
 
 impl<'a> EventRecord<'a> {
-    /// The event. `topics` are those of the events before. Nothing if it is none of this bus.
+    /// Returns the event, or `None` if it is invalid. `topics` caches the topics of previous records.
     pub(super) fn event(&self, epoch: Epoch, topics: &mut HashMap<&'a str, Topic>) -> Option<Event> {
         let topic = match topics.entry(self.topic) {
             hash_map::Entry::Occupied(known) => known.get().clone(),
@@ -41,14 +41,14 @@ impl<'a> EventRecord<'a> {
     }
 }
 
-/// Bytes of a record before topic, type and data: four numbers, two lengths.
+/// Bytes of a record before topic, type and data: four numbers and two lengths.
 const RECORD_HEADER: usize = 4 * 8 + 2 * 2;
-/// The length of a type that is none.
+/// The length that marks an event without a type.
 const NO_TYPE: u16 = u16::MAX;
-/// Set in the length of the topic of an event that has headers.
+/// Set in the length of the topic if the event has headers.
 const HAS_HEADERS: u16 = 1 << 15;
 
-/// A block that takes more events.
+/// A block under construction.
 pub(super) struct BlockBuilder {
     bytes: Vec<u8>,
     events: usize,
@@ -61,17 +61,17 @@ impl Default for BlockBuilder {
 }
 
 impl BlockBuilder {
-    /// How many events it holds.
+    /// Number of events in the block.
     pub(super) fn events(&self) -> usize {
         self.events
     }
 
-    /// Takes the first of some events, up to so many bytes of the block. An empty block takes one event of any size.
-    /// Returns how many it has taken.
+    /// Adds events until the block would have more than `most` bytes. An empty block accepts one event of any size.
+    /// Returns the number of events added.
     pub(super) fn fill(&mut self, entries: &[Entry], most: usize) -> usize {
         let (before, block) = (self.events, &mut self.bytes);
         for Entry { event, came: arrived_at, expires, .. } in entries {
-            // What is new is in memory.
+            // New events are always in memory.
             let Some(event) = event else { continue };
             let (topic, event_type) = (event.topic.as_str(), event.kind.as_ref().map(EventType::as_str));
             let headers = event.headers.as_lines();
@@ -99,7 +99,7 @@ impl BlockBuilder {
         self.events - before
     }
 
-    /// The block, with its checksum.
+    /// Returns the block with its checksum.
     pub(super) fn finish(mut self) -> Vec<u8> {
         let checksum = crc32fast::hash(&self.bytes[4..]);
         self.bytes[..4].copy_from_slice(&checksum.to_le_bytes());
@@ -114,7 +114,7 @@ pub(super) fn encode(entries: &[Entry]) -> Vec<u8> {
     block.finish()
 }
 
-/// A block without some of its events. Nothing if it is damaged.
+/// Returns a block without the evicted events, or `None` if the block is damaged.
 pub(super) fn without(block: &[u8], is_evicted: impl Fn(u64) -> bool) -> Option<BlockBuilder> {
     let mut kept = BlockBuilder::default();
     let mut rest = verify(block)?;
@@ -130,7 +130,7 @@ pub(super) fn without(block: &[u8], is_evicted: impl Fn(u64) -> bool) -> Option<
     Some(kept)
 }
 
-/// The events of a block. Nothing if it is damaged.
+/// Returns the events of a block, or `None` if the block is damaged.
 pub(super) fn decode(block: &[u8]) -> Option<Vec<EventRecord<'_>>> {
     let mut records = Vec::new();
     let mut rest = verify(block)?;
@@ -165,7 +165,7 @@ pub(super) fn decode(block: &[u8]) -> Option<Vec<EventRecord<'_>>> {
     Some(records)
 }
 
-/// Adds the events of a block, to be delivered, to others. Nothing of it if it is damaged.
+/// Appends the decoded events of a block to `events`. Returns `None` and appends nothing if the block is damaged.
 pub(super) fn events(block: &[u8], epoch: Epoch, events: &mut Vec<Event>) -> Option<()> {
     let records = decode(block)?;
     let (before, mut topics) = (events.len(), HashMap::new());
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn encoded_events_decode_to_themselves() {
         let (epoch, entries) = entries();
         let block = encode(&entries);
         let read = decode(&block).unwrap();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn no_bit_can_change_unnoticed() {
+    fn every_flipped_bit_is_detected() {
         let (_, entries) = entries();
         let block = encode(&entries);
         for bit in 0..block.len() * 8 {

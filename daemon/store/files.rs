@@ -1,7 +1,7 @@
-//! What history is kept in: a [database](super::database), and a [tail](super::wal) for what is not in it yet.
+//! The files of history: a [database](super::database) and a [write-ahead file](super::wal).
 //!
-//! A small batch is written when it is in the tail. When there are many of them, or nothing follows for a while, they go
-//! into the database together. A large batch goes there at once, with all that is pending.
+//! A small batch counts as written once it is in the write-ahead file. A checkpoint moves the batches into the database
+//! when there are many of them or no more follow. A large batch goes into the database at once, with all pending ones.
 
 use std::{
     path::Path,
@@ -28,77 +28,78 @@ use super::{
 };
 use crate::clock::Relation;
 
-/// Bytes of the tail, about. What is in it stays in memory until it is in the database, and is read at a start.
+/// Approximate size limit of the write-ahead file. Its content also stays in memory until the checkpoint, and is read
+/// at the next start.
 const WAL_BYTES: usize = 4 << 20;
-/// A batch of so many bytes is not worth to be written twice.
+/// Writing a batch of this size twice, first into the write-ahead file, would cost too much.
 const LARGE_BATCH: usize = 512 << 10;
-/// What a topic takes in the tail, about.
+/// Approximate bytes of a topic in the write-ahead file.
 const TOPIC_BYTES: usize = 200;
-/// What comes after a batch.
+/// What follows a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Others.
+    /// More batches may follow.
     More,
-    /// Nothing for a while.
+    /// No changes for a while.
     Idle,
-    /// The end of the daemon.
+    /// The daemon is shutting down.
     Shutdown,
 }
 
-/// What is known of the size of the database's file.
+/// Size of the database file.
 struct Size {
-    /// Bytes that it may have.
+    /// Maximum bytes of the file.
     limit: u64,
-    /// Bytes that it had beside the blocks after it was compacted last.
+    /// Bytes of the file that did not belong to blocks after the last compaction.
     overhead: u64,
-    /// It is to be compacted when nothing follows for a while.
+    /// Compact the file when the bus is idle.
     needs_compaction: bool,
 }
 
-/// The files, open.
+/// The open files.
 pub(super) struct Files {
     storage: Box<dyn Storage>,
     epoch: Epoch,
     database: SharedDatabase,
-    /// A sync of the database's file has failed.
+    /// Set when a sync of the database file fails.
     sync_failed: Arc<AtomicBool>,
-    /// Nothing after it could not be written; until it is opened again everything goes into the database at once.
+    /// `None` after a failed write; until it is reopened, each batch goes into the database at once.
     wal: Option<Wal>,
-    /// A file was found without its name at the end of the last attempt.
+    /// A file had been removed or replaced at the end of the last attempt.
     lost_its_name: bool,
     state: State,
-    /// What is to be written next.
+    /// The batch to write next.
     batch: Option<Batch>,
-    /// Batches are held that others belong to, which have not come yet.
+    /// Parts of a batch are pending whose last part has not arrived yet.
     has_partial: bool,
-    /// What is not in the database yet.
+    /// Changes that are not in the database yet.
     pending: Pending,
-    /// It has to go there now.
+    /// The pending changes must go into the database with the next write.
     checkpoint_is_due: bool,
-    /// What comes after the last batch.
+    /// What follows the last batch.
     next: Next,
-    /// Everything up to here is in the database.
+    /// All events up to this sequence number are in the database.
     checkpointed: u64,
-    /// The last batch that is in the database.
+    /// The last batch in the database.
     checkpointed_batch: u64,
     blocks: BlockIndex,
     size: Size,
-    /// Why nothing could be written since the files were opened. Until it can, the database is a copy in memory of what
-    /// is on disk, for those who read.
+    /// Why nothing could be written since the files were opened. Until a write succeeds, the database is a copy in
+    /// memory of the files on disk, so that subscribers can read it.
     disk_full: Option<Message>,
 }
 
 impl Files {
-    /// Opens the files, which are made if they are not there, and reads what is in them. What is damaged is set aside.
+    /// Opens the files, or creates them, and reads their content. Damaged files are set aside.
     ///
     /// # Errors
     ///
-    /// Says what stands in the way, and what to do.
+    /// A message that names the cause and the remedy.
     pub(super) fn open(path: &Path, epoch: Epoch) -> Result<(Files, Option<Recovered>), Message> {
         Files::open_on(Box::new(FileSystem::new(path)), path, epoch)
     }
 
-    /// Opens the files on another storage. A path stands for the database there, so that it can be set aside.
+    /// Opens the files on another storage. `path` names the database there, so that it can be set aside.
     pub(super) fn open_on(
         storage: Box<dyn Storage>,
         path: &Path,
@@ -111,7 +112,8 @@ impl Files {
             epoch: recovered.as_ref().map_or(epoch, |recovered| recovered.epoch),
             database: SharedDatabase::new(database),
             sync_failed,
-            // Of a full disk the next batch goes into the database, with what the tail holds.
+            // After a start on a full disk, the next batch goes into the database together with the content of the
+            // write-ahead file.
             wal: disk_full.is_none().then_some(wal),
             lost_its_name: false,
             checkpointed: state.head,
@@ -129,49 +131,49 @@ impl Files {
         Ok((file, recovered))
     }
 
-    /// Why nothing could be written since the files were opened.
+    /// Returns why nothing could be written since the files were opened.
     pub(super) fn disk_full(&self) -> Option<&str> {
         self.disk_full.as_deref()
     }
 
-    /// The database, for who reads from it.
+    /// Returns the database, for the reader.
     pub(super) fn database(&self) -> SharedDatabase {
         self.database.clone()
     }
 
-    /// Everything up to here is in the database.
+    /// Returns the sequence number up to which all events are in the database.
     pub(super) fn checkpointed(&self) -> u64 {
         self.checkpointed
     }
 
-    /// Whether everything that was written is in the database.
+    /// Returns true if everything that was written is in the database.
     pub(super) fn is_checkpointed(&self) -> bool {
         self.wal_bytes() == 0 && !self.checkpoint_is_due && !self.size.needs_compaction
     }
 
-    /// Bytes of what was appended to the tail since it began anew.
+    /// Bytes appended to the write-ahead file since it was last restarted.
     fn wal_bytes(&self) -> usize {
         self.wal.as_ref().map_or(0, Wal::bytes)
     }
 
-    /// Notes that an event from disk is not needed.
+    /// Records that an event on disk is no longer needed.
     pub(super) fn drop_event(&mut self, seq: u64) {
         self.blocks.evict(seq);
     }
 
-    /// Notes how many bytes the file of the database may have.
+    /// Sets the maximum size of the database file.
     pub(super) fn set_size_limit(&mut self, room: u64) {
         self.size.limit = room;
     }
 
-    /// Notes how the bus's clock stands to those of the machine.
+    /// Sets the relation between the bus's clock and the machine's clocks.
     pub(super) fn set_clocks(&mut self, clocks: Relation) {
         self.state.clocks = clocks;
     }
 
-    /// Takes a batch, when the one before is written. `clock` is the bus's.
+    /// Adds a batch, after the previous one was written. `clock` is the bus's time.
     ///
-    /// Of one that has more after it the topics are ahead of the events. So it is held until the last of them is here.
+    /// In a partial batch the topics are ahead of the events. So all parts are kept pending until the last one arrives.
     pub(super) fn add(&mut self, batch: Batch, clock: u64, next: Next) {
         self.state.head = batch.head;
         (self.state.clock, self.state.forgotten) = (clock, batch.forgotten.clone());
@@ -185,7 +187,7 @@ impl Files {
             self.add_pending(batch);
             return;
         }
-        // What is held already is not in the tail.
+        // Pending parts are not in the write-ahead file, so the whole batch goes into the database.
         let has_partial = std::mem::take(&mut self.has_partial);
         self.checkpoint_is_due = has_partial
             || self.wal.is_none()
@@ -196,8 +198,8 @@ impl Files {
         self.batch = Some(batch);
     }
 
-    /// Writes what was taken, durably, to files that still have their names. After an error nothing of it counts, and this
-    /// is to be tried again.
+    /// Writes the added batch durably, to files that still have their names. After an error nothing counts as written,
+    /// and the caller retries.
     pub(super) fn write(&mut self) -> Result<(), Message> {
         if !self.lost_its_name && self.disk_full.is_none() {
             self.check_names()?;
@@ -207,7 +209,7 @@ impl Files {
         self.check_names()
     }
 
-    /// Checks that the files have their names. If not, all goes into files with names the next time.
+    /// Checks that the files still have their names. If not, the next write goes into new files.
     fn check_names(&mut self) -> Result<(), Message> {
         let named = self.storage.check_database().and_then(|()| self.storage.check_wal());
         self.lost_its_name = named.is_err();
@@ -219,14 +221,14 @@ impl Files {
         let Some(batch) = self.batch.take() else {
             return if self.checkpoint_is_due { self.checkpoint() } else { Ok(()) };
         };
-        // Also those that are not appended have a number. So a record fits no other state of the database than the one
-        // that it came after.
+        // Batches that are not appended are numbered, too. So a record only ever follows the database state that it was
+        // written after.
         let number = self.state.last_batch + 1;
         if !self.checkpoint_is_due
             && let Some(wal) = &mut self.wal
             && let Err(error) = wal.append(number, &batch, self.state.clock)
         {
-            // Perhaps the database can take it.
+            // The database may accept the batch.
             (self.checkpoint_is_due, self.wal) = (true, None);
             self.batch = Some(batch);
             return Err(error.to_string());
@@ -236,14 +238,14 @@ impl Files {
         if self.checkpoint_is_due { self.checkpoint() } else { Ok(()) }
     }
 
-    /// Holds a batch until it is in the database.
+    /// Keeps a batch in memory until the next checkpoint.
     fn add_pending(&mut self, batch: Batch) {
         for seq in self.pending.add(batch) {
             self.drop_event(seq);
         }
     }
 
-    /// Puts what is pending into the database.
+    /// Moves the pending changes into the database.
     fn checkpoint(&mut self) -> Result<(), Message> {
         let maintenance = self.blocks.maintenance();
         let mut pending = std::mem::take(&mut self.pending);
@@ -265,11 +267,11 @@ impl Files {
         self.compact_if_large()
     }
 
-    /// Compacts the database if its file is nearly too large, and when nothing follows also if most of it is free.
+    /// Compacts the database if its file is near the size limit, or if the bus is idle and most of the file is free.
     ///
     /// # Errors
     ///
-    /// The disk has failed. What was to be written is there, but the database has to be opened again.
+    /// The disk failed. The pending changes are in the database, but it has to be reopened.
     fn compact_if_large(&mut self) -> Result<(), Message> {
         let length = |storage: &dyn Storage| storage.database_len().map_err(|e| e.to_string());
         let (before, needed) = (length(&*self.storage)?, self.blocks.bytes() + self.size.overhead);
@@ -287,28 +289,28 @@ impl Files {
         self.database.set(Some(database.into()));
         let after = length(&*self.storage)?;
         self.size.overhead = after.saturating_sub(self.blocks.bytes());
-        debug!(before, after, "the file of history was compacted");
+        debug!(before, after, "the history file was compacted");
         Ok(())
     }
 
-    /// Begins the tail anew: all of it is in the database.
+    /// Restarts the write-ahead file: all of its content is in the database.
     fn restart_wal(&mut self) {
         if self.storage.check_wal().is_err() {
             self.wal = None;
         }
         match &mut self.wal {
-            // Nobody needs what may stay of it.
+            // Its content is not needed, so a failure is ignored.
             Some(wal) if self.state.ended => drop(wal.clear()),
             Some(wal) => wal.rewind(),
             None => {
-                // Nothing that was there is needed, and of what a failed sync has left nothing may be.
+                // The old content is not needed, and a failed sync may have left garbage: truncate the file.
                 let emptied = self.storage.wal().and_then(|file| file.set_len(0).map(|()| file));
                 self.wal = emptied.and_then(|file| Wal::open(file, self.epoch)).ok().flatten();
             }
         }
     }
 
-    /// One transaction: what is put into the tables, and the state.
+    /// Commits one transaction: the changes that `fill` makes, and the state.
     fn commit(
         &mut self,
         fill: impl FnOnce(&mut Blocks<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
@@ -323,16 +325,16 @@ impl Files {
             self.database.set(Some(database));
             self.disk_full = None;
         } else if self.disk_full.is_none() {
-            // After a failure redb takes no more until the file was opened again.
+            // After a failure redb accepts no transaction until the file is reopened.
             self.database.set(None);
         }
         done.map_err(StoreError::message)
     }
 
-    /// Opens the database after a failure. If its file is lost, it is written anew, from what is still open of it.
+    /// Reopens the database after a failure. If its file is lost, writes a new one from the file that is still open.
     fn reopen(&mut self, source: Option<Arc<Database>>, is_lost: bool) -> Result<Database, StoreError> {
         let is_known = |database: &Database| match recovery::state(database)? {
-            // The last commit may be in it although it has failed.
+            // The last commit may be in the file although it was reported as failed.
             Some(state)
                 if state.epoch == self.state.epoch
                     && [self.checkpointed_batch, self.state.last_batch].contains(&state.last_batch) =>
@@ -340,7 +342,7 @@ impl Files {
                 Ok(())
             }
             _ => Err(StoreError::Other(
-                "it is not what was written there; restart sse-busd to begin with what there is".into(),
+                "its content is not what this daemon wrote; restart sse-busd to continue with that content".into(),
             )),
         };
         if !is_lost {

@@ -1,8 +1,8 @@
-//! One thread reads from disk what subscribers wait for, so that neither the bus nor another subscriber waits for it.
+//! The thread that reads old events from disk, so that neither the bus nor other subscribers wait for the disk.
 //!
-//! A subscriber that reads the file from block to block receives several blocks at once. What is handed over and not read
-//! yet is bounded: at the limit the thread waits until some of it is read, and drops what was not read for a while. Its
-//! subscribers ask for it again when they continue.
+//! A subscriber that reads the history in order receives several blocks at once. The bytes handed over but not yet read
+//! are bounded: at the limit the thread waits until subscribers have read some of them, and drops what has not been
+//! read for a while. Subscribers request dropped events again when they continue.
 
 use std::{
     collections::VecDeque,
@@ -27,21 +27,21 @@ use super::{
 };
 use crate::shared::SharedBus;
 
-/// Bytes that are read at once for one who goes through the file.
+/// Bytes read at once for a subscriber that reads the history in order.
 const READ_AHEAD: usize = 256 << 10;
-/// Bytes that may be handed over and not read yet.
+/// Maximum bytes that are handed over and not read yet.
 const MAX_UNREAD_BYTES: usize = 16 << 20;
-/// How long what was read last is kept where nobody wants more.
+/// How long recent reads are cached while there are no requests.
 const CACHE_LIFETIME: Duration = Duration::from_secs(1);
-/// How long what is handed over is safe from being dropped.
+/// How long events stay available after they are handed over.
 const MIN_HOLD: Duration = Duration::from_millis(100);
-/// How often it looks whether they have.
+/// How often the thread checks for events that were read.
 const READ_POLL: Duration = Duration::from_millis(2);
-/// How often it looks whether a file that is closed is open again.
+/// How often the thread checks whether a closed file is open again.
 const REOPEN_POLL: Duration = Duration::from_millis(50);
-/// How much of what was read last is kept for others who want the same, while there are any.
+/// Number of recent reads that are cached for other subscribers, while there are requests.
 const CACHED_READS: usize = 4;
-/// How often reading is tried before what is wanted counts as lost.
+/// Number of attempts before events are reported as lost.
 const READ_ATTEMPTS: usize = 3;
 
 /// The thread that reads.
@@ -59,7 +59,7 @@ impl Reader {
             let wanted = self.bus.with(|bus, _| bus.take_wanted());
             if wanted.is_empty() {
                 match recent.last.take() {
-                    // Whoever goes through the file will want what comes next.
+                    // Read ahead: a subscriber that reads the history in order will need these events next.
                     Some(last) if !recent.has(last + 1) => {
                         if let Ok(Some((fetched, bytes))) = self.read(ReadPosition::After(last)) {
                             recent.add(&Arc::new(fetched), bytes);
@@ -77,7 +77,7 @@ impl Reader {
         }
     }
 
-    /// What is wanted: of what was read last, or read now.
+    /// Returns the requested events, from the cache or from disk.
     fn find(&self, wanted: Wanted, recent: &mut RecentReads) -> Arc<Fetched> {
         recent.drop_read();
         if let Some(known) = recent.find(wanted.seq) {
@@ -90,13 +90,13 @@ impl Reader {
         fetched
     }
 
-    /// Reads what is wanted, and gives how many bytes it was.
+    /// Reads the requested events. Returns them with their size in bytes.
     fn fetch(&self, wanted: Wanted) -> (Fetched, usize) {
         let none = || (Fetched { from: wanted.seq, upto: wanted.seq, events: Vec::new() }, 0);
         let ends = || self.shared.ends.load(Ordering::Acquire);
         let mut attempts = 0;
         loop {
-            // While the disk fails the file is closed, but what is in it is not lost.
+            // While the disk fails the file is closed, but its events are not lost.
             while self.database.get().is_none() && !ends() {
                 thread::sleep(REOPEN_POLL);
             }
@@ -104,7 +104,7 @@ impl Reader {
             match self.read(ReadPosition::Containing(wanted)) {
                 Ok(fetched) => return fetched.unwrap_or_else(none),
                 Err(error) if attempts == READ_ATTEMPTS => {
-                    warn!(%error, "history cannot be read from disk; what was there is told as lost");
+                    warn!(%error, "history cannot be read from disk; its events are reported as lost");
                     break;
                 }
                 Err(_) if ends() => break,
@@ -114,7 +114,7 @@ impl Reader {
         none()
     }
 
-    /// Reads blocks, and gives how many bytes it was; nothing if there is none.
+    /// Reads blocks. Returns them with their size in bytes, or `None` if there is no such block.
     fn read(&self, position: ReadPosition) -> Result<Option<(Fetched, usize)>, Message> {
         let database = self.database.get().ok_or("the file is not open")?;
         guarded(|| {
@@ -137,7 +137,7 @@ impl Reader {
                 }
                 bytes += block.len();
                 if encoding::events(&block, self.epoch, &mut fetched.events).is_none() {
-                    warn!(first = number, "a block of history on disk is damaged; it is told as lost");
+                    warn!(first = number, "a block of history on disk is damaged; its events are reported as lost");
                 }
                 let last = fetched.events.last().map_or(0, |event| event.id.seq);
                 fetched.upto = fetched.upto.max(last).max(number);
@@ -151,20 +151,20 @@ impl Reader {
 /// Where to read.
 #[derive(Clone, Copy)]
 enum ReadPosition {
-    /// What somebody wants.
+    /// The block with the requested event.
     Containing(Wanted),
-    /// What comes after an event.
+    /// The blocks after an event.
     After(u64),
 }
 
-/// What was read last.
+/// The events that were read last.
 #[derive(Default)]
 struct RecentReads {
-    /// For others who want the same, and its bytes.
+    /// Cached for other subscribers, with their size in bytes.
     cached: VecDeque<(Arc<Fetched>, usize)>,
-    /// What is handed over and not read yet, oldest first: since when, and its bytes.
+    /// Handed over and not read yet, oldest first: since when, and the size in bytes.
     unread: VecDeque<(Arc<Fetched>, Instant, usize)>,
-    /// Where somebody who goes through the file has got to.
+    /// The last event read for a subscriber that reads the history in order.
     last: Option<u64>,
 }
 
@@ -173,7 +173,7 @@ impl RecentReads {
         self.cached.iter().any(|(cached, _)| (cached.from..=cached.upto).contains(&seq))
     }
 
-    /// What was read last, if it has an event. It is handed over then.
+    /// Returns the cached events that contain `seq`, and counts them as handed over.
     fn find(&mut self, seq: u64) -> Option<Arc<Fetched>> {
         let (cached, bytes) =
             self.cached.iter().find(|(cached, _)| (cached.from..=cached.upto).contains(&seq)).cloned()?;
@@ -189,8 +189,8 @@ impl RecentReads {
         self.cached.push_front((fetched.clone(), bytes));
     }
 
-    /// Waits until something may be wanted. After a while without, drops everything. May return early: who waits looks again
-    /// before it waits on, as the end of this wait may have been the call.
+    /// Waits for the next request, and clears everything after [`CACHE_LIFETIME`] without one. May return early; the
+    /// caller checks for requests before it waits again.
     fn wait(&mut self) {
         if self.cached.is_empty() && self.unread.is_empty() {
             return thread::park();
@@ -203,12 +203,13 @@ impl RecentReads {
         }
     }
 
-    /// Drops what no subscriber waits to read.
+    /// Drops events that no subscriber waits to read.
     fn drop_read(&mut self) {
         self.unread.retain(|(fetched, ..)| Arc::weak_count(fetched) > 0);
     }
 
-    /// Waits until there is room for more: drops what has been read, and then, oldest first, what has had its time.
+    /// Waits until more bytes may be handed over: drops what was read, then, oldest first, what is older than
+    /// [`MIN_HOLD`].
     fn wait_for_room(&mut self) {
         loop {
             self.drop_read();

@@ -1,7 +1,7 @@
-//! What an earlier daemon has left in the file.
+//! Reads the history that an earlier daemon left in the database.
 //!
-//! Of events it gives entries only, but for those that are retained: the others are [read](super::reader) when somebody
-//! wants them.
+//! Only retained events are loaded. Other events are represented by entries and [read](super::reader) when a subscriber
+//! needs them.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -26,37 +26,37 @@ use super::{
 };
 use crate::clock::Relation;
 
-/// What an earlier daemon has left.
+/// History recovered from the database.
 pub(super) struct Recovered {
     pub(super) epoch: Epoch,
-    /// The last number that may have been used.
+    /// The highest sequence number that may have been used.
     pub(super) head: u64,
-    /// The end was none that was told, or something is damaged.
+    /// The previous daemon did not shut down cleanly, or a block is damaged.
     pub(super) is_torn: bool,
-    /// How many blocks are damaged.
+    /// Number of damaged blocks.
     pub(super) damaged: usize,
-    /// The bus's clock must not be before.
+    /// The bus's clock must not continue before this time.
     pub(super) clock: u64,
     pub(super) clocks: Relation,
-    /// What this end has taken is noted in it.
+    /// Includes the losses caused by this shutdown.
     pub(super) forgotten: Forgotten,
     pub(super) topics: Vec<TopicRecord>,
-    /// The events, in order; of each, its topic's place among the topics. Those that are retained are in memory.
+    /// The events in log order. `topic` is an index into `topics`. Only retained events are in memory.
     pub(super) entries: Vec<Entry>,
 }
 
-/// What is in a database: also what [`File`](super::files::File) goes on with.
+/// The content of a database, including the parts that [`Files`](super::files::Files) continues with.
 pub(super) type Content = (State, Recovered, BTreeMap<u64, Block>);
 
 fn damaged(why: &dyn std::fmt::Display) -> redb::Error {
     redb::Error::Corrupted(why.to_string())
 }
 
-/// The state of a database. Nothing if it is new.
+/// Returns the state of a database, or `None` if it is new.
 ///
 /// # Errors
 ///
-/// Also if it is of a newer version.
+/// The database cannot be read, or it was written by a newer version.
 pub(super) fn state(database: &Database) -> Result<Option<State>, StoreError> {
     /// The part of [`State`] that every version has.
     #[derive(Deserialize)]
@@ -67,22 +67,24 @@ pub(super) fn state(database: &Database) -> Result<Option<State>, StoreError> {
         Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
         table => {
             let state = table?.get(BUS)?.map(|state| state.value().to_vec());
-            state.ok_or_else(|| damaged(&"it holds no bus")).map(Some)
+            state.ok_or_else(|| damaged(&"it holds no state of a bus")).map(Some)
         }
     })?;
     let Some(state) = state else { return Ok(None) };
-    // Of a newer one nothing else may be as it is here.
+    // Checked first: other fields of a newer version may differ.
     let Schema { schema } = serde_json::from_slice(&state).map_err(|e| damaged(&e))?;
     if schema > SCHEMA {
-        let why = format!("it is of a newer sse-busd, use that (schema {schema}, this one knows {SCHEMA})");
+        let why = format!(
+            "a newer sse-busd wrote it; use that version (its schema is {schema}, this version reads up to {SCHEMA})"
+        );
         return Err(StoreError::Other(why));
     }
     Ok(Some(serde_json::from_slice(&state).map_err(|e| damaged(&e))?))
 }
 
-/// Reads what is in a database that is not new.
+/// Reads the content of a database that is not new.
 pub(super) fn read(database: &Database, epoch: Epoch) -> Result<Content, StoreError> {
-    let state = state(database)?.ok_or_else(|| damaged(&"it holds no bus"))?;
+    let state = state(database)?.ok_or_else(|| damaged(&"it holds no state of a bus"))?;
     guarded(|| content(database, epoch, state))
 }
 
@@ -103,7 +105,7 @@ fn content(database: &Database, epoch: Epoch, state: State) -> Result<Content, r
         let (first, block) = found?;
         let Some(records) = encoding::decode(&block) else {
             recovered.damaged += 1;
-            // It goes with the next batch, and what was lost with it is told once.
+            // The next batch removes this block, so that the loss is reported only once.
             blocks.insert(first, Block::default());
             continue;
         };

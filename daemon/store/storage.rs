@@ -1,9 +1,10 @@
-//! Where the files of history are: their names, the open files behind these, and what shows that both have parted.
+//! The files of history on the file system: their names, the open files, and the checks that both still belong
+//! together.
 //!
-//! A file is durable only while its name leads to it: one that was removed is lost with its last handle, however well it
-//! was synced. And a file of which a sync has failed is not used again: the system has marked the pages that it could not
-//! write as clean, so that a later sync succeeds without them, although reading still shows them. In both cases the
-//! database is [written anew](super::rewrite) into another file, which then gets the name.
+//! A file is durable only while its name leads to it: a removed file is lost with its last handle, even if it was
+//! synced. A file is not used again after a failed sync: the kernel has marked the unwritten pages as clean, so a later
+//! sync succeeds without writing them, although reads still return them. In both cases the database is
+//! [copied](super::rewrite) into a new file, which then gets the name.
 
 use std::{
     fs, io,
@@ -22,40 +23,40 @@ use sse_bus::private_fs::{self, Exposure, Forbidden, create_directory, sync_dire
 use super::region;
 use crate::shared::unix_now;
 
-/// What went wrong, for people.
+/// An error message for users.
 pub(super) type Message = String;
 
-/// Where the files are: on the file system, or on a disk that has accidents.
+/// Where the files are: on the file system, or on the simulated disk of the tests.
 pub(super) trait Storage: Send {
-    /// Opens the database, which is made if it is not there.
+    /// Opens the database, or creates it.
     fn database(&self) -> io::Result<Box<dyn StorageBackend>>;
-    /// The file of the database as it was opened last, whatever has become of its name. For reading only.
+    /// Returns the database file that was opened last, even if it has lost its name. For reading only.
     fn opened(&self) -> io::Result<Box<dyn StorageBackend>>;
-    /// Makes an empty file that is to become the database.
+    /// Creates an empty file that will become the database.
     fn replacement(&self) -> io::Result<Box<dyn StorageBackend>>;
-    /// Removes what there is of a replacement.
+    /// Removes an incomplete replacement.
     fn discard_replacement(&self);
-    /// Gives the replacement the name of the database, durably.
+    /// Renames the replacement to the database's name, durably.
     fn replace(&self) -> io::Result<()>;
-    /// Bytes of the database as it was opened last.
+    /// Size of the database file that was opened last.
     fn database_len(&self) -> io::Result<u64>;
-    /// Opens the tail, which is made if it is not there.
+    /// Opens the write-ahead file, or creates it.
     fn wal(&self) -> io::Result<Box<dyn StorageBackend>>;
     /// Checks that the name of the open database still leads to it.
     fn check_database(&self) -> Result<(), Message>;
-    /// Checks that the name of the open tail still leads to it.
+    /// Checks that the name of the open write-ahead file still leads to it.
     fn check_wal(&self) -> Result<(), Message>;
 }
 
-/// The name of the tail of a database.
+/// Returns the path of the write-ahead file of a database.
 pub(super) fn wal_path(database: &Path) -> PathBuf {
     database.with_extension("tail")
 }
 
-/// A file system, with the path of the database on it.
+/// The file system, with the path of the database.
 pub(super) struct FileSystem {
     path: PathBuf,
-    /// The files as they were opened last.
+    /// The files that were opened last.
     database: Mutex<Option<fs::File>>,
     replacement: Mutex<Option<fs::File>>,
     wal: Mutex<Option<fs::File>>,
@@ -75,8 +76,8 @@ impl FileSystem {
         self.path.with_extension("redb.new")
     }
 
-    /// Opens a file, notes it, and puts its name on disk. Otherwise the power may take the name of a new one, and every
-    /// byte of it.
+    /// Opens a file, remembers it, and syncs its name. Without that sync a power failure may remove a new file with all
+    /// of its content.
     fn open(
         &self,
         path: &Path,
@@ -88,7 +89,7 @@ impl FileSystem {
             create_directory(directory)?;
             sync_directory(directory.parent().unwrap_or(Path::new("/")))?;
         }
-        // Before, so that nobody's file is opened.
+        // Checked first, so that a file of another user is never opened.
         check(&self.path).map_err(io::Error::other)?;
         let file = options.read(true).write(true).create(true).open(path)?;
         drop_page_cache(&file);
@@ -102,8 +103,8 @@ fn backend(file: fs::File) -> io::Result<Box<dyn StorageBackend>> {
     Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
 }
 
-/// Has the file read from disk, as far as the system follows the advice: what an earlier daemon could not sync may be in
-/// the page cache only, and would be taken for written.
+/// Drops the file's cached pages, so that reads come from disk as far as the kernel follows the advice. Pages that an
+/// earlier daemon could not sync may exist in the page cache only, and would be taken for written.
 fn drop_page_cache(file: &fs::File) {
     #[cfg(target_os = "linux")]
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
@@ -112,7 +113,7 @@ fn drop_page_cache(file: &fs::File) {
 
 impl Storage for FileSystem {
     fn database(&self) -> io::Result<Box<dyn StorageBackend>> {
-        // What a crash has left of one that never got the name.
+        // A crash may have left an incomplete replacement.
         let _ = fs::remove_file(self.replacement_path());
         self.open(&self.path, &self.database, fs::OpenOptions::new().truncate(false))
     }
@@ -124,7 +125,7 @@ impl Storage for FileSystem {
 
     fn replacement(&self) -> io::Result<Box<dyn StorageBackend>> {
         let path = self.replacement_path();
-        // A new file each time: what was in the last one could not be written.
+        // A new file each time, because the last one could not be written.
         match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => self.open(&path, &self.replacement, fs::OpenOptions::new().create_new(true)),
@@ -133,7 +134,7 @@ impl Storage for FileSystem {
 
     fn discard_replacement(&self) {
         *self.replacement.lock() = None;
-        // The next attempt and the next start remove it, too.
+        // Ignored: the next attempt and the next start remove the file, too.
         let _ = fs::remove_file(self.replacement_path());
     }
 
@@ -167,7 +168,7 @@ fn check_name(path: &Path, opened: &Mutex<Option<fs::File>>) -> Result<(), Messa
     let Some(opened) = opened.as_ref() else { return failed(&"is not open") };
     match (fs::metadata(path), opened.metadata()) {
         (Err(e), _) if e.kind() == io::ErrorKind::NotFound => failed(&"was removed"),
-        (Err(e), _) | (_, Err(e)) => failed(&format_args!("cannot be looked at: {e}")),
+        (Err(e), _) | (_, Err(e)) => failed(&format_args!("cannot be examined: {e}")),
         (Ok(named), Ok(opened)) if !is_same(&named, &opened) => failed(&"was replaced by another file"),
         _ => Ok(()),
     }
@@ -179,13 +180,13 @@ fn is_same(named: &fs::Metadata, opened: &fs::Metadata) -> bool {
     (named.dev(), named.ino()) == (opened.dev(), opened.ino()) && opened.nlink() > 0
 }
 
-/// On Windows nobody can put another file in the place of one that is open.
+/// Windows does not allow an open file to be replaced.
 #[cfg(not(unix))]
 fn is_same(_: &fs::Metadata, _: &fs::Metadata) -> bool {
     true
 }
 
-/// Moves a damaged file away, under a name that no other has.
+/// Renames a damaged file to an unused name.
 pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".damaged-{}", unix_now()));
@@ -193,7 +194,7 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(aside.into())
 }
 
-/// Checks that nobody else has put the files of a database there, or could change them: what is in them is believed.
+/// Checks that no other user owns or can change the files and their directory, because their content is trusted.
 pub(super) fn check(path: &Path) -> Result<(), String> {
     let directory = path.parent().unwrap_or(Path::new("."));
     private_fs::check_directory(directory).map_err(|e| format!("{}: {e}", directory.display()))?;
@@ -206,7 +207,7 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// A file that notes whether a sync of it has failed. A new one gets [regions](super::region) of our size.
+/// A file that reports failed syncs. A new file gets [regions](super::region) of our size.
 #[derive(Debug)]
 pub(super) struct SyncMonitor {
     file: Box<dyn StorageBackend>,

@@ -1,13 +1,14 @@
-//! What is on disk before it is in the database: batches, appended to a file of their own and synced.
+//! The write-ahead file: batches that are not yet in the database, appended and synced.
 //!
-//! A commit of the database writes pages here and there; a batch that is appended costs its bytes and one sync. So small
-//! batches come here, and go into the database together when they are many or nothing follows. Then the tail begins anew
-//! over what stands in it, which costs less than to grow: a file system need not note a length or a place for it.
+//! A commit of the database writes pages in many positions; appending a batch costs its bytes and one sync. So small
+//! batches are appended here, and move into the database together once there are many or no more follow. Then the file
+//! is overwritten from its beginning. This is cheaper than growing it, because the file system records neither a new
+//! length nor new blocks.
 //!
-//! The file begins with a [header](header) that names the epoch. A record is the CRC-32 of what follows but for the next
-//! number, the length of the rest, the batch's number, the length of its events, these as a block, and all else as JSON.
-//! Each batch has a number, one more than the last, and a daemon begins with one that no other has begun with:
-//! whatever else stands behind the last record is never taken for the next.
+//! The file begins with a [header](header) that names the epoch. Each record has these fields: a CRC-32 of everything
+//! after the next field; the length of the rest; the batch number; the length of the events; the events as a block; the
+//! other parts of the batch as JSON. Each batch number is one more than the previous one, and each daemon starts from a
+//! random number. So old records that follow the last one are never read as its successors.
 
 use std::{
     collections::HashMap,
@@ -28,64 +29,65 @@ use sse_bus::{
 
 use super::{database::TopicState, encoding};
 
-/// Bytes that a file grows by, at least.
+/// The file grows by multiples of this many bytes.
 const GROWTH_STEP: u64 = 64 << 10;
-/// Bytes of a record before its events: a checksum, two lengths, and its number.
+/// Bytes of a record before its events: the checksum, two lengths and the batch number.
 const RECORD_HEADER: usize = 3 * 4 + 8;
-/// The tail, open.
+/// The open write-ahead file.
 pub(super) struct Wal {
     storage: Box<dyn StorageBackend>,
     epoch: Epoch,
-    /// Where the next record goes.
+    /// Offset of the next record.
     end: u64,
     length: u64,
 }
 
-/// A batch, as it was appended.
+/// A batch that was read from the file.
 pub(super) struct WalBatch {
     pub(super) number: u64,
     pub(super) batch: Batch,
     pub(super) clock: u64,
 }
 
-/// What of a batch is no event.
+/// The parts of a batch other than its events.
 #[derive(Serialize, Deserialize)]
 struct BatchMetadata {
     head: u64,
     clock: u64,
     forgotten: Forgotten,
-    /// Nothing stands for all that are not named.
+    /// `None` removes all topics that `topics` does not name.
     gone: Option<Vec<String>>,
     topics: Vec<(String, TopicState)>,
 }
 
-/// The beginning of a tail.
+/// Returns the header of the file.
 fn header(epoch: Epoch) -> String {
     format!("sse-bus tail 1 {:<1$}\n", epoch.to_string(), Epoch::MAX)
 }
 
-/// The number before the first batch of a daemon: by chance, since the database may be a copy that is older than the tail.
+/// Returns the number that precedes the first batch of a daemon. It is random, because the database may be a copy that
+/// is older than the write-ahead file.
 pub(super) fn random_start() -> u64 {
     RandomState::new().hash_one(()) >> 1
 }
 
 impl Wal {
-    /// Takes up a tail. Nothing if it is none of this bus.
+    /// Opens the file. Returns `None` if it belongs to another bus.
     pub(super) fn open(storage: Box<dyn StorageBackend>, epoch: Epoch) -> io::Result<Option<Wal>> {
         let (length, header) = (storage.len()?, header(epoch));
         let mut found = vec![0; header.len().min(length as usize)];
         storage.read(0, &mut found)?;
-        // Of one that never got so far as to be synced, zeros may be there instead.
+        // A file that was never synced may hold zeros instead of the header.
         let is_own = found.iter().zip(header.bytes()).all(|(found, own)| [own, 0].contains(found));
         Ok(is_own.then_some(Wal { storage, epoch, end: 0, length }))
     }
 
-    /// Bytes of what was appended since it began anew.
+    /// Bytes appended since the file was last restarted.
     pub(super) fn bytes(&self) -> usize {
         self.end as usize
     }
 
-    /// The batches that follow one that is in the database.
+    /// Returns the batches that follow batch `number`, which is in the database.
     pub(super) fn after(&self, mut number: u64) -> io::Result<Vec<WalBatch>> {
         let (mut batches, mut at) = (Vec::new(), header(self.epoch).len() as u64);
         loop {
@@ -114,7 +116,7 @@ impl Wal {
         Ok(batches)
     }
 
-    /// Appends a batch. It is on disk when this returns; after an error it is to be appended again.
+    /// Appends a batch. The batch is on disk when this succeeds; after an error the caller must append it again.
     pub(super) fn append(&mut self, number: u64, batch: &Batch, clock: u64) -> io::Result<()> {
         let mut bytes = if self.end == 0 { header(self.epoch).into_bytes() } else { Vec::new() };
         encode(&mut bytes, number, batch, clock)?;
@@ -130,12 +132,12 @@ impl Wal {
         Ok(())
     }
 
-    /// Begins anew: all that was appended is in the database.
+    /// Restarts the file from its beginning: everything in it is in the database.
     pub(super) fn rewind(&mut self) {
         self.end = 0;
     }
 
-    /// Gives back the room, at the end.
+    /// Truncates the file when the daemon shuts down.
     pub(super) fn clear(&mut self) -> io::Result<()> {
         (self.end, self.length) = (0, 0);
         self.storage.set_len(0)
@@ -166,7 +168,7 @@ impl Wal {
 
 /// Encodes a record.
 fn encode(bytes: &mut Vec<u8>, number: u64, batch: &Batch, clock: u64) -> io::Result<()> {
-    // Events that were removed need not be named: their topics' past says that they are gone.
+    // Removed events are not listed: the per-topic metadata shows that they were evicted.
     let Batch { entries, gone, topics, forgotten, head, .. } = batch;
     let gone = match gone {
         Gone::Topics(gone) => Some(gone.iter().map(|topic| topic.as_str().to_owned()).collect()),
@@ -195,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    /// A batch of one event, with so many bytes.
+    /// Returns a batch of one event with `size` bytes of data.
     fn batch(epoch: Epoch, seq: u64, size: usize) -> Batch {
         let topic = Topic::parse("a/b").unwrap();
         let data = "x".repeat(size);
@@ -212,7 +214,7 @@ mod tests {
         }
     }
 
-    /// The numbers of the batches after one, and what they hold.
+    /// Returns number, head and data length of each batch that follows batch `after`.
     fn read(wal: &Wal, after: u64) -> Vec<(u64, u64, usize)> {
         let appended = wal.after(after).unwrap().into_iter();
         appended
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_the_last_record_is_never_taken_for_the_next() {
+    fn old_records_after_the_last_one_are_never_read() {
         let epoch = Epoch::from_seed(1);
         let mut wal = Wal::open(Box::new(InMemoryBackend::new()), epoch).unwrap().unwrap();
         let mut append = |number, size| {
@@ -235,14 +237,14 @@ mod tests {
         append(101, 40);
         append(102, 40);
         assert_eq!(append(103, 40), [(101, 101, 40), (102, 102, 40), (103, 103, 40)]);
-        // Begun anew, each ends where one of before begins.
+        // After the restart, each new record ends where an old record begins.
         wal.rewind();
         assert_eq!(read(&wal, 103), []);
         for number in [104, 105] {
             wal.append(number, &batch(epoch, number, 40), 9).unwrap();
             assert_eq!(read(&wal, 103).last(), Some(&(number, number, 40)));
             assert_eq!(read(&wal, 103).len() as u64, number - 103);
-            // It is known to the database already, or the database has lost something.
+            // No batch follows the last one, and none follows a batch from before the restart.
             assert_eq!((read(&wal, number), read(&wal, 101)), (Vec::new(), Vec::new()));
         }
         assert_ne!(random_start(), random_start());
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tail_of_another_bus_is_refused() {
+    fn a_write_ahead_file_of_another_bus_is_refused() {
         let file = |bytes: &[u8]| {
             let storage = InMemoryBackend::new();
             storage.set_len(bytes.len() as u64).unwrap();

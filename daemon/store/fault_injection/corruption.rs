@@ -1,4 +1,4 @@
-//! Bits that are wrong and parts that are missing, at any place of the file: nothing wrong is taken for right.
+//! Flipped bits and truncated files, at any offset: damage is always detected.
 
 use std::{
     collections::BTreeMap,
@@ -16,21 +16,21 @@ use super::{
     Disk, Random, TOPICS, events, is_same, topic,
 };
 
-/// Events up to here are let go.
+/// Events up to this sequence number are evicted.
 const EVICTED_UP_TO: u64 = 50;
 
-/// How the last daemon has left the file.
+/// How the previous daemon ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Ending {
-    /// It has said that it ends.
+    /// It shut down cleanly.
     Clean,
     /// It was killed while it wrote.
     Killed,
-    /// It was killed before it has written any of the events that it had taken.
+    /// It was killed before it wrote any of the events it had accepted.
     KilledAtStart,
 }
 
-/// The files, and what was put into them.
+/// The files and what was written to them.
 struct Sample {
     end: Ending,
     bytes: [Vec<u8>; 2],
@@ -63,7 +63,7 @@ impl Sample {
         sample
     }
 
-    /// Writes batches of all sizes, and lets go a part, so that blocks are written again and space is free.
+    /// Writes batches of several sizes and evicts some events, so that blocks are rewritten and pages become free.
     fn write_to(&mut self, files: &mut Files, random: &mut Random, ends: bool) {
         for n in 0..12 {
             let count = [1, 3, 60][n % 3];
@@ -85,21 +85,21 @@ impl Sample {
         }
     }
 
-    /// Bits turned over or a part cut off, at a place of any kind.
+    /// Returns the files with flipped bits, or with one of them truncated, and a description of the damage.
     fn damaged(&self, random: &mut Random) -> (String, [Vec<u8>; 2]) {
         let mut files = self.bytes.clone();
         let which = usize::from(!files[1].is_empty() && random.once_in(3));
         let bytes = &mut files[which];
         if random.once_in(4) {
             let length = random.below(bytes.len());
-            // To a whole page in half of the cases, as a file system would.
+            // Half of the time at a page boundary, as a file system would.
             let length = if random.once_in(2) { length & !0xfff } else { length };
             bytes.truncate(length);
-            return (format!("file {which} cut off at {length}"), files);
+            return (format!("file {which} truncated at {length}"), files);
         }
         let mut places = Vec::new();
         for _ in 0..[1, 1, 1, 3][random.below(4)] {
-            // In the header, where something is, or anywhere.
+            // In the header, in a byte that is not zero, or anywhere.
             let place = match random.below(5) {
                 0 => random.below(320.min(bytes.len())),
                 1 => random.below(bytes.len()),
@@ -109,26 +109,26 @@ impl Sample {
             bytes[place] ^= 1 << bit;
             places.push((place, bit));
         }
-        (format!("bits of file {which} turned over at {places:?}"), files)
+        (format!("bits of file {which} flipped at {places:?}"), files)
     }
 }
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Everything was there.
+    /// All events were recovered.
     whole: usize,
-    /// Something was not, and that was told.
+    /// Events were lost and the loss was reported.
     reported: usize,
     set_aside: usize,
     wal_set_aside: usize,
-    /// Nothing was in it.
+    /// The database was empty.
     empty: usize,
     refused: usize,
-    /// It was written and opened again.
+    /// The files were written and opened again.
     continued: usize,
 }
 
-/// Opens a damaged file as the next daemon does.
+/// Opens damaged files as the next daemon does.
 fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) {
     let (mut files, recovered) = match disk.open() {
         Ok(opened) => opened,
@@ -145,7 +145,7 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
     };
     assert_eq!(disk.set_aside(), 0);
     counts.wal_set_aside += disk.wals_set_aside();
-    assert!(recovered.head >= sample.head, "numbers go back to {}", recovered.head);
+    assert!(recovered.head >= sample.head, "sequence numbers go back to {}", recovered.head);
     let (events, mut found) = (events(&files, &recovered), 0);
     assert!(events.is_sorted_by_key(|entry| entry.seq));
     for entry in &events {
@@ -162,10 +162,10 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
     if found == sample.events.len() {
         counts.whole += 1;
     } else {
-        assert!(recovered.is_torn, "a loss is not told");
+        assert!(recovered.is_torn, "a loss is not reported");
         counts.reported += 1;
     }
-    // And goes on with it.
+    // Continues to write to the recovered files.
     if random.once_in(4) {
         let new = random.entry(recovered.head + 1, 100);
         let batch = Batch {
@@ -178,18 +178,18 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
             more: false,
         };
         files.add(batch, 1, Next::Shutdown);
-        files.write().expect("a file that could be opened can be written");
+        files.write().expect("files that were opened can be written");
         drop(files);
         let (files, recovered) = disk.open().unwrap();
-        let recovered = recovered.expect("what was written is there");
+        let recovered = recovered.expect("the written batch is recovered");
         assert!(is_same(super::events(&files, &recovered).last().unwrap(), &new) && !recovered.is_torn);
         counts.continued += 1;
     }
 }
 
 #[test]
-fn wherever_the_file_is_damaged_nothing_wrong_is_taken_for_right() {
-    // A variable says if there are to be more.
+fn damage_at_any_offset_is_detected() {
+    // An environment variable sets a larger number.
     let places = std::env::var("SSE_BUS_TEST_DAMAGES").map_or(2000, |places| places.parse().unwrap());
     for sample in [Ending::Clean, Ending::Killed, Ending::KilledAtStart].map(Sample::new) {
         let (began, mut counts, mut random) = (Instant::now(), Counts::default(), Random::new(1));

@@ -1,4 +1,4 @@
-//! A disk that forgets what was not synced, and that can fail at any moment.
+//! A simulated disk that loses unsynced writes and can fail at any operation.
 
 use std::{
     fs, io,
@@ -22,46 +22,46 @@ use super::{
     Random, epoch,
 };
 
-/// A disk with the files on it. Names in a folder stand for them, so that they can be set aside.
+/// The disk with the files on it. Empty files in a folder represent their names, so that files can be set aside.
 pub(super) struct Disk {
     folder: TempDir,
     files: SimulatedFiles,
 }
 
-/// The database, the tail, and where they are.
+/// The database, the write-ahead file and the path.
 #[derive(Clone)]
 struct SimulatedFiles {
     path: PathBuf,
-    /// The file that the database's name leads to, and the one that was opened last.
+    /// The file that the database's name leads to, and the file that was opened last.
     database: Arc<Mutex<Bytes>>,
     opened: Arc<Mutex<Option<Bytes>>>,
     replacement: Arc<Mutex<Option<Bytes>>>,
     wal: Bytes,
 }
 
-/// The bytes of a file.
+/// An open file.
 #[derive(Clone, Debug)]
 struct Bytes {
     image: Arc<Mutex<Image>>,
-    /// That of the whole disk.
+    /// Shared by the whole disk.
     accident: Arc<Mutex<Option<Accident>>>,
-    /// Of the whole disk, too: until when its next sync lasts.
+    /// Shared by the whole disk: the next sync waits for this channel.
     hangs: Arc<Mutex<Option<Receiver<()>>>>,
-    /// How often those who had the file open were cut off from it.
+    /// Number of times that the open handles of this file were invalidated.
     cuts: Arc<AtomicUsize>,
-    /// How often before this one has opened it.
+    /// That number when this handle was opened.
     before: usize,
 }
 
-/// A sync that fails leaves what was written since the last one in what a reader sees, and perhaps a part of it on disk;
-/// the next one succeeds without the rest, as Linux has it.
+/// The content of a file. After a failed sync, reads still return the unsynced writes, of which only some may be on
+/// disk; the next sync succeeds without the others, as on Linux.
 #[derive(Debug, Default)]
 struct Image {
-    /// What is there even if the power fails now.
+    /// The content that survives a power failure.
     safe: Vec<u8>,
-    /// What was changed since, in order.
+    /// The changes since, in order.
     unsafe_changes: Vec<Change>,
-    /// What a reader sees.
+    /// The content that reads return.
     seen: Vec<u8>,
     /// A sync has failed.
     has_dropped: bool,
@@ -73,7 +73,7 @@ enum Change {
     Write(usize, Vec<u8>),
 }
 
-/// After so many changes and syncs nothing works for so many.
+/// After `after` changes and syncs, the next `lasts` of them fail.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Accident {
     pub(super) after: usize,
@@ -86,14 +86,14 @@ impl Accident {
         Accident { after, lasts: 999 }
     }
 
-    /// The power fails: nothing works any more.
+    /// The power fails, so that all later operations fail.
     pub(super) fn power(after: usize) -> Accident {
         Accident { after, lasts: usize::MAX }
     }
 }
 
 impl Disk {
-    /// A disk with these bytes in the database and the tail.
+    /// Returns a disk with this content in the database and the write-ahead file.
     pub(super) fn holding(bytes: [Vec<u8>; 2]) -> Disk {
         let (folder, accident, hangs) = (tempfile::tempdir().unwrap(), Arc::default(), Arc::default());
         let [database, wal] = bytes.map(|bytes| {
@@ -118,12 +118,12 @@ impl Disk {
         Files::open_on(Box::new(self.files.clone()), &self.files.path, epoch())
     }
 
-    /// How many databases were set aside so far.
+    /// Number of databases that were set aside.
     pub(super) fn set_aside(&self) -> usize {
         self.named("history.redb.damaged")
     }
 
-    /// How many tails were set aside so far.
+    /// Number of write-ahead files that were set aside.
     pub(super) fn wals_set_aside(&self) -> usize {
         self.named("history.tail.damaged")
     }
@@ -133,47 +133,47 @@ impl Disk {
         names.filter(|name| name.to_str().unwrap().starts_with(begin)).count()
     }
 
-    /// What is in the database and the tail.
+    /// The content of the database and the write-ahead file.
     pub(super) fn bytes(&self) -> [Vec<u8>; 2] {
         self.files.both().map(|file| file.image().seen.clone())
     }
 
-    /// How large both are.
+    /// The size of both files.
     pub(super) fn len(&self) -> usize {
         self.files.both().map(|file| file.image().seen.len()).iter().sum()
     }
 
-    /// Opens the file of the database, past the daemon's code.
+    /// Opens the database file without the daemon's code.
     pub(super) fn file(&self) -> impl StorageBackend + use<> {
         self.files.database.lock().unwrap().clone()
     }
 
-    /// Whether the power is off.
+    /// Returns true if the power has failed.
     pub(super) fn has_lost_power(&self) -> bool {
         self.files.wal.has_lost_power()
     }
 
-    /// The database is taken away.
+    /// Removes the database.
     pub(super) fn remove_database(&self) {
         fs::remove_file(&self.files.path).unwrap();
     }
 
-    /// The tail is taken away.
+    /// Removes the write-ahead file.
     pub(super) fn remove_wal(&self) {
         fs::remove_file(wal_path(&self.files.path)).unwrap();
     }
 
-    /// Whoever has the tail open can do nothing with it any more.
+    /// Invalidates the open handles of the write-ahead file.
     pub(super) fn cut_off_wal(&self) {
         self.files.wal.cuts.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether a sync of the database has failed.
+    /// Returns true if a sync of the database has failed.
     pub(super) fn has_dropped(&self) -> bool {
         self.files.database.lock().unwrap().image().has_dropped
     }
 
-    /// The next sync does not end before this is dropped.
+    /// The next sync does not return before the sender is dropped.
     pub(super) fn hang_next_sync(&self) -> Sender<()> {
         let (hanging, until) = channel();
         *self.files.wal.hangs.lock().unwrap() = Some(until);
@@ -184,12 +184,12 @@ impl Disk {
         *self.files.wal.accident.lock().unwrap() = Some(accident);
     }
 
-    /// There is room on the disk again.
+    /// Frees space on the disk.
     pub(super) fn free_space(&self) {
         *self.files.wal.accident.lock().unwrap() = None;
     }
 
-    /// The power is back.
+    /// Turns the power on again.
     pub(super) fn restore_power(&self, random: &mut Random) {
         *self.files.wal.accident.lock().unwrap() = None;
         for file in self.files.both() {
@@ -199,7 +199,7 @@ impl Disk {
 }
 
 impl SimulatedFiles {
-    /// What the names lead to.
+    /// The files that the names lead to.
     fn both(&self) -> [Bytes; 2] {
         [self.database.lock().unwrap().clone(), self.wal.clone()]
     }
@@ -263,7 +263,7 @@ impl Storage for SimulatedFiles {
 }
 
 impl Bytes {
-    /// An empty file on the same disk.
+    /// Returns an empty file on the same disk.
     fn another(&self) -> Bytes {
         Bytes { image: Arc::default(), cuts: Arc::default(), before: 0, ..self.clone() }
     }
@@ -272,16 +272,16 @@ impl Bytes {
         self.image.lock().unwrap()
     }
 
-    /// Why nothing works.
+    /// The error of a failed operation.
     fn failed(&self) -> io::Error {
-        if self.has_lost_power() { io::Error::other("there is no power") } else { io::ErrorKind::StorageFull.into() }
+        if self.has_lost_power() { io::Error::other("the power has failed") } else { io::ErrorKind::StorageFull.into() }
     }
 
     fn has_lost_power(&self) -> bool {
         matches!(*self.accident.lock().unwrap(), Some(Accident { after: 0, lasts: 1_000.. }))
     }
 
-    /// Counts a change or a sync. Says whether it fails.
+    /// Counts a change or a sync. Returns true if it fails.
     fn should_fail(&self) -> bool {
         if self.before < self.cuts.load(Ordering::Relaxed) {
             return true;
@@ -306,11 +306,11 @@ impl Bytes {
 }
 
 impl Image {
-    /// The power was gone. Of what was not synced nothing is there, or all, or what had reached the disk by chance, and
-    /// of some of it a part. The file has one of the lengths that it had since: file systems keep these in order.
+    /// Applies a power failure. Of the unsynced writes none, all or some are on disk, and some only in part. The file
+    /// has one of its lengths since the last sync: file systems keep length changes in order.
     fn lose_power(&mut self, random: &mut Random) {
         let Image { safe: mut bytes, unsafe_changes, .. } = std::mem::take(self);
-        // One in so many is lost, and one in so many is torn.
+        // One write in `lost` is lost, and one in `torn` is written in part.
         let (lost, torn) = [(1, 1), (2, 8), (4, 2), (10, 1000), (1000, 3), (1000, 1000)][random.below(6)];
         let lengths = unsafe_changes.iter().filter(|change| matches!(change, Change::Length(_))).count();
         let mut lengths = if lost == 1 { 0 } else { random.below(lengths + 1) };
@@ -337,7 +337,7 @@ impl Image {
         *self = Image { safe: bytes.clone(), seen: bytes, ..Image::default() };
     }
 
-    /// Nothing is to be synced any more: some of the writes are on disk, and all lengths.
+    /// Ends a sync: all lengths and the writes that `is_written` selects are on disk.
     fn write_back(&mut self, is_written: impl Fn(usize) -> bool) {
         for (n, change) in std::mem::take(&mut self.unsafe_changes).into_iter().enumerate() {
             match change {
@@ -356,7 +356,7 @@ impl Image {
     }
 }
 
-/// `Vec::resize` takes one byte after the other in debug builds.
+/// `Vec::resize` is slow in debug builds.
 fn resize(bytes: &mut Vec<u8>, length: usize) {
     bytes.truncate(length);
     bytes.extend_from_slice(&vec![0; length - bytes.len()]);
@@ -394,7 +394,7 @@ impl StorageBackend for Bytes {
         }
         let mut image = self.image();
         if self.should_fail() {
-            // Without power nothing goes on that could take them for written.
+            // After a power failure no process is left that could take them for written.
             if !self.has_lost_power() {
                 image.write_back(|n| n % 3 == 0);
                 image.has_dropped = true;
@@ -408,7 +408,7 @@ impl StorageBackend for Bytes {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut image = self.image();
         if self.should_fail() {
-            // A full disk may have taken a part.
+            // A full disk may have written a part.
             image.write(offset as usize, &data[..data.len() / 2]);
             return Err(self.failed());
         }

@@ -1,6 +1,6 @@
-//! The file of history under every accident: the power fails, the disk is full, a bit is wrong, a part is missing.
+//! The files of history under all faults: power failures, full disks, flipped bits, missing parts.
 //!
-//! A [`Disk`] stands where the file system would; all above it is the real thing.
+//! A simulated [`Disk`](disk::Disk) replaces the file system; everything above it is the daemon's own code.
 
 mod corruption;
 mod disk;
@@ -17,19 +17,19 @@ use sse_bus::{Epoch, Event, EventId, EventType, Headers, Topic, bus::history::En
 use self::disk::Disk;
 use super::{encoding, files::Files, recovery::Recovered, rows::StoredBlocks};
 
-/// The epoch of all files here.
+/// The epoch of all files in these tests.
 fn epoch() -> Epoch {
     Epoch::from_seed(1)
 }
 
-/// How many topics there are.
+/// Number of topics.
 const TOPICS: usize = 5;
 
 fn topic(n: usize) -> Topic {
     Topic::parse(&format!("t/{n}")).unwrap()
 }
 
-/// Numbers at random, and the same ones each time.
+/// Random numbers, the same in each run.
 #[derive(Debug)]
 struct Random(u64);
 
@@ -45,17 +45,17 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// A number below a bound.
+    /// Returns a number below a bound.
     fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }
 
-    /// What comes about once in so many times.
+    /// Returns true about once in `times` calls.
     fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
-    /// An event whose every byte depends on its number.
+    /// Returns an event whose data depends on its sequence number.
     fn entry(&mut self, seq: u64, size: usize) -> Entry {
         let data = format!("{seq} {}", format!("{:x}", self.next()).repeat(size / 16));
         let mut event = Event::new(EventId { epoch: epoch(), seq }, topic(self.below(TOPICS)), data, self.next() >> 20);
@@ -68,7 +68,7 @@ impl Random {
     }
 }
 
-/// The events that were left, as those get them who read from disk.
+/// Returns the recovered events, as the reader reads them from disk.
 fn events(files: &Files, recovered: &Recovered) -> Vec<Entry> {
     let database = files.database().get().unwrap();
     let mut on_disk = BTreeMap::new();
@@ -79,7 +79,7 @@ fn events(files: &Files, recovered: &Recovered) -> Vec<Entry> {
         on_disk.extend(events.into_iter().map(|event| (event.id.seq, event)));
     }
     let event = |entry: &Entry| {
-        let event = Arc::new(on_disk.remove(&entry.seq).expect("what was left is on disk"));
+        let event = Arc::new(on_disk.remove(&entry.seq).expect("a recovered event is on disk"));
         assert_eq!(event.topic, recovered.topics[entry.topic].topic);
         assert!(entry.event.as_ref().is_none_or(|kept| *kept == event));
         Entry { event: Some(event), ..entry.clone() }
@@ -87,7 +87,7 @@ fn events(files: &Files, recovered: &Recovered) -> Vec<Entry> {
     recovered.entries.iter().map(event).collect()
 }
 
-/// Whether what was read is what was written.
+/// Returns true if the event that was read is the event that was written.
 fn is_same(read: &Entry, written: &Entry) -> bool {
     let parts = |entry: &Entry| (entry.seq, entry.came, entry.expires, entry.cost, entry.event.clone());
     parts(read) == parts(written)

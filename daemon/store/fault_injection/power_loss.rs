@@ -1,4 +1,4 @@
-//! The power fails, or the disk for a while, after any number of changes: whatever was said to be written is there.
+//! The power fails, or the disk fails for a while, after any number of operations: all confirmed events survive.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -20,20 +20,20 @@ use super::{
     events, is_same, topic,
 };
 
-/// What must be in the file.
+/// What the files must contain.
 #[derive(Clone, Debug, Default)]
 struct Content {
     events: BTreeMap<u64, Entry>,
     topics: BTreeMap<Topic, TopicRecord>,
     forgotten: Forgotten,
-    /// Everything up to here is written.
+    /// All events up to this sequence number are written.
     upto: u64,
     clock: u64,
     ended: bool,
 }
 
 impl Content {
-    /// What it is after a batch.
+    /// Returns the content after a batch.
     fn after(&self, batch: &Batch, clock: u64, ended: bool) -> Content {
         let (forgotten, upto) = (batch.forgotten.clone(), batch.head);
         let mut content = Content { forgotten, upto, clock, ended, ..self.clone() };
@@ -49,7 +49,7 @@ impl Content {
         content
     }
 
-    /// Whether a file has it. Events that are not needed any more may be there, too.
+    /// Returns true if the files have this content. They may also have evicted events.
     fn is_in(&self, recovered: &Recovered, events: &[Entry]) -> bool {
         let mut forgotten = self.forgotten.clone();
         if recovered.is_torn {
@@ -62,17 +62,17 @@ impl Content {
     }
 }
 
-/// A file, and all that is known about it.
+/// A disk, and what is known about its files.
 struct Simulation {
     disk: Disk,
     random: Random,
-    /// What was confirmed last; nothing while it is new.
+    /// The content that was confirmed last; `None` while the files are new.
     confirmed: Option<Content>,
-    /// What was under way when the power failed: it may be there, or not.
+    /// The unconfirmed content when the power failed, which may have been written.
     under_way: Option<Content>,
-    /// All that was ever given to it.
+    /// All events that were ever written.
     ever: BTreeMap<u64, Entry>,
-    /// The last number that was used.
+    /// The last sequence number that was used.
     head: u64,
     counts: Counts,
 }
@@ -94,24 +94,24 @@ impl Simulation {
         Simulation { disk, random, confirmed: None, under_way: None, ever, head: 0, counts }
     }
 
-    /// The file is opened and written a few times, until the power fails or the daemon ends.
+    /// Opens the files and writes several batches, until the power fails or the daemon ends.
     fn run_daemon(&mut self) {
         if self.random.once_in(4) {
             let accident = Accident::power(self.random.below(15));
             self.disk.plan(accident);
         }
-        // A file that was never whole may be set aside.
+        // An incomplete new file may be set aside.
         let (is_new, set_aside) = (self.confirmed.is_none(), self.disk.set_aside());
         if let Ok((files, recovered)) = self.disk.open() {
             self.write_some(files, recovered);
         } else {
             self.counts.cut_while_opening += 1;
-            // It may say already that a daemon runs.
+            // It may be marked as in use already.
             let running = |content: &Content| Content { ended: false, ..content.clone() };
             self.under_way = self.under_way.take().or_else(|| self.confirmed.as_ref().map(running));
         }
-        assert!(is_new || self.disk.set_aside() == set_aside, "it was taken for damaged");
-        assert_eq!(self.disk.wals_set_aside(), 0, "it was taken for damaged");
+        assert!(is_new || self.disk.set_aside() == set_aside, "valid files were set aside");
+        assert_eq!(self.disk.wals_set_aside(), 0, "valid files were set aside");
         self.disk.restore_power(&mut self.random);
     }
 
@@ -132,25 +132,25 @@ impl Simulation {
         if self.random.once_in(3) {
             let batch = self.batch();
             if self.write(&mut files, &batch, true) && self.random.once_in(2) {
-                // The power may also fail while the file is closed.
+                // The power may also fail while the files are closed.
                 let accident = Accident::power(self.random.below(6));
                 self.disk.plan(accident);
             }
         }
     }
 
-    /// Writes a batch, again and again as the daemon does. Says whether it is written; otherwise the power has failed.
+    /// Writes a batch with retries, as the daemon does. Returns true if it is written; otherwise the power has failed.
     fn write(&mut self, files: &mut Files, batch: &Batch, ends: bool) -> bool {
         self.head = batch.head;
         self.ever.extend(batch.entries.iter().map(|entry| (entry.seq, entry.clone())));
         let clock = self.random.next() >> 20;
         let content = self.confirmed.as_ref().map(|content| content.after(batch, clock, ends));
         let next = if self.random.once_in(4) { Next::Idle } else { Next::More };
-        // Now and then the file is too large in any case.
+        // Sometimes the size limit is always exceeded.
         files.set_size_limit(if self.random.once_in(4) { 0 } else { 8 << 20 });
         let mut batch = batch.clone();
         if batch.entries.len() > 1 && self.random.once_in(4) {
-            // The events come in two parts, the rest with the first.
+            // The events arrive in two parts, everything else with the first one.
             let entries = batch.entries.split_off(batch.entries.len() / 2);
             let (forgotten, head) = (batch.forgotten.clone(), batch.head);
             files.add(Batch { more: true, ..batch }, clock, Next::More);
@@ -171,7 +171,7 @@ impl Simulation {
         false
     }
 
-    /// Looks at what is left, and goes on with it as the bus does.
+    /// Checks what was recovered, and continues from it as the bus does.
     fn inspect(&mut self, files: &mut Files, recovered: Option<Recovered>) {
         self.counts.opened += 1;
         let under_way = self.under_way.take();
@@ -181,20 +181,20 @@ impl Simulation {
             return;
         };
         let events = events(files, &recovered);
-        // The power may have failed in the very moment in which a new file was whole.
+        // The power may have failed exactly when a new file was complete.
         let mut content = self.confirmed.take().unwrap_or_default();
         if let Some(under_way) = under_way.filter(|under_way| under_way.is_in(&recovered, &events)) {
             self.counts.there_though_cut += usize::from(under_way.events.len() != content.events.len());
-            // What is there of both may be of either.
+            // If both match, only the mark of a clean shutdown tells them apart.
             if !content.is_in(&recovered, &events) || recovered.is_torn != under_way.ended {
                 content = under_way;
             }
         }
-        assert!(content.is_in(&recovered, &events), "something is lost or has changed");
+        assert!(content.is_in(&recovered, &events), "events are lost or have changed");
         assert_eq!(recovered.is_torn, !content.ended);
         assert!(
             if content.ended { recovered.head == self.head } else { recovered.head >= self.head },
-            "numbers go back"
+            "sequence numbers go back"
         );
         assert!(events.is_sorted_by_key(|entry| entry.seq));
         for entry in &events {
@@ -204,12 +204,12 @@ impl Simulation {
             }
         }
         self.head = recovered.head;
-        // It says from the beginning what the crash has taken.
+        // The recovered state includes the losses of the crash.
         self.confirmed =
             Some(Content { ended: false, forgotten: recovered.forgotten, upto: recovered.head, ..content });
     }
 
-    /// Some change.
+    /// Returns a random batch.
     fn batch(&mut self) -> Batch {
         let random = &mut self.random;
         let (most, size) = [(1, 100), (5, 500), (300, 100), (6, 50_000)][random.below(4)];
@@ -223,7 +223,7 @@ impl Simulation {
             .collect();
         let known = self.confirmed.iter().flat_map(|content| content.events.keys().copied());
         let removed = match random.below(4) {
-            // The oldest, or one here and there.
+            // The oldest events, or random ones.
             0 => known.take(random.below(400)).collect(),
             1 => known.filter(|_| random.once_in(3)).collect(),
             _ => Vec::new(),
@@ -234,7 +234,7 @@ impl Simulation {
             1 => Gone::Topics(vec![other.clone()]),
             _ => Gone::default(),
         };
-        // An event needs its topic; the other one comes and goes.
+        // An event needs its topic, so only the topic without events comes and goes.
         let names = (0..TOPICS).map(topic).chain(random.once_in(3).then_some(other));
         let names: Vec<_> = names.collect();
         let record = |topic| TopicRecord {
@@ -252,13 +252,13 @@ impl Simulation {
 }
 
 #[test]
-fn what_was_written_is_there_whenever_the_power_fails() {
-    // A variable says if there are to be more.
+fn confirmed_events_survive_a_power_failure_at_any_operation() {
+    // An environment variable sets a larger number.
     let runs = std::env::var("SSE_BUS_TEST_POWER_CUTS").map_or(1000, |runs| runs.parse().unwrap());
     let (began, mut counts) = (Instant::now(), Counts::default());
     for seed in 0..runs / 40 {
         let mut simulation = Simulation { counts, ..Simulation::new(seed) };
-        // What a panic shows.
+        // Shown if the test panics.
         eprintln!("seed {seed}");
         for _ in 0..40 {
             simulation.run_daemon();

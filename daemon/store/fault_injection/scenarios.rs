@@ -1,4 +1,4 @@
-//! Single accidents, each from its beginning to its end.
+//! Single faults, each from beginning to end.
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use sse_bus::{
@@ -23,7 +23,7 @@ use super::{
     epoch, events, topic,
 };
 
-/// A batch of one event of so many bytes.
+/// Returns a batch of one event of `size` bytes.
 fn batch(seq: u64, size: usize) -> Batch {
     let record = |n| TopicRecord { topic: topic(n), published: seq, last: None, past: TopicPast::default() };
     Batch {
@@ -42,13 +42,13 @@ fn write(files: &mut Files, seq: u64, size: usize) {
     files.write().unwrap();
 }
 
-/// The numbers of the events that are left.
+/// Returns the sequence numbers of the recovered events.
 fn numbers((files, recovered): &(Files, Option<Recovered>)) -> Vec<u64> {
     events(files, recovered.as_ref().unwrap()).iter().map(|entry| entry.seq).collect()
 }
 
 #[test]
-fn what_follows_a_batch_that_is_lost_is_not_told_as_if_nothing_were_missing() {
+fn batches_after_a_lost_batch_are_not_recovered_without_it() {
     let disk = Disk::holding(Default::default());
     let (mut files, _) = disk.open().unwrap();
     let [before, _] = disk.bytes();
@@ -56,7 +56,7 @@ fn what_follows_a_batch_that_is_lost_is_not_told_as_if_nothing_were_missing() {
     write(&mut files, 2, 10);
     drop(files);
     assert_eq!(numbers(&disk.open().unwrap()), [1, 2]);
-    // The commit with the large one is damaged, and the database goes back to the one before.
+    // The commit with the large event is damaged, and the database goes back to the previous one.
     let [_, wal] = disk.bytes();
     let opened = Disk::holding([before, wal]).open().unwrap();
     assert!(numbers(&opened).is_empty());
@@ -65,7 +65,7 @@ fn what_follows_a_batch_that_is_lost_is_not_told_as_if_nothing_were_missing() {
 }
 
 #[test]
-fn the_tail_of_a_later_daemon_is_not_taken_for_the_next_ones() {
+fn records_of_a_later_daemon_are_not_read_after_an_old_copy_is_restored() {
     let disk = Disk::holding(Default::default());
     let (mut files, _) = disk.open().unwrap();
     files.add(batch(1, 10), 1, Next::Shutdown);
@@ -76,7 +76,7 @@ fn the_tail_of_a_later_daemon_is_not_taken_for_the_next_ones() {
     for seq in 2..6 {
         write(&mut files, seq, 10);
     }
-    // The copy comes back, and the next daemon writes over a part of the tail.
+    // The copy is restored, and the next daemon overwrites a part of the write-ahead file.
     let [_, wal] = disk.bytes();
     let disk = Disk::holding([copy, wal]);
     let mut opened = disk.open().unwrap();
@@ -90,7 +90,7 @@ fn the_tail_of_a_later_daemon_is_not_taken_for_the_next_ones() {
 }
 
 #[test]
-fn a_database_that_was_taken_away_is_not_durable_and_then_written_anew_with_all_that_it_held() {
+fn a_removed_database_fails_the_write_and_is_then_rewritten_completely() {
     for while_the_disk_fails in [false, true] {
         for also_the_wal in [false, true] {
             let disk = Disk::holding(Default::default());
@@ -117,7 +117,7 @@ fn a_database_that_was_taken_away_is_not_durable_and_then_written_anew_with_all_
 }
 
 #[test]
-fn a_start_on_a_full_disk_serves_what_is_there_and_writes_when_there_is_room() {
+fn a_start_on_a_full_disk_serves_history_and_writes_when_there_is_space() {
     let sample = Disk::holding(Default::default());
     let (mut files, _) = sample.open().unwrap();
     write(&mut files, 1, 600_000);
@@ -146,7 +146,7 @@ fn a_start_on_a_full_disk_serves_what_is_there_and_writes_when_there_is_room() {
                 disk.restore_power(&mut Random::new(after as u64));
                 let opened = disk.open().unwrap();
                 assert_eq!(numbers(&opened), [1, 2], "full after {after}");
-                assert_ne!(opened.1.unwrap().head, head, "numbers are used twice");
+                assert_ne!(opened.1.unwrap().head, head, "sequence numbers are used twice");
                 continue;
             }
             disk.free_space();
@@ -161,7 +161,7 @@ fn a_start_on_a_full_disk_serves_what_is_there_and_writes_when_there_is_room() {
 }
 
 #[test]
-fn a_first_start_on_a_full_disk_makes_the_files_when_there_is_room() {
+fn a_first_start_on_a_full_disk_creates_the_files_when_there_is_space() {
     let mut full = 0;
     for after in 0..30 {
         let disk = Disk::holding(Default::default());
@@ -183,7 +183,7 @@ fn a_first_start_on_a_full_disk_makes_the_files_when_there_is_room() {
 }
 
 #[test]
-fn a_tail_that_was_taken_away_is_not_durable_and_then_what_it_held_is_in_the_database() {
+fn a_removed_write_ahead_file_fails_the_write_and_its_batches_go_into_the_database() {
     let disk = Disk::holding(Default::default());
     let (mut files, _) = disk.open().unwrap();
     write(&mut files, 1, 10);
@@ -194,14 +194,14 @@ fn a_tail_that_was_taken_away_is_not_durable_and_then_what_it_held_is_in_the_dat
     files.write().unwrap();
     assert!(files.is_checkpointed());
     write(&mut files, 3, 10);
-    assert!(!files.is_checkpointed(), "it is in the tail");
+    assert!(!files.is_checkpointed(), "it is in the write-ahead file");
     drop(files);
     assert_eq!(numbers(&disk.open().unwrap()), [1, 2, 3]);
 }
 
 #[test]
-fn what_a_failed_sync_has_dropped_is_not_believed_when_the_power_fails_at_any_moment_after_it() {
-    // Each change and sync of a commit fails in its turn, and after a sync the power after each later one.
+fn writes_dropped_by_a_failed_sync_are_written_again_before_they_are_confirmed() {
+    // Each operation of a commit fails in turn, and after a failed sync the power fails at each later operation.
     let mut dropped = 0;
     for fails_after in 0..30 {
         for power_after in 0..60 {
@@ -242,7 +242,7 @@ fn what_a_failed_sync_has_dropped_is_not_believed_when_the_power_fails_at_any_mo
 }
 
 #[test]
-fn who_is_cut_off_from_the_tail_opens_it_again() {
+fn a_write_ahead_file_with_an_invalid_handle_is_reopened() {
     let disk = Disk::holding(Default::default());
     let (mut files, _) = disk.open().unwrap();
     write(&mut files, 1, 10);
@@ -252,13 +252,13 @@ fn who_is_cut_off_from_the_tail_opens_it_again() {
     files.write().unwrap();
     assert!(files.is_checkpointed());
     write(&mut files, 3, 10);
-    assert!(!files.is_checkpointed(), "it is in the tail");
+    assert!(!files.is_checkpointed(), "it is in the write-ahead file");
     drop(files);
     assert_eq!(numbers(&disk.open().unwrap()), [1, 2, 3]);
 }
 
 #[test]
-fn a_compaction_leaves_everything_wherever_the_power_fails() {
+fn a_compaction_loses_nothing_when_the_power_fails_at_any_operation() {
     let sample = Disk::holding(Default::default());
     let (mut files, _) = sample.open().unwrap();
     for seq in 1..=10 {
@@ -271,7 +271,7 @@ fn a_compaction_leaves_everything_wherever_the_power_fails() {
         let disk = Disk::holding(sample.bytes());
         let (mut files, recovered) = disk.open().unwrap();
         let next = recovered.unwrap().head + 1;
-        // Most of it is evicted, and there is room for less than the file has.
+        // Most events are evicted, and the size limit is below the size of the file.
         let before = disk.len();
         files.set_size_limit(0);
         files.add(Batch { removed: (1..=8).collect(), ..batch(next, 100_000) }, 1, Next::Idle);
@@ -296,7 +296,7 @@ fn a_compaction_leaves_everything_wherever_the_power_fails() {
     assert!(cut > 30 && compacted > 5, "{cut} cut, {compacted} compacted");
 }
 
-/// Files with two events as version 3 of the form has written them: a block is one row, whatever its size.
+/// Returns files with two events as schema 3 wrote them: each block is one row, whatever its size.
 fn of_schema_3() -> [Vec<u8>; 2] {
     let (new, old) = (Disk::holding(Default::default()), Disk::holding(Default::default()));
     let (mut files, _) = new.open().unwrap();
@@ -329,7 +329,7 @@ fn of_schema_3() -> [Vec<u8>; 2] {
 }
 
 #[test]
-fn a_file_that_grows_by_doubling_is_copied_wherever_the_power_fails_or_the_disk_is_full() {
+fn a_file_of_schema_3_is_copied_despite_power_failures_and_full_disks() {
     let (bytes, mut copied, mut kept) = (of_schema_3(), 0, 0);
     for after in 0..80 {
         for accident in [Accident::power(after), Accident::full(after)] {
@@ -366,7 +366,7 @@ fn a_retained_event_stays_until_the_next_one_is_on_disk() {
         publish(&mut bus, format!("{n:0>50000}"), false);
     }
     publish(&mut bus, "second".into(), true);
-    // The daemon is killed after each part of what it has to write.
+    // The daemon is killed after each part of the batch.
     loop {
         let part = bus.take_batch(1 << 20).unwrap();
         let more = part.more;
