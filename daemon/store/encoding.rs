@@ -220,9 +220,9 @@ mod tests {
             );
         }
         let less = without(&block, |seq| seq == 4).unwrap().finish();
-        let mut left = Vec::new();
-        events(&less, epoch, &mut left).unwrap();
-        let seqs: Vec<_> = left.iter().map(|event| event.id.seq).collect();
+        let mut remaining = Vec::new();
+        events(&less, epoch, &mut remaining).unwrap();
+        let seqs: Vec<_> = remaining.iter().map(|event| event.id.seq).collect();
         assert_eq!(seqs, [3, 5, 6, 9]);
     }
 

@@ -162,8 +162,8 @@ impl Files {
     }
 
     /// Sets the maximum size of the database file.
-    pub(super) fn set_size_limit(&mut self, room: u64) {
-        self.size.limit = room;
+    pub(super) fn set_size_limit(&mut self, limit: u64) {
+        self.size.limit = limit;
     }
 
     /// Sets the relation between the bus's clock and the machine's clocks.

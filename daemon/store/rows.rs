@@ -21,13 +21,13 @@ const PAGE_BYTES: [usize; 2] = [4 << 10, 64 << 10];
 /// Returns the size of the next row if `bytes` remain to be written, and whether more rows follow it.
 fn first_row(bytes: usize) -> (usize, bool) {
     let [smallest, largest] = PAGE_BYTES;
-    let room = bytes + PAGE_OVERHEAD;
-    let page = room.next_power_of_two();
+    let needed = bytes + PAGE_OVERHEAD;
+    let page = needed.next_power_of_two();
     // Wasting up to an eighth of a page is cheaper than several more rows.
-    if room <= smallest || (page <= largest && room >= page / 8 * 7) {
+    if needed <= smallest || (page <= largest && needed >= page / 8 * 7) {
         return (bytes, false);
     }
-    let page = if room > largest { largest } else { page / 2 };
+    let page = if needed > largest { largest } else { page / 2 };
     (page - PAGE_OVERHEAD, true)
 }
 

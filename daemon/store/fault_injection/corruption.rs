@@ -13,7 +13,8 @@ use sse_bus::bus::{
 
 use super::{
     super::files::{Files, Next},
-    Disk, Random, TOPICS, events, is_same, topic,
+    disk::Disk,
+    support::{self, Random, TOPICS, events, is_same, topic},
 };
 
 /// Events up to this sequence number are evicted.
@@ -97,19 +98,19 @@ impl Sample {
             bytes.truncate(length);
             return (format!("file {which} truncated at {length}"), files);
         }
-        let mut places = Vec::new();
+        let mut offsets = Vec::new();
         for _ in 0..[1, 1, 1, 3][random.below(4)] {
             // In the header, in a byte that is not zero, or anywhere.
-            let place = match random.below(5) {
+            let offset = match random.below(5) {
                 0 => random.below(320.min(bytes.len())),
                 1 => random.below(bytes.len()),
-                _ => std::iter::repeat_with(|| random.below(bytes.len())).find(|place| bytes[*place] != 0).unwrap(),
+                _ => std::iter::repeat_with(|| random.below(bytes.len())).find(|offset| bytes[*offset] != 0).unwrap(),
             };
             let bit = random.below(8);
-            bytes[place] ^= 1 << bit;
-            places.push((place, bit));
+            bytes[offset] ^= 1 << bit;
+            offsets.push((offset, bit));
         }
-        (format!("bits of file {which} flipped at {places:?}"), files)
+        (format!("bits of file {which} flipped at {offsets:?}"), files)
     }
 }
 
@@ -182,7 +183,7 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
         drop(files);
         let (files, recovered) = disk.open().unwrap();
         let recovered = recovered.expect("the written batch is recovered");
-        assert!(is_same(super::events(&files, &recovered).last().unwrap(), &new) && !recovered.is_torn);
+        assert!(is_same(support::events(&files, &recovered).last().unwrap(), &new) && !recovered.is_torn);
         counts.continued += 1;
     }
 }
@@ -190,10 +191,10 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
 #[test]
 fn damage_at_any_offset_is_detected() {
     // An environment variable sets a larger number.
-    let places = std::env::var("SSE_BUS_TEST_DAMAGES").map_or(2000, |places| places.parse().unwrap());
+    let runs = std::env::var("SSE_BUS_TEST_DAMAGES").map_or(2000, |runs| runs.parse().unwrap());
     for sample in [Ending::Clean, Ending::Killed, Ending::KilledAtStart].map(Sample::new) {
         let (began, mut counts, mut random) = (Instant::now(), Counts::default(), Random::new(1));
-        for _ in 0..places / 3 {
+        for _ in 0..runs / 3 {
             let (what, bytes) = sample.damaged(&mut random);
             let opened = catch_unwind(AssertUnwindSafe(|| {
                 open(&Disk::holding(bytes), &sample, &mut random, &mut counts);

@@ -10,14 +10,15 @@ use sse_bus::{
 
 use super::{
     super::{files::Next, rows::StoredBlocks},
-    Disk, Random, epoch, topic,
+    disk::Disk,
+    support::{Random, epoch, topic},
 };
 
 /// Number of topics. The first ones are published to most often.
-const MANY: usize = 50;
+const TOPICS: usize = 50;
 /// Maximum file size as a multiple of the cost of its events. Events take half of their cost on disk, up to half of a
 /// block may be evicted, pages are not full, and redb doubles the size of a file.
-const MOST: usize = 6;
+const MAX_RATIO: usize = 6;
 
 #[test]
 fn the_file_does_not_grow_while_events_are_published_and_evicted() {
@@ -37,7 +38,7 @@ fn the_file_does_not_grow_while_events_are_published_and_evicted() {
         let (mut random, began, mut sizes) = (Random::new(0), Instant::now(), Vec::new());
         for n in 1..=events {
             let now = Now { mono: n as u64, unix: 0 };
-            let (least, data) = (random.below(MANY), format!("{n:0>200}"));
+            let (least, data) = (random.below(TOPICS), format!("{n:0>200}"));
             let publication = Publication::new(topic(random.below(1 + least)), data);
             bus.publish(publication, None, now).unwrap();
             let group = if n <= events / 8 { first } else { then };
@@ -55,7 +56,7 @@ fn the_file_does_not_grow_while_events_are_published_and_evicted() {
         eprintln!(
             "{events} events, {first} and then {then} at once: {live} bytes live, the file has {sizes:?}, in {took:?}"
         );
-        assert!(sizes[2] <= MOST * live);
+        assert!(sizes[2] <= MAX_RATIO * live);
     }
 }
 

@@ -15,9 +15,8 @@ use super::{
         files::{Files, Next},
         recovery::Recovered,
     },
-    Disk, Random, TOPICS,
-    disk::Accident,
-    events, is_same, topic,
+    disk::{Accident, Disk},
+    support::{Random, TOPICS, events, is_same, topic},
 };
 
 /// What the files must contain.
@@ -234,7 +233,7 @@ impl Simulation {
             1 => Gone::Topics(vec![other.clone()]),
             _ => Gone::default(),
         };
-        // An event needs its topic, so only the topic without events comes and goes.
+        // An event needs its topic, so only the topic `other`, which has no events, is added and removed.
         let names = (0..TOPICS).map(topic).chain(random.once_in(3).then_some(other));
         let names: Vec<_> = names.collect();
         let record = |topic| TopicRecord {

@@ -1,51 +1,19 @@
 //! Single faults, each from beginning to end.
 
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use sse_bus::{
     bus::{
         Bus, Now, Publication,
-        history::{Forgotten, Memory, TopicPast, Torn},
-        journal::{Batch, Gone, TopicRecord},
+        history::{Memory, Torn},
+        journal::Batch,
     },
     limits::{Limits, Retention},
 };
 
 use super::{
-    super::{
-        database::{self, BUS, STATE},
-        files::{Files, Next},
-        recovery::Recovered,
-        region,
-        rows::StoredBlocks,
-    },
-    Disk, Random, TOPICS,
-    disk::Accident,
-    epoch, events, topic,
+    super::files::Next,
+    disk::{Accident, Disk},
+    support::{Random, batch, epoch, numbers, topic, write},
 };
-
-/// Returns a batch of one event of `size` bytes.
-fn batch(seq: u64, size: usize) -> Batch {
-    let record = |n| TopicRecord { topic: topic(n), published: seq, last: None, past: TopicPast::default() };
-    Batch {
-        entries: vec![Random::new(seq).entry(seq, size)],
-        gone: Gone::default(),
-        topics: (0..TOPICS).map(record).collect(),
-        removed: Vec::new(),
-        forgotten: Forgotten::default(),
-        head: seq,
-        more: false,
-    }
-}
-
-fn write(files: &mut Files, seq: u64, size: usize) {
-    files.add(batch(seq, size), seq, Next::More);
-    files.write().unwrap();
-}
-
-/// Returns the sequence numbers of the recovered events.
-fn numbers((files, recovered): &(Files, Option<Recovered>)) -> Vec<u64> {
-    events(files, recovered.as_ref().unwrap()).iter().map(|entry| entry.seq).collect()
-}
 
 #[test]
 fn batches_after_a_lost_batch_are_not_recovered_without_it() {
@@ -114,72 +82,6 @@ fn a_removed_database_fails_the_write_and_is_then_rewritten_completely() {
             assert_eq!(numbers(&disk.open().unwrap()), [1, 2, 3, 4]);
         }
     }
-}
-
-#[test]
-fn a_start_on_a_full_disk_serves_history_and_writes_when_there_is_space() {
-    let sample = Disk::holding(Default::default());
-    let (mut files, _) = sample.open().unwrap();
-    write(&mut files, 1, 600_000);
-    write(&mut files, 2, 10);
-    drop(files);
-    let mut full = 0;
-    for after in 0..60 {
-        for is_cut_off in [false, true] {
-            let disk = Disk::holding(sample.bytes());
-            disk.plan(Accident::full(after));
-            let (mut files, recovered) = disk.open().unwrap();
-            assert_eq!(disk.set_aside() + disk.wals_set_aside(), 0);
-            if files.disk_full().is_none() {
-                continue;
-            }
-            full += 1;
-            let recovered = recovered.unwrap();
-            let head = recovered.head;
-            let numbers_left: Vec<_> = events(&files, &recovered).iter().map(|entry| entry.seq).collect();
-            assert_eq!(numbers_left, [1, 2], "full after {after}");
-            files.add(batch(head + 1, 10), 3, Next::More);
-            files.write().unwrap_err();
-            files.write().unwrap_err();
-            if is_cut_off {
-                drop(files);
-                disk.restore_power(&mut Random::new(after as u64));
-                let opened = disk.open().unwrap();
-                assert_eq!(numbers(&opened), [1, 2], "full after {after}");
-                assert_ne!(opened.1.unwrap().head, head, "sequence numbers are used twice");
-                continue;
-            }
-            disk.free_space();
-            files.write().unwrap();
-            assert!(files.disk_full().is_none() && files.is_checkpointed());
-            write(&mut files, head + 2, 10);
-            drop(files);
-            assert_eq!(numbers(&disk.open().unwrap()), [1, 2, head + 1, head + 2], "full after {after}");
-        }
-    }
-    assert!(full > 20, "{full} starts were on a full disk");
-}
-
-#[test]
-fn a_first_start_on_a_full_disk_creates_the_files_when_there_is_space() {
-    let mut full = 0;
-    for after in 0..30 {
-        let disk = Disk::holding(Default::default());
-        disk.plan(Accident::full(after));
-        let (mut files, _) = disk.open().unwrap();
-        full += usize::from(files.disk_full().is_some());
-        files.add(batch(1, 10), 1, Next::More);
-        let written = files.write();
-        assert!(files.disk_full().is_none() || written.is_err());
-        disk.free_space();
-        if written.is_err() {
-            files.write().unwrap();
-        }
-        drop(files);
-        assert_eq!(numbers(&disk.open().unwrap()), [1], "full after {after}");
-        assert_eq!(disk.set_aside() + disk.wals_set_aside(), 0);
-    }
-    assert!(full > 10, "{full} starts were on a full disk");
 }
 
 #[test]
@@ -294,58 +196,6 @@ fn a_compaction_loses_nothing_when_the_power_fails_at_any_operation() {
         }
     }
     assert!(cut > 30 && compacted > 5, "{cut} cut, {compacted} compacted");
-}
-
-/// Returns files with two events as schema 3 wrote them: each block is one row, whatever its size.
-fn of_schema_3() -> [Vec<u8>; 2] {
-    let (new, old) = (Disk::holding(Default::default()), Disk::holding(Default::default()));
-    let (mut files, _) = new.open().unwrap();
-    write(&mut files, 1, 600_000);
-    write(&mut files, 2, 10);
-    files.add(Batch { entries: Vec::new(), ..batch(2, 10) }, 2, Next::Idle);
-    files.write().unwrap();
-    let read = files.database().get().unwrap().begin_read().unwrap();
-    let database = Database::builder().create_with_backend(old.file()).unwrap();
-    let written = database.begin_write().unwrap();
-    {
-        let mut events = written.open_table(TableDefinition::<u64, &[u8]>::new("events")).unwrap();
-        for block in StoredBlocks::open(&read).unwrap().iter_from(0).unwrap() {
-            let (first, block) = block.unwrap();
-            events.insert(first, &*block).unwrap();
-        }
-        let mut topics = written.open_table(database::TOPICS).unwrap();
-        for row in read.open_table(database::TOPICS).unwrap().iter().unwrap() {
-            let (topic, state) = row.unwrap();
-            topics.insert(topic.value(), state.value()).unwrap();
-        }
-        let state = read.open_table(STATE).unwrap().get(BUS).unwrap().unwrap().value().to_vec();
-        let state = String::from_utf8(state).unwrap().replace("\"schema\":4", "\"schema\":3");
-        assert!(state.contains("\"schema\":3"));
-        written.open_table(STATE).unwrap().insert(BUS, state.as_bytes()).unwrap();
-    }
-    written.commit().unwrap();
-    drop(database);
-    old.bytes()
-}
-
-#[test]
-fn a_file_of_schema_3_is_copied_despite_power_failures_and_full_disks() {
-    let (bytes, mut copied, mut kept) = (of_schema_3(), 0, 0);
-    for after in 0..80 {
-        for accident in [Accident::power(after), Accident::full(after)] {
-            let disk = Disk::holding(bytes.clone());
-            disk.plan(accident);
-            drop(disk.open());
-            disk.restore_power(&mut Random::new(after as u64));
-            kept += usize::from(!region::is_in(&disk.file()).unwrap());
-            let opened = disk.open().unwrap();
-            assert_eq!(numbers(&opened), [1, 2], "{accident:?}");
-            assert_eq!(disk.set_aside() + disk.wals_set_aside(), 0, "{accident:?}");
-            assert!(region::is_in(&disk.file()).unwrap());
-            copied += 1;
-        }
-    }
-    assert!(copied == 160 && kept > 20, "{copied} copied, {kept} kept at first");
 }
 
 #[test]

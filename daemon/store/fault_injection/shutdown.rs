@@ -5,7 +5,10 @@ use sse_bus::{
     limits::{Limits, Retention},
 };
 
-use super::{Disk, epoch, topic};
+use super::{
+    disk::Disk,
+    support::{epoch, topic},
+};
 use crate::{
     clock::Relation,
     shared::SharedBus,
