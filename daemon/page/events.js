@@ -109,7 +109,7 @@ export function events(around) {
     drawn = kept.last;
     if (!entries.length) return;
     const rows = entries.map((entry) => rowOf(entry, around));
-    if (skipped) rows.unshift(element("li", "skipped", `${counted(skipped, "event")} skipped`));
+    if (skipped) rows.unshift(element("li", "skipped", `${counted(skipped, "event")} not shown`));
     log.append(...rows);
     for (let over = log.children.length - ROWS; over > 0; over--) {
       log.firstElementChild.remove();
