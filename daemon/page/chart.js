@@ -17,11 +17,11 @@ export function chart() {
     before = { published, delivered, pid, at };
     if (!then || at <= then.at) return;
     // A restarted daemon counts from zero.
-    const anew = pid !== then.pid || published < then.published || delivered < then.delivered;
+    const restarted = pid !== then.pid || published < then.published || delivered < then.delivered;
     const seconds = at - then.at;
     samples.push({ at, from: then.at,
-      in: anew ? undefined : (published - then.published) / seconds,
-      out: anew ? undefined : (delivered - then.delivered) / seconds });
+      in: restarted ? undefined : (published - then.published) / seconds,
+      out: restarted ? undefined : (delivered - then.delivered) / seconds });
     while (samples[0].at < at - SPAN) samples.shift();
     const tell = at - toldAt > 10;
     if (tell) toldAt = at;

@@ -68,18 +68,18 @@ export function status(client, listeners) {
 
   // Problems that the user should fix.
   function notice() {
-    const told = [];
-    if (goneSince) told.push({ kind: "bad", text: `The daemon has not answered since ${new Date(goneSince).toLocaleTimeString("en-GB")}${gone}. This page reconnects automatically.` });
-    else if (stream === "refused") told.push({ kind: "bad", text: `The stream was refused: ${why}` });
-    else if (stream === "waiting") told.push({ kind: "wait", text: `The stream is not open: ${why}. The page will retry soon.` });
-    if (last?.history_trouble) told.push({ kind: "bad", text: `History is not written to disk: ${last.history_trouble}` });
+    const current = [];
+    if (goneSince) current.push({ kind: "bad", text: `The daemon has not answered since ${new Date(goneSince).toLocaleTimeString("en-GB")}${gone}. This page reconnects automatically.` });
+    else if (stream === "refused") current.push({ kind: "bad", text: `The stream was refused: ${why}` });
+    else if (stream === "waiting") current.push({ kind: "wait", text: `The stream is not open: ${why}. The page will retry soon.` });
+    if (last?.history_trouble) current.push({ kind: "bad", text: `History is not written to disk: ${last.history_trouble}` });
     for (const { limit, used, bound } of last?.limits ?? []) {
       if (used < 0.8 * bound) continue;
       const shown = limit.endsWith("_bytes") ? bytes : count;
-      told.push({ kind: "wait", text: `${shown(used)} of ${limit} = ${shown(bound)} are used; requests above the limit are refused. Raise it under [limits] of the configuration.` });
+      current.push({ kind: "wait", text: `${shown(used)} of ${limit} = ${shown(bound)} are used; requests above the limit are refused. Raise it under [limits] of the configuration.` });
     }
-    notices(told, ({ kind, text }) => kind + text, (row, { text }) => setText(row.root, text));
-    $("notices").hidden = told.length === 0;
+    notices(current, ({ kind, text }) => kind + text, (row, { text }) => setText(row.root, text));
+    $("notices").hidden = current.length === 0;
   }
 
   whileSeen(EVERY, look);

@@ -107,7 +107,7 @@ impl Opened {
         }
         bus.doubt(self.clocks.doubt());
         bus.restored(recovered.forgotten, recovered.head, now);
-        info!(events, unclean = recovered.is_torn, took = ?began.elapsed(), "history is restored");
+        info!(events, losses = recovered.has_losses, took = ?began.elapsed(), "history is restored");
     }
 
     /// Starts the threads that write and read.
@@ -238,7 +238,7 @@ impl Store {
     /// Returns true if everything is written.
     pub(crate) async fn end(&self) -> bool {
         let published = self.bus.with(|bus, _| bus.position());
-        self.shared.ends.store(true, Ordering::Release);
+        self.shared.is_stopping.store(true, Ordering::Release);
         self.threads.iter().for_each(Thread::unpark);
         let mut running = self.running.clone();
         let has_ended = timeout(DISK_END, running.wait_for(|()| false)).await.is_ok();

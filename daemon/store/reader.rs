@@ -55,7 +55,7 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn run(self) {
         let mut recent = RecentReads::default();
-        while !self.shared.ends.load(Ordering::Acquire) {
+        while !self.shared.is_stopping.load(Ordering::Acquire) {
             let wanted = self.bus.with(|bus, _| bus.take_wanted());
             if wanted.is_empty() {
                 match recent.last.take() {
@@ -93,7 +93,7 @@ impl Reader {
     /// Reads the requested events. Returns them with their size in bytes.
     fn fetch(&self, wanted: Wanted) -> (Fetched, usize) {
         let none = || (Fetched { from: wanted.seq, upto: wanted.seq, events: Vec::new() }, 0);
-        let ends = || self.shared.ends.load(Ordering::Acquire);
+        let ends = || self.shared.is_stopping.load(Ordering::Acquire);
         let mut attempts = 0;
         loop {
             // While the disk fails the file is closed, but its events are not lost.

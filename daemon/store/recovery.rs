@@ -32,7 +32,7 @@ pub(super) struct Recovered {
     /// The highest sequence number that may have been used.
     pub(super) head: u64,
     /// The previous daemon did not shut down cleanly, or a block is damaged.
-    pub(super) is_torn: bool,
+    pub(super) has_losses: bool,
     /// Number of damaged blocks.
     pub(super) damaged: usize,
     /// The bus's clock must not continue before this time.
@@ -123,7 +123,7 @@ fn content(database: &Database, epoch: Epoch, state: State) -> Result<Content, r
         blocks.insert(first, found_block);
     }
     if recovered.damaged > 0 {
-        recovered.is_torn = true;
+        recovered.has_losses = true;
         recovered.forgotten.lose(recovered.head);
     }
     Ok((state, recovered, blocks))
@@ -138,7 +138,7 @@ impl Recovered {
         Recovered {
             epoch,
             head: if state.ended { state.head } else { state.reserved },
-            is_torn: !state.ended,
+            has_losses: !state.ended,
             damaged: 0,
             clock: state.clock,
             clocks: state.clocks.clone(),

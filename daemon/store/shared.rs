@@ -34,7 +34,7 @@ pub(super) struct Shared {
     /// A publisher waits until all events up to this sequence number are on disk.
     pub(super) wanted: AtomicU64,
     /// The daemon is shutting down.
-    pub(super) ends: AtomicBool,
+    pub(super) is_stopping: AtomicBool,
     /// The relation between the bus's clock and the machine's clocks when it was last stored.
     pub(super) clocks: Mutex<Relation>,
 }

@@ -157,10 +157,10 @@ impl Wal {
             Some(gone) => Gone::Topics(gone.into_iter().map(topic).collect::<Option<_>>()?),
             None => Gone::AllOthers,
         };
-        let known = |(name, TopicState { published, last, past })| {
+        let topic_record = |(name, TopicState { published, last, past })| {
             Some(TopicRecord { topic: topic(name)?, published, last, past })
         };
-        let topics = topics.into_iter().map(known).collect::<Option<_>>()?;
+        let topics = topics.into_iter().map(topic_record).collect::<Option<_>>()?;
         let batch = Batch { entries, gone, topics, removed: Vec::new(), forgotten, head, more: false };
         Some(WalBatch { number, batch, clock })
     }

@@ -57,7 +57,7 @@ impl Writer {
     /// them. Returns what follows this batch.
     fn wait(&self) -> Next {
         let written = self.progress.borrow().written;
-        let ends = || self.shared.ends.load(Ordering::Acquire);
+        let ends = || self.shared.is_stopping.load(Ordering::Acquire);
         let is_urgent = || self.shared.wanted.load(Ordering::Acquire) > written || ends();
         let began = Instant::now();
         loop {
@@ -109,7 +109,7 @@ impl Writer {
                 let pause = (began.elapsed() * RETRY_FACTOR).clamp(RETRY_DELAY, MAX_RETRY_DELAY);
                 let failed = Instant::now();
                 while let Some(left) = pause.checked_sub(failed.elapsed()) {
-                    if self.shared.ends.load(Ordering::Acquire) {
+                    if self.shared.is_stopping.load(Ordering::Acquire) {
                         // The daemon is shutting down: try once more without a pause.
                         if std::mem::replace(&mut is_last, true) {
                             return false;

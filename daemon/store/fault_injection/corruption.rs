@@ -157,13 +157,13 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
         found += usize::from(sample.events.contains_key(&entry.seq));
     }
     assert!(recovered.topics.iter().all(|topic| sample.topics.contains(topic)), "{:?}", recovered.topics);
-    let torn: Vec<_> = recovered.is_torn.then_some(recovered.head).into_iter().collect();
+    let torn: Vec<_> = recovered.has_losses.then_some(recovered.head).into_iter().collect();
     let reported: Vec<_> = recovered.forgotten.torn.iter().map(|torn| torn.last).collect();
     assert!(recovered.clock == 1 && reported == torn, "{:?}", recovered.forgotten);
     if found == sample.events.len() {
         counts.whole += 1;
     } else {
-        assert!(recovered.is_torn, "a loss is not reported");
+        assert!(recovered.has_losses, "a loss is not reported");
         counts.reported += 1;
     }
     // Continues to write to the recovered files.
@@ -183,7 +183,7 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
         drop(files);
         let (files, recovered) = disk.open().unwrap();
         let recovered = recovered.expect("the written batch is recovered");
-        assert!(is_same(support::events(&files, &recovered).last().unwrap(), &new) && !recovered.is_torn);
+        assert!(is_same(support::events(&files, &recovered).last().unwrap(), &new) && !recovered.has_losses);
         counts.continued += 1;
     }
 }

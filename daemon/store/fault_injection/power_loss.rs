@@ -51,7 +51,7 @@ impl Content {
     /// Returns true if the files have this content. They may also have evicted events.
     fn is_in(&self, recovered: &Recovered, events: &[Entry]) -> bool {
         let mut forgotten = self.forgotten.clone();
-        if recovered.is_torn {
+        if recovered.has_losses {
             forgotten.tear(Torn { after: self.upto, last: recovered.head });
         }
         let mut found = events.iter().filter(|entry| self.events.contains_key(&entry.seq));
@@ -185,12 +185,12 @@ impl Simulation {
         if let Some(under_way) = under_way.filter(|under_way| under_way.is_in(&recovered, &events)) {
             self.counts.there_though_cut += usize::from(under_way.events.len() != content.events.len());
             // If both match, only the mark of a clean shutdown tells them apart.
-            if !content.is_in(&recovered, &events) || recovered.is_torn != under_way.ended {
+            if !content.is_in(&recovered, &events) || recovered.has_losses != under_way.ended {
                 content = under_way;
             }
         }
         assert!(content.is_in(&recovered, &events), "events are lost or have changed");
-        assert_eq!(recovered.is_torn, !content.ended);
+        assert_eq!(recovered.has_losses, !content.ended);
         assert!(
             if content.ended { recovered.head == self.head } else { recovered.head >= self.head },
             "sequence numbers go back"
