@@ -86,7 +86,7 @@ impl fmt::Debug for BusCollector {
 
 impl Collector for BusCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let failing = self.store.as_ref().is_some_and(|store| store.trouble().is_some());
+        let failing = self.store.as_ref().is_some_and(|store| store.error().is_some());
         let (stats, now) = self.bus.look(|bus, _| (bus.stats(), bus.status()));
         let counters = [
             ("events_published", "Events accepted", stats.published),

@@ -147,7 +147,7 @@ fn open_bus(config: &Config) -> Result<(SharedBus, Option<Arc<Store>>), String> 
     };
     let epoch = opened.as_ref().and_then(Opened::epoch).unwrap_or(epoch);
     let mut bus = Bus::new(epoch, config.limits.clone(), Box::new(history));
-    let clock = opened.as_mut().map_or(1, |opened| opened.go_on(&Machine::now()));
+    let clock = opened.as_mut().map_or(1, |opened| opened.resume_clock(&Machine::now()));
     if let Some(opened) = &mut opened {
         opened.restore(&mut bus, Now { mono: clock, unix: unix_now() });
     }

@@ -66,12 +66,12 @@ impl Admin {
         status.refused_origins = daemon.refused_origins.origins();
         status.refused_hosts = daemon.refused_hosts.hosts();
         status.urls = daemon.urls();
-        status.history_error = daemon.store.as_ref().and_then(|store| store.trouble()).map(|why| why.to_string());
+        status.history_error = daemon.store.as_ref().and_then(|store| store.error()).map(|why| why.to_string());
         status
     }
 }
 
 /// Returns the reason if history cannot be written to disk. Every caller may ask.
 pub(crate) fn health(daemon: &Daemon) -> Result<(), Arc<str>> {
-    daemon.store.as_ref().and_then(|store| store.trouble()).map_or(Ok(()), Err)
+    daemon.store.as_ref().and_then(|store| store.error()).map_or(Ok(()), Err)
 }

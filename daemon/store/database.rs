@@ -1,9 +1,9 @@
-//! The database that history is kept in: its tables, how it is opened, and what can be wrong with it.
+//! The database that holds history: its tables, how it is opened, and its errors.
 //!
-//! Events stand in [blocks](super::record) under the number of their first event, each in one or more [rows](super::rows).
-//! Evicted events stay in their blocks until they are a third of all bytes; then the blocks that have lost a third are
-//! written again without them. A block without events is removed. Topics stand under their names, and what is known of the
-//! whole under [`STATE`].
+//! Events are stored in [blocks](super::encoding) under the sequence number of their first event, each block in one or
+//! more [rows](super::rows). Evicted events stay in their blocks until they make up a third of all bytes; then each
+//! block that has lost a third of its events is rewritten without them. Empty blocks are removed. Topics are stored
+//! under their names, and the state of the bus under [`STATE`].
 
 use std::{
     io,
@@ -23,39 +23,40 @@ use sse_bus::bus::{
 
 use super::{
     rows::Blocks,
-    storage::{Failed, Storage, Watched},
+    storage::{Message, Storage, SyncMonitor},
 };
 use crate::clock::Relation;
 
 pub(super) const TOPICS: TableDefinition<&str, &[u8]> = TableDefinition::new("topics");
 pub(super) const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
-/// The one key of [`STATE`].
+/// The only key of [`STATE`].
 pub(super) const BUS: &str = "bus";
 
-/// The form of the files. Those of a newer one are refused, those of an older one are taken over as they are: before 2
-/// there was no [tail](super::tail), before 3 events had no headers, before 4 each block was one row.
+/// Version of the file format. Files of newer versions are refused, files of older versions are used as they are:
+/// before version 2 there was no [write-ahead file](super::wal), before 3 events had no headers, before 4 each block
+/// was one row.
 pub(super) const SCHEMA: u32 = 4;
-/// Memory for pages of the file. Events are in memory already.
+/// Memory for cached pages. It is small because recent events are in the bus's memory.
 const CACHE: usize = 8 << 20;
 
-/// What is known of the whole.
+/// The state of the bus.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct State {
     pub(super) schema: u32,
     pub(super) epoch: String,
-    /// Everything up to this number is written down.
+    /// All events up to this sequence number are stored.
     pub(super) head: u64,
-    /// Numbers up to here may have been used since.
+    /// Sequence numbers up to this one may have been used since.
     pub(super) reserved: u64,
-    /// The daemon ended after this was written, and nothing came between.
+    /// The daemon shut down cleanly after this write.
     pub(super) ended: bool,
     /// The bus's clock, in milliseconds.
     pub(super) clock: u64,
-    /// How that stands to the clocks of the machine.
+    /// The relation between that clock and the machine's clocks.
     #[serde(default)]
     pub(super) clocks: Relation,
     pub(super) forgotten: Forgotten,
-    /// The number of the last batch that is in the database. The [tail](super::tail) may have those that follow.
+    /// The number of the last batch in the database. The [write-ahead file](super::wal) may hold later ones.
     #[serde(default)]
     pub(super) last_batch: u64,
 }
@@ -74,13 +75,13 @@ impl TopicState {
     }
 }
 
-/// The open database, for who writes and who reads. Not there after a failure, until it is opened again.
+/// The open database, shared by the writer and the reader. Empty after a failure, until it is reopened.
 #[derive(Clone)]
-pub(super) struct Shelf(Arc<Mutex<Option<Arc<Database>>>>);
+pub(super) struct SharedDatabase(Arc<Mutex<Option<Arc<Database>>>>);
 
-impl Shelf {
-    pub(super) fn new(database: Database) -> Shelf {
-        Shelf(Arc::new(Mutex::new(Some(database.into()))))
+impl SharedDatabase {
+    pub(super) fn new(database: Database) -> SharedDatabase {
+        SharedDatabase(Arc::new(Mutex::new(Some(database.into()))))
     }
 
     pub(super) fn get(&self) -> Option<Arc<Database>> {
@@ -91,9 +92,9 @@ impl Shelf {
         *self.0.lock() = database;
     }
 
-    /// Takes the database, once the reader has finished what it reads.
+    /// Takes the database out, after the reader has finished its current read.
     pub(super) fn take(&self) -> Option<Database> {
-        /// A read takes about so long.
+        /// Approximate duration of a read.
         const READ: Duration = Duration::from_millis(1);
         let mut taken = self.0.lock().take()?;
         loop {
@@ -106,16 +107,16 @@ impl Shelf {
     }
 }
 
-/// The topics.
+/// The table of topics.
 pub(super) type Topics<'a> = Table<'a, &'static str, &'static [u8]>;
 
-/// One transaction: what is put into the tables, and the state. It is on disk when this returns.
+/// Commits one transaction: the changes that `fill` makes, and the state. They are on disk when this succeeds.
 pub(super) fn commit(
     database: &Database,
     state: &State,
     fill: impl FnOnce(&mut Blocks<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
-) -> Result<(), Trouble> {
-    let state = serde_json::to_vec(state).map_err(|e| Trouble::Other(e.to_string()))?;
+) -> Result<(), StoreError> {
+    let state = serde_json::to_vec(state).map_err(|e| StoreError::Other(e.to_string()))?;
     guarded(|| {
         let transaction = database.begin_write()?;
         fill(&mut Blocks::open(&transaction)?, &mut transaction.open_table(TOPICS)?)?;
@@ -125,7 +126,7 @@ pub(super) fn commit(
     })
 }
 
-/// Removes topics that are not known any more, and puts down those that are new or have changed.
+/// Removes deleted topics and stores new or changed ones.
 pub(super) fn put_topics<'a>(
     topics: &mut Topics<'_>,
     gone: &Gone,
@@ -140,84 +141,84 @@ pub(super) fn put_topics<'a>(
         Gone::AllOthers => topics.retain(|_, _| false)?,
     }
     for record in records {
-        // Numbers can always be written.
+        // Serializing numbers cannot fail.
         let state = serde_json::to_vec(&TopicState::of(record)).unwrap_or_default();
         topics.insert(record.topic.as_str(), &*state)?;
     }
     Ok(())
 }
 
-/// Why a file cannot be had.
-pub(super) enum Trouble {
-    Damaged(Failed),
-    /// There is no room on the disk.
-    Full(Failed),
-    Other(Failed),
+/// Why an operation on the files failed.
+pub(super) enum StoreError {
+    Damaged(Message),
+    /// The disk is full.
+    Full(Message),
+    Other(Message),
 }
 
-impl Trouble {
-    pub(super) fn why(self) -> Failed {
+impl StoreError {
+    pub(super) fn message(self) -> Message {
         match self {
-            Trouble::Damaged(why) | Trouble::Full(why) | Trouble::Other(why) => why,
+            StoreError::Damaged(why) | StoreError::Full(why) | StoreError::Other(why) => why,
         }
     }
 }
 
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Trouble {
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> StoreError {
         redb::Error::Io(error).into()
     }
 }
 
-impl From<redb::Error> for Trouble {
-    fn from(error: redb::Error) -> Trouble {
+impl From<redb::Error> for StoreError {
+    fn from(error: redb::Error) -> StoreError {
         match error {
-            redb::Error::DatabaseAlreadyOpen => Trouble::Other("another sse-busd has it open".into()),
-            redb::Error::Io(e) if is_full(&e) => Trouble::Full(e.to_string()),
-            // A disk that fails says nothing about the file; one that ends too early is damaged.
+            redb::Error::DatabaseAlreadyOpen => StoreError::Other("another sse-busd has it open".into()),
+            redb::Error::Io(e) if is_full(&e) => StoreError::Full(e.to_string()),
+            // A failing disk does not prove that the file is damaged; a file that ends too early is damaged.
             redb::Error::Io(e) if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
-                Trouble::Other(e.to_string())
+                StoreError::Other(e.to_string())
             }
-            e => Trouble::Damaged(e.to_string()),
+            e => StoreError::Damaged(e.to_string()),
         }
     }
 }
 
-/// Whether an error says that there is no room: on the disk, for this user, or for a file of this size.
+/// Returns true if an error means that there is no space: on the disk, in the user's quota, or for a file of this size.
 fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
-/// Opens the database of a storage and looks at every page of it.
-pub(super) fn open(storage: &dyn Storage, sync_failed: &Arc<AtomicBool>) -> Result<Database, Trouble> {
+/// Opens the database of a storage and verifies every page.
+pub(super) fn open(storage: &dyn Storage, sync_failed: &Arc<AtomicBool>) -> Result<Database, StoreError> {
     open_file(storage.database()?, sync_failed)
 }
 
-/// Opens a database in a file. It is noted when a sync of that fails.
-pub(super) fn open_file(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> Result<Database, Trouble> {
-    let file = Watched::new(file, sync_failed)?;
+/// Opens a database in a file, and sets `sync_failed` when a sync of this file fails.
+pub(super) fn open_file(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> Result<Database, StoreError> {
+    let file = SyncMonitor::new(file, sync_failed)?;
     guarded(|| Ok(Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true).create_with_backend(file)?))
 }
 
-/// Moves the content of a database to the beginning of its file, and gives back what is behind it. It is what it was
-/// wherever the power fails.
-pub(super) fn compact(database: &mut Database) -> Result<(), Trouble> {
+/// Moves the content of a database to the beginning of its file and truncates the rest. A power failure at any point
+/// loses nothing.
+pub(super) fn compact(database: &mut Database) -> Result<(), StoreError> {
     guarded(|| {
         database.compact().map_err(|error| match error {
             CompactionError::Storage(error) => error.into(),
-            // Nobody reads, and nothing else is ever under way.
+            // There is no reader and no other transaction, so the remaining errors cannot occur.
             error => redb::Error::Corrupted(error.to_string()),
         })?;
         Ok(())
     })
 }
 
-/// Does something with a database that may be damaged, or on a disk that fails.
-pub(super) fn guarded<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Trouble> {
-    // A damaged file may make redb panic.
+/// Runs an operation on a database that may be damaged or on a failing disk.
+pub(super) fn guarded<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
+    // redb may panic on a damaged file.
     match catch_unwind(AssertUnwindSafe(action)) {
-        Ok(done) => done.map_err(Trouble::from),
-        Err(_) => Err(Trouble::Damaged("it cannot be read".into())),
+        Ok(done) => done.map_err(StoreError::from),
+        Err(_) => Err(StoreError::Damaged("it cannot be read".into())),
     }
 }

@@ -1,36 +1,36 @@
-//! History on disk: one thread writes down what has changed, in groups, and the next daemon begins with it.
+//! History on disk: one thread writes changes in batches, another reads old events, and the next daemon recovers them.
 //!
-//! A group is on disk once it is appended to the [tail]; many of them together go into the [database].
+//! A batch is on disk once it is appended to the [write-ahead file](wal). Many batches together are moved into the
+//! [database].
 //!
-//! Publishing never waits for the disk, and nothing is queued for it: the thread takes a batch of what the bus has, and
-//! whatever is published while it writes is in the next. Only who asked for `durable` waits, until the batch with its
-//! event is on disk or could not be written. While the disk fails everything else goes on, and the thread tries again.
+//! Publishing never waits for the disk, and no queue is kept for it: the writer takes a batch of changes from the bus, and
+//! everything published during a write belongs to the next batch. Only publishers that ask for `durable` wait, until the
+//! batch with their event is on disk or has failed. While the disk fails, everything else continues and the writer retries.
 
-#[cfg(test)]
-mod accidents;
 mod block;
 mod database;
-mod file;
-mod left;
+mod encoding;
+#[cfg(test)]
+mod fault_injection;
+mod files;
 mod pending;
 mod reader;
-mod record;
+mod recovery;
 mod region;
 mod rewrite;
 mod rows;
+mod shared;
 mod start;
 mod storage;
-mod tail;
+mod wal;
+mod writer;
 
 use std::{
     io,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     thread::{self, Thread},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use parking_lot::Mutex;
@@ -45,133 +45,112 @@ use tokio::{runtime::Handle, sync::watch, time::timeout};
 use tracing::{info, warn};
 
 use self::{
-    file::{File, Next},
-    left::Left,
+    files::Files,
     reader::Reader,
+    recovery::Recovered,
+    shared::{Progress, Shared},
+    writer::Writer,
 };
 use crate::{
     clock::{Machine, PROBATION, Relation},
     shared_bus::SharedBus,
 };
 
-/// Bytes of events in one batch.
-const BATCH: usize = 4 << 20;
-/// How long changes that nobody waits for are gathered before they are written.
-const GATHER: Duration = Duration::from_millis(20);
-/// How long nothing comes before all that was written goes into the database.
-const REST: Duration = Duration::from_secs(1);
-/// Between two attempts while the disk fails, at least. An attempt may read the whole database.
-const AGAIN: Duration = Duration::from_secs(1);
-/// So many times as long as the last attempt took, and no longer than [`AGAIN_MOST`].
-const AGAIN_TIMES: u32 = 10;
-const AGAIN_MOST: Duration = Duration::from_secs(30);
-/// Bytes that the file of the database may have, for each byte of the budget.
-const FILE_TIMES: u64 = 3;
-/// Bytes that it may have in any case.
-const FILE_LEAST: u64 = 32 << 20;
-/// Bytes that it may have beyond that for each topic.
-const FILE_TOPIC: u64 = 2 << 10;
-/// The database, in the state directory.
-const NAME: &str = "history.redb";
+/// File name of the database in the state directory.
+const DATABASE_NAME: &str = "history.redb";
 
-/// How far the disk is.
-#[derive(Clone, Debug, Default)]
-struct Progress {
-    /// Everything up to here is on disk.
-    written: u64,
-    /// Why the last attempt has failed, if it has.
-    trouble: Option<Arc<str>>,
-    /// Attempts that have failed.
-    failures: u64,
-}
-
-/// The file with what an earlier daemon left in it, not yet at work.
+/// The open files and the history recovered from them, before the threads start.
 pub(crate) struct Opened {
-    file: File,
-    left: Option<Left>,
+    files: Files,
+    recovered: Option<Recovered>,
     clocks: Relation,
 }
 
 impl Opened {
-    /// Opens the file of a state directory. `epoch` is for a new one.
+    /// Opens the files of a state directory. New files get `epoch`.
     ///
     /// # Errors
     ///
-    /// Says what stands in the way, and what to do.
+    /// A message that names the cause and the remedy.
     pub(crate) fn open(state: &Path, epoch: Epoch) -> Result<Opened, String> {
-        let (file, left) = File::open(&state.join(NAME), epoch)?;
-        Ok(Opened { file, left, clocks: Relation::default() })
+        let (files, recovered) = Files::open(&state.join(DATABASE_NAME), epoch)?;
+        Ok(Opened { files, recovered, clocks: Relation::default() })
     }
 
-    /// The epoch to go on with, if there was one.
+    /// Returns the recovered epoch, which the bus continues with, or `None` if the files are new.
     pub(crate) fn epoch(&self) -> Option<Epoch> {
-        self.left.as_ref().map(|left| left.epoch)
+        self.recovered.as_ref().map(|recovered| recovered.epoch)
     }
 
-    /// The clock that the bus goes on with.
-    pub(crate) fn go_on(&mut self, machine: &Machine) -> u64 {
-        let Some(left) = &self.left else { return machine.unix().max(1) };
-        let (clock, clocks) = left.clocks.clone().go_on(left.clock, machine);
+    /// Returns the time from which the bus's clock continues.
+    pub(crate) fn resume_clock(&mut self, machine: &Machine) -> u64 {
+        let Some(recovered) = &self.recovered else { return machine.unix().max(1) };
+        let (clock, clocks) = recovered.clocks.clone().go_on(recovered.clock, machine);
         self.clocks = clocks;
         clock
     }
 
-    /// Gives the bus what was left.
+    /// Restores the recovered history into the bus.
     pub(crate) fn restore(&mut self, bus: &mut Bus, now: Now) {
-        let Some(left) = self.left.take() else { return };
+        let Some(recovered) = self.recovered.take() else { return };
         let began = Instant::now();
-        let keys = bus.restore_topics(left.topics);
-        let mut entries = left.entries;
+        let keys = bus.restore_topics(recovered.topics);
+        let mut entries = recovered.entries;
         for entry in &mut entries {
             entry.topic = keys[entry.topic];
         }
         let found = entries.len();
-        let gone = bus.restore_events(entries);
-        let events = found - gone.len();
-        for seq in gone {
-            self.file.drop_event(seq);
+        let evicted = bus.restore_events(entries);
+        let events = found - evicted.len();
+        for seq in evicted {
+            self.files.drop_event(seq);
         }
         bus.doubt(self.clocks.doubt());
-        bus.restored(left.forgotten, left.head, now);
-        info!(events, torn = left.is_torn, took = ?began.elapsed(), "history is back");
+        bus.restored(recovered.forgotten, recovered.head, now);
+        info!(events, losses = recovered.has_losses, took = ?began.elapsed(), "history is restored");
     }
 
-    /// Begins to write down what changes.
+    /// Starts the threads that write and read.
     pub(crate) fn start(self, bus: &SharedBus) -> io::Result<Store> {
         let (progress, watched) = watch::channel(Progress {
-            written: self.file.settled(),
-            trouble: self.file.full().map(Arc::from),
+            written: self.files.checkpointed(),
+            error: self.files.disk_full().map(Arc::from),
             failures: 0,
         });
         let shared = Arc::new(Shared { clocks: Mutex::new(self.clocks), ..Shared::default() });
-        let (file, at_work) = (self.file, shared.clone());
         let reader = Reader {
             bus: bus.clone(),
-            shelf: file.shelf(),
+            database: self.files.database(),
             epoch: bus.with(|bus, _| bus.position().epoch),
             shared: shared.clone(),
         };
         // From 0.1 ms to 26 s.
         let commits = Histogram::new(exponential_buckets(1e-4, 4.0, 10));
-        let runtime = Handle::current();
-        let writer = Writer { file, bus: bus.clone(), shared: at_work, progress, commits: commits.clone(), runtime };
-        let (of_writer, running) = watch::channel(());
-        let of_reader = of_writer.clone();
-        // The last thing that a thread does is to drop its sender.
+        let writer = Writer {
+            files: self.files,
+            bus: bus.clone(),
+            shared: shared.clone(),
+            progress,
+            commits: commits.clone(),
+            runtime: Handle::current(),
+        };
+        let (writer_running, running) = watch::channel(());
+        let reader_running = writer_running.clone();
+        // A thread drops its sender as its last action.
         let writer = move || {
             writer.run();
-            drop(of_writer);
+            drop(writer_running);
         };
         let reader = move || {
             reader.run();
-            drop(of_reader);
+            drop(reader_running);
         };
         let writer = thread::Builder::new().name("history".into()).spawn(writer)?.thread().clone();
         let reader = thread::Builder::new().name("history-reader".into()).spawn(reader)?.thread().clone();
-        let (write, read, told) = (writer.clone(), reader.clone(), shared.clone());
+        let (write, read, notified) = (writer.clone(), reader.clone(), shared.clone());
         bus.set_disk(move |what| {
-            // One that gathers or writes comes to it by itself.
-            if what.changes && told.is_idle.swap(false, Ordering::AcqRel) {
+            // A writer that is not idle notices the changes without a wake-up.
+            if what.changes && notified.is_idle.swap(false, Ordering::AcqRel) {
                 write.unpark();
             }
             if what.wishes {
@@ -190,27 +169,7 @@ impl Opened {
     }
 }
 
-/// What the threads are told.
-#[derive(Debug, Default)]
-struct Shared {
-    /// The writer sleeps, and has to be woken when there is something to write.
-    is_idle: AtomicBool,
-    /// Somebody waits until everything up to here is on disk.
-    wanted: AtomicU64,
-    /// The daemon ends.
-    ends: AtomicBool,
-    /// How the bus's clock stood to those of the machine when it was last looked at.
-    clocks: Mutex<Relation>,
-}
-
-impl Shared {
-    /// How the bus's clock stands to those of the machine now.
-    fn clocks(&self, clock: u64) -> Relation {
-        self.clocks.lock().clone().at(clock, &Machine::now())
-    }
-}
-
-/// History on disk, at work.
+/// History on disk with its threads running.
 pub(crate) struct Store {
     shared: Arc<Shared>,
     progress: watch::Receiver<Progress>,
@@ -223,11 +182,11 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Waits until everything up to an event is on disk.
+    /// Waits until all events up to `seq` are on disk.
     ///
     /// # Errors
     ///
-    /// It could not be written. It may be later: the daemon goes on trying.
+    /// The events could not be written. They may be written later, because the daemon retries.
     pub(crate) async fn written(&self, seq: u64) -> Result<(), Refused> {
         let mut progress = self.progress.clone();
         let before = progress.borrow().failures;
@@ -237,25 +196,25 @@ impl Store {
         match done {
             Ok(progress) if progress.written >= seq => Ok(()),
             Ok(progress) => {
-                let why = progress.trouble.as_deref().unwrap_or("it has ended").to_owned();
+                let why = progress.error.as_deref().unwrap_or("the writer has stopped").to_owned();
                 Err(Refused::new(ErrorCode::NotDurable, format!("the event was delivered but is not on disk: {why}")))
             }
-            Err(_) => Err(Refused::new(ErrorCode::Stopping, "the event was delivered, but the daemon stops")),
+            Err(_) => Err(Refused::new(ErrorCode::Stopping, "the event was delivered, but the daemon is stopping")),
         }
     }
 
-    /// Why the disk does not take what it should, if it does not.
-    pub(crate) fn trouble(&self) -> Option<Arc<str>> {
-        self.progress.borrow().trouble.clone()
+    /// Returns why the last attempt to write failed, or `None` if it succeeded.
+    pub(crate) fn error(&self) -> Option<Arc<str>> {
+        self.progress.borrow().error.clone()
     }
 
-    /// How many batches were written, and how long each took.
+    /// Returns the number of batches written and the duration of each.
     pub(crate) fn commits(&self) -> &Histogram {
         &self.commits
     }
 
-    /// Believes the wall clock once it has not jumped for a while: what has become too old while the machine was off is
-    /// deleted from then on.
+    /// Waits until the wall clock has not jumped for [`PROBATION`], then trusts it: from then on the bus deletes events
+    /// that expired while the machine was off.
     pub(crate) async fn believe_clock(&self, bus: &SharedBus) {
         let clocks = || self.shared.clocks(bus.with(|_, now| now.mono));
         loop {
@@ -275,127 +234,21 @@ impl Store {
         }
     }
 
-    /// Writes what is left, and ends; a disk that does not answer by then is not waited for. Returns true if everything is
-    /// written.
+    /// Writes the remaining changes and stops the threads. Gives up after [`DISK_END`] if the disk does not respond.
+    /// Returns true if everything is written.
     pub(crate) async fn end(&self) -> bool {
         let published = self.bus.with(|bus, _| bus.position());
-        self.shared.ends.store(true, Ordering::Release);
+        self.shared.is_stopping.store(true, Ordering::Release);
         self.threads.iter().for_each(Thread::unpark);
         let mut running = self.running.clone();
-        let is_over = timeout(DISK_END, running.wait_for(|()| false)).await.is_ok();
+        let has_ended = timeout(DISK_END, running.wait_for(|()| false)).await.is_ok();
         let written = EventId { seq: self.progress.borrow().written, ..published };
         if written.seq < published.seq {
-            let why = if is_over { "the disk fails" } else { "the disk does not answer" };
-            warn!(%written, %published, "{why}; history on disk ends with the event that was written last");
-        } else if !is_over {
-            warn!("the disk does not answer; all events are in history on disk");
+            let why = if has_ended { "the disk fails" } else { "the disk does not respond" };
+            warn!(%written, %published, "{why}; history on disk ends with the last event that was written");
+        } else if !has_ended {
+            warn!("the disk does not respond; all events are in history on disk");
         }
-        is_over && written.seq >= published.seq
-    }
-}
-
-/// The thread that writes.
-struct Writer {
-    file: File,
-    bus: SharedBus,
-    shared: Arc<Shared>,
-    progress: watch::Sender<Progress>,
-    commits: Histogram,
-    runtime: Handle,
-}
-
-impl Writer {
-    fn run(mut self) {
-        loop {
-            let next = self.wait();
-            if !self.write_all(next) || next == Next::End {
-                return;
-            }
-        }
-    }
-
-    /// Waits until there is something to write, and a moment for more unless somebody waits for it. Says what comes after
-    /// it.
-    fn wait(&self) -> Next {
-        let written = self.progress.borrow().written;
-        let ends = || self.shared.ends.load(Ordering::Acquire);
-        let is_pressed = || self.shared.wanted.load(Ordering::Acquire) > written || ends();
-        let began = Instant::now();
-        loop {
-            // Before the look, so that what comes after it wakes this thread.
-            self.shared.is_idle.store(true, Ordering::Release);
-            if is_pressed() || self.bus.with(|bus, _| bus.has_changed()) {
-                break;
-            }
-            match REST.checked_sub(began.elapsed()) {
-                _ if self.file.is_settled() => thread::park(),
-                Some(left) => thread::park_timeout(left),
-                None => return Next::Rest,
-            }
-        }
-        self.shared.is_idle.store(false, Ordering::Release);
-        let began = Instant::now();
-        while !is_pressed()
-            && let Some(left) = GATHER.checked_sub(began.elapsed())
-        {
-            thread::park_timeout(left);
-        }
-        if ends() { Next::End } else { Next::More }
-    }
-
-    /// Writes all that has changed. Says whether it was all written.
-    fn write_all(&mut self, next: Next) -> bool {
-        loop {
-            let (batch, status, now) = self.bus.with(|bus, now| (bus.take_batch(BATCH), bus.status(), now));
-            let Some(batch) = batch else { return true };
-            let (head, more) = (batch.head, batch.more);
-            let (mut began, mut is_last) = (Instant::now(), false);
-            let room = FILE_LEAST.max(FILE_TIMES * status.history_budget) + FILE_TOPIC * status.topics;
-            self.file.note_room(room);
-            self.file.note_clocks(self.shared.clocks(now.mono));
-            self.file.add(batch, now.mono, next);
-            if more {
-                continue;
-            }
-            while let Err(error) = self.file.write() {
-                if self.progress.borrow().trouble.is_none() {
-                    warn!(%error, "history cannot be written to disk; the daemon goes on and tries again");
-                }
-                self.progress.send_modify(|progress| {
-                    progress.trouble = Some(error.into());
-                    progress.failures += 1;
-                });
-                // What is published meanwhile wakes this thread, but does not mend the disk.
-                let pause = (began.elapsed() * AGAIN_TIMES).clamp(AGAIN, AGAIN_MOST);
-                let failed = Instant::now();
-                while let Some(left) = pause.checked_sub(failed.elapsed()) {
-                    if self.shared.ends.load(Ordering::Acquire) {
-                        // There is no later: once more at once.
-                        if std::mem::replace(&mut is_last, true) {
-                            return false;
-                        }
-                        break;
-                    }
-                    thread::park_timeout(left);
-                }
-                began = Instant::now();
-            }
-            self.commits.observe(began.elapsed().as_secs_f64());
-            if self.progress.borrow().trouble.is_some() {
-                info!("history is written to disk again");
-            }
-            self.progress.send_if_modified(|progress| {
-                (progress.written, progress.trouble) = (head, None);
-                false
-            });
-            // Whoever waits is woken from a thread of theirs; from here each would take a call of the system.
-            let progress = self.progress.clone();
-            self.runtime.spawn(async move { progress.send_modify(|_| ()) });
-            // Whoever reads from disk finds in the database only.
-            if self.file.settled() == head {
-                drop(self.bus.with(|bus, _| bus.written(head)));
-            }
-            return true;
-        }
+        has_ended && written.seq >= published.seq
     }
 }

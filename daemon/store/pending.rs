@@ -1,4 +1,4 @@
-//! Batches that are not in the database yet, as the one that they come to.
+//! Merges the batches that are not yet in the database.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,18 +10,18 @@ use sse_bus::{
     },
 };
 
-/// What several batches come to.
+/// The combined changes of several batches.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     entries: Vec<Entry>,
-    /// Those of them that history has let go since.
+    /// Pending events that were evicted since.
     removed: HashSet<u64>,
     gone: Gone,
     topics: BTreeMap<Topic, TopicRecord>,
 }
 
 impl Pending {
-    /// Adds the next batch. Gives the events that are removed and not pending.
+    /// Adds the next batch. Returns the removed events that are not pending.
     pub(super) fn add(&mut self, batch: Batch) -> Vec<u64> {
         let Batch { entries, gone, topics, removed, .. } = batch;
         let first = self.entries.first().map_or(u64::MAX, |first| first.seq);
@@ -46,7 +46,7 @@ impl Pending {
         others
     }
 
-    /// What all of them come to: the events that are still there, and of the topics which are gone and which have changed.
+    /// Returns the combined changes: the remaining events, the removed topics and the changed topics.
     pub(super) fn all(&mut self) -> (&[Entry], &Gone, impl Iterator<Item = &TopicRecord>) {
         if !self.removed.is_empty() {
             self.entries.retain(|entry| !self.removed.contains(&entry.seq));

@@ -1,8 +1,8 @@
-//! One thread reads from disk what subscribers wait for, so that neither the bus nor another subscriber waits for it.
+//! The thread that reads old events from disk, so that neither the bus nor other subscribers wait for the disk.
 //!
-//! A subscriber that reads the file from block to block receives several blocks at once. What is handed over and not read
-//! yet is bounded: at the limit the thread waits until some of it is read, and drops what was not read for a while. Its
-//! subscribers ask for it again when they continue.
+//! A subscriber that reads the history in order receives several blocks at once. The bytes handed over but not yet read
+//! are bounded: at the limit the thread waits until subscribers have read some of them, and drops what has not been
+//! read for a while. Subscribers request dropped events again when they continue.
 
 use std::{
     collections::VecDeque,
@@ -19,49 +19,49 @@ use sse_bus::{
 use tracing::warn;
 
 use super::{
-    AGAIN, Shared,
-    database::{Shelf, Trouble, guarded},
-    record,
+    database::{SharedDatabase, StoreError, guarded},
+    encoding,
     rows::StoredBlocks,
-    storage::Failed,
+    shared::{RETRY_DELAY, Shared},
+    storage::Message,
 };
 use crate::shared_bus::SharedBus;
 
-/// Bytes that are read at once for one who goes through the file.
-const AHEAD: usize = 256 << 10;
-/// Bytes that may be handed over and not read yet.
-const OUT: usize = 16 << 20;
-/// How long what was read last is kept where nobody wants more.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long what is handed over is safe from being dropped.
-const SAFE: Duration = Duration::from_millis(100);
-/// How often it looks whether they have.
-const LOOK: Duration = Duration::from_millis(2);
-/// How often it looks whether a file that is closed is open again.
-const CLOSED: Duration = Duration::from_millis(50);
-/// How much of what was read last is kept for others who want the same, while there are any.
-const KEPT: usize = 4;
-/// How often reading is tried before what is wanted counts as lost.
-const TRIES: usize = 3;
+/// Bytes read at once for a subscriber that reads the history in order.
+const READ_AHEAD: usize = 256 << 10;
+/// Maximum bytes that are handed over and not read yet.
+const MAX_UNREAD_BYTES: usize = 16 << 20;
+/// How long recent reads are cached while there are no requests.
+const CACHE_LIFETIME: Duration = Duration::from_secs(1);
+/// How long events stay available after they are handed over.
+const MIN_HOLD: Duration = Duration::from_millis(100);
+/// How often the thread checks for events that were read.
+const READ_POLL: Duration = Duration::from_millis(2);
+/// How often the thread checks whether a closed file is open again.
+const REOPEN_POLL: Duration = Duration::from_millis(50);
+/// Number of recent reads that are cached for other subscribers, while there are requests.
+const CACHED_READS: usize = 4;
+/// Number of attempts before events are reported as lost.
+const READ_ATTEMPTS: usize = 3;
 
 /// The thread that reads.
 pub(super) struct Reader {
     pub(super) bus: SharedBus,
-    pub(super) shelf: Shelf,
+    pub(super) database: SharedDatabase,
     pub(super) epoch: Epoch,
     pub(super) shared: Arc<Shared>,
 }
 
 impl Reader {
     pub(super) fn run(self) {
-        let mut recent = Recent::default();
-        while !self.shared.ends.load(Ordering::Acquire) {
+        let mut recent = RecentReads::default();
+        while !self.shared.is_stopping.load(Ordering::Acquire) {
             let wanted = self.bus.with(|bus, _| bus.take_wanted());
             if wanted.is_empty() {
                 match recent.last.take() {
-                    // Whoever goes through the file will want what comes next.
+                    // Read ahead: a subscriber that reads the history in order will need these events next.
                     Some(last) if !recent.has(last + 1) => {
-                        if let Ok(Some((fetched, bytes))) = self.read(Place::After(last)) {
+                        if let Ok(Some((fetched, bytes))) = self.read(ReadPosition::After(last)) {
                             recent.add(&Arc::new(fetched), bytes);
                         }
                     }
@@ -77,8 +77,8 @@ impl Reader {
         }
     }
 
-    /// What is wanted: of what was read last, or read now.
-    fn find(&self, wanted: Wanted, recent: &mut Recent) -> Arc<Fetched> {
+    /// Returns the requested events, from the cache or from disk.
+    fn find(&self, wanted: Wanted, recent: &mut RecentReads) -> Arc<Fetched> {
         recent.drop_read();
         if let Some(known) = recent.find(wanted.seq) {
             return known;
@@ -90,133 +90,137 @@ impl Reader {
         fetched
     }
 
-    /// Reads what is wanted, and gives how many bytes it was.
+    /// Reads the requested events. Returns them with their size in bytes.
     fn fetch(&self, wanted: Wanted) -> (Fetched, usize) {
         let none = || (Fetched { from: wanted.seq, upto: wanted.seq, events: Vec::new() }, 0);
-        let ends = || self.shared.ends.load(Ordering::Acquire);
-        let mut tried = 0;
+        let ends = || self.shared.is_stopping.load(Ordering::Acquire);
+        let mut attempts = 0;
         loop {
-            // While the disk fails the file is closed, but what is in it is not lost.
-            while self.shelf.get().is_none() && !ends() {
-                thread::sleep(CLOSED);
+            // While the disk fails the file is closed, but its events are not lost.
+            while self.database.get().is_none() && !ends() {
+                thread::sleep(REOPEN_POLL);
             }
-            tried += 1;
-            match self.read(Place::Of(wanted)) {
+            attempts += 1;
+            match self.read(ReadPosition::Containing(wanted)) {
                 Ok(fetched) => return fetched.unwrap_or_else(none),
-                Err(error) if tried == TRIES => {
-                    warn!(%error, "history cannot be read from disk; what was there is told as lost");
+                Err(error) if attempts == READ_ATTEMPTS => {
+                    warn!(%error, "history cannot be read from disk; its events are reported as lost");
                     break;
                 }
                 Err(_) if ends() => break,
-                Err(_) => thread::sleep(AGAIN),
+                Err(_) => thread::sleep(RETRY_DELAY),
             }
         }
         none()
     }
 
-    /// Reads blocks, and gives how many bytes it was; nothing if there is none.
-    fn read(&self, place: Place) -> Result<Option<(Fetched, usize)>, Failed> {
-        let database = self.shelf.get().ok_or("the file is not open")?;
+    /// Reads blocks. Returns them with their size in bytes, or `None` if there is no such block.
+    fn read(&self, position: ReadPosition) -> Result<Option<(Fetched, usize)>, Message> {
+        let database = self.database.get().ok_or("the file is not open")?;
         guarded(|| {
             let blocks = StoredBlocks::open(&database.begin_read()?)?;
             let after = |last: u64| blocks.first(last + 1..);
-            let (first, upto, most) = match place {
-                Place::Of(Wanted { seq, previous, .. }) => {
-                    let first = blocks.of(seq)?;
-                    let goes_on = previous > 0 && after(previous)? == first;
-                    (first, seq, if goes_on { AHEAD } else { 1 })
+            let (first, upto, most) = match position {
+                ReadPosition::Containing(Wanted { seq, previous, .. }) => {
+                    let first = blocks.containing(seq)?;
+                    let has_more = previous > 0 && after(previous)? == first;
+                    (first, seq, if has_more { READ_AHEAD } else { 1 })
                 }
-                Place::After(last) => (after(last)?, 0, AHEAD),
+                ReadPosition::After(last) => (after(last)?, 0, READ_AHEAD),
             };
             let Some(first) = first else { return Ok(None) };
             let (mut fetched, mut bytes) = (Fetched { from: first, upto, events: Vec::new() }, 0);
-            for found in blocks.from(first)? {
+            for found in blocks.iter_from(first)? {
                 let (number, block) = found?;
                 if bytes >= most {
                     break;
                 }
                 bytes += block.len();
-                if record::events(&block, self.epoch, &mut fetched.events).is_none() {
-                    warn!(first = number, "a block of history on disk is damaged; it is told as lost");
+                if encoding::events(&block, self.epoch, &mut fetched.events).is_none() {
+                    warn!(first = number, "a block of history on disk is damaged; its events are reported as lost");
                 }
                 let last = fetched.events.last().map_or(0, |event| event.id.seq);
                 fetched.upto = fetched.upto.max(last).max(number);
             }
             Ok(Some((fetched, bytes)))
         })
-        .map_err(Trouble::why)
+        .map_err(StoreError::message)
     }
 }
 
 /// Where to read.
 #[derive(Clone, Copy)]
-enum Place {
-    /// What somebody wants.
-    Of(Wanted),
-    /// What comes after an event.
+enum ReadPosition {
+    /// The block with the requested event.
+    Containing(Wanted),
+    /// The blocks after an event.
     After(u64),
 }
 
-/// What was read last.
+/// The events that were read last.
 #[derive(Default)]
-struct Recent {
-    /// For others who want the same, and its bytes.
-    kept: VecDeque<(Arc<Fetched>, usize)>,
-    /// What is handed over and not read yet, oldest first: since when, and its bytes.
-    out: VecDeque<(Arc<Fetched>, Instant, usize)>,
-    /// Where somebody who goes through the file has got to.
+struct RecentReads {
+    /// Cached for other subscribers, with their size in bytes.
+    cached: VecDeque<(Arc<Fetched>, usize)>,
+    /// Handed over and not read yet, oldest first: since when, and the size in bytes.
+    unread: VecDeque<(Arc<Fetched>, Instant, usize)>,
+    /// The last event read for a subscriber that reads the history in order.
     last: Option<u64>,
 }
 
-impl Recent {
+impl RecentReads {
     fn has(&self, seq: u64) -> bool {
-        self.kept.iter().any(|(kept, _)| (kept.from..=kept.upto).contains(&seq))
+        self.cached.iter().any(|(cached, _)| (cached.from..=cached.upto).contains(&seq))
     }
 
-    /// What was read last, if it has an event. It is handed over then.
+    /// Returns the cached events that contain `seq`, and counts them as handed over.
     fn find(&mut self, seq: u64) -> Option<Arc<Fetched>> {
-        let (kept, bytes) = self.kept.iter().find(|(kept, _)| (kept.from..=kept.upto).contains(&seq)).cloned()?;
-        if !self.out.iter().any(|(out, ..)| Arc::ptr_eq(out, &kept)) {
-            self.out.push_back((kept.clone(), Instant::now(), bytes));
+        let (cached, bytes) =
+            self.cached.iter().find(|(cached, _)| (cached.from..=cached.upto).contains(&seq)).cloned()?;
+        if !self.unread.iter().any(|(unread, ..)| Arc::ptr_eq(unread, &cached)) {
+            self.unread.push_back((cached.clone(), Instant::now(), bytes));
         }
-        Some(kept)
+        Some(cached)
     }
 
     fn add(&mut self, fetched: &Arc<Fetched>, bytes: usize) {
-        self.out.push_back((fetched.clone(), Instant::now(), bytes));
-        self.kept.truncate(KEPT - 1);
-        self.kept.push_front((fetched.clone(), bytes));
+        self.unread.push_back((fetched.clone(), Instant::now(), bytes));
+        self.cached.truncate(CACHED_READS - 1);
+        self.cached.push_front((fetched.clone(), bytes));
     }
 
-    /// Waits until something may be wanted. After a while without, drops everything. May return early: who waits looks again
-    /// before it waits on, as the end of this wait may have been the call.
+    /// Waits for the next request, and clears everything after [`CACHE_LIFETIME`] without one. May return early; the
+    /// caller checks for requests before it waits again.
     fn wait(&mut self) {
-        if self.kept.is_empty() && self.out.is_empty() {
+        if self.cached.is_empty() && self.unread.is_empty() {
             return thread::park();
         }
         let began = Instant::now();
-        thread::park_timeout(PATIENCE);
-        if began.elapsed() >= PATIENCE {
-            self.kept.clear();
-            self.out.clear();
+        thread::park_timeout(CACHE_LIFETIME);
+        if began.elapsed() >= CACHE_LIFETIME {
+            self.cached.clear();
+            self.unread.clear();
         }
     }
 
-    /// Drops what no subscriber waits to read.
+    /// Drops events that no subscriber waits to read.
     fn drop_read(&mut self) {
-        self.out.retain(|(fetched, ..)| Arc::weak_count(fetched) > 0);
+        self.unread.retain(|(fetched, ..)| Arc::weak_count(fetched) > 0);
     }
 
-    /// Waits until there is room for more: drops what has been read, and then, oldest first, what has had its time.
+    /// Waits until more bytes may be handed over: drops what was read, then, oldest first, what is older than
+    /// [`MIN_HOLD`].
     fn wait_for_room(&mut self) {
         loop {
             self.drop_read();
-            let bytes = |out: &VecDeque<(_, _, usize)>| out.iter().map(|(.., bytes)| bytes).sum::<usize>();
-            while bytes(&self.out) >= OUT && self.out.pop_front_if(|(_, since, _)| since.elapsed() >= SAFE).is_some() {}
-            if bytes(&self.out) < OUT {
+            let bytes = |unread: &VecDeque<(_, _, usize)>| unread.iter().map(|(.., bytes)| bytes).sum::<usize>();
+            while bytes(&self.unread) >= MAX_UNREAD_BYTES
+                && self.unread.pop_front_if(|(_, since, _)| since.elapsed() >= MIN_HOLD).is_some()
+            {}
+            if bytes(&self.unread) < MAX_UNREAD_BYTES {
                 return;
             }
-            thread::park_timeout(LOOK);
+            thread::park_timeout(READ_POLL);
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The database, written anew into another file, which then gets its name.
+//! Copies the database into a new file, which then replaces the old one.
 //!
-//! It is read from the file that is open, also where that has no name any more or a sync of it has failed. Of such a file
-//! nothing is changed: until the new one has its name, a crash finds the old one as it was. Files of versions before
-//! schema 4 are rewritten at a start, so that they grow by [regions](super::region) of our size.
+//! The copy reads from the open file, even if that file was removed or a sync of it failed. The old file is never
+//! changed: until the new one has its name, a crash leaves the old one as it was. Files before schema 4 are copied at
+//! the start, so that they grow by [regions](super::region) of our size.
 
 use std::{
     collections::HashMap,
@@ -14,34 +14,34 @@ use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageBackend};
 
 use super::{
-    database::{self, STATE, TOPICS, Trouble, guarded},
+    database::{self, STATE, StoreError, TOPICS, guarded},
     rows::{Blocks, StoredBlocks},
     storage::Storage,
 };
 
-/// Bytes that are changed as one in an [`Overlay`].
+/// The unit of change in an [`Overlay`], in bytes.
 const BLOCK: usize = 4096;
 
-/// Writes the content of a database into a new file, and gives it the name. Also gives what notes a sync of it that fails.
-pub(super) fn rewrite(storage: &dyn Storage, source: &Database) -> Result<(Database, Arc<AtomicBool>), Trouble> {
+/// Copies a database into a new file and renames that file. Also returns the flag that reports failed syncs of it.
+pub(super) fn rewrite(storage: &dyn Storage, source: &Database) -> Result<(Database, Arc<AtomicBool>), StoreError> {
     let copied = copy(storage, source)?;
     storage.replace()?;
     Ok(copied)
 }
 
-/// Writes the content of a database into a replacement. After an error nothing of it is left.
-pub(super) fn copy(storage: &dyn Storage, source: &Database) -> Result<(Database, Arc<AtomicBool>), Trouble> {
+/// Copies a database into a replacement file, which is removed after an error.
+pub(super) fn copy(storage: &dyn Storage, source: &Database) -> Result<(Database, Arc<AtomicBool>), StoreError> {
     let sync_failed = Arc::default();
-    let copied = storage.replacement().map_err(Trouble::from).and_then(|file| {
+    let copied = storage.replacement().map_err(StoreError::from).and_then(|file| {
         let target = database::open_file(file, &sync_failed)?;
         guarded(|| fill(&target, source))?;
         Ok(target)
     });
     match copied {
         Ok(target) => Ok((target, sync_failed)),
-        Err(trouble) => {
+        Err(error) => {
             storage.discard_replacement();
-            Err(trouble)
+            Err(error)
         }
     }
 }
@@ -50,7 +50,7 @@ fn fill(target: &Database, source: &Database) -> Result<(), redb::Error> {
     let (from, to) = (source.begin_read()?, target.begin_write()?);
     {
         let mut blocks = Blocks::open(&to)?;
-        for found in StoredBlocks::open(&from)?.from(0)? {
+        for found in StoredBlocks::open(&from)?.iter_from(0)? {
             let (first, block) = found?;
             blocks.put(first, &block)?;
         }
@@ -69,14 +69,14 @@ fn fill(target: &Database, source: &Database) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// Opens a file without changing it: what redb writes while it opens it stays in memory.
-pub(super) fn open_unchanged(storage: &dyn Storage) -> Result<Database, Trouble> {
+/// Opens a file without changing it: what redb writes during opening stays in memory.
+pub(super) fn open_unchanged(storage: &dyn Storage) -> Result<Database, StoreError> {
     let file = storage.opened()?;
     let overlay = Overlay { length: file.len()?.into(), file, changed: Mutex::default() };
     database::open_file(Box::new(overlay), &Arc::default())
 }
 
-/// A file with changes that are kept in memory.
+/// A file whose changes are kept in memory.
 #[derive(Debug)]
 struct Overlay {
     file: Box<dyn StorageBackend>,
@@ -89,7 +89,7 @@ impl Overlay {
         *self.length.lock()
     }
 
-    /// A block of the file as it is without changes. There is nothing but zeros behind its end.
+    /// Returns a block of the unchanged file, filled with zeros after the file's end.
     fn block(&self, number: u64) -> io::Result<Box<[u8; BLOCK]>> {
         let (mut block, start) = (Box::new([0; BLOCK]), number * BLOCK as u64);
         let there = self.file.len()?.saturating_sub(start).min(BLOCK as u64) as usize;
@@ -97,7 +97,7 @@ impl Overlay {
         Ok(block)
     }
 
-    /// The parts of a range: numbers of blocks, where in these it begins, and how long the part is.
+    /// Splits a range into parts of blocks: block number, offset in the block, and length.
     fn parts(mut offset: u64, mut length: usize) -> impl Iterator<Item = (u64, usize, usize)> {
         std::iter::from_fn(move || {
             let (number, start) = (offset / BLOCK as u64, (offset % BLOCK as u64) as usize);

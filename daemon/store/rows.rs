@@ -1,133 +1,133 @@
-//! How the blocks of events are cut into rows of the database.
+//! Splits blocks of events into rows of the database.
 //!
-//! A page of redb has a power of two of bytes, and a row of more than 4 KiB has a page of its own. A block of 33 KiB in one
-//! row would fill half of its page. So a block is cut into rows that fill theirs: the first one stands in [`EVENTS`], the
-//! others in [`REST`]. Files before schema 4 have one row for each block, and are read in the same way.
+//! The size of a redb page is a power of two, and a row above 4 KiB has a page of its own. A block of 33 KiB in one row
+//! would waste half of its page. So a block is split into rows that fill their pages: the first row is in [`EVENTS`],
+//! the others are in [`CONTINUATION`]. Files before schema 4 have one row for each block and are read in the same way.
 
 use std::ops::{Bound, RangeBounds};
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 
-/// The beginning of each block, under the number of its first event.
+/// The first row of each block, under the sequence number of the block's first event.
 const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
-/// What follows it, under that number and the number of the row.
-const REST: TableDefinition<(u64, u16), &[u8]> = TableDefinition::new("rest");
+/// The further rows of each block, under that number and the row number.
+const CONTINUATION: TableDefinition<(u64, u16), &[u8]> = TableDefinition::new("rest");
 
-/// Bytes of a page beside its only row.
-const BESIDE: usize = 32;
-/// Bytes of the smallest and the largest page.
-const PAGES: [usize; 2] = [4 << 10, 64 << 10];
+/// Bytes of a page that its only row cannot use.
+const PAGE_OVERHEAD: usize = 32;
+/// Bytes of the smallest and of the largest page.
+const PAGE_BYTES: [usize; 2] = [4 << 10, 64 << 10];
 
-/// Bytes of the row that comes first if so many are to be written, and whether more rows follow it.
+/// Returns the size of the next row if `bytes` remain to be written, and whether more rows follow it.
 fn first_row(bytes: usize) -> (usize, bool) {
-    let [smallest, largest] = PAGES;
-    let room = bytes + BESIDE;
-    let page = room.next_power_of_two();
-    // A page that is full but for an eighth is worth more than a few rows.
-    if room <= smallest || (page <= largest && room >= page / 8 * 7) {
+    let [smallest, largest] = PAGE_BYTES;
+    let needed = bytes + PAGE_OVERHEAD;
+    let page = needed.next_power_of_two();
+    // Wasting up to an eighth of a page is cheaper than several more rows.
+    if needed <= smallest || (page <= largest && needed >= page / 8 * 7) {
         return (bytes, false);
     }
-    let page = if room > largest { largest } else { page / 2 };
-    (page - BESIDE, true)
+    let page = if needed > largest { largest } else { page / 2 };
+    (page - PAGE_OVERHEAD, true)
 }
 
-/// Returns true if more rows may follow a first one of so many bytes.
-fn may_go_on(bytes: usize) -> bool {
-    let page = bytes + BESIDE;
-    page.is_power_of_two() && (PAGES[0]..=PAGES[1]).contains(&page)
+/// Returns true if more rows may follow a first row of this size.
+fn may_have_more(bytes: usize) -> bool {
+    let page = bytes + PAGE_OVERHEAD;
+    page.is_power_of_two() && (PAGE_BYTES[0]..=PAGE_BYTES[1]).contains(&page)
 }
 
-/// The blocks, in a transaction that writes.
+/// The blocks in a write transaction.
 pub(super) struct Blocks<'txn> {
     events: Table<'txn, u64, &'static [u8]>,
     rest: Table<'txn, (u64, u16), &'static [u8]>,
 }
 
 impl<'txn> Blocks<'txn> {
-    /// Opens the tables, which are made if they are not there.
+    /// Opens the tables, and creates them if necessary.
     pub(super) fn open(transaction: &'txn WriteTransaction) -> Result<Blocks<'txn>, TableError> {
-        Ok(Blocks { events: transaction.open_table(EVENTS)?, rest: transaction.open_table(REST)? })
+        Ok(Blocks { events: transaction.open_table(EVENTS)?, rest: transaction.open_table(CONTINUATION)? })
     }
 
-    /// Reads the block whose first event had this number.
+    /// Reads the block that is stored under `first`.
     pub(super) fn get(&self, first: u64) -> Result<Option<Vec<u8>>, redb::Error> {
         let Some(row) = self.events.get(first)? else { return Ok(None) };
-        whole(first, row.value(), Some(&self.rest)).map(Some)
+        assemble(first, row.value(), Some(&self.rest)).map(Some)
     }
 
-    /// Writes a block, in the place of the one that is there.
+    /// Writes a block, and replaces an existing one.
     pub(super) fn put(&mut self, first: u64, mut block: &[u8]) -> Result<(), redb::Error> {
         self.remove(first)?;
-        let (mut length, mut goes_on) = first_row(block.len());
+        let (mut length, mut has_more) = first_row(block.len());
         self.events.insert(first, &block[..length])?;
         for number in 0.. {
-            if !goes_on {
+            if !has_more {
                 break;
             }
             block = &block[length..];
-            (length, goes_on) = first_row(block.len());
+            (length, has_more) = first_row(block.len());
             self.rest.insert((first, number), &block[..length])?;
         }
         Ok(())
     }
 
-    /// Removes a block, if it is there.
+    /// Removes a block, if it exists.
     pub(super) fn remove(&mut self, first: u64) -> Result<(), redb::Error> {
-        let goes_on = self.events.remove(first)?.is_some_and(|row| may_go_on(row.value().len()));
-        if goes_on {
+        let has_more = self.events.remove(first)?.is_some_and(|row| may_have_more(row.value().len()));
+        if has_more {
             self.rest.retain_in((first, 0)..=(first, u16::MAX), |_, _| false)?;
         }
         Ok(())
     }
 }
 
-/// The blocks, in a transaction that reads.
+/// The blocks in a read transaction.
 pub(super) struct StoredBlocks {
     events: ReadOnlyTable<u64, &'static [u8]>,
-    /// Not there in files before schema 4.
+    /// `None` in files before schema 4.
     rest: Option<ReadOnlyTable<(u64, u16), &'static [u8]>>,
 }
 
 impl StoredBlocks {
     pub(super) fn open(transaction: &ReadTransaction) -> Result<StoredBlocks, redb::Error> {
-        let rest = match transaction.open_table(REST) {
+        let rest = match transaction.open_table(CONTINUATION) {
             Err(TableError::TableDoesNotExist(_)) => None,
             rest => Some(rest?),
         };
         Ok(StoredBlocks { events: transaction.open_table(EVENTS)?, rest })
     }
 
-    /// The number of the first block in a range.
+    /// Returns the number of the first block in a range.
     pub(super) fn first(&self, range: impl RangeBounds<u64>) -> Result<Option<u64>, redb::Error> {
         Ok(self.events.range(range)?.next().transpose()?.map(|(first, _)| first.value()))
     }
 
-    /// The number of the block that an event is in, if it is in any.
-    pub(super) fn of(&self, seq: u64) -> Result<Option<u64>, redb::Error> {
+    /// Returns the number of the block that may contain an event: the last block that starts at or before it.
+    pub(super) fn containing(&self, seq: u64) -> Result<Option<u64>, redb::Error> {
         Ok(self.events.range(..=seq)?.next_back().transpose()?.map(|(first, _)| first.value()))
     }
 
-    /// The blocks from a number on, each with its number.
-    pub(super) fn from(
+    /// Iterates over the blocks from `first` on, each with its number.
+    pub(super) fn iter_from(
         &self,
         first: u64,
     ) -> Result<impl Iterator<Item = Result<(u64, Vec<u8>), redb::Error>>, redb::Error> {
         let rows = self.events.range((Bound::Included(first), Bound::Unbounded))?;
         Ok(rows.map(|row| {
             let (first, row) = row?;
-            Ok((first.value(), whole(first.value(), row.value(), self.rest.as_ref())?))
+            Ok((first.value(), assemble(first.value(), row.value(), self.rest.as_ref())?))
         }))
     }
 }
 
-/// A block, put together from its rows.
-fn whole(
+/// Assembles a block from its rows.
+fn assemble(
     first: u64,
     row: &[u8],
     rest: Option<&impl ReadableTable<(u64, u16), &'static [u8]>>,
 ) -> Result<Vec<u8>, redb::Error> {
     let mut block = row.to_vec();
-    if let Some(rest) = rest.filter(|_| may_go_on(row.len())) {
+    if let Some(rest) = rest.filter(|_| may_have_more(row.len())) {
         for row in rest.range((first, 0)..=(first, u16::MAX))? {
             block.extend_from_slice(row?.1.value());
         }
@@ -144,18 +144,18 @@ mod tests {
     #[test]
     fn rows_fill_their_pages() {
         for bytes in (1..300_000).step_by(97) {
-            let (mut left, mut pages) = (bytes, 0);
+            let (mut remaining, mut pages) = (bytes, 0);
             loop {
-                let (length, goes_on) = first_row(left);
-                pages += (length + BESIDE).next_power_of_two().max(PAGES[0]);
-                left -= length;
-                assert!(goes_on == (left > 0) && (!goes_on || may_go_on(length)), "{bytes} bytes");
-                if !goes_on {
+                let (length, has_more) = first_row(remaining);
+                pages += (length + PAGE_OVERHEAD).next_power_of_two().max(PAGE_BYTES[0]);
+                remaining -= length;
+                assert!(has_more == (remaining > 0) && (!has_more || may_have_more(length)), "{bytes} bytes");
+                if !has_more {
                     break;
                 }
             }
-            // The last row of a block may have a page of 4 KiB of its own, and each may miss an eighth.
-            assert!(pages <= bytes / 7 * 8 + 2 * PAGES[0], "{bytes} bytes take {pages}");
+            // The last row of a block may have a page of 4 KiB of its own, and each page may waste an eighth.
+            assert!(pages <= bytes / 7 * 8 + 2 * PAGE_BYTES[0], "{bytes} bytes take {pages}");
         }
     }
 
@@ -170,7 +170,7 @@ mod tests {
             for (number, bytes) in (1..).zip(sizes) {
                 blocks.put(number, &block(bytes)).unwrap();
             }
-            // The first one is replaced by each.
+            // Block 1 is replaced by a block of each size.
             for bytes in sizes {
                 blocks.put(1, &block(bytes)).unwrap();
                 assert!(blocks.get(1).unwrap() == Some(block(bytes)), "{bytes} bytes");
@@ -178,7 +178,7 @@ mod tests {
         }
         written.commit().unwrap();
         let read = StoredBlocks::open(&database.begin_read().unwrap()).unwrap();
-        let found: Vec<_> = read.from(2).unwrap().map(|found| found.unwrap().1).collect();
+        let found: Vec<_> = read.iter_from(2).unwrap().map(|found| found.unwrap().1).collect();
         assert!(found.iter().map(Vec::as_slice).eq(sizes[1..].iter().map(|bytes| block(*bytes))));
         let written = database.begin_write().unwrap();
         {

@@ -1,9 +1,10 @@
-//! Where the files of history are: their names, the open files behind these, and what shows that both have parted.
+//! The files of history on the file system: their names, the open files, and the checks that both still belong
+//! together.
 //!
-//! A file is durable only while its name leads to it: one that was removed is lost with its last handle, however well it
-//! was synced. And a file of which a sync has failed is not used again: the system has marked the pages that it could not
-//! write as clean, so that a later sync succeeds without them, although reading still shows them. In both cases the
-//! database is [written anew](super::rewrite) into another file, which then gets the name.
+//! A file is durable only while its name leads to it: a removed file is lost with its last handle, even if it was
+//! synced. A file is not used again after a failed sync: the kernel has marked the unwritten pages as clean, so a later
+//! sync succeeds without writing them, although reads still return them. In both cases the database is
+//! [copied](super::rewrite) into a new file, which then gets the name.
 
 use std::{
     fs, io,
@@ -22,49 +23,49 @@ use sse_bus::private_fs::{self, Exposure, Forbidden, create_directory, sync_dire
 use super::region;
 use crate::clock::unix_now;
 
-/// What went wrong, for people.
-pub(super) type Failed = String;
+/// An error message for users.
+pub(super) type Message = String;
 
-/// Where the files are: on the file system, or on a disk that has accidents.
+/// Where the files are: on the file system, or on the simulated disk of the tests.
 pub(super) trait Storage: Send {
-    /// Opens the database, which is made if it is not there.
+    /// Opens the database, or creates it.
     fn database(&self) -> io::Result<Box<dyn StorageBackend>>;
-    /// The file of the database as it was opened last, whatever has become of its name. For reading only.
+    /// Returns the database file that was opened last, even if it has lost its name. For reading only.
     fn opened(&self) -> io::Result<Box<dyn StorageBackend>>;
-    /// Makes an empty file that is to become the database.
+    /// Creates an empty file that will become the database.
     fn replacement(&self) -> io::Result<Box<dyn StorageBackend>>;
-    /// Removes what there is of a replacement.
+    /// Removes an incomplete replacement.
     fn discard_replacement(&self);
-    /// Gives the replacement the name of the database, durably.
+    /// Renames the replacement to the database's name, durably.
     fn replace(&self) -> io::Result<()>;
-    /// Bytes of the database as it was opened last.
+    /// Size of the database file that was opened last.
     fn database_len(&self) -> io::Result<u64>;
-    /// Opens the tail, which is made if it is not there.
-    fn tail(&self) -> io::Result<Box<dyn StorageBackend>>;
+    /// Opens the write-ahead file, or creates it.
+    fn wal(&self) -> io::Result<Box<dyn StorageBackend>>;
     /// Checks that the name of the open database still leads to it.
-    fn check_database(&self) -> Result<(), Failed>;
-    /// Checks that the name of the open tail still leads to it.
-    fn check_tail(&self) -> Result<(), Failed>;
+    fn check_database(&self) -> Result<(), Message>;
+    /// Checks that the name of the open write-ahead file still leads to it.
+    fn check_wal(&self) -> Result<(), Message>;
 }
 
-/// The name of the tail of a database.
-pub(super) fn tail_of(database: &Path) -> PathBuf {
+/// Returns the path of the write-ahead file of a database.
+pub(super) fn wal_path(database: &Path) -> PathBuf {
     database.with_extension("tail")
 }
 
-/// A file system, with the path of the database on it.
+/// The file system, with the path of the database.
 pub(super) struct FileSystem {
     path: PathBuf,
-    /// The files as they were opened last.
+    /// The files that were opened last.
     database: Mutex<Option<fs::File>>,
     replacement: Mutex<Option<fs::File>>,
-    tail: Mutex<Option<fs::File>>,
+    wal: Mutex<Option<fs::File>>,
 }
 
 impl FileSystem {
     pub(super) fn new(path: &Path) -> FileSystem {
-        let [database, replacement, tail] = std::array::from_fn(|_| Mutex::new(None));
-        FileSystem { path: path.to_owned(), database, replacement, tail }
+        let [database, replacement, wal] = std::array::from_fn(|_| Mutex::new(None));
+        FileSystem { path: path.to_owned(), database, replacement, wal }
     }
 
     fn directory(&self) -> &Path {
@@ -75,8 +76,8 @@ impl FileSystem {
         self.path.with_extension("redb.new")
     }
 
-    /// Opens a file, notes it, and puts its name on disk. Otherwise the power may take the name of a new one, and every
-    /// byte of it.
+    /// Opens a file, remembers it, and syncs its name. Without that sync a power failure may remove a new file with all
+    /// of its content.
     fn open(
         &self,
         path: &Path,
@@ -88,10 +89,10 @@ impl FileSystem {
             create_directory(directory)?;
             sync_directory(directory.parent().unwrap_or(Path::new("/")))?;
         }
-        // Before, so that nobody's file is opened.
+        // Checked first, so that a file of another user is never opened.
         check(&self.path).map_err(io::Error::other)?;
         let file = options.read(true).write(true).create(true).open(path)?;
-        forget_cached(&file);
+        drop_page_cache(&file);
         sync_directory(directory)?;
         *noted.lock() = Some(file.try_clone()?);
         backend(file)
@@ -102,9 +103,9 @@ fn backend(file: fs::File) -> io::Result<Box<dyn StorageBackend>> {
     Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
 }
 
-/// Has the file read from disk, as far as the system follows the advice: what an earlier daemon could not sync may be in
-/// the page cache only, and would be taken for written.
-fn forget_cached(file: &fs::File) {
+/// Drops the file's cached pages, so that reads come from disk as far as the kernel follows the advice. Pages that an
+/// earlier daemon could not sync may exist in the page cache only, and would be taken for written.
+fn drop_page_cache(file: &fs::File) {
     #[cfg(target_os = "linux")]
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
     let _ = file;
@@ -112,7 +113,7 @@ fn forget_cached(file: &fs::File) {
 
 impl Storage for FileSystem {
     fn database(&self) -> io::Result<Box<dyn StorageBackend>> {
-        // What a crash has left of one that never got the name.
+        // A crash may have left an incomplete replacement.
         let _ = fs::remove_file(self.replacement_path());
         self.open(&self.path, &self.database, fs::OpenOptions::new().truncate(false))
     }
@@ -124,7 +125,7 @@ impl Storage for FileSystem {
 
     fn replacement(&self) -> io::Result<Box<dyn StorageBackend>> {
         let path = self.replacement_path();
-        // A new file each time: what was in the last one could not be written.
+        // A new file each time, because the last one could not be written.
         match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => self.open(&path, &self.replacement, fs::OpenOptions::new().create_new(true)),
@@ -133,7 +134,7 @@ impl Storage for FileSystem {
 
     fn discard_replacement(&self) {
         *self.replacement.lock() = None;
-        // The next attempt and the next start remove it, too.
+        // Ignored: the next attempt and the next start remove the file, too.
         let _ = fs::remove_file(self.replacement_path());
     }
 
@@ -147,27 +148,27 @@ impl Storage for FileSystem {
         Ok(self.database.lock().as_ref().ok_or(io::ErrorKind::NotFound)?.metadata()?.len())
     }
 
-    fn tail(&self) -> io::Result<Box<dyn StorageBackend>> {
-        self.open(&tail_of(&self.path), &self.tail, fs::OpenOptions::new().truncate(false))
+    fn wal(&self) -> io::Result<Box<dyn StorageBackend>> {
+        self.open(&wal_path(&self.path), &self.wal, fs::OpenOptions::new().truncate(false))
     }
 
-    fn check_database(&self) -> Result<(), Failed> {
+    fn check_database(&self) -> Result<(), Message> {
         check_name(&self.path, &self.database)
     }
 
-    fn check_tail(&self) -> Result<(), Failed> {
-        check_name(&tail_of(&self.path), &self.tail)
+    fn check_wal(&self) -> Result<(), Message> {
+        check_name(&wal_path(&self.path), &self.wal)
     }
 }
 
 /// Checks that a name leads to the file that was opened under it.
-fn check_name(path: &Path, opened: &Mutex<Option<fs::File>>) -> Result<(), Failed> {
+fn check_name(path: &Path, opened: &Mutex<Option<fs::File>>) -> Result<(), Message> {
     let failed = |why: &dyn std::fmt::Display| Err(format!("{} {why}", path.display()));
     let opened = opened.lock();
     let Some(opened) = opened.as_ref() else { return failed(&"is not open") };
     match (fs::metadata(path), opened.metadata()) {
         (Err(e), _) if e.kind() == io::ErrorKind::NotFound => failed(&"was removed"),
-        (Err(e), _) | (_, Err(e)) => failed(&format_args!("cannot be looked at: {e}")),
+        (Err(e), _) | (_, Err(e)) => failed(&format_args!("cannot be examined: {e}")),
         (Ok(named), Ok(opened)) if !is_same(&named, &opened) => failed(&"was replaced by another file"),
         _ => Ok(()),
     }
@@ -179,13 +180,13 @@ fn is_same(named: &fs::Metadata, opened: &fs::Metadata) -> bool {
     (named.dev(), named.ino()) == (opened.dev(), opened.ino()) && opened.nlink() > 0
 }
 
-/// On Windows nobody can put another file in the place of one that is open.
+/// Windows does not allow an open file to be replaced.
 #[cfg(not(unix))]
 fn is_same(_: &fs::Metadata, _: &fs::Metadata) -> bool {
     true
 }
 
-/// Moves a damaged file away, under a name that no other has.
+/// Renames a damaged file to an unused name.
 pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".damaged-{}", unix_now()));
@@ -193,11 +194,11 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(aside.into())
 }
 
-/// Checks that nobody else has put the files of a database there, or could change them: what is in them is believed.
+/// Checks that no other user owns or can change the files and their directory, because their content is trusted.
 pub(super) fn check(path: &Path) -> Result<(), String> {
     let directory = path.parent().unwrap_or(Path::new("."));
     private_fs::check_directory(directory).map_err(|e| format!("{}: {e}", directory.display()))?;
-    for file in [path, &tail_of(path)] {
+    for file in [path, &wal_path(path)] {
         match private_fs::check_file(file, Forbidden::Write) {
             Err(Exposure::Unknown(error)) if error.kind() == io::ErrorKind::NotFound => {}
             checked => checked.map_err(|e| format!("{}: {e}", file.display()))?,
@@ -206,22 +207,22 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// A file that notes whether a sync of it has failed. A new one gets [regions](super::region) of our size.
+/// A file that reports failed syncs. A new file gets [regions](super::region) of our size.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct SyncMonitor {
     file: Box<dyn StorageBackend>,
     sync_failed: Arc<AtomicBool>,
     is_new: bool,
 }
 
-impl Watched {
-    pub(super) fn new(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> io::Result<Watched> {
+impl SyncMonitor {
+    pub(super) fn new(file: Box<dyn StorageBackend>, sync_failed: &Arc<AtomicBool>) -> io::Result<SyncMonitor> {
         let is_new = file.len()? == 0;
-        Ok(Watched { file, sync_failed: sync_failed.clone(), is_new })
+        Ok(SyncMonitor { file, sync_failed: sync_failed.clone(), is_new })
     }
 }
 
-impl StorageBackend for Watched {
+impl StorageBackend for SyncMonitor {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }

@@ -109,7 +109,7 @@ fn a_daemon_that_starts_on_a_full_disk_serves_existing_history_and_recovers() {
         assert_eq!(daemon.get("/healthz").status, 503, "{round}");
         assert!(daemon.status()["history_error"].as_str().unwrap().contains("No space left"), "{round}");
         assert!(daemon.metric("sse_bus_history_failing") > 0.0);
-        daemon.has_logged("the daemon starts with what is there");
+        daemon.has_logged("the daemon starts with the existing history");
         assert_eq!(history(&daemon, "t"), before, "{round}");
         let mut lines = daemon.lines();
         let refused = publish(&mut lines, "t", round, "durable");

@@ -177,11 +177,11 @@ fn documented_limits_are_those_of_the_code() {
         ("streams of one HTTP/2 connection", HTTP2_STREAMS.to_string()),
         ("tokens; tickets of one token", format!("{TOKENS_MAX}; {}", thousands(TICKETS_MAX))),
         ("a ticket, until it is used and after its last stream", seconds(TICKET)),
-        ("until a new connection says what it wants", seconds(FIRST_BYTE)),
-        ("until a request that has begun must be whole", seconds(REQUEST)),
-        ("until a subscriber that takes nothing is disconnected", seconds(WRITE_STALL)),
-        ("between two comments of an idle stream", seconds(HEARTBEAT)),
-        ("from the signal to stop until connections are cut", seconds(DRAIN)),
+        ("until a new connection sends its first request", seconds(FIRST_BYTE)),
+        ("until a request must be complete", seconds(REQUEST)),
+        ("until a subscriber that reads nothing is disconnected", seconds(WRITE_STALL)),
+        ("between two heartbeats of an idle stream", seconds(HEARTBEAT)),
+        ("from the signal to stop until connections are closed", seconds(DRAIN)),
     ];
     for (name, value) in rows {
         assert!(text.contains(&format!("\n| {name} | {value} |")), "`{name}` is {value}, the README says otherwise");

@@ -1,21 +1,22 @@
-// What the page asks the daemon for, besides its stream.
+// Requests of the page to the daemon, except its stream.
 
 const PATIENCE = 10_000; // ms
 
-// A JSON answer. What the daemon says to a refusal becomes the error's message.
+// A JSON response. The message of a refusal becomes the error's message.
 export async function ask(path, init) {
   const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE), ...init });
   if (!answer.ok) throw new Error(await reason(answer));
   return answer.json();
 }
 
-// Why an answer is an error: the message of its JSON, or its text. A proxy whose daemon is away answers with a page.
+// Returns the message of an error response: that of its JSON, or its text. A proxy without a running daemon answers
+// with an HTML page.
 export async function reason(answer) {
   const text = await answer.text();
   try {
     return JSON.parse(text).error.message;
   } catch {
-    if (answer.status > 501) return "a proxy answers, without a bus behind it";
+    if (answer.status > 501) return "a proxy answers, but there is no bus behind it";
     return text.trim() || `${answer.status} ${answer.statusText}`;
   }
 }
@@ -27,8 +28,8 @@ export function publish(topic, fields, data) {
   return ask(`/events/${path}?${query}`, { method: "POST", body: data });
 }
 
-// Looks again and again while the page is seen. One look at a time, and after one that took long a longer pause, so that
-// a page left open keeps no large bus busy.
+// Repeats a request while the page is visible. There is one request at a time, and the pause grows with the duration of
+// the last request, so that an open page keeps no large bus busy.
 export function whileSeen(every, look) {
   let timer, looking = false;
   async function round() {

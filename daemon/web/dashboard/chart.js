@@ -1,6 +1,6 @@
-// Events a second, in and out, over the last five minutes: from the totals that the daemon gives, so that nothing is
-// missed between two looks. Over a time in which nobody looked the average is drawn. In and out have scales of their own:
-// one event that comes in may go out a thousand times.
+// Events per second, in and out, over the last five minutes. The rates are computed from the daemon's totals, so that
+// no event is missed between two requests. For a time without requests the average is drawn. In and out have separate
+// scales, because one incoming event may be delivered a thousand times.
 
 import { $, count, rate, setText } from "/page/dom.js";
 
@@ -8,7 +8,7 @@ const SPAN = 300; // seconds
 const [WIDTH, HEIGHT] = [600, 48];
 
 export function chart() {
-  const samples = []; // { at, in, out }: seconds, and events a second since the sample before
+  const samples = []; // { at, in, out }: seconds, and events per second since the previous sample
   const draw = { in: line("in"), out: line("out") };
   let before, toldAt = 0;
 
@@ -16,12 +16,12 @@ export function chart() {
     const then = before;
     before = { published, delivered, pid, at };
     if (!then || at <= then.at) return;
-    // Another daemon counts from nothing.
-    const anew = pid !== then.pid || published < then.published || delivered < then.delivered;
+    // A restarted daemon counts from zero.
+    const restarted = pid !== then.pid || published < then.published || delivered < then.delivered;
     const seconds = at - then.at;
     samples.push({ at, from: then.at,
-      in: anew ? undefined : (published - then.published) / seconds,
-      out: anew ? undefined : (delivered - then.delivered) / seconds });
+      in: restarted ? undefined : (published - then.published) / seconds,
+      out: restarted ? undefined : (delivered - then.delivered) / seconds });
     while (samples[0].at < at - SPAN) samples.shift();
     const tell = at - toldAt > 10;
     if (tell) toldAt = at;
@@ -39,7 +39,7 @@ function line(way) {
     made.setAttribute("class", className);
     return made;
   };
-  // A mark for each minute.
+  // A grid line for each minute.
   const grid = shape("path", "grid");
   grid.setAttribute("d", [1, 2, 3, 4].map((minute) => `M${(minute * WIDTH) / 5} 0V${HEIGHT}`).join(""));
   const [area, stroke] = [shape("path", "area"), shape("path", "stroke")];
@@ -74,13 +74,13 @@ function line(way) {
     setText(number, rate(last));
     setText(peak, `peak ${rate(most)}`);
     if (tell) {
-      const what = way === "in" ? "come in" : "go out";
-      svg.setAttribute("aria-label", `Events a second that ${what}: ${rate(last)} now, ${count(most)} at most in five minutes`);
+      const what = way === "in" ? "arrive" : "are delivered";
+      svg.setAttribute("aria-label", `Events per second that ${what}: ${rate(last)} now, ${count(most)} at most in five minutes`);
     }
   };
 }
 
-// A bound that does not move with every sample: 1, 2 or 5 times a power of ten.
+// An axis bound that does not change with every sample: 1, 2 or 5 times a power of ten.
 function nice(most) {
   const power = 10 ** Math.floor(Math.log10(Math.max(most, 1)));
   return [1, 2, 5, 10].map((step) => step * power).find((bound) => bound >= most) ?? 10 * power;

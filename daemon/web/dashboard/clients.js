@@ -1,14 +1,14 @@
-// The clients: pages by their origin, processes by name and number; what each wants, and how far it is behind.
+// The list of clients: pages by their origin, processes by name and number, with their filters and lag.
 
 import { ask, whileSeen } from "/page/api.js";
 import { $, ago, button, count, counted, element, rowsOf, say, setText } from "/page/dom.js";
 
 const EVERY = 2000; // ms
 const ROWS = 200;
-// With more clients than this, asking for all of them would keep page and daemon busy.
+// With more clients than this, listing all of them would keep page and daemon busy.
 const TOO_MANY = 2000;
 
-// `own` is the name of this page, `choose` is told whom to send to.
+// `own` is the name of this page; `choose` is called with the client to send to.
 export function clients(own, choose) {
   const section = $("clients"), note = $("clients-note"), none = section.querySelector(".none");
   const update = rowsOf(section.querySelector("tbody"), make);
@@ -32,7 +32,7 @@ export function clients(own, choose) {
   }
 
   function show({ from, events, lag, gaps }, client) {
-    // A browser's address says little, its page much.
+    // A page's origin is more useful than a browser's address.
     setText(from, [client.origin ?? client.peer, client.name && client.id].filter(Boolean).join(" · "));
     from.title = `${client.peer}, ${client.via}, connected ${ago(client.connected)}`;
     setText(events, count(client.events));
@@ -52,7 +52,7 @@ export function clients(own, choose) {
     look();
   }
 
-  // Instead of the number of clients, for a moment.
+  // Shown for a moment instead of the number of clients.
   function tell(text) {
     setText(note, text);
     say(text);
@@ -61,19 +61,19 @@ export function clients(own, choose) {
   }
 
   async function look() {
-    if (many === undefined) return; // the status tells it
+    if (many === undefined) return; // the status shows the error
     let listed = [];
     if (many <= TOO_MANY) {
       try {
         listed = await ask("/clients");
       } catch {
-        return; // the status tells
+        return; // the status shows the error
       }
     }
     const shown = listed.slice(0, ROWS);
     update(shown, (client) => client.id, show);
     none.hidden = shown.length > 0;
-    setText(none, many > TOO_MANY ? "There are too many to list them here; sse-busctl clients does." : "No clients.");
+    setText(none, many > TOO_MANY ? "Too many clients to list here; use sse-busctl clients." : "No clients.");
     const names = [...new Set(shown.filter(({ role }) => role === "subscriber").map(({ name, id }) => name ?? id))];
     const list = $("names");
     if (names.join("\n") !== [...list.options].map((option) => option.value).join("\n")) {

@@ -1,8 +1,9 @@
-// Helpers to build and change the page, and to write numbers. Text is set as text: nothing here makes markup of it.
+// Helpers to build and update the page, and to format numbers. Text is set as text: nothing here creates markup from
+// it.
 
 export const $ = (id) => document.getElementById(id);
 
-// An element with classes and a text, at the end of another if one is given.
+// Creates an element with classes and text, and appends it to a parent if one is given.
 export function element(tag, className = "", text = "", parent = undefined) {
   const made = document.createElement(tag);
   if (className) made.className = className;
@@ -18,17 +19,18 @@ export function button(className, text, onclick, parent) {
   return made;
 }
 
-// Only where it has changed: what is laid out, selected or read aloud stays.
+// Sets the text only if it has changed, so that layout, selection and screen readers are not disturbed.
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-// Told to who cannot see the page, when there is time for it. Not for what comes often.
+// Announces a text to screen readers. Not for frequent messages.
 export function say(text) {
   setText($("say"), text);
 }
 
-// The rows of a table, each kept as long as its key is there, so that focus, selection and sight are not lost.
+// The rows of a table. Each row is kept while its key exists, so that focus, selection and scroll position are not
+// lost.
 export function rowsOf(body, make) {
   const rows = new Map();
   return (items, keyOf, update) => {
@@ -50,21 +52,21 @@ export function rowsOf(body, make) {
   };
 }
 
-// Copies a text, and says on the button for a moment how that went.
+// Copies a text, and shows the result on the button for a moment.
 export async function copy(text, on) {
   const label = (on.dataset.label ??= on.textContent);
   let outcome = "Copied";
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    outcome = "Select it and copy"; // not over plain HTTP from another machine
+    outcome = "Select it and copy"; // there is no clipboard access over plain HTTP from another machine
   }
   on.textContent = outcome;
   say(outcome);
   setTimeout(() => (on.textContent = label), 1500);
 }
 
-// The beginning of a text that may be long, as a text of its own: a slice would keep all of it in memory.
+// Returns the beginning of a long text as a separate string: a slice would keep the whole text in memory.
 export function beginning(text, most) {
   if (text.length <= most) return text;
   const isHalf = (text.charCodeAt(most - 1) & 0xfc00) === 0xd800;
@@ -94,7 +96,7 @@ export function clock(time) {
   return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
 }
 
-// A duration in its two largest units.
+// Formats a duration in its two largest units.
 export function duration(ms) {
   const s = Math.floor(Math.max(ms, 0) / 1000);
   if (s < 60) return `${s} s`;

@@ -1,10 +1,10 @@
-// One row of a list of events: a line, and beneath it, once it is opened, everything there is to the event.
+// One row of a list of events: a line and, when it is opened, all fields of the event below it.
 
 import { beginning, button, bytes, clock, copy, count, element } from "/page/dom.js";
 
-const PREVIEW = 500; // characters of the data in a line
+const PREVIEW = 500; // maximum characters of the data in a line
 
-// What a list shows: an event, a gap, or something to be noted about the stream.
+// Entries of a list: an event, a gap, or a note about the stream.
 export function rowOf(entry, around) {
   if (entry.kind === "event") return eventRow(entry, around);
   const row = element("li", entry.kind);
@@ -60,10 +60,10 @@ function whole(event, around) {
   data.setAttribute("aria-label", "Data");
   const buttons = element("p", "buttons", "", part);
   if (json !== undefined) {
-    const as = button("as", "As it was sent", () => {
+    const as = button("as", "Original text", () => {
       const raw = data.classList.toggle("raw");
       data.textContent = raw ? event.data : json;
-      as.textContent = raw ? "As JSON" : "As it was sent";
+      as.textContent = raw ? "Indented JSON" : "Original text";
     }, buttons);
   }
   const copied = button("copy", "Copy data", () => copy(event.data, copied), buttons);
@@ -75,8 +75,8 @@ function whole(event, around) {
   return part;
 }
 
-// JSON with line breaks and indents, if the text is an object or an array. The text itself is taken apart, and not the
-// value that it means: numbers stay as they are written, and keys that come twice come twice.
+// Indents JSON if the text is an object or an array. The text is reformatted without parsing its values, so that
+// numbers and repeated keys are shown unchanged.
 export function indented(text) {
   if (!/^\s*[[{]/.test(text)) return undefined;
   try {

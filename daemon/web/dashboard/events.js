@@ -1,9 +1,9 @@
-// The list of events as they come.
+// The list of live events.
 //
-// Every event is counted and kept; the newest KEPT of them, and no more characters than KEPT_CHARS. Drawing has a bound of
-// its own: at most every DRAW_EVERY, and then so many rows; a stream that is faster than anybody reads is shown in part,
-// and what was left out is told in its place. While the list is paused it stands still, and so does what can be searched
-// in it. Whoever scrolls back or opens an event pauses it.
+// Every event is counted. The newest KEPT events are kept, with at most KEPT_CHARS characters. Drawing has its own
+// limit: one draw per DRAW_EVERY, with a limited number of rows. Of a stream that is too fast to read, only a part is
+// drawn, and a row shows the number of events that were skipped. While the list is paused, it does not change, and a
+// search covers only its current content. Scrolling back or opening an event pauses it.
 
 import { $, count, counted, element, say, setText } from "/page/dom.js";
 import { rowOf } from "/page/event_row.js";
@@ -12,9 +12,9 @@ const KEPT = 5000;
 const KEPT_CHARS = 32 << 20;
 const DRAW_EVERY = 100; // ms
 const ROWS_A_DRAW = 50;
-const ROWS = 500; // in the document; more only if they are asked for
-const ROWS_AT_ONCE = 30; // more than one sees; the others follow, so that nobody waits for them
-const OTHERS = 20; // rows of a draw that are no events
+const ROWS = 500; // in the document; more on request
+const ROWS_AT_ONCE = 30; // more than a screen; the others follow, so that the first appear at once
+const OTHERS = 20; // rows of a draw other than events
 
 // The newest entries, each with its number.
 class Kept {
@@ -42,7 +42,7 @@ class Kept {
     [this.#items, this.#first, this.#chars] = [[], 0, 0];
   }
 
-  // The newest first, beginning before a number.
+  // Yields the entries before a number, newest first.
   *back(before = Infinity) {
     const end = Math.min(this.#items.length, before - (this.last - this.#items.length) - 1);
     for (let at = end - 1; at >= this.#first; at--) yield this.#items[at];
@@ -60,10 +60,10 @@ const size = (entry) => (entry.data ?? entry.text).length;
 export function events(around) {
   const log = $("log"), pause = $("pause"), older = $("older");
   let kept = new Kept(), frozen; // what is shown while the list is paused
-  let paused = ""; // "asked" for, or because somebody is "reading"
+  let paused = ""; // "asked" by the user, or because the user is "reading"
   let received = 0, gaps = 0, missed = 0, drawn = 0, text = "", timer, filling, drewAt = 0;
 
-  // --- what comes -------------------------------------------------------------------------------------------------
+  // --- input ----------------------------------------------------------------------------------------------------
 
   function event({ id, topic, type, time, data }) {
     received += 1;
@@ -74,7 +74,7 @@ export function events(around) {
     gaps += 1;
     missed += many ?? 0;
     add({ kind: "gap", time: Date.now(),
-      text: `gap (${reason}): ${many === null ? "unknown how many" : count(many)} missed, from ${from} to ${to}` });
+      text: `gap (${reason}): ${many === null ? "an unknown number of events" : count(many)} missed, from ${from} to ${to}` });
   }
 
   const note = (kind, text) => add({ kind, time: Date.now(), text });
@@ -88,13 +88,13 @@ export function events(around) {
 
   function schedule() {
     if (timer !== undefined) return;
-    // Frames are for those who look. In a hidden tab a timer does, though it may come late.
+    // Animation frames run only in visible tabs. In a hidden tab a timer draws, possibly late.
     const wait = document.hidden ? 1000 : Math.max(0, drewAt + DRAW_EVERY - performance.now());
     timer = setTimeout(() => (document.hidden ? draw() : requestAnimationFrame(draw)), wait);
   }
 
   document.addEventListener("visibilitychange", () => {
-    // A frame that was asked for may never have come.
+    // A requested animation frame may never run.
     clearTimeout(timer);
     timer = undefined;
     schedule();
@@ -109,7 +109,7 @@ export function events(around) {
     drawn = kept.last;
     if (!entries.length) return;
     const rows = entries.map((entry) => rowOf(entry, around));
-    if (skipped) rows.unshift(element("li", "skipped", `${counted(skipped, "event")} not drawn`));
+    if (skipped) rows.unshift(element("li", "skipped", `${counted(skipped, "event")} not shown`));
     log.append(...rows);
     for (let over = log.children.length - ROWS; over > 0; over--) {
       log.firstElementChild.remove();
@@ -118,7 +118,7 @@ export function events(around) {
     toEnd();
   }
 
-  // What came after a number and is to be seen, the newest last; and how many events more there were.
+  // Returns the matching entries after a number, newest last, and how many more events there were.
   function newest(from, after, most) {
     const entries = [];
     let skipped = 0, others = 0;
@@ -138,7 +138,7 @@ export function events(around) {
     return [topic, type ?? "", data].some((field) => field.toLowerCase().includes(text));
   }
 
-  // Draws what is kept: the newest at once, what is above them bit by bit.
+  // Draws the kept entries: the newest at once, the older ones step by step.
   function redraw() {
     const from = frozen ?? kept;
     drawn = from.last;
@@ -161,7 +161,7 @@ export function events(around) {
     log.ariaBusy = "false";
   }
 
-  // Draws so many rows above the first, and says whether there are more.
+  // Draws some rows above the first one. Returns true if there are more.
   function drawOlder(most) {
     const rows = [];
     let before = Number(older.dataset.before), isMore = false;
@@ -189,7 +189,7 @@ export function events(around) {
     if (paused) return;
     paused = why;
     frozen = kept.copy();
-    setText(pause, "Go on");
+    setText(pause, "Resume");
     pause.classList.add("main");
     if (why === "asked") redraw();
     say("paused");
@@ -205,7 +205,7 @@ export function events(around) {
     stopFilling();
     draw();
     toEnd();
-    say("the list goes on");
+    say("the list is live again");
   }
 
   function tellBehind() {
@@ -223,7 +223,7 @@ export function events(around) {
   log.addEventListener("toggled", () => (isReading() ? hold("reading") : undefined));
   new ResizeObserver(() => paused || toEnd()).observe(log);
 
-  // The arrow keys go through the rows; the list is one stop of the Tab key.
+  // The arrow keys move through the rows; the list is one tab stop.
   log.onkeydown = (key) => {
     if (key.ctrlKey || key.altKey || key.metaKey || key.target.closest(".whole")) return;
     const lines = [...log.querySelectorAll(".line")];

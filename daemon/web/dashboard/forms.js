@@ -1,9 +1,9 @@
-// The forms: what to watch, publish, send.
+// The forms to subscribe, publish and send.
 
 import { publish } from "/page/api.js";
 import { $, counted } from "/page/dom.js";
 
-// What is watched stands in the address, so that it can be kept as a bookmark. `want` is given it as a query.
+// The filters are part of the address, so that it can be bookmarked. `want` receives them as a query.
 export function subscribeForm(want) {
   const form = $("subscribe"), { topics, since } = form.elements;
   const address = new URLSearchParams(location.search);
@@ -25,14 +25,14 @@ export function subscribeForm(want) {
   form.onsubmit = (event) => {
     event.preventDefault();
     const query = submit();
-    // Without a start of their own, bookmarks begin as the page does.
+    // Kept even if empty: without it a bookmark would use the default position of the page.
     if (!since.value) query.set("since", "");
     history.replaceState(null, "", "?" + query);
   };
   submit();
 
   return {
-    // Watches one topic, or everything again.
+    // Subscribes to one topic, or to all topics again.
     watch(topic) {
       topics.value = topics.value === topic ? "**" : topic;
       form.requestSubmit();
@@ -44,13 +44,13 @@ export function speakForms() {
   wire($("publish"), $("result"), ({ topic, type, data, retain, ttl }) => {
     const fields = { type: type.value, retain: retain.checked && "true", ttl: ttl.value.trim() };
     return publish(topic.value, fields, data.value).then(({ id, subscribers }) => {
-      return `${id} went to ${counted(subscribers, "subscriber")}`;
+      return `${id} sent to ${counted(subscribers, "subscriber")}`;
     });
   });
   wire($("send"), $("sent"), ({ to, topic, type, data }) => {
     return publish(topic.value, { type: type.value, to: to.value.trim() }, data.value).then(({ id, subscribers }) => {
-      if (!subscribers) throw new Error(`no client ${to.value} took it`);
-      return `${id} went to ${counted(subscribers, "connection")} of ${to.value}`;
+      if (!subscribers) throw new Error(`no client named ${to.value} is connected`);
+      return `${id} sent to ${counted(subscribers, "connection")} of ${to.value}`;
     });
   });
 }

@@ -1,11 +1,11 @@
-// What history holds around an event, of its topic or of all: in a dialog.
+// The dialog that shows history around an event, of its topic or of all topics.
 
 import { $, counted, setText } from "/page/dom.js";
 import { rowOf } from "/page/event_row.js";
 import { past } from "/page/stream.js";
 
 const EACH_WAY = 20; // events
-const STEPS = [200, 20_000]; // numbers further back; then the beginning
+const STEPS = [200, 20_000]; // sequence numbers further back; then the beginning
 
 export function around() {
   const dialog = $("around"), list = dialog.querySelector(".rows"), scope = $("around-scope");
@@ -23,7 +23,7 @@ export function around() {
     const own = (reading = new AbortController());
     setText($("around-title"), inAll ? "Around an event, in all topics" : `Around an event of ${event.topic}`);
     setText(scope, inAll ? "In its topic" : "In all topics");
-    setText($("around-note"), "reading history …");
+    setText($("around-note"), "Reading history …");
     list.replaceChildren();
     try {
       const { before, found, after, gaps } = await read(event, inAll, own.signal);
@@ -34,9 +34,9 @@ export function around() {
       here?.firstElementChild.setAttribute("aria-current", "true");
       here?.scrollIntoView({ block: "center" });
       const what = `${counted(before.length, "event")} before it, ${after.length} after it`;
-      setText($("around-note"), found ? what : `history does not hold the event itself (any more); ${what}`);
+      setText($("around-note"), found ? what : `The event itself is no longer in history; ${what}`);
     } catch (error) {
-      if (!own.signal.aborted) setText($("around-note"), `history cannot be read: ${error.message}`);
+      if (!own.signal.aborted) setText($("around-note"), `History cannot be read: ${error.message}`);
     }
   }
 
@@ -47,7 +47,7 @@ export function around() {
   };
 }
 
-// The ids of one topic have holes, so it may take some steps to find enough before the event.
+// The ids of one topic are not consecutive, so it may take several steps to find enough earlier events.
 async function read(event, inAll, signal) {
   const dash = event.id.lastIndexOf("-");
   const epoch = event.id.slice(0, dash), number = Number(event.id.slice(dash + 1));
@@ -64,7 +64,7 @@ async function within(query, epoch, number, signal) {
   const seen = { before: [], found: undefined, after: [], gaps: [] };
   for await (const { event, gap } of past(query, signal)) {
     if (gap) {
-      seen.gaps.push({ kind: "gap", time: Date.now(), text: `history does not hold everything here any more (${gap.reason})` });
+      seen.gaps.push({ kind: "gap", time: Date.now(), text: `some events here are no longer in history (${gap.reason})` });
       continue;
     }
     const entry = { kind: "event", ...event };

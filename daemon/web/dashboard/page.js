@@ -1,4 +1,5 @@
-// The page at `/`, put together: the stream feeds the list and the last values, the daemon's own figures the rest.
+// Connects the parts of the dashboard: the stream feeds the list and the last values, the daemon's status feeds the
+// rest.
 
 import { around } from "/page/history_dialog.js";
 import { chart } from "/page/chart.js";
@@ -11,7 +12,7 @@ import { status } from "/page/status.js";
 import { stream } from "/page/stream.js";
 import { topics } from "/page/topics.js";
 
-// The name by which others can send to this page.
+// The client name of this page, to which others can send.
 const client = "page-" + [...crypto.getRandomValues(new Uint8Array(5))].map((n) => (n % 32).toString(32)).join("");
 
 const list = events(around());

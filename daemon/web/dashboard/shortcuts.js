@@ -1,4 +1,4 @@
-// What single keys do, while nothing is being written, and the dialog that lists them.
+// Keyboard shortcuts, active while no text field has the focus, and the dialog that lists them.
 
 import { $ } from "/page/dom.js";
 
@@ -23,7 +23,7 @@ export function keys(actions) {
   });
 }
 
-// A browser may keep nothing.
+// A browser may forbid local storage.
 function stored() {
   try {
     return localStorage.getItem(OFF) === "1";
@@ -36,6 +36,6 @@ function store(off) {
   try {
     localStorage.setItem(OFF, off ? "1" : "0");
   } catch {
-    // Then it holds until the page is closed.
+    // Then the setting lasts until the page is closed.
   }
 }

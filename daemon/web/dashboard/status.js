@@ -1,4 +1,5 @@
-// What the daemon is: its version, its history, what is near a limit, which pages it has refused; and whether it is there.
+// The status of the daemon: its version, its history, limits that are nearly reached, refused pages, and whether it
+// answers.
 
 import { ask, whileSeen } from "/page/api.js";
 import { $, ago, button, bytes, copy, count, counted, duration, element, rowsOf, say, setText } from "/page/dom.js";
@@ -13,10 +14,10 @@ export function status(client, listeners) {
   const notices = rowsOf($("notices"), ({ kind }) => ({ root: element("p", kind) }));
   let stream = "connecting", why, goneSince, gone, last, pid;
 
-  // What is known of the stream.
+  // The state of the stream.
   function state(now, reason) {
     if (now === "open" && stream !== "open") say("connected");
-    if (now !== "open" && stream === "open") say("the connection is lost");
+    if (now !== "open" && stream === "open") say("the connection was lost");
     [stream, why] = [now, reason];
     const shown = { open: "connected", connecting: "connecting", waiting: "disconnected", refused: "refused" }[now];
     $("state").dataset.state = now;
@@ -31,11 +32,11 @@ export function status(client, listeners) {
       goneSince = undefined;
     } catch (error) {
       goneSince ??= Date.now();
-      // Browsers do not say why nothing answered; who answers does.
+      // Browsers do not report why a request failed; a response does.
       gone = error.constructor === Error ? ` (${error.message})` : "";
       return notice();
     }
-    if (pid !== undefined && pid !== last.pid) say("another daemon answers");
+    if (pid !== undefined && pid !== last.pid) say("the daemon has restarted");
     pid = last.pid;
     for (const listener of listeners) listener(last);
     describe(last);
@@ -52,7 +53,7 @@ export function status(client, listeners) {
     about.set("Events", `${count(now.published)} in, ${count(now.delivered)} out`);
     about.set("History", `${counted(now.history_events, "event")} ${now.history === "disk" ? "on disk" : "in " + now.history}`);
     about.meter("Room", `${bytes(now.history_bytes)} of ${bytes(now.history_budget)}`, now.history_bytes / now.history_budget);
-    about.set("Trouble", `${counted(now.gaps, "gap")}, ${counted(now.slow_disconnects, "slow disconnect")}`);
+    about.set("Problems", `${counted(now.gaps, "gap")}, ${counted(now.slow_disconnects, "slow disconnect")}`);
     const fullest = [...(now.limits ?? [])].sort((a, b) => b.used / b.bound - a.used / a.bound)[0];
     if (fullest) {
       const share = fullest.used / fullest.bound;
@@ -65,27 +66,28 @@ export function status(client, listeners) {
     hosts((now.refused_hosts ?? []).map(({ host, ...rest }) => ({ name: host, ...rest })));
   }
 
-  // What somebody should do something about.
+  // Problems that the user should fix.
   function notice() {
-    const told = [];
-    if (goneSince) told.push({ kind: "bad", text: `The daemon has not answered since ${new Date(goneSince).toLocaleTimeString("en-GB")}${gone}. This page goes on by itself when it is back.` });
-    else if (stream === "refused") told.push({ kind: "bad", text: `The stream was refused: ${why}` });
-    else if (stream === "waiting") told.push({ kind: "wait", text: `The stream is not there: ${why}. The next attempt is near.` });
-    if (last?.history_error) told.push({ kind: "bad", text: `History is not written to disk: ${last.history_error}` });
+    const current = [];
+    if (goneSince) current.push({ kind: "bad", text: `The daemon has not answered since ${new Date(goneSince).toLocaleTimeString("en-GB")}${gone}. This page reconnects automatically.` });
+    else if (stream === "refused") current.push({ kind: "bad", text: `The stream was refused: ${why}` });
+    else if (stream === "waiting") current.push({ kind: "wait", text: `The stream is not open: ${why}. The page will retry soon.` });
+    if (last?.history_error) current.push({ kind: "bad", text: `History is not written to disk: ${last.history_error}` });
     for (const { limit, used, bound } of last?.limits ?? []) {
       if (used < 0.8 * bound) continue;
       const shown = limit.endsWith("_bytes") ? bytes : count;
-      told.push({ kind: "wait", text: `${shown(used)} of ${limit} = ${shown(bound)} are used; what is beyond is refused. Raise it under [limits] of the configuration.` });
+      current.push({ kind: "wait", text: `${shown(used)} of ${limit} = ${shown(bound)} are used; requests above the limit are refused. Raise it under [limits] of the configuration.` });
     }
-    notices(told, ({ kind, text }) => kind + text, (row, { text }) => setText(row.root, text));
-    $("notices").hidden = told.length === 0;
+    notices(current, ({ kind, text }) => kind + text, (row, { text }) => setText(row.root, text));
+    $("notices").hidden = current.length === 0;
   }
 
   whileSeen(EVERY, look);
   return { state };
 }
 
-// A list of names that were refused, each with the command that allows it. `flagOf` gives nothing where there is none.
+// A list of refused names, each with the command that allows it. `flagOf` returns false for names that cannot be
+// allowed.
 function refusedNames(id, flagOf) {
   const make = ({ name }) => {
     const root = element("li");
@@ -94,7 +96,7 @@ function refusedNames(id, flagOf) {
     const flag = flagOf(name);
     if (flag) {
       const line = element("div", "command", "", root);
-      // Only what was parsed is listed; brackets are all that a shell could take for something else.
+      // Only well-formed names are listed; brackets are their only characters that a shell might interpret.
       const command = `sse-busd ${flag} ${name.includes("[") ? `'${name}'` : name}`;
       element("code", "", command, line);
       const copied = button("quiet", "Copy", () => copy(command, copied), line);
@@ -109,7 +111,7 @@ function refusedNames(id, flagOf) {
   };
 }
 
-// Names and values, each pair made once.
+// A list of names and values. Each row is created once.
 function facts(list) {
   const values = new Map();
   const of = (name, className) => {
@@ -127,7 +129,7 @@ function facts(list) {
     set(name, text, id) {
       const fact = of(name, id);
       setText(fact.text, text);
-      fact.text.title = text; // where there is no room for all of it
+      fact.text.title = text; // in case the text is truncated
     },
     meter(name, text, share) {
       const fact = of(name);

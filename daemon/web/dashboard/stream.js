@@ -1,19 +1,20 @@
-// The stream: one EventSource that is kept open, and goes on from the last id whatever happens in between.
+// The stream: one EventSource that is kept open and resumes from the last id.
 //
-// Where the connection is lost, browsers reconnect by themselves and send the last id, which comes with each event and
-// before the first. They give up for good on any status but 200, and some on a refused connection. Then a new EventSource
-// is made, after a pause that grows and is never quite the same.
+// When the connection is lost, browsers reconnect and send the last id, which they receive before the first event and
+// with each event. They give up permanently on any status but 200, and some on a refused connection. Then the page
+// creates a new EventSource after a growing, jittered pause.
 
 import { reason } from "/page/api.js";
 
 const PAUSE_LEAST = 500; // ms
 const PAUSE_MOST = 10_000;
 
-// `on` has `event`, `gap` and `state`: connecting, open, waiting (for the next attempt), refused; and why.
+// `on` has the callbacks `event`, `gap` and `state`. States are connecting, open, waiting (for the next attempt) and
+// refused, with a reason.
 export function stream(client, on) {
   let source, asked, lastId, timer, pause;
 
-  // Begins anew, with other filters or from somewhere else.
+  // Starts again with other filters or from another position.
   function want(query) {
     asked = query;
     clearTimeout(timer);
@@ -64,20 +65,21 @@ export function stream(client, on) {
     pause = Math.min(2 * pause, PAUSE_MOST);
   }
 
-  // An EventSource that has given up does not tell why. What asking again cannot change is left to the reader.
+  // An EventSource that has given up does not report the reason, so a second request finds it. If another attempt
+  // cannot help, the user decides.
   async function explain(own, from) {
     let why = "the daemon does not answer", final = false;
     try {
       const asking = { signal: AbortSignal.timeout(5000), cache: "no-store" };
-      // Without a stream, if nothing is wrong.
+      // HEAD opens no stream if the request is valid.
       const head = await fetch(own.url, { ...asking, method: "HEAD" });
-      if (head.ok) why = "what answers there is no event stream";
+      if (head.ok) why = "the response is not an event stream";
       else {
         final = head.status === 400;
         why = await reason(await fetch(own.url, asking));
       }
     } catch {
-      // Nobody is there.
+      // The daemon does not answer.
     }
     if (own !== source) return;
     if (final) on.state("refused", why);
@@ -87,7 +89,7 @@ export function stream(client, on) {
   return { want };
 }
 
-// The past that a query asks for, one event or gap after the other, to the place where live events would begin.
+// Yields the events and gaps of a query from history, up to the position where live events would begin.
 export async function* past(query, signal) {
   const asked = new URLSearchParams(query);
   asked.set("format", "json");

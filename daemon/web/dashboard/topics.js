@@ -1,14 +1,13 @@
-// The topics: how many events each has had and has a second, as the daemon counts them, and its last value, as the page
-// has received it.
+// The topics: number and rate of events, as the daemon counts them, and the last value that the page has received.
 
 import { ask, whileSeen } from "/page/api.js";
 import { $, beginning, button, count, element, rate, rowsOf, setText } from "/page/dom.js";
 
 const EVERY = 2000; // ms
 const ROWS = 200;
-const VALUES = 2000; // last values that are kept; those that were seen longest ago go first
-const VALUE = 200; // characters of one
-// With more topics than this, asking for all of them would keep page and daemon busy.
+const VALUES = 2000; // number of last values that are kept; the least recently updated are dropped first
+const VALUE = 200; // maximum characters of a value
+// With more topics than this, listing all of them would keep page and daemon busy.
 const TOO_MANY = 5000;
 
 export function topics(watch) {
@@ -17,7 +16,7 @@ export function topics(watch) {
   const values = new Map();
   let sort = "topic", before = new Map(), beforeAt = 0, many, last = [];
 
-  // Remembers an event's data as the last value of its topic.
+  // Stores an event's data as the last value of its topic.
   function event({ id, topic, data }) {
     values.delete(topic);
     values.set(topic, { number: numberOf(id), text: data.length > VALUE ? beginning(data, VALUE) + " …" : data });
@@ -37,7 +36,7 @@ export function topics(watch) {
   function show({ mark, value, published, second }, topic) {
     setText(mark, topic.retained ? "retained" : "");
     const known = values.get(topic.topic);
-    // One that the stream does not bring may be old.
+    // Without a newer value from the stream, the known one may be outdated.
     const isLast = known && (!topic.last_id || known.number >= numberOf(topic.last_id));
     setText(value, isLast ? known.text : "–");
     value.classList.toggle("faint", !isLast);
@@ -54,11 +53,11 @@ export function topics(watch) {
   }
 
   async function look() {
-    if (many === undefined) return; // the status tells it
+    if (many === undefined) return; // the status shows the error
     if (many > TOO_MANY) {
       last = [];
       update([], undefined, show);
-      setText(none, "There are too many to list them here; sse-busctl topics does.");
+      setText(none, "Too many topics to list here; use sse-busctl topics.");
       none.hidden = false;
       setText(note, count(many));
       return;
@@ -67,12 +66,12 @@ export function topics(watch) {
     try {
       listed = await ask("/topics");
     } catch {
-      return; // the status tells
+      return; // the status shows the error
     }
     const now = performance.now(), seconds = (now - beforeAt) / 1000;
     for (const topic of listed) {
       const then = before.get(topic.topic);
-      // A topic that was not there before, or has begun anew, has no rate yet.
+      // A new or restarted topic has no rate yet.
       if (then <= topic.published) topic.rate = (topic.published - then) / seconds;
     }
     [before, beforeAt] = [new Map(listed.map((topic) => [topic.topic, topic.published])), now];

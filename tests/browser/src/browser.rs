@@ -150,7 +150,7 @@ impl Tab {
         self.click("#pause").await;
         eventually("the list to be drawn", async || {
             let state = self.eval("return [pause.textContent, log.ariaBusy]").await;
-            if state == json!(["Go on", "false"]) { Ok(()) } else { Err(state.to_string()) }
+            if state == json!(["Resume", "false"]) { Ok(()) } else { Err(state.to_string()) }
         })
         .await;
     }

@@ -19,7 +19,7 @@ async fn a_person_publishes_sends_and_kicks() {
     page.fill("publish", "data", "{\"open\":true}").await;
     page.click("#publish [name=retain]").await;
     page.click("#publish .main").await;
-    says(&page, "#result", "went to 1 subscriber").await;
+    says(&page, "#result", "sent to 1 subscriber").await;
     page.shows("{\"open\":true}").await;
     says(&page, "#topics tr", "door/frontretained{\"open\":true}1").await;
     let kept = bus.json(&["history", "door/front"]).await;
@@ -33,7 +33,7 @@ async fn a_person_publishes_sends_and_kicks() {
     page.eval("[...document.querySelectorAll('#clients .name')].find((name) => name.textContent === 'phone').click()")
         .await;
     page.fill("send", "data", "call me\u{e009}\u{e007}").await; // and Ctrl+Enter
-    says(&page, "#sent", "went to 1 connection of phone").await;
+    says(&page, "#sent", "sent to 1 connection of phone").await;
     eventually("the phone to be called", async || {
         let got = std::fs::read_to_string(&stream).unwrap();
         if got.contains("data: call me\n") { Ok(()) } else { Err(got) }
@@ -70,7 +70,7 @@ async fn a_person_pauses_searches_clears_and_selects() {
 
     // While paused the list does not change, and new events are counted.
     page.press("p").await;
-    says(&page, "#pause", "Go on").await;
+    says(&page, "#pause", "Resume").await;
     count(&bus, "a/y", 30..60).await;
     says(&page, "#received", "60").await;
     says(&page, "#behind", "30 more").await;
@@ -137,7 +137,7 @@ async fn a_person_opens_an_event_and_the_events_around_it() {
     page.press(&"\u{e013}".repeat(50)).await;
     page.press("\u{e007}").await;
     becomes(&page, "document.querySelector('#log .open pre')?.textContent", "{\n  \"n\": 50\n}").await;
-    says(&page, "#pause", "Go on").await;
+    says(&page, "#pause", "Resume").await;
     page.screenshot("open").await;
     page.click("#log .open .history").await;
     let shown = "[...document.querySelectorAll('#around .data')].map((data) => data.textContent)";

@@ -97,7 +97,7 @@ async fn events_lost_with_the_daemon_are_a_row_of_their_own() {
     page.shows("number 5.").await;
     let gaps = page.texts("#log .gap .text").await;
     assert_eq!(gaps.len(), 1, "{gaps:?}");
-    assert!(gaps[0].contains("restarted") && gaps[0].contains("unknown how many"), "{gaps:?}");
+    assert!(gaps[0].contains("restarted") && gaps[0].contains("unknown number of events"), "{gaps:?}");
     assert_eq!(shown(&page).await, numbers("n", 0..6, &[]));
     becomes(&page, "gaps.textContent.includes('1 gap')", true).await;
     browser.quit().await;

@@ -1,4 +1,4 @@
-//! Bits that are wrong and parts that are missing, at any place of the file: nothing wrong is taken for right.
+//! Flipped bits and truncated files, at any offset: damage is always detected.
 
 use std::{
     collections::BTreeMap,
@@ -12,27 +12,28 @@ use sse_bus::bus::{
 };
 
 use super::{
-    super::file::{File, Next},
-    Disk, Random, TOPICS, events, is_same, topic,
+    super::files::{Files, Next},
+    disk::Disk,
+    support::{self, Random, TOPICS, events, is_same, topic},
 };
 
-/// Events up to here are let go.
-const GONE: u64 = 50;
+/// Events up to this sequence number are evicted.
+const EVICTED_UP_TO: u64 = 50;
 
-/// How the last daemon has left the file.
+/// How the previous daemon ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum End {
-    /// It has said that it ends.
-    Told,
+enum Ending {
+    /// It shut down cleanly.
+    Clean,
     /// It was killed while it wrote.
     Killed,
-    /// It was killed before it has written any of the events that it had taken.
-    KilledAtOnce,
+    /// It was killed before it wrote any of the events it had accepted.
+    KilledAtStart,
 }
 
-/// The files, and what was put into them.
+/// The files and what was written to them.
 struct Sample {
-    end: End,
+    end: Ending,
     bytes: [Vec<u8>; 2],
     events: BTreeMap<u64, Entry>,
     topics: Vec<TopicRecord>,
@@ -40,36 +41,37 @@ struct Sample {
 }
 
 impl Sample {
-    fn new(end: End) -> Sample {
+    fn new(end: Ending) -> Sample {
         let disk = Disk::holding(Default::default());
         let mut sample =
             Sample { end, bytes: Default::default(), events: BTreeMap::new(), topics: Vec::new(), head: 0 };
-        let (mut file, _) = disk.open().unwrap();
+        let (mut files, _) = disk.open().unwrap();
         let mut random = Random::new(0);
-        sample.write_to(&mut file, &mut random, true);
-        drop(file);
-        let (mut file, _) = disk.open().unwrap();
-        if end != End::KilledAtOnce {
-            sample.write_to(&mut file, &mut random, end == End::Told);
+        sample.write_to(&mut files, &mut random, true);
+        drop(files);
+        let (mut files, _) = disk.open().unwrap();
+        if end != Ending::KilledAtStart {
+            sample.write_to(&mut files, &mut random, end == Ending::Clean);
         }
         sample.bytes = disk.bytes();
-        if end == End::Told {
-            drop(file);
+        if end == Ending::Clean {
+            drop(files);
             sample.bytes = disk.bytes();
         }
-        if end == End::KilledAtOnce {
+        if end == Ending::KilledAtStart {
             sample.head += 7;
         }
         sample
     }
 
-    /// Writes batches of all sizes, and lets go a part, so that blocks are written again and space is free.
-    fn write_to(&mut self, file: &mut File, random: &mut Random, ends: bool) {
+    /// Writes batches of several sizes and evicts some events, so that blocks are rewritten and pages become free.
+    fn write_to(&mut self, files: &mut Files, random: &mut Random, ends: bool) {
         for n in 0..12 {
             let count = [1, 3, 60][n % 3];
             let entries: Vec<_> = (1..=count).map(|n| random.entry(self.head + n, 400)).collect();
             self.head += count;
-            let removed: Vec<_> = self.events.keys().take_while(|seq| n == 8 && **seq <= GONE).copied().collect();
+            let removed: Vec<_> =
+                self.events.keys().take_while(|seq| n == 8 && **seq <= EVICTED_UP_TO).copied().collect();
             self.events.retain(|seq, _| !removed.contains(seq));
             self.events.extend(entries.iter().map(|entry| (entry.seq, entry.clone())));
             let past = TopicPast { first: self.head, ..TopicPast::default() };
@@ -78,58 +80,58 @@ impl Sample {
             self.topics.extend(topics.clone());
             let (gone, forgotten) = (Gone::default(), Forgotten::default());
             let batch = Batch { entries, gone, topics, removed, forgotten, head: self.head, more: false };
-            let next = if n % 4 == 2 { Next::Rest } else { Next::More };
-            file.add(batch, 1, if ends && n == 11 { Next::End } else { next });
-            file.write().unwrap();
+            let next = if n % 4 == 2 { Next::Idle } else { Next::More };
+            files.add(batch, 1, if ends && n == 11 { Next::Shutdown } else { next });
+            files.write().unwrap();
         }
     }
 
-    /// Bits turned over or a part cut off, at a place of any kind.
+    /// Returns the files with flipped bits, or with one of them truncated, and a description of the damage.
     fn damaged(&self, random: &mut Random) -> (String, [Vec<u8>; 2]) {
         let mut files = self.bytes.clone();
         let which = usize::from(!files[1].is_empty() && random.once_in(3));
         let bytes = &mut files[which];
         if random.once_in(4) {
             let length = random.below(bytes.len());
-            // To a whole page in half of the cases, as a file system would.
+            // Half of the time at a page boundary, as a file system would.
             let length = if random.once_in(2) { length & !0xfff } else { length };
             bytes.truncate(length);
-            return (format!("file {which} cut off at {length}"), files);
+            return (format!("file {which} truncated at {length}"), files);
         }
-        let mut places = Vec::new();
+        let mut offsets = Vec::new();
         for _ in 0..[1, 1, 1, 3][random.below(4)] {
-            // In the header, where something is, or anywhere.
-            let place = match random.below(5) {
+            // In the header, in a byte that is not zero, or anywhere.
+            let offset = match random.below(5) {
                 0 => random.below(320.min(bytes.len())),
                 1 => random.below(bytes.len()),
-                _ => std::iter::repeat_with(|| random.below(bytes.len())).find(|place| bytes[*place] != 0).unwrap(),
+                _ => std::iter::repeat_with(|| random.below(bytes.len())).find(|offset| bytes[*offset] != 0).unwrap(),
             };
             let bit = random.below(8);
-            bytes[place] ^= 1 << bit;
-            places.push((place, bit));
+            bytes[offset] ^= 1 << bit;
+            offsets.push((offset, bit));
         }
-        (format!("bits of file {which} turned over at {places:?}"), files)
+        (format!("bits of file {which} flipped at {offsets:?}"), files)
     }
 }
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Everything was there.
+    /// All events were recovered.
     whole: usize,
-    /// Something was not, and that was told.
-    told: usize,
+    /// Events were lost and the loss was reported.
+    reported: usize,
     set_aside: usize,
-    tail_set_aside: usize,
-    /// Nothing was in it.
+    wal_set_aside: usize,
+    /// The database was empty.
     empty: usize,
     refused: usize,
-    /// It was written and opened again.
-    went_on: usize,
+    /// The files were written and opened again.
+    continued: usize,
 }
 
-/// Opens a damaged file as the next daemon does.
+/// Opens damaged files as the next daemon does.
 fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) {
-    let (mut file, left) = match disk.open() {
+    let (mut files, recovered) = match disk.open() {
         Ok(opened) => opened,
         Err(why) => {
             assert!(why.contains("--state-dir") && disk.set_aside() == 0, "{why}");
@@ -137,36 +139,36 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
             return;
         }
     };
-    let Some(left) = left else {
+    let Some(recovered) = recovered else {
         let what = if disk.set_aside() == 1 { &mut counts.set_aside } else { &mut counts.empty };
         *what += 1;
         return;
     };
     assert_eq!(disk.set_aside(), 0);
-    counts.tail_set_aside += disk.tails_set_aside();
-    assert!(left.head >= sample.head, "numbers go back to {}", left.head);
-    let (events, mut found) = (events(&file, &left), 0);
+    counts.wal_set_aside += disk.wals_set_aside();
+    assert!(recovered.head >= sample.head, "sequence numbers go back to {}", recovered.head);
+    let (events, mut found) = (events(&files, &recovered), 0);
     assert!(events.is_sorted_by_key(|entry| entry.seq));
     for entry in &events {
         match sample.events.get(&entry.seq) {
             Some(written) => assert!(is_same(entry, written), "{entry:?}"),
-            None => assert!(entry.seq <= GONE, "{entry:?} was never written"),
+            None => assert!(entry.seq <= EVICTED_UP_TO, "{entry:?} was never written"),
         }
         found += usize::from(sample.events.contains_key(&entry.seq));
     }
-    assert!(left.topics.iter().all(|topic| sample.topics.contains(topic)), "{:?}", left.topics);
-    let torn: Vec<_> = left.is_torn.then_some(left.head).into_iter().collect();
-    let told: Vec<_> = left.forgotten.torn.iter().map(|torn| torn.last).collect();
-    assert!(left.clock == 1 && told == torn, "{:?}", left.forgotten);
+    assert!(recovered.topics.iter().all(|topic| sample.topics.contains(topic)), "{:?}", recovered.topics);
+    let torn: Vec<_> = recovered.has_losses.then_some(recovered.head).into_iter().collect();
+    let reported: Vec<_> = recovered.forgotten.torn.iter().map(|torn| torn.last).collect();
+    assert!(recovered.clock == 1 && reported == torn, "{:?}", recovered.forgotten);
     if found == sample.events.len() {
         counts.whole += 1;
     } else {
-        assert!(left.is_torn, "a loss is not told");
-        counts.told += 1;
+        assert!(recovered.has_losses, "a loss is not reported");
+        counts.reported += 1;
     }
-    // And goes on with it.
+    // Continues to write to the recovered files.
     if random.once_in(4) {
-        let new = random.entry(left.head + 1, 100);
+        let new = random.entry(recovered.head + 1, 100);
         let batch = Batch {
             entries: vec![new.clone()],
             gone: Gone::default(),
@@ -176,23 +178,23 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
             head: new.seq,
             more: false,
         };
-        file.add(batch, 1, Next::End);
-        file.write().expect("a file that could be opened can be written");
-        drop(file);
-        let (file, left) = disk.open().unwrap();
-        let left = left.expect("what was written is there");
-        assert!(is_same(super::events(&file, &left).last().unwrap(), &new) && !left.is_torn);
-        counts.went_on += 1;
+        files.add(batch, 1, Next::Shutdown);
+        files.write().expect("files that were opened can be written");
+        drop(files);
+        let (files, recovered) = disk.open().unwrap();
+        let recovered = recovered.expect("the written batch is recovered");
+        assert!(is_same(support::events(&files, &recovered).last().unwrap(), &new) && !recovered.has_losses);
+        counts.continued += 1;
     }
 }
 
 #[test]
-fn wherever_the_file_is_damaged_nothing_wrong_is_taken_for_right() {
-    // A variable says if there are to be more.
-    let places = std::env::var("SSE_BUS_TEST_DAMAGES").map_or(2000, |places| places.parse().unwrap());
-    for sample in [End::Told, End::Killed, End::KilledAtOnce].map(Sample::new) {
+fn damage_at_any_offset_is_detected() {
+    // An environment variable sets a larger number.
+    let runs = std::env::var("SSE_BUS_TEST_DAMAGES").map_or(2000, |runs| runs.parse().unwrap());
+    for sample in [Ending::Clean, Ending::Killed, Ending::KilledAtStart].map(Sample::new) {
         let (began, mut counts, mut random) = (Instant::now(), Counts::default(), Random::new(1));
-        for _ in 0..places / 3 {
+        for _ in 0..runs / 3 {
             let (what, bytes) = sample.damaged(&mut random);
             let opened = catch_unwind(AssertUnwindSafe(|| {
                 open(&Disk::holding(bytes), &sample, &mut random, &mut counts);
@@ -202,6 +204,6 @@ fn wherever_the_file_is_damaged_nothing_wrong_is_taken_for_right() {
         let Sample { end, bytes, events, .. } = sample;
         let (size, took) = (bytes.map(|file| file.len()), began.elapsed());
         eprintln!("{} events in {size:?} bytes, end {end:?}: {counts:?}, in {took:?}", events.len());
-        assert!(counts.whole > 0 && counts.set_aside > 0 && counts.went_on > 0);
+        assert!(counts.whole > 0 && counts.set_aside > 0 && counts.continued > 0);
     }
 }

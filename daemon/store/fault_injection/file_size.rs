@@ -1,4 +1,4 @@
-//! A day of events at the bounds of history: the file does not grow with what comes and goes.
+//! Sustained load at the bounds of history: the file does not grow while events are published and evicted.
 
 use std::time::Instant;
 
@@ -10,43 +10,44 @@ use sse_bus::{
 };
 
 use super::{
-    super::{file::Next, rows::StoredBlocks},
-    Disk, Random, epoch, topic,
+    super::{files::Next, rows::StoredBlocks},
+    disk::Disk,
+    support::{Random, epoch, topic},
 };
 
-/// Topics that are published to, the first ones most often.
-const MANY: usize = 50;
-/// The file may be so many times as large as what its events are charged with. They take half of that on disk, up to
-/// half of a block may be gone, pages are not full, and redb enlarges a file to twice its size.
-const MOST: usize = 6;
+/// Number of topics. The first ones are published to most often.
+const TOPICS: usize = 50;
+/// Maximum file size as a multiple of the cost of its events. Events take half of their cost on disk, up to half of a
+/// block may be evicted, pages are not full, and redb doubles the size of a file.
+const MAX_RATIO: usize = 6;
 
 #[test]
-fn the_file_does_not_grow_while_events_come_and_go() {
-    // Variables say if there are to be more, and in a larger history.
+fn the_file_does_not_grow_while_events_are_published_and_evicted() {
+    // Environment variables set a larger number of events and a larger history.
     let given = |name: &str| std::env::var(name).ok().map(|number| number.parse::<usize>().unwrap());
     let events = given("SSE_BUS_TEST_CHURN").unwrap_or(16_000);
     let budget = given("SSE_BUS_TEST_CHURN_BUDGET").unwrap_or(256 << 10);
-    // Old events go because all together are too many, and some because those of a topic are; then what is left of
-    // other topics stands alone in blocks.
+    // Most events are evicted by the budget, some by the bounds of their topic; then single events of other topics
+    // remain in blocks.
     let retention = Retention { events: budget / 20_000, budget, ..Retention::default() };
-    // How many come at once in the first eighth, and from then on.
+    // Events written at once in the first eighth, events written at once after it, number of events.
     for (first, then, events) in [(1, 1, events / 5), (40, 40, events), (2000, 2000, events), (1, budget / 400, events)]
     {
         let disk = Disk::holding([Vec::new(), Vec::new()]);
-        let (mut file, _) = disk.open().unwrap();
+        let (mut files, _) = disk.open().unwrap();
         let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(retention.clone(), budget / 8)));
         let (mut random, began, mut sizes) = (Random::new(0), Instant::now(), Vec::new());
         for n in 1..=events {
             let now = Now { mono: n as u64, unix: 0 };
-            let (least, data) = (random.below(MANY), format!("{n:0>200}"));
+            let (least, data) = (random.below(TOPICS), format!("{n:0>200}"));
             let publication = Publication::new(topic(random.below(1 + least)), data);
             bus.publish(publication, None, now).unwrap();
             let group = if n <= events / 8 { first } else { then };
             if n % group == 0 || n == events {
                 let batch = bus.take_batch(usize::MAX).unwrap();
-                file.add(batch, now.mono, Next::Rest);
-                file.write().unwrap();
-                drop(bus.written(file.settled()));
+                files.add(batch, now.mono, Next::Idle);
+                files.write().unwrap();
+                drop(bus.written(files.checkpointed()));
             }
             if [events / 10, events / 2, events].contains(&n) {
                 sizes.push(disk.len());
@@ -56,16 +57,16 @@ fn the_file_does_not_grow_while_events_come_and_go() {
         eprintln!(
             "{events} events, {first} and then {then} at once: {live} bytes live, the file has {sizes:?}, in {took:?}"
         );
-        assert!(sizes[2] <= MOST * live);
+        assert!(sizes[2] <= MAX_RATIO * live);
     }
 }
 
-/// Without a compaction, which would need time: no room was noted.
+/// Without compaction, which would take too long: no size limit is set.
 #[test]
-fn the_file_has_at_most_three_times_the_budget_whatever_the_size_of_events() {
+fn the_file_has_at_most_three_times_the_budget_for_any_event_size() {
     const BUDGET: usize = 10 << 20;
     let retention = Retention { events: usize::MAX, bytes: usize::MAX, budget: BUDGET, ..Retention::default() };
-    // Bytes of an event, topics, and how many events are written at once.
+    // Bytes of an event, number of topics, events written at once.
     for (size, topics, group) in [
         (100, 1, 5000),
         (1400, 5, 50),
@@ -77,16 +78,16 @@ fn the_file_has_at_most_three_times_the_budget_whatever_the_size_of_events() {
         (256 << 10, 1, 40),
     ] {
         let disk = Disk::holding(Default::default());
-        let (mut file, _) = disk.open().unwrap();
+        let (mut files, _) = disk.open().unwrap();
         let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(retention.clone(), 0)));
         let (events, mut most) = (3 * BUDGET / (size + 400), 0);
         for n in 1..=events {
             let now = Now { mono: n as u64, unix: 0 };
             bus.publish(Publication::new(topic(n % topics), format!("{n} {}", "x".repeat(size))), None, now).unwrap();
             if n % group == 0 || n == events {
-                file.add(bus.take_batch(usize::MAX).unwrap(), now.mono, Next::Rest);
-                file.write().unwrap();
-                drop(bus.written(file.settled()));
+                files.add(bus.take_batch(usize::MAX).unwrap(), now.mono, Next::Idle);
+                files.write().unwrap();
+                drop(bus.written(files.checkpointed()));
                 most = most.max(disk.len());
             }
         }
@@ -97,19 +98,19 @@ fn the_file_has_at_most_three_times_the_budget_whatever_the_size_of_events() {
 }
 
 #[test]
-fn events_now_and_then_share_blocks() {
+fn occasional_events_share_blocks() {
     let disk = Disk::holding(Default::default());
-    let (mut file, _) = disk.open().unwrap();
+    let (mut files, _) = disk.open().unwrap();
     let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(Retention::default(), 0)));
     for n in 0..200 {
         let now = Now { mono: n, unix: 0 };
         bus.publish(Publication::new(topic(0), "x".repeat(100)), None, now).unwrap();
-        file.add(bus.take_batch(usize::MAX).unwrap(), now.mono, Next::Rest);
-        file.write().unwrap();
+        files.add(bus.take_batch(usize::MAX).unwrap(), now.mono, Next::Idle);
+        files.write().unwrap();
     }
-    let database = file.shelf().get().unwrap();
+    let database = files.database().get().unwrap();
     let blocks = StoredBlocks::open(&database.begin_read().unwrap()).unwrap();
-    assert_eq!(blocks.from(0).unwrap().count(), 2);
-    drop((file, database));
+    assert_eq!(blocks.iter_from(0).unwrap().count(), 2);
+    drop((files, database));
     assert_eq!(disk.open().unwrap().1.unwrap().entries.len(), 200);
 }

@@ -1,4 +1,4 @@
-//! The end of the daemon on a disk that hangs.
+//! Shutdown of the daemon on a disk that hangs.
 
 use sse_bus::{
     bus::{Bus, Publication, history::Memory},
@@ -6,40 +6,43 @@ use sse_bus::{
     retention::Retention,
 };
 
-use super::{Disk, epoch, topic};
+use super::{
+    disk::Disk,
+    support::{epoch, topic},
+};
 use crate::{
     clock::Relation,
     shared_bus::SharedBus,
     store::{Opened, Store},
 };
 
-/// History on a disk, at work.
+/// Starts history on a disk.
 fn start(disk: &Disk) -> (SharedBus, Store) {
     let history = Memory::journaled(Retention::default(), 0);
     let bus = SharedBus::new(Bus::new(epoch(), Limits::default(), Box::new(history)), 1);
-    let (file, left) = disk.open().unwrap();
-    let store = Opened { file, left, clocks: Relation::default() }.start(&bus).unwrap();
+    let (files, recovered) = disk.open().unwrap();
+    let store = Opened { files, recovered, clocks: Relation::default() }.start(&bus).unwrap();
     (bus, store)
 }
 
 #[tokio::test]
-async fn a_disk_that_hangs_does_not_keep_the_daemon_from_ending() {
+async fn a_hanging_disk_does_not_block_shutdown() {
     let disk = Disk::holding(Default::default());
     let (bus, store) = start(&disk);
     let publish = |data: &str| bus.with(|bus, now| bus.publish(Publication::new(topic(0), data), None, now)).unwrap();
     publish("one");
-    let hanging = disk.hang();
+    let hanging = disk.hang_next_sync();
     publish("two");
-    // It passes at once while nothing else is to be done.
+    // With paused time the timeout expires as soon as nothing else is ready.
     tokio::time::pause();
     assert!(!store.end().await);
     tokio::time::resume();
     drop(hanging);
-    assert!(store.end().await, "it was only late");
+    assert!(store.end().await, "the write succeeds once the disk responds");
 }
 
 #[tokio::test]
-async fn a_daemon_that_ends_has_written_everything() {
+async fn shutdown_writes_everything() {
     let disk = Disk::holding(Default::default());
     let (bus, store) = start(&disk);
     bus.with(|bus, now| bus.publish(Publication::new(topic(0), "last"), None, now)).unwrap();

@@ -1,4 +1,4 @@
-//! The power fails, or the disk for a while, after any number of changes: whatever was said to be written is there.
+//! The power fails, or the disk fails for a while, after any number of operations: all confirmed events survive.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -12,28 +12,27 @@ use sse_bus::{
 
 use super::{
     super::{
-        file::{File, Next},
-        left::Left,
+        files::{Files, Next},
+        recovery::Recovered,
     },
-    Disk, Random, TOPICS,
-    disk::Accident,
-    events, is_same, topic,
+    disk::{Accident, Disk},
+    support::{Random, TOPICS, events, is_same, topic},
 };
 
-/// What must be in the file.
+/// What the files must contain.
 #[derive(Clone, Debug, Default)]
 struct Content {
     events: BTreeMap<u64, Entry>,
     topics: BTreeMap<Topic, TopicRecord>,
     forgotten: Forgotten,
-    /// Everything up to here is written.
+    /// All events up to this sequence number are written.
     upto: u64,
     clock: u64,
     ended: bool,
 }
 
 impl Content {
-    /// What it is after a batch.
+    /// Returns the content after a batch.
     fn after(&self, batch: &Batch, clock: u64, ended: bool) -> Content {
         let (forgotten, upto) = (batch.forgotten.clone(), batch.head);
         let mut content = Content { forgotten, upto, clock, ended, ..self.clone() };
@@ -49,30 +48,30 @@ impl Content {
         content
     }
 
-    /// Whether a file has it. Events that are not needed any more may be there, too.
-    fn is_in(&self, left: &Left, events: &[Entry]) -> bool {
+    /// Returns true if the files have this content. They may also have evicted events.
+    fn is_in(&self, recovered: &Recovered, events: &[Entry]) -> bool {
         let mut forgotten = self.forgotten.clone();
-        if left.is_torn {
-            forgotten.tear(Torn { after: self.upto, last: left.head });
+        if recovered.has_losses {
+            forgotten.tear(Torn { after: self.upto, last: recovered.head });
         }
         let mut found = events.iter().filter(|entry| self.events.contains_key(&entry.seq));
         self.events.values().all(|entry| found.next().is_some_and(|found| is_same(found, entry)))
-            && left.topics.iter().eq(self.topics.values())
-            && (&left.forgotten, left.clock) == (&forgotten, self.clock)
+            && recovered.topics.iter().eq(self.topics.values())
+            && (&recovered.forgotten, recovered.clock) == (&forgotten, self.clock)
     }
 }
 
-/// A file, and all that is known about it.
-struct World {
+/// A disk, and what is known about its files.
+struct Simulation {
     disk: Disk,
     random: Random,
-    /// What was confirmed last; nothing while it is new.
+    /// The content that was confirmed last; `None` while the files are new.
     confirmed: Option<Content>,
-    /// What was under way when the power failed: it may be there, or not.
+    /// The unconfirmed content when the power failed, which may have been written.
     under_way: Option<Content>,
-    /// All that was ever given to it.
+    /// All events that were ever written.
     ever: BTreeMap<u64, Entry>,
-    /// The last number that was used.
+    /// The last sequence number that was used.
     head: u64,
     counts: Counts,
 }
@@ -87,36 +86,36 @@ struct Counts {
     there_though_cut: usize,
 }
 
-impl World {
-    fn new(seed: u64) -> World {
+impl Simulation {
+    fn new(seed: u64) -> Simulation {
         let (disk, random) = (Disk::holding([Vec::new(), Vec::new()]), Random::new(seed));
         let (ever, counts) = (BTreeMap::new(), Counts::default());
-        World { disk, random, confirmed: None, under_way: None, ever, head: 0, counts }
+        Simulation { disk, random, confirmed: None, under_way: None, ever, head: 0, counts }
     }
 
-    /// The file is opened and written a few times, until the power fails or the daemon ends.
-    fn live(&mut self) {
+    /// Opens the files and writes several batches, until the power fails or the daemon ends.
+    fn run_daemon(&mut self) {
         if self.random.once_in(4) {
             let accident = Accident::power(self.random.below(15));
             self.disk.plan(accident);
         }
-        // A file that was never whole may be set aside.
+        // An incomplete new file may be set aside.
         let (is_new, set_aside) = (self.confirmed.is_none(), self.disk.set_aside());
-        if let Ok((file, left)) = self.disk.open() {
-            self.write_some(file, left);
+        if let Ok((files, recovered)) = self.disk.open() {
+            self.write_some(files, recovered);
         } else {
             self.counts.cut_while_opening += 1;
-            // It may say already that a daemon runs.
+            // It may be marked as in use already.
             let running = |content: &Content| Content { ended: false, ..content.clone() };
             self.under_way = self.under_way.take().or_else(|| self.confirmed.as_ref().map(running));
         }
-        assert!(is_new || self.disk.set_aside() == set_aside, "it was taken for damaged");
-        assert_eq!(self.disk.tails_set_aside(), 0, "it was taken for damaged");
-        self.disk.power_returns(&mut self.random);
+        assert!(is_new || self.disk.set_aside() == set_aside, "valid files were set aside");
+        assert_eq!(self.disk.wals_set_aside(), 0, "valid files were set aside");
+        self.disk.restore_power(&mut self.random);
     }
 
-    fn write_some(&mut self, mut file: File, left: Option<Left>) {
-        self.look(&mut file, left);
+    fn write_some(&mut self, mut files: Files, recovered: Option<Recovered>) {
+        self.inspect(&mut files, recovered);
         for _ in 0..self.random.below(6) {
             let after = self.random.below(12);
             match self.random.below(12) {
@@ -125,41 +124,41 @@ impl World {
                 _ => {}
             }
             let batch = self.batch();
-            if !self.write(&mut file, &batch, false) {
+            if !self.write(&mut files, &batch, false) {
                 return;
             }
         }
         if self.random.once_in(3) {
             let batch = self.batch();
-            if self.write(&mut file, &batch, true) && self.random.once_in(2) {
-                // The power may also fail while the file is closed.
+            if self.write(&mut files, &batch, true) && self.random.once_in(2) {
+                // The power may also fail while the files are closed.
                 let accident = Accident::power(self.random.below(6));
                 self.disk.plan(accident);
             }
         }
     }
 
-    /// Writes a batch, again and again as the daemon does. Says whether it is written; otherwise the power has failed.
-    fn write(&mut self, file: &mut File, batch: &Batch, ends: bool) -> bool {
+    /// Writes a batch with retries, as the daemon does. Returns true if it is written; otherwise the power has failed.
+    fn write(&mut self, files: &mut Files, batch: &Batch, ends: bool) -> bool {
         self.head = batch.head;
         self.ever.extend(batch.entries.iter().map(|entry| (entry.seq, entry.clone())));
         let clock = self.random.next() >> 20;
         let content = self.confirmed.as_ref().map(|content| content.after(batch, clock, ends));
-        let next = if self.random.once_in(4) { Next::Rest } else { Next::More };
-        // Now and then the file is too large in any case.
-        file.note_room(if self.random.once_in(4) { 0 } else { 8 << 20 });
+        let next = if self.random.once_in(4) { Next::Idle } else { Next::More };
+        // Sometimes the size limit is always exceeded.
+        files.set_size_limit(if self.random.once_in(4) { 0 } else { 8 << 20 });
         let mut batch = batch.clone();
         if batch.entries.len() > 1 && self.random.once_in(4) {
-            // The events come in two parts, the rest with the first.
+            // The events arrive in two parts, everything else with the first one.
             let entries = batch.entries.split_off(batch.entries.len() / 2);
             let (forgotten, head) = (batch.forgotten.clone(), batch.head);
-            file.add(Batch { more: true, ..batch }, clock, Next::More);
+            files.add(Batch { more: true, ..batch }, clock, Next::More);
             let (gone, topics, removed) = (Gone::default(), Vec::new(), Vec::new());
             batch = Batch { entries, gone, topics, removed, forgotten, head, more: false };
         }
-        file.add(batch, clock, if ends { Next::End } else { next });
+        files.add(batch, clock, if ends { Next::Shutdown } else { next });
         for attempt in 0..20 {
-            if file.write().is_ok() {
+            if files.write().is_ok() {
                 self.confirmed = content;
                 self.counts.written += 1;
                 self.counts.repeated += usize::from(attempt > 0);
@@ -171,41 +170,45 @@ impl World {
         false
     }
 
-    /// Looks at what is left, and goes on with it as the bus does.
-    fn look(&mut self, file: &mut File, left: Option<Left>) {
+    /// Checks what was recovered, and continues from it as the bus does.
+    fn inspect(&mut self, files: &mut Files, recovered: Option<Recovered>) {
         self.counts.opened += 1;
         let under_way = self.under_way.take();
-        let Some(left) = left else {
+        let Some(recovered) = recovered else {
             assert!(self.confirmed.is_none(), "everything is lost");
             self.confirmed = Some(Content::default());
             return;
         };
-        let events = events(file, &left);
-        // The power may have failed in the very moment in which a new file was whole.
+        let events = events(files, &recovered);
+        // The power may have failed exactly when a new file was complete.
         let mut content = self.confirmed.take().unwrap_or_default();
-        if let Some(under_way) = under_way.filter(|under_way| under_way.is_in(&left, &events)) {
+        if let Some(under_way) = under_way.filter(|under_way| under_way.is_in(&recovered, &events)) {
             self.counts.there_though_cut += usize::from(under_way.events.len() != content.events.len());
-            // What is there of both may be of either.
-            if !content.is_in(&left, &events) || left.is_torn != under_way.ended {
+            // If both match, only the mark of a clean shutdown tells them apart.
+            if !content.is_in(&recovered, &events) || recovered.has_losses != under_way.ended {
                 content = under_way;
             }
         }
-        assert!(content.is_in(&left, &events), "something is lost or has changed");
-        assert_eq!(left.is_torn, !content.ended);
-        assert!(if content.ended { left.head == self.head } else { left.head >= self.head }, "numbers go back");
+        assert!(content.is_in(&recovered, &events), "events are lost or have changed");
+        assert_eq!(recovered.has_losses, !content.ended);
+        assert!(
+            if content.ended { recovered.head == self.head } else { recovered.head >= self.head },
+            "sequence numbers go back"
+        );
         assert!(events.is_sorted_by_key(|entry| entry.seq));
         for entry in &events {
             assert!(self.ever.get(&entry.seq).is_some_and(|ever| is_same(entry, ever)), "{entry:?} was never written");
             if !content.events.contains_key(&entry.seq) {
-                file.drop_event(entry.seq);
+                files.drop_event(entry.seq);
             }
         }
-        self.head = left.head;
-        // It says from the beginning what the crash has taken.
-        self.confirmed = Some(Content { ended: false, forgotten: left.forgotten, upto: left.head, ..content });
+        self.head = recovered.head;
+        // The recovered state includes the losses of the crash.
+        self.confirmed =
+            Some(Content { ended: false, forgotten: recovered.forgotten, upto: recovered.head, ..content });
     }
 
-    /// Some change.
+    /// Returns a random batch.
     fn batch(&mut self) -> Batch {
         let random = &mut self.random;
         let (most, size) = [(1, 100), (5, 500), (300, 100), (6, 50_000)][random.below(4)];
@@ -219,7 +222,7 @@ impl World {
             .collect();
         let known = self.confirmed.iter().flat_map(|content| content.events.keys().copied());
         let removed = match random.below(4) {
-            // The oldest, or one here and there.
+            // The oldest events, or random ones.
             0 => known.take(random.below(400)).collect(),
             1 => known.filter(|_| random.once_in(3)).collect(),
             _ => Vec::new(),
@@ -230,7 +233,7 @@ impl World {
             1 => Gone::Topics(vec![other.clone()]),
             _ => Gone::default(),
         };
-        // An event needs its topic; the other one comes and goes.
+        // An event needs its topic, so only the topic `other`, which has no events, is added and removed.
         let names = (0..TOPICS).map(topic).chain(random.once_in(3).then_some(other));
         let names: Vec<_> = names.collect();
         let record = |topic| TopicRecord {
@@ -248,21 +251,21 @@ impl World {
 }
 
 #[test]
-fn what_was_written_is_there_whenever_the_power_fails() {
-    // A variable says if there are to be more.
-    let lives = std::env::var("SSE_BUS_TEST_POWER_CUTS").map_or(1000, |lives| lives.parse().unwrap());
+fn confirmed_events_survive_a_power_failure_at_any_operation() {
+    // An environment variable sets a larger number.
+    let runs = std::env::var("SSE_BUS_TEST_POWER_CUTS").map_or(1000, |runs| runs.parse().unwrap());
     let (began, mut counts) = (Instant::now(), Counts::default());
-    for seed in 0..lives / 40 {
-        let mut world = World { counts, ..World::new(seed) };
-        // What a panic shows.
+    for seed in 0..runs / 40 {
+        let mut simulation = Simulation { counts, ..Simulation::new(seed) };
+        // Shown if the test panics.
         eprintln!("seed {seed}");
         for _ in 0..40 {
-            world.live();
+            simulation.run_daemon();
         }
-        counts = world.counts;
+        counts = simulation.counts;
     }
-    eprintln!("{lives} ends: {counts:?}, in {:?}", began.elapsed());
-    let many = lives as usize / 50;
+    eprintln!("{runs} ends: {counts:?}, in {:?}", began.elapsed());
+    let many = runs as usize / 50;
     assert!(counts.cut_while_opening > many && counts.cut_while_writing > many && counts.repeated > many);
     assert!(counts.there_though_cut > 0);
 }

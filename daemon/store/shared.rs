@@ -1,0 +1,47 @@
+//! State that the [`Store`](super::Store) and its two threads share.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+use crate::clock::{Machine, Relation};
+
+/// Minimum pause between two attempts while the disk fails. An attempt may read the whole database.
+pub(super) const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// How much of the log is on disk.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    /// All events up to this sequence number are on disk.
+    pub(super) written: u64,
+    /// Why the last attempt failed, if it failed.
+    pub(super) error: Option<Arc<str>>,
+    /// Number of failed attempts.
+    pub(super) failures: u64,
+}
+
+/// Requests to the threads, and the state of the clocks.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// The writer sleeps and must be woken when there is something to write.
+    pub(super) is_idle: AtomicBool,
+    /// A publisher waits until all events up to this sequence number are on disk.
+    pub(super) wanted: AtomicU64,
+    /// The daemon is shutting down.
+    pub(super) is_stopping: AtomicBool,
+    /// The relation between the bus's clock and the machine's clocks when it was last stored.
+    pub(super) clocks: Mutex<Relation>,
+}
+
+impl Shared {
+    /// Returns the current relation between the bus's clock and the machine's clocks.
+    pub(super) fn clocks(&self, clock: u64) -> Relation {
+        self.clocks.lock().clone().at(clock, &Machine::now())
+    }
+}
