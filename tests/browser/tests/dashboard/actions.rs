@@ -165,6 +165,6 @@ async fn a_person_opens_an_event_and_the_events_around_it() {
     page.shows("number 39.").await;
     page.eval("document.querySelector('#log .event .line').click()").await;
     page.click("#log .open .history").await;
-    says(&page, "#around-note", "history does not hold the event itself").await;
+    says(&page, "#around-note", "The event itself is no longer in history").await;
     browser.quit().await;
 }

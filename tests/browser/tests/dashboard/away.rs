@@ -46,7 +46,7 @@ async fn behind_a_proxy_without_its_daemon_the_page_shows_it_and_reconnects() {
     let page = browser.open(&proxy.url()).await;
     page.connected().await;
     bus.crash().await;
-    says(&page, "#notices", "a proxy answers, without a bus behind it").await;
+    says(&page, "#notices", "a proxy answers, but there is no bus behind it").await;
     bus.restart().await;
     page.connected().await;
     count(&bus, "n", 0..3).await;
