@@ -51,7 +51,7 @@ pub(crate) async fn on_event(command: &str, event: &EventMessage) -> Result<(), 
     let mut shell = shell(command);
     shell
         .env("SSE_BUS_TOPIC", &event.topic)
-        .env("SSE_BUS_ID", event.id.to_string())
+        .env("SSE_BUS_ID", event.id.map_or_else(String::new, |id| id.to_string()))
         .env("SSE_BUS_TYPE", event.event_type.as_deref().unwrap_or_default())
         .env("SSE_BUS_TIME", event.time.to_string())
         .stdin(Stdio::piped());

@@ -112,7 +112,7 @@ mod tests {
     fn printed(format: Option<Format>, people: bool) -> String {
         let output = Output::plain(people);
         let mut printer = Printer::new(&output, format);
-        let mut event = EventMessage::new("k-7".parse().unwrap(), "build/web", "ok\n\x1b[2J", 5);
+        let mut event = EventMessage::new("k-7".parse::<EventId>().unwrap(), "build/web", "ok\n\x1b[2J", 5);
         event.event_type = Some("done".into());
         event.headers = Headers::parse([("Key", "7")]).unwrap();
         printer.print(&event).unwrap();

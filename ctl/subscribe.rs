@@ -120,7 +120,8 @@ impl Sink<'_> {
         let Some(command) = &self.exec else { return Ok(self.printer.print(event)?) };
         if let Err(error) = exec::on_event(command, event).await {
             self.failed += 1;
-            eprintln!("sse-busctl: event {}: `{command}` {error}", event.id);
+            let id = event.id.map_or_else(|| "without an id".into(), |id| id.to_string());
+            eprintln!("sse-busctl: event {id}: `{command}` {error}");
         }
         Ok(())
     }

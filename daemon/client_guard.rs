@@ -32,13 +32,7 @@ impl ClientGuard {
     ) -> Result<(ClientGuard, Subscribed), Refused> {
         let description = subscription.description.clone();
         let filters = subscription.filters.to_strings();
-        let (id, subscribed) = bus.with(|bus, now| {
-            if !bus.has_subscribers() {
-                // The bus does not tick without subscribers: remove first what has expired since.
-                bus.tick(now);
-            }
-            bus.subscribe(subscription, now)
-        })?;
+        let (id, subscribed) = bus.with(|bus, now| bus.subscribe(subscription, now))?;
         bus.wake();
         let guard = ClientGuard::new(bus, id, &description, Role::Subscriber);
         info!(client = %id, name = guard.name, peer = description.peer, ?filters, "subscriber connected");

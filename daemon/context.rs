@@ -13,6 +13,7 @@ use crate::{
     access::{Access, RefusedNames},
     config::Config,
     connection_limits::ConnectionLimits,
+    log::EventLog,
     logging::Log,
     metrics::Metrics,
     origin::Scheme,
@@ -32,6 +33,8 @@ pub(crate) struct Daemon {
     pub(crate) access: Arc<Access>,
     pub(crate) refused_origins: RefusedNames,
     pub(crate) refused_hosts: RefusedNames,
+    /// The log that events are published to.
+    pub(crate) events: EventLog,
     /// History on disk, if the configuration asks for it.
     pub(crate) store: Option<Arc<Store>>,
     pub(crate) connections: ConnectionLimits,
@@ -62,11 +65,9 @@ impl Daemon {
         self.bus.wake();
     }
 
-    /// Begins to stop. The bus closes first, so that streams that end because of the token have received every accepted
-    /// event.
+    /// Begins to stop, once every accepted event is applied.
     pub(crate) fn begin_to_stop(&self) {
-        self.bus.with(|bus, _| bus.close());
-        self.stop.cancel();
+        self.events.close(&self.stop);
     }
 
     /// Returns the URLs of the TCP addresses without a final slash, which is how browsers write the daemon's own origins.

@@ -14,7 +14,8 @@
 //! - `memory` returns freed memory to the system; `unauthenticated` bounds the memory of peers without a token.
 //! - `connection`, `connection_limits`, `net`: byte streams with deadlines, file descriptors, TCP sockets. `shared_bus`: the bus
 //!   behind one mutex.
-//! - `access` authenticates callers and decides what each may do; `store` keeps history on disk.
+//! - `access` authenticates callers and decides what each may do; `store` keeps history on disk, and `log` gives events
+//!   their numbers.
 //! - `client_guard` is a connected client, `metrics` what Prometheus reads.
 //! - `context` is what all tasks share.
 //! - `api` applies requests, in one way for all transports.
@@ -38,6 +39,7 @@ mod ipc;
 #[cfg(target_os = "macos")]
 mod launchd;
 mod listen;
+mod log;
 mod logging;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod memory;

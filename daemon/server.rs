@@ -15,7 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use sse_bus::{
     Epoch,
-    bus::{Bus, Now, TICK, history::Memory},
+    bus::{Bus, Now, history::Memory},
     limits::{DRAIN, HOT_BYTES},
     tokens::TokenFile,
 };
@@ -37,6 +37,7 @@ use crate::{
     fanout::Fanout,
     http::{self, Http},
     ipc,
+    log::EventLog,
     logging::Log,
     metrics::Metrics,
     net,
@@ -76,6 +77,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
         access: Arc::new(access),
         refused_origins: RefusedNames::default(),
         refused_hosts: RefusedNames::default(),
+        events: EventLog::new(&bus),
         store,
         bus,
         config: ArcSwap::from_pointee(config),
@@ -155,25 +157,21 @@ fn open_bus(config: &Config) -> Result<(SharedBus, Option<Arc<Store>>), String> 
     Ok((bus, store))
 }
 
-/// Runs the regular work of the bus. Without subscribers the daemon sleeps: no heartbeat is due, and each publish removes
-/// what has expired. What no publish removes is removed after a while.
+/// Makes the bus tick whenever it must, and does the other regular work: once a second while there are subscribers. Without
+/// them the daemon sleeps until an event is too old.
 async fn tick(daemon: Arc<Daemon>) {
-    const ASLEEP: Duration = Duration::from_mins(5);
+    const BUSY: Duration = Duration::from_secs(1);
+    const IDLE: Duration = Duration::from_mins(5);
     let mut ending: Option<JoinHandle<()>> = None;
     loop {
-        let pause = async {
-            if daemon.bus.with(|bus, _| bus.has_subscribers()) {
-                tokio::time::sleep(TICK).await;
-            } else {
-                let _ = tokio::time::timeout(ASLEEP, daemon.bus.woken()).await;
-            }
-        };
-        if daemon.or_stop(pause).await.is_none() {
+        if daemon.or_stop(daemon.bus.until_tick(BUSY, IDLE)).await.is_none() {
             return;
         }
         daemon.check_socket.notify_one();
-        daemon.bus.with(Bus::tick);
-        while daemon.bus.with(Bus::catch_up) {
+        while daemon.bus.with(|bus, now| {
+            bus.tick(now);
+            bus.next_timeout().is_some_and(|at| at <= now.mono)
+        }) {
             tokio::task::yield_now().await;
         }
         daemon.log.report_suppressed();

@@ -8,7 +8,6 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    task::Waker,
     time::{Duration, Instant},
 };
 
@@ -104,7 +103,7 @@ impl SharedBus {
 
     /// Seals the published events, unlocks, and then wakes.
     fn finish(&self, mut bus: MutexGuard<'_, Bus>, locked: Instant) {
-        let woken = bus.finish();
+        let wakes = bus.finish();
         let disk = self.0.disk.get();
         let disk = disk.map(|disk| (disk, ForDisk { changes: bus.has_changed(), wishes: bus.has_wanted() }));
         self.note_hold(locked);
@@ -112,7 +111,7 @@ impl SharedBus {
         if let Some((call, what)) = disk.filter(|(_, what)| what.changes || what.wishes) {
             call(what);
         }
-        woken.into_iter().for_each(Waker::wake);
+        wakes.wake();
     }
 
     /// Notes how long the lock has been held.
@@ -192,9 +191,22 @@ impl SharedBus {
         self.0.awake.notify_one();
     }
 
-    /// Waits until the bus must tick.
-    pub(crate) async fn woken(&self) {
-        self.0.awake.notified().await;
+    /// Waits until the bus must tick, at most for `busy` with subscribers and `idle` without. Without subscribers [`wake`]
+    /// ends the wait.
+    ///
+    /// [`wake`]: Self::wake
+    pub(crate) async fn until_tick(&self, busy: Duration, idle: Duration) {
+        let (wait, has_subscribers) = self.with(|bus, now| {
+            let wait = bus.next_timeout().map(|at| Duration::from_millis(at.saturating_sub(now.mono)));
+            (wait, bus.has_subscribers())
+        });
+        let longest = if has_subscribers { busy } else { idle };
+        let wait = wait.map_or(longest, |wait| wait.min(longest));
+        if has_subscribers {
+            tokio::time::sleep(wait).await;
+        } else {
+            let _ = tokio::time::timeout(wait, self.0.awake.notified()).await;
+        }
     }
 
     /// Returns the milliseconds since the daemon started.

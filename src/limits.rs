@@ -16,9 +16,6 @@ pub const HEADERS_BYTES: usize = 4 << 10;
 pub const NAME_MAX: usize = 128;
 /// Maximum number of filters of one subscription. More are refused.
 pub const FILTERS_MAX: usize = 64;
-/// The share of the history budget that each topic of the bus itself may use, one in 16, whatever its other bounds are. Its
-/// oldest events are evicted first, so that clients that connect and disconnect evict no history of users.
-pub const SYSTEM_SHARE: usize = 16;
 /// Maximum bytes of a client's filters in an event about it on `$sys/clients`. The rest is left out.
 pub const PRESENCE_FILTERS: usize = 1 << 10;
 /// Approximate maximum bytes of an error message. A longer one, which quotes the request, is cut.

@@ -25,9 +25,13 @@ pub(crate) async fn publish(client: &mut Client, output: &Output, event: &Publis
     match &event.to {
         Some(to) if published.subscribers == 0 => return Err(no_client(to)),
         _ if event.ack == Ack::None => {}
-        Some(to) => output.print(|| format!("{} to {}", published.id, visible(to)), &published)?,
+        Some(to) => {
+            let sentence = || format!("to {} of {}", count(published.subscribers, "connection"), visible(to));
+            output.print(sentence, &published)?;
+        }
         None => {
-            let sentence = || format!("{} to {}", published.id, count(published.subscribers, "subscriber"));
+            let id = published.id.map_or_else(String::new, |id| format!("{id} "));
+            let sentence = || format!("{id}to {}", count(published.subscribers, "subscriber"));
             output.print(sentence, &published)?;
         }
     }

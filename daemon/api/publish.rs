@@ -44,27 +44,20 @@ pub(crate) async fn publish<T>(
     batch: impl Iterator<Item = (T, Result<Publication, Refused>)>,
 ) -> impl Iterator<Item = (T, Result<Published, Refused>)> {
     let began = Instant::now();
-    let results = daemon.bus.with_each(batch, |bus, now, (tag, admitted)| {
-        let result = admitted.and_then(|publication| {
-            let is_durable = publication.durable;
-            bus.publish(publication, publisher, now).map(|published| (published, is_durable))
-        });
-        (tag, result)
+    let batch = batch.map(|(tag, admitted)| {
+        let is_durable = admitted.as_ref().is_ok_and(|publication| publication.durable);
+        ((tag, is_durable), admitted)
     });
+    let results = daemon.events.append(batch, publisher).await;
     daemon.metrics.published_in(began.elapsed());
-    let durable = results.iter().filter_map(|(_, result)| result.as_ref().ok().filter(|(_, is_durable)| *is_durable));
-    let last = durable.map(|(published, _)| published.id.seq).max();
+    let durable = results.iter().filter(|((_, is_durable), _)| *is_durable);
+    let last = durable.filter_map(|(_, result)| result.as_ref().ok()?.id.map(|id| id.seq)).max();
     let written = match (&daemon.store, last) {
         (Some(store), Some(last)) => store.written(last).await,
         _ => Ok(()),
     };
-    results.into_iter().map(move |(tag, result)| {
-        let result = result.and_then(|(published, is_durable)| {
-            if is_durable {
-                written.clone()?;
-            }
-            Ok(published)
-        });
-        (tag, result)
+    results.into_iter().map(move |((tag, is_durable), result)| {
+        let written = if is_durable { written.clone() } else { Ok(()) };
+        (tag, result.and_then(|published| written.map(|()| published)))
     })
 }

@@ -2,10 +2,11 @@
 
 use bytes::{Buf, BytesMut};
 use sse_bus::{
+    EventId,
     bus::Format,
     limits::{FRAME_MAX, LINE_MAX, Limits},
     protocol::{
-        ErrorCode, Refused, Reply, Request,
+        ErrorCode, Published, Refused, Reply, Request,
         binary::{self, Frame, Version},
         json,
     },
@@ -83,6 +84,14 @@ impl Codec {
             Codec::Binary(_) => binary::PREFIX + limits.frame_bytes(),
             Codec::Json => limits.line_bytes(),
         }
+    }
+
+    /// Returns the answer to a publish. Version 1 has no answer without an id, and gets the position of the log instead.
+    pub(super) fn answer(self, mut published: Published, position: impl FnOnce() -> EventId) -> Published {
+        if let Codec::Binary(Version::V1) = self {
+            published.id.get_or_insert_with(position);
+        }
+        published
     }
 
     pub(super) fn reply(self, reply: &Reply, out: &mut Vec<u8>) {

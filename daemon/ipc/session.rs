@@ -252,7 +252,8 @@ impl<'a> Session<'a> {
         let client = self.client.as_ref().map(|client| client.id);
         let results = api::publish(self.daemon, client, self.batch.drain(..)).await;
         for ((number, ack), result) in results {
-            match result {
+            match result.map(|published| self.codec.answer(published, || self.daemon.bus.with(|bus, _| bus.position())))
+            {
                 Ok(_) if ack == Ack::None => {}
                 Ok(published) => self.codec.reply(&Reply::Published(published), &mut self.out),
                 Err(refused) => self.codec.reply(&error(self.daemon, number, refused), &mut self.out),

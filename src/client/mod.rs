@@ -41,7 +41,7 @@ const IN_FLIGHT: usize = 8192;
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut client = Client::connect(&Endpoint::find()?).await?;
 /// let published = client.publish(&Publish::new("build/web", "ok")).await?;
-/// println!("{} went to {} subscribers", published.id, published.subscribers);
+/// println!("{:?} went to {} subscribers", published.id, published.subscribers);
 /// # Ok(())
 /// # }
 /// ```

@@ -173,7 +173,9 @@ impl Subscription {
         match outcome {
             Ok(Reply::Event(message)) => {
                 self.attempt = 0;
-                self.advance(message.id);
+                if let Some(id) = message.id {
+                    self.advance(id);
+                }
                 Some(Ok(item(message)))
             }
             Ok(Reply::End { position }) => {
@@ -245,10 +247,12 @@ async fn subscribe(session: &mut Session, subscribe: Subscribe) -> Result<(Subsc
 }
 
 fn item(message: EventMessage) -> Item {
-    if message.topic == GAP {
+    if message.topic == GAP
+        && let Some(id) = message.id
+    {
         // Only the bus publishes to `$gap`. A gap that this version cannot decode is returned as an event.
         if let Ok(gap) = serde_json::from_str(&message.data) {
-            return Item::Gap { gap, id: message.id, time: message.time };
+            return Item::Gap { gap, id, time: message.time };
         }
     }
     Item::Event(message)

@@ -110,6 +110,15 @@ impl Version {
             Version::V2 => encode_value(&v2::Reply::Event(event.into()), out),
         }
     }
+
+    /// Appends an event that is live only. It has no id; version 1 has the event's there, which is the position of the log.
+    #[cfg(feature = "bus")]
+    pub(crate) fn encode_live_event(self, event: &Event, out: &mut Vec<u8>) -> Result<(), usize> {
+        match self {
+            Version::V1 => self.encode_event(event, out),
+            Version::V2 => encode_value(&v2::Reply::Event(v2::Event::live(event)), out),
+        }
+    }
 }
 
 /// Appends a message as one frame of the current version. See [`Version::encode`].

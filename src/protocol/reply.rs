@@ -56,7 +56,7 @@ pub(crate) enum EventReply<'a> {
 /// The JSON envelope of an event, for encoding.
 #[derive(Serialize)]
 pub(crate) struct EventBody<'a> {
-    id: EventId,
+    id: Option<EventId>,
     topic: &'a str,
     #[serde(rename = "type")]
     event_type: Option<&'a str>,
@@ -70,7 +70,15 @@ impl<'a> From<&'a Event> for EventBody<'a> {
     fn from(event: &'a Event) -> EventBody<'a> {
         let Event { id, topic, event_type, headers, data, time } = event;
         let event_type = event_type.as_ref().map(EventType::as_str);
-        EventBody { id: *id, topic: topic.as_str(), event_type, time: *time, headers, data }
+        EventBody { id: Some(*id), topic: topic.as_str(), event_type, time: *time, headers, data }
+    }
+}
+
+impl<'a> EventBody<'a> {
+    /// The envelope of an event that is live only.
+    #[cfg(feature = "bus")]
+    pub(crate) fn live(event: &'a Event) -> EventBody<'a> {
+        EventBody { id: None, ..EventBody::from(event) }
     }
 }
 
@@ -79,8 +87,9 @@ impl<'a> From<&'a Event> for EventBody<'a> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EventMessage {
-    /// The id, which defines the order of events.
-    pub id: EventId,
+    /// The id, which defines the order of events. None for an event that is live only: one for this client alone, or one of
+    /// the bus's own.
+    pub id: Option<EventId>,
     /// The topic.
     pub topic: String,
     /// The type, by which a browser dispatches the event.
@@ -97,8 +106,13 @@ pub struct EventMessage {
 
 impl EventMessage {
     /// Returns an event without type and headers.
-    pub fn new(id: EventId, topic: impl Into<String>, data: impl Into<String>, time: u64) -> EventMessage {
-        let (topic, data) = (topic.into(), data.into());
+    pub fn new(
+        id: impl Into<Option<EventId>>,
+        topic: impl Into<String>,
+        data: impl Into<String>,
+        time: u64,
+    ) -> EventMessage {
+        let (id, topic, data) = (id.into(), topic.into(), data.into());
         EventMessage { id, topic, event_type: None, time, headers: Headers::default(), data }
     }
 }
@@ -111,16 +125,16 @@ pub const END: &str = "$end";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Published {
-    /// The event's id.
-    pub id: EventId,
+    /// The event's id. None for an event for one client, which is live only.
+    pub id: Option<EventId>,
     /// The number of connected subscribers whose filters match; for a unicast, the connections that received it.
     pub subscribers: u64,
 }
 
 impl Published {
     /// Returns the answer for the event with this id.
-    pub fn new(id: EventId, subscribers: u64) -> Published {
-        Published { id, subscribers }
+    pub fn new(id: impl Into<Option<EventId>>, subscribers: u64) -> Published {
+        Published { id: id.into(), subscribers }
     }
 }
 

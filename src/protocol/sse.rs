@@ -37,7 +37,7 @@ pub fn encode_position(form: PositionForm, client: &impl fmt::Display, position:
             encode(position, Some(POSITION), &data, out);
         }
         PositionForm::Id => {
-            head(position, None, out);
+            head(Some(position), None, out);
             out.push(b'\n');
         }
         PositionForm::None => {}
@@ -51,21 +51,27 @@ pub fn encode_data(event: &Event, out: &mut Vec<u8>) {
 
 /// Appends the event with the envelope `{"id","topic","type","time","headers","data"}` as its data.
 pub fn encode_json(event: &Event, out: &mut Vec<u8>) {
-    envelope(event.id, &EventBody::from(event), out);
+    envelope(Some(event.id), &EventBody::from(event), out);
 }
 
-/// Appends a unicast event like [`encode_json`], with the additional field `to` in the envelope.
-pub fn encode_json_to(to: &str, event: &Event, out: &mut Vec<u8>) {
+/// Appends an event that is live only, and has no id, like [`encode_json`]. The envelope of a unicast event has the
+/// additional field `to`.
+#[cfg(feature = "bus")]
+pub(crate) fn encode_live_json(to: Option<&str>, event: &Event, out: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Addressed<'a> {
         #[serde(flatten)]
         event: EventBody<'a>,
         to: &'a str,
     }
-    envelope(event.id, &Addressed { event: EventBody::from(event), to }, out);
+    let event = EventBody::live(event);
+    match to {
+        Some(to) => envelope(None, &Addressed { event, to }, out),
+        None => envelope(None, &event, out),
+    }
 }
 
-fn envelope(id: EventId, body: &impl Serialize, out: &mut Vec<u8>) {
+fn envelope(id: Option<EventId>, body: &impl Serialize, out: &mut Vec<u8>) {
     // The envelope contains the type. An `event` field would hide the event from `onmessage`.
     head(id, None, out);
     out.extend_from_slice(b"data: ");
@@ -75,11 +81,11 @@ fn envelope(id: EventId, body: &impl Serialize, out: &mut Vec<u8>) {
 }
 
 /// Appends an event with this type and data. CR, LF and CRLF in the data each become a line break. The type must not
-/// contain CR or LF.
-pub fn encode(id: EventId, event_type: Option<&str>, data: &str, out: &mut Vec<u8>) {
+/// contain CR or LF. Without an id the client's last id does not change.
+pub fn encode(id: impl Into<Option<EventId>>, event_type: Option<&str>, data: &str, out: &mut Vec<u8>) {
     // Enough for most events: one line of data, and the names of the fields.
     out.reserve(data.len() + 64);
-    head(id, event_type, out);
+    head(id.into(), event_type, out);
     let mut rest = data.as_bytes();
     loop {
         let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
@@ -94,10 +100,12 @@ pub fn encode(id: EventId, event_type: Option<&str>, data: &str, out: &mut Vec<u
     out.push(b'\n');
 }
 
-fn head(id: EventId, event_type: Option<&str>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"id: ");
-    id.append_to(out);
-    out.push(b'\n');
+fn head(id: Option<EventId>, event_type: Option<&str>, out: &mut Vec<u8>) {
+    if let Some(id) = id {
+        out.extend_from_slice(b"id: ");
+        id.append_to(out);
+        out.push(b'\n');
+    }
     if let Some(event_type) = event_type {
         out.extend_from_slice(b"event: ");
         out.extend_from_slice(event_type.as_bytes());

@@ -78,18 +78,16 @@ fn topic(name: &str) -> Topic {
 fn publish(bus: &mut Bus, topic: &Topic, data: &str) {
     let data = data.to_owned();
     let publication = Publication::new(topic.clone(), data);
-    black_box(bus.publish(publication, None, NOW)).expect("an accepted publish");
-    for waker in bus.finish() {
-        waker.wake();
-    }
+    black_box(bus.publish(publication, None, NOW)).expect("a publish that is taken");
+    bus.finish().wake();
 }
 
 fn subscribe(bus: &mut Bus, filters: &[&str], start: Start) -> ClientId {
     let filters = FilterSet::parse(filters).expect("legal filters");
     let mut subscription = Subscription::new(filters, Format::SseData);
     subscription.start = start;
-    let (id, _) = bus.subscribe(subscription, NOW).expect("an accepted subscription");
-    let _ = bus.finish();
+    let (id, _) = bus.subscribe(subscription, NOW).expect("a subscription that is taken");
+    bus.finish().wake();
     id
 }
 

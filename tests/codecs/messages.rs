@@ -62,7 +62,7 @@ pub(crate) fn described<T: DeserializeOwned>(fields: serde_json::Value) -> T {
 }
 
 pub(crate) fn reply() -> impl Strategy<Value = Reply> {
-    let event = (id(), text(), option::of(text()), any::<u64>(), headers(), text()).prop_map(
+    let event = (option::of(id()), text(), option::of(text()), any::<u64>(), headers(), text()).prop_map(
         |(id, topic, kind, time, headers, data)| {
             let mut event = EventMessage::new(id, topic, data, time);
             (event.event_type, event.headers) = (kind, headers);
@@ -86,7 +86,8 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
     });
     prop_oneof![
         event,
-        (id(), any::<u64>()).prop_map(|(id, subscribers)| Reply::Published(Published::new(id, subscribers))),
+        (option::of(id()), any::<u64>())
+            .prop_map(|(id, subscribers)| Reply::Published(Published::new(id, subscribers))),
         (text(), id()).prop_map(|(client, position)| Reply::Subscribed(Subscribed::new(client, position))),
         id().prop_map(|position| Reply::End { position }),
         vec(client, 0..3).prop_map(Reply::Clients),

@@ -134,9 +134,17 @@ fn blocks(stream: &mut EventStream, last: &str) -> VecDeque<Vec<String>> {
 /// The type and the data of a block, which must be one event with no other field.
 fn event(block: &[String]) -> (Option<String>, String) {
     let fields: Vec<(&str, &str)> = block.iter().map(|line| line.split_once(": ").expect("a field")).collect();
-    let [("id", id), fields @ ..] = &fields[..] else { panic!("no id first in {block:?}") };
-    let (epoch, seq) = id.split_once('-').unwrap();
-    assert!(epoch.bytes().all(|byte| byte.is_ascii_alphanumeric()) && seq.parse::<u64>().is_ok(), "{block:?}");
+    // The bus's own events have no id.
+    let is_own = block.iter().any(|line| line.contains("connected\":") || line.contains(r#"connected\":"#));
+    let fields = match &fields[..] {
+        [("id", id), fields @ ..] if !is_own => {
+            let (epoch, seq) = id.split_once('-').unwrap();
+            assert!(epoch.bytes().all(|byte| byte.is_ascii_alphanumeric()) && seq.parse::<u64>().is_ok(), "{block:?}");
+            fields
+        }
+        fields if is_own => fields,
+        _ => panic!("no id first in {block:?}"),
+    };
     let (kind, data) = match fields {
         [("event", kind), data @ ..] => (Some((*kind).to_owned()), data),
         data => (None, data),

@@ -246,7 +246,7 @@ fn the_library_and_the_command_line_resume_after_their_last_event() {
                 match events.next().await.unwrap().unwrap() {
                     Item::Event(event) if event.data == "end" => return (heard, losses, resumed),
                     Item::Event(event) => {
-                        last = event.id.to_string();
+                        last = event.id.unwrap().to_string();
                         heard.push(event.data);
                     }
                     Item::Reconnecting { attempt, .. } => losses += u32::from(attempt == 1),

@@ -56,7 +56,7 @@ fn publish_frames(daemon: &Daemon) -> JoinHandle<Published> {
             }
             for n in numbers {
                 let Some(Reply::Published(answer)) = frames.next() else { panic!("no answer") };
-                published.insert(answer.id.seq, data("binary", n));
+                published.insert(answer.id.unwrap().seq, data("binary", n));
             }
         }
         published

@@ -29,7 +29,7 @@ fn an_event_from_any_transport_is_delivered_in_every_format() {
         match daemon.frames().ask(&Request::Publish(published)) {
             Reply::Published(published) => {
                 assert_eq!(published.subscribers, 4);
-                published.id.to_string()
+                published.id.unwrap().to_string()
             }
             other => panic!("{other:?}"),
         },

@@ -4,11 +4,13 @@ mod bounds;
 mod gaps;
 mod journal;
 mod limits;
+mod live;
 mod positions;
 mod reading;
 mod requests;
 mod scanning;
 mod steps;
+mod timeouts;
 
 use std::task::Waker;
 
@@ -38,7 +40,13 @@ fn event(topic: &str, data: &str) -> Publication {
 }
 
 fn publish(bus: &mut Bus, publication: Publication) -> u64 {
-    bus.publish(publication, None, at(0)).expect("taken").id.seq
+    bus.publish(publication, None, at(0)).expect("taken").id.expect("it is in the log").seq
+}
+
+/// Sends an event to one client, live.
+fn send(bus: &mut Bus, publication: Publication) {
+    let published = bus.publish(publication, None, at(0)).expect("taken");
+    assert_eq!(published.id, None);
 }
 
 fn subscribe_at(bus: &mut Bus, filters: &[&str], start: Start, slow: Slow, now: Now) -> ClientId {

@@ -1,7 +1,7 @@
 /** An event of the bus. */
 export interface BusEvent {
-  /** The id, `epoch-number`, which defines the order of events. */
-  id: string;
+  /** The id, `epoch-number`, which defines the order of events. Null for an event that is live only (`to`, `$sys/…`). */
+  id: string | null;
   topic: string;
   type: string | null;
   /** When it was published, in milliseconds since 1970. */
@@ -76,7 +76,8 @@ export interface PublishOptions {
 }
 
 export interface Published {
-  id: string;
+  /** Null for an event to one client. */
+  id: string | null;
   /** The number of subscribers. All tabs of an origin count as one. */
   subscribers: number;
 }

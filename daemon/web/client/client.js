@@ -19,8 +19,8 @@ export function covers(filter, other) {
 const coverAll = (wide, filters) => filters.every((filter) => wide.some((other) => covers(other, filter)));
 
 /** Whether `a` is not after `b`; ids of different epochs cannot be compared. */
-function within(a = "", b = "") {
-  const [epoch, seq] = a.split("-");
+function within(a, b = "") {
+  const [epoch, seq] = `${a}`.split("-");
   const [other, most] = b.split("-");
   return epoch === other && +seq <= +most;
 }
@@ -34,8 +34,8 @@ async function* read(response) {
     const blocks = (rest + value).split("\n\n");
     rest = blocks.pop();
     yield blocks.map((block) => {
-      const [, id, event, data] = /id: (.*)\n(?:event: (.*)\n)?data: ([^\n]*)/.exec(block);
-      return (last = event ? { id, [event]: JSON.parse(data) } : JSON.parse(data));
+      const [, at = last.at, event, data] = /(?:id: (.*)\n)?(?:event: (.*)\n)?data: ([^\n]*)/.exec(block);
+      return (last = { at, ...(event ? { id: at, [event]: JSON.parse(data) } : JSON.parse(data)) });
     });
   }
 }
@@ -119,7 +119,7 @@ class Hub {
     const { signal } = this.turn;
     const hold = () => signal.aborted || new Promise((over) => this.lead(signal, (signal.onabort = over)));
     navigator.locks.request(this.name, steal ? { steal } : { signal }, hold).catch(() => {
-      // Given up, taken while we were frozen, or not allowed here.
+      // Given up, taken while frozen, or not allowed here.
       if (!signal.aborted) signal === this.leads ? this.elect() : this.alone();
     });
   }
@@ -154,7 +154,7 @@ class Hub {
       this.want();
     }
     for (const sub of this.subs) sub.hear(stream, prev, events);
-    if (events) this.at = events.at(-1).id;
+    if (events) this.at = events.at(-1).at;
   }
 
   tick() {
@@ -221,7 +221,7 @@ class Hub {
         if (!events.length) continue;
         this.failures = 0;
         this.tell({ prev, events });
-        prev = events.at(-1).id;
+        prev = events.at(-1).at;
       }
     } catch (error) {
       if (signal.aborted) return;
@@ -305,7 +305,7 @@ class Subscription {
     } else if (events && this.cover) {
       if (this.held.push([prev, events]) > WAITING_MAX || events.some((event) => event.$gap)) {
         this.held = [];
-        this.cover = events.at(-1).id;
+        this.cover = events.at(-1).at;
       }
     }
   }
@@ -314,13 +314,13 @@ class Subscription {
     if (!within(prev, this.last)) return this.catchUp();
     for (const event of events) {
       if (within(event.id, this.last) && event.$gap?.reason !== "unknown_id") continue;
-      this.last = event.id;
+      this.last = event.id ?? this.last;
       this.give(event);
       if (!this.live) return;
     }
   }
 
-  give({ $gap, $position, ...event }) {
+  give({ at, $gap, $position, ...event }) {
     if ($position) return;
     if ($gap) return this.call("ongap", $gap);
     if (event.to ? this.client !== this.hub.now.client : !coverAll(this.filters, [event.topic])) return;
@@ -400,7 +400,7 @@ const on = (type, does) =>
   globalThis.addEventListener?.(type, () => Object.values(hubs).forEach((hub) => hub.subs.size && does(hub)), true);
 on("online", (hub) => hub.nudge());
 on("visibilitychange", (hub) => hub.nudge());
-// A frozen page would answer, but reads nothing.
+// A frozen page reads nothing.
 on("freeze", (hub) => hub.channel && hub.turn.abort());
 on("resume", (hub) => hub.channel && hub.elect(hub.nudge()));
 on("pagehide", (hub) => hub.tell({ want: { filters: [] } }));

@@ -227,6 +227,11 @@ impl History for Memory {
         self.enforce(key, cost, now);
     }
 
+    fn pass_over(&mut self, seq: u64) {
+        self.losses.push_unknown(seq);
+        self.forgotten.lose(seq);
+    }
+
     fn clear_retained(&mut self, topic: TopicKey, now: u64) {
         if topic < self.topics.len() {
             self.unretain(topic, now);
@@ -320,6 +325,10 @@ impl History for Memory {
 
     fn expire(&mut self, now: u64) {
         self.is_behind = (0..EVICT_MAX).all(|_| self.step(now));
+    }
+
+    fn next_expiry(&self) -> Option<u64> {
+        self.bounds.next_due()
     }
 
     fn is_behind(&self) -> bool {

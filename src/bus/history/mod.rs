@@ -110,6 +110,8 @@ pub trait History: Send {
     fn know(&mut self, topic: TopicKey, name: &Topic);
     /// Takes an event that is newer than all before. With `retain` it becomes the topic's retained event.
     fn append(&mut self, entry: Entry, retain: bool);
+    /// Notes an event that is newer than all before and is not kept, because there is no room for its topic.
+    fn pass_over(&mut self, seq: u64);
     /// Removes a topic's retained event.
     fn clear_retained(&mut self, topic: TopicKey, now: u64);
     /// A topic's retained event, which is in memory.
@@ -159,6 +161,8 @@ pub trait History: Send {
     fn torn(&self) -> &[Torn];
     /// Lets go what is beyond the bounds, in a bounded step.
     fn expire(&mut self, now: u64);
+    /// When an event may have grown too old next; nothing if there are no events.
+    fn next_expiry(&self) -> Option<u64>;
     /// Whether the last step has left something that is beyond the bounds. Until it has gone, nobody should read.
     fn is_behind(&self) -> bool;
     /// Lets go retained events that have expired, in a bounded step.

@@ -43,7 +43,7 @@ pub(crate) struct Publish<'a> {
 pub(crate) enum Reply<'a> {
     #[serde(borrow)]
     Event(Event<'a>),
-    Published(v1::Published),
+    Published(Published),
     Subscribed(v1::Subscribed<'a>),
     End(EventId),
     Clients(Vec<v1::ClientInfo<'a>>),
@@ -55,8 +55,16 @@ pub(crate) enum Reply<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
+pub(crate) struct Published {
+    /// None for an event that is live only.
+    id: Option<EventId>,
+    subscribers: u64,
+}
+
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Event<'a> {
-    id: EventId,
+    /// None for an event that is live only.
+    id: Option<EventId>,
     topic: &'a str,
     event_type: Option<&'a str>,
     time: u64,
@@ -177,7 +185,29 @@ impl<'a> From<&'a event::Event> for Event<'a> {
     fn from(event: &'a event::Event) -> Event<'a> {
         let event::Event { id, topic, event_type, headers, data, time } = event;
         let (event_type, headers) = (event_type.as_ref().map(EventType::as_str), EventHeaders(Cow::Borrowed(headers)));
-        Event { id: *id, topic: topic.as_str(), event_type, time: *time, headers, data }
+        Event { id: Some(*id), topic: topic.as_str(), event_type, time: *time, headers, data }
+    }
+}
+
+#[cfg(feature = "bus")]
+impl<'a> Event<'a> {
+    /// An event that is live only.
+    pub(crate) fn live(event: &'a event::Event) -> Event<'a> {
+        Event { id: None, ..event.into() }
+    }
+}
+
+impl From<&reply::Published> for Published {
+    fn from(published: &reply::Published) -> Published {
+        let reply::Published { id, subscribers } = *published;
+        Published { id, subscribers }
+    }
+}
+
+impl From<Published> for reply::Published {
+    fn from(published: Published) -> reply::Published {
+        let Published { id, subscribers } = published;
+        reply::Published { id, subscribers }
     }
 }
 

@@ -6,7 +6,7 @@ mod request;
 
 pub(super) use self::{
     description::{ClientInfo, TopicInfo},
-    reply::{Published, Refused, Subscribed},
+    reply::{Refused, Subscribed},
     request::{Ack, Subscribe},
 };
 pub(crate) use self::{reply::Reply, request::Request};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::description::{ClientInfo, Setting, Status, TopicInfo};
 use crate::{
-    event::{self, EventId, EventType},
+    event::{self, Epoch, EventId, EventType},
     headers::Headers,
     protocol::{
         error::{self, ErrorCode},
@@ -41,6 +41,11 @@ pub(crate) struct Event<'a> {
 pub(crate) struct Published {
     id: EventId,
     subscribers: u64,
+}
+
+/// In version 1 everything has an id. The daemon puts the log's position where there is none; this is of no log.
+fn id_or_none(id: Option<EventId>) -> EventId {
+    id.unwrap_or_else(|| EventId { epoch: Epoch::from_seed(0), seq: 0 })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -102,29 +107,29 @@ impl<'a> From<&'a event::Event> for Event<'a> {
 impl<'a> From<&'a reply::EventMessage> for Event<'a> {
     fn from(event: &'a reply::EventMessage) -> Event<'a> {
         let reply::EventMessage { id, topic, event_type, time, headers: _, data } = event;
-        Event { id: *id, topic, event_type: event_type.as_deref(), time: *time, data }
+        Event { id: id_or_none(*id), topic, event_type: event_type.as_deref(), time: *time, data }
     }
 }
 
 impl From<Event<'_>> for reply::EventMessage {
     fn from(event: Event<'_>) -> reply::EventMessage {
         let Event { id, topic, event_type, time, data } = event;
-        let headers = Headers::default();
-        reply::EventMessage { id, topic: topic.into(), event_type: owned(event_type), time, headers, data: data.into() }
+        let (topic, headers) = (topic.into(), Headers::default());
+        reply::EventMessage { id: Some(id), topic, event_type: owned(event_type), time, headers, data: data.into() }
     }
 }
 
 impl From<&reply::Published> for Published {
     fn from(published: &reply::Published) -> Published {
         let reply::Published { id, subscribers } = *published;
-        Published { id, subscribers }
+        Published { id: id_or_none(id), subscribers }
     }
 }
 
 impl From<Published> for reply::Published {
     fn from(published: Published) -> reply::Published {
         let Published { id, subscribers } = published;
-        reply::Published { id, subscribers }
+        reply::Published { id: Some(id), subscribers }
     }
 }
 

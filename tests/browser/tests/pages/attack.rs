@@ -1,8 +1,8 @@
 //! The attacks of a foreign page: `attack.js` against a bus, and what the page and the daemon saw of it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, ops::Deref, path::PathBuf};
 
-use sse_bus_browser_tests::{Answer, Bus, Site, Tab, Value, eventually};
+use sse_bus_browser_tests::{Answer, Bus, Process, Site, Tab, Value, eventually};
 
 /// Names that resolve to this machine, as any name does whose owner has rebound it.
 pub(crate) const NAMES: &str = "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP app.example 127.0.0.1";
@@ -51,28 +51,50 @@ pub(crate) async fn refusals(bus: &Bus) -> usize {
     count.map_or(0, |count| count.parse().expect("a number"))
 }
 
-/// Checks the daemon's log of events: the secret and the presence of its publisher, and nothing else. A subscriber
-/// would have added an event.
-pub(crate) async fn nothing_got_through(bus: &Bus) {
-    let status = bus.json(&["status"]).await.remove(0);
-    let through = if status["published"] == 3 { BTreeSet::new() } else { through(bus).await };
-    assert_eq!(status["published"], 3, "these succeeded: {through:?}\n{status}");
+/// A bus, and a subscriber that notes each client that connects.
+pub(crate) struct Watched {
+    bus: Bus,
+    _watch: Process,
+    clients: PathBuf,
 }
 
-/// The topics that foreign pages subscribed to or published on, according to the daemon.
-pub(crate) async fn through(bus: &Bus) -> BTreeSet<String> {
+impl Deref for Watched {
+    type Target = Bus;
+
+    fn deref(&self) -> &Bus {
+        &self.bus
+    }
+}
+
+/// The daemon's own account: there is the secret, and nothing else.
+pub(crate) async fn nothing_got_through(bus: &Watched) {
+    let status = bus.json(&["status"]).await.remove(0);
+    let through = through(bus).await;
+    assert!(through.is_empty(), "these got through: {through:?}\n{status}");
+    assert_eq!((&status["published"], &status["subscribers"]), (&1.into(), &1.into()), "{status}");
+}
+
+/// The topics that foreign pages subscribed to or published on, by the daemon's account.
+pub(crate) async fn through(bus: &Watched) -> BTreeSet<String> {
     let published = bus.json(&["topics"]).await.into_iter().map(|topic| topic["topic"].as_str().unwrap().to_owned());
-    let joins = bus.json(&["history", "$sys/clients", "--since", "all"]).await;
-    let filters = joins.iter().flat_map(|join| {
-        let client: Value = serde_json::from_str(join["data"].as_str().unwrap()).expect("a client's description");
+    let stream = fs::read_to_string(&bus.clients).expect("the subscriber's file");
+    // The last line may not be whole.
+    let events = stream.split_inclusive('\n').filter_map(|line| line.strip_prefix("data: ")?.strip_suffix('\n'));
+    let filters = events.flat_map(|event| {
+        let event: Value = serde_json::from_str(event).expect("an envelope");
+        let client: Value = serde_json::from_str(event["data"].as_str().unwrap()).expect("a client's description");
         client["filters"].as_array().unwrap().iter().map(|f| f.as_str().unwrap().to_owned()).collect::<Vec<_>>()
     });
     published.chain(filters).filter(|topic| topic.contains('/') && !topic.starts_with('$')).collect()
 }
 
-pub(crate) async fn bus_with_a_secret(port: u16, arguments: &[&str]) -> Bus {
+pub(crate) async fn bus_with_a_secret(port: u16, arguments: &[&str]) -> Watched {
     let bus = Bus::start_at(port, arguments).await;
+    let clients = bus.path().join("clients");
+    let watch = bus.curl("/events/$sys/clients?format=json&since=now&position=none", &clients);
+    bus.subscribers(1).await;
     bus.ctl(&["publish", "secret", SECRET, "--retain"]).await;
+    let bus = Watched { bus, _watch: watch, clients };
     nothing_got_through(&bus).await;
     bus
 }

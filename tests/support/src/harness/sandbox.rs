@@ -11,6 +11,9 @@ use tempfile::TempDir;
 
 use super::{Process, Run, program};
 
+/// The variable by which daemons with the feature `delayed-log` use a log elsewhere; its value is the delay in milliseconds.
+const DELAYED_LOG: &str = "SSE_BUS_DELAYED_LOG";
+
 /// A folder, and commands that use it as home, runtime, configuration and state directory.
 pub struct Sandbox {
     folder: TempDir,
@@ -35,10 +38,11 @@ impl Sandbox {
         self.path(name).display().to_string()
     }
 
-    /// A command without the user's own environment.
+    /// A command without the user's own environment. A log that the tests run with is kept, see [`DELAYED_LOG`].
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SSE_BUS_")) {
+        let is_own = |name: &str| name.starts_with("SSE_BUS_") && name != DELAYED_LOG;
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_own(&name.to_string_lossy())) {
             command.env_remove(name);
         }
         command.env_remove("RUST_LOG").current_dir(self.folder.path());

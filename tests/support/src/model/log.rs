@@ -1,10 +1,10 @@
-//! The naive history: every event ever published, and which of them the bus still has.
+//! The naive history: every event of the log that was ever published, and what the bus says it still has.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sse_bus::{Epoch, EventId, Headers, protocol::TopicInfo};
 
-use super::{ops::FILTERS, wire::Envelope};
+use super::{live::LiveEvent, ops::FILTERS, wire::Envelope};
 
 pub struct Sent {
     pub topic: String,
@@ -15,8 +15,7 @@ pub struct Sent {
     pub unix: u64,
     pub came: u64,
     pub expires: Option<u64>,
-    pub is_unicast: bool,
-    /// The filters of the table that match it, one bit each.
+    /// Which filters of the table let it through, a bit for each.
     wanted: u32,
 }
 
@@ -24,12 +23,17 @@ impl Sent {
     pub fn new(topic: &str, kind: Option<&str>, data: Option<String>, unix: u64, came: u64) -> Sent {
         let wanted = (0..FILTERS.len()).filter(|i| topic_wanted(*i, topic)).map(|i| 1 << i).sum();
         let (topic, kind, headers) = (topic.to_owned(), kind.map(str::to_owned), Headers::default());
-        Sent { topic, kind, data, headers, unix, came, expires: None, is_unicast: false, wanted }
+        Sent { topic, kind, data, headers, unix, came, expires: None, wanted }
     }
 }
 
 impl Sent {
-    /// Compares it with a received event.
+    /// Whether some filters let it through.
+    pub fn is_wanted(&self, filters: usize) -> bool {
+        self.wanted & (1 << filters) != 0
+    }
+
+    /// Compares with what was received.
     pub fn check(
         &self,
         kind: Option<&str>,
@@ -62,9 +66,11 @@ impl Sent {
 pub struct Log {
     epoch: Epoch,
     events: Vec<Sent>,
+    /// What was live only.
+    pub live: Vec<LiveEvent>,
     pub by_topic: HashMap<String, Vec<u64>>,
     pub retained: BTreeMap<String, u64>,
-    /// The oldest event of each topic that the bus has; topics without events are not listed.
+    /// The oldest event of each topic that the bus has; none if it is not listed.
     oldest: HashMap<String, u64>,
     pub now: u64,
     /// A topic with losses was forgotten, so gaps may cover no event.
@@ -76,6 +82,7 @@ impl Log {
         Log {
             epoch,
             events: Vec::new(),
+            live: Vec::new(),
             by_topic: HashMap::new(),
             retained: BTreeMap::new(),
             oldest: HashMap::new(),
@@ -107,16 +114,14 @@ impl Log {
 
     pub fn add(&mut self, event: Sent) -> u64 {
         let seq = self.head() + 1;
-        if !event.is_unicast {
-            self.by_topic.entry(event.topic.clone()).or_default().push(seq);
-        }
+        self.by_topic.entry(event.topic.clone()).or_default().push(seq);
         self.events.push(event);
         seq
     }
 
-    /// Returns true if some filters match an event.
+    /// Whether some filters let an event through.
     pub fn wants(&self, filters: usize, seq: u64) -> bool {
-        self.get(seq).is_some_and(|event| !event.is_unicast && event.wanted & (1 << filters) != 0)
+        self.get(seq).is_some_and(|event| event.is_wanted(filters))
     }
 
     pub fn has_ttl(&self, seq: u64) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! [`World`](world::World) performs each operation on the bus and on the model, and compares what subscribers read.
 
+pub mod live;
 pub mod log;
 pub mod ops;
 pub mod subscriber;

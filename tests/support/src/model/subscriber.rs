@@ -18,6 +18,7 @@ use sse_bus::{
 };
 
 use super::{
+    live::{Inbox, Received},
     log::Log,
     wire::{Envelope, Item},
 };
@@ -75,26 +76,25 @@ impl Asked {
 pub struct Subscriber {
     pub id: ClientId,
     pub asked: Asked,
-    /// Its group while it is up to date.
+    /// The group in which it is while it has everything.
     pub group: Option<GroupId>,
     pub connected: bool,
-    /// All matching events after this one are due.
+    /// All wanted events after this one are owed.
     pub start: u64,
-    /// Due although they are earlier: retained and newest events.
+    /// Owed although they came earlier: retained and newest events.
     pub older: BTreeSet<u64>,
-    /// The kind of snapshot that it begins with.
+    /// What it begins with.
     pub snapshot: Option<SnapshotKind>,
-    /// Not due although they are later: evicted before the subscription.
+    /// Not owed although they came later: gone before the subscription.
     pub excused: BTreeSet<u64>,
-    /// Not to be delivered unless the bounds become wider: outside of them at the subscription, though not yet evicted.
+    /// Not to be delivered unless the bounds become wider: the bus still had them at the subscription, but beyond those.
     pub stale: BTreeSet<u64>,
-    /// Outside of the bounds now, but not yet evicted: no snapshot contains them.
+    /// Beyond their bounds now, where the bus has not evicted all such events yet: no snapshot shows them.
     pub hidden: BTreeSet<u64>,
-    /// The reason of the gap that must come first, if the bus does not know its position.
+    /// The reason of the gap that must come first, if its own place is unknown to the bus.
     pub lost_position: Option<&'static str>,
-    /// Unicast events that it accepted, and those that it may have accepted.
-    pub unicast: BTreeSet<u64>,
-    pub perhaps: BTreeSet<u64>,
+    /// What is live only.
+    pub inbox: Inbox,
     /// All ids received, in order.
     pub ids: Vec<String>,
     pub delivered: BTreeSet<u64>,
@@ -117,9 +117,10 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    pub fn new(id: ClientId, asked: Asked, start: u64, head: u64) -> Subscriber {
+    pub fn new(id: ClientId, asked: Asked, start: u64, log: &Log) -> Subscriber {
         Subscriber {
             id,
+            inbox: Inbox::new(asked.filters, asked.past_only, log),
             asked,
             group: None,
             connected: true,
@@ -130,8 +131,6 @@ impl Subscriber {
             stale: BTreeSet::new(),
             hidden: BTreeSet::new(),
             lost_position: None,
-            unicast: BTreeSet::new(),
-            perhaps: BTreeSet::new(),
             ids: Vec::new(),
             delivered: BTreeSet::new(),
             gaps: Vec::new(),
@@ -143,7 +142,7 @@ impl Subscriber {
             open_range: None,
             wakes: Arc::default(),
             waiting: None,
-            drained_at: head,
+            drained_at: log.head(),
         }
     }
 
@@ -160,7 +159,17 @@ impl Subscriber {
         }
         match item {
             Item::Position { id } => self.position(id, log),
-            Item::Event { id, kind, data, envelope } => self.event(id, kind.as_deref(), data, envelope.as_ref(), log),
+            Item::Event { id: Some(id), kind, data, envelope, .. } => {
+                self.event(id, kind.as_deref(), data, envelope.as_ref(), log)
+            }
+            Item::Event { id: None, position, kind, data, envelope } => {
+                if let Some(reason) = self.lost_position {
+                    return Err(format!("first a gap `{reason}`"));
+                }
+                let is_text = self.asked.format == Format::SseData;
+                let (kind, envelope, position) = (kind.as_deref(), envelope.as_ref(), position.as_deref());
+                self.inbox.take(&Received { kind, data, envelope, position, is_text }, self.last_event, log)
+            }
             Item::Gap { id, reason, missed, from, to } => self.gap(id, reason, *missed, from, to, log),
             Item::End { position } if self.asked.past_only && *position == log.id(log.head()) => Ok(()),
             Item::End { .. } => Err(format!("no end, or one at {}", log.id(log.head()))),
@@ -187,11 +196,10 @@ impl Subscriber {
             return Err("a gap whose id is its `to`, as no event follows within its range".into());
         }
         event.check(kind, data, envelope, self.asked.format == Format::SseData)?;
-        let own = self.unicast.contains(&seq) || self.perhaps.contains(&seq);
-        if !own && (event.is_unicast || !log.wants(self.asked.filters, seq)) {
+        if !log.wants(self.asked.filters, seq) {
             return Err("only events that it subscribed to".into());
         }
-        if !own && seq <= self.start && !self.older.contains(&seq) && !self.is_in_snapshot(seq, log) {
+        if seq <= self.start && !self.older.contains(&seq) && !self.is_in_snapshot(seq, log) {
             return Err(format!("only events after {}, and {:?}", self.start, self.older));
         }
         if self.excused.contains(&seq) {
@@ -201,6 +209,7 @@ impl Subscriber {
             return Err("no event that was outside of its bounds before".into());
         }
         self.account(seq, log)?;
+        self.inbox.before(seq, log)?;
         self.delivered.insert(seq);
         (self.last_event, self.last_id) = (Some(seq), seq);
         self.ids.push(id.into());
@@ -255,8 +264,13 @@ impl Subscriber {
             .filter(|seq| jumped || log.is_gone(*seq))
             .collect();
         let is_empty = if jumped { !(from..=last).any(|seq| self.owes(seq, log)) } else { events.is_empty() };
-        if is_empty && unknown_position.is_none() && !log.has_forgotten {
+        let may_be_live = reason == "lagged" && missed.is_none();
+        let misses_live = may_be_live && self.inbox.is_missing(log);
+        if is_empty && unknown_position.is_none() && !log.has_forgotten && !misses_live {
             return Err("a gap only where something was missed".into());
+        }
+        if may_be_live {
+            self.inbox.gap(jumped, log);
         }
         let text = format!("{reason} {from}..={last} missed {missed:?}");
         self.gaps.push(SentGap { text, missed, events });
@@ -300,9 +314,6 @@ impl Subscriber {
         if let Some(seq) = self.older.range(..end).find(is_owed) {
             return Err(format!("first the older event {seq} (topic {})", log.topic(*seq)));
         }
-        if let Some(seq) = self.unicast.range(..end).find(|seq| !self.delivered.contains(seq)) {
-            return Err(format!("first the unicast event {seq}"));
-        }
         if end > self.start {
             // Its snapshot has been read.
             (self.snapshot, self.older) = (None, BTreeSet::new());
@@ -320,7 +331,7 @@ impl Subscriber {
         if self.is_new && self.has_position {
             return Err("its position".into());
         }
-        self.perhaps.clear();
+        self.inbox.drained(log)?;
         self.drained_at = log.head();
         self.count(log)?;
         // With any policy, the newest event of each topic has been delivered.
@@ -356,12 +367,13 @@ impl Subscriber {
     /// The number of matching events since it was last up to date that have not reached it.
     pub fn behind(&self, log: &Log) -> u64 {
         let newer = self.drained_at + 1..=log.head();
-        newer.filter(|seq| log.wants(self.asked.filters, *seq) && !self.delivered.contains(seq)).count() as u64
+        let newer = newer.filter(|seq| log.wants(self.asked.filters, *seq) && !self.delivered.contains(seq));
+        (newer.count() + self.inbox.owed(log)[1]) as u64
     }
 
-    /// Returns true if unicast events may wait for it.
-    pub fn has_unicast_waiting(&self) -> bool {
-        self.unicast.union(&self.perhaps).any(|seq| !self.delivered.contains(seq))
+    /// Events that it has received.
+    pub fn received(&self) -> u64 {
+        self.delivered.len() as u64 + self.inbox.delivered
     }
 
     pub fn gaps_received(&self) -> u64 {

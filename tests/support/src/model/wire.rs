@@ -13,7 +13,10 @@ use sse_bus::{
 
 use crate::sse_parser;
 
-/// One item that a subscriber reads.
+/// The topic of all events for one client.
+pub const UNICAST_TOPIC: &str = "to/one";
+
+/// One thing that a subscriber reads.
 #[derive(Clone, Debug)]
 pub enum Item {
     /// A position from which a subscription misses nothing, sent without an event.
@@ -21,7 +24,10 @@ pub enum Item {
         id: String,
     },
     Event {
-        id: String,
+        /// None if it is live only.
+        id: Option<String>,
+        /// Where the format has no events without an id: what stands in its place.
+        position: Option<String>,
         kind: Option<String>,
         data: String,
         envelope: Option<Envelope>,
@@ -103,13 +109,14 @@ fn dispatched(format: Format, item: sse_parser::Dispatched) -> Result<Item, Stri
         return if body["position"] == id.as_str() { Ok(Item::End { position: id }) } else { Err(data) };
     }
     if format == Format::SseData {
-        return Ok(Item::Event { id, kind, data, envelope: None });
+        let id = (!id.is_empty()).then_some(id);
+        return Ok(Item::Event { id, position: None, kind, data, envelope: None });
     }
     let body: Value = serde_json::from_str(&data).map_err(|e| format!("bad envelope: {e}"))?;
     if let Some(kind) = kind {
         return Err(format!("an envelope, which carries the type, beside the type {kind:?}"));
     }
-    if body["id"] != id.as_str() {
+    if body["id"].as_str().unwrap_or_default() != id {
         return Err(format!("the envelope {body} is not that of id {id}"));
     }
     event(&body)
@@ -144,6 +151,12 @@ fn frames(version: Version, mut bytes: &[u8]) -> Result<Vec<Item>, String> {
         {
             return Err("headers in version 1".into());
         }
+        // By their topics: these are live only, and have the position in the place of an id.
+        if let (Version::V1, Item::Event { id, position, envelope: Some(envelope), .. }) = (version, &mut item)
+            && ["$sys/clients", UNICAST_TOPIC].contains(&&*envelope.topic)
+        {
+            *position = id.take();
+        }
         items.push(item);
         bytes = &bytes[used..];
     }
@@ -166,8 +179,10 @@ fn event(body: &Value) -> Result<Item, String> {
         Some(headers) if *headers == serde_json::json!({}) => return Err("headers without a header".into()),
         Some(headers) => serde_json::from_value(headers.clone()).map_err(|e| format!("bad headers: {e}"))?,
     };
+    let id = body.get("id").ok_or_else(|| format!("no `id` in {body}"))?;
     Ok(Item::Event {
-        id: text(body, "id")?,
+        id: id.as_str().map(Into::into),
+        position: None,
         kind: body["type"].as_str().map(Into::into),
         data: text(body, "data")?,
         envelope: Some(Envelope { topic: text(body, "topic")?, time, headers: Some(headers) }),

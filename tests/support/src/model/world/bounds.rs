@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap};
 
 use sse_bus::{
     bus::history::Entry,
-    limits::SYSTEM_SHARE,
     protocol::TopicInfo,
     retention::{Retention, TopicRule},
 };
@@ -33,10 +32,9 @@ impl Bound {
         let matching = |rule: &&TopicRule| rule.filters.iter().any(|filter| matches(filter.as_str(), topic));
         let rule = retention.rules.iter().find(matching);
         let or = |own: Option<usize>, general| own.unwrap_or(general);
-        let most = if topic.starts_with('$') { retention.budget / SYSTEM_SHARE } else { usize::MAX };
         Bound {
             events: or(rule.and_then(|rule| rule.events), retention.events),
-            bytes: or(rule.and_then(|rule| rule.bytes), retention.bytes).min(most),
+            bytes: or(rule.and_then(|rule| rule.bytes), retention.bytes),
             age: rule.and_then(|rule| rule.age).unwrap_or(retention.age).as_millis() as u64,
         }
     }
@@ -104,9 +102,7 @@ impl World {
             let (have, bytes) = infos.get(&**topic).map_or((0, 0), |info| (info.events as usize, info.bytes as usize));
             let bound = Bound::of(retention, topic);
             let gone = seqs.len() - have;
-            // The data of the bus's own events is not known here.
-            let is_exact =
-                retention.budget == usize::MAX && (bound.bytes >= usize::MAX / SYSTEM_SHARE || !topic.starts_with('$'));
+            let is_exact = retention.budget == usize::MAX;
             let least = if is_behind {
                 self.bounds.gone.get(topic).copied().unwrap_or(0)
             } else {

@@ -4,13 +4,13 @@ use std::{sync::Arc, task::Waker, time::Duration};
 
 use sse_bus::{
     FilterSet,
-    bus::{ClientName, Description, Now, Read, Start, Subscription, history::SnapshotKind},
+    bus::{ClientId, ClientName, Description, Now, Read, Start, Subscription, history::SnapshotKind},
     protocol::sse::PositionForm,
 };
 
 use super::{Outcome, World};
 use crate::model::{
-    log::Sent,
+    live::LiveEvent,
     ops::{FILTERS, GARBAGE, Index, Since, To},
     subscriber::{Asked, Subscriber},
 };
@@ -53,7 +53,8 @@ impl World {
         let now = self.now();
         let (id, answer) = self.bus.subscribe(subscription, now).map_err(|e| e.to_string())?;
         let group = self.assign(id, &asked)?;
-        self.presence("join");
+        self.presence(id, "join");
+        self.looked();
         self.refresh()?;
         let head = self.log.head();
         if answer.client != id.to_string() || answer.position.to_string() != self.log.id(head) {
@@ -65,7 +66,6 @@ impl World {
             Start::All => begin = 0,
             Start::Last(time) => begin = self.log.before(now.mono.saturating_sub(time.as_millis() as u64)),
             Start::After(text) => match self.log.seq(text) {
-                // The join event that was just published has moved the head.
                 Ok(seq) if seq <= head && self.log.id(seq) == *text => begin = seq,
                 _ => {
                     begin = 0;
@@ -74,7 +74,7 @@ impl World {
             },
         }
         self.note(&format!("{id} begins after {begin}, head {head}: {asked:?}"));
-        let mut subscriber = Subscriber::new(id, asked, begin, head);
+        let mut subscriber = Subscriber::new(id, asked, begin, &self.log);
         (subscriber.group, subscriber.lost_position) = (group, lost_position);
         subscriber.has_position = has_position;
         if self.bus.is_behind() {
@@ -98,11 +98,10 @@ impl World {
         Ok(())
     }
 
-    /// Records the presence event that the bus publishes.
-    fn presence(&mut self, what: &str) {
-        let Now { unix, mono } = self.now();
-        self.log.add(Sent::new("$sys/clients", Some(what), None, unix, mono));
-        self.looked();
+    /// The bus tells on the bus who comes and goes.
+    fn presence(&mut self, client: ClientId, what: &str) {
+        let (Now { unix, .. }, head) = (self.now(), self.log.head());
+        self.log.live.push(LiveEvent::about(&client.to_string(), what, unix, head));
     }
 
     pub(super) fn resume(&mut self, who: Index, from: impl Fn(&[String]) -> String) -> Outcome {
@@ -156,7 +155,7 @@ impl World {
     /// Removes a client, and its feed if it was the last subscriber.
     pub(super) fn gone(&mut self, who: usize) {
         self.subscribers[who].connected = false;
-        self.presence("leave");
+        self.presence(self.subscribers[who].id, "leave");
         let feed = self.subscribers[who].asked.feed();
         self.feeds_closed += usize::from(self.subscribers.iter().all(|s| !s.connected || s.asked.feed() != feed));
     }

@@ -10,9 +10,11 @@ use sse_bus::{
 
 use super::{Outcome, World};
 use crate::model::{
+    live::LiveEvent,
     log::{Sent, topic_wanted},
     ops::{NAMES, Retain, Size, To},
     subscriber::Subscriber,
+    wire::UNICAST_TOPIC,
 };
 
 impl World {
@@ -69,7 +71,7 @@ impl World {
 
     fn check_published(&self, published: &Published, subscribers: u64) -> Outcome {
         let id = self.log.id(self.log.head() + 1);
-        if published.id.to_string() != id || published.subscribers != subscribers {
+        if published.id.map(|id| id.to_string()) != Some(id.clone()) || published.subscribers != subscribers {
             return Err(format!("expected the id {id} and {subscribers} subscribers, saw {published:?}"));
         }
         Ok(())
@@ -94,31 +96,34 @@ impl World {
 
     pub(super) fn unicast(&mut self, to: &To, size: Size) -> Outcome {
         let (address, meant) = self.address(to);
-        let data = self.data(size);
-        let topic = Topic::parse("to/one").map_err(|e| e.to_string())?;
+        // Unlike all others.
+        let data = format!("{}#{}", self.data(size), self.log.live.len());
+        let topic = Topic::parse(UNICAST_TOPIC).map_err(|e| e.to_string())?;
         let mut publication = Publication::new(topic, data.clone()).to_client(address);
         publication.headers = self.headers();
         let headers = publication.headers.clone();
         let now = self.now();
-        let before = self.bus.stats().published_bytes;
+        let before = self.bus.stats();
         let published = self.bus.publish(publication, None, now).map_err(|e| e.to_string())?;
-        self.check_published_bytes(before, &data)?;
-        let taken = published.subscribers;
-        let sure = meant.iter().filter(|i| !self.subscribers[**i].has_unicast_waiting()).count() as u64;
-        if taken < sure || taken > meant.len() as u64 {
-            return Err(format!("expected {sure} to {} subscribers, saw {published:?}", meant.len()));
+        if self.bus.stats() != before {
+            return Err(format!("expected it not to be counted, saw {:?} after {before:?}", self.bus.stats()));
         }
-        self.check_published(&published, taken)?;
-        let mut sent = Sent::new("to/one", None, Some(data), now.unix, now.mono);
-        (sent.is_unicast, sent.headers) = (true, headers);
-        let seq = self.log.add(sent);
+        let taken = published.subscribers;
+        let sure = meant.iter().filter(|i| !self.subscribers[**i].inbox.has_unicast_waiting()).count() as u64;
+        if published.id.is_some() || taken < sure || taken > meant.len() as u64 {
+            return Err(format!("expected {sure} to {} who take it, saw {published:?}", meant.len()));
+        }
+        let mut sent = Sent::new(UNICAST_TOPIC, None, Some(data), now.unix, now.mono);
+        sent.headers = headers;
+        let index = self.log.live.len();
+        self.log.live.push(LiveEvent::unicast(sent, self.log.head()));
         let all = taken == meant.len() as u64;
         for subscriber in meant {
-            let subscriber = &mut self.subscribers[subscriber];
-            if all || !subscriber.has_unicast_waiting() {
-                subscriber.unicast.insert(seq);
+            let inbox = &mut self.subscribers[subscriber].inbox;
+            if all || !inbox.has_unicast_waiting() {
+                inbox.taken.insert(index);
             } else if taken > sure {
-                subscriber.perhaps.insert(seq);
+                inbox.perhaps.insert(index);
             }
         }
         Ok(())
