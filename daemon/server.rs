@@ -192,7 +192,7 @@ async fn end_streams(daemon: Arc<Daemon>) {
 
 /// Waits for the connections to end, cuts those that do not in time, and writes the last events to disk.
 async fn drain(daemon: &Daemon) {
-    spawn_blocking(service_manager::stopping);
+    let notified = spawn_blocking(service_manager::stopping);
     daemon.tasks.close();
     if tokio::time::timeout(DRAIN, daemon.tasks.wait()).await.is_err() {
         let seconds = DRAIN.as_secs();
@@ -201,6 +201,8 @@ async fn drain(daemon: &Daemon) {
     if let Some(store) = &daemon.store {
         store.end().await;
     }
+    // The notification may still wait for a thread. A service manager that does not read must not delay the end for long.
+    let _ = tokio::time::timeout(Duration::from_secs(1), notified).await;
     daemon.log.report_suppressed();
     info!("stopped");
 }
