@@ -23,14 +23,13 @@ use crate::{
 #[must_use]
 pub struct Admitted {
     publication: Publication,
-    topic: TopicKey,
 }
 
 impl Admitted {
     /// The event under the id that the log has given it, at a time in milliseconds since 1970.
     pub fn into_event(self, id: EventId, time: u64) -> LogEvent {
-        let Publication { topic, kind, headers, data, retain, ttl, .. } = self.publication;
-        LogEvent { event: Event { id, topic, event_type: kind, headers, data, time }, retain, ttl }
+        let (retain, ttl) = (self.publication.retain, self.publication.ttl);
+        LogEvent { event: self.publication.into_event(id, time), retain, ttl }
     }
 }
 
@@ -57,9 +56,9 @@ impl Bus {
             self.refuse_when_closed()?;
             self.unicast(address, &publication, now)
         } else {
-            let admitted = self.admit(publication, now)?;
-            let (topic, id) = (admitted.topic, self.id(self.head + 1));
-            let subscribers = self.append(Some(topic), admitted.into_event(id, now.unix), now);
+            let topic = self.room_for(&publication, now)?;
+            let (id, retain, ttl) = (self.id(self.head + 1), publication.retain, publication.ttl);
+            let subscribers = self.append(Some(topic), publication.into_event(id, now.unix), retain, ttl, now);
             Published { id: Some(id), subscribers }
         };
         self.count_published(from);
@@ -79,6 +78,11 @@ impl Bus {
     ///
     /// There is no room for its topic or for another retained event, it cannot be durable, or the bus is closed.
     pub fn admit(&mut self, publication: Publication, now: Now) -> Result<Admitted, Refused> {
+        self.room_for(&publication, now).map(|_| Admitted { publication })
+    }
+
+    /// See [`Bus::admit`]. Returns the topic's number.
+    fn room_for(&mut self, publication: &Publication, now: Now) -> Result<TopicKey, Refused> {
         self.refuse_when_closed()?;
         if publication.durable && self.history.journal().is_none() {
             let message = "this bus keeps history in memory, so nothing can be durable; use ack `accepted`";
@@ -97,7 +101,7 @@ impl Bus {
                 return Err(Refused::new(ErrorCode::LimitRetained, message));
             }
         }
-        Ok(Admitted { publication, topic })
+        Ok(topic)
     }
 
     /// Applies the next event of the log: adds it to history and to the feeds. Returns the number of subscribers that it goes
@@ -107,17 +111,17 @@ impl Bus {
     /// and not kept; subscribers that read the past receive a gap. A retained event without room is kept as any other, and its
     /// topic has no retained event then.
     pub fn apply(&mut self, event: LogEvent, now: Now) -> Option<u64> {
-        let EventId { epoch, seq } = event.event.id;
+        let LogEvent { event, retain, ttl } = event;
+        let EventId { epoch, seq } = event.id;
         if epoch != self.epoch || seq <= self.head {
             return None;
         }
-        let topic = self.topic_key(&event.event.topic, now).ok();
-        Some(self.append(topic, event, now))
+        let topic = self.topic_key(&event.topic, now).ok();
+        Some(self.append(topic, event, retain, ttl, now))
     }
 
     /// Appends an event with a number above the head. Returns the number of subscribers that it goes to.
-    fn append(&mut self, topic: Option<TopicKey>, event: LogEvent, now: Now) -> u64 {
-        let LogEvent { event, retain, ttl } = event;
+    fn append(&mut self, topic: Option<TopicKey>, event: Event, retain: bool, ttl: Option<Duration>, now: Now) -> u64 {
         let expires = ttl.map(|ttl| now.mono.saturating_add(whole_millis(ttl)));
         self.head = event.id.seq;
         self.stats.published += 1;

@@ -7,7 +7,7 @@ use super::{
     format::Format,
 };
 use crate::{
-    event::{EventId, EventType, check_data},
+    event::{Event, EventId, EventType, check_data},
     headers::Headers,
     limits::{HEARTBEAT, Limits},
     protocol::{Ack, ErrorCode, Publish, Refused, Slow, Subscribe, sse::PositionForm},
@@ -41,6 +41,12 @@ impl Publication {
     pub fn new(topic: Topic, data: impl Into<String>) -> Publication {
         let (data, headers) = (data.into(), Headers::default());
         Publication { topic, kind: None, headers, data, retain: false, ttl: None, to: None, durable: false }
+    }
+
+    /// The event under an id, at a time in milliseconds since 1970.
+    pub(super) fn into_event(self, id: EventId, time: u64) -> Event {
+        let Publication { topic, kind, headers, data, .. } = self;
+        Event { id, topic, event_type: kind, headers, data, time }
     }
 
     /// Keeps it as the topic's retained event.

@@ -16,7 +16,7 @@ use super::{
     Bus, Format, Now, Publication,
     framing::{Chunk, ChunkBuffer},
 };
-use crate::{event::Event, limits::UNICAST_BUFFERS, protocol::Published};
+use crate::{limits::UNICAST_BUFFERS, protocol::Published};
 
 /// When an event without a number was published: it is delivered in this order among the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +84,7 @@ impl UnicastQueue {
 impl Bus {
     /// Delivers to one client, live: the answer counts the connections that took it.
     pub(super) fn unicast(&mut self, address: &str, publication: &Publication, now: Now) -> Published {
-        let Publication { topic, kind, headers, data, .. } = publication.clone();
-        let event = Event { id: self.position(), topic, event_type: kind, headers, data, time: now.unix };
+        let event = publication.clone().into_event(self.position(), now.unix);
         let moment = Moment { turn: self.feeds.begin(), position: self.head };
         let mut taken = 0;
         let mut encoded: [Option<Option<Arc<Waiting>>>; Format::COUNT] = Default::default();
