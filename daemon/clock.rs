@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_an_earlier_version_goes_on_by_the_wall_clock_and_doubts_it() {
+    fn a_file_of_an_earlier_version_continues_by_the_wall_clock_and_doubts_it() {
         let (clock, relation) = Relation::default().go_on(NOW, &machine("a", HOUR, NOW + DAY));
         assert_eq!((clock, relation.doubt()), (NOW + DAY + 1, doubt(&[(NOW, DAY)])));
         let (clock, relation) = Relation::default().go_on(NOW, &machine("a", HOUR, 0));

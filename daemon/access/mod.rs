@@ -1,4 +1,4 @@
-//! Who may do what: the daemon's own user everything, every other caller what a token allows.
+//! Authorization: the daemon's own user may do everything, every other caller what a token allows.
 //!
 //! The kernel reports the user of a connection when it is [accepted](socket_owner). Tokens are read from their file [when
 //! they are used](current), so a revoked token is refused at once; the streams that it opened end with the next tick. A

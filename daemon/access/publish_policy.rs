@@ -1,4 +1,4 @@
-//! Who may publish to a topic: first what the caller's token allows, then the `publishers` of the topic's `[[topics]]` table.
+//! Authorization to publish to a topic: first what the caller's token allows, then the `publishers` of the topic's `[[topics]]` table.
 
 use std::fmt;
 

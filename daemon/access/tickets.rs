@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_only_so_many() {
+    fn the_tickets_of_a_token_are_limited() {
         let (token, mut tickets, now) = (token(), Tickets::default(), Instant::now());
         for _ in 0..TICKETS_MAX {
             tickets.create(&token, "tab".into(), now).unwrap();

@@ -32,7 +32,7 @@ pub(super) fn check_address(listen: SocketAddr, state: &Path, is_encrypted: bool
     Ok(())
 }
 
-/// Returns a warning if other users may change the configuration file, which says who may use the daemon. A path that is not
+/// Returns a warning if other users may change the configuration file, which decides who has access to the daemon. A path that is not
 /// a file, such as a pipe, has been read already and is not checked.
 pub(super) fn file_warning(path: &Path) -> Option<String> {
     let checked = private_fs::check_file(path, Forbidden::Write)

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn all_mistakes_are_told_each_with_its_place() {
+    fn all_mistakes_are_reported_with_their_positions() {
         let text =
             "log = \"é\"\nlissten = 1\n\n  history_age = 5\n[limits]\ntopics = \"many\"\n[[topics]]\nmatch = 7\n";
         let error = File::parse("/etc/c.toml".as_ref(), text).unwrap_err();

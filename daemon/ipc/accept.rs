@@ -106,7 +106,7 @@ async fn serve(mut stream: Stream, peer: Peer, daemon: &Arc<Daemon>, http: &Http
 
 /// Answers a process that may not use the socket, in its language.
 async fn refuse(mut stream: Stream) -> io::Result<()> {
-    let why = "this bus belongs to another user, who may let you in with `allow_uid` or give you a token for its port";
+    let why = "this bus belongs to another user, who can grant access with `allow_uid` or a token for its port";
     let refused = Refused { request: 1, ..Refused::new(ErrorCode::Denied, why) };
     let mut answer = Vec::new();
     match detect(&mut stream, &mut BytesMut::new()).await? {

@@ -197,7 +197,7 @@ class Hub {
     this.tell({ stream, state: stream ? { state: "open" } : this.state });
   }
 
-  /** Goes on behind what was received, then ends the stream before. */
+  /** Continues after the last received event, then ends the previous stream. */
   async open() {
     if (this.opening || this.leads.aborted) return;
     this.retry = clearTimeout(this.retry);
