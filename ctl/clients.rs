@@ -1,10 +1,11 @@
-//! `sse-busctl clients`: who is connected.
+//! `sse-busctl clients`: lists the connected clients.
 
 use sse_bus::{Client, protocol::ClientInfo};
 
 use crate::{
     exit::Failure,
-    output::{Output, ago, number, text},
+    output::{Output, number, text},
+    units::ago,
 };
 
 pub(crate) async fn run(client: &mut Client, output: &Output) -> Result<(), Failure> {
@@ -43,7 +44,7 @@ pub(crate) async fn run(client: &mut Client, output: &Output) -> Result<(), Fail
     Ok(())
 }
 
-/// Where a client is: a page by its origin, as a process by its name.
+/// Returns the peer of a client, with the origin if it is a web page.
 fn peer(client: &ClientInfo) -> String {
     match &client.origin {
         Some(origin) => format!("{origin} ({})", client.peer),

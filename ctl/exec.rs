@@ -1,41 +1,58 @@
-//! Shell commands: `--exec` of `publish` and of `subscribe`.
+//! Shell commands, for `--exec` of `publish` and `subscribe`.
 
-use std::process::Stdio;
+use std::{
+    io,
+    process::{ExitStatus, Stdio},
+};
 
-use sse_bus::protocol::EventMessage;
-use tokio::{io::AsyncWriteExt, process::Command};
+use sse_bus::{limits::FRAME_MAX, protocol::EventMessage};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::Command,
+};
 
-/// Bytes of data that a child also gets in `SSE_BUS_DATA`. Linux takes no variable beyond 128 KiB.
+/// Maximum bytes of data that a child also gets in `SSE_BUS_DATA`. Linux refuses variables above 128 KiB.
 const DATA_VARIABLE_MAX: usize = 100 << 10;
 
-/// A command for the shell.
+/// Why a command failed. The message follows the command's name.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error("cannot be started: {0}")]
+    Start(io::Error),
+    #[error("has output that cannot be read: {0}")]
+    Read(io::Error),
+    #[error("wrote more than {FRAME_MAX} bytes")]
+    TooMuchOutput,
+    #[error("cannot be waited for: {0}")]
+    Wait(io::Error),
+    #[error("failed ({0})")]
+    Failed(ExitStatus),
+}
+
+/// Returns a command that runs in a shell.
 #[cfg(unix)]
-pub(crate) fn shell(command: &str) -> Command {
+fn shell(command: &str) -> Command {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command);
     shell
 }
 
-/// A command for the shell.
+/// Returns a command that runs in a shell.
 #[cfg(windows)]
-pub(crate) fn shell(command: &str) -> Command {
+fn shell(command: &str) -> Command {
     let mut shell = Command::new("cmd");
-    // Quoting is the shell's business, not that of the usual argument rules.
+    // cmd has quoting rules of its own, so the command is passed unchanged.
     shell.raw_arg("/C").raw_arg(command);
     shell
 }
 
-/// Runs a command for an event and waits for its end. What it writes goes where this program's output goes.
-///
-/// # Errors
-///
-/// Says what went wrong, to go behind the command's name.
-pub(crate) async fn on_event(command: &str, event: &EventMessage) -> Result<(), String> {
+/// Runs a command for an event and waits until it exits. The command shares stdout and stderr with this program.
+pub(crate) async fn on_event(command: &str, event: &EventMessage) -> Result<(), CommandError> {
     let mut shell = shell(command);
     shell
         .env("SSE_BUS_TOPIC", &event.topic)
-        .env("SSE_BUS_ID", event.id.to_string())
-        .env("SSE_BUS_TYPE", event.kind.as_deref().unwrap_or_default())
+        .env("SSE_BUS_ID", event.id.map_or_else(String::new, |id| id.to_string()))
+        .env("SSE_BUS_TYPE", event.event_type.as_deref().unwrap_or_default())
         .env("SSE_BUS_TIME", event.time.to_string())
         .stdin(Stdio::piped());
     if event.data.len() <= DATA_VARIABLE_MAX {
@@ -43,7 +60,7 @@ pub(crate) async fn on_event(command: &str, event: &EventMessage) -> Result<(), 
     } else {
         shell.env_remove("SSE_BUS_DATA");
     }
-    let mut child = shell.spawn().map_err(|e| format!("cannot be started: {e}"))?;
+    let mut child = shell.spawn().map_err(CommandError::Start)?;
     let stdin = child.stdin.take();
     let write = async {
         if let Some(mut stdin) = stdin {
@@ -51,16 +68,40 @@ pub(crate) async fn on_event(command: &str, event: &EventMessage) -> Result<(), 
             let _ = stdin.write_all(event.data.as_bytes()).await;
         }
     };
-    // At the same time: a command may end, or leave a background child with the pipe, without reading.
+    // Concurrently, because a command may exit without reading, or leave the pipe open in a background process.
     tokio::pin!(write);
     let status = tokio::select! {
         biased;
         () = &mut write => child.wait().await,
         status = child.wait() => status,
     };
+    check(status)
+}
+
+/// Runs a command and returns its stdout.
+pub(crate) async fn output_of(command: &str) -> Result<Vec<u8>, CommandError> {
+    let mut child = shell(command)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(CommandError::Start)?;
+    let mut output = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        let limit = FRAME_MAX as u64 + 1;
+        stdout.take(limit).read_to_end(&mut output).await.map_err(CommandError::Read)?;
+        if output.len() as u64 == limit {
+            return Err(CommandError::TooMuchOutput);
+        }
+    }
+    check(child.wait().await)?;
+    Ok(output)
+}
+
+fn check(status: io::Result<ExitStatus>) -> Result<(), CommandError> {
     match status {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("failed ({status})")),
-        Err(e) => Err(format!("cannot be waited for: {e}")),
+        Ok(status) => Err(CommandError::Failed(status)),
+        Err(e) => Err(CommandError::Wait(e)),
     }
 }

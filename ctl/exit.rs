@@ -1,17 +1,17 @@
-//! How the program ends: exit codes, documented in `--help` and never reused, and the one line that says why.
+//! Exit codes and error messages. The codes are documented in `--help` and never reused.
 
 use std::{fmt, io, process::ExitCode};
 
 use sse_bus::{client, protocol::ErrorCode};
 
-/// The exit codes, as `--help` shows them.
+/// The exit codes, as shown in `--help`.
 pub(crate) const HELP: &str = "\
 Exit codes:
-  0  done
-  1  failed
-  2  the command line is wrong
+  0  success
+  1  failure
+  2  invalid command line
   3  no daemon at the socket
-  4  nobody subscribed (publish --wait-for, --to; send)
+  4  no subscriber (publish --wait-for, --to; send)
   5  timed out (subscribe --timeout; a daemon that does not answer)
   6  denied
   7  refused by a limit of the daemon
@@ -19,19 +19,19 @@ Exit codes:
 Each option of a command can be set by a variable, SSE_BUS_<COMMAND>_<OPTION>,
 such as SSE_BUS_SUBSCRIBE_SINCE=10m.";
 
-/// The end of a command's `--help`: examples and the exit codes.
+/// Returns the end of a command's `--help`: examples and the exit codes.
 pub(crate) fn with_codes(examples: &str) -> String {
     format!("{examples}\n\n{HELP}")
 }
 
-/// What the exit code says.
+/// An exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Done = 0,
     Failed = 1,
     Usage = 2,
     NoDaemon = 3,
-    Nobody = 4,
+    NoSubscriber = 4,
     TimedOut = 5,
     Denied = 6,
     Limit = 7,
@@ -43,11 +43,11 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The program cannot go on: the exit code, and what to say about it.
+/// Why a command failed: the exit code and the error message.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
-    /// Nothing if everything was said already.
+    /// `None` if the reason was already printed.
     pub(crate) message: Option<String>,
 }
 
@@ -56,14 +56,14 @@ impl Failure {
         Failure { exit, message: Some(message.into()) }
     }
 
-    /// Ends with `exit`; everything was said already.
+    /// Returns a failure without a message, because the reason was already printed.
     pub(crate) fn silent(exit: Exit) -> Failure {
         Failure { exit, message: None }
     }
 
-    /// Puts what was being done before the message.
-    pub(crate) fn context(mut self, what: impl fmt::Display) -> Failure {
-        self.message = self.message.map(|message| format!("{what}: {message}"));
+    /// Prepends the failed operation to the message.
+    pub(crate) fn context(mut self, operation: impl fmt::Display) -> Failure {
+        self.message = self.message.map(|message| format!("{operation}: {message}"));
         self
     }
 }
@@ -74,7 +74,7 @@ impl From<Exit> for Failure {
     }
 }
 
-/// The exit code for a refusal.
+/// Returns the exit code for the error code of a refusal.
 pub(crate) fn of_code(code: ErrorCode) -> Exit {
     match code {
         ErrorCode::Denied => Exit::Denied,
@@ -85,27 +85,24 @@ pub(crate) fn of_code(code: ErrorCode) -> Exit {
 
 impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Failure {
-        let exit = match &error {
-            client::Error::NoDaemon { source, .. } => {
-                return match source.kind() {
-                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                        Failure::new(Exit::NoDaemon, format!("{error}; start one with `sse-busd`"))
-                    }
-                    io::ErrorKind::PermissionDenied => Failure::new(Exit::Denied, error.to_string()),
-                    _ => Failure::new(Exit::NoDaemon, error.to_string()),
-                };
-            }
-            client::Error::SocketGone { .. } => return Failure::new(Exit::NoDaemon, error.to_string()),
+        match &error {
+            client::Error::NoDaemon { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                    Failure::new(Exit::NoDaemon, format!("{error}; start one with `sse-busd`"))
+                }
+                io::ErrorKind::PermissionDenied => Failure::new(Exit::Denied, error.to_string()),
+                _ => Failure::new(Exit::NoDaemon, error.to_string()),
+            },
+            client::Error::SocketRemoved { .. } => Failure::new(Exit::NoDaemon, error.to_string()),
             client::Error::NoAnswer { .. } => {
-                return Failure::new(Exit::TimedOut, format!("{error}; `sse-busctl doctor` tells why"));
+                Failure::new(Exit::TimedOut, format!("{error}; run `sse-busctl doctor` to find out why"))
             }
-            other => other.code().map_or(Exit::Failed, of_code),
-        };
-        Failure::new(exit, error.to_string())
+            other => Failure::new(other.code().map_or(Exit::Failed, of_code), error.to_string()),
+        }
     }
 }
 
-/// An error of writing to stdout. A reader that went away is no failure: `sse-busctl … | head` ends quietly.
+/// The failure of a write to stdout. A closed pipe is not a failure, so that `sse-busctl … | head` ends normally.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         match error.kind() {

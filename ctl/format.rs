@@ -1,35 +1,38 @@
-//! How events are printed. They are collected and written in batches, each ending with a whole event.
+//! Prints events in the chosen format, in batches of whole events.
 
 use std::io;
 
 use sse_bus::{
     EventId,
-    protocol::{EventMessage, GAP, Gap, sse},
+    gap::{GAP, Gap},
+    protocol::{EventMessage, sse},
 };
 
 use crate::{
     cli::Format,
-    output::{Output, visible, visible_lines},
+    output::Output,
+    units::count,
+    visible::{visible, visible_lines},
 };
 
-/// Bytes that are collected before they are written, while more events are at hand.
+/// Buffered bytes at which a batch is written, even if more events are available.
 const BATCH: usize = 64 << 10;
 
 /// Prints events in one format.
 pub(crate) struct Printer<'a> {
     output: &'a Output,
-    /// For people without one.
+    /// `None` is text for people.
     format: Option<Format>,
     buffer: Vec<u8>,
 }
 
 impl<'a> Printer<'a> {
-    pub(crate) fn new(output: &'a Output, asked: Option<Format>) -> Printer<'a> {
-        let format = asked.or((!output.people()).then_some(Format::Json));
+    pub(crate) fn new(output: &'a Output, requested: Option<Format>) -> Printer<'a> {
+        let format = requested.or((!output.people()).then_some(Format::Json));
         Printer { output, format, buffer: Vec::new() }
     }
 
-    /// Adds an event, and writes if there is enough.
+    /// Buffers an event, and writes if the batch is full.
     pub(crate) fn print(&mut self, event: &EventMessage) -> io::Result<()> {
         match self.format {
             None => self.for_people(event),
@@ -41,7 +44,7 @@ impl<'a> Printer<'a> {
             Some(Format::Json) => self.output.encode(event, &mut self.buffer),
             Some(Format::Sse) => {
                 let begin = self.buffer.len();
-                sse::encode(event.id, event.kind.as_deref(), &event.data, &mut self.buffer);
+                sse::encode(event.id, event.event_type.as_deref(), &event.data, &mut self.buffer);
                 if self.output.terminal {
                     let block = String::from_utf8_lossy(&self.buffer[begin..]).into_owned();
                     self.buffer.truncate(begin);
@@ -52,37 +55,37 @@ impl<'a> Printer<'a> {
         if self.buffer.len() >= BATCH { self.flush() } else { Ok(()) }
     }
 
-    /// Tells of a gap: on stderr where the data stands alone, in the stream where it has room for it.
+    /// Reports a gap: on stderr if the format has only data, otherwise as an event.
     pub(crate) fn gap(&mut self, gap: &Gap, id: EventId, time: u64) -> io::Result<()> {
         if matches!(self.format, None | Some(Format::Data)) {
             self.flush()?;
-            warn(gap);
+            warn_of_gap(gap);
             return Ok(());
         }
         let data = serde_json::to_string(gap).unwrap_or_default();
         let mut event = EventMessage::new(id, GAP, data, time);
-        event.kind = Some(GAP.into());
+        event.event_type = Some(GAP.into());
         self.print(&event)
     }
 
-    /// Whether something waits to be written.
+    /// Returns true if nothing is buffered.
     pub(crate) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
 
-    /// Writes what waits.
+    /// Writes what is buffered.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         let written = if self.buffer.is_empty() { Ok(()) } else { self.output.write(&self.buffer) };
         self.buffer.clear();
         written
     }
 
-    /// The topic, the type if there is one, and the data, further lines of it indented.
+    /// Buffers the topic, the type if there is one, and the data, with its further lines indented.
     fn for_people(&mut self, event: &EventMessage) {
         let (bold, dim, plain) = if self.output.colour { ("\x1b[1m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
         let mut line = format!("{bold}{}{plain}", visible(&event.topic));
-        if let Some(kind) = &event.kind {
-            line.extend([" ", dim, "[", &visible(kind), "]", plain]);
+        if let Some(event_type) = &event.event_type {
+            line.extend([" ", dim, "[", &visible(event_type), "]", plain]);
         }
         for (number, text) in event.data.lines().enumerate() {
             line += if number == 0 { "  " } else { "\n    " };
@@ -93,11 +96,10 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// Says on stderr that events were missed.
-pub(crate) fn warn(gap: &Gap) {
-    let reason = serde_json::to_value(gap.reason).ok();
-    let reason = reason.as_ref().and_then(|r| r.as_str()).unwrap_or("unknown");
-    let missed = gap.missed.map_or_else(|| "an unknown number of events".into(), |n| crate::output::count(n, "event"));
+/// Reports missed events on stderr.
+pub(crate) fn warn_of_gap(gap: &Gap) {
+    let reason = gap.reason.as_str();
+    let missed = gap.missed.map_or_else(|| "an unknown number of events".into(), |n| count(n, "event"));
     eprintln!("sse-busctl: missed {missed} ({reason}), {} to {}", gap.from, gap.to);
 }
 
@@ -110,15 +112,15 @@ mod tests {
     fn printed(format: Option<Format>, people: bool) -> String {
         let output = Output::plain(people);
         let mut printer = Printer::new(&output, format);
-        let mut event = EventMessage::new("k-7".parse().unwrap(), "build/web", "ok\n\x1b[2J", 5);
-        event.kind = Some("done".into());
+        let mut event = EventMessage::new("k-7".parse::<EventId>().unwrap(), "build/web", "ok\n\x1b[2J", 5);
+        event.event_type = Some("done".into());
         event.headers = Headers::parse([("Key", "7")]).unwrap();
         printer.print(&event).unwrap();
         String::from_utf8(printer.buffer).unwrap()
     }
 
     #[test]
-    fn formats() {
+    fn each_format_is_printed_with_visible_characters_on_a_terminal() {
         assert_eq!(printed(None, true), "build/web [done]  ok\n    \u{241b}[2J\n");
         assert_eq!(printed(Some(Format::Data), true), "ok\n\u{241b}[2J\n");
         assert_eq!(printed(Some(Format::Sse), true), "id: k-7\nevent: done\ndata: ok\ndata: \u{241b}[2J\n\n");

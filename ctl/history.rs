@@ -1,10 +1,10 @@
-//! `sse-busctl history`: past events, oldest first, and then the end.
+//! `sse-busctl history`: prints past events, oldest first.
 
 use std::collections::VecDeque;
 
 use sse_bus::{
     Client, Endpoint,
-    client::Delivery,
+    client::Item,
     protocol::{EventMessage, Subscribe},
 };
 
@@ -15,23 +15,22 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: History) 
     let mut past = Client::connect(endpoint).await?.subscribe(request).await?;
     let mut printer = Printer::new(output, options.format);
     let limit = options.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    // Which ones are the last is known at the end only.
-    let mut kept: VecDeque<EventMessage> = VecDeque::new();
-    while let Some(delivery) = past.next().await {
-        match delivery? {
-            Delivery::Event(event) if options.limit.is_none() => printer.print(&event)?,
-            Delivery::Event(event) => {
-                if kept.len() == limit {
-                    kept.pop_front();
+    let mut newest: VecDeque<EventMessage> = VecDeque::new();
+    while let Some(item) = past.next().await {
+        match item? {
+            Item::Event(event) if options.limit.is_none() => printer.print(&event)?,
+            Item::Event(event) => {
+                if newest.len() == limit {
+                    newest.pop_front();
                 }
-                kept.push_back(event);
+                newest.push_back(event);
             }
-            Delivery::Gap { gap, id, time } => printer.gap(&gap, id, time)?,
-            // Nobody asked for reconnecting.
+            Item::Gap { gap, id, time } => printer.gap(&gap, id, time)?,
+            // There are no other notices without reconnecting.
             _ => {}
         }
     }
-    for event in &kept {
+    for event in &newest {
         printer.print(event)?;
     }
     printer.flush()?;

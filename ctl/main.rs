@@ -1,7 +1,7 @@
-//! `sse-busctl`: the bus from a shell.
+//! `sse-busctl`: the command line of the bus.
 //!
-//! Payloads go to stdout, everything else to stderr. On a terminal output is for people; piped, or with `--json`, it
-//! is one JSON value a line. Every failure is one line that says what, to what, and what to do next.
+//! Payloads go to stdout, everything else to stderr. On a terminal output is for people; otherwise, or with `--json`,
+//! it is one JSON value per line. An error message is one line with the error, its object and what to do about it.
 
 mod bench;
 mod cli;
@@ -13,14 +13,12 @@ mod exit;
 mod format;
 mod history;
 mod kick;
-mod lines;
-#[allow(dead_code, reason = "the daemon reads it from its configuration, too")]
+#[allow(dead_code, reason = "the daemon also reads it from its configuration")]
 #[path = "../daemon/listen.rs"]
 mod listen;
 mod man;
 mod output;
 mod publish;
-mod repeat;
 mod send;
 mod service;
 mod signals;
@@ -28,8 +26,9 @@ mod status;
 mod subscribe;
 mod token;
 mod topics;
+mod units;
 mod url;
-mod wait;
+mod visible;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -38,9 +37,10 @@ use std::{
 
 use sse_bus::{Client, Endpoint};
 
-use cli::{Cli, Do};
+use cli::{Action, Cli};
 use exit::{Exit, Failure};
-use output::{Output, visible_lines};
+use output::Output;
+use visible::visible_lines;
 
 fn main() -> ExitCode {
     completions::answer();
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         }
     };
     let outcome = runtime.block_on(run(cli));
-    // A thread that still waits for stdin must not hold the end up.
+    // Do not wait for a thread that is blocked in a read of stdin.
     runtime.shutdown_background();
     match outcome {
         Ok(()) => Exit::Done.into(),
@@ -68,27 +68,27 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
-    let named = cli.socket.clone();
+    let given = cli.socket.clone();
     let endpoint = match cli.socket {
         Some(path) => Endpoint::at(path),
         None => Endpoint::find().map_err(|e| Failure::new(Exit::NoDaemon, e.to_string()))?,
     };
     let output = Output::new(cli.json);
-    match cli.command {
-        Do::Publish(options) => publish::run(&endpoint, &output, *options).await,
-        Do::Subscribe(options) => subscribe::run(&endpoint, &output, options).await,
-        Do::Send(options) => send::run(&endpoint, &output, options).await,
-        Do::Clients => clients::run(&mut Client::connect(&endpoint).await?, &output).await,
-        Do::Topics => topics::run(&mut Client::connect(&endpoint).await?, &output).await,
-        Do::Status(options) => status::run(&mut Client::connect(&endpoint).await?, &output, options).await,
-        Do::Kick(options) => kick::run(&mut Client::connect(&endpoint).await?, &output, options).await,
-        Do::History(options) => history::run(&endpoint, &output, options).await,
-        Do::Bench(options) => bench::run(&endpoint, &output, options).await,
-        Do::Token(options) => token::run(&endpoint, &output, options).await,
-        Do::Url(options) => url::run(&mut Client::connect(&endpoint).await?, &output, options).await,
-        Do::Service(options) => service::run(&endpoint, named, &output, options).await,
-        Do::Doctor(options) => doctor::run(endpoint, named.is_some(), &output, options).await,
-        Do::Completions(options) => completions::run(&output, &options),
-        Do::Man(options) => man::run(&options),
+    match cli.action {
+        Action::Publish(options) => publish::run(&endpoint, &output, *options).await,
+        Action::Subscribe(options) => subscribe::run(&endpoint, &output, options).await,
+        Action::Send(options) => send::run(&endpoint, &output, options).await,
+        Action::Clients => clients::run(&mut Client::connect(&endpoint).await?, &output).await,
+        Action::Topics => topics::run(&mut Client::connect(&endpoint).await?, &output).await,
+        Action::Status(options) => status::run(&mut Client::connect(&endpoint).await?, &output, options).await,
+        Action::Kick(options) => kick::run(&mut Client::connect(&endpoint).await?, &output, options).await,
+        Action::History(options) => history::run(&endpoint, &output, options).await,
+        Action::Bench(options) => bench::run(&endpoint, &output, options).await,
+        Action::Token(options) => token::run(&endpoint, &output, options).await,
+        Action::Url(options) => url::run(&mut Client::connect(&endpoint).await?, &output, options).await,
+        Action::Service(options) => service::run(&endpoint, given, &output, options).await,
+        Action::Doctor(options) => doctor::run(endpoint, given.is_some(), &output, options).await,
+        Action::Completions(options) => completions::run(&output, &options),
+        Action::Man(options) => man::run(&options),
     }
 }

@@ -1,14 +1,14 @@
-//! `sse-busctl send`: an event for one client only.
+//! `sse-busctl send`: sends an event to one client only.
 
 use sse_bus::{Client, Endpoint, protocol::Publish};
 
-use crate::{cli::Send, exit::Failure, output::Output, publish};
+use crate::{cli::Send, exit::Failure, output::Output, publish::single};
 
 pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Send) -> Result<(), Failure> {
-    let data = publish::given_or_stdin(options.data)?;
+    let data = single::given_or_stdin(options.data)?;
     let mut event = Publish::new(options.topic, data).to_client(options.client);
-    (event.kind, event.headers) = (options.kind, options.headers);
-    publish::warn_of_type(event.kind.as_deref());
+    (event.event_type, event.headers) = (options.event_type, options.headers);
+    single::warn_of_type(event.event_type.as_deref());
     let mut client = Client::connect(endpoint).await?;
-    publish::one(&mut client, output, &event).await
+    single::publish(&mut client, output, &event).await
 }

@@ -1,8 +1,8 @@
-//! SIGINT and SIGTERM (Ctrl-C on Windows), in one place.
+//! SIGINT and SIGTERM (Ctrl-C on Windows).
 //!
-//! They are watched by a thread of their own, because the program may be stuck in a write to a stdout that nobody reads:
-//! the first signal asks the program to end; a second one, or (if it need not wait for a child) a second's wait, ends
-//! it.
+//! A separate thread watches them, because the program may be blocked in a write to stdout. The first signal asks the
+//! program to stop. It ends the process after a second signal or, unless the program waits for a child, after one
+//! second.
 
 use std::{future, io, sync::mpsc, thread, time::Duration};
 
@@ -10,17 +10,17 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::exit::Exit;
 
-/// From the first signal until the process is ended.
+/// Time between the first signal and the forced end of the process.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Tells when to stop.
+/// Notifies when to stop.
 #[derive(Clone)]
 pub(crate) struct Signals {
     stop: watch::Receiver<bool>,
 }
 
 impl Signals {
-    /// Begins to watch. Without `impatient` only a second signal ends the process by force.
+    /// Starts to watch for signals. Without `impatient` only a second signal forces the process to end.
     pub(crate) fn watch(impatient: bool) -> Signals {
         let (sender, stop) = watch::channel(false);
         let (ready, is_ready) = mpsc::channel();
@@ -36,14 +36,14 @@ impl Signals {
                 std::process::exit(Exit::Done as i32)
             })
         };
-        // If there can be no watcher, signals do what they do by default.
+        // Without the thread signals keep their default effect.
         if thread::Builder::new().name("signals".into()).spawn(watcher).is_ok() {
             let _ = is_ready.recv();
         }
         Signals { stop }
     }
 
-    /// Waits for the first signal. Cancel-safe; ready again and again afterwards.
+    /// Waits for the first signal. Cancel-safe; after the signal every call returns at once.
     pub(crate) async fn stop(&mut self) {
         if self.stop.wait_for(|stop| *stop).await.is_err() {
             future::pending::<()>().await;

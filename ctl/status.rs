@@ -1,4 +1,4 @@
-//! `sse-busctl status`: the daemon, described, or its configuration.
+//! `sse-busctl status`: shows the state of the daemon, or its configuration.
 
 use std::{fmt::Write, time::Duration};
 
@@ -11,7 +11,9 @@ use sse_bus::{
 use crate::{
     cli,
     exit::Failure,
-    output::{Output, ago, count, duration, size, text, visible},
+    output::{Output, text},
+    units::{ago, count, duration, size},
+    visible::visible,
 };
 
 pub(crate) async fn run(client: &mut Client, output: &Output, options: cli::Status) -> Result<(), Failure> {
@@ -24,7 +26,7 @@ pub(crate) async fn run(client: &mut Client, output: &Output, options: cli::Stat
         return Ok(());
     }
     let status = client.status().await?;
-    output.say(|| describe(&status), &status)?;
+    output.print(|| describe(&status), &status)?;
     Ok(())
 }
 
@@ -47,47 +49,42 @@ fn describe(status: &Status) -> String {
                 size(status.history_budget)
             ),
         ),
-        ("trouble", format!("{}, {}", count(status.gaps, "gap"), count(status.slow_disconnects, "slow disconnect"))),
+        ("losses", format!("{}, {}", count(status.gaps, "gap"), count(status.slow_disconnects, "slow disconnect"))),
         ("position", status.position.clone()),
     ];
-    let trouble = status.history_trouble.iter().map(|why| ("disk", format!("history is not written: {why}")));
+    let disk = status.history_error.iter().map(|why| ("disk", format!("history cannot be written: {why}")));
     let limits = status.limits.iter().filter(|limit| limit.is_near()).map(|limit| {
         let LimitInfo { limit, used, bound, .. } = limit;
-        ("limit", format!("{used} of {limit} = {bound} are used; raise it under [limits] of the configuration"))
+        ("limit", format!("{used} of {limit} = {bound} are used; increase it under [limits] in the configuration"))
     });
     let refused = status.refused_origins.iter().map(|refused| {
         let (times, last) = (count(refused.times, "time"), ago(refused.last));
-        let mend = if can_be_allowed(&refused.origin) {
-            format!("let in by sse-busd --allow-origin {}", quoted(&refused.origin))
+        let fix = if refused.can_be_allowed() {
+            format!("allow them with sse-busd --allow-origin {}", quoted(&refused.origin))
         } else {
-            "such pages have no origin that could be let in; serve them from one".into()
+            "these pages have no origin that can be allowed; serve them over HTTP".into()
         };
-        ("refused", format!("pages of {}, {times}, last {last}; {mend}", refused.origin))
+        ("refused", format!("pages of {}, {times}, last {last}; {fix}", refused.origin))
     });
     let hosts = status.refused_hosts.iter().map(|refused| {
         let (times, last) = (count(refused.times, "time"), ago(refused.last));
-        let mend = format!("let in by sse-busd --allow-host {}", quoted(&refused.host));
-        ("refused", format!("requests for {}, {times}, last {last}; {mend}", refused.host))
+        let fix = format!("allow them with sse-busd --allow-host {}", quoted(&refused.host));
+        ("refused", format!("requests for {}, {times}, last {last}; {fix}", refused.host))
     });
     let mut text = String::new();
-    for (name, value) in rows.into_iter().chain(trouble).chain(limits).chain(refused).chain(hosts) {
-        // Writing to a String does not fail.
+    for (name, value) in rows.into_iter().chain(disk).chain(limits).chain(refused).chain(hosts) {
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<10}{}", visible(&value));
     }
     text.truncate(text.trim_end().len());
     text
 }
 
-/// Where browsers find it. A daemon of an earlier version names one address only.
+/// Returns the URLs of the daemon. An earlier daemon reports only one.
 fn urls(status: &Status) -> String {
     match (&status.urls[..], &status.url) {
-        ([], None) => "none: only the local socket is served".into(),
+        ([], None) => "none: the daemon serves only its local socket".into(),
         ([], Some(url)) => url.clone(),
         (urls, _) => urls.join(" "),
     }
-}
-
-/// Whether `--allow-origin` takes it: there are pages without an origin, whose browsers say `null`.
-pub(crate) fn can_be_allowed(origin: &str) -> bool {
-    ["http://", "https://"].iter().any(|scheme| origin.starts_with(scheme))
 }

@@ -1,13 +1,12 @@
-//! `sse-busctl subscribe`: events as they come, printed or handed to a command.
+//! `sse-busctl subscribe`: prints events as they are published, or runs a command for each.
 //!
-//! Connections that break are restored, with a notice on stderr; a daemon that is not there in the first place ends
-//! the program.
+//! A broken connection is restored, with a notice on stderr. If there is no daemon at the start, the command fails.
 
 use std::{future, mem, time::Duration};
 
 use sse_bus::{
     Client, Endpoint,
-    client::{Backoff, Delivery},
+    client::{Backoff, Item},
     protocol,
 };
 use tokio::time::sleep;
@@ -17,8 +16,9 @@ use crate::{
     exec,
     exit::{Exit, Failure},
     format::{self, Printer},
-    output::{self, Output, count},
+    output::{self, Output},
     signals::Signals,
+    units::count,
 };
 
 pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe) -> Result<(), Failure> {
@@ -41,7 +41,7 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe
     let unread = output::unread();
     tokio::pin!(out_of_time, unread);
     while left != Some(0) {
-        let delivery = tokio::select! {
+        let item = tokio::select! {
             biased;
             () = signals.stop() => {
                 is_stopped = true;
@@ -51,33 +51,33 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe
                 sink.printer.flush()?;
                 return Err(timed_out(options.count, left, options.timeout));
             }
-            delivery = subscription.next() => delivery,
-            // Nothing more is at hand: show what there is.
+            item = subscription.next() => item,
+            // No more events are available: write the batch.
             () = future::ready(()), if !sink.printer.is_empty() => {
                 sink.printer.flush()?;
                 continue;
             }
             () = &mut unread, if sink.exec.is_none() => break,
         };
-        match delivery {
-            Some(Ok(Delivery::Event(event))) => {
-                sink.take(&event).await?;
+        match item {
+            Some(Ok(Item::Event(event))) => {
+                sink.accept(&event).await?;
                 left = left.map(|left| left - 1);
             }
-            Some(Ok(Delivery::Gap { gap, .. })) if sink.exec.is_some() => format::warn(&gap),
-            Some(Ok(Delivery::Gap { gap, id, time })) => sink.printer.gap(&gap, id, time)?,
-            Some(Ok(Delivery::Reconnecting { error, .. })) => {
+            Some(Ok(Item::Gap { gap, .. })) if sink.exec.is_some() => format::warn_of_gap(&gap),
+            Some(Ok(Item::Gap { gap, id, time })) => sink.printer.gap(&gap, id, time)?,
+            Some(Ok(Item::Reconnecting { error, .. })) => {
                 sink.printer.flush()?;
-                // Once for each outage.
+                // Once per outage.
                 if !mem::replace(&mut is_down, true) {
                     eprintln!("sse-busctl: {error}; reconnecting");
                 }
             }
-            Some(Ok(Delivery::Resumed { since, .. })) => {
+            Some(Ok(Item::Resumed { since, .. })) => {
                 is_down = false;
-                eprintln!("sse-busctl: connected again; going on from {since}");
+                eprintln!("sse-busctl: reconnected; resuming from {since}");
             }
-            // A notice that this version does not know.
+            // A notice of a later version.
             Some(Ok(_)) => {}
             Some(Err(e)) => {
                 sink.printer.flush()?;
@@ -88,9 +88,9 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe
     }
     sink.printer.flush()?;
     match sink.failed {
-        // Who counts goes on with what was counted: `subscribe deploy --count 1 && ./deploy`.
+        // A failure, so that in `subscribe deploy --count 1 && ./deploy` the second command does not run.
         0 if is_stopped && let Some((count, left)) = options.count.zip(left) => {
-            Err(Failure::new(Exit::Failed, format!("stopped with {} of {count} events", count - left)))
+            Err(Failure::new(Exit::Failed, format!("stopped after {} of {count} events", count - left)))
         }
         0 => Ok(()),
         failed => Err(Failure::new(Exit::Failed, format!("the command failed for {}", count(failed, "event")))),
@@ -107,20 +107,21 @@ fn timed_out(count: Option<u64>, left: Option<u64>, timeout: Option<Duration>) -
     }
 }
 
-/// Where events go.
+/// The destination of events.
 struct Sink<'a> {
     printer: Printer<'a>,
     exec: Option<String>,
-    /// Events whose command failed.
+    /// Number of events whose command failed.
     failed: u64,
 }
 
 impl Sink<'_> {
-    async fn take(&mut self, event: &protocol::EventMessage) -> Result<(), Failure> {
+    async fn accept(&mut self, event: &protocol::EventMessage) -> Result<(), Failure> {
         let Some(command) = &self.exec else { return Ok(self.printer.print(event)?) };
-        if let Err(why) = exec::on_event(command, event).await {
+        if let Err(error) = exec::on_event(command, event).await {
             self.failed += 1;
-            eprintln!("sse-busctl: event {}: `{command}` {why}", event.id);
+            let id = event.id.map_or_else(|| "without an id".into(), |id| id.to_string());
+            eprintln!("sse-busctl: event {id}: `{command}` {error}");
         }
         Ok(())
     }

@@ -1,25 +1,25 @@
-//! `sse-busctl token`: make, list and revoke tokens.
+//! `sse-busctl token`: creates, lists and revokes tokens.
 //!
-//! Tokens stand in a file that the daemon reads, so they can be made before the daemon runs, and a daemon that listens
-//! beyond loopback can be started at all. The file is where the daemon says, or where it would be.
+//! The command edits the token file that the daemon reads, so that tokens can be created before the daemon runs. A
+//! daemon that listens beyond loopback requires one. The file is in the state directory of the running daemon, or in
+//! the default one.
 
-use std::{
-    io,
-    path::PathBuf,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{io, path::PathBuf};
 
 use serde::Serialize;
 use sse_bus::{
     Client, Endpoint, Filter, client,
     endpoint::state_dir,
-    tokens::{Scope, Token, TokenFile, Wanted},
+    time::{unix_now, whole_millis},
+    tokens::{NewToken, Scope, Token, TokenFile},
 };
 
 use crate::{
-    cli::{self, TokenCreate, TokenDo},
+    cli::{self, TokenAction, TokenCreate},
     exit::{Exit, Failure},
-    output::{Output, ago, duration, text, visible},
+    output::{Output, text},
+    units::{ago, until},
+    visible::visible,
 };
 
 pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Token) -> Result<(), Failure> {
@@ -28,24 +28,25 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Toke
         None => daemons_state_dir(endpoint).await?.map_or_else(state_dir, Ok).map_err(failed)?,
     };
     let file = TokenFile::in_directory(&directory);
-    match options.command {
-        TokenDo::Create(options) => create(&file, output, options),
-        TokenDo::List => list(&file, output),
-        TokenDo::Revoke { token } => revoke(&file, output, &token),
+    match options.action {
+        TokenAction::Create(options) => create(&file, output, options),
+        TokenAction::List => list(&file, output),
+        TokenAction::Revoke { token } => revoke(&file, output, &token),
     }
 }
 
-/// Where the daemon keeps its tokens, if one runs. One that does not answer may keep them anywhere.
+/// Returns the state directory of the running daemon, or `None` if there is no daemon. A daemon that does not answer is
+/// an error, because its state directory is unknown.
 async fn daemons_state_dir(endpoint: &Endpoint) -> Result<Option<PathBuf>, Failure> {
-    let asked = async { Client::connect(endpoint).await?.status().await };
-    match asked.await {
+    let status = async { Client::connect(endpoint).await?.status().await };
+    match status.await {
         Ok(status) => Ok(Some(PathBuf::from(status.state_dir)).filter(|path| !path.as_os_str().is_empty())),
         Err(error @ client::Error::NoAnswer { .. }) => Err(error.into()),
         Err(_) => Ok(None),
     }
 }
 
-/// A token as programs see it; its secret when it is new.
+/// A token as JSON; with its secret only when it is created.
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,13 +75,13 @@ fn create(file: &TokenFile, output: &Output, options: TokenCreate) -> Result<(),
     }
     scopes.sort_unstable();
     scopes.dedup();
-    let expires = expires.map(|after| now.saturating_add(after.as_millis().try_into().unwrap_or(u64::MAX)));
-    let (token, secret) = file.create(Wanted { name, scopes, topics: topic, expires }, now).map_err(failed)?;
-    output.say(|| secret.reveal().to_owned(), &Shown::new(&token, Some(secret.reveal())))?;
+    let expires = expires.map(|after| now.saturating_add(whole_millis(after)));
+    let (token, secret) = file.create(NewToken { name, scopes, topics: topic, expires }, now).map_err(failed)?;
+    output.print(|| secret.reveal().to_owned(), &Shown::new(&token, Some(secret.reveal())))?;
     if output.people() {
         eprintln!(
-            "{} may {}. It is not shown again: only a digest is kept, in {}",
-            called(&token),
+            "{} may {}. It cannot be shown again: only a digest is stored, in {}",
+            title(&token),
             describe(&token),
             visible(&file.path().display().to_string())
         );
@@ -104,28 +105,29 @@ fn list(file: &TokenFile, output: &Output) -> Result<(), Failure> {
             token.expires.map_or_else(|| "never".into(), until),
         ]
     };
-    output.list(&shown, &columns, row, "no tokens; make one with `sse-busctl token create`")?;
+    output.list(&shown, &columns, row, "no tokens; create one with `sse-busctl token create`")?;
     Ok(())
 }
 
 fn revoke(file: &TokenFile, output: &Output, address: &str) -> Result<(), Failure> {
     let token = file.revoke(address).map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => {
-            Failure::new(Exit::Failed, format!("no token `{}`; see `sse-busctl token list`", visible(address)))
+            Failure::new(Exit::Failed, format!("there is no token `{}`; see `sse-busctl token list`", visible(address)))
         }
         _ => failed(e),
     })?;
-    output.say(|| format!("revoked {}; its streams end within a second", called(&token)), &Shown::new(&token, None))?;
+    output
+        .print(|| format!("revoked {}; its streams end within a second", title(&token)), &Shown::new(&token, None))?;
     Ok(())
 }
 
-/// `token t1a2b3c4 (phone)`.
-fn called(token: &Token) -> String {
+/// Returns the id and name of a token: `token t1a2b3c4 (phone)`.
+fn title(token: &Token) -> String {
     let name = token.name.as_ref().map_or(String::new(), |name| format!(" ({})", visible(name)));
     format!("token {}{name}", token.id)
 }
 
-/// `publish and subscribe on build/**, for 12h`.
+/// Returns what a token allows: `publish and subscribe on build/**, for 12h`.
 fn describe(token: &Token) -> String {
     let verb = |scope: &Scope| if *scope == Scope::Admin { "administer" } else { scope.as_str() };
     let scopes: Vec<_> = token.scopes.iter().map(verb).collect();
@@ -135,21 +137,7 @@ fn describe(token: &Token) -> String {
     format!("{} on {topics}{time}", scopes.join(" and "))
 }
 
-/// How long until a time (in milliseconds since 1970).
-fn until(time: u64) -> String {
-    match time.saturating_sub(unix_now()) {
-        0 => "expired".into(),
-        // Up to the next second: what was just made for a day has a day.
-        left => duration(Duration::from_secs(left.div_ceil(1000))),
-    }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
+#[expect(clippy::needless_pass_by_value, reason = "it is an argument of `map_err`")]
 fn failed(error: io::Error) -> Failure {
     Failure::new(Exit::Failed, error.to_string())
-}
-
-fn unix_now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_millis().try_into().unwrap_or(u64::MAX)
 }

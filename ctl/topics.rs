@@ -1,10 +1,11 @@
-//! `sse-busctl topics`: what the bus knows.
+//! `sse-busctl topics`: lists the topics.
 
 use sse_bus::Client;
 
 use crate::{
     exit::Failure,
-    output::{Output, ago, number, size, text},
+    output::{Output, number, text},
+    units::{ago, size},
 };
 
 pub(crate) async fn run(client: &mut Client, output: &Output) -> Result<(), Failure> {
@@ -32,7 +33,7 @@ pub(crate) async fn run(client: &mut Client, output: &Output) -> Result<(), Fail
                 t.last_time.map_or_else(|| "-".into(), ago),
             ]
         },
-        "no topics yet; publish one with `sse-busctl publish TOPIC DATA`",
+        "no topics yet; publish an event with `sse-busctl publish TOPIC DATA`",
     )?;
     Ok(())
 }

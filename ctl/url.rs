@@ -1,4 +1,4 @@
-//! `sse-busctl url`: where browsers and curl find a stream.
+//! `sse-busctl url`: the URL of an event stream.
 
 use std::fmt::Write;
 
@@ -13,12 +13,12 @@ use crate::{
 pub(crate) async fn run(client: &mut Client, output: &Output, options: Url) -> Result<(), Failure> {
     let filter = match &options.filter {
         Some(text) => Some(Filter::parse(text).map_err(|e| {
-            Failure::new(Exit::Usage, format!("`{}` is no topic and no pattern: {e}", text.escape_debug()))
+            Failure::new(Exit::Usage, format!("`{}` is not a topic or pattern: {e}", text.escape_debug()))
         })?),
         None => None,
     };
     let Some(base) = client.status().await?.url else {
-        let message = "the daemon serves its local socket only; start `sse-busd` with --listen to have a URL";
+        let message = "the daemon serves only its local socket; start `sse-busd` with --listen to get a URL";
         return Err(Failure::new(Exit::Failed, message));
     };
     let base = base.trim_end_matches('/');
@@ -26,12 +26,12 @@ pub(crate) async fn run(client: &mut Client, output: &Output, options: Url) -> R
         Some(filter) => format!("{base}/events/{}", encode(filter.as_str())),
         None => base.to_owned(),
     };
-    // A URL is one line for people and for `$(…)` alike; only --json asks for a JSON string.
+    // Plain text even without a terminal, for `$(…)`.
     output.line(&url)?;
     Ok(())
 }
 
-/// Percent-encodes what may not stand in the path of a URL.
+/// Percent-encodes the characters that are not allowed in the path of a URL.
 fn encode(path: &str) -> String {
     let mut encoded = String::with_capacity(path.len());
     for byte in path.bytes() {
@@ -41,7 +41,7 @@ fn encode(path: &str) -> String {
             | b'=' => {
                 encoded.push(byte.into());
             }
-            // Writing to a String does not fail.
+            // Writing to a String cannot fail.
             _ => drop(write!(encoded, "%{byte:02X}")),
         }
     }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_must_be_is_encoded() {
+    fn only_characters_that_are_not_allowed_are_encoded() {
         assert_eq!(encode("build/*/**"), "build/*/**");
         assert_eq!(encode("$sys/clients"), "$sys/clients");
         assert_eq!(encode("a%b&c/é\"'"), "a%25b%26c/%C3%A9%22%27");

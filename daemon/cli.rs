@@ -1,7 +1,6 @@
-//! The command line of `sse-busd`, and the variables that say the same.
+//! The command line of `sse-busd`, and the environment variables with the same meaning.
 //!
-//! Of the daemon's other files it needs `listen` alone, so that what is made of it, such as its man page, can be made
-//! elsewhere.
+//! It depends on no file of the daemon but `listen`, so that other programs can generate man pages from it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -11,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::listen::Listen;
 
-/// The local event bus: takes events from a local socket, hands them to browsers, curl and scripts.
+/// The local event bus: accepts events on a local socket, delivers them to browsers, curl and scripts.
 #[derive(Debug, Parser)]
 #[command(name = "sse-busd", version = env!("SSE_BUS_VERSION"), max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.\n\
     Logs go to stderr. SIGTERM and SIGINT end all streams cleanly, then the daemon.\n\
-    SIGHUP has it read its configuration again; no stream ends for it.")]
+    SIGHUP makes it read its configuration again; no stream ends for it.")]
 pub(crate) struct Flags {
     #[command(flatten)]
     pub(crate) settings: Settings,
@@ -26,15 +25,16 @@ pub(crate) struct Flags {
     /// Read no configuration file
     #[arg(long, env = "SSE_BUS_NO_CONFIG", value_parser = BoolishValueParser::new())]
     pub(crate) no_config: bool,
-    /// Check flags and configuration, say what is wrong, and end
-    #[arg(long, env = "SSE_BUS_CHECK", value_parser = BoolishValueParser::new())]
-    pub(crate) check: bool,
-    /// Print a configuration file that names every key, what it is for and its default, and end
+    /// Check flags and configuration, report what is wrong, and exit; --check=json reports for programs
+    #[arg(long, value_name = "FORMAT", env = "SSE_BUS_CHECK", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "text", hide_possible_values = true)]
+    pub(crate) check: Option<Check>,
+    /// Print a configuration file with every key, its purpose and its default, and exit
     #[arg(long)]
     pub(crate) print_config: bool,
 }
 
-/// What flags, environment and file can all set; the file's keys are the flags' names with `_`.
+/// Settings of flags, environment and file; the file's keys are the flags' names with `_`.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
@@ -52,7 +52,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "PATH", env = "SSE_BUS_SOCKET")]
     #[serde(serialize_with = "path")]
     pub(crate) socket: Option<PathBuf>,
-    /// Directory for what outlives the daemon: tokens, history on disk [default: in the user's state directory]
+    /// Directory for files that outlive the daemon: tokens, history on disk [default: in the user's state directory]
     #[arg(long, value_name = "DIR", env = "SSE_BUS_STATE_DIR")]
     #[serde(serialize_with = "path")]
     pub(crate) state_dir: Option<PathBuf>,
@@ -93,7 +93,7 @@ pub(crate) struct Settings {
     pub(crate) allow_host: Vec<String>,
     #[arg(
         long,
-        help = "Also let in processes of the user with this number, on the local socket; may be repeated",
+        help = "Also allow processes of the user with this ID on the local socket; may be repeated",
         value_name = "UID",
         env = "SSE_BUS_ALLOW_UID",
         value_delimiter = ','
@@ -101,13 +101,13 @@ pub(crate) struct Settings {
     pub(crate) allow_uid: Vec<u32>,
     #[arg(
         long,
-        help = "Also let in processes whose (effective) group has this number, on the local socket; may be repeated",
+        help = "Also allow processes whose effective group has this ID on the local socket; may be repeated",
         value_name = "GID",
         env = "SSE_BUS_ALLOW_GID",
         value_delimiter = ','
     )]
     pub(crate) allow_gid: Vec<u32>,
-    /// Serve other machines without TLS: everybody on the way can read tokens and events
+    /// Serve other machines without TLS: tokens and events can be read on the way
     #[arg(long, env = "SSE_BUS_INSECURE", value_parser = BoolishValueParser::new())]
     pub(crate) insecure: bool,
     /// Serve HTTPS: PEM file with the certificate and its chain; needs --tls-key
@@ -121,9 +121,21 @@ pub(crate) struct Settings {
     /// What is logged: error, warn, info, debug, trace, or a filter by module [default: info]
     #[arg(long, value_name = "LEVEL", env = "SSE_BUS_LOG")]
     pub(crate) log: Option<String>,
-    /// How it is logged [default: text]
+    /// Format of the log [default: text]
     #[arg(long, value_name = "FORMAT", env = "SSE_BUS_LOG_FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
+}
+
+/// The format of the result of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Check {
+    /// Text for people. The environment variable accepts a truth value, too.
+    #[value(aliases = ["1", "true", "yes", "on", "y", "t"])]
+    Text,
+    /// A JSON object on stdout.
+    Json,
+    #[value(hide = true, aliases = ["0", "false", "off", "n", "f"])]
+    No,
 }
 
 /// Where history is kept.
@@ -142,13 +154,13 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Durations, as people write them.
+/// Durations in text, such as `24h`.
 pub(crate) mod duration {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-    #[expect(clippy::ref_option, reason = "serde gives it so")]
+    #[expect(clippy::ref_option, reason = "serde requires this signature")]
     pub(crate) fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         value.map(|value| humantime::format_duration(value).to_string()).serialize(serializer)
     }
@@ -159,8 +171,8 @@ pub(crate) mod duration {
     }
 }
 
-/// A size to the byte, in the largest unit that fits.
-#[expect(clippy::ref_option, reason = "serde gives it so")]
+/// Serializes a size exactly, in the largest unit that divides it.
+#[expect(clippy::ref_option, reason = "serde requires this signature")]
 pub(crate) fn size<S: serde::Serializer>(value: &Option<ByteSize>, serializer: S) -> Result<S::Ok, S::Error> {
     let text = value.map(|ByteSize(bytes)| match bytes {
         0 => "0".to_owned(),
@@ -171,8 +183,8 @@ pub(crate) fn size<S: serde::Serializer>(value: &Option<ByteSize>, serializer: S
     text.serialize(serializer)
 }
 
-/// A path, also where it is no text.
-#[expect(clippy::ref_option, reason = "serde gives it so")]
+/// Serializes a path, even if it is not UTF-8.
+#[expect(clippy::ref_option, reason = "serde requires this signature")]
 fn path<S: serde::Serializer>(value: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
     value.as_ref().map(|path| path.to_string_lossy()).serialize(serializer)
 }

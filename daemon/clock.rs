@@ -1,41 +1,45 @@
 //! The bus's clock across restarts.
 //!
-//! Within one boot of the machine it goes on by the boot clock, which never jumps. Across boots only the wall clock says
-//! how much time has passed, and that may be wrong. So what the next daemon takes over is hidden when it is too old by that
-//! clock, and deleted only after [`PROBATION`] of running in which the wall clock did not jump.
+//! Within one boot of the machine it follows the boot clock, which never jumps. Across boots only the wall clock shows how much
+//! time has passed, and it may be wrong. Events that are too old by the wall clock alone are therefore hidden at first, and
+//! deleted only once the daemon has run for [`PROBATION`] without a jump of the wall clock.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sse_bus::bus::history::Doubt;
 
-use crate::shared::unix_now;
-
-/// How long a daemon runs before the time that has passed between two boots is believed.
+/// How long a daemon runs before it trusts the time that has passed between two boots.
 pub(crate) const PROBATION: Duration = Duration::from_hours(1);
-/// How far the wall clock may be from where it should be after that, in milliseconds.
+/// How far the wall clock may have drifted from the bus's clock in that time, in milliseconds.
 const TOLERANCE: u64 = 60_000;
-/// Restarts after which the wall clock was not believed, each known with its time. Of those before, what is in doubt is the
-/// most of them.
+/// Number of restarts, after which the wall clock was not trusted, that are tracked individually. Earlier ones are merged, with
+/// the largest doubt among them.
 const STEPS_MAX: usize = 8;
+
+/// Returns the milliseconds since 1970 (UTC).
+pub(crate) fn unix_now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_millis().try_into().unwrap_or(u64::MAX)
+}
 
 /// The clocks of the machine, in milliseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
-    /// Names the boot. Nothing where the system does not name it.
+    /// Identifies the boot, if the system does.
     boot: Option<String>,
     since_boot: u64,
     unix: u64,
 }
 
 impl Machine {
-    /// The clocks as they are now.
+    /// Reads the clocks.
     pub(crate) fn now() -> Machine {
         let (boot, since_boot) = boot().unzip();
         Machine { boot, since_boot: since_boot.unwrap_or(0), unix: unix_now() }
     }
 
-    /// Milliseconds since 1970 (UTC).
+    /// Returns the milliseconds since 1970 (UTC).
     pub(crate) fn unix(&self) -> u64 {
         self.unix
     }
@@ -54,32 +58,32 @@ fn boot() -> Option<(String, u64)> {
     None
 }
 
-/// How the bus's clock stands to those of the machine, as it is written down. A file of an earlier version has none: there
-/// the bus's clock began with the wall clock.
+/// The offsets between the bus's clock and the clocks of the machine, as stored. A file of an earlier version has none: there
+/// the bus's clock started at the wall clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Relation {
     boot: Option<String>,
-    /// What the bus's clock is ahead of the boot clock.
+    /// How far the bus's clock is ahead of the boot clock.
     ahead_of_boot: i64,
-    /// What the wall clock is ahead of the bus's.
+    /// How far the wall clock is ahead of the bus's clock.
     unix_ahead: i64,
-    /// What of the age of events is in doubt, oldest first.
+    /// The parts of events' ages that are in doubt, oldest first.
     steps: Vec<Step>,
 }
 
-/// A restart after which the wall clock was not believed yet.
+/// A restart since which the wall clock has not been trusted yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Step {
-    /// Events that came up to here are meant.
+    /// It concerns events that were accepted up to this time.
     until: u64,
-    /// What the wall clock was ahead of the bus's then.
+    /// How far the wall clock was ahead of the bus's clock then.
     unix_ahead: i64,
-    /// What the bus's clock has gone forward since on the word of the wall clock.
+    /// How far the bus's clock has advanced since by the wall clock alone.
     extra: u64,
 }
 
 impl Relation {
-    /// The clock that a bus goes on with, after one that stood at `clock` when this was written down.
+    /// Returns the clock with which a bus continues, after one that was at `clock` when this was stored.
     pub(crate) fn go_on(mut self, clock: u64, machine: &Machine) -> (u64, Relation) {
         let next = clock.saturating_add(1);
         let next = if machine.boot.is_some() && machine.boot == self.boot {
@@ -94,38 +98,38 @@ impl Relation {
         (next, self.at(next, machine))
     }
 
-    /// Notes that nothing but the wall clock says that so much time has passed.
+    /// Notes that only the wall clock shows that `away` milliseconds have passed.
     fn doubt_since(&mut self, until: u64, away: u64) {
         self.steps.push(Step { until, unix_ahead: self.unix_ahead, extra: 0 });
         for step in &mut self.steps {
             step.extra = step.extra.saturating_add(away);
         }
         if self.steps.len() > STEPS_MAX {
-            // The doubt of the oldest is greater. Of both, what keeps events longer.
+            // The doubt about the oldest is greater. The merged step has the values that keep events longer.
             let oldest = self.steps.remove(0);
             let next = &mut self.steps[0];
             (next.unix_ahead, next.extra) = (oldest.unix_ahead.max(next.unix_ahead), oldest.extra.max(next.extra));
         }
     }
 
-    /// The relation when the bus's clock stands at a time.
+    /// Returns the relation at a time of the bus's clock.
     pub(crate) fn at(self, clock: u64, machine: &Machine) -> Relation {
         let ahead_of_boot = clock.cast_signed().wrapping_sub(machine.since_boot.cast_signed());
         let unix_ahead = machine.unix.cast_signed().wrapping_sub(clock.cast_signed());
         Relation { boot: machine.boot.clone(), ahead_of_boot, unix_ahead, ..self }
     }
 
-    /// What of the age of events is in doubt.
+    /// Returns the parts of events' ages that are in doubt.
     pub(crate) fn doubt(&self) -> Doubt {
         Doubt { steps: self.steps.iter().map(|step| (step.until, step.extra)).collect() }
     }
 
-    /// Whether the wall clock has gone as the bus's since this relation.
+    /// Returns true if the wall clock has not jumped since this relation.
     pub(crate) fn is_plausible(&self, now: &Relation) -> bool {
         self.unix_ahead.abs_diff(now.unix_ahead) <= TOLERANCE
     }
 
-    /// Believes the wall clock: in doubt remains only what the bus's clock has gone further than that.
+    /// Trusts the wall clock. Only what the bus's clock has advanced further than the wall clock remains in doubt.
     pub(crate) fn believe(mut self) -> Relation {
         let now = self.unix_ahead;
         self.steps.retain_mut(|step| {

@@ -1,6 +1,5 @@
-//! The byte streams under HTTP, bounded: a peer that takes nothing for [`WRITE_STALL`] while something waits for it is
-//! cut, bytes that were read to find out what a peer speaks are read again, and what a peer sends before it authenticates is
-//! charged.
+//! The byte streams under HTTP: a peer that takes no byte for [`WRITE_STALL`] while bytes wait for it is cut, bytes that were
+//! read to detect the protocol are read again, and bytes that a peer sends before it authenticates are charged.
 
 use std::{
     io::{self, IoSlice},
@@ -18,13 +17,13 @@ use tokio::{
 
 use crate::unauthenticated::Unauthenticated;
 
-/// A connection with a prefix that is read first and a deadline for peers that take nothing.
+/// A connection with a prefix that is read first, and a deadline for peers that take no byte.
 pub(crate) struct Connection<S> {
     prefix: Bytes,
     stream: S,
     /// Runs while a write waits for the peer.
     stall: Option<Pin<Box<Sleep>>>,
-    /// Charged with what is read, until the peer authenticates.
+    /// Charged with the bytes that are read, until the peer authenticates.
     charged: Option<Arc<Unauthenticated>>,
 }
 
@@ -33,22 +32,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Connection::with_prefix(stream, Bytes::new())
     }
 
-    /// A connection whose peer has to authenticate, and is charged with what it sends.
+    /// A connection whose peer has to authenticate, and is charged with the bytes that it sends.
     pub(crate) fn charged(stream: S, unauthenticated: Arc<Unauthenticated>) -> Connection<S> {
         Connection { charged: Some(unauthenticated), ..Connection::new(stream) }
     }
 
-    /// A connection of which some bytes are read already.
+    /// A connection whose first bytes have been read.
     pub(crate) fn with_prefix(stream: S, prefix: Bytes) -> Connection<S> {
         Connection { prefix, stream, stall: None, charged: None }
     }
 
-    /// The stream alone; what of the prefix is unread goes.
+    /// Returns the stream. The unread part of the prefix is lost.
     pub(crate) fn into_inner(self) -> S {
         self.stream
     }
 
-    /// Passes on what a write came to, and cuts the peer if none has come to anything for too long.
+    /// Passes on the result of a write, or an error if the peer has taken no byte for too long.
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stall = None;
@@ -56,7 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(WRITE_STALL)));
         ready!(stall.as_mut().poll(cx));
-        // Asked again, it fails again: the peer does not get another period.
+        // Polled again, it fails again: the peer does not get another period.
         stall.as_mut().reset(Instant::now());
         let message = format!("the peer took no byte for {} s", WRITE_STALL.as_secs());
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)))

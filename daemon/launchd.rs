@@ -1,9 +1,9 @@
-//! The sockets that launchd of macOS holds while the daemon is away, asked for by the names in the launch agent's file.
+//! The sockets that launchd of macOS holds while the daemon is not running, by their names in the launch agent's file.
 //!
-//! launchd gives descriptors to who asks with `launch_activate_socket(3)`
-//! (<https://developer.apple.com/documentation/xpc/launch_activate_socket>), which `service-binding` calls by way of
-//! `raunch`. It answers once for each name. A process that launchd has not started, or whose agent names no such socket,
-//! gets none. No Mac has run this yet.
+//! launchd passes descriptors to a process that calls `launch_activate_socket(3)`
+//! (<https://developer.apple.com/documentation/xpc/launch_activate_socket>), which `service-binding` calls through
+//! `raunch`. It answers once for each name. A process that launchd has not started, or whose agent names no such socket, gets
+//! none. This has not been run on a Mac yet.
 
 use std::{
     net::TcpListener,
@@ -12,20 +12,20 @@ use std::{
 
 use service_binding::{Binding, Listener};
 
-/// The TCP sockets of this name: the name itself, then with numbers, such as `http-2`.
+/// Returns the TCP sockets of a name: the name itself, then with numbers, such as `http-2`.
 pub(crate) fn tcp(name: &str) -> Vec<TcpListener> {
     let numbered = (2..).map(|number| format!("{name}-{number}"));
     let names = std::iter::once(name.to_owned()).chain(numbered);
-    names.map_while(|name| held(&name)).map(|socket| OwnedFd::from(socket).into()).collect()
+    names.map_while(|name| socket(&name)).map(|socket| OwnedFd::from(socket).into()).collect()
 }
 
-/// The local socket of this name.
+/// Returns the local socket of a name.
 pub(crate) fn local(name: &str) -> Option<UnixListener> {
-    held(name)
+    socket(name)
 }
 
-/// Whatever socket has this name: it comes as a local one, and is none before somebody uses it.
-fn held(name: &str) -> Option<UnixListener> {
+/// Returns the socket of a name. Its type is local whatever the socket is, until it is used.
+fn socket(name: &str) -> Option<UnixListener> {
     let binding: Binding = format!("fd://{name}").parse().ok()?;
     match Listener::try_from(binding).ok()? {
         Listener::Unix(socket) => Some(socket),

@@ -1,6 +1,6 @@
-//! Where the daemon listens for browsers: an address, or both addresses of loopback.
+//! The TCP addresses on which the daemon listens: one address, or both loopback addresses.
 //!
-//! It needs nothing of the daemon's other files: `sse-busctl service` takes the same addresses.
+//! It depends on no other file of the daemon: `sse-busctl service` accepts the same addresses.
 
 use std::{
     fmt, io,
@@ -13,20 +13,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// SSE on a telephone keypad.
 const PORT: u16 = 7733;
 
-/// Where to listen.
+/// An address, or both loopback addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listen {
     Address(SocketAddr),
     /// `localhost:PORT`: `127.0.0.1`, and `[::1]` where there is IPv6. Programs try either first, and where only one is
-    /// served another user could have the other.
+    /// served another user could take the other.
     Localhost(u16),
 }
 
 impl Listen {
-    /// Where the daemon listens unless it is told otherwise.
+    /// The default.
     pub(crate) const USUAL: Listen = Listen::Localhost(PORT);
 
-    /// The addresses that this is on this machine.
+    /// Returns its addresses on this machine.
     pub(crate) fn addresses(self) -> Vec<SocketAddr> {
         match self {
             Listen::Address(address) => vec![address],
@@ -37,7 +37,7 @@ impl Listen {
         }
     }
 
-    /// All addresses of a list, each once.
+    /// Returns all addresses of a list, each once.
     pub(crate) fn all(list: &[Listen]) -> Vec<SocketAddr> {
         let mut all = Vec::new();
         for address in list.iter().flat_map(|listen| listen.addresses()) {
@@ -58,7 +58,7 @@ fn has_ipv6() -> bool {
     }
 }
 
-/// `EAFNOSUPPORT`, for which the standard library has no kind.
+/// `EAFNOSUPPORT`, for which the standard library has no `ErrorKind`.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const NO_FAMILY: i32 = 97;
 #[cfg(windows)]
@@ -76,7 +76,7 @@ impl FromStr for Listen {
             None => text.parse().ok().map(Listen::Address),
         }
         .ok_or_else(|| {
-            "it takes an address and a port, such as 127.0.0.1:7733 or [::1]:7733, or localhost:7733 for both".into()
+            "write an address and a port, such as 127.0.0.1:7733 or [::1]:7733, or localhost:7733 for both".into()
         })
     }
 }
@@ -90,7 +90,7 @@ impl fmt::Display for Listen {
     }
 }
 
-/// A list, as it stands in the configuration: one on its own, or several in brackets.
+/// Serializes a list as in the configuration file: one on its own, or several in brackets.
 pub(crate) fn serialize<S: Serializer>(list: &[Listen], serializer: S) -> Result<S::Ok, S::Error> {
     let texts: Vec<String> = list.iter().map(ToString::to_string).collect();
     match &texts[..] {
@@ -99,7 +99,7 @@ pub(crate) fn serialize<S: Serializer>(list: &[Listen], serializer: S) -> Result
     }
 }
 
-/// The list that a configuration has, which must not be empty.
+/// Deserializes a list, which must not be empty.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Listen>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -109,7 +109,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     }
     let texts = match Written::deserialize(deserializer)? {
         Written::One(text) => vec![text],
-        Written::Several(texts) if texts.is_empty() => return Err(de::Error::custom("there must be one")),
+        Written::Several(texts) if texts.is_empty() => return Err(de::Error::custom("write at least one address")),
         Written::Several(texts) => texts,
     };
     texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()

@@ -1,42 +1,57 @@
 //! `sse-busd`: the daemon around the bus.
 //!
 //! ```text
-//! local socket ──▶ ipc ──┐                      ┌──▶ fanout ──▶ browsers, curl
-//!                        ├──▶ SharedBus ────────┤
-//! loopback TCP ──▶ http ─┘    (one mutex)       └──▶ ipc ─────▶ scripts
+//! local socket ──▶ ipc ──┐                 ┌──▶ fanout ──▶ browsers, curl
+//!                        ├──▶ api ──▶ bus ─┤
+//! TCP ───────────▶ http ─┘                 └──▶ ipc ─────▶ scripts
 //! ```
 //!
-//! - `cli` and `config` are what the daemon is told, `signals` and `service` what it is told later, and what it tells its manager.
-//! - `logging` writes the log from a thread of its own, and bounds what peers can make it write.
-//! - `server` binds, accepts and drains, `tcp` binds for browsers; `descriptors` shares out places for connections, `access` says who may.
-//! - `ipc` and `http` are the two ways in, `connection` bounds what a peer may make them wait for, `unauthenticated` what
-//!   strangers may make them hold, `tls` wraps the port.
-//! - `shared` is the bus as tasks share it, `fanout` writes the streams of plain HTTP/1.1, `store` keeps history on disk.
-//! - `memory` returns freed memory to the system.
+//! Each line depends on those above it alone; `tests/circles` checks that.
+//!
+//! - `cli`, `listen`, `origin`, `tls`: flags and the types of their values. `clock`: the time. `logging` writes the log from its
+//!   own thread, and bounds how much peers can cause.
+//! - `config` reads flags, environment and file.
+//! - `memory` returns freed memory to the system; `unauthenticated` bounds the memory of peers without a token.
+//! - `connection`, `connection_limits`, `net`: byte streams with deadlines, file descriptors, TCP sockets. `shared_bus`: the bus
+//!   behind one mutex.
+//! - `access` authenticates callers and decides what each may do; `store` keeps history on disk, and `log` gives events
+//!   their numbers.
+//! - `client_guard` is a connected client, `metrics` what Prometheus reads.
+//! - `context` is what all tasks share.
+//! - `api` applies requests, in one way for all transports.
+//! - `fanout` writes the streams of plain HTTP/1.1.
+//! - `http` and then `ipc` are the two transports; the local socket speaks HTTP, too. `web/` has the files that they serve.
+//! - `service_manager` and `signals` talk to the system.
+//! - `server` starts, accepts and drains.
 
 mod access;
+mod api;
 mod cli;
+mod client_guard;
 mod clock;
 mod config;
 mod connection;
-mod descriptors;
+mod connection_limits;
+mod context;
 mod fanout;
 mod http;
 mod ipc;
 #[cfg(target_os = "macos")]
 mod launchd;
 mod listen;
+mod log;
 mod logging;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod memory;
 mod metrics;
 mod nearest;
+mod net;
+mod origin;
 mod server;
-mod service;
-mod shared;
+mod service_manager;
+mod shared_bus;
 mod signals;
 mod store;
-mod tcp;
 mod tls;
 mod unauthenticated;
 
@@ -47,84 +62,83 @@ use std::{
 
 use sse_bus::limits::DRAIN;
 
-use crate::{config::Config, listen::Listen, logging::Log, service::Sockets};
+use crate::{
+    cli::Check,
+    config::{Config, Given, InheritedSockets, Mode, report},
+    logging::Log,
+    service_manager::Sockets,
+};
 
 fn main() -> ExitCode {
-    let sockets = Sockets::take();
-    let held = sockets.as_ref().map_err(Clone::clone).and_then(Sockets::held);
-    let (sockets, held) = match (sockets, held) {
-        (Ok(sockets), Ok(held)) => (sockets, held),
-        (Err(error), _) | (_, Err(error)) => return fail(2, &error),
+    let given = Given::parse().unwrap_or_else(|error| error.exit());
+    let sockets = Sockets::take().and_then(|sockets| Ok((sockets.addresses()?, sockets)));
+    let (inherited, sockets) = match sockets {
+        Ok(sockets) => sockets,
+        Err(error) => return fail(2, &error),
     };
-    let config = match Config::read(held) {
+    match given.mode() {
+        Mode::Check(check) => self::check(&given, inherited, check),
+        Mode::PrintConfig => exit_code(print(config::DEFAULT)),
+        Mode::Run => run(&given, inherited, sockets),
+    }
+}
+
+/// Reports whether the configuration is valid.
+fn check(given: &Given, inherited: InheritedSockets, check: Check) -> ExitCode {
+    let result = Config::read(given, inherited).map(|config| config.report());
+    let output = report::format(&result, check);
+    eprint!("{}", output.stderr);
+    match print(&output.stdout) {
+        Ok(()) if result.is_err() => ExitCode::from(2),
+        printed => exit_code(printed),
+    }
+}
+
+/// Runs the daemon until it is stopped.
+fn run(given: &Given, inherited: InheritedSockets, sockets: Sockets) -> ExitCode {
+    let config = match Config::read(given, inherited) {
         Ok(config) => config,
         Err(error) => {
-            for mistake in error.lines() {
-                eprintln!("sse-busd: {mistake}");
-            }
+            eprint!("{}", report::prefixed(error.lines()));
             return ExitCode::from(2);
         }
     };
-    let filter = match Log::parse(&config.log) {
-        Ok(filter) => filter,
-        Err(error) => return fail(2, &error),
-    };
-    if config.check {
-        for warning in &config.warnings {
-            eprintln!("sse-busd: {warning}");
-        }
-        // Then, for people and for `sse-busctl service`, what it comes to.
-        let listen =
-            Listen::all(&config.listen).iter().map(ToString::to_string).collect::<Vec<_>>().join("\nlisten     ");
-        let sound = format!(
-            "the configuration is sound\nlisten     {listen}\nsocket     {}\nstate_dir  {}\n",
-            config.endpoint,
-            config.state_dir.display()
-        );
-        return match print(&sound) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(1, &error),
-        };
-    }
-    let descriptors = match descriptors::limit() {
+    let descriptors = match connection_limits::raise() {
         Ok(limit) => limit,
         Err(error) => return fail(1, &error),
     };
-    // Dropped last, after the runtime: nothing is logged any more.
-    let (log, _flush) = match Log::start(config.log_format, filter) {
+    // Dropped last, after the runtime, when nothing is logged any more.
+    let (log, _flush) = match Log::start(config.log_format, config.log.clone()) {
         Ok(started) => started,
         Err(error) => return fail(1, &error),
     };
     Log::warn(&config.warnings);
-    // Nothing that the daemon makes is for other users.
+    // Files that the daemon creates are not for other users.
     #[cfg(unix)]
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    // Sockets are looked at after so many turns of tasks, also when thousands of new connections have theirs: who is
-    // there already does not wait for them.
+    // A thread polls the sockets after every 16 turns of tasks, so that established connections do not wait while thousands
+    // of new ones have their first turn.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(16).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return fail(1, &format!("no threads to run on: {error}")),
+        Err(error) => return fail(1, &format!("cannot start threads: {error}")),
     };
     let ended = runtime.block_on(server::run(config, sockets, log, descriptors));
-    // What still waits for a disk that hangs does not hold up the end.
+    // A thread that waits for a hanging disk does not delay the exit.
     runtime.shutdown_timeout(DRAIN);
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(1, &error),
-    }
+    exit_code(ended)
 }
 
-/// Prints to stdout, of which nobody may want all: `sse-busd --print-config | head`.
-///
-/// # Errors
-///
-/// What was printed is nowhere, as on a full disk.
+/// Prints to stdout. A reader that has closed it, as in `sse-busd --print-config | head`, is not an error.
 fn print(text: &str) -> Result<(), String> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("cannot write the output: {error}")),
         _ => Ok(()),
     }
+}
+
+fn exit_code(result: Result<(), String>) -> ExitCode {
+    result.map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
 }
 
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {

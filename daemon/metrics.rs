@@ -1,4 +1,4 @@
-//! Metrics for Prometheus: counters of the bus, read from it when they are asked for, and what only the daemon sees.
+//! Metrics for Prometheus: counters of the bus, which are read at each scrape, and measurements of the daemon.
 
 use std::{
     fmt,
@@ -20,9 +20,9 @@ use prometheus_client::{
 };
 use sse_bus::{bus::Stats, protocol::ErrorCode};
 
-use crate::{shared::SharedBus, store::Store};
+use crate::{shared_bus::SharedBus, store::Store};
 
-/// The content type of what [`Metrics::encode`] gives.
+/// The content type of [`Metrics::encode`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// All metrics.
@@ -43,31 +43,31 @@ impl Metrics {
         // From 1 µs to 0.26 s.
         let publish_seconds = Histogram::new(exponential_buckets(1e-6, 4.0, 10));
         let refused = Family::default();
-        let help = "Time to publish what one read of a connection brought, waiting for the bus included";
+        let help = "Time to publish the events of one read of a connection, including the wait for the bus";
         registry.register("publish_seconds", help, publish_seconds.clone());
         registry.register("refused", "Requests refused, by error code", refused.clone());
         if let Some(store) = &store {
-            let help = "Time to write what has changed to disk, all that came together at once";
+            let help = "Time to write one batch of changes to disk";
             registry.register("history_commit_seconds", help, store.commits().clone());
         }
         registry.register_collector(Box::new(BusCollector { bus: bus.clone(), store }));
         Metrics { registry, publish_seconds, refused }
     }
 
-    /// A batch was published.
+    /// Records the time to publish a batch.
     pub(crate) fn published_in(&self, time: Duration) {
         self.publish_seconds.observe(time.as_secs_f64());
     }
 
-    /// A request was refused.
+    /// Counts a refused request.
     pub(crate) fn refused(&self, code: ErrorCode) {
         self.refused.get_or_create(&Code { code: code.as_str() }).inc();
     }
 
-    /// All metrics as text.
+    /// Returns all metrics as text.
     pub(crate) fn encode(&self) -> String {
         let mut text = String::new();
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
     }
@@ -89,10 +89,10 @@ impl Collector for BusCollector {
         let failing = self.store.as_ref().is_some_and(|store| store.error().is_some());
         let (stats, now) = self.bus.look(|bus, _| (bus.stats(), bus.status()));
         let counters = [
-            ("events_published", "Events taken", stats.published),
-            ("published_bytes", "Bytes of data of the events taken", stats.published_bytes),
-            ("events_delivered", "Events handed to subscribers", stats.delivered),
-            ("delivered_bytes", "Bytes handed to subscribers, as encoded", stats.delivered_bytes),
+            ("events_published", "Events accepted", stats.published),
+            ("published_bytes", "Bytes of data of the accepted events", stats.published_bytes),
+            ("events_delivered", "Events delivered to subscribers", stats.delivered),
+            ("delivered_bytes", "Encoded bytes delivered to subscribers", stats.delivered_bytes),
             ("slow_disconnects", "Subscribers disconnected because they were slow", stats.slow_disconnects),
         ];
         for (name, help, value) in counters {
@@ -116,7 +116,7 @@ impl Collector for BusCollector {
         let metric = ConstGauge::new(self.bus.longest_hold().as_secs_f64());
         metric.encode(encoder.encode_descriptor("lock_hold_seconds", help, None, metric.metric_type())?)?;
         let mut gaps =
-            encoder.encode_descriptor("gaps", "Gaps told to subscribers, by reason", None, MetricType::Counter)?;
+            encoder.encode_descriptor("gaps", "Gaps reported to subscribers, by reason", None, MetricType::Counter)?;
         for (reason, count) in Stats::GAP_REASONS.iter().zip(stats.gaps) {
             let label = [("reason", reason.as_str())];
             ConstCounter::new(count).encode(gaps.encode_family(&label)?)?;

@@ -1,8 +1,8 @@
 //! The daemon's life: bind, accept, serve, drain.
 //!
-//! There is one token that stops everything, and one deadline for the drain: nothing more is published, streams end once
-//! they have what was, answers under way are finished, and what is left after [`DRAIN`] is cut. Further signals meanwhile
-//! change nothing: it is over soon.
+//! One token stops everything, and one deadline bounds the drain: no more events are accepted, streams end once they have
+//! delivered what was accepted, answers in progress are finished, and connections that are left after [`DRAIN`] are cut.
+//! Further signals have no effect meanwhile.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -12,12 +12,11 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::ArcSwap;
 use sse_bus::{
     Epoch,
-    bus::{Bus, Now, TICK, history::Memory},
-    limits::{DRAIN, WARM},
-    protocol::Status,
+    bus::{Bus, Now, history::Memory},
+    limits::{DRAIN, HOT_BYTES},
     tokens::TokenFile,
 };
 use tokio::{
@@ -29,133 +28,114 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    access::Access,
+    access::{Access, RefusedNames},
     cli::HistoryKind,
-    clock::Machine,
+    clock::{Machine, unix_now},
     config::Config,
-    descriptors::Places,
+    connection_limits::ConnectionLimits,
+    context::Daemon,
     fanout::Fanout,
-    http::{Http, Refused, origin::Scheme},
+    http::{self, Http},
     ipc,
+    log::EventLog,
     logging::Log,
     metrics::Metrics,
-    service::{self, Sockets},
-    shared::{SharedBus, unix_now},
+    net,
+    service_manager::{self, Sockets},
+    shared_bus::SharedBus,
     signals::Signals,
     store::{Opened, Store},
-    tcp,
 };
 
-/// What every task of the daemon can reach.
-pub(crate) struct Daemon {
-    pub(crate) bus: SharedBus,
-    /// As it was read last.
-    config: ArcSwap<Config>,
-    pub(crate) log: Log,
-    /// Where browsers find it, at least one; the ports are the real ones.
-    pub(crate) addresses: Vec<SocketAddr>,
-    pub(crate) metrics: Metrics,
-    pub(crate) fanout: Fanout,
-    pub(crate) access: Arc<Access>,
-    pub(crate) refused_origins: Refused,
-    pub(crate) refused_hosts: Refused,
-    /// Where history is kept, if not in memory only.
-    pub(crate) store: Option<Arc<Store>>,
-    /// A place for each connection.
-    pub(crate) places: Places,
-    /// Asks for a check that the path of the local socket leads to it.
-    pub(crate) check_socket: Notify,
-    /// Stops everything.
-    pub(crate) stop: CancellationToken,
-    /// All connections.
-    pub(crate) tasks: TaskTracker,
-}
-
-impl Daemon {
-    /// What comes of a future, unless the daemon is stopped before.
-    pub(crate) async fn or_stop<T>(&self, future: impl Future<Output = T>) -> Option<T> {
-        self.stop.run_until_cancelled(future).await
-    }
-
-    /// The configuration, as it is now.
-    pub(crate) fn config(&self) -> Guard<Arc<Config>> {
-        self.config.load()
-    }
-
-    /// Goes on with another configuration.
-    pub(crate) fn configure(&self, config: Config) {
-        self.bus.with(|bus, now| bus.configure(config.limits.clone(), config.retention.clone(), now));
-        self.config.store(Arc::new(config));
-        // There may be more beyond the new bounds than goes at once.
-        self.bus.wake();
-    }
-
-    /// Begins the end. In this order: a stream that ends because of the token has had everything that was accepted.
-    pub(crate) fn begin_to_stop(&self) {
-        self.bus.with(|bus, _| bus.close());
-        self.stop.cancel();
-    }
-
-    /// Where browsers find it, without a slash at the end: its own origins, as browsers write them.
-    pub(crate) fn urls(&self) -> Vec<String> {
-        self.addresses.iter().map(|address| format!("{}://{address}", self.scheme())).collect()
-    }
-
-    /// The first of them, to name one.
-    pub(crate) fn url(&self) -> String {
-        self.urls().swap_remove(0)
-    }
-
-    pub(crate) fn scheme(&self) -> Scheme {
-        if self.config().tls.is_some() { Scheme::Https } else { Scheme::Http }
-    }
-
-    /// The daemon, described.
-    pub(crate) fn status(&self) -> Status {
-        let mut status = self.bus.look(|bus, _| bus.status());
-        status.version = env!("CARGO_PKG_VERSION").into();
-        status.pid = std::process::id();
-        status.uptime_ms = self.bus.uptime();
-        status.url = Some(self.url());
-        status.socket = self.config().endpoint.to_string();
-        status.state_dir = self.config().state_dir.display().to_string();
-        status.refused_origins = self.refused_origins.origins();
-        status.refused_hosts = self.refused_hosts.hosts();
-        status.urls = self.urls();
-        status.history_trouble = self.store.as_ref().and_then(|store| store.error()).map(|why| why.to_string());
-        status
-    }
-}
-
-/// Runs the daemon until it is told to stop. The process may have so many `descriptors`.
+/// Runs the daemon until it is stopped. `descriptors` is the number of file descriptors that the process may have.
 ///
 /// # Errors
 ///
-/// Says in one line what could not be had, who has it, and what to do.
+/// Names in one line what is not available, the process that holds it, and what to do.
 pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors: usize) -> Result<(), String> {
     let stop = CancellationToken::new();
-    let signals = Signals::listen().map_err(|e| format!("signals cannot be listened to: {e}"))?;
-    // The local socket first: it tells best whether there is a daemon already.
+    let signals = Signals::listen().map_err(|e| format!("cannot listen for signals: {e}"))?;
+    // The local socket first: its error names a daemon that runs already.
     #[cfg(unix)]
-    let held = sockets.ipc.map(|socket| ipc::Listener::of(socket, &config.guests));
+    let local = ipc::Listener::new(sockets.ipc, &config.endpoint, &config.local_allow_list).await?;
     #[cfg(windows)]
-    let held: Option<io::Result<ipc::Listener>> = None;
-    let local = match held {
-        Some(held) => held.map_err(|e| format!("the socket {} cannot be served: {e}", config.endpoint))?,
-        None => ipc::Listener::bind(&config.endpoint, &config.guests).await?,
-    };
+    let local = ipc::Listener::bind(&config.endpoint, &config.local_allow_list).await?;
     #[cfg(unix)]
-    if let Some(warning) = config.guests.kept_out(&config.endpoint) {
+    if let Some(warning) = config.local_allow_list.unreachable_warning(&config.endpoint) {
         warn!("{warning}");
     }
-    let unusable = |e: io::Error| format!("a TCP socket cannot be served: {e}");
-    let listeners = match sockets.http {
-        none if none.is_empty() => tcp::listen(&config.listen)?,
-        held => held.into_iter().map(tcp::serve_held).collect::<io::Result<_>>().map_err(unusable)?,
-    };
-    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>().map_err(unusable)?;
+    let (listeners, addresses) = listen(sockets.http, &config)?;
+    let (bus, store) = open_bus(&config)?;
+    let metrics = Metrics::new(&bus, store.clone());
+    let access = Access::new(&addresses, TokenFile::in_directory(&config.state_dir));
+    let connections = ConnectionLimits::new(descriptors, access.identifies_own_user());
+    let (fanout, tasks) = (Arc::new(Fanout::new()), TaskTracker::new());
+    for shard in fanout.tasks(&bus, &stop) {
+        tasks.spawn(shard);
+    }
+    let daemon = Arc::new(Daemon {
+        access: Arc::new(access),
+        refused_origins: RefusedNames::default(),
+        refused_hosts: RefusedNames::default(),
+        events: EventLog::new(&bus),
+        store,
+        bus,
+        config: ArcSwap::from_pointee(config),
+        log,
+        addresses,
+        metrics,
+        connections,
+        check_socket: Notify::new(),
+        stop,
+        tasks,
+    });
+    if let Some(store) = daemon.store.clone() {
+        let daemon = daemon.clone();
+        tokio::spawn(async move { daemon.or_stop(store.believe_clock(&daemon.bus)).await });
+    }
+    let http = Http::new(daemon.clone(), fanout.clone());
+    announce(&daemon);
+    // Not waited for: a manager that does not read its socket blocks the notification.
+    spawn_blocking(service_manager::ready);
 
-    // Random, so that no earlier bus of this user had the same.
+    tokio::spawn(service_manager::watchdog(daemon.clone(), fanout));
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    tokio::spawn(crate::memory::return_at_rest());
+    let accepting = listeners.into_iter().map(|listener| tokio::spawn(http::accept(http.clone(), listener)));
+    let mut parts: Vec<_> = accepting.collect();
+    parts.extend([
+        tokio::spawn(signals.serve(daemon.clone())),
+        tokio::spawn(tick(daemon.clone())),
+        tokio::spawn(ipc::accept(local, daemon.clone(), http)),
+    ]);
+    for task in parts {
+        if let Err(error) = task.await {
+            warn!(%error, "a task of the daemon has failed");
+            daemon.begin_to_stop();
+        }
+    }
+    drain(&daemon).await;
+    Ok(())
+}
+
+/// Returns the TCP sockets, inherited or bound here, and their addresses.
+fn listen(
+    inherited: Vec<std::net::TcpListener>,
+    config: &Config,
+) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), String> {
+    let unusable = |e: io::Error| format!("cannot serve a TCP socket: {e}");
+    let listeners = if inherited.is_empty() {
+        net::listen(&config.listen)?
+    } else {
+        inherited.into_iter().map(net::serve_inherited).collect::<io::Result<_>>().map_err(unusable)?
+    };
+    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>().map_err(unusable)?;
+    Ok((listeners, addresses))
+}
+
+/// Creates the bus, with the history that an earlier daemon has left on disk.
+fn open_bus(config: &Config) -> Result<(SharedBus, Option<Arc<Store>>), String> {
+    // Random, so that it differs from every earlier epoch of this user.
     let epoch = Epoch::from_seed(RandomState::new().hash_one(std::process::id()));
     let mut opened = match config.history {
         HistoryKind::Memory => None,
@@ -163,7 +143,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     };
     let history = match opened {
         None => Memory::new(config.retention.clone()),
-        Some(_) => Memory::journaled(config.retention.clone(), WARM),
+        Some(_) => Memory::journaled(config.retention.clone(), HOT_BYTES),
     };
     let epoch = opened.as_ref().and_then(Opened::epoch).unwrap_or(epoch);
     let mut bus = Bus::new(epoch, config.limits.clone(), Box::new(history));
@@ -173,106 +153,30 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     }
     let bus = SharedBus::new(bus, clock);
     let store = opened.map(|opened| opened.start(&bus));
-    let store = store.transpose().map_err(|e| format!("no thread to keep history with: {e}"))?.map(Arc::new);
-    let metrics = Metrics::new(&bus, store.clone());
-    let access = Access::new(&addresses, TokenFile::in_directory(&config.state_dir));
-    let (fanout, tasks) = (Fanout::new(), TaskTracker::new());
-    let places = Places::new(descriptors, access.knows_all_own());
-    for shard in fanout.tasks(&bus, &stop) {
-        tasks.spawn(shard);
-    }
-    let daemon = Arc::new(Daemon {
-        access: Arc::new(access),
-        refused_origins: Refused::default(),
-        refused_hosts: Refused::default(),
-        store,
-        bus,
-        config: ArcSwap::from_pointee(config),
-        log,
-        addresses,
-        metrics,
-        fanout,
-        places,
-        check_socket: Notify::new(),
-        stop,
-        tasks,
-    });
-    if let Some(store) = daemon.store.clone() {
-        let daemon = daemon.clone();
-        tokio::spawn(async move { daemon.or_stop(store.believe_clock(&daemon.bus)).await });
-    }
-    let http = Http::new(daemon.clone());
-    greet(&daemon);
-    // Not waited for: a manager that does not read its socket holds up a thread of its own kind.
-    spawn_blocking(service::ready);
-
-    tokio::spawn(service::watchdog(daemon.clone()));
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    tokio::spawn(crate::memory::return_at_rest());
-    let accepting = listeners.into_iter().map(|listener| tokio::spawn(http.clone().accept(listener)));
-    let mut parts: Vec<_> = accepting.collect();
-    parts.extend([
-        tokio::spawn(signals.serve(daemon.clone())),
-        tokio::spawn(tick(daemon.clone())),
-        tokio::spawn(ipc::accept(local, daemon.clone(), http)),
-    ]);
-    for task in parts {
-        if let Err(error) = task.await {
-            warn!(%error, "a part of the daemon has failed");
-            daemon.begin_to_stop();
-        }
-    }
-    spawn_blocking(service::stopping);
-    daemon.tasks.close();
-    if tokio::time::timeout(DRAIN, daemon.tasks.wait()).await.is_err() {
-        warn!(connections = daemon.tasks.len(), "cut what had not ended in {} s", DRAIN.as_secs());
-    }
-    if let Some(store) = &daemon.store {
-        store.end().await;
-    }
-    daemon.log.report_suppressed();
-    info!("stopped");
-    Ok(())
+    let store = store.transpose().map_err(|e| format!("cannot start a thread for history: {e}"))?.map(Arc::new);
+    Ok((bus, store))
 }
 
-/// What was accepted, if it could be. Where that fails, for want of descriptors, this waits a moment: nothing is served
-/// better by a busy loop.
-pub(crate) async fn accepted<T>(connection: io::Result<T>) -> Option<T> {
-    const PAUSE: Duration = Duration::from_millis(100);
-    match connection {
-        Ok(connection) => Some(connection),
-        Err(error) => {
-            warn!(%error, "a connection could not be accepted");
-            tokio::time::sleep(PAUSE).await;
-            None
-        }
-    }
-}
-
-/// Has the bus tick. Where nobody subscribes the daemon sleeps: nobody waits for a heartbeat then, and whoever publishes
-/// lets go what is too old. What is left for want of events goes after a while.
+/// Makes the bus tick whenever it must, and does the other regular work: once a second while there are subscribers. Without
+/// them the daemon sleeps until an event is too old.
 async fn tick(daemon: Arc<Daemon>) {
-    const ASLEEP: Duration = Duration::from_mins(5);
+    const BUSY: Duration = Duration::from_secs(1);
+    const IDLE: Duration = Duration::from_mins(5);
     let mut ending: Option<JoinHandle<()>> = None;
     loop {
-        let pause = async {
-            if daemon.bus.with(|bus, _| bus.has_subscribers()) {
-                tokio::time::sleep(TICK).await;
-            } else {
-                let _ = tokio::time::timeout(ASLEEP, daemon.bus.woken()).await;
-            }
-        };
-        if daemon.or_stop(pause).await.is_none() {
+        if daemon.or_stop(daemon.bus.until_tick(BUSY, IDLE)).await.is_none() {
             return;
         }
         daemon.check_socket.notify_one();
-        daemon.bus.with(Bus::tick);
-        while daemon.bus.with(Bus::catch_up) {
+        while daemon.bus.with(|bus, now| {
+            bus.tick(now);
+            bus.next_timeout().is_some_and(|at| at <= now.mono)
+        }) {
             tokio::task::yield_now().await;
         }
         daemon.log.report_suppressed();
         daemon.access.expire_tickets();
-        // Not waited for: the disk that the tokens are on may hang.
+        // In a task of its own: the disk with the tokens may hang.
         if daemon.access.has_streams() && ending.as_ref().is_none_or(JoinHandle::is_finished) {
             ending = Some(tokio::spawn(end_streams(daemon.clone())));
         }
@@ -281,13 +185,30 @@ async fn tick(daemon: Arc<Daemon>) {
 
 /// Ends the streams whose token was revoked or has expired.
 async fn end_streams(daemon: Arc<Daemon>) {
-    for client in daemon.access.ended().await {
+    for client in daemon.access.ended_streams().await {
         daemon.bus.with(|bus, now| bus.disconnect(client, now));
     }
 }
 
-/// Says where the daemon listens: to a person on a terminal with what to do next, and in the log.
-fn greet(daemon: &Daemon) {
+/// Waits for the connections to end, cuts those that do not in time, and writes the last events to disk.
+async fn drain(daemon: &Daemon) {
+    let notified = spawn_blocking(service_manager::stopping);
+    daemon.tasks.close();
+    if tokio::time::timeout(DRAIN, daemon.tasks.wait()).await.is_err() {
+        let seconds = DRAIN.as_secs();
+        warn!(connections = daemon.tasks.len(), "cut the connections that had not ended within {seconds} s");
+    }
+    if let Some(store) = &daemon.store {
+        store.end().await;
+    }
+    // The notification may still wait for a thread. A service manager that does not read must not delay the end for long.
+    let _ = tokio::time::timeout(Duration::from_secs(1), notified).await;
+    daemon.log.report_suppressed();
+    info!("stopped");
+}
+
+/// Logs where the daemon listens; on a terminal, prints it with the commands to try next.
+fn announce(daemon: &Daemon) {
     let (urls, config) = (daemon.urls(), daemon.config());
     if io::stdout().is_terminal() {
         let socket = match &config.endpoint {
@@ -303,7 +224,7 @@ fn greet(daemon: &Daemon) {
             url = urls[0],
             endpoint = config.endpoint,
         );
-        // Not here: the terminal may be stopped.
+        // In a thread of its own: a stopped terminal blocks the write.
         std::thread::spawn(move || io::stdout().write_all(greeting.as_bytes()));
     }
     let addresses: Vec<_> = daemon.addresses.iter().map(ToString::to_string).collect();

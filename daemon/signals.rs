@@ -1,27 +1,30 @@
-//! Signals: SIGTERM and SIGINT stop the daemon, SIGHUP has it read its configuration again, and bind the
-//! local socket again if its file is lost. On Windows Ctrl-C, Ctrl-Break and the end of its console stop it.
+//! Signals: SIGTERM and SIGINT stop the daemon; SIGHUP makes it read its configuration again, and bind the local socket again
+//! if its file was removed. On Windows Ctrl-C, Ctrl-Break and closing the console stop it.
 //!
-//! No stream is dropped for a new configuration. What cannot change while the daemon runs stays, and the log names it. A
-//! daemon that was started on a terminal stops when that is closed.
+//! No stream ends for a new configuration. Settings that cannot change while the daemon runs keep their values, and the log
+//! names them. A daemon that was started on a terminal stops when the terminal is closed.
 
 use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use crate::{config::Config, logging::Log, server::Daemon};
+use crate::{
+    config::{Config, Given},
+    context::Daemon,
+};
 
-/// Reads the configuration again, and goes on with it. One that is wrong changes nothing.
+/// Reads the configuration again and puts it into effect. An invalid one changes nothing.
 #[cfg_attr(windows, expect(dead_code, reason = "there is no signal for it"))]
 fn reload(daemon: &Daemon) -> Result<(), String> {
-    let read = Config::read(daemon.config().held.clone()).map_err(|e| e.to_string())?;
-    let filter = Log::parse(&read.log)?;
+    let given = Given::parse().map_err(|e| e.to_string())?;
+    let read = Config::read(&given, daemon.config().inherited.clone()).map_err(|e| e.to_string())?;
     let (config, kept) = read.for_running(&daemon.config());
+    daemon.log.set(config.log.clone());
     daemon.configure(config);
-    daemon.log.set(filter);
     if kept.is_empty() {
         info!("read the configuration again");
     } else {
-        warn!(kept = kept.join(", "), "read the configuration again; what is kept changes with a restart only");
+        warn!(kept = kept.join(", "), "read the configuration again; the kept settings change only with a restart");
     }
     Ok(())
 }
@@ -43,21 +46,21 @@ mod unix {
     use tracing::error;
 
     use super::{Arc, Daemon, info, reload};
-    use crate::service;
+    use crate::service_manager;
 
     /// The signals that the process listens to.
     pub(crate) struct Signals {
         terminate: Signal,
         interrupt: Signal,
         hangup: Signal,
-        /// Whether the daemon was started on a terminal.
+        /// The daemon was started on a terminal.
         on_terminal: bool,
     }
 
     impl Signals {
         pub(crate) fn listen() -> io::Result<Signals> {
-            // A write above the limit of file size fails then as on a full disk; by default this signal ends the process.
-            // The handler stays.
+            // With a handler, a write above the limit of file size fails as on a full disk; by default the signal ends the
+            // process. The handler stays installed.
             let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
             Ok(Signals {
                 terminate: signal(SignalKind::terminate())?,
@@ -67,16 +70,16 @@ mod unix {
             })
         }
 
-        /// Does what signals say, until the daemon stops.
+        /// Handles signals until the daemon stops.
         pub(crate) async fn serve(mut self, daemon: Arc<Daemon>) {
-            // In a thread of its own kind: the disk with the configuration may hang, and SIGTERM counts all the same.
+            // Reloading has a thread that may block: SIGTERM must work while the disk with the configuration hangs.
             let mut reloading: Option<JoinHandle<()>> = None;
             loop {
                 tokio::select! {
                     _ = self.terminate.recv() => info!("SIGTERM: stopping"),
                     _ = self.interrupt.recv() => info!("SIGINT: stopping"),
                     _ = self.hangup.recv(), if reloading.is_none() => {
-                        // What was closed is no terminal any more.
+                        // A closed terminal is not a terminal any more.
                         if !self.on_terminal || io::stdin().is_terminal() {
                             daemon.check_socket.notify_one();
                             let daemon = daemon.clone();
@@ -96,16 +99,16 @@ mod unix {
         }
     }
 
-    /// Reads the configuration again, and keeps the service manager informed.
+    /// Reads the configuration again, and notifies the service manager of it.
     fn reload_as_service(daemon: &Daemon) {
-        service::reloading();
+        service_manager::reloading();
         if let Err(error) = reload(daemon) {
-            error!("SIGHUP: {error}; the daemon goes on as it was");
+            error!("SIGHUP: {error}; the configuration is unchanged");
         }
-        service::ready();
+        service_manager::ready();
     }
 
-    /// Ends with the task, if there is one. A panic in it is logged already.
+    /// Waits for a task, if there is one. A panic in it has been logged.
     async fn finished(task: &mut Option<JoinHandle<()>>) {
         match task {
             Some(task) => drop(task.await),
@@ -125,7 +128,7 @@ mod windows {
 
     use super::{Arc, Daemon, info};
 
-    /// What the console tells the process. Windows waits 5 s for whoever is told that the console is closed.
+    /// The events of the console. When it is closed, Windows ends the process after 5 s.
     pub(crate) struct Signals {
         interrupt: CtrlC,
         terminate: CtrlBreak,
@@ -137,7 +140,7 @@ mod windows {
             Ok(Signals { interrupt: ctrl_c()?, terminate: ctrl_break()?, close: ctrl_close()? })
         }
 
-        /// Stops the daemon when it is told to.
+        /// Stops the daemon on the first event.
         pub(crate) async fn serve(mut self, daemon: Arc<Daemon>) {
             tokio::select! {
                 _ = self.interrupt.recv() => info!("Ctrl-C: stopping"),

@@ -1,6 +1,6 @@
-//! TLS for the port, in builds with the feature `tls`: one certificate, HTTP/2 or HTTP/1.1 as the peer wants (ALPN).
+//! TLS for TCP, in builds with the feature `tls`: one certificate, and HTTP/2 or HTTP/1.1 as negotiated (ALPN).
 //!
-//! In other builds a configuration that asks for TLS is refused, and no [`Tls`] can exist.
+//! Other builds refuse a configuration with TLS, and a [`Tls`] cannot exist.
 
 #[cfg(feature = "tls")]
 pub(crate) use self::enabled::{Accepted, Tls};
@@ -24,7 +24,7 @@ mod enabled {
 
     const HTTP2: &[u8] = b"h2";
 
-    /// A certificate and its key, ready to serve with.
+    /// A certificate and its key.
     #[derive(Clone)]
     pub(crate) struct Tls(TlsAcceptor);
 
@@ -37,7 +37,7 @@ mod enabled {
     /// A connection after its handshake.
     pub(crate) struct Accepted<S> {
         pub(crate) stream: TlsStream<S>,
-        /// Whether the peer wants HTTP/2; else it is HTTP/1.1.
+        /// The peer speaks HTTP/2, otherwise HTTP/1.1.
         pub(crate) is_http2: bool,
     }
 
@@ -46,7 +46,7 @@ mod enabled {
         ///
         /// # Errors
         ///
-        /// Says which file is the trouble, and what to do.
+        /// Names the file that cannot be used, and what to do.
         pub(crate) fn read(cert: &Path, key: &Path) -> Result<Tls, String> {
             let cert_wrong = |what: &str| {
                 format!("tls_cert = {}: {what}; name a PEM file with the certificate, then its chain", cert.display())
@@ -58,18 +58,18 @@ mod enabled {
                 .and_then(Iterator::collect::<Result<Vec<_>, _>>)
                 .map_err(|e| cert_wrong(&explain(e)))?;
             if chain.is_empty() {
-                return Err(cert_wrong("there is no certificate in it"));
+                return Err(cert_wrong("it contains no certificate"));
             }
             let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| key_wrong(&explain(e)))?;
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             let config = ServerConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()
-                .map_err(|e| format!("TLS cannot be set up: {e}"))?
+                .map_err(|e| format!("cannot set up TLS: {e}"))?
                 .with_no_client_auth()
                 .with_single_cert(chain, secret);
             let mut config = config.map_err(|e| match e {
                 rustls::Error::InconsistentKeys(_) => format!(
-                    "tls_key = {} is not the key of tls_cert = {}; name the two files that were made together",
+                    "tls_key = {} is not the key of tls_cert = {}; name the two files that belong together",
                     key.display(),
                     cert.display()
                 ),
@@ -80,7 +80,7 @@ mod enabled {
             Ok(Tls(TlsAcceptor::from(Arc::new(config))))
         }
 
-        /// The handshake.
+        /// Performs the handshake.
         pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<Accepted<S>> {
             let stream = self.0.accept(stream).await?;
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
@@ -90,7 +90,7 @@ mod enabled {
 
     fn explain(error: pem::Error) -> String {
         match error {
-            pem::Error::NoItemsFound => "there is no private key in it".into(),
+            pem::Error::NoItemsFound => "it contains no private key".into(),
             pem::Error::Io(e) => e.to_string(),
             e => format!("it is not PEM ({e})"),
         }

@@ -1,17 +1,17 @@
-//! Where the local socket is: one place for each user, the same for the daemon and everybody who talks to it.
+//! The path of the local socket, one per user, for the daemon and its clients.
 //!
-//! On Unix `$XDG_RUNTIME_DIR/sse-bus/bus.sock`, or the user's state directory where there is no runtime directory
-//! (macOS, a bare `su`); on Windows the pipe `\\.\pipe\sse-bus-<user>`. `SSE_BUS_SOCKET` overrides both.
+//! On Unix it is `$XDG_RUNTIME_DIR/sse-bus/bus.sock`, or in the user's state directory if there is no runtime directory
+//! (macOS, a plain `su`); on Windows the pipe `\\.\pipe\sse-bus-<user>`. `SSE_BUS_SOCKET` overrides both.
 //!
-//! What another user planted there gets nothing: on Unix the operating system is asked who serves the socket, before
-//! anything is sent.
+//! On Unix a client checks the user of the process that serves the socket before it sends anything, so that a socket of
+//! another user receives nothing.
 
 use std::{
     fmt, io,
     path::{Path, PathBuf},
 };
 
-/// The environment variable that overrides where the local socket is.
+/// The environment variable that overrides the path of the local socket.
 pub const SOCKET_VARIABLE: &str = "SSE_BUS_SOCKET";
 
 /// A connection to the local socket.
@@ -21,17 +21,17 @@ pub type Stream = tokio::net::UnixStream;
 #[cfg(all(windows, feature = "client"))]
 pub type Stream = interprocess::local_socket::tokio::Stream;
 
-/// The address of a bus: a socket file, or the name of a pipe.
+/// The address of a daemon: the path of a socket, or the name of a pipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint(PathBuf);
 
 impl Endpoint {
-    /// The endpoint at a path of one's own.
+    /// Returns the endpoint at a path.
     pub fn at(path: impl Into<PathBuf>) -> Endpoint {
         Endpoint(path.into())
     }
 
-    /// The endpoint of this user: `SSE_BUS_SOCKET` if it is set and not empty, else the usual place.
+    /// Returns the endpoint of this user: `SSE_BUS_SOCKET` if it is set and not empty, else the default path.
     ///
     /// # Errors
     ///
@@ -39,22 +39,22 @@ impl Endpoint {
     pub fn find() -> io::Result<Endpoint> {
         match std::env::var_os(SOCKET_VARIABLE) {
             Some(path) if !path.is_empty() => Ok(Endpoint::at(path)),
-            _ => usual_place().map(Endpoint),
+            _ => default_path().map(Endpoint),
         }
     }
 
-    /// The socket's path, or the pipe's name.
+    /// Returns the path of the socket, or the name of the pipe.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Connects to the daemon there.
+    /// Connects to the daemon.
     ///
     /// # Errors
     ///
-    /// Those of the operating system; [`PermissionDenied`](io::ErrorKind::PermissionDenied) also if a process serves the
-    /// socket that this user has no reason to trust: at the usual place it must be this user's own, or root's; elsewhere
-    /// it may also be that of the owner of the directory, whom whoever named the path has chosen.
+    /// Returns the error of the operating system, or [`PermissionDenied`](io::ErrorKind::PermissionDenied) if the
+    /// socket is served by a process of an untrusted user. At the default path this user and root are trusted; at any
+    /// other path the owner of its directory as well, because the caller chose that path.
     #[cfg(all(unix, feature = "client"))]
     pub async fn connect(&self) -> io::Result<Stream> {
         let stream = Stream::connect(&self.0).await?;
@@ -65,16 +65,16 @@ impl Endpoint {
         Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("it is served by another user (uid {server})")))
     }
 
-    /// Whether somebody has named a path in a directory of this user.
+    /// Returns true if this is not the default path and its directory belongs to `user`.
     #[cfg(all(unix, feature = "client"))]
     fn is_chosen_from(&self, user: u32) -> bool {
         use std::os::unix::fs::MetadataExt as _;
         let directory = self.0.parent().and_then(|directory| directory.metadata().ok());
-        let is_usual = usual_place().is_ok_and(|usual| usual == self.0);
-        !is_usual && directory.is_some_and(|directory| directory.uid() == user)
+        let is_default = default_path().is_ok_and(|default| default == self.0);
+        !is_default && directory.is_some_and(|directory| directory.uid() == user)
     }
 
-    /// Connects to the daemon there.
+    /// Connects to the daemon.
     #[cfg(all(windows, feature = "client"))]
     pub async fn connect(&self) -> io::Result<Stream> {
         use interprocess::local_socket::{GenericFilePath, ToFsName, traits::tokio::Stream as _};
@@ -82,8 +82,8 @@ impl Endpoint {
     }
 }
 
-/// Where this user's daemon keeps what outlives it, unless it is told otherwise: `sse-bus` in the user's state
-/// directory, or in that for local data where a system knows no such (macOS, Windows).
+/// Returns the default directory of the daemon's persistent files: `sse-bus` in the user's state directory, or in the
+/// directory for local data on systems without one (macOS, Windows).
 ///
 /// # Errors
 ///
@@ -101,7 +101,7 @@ impl fmt::Display for Endpoint {
 }
 
 #[cfg(unix)]
-fn usual_place() -> io::Result<PathBuf> {
+fn default_path() -> io::Result<PathBuf> {
     let no_home =
         || io::Error::new(io::ErrorKind::NotFound, format!("no home directory; set {SOCKET_VARIABLE} to a path"));
     let base = directories::BaseDirs::new().ok_or_else(no_home)?;
@@ -113,7 +113,7 @@ fn usual_place() -> io::Result<PathBuf> {
 }
 
 #[cfg(windows)]
-fn usual_place() -> io::Result<PathBuf> {
+fn default_path() -> io::Result<PathBuf> {
     let user = std::env::var("USERNAME").map_err(|_| {
         io::Error::new(io::ErrorKind::NotFound, format!("USERNAME is not set; set {SOCKET_VARIABLE} to a pipe's name"))
     })?;

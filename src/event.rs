@@ -1,4 +1,4 @@
-//! Events: what travels on the bus, and the ids by which subscribers find their place again.
+//! Events, and their ids, by which subscribers resume.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{headers::Headers, limits::TYPE_MAX, topic::Topic};
 
-/// The name of one unbroken history. Ids of different epochs cannot be compared.
+/// The name of one uninterrupted history. Ids of different epochs cannot be compared.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch {
     len: u8,
@@ -14,10 +14,10 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// The most characters an epoch has.
+    /// The maximum number of characters.
     pub const MAX: usize = 15;
 
-    /// Parses 1 to [`Epoch::MAX`] characters of `[a-z0-9]`.
+    /// Parses 1 to [`Epoch::MAX`] characters of `[a-z0-9]`. Returns `None` for any other text.
     pub fn parse(text: &str) -> Option<Epoch> {
         let fits = (1..=Self::MAX).contains(&text.len());
         if !fits || !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
@@ -28,19 +28,19 @@ impl Epoch {
         Some(epoch)
     }
 
-    /// An epoch made of the low 40 bits of `seed`, as eight characters. Take the seed from a random source:
-    /// an epoch must not come again.
+    /// Returns an epoch of eight characters from the low 40 bits of `seed`. The seed must come from a random source,
+    /// because an epoch must never repeat.
     pub fn from_seed(seed: u64) -> Epoch {
         let mut rest = seed & ((1 << 40) - 1);
         let mut epoch = Epoch { len: 8, text: [0; Self::MAX] };
-        for place in epoch.text[..8].iter_mut().rev() {
-            *place = b"0123456789abcdefghijklmnopqrstuvwxyz"[(rest % 36) as usize];
+        for character in epoch.text[..8].iter_mut().rev() {
+            *character = b"0123456789abcdefghijklmnopqrstuvwxyz"[(rest % 36) as usize];
             rest /= 36;
         }
         epoch
     }
 
-    /// The epoch as text.
+    /// Returns the epoch as text.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.text[..self.len.into()]).unwrap_or_default()
     }
@@ -58,8 +58,8 @@ impl fmt::Debug for Epoch {
     }
 }
 
-/// The id of an event: `<epoch>-<seq>`. Within an epoch, `seq` counts every event of the bus from 1;
-/// `seq` 0 names the place before the first.
+/// The id of an event: `<epoch>-<seq>`. Within an epoch, `seq` counts all events of the bus from 1; `seq` 0 is the
+/// position before the first event.
 ///
 /// ```
 /// let id: sse_bus::EventId = "k3f9-184".parse().unwrap();
@@ -68,29 +68,18 @@ impl fmt::Debug for Epoch {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventId {
-    /// Which history the id belongs to.
+    /// The history that the id belongs to.
     pub epoch: Epoch,
-    /// The event's number in it.
+    /// The number of the event in that history.
     pub seq: u64,
 }
 
 impl EventId {
-    /// Appends the id as text. Every delivery of an event from history writes one, and formatting would take longer
-    /// than all the rest of it.
+    /// Appends the id as text. Faster than `Display`, which would dominate the cost of a delivery from history.
     pub(crate) fn append_to(self, out: &mut Vec<u8>) {
-        let mut digits = [0; 20];
-        let (mut first, mut rest) = (digits.len(), self.seq);
-        loop {
-            first -= 1;
-            digits[first] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
         out.extend_from_slice(&self.epoch.text[..self.epoch.len.into()]);
         out.push(b'-');
-        out.extend_from_slice(&digits[first..]);
+        out.extend_from_slice(itoa::Buffer::new().format(self.seq).as_bytes());
     }
 }
 
@@ -100,17 +89,10 @@ impl fmt::Display for EventId {
     }
 }
 
-/// The text is no event id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The text is not an event id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an event id; ids look like `k3f9-184`")]
 pub struct NotAnEventId;
-
-impl fmt::Display for NotAnEventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not an event id; ids look like `k3f9-184`")
-    }
-}
-
-impl std::error::Error for NotAnEventId {}
 
 impl FromStr for EventId {
     type Err = NotAnEventId;
@@ -150,13 +132,13 @@ impl<'de> Deserialize<'de> for EventId {
     }
 }
 
-/// The type of an event: what an `EventSource` calls the event's name. 1 to [`TYPE_MAX`] bytes without
-/// CR, LF and NUL.
+/// The type of an event, which an `EventSource` uses as the name of the event. 1 to [`TYPE_MAX`] bytes without CR, LF
+/// and NUL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EventType(Box<str>);
 
 impl EventType {
-    /// Parses a type that a publisher gives. Types that begin with `$` belong to the bus.
+    /// Parses the type of a published event. Types that begin with `$` are reserved for the bus.
     pub fn parse(text: &str) -> Result<EventType, TypeError> {
         match text {
             "" => Err(TypeError::Empty),
@@ -167,59 +149,45 @@ impl EventType {
         }
     }
 
-    /// The type as text.
+    /// Returns the type as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Why a text is no event type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a text is not an event type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TypeError {
-    /// Nothing at all.
+    /// The text is empty.
+    #[error("it is empty; leave the type out instead")]
     Empty,
-    /// Longer than [`TYPE_MAX`] bytes; holds the length found.
+    /// The text is longer than [`TYPE_MAX`] bytes. Contains its length.
+    #[error("it has {0} bytes; at most {TYPE_MAX} are allowed")]
     TooLong(usize),
-    /// Begins with `$`.
+    /// The text begins with `$`.
+    #[error("types that begin with `$` belong to the bus; choose another name")]
     Reserved,
-    /// Holds CR, LF or NUL.
+    /// The text contains CR, LF or NUL.
+    #[error("it contains CR, LF or NUL; remove them")]
     LineBreak,
 }
 
-impl fmt::Display for TypeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("it is empty; leave the type out instead"),
-            Self::TooLong(n) => write!(f, "it has {n} bytes; at most {TYPE_MAX} are allowed"),
-            Self::Reserved => f.write_str("types that begin with `$` belong to the bus; choose another name"),
-            Self::LineBreak => f.write_str("it holds CR, LF or NUL; remove them"),
-        }
-    }
-}
-
-impl std::error::Error for TypeError {}
-
-/// Why a text cannot be the data of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why bytes cannot be the data of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DataError {
-    /// Not UTF-8; holds where the first bad byte stands.
+    /// The data is not UTF-8. Contains the position of the first invalid byte.
+    #[error("byte {0} is not UTF-8; encode binary data, for example with base64")]
     NotUtf8(usize),
-    /// A NUL; holds where the first one stands.
+    /// The data contains NUL. Contains the position of the first one.
+    #[error("byte {0} is NUL; encode binary data, for example with base64")]
     Nul(usize),
 }
 
-impl fmt::Display for DataError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotUtf8(at) => write!(f, "byte {at} is not UTF-8; encode binary data, for example with base64"),
-            Self::Nul(at) => write!(f, "byte {at} is NUL; encode binary data, for example with base64"),
-        }
-    }
-}
-
-impl std::error::Error for DataError {}
-
-/// Checks the data of an event: UTF-8 without NUL.
+/// Converts the data of an event to text.
+///
+/// # Errors
+///
+/// Returns [`DataError`] if the data is not UTF-8 or contains NUL.
 pub fn check_data(bytes: Vec<u8>) -> Result<String, DataError> {
     let text = String::from_utf8(bytes).map_err(|e| DataError::NotUtf8(e.utf8_error().valid_up_to()))?;
     match memchr::memchr(0, text.as_bytes()) {
@@ -228,28 +196,28 @@ pub fn check_data(bytes: Vec<u8>) -> Result<String, DataError> {
     }
 }
 
-/// One event, as the bus keeps it. Immutable.
+/// An event. Immutable once published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// Its place in the order of the bus.
+    /// The id, which defines the order of events.
     pub id: EventId,
-    /// What it is about.
+    /// The topic.
     pub topic: Topic,
-    /// What a browser dispatches it as; `message` without.
-    pub kind: Option<EventType>,
-    /// Named texts beside the data.
+    /// The type, by which a browser dispatches the event; `message` if there is none.
+    pub event_type: Option<EventType>,
+    /// The headers.
     pub headers: Headers,
-    /// The payload: text without NUL.
+    /// The data: text without NUL.
     pub data: String,
-    /// When the bus took it, in milliseconds since 1970 (UTC).
+    /// When the event was published, in milliseconds since 1970 (UTC).
     pub time: u64,
 }
 
 impl Event {
-    /// An event without type and headers. [`check_data`] checks the data of one from outside.
+    /// Returns an event without type and headers. Data from outside must be validated with [`check_data`] first.
     pub fn new(id: EventId, topic: Topic, data: impl Into<String>, time: u64) -> Event {
-        Event { id, topic, kind: None, headers: Headers::default(), data: data.into(), time }
+        Event { id, topic, event_type: None, headers: Headers::default(), data: data.into(), time }
     }
 }
 
@@ -258,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_appended_as_they_are_shown() {
+    fn an_appended_id_equals_its_display() {
         for seq in [0, 9, 10, 1234, u64::MAX] {
             let id = EventId { epoch: Epoch::from_seed(seq), seq };
             let mut appended = Vec::new();

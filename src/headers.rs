@@ -1,8 +1,8 @@
-//! The headers of an event: a few named texts beside its data, such as `traceparent`.
+//! The headers of an event: named values beside its data, such as `traceparent`.
 //!
-//! Names are those of HTTP: letters, digits and some punctuation, in any case, kept in lower case, each at most once.
-//! Values are text without control characters. [`HEADERS_MAX`] and [`HEADERS_BYTES`] bound them; what exceeds these is
-//! refused. An event without headers pays one pointer.
+//! Names follow the rules of HTTP: letters, digits and some punctuation. They are case-insensitive, stored in lower
+//! case, and unique. Values are text without control characters. Headers above [`HEADERS_MAX`] or [`HEADERS_BYTES`] are
+//! refused. For an event without headers they cost one pointer.
 
 use std::fmt::{self, Write as _};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::limits::{HEADERS_BYTES, HEADERS_MAX};
 
-/// The headers of an event. Holds only legal ones.
+/// The headers of an event, all valid.
 ///
 /// ```
 /// let headers = sse_bus::Headers::parse([("TraceParent", "00-4bf9")]).unwrap();
@@ -19,12 +19,16 @@ use crate::limits::{HEADERS_BYTES, HEADERS_MAX};
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Option<Box<Lines>>);
 
-/// `name:value` and a line feed for each header. Names hold no colon, values no line feed.
+/// `name:value` and a line feed for each header. Names contain no colon, and values no line feed.
 #[derive(Clone, PartialEq, Eq)]
 struct Lines(Box<str>);
 
 impl Headers {
-    /// Checks headers and keeps them in their order.
+    /// Validates headers. Their order is preserved.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`HeadersError`] for the first invalid header.
     pub fn parse<N: AsRef<str>, V: AsRef<str>>(
         headers: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Headers, HeadersError> {
@@ -56,12 +60,12 @@ impl Headers {
         Ok(parsed)
     }
 
-    /// Reads what [`Headers::as_lines`] wrote.
+    /// Parses the text that [`Headers::as_lines`] returns.
     pub fn from_lines(lines: &str) -> Result<Headers, HeadersError> {
         Headers::parse(split(lines))
     }
 
-    /// The headers as text: `name:value` and a line feed for each.
+    /// Returns the headers as text: `name:value` and a line feed for each.
     pub fn as_lines(&self) -> &str {
         self.0.as_ref().map_or("", |lines| &lines.0)
     }
@@ -71,20 +75,20 @@ impl Headers {
         self.0.is_none()
     }
 
-    /// The value of a header; its name may be given in any case.
+    /// Returns the value of a header. The name is case-insensitive.
     pub fn get(&self, name: &str) -> Option<&str> {
         find(self.as_lines(), name)
     }
 
-    /// Names and values, in the order in which they were published.
+    /// Returns names and values, in the order in which they were published.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         split(self.as_lines())
     }
 
-    /// Bytes of memory that headers take whose [lines](Headers::as_lines) have this length.
+    /// Returns the memory that headers need if their [text](Headers::as_lines) has this length, in bytes.
     #[cfg(any(feature = "bus", test))]
     pub(crate) fn cost_of(lines: usize) -> usize {
-        // Two allocations, each with what the allocator adds.
+        // Two allocations, each with the overhead of the allocator.
         const ALLOCATED: usize = 2 * 16;
         if lines == 0 { 0 } else { size_of::<Lines>() + ALLOCATED + lines }
     }
@@ -108,7 +112,7 @@ fn check_name(name: &str) -> Result<(), HeadersError> {
     }
 }
 
-/// A name as an error shows it: shortened and printable.
+/// Returns a name for an error message: shortened and printable.
 fn shown(name: &str) -> String {
     let shown: String = name.chars().take(60).flat_map(char::escape_debug).collect();
     if name.chars().nth(60).is_some() { shown + "…" } else { shown }
@@ -120,7 +124,7 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// An object of names and values.
+/// Serialized as an object of names and values.
 impl Serialize for Headers {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.iter())
@@ -133,8 +137,8 @@ impl<'de> Deserialize<'de> for Headers {
     }
 }
 
-/// Headers that are still to be checked, as an object: names in any case, perhaps repeated. Of more than an event may have
-/// a decoder keeps only one more, so that they are refused.
+/// Serialization of headers that are not validated yet, as an object. Of more than [`HEADERS_MAX`] headers a decoder
+/// stores one too many, so that they are refused.
 pub(crate) mod unchecked {
     use super::{Deserializer, HEADERS_MAX, Serializer, de, fmt};
 
@@ -165,52 +169,32 @@ pub(crate) mod unchecked {
     }
 }
 
-/// Why headers cannot be used. Holds the name of the header that is at fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why headers are invalid. Contains the name of the invalid header.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadersError {
-    /// A header without a name.
+    /// A header has no name.
+    #[error("a header has no name; write one such as `traceparent`")]
     NoName,
-    /// The name is no HTTP field name.
+    /// The name is not an HTTP field name.
+    #[error("the header `{0}` cannot be used: a name consists of letters, digits and any of !#$%&'*+-.^_`|~")]
     Name(String),
-    /// The value holds a control character.
+    /// The value contains a control character.
+    #[error("the header `{0}` cannot be used: its value contains a control character; remove or encode it")]
     Value(String),
-    /// The name stands there already.
+    /// The name occurs twice.
+    #[error("the header `{0}` occurs twice; write it once (upper and lower case are the same)")]
     Repeated(String),
-    /// The first header above [`HEADERS_MAX`].
+    /// There are more than [`HEADERS_MAX`] headers. Contains the first one above the limit.
+    #[error("the header `{0}` is one too many: an event has at most {HEADERS_MAX} headers")]
     TooMany(String),
-    /// The first header with which names and values exceed [`HEADERS_BYTES`].
+    /// Names and values together exceed [`HEADERS_BYTES`]. Contains the first header above the limit.
+    #[error(
+        "the header `{0}` is too long: names and values together have at most {HEADERS_BYTES} bytes; move the rest to the \
+         data"
+    )]
     TooLong(String),
 }
-
-impl fmt::Display for HeadersError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoName => f.write_str("a header has no name; write one such as `traceparent`"),
-            Self::Name(name) => write!(
-                f,
-                "the header `{name}` cannot be used: a name has only letters, digits and any of !#$%&'*+-.^_`|~"
-            ),
-            Self::Value(name) => write!(
-                f,
-                "the header `{name}` cannot be used: its value holds a control character; remove or encode it"
-            ),
-            Self::Repeated(name) => {
-                write!(f, "the header `{name}` is given twice; give it once (upper and lower case are the same)")
-            }
-            Self::TooMany(name) => {
-                write!(f, "the header `{name}` is one too many: an event has at most {HEADERS_MAX} headers")
-            }
-            Self::TooLong(name) => write!(
-                f,
-                "the header `{name}` is too long: names and values have at most {HEADERS_BYTES} bytes together; put more \
-                 into the data"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for HeadersError {}
 
 #[cfg(test)]
 mod tests {
@@ -221,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_keep_their_order_and_lower_their_names() {
+    fn headers_keep_their_order_and_names_become_lower_case() {
         let headers = Headers::parse([("Z-Last", "1: a"), ("a!", ""), ("b", "é=\u{2028}")]).unwrap();
         let pairs = [("z-last", "1: a"), ("a!", ""), ("b", "é=\u{2028}")];
         assert_eq!(headers.iter().collect::<Vec<_>>(), pairs);
@@ -233,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn without_headers_an_event_pays_one_pointer() {
+    fn an_event_without_headers_costs_one_pointer() {
         assert_eq!(size_of::<Headers>(), size_of::<usize>());
         let none = Headers::parse::<&str, &str>([]).unwrap();
         assert_eq!((none.is_empty(), none.as_lines(), Headers::cost_of(0)), (true, "", 0));
@@ -241,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn illegal_headers_are_refused_with_their_name() {
+    fn invalid_headers_are_refused_with_their_name() {
         assert_eq!(refused(&[("", "x")]), HeadersError::NoName);
         for name in ["a b", "a:b", "a=b", "é", "a\n", "a/b", "\"a\""] {
             assert!(matches!(refused(&[(name, "x")]), HeadersError::Name(_)), "{name}");
@@ -252,12 +236,12 @@ mod tests {
         assert_eq!(refused(&[("a", "1"), ("b", "2"), ("A", "3")]), HeadersError::Repeated("a".into()));
         assert_eq!(
             serde_json::from_str::<Headers>(r#"{"a":"1","A":"1"}"#).unwrap_err().to_string().find("twice"),
-            Some(24)
+            Some(22)
         );
     }
 
     #[test]
-    fn number_and_length_are_bounded_exactly() {
+    fn number_and_length_have_exact_limits() {
         let many = |n: usize| Headers::parse((0..n).map(|n| (format!("h{n}"), "")));
         assert_eq!(many(HEADERS_MAX).unwrap().iter().count(), HEADERS_MAX);
         assert_eq!(many(HEADERS_MAX + 1), Err(HeadersError::TooMany(format!("h{HEADERS_MAX}"))));

@@ -1,4 +1,4 @@
-//! A local event bus: processes publish over a Unix domain socket or a Windows named pipe, browsers, curl and scripts
+//! A local event bus: processes publish over a Unix domain socket or a Windows named pipe; browsers, curl and scripts
 //! subscribe over Server-Sent Events.
 //!
 //! ```text
@@ -6,15 +6,17 @@
 //!                                        └──▶ feeds ──▶ cursors ──▶ fan-out ──▶ subscribers
 //! ```
 //!
-//! One ordered log; every subscriber is a cursor on it. Replay after a reconnect, falling behind and history are then
-//! the same thing: a cursor that reads from further back. What history no longer has is told in the stream as a gap.
+//! There is one ordered log, and every subscriber is a cursor on it. Resuming after a reconnect, falling behind and
+//! reading history are therefore the same operation: the cursor reads from an earlier position. Events that history no
+//! longer has are reported in the stream as a gap.
 //!
-//! - [`topic`], [`event`], [`headers`], [`limits`]: the words of the bus, each legal by construction.
-//! - [`protocol`]: what is said over the local socket, and the encoding of streams.
-//! - [`endpoint`]: where the local socket is; [`socket_owner`]: the process that holds a socket.
-//! - [`private_fs`]: whether other users may write somewhere; [`shell`]: quoting for suggested commands.
-//! - `client` (feature `client`): publish, subscribe and administer from Rust.
-//! - `tokens` (feature `tokens`): who may who is not of the daemon's own user.
+//! - [`topic`], [`event`], [`headers`], [`gap`]: the basic types, valid by construction.
+//! - [`limits`]: all limits of the bus; [`retention`]: the bounds of history; [`time`]: milliseconds.
+//! - [`protocol`]: requests and replies on the local socket, and the encoding of event streams.
+//! - [`endpoint`]: the path of the local socket; [`socket_owner`]: the process that listens on a socket.
+//! - [`private_fs`]: files that other users cannot access; [`shell`]: quoting for suggested commands.
+//! - `client` (feature `client`): an async client, to publish, subscribe and administer.
+//! - `tokens` (feature `tokens`): tokens that authorize other users and other machines.
 //! - `bus` (feature `bus`): the core, synchronous, without I/O and without a clock.
 
 #[cfg(feature = "bus")]
@@ -23,12 +25,15 @@ pub mod bus;
 pub mod client;
 pub mod endpoint;
 pub mod event;
+pub mod gap;
 pub mod headers;
 pub mod limits;
 pub mod private_fs;
 pub mod protocol;
+pub mod retention;
 pub mod shell;
 pub mod socket_owner;
+pub mod time;
 #[cfg(feature = "tokens")]
 pub mod tokens;
 pub mod topic;
@@ -40,7 +45,7 @@ pub use event::{Epoch, Event, EventId, EventType};
 pub use headers::Headers;
 pub use topic::{Filter, FilterSet, Topic};
 
-/// The Rust examples of the README, compiled with the documentation tests.
+/// The Rust examples of the README, compiled as documentation tests.
 #[cfg(all(doctest, feature = "client"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,9 +1,10 @@
-//! Whether other users may write to a file or a directory, decided in one place: for the local socket, tokens, history
-//! and the configuration.
+//! Checks that other users cannot write to a file or directory: for the local socket, tokens, history and the
+//! configuration.
 //!
-//! Other users are all but this one and root. A file is trusted if neither it nor the link that leads to it belongs to them
-//! and its mode keeps them out. A directory is trusted if nobody else can replace the files in it: its owner can, whatever
-//! its mode is; others can where they may write, unless the sticky bit leaves files to their owners, as in `/tmp`.
+//! Other users are all users except this one and root. A file is trusted if neither the file nor a link to it belongs
+//! to another user and its mode excludes them. A directory is trusted if no other user can replace its files. The owner
+//! of a directory always can; other users can if they have write permission, unless the sticky bit protects files of
+//! other owners, as in `/tmp`.
 //!
 //! On Windows the directories of a user are private, and nothing is checked.
 
@@ -25,24 +26,24 @@ pub enum Forbidden {
     ReadOrWrite,
 }
 
-/// Why a file or a directory is not trusted. The message names what fixes it, if anything does.
+/// Why a file or directory is not trusted. The message contains a command that fixes it, if there is one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Exposure {
     /// It cannot be examined.
     Unknown(io::Error),
-    /// It belongs to another user, with this number, or a link does that leads to it.
+    /// It, or a link to it, belongs to another user. Contains the uid.
     OtherOwner(u32),
-    /// Others may put files into the directory, and remove or replace those in it.
+    /// Other users can create, remove or replace files in the directory.
     WritableDirectory(PathBuf),
-    /// Others may do with the file what they must not.
+    /// Other users can access the file in a forbidden way.
     OpenFile(PathBuf, Forbidden),
-    /// It is no regular file.
+    /// It is not a regular file.
     NotAFile,
 }
 
 impl Exposure {
-    /// The shell command that fixes it, where there is one.
+    /// Returns the shell command that fixes it, if there is one.
     pub fn fix(&self) -> Option<String> {
         let (mode, path) = match self {
             Exposure::WritableDirectory(path) | Exposure::OpenFile(path, Forbidden::Write) => ("go-w", path),
@@ -58,14 +59,17 @@ impl fmt::Display for Exposure {
         match self {
             Exposure::Unknown(error) => return error.fmt(f),
             Exposure::OtherOwner(uid) => write!(f, "it belongs to another user (uid {uid})")?,
-            Exposure::WritableDirectory(_) => f.write_str("other users may write there")?,
-            Exposure::OpenFile(_, Forbidden::Write) => f.write_str("other users may write to it")?,
-            Exposure::OpenFile(_, Forbidden::ReadOrWrite) => f.write_str("other users may read or write it")?,
-            Exposure::NotAFile => f.write_str("it is no file; remove it")?,
+            Exposure::WritableDirectory(_) | Exposure::OpenFile(_, Forbidden::Write) => {
+                f.write_str("other users can write to it")?;
+            }
+            Exposure::OpenFile(_, Forbidden::ReadOrWrite) => f.write_str("other users can read or write it")?,
+            Exposure::NotAFile => f.write_str("it is not a file; remove it")?,
         }
         match (self, self.fix()) {
-            (Exposure::OpenFile(..), Some(fix)) => write!(f, "; if its content can be trusted, forbid it with `{fix}`"),
-            (_, Some(fix)) => write!(f, "; forbid it with `{fix}`"),
+            (Exposure::OpenFile(..), Some(fix)) => {
+                write!(f, "; if its content can be trusted, prevent that with `{fix}`")
+            }
+            (_, Some(fix)) => write!(f, "; prevent that with `{fix}`"),
             (_, None) => Ok(()),
         }
     }
@@ -86,7 +90,7 @@ impl From<Exposure> for io::Error {
 ///
 /// # Errors
 ///
-/// Others can, or it cannot be examined: [`Exposure::Unknown`] also where there is no directory.
+/// Returns why another user can. [`Exposure::Unknown`] includes a directory that does not exist.
 pub fn check_directory(directory: &Path) -> Result<(), Exposure> {
     let (link, found) = examine(directory)?;
     check_owners(&[&link, &found])?;
@@ -97,14 +101,15 @@ pub fn check_directory(directory: &Path) -> Result<(), Exposure> {
 ///
 /// # Errors
 ///
-/// Others can, it is no regular file, or it cannot be examined: [`Exposure::Unknown`] also where there is no file.
+/// Returns why another user can, or that it is not a regular file. [`Exposure::Unknown`] includes a file that does not
+/// exist.
 pub fn check_file(path: &Path, forbidden: Forbidden) -> Result<(), Exposure> {
     let (link, found) = examine(path)?;
     check_owners(&[&link])?;
     check_metadata(path, &found, forbidden)
 }
 
-/// Does the same with a file that is open already, so that no other can take its position in between.
+/// Checks a file that is already open, so that it cannot be replaced between the check and its use.
 ///
 /// # Errors
 ///
@@ -122,8 +127,8 @@ fn check_metadata(path: &Path, found: &Metadata, forbidden: Forbidden) -> Result
     }
 }
 
-/// Returns the directories on the way to a path that certainly keep out one of these users or groups. Those with
-/// permissions for a group are left out: the users may be in it.
+/// Returns the directories above a path that deny access to at least one of these users or groups. Directories with
+/// permissions for their group are not included, because the users may be in that group.
 #[cfg(unix)]
 pub fn closed_directories(path: &Path, uids: &[u32], gids: &[u32]) -> Vec<PathBuf> {
     use std::os::unix::fs::MetadataExt as _;
@@ -139,25 +144,25 @@ pub fn closed_directories(path: &Path, uids: &[u32], gids: &[u32]) -> Vec<PathBu
         };
         let group_enters = |gid: u32| match directory.gid() {
             owner if owner == gid => enters(directory, BY_GROUP),
-            // Users of the group may be in another one as well.
+            // Users of the group may also be in the group of the directory.
             _ => enters(directory, BY_GROUP | BY_OTHERS),
         };
         !uids.iter().all(|uid| user_enters(*uid)) || !gids.iter().all(|gid| group_enters(*gid))
     };
-    // Links on the way have permissions of no consequence; what they lead to counts.
+    // The permissions of symbolic links have no effect, only those of their targets.
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
     let closed = directory.ancestors().filter(|ancestor| ancestor.metadata().is_ok_and(|found| keeps_out(&found)));
     closed.map(Path::to_owned).collect()
 }
 
-/// The file itself, which may be a symbolic link, and the file that it leads to.
+/// Returns the metadata of the path itself, which may be a symbolic link, and of its target.
 fn examine(path: &Path) -> Result<(Metadata, Metadata), Exposure> {
     let found = path.symlink_metadata().and_then(|link| Ok((link, path.metadata()?)));
     found.map_err(Exposure::Unknown)
 }
 
-/// Makes a directory that only its user may enter, and those above it, unless they are there.
+/// Creates a directory that only its user can access, and its parents, unless they exist.
 ///
 /// # Errors
 ///
@@ -169,17 +174,18 @@ pub fn create_directory(directory: &Path) -> io::Result<()> {
     builder.recursive(true).create(directory)
 }
 
-/// Puts the names in a directory on disk: those of new files, and what was renamed or removed.
+/// Syncs the names in a directory to disk, so that created, renamed and removed files survive a crash.
 ///
 /// # Errors
 ///
 /// Those of the operating system: the directory cannot be read or synced.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
-    // Elsewhere a directory cannot be opened as a file.
+    // On Windows a directory cannot be opened as a file.
     if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 
-/// Opens a file for writing that only its user may touch. It is made if it is not there; `new` requires that it is made.
+/// Opens a file for writing that only its user can access. Creates it if it does not exist; with `new` it must not
+/// exist.
 ///
 /// # Errors
 ///
@@ -191,17 +197,20 @@ pub fn create_file(path: &Path, new: bool) -> io::Result<File> {
     open(options.write(true).create(true).create_new(new).truncate(false), path)
 }
 
-/// Opens a regular file, and nothing that would be waited for, such as a named pipe that somebody else has put there.
+/// Opens a regular file. Never blocks, even if the path is a named pipe.
 ///
 /// # Errors
 ///
-/// Those of the operating system, and [`InvalidInput`](io::ErrorKind::InvalidInput) if it is no regular file.
+/// Those of the operating system, and [`InvalidInput`](io::ErrorKind::InvalidInput) if it is not a regular file.
 pub fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(options, rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
     let file = options.open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is no file; remove it", path.display())));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{} is not a file; remove it", path.display()),
+        ));
     }
     Ok(file)
 }
@@ -218,7 +227,7 @@ mod rules {
         other.map_or(Ok(()), |uid| Err(Exposure::OtherOwner(uid)))
     }
 
-    /// Returns true if others may write to a directory, and files in it do not belong to their owners.
+    /// Returns true if other users can write to a directory and no sticky bit protects its files.
     pub(super) fn is_shared(directory: &Metadata) -> bool {
         const STICKY: u32 = 0o1000;
         directory.mode() & 0o022 != 0 && directory.mode() & STICKY == 0
@@ -287,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_trusted_by_its_mode_and_its_kind() {
+    fn a_file_is_trusted_by_its_mode_and_type() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         drop(create_file(&path, true).unwrap());
@@ -303,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_that_keep_users_out_are_found_along_the_whole_path() {
+    fn directories_that_deny_access_are_found_along_the_whole_path() {
         let folder = tempfile::tempdir().unwrap();
         set_mode(folder.path(), 0o755);
         let (outer, inner) = (folder.path().join("outer"), folder.path().join("outer/inner"));
@@ -330,12 +339,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_another_user_is_trusted() {
+    #[ignore = "needs root: acts as two users"]
+    fn files_of_another_user_are_not_trusted() {
         const NOBODY: u32 = 65534;
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: only root can be two users");
-            return;
-        }
         let folder = tempfile::tempdir().unwrap();
         let (directory, file) = (folder.path().join("directory"), folder.path().join("file"));
         create_directory(&directory).unwrap();
@@ -345,7 +351,7 @@ mod tests {
         symlink(&file, &to_file).unwrap();
         let trusted = || [check_directory(&to_directory).is_ok(), check_file(&to_file, Forbidden::Write).is_ok()];
         assert_eq!(trusted(), [true, true]);
-        // Their links lead wherever they want next time.
+        // The owner of a link can change its target.
         lchown(&to_directory, Some(NOBODY), None).unwrap();
         lchown(&to_file, Some(NOBODY), None).unwrap();
         assert_eq!(trusted(), [false, false]);

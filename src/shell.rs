@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Returns a word in a form that a POSIX shell reads as that word, whatever it holds.
+/// Returns a text quoted such that a POSIX shell reads it as one word.
 ///
 /// ```
 /// assert_eq!(sse_bus::shell::quoted("/run/bus.sock"), "/run/bus.sock");
@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_text_stays_one_word_of_a_command() {
+    fn any_text_becomes_one_word() {
         let words = ["http://localhost:3000", "a b", "$(reboot)", "it's", ""];
         let wanted = ["http://localhost:3000", "'a b'", "'$(reboot)'", r"'it'\''s'", "''"];
         assert_eq!(words.map(quoted), wanted);

@@ -1,14 +1,15 @@
-//! The process that listens on a socket, for messages that name it. Looked up only when connecting or binding has failed.
+//! Finds the process that listens on a socket, for error messages after a failed connect or bind.
 //!
-//! Linux lists sockets in `/proc/net` and the descriptors of a user's processes in `/proc/PID/fd` (proc(5)). A local socket
-//! is listed under the path that it was bound to, also when the file there was removed. On other systems nothing is found.
+//! Linux lists sockets in `/proc/net` and the descriptors of a user's processes in `/proc/PID/fd` (proc(5)). A local
+//! socket is listed with the path that it was bound to, even if that file was removed. On other systems nothing is
+//! found.
 
 use std::{fmt, net::SocketAddr, path::Path};
 
 /// A process that holds a socket. Displayed as `nginx (pid 812)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// What it calls itself, with control characters escaped: a process may call itself anything.
+    /// The name of the process, with control characters escaped, because a process can choose any name.
     pub name: String,
     /// Its process id.
     pub pid: u32,
@@ -20,7 +21,7 @@ impl fmt::Display for Process {
     }
 }
 
-/// Returns the process that listens on an address, if this user may look at it.
+/// Returns the process that listens on an address, if this user can examine that process.
 pub fn of_port(address: SocketAddr) -> Option<Process> {
     #[cfg(target_os = "linux")]
     {
@@ -33,7 +34,7 @@ pub fn of_port(address: SocketAddr) -> Option<Process> {
     }
 }
 
-/// Returns the process that listens on a local socket which was bound to this path, if this user may look at it.
+/// Returns the process that listens on a local socket bound to this path, if this user can examine that process.
 pub fn of_local_socket(path: &Path) -> Option<Process> {
     #[cfg(target_os = "linux")]
     {
@@ -56,10 +57,10 @@ mod linux {
 
     use super::Process;
 
-    /// Returns the process that has the first socket of these tables of which a line yields the inode.
+    /// Returns the process with the first socket in these tables for which `inode` returns the inode.
     pub(super) fn find(tables: &[&str], inode: impl Fn(&str) -> Option<&str>) -> Option<Process> {
         let inode = tables.iter().find_map(|table| {
-            // Paths of sockets may be any bytes.
+            // Socket paths need not be UTF-8.
             let table = String::from_utf8_lossy(&fs::read(table).ok()?).into_owned();
             table.lines().find_map(&inode).map(str::to_owned)
         })?;
@@ -73,9 +74,9 @@ mod linux {
         })
     }
 
-    /// The inode, if a line of `/proc/net/tcp` is that of a socket which listens on an address or on all. The second field is
-    /// the local address, in words of the machine's own byte order, with the port, both in hexadecimal; the fourth the state
-    /// (0A is LISTEN), the tenth the inode.
+    /// Returns the inode if a line of `/proc/net/tcp` is a socket that listens on this address or on all addresses. The
+    /// second field is the local address, as words in native byte order, and the port, both in hexadecimal; the fourth
+    /// is the state (0A is LISTEN), and the tenth the inode.
     pub(super) fn listens_on_port(line: &str, wanted: SocketAddr) -> Option<&str> {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let (words, port) = fields.get(1)?.split_once(':')?;
@@ -93,8 +94,8 @@ mod linux {
         is_it.then(|| fields.get(9).copied())?
     }
 
-    /// The inode, if a line of `/proc/net/unix` is that of a socket which listens on a path: `Num: RefCount Protocol Flags
-    /// Type St Inode Path`, where the flag 00010000 marks a listener. A path may hold spaces.
+    /// Returns the inode if a line of `/proc/net/unix` is a socket that listens on this path. The fields are `Num:
+    /// RefCount Protocol Flags Type St Inode Path`; the flag 00010000 marks a listener, and a path can contain spaces.
     pub(super) fn listens_on_path<'a>(line: &'a str, wanted: &Path) -> Option<&'a str> {
         let (head, path) = line.split_at_checked(line.find(" /")?)?;
         let fields: Vec<&str> = head.split_whitespace().collect();
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_is_found_by_its_port_and_by_a_path_that_is_no_longer_there() {
+    fn a_listener_is_found_by_its_port_and_by_a_removed_path() {
         let own = std::process::id();
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         assert_eq!(of_port(tcp.local_addr().unwrap()).unwrap().pid, own);
@@ -118,7 +119,7 @@ mod tests {
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         assert_eq!(of_local_socket(&path).unwrap().pid, own);
-        // A connected socket has the listener's path as well.
+        // Only the whole path matches.
         assert_eq!(of_local_socket(&folder.path().join("a")), None);
         drop(listener);
         assert_eq!(of_local_socket(&path), None);

@@ -1,15 +1,15 @@
-//! Topics and filters: what an event is about, and what a subscriber wants.
+//! Topics and filters.
 //!
-//! Both are parsed once, at the border, and can hold only what is legal afterwards. A topic is up to
-//! [`TOPIC_MAX`] bytes of levels separated by `/`; a filter is a topic or a pattern in which `*` stands for
-//! one level and a final `**` for any number of levels, also none. Topics that begin with `$` belong to the
-//! bus: nobody else publishes to them, and only patterns that begin with `$` match them.
+//! Both are validated once, when they are parsed. A topic has up to [`TOPIC_MAX`] bytes and consists of levels
+//! separated by `/`. A filter is a topic or a pattern, in which `*` matches one level and a final `**` any number of
+//! levels, including none. Topics that begin with `$` belong to the bus: no client can publish to them, and only
+//! patterns that begin with `$` match them.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
 use crate::limits::{FILTERS_MAX, TOPIC_MAX};
 
-/// What an event is about, such as `build/web`. Cheap to clone.
+/// The topic of an event, such as `build/web`. Cheap to clone.
 ///
 /// ```
 /// use sse_bus::Topic;
@@ -30,12 +30,12 @@ impl Topic {
         }
     }
 
-    /// The topic as text.
+    /// Returns the topic as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the topic belongs to the bus itself (begins with `$`).
+    /// Returns true if the topic belongs to the bus itself (begins with `$`).
     pub fn is_system(&self) -> bool {
         self.0.starts_with('$')
     }
@@ -89,22 +89,22 @@ impl Filter {
         Ok(Filter(text.into()))
     }
 
-    /// The filter as text.
+    /// Returns the filter as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The filter's levels, in order.
+    /// Returns the levels of the filter, in order.
     pub fn levels(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
     }
 
-    /// The one topic that the filter matches, unless it is a pattern.
+    /// Returns the only topic that the filter matches, or `None` if it is a pattern.
     pub fn as_topic(&self) -> Option<&str> {
         (!self.0.contains('*')).then_some(&*self.0)
     }
 
-    /// Whether every topic that `other` matches is one that this filter matches, too.
+    /// Returns true if this filter matches every topic that `other` matches.
     ///
     /// ```
     /// use sse_bus::Filter;
@@ -128,7 +128,7 @@ impl Filter {
         levels.next().is_none()
     }
 
-    /// Whether events of `topic` pass the filter.
+    /// Returns true if the filter matches a topic.
     pub fn matches(&self, topic: &Topic) -> bool {
         if topic.is_system() && !self.0.starts_with('$') {
             return false;
@@ -171,13 +171,13 @@ impl fmt::Debug for Filter {
     }
 }
 
-/// The filters of one subscription: sorted, without repeats, at least one and at most [`FILTERS_MAX`].
-/// Subscribers with equal sets and the same format share a feed.
+/// The filters of one subscription: sorted, without duplicates, at least one and at most [`FILTERS_MAX`]. Subscribers
+/// with equal sets and the same format share a feed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FilterSet(Arc<[Filter]>);
 
 impl FilterSet {
-    /// Parses and normalizes a list of filters; an empty list means everything (`**`).
+    /// Parses and normalizes a list of filters. An empty list means `**`.
     pub fn parse<S: AsRef<str>>(filters: &[S]) -> Result<FilterSet, TopicError> {
         if filters.is_empty() {
             return Ok(FilterSet([Filter("**".into())].into()));
@@ -191,69 +191,59 @@ impl FilterSet {
         Ok(FilterSet(parsed.into()))
     }
 
-    /// Whether any of the filters lets the topic through.
+    /// Returns true if any of the filters matches a topic.
     pub fn matches(&self, topic: &Topic) -> bool {
         self.0.iter().any(|f| f.matches(topic))
     }
 
-    /// The filters, sorted.
+    /// Returns the filters, sorted.
     pub fn iter(&self) -> impl Iterator<Item = &Filter> {
         self.0.iter()
     }
 
-    /// The filters as owned text, for descriptions.
+    /// Returns the filters as strings, for descriptions.
     pub fn to_strings(&self) -> Vec<String> {
         self.iter().map(ToString::to_string).collect()
     }
 }
 
-/// Why a text is no topic or no filter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a text is not a topic or not a filter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
-    /// Nothing at all.
+    /// The text is empty.
+    #[error("it is empty; write a name such as `build/web`")]
     Empty,
-    /// Longer than [`TOPIC_MAX`] bytes; holds the length found.
+    /// The text is longer than [`TOPIC_MAX`] bytes. Contains its length.
+    #[error("it has {0} bytes; at most {TOPIC_MAX} are allowed")]
     TooLong(usize),
-    /// A `/` at the start, at the end, or next to another.
+    /// There is a `/` at the start, at the end, or next to another one.
+    #[error("it has an empty level; remove the extra `/`")]
     EmptyLevel,
-    /// A character that no topic may hold.
+    /// The text contains a forbidden character.
+    #[error("it contains {}; white space, control characters, `?` and `#` are not allowed", shown(*.0))]
     Forbidden(char),
-    /// A wildcard in a topic.
+    /// A topic contains a wildcard.
+    #[error("it contains `*`; an event has exactly one topic, wildcards are for subscribers")]
     Wildcard,
-    /// A `*` beside other characters of its level.
+    /// A `*` is not alone in its level. Contains the level.
+    #[error("the level `{0}` mixes `*` with other characters; `*` must be a whole level")]
     PartialStar(Box<str>),
-    /// A `**` that is not the last level.
+    /// A `**` is not the last level.
+    #[error("`**` is only allowed as the last level")]
     InnerDoubleStar,
-    /// More than [`FILTERS_MAX`] filters in one subscription.
+    /// A subscription has more than [`FILTERS_MAX`] filters.
+    #[error("there are too many; a subscription has at most {FILTERS_MAX}")]
     TooManyFilters,
 }
 
-impl fmt::Display for TopicError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("it is empty; write a name such as `build/web`"),
-            Self::TooLong(n) => write!(f, "it has {n} bytes; at most {TOPIC_MAX} are allowed"),
-            Self::EmptyLevel => f.write_str("it has an empty level; remove the extra `/`"),
-            Self::Forbidden(c) => write!(
-                f,
-                "it holds {}; white space, control characters, `?` and `#` are not allowed",
-                match c {
-                    ' ' => "a space".into(),
-                    '?' | '#' => format!("`{c}`"),
-                    _ => format!("U+{:04X}", u32::from(*c)),
-                }
-            ),
-            Self::Wildcard => f.write_str("it holds `*`; events go to one topic, wildcards are for subscribers"),
-            Self::PartialStar(level) => {
-                write!(f, "the level `{level}` mixes `*` with other characters; `*` stands alone")
-            }
-            Self::InnerDoubleStar => f.write_str("`**` may only be the last level"),
-            Self::TooManyFilters => write!(f, "there are too many; at most {FILTERS_MAX} fit one subscription"),
-        }
+/// Returns a character for an error message.
+fn shown(c: char) -> String {
+    match c {
+        ' ' => "a space".into(),
+        '?' | '#' => format!("`{c}`"),
+        _ => format!("U+{:04X}", u32::from(c)),
     }
 }
-
-impl std::error::Error for TopicError {}
 
 fn check_levels(text: &str) -> Result<(), TopicError> {
     if text.is_empty() {
@@ -322,13 +312,13 @@ mod tests {
             (TopicError::Empty, "empty"),
             (TopicError::TooLong(300), "300 bytes; at most 255"),
             (TopicError::EmptyLevel, "remove the extra `/`"),
-            (TopicError::Forbidden(' '), "holds a space;"),
-            (TopicError::Forbidden('?'), "holds `?`;"),
-            (TopicError::Forbidden('#'), "holds `#`;"),
-            (TopicError::Forbidden('\u{7}'), "holds U+0007;"),
-            (TopicError::Wildcard, "it holds `*`"),
+            (TopicError::Forbidden(' '), "contains a space;"),
+            (TopicError::Forbidden('?'), "contains `?`;"),
+            (TopicError::Forbidden('#'), "contains `#`;"),
+            (TopicError::Forbidden('\u{7}'), "contains U+0007;"),
+            (TopicError::Wildcard, "it contains `*`"),
             (TopicError::PartialStar("a*".into()), "the level `a*`"),
-            (TopicError::InnerDoubleStar, "`**` may only be the last level"),
+            (TopicError::InnerDoubleStar, "`**` is only allowed as the last level"),
             (TopicError::TooManyFilters, "at most 64"),
         ] {
             assert!(error.to_string().contains(part), "{error}");
@@ -350,6 +340,6 @@ mod tests {
         assert_eq!(serde_json::to_string(&filter).expect("encoded"), r#""a/**""#);
         assert_eq!(serde_json::from_str::<Filter>(r#""a/**""#).expect("legal"), filter);
         let error = serde_json::from_str::<Filter>(r#""a/**/b""#).expect_err("not legal").to_string();
-        assert!(error.starts_with("the filter `a/**/b`: `**` may only be the last level"), "{error}");
+        assert!(error.starts_with("the filter `a/**/b`: `**` is only allowed as the last level"), "{error}");
     }
 }

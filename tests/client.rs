@@ -1,4 +1,4 @@
-//! The client against a daemon that is scripted here, frame by frame: what a real daemon does only in bad moments.
+//! The client with a daemon that is scripted frame by frame, for situations that a real daemon rarely causes.
 #![cfg(unix)]
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 
 use sse_bus::{
     Client, Endpoint, EventId,
-    client::{Backoff, Delivery, Error},
+    client::{Backoff, Error, Item},
     limits::ANSWER,
     protocol::{
         Ack, ErrorCode, EventMessage, GAP, Publish, Published, Refused, Reply, Request, Subscribe, Subscribed,
@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// One connection, from the daemon's side.
+/// The daemon's end of a connection.
 struct Peer {
     stream: UnixStream,
     buffer: Vec<u8>,
@@ -37,7 +37,7 @@ impl Peer {
         peer
     }
 
-    /// The next request; `None` at the end of the connection.
+    /// Returns the next request, or `None` at the end of the connection.
     async fn request(&mut self) -> Option<Request> {
         loop {
             match binary::decode(&self.buffer) {
@@ -52,7 +52,7 @@ impl Peer {
         }
     }
 
-    async fn say(&mut self, replies: impl IntoIterator<Item = Reply>) {
+    async fn reply(&mut self, replies: impl IntoIterator<Item = Reply>) {
         let mut bytes = Vec::new();
         for reply in replies {
             binary::encode(&reply, &mut bytes).unwrap();
@@ -63,7 +63,7 @@ impl Peer {
     async fn expect_subscribe(&mut self, since: Option<&str>, position: u64) {
         let Some(Request::Subscribe(request)) = self.request().await else { panic!("no subscription") };
         assert_eq!(request.since.as_deref(), since);
-        self.say([Reply::Subscribed(Subscribed::new("c1", id(position)))]).await;
+        self.reply([Reply::Subscribed(Subscribed::new("c1", id(position)))]).await;
     }
 }
 
@@ -83,7 +83,7 @@ fn refused(request: u64, code: ErrorCode) -> Reply {
     Reply::Error(Refused { request, ..Refused::new(code, "no") })
 }
 
-/// A socket of its own for each test.
+/// Returns a socket for one test.
 fn socket() -> (Endpoint, UnixListener) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("sse-bus-{}-{}.sock", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -97,38 +97,38 @@ fn unlink(endpoint: &Endpoint) {
 }
 
 #[tokio::test]
-async fn no_daemon_is_told_from_other_errors() {
+async fn a_missing_daemon_has_its_own_error() {
     let error = Client::connect(&Endpoint::at("/nonexistent/bus.sock")).await.unwrap_err();
     assert!(matches!(error, Error::NoDaemon { .. }), "{error:?}");
     assert_eq!(error.to_string(), "no daemon at /nonexistent/bus.sock");
 }
 
 #[tokio::test]
-async fn an_event_too_large_for_a_frame_is_refused_here_and_the_connection_goes_on() {
+async fn an_event_that_exceeds_a_frame_is_refused_and_the_connection_stays_usable() {
     let (endpoint, listener) = socket();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
         assert!(matches!(peer.request().await, Some(Request::Publish(p)) if p.topic == "small"));
-        peer.say([published(1)]).await;
+        peer.reply([published(1)]).await;
     });
     let mut client = Client::connect(&endpoint).await.unwrap();
     let error = client.publish(&Publish::new("large", "x".repeat(4 << 20))).await.unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::LimitFrame));
-    assert_eq!(client.publish(&Publish::new("small", "x")).await.unwrap().id, id(1));
+    assert_eq!(client.publish(&Publish::new("small", "x")).await.unwrap().id, Some(id(1)));
     daemon.await.unwrap();
     unlink(&endpoint);
 }
 
 #[tokio::test]
-async fn a_request_that_was_given_up_does_not_disturb_the_next() {
+async fn a_dropped_request_does_not_affect_the_next() {
     let (endpoint, listener) = socket();
-    let (go, gone) = tokio::sync::oneshot::channel::<()>();
+    let (go, may_continue) = tokio::sync::oneshot::channel::<()>();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
         peer.request().await.unwrap();
-        gone.await.unwrap();
+        may_continue.await.unwrap();
         peer.request().await.unwrap();
-        peer.say([published(1), Reply::Topics(vec![])]).await;
+        peer.reply([published(1), Reply::Topics(vec![])]).await;
     });
     let mut client = Client::connect(&endpoint).await.unwrap();
     let event = Publish::new("t", "x");
@@ -144,16 +144,16 @@ async fn a_request_that_was_given_up_does_not_disturb_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_daemon_that_does_not_answer_is_given_up_unless_it_waits_for_the_disk() {
+async fn a_request_without_an_answer_times_out_unless_it_waits_for_the_disk() {
     let (endpoint, listener) = socket();
-    let (go, gone) = tokio::sync::oneshot::channel::<()>();
+    let (go, may_continue) = tokio::sync::oneshot::channel::<()>();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
         peer.request().await.unwrap();
-        gone.await.unwrap();
+        may_continue.await.unwrap();
         peer.request().await.unwrap();
         sleep(ANSWER * 100).await;
-        peer.say([published(1), published(2)]).await;
+        peer.reply([published(1), published(2)]).await;
     });
     let mut client = Client::connect(&endpoint).await.unwrap();
     let began = Instant::now();
@@ -162,24 +162,24 @@ async fn a_daemon_that_does_not_answer_is_given_up_unless_it_waits_for_the_disk(
     assert_eq!(began.elapsed().as_secs(), ANSWER.as_secs());
     go.send(()).unwrap();
     let durable = Publish::new("t", "y").with_ack(Ack::Durable);
-    assert_eq!(client.publish(&durable).await.unwrap().id, id(2));
+    assert_eq!(client.publish(&durable).await.unwrap().id, Some(id(2)));
     assert!(began.elapsed() > ANSWER * 100);
     daemon.await.unwrap();
     unlink(&endpoint);
 }
 
 #[tokio::test]
-async fn many_are_answered_in_order_and_a_break_gives_the_answers_so_far() {
+async fn publish_many_returns_answers_in_order_and_after_a_break_those_so_far() {
     let (endpoint, listener) = socket();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
         for seq in 1..=100_000 {
             peer.request().await.unwrap();
-            peer.say([if seq % 1000 == 0 { refused(seq, ErrorCode::TopicInvalid) } else { published(seq) }]).await;
+            peer.reply([if seq % 1000 == 0 { refused(seq, ErrorCode::TopicInvalid) } else { published(seq) }]).await;
         }
         for seq in 100_001..=100_007 {
             peer.request().await.unwrap();
-            peer.say([published(seq)]).await;
+            peer.reply([published(seq)]).await;
         }
     });
     let mut client = Client::connect(&endpoint).await.unwrap();
@@ -187,7 +187,7 @@ async fn many_are_answered_in_order_and_a_break_gives_the_answers_so_far() {
     assert_eq!(answers.len(), 100_000);
     for (seq, answer) in (1..).zip(&answers) {
         match answer {
-            Ok(published) => assert_eq!(published.id, id(seq)),
+            Ok(published) => assert_eq!(published.id, Some(id(seq))),
             Err(refused) => assert!(seq % 1000 == 0 && refused.request == seq, "{refused:?}"),
         }
     }
@@ -200,18 +200,18 @@ async fn many_are_answered_in_order_and_a_break_gives_the_answers_so_far() {
 }
 
 #[tokio::test]
-async fn answers_are_matched_by_number_also_among_publishes_without_answer() {
+async fn answers_have_the_number_of_their_publish_even_among_publishes_without_answers() {
     let (endpoint, listener) = socket();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
         peer.request().await.unwrap();
-        peer.say([Reply::Topics(vec![])]).await;
+        peer.reply([Reply::Topics(vec![])]).await;
         for _ in 0..5 {
             peer.request().await.unwrap();
         }
-        // 1 and 3 are silent, 2 and 4 are not. The daemon counts what was asked before.
-        peer.say([published(2), refused(4, ErrorCode::LimitEvent), refused(5, ErrorCode::TypeInvalid)]).await;
-        peer.say([Reply::Status(Box::default())]).await;
+        // 1 and 3 have no answers, 2 and 4 have. The daemon also counts the request before them.
+        peer.reply([published(2), refused(4, ErrorCode::LimitEvent), refused(5, ErrorCode::TypeInvalid)]).await;
+        peer.reply([Reply::Status(Box::default())]).await;
     });
     let mut client = Client::connect(&endpoint).await.unwrap();
     client.topics().await.unwrap();
@@ -224,18 +224,18 @@ async fn answers_are_matched_by_number_also_among_publishes_without_answer() {
     while let Some((number, answer)) = replies.next().await.unwrap() {
         seen.push((number, answer.map(|p| p.id).map_err(|r| r.code)));
     }
-    assert_eq!(seen, [(2, Ok(id(2))), (3, Err(ErrorCode::LimitEvent)), (4, Err(ErrorCode::TypeInvalid))]);
+    assert_eq!(seen, [(2, Ok(Some(id(2)))), (3, Err(ErrorCode::LimitEvent)), (4, Err(ErrorCode::TypeInvalid))]);
     drop(finished);
     daemon.await.unwrap();
     unlink(&endpoint);
 }
 
 #[tokio::test]
-async fn what_the_daemon_says_before_it_closes_is_heard() {
+async fn a_refusal_before_the_connection_closes_is_returned() {
     let (endpoint, listener) = socket();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
-        peer.say([refused(0, ErrorCode::LimitPublishers)]).await;
+        peer.reply([refused(0, ErrorCode::LimitPublishers)]).await;
     });
     let mut client = Client::connect(&endpoint).await.unwrap();
     daemon.await.unwrap();
@@ -245,36 +245,36 @@ async fn what_the_daemon_says_before_it_closes_is_heard() {
 }
 
 #[tokio::test]
-async fn a_subscription_resumes_from_what_it_gave_out() {
+async fn a_subscription_resumes_after_the_last_returned_event() {
     let (endpoint, listener) = socket();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
         peer.expect_subscribe(None, 10).await;
-        // A retained event: older than the place to go on from.
-        peer.say([event(3, "a", "retained")]).await;
+        // A retained event, which is older than the position to resume from.
+        peer.reply([event(3, "a", "retained")]).await;
         drop(peer);
         let mut peer = Peer::accept(&listener).await;
         peer.expect_subscribe(Some("k-10"), 12).await;
         let gap = r#"{"reason":"evicted","missed":1,"from":"k-11","to":"k-11"}"#;
-        peer.say([event(11, GAP, gap), event(12, "a", "twelve")]).await;
+        peer.reply([event(11, GAP, gap), event(12, "a", "twelve")]).await;
         drop(peer);
         let mut peer = Peer::accept(&listener).await;
         peer.request().await.unwrap();
-        peer.say([refused(1, ErrorCode::LimitSubscribers)]).await;
+        peer.reply([refused(1, ErrorCode::LimitSubscribers)]).await;
         let mut peer = Peer::accept(&listener).await;
         peer.expect_subscribe(Some("k-12"), 12).await;
-        peer.say([event(13, "a", "thirteen"), refused(0, ErrorCode::Denied)]).await;
+        peer.reply([event(13, "a", "thirteen"), refused(0, ErrorCode::Denied)]).await;
     });
     let client = Client::connect(&endpoint).await.unwrap();
     let backoff = Backoff { first: Duration::from_millis(1), max: Duration::from_millis(2) };
     let mut subscription = client.subscribe(Subscribe::new(["a"])).await.unwrap().reconnecting(backoff);
     let mut seen = Vec::new();
-    while let Some(delivery) = subscription.next().await {
-        seen.push(match delivery {
-            Ok(Delivery::Event(event)) => event.data,
-            Ok(Delivery::Gap { gap, id, .. }) => format!("gap {id} {:?}", gap.missed),
-            Ok(Delivery::Reconnecting { attempt, .. }) => format!("reconnecting {attempt}"),
-            Ok(Delivery::Resumed { since, client }) => format!("resumed {client} from {since}"),
+    while let Some(item) = subscription.next().await {
+        seen.push(match item {
+            Ok(Item::Event(event)) => event.data,
+            Ok(Item::Gap { gap, id, .. }) => format!("gap {id} {:?}", gap.missed),
+            Ok(Item::Reconnecting { attempt, .. }) => format!("reconnecting {attempt}"),
+            Ok(Item::Resumed { since, client }) => format!("resumed {client} from {since}"),
             Ok(other) => format!("{other:?}"),
             Err(e) => format!("error {:?}", e.code()),
         });
@@ -297,7 +297,7 @@ async fn a_subscription_resumes_from_what_it_gave_out() {
 }
 
 #[tokio::test]
-async fn history_that_was_not_told_yet_is_asked_for_again() {
+async fn past_events_that_were_not_received_are_requested_again() {
     let (endpoint, listener) = socket();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
@@ -305,15 +305,15 @@ async fn history_that_was_not_told_yet_is_asked_for_again() {
         drop(peer);
         let mut peer = Peer::accept(&listener).await;
         peer.expect_subscribe(Some("all"), 10).await;
-        peer.say([event(4, "a", "four"), Reply::End { position: id(10) }]).await;
+        peer.reply([event(4, "a", "four"), Reply::End { position: id(10) }]).await;
     });
     let client = Client::connect(&endpoint).await.unwrap();
     let request = Subscribe::new(["a"]).with_since("all").past_only();
     let backoff = Backoff { first: Duration::ZERO, max: Duration::ZERO };
     let mut past = client.subscribe(request).await.unwrap().reconnecting(backoff);
-    assert!(matches!(past.next().await, Some(Ok(Delivery::Reconnecting { .. }))));
-    assert!(matches!(past.next().await, Some(Ok(Delivery::Resumed { .. }))));
-    assert!(matches!(past.next().await, Some(Ok(Delivery::Event(e))) if e.data == "four"));
+    assert!(matches!(past.next().await, Some(Ok(Item::Reconnecting { .. }))));
+    assert!(matches!(past.next().await, Some(Ok(Item::Resumed { .. }))));
+    assert!(matches!(past.next().await, Some(Ok(Item::Event(e))) if e.data == "four"));
     assert!(past.next().await.is_none());
     daemon.await.unwrap();
     unlink(&endpoint);

@@ -1,8 +1,8 @@
-//! Durations, counted in buckets that are at most 1/32 of their value wide: constant memory, however many there are.
+//! Counts durations in buckets whose width is at most 1/32 of their value, in constant memory.
 
 use std::time::Duration;
 
-/// Buckets for each doubling, as a power of two.
+/// The binary logarithm of the number of buckets per doubling.
 const BITS: u32 = 5;
 
 #[derive(Default)]
@@ -21,9 +21,9 @@ impl Histogram {
         self.total += 1;
     }
 
-    /// The value that this part of all are not above, in microseconds; 0 if there are none.
-    pub(super) fn quantile_us(&self, part: f64) -> f64 {
-        let mut left = self.total as f64 * part;
+    /// Returns a quantile in microseconds, or 0 if there are no durations. The median is `quantile_us(0.5)`.
+    pub(super) fn quantile_us(&self, quantile: f64) -> f64 {
+        let mut left = self.total as f64 * quantile;
         for (index, count) in self.counts.iter().enumerate() {
             left -= *count as f64;
             if left <= 0.0 && *count > 0 {
@@ -39,7 +39,7 @@ fn bucket(nanos: u64) -> usize {
     ((doublings as usize) << BITS) + (nanos >> doublings) as usize
 }
 
-/// The value in the middle of a bucket, in nanoseconds.
+/// Returns the middle of a bucket, in nanoseconds.
 fn middle(index: usize) -> f64 {
     let doublings = (index >> BITS).saturating_sub(1);
     let first = ((index - (doublings << BITS)) as f64) * (1_u64 << doublings) as f64;
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_close() {
+    fn quantiles_are_accurate_to_the_width_of_a_bucket() {
         let mut histogram = Histogram::default();
         assert!(histogram.quantile_us(0.5).abs() < f64::EPSILON);
         (1..=1000).for_each(|micros| histogram.add(Duration::from_micros(micros)));
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_follow_each_other() {
+    fn buckets_are_contiguous() {
         let mut last = 0;
         for nanos in 0..100_000 {
             let index = bucket(nanos);

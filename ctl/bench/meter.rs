@@ -1,10 +1,10 @@
-//! What the daemon's process has used, as the system tells: on Linux from `/proc`, elsewhere unknown.
+//! CPU time and memory of the daemon's process: on Linux from `/proc`, on other systems unknown.
 
 use std::time::Duration;
 
-/// Looks at one process.
+/// Measures one process.
 pub(super) struct Meter {
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nothing is known of it"))]
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux is supported"))]
     pid: u32,
 }
 
@@ -16,17 +16,18 @@ impl Meter {
 
 #[cfg(target_os = "linux")]
 impl Meter {
-    /// The time that the process has run on a processor, all threads together.
+    /// Returns the CPU time of all threads of the process.
     pub(super) fn cpu(&self) -> Option<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
-        // The second field is a name that may hold anything, in parentheses; user and system time are the 14th and 15th.
+        // The second field is a name in parentheses, which can contain any character. User and system time are fields
+        // 14 and 15.
         let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
         let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
         let second = rustix::param::clock_ticks_per_second();
         Some(Duration::from_secs_f64(ticks as f64 / second as f64))
     }
 
-    /// The memory that the process has of its own, in bytes.
+    /// Returns the private memory of the process, in bytes.
     pub(super) fn memory(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
@@ -36,14 +37,14 @@ impl Meter {
 
 #[cfg(not(target_os = "linux"))]
 impl Meter {
-    /// The time that the process has run on a processor, all threads together.
-    #[expect(clippy::unused_self, reason = "elsewhere it is needed")]
+    /// Returns the CPU time of all threads of the process.
+    #[expect(clippy::unused_self, reason = "used on Linux")]
     pub(super) fn cpu(&self) -> Option<Duration> {
         None
     }
 
-    /// The memory that the process has of its own, in bytes.
-    #[expect(clippy::unused_self, reason = "elsewhere it is needed")]
+    /// Returns the private memory of the process, in bytes.
+    #[expect(clippy::unused_self, reason = "used on Linux")]
     pub(super) fn memory(&self) -> Option<u64> {
         None
     }

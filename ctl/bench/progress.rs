@@ -1,6 +1,6 @@
-//! One line on stderr that shows what is being measured and how far that is, while stderr is a terminal.
+//! A progress line on stderr, if that is a terminal.
 //!
-//! It is drawn by a thread of its own: a terminal that is stopped must not hold up what is being measured.
+//! A separate thread draws it, so that a stopped terminal does not delay the measurement.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -9,19 +9,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often the line is drawn.
+/// Time between two redraws.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// How long the end waits for the line to be erased.
+/// How long to wait at the end until the line is erased.
 const ERASE: Duration = Duration::from_secs(1);
-/// Characters of the bar.
+/// Width of the bar, in characters.
 const WIDTH: usize = 30;
 
-/// The line. Erased when dropped.
+/// The progress line. Erased when dropped.
 pub(super) struct Progress(Option<Drawing>);
 
 struct Drawing {
     steps: Sender<Step>,
-    /// Ends when the line is erased.
+    /// Closed when the line is erased.
     erased: Receiver<()>,
 }
 
@@ -45,7 +45,7 @@ impl Progress {
         Progress(drawing.is_ok().then_some(Drawing { steps, erased }))
     }
 
-    /// Goes on with something that takes about this long; with no time it has no bar.
+    /// Shows the next step, which takes about this long. A step without a duration has no bar.
     pub(super) fn show(&self, what: &'static str, takes: Duration) {
         if let Some(drawing) = &self.0 {
             let _ = drawing.steps.send(Step { what, began: Instant::now(), takes });
@@ -62,7 +62,7 @@ impl Drop for Progress {
     }
 }
 
-/// Draws the line until there are no more steps, and erases it. A terminal that cannot be written to does without.
+/// Draws the line until there are no more steps, then erases it. Ignores errors of the terminal.
 fn draw(steps: &Receiver<Step>) {
     let mut step = steps.recv().ok();
     while let Some(Step { what, began, takes }) = &step {
@@ -81,7 +81,7 @@ fn line(what: &str, elapsed: Duration, takes: Duration) -> String {
         return format!("{what} …");
     }
     let part = (elapsed.as_secs_f64() / takes.as_secs_f64()).min(1.0);
-    let full = (0..WIDTH).filter(|place| (*place as f64) < part * WIDTH as f64).count();
+    let full = (0..WIDTH).filter(|index| (*index as f64) < part * WIDTH as f64).count();
     format!("[{}{}] {what}", "#".repeat(full), "-".repeat(WIDTH - full))
 }
 

@@ -1,4 +1,4 @@
-//! The command lines of `sse-busctl completions` and `sse-busctl man`: what a package installs beside the programs.
+//! The command lines of `sse-busctl completions` and `sse-busctl man`, whose output packages install.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub(crate) struct Completions {
     pub(crate) shell: Shell,
 }
 
-/// A shell that can complete.
+/// The supported shells.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Shell {
     Bash,
@@ -32,7 +32,7 @@ pub(crate) enum Shell {
 Examples:
   sse-busctl man pages && man pages/sse-busctl-publish.1"))]
 pub(crate) struct Man {
-    /// The directory that they are written to, which is made if it is not there
+    /// The output directory, which is created if it does not exist
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
 }

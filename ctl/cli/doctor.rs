@@ -8,17 +8,17 @@ use crate::exit;
 
 #[derive(Debug, Args)]
 #[command(after_long_help = exit::with_codes("\
-Warnings are no problem: the exit code is 1 only where something does not work, and 3 where no daemon is there.
+Warnings do not affect the exit code: it is 1 if something does not work, and 3 if no daemon runs.
 
 Examples:
   sse-busctl doctor
   sse-busctl doctor --url https://bus.example/ --token-file phone.token
-  sse-busctl doctor --json | jq -r 'select(.state == \"problem\") | .mend'"))]
+  sse-busctl doctor --json | jq -r 'select(.state == \"problem\") | .fix'"))]
 pub(crate) struct Doctor {
-    /// Also send an event through this URL of the daemon, such as that of a proxy before it, and time it
+    /// Also send an event through this URL of the daemon, for example that of a reverse proxy, and measure its latency
     #[arg(long, value_name = "URL", env = "SSE_BUS_DOCTOR_URL", hide_env = true)]
     pub(crate) url: Option<String>,
-    /// With --url: a file that holds the token to subscribe with
+    /// With --url: a file that contains the token for the subscription
     #[arg(long, value_name = "FILE", requires = "url", env = "SSE_BUS_DOCTOR_TOKEN_FILE", hide_env = true)]
     pub(crate) token_file: Option<PathBuf>,
 }

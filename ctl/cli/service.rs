@@ -14,29 +14,29 @@ Examples:
   sse-busctl service logs --follow
   sse-busctl service uninstall --purge"))]
 pub(crate) struct Service {
-    /// The service manager; another than this system's only with --print [default: this system's]
+    /// The service manager; one of another system only with --print [default: that of this system]
     #[arg(long, global = true, value_enum, value_name = "NAME", env = "SSE_BUS_SERVICE_MANAGER", hide_env = true)]
     pub(crate) manager: Option<Manager>,
-    /// Print the files that would be written, with their paths, and the commands that would be run, and do nothing
+    /// Only print the files that would be written, with their paths, and the commands that would be run
     #[arg(long, global = true, env = "SSE_BUS_SERVICE_PRINT", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) print: bool,
     #[command(subcommand)]
-    pub(crate) command: ServiceDo,
+    pub(crate) action: ServiceAction,
 }
 
 /// The service managers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Manager {
-    /// User units of systemd
+    /// systemd, with user units
     Systemd,
-    /// A launch agent of macOS
+    /// launchd of macOS, with a launch agent
     Launchd,
-    /// A task of Windows' Task Scheduler
+    /// Task Scheduler of Windows
     Windows,
 }
 
 impl Manager {
-    /// That of this system.
+    /// The service manager of this system.
     pub(crate) const HERE: Manager = if cfg!(windows) {
         Manager::Windows
     } else if cfg!(target_os = "macos") {
@@ -46,12 +46,12 @@ impl Manager {
     };
 }
 
-/// What to do with the service.
+/// The command of `sse-busctl service`.
 #[derive(Debug, Subcommand)]
-pub(crate) enum ServiceDo {
-    /// Have the bus run whenever you are logged in, and start it; again after the configuration's listen or socket changed
+pub(crate) enum ServiceAction {
+    /// Start the bus now and at every login; run it again after `listen` or `socket` has changed in the configuration
     Install(ServiceInstall),
-    /// Stop the bus and remove what install has written; history and tokens stay
+    /// Stop the bus and remove the files of `install`; history and tokens are kept
     Uninstall {
         /// Also remove history and tokens
         #[arg(long, env = "SSE_BUS_SERVICE_UNINSTALL_PURGE", hide_env = true, value_parser = BoolishValueParser::new())]
@@ -59,41 +59,41 @@ pub(crate) enum ServiceDo {
     },
     /// Start the installed service
     Start,
-    /// Stop it, until the next log-in or `start`
+    /// Stop the service until the next login or `start`
     Stop,
-    /// Restart the daemon; whoever is connected waits meanwhile, and goes on
+    /// Restart the daemon; clients reconnect and resume
     Restart,
-    /// Say what the service manager knows; the exit code is 3 if it does not run
+    /// Show the status from the service manager; the exit code is 3 if the service does not run
     Status,
-    /// Print what the daemon has logged
+    /// Print the log of the daemon
     Logs(ServiceLogs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ServiceInstall {
-    /// The daemon to run [default: the sse-busd beside this program]
+    /// The daemon to run [default: sse-busd in the directory of this program]
     #[arg(long, value_name = "PATH", env = "SSE_BUS_SERVICE_INSTALL_DAEMON", hide_env = true)]
     pub(crate) daemon: Option<PathBuf>,
-    /// Address and port for browsers, or localhost:PORT; may be repeated [default: as configured]
+    /// Address and port for browsers, or localhost:PORT; can be repeated [default: as configured]
     #[arg(long, value_name = "ADDR", env = "SSE_BUS_SERVICE_INSTALL_LISTEN", hide_env = true, value_delimiter = ',')]
     pub(crate) listen: Vec<Listen>,
-    /// Write the files only
+    /// Only write the files
     #[arg(long, env = "SSE_BUS_SERVICE_INSTALL_NO_START", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) no_start: bool,
-    /// Overwrite files of the same names that were not written by this command
+    /// Overwrite files of the same name that this command did not write
     #[arg(long, env = "SSE_BUS_SERVICE_INSTALL_FORCE", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) force: bool,
-    /// With systemd: run the daemon outside a user namespace, which allow_uid and allow_gid need
+    /// With systemd: run the daemon outside a user namespace, as allow_uid and allow_gid require
     #[arg(long, env = "SSE_BUS_SERVICE_INSTALL_OTHER_USERS", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) other_users: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ServiceLogs {
-    /// Go on with what comes
+    /// Also print new lines as they are logged
     #[arg(long, short, env = "SSE_BUS_SERVICE_LOGS_FOLLOW", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) follow: bool,
-    /// Begin with the last so many lines
+    /// Start with the last N lines
     #[arg(
         long,
         short = 'n',

@@ -1,4 +1,4 @@
-//! The options of `sse-busctl status`.
+//! The command line of `sse-busctl status`.
 
 use clap::{Args, builder::BoolishValueParser};
 
@@ -10,10 +10,10 @@ Examples:
   sse-busctl status
   sse-busctl status --config"))]
 pub(crate) struct Status {
-    /// Tell the daemon's configuration instead: each value as it counts now, and where it comes from
+    /// Show the current configuration instead: each value and its source
     ///
-    /// That is a flag, a variable, the file with line and column, the service manager that holds the socket, or nothing
-    /// but the default.
+    /// The source is an option, a variable, a line and column of the file, the service manager that holds the socket,
+    /// or the default.
     #[arg(long, env = "SSE_BUS_STATUS_CONFIG", hide_env = true, value_parser = BoolishValueParser::new())]
     pub(crate) config: bool,
 }

@@ -1,55 +1,53 @@
-//! Whether the daemon's time of day is ours, and no event is from the future.
+//! Checks that the daemon's time of day is the same as here, and that no event is from the future.
 //!
-//! The daemon says when a subscriber came, and so one comes, for a moment. The bus goes by a clock that never jumps; the time of day is shown to people and programs, which is where a wrong one
-//! hurts.
+//! The check subscribes for a moment, because the daemon reports when a subscriber connected. The bus itself uses a
+//! monotonic clock; the time of day is only shown to people and programs.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use sse_bus::protocol::Subscribe;
+use sse_bus::{protocol::Subscribe, time::unix_now};
 use tokio::time::timeout;
 
-use super::{Finding, PATIENCE, place::Place};
-use crate::output::duration;
+use super::{finding::Finding, program::PATIENCE, target::Target};
+use crate::units::duration;
 
-/// Less than this far apart, two times of day count as the same: a busy machine takes a while to answer.
-const SAME: u64 = 2000;
+/// Maximum tolerated difference in milliseconds, because a busy machine takes a while to answer.
+const TOLERANCE: u64 = 2000;
 
-pub(super) async fn look(place: &Place) -> Finding {
+pub(super) async fn check(target: &Target) -> Finding {
     let check = "clock";
-    let asked = timeout(PATIENCE, async {
+    let times = timeout(PATIENCE, async {
         let topic = format!("doctor/{}", std::process::id());
-        let subscription = place.connect().await?.subscribe(Subscribe::new([topic])).await.ok()?;
-        let now = now();
-        let mut client = place.connect().await?;
+        let subscription = target.connect().await?.subscribe(Subscribe::new([topic])).await.ok()?;
+        let now = unix_now();
+        let mut client = target.connect().await?;
         let clients = client.clients().await.ok()?;
         let theirs = clients.iter().find(|client| client.id == subscription.client())?.connected;
         Some((theirs, client.topics().await.ok()?, now))
     });
-    let Some((theirs, topics, now)) = asked.await.ok().flatten() else {
-        return Finding::ok(check, "not known, as the daemon does not say");
+    let Some((theirs, topics, now)) = times.await.ok().flatten() else {
+        return Finding::ok(check, "unknown, because the daemon does not report it");
     };
-    if theirs.abs_diff(now) > SAME {
-        let what = format!("the daemon's time of day is {}", apart(theirs, now));
+    if theirs.abs_diff(now) > TOLERANCE {
+        let what = format!("the daemon's time of day is {}", difference(theirs, now));
         return Finding::warning(check, what, "timedatectl set-ntp true");
     }
     let latest = topics.iter().filter_map(|topic| Some((topic.last_time?, &topic.topic))).max();
     match latest {
-        Some((time, topic)) if time > now + SAME => Finding::warning(
+        Some((time, topic)) if time > now + TOLERANCE => Finding::warning(
             check,
-            format!("the newest event of {topic} is {} of now: the time of day was set back since", apart(time, now)),
+            format!(
+                "the newest event of {topic} is {}: the time of day was set back since then",
+                difference(time, now)
+            ),
             "timedatectl set-ntp true",
         ),
-        _ => Finding::ok(check, "the daemon's time of day is ours, and no event is from the future"),
+        _ => Finding::ok(check, "the daemon has the correct time of day, and no event is from the future"),
     }
 }
 
-/// How far one time is from another, both in milliseconds since 1970.
-fn apart(time: u64, from: u64) -> String {
-    let far = duration(Duration::from_millis(time.abs_diff(from)));
-    format!("{far} {}", if time > from { "ahead" } else { "behind" })
-}
-
-fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_millis().try_into().unwrap_or(u64::MAX)
+/// Formats the difference of a time from now, both in milliseconds since 1970.
+fn difference(time: u64, now: u64) -> String {
+    let duration = duration(Duration::from_millis(time.abs_diff(now)));
+    format!("{duration} {}", if time > now { "ahead" } else { "behind" })
 }

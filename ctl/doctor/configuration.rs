@@ -1,48 +1,55 @@
-//! Whether the daemon's configuration is sound, and where it would listen, as `sse-busd --check` says.
+//! Checks the daemon's configuration with `sse-busd --check`.
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use sse_bus::shell::quoted;
 use tokio::process::Command;
 
-use super::{Finding, output_of, quoted};
+use super::{
+    finding::Finding,
+    program::{Output, output_of},
+};
 
-/// Whether it is sound; and then where a daemon would listen.
+/// Checks the configuration. Also returns the addresses at which a daemon would listen.
 pub(super) async fn check() -> (Finding, Vec<SocketAddr>) {
     let check = "configuration";
     let program = daemon();
     let finding = match output_of(Command::new(&program).arg("--check")).await {
-        Some((true, said, _)) => {
-            let first = said.lines().next().unwrap_or_default();
-            let listen = said.lines().filter_map(|line| line.strip_prefix("listen ")?.trim().parse().ok());
-            return (Finding::ok(check, format!("{first}, says `sse-busd --check`")), listen.collect());
+        Some(Output { has_succeeded: true, stdout, .. }) => {
+            let first = stdout.lines().next().unwrap_or_default();
+            let listen = stdout.lines().filter_map(|line| line.strip_prefix("listen ")?.trim().parse().ok());
+            return (Finding::ok(check, format!("{first} (`sse-busd --check`)")), listen.collect());
         }
-        Some((false, _, said)) => {
-            // A line for each mistake.
-            let said =
-                said.lines().map(|line| line.strip_prefix("sse-busd: ").unwrap_or(line)).collect::<Vec<_>>().join("; ");
-            let mend = match file() {
+        Some(Output { stderr, .. }) => {
+            // One line per error.
+            let errors = stderr
+                .lines()
+                .map(|line| line.strip_prefix("sse-busd: ").unwrap_or(line))
+                .collect::<Vec<_>>()
+                .join("; ");
+            let fix = match file() {
                 Some(file) => format!("${{EDITOR:-vi}} {} && sse-busd --check", quoted(&file.to_string_lossy())),
                 None => "sse-busd --check".into(),
             };
-            Finding::problem(check, said, mend)
+            Finding::problem(check, errors, fix)
         }
         None => {
-            let what = "not looked at: sse-busd is neither beside this sse-busctl nor in your path";
-            Finding::warning(check, what, "command -v sse-busd")
+            let message = "not checked: sse-busd is neither in the directory of this sse-busctl nor in your PATH";
+            Finding::warning(check, message, "command -v sse-busd")
         }
     };
     (finding, Vec::new())
 }
 
-/// The daemon's program: the one that was installed with this one, else whichever is in the path.
+/// Returns the path of the daemon: in the directory of this program, otherwise from `PATH`.
 fn daemon() -> PathBuf {
     let beside =
         std::env::current_exe().ok().map(|own| own.with_file_name(format!("sse-busd{}", std::env::consts::EXE_SUFFIX)));
     beside.filter(|beside| beside.exists()).unwrap_or_else(|| "sse-busd".into())
 }
 
-/// The file that the daemon reads.
+/// Returns the path of the configuration file.
 pub(super) fn file() -> Option<PathBuf> {
-    let said = std::env::var_os("SSE_BUS_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
-    said.or_else(|| Some(directories::ProjectDirs::from("", "", "sse-bus")?.config_dir().join("config.toml")))
+    let given = std::env::var_os("SSE_BUS_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    given.or_else(|| Some(directories::ProjectDirs::from("", "", "sse-bus")?.config_dir().join("config.toml")))
 }

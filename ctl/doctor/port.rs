@@ -1,4 +1,4 @@
-//! Whether the port is the daemon's, or free for it; else who has it.
+//! Checks that the port belongs to the daemon or is free, and otherwise names the process that uses it.
 
 use std::{
     io,
@@ -8,55 +8,54 @@ use std::{
 use sse_bus::socket_owner;
 
 use super::{
-    Finding,
-    place::{Daemon, Place},
+    finding::Finding,
     service::Units,
+    target::{Daemon, Target},
 };
 use crate::listen::Listen;
 
-/// How many ports behind a taken one are tried.
+/// Number of ports to try after one that is in use.
 const OTHERS: u16 = 100;
 
-/// Looks at each address at which the daemon listens, or would.
-pub(super) fn look(daemon: &Daemon, listen: &[SocketAddr], place: &Place, service: Option<&Units>) -> Vec<Finding> {
+/// Checks each address at which the daemon listens, or would listen.
+pub(super) fn check(daemon: &Daemon, listen: &[SocketAddr], target: &Target, service: Option<&Units>) -> Vec<Finding> {
     if let Daemon::Answers(status) = daemon {
         let urls = if status.urls.is_empty() { status.url.clone().into_iter().collect() } else { status.urls.clone() };
         return vec![match &urls[..] {
-            [] => Finding::ok("port", "the daemon serves its local socket only"),
+            [] => Finding::ok("port", "the daemon serves only its local socket"),
             urls => Finding::ok("port", format!("the daemon serves {}", urls.join(" and "))),
         }];
     }
-    let usual = Listen::USUAL.addresses();
+    let default = Listen::USUAL.addresses();
     let (addresses, rule) = match listen {
-        [] => (&usual[..], "the usual port, whatever the configuration should say"),
-        listen if *listen == *usual => (listen, "the usual port"),
-        listen => (listen, "as the daemon is told"),
+        [] => (&default[..], "the default port, because the configuration is unknown"),
+        listen if *listen == *default => (listen, "the default port"),
+        listen => (listen, "as configured"),
     };
-    let elsewhere = || place.start_with(&format!("--listen {}", free(addresses)));
-    addresses.iter().map(|address| look_at(*address, rule, service, elsewhere)).collect()
+    let elsewhere = || target.start_with(&format!("--listen {}", free(addresses)));
+    addresses.iter().map(|address| check_address(*address, rule, service, elsewhere)).collect()
 }
 
-fn look_at(address: SocketAddr, rule: &str, service: Option<&Units>, elsewhere: impl Fn() -> String) -> Finding {
-    // A free port is let go of at once.
+fn check_address(address: SocketAddr, rule: &str, service: Option<&Units>, elsewhere: impl Fn() -> String) -> Finding {
+    // The socket is closed at once.
     let Err(error) = TcpListener::bind(address) else {
         return Finding::ok("port", format!("{address}, {rule}, is free for the daemon"));
     };
     if error.kind() != io::ErrorKind::AddrInUse {
-        return Finding::problem("port", format!("{address}, {rule}, cannot be listened on: {error}"), elsewhere());
+        return Finding::problem("port", format!("cannot listen on {address}, {rule}: {error}"), elsewhere());
     }
     match socket_owner::of_port(address) {
-        Some(holder) if holder.name == "systemd" && service.is_some_and(Units::hold_the_port) => {
-            Finding::ok("port", format!("{address} is held by systemd for the daemon"))
+        Some(owner) if owner.name == "systemd" && service.is_some_and(Units::hold_the_port) => {
+            Finding::ok("port", format!("systemd listens on {address} for the daemon"))
         }
-        holder => {
-            let holder =
-                holder.map_or_else(|| "a process that this user may not look at".into(), |holder| holder.to_string());
-            Finding::problem("port", format!("{address}, {rule}, is taken by {holder}"), elsewhere())
+        owner => {
+            let owner = owner.map_or_else(|| "an unknown process".into(), |owner| owner.to_string());
+            Finding::problem("port", format!("{address}, {rule}, is in use by {owner}"), elsewhere())
         }
     }
 }
 
-/// Where the daemon could listen instead: at the same address, or at both of loopback, on a port that is free there.
+/// Returns an alternative: the same address, or both loopback addresses, with a free port.
 fn free(addresses: &[SocketAddr]) -> Listen {
     let (Some(first), is_one) = (addresses.first(), addresses.len() == 1) else { return Listen::Localhost(0) };
     let at = |port| if is_one { Listen::Address(SocketAddr::new(first.ip(), port)) } else { Listen::Localhost(port) };

@@ -1,32 +1,35 @@
-//! The service of this user: whether it is installed, comes up by itself, runs, and goes on after the user has left.
+//! Checks the service of this user: whether it is installed, enabled and running, and whether it keeps running after
+//! logout.
 //!
-//! Where no service manager can be asked, nothing is known, and nothing is wrong: a daemon can run without one.
+//! Without access to a service manager the state is unknown, which is not a problem: a daemon can run without one.
 
-use super::{Finding, place::Daemon};
+#[cfg(target_os = "linux")]
+use super::program::{Output, output_of};
+use super::{finding::Finding, target::Daemon};
 
-/// The units that there can be, in the order in which the manager is asked about them.
+/// The units, in the order in which they are queried.
 const UNITS: [&str; 3] = ["sse-bus.service", "sse-bus-http.socket", "sse-bus-ipc.socket"];
 
-/// What the manager says about the units.
+/// The states of the units.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Units([Unit; 3]);
 
-/// What the manager says about one of them.
+/// The state of one unit.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Unit {
     is_installed: bool,
     is_enabled: bool,
-    /// `active`, `inactive`, `failed` and so on.
+    /// `active`, `inactive`, `failed` or another state of systemd.
     active: String,
 }
 
 impl Units {
-    /// Whether the service runs.
+    /// Returns true if the service runs.
     pub(super) fn is_active(&self) -> bool {
         self.0[0].active == "active"
     }
 
-    /// Whether the manager holds the port for it.
+    /// Returns true if the service manager listens on the port for the daemon.
     pub(super) fn hold_the_port(&self) -> bool {
         self.0[1].active == "active"
     }
@@ -35,12 +38,12 @@ impl Units {
         self.0[0].is_installed
     }
 
-    /// Whether it comes up by itself: at the start of the manager, or with the first connection.
+    /// Returns true if the service starts automatically, with the service manager or at the first connection.
     fn are_enabled(&self) -> bool {
         self.0.iter().any(|unit| unit.is_enabled)
     }
 
-    /// Reads what `systemctl show` prints: a block of properties for each unit, in the order asked for.
+    /// Parses the output of `systemctl show`: a block of properties per unit, in the order of the query.
     #[cfg(any(target_os = "linux", test))]
     fn parse(text: &str) -> Option<Units> {
         let unit = |block: &str| {
@@ -57,34 +60,48 @@ impl Units {
         units.try_into().ok().map(Units)
     }
 
-    /// Asks the manager.
-    ///
-    /// # Errors
-    ///
-    /// Says why none can be asked.
+    /// Queries the service manager.
     #[cfg(target_os = "linux")]
-    pub(super) async fn ask() -> Result<Units, String> {
+    pub(super) async fn query() -> Result<Units, QueryError> {
         let mut systemctl = tokio::process::Command::new("systemctl");
         systemctl.args(["--user", "show", "--property=LoadState,UnitFileState,ActiveState"]).args(UNITS);
-        match super::output_of(&mut systemctl).await {
-            Some((true, said, _)) => Units::parse(&said).ok_or_else(|| "systemctl says what is not understood".into()),
-            Some((false, _, said)) => Err(said.lines().next().unwrap_or("systemctl fails").to_owned()),
-            None => Err("there is no systemctl".into()),
+        match output_of(&mut systemctl).await {
+            Some(Output { has_succeeded: true, stdout, .. }) => Units::parse(&stdout).ok_or(QueryError::UnknownOutput),
+            Some(Output { stderr, .. }) => {
+                Err(QueryError::Failed(stderr.lines().next().unwrap_or("no error message").to_owned()))
+            }
+            None => Err(QueryError::NoSystemctl),
         }
     }
 
     #[cfg(not(target_os = "linux"))]
-    #[expect(clippy::unused_async, reason = "elsewhere a program is asked")]
-    pub(super) async fn ask() -> Result<Units, String> {
-        Err("only that of systemd is looked at".into())
+    #[expect(clippy::unused_async, reason = "on Linux a program is run")]
+    pub(super) async fn query() -> Result<Units, QueryError> {
+        Err(QueryError::NotSystemd)
     }
 }
 
-pub(super) async fn look(units: Result<Units, String>, daemon: &Daemon) -> Vec<Finding> {
+/// Why the service manager cannot be queried.
+#[derive(Debug, thiserror::Error)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "Linux has systemd"))]
+pub(super) enum QueryError {
+    #[error("{0}")]
+    Failed(String),
+    #[error("systemctl has unknown output")]
+    UnknownOutput,
+    #[error("there is no systemctl")]
+    NoSystemctl,
+    #[cfg(not(target_os = "linux"))]
+    #[error("only systemd is supported")]
+    NotSystemd,
+}
+
+pub(super) async fn check(units: Result<Units, QueryError>, daemon: &Daemon) -> Vec<Finding> {
     let units = match units {
         Ok(units) => units,
-        Err(why) => {
-            return vec![Finding::ok("service", format!("not known, as no service manager can be asked: {why}"))];
+        Err(error) => {
+            let message = format!("unknown, because the service manager cannot be queried: {error}");
+            return vec![Finding::ok("service", message)];
         }
     };
     let mut findings = vec![service(&units, daemon)];
@@ -97,55 +114,58 @@ pub(super) async fn look(units: Result<Units, String>, daemon: &Daemon) -> Vec<F
 fn service(units: &Units, daemon: &Daemon) -> Finding {
     let state = units.0[0].active.as_str();
     if !units.are_installed() {
-        let what =
-            "none is installed, so that a daemon ends with its terminal; `sse-busctl service install` installs one";
-        return Finding::ok("service", what);
+        let message =
+            "not installed, so the daemon ends with its terminal; install it with `sse-busctl service install`";
+        return Finding::ok("service", message);
     }
     let start = "sse-busctl service start";
     match daemon {
         _ if state == "failed" => {
-            let mend = "sse-busctl service logs; systemctl --user reset-failed sse-bus; sse-busctl service start";
-            Finding::problem("service", "sse-bus.service has failed, and its log says why", mend)
+            let fix = "sse-busctl service logs; systemctl --user reset-failed sse-bus; sse-busctl service start";
+            Finding::problem("service", "sse-bus.service has failed; see its log", fix)
         }
         _ if !units.are_enabled() => {
-            let mend = format!("systemctl --user enable --now {} {} sse-bus", UNITS[1], UNITS[2]);
-            Finding::warning("service", "sse-bus.service is installed, but does not start by itself", mend)
+            let fix = format!("systemctl --user enable --now {} {} sse-bus", UNITS[1], UNITS[2]);
+            Finding::warning("service", "sse-bus.service is installed, but not enabled", fix)
         }
-        Daemon::IsAway if !units.is_active() => {
+        Daemon::IsAbsent if !units.is_active() => {
             Finding::problem("service", format!("sse-bus.service is enabled, but {state}"), start)
         }
         Daemon::Answers(status) if !units.is_active() => {
-            let what = format!("the daemon is not that of sse-bus.service, which is {state}, and holds its place");
-            Finding::warning("service", what, format!("kill {} && {start}", status.pid))
+            let message =
+                format!("the daemon does not belong to sse-bus.service, which is {state}, and uses its socket");
+            Finding::warning("service", message, format!("kill {} && {start}", status.pid))
         }
         _ => Finding::ok("service", format!("sse-bus.service is enabled and {state}")),
     }
 }
 
-/// What logind says about lingering: `yes`, `no`, or nothing.
+/// Returns the lingering state from logind: `yes`, `no`, or `None` if it is unknown.
 #[cfg(target_os = "linux")]
 async fn linger() -> Option<String> {
     let user = rustix::process::geteuid().as_raw().to_string();
     let mut loginctl = tokio::process::Command::new("loginctl");
     loginctl.args(["show-user", &user, "--property=Linger", "--value"]);
-    super::output_of(&mut loginctl).await.filter(|(done, ..)| *done).map(|(_, said, _)| said)
+    output_of(&mut loginctl).await.filter(|output| output.has_succeeded).map(|output| output.stdout)
 }
 
 #[cfg(not(target_os = "linux"))]
-#[expect(clippy::unused_async, reason = "elsewhere a program is asked")]
+#[expect(clippy::unused_async, reason = "on Linux a program is run")]
 async fn linger() -> Option<String> {
     None
 }
 
 fn lingering(linger: Option<&str>) -> Finding {
     match linger {
-        Some("yes") => Finding::ok("lingering", "the service goes on after you log out, and starts with the machine"),
+        Some("yes") => {
+            Finding::ok("lingering", "the service keeps running after you log out, and starts with the machine")
+        }
         Some("no") => Finding::warning(
             "lingering",
-            "the service ends when you log out, and starts only when you log in",
+            "the service stops when you log out, and starts only when you log in",
             "loginctl enable-linger",
         ),
-        _ => Finding::ok("lingering", "not known, as logind cannot be asked"),
+        _ => Finding::ok("lingering", "unknown, because logind cannot be queried"),
     }
 }
 
@@ -155,39 +175,39 @@ mod tests {
 
     use super::*;
 
-    /// What systemd 252 prints.
+    /// The output of systemd 252.
     fn units(load: &str, enabled: &str, active: &str) -> Units {
         let block = format!("LoadState={load}\nActiveState={active}\nUnitFileState={enabled}");
         Units::parse(&[block.as_str(); 3].join("\n\n")).unwrap()
     }
 
-    fn mend(units: &Units, daemon: &Daemon) -> String {
-        service(units, daemon).mend.unwrap_or_default()
+    fn fix(units: &Units, daemon: &Daemon) -> String {
+        service(units, daemon).fix.unwrap_or_default()
     }
 
     #[test]
-    fn a_service_that_does_not_do_what_it_is_for_is_told_with_what_mends_it() {
+    fn a_service_that_does_not_work_is_reported_with_a_fix() {
         let mut status = Status::default();
         status.pid = 812;
         let answers = Daemon::Answers(Box::new(status));
         let tests = [
             (units("not-found", "", "inactive"), &answers, ""),
             (units("loaded", "enabled", "active"), &answers, ""),
-            (units("loaded", "enabled", "failed"), &Daemon::IsAway, "reset-failed"),
+            (units("loaded", "enabled", "failed"), &Daemon::IsAbsent, "reset-failed"),
             (units("loaded", "disabled", "active"), &answers, "systemctl --user enable --now"),
-            (units("loaded", "enabled", "inactive"), &Daemon::IsAway, "sse-busctl service start"),
+            (units("loaded", "enabled", "inactive"), &Daemon::IsAbsent, "sse-busctl service start"),
             (units("loaded", "enabled", "inactive"), &answers, "kill 812"),
         ];
         for (units, daemon, wanted) in tests {
-            let mend = mend(&units, daemon);
-            assert!(mend.contains(wanted) && mend.is_empty() == wanted.is_empty(), "{units:?}: {mend}");
+            let fix = fix(&units, daemon);
+            assert!(fix.contains(wanted) && fix.is_empty() == wanted.is_empty(), "{units:?}: {fix}");
         }
         assert_eq!(Units::parse("LoadState=loaded"), None);
     }
 
     #[test]
     fn a_service_that_ends_with_the_session_can_linger() {
-        assert_eq!(lingering(Some("no")).mend.as_deref(), Some("loginctl enable-linger"));
-        assert!([Some("yes"), None].map(lingering).iter().all(|finding| finding.mend.is_none()));
+        assert_eq!(lingering(Some("no")).fix.as_deref(), Some("loginctl enable-linger"));
+        assert!([Some("yes"), None].map(lingering).iter().all(|finding| finding.fix.is_none()));
     }
 }

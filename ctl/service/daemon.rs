@@ -1,4 +1,4 @@
-//! The daemon that the service runs: where its program is, and what it makes of its configuration.
+//! The daemon of the service: its path, and its checked configuration.
 
 use std::{
     env,
@@ -6,72 +6,71 @@ use std::{
     process::Command,
 };
 
+use serde::Deserialize;
+
+use super::error::ServiceError;
 use crate::listen::Listen;
 
-/// What the daemon makes of its configuration, as `sse-busd --check` says.
+/// A valid configuration, as `sse-busd --check=json` reports it.
 #[derive(Debug, Default)]
-pub(super) struct Checked {
+pub(super) struct CheckedConfig {
     pub(super) listen: Vec<Listen>,
     pub(super) socket: Option<PathBuf>,
     pub(super) state_dir: Option<PathBuf>,
 }
 
-/// Has the daemon check its configuration.
+/// The report of `sse-busd --check=json`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Report {
+    Valid { listen: Vec<String>, socket: PathBuf, state_dir: PathBuf },
+    Invalid { errors: Vec<String> },
+}
+
+/// Runs the daemon to check its configuration.
 ///
 /// # Errors
 ///
-/// It is not there, or says what is wrong.
-pub(super) fn check(daemon: &Path, listen: &[Listen], socket: Option<&Path>) -> Result<Checked, String> {
+/// The daemon cannot be run, or its configuration is invalid.
+pub(super) fn check(daemon: &Path, listen: &[Listen], socket: Option<&Path>) -> Result<CheckedConfig, ServiceError> {
     let mut command = Command::new(daemon);
-    // The service will see nothing of what this shell has set.
+    // The service does not inherit the environment of this shell.
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SSE_BUS_")) {
         command.env_remove(name);
     }
-    command.arg("--check");
+    command.arg("--check=json");
     for listen in listen {
         command.args(["--listen", &listen.to_string()]);
     }
     if let Some(socket) = socket {
         command.arg("--socket").arg(socket);
     }
-    let output = command
-        .output()
-        .map_err(|e| format!("{} cannot be run: {e}; name the daemon with --daemon", daemon.display()))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.trim_end().trim_start_matches("sse-busd: ");
-        return Err(format!("the service would not start: {said}"));
+    let output = command.output().map_err(|e| ServiceError::RunDaemon(daemon.to_owned(), e))?;
+    match serde_json::from_slice(&output.stdout) {
+        Ok(Report::Valid { listen, socket, state_dir }) => {
+            let listen = listen.iter().filter_map(|address| address.parse().ok()).collect();
+            Ok(CheckedConfig { listen, socket: Some(socket), state_dir: Some(state_dir) })
+        }
+        Ok(Report::Invalid { errors }) => Err(ServiceError::Configuration(errors.join("; "))),
+        Err(_) if !output.status.success() && !output.stderr.is_empty() => {
+            let error = String::from_utf8_lossy(&output.stderr);
+            Err(ServiceError::Configuration(error.trim_end().trim_start_matches("sse-busd: ").to_owned()))
+        }
+        Err(_) => Err(ServiceError::OtherVersion(daemon.to_owned())),
     }
-    let said = String::from_utf8_lossy(&output.stdout);
-    let values =
-        |key| said.lines().filter_map(move |line: &str| Some(line.strip_prefix(key)?.strip_prefix(' ')?.trim_start()));
-    let value = |key| values(key).next();
-    let checked = Checked {
-        listen: values("listen").filter_map(|text| text.parse().ok()).collect(),
-        socket: value("socket").map(PathBuf::from),
-        state_dir: value("state_dir").map(PathBuf::from),
-    };
-    if checked.listen.is_empty() || checked.socket.is_none() {
-        return Err(format!("{} is not the daemon of this version; name that with --daemon", daemon.display()));
-    }
-    Ok(checked)
 }
 
-/// The daemon beside this program.
-///
-/// # Errors
-///
-/// The system does not say where this program is.
-pub(super) fn beside() -> Result<PathBuf, String> {
+/// Returns the path of the daemon in the directory of this program.
+pub(super) fn path() -> Result<PathBuf, ServiceError> {
     let name = format!("sse-busd{}", env::consts::EXE_SUFFIX);
-    let this = env::current_exe().map_err(|e| format!("where this program is cannot be told: {e}; use --daemon"))?;
+    let this = env::current_exe().map_err(ServiceError::ProgramPath)?;
     let beside = this.with_file_name(&name);
-    let folders: Vec<_> = env::var_os("PATH").iter().flat_map(env::split_paths).collect();
-    if folders.iter().any(|folder| Some(folder.as_path()) == beside.parent()) {
+    let directories: Vec<_> = env::var_os("PATH").iter().flat_map(env::split_paths).collect();
+    if directories.iter().any(|directory| Some(directory.as_path()) == beside.parent()) {
         return Ok(beside);
     }
-    // A link in the path outlives the version that it shows to, as Homebrew has them.
+    // Prefer a link in PATH, which stays valid after an upgrade, as with Homebrew.
     let real = beside.canonicalize().ok();
     let is_link = |path: &PathBuf| path.is_absolute() && real.is_some() && path.canonicalize().ok() == real;
-    Ok(folders.iter().map(|folder| folder.join(&name)).find(is_link).unwrap_or(beside))
+    Ok(directories.iter().map(|directory| directory.join(&name)).find(is_link).unwrap_or(beside))
 }

@@ -1,4 +1,4 @@
-//! `sse-busctl service install`.
+//! `sse-busctl service install`: writes the files of the service and starts it.
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
@@ -7,11 +7,10 @@ use sse_bus::{Client, Endpoint};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Manager, Wanted, daemon,
+    commands, daemon,
     files::{self, Change},
-    nobody_else, perform,
-    plan::Run,
-    show,
+    manager::{Manager, ServiceConfig},
+    plan::CommandLine,
 };
 use crate::{
     cli::ServiceInstall,
@@ -19,75 +18,85 @@ use crate::{
     output::Output,
 };
 
-/// How long the daemon has to answer once it was started. With systemd it does already.
-const START: Duration = Duration::from_secs(10);
+/// How long to wait until the started daemon answers. With systemd it does so already.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Has the service be as it is wanted, whatever there was before. `here` if the manager is this system's.
-pub(super) async fn run(
-    manager: &dyn Manager,
-    endpoint: &Endpoint,
-    output: &Output,
-    mut wanted: Wanted,
-    options: ServiceInstall,
-    here: bool,
-    print: bool,
-) -> Result<(), Failure> {
-    let ServiceInstall { daemon, listen, no_start, force, other_users } = options;
-    wanted.other_users = other_users;
-    if let Some(daemon) = daemon {
-        // As it was named for another system; here it must not depend on where we are.
-        wanted.daemon = if here { std::path::absolute(&daemon).unwrap_or(daemon) } else { daemon };
-    }
-    wanted.listen = listen.clone();
-    let mut endpoint = endpoint.clone();
-    if here {
-        match daemon::check(&wanted.daemon, &listen, wanted.socket.as_deref()) {
-            Ok(mut checked) => {
-                // The manager begins paths elsewhere, if it takes such at all.
-                checked.socket = checked.socket.map(|socket| std::path::absolute(&socket).unwrap_or(socket));
-                endpoint = checked.socket.clone().map_or(endpoint, Endpoint::at);
-                if manager.holds_sockets() {
-                    (wanted.listen, wanted.socket) = (checked.listen, checked.socket);
-                }
-            }
-            Err(why) if print => eprintln!("sse-busctl: the usual places are shown, because {why}"),
-            Err(why) => return Err(why.into()),
-        }
-    }
-
-    let files = manager.files(&wanted)?;
-    if print {
-        return show(output, &files, &if no_start { vec![] } else { manager.install(&wanted, false)? });
-    }
-    let changes = files::compare(&files, manager.shared(), force)?;
-    let had_others = changes.iter().any(|change| matches!(change, Change::Updated | Change::Removed));
-    if no_start {
-        return files::change(output, &files, &changes);
-    }
-    if let Some(probe) = manager.probe() {
-        reach(&probe)?;
-    }
-    nobody_else(manager, &endpoint).await?;
-    files::change(output, &files, &changes)?;
-    manager.install(&wanted, had_others)?.iter().try_for_each(perform)?;
-    serves(&endpoint, output).await
+/// An installation in progress.
+pub(super) struct Installation<'a> {
+    pub(super) manager: &'a dyn Manager,
+    pub(super) output: &'a Output,
+    /// The manager is the one of this system.
+    pub(super) is_native: bool,
+    /// Only print the files and commands.
+    pub(super) print: bool,
 }
 
-/// Tries whether the manager can be reached, before anything is written.
-fn reach(probe: &Run) -> Result<(), Failure> {
-    let why = match probe.command().stdin(Stdio::null()).output() {
+impl Installation<'_> {
+    /// Installs the service, or updates an installed one.
+    pub(super) async fn run(
+        self,
+        endpoint: &Endpoint,
+        mut config: ServiceConfig,
+        options: ServiceInstall,
+    ) -> Result<(), Failure> {
+        let Installation { manager, output, is_native, print } = self;
+        let ServiceInstall { daemon, listen, no_start, force, other_users } = options;
+        config.other_users = other_users;
+        if let Some(daemon) = daemon {
+            // Absolute on this system; unchanged for another system, whose paths may differ.
+            config.daemon = if is_native { std::path::absolute(&daemon).unwrap_or(daemon) } else { daemon };
+        }
+        config.listen = listen.clone();
+        let mut endpoint = endpoint.clone();
+        if is_native {
+            match daemon::check(&config.daemon, &listen, config.socket.as_deref()) {
+                Ok(mut checked) => {
+                    // Managers have another working directory, or require absolute paths.
+                    checked.socket = checked.socket.map(|socket| std::path::absolute(&socket).unwrap_or(socket));
+                    endpoint = checked.socket.clone().map_or(endpoint, Endpoint::at);
+                    if manager.holds_sockets() {
+                        (config.listen, config.socket) = (checked.listen, checked.socket);
+                    }
+                }
+                Err(error) if print => eprintln!("sse-busctl: using the default addresses and paths: {error}"),
+                Err(error) => return Err(error.into()),
+            }
+        }
+
+        let files = manager.files(&config)?;
+        if print {
+            let commands = if no_start { vec![] } else { manager.install(&config, false)? };
+            return commands::print(output, &files, &commands);
+        }
+        let changes = files::compare(&files, manager.package_directories(), force)?;
+        let has_changed = changes.iter().any(|change| matches!(change, Change::Updated | Change::Removed));
+        if no_start {
+            return files::apply(output, &files, &changes);
+        }
+        if let Some(probe) = manager.probe() {
+            check_reachable(&probe)?;
+        }
+        commands::check_no_other_daemon(manager, &endpoint).await?;
+        files::apply(output, &files, &changes)?;
+        manager.install(&config, has_changed)?.iter().try_for_each(commands::perform)?;
+        wait_for_daemon(&endpoint, output).await
+    }
+}
+
+/// Fails if the manager cannot be reached, before any file is written.
+fn check_reachable(probe: &CommandLine) -> Result<(), Failure> {
+    let reason = match probe.command().stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => return Ok(()),
         Ok(output) => String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned(),
         Err(e) => e.to_string(),
     };
     let hint = if is_root() {
-        "as a rule root has none: run this as your own user"
+        "root usually has none: run the command as your own user"
     } else {
-        "log in as this user, and not by su or sudo"
+        "log in as this user instead of using su or sudo"
     };
     let message = format!(
-        "the service manager cannot be reached (`{probe}`: {why}); {hint}, or write the files only, \
-        with --no-start"
+        "the service manager cannot be reached (`{probe}`: {reason}); {hint}, or only write the files with --no-start"
     );
     Err(Failure::new(Exit::Failed, message))
 }
@@ -99,28 +108,28 @@ fn is_root() -> bool {
     false
 }
 
-/// Says where the daemon serves, once it does.
-async fn serves(endpoint: &Endpoint, output: &Output) -> Result<(), Failure> {
+/// Waits until the daemon answers, and prints its URL.
+async fn wait_for_daemon(endpoint: &Endpoint, output: &Output) -> Result<(), Failure> {
     #[derive(Serialize)]
-    struct Serves {
+    struct Started {
         url: Option<String>,
         socket: PathBuf,
         pid: u32,
     }
-    let deadline = Instant::now() + START;
+    let deadline = Instant::now() + PATIENCE;
     loop {
-        let ask = async { Client::connect(endpoint).await?.status().await };
-        match tokio::time::timeout_at(deadline, ask).await {
+        let status = async { Client::connect(endpoint).await?.status().await };
+        match tokio::time::timeout_at(deadline, status).await {
             Ok(Ok(status)) => {
-                let url = status.url.clone().unwrap_or_else(|| "its local socket only".into());
-                let serves = Serves { url: status.url, socket: status.socket.into(), pid: status.pid };
-                output.say(|| format!("the bus serves {url}, and will whenever you are logged in"), &serves)?;
+                let url = status.url.clone().unwrap_or_else(|| "only its local socket".into());
+                let started = Started { url: status.url, socket: status.socket.into(), pid: status.pid };
+                output.print(|| format!("the bus serves {url}, now and whenever you are logged in"), &started)?;
                 return Ok(());
             }
-            // Not every manager waits until it has started.
+            // Some managers do not wait until the daemon has started.
             Ok(Err(_)) if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
             _ => {
-                let message = "the service was started and does not answer; see `sse-busctl service logs`";
+                let message = "the service was started, but the daemon does not answer; see `sse-busctl service logs`";
                 return Err(Failure::new(Exit::Failed, message));
             }
         }

@@ -1,6 +1,7 @@
-//! A launch agent of macOS. launchd holds both sockets while the daemon is away, and starts it again whenever it ends.
+//! A launch agent of macOS. launchd listens on both sockets while the daemon does not run, and restarts it whenever it
+//! exits.
 //!
-//! The keys are those of `launchd.plist(5)`, the commands those of `launchctl(1)`. No Mac has run this yet.
+//! The keys are documented in `launchd.plist(5)`, the commands in `launchctl(1)`. Not tested on a Mac yet.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -8,110 +9,116 @@ use std::{
 };
 
 use super::{
-    Manager, Wanted, folders,
-    plan::{File, Run, render, text_of, xml},
+    error::ServiceError,
+    manager::{Manager, ServiceConfig, user_directories},
+    plan::{CommandLine, File, render, text_of, xml},
 };
 use crate::{cli::ServiceLogs, listen::Listen};
 
 const AGENT: &str = include_str!("../../packaging/launchd/io.github.sse-bus.plist");
 const LABEL: &str = "io.github.sse-bus";
-/// The addresses that stand in the file as it is.
-const USUAL: [SocketAddr; 2] =
+/// The addresses in the file in `packaging/`.
+const DEFAULT: [SocketAddr; 2] =
     [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7733), SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 7733)];
 
 pub(super) struct Launchd;
 
 impl Launchd {
-    fn plist() -> Result<PathBuf, String> {
-        Ok(folders()?.home_dir().join("Library/LaunchAgents").join(format!("{LABEL}.plist")))
+    fn plist() -> Result<PathBuf, ServiceError> {
+        Ok(user_directories()?.home_dir().join("Library/LaunchAgents").join(format!("{LABEL}.plist")))
     }
 
-    fn socket(wanted: &Wanted) -> Result<PathBuf, String> {
-        match &wanted.socket {
+    fn socket(config: &ServiceConfig) -> Result<PathBuf, ServiceError> {
+        match &config.socket {
             Some(socket) => Ok(socket.clone()),
-            None => Ok(folders()?.home_dir().join("Library/Application Support/sse-bus/bus.sock")),
+            None => Ok(user_directories()?.home_dir().join("Library/Application Support/sse-bus/bus.sock")),
         }
     }
 
-    fn log() -> Result<PathBuf, String> {
-        Ok(folders()?.home_dir().join("Library/Logs/sse-bus.log"))
+    fn log() -> Result<PathBuf, ServiceError> {
+        Ok(user_directories()?.home_dir().join("Library/Logs/sse-bus.log"))
     }
 
-    fn load() -> Result<Vec<Run>, String> {
-        Ok(vec![Run::new("launchctl bootstrap", [domain(), text_of(&Launchd::plist()?)?.to_owned()])])
+    fn load() -> Result<Vec<CommandLine>, ServiceError> {
+        Ok(vec![CommandLine::new("launchctl bootstrap", [domain(), text_of(&Launchd::plist()?)?.to_owned()])])
     }
 }
 
 impl Manager for Launchd {
-    fn files(&self, wanted: &Wanted) -> Result<Vec<File>, String> {
-        let usual = socket_entries(&USUAL);
-        let sockets = match &wanted.listen[..] {
-            [] => usual.clone(),
+    fn files(&self, config: &ServiceConfig) -> Result<Vec<File>, ServiceError> {
+        let default = socket_entries(&DEFAULT);
+        let sockets = match &config.listen[..] {
+            [] => default.clone(),
             list => socket_entries(&Listen::all(list)),
         };
         let values = [
-            ("/usr/local/bin/sse-busd", xml(text_of(&wanted.daemon)?)),
-            (&usual, sockets),
-            ("/Users/USER/Library/Application Support/sse-bus/bus.sock", xml(text_of(&Launchd::socket(wanted)?)?)),
+            ("/usr/local/bin/sse-busd", xml(text_of(&config.daemon)?)),
+            (&default, sockets),
+            ("/Users/USER/Library/Application Support/sse-bus/bus.sock", xml(text_of(&Launchd::socket(config)?)?)),
             ("/Users/USER/Library/Logs/sse-bus.log", xml(text_of(&Launchd::log()?)?)),
         ];
         Ok(vec![File::new(Launchd::plist()?, render(AGENT, &values))])
     }
 
-    fn probe(&self) -> Option<Run> {
-        Some(Run::new("launchctl print", [domain()]))
+    fn probe(&self) -> Option<CommandLine> {
+        Some(CommandLine::new("launchctl print", [domain()]))
     }
 
-    fn holds(&self) -> Option<Run> {
-        Some(Run::new("launchctl print", [service()]))
+    fn is_holding(&self) -> Option<CommandLine> {
+        Some(CommandLine::new("launchctl print", [service()]))
     }
 
-    fn install(&self, wanted: &Wanted, changed: bool) -> Result<Vec<Run>, String> {
-        // launchd makes the socket, but not the directory.
-        let socket = Launchd::socket(wanted)?;
+    fn install(&self, config: &ServiceConfig, has_changed: bool) -> Result<Vec<CommandLine>, ServiceError> {
+        // launchd creates the socket, but not its directory.
+        let socket = Launchd::socket(config)?;
         let directory = socket.parent().map(text_of).transpose()?.unwrap_or(".");
-        let mut commands = vec![Run::new("mkdir -p -m 700", [directory])];
-        if changed {
-            commands.extend(self.stop(wanted)?);
+        let mut commands = vec![CommandLine::new("mkdir -p -m 700", [directory])];
+        if has_changed {
+            commands.extend(self.stop(config)?);
         }
-        commands.push(Run::new("launchctl enable", [service()]));
+        commands.push(CommandLine::new("launchctl enable", [service()]));
         commands.extend(Launchd::load()?);
         Ok(commands)
     }
 
-    fn uninstall(&self, wanted: &Wanted) -> Result<Vec<Run>, String> {
-        self.stop(wanted)
+    fn uninstall(&self, config: &ServiceConfig) -> Result<Vec<CommandLine>, ServiceError> {
+        self.stop(config)
     }
 
-    fn start(&self, _: &Wanted) -> Result<Vec<Run>, String> {
+    fn start(&self, _: &ServiceConfig) -> Result<Vec<CommandLine>, ServiceError> {
         Launchd::load()
     }
 
-    fn stop(&self, _: &Wanted) -> Result<Vec<Run>, String> {
-        // An agent that is only killed is started again.
-        Ok(vec![Run::new("launchctl bootout", [service()])])
+    fn stop(&self, _: &ServiceConfig) -> Result<Vec<CommandLine>, ServiceError> {
+        // launchd would restart an agent that is only killed.
+        Ok(vec![CommandLine::new("launchctl bootout", [service()])])
     }
 
-    fn restart(&self) -> Vec<Run> {
-        vec![Run::new("launchctl kickstart -k", [service()])]
+    fn restart(&self) -> Vec<CommandLine> {
+        vec![CommandLine::new("launchctl kickstart -k", [service()])]
     }
 
-    fn status(&self) -> Run {
-        Run::new("launchctl print", [service()])
+    fn status(&self) -> CommandLine {
+        CommandLine::new("launchctl print", [service()])
     }
 
-    fn logs(&self, _: &Wanted, logs: &ServiceLogs) -> Result<Run, String> {
+    fn logs(&self, _: &ServiceConfig, logs: &ServiceLogs) -> Result<CommandLine, ServiceError> {
         let log = text_of(&Launchd::log()?)?.to_owned();
         let lines = logs.lines.to_string();
-        Ok(if logs.follow { Run::new("tail -F -n", [lines, log]) } else { Run::new("tail -n", [lines, log]) })
+        Ok(if logs.follow {
+            CommandLine::new("tail -F -n", [lines, log])
+        } else {
+            CommandLine::new("tail -n", [lines, log])
+        })
     }
 
-    fn logged(&self, _: &Wanted) -> Option<PathBuf> {
+    fn log_file(&self, _: &ServiceConfig) -> Option<PathBuf> {
         Launchd::log().ok()
     }
 }
 
-/// The lines for the sockets of the port. Each has a name of its own, as the daemon asks for them: `http`, `http-2`.
+/// Returns the entries of the sockets of the port. Each has its own name, by which the daemon requests it: `http`,
+/// `http-2`.
 fn socket_entries(addresses: &[SocketAddr]) -> String {
     let entry = |(index, address): (usize, &SocketAddr)| {
         let name = if index == 0 { "http".to_owned() } else { format!("http-{}", index + 1) };
@@ -125,11 +132,11 @@ fn socket_entries(addresses: &[SocketAddr]) -> String {
     addresses.iter().enumerate().map(entry).collect()
 }
 
-/// Where the agents of a user who is logged in at the screen are.
+/// Returns the domain of the agents of a user with a graphical session.
 fn domain() -> String {
     #[cfg(unix)]
     let user = rustix::process::getuid().as_raw();
-    // The first user of a Mac, to print something that reads right.
+    // The first user of a Mac, for readable output of --print.
     #[cfg(windows)]
     let user = 501;
     format!("gui/{user}")

@@ -1,4 +1,4 @@
-//! What a service manager is told: files, and commands. Made without touching anything, so that it can be printed.
+//! The files and commands of a service. They are created without side effects, so that they can be printed.
 
 use std::{
     fmt,
@@ -6,15 +6,17 @@ use std::{
     process::Command,
 };
 
-/// In every file that `service install` writes. A file without it is somebody else's.
+use super::error::ServiceError;
+
+/// Contained in all files that `service install` writes. Files without it are not overwritten or removed.
 const MARK: &str = "Written by `sse-busctl service install`";
 
-/// A file, as it should be.
+/// A file of a service.
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) path: PathBuf,
     pub(super) text: String,
-    /// Written as UTF-16, as Windows wants it.
+    /// Written as UTF-16, as Windows requires.
     pub(super) wide: bool,
 }
 
@@ -23,7 +25,7 @@ impl File {
         File { path, text, wide: false }
     }
 
-    /// What stands in the file.
+    /// Returns the content of the file.
     pub(super) fn bytes(&self) -> Vec<u8> {
         if self.wide { wide(&format!("\u{feff}{}", self.text)) } else { self.text.clone().into_bytes() }
     }
@@ -33,20 +35,20 @@ fn wide(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
-/// Whether a file was written by `service install`, in either encoding.
-pub(super) fn is_ours(content: &[u8]) -> bool {
-    let holds = |mark: &[u8]| content.windows(mark.len()).any(|part| part == mark);
-    holds(MARK.as_bytes()) || holds(&wide(MARK))
+/// Returns true if `service install` wrote a file with this content, in either encoding.
+pub(super) fn has_mark(content: &[u8]) -> bool {
+    let contains = |mark: &[u8]| content.windows(mark.len()).any(|part| part == mark);
+    contains(MARK.as_bytes()) || contains(&wide(MARK))
 }
 
-/// A command.
+/// A command with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Run(pub(super) Vec<String>);
+pub(super) struct CommandLine(pub(super) Vec<String>);
 
-impl Run {
-    /// Of words that are known, and others after them.
-    pub(super) fn new(words: &str, others: impl IntoIterator<Item = impl Into<String>>) -> Run {
-        Run(words.split(' ').map(str::to_owned).chain(others.into_iter().map(Into::into)).collect())
+impl CommandLine {
+    /// Returns a command from fixed words, separated by spaces, and further arguments.
+    pub(super) fn new(words: &str, others: impl IntoIterator<Item = impl Into<String>>) -> CommandLine {
+        CommandLine(words.split(' ').map(str::to_owned).chain(others.into_iter().map(Into::into)).collect())
     }
 
     pub(super) fn command(&self) -> Command {
@@ -56,8 +58,8 @@ impl Run {
     }
 }
 
-/// As it would be typed.
-impl fmt::Display for Run {
+/// Displayed as it would be typed.
+impl fmt::Display for CommandLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, word) in self.0.iter().enumerate() {
             let plain = |c: char| c.is_alphanumeric() || "-_./=:@%\\,+".contains(c);
@@ -71,24 +73,24 @@ impl fmt::Display for Run {
     }
 }
 
-/// A file of `packaging/` with other values in the place of its own. The files there are whole, so that packages install
-/// them as they are.
+/// Returns a file of `packaging/` with some of its values replaced. Those files are complete, so that packages can
+/// install them unchanged.
 pub(super) fn render(template: &str, values: &[(&str, String)]) -> String {
-    values.iter().fold(template.to_owned(), |text, (usual, value)| {
-        debug_assert!(template.contains(usual), "{usual} is not in the template");
-        text.replace(usual, value)
+    values.iter().fold(template.to_owned(), |text, (default, value)| {
+        debug_assert!(template.contains(default), "{default} is not in the template");
+        text.replace(default, value)
     })
 }
 
-/// A path as text, if it can stand in a file of lines: it must neither end the line nor have it go on in the next, and a
-/// space at the end would be lost.
-pub(super) fn text_of(path: &Path) -> Result<&str, String> {
+/// Returns a path as text for a line of a service file. Line breaks and a `\` or space at the end are refused, because
+/// they would end or continue the line, or be lost.
+pub(super) fn text_of(path: &Path) -> Result<&str, ServiceError> {
     path.to_str()
         .filter(|text| !text.contains(char::is_control) && !text.ends_with(['\\', ' ']))
-        .ok_or_else(|| format!("{} cannot stand in a service's file; choose another path", path.display()))
+        .ok_or_else(|| ServiceError::InvalidPath(path.to_owned()))
 }
 
-/// Text between tags of XML.
+/// Escapes text for XML.
 pub(super) fn xml(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -98,18 +100,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_ours_is_known_in_both_encodings() {
+    fn the_mark_is_found_in_both_encodings() {
         let text = format!("# {MARK}, …\n");
         for wide in [false, true] {
             let file = File { path: "x".into(), text: text.clone(), wide };
-            assert!(is_ours(&file.bytes()), "wide: {wide}");
+            assert!(has_mark(&file.bytes()), "wide: {wide}");
         }
-        assert!(!is_ours(b"[Unit]\nDescription=mine\n"));
+        assert!(!has_mark(b"[Unit]\nDescription=mine\n"));
     }
 
     #[test]
-    fn a_command_is_shown_as_it_would_be_typed() {
-        let run = Run::new("mkdir -p", ["/Users/USER/Application Support", ""]);
-        assert_eq!(run.to_string(), r#"mkdir -p "/Users/USER/Application Support" """#);
+    fn a_command_is_displayed_as_it_would_be_typed() {
+        let command = CommandLine::new("mkdir -p", ["/Users/USER/Application Support", ""]);
+        assert_eq!(command.to_string(), r#"mkdir -p "/Users/USER/Application Support" """#);
     }
 }

@@ -1,96 +1,97 @@
-//! `sse-busctl service uninstall`: nothing stays that `install` has written. What the daemon has kept does, unless it is
-//! to go as well.
+//! `sse-busctl service uninstall`: removes the files that `install` has written and, with `--purge`, those of the
+//! daemon.
 
 use std::path::{Path, PathBuf};
 
 use sse_bus::endpoint::state_dir;
 
 use super::{
-    Manager, Wanted, daemon,
+    commands, daemon,
+    error::ServiceError,
     files::{self, Change},
-    perform,
-    plan::is_ours,
-    show, succeeds,
+    manager::{Manager, ServiceConfig},
+    plan::has_mark,
 };
 use crate::{exit::Failure, output::Output};
 
-/// What the daemon keeps in its state directory, which may hold other things.
-const KEPT: [&str; 5] = ["history.redb", "history.tail", "tokens.json", "tokens.lock", "tokens.new"];
+/// The files of the daemon in its state directory, which may contain other files.
+const STATE_FILES: [&str; 5] = ["history.redb", "history.tail", "tokens.json", "tokens.lock", "tokens.new"];
 
 pub(super) fn run(
     manager: &dyn Manager,
     output: &Output,
-    wanted: &Wanted,
+    config: &ServiceConfig,
     purge: bool,
     print: bool,
 ) -> Result<(), Failure> {
-    let files = manager.files(wanted)?;
-    let commands = manager.uninstall(wanted)?;
+    let files = manager.files(config)?;
+    let before_removal = manager.uninstall(config)?;
     if print {
-        return show(output, &[], &[commands, manager.removed()].concat());
+        return commands::print(output, &[], &[before_removal, manager.after_removal()].concat());
     }
     let mut found = Vec::new();
     for file in &files {
-        if let Some(content) = files::present(&file.path)? {
-            found.push((file.path.clone(), is_ours(&content)));
+        if let Some(content) = files::read(&file.path)? {
+            found.push((file.path.clone(), has_mark(&content)));
         }
     }
-    let is_there = !found.is_empty() || files.iter().any(|file| files::packaged(file, manager.shared()).is_some());
-    // Without a manager nothing runs, and its files can go.
-    let reached = is_there && manager.probe().is_none_or(|probe| succeeds(&probe));
-    if reached && found.iter().all(|(_, ours)| *ours) {
-        commands.iter().try_for_each(perform)?;
-    } else if !is_there {
+    let packages = manager.package_directories();
+    let is_installed = !found.is_empty() || files.iter().any(|file| files::packaged(file, packages).is_some());
+    // Without a manager no service runs, and its files can be removed.
+    let is_reachable = is_installed && manager.probe().is_none_or(|probe| commands::succeeds(&probe));
+    if is_reachable && found.iter().all(|(_, ours)| *ours) {
+        before_removal.iter().try_for_each(commands::perform)?;
+    } else if !is_installed {
         eprintln!("sse-busctl: the service is not installed");
     }
     for (path, ours) in &found {
         if *ours {
             files::remove(output, path)?;
         } else {
-            Change::Kept.say(output, path)?;
+            Change::Kept.print(output, path)?;
         }
     }
-    if let Some(folder) = files.first().and_then(|file| file.path.parent())
+    if let Some(directory) = files.first().and_then(|file| file.path.parent())
         && found.iter().all(|(_, ours)| *ours)
     {
-        clear(manager, output, folder)?;
+        remove_links(manager, output, directory)?;
     }
-    if reached {
-        manager.removed().iter().try_for_each(perform)?;
+    if is_reachable {
+        manager.after_removal().iter().try_for_each(commands::perform)?;
     }
-    if let Some(log) = manager.logged(wanted) {
+    if let Some(log) = manager.log_file(config) {
         files::remove(output, &log)?;
     }
-    let checked = daemon::check(&wanted.daemon, &[], wanted.socket.as_deref()).unwrap_or_default();
-    if let Some(folder) = checked.socket.as_deref().and_then(Path::parent).filter(|folder| folder.ends_with("sse-bus"))
-    {
-        files::remove_empty(folder, 1);
+    let checked = daemon::check(&config.daemon, &[], config.socket.as_deref()).unwrap_or_default();
+    let socket_directory = checked.socket.as_deref().and_then(Path::parent);
+    if let Some(directory) = socket_directory.filter(|directory| directory.ends_with("sse-bus")) {
+        files::remove_empty(directory, 1);
     }
     if purge {
-        let state = checked.state_dir.map_or_else(state_dir, Ok).map_err(|e| e.to_string())?;
+        let state = checked.state_dir.map_or_else(state_dir, Ok).map_err(ServiceError::StateDirectory)?;
         remove_state(output, &state)?;
     }
     Ok(())
 }
 
-/// Removes what the manager has noted, and the folders that are empty then.
-fn clear(manager: &dyn Manager, output: &Output, folder: &Path) -> Result<(), Failure> {
-    for note in manager.notes() {
-        let note: PathBuf = folder.join(note);
-        // What it shows to is there if a package brought it.
-        if !note.exists() {
-            files::remove(output, &note)?;
+/// Removes the links that the manager has created, and directories that are empty then.
+fn remove_links(manager: &dyn Manager, output: &Output, directory: &Path) -> Result<(), Failure> {
+    for link in manager.links() {
+        let link: PathBuf = directory.join(link);
+        // A link to a file of a package is still valid, and kept.
+        if !link.exists() {
+            files::remove(output, &link)?;
         }
-        files::remove_empty(note.parent().unwrap_or(folder), 1);
+        files::remove_empty(link.parent().unwrap_or(directory), 1);
     }
-    // `systemd/user` and such, if `install` has made them.
-    files::remove_empty(folder, 2);
+    // For example `systemd/user`, if `install` has created it.
+    files::remove_empty(directory, 2);
     Ok(())
 }
 
 /// Removes history and tokens.
 fn remove_state(output: &Output, state: &Path) -> Result<(), Failure> {
-    for name in KEPT {
+    for name in STATE_FILES {
         files::remove(output, &state.join(name))?;
     }
     files::remove_empty(state, 1);

@@ -1,14 +1,15 @@
-//! A task of Windows' Task Scheduler that runs the daemon when the user logs on, without a window and without rights
-//! that the user does not have. Windows holds no sockets for others: while the daemon is away nobody waits.
+//! A task of the Windows Task Scheduler that runs the daemon when the user logs on, without a window and with the
+//! rights of the user. Windows does not listen on sockets for the daemon, so connections fail while it does not run.
 //!
-//! The elements are those of the Task Scheduler's schema, the commands those of `schtasks`. No Windows has run the task
+//! The elements are documented in the schema of the Task Scheduler, the commands in `schtasks`. Not tested on Windows
 //! yet.
 
 use std::{fmt::Write as _, path::PathBuf};
 
 use super::{
-    Manager, Wanted, folders,
-    plan::{File, Run, render, text_of, xml},
+    error::ServiceError,
+    manager::{Manager, ServiceConfig, user_directories},
+    plan::{CommandLine, File, render, text_of, xml},
 };
 use crate::cli::ServiceLogs;
 
@@ -18,18 +19,18 @@ const NAME: &str = "sse-bus";
 pub(super) struct Windows;
 
 impl Windows {
-    /// What the scheduler was given is kept, to see later whether it is what it should be.
-    fn task() -> Result<PathBuf, String> {
-        Ok(folders()?.data_local_dir().join(NAME).join("service.xml"))
+    /// A copy of the task, to detect later whether it has changed.
+    fn task() -> Result<PathBuf, ServiceError> {
+        Ok(user_directories()?.data_local_dir().join(NAME).join("service.xml"))
     }
 
-    fn log() -> Result<PathBuf, String> {
-        Ok(folders()?.data_local_dir().join(NAME).join("sse-bus.log"))
+    fn log() -> Result<PathBuf, ServiceError> {
+        Ok(user_directories()?.data_local_dir().join(NAME).join("sse-bus.log"))
     }
 }
 
 impl Manager for Windows {
-    fn files(&self, wanted: &Wanted) -> Result<Vec<File>, String> {
+    fn files(&self, config: &ServiceConfig) -> Result<Vec<File>, ServiceError> {
         let variable = |name| std::env::var(name).unwrap_or_default();
         let (domain, user) = (variable("USERDOMAIN"), variable("USERNAME"));
         let user = match (domain.as_str(), user.as_str()) {
@@ -37,12 +38,12 @@ impl Manager for Windows {
             ("", user) => user.to_owned(),
             (domain, user) => format!(r"{domain}\{user}"),
         };
-        let mut daemon = format!("\"{}\"", text_of(&wanted.daemon)?);
-        // Writing to a String does not fail.
-        for listen in &wanted.listen {
+        let mut daemon = format!("\"{}\"", text_of(&config.daemon)?);
+        // Writing to a String cannot fail.
+        for listen in &config.listen {
             let _ = write!(daemon, " --listen {listen}");
         }
-        if let Some(socket) = &wanted.socket {
+        if let Some(socket) = &config.socket {
             let _ = write!(daemon, " --socket \"{}\"", text_of(socket)?);
         }
         let values = [
@@ -57,44 +58,44 @@ impl Manager for Windows {
         false
     }
 
-    fn install(&self, wanted: &Wanted, changed: bool) -> Result<Vec<Run>, String> {
+    fn install(&self, config: &ServiceConfig, has_changed: bool) -> Result<Vec<CommandLine>, ServiceError> {
         let task = Windows::task()?;
-        let stop = if changed { self.stop(wanted)? } else { vec![] };
-        let create = Run::new("schtasks /Create /F /TN sse-bus /XML", [text_of(&task)?]);
-        Ok(stop.into_iter().chain([create]).chain(self.start(wanted)?).collect())
+        let stop = if has_changed { self.stop(config)? } else { vec![] };
+        let create = CommandLine::new("schtasks /Create /F /TN sse-bus /XML", [text_of(&task)?]);
+        Ok(stop.into_iter().chain([create]).chain(self.start(config)?).collect())
     }
 
-    fn uninstall(&self, wanted: &Wanted) -> Result<Vec<Run>, String> {
-        let delete = Run::new("schtasks /Delete /F /TN", [NAME]);
-        Ok(self.stop(wanted)?.into_iter().chain([delete]).collect())
+    fn uninstall(&self, config: &ServiceConfig) -> Result<Vec<CommandLine>, ServiceError> {
+        let delete = CommandLine::new("schtasks /Delete /F /TN", [NAME]);
+        Ok(self.stop(config)?.into_iter().chain([delete]).collect())
     }
 
-    fn start(&self, _: &Wanted) -> Result<Vec<Run>, String> {
-        Ok(vec![Run::new("schtasks /Run /TN", [NAME])])
+    fn start(&self, _: &ServiceConfig) -> Result<Vec<CommandLine>, ServiceError> {
+        Ok(vec![CommandLine::new("schtasks /CommandLine /TN", [NAME])])
     }
 
-    fn stop(&self, _: &Wanted) -> Result<Vec<Run>, String> {
-        // It ends the console, and Windows whatever has that console.
-        Ok(vec![Run::new("schtasks /End /TN", [NAME])])
+    fn stop(&self, _: &ServiceConfig) -> Result<Vec<CommandLine>, ServiceError> {
+        // This ends the console, and with it all its processes.
+        Ok(vec![CommandLine::new("schtasks /End /TN", [NAME])])
     }
 
-    fn restart(&self) -> Vec<Run> {
-        vec![Run::new("schtasks /End /TN", [NAME]), Run::new("schtasks /Run /TN", [NAME])]
+    fn restart(&self) -> Vec<CommandLine> {
+        vec![CommandLine::new("schtasks /End /TN", [NAME]), CommandLine::new("schtasks /CommandLine /TN", [NAME])]
     }
 
-    fn status(&self) -> Run {
-        Run::new("schtasks /Query /V /FO LIST /TN", [NAME])
+    fn status(&self) -> CommandLine {
+        CommandLine::new("schtasks /Query /V /FO LIST /TN", [NAME])
     }
 
-    fn logs(&self, _: &Wanted, logs: &ServiceLogs) -> Result<Run, String> {
-        // In quotes of PowerShell's own, where a quote is written twice.
+    fn logs(&self, _: &ServiceConfig, logs: &ServiceLogs) -> Result<CommandLine, ServiceError> {
+        // In PowerShell a single quote within single quotes is doubled.
         let log = text_of(&Windows::log()?)?.replace('\'', "''");
         let wait = if logs.follow { " -Wait" } else { "" };
         let script = format!("Get-Content -LiteralPath '{log}' -Tail {}{wait}", logs.lines);
-        Ok(Run::new("powershell -NoProfile -Command", [script]))
+        Ok(CommandLine::new("powershell -NoProfile -Command", [script]))
     }
 
-    fn logged(&self, _: &Wanted) -> Option<PathBuf> {
+    fn log_file(&self, _: &ServiceConfig) -> Option<PathBuf> {
         Windows::log().ok()
     }
 }

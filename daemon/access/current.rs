@@ -1,8 +1,8 @@
-//! The tokens as their file has them now.
+//! The tokens, up to date with their file.
 //!
-//! Each request with a token causes a look at the file, in a thread of its own kind: a disk that hangs delays requests with
-//! tokens, and nothing else. One look at a time serves all requests that came before it began. A revoked token is refused
-//! from the next request on.
+//! Each request with a token checks the file, on a thread that may block: a hanging disk delays requests with tokens, and nothing
+//! else. One check at a time serves all requests that arrived before it began. A revoked token is refused from the next request
+//! on.
 
 use std::{sync::Arc, time::Instant};
 
@@ -18,7 +18,7 @@ use tracing::warn;
 pub(super) struct CurrentTokens {
     file: TokenFile,
     tokens: Arc<ArcSwap<Tokens>>,
-    /// Held by the thread that looks at the file, also when nobody waits for it any more: there is one at most.
+    /// Held by the thread that checks the file, even if no request waits for it any more: there is one at most.
     last: Arc<Mutex<LastLook>>,
 }
 
@@ -33,7 +33,7 @@ struct LastLook {
 }
 
 impl Tokens {
-    /// The token with an id, unless it has expired.
+    /// Returns the token with an ID, unless it has expired.
     pub(super) fn valid(&self, id: &str, now: u64) -> Option<&Arc<Token>> {
         self.0.iter().find(|token| token.id == id).filter(|token| !token.is_expired(now))
     }
@@ -44,14 +44,14 @@ impl CurrentTokens {
         CurrentTokens { file, tokens: Arc::default(), last: Arc::default() }
     }
 
-    /// The tokens as they were when this was called, or later.
+    /// Returns the tokens as they were when this was called, or later.
     pub(super) async fn get(&self) -> Arc<Tokens> {
         let asked = Instant::now();
         let last = self.last.clone().lock_owned().await;
         if last.began.is_none_or(|began| began < asked) {
             let (file, tokens) = (self.file.clone(), self.tokens.clone());
             if spawn_blocking(move || look(&file, &tokens, last)).await.is_err() {
-                // Nobody has looked, so nobody is let in.
+                // The check failed: no token is valid.
                 return Arc::default();
             }
         }
@@ -68,7 +68,7 @@ fn look(file: &TokenFile, tokens: &ArcSwap<Tokens>, mut last: OwnedMutexGuard<La
     let read = match file.read() {
         Ok(read) => read.into_iter().map(Arc::new).collect(),
         Err(error) => {
-            warn!(%error, "no token counts until this is mended");
+            warn!(%error, "all tokens are refused until this is fixed");
             Vec::new()
         }
     };
@@ -80,7 +80,7 @@ fn look(file: &TokenFile, tokens: &ArcSwap<Tokens>, mut last: OwnedMutexGuard<La
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use sse_bus::tokens::Wanted;
+    use sse_bus::tokens::NewToken;
 
     use super::*;
 
@@ -90,7 +90,7 @@ mod tests {
         let file = TokenFile::in_directory(folder.path());
         let current = CurrentTokens::new(file.clone());
         assert!(current.get().await.0.is_empty());
-        let (token, _) = file.create(Wanted::default(), 1).unwrap();
+        let (token, _) = file.create(NewToken::default(), 1).unwrap();
         assert!(current.get().await.valid(&token.id, 1).is_some());
         file.revoke(&token.id).unwrap();
         assert!(current.get().await.0.is_empty());

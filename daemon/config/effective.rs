@@ -1,4 +1,4 @@
-//! The configuration as it counts, and where each value of it comes from.
+//! The configuration in effect, and the source of each value.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -7,16 +7,16 @@ use serde::Serialize;
 use serde_json::Value;
 use sse_bus::{limits::Limits, protocol::Setting};
 
-use super::{TopicTable, file::File, keys::Table};
-use crate::{cli::Settings, service::Held};
+use super::{file::File, inherited_sockets::InheritedSockets, keys::Table, topics::TopicTable};
+use crate::cli::Settings;
 
-/// Where values come from; what is not in it is a default.
+/// The sources of values. Values without one are defaults.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     /// The file that was read.
     file: Option<String>,
     by_key: BTreeMap<String, String>,
-    /// Where values came from that count for nothing, as the service manager holds the socket.
+    /// Sources of values that are ignored because the service manager holds the socket.
     overruled: BTreeMap<&'static str, String>,
 }
 
@@ -26,7 +26,7 @@ impl Sources {
         matches: &ArgMatches,
         path: Option<&Path>,
         file: &File,
-        held: &Held,
+        inherited: &InheritedSockets,
     ) -> Sources {
         let mut by_key = file.places.clone();
         for arg in command.get_arguments() {
@@ -38,8 +38,8 @@ impl Sources {
             by_key.insert(arg.get_id().to_string(), source);
         }
         let mut overruled = BTreeMap::new();
-        for (key, is_held) in [("listen", !held.http.is_empty()), ("socket", held.ipc.is_some())] {
-            if is_held && let Some(source) = by_key.insert(key.into(), "the service manager".into()) {
+        for (key, is_inherited) in [("listen", !inherited.http.is_empty()), ("socket", inherited.ipc.is_some())] {
+            if is_inherited && let Some(source) = by_key.insert(key.into(), "the service manager".into()) {
                 overruled.insert(key, source);
             }
         }
@@ -47,12 +47,12 @@ impl Sources {
         Sources { file: file.map(|path| path.display().to_string()), by_key, overruled }
     }
 
-    /// What is to be said of a socket that was asked for and is not the one that is held.
+    /// Returns a warning if a configured socket is not the one that the service manager holds.
     pub(super) fn overruled(&self, key: &'static str, wanted: &str, held: &str) -> Option<String> {
         let source = self.overruled.get(key).filter(|_| wanted != held)?;
         Some(format!(
-            "{source}: {key} = {wanted} counts for nothing: the service manager holds {held}; `sse-busctl service install` \
-             has it hold what the configuration file says"
+            "{source}: {key} = {wanted} is ignored: the service manager holds {held}; `sse-busctl service install` makes it hold \
+             what the configuration file says"
         ))
     }
 
@@ -60,13 +60,13 @@ impl Sources {
         self.by_key.get(key).cloned().unwrap_or_else(|| "default".into())
     }
 
-    /// What stands before a complaint about a value.
+    /// Returns the prefix of an error about a value.
     pub(super) fn before(&self, key: &str) -> String {
         self.by_key.get(key).map_or(String::new(), |source| format!("{source}: "))
     }
 }
 
-/// All values, in the order of `--help`, then `[limits]` and `[[topics]]`. Before them the file that was read.
+/// Returns the file that was read, then all values in the order of `--help`, then `[limits]` and `[[topics]]`.
 pub(super) fn settings(settings: &Settings, limits: &Limits, topics: &[TopicTable], from: &Sources) -> Vec<Setting> {
     let file = Setting::new("config", from.file.clone().into(), from.of("config"));
     let top = keyed(Table::Top, settings).map(|(key, value)| (key.to_owned(), value));
@@ -81,7 +81,7 @@ pub(super) fn settings(settings: &Settings, limits: &Limits, topics: &[TopicTabl
     std::iter::once(file).chain(rest).collect()
 }
 
-/// Settings that were read while the daemon ran with others, where some cannot change.
+/// Returns settings that were read while the daemon runs with others, with the old values of those that cannot change.
 pub(super) fn kept(read: Vec<Setting>, running: &[Setting], kept: &[&str]) -> Vec<Setting> {
     let is_kept = |key: &str| match key {
         // These are kept together.
@@ -99,7 +99,7 @@ fn keyed(table: Table, fields: &impl Serialize) -> impl Iterator<Item = (&'stati
     table.keys().into_iter().filter_map(move |key| Some((key, values.get_mut(key)?.take())))
 }
 
-/// It fails for nothing that the configuration is made of.
+/// Serializing cannot fail for the types of the configuration.
 fn json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }

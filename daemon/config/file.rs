@@ -1,6 +1,7 @@
-//! The configuration file: everything that flags can say, `[limits]`, and `[[topics]]`.
+//! The configuration file: the settings of flags, `[limits]`, and `[[topics]]`.
 //!
-//! It is read key by key, so that all mistakes are told at once: each in one line, with its place and what was meant.
+//! It is read key by key, so that all mistakes are reported at once: each in one line, with its position and what was probably
+//! meant.
 
 use std::{collections::BTreeMap, fmt, fs, io::Read as _, path::Path};
 
@@ -12,39 +13,39 @@ use toml::{
 };
 
 use super::{
-    ConfigError,
+    error::ConfigError,
     keys::{self, Table},
     topics::{Keys, TopicTable},
 };
 use crate::cli::Settings;
 
-/// What a file says.
+/// The content of a file.
 #[derive(Debug, Default)]
 pub(super) struct File {
-    /// What flags and environment can say, too.
+    /// Settings that flags and environment have, too.
     pub(super) settings: Settings,
-    /// Bounds that protect the daemon.
+    /// Limits that protect the daemon.
     pub(super) limits: Limits,
-    /// What is different for some topics.
+    /// Settings for some topics.
     pub(super) topics: Vec<TopicTable>,
-    /// Where each key stands, such as `/path/config.toml:3:1`. Those of a table have its name before them.
+    /// The position of each key, such as `/path/config.toml:3:1`. Keys of a table are prefixed with its name.
     pub(super) places: BTreeMap<String, String>,
 }
 
 impl File {
     pub(super) fn read(path: &Path) -> Result<File, ConfigError> {
-        // Whoever is told of a place may be in another directory.
+        // Absolute, because readers of a position may be in another directory.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let failed = |why: &dyn fmt::Display| ConfigError::new(format!("{}: {why}", path.display()));
         if is_named_pipe(&path) {
-            return Err(failed(&"it is no regular file but a named pipe; check the path, or use --no-config"));
+            return Err(failed(&"it is not a regular file but a named pipe; check the path, or use --no-config"));
         }
         let mut content = Vec::new();
         fs::File::open(&path)
             .and_then(|file| file.take(CONFIG_BYTES as u64 + 1).read_to_end(&mut content))
             .map_err(|e| failed(&format_args!("{e}; check the path, or use --no-config")))?;
         if content.len() > CONFIG_BYTES {
-            return Err(failed(&"a configuration has 1 MiB at most; check the path, or use --no-config"));
+            return Err(failed(&"a configuration file has 1 MiB at most; check the path, or use --no-config"));
         }
         let text = String::from_utf8(content).map_err(|e| {
             let line = e.as_bytes()[..e.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
@@ -71,18 +72,18 @@ impl File {
             return Ok(File { settings, limits, topics, places });
         }
         mistakes.sort_by_key(|(at, _)| *at);
-        Err(ConfigError(mistakes.into_iter().map(|(_, told)| told).collect()))
+        Err(ConfigError::all(mistakes.into_iter().map(|(_, mistake)| mistake).collect()))
     }
 }
 
-/// Whether whoever opens it waits until somebody writes into it. What a shell makes of `<(command)` and of `command |` is
-/// a pipe as well, but one that this process has already.
+/// Returns true if opening the file blocks until another process writes to it. The pipes of `<(command)` and `command |` in a
+/// shell are not of that kind: this process has inherited them.
 fn is_named_pipe(path: &Path) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt as _;
-        let is_had = path.starts_with("/dev") || path.starts_with("/proc");
-        !is_had && path.metadata().is_ok_and(|found| found.file_type().is_fifo())
+        let is_inherited = path.starts_with("/dev") || path.starts_with("/proc");
+        !is_inherited && path.metadata().is_ok_and(|found| found.file_type().is_fifo())
     }
     #[cfg(windows)]
     {
@@ -95,7 +96,7 @@ fn is_named_pipe(path: &Path) -> bool {
 struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
-    /// What is wrong, each with its offset.
+    /// The mistakes, each with its offset.
     mistakes: Vec<(usize, String)>,
     places: BTreeMap<String, String>,
 }
@@ -128,7 +129,7 @@ impl Reader<'_> {
             let keys: Keys = self.table(Table::Topics, &format!("{name}."), table);
             match TopicTable::new(keys, self.place(at)) {
                 Ok(table) => read.push(table),
-                // What it lacks may be what was wrong in it.
+                // The missing key may be one with a mistake.
                 Err(_) if self.mistakes.len() > before => {}
                 Err(why) => self.mistake(at, why),
             }
@@ -136,9 +137,9 @@ impl Reader<'_> {
         read
     }
 
-    /// Reads a table. Of what is wrong in it nothing is taken.
+    /// Reads a table. Keys with mistakes are left out.
     fn table<T: Default + DeserializeOwned>(&mut self, kind: Table, prefix: &str, table: DeTable<'_>) -> T {
-        let mut sound = DeTable::new();
+        let mut valid = DeTable::new();
         for (key, value) in table {
             let (name, span) = (key.get_ref().clone(), value.span());
             if !kind.keys().contains(&&*name) {
@@ -149,19 +150,21 @@ impl Reader<'_> {
             match T::deserialize(Deserializer::from(Spanned::new(span.clone(), alone))) {
                 Ok(_) => {
                     self.places.insert(format!("{prefix}{name}"), self.place(key.span().start));
-                    sound.insert(key, value);
+                    valid.insert(key, value);
                 }
                 Err(error) => {
                     let given = shortened(&self.text[span.clone()]);
-                    // What is wrong with a filter or a publisher is said where it is parsed.
-                    let is_told = matches!(&*name, "match" | "publishers") && !error.message().starts_with("invalid");
-                    let meant = if is_told { error.message() } else { &format!("expected {}", keys::takes(&name)) };
+                    // Filters and publishers have error messages of their own.
+                    let is_described =
+                        matches!(&*name, "match" | "publishers") && !error.message().starts_with("invalid");
+                    let meant =
+                        if is_described { error.message() } else { &format!("expected {}", keys::takes(&name)) };
                     self.mistake(span.start, format!("{name} = {given}: {meant}"));
                 }
             }
         }
-        // Every key of it has been read before.
-        T::deserialize(Deserializer::from(Spanned::new(0..0, sound))).unwrap_or_default()
+        // Each key has been read successfully before.
+        T::deserialize(Deserializer::from(Spanned::new(0..0, valid))).unwrap_or_default()
     }
 
     fn mistake(&mut self, at: usize, what: impl AsRef<str>) {
@@ -177,7 +180,7 @@ impl Reader<'_> {
     }
 }
 
-/// What stands in the file, as far as it helps to find it.
+/// Returns the beginning of a value in the file, for an error.
 fn shortened(text: &str) -> String {
     const MOST: usize = 60;
     let line = text.lines().next().unwrap_or_default();

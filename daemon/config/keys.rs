@@ -1,4 +1,4 @@
-//! The keys of the configuration file: which there are, what each takes, and which was meant by one that there is not.
+//! The keys of the configuration file: their names, the values that they accept, and suggestions for unknown keys.
 
 use clap::Command;
 use serde::{
@@ -13,7 +13,7 @@ use crate::{cli::Settings, nearest::nearest};
 /// The kinds of tables, each with its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
-    /// What stands before the first table.
+    /// The keys above the first table.
     Top,
     /// `[limits]`.
     Limits,
@@ -21,7 +21,7 @@ pub(super) enum Table {
     Topics,
 }
 
-/// What stands at the top and is no setting.
+/// The keys at the top that are not settings.
 const TABLES: [&str; 2] = ["limits", "topics"];
 
 impl Table {
@@ -35,7 +35,7 @@ impl Table {
         }
     }
 
-    /// Where it stands in the file, for people.
+    /// Returns its position in the file, for people.
     fn place(self) -> &'static str {
         match self {
             Table::Top => "above the first table",
@@ -44,7 +44,7 @@ impl Table {
         }
     }
 
-    /// Says of a key that this table does not have what was meant by it.
+    /// Returns the error for a key that this table does not have.
     pub(super) fn unknown(self, key: &str) -> String {
         let shown = key.escape_debug();
         if let Some(meant) = nearest(&key.to_lowercase().replace('-', "_"), &self.keys()) {
@@ -52,12 +52,12 @@ impl Table {
         }
         match Table::ALL.into_iter().find(|table| table.keys().contains(&key)) {
             Some(table) => format!("the key `{shown}` belongs {}", table.place()),
-            None => format!("unknown key `{shown}`; `sse-busd --print-config` shows which there are"),
+            None => format!("unknown key `{shown}`; `sse-busd --print-config` shows all keys"),
         }
     }
 }
 
-/// What a key takes.
+/// Returns a description of the values that a key accepts.
 pub(super) fn takes(key: &str) -> &'static str {
     match key {
         "listen" => {
@@ -76,23 +76,23 @@ pub(super) fn takes(key: &str) -> &'static str {
         "log_format" => "\"text\" or \"json\"",
         "match" => "a filter such as \"build/**\", or a list of filters",
         "publishers" => "a list such as [\"user\", \"uid:1001\", \"token:ci\", \"origin:http://localhost:3000\"]",
-        // All that is left are counts and numbers of bytes.
+        // The other keys are numbers.
         _ => "a whole number, 0 or more",
     }
 }
 
-/// Variables that look like those of a flag and are none: of each what is wrong, and what was meant.
+/// Returns a warning for each environment variable with a name similar to that of a flag's variable.
 pub(super) fn mistaken_variables(command: &Command, names: impl Iterator<Item = String>) -> Vec<String> {
     let known: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_env()?.to_str()).collect();
     let mistaken = names.filter(|name| name.starts_with("SSE_BUS_") && !known.contains(&name.as_str()));
-    let told = mistaken.filter_map(|name| {
+    let warnings = mistaken.filter_map(|name| {
         let meant = nearest(&name, &known)?;
-        Some(format!("the variable `{}` is not known and does nothing, did you mean `{meant}`?", name.escape_debug()))
+        Some(format!("the variable `{}` is unknown and ignored, did you mean `{meant}`?", name.escape_debug()))
     });
-    told.collect()
+    warnings.collect()
 }
 
-/// The names of a struct's fields, as serde asks for them.
+/// Returns the names of a struct's fields, as serde requests them.
 fn fields<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     struct Asked<'a>(&'a mut &'static [&'static str]);
     impl<'de> Deserializer<'de> for Asked<'_> {
@@ -109,7 +109,7 @@ fn fields<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
         }
 
         fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
-            Err(Error::custom("it is no struct"))
+            Err(Error::custom("it is not a struct"))
         }
 
         serde::forward_to_deserialize_any! {

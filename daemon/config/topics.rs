@@ -1,7 +1,6 @@
-//! `[[topics]]` in the configuration file: what is different for the topics that some filters match.
+//! `[[topics]]` in the configuration file: settings for the topics that some filters match.
 //!
-//! The order of the tables counts: of those that match a topic it is the first. A table that says nothing but which topics
-//! it is for is refused, since it would only keep later ones from counting.
+//! The first table that matches a topic applies. A table without settings is refused, since it would only hide later tables.
 
 use std::{fmt, time::Duration};
 
@@ -10,20 +9,21 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, SeqAccess, Visitor},
 };
-use sse_bus::{Filter, FilterSet, Topic, limits::TopicRule};
+use sse_bus::{Filter, FilterSet, Topic, retention::TopicRule};
 
-use crate::{access::Allowed, cli};
+use super::publishers::Publisher;
+use crate::cli;
 
-/// One of the tables.
+/// A table.
 #[derive(Clone, Debug)]
 pub(crate) struct TopicTable {
     filters: FilterSet,
     keys: Keys,
-    /// Where it stands, such as `/path/config.toml:12:1`.
+    /// Its position, such as `/path/config.toml:12:1`.
     pub(crate) place: String,
 }
 
-/// What is written in a table.
+/// The keys of a table.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Keys {
@@ -37,13 +37,13 @@ pub(super) struct Keys {
     #[serde(with = "cli::duration", skip_serializing_if = "Option::is_none")]
     ttl: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    publishers: Option<Vec<Allowed>>,
+    publishers: Option<Vec<Publisher>>,
 }
 
 impl TopicTable {
     /// # Errors
     ///
-    /// Says what it lacks.
+    /// Names a key that is missing.
     pub(super) fn new(keys: Keys, place: String) -> Result<TopicTable, &'static str> {
         let Keys { r#match: filters, history_events, history_bytes, history_age, ttl, publishers } = &keys;
         let Some(Filters(filters)) = filters.clone() else {
@@ -57,14 +57,14 @@ impl TopicTable {
         Ok(TopicTable { filters, keys, place })
     }
 
-    /// The rule for what history keeps.
+    /// Returns the rule for history.
     pub(super) fn rule(&self) -> TopicRule {
         let Keys { history_events, history_bytes, history_age, .. } = self.keys;
         let bytes = history_bytes.map(|size| size.0 as usize);
         TopicRule { filters: self.filters.clone(), events: history_events, bytes, age: history_age }
     }
 
-    /// What is written in it.
+    /// Returns its keys.
     pub(super) fn keys(&self) -> &Keys {
         &self.keys
     }
@@ -73,18 +73,18 @@ impl TopicTable {
         self.filters.matches(topic)
     }
 
-    /// The filters, for people.
+    /// Returns the filters, for people.
     pub(crate) fn filters(&self) -> String {
         self.filters.iter().map(|filter| format!("`{filter}`")).collect::<Vec<_>>().join(", ")
     }
 
-    /// How long an event lives that was published without saying so.
+    /// Returns the time to live of events that are published without one.
     pub(crate) fn ttl(&self) -> Option<Duration> {
         self.keys.ttl
     }
 
-    /// Who may publish; whoever may publish at all, if it does not say.
-    pub(crate) fn publishers(&self) -> Option<&[Allowed]> {
+    /// Returns the callers that may publish, if the table restricts them.
+    pub(crate) fn publishers(&self) -> Option<&[Publisher]> {
         self.keys.publishers.as_deref()
     }
 }
@@ -126,7 +126,7 @@ impl<'de> Visitor<'de> for OneOrMore {
         }
         let texts: Vec<_> = filters.iter().map(Filter::as_str).collect();
         match FilterSet::parse(&texts) {
-            // For a subscriber no filter means every topic; here it means that something was forgotten.
+            // For a subscriber, no filter means every topic. Here it is a mistake.
             _ if texts.is_empty() => Err(de::Error::custom("an empty list matches no topic; name at least one filter")),
             set => set.map_err(de::Error::custom),
         }

@@ -16,44 +16,45 @@ use sse_bus::{
 };
 use tokio::net::TcpStream;
 
-use super::{Arrival, Call};
-use crate::{descriptors::Place, shared::Member};
+use super::mailbox::{NewStream, StreamWaker};
+use crate::{client_guard::ClientGuard, connection_limits::ConnectionPermit};
 
 /// A stream, as its shard holds it.
 pub(super) struct Stream {
     /// First, so that the client has left the bus before its socket closes.
-    member: Member,
+    client: ClientGuard,
     socket: TcpStream,
-    _place: Place,
-    pub(super) call: Arc<Call>,
-    /// The group in which it is while it has everything.
+    _permit: ConnectionPermit,
+    pub(super) waker: Arc<StreamWaker>,
+    /// The group of the stream while it has received everything.
     pub(super) group: Option<GroupId>,
-    waker: Waker,
+    /// The same waker, as the bus and the socket take it.
+    task_waker: Waker,
     /// Read from the bus and not yet taken by the socket. Allocated only while the socket is full.
     waiting: Vec<Bytes>,
     /// Since when the socket has taken nothing of it.
     full_since: Option<Instant>,
-    rest: Rest,
+    remaining: Remaining,
     framing: Framing,
 }
 
-/// What the bus has for a stream behind what was read.
+/// What the bus has for a stream after the bytes that were read.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rest {
-    /// Nothing; the bus calls the stream when there is.
+enum Remaining {
+    /// Nothing; the bus wakes the stream when there is more.
     Nothing,
     /// Perhaps something.
     More,
-    /// The stream is over.
-    Over,
+    /// Nothing ever: the stream has ended.
+    Ended,
 }
 
-/// What becomes of a stream after its turn.
+/// What a stream needs after its turn.
 #[derive(Clone, Copy)]
 pub(super) enum Next {
-    /// Something will call it.
+    /// Nothing; it will be woken.
     Wait,
-    /// It can go on at once.
+    /// Another turn at once.
     Again,
     /// The socket is full.
     Full,
@@ -61,75 +62,75 @@ pub(super) enum Next {
 }
 
 impl Stream {
-    pub(super) fn new(arrival: Arrival, call: Arc<Call>, group: Option<GroupId>) -> Stream {
-        let Arrival { socket, place, member, framing, head } = arrival;
-        let waker = Waker::from(call.clone());
+    pub(super) fn new(new: NewStream, waker: Arc<StreamWaker>, group: Option<GroupId>) -> Stream {
+        let NewStream { socket, permit, client, framing, head } = new;
+        let task_waker = Waker::from(waker.clone());
         let waiting = vec![head];
         Stream {
-            member,
+            client,
             socket,
-            _place: place,
-            call,
-            group,
+            _permit: permit,
             waker,
+            group,
+            task_waker,
             waiting,
             full_since: None,
-            rest: Rest::More,
+            remaining: Remaining::More,
             framing,
         }
     }
 
-    /// Reads from the bus what comes next, unless the socket is still full of what came before.
+    /// Reads the next bytes from the bus, unless earlier bytes still wait for the socket.
     pub(super) fn read(&mut self, bus: &mut Bus, now: Now, found: &mut Vec<Bytes>) {
-        // Before reading: whatever comes from now on calls the stream again.
-        self.call.queued.store(false, Ordering::Release);
-        if self.rest == Rest::Over {
+        // Before reading: everything new from now on wakes the stream again.
+        self.waker.is_queued.store(false, Ordering::Release);
+        if self.remaining == Remaining::Ended {
             return;
         }
-        self.rest = if self.waiting.is_empty() {
-            match bus.read(self.member.id, now, &self.waker, found) {
-                Read::Ready => Rest::More,
-                Read::Waiting => Rest::Nothing,
+        self.remaining = if self.waiting.is_empty() {
+            match bus.read(self.client.id, now, &self.task_waker, found) {
+                Read::Ready => Remaining::More,
+                Read::Waiting => Remaining::Nothing,
                 Read::Over => {
                     found.extend(self.framing.end());
-                    Rest::Over
+                    Remaining::Ended
                 }
             }
         } else {
-            // It was called for something that it cannot take yet.
-            Rest::More
+            // It was woken for bytes that it cannot take yet.
+            Remaining::More
         };
     }
 
-    /// Whether the socket has been full for so long that the peer is given up.
+    /// Returns true if the socket has been full for too long.
     pub(super) fn is_stalled(&self) -> bool {
         self.full_since.is_some_and(|since| since.elapsed() >= WRITE_STALL)
     }
 
-    /// The socket, if nothing waits for it.
+    /// Returns the socket, if no bytes wait for it.
     pub(super) fn free_socket(&self) -> Option<SockRef<'_>> {
         self.waiting.is_empty().then(|| SockRef::from(&self.socket))
     }
 
-    /// Goes on with what the socket has not taken.
-    pub(super) fn rest(&mut self, bytes: Bytes) -> Next {
+    /// Writes bytes that the socket has not taken.
+    pub(super) fn write_rest(&mut self, bytes: Bytes) -> Next {
         self.waiting.push(bytes);
         self.turn(&mut Vec::new())
     }
 
-    /// Ends a stream that has everything, as the daemon stops.
+    /// Ends a stream that has received everything, because the daemon stops.
     pub(super) fn end(&mut self) -> Next {
-        self.rest = Rest::Over;
-        self.framing.end().map_or(Next::Close("the daemon stops"), |end| self.rest(end))
+        self.remaining = Remaining::Ended;
+        self.framing.end().map_or(Next::Close("the daemon stops"), |end| self.write_rest(end))
     }
 
-    /// Looks at the peer and writes what waits, or else what was found.
+    /// Checks the peer, and writes the bytes that wait, or else those that were read.
     pub(super) fn turn(&mut self, found: &mut Vec<Bytes>) -> Next {
-        let mut cx = Context::from_waker(&self.waker);
+        let mut cx = Context::from_waker(&self.task_waker);
         if let Poll::Ready(gone) = poll_peer(&self.socket, &mut cx) {
             return Next::Close(gone);
         }
-        // What was found has no place of its own unless the socket is full.
+        // Bytes that were read are stored in the stream only while the socket is full.
         let fresh = self.waiting.is_empty();
         if fresh {
             mem::swap(&mut self.waiting, found);
@@ -142,8 +143,8 @@ impl Stream {
                         self.full_since = Some(Instant::now());
                     }
                     if self.socket.poll_write_ready(&mut cx).is_pending() {
-                        // It has left its group then, or cannot take what it is called for.
-                        self.rest = self.rest.max(Rest::More);
+                        // It leaves its group, or cannot take the bytes that it was woken for.
+                        self.remaining = self.remaining.max(Remaining::More);
                         return Next::Full;
                     }
                 }
@@ -156,15 +157,15 @@ impl Stream {
             self.waiting = Vec::new();
         }
         self.full_since = None;
-        match self.rest {
-            Rest::Nothing => Next::Wait,
-            Rest::More => Next::Again,
-            Rest::Over => Next::Close("the bus has ended the stream"),
+        match self.remaining {
+            Remaining::Nothing => Next::Wait,
+            Remaining::More => Next::Again,
+            Remaining::Ended => Next::Close("the bus has ended the stream"),
         }
     }
 }
 
-/// Throws away what the peer sends, and tells when it has gone.
+/// Discards bytes that the peer sends. Returns the reason if it has closed the connection.
 fn poll_peer(socket: &TcpStream, cx: &mut Context<'_>) -> Poll<&'static str> {
     let mut scratch = [0; 1024];
     for _ in 0..16 {
@@ -178,12 +179,12 @@ fn poll_peer(socket: &TcpStream, cx: &mut Context<'_>) -> Poll<&'static str> {
             Err(_) => return Poll::Ready("the peer has reset the connection"),
         }
     }
-    // It sends and sends; others have their turn first.
+    // The peer keeps sending; other streams have their turn first.
     cx.waker().wake_by_ref();
     Poll::Pending
 }
 
-/// A write that did not write everything: whether it wrote some of it, and what stopped it.
+/// A write that did not write everything: whether it wrote any byte, and the error that stopped it.
 struct Stopped {
     some: bool,
     error: io::Error,

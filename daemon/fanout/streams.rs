@@ -1,4 +1,4 @@
-//! A shard's streams, and what becomes of them.
+//! The streams of a shard: reads for them, alone or together, and writes to their sockets.
 
 use std::{
     collections::VecDeque,
@@ -16,63 +16,65 @@ use sse_bus::{
 use tracing::debug;
 
 use super::{
-    Arrival, Call, Shard,
-    rounds::Round,
+    mailbox::{Mailbox, NewStream, StreamWaker},
+    multicast::Multicast,
     stream::{Next, Stream},
 };
-use crate::shared::SharedBus;
+use crate::shared_bus::SharedBus;
 
-/// A shard's own side.
+/// Streams that are read for under one lock, and served before other tasks of the thread have their turn, at most.
+pub(super) const TURN: usize = 64;
+
+/// The streams of a shard.
 pub(super) struct Streams {
-    pub(super) bus: SharedBus,
-    shard: Arc<Shard>,
+    bus: SharedBus,
+    mailbox: Arc<Mailbox>,
     /// The shard's reader of the bus for each framing, and a heartbeat in that framing.
-    pub(super) readers: [(Framing, ReaderId, Bytes); 2],
-    /// By the ids of their clients, which are never given twice: a late call for a stream that is gone finds none.
+    readers: [(Framing, ReaderId, Bytes); 2],
+    /// By client ID. IDs are never reused, so a late wake-up for a closed stream finds none.
     pub(super) by_client: FxHashMap<ClientId, Stream>,
-    /// Those whose socket is full.
+    /// Streams whose socket is full.
     pub(super) full: FxHashSet<ClientId>,
-    /// The daemon stops: a stream that has nothing more to do is closed.
+    /// The daemon stops: a stream that has received everything is closed.
     pub(super) stopping: bool,
-    /// What one turn has read, in its order. Kept for its allocations.
+    /// The bytes read in one turn, in its order. Kept for its allocations.
     turn: Vec<Vec<Bytes>>,
-    /// Groups that have something to read.
+    /// Groups that were woken.
     pub(super) groups: VecDeque<GroupId>,
-    /// What was read for groups and is being given to their members, some at a time, round by round.
-    pub(super) rounds: VecDeque<Round>,
+    pub(super) multicasts: VecDeque<Multicast>,
 }
 
 impl Streams {
-    pub(super) fn new(bus: SharedBus, shard: Arc<Shard>) -> Streams {
+    pub(super) fn new(bus: SharedBus, mailbox: Arc<Mailbox>) -> Streams {
         let readers = [Framing::Chunked, Framing::Plain].map(|framing| {
-            let reader = bus.with(|bus, _| bus.add_reader(Waker::from(shard.clone()), framing));
+            let reader = bus.with(|bus, _| bus.add_reader(Waker::from(mailbox.clone()), framing));
             (framing, reader, framing.frame(HEARTBEAT))
         });
         Streams {
             bus,
-            shard,
+            mailbox,
             readers,
             by_client: FxHashMap::default(),
             full: FxHashSet::default(),
             stopping: false,
             turn: Vec::new(),
             groups: VecDeque::new(),
-            rounds: VecDeque::new(),
+            multicasts: VecDeque::new(),
         }
     }
 
-    pub(super) fn insert(&mut self, arrival: Arrival) -> ClientId {
-        let client = arrival.member.id;
-        let call = Arc::new(Call { shard: self.shard.clone(), client, queued: AtomicBool::new(true) });
-        let reader =
-            self.readers.iter().find(|(framing, ..)| *framing == arrival.framing).map(|(_, reader, _)| *reader);
+    /// Adds a stream, and returns the ID of its client.
+    pub(super) fn insert(&mut self, new: NewStream) -> ClientId {
+        let client = new.client.id;
+        let waker = StreamWaker { mailbox: self.mailbox.clone(), client, is_queued: AtomicBool::new(true) };
+        let reader = self.readers.iter().find(|(framing, ..)| *framing == new.framing).map(|(_, reader, _)| *reader);
         let group = reader.and_then(|reader| self.bus.with(|bus, _| bus.assign(client, reader)));
-        self.by_client.insert(client, Stream::new(arrival, call, group));
+        self.by_client.insert(client, Stream::new(new, Arc::new(waker), group));
         client
     }
 
-    /// What becomes of a stream after it has written.
-    pub(super) fn go_on(&mut self, client: ClientId, next: Next, full: &mut Vec<ClientId>) {
+    /// Does what a stream needs after its turn; one whose socket is full is added to `full`.
+    fn after_turn(&mut self, client: ClientId, next: Next, full: &mut Vec<ClientId>) {
         match next {
             Next::Wait if self.stopping => {
                 let ended = self.by_client.get_mut(&client).map(Stream::end);
@@ -85,7 +87,7 @@ impl Streams {
             Next::Again => {
                 self.full.remove(&client);
                 if let Some(stream) = self.by_client.get(&client) {
-                    stream.call.wake_by_ref();
+                    stream.waker.wake_by_ref();
                 }
             }
             Next::Full => full.push(client),
@@ -93,15 +95,15 @@ impl Streams {
         }
     }
 
-    /// Streams whose sockets are full read for themselves, when they can.
-    pub(super) fn leave_groups(&mut self, full: &[ClientId]) {
+    /// Takes streams whose sockets are full out of their groups: they read for themselves once they can be written to.
+    fn leave_groups(&mut self, full: &[ClientId]) {
         if !full.is_empty() {
             self.full.extend(full);
             self.bus.with(|bus, _| full.iter().for_each(|client| drop(bus.leave_group(*client))));
         }
     }
 
-    /// Lets some streams read and write once.
+    /// Lets streams read and write once.
     pub(super) fn take_turn(&mut self, clients: &[ClientId]) {
         self.catch_up(clients);
         let mut turn = mem::take(&mut self.turn);
@@ -118,7 +120,7 @@ impl Streams {
         for (client, found) in clients.iter().zip(&mut turn) {
             let Some(stream) = self.by_client.get_mut(client) else { continue };
             let next = stream.turn(found);
-            self.go_on(*client, next, &mut full);
+            self.after_turn(*client, next, &mut full);
             found.clear();
         }
         self.turn = turn;
@@ -132,7 +134,7 @@ impl Streams {
         }
     }
 
-    /// Closes the full streams that are stalled, and those whose clients are gone: nothing else calls them.
+    /// Closes full streams that are stalled or whose clients were removed: they are not woken otherwise.
     pub(super) fn close_full(&mut self) {
         let full = &self.full;
         let removed: Vec<_> =
@@ -143,16 +145,112 @@ impl Streams {
         let stalled = |client: &&ClientId| self.by_client.get(client).is_some_and(Stream::is_stalled);
         for client in self.full.iter().filter(stalled).copied().collect::<Vec<_>>() {
             self.bus.with(|bus, now| bus.disconnect_slow(client, now));
-            self.close(client, "the peer has taken nothing for too long");
+            self.close(client, "the peer has taken no byte for too long");
         }
     }
 
-    /// The daemon stops: what the bus still has is written, then the sockets are closed. Those that do not take it in
-    /// time are cut with everything else.
+    /// Begins to stop: streams write what the bus still has, then their sockets are closed.
     pub(super) fn stop(&mut self) {
         self.stopping = true;
         for stream in self.by_client.values() {
-            stream.call.wake_by_ref();
+            stream.waker.wake_by_ref();
         }
+    }
+
+    /// Reads for groups that were woken, and writes to the next streams of the multicasts. Returns the number of writes.
+    pub(super) fn continue_multicasts(&mut self) -> usize {
+        let mut due = self.begin_multicasts();
+        // However many small groups there are, multicasts make progress.
+        let most = due.len().max(TURN - TURN / 4) + TURN / 4;
+        while let Some(mut multicast) = self.multicasts.pop_front() {
+            due.extend(multicast.next(most - due.len()));
+            if !multicast.is_done() {
+                // The others have their turn first.
+                self.multicasts.push_back(multicast);
+                break;
+            }
+        }
+        self.deliver(&due);
+        due.len()
+    }
+
+    /// Begins multicasts of heartbeats and of woken groups, unless a group still has one. Small groups need none: their
+    /// members are returned with their bytes.
+    pub(super) fn begin_multicasts(&mut self) -> Vec<(ClientId, Bytes)> {
+        let Streams { bus, readers, groups, multicasts, .. } = self;
+        let mut due = Vec::new();
+        let (mut members, mut pieces, mut read) = (Vec::new(), Vec::new(), 0);
+        bus.with(|bus, _| {
+            for (_, reader, heartbeat) in readers {
+                let beats = bus.called_heartbeats(*reader);
+                if !beats.is_empty() {
+                    multicasts.push_back(Multicast::new(None, heartbeat.clone(), beats));
+                }
+                bus.called_groups(*reader, groups);
+            }
+            for _ in 0..groups.len() {
+                let Some(group) = groups.pop_front_if(|_| read < TURN) else { break };
+                if multicasts.iter().any(|multicast| multicast.is_for(group)) {
+                    groups.push_back(group);
+                    continue;
+                }
+                if bus.read_group(group, &mut members, &mut pieces) {
+                    groups.push_back(group);
+                }
+                // In one piece, so that each socket needs one plain write.
+                let bytes = if let [piece] = &*pieces { piece.clone() } else { pieces.concat().into() };
+                pieces.clear();
+                if bytes.is_empty() {
+                    members.clear();
+                    continue;
+                }
+                read += members.len();
+                if read <= TURN {
+                    due.extend(members.drain(..).map(|member| (member, bytes.clone())));
+                } else {
+                    multicasts.push_back(Multicast::new(Some(group), bytes, mem::take(&mut members)));
+                }
+            }
+        });
+        due
+    }
+
+    /// Writes bytes to streams.
+    pub(super) fn deliver(&mut self, due: &[(ClientId, Bytes)]) {
+        // All sockets are looked up before the first is written to: each write evicts the memory of the next from the cache,
+        // while the cache misses of many look-ups in a row overlap.
+        let found = |client| self.by_client.get(client).map(Stream::free_socket);
+        let found: Vec<_> = due.iter().filter_map(|(client, bytes)| Some((*client, bytes, found(client)?))).collect();
+        // tokio's own readiness is not checked: that costs one more cache miss, and nearly always the socket has room.
+        let mut short: Vec<(ClientId, &Bytes, usize)> = Vec::new();
+        for (client, bytes, socket) in found {
+            // Later bytes for the same stream must not overtake the rest of the first ones.
+            let socket = socket.filter(|_| short.iter().all(|(other, ..)| *other != client));
+            let sent = socket.map_or(0, |socket| socket.send(bytes).unwrap_or(0));
+            if sent < bytes.len() {
+                short.push((client, bytes, sent));
+            }
+        }
+        let mut full = Vec::new();
+        for (client, bytes, sent) in short {
+            let Some(stream) = self.by_client.get_mut(&client) else { continue };
+            match stream.write_rest(bytes.slice(sent..)) {
+                // Also while the daemon stops: its group may have more.
+                Next::Wait => drop(self.full.remove(&client)),
+                next => self.after_turn(client, next, &mut full),
+            }
+        }
+        self.leave_groups(&full);
+    }
+
+    /// Before streams read for themselves, writes the bytes of multicasts to them that were read for their groups.
+    pub(super) fn catch_up(&mut self, clients: &[ClientId]) {
+        let mut due = Vec::new();
+        for client in clients {
+            let Some(group) = self.by_client.get(client).and_then(|stream| stream.group) else { continue };
+            let multicast = self.multicasts.iter_mut().find(|multicast| multicast.is_for(group));
+            due.extend(multicast.and_then(|multicast| multicast.take(*client)).map(|bytes| (*client, bytes)));
+        }
+        self.deliver(&due);
     }
 }

@@ -1,17 +1,35 @@
-//! What only a shard's inside can show.
+//! Properties of a shard that only show inside it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+    task::Wake as _,
+    time::Duration,
+};
 
+use bytes::Bytes;
 use sse_bus::{
     Epoch, FilterSet, Topic,
-    bus::{Bus, Format, Publication, Start, Subscription, history::Memory},
-    limits::{Limits, Retention},
+    bus::{Bus, ClientId, Format, Framing, Publication, Start, Subscription, history::Memory},
+    limits::Limits,
     protocol::sse::PositionForm,
+    retention::Retention,
 };
-use tokio::{io::AsyncReadExt, net::TcpSocket};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 
-use super::*;
-use crate::descriptors::{LEAST, Places};
+use super::{
+    mailbox::{Mailbox, NewStream, StreamWaker},
+    streams::{Streams, TURN},
+};
+use crate::{
+    client_guard::ClientGuard,
+    connection_limits::{ConnectionLimits, LEAST},
+    shared_bus::SharedBus,
+};
 
 /// Events, each larger than one read of the bus and than what a socket here takes.
 const EVENTS: usize = 20;
@@ -33,8 +51,8 @@ fn publish_to(bus: &SharedBus, to: Option<ClientId>, data: String) {
     bus.with(|bus, now| bus.publish(publication, None, now)).unwrap();
 }
 
-/// A stream for its shard, and the peer. Their sockets hold little.
-async fn arrival(bus: &SharedBus) -> (Arrival, TcpStream) {
+/// Returns a stream for a shard, and its peer. Their sockets have small buffers.
+async fn new_stream(bus: &SharedBus) -> (NewStream, TcpStream) {
     let sockets = [TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap()];
     let [ours, theirs] = sockets;
     ours.set_send_buffer_size(4096).unwrap();
@@ -44,45 +62,52 @@ async fn arrival(bus: &SharedBus) -> (Arrival, TcpStream) {
     let peer = theirs.connect(listener.local_addr().unwrap()).await.unwrap();
     let mut subscription = Subscription::new(FilterSet::parse(&["t"]).unwrap(), Format::SseData);
     (subscription.start, subscription.position_form) = (Start::Now, PositionForm::None);
-    let places = Places::new(LEAST, true);
-    let arrival = Arrival {
+    let limits = ConnectionLimits::new(LEAST, true);
+    let new = NewStream {
         socket: listener.accept().await.unwrap().0,
-        place: places.take(&places.tcp).await.unwrap(),
-        member: Member::subscriber(bus, subscription).unwrap().0,
+        permit: limits.acquire(&limits.tcp).await.unwrap(),
+        client: ClientGuard::subscriber(bus, subscription).unwrap().0,
         framing: Framing::Plain,
         head: Bytes::from_static(b"head\n"),
     };
-    (arrival, peer)
+    (new, peer)
+}
+
+/// Takes the streams that were woken.
+fn woken(mailbox: &Mailbox) -> Vec<ClientId> {
+    let mut woken = Vec::new();
+    assert!(mailbox.take(&mut woken, false).is_some());
+    woken
 }
 
 #[tokio::test]
-async fn a_late_call_for_a_stream_that_is_gone_costs_its_successor_nothing() {
-    let (bus, shard) = (bus(), Arc::new(Shard::default()));
-    let mut streams = Streams::new(bus.clone(), shard.clone());
-    let (first, _gone) = arrival(&bus).await;
+async fn a_late_wake_up_for_a_closed_stream_does_not_affect_its_successor() {
+    let (bus, mailbox) = (bus(), Arc::new(Mailbox::default()));
+    let mut streams = Streams::new(bus.clone(), mailbox.clone());
+    let (first, _gone) = new_stream(&bus).await;
     let first = streams.insert(first);
-    streams.close(first, "it is gone");
-    let (second, mut peer) = arrival(&bus).await;
+    streams.close(first, "closed");
+    let (second, mut peer) = new_stream(&bus).await;
     let second = streams.insert(second);
     streams.take_turn(&[second]);
 
     for n in 0..EVENTS {
         publish(&bus, format!("{n:0>5}{}", "x".repeat(SIZE)));
     }
-    // Somebody still held the waker of the first.
-    Arc::new(Call { shard: shard.clone(), client: first, queued: AtomicBool::new(false) }).wake();
+    // A late wake-up for the first.
+    Arc::new(StreamWaker { mailbox: mailbox.clone(), client: first, is_queued: AtomicBool::new(false) }).wake();
     let mut got = Vec::new();
     let last = format!("data: {:0>5}{}\n\n", EVENTS - 1, "x".repeat(SIZE));
     while !got.ends_with(last.as_bytes()) {
-        let ready = mem::take(&mut shard.queue().ready);
+        let ready = woken(&mailbox);
         streams.take_turn(&ready);
         let next = async {
             tokio::select! {
                 read = peer.read_buf(&mut got) => assert!(read.unwrap() > 0, "it has ended"),
-                () = shard.wake.notified() => {}
+                () = mailbox.wake.notified() => {}
             }
         };
-        timeout(Duration::from_secs(5), next).await.expect("the stream goes on");
+        timeout(Duration::from_secs(5), next).await.expect("the stream continues");
     }
     let numbers: Vec<usize> = String::from_utf8(got)
         .unwrap()
@@ -93,45 +118,45 @@ async fn a_late_call_for_a_stream_that_is_gone_costs_its_successor_nothing() {
 }
 
 #[tokio::test]
-async fn a_stream_that_reads_for_itself_gets_first_what_was_read_for_its_group() {
-    let (bus, shard) = (bus(), Arc::new(Shard::default()));
-    let mut streams = Streams::new(bus.clone(), shard.clone());
-    // More than are served at once.
+async fn a_stream_that_reads_for_itself_receives_the_bytes_of_its_group_first() {
+    let (bus, mailbox) = (bus(), Arc::new(Mailbox::default()));
+    let mut streams = Streams::new(bus.clone(), mailbox.clone());
+    // More than one turn serves.
     let mut peers = Vec::new();
     for _ in 0..=TURN {
-        let (arrival, peer) = arrival(&bus).await;
-        peers.push((streams.insert(arrival), peer));
+        let (new, peer) = new_stream(&bus).await;
+        peers.push((streams.insert(new), peer));
     }
     let clients: Vec<_> = peers.iter().map(|(client, _)| *client).collect();
     streams.take_turn(&clients);
-    assert_eq!(mem::take(&mut shard.queue().ready), clients, "the heads are written, and there may be more");
+    assert_eq!(woken(&mailbox), clients, "the heads are written, and there may be more");
     streams.take_turn(&clients);
     publish(&bus, "for all".into());
-    streams.begin_rounds();
-    // The round is not over, and there is something for one alone.
+    streams.begin_multicasts();
+    // The multicast has not ended, and one stream has bytes of its own.
     let (client, mut peer) = peers.swap_remove(TURN / 2);
     publish_to(&bus, Some(client), "for one".into());
-    assert_eq!(mem::take(&mut shard.queue().ready), [client]);
+    assert_eq!(woken(&mailbox), [client]);
     streams.take_turn(&[client]);
     publish(&bus, "for all again".into());
-    while streams.go_on_with_rounds() > 0 {}
+    while streams.continue_multicasts() > 0 {}
 
     let mut got = Vec::new();
     let reads =
         async { while !got.ends_with(b"data: for all again\n\n") && peer.read_buf(&mut got).await.unwrap() > 0 {} };
-    timeout(Duration::from_secs(5), reads).await.expect("all comes");
+    timeout(Duration::from_secs(5), reads).await.expect("all bytes arrive");
     let got = String::from_utf8(got).unwrap();
     let data: Vec<_> = got.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
     assert_eq!(data, ["for all", "for one", "for all again"]);
 }
 
 #[tokio::test]
-async fn what_comes_second_does_not_overtake_the_rest_of_the_first() {
+async fn later_bytes_do_not_overtake_the_rest_of_earlier_ones() {
     const ROUNDS: usize = 50;
-    let (bus, shard) = (bus(), Arc::new(Shard::default()));
-    let mut streams = Streams::new(bus.clone(), shard.clone());
-    let (arrival, mut peer) = arrival(&bus).await;
-    let client = streams.insert(arrival);
+    let (bus, mailbox) = (bus(), Arc::new(Mailbox::default()));
+    let mut streams = Streams::new(bus.clone(), mailbox.clone());
+    let (new, mut peer) = new_stream(&bus).await;
+    let client = streams.insert(new);
     streams.take_turn(&[client]);
     let expected = format!("head\n{}", format!("{}:\n", "x".repeat(SIZE)).repeat(ROUNDS)).into_bytes();
     let mut got = Vec::new();
@@ -139,23 +164,23 @@ async fn what_comes_second_does_not_overtake_the_rest_of_the_first() {
         streams.deliver(&[(client, vec![b'x'; SIZE].into()), (client, Bytes::from_static(b":\n"))]);
         let next = got.len() + SIZE / 2;
         while got.len() < next.min(expected.len()) {
-            let ready = mem::take(&mut shard.queue().ready);
+            let ready = woken(&mailbox);
             streams.take_turn(&ready);
             let next = async {
                 tokio::select! {
                     read = peer.read_buf(&mut got) => assert!(read.unwrap() > 0, "it has ended"),
-                    () = shard.wake.notified() => {}
+                    () = mailbox.wake.notified() => {}
                 }
             };
-            timeout(Duration::from_secs(5), next).await.expect("the stream goes on");
+            timeout(Duration::from_secs(5), next).await.expect("the stream continues");
         }
     }
     while got.len() < expected.len() {
-        let ready = mem::take(&mut shard.queue().ready);
+        let ready = woken(&mailbox);
         streams.take_turn(&ready);
         tokio::select! {
             read = peer.read_buf(&mut got) => assert!(read.unwrap() > 0, "it has ended"),
-            () = shard.wake.notified() => {}
+            () = mailbox.wake.notified() => {}
         }
     }
     assert!(got == expected, "heartbeats stand between the pieces");

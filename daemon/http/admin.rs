@@ -3,55 +3,77 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, State, rejection::PathRejection},
-    http::{StatusCode, header},
+    Extension,
+    extract::{FromRequestParts, Path, RawQuery, State, rejection::PathRejection},
+    http::{StatusCode, header, request::Parts},
     response::IntoResponse,
 };
 use serde_json::{Value, json};
 use sse_bus::protocol::{ClientInfo, Setting, Status, TopicInfo};
 
-use super::{JsonLine, error::Refusal};
-use crate::{metrics, server::Daemon};
+use super::{error::Refusal, json_line::JsonLine, parameters::Operation};
+use crate::{
+    access::Caller,
+    api::{self, Admin},
+    context::Daemon,
+    metrics::CONTENT_TYPE,
+};
+
+/// Authorizes the caller; then refuses query parameters, which these routes do not have.
+impl FromRequestParts<Arc<Daemon>> for Admin {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, daemon: &Arc<Daemon>) -> Result<Admin, Refusal> {
+        let caller = Extension::<Caller>::from_request_parts(parts, daemon).await;
+        let Extension(caller) = caller.map_err(|_| Refusal::unauthorized("the caller is not authenticated"))?;
+        let admin = Admin::authorize(daemon, &caller)?;
+        Operation::Other.check(parts.uri.query().unwrap_or_default())?;
+        Ok(admin)
+    }
+}
 
 /// `GET /topics`.
-pub(super) async fn topics(State(daemon): State<Arc<Daemon>>) -> JsonLine<Vec<TopicInfo>> {
-    JsonLine(daemon.bus.topics().await)
+pub(super) async fn topics(admin: Admin) -> JsonLine<Vec<TopicInfo>> {
+    JsonLine(admin.topics().await)
 }
 
 /// `GET /clients`.
-pub(super) async fn clients(State(daemon): State<Arc<Daemon>>) -> JsonLine<Vec<ClientInfo>> {
-    JsonLine(daemon.bus.clients().await)
+pub(super) async fn clients(admin: Admin) -> JsonLine<Vec<ClientInfo>> {
+    JsonLine(admin.clients().await)
 }
 
-/// `DELETE /clients/{id}`: by id or by name.
+/// `DELETE /clients/{client}`: an ID or a name.
 pub(super) async fn kick(
-    State(daemon): State<Arc<Daemon>>,
+    admin: Admin,
     client: Result<Path<String>, PathRejection>,
 ) -> Result<JsonLine<Value>, Refusal> {
     let Path(client) = client?;
-    let connections = daemon.bus.kick(&client).await?;
-    Ok(JsonLine(json!({ "connections": connections })))
+    Ok(JsonLine(json!({ "connections": admin.kick(&client).await? })))
 }
 
 /// `GET /status`.
-pub(super) async fn status(State(daemon): State<Arc<Daemon>>) -> JsonLine<Status> {
-    JsonLine(daemon.status())
+pub(super) async fn status(admin: Admin) -> JsonLine<Status> {
+    JsonLine(admin.status())
 }
 
 /// `GET /config`.
-pub(super) async fn config(State(daemon): State<Arc<Daemon>>) -> JsonLine<Vec<Setting>> {
-    JsonLine(daemon.config().settings.clone())
+pub(super) async fn config(admin: Admin) -> JsonLine<Vec<Setting>> {
+    JsonLine(admin.config())
 }
 
 /// `GET /metrics`.
-pub(super) async fn metrics(State(daemon): State<Arc<Daemon>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], daemon.metrics.encode())
+pub(super) async fn metrics(admin: Admin) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], admin.metrics())
 }
 
 /// `GET /healthz`.
-pub(super) async fn health(State(daemon): State<Arc<Daemon>>) -> (StatusCode, String) {
-    match daemon.store.as_ref().and_then(|store| store.error()) {
-        None => (StatusCode::OK, "ok\n".into()),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("history is not written to disk: {why}\n")),
-    }
+pub(super) async fn healthz(
+    State(daemon): State<Arc<Daemon>>,
+    RawQuery(query): RawQuery,
+) -> Result<(StatusCode, String), Refusal> {
+    Operation::Other.check(query.as_deref().unwrap_or_default())?;
+    Ok(match api::health(&daemon) {
+        Ok(()) => (StatusCode::OK, "ok\n".into()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("history is not written to disk: {why}\n")),
+    })
 }

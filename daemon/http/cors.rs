@@ -23,13 +23,13 @@ pub(super) struct AllowedOrigin(pub(super) HeaderValue);
 
 impl AllowedOrigin {
     /// Adds the headers that let the page read the answer.
-    pub(super) fn tell(self, headers: &mut HeaderMap) {
+    pub(super) fn add_to(self, headers: &mut HeaderMap) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, self.0);
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     }
 }
 
-/// Returns true if a browser asks whether a page may send a request, rather than sending one.
+/// Returns true for a preflight, with which a browser finds out whether a page may send a request.
 pub(super) fn is_preflight(request: &Request) -> bool {
     request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }

@@ -1,19 +1,21 @@
-//! Refusals as HTTP answers: a status, and the same code and message that the local socket gives.
+//! Refusals as HTTP answers: a status, and the code and message of the refusal, as on the local socket.
+//!
+//! An answer carries its code in [`RefusedWith`], by which the [guards](super::guards) count every refusal once.
 
 use axum::{
+    Extension,
     extract::{Request, rejection::PathRejection},
     http::{HeaderValue, Method, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use serde_json::json;
 use sse_bus::protocol::{ErrorCode, Refused};
 
-use super::{JsonLine, parameters::Operation};
+use super::json_line::JsonLine;
 
 /// A request was refused.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) refused: Refused,
 }
@@ -23,13 +25,17 @@ impl Refusal {
         Refusal { status, refused: Refused::new(code, message) }
     }
 
-    /// It is not known who asks.
+    /// The caller is not authenticated.
     pub(super) fn unauthorized(message: impl Into<String>) -> Refusal {
         Refusal::new(StatusCode::UNAUTHORIZED, ErrorCode::Denied, message)
     }
 }
 
-impl std::convert::From<Refused> for Refusal {
+/// The code of a refusal, in the extensions of its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RefusedWith(pub(super) ErrorCode);
+
+impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Refusal {
         let status = match refused.code {
             ErrorCode::LimitEvent => StatusCode::PAYLOAD_TOO_LARGE,
@@ -43,7 +49,7 @@ impl std::convert::From<Refused> for Refusal {
     }
 }
 
-impl std::convert::From<PathRejection> for Refusal {
+impl From<PathRejection> for Refusal {
     fn from(rejection: PathRejection) -> Refusal {
         let message = format!("the path cannot be read ({rejection}); percent-encode UTF-8");
         Refusal::new(rejection.status(), ErrorCode::RequestInvalid, message)
@@ -54,7 +60,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Refused { code, message, .. } = self.refused;
         let body = JsonLine(json!({ "error": { "code": code.as_str(), "message": message } }));
-        let mut response = (self.status, body).into_response();
+        let mut response = (self.status, Extension(RefusedWith(code)), body).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             let how = HeaderValue::from_static("Bearer realm=\"sse-bus\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, how);
@@ -63,28 +69,20 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// For routes that take no parameters.
-pub(super) async fn refuse_parameters(request: Request, next: Next) -> Response {
-    match Operation::Other.check(request.uri().query().unwrap_or_default()) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => Refusal::from(refused).into_response(),
-    }
-}
-
-/// Something is there, but not for this method. The routes name those it is for in `Allow`, which is all that `OPTIONS` is
-/// for.
-pub(super) async fn no_such_method(request: Request) -> Result<StatusCode, Refusal> {
+/// The path exists, but not with this method. The answer names the methods of the path in `Allow`, which is all that an
+/// `OPTIONS` request asks for.
+pub(super) async fn method_not_allowed(request: Request) -> Result<StatusCode, Refusal> {
     if request.method() == Method::OPTIONS {
         return Ok(StatusCode::NO_CONTENT);
     }
     let method: String = request.method().as_str().chars().take(20).collect();
-    let message = format!("{method} is no method of this path; the header Allow names those it has");
+    let message = format!("method {method} is not allowed here; the header Allow names those that are");
     Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::RequestInvalid, message))
 }
 
-/// Nothing is there.
-pub(super) async fn no_such_route(request: Request) -> Result<StatusCode, Refusal> {
-    // `OPTIONS *` asks for the server as a whole (RFC 9110, 9.3.7).
+/// The path does not exist.
+pub(super) async fn not_found(request: Request) -> Result<StatusCode, Refusal> {
+    // `OPTIONS *` is about the server as a whole (RFC 9110, 9.3.7).
     if request.method() == Method::OPTIONS && request.uri().path() == "*" {
         return Ok(StatusCode::NO_CONTENT);
     }

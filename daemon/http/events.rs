@@ -1,6 +1,6 @@
 //! `/events`: subscribe with GET, publish with POST.
 
-use std::{error::Error, future::poll_fn, iter::successors, pin::Pin, sync::Arc, time::Instant};
+use std::{error::Error, future::poll_fn, iter::successors, pin::Pin, sync::Arc};
 
 use axum::{
     Extension,
@@ -11,7 +11,7 @@ use axum::{
 };
 use http_body::Body as _;
 use sse_bus::{
-    bus::{Publication, Subscription},
+    bus::Subscription,
     limits::REQUEST,
     protocol::{ErrorCode, Payload, Published, Refused, sse::PositionForm},
     tokens::Scope,
@@ -19,105 +19,94 @@ use sse_bus::{
 use tokio::time::timeout;
 
 use super::{
-    JsonLine,
     cors::AllowedOrigin,
-    error::Refusal,
-    guards::{ALWAYS, Asker},
-    query,
-    stream::{EventStream, retry},
-    takeover::Takeover,
+    error::{Refusal, RefusedWith},
+    guards::ALWAYS,
+    hijack::Takeover,
+    json_line::JsonLine,
+    query::{self, StreamRequest},
+    stream_body::{EventStream, retry},
 };
-use crate::{server::Daemon, shared::Member};
+use crate::{access::Caller, api, context::Daemon};
 
-/// Milliseconds after which a browser comes back, at least; also when it found no room.
+/// Milliseconds after which a browser reconnects, at least: usually, and after it found the daemon full.
 const RETRY: u64 = 1000;
 const RETRY_WHEN_FULL: u64 = 5000;
 
 /// `GET /events`, `GET /events/{filter}`: the stream.
 pub(super) async fn stream(
     State(daemon): State<Arc<Daemon>>,
-    Extension(asker): Extension<Asker>,
+    Extension(caller): Extension<Caller>,
     takeover: Option<Extension<Takeover>>,
     allowed: Option<Extension<AllowedOrigin>>,
     path: Result<Option<Path<String>>, PathRejection>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let subscription = subscription(path?, request.uri().query(), request.headers(), &asker)?;
-    let member = match Member::subscriber(&daemon.bus, subscription) {
-        Ok((member, _)) => {
-            let lease = daemon.access.lease(&asker.grant, member.id);
-            member.leased(lease)
-        }
+    let subscription = subscription(path?, request.uri().query(), request.headers(), &caller)?;
+    let client = match api::subscribe(&daemon, &caller, subscription) {
+        Ok((client, _)) => client,
         // Browsers give up for good on any status but 200.
         Err(refused) if matches!(refused.code, ErrorCode::LimitSubscribers | ErrorCode::LimitFilters) => {
-            daemon.metrics.refused(refused.code);
-            tracing::warn!(from = %asker, "no room for a subscriber: {refused}");
-            return Ok((stream_headers(), Body::from(retry(RETRY_WHEN_FULL))).into_response());
+            tracing::warn!(from = %caller, "refused a subscriber: {refused}");
+            let (counted, body) = (Extension(RefusedWith(refused.code)), Body::from(retry(RETRY_WHEN_FULL)));
+            return Ok((stream_headers(), counted, body).into_response());
         }
         Err(refused) => return Err(refused.into()),
     };
     let Some(Extension(takeover)) = takeover else {
-        // The client's id is for whoever sends the answer, and may find that the client does not take it.
-        let client = Extension(member.id);
-        let stream = EventStream::new(daemon.bus.clone(), member, retry(RETRY), daemon.stop.clone());
-        return Ok((stream_headers(), client, Body::new(stream)).into_response());
+        // The task that sends the answer needs the client's ID, in case the peer takes no bytes.
+        let id = Extension(client.id);
+        let stream = EventStream::new(daemon.bus.clone(), client, retry(RETRY), daemon.stop.clone());
+        return Ok((stream_headers(), id, Body::new(stream)).into_response());
     };
     let mut headers = stream_headers().into_iter().chain(ALWAYS).collect();
     if let Some(Extension(allowed)) = allowed {
-        allowed.tell(&mut headers);
+        allowed.add_to(&mut headers);
     }
-    takeover.answer(request.version(), &headers, member, &retry(RETRY)).await
+    takeover.answer(request.version(), &headers, client, &retry(RETRY)).await
 }
 
 /// `HEAD /events`: the headers only.
 pub(super) async fn head(
-    Extension(asker): Extension<Asker>,
+    Extension(caller): Extension<Caller>,
     path: Result<Option<Path<String>>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    subscription(path?, query.as_deref(), &headers, &asker)?;
+    subscription(path?, query.as_deref(), &headers, &caller)?;
     Ok((stream_headers(), Body::empty()).into_response())
 }
 
 fn stream_headers() -> [(header::HeaderName, HeaderValue); 3] {
     [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
-        // What compresses holds events back: `no-transform` forbids it (RFC 9111, 5.2.2.6), and middleware keeps to that.
+        // Compression delays events. `no-transform` forbids it (RFC 9111, 5.2.2.6), and middleware observes that.
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
-        // So do proxies that buffer.
+        // So does buffering in proxies.
         (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ]
 }
 
+/// Authorizes and validates the request for a stream.
 fn subscription(
     path: Option<Path<String>>,
     query: Option<&str>,
     headers: &HeaderMap,
-    asker: &Asker,
+    caller: &Caller,
 ) -> Result<Subscription, Refused> {
     let filter = path.map(|Path(filter)| filter);
+    let StreamRequest { subscribe, format, options } = query::stream(filter, query.unwrap_or_default())?;
+    let mut subscription = api::subscription(caller, subscribe, format)?;
     let last_event_id = headers.get("last-event-id").map(HeaderValue::as_bytes);
-    let complete = |subscribe: &mut _| asker.grant.complete(subscribe);
-    let mut subscription = query::subscription(
-        filter,
-        query.unwrap_or_default(),
-        last_event_id,
-        position_form(headers),
-        asker.to_string(),
-        complete,
-    )?;
-    asker.grant.subscribe(&subscription.filters)?;
-    subscription.allowed = asker.grant.topics().into();
-    subscription.description.origin.clone_from(&asker.origin);
+    options.apply(last_event_id, position_form(headers), &mut subscription);
     Ok(subscription)
 }
 
-/// The form of the position that a client takes without harm. Each was tried; see the tests with clients.
+/// Returns the form of the position that a client takes without harm. Each was tried; see the tests with clients.
 fn position_form(headers: &HeaderMap) -> PositionForm {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     if headers.contains_key("sec-fetch-dest") || agent.contains("Firefox/") {
-        // Firefox ignores an `id` without data. Browsers say what they fetch for only where the address is trustworthy.
+        // Firefox ignores an `id` without data, and sends `Sec-Fetch-Dest` only to trustworthy addresses.
         PositionForm::Event
     } else if agent.starts_with("python-httpx/") {
         // httpx-sse 0.4 dispatches an empty event.
@@ -130,61 +119,41 @@ fn position_form(headers: &HeaderMap) -> PositionForm {
 /// `POST /events/{topic}`: publish the body.
 pub(super) async fn publish(
     State(daemon): State<Arc<Daemon>>,
-    Extension(asker): Extension<Asker>,
+    Extension(caller): Extension<Caller>,
     topic: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<(StatusCode, JsonLine<Published>), Refusal> {
     let Path(topic) = topic?;
-    let answer = publish_body(&daemon, &asker, topic, query.as_deref().unwrap_or_default(), body).await;
-    if let Err(refusal) = &answer {
-        daemon.metrics.refused(refusal.refused.code);
-    }
-    answer.map(|published| (StatusCode::ACCEPTED, JsonLine(published)))
+    // Before the body is read.
+    caller.grant.require(Scope::Publish)?;
+    let mut publish = query::publish(topic, query.as_deref().unwrap_or_default())?;
+    publish.data = Payload(read_event(body, daemon.config().limits.event_bytes).await?);
+    // The body may have arrived long after the head.
+    daemon.access.check_still_valid(&caller.grant).await?;
+    let admitted = api::admit(&daemon, &caller, publish)?;
+    let published = api::publish_one(&daemon, admitted).await?;
+    Ok((StatusCode::ACCEPTED, JsonLine(published)))
 }
 
-async fn publish_body(
-    daemon: &Daemon,
-    asker: &Asker,
-    topic: String,
-    query: &str,
-    body: Body,
-) -> Result<Published, Refusal> {
-    asker.grant.require(Scope::Publish)?;
-    let mut publish = query::publish(topic, query)?;
-    // One byte more than allowed tells that there is more.
-    let most = daemon.config().limits.event_bytes;
-    let too_large = || {
-        let message =
-            format!("the body has more than `event_bytes` = {most} bytes; publish less, or a reference to it");
-        Refusal::from(Refused::new(ErrorCode::LimitEvent, message))
-    };
+/// Reads the data of an event, within [`REQUEST`].
+async fn read_event(body: Body, most: usize) -> Result<Vec<u8>, Refusal> {
     let whole = timeout(REQUEST, read_whole(body, most)).await.map_err(|_| {
-        let message = format!("the body did not come within {} s", REQUEST.as_secs());
+        let message = format!("the body did not arrive within {} s", REQUEST.as_secs());
         Refusal::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::RequestInvalid, message)
     })?;
     let whole = whole.map_err(|error| {
         Refused::new(ErrorCode::RequestInvalid, format!("the body cannot be read: {}", broken(&error)))
     })?;
-    publish.data = Payload(whole.ok_or_else(too_large)?);
-    // The body may have come long after the head.
-    daemon.access.holds(&asker.grant).await?;
-    let publication = {
-        let config = daemon.config();
-        asker.publisher().admit(Publication::parse(publish, &config.limits)?, &config)?
-    };
-    let began = Instant::now();
-    let durable = publication.durable;
-    let published = daemon.bus.with(|bus, now| bus.publish(publication, None, now))?;
-    daemon.metrics.published_in(began.elapsed());
-    if let Some(store) = daemon.store.as_ref().filter(|_| durable) {
-        store.written(published.id.seq).await?;
-    }
-    Ok(published)
+    whole.ok_or_else(|| {
+        let message =
+            format!("the body has more than `event_bytes` = {most} bytes; publish less, or a reference to it");
+        Refusal::from(Refused::new(ErrorCode::LimitEvent, message))
+    })
 }
 
-/// Reads a body, unless it has more than so many bytes. Its pieces are put together as they come: each of them may be
-/// one byte and keep the memory of many.
+/// Reads a body, or returns nothing if it has more than `most` bytes. Frames are copied as they arrive: a frame of one byte may
+/// pin the memory of many.
 async fn read_whole(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, axum::Error> {
     if body.size_hint().lower() > most as u64 {
         return Ok(None);
@@ -200,7 +169,7 @@ async fn read_whole(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, axum
     Ok(Some(whole))
 }
 
-/// What the connection had to say when a body ended before its time.
+/// Returns the error of the connection with which a body ended early.
 fn broken(error: &axum::Error) -> String {
     let causes = successors(Some(error as &(dyn Error + 'static)), |cause| (*cause).source());
     let connection = causes.filter_map(|cause| cause.downcast_ref::<hyper::Error>()).map(ToString::to_string).next();

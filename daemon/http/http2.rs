@@ -1,11 +1,10 @@
 //! HTTP/2: many streams on one connection, each with a cursor of its own.
 //!
-//! The connection is one task, each stream another. Streams read the bus through the ordinary
-//! [body](super::stream); hyper frames what they give and keeps to the peer's flow control. What is bounded: the streams
-//! of a connection ([`HTTP2_STREAMS`]), what a stream has handed to the connection and the peer has not taken yet
-//! ([`DELIVER_MAX`] and one frame), and the time that a peer may leave a stream without window: the socket may be fine
-//! then, so each stream is watched here, and reset after [`WRITE_STALL`]. A peer that does not answer pings is cut, and
-//! one that does not ask for anything within [`FIRST_BYTE`].
+//! The connection is one task, each stream another. Streams read the bus through the ordinary [body](super::stream_body); hyper
+//! frames their bytes and observes the peer's flow control. Bounds: the streams of a connection ([`HTTP2_STREAMS`]), the bytes
+//! of a stream that the peer has not taken yet ([`DELIVER_MAX`] and one frame), and the time for which a peer may leave a stream
+//! without window. The socket may be writable then, so each stream is watched here, and reset after [`WRITE_STALL`]. A peer that
+//! does not answer pings is cut, and one that sends no request within [`FIRST_BYTE`].
 
 use std::{
     convert::Infallible,
@@ -38,84 +37,82 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{From, Http};
-use crate::server::Daemon;
+use super::{service::Http, source::RequestSource};
+use crate::context::Daemon;
 
-/// What an HTTP/2 connection begins with (RFC 9113, 3.4). No HTTP/1.1 request does.
+/// The first bytes of an HTTP/2 connection (RFC 9113, 3.4). No HTTP/1.1 request begins with them.
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Bytes of one frame of data; every peer takes as many.
+/// Bytes of one data frame; every peer accepts this size.
 const FRAME: usize = 16 << 10;
 
-/// Waits for the first bytes of a connection, which stay where they are, and tells whether it speaks HTTP/2.
+/// Waits for the first bytes of a connection, without removing them, and returns true if it speaks HTTP/2.
 pub(super) async fn begins(socket: &TcpStream) -> io::Result<bool> {
-    /// Between two looks at a beginning that may become either, which most do at once and the others perhaps never.
-    const LOOK: Range<Duration> = Duration::from_millis(1)..Duration::from_millis(250);
+    /// Time between two checks of a beginning that fits both. Most connections send the rest at once, others perhaps never.
+    const CHECK: Range<Duration> = Duration::from_millis(1)..Duration::from_millis(250);
     let mut first = [0; PREFACE.len()];
-    let mut wait = LOOK.start;
-    let looks = async {
+    let mut wait = CHECK.start;
+    let checks = async {
         loop {
             match socket.peek(&mut first).await? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 read if read == PREFACE.len() || !PREFACE.starts_with(&first[..read]) => return Ok(&first == PREFACE),
-                // What has come counts as readable already, so only time tells when there is more.
+                // The bytes that have arrived keep the socket readable, so it does not show when there are more.
                 _ => sleep(wait).await,
             }
-            wait = (wait * 2).min(LOOK.end);
+            wait = (wait * 2).min(CHECK.end);
         }
     };
-    timeout(FIRST_BYTE, looks).await?
+    timeout(FIRST_BYTE, checks).await?
 }
 
-impl Http {
-    /// Serves one connection that speaks HTTP/2, to its end.
-    pub(super) async fn serve_http2<S>(&self, stream: S, from: From)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        /// Bytes of requests' bodies that wait to be read: of one stream, and of a connection.
-        const STREAM_WINDOW: u32 = 64 << 10;
-        const CONNECTION_WINDOW: u32 = 1 << 20;
-        let mut builder = http2::Builder::new(Streams { daemon: self.daemon.clone(), from: from.clone() });
-        builder
-            .timer(TokioTimer::new())
-            .keep_alive_interval(HEARTBEAT)
-            .keep_alive_timeout(FIRST_BYTE)
-            .max_concurrent_streams(HTTP2_STREAMS)
-            .max_send_buf_size(DELIVER_MAX)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
-        let begun = CancellationToken::new();
-        let service = Watching { service: self.service(from.clone(), None), begun: begun.clone() };
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let silent = async {
-            if timeout(FIRST_BYTE, begun.cancelled()).await.is_ok() {
-                pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = self.until_stopped(connection, &from, || {}) => {}
-            () = silent => debug!(%from, "cut an HTTP/2 connection that has not asked for anything"),
+/// Serves one connection that speaks HTTP/2, to its end.
+pub(super) async fn serve<S>(http: &Http, stream: S, source: RequestSource)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    /// Bytes of requests' bodies that wait to be read: of one stream, and of a connection.
+    const STREAM_WINDOW: u32 = 64 << 10;
+    const CONNECTION_WINDOW: u32 = 1 << 20;
+    let mut builder = http2::Builder::new(Streams { daemon: http.daemon.clone(), source: source.clone() });
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEARTBEAT)
+        .keep_alive_timeout(FIRST_BYTE)
+        .max_concurrent_streams(HTTP2_STREAMS)
+        .max_send_buf_size(DELIVER_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    let begun = CancellationToken::new();
+    let service = Watching { service: http.service(source.clone(), None), begun: begun.clone() };
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let silent = async {
+        if timeout(FIRST_BYTE, begun.cancelled()).await.is_ok() {
+            pending::<()>().await;
         }
+    };
+    tokio::select! {
+        () = http.until_stopped(connection, &source, || {}) => {}
+        () = silent => debug!(from = %source, "cut an HTTP/2 connection without a request"),
     }
 }
 
-/// Runs the streams of a connection: hyper hands each over as a future.
+/// Runs the streams of a connection, which hyper passes as futures.
 #[derive(Clone)]
 struct Streams {
     daemon: Arc<Daemon>,
-    from: From,
+    source: RequestSource,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        let Streams { daemon, from } = self.clone();
+        let Streams { daemon, source } = self.clone();
         self.daemon.tasks.spawn(async move {
             let progress = Arc::<Progress>::default();
             let stream = pin!(PROGRESS.scope(progress.clone(), stream));
             if let Err(Stalled) = watch(stream, &progress).await {
-                debug!(%from, "resetting an HTTP/2 stream: the peer has given no window for too long");
-                // Before the stream is dropped, and the client with it.
+                debug!(from = %source, "resetting an HTTP/2 stream: the peer has left it without window for too long");
+                // Before the stream is dropped, which disconnects the client.
                 if let Some(client) = progress.subscriber.get() {
                     daemon.bus.with(|bus, now| bus.disconnect_slow(*client, now));
                 }
@@ -124,25 +121,25 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     }
 }
 
-/// What the body of an answer tells the task that sends it.
+/// The progress of an answer, which its body reports to the task that sends it.
 #[derive(Default)]
 struct Progress {
-    /// Counts up whenever the body is asked: even while it has nothing to give, odd while hyper has something of it and
-    /// has not come back for more.
-    asked: AtomicU64,
-    /// Whose stream it is, if it is one.
+    /// Increases whenever hyper polls the body: even while the body has nothing, odd while hyper holds a frame and has not polled
+    /// for the next one.
+    polls: AtomicU64,
+    /// The subscriber, if the answer is a stream.
     subscriber: OnceLock<ClientId>,
 }
 
 impl Progress {
-    /// The number of the frame that is on its way to the peer.
-    fn given(&self) -> Option<u64> {
-        Some(self.asked.load(Ordering::Relaxed)).filter(|asked| asked % 2 == 1)
+    /// Returns the number of the frame that hyper holds.
+    fn held_frame(&self) -> Option<u64> {
+        Some(self.polls.load(Ordering::Relaxed)).filter(|polls| polls % 2 == 1)
     }
 
-    fn note(&self, given: bool) {
-        let asked = self.asked.load(Ordering::Relaxed);
-        self.asked.store((asked / 2 + 1) * 2 + u64::from(given), Ordering::Relaxed);
+    fn note(&self, has_frame: bool) {
+        let polls = self.polls.load(Ordering::Relaxed);
+        self.polls.store((polls / 2 + 1) * 2 + u64::from(has_frame), Ordering::Relaxed);
     }
 }
 
@@ -153,22 +150,22 @@ tokio::task_local! {
 /// The peer has left a stream without window for too long.
 struct Stalled;
 
-/// Runs a stream. hyper asks its body for more as soon as the peer takes what it gave before; if that is not within
-/// [`WRITE_STALL`], the stream is to be dropped, which resets it.
+/// Runs a stream. hyper polls its body for the next frame as soon as the peer takes the one before. If that does not happen
+/// within [`WRITE_STALL`], the caller must drop the stream, which resets it.
 async fn watch(mut stream: Pin<&mut impl Future<Output = ()>>, progress: &Progress) -> Result<(), Stalled> {
-    // Runs while a frame waits.
+    // Runs while hyper holds a frame.
     let mut stall: Option<(u64, Pin<Box<Sleep>>)> = None;
     poll_fn(|cx| {
         if stream.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        let Some(given) = progress.given() else {
+        let Some(frame) = progress.held_frame() else {
             stall = None;
             return Poll::Pending;
         };
         let (_, wait) = match stall.take() {
-            Some(same) if same.0 == given => stall.insert(same),
-            _ => stall.insert((given, Box::pin(sleep(WRITE_STALL)))),
+            Some(same) if same.0 == frame => stall.insert(same),
+            _ => stall.insert((frame, Box::pin(sleep(WRITE_STALL)))),
         };
         ready!(wait.as_mut().poll(cx));
         Poll::Ready(Err(Stalled))
@@ -176,7 +173,7 @@ async fn watch(mut stream: Pin<&mut impl Future<Output = ()>>, progress: &Progre
     .await
 }
 
-/// A service whose answers tell how they get on.
+/// A service whose answers report their progress.
 struct Watching<S> {
     service: S,
     /// Cancelled by the first request.
@@ -197,7 +194,7 @@ where
         let answer = self.service.call(request);
         Box::pin(async move {
             let response = answer.await?;
-            // Not in reach only where somebody else than `Streams` runs the stream.
+            // It is missing only if the stream does not run in `Streams`.
             let progress = PROGRESS.try_with(Arc::clone).unwrap_or_default();
             if let Some(client) = response.extensions().get() {
                 let _ = progress.subscriber.set(*client);
@@ -207,10 +204,10 @@ where
     }
 }
 
-/// The body of an answer, in frames that are small enough to count as progress.
+/// The body of an answer, in frames that are small enough to show progress.
 struct Watched {
     body: Body,
-    /// What is left of what the body gave.
+    /// The rest of the last frame of the body.
     rest: Bytes,
     progress: Arc<Progress>,
 }
@@ -239,7 +236,7 @@ impl http_body::Body for Watched {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // Asked before the first frame only; behind it there may be a rest.
+        // It is used before the first frame only; after it there may be a rest.
         if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
     }
 }

@@ -14,13 +14,11 @@ use axum::{
 };
 use sse_bus::{protocol::ErrorCode, shell::quoted};
 
-use super::{
-    From,
-    cors::AllowedOrigin,
-    error::Refusal,
+use super::{cors::AllowedOrigin, error::Refusal, source::RequestSource};
+use crate::{
+    context::Daemon,
     origin::{Authority, Host, Origin},
 };
-use crate::server::Daemon;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -28,7 +26,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 #[derive(Default)]
 pub(super) struct Page {
     pub(super) origin: Option<String>,
-    /// It is another's, and allowed.
+    /// Present if the page is of another origin, which is allowed.
     pub(super) allowed: Option<AllowedOrigin>,
 }
 
@@ -39,9 +37,9 @@ pub(super) fn check(daemon: &Daemon, request: &Request) -> Result<Page, Refusal>
     if !is_from_page && !needs_host(request) {
         return Ok(Page::default());
     }
-    let is_own_user = request.extensions().get::<From>().is_some_and(|from| from.user().1);
+    let is_own_user = request.extensions().get().is_some_and(RequestSource::is_own_user);
     let called = called(daemon, request, is_own_user)?;
-    // Given more than once, it is as good as any other value.
+    // Repeated, it counts as cross-site.
     let site = headers.get(&SEC_FETCH_SITE).map(|_| only(headers, &SEC_FETCH_SITE).unwrap_or("cross-site"));
     let cross_site = site.is_some_and(|site| site != "same-origin" && site != "none");
     let own = Origin::new(daemon.scheme(), called.clone());
@@ -60,8 +58,8 @@ pub(super) fn check(daemon: &Daemon, request: &Request) -> Result<Page, Refusal>
         }
         return Err(no_origin(text));
     };
-    // Under another of our names, or at another of our addresses, another program may listen at the same port. Behind a
-    // server that speaks TLS for us the scheme differs; there only the browser can tell that the page is of the same origin.
+    // Under another name or address of the daemon another program may listen on the same port. Behind a server that terminates
+    // TLS the scheme differs; there only the browser knows that the page is of the same origin.
     let is_own = origin == own || (site == Some("same-origin") && origin == Origin::new(origin.scheme, called));
     if is_own && !cross_site {
         return Ok(Page { origin: Some(origin.to_string()), allowed: None });
@@ -77,13 +75,13 @@ pub(super) fn check(daemon: &Daemon, request: &Request) -> Result<Page, Refusal>
 /// Returns false on the local socket, and for a health check without a name: load balancers may have none for the server that
 /// they check. A name that a health check has must be the daemon's.
 fn needs_host(request: &Request) -> bool {
-    let is_local = matches!(request.extensions().get(), Some(From::Local(_)));
+    let is_local = matches!(request.extensions().get(), Some(RequestSource::Local(_)));
     let is_named = request.headers().contains_key(header::HOST) || request.uri().authority().is_some();
     !is_local && (is_named || request.uri().path() != "/healthz")
 }
 
-/// What a request calls the daemon, which must be a name or an address of it. HTTP/2 has `:authority`, or `Host` in its
-/// place. Where a request has both, as in the absolute form, both count.
+/// Returns the name by which a request calls the daemon, which must be a name or an address of it. HTTP/2 has `:authority`, or
+/// `Host` in its place. If a request has both, as in the absolute form, both are checked.
 fn called(daemon: &Daemon, request: &Request, is_own_user: bool) -> Result<Authority, Refusal> {
     let headers = request.headers();
     let host = headers.contains_key(header::HOST).then(|| only(headers, &header::HOST).unwrap_or_default());
@@ -101,7 +99,7 @@ fn called(daemon: &Daemon, request: &Request, is_own_user: bool) -> Result<Autho
     called.ok_or_else(|| without_host(daemon, "is missing"))
 }
 
-/// Returns true if the daemon goes by this name or address.
+/// Returns true if this is a name or an address of the daemon.
 fn is_ours(daemon: &Daemon, authority: &Authority) -> bool {
     let is_allowed = |allowed: &Authority| {
         let port = match (allowed.port, authority.port) {
@@ -113,7 +111,7 @@ fn is_ours(daemon: &Daemon, authority: &Authority) -> bool {
         port && allowed.host.is_same(&authority.host)
     };
     let is_address = match &authority.host {
-        // Anybody can make a name lead here, but not an address.
+        // Any site can have a name that resolves to this machine, but not an address.
         Host::Address(address) => daemon.addresses.iter().any(|own| own.ip().is_unspecified() || own.ip() == *address),
         Host::Name(_) => false,
     };
@@ -138,7 +136,7 @@ fn without_host(daemon: &Daemon, what: &str) -> Refusal {
 
 fn misdirected(daemon: &Daemon, authority: &Authority, host: &str) -> Refusal {
     let message = format!(
-        "this daemon does not go by the name {authority}; to reach it by that name, start it with: sse-busd --allow-host \
+        "this daemon does not answer to the name {authority}; to reach it by that name, start it with: sse-busd --allow-host \
          {}, or else use {}",
         quoted(host),
         daemon.url()

@@ -1,5 +1,5 @@
-//! The query parameters of each operation, in one table. Others are refused: a misspelt parameter that is ignored subscribes
-//! to everything, or loses a type.
+//! The query parameters of each operation, in one table. Others are refused: if a misspelt parameter were ignored, the request
+//! would subscribe to everything, or lose a type.
 //!
 //! It works on text alone, like [`query`](super::query), for the same fuzz target.
 
@@ -14,7 +14,7 @@ pub(super) enum Operation {
     Stream,
     Publish,
     Ticket,
-    /// Opens the page at `/`, whose address names what it shows.
+    /// Opens the dashboard, whose URL contains what it shows.
     Page,
     /// Any other request; it takes no parameters.
     Other,
@@ -53,7 +53,7 @@ impl Operation {
             Operation::Stream => "a stream (GET /events)",
             Operation::Publish => "a publish (POST /events/TOPIC)",
             Operation::Ticket => "POST /tickets",
-            Operation::Page => "the page at /",
+            Operation::Page => "the dashboard at /",
             Operation::Other => "this request",
         }
     }

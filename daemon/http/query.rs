@@ -1,7 +1,8 @@
-//! What a request for `/events` asks for: path, query and `Last-Event-ID` in, what the bus is asked out.
+//! Reads the path and query of requests for `/events`.
 //!
-//! Text alone, without a server, so that a fuzz target can be built of this file. Unknown [`parameters`](super::parameters)
-//! are refused; of a parameter that may stand once the last counts. `topic` and `header` may be repeated.
+//! It works on text alone, without a server, so that a fuzz target can be built from this file. Unknown
+//! [parameters](super::parameters) are refused. If a parameter that may appear once is repeated, the last one counts; `topic`
+//! and `header` may be repeated.
 
 use std::time::Duration;
 
@@ -14,20 +15,41 @@ use sse_bus::{
 
 use super::parameters::Operation;
 
-/// Reads what a stream's request wants. An id in the header wins over one in the query, and both over `since`.
-/// `position_form` is the one that fits the client; `complete` fills in what the request leaves open.
-pub(super) fn subscription(
-    filter: Option<String>,
-    query: &str,
-    last_event_id: Option<&[u8]>,
-    mut position_form: PositionForm,
-    peer: String,
-    complete: impl FnOnce(&mut Subscribe) -> Result<(), Refused>,
-) -> Result<Subscription, Refused> {
+/// A request for a stream.
+pub(super) struct StreamRequest {
+    pub(super) subscribe: Subscribe,
+    pub(super) format: Format,
+    pub(super) options: StreamOptions,
+}
+
+/// What a request over HTTP adds to a subscription.
+#[derive(Default)]
+pub(super) struct StreamOptions {
+    heartbeat: Option<Duration>,
+    position_form: Option<PositionForm>,
+    /// The position after which the stream begins. It may be empty.
+    last_event_id: Option<String>,
+}
+
+impl StreamOptions {
+    /// Sets the options of a subscription. An ID in the header `Last-Event-ID` overrides the one in the query, and both
+    /// override `since`. `position_form` is the one that fits the client.
+    pub(super) fn apply(self, header: Option<&[u8]>, position_form: PositionForm, subscription: &mut Subscription) {
+        subscription.position_form = self.position_form.unwrap_or(position_form);
+        subscription.heartbeat = self.heartbeat.unwrap_or(subscription.heartbeat);
+        // Browsers write the ID as UTF-8, which header values need not be.
+        let header = header.map(|id| String::from_utf8_lossy(id).into_owned());
+        if let Some(id) = [header, self.last_event_id].into_iter().flatten().find(|id| !id.is_empty()) {
+            subscription.start = Start::After(id);
+        }
+    }
+}
+
+/// Reads a request for a stream.
+pub(super) fn stream(filter: Option<String>, query: &str) -> Result<StreamRequest, Refused> {
     Operation::Stream.check(query)?;
     let mut subscribe = Subscribe::new(filter);
-    let (mut format, mut heartbeat) = (Format::SseData, None);
-    let mut last_id = None;
+    let (mut format, mut options) = (Format::SseData, StreamOptions::default());
     for (name, value) in parse(query.as_bytes()) {
         match &*name {
             "topic" => subscribe.filters.push(value.into_owned()),
@@ -40,47 +62,38 @@ pub(super) fn subscription(
             "past_only" => {
                 subscribe.past_only = truth(&value).ok_or_else(|| bad_parameter("past_only", "write true or false"))?;
             }
-            "heartbeat" => heartbeat = Some(interval(&value)?),
+            "heartbeat" => options.heartbeat = Some(interval(&value)?),
             "position" => {
-                position_form = match &*value {
+                options.position_form = Some(match &*value {
                     "event" => PositionForm::Event,
                     "id" => PositionForm::Id,
                     "none" => PositionForm::None,
                     _ => return Err(bad_parameter("position", "write one of event, id, none")),
-                }
+                });
             }
             "format" if value == "data" => format = Format::SseData,
             "format" if value == "json" => format = Format::SseJson,
             "format" => return Err(bad_parameter("format", "write one of data, json")),
-            "last_event_id" | "lastEventId" | "Last-Event-ID" => last_id = Some(value.into_owned()),
+            "last_event_id" | "lastEventId" | "Last-Event-ID" => options.last_event_id = Some(value.into_owned()),
             _ => {}
         }
     }
-    // Browsers write the id as UTF-8, which header values need not be.
-    let header = last_event_id.map(|id| String::from_utf8_lossy(id).into_owned());
-    complete(&mut subscribe)?;
-    let mut subscription = Subscription::parse(&subscribe, format, peer)?;
-    subscription.position_form = position_form;
-    subscription.heartbeat = heartbeat.unwrap_or(subscription.heartbeat);
-    if let Some(id) = [header, last_id].into_iter().flatten().find(|id| !id.is_empty()) {
-        subscription.start = Start::After(id);
-    }
-    Ok(subscription)
+    Ok(StreamRequest { subscribe, format, options })
 }
 
-/// Reads what a publish wants, but for the data: that is the body.
+/// Reads a request to publish. The data is its body.
 pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
     Operation::Publish.check(query)?;
     let mut publish = Publish::new(topic, "");
     for (name, value) in parse(query.as_bytes()) {
         match &*name {
-            "type" => publish.kind = Some(value.into_owned()).filter(|kind| !kind.is_empty()),
+            "type" => publish.event_type = Some(value.into_owned()).filter(|kind| !kind.is_empty()),
             "header" => {
                 let (name, value) = value.split_once(':').ok_or_else(|| {
                     let message = "the parameter header cannot be used: write NAME:VALUE";
                     Refused::new(ErrorCode::HeadersInvalid, message)
                 })?;
-                // One more than allowed tells that there are too many.
+                // One more than allowed is enough to refuse the request.
                 if publish.headers.len() <= HEADERS_MAX {
                     publish.headers.push((name.into(), value.into()));
                 }
@@ -95,7 +108,7 @@ pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
             "ack" => {
                 publish.ack = match &*value {
                     "durable" => Ack::Durable,
-                    // Over HTTP there is always an answer.
+                    // An HTTP request is always answered.
                     "" | "accepted" | "none" => publish.ack,
                     _ => return Err(bad_parameter("ack", "write accepted or durable")),
                 }
@@ -106,7 +119,7 @@ pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
     Ok(publish)
 }
 
-/// The interval of heartbeats.
+/// Parses the interval of heartbeats.
 fn interval(text: &str) -> Result<Duration, Refused> {
     let given = humantime::parse_duration(text).ok();
     given.filter(|given| given.subsec_nanos() == 0 && HEARTBEAT_RANGE.contains(given)).ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! `POST /tickets`: a ticket for who has a token, because `EventSource` cannot send one.
+//! `POST /tickets`: a ticket replaces a token where none can be sent, as in `EventSource`.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use sse_bus::{
     tokens::random_name,
 };
 
-use super::{JsonLine, error::Refusal, guards::Asker, parameters::Operation};
-use crate::server::Daemon;
+use super::{error::Refusal, json_line::JsonLine, parameters::Operation};
+use crate::{access::Caller, context::Daemon};
 
-/// Gives a ticket for the streams of the client that the query names; without a name, of one with a name of its own.
-pub(super) async fn give(
+/// Creates a ticket for the streams of the client that the query names, or else of a client with a new name.
+pub(super) async fn create(
     State(daemon): State<Arc<Daemon>>,
-    Extension(asker): Extension<Asker>,
+    Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
 ) -> Result<impl IntoResponse, Refusal> {
     let query = query.unwrap_or_default();
@@ -32,7 +32,7 @@ pub(super) async fn give(
         Some((_, name)) => ClientName::parse(&name)?.as_str().to_owned(),
         None => random_name("client-").map_err(|e| Refused::new(ErrorCode::Other, e.to_string()))?,
     };
-    let ticket = daemon.access.ticket(&asker.grant, client.clone())?;
+    let ticket = daemon.access.ticket(&caller.grant, client.clone())?;
     let answer = json!({ "ticket": ticket.reveal(), "client": client, "expires_in_ms": TICKET.as_millis() as u64 });
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     Ok((StatusCode::CREATED, headers, JsonLine(answer)))

@@ -1,11 +1,12 @@
-//! The two ways of speaking to the local socket, as one: take the next request off a buffer, append a reply.
+//! The binary protocol and JSON lines behind one interface: take the next request off a buffer, append a reply.
 
 use bytes::{Buf, BytesMut};
 use sse_bus::{
+    EventId,
     bus::Format,
     limits::{FRAME_MAX, LINE_MAX, Limits},
     protocol::{
-        ErrorCode, Refused, Reply, Request,
+        ErrorCode, Published, Refused, Reply, Request,
         binary::{self, Frame, Version},
         json,
     },
@@ -17,20 +18,20 @@ pub(super) enum Codec {
     Json,
 }
 
-/// What is at the front of a buffer.
+/// The front of a buffer.
 pub(super) enum Next {
     Request(Request),
-    /// A request that cannot be read. The ones behind it can.
+    /// A request that cannot be read. Later requests can.
     Refused(Refused),
-    /// Nothing that follows can be read.
+    /// Bytes after which nothing can be read.
     Broken(Refused),
-    /// Not a whole request; so many bytes more would help.
+    /// A part of a request, and a number of bytes that would make progress.
     Partial(usize),
-    /// The front of a request that is too long. It is to be skipped.
+    /// The front of a request that is too long, which the caller must skip.
     Overlong(Skip, Refused),
 }
 
-/// What belongs to a request that was refused before it was whole.
+/// The rest of a request that was refused before it was complete.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Skip {
     Nothing,
@@ -40,7 +41,7 @@ pub(super) enum Skip {
 }
 
 impl Skip {
-    /// Drops what of it is in the buffer. Says whether that was all.
+    /// Drops the part of it in the buffer. Returns true if that was all.
     pub(super) fn take(&mut self, buffer: &mut BytesMut) -> bool {
         let have = buffer.len();
         let (dropped, rest) = match *self {
@@ -56,12 +57,12 @@ impl Skip {
 }
 
 impl Codec {
-    /// The name of this way in, for descriptions of clients.
+    /// Returns the name of the transport, for descriptions of clients.
     pub(super) fn name(self) -> &'static str {
         self.format().via()
     }
 
-    /// The format in which its subscribers get events.
+    /// Returns the format in which its subscribers receive events.
     pub(super) fn format(self) -> Format {
         match self {
             Codec::Binary(version) => Format::binary(version),
@@ -77,7 +78,7 @@ impl Codec {
         }
     }
 
-    /// Bytes of the longest request, but for escapes.
+    /// Returns the bytes of the longest request, not counting escapes.
     pub(super) fn longest(self, limits: &Limits) -> usize {
         match self {
             Codec::Binary(_) => binary::PREFIX + limits.frame_bytes(),
@@ -85,14 +86,21 @@ impl Codec {
         }
     }
 
+    /// Returns the answer to a publish. Version 1 has no answer without an id, and gets the position of the log instead.
+    pub(super) fn answer(self, mut published: Published, position: impl FnOnce() -> EventId) -> Published {
+        if let Codec::Binary(Version::V1) = self {
+            published.id.get_or_insert_with(position);
+        }
+        published
+    }
+
     pub(super) fn reply(self, reply: &Reply, out: &mut Vec<u8>) {
         match self {
             Codec::Json => json::encode(reply, out),
             Codec::Binary(version) => {
                 if let Err(size) = version.encode(reply, out) {
-                    let message =
-                        format!("the answer has {size} bytes, a frame at most {FRAME_MAX}; ask in JSON lines");
-                    // A refusal fits.
+                    let message = format!("the answer has {size} bytes, a frame at most {FRAME_MAX}; use JSON lines");
+                    // A refusal always fits.
                     let _ = version.encode(&Reply::Error(Refused::new(ErrorCode::LimitFrame, message)), out);
                 }
             }
@@ -126,7 +134,7 @@ fn next_frame(version: Version, buffer: &mut BytesMut, most: usize) -> Next {
     }
 }
 
-/// Whether the front of a line is too long for a request, whatever follows.
+/// Returns true if the front of a line is too long for a request, whatever follows.
 fn is_overlong(line: &[u8], most: usize) -> bool {
     // The longest escape is `\u0001`, six bytes for one.
     let escapes = || memchr::memchr_iter(b'\\', line).count();

@@ -1,94 +1,108 @@
-//! Binding the local socket, so that exactly one daemon serves it and only processes of its own user are served, or of
-//! others whom its configuration names.
+//! The bound local socket: exactly one daemon serves it, for processes of its own user and of the users on its allow list.
 //!
-//! Where it may be bound is looked at before, in `place`. The socket is never open to others, not for an instant either:
-//! it has its mode before it has a name. Where others are named, the file lets everybody in, and the daemon does not.
+//! The socket has its mode before it has a name, so it is never open to other users. With an allow list the file lets every
+//! user connect, and the daemon checks each connection.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use interprocess::local_socket::{
     GenericFilePath, ListenerOptions, ToFsName, tokio::Listener as LocalListener, traits::tokio::Listener as _,
 };
-use sse_bus::{Client, Endpoint, endpoint::Stream, socket_owner};
+use sse_bus::{Endpoint, endpoint::Stream};
 #[cfg(unix)]
 use tokio::{runtime::Handle, task::spawn_blocking};
 
-use super::namespace;
+#[cfg(windows)]
+use super::pipe_lock::PipeLock as SocketLock;
 #[cfg(unix)]
-use super::place::Place;
-use crate::access::{Grant, Publisher};
+use super::socket_lock::SocketLock;
+use crate::{access::Peer, config::LocalAllowList};
 
-/// The bound local socket. The socket file goes when it is dropped.
+/// The bound local socket. Removes the socket file when it is dropped.
 pub(crate) struct Listener {
     socket: LocalListener,
-    #[cfg_attr(windows, expect(dead_code, reason = "a pipe's security descriptor names whom it lets in"))]
-    guests: Guests,
-    /// Dropped last: whoever waits for the place then finds it empty. A socket that is held for the daemon has none.
+    #[cfg_attr(windows, expect(dead_code, reason = "a pipe's security descriptor names its users"))]
+    allowed: LocalAllowList,
+    /// Dropped last, so that the socket is closed when another daemon takes the lock. An inherited socket has none.
     #[cfg_attr(windows, expect(dead_code, reason = "a pipe has no file that could be lost"))]
-    place: Option<Place>,
+    lock: Option<SocketLock>,
 }
 
 impl Listener {
+    /// Serves an inherited socket, or else binds the configured endpoint.
+    ///
+    /// # Errors
+    ///
+    /// Names in one line what prevents it, and what to do.
+    #[cfg(unix)]
+    pub(crate) async fn new(
+        inherited: Option<std::os::unix::net::UnixListener>,
+        endpoint: &Endpoint,
+        allowed: &LocalAllowList,
+    ) -> Result<Listener, String> {
+        match inherited {
+            Some(socket) => {
+                Listener::serve(socket, allowed).map_err(|e| format!("cannot serve the socket {endpoint}: {e}"))
+            }
+            None => Listener::bind(endpoint, allowed).await,
+        }
+    }
+
     /// Binds the endpoint.
     ///
     /// # Errors
     ///
-    /// Says in one line what stands in the way, and what to do.
-    pub(crate) async fn bind(endpoint: &Endpoint, guests: &Guests) -> Result<Listener, String> {
-        let mut place = Place::claim(endpoint, guests.directory_mode()).await?;
-        let socket = bind(endpoint, guests)?;
-        place.is_bound();
-        Ok(Listener { socket, guests: guests.clone(), place: Some(place) })
+    /// Names in one line what prevents it, and what to do.
+    pub(crate) async fn bind(endpoint: &Endpoint, allowed: &LocalAllowList) -> Result<Listener, String> {
+        let mut lock = SocketLock::take(endpoint, allowed.directory_mode()).await?;
+        let socket = bind(endpoint, allowed)?;
+        lock.note_bound();
+        Ok(Listener { socket, allowed: allowed.clone(), lock: Some(lock) })
     }
 
-    /// Binds the endpoint again if its path no longer leads to the socket. Returns true if it did. A file system that hangs
-    /// holds up a thread of its own kind.
+    /// Binds the endpoint again if its path no longer leads to the socket. Returns true if it was bound again. The file system
+    /// is accessed on a thread that may block.
     ///
     /// # Errors
     ///
-    /// Says in one line what stands in the way. The connections that are open go on.
+    /// Names in one line what prevents it. Open connections are not affected.
     #[cfg(unix)]
     pub(crate) async fn rebind_if_lost(&mut self, endpoint: &Endpoint) -> Result<bool, String> {
-        let Some(mut place) = self.place.take() else { return Ok(false) };
+        let Some(mut lock) = self.lock.take() else { return Ok(false) };
         let runtime = Handle::current();
-        let reclaim = move || {
-            let is_lost = place.is_lost();
-            let reclaimed = if is_lost { runtime.block_on(place.reclaim()) } else { Ok(()) };
-            (place, reclaimed.map(|()| is_lost))
+        let retake = move || {
+            let is_lost = lock.is_lost();
+            let retaken = if is_lost { runtime.block_on(lock.retake()) } else { Ok(()) };
+            (lock, retaken.map(|()| is_lost))
         };
-        let (place, reclaimed) = spawn_blocking(reclaim).await.map_err(|e| e.to_string())?;
-        let place = self.place.insert(place);
-        if reclaimed? {
-            self.socket = bind(endpoint, &self.guests)?;
-            place.is_bound();
+        let (lock, retaken) = spawn_blocking(retake).await.map_err(|e| e.to_string())?;
+        let lock = self.lock.insert(lock);
+        if retaken? {
+            self.socket = bind(endpoint, &self.allowed)?;
+            lock.note_bound();
             return Ok(true);
         }
         Ok(false)
     }
 
-    /// A pipe has its name for as long as it is served.
+    /// A pipe keeps its name while it is served.
     #[cfg(windows)]
-    #[expect(
-        clippy::unused_async,
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "elsewhere there is a file"
-    )]
+    #[expect(clippy::unused_async, reason = "the same interface as on Unix")]
     pub(crate) async fn rebind_if_lost(&mut self, _: &Endpoint) -> Result<bool, String> {
         Ok(false)
     }
 
-    /// Serves a socket that a service manager holds, and goes on holding, with a longer queue if it was short.
+    /// Serves an inherited socket, with a longer queue if its own is short. The service manager keeps it open.
     #[cfg(unix)]
-    pub(crate) fn of(socket: std::os::unix::net::UnixListener, guests: &Guests) -> io::Result<Listener> {
+    fn serve(socket: std::os::unix::net::UnixListener, allowed: &LocalAllowList) -> io::Result<Listener> {
         use interprocess::os::unix::uds_local_socket::tokio::Listener as Uds;
         socket.set_nonblocking(true)?;
-        socket2::SockRef::from(&socket).listen(crate::tcp::BACKLOG.cast_signed())?;
+        socket2::SockRef::from(&socket).listen(crate::net::BACKLOG.cast_signed())?;
         let listener = Uds::try_from(std::os::fd::OwnedFd::from(socket))?;
-        Ok(Listener { socket: LocalListener::UdSocket(listener), guests: guests.clone(), place: None })
+        Ok(Listener { socket: LocalListener::UdSocket(listener), allowed: allowed.clone(), lock: None })
     }
 
-    /// The next connection, and its process if that may in.
+    /// Accepts a connection. Returns its process if that may use the socket.
     #[cfg(unix)]
     pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<Peer>)> {
         use std::os::fd::OwnedFd;
@@ -98,12 +112,12 @@ impl Listener {
         let stream = Stream::from_std(stream)?;
         let peer = stream.peer_cred()?;
         let is_own = peer.uid() == rustix::process::geteuid().as_raw();
-        let is_guest = self.guests.uids.contains(&peer.uid()) || self.guests.gids.contains(&peer.gid());
+        let is_allowed = is_own || self.allowed.allows(peer.uid(), peer.gid());
         let described = || Peer { process: describe(peer.pid()).into(), uid: Some(peer.uid()), is_own };
-        Ok((stream, (is_own || is_guest).then(described)))
+        Ok((stream, is_allowed.then(described)))
     }
 
-    /// The next connection. The pipe's security descriptor has let in the daemon's own user only.
+    /// Accepts a connection. The pipe's security descriptor lets only the daemon's own user connect.
     #[cfg(windows)]
     pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<Peer>)> {
         let peer = Peer { process: "a local process".into(), uid: None, is_own: true };
@@ -111,163 +125,56 @@ impl Listener {
     }
 }
 
-fn bind(endpoint: &Endpoint, guests: &Guests) -> Result<LocalListener, String> {
-    let failed = |e: io::Error| format!("{endpoint} cannot be served: {e}; choose another place with --socket");
+fn bind(endpoint: &Endpoint, allowed: &LocalAllowList) -> Result<LocalListener, String> {
+    let failed = |e: io::Error| format!("cannot serve {endpoint}: {e}; choose another path with --socket");
     let name = endpoint.path().to_fs_name::<GenericFilePath>().map_err(failed)?;
     let options = options(ListenerOptions::new().name(name)).map_err(failed)?;
     let mut listener = options.create_tokio().map_err(|e| {
         let path = endpoint.path().as_os_str();
         match e.kind() {
             io::ErrorKind::InvalidInput if path.len() > 100 => {
-                format!("{endpoint} has {} bytes, too many for a socket; choose a shorter --socket", path.len())
+                format!(
+                    "{endpoint} has {} bytes, which is too long for a socket; choose a shorter --socket",
+                    path.len()
+                )
             }
             _ => failed(e),
         }
     })?;
-    // It would remove whatever is at the path then.
+    // Otherwise it removes any file at the path.
     listener.do_not_reclaim_name_on_drop();
     #[cfg(unix)]
-    guests.let_in(endpoint).map_err(failed)?;
+    allowed.open(endpoint).map_err(failed)?;
     #[cfg(windows)]
-    let _ = guests;
+    let _ = allowed;
     Ok(listener)
 }
 
-/// A process at the other end of the local socket.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    /// A description, such as `python3 (pid 812)`.
-    pub(crate) process: Arc<str>,
-    /// Its user, where the system says so.
-    pub(crate) uid: Option<u32>,
-    /// It is of the daemon's own user.
-    pub(crate) is_own: bool,
-}
-
-impl Peer {
-    /// Whoever is let in needs no token.
-    pub(super) fn publisher(&self) -> Publisher<'_> {
-        Publisher { grant: &Grant::Own, uid: self.uid, is_own: self.is_own, origin: None }
-    }
-}
-
-/// Whom else the local socket lets in, on Unix: users, and groups that are the effective ones of a process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Guests {
-    pub(crate) uids: Vec<u32>,
-    pub(crate) gids: Vec<u32>,
-}
-
-impl Guests {
-    /// Those of them who can come. Of the others it says, for each key, that they count for nothing, and what to do.
-    pub(crate) fn new(uids: &[u32], gids: &[u32]) -> (Guests, Vec<(&'static str, String)>) {
-        let (uids, no_users) = namespace::split("/proc/self/uid_map", uids);
-        let (gids, no_groups) = namespace::split("/proc/self/gid_map", gids);
-        let absent = [("allow_uid", no_users), ("allow_gid", no_groups)];
-        let absent = absent.into_iter().filter(|(_, numbers)| !numbers.is_empty());
-        let told = absent.map(|(key, numbers)| {
-            let numbers = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let what = format!(
-                "{key} = {numbers} counts for nothing: the daemon is in a user namespace that has no such number; \
-                 `sse-busctl service install --other-users` has it run outside"
-            );
-            (key, what)
-        });
-        (Guests { uids, gids }, told.collect())
-    }
-
-    /// A warning if the directories of the socket keep guests out, with what lets them through.
-    #[cfg(unix)]
-    pub(crate) fn kept_out(&self, endpoint: &Endpoint) -> Option<String> {
-        use sse_bus::{private_fs, shell};
-        let closed = private_fs::closed_directories(endpoint.path(), &self.uids, &self.gids);
-        let outermost = closed.last()?;
-        let words: Vec<_> = closed.iter().map(|closed| shell::quoted(&closed.to_string_lossy()).into_owned()).collect();
-        Some(format!(
-            "allow_uid and allow_gid have no effect: {} keeps those users away from {endpoint}; let them through with `chmod \
-             o+x {}`, or choose a --socket in a directory that they may enter",
-            outermost.display(),
-            words.join(" ")
-        ))
-    }
-
-    fn are_none(&self) -> bool {
-        self.uids.is_empty() && self.gids.is_empty()
-    }
-
-    /// The mode of a directory that is made for the socket: guests must get through it.
-    fn directory_mode(&self) -> u32 {
-        if self.are_none() { 0o700 } else { 0o711 }
-    }
-
-    /// Gives a bound socket the mode with which guests may connect; it was private until now, whatever the umask.
-    #[cfg(unix)]
-    fn let_in(&self, endpoint: &Endpoint) -> io::Result<()> {
-        use std::{fs, os::unix::fs::PermissionsExt as _};
-        if self.are_none() {
-            return Ok(());
-        }
-        fs::set_permissions(endpoint.path(), fs::Permissions::from_mode(0o666))
-    }
-}
-
-/// A local process, such as `python3 (pid 812)`.
+/// Describes a local process, such as `python3 (pid 812)`.
 #[cfg(unix)]
 fn describe(pid: Option<i32>) -> String {
     let Some(pid) = pid.filter(|pid| *pid > 0) else { return "a local process".into() };
     match std::fs::read_to_string(format!("/proc/{pid}/comm")) {
-        // A process may call itself anything, also what would be lines of the log.
+        // Escaped: a process may choose a name that contains line breaks.
         Ok(name) => format!("{} (pid {pid})", name.trim_end().escape_debug()),
         Err(_) => format!("pid {pid}"),
     }
 }
 
 #[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "making the options can fail on Windows")]
+#[expect(clippy::unnecessary_wraps, reason = "it can fail on Windows")]
 fn options(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
     use interprocess::os::unix::local_socket::ListenerOptionsExt as _;
-    // Systems that cannot give a mode to a socket without a name have the process's umask.
+    // Other systems cannot set the mode of a socket before it has a name; there the process's umask applies.
     let has_mode = cfg!(any(target_os = "linux", target_os = "freebsd", target_os = "openbsd"));
     Ok(if has_mode { options.mode(0o600) } else { options })
 }
 
-/// On Windows a pipe is private to whoever its security descriptor names: here the owner, which is this user, alone.
+/// On Windows the security descriptor of a pipe names its users: here its owner alone, who is this user.
 #[cfg(windows)]
 fn options(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
     use interprocess::os::windows::{local_socket::ListenerOptionsExt as _, security_descriptor::SecurityDescriptor};
     // SDDL: a protected list with one entry, all access for the owner's rights.
     let owner_only = widestring::u16cstr!("D:P(A;;GA;;;OW)");
     Ok(options.security_descriptor(SecurityDescriptor::deserialize(owner_only)?))
-}
-
-/// On Windows a pipe's name is all the place there is.
-#[cfg(windows)]
-struct Place;
-
-#[cfg(windows)]
-impl Place {
-    /// A pipe's name is free as soon as nobody serves it.
-    async fn claim(endpoint: &Endpoint, _: u32) -> Result<Place, String> {
-        match endpoint.connect().await {
-            Ok(_) => Err(already_served(endpoint, holder(endpoint).await)),
-            Err(_) => Ok(Place),
-        }
-    }
-
-    #[expect(clippy::unused_self, reason = "elsewhere the place notes it")]
-    fn is_bound(&mut self) {}
-}
-
-/// The daemon that answers at the endpoint, such as `sse-busd 0.1.0 (pid 812)`.
-pub(super) async fn holder(endpoint: &Endpoint) -> Option<String> {
-    let status = Client::connect(endpoint).await.ok()?.status().await.ok()?;
-    Some(format!("sse-busd {} (pid {})", status.version, status.pid))
-}
-
-/// Says who serves the endpoint already.
-pub(super) fn already_served(endpoint: &Endpoint, holder: Option<String>) -> String {
-    // One whose socket file is gone holds the lock nevertheless.
-    let holder = holder.or_else(|| socket_owner::of_local_socket(endpoint.path()).map(|owner| owner.to_string()));
-    let holder = holder.unwrap_or_else(|| "another process".into());
-    format!("{endpoint} is served by {holder} already; use that one, stop it, or choose another --socket")
 }

@@ -10,8 +10,8 @@ use tokio::{select, task::spawn_blocking, time::sleep};
 use tracing::{error, info};
 
 use self::watch::Watch;
-use super::Listener;
-use crate::server::Daemon;
+use super::listener::Listener;
+use crate::context::Daemon;
 
 /// Time between two checks of the path where nothing reports a change.
 const PATH_CHECK: Duration = Duration::from_secs(4);
@@ -77,7 +77,7 @@ mod watch {
     pub(super) struct Watch(Receiver);
 
     impl Watch {
-        /// Nothing if the file is not there or cannot be watched.
+        /// Returns nothing if the file is missing or cannot be watched.
         pub(super) fn new(endpoint: &Endpoint) -> Option<Watch> {
             let path = std::path::absolute(endpoint.path()).ok()?;
             let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok()?;
@@ -91,7 +91,7 @@ mod watch {
             Receiver::from_owned_fd_unchecked(events).ok().map(Watch)
         }
 
-        /// Waits for a change since the watch was made. It has to be made anew after that.
+        /// Waits for a change since the watch was created. After that a new watch is needed.
         pub(super) async fn changed(&self) {
             let _ = self.0.readable().await;
         }
@@ -110,7 +110,7 @@ mod watch {
             None
         }
 
-        #[expect(clippy::unused_async, reason = "elsewhere changes are waited for")]
+        #[expect(clippy::unused_async, reason = "the same interface as on Linux")]
         pub(super) async fn changed(&self) {
             match *self {}
         }
@@ -121,18 +121,17 @@ mod watch {
 mod watch {
     use sse_bus::Endpoint;
 
-    /// A pipe has its name for as long as it is served.
+    /// A pipe keeps its name while it is served.
     pub(super) struct Watch;
 
     impl Watch {
-        #[expect(clippy::unnecessary_wraps, reason = "elsewhere there may be none")]
+        #[expect(clippy::unnecessary_wraps, reason = "the same interface as on Linux")]
         pub(super) fn new(_: &Endpoint) -> Option<Watch> {
             Some(Watch)
         }
 
-        #[expect(clippy::unused_self, reason = "elsewhere a file is watched")]
         pub(super) async fn changed(&self) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How a line of the log looks. Values are cut at [`VALUE_MAX`] bytes: peers choose some of them.
+//! The formats of a log line. Values are cut at [`VALUE_MAX`] bytes, since peers choose some of them.
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -21,7 +21,7 @@ use tracing_subscriber::{
 /// Bytes of a value that are logged.
 const VALUE_MAX: usize = 512;
 
-/// A value as it is logged.
+/// Returns a value as it is logged.
 pub(super) fn short(value: &dyn Debug) -> String {
     struct Cut(String);
     impl fmt::Write for Cut {
@@ -32,7 +32,7 @@ pub(super) fn short(value: &dyn Debug) -> String {
                 return Ok(());
             }
             self.0.push_str(&text[..text.floor_char_boundary(room)]);
-            // It ends here: the rest is not even formatted.
+            // The error stops formatting the rest.
             Err(fmt::Error)
         }
     }

@@ -1,8 +1,10 @@
 //! The log: what is logged, how a line looks, and how it reaches stderr without blocking the daemon.
 //!
+//! - [`filter`] chooses lines by level and module.
 //! - [`throttle`] bounds how often peers can cause a line, [`format`] how long a line gets.
 //! - [`writer`] writes from a thread of its own. Lines wait there up to a bound, and are dropped and counted above it.
 
+mod filter;
 mod format;
 mod throttle;
 mod writer;
@@ -12,20 +14,11 @@ use std::{
     sync::Arc,
 };
 
-use tracing_subscriber::{
-    filter::{LevelFilter, Targets},
-    fmt,
-    layer::SubscriberExt as _,
-    reload,
-    util::SubscriberInitExt as _,
-};
+use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
 use self::throttle::{Throttle, ThrottleLayer};
-pub(crate) use self::writer::Flush;
+pub(crate) use self::{filter::LogFilter, writer::Flush};
 use crate::cli::LogFormat;
-
-/// The beginning of the target of the log's own lines.
-const TARGET: &str = module_path!();
 
 /// The running log.
 pub(crate) struct Log {
@@ -38,12 +31,14 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// There is a log already.
-    pub(crate) fn start(format: LogFormat, filter: Targets) -> io::Result<(Log, Flush)> {
+    /// The process already has a log.
+    pub(crate) fn start(format: LogFormat, LogFilter(filter): LogFilter) -> io::Result<(Log, Flush)> {
         let (filter, handle) = reload::Layer::new(filter);
         let throttle = Arc::new(Throttle::default());
         let (stderr, flush) = writer::stderr();
-        let events = tracing_subscriber::registry().with(filter).with(ThrottleLayer(throttle.clone()));
+        let events = tracing_subscriber::registry()
+            .with(filter)
+            .with(ThrottleLayer { throttle: throttle.clone(), own_target: module_path!() });
         let lines = fmt::layer().with_writer(stderr);
         let started = match format {
             LogFormat::Text => {
@@ -59,34 +54,17 @@ impl Log {
             let at = panic.location().map(ToString::to_string);
             tracing::error!(at, "a task has panicked: {}", panic.payload_as_str().unwrap_or_default());
         }));
-        // It fails only where nothing is logged any more.
+        // It fails only once the log has ended.
         let replace = Box::new(move |filter| drop(handle.reload(filter)));
         Ok((Log { replace, throttle }, flush))
     }
 
-    /// Parses a filter by level and module.
-    ///
-    /// # Errors
-    ///
-    /// Names the mistake and shows a valid filter.
-    pub(crate) fn parse(filter: &str) -> Result<Targets, String> {
-        let wrong = |what: String| format!("log = {filter}: {what}; write for example `info` or `sse_busd=debug`");
-        // A misspelt level would be taken for a module, and nothing else be logged.
-        let is_level = |word: &str| word.trim().is_empty() || word.trim().parse::<LevelFilter>().is_ok();
-        if let Some(word) = filter.split(',').find(|word| !word.contains('=') && !is_level(word)) {
-            return Err(wrong(format!("`{word}` is no level")));
-        }
-        let targets = filter.parse::<Targets>().map_err(|e| wrong(e.to_string()))?;
-        // It logs what it cannot parse, and a ticket may be in that.
-        Ok(targets.with_target("h2", LevelFilter::WARN))
-    }
-
     /// Replaces the filter.
-    pub(crate) fn set(&self, filter: Targets) {
+    pub(crate) fn set(&self, LogFilter(filter): LogFilter) {
         (self.replace)(filter);
     }
 
-    /// Logs what is doubtful in a configuration, all of it.
+    /// Logs the probable mistakes in a configuration.
     pub(crate) fn warn(warnings: &[String]) {
         for warning in warnings {
             tracing::warn!("{warning}");

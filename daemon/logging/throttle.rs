@@ -3,8 +3,8 @@
 //!
 //! A kind is a place in the code, whichever crate it is in. The address is the one in the field `peer` or `from`; lines
 //! without one share a bound. At most [`TRACKED`] pairs are tracked; further addresses share a bound per kind. Lines at the
-//! levels `debug` and `trace` are bounded only if they name an address: the others are about local processes, which are
-//! trusted, and the daemon's user has asked for them.
+//! levels `debug` and `trace` are bounded only if they contain an address: the others are about local processes, which are
+//! trusted, and the daemon's user has turned them on.
 
 use std::{
     collections::HashMap,
@@ -27,7 +27,7 @@ use super::format;
 
 /// Lines of one kind and address that are logged at once, for example when a browser restores its tabs.
 const BURST: u32 = 5;
-/// Each further line needs so much time. Also the time between two reports.
+/// Time between two further lines, and between two reports.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Pairs of kind and address that are tracked.
 const TRACKED: usize = 1024;
@@ -37,7 +37,11 @@ const TRACKED: usize = 1024;
 pub(super) struct Throttle(Mutex<State<Identifier>>);
 
 /// The throttle, in front of everything that writes lines.
-pub(super) struct ThrottleLayer(pub(super) Arc<Throttle>);
+pub(super) struct ThrottleLayer {
+    pub(super) throttle: Arc<Throttle>,
+    /// The beginning of the target of the log's own lines, which come at a bounded rate already.
+    pub(super) own_target: &'static str,
+}
 
 struct State<K> {
     tracked: HashMap<(K, Option<IpAddr>), Tracked>,
@@ -58,7 +62,7 @@ struct Tracked {
     example: String,
 }
 
-/// What a report says of one kind of line.
+/// The suppressed lines of one kind.
 struct Suppressed {
     lines: u64,
     example: String,
@@ -69,13 +73,14 @@ impl<S: Subscriber> Layer<S> for ThrottleLayer {
         let metadata = event.metadata();
         let mut seen = Seen::default();
         event.record(&mut seen);
-        !is_bounded(metadata, seen.address) || self.0.admit(metadata.callsite(), seen, Instant::now())
+        !self.is_bounded(metadata, seen.address) || self.throttle.admit(metadata.callsite(), seen, Instant::now())
     }
 }
 
-/// The log's own lines come at a bounded rate already.
-fn is_bounded(metadata: &Metadata<'_>, address: Option<IpAddr>) -> bool {
-    (*metadata.level() <= Level::INFO || address.is_some()) && !metadata.target().starts_with(super::TARGET)
+impl ThrottleLayer {
+    fn is_bounded(&self, metadata: &Metadata<'_>, address: Option<IpAddr>) -> bool {
+        (*metadata.level() <= Level::INFO || address.is_some()) && !metadata.target().starts_with(self.own_target)
+    }
 }
 
 impl Throttle {
@@ -125,13 +130,13 @@ impl<K: Clone + Eq + Hash> State<K> {
         false
     }
 
-    /// What is to be reported now: nothing until an interval after the last report.
+    /// Returns the lines to report now: none until an interval after the last report.
     fn due(&mut self, now: Instant) -> Vec<Suppressed> {
         let reported = *self.reported.get_or_insert(now);
         if now.saturating_duration_since(reported) < INTERVAL { Vec::new() } else { self.take(now) }
     }
 
-    /// What was suppressed, with one sum for each kind.
+    /// Takes the suppressed lines, with one sum for each kind.
     fn take(&mut self, now: Instant) -> Vec<Suppressed> {
         self.reported = Some(now);
         let mut kinds: HashMap<K, Suppressed> = HashMap::new();
@@ -144,7 +149,7 @@ impl<K: Clone + Eq + Hash> State<K> {
     }
 }
 
-/// What an event says about itself.
+/// The fields of an event that matter here.
 #[derive(Default)]
 struct Seen {
     message: String,
@@ -159,7 +164,7 @@ impl Visit for Seen {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         match field.name() {
             "message" => self.message = format::short(value),
-            // The address comes first; who it is may follow.
+            // The address comes first; a description may follow.
             "peer" | "from" => {
                 let shown = format::short(value);
                 let address = shown.split(' ').next().unwrap_or_default();
@@ -197,7 +202,7 @@ mod tests {
         assert!(state.take(start).is_empty());
     }
 
-    /// Counts the lines of each level that are logged.
+    /// The lines that are logged, with their levels.
     #[derive(Clone, Default)]
     struct Logged(Arc<Mutex<Vec<(Level, String)>>>);
 
@@ -213,7 +218,9 @@ mod tests {
     fn a_peer_on_the_network_is_bounded_at_every_level_and_a_local_process_at_info() {
         let logged = Logged::default();
         // Not under the target of the log's own lines, as this test would be.
-        let subscriber = tracing_subscriber::registry().with(ThrottleLayer(Arc::default())).with(logged.clone());
+        let subscriber = tracing_subscriber::registry()
+            .with(ThrottleLayer { throttle: Arc::default(), own_target: "sse_busd::logging" })
+            .with(logged.clone());
         tracing::subscriber::with_default(subscriber, || {
             for _ in 0..100 {
                 debug!(target: "sse_busd", peer = "192.0.2.1:80", "network");
@@ -233,7 +240,7 @@ mod tests {
         let admitted = (0..10_000).filter(|address| state.admit("one", from(*address), now)).count();
         assert_eq!(admitted, TRACKED + BURST as usize);
         assert_eq!(state.tracked.len(), TRACKED + 1);
-        // Those that are at rest make way for others.
+        // Idle ones are evicted for others.
         let later = now + Duration::from_mins(1);
         state.take(later);
         assert!(state.admit("one", from(20_000), later));

@@ -1,5 +1,4 @@
-//! Writes the log to stderr from a thread of its own: a terminal that is stopped, or a pipe that nobody reads, stops
-//! nothing else.
+//! Writes the log to stderr from a thread of its own: a stopped terminal, or a pipe that is not read, blocks only that thread.
 //!
 //! At most [`QUEUE`] lines wait. Lines above that are dropped and counted, and the count is logged as soon as the queue is
 //! empty again. At the end of the process [`Flush`] waits a moment for the queue to empty.
@@ -39,7 +38,7 @@ struct Lines {
     dropped: Arc<OnceLock<ErrorCounter>>,
     /// Lines that could not be written, for example to a full disk.
     failed: usize,
-    /// Whether the last line was written.
+    /// The last line was written.
     is_writable: bool,
     /// The lost lines that the log has reported.
     reported: usize,
@@ -75,7 +74,7 @@ impl Drop for Flush {
     fn drop(&mut self) {
         let worker = self.0.take();
         let (done, wait) = mpsc::channel::<()>();
-        // Not here: where the queue is full the guard writes to stdout, which may be the terminal that is stopped.
+        // In a thread of its own: if the queue is full, the guard writes to stdout, which may be a stopped terminal.
         let flush = thread::Builder::new().spawn(move || {
             drop(worker);
             drop(done);

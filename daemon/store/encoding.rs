@@ -35,7 +35,7 @@ impl<'a> EventRecord<'a> {
             hash_map::Entry::Vacant(new) => new.insert(Topic::parse(self.topic).ok()?).clone(),
         };
         let mut event = Event::new(EventId { epoch, seq: self.seq }, topic, self.data, self.time);
-        event.kind = self.event_type.map(EventType::parse).transpose().ok()?;
+        event.event_type = self.event_type.map(EventType::parse).transpose().ok()?;
         event.headers = Headers::from_lines(self.headers).ok()?;
         Some(event)
     }
@@ -73,7 +73,7 @@ impl BlockBuilder {
         for Entry { event, came: arrived_at, expires, .. } in entries {
             // New events are always in memory.
             let Some(event) = event else { continue };
-            let (topic, event_type) = (event.topic.as_str(), event.kind.as_ref().map(EventType::as_str));
+            let (topic, event_type) = (event.topic.as_str(), event.event_type.as_ref().map(EventType::as_str));
             let headers = event.headers.as_lines();
             let (flag, extra) = if headers.is_empty() { (0, 0) } else { (HAS_HEADERS, 2 + headers.len()) };
             let rest = RECORD_HEADER + topic.len() + event_type.map_or(0, str::len) + extra + event.data.len();
@@ -193,7 +193,7 @@ mod tests {
         let epoch = Epoch::parse("e").unwrap();
         let entry = |seq, event_type: Option<&str>, headers: &[(&str, &str)], data: &str, expires| {
             let mut event = Event::new(EventId { epoch, seq }, Topic::parse("a/b").unwrap(), data, 7);
-            event.kind = event_type.map(|event_type| EventType::parse(event_type).unwrap());
+            event.event_type = event_type.map(|event_type| EventType::parse(event_type).unwrap());
             event.headers = Headers::parse(headers.iter().copied()).unwrap();
             Entry::new(event, 0, 5, expires)
         };

@@ -53,7 +53,7 @@ use self::{
 };
 use crate::{
     clock::{Machine, PROBATION, Relation},
-    shared::SharedBus,
+    shared_bus::SharedBus,
 };
 
 /// File name of the database in the state directory.

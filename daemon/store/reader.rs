@@ -25,7 +25,7 @@ use super::{
     shared::{RETRY_DELAY, Shared},
     storage::Message,
 };
-use crate::shared::SharedBus;
+use crate::shared_bus::SharedBus;
 
 /// Bytes read at once for a subscriber that reads the history in order.
 const READ_AHEAD: usize = 256 << 10;

@@ -21,7 +21,7 @@ use redb::{BackendError, StorageBackend, backends::FileBackend};
 use sse_bus::private_fs::{self, Exposure, Forbidden, create_directory, sync_directory};
 
 use super::region;
-use crate::shared::unix_now;
+use crate::clock::unix_now;
 
 /// An error message for users.
 pub(super) type Message = String;

@@ -14,7 +14,7 @@ use super::{
     files::{Files, Next},
     shared::{Progress, RETRY_DELAY, Shared},
 };
-use crate::shared::SharedBus;
+use crate::shared_bus::SharedBus;
 
 /// Bytes of events in one batch.
 const BATCH_BYTES: usize = 4 << 20;

@@ -1,4 +1,4 @@
-# A formula for Homebrew: `brew install --HEAD ./packaging/homebrew/sse-bus.rb` builds the newest commit.
+# A Homebrew formula. `brew install --HEAD ./packaging/homebrew/sse-bus.rb` builds the newest commit.
 class SseBus < Formula
   desc "Local event bus: publish over a Unix socket, subscribe over Server-Sent Events"
   homepage "https://github.com/sse-bus/sse-bus"
@@ -17,7 +17,7 @@ class SseBus < Formula
     generate_completions_from_executable(bin/"sse-busctl", "completions", shells: [:bash, :zsh, :fish])
   end
 
-  # Without sockets that outlive the daemon. `sse-busctl service install` makes an agent that has them.
+  # This service has no sockets that outlive the daemon. `sse-busctl service install` creates an agent with such sockets.
   service do
     run opt_bin/"sse-busd"
     keep_alive true

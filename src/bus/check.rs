@@ -27,6 +27,7 @@ impl Bus {
         self.topics.self_check(&self.feeds);
         self.feeds.self_check(&self.feed_users());
         self.self_check_groups();
+        self.self_check_heartbeats();
         self.self_check_parked();
         self.self_check_unicast();
         self.history.self_check();

@@ -3,11 +3,7 @@
 //! Ids are never given twice. Names are the clients' own affair: several may have the same, and whoever addresses a
 //! name addresses them all. Where a name equals another client's id, the id counts.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fmt,
-    str::FromStr,
-};
+use std::{collections::HashMap, fmt, str::FromStr};
 
 use rustc_hash::FxHashMap;
 
@@ -115,8 +111,6 @@ pub(super) struct Subscriber {
     pub(super) position_due: PositionDue,
     /// Seconds between heartbeats.
     pub(super) heartbeat_interval: u8,
-    /// The second of its next heartbeat; 0 if it has none.
-    pub(super) next_heartbeat: u64,
     pub(super) is_heartbeat_due: bool,
 }
 
@@ -145,8 +139,6 @@ pub(super) struct Clients {
     by_id: FxHashMap<ClientId, Client>,
     by_name: HashMap<ClientName, Vec<ClientId>>,
     last_id: u64,
-    /// When subscribers have their next heartbeats, each once.
-    heartbeats: BTreeSet<(u64, ClientId)>,
     pub(super) subscribers: usize,
     pub(super) publishers: usize,
 }
@@ -177,34 +169,7 @@ impl Clients {
             }
         }
         *self.count(&client.role) -= 1;
-        if let Role::Subscriber(subscriber) = &client.role {
-            self.heartbeats.remove(&(subscriber.next_heartbeat, id));
-        }
         Some(client)
-    }
-
-    /// Has a subscriber's next heartbeat come after a second. They are spread over the interval, so that not all sockets are
-    /// written to in the same instant.
-    pub(super) fn schedule_heartbeat(&mut self, id: ClientId, after: u64) {
-        let Some(subscriber) = self.subscriber_mut(id) else { return };
-        let interval = u64::from(subscriber.heartbeat_interval);
-        let next = after + interval - (after + id.0) % interval;
-        let before = std::mem::replace(&mut subscriber.next_heartbeat, next);
-        self.heartbeats.remove(&(before, id));
-        self.heartbeats.insert((next, id));
-    }
-
-    /// Whether there is a heartbeat whose time has come.
-    pub(super) fn has_heartbeat(&self, second: u64) -> bool {
-        self.heartbeats.first().is_some_and(|(due, _)| *due <= second)
-    }
-
-    /// Takes a heartbeat whose time has come. The subscriber's next one comes after this second, also where this one is late,
-    /// because the process was stopped or has much to do.
-    pub(super) fn next_heartbeat(&mut self, second: u64) -> Option<ClientId> {
-        let (_, id) = self.heartbeats.first().filter(|(due, _)| *due <= second).copied()?;
-        self.schedule_heartbeat(id, second);
-        Some(id)
     }
 
     /// The counter of a role's clients.

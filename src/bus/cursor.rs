@@ -14,6 +14,7 @@ use std::{
 };
 
 use super::{
+    feeds::Feed,
     fetch::Fetched,
     history::{History, Selection, SnapshotKind, TopicKey},
 };
@@ -108,7 +109,8 @@ impl Snapshot {
 
     /// The newest event of each topic after a number, for a slow subscriber that jumps there. All else is a gap.
     pub(super) fn jump(after: u64, head: EventId, segment: u64) -> Snapshot {
-        let from = EventId { seq: after + 1, ..head };
+        // Where only live-only events were missed there is none after it.
+        let from = EventId { seq: head.seq.min(after + 1), ..head };
         let gap = Gap { reason: GapReason::Lagged, missed: None, from, to: head };
         Snapshot { after, gap: Some(gap), ..Snapshot::new(SnapshotKind::Newest, head.seq, Some(segment)) }
     }
@@ -138,12 +140,24 @@ pub(super) struct Past {
     pub(super) gap: Option<Gap>,
     /// Whether what crashes have taken is lost to this subscriber.
     is_torn: bool,
+    /// The place from which it would have read its feed: what has been live only since then is missed.
+    pub(super) left: Option<u64>,
 }
 
 impl Past {
     /// Goes on after an event that the subscriber had.
     pub(super) fn after(seq: u64, reason: GapReason) -> Past {
-        Past { after: seq, reason, accounted: 0, earlier: None, gap: None, is_torn: true }
+        Past { after: seq, reason, accounted: 0, earlier: None, gap: None, is_torn: true, left: None }
+    }
+
+    /// Goes on after an event, for a subscriber that was left behind at a place of its feed.
+    pub(super) fn left_behind(seq: u64, place: u64) -> Past {
+        Past { left: Some(place), ..Past::after(seq, GapReason::Lagged) }
+    }
+
+    /// Whether its feed has had events that are live only while the cursor read history.
+    pub(super) fn has_missed_live(&self, feed: &Feed) -> bool {
+        self.left.is_some_and(|place| feed.has_live_since(place))
     }
 
     /// A cursor of a new subscriber: what history lost before now is not missing for it.

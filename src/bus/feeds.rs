@@ -7,6 +7,9 @@
 //! not read them find that their feed has left them behind.
 //!
 //! A live cursor is that of one subscriber, or of a [group](super::groups).
+//!
+//! Feeds also carry events that are live only, which have no number and are in no history. A cursor that its feed has left
+//! behind reads the others from history; of these it knows by the feed's last place with one that there is a gap.
 
 #[cfg(debug_assertions)]
 mod check;
@@ -36,9 +39,12 @@ const SEGMENT_BYTES: usize = 32 << 10;
 #[derive(Clone, Debug)]
 pub(super) struct Segment {
     pub(super) chunk: Chunk,
-    /// Its first and last event.
-    pub(super) first: u64,
+    /// The turn of its first event.
+    pub(super) turn: u64,
+    /// The position of the log at its last event: who has read it has everything up to there.
     pub(super) last: u64,
+    /// The newest number among its events; 0 if all are live only.
+    pub(super) newest: u64,
     pub(super) events: u64,
     /// Events of all segments before it.
     before: u64,
@@ -50,8 +56,9 @@ pub(super) struct Segment {
 #[derive(Debug, Default)]
 struct Open {
     bytes: ChunkBuffer,
-    first: u64,
+    turn: u64,
     last: u64,
+    newest: u64,
     events: u64,
 }
 
@@ -70,6 +77,8 @@ pub(super) struct Feed {
     events: u64,
     bytes: usize,
     open: Open,
+    /// The newest place that an event has had which is live only.
+    last_live: Option<u64>,
     /// Subscribers that have read everything and wait, alone or in groups.
     pub(super) parked: FxHashMap<ClientId, Waker>,
     pub(super) groups: Vec<Group>,
@@ -89,6 +98,11 @@ impl Feed {
     /// The place behind everything that is in the feed.
     pub(super) fn end(&self) -> u64 {
         self.oldest + self.segments.len() as u64
+    }
+
+    /// Whether a cursor that stops reading at a place, and reads history instead, misses events that are live only.
+    pub(super) fn has_live_since(&self, place: u64) -> bool {
+        self.last_live.is_some_and(|live| live >= place)
     }
 
     /// Looks at a cursor's place without reading.
@@ -120,6 +134,8 @@ pub(super) struct Feeds {
     open_bytes: usize,
     /// Each format's encoding of the event that is being published; empty if not needed yet.
     encoded: [Vec<u8>; Format::COUNT],
+    /// Counts the events of all kinds: those without a number are delivered in the order of their turns.
+    turn: u64,
 }
 
 impl Feeds {
@@ -153,6 +169,7 @@ impl Feeds {
             events: 0,
             bytes: 0,
             open: Open::default(),
+            last_live: None,
             parked: FxHashMap::default(),
             groups: Vec::new(),
         });
@@ -169,17 +186,42 @@ impl Feeds {
         Some(feed)
     }
 
-    /// Begins with a new event; encodings of the last one are forgotten.
-    pub(super) fn begin(&mut self) {
+    /// Begins with a new event; encodings of the last one are forgotten. Returns the event's turn.
+    pub(super) fn begin(&mut self) -> u64 {
         self.encoded.iter_mut().for_each(Vec::clear);
+        self.turn += 1;
+        self.turn
     }
 
     /// Appends the event to a feed, unless nobody reads it live.
     pub(super) fn append(&mut self, key: FeedKey, event: &Event, limits: &Limits) {
+        self.append_encoded(key, event, event.id.seq, limits, |format, out| format.encode(event, out));
+    }
+
+    /// Appends an event that is live only. Its id is the position of the log.
+    pub(super) fn append_live(&mut self, key: FeedKey, event: &Event, limits: &Limits) {
+        let Some(feed) = self.get_mut(key) else { return };
+        feed.last_live = Some(feed.end());
+        if feed.live == 0 {
+            // A cursor that begins to read the feed now does so behind this event.
+            feed.oldest += 1;
+        }
+        self.append_encoded(key, event, 0, limits, |format, out| format.encode_live(None, event, out));
+    }
+
+    /// Appends an event, with its number if it has one.
+    fn append_encoded(
+        &mut self,
+        key: FeedKey,
+        event: &Event,
+        number: u64,
+        limits: &Limits,
+        encode: impl FnOnce(Format, &mut Vec<u8>),
+    ) {
         let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut).filter(|feed| feed.live > 0) else { return };
         let encoded = &mut self.encoded[feed.format as usize];
         if encoded.is_empty() {
-            feed.format.encode(event, encoded);
+            encode(feed.format, encoded);
         }
         if feed.open.events == 0 {
             self.dirty.push(key);
@@ -191,10 +233,11 @@ impl Feeds {
         }
         let open = &mut feed.open;
         if open.events == 0 {
-            open.first = event.id.seq;
+            open.turn = self.turn;
         }
         self.open_bytes += encoded.len();
         open.last = event.id.seq;
+        open.newest = open.newest.max(number);
         open.events += 1;
         open.bytes.append(encoded);
         if open.bytes.len() >= SEGMENT_BYTES {
@@ -207,7 +250,7 @@ impl Feeds {
         let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut).filter(|feed| feed.open.events > 0) else {
             return;
         };
-        let Open { bytes, first, last, events } = std::mem::take(&mut feed.open);
+        let Open { bytes, turn, last, newest, events } = std::mem::take(&mut feed.open);
         self.open_bytes -= bytes.len();
         if feed.live == 0 {
             feed.oldest += 1;
@@ -218,7 +261,7 @@ impl Feeds {
         self.bytes += chunk.len();
         let before = feed.events;
         feed.events += events;
-        feed.segments.push_back(Segment { chunk, first, last, events, before, unread: feed.live });
+        feed.segments.push_back(Segment { chunk, turn, last, newest, events, before, unread: feed.live });
         while feed.segments.len() > 1 && feed.bytes > limits.feed_buffer {
             feed.drop_oldest(&mut self.bytes);
         }

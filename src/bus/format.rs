@@ -1,7 +1,7 @@
 //! The encodings in which feeds carry events. Each event is encoded once for each format that somebody wants.
 
 use crate::{
-    event::{Event, EventId},
+    event::{Event, EventId, EventType},
     protocol::{END, EventBody, EventMessage, EventReply, GAP, Gap, Reply, binary::Version, json, sse},
 };
 
@@ -57,20 +57,25 @@ impl Format {
         }
     }
 
-    /// Appends an event that goes to one client alone. The envelope for browsers says so: tabs that share a connection
-    /// tell by it what is for all of them.
-    pub fn encode_to(self, to: &str, event: &Event, out: &mut Vec<u8>) {
+    /// Appends an event that is live only: it has no id of its own. Version 1 of the binary protocol has no event without
+    /// one, and gets the event's `id`, which is the position of the log. `to` is the one client that it goes to, if it does;
+    /// the envelope for browsers has it, so that tabs that share a connection find what is for all of them.
+    pub fn encode_live(self, to: Option<&str>, event: &Event, out: &mut Vec<u8>) {
         match self {
-            Format::SseJson => sse::encode_json_to(to, event, out),
-            _ => self.encode(event, out),
+            Format::SseData => sse::encode(None, event.event_type.as_ref().map(EventType::as_str), &event.data, out),
+            Format::SseJson => sse::encode_live_json(to, event, out),
+            Format::Json => json::encode(&EventReply::Event(EventBody::live(event)), out),
+            Format::BinaryV1 => whole(Version::V1.encode_live_event(event, out)),
+            Format::BinaryV2 => whole(Version::V2.encode_live_event(event, out)),
         }
     }
 
     /// Appends a gap: an event of type `$gap` with the id from which a subscriber that comes back goes on.
     pub fn encode_gap(self, gap: &Gap, id: EventId, time: u64, out: &mut Vec<u8>) {
         let data = serde_json::to_string(gap).unwrap_or_default();
-        let reply =
-            |data| Reply::Event(EventMessage { kind: Some(GAP.to_owned()), ..EventMessage::new(id, GAP, data, time) });
+        let reply = |data| {
+            Reply::Event(EventMessage { event_type: Some(GAP.to_owned()), ..EventMessage::new(id, GAP, data, time) })
+        };
         match self {
             Format::SseData | Format::SseJson => sse::encode(id, Some(GAP), &data, out),
             Format::Json => json::encode(&reply(data), out),

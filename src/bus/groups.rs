@@ -43,7 +43,7 @@ pub(super) struct Group {
     seq: u64,
     /// How many events each member has got from it, had it been there always.
     pub(super) events: u64,
-    /// The last event that it delivered.
+    /// The newest number among the events that it delivered.
     pub(super) delivered: u64,
     /// Its reader is called, and has not read everything since.
     is_called: bool,
@@ -167,7 +167,7 @@ impl Bus {
                     let framed = segment.chunk.bytes(framing);
                     bytes += framed.len();
                     events += segment.events;
-                    delivered = segment.last;
+                    delivered = delivered.max(segment.newest);
                     out.push(framed);
                 }
                 Next::Nothing => {

@@ -103,9 +103,11 @@ impl Bus {
         self.history.journal().map_or_else(Vec::new, |journal| journal.written(upto))
     }
 
-    /// Takes up topics at a start. Gives their numbers.
+    /// Takes up topics at a start. Gives their numbers. Earlier versions also kept events of the bus's own topics: those are
+    /// not taken, and their topics forgotten when the start ends.
     pub fn restore_topics(&mut self, topics: impl IntoIterator<Item = TopicRecord>) -> Vec<TopicKey> {
         let restore = |TopicRecord { topic, published, last, past }| {
+            let past = if topic.is_system() { TopicPast { first: u64::MAX, ..TopicPast::default() } } else { past };
             let key = self.topics.insert(topic.clone());
             self.history.know(key, &topic);
             if let Some(state) = self.topics.get_mut(key) {
@@ -137,6 +139,10 @@ impl Bus {
         self.head = head;
         if let Some(journal) = self.history.journal() {
             journal.restored(forgotten, head, now.mono);
+        }
+        let own: Vec<_> = self.topics.iter().filter(|(_, state)| state.name.is_system()).map(|(key, _)| key).collect();
+        for key in own {
+            self.forget_topic(key);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! [`Bus::read`], and who must be woken is told by [`Bus::finish`], to be done after the bus is unlocked. One mutex
 //! around it is all the locking there is.
 //!
-//! What is promised: events reach each subscriber in the order of their ids, each at most once; what a subscriber does
+//! What is promised: events reach each subscriber in the order of the log, each at most once; what a subscriber does
 //! not get is told as a gap; no subscriber slows a publisher or another subscriber. Every bound is in
 //! [`limits`](crate::limits).
 //!
@@ -20,9 +20,11 @@ pub mod fetch;
 mod format;
 mod framing;
 mod groups;
+mod heartbeats;
 pub mod history;
 pub mod journal;
 mod output;
+mod publish;
 mod read;
 mod replay;
 mod request;
@@ -33,17 +35,16 @@ mod unicast;
 use std::{
     sync::{Arc, atomic::AtomicUsize},
     task::Waker,
-    time::Duration,
 };
 
 use self::{
     clients::{Client, Clients, Role, Subscriber},
-    cursor::Place,
     feeds::{FeedKey, Feeds},
     fetch::Wanted,
     framing::ChunkBuffer,
     groups::Calls,
-    history::{Entry, History, TopicKey},
+    heartbeats::Heartbeats,
+    history::History,
     journal::Gone,
     replay::ReplayBuffers,
     topics::Topics,
@@ -53,17 +54,19 @@ pub use self::{
     format::Format,
     framing::Framing,
     groups::{GroupId, ReaderId},
+    publish::{Admitted, LogEvent},
     read::Read,
     request::{Publication, Start, Subscription},
 };
 use crate::{
-    event::{Epoch, Event, EventId, EventType},
-    limits::{CALLS_MAX, Limits, Retention},
-    protocol::{ErrorCode, GapReason, Published, Refused},
-    topic::Topic,
+    event::{Epoch, EventId},
+    limits::Limits,
+    protocol::{ErrorCode, GapReason, Refused},
+    retention::Retention,
 };
 
-/// The topic on which the bus tells who comes and goes.
+/// The topic on which the bus tells who comes and goes. Its events are live only: they have no id and are in no history, and
+/// who needs the present state asks for the [clients](Bus::clients).
 pub const CLIENTS_TOPIC: &str = "$sys/clients";
 
 /// The time, as the caller's clocks have it.
@@ -75,14 +78,36 @@ pub struct Now {
     pub unix: u64,
 }
 
+/// Tasks that have something to read. They are woken when this is dropped, if not before; to be dropped once the bus is
+/// unlocked, as each of them will lock it.
+#[derive(Debug)]
+#[must_use = "it is to be dropped once the bus is unlocked"]
+pub struct Wakes(Vec<Waker>);
+
+impl Wakes {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Wakes them.
+    pub fn wake(self) {}
+}
+
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(Waker::wake);
+    }
+}
+
 /// What has happened so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Events published, the bus's own and unicast included.
+    /// Events published, but for those that are live only: the bus's own, and those for one client.
     pub published: u64,
     /// Bytes of their data.
     pub published_bytes: u64,
-    /// Events handed to subscribers.
+    /// Events handed to subscribers, those that are live only included.
     pub delivered: u64,
     /// Bytes handed to subscribers, as encoded.
     pub delivered_bytes: u64,
@@ -110,7 +135,8 @@ pub struct Bus {
     clients: Clients,
     stats: Stats,
     calls: Calls,
-    /// The second of the last tick.
+    heartbeats: Heartbeats,
+    /// The time of the last tick.
     ticked: u64,
     /// Nothing more is published.
     is_closed: bool,
@@ -141,6 +167,7 @@ impl Bus {
             clients: Clients::default(),
             stats: Stats::default(),
             calls: Calls::default(),
+            heartbeats: Heartbeats::default(),
             ticked: 0,
             is_closed: false,
             gone: Gone::default(),
@@ -177,72 +204,10 @@ impl Bus {
         self.is_closed = true;
     }
 
-    /// Publishes an event, from a publisher that is a client or from elsewhere.
-    pub fn publish(
-        &mut self,
-        publication: Publication,
-        from: Option<ClientId>,
-        now: Now,
-    ) -> Result<Published, Refused> {
-        if self.is_closed {
-            let message = "the daemon is stopping; publish again when there is another";
-            return Err(Refused::new(ErrorCode::Stopping, message));
-        }
-        if publication.durable && self.history.journal().is_none() {
-            let message = "this bus keeps history in memory, so nothing can be durable; use ack `accepted`";
-            return Err(Refused::new(ErrorCode::NotDurable, message));
-        }
-        let published = match &publication.to {
-            Some(address) => self.unicast(address, &publication, now),
-            None => self.broadcast(publication, now)?,
-        };
-        if let Some(client) = from.and_then(|id| self.clients.get_mut(id)) {
-            client.events += 1;
-        }
-        Ok(published)
-    }
-
-    fn broadcast(&mut self, publication: Publication, now: Now) -> Result<Published, Refused> {
-        let Publication { topic, kind, headers, data, retain, ttl, .. } = publication;
-        let key = self.topic_key(&topic, now)?;
-        let event = Event { id: self.id(self.head + 1), topic, kind, headers, data, time: now.unix };
-        let expires = ttl.map(|ttl| now.mono.saturating_add(ttl.as_millis().try_into().unwrap_or(u64::MAX)));
-        let clear = retain && event.data.is_empty();
-        let (id, size) = (event.id, event.data.len());
-        let entry = Entry::new(event, key, now.mono, expires);
-        if clear {
-            self.history.clear_retained(key, now.mono);
-        } else if retain {
-            self.make_room_to_retain(&entry, now)?;
-        }
-
-        let event = entry.event.clone();
-        self.head += 1;
-        self.stats.published += 1;
-        self.stats.published_bytes += size as u64;
-        self.history.append(entry, retain && !clear);
-        self.history.expire(now.mono);
-        let mut subscribers = 0;
-        if let Some(state) = self.topics.get_mut(key) {
-            state.published += 1;
-            state.last = Some((self.head, now.unix));
-        }
-        self.feeds.begin();
-        if let Some(event) = &event {
-            self.topics.wanted_by(&event.topic, &mut self.wanting);
-            for feed in &self.wanting {
-                self.feeds.append(*feed, event, &self.limits);
-                subscribers += self.feeds.get(*feed).map_or(0, |feed| feed.subscribers as u64);
-            }
-        }
-        Ok(Published { id, subscribers })
-    }
-
-    /// Seals what this call of the bus has published, and gives the wakers to call once the bus is unlocked.
-    #[must_use]
-    pub fn finish(&mut self) -> Vec<Waker> {
+    /// Seals what this call of the bus has published, and returns whom to wake once the bus is unlocked.
+    pub fn finish(&mut self) -> Wakes {
         self.feeds.seal_all(&self.limits, &mut self.calls);
-        std::mem::take(&mut self.calls.woken)
+        Wakes(std::mem::take(&mut self.calls.woken))
     }
 
     /// Adds a publisher. `via` is the way in that it uses.
@@ -267,7 +232,10 @@ impl Bus {
         self.tell(id, "leave", now);
         self.call(id);
         match self.clients.remove(id).map(|client| client.role) {
-            Some(Role::Subscriber(subscriber)) => self.leave_feed(&subscriber),
+            Some(Role::Subscriber(subscriber)) => {
+                self.heartbeats.remove(id, subscriber.heartbeat_interval);
+                self.leave_feed(&subscriber);
+            }
             Some(Role::Publisher { waker, .. }) => self.calls.woken.extend(waker),
             None => {}
         }
@@ -325,37 +293,6 @@ impl Bus {
         self.clients.subscribers > 0
     }
 
-    /// Makes heartbeats due and lets old history go; to be called once a second while there are subscribers. What is left for
-    /// want of time is done by [`Bus::catch_up`].
-    pub fn tick(&mut self, now: Now) {
-        self.history.expire(now.mono);
-        self.ticked = self.ticked.max(now.mono / 1000);
-        self.heartbeats();
-    }
-
-    /// Makes some of the heartbeats due whose time has come.
-    fn heartbeats(&mut self) {
-        for _ in 0..CALLS_MAX {
-            let Some(id) = self.clients.next_heartbeat(self.ticked) else { return };
-            self.heartbeat(id);
-        }
-    }
-
-    /// Makes a subscriber's heartbeat due. Its reader sends it, unless this subscriber also needs its position.
-    fn heartbeat(&mut self, id: ClientId) {
-        let horizon = self.horizon();
-        let Some(subscriber) = self.clients.subscriber_mut(id) else { return };
-        let Some(feed) = self.feeds.get(subscriber.feed).filter(|feed| feed.format.has_heartbeat()) else { return };
-        if let (Place::Grouped(_), Some(reader)) = (&subscriber.cursor.place, subscriber.reader) {
-            let delivered = feed.group(Some(reader)).map_or(0, |group| group.delivered);
-            if !subscriber.needs_position(delivered, horizon) {
-                return self.calls.heartbeat_of(id, reader);
-            }
-        }
-        subscriber.is_heartbeat_due = true;
-        self.call(id);
-    }
-
     /// Ids below this lie in the older half of what history holds, or before it: history may evict soon what follows them.
     /// 0 while history has evicted nothing.
     fn horizon(&self) -> u64 {
@@ -371,14 +308,6 @@ impl Bus {
         self.history.is_behind()
     }
 
-    /// Lets go more of what is beyond its bounds, and makes more of the heartbeats due. Returns whether there is still more;
-    /// then this is to be called again, once others have had the bus.
-    pub fn catch_up(&mut self, now: Now) -> bool {
-        self.evict_more(now);
-        self.heartbeats();
-        self.is_behind() || self.clients.has_heartbeat(self.ticked)
-    }
-
     fn evict_more(&mut self, now: Now) {
         if self.is_behind() {
             self.history.expire(now.mono);
@@ -387,39 +316,6 @@ impl Bus {
 
     fn id(&self, seq: u64) -> EventId {
         EventId { epoch: self.epoch, seq }
-    }
-
-    /// Publishes that a client comes or goes. A full table of topics keeps it from being told; that table says so.
-    fn tell(&mut self, id: ClientId, what: &str, now: Now) {
-        let Some(client) = self.clients.get(id) else { return };
-        let data = serde_json::to_string(&self.presence(id, client)).unwrap_or_default();
-        let (Ok(topic), Ok(kind)) = (Topic::parse(CLIENTS_TOPIC), EventType::parse(what)) else { return };
-        let _ = self.broadcast(Publication { kind: Some(kind), ..Publication::new(topic, data) }, now);
-    }
-
-    /// A topic's number; a new topic is taken up if there is room.
-    fn topic_key(&mut self, topic: &Topic, now: Now) -> Result<TopicKey, Refused> {
-        if let Some(key) = self.topics.find(topic.as_str()) {
-            return Ok(key);
-        }
-        if self.topics.len() >= self.limits.topics {
-            self.history.expire(now.mono);
-            let history = &self.history;
-            let idle = self.topics.next_idle(|key| history.held(key) == history::Held::default());
-            if let Some(key) = idle {
-                if let Some(state) = self.topics.get(key).filter(|_| self.history.journal().is_some()) {
-                    self.gone.note(state.name.clone());
-                }
-                self.topics.remove(key);
-                self.history.forget(key);
-            }
-        }
-        // One place is kept for the bus's own topic.
-        let reserve = usize::from(topic.is_system());
-        refuse_more(self.topics.len(), self.limits.topics + reserve, ErrorCode::LimitTopics, "topics")?;
-        let key = self.topics.insert(topic.clone());
-        self.history.know(key, topic);
-        Ok(key)
     }
 
     /// Refuses what would make filters cost more than they may.
@@ -434,23 +330,6 @@ impl Bus {
         );
         Err(Refused::new(ErrorCode::LimitFilters, message))
     }
-
-    fn make_room_to_retain(&mut self, entry: &Entry, now: Now) -> Result<(), Refused> {
-        let limit = self.limits.retained_bytes;
-        let after =
-            |history: &dyn History| history.totals().retained_bytes - history.retained_cost(entry.topic) + entry.cost;
-        if after(&*self.history) > limit {
-            self.history.reclaim(now.mono);
-        }
-        if after(&*self.history) > limit {
-            let message = format!(
-                "the retained events would need more than `retained_bytes` = {limit}; remove some (retain empty data), give \
-                 them a TTL, or raise the limit"
-            );
-            return Err(Refused::new(ErrorCode::LimitRetained, message));
-        }
-        Ok(())
-    }
 }
 
 fn refuse_more(have: usize, most: usize, code: ErrorCode, what: &str) -> Result<(), Refused> {
@@ -462,6 +341,3 @@ fn refuse_more(have: usize, most: usize, code: ErrorCode, what: &str) -> Result<
         format!("there are {have} {what}, as many as `{what}` = {most} allows; raise it or use fewer"),
     ))
 }
-
-/// How often [`Bus::tick`] is to be called.
-pub const TICK: Duration = Duration::from_secs(1);

@@ -7,6 +7,7 @@ use super::{
     clients::{PositionDue, Subscriber},
     framing::{Chunk, ChunkBuffer},
     replay::ReplayBuffers,
+    unicast::Moment,
 };
 use crate::{
     event::{Epoch, Event, EventId},
@@ -81,9 +82,8 @@ impl Output<'_> {
         }
     }
 
-    /// Reports a gap. Its id must be lower than that of the next event, from history or unicast.
-    pub(super) fn gap(&mut self, gap: &Gap, next: u64, subscriber: &Subscriber) {
-        let next = subscriber.unicast.first().map_or(next, |unicast| next.min(unicast));
+    /// Reports a gap. Its id must be lower than that of the next event.
+    pub(super) fn gap(&mut self, gap: &Gap, next: u64) {
         let id = EventId { seq: gap.to.seq.min(next - 1), ..gap.to };
         self.format.encode_gap(gap, id, self.time, self.buffer.payload());
         self.gaps += 1;
@@ -92,9 +92,9 @@ impl Output<'_> {
         self.stats.gaps[reason.unwrap_or_default()] += 1;
     }
 
-    /// The unicast events that stand before an event.
-    pub(super) fn unicast_before(&mut self, seq: u64, subscriber: &mut Subscriber) {
-        while let Some(chunk) = subscriber.unicast.pop_before(seq) {
+    /// The unicast events that were published at such moments.
+    pub(super) fn unicast(&mut self, subscriber: &mut Subscriber, is_next: impl Fn(Moment) -> bool) {
+        while let Some(chunk) = subscriber.unicast.pop_if(&is_next) {
             self.share(&chunk);
             self.events += 1;
         }

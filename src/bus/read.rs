@@ -199,17 +199,17 @@ impl Reader<'_> {
             }
             output.first_position(entry.seq - 1, subscriber, PositionDue::AfterSnapshot);
             if let Some(gap) = gap.take() {
-                output.gap(&gap, entry.seq, subscriber);
+                output.gap(&gap, entry.seq);
             }
             match found {
                 Found::Here(event) => {
-                    output.unicast_before(entry.seq, subscriber);
+                    output.unicast(subscriber, |moment| moment.position < entry.seq);
                     output.event(event);
                 }
                 Found::OnDisk | Found::Lost => {
                     let id = EventId { seq: entry.seq, ..head };
                     let gap = Gap { reason: GapReason::Evicted, missed: Some(1), from: id, to: id };
-                    output.gap(&gap, entry.seq + 1, subscriber);
+                    output.gap(&gap, entry.seq + 1);
                 }
             }
             true
@@ -229,7 +229,7 @@ impl Reader<'_> {
         }
         output.first_position(snapshot.upto, subscriber, PositionDue::WhenOld);
         if let Some(gap) = gap {
-            output.gap(&gap, u64::MAX, subscriber);
+            output.gap(&gap, u64::MAX);
         }
         subscriber.cursor.place = snapshot.next();
         Step::On
@@ -240,14 +240,14 @@ impl Reader<'_> {
         match feed.peek(segment) {
             Next::Segment(found) => {
                 subscriber.cursor.place = Place::Live { segment: segment + 1, seq: found.last };
-                self.output.unicast_before(found.first, subscriber);
+                self.output.unicast(subscriber, |moment| moment.turn < found.turn);
                 self.output.events += found.events;
-                self.output.sent = found.last;
+                self.output.sent = self.output.sent.max(found.newest);
                 self.output.share(&found.chunk);
                 self.feeds.advance(key, segment);
             }
             Next::Nothing => {
-                self.output.unicast_before(u64::MAX, subscriber);
+                self.output.unicast(subscriber, |_| true);
                 subscriber.cursor.place = Place::Live { segment, seq: self.head.seq };
                 subscriber.cursor.fetched = Weak::new();
                 return Step::Idle;
@@ -259,7 +259,7 @@ impl Reader<'_> {
                     let segment = self.feeds.join(key, self.limits);
                     Place::Snapshot(Snapshot::jump(seq, self.head, segment).into())
                 } else {
-                    Place::Past(Past::after(seq, GapReason::Lagged).into())
+                    Place::Past(Past::left_behind(seq, segment).into())
                 };
                 self.feeds.leave(key, segment);
             }
@@ -287,6 +287,11 @@ impl Reader<'_> {
                 Step::Over
             }
             CameTo::Head => {
+                if past.has_missed_live(feed) {
+                    // They had no numbers: one after this event may be among them.
+                    let gap = Gap { reason: GapReason::Lagged, missed: None, from: self.head, to: self.head };
+                    self.output.gap(&gap, u64::MAX);
+                }
                 let segment = self.feeds.join(key, self.limits);
                 subscriber.cursor = Cursor::new(Place::Live { segment, seq: self.head.seq });
                 Step::On
@@ -335,9 +340,9 @@ impl Past {
             match find(entry, fetched.as_deref()) {
                 Found::Here(event) => {
                     if let Some(gap) = self.gap.take() {
-                        output.gap(&gap, entry.seq, subscriber);
+                        output.gap(&gap, entry.seq);
                     }
-                    output.unicast_before(entry.seq, subscriber);
+                    output.unicast(subscriber, |moment| moment.position < entry.seq);
                     output.event(event);
                 }
                 Found::OnDisk => {
@@ -360,9 +365,9 @@ impl Past {
             return CameTo::Pause;
         }
         if let Some(gap) = self.gap.take() {
-            output.gap(&gap, u64::MAX, subscriber);
+            output.gap(&gap, u64::MAX);
         }
-        output.unicast_before(u64::MAX, subscriber);
+        output.unicast(subscriber, |_| true);
         CameTo::Head
     }
 }

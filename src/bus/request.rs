@@ -57,7 +57,7 @@ impl Publication {
 
     /// Checks an event from outside.
     pub fn parse(publish: Publish, limits: &Limits) -> Result<Publication, Refused> {
-        let Publish { topic, data, kind, headers, retain, ttl_ms, to, ack } = publish;
+        let Publish { topic, data, event_type: kind, headers, retain, ttl_ms, to, ack } = publish;
         let parsed = Topic::parse(&topic).map_err(|e| invalid(ErrorCode::TopicInvalid, "topic", &topic, &e))?;
         if parsed.is_system() {
             let what = "topics that begin with `$` belong to the bus; choose another name";

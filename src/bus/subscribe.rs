@@ -4,7 +4,7 @@ use super::{
     Bus, ClientId, Format, Now, Start, Subscription,
     clients::{Client, PositionDue, Role, Subscriber},
     cursor::{Cursor, Past, Place, Snapshot},
-    feeds::FeedKey,
+    feeds::{Feed, FeedKey},
     history::SnapshotKind,
     refuse_more,
     topics::Topics,
@@ -31,6 +31,7 @@ impl Bus {
             open.subscribers += 1;
         }
         let cursor = Cursor::new(Place::Past(Past::after(self.head, GapReason::Evicted).into()));
+        let heartbeat_interval = heartbeat.as_secs().clamp(1, 60) as u8;
         let subscriber = Subscriber {
             feed,
             slow,
@@ -42,14 +43,13 @@ impl Bus {
             position_form: if format.has_heartbeat() { position_form } else { PositionForm::None },
             sent: 0,
             position_due: PositionDue::First,
-            heartbeat_interval: heartbeat.as_secs().clamp(1, 60) as u8,
-            next_heartbeat: 0,
+            heartbeat_interval,
             is_heartbeat_due: false,
         };
         let role = Role::Subscriber(Box::new(subscriber));
         let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0, gaps: 0 });
         if format.has_heartbeat() {
-            self.clients.schedule_heartbeat(id, self.ticked);
+            self.heartbeats.insert(id, heartbeat_interval, now);
         }
         self.tell(id, "join", now);
         let cursor = self.cursor_at(&start, feed, past_only, now);
@@ -68,6 +68,9 @@ impl Bus {
 
     /// The cursor with which a subscription begins.
     fn cursor_at(&mut self, start: &Start, key: FeedKey, past_only: bool, now: Now) -> Cursor {
+        // What came before is not missed.
+        self.feeds.seal(key, &self.limits);
+        let left = self.feeds.get(key).filter(|_| !past_only).map(Feed::end);
         let (history, limits, head) = (&*self.history, &self.limits, self.head);
         let mut live = || (!past_only).then(|| self.feeds.join(key, limits));
         let place = match start {
@@ -79,12 +82,16 @@ impl Bus {
             Start::Latest => Place::Snapshot(Snapshot::new(SnapshotKind::Newest, head, live()).into()),
             Start::All => Place::Past(Past::from_now_on(0, history).into()),
             Start::Last(time) => {
-                let begin = now.mono.saturating_sub(time.as_millis().try_into().unwrap_or(u64::MAX));
+                let begin = now.mono.saturating_sub(crate::time::whole_millis(*time));
                 Place::Past(Past::from_now_on(history.place_at(begin), history).into())
             }
             Start::After(text) => Place::Past(self.past_after(text).into()),
         };
-        Cursor::new(place)
+        let mut cursor = Cursor::new(place);
+        if let Place::Past(past) = &mut cursor.place {
+            past.left = left;
+        }
+        cursor
     }
 
     /// The past after an id that a subscriber says it has.

@@ -18,10 +18,19 @@ use super::{
 };
 use crate::{event::Event, limits::UNICAST_BUFFERS, protocol::Published};
 
+/// When an event without a number was published: it is delivered in this order among the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moment {
+    /// Its turn among the events of all kinds.
+    pub(super) turn: u64,
+    /// The position of the log.
+    pub(super) position: u64,
+}
+
 /// An encoded event, charged while it waits for a client.
 #[derive(Debug)]
 struct Waiting {
-    seq: u64,
+    moment: Moment,
     chunk: Chunk,
     /// Bytes of all waiting events.
     charged: Arc<AtomicUsize>,
@@ -29,12 +38,12 @@ struct Waiting {
 
 impl Waiting {
     /// Charges an event. None if there is no room for it.
-    fn charge(seq: u64, chunk: Chunk, charged: &Arc<AtomicUsize>) -> Option<Arc<Waiting>> {
+    fn charge(moment: Moment, chunk: Chunk, charged: &Arc<AtomicUsize>) -> Option<Arc<Waiting>> {
         if charged.load(Ordering::Relaxed) + chunk.len() > UNICAST_BUFFERS {
             return None;
         }
         charged.fetch_add(chunk.len(), Ordering::Relaxed);
-        Some(Arc::new(Waiting { seq, chunk, charged: charged.clone() }))
+        Some(Arc::new(Waiting { moment, chunk, charged: charged.clone() }))
     }
 }
 
@@ -52,14 +61,9 @@ pub(super) struct UnicastQueue {
 }
 
 impl UnicastQueue {
-    /// The number of the event that comes first.
-    pub(super) fn first(&self) -> Option<u64> {
-        self.events.front().map(|waiting| waiting.seq)
-    }
-
-    /// Takes the next event, if it comes before another one.
-    pub(super) fn pop_before(&mut self, seq: u64) -> Option<Chunk> {
-        let waiting = self.events.pop_front_if(|waiting| waiting.seq < seq)?;
+    /// Takes the next event, if it was published at such a moment.
+    pub(super) fn pop_if(&mut self, is_next: impl Fn(Moment) -> bool) -> Option<Chunk> {
+        let waiting = self.events.pop_front_if(|waiting| is_next(waiting.moment))?;
         self.bytes -= waiting.chunk.len();
         Some(waiting.chunk.clone())
     }
@@ -81,10 +85,8 @@ impl Bus {
     /// Delivers to one client, live: the answer counts the connections that took it.
     pub(super) fn unicast(&mut self, address: &str, publication: &Publication, now: Now) -> Published {
         let Publication { topic, kind, headers, data, .. } = publication.clone();
-        self.head += 1;
-        let event = Event { id: self.id(self.head), topic, kind, headers, data, time: now.unix };
-        self.stats.published += 1;
-        self.stats.published_bytes += event.data.len() as u64;
+        let event = Event { id: self.position(), topic, event_type: kind, headers, data, time: now.unix };
+        let moment = Moment { turn: self.feeds.begin(), position: self.head };
         let mut taken = 0;
         let mut encoded: [Option<Option<Arc<Waiting>>>; Format::COUNT] = Default::default();
         for id in self.clients.addressed(address) {
@@ -99,8 +101,8 @@ impl Bus {
             let Some(format) = self.feeds.get(key).map(|feed| feed.format) else { continue };
             let waiting = encoded[format as usize].get_or_insert_with(|| {
                 let mut bytes = ChunkBuffer::default();
-                format.encode_to(address, &event, bytes.payload());
-                Waiting::charge(event.id.seq, bytes.into(), &self.unicast_bytes)
+                format.encode_live(Some(address), &event, bytes.payload());
+                Waiting::charge(moment, bytes.into(), &self.unicast_bytes)
             });
             let Some(waiting) = waiting else { continue };
             if subscriber.unicast.push(waiting, self.limits.unicast_buffer) {
@@ -108,7 +110,7 @@ impl Bus {
                 taken += 1;
             }
         }
-        Published { id: event.id, subscribers: taken }
+        Published { id: None, subscribers: taken }
     }
 }
 
@@ -123,7 +125,7 @@ impl UnicastQueue {
         let bytes = self.events.iter().map(|event| event.chunk.len()).sum::<usize>();
         assert_eq!(self.bytes, bytes, "bytes of the unicast events that wait for {client}");
         assert!(
-            self.events.iter().is_sorted_by_key(|event| event.seq),
+            self.events.iter().is_sorted_by_key(|event| (event.moment.turn, event.moment.position)),
             "order of the unicast events that wait for {client}"
         );
         waiting.extend(self.events.iter().map(|event| (Arc::as_ptr(event).cast(), event.chunk.len())));

@@ -1,8 +1,8 @@
-//! One connection: frames out of a read buffer, frames into a write buffer.
+//! The two halves of a connection: a reader that decodes frames and a writer that encodes them.
 //!
-//! Both are cancel-safe: bytes leave a buffer only when they were read or written. The read buffer holds at most one
-//! frame beyond what one read brings ([`FRAME_MAX`](crate::limits::FRAME_MAX)); the write buffer is written out
-//! before more is added once it is [full](Writer::is_full).
+//! Both are cancel-safe: bytes leave a buffer only after they were decoded or written. The read buffer is bounded by
+//! one frame ([`FRAME_MAX`](crate::limits::FRAME_MAX)) and one read; a [full](Writer::is_full) write buffer must be
+//! written before more is added.
 
 use std::{io, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::{
     time,
 };
 
-use super::Error;
+use super::error::Error;
 use crate::{
     endpoint::{Endpoint, Stream},
     protocol::{
@@ -32,23 +32,23 @@ type ReadHalf = tokio::io::ReadHalf<Stream>;
 #[cfg(windows)]
 type WriteHalf = tokio::io::WriteHalf<Stream>;
 
-/// Bytes that wait to be written before a sender has to write.
+/// Buffered bytes at which the writer is full.
 const WRITE_FULL: usize = 64 << 10;
-/// Bytes that one read asks for.
+/// Bytes requested by one read.
 const READ_SIZE: usize = 64 << 10;
-/// How long a connection whose writing failed is read for the reason.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How often connecting is tried while the daemon's queue of new connections is full; the waits double from 1 ms,
-/// so 4 s in all.
+/// How long to read after a failed write, for an error message of the daemon.
+const LAST_REPLIES: Duration = Duration::from_secs(1);
+/// Maximum number of attempts to connect while the daemon's queue of new connections is full. The waits double from 1
+/// ms, 4 s in total.
 const CONNECT_TRIES: u32 = 12;
 
-/// Connects. The preface is in the write buffer, not sent yet.
+/// Connects. The preface is in the write buffer, and not sent yet.
 pub(super) async fn open(endpoint: &Endpoint) -> Result<(Reader, Writer), Error> {
     let (began, mut tries) = (time::Instant::now(), 0);
     let stream = loop {
         match endpoint.connect().await {
             Ok(stream) => break stream,
-            // Linux does not wait for room in the listener's queue when the socket is non-blocking.
+            // On Linux a non-blocking connect fails if the listener's queue is full.
             Err(e) if e.kind() == io::ErrorKind::WouldBlock && tries < CONNECT_TRIES => {
                 time::sleep(Duration::from_millis(1 << tries)).await;
                 tries += 1;
@@ -70,15 +70,15 @@ pub(super) async fn open(endpoint: &Endpoint) -> Result<(Reader, Writer), Error>
     Ok((reader, Writer { half: Some(write), half_closes: false, buffer, written: 0, requests: 0 }))
 }
 
-/// Tells a daemon whose socket file is gone from one that does not run.
+/// Distinguishes a daemon whose socket file was removed from one that does not run.
 fn no_daemon(endpoint: &Endpoint, source: io::Error) -> Error {
     let path = std::path::absolute(endpoint.path()).unwrap_or_else(|_| endpoint.path().to_owned());
-    let is_gone = matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
-    let daemon = is_gone.then(|| socket_owner::of_local_socket(&path)).flatten();
+    let is_missing = matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+    let daemon = is_missing.then(|| socket_owner::of_local_socket(&path)).flatten();
     let endpoint = endpoint.clone();
     match daemon {
-        // A service manager does not bind the socket again that it holds for the daemon.
-        Some(daemon) if daemon.name.starts_with("sse-busd") => Error::SocketGone { endpoint, daemon },
+        // Any other process is a service manager, which does not bind the socket again.
+        Some(daemon) if daemon.name.starts_with("sse-busd") => Error::SocketRemoved { endpoint, daemon },
         _ => Error::NoDaemon { endpoint, source },
     }
 }
@@ -93,7 +93,7 @@ fn halves(stream: Stream) -> (ReadHalf, WriteHalf) {
     tokio::io::split(stream)
 }
 
-/// The half that the daemon's replies come from.
+/// The half that receives replies.
 #[derive(Debug)]
 pub(super) struct Reader {
     half: ReadHalf,
@@ -101,7 +101,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// The next reply. The end of the connection is [`Error::Disconnected`].
+    /// Returns the next reply, or [`Error::Disconnected`] at the end of the connection.
     pub(super) async fn reply(&mut self) -> Result<Reply, Error> {
         loop {
             let needed = match binary::decode(&self.buffer) {
@@ -113,7 +113,8 @@ impl Reader {
                 Frame::Bad(what) => return Err(Error::Protocol(what)),
                 Frame::TooLong(size) => {
                     let what = refused_in_json(&self.buffer);
-                    let what = what.map_or_else(|| format!("a frame claims {size} bytes"), |refused| refused.message);
+                    let what = what
+                        .map_or_else(|| format!("the length of a frame is {size} bytes"), |refused| refused.message);
                     return Err(Error::Protocol(what));
                 }
             };
@@ -126,9 +127,9 @@ impl Reader {
         }
     }
 
-    /// Turns a failed write into what the daemon said before it closed, if it said anything.
+    /// Replaces the error of a failed write with the refusal that the daemon sent before it closed, if any.
     pub(super) async fn explain(&mut self, error: Error) -> Error {
-        let last_words = async {
+        let refusal = async {
             loop {
                 match self.reply().await {
                     Ok(Reply::Error(refused)) => return Error::refused(refused),
@@ -137,35 +138,35 @@ impl Reader {
                 }
             }
         };
-        match time::timeout(LAST_WORDS, last_words).await {
+        match time::timeout(LAST_REPLIES, refusal).await {
             Ok(error) => error,
             Err(_) => Error::closed(),
         }
     }
 }
 
-/// The half that takes requests.
+/// The half that sends requests.
 #[derive(Debug)]
 pub(super) struct Writer {
-    /// Always there until the drop.
+    /// Present until the writer is dropped.
     half: Option<WriteHalf>,
-    /// Whether dropping the writer closes its direction of the connection while the reader goes on.
+    /// Dropping the writer closes its direction of the connection while the reader stays open.
     pub(super) half_closes: bool,
     buffer: Vec<u8>,
-    /// How much of the buffer has been written.
+    /// Bytes of the buffer that were written.
     written: usize,
-    /// Requests so far, which is also the last one's number.
+    /// The number of requests so far, which is also the number of the last one.
     requests: u64,
 }
 
 impl Writer {
-    /// Buffers a request and gives its number.
+    /// Buffers a request and returns its number.
     pub(super) fn push(&mut self, request: &Request) -> Result<u64, Error> {
         let encoded = binary::encode(request, &mut self.buffer);
         self.count(encoded)
     }
 
-    /// Buffers a publish and gives its number.
+    /// Buffers a publish and returns its number.
     pub(super) fn push_publish(&mut self, publish: &Publish) -> Result<u64, Error> {
         let encoded = Version::CURRENT.encode_publish(publish, &mut self.buffer);
         self.count(encoded)
@@ -177,28 +178,28 @@ impl Writer {
         Ok(self.requests)
     }
 
-    /// Requests so far.
+    /// Returns the number of requests so far.
     pub(super) fn requests(&self) -> u64 {
         self.requests
     }
 
-    /// Whether nothing waits to be written.
+    /// Returns true if nothing is buffered.
     pub(super) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
 
-    /// Whether what waits should be written before more is added.
+    /// Returns true if the buffer must be written before more is added.
     pub(super) fn is_full(&self) -> bool {
         self.buffer.len() - self.written >= WRITE_FULL
     }
 
-    /// Forgets what waits to be written, after writing failed.
-    pub(super) fn abandon(&mut self) {
+    /// Discards the buffer after a failed write.
+    pub(super) fn discard(&mut self) {
         self.buffer.clear();
         self.written = 0;
     }
 
-    /// Writes as much as the socket takes in one call.
+    /// Writes as much as the socket accepts at once.
     pub(super) async fn write(&mut self) -> Result<(), Error> {
         let Some(half) = &mut self.half else { return Err(Error::closed()) };
         match half.write(&self.buffer[self.written..]).await {
@@ -216,7 +217,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes all that waits.
+    /// Writes everything that is buffered.
     pub(super) async fn flush(&mut self) -> Result<(), Error> {
         while !self.is_empty() {
             self.write().await?;
@@ -227,8 +228,8 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // tokio's half shuts its direction down before the socket is closed. The daemon could see the two apart, and
-        // take a client that leaves for one that only has nothing more to say.
+        // tokio's half shuts down its direction before the socket is closed. The daemon could process the shutdown
+        // first, and treat a client that disconnects as one that only stops sending.
         #[cfg(unix)]
         if !self.half_closes
             && let Some(half) = self.half.take()
@@ -245,7 +246,7 @@ fn broken(error: io::Error) -> Error {
     }
 }
 
-/// The refusal of a daemon that speaks version 1 of the protocol only: it answers any other with a JSON line.
+/// Decodes the refusal of a daemon that supports version 1 only: it answers other versions with a JSON line.
 fn refused_in_json(buffer: &[u8]) -> Option<Refused> {
     let line = buffer.split(|byte| *byte == b'\n').next()?;
     match json::decode(line) {
@@ -259,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_borrowed_publish_is_encoded_as_an_owned_one() {
+    fn a_borrowed_publish_is_encoded_like_an_owned_one() {
         let publish = Publish { ttl_ms: Some(7), ..Publish::new("a/b", "data").retained().with_header("a", "b") };
         for version in Version::ALL {
             let (mut borrowed, mut owned) = (Vec::new(), Vec::new());

@@ -1,76 +1,88 @@
-//! What can go wrong between a client and the daemon, told apart by what the caller can do about it.
+//! The errors of a client, distinguished by what the caller can do about them.
 
-use std::{fmt, io, time::Duration};
+use std::{io, time::Duration};
 
-use super::Answer;
 use crate::{
     endpoint::Endpoint,
     limits::FRAME_MAX,
-    protocol::{ErrorCode, Refused, Reply},
+    protocol::{ErrorCode, Published, Refused, Reply},
     socket_owner::Process,
 };
 
-/// Why a request was not done.
-#[derive(Debug)]
+/// The daemon's answer to one publish.
+pub type Answer = Result<Published, Refused>;
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Nobody listens at the endpoint, or it cannot be reached. Start a daemon, or look elsewhere.
+    /// No daemon listens at the endpoint, or the endpoint cannot be reached.
+    #[error("{}", no_daemon(.endpoint, .source))]
     NoDaemon {
-        /// Where.
+        /// The endpoint.
         endpoint: Endpoint,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A daemon of this user runs, but the file of its socket was removed or moved away. It binds the socket again within 5 s
-    /// if it can.
-    SocketGone {
-        /// Where.
+    /// A daemon of this user runs, but its socket file was removed or renamed. The daemon binds the socket again within
+    /// 5 s if it can.
+    #[error("{daemon} runs, but its socket {endpoint} was removed; the daemon binds it again within 5 s, if it can")]
+    SocketRemoved {
+        /// The endpoint.
         endpoint: Endpoint,
-        /// The daemon.
+        /// The process of the daemon.
         daemon: Process,
     },
-    /// What is at the endpoint gives no answer, like a daemon that is stopped or hangs. The connection is still of use,
-    /// and what was asked for may still be done.
+    /// The process at the endpoint does not answer, for example because it is stopped or hangs. The connection stays
+    /// usable, and the request may still be processed.
+    #[error("the daemon at {endpoint} does not answer within {after:.0?}")]
     NoAnswer {
-        /// Where.
+        /// The endpoint.
         endpoint: Endpoint,
-        /// How long it was waited for.
+        /// The time after which the client stopped waiting.
         after: Duration,
     },
-    /// The daemon said no to the request; the connection goes on.
+    /// The daemon refused the request. The connection stays usable.
+    #[error("{0}")]
     Refused(Refused),
-    /// This user or this peer may not use the bus. Says why.
+    /// This user or peer is not authorized. Contains the reason.
+    #[error("{0}")]
     Denied(String),
-    /// The connection broke, or the daemon closed it. What was not answered may or may not have been done.
-    Disconnected(io::Error),
-    /// The other end does not speak this protocol.
+    /// The connection broke, or the daemon closed it. Requests without an answer may or may not have been processed.
+    #[error("{}", disconnected(.0))]
+    Disconnected(#[source] io::Error),
+    /// The other end does not speak this protocol. Contains the reason.
+    #[error("the other end is not a sse-busd of a compatible version: {0}")]
     Protocol(String),
-    /// The request does not fit a frame of [`FRAME_MAX`] bytes and was not sent.
+    /// The request exceeds the maximum frame size of [`FRAME_MAX`] bytes and was not sent.
+    #[error("the event needs {bytes} bytes on the socket; the maximum size of a frame is {FRAME_MAX}")]
     TooLarge {
-        /// Its size as a frame, in bytes.
+        /// The size of the frame, in bytes.
         bytes: usize,
     },
 }
 
 impl Error {
-    /// The code of a refusal, also of one that was decided here.
+    /// Returns the error code if the request was refused, by the daemon or by this client.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Error::Refused(refused) => Some(refused.code),
             Error::Denied(_) => Some(ErrorCode::Denied),
             Error::TooLarge { .. } => Some(ErrorCode::LimitFrame),
             Error::NoDaemon { .. }
-            | Error::SocketGone { .. }
+            | Error::SocketRemoved { .. }
             | Error::NoAnswer { .. }
             | Error::Disconnected(_)
             | Error::Protocol(_) => None,
         }
     }
 
-    /// Whether trying again later, unchanged, can help.
+    /// Returns true if the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Error::NoDaemon { .. } | Error::SocketGone { .. } | Error::NoAnswer { .. } | Error::Disconnected(_) => true,
+            Error::NoDaemon { .. } | Error::SocketRemoved { .. } | Error::NoAnswer { .. } | Error::Disconnected(_) => {
+                true
+            }
             Error::Refused(refused) => refused.code.is_limit() || refused.code == ErrorCode::Stopping,
             Error::Denied(_) | Error::Protocol(_) | Error::TooLarge { .. } => false,
         }
@@ -85,15 +97,15 @@ impl Error {
 
     pub(super) fn unexpected(reply: &Reply) -> Error {
         let text = format!("{reply:?}");
-        let kind = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-        Error::Protocol(format!("the daemon answered with `{kind}`, which was not asked for"))
+        let variant = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        Error::Protocol(format!("unexpected answer `{variant}`"))
     }
 
     pub(super) fn closed() -> Error {
         Error::Disconnected(io::Error::new(io::ErrorKind::UnexpectedEof, "the daemon closed the connection"))
     }
 
-    /// The error as a refusal, as the daemon would have said it.
+    /// Converts the error to a refusal, as if the daemon had sent it.
     pub(super) fn into_refused(self) -> Refused {
         match self {
             Error::Refused(refused) => refused,
@@ -102,59 +114,31 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::NoDaemon { endpoint, source } => match source.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => write!(f, "no daemon at {endpoint}"),
-                _ => write!(f, "cannot connect to {endpoint}: {source}"),
-            },
-            Error::SocketGone { endpoint, daemon } => {
-                write!(f, "{daemon} runs, but its socket {endpoint} is gone; it binds it again within 5 s, if it can")
-            }
-            Error::NoAnswer { endpoint, after } => {
-                write!(f, "the daemon at {endpoint} does not answer within {after:.0?}")
-            }
-            Error::Refused(refused) => refused.fmt(f),
-            Error::Denied(why) => f.write_str(why),
-            Error::Disconnected(source) if source.kind() == io::ErrorKind::UnexpectedEof => source.fmt(f),
-            Error::Disconnected(source) => write!(f, "the connection to the daemon broke: {source}"),
-            Error::Protocol(what) => write!(f, "the other end is no sse-busd of this version: {what}"),
-            Error::TooLarge { bytes } => {
-                write!(f, "the event takes {bytes} bytes on the socket; at most {FRAME_MAX} fit one frame")
-            }
-        }
+/// The message of [`Error::NoDaemon`].
+fn no_daemon(endpoint: &Endpoint, source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!("no daemon at {endpoint}"),
+        _ => format!("cannot connect to {endpoint}: {source}"),
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::NoDaemon { source, .. } | Error::Disconnected(source) => Some(source),
-            _ => None,
-        }
+/// The message of [`Error::Disconnected`].
+fn disconnected(source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::UnexpectedEof => source.to_string(),
+        _ => format!("the connection to the daemon broke: {source}"),
     }
 }
 
-/// [`publish_many`](super::Client::publish_many) did not come to its end.
-#[derive(Debug)]
+/// [`publish_many`](super::Client::publish_many) failed before all events were answered.
+#[derive(Debug, thiserror::Error)]
+#[error("{error} (after {} answers)", .answers.len())]
 pub struct Interrupted {
-    /// The answers to the first publishes, in order. Whether the others were accepted is not known.
+    /// The answers to the first publishes, in order. Whether the others were accepted is unknown.
     pub answers: Vec<Answer>,
-    /// What broke.
+    /// The error that ended the connection.
+    #[source]
     pub error: Error,
-}
-
-impl fmt::Display for Interrupted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (after {} answers)", self.error, self.answers.len())
-    }
-}
-
-impl std::error::Error for Interrupted {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
 }
 
 impl From<Interrupted> for Error {

@@ -1,23 +1,27 @@
-//! The two halves of a connection that pipelines: [`Publisher`] sends, [`Replies`] gives the answers, each with the
-//! number of the publish that it answers.
+//! The two halves of a pipelined connection: [`Publisher`] sends, [`Replies`] returns the answers, each with the number
+//! of its publish.
 //!
-//! Use both at the same time: a publisher whose answers nobody reads comes to a halt when the socket's buffers are
-//! full. What one holds in memory is bounded by that, too.
+//! Both must be used concurrently: if the answers are not read, the publisher blocks once the buffers of the socket are
+//! full. This also bounds the memory of both.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Answer, Client, Error, Reader, Writer};
+use super::{
+    connection::{Reader, Writer},
+    error::{Answer, Error},
+    session::Session,
+};
 use crate::protocol::{Ack, Publish, Reply, Request};
 
-/// What has been sent and is to be answered. The lock is held for a few instructions, never across a wait.
+/// The publishes that wait for an answer. The lock is held for a few instructions, never across an await.
 #[derive(Debug, Default)]
 struct Awaited {
-    /// Numbers of publishes, in order, as runs of a first number and a count.
+    /// Numbers of publishes in order, as runs: the first number and the count.
     runs: VecDeque<(u64, u64)>,
-    /// The request that ends it all, once it is on its way.
+    /// The number of the final request, once it is sent.
     last: Option<u64>,
 }
 
@@ -49,12 +53,12 @@ fn lock(awaited: &Mutex<Awaited>) -> MutexGuard<'_, Awaited> {
     awaited.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) fn split(client: Client) -> (Publisher, Replies) {
-    let Client { reader, mut writer, answered, .. } = client;
+pub(super) fn split(session: Session) -> (Publisher, Replies) {
+    let Session { reader, mut writer, answered, .. } = session;
     writer.half_closes = true;
     let awaited = Arc::new(Mutex::new(Awaited::default()));
     let before = writer.requests();
-    // Answers to requests that were given up before the split are skipped.
+    // Skip the answers to requests that timed out before the split.
     let skip = before - answered;
     (
         Publisher { writer, before, awaited: Arc::clone(&awaited) },
@@ -62,8 +66,8 @@ pub(super) fn split(client: Client) -> (Publisher, Replies) {
     )
 }
 
-/// The half that publishes. Dropping it without [`finish`](Publisher::finish) closes this direction of the connection;
-/// what was buffered is then lost.
+/// The half that publishes. Dropping it without [`finish`](Publisher::finish) closes this direction of the connection
+/// and discards what is buffered.
 #[derive(Debug)]
 pub struct Publisher {
     writer: Writer,
@@ -73,15 +77,15 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Buffers an event and gives its number, which [`Replies`] repeats; the first has 1. Writes only when 64 KiB are waiting; call
-    /// [`flush`](Publisher::flush) when there is nothing more to send for now.
+    /// Buffers an event and returns its number, counted from 1, which [`Replies`] refer to. Writes only once 64 KiB are
+    /// buffered; call [`flush`](Publisher::flush) if there is nothing more to send for now.
     ///
     /// If the call is dropped while it waits, the event is not sent.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] for this event only. After [`Error::Disconnected`] read the remaining [`Replies`]: they
-    /// tell what was accepted, and why the daemon closed.
+    /// [`Error::TooLarge`] affects this event only. After [`Error::Disconnected`] the remaining [`Replies`] contain the
+    /// events that were accepted, and the reason why the daemon closed the connection.
     pub async fn send(&mut self, publish: &Publish) -> Result<u64, Error> {
         while self.writer.is_full() {
             self.writer.write().await?;
@@ -93,18 +97,18 @@ impl Publisher {
         Ok(number)
     }
 
-    /// Writes all that is buffered.
+    /// Writes everything that is buffered.
     pub async fn flush(&mut self) -> Result<(), Error> {
         self.writer.flush().await
     }
 
-    /// Writes all that is buffered and asks the daemon to say when it has dealt with it, so that [`Replies::next`] ends
-    /// when all answers and refusals have come.
+    /// Writes everything that is buffered and a final request, so that [`Replies::next`] returns `None` after all
+    /// answers and refusals.
     ///
-    /// The connection stays open until the value returned is dropped; drop it after the replies have ended.
+    /// The connection stays open until the returned value is dropped; drop it after the replies have ended.
     pub async fn finish(mut self) -> Result<Finished, Error> {
-        // Answers come in order, so the answer to any last request says that all before it were dealt with. That also
-        // works on named pipes, which cannot be closed in one direction.
+        // Answers come in order, so the answer to a final request means that all requests before it were processed.
+        // This also works on named pipes, which cannot be closed in one direction.
         let number = self.writer.push(&Request::Status {})? - self.before;
         lock(&self.awaited).last = Some(number);
         self.writer.flush().await?;
@@ -112,14 +116,14 @@ impl Publisher {
     }
 }
 
-/// A publisher that has sent all it had. Keeps the connection open.
+/// A publisher that has sent everything. Keeps the connection open.
 #[derive(Debug)]
-#[must_use = "dropping it closes the sending direction before the replies have come"]
+#[must_use = "dropping it closes the sending direction before the replies have arrived"]
 pub struct Finished {
     _writer: Writer,
 }
 
-/// The half that gives the answers.
+/// The half that returns the answers.
 #[derive(Debug)]
 pub struct Replies {
     reader: Reader,
@@ -131,13 +135,13 @@ pub struct Replies {
 }
 
 impl Replies {
-    /// The next answer: the number of the publish, and whether it was accepted. Publishes with [`Ack::None`] are
-    /// answered only if they are refused. `None` after the last answer, once the publisher has
-    /// [finished](Publisher::finish). Cancel-safe.
+    /// Returns the next answer and the number of its publish. Publishes with [`Ack::None`] are answered only if they
+    /// are refused. Returns `None` after the last answer, once the publisher has [finished](Publisher::finish).
+    /// Cancel-safe.
     ///
     /// # Errors
     ///
-    /// [`Error::Disconnected`] when the connection ends before that; a refusal of the connection as a whole.
+    /// Returns [`Error::Disconnected`] if the connection ends before that, or a refusal of the whole connection.
     pub async fn next(&mut self) -> Result<Option<(u64, Answer)>, Error> {
         loop {
             if self.done {
@@ -152,7 +156,7 @@ impl Replies {
             match reply {
                 Reply::Published(published) => match awaited.pop() {
                     Some(number) => return Ok(Some((number, Ok(published)))),
-                    None => return Err(Error::Protocol("an answer too many".into())),
+                    None => return Err(Error::Protocol("one answer too many".into())),
                 },
                 Reply::Error(refused) if refused.request == 0 => return Err(Error::refused(refused)),
                 Reply::Error(refused) => {
@@ -174,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn awaited_numbers_come_back_in_order_across_runs() {
+    fn numbers_are_returned_in_order_across_runs() {
         let mut awaited = Awaited::default();
         for number in [1, 2, 3, 5, 6, 9] {
             awaited.push(number);

@@ -1,24 +1,22 @@
-//! A subscription: events in order, gaps told, and reconnecting when asked.
+//! A subscription: events in order, gaps, and optionally automatic reconnects.
 //!
-//! After a broken connection it goes on from the last event that was given out, so that nothing is missed or doubled;
-//! what history does not have any more comes as a gap. Nothing is buffered beyond what one read brings.
+//! After a broken connection the subscription resumes after the last returned event, so that no event is missed or
+//! repeated; events that history no longer has are reported as a gap. The subscription buffers no more than one read.
 
-use std::{
-    hash::{BuildHasher, Hasher, RandomState},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{Client, Error};
+use super::{error::Error, session::Session};
 use crate::{
     endpoint::Endpoint,
     event::EventId,
-    protocol::{EventMessage, GAP, Gap, Reply, Subscribe, Subscribed},
+    gap::{GAP, Gap},
+    protocol::{EventMessage, Reply, Request, Subscribe, Subscribed},
 };
 
-/// How long to wait between attempts to reconnect: from `first`, doubling up to `max`, each wait shortened by up to a
-/// half at random, so that the clients of a restarted daemon do not all come at once.
+/// The waits between attempts to reconnect: from `first`, doubling up to `max`. Each wait is shortened at random by up
+/// to half, so that the clients of a restarted daemon do not all reconnect at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The first wait.
@@ -34,51 +32,50 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// How long to wait before an attempt, where the first has the number 0.
+    /// Returns the wait before an attempt. The first attempt has the number 0.
     pub fn wait(&self, attempt: u32) -> Duration {
         let whole = self.first.saturating_mul(1 << attempt.min(20)).min(self.max);
-        // Each RandomState has keys of its own: random enough for jitter.
-        let random = RandomState::new().build_hasher().finish() % 1024;
-        whole.mul_f64(1.0 - random as f64 / 2048.0)
+        whole.mul_f64(1.0 - fastrand::f64() / 2.0)
     }
 }
 
-/// What a subscription gives out.
+/// An event or a notice of a subscription.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Delivery {
+pub enum Item {
     /// An event.
     Event(EventMessage),
-    /// Events that were missed and cannot be had any more.
+    /// Events that were missed and are no longer available.
     Gap {
-        /// Which, and why.
+        /// The missed events and the reason.
         gap: Gap,
-        /// The last of them. A subscription since this id goes on behind the gap.
+        /// The last of them. A subscription since this id continues after the gap.
         id: EventId,
-        /// When the daemon said so, in milliseconds since 1970 (UTC).
+        /// When the daemon reported the gap, in milliseconds since 1970 (UTC).
         time: u64,
     },
-    /// The connection broke, or an attempt to restore it failed; the next attempt comes after `wait`.
+    /// The connection broke, or an attempt to reconnect failed. The next attempt follows after `wait`.
     Reconnecting {
-        /// What happened.
+        /// The error.
         error: Error,
-        /// The number of the coming attempt, from 1.
+        /// The number of the next attempt, from 1.
         attempt: u32,
-        /// How long until then.
+        /// The time until the next attempt.
         wait: Duration,
     },
-    /// The connection is back.
+    /// The connection is restored.
     Resumed {
-        /// From where it goes on: the id of the last event that was given out or, before the first, what was asked for.
+        /// The start of the new connection: the id of the last returned event or, before the first event, the start
+        /// that was requested.
         since: String,
-        /// The id that the daemon knows this connection by.
+        /// The id of the new connection, as a client.
         client: String,
     },
 }
 
 #[derive(Debug)]
 enum State {
-    Live(Client),
+    Live(Session),
     Down { until: Instant },
     Ended,
 }
@@ -86,15 +83,15 @@ enum State {
 /// A connection that receives events.
 ///
 /// ```no_run
-/// use sse_bus::{Client, Endpoint, client::Delivery, protocol::Subscribe};
+/// use sse_bus::{Client, Endpoint, client::Item, protocol::Subscribe};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = Client::connect(&Endpoint::find()?).await?;
 /// let mut subscription = client.subscribe(Subscribe::new(["build/**"])).await?.reconnecting(Default::default());
-/// while let Some(delivery) = subscription.next().await {
-///     match delivery? {
-///         Delivery::Event(event) => println!("{}: {}", event.topic, event.data),
-///         Delivery::Gap { gap, .. } => eprintln!("missed some: {gap:?}"),
+/// while let Some(item) = subscription.next().await {
+///     match item? {
+///         Item::Event(event) => println!("{}: {}", event.topic, event.data),
+///         Item::Gap { gap, .. } => eprintln!("missed events: {gap:?}"),
 ///         notice => eprintln!("{notice:?}"),
 ///     }
 /// }
@@ -104,29 +101,35 @@ enum State {
 #[derive(Debug)]
 pub struct Subscription {
     endpoint: Endpoint,
-    /// What to ask for when reconnecting: `since` follows what was given out.
+    /// The request for the next connection. Its `since` follows the returned events.
     request: Subscribe,
     subscribed: Subscribed,
     state: State,
     backoff: Option<Backoff>,
-    /// Attempts since something was last received, or a connection lasted.
+    /// Attempts since the last event, or since the last connection that lasted longer than the maximum wait.
     attempt: u32,
-    /// When the (last) connection was made.
+    /// When the current connection was established.
     connected: Instant,
-    /// The bus's position when the subscription began, if it begins with a snapshot (retained or latest events),
-    /// whose ids are older than the place to go on from.
+    /// The position of the bus when the subscription began, while it returns a snapshot (retained or latest events).
+    /// The ids of a snapshot are older than the position to resume from.
     snapshot: Option<EventId>,
 }
 
 impl Subscription {
-    pub(super) fn new(client: Client, mut request: Subscribe, subscribed: Subscribed) -> Subscription {
-        let endpoint = client.endpoint.clone();
+    /// Subscribes on an established connection.
+    pub(super) async fn start(mut session: Session, request: Subscribe) -> Result<Subscription, Error> {
+        let (request, subscribed) = subscribe(&mut session, request).await?;
+        Ok(Subscription::new(session, request, subscribed))
+    }
+
+    fn new(session: Session, mut request: Subscribe, subscribed: Subscribed) -> Subscription {
+        let endpoint = session.endpoint.clone();
         let live = matches!(request.since.as_deref(), None | Some("now" | "latest")) && !request.past_only;
         if live {
             request.since = Some(subscribed.position.to_string());
         }
         let snapshot = live.then_some(subscribed.position);
-        let state = State::Live(client);
+        let state = State::Live(session);
         Subscription {
             endpoint,
             request,
@@ -139,29 +142,29 @@ impl Subscription {
         }
     }
 
-    /// Makes the subscription reconnect when its connection breaks.
+    /// Makes the subscription reconnect if its connection breaks.
     #[must_use]
     pub fn reconnecting(mut self, backoff: Backoff) -> Subscription {
         self.backoff = Some(backoff);
         self
     }
 
-    /// The id that the daemon knows this connection by. A new one after each [`Delivery::Resumed`].
+    /// Returns the id of the current connection, as a client. It changes with each [`Item::Resumed`].
     pub fn client(&self) -> &str {
         &self.subscribed.client
     }
 
-    /// The last event of the bus when the (last) connection was made.
+    /// Returns the newest id of the bus when the current connection was established.
     pub fn position(&self) -> EventId {
         self.subscribed.position
     }
 
-    /// The next delivery. `None` once the past is told (with [`Subscribe::past_only`]), and after an error.
-    /// Cancel-safe: nothing is lost when the call is dropped.
-    pub async fn next(&mut self) -> Option<Result<Delivery, Error>> {
+    /// Returns the next event or notice. Returns `None` after an error and, with [`Subscribe::past_only`], after the
+    /// past events. Cancel-safe: nothing is lost if the call is dropped.
+    pub async fn next(&mut self) -> Option<Result<Item, Error>> {
         let outcome = match &mut self.state {
             State::Ended => return None,
-            State::Live(client) => client.reader.reply().await,
+            State::Live(session) => session.reader.reply().await,
             State::Down { until } => {
                 sleep_until(*until).await;
                 return Some(self.resume().await);
@@ -170,8 +173,10 @@ impl Subscription {
         match outcome {
             Ok(Reply::Event(message)) => {
                 self.attempt = 0;
-                self.advance(message.id);
-                Some(Ok(delivery(message)))
+                if let Some(id) = message.id {
+                    self.advance(id);
+                }
+                Some(Ok(item(message)))
             }
             Ok(Reply::End { position }) => {
                 self.subscribed.position = position;
@@ -184,7 +189,7 @@ impl Subscription {
         }
     }
 
-    /// Moves the place to go on from behind a delivered event.
+    /// Moves the position to resume from to a returned event.
     fn advance(&mut self, id: EventId) {
         match self.snapshot {
             Some(start) if start.epoch == id.epoch && id.seq <= start.seq => {}
@@ -195,8 +200,8 @@ impl Subscription {
         }
     }
 
-    /// The connection is of no use any more: wait for the next attempt, or end.
-    fn lost(&mut self, error: Error) -> Result<Delivery, Error> {
+    /// Handles a broken connection: schedules the next attempt, or ends the subscription.
+    fn lost(&mut self, error: Error) -> Result<Item, Error> {
         match self.backoff {
             Some(backoff) if error.is_transient() => {
                 if matches!(self.state, State::Live(_)) && self.connected.elapsed() > backoff.max {
@@ -205,7 +210,7 @@ impl Subscription {
                 let wait = backoff.wait(self.attempt);
                 self.attempt += 1;
                 self.state = State::Down { until: Instant::now() + wait };
-                Ok(Delivery::Reconnecting { error, attempt: self.attempt, wait })
+                Ok(Item::Reconnecting { error, attempt: self.attempt, wait })
             }
             _ => {
                 self.state = State::Ended;
@@ -214,30 +219,43 @@ impl Subscription {
         }
     }
 
-    async fn resume(&mut self) -> Result<Delivery, Error> {
-        let request = self.request.clone();
-        let attempt = async { Client::connect(&self.endpoint).await?.subscribe(request).await };
+    async fn resume(&mut self) -> Result<Item, Error> {
+        let attempt = async {
+            let mut session = Session::connect(&self.endpoint).await?;
+            let (_, subscribed) = subscribe(&mut session, self.request.clone()).await?;
+            Ok((session, subscribed))
+        };
         match attempt.await {
-            Ok(Subscription { state, subscribed, .. }) => {
-                self.state = state;
+            Ok((session, subscribed)) => {
+                self.state = State::Live(session);
                 self.subscribed = subscribed;
                 self.connected = Instant::now();
                 let since = self.request.since.clone().unwrap_or_default();
-                Ok(Delivery::Resumed { since, client: self.subscribed.client.clone() })
+                Ok(Item::Resumed { since, client: self.subscribed.client.clone() })
             }
             Err(e) => self.lost(e),
         }
     }
 }
 
-fn delivery(message: EventMessage) -> Delivery {
-    if message.topic == GAP {
-        // Only the bus publishes to `$gap`; a gap that this version cannot read is shown as it came.
+async fn subscribe(session: &mut Session, subscribe: Subscribe) -> Result<(Subscribe, Subscribed), Error> {
+    let request = Request::Subscribe(subscribe);
+    match (session.request(&request).await?, request) {
+        (Reply::Subscribed(subscribed), Request::Subscribe(subscribe)) => Ok((subscribe, subscribed)),
+        (reply, _) => Err(Error::unexpected(&reply)),
+    }
+}
+
+fn item(message: EventMessage) -> Item {
+    if message.topic == GAP
+        && let Some(id) = message.id
+    {
+        // Only the bus publishes to `$gap`. A gap that this version cannot decode is returned as an event.
         if let Ok(gap) = serde_json::from_str(&message.data) {
-            return Delivery::Gap { gap, id: message.id, time: message.time };
+            return Item::Gap { gap, id, time: message.time };
         }
     }
-    Delivery::Event(message)
+    Item::Event(message)
 }
 
 #[cfg(test)]
@@ -245,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_to_the_longest_and_stay_within_half_of_it() {
+    fn waits_double_to_the_maximum_and_are_shortened_by_at_most_half() {
         let backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(10) };
         for attempt in 0..100 {
             let whole = Duration::from_millis(100 << attempt.min(20)).min(backoff.max);

@@ -1,75 +1,77 @@
 //! The binary codec: a preface, then frames of a length (u32, little endian) and a bincode 2 value.
 //!
-//! All of bincode lives here. The length is checked against [`FRAME_MAX`] before anything is allocated, every
-//! decode runs under bincode's own limit, and a frame must be used up to its last byte. Texts are read where they stand, so
-//! a text's length makes no room for anything; the length of a list makes room for a megabyte at most.
+//! This is the only file that uses bincode. The length is checked against [`FRAME_MAX`] before anything is allocated,
+//! every decode has bincode's own limit, and a value must use its whole frame. Strings borrow from the frame, so the
+//! length of a string allocates nothing; the length of a list allocates at most a megabyte.
 //!
-//! bincode is positional: a field more or less changes everything behind it. So the types of a [`Version`] are frozen, in
-//! modules of their own. What is new is a new kind, at the end of the requests or the replies, or it needs a new version. The
-//! preface says which version a connection speaks.
+//! bincode is positional: adding or removing a field changes the meaning of all bytes after it. The types of a
+//! [`Version`] are therefore frozen, in separate modules. A new variant can be added at the end of the requests or
+//! replies; any other change needs a new version. The preface contains the version of a connection.
 //!
-//! A preface of an unknown version is [answered](refuse_version) with one frame that every version reads: the kind 8 of a
-//! reply, a code, a message, and the number of a request, as version 1 has them.
+//! A preface of an unknown version is [answered](refuse_version) with one frame that all versions can read: reply
+//! variant 8 of version 1, with a code, a message and the number of a request.
 
 use bincode::{config, error::DecodeError};
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "client")]
-use super::Publish;
+use super::request::Publish;
 use super::{
-    ErrorCode, Refused, Reply, Request,
+    error::{ErrorCode, Refused},
+    reply::Reply,
+    request::Request,
     wire::{v1, v2},
 };
 #[cfg(feature = "bus")]
 use crate::event::Event;
 use crate::limits::FRAME_MAX;
 
-/// What every preface begins with: a NUL, which no JSON line and no HTTP request begins with, and a mark.
+/// The start of every preface: a NUL, with which no JSON line and no HTTP request starts, and a magic number.
 const MARK: [u8; 5] = *b"\0SSEB";
 
-/// What a client sends first: a mark, and [the version](Version::CURRENT) that it speaks.
+/// The first bytes that a client sends: a magic number and [its version](Version::CURRENT).
 pub const PREFACE: [u8; 6] = Version::CURRENT.preface();
 
-/// Bytes of a frame's length prefix.
+/// Bytes of the length prefix of a frame.
 pub const PREFIX: usize = 4;
 
-/// A version of the protocol. The daemon speaks all of them, the client the current one.
+/// A version of the binary protocol. The daemon supports all versions, the client the current one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Version {
-    /// The first: events without headers.
+    /// The first version: events without headers.
     V1,
-    /// Events with headers; the daemon's status and configuration can grow.
+    /// Events with headers; the daemon's status and configuration can gain fields.
     V2,
 }
 
 impl Version {
-    /// The version that the client speaks.
+    /// The version of the client.
     pub const CURRENT: Version = Version::V2;
-    /// All of them.
+    /// All versions.
     pub const ALL: [Version; 2] = [Version::V1, Version::V2];
 
-    /// The preface of a connection that speaks this version.
+    /// Returns the preface of this version.
     pub const fn preface(self) -> [u8; 6] {
         let [nul, s, s2, e, b] = MARK;
         [nul, s, s2, e, b, self as u8 + 1]
     }
 
-    /// The version that a preface names.
+    /// Returns the version of a preface.
     ///
     /// # Errors
     ///
-    /// Returns the refusal to [send](refuse_version) if it is none of these.
+    /// Returns the refusal to [send](refuse_version) if the version is unknown.
     pub fn of(preface: [u8; 6]) -> Result<Version, Refused> {
         Version::ALL.into_iter().find(|version| version.preface() == preface).ok_or_else(|| {
             let message = if preface.starts_with(&MARK) {
                 let asked = preface[5];
                 format!(
-                    "this daemon speaks versions 1 and 2 of the binary protocol, not {asked}; use a client and a daemon of \
+                    "this daemon supports versions 1 and 2 of the binary protocol, not {asked}; use a client and a daemon of \
                      the same release"
                 )
             } else {
-                "the first byte is that of the binary protocol, but no preface follows; begin with a NUL, `SSEB` and the \
+                "the first byte is that of the binary protocol, but the preface is invalid; send a NUL, `SSEB` and the \
                  version"
                     .into()
             };
@@ -81,17 +83,17 @@ impl Version {
     ///
     /// # Errors
     ///
-    /// Returns the frame's size if it is larger than [`FRAME_MAX`]; `out` is then as it was.
+    /// Returns the size of the frame if it exceeds [`FRAME_MAX`]; `out` is then unchanged.
     pub fn encode<T: Message>(self, message: &T, out: &mut Vec<u8>) -> Result<(), usize> {
         message.encode(self, out)
     }
 
-    /// Decodes the request or the reply at the front of a buffer.
+    /// Decodes the request or reply at the start of a buffer.
     pub fn decode<T: Message>(self, buffer: &[u8]) -> Frame<T> {
         T::decode(self, buffer)
     }
 
-    /// Appends the request to publish an event, without owning it.
+    /// Appends the request to publish an event, without owning the event.
     #[cfg(feature = "client")]
     pub(crate) fn encode_publish(self, publish: &Publish, out: &mut Vec<u8>) -> Result<(), usize> {
         match self {
@@ -100,12 +102,21 @@ impl Version {
         }
     }
 
-    /// Appends an event as a subscriber receives it, without owning it.
+    /// Appends an event as a reply, without owning the event.
     #[cfg(feature = "bus")]
     pub(crate) fn encode_event(self, event: &Event, out: &mut Vec<u8>) -> Result<(), usize> {
         match self {
             Version::V1 => encode_value(&v1::Reply::Event(event.into()), out),
             Version::V2 => encode_value(&v2::Reply::Event(event.into()), out),
+        }
+    }
+
+    /// Appends an event that is live only. It has no id; version 1 has the event's there, which is the position of the log.
+    #[cfg(feature = "bus")]
+    pub(crate) fn encode_live_event(self, event: &Event, out: &mut Vec<u8>) -> Result<(), usize> {
+        match self {
+            Version::V1 => self.encode_event(event, out),
+            Version::V2 => encode_value(&v2::Reply::Event(v2::Event::live(event)), out),
         }
     }
 }
@@ -114,23 +125,23 @@ impl Version {
 ///
 /// # Errors
 ///
-/// Returns the frame's size if it is larger than [`FRAME_MAX`]; `out` is then as it was.
+/// Returns the size of the frame if it exceeds [`FRAME_MAX`]; `out` is then unchanged.
 pub fn encode<T: Message>(message: &T, out: &mut Vec<u8>) -> Result<(), usize> {
     Version::CURRENT.encode(message, out)
 }
 
-/// Decodes the message at the front of a buffer, of the current version. See [`Version::decode`].
+/// Decodes a message of the current version at the start of a buffer. See [`Version::decode`].
 pub fn decode<T: Message>(buffer: &[u8]) -> Frame<T> {
     Version::CURRENT.decode(buffer)
 }
 
-/// Appends the refusal of a preface, as a client of any version reads it.
+/// Appends the refusal of a preface, in the form that clients of all versions can read.
 pub fn refuse_version(refused: &Refused, out: &mut Vec<u8>) {
-    // A refusal's message is bounded, so it fits.
+    // The message of a refusal is bounded, so it fits a frame.
     let _ = encode_value(&v1::Reply::Error(refused.into()), out);
 }
 
-/// What a frame holds: a [`Request`] or a [`Reply`].
+/// The content of a frame: a [`Request`] or a [`Reply`].
 pub trait Message: Sized {
     /// See [`Version::encode`].
     #[doc(hidden)]
@@ -172,16 +183,16 @@ impl Message for Reply {
     }
 }
 
-/// What the front of a buffer holds.
+/// The result of decoding the start of a buffer.
 #[derive(Debug)]
 pub enum Frame<T> {
-    /// Not a whole frame yet; this many bytes are needed in all.
+    /// The frame is incomplete; it needs this many bytes in total.
     Partial(usize),
-    /// A value and the bytes that it took.
+    /// A value, and the bytes of its frame.
     Whole(T, usize),
-    /// No frame of this protocol. Nothing that follows can be trusted.
+    /// The bytes are not a frame of this protocol. The bytes after it cannot be trusted.
     Bad(String),
-    /// A length beyond [`FRAME_MAX`].
+    /// The length exceeds [`FRAME_MAX`].
     TooLong(usize),
 }
 
@@ -219,14 +230,14 @@ fn decode_value<'a, T: Deserialize<'a>>(buffer: &'a [u8]) -> Frame<T> {
     let Some(body) = rest.get(..size) else { return Frame::Partial(PREFIX + size) };
     match decode_body(body) {
         Ok((value, used)) if used == size => Frame::Whole(value, PREFIX + size),
-        Ok((_, used)) => Frame::Bad(format!("the frame has {size} bytes, its value {used}")),
+        Ok((_, used)) => Frame::Bad(format!("the frame has {size} bytes, but its value only {used}")),
         Err(DecodeError::OtherString(text)) => Frame::Bad(text),
-        Err(e) => Frame::Bad(format!("the frame does not decode: {e:?}")),
+        Err(e) => Frame::Bad(format!("the frame cannot be decoded: {e:?}")),
     }
 }
 
-/// Decodes under a limit that every value meets which fits a frame of this size: a number of one byte counts as eight. The
-/// limit is part of a type, so it goes in steps.
+/// Decodes with a limit that depends on the size of the frame: eight times its size, because bincode counts a number of
+/// one byte as eight. The limit is a const parameter, so it has three steps.
 fn decode_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<(T, usize), DecodeError> {
     const SMALL: usize = 4 << 10;
     const MEDIUM: usize = 128 << 10;

@@ -1,11 +1,11 @@
-//! Lists from outside, of which only so much is kept that it can be refused.
+//! Lists in requests. A list that is too long is not stored in full, only enough of it to refuse it.
 
 use std::{fmt, marker::PhantomData};
 
 use serde::{Deserialize, Deserializer, de};
 
-/// Reads a list to its end and keeps one element more than `MOST`. An empty text takes a byte of a frame, and two dozen in
-/// memory.
+/// Reads a list to its end and stores at most one element more than `MOST`. This bounds memory: an empty string takes
+/// one byte of a frame, but 24 bytes of memory.
 pub(super) fn list<'de, D, T, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,

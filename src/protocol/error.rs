@@ -1,4 +1,4 @@
-//! Refusals: a code for programs, a message for people, the number of the request that it answers.
+//! Refusals: a code for programs, a message for people, and the number of the refused request.
 
 use std::fmt;
 
@@ -6,20 +6,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::limits::MESSAGE_MAX;
 
-/// A request was refused: why, and what to change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The refusal of a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message} ({})", .code.as_str())]
 pub struct Refused {
-    /// What went wrong, for programs.
+    /// The reason, for programs.
     pub code: ErrorCode,
-    /// What went wrong and what to do, for people.
+    /// The reason and what to do about it, for people.
     pub message: String,
     /// The number of the request on its connection, from 1.
     pub request: u64,
 }
 
 impl Refused {
-    /// A refusal that is not yet tied to a request. Its message may show what was sent: it comes out on one line, without
-    /// control characters, and not much longer than [`MESSAGE_MAX`].
+    /// Returns a refusal without a request number. The message may quote the request: control characters and line
+    /// breaks are escaped, and it is cut at about [`MESSAGE_MAX`] bytes.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Refused {
         let mut message = message.into();
         if message.len() > MESSAGE_MAX || message.contains(char::is_control) {
@@ -44,23 +45,15 @@ fn on_one_line(text: &str) -> String {
     line
 }
 
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.message, self.code.as_str())
-    }
-}
-
-impl std::error::Error for Refused {}
-
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// What went wrong, for programs. Codes are never renamed; new ones may come.
+        /// The reason of a refusal, for programs. Codes are never renamed; new ones may be added.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ErrorCode { $($(#[$doc])* $name,)* }
 
         impl ErrorCode {
-            /// The code as it is written on the wire.
+            /// Returns the code as it appears on the wire.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
@@ -77,27 +70,27 @@ error_codes! {
     RequestInvalid = "request_invalid",
     /// The request has no such query parameter.
     ParameterUnknown = "parameter_unknown",
-    /// A topic is not legal.
+    /// A topic is invalid.
     TopicInvalid = "topic_invalid",
-    /// A filter is not legal.
+    /// A filter is invalid.
     FilterInvalid = "filter_invalid",
-    /// A type is not legal.
+    /// A type is invalid.
     TypeInvalid = "type_invalid",
-    /// A header is not legal, or there are too many.
+    /// A header is invalid, or there are too many.
     HeadersInvalid = "headers_invalid",
-    /// The data is not UTF-8 or holds NUL.
+    /// The data is not UTF-8 or contains NUL.
     DataInvalid = "data_invalid",
-    /// A place to begin is not legal.
+    /// The start of a subscription is invalid.
     SinceInvalid = "since_invalid",
-    /// A client's name is not legal.
+    /// The name of a client is invalid.
     ClientInvalid = "client_invalid",
     /// No such client is connected.
     ClientUnknown = "client_unknown",
-    /// The connection is a subscriber already.
+    /// The connection is already a subscriber.
     AlreadySubscribed = "already_subscribed",
-    /// A durable acknowledgement was asked of a bus without disk history.
+    /// The request asks for a durable acknowledgement, but history is not on disk.
     NotDurable = "not_durable",
-    /// The peer may not do that.
+    /// The peer is not authorized.
     Denied = "denied",
     /// The daemon is stopping.
     Stopping = "stopping",
@@ -111,20 +104,20 @@ error_codes! {
     LimitTopics = "limit_topics",
     /// There are too many subscribers.
     LimitSubscribers = "limit_subscribers",
-    /// The filters of all subscribers cost too much together.
+    /// The filters of all subscribers together use too much memory.
     LimitFilters = "limit_filters_bytes",
     /// There are too many publishers.
     LimitPublishers = "limit_publishers",
-    /// The retained events are too large together.
+    /// The retained events together are too large.
     LimitRetained = "limit_retained_bytes",
-    /// There are too many tickets of one token.
+    /// The token has too many tickets.
     LimitTickets = "limit_tickets",
-    /// A code that this version does not know.
+    /// A code that this version does not define.
     Other = "other",
 }
 
 impl ErrorCode {
-    /// Whether a limit refused the request.
+    /// Returns true if the request exceeds a limit.
     pub fn is_limit(self) -> bool {
         self.as_str().starts_with("limit_")
     }

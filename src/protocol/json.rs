@@ -1,7 +1,7 @@
-//! The JSON codec: one value a line, LF (or CRLF) at its end, so that a shell needs no library.
+//! The JSON codec: one value per line, with LF or CRLF at its end, so that a shell script can use it.
 //!
-//! What some clients take for the end of a line (U+0085, U+2028, U+2029: Python's `splitlines`, which httpx reads streams
-//! with) is escaped.
+//! U+0085, U+2028 and U+2029 are escaped, because some clients end a line there (Python's `splitlines`, which httpx
+//! uses to read streams).
 
 use std::io::{self, Write};
 
@@ -9,13 +9,13 @@ use memchr::memchr2_iter;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Serializer, ser::Formatter};
 
-/// The byte order mark, with which some programs begin a text. It is skipped before the first line.
+/// The byte order mark that some programs write at the start of a text. It is skipped before the first line.
 pub const BOM: &[u8] = "\u{feff}".as_bytes();
 
 /// Appends a value as one line.
 pub fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) {
     let start = out.len();
-    // Writing to a Vec fails only for maps with keys that are no strings; the protocol has none.
+    // Writing to a Vec fails only for maps with keys that are not strings; the protocol has none.
     if value.serialize(&mut Serializer::with_formatter(&mut *out, OnOneLine)).is_err() {
         out.truncate(start);
     }
@@ -29,7 +29,7 @@ impl Formatter for OnOneLine {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let bytes = fragment.as_bytes();
         let mut done = 0;
-        // Each begins with one of two bytes.
+        // The encoding of each starts with one of two bytes.
         for at in memchr2_iter(0xc2, 0xe2, bytes) {
             let (length, escape) = match &bytes[at..] {
                 [0xc2, 0x85, ..] => (2, br"\u0085"),
@@ -45,17 +45,19 @@ impl Formatter for OnOneLine {
     }
 }
 
+/// A line cannot be decoded. Displayed as the reason with the column.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DecodeError(String);
+
 /// Decodes one line, without its line break.
 ///
 /// # Errors
 ///
-/// Says what is wrong with the line, and at which column.
-pub fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(line).map_err(|e| {
-        let text = e.to_string();
-        // The line number is always 1 here and says nothing.
-        text.replace(" at line 1 column ", " at column ")
-    })
+/// Returns [`DecodeError`] if the line is not JSON or not a value of this type.
+pub fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, DecodeError> {
+    // The line number is always 1 and would only confuse.
+    serde_json::from_slice(line).map_err(|e| DecodeError(e.to_string().replace(" at line 1 column ", " at column ")))
 }
 
 #[cfg(test)]
@@ -63,12 +65,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_character_of_a_value_ends_its_line() {
+    fn no_character_within_a_value_ends_the_line() {
         let text = "a\u{85}b\u{2028}\u{2029}c\r\n\u{b}\u{c}\u{1c}\u{1d}\u{1e}â\u{2027}\u{202a}\u{86}Âé";
         let mut line = Vec::new();
         encode(&text, &mut line);
         let line = String::from_utf8(line).unwrap();
-        // All that Python's `str.splitlines` splits at.
+        // All characters at which Python's `str.splitlines` splits.
         let ends = ['\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
         assert_eq!(line.find(ends), Some(line.len() - 1), "{line}");
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);

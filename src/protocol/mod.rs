@@ -1,14 +1,15 @@
-//! What is said over the local socket: one set of types, two codecs ([`binary`] and [`json`]), and the encoding of
-//! streams for browsers ([`sse`]). The types are free to grow: JSON names its fields, and the binary codec has types of its
-//! own for each version.
+//! The protocol of the local socket: one set of types with two codecs ([`binary`] and [`json`]), and the encoding of
+//! event streams ([`sse`]). The types can gain fields: JSON names its fields, and the binary codec has separate types
+//! for each version.
 //!
-//! A connection is a sequence of [`Request`]s, each answered by one [`Reply`] in order (a publish with
-//! [`Ack::None`] only if it is refused). After a [`Reply::Subscribed`], [`Reply::Event`]s stand between the answers
-//! of later requests. Requests are numbered from 1 on their connection; an error names the number it answers.
+//! A client sends [`Request`]s, and the daemon answers each with one [`Reply`], in order. A publish with [`Ack::None`]
+//! is answered only if it is refused. After a [`Reply::Subscribed`], [`Reply::Event`]s may come between the answers to
+//! later requests. Requests are numbered from 1 per connection; an error contains the number of its request.
 
 pub mod binary;
 mod bounded;
 mod error;
+mod info;
 pub mod json;
 mod reply;
 mod request;
@@ -16,15 +17,13 @@ mod setting;
 pub mod sse;
 mod wire;
 
-pub(crate) use self::reply::EventBody;
 #[cfg(feature = "bus")]
-pub(crate) use self::reply::EventReply;
+pub(crate) use self::reply::{EventBody, EventReply};
 pub use self::{
     error::{ErrorCode, Refused},
-    reply::{
-        ClientInfo, END, EventMessage, GAP, Gap, GapReason, LimitInfo, Published, RefusedHost, RefusedOrigin, Reply,
-        Status, Subscribed, TopicInfo,
-    },
-    request::{Ack, Payload, Publish, Request, Slow, Subscribe},
+    info::{ClientInfo, LimitInfo, RefusedHost, RefusedOrigin, Status, TopicInfo},
+    reply::{END, EventMessage, Published, Reply, Subscribed},
+    request::{Ack, InvalidSlow, Payload, Publish, Request, Slow, Subscribe},
     setting::Setting,
 };
+pub use crate::gap::{GAP, Gap, GapReason};

@@ -1,4 +1,4 @@
-//! What clients ask: one request a frame or a line.
+//! Requests of clients: one request per frame or line.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
 use super::bounded;
-use crate::{headers::unchecked, limits::FILTERS_MAX};
+use crate::{headers::unchecked, limits::FILTERS_MAX, time::whole_millis};
 
-/// What a client asks.
+/// A request of a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Request {
     /// Publish one event.
     Publish(Publish),
-    /// Turn the connection into a subscriber; once a connection.
+    /// Turn the connection into a subscriber; at most once per connection.
     Subscribe(Subscribe),
     /// List the clients.
     Clients {},
@@ -23,16 +23,16 @@ pub enum Request {
     Topics {},
     /// Close every connection of a client.
     Kick {
-        /// Its id or its name.
+        /// The id or name of the client.
         client: String,
     },
-    /// Describe the daemon.
+    /// Report the state of the daemon.
     Status {},
-    /// Tell the daemon's configuration.
+    /// Report the configuration of the daemon.
     Config {},
 }
 
-/// One event to publish. Everything is checked by the daemon.
+/// An event to publish. The daemon validates all fields.
 ///
 /// ```
 /// use std::time::Duration;
@@ -51,34 +51,34 @@ pub enum Request {
 pub struct Publish {
     /// The topic.
     pub topic: String,
-    /// The payload: UTF-8 without NUL.
+    /// The data: UTF-8 without NUL.
     pub data: Payload,
-    /// What a browser dispatches the event as.
+    /// The type, by which a browser dispatches the event.
     #[serde(rename = "type")]
-    pub kind: Option<String>,
-    /// Named texts beside the data; what is legal says [`Headers`](crate::Headers).
+    pub event_type: Option<String>,
+    /// The headers; see [`Headers`](crate::Headers) for what is allowed.
     #[serde(with = "unchecked", skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
-    /// Keep it as the topic's retained event. Empty data removes the one that is kept.
+    /// Keep it as the topic's retained event. Empty data removes the retained event instead.
     pub retain: bool,
-    /// Milliseconds until the event is neither replayed nor retained any more.
+    /// Milliseconds after which the event is no longer replayed or retained.
     pub ttl_ms: Option<u64>,
-    /// Deliver it to one client only, by id or name; live, never from history.
+    /// Deliver it to one client only, by id or name. Such an event is live only and never stored in history.
     pub to: Option<String>,
-    /// When to answer.
+    /// When the daemon answers.
     pub ack: Ack,
 }
 
 impl Publish {
-    /// An event with a topic and data.
+    /// Returns an event with a topic and data.
     pub fn new(topic: impl Into<String>, data: impl Into<Payload>) -> Publish {
         Publish { topic: topic.into(), data: data.into(), ..Publish::default() }
     }
 
-    /// Gives it a type, by which a browser dispatches it.
+    /// Sets the type, by which a browser dispatches the event.
     #[must_use]
-    pub fn with_type(self, kind: impl Into<String>) -> Publish {
-        Publish { kind: Some(kind.into()), ..self }
+    pub fn with_type(self, event_type: impl Into<String>) -> Publish {
+        Publish { event_type: Some(event_type.into()), ..self }
     }
 
     /// Adds a header.
@@ -88,16 +88,16 @@ impl Publish {
         self
     }
 
-    /// Keeps it as the topic's retained event.
+    /// Makes it the topic's retained event.
     #[must_use]
     pub fn retained(self) -> Publish {
         Publish { retain: true, ..self }
     }
 
-    /// Lets it be neither replayed nor retained after a while.
+    /// Sets the time after which the event is no longer replayed or retained.
     #[must_use]
     pub fn with_ttl(self, ttl: Duration) -> Publish {
-        Publish { ttl_ms: Some(ttl.as_millis().try_into().unwrap_or(u64::MAX)), ..self }
+        Publish { ttl_ms: Some(whole_millis(ttl)), ..self }
     }
 
     /// Sends it to one client only, by id or name.
@@ -106,21 +106,21 @@ impl Publish {
         Publish { to: Some(client.into()), ..self }
     }
 
-    /// Chooses when it is answered.
+    /// Sets when the daemon answers.
     #[must_use]
     pub fn with_ack(self, ack: Ack) -> Publish {
         Publish { ack, ..self }
     }
 }
 
-/// When a publish is answered.
+/// When the daemon answers a publish.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Ack {
-    /// Never, unless it is refused.
+    /// Never, unless the event is refused.
     None,
-    /// When the event is in history and on its way.
+    /// When the event is in history and queued for delivery.
     #[default]
     Accepted,
     /// When the event is on disk.
@@ -132,84 +132,90 @@ pub enum Ack {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Subscribe {
-    /// Which topics; all but the bus's own if empty. Of more than fit one subscription a decoder keeps only so many that it
-    /// can be told.
+    /// The filters; without any, all topics except those of the bus itself. Of more than [`FILTERS_MAX`] filters a
+    /// decoder stores one too many, so that the subscription is refused.
     #[serde(deserialize_with = "bounded::list::<_, _, FILTERS_MAX>")]
     pub filters: Vec<String>,
-    /// Where to begin: `now`, `latest`, `all`, an event id, or a duration such as `10m`. Without it: the retained
-    /// events, then live.
+    /// The start: `now`, `latest`, `all`, an event id, or a duration such as `10m`. The default is the retained events,
+    /// then live events.
     pub since: Option<String>,
-    /// What happens when the subscriber falls behind.
+    /// What happens if the subscriber falls behind.
     pub slow: Slow,
-    /// A name for this connection, by which it can be sent to and kicked.
+    /// A name for this connection. Other clients use it to send events to the connection or to disconnect it.
     pub client: Option<String>,
-    /// End with [`Reply::End`](super::Reply::End) once the past is told, instead of going on live.
+    /// End with [`Reply::End`](super::Reply::End) after the past events, instead of continuing with live ones.
     pub past_only: bool,
 }
 
 impl Subscribe {
-    /// A subscription to some filters.
+    /// Returns a subscription to these filters.
     pub fn new<S: Into<String>>(filters: impl IntoIterator<Item = S>) -> Subscribe {
         Subscribe { filters: filters.into_iter().map(Into::into).collect(), ..Subscribe::default() }
     }
 
-    /// Chooses where it begins.
+    /// Sets the start.
     #[must_use]
     pub fn with_since(self, since: impl Into<String>) -> Subscribe {
         Subscribe { since: Some(since.into()), ..self }
     }
 
-    /// Chooses what happens when the subscriber falls behind.
+    /// Sets what happens if the subscriber falls behind.
     #[must_use]
     pub fn with_slow(self, slow: Slow) -> Subscribe {
         Subscribe { slow, ..self }
     }
 
-    /// Names this connection, so that it can be sent to and kicked.
+    /// Sets the name of this connection.
     #[must_use]
     pub fn with_client(self, client: impl Into<String>) -> Subscribe {
         Subscribe { client: Some(client.into()), ..self }
     }
 
-    /// Ends it once the past is told.
+    /// Ends it after the past events.
     #[must_use]
     pub fn past_only(self) -> Subscribe {
         Subscribe { past_only: true, ..self }
     }
 }
 
-/// What happens to a subscriber that its feed leaves behind.
+/// What happens to a subscriber that falls behind its feed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Slow {
-    /// It goes on from history; what history no longer has is told as a gap.
+    /// It continues from history; events that history no longer has are reported as a gap.
     #[default]
     Gap,
-    /// It jumps to now, with the newest event of each topic; the rest is told as a gap.
+    /// It skips to the newest event of each topic; the events in between are reported as a gap.
     Latest,
-    /// It is disconnected, and replays when it comes back.
+    /// It is disconnected, and can resume from history when it reconnects.
     Disconnect,
 }
 
-impl std::str::FromStr for Slow {
-    type Err = String;
+/// The text is not a [`Slow`]. Contains the text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not one of gap, latest, disconnect")]
+pub struct InvalidSlow(String);
 
-    fn from_str(text: &str) -> Result<Slow, String> {
+impl std::str::FromStr for Slow {
+    type Err = InvalidSlow;
+
+    fn from_str(text: &str) -> Result<Slow, InvalidSlow> {
         match text {
             "gap" => Ok(Slow::Gap),
             "latest" => Ok(Slow::Latest),
             "disconnect" => Ok(Slow::Disconnect),
-            _ => Err(format!("`{text}` is none of gap, latest, disconnect")),
+            _ => Err(InvalidSlow(text.into())),
         }
     }
 }
 
-/// The data of an event on its way to the daemon, which checks that it is UTF-8: bytes in the binary codec, so that bad
-/// data costs its sender an error and not the connection.
+/// The data of an event in a request. It is bytes in the binary codec, and the daemon checks that they are UTF-8, so
+/// that invalid data is answered with an error instead of ending the connection.
 ///
-/// In JSON a string is itself, and any other value its text, as it was written. For this the JSON text must be at hand:
-/// `serde_json` reads it, but not from a [`serde_json::Value`], nor behind `#[serde(flatten)]`.
+/// In JSON a string stands for its content, and any other value for its JSON text as written. Deserializing therefore
+/// needs the original JSON text: `serde_json` can read it from text, but not from a [`serde_json::Value`] or within
+/// `#[serde(flatten)]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload(pub Vec<u8>);
 
@@ -244,7 +250,7 @@ impl<'de> Deserialize<'de> for Payload {
             return Ok(json.get().into());
         }
         serde_json::from_str::<String>(json.get()).map(Payload::from).map_err(|e| {
-            // The position within the string says nothing; that in the line is added.
+            // Omit the position within the string; the decoder of the line adds the one in the line.
             let what = e.to_string();
             de::Error::custom(format_args!("{} in the data", what.split(" at line ").next().unwrap_or_default()))
         })

@@ -1,5 +1,5 @@
-//! The encoding of streams for browsers, in one canonical form: LF only, no byte order mark, fields in the order
-//! `id`, `event`, `data`, no blank line but the one that ends an event (some clients dispatch on any).
+//! The encoding of event streams in one canonical form: LF only, no byte order mark, fields in the order `id`, `event`,
+//! `data`, and a blank line only at the end of an event, because some clients dispatch at every blank line.
 //!
 //! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
@@ -7,26 +7,26 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::EventBody;
+use super::{json, reply::EventBody};
 use crate::event::{Event, EventId, EventType};
 
 /// The type of the event that carries a stream's position to a browser.
 pub const POSITION: &str = "$position";
 
-/// The form in which a stream sends its position, from which a client that reconnects misses nothing. Clients differ in the
-/// form that they accept without side effects.
+/// The form in which a stream sends its position, from which a client can resume without missing an event. Clients
+/// differ in the form that they accept without side effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PositionForm {
-    /// As an event of type [`POSITION`], which an `EventSource` dispatches to no `onmessage`. Firefox ignores an `id` without
-    /// data.
+    /// An event of type [`POSITION`], which an `EventSource` does not dispatch to `onmessage`. Firefox ignores an `id`
+    /// without data.
     Event,
-    /// As an `id` without data, which dispatches nothing.
+    /// An `id` without data, which dispatches nothing.
     Id,
-    /// Not sent: some clients dispatch an empty event for an `id` without data.
+    /// No position, for clients that dispatch an empty event for an `id` without data.
     None,
 }
 
-/// A comment, sent now and then so that both ends notice a dead connection.
+/// A comment that is sent periodically, so that both ends notice a dead connection.
 pub const HEARTBEAT: &[u8] = b":\n";
 
 /// Appends a position in one of its forms. `client` is the id of the connection.
@@ -37,7 +37,7 @@ pub fn encode_position(form: PositionForm, client: &impl fmt::Display, position:
             encode(position, Some(POSITION), &data, out);
         }
         PositionForm::Id => {
-            head(position, None, out);
+            head(Some(position), None, out);
             out.push(b'\n');
         }
         PositionForm::None => {}
@@ -46,40 +46,46 @@ pub fn encode_position(form: PositionForm, client: &impl fmt::Display, position:
 
 /// Appends the event with its data as published.
 pub fn encode_data(event: &Event, out: &mut Vec<u8>) {
-    encode(event.id, event.kind.as_ref().map(EventType::as_str), &event.data, out);
+    encode(event.id, event.event_type.as_ref().map(EventType::as_str), &event.data, out);
 }
 
 /// Appends the event with the envelope `{"id","topic","type","time","headers","data"}` as its data.
 pub fn encode_json(event: &Event, out: &mut Vec<u8>) {
-    envelope(event.id, &EventBody::from(event), out);
+    envelope(Some(event.id), &EventBody::from(event), out);
 }
 
-/// The same for an event that goes to one client alone: the envelope has a `to`, too.
-pub fn encode_json_to(to: &str, event: &Event, out: &mut Vec<u8>) {
+/// Appends an event that is live only, and has no id, like [`encode_json`]. The envelope of a unicast event has the
+/// additional field `to`.
+#[cfg(feature = "bus")]
+pub(crate) fn encode_live_json(to: Option<&str>, event: &Event, out: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Addressed<'a> {
         #[serde(flatten)]
         event: EventBody<'a>,
         to: &'a str,
     }
-    envelope(event.id, &Addressed { event: EventBody::from(event), to }, out);
+    let event = EventBody::live(event);
+    match to {
+        Some(to) => envelope(None, &Addressed { event, to }, out),
+        None => envelope(None, &event, out),
+    }
 }
 
-fn envelope(id: EventId, body: &impl Serialize, out: &mut Vec<u8>) {
-    // The envelope carries the type. As a field it would hide the event from `onmessage`.
+fn envelope(id: Option<EventId>, body: &impl Serialize, out: &mut Vec<u8>) {
+    // The envelope contains the type. An `event` field would hide the event from `onmessage`.
     head(id, None, out);
     out.extend_from_slice(b"data: ");
-    // JSON as written here holds no line break.
-    super::json::encode(body, out);
+    // This JSON contains no line break.
+    json::encode(body, out);
     out.push(b'\n');
 }
 
-/// Appends an event of the given type and data. CR, LF and CRLF in the data all become line breaks. The type must
-/// hold neither CR nor LF.
-pub fn encode(id: EventId, kind: Option<&str>, data: &str, out: &mut Vec<u8>) {
-    // Enough for most: one line, and the fields' names.
+/// Appends an event with this type and data. CR, LF and CRLF in the data each become a line break. The type must not
+/// contain CR or LF. Without an id the client's last id does not change.
+pub fn encode(id: impl Into<Option<EventId>>, event_type: Option<&str>, data: &str, out: &mut Vec<u8>) {
+    // Enough for most events: one line of data, and the names of the fields.
     out.reserve(data.len() + 64);
-    head(id, kind, out);
+    head(id.into(), event_type, out);
     let mut rest = data.as_bytes();
     loop {
         let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
@@ -94,13 +100,15 @@ pub fn encode(id: EventId, kind: Option<&str>, data: &str, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-fn head(id: EventId, kind: Option<&str>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"id: ");
-    id.append_to(out);
-    out.push(b'\n');
-    if let Some(kind) = kind {
+fn head(id: Option<EventId>, event_type: Option<&str>, out: &mut Vec<u8>) {
+    if let Some(id) = id {
+        out.extend_from_slice(b"id: ");
+        id.append_to(out);
+        out.push(b'\n');
+    }
+    if let Some(event_type) = event_type {
         out.extend_from_slice(b"event: ");
-        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(event_type.as_bytes());
         out.push(b'\n');
     }
 }

@@ -1,4 +1,4 @@
-//! The file that the tokens stand in. It is replaced as a whole, one change at a time, and only its user may touch it.
+//! The file that stores the tokens. Changes replace it as a whole, one at a time, and only its user can access it.
 
 use std::{
     fs::{self, File},
@@ -8,27 +8,31 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, PREFIX, Scope, Secret, Token, Version, random_name};
+use super::{
+    secret::{Digest, PREFIX, Secret, random_name},
+    token::{Scope, Token},
+    version::Version,
+};
 use crate::{
     limits::TOKENS_MAX,
     private_fs::{self, Forbidden},
     topic::Filter,
 };
 
-/// What a new token is to be.
+/// The properties of a new token.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
-    /// What it is called; no other may be called the same.
+pub struct NewToken {
+    /// The name; it must not be in use.
     pub name: Option<String>,
-    /// What it allows; at least one.
+    /// The allowed operations; at least one.
     pub scopes: Vec<Scope>,
-    /// The topics that it may publish and subscribe to; all if empty.
+    /// The allowed topics; all if empty.
     pub topics: Vec<Filter>,
-    /// When it ends, in milliseconds since 1970 (UTC).
+    /// When it expires, in milliseconds since 1970 (UTC).
     pub expires: Option<u64>,
 }
 
-/// The file that the tokens stand in: readable and writable by its user alone.
+/// The file that stores the tokens. Only its user can read and write it.
 #[derive(Clone, Debug)]
 pub struct TokenFile {
     path: PathBuf,
@@ -41,26 +45,26 @@ struct Content {
 }
 
 impl TokenFile {
-    /// The file in a state directory.
+    /// Returns the token file of a state directory.
     pub fn in_directory(state: &Path) -> TokenFile {
         TokenFile { path: state.join("tokens.json") }
     }
 
-    /// Where it is.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The version of the file: another whenever its content has changed, or who may write to it.
+    /// Returns the version of the file, which changes with its content and its permissions.
     pub fn version(&self) -> Version {
         Version::of(&self.path, self.directory())
     }
 
-    /// The tokens, expired ones included. No file is no tokens.
+    /// Returns the tokens, including expired ones. Without a file there are none.
     ///
     /// # Errors
     ///
-    /// The file cannot be read or understood, or others may write or replace it. The message says which, and what to do.
+    /// The file cannot be read or is invalid, or other users can write or replace it. The message contains a fix.
     pub fn read(&self) -> io::Result<Vec<Token>> {
         let failed = |e: io::Error| self.error(e.kind(), &e.to_string());
         let text = match private_fs::open(File::options().read(true), &self.path) {
@@ -72,19 +76,19 @@ impl TokenFile {
             }
         };
         let content: Content = serde_json::from_str(&text).map_err(|e| {
-            self.error(io::ErrorKind::InvalidData, &format!("{e}; mend it, or remove it and make new tokens"))
+            self.error(io::ErrorKind::InvalidData, &format!("{e}; fix it, or remove it and create new tokens"))
         })?;
         Ok(content.tokens)
     }
 
-    /// Makes a token. Expired ones are forgotten.
+    /// Creates a token, and removes expired ones.
     ///
     /// # Errors
     ///
-    /// The file cannot be written, the name is taken, or there are [`TOKENS_MAX`] tokens already.
-    pub fn create(&self, wanted: Wanted, now: u64) -> io::Result<(Token, Secret)> {
+    /// The file cannot be written, the name is in use, or there are already [`TOKENS_MAX`] tokens.
+    pub fn create(&self, new: NewToken, now: u64) -> io::Result<(Token, Secret)> {
         let secret = Secret::random(PREFIX)?;
-        let Wanted { name, scopes, topics, expires } = wanted;
+        let NewToken { name, scopes, topics, expires } = new;
         let digest = Digest::of(secret.reveal());
         let token = Token { id: random_name("t")?, name, scopes, topics, created: now, expires, digest };
         self.change(|tokens| {
@@ -92,12 +96,14 @@ impl TokenFile {
             if let Some(name) = &token.name
                 && tokens.iter().any(|other| other.name.as_ref() == Some(name) || other.id == *name)
             {
-                let message =
-                    format!("there is a token `{}` already; revoke it, or choose another name", name.escape_debug());
+                let message = format!(
+                    "a token named `{}` already exists; revoke it, or choose another name",
+                    name.escape_debug()
+                );
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
             }
             if tokens.len() >= TOKENS_MAX {
-                let message = format!("there are {TOKENS_MAX} tokens, as many as there may be; revoke some");
+                let message = format!("there are already {TOKENS_MAX} tokens, the maximum; revoke some");
                 return Err(io::Error::new(io::ErrorKind::QuotaExceeded, message));
             }
             tokens.push(token.clone());
@@ -106,7 +112,7 @@ impl TokenFile {
         Ok((token, secret))
     }
 
-    /// Revokes the token with an id or a name, and gives it.
+    /// Revokes the token with this id or name, and returns it.
     ///
     /// # Errors
     ///
@@ -133,17 +139,18 @@ impl TokenFile {
         let mut tokens = self.read()?;
         change(&mut tokens)?;
         let new = self.path.with_extension("new");
-        // What a crash left behind.
+        // Left over from a crash.
         let _ = fs::remove_file(&new);
         let mut file = private_fs::create_file(&new, true).map_err(failed)?;
         let mut text = serde_json::to_vec_pretty(&Content { tokens })?;
         text.push(b'\n');
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
-        // Otherwise a token that was revoked may be back after a power failure.
+        // Without the sync a revoked token could reappear after a power failure.
         fs::rename(&new, &self.path).and_then(|()| private_fs::sync_directory(self.directory())).map_err(failed)
     }
 
-    /// Refuses a file in which others could write tokens, or which they could replace by one with tokens that were revoked.
+    /// Refuses a file to which other users could add tokens, or which they could replace with one that contains revoked
+    /// tokens.
     fn check(&self, file: &File) -> io::Result<()> {
         private_fs::check_open_file(&self.path, file, Forbidden::ReadOrWrite)
             .and_then(|()| private_fs::check_file(&self.path, Forbidden::ReadOrWrite))
@@ -164,16 +171,16 @@ impl TokenFile {
 mod tests {
     use super::*;
 
-    fn wanted(name: &str) -> Wanted {
-        Wanted { name: Some(name.into()), scopes: vec![Scope::Publish], ..Wanted::default() }
+    fn named(name: &str) -> NewToken {
+        NewToken { name: Some(name.into()), scopes: vec![Scope::Publish], ..NewToken::default() }
     }
 
     #[test]
-    fn the_file_holds_no_secret_and_only_its_user_may_read_it() {
+    fn the_file_contains_no_secret_and_is_private() {
         let folder = tempfile::tempdir().unwrap();
         let file = TokenFile::in_directory(&folder.path().join("state"));
         assert_eq!(file.read().unwrap(), []);
-        let (token, secret) = file.create(wanted("phone"), 1).unwrap();
+        let (token, secret) = file.create(named("phone"), 1).unwrap();
         assert!(secret.reveal().starts_with(PREFIX) && secret.reveal().len() == PREFIX.len() + 64);
         assert!(!format!("{secret:?}").contains(secret.reveal()));
         let text = fs::read_to_string(file.path()).unwrap();
@@ -193,13 +200,13 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_file_in_a_directory_that_others_may_write_is_not_trusted() {
+    fn a_file_in_a_directory_that_others_can_write_is_not_trusted() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let file = TokenFile::in_directory(folder.path());
-        let (token, _) = file.create(wanted("phone"), 1).unwrap();
+        let (token, _) = file.create(named("phone"), 1).unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        // Where the sticky bit is set, others may neither remove nor replace what is ours.
+        // The sticky bit prevents other users from removing or replacing our files.
         for (mode, trusted) in [(0o755, true), (0o775, false), (0o757, false), (0o1777, true), (0o700, true)] {
             let before = file.version();
             fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
@@ -208,7 +215,7 @@ mod tests {
                 Ok(tokens) => assert!(trusted && tokens == [token.clone()], "{mode:o}"),
                 Err(error) => assert!(!trusted && error.to_string().contains("chmod go-w"), "{mode:o}: {error}"),
             }
-            assert_eq!(file.create(wanted(&format!("{mode:o}")), 1).is_ok(), trusted, "{mode:o}");
+            assert_eq!(file.create(named(&format!("{mode:o}")), 1).is_ok(), trusted, "{mode:o}");
             if trusted {
                 file.revoke(&format!("{mode:o}")).unwrap();
             }
@@ -217,30 +224,27 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
+    #[ignore = "needs root: acts as two users"]
     fn a_file_in_a_directory_of_another_user_is_not_trusted() {
         use std::os::unix::fs::{PermissionsExt as _, chown};
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: only root can be two users");
-            return;
-        }
         let folder = tempfile::tempdir().unwrap();
         let file = TokenFile::in_directory(folder.path());
-        file.create(wanted("phone"), 1).unwrap();
+        file.create(named("phone"), 1).unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        // Its owner could bring back a token that was revoked.
+        // The owner of the directory could restore a revoked token.
         chown(folder.path(), Some(65534), None).unwrap();
         let error = file.read().unwrap_err().to_string();
         assert!(error.contains("another user (uid 65534)"), "{error}");
-        file.create(wanted("tablet"), 1).unwrap_err();
+        file.create(named("tablet"), 1).unwrap_err();
     }
 
     #[cfg(unix)]
     #[test]
-    fn permission_and_a_time_that_was_set_back_make_another_version() {
+    fn changed_permissions_and_a_restored_modification_time_change_the_version() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let file = TokenFile::in_directory(folder.path());
-        file.create(wanted("phone"), 1).unwrap();
+        file.create(named("phone"), 1).unwrap();
         let (before, modified) = (file.version(), fs::metadata(file.path()).unwrap().modified().unwrap());
         fs::set_permissions(file.path(), fs::Permissions::from_mode(0o666)).unwrap();
         assert_ne!(file.version(), before);
@@ -254,7 +258,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn nobody_is_waited_for_at_a_pipe_in_the_place_of_a_file() {
+    fn a_named_pipe_instead_of_a_file_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let file = TokenFile::in_directory(folder.path());
         for name in ["tokens.json", "tokens.lock"] {
@@ -263,20 +267,20 @@ mod tests {
             let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
             assert!(made.success());
             if name == "tokens.json" {
-                assert!(file.read().unwrap_err().to_string().contains("is no file"));
+                assert!(file.read().unwrap_err().to_string().contains("is not a file"));
             }
-            file.create(wanted("a"), 1).unwrap_err();
+            file.create(named("a"), 1).unwrap_err();
             fs::remove_file(path).unwrap();
         }
-        file.create(wanted("a"), 1).unwrap();
+        file.create(named("a"), 1).unwrap();
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_linked_file_has_another_version_when_what_it_leads_to_changes() {
+    fn a_symbolic_link_changes_its_version_with_its_target() {
         let folder = tempfile::tempdir().unwrap();
         let real = TokenFile::in_directory(&folder.path().join("real"));
-        real.create(wanted("a"), 1).unwrap();
+        real.create(named("a"), 1).unwrap();
         let linked = TokenFile::in_directory(folder.path());
         std::os::unix::fs::symlink(real.path(), linked.path()).unwrap();
         let before = linked.version();
@@ -285,40 +289,40 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_revoked_by_name_and_by_id_and_forgotten_when_expired() {
+    fn tokens_are_revoked_by_name_or_id_and_removed_when_expired() {
         let folder = tempfile::tempdir().unwrap();
         let file = TokenFile::in_directory(folder.path());
-        let (a, _) = file.create(wanted("a"), 1).unwrap();
-        let (b, _) = file.create(Wanted { expires: Some(10), ..wanted("b") }, 1).unwrap();
-        assert_eq!(file.create(wanted("a"), 1).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        let (a, _) = file.create(named("a"), 1).unwrap();
+        let (b, _) = file.create(NewToken { expires: Some(10), ..named("b") }, 1).unwrap();
+        assert_eq!(file.create(named("a"), 1).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert!(!b.is_expired(9) && b.is_expired(10) && !a.is_expired(u64::MAX));
         assert_eq!(file.revoke("a").unwrap(), a);
         assert_eq!(file.revoke("a").unwrap_err().kind(), io::ErrorKind::NotFound);
-        let (c, _) = file.create(wanted("c"), 10).unwrap();
+        let (c, _) = file.create(named("c"), 10).unwrap();
         assert_eq!(file.read().unwrap(), std::slice::from_ref(&c));
         assert_eq!(file.revoke(&c.id).unwrap(), c);
     }
 
     #[test]
-    fn a_file_that_is_not_understood_is_left_as_it_is() {
+    fn an_invalid_file_is_not_changed() {
         let folder = tempfile::tempdir().unwrap();
         let file = TokenFile::in_directory(folder.path());
-        file.create(wanted("a"), 1).unwrap();
+        file.create(named("a"), 1).unwrap();
         let broken = fs::read_to_string(file.path()).unwrap().replace("digest\": \"", "digest\": \"x");
         fs::write(file.path(), &broken).unwrap();
         assert_eq!(file.read().unwrap_err().kind(), io::ErrorKind::InvalidData);
-        assert_eq!(file.create(wanted("b"), 1).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(file.create(named("b"), 1).unwrap_err().kind(), io::ErrorKind::InvalidData);
         assert_eq!(fs::read_to_string(file.path()).unwrap(), broken);
     }
 
     #[test]
-    fn changes_from_many_sides_are_all_kept() {
+    fn concurrent_changes_are_all_kept() {
         let folder = tempfile::tempdir().unwrap();
         let file = TokenFile::in_directory(folder.path());
         std::thread::scope(|scope| {
             for n in 0..16 {
                 let file = &file;
-                scope.spawn(move || file.create(wanted(&format!("t{n}")), 1).unwrap());
+                scope.spawn(move || file.create(named(&format!("t{n}")), 1).unwrap());
             }
         });
         assert_eq!(file.read().unwrap().len(), 16);

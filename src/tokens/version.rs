@@ -1,4 +1,4 @@
-//! The version of the token file, by which the daemon finds out that it has to read the file again.
+//! The version of the token file, by which the daemon detects that it must read the file again.
 
 use std::{fs::Metadata, io, path::Path, time::SystemTime};
 
@@ -6,19 +6,19 @@ use std::{fs::Metadata, io, path::Path, time::SystemTime};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version {
     file: Option<Stamp>,
-    /// The same as the file, unless that is reached through a link.
+    /// Equals `file` unless the path is a symbolic link.
     link: Option<Stamp>,
     directory: Option<Access>,
 }
 
-/// What changes with a file's content or with its permissions.
+/// Metadata that changes with a file's content or permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
-    /// Each change of the tokens makes a file of its own.
+    /// The inode. Each change of the tokens creates a new file.
     number: u64,
     bytes: u64,
     modified: Option<SystemTime>,
-    /// Seconds and nanoseconds. Nobody can set it back, unlike the time of modification.
+    /// The ctime in seconds and nanoseconds. Unlike the time of modification it cannot be set back.
     changed: (i64, i64),
     access: Access,
 }
@@ -46,13 +46,13 @@ impl Stamp {
 }
 
 impl Version {
-    /// The version of a file in a directory. A file that is not there or cannot be examined has one, too.
+    /// Returns the version of a file in a directory. A missing or unreadable file also has a version.
     pub(super) fn of(path: &Path, directory: &Path) -> Version {
         let stamp = |data: io::Result<Metadata>| data.ok().as_ref().map(Stamp::of);
         Version {
             file: stamp(path.metadata()),
             link: stamp(path.symlink_metadata()),
-            // The rest of it changes with every other file there.
+            // The rest of its metadata changes with every other file there.
             directory: stamp(directory.metadata()).map(|stamp| stamp.access),
         }
     }

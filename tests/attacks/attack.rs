@@ -1,4 +1,4 @@
-//! One attack: what is sent, what the daemon does about it, and what it may cost.
+//! One attack: what is sent, how the daemon must react, and what it may cost.
 
 use std::{
     io::ErrorKind,
@@ -8,69 +8,74 @@ use std::{
 
 use crate::{
     harness::{Daemon, http::Socket},
-    measure::{Witness, resident},
+    measure::{OtherPublisher, resident},
 };
 
-/// Connections that attack at the same time.
+/// Concurrent attacking connections.
 const ATTACKERS: usize = 8;
-/// KiB that the daemon's memory may be up by for each.
+/// KiB of memory that each may cost.
 const MEMORY: usize = 1024;
-/// Rounds, of which the best counts for others: the attackers themselves share the processors with them.
+/// Rounds; the best one is compared, since the attackers themselves use the processors.
 const ROUNDS: usize = 3;
-/// Much without optimization, where each attack keeps both processors busy for as long as that.
+/// Large without optimization, where an attack keeps both processors busy for this long.
 const SLACK: Duration = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 50 });
-/// At once, on a busy machine.
+/// Without a timeout of the daemon, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// The way in.
+/// The transport.
 #[derive(Clone, Copy)]
-pub(crate) enum Way {
+pub(crate) enum Transport {
     Tcp,
     Local,
 }
 
-/// What the daemon does about it.
+/// How the daemon must react.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Then {
-    /// It answers with something like this and goes on, or closes the connection.
+pub(crate) enum Reaction {
+    /// It answers with a text that contains this, and may close the connection.
     Answers(&'static str),
     /// It closes the connection, with or without an answer.
     Closes,
-    /// Nothing is wrong yet: it waits for more, or for the peer to take something.
+    /// It waits for more bytes, or for the peer to read.
     Waits,
 }
 
 pub(crate) struct Attack {
     name: &'static str,
-    way: Way,
+    transport: Transport,
     begin: Vec<u8>,
-    /// Sent again and again behind it, unless the daemon closes the connection.
+    /// Sent repeatedly after `begin`, until the daemon closes the connection.
     again: Vec<u8>,
     times: usize,
-    then: Then,
+    reaction: Reaction,
 }
 
 /// An attack that sends this once.
-pub(crate) fn attack(name: &'static str, way: Way, begin: impl Into<Vec<u8>>, then: Then) -> Attack {
-    Attack { name, way, begin: begin.into(), again: Vec::new(), times: 0, then }
+pub(crate) fn attack(
+    name: &'static str,
+    transport: Transport,
+    begin: impl Into<Vec<u8>>,
+    reaction: Reaction,
+) -> Attack {
+    Attack { name, transport, begin: begin.into(), again: Vec::new(), times: 0, reaction }
 }
 
 impl Attack {
-    /// Sends this behind it, so many times.
+    /// Sends this after it, a number of times.
     pub(crate) fn and_again(self, again: impl Into<Vec<u8>>, times: usize) -> Attack {
         Attack { again: again.into(), times, ..self }
     }
 }
 
-/// A connection that gives up on reading and writing at [`AT_ONCE`].
-fn connect(daemon: &Daemon, way: Way) -> Box<dyn Socket> {
-    match way {
-        Way::Tcp => {
+/// A connection whose reads and writes time out after [`AT_ONCE`].
+fn connect(daemon: &Daemon, transport: Transport) -> Box<dyn Socket> {
+    match transport {
+        Transport::Tcp => {
             let socket = daemon.tcp();
             socket.set_read_timeout(Some(AT_ONCE)).and(socket.set_write_timeout(Some(AT_ONCE))).unwrap();
             Box::new(socket)
         }
-        Way::Local => {
+        Transport::Local => {
             let socket = daemon.local();
             socket.set_read_timeout(Some(AT_ONCE)).and(socket.set_write_timeout(Some(AT_ONCE))).unwrap();
             Box::new(socket)
@@ -78,19 +83,19 @@ fn connect(daemon: &Daemon, way: Way) -> Box<dyn Socket> {
     }
 }
 
-/// Attacks once, and gives the connection, so that it is still open when memory is measured.
+/// Attacks once, and returns the connection, so that it is still open when memory is measured.
 fn run(attack: &Attack, daemon: &Daemon) -> Box<dyn Socket> {
-    let Attack { name, way, begin, again, times, then } = attack;
-    let mut socket = connect(daemon, *way);
+    let Attack { name, transport, begin, again, times, reaction } = attack;
+    let mut socket = connect(daemon, *transport);
     let mut sent = socket.write_all(begin);
     for _ in 0..*times {
-        // A daemon that has closed the connection takes no more.
+        // A daemon that has closed the connection accepts no more bytes.
         sent = sent.and_then(|()| socket.write_all(again));
     }
-    let stuck = *then != Then::Waits
+    let stuck = *reaction != Reaction::Waits
         && sent.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
     assert!(!stuck, "{name}: the daemon neither reads nor closes");
-    if *then == Then::Waits {
+    if *reaction == Reaction::Waits {
         return socket;
     }
     let (mut answer, mut chunk) = (Vec::new(), [0; 4096]);
@@ -99,23 +104,25 @@ fn run(attack: &Attack, daemon: &Daemon) -> Box<dyn Socket> {
             Ok(0) => break true,
             Ok(read) => answer.extend_from_slice(&chunk[..read]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => break false,
-            // What it had not read made the system reset the connection.
+            // Unread bytes made the system reset the connection.
             Err(_) => break true,
         }
-        if matches!(then, Then::Answers(code) if String::from_utf8_lossy(&answer).contains(code)) {
+        if matches!(reaction, Reaction::Answers(code) if String::from_utf8_lossy(&answer).contains(code)) {
             return socket;
         }
     };
     let answer = String::from_utf8_lossy(&answer);
-    assert!(closed && *then == Then::Closes, "{name}: closed: {closed}, within {AT_ONCE:?} this came: {answer:.300}");
+    assert!(
+        closed && *reaction == Reaction::Closes,
+        "{name}: closed: {closed}, within {AT_ONCE:?} this came: {answer:.300}"
+    );
     socket
 }
 
-/// Attacks with each, and checks that the daemon does what it should, that it costs no memory, and that another publisher
-/// does not notice.
-pub(crate) fn hold(daemon: &Daemon, attacks: &[Attack]) {
-    let others = Witness::start(daemon);
-    // What the first of everything costs is not theirs.
+/// Runs each attack, and checks the daemon's reaction, its memory, and that another publisher waits no longer.
+pub(crate) fn withstand(daemon: &Daemon, attacks: &[Attack]) {
+    let others = OtherPublisher::start(daemon);
+    // A warm-up: allocations of the first use are not counted.
     for attack in attacks {
         drop(run(attack, daemon));
     }

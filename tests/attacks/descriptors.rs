@@ -1,4 +1,4 @@
-//! No descriptors are left: streams go on, nothing spins, and there is room again as soon as the crowd has gone.
+//! Exhausted descriptors: streams continue, nothing spins, and there is room as soon as connections are closed.
 
 use std::{
     io::{Read, Write},
@@ -6,27 +6,27 @@ use std::{
 };
 
 use crate::{
-    harness::{Daemon, Place, after, http::Socket, until},
+    harness::{Daemon, Sandbox, after, http::Socket, until},
     measure::{alone, descriptors, processor_time},
 };
 
 /// Descriptors of the daemon.
 const LIMIT: usize = 256;
-/// Connections of the crowd, more than there are descriptors for.
-const CROWD: usize = 400;
+/// Connections, more than there are descriptors for.
+const CONNECTIONS: usize = 400;
 
-/// Before those of the crowd that say nothing are cut, and leave room.
+/// Less than the timeout after which silent connections are closed and leave room.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// A daemon that may have so few.
+/// A daemon with this limit of descriptors.
 fn narrow() -> Daemon {
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned).to_vec();
-    Daemon::of_command(place, flags, |busd| after(&format!("ulimit -n {LIMIT}"), busd))
+    Daemon::of_command(sandbox, flags, |busd| after(&format!("ulimit -n {LIMIT}"), busd))
 }
 
-/// Takes all that there are with connections of one kind, holds them for a while, and lets them go.
+/// Takes all descriptors with connections of one kind, holds them for a while, and closes them.
 fn exhaust(what: &str, daemon: &Daemon, connect: impl Fn() -> Box<dyn Socket>, others: impl Fn() -> bool) {
     let mut stream = daemon.stream("/events/t");
     let mut publisher = daemon.lines();
@@ -35,8 +35,8 @@ fn exhaust(what: &str, daemon: &Daemon, connect: impl Fn() -> Box<dyn Socket>, o
         assert_eq!(answer["published"]["subscribers"], 1, "{what}: {answer}");
     };
     let before = descriptors(daemon);
-    let crowd: Vec<_> = (0..CROWD).map(|_| connect()).collect();
-    until("the crowd has all that it can have", || {
+    let connections: Vec<_> = (0..CONNECTIONS).map(|_| connect()).collect();
+    until("the descriptors are taken", || {
         publish("while they come".into());
         (descriptors(daemon) > LIMIT / 2).then_some(())
     });
@@ -48,7 +48,7 @@ fn exhaust(what: &str, daemon: &Daemon, connect: impl Fn() -> Box<dyn Socket>, o
         let asked = Instant::now();
         assert!(
             others() && asked.elapsed() < AT_ONCE,
-            "{what}: the other way in had no room for {:?}",
+            "{what}: the other transport accepted nothing for {:?}",
             asked.elapsed()
         );
         std::thread::sleep(Duration::from_millis(50));
@@ -60,18 +60,18 @@ fn exhaust(what: &str, daemon: &Daemon, connect: impl Fn() -> Box<dyn Socket>, o
     assert!(open < LIMIT, "{what}: none is left for the daemon itself");
     assert!(busy < 0.3, "{what}: the daemon is busy with nothing: {busy}");
 
-    drop(crowd);
+    drop(connections);
     let began = Instant::now();
-    until("there is room again", || (daemon.get("/healthz").status == 200).then_some(()));
+    until("the daemon accepts connections again", || (daemon.get("/healthz").status == 200).then_some(()));
     assert!(daemon.lines().ask(r#"{"status":{}}"#)["status"].is_object());
     let room = began.elapsed();
-    until("all have gone", || (descriptors(daemon) <= before + 4).then_some(()));
-    eprintln!("{what}: room again after {room:.2?}, all gone after {:.2?}", began.elapsed());
+    until("all descriptors are closed", || (descriptors(daemon) <= before + 4).then_some(()));
+    eprintln!("{what}: room again after {room:.2?}, all closed after {:.2?}", began.elapsed());
     assert!(room < Duration::from_secs(2), "{what}: room only after {room:?}");
 }
 
 #[test]
-fn when_tcp_connections_take_all_descriptors_streams_and_publishers_go_on() {
+fn streams_and_publishers_continue_while_tcp_connections_take_all_descriptors() {
     let _alone = alone();
     let daemon = narrow();
     exhaust(
@@ -83,12 +83,12 @@ fn when_tcp_connections_take_all_descriptors_streams_and_publishers_go_on() {
 }
 
 #[test]
-fn when_local_connections_take_all_descriptors_streams_and_publishers_go_on() {
+fn streams_and_publishers_continue_while_local_connections_take_all_descriptors() {
     let _alone = alone();
     let daemon = narrow();
     let connect = || {
         let mut socket = daemon.local();
-        // They say what they want, and then nothing: neither publishers nor subscribers.
+        // They send the start of a request, and then nothing: neither publishers nor subscribers.
         let _ = socket.write_all(b"{\"status\":{}}\n");
         Box::new(socket) as Box<dyn Socket>
     };
@@ -96,10 +96,12 @@ fn when_local_connections_take_all_descriptors_streams_and_publishers_go_on() {
 }
 
 #[test]
-fn a_connection_without_room_is_closed_and_the_log_says_why() {
+fn a_connection_without_a_descriptor_is_closed_and_logged() {
     let _alone = alone();
     let daemon = narrow();
-    let mut crowd: Vec<_> = (0..CROWD).map(|_| daemon.local()).collect();
-    assert_eq!(crowd.last_mut().unwrap().read(&mut [0]).unwrap_or(0), 0);
-    until("the log says why", || daemon.log().contains("no descriptors are left for more local").then_some(()));
+    let mut connections: Vec<_> = (0..CONNECTIONS).map(|_| daemon.local()).collect();
+    assert_eq!(connections.last_mut().unwrap().read(&mut [0]).unwrap_or(0), 0);
+    until("the refusal is logged", || {
+        daemon.log().contains("no file descriptors are left for more local").then_some(())
+    });
 }

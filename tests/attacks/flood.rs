@@ -1,4 +1,4 @@
-//! One publisher floods the bus: others have their turn between its batches.
+//! One publisher floods the bus: others are served between its batches.
 
 use std::{
     io::{ErrorKind, Write},
@@ -16,11 +16,11 @@ use crate::{
 const ROUNDS: usize = 3;
 /// Events of the other publisher in each.
 const EVENTS: usize = if cfg!(debug_assertions) { 300 } else { 600 };
-/// What the processors' own scheduler may add where three threads want two of them; without optimization each turn takes
-/// ten times as long.
+/// What the scheduler may add where three threads want two processors; without optimization each turn takes ten times
+/// as long.
 const SLACK: Duration = Duration::from_millis(if cfg!(debug_assertions) { 20 } else { 1 });
 
-/// One that publishes as fast as it is taken, and asks for no answers.
+/// Publishes as fast as the daemon accepts, and requests no answers.
 fn flood(daemon: &Daemon, data: &str, stop: &AtomicBool) {
     let line = format!("{{\"publish\":{{\"topic\":\"flood\",\"data\":\"{data}\",\"ack\":\"none\"}}}}\n");
     let lines = line.repeat((256 << 10) / line.len());
@@ -46,7 +46,7 @@ fn latencies(daemon: &Daemon) -> Latencies {
 }
 
 #[test]
-fn a_flood_of_one_publisher_at_most_doubles_what_another_waits() {
+fn a_flood_of_one_publisher_at_most_doubles_the_latency_of_another() {
     let _alone = alone();
     let daemon = Daemon::start(&[]);
     for (name, size) in [("small events", 20), ("events of 20 kB", 20_000)] {

@@ -1,7 +1,7 @@
-//! What HTTP/2 alone has: floods of frames that cost their sender nothing, headers without an end, windows of no size.
+//! HTTP/2 attacks: floods of frames that are cheap for their sender, endless headers, zero windows.
 
 use crate::{
-    attack::{Attack, Then, Way, attack, hold},
+    attack::{Attack, Reaction, Transport, attack, withstand},
     harness::Daemon,
     malformed::garbage,
     measure::alone,
@@ -40,11 +40,11 @@ fn requests(daemon: &Daemon, path: &str, many: u32) -> Vec<u8> {
 }
 
 fn attacks(daemon: &Daemon) -> Vec<Attack> {
-    use Then::{Closes, Waits};
+    use Reaction::{Closes, Waits};
     let settings = begin(b"");
     let and = |frames: &[u8]| [&settings, frames].concat();
     let headers = |fields: &[u8]| and(&frame(HEADERS, END_STREAM, 1, fields));
-    // A field that enters the table, 4,000 bytes long, and then is named with one byte again and again.
+    // A field of 4,000 bytes enters the table, and is then repeated with one byte each.
     let bomb = [&[0x40, 1, b'a', 0x7f, 0xa1, 0x1e][..], &[b'x'; 4000], &[0xbe; 12_000]].concat();
     let mut resets = Vec::new();
     for n in 0..50_000 {
@@ -52,7 +52,7 @@ fn attacks(daemon: &Daemon) -> Vec<Attack> {
         resets.extend(frame(HEADERS, END_STREAM | END_HEADERS, stream, &get(daemon, "/healthz")));
         resets.extend(frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]));
     }
-    let tcp = Way::Tcp;
+    let tcp = Transport::Tcp;
     vec![
         attack("HTTP/2: garbage", tcp, and(&garbage()), Closes),
         attack("HTTP/2: a frame of 16 MiB", tcp, and(&[0xff, 0xff, 0xff, DATA, 0, 0, 0, 0, 1]), Closes),
@@ -81,9 +81,9 @@ fn attacks(daemon: &Daemon) -> Vec<Attack> {
 }
 
 #[test]
-fn floods_of_frames_cost_neither_memory_nor_others() {
+fn floods_of_frames_cost_neither_memory_nor_latency_of_others() {
     let _alone = alone();
     let daemon = Daemon::start(&["--log", "warn"]);
-    hold(&daemon, &attacks(&daemon));
+    withstand(&daemon, &attacks(&daemon));
     assert_eq!(daemon.get("/healthz").status, 200);
 }

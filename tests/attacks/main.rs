@@ -1,13 +1,12 @@
-//! What must not hurt: attacks and accidents against the daemon as a real process, each with figures of its memory, its
-//! processor time, and of what another publisher notices.
+//! Hostile load: attacks and exhausted resources against the daemon as a real process, each with figures of its memory,
+//! its processor time, and of the latency of another publisher.
 //!
 //! One file for each kind. The tests measure, so they run [one at a time](measure::alone); the figures go to stderr
-//! (`cargo test --test attacks -- --nocapture`). What is a latency is compared with one of the same run, or is the best of
-//! a few rounds: other work on the machine must not decide.
+//! (`cargo test --test attacks -- --nocapture`). A latency is compared with one of the same run, or is the best of a
+//! few rounds, so that other work on the machine does not decide.
 #![cfg(target_os = "linux")]
 
 mod attack;
-mod crowd;
 mod descriptors;
 mod distinct;
 mod flood;
@@ -16,13 +15,7 @@ mod malformed;
 mod measure;
 mod slow;
 mod snapshots;
-mod strangers;
+mod stalled_subscribers;
+mod unfinished_heads;
 
-/// The harness of the end-to-end tests.
-#[allow(dead_code, unused_imports, reason = "they need more of it")]
-#[path = "../e2e"]
-mod e2e {
-    pub(crate) mod harness;
-}
-
-use e2e::harness;
+use sse_bus_support::harness;

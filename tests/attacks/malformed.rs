@@ -1,5 +1,5 @@
-//! Bytes that are no request, or claim to be a huge one, in every language that the daemon speaks: refused or cut at
-//! once, without memory, and without anybody else noticing.
+//! Bytes that are no request, or claim to be a huge one, in every protocol of the daemon: refused or cut at once,
+//! without memory and without an effect on other clients.
 
 use sse_bus::{
     limits::FRAME_MAX,
@@ -7,17 +7,17 @@ use sse_bus::{
 };
 
 use crate::{
-    attack::{Attack, Then, Way, attack, hold},
+    attack::{Attack, Reaction, Transport, attack, withstand},
     harness::Daemon,
     measure::alone,
 };
 
-/// A frame whose length is right and whose body is this.
+/// A frame with a valid length and this body.
 fn frame(body: &[u8]) -> Vec<u8> {
     [&binary::PREFACE[..], &(body.len() as u32).to_le_bytes(), body].concat()
 }
 
-/// The beginning of a subscription in the binary language, up to the number of its filters.
+/// The beginning of a binary subscription, up to the number of its filters.
 fn subscribe_frame(filters: &[u8]) -> Vec<u8> {
     let mut whole = Vec::new();
     binary::encode(&Request::Subscribe(Subscribe::new(["f"])), &mut whole).unwrap();
@@ -25,7 +25,7 @@ fn subscribe_frame(filters: &[u8]) -> Vec<u8> {
     frame(&[&whole[binary::PREFIX..=binary::PREFIX], filters].concat())
 }
 
-/// Bytes that nobody chose.
+/// Random bytes.
 pub(crate) fn garbage() -> Vec<u8> {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let next = move || {
@@ -38,8 +38,8 @@ pub(crate) fn garbage() -> Vec<u8> {
 }
 
 fn attacks(daemon: &Daemon) -> Vec<Attack> {
-    use Then::{Answers, Closes, Waits};
-    use Way::{Local, Tcp};
+    use Reaction::{Answers, Closes, Waits};
+    use Transport::{Local, Tcp};
     let head = format!("POST /events/t HTTP/1.1\r\nHost: {}\r\n", daemon.address);
     let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
     // bincode: 253 says that eight bytes follow.
@@ -69,26 +69,33 @@ fn attacks(daemon: &Daemon) -> Vec<Attack> {
         attack("deep objects", Local, format!("{}\n", deep(r#"{"publish":"#)), Answers("request_invalid")),
         attack("a deep name", Local, format!("{{\"kick\":{{\"client\":{}\n", deep("[")), Answers("request_invalid")),
     ];
-    for way in [Local, Tcp] {
+    for transport in [Local, Tcp] {
         attacks.extend([
-            attack("garbage behind a capital letter", way, [&b"G"[..], &garbage()].concat(), Closes),
-            attack("an endless request line", way, "GET /", Closes).and_again("a".repeat(64 << 10), 256),
-            attack("endless headers", way, "GET / HTTP/1.1\r\n", Closes).and_again("a: b\r\n".repeat(8 << 10), 256),
-            attack("an endless header", way, "GET / HTTP/1.1\r\na: ", Closes).and_again("a".repeat(64 << 10), 256),
-            attack("a truncated head", way, "GET /events/t HTTP/1.1\r\nHo", Waits),
-            attack("a body of 2^63 bytes", way, format!("{head}Content-Length: {}\r\n\r\n", 1_u64 << 63), Closes)
-                .and_again("x".repeat(64 << 10), 256),
-            attack("a body of 2^70 bytes", way, format!("{head}Content-Length: 1{}\r\n\r\n", "0".repeat(21)), Closes),
-            attack("a chunk of 2^63 bytes", way, format!("{chunked}{:x}\r\n", 1_u64 << 63), Closes)
-                .and_again("x".repeat(64 << 10), 256),
-            attack("endless chunks", way, &*chunked, Closes)
-                .and_again(format!("40\r\n{:64}\r\n", "").repeat(1000), 256),
-            attack("chunks of one byte", way, &*chunked, Waits).and_again("1\r\nx\r\n".repeat(8 << 10), 5),
-            attack("an endless chunk extension", way, format!("{chunked}1;"), Closes)
-                .and_again("x".repeat(64 << 10), 256),
-            attack("endless trailers", way, format!("{chunked}1\r\nx\r\n0\r\n"), Closes)
+            attack("garbage behind a capital letter", transport, [&b"G"[..], &garbage()].concat(), Closes),
+            attack("an endless request line", transport, "GET /", Closes).and_again("a".repeat(64 << 10), 256),
+            attack("endless headers", transport, "GET / HTTP/1.1\r\n", Closes)
                 .and_again("a: b\r\n".repeat(8 << 10), 256),
-            attack("a body that does not come", way, format!("{head}Content-Length: 200000\r\n\r\n"), Waits),
+            attack("an endless header", transport, "GET / HTTP/1.1\r\na: ", Closes)
+                .and_again("a".repeat(64 << 10), 256),
+            attack("a truncated head", transport, "GET /events/t HTTP/1.1\r\nHo", Waits),
+            attack("a body of 2^63 bytes", transport, format!("{head}Content-Length: {}\r\n\r\n", 1_u64 << 63), Closes)
+                .and_again("x".repeat(64 << 10), 256),
+            attack(
+                "a body of 2^70 bytes",
+                transport,
+                format!("{head}Content-Length: 1{}\r\n\r\n", "0".repeat(21)),
+                Closes,
+            ),
+            attack("a chunk of 2^63 bytes", transport, format!("{chunked}{:x}\r\n", 1_u64 << 63), Closes)
+                .and_again("x".repeat(64 << 10), 256),
+            attack("endless chunks", transport, &*chunked, Closes)
+                .and_again(format!("40\r\n{:64}\r\n", "").repeat(1000), 256),
+            attack("chunks of one byte", transport, &*chunked, Waits).and_again("1\r\nx\r\n".repeat(8 << 10), 5),
+            attack("an endless chunk extension", transport, format!("{chunked}1;"), Closes)
+                .and_again("x".repeat(64 << 10), 256),
+            attack("endless trailers", transport, format!("{chunked}1\r\nx\r\n0\r\n"), Closes)
+                .and_again("a: b\r\n".repeat(8 << 10), 256),
+            attack("a body that does not come", transport, format!("{head}Content-Length: 200000\r\n\r\n"), Waits),
         ]);
     }
     attacks.push(attack("garbage over TCP", Tcp, garbage(), Closes));
@@ -97,8 +104,8 @@ fn attacks(daemon: &Daemon) -> Vec<Attack> {
 }
 
 #[test]
-fn malformed_and_huge_requests_are_refused_at_once_and_cost_neither_memory_nor_others() {
+fn malformed_and_huge_requests_are_refused_at_once_without_cost_to_others() {
     let _alone = alone();
     let daemon = Daemon::start(&[]);
-    hold(&daemon, &attacks(&daemon));
+    withstand(&daemon, &attacks(&daemon));
 }

@@ -1,5 +1,4 @@
-//! What the tests measure: the daemon's memory and processor time, and the latencies of a publisher that does nothing
-//! wrong.
+//! Measurements: the daemon's memory and processor time, and the latencies of a well-behaved publisher.
 
 use std::{
     fmt, fs,
@@ -16,7 +15,7 @@ use crate::harness::{Daemon, Lines, until};
 /// The tests of this binary run one at a time: they share two cores with what they measure.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
-    // A test that failed has left nothing behind.
+    // A failed test poisons the lock, which is otherwise intact.
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -25,7 +24,7 @@ pub(crate) fn resident(daemon: &Daemon) -> usize {
     memory(daemon, "VmRSS:")
 }
 
-/// The most of it that there has been.
+/// The peak of its resident memory.
 pub(crate) fn peak(daemon: &Daemon) -> usize {
     memory(daemon, "VmHWM:")
 }
@@ -74,16 +73,16 @@ impl fmt::Display for Latencies {
     }
 }
 
-/// A publisher that does nothing wrong: an event every few milliseconds over the local socket, each answered before the
-/// next. It goes on until it is dropped.
-pub(crate) struct Witness {
+/// A well-behaved publisher: an event every few milliseconds over the local socket, each answered before the next. Runs
+/// until it is dropped.
+pub(crate) struct OtherPublisher {
     taken: Arc<Mutex<Vec<Duration>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Witness {
-    pub(crate) fn start(daemon: &Daemon) -> Witness {
+impl OtherPublisher {
+    pub(crate) fn start(daemon: &Daemon) -> OtherPublisher {
         let (taken, stop) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<AtomicBool>::default());
         let (noted, stopped, mut lines) = (taken.clone(), stop.clone(), daemon.lines());
         let thread = thread::spawn(move || {
@@ -93,22 +92,22 @@ impl Witness {
                 thread::sleep(Duration::from_millis(2));
             }
         });
-        Witness { taken, stop, thread: Some(thread) }
+        OtherPublisher { taken, stop, thread: Some(thread) }
     }
 
-    /// The latencies from now on count.
+    /// Discards the latencies so far.
     pub(crate) fn begin(&self) {
         self.taken.lock().unwrap().clear();
     }
 
-    /// The latencies since the beginning, of so many events at least.
+    /// The latencies since the last call of `begin`, at least this many.
     pub(crate) fn latencies(&self, least: usize) -> Latencies {
-        until("the other publisher goes on", || (self.taken.lock().unwrap().len() >= least).then_some(()));
+        until("the other publisher continues", || (self.taken.lock().unwrap().len() >= least).then_some(()));
         Latencies::of(self.taken.lock().unwrap().clone())
     }
 }
 
-impl Drop for Witness {
+impl Drop for OtherPublisher {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         let failed = self.thread.take().is_some_and(|thread| thread.join().is_err());
@@ -116,7 +115,7 @@ impl Drop for Witness {
     }
 }
 
-/// Publishes one event and tells how long it took until it was answered.
+/// Publishes one event and returns the time until its answer.
 pub(crate) fn publish(lines: &mut Lines) -> Duration {
     let began = Instant::now();
     let answer = lines.ask(r#"{"publish":{"topic":"witness","data":"x"}}"#);

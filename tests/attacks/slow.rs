@@ -1,5 +1,5 @@
-//! Peers that say nothing, or say it a byte at a time: whoever has not sent the head of a request is cut after 10 s,
-//! whoever has begun a request and does not send the rest after 30 s.
+//! Slow peers: a connection without a complete request head is closed after 10 s, one with an incomplete request after
+//! 30 s.
 
 use std::{
     collections::BTreeMap,
@@ -17,15 +17,15 @@ use sse_bus::{
 
 use crate::{
     harness::Daemon,
-    measure::{Witness, alone, descriptors, processor_time, resident},
+    measure::{OtherPublisher, alone, descriptors, processor_time, resident},
 };
 
-/// What peers that send a head slowly, or nothing, may be late to be cut: two or three seconds on a busy machine.
+/// Delay by which a peer with a slow head may be closed too late: two or three seconds on a busy machine.
 const LATE: Duration = Duration::from_secs(3);
-/// Slow connections of each kind in the larger crowd.
+/// Slow connections of each kind in the large test.
 const EACH: usize = 100;
 
-/// A connection that can be asked without waiting.
+/// A connection that can be polled.
 trait Peer: Read + Write {
     fn dont_wait(&self);
 }
@@ -42,12 +42,12 @@ impl Peer for UnixStream {
     }
 }
 
-/// What a slow peer sends.
+/// The bytes of a slow peer.
 struct Slow {
     name: &'static str,
-    /// All that it sends at once.
+    /// Sent at once.
     begin: Vec<u8>,
-    /// A byte of this each second, from the beginning again at its end.
+    /// Sent a byte per second, repeatedly.
     then: &'static [u8],
     local: bool,
     deadline: Duration,
@@ -94,41 +94,46 @@ fn is_cut(peer: &mut Box<dyn Peer>) -> bool {
 }
 
 #[test]
-fn slow_and_silent_peers_are_cut_and_nobody_else_waits() -> io::Result<()> {
+fn slow_and_silent_peers_are_closed_and_no_other_client_waits() -> io::Result<()> {
     let _alone = alone();
     let daemon = Daemon::start(&[]);
-    let others = Witness::start(&daemon);
+    let others = OtherPublisher::start(&daemon);
     others.begin();
     let usual = others.latencies(500);
     let (memory, open, cpu) = (resident(&daemon), descriptors(&daemon), processor_time(&daemon));
     let kinds = kinds(&daemon);
     let began = Instant::now();
-    let mut crowd: Vec<(&Slow, Box<dyn Peer>)> = Vec::new();
+    let mut connections: Vec<(&Slow, Box<dyn Peer>)> = Vec::new();
     for kind in &kinds {
-        // 500 and more in all that are slow with a head.
+        // Over 500 in all with a slow head.
         let many = if kind.deadline == FIRST_BYTE { EACH } else { 5 };
         for _ in 0..many {
             let mut peer: Box<dyn Peer> = if kind.local { Box::new(daemon.local()) } else { Box::new(daemon.tcp()) };
             peer.write_all(&kind.begin)?;
             peer.dont_wait();
-            crowd.push((kind, peer));
+            connections.push((kind, peer));
         }
     }
-    let (all, ready) = (crowd.len(), began.elapsed());
+    let (all, ready) = (connections.len(), began.elapsed());
     others.begin();
     let mut cut: BTreeMap<&str, (Duration, Duration)> = BTreeMap::new();
     let mut second = 0;
-    while !crowd.is_empty() {
-        assert!(began.elapsed() < REQUEST + ready + LATE * 2, "{} are still there: {}", crowd.len(), crowd[0].0.name);
+    while !connections.is_empty() {
+        assert!(
+            began.elapsed() < REQUEST + ready + LATE * 2,
+            "{} are still there: {}",
+            connections.len(),
+            connections[0].0.name
+        );
         if began.elapsed().as_secs() > second {
             second = began.elapsed().as_secs();
-            for (kind, peer) in crowd.iter_mut().filter(|(kind, _)| !kind.then.is_empty()) {
+            for (kind, peer) in connections.iter_mut().filter(|(kind, _)| !kind.then.is_empty()) {
                 let byte = second as usize % kind.then.len();
-                // Where it fails the connection is cut.
+                // Where it fails, the connection is closed.
                 let _ = peer.write(&kind.then[byte..=byte]);
             }
         }
-        crowd.retain_mut(|(kind, peer)| {
+        connections.retain_mut(|(kind, peer)| {
             if !is_cut(peer) {
                 return true;
             }

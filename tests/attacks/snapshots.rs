@@ -1,17 +1,18 @@
-//! Subscribers of very many topics that do not read: what each costs does not grow with the topics, and others publish on.
+//! Subscribers of many topics that do not read: the cost of each does not grow with the topics, and publishing
+//! continues.
 
 use std::{fmt::Write as _, io::Write as _, net::TcpStream};
 
 use crate::{
     harness::{Daemon, until},
-    measure::{Witness, alone, resident},
+    measure::{OtherPublisher, alone, resident},
 };
 
-/// KiB that one subscriber may take: a read of history that its socket does not accept, and what a stream costs anyway. Before
-/// snapshots and losses were read in steps, one took 4 to 6 MiB.
+/// KiB per subscriber: a read of history that its socket does not accept, and the cost of a stream. Before snapshots
+/// and losses were read in steps, it was 4 to 6 MiB.
 const EACH: usize = 160;
 
-/// Publishes events, given as the fields behind the topic, to each of many topics in turn.
+/// Publishes events, given as the fields after the topic, to each of many topics in turn.
 fn publish_to_each(daemon: &Daemon, topics: usize, fields: &str) {
     let mut lines = daemon.lines();
     for first in (0..topics).step_by(500) {
@@ -22,13 +23,13 @@ fn publish_to_each(daemon: &Daemon, topics: usize, fields: &str) {
         }
         lines.send(batch.trim_end());
     }
-    // Answered once all of them are taken.
+    // Answered once all of them are published.
     assert!(lines.ask(r#"{"status":{}}"#)["status"].is_object());
 }
 
-/// Opens streams and reads nothing of them. Returns what each costs in memory, in KiB.
+/// Opens streams without reading. Returns the memory of each, in KiB.
 fn cost_of_each(daemon: &Daemon, path: &str, subscribers: usize) -> usize {
-    let witness = Witness::start(daemon);
+    let witness = OtherPublisher::start(daemon);
     witness.latencies(200);
     let before = resident(daemon);
     witness.begin();
@@ -45,12 +46,12 @@ fn cost_of_each(daemon: &Daemon, path: &str, subscribers: usize) -> usize {
     let each = resident(daemon).saturating_sub(before) / subscribers;
     eprintln!("{subscribers} streams of {path}: {each} KiB each; another publisher: {latencies}");
     drop(streams);
-    until("they leave", || (daemon.status()["subscribers"] == 0).then_some(()));
+    until("they disconnect", || (daemon.status()["subscribers"] == 0).then_some(()));
     each
 }
 
 #[test]
-fn a_large_snapshot_that_is_not_read_costs_no_more_than_any_stream() {
+fn a_large_unread_snapshot_costs_no_more_than_any_stream() {
     let _alone = alone();
     let daemon = Daemon::start(&["--log", "warn"]);
     publish_to_each(&daemon, 50_000, r#""data":"x","retain":true"#);
@@ -62,7 +63,7 @@ fn a_large_snapshot_that_is_not_read_costs_no_more_than_any_stream() {
 }
 
 #[test]
-fn losses_of_very_many_topics_that_are_not_read_cost_no_more_than_any_stream() {
+fn unread_losses_of_many_topics_cost_no_more_than_any_stream() {
     let _alone = alone();
     let daemon = Daemon::start(&["--log", "warn", "--history-events", "1"]);
     for data in ["lost", "kept"] {
@@ -75,7 +76,7 @@ fn losses_of_very_many_topics_that_are_not_read_cost_no_more_than_any_stream() {
 }
 
 #[test]
-fn large_events_of_the_past_that_are_not_read_wait_once_for_all_streams() {
+fn large_unread_events_of_history_wait_once_for_all_streams() {
     let _alone = alone();
     for history in ["memory", "disk"] {
         let daemon = Daemon::start(&["--log", "warn", "--history", history]);
@@ -91,7 +92,7 @@ fn large_events_of_the_past_that_are_not_read_wait_once_for_all_streams() {
 }
 
 #[test]
-fn large_events_that_are_not_read_wait_once_for_all_local_subscribers() {
+fn large_unread_events_wait_once_for_all_local_subscribers() {
     const SUBSCRIBERS: usize = 400;
     let _alone = alone();
     let daemon = Daemon::start(&["--log", "warn"]);
@@ -107,8 +108,8 @@ fn large_events_that_are_not_read_wait_once_for_all_local_subscribers() {
         })
         .collect();
     daemon.wait_for_subscribers(SUBSCRIBERS as u64);
-    // Answered once the others have been given what their sockets take.
-    Witness::start(&daemon).latencies(200);
+    // Answered once the others have received what their sockets accept.
+    OtherPublisher::start(&daemon).latencies(200);
     let each = resident(&daemon).saturating_sub(before) / SUBSCRIBERS;
     eprintln!("{SUBSCRIBERS} local subscribers: {each} KiB each");
     assert!(each < 160, "{each} KiB for each");

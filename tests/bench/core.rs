@@ -1,5 +1,5 @@
-//! What the core costs, in lines of figure, ratio and what is asked. A plain program: the figures are medians of many
-//! rounds over a state that is kept steady, which needs no framework, and compiles in a second.
+//! Costs of the core, in lines of figure, ratio and target. A plain program: the figures are medians of many rounds
+//! over a steady state, which needs no framework, and compiles in a second.
 //!
 //! `cargo bench --no-default-features --features bus --bench core`
 
@@ -15,7 +15,8 @@ use std::{
 use sse_bus::{
     Epoch, FilterSet, Topic,
     bus::{Bus, ClientId, Format, Now, Publication, Read, Start, Subscription, history::Memory},
-    limits::{Limits, Retention, TopicRule},
+    limits::Limits,
+    retention::{Retention, TopicRule},
 };
 
 const ROUNDS: usize = 41;
@@ -29,7 +30,7 @@ fn main() {
     let many = many_filters();
     line("the same, 10,000 topics, 1,000 filters of which 2 match", many, Some(one), "ratio at most 1.5");
     let alone = unwanted(&[], 0);
-    line("publish + finish that nobody wants, no subscribers", alone, None, "–");
+    line("publish + finish without a match, no subscribers", alone, None, "–");
     let beside = unwanted(&[], 10_000);
     line("the same, 10,000 subscribers elsewhere", beside, Some(alone), "ratio about 1");
     let ruled = unwanted(&rules(), 0);
@@ -58,7 +59,7 @@ fn bus_of(retention: Retention) -> Bus {
     Bus::new(Epoch::from_seed(1), limits, Box::new(Memory::new(retention)))
 }
 
-/// A hundred rules, of which the last matches all that is published here; with the general bounds.
+/// A hundred rules, of which the last matches every topic published here, with the default bounds.
 fn rules() -> Vec<TopicRule> {
     let filter = |i| if i < 99 { format!("some/{i}/**") } else { "**".into() };
     let rule = |i| TopicRule {
@@ -78,9 +79,7 @@ fn publish(bus: &mut Bus, topic: &Topic, data: &str) {
     let data = data.to_owned();
     let publication = Publication::new(topic.clone(), data);
     black_box(bus.publish(publication, None, NOW)).expect("a publish that is taken");
-    for waker in bus.finish() {
-        waker.wake();
-    }
+    bus.finish().wake();
 }
 
 fn subscribe(bus: &mut Bus, filters: &[&str], start: Start) -> ClientId {
@@ -88,11 +87,11 @@ fn subscribe(bus: &mut Bus, filters: &[&str], start: Start) -> ClientId {
     let mut subscription = Subscription::new(filters, Format::SseData);
     subscription.start = start;
     let (id, _) = bus.subscribe(subscription, NOW).expect("a subscription that is taken");
-    let _ = bus.finish();
+    bus.finish().wake();
     id
 }
 
-/// Reads all there is. Gives the bytes.
+/// Reads everything. Returns the bytes.
 fn drain(bus: &mut Bus, id: ClientId) -> usize {
     let (mut out, mut bytes) = (Vec::new(), 0);
     loop {
@@ -104,7 +103,7 @@ fn drain(bus: &mut Bus, id: ClientId) -> usize {
     }
 }
 
-/// The median over rounds of what one event costs.
+/// The median over rounds of the cost of one event.
 fn measure(mut round: impl FnMut() -> Duration) -> Duration {
     let mut rounds: Vec<Duration> = (0..ROUNDS).map(|_| round()).collect();
     rounds.sort_unstable();
@@ -127,7 +126,7 @@ fn publish_round(bus: &mut Bus, topics: &[Topic], readers: &[ClientId], data: &s
     spent / EVENTS
 }
 
-/// Publishes until each topic and the budget are at their bounds: every publish then lets an event go.
+/// Publishes until each topic and the budget are at their bounds: every publish then evicts an event.
 fn fill(bus: &mut Bus, topics: &[Topic], data: &str) {
     while bus.status().history_events as usize + 1 < topics.len() * Retention::default().events {
         let before = bus.status().history_events;
@@ -148,7 +147,7 @@ fn one_feed() -> Duration {
     measure(|| publish_round(&mut bus, &topics, &[reader], &data))
 }
 
-/// The topic that is published to is wanted by two of the filters, as one of many topics with a past.
+/// The published topic matches two of the filters; it is one of many topics with history.
 fn many_filters() -> Duration {
     let (mut bus, data) = (bus(), "x".repeat(200));
     let all: Vec<Topic> = (0..10_000).map(|i| topic(&format!("t/{}/{i}", i % 100))).collect();
@@ -175,8 +174,8 @@ fn unwanted(rules: &[TopicRule], subscribers: usize) -> Duration {
     measure(|| publish_round(&mut bus, &topics, &[], &data))
 }
 
-/// What publishes take after a change of the bounds, until nothing is beyond them, in rising order. The change itself
-/// counts with them.
+/// The times of publishes after a change of the bounds, until no event is outside of them, sorted. The change itself is
+/// counted with them.
 fn change_of_bounds(events: usize) -> Vec<Duration> {
     let (none, data) = (usize::MAX, "x".repeat(200));
     let roomy = Retention { events: none, bytes: none, budget: none, ..Retention::default() };
@@ -201,7 +200,7 @@ fn change_of_bounds(events: usize) -> Vec<Duration> {
     spent
 }
 
-/// Subscribes from the beginning and reads all of a past spread over ten topics.
+/// Subscribes from the beginning and reads all of a history spread over ten topics.
 fn replay(events: u32) -> Duration {
     let (mut bus, data) = (bus(), "x".repeat(200));
     let topics: Vec<Topic> = (0..10).map(|i| topic(&format!("t/{i}"))).collect();

@@ -1,5 +1,5 @@
-//! How long single calls of the bus take, which is how long they hold its lock: the median over rounds of the longest call, in
-//! processor time of this thread, so that other work on the machine is not counted.
+//! How long single calls of the bus take, which is how long they hold its lock: the median over rounds of the longest
+//! call, in processor time of this thread, so that other work on the machine is not counted.
 
 use std::{collections::BTreeMap, hint::black_box, task::Waker, time::Duration};
 
@@ -9,7 +9,8 @@ use sse_bus::{
         Bus, ClientId, ClientName, Format, Now, Publication, Read, Start, Subscription,
         history::{Memory, TopicKey},
     },
-    limits::{CLIENTS_AT_ONCE, Limits, Retention},
+    limits::{CLIENTS_AT_ONCE, Limits},
+    retention::Retention,
 };
 
 use super::{NOW, bus, publish, subscribe, topic};
@@ -60,7 +61,7 @@ pub(super) fn run() {
     }
 }
 
-/// What a call takes.
+/// The time of a call.
 fn time<R>(call: impl FnOnce() -> R) -> (R, Duration) {
     let clock = || {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -152,11 +153,15 @@ fn heartbeats(bus: &mut Bus) -> Duration {
     static SECOND: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(100);
     let second = SECOND.fetch_add(100, std::sync::atomic::Ordering::Relaxed);
     let now = Now { mono: second * 1000, unix: 1 };
-    let mut longest = time(|| (bus.tick(now), bus.finish())).1;
+    let mut longest = Duration::ZERO;
     loop {
-        let ((is_more, _), took) = time(|| (bus.catch_up(now), bus.finish()));
+        let (wakes, took) = time(|| {
+            bus.tick(now);
+            bus.finish()
+        });
+        wakes.wake();
         longest = longest.max(took);
-        if !is_more {
+        if bus.next_timeout().is_none_or(|at| at > now.mono) {
             read_once(bus);
             return longest;
         }
@@ -169,7 +174,7 @@ fn kick(bus: &mut Bus) -> Duration {
     ids.chunks(CLIENTS_AT_ONCE).map(disconnect).fold(longest, Duration::max)
 }
 
-/// Publishes to a topic for which as many levels of patterns are searched as the bus takes.
+/// Publishes to a topic that has as many levels of patterns to search as the bus allows.
 fn deep() -> Duration {
     let mut bus = bus();
     let levels = |wild: &[usize]| {

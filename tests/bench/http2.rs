@@ -1,9 +1,9 @@
-//! What a delivery costs over HTTP/2, beside HTTP/1.1: `cargo bench --bench http2`.
+//! The cost of a delivery over HTTP/2, beside HTTP/1.1: `cargo bench --bench http2`.
 //!
 //! 1,000 subscribers, on 10 connections of HTTP/2 or on 1,000 of HTTP/1.1, and one publisher on the local socket.
 //! *paced*: one event at a time, the next when all have the last; *saturated*: up to 1,000 events outstanding. The CPU
-//! time is the daemon's alone; deliveries a second are what daemon and subscribers reach together on this machine. Needs
-//! Linux and 1,100 descriptors.
+//! time is the daemon's alone; deliveries a second are what daemon and subscribers reach together on this machine.
+//! Needs Linux and 1,100 descriptors.
 
 use std::{
     error::Error,
@@ -32,10 +32,10 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 const SUBSCRIBERS: u64 = 1000;
 const CONNECTIONS: u64 = 10;
 const ROUNDS: usize = 3;
-/// Nothing takes longer, or something was lost.
+/// A timeout for everything, which a lost event exceeds.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How many events there are, how many of them may be outstanding.
+/// The number of events, and of those outstanding.
 const PACED: (u64, u64) = (500, 1);
 const SATURATED: (u64, u64) = (5000, 1000);
 
@@ -109,12 +109,12 @@ impl Received {
                 self.more.notified().await;
             }
         };
-        let lost = |_| format!("{} of {events} deliveries came", self.events.load(Ordering::Relaxed));
+        let lost = |_| format!("{} of {events} deliveries arrived", self.events.load(Ordering::Relaxed));
         Ok(timeout(PATIENCE, reached).await.map_err(lost)?)
     }
 }
 
-/// One round. Gives deliveries a second and microseconds of the daemon's CPU time a delivery.
+/// One round. Returns deliveries a second and microseconds of the daemon's CPU time a delivery.
 async fn round(bus: &mut Client, pid: u32, address: SocketAddr, http2: bool, load: (u64, u64)) -> Result<(f64, f64)> {
     let received = Arc::new(Received::default());
     let mut readers = tokio::task::JoinSet::new();

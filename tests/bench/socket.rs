@@ -2,8 +2,8 @@
 //! takes from cold: `cargo bench --bench socket`.
 //!
 //! Frames and lines are encoded ahead and sent as fast as the daemon takes them, every one acknowledged; the figure is
-//! events a second until the subscriber has the last. A bare copy of the same bytes between two local sockets shows
-//! what the machine gives.
+//! events a second until the subscriber has the last. A bare copy of the same bytes between two local sockets shows the
+//! speed of the machine.
 
 use std::{
     error::Error,
@@ -22,13 +22,13 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 const EVENTS: usize = 500_000;
 const ROUNDS: usize = 3;
 
-/// A way of speaking to the socket.
+/// A protocol of the socket.
 struct Way {
     name: &'static str,
     asked: usize,
     preface: &'static [u8],
     encode: fn(&Request) -> Vec<u8>,
-    /// Counts the messages in what was read; keeps what is unfinished.
+    /// Counts the messages in the bytes read; keeps an unfinished one.
     count: fn(&mut Vec<u8>) -> usize,
 }
 
@@ -42,7 +42,7 @@ fn main() -> Result<()> {
     let socket = folder.path().join("bus.sock");
     let mut daemon = Command::new(env!("CARGO_BIN_EXE_sse-busd"))
         .args(["--no-config", "--listen", "127.0.0.1:0", "--log", "error"])
-        // No subscriber slows a publisher, so what the subscriber is behind must fit into history.
+        // No subscriber slows a publisher, so the events that the subscriber lags behind must fit into history.
         .args(["--history-events", "1000000", "--history-bytes", "1GiB", "--socket"])
         .arg(&socket)
         .stdout(Stdio::null())

@@ -1,4 +1,4 @@
-//! How requests and replies are made up.
+//! Strategies that generate requests and replies.
 
 use proptest::{collection::vec, option, prelude::*};
 use serde::de::DeserializeOwned;
@@ -17,7 +17,7 @@ pub(crate) fn text() -> impl Strategy<Value = String> {
 
 pub(crate) fn id() -> impl Strategy<Value = EventId> {
     ("[a-z0-9]{1,15}", any::<u64>())
-        .prop_map(|(epoch, seq)| EventId { epoch: Epoch::parse(&epoch).expect("a legal epoch"), seq })
+        .prop_map(|(epoch, seq)| EventId { epoch: Epoch::parse(&epoch).expect("a valid epoch"), seq })
 }
 
 pub(crate) fn request() -> impl Strategy<Value = Request> {
@@ -27,7 +27,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
     let publish = (text(), text(), option::of(text()), headers, rest).prop_map(
         |(topic, data, kind, headers, (retain, ttl_ms, to, ack))| {
             let mut publish = Publish::new(topic, data).with_ack(ack);
-            (publish.kind, publish.headers, publish.retain) = (kind, headers, retain);
+            (publish.event_type, publish.headers, publish.retain) = (kind, headers, retain);
             (publish.ttl_ms, publish.to) = (ttl_ms, to);
             Request::Publish(publish)
         },
@@ -53,19 +53,19 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
 
 pub(crate) fn headers() -> impl Strategy<Value = Headers> {
     vec(("[a-zA-Z!-]{1,9}", "[^\\p{Cc}]{0,9}"), 0..4)
-        .prop_filter_map("a name that is given twice", |headers| Headers::parse(headers).ok())
+        .prop_filter_map("a duplicate name", |headers| Headers::parse(headers).ok())
 }
 
-/// A description, by its fields.
+/// Returns a description from its fields.
 pub(crate) fn described<T: DeserializeOwned>(fields: serde_json::Value) -> T {
-    serde_json::from_value(fields).expect("all fields are there")
+    serde_json::from_value(fields).expect("all fields are present")
 }
 
 pub(crate) fn reply() -> impl Strategy<Value = Reply> {
-    let event = (id(), text(), option::of(text()), any::<u64>(), headers(), text()).prop_map(
+    let event = (option::of(id()), text(), option::of(text()), any::<u64>(), headers(), text()).prop_map(
         |(id, topic, kind, time, headers, data)| {
             let mut event = EventMessage::new(id, topic, data, time);
-            (event.kind, event.headers) = (kind, headers);
+            (event.event_type, event.headers) = (kind, headers);
             Reply::Event(event)
         },
     );
@@ -86,7 +86,8 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
     });
     prop_oneof![
         event,
-        (id(), any::<u64>()).prop_map(|(id, subscribers)| Reply::Published(Published::new(id, subscribers))),
+        (option::of(id()), any::<u64>())
+            .prop_map(|(id, subscribers)| Reply::Published(Published::new(id, subscribers))),
         (text(), id()).prop_map(|(client, position)| Reply::Subscribed(Subscribed::new(client, position))),
         id().prop_map(|position| Reply::End { position }),
         vec(client, 0..3).prop_map(Reply::Clients),

@@ -1,11 +1,11 @@
-//! `sse-busctl bench`: figures that can be right, and nothing left behind.
+//! `sse-busctl bench`: plausible figures, and no clients or events left behind.
 
 use serde_json::Value;
 
 use crate::harness::{Daemon, until};
 
 #[test]
-fn the_benchmark_gives_figures_and_leaves_nothing_behind() {
+fn the_benchmark_prints_plausible_figures_and_cleans_up() {
     let daemon = Daemon::start(&[]);
     let run = daemon.ctl(&["bench", "--subscribers", "20", "--seconds", "1"]).ok();
     let figures: Value = serde_json::from_str(&run.stdout).unwrap();
@@ -18,28 +18,28 @@ fn the_benchmark_gives_figures_and_leaves_nothing_behind() {
     assert_eq!(figures["cpu_us_per_delivery"].is_f64(), cfg!(target_os = "linux"), "{figures}");
     assert_eq!(run.stderr, "", "no progress without a terminal");
 
-    until("the connections are gone", || {
+    until("the connections are closed", || {
         let status = daemon.status();
         (status["subscribers"] == 0 && status["publishers"] == 0).then_some(())
     });
 }
 
 #[test]
-fn the_benchmark_says_why_it_cannot_be_run() {
+fn the_benchmark_explains_why_it_cannot_run() {
     let daemon = Daemon::start(&[]);
     let too_large = ["bench", "--subscribers", "1", "--seconds", "1", "--size", "300000"];
     daemon.ctl(&too_large).ends_with(7).says("event_bytes");
     let full = Daemon::configured("[limits]\nsubscribers = 3\n");
-    full.ctl(&["bench", "--subscribers", "5", "--seconds", "1"]).ends_with(7).says("no room");
+    full.ctl(&["bench", "--subscribers", "5", "--seconds", "1"]).ends_with(7).says("limit of subscribers");
     for wrong in [["--subscribers", "0"], ["--seconds", "0"], ["--size", "0"], ["--subscribers", "60000"]] {
         daemon.ctl(&["bench", wrong[0], wrong[1]]).ends_with(2);
     }
 }
 
-/// What is measured does not wait for the line that shows how far it is.
+/// The measurement does not wait for the progress line to be written.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_terminal_that_is_stopped_does_not_stop_the_benchmark() {
+fn a_stopped_terminal_does_not_stop_the_benchmark() {
     use std::{
         io::{Read, Write},
         process::Stdio,
@@ -48,7 +48,7 @@ fn a_terminal_that_is_stopped_does_not_stop_the_benchmark() {
     let (mut keyboard, path) = crate::logs::terminal();
     let terminal = std::fs::File::options().read(true).write(true).open(path).unwrap();
     keyboard.write_all(b"\x13").unwrap();
-    let mut bench = daemon.place.busctl(&["bench", "--subscribers", "5", "--seconds", "1"]);
+    let mut bench = daemon.sandbox.busctl(&["bench", "--subscribers", "5", "--seconds", "1"]);
     bench.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(terminal);
     let mut bench = bench.spawn().unwrap();
     let ended = until("the benchmark ends", || bench.try_wait().unwrap());

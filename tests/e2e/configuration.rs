@@ -1,34 +1,63 @@
-//! What the daemon is told, and what it logs.
+//! The daemon's configuration, and what it logs about it.
 
 use std::fs;
 
 use serde_json::Value;
 
 use crate::{
-    harness::{Daemon, Place, Process, Run, until},
+    harness::{Daemon, Process, Run, Sandbox, until},
     reload::reload,
 };
 
-fn busd_checks(place: &Place, file: &str) -> Run {
-    let mut busd = place.busd();
+fn busd_checks(sandbox: &Sandbox, file: &str) -> Run {
+    let mut busd = sandbox.busd();
     busd.args(["--check", "--config", file]);
     Process::start(busd).finish()
 }
 
 #[test]
-fn a_check_says_that_all_is_well_and_starts_nothing() {
-    let place = Place::new();
-    let file = place.file("config.toml", "history_events = 5\n[limits]\ntopics = 7\n");
-    let mut busd = place.busd();
+fn a_check_of_a_valid_configuration_succeeds_and_starts_nothing() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("config.toml", "history_events = 5\n[limits]\ntopics = 7\n");
+    let mut busd = sandbox.busd();
     busd.args(["--check", "--config", &file]);
     let run = Process::start(busd).finish().ok();
-    assert!(run.stdout.contains("sound"), "{run}");
-    assert!(!place.path("sse-bus").exists());
+    assert!(run.stdout.contains("valid"), "{run}");
+    assert!(!sandbox.path("sse-bus").exists());
 }
 
 #[test]
-fn what_is_wrong_with_a_configuration_is_told_in_one_line_with_its_place_and_what_was_meant() {
-    let place = Place::new();
+fn a_check_reports_in_json_for_programs() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("config.toml", "listen = \"127.0.0.1:7999\"\nallow_uid = [1]\n");
+    for check in ["--check=json", "--check=text"] {
+        let mut busd = sandbox.busd();
+        busd.args([check, "--config", &file, "--state-dir", "state"]);
+        let run = Process::start(busd).finish().ok();
+        if check == "--check=text" {
+            assert!(run.stdout.starts_with("the configuration is valid\n"), "{run}");
+            continue;
+        }
+        let report = &run.json()[0];
+        assert_eq!(report["listen"], serde_json::json!(["127.0.0.1:7999"]), "{run}");
+        assert_eq!(report["socket"], sandbox.path("sse-bus/bus.sock").to_str().unwrap(), "{run}");
+        assert_eq!(report["state_dir"], sandbox.path("state").to_str().unwrap(), "{run}");
+        assert!(report["warnings"].is_array() && run.stderr.is_empty(), "{run}");
+    }
+    let mut busd = sandbox.busd();
+    busd.args(["--check", "--config", &sandbox.file("config.toml", "a = 1\nlog = 2\n")]).env("SSE_BUS_CHECK", "json");
+    let run = Process::start(busd).finish().ends_with(2);
+    assert!(run.stderr.contains("unknown key `a`") && run.stdout.is_empty(), "a flag overrides its variable: {run}");
+    let mut busd = sandbox.busd();
+    busd.args(["--config", &sandbox.file("config.toml", "a = 1\nlog = 2\n")]).env("SSE_BUS_CHECK", "json");
+    let run = Process::start(busd).finish().ends_with(2);
+    let errors = run.json()[0]["errors"].as_array().unwrap().len();
+    assert!(errors == 2 && run.stderr.is_empty(), "{run}");
+}
+
+#[test]
+fn configuration_errors_are_one_line_with_position_and_suggestion() {
+    let sandbox = Sandbox::new();
     for (toml, at, said) in [
         ("lissten = \"127.0.0.1:0\"", "1:1", "unknown key `lissten`, did you mean `listen`?"),
         ("[limits]\ntopicks = 3", "2:1", "unknown key `topicks`, did you mean `topics`?"),
@@ -39,106 +68,107 @@ fn what_is_wrong_with_a_configuration_is_told_in_one_line_with_its_place_and_wha
         ("listen = 7", "1:10", "listen = 7: expected an address and a port"),
         ("log = \"info\"\nhistory_events = ", "2:18", "string values must be quoted"),
         ("log = \"info\"\nlog = \"info\"", "2:1", "duplicate key"),
-        // What is at odds with the machine, or with something else.
+        // Conflicts with the machine or with other settings.
         ("\nlisten = \"0.0.0.0:80\"", "2:1", "listen = 0.0.0.0:80 is not a loopback address"),
-        ("allow_origin = [\"localhost\"]", "1:1", "allow_origin `localhost` is no origin"),
+        ("allow_origin = [\"localhost\"]", "1:1", "allow_origin `localhost` is not an origin"),
         ("log = \"a=b=c\"", "1:1", "log = a=b=c"),
-        ("log = \"inof\"", "1:1", "log = inof: `inof` is no level"),
-        ("[limits]\nevent_bytes = 5000000", "2:1", "event_bytes is 4128768 at most"),
-        ("tls_cert = \"a.pem\"", "1:1", "tls_cert = a.pem is of no use without"),
+        ("log = \"inof\"", "1:1", "log = inof: `inof` is not a level"),
+        ("[limits]\nevent_bytes = 5000000", "2:1", "event_bytes can be 4128768 at most"),
+        ("tls_cert = \"a.pem\"", "1:1", "tls_cert = a.pem cannot be used without"),
     ] {
-        let file = place.file("config.toml", toml);
-        let before = place.listing();
-        let mut busd = place.busd();
+        let file = sandbox.file("config.toml", toml);
+        let before = sandbox.listing();
+        let mut busd = sandbox.busd();
         busd.args(["--check", "--config", &file]);
         let run = Process::start(busd).finish().ends_with(2);
         assert!(run.stderr.starts_with(&format!("sse-busd: {file}:{at}: {said}")), "{run}");
         assert_eq!((run.stderr.lines().count(), &*run.stdout), (1, ""), "{run}");
-        assert_eq!(place.listing(), before);
+        assert_eq!(sandbox.listing(), before);
     }
-    let mut busd = place.busd();
-    busd.args(["--check", "--config", &place.file("config.toml", "a = 1\nlog = 2\nhistori = 3\n")]);
+    let mut busd = sandbox.busd();
+    busd.args(["--check", "--config", &sandbox.file("config.toml", "a = 1\nlog = 2\nhistori = 3\n")]);
     let run = Process::start(busd).finish().ends_with(2);
-    assert_eq!(run.stderr.lines().count(), 3, "all mistakes are told: {run}");
-    // Where a flag or a variable is wrong, that is named.
-    place.busd_fails(&["--check", "--allow-origin", "here"]).ends_with(2).says("sse-busd: --allow-origin: ");
-    let mut busd = place.busd();
+    assert_eq!(run.stderr.lines().count(), 3, "all errors are reported: {run}");
+    // An error in a flag or a variable names it.
+    sandbox.busd_fails(&["--check", "--allow-origin", "here"]).ends_with(2).says("sse-busd: --allow-origin: ");
+    let mut busd = sandbox.busd();
     busd.args(["--check", "--no-config"]).env("SSE_BUS_LOG", "a=b=c");
     Process::start(busd).finish().ends_with(2).says("sse-busd: SSE_BUS_LOG: log = a=b=c");
-    place.busd_fails(&["--history-bytes", "lots"]).ends_with(2).says("--history-bytes");
-    let mut busd = place.busd();
+    sandbox.busd_fails(&["--history-bytes", "lots"]).ends_with(2).says("--history-bytes");
+    let mut busd = sandbox.busd();
     busd.args(["--config", "missing.toml"]);
     Process::start(busd).finish().ends_with(2).says("missing.toml");
 }
 
 #[test]
-fn a_file_that_is_no_configuration_is_refused_before_it_is_read_whole() {
-    let place = Place::new();
-    let check = |file: &str| busd_checks(&place, file).ends_with(2);
-    check("/dev/zero").says("/dev/zero: a configuration has 1 MiB at most; check the path");
-    let sparse = place.file("sparse.toml", "");
+fn a_file_that_is_not_a_configuration_is_refused_before_it_is_read_whole() {
+    let sandbox = Sandbox::new();
+    let check = |file: &str| busd_checks(&sandbox, file).ends_with(2);
+    check("/dev/zero").says("/dev/zero: a configuration file has 1 MiB at most; check the path");
+    let sparse = sandbox.file("sparse.toml", "");
     fs::File::options().write(true).open(&sparse).unwrap().set_len(1 << 30).unwrap();
     check(&sparse).says("1 MiB at most");
-    check(&place.file("latin.toml", b"history = \"disk\"\n# caf\xe9\n")).says("latin.toml: line 2 is not UTF-8");
-    check(&place.path("").display().to_string()).says("directory");
-    busd_checks(&place, &place.file("full.toml", format!("history = \"disk\"\n#{}", "x".repeat((1 << 20) - 18)))).ok();
+    check(&sandbox.file("latin.toml", b"history = \"disk\"\n# caf\xe9\n")).says("latin.toml: line 2 is not UTF-8");
+    check(&sandbox.path("").display().to_string()).says("directory");
+    busd_checks(&sandbox, &sandbox.file("full.toml", format!("history = \"disk\"\n#{}", "x".repeat((1 << 20) - 18))))
+        .ok();
 }
 
 #[test]
-fn a_named_pipe_is_no_configuration_but_what_a_shell_passes_through_one_is() {
-    let place = Place::new();
-    let pipe = place.path("pipe.toml");
+fn a_named_pipe_is_refused_but_process_substitution_works() {
+    let sandbox = Sandbox::new();
+    let pipe = sandbox.path("pipe.toml");
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
     let pipe = pipe.display().to_string();
-    let run = busd_checks(&place, &pipe).ends_with(2);
+    let run = busd_checks(&sandbox, &pipe).ends_with(2);
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
-    run.says("pipe.toml: it is no regular file but a named pipe; check the path");
-    let mut busd = place.busd();
+    run.says("pipe.toml: it is not a regular file but a named pipe; check the path");
+    let mut busd = sandbox.busd();
     busd.args(["--config", &pipe]);
-    Process::start(busd).finish().ends_with(2).says("it is no regular file");
-    busd_checks(&place, "/dev/null").ok();
-    let mut shell = place.command("bash");
+    Process::start(busd).finish().ends_with(2).says("it is not a regular file");
+    busd_checks(&sandbox, "/dev/null").ok();
+    let mut shell = sandbox.command("bash");
     let script = "echo 'history_events = 7' | \"$0\" --check --config /dev/stdin && \"$0\" --check --config <(echo 'lissten = 1')";
     shell.args(["-c", script, env!("CARGO_BIN_EXE_sse-busd")]);
     let run = Process::start(shell).finish().ends_with(2).says("1:1: unknown key `lissten`");
-    assert!(run.stdout.starts_with("the configuration is sound\n"), "{run}");
+    assert!(run.stdout.starts_with("the configuration is valid\n"), "{run}");
 }
 
 #[test]
-fn the_printed_configuration_is_sound_and_changes_nothing() {
-    let place = Place::new();
-    let mut busd = place.busd();
+fn the_printed_configuration_is_valid_and_changes_nothing() {
+    let sandbox = Sandbox::new();
+    let mut busd = sandbox.busd();
     busd.arg("--print-config").env("SSE_BUS_HISTORY", "disk");
     let printed = Process::start(busd).finish().ok().stdout;
-    let file = place.file("config.toml", printed);
-    place.busd_fails(&["--check"]).ok();
-    let mut busd = place.busd();
+    let file = sandbox.file("config.toml", printed);
+    sandbox.busd_fails(&["--check"]).ok();
+    let mut busd = sandbox.busd();
     busd.args(["--check", "--config", &file]);
     Process::start(busd).finish().ok();
 }
 
 #[test]
-fn a_variable_that_is_nearly_one_of_the_daemons_is_told() {
-    let place = Place::new();
-    let mut busd = place.busd();
+fn a_misspelled_variable_of_the_daemon_is_reported() {
+    let sandbox = Sandbox::new();
+    let mut busd = sandbox.busd();
     busd.args(["--check", "--no-config"]).env("SSE_BUS_LISTN", "127.0.0.1:1").env("SSE_BUS_OTHER", "1");
     let run = Process::start(busd).finish().ok();
     assert!(run.stderr.contains("`SSE_BUS_LISTN`") && run.stderr.contains("`SSE_BUS_LISTEN`"), "{run}");
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
 
-    let flags = ["--listen", "127.0.0.1:0", "--no-config", "--socket", &place.socket().display().to_string()];
+    let flags = ["--listen", "127.0.0.1:0", "--no-config", "--socket", &sandbox.socket().display().to_string()];
     let flags = flags.map(ToOwned::to_owned).to_vec();
-    let daemon = Daemon::of_command(place, flags, |busd| {
+    let daemon = Daemon::of_command(sandbox, flags, |busd| {
         busd.env("SSE_BUS_HISTORY_EVNTS", "1");
     });
     daemon.has_logged("`SSE_BUS_HISTORY_EVENTS`");
     assert!(daemon.log().contains("WARN"), "{}", daemon.log());
 
-    // None of what sse-busctl and its children know is near.
-    let place = Place::new();
-    let mut busd = place.busd();
+    // No variable of sse-busctl or its children is similar to one of the daemon's.
+    let sandbox = Sandbox::new();
+    let mut busd = sandbox.busd();
     busd.args(["--check", "--no-config"]);
-    let sources = ["ctl/cli.rs", "ctl/exec.rs", "README.md"]
+    let sources = ["ctl/cli/mod.rs", "ctl/cli/publish.rs", "ctl/cli/subscribe.rs", "ctl/exec.rs", "README.md"]
         .map(|name| fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap());
     let is_of_name = |c: char| c.is_ascii_uppercase() || c == '_';
     let text = sources.concat();
@@ -152,26 +182,26 @@ fn a_variable_that_is_nearly_one_of_the_daemons_is_told() {
 }
 
 /// The source of a value, and the value.
-fn told(settings: &Value, key: &str) -> (String, Value) {
+fn setting(settings: &Value, key: &str) -> (String, Value) {
     let setting = settings.as_array().unwrap().iter().find(|setting| setting["key"] == key);
     let setting = setting.unwrap_or_else(|| panic!("no {key} in {settings}"));
     (setting["source"].as_str().unwrap().into(), setting["value"].clone())
 }
 
 #[test]
-fn the_daemon_tells_its_configuration_and_where_each_value_comes_from() {
-    let place = Place::new();
+fn the_daemon_reports_its_configuration_and_the_source_of_each_value() {
+    let sandbox = Sandbox::new();
     let toml = "history_age = \"10m\"\nhistory_bytes = 1048576\n[limits]\n  topics = 7\n\
                 [[topics]]\nmatch = \"a\"\nttl = \"5s\"\n";
-    let file = place.file("config.toml", toml);
-    let socket = place.socket().display().to_string();
+    let file = sandbox.file("config.toml", toml);
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--listen", "127.0.0.1:0", "--socket", &socket, "--config", &file];
-    let daemon = Daemon::of_command(place, flags.map(ToOwned::to_owned).to_vec(), |command| {
+    let daemon = Daemon::of_command(sandbox, flags.map(ToOwned::to_owned).to_vec(), |command| {
         command.env("SSE_BUS_HISTORY_EVENTS", "4");
     });
     let run = daemon.ctl(&["status", "--config", "--json"]).ok();
     let [settings] = &run.json()[..] else { panic!("one value: {run}") };
-    let from_file = |place: &str| format!("{file}:{place}");
+    let from_file = |position: &str| format!("{file}:{position}");
     for (key, source, value) in [
         ("config", "--config".to_owned(), Value::from(&*file)),
         ("listen", "--listen".into(), "127.0.0.1:0".into()),
@@ -185,7 +215,7 @@ fn the_daemon_tells_its_configuration_and_where_each_value_comes_from() {
         ("log", "default".into(), "info".into()),
         ("tls_key", "default".into(), Value::Null),
     ] {
-        assert_eq!(told(settings, key), (source, value), "{key}");
+        assert_eq!(setting(settings, key), (source, value), "{key}");
     }
     assert_eq!(daemon.lines().ask(r#"{"config":{}}"#)["config"], *settings);
     assert_eq!(&daemon.get("/config").json(), settings);
@@ -193,36 +223,36 @@ fn the_daemon_tells_its_configuration_and_where_each_value_comes_from() {
     let bearer = format!("Bearer {}", run.json()[0]["token"].as_str().unwrap());
     assert_eq!(daemon.request("GET", "/config", &[("Authorization", &bearer)], "").refusal().0, 403);
 
-    // It is the configuration as it counts: what cannot change while the daemon runs has not.
+    // This is the configuration in effect: settings that need a restart have not changed.
     reload(&daemon, "log = \"warn\"\nhistory = \"disk\"\nstate_dir = \"/elsewhere\"\n", "state_dir, history");
     let settings = daemon.get("/config").json();
-    assert_eq!(told(&settings, "log"), (from_file("1:1"), "warn".into()));
-    assert_eq!(told(&settings, "history"), ("default".into(), "memory".into()));
-    assert_eq!(told(&settings, "history_age"), ("default".into(), "1day".into()));
-    assert_eq!(told(&settings, "state_dir").0, "default");
+    assert_eq!(setting(&settings, "log"), (from_file("1:1"), "warn".into()));
+    assert_eq!(setting(&settings, "history"), ("default".into(), "memory".into()));
+    assert_eq!(setting(&settings, "history_age"), ("default".into(), "1day".into()));
+    assert_eq!(setting(&settings, "state_dir").0, "default");
 }
 
 #[test]
-fn the_files_of_tls_go_together() {
-    let place = Place::new();
-    let file = place.file("some.pem", "");
-    place.busd_fails(&["--check", "--tls-cert", &file]).ends_with(2).says("tls_cert = ").says("--tls-key");
-    place.busd_fails(&["--check", "--tls-key", &file]).ends_with(2).says("tls_key = ").says("--tls-cert");
+fn certificate_and_key_must_be_set_together() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("some.pem", "");
+    sandbox.busd_fails(&["--check", "--tls-cert", &file]).ends_with(2).says("tls_cert = ").says("--tls-key");
+    sandbox.busd_fails(&["--check", "--tls-key", &file]).ends_with(2).says("tls_key = ").says("--tls-cert");
     if cfg!(not(feature = "tls")) {
-        let run = place.busd_fails(&["--check", "--tls-cert", &file, "--tls-key", &file]).ends_with(2);
+        let run = sandbox.busd_fails(&["--check", "--tls-cert", &file, "--tls-key", &file]).ends_with(2);
         run.says("without TLS").says("--features tls");
     }
 }
 
 #[test]
-fn flags_win_over_the_environment_and_that_over_the_file() {
-    let place = Place::new();
-    let file = place.file("config.toml", "history_events = 2\nhistory_bytes = \"1MiB\"\nhistory_budget = \"3MiB\"\n");
+fn flags_override_the_environment_which_overrides_the_file() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("config.toml", "history_events = 2\nhistory_bytes = \"1MiB\"\nhistory_budget = \"3MiB\"\n");
     let flags = ["--listen", "127.0.0.1:0", "--config", &file, "--history-bytes", "2MiB"];
-    let socket = place.socket();
-    let daemon = Daemon::of_command(place, flags.map(ToOwned::to_owned).to_vec(), |command| {
+    let socket = sandbox.socket();
+    let daemon = Daemon::of_command(sandbox, flags.map(ToOwned::to_owned).to_vec(), |command| {
         command.env("SSE_BUS_SOCKET", socket).env("SSE_BUS_HISTORY_EVENTS", "4").env("SSE_BUS_HISTORY_BYTES", "5");
-        // Empty ones count as unset.
+        // Empty variables count as unset.
         command.env("SSE_BUS_HISTORY_BUDGET", "").env("SSE_BUS_LOG", "").env("SSE_BUS_CHECK", "");
     });
     for n in 0..10 {
@@ -234,21 +264,21 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 
 #[test]
 fn the_users_own_configuration_is_found() {
-    let place = Place::new();
-    fs::create_dir(place.path("sse-bus")).unwrap();
-    place.file("sse-bus/config.toml", "lissten = 1\n");
-    let mut busd = place.busd();
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("sse-bus")).unwrap();
+    sandbox.file("sse-bus/config.toml", "lissten = 1\n");
+    let mut busd = sandbox.busd();
     busd.arg("--check");
     let run = Process::start(busd).finish();
-    // macOS and Linux have it in different places; this one is Linux's.
+    // macOS keeps it elsewhere; this path is Linux's.
     if cfg!(target_os = "linux") {
         run.ends_with(2).says("sse-bus/config.toml").says("lissten");
     }
-    place.busd_fails(&["--check"]).ok();
+    sandbox.busd_fails(&["--check"]).ok();
 }
 
 #[test]
-fn who_comes_and_goes_is_logged_with_id_and_name_and_without_colours() {
+fn connects_and_disconnects_are_logged_with_id_and_name_and_without_colours() {
     let daemon = Daemon::start(&[]);
     let stream = daemon.stream("/events/t?client=tab-42");
     let id = daemon.get("/clients").json()[0]["id"].as_str().unwrap().to_owned();
@@ -268,7 +298,7 @@ fn logs_can_be_json() {
     let daemon = Daemon::start(&["--log-format", "json", "--log", "debug"]);
     drop(daemon.stream("/events/t?client=tab\u{2d}1%22%20\\"));
     daemon.ctl(&["publish", "t", "x"]).ok();
-    until("all is logged", || {
+    until("all lines are logged", || {
         let log = daemon.log();
         (log.contains("subscriber disconnected") && log.contains("publisher disconnected")).then_some(())
     });
@@ -283,25 +313,25 @@ fn logs_can_be_json() {
 fn publishers_are_logged_only_when_asked() {
     let daemon = Daemon::start(&[]);
     daemon.ctl(&["publish", "t", "x"]).ok();
-    until("the publisher has gone", || (daemon.status()["publishers"] == 0).then_some(()));
+    until("the publisher has disconnected", || (daemon.status()["publishers"] == 0).then_some(()));
     assert!(!daemon.log().contains("publisher"));
 }
 
 #[test]
-fn what_is_printed_and_lost_is_a_failure_and_what_nobody_reads_is_none() {
-    let place = Place::new();
+fn output_that_cannot_be_written_is_an_error_but_a_closed_pipe_is_not() {
+    let sandbox = Sandbox::new();
     for flag in ["--check", "--print-config"] {
-        let mut busd = place.busd();
+        let mut busd = sandbox.busd();
         busd.args(["--no-config", flag]);
         let script = format!("{0:?} --no-config {flag} | true; echo ${{PIPESTATUS[0]}}", busd.get_program());
-        let mut bash = place.command("bash");
+        let mut bash = sandbox.command("bash");
         bash.args(["-c", &script]);
         let run = Process::start(bash).finish().ok();
         assert_eq!((&*run.stdout, &*run.stderr), ("0\n", ""), "{flag}");
         if !cfg!(target_os = "linux") {
             continue;
         }
-        let mut bash = place.command("bash");
+        let mut bash = sandbox.command("bash");
         bash.args(["-c", &format!("{0:?} --no-config {flag} > /dev/full", busd.get_program())]);
         let run = Process::start(bash).finish();
         assert!(run.code.is_some_and(|code| code != 0 && code != 101), "{run}");
@@ -310,25 +340,25 @@ fn what_is_printed_and_lost_is_a_failure_and_what_nobody_reads_is_none() {
 }
 
 #[test]
-fn variables_of_flags_are_taken_as_people_write_them_and_nothing_else_is() {
-    let place = Place::new();
+fn variables_accept_the_same_values_as_flags() {
+    let sandbox = Sandbox::new();
     for (value, code) in [("1", 0), ("yes", 0), ("true", 0), ("off", 0), ("maybe", 2)] {
-        let mut busd = place.busd();
+        let mut busd = sandbox.busd();
         busd.args(["--check", "--no-config"]).env("SSE_BUS_INSECURE", value);
         Process::start(busd).finish().ends_with(code);
-        let mut busctl = place.busctl(&["url", "t"]);
+        let mut busctl = sandbox.busctl(&["url", "t"]);
         busctl.env("SSE_BUS_JSON", value);
         // There is no daemon.
         Process::start(busctl).finish().ends_with(if code == 0 { 3 } else { code });
     }
 }
 
-/// With what it had before, it would let in whom the file keeps out.
+/// With its defaults instead, the daemon would admit clients that the file keeps out.
 #[test]
-fn a_usual_file_that_cannot_be_read_is_not_taken_for_none() {
-    let place = Place::new();
-    let mut busd = place.busd();
-    let usual = place.path("sse-bus/config.toml");
+fn an_unreadable_configuration_file_is_an_error() {
+    let sandbox = Sandbox::new();
+    let mut busd = sandbox.busd();
+    let usual = sandbox.path("sse-bus/config.toml");
     fs::create_dir_all(usual.parent().unwrap()).unwrap();
     std::os::unix::fs::symlink("nowhere", &usual).unwrap();
     busd.arg("--check");
@@ -336,12 +366,12 @@ fn a_usual_file_that_cannot_be_read_is_not_taken_for_none() {
 }
 
 #[test]
-fn a_file_that_others_may_write_is_warned_of() {
+fn a_configuration_file_writable_by_others_is_warned_about() {
     use std::{fs, os::unix::fs::PermissionsExt as _};
-    let place = Place::new();
-    let file = place.file("config.toml", "");
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("config.toml", "");
     let check = || {
-        let mut busd = place.busd();
+        let mut busd = sandbox.busd();
         busd.args(["--config", &file, "--check"]);
         Process::start(busd).finish().ok().stderr
     };
@@ -349,5 +379,5 @@ fn a_file_that_others_may_write_is_warned_of() {
     assert_eq!(check(), "");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
     let said = check();
-    assert!(said.contains(&format!("chmod go-w {file}")) && said.contains("controls this daemon"), "{said}");
+    assert!(said.contains(&format!("chmod go-w {file}")) && said.contains("control this daemon"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! What pages of allowed origins may do: send credentials and headers of their own, and read every answer.
+//! Pages of allowed origins: they send credentials and headers of their own, and read every answer.
 
 use crate::harness::{Daemon, Http2};
 
@@ -11,7 +11,7 @@ fn preflight(daemon: &Daemon, headers: &[(&str, &str)]) -> crate::harness::Respo
 }
 
 #[test]
-fn an_allowed_origin_is_named_exactly_and_caches_are_told() {
+fn an_allowed_origin_is_named_exactly_and_varies_by_origin() {
     let daemon = Daemon::start(&["--allow-origin", "http://app.example:80", "--allow-origin", "http://localhost:3000"]);
     for origin in [APP, "http://localhost:3000"] {
         let headers = [("Origin", origin), ("Sec-Fetch-Site", "cross-site")];
@@ -40,7 +40,7 @@ fn an_allowed_origin_is_named_exactly_and_caches_are_told() {
     let other = daemon.request("GET", "/status", &[("Origin", "http://localhost:3001")], "");
     assert_eq!((other.status, other.header("access-control-allow-origin")), (403, None));
     assert_eq!((other.header("access-control-allow-credentials"), other.header("vary")), (None, Some("origin")));
-    // Without an origin there is nobody to allow; a cache that keeps the answer must not give it to one.
+    // Without an origin there is nothing to allow; a cache must not serve that answer to a page.
     let own = daemon.get("/status");
     assert_eq!((own.header("access-control-allow-origin"), own.header("vary")), (None, Some("origin")));
     assert_eq!(own.header("access-control-allow-credentials"), None);
@@ -48,7 +48,7 @@ fn an_allowed_origin_is_named_exactly_and_caches_are_told() {
 }
 
 #[test]
-fn a_token_that_is_missing_is_told_to_an_allowed_page_with_its_credentials() {
+fn an_allowed_page_can_read_that_its_token_is_missing() {
     let (daemon, _) = Daemon::exposed(&["--allow-origin", APP]);
     let host = format!("127.0.0.1:{}", daemon.address.port());
     let refused = daemon.request("GET", "/status", &[("Host", &host), ("Origin", APP)], "");
@@ -57,7 +57,7 @@ fn a_token_that_is_missing_is_told_to_an_allowed_page_with_its_credentials() {
 }
 
 #[test]
-fn a_preflight_allows_what_the_bus_offers_and_every_header_that_is_asked_for() {
+fn a_preflight_allows_the_methods_and_every_requested_header() {
     let daemon = Daemon::start(&["--allow-origin", APP]);
     let asked = "authorization,cache-control,content-type,datastar-request,hx-request,last-event-id,pragma,traceparent,\
                  x-requested-with";
@@ -69,12 +69,12 @@ fn a_preflight_allows_what_the_bus_offers_and_every_header_that_is_asked_for() {
     assert_eq!(response.header("access-control-allow-headers").unwrap().replace(", ", ","), asked);
     let vary = "origin, access-control-request-headers, access-control-request-private-network";
     assert_eq!(response.header("vary"), Some(vary));
-    // Only who asks for it is told so.
+    // Sent only on request.
     assert_eq!(response.header("access-control-allow-private-network"), None);
     let response = preflight(&daemon, &[("Access-Control-Request-Private-Network", "true")]);
     assert_eq!(response.header("access-control-allow-private-network"), Some("true"));
     assert_eq!(response.header("access-control-allow-headers"), None);
-    // What is no field name, and what is too much, is left out.
+    // Invalid field names and excess ones are left out.
     let long = "x".repeat(2000);
     let odd = format!("a, b c, {long}, d:e, <f>, g");
     let response = preflight(&daemon, &[("Access-Control-Request-Headers", &odd)]);

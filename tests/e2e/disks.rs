@@ -1,9 +1,10 @@
-//! History on disks that are full, fail, or cannot be written: all but what asks for the disk goes on, and nothing is lost
-//! that was there.
+//! History on disks that are full, fail, or are read-only: everything except durable publishes continues, and no stored
+//! event is lost.
 
 use std::{
     fs,
     path::PathBuf,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -13,52 +14,48 @@ use serde_json::Value;
 
 use crate::{
     durable::{FLAGS, file, history, publish},
-    harness::{Daemon, Place, after, until},
+    harness::{Daemon, Sandbox, after, until},
 };
 
-/// A disk of its own, which only root can have.
+/// A file system of its own, which only root can mount.
 pub(crate) struct SmallDisk(pub(crate) PathBuf);
 
 impl SmallDisk {
-    pub(crate) fn mount(place: &Place, size: &str) -> Option<SmallDisk> {
-        let path = place.path("sse-bus");
+    pub(crate) fn mount(sandbox: &Sandbox, size: &str) -> SmallDisk {
+        let path = sandbox.path("sse-bus");
         fs::create_dir_all(&path).unwrap();
         let options = format!("size={size},mode=700");
-        let mount =
-            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path).output();
-        match mount {
-            Ok(done) if done.status.success() => Some(SmallDisk(path)),
-            _ => {
-                eprintln!("skipped: no disk can be mounted");
-                None
-            }
-        }
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path);
+        assert!(mount.status().unwrap().success(), "{mount:?}");
+        SmallDisk(path)
     }
 }
 
 impl SmallDisk {
     fn remount(&self, how: &str) {
         let options = format!("remount,{how}");
-        let mount = std::process::Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap();
+        let mount = Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap();
         assert!(mount.success());
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").args(["-l"]).arg(&self.0).status();
+        let _ = Command::new("umount").args(["-l"]).arg(&self.0).status();
     }
 }
 
 #[test]
-fn on_a_full_disk_everything_but_durable_publishes_goes_on_and_it_recovers() {
-    let place = Place::new();
-    let Some(disk) = SmallDisk::mount(&place, "6m") else { return };
-    let daemon = Daemon::start_at(place, &FLAGS);
+#[ignore = "needs disk: mounts a file system, which only root can do"]
+fn on_a_full_disk_only_durable_publishes_fail_and_the_daemon_recovers() {
+    let sandbox = Sandbox::new();
+    let disk = SmallDisk::mount(&sandbox, "6m");
+    let daemon = Daemon::start_at(sandbox, &FLAGS);
     let mut stream = daemon.stream("/events/t");
     let mut lines = daemon.lines();
     assert!(publish(&mut lines, "t", "one", "durable")["published"].is_object());
-    // Somebody else takes all that is left.
+    // Another program uses all that is left.
     let filler = disk.0.join("filler");
     let _ = fs::write(&filler, vec![0; 8 << 20]);
     let big = "x".repeat(200_000);
@@ -69,18 +66,18 @@ fn on_a_full_disk_everything_but_durable_publishes_goes_on_and_it_recovers() {
     assert_eq!(refused["code"], "not_durable");
     let message = refused["message"].as_str().unwrap();
     assert!(message.contains("not on disk") && message.contains("No space left"), "{refused}");
-    // All the rest goes on, and the trouble is told.
+    // Everything else continues, and the fault is reported.
     assert!(publish(&mut lines, "t", "live", "accepted")["published"].is_object());
     until("it is delivered", || (stream.event().data == "live").then_some(()));
-    assert!(daemon.status()["history_trouble"].is_string());
+    assert!(daemon.status()["history_error"].is_string());
     assert_eq!(daemon.get("/healthz").status, 503);
     assert!(daemon.metric("sse_bus_history_failing") > 0.0);
     daemon.has_logged("cannot be written to disk");
-    // And then there is room again.
+    // Space becomes available again.
     fs::remove_file(filler).unwrap();
     until("it recovers", || publish(&mut lines, "t", "again", "durable")["published"].is_object().then_some(()));
     assert_eq!(daemon.get("/healthz").status, 200);
-    assert_eq!(daemon.status()["history_trouble"], Value::Null);
+    assert_eq!(daemon.status()["history_error"], Value::Null);
     let kept = history(&daemon, "t");
     drop(lines);
     drop(stream);
@@ -88,25 +85,29 @@ fn on_a_full_disk_everything_but_durable_publishes_goes_on_and_it_recovers() {
     daemon.kill();
     daemon.start_again();
     let (last, again) = (kept.last().unwrap(), history(&daemon, "t"));
-    assert!(again.contains(last), "what was durable after the trouble is there");
-    assert!(again.iter().any(|event| event["data"] == "live"), "what came in the trouble was written after it");
+    assert!(again.contains(last), "the event published after the fault is there");
+    assert!(
+        again.iter().any(|event| event["data"] == "live"),
+        "events accepted during the fault were written after it"
+    );
     drop(daemon);
     drop(disk);
 }
 
 #[test]
-fn a_daemon_that_starts_on_a_full_disk_serves_what_is_there_and_recovers() {
-    let place = Place::new();
-    let Some(disk) = SmallDisk::mount(&place, "8m") else { return };
+#[ignore = "needs disk: mounts a file system, which only root can do"]
+fn a_daemon_that_starts_on_a_full_disk_serves_existing_history_and_recovers() {
+    let sandbox = Sandbox::new();
+    let disk = SmallDisk::mount(&sandbox, "8m");
     let filler = disk.0.join("filler");
     let fill = || drop(fs::write(&filler, vec![0; 16 << 20]));
-    // The first start, and one with history.
+    // A first start, and one with existing history.
     fill();
-    let mut daemon = Daemon::start_at(place, &FLAGS);
+    let mut daemon = Daemon::start_at(sandbox, &FLAGS);
     let mut before = Vec::new();
     for round in ["first", "again", "last"] {
         assert_eq!(daemon.get("/healthz").status, 503, "{round}");
-        assert!(daemon.status()["history_trouble"].as_str().unwrap().contains("No space left"), "{round}");
+        assert!(daemon.status()["history_error"].as_str().unwrap().contains("No space left"), "{round}");
         assert!(daemon.metric("sse_bus_history_failing") > 0.0);
         daemon.has_logged("the daemon starts with the existing history");
         assert_eq!(history(&daemon, "t"), before, "{round}");
@@ -123,7 +124,7 @@ fn a_daemon_that_starts_on_a_full_disk_serves_what_is_there_and_recovers() {
         daemon.start_again();
     }
     assert_eq!(before.len(), 6);
-    // What it publishes and cannot write is lost with it, but not its numbers.
+    // Events that could not be written are lost with the daemon, but their ids are not reused.
     let lost = daemon.publish("t", "lost");
     daemon.kill();
     daemon.start_again();
@@ -135,10 +136,11 @@ fn a_daemon_that_starts_on_a_full_disk_serves_what_is_there_and_recovers() {
 }
 
 #[test]
-fn a_disk_that_fails_is_tried_once_a_second_however_much_is_published() {
-    let place = Place::new();
-    let Some(disk) = SmallDisk::mount(&place, "6m") else { return };
-    let daemon = Daemon::start_at(place, &FLAGS);
+#[ignore = "needs disk: mounts a file system, which only root can do"]
+fn a_failing_disk_is_retried_once_a_second_however_much_is_published() {
+    let sandbox = Sandbox::new();
+    let disk = SmallDisk::mount(&sandbox, "6m");
+    let daemon = Daemon::start_at(sandbox, &FLAGS);
     let _ = fs::write(disk.0.join("filler"), vec![0; 8 << 20]);
     let mut lines = daemon.lines();
     let big = "x".repeat(200_000);
@@ -168,17 +170,18 @@ fn a_disk_that_fails_is_tried_once_a_second_however_much_is_published() {
 }
 
 #[test]
-fn history_on_a_disk_that_cannot_be_written_is_left_as_it_is() {
-    let place = Place::new();
-    let Some(disk) = SmallDisk::mount(&place, "16m") else { return };
-    let mut daemon = Daemon::start_at(place, &FLAGS);
+#[ignore = "needs disk: mounts a file system, which only root can do"]
+fn history_on_a_read_only_disk_is_left_unchanged() {
+    let sandbox = Sandbox::new();
+    let disk = SmallDisk::mount(&sandbox, "16m");
+    let mut daemon = Daemon::start_at(sandbox, &FLAGS);
     daemon.publish("t", "one");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), Some(0));
     let before = fs::read(file(&daemon)).unwrap();
     disk.remount("ro");
-    let socket = daemon.place.socket().display().to_string();
-    let failed = daemon.place.busd_fails(&["--listen", "127.0.0.1:0", "--socket", &socket, "--history", "disk"]);
+    let socket = daemon.sandbox.socket().display().to_string();
+    let failed = daemon.sandbox.busd_fails(&["--listen", "127.0.0.1:0", "--socket", &socket, "--history", "disk"]);
     failed.ends_with(1).says("history.redb cannot be used").says("--state-dir").says("--history memory");
     disk.remount("rw");
     assert!(fs::read(file(&daemon)).unwrap() == before);
@@ -190,21 +193,21 @@ fn history_on_a_disk_that_cannot_be_written_is_left_as_it_is() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_is_explained() {
-    let place = Place::new();
+fn a_read_only_directory_is_explained() {
+    let sandbox = Sandbox::new();
     let flags = ["--listen", "127.0.0.1:0", "--history", "disk", "--state-dir", "/proc/nowhere"];
-    place.busd_fails(&flags).ends_with(1).says("/proc/nowhere").says("--state-dir").says("--history memory");
+    sandbox.busd_fails(&flags).ends_with(1).says("/proc/nowhere").says("--state-dir").says("--history memory");
 }
 
-/// The system sends SIGXFSZ for a write above the limit, which would end the daemon.
+/// The system sends SIGXFSZ for a write above the limit; the default action would end the daemon.
 #[test]
-fn a_limit_of_file_size_is_a_full_disk_like_any_other() {
+fn a_file_size_limit_is_handled_like_a_full_disk() {
     const KIB: usize = 4096;
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let usual = ["--listen", "127.0.0.1:0", "--socket", &socket];
     let flags = usual.iter().chain(&FLAGS).map(ToString::to_string).collect();
-    let mut daemon = Daemon::of_command(place, flags, |busd| after(&format!("ulimit -f {KIB}"), busd));
+    let mut daemon = Daemon::of_command(sandbox, flags, |busd| after(&format!("ulimit -f {KIB}"), busd));
     let mut lines = daemon.lines();
     assert!(publish(&mut lines, "t", "one", "durable")["published"].is_object());
     let big = "x".repeat(200_000);
@@ -217,7 +220,7 @@ fn a_limit_of_file_size_is_a_full_disk_like_any_other() {
     assert_eq!(daemon.get("/healthz").status, 503);
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), Some(0));
-    // Without the limit all is there that was answered.
+    // Without the limit, everything that was acknowledged is there.
     daemon.start_again();
     assert_eq!(history(&daemon, "t")[0]["data"], "one");
 }

@@ -1,6 +1,6 @@
-//! `sse-busctl doctor --url`: through proxies that do what bad ones do to streams.
+//! `sse-busctl doctor --url`, through proxies that treat streams as bad ones do.
 //!
-//! The proxies are small, real ones: a thread for each way of a connection, that passes on, holds back, or cuts.
+//! The proxies are small but real: one thread per direction of a connection, which forwards, delays or cuts.
 
 use std::{
     io::{Read as _, Write as _},
@@ -18,24 +18,24 @@ use crate::{
     harness::{Daemon, Process, Run},
 };
 
-/// What a proxy does to answers.
+/// What a proxy does with responses.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
-    /// Passes them on.
+    /// Forwards them.
     Honest,
-    /// Gives them out in pieces of so many bytes, as buffers do, but for the head.
+    /// Forwards the body in blocks of this size, as a buffering proxy does.
     Buffers(usize),
-    /// The same, and the head, too.
+    /// Forwards head and body in blocks of this size.
     BuffersHeads(usize),
-    /// Ends them after so long without bytes.
+    /// Closes the connection after this long without bytes.
     Cuts(Duration),
-    /// Takes requests and does nothing.
+    /// Accepts requests and sends nothing.
     Swallows,
-    /// Answers itself.
+    /// Sends a response of its own.
     Says(&'static str),
 }
 
-/// A proxy before a daemon.
+/// A proxy in front of a daemon.
 pub(crate) struct Proxy {
     address: SocketAddr,
     is_over: Arc<AtomicBool>,
@@ -69,19 +69,19 @@ impl Drop for Proxy {
     }
 }
 
-/// One request, and its answer. What goes wrong ends the connection.
+/// Handles one request and its response. An error closes the connection.
 fn serve(mut client: TcpStream, daemon: SocketAddr, kind: Kind) -> Option<()> {
     let mut request = [0; 8192];
     let length = client.read(&mut request).ok()?;
     match kind {
         Kind::Says(answer) => return client.write_all(answer.as_bytes()).ok(),
-        // Until the client goes.
+        // Until the client disconnects.
         Kind::Swallows => return client.read(&mut request).map(drop).ok(),
         _ => {}
     }
     let mut server = TcpStream::connect(daemon).ok()?;
     let asked = String::from_utf8_lossy(&request[..length]).into_owned();
-    // As proxies do, unless they are told otherwise: the host is that of the server.
+    // As proxies do by default: the host is the server's.
     let (before, rest) = asked.split_once("Host: ")?;
     let rest = rest.split_once("\r\n")?.1;
     server.write_all(format!("{before}Host: {daemon}\r\n{rest}").as_bytes()).ok()?;
@@ -116,9 +116,9 @@ fn doctor(daemon: &Daemon, kind: Kind, flags: &[&str]) -> Run {
     daemon.ctl(&[&["doctor", "--url", &proxy.url()], flags].concat())
 }
 
-/// Its answer takes until the first heartbeat.
+/// Its finding takes until the first heartbeat.
 #[test]
-fn a_proxy_that_passes_everything_on_is_well() {
+fn a_proxy_that_forwards_everything_is_ok() {
     let daemon = Daemon::start(&[]);
     let run = doctor(&daemon, Kind::Honest, &[]).ok();
     says(&run, "url", "ok", "after it was published", "");
@@ -126,51 +126,45 @@ fn a_proxy_that_passes_everything_on_is_well() {
 }
 
 #[test]
-fn a_proxy_that_buffers_is_found_and_told_how_not_to() {
+fn a_buffering_proxy_is_found_with_the_setting_that_fixes_it() {
     let daemon = Daemon::start(&[]);
     for kind in [Kind::Buffers(8 << 10), Kind::BuffersHeads(64 << 10)] {
         let run = doctor(&daemon, kind, &[]).ends_with(1);
-        says(&run, "url", "problem", "is buffered: an event is held back until about", "proxy_buffering off");
+        says(&run, "url", "problem", "is buffered: an event arrives only after about", "proxy_buffering off");
     }
     let run = doctor(&daemon, Kind::Buffers(1 << 30), &[]).ends_with(1);
-    says(&run, "url", "problem", "is buffered: an event has not come", "flush_interval -1");
+    says(&run, "url", "problem", "is buffered: an event did not arrive", "flush_interval -1");
 }
 
 #[test]
-fn a_proxy_that_cuts_what_is_quiet_is_found() {
+fn a_proxy_that_closes_idle_connections_is_found() {
     let daemon = Daemon::start(&[]);
     let run = doctor(&daemon, Kind::Cuts(Duration::from_secs(2)), &[]).ends_with(1);
-    says(&run, "idle", "problem", "times out: the stream was cut after 2", "proxy_read_timeout");
+    says(&run, "idle", "problem", "times out: the stream was closed after 2", "proxy_read_timeout");
 }
 
 #[test]
-fn a_proxy_that_leads_nowhere_is_told_apart_from_one_that_leads_elsewhere() {
+fn an_unreachable_upstream_is_distinguished_from_a_wrong_one() {
     let daemon = Daemon::start(&[]);
     let other = Daemon::start(&[]);
     let upstream = daemon.address.to_string();
-    says(&doctor(&daemon, Kind::Swallows, &[]).ends_with(1), "url", "problem", "times out: no answer", &upstream);
+    says(&doctor(&daemon, Kind::Swallows, &[]).ends_with(1), "url", "problem", "times out: no response", &upstream);
     let proxy = Proxy::before(other.address, Kind::Honest);
     let run = daemon.ctl(&["doctor", "--url", &proxy.url()]).ends_with(1);
-    says(&run, "url", "problem", "is a stream of another bus", &upstream);
+    says(&run, "url", "problem", "is a stream of another daemon", &upstream);
 }
 
 #[test]
-fn what_is_no_stream_is_told() {
+fn a_response_that_is_not_a_stream_is_reported() {
     let daemon = Daemon::start(&[]);
     let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi";
-    says(
-        &doctor(&daemon, Kind::Says(page), &[]),
-        "url",
-        "problem",
-        "is not an event stream: it answers with text/html",
-        "curl",
-    );
+    says(&doctor(&daemon, Kind::Says(page), &[]), "url", "problem", "is not an event stream but text/html", "curl");
     let error = "HTTP/1.1 502 Bad Gateway\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n";
-    says(&doctor(&daemon, Kind::Says(error), &[]), "url", "problem", "answers with 502", "curl -i");
+    says(&doctor(&daemon, Kind::Says(error), &[]), "url", "problem", "the response is 502", "curl -i");
     let run = daemon.ctl(&["doctor", "--url", "http://127.0.0.1:1/"]).ends_with(1);
-    says(&run, "url", "problem", "cannot be reached", "curl -i http://127.0.0.1:1/healthz");
+    says(&run, "url", "problem", "cannot connect to", "curl -i http://127.0.0.1:1/healthz");
     let run = daemon.ctl(&["doctor", "--url", "file:///etc/passwd"]).ends_with(1);
-    says(&run, "url", "problem", "cannot be reached", "");
+    says(&run, "url", "problem", "cannot connect to", "");
 }
 
 #[test]
@@ -190,7 +184,7 @@ fn a_password_in_the_url_is_never_shown() {
             && run.stdout.contains("http://127.0.0.1:")
     };
     for (url, more) in urls.iter().zip([None, Some("--json")].into_iter().cycle()) {
-        let mut doctor = daemon.place.busctl(&["doctor"]);
+        let mut doctor = daemon.sandbox.busctl(&["doctor"]);
         doctor.args(more).env("SSE_BUS_DOCTOR_URL", with(url));
         let run = Process::start(doctor).finish().ends_with(1);
         assert!(shown(&run), "{run}");
@@ -198,55 +192,55 @@ fn a_password_in_the_url_is_never_shown() {
     let run = daemon.ctl(&["doctor", "--url", "http://user:s3cret#@127.0.0.1:1/"]).ends_with(2);
     assert!(!run.stderr.contains("s3cret"), "{run}");
     daemon.kill();
-    let mut doctor = daemon.place.busctl(&["doctor"]);
+    let mut doctor = daemon.sandbox.busctl(&["doctor"]);
     doctor.env("SSE_BUS_DOCTOR_URL", with(&urls[0]));
     let run = Process::start(doctor).finish().ends_with(3);
     assert!(shown(&run), "{run}");
 }
 
-/// A proxy that sends the name on by which it was asked.
+/// A proxy that forwards the name it was asked for.
 #[test]
-fn a_url_that_nothing_can_follow_is_a_mistake_of_the_command_line() {
+fn an_invalid_url_is_a_usage_error() {
     let daemon = Daemon::start(&[]);
     for url in ["", "http://127.0.0.1:1/?token=x", "http://127.0.0.1:1/#there"] {
-        daemon.ctl(&["doctor", "--url", url]).ends_with(2).says("where the daemon's paths begin");
+        daemon.ctl(&["doctor", "--url", url]).ends_with(2).says("the base URL of the daemon");
     }
 }
 
 #[test]
-fn a_name_that_the_daemon_does_not_go_by_is_told() {
+fn a_host_name_that_the_daemon_refuses_is_reported() {
     let daemon = Daemon::start(&[]);
     let answer = daemon.request("GET", "/events", &[("Host", "bus.example")], "");
     assert_eq!(answer.status, 421);
     let url = format!("http://localhost.localdomain:{}", daemon.address.port());
-    let mut doctor = daemon.place.busctl(&["doctor", "--url", &url]);
-    // Where curl finds it without asking anybody.
+    let mut doctor = daemon.sandbox.busctl(&["doctor", "--url", &url]);
+    // A name that curl resolves without DNS.
     let rc = daemon
-        .place
+        .sandbox
         .file(".curlrc", format!("resolve = \"localhost.localdomain:{}:127.0.0.1\"\n", daemon.address.port()));
     doctor.env("CURL_HOME", std::path::Path::new(&rc).parent().unwrap());
     let run = crate::harness::Process::start(doctor).finish().ends_with(1);
-    let mend = format!("--allow-host localhost.localdomain:{}", daemon.address.port());
-    says(&run, "url", "problem", "does not go by this name (421)", &mend);
+    let fix = format!("--allow-host localhost.localdomain:{}", daemon.address.port());
+    says(&run, "url", "problem", "refuses this host name (421)", &fix);
 }
 
 #[test]
-fn a_token_is_asked_for_used_and_refused() {
+fn a_token_is_requested_used_and_refused() {
     let daemon = Daemon::start(&[]);
-    // Who is not of the daemon's own user needs one; here the answer is the daemon's own to a request that has a bad one.
-    let place = &daemon.place;
-    let bad = place.file("bad.token", "ssebus_0000\n");
+    // Peers of another user need one; here the daemon answers a request that has a bad one.
+    let sandbox = &daemon.sandbox;
+    let bad = sandbox.file("bad.token", "ssebus_0000\n");
     let url = format!("http://{}/", daemon.address);
     let run = daemon.ctl(&["doctor", "--url", &url, "--token-file", &bad]).ends_with(1);
     says(&run, "url", "problem", "refuses the token", "sse-busctl token create --scope subscribe");
-    let none = place.file("none.token", "nothing\n");
+    let none = sandbox.file("none.token", "nothing\n");
     let run = daemon.ctl(&["doctor", "--url", &url, "--token-file", &none]).ends_with(1);
-    says(&run, "url", "problem", "there is none in it", "token create");
+    says(&run, "url", "problem", "the file contains no token", "token create");
     let asks = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
-    says(&doctor(&daemon, Kind::Says(asks), &[]), "url", "problem", "asks for a token (401)", "--token-file");
-    // A good one, as it is printed.
+    says(&doctor(&daemon, Kind::Says(asks), &[]), "url", "problem", "requires a token (401)", "--token-file");
+    // A valid one, as the command prints it.
     let token = daemon.ctl(&["token", "create", "--scope", "subscribe", "--json"]).ok().stdout;
-    let good = place.file("good.token", token);
+    let good = sandbox.file("good.token", token);
     let run = doctor(&daemon, Kind::Cuts(Duration::from_secs(1)), &["--token-file", &good]);
     says(&run, "url", "ok", "after it was published", "");
 }

@@ -1,10 +1,10 @@
-//! History that earlier versions left on disk: opened with everything in it, for ever.
+//! History files of earlier versions are opened with all their events.
 //!
-//! `tests/golden/history-1` was written by a daemon of schema 1, which had no tail, and stopped as it should.
-//! `tests/golden/history-2` is of schema 2; a second daemon was killed while its last events were in the tail only. Both
-//! kept five events of a topic, and the events of `lasting` have a TTL of a hundred years. `tests/golden/history-3` is of
-//! schema 3, where each block was one row of the database and the file doubled when it was full; its last events are in the
-//! tail only, too.
+//! `tests/golden/history-1` was written by a daemon of schema 1, which had no write-ahead file, and stopped cleanly.
+//! `tests/golden/history-2` is of schema 2; a second daemon was killed while its last events were only in the
+//! write-ahead file. Both kept five events of a topic, and the events of `lasting` have a TTL of a hundred years.
+//! `tests/golden/history-3` is of schema 3, where each block was one row of the database and the file doubled when it
+//! was full; its last events are only in the write-ahead file, too.
 
 use std::{
     fs,
@@ -17,16 +17,16 @@ use serde_json::{Value, json};
 
 use crate::{
     durable::history,
-    harness::{Daemon, Place},
+    harness::{Daemon, Sandbox},
 };
 
-/// Older than the files will ever be.
+/// An age bound that the files never reach.
 const FLAGS: [&str; 7] = ["--no-config", "--history", "disk", "--history-age", "87600000h", "--history-events", "5"];
 
-/// A daemon that takes over the files of a schema.
+/// A daemon that opens the files of a schema.
 fn take_over(schema: u32) -> Daemon {
-    let (place, from) = (Place::new(), format!("{}/tests/golden/history-{schema}", env!("CARGO_MANIFEST_DIR")));
-    let to = place.path("sse-bus");
+    let (sandbox, from) = (Sandbox::new(), format!("{}/tests/golden/history-{schema}", env!("CARGO_MANIFEST_DIR")));
+    let to = sandbox.path("sse-bus");
     fs::DirBuilder::new().mode(0o700).create(&to).unwrap();
     for file in fs::read_dir(Path::new(&from)).unwrap() {
         let file = file.unwrap();
@@ -34,10 +34,10 @@ fn take_over(schema: u32) -> Daemon {
         fs::copy(file.path(), &copy).unwrap();
         fs::set_permissions(copy, fs::Permissions::from_mode(0o600)).unwrap();
     }
-    Daemon::start_at(place, &FLAGS)
+    Daemon::start_at(sandbox, &FLAGS)
 }
 
-/// Topic, number, type and data of all events but the bus's own; data that is long as its length.
+/// Topic, number, type and data of all events except the bus's own; long data is shown as its length.
 fn events(daemon: &Daemon) -> Vec<Value> {
     let shown = |event: &Value| {
         let (id, data) = (event["id"].as_str().unwrap(), event["data"].as_str().unwrap());
@@ -49,7 +49,7 @@ fn events(daemon: &Daemon) -> Vec<Value> {
     history(daemon, "**").iter().map(shown).collect()
 }
 
-/// What both have.
+/// The events that both files have.
 fn common() -> Vec<Value> {
     vec![
         json!([2, "build/web", null, "ok"]),
@@ -64,7 +64,7 @@ fn common() -> Vec<Value> {
         json!([35, "config/old", null, "to be removed"]),
         json!([38, "config/old", null, ""]),
         json!([41, "lasting", null, "a hundred years"]),
-        // The event 44 had a TTL of a second.
+        // Event 44 had a TTL of a second.
         json!([47, "large", null, 3000]),
     ]
 }
@@ -74,20 +74,25 @@ fn retained(daemon: &Daemon) -> Vec<Value> {
     topics.iter().filter(|topic| topic["retained"] == true).map(|topic| topic["topic"].clone()).collect()
 }
 
-/// Takes over the files of a schema and checks what is in them, then and after another restart, with what is new.
+/// Opens the files of a schema and checks their events, now and after another restart, together with new ones.
 fn check(schema: u32, expected: &[Value], theme: &str) {
     let mut daemon = take_over(schema);
     assert_eq!(events(&daemon), expected, "schema {schema}");
+    // The files also have the bus's own events, which are live only today.
+    assert_eq!(history(&daemon, "$sys/**"), [] as [Value; 0]);
+    let topics: Vec<Value> = daemon.ctl(&["topics"]).ok().json();
+    assert!(!topics.iter().any(|topic| topic["topic"] == "$sys/clients"), "{topics:?}");
+    assert_eq!(daemon.status()["history_events"], expected.len() + 1, "and the event 44");
     assert_eq!(retained(&daemon), ["config/theme"]);
     assert_eq!(daemon.stream("/events/config/**").event().data, theme);
-    let file = fs::read(daemon.place.path("sse-bus/history.redb")).unwrap();
+    let file = fs::read(daemon.sandbox.path("sse-bus/history.redb")).unwrap();
     let mark = b"{\"schema\":4,";
-    assert!(file.windows(mark.len()).any(|found| found == mark), "an earlier daemon would take it for its own");
+    assert!(file.windows(mark.len()).any(|found| found == mark), "an earlier daemon would accept this file");
 
-    // What is new has a number of its own, headers, and room beside the old.
+    // A new event has the next number, has headers, and is stored beside the old ones.
     let id = daemon.publish("new?header=key:7&ack=durable", "x");
     let seq: u64 = id.rsplit('-').next().unwrap().parse().unwrap();
-    assert!(seq > 50, "{id}");
+    assert!(seq > 47, "{id}");
     for signal in [Signal::KILL, Signal::TERM] {
         daemon.signal(signal);
         daemon.wait();
@@ -101,14 +106,14 @@ fn check(schema: u32, expected: &[Value], theme: &str) {
 }
 
 #[test]
-fn history_of_schema_1_is_taken_over_with_everything_in_it() {
+fn history_of_schema_1_is_opened_with_all_events() {
     check(1, &common(), "dark");
 }
 
 #[test]
-fn history_of_schema_2_is_taken_over_with_everything_in_it() {
+fn history_of_schema_2_is_opened_with_all_events() {
     let mut expected = common();
-    // In the tail only.
+    // Only in the write-ahead file.
     expected.extend([
         json!([50, "build/web", "tail", "only in the tail"]),
         json!([53, "config/theme", null, "light"]),
@@ -118,7 +123,7 @@ fn history_of_schema_2_is_taken_over_with_everything_in_it() {
 }
 
 #[test]
-fn history_of_schema_3_is_taken_over_with_everything_in_it() {
+fn history_of_schema_3_is_opened_with_all_events() {
     let mut daemon = take_over(3);
     for signal in [None, Some(Signal::KILL), Some(Signal::TERM)] {
         if let Some(signal) = signal {
@@ -147,5 +152,5 @@ fn history_of_schema_3_is_taken_over_with_everything_in_it() {
         assert_eq!(retained(&daemon), ["config/theme"]);
     }
     daemon.publish("new?ack=durable", "x");
-    assert!(!daemon.place.path("sse-bus/history.redb.new").exists());
+    assert!(!daemon.sandbox.path("sse-bus/history.redb.new").exists());
 }

@@ -7,10 +7,10 @@ use sse_bus::protocol::{
     binary::{Frame, Version},
 };
 
-use crate::harness::{Daemon, Place, Process};
+use crate::harness::{Daemon, Process, Sandbox};
 
 #[test]
-fn a_client_of_version_1_gets_all_that_it_got_and_no_headers() {
+fn a_client_of_version_1_receives_what_it_always_did_and_no_headers() {
     let daemon = Daemon::start(&[]);
     let mut old = daemon.frames_of(Version::V1);
     let mut new = daemon.frames();
@@ -20,7 +20,7 @@ fn a_client_of_version_1_gets_all_that_it_got_and_no_headers() {
     }
     let publish = Publish::new("t", "Grüße\n").with_type("done").with_header("key", "7");
     let mut ids = Vec::new();
-    // They stay until the end: who leaves publishes an event.
+    // They stay connected until the end: a disconnect publishes an event.
     let mut publishers = Version::ALL.map(|version| daemon.frames_of(version));
     for publisher in &mut publishers {
         match publisher.ask(&Request::Publish(publish.clone())) {
@@ -28,15 +28,15 @@ fn a_client_of_version_1_gets_all_that_it_got_and_no_headers() {
             other => panic!("{other:?}"),
         }
     }
-    // What version 1 publishes has no headers, and what it receives neither.
+    // An event published with version 1 has no headers, and version 1 delivers none.
     for (subscriber, keys) in [(&mut old, [None, None]), (&mut new, [None, Some("7")])] {
         for (id, key) in ids.iter().zip(keys) {
             let Some(Reply::Event(event)) = subscriber.next() else { panic!("no event") };
             assert_eq!((event.id, event.headers.get("key")), (*id, key));
-            assert_eq!((&*event.topic, event.kind.as_deref(), &*event.data), ("t", Some("done"), "Grüße\n"));
+            assert_eq!((&*event.topic, event.event_type.as_deref(), &*event.data), ("t", Some("done"), "Grüße\n"));
         }
     }
-    // All that it may ask is answered as to a client of today.
+    // Every request of version 1 is answered as in the current version.
     for request in [Request::Topics {}, Request::Config {}, Request::Kick { client: "nobody".into() }] {
         assert_eq!(daemon.frames_of(Version::V1).ask(&request), daemon.frames().ask(&request), "{request:?}");
     }
@@ -47,9 +47,9 @@ fn a_client_of_version_1_gets_all_that_it_got_and_no_headers() {
 }
 
 #[test]
-fn a_version_that_is_not_spoken_is_refused_in_a_frame_that_every_version_reads() {
+fn an_unknown_version_is_refused_in_a_frame_that_every_version_reads() {
     let daemon = Daemon::start(&[]);
-    for (preface, named) in [(&b"\0SSEB\x63"[..], "99"), (b"\0SSEB\0", "not 0"), (b"\0OOPS!", "begin with")] {
+    for (preface, named) in [(&b"\0SSEB\x63"[..], "99"), (b"\0SSEB\0", "not 0"), (b"\0OOPS!", "preface is invalid")] {
         for version in Version::ALL {
             let mut stream = daemon.local();
             stream.write_all(preface).unwrap();
@@ -66,13 +66,13 @@ fn a_version_that_is_not_spoken_is_refused_in_a_frame_that_every_version_reads()
     }
 }
 
-/// What a daemon that knows version 1 only answers to any other.
+/// The answer of a daemon that supports version 1 only to any other version.
 #[test]
 fn the_command_line_shows_why_a_daemon_of_version_1_refuses_it() {
-    let place = Place::new();
-    std::fs::create_dir(place.path("run")).unwrap();
-    let listener = std::os::unix::net::UnixListener::bind(place.socket()).unwrap();
-    let busctl = Process::start(place.busctl(&["publish", "t", "x"]));
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("run")).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(sandbox.socket()).unwrap();
+    let busctl = Process::start(sandbox.busctl(&["publish", "t", "x"]));
     let (mut peer, _) = listener.accept().unwrap();
     let message = "this daemon speaks version 1 of the binary protocol; use a client of the same";
     let answer = format!(r#"{{"error":{{"code":"request_invalid","message":"{message}","request":0}}}}"#);

@@ -1,4 +1,4 @@
-//! How streams are framed, and how they end: an end that the daemon meant can be told from a connection that broke.
+//! How streams are framed and how they end: a client can tell an orderly end from a broken connection.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::harness::Daemon;
 
-/// What a connection to the port receives up to its end, after a request as it is written here.
+/// Sends a request and returns everything that the port sends until the connection ends.
 fn exchange(daemon: &Daemon, request: &str, meanwhile: impl FnOnce()) -> String {
     let mut socket = daemon.tcp();
     socket.write_all(request.replace("HOST", &daemon.address.to_string()).as_bytes()).unwrap();
@@ -51,9 +51,9 @@ fn over_http_1_0_a_stream_ends_with_the_connection() {
     assert_eq!(lines, ["retry", "id", "", "id", "data", "", ""], "{body}");
 }
 
-/// Each of these reads the last chunk.
+/// Each of these clients reads the last chunk.
 #[test]
-fn an_end_that_the_daemon_meant_is_complete() {
+fn an_orderly_end_sends_the_last_chunk() {
     let mut daemon = Daemon::start(&[]);
     daemon.publish("t", "past");
     let mut past = daemon.stream("/events/t?since=all&past_only=true");
@@ -78,7 +78,7 @@ fn an_end_that_the_daemon_meant_is_complete() {
 }
 
 #[test]
-fn after_a_crash_the_end_is_missing() {
+fn after_a_crash_the_last_chunk_is_missing() {
     let mut daemon = Daemon::start(&[]);
     let mut stream = daemon.stream("/events/t");
     daemon.publish("t", "before");
@@ -91,13 +91,13 @@ fn after_a_crash_the_end_is_missing() {
     );
 }
 
-/// curl says so in its exit code.
+/// Its exit code shows the difference.
 #[test]
-fn curl_tells_an_end_from_a_break() {
+fn curl_distinguishes_an_orderly_end_from_a_broken_stream() {
     for (signal, code) in [(Signal::TERM, 0), (Signal::KILL, 18)] {
         let daemon = Daemon::start(&[]);
-        let curl = daemon.spawn_curl("/events/t");
-        daemon.wait_for_subscribers(1);
+        let mut curl = daemon.spawn_curl("/events/t");
+        assert!(curl.line().starts_with("retry: "), "the stream has begun");
         daemon.signal(signal);
         assert_eq!(curl.finish().code, Some(code), "{signal:?}");
     }

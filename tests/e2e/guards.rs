@@ -1,11 +1,11 @@
-//! Who may: pages of other sites and rebound names are kept out, pages that were named are let in.
+//! Guards: pages of other origins and rebound names are refused, pages of allowed origins are accepted.
 
 use serde_json::{Value, json};
 
 use crate::harness::Daemon;
 
 #[test]
-fn pages_of_other_origins_are_refused_and_told_which_flag_would_let_them_in() {
+fn pages_of_other_origins_are_refused_naming_the_flag_that_allows_them() {
     let daemon = Daemon::start(&[]);
     let own = daemon.address.to_string();
     let (long, port) = ("a".repeat(8 << 10), daemon.address.port());
@@ -43,7 +43,7 @@ fn pages_of_other_origins_are_refused_and_told_which_flag_would_let_them_in() {
 }
 
 #[test]
-fn the_daemons_own_page_is_let_in() {
+fn the_daemons_own_page_is_accepted() {
     let daemon = Daemon::start(&[]);
     let own = format!("http://{}", daemon.address);
     let headers = [("Origin", own.as_str()), ("Sec-Fetch-Site", "same-origin")];
@@ -52,10 +52,10 @@ fn the_daemons_own_page_is_let_in() {
     assert_eq!(daemon.request("GET", "/", &[("Sec-Fetch-Site", "none")], "").status, 200);
 }
 
-/// Under another name of the machine, or another address, somebody else may listen at the same port. Not every browser
-/// sends `Sec-Fetch-Site`, and none does to an address of the network.
+/// Another host name or address of the machine may be another server on the same port. Not every browser sends
+/// `Sec-Fetch-Site`, and none does to a plain HTTP address of the network.
 #[test]
-fn only_a_page_of_the_very_name_that_is_called_is_the_daemons_own() {
+fn only_a_page_of_the_requested_host_is_the_daemons_own() {
     let daemon = Daemon::start(&[]);
     let port = daemon.address.port();
     let names = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
@@ -76,15 +76,15 @@ fn requests_across_sites_without_an_origin_are_refused() {
     for site in ["cross-site", "same-site", "anything"] {
         let response = daemon.request("GET", "/events/t", &[("Sec-Fetch-Site", site)], "");
         assert_eq!(response.refusal(), (403, "denied".into()), "{site}");
-        // Who followed a link is told how to come here.
+        // A link that was followed here is answered with the address to open.
         assert!(response.text().contains("type its address"), "{}", response.text());
         assert_eq!(response.header("access-control-allow-origin"), None);
     }
 }
 
-/// So that whoever wonders why a page gets nothing finds the reason without the browser's console.
+/// So that the reason is found without the browser's console.
 #[test]
-fn status_tells_which_origins_were_refused_lately() {
+fn status_lists_the_origins_refused_lately() {
     let daemon = Daemon::start(&[]);
     assert_eq!(daemon.status()["refused_origins"], serde_json::json!([]));
     for n in 0..20 {
@@ -97,7 +97,7 @@ fn status_tells_which_origins_were_refused_lately() {
     let refused = daemon.ctl(&["status"]).ok().json()[0]["refused_origins"].clone();
     let refused = refused.as_array().unwrap();
     assert_eq!(refused.len(), 8);
-    // Only what is an origin is kept.
+    // Only valid origins are stored.
     assert_eq!(refused[0]["origin"], "null");
     assert_eq!((&refused[1]["origin"], &refused[1]["times"]), (&"http://page-15.example".into(), &2.into()));
     assert_eq!(refused[2]["origin"], "http://page-19.example");
@@ -115,14 +115,14 @@ fn headers_given_twice_are_not_trusted() {
 }
 
 #[test]
-fn a_page_is_known_by_its_origin() {
+fn a_page_is_identified_by_its_origin() {
     let app = "http://app.example:3000";
     let daemon = Daemon::start(&["--allow-origin", app]);
     let mut clients = daemon.stream("/events/$sys/clients?since=now");
     let own = format!("http://{}", daemon.address);
     let headers: [(&[(&str, &str)], _); 5] = [
         (&[("Origin", app), ("Sec-Fetch-Site", "cross-site")], json!(app)),
-        // What browsers send with a stream that a page of the daemon's own opens.
+        // As browsers send it for a stream that the daemon's own page opens.
         (&[("Sec-Fetch-Site", "same-origin")], json!(own)),
         (&[("Origin", &own), ("Sec-Fetch-Site", "same-origin")], json!(own)),
         (&[("Sec-Fetch-Site", "none")], Value::Null),

@@ -1,4 +1,4 @@
-//! Headers of events: in by every way, out in every format, kept like the data, and refused with their name.
+//! Headers of events: accepted on every transport, delivered in every format, stored like data, and refused by name.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -9,13 +9,13 @@ use sse_bus::{
 
 use crate::{
     durable::{FLAGS, history},
-    harness::{Daemon, Place, percent_encoded},
+    harness::{Daemon, Sandbox, percent_encoded},
 };
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 #[test]
-fn headers_come_in_by_every_way_and_go_out_in_every_format() {
+fn headers_are_accepted_on_every_transport_and_delivered_in_every_format() {
     let daemon = Daemon::start(&[]);
     let mut data = daemon.stream("/events/t/**");
     let mut envelope = daemon.stream("/events/t/**?format=json");
@@ -75,13 +75,13 @@ fn retained_events_and_events_for_one_client_have_headers() {
 }
 
 #[test]
-fn headers_on_disk_outlive_a_restart_and_a_crash() {
-    let mut daemon = Daemon::start_at(Place::new(), &FLAGS);
+fn headers_on_disk_survive_a_restart_and_a_crash() {
+    let mut daemon = Daemon::start_at(Sandbox::new(), &FLAGS);
     daemon.publish("t?header=a:1&ack=durable", "one");
     daemon.publish("t?retain=true&header=a:2&ack=durable", "two");
     let expected: Vec<Value> = history(&daemon, "t");
     assert_eq!(expected[1]["headers"], json!({ "a": "2" }));
-    // After the crash they are in the tail, after the end in the database.
+    // After a crash they are read from the write-ahead file, after a clean stop from the database.
     for signal in [Signal::KILL, Signal::TERM] {
         daemon.signal(signal);
         daemon.wait();
@@ -112,14 +112,14 @@ fn headers_are_charged_to_history_and_to_retained_events() {
 }
 
 #[test]
-fn headers_that_cannot_be_used_are_refused_by_their_name_on_every_way() {
+fn invalid_headers_are_refused_by_name_on_every_transport() {
     let daemon = Daemon::start(&[]);
     let many: Vec<_> = (0..=HEADERS_MAX).map(|n| (format!("h{n}"), String::new())).collect();
     let cases = [
         (vec![("a b".to_owned(), "x".to_owned())], "`a b`"),
         (vec![(String::new(), "x".into())], "no name"),
         (vec![("key".into(), "a\nb".into())], "`key`"),
-        (vec![("key".into(), "1".into()), ("KEY".into(), "2".into())], "`key` is given twice"),
+        (vec![("key".into(), "1".into()), ("KEY".into(), "2".into())], "`key` occurs twice"),
         (many, "`h16` is one too many"),
         (vec![("long".into(), "x".repeat(HEADERS_BYTES - 3))], "`long` is too long"),
     ];
@@ -138,11 +138,11 @@ fn headers_that_cannot_be_used_are_refused_by_their_name_on_every_way() {
         assert!(lines.ask(r#"{"publish":{"topic":"t","data":"fine"}}"#)["published"].is_object());
 
         let mut frames = daemon.frames();
-        let Reply::Error(refused) = frames.ask(&Request::Publish(publish.clone())) else { panic!("it was taken") };
+        let Reply::Error(refused) = frames.ask(&Request::Publish(publish.clone())) else { panic!("it was accepted") };
         assert_eq!((refused.code.as_str(), refused.message), ("headers_invalid", message.clone()));
         assert!(matches!(frames.ask(&Request::Publish(Publish::new("t", "fine"))), Reply::Published(_)));
 
-        // Letters stand for themselves, so that the longest fits a request line.
+        // Letters are not escaped, so that the longest fits a request line.
         let parameter = |(name, value): &(String, String)| {
             let value = if value.len() > 100 { value.clone() } else { percent_encoded(value) };
             format!("header={}:{value}", percent_encoded(name))
@@ -158,6 +158,6 @@ fn headers_that_cannot_be_used_are_refused_by_their_name_on_every_way() {
     for (header, says) in [("key", "NAME=VALUE"), ("a b=1", "`a b`"), ("=1", "no name")] {
         daemon.ctl(&["publish", "t", "x", "--header", header]).ends_with(2).says(says);
     }
-    daemon.ctl(&["publish", "t", "x", "--header", "a=1", "--header", "A=2"]).ends_with(1).says("`a` is given twice");
+    daemon.ctl(&["publish", "t", "x", "--header", "a=1", "--header", "A=2"]).ends_with(1).says("`a` occurs twice");
     daemon.ctl_fed(&["publish", "t", "--jsonl"], br#"{"headers":{"a":7}}"#).ends_with(1).says("expected a string");
 }

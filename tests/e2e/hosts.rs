@@ -1,4 +1,4 @@
-//! `Host`: names that a rebound page could have are kept out; loopback, and names that were allowed, are let in.
+//! `Host`: names that DNS rebinding could use are refused; loopback and allowed names are accepted.
 
 use std::io::{Read, Write};
 
@@ -6,24 +6,22 @@ use serde_json::json;
 
 use crate::harness::{Daemon, Process};
 
-impl Daemon {
-    /// The status of `/status` for a `Host`.
-    fn called(&self, host: &str) -> u16 {
-        self.request("GET", "/status", &[("Host", host)], "").status
-    }
-
-    /// What the port answers to bytes, to the end of the connection.
-    fn answer_to(&self, request: &str) -> String {
-        let (mut socket, mut answer) = (self.tcp(), String::new());
-        socket.write_all(request.as_bytes()).unwrap();
-        socket.read_to_string(&mut answer).unwrap();
-        answer
-    }
+/// The status of `/status` for a `Host`.
+fn status_for(daemon: &Daemon, host: &str) -> u16 {
+    daemon.request("GET", "/status", &[("Host", host)], "").status
 }
 
-/// As it comes through `ssh -L`, `docker -p`, or a development server that keeps it.
+/// Sends bytes to the port and returns the answer up to the end of the connection.
+fn answer_to(daemon: &Daemon, request: &str) -> String {
+    let (mut socket, mut answer) = (daemon.tcp(), String::new());
+    socket.write_all(request.as_bytes()).unwrap();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// As sent through `ssh -L`, `docker -p`, or a development server that keeps the host.
 #[test]
-fn loopback_passes_with_any_port() {
+fn loopback_names_are_accepted_with_any_port() {
     let daemon = Daemon::start(&[]);
     let port = daemon.address.port();
     for name in [
@@ -37,10 +35,10 @@ fn loopback_passes_with_any_port() {
         "[::ffff:127.0.0.1]",
     ] {
         for host in [format!("{name}:{port}"), format!("{name}:8080"), name.to_owned()] {
-            assert_eq!(daemon.called(&host), 200, "{host}");
+            assert_eq!(status_for(&daemon, &host), 200, "{host}");
         }
     }
-    // The page of such a forwarder is the daemon's own, and no other is.
+    // The page of such a forwarder is the daemon's own; any other is not.
     for (origin, status) in [("http://localhost:8080", 202), ("http://localhost:8081", 403)] {
         let headers = [("Host", "localhost:8080"), ("Origin", origin), ("Sec-Fetch-Site", "same-origin")];
         assert_eq!(daemon.request("POST", "/events/t", &headers, "x").status, status, "{origin}");
@@ -49,9 +47,9 @@ fn loopback_passes_with_any_port() {
     assert_eq!(daemon.request("POST", "/events/t", &direct, "x").status, 403);
 }
 
-/// It has `https` in its origin, of which the daemon behind it knows nothing.
+/// Its origin has `https`, of which the daemon behind it does not know.
 #[test]
-fn the_page_of_a_forwarder_that_speaks_tls_is_the_daemons_own() {
+fn the_page_of_a_forwarder_with_tls_is_the_daemons_own() {
     let daemon = Daemon::start(&["--allow-host", "bus.example"]);
     let publish = |origin: &str, site: &[(&str, &str)]| {
         let headers = [&[("Host", "bus.example"), ("Origin", origin)], site].concat();
@@ -60,12 +58,12 @@ fn the_page_of_a_forwarder_that_speaks_tls_is_the_daemons_own() {
     let same_origin = [("Sec-Fetch-Site", "same-origin")];
     assert_eq!(publish("https://bus.example", &same_origin), 202);
     assert_eq!(publish("https://bus.example", &[("Sec-Fetch-Site", "same-site")]), 403);
-    assert_eq!(publish("https://bus.example", &[]), 403, "only the browser can say that it is the same");
+    assert_eq!(publish("https://bus.example", &[]), 403, "only `Sec-Fetch-Site` shows that it is the same");
     assert_eq!(publish("https://other.example", &same_origin), 403);
 }
 
 #[test]
-fn other_names_and_addresses_are_not_answered_to() {
+fn other_names_and_addresses_are_refused() {
     let daemon = Daemon::start(&[]);
     let port = daemon.address.port();
     let long = "a".repeat(8 << 10);
@@ -99,13 +97,13 @@ fn other_names_and_addresses_are_not_answered_to() {
             [("GET", "/events/t"), ("POST", "/events/t"), ("GET", "/status"), ("GET", "/"), ("GET", "/healthz")]
         {
             let response = daemon.request(method, path, &[("Host", host)], "");
-            // What is no host at all the library refuses before us.
+            // The HTTP library refuses invalid hosts first.
             if response.status != 400 {
                 assert_eq!(response.refusal(), (421, "denied".into()), "{host} {method} {path}");
             }
         }
     }
-    // In the absolute form both names count.
+    // In the absolute form both names are checked.
     for (target, host, status) in [
         (format!("http://evil.example:{port}/status"), format!("localhost:{port}"), 421),
         (format!("http://localhost:{port}/status"), "evil.example".into(), 421),
@@ -116,12 +114,12 @@ fn other_names_and_addresses_are_not_answered_to() {
     }
     assert_eq!(daemon.status()["published"], 0);
     assert!(daemon.metric("sse_bus_refused_total{code=\"denied\"}") >= 20.0);
-    // No page reaches the local socket; there any name will do.
+    // Pages cannot reach the local socket; any name is accepted there.
     assert_eq!(daemon.request_locally("GET", "/status", "").status, 200);
 }
 
 #[test]
-fn a_name_that_is_refused_is_told_with_the_flag_that_allows_it_and_listed() {
+fn a_refused_name_is_listed_with_the_flag_that_allows_it() {
     let daemon = Daemon::start(&[]);
     assert_eq!(daemon.status()["refused_hosts"], json!([]));
     let refused = |host: &str| daemon.request("GET", "/events/t", &[("Host", host)], "").text();
@@ -129,9 +127,9 @@ fn a_name_that_is_refused_is_told_with_the_flag_that_allows_it_and_listed() {
         refused("bus.example:8080").contains("bus.example:8080;") && refused("bus.example").contains("bus.example;")
     );
     assert!(refused("bus.example:8080").contains("sse-busd --allow-host bus.example, or else use http://127.0.0.1:"));
-    assert!(refused("[fe80::1]:80").contains("--allow-host '[fe80::1]',"), "a shell leaves it alone");
+    assert!(refused("[fe80::1]:80").contains("--allow-host '[fe80::1]',"), "quoted for a shell");
     assert!(refused("").contains("the Host header cannot be read"));
-    // Only what is a host is kept, and only so many.
+    // Only valid hosts are stored, up to a limit.
     for n in 0..20 {
         refused(&format!("a{n}.example"));
         refused(&format!("$(reboot){n}"));
@@ -144,24 +142,21 @@ fn a_name_that_is_refused_is_told_with_the_flag_that_allows_it_and_listed() {
     assert_eq!((&listed[0]["host"], &listed[0]["times"]), (&json!("a15.example"), &json!(2)));
     assert_eq!(listed[1]["host"], "a19.example");
     assert!(listed[0]["last"].as_u64().unwrap() > 1_700_000_000_000);
-    let mut terminal = daemon.place.command("script");
+    let mut terminal = daemon.sandbox.command("script");
     let status = format!("{} status", env!("CARGO_BIN_EXE_sse-busctl"));
-    terminal.args(["-qec", &status, "/dev/null"]).env("SSE_BUS_SOCKET", daemon.place.socket());
+    terminal.args(["-qec", &status, "/dev/null"]).env("SSE_BUS_SOCKET", daemon.sandbox.socket());
     let shown = Process::start(terminal).finish().ok().stdout;
     assert!(shown.contains("requests for a15.example, 2 times, last "), "{shown}");
-    assert!(shown.contains("; let in by sse-busd --allow-host a15.example"), "{shown}");
+    assert!(shown.contains("; allow them with sse-busd --allow-host a15.example"), "{shown}");
     let doctor = daemon.ctl(&["doctor"]).json();
     let finding = doctor.iter().find(|finding| finding["check"] == "hosts").unwrap();
     assert_eq!(finding["state"], "warning");
-    let mend = finding["mend"].as_str().unwrap();
-    assert!(
-        mend.starts_with("sse-busd") && mend.contains(" --allow-host a15.example --allow-host a19.example"),
-        "{mend}"
-    );
+    let fix = finding["fix"].as_str().unwrap();
+    assert!(fix.starts_with("sse-busd") && fix.contains(" --allow-host a15.example --allow-host a19.example"), "{fix}");
 }
 
 #[test]
-fn other_names_are_answered_to_if_they_are_allowed() {
+fn allowed_names_are_accepted() {
     let daemon = Daemon::start(&["--allow-host", "Bus.example", "--allow-host", "front.example:443"]);
     let port = daemon.address.port();
     for (host, status) in [
@@ -174,16 +169,16 @@ fn other_names_are_answered_to_if_they_are_allowed() {
         (format!("front.example:{port}"), 421),
         (format!("other.example:{port}"), 421),
     ] {
-        assert_eq!(daemon.called(&host), status, "{host}");
+        assert_eq!(status_for(&daemon, &host), status, "{host}");
     }
 }
 
-/// A load balancer may have no name for what it looks at. One that has the wrong name is told so.
+/// A load balancer may send no host. A wrong one is still refused.
 #[test]
 fn health_needs_no_host() {
     let daemon = Daemon::start(&[]);
     for request in ["GET /healthz HTTP/1.0\r\n\r\n", "GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"] {
-        let answer = daemon.answer_to(request);
+        let answer = answer_to(&daemon, request);
         assert!(answer.contains(" 200 OK\r\n") && answer.ends_with("ok\n"), "{answer}");
     }
     for request in [
@@ -192,16 +187,16 @@ fn health_needs_no_host() {
         "GET /status HTTP/1.0\r\n\r\n",
         "GET /events HTTP/1.1\r\nConnection: close\r\n\r\n",
     ] {
-        assert!(daemon.answer_to(request).contains(" 421 Misdirected Request\r\n"), "{request}");
+        assert!(answer_to(&daemon, request).contains(" 421 Misdirected Request\r\n"), "{request}");
     }
-    // As a client of a proxy says it.
+    // As a client of a proxy sends it.
     let absolute = format!("GET http://{}/status HTTP/1.0\r\n\r\n", daemon.address);
-    assert!(daemon.answer_to(&absolute).contains(" 200 OK\r\n"));
+    assert!(answer_to(&daemon, &absolute).contains(" 200 OK\r\n"));
 }
 
-/// What is in front of the local socket, such as socat or nginx, is reached by pages.
+/// Pages can reach the local socket through forwarders such as socat or nginx.
 #[test]
-fn a_page_behind_a_forwarder_to_the_local_socket_is_checked_as_on_the_port() {
+fn a_page_that_reaches_the_local_socket_through_a_forwarder_is_checked() {
     let daemon = Daemon::start(&["--allow-origin", "http://app.example"]);
     let publish = |headers: &[(&str, &str)]| daemon.request_locally_with("POST", "/events/t", headers, "x");
     let evil = ("Origin", "http://evil.example");

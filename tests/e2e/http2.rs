@@ -1,4 +1,4 @@
-//! HTTP/2 by prior knowledge: what holds over HTTP/1.1 holds for every stream of a shared connection.
+//! HTTP/2 by prior knowledge: every stream of a shared connection behaves as over HTTP/1.1.
 
 use std::{
     thread,
@@ -12,7 +12,7 @@ use crate::harness::{Daemon, Http2, Process};
 const STREAM: &str = "text/event-stream; charset=utf-8";
 
 #[test]
-fn requests_and_streams_are_as_over_http_1() {
+fn requests_and_streams_behave_as_over_http_1() {
     let daemon = Daemon::start(&[]);
     let http2 = Http2::connect(daemon.address);
     let mut stream = http2.stream("/events/t?client=me", &[]);
@@ -40,9 +40,9 @@ fn requests_and_streams_are_as_over_http_1() {
 }
 
 #[test]
-fn curl_speaks_it() {
+fn curl_uses_http2_by_prior_knowledge() {
     let daemon = Daemon::start(&[]);
-    let mut curl = daemon.place.command("curl");
+    let mut curl = daemon.sandbox.command("curl");
     let url = format!("http://{}/events/t", daemon.address);
     curl.args(["-sSN", "--http2-prior-knowledge", "-w", "%{http_version}", &url]);
     let mut curl = Process::start(curl);
@@ -58,7 +58,7 @@ fn curl_speaks_it() {
 }
 
 #[test]
-fn a_thousand_streams_over_ten_connections_get_every_event_in_order() {
+fn a_thousand_streams_over_ten_connections_receive_every_event_in_order() {
     const EVENTS: usize = 100;
     let daemon = Daemon::start(&["--log", "warn"]);
     let connections: Vec<_> = (0..10).map(|_| Http2::connect(daemon.address)).collect();
@@ -74,18 +74,18 @@ fn a_thousand_streams_over_ten_connections_get_every_event_in_order() {
     for stream in &mut streams {
         assert_eq!(stream.data(EVENTS), wanted);
     }
-    // Peers that go are noticed, all their streams at once.
+    // A disconnect ends all streams of the peer at once.
     drop(connections);
     daemon.wait_for_subscribers(0);
 }
 
 #[test]
-fn a_connection_has_a_bound_of_streams() {
+fn a_connection_has_a_limit_of_streams() {
     let daemon = Daemon::start(&["--log", "warn"]);
     let http2 = Http2::connect(daemon.address);
     let mut streams: Vec<_> = (0..256).map(|_| http2.stream("/events/t", &[])).collect();
     assert_eq!(http2.most_streams(), streams.len());
-    // The next one waits until another is given up.
+    // The next one waits until another is closed.
     let mut next = thread::scope(|scope| {
         let next = scope.spawn(|| http2.stream("/events/t?client=next", &[]));
         assert_eq!(daemon.status()["subscribers"], 256);
@@ -98,7 +98,7 @@ fn a_connection_has_a_bound_of_streams() {
 }
 
 #[test]
-fn a_reconnecting_client_gets_exactly_what_came_since() {
+fn a_reconnecting_client_receives_exactly_the_events_since() {
     let daemon = Daemon::start(&[]);
     let ids: Vec<_> = (1..=5).map(|n| daemon.publish("t", n.to_string())).collect();
     let http2 = Http2::connect(daemon.address);
@@ -111,7 +111,7 @@ fn a_reconnecting_client_gets_exactly_what_came_since() {
 }
 
 #[test]
-fn the_authority_is_checked_as_the_host_is() {
+fn the_authority_is_checked_like_the_host() {
     let daemon = Daemon::start(&[]);
     let http2 = Http2::connect(daemon.address);
     let port = daemon.address.port();
@@ -127,7 +127,7 @@ fn the_authority_is_checked_as_the_host_is() {
         &[(":authority", "evil.example")][..],
         &[(":authority", &user)],
         &[(":authority", &lookalike)],
-        // Whichever is believed: both must be right.
+        // Both must be allowed, whichever is used.
         &[(":authority", &own), ("host", "evil.example")],
         &[(":authority", "evil.example"), ("host", &own)],
         &[(":authority", &own), ("host", &own), ("host", "evil.example")],
@@ -142,7 +142,7 @@ fn the_authority_is_checked_as_the_host_is() {
 }
 
 #[test]
-fn pages_of_other_origins_are_refused_and_allowed_ones_are_named() {
+fn other_origins_are_refused_and_allowed_ones_are_named() {
     let daemon = Daemon::start(&["--allow-origin", "http://app.example"]);
     let http2 = Http2::connect(daemon.address);
     for headers in [[("origin", "http://evil.example")], [("origin", "null")], [("sec-fetch-site", "cross-site")]] {
@@ -161,7 +161,7 @@ fn pages_of_other_origins_are_refused_and_allowed_ones_are_named() {
 }
 
 #[test]
-fn a_client_is_addressed_and_kicked_alone() {
+fn a_client_is_addressed_and_kicked_individually() {
     let daemon = Daemon::start(&[]);
     let http2 = Http2::connect(daemon.address);
     let [mut first, mut second] = ["one", "two"].map(|name| http2.stream(&format!("/events/t?client={name}"), &[]));
@@ -169,8 +169,8 @@ fn a_client_is_addressed_and_kicked_alone() {
     assert_eq!(first.data(1), ["for one"]);
     daemon.ctl(&["kick", "one"]).ok();
     first.ends();
-    daemon.publish("t", "for all that are left");
-    assert_eq!(second.data(1), ["for all that are left"]);
+    daemon.publish("t", "for the remaining streams");
+    assert_eq!(second.data(1), ["for the remaining streams"]);
 }
 
 #[test]
@@ -191,5 +191,5 @@ fn a_signal_ends_all_streams_and_the_connection() {
     idle.ends();
     assert_eq!(daemon.wait(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
-    assert!(!daemon.log().contains("cut what had not ended"), "{}", daemon.log());
+    assert!(!daemon.log().contains("cut the connections that had not ended"), "{}", daemon.log());
 }

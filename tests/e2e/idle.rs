@@ -1,13 +1,13 @@
-//! What takes its time, in one test, so that the whole takes half a minute and not two.
+//! Timeouts, in one test, so that they take half a minute together and not two.
 
 use std::io::{ErrorKind, Read, Write};
 
 use crate::harness::{Daemon, Http2};
 
-/// Heartbeats every 15 s, a peer that says nothing closed after 10 s, one that takes nothing after 30 s, be it a socket or
-/// one stream of an HTTP/2 connection.
+/// Heartbeats every 15 s; a peer that sends nothing is closed after 10 s, one that reads nothing after 30 s, be it a
+/// socket or one stream of an HTTP/2 connection.
 #[test]
-fn the_idle_are_kept_alive_and_the_silent_and_the_stuck_are_closed() {
+fn idle_streams_are_kept_alive_and_silent_or_stalled_peers_are_closed() {
     let daemon = Daemon::start(&[]);
     let mut hesitant = daemon.tcp();
     hesitant.write_all(b"PRI * HTTP/2.0").unwrap();
@@ -24,10 +24,10 @@ fn the_idle_are_kept_alive_and_the_silent_and_the_stuck_are_closed() {
 
     let mut idle = daemon.stream("/events/t?client=idle&position=none");
     assert!(idle.line().unwrap().unwrap().starts_with("retry: "));
-    // Less than PATIENCE passes between any two.
+    // The interval is less than PATIENCE.
     assert_eq!(idle.line().unwrap().unwrap(), ":\n");
     for peer in &mut silent {
-        // Reset, where something was sent that nobody has read.
+        // A reset, where the daemon had bytes to read.
         let closed =
             peer.read(&mut [0; 10]).or_else(|e| if e.kind() == ErrorKind::ConnectionReset { Ok(0) } else { Err(e) });
         assert_eq!(closed.unwrap(), 0);
@@ -44,7 +44,7 @@ fn the_idle_are_kept_alive_and_the_silent_and_the_stuck_are_closed() {
     assert_eq!(other_stream.data(1), ["after the heartbeats"]);
 }
 
-/// How often the daemon's threads have given up a processor because they had nothing to do.
+/// The number of times that the daemon's threads have gone to sleep.
 #[cfg(target_os = "linux")]
 fn waits(daemon: &Daemon) -> u64 {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
@@ -58,7 +58,7 @@ fn waits(daemon: &Daemon) -> u64 {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_daemon_without_subscribers_sleeps() {
+fn a_daemon_without_subscribers_does_not_wake_up() {
     const WHILE: std::time::Duration = std::time::Duration::from_secs(3);
     let daemon = Daemon::start(&[]);
     daemon.publish("t", "history does not keep it awake");
@@ -68,7 +68,7 @@ fn a_daemon_without_subscribers_sleeps() {
     while !rounds.contains(&0) {
         assert!(rounds.len() < 3, "wake-ups in {WHILE:?}: {rounds:?}");
         let before = waits(&daemon);
-        // What is measured is that nothing happens.
+        // The time itself is measured: nothing may happen in it.
         std::thread::sleep(WHILE);
         rounds.push(waits(&daemon) - before);
     }

@@ -1,5 +1,5 @@
-//! What is sent comes back as what it is: no header of an answer, no field or event of a stream, and no line of the log can
-//! be forged with it.
+//! Client input is echoed safely: it cannot forge a header of an answer, a field or event of a stream, or a line of the
+//! log.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +13,7 @@ use sse_bus::protocol::{Publish, Reply, Request};
 
 use crate::harness::{Daemon, EventStream, PATIENCE, percent_encoded, until};
 
-/// Text that ends lines or looks like a field, for streams as for headers.
+/// Text that contains line ends or looks like a field, for streams and for headers.
 const HOSTILE: [&str; 18] = [
     "\nevent: forged\ndata: forged",
     "x\r\nX-Forged: yes\r\n\r\nforged",
@@ -35,7 +35,7 @@ const HOSTILE: [&str; 18] = [
     " forged ",
 ];
 
-/// A head, a line each, and the body if its length is told. Whatever is between two line breaks must be a header.
+/// Reads a head as lines, and the body if it has a length. Each line must be one header.
 fn answer(daemon: &Daemon, request: &[u8]) -> (Vec<String>, String) {
     let mut socket: TcpStream = daemon.tcp();
     socket.write_all(request).unwrap();
@@ -77,7 +77,7 @@ fn check_answer(daemon: &Daemon, request: &[u8]) {
 }
 
 #[test]
-fn nothing_that_is_asked_for_comes_back_as_a_header() {
+fn input_is_never_echoed_as_a_header() {
     let daemon = Daemon::start(&["--allow-origin", "http://app.example"]);
     let host = daemon.address;
     for text in HOSTILE {
@@ -97,7 +97,7 @@ fn nothing_that_is_asked_for_comes_back_as_a_header() {
             let request = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
             check_answer(&daemon, request.as_bytes());
         }
-        // As it is. What ends a line there ends the header, and the daemon may answer as it likes, but in its own words.
+        // Unescaped. A line end in it ends the header; the daemon may answer in any way, but with its own headers only.
         for name in
             ["Last-Event-ID", "Origin", "Host", "Accept", "Cookie", "Access-Control-Request-Headers", "Sec-Fetch-Site"]
         {
@@ -116,7 +116,7 @@ fn nothing_that_is_asked_for_comes_back_as_a_header() {
     check_answer(&daemon, &[&request[..at], host.to_string().as_bytes(), &request[at + 4..]].concat());
 }
 
-/// The blocks of a stream up to the last event, whose data ends so, each with its lines.
+/// The blocks of a stream, each as its lines, up to the event whose data ends like this.
 fn blocks(stream: &mut EventStream, last: &str) -> VecDeque<Vec<String>> {
     let mut text = String::new();
     let deadline = Instant::now() + PATIENCE;
@@ -131,12 +131,20 @@ fn blocks(stream: &mut EventStream, last: &str) -> VecDeque<Vec<String>> {
     text.strip_suffix("\n\n").unwrap().split("\n\n").map(lines).collect()
 }
 
-/// The type and the data of a block that must be an event, and nothing else.
+/// The type and the data of a block, which must be one event with no other field.
 fn event(block: &[String]) -> (Option<String>, String) {
     let fields: Vec<(&str, &str)> = block.iter().map(|line| line.split_once(": ").expect("a field")).collect();
-    let [("id", id), fields @ ..] = &fields[..] else { panic!("no id first in {block:?}") };
-    let (epoch, seq) = id.split_once('-').unwrap();
-    assert!(epoch.bytes().all(|byte| byte.is_ascii_alphanumeric()) && seq.parse::<u64>().is_ok(), "{block:?}");
+    // The bus's own events have no id.
+    let is_own = block.iter().any(|line| line.contains("connected\":") || line.contains(r#"connected\":"#));
+    let fields = match &fields[..] {
+        [("id", id), fields @ ..] if !is_own => {
+            let (epoch, seq) = id.split_once('-').unwrap();
+            assert!(epoch.bytes().all(|byte| byte.is_ascii_alphanumeric()) && seq.parse::<u64>().is_ok(), "{block:?}");
+            fields
+        }
+        fields if is_own => fields,
+        _ => panic!("no id first in {block:?}"),
+    };
     let (kind, data) = match fields {
         [("event", kind), data @ ..] => (Some((*kind).to_owned()), data),
         data => (None, data),
@@ -145,7 +153,7 @@ fn event(block: &[String]) -> (Option<String>, String) {
     (kind, data.iter().map(|(_, line)| *line).collect::<Vec<_>>().join("\n"))
 }
 
-/// Publishes in all ways, and gives what was taken: topic, type and data.
+/// Publishes on every transport, and returns topic, type and data of each accepted event.
 fn publish_everything(daemon: &Daemon) -> Vec<(String, Option<String>, String)> {
     let (mut lines, mut frames) = (daemon.lines(), daemon.frames());
     let mut taken = Vec::new();
@@ -158,7 +166,7 @@ fn publish_everything(daemon: &Daemon) -> Vec<(String, Option<String>, String)> 
             let line = json!({"publish": {"topic": topic, "type": kind, "data": data}});
             let kind = kind.map(str::to_owned);
             let mut publish = Publish::new(topic, data);
-            publish.kind.clone_from(&kind);
+            publish.event_type.clone_from(&kind);
             let answers = [
                 daemon.request("POST", &path, &[], data).status == 202,
                 lines.ask(line.to_string())["published"].is_object(),
@@ -172,12 +180,12 @@ fn publish_everything(daemon: &Daemon) -> Vec<(String, Option<String>, String)> 
         }
     }
     daemon.publish("t", "end");
-    assert!(taken.len() > 60, "most of it is allowed");
+    assert!(taken.len() > 60, "most texts are valid");
     taken
 }
 
 #[test]
-fn hostile_text_reaches_streams_as_data_alone() {
+fn hostile_text_reaches_streams_only_as_data() {
     let daemon = Daemon::start(&[]);
     let name = "data: forged\u{2028}event: forged";
     let header = [("Last-Event-ID", "9\tevent: forged")];
@@ -188,7 +196,7 @@ fn hostile_text_reaches_streams_as_data_alone() {
 
     for (is_enveloped, stream) in [(false, &mut plain), (true, &mut envelopes)] {
         let mut blocks = blocks(stream, if is_enveloped { r#""data":"end"}"# } else { "data: end" });
-        // The place is unknown, so all is told from the beginning.
+        // The position is unknown, so all of history is sent.
         let retry = blocks[0].remove(0);
         assert!(retry.strip_prefix("retry: ").is_some_and(|ms| ms.parse::<u64>().is_ok()), "{retry:?}");
         let (kind, data) = event(&blocks.pop_front().unwrap());
@@ -199,8 +207,8 @@ fn hostile_text_reaches_streams_as_data_alone() {
             let (kind, data) = event(&block);
             let (topic, kind, data) = if is_enveloped {
                 assert_eq!((kind, data.contains('\n')), (None, false));
-                let told: Value = serde_json::from_str(&data).unwrap();
-                let text = |field: &str| told[field].as_str().map(str::to_owned);
+                let envelope: Value = serde_json::from_str(&data).unwrap();
+                let text = |field: &str| envelope[field].as_str().map(str::to_owned);
                 (text("topic").unwrap(), text("type"), text("data").unwrap())
             } else {
                 (String::new(), kind, data)
@@ -221,7 +229,7 @@ fn hostile_text_reaches_streams_as_data_alone() {
     }
 }
 
-/// A process that calls itself `NAME`, connects and says something that is no HTTP.
+/// A process named `NAME` that connects and sends something other than HTTP.
 const NAMED: &str = r#"
 import socket, sys
 open("/proc/self/comm", "w").write("x\nFORGED\x1b[2J")
@@ -232,7 +240,7 @@ while s.recv(4096): pass
 "#;
 
 #[test]
-fn no_line_of_the_log_is_forged_by_names() {
+fn client_names_cannot_forge_a_log_line() {
     let daemon = Daemon::start(&["--log", "debug"]);
     let name = percent_encoded("data: \u{2028}FORGED");
     drop(daemon.stream(&format!("/events/t?client={name}")));
@@ -241,10 +249,10 @@ fn no_line_of_the_log_is_forged_by_names() {
         daemon.request("DELETE", &format!("/clients/{}", percent_encoded(address)), &[], "");
         daemon.request("POST", &format!("/events/t?to={}", percent_encoded(address)), &[], "x");
     }
-    let socket = daemon.place.socket().display().to_string();
-    // No HTTP; a publisher.
+    let socket = daemon.sandbox.socket().display().to_string();
+    // Not HTTP, and a publisher.
     for said in [r"GET / HTTP/1.1\r\nno header\r\n\r\n", r#"{"publish":{"topic":"t"}}\n"#] {
-        let mut python = daemon.place.command("python3");
+        let mut python = daemon.sandbox.command("python3");
         let mut child = python.args(["-c", NAMED, &socket, said]).spawn().unwrap();
         if said.starts_with('{') {
             let clients = until("it is there", || {
@@ -256,10 +264,11 @@ fn no_line_of_the_log_is_forged_by_names() {
         }
         child.wait().unwrap();
     }
-    let log = until("all is logged", || Some(daemon.log()).filter(|log| log.contains("publisher disconnected")));
+    let log =
+        until("the disconnect is logged", || Some(daemon.log()).filter(|log| log.contains("publisher disconnected")));
     assert!(log.matches("FORGED").count() > 2, "{log}");
     for line in log.lines() {
-        // A time first, as the daemon writes it.
+        // Each line begins with a time in the daemon's format.
         assert!(line.starts_with("20") && !line.contains(char::is_control), "{line:?} in {log}");
     }
 }

@@ -1,4 +1,4 @@
-//! From the start to the end: one daemon for a socket and a port, a clean end, what is left behind.
+//! Start and stop: one daemon per socket and port, a clean end, and stale files.
 
 use std::{
     fs,
@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Signal, geteuid};
+use rustix::process::Signal;
 
-use crate::harness::{Daemon, Place, Process, until};
+use crate::harness::{Daemon, Process, Sandbox, until};
 
-/// A user who is not root.
+/// An unprivileged user.
 const NOBODY: u32 = 65534;
 
 fn mode(path: &Path) -> u32 {
@@ -28,13 +28,13 @@ fn a_signal_ends_all_streams_cleanly_and_the_daemon_soon() {
         let mut lines = daemon.lines();
         lines.ask(r#"{"subscribe":{"filters":["t"]}}"#);
         let idle = daemon.tcp();
-        // One that does not take what waits for it.
+        // One subscriber does not read what waits for it.
         let _stuck = daemon.stream("/events/flood");
         for _ in 0..40 {
             daemon.publish("flood", "x".repeat(200_000));
         }
         daemon.wait_for_subscribers(5);
-        // What was accepted before the signal arrives.
+        // Events accepted before the signal are delivered.
         daemon.publish("t", "last");
 
         let asked = Instant::now();
@@ -49,31 +49,31 @@ fn a_signal_ends_all_streams_cleanly_and_the_daemon_soon() {
         assert_eq!(lines.event()["data"], "last");
         assert!(lines.next().is_none());
         drop(idle);
-        assert!(!daemon.place.socket().exists(), "the socket file is left behind");
+        assert!(!daemon.sandbox.socket().exists(), "the socket file was not removed");
         assert!(daemon.log().contains("stopped"));
     }
 }
 
 #[test]
-fn what_was_accepted_before_the_signal_reaches_those_who_are_behind() {
+fn events_accepted_before_the_signal_reach_subscribers_that_are_behind() {
     let mut daemon = Daemon::start(&[]);
     let mut streams = [daemon.stream("/events/t"), daemon.stream_locally("/events/t")];
-    // More than the sockets hold, more than one read of the bus brings, and more than the feed keeps.
+    // More than the socket buffers, one read of the bus and the feed hold.
     let sent: Vec<String> = (0..120).map(|n| format!("{n:0>50000}")).collect();
     for data in &sent {
         daemon.publish("t", data);
     }
     daemon.signal(Signal::TERM);
-    until("the daemon has heard it", || daemon.log().contains("stopping").then_some(()));
+    until("the daemon is stopping", || daemon.log().contains("stopping").then_some(()));
     for stream in &mut streams {
-        assert!(stream.data(sent.len()) == sent, "something is missing, or in another order");
+        assert!(stream.data(sent.len()) == sent, "an event is missing or out of order");
         stream.ends();
     }
     assert_eq!(daemon.wait(), Some(0));
 }
 
 #[test]
-fn a_publisher_that_waits_is_closed_at_the_end() {
+fn an_idle_publisher_is_closed_at_the_end() {
     let mut daemon = Daemon::start(&[]);
     let mut lines = daemon.lines();
     assert!(lines.ask(r#"{"publish":{"topic":"t","data":"x"}}"#)["published"].is_object());
@@ -83,9 +83,9 @@ fn a_publisher_that_waits_is_closed_at_the_end() {
 }
 
 #[test]
-fn the_socket_is_private_and_so_is_its_folder() {
+fn the_socket_and_its_directory_are_private() {
     let daemon = Daemon::start(&[]);
-    let socket = daemon.place.socket();
+    let socket = daemon.sandbox.socket();
     assert!(fs::metadata(&socket).unwrap().file_type().is_socket());
     assert_eq!(mode(&socket), 0o600);
     assert_eq!(mode(socket.parent().unwrap()), 0o700);
@@ -94,111 +94,108 @@ fn the_socket_is_private_and_so_is_its_folder() {
 #[test]
 fn a_second_daemon_on_the_socket_fails_at_once_and_names_the_first() {
     let daemon = Daemon::start(&[]);
-    let socket = daemon.place.socket().display().to_string();
-    let run = daemon.place.busd_fails(&["--socket", &socket, "--listen", "127.0.0.1:0"]).ends_with(1);
+    let socket = daemon.sandbox.socket().display().to_string();
+    let run = daemon.sandbox.busd_fails(&["--socket", &socket, "--listen", "127.0.0.1:0"]).ends_with(1);
     let run = run.says(&format!("(pid {})", daemon.pid())).says("--socket").says(&socket);
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
-    daemon.publish("t", "the first goes on");
+    daemon.publish("t", "the first still serves");
     daemon.ctl(&["status"]).ok();
 }
 
 #[test]
 fn a_second_daemon_on_the_port_fails_at_once_and_names_the_first() {
     let daemon = Daemon::start(&[]);
-    let socket = daemon.place.path("other.sock").display().to_string();
+    let socket = daemon.sandbox.path("other.sock").display().to_string();
     let address = daemon.address.to_string();
-    let run = daemon.place.busd_fails(&["--socket", &socket, "--listen", &address]).ends_with(1);
+    let run = daemon.sandbox.busd_fails(&["--socket", &socket, "--listen", &address]).ends_with(1);
     let run = run.says(&address).says("--listen");
     if cfg!(target_os = "linux") {
         run.says(&format!("sse-busd (pid {})", daemon.pid()));
     }
-    assert!(!Path::new(&socket).exists(), "the one that failed leaves its socket behind");
+    assert!(!Path::new(&socket).exists(), "the failed daemon did not remove its socket");
 }
 
 #[test]
 fn a_stale_socket_is_taken_over() {
     let mut daemon = Daemon::start(&[]);
     daemon.kill();
-    assert!(daemon.place.socket().exists());
+    assert!(daemon.sandbox.socket().exists());
     daemon.start_again();
     daemon.ctl(&["publish", "t", "x"]).ok();
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), Some(0));
-    assert!(!daemon.place.socket().exists());
+    assert!(!daemon.sandbox.socket().exists());
 }
 
 #[test]
-fn what_is_no_socket_is_left_alone() {
-    let place = Place::new();
-    let file = place.file("precious", "data");
-    let run = place.busd_fails(&["--socket", &file, "--listen", "127.0.0.1:0"]).ends_with(1);
+fn a_path_that_is_not_a_socket_is_left_alone() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("precious", "data");
+    let run = sandbox.busd_fails(&["--socket", &file, "--listen", "127.0.0.1:0"]).ends_with(1);
     run.says(&file).says("left alone");
     assert_eq!(fs::read_to_string(&file).unwrap(), "data");
-    // A link to elsewhere is no socket either.
-    let link = place.path("link");
+    // Nor is a link to another directory.
+    let link = sandbox.path("link");
     std::os::unix::fs::symlink(&file, &link).unwrap();
-    let run = place.busd_fails(&["--socket", &link.display().to_string(), "--listen", "127.0.0.1:0"]).ends_with(1);
+    let run = sandbox.busd_fails(&["--socket", &link.display().to_string(), "--listen", "127.0.0.1:0"]).ends_with(1);
     run.says("left alone");
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
 }
 
 #[test]
-fn places_that_cannot_be_are_explained() {
-    let place = Place::new();
-    let long = place.path(&"x".repeat(120)).display().to_string();
-    place.busd_fails(&["--socket", &long, "--listen", "127.0.0.1:0"]).ends_with(1).says("shorter --socket");
-    let file = place.file("file", "");
+fn unusable_socket_paths_are_explained() {
+    let sandbox = Sandbox::new();
+    let long = sandbox.path(&"x".repeat(120)).display().to_string();
+    sandbox.busd_fails(&["--socket", &long, "--listen", "127.0.0.1:0"]).ends_with(1).says("shorter --socket");
+    let file = sandbox.file("file", "");
     let below = format!("{file}/bus.sock");
-    place.busd_fails(&["--socket", &below, "--listen", "127.0.0.1:0"]).ends_with(1).says("--socket");
-    let socket = place.socket().display().to_string();
-    place.busd_fails(&["--socket", &socket, "--listen", "0.0.0.0:0"]).ends_with(2).says("not a loopback address");
+    sandbox.busd_fails(&["--socket", &below, "--listen", "127.0.0.1:0"]).ends_with(1).says("--socket");
+    let socket = sandbox.socket().display().to_string();
+    sandbox.busd_fails(&["--socket", &socket, "--listen", "0.0.0.0:0"]).ends_with(2).says("not a loopback address");
 }
 
 #[test]
-fn without_a_flag_the_daemon_and_the_command_line_meet_in_the_runtime_directory() {
-    let place = Place::new();
-    let mut busd = place.busd();
-    busd.args(["--no-config", "--listen", "127.0.0.1:0"]).env("XDG_RUNTIME_DIR", place.path("runtime"));
-    fs::create_dir(place.path("runtime")).unwrap();
+fn without_flags_both_programs_use_the_runtime_directory() {
+    let sandbox = Sandbox::new();
+    let mut busd = sandbox.busd();
+    busd.args(["--no-config", "--listen", "127.0.0.1:0"]).env("XDG_RUNTIME_DIR", sandbox.path("runtime"));
+    fs::create_dir(sandbox.path("runtime")).unwrap();
     let daemon = Process::start(busd);
     daemon.stderr.wait_for("listening");
-    assert!(place.path("runtime/sse-bus/bus.sock").exists());
-    let mut status = place.command(env!("CARGO_BIN_EXE_sse-busctl"));
+    assert!(sandbox.path("runtime/sse-bus/bus.sock").exists());
+    let mut status = sandbox.command(env!("CARGO_BIN_EXE_sse-busctl"));
     // An empty variable counts as unset.
-    status.arg("status").env("XDG_RUNTIME_DIR", place.path("runtime")).env("SSE_BUS_SOCKET", "");
+    status.arg("status").env("XDG_RUNTIME_DIR", sandbox.path("runtime")).env("SSE_BUS_SOCKET", "");
     assert_eq!(Process::start(status).finish().ok().json()[0]["pid"], daemon.pid());
     daemon.signal(Signal::TERM);
     daemon.finish().ok();
 }
 
 #[test]
-fn other_users_are_refused_by_the_system_and_by_the_daemon() {
-    if !geteuid().is_root() {
-        // Only root can be two users.
-        return;
-    }
-    let place = Place::new();
-    chown(place.path(""), Some(NOBODY), None).unwrap();
-    // The build folder may be out of that user's reach.
-    let program = place.path("sse-busd");
+#[ignore = "needs root: acts as two users"]
+fn other_users_are_refused_by_file_modes_and_by_the_daemon() {
+    let sandbox = Sandbox::new();
+    chown(sandbox.path(""), Some(NOBODY), None).unwrap();
+    // That user may have no access to the build directory.
+    let program = sandbox.path("sse-busd");
     fs::copy(env!("CARGO_BIN_EXE_sse-busd"), &program).unwrap();
-    let mut busd = place.command(&program.display().to_string());
-    busd.args(["--no-config", "--listen", "127.0.0.1:0", "--socket"]).arg(place.socket()).uid(NOBODY);
+    let mut busd = sandbox.command(&program.display().to_string());
+    busd.args(["--no-config", "--listen", "127.0.0.1:0", "--socket"]).arg(sandbox.socket()).uid(NOBODY);
     let daemon = Process::start(busd);
     daemon.stderr.wait_for("listening");
-    // File modes do not stop root; the daemon looks at who it is.
-    let run = Process::start(place.busctl(&["publish", "t", "x"])).finish();
+    // File modes do not stop root; the daemon checks the peer's user.
+    let run = Process::start(sandbox.busctl(&["publish", "t", "x"])).finish();
     assert_ne!(run.code, Some(0), "{run}");
     daemon.stderr.wait_for("refused a local connection of another user");
     drop(daemon);
 
     let daemon = Daemon::start(&[]);
-    let folder = daemon.place.path("");
+    let folder = daemon.sandbox.path("");
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-    let program = daemon.place.path("sse-busctl");
+    let program = daemon.sandbox.path("sse-busctl");
     fs::copy(env!("CARGO_BIN_EXE_sse-busctl"), &program).unwrap();
-    let mut busctl = daemon.place.command(&program.display().to_string());
-    busctl.args(["publish", "t", "x", "--socket"]).arg(daemon.place.socket()).uid(NOBODY);
+    let mut busctl = daemon.sandbox.command(&program.display().to_string());
+    busctl.args(["publish", "t", "x", "--socket"]).arg(daemon.sandbox.socket()).uid(NOBODY);
     Process::start(busctl).finish().ends_with(6).says("another user");
     until("nothing was published", || (daemon.status()["published"] == 0).then_some(()));
 }

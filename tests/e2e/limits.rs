@@ -1,11 +1,11 @@
-//! The bounds that a configuration sets: each refuses with its own code, and what is there goes on.
+//! Configured limits: each refuses with its own code, and existing clients are not affected.
 
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
 };
 
-use crate::harness::{Daemon, Place, Process, after, until};
+use crate::harness::{Daemon, Process, Sandbox, after, until};
 
 #[test]
 fn topics() {
@@ -16,26 +16,26 @@ fn topics() {
     let response = daemon.request("POST", "/events/d", &[], "x");
     assert_eq!(response.refusal(), (429, "limit_topics".into()));
     assert!(response.text().contains("`topics` = 3"), "{}", response.text());
-    // It stays: who leaves is told on the stream below.
+    // It stays connected: a disconnect would be an event of the stream below.
     let mut publisher = daemon.lines();
     let reply = publisher.ask(r#"{"publish":{"topic":"d","data":"x"}}"#);
     assert_eq!(reply["error"]["code"], "limit_topics");
-    daemon.publish("c", "topics that are known go on");
+    daemon.publish("c", "known topics continue");
     let mut clients = daemon.stream("/events/$sys/clients");
     let _other = daemon.stream("/events/a?client=there");
     assert_eq!(clients.event().json()["name"], "there");
 }
 
 #[test]
-fn a_topic_without_history_makes_room() {
+fn a_topic_without_history_is_removed_for_a_new_one() {
     let daemon = Daemon::configured("history_age = \"300ms\"\n[limits]\ntopics = 2\n");
     daemon.publish("a", "x");
     daemon.publish("b", "x");
-    until("a topic has made room", || (daemon.request("POST", "/events/c", &[], "x").status == 202).then_some(()));
+    until("a topic is removed", || (daemon.request("POST", "/events/c", &[], "x").status == 202).then_some(()));
 }
 
 #[test]
-fn subscribers_beyond_the_limit_come_back_later() {
+fn subscribers_above_the_limit_reconnect_later() {
     let daemon = Daemon::configured("[limits]\nsubscribers = 2\n");
     let first = daemon.stream("/events/t");
     let mut second = daemon.stream("/events/t");
@@ -63,13 +63,13 @@ fn publishers() {
     assert!(first.ask(publish)["published"].is_object());
     let mut second = daemon.lines();
     assert_eq!(second.ask(publish)["error"]["code"], "limit_publishers");
-    assert!(second.ask(r#"{"status":{}}"#)["status"].is_object(), "what is no publish goes on");
+    assert!(second.ask(r#"{"status":{}}"#)["status"].is_object(), "other requests are answered");
     drop(first);
     until("there is room", || second.ask(publish)["published"].is_object().then_some(()));
 }
 
 #[test]
-fn retained_events() {
+fn retained_events_are_limited() {
     let daemon = Daemon::configured("[limits]\nretained_bytes = 3000\n");
     let large = "x".repeat(1000);
     daemon.publish("a?retain", &large);
@@ -93,19 +93,19 @@ fn event_bytes() {
 }
 
 #[test]
-fn unicast_that_waits() {
+fn waiting_unicast_events_are_limited() {
     let daemon = Daemon::configured("[limits]\nunicast_buffer = 200000\n");
     let mut slow = daemon.stream("/events/t?client=slow");
     let data = "x".repeat(100_000);
     let mut taken = 0;
-    // Its sockets are full at some time, and then its buffer.
+    // Its socket buffers fill up, and then its queue.
     let refused = (0..1000).find(|_| {
         let answer = daemon.request("POST", "/events/t?to=slow", &[], &data).json();
         taken += answer["subscribers"].as_u64().unwrap();
         answer["subscribers"] == 0
     });
     assert!(refused.is_some());
-    // Broadcast goes on, and what was taken comes.
+    // Broadcast continues, and accepted events arrive.
     daemon.publish("t", "end");
     for _ in 0..taken {
         assert_eq!(slow.event().data.len(), data.len());
@@ -114,7 +114,7 @@ fn unicast_that_waits() {
 }
 
 #[test]
-fn answers_that_wait() {
+fn waiting_answers_are_limited() {
     const TOPICS: usize = 1000;
     const QUESTIONS: usize = 600;
     let daemon = Daemon::start(&[]);
@@ -122,7 +122,7 @@ fn answers_that_wait() {
     for n in 0..TOPICS {
         lines.ask(format!(r#"{{"publish":{{"topic":"a/topic/with/a/name/{n}","data":"x"}}}}"#));
     }
-    // A few bytes ask for many.
+    // Small requests with large answers.
     let mut socket = daemon.local();
     socket.write_all("{\"topics\":{}}\n".repeat(QUESTIONS).as_bytes()).unwrap();
     let mut answers = BufReader::new(socket);
@@ -140,23 +140,23 @@ fn answers_that_wait() {
 }
 
 #[test]
-fn too_few_descriptors_to_serve_anybody_are_refused_with_a_sentence() {
-    let flags = |place: &Place| {
-        let socket = place.socket().display().to_string();
+fn too_few_descriptors_to_serve_clients_is_a_startup_error() {
+    let flags = |sandbox: &Sandbox| {
+        let socket = sandbox.socket().display().to_string();
         ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket, "--history", "disk"].map(str::to_owned).to_vec()
     };
     for limit in [12, 63] {
-        let place = Place::new();
-        let mut busd = place.busd();
+        let sandbox = Sandbox::new();
+        let mut busd = sandbox.busd();
         after(&format!("ulimit -n {limit}"), &mut busd);
-        busd.args(flags(&place));
+        busd.args(flags(&sandbox));
         let run = Process::start(busd).finish().ends_with(1);
         assert_eq!(run.stderr.lines().count(), 1, "{run}");
         run.says(&format!("{limit} file descriptors")).says("ulimit -n");
     }
-    let place = Place::new();
-    let flags = flags(&place);
-    let daemon = Daemon::of_command(place, flags, |busd| after("ulimit -n 64", busd));
+    let sandbox = Sandbox::new();
+    let flags = flags(&sandbox);
+    let daemon = Daemon::of_command(sandbox, flags, |busd| after("ulimit -n 64", busd));
     let mut stream = daemon.stream("/events/t");
     daemon.publish("t", "x");
     assert_eq!(stream.data(1), ["x"]);

@@ -1,4 +1,4 @@
-//! The log stops nothing: not when nobody reads it, and not because of what peers send.
+//! Logging never blocks the daemon: neither a log that is not read nor input of peers stops or floods it.
 
 use std::{
     fs::{self, File},
@@ -12,25 +12,25 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, Place, Process, after, until};
+use crate::harness::{Daemon, Process, Sandbox, after, until};
 
-/// Connections that publish, each with some lines of debugging: more than a pipe and the queue hold together.
+/// Connections that publish, each with several debug lines: more than the pipe and the queue hold together.
 const PUBLISHERS: usize = 1500;
 
-/// A daemon that writes its log, and a greeting if it is a terminal, to this file.
+/// A daemon that writes its log to this file, and a greeting if it is a terminal.
 fn logging_to(output: &Path, flags: &[&str]) -> Daemon {
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let usual = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket];
     let flags = usual.iter().chain(flags).map(ToString::to_string).collect();
-    Daemon::of_command(place, flags, |busd| {
+    Daemon::of_command(sandbox, flags, |busd| {
         after(r#"exec > "$OUTPUT" 2>&1"#, busd);
         busd.env("OUTPUT", output).env("NO_COLOR", "1");
     })
 }
 
-/// Publishes from many connections, each of which is logged, and checks that everything else goes on.
-fn goes_on(daemon: &Daemon) {
+/// Publishes from many connections, each of which is logged, and checks that everything else continues.
+fn everything_continues(daemon: &Daemon) {
     let mut stream = daemon.stream("/events/t");
     for number in 0..PUBLISHERS {
         let answer = daemon.lines().ask(format!(r#"{{"publish":{{"topic":"t","data":"{number}"}}}}"#));
@@ -40,7 +40,7 @@ fn goes_on(daemon: &Daemon) {
     assert_eq!(daemon.get("/healthz").status, 200);
 }
 
-/// Stops the daemon while nobody reads its log.
+/// Stops the daemon while its log is not read.
 fn stops(mut daemon: Daemon) {
     let began = Instant::now();
     daemon.signal(Signal::TERM);
@@ -48,7 +48,7 @@ fn stops(mut daemon: Daemon) {
     assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
 }
 
-/// The log as it is read from now on.
+/// Reads the log from now on.
 fn read_on(mut log: File) -> Arc<Mutex<String>> {
     let read = Arc::new(Mutex::new(String::new()));
     let shared = read.clone();
@@ -61,7 +61,7 @@ fn read_on(mut log: File) -> Arc<Mutex<String>> {
     read
 }
 
-/// The number in a field of the last line that says something.
+/// The number in a field of the last line that contains a text.
 fn number_in_line(log: &Mutex<String>, says: &str, field: &str) -> usize {
     let pattern = regex::Regex::new(&format!(r"{says}.* {field}=(\d+)")).unwrap();
     until(says, || {
@@ -72,46 +72,46 @@ fn number_in_line(log: &Mutex<String>, says: &str, field: &str) -> usize {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_stops_nothing_and_the_log_counts_what_it_lost() {
-    let place = Place::new();
-    let pipe = place.path("log");
+fn an_unread_pipe_blocks_nothing_and_lost_lines_are_counted() {
+    let sandbox = Sandbox::new();
+    let pipe = sandbox.path("log");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    // Opened for reading and writing it has a reader and a writer at once, and nobody waits for either.
+    // Opened for reading and writing, the pipe has both ends at once, so that neither open blocks.
     let reader = File::options().read(true).write(true).open(&pipe).unwrap();
     let daemon = logging_to(&pipe, &["--log", "debug"]);
-    goes_on(&daemon);
+    everything_continues(&daemon);
 
     let log = read_on(reader.try_clone().unwrap());
     let lost = number_in_line(&log, "log lines were lost since the start", "lost");
     let written = log.lock().unwrap().matches("publisher ").count();
-    // Each publisher comes and goes. A few lines are about others.
+    // Each publisher connects and disconnects. A few lines are about other things.
     assert!((2 * PUBLISHERS..2 * PUBLISHERS + 20).contains(&(lost + written)), "{lost} lost, {written} written");
     daemon.ctl(&["publish", "t", "x"]).ok();
     stops(daemon);
 
-    let unread = place.path("unread");
+    let unread = sandbox.path("unread");
     assert!(Command::new("mkfifo").arg(&unread).status().unwrap().success());
     let _reader = File::options().read(true).write(true).open(&unread).unwrap();
     let daemon = logging_to(&unread, &["--log", "debug"]);
-    goes_on(&daemon);
+    everything_continues(&daemon);
     stops(daemon);
 }
 
 #[test]
-fn a_stopped_reader_of_a_pipe_stops_nothing() {
-    let place = Place::new();
-    let pipe = place.path("log");
+fn a_suspended_reader_of_a_pipe_blocks_nothing() {
+    let sandbox = Sandbox::new();
+    let pipe = sandbox.path("log");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let mut cat = Command::new("cat");
     cat.arg(&pipe);
     let cat = Process::start(cat);
     let daemon = logging_to(&pipe, &["--log", "debug"]);
     cat.signal(Signal::STOP);
-    goes_on(&daemon);
+    everything_continues(&daemon);
     stops(daemon);
 }
 
-/// A terminal: its keyboard, and where programs open it.
+/// A terminal: its keyboard, and the path by which programs open it.
 #[cfg(target_os = "linux")]
 pub(crate) fn terminal() -> (File, std::path::PathBuf) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -123,16 +123,16 @@ pub(crate) fn terminal() -> (File, std::path::PathBuf) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_terminal_that_is_stopped_stops_nothing() {
+fn a_stopped_terminal_blocks_nothing() {
     const CTRL_S: &[u8] = b"\x13";
     const CTRL_Q: &[u8] = b"\x11";
     let (mut keyboard, terminal) = terminal();
-    // While nobody has it open its keys do nothing.
+    // A terminal that is not open ignores its keys.
     let _open = File::options().read(true).write(true).open(&terminal).unwrap();
-    // Before the daemon greets.
+    // Before the daemon prints its greeting.
     keyboard.write_all(CTRL_S).unwrap();
     let daemon = logging_to(&terminal, &["--log", "debug"]);
-    goes_on(&daemon);
+    everything_continues(&daemon);
 
     let log = read_on(keyboard.try_clone().unwrap());
     keyboard.write_all(CTRL_Q).unwrap();
@@ -142,7 +142,7 @@ fn a_terminal_that_is_stopped_stops_nothing() {
 }
 
 #[test]
-fn a_peer_that_sends_what_a_library_warns_of_cannot_fill_the_log() {
+fn library_warnings_caused_by_a_peer_do_not_flood_the_log() {
     const ACKS: usize = 20_000;
     // Acknowledges pings that were never sent.
     const ACK: &[u8] = b"\0\0\x08\x06\x01\0\0\0\0whatever";
@@ -157,7 +157,7 @@ fn a_peer_that_sends_what_a_library_warns_of_cannot_fill_the_log() {
     peer.write_all(&attack).unwrap();
 
     let pattern = regex::Regex::new("suppressed=([0-9]+) like=.*recv PING ack").unwrap();
-    let log = until("all are counted", || {
+    let log = until("all lines are counted", || {
         let log = daemon.log();
         let suppressed: usize = pattern.captures_iter(&log).map(|found| found[1].parse::<usize>().unwrap()).sum();
         let written = log.matches("PING ack that we never sent").count() - pattern.captures_iter(&log).count();
@@ -168,7 +168,7 @@ fn a_peer_that_sends_what_a_library_warns_of_cannot_fill_the_log() {
 }
 
 #[test]
-fn long_filters_are_cut_in_the_log_and_in_what_is_told_of_a_client() {
+fn long_filters_are_shortened_in_the_log_and_in_presence_events() {
     let filters: Vec<_> = (0..64).map(|number| format!("topic={number:0>230}")).collect();
     let filters = filters.join("&");
     for format in ["text", "json"] {
@@ -177,10 +177,10 @@ fn long_filters_are_cut_in_the_log_and_in_what_is_told_of_a_client() {
         let _stream = daemon.stream(&format!("/events?client=long&{filters}"));
         let joined = clients.event();
         assert!(joined.data.len() < 2048, "{} bytes: {}", joined.data.len(), joined.data);
-        let told = joined.json()["filters"].as_array().unwrap().clone();
-        assert_eq!(told.last().unwrap(), &serde_json::json!(format!("… {} more", 65 - told.len())));
-        assert!(told.len() > 1 && told[0].as_str().unwrap().len() == 230, "{told:?}");
-        // Who asks for the list has all of them.
+        let listed = joined.json()["filters"].as_array().unwrap().clone();
+        assert_eq!(listed.last().unwrap(), &serde_json::json!(format!("… {} more", 65 - listed.len())));
+        assert!(listed.len() > 1 && listed[0].as_str().unwrap().len() == 230, "{listed:?}");
+        // The list of clients has all of them.
         let list = daemon.get("/clients").json();
         let client = list.as_array().unwrap().iter().find(|client| client["name"] == "long").unwrap().clone();
         assert_eq!(client["filters"].as_array().unwrap().len(), 64);
@@ -197,7 +197,7 @@ fn long_filters_are_cut_in_the_log_and_in_what_is_told_of_a_client() {
 }
 
 #[test]
-fn a_browser_that_joins_and_leaves_again_and_again_cannot_fill_the_log() {
+fn a_browser_that_reconnects_constantly_does_not_flood_the_log() {
     let daemon = Daemon::start(&[]);
     let began = Instant::now();
     for _ in 0..200 {
@@ -205,7 +205,7 @@ fn a_browser_that_joins_and_leaves_again_and_again_cannot_fill_the_log() {
     }
     daemon.wait_for_subscribers(0);
     let most = 4 * (10 + usize::try_from(began.elapsed().as_secs()).unwrap());
-    let log = fs::read_to_string(daemon.place.path("daemon.log")).unwrap();
+    let log = fs::read_to_string(daemon.sandbox.path("daemon.log")).unwrap();
     assert!(log.lines().count() < most, "{} lines: {log:.4000}", log.lines().count());
     assert!(log.matches("subscriber connected").count() >= 5, "{log}");
 }

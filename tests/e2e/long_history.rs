@@ -1,15 +1,15 @@
-//! History on disk that is longer than what is kept in memory: all of it is given, in bounded memory.
+//! History on disk that is larger than the part in memory: all of it is read, in bounded memory.
 
 use std::{fs, io::Write as _};
 
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, Place};
+use crate::harness::{Daemon, Sandbox};
 
 const EVENTS: usize = 12_000;
-/// Bytes of each: 60 MB in all.
+/// Bytes of each event: 60 MB in all.
 const SIZE: usize = 5000;
-/// MiB of memory that the daemon may take to give it.
+/// MiB of memory that the daemon may use to serve it.
 const RESIDENT: f64 = 32.0;
 
 fn data(n: usize) -> String {
@@ -19,7 +19,7 @@ fn data(n: usize) -> String {
 /// A daemon with a long history: topic `t/N`, N from 0 to 9, in turn.
 fn filled() -> Daemon {
     let flags = ["--no-config", "--history", "disk", "--history-bytes", "1GiB"];
-    let daemon = Daemon::start_at(Place::new(), &flags);
+    let daemon = Daemon::start_at(Sandbox::new(), &flags);
     let mut publishing = daemon.spawn_ctl(&["publish", "--jsonl"]);
     let mut stdin = publishing.take_stdin();
     for n in 0..EVENTS {
@@ -38,14 +38,14 @@ fn resident(daemon: &Daemon) -> f64 {
 }
 
 #[test]
-fn all_of_a_long_history_is_given_in_bounded_memory() {
+fn all_of_a_long_history_is_served_in_bounded_memory() {
     let mut daemon = filled();
-    // What was freed when much was published at once may stay with the allocator.
+    // The allocator may keep what a burst of publishes has freed.
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), Some(0));
     daemon.start_again();
 
-    // At once, at different places; one does not read for a while.
+    // Concurrently, from different positions; one pauses for a while.
     let mut slow = daemon.stream("/events?since=all");
     let mut whole = daemon.stream("/events/t/*?since=all");
     let mut half = None;
@@ -71,7 +71,7 @@ fn all_of_a_long_history_is_given_in_bounded_memory() {
 }
 
 #[test]
-fn one_that_falls_behind_reads_on_from_disk() {
+fn a_subscriber_that_falls_behind_continues_from_disk() {
     let daemon = filled();
     let mut slow = daemon.stream("/events/more?client=slow");
     let mut publishing = daemon.spawn_ctl(&["publish", "more", "--lines"]);

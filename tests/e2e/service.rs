@@ -1,4 +1,4 @@
-//! Under a service manager: sockets that outlive the daemon, and word of how it is.
+//! Under a service manager: inherited sockets that outlive the daemon, and state notifications.
 
 use std::{
     fmt::Write as _,
@@ -18,31 +18,34 @@ use rustix::{
     process::Signal,
 };
 
-use crate::harness::{Daemon, EventStream, Lines, PATIENCE, Place, Process, until};
+use crate::harness::{Daemon, EventStream, Lines, PATIENCE, Process, Sandbox, until, wrap};
 
-/// What a service manager holds.
-pub(crate) struct Held {
+/// The sockets that a service manager holds.
+pub(crate) struct InheritedSockets {
     http: TcpListener,
     ipc: UnixListener,
 }
 
-impl Held {
-    pub(crate) fn new(place: &Place) -> Held {
-        std::fs::create_dir_all(place.socket().parent().unwrap()).unwrap();
-        Held { http: TcpListener::bind("127.0.0.1:0").unwrap(), ipc: UnixListener::bind(place.socket()).unwrap() }
+impl InheritedSockets {
+    pub(crate) fn new(sandbox: &Sandbox) -> InheritedSockets {
+        std::fs::create_dir_all(sandbox.socket().parent().unwrap()).unwrap();
+        InheritedSockets {
+            http: TcpListener::bind("127.0.0.1:0").unwrap(),
+            ipc: UnixListener::bind(sandbox.socket()).unwrap(),
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.http.local_addr().unwrap()
     }
 
-    /// Has a command start with the sockets as its descriptors 3 and 4.
+    /// Starts a command with the sockets as its descriptors 3 and 4.
     pub(crate) fn give(&self, command: &mut Command, names: &str) {
         give(command, &[&self.http, &self.ipc], names);
     }
 }
 
-/// Puts a shell in front of a command that hands it sockets, as `sd_listen_fds(3)` has it.
+/// Wraps a command in a shell that passes it sockets according to `sd_listen_fds(3)`.
 fn give(command: &mut Command, sockets: &[&dyn AsRawFdAndFd], names: &str) {
     let mut shell = Command::new("bash");
     // By way of high numbers: a socket may have one of the low numbers, which another would overwrite.
@@ -54,46 +57,40 @@ fn give(command: &mut Command, sockets: &[&dyn AsRawFdAndFd], names: &str) {
     }
     script += &low;
     let _ = write!(script, "export LISTEN_FDS={} LISTEN_FDNAMES={names} LISTEN_PID=$$; exec \"$@\"", sockets.len());
-    shell.args(["-c", &script, "bash"]).arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    *command = shell;
+    shell.args(["-c", &script, "bash"]);
+    wrap(shell, command);
 }
 
 trait AsRawFdAndFd: AsFd + AsRawFd {}
 impl<T: AsFd + AsRawFd> AsRawFdAndFd for T {}
 
-/// A daemon that is given the sockets, with or without their names.
-fn start(place: Place, held: &Held, names: &str) -> Daemon {
-    Daemon::of_command(place, vec!["--no-config".into()], |command| held.give(command, names))
+/// A daemon that inherits the sockets, with or without their names.
+fn start(sandbox: Sandbox, inherited: &InheritedSockets, names: &str) -> Daemon {
+    Daemon::of_command(sandbox, vec!["--no-config".into()], |command| inherited.give(command, names))
 }
 
 #[test]
-fn whoever_comes_while_the_daemon_is_away_waits_and_is_served() {
+fn connections_made_while_the_daemon_is_down_wait_and_are_served() {
     for names in ["http:ipc", "", "sse-bus.socket:sse-bus.socket"] {
-        let place = Place::new();
-        let held = Held::new(&place);
-        let mut daemon = start(place, &held, names);
-        assert_eq!(daemon.address, held.address(), "the port that is held is the daemon's");
-        assert_eq!(daemon.status()["socket"], daemon.place.socket().display().to_string());
+        let sandbox = Sandbox::new();
+        let inherited = InheritedSockets::new(&sandbox);
+        let mut daemon = start(sandbox, &inherited, names);
+        assert_eq!(daemon.address, inherited.address(), "the daemon uses the inherited port");
+        assert_eq!(daemon.status()["socket"], daemon.sandbox.socket().display().to_string());
         daemon.publish("t", "before");
         daemon.signal(Signal::TERM);
         assert_eq!(daemon.wait(), Some(0));
-        assert!(daemon.place.socket().exists(), "the socket is not the daemon's to remove");
+        assert!(daemon.sandbox.socket().exists(), "the daemon keeps the inherited socket");
 
-        // Nobody is refused.
-        let mut publisher = Lines::new(UnixStream::connect(daemon.place.socket()).unwrap());
+        // None is refused.
+        let mut publisher = Lines::new(UnixStream::connect(daemon.sandbox.socket()).unwrap());
         publisher.send(r#"{"publish":{"topic":"t","data":"meanwhile"}}"#);
-        let socket = TcpStream::connect(held.address()).unwrap();
+        let socket = TcpStream::connect(inherited.address()).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (address, waiting) = (held.address().to_string(), Box::new(socket));
+        let (address, waiting) = (inherited.address().to_string(), Box::new(socket));
         let stream = std::thread::spawn(move || EventStream::open(waiting, &address, "/events/later", &[]));
 
-        let daemon = start(std::mem::replace(&mut daemon.place, Place::new()), &held, names);
+        let daemon = start(std::mem::replace(&mut daemon.sandbox, Sandbox::new()), &inherited, names);
         assert!(publisher.reply()["published"]["id"].is_string());
         let mut stream = stream.join().unwrap();
         daemon.publish("later", "here");
@@ -102,14 +99,14 @@ fn whoever_comes_while_the_daemon_is_away_waits_and_is_served() {
 }
 
 #[test]
-fn every_held_port_is_served() {
+fn every_inherited_port_is_served() {
     for names in ["http:http:ipc", ""] {
-        let place = Place::new();
-        let held = Held::new(&place);
+        let sandbox = Sandbox::new();
+        let inherited = InheritedSockets::new(&sandbox);
         let second = TcpListener::bind("[::1]:0").unwrap();
-        let wanted = [held.address(), second.local_addr().unwrap()].map(|address| format!("http://{address}"));
-        let daemon = Daemon::of_command(place, vec!["--no-config".into()], |command| {
-            give(command, &[&held.http, &second, &held.ipc], names);
+        let wanted = [inherited.address(), second.local_addr().unwrap()].map(|address| format!("http://{address}"));
+        let daemon = Daemon::of_command(sandbox, vec!["--no-config".into()], |command| {
+            give(command, &[&inherited.http, &second, &inherited.ipc], names);
         });
         assert_eq!(daemon.status()["urls"], serde_json::json!(wanted));
         let socket = Box::new(TcpStream::connect(second.local_addr().unwrap()).unwrap());
@@ -120,27 +117,27 @@ fn every_held_port_is_served() {
     }
 }
 
-/// Who comes beyond the queue is not refused, but tries again after one, three, seven seconds.
+/// A connection beyond the queue is not refused, but retried by the kernel after one, three and seven seconds.
 #[test]
-fn however_short_the_queue_of_a_socket_was_a_crowd_finds_room_while_the_daemon_is_away() {
-    let place = Place::new();
-    let held = Held::new(&place);
-    rustix::net::listen(&held.http, 1).unwrap();
-    rustix::net::listen(&held.ipc, 1).unwrap();
-    let mut daemon = start(place, &held, "http:ipc");
+fn the_daemon_enlarges_the_queue_of_an_inherited_socket() {
+    let sandbox = Sandbox::new();
+    let inherited = InheritedSockets::new(&sandbox);
+    rustix::net::listen(&inherited.http, 1).unwrap();
+    rustix::net::listen(&inherited.ipc, 1).unwrap();
+    let mut daemon = start(sandbox, &inherited, "http:ipc");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), Some(0));
-    let connect = || TcpStream::connect_timeout(&held.address(), PATIENCE).unwrap();
+    let connect = || TcpStream::connect_timeout(&inherited.address(), PATIENCE).unwrap();
     let began = Instant::now();
     let crowd: Vec<_> = (0..100).map(|_| connect()).collect();
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(1), "some had to come again: {took:?}");
-    // A program that does not wait is told when there is no room.
+    assert!(took < Duration::from_secs(1), "some had to retry: {took:?}");
+    // A non-blocking connect reports that the queue is full.
     let programs: Vec<_> = (0..100)
         .map(|_| {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             let program = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
-            rustix::net::connect(&program, &SocketAddrUnix::new(daemon.place.socket()).unwrap()).unwrap();
+            rustix::net::connect(&program, &SocketAddrUnix::new(daemon.sandbox.socket()).unwrap()).unwrap();
             program
         })
         .collect();
@@ -148,102 +145,98 @@ fn however_short_the_queue_of_a_socket_was_a_crowd_finds_room_while_the_daemon_i
 }
 
 #[test]
-fn what_the_held_sockets_overrule_is_told_once() {
-    let start = |listen: &str, socket: &str, held: &Held, place: Place| {
-        let file = place.file("config.toml", format!("socket = \"{socket}\"\n"));
+fn settings_overridden_by_inherited_sockets_are_reported_once() {
+    let start = |listen: &str, socket: &str, inherited: &InheritedSockets, sandbox: Sandbox| {
+        let file = sandbox.file("config.toml", format!("socket = \"{socket}\"\n"));
         let flags = ["--config", &file, "--listen", listen].map(str::to_owned);
-        Daemon::of_command(place, flags.into(), |command| held.give(command, "http:ipc"))
+        Daemon::of_command(sandbox, flags.into(), |command| inherited.give(command, "http:ipc"))
     };
-    let place = Place::new();
-    let held = Held::new(&place);
-    let (address, socket) = (held.address().to_string(), place.socket().display().to_string());
-    let daemon = start("127.0.0.1:7999", "/nowhere/bus.sock", &held, place);
+    let sandbox = Sandbox::new();
+    let inherited = InheritedSockets::new(&sandbox);
+    let (address, socket) = (inherited.address().to_string(), sandbox.socket().display().to_string());
+    let daemon = start("127.0.0.1:7999", "/nowhere/bus.sock", &inherited, sandbox);
     daemon.signal(Signal::HUP);
-    until("it has read its configuration again", || {
-        daemon.log().contains("read the configuration again").then_some(())
-    });
+    until("the configuration is reloaded", || daemon.log().contains("read the configuration again").then_some(()));
     let log = daemon.log();
     let said = [
-        format!(
-            "--listen: listen = 127.0.0.1:7999 counts for nothing: the service manager holds {address}; `sse-busctl"
-        ),
-        format!("config.toml:1:1: socket = /nowhere/bus.sock counts for nothing: the service manager holds {socket};"),
+        format!("--listen: listen = 127.0.0.1:7999 is ignored: the service manager holds {address}; `sse-busctl"),
+        format!("config.toml:1:1: socket = /nowhere/bus.sock is ignored: the service manager holds {socket};"),
     ];
     for said in said {
         assert_eq!(log.matches(&said).count(), 1, "{said}\n{log}");
     }
-    // What is held is what was asked for.
-    let place = Place::new();
-    let held = Held::new(&place);
-    let (address, socket) = (held.address().to_string(), place.socket().display().to_string());
-    let daemon = start(&address, &socket, &held, place);
+    // No warning where the socket is the configured one.
+    let sandbox = Sandbox::new();
+    let inherited = InheritedSockets::new(&sandbox);
+    let (address, socket) = (inherited.address().to_string(), sandbox.socket().display().to_string());
+    let daemon = start(&address, &socket, &inherited, sandbox);
     assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
     drop(daemon);
-    // Also if it is held as two sockets.
-    let place = Place::new();
-    let held = Held::new(&place);
-    let second = TcpListener::bind((Ipv6Addr::LOCALHOST, held.address().port())).unwrap();
-    let flags = ["--no-config", "--listen", &format!("localhost:{}", held.address().port())].map(str::to_owned);
-    let daemon = Daemon::of_command(place, flags.into(), |command| {
-        give(command, &[&held.http, &second, &held.ipc], "http:http:ipc");
+    // Nor if it is inherited as two sockets.
+    let sandbox = Sandbox::new();
+    let inherited = InheritedSockets::new(&sandbox);
+    let second = TcpListener::bind((Ipv6Addr::LOCALHOST, inherited.address().port())).unwrap();
+    let flags = ["--no-config", "--listen", &format!("localhost:{}", inherited.address().port())].map(str::to_owned);
+    let daemon = Daemon::of_command(sandbox, flags.into(), |command| {
+        give(command, &[&inherited.http, &second, &inherited.ipc], "http:http:ipc");
     });
     assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
 }
 
 #[test]
-fn a_socket_that_is_of_no_use_is_explained() {
-    let place = Place::new();
+fn an_unusable_inherited_socket_is_explained() {
+    let sandbox = Sandbox::new();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-    let [first, second] = ["first", "second"].map(|name| UnixListener::bind(place.path(name)).unwrap());
+    let [first, second] = ["first", "second"].map(|name| UnixListener::bind(sandbox.path(name)).unwrap());
     let tests: [(&[&dyn AsRawFdAndFd], &str, &str); 4] = [
         (&[&udp], "http", "cannot be used"),
         (&[&tcp], "ipc", "`ipc`"),
         (&[&first, &second], "ipc:ipc", "a second local one"),
-        (&[&UnixListener::bind(place.path("x")).unwrap()], "http", "cannot be used"),
+        (&[&UnixListener::bind(sandbox.path("x")).unwrap()], "http", "cannot be used"),
     ];
     for (sockets, names, said) in tests {
-        let mut command = place.busd();
+        let mut command = sandbox.busd();
         command.args(["--no-config", "--listen", "127.0.0.1:0"]);
         give(&mut command, sockets, names);
         Process::start(command).finish().ends_with(2).says(said).says("LISTEN_FDS");
     }
 }
 
-/// What the daemon tells its service manager.
+/// The notifications that the daemon sends to its service manager.
 struct Manager(UnixDatagram);
 
 impl Manager {
-    fn new(place: &Place) -> Manager {
-        let socket = UnixDatagram::bind(place.path("notify")).unwrap();
+    fn new(sandbox: &Sandbox) -> Manager {
+        let socket = UnixDatagram::bind(sandbox.path("notify")).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Manager(socket)
     }
 
-    fn told(&self) -> String {
+    fn notifications(&self) -> String {
         let mut message = [0; 512];
         let length = self.0.recv(&mut message).unwrap();
         String::from_utf8(message[..length].to_vec()).unwrap()
     }
 
-    /// Waits until something is told, and gives all of that message.
+    /// Waits for a notification and returns the whole message.
     fn wait_for(&self, text: &str) -> String {
-        until(text, || Some(self.told()).filter(|told| told.lines().any(|line| line.starts_with(text))))
+        until(text, || Some(self.notifications()).filter(|sent| sent.lines().any(|line| line.starts_with(text))))
     }
 }
 
 #[test]
-fn the_service_manager_is_told_how_the_daemon_is() {
-    let place = Place::new();
-    let manager = Manager::new(&place);
-    let notify = place.path("notify");
-    let socket = place.socket().display().to_string();
+fn the_service_manager_receives_the_state_of_the_daemon() {
+    let sandbox = Sandbox::new();
+    let manager = Manager::new(&sandbox);
+    let notify = sandbox.path("notify");
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
-    let mut daemon = Daemon::of_command(place, flags.to_vec(), |command| {
+    let mut daemon = Daemon::of_command(sandbox, flags.to_vec(), |command| {
         command.env("NOTIFY_SOCKET", notify).env("WATCHDOG_USEC", "200000");
     });
     manager.wait_for("READY=1");
-    // Also with streams to look after.
+    // Also while it serves streams.
     let _streams: Vec<_> = (0..20).map(|_| daemon.stream("/events/t")).collect();
     for _ in 0..5 {
         manager.wait_for("WATCHDOG=1");
@@ -256,13 +249,13 @@ fn the_service_manager_is_told_how_the_daemon_is() {
     assert_eq!(daemon.wait(), Some(0));
 }
 
-/// A service manager that is gone is no reason to fail.
+/// A missing service manager is not an error.
 #[test]
-fn without_a_service_manager_nothing_is_missing() {
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+fn a_daemon_without_its_service_manager_serves() {
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
-    let daemon = Daemon::of_command(place, flags.to_vec(), |command| {
+    let daemon = Daemon::of_command(sandbox, flags.to_vec(), |command| {
         command.env("NOTIFY_SOCKET", "/nowhere/notify").env("WATCHDOG_USEC", "100000");
     });
     daemon.tcp().write_all(b"GET /healthz HTTP/1.1\r\n\r\n").unwrap();
@@ -270,22 +263,22 @@ fn without_a_service_manager_nothing_is_missing() {
 }
 
 #[test]
-fn a_service_manager_that_does_not_read_holds_up_nothing() {
-    let place = Place::new();
-    let _manager = Manager::new(&place);
-    let notify = place.path("notify");
+fn a_service_manager_that_does_not_read_blocks_nothing() {
+    let sandbox = Sandbox::new();
+    let _manager = Manager::new(&sandbox);
+    let notify = sandbox.path("notify");
     let full = UnixDatagram::unbound().unwrap();
     full.connect(&notify).unwrap();
     full.set_nonblocking(true).unwrap();
     while full.send(b"STATUS=full").is_ok() {}
-    let socket = place.socket().display().to_string();
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned);
-    let mut daemon = Daemon::of_command(place, flags.to_vec(), |command| {
+    let mut daemon = Daemon::of_command(sandbox, flags.to_vec(), |command| {
         command.env("NOTIFY_SOCKET", notify);
     });
     assert_eq!(daemon.get("/healthz").status, 200);
     daemon.publish("t", "x");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), Some(0));
-    assert!(!daemon.place.socket().exists());
+    assert!(!daemon.sandbox.socket().exists());
 }

@@ -1,24 +1,24 @@
-//! Subscribers that do not keep up: nobody waits for them, and nothing is dropped silently.
+//! Slow subscribers: no other client waits for them, and no event is dropped silently.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
 use crate::{
+    delivery_check::account,
     harness::{Daemon, EventStream, Http2, Sse, until},
-    ledger::account,
 };
 
-/// Larger than what the kernel holds for a peer that does not read.
+/// More than the kernel buffers for a peer that does not read.
 const EVENTS: usize = 400;
 const SIZE: usize = 50_000;
 
-/// A daemon with little room for the slow, and little history.
+/// A daemon with small buffers and little history.
 fn narrow() -> Daemon {
     Daemon::configured("history_events = 20\n[limits]\nfeed_buffer = 100000\n")
 }
 
-/// Publishes more than the subscriber's sockets hold, on two topics. Gives each event's number by its id.
+/// Publishes more than the subscriber's socket buffers hold, on two topics. Returns each event's number by its id.
 fn flood(daemon: &Daemon) -> BTreeMap<u64, String> {
     let mut lines = daemon.lines();
     let mut ids = BTreeMap::new();
@@ -45,12 +45,12 @@ fn read_to_the_end(stream: &mut EventStream) -> Vec<Sse> {
 }
 
 #[test]
-fn one_that_does_not_read_gets_the_rest_of_history_and_is_told_of_the_gap() {
+fn a_subscriber_that_does_not_read_gets_the_rest_of_history_and_a_gap() {
     let daemon = narrow();
     let mut slow = daemon.stream("/events/flood/**?client=slow");
     let mut quick = daemon.stream("/events/flood/rare");
     let published = flood(&daemon);
-    // Nobody waited for the slow one.
+    // The publisher did not wait for the slow one.
     assert_eq!(quick.data(EVENTS / 50).len(), EVENTS / 50);
     daemon.publish("flood/end", "end");
     let gaps = account(&published, &read_to_the_end(&mut slow));
@@ -60,7 +60,7 @@ fn one_that_does_not_read_gets_the_rest_of_history_and_is_told_of_the_gap() {
 }
 
 #[test]
-fn one_stream_of_a_connection_that_is_not_read_is_told_just_so_and_the_others_go_on() {
+fn a_stalled_stream_of_an_http2_connection_gets_a_gap_and_the_others_continue() {
     let daemon = narrow();
     let http2 = Http2::with_window(daemon.address, 100_000);
     let mut slow = http2.stream("/events/flood/**?client=slow", &[]);
@@ -74,7 +74,7 @@ fn one_stream_of_a_connection_that_is_not_read_is_told_just_so_and_the_others_go
 }
 
 #[test]
-fn one_that_wants_the_latest_jumps_to_the_newest_event_of_each_topic() {
+fn with_slow_latest_a_subscriber_skips_to_the_newest_event_of_each_topic() {
     let daemon = narrow();
     let mut slow = daemon.stream("/events/flood/**?slow=latest");
     let published = flood(&daemon);
@@ -87,7 +87,7 @@ fn one_that_wants_the_latest_jumps_to_the_newest_event_of_each_topic() {
 }
 
 #[test]
-fn one_that_wants_to_be_disconnected_is_and_replays_when_it_comes_back() {
+fn with_slow_disconnect_a_subscriber_is_closed_and_resumes_by_its_id() {
     let daemon = Daemon::configured("history_bytes = \"64MiB\"\n[limits]\nfeed_buffer = 100000\n");
     let mut slow = daemon.stream("/events/flood/**?slow=disconnect");
     let published = flood(&daemon);
@@ -96,18 +96,18 @@ fn one_that_wants_to_be_disconnected_is_and_replays_when_it_comes_back() {
         events.push(event);
     }
     assert_eq!(daemon.status()["slow_disconnects"], 1);
-    until("the log says who ended it", || daemon.log().contains("by=\"bus\"").then_some(()));
-    // Left behind before its first event, it has no id to come back with, as a browser then has none.
+    until("the log names who closed it", || daemon.log().contains("by=\"bus\"").then_some(()));
+    // It was closed before its first event, so it has no id to send; a browser has none then, either.
     let last = events.last().map_or("", |event| &event.id).to_owned();
     let mut again = daemon.stream_with("/events/flood/**?since=all", &[("Last-Event-ID", &last)]);
     daemon.publish("flood/end", "end");
     events.extend(read_to_the_end(&mut again));
-    // History was large enough: nothing is missing.
+    // History was large enough: no event is missing.
     assert_eq!(account(&published, &events), Vec::<serde_json::Value>::new());
 }
 
 #[test]
-fn the_local_socket_tells_the_slow_just_so() {
+fn slow_subscribers_on_the_local_socket_receive_the_same() {
     let daemon = narrow();
     let mut lines = daemon.lines();
     lines.ask(r#"{"subscribe":{"filters":["flood/**"],"slow":"gap"}}"#);
@@ -127,11 +127,11 @@ fn the_local_socket_tells_the_slow_just_so() {
 }
 
 #[test]
-fn how_far_a_subscriber_is_behind_shows_in_the_list_of_clients() {
+fn the_lag_of_a_subscriber_is_shown_in_the_list_of_clients() {
     let daemon = Daemon::configured("[limits]\nfeed_buffer = 100000000\n");
     let _slow = daemon.stream("/events/flood/**?client=slow");
     flood(&daemon);
-    until("the lag shows", || {
+    until("the lag is listed", || {
         let clients = daemon.get("/clients").json();
         let slow = clients.as_array().unwrap().iter().find(|client| client["name"] == "slow").unwrap().clone();
         (slow["lag"].as_u64().unwrap() > 50).then_some(())

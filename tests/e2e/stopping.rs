@@ -1,5 +1,5 @@
-//! The end in the middle of everything: what was answered is delivered to all who read, whoever does not read is cut, and
-//! nothing is left that bars the next daemon.
+//! Stopping under load: acknowledged events reach all subscribers that read, others are cut, and nothing is left that
+//! blocks the next daemon.
 
 use std::{
     collections::BTreeSet,
@@ -17,14 +17,14 @@ use sse_bus::{limits::DRAIN, protocol::binary::PREFACE};
 
 use crate::harness::{Daemon, EventStream, Http2, Sse, until};
 
-/// Readers of everything that the publishers publish.
+/// Subscribers that read everything.
 const READERS: usize = 4;
-/// Events that publishers are ahead of the slowest reader, so that what is left to be delivered fits the deadline.
+/// Events by which publishers may lead the slowest reader, so that the rest can be delivered within the deadline.
 const AHEAD: u64 = 1000;
 /// Events of a publisher that wait for their answers.
 const PIPELINE: u64 = 50;
 
-/// How far everybody is.
+/// How far publishers and readers are.
 #[derive(Default)]
 struct Progress {
     answered: AtomicU64,
@@ -36,7 +36,7 @@ impl Progress {
         self.read.iter().map(|read| read.load(Ordering::Relaxed)).min().unwrap()
     }
 
-    /// Waits until readers are not too far behind, but not for ever: the daemon may have ended.
+    /// Waits until readers are not too far behind, or until a timeout: the daemon may have ended.
     fn wait(&self) {
         let began = Instant::now();
         while self.answered.load(Ordering::Relaxed) > self.slowest() + AHEAD && began.elapsed() < DRAIN {
@@ -45,7 +45,7 @@ impl Progress {
     }
 }
 
-/// Publishes lines as fast as it can until the daemon takes no more. Gives what was answered as published.
+/// Publishes lines as fast as it can until the daemon refuses. Returns the acknowledged events.
 fn publish(mut socket: UnixStream, name: u32, progress: &Progress) -> Vec<String> {
     let mut answers = BufReader::new(socket.try_clone().unwrap());
     let mut published = Vec::new();
@@ -53,7 +53,7 @@ fn publish(mut socket: UnixStream, name: u32, progress: &Progress) -> Vec<String
         progress.wait();
         let data = |n: u64| format!("{name}-{}", batch * PIPELINE + n);
         let line = |n| json!({"publish": {"topic": "load", "data": data(n)}}).to_string() + "\n";
-        // What it cannot send any more was not answered.
+        // A line that could not be sent was not acknowledged.
         let _ = socket.write_all((0..PIPELINE).map(line).collect::<String>().as_bytes());
         for n in 0..PIPELINE {
             let mut answer = String::new();
@@ -68,10 +68,10 @@ fn publish(mut socket: UnixStream, name: u32, progress: &Progress) -> Vec<String
             progress.answered.fetch_add(1, Ordering::Relaxed);
         }
     }
-    unreachable!("it goes on for ever")
+    unreachable!("the loop has no end")
 }
 
-/// The same over HTTP, one at a time.
+/// The same over HTTP, one request at a time.
 fn post(daemon: &Daemon, progress: &Progress) -> Vec<String> {
     let mut published = Vec::new();
     for n in 0.. {
@@ -96,7 +96,7 @@ fn post(daemon: &Daemon, progress: &Progress) -> Vec<String> {
     published
 }
 
-/// Reads to the end of the stream, which must be a clean one.
+/// Reads to the end of the stream, which must be an orderly one.
 fn read(mut stream: EventStream, count: &AtomicU64) -> Vec<Sse> {
     let mut events = Vec::new();
     while let Some(event) = stream.next().unwrap() {
@@ -119,7 +119,7 @@ fn read_lines(mut socket: UnixStream, count: &AtomicU64) -> Vec<Sse> {
     events
 }
 
-/// Stops a daemon under full load. `meanwhile` is done once the load runs, and gives what must live until the end.
+/// Stops a daemon under full load. `meanwhile` runs once the load does, and returns values to keep until the end.
 fn stop_under_load<T>(
     mut daemon: Daemon,
     signal: Signal,
@@ -149,12 +149,12 @@ fn stop_under_load<T>(
         ];
         let kept = meanwhile(shared);
         until("the load runs", || (progress.slowest() > 2 * AHEAD).then_some(()));
-        // The configuration is read again in the middle of it all, and nobody notices.
+        // A reload in the middle of it has no effect on clients.
         let read = "read the configuration again";
         shared.signal(Signal::HUP);
         until(read, || shared.log().contains(read).then_some(()));
         let answered = progress.slowest();
-        until("the load goes on", || (progress.slowest() > answered + AHEAD).then_some(()));
+        until("the load continues", || (progress.slowest() > answered + AHEAD).then_some(()));
         let asked = Instant::now();
         shared.signal(signal);
         let published: Vec<_> = publishers.into_iter().flat_map(|publisher| publisher.join().unwrap()).collect();
@@ -164,29 +164,32 @@ fn stop_under_load<T>(
     assert_eq!(daemon.wait(), Some(0));
     let took = took.elapsed();
     for (reader, events) in received.iter().enumerate() {
-        assert!(events.is_sorted_by(|a, b| a.seq() < b.seq()), "reader {reader} got something twice or out of order");
+        assert!(
+            events.is_sorted_by(|a, b| a.seq() < b.seq()),
+            "reader {reader} received an event twice or out of order"
+        );
         let got: BTreeSet<_> = events.iter().map(|event| &*event.data).collect();
         let lost: Vec<_> = published.iter().filter(|data| !got.contains(data.as_str())).collect();
         let (all, missing) = (published.len(), lost.len());
-        assert!(lost.is_empty(), "reader {reader} lacks {missing} of {all} events that were answered: {lost:.10?}");
+        assert!(lost.is_empty(), "reader {reader} lacks {missing} of {all} acknowledged events: {lost:.10?}");
     }
     assert!(daemon.log().contains("stopped"));
-    assert!(!daemon.place.socket().exists(), "the socket file is left behind");
+    assert!(!daemon.sandbox.socket().exists(), "the socket file was not removed");
     (daemon, took, kept)
 }
 
 #[test]
-fn what_was_answered_before_the_end_reaches_everybody_who_reads() {
+fn events_acknowledged_before_the_end_reach_all_subscribers_that_read() {
     for round in 0..8 {
         let signal = [Signal::TERM, Signal::INT][round % 2];
         let (mut daemon, took, ()) = stop_under_load(Daemon::start(&[]), signal, |_| {});
-        assert!(took < DRAIN, "nothing was to be cut, and yet it took {took:?}");
+        assert!(took < DRAIN, "no connection had to be cut, and it took {took:?}");
         daemon.start_again();
         daemon.publish("t", "the next daemon serves");
     }
 }
 
-/// Connections that will never come to their end by themselves, each in the middle of something.
+/// Connections that never end by themselves, each in the middle of an exchange.
 fn in_the_middle(daemon: &Daemon) -> Vec<Box<dyn Send>> {
     let mut kept: Vec<Box<dyn Send>> = Vec::new();
     let halves: [&[u8]; 4] = [
@@ -207,7 +210,7 @@ fn in_the_middle(daemon: &Daemon) -> Vec<Box<dyn Send>> {
         socket.write_all(half).unwrap();
         kept.push(Box::new(socket));
     }
-    // Stuck in a replay, which they do not read.
+    // Replays that are not read.
     let path = "/events/past?since=all";
     kept.push(Box::new([daemon.stream(path), daemon.stream_locally(path)]));
     let http2 = Http2::with_window(daemon.address, 50_000);
@@ -219,8 +222,8 @@ fn in_the_middle(daemon: &Daemon) -> Vec<Box<dyn Send>> {
 }
 
 #[test]
-fn a_signal_in_the_middle_of_everything_ends_the_daemon_within_its_deadline() {
-    /// For the tests on a busy machine, beside the deadline.
+fn a_signal_during_every_kind_of_exchange_ends_the_daemon_within_its_deadline() {
+    /// Added to the deadline for a busy machine.
     const BUSY: Duration = Duration::from_secs(2);
     let past: Vec<String> = (0..100).map(|n| format!("{n:0>60000}")).collect();
     let end = |signal: Signal| {
@@ -229,13 +232,13 @@ fn a_signal_in_the_middle_of_everything_ends_the_daemon_within_its_deadline() {
             daemon.publish("past", data);
         }
         let (mut daemon, took, (kept, replay)) = stop_under_load(daemon, signal, |daemon| {
-            let (mut replay, log) = (daemon.stream("/events/past?since=all"), daemon.place.path("daemon.log"));
+            let (mut replay, log) = (daemon.stream("/events/past?since=all"), daemon.sandbox.path("daemon.log"));
             assert_eq!(replay.data(1), past[..1]);
             let rest = past[1..].to_owned();
             let replay = thread::spawn(move || {
                 let is_stopping = || fs::read_to_string(&log).unwrap().contains("stopping").then_some(());
                 until("the daemon stops in the middle of the replay", is_stopping);
-                assert!(replay.data(rest.len()) == rest, "something is missing, or in another order");
+                assert!(replay.data(rest.len()) == rest, "an event is missing or out of order");
                 replay.ends();
             });
             (in_the_middle(daemon), replay)
@@ -243,7 +246,7 @@ fn a_signal_in_the_middle_of_everything_ends_the_daemon_within_its_deadline() {
         replay.join().unwrap();
         println!("{signal:?}: ended after {took:?}");
         assert!(took < DRAIN + BUSY, "{took:?}");
-        assert!(daemon.log().contains("cut what had not ended"), "nobody was stuck");
+        assert!(daemon.log().contains("cut the connections that had not ended"), "nobody was stuck");
         drop(kept);
         let again = Instant::now();
         daemon.start_again();
@@ -266,21 +269,21 @@ fn further_signals_while_it_stops_change_nothing() {
         daemon.publish("t", data);
     }
     daemon.signal(Signal::INT);
-    until("the daemon has heard it", || daemon.log().contains("stopping").then_some(()));
+    until("the daemon is stopping", || daemon.log().contains("stopping").then_some(()));
     for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::INT] {
         daemon.signal(signal);
     }
     for stream in &mut streams {
-        assert!(stream.data(sent.len()) == sent, "something is missing, or in another order");
+        assert!(stream.data(sent.len()) == sent, "an event is missing or out of order");
         stream.ends();
     }
     assert_eq!(daemon.wait(), Some(0));
 }
 
 #[test]
-fn who_publishes_while_the_daemon_stops_is_told_so() {
+fn publishing_while_the_daemon_stops_is_refused_as_stopping() {
     let mut daemon = Daemon::start(&[]);
-    // Somebody who has much to read keeps it from ending at once.
+    // A subscriber with much to read keeps the daemon from ending at once.
     let mut reader = daemon.stream("/events/t");
     for _ in 0..120 {
         daemon.publish("t", "x".repeat(50_000));
@@ -292,7 +295,7 @@ fn who_publishes_while_the_daemon_stops_is_told_so() {
     let mut go_on = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
     socket.read_exact(&mut go_on).unwrap();
     daemon.signal(Signal::TERM);
-    until("the daemon has heard it", || daemon.log().contains("stopping").then_some(()));
+    until("the daemon is stopping", || daemon.log().contains("stopping").then_some(()));
     socket.write_all(b"hi").unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();

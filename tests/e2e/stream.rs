@@ -2,7 +2,7 @@
 
 use crate::harness::{Daemon, EventStream};
 
-/// The lines of a stream up to the event with the data `end`, with `#` for ids and `retry` for what stands behind it.
+/// The lines of a stream up to the event with the data `end`, with `#` for ids and without the value of `retry`.
 fn lines_to_the_end(stream: &mut EventStream) -> String {
     let mut text = String::new();
     while !text.ends_with("data: end\n\n") {
@@ -17,7 +17,7 @@ fn lines_to_the_end(stream: &mut EventStream) -> String {
 }
 
 #[test]
-fn the_head_says_what_proxies_and_browsers_need() {
+fn the_head_has_what_proxies_and_browsers_need() {
     let daemon = Daemon::start(&[]);
     let stream = daemon.stream("/events/t");
     for (name, value) in [
@@ -57,7 +57,7 @@ fn the_bytes_of_a_stream() {
 }
 
 #[test]
-fn the_wait_before_reconnecting_comes_first_and_is_another_for_each() {
+fn retry_comes_first_and_differs_between_streams() {
     const STREAMS: u64 = 200;
     let daemon = Daemon::start(&[]);
     let streams = (0..STREAMS).map(|_| daemon.stream("/events/t"));
@@ -69,10 +69,10 @@ fn the_wait_before_reconnecting_comes_first_and_is_another_for_each() {
         .collect();
     assert!(waits.iter().all(|wait| (1000..2000).contains(wait)), "{waits:?}");
     let quarter = |n: u64| waits.iter().filter(|wait| (*wait - 1000) / 250 == n).count() as u64;
-    // Of each quarter a quarter is expected, of all thousand values 181 at least once; neither is off by so much by chance.
-    assert!((0..4).all(|n| quarter(n) > STREAMS / 10), "they come back in heaps: {waits:?}");
+    // A quarter is expected in each quarter, and 181 of a thousand values at least once; chance deviates by less.
+    assert!((0..4).all(|n| quarter(n) > STREAMS / 10), "they reconnect in groups: {waits:?}");
     let values: std::collections::HashSet<_> = waits.iter().collect();
-    assert!(values.len() as u64 > STREAMS * 3 / 4, "many come back in the same instant: {waits:?}");
+    assert!(values.len() as u64 > STREAMS * 3 / 4, "many reconnect in the same instant: {waits:?}");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn an_envelope_is_one_line_of_json_without_an_event_field() {
 }
 
 #[test]
-fn events_come_at_once_and_not_when_a_buffer_is_full() {
+fn events_are_delivered_at_once_and_not_buffered() {
     let daemon = Daemon::start(&[]);
     let mut stream = daemon.stream("/events/t");
     for n in 0..20 {
@@ -100,7 +100,7 @@ fn events_come_at_once_and_not_when_a_buffer_is_full() {
 }
 
 #[test]
-fn head_answers_with_headers_only_and_connects_nobody() {
+fn head_answers_with_headers_only_and_opens_no_stream() {
     let daemon = Daemon::start(&[]);
     for path in ["/events", "/events/a/**?since=all&client=me"] {
         let response = daemon.request("HEAD", path, &[], b"");
@@ -113,7 +113,7 @@ fn head_answers_with_headers_only_and_connects_nobody() {
 }
 
 #[test]
-fn other_methods_are_told_what_is_allowed() {
+fn other_methods_are_refused_naming_the_allowed_ones() {
     let daemon = Daemon::start(&[]);
     for (method, path, allowed) in [
         ("DELETE", "/events/t", &["GET", "HEAD", "POST"][..]),
@@ -132,7 +132,7 @@ fn other_methods_are_told_what_is_allowed() {
 }
 
 #[test]
-fn what_is_not_there_is_told_with_what_is() {
+fn unknown_paths_are_refused_naming_the_existing_ones() {
     let daemon = Daemon::start(&[]);
     for path in ["/event", "/events/", "/favicon.ico", "/clients/a/b"] {
         let response = daemon.get(path);
@@ -145,13 +145,13 @@ fn what_is_not_there_is_told_with_what_is() {
 fn curl_shows_the_stream_over_the_port_and_over_the_local_socket() {
     let daemon = Daemon::start(&[]);
     let mut over_tcp = daemon.spawn_curl("/events/t");
-    let mut local = daemon.place.command("curl");
-    local.args(["-sSN", "--unix-socket"]).arg(daemon.place.socket()).arg("http://bus/events/t");
+    let mut local = daemon.sandbox.command("curl");
+    local.args(["-sSN", "--unix-socket"]).arg(daemon.sandbox.socket()).arg("http://bus/events/t");
     let mut over_socket = crate::harness::Process::start(local);
     daemon.wait_for_subscribers(2);
 
-    let mut publish = daemon.place.command("curl");
-    publish.args(["-sS", "-d", "hi", "--unix-socket"]).arg(daemon.place.socket()).arg("http://bus/events/t");
+    let mut publish = daemon.sandbox.command("curl");
+    publish.args(["-sS", "-d", "hi", "--unix-socket"]).arg(daemon.sandbox.socket()).arg("http://bus/events/t");
     let published = crate::harness::Process::start(publish).finish().ok().json().remove(0);
     assert_eq!(published["subscribers"], 2);
     for curl in [&mut over_tcp, &mut over_socket] {

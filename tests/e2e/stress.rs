@@ -1,4 +1,4 @@
-//! Many at once over real sockets: what the property tests of the core prove, with a daemon, sockets and threads.
+//! Concurrency over real sockets: what the property tests show of the core, with a daemon, sockets and threads.
 
 use std::{
     collections::BTreeMap,
@@ -9,15 +9,15 @@ use serde_json::json;
 use sse_bus::protocol::{Publish, Reply, Request};
 
 use crate::{
+    delivery_check::account,
     harness::{Daemon, Sse},
-    ledger::account,
 };
 
 const SUBSCRIBERS: u64 = 20;
 /// Events sent before their answers are read.
 const PIPELINE: u32 = 100;
 
-/// The events that a publisher published, by their numbers.
+/// The events of a publisher, by their numbers.
 type Published = BTreeMap<u64, String>;
 
 fn seq(id: &str) -> u64 {
@@ -56,16 +56,16 @@ fn publish_frames(daemon: &Daemon) -> JoinHandle<Published> {
             }
             for n in numbers {
                 let Some(Reply::Published(answer)) = frames.next() else { panic!("no answer") };
-                published.insert(answer.id.seq, data("binary", n));
+                published.insert(answer.id.unwrap().seq, data("binary", n));
             }
         }
         published
     })
 }
 
-/// Reads events and comes back with the last id after each few of them, up to the end.
+/// Reads events and reconnects with the last id after every few of them, up to the end.
 fn subscriber(number: u64, mut connect: impl FnMut(Option<&str>) -> crate::harness::EventStream) -> Vec<Sse> {
-    // A small generator of its own, so that a failing run can be repeated.
+    // A seeded generator, so that a failing run can be repeated.
     let mut random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut events: Vec<Sse> = Vec::new();
     let mut stream = connect(None);
@@ -80,15 +80,15 @@ fn subscriber(number: u64, mut connect: impl FnMut(Option<&str>) -> crate::harne
             }
             events.push(event);
         }
-        // Some stay, so that live delivery is tried as well.
+        // Some stay connected, so that live delivery is tested as well.
         if !number.is_multiple_of(5) {
             stream = connect(events.last().map(|event| event.id.as_str()));
         }
     }
 }
 
-/// Publishes in three ways while subscribers come and go, each with the filter of its number, and checks that each got,
-/// once and in order, or was told as missing, all that its filter lets through.
+/// Publishes on three transports while subscribers connect and disconnect, each with the filters of its number. Checks
+/// that each received every matching event once and in order, or a gap for it.
 fn run(flags: &[&str], filter: impl Fn(u64) -> &'static str + Sync) {
     let daemon = Daemon::start(flags);
     let (published, received) = thread::scope(|scope| {
@@ -97,15 +97,15 @@ fn run(flags: &[&str], filter: impl Fn(u64) -> &'static str + Sync) {
             .map(|number| {
                 scope.spawn(move || {
                     subscriber(number, |last_id| {
-                        let place = last_id.map_or(String::new(), |id| format!("&last_event_id={id}"));
+                        let position = last_id.map_or(String::new(), |id| format!("&last_event_id={id}"));
                         let topics = format!("topic={}&topic=s/end", filter(number));
-                        let path = format!("/events?{topics}&since=all&client=s{number}{place}");
+                        let path = format!("/events?{topics}&since=all&client=s{number}{position}");
                         if number % 2 == 0 { daemon.stream(&path) } else { daemon.stream_locally(&path) }
                     })
                 })
             })
             .collect();
-        // Nobody has missed anything when it begins.
+        // The subscriptions begin before the first event.
         daemon.wait_for_subscribers(SUBSCRIBERS);
         let publishers = [publish_lines(daemon), publish_frames(daemon)];
         let mut published: Published =
@@ -124,15 +124,18 @@ fn run(flags: &[&str], filter: impl Fn(u64) -> &'static str + Sync) {
         if let Some(topic) = filter(number).strip_prefix("s/").filter(|topic| *topic != "*") {
             wanted.retain(|_, data| data.starts_with(topic));
         }
-        let told = account(&wanted, events);
-        assert!(told.iter().all(|gap| gap["reason"] == "evicted" || gap["reason"] == "lagged"), "{number}: {told:?}");
-        gaps += told.len();
+        let reported = account(&wanted, events);
+        assert!(
+            reported.iter().all(|gap| gap["reason"] == "evicted" || gap["reason"] == "lagged"),
+            "{number}: {reported:?}"
+        );
+        gaps += reported.len();
     }
-    assert!(gaps > 0, "history was large enough for all: nothing was tried");
+    assert!(gaps > 0, "history was large enough for all: gaps were not tested");
 }
 
 #[test]
-fn every_subscriber_gets_every_event_once_and_in_order_or_is_told() {
+fn every_subscriber_receives_every_event_once_and_in_order_or_a_gap() {
     run(&["--history-events", "50"], |number| match number % 4 {
         0 => "s/http",
         1 => "s/json",
@@ -141,6 +144,6 @@ fn every_subscriber_gets_every_event_once_and_in_order_or_is_told() {
 }
 
 #[test]
-fn so_does_every_subscriber_where_all_topics_share_a_small_budget() {
+fn the_same_holds_where_all_topics_share_a_small_budget() {
     run(&["--history-budget", "64KiB"], |_| "s/*");
 }

@@ -1,4 +1,4 @@
-//! `sse-busctl subscribe`: formats, ends, commands for each event, and a daemon that comes back.
+//! `sse-busctl subscribe`: formats, conditions to end, commands for each event, and reconnecting.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ fn events_are_printed_as_json_data_or_sse() {
 }
 
 #[test]
-fn it_ends_after_a_count_a_time_or_a_signal() {
+fn it_ends_after_a_count_a_timeout_or_a_signal() {
     let daemon = Daemon::start(&[]);
     let counting = daemon.spawn_ctl(&["subscribe", "t", "--count", "2", "--format", "data"]);
     let mut asked = daemon.spawn_ctl(&["subscribe", "t", "--format", "data", "--client", "me"]);
@@ -35,11 +35,11 @@ fn it_ends_after_a_count_a_time_or_a_signal() {
     asked.signal(Signal::INT);
     asked.finish().ok();
 
-    // Whoever counts goes on with what was counted.
+    // A script that resumes from the last counted event misses nothing.
     let waiting = daemon.spawn_ctl(&["subscribe", "t", "--count", "2"]);
     daemon.wait_for_subscribers(1);
     waiting.signal(Signal::TERM);
-    waiting.finish().ends_with(1).says("stopped with 0 of 2 events");
+    waiting.finish().ends_with(1).says("stopped after 0 of 2 events");
 }
 
 #[test]
@@ -55,10 +55,10 @@ fn a_command_runs_for_each_event_one_after_the_other() {
         daemon.publish(topic, data);
     }
     running.finish().ends_with(1).says("the command failed for 2 events").says("exit status: 1");
-    let out = std::fs::read_to_string(daemon.place.path("out")).unwrap();
+    let out = std::fs::read_to_string(daemon.sandbox.path("out")).unwrap();
     assert_eq!(out, "t/a k 1 1\nt/b  2 2\nt/a  bad bad\nt/a  '; $(x) '; $(x)\nt/a  bad bad\nt/a   \n");
 
-    // Data too large for the environment comes on stdin alone.
+    // Data too large for the environment is on stdin only.
     let large = "x".repeat(200_000);
     daemon.publish("large", &large);
     let script = "echo ${SSE_BUS_DATA-unset} $(wc -c)";
@@ -67,7 +67,7 @@ fn a_command_runs_for_each_event_one_after_the_other() {
 }
 
 #[test]
-fn it_reconnects_and_tells_of_a_daemon_that_was_restarted() {
+fn it_reconnects_and_reports_a_restarted_daemon() {
     let mut daemon = Daemon::start(&[]);
     let mut subscribed = daemon.spawn_ctl(&["subscribe", "t", "--client", "me"]);
     let once = daemon.spawn_ctl(&["subscribe", "t", "--no-reconnect"]);
@@ -78,7 +78,7 @@ fn it_reconnects_and_tells_of_a_daemon_that_was_restarted() {
     once.finish().ends_with(1).says("closed the connection");
     subscribed.stderr.wait_for("reconnecting");
     daemon.start_again();
-    subscribed.stderr.wait_for("connected again");
+    subscribed.stderr.wait_for("reconnected");
     daemon.publish("t", "after");
     let gap: Value = serde_json::from_str(&subscribed.line()).unwrap();
     assert_eq!((&gap["topic"], &gap["type"]), (&json!("$gap"), &json!("$gap")));
@@ -90,7 +90,7 @@ fn it_reconnects_and_tells_of_a_daemon_that_was_restarted() {
 }
 
 #[test]
-fn a_stop_and_a_start_with_nothing_missed_between_go_on() {
+fn it_resumes_after_a_clean_restart_without_a_gap() {
     let mut daemon = Daemon::start(&[]);
     let mut subscribed = daemon.spawn_ctl(&["subscribe", "t", "--format", "data"]);
     daemon.wait_for_subscribers(1);
@@ -106,7 +106,7 @@ fn a_stop_and_a_start_with_nothing_missed_between_go_on() {
 }
 
 #[test]
-fn a_kicked_subscriber_comes_back_and_misses_nothing() {
+fn a_kicked_subscriber_reconnects_and_misses_nothing() {
     let daemon = Daemon::start(&[]);
     let mut subscribed = daemon.spawn_ctl(&["subscribe", "t", "--format", "data", "--client", "me"]);
     daemon.wait_for_subscribers(1);
@@ -115,11 +115,11 @@ fn a_kicked_subscriber_comes_back_and_misses_nothing() {
     daemon.ctl(&["kick", "me"]).ok();
     daemon.publish("t", "while away");
     assert_eq!(subscribed.line(), "while away");
-    subscribed.stderr.wait_for("connected again");
+    subscribed.stderr.wait_for("reconnected");
 }
 
 #[test]
-fn mistakes_are_refused_and_not_tried_again() {
+fn invalid_arguments_are_refused_and_not_retried() {
     let daemon = Daemon::start(&[]);
     daemon.ctl(&["subscribe", "a//b"]).ends_with(1).says("filter_invalid");
     daemon.ctl(&["subscribe", "t", "--since", "soon"]).ends_with(1).says("since_invalid");
@@ -130,16 +130,16 @@ fn mistakes_are_refused_and_not_tried_again() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_it_quietly() {
+fn a_closed_stdout_ends_it_quietly() {
     let daemon = Daemon::start(&[]);
-    let mut shell = daemon.place.command("sh");
+    let mut shell = daemon.sandbox.command("sh");
     let script = format!("{} subscribe t --format data | head -n 1", env!("CARGO_BIN_EXE_sse-busctl"));
-    shell.args(["-c", &script]).env("SSE_BUS_SOCKET", daemon.place.socket());
+    shell.args(["-c", &script]).env("SSE_BUS_SOCKET", daemon.sandbox.socket());
     let mut shell = Process::start(shell);
     daemon.wait_for_subscribers(1);
     daemon.publish("t", "1");
     assert_eq!(shell.line(), "1");
-    // The next one finds nobody to be shown to.
+    // Printing the next event fails.
     crate::harness::until("it has ended", || {
         daemon.publish("t", "2");
         (daemon.status()["subscribers"] == 0).then_some(())
@@ -148,7 +148,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 }
 
 #[test]
-fn on_a_terminal_data_does_not_drive_it_and_through_a_pipe_it_is_untouched() {
+fn control_characters_are_escaped_on_a_terminal_and_kept_in_a_pipe() {
     let daemon = Daemon::start(&[]);
     // OSC with BEL, CSI as one character (C1), and a change of direction.
     let data = "a\x1b]0;title\x07b\u{9b}2Jc\u{202e}d\u{200b}e\nf";
@@ -158,9 +158,9 @@ fn on_a_terminal_data_does_not_drive_it_and_through_a_pipe_it_is_untouched() {
     assert!(run("sse").contains("data: a\x1b]0;title\x07b"));
     let hidden = ['\x1b', '\x07', '\u{9b}', '\u{202e}', '\u{200b}'];
     for format in ["data", "sse", "json"] {
-        let mut terminal = daemon.place.command("script");
+        let mut terminal = daemon.sandbox.command("script");
         let history = format!("{} history t --since all --format {format}", env!("CARGO_BIN_EXE_sse-busctl"));
-        terminal.args(["-qec", &history, "/dev/null"]).env("SSE_BUS_SOCKET", daemon.place.socket());
+        terminal.args(["-qec", &history, "/dev/null"]).env("SSE_BUS_SOCKET", daemon.sandbox.socket());
         let shown = Process::start(terminal).finish().ok().stdout;
         assert!(!shown.contains(hidden), "{format}: {shown:?}");
         let wanted = if format == "json" { "\\u009b2Jc\\u202ed\\u200be" } else { "<U+009B>2Jc<U+202E>d<U+200B>e\r\n" };

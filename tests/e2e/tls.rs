@@ -1,34 +1,37 @@
-//! HTTPS, in builds that have it: HTTP/1.1 and HTTP/2 over TLS, with curl as the client that trusts the certificate.
+//! HTTPS, in builds with the feature: HTTP/1.1 and HTTP/2 over TLS, with a curl that trusts the certificate.
 
 use std::process::Command;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, Place, Process, until};
+use crate::harness::{Daemon, Process, Sandbox, until};
 
-/// Writes a certificate for loopback, and its key. Gives their paths.
-fn certificate(place: &Place, name: &str) -> [String; 2] {
+/// Writes a certificate for loopback and its key, and returns their paths.
+fn certificate(sandbox: &Sandbox, name: &str) -> [String; 2] {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
-    [place.file(&format!("{name}.pem"), cert.pem()), place.file(&format!("{name}.key"), signing_key.serialize_pem())]
+    [
+        sandbox.file(&format!("{name}.pem"), cert.pem()),
+        sandbox.file(&format!("{name}.key"), signing_key.serialize_pem()),
+    ]
 }
 
 fn serve() -> Daemon {
-    let place = Place::new();
-    let [cert, key] = certificate(&place, "bus");
-    Daemon::start_at(place, &["--no-config", "--tls-cert", &cert, "--tls-key", &key])
+    let sandbox = Sandbox::new();
+    let [cert, key] = certificate(&sandbox, "bus");
+    Daemon::start_at(sandbox, &["--no-config", "--tls-cert", &cert, "--tls-key", &key])
 }
 
 /// curl that trusts the daemon's certificate.
 fn curl(daemon: &Daemon, version: &str, path: &str) -> Command {
-    let mut curl = daemon.place.command("curl");
-    curl.args(["-sSN", version, "--cacert"]).arg(daemon.place.path("bus.pem"));
+    let mut curl = daemon.sandbox.command("curl");
+    curl.args(["-sSN", version, "--cacert"]).arg(daemon.sandbox.path("bus.pem"));
     curl.args(["-w", "%{http_version} %{http_code}", &format!("https://{}{path}", daemon.address)]);
     curl
 }
 
-/// Asks over the local socket: there is no plain HTTP.
+/// Reads the status over the local socket: there is no plain HTTP.
 fn wait_for_subscribers(daemon: &Daemon, wanted: u64) {
     until(&format!("{wanted} subscribers"), || {
         (daemon.request_locally("GET", "/status", "").json()["subscribers"] == wanted).then_some(())
@@ -36,7 +39,7 @@ fn wait_for_subscribers(daemon: &Daemon, wanted: u64) {
 }
 
 #[test]
-fn streams_come_over_both_versions_of_http() {
+fn streams_are_served_over_both_versions_of_http() {
     let daemon = serve();
     let ways = [("--http1.1", "1.1 200"), ("--http2", "2 200")];
     let mut streams: Vec<_> = ways.map(|(version, _)| Process::start(curl(&daemon, version, "/events/t"))).into();
@@ -65,7 +68,7 @@ fn streams_come_over_both_versions_of_http() {
 }
 
 #[test]
-fn a_peer_that_goes_is_noticed() {
+fn a_disconnect_is_noticed() {
     let daemon = serve();
     let streams = ["--http1.1", "--http2"].map(|version| Process::start(curl(&daemon, version, "/events/t")));
     for stream in &streams {
@@ -76,7 +79,7 @@ fn a_peer_that_goes_is_noticed() {
 }
 
 #[test]
-fn guards_hold_and_the_own_origin_is_https() {
+fn guards_apply_and_the_own_origin_is_https() {
     let daemon = serve();
     let own = format!("origin: https://{}", daemon.address);
     let plain = format!("origin: http://{}", daemon.address);
@@ -93,26 +96,26 @@ fn guards_hold_and_the_own_origin_is_https() {
 }
 
 #[test]
-fn the_daemon_says_https_and_does_not_speak_http() {
+fn the_daemon_reports_https_and_refuses_plain_http() {
     let daemon = serve();
     let url = format!("https://{}", daemon.address);
     assert_eq!(daemon.request_locally("GET", "/status", "").json()["url"], url.as_str());
     assert!(daemon.ctl(&["url", "t"]).ok().stdout.contains(&format!("{url}/events/t")));
-    let mut plain = daemon.place.command("curl");
+    let mut plain = daemon.sandbox.command("curl");
     plain.args(["-sS", &format!("http://{}/status", daemon.address)]);
     let run = Process::start(plain).finish();
     assert_ne!(run.code, Some(0), "{run}");
-    daemon.ctl(&["publish", "t", "it goes on"]).ok();
+    daemon.ctl(&["publish", "t", "still serving"]).ok();
 }
 
 #[test]
-fn files_that_cannot_be_used_are_named() {
-    let place = Place::new();
-    let [cert, key] = certificate(&place, "bus");
-    let [other, other_key] = certificate(&place, "other");
-    let text = place.file("text.pem", "no certificate");
-    let missing = place.path("missing.pem").display().to_string();
-    let garbled = place.file("garbled.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+fn unusable_certificate_files_are_named() {
+    let sandbox = Sandbox::new();
+    let [cert, key] = certificate(&sandbox, "bus");
+    let [other, other_key] = certificate(&sandbox, "other");
+    let text = sandbox.file("text.pem", "no certificate");
+    let missing = sandbox.path("missing.pem").display().to_string();
+    let garbled = sandbox.file("garbled.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     for (cert, key, says) in [
         (&cert, &missing, &["tls_key = ", "missing.pem", "private key"][..]),
         (&missing, &key, &["tls_cert = ", "missing.pem", "name a PEM file"]),
@@ -123,11 +126,11 @@ fn files_that_cannot_be_used_are_named() {
         (&cert, &other_key, &["tls_key = ", "other.key", "is not the key of", "bus.pem"]),
         (&other, &key, &["tls_key = ", "bus.key", "is not the key of", "other.pem"]),
     ] {
-        let mut run = place.busd_fails(&["--check", "--tls-cert", cert, "--tls-key", key]).ends_with(2);
+        let mut run = sandbox.busd_fails(&["--check", "--tls-cert", cert, "--tls-key", key]).ends_with(2);
         for text in says {
             run = run.says(text);
         }
         assert_eq!(run.stderr.lines().count(), 1, "{run}");
     }
-    place.busd_fails(&["--check", "--tls-cert", &cert, "--tls-key", &key]).ok();
+    sandbox.busd_fails(&["--check", "--tls-cert", &cert, "--tls-key", &key]).ok();
 }

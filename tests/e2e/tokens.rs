@@ -1,50 +1,11 @@
-//! What a token or a ticket allows, and for how long.
+//! Permissions and lifetimes of tokens and tickets.
 
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use crate::harness::{Daemon, Http2, Place, Process, until};
-
-impl Daemon {
-    /// A daemon that other machines reach, with a token of each kind: nobody is let in without one.
-    pub(crate) fn exposed(flags: &[&str]) -> (Daemon, Tokens) {
-        let place = Place::new();
-        let tokens = Tokens {
-            all: token(&place, &["--name", "all", "--scope", "publish,subscribe,admin"]),
-            publish: token(&place, &["--name", "publish", "--scope", "publish"]),
-            subscribe: token(&place, &["--name", "subscribe", "--scope", "subscribe"]),
-            builds: token(&place, &["--name", "builds", "--topic", "build/**", "--topic", "deploy"]),
-        };
-        let socket = place.socket().display().to_string();
-        let usual = ["--no-config", "--listen", "0.0.0.0:0", "--insecure", "--socket", &socket];
-        let flags = usual.iter().chain(flags).map(ToString::to_string).collect();
-        (Daemon::of_command(place, flags, |_| {}), tokens)
-    }
-
-    /// The status of an answer to a request with a token.
-    pub(crate) fn with_token(&self, method: &str, path: &str, token: &str) -> u16 {
-        self.request(method, path, &[("Authorization", &bearer(token))], "x").status
-    }
-}
-
-pub(crate) struct Tokens {
-    pub(crate) all: String,
-    pub(crate) publish: String,
-    subscribe: String,
-    builds: String,
-}
-
-pub(crate) fn bearer(token: &str) -> String {
-    format!("Bearer {token}")
-}
-
-/// Makes a token, whether a daemon runs or not.
-pub(crate) fn token(place: &Place, options: &[&str]) -> String {
-    let args = [&["token", "create"], options].concat();
-    let made = Process::start(place.busctl(&args)).finish().ok();
-    made.json()[0]["token"].as_str().unwrap().to_owned()
-}
+use crate::harness::{Daemon, Http2, Process, Sandbox};
+pub(crate) use crate::harness::{bearer, token};
 
 fn ticket(daemon: &Daemon, token: &str, query: &str) -> Value {
     let answer = daemon.request("POST", &format!("/tickets{query}"), &[("Authorization", &bearer(token))], "");
@@ -54,7 +15,7 @@ fn ticket(daemon: &Daemon, token: &str, query: &str) -> Value {
 }
 
 #[test]
-fn a_token_allows_its_scopes_and_its_topics_and_no_more() {
+fn a_token_allows_its_scopes_and_topics_only() {
     let (daemon, tokens) = Daemon::exposed(&[]);
     for (method, path, publish, subscribe) in [
         ("POST", "/events/t", 202, 403),
@@ -89,7 +50,7 @@ fn a_token_allows_its_scopes_and_its_topics_and_no_more() {
     for (topic, status) in [("build/web", 202), ("deploy", 202), ("deploy/x", 403), ("secret", 403)] {
         assert_eq!(daemon.with_token("POST", &format!("/events/{topic}"), &tokens.builds), status, "{topic}");
     }
-    // Without a topic it gets those that it may have.
+    // Without a topic, the stream has those that the token allows.
     let secret = daemon.request_locally("POST", "/events/secret", "x");
     assert_eq!(secret.status, 202);
     let mut stream = daemon.stream_with("/events?since=all", &[("Authorization", &bearer(&tokens.builds))]);
@@ -99,9 +60,9 @@ fn a_token_allows_its_scopes_and_its_topics_and_no_more() {
     assert!(listed[0]["peer"].as_str().unwrap().ends_with(" (token builds)"), "{listed}");
 }
 
-/// What is sent to one client passes no filters, and anybody may take any name.
+/// Unicast events pass no filter, and any client may use any name.
 #[test]
-fn a_token_gets_nothing_of_other_topics_by_taking_a_name_either() {
+fn a_token_does_not_receive_unicast_events_of_other_topics() {
     let (daemon, tokens) = Daemon::exposed(&[]);
     let ticket = ticket(&daemon, &tokens.builds, "?client=phone")["ticket"].as_str().unwrap().to_owned();
     let mut named = daemon.stream_with("/events/deploy?client=phone", &[("Authorization", &bearer(&tokens.builds))]);
@@ -113,24 +74,24 @@ fn a_token_gets_nothing_of_other_topics_by_taking_a_name_either() {
         assert_eq!(stream.event().data, "ok");
     }
     let mut all = daemon.stream_with("/events/deploy?client=phone", &[("Authorization", &bearer(&tokens.subscribe))]);
-    daemon.ctl(&["send", "phone", "for whoever may have all"]).ok();
-    assert_eq!(all.event().data, "for whoever may have all");
+    daemon.ctl(&["send", "phone", "for a token with all topics"]).ok();
+    assert_eq!(all.event().data, "for a token with all topics");
 }
 
 #[test]
-fn a_token_that_is_sent_counts_also_for_the_own_user() {
+fn a_token_restricts_the_own_user_too() {
     let daemon = Daemon::start(&[]);
-    let token = token(&daemon.place, &["--scope", "subscribe"]);
+    let token = token(&daemon.sandbox, &["--scope", "subscribe"]);
     assert_eq!(daemon.with_token("POST", "/events/t", &token), 403);
     assert_eq!(daemon.with_token("GET", "/healthz", "ssebus_0"), 401);
-    // Credentials of another kind are not for us.
+    // Credentials of another scheme are ignored.
     assert_eq!(daemon.request("POST", "/events/t", &[("Authorization", "Basic eDp5")], "x").status, 202);
 }
 
 #[test]
-fn streams_end_when_their_token_is_revoked_or_over() {
+fn streams_end_when_their_token_is_revoked_or_expires() {
     let (daemon, tokens) = Daemon::exposed(&[]);
-    let brief = token(&daemon.place, &["--expires", "6s"]);
+    let brief = token(&daemon.sandbox, &["--expires", "6s"]);
     let open = |token: &str| daemon.stream_with("/events/t", &[("Authorization", &bearer(token))]);
     let mut streams = [open(&tokens.all), open(&tokens.subscribe), open(&brief)];
     let ticket = ticket(&daemon, &tokens.subscribe, "?client=tab");
@@ -140,7 +101,7 @@ fn streams_end_when_their_token_is_revoked_or_over() {
     let mut over_http2 = http2.stream("/events/t", &[("authorization", &bearer(&tokens.subscribe))]);
 
     daemon.ctl(&["token", "revoke", "subscribe"]).ok();
-    // Nothing new from then on.
+    // No new request is accepted from then on.
     assert_eq!(daemon.with_token("HEAD", "/events/t", &tokens.subscribe), 401);
     assert_eq!(daemon.get(&path).status, 401);
     let [kept, revoked, over] = &mut streams;
@@ -154,7 +115,7 @@ fn streams_end_when_their_token_is_revoked_or_over() {
 }
 
 #[test]
-fn a_ticket_opens_the_streams_of_one_client_and_their_reconnects() {
+fn a_ticket_opens_and_reopens_the_streams_of_one_client() {
     let (daemon, tokens) = Daemon::exposed(&[]);
     let given = ticket(&daemon, &tokens.builds, "?client=tab");
     assert_eq!((&given["client"], &given["expires_in_ms"]), (&"tab".into(), &60_000.into()));
@@ -185,18 +146,18 @@ fn a_ticket_opens_the_streams_of_one_client_and_their_reconnects() {
     ] {
         assert_eq!(daemon.request(method, &path, &[], "x").refusal(), (401, "denied".into()), "{method} {path}");
     }
-    // Without a name there is one of its own.
+    // Without a client name, the daemon assigns one.
     let named = ticket(&daemon, &tokens.all, "")["client"].as_str().unwrap().to_owned();
     assert!(named.starts_with("client-"), "{named}");
     let answer = daemon.request("POST", "/tickets?client=a%0Ab", &[("Authorization", &bearer(&tokens.all))], "");
     assert_eq!(answer.refusal(), (400, "client_invalid".into()));
-    // Who needs no token needs no ticket.
+    // A client that needs no token needs no ticket.
     assert_eq!(daemon.request_locally("POST", "/tickets", "").refusal(), (400, "request_invalid".into()));
 }
 
-/// Whatever is logged, and whatever goes wrong.
+/// At every log level, and in every error.
 #[test]
-fn neither_logs_nor_errors_nor_files_hold_a_secret() {
+fn logs_errors_and_files_contain_no_secret() {
     let (daemon, tokens) = Daemon::exposed(&["--log", "trace"]);
     let ticket = ticket(&daemon, &tokens.all, "?client=tab")["ticket"].as_str().unwrap().to_owned();
     let unknown = "ssebus_c0ffeec0ffeec0ffee";
@@ -220,8 +181,8 @@ fn neither_logs_nor_errors_nor_files_hold_a_secret() {
     }
     drop(daemon.stream(&format!("/events/t?ticket={ticket}")));
     drop(http2.stream(&format!("/events/t?ticket={ticket}"), &[]));
-    daemon.wait_for_the_log("subscriber disconnected");
-    let state = daemon.place.path("sse-bus/tokens.json");
+    daemon.has_logged("subscriber disconnected");
+    let state = daemon.sandbox.path("sse-bus/tokens.json");
     let file = std::fs::read_to_string(&state).unwrap();
     assert_eq!(std::fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o600);
     let (log, status) = (daemon.log(), daemon.request_locally("GET", "/status", "").text());
@@ -238,16 +199,10 @@ fn near(text: &str, secret: &str) -> String {
     text.lines().find(|line| line.contains(secret)).unwrap_or_default().to_owned()
 }
 
-impl Daemon {
-    fn wait_for_the_log(&self, text: &str) {
-        until(text, || self.log().contains(text).then_some(()));
-    }
-}
-
 #[test]
-fn tokens_are_made_listed_and_revoked_with_or_without_a_daemon() {
-    let place = Place::new();
-    let ctl = |args: &[&str]| Process::start(place.busctl(&[&["token"], args].concat())).finish();
+fn tokens_are_created_listed_and_revoked_with_or_without_a_daemon() {
+    let sandbox = Sandbox::new();
+    let ctl = |args: &[&str]| Process::start(sandbox.busctl(&[&["token"], args].concat())).finish();
     assert_eq!(ctl(&["list"]).ok().json(), [] as [Value; 0]);
     let made = ctl(&["create", "--name", "phone", "--scope", "subscribe", "--topic", "a/*", "--expires", "1h"]).ok();
     let made = &made.json()[0];
@@ -264,29 +219,29 @@ fn tokens_are_made_listed_and_revoked_with_or_without_a_daemon() {
     ctl(&["revoke", "tablet"]).ends_with(1).says("tablet");
     assert_eq!(ctl(&["revoke", made["id"].as_str().unwrap()]).ok().json()[0]["name"], "phone");
 
-    // Where the daemon keeps its state it says itself.
-    let state = place.path("elsewhere").display().to_string();
-    let daemon = Daemon::start_at(place, &["--no-config", "--state-dir", &state]);
-    let token = token(&daemon.place, &[]);
-    assert!(daemon.place.path("elsewhere/tokens.json").exists());
+    // The command asks the daemon for its state directory.
+    let state = sandbox.path("elsewhere").display().to_string();
+    let daemon = Daemon::start_at(sandbox, &["--no-config", "--state-dir", &state]);
+    let token = token(&daemon.sandbox, &[]);
+    assert!(daemon.sandbox.path("elsewhere/tokens.json").exists());
     assert_eq!(daemon.with_token("POST", "/events/t", &token), 202);
 
-    // It says so in a way that is right elsewhere, too.
-    let place = Place::new();
-    let socket = place.socket().display().to_string();
+    // The daemon reports it as an absolute path.
+    let sandbox = Sandbox::new();
+    let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket, "--state-dir", "here"];
-    let daemon = Daemon::of_command(place, flags.map(str::to_owned).to_vec(), |_| {});
+    let daemon = Daemon::of_command(sandbox, flags.map(str::to_owned).to_vec(), |_| {});
     assert!(std::path::Path::new(daemon.status()["state_dir"].as_str().unwrap()).is_absolute());
 }
 
 #[test]
-fn a_file_of_tokens_that_others_may_write_counts_for_nothing() {
+fn a_token_file_writable_by_others_is_ignored() {
     let daemon = Daemon::start(&[]);
-    let token = token(&daemon.place, &[]);
+    let token = token(&daemon.sandbox, &[]);
     assert_eq!(daemon.with_token("GET", "/healthz", &token), 200);
-    let file = daemon.place.path("sse-bus/tokens.json");
+    let file = daemon.sandbox.path("sse-bus/tokens.json");
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
-    // As whoever could write it now would: in place, and with something else in it.
+    // As another user with write access would: without renaming, and with a change in it.
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("{text} ")).unwrap();
     assert_eq!(daemon.with_token("GET", "/healthz", &token), 401);
@@ -294,13 +249,13 @@ fn a_file_of_tokens_that_others_may_write_counts_for_nothing() {
     daemon.ctl(&["token", "list"]).ends_with(1).says("chmod 600");
 }
 
-/// A change of the mode alone, one way and the other, and one that hides behind the same length and time.
+/// A change of the mode alone, in both directions, and a change of the content that keeps length and time.
 #[test]
-fn permissions_of_the_token_file_and_its_directory_count_from_the_next_request_on() {
+fn permissions_of_the_token_file_and_its_directory_apply_from_the_next_request_on() {
     use std::fs::{self, Permissions};
     let daemon = Daemon::start(&[]);
-    let token = token(&daemon.place, &[]);
-    let (file, directory) = (daemon.place.path("sse-bus/tokens.json"), daemon.place.path("sse-bus"));
+    let token = token(&daemon.sandbox, &[]);
+    let (file, directory) = (daemon.sandbox.path("sse-bus/tokens.json"), daemon.sandbox.path("sse-bus"));
     let status = || daemon.with_token("GET", "/healthz", &token);
     assert_eq!(status(), 200);
     for (path, open, closed) in [(&file, 0o660, 0o600), (&directory, 0o770, 0o700)] {
@@ -319,7 +274,7 @@ fn permissions_of_the_token_file_and_its_directory_count_from_the_next_request_o
 }
 
 #[test]
-fn a_token_without_admin_reads_neither_the_clients_nor_what_the_bus_says_of_them() {
+fn a_token_without_admin_reads_neither_clients_nor_presence_events() {
     let (daemon, tokens) = Daemon::exposed(&[]);
     for filter in ["$sys/clients", "$sys/**", "$sys/*"] {
         let path = format!("/events?topic={filter}");
@@ -330,39 +285,40 @@ fn a_token_without_admin_reads_neither_the_clients_nor_what_the_bus_says_of_them
     }
     assert_eq!(daemon.with_token("HEAD", "/events?topic=**", &tokens.subscribe), 200);
     assert_eq!(daemon.with_token("GET", "/clients", &tokens.subscribe), 403);
-    // Nor does a ticket, which is for streams alone.
+    // Nor does a ticket, which is for streams only.
     let all = ticket(&daemon, &tokens.all, "");
     let path = format!("/events?topic=$sys/clients&ticket={}", all["ticket"].as_str().unwrap());
     assert_eq!(daemon.request("HEAD", &path, &[], "").status, 403);
 }
 
-/// The head comes before the revocation, the rest of the body after it.
+/// The head is sent before the revocation, the body after it.
 #[test]
-fn what_was_begun_with_a_token_that_is_revoked_is_not_published() {
+fn a_publish_whose_token_is_revoked_meanwhile_is_refused() {
     use std::io::{Read, Write};
     let (daemon, tokens) = Daemon::exposed(&[]);
-    let mut socket = std::net::TcpStream::connect(daemon.address).unwrap();
+    let mut socket = daemon.tcp();
     let head = format!(
-        "POST /events/t HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\nContent-Length: 2\r\n\r\nx",
+        "POST /events/t HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\nContent-Length: 2\r\n\
+         Expect: 100-continue\r\n\r\n",
         daemon.address,
         bearer(&tokens.publish)
     );
     socket.write_all(head.as_bytes()).unwrap();
-    // Its head has been looked at once another's has.
-    assert_eq!(daemon.with_token("POST", "/events/t", &tokens.publish), 202);
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    // The daemon asks for the body once it has accepted the head.
+    let mut proceed = [0; 25];
+    socket.read_exact(&mut proceed).unwrap();
+    assert_eq!(proceed.as_slice(), b"HTTP/1.1 100 Continue\r\n\r\n");
     daemon.ctl(&["token", "revoke", "publish"]).ok();
-    socket.write_all(b"y").unwrap();
+    socket.write_all(b"xy").unwrap();
     let mut answer = [0; 12];
     socket.read_exact(&mut answer).unwrap();
     assert_eq!(answer.as_slice(), b"HTTP/1.1 403");
-    let published = daemon.ctl(&["history", "t", "--since", "all", "--format", "data"]).ok().stdout;
-    assert_eq!(published, "x\n");
+    assert_eq!(daemon.request_locally("GET", "/status", "").json()["published"], 0);
 }
 
-/// The library that reads HTTP/2 would log the path.
+/// The HTTP/2 library would log the path.
 #[test]
-fn a_path_that_cannot_be_parsed_is_in_no_log() {
+fn a_path_that_cannot_be_parsed_is_not_logged() {
     use std::io::{Read, Write};
     /// Type, flags, stream and payload (RFC 9113, 4.1).
     fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
@@ -372,7 +328,7 @@ fn a_path_that_cannot_be_parsed_is_in_no_log() {
     let daemon = Daemon::start(&["--log", "debug,h2=trace"]);
     let path = b"/events/build web?ticket=c0ffeec0ffee";
     let host = daemon.address.to_string();
-    // GET and http are in the table of every connection; :path and :authority have their values behind them (RFC 7541).
+    // GET and http are in the static table; :path and :authority are followed by their values (RFC 7541).
     let mut headers = vec![0x82, 0x86, 0x04, path.len() as u8];
     headers.extend_from_slice(path);
     headers.extend([0x01, host.len() as u8]);
@@ -381,7 +337,7 @@ fn a_path_that_cannot_be_parsed_is_in_no_log() {
     socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
     socket.write_all(&frame(4, 0, 0, &[])).unwrap();
     socket.write_all(&frame(1, 5, 1, &headers)).unwrap();
-    // An acknowledged PING tells that what came before it was read.
+    // An acknowledged PING shows that everything before it was read.
     socket.write_all(&frame(6, 0, 0, b"all read")).unwrap();
     let mut answers = Vec::new();
     while !answers.windows(8).any(|bytes| bytes == b"all read") {
@@ -390,7 +346,7 @@ fn a_path_that_cannot_be_parsed_is_in_no_log() {
         assert!(read > 0, "{answers:?}");
         answers.extend_from_slice(&part[..read]);
     }
-    // The stream was reset: the path was looked at.
+    // The stream was reset, so the path was parsed.
     assert!(answers.windows(2).any(|bytes| bytes == [4, 3]), "{answers:?}");
     assert!(!daemon.log().contains("c0ffee"), "{}", near(&daemon.log(), "c0ffee"));
 }

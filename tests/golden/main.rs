@@ -1,7 +1,9 @@
-//! What earlier versions wrote to the socket, kept for ever: it is read as it was meant, and written again byte for byte.
+//! Frames that earlier versions wrote to the socket: they must be decoded correctly and encoded to the same bytes
+//! forever.
 //!
-//! A line of `frames-v1.jsonl` and `frames-v2.jsonl` is a frame, in hexadecimal, and the request or the reply in it, as JSON.
-//! Every kind is there. Those of version 1 were written by the last code that knew no other. The files of history beside them are opened by `tests/e2e/earlier_history.rs`.
+//! Each line of `frames-v1.jsonl` and `frames-v2.jsonl` contains a frame in hexadecimal and its request or reply as
+//! JSON. The files contain all variants. The frames of version 1 were written before version 2 existed. The files of
+//! history in this directory are opened by `tests/e2e/earlier_history.rs`.
 
 use std::{collections::HashSet, fmt::Debug, mem::discriminant};
 
@@ -11,7 +13,7 @@ use sse_bus::protocol::{
     binary::{self, Frame, Message, Version},
 };
 
-/// A line: a frame, and one of the others.
+/// A line: a frame, and its request or reply.
 #[derive(Deserialize)]
 struct Golden {
     frame: String,
@@ -32,7 +34,7 @@ fn frames(version: Version) -> Vec<Golden> {
         Version::V2 => include_str!("frames-v2.jsonl"),
         other => panic!("there are no frames of {other:?}"),
     };
-    lines.lines().map(|line| serde_json::from_str(line).expect("a frame and what is in it")).collect()
+    lines.lines().map(|line| serde_json::from_str(line).expect("a frame and its content")).collect()
 }
 
 fn decoded<T: Message + Debug>(version: Version, frame: &[u8]) -> T {
@@ -52,7 +54,7 @@ fn check<T: Message + PartialEq + Debug>(version: Version, frame: &[u8], expecte
     let message: T = decoded(version, frame);
     assert_eq!(message, *expected, "{version:?}");
     let again = encoded(version, &message);
-    // What is JSON text within a frame may have more fields now.
+    // JSON text within a frame may have more fields now.
     if may_grow {
         assert_eq!(decoded::<T>(version, &again), *expected, "{version:?}");
     } else {
@@ -61,7 +63,7 @@ fn check<T: Message + PartialEq + Debug>(version: Version, frame: &[u8], expecte
 }
 
 #[test]
-fn frames_of_every_version_are_read_and_written_as_they_were() {
+fn frames_of_all_versions_are_decoded_and_encoded_unchanged() {
     for version in Version::ALL {
         let (mut requests, mut replies) = (HashSet::new(), HashSet::new());
         for golden in frames(version) {
@@ -75,12 +77,12 @@ fn frames_of_every_version_are_read_and_written_as_they_were() {
                 check(version, &golden.frame(), reply, is_text);
             }
         }
-        assert_eq!((requests.len(), replies.len()), (7, 10), "a kind has no frame of {version:?}");
+        assert_eq!((requests.len(), replies.len()), (7, 10), "a variant has no frame of {version:?}");
     }
 }
 
 #[test]
-fn the_refusal_of_a_version_reads_the_same_in_every_version() {
+fn all_versions_can_decode_the_refusal_of_a_version() {
     let mut preface = binary::PREFACE;
     for version in Version::ALL {
         assert_eq!(Version::of(version.preface()), Ok(version));

@@ -1,12 +1,12 @@
-//! Which filters let through whatever another one does.
+//! A filter covers another if it matches every topic that the other matches.
 
 use proptest::prelude::*;
 use sse_bus::Filter;
 
-use super::{filters, matching};
+use sse_bus_support::{matching, strategies};
 
-/// Topics that a filter lets through, and that another lets through only if it lets through all such topics: in the place
-/// of each wildcard stand levels that no filter names.
+/// Topics that a filter matches, and that another filter matches only if it covers the first: each wildcard is replaced
+/// by levels that no filter names.
 fn witnesses(filter: &str) -> Vec<String> {
     let filter = filter.replace("**", "REST").replace('*', "x");
     match filter.strip_suffix("REST") {
@@ -19,9 +19,9 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_filter_covers_another_exactly_if_it_lets_through_whatever_that_does(a in filters::filter(), b in filters::filter()) {
+    fn a_filter_covers_another_exactly_if_it_matches_all_topics_of_it(a in strategies::filter(), b in strategies::filter()) {
         let [first, second] = [&a, &b].map(|filter| Filter::parse(filter).expect("legal"));
-        // There is no topic without a level, so `*/**` lets through the same as `**`. It is not said to.
+        // Every topic has a level, so `*/**` matches the same as `**`, but does not count as covering it.
         let expected = match &*b {
             "**" => a == "**",
             _ => witnesses(&b).iter().all(|topic| matching::matches(&a, topic)),

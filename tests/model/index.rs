@@ -1,16 +1,17 @@
-//! The index of filters against a scan of them: who is reached by a publish, as subscribers come and go and topics are
-//! forgotten.
+//! The index of filters against a scan of them: which subscribers a publish reaches, as subscribers connect and
+//! disconnect and topics are forgotten.
 
 use std::{collections::BTreeSet, task::Waker};
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 use sse_bus::{
     Epoch, FilterSet, Topic,
-    bus::{Bus, CLIENTS_TOPIC, Format, Now, Publication, Read, Start, Subscription, history::Memory},
-    limits::{FILTERS_MAX, Limits, Retention},
+    bus::{Bus, Format, Now, Publication, Read, Start, Subscription, history::Memory},
+    limits::{FILTERS_MAX, Limits},
+    retention::Retention,
 };
 
-use super::{filters, matching};
+use sse_bus_support::{matching, strategies};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -21,13 +22,13 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        3 => vec(filters::filter(), 1..4).prop_map(Op::Come),
+        3 => vec(strategies::filter(), 1..4).prop_map(Op::Come),
         1 => any::<Index>().prop_map(Op::Leave),
-        5 => filters::topic().prop_map(Op::Publish),
+        5 => strategies::topic().prop_map(Op::Publish),
     ]
 }
 
-/// The topics of the events that a new subscriber reads from the past.
+/// The topics of the events that a new subscriber reads from history.
 fn past(bus: &mut Bus, filters: &[String], start: Start, now: Now) -> Vec<String> {
     let mut subscription = Subscription::new(FilterSet::parse(filters).expect("legal"), Format::Json);
     (subscription.start, subscription.past_only) = (start, true);
@@ -36,9 +37,7 @@ fn past(bus: &mut Bus, filters: &[String], start: Start, now: Now) -> Vec<String
     while bus.read(id, now, Waker::noop(), &mut out) == Read::Ready {}
     let lines = String::from_utf8(out.concat()).expect("text");
     let reply = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON");
-    let topics = lines.lines().filter_map(|line| Some(reply(line)["event"]["topic"].as_str()?.to_owned()));
-    // The bus announces this subscriber.
-    topics.filter(|topic| topic != CLIENTS_TOPIC).collect()
+    lines.lines().filter_map(|line| Some(reply(line)["event"]["topic"].as_str()?.to_owned())).collect()
 }
 
 proptest! {
@@ -75,7 +74,7 @@ proptest! {
                     }
                 }
             }
-            let _ = bus.finish();
+            bus.finish().wake();
             let names = bus.topics(now).into_iter().map(|info| info.topic);
             prop_assert!(names.is_sorted_by(|a, b| a < b));
             #[cfg(debug_assertions)]
@@ -86,9 +85,9 @@ proptest! {
         }
     }
     #[test]
-    fn a_reader_of_the_past_finds_the_topics_that_a_scan_finds(
-        topics in vec(filters::topic(), 1..300),
-        readers in vec(vec(filters::filter(), 1..70), 1..8),
+    fn a_read_of_history_finds_the_topics_that_a_scan_finds(
+        topics in vec(strategies::topic(), 1..300),
+        readers in vec(vec(strategies::filter(), 1..70), 1..8),
     ) {
         let history = Memory::new(Retention::default());
         let mut bus = Bus::new(Epoch::from_seed(1), Limits::default(), Box::new(history));

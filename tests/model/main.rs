@@ -1,36 +1,27 @@
-//! The bus against a naive model: whatever is published, read, evicted, left and resumed, in whatever order, each
-//! subscriber sees exactly what it must see. A failure names the steps, what was expected and what was seen.
+//! The bus against a naive model: for any sequence of publishes, reads, evictions, disconnects and resumes, each
+//! subscriber receives exactly what the model expects. A failure shows the steps, what was expected and what was
+//! received.
 //!
 //! `PROPTEST_CASES=100000 cargo test --release --test model` tries more.
 
 mod covering;
-#[path = "../common/filters.rs"]
-mod filters;
 mod index;
-mod log;
-#[path = "../common/matching.rs"]
-mod matching;
-mod ops;
-mod stories;
-mod subscriber;
-mod wire;
-mod world;
+mod scenarios;
 
 use proptest::prelude::*;
+use sse_bus_support::model::{ops, world::World};
 
-use world::World;
-
-fn tell(setup: &ops::Setup, story: &[(ops::Op, bool)]) -> Result<(), TestCaseError> {
+fn run(setup: &ops::Setup, scenario: &[(ops::Op, bool)]) -> Result<(), TestCaseError> {
     let mut world = World::new(setup);
-    let told = story.iter().try_for_each(|(op, batch_goes_on)| world.step(op, *batch_goes_on));
-    told.and_then(|()| world.end()).map_err(|wrong| {
+    let outcome = scenario.iter().try_for_each(|(op, continues_batch)| world.step(op, *continues_batch));
+    outcome.and_then(|()| world.end()).map_err(|wrong| {
         let steps = world.steps.join("\n  ");
         TestCaseError::fail(format!("{wrong}\n{setup:?}\nsteps:\n  {steps}\n"))
     })
 }
 
 fn config(cases: u32) -> ProptestConfig {
-    // `PROPTEST_CASES` counts for the first test; the others keep their share.
+    // `PROPTEST_CASES` sets the cases of the first test; the others keep their share.
     let default = ProptestConfig::default();
     let asked = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 1000 };
     ProptestConfig {
@@ -46,8 +37,8 @@ proptest! {
     #![proptest_config(config(1500))]
 
     #[test]
-    fn each_subscriber_sees_what_it_must((setup, story) in stories::story(60, 30)) {
-        tell(&setup, &story)?;
+    fn each_subscriber_receives_what_the_model_expects((setup, scenario) in scenarios::scenario(60, 30)) {
+        run(&setup, &scenario)?;
     }
 }
 
@@ -55,7 +46,7 @@ proptest! {
     #![proptest_config(config(15))]
 
     #[test]
-    fn histories_longer_than_one_read_looks_at((setup, story) in stories::story(60, 5000)) {
-        tell(&setup, &story)?;
+    fn histories_longer_than_the_part_that_one_read_scans((setup, scenario) in scenarios::scenario(60, 5000)) {
+        run(&setup, &scenario)?;
     }
 }

@@ -1,4 +1,4 @@
-//! The stand-in for a browser: gets a page and holds the stream open that the page opens.
+//! The stand-in for a browser: loads a page and holds the stream open that the page opens.
 
 use std::{
     path::Path,
@@ -11,7 +11,7 @@ use crate::eventually;
 pub(crate) struct Tab(Child);
 
 impl Tab {
-    /// Opens a page. `name` is the random id that the page would give itself.
+    /// Opens a page. `name` is the random id that the page would choose.
     pub(crate) fn open(url: &str, name: &str, folder: &Path) -> Result<Tab, String> {
         // The server may just be starting.
         let mut page = eventually(&format!("the page {url}"), || get(url))?;

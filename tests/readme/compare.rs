@@ -1,13 +1,13 @@
-//! Whether what a command wrote is what the README shows.
+//! Compares a command's output with the README's.
 
 use std::{collections::HashMap, sync::LazyLock};
 
 use regex::Regex;
 
-/// An event's id, as daemons of this version write it.
+/// An event's id in the current format.
 static ID: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b[0-9a-z]{8}-[0-9]+\b").unwrap());
 
-/// What is another each time, and what is written in its place to compare.
+/// Patterns of values that differ between runs, and their replacements for the comparison.
 static DIFFERS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     let rules = [
         (r"\b[0-9a-z]{8}-[0-9]+\b", "<id>"),
@@ -25,7 +25,7 @@ static DIFFERS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     rules.map(|(pattern, name)| (Regex::new(pattern).unwrap(), name)).into()
 });
 
-/// The README's ids, and those that stand for them here.
+/// The README's ids, and the ids of this run that correspond to them.
 #[derive(Default)]
 pub(crate) struct Ids(HashMap<String, String>);
 
@@ -35,7 +35,7 @@ impl Ids {
         ID.replace_all(command, |id: &regex::Captures| self.0.get(&id[0]).unwrap_or(&id[0].to_owned()).clone()).into()
     }
 
-    /// Compares lines, and learns which id stands for which.
+    /// Compares lines, and records which id corresponds to which.
     pub(crate) fn compare(&mut self, shown: &[String], written: &str) -> Result<(), String> {
         let written: Vec<&str> = if written.is_empty() { Vec::new() } else { written.split('\n').collect() };
         let mut pairs = Vec::new();
@@ -45,7 +45,7 @@ impl Ids {
         for (shown, written) in pairs {
             let known = self.0.entry(shown.clone()).or_insert_with(|| written.clone());
             if *known != written {
-                return Err(format!("the README's {shown} was {known} and now is {written}"));
+                return Err(format!("the README's {shown} was {known} before and is {written} now"));
             }
         }
         Ok(())
@@ -56,7 +56,7 @@ fn indent<T: std::fmt::Display>(lines: impl Iterator<Item = T>) -> String {
     lines.fold(String::new(), |text, line| text + &format!("    {line}\n"))
 }
 
-/// Whether the lines match; gives the ids that stand at the same places.
+/// Returns the ids at corresponding positions if the lines match.
 fn lines_match(shown: &[String], written: &[&str], ids: &mut Vec<(String, String)>) -> bool {
     match shown {
         [] => written.is_empty(),
@@ -101,12 +101,12 @@ fn normal(line: &str) -> String {
 }
 
 #[test]
-fn lines_are_compared_but_for_what_differs_each_time() {
+fn lines_are_compared_except_for_values_that_differ_between_runs() {
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
     let mut ids = Ids::default();
     assert!(ids.compare(&lines("k3f9x0ab-2 to 1 subscriber"), "0nmzibno-7 to 1 subscriber").is_ok());
     assert!(ids.compare(&lines("k3f9x0ab-2 to 1 subscriber"), "0nmzibno-7 to 2 subscribers").is_err());
-    assert!(ids.compare(&lines("id: k3f9x0ab-2"), "id: 0nmzibno-8").is_err(), "it was another before");
+    assert!(ids.compare(&lines("id: k3f9x0ab-2"), "id: 0nmzibno-8").is_err(), "it differs from before");
     assert_eq!(ids.in_command("--since k3f9x0ab-2 --after unknown1-3"), "--since 0nmzibno-7 --after unknown1-3");
     assert!(ids.compare(&lines("a\n…\nd"), "a\nb\nc\nd").is_ok());
     assert!(ids.compare(&lines("a\n…"), "a").is_ok());

@@ -1,6 +1,6 @@
 //! The README as a list of headings and fenced blocks.
 
-/// The whole of it.
+/// The whole README.
 pub(crate) struct Document {
     pub(crate) text: String,
     pub(crate) items: Vec<Item>,
@@ -9,7 +9,7 @@ pub(crate) struct Document {
 pub(crate) enum Item {
     /// A `##` heading.
     Section(String),
-    /// A heading below.
+    /// A heading of a lower level.
     Heading,
     Block(Block),
 }
@@ -17,18 +17,18 @@ pub(crate) enum Item {
 /// A fenced block.
 pub(crate) struct Block {
     pub(crate) language: String,
-    /// Where it begins.
+    /// The line at which it begins.
     pub(crate) line: usize,
     pub(crate) text: String,
 }
 
-/// A `##` heading and what follows it.
+/// A `##` heading and the blocks below it.
 pub(crate) struct Section<'a> {
     pub(crate) title: &'a str,
     pub(crate) items: &'a [Item],
 }
 
-/// What is typed, and what comes back.
+/// A command and its output.
 pub(crate) struct Step {
     pub(crate) command: String,
     pub(crate) line: usize,
@@ -87,7 +87,7 @@ impl Block {
         (!name.is_empty() && !name.contains([' ', '/'])).then_some(name)
     }
 
-    /// Whether the terminal is left open.
+    /// Returns true if the terminal is left open.
     pub(crate) fn stays_open(&self) -> bool {
         self.text.ends_with("\n^C\n")
     }

@@ -1,6 +1,6 @@
-//! Runs every command of the README against a real daemon and compares what comes back with what the README shows.
+//! Runs every command of the README against a real daemon and compares the output with what the README shows.
 //!
-//! How the README is read:
+//! How the README is interpreted:
 //!
 //! - `sh`: what a terminal shows. Lines that begin with `$ ` are typed, the others are their output. A command must end
 //!   with 0 unless the next one is `echo $?`. A block that ends with `^C` is a terminal that is left open: the next
@@ -38,7 +38,7 @@ use sse_bus::limits::{
 /// Longer than anything here takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// Commands that build or run everything, which a test cannot do again.
+/// Commands that build or run everything, which a test cannot repeat.
 const NOT_RUN: &[&str] = &[
     "cargo run --release --bin sse-busd",
     "tests/run",
@@ -59,7 +59,7 @@ const NOT_RUN: &[&str] = &[
     "sse-busctl service logs --follow",
     "sse-busctl service uninstall",
 ];
-/// Blocks that tests/browser runs, or that are no program.
+/// Blocks that tests/browser runs, or that are not programs.
 const NOT_USED_BY_A_COMMAND: &[&str] = &["stream.js", "tabs.js", "ticket.js", "Cargo.toml"];
 
 #[test]
@@ -73,7 +73,7 @@ fn every_command_does_what_the_readme_shows() {
 }
 
 #[test]
-fn no_block_is_left_out_by_accident() {
+fn every_block_is_run_or_listed_here() {
     let document = document::read();
     let mut not_run = Vec::new();
     for section in document.sections() {
@@ -89,12 +89,12 @@ fn no_block_is_left_out_by_accident() {
                         block.file_name().unwrap_or_else(|| panic!("line {line}: no file name in the first line"));
                     assert!(
                         used.contains(name) || NOT_USED_BY_A_COMMAND.contains(&name),
-                        "line {line}: nobody uses {name}"
+                        "line {line}: no command uses {name}"
                     );
                 }
                 "text" => assert!(!text.contains("$ "), "line {line}: a command in a text block is not run"),
                 "rust,no_run" | "url" => {}
-                other => panic!("line {line}: `{other}` is no language of the README's blocks"),
+                other => panic!("line {line}: `{other}` is not a language of the README's blocks"),
             }
         }
     }
@@ -103,7 +103,7 @@ fn no_block_is_left_out_by_accident() {
 
 #[test]
 fn every_option_is_in_the_readme() {
-    // What a flag of the daemon does is also said of the key of its file, which the README tells how to print.
+    // What a flag of the daemon does is also described at its configuration key, which the README shows how to print.
     let text = document::read().text + include_str!("../../daemon/default.toml");
     let busd = env!("CARGO_BIN_EXE_sse-busd");
     let ctl = env!("CARGO_BIN_EXE_sse-busctl");
@@ -132,7 +132,7 @@ fn every_option_is_in_the_readme() {
     assert!(commands.iter().all(|command| text.contains(&format!("sse-busctl {command}"))));
 }
 
-/// Whether a flag of the daemon is described as a key of the file.
+/// Returns true if a flag of the daemon is described as a configuration key.
 fn in_file(flag: &str, text: &str) -> bool {
     text.contains(&format!("\n{} = ", flag.trim_start_matches('-').replace('-', "_")))
         || text.contains(&format!("\n# {} = ", flag.trim_start_matches('-').replace('-', "_")))
@@ -144,7 +144,7 @@ fn help(binary: &str, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn limits_are_the_ones_of_the_code() {
+fn documented_limits_are_those_of_the_code() {
     let text = document::read().text;
     let Limits {
         event_bytes,
@@ -196,7 +196,7 @@ fn thousands(n: usize) -> String {
     format!("{},{:03}", n / 1000, n % 1000)
 }
 
-/// Looks again and again until there is something, or until the deadline; then its error is what was seen instead.
+/// Polls until a value is found. After the deadline, panics with the last error.
 fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let end = Instant::now() + DEADLINE;
     loop {

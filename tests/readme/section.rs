@@ -1,4 +1,4 @@
-//! One `##` section: a daemon and a folder of its own, terminals and tabs beside each other.
+//! One `##` section: its own daemon and folder, with terminals and tabs beside each other.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -18,17 +18,17 @@ use crate::{
     terminal::Terminal,
 };
 
-/// What the README says and what it is here.
+/// An address in the README, and the address of this run.
 const BUS: &str = "127.0.0.1:7733";
-/// And at its other address.
+/// The same for its other address.
 const BUS_OVER_IPV6: &str = "[::1]:7733";
 const PAGES: &str = "3000";
 const RUNTIME: &str = "/run/user/1000";
 
-/// Between the output of a command and its exit code.
+/// Printed between the output of a command and its exit code.
 const MARK: char = '\u{1}';
 
-/// Runs a section. Gives what is not as the README says.
+/// Runs a section. Returns the differences from the README.
 pub(crate) fn run(section: &Section<'_>) -> Vec<String> {
     let mut stage = Stage::set(section);
     for item in section.items {
@@ -118,7 +118,7 @@ impl Stage {
         Terminal::run(script, self.folder.path(), &environment)
     }
 
-    /// What the README says, as it is here.
+    /// The README's text with the values of this run.
     fn here(&self, text: &str) -> String {
         let text = match &self.bus_port {
             Some(port) => text.replace(BUS, &format!("127.0.0.1:{port}")),
@@ -127,7 +127,7 @@ impl Stage {
         self.ids.in_command(&text.replace(PAGES, &self.page_port))
     }
 
-    /// What is written here, as the README would say.
+    /// This run's text with the values of the README.
     fn there(&self, text: &str) -> String {
         let runtime = self.folder.path().join("run").display().to_string();
         let text = text.replace(&runtime, RUNTIME).replace(&self.page_port, PAGES);
@@ -175,7 +175,7 @@ impl Stage {
         }
     }
 
-    /// Runs the commands of a block, one after the other.
+    /// Runs the commands of a block in turn.
     fn commands(&mut self, block: &Block) {
         let steps = block.steps();
         let mut exit = "0".to_owned();
@@ -208,16 +208,16 @@ impl Stage {
         }
     }
 
-    /// Waits until the daemon has noticed who is gone, as it would have by the time a person types the next command.
+    /// Waits until the daemon has noticed disconnects, as it would before a person types the next command.
     fn settle(&self) -> Result<(), String> {
         let here = self.tabs.len() + self.open.iter().filter(|open| open.subscribes).count();
-        eventually("the daemon to notice who is gone", || match self.subscribers().len() {
+        eventually("the daemon to notice disconnects", || match self.subscribers().len() {
             there if there <= here => Ok(()),
             there => Err(format!("{there} subscribers")),
         })
     }
 
-    /// Starts a command that goes on beside the next ones, and waits until it does.
+    /// Starts a command that keeps running beside the next ones, and waits until it has started.
     fn leave_open(&mut self, block: &Block) {
         let mut steps = block.steps();
         let (Some(step), None) = (steps.pop(), steps.pop()) else {
@@ -229,7 +229,7 @@ impl Stage {
         let started = if step.command.starts_with("sse-busd") {
             Ok(())
         } else {
-            // A program that subscribes writes nothing before there is an event, one that does not writes something.
+            // A subscribing program prints nothing before there is an event; any other prints something.
             eventually("the command to subscribe or to write something", || {
                 let screen = terminal.screen();
                 if self.subscribers().iter().any(is_new) || screen.contains('\n') { Ok(()) } else { Err(screen) }
@@ -244,12 +244,12 @@ impl Stage {
         }
     }
 
-    /// Ends the terminals that were left open, the last first, and compares what they show.
+    /// Ends the open terminals, the last one first, and compares their output.
     fn end_terminals(&mut self, with_daemon: bool) {
         while let Some(at) = self.open.iter().rposition(|open| with_daemon || !open.is_daemon()) {
             let Open { step, mut terminal, .. } = self.open.remove(at);
             let mut compared = Ok(());
-            // What it shows may still be on its way.
+            // Output may still be in transit.
             let shown = eventually(&format!("`{}` to show what the README shows", step.command), || {
                 compared = self.ids.compare(&step.shown, self.there(&terminal.screen()).trim_end_matches('\n'));
                 compared.clone()
@@ -263,7 +263,7 @@ impl Stage {
         self.tabs.clear();
     }
 
-    /// Waits for the daemon and finds out its port.
+    /// Waits for the daemon and reads its port.
     fn expect_daemon(&mut self) {
         let status = eventually("the daemon to answer", || self.ask("status"));
         match status.map(|status| status["status"]["url"].as_str().and_then(|url| url.rsplit(':').next()?.parse().ok()))
@@ -277,7 +277,7 @@ impl Stage {
         }
     }
 
-    /// The ids of those who subscribe now.
+    /// The ids of the current subscribers.
     fn subscribers(&self) -> Vec<String> {
         let Ok(answer) = self.ask("clients") else { return Vec::new() };
         let clients = answer["clients"].as_array().into_iter().flatten();
@@ -285,7 +285,7 @@ impl Stage {
         subscribers.filter_map(|client| client["id"].as_str().map(str::to_owned)).collect()
     }
 
-    /// Asks the daemon, in a JSON line.
+    /// Sends a JSON line to the daemon and returns the reply.
     fn ask(&self, what: &str) -> Result<serde_json::Value, String> {
         let ask = || {
             let mut bus = UnixStream::connect(self.socket())?;
@@ -300,8 +300,8 @@ impl Stage {
     }
 }
 
-/// A port for a server that cannot take any free one and say which, as the daemon does. Below the ports that the system
-/// gives out by itself, so that nobody gets it in between.
+/// A port for a server that cannot choose a free one itself. Below the ephemeral range, so that no other program gets
+/// it meanwhile.
 fn free_port() -> u16 {
     let start = 20_000 + (std::process::id() % 10_000) as u16;
     (start..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")

@@ -1,4 +1,4 @@
-//! A terminal with a shell in it: programs see what they see when a person sits there.
+//! A terminal with a shell: programs behave as they do for a person.
 
 use std::{
     fs::File,
@@ -16,7 +16,7 @@ use rustix::{
 
 use crate::eventually;
 
-/// Killed with all that runs in it when it is dropped.
+/// Killed with all its processes when it is dropped.
 pub(crate) struct Terminal {
     keyboard: File,
     shell: Child,
@@ -27,8 +27,8 @@ impl Terminal {
     /// Runs a script.
     pub(crate) fn run(script: &str, folder: &Path, environment: &[(&str, String)]) -> Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
-        grantpt(&master).expect("a terminal of our own");
-        unlockpt(&master).expect("a terminal of our own");
+        grantpt(&master).expect("a new terminal");
+        unlockpt(&master).expect("a new terminal");
         tcsetwinsize(&master, Winsize { ws_row: 40, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 }).expect("a window");
         let path = ptsname(&master, Vec::new()).expect("the terminal has a name").into_string().expect("in ASCII");
         let open = || File::options().read(true).write(true).open(&path).expect("the terminal opens");
@@ -52,7 +52,7 @@ impl Terminal {
         let mut output = keyboard.try_clone().expect("a descriptor");
         let screen = Arc::new(Mutex::new(Vec::new()));
         let shown = Arc::clone(&screen);
-        // Ends with an error once nobody has the terminal open any more.
+        // Ends with an error once no process has the terminal open.
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(read @ 1..) = output.read(&mut buffer) {
@@ -63,16 +63,16 @@ impl Terminal {
         Terminal { keyboard, shell, screen }
     }
 
-    /// What has been written so far. What a program has erased of its own line, to show how far it is, is gone.
+    /// The output so far, without progress lines that a program has erased.
     pub(crate) fn screen(&self) -> String {
         const ERASED: &str = "\r\x1b[K";
         let written = String::from_utf8_lossy(&self.screen.lock().unwrap()).replace("\r\n", "\n").replace('\u{4}', "");
         written.split('\n').map(|line| line.rsplit(ERASED).next().unwrap_or(line)).collect::<Vec<_>>().join("\n")
     }
 
-    /// Whether the shell has ended.
+    /// Returns true if the shell has ended.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
-        self.shell.try_wait().expect("the shell is a child of ours")
+        self.shell.try_wait().expect("the shell is a child process")
     }
 
     /// Presses Ctrl-C.
@@ -80,7 +80,7 @@ impl Terminal {
         let _ = self.keyboard.write_all(b"\x03");
     }
 
-    /// Waits for the end of the shell and for all that it has written.
+    /// Waits for the shell to end and returns its whole output.
     pub(crate) fn wait(&mut self) -> Result<String, String> {
         eventually("the command to end", || self.ended().ok_or_else(|| self.screen()))?;
         eventually("the end of its output", || {
@@ -90,12 +90,12 @@ impl Terminal {
     }
 }
 
-/// Stands behind all that was written. No output of the README holds it.
+/// Marks the end of the output. No output of the README contains it.
 const END: &[u8] = b"\x04";
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It is the leader of its session and group. Once it has ended and was waited for, the number may be another's.
+        // The shell leads its session and process group. Once it was waited for, the number may be reused.
         if let Ok(None) = self.shell.try_wait() {
             let _ = kill_process_group(Pid::from_child(&self.shell), Signal::KILL);
             let _ = self.shell.wait();

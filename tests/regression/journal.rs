@@ -1,4 +1,4 @@
-//! What is written down, and what a start makes of it.
+//! Batches for the disk, and the start from them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,7 +10,8 @@ use sse_bus::{
         history::{Entry, Forgotten, Memory, TopicPast, Torn},
         journal::{Batch, Gone, TopicRecord},
     },
-    limits::{LOSSES_MAX, Limits, Retention},
+    limits::{LOSSES_MAX, Limits},
+    retention::Retention,
 };
 
 use super::{after, at, bus, drain, event, keeping, publish, subscribe};
@@ -23,7 +24,7 @@ fn writing() -> Bus {
     journaled(Retention::default(), Limits::default(), 0)
 }
 
-/// All that has changed, in batches of about so many bytes.
+/// All changes, in batches of about this many bytes.
 fn batches(bus: &mut Bus, bytes: usize) -> Vec<Batch> {
     let mut batches = Vec::new();
     loop {
@@ -36,7 +37,7 @@ fn batches(bus: &mut Bus, bytes: usize) -> Vec<Batch> {
     }
 }
 
-/// A new bus that begins with what one batch says, and with what the last crash has taken; and the events on disk.
+/// A new bus that begins from one batch and the losses of the last crash, and the events on disk.
 fn restarted(batch: Batch, torn: &[Torn]) -> (Bus, Vec<Event>) {
     let mut bus = writing();
     let names: BTreeMap<Topic, usize> = batch.topics.iter().map(|record| record.topic.clone()).zip(0..).collect();
@@ -54,7 +55,7 @@ fn restarted(batch: Batch, torn: &[Torn]) -> (Bus, Vec<Event>) {
     (bus, events)
 }
 
-/// All that a new subscriber reads, from memory and from disk.
+/// Everything that a new subscriber reads, from memory and from disk.
 fn seen(bus: &mut Bus, events: &[Event], filter: &str, start: Start) -> Vec<String> {
     let id = subscribe(bus, &[filter], start);
     let mut all = drain(bus, id);
@@ -69,7 +70,7 @@ fn seen(bus: &mut Bus, events: &[Event], filter: &str, start: Start) -> Vec<Stri
 }
 
 #[test]
-fn a_batch_has_about_as_many_bytes_as_asked_for() {
+fn a_batch_has_about_the_requested_number_of_bytes() {
     let cost = Entry::cost_of(1, 0, 0);
     for (bytes, sizes) in
         [(1, vec![1, 1, 1, 1, 1]), (cost, vec![1, 1, 1, 1, 1]), (cost + 1, vec![2, 2, 1]), (9 * cost, vec![5])]
@@ -98,7 +99,7 @@ fn a_bus_that_has_published_nothing_has_nothing_to_write() {
 }
 
 #[test]
-fn of_what_is_written_the_newest_stay_in_memory() {
+fn the_newest_written_events_stay_in_memory() {
     let cost = Entry::cost_of(1, 0, 0);
     for (keep, expected) in
         [(0, vec![1, 3, 4, 5]), (cost, vec![1, 3, 4]), (2 * cost - 1, vec![1, 3, 4]), (9 * cost, vec![])]
@@ -119,7 +120,7 @@ fn of_what_is_written_the_newest_stay_in_memory() {
 }
 
 #[test]
-fn of_very_many_forgotten_topics_the_names_are_not_kept() {
+fn the_names_of_many_forgotten_topics_are_not_kept() {
     for (topics, all) in [(10_000, false), (10_001, true)] {
         let retention = Retention { events: 0, ..Retention::default() };
         let mut bus = journaled(retention, Limits { topics: 1, ..Limits::default() }, 0);
@@ -140,7 +141,7 @@ fn of_very_many_forgotten_topics_the_names_are_not_kept() {
 }
 
 #[test]
-fn a_subscriber_that_had_what_was_before_a_crash_is_given_a_gap_for_what_it_took() {
+fn a_subscriber_from_before_a_crash_receives_a_gap_for_its_losses() {
     let mut bus = writing();
     for _ in 0..3 {
         publish(&mut bus, event("a", "x"));
@@ -157,7 +158,7 @@ fn a_subscriber_that_had_what_was_before_a_crash_is_given_a_gap_for_what_it_took
 }
 
 #[test]
-fn a_crash_at_the_end_of_the_log_is_told_to_who_was_there() {
+fn a_crash_at_the_end_of_the_log_is_a_gap_for_earlier_subscribers() {
     let mut bus = writing();
     publish(&mut bus, event("a", "x"));
     let batch = batches(&mut bus, 1 << 20).remove(0);
@@ -166,7 +167,7 @@ fn a_crash_at_the_end_of_the_log_is_told_to_who_was_there() {
 }
 
 #[test]
-fn crashes_without_an_event_between_them_are_one_and_of_many_the_newest_are_known() {
+fn crashes_without_an_event_between_are_one_and_the_newest_of_many_are_kept() {
     let mut forgotten = Forgotten::default();
     forgotten.tear(Torn { after: 3, last: 5 });
     forgotten.tear(Torn { after: 5, last: 9 });
@@ -184,7 +185,7 @@ fn crashes_without_an_event_between_them_are_one_and_of_many_the_newest_are_know
 }
 
 #[test]
-fn of_very_many_losses_the_newest_are_counted() {
+fn of_many_losses_the_newest_are_counted() {
     let mut bus = keeping(1);
     let lost = LOSSES_MAX as u64 + 1;
     for _ in 0..=lost {
@@ -201,7 +202,7 @@ fn of_very_many_losses_the_newest_are_counted() {
 }
 
 #[test]
-fn what_was_lost_before_a_start_is_told_to_who_was_there_alone() {
+fn losses_before_a_start_are_a_gap_for_earlier_subscribers_only() {
     let mut bus = journaled(Retention { events: 1, ..Retention::default() }, Limits::default(), 0);
     for _ in 0..3 {
         publish(&mut bus, event("a", "x"));

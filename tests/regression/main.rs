@@ -1,22 +1,25 @@
-//! Faults that the bus once had, each named after what is right instead; and limits, requests and batches, exactly.
+//! Regressions of the bus, each named after the correct behaviour; and limits, requests and batches, exactly.
 
 mod bounds;
 mod gaps;
 mod journal;
 mod limits;
+mod live;
 mod positions;
 mod reading;
 mod requests;
 mod scanning;
 mod steps;
+mod timeouts;
 
 use std::task::Waker;
 
 use sse_bus::{
     Epoch, FilterSet, Topic,
     bus::{Bus, ClientId, Format, Now, Publication, Read, ReaderId, Start, Subscription, history::Memory},
-    limits::{DELIVER_MAX, Limits, Retention},
+    limits::{DELIVER_MAX, Limits},
     protocol::{Slow, sse::PositionForm},
+    retention::Retention,
 };
 
 fn bus(retention: Retention, limits: Limits) -> Bus {
@@ -37,13 +40,19 @@ fn event(topic: &str, data: &str) -> Publication {
 }
 
 fn publish(bus: &mut Bus, publication: Publication) -> u64 {
-    bus.publish(publication, None, at(0)).expect("taken").id.seq
+    bus.publish(publication, None, at(0)).expect("taken").id.expect("it is in the log").seq
+}
+
+/// Sends an event to one client, live.
+fn send(bus: &mut Bus, publication: Publication) {
+    let published = bus.publish(publication, None, at(0)).expect("taken");
+    assert_eq!(published.id, None);
 }
 
 fn subscribe_at(bus: &mut Bus, filters: &[&str], start: Start, slow: Slow, now: Now) -> ClientId {
     let filters = FilterSet::parse(filters).expect("legal");
     let mut subscription = Subscription::new(filters, Format::SseData);
-    // What is read here are events and gaps.
+    // Only events and gaps are read here.
     (subscription.start, subscription.slow, subscription.position_form) = (start, slow, PositionForm::None);
     bus.subscribe(subscription, now).expect("taken").0
 }
@@ -56,7 +65,7 @@ fn after(seq: u64) -> Start {
     Start::After(format!("e-{seq}"))
 }
 
-/// One read: for each event its number, for each gap the number, how many it stands for, and its range.
+/// One read: for each event its number, for each gap the number, the events it covers, and its range.
 fn read(bus: &mut Bus, id: ClientId) -> Vec<String> {
     read_once(bus, id).0
 }

@@ -1,4 +1,4 @@
-//! What is asked of the bus from outside, checked.
+//! Checks of requests from outside.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ fn refusal<T>(result: Result<T, Refused>) -> (ErrorCode, String) {
 }
 
 #[test]
-fn an_event_that_is_not_legal_is_refused_with_the_reason() {
+fn an_invalid_event_is_refused_with_the_reason() {
     let limits = Limits { event_bytes: 10, ..Limits::default() };
     let durable = Publish::new("a", "").with_ack(Ack::Durable);
     for (publish, code, part) in [
-        (Publish::new("a b", ""), ErrorCode::TopicInvalid, "the topic `a b` cannot be used: it holds a space"),
+        (Publish::new("a b", ""), ErrorCode::TopicInvalid, "the topic `a b` cannot be used: it contains a space"),
         (Publish::new("$sys/a", ""), ErrorCode::TopicInvalid, "belong to the bus"),
         (Publish::new("a", "").with_type(""), ErrorCode::TypeInvalid, "the type `` cannot be used"),
         (Publish::new("a", "").with_header("a b", ""), ErrorCode::HeadersInvalid, "a b"),
@@ -33,7 +33,7 @@ fn an_event_that_is_not_legal_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_refusal_shows_sixty_characters_of_what_was_sent() {
+fn a_refusal_shows_sixty_characters_of_the_input() {
     for (long, shown) in [("x ".repeat(30), "x ".repeat(30)), ("x ".repeat(31), format!("{}…", "x ".repeat(30)))] {
         let (_, message) = refusal(Publication::parse(Publish::new(long, ""), &Limits::default()));
         assert!(message.starts_with(&format!("the topic `{shown}` ")), "{message}");
@@ -43,7 +43,7 @@ fn a_refusal_shows_sixty_characters_of_what_was_sent() {
 }
 
 #[test]
-fn a_legal_event_keeps_all_that_it_says() {
+fn a_valid_event_keeps_all_fields() {
     let limits = Limits { event_bytes: 4, ..Limits::default() };
     let publish = Publish::new("a/b", "data").with_type("t").with_header("k", "v").with_ttl(Duration::from_millis(7));
     let Publication { topic, kind, headers, data, retain, ttl, to, durable, .. } =
@@ -58,7 +58,7 @@ fn a_legal_event_keeps_all_that_it_says() {
 }
 
 #[test]
-fn where_a_subscription_begins_is_a_word_an_id_or_a_duration() {
+fn the_start_of_a_subscription_is_a_word_an_id_or_a_duration() {
     for (text, start) in [
         ("now", Start::Now),
         ("latest", Start::Latest),
@@ -77,7 +77,7 @@ fn where_a_subscription_begins_is_a_word_an_id_or_a_duration() {
 }
 
 #[test]
-fn a_subscription_keeps_all_that_it_says_and_names_the_filter_that_is_wrong() {
+fn a_subscription_keeps_all_fields_and_names_an_invalid_filter() {
     let asked = Subscribe::new(["b", "a/*"]).with_since("all").with_slow(Slow::Latest).with_client("ada").past_only();
     let Subscription { filters, format, start, slow, past_only, description, .. } =
         Subscription::parse(&asked, Format::Json, "peer".into()).expect("legal");
@@ -93,7 +93,7 @@ fn a_subscription_keeps_all_that_it_says_and_names_the_filter_that_is_wrong() {
 }
 
 #[test]
-fn a_name_of_a_client_is_short_printable_and_no_id() {
+fn a_client_name_is_short_printable_and_no_id() {
     let longest = "x".repeat(NAME_MAX);
     for name in ["a", "c", "c01", "c+1", "C1", "é x", &longest] {
         assert_eq!(ClientName::parse(name).expect("legal").as_str(), name);

@@ -1,17 +1,18 @@
-//! How much one call looks at, and who is left behind when buffers are full.
+//! The part of history that one call scans, and the feeds that are dropped when buffers are full.
 
 use std::task::Waker;
 
 use sse_bus::{
     FilterSet,
     bus::{Bus, ClientId, Format, Read, Start, Subscription, history::Entry},
-    limits::{Limits, Retention, SCAN_MAX},
+    limits::{Limits, SCAN_MAX},
     protocol::Slow,
+    retention::Retention,
 };
 
 use super::{after, at, bus, event, keeping, publish, subscribe, subscribe_at};
 
-/// How many reads return before all is read, and how many events they bring.
+/// The number of reads until everything is read, and of the events in them.
 fn reads(bus: &mut Bus, id: ClientId) -> (usize, usize) {
     let mut out = Vec::new();
     let mut reads = 0;
@@ -32,9 +33,8 @@ fn few_among(all: usize, retained: bool) -> Bus {
 }
 
 #[test]
-fn one_read_looks_at_so_many_entries_and_no_more() {
-    // The join of the subscriber stands in the log, too.
-    for (all, expected) in [(SCAN_MAX - 1, 0), (SCAN_MAX, 1), (2 * SCAN_MAX - 1, 1), (2 * SCAN_MAX, 2)] {
+fn one_read_scans_a_fixed_number_of_entries() {
+    for (all, expected) in [(SCAN_MAX, 0), (SCAN_MAX + 1, 1), (2 * SCAN_MAX, 1), (2 * SCAN_MAX + 1, 2)] {
         let mut bus = few_among(all, false);
         let id = subscribe(&mut bus, &["few/*"], after(0));
         assert_eq!(reads(&mut bus, id), (expected, 40), "of history, {all}");
@@ -47,7 +47,7 @@ fn one_read_looks_at_so_many_entries_and_no_more() {
 }
 
 #[test]
-fn of_a_few_topics_each_is_looked_up() {
+fn with_few_topics_each_is_looked_up() {
     let mut bus = few_among(3 * SCAN_MAX, true);
     for start in [Start::Retained, Start::Latest, after(0)] {
         let id = subscribe(&mut bus, &["few/1", "few/2"], start.clone());
@@ -66,7 +66,7 @@ fn a_snapshot_of_many_topics_has_their_retained_events_and_not_the_newest() {
     assert_eq!(reads(&mut bus, id), (0, 40));
 }
 
-/// A subscriber that is disconnected when its feed leaves it behind.
+/// A subscriber that is disconnected when its feed overflows.
 fn strict(bus: &mut Bus, filter: &str) -> ClientId {
     let id = subscribe_at(bus, &[filter], Start::Now, Slow::Disconnect, at(0));
     reads(bus, id);
@@ -86,7 +86,7 @@ fn is_left_behind(bus: &mut Bus, id: ClientId) -> bool {
 const KILOBYTE: usize = 1 << 10;
 
 #[test]
-fn the_feed_that_holds_most_makes_room_first() {
+fn the_largest_feed_is_dropped_first() {
     for (buffer, expected) in [(9 * KILOBYTE, [true, false]), (64 * KILOBYTE, [false, false])] {
         let mut bus = bus(Retention::default(), Limits { feeds_buffer: buffer, ..Limits::default() });
         let [much, little] = ["much", "little"].map(|filter| strict(&mut bus, filter));
@@ -111,9 +111,9 @@ fn a_feed_holds_what_fits_its_buffer_and_always_the_newest_segment() {
     }
 }
 
-/// So that the feeds are not searched for the largest after each batch.
+/// So that the largest feed is not searched for after each batch.
 #[test]
-fn when_room_is_made_an_eighth_of_it_stays_free() {
+fn dropping_frees_an_eighth_of_the_buffer() {
     // Seven events fit.
     let mut bus = bus(Retention::default(), Limits { feeds_buffer: 8000, ..Limits::default() });
     let ids: Vec<_> = (0..8).map(|n| strict(&mut bus, &format!("t/{n}"))).collect();
@@ -131,7 +131,7 @@ fn within_a_batch_all_feeds_hold_twice_their_bound_at_most() {
     let id = sse_bus::EventId { epoch: sse_bus::Epoch::parse("e").expect("legal"), seq: 3 };
     let topic = sse_bus::Topic::parse("a").expect("legal");
     Format::SseData.encode(&sse_bus::Event::new(id, topic, data.clone(), 0), &mut encoded);
-    // Two feeds have the first event, and one of them the second as well. One byte less, and that is left behind.
+    // Two feeds have the first event, and one of them the second as well. With one byte less, that one is dropped.
     for (bytes, expected) in [(3 * encoded.len(), [false, true]), (3 * encoded.len() - 2, [true, false])] {
         let mut bus = bus(Retention::default(), Limits { feeds_buffer: bytes.div_ceil(2), ..Limits::default() });
         let ids = ["a", "*"].map(|filter| strict(&mut bus, filter)); // 1 and 2
@@ -143,7 +143,7 @@ fn within_a_batch_all_feeds_hold_twice_their_bound_at_most() {
 }
 
 #[test]
-fn an_event_is_charged_with_each_byte_of_what_it_holds() {
+fn an_event_is_charged_with_all_its_bytes() {
     let empty = Entry::cost_of(0, 0, 0);
     assert!(empty > size_of::<sse_bus::Event>());
     assert_eq!(Entry::cost_of(100, 0, 0), empty + 100);
@@ -153,7 +153,7 @@ fn an_event_is_charged_with_each_byte_of_what_it_holds() {
 }
 
 #[test]
-fn a_client_is_shown_with_the_way_in_that_it_uses() {
+fn a_client_is_listed_with_its_transport() {
     let mut bus = keeping(10);
     for format in [Format::SseData, Format::SseJson, Format::Json, Format::BinaryV1, Format::BinaryV2] {
         let subscription = Subscription::new(FilterSet::parse(&["a"]).expect("legal"), format);

@@ -12,9 +12,10 @@ use std::{
 
 use sse_bus::{
     Epoch, FilterSet,
-    bus::{Bus, ClientId, Format, Framing, Read, Start, Subscription, history::Memory},
-    limits::{CALLS_MAX, LOSSES_MAX, Limits, RECLAIM_MAX, Retention, SCAN_MAX, TOPICS_AT_ONCE},
+    bus::{Bus, Format, Framing, Read, Start, Subscription, history::Memory},
+    limits::{CALLS_MAX, LOSSES_MAX, Limits, RECLAIM_MAX, SCAN_MAX, TOPICS_AT_ONCE},
     protocol::ErrorCode,
+    retention::Retention,
 };
 
 use super::{after, at, bus, drain, event, keeping, publish, read_once, subscribe};
@@ -24,7 +25,7 @@ use super::{after, at, bus, drain, event, keeping, publish, read_once, subscribe
 struct Calls(AtomicUsize);
 
 impl Calls {
-    /// The calls since this was asked last.
+    /// The calls since the last query.
     fn take(&self) -> usize {
         self.0.swap(0, Ordering::Relaxed)
     }
@@ -37,21 +38,11 @@ impl Wake for Calls {
 }
 
 fn wake(bus: &mut Bus) {
-    bus.finish().into_iter().for_each(Waker::wake);
-}
-
-/// Subscribers that have read everything and wait.
-fn waiting(bus: &mut Bus, many: usize, waker: &Waker) -> Vec<ClientId> {
-    let clients: Vec<_> = (0..many).map(|_| subscribe(bus, &["a"], Start::Now)).collect();
-    for client in &clients {
-        assert_eq!(bus.read(*client, at(0), waker, &mut Vec::new()), Read::Waiting);
-    }
-    wake(bus);
-    clients
+    bus.finish().wake();
 }
 
 #[test]
-fn topics_are_listed_in_order_some_at_a_time() {
+fn topics_are_listed_in_order_in_parts() {
     let mut bus = keeping(1);
     let names: Vec<String> = (0..=2 * TOPICS_AT_ONCE).map(|n| format!("t/{n:04}")).collect();
     for name in names.iter().rev() {
@@ -69,28 +60,7 @@ fn topics_are_listed_in_order_some_at_a_time() {
 }
 
 #[test]
-fn of_very_many_heartbeats_some_are_sent_at_a_time_and_each_subscriber_has_one() {
-    let mut bus = keeping(10);
-    let calls = Arc::<Calls>::default();
-    waiting(&mut bus, 3 * CALLS_MAX + 1, &calls.clone().into());
-    // The process was stopped for so long that all of them are due.
-    let now = at(60_000);
-    bus.tick(now);
-    let mut steps = Vec::new();
-    loop {
-        wake(&mut bus);
-        steps.push(calls.take());
-        if !bus.catch_up(now) {
-            wake(&mut bus);
-            steps.push(calls.take());
-            break;
-        }
-    }
-    assert_eq!(steps, [CALLS_MAX, CALLS_MAX, CALLS_MAX, 1]);
-}
-
-#[test]
-fn a_large_group_that_is_left_behind_falls_apart_in_steps_and_loses_nothing() {
+fn a_large_group_that_falls_behind_is_split_in_steps_and_loses_nothing() {
     let mut bus = bus(Retention::default(), Limits { feed_buffer: 1, ..Limits::default() });
     let calls = Arc::<Calls>::default();
     let reader = bus.add_reader(Waker::noop().clone(), Framing::Plain);
@@ -128,7 +98,7 @@ fn expired_retained_events_make_room_in_steps() {
         publication.ttl = Some(Duration::from_millis(1));
         publish(&mut bus, publication);
     }
-    // It needs all of the room, which no step makes.
+    // It needs the whole space, which no step frees.
     let large = event("large", &"x".repeat((4 << 20) - 4096)).retained();
     for step in 1..3 {
         let refused = bus.publish(large.clone(), None, at(10)).expect_err("there is no room yet");
@@ -139,9 +109,9 @@ fn expired_retained_events_make_room_in_steps() {
     assert_eq!(bus.status().retained, 1);
 }
 
-/// Of many topics that a pattern may match, those that have lost something are found in steps; what others have lost is no gap.
+/// Among the many topics that a pattern may match, those with losses are found in steps; losses of others cause no gap.
 #[test]
-fn what_very_many_topics_have_lost_is_accounted_for_in_steps() {
+fn losses_of_many_topics_are_counted_in_steps() {
     let mut bus = keeping(1);
     for n in 0..2 * SCAN_MAX {
         publish(&mut bus, event(&format!("many/{n}"), ""));
@@ -163,9 +133,9 @@ fn what_very_many_topics_have_lost_is_accounted_for_in_steps() {
     };
     let (steps, items) = reads(&mut bus);
     assert!(items.is_empty(), "{items:?}");
-    // Two for the topics before the last of them, then the losses that are known one by one.
+    // Two for the topics before the last of them, then the losses that are known individually.
     assert_eq!(steps, 2 + LOSSES_MAX / SCAN_MAX);
-    // One of them loses an event, which is then among those that are not known one by one.
+    // One of them loses an event, which then is among those that are not known individually.
     for _ in 0..2 {
         publish(&mut bus, event("many/1", ""));
     }
@@ -202,7 +172,7 @@ fn a_batch_for_the_disk_has_a_bounded_number_of_topics_each_with_the_first_of_it
 }
 
 #[test]
-fn what_a_publish_may_have_to_search_is_charged() {
+fn the_patterns_that_a_publish_may_search_are_charged() {
     let mut bus = keeping(1);
     let levels = |wild: [usize; 2]| (0..126).map(move |level| if wild.contains(&level) { "*" } else { "a" });
     let pairs = (0..126).flat_map(|first| (first + 1..126).map(move |second| [first, second]));

@@ -1,15 +1,13 @@
-//! Windows: the real `sse-busd.exe` and `sse-busctl.exe`, told apart by what can be seen of them.
+//! Windows: the real `sse-busd.exe` and `sse-busctl.exe`, checked by what they print, send and log.
 //!
-//! `tests/run windows` runs them under Wine; on Windows `cargo test --test windows` does. What is the same on every
-//! system is tested in `tests/e2e`: here is what Windows does differently. Wine lets two processes serve one pipe, so
-//! nothing here can tell what becomes of two daemons that start in the same instant.
+//! `tests/run windows` runs them under Wine; on Windows `cargo test --test windows` does. Behaviour common to all
+//! systems is tested in `tests/e2e`: these tests cover what Windows does differently. Wine lets two processes serve one
+//! pipe, so two daemons that start at the same instant cannot be tested here.
 #![cfg(windows)]
-
-mod harness;
 
 use std::{fs, process::Command, time::Instant};
 
-use harness::{Daemon, PATIENCE, Pipe, Place, Process, until};
+use sse_bus_support::harness::{Daemon, PATIENCE, Pipe, Process, Sandbox, until};
 
 #[test]
 fn both_codecs_and_http_share_the_pipe() {
@@ -34,7 +32,7 @@ fn both_codecs_and_http_share_the_pipe() {
 }
 
 #[test]
-fn what_a_program_writes_before_it_ends_is_not_lost_with_its_end_of_the_pipe() {
+fn bytes_written_before_a_client_disconnects_are_not_lost() {
     let daemon = Daemon::start(&[]);
     for round in 0..10 {
         daemon.pipe().send(&format!("{{\"publish\":{{\"topic\":\"t\",\"data\":\"{round}\",\"ack\":\"none\"}}}}\n"));
@@ -50,7 +48,7 @@ fn what_a_program_writes_before_it_ends_is_not_lost_with_its_end_of_the_pipe() {
 }
 
 #[test]
-fn large_events_and_many_pass_the_pipe_whole_and_in_order() {
+fn large_and_many_events_pass_the_pipe_complete_and_in_order() {
     let daemon = Daemon::start(&[]);
     let mut lines = daemon.pipe();
     lines.ask(r#"{"subscribe":{"filters":["**"]}}"#);
@@ -68,7 +66,7 @@ fn large_events_and_many_pass_the_pipe_whole_and_in_order() {
 }
 
 #[test]
-fn a_stream_on_the_port_needs_a_token_and_carries_what_is_published() {
+fn a_stream_on_the_port_needs_a_token_and_carries_events() {
     let daemon = Daemon::start(&[]);
     daemon.curl("/events/t", "refused", &[]);
     daemon.wait_for_file("refused", r#""code":"denied""#);
@@ -81,7 +79,7 @@ fn a_stream_on_the_port_needs_a_token_and_carries_what_is_published() {
     daemon.wait_for_file("stream", &format!("\nid: {id}\ndata: one\ndata: two\n\n"));
     // The stream ends soon after its token is revoked.
     daemon.ctl(&["token", "revoke", "curl"]).ok();
-    until("nobody is there", || daemon.ctl(&["clients"]).ok().json().is_empty().then_some(()));
+    until("no client is connected", || daemon.ctl(&["clients"]).ok().json().is_empty().then_some(()));
 }
 
 #[test]
@@ -100,7 +98,7 @@ fn clients_are_shown_reached_and_kicked() {
 }
 
 #[test]
-fn what_was_durable_outlives_a_daemon_that_is_killed_and_subscribers_go_on() {
+fn durable_events_survive_a_killed_daemon_and_subscribers_resume() {
     let mut daemon = Daemon::start(&["--history", "disk"]);
     let mut subscriber = daemon.spawn_ctl(&["subscribe", "t", "--format", "data"]);
     daemon.ctl(&["publish", "t", "before", "--ack", "durable", "--wait-for", "1", "--timeout", "20s"]).ok();
@@ -117,12 +115,11 @@ fn what_was_durable_outlives_a_daemon_that_is_killed_and_subscribers_go_on() {
     assert!(ids.len() == 3 && ids[0] != ids[1] && ids[1] != ids[2], "{ids:?}");
 }
 
-/// Needs the program that `tests/windows/ctrl_c.c` is the source of. (Wine has no Ctrl-Break to press.)
+/// Needs the program built from `tests/windows/ctrl_c.c`. (Wine has no Ctrl-Break to press.)
 #[test]
-fn ctrl_c_ends_the_daemon_once_streams_have_everything() {
-    let Some(ctrl_c) = std::env::var_os("SSE_BUS_TEST_CTRL_C") else {
-        return eprintln!("skipped: SSE_BUS_TEST_CTRL_C names no program that presses Ctrl-C");
-    };
+#[ignore = "needs a program that presses Ctrl-C, named by SSE_BUS_TEST_CTRL_C"]
+fn ctrl_c_ends_the_daemon_once_streams_are_drained() {
+    let ctrl_c = std::env::var_os("SSE_BUS_TEST_CTRL_C").expect("SSE_BUS_TEST_CTRL_C names no program");
     let mut daemon = Daemon::start(&[]);
     let mut lines = daemon.pipe();
     lines.ask(r#"{"subscribe":{"filters":["t"]}}"#);
@@ -138,28 +135,28 @@ fn ctrl_c_ends_the_daemon_once_streams_have_everything() {
 }
 
 #[test]
-fn a_second_daemon_for_a_pipe_is_told_who_serves_it() {
+fn a_second_daemon_for_a_pipe_names_the_first() {
     let daemon = Daemon::start(&[]);
-    let second = daemon.place.busd(&["--socket", &daemon.place.pipe()]);
+    let second = daemon.sandbox.busd(&["--socket", &daemon.sandbox.pipe()]);
     let holder = format!("is served by sse-busd {} (pid {})", env!("CARGO_PKG_VERSION"), daemon.pid());
     Process::start(second).finish().ends_with(1).says(&holder);
 }
 
 #[test]
-fn without_a_name_the_pipe_is_the_users() {
-    let place = Place::new();
-    let name = place.name();
-    let mut busd = place.busd(&[]);
+fn without_a_flag_the_pipe_is_named_after_the_user() {
+    let sandbox = Sandbox::new();
+    let name = sandbox.name();
+    let mut busd = sandbox.busd(&[]);
     busd.env("USERNAME", &name);
     let _daemon = Process::start(busd);
     let pipe = format!(r"\\.\pipe\sse-bus-{name}");
     let mut pipe = until("the daemon answers", || Pipe::open(&pipe));
     assert!(pipe.ask(r#"{"status":{}}"#)["status"].is_object());
-    let mut status = place.busctl(&["status"]);
+    let mut status = sandbox.busctl(&["status"]);
     status.env("USERNAME", &name).env_remove("SSE_BUS_SOCKET");
     Process::start(status).finish().ok();
-    // And where there is nobody that is said, too.
-    let mut nobody = place.busctl(&["status"]);
+    // A missing daemon is reported.
+    let mut nobody = sandbox.busctl(&["status"]);
     nobody.env("USERNAME", "nobody-of-this-name").env_remove("SSE_BUS_SOCKET");
     Process::start(nobody).finish().ends_with(3).says("no daemon");
 }
@@ -174,9 +171,9 @@ fn commands_run_in_the_shell_of_windows() {
 }
 
 #[test]
-fn the_service_would_be_a_task_that_runs_this_daemon_for_this_user() {
-    let place = Place::new();
-    let mut install = place.busctl(&["service", "install", "--print", "--listen", "127.0.0.1:7800"]);
+fn the_service_is_a_task_that_runs_this_daemon_for_this_user() {
+    let sandbox = Sandbox::new();
+    let mut install = sandbox.busctl(&["service", "install", "--print", "--listen", "127.0.0.1:7800"]);
     install.env("USERNAME", "anna").env("USERDOMAIN", "HOME").env_remove("SSE_BUS_SOCKET");
     let printed = Process::start(install).finish().ok().stdout;
     let daemon = std::path::absolute(env!("CARGO_BIN_EXE_sse-busd")).unwrap();
@@ -192,10 +189,10 @@ fn the_service_would_be_a_task_that_runs_this_daemon_for_this_user() {
 
 #[test]
 fn a_configuration_is_checked() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let check = |text: &str| {
-        fs::write(place.path("config.toml"), text).unwrap();
-        let mut busd = place.command(env!("CARGO_BIN_EXE_sse-busd"));
+        fs::write(sandbox.path("config.toml"), text).unwrap();
+        let mut busd = sandbox.command(env!("CARGO_BIN_EXE_sse-busd"));
         busd.args(["--check", "--config", "config.toml"]);
         Process::start(busd).finish()
     };

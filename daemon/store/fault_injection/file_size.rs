@@ -5,7 +5,8 @@ use std::time::Instant;
 use redb::ReadableDatabase as _;
 use sse_bus::{
     bus::{Bus, Now, Publication, history::Memory},
-    limits::{Limits, Retention},
+    limits::Limits,
+    retention::Retention,
 };
 
 use super::{

@@ -6,7 +6,8 @@ use sse_bus::{
         history::{Memory, Torn},
         journal::Batch,
     },
-    limits::{Limits, Retention},
+    limits::Limits,
+    retention::Retention,
 };
 
 use super::{
@@ -207,7 +208,7 @@ fn a_retained_event_stays_until_the_next_one_is_on_disk() {
     let publish = |bus: &mut Bus, data: String, retain| {
         let mut publication = Publication::new(topic(0), data);
         publication.retain = retain;
-        bus.publish(publication, None, now).unwrap().id.seq
+        bus.publish(publication, None, now).unwrap().id.unwrap().seq
     };
     let first = publish(&mut bus, "first".into(), true);
     files.add(bus.take_batch(1 << 20).unwrap(), 1, Next::More);

@@ -2,7 +2,8 @@
 
 use sse_bus::{
     bus::{Bus, Publication, history::Memory},
-    limits::{Limits, Retention},
+    limits::Limits,
+    retention::Retention,
 };
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     clock::Relation,
-    shared::SharedBus,
+    shared_bus::SharedBus,
     store::{Opened, Store},
 };
 

@@ -41,14 +41,15 @@ impl Feed {
         let bytes = self.segments.iter().map(|segment| segment.chunk.len()).sum::<usize>();
         assert_eq!(self.bytes, bytes, "bytes of feed {key}");
         assert_eq!(self.open.events == 0, self.open.bytes.is_empty(), "open events of feed {key}");
-        let mut before = 0;
+        let (mut turn, mut last) = (0, 0);
         for (place, segment) in (self.oldest..).zip(&self.segments) {
             let unread = users.places.iter().filter(|cursor| **cursor <= place).count();
             assert_eq!(segment.unread, unread, "cursors that have not read segment {place} of feed {key}");
             assert!(unread > 0, "segment {place} of feed {key} was read by all");
-            assert!(before < segment.first && segment.first <= segment.last, "events of segment {place} of feed {key}");
-            assert!((1..=segment.last - before).contains(&segment.events), "events of segment {place} of feed {key}");
-            before = segment.last;
+            assert!(turn < segment.turn && last <= segment.last, "the order of segment {place} of feed {key}");
+            assert!(segment.newest == 0 || segment.newest > last, "the numbers of segment {place} of feed {key}");
+            assert!(segment.events > 0, "events of segment {place} of feed {key}");
+            (turn, last) = (segment.turn, segment.last);
         }
         assert!(users.places.iter().all(|place| *place <= self.end()), "a cursor of feed {key} is beyond its end");
     }

@@ -1,17 +1,14 @@
 //! The bounds of each topic, and which topics are to be looked at when.
 //!
-//! A topic has the bounds of the first [rule](crate::limits::TopicRule) that matches it, and the general ones for what
-//! that does not name. Topics of the bus itself have at most a [share](SYSTEM_SHARE) of the budget. Topics are never gone
+//! A topic has the bounds of the first [rule](crate::retention::TopicRule) that matches it, and the general ones for what
+//! that does not name. Topics are never gone
 //! through all at once: each is looked at when its oldest event may have become too old, and, after the bounds have
 //! changed, in its turn. Until that comes its bounds are found by its name.
 
-use std::{collections::BTreeSet, ops::Range, time::Duration};
+use std::{collections::BTreeSet, ops::Range};
 
 use super::TopicKey;
-use crate::{
-    limits::{Retention, SYSTEM_SHARE},
-    topic::Topic,
-};
+use crate::{retention::Retention, time::whole_millis, topic::Topic};
 
 /// What of the age of events is in doubt: those that came up to a time may be younger than they seem. They are kept so much
 /// longer.
@@ -41,31 +38,23 @@ pub(super) struct Bound {
 
 impl Bound {
     fn general(retention: &Retention) -> Bound {
-        Bound { events: retention.events, bytes: retention.bytes, age: millis(retention.age) }
+        Bound { events: retention.events, bytes: retention.bytes, age: whole_millis(retention.age) }
     }
 
     fn of(retention: &Retention, name: &Topic) -> Bound {
         let general = Bound::general(retention);
         let rule = retention.rules.iter().find(|rule| rule.filters.matches(name));
-        let mut bound = rule.map_or(general, |rule| Bound {
+        rule.map_or(general, |rule| Bound {
             events: rule.events.unwrap_or(general.events),
             bytes: rule.bytes.unwrap_or(general.bytes),
-            age: rule.age.map_or(general.age, millis),
-        });
-        if name.is_system() {
-            bound.bytes = bound.bytes.min(retention.budget / SYSTEM_SHARE);
-        }
-        bound
+            age: rule.age.map_or(general.age, whole_millis),
+        })
     }
 
     /// From when on an event that came at a time is too old.
     pub(super) fn end(&self, came: u64) -> u64 {
         came.saturating_add(self.age).saturating_add(1)
     }
-}
-
-fn millis(age: Duration) -> u64 {
-    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The bounds of all topics.
@@ -165,6 +154,14 @@ impl Bounds {
             return Some(key);
         }
         self.due.first().filter(|(due, _)| *due <= now).map(|(_, key)| *key)
+    }
+
+    /// When a topic is to be looked at next.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        if !self.changed.is_empty() {
+            return Some(0);
+        }
+        self.due.first().map(|(due, _)| *due)
     }
 
     /// Has a topic looked at when its oldest event, which came then, has become too old.

@@ -8,6 +8,9 @@ use std::{collections::VecDeque, ops::Range};
 use super::TopicKey;
 use crate::limits::LOSSES_MAX;
 
+/// The key of no topic.
+const NO_TOPIC: u32 = u32::MAX;
+
 /// An event that history has lost: one whose TTL was not over when it was evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LostEvent {
@@ -39,6 +42,11 @@ impl Losses {
         }
         // There are at most `Limits::topics` keys.
         self.newest.push_back((seq, topic as u32, reuse));
+    }
+
+    /// Appends a loss of which no topic knows.
+    pub(super) fn push_unknown(&mut self, seq: u64) {
+        self.push(seq, NO_TOPIC as TopicKey, 0);
     }
 
     /// The numbers of the losses that are known one by one.
@@ -73,7 +81,9 @@ impl Losses {
         assert_eq!(self.first > 0, self.before > 0, "losses that are not known one by one: {}", self.first);
         let newest = self.newest.iter().map(|(seq, ..)| *seq).max();
         assert_eq!(newest.unwrap_or(0).max(self.before), last, "the last loss");
-        let is_known = |(_, key, had): &(u64, u32, u32)| reuse(*key as TopicKey).is_some_and(|reuse| *had <= reuse);
+        let is_known = |(_, key, had): &(u64, u32, u32)| {
+            *key == NO_TOPIC || reuse(*key as TopicKey).is_some_and(|reuse| *had <= reuse)
+        };
         assert!(self.newest.iter().all(is_known), "a loss of an unknown topic");
     }
 }

@@ -14,7 +14,8 @@ use super::{
     scan::last_before,
 };
 use crate::{
-    limits::{EVICT_MAX, RECLAIM_MAX, Retention},
+    limits::{EVICT_MAX, RECLAIM_MAX},
+    retention::Retention,
     topic::Topic as Name,
 };
 
@@ -71,7 +72,7 @@ impl Memory {
     }
 
     /// An empty history that keeps a journal, for whoever writes it down. Of what is written, the newest events that cost
-    /// so much stay in memory; see [`WARM`](crate::limits::WARM).
+    /// so much stay in memory; see [`HOT_BYTES`](crate::limits::HOT_BYTES).
     pub fn journaled(retention: Retention, keep: usize) -> Memory {
         Memory { journal: Some(Journal::new(keep)), ..Memory::new(retention) }
     }
@@ -226,6 +227,11 @@ impl History for Memory {
         self.enforce(key, cost, now);
     }
 
+    fn pass_over(&mut self, seq: u64) {
+        self.losses.push_unknown(seq);
+        self.forgotten.lose(seq);
+    }
+
     fn clear_retained(&mut self, topic: TopicKey, now: u64) {
         if topic < self.topics.len() {
             self.unretain(topic, now);
@@ -319,6 +325,10 @@ impl History for Memory {
 
     fn expire(&mut self, now: u64) {
         self.is_behind = (0..EVICT_MAX).all(|_| self.step(now));
+    }
+
+    fn next_expiry(&self) -> Option<u64> {
+        self.bounds.next_due()
     }
 
     fn is_behind(&self) -> bool {

@@ -38,7 +38,7 @@ pub use self::{
     selection::Selection,
     snapshot::SnapshotKind,
 };
-use crate::{event::Event, headers::Headers, limits::Retention, topic::Topic};
+use crate::{event::Event, headers::Headers, retention::Retention, topic::Topic};
 
 /// A topic's number in the bus's table of topics. Used again after the topic is forgotten.
 pub type TopicKey = usize;
@@ -63,7 +63,7 @@ pub struct Entry {
 impl Entry {
     /// An event that has just come.
     pub fn new(event: Event, topic: TopicKey, came: u64, expires: Option<u64>) -> Entry {
-        let kind = event.kind.as_ref().map_or(0, |kind| kind.as_str().len());
+        let kind = event.event_type.as_ref().map_or(0, |kind| kind.as_str().len());
         let cost = Entry::cost_of(event.data.len(), kind, event.headers.as_lines().len());
         Entry { seq: event.id.seq, topic, came, expires, cost, event: Some(event.into()) }
     }
@@ -110,6 +110,8 @@ pub trait History: Send {
     fn know(&mut self, topic: TopicKey, name: &Topic);
     /// Takes an event that is newer than all before. With `retain` it becomes the topic's retained event.
     fn append(&mut self, entry: Entry, retain: bool);
+    /// Notes an event that is newer than all before and is not kept, because there is no room for its topic.
+    fn pass_over(&mut self, seq: u64);
     /// Removes a topic's retained event.
     fn clear_retained(&mut self, topic: TopicKey, now: u64);
     /// A topic's retained event, which is in memory.
@@ -159,6 +161,8 @@ pub trait History: Send {
     fn torn(&self) -> &[Torn];
     /// Lets go what is beyond the bounds, in a bounded step.
     fn expire(&mut self, now: u64);
+    /// When an event may have grown too old next; nothing if there are no events.
+    fn next_expiry(&self) -> Option<u64>;
     /// Whether the last step has left something that is beyond the bounds. Until it has gone, nobody should read.
     fn is_behind(&self) -> bool;
     /// Lets go retained events that have expired, in a bounded step.

@@ -1,7 +1,9 @@
-//! What frames hold, in types that are frozen per version, with conversions from and to the protocol's own types.
+//! The content of frames, in types that are frozen per version, with conversions from and to the types of the protocol.
 //!
-//! They borrow in both directions: what is encoded is not copied first, and what is decoded is copied once, into the type
-//! that is used. A version takes from the one before what has not changed.
+//! The types borrow in both directions: encoding copies nothing first, and decoding copies once, into the type of the
+//! protocol. A version reuses the unchanged types of the previous one.
+
+#![allow(clippy::struct_field_names, reason = "fields have the names of the protocol's types")]
 
 use std::borrow::Cow;
 
@@ -14,7 +16,7 @@ use serde::{
 pub(super) mod v1;
 pub(super) mod v2;
 
-/// Bytes as they are. Without this type each of them would be written on its own.
+/// Bytes that are encoded as a block. Without this type serde would encode each byte as an element.
 pub(crate) struct Bytes<'a>(&'a [u8]);
 
 impl Serialize for Bytes<'_> {
@@ -29,7 +31,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Bytes<'a> {
     }
 }
 
-/// A value as JSON text, which may get fields that an earlier reader does not know.
+/// A value as JSON text, which can gain fields that earlier readers ignore.
 pub(crate) struct Json<'a, T: Clone>(Cow<'a, T>);
 
 impl<T: Clone + Serialize> Serialize for Json<'_, T> {

@@ -1,8 +1,8 @@
-//! What a second core brings when the bus is given as much as it takes.
+//! The gain of a second core at full load.
 //!
-//! The load runs on the same machine. It has the kernel throw away what it receives, and still takes a part of the two
-//! cores, which is told: with all of the daemon's work divided between two cores that it had for itself, throughput
-//! would grow by twice its cost with one thread over its cost with two.
+//! The load runs on the same machine. It has the kernel discard received bytes, and still takes a part of the two
+//! cores, which is printed: with all of the daemon's work divided between two cores of its own, throughput would grow
+//! by twice its cost with one thread over its cost with two.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use super::{
 
 const ROUNDS: usize = 5;
 const SUBSCRIBERS: usize = 1000;
-/// Events that are published in one write, and how many such writes are under way at most.
+/// Events published in one write, and the maximum of outstanding writes.
 const BATCH: u64 = 100;
 const WINDOW: u64 = 4;
 const ROUND: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ struct Scene {
     batches: u64,
 }
 
-/// What a round has come to.
+/// The result of a round.
 struct Round {
     /// Deliveries a second.
     rate: f64,
@@ -45,7 +45,7 @@ impl Scene {
         let daemon = Daemon::start(on, &[])?;
         let publisher = daemon.publisher()?;
         let mut crowd = Crowd::new(daemon.address)?;
-        // The first reads everything: it tells how many bytes the others must have.
+        // The first reads everything, which shows the number of bytes that the others must have.
         crowd.connect(Keep::Count, ["/events/bench".into()])?;
         crowd.connect(Keep::Nothing, (1..SUBSCRIBERS).map(|_| "/events/bench".into()))?;
         let batch = event("bench", &"x".repeat(200)).repeat(BATCH as usize);
@@ -57,7 +57,7 @@ impl Scene {
     fn round(&mut self, time: Duration) -> Result<Round> {
         self.crowd.clients.iter_mut().for_each(|client| client.bytes = 0);
         let (first, threads, load, began) = (self.batches, self.daemon.threads()?, own_cpu()?, Instant::now());
-        // How many bytes the first has after each batch.
+        // The bytes that the first has after each batch.
         let mut marks: Vec<u64> = Vec::new();
         let mut behind = 0;
         let mut complete = 0;

@@ -1,4 +1,4 @@
-//! Many subscribers in one thread: connections that are opened, read and counted as epoll tells.
+//! Many subscribers in one thread: connections that are opened, read and counted with epoll.
 
 use std::{
     io::{self, Read, Write},
@@ -15,14 +15,14 @@ use super::{Result, daemon::PATIENCE};
 /// Connections that are opened at a time, unless all are.
 const AT_ONCE: usize = 500;
 
-/// What is done with what a subscriber receives.
+/// What a subscriber does with received bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
-    /// Its events are counted.
+    /// Counts the events.
     Count,
-    /// And its stream is kept.
+    /// Counts the events and keeps the stream.
     All,
-    /// Its bytes are counted; the kernel throws them away without copying them, so that the load costs little.
+    /// Counts the bytes; the kernel discards them without copying, so that the load costs little.
     Nothing,
 }
 
@@ -48,11 +48,11 @@ pub(super) struct Crowd {
     ready: Events,
     pub(super) clients: Vec<Client>,
     buffer: Vec<u8>,
-    /// Clients whose answer's head has come.
+    /// Clients that have received the head of the response.
     connected: usize,
-    /// Events that all have got together.
+    /// Events received by all together.
     pub(super) delivered: u64,
-    /// When each event was sent, for those who want [`latencies`](Crowd::latencies).
+    /// When each event was sent, for [`latencies`](Crowd::latencies).
     pub(super) sent: Vec<Instant>,
     pub(super) latencies: Vec<f64>,
 }
@@ -109,7 +109,7 @@ impl Crowd {
         self.connected = 0;
     }
 
-    /// Reads until something is the case.
+    /// Reads until a condition holds.
     pub(super) fn wait(&mut self, what: &str, is: impl Fn(&Crowd) -> bool) -> Result<()> {
         let until = Instant::now() + PATIENCE;
         while !is(self) {
@@ -125,12 +125,12 @@ impl Crowd {
         Ok(())
     }
 
-    /// Waits until all have got so many events together.
+    /// Waits until all have received this many events together.
     pub(super) fn wait_for(&mut self, delivered: u64) -> Result<()> {
         self.wait("events", |crowd| crowd.delivered >= delivered)
     }
 
-    /// Does what can be done, after waiting for it for a while at most.
+    /// Handles ready sockets, after waiting for them with a timeout.
     pub(super) fn pump(&mut self, wait: Duration) -> Result<()> {
         let Crowd { poll, ready, clients, buffer, connected, delivered, sent, latencies, .. } = self;
         match poll.poll(ready, Some(wait)) {
@@ -160,7 +160,7 @@ impl Crowd {
 }
 
 impl Client {
-    /// Reads all there is.
+    /// Reads everything available.
     fn read(&mut self, buffer: &mut [u8]) -> Result<()> {
         loop {
             let discard = self.keep == Keep::Nothing && self.head.is_none();
@@ -177,7 +177,7 @@ impl Client {
                     } else {
                         self.take(&buffer[..read])?;
                     }
-                    // Less than asked for is all there was.
+                    // A short read was the rest.
                     if read < buffer.len() {
                         return Ok(());
                     }

@@ -1,4 +1,5 @@
-//! Subscribers come and go, a hundred thousand times, in every way in which a peer can go. Nothing may stay.
+//! Subscribers connect and disconnect, a hundred thousand times, in every way in which a peer can. No resource may
+//! remain.
 
 use std::{
     io::{Read, Write},
@@ -19,7 +20,7 @@ const THREADS: usize = 8;
 pub(super) fn run() -> Result<()> {
     let daemon = Daemon::start(On::All, &[])?;
     let mut publisher = daemon.publisher()?;
-    // What is only made once is made before; so is the past, which fills with who comes and goes.
+    // Allocations made only once are made before, and history fills with presence events.
     cycles(&daemon, CYCLES / 4)?;
     alone(&daemon, &mut publisher)?;
     let (descriptors, resident, began) = (daemon.descriptors()?, daemon.resident()?, Instant::now());
@@ -34,7 +35,7 @@ pub(super) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Connects, reads the answer, and goes: closes, resets, closes one direction, or goes before it reads.
+/// Connects, reads the response, and disconnects: closes, resets, closes one direction, or leaves before it reads.
 fn cycles(daemon: &Daemon, cycles: usize) -> Result<()> {
     let request = format!("GET /events/bench HTTP/1.1\r\nHost: {}\r\n\r\n", daemon.address);
     let cycle = |number: usize| -> Result<()> {
@@ -44,7 +45,7 @@ fn cycles(daemon: &Daemon, cycles: usize) -> Result<()> {
         let mut answer = [0; 1024];
         match number % 4 {
             0 => drop(socket.read(&mut answer)?),
-            // What came and was not read makes it a reset.
+            // Unread bytes make it a reset.
             1 => socket.read_exact(&mut answer[..1])?,
             2 => {
                 socket.shutdown(Shutdown::Write)?;
@@ -63,7 +64,7 @@ fn cycles(daemon: &Daemon, cycles: usize) -> Result<()> {
     })
 }
 
-/// Waits until the daemon has nobody but the publisher.
+/// Waits until the publisher is the daemon's only client.
 fn alone(daemon: &Daemon, publisher: &mut Publisher) -> Result<()> {
     let until = Instant::now() + PATIENCE;
     let mut descriptors = 0;

@@ -1,7 +1,7 @@
-//! The floor: a loop that sends an event to each of many sockets and does nothing else. What it costs at a size is what
-//! the kernel takes for it; nobody who writes to so many sockets can cost less.
+//! The floor: a loop that sends an event to each of many sockets and does nothing else. Its cost is that of the kernel;
+//! no program that writes to this many sockets can cost less.
 //!
-//! It is a process of its own, this program started once more, because a process has not descriptors enough for both
+//! It is a process of its own, this program started again, because one process has too few descriptors for both
 //! ends.
 
 use std::{
@@ -18,7 +18,7 @@ use super::{
     daemon,
 };
 
-/// The argument that makes this program the sender to so many sockets as the next one says.
+/// The argument that makes this program the sender to a number of sockets, which is the next argument.
 pub(super) const SERVE: &str = "serve-floor";
 
 pub(super) struct Floor {
@@ -53,9 +53,9 @@ impl Floor {
         self.crowd.clients.len()
     }
 
-    /// Sends events, one at a time. Gives the sender's microseconds for each delivery.
+    /// Sends events, one at a time. Returns the sender's microseconds for each delivery.
     pub(super) fn round(&mut self, events: usize) -> Result<f64> {
-        // The first only tells the time at which the others begin.
+        // The first one only shows when the others begin.
         let (first, mut last) = (self.event()?, 0.0);
         for _ in 0..events {
             last = self.event()?;
@@ -63,7 +63,7 @@ impl Floor {
         Ok((last - first) * 1e6 / (events * self.crowd.clients.len()) as f64)
     }
 
-    /// Sends an event to all. Gives the sender's processor time so far, in seconds.
+    /// Sends an event to all. Returns the sender's processor time so far, in seconds.
     fn event(&mut self) -> Result<f64> {
         let until = self.crowd.delivered + self.crowd.clients.len() as u64;
         self.sender.stdin.as_mut().ok_or("the sender has no input")?.write_all(b"\n")?;
@@ -74,7 +74,7 @@ impl Floor {
     }
 }
 
-/// The sender: an event to each socket for each line that comes in, and its processor time as a line that goes out.
+/// The sender: for each line of input, an event to each socket, and its processor time as a line of output.
 pub(super) fn serve(sockets: &str) -> Result<()> {
     daemon::stay_where_daemons_are_alone()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;

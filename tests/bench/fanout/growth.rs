@@ -1,4 +1,4 @@
-//! What a delivery costs as subscribers, topics, and subscribers of other topics grow.
+//! The cost of a delivery as subscribers, topics, and subscribers of other topics grow.
 
 use super::{
     Result,
@@ -11,7 +11,7 @@ use super::{
 const ROUNDS: usize = 7;
 /// Deliveries of a round.
 const DELIVERIES: usize = 30_000;
-/// Publishes of a round to a topic that nobody wants.
+/// Publishes of a round to a topic without subscribers.
 const PUBLISHES: usize = 50_000;
 
 /// A daemon and its subscribers.
@@ -19,7 +19,7 @@ struct Scene {
     daemon: Daemon,
     publisher: Publisher,
     crowd: Crowd,
-    /// What is published at a time, and how many deliveries come of it.
+    /// A batch, and the number of its deliveries.
     batch: String,
     deliveries: usize,
 }
@@ -37,7 +37,7 @@ impl Scene {
         Ok(scene)
     }
 
-    /// Publishes batches, one at a time. Gives the daemon's microseconds for each delivery.
+    /// Publishes batches, one at a time. Returns the daemon's microseconds for each delivery.
     fn round(&mut self, batches: usize) -> Result<f64> {
         let before = self.daemon.cpu()?;
         for _ in 0..batches {
@@ -50,7 +50,7 @@ impl Scene {
     }
 }
 
-/// The medians of rounds that take turns.
+/// The medians of alternating rounds.
 fn take_turns<T, const N: usize>(scenes: &mut [T; N], round: impl Fn(&mut T) -> Result<f64>) -> Result<[f64; N]> {
     let mut figures = [(); N].map(|()| Vec::new());
     for _ in 0..ROUNDS {
@@ -72,18 +72,18 @@ fn subscribers() -> Result<()> {
     let one = |_| "bench".into();
     let mut scenes = [Scene::start(100, 1, one)?, Scene::start(1000, 1, one)?, Scene::start(10_000, 1, one)?];
     let daemon = take_turns(&mut scenes, |scene| scene.round(DELIVERIES / scene.deliveries))?;
-    // Descriptors do not do for both at once.
+    // There are too few descriptors for both at once.
     drop(scenes);
     let mut floors = [Floor::start(100)?, Floor::start(1000)?, Floor::start(10_000)?];
     let floor = take_turns(&mut floors, |floor| floor.round(DELIVERIES / floor.sockets()))?;
 
     let [few, many, most] = daemon;
-    told("CPU a delivery, 100 subscribers, one event at a time", few, None, "–");
-    told("the same, 1,000 subscribers", many, Some(few), "at most 1.15");
-    told("the same, 10,000 subscribers", most, Some(few), "at most 1.15");
-    told("  a bare send() loop, 100 sockets", floor[0], None, "–");
-    told("  the same, 1,000 sockets", floor[1], Some(floor[0]), "–");
-    told("  the same, 10,000 sockets", floor[2], Some(floor[0]), "what the kernel does");
+    report("CPU a delivery, 100 subscribers, one event at a time", few, None, "–");
+    report("the same, 1,000 subscribers", many, Some(few), "at most 1.15");
+    report("the same, 10,000 subscribers", most, Some(few), "at most 1.15");
+    report("  a bare send() loop, 100 sockets", floor[0], None, "–");
+    report("  the same, 1,000 sockets", floor[1], Some(floor[0]), "–");
+    report("  the same, 10,000 sockets", floor[2], Some(floor[0]), "what the kernel does");
     let times: Vec<String> = daemon.iter().zip(floor).map(|(own, bare)| format!("{:.2}", own / bare)).collect();
     line("  the daemon's cost by the loop's, at these sizes", &times.join(" "), "", "–");
     Ok(())
@@ -92,8 +92,8 @@ fn subscribers() -> Result<()> {
 fn topics() -> Result<()> {
     let mut scenes = [Scene::start(1000, 1, |_| "bench".into())?, Scene::start(1000, 1000, |i| format!("bench/{i}"))?];
     let [one, each] = take_turns(&mut scenes, |scene| scene.round(DELIVERIES / scene.deliveries))?;
-    told("CPU a delivery, one topic with 1,000 subscribers", one, None, "–");
-    told("the same, 1,000 topics with one subscriber, an event to each", each, Some(one), "at most 1.5");
+    report("CPU a delivery, one topic with 1,000 subscribers", one, None, "–");
+    report("the same, 1,000 topics with one subscriber, an event to each", each, Some(one), "at most 1.5");
     Ok(())
 }
 
@@ -109,12 +109,12 @@ fn elsewhere() -> Result<()> {
         scene.publisher.status()?;
         Ok((scene.daemon.cpu()? - before) * 1e6 / PUBLISHES as f64)
     })?;
-    told("CPU a publish that nobody wants, no subscribers", alone, None, "–");
-    told("the same, 10,000 subscribers elsewhere", beside, Some(alone), "about 1");
+    report("CPU a publish without a match, no subscribers", alone, None, "–");
+    report("the same, 10,000 subscribers elsewhere", beside, Some(alone), "about 1");
     Ok(())
 }
 
-fn told(what: &str, micros: f64, against: Option<f64>, asked: &str) {
+fn report(what: &str, micros: f64, against: Option<f64>, asked: &str) {
     let ratio = against.map_or(String::new(), |base| format!("{:.2}", micros / base));
     line(what, &format!("{micros:.2} µs"), &ratio, asked);
 }

@@ -1,12 +1,12 @@
-//! Fan-out at scale: what a delivery costs as subscribers, topics and cores grow, how fast the past is told, and what
-//! storms, readers that do not read, and comings and goings leave behind.
+//! Fan-out at scale: the cost of a delivery as subscribers, topics and cores grow, the speed of replays, and the
+//! resources left by reconnect storms, stalled readers and churn.
 //!
 //! `cargo bench --bench fanout [-- NAME...]`, where a name is one of `growth`, `cores`, `replay`, `storm`, `stalled`,
-//! `cycles`. Each line tells a figure, its ratio to another or a bound, and what is asked of it.
+//! `cycles`. Each line has a figure, its ratio to another or a bound, and its target.
 //!
-//! Daemon and load run on one machine, on loopback. Costs are therefore told as processor time of the daemon, and
-//! compared within one run, in rounds that alternate: other work on the machine then disturbs both sides. Every wait
-//! has an end, and the daemon ends with the benchmark.
+//! Daemon and load run on one machine, on loopback. Costs are therefore given as processor time of the daemon, and
+//! compared within one run, in alternating rounds, so that other work on the machine disturbs both sides. Every wait
+//! has a timeout, and the daemon ends with the benchmark.
 
 #[cfg(target_os = "linux")]
 mod cores;
@@ -14,8 +14,6 @@ mod cores;
 mod crowd;
 #[cfg(target_os = "linux")]
 mod cycles;
-#[cfg(target_os = "linux")]
-mod daemon;
 #[cfg(target_os = "linux")]
 mod floor;
 #[cfg(target_os = "linux")]
@@ -27,13 +25,13 @@ mod stalled;
 #[cfg(target_os = "linux")]
 mod storm;
 
+#[cfg(target_os = "linux")]
+use sse_bus_support::measured::{self as daemon, Result};
+
 #[cfg(not(target_os = "linux"))]
 fn main() {
     eprintln!("these benchmarks read /proc, which only Linux has");
 }
-
-#[cfg(target_os = "linux")]
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[cfg(target_os = "linux")]
 type Benchmark = fn() -> Result<()>;
@@ -66,7 +64,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Tells a figure, its ratio to another, and what is asked.
+/// Prints a figure, its ratio to another, and its target.
 #[cfg(target_os = "linux")]
 fn line(what: &str, figure: &str, ratio: &str, asked: &str) {
     println!("{what:<66} {figure:>12} {ratio:>7}  {asked}");

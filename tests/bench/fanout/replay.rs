@@ -1,4 +1,4 @@
-//! How fast a subscriber that comes back gets what it missed, beside `cat` with as many bytes.
+//! The speed at which a reconnecting subscriber receives what it missed, beside `cat` with as many bytes.
 
 use std::{
     fs::File,
@@ -17,7 +17,7 @@ use super::{
 
 const EVENTS: usize = 100_000;
 const ROUNDS: usize = 7;
-/// Ends the past.
+/// Marks the end of history.
 const LAST: &[u8] = b"the last\n\n\r\n";
 
 pub(super) fn run() -> Result<()> {
@@ -36,24 +36,29 @@ pub(super) fn run() -> Result<()> {
     let bytes = replay(&daemon, &first)?.1;
     let mut file = tempfile::tempfile()?;
     file.write_all(&vec![b'x'; bytes])?;
-    let (mut told, mut copied, mut grown) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut replayed, mut copied, mut grown) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         daemon.forget_peak()?;
         let before = daemon.resident()?;
-        told.push(replay(&daemon, &first)?.0.as_secs_f64());
+        replayed.push(replay(&daemon, &first)?.0.as_secs_f64());
         grown.push((daemon.peak()? - before) as f64);
         copied.push(copy(&file)?.as_secs_f64());
     }
     let speed = |seconds: f64| format!("{:.0} MB/s", bytes as f64 / 1e6 / seconds);
-    let (told, copied) = (median(told), median(copied));
+    let (replayed, copied) = (median(replayed), median(copied));
     line("as many bytes through a loopback TCP socket with cat", &speed(copied), "", "–");
-    line("replay of 100,000 events to one client", &speed(told), &format!("{:.2}", copied / told), "at least 0.5");
+    line(
+        "replay of 100,000 events to one client",
+        &speed(replayed),
+        &format!("{:.2}", copied / replayed),
+        "at least 0.5",
+    );
     let grown = grown.into_iter().fold(0.0, f64::max);
     line("  the daemon's memory meanwhile", &mebibytes(grown as i64), "", "bounded, whatever the backlog");
     Ok(())
 }
 
-/// Reads everything after an id. Gives how long it took, and how many bytes it was.
+/// Reads everything after an id. Returns the time, and the number of bytes.
 fn replay(daemon: &Daemon, after: &str) -> Result<(Duration, usize)> {
     let mut socket = TcpStream::connect(daemon.address)?;
     socket.set_read_timeout(Some(PATIENCE))?;
@@ -62,7 +67,7 @@ fn replay(daemon: &Daemon, after: &str) -> Result<(Duration, usize)> {
     let (mut total, mut held) = (0, 0);
     let began = Instant::now();
     socket.write_all(request.as_bytes())?;
-    // The end of what came before stays in the buffer, so that the last event is found wherever reads end.
+    // The end of the previous read stays in the buffer, so that the last event is found wherever reads end.
     while !buffer[..held].ends_with(LAST) {
         let tail = held.min(LAST.len());
         buffer.copy_within(held - tail..held, 0);
@@ -75,7 +80,7 @@ fn replay(daemon: &Daemon, after: &str) -> Result<(Duration, usize)> {
     }
     let took = began.elapsed();
     if total < EVENTS * 200 {
-        return Err(format!("only {total} bytes came").into());
+        return Err(format!("only {total} bytes arrived").into());
     }
     Ok((took, total))
 }
@@ -88,7 +93,7 @@ fn copy(file: &File) -> Result<Duration> {
     let mut buffer = vec![0; 256 << 10];
     (&*file).rewind()?;
     let mut cat = Command::new("cat").stdin(file.try_clone()?).stdout(OwnedFd::from(writer)).spawn()?;
-    // Its start does not count.
+    // Its start is not counted.
     reader.read_exact(&mut buffer[..1])?;
     let began = Instant::now();
     while reader.read(&mut buffer)? > 0 {}

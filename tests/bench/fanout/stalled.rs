@@ -1,4 +1,4 @@
-//! What readers that never read cost: the memory of TCP, as the kernel counts it, and the daemon's.
+//! The cost of readers that never read: the memory of TCP, as the kernel counts it, and the daemon's.
 
 use std::{
     fs,
@@ -15,13 +15,13 @@ use super::{
 };
 
 const READERS: usize = 1000;
-/// Events of 1,000 bytes: more than any socket takes.
+/// Events of 1,000 bytes: more than any socket buffers.
 const EVENTS: usize = 20_000;
 
 pub(super) fn run() -> Result<()> {
     let daemon = Daemon::start(On::All, &[])?;
     let mut publisher = daemon.publisher()?;
-    // History has its size before, so that it does not count.
+    // History is filled before, so that it is not counted.
     publish(&mut publisher)?;
     let (tcp, resident) = (tcp_memory()?, daemon.resident()?);
     let mut readers = Vec::new();
@@ -29,7 +29,7 @@ pub(super) fn run() -> Result<()> {
         let mut socket = TcpStream::connect(daemon.address)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         write!(socket, "GET /events/bench?since=now HTTP/1.1\r\nHost: {}\r\n\r\n", daemon.address)?;
-        // A byte of the answer: from here on it is a subscriber.
+        // After a byte of the response it is a subscriber.
         socket.read_exact(&mut [0])?;
         readers.push(socket);
     }
@@ -54,7 +54,7 @@ fn publish(publisher: &mut Publisher) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the sockets take no more. Gives how many events were delivered.
+/// Waits until the sockets accept no more. Returns the number of delivered events.
 fn settled(publisher: &mut Publisher) -> Result<u64> {
     let mut before = None;
     for _ in 0..100 {
@@ -68,7 +68,7 @@ fn settled(publisher: &mut Publisher) -> Result<u64> {
     before.ok_or_else(|| "the daemon does not tell what was delivered".into())
 }
 
-/// Bytes that TCP has for its buffers, on the whole machine.
+/// Bytes of TCP buffers on the whole machine.
 fn tcp_memory() -> Result<i64> {
     let sockets = fs::read_to_string("/proc/net/sockstat")?;
     let tcp = sockets.lines().find_map(|line| line.strip_prefix("TCP:")).unwrap_or_default();

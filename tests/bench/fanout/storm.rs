@@ -1,4 +1,4 @@
-//! Thousands of subscribers are lost at once and come back at once, each with the id of the last event that it has.
+//! A reconnect storm: thousands of subscribers are disconnected and reconnect at once, each with its last id.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -14,7 +14,7 @@ use super::{
 };
 
 const LOST: usize = 10_000;
-/// Subscribers of another topic who stay, and how often they get an event.
+/// Subscribers of another topic that stay connected, and the interval of their events.
 const OTHERS: usize = 100;
 const PACE: Duration = Duration::from_millis(20);
 /// Events that are missed.
@@ -30,7 +30,7 @@ pub(super) fn run() -> Result<()> {
     let position = publisher.position()?;
     let mut others = Crowd::new(daemon.address)?;
     others.connect(Keep::Count, (0..OTHERS).map(|_| "/events/live".into()))?;
-    // How it is without a storm.
+    // Latencies without a storm.
     let (over, quiet_until) = (AtomicBool::new(false), Instant::now() + Duration::from_secs(1));
     let quiet = live(&mut others, &mut daemon.publisher()?, || Instant::now() > quiet_until)?;
 
@@ -53,7 +53,7 @@ pub(super) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Loses all and brings them back. Gives how long it took until they were connected, and until they had everything.
+/// Disconnects all and reconnects them. Returns the time until they were connected, and until they had everything.
 fn storm(crowd: &mut Crowd, publisher: &mut Publisher, position: &str) -> Result<(Duration, Duration)> {
     crowd.leave();
     let mut missed = String::new();
@@ -68,12 +68,12 @@ fn storm(crowd: &mut Crowd, publisher: &mut Publisher, position: &str) -> Result
     let path = format!("/events/storm\nLast-Event-ID: {position}\r\n");
     for i in 0..LOST {
         crowd.begin(Keep::All, &path)?;
-        // Answers are read meanwhile, as browsers would.
+        // Responses are read meanwhile, as browsers would.
         if i % 100 == 99 {
             crowd.pump(Duration::ZERO)?;
         }
     }
-    crowd.wait("all to be back", Crowd::all_connected)?;
+    crowd.wait("all to be reconnected", Crowd::all_connected)?;
     let back = began.elapsed();
     publisher.send(&event("storm", "next"))?;
     crowd.wait_for((LOST * (MISSED + 1)) as u64)?;
@@ -84,13 +84,13 @@ fn storm(crowd: &mut Crowd, publisher: &mut Publisher, position: &str) -> Result
     for client in &crowd.clients {
         let stream = String::from_utf8_lossy(&client.stream);
         if !stream.lines().filter_map(|line| line.strip_prefix("data: ")).eq(expected.iter().map(String::as_str)) {
-            return Err(format!("a subscriber got something else than it missed:\n{stream}").into());
+            return Err(format!("a subscriber did not receive the events that it missed:\n{stream}").into());
         }
     }
     Ok((back, complete))
 }
 
-/// Publishes to some at a pace. Gives the latencies of all deliveries, in seconds.
+/// Publishes to some at a pace. Returns the latencies of all deliveries, in seconds.
 fn live(crowd: &mut Crowd, publisher: &mut Publisher, over: impl Fn() -> bool) -> Result<Vec<f64>> {
     crowd.clients.iter_mut().for_each(|client| client.events = 0);
     (crowd.delivered, crowd.sent, crowd.latencies) = (0, Vec::new(), Vec::new());

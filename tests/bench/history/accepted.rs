@@ -1,5 +1,5 @@
-//! How fast one publisher gets events accepted and through to one subscriber while history is on disk, beside history in
-//! memory: the load of `cargo bench --bench socket`, in frames.
+//! The throughput of one publisher and one subscriber with history on disk, beside history in memory: the load of
+//! `cargo bench --bench socket`, with frames.
 
 use std::{
     thread,
@@ -34,7 +34,8 @@ pub(super) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Publishes all events to a new daemon. Gives when all were accepted and delivered, and when they were on disk as well.
+/// Publishes all events to a new daemon. Returns when all were accepted and delivered, and when they were on disk as
+/// well.
 fn round(history: History) -> Result<(Duration, Duration)> {
     let directory = directory()?;
     let daemon = Daemon::start(history, FULL, &directory.path().join("state"))?;

@@ -1,5 +1,5 @@
-//! The daemon, with history in memory or on disk: started for one benchmark, killed when dropped. And connections to it,
-//! which speak frames.
+//! The daemon, with history in memory or on disk: started for one benchmark, killed when dropped. And connections to it
+//! with frames.
 
 use std::{
     io::{Read, Write},
@@ -16,30 +16,30 @@ use tempfile::TempDir;
 
 use super::Result;
 
-/// How long anything here waits for the daemon.
+/// The timeout of every wait for the daemon.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Bounds of history: those of a bus that is full, so that the oldest event goes for each that comes. They leave readers
+/// Bounds of history: those of a full bus, where each event evicts the oldest. They leave readers
 /// enough time.
 pub(super) const FULL: &[&str] = &["--history-events", "50000", "--history-bytes", "1GiB"];
-/// And those that a million events do not reach.
+/// Bounds that a million events do not reach.
 pub(super) const WIDE: &[&str] =
     &["--history-events", "2000000", "--history-bytes", "4GiB", "--history-budget", "4GiB"];
 
-/// A new directory for files whose speed counts.
+/// A new directory for files whose speed is measured.
 pub(super) fn directory() -> Result<TempDir> {
     Ok(TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?)
 }
 
 /// The file system that [directories](directory) are on: its device and its type.
 pub(super) fn file_system() -> Result<String> {
-    let told = Command::new("df").args(["--output=source,fstype", env!("CARGO_TARGET_TMPDIR")]).output()?;
-    let told = String::from_utf8(told.stdout)?;
-    let fields = told.lines().nth(1).ok_or("`df` does not know the file system")?.split_whitespace();
+    let output = Command::new("df").args(["--output=source,fstype", env!("CARGO_TARGET_TMPDIR")]).output()?;
+    let output = String::from_utf8(output.stdout)?;
+    let fields = output.lines().nth(1).ok_or("`df` does not know the file system")?.split_whitespace();
     Ok(fields.collect::<Vec<_>>().join(", "))
 }
 
-/// Where history is.
+/// The kind of history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum History {
     Memory,
@@ -89,7 +89,7 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Whether it answers. Once it listens this waits for the answer.
+    /// Returns true if it answers. Once it listens this waits for the response.
     fn is_healthy(&self) -> Result<bool> {
         if TcpStream::connect(self.address).is_err() {
             return Ok(false);
@@ -98,7 +98,7 @@ impl Daemon {
         if answer.starts_with("HTTP/1.1 200 ") { Ok(true) } else { Err(answer.into()) }
     }
 
-    /// The whole answer to a request.
+    /// The whole response to a request.
     fn get(&self, path: &str) -> Result<String> {
         let mut socket = TcpStream::connect(self.address)?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -109,13 +109,13 @@ impl Daemon {
         Ok(answer)
     }
 
-    /// How often it has written to disk, and how many seconds that took.
+    /// The number of its writes to disk, and the seconds that they took.
     pub(super) fn commits(&self) -> Result<(usize, f64)> {
         let metrics = self.get("/metrics")?;
         let value = |name: &str| metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         match (value("sse_bus_history_commit_seconds_count"), value("sse_bus_history_commit_seconds_sum")) {
             (Some(count), Some(sum)) => Ok((count.parse()?, sum.parse()?)),
-            _ => Err("the daemon does not tell its commits".into()),
+            _ => Err("the daemon does not report its commits".into()),
         }
     }
 
@@ -127,7 +127,7 @@ impl Daemon {
         Ok(Connection { socket, buffer: vec![0; 64 << 10].into(), unfinished: Vec::new() })
     }
 
-    /// Waits until all that was published is on disk.
+    /// Waits until all published events are on disk.
     pub(super) fn settle(&self) -> Result<()> {
         let mut connection = self.connect()?;
         connection.send(&publish("settled", "", Ack::Durable))?;
@@ -147,7 +147,7 @@ impl Connection {
         Ok(self.socket.write_all(frames)?)
     }
 
-    /// Waits for so many replies.
+    /// Waits for this many replies.
     pub(super) fn wait_for(&mut self, replies: usize) -> Result<()> {
         let mut seen = 0;
         while seen < replies {
@@ -156,7 +156,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads once. Gives how many replies that has made whole; a refusal is an error.
+    /// Reads once. Returns the number of replies completed by it; a refusal is an error.
     pub(super) fn replies(&mut self) -> Result<usize> {
         let read = self.socket.read(&mut self.buffer)?;
         if read == 0 {

@@ -1,8 +1,8 @@
-//! How many events a second 64 publishers get acknowledged as durable, beside a bare loop that appends the same bytes to
+//! Durable publishes a second of 64 publishers, beside a bare loop that appends the same bytes to
 //! a file on the same disk and calls `fdatasync` as often as the daemon did, which counts its commits.
 //!
 //! Publishers wait for their answers before they send more: one event each, or several at once. They are sockets in one
-//! thread, so that they take as little as they can from the daemon.
+//! thread, so that they take little processor time from the daemon.
 
 use std::{
     fs::File,
@@ -22,12 +22,12 @@ use super::{
 
 const PUBLISHERS: usize = 64;
 const ROUNDS: usize = 5;
-/// How long publishers publish in a round.
+/// The duration of a round.
 const ROUND: Duration = Duration::from_secs(2);
 /// Events that a publisher sends at once.
 const AT_ONCE: [usize; 2] = [1, 16];
 
-/// What was reached in a round.
+/// The result of a round.
 struct Reached {
     events: usize,
     commits: usize,
@@ -65,7 +65,7 @@ pub(super) fn run() -> Result<()> {
 /// Publishes for a while.
 fn published(daemon: &Daemon, frames: &[u8], at_once: usize) -> Result<Reached> {
     let mut publishers = (0..PUBLISHERS).map(|_| daemon.connect()).collect::<Result<Vec<_>>>()?;
-    // Events that each waits for.
+    // Events whose answers each waits for.
     let mut outstanding = [at_once; PUBLISHERS];
     let (before, began, mut events) = (daemon.commits()?, Instant::now(), 0);
     for publisher in &mut publishers {
@@ -90,7 +90,7 @@ fn published(daemon: &Daemon, frames: &[u8], at_once: usize) -> Result<Reached> 
     Ok(Reached { events, commits, commit, rate: events as f64 / took.as_secs_f64() })
 }
 
-/// Waits until some have answers. Says for each whether it has.
+/// Waits until some have answers. Returns which.
 fn ready(publishers: &[Connection]) -> Result<Vec<bool>> {
     let mut sockets: Vec<_> = publishers.iter().map(|one| PollFd::new(&one.socket, PollFlags::IN)).collect();
     match poll(&mut sockets, Some(&Timespec::try_from(PATIENCE)?))? {
@@ -99,7 +99,7 @@ fn ready(publishers: &[Connection]) -> Result<Vec<bool>> {
     }
 }
 
-/// Appends as many events to a file, in as many groups. Gives events a second.
+/// Appends as many events to a file, in as many groups. Returns events a second.
 fn appended(directory: &Path, frame: &[u8], reached: &Reached) -> Result<f64> {
     let path = directory.join("bare");
     let mut file = File::create(&path)?;

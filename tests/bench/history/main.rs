@@ -1,10 +1,10 @@
-//! What history on disk costs: durable and accepted publishes, the start after a SIGKILL, and the past told from disk.
+//! The cost of history on disk: durable and accepted publishes, the start after a SIGKILL, and replays from disk.
 //!
-//! `cargo bench --bench history [-- NAME...]`, where a name is one of `durable`, `accepted`, `million`. Each line tells a
-//! figure, its ratio to another of the same run, and what is asked of it.
+//! `cargo bench --bench history [-- NAME...]`, where a name is one of `durable`, `accepted`, `million`. Each line has a
+//! figure, its ratio to another of the same run, and its target.
 //!
-//! Files stand in Cargo's target directory, which should be on a real disk; which it is comes first. What is compared
-//! alternates in rounds, so that other work on machine and disk disturbs both sides. Every wait has an end, and the
+//! Files are in Cargo's target directory, which should be on a real disk; the first line names it. Compared runs
+//! alternate in rounds, so that other work on machine and disk disturbs both sides. Every wait has a timeout, and the
 //! daemon ends with the benchmark. Needs Unix, curl and GNU's df.
 
 mod accepted;
@@ -34,7 +34,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Tells a figure, its ratio to another, and what is asked.
+/// Prints a figure, its ratio to another, and its target.
 fn line(what: &str, figure: &str, ratio: &str, asked: &str) {
     println!("{what:<66} {figure:>16} {ratio:>7}  {asked}");
 }

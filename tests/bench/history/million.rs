@@ -1,5 +1,5 @@
-//! A million events on disk: how long a daemon that comes after a SIGKILL takes until it answers, and how fast it tells
-//! all of them to curl, beside history in memory.
+//! A million events on disk: the time until a daemon answers after a SIGKILL, and the speed of a replay of all of them
+//! to curl, beside history in memory.
 
 use std::{
     io::Read,
@@ -18,7 +18,7 @@ use super::{
 const EVENTS: usize = 1_000_000;
 const TOPICS: usize = 100;
 const ROUNDS: usize = 3;
-/// Ends the past.
+/// Marks the end of history.
 const LAST: &[u8] = b"the last\n\n";
 
 pub(super) fn run() -> Result<()> {
@@ -30,7 +30,7 @@ pub(super) fn run() -> Result<()> {
     let mut on_disk = on_disk;
     let mut started = Vec::new();
     for _ in 0..ROUNDS {
-        // Killed in the middle of its work.
+        // Killed while it works.
         on_disk.connect()?.send(&publish("more", "x", Ack::None).repeat(1000))?;
         drop(on_disk);
         on_disk = Daemon::start(History::Disk, WIDE, &state)?;
@@ -43,8 +43,8 @@ pub(super) fn run() -> Result<()> {
     fill(&in_memory)?;
     let (mut memory, mut disk) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        memory.push(told(&in_memory)?.as_secs_f64());
-        disk.push(told(&on_disk)?.as_secs_f64());
+        memory.push(replay(&in_memory)?.as_secs_f64());
+        disk.push(replay(&on_disk)?.as_secs_f64());
     }
     let ratio = median(memory.iter().zip(&disk).map(|(memory, disk)| memory / disk).collect());
     let rate = |seconds| format!("{:.0} events/s", EVENTS as f64 / seconds);
@@ -66,13 +66,13 @@ fn fill(daemon: &Daemon) -> Result<()> {
     for _ in 0..EVENTS / TOPICS {
         publisher.send(&round)?;
     }
-    // Whoever has this answer knows that all before were taken.
+    // This answer shows that all events before were accepted.
     publisher.send(&publish("bench/0", "the last", Ack::Accepted))?;
     publisher.wait_for(1)
 }
 
-/// Has curl get all events. Gives how long it took until the last one came.
-fn told(daemon: &Daemon) -> Result<Duration> {
+/// Replays all events to curl. Returns the time until the last one.
+fn replay(daemon: &Daemon) -> Result<Duration> {
     let url = format!("http://{}/events/bench/*?since=all", daemon.address);
     let began = Instant::now();
     let mut command = Command::new("curl");
@@ -84,16 +84,16 @@ fn told(daemon: &Daemon) -> Result<Duration> {
     curl.wait()?;
     match read? {
         EVENTS.. => Ok(took),
-        events => Err(format!("only {events} events came").into()),
+        events => Err(format!("only {events} events arrived").into()),
     }
 }
 
-/// Reads up to the last event. Gives how many events it were.
+/// Reads up to the last event. Returns the number of events.
 fn read_all(curl: &mut Child) -> Result<usize> {
     let mut output = curl.stdout.take().ok_or("curl has no output")?;
     let mut buffer = vec![0; 256 << 10];
     let (mut lines, mut held) = (0, 0);
-    // The end of what came before stays in the buffer, so that the last event is found wherever reads end.
+    // The end of the previous read stays in the buffer, so that the last event is found wherever reads end.
     while !buffer[..held].ends_with(LAST) {
         let tail = held.min(LAST.len());
         buffer.copy_within(held - tail..held, 0);
@@ -104,6 +104,6 @@ fn read_all(curl: &mut Child) -> Result<usize> {
         held = tail + read;
         lines += memchr::memchr_iter(b'\n', &buffer[tail..held]).count();
     }
-    // Of id and data, and an empty one.
+    // The lines of id and data, and an empty one.
     Ok(lines / 3)
 }

@@ -1,28 +1,25 @@
-//! The bus under pressure: what subscribers that do not read, floods and strangers cost everybody else.
+//! The bus under pressure: the cost of subscribers that do not read, floods and unauthenticated peers for other
+//! clients.
 //!
-//! `cargo bench --bench pressure [-- NAME...]`, where a name is one of `snapshot`, `losses`, `latest`, `unicast`, `past`,
-//! `topics`, `rest`, `strangers`. Each prints the longest time that the bus was locked, the publish latency of a client
-//! that has nothing to do with it, and memory. All of them take less than three minutes.
+//! `cargo bench --bench pressure [-- NAME...]`, where a name is one of `snapshot`, `losses`, `latest`, `unicast`,
+//! `past`, `topics`, `rest`, `strangers`. Each prints the longest time that the bus was locked, the publish latency of
+//! an uninvolved client, and memory. All of them take less than three minutes.
 //!
 //! The lock is measured in real time, by the metric `sse_bus_lock_hold_seconds`, in windows of 100 ms: where other work
-//! takes the processor from the thread that holds it, the longest window shows that too, and the median does not.
+//! takes the processor from the thread that holds it, the longest window includes that, and the median does not.
 
-#[cfg(target_os = "linux")]
-#[allow(dead_code, reason = "the fan-out needs more of it")]
-#[path = "../fanout/daemon.rs"]
-mod daemon;
 #[cfg(target_os = "linux")]
 mod measure;
 #[cfg(target_os = "linux")]
 mod rows;
 
+#[cfg(target_os = "linux")]
+use sse_bus_support::measured::{self as daemon, Result};
+
 #[cfg(not(target_os = "linux"))]
 fn main() {
     eprintln!("this benchmark reads /proc, which only Linux has");
 }
-
-#[cfg(target_os = "linux")]
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[cfg(target_os = "linux")]
 type Benchmark = fn() -> Result<()>;
@@ -54,7 +51,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Prints a figure and what is asked of it.
+/// Prints a figure and its target.
 #[cfg(target_os = "linux")]
 fn line(what: &str, figure: &str, asked: &str) {
     println!("{what:<66} {figure:>12}  {asked}");

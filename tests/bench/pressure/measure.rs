@@ -1,4 +1,4 @@
-//! What is measured while something presses: the lock, a publisher that has nothing to do with it, memory.
+//! Measurements under load: the lock, the latency of an uninvolved publisher, memory.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -12,11 +12,11 @@ use super::{Result, daemon::Daemon, line};
 
 /// The lock is measured in windows of this length.
 const WINDOW: Duration = Duration::from_millis(100);
-/// How long the measurement goes on once all that presses is there.
+/// How long the measurement continues once the whole load runs.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// Runs something that presses the daemon, and prints what that costs. What it returns is kept until the end, for example
-/// connections. `asked` is how many MiB of memory it may take, history included.
+/// Runs a load, and prints its cost. Its return value, such as connections, is kept until the end. `asked` is the
+/// memory in MiB that it may take, history included.
 pub(super) fn press<T>(what: &str, daemon: &Daemon, asked: u32, run: impl FnOnce() -> Result<T>) -> Result<()> {
     let before = daemon.resident()?;
     daemon.forget_peak()?;
@@ -72,7 +72,7 @@ fn holds(daemon: &Daemon, over: &AtomicBool) -> Result<Vec<Duration>> {
     Ok(holds)
 }
 
-/// The longest hold of the lock since this was asked last.
+/// The longest hold of the lock since the last query.
 fn longest_hold(daemon: &Daemon) -> Result<Duration> {
     let mut socket = daemon.connect()?;
     socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: bus\r\nConnection: close\r\n\r\n")?;

@@ -1,4 +1,4 @@
-//! What presses the daemon: one function for each kind, each with a daemon of its own.
+//! The loads: one function for each kind, each with a daemon of its own.
 
 use std::{
     fmt::Write as _,
@@ -18,7 +18,7 @@ use super::{
     measure::{Lines, press},
 };
 
-/// KiB that a subscriber may take: a read that its socket does not accept, and what a stream costs anyway.
+/// KiB per subscriber: a read that its socket does not accept, and the cost of a stream.
 const EACH: u32 = 160;
 /// The largest event that is accepted by default.
 const LARGE: usize = 256 << 10;
@@ -32,7 +32,7 @@ pub(super) fn snapshot() -> Result<()> {
     press("500 unread streams, 60,000 retained events", &daemon, asked, || streams(&daemon, STREAMS, "/events"))
 }
 
-/// Subscribers that do not read, and very many topics that have lost an event.
+/// Subscribers that do not read, and very many topics with losses.
 pub(super) fn losses() -> Result<()> {
     const STREAMS: u32 = 150;
     let daemon = Daemon::start(On::All, &["--history-events", "1"])?;
@@ -80,7 +80,7 @@ pub(super) fn unicast() -> Result<()> {
     let daemon = Daemon::start(On::All, &[])?;
     let _streams = streams(&daemon, STREAMS, "/events/t?client=x")?;
     let large = "x".repeat(LARGE);
-    // What each stream has taken and its socket has not is an event of its own.
+    // Events that a stream has taken, and its socket has not accepted, are copies of their own.
     let asked = mebibytes(STREAMS * EACH) + mebibytes((UNICAST_BUFFERS >> 10) as u32);
     press("4 events of 256 KiB to a name that 1,500 unread streams have", &daemon, asked, || {
         let mut lines = Lines::connect(&daemon)?;
@@ -94,7 +94,7 @@ pub(super) fn unicast() -> Result<()> {
     })
 }
 
-/// Subscribers that do not read a past of large events.
+/// Subscribers that do not read a history of large events.
 pub(super) fn past() -> Result<()> {
     const STREAMS: u32 = 1500;
     let daemon = Daemon::start(On::All, &[])?;
@@ -108,7 +108,7 @@ pub(super) fn past() -> Result<()> {
     })
 }
 
-/// A list of very many topics, which completion asks for.
+/// A list of very many topics, which completion requests.
 pub(super) fn topics() -> Result<()> {
     let daemon = Daemon::start(On::All, &["--history-events", "1"])?;
     publish_to_each(&daemon, 99_000, r#""data":"x""#)?;
@@ -124,7 +124,7 @@ pub(super) fn topics() -> Result<()> {
     })
 }
 
-/// A flood with history on disk, and what of its memory stays at rest.
+/// A flood with history on disk, and the memory that remains at rest.
 pub(super) fn rest() -> Result<()> {
     const FLOOD: Duration = Duration::from_secs(6);
     const REST: Duration = Duration::from_mins(1);
@@ -163,7 +163,7 @@ pub(super) fn rest() -> Result<()> {
     Ok(())
 }
 
-/// Connections without a token that send heads and do not finish them.
+/// Connections without a token that never finish their heads.
 pub(super) fn strangers() -> Result<()> {
     let state = tempfile::tempdir()?;
     let directory = state.path().display().to_string();
@@ -183,7 +183,7 @@ pub(super) fn strangers() -> Result<()> {
         let mut strangers = Vec::new();
         for _ in 0..3 * UNAUTHENTICATED_BYTES / HEAD_MAX {
             let mut stranger = TcpStream::connect(exposed)?;
-            // One that the daemon has closed meanwhile takes no more.
+            // The daemon may have closed it meanwhile.
             let _ = stranger.write_all(head.as_bytes());
             strangers.push(stranger);
         }
@@ -191,7 +191,7 @@ pub(super) fn strangers() -> Result<()> {
     })
 }
 
-/// Publishes an event, given as the fields behind the topic, to each of many topics.
+/// Publishes an event, given as the fields after the topic, to each of many topics.
 fn publish_to_each(daemon: &Daemon, topics: usize, fields: &str) -> Result<()> {
     let mut publisher = daemon.publisher()?;
     for first in (0..topics).step_by(500) {
@@ -204,7 +204,7 @@ fn publish_to_each(daemon: &Daemon, topics: usize, fields: &str) -> Result<()> {
     publisher.status().map(drop)
 }
 
-/// Opens streams, of each of which only the first byte is read.
+/// Opens streams, and reads only the first byte of each.
 fn streams(daemon: &Daemon, count: u32, path: &str) -> Result<Vec<TcpStream>> {
     let open = |_| {
         let mut stream = TcpStream::connect(daemon.address)?;

@@ -1,5 +1,5 @@
-// Many EventSource streams in one process: node streams.mjs URL COUNT. Says on stdout, one JSON array a line, what each
-// comes to: [stream, "try"], [stream, "open"], [stream, id, data], [stream, "closed"] when it gives up, or
+// Many EventSource streams in one process: node streams.mjs URL COUNT. Prints on stdout, one JSON array a line, what each
+// reports: [stream, "try"], [stream, "open"], [stream, id, data], [stream, "closed"] when it gives up, or
 // [stream, "gap", data].
 import { EventSource } from "eventsource";
 

@@ -13,7 +13,7 @@ use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, Windo
 
 use crate::{DEADLINE, eventually};
 
-/// Without the background flags Chromium looks for its maker's hosts; in a container it has no sandbox.
+/// Without the background flags Chromium looks up its vendor's hosts; in a container it has no sandbox.
 pub(crate) const FLAGS: &[&str] = &[
     "--headless",
     "--window-size=1000,800",
@@ -71,7 +71,7 @@ impl Browser {
         Browser { driver, _processes: processes, _profile: profile }
     }
 
-    /// Opens a page in a new tab, without waiting for more than its load.
+    /// Opens a page in a new tab and waits for its load only.
     pub async fn open(&self, url: &str) -> Tab {
         let window = self.driver.new_tab().await.expect("a tab opens");
         let tab = Tab { driver: self.driver.clone(), window };
@@ -88,7 +88,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Its own way to end a session, if it has not been ended, is to ask and wait for longer than a test takes.
+        // The driver's own way to end an open session waits longer than a test takes.
         let _ = self.driver.clone().leak();
     }
 }
@@ -121,7 +121,7 @@ impl Tab {
         }
     }
 
-    /// Waits until the page's stream stands, and returns the id that the page gave itself.
+    /// Waits until the page's stream is open, and returns the id that the page chose.
     pub async fn connected(&self) -> String {
         const SHOWN: &str = "return ['#state', '#client'].map((part) => document.querySelector(part))
                                .map((part) => part?.dataset.state ?? part?.textContent)";
@@ -144,8 +144,8 @@ impl Tab {
         .await;
     }
 
-    /// Pauses the page's list, and waits until it shows as much as it does by itself of what it keeps: while it runs, it
-    /// leaves out what there is no time to draw.
+    /// Pauses the page's list, and waits until it shows as many events as it keeps: while running, it leaves out those
+    /// that it has no time to draw.
     pub async fn pause(&self) {
         self.click("#pause").await;
         eventually("the list to be drawn", async || {
@@ -155,7 +155,7 @@ impl Tab {
         .await;
     }
 
-    /// Writes into a field of the page, as a keyboard does. Replaces what is there.
+    /// Types into a field of the page, replacing its text.
     pub async fn fill(&self, form: &str, name: &str, text: &str) {
         self.front().await;
         let field = self.find(&format!("#{form} [name={name}]")).await;
@@ -163,13 +163,13 @@ impl Tab {
         field.send_keys(text).await.expect("the field takes text");
     }
 
-    /// Clicks on what a CSS selector finds.
+    /// Clicks on the element that a CSS selector finds.
     pub async fn click(&self, selector: &str) {
         self.front().await;
         self.find(selector).await.click().await.unwrap_or_else(|e| panic!("{selector}: {e}"));
     }
 
-    /// The text of a frame's document, as soon as it holds something. The browser's owner sees what no page may.
+    /// The text of a frame's document once it is not empty. The driver can read what no page may.
     pub async fn text_of_frame(&self, selector: &str, wanted: &str) -> String {
         self.front().await;
         self.find(selector).await.enter_frame().await.unwrap_or_else(|e| panic!("{selector}: {e}"));
@@ -183,7 +183,7 @@ impl Tab {
         text
     }
 
-    /// Presses a key, or several, wherever the page has its focus.
+    /// Presses one or more keys, wherever the page has its focus.
     pub async fn press(&self, keys: &str) {
         self.front().await;
         let actions = self.driver.action_chain().send_keys(keys);
@@ -199,7 +199,8 @@ impl Tab {
         self.tell("Emulation.setDeviceMetricsOverride", size).await;
     }
 
-    /// A click of the mouse in the tab in front, as the browser gets it from the system: whatever the page is busy with.
+    /// A mouse click in the tab in front, sent to the browser like one of the system: independent of what the page is
+    /// doing.
     pub async fn tap(&self, x: f64, y: f64) {
         for kind in ["mousePressed", "mouseReleased"] {
             let event = json!({ "type": kind, "x": x, "y": y, "button": "left", "clickCount": 1 });
@@ -207,13 +208,13 @@ impl Tab {
         }
     }
 
-    /// Says something to the browser in its own protocol, about the tab in front.
+    /// Sends a command of the browser's own protocol for the tab in front.
     async fn tell(&self, command: &str, parameters: Value) {
         let done = self.driver.cdp().send_raw(command, parameters).await;
         done.unwrap_or_else(|e| panic!("{command}: {e}"));
     }
 
-    /// A picture of the page, if a folder for them is named in `SSE_BUS_SCREENSHOTS`.
+    /// Takes a screenshot, if `SSE_BUS_SCREENSHOTS` names a folder.
     pub async fn screenshot(&self, name: &str) {
         if let Some(folder) = std::env::var_os("SSE_BUS_SCREENSHOTS") {
             self.front().await;
@@ -246,13 +247,13 @@ async fn session(url: &str, flags: &[&str]) -> WebDriverResult<WebDriver> {
     WebDriver::builder(url, capabilities).request_timeout(DEADLINE + Duration::from_secs(10)).await
 }
 
-/// The first line says "on port 0" whatever the port is; a later one the port.
+/// The first line contains "on port 0" whatever the port is; a later one has the port.
 fn listening_port(said: &str) -> Option<u16> {
     let line = said.lines().find(|l| l.contains("started successfully on port"))?;
     line.rsplit(' ').next()?.trim_end_matches('.').parse().ok()
 }
 
-/// A process and all that it started, killed together when this is dropped.
+/// A process and its descendants, killed together when this is dropped.
 pub(crate) struct Group(Child);
 
 impl Group {

@@ -1,4 +1,4 @@
-//! A daemon on a port and in a folder of its own, and the command line that talks to it.
+//! A daemon with a port and a folder of its own, and the command line for it.
 
 use std::{
     fs::{self, File},
@@ -15,19 +15,19 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{eventually, held::Held};
+use crate::{eventually, inherited_sockets::InheritedSockets};
 
 /// A running `sse-busd`. Killed, and its folder removed, when it is dropped; if the test has failed its log is printed.
 pub struct Bus {
     folder: TempDir,
     listen: SocketAddr,
     arguments: Vec<String>,
-    /// Its sockets, if it is not itself that opens them.
-    held: Option<Held>,
+    /// Its sockets, if it inherits them.
+    held: Option<InheritedSockets>,
     daemon: Option<Child>,
 }
 
-/// What a command left behind.
+/// The outcome of a command.
 #[derive(Debug)]
 pub struct Output {
     pub status: ExitStatus,
@@ -46,24 +46,24 @@ impl Bus {
         Bus::start_at(free_port(), arguments).await
     }
 
-    /// Starts a daemon on a port that is known before.
+    /// Starts a daemon on a given port.
     pub async fn start_at(port: u16, arguments: &[&str]) -> Bus {
         let mut bus = Bus::new((Ipv4Addr::LOCALHOST, port).into(), arguments);
         bus.restart().await;
         bus
     }
 
-    /// Starts a daemon whose port and local socket stay open while it is away.
+    /// Starts a daemon whose port and local socket stay open while it is down.
     pub async fn start_held(arguments: &[&str]) -> Bus {
         let mut bus = Bus::new((Ipv4Addr::LOCALHOST, 0).into(), arguments);
-        let held = Held::bind(&bus.socket()).expect("the sockets can be had");
+        let held = InheritedSockets::bind(&bus.socket()).expect("the sockets can be bound");
         bus.listen = held.http.local_addr().expect("it has an address");
         bus.held = Some(held);
         bus.restart().await;
         bus
     }
 
-    /// Starts a daemon that other machines reach, in the clear, and gives a token that lets in.
+    /// Starts a daemon that listens for other machines without TLS, and returns a token for it.
     pub async fn start_exposed(arguments: &[&str]) -> (Bus, String) {
         let mut bus = Bus::new((Ipv4Addr::UNSPECIFIED, free_port()).into(), arguments);
         let state = bus.state().display().to_string();
@@ -97,7 +97,7 @@ impl Bus {
         let daemon = started.expect("sse-busd starts; build it, or name its folder in SSE_BUS_BIN_DIR");
         self.daemon = Some(daemon);
         eventually("the daemon to listen", async || {
-            if let Some(status) = self.daemon.as_mut().unwrap().try_wait().expect("the daemon is a child of ours") {
+            if let Some(status) = self.daemon.as_mut().unwrap().try_wait().expect("the daemon is a child process") {
                 panic!("the daemon ended with {status}");
             }
             UnixStream::connect(self.socket()).map_err(|e| e.to_string())
@@ -110,7 +110,7 @@ impl Bus {
     /// Stops the daemon as a service manager does, and waits for its end.
     pub async fn stop(&mut self) -> ExitStatus {
         let mut daemon = self.daemon.take().expect("the daemon runs");
-        kill_process(Pid::from_child(&daemon), Signal::TERM).expect("a child of ours can be signalled");
+        kill_process(Pid::from_child(&daemon), Signal::TERM).expect("a child process can be signalled");
         wait_for(&mut daemon, "the daemon to stop").await
     }
 
@@ -119,19 +119,19 @@ impl Bus {
         self.listen.port()
     }
 
-    /// Ends the daemon as a crash does.
+    /// Kills the daemon, as a crash would.
     pub async fn crash(&mut self) {
         let mut daemon = self.daemon.take().expect("the daemon runs");
-        daemon.kill().expect("a child of ours can be killed");
-        wait_for(&mut daemon, "the daemon to be gone").await;
+        daemon.kill().expect("a child process can be killed");
+        wait_for(&mut daemon, "the daemon to end").await;
     }
 
-    /// Where browsers find it, without a final slash.
+    /// The URL for browsers, without a final slash.
     pub fn url(&self) -> String {
         self.url_as("127.0.0.1")
     }
 
-    /// The same under another name that leads here.
+    /// The same with another name that resolves to it.
     pub fn url_as(&self, name: &str) -> String {
         format!("http://{name}:{}", self.listen.port())
     }
@@ -151,7 +151,7 @@ impl Bus {
         fs::read_to_string(self.log_path()).expect("the log is readable")
     }
 
-    /// What the daemon answers to a request of this machine's user that has nothing to do with a browser.
+    /// The daemon's response to a request of this machine's user, without a browser.
     pub async fn get(&self, path: &str) -> String {
         let address = self.address();
         let mut daemon = tokio::net::TcpStream::connect(&address).await.expect("the daemon listens");
@@ -162,7 +162,7 @@ impl Bus {
         answer
     }
 
-    /// A subscriber that writes what it gets to a file.
+    /// A subscriber that writes its output to a file.
     pub fn curl(&self, target: &str, file: &Path) -> Process {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--no-buffer", "--globoff", "--noproxy", "*"])
@@ -177,7 +177,7 @@ impl Bus {
 
     /// Runs `sse-busctl` with something on its standard input.
     pub async fn ctl_reading(&self, args: &[&str], stdin: impl Into<Stdio>) -> Output {
-        // Files, because a pipe that nobody reads fills up.
+        // Files, because a pipe that is not read fills up.
         let [out, err] = ["ctl.out", "ctl.err"].map(|name| self.path().join(name));
         let child = Command::new(binary("sse-busctl"))
             .arg("--socket")
@@ -201,7 +201,7 @@ impl Bus {
         printed.lines().map(|line| serde_json::from_str(line).expect("a JSON value")).collect()
     }
 
-    /// Waits until so many subscribers are connected.
+    /// Waits until this number of subscribers is connected.
     pub async fn subscribers(&self, count: usize) {
         eventually(&format!("{count} subscribers"), async || {
             let listed = self.ctl(&["clients", "--json"]).await.stdout;
@@ -274,7 +274,7 @@ impl Drop for Process {
 }
 
 async fn wait_for(child: &mut Child, what: &str) -> ExitStatus {
-    eventually(what, async || child.try_wait().expect("a child of ours").ok_or_else(|| "it still runs".to_owned()))
+    eventually(what, async || child.try_wait().expect("a child process").ok_or_else(|| "it still runs".to_owned()))
         .await
 }
 
@@ -288,8 +288,7 @@ fn binary(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// A port that nobody listens on, below those that the system gives to outgoing connections, so that it is still free
-/// when a stopped daemon comes back.
+/// A free port below the ephemeral range, so that it is still free when a stopped daemon restarts.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = (std::process::id() % 10_000) as u16;
@@ -299,11 +298,11 @@ pub fn free_port() -> u16 {
         .expect("one of ten thousand ports is free")
 }
 
-/// Publishes as a program of this machine's user does, without a browser, and gives the whole answer.
+/// Publishes as a program of this machine's user does, without a browser, and returns the whole response.
 ///
 /// # Errors
 ///
-/// The daemon is not there, or goes before it has answered.
+/// The daemon does not run, or ends before it has answered.
 pub async fn post(address: &str, path: &str, body: &str) -> io::Result<String> {
     let mut daemon = tokio::net::TcpStream::connect(address).await?;
     let length = body.len();

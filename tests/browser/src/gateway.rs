@@ -1,5 +1,5 @@
-//! A proxy in front of a bus, as nginx, socat or a development server is one: it passes everything on as it is, and while
-//! there is no bus it answers 502 itself.
+//! A proxy in front of a bus, like nginx, socat or a development server: it forwards everything unchanged, and responds
+//! with 502 while the bus is down.
 
 use std::{io, path::PathBuf};
 
@@ -18,7 +18,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts a proxy for a bus on a port, which need not be there yet.
+    /// Starts a proxy for a bus on a port, which need not be open yet.
     pub async fn start(bus: u16) -> Gateway {
         Gateway::to(move || TcpStream::connect(("127.0.0.1", bus))).await
     }
@@ -44,12 +44,12 @@ impl Gateway {
         Gateway { port, server }
     }
 
-    /// Where browsers find it.
+    /// The URL for browsers.
     pub fn url(&self) -> String {
         self.url_as("127.0.0.1")
     }
 
-    /// The same under another name that leads here.
+    /// The same with another name that resolves to it.
     pub fn url_as(&self, name: &str) -> String {
         format!("http://{name}:{}", self.port)
     }

@@ -1,13 +1,13 @@
-//! What the browser tests stand on: a bus and a browser of their own for each test, in a folder of their own.
+//! The harness of the browser tests: each test has its own bus and browser, in its own folder.
 //!
-//! Nothing here sleeps to wait for something: [`eventually`] looks until a deadline and then says what it saw last.
+//! Nothing here sleeps to wait for something: [`eventually`] polls until a deadline and then reports what it saw last.
 //! Processes are ended by their handles and folders removed, however a test ends.
 
 mod browser;
 mod bus;
-mod careless;
 mod gateway;
-mod held;
+mod guard_stripping_proxy;
+mod inherited_sockets;
 pub mod npm;
 mod packages;
 pub mod pip;
@@ -20,17 +20,17 @@ use std::time::{Duration, Instant};
 
 pub use browser::{Browser, Tab};
 pub use bus::{Bus, Output, Process, free_port, post};
-pub use careless::Careless;
 pub use gateway::Gateway;
+pub use guard_stripping_proxy::GuardStrippingProxy;
 pub use random::Random;
 pub use remote::{Kind, Page, Remote};
 pub use serde_json::Value;
 pub use site::{Answer, Site};
 
-/// Longer than anything here takes on a busy machine.
+/// Longer than any operation takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Looks again and again until `look` finds something. Its error is what it saw instead.
+/// Polls until `look` returns `Ok`. Its error is what it saw instead.
 ///
 /// # Panics
 ///

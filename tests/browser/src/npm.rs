@@ -10,8 +10,8 @@ use std::{
 
 use crate::packages::{installed_once, run};
 
-/// Installs the packages that a folder of this crate lists. Returns the folder of the packages. Their install scripts are
-/// not run.
+/// Installs the packages that a folder of this crate lists. Returns the folder of the packages. Their install scripts
+/// are not run.
 ///
 /// # Panics
 ///

@@ -1,5 +1,5 @@
-//! Packages of PyPI and npm that tests use. A set is installed into Cargo's target directory, once for each version of its
-//! list.
+//! Packages of PyPI and npm that tests use. A set is installed into Cargo's target directory, once for each version of
+//! its list.
 
 use std::{
     env,

@@ -1,6 +1,5 @@
-//! Chromium and Firefox, driven over the sockets by which their developer tools are: the one speaks the DevTools protocol,
-//! the other WebDriver BiDi. For tests that are the same in both, and for tabs that are to crash or to freeze, which a
-//! driver in between does not survive.
+//! Chromium and Firefox, driven by their own protocols: DevTools and WebDriver BiDi. For tests that are the same in
+//! both, and for tabs that crash or freeze, which a driver process does not survive.
 
 use std::{
     fs::{self, File},
@@ -22,7 +21,7 @@ use crate::{
     eventually,
 };
 
-/// Which browser.
+/// The kind of browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Chromium,
@@ -77,7 +76,7 @@ impl Remote {
         Remote { kind, socket, _processes: processes, _profile: profile }
     }
 
-    /// Answers for the user whether pages of an origin may do something. Chromium only.
+    /// Grants or denies a permission to an origin on behalf of the user. Chromium only.
     pub async fn set_permission(&self, origin: &str, name: &str, setting: &str) {
         let params = json!({ "permission": { "name": name }, "setting": setting, "origin": origin });
         self.socket.ask("Browser.setPermission", params, None).await.expect("it is a permission");
@@ -114,7 +113,7 @@ impl Remote {
 }
 
 impl Page {
-    /// The value of an expression, as JSON; of a promise what it is resolved with.
+    /// The value of an expression, as JSON; of a promise, its result.
     pub async fn eval(&self, expression: &str) -> Value {
         let result = self.try_eval(expression).await;
         result.unwrap_or_else(|error| panic!("{expression}: {error}"))
@@ -151,13 +150,13 @@ impl Page {
         closed.expect("the tab closes");
     }
 
-    /// Has the process that renders the page crash, and with it other pages that it renders. Chromium only.
+    /// Crashes the process that renders the page, and other pages of that process. Chromium only.
     pub async fn crash(self) {
-        // It does not live to answer.
+        // The process ends before it answers.
         self.socket.send("Page.crash", json!({}), self.session.as_deref()).await;
     }
 
-    /// Has the page do nothing but one thing for some time. Another page is not to be rendered by the same process.
+    /// Blocks the page's event loop for a time. No other page may share its process.
     pub async fn hang(&self, time: Duration) {
         let expression = format!("for (const end = Date.now() + {}; Date.now() < end; );", time.as_millis());
         self.socket.send("Runtime.evaluate", json!({ "expression": expression }), self.session.as_deref()).await;
@@ -174,7 +173,7 @@ impl Page {
     }
 }
 
-/// Requests and answers. What else the browser tells is passed over.
+/// Requests and responses. Other messages of the browser are skipped.
 struct Socket(Mutex<(WebSocketStream<MaybeTlsStream<TcpStream>>, u64)>);
 
 impl Socket {
@@ -215,7 +214,7 @@ fn chromium(profile: &Path) -> Command {
 }
 
 fn firefox(profile: &Path) -> Command {
-    // Nothing is fetched but what a test opens.
+    // No requests except those of the test.
     const PREFERENCES: &[(&str, &str)] = &[
         ("app.update.enabled", "false"),
         ("browser.shell.checkDefaultBrowser", "false"),

@@ -1,4 +1,4 @@
-//! A web server that is not the bus: it serves the pages of other origins, and remembers what it was asked.
+//! A web server other than the bus: it serves pages of other origins, and records requests.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,14 +8,14 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// A running server. Every address of it is one of 127.0.0.1, whatever name leads there.
+/// A running server. Every address of it is one of 127.0.0.1, under any name that resolves to it.
 pub struct Site {
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
     server: JoinHandle<()>,
 }
 
-/// What a site says to a request.
+/// A response of the site.
 pub struct Answer {
     status: &'static str,
     headers: String,
@@ -28,13 +28,13 @@ impl Answer {
         Answer { status: "200 OK", headers: format!("content-type: {kind}\r\n"), body: body.into() }
     }
 
-    /// Somewhere else, with the same method and body.
+    /// A redirect that keeps method and body.
     pub fn redirect(to: &str) -> Answer {
         let headers = format!("location: {to}\r\naccess-control-allow-origin: *\r\n");
         Answer { status: "307 Temporary Redirect", headers, body: String::new() }
     }
 
-    /// With one more header.
+    /// Adds a header.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Answer {
         self.headers += &format!("{name}: {value}\r\n");
@@ -49,7 +49,7 @@ impl Site {
         let (asked, answer) = (Arc::<Mutex<Vec<String>>>::default(), Arc::new(answer));
         let noted = asked.clone();
         let server = tokio::spawn(async move {
-            // A browser also opens connections that it does not use, so each is waited for on its own.
+            // A browser also opens connections that it does not use, so each one is read in a task of its own.
             let mut connections = JoinSet::new();
             while let Ok((peer, _)) = listener.accept().await {
                 let (noted, answer) = (noted.clone(), answer.clone());
@@ -59,7 +59,7 @@ impl Site {
         Site { port, asked, server }
     }
 
-    /// The origin of its pages, under a name that leads here.
+    /// The origin of its pages, with a name that resolves to it.
     pub fn origin(&self, name: &str) -> String {
         format!("http://{name}:{}", self.port)
     }
@@ -92,7 +92,7 @@ async fn serve(mut peer: TcpStream, asked: &Mutex<Vec<String>>, answer: &(dyn Fn
     let _ = peer.write_all(answer.as_bytes()).await;
 }
 
-/// The head of a message, and what came of its body with it. Nothing if it does not come whole.
+/// The head of a message, and the bytes of its body that came with it; `None` if the head is incomplete.
 pub(crate) async fn read_head(peer: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {

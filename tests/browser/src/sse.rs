@@ -1,13 +1,13 @@
-//! A reader of event streams, as the standard has it, over a whole stream at once.
+//! A parser of event streams according to the standard, for a whole stream at once.
 //!
 //! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
-/// What a stream says of one event.
+/// An event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
     /// The last id of the stream so far.
     pub id: String,
-    /// `message` where the stream says nothing.
+    /// `message` if the stream sets none.
     pub kind: String,
     pub data: String,
 }

@@ -1,9 +1,9 @@
-//! The README's code for browsers, in a real one. `tests/readme` runs the rest of it.
+//! The README's code for browsers, run in a real one. `tests/readme` runs the rest of the README.
 
 use sse_bus_browser_tests::{Answer, Browser, Bus, Site, Tab, Value, eventually, free_port};
 
 const README: &str = include_str!("../../../README.md");
-/// Where the README says that the bus and the page are.
+/// The addresses of the bus and of the page in the README.
 const BUS: &str = "http://127.0.0.1:7733";
 
 #[tokio::test]
@@ -20,7 +20,7 @@ async fn the_page_of_the_tutorial_works_from_an_origin_of_its_own() {
     for tab in &tabs {
         shows(tab, "connected").await;
         let text = text(tab).await;
-        let name = text.lines().find_map(|line| line.strip_prefix("I am ")).expect("it says who it is");
+        let name = text.lines().find_map(|line| line.strip_prefix("I am ")).expect("the page shows its id");
         names.push(name.trim().to_owned());
     }
 
@@ -38,7 +38,7 @@ async fn the_page_of_the_tutorial_works_from_an_origin_of_its_own() {
     bus.stop().await;
     shows(&tabs[0], "lost; the browser reconnects").await;
     bus.restart().await;
-    eventually("both tabs to be back", async || {
+    eventually("both tabs to be reconnected", async || {
         let clients = bus.ctl(&["clients"]).await.stdout;
         if names.iter().all(|name| clients.contains(name)) { Ok(()) } else { Err(clients) }
     })
@@ -82,7 +82,7 @@ async fn tabs_share_a_connection() {
         })
         .await;
     }
-    eventually("a stream of what both want", async || {
+    eventually("a stream of the topics of both", async || {
         let clients = bus.ctl(&["clients", "--json"]).await.stdout;
         let is_shared = clients.matches("subscriber").count() == 1 && clients.contains("clock");
         if is_shared && clients.contains("dashboard") { Ok(()) } else { Err(clients) }

@@ -1,5 +1,5 @@
-//! A real log, with all that real logs hold, from a pipe to three curls and a browser: every line, in order, byte for
-//! byte after the rules of event streams (which turn every CR into a line break).
+//! A realistic log from a pipe to three curls and a browser: every line arrives in order and unchanged, except that
+//! event streams turn every CR into a line break.
 
 use std::{
     fmt::Write as _,
@@ -54,14 +54,14 @@ async fn every_line_of_a_log_arrives_everywhere_in_order() {
     .await;
     same("the EventSource", &plain.strings("lines").await, &expected);
     page.shows(LAST).await;
-    // Its data comes in JSON, where nothing is lost.
+    // Its data arrives as JSON, which preserves everything.
     same("the page", &all_that_is_kept(&page).await, &log);
     page.screenshot("real-input").await;
     browser.quit().await;
 }
 
-/// The data of all events that the page keeps. It draws the newest, more when it is asked to, and of long ones the
-/// beginning until they are opened.
+/// The data of all events that the page keeps. It draws the newest, and more on request; long ones are shortened until
+/// they are opened.
 async fn all_that_is_kept(page: &Tab) -> Vec<String> {
     page.pause().await;
     page.eval("for (let n = 0; n < 20 && !older.hidden; n++) older.click();").await;
@@ -82,7 +82,7 @@ fn same(who: &str, got: &[String], expected: &[String]) {
     }
 }
 
-/// A log as programs write them, the same every time. No line ends in CR: that one belongs to the line's end.
+/// A log as programs write them, the same every time. No line ends in CR, which would belong to the line's end.
 fn log_lines() -> Vec<String> {
     let mut random = Random(0x5eed);
     let mut lines: Vec<String> = (0..LINES - 1).map(|n| log_line(n, &mut random)).collect();

@@ -1,5 +1,5 @@
-//! Restarts under load, as those see it who use `EventSource`: pages of the bus's own origin and of another, and fifty
-//! streams of the package of that name in Node.
+//! Restarts under load with `EventSource`: pages of the bus's own origin and of another, and fifty streams of the npm
+//! package of that name in Node.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -16,14 +16,14 @@ use tokio::{
 };
 
 const STREAMS: usize = 50;
-/// Within this everybody is back.
+/// All have reconnected within this time.
 const BACK: Duration = Duration::from_secs(15);
 /// Between two events.
 const PACE: Duration = Duration::from_millis(50);
-/// Streams that come in vain before the next daemon starts.
+/// Streams whose reconnect must fail before the next daemon starts.
 const TOO_EARLY: usize = 10;
 
-/// What came to one `EventSource`.
+/// What one `EventSource` has received.
 #[derive(Debug, Default)]
 struct Heard {
     opened: usize,
@@ -35,7 +35,7 @@ struct Heard {
 }
 
 impl Heard {
-    /// Takes what was said of it.
+    /// Records one of its messages.
     fn take(&mut self, said: &[Value]) {
         match said.iter().map(|word| word.as_str().unwrap()).collect::<Vec<_>>()[..] {
             ["try"] => self.tried += 1,
@@ -47,7 +47,7 @@ impl Heard {
         }
     }
 
-    /// Checks that it is all of some events, and nothing twice or out of order.
+    /// Checks that it received the wanted events, none twice or out of order.
     fn is_complete(&self, wanted: &BTreeMap<String, String>) {
         let seq = |id: &str| id.rsplit_once('-').unwrap().1.parse::<u64>().unwrap();
         assert!(self.events.is_sorted_by(|(a, _), (b, _)| seq(a) < seq(b)), "twice or out of order: {self:?}");
@@ -55,12 +55,12 @@ impl Heard {
         let heard: BTreeMap<_, _> = self.events.iter().cloned().collect();
         let missing: Vec<_> = wanted.iter().filter(|(id, data)| heard.get(*id) != Some(*data)).collect();
         assert!(missing.is_empty(), "missing, or others: {missing:?}");
-        // After a crash the bus does not know whether something is missing, and says so.
+        // After a crash the bus cannot tell whether an event is missing, so a gap may say so.
         assert!(self.gaps.len() <= 1 && self.gaps.iter().all(|gap| gap["missed"].is_null()), "{:?}", self.gaps);
     }
 }
 
-/// Everybody who listens.
+/// All `EventSource`s of the test.
 struct Crowd {
     pages: [Tab; 2],
     _node: Process,
@@ -93,7 +93,7 @@ impl Crowd {
         Crowd { pages, _node: Process::start(&mut node, &output), output }
     }
 
-    /// What Node's streams have heard.
+    /// The messages of Node's streams.
     fn node(&self) -> Vec<Heard> {
         let mut all: Vec<Heard> = (0..STREAMS).map(|_| Heard::default()).collect();
         let said = fs::read_to_string(&self.output).unwrap();
@@ -104,7 +104,7 @@ impl Crowd {
         all
     }
 
-    /// What everybody has heard.
+    /// The messages of all.
     async fn heard(&self) -> Vec<Heard> {
         let mut all = self.node();
         for page in &self.pages {
@@ -117,11 +117,11 @@ impl Crowd {
         all
     }
 
-    /// Waits until something is the case for everybody, and nobody has given up.
+    /// Waits until a condition holds for all of them, and checks that none has given up.
     async fn wait(&self, what: &str, is: impl Fn(&Heard) -> bool) {
         eventually(what, async || {
             let heard = self.heard().await;
-            assert!(heard.iter().all(|heard| !heard.closed), "somebody does not come back");
+            assert!(heard.iter().all(|heard| !heard.closed), "one does not reconnect");
             match heard.iter().filter(|heard| !is(heard)).count() {
                 0 => Ok(()),
                 others => Err(format!("not for {others} of {}", heard.len())),
@@ -131,7 +131,7 @@ impl Crowd {
     }
 }
 
-/// Publishes until it is over, also where the daemon is away meanwhile. Gives what was answered, by id.
+/// Publishes until `over` is set, also while the daemon is down. Returns the acknowledged events by id.
 async fn publish(socket: &Path, how: &str, over: &AtomicBool) -> BTreeMap<String, String> {
     let mut published = BTreeMap::new();
     let mut connection = None;
@@ -164,13 +164,13 @@ async fn publish(socket: &Path, how: &str, over: &AtomicBool) -> BTreeMap<String
 }
 
 #[tokio::test]
-async fn every_event_source_is_back_soon_after_a_restart_and_misses_nothing() {
+async fn every_event_source_reconnects_soon_after_a_restart_and_misses_nothing() {
     let site = Site::start(free_port(), |_| Answer::document("text/html", "<!doctype html>")).await;
     let mut bus = Bus::start_held(&["--history", "disk", "--allow-origin", &site.origin("localhost")]).await;
     let browser = Browser::start().await;
     let crowd = Crowd::gather(&bus, &browser, &site).await;
-    crowd.wait("everybody to be there", |heard| heard.opened == 1).await;
-    // Who has nothing yet would have no place to go on from.
+    crowd.wait("all to be connected", |heard| heard.opened == 1).await;
+    // An `EventSource` without an event would have no id to resume from.
     bus.ctl(&["publish", "load", "first"]).await;
     crowd.wait("the first event", |heard| heard.events.len() == 1).await;
 
@@ -186,17 +186,17 @@ async fn every_event_source_is_back_soon_after_a_restart_and_misses_nothing() {
                 "stop" => assert!(bus.stop().await.success()),
                 _ => bus.crash().await,
             }
-            eventually("some to come while it is away", async || {
+            eventually("some to try while it is down", async || {
                 let early = crowd.node().iter().map(|heard| heard.tried).sum::<usize>() - tried;
                 if early >= TOO_EARLY { Ok(()) } else { Err(early.to_string()) }
             })
             .await;
             let away = began.elapsed();
             bus.restart().await;
-            crowd.wait("everybody to be back", |heard| heard.opened > restarts).await;
+            crowd.wait("all to be reconnected", |heard| heard.opened > restarts).await;
             let last = began.elapsed();
             println!(
-                "{how}: away for {away:.2?}; {STREAMS} streams of Node and 2 of Chromium are back after {last:.2?}"
+                "{how}: down for {away:.2?}; {STREAMS} streams of Node and 2 of Chromium are back after {last:.2?}"
             );
             assert!(last < BACK, "{last:?}");
             over.store(true, Ordering::Relaxed);
@@ -210,7 +210,7 @@ async fn every_event_source_is_back_soon_after_a_restart_and_misses_nothing() {
     let text = |event: &Value, name: &str| event[name].as_str().unwrap().to_owned();
     let history = bus.json(&["history", "load"]).await;
     let history: BTreeMap<_, _> = history.iter().map(|event| (text(event, "id"), text(event, "data"))).collect();
-    assert!(answered.iter().all(|(id, data)| history.get(id) == Some(data)), "something was answered and is lost");
+    assert!(answered.iter().all(|(id, data)| history.get(id) == Some(data)), "an acknowledged event is lost");
     for heard in crowd.heard().await {
         heard.is_complete(&history);
     }

@@ -1,10 +1,10 @@
-//! What the readers of a first tutorial on Server-Sent Events expect to see, in a real browser: several tabs, each
-//! with a random id; a message to all and a message to one; the time every second; the server going and coming back.
+//! The usual first tutorial on Server-Sent Events, in a real browser: several tabs, each with a random id; a message to
+//! all and a message to one; the time every second; the server stopped and started.
 
 use sse_bus_browser_tests::{Browser, Bus, Tab, eventually};
 
 #[tokio::test]
-async fn several_tabs_get_what_is_for_all_and_one_what_is_for_it() {
+async fn several_tabs_receive_broadcasts_and_one_its_own_message() {
     let mut bus = Bus::start().await;
     let browser = Browser::start().await;
     let page = format!("{}/", bus.url());
@@ -42,7 +42,7 @@ async fn several_tabs_get_what_is_for_all_and_one_what_is_for_it() {
         })
         .await;
         let last = tab.texts("#log li:last-child .data").await.concat();
-        assert!(last.contains(':') && !last.ends_with('\n'), "what date prints: {last:?}");
+        assert!(last.contains(':') && !last.ends_with('\n'), "the output of date: {last:?}");
         tab.screenshot("tutorial").await;
     }
 
@@ -62,7 +62,7 @@ async fn several_tabs_get_what_is_for_all_and_one_what_is_for_it() {
     bus.ctl(&["publish", "news", "back again"]).await;
     for tab in [&first, &second] {
         tab.shows("back again").await;
-        // The ids of the bus before it was stopped are of another history, and the page is told.
+        // The ids before the stop are of another history, and the page receives a gap.
         notes(tab, "gap", "restarted").await;
     }
     first.screenshot("restarted").await;
@@ -83,7 +83,7 @@ async fn speak(tab: &Tab, form: &str, output: &str, data: &str, expected: &str) 
     tab.fill(form, "type", "greeting").await;
     tab.fill(form, "data", data).await;
     tab.click(&format!("#{form} .main")).await;
-    eventually("the page to say what became of it", async || {
+    eventually("the page to show the outcome", async || {
         let said = tab.texts(output).await.concat();
         if said.ends_with(expected) { Ok(()) } else { Err(said) }
     })
@@ -98,7 +98,7 @@ async fn notes(tab: &Tab, kind: &str, text: &str) {
     .await;
 }
 
-/// Waits for a line of the daemon's log that names the id and has the word on its own.
+/// Waits for a line of the daemon's log that contains the id and the word.
 async fn logged(bus: &Bus, id: &str, word: &str) {
     let is_letter = |c: char| c.is_ascii_alphabetic();
     eventually(&format!("{word} of {id} in the daemon's log"), async || {

@@ -25,7 +25,7 @@ pub(crate) fn is_read_alike_however_it_is_cut(codec: Codec, bytes: &[u8]) {
     }
 }
 
-/// Reads pieces until they end or nothing that follows can be read; gives what came of them, in words.
+/// Reads pieces until they end or nothing that follows can be read; returns the outcome in words.
 fn read(codec: Codec, pieces: &[&[u8]]) -> Vec<String> {
     let (mut buffer, limits) = (BytesMut::new(), Limits::default());
     let (mut found, mut skipping) = (Vec::new(), Skip::Nothing);
@@ -69,7 +69,7 @@ fn check_request(request: &Request) {
             Ok(publication) => {
                 assert_eq!(publication.topic.as_str(), publish.topic);
                 assert!(!publication.topic.is_system() && !publication.data.contains('\0'));
-                assert_eq!(publication.kind.as_ref().map(EventType::as_str), publish.kind.as_deref());
+                assert_eq!(publication.kind.as_ref().map(EventType::as_str), publish.event_type.as_deref());
                 let given: Vec<_> =
                     publish.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.as_str())).collect();
                 let headers: Vec<_> =

@@ -11,8 +11,6 @@ mod parameters;
 #[path = "../../../daemon/http/query.rs"]
 mod query;
 mod refusal;
-#[path = "../../common/sse_parser.rs"]
-mod sse_parser;
 
 use std::{task::Waker, time::Duration};
 
@@ -21,9 +19,11 @@ use libfuzzer_sys::fuzz_target;
 use sse_bus::{
     Epoch, FilterSet,
     bus::{Bus, Format, Now, Publication, Start, Subscription, history::Memory},
-    limits::{FILTERS_MAX, Limits, NAME_MAX, Retention},
-    protocol::{Ack, Publish, Slow, sse::PositionForm},
+    limits::{FILTERS_MAX, Limits, NAME_MAX},
+    protocol::{Ack, Publish, Refused, Slow, sse::PositionForm},
+    retention::Retention,
 };
+use sse_bus_support::sse_parser;
 
 const PEER: &str = "127.0.0.1:50000";
 
@@ -36,8 +36,12 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn subscribe(path: Option<String>, query: &str, last_event_id: Option<&[u8]>) {
-    let parse =
-        |path, query: &str, last| query::subscription(path, query, last, PositionForm::Id, PEER.into(), |_| Ok(()));
+    let parse = |path, query: &str, last| {
+        let request = query::stream(path, query)?;
+        let mut subscription = Subscription::parse(&request.subscribe, request.format, PEER.into())?;
+        request.options.apply(last, PositionForm::Id, &mut subscription);
+        Ok::<_, Refused>(subscription)
+    };
     let subscription = match parse(path, query, last_event_id) {
         Ok(subscription) => subscription,
         Err(refused) => return refusal::check(&refused),
@@ -124,9 +128,9 @@ fn publish(topic: String, query: &str) {
         Ok(publish) => publish,
         Err(refused) => return refusal::check(&refused),
     };
-    assert!(publish.topic == topic && publish.data.0.is_empty() && publish.kind.as_deref() != Some(""));
+    assert!(publish.topic == topic && publish.data.0.is_empty() && publish.event_type.as_deref() != Some(""));
     let mut again = Serializer::new(String::new());
-    if let Some(kind) = &publish.kind {
+    if let Some(kind) = &publish.event_type {
         again.append_pair("type", kind);
     }
     if let Some(to) = &publish.to {

@@ -7,7 +7,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Gives what `work` gives, and the bytes that it allocated.
+/// Returns the result of `work`, and the bytes that it allocated.
 pub(crate) fn allocated_by<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let region = Region::new(ALLOCATOR);
     let result = work();

@@ -1,4 +1,4 @@
-//! What a refusal must be, whoever refuses.
+//! What every refusal must fulfil.
 
 use sse_bus::{limits::MESSAGE_MAX, protocol::Refused};
 

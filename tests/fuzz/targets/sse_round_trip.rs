@@ -1,12 +1,9 @@
 //! Any event that may be published, in every encoding of the bus, read back: what comes out is what went in, one event,
-//! and no field that nobody wrote.
+//! and no other field.
 //!
 //! The first bytes number the event; the type, the topic, a header and the data follow, with a NUL between them. The
 //! header has its name before a colon.
 #![no_main]
-
-#[path = "../../common/sse_parser.rs"]
-mod sse_parser;
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
@@ -21,7 +18,7 @@ use sse_bus::{
     },
 };
 
-use sse_parser::Dispatched;
+use sse_bus_support::sse_parser::{self, Dispatched};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((seq, rest)) = bytes.split_first_chunk::<8>() else { return };
@@ -31,7 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
     let data = parts.next().unwrap_or_default();
     let kind = Some(kind).filter(|kind| !kind.is_empty());
     let mut publish = Publish::new(topic, data.to_vec());
-    publish.kind.clone_from(&kind);
+    publish.event_type.clone_from(&kind);
     if let Some((name, value)) = header.split_once(':') {
         publish = publish.with_header(name, value);
     }
@@ -43,7 +40,7 @@ fuzz_target!(|bytes: &[u8]| {
     let seq = u64::from_le_bytes(*seq);
     let id = EventId { epoch: Epoch::from_seed(seq), seq };
     let mut event = Event::new(id, topic, data, seq.rotate_left(32));
-    (event.kind, event.headers) = (parsed, headers);
+    (event.event_type, event.headers) = (parsed, headers);
     check_data(&event, kind.as_deref());
     check_envelopes(&event, kind.as_deref());
 });

@@ -6,8 +6,9 @@ use std::time::Duration;
 use sse_bus::{
     FilterSet,
     bus::Format,
-    limits::{Limits, Retention, TopicRule},
+    limits::Limits,
     protocol::Slow,
+    retention::{Retention, TopicRule},
 };
 
 use crate::ops::{FILTERS, GARBAGE, Index, NAMES, Op, READERS, Retain, Setup, Since, Size, TOPICS, To};
@@ -15,7 +16,7 @@ use crate::ops::{FILTERS, GARBAGE, Index, NAMES, Op, READERS, Retain, Setup, Sin
 /// The most that happens in one story. A long one finds little that many short ones do not, and takes their time.
 const STEPS: usize = 20;
 
-/// Reads a bus and what happens to it; with each step whether the batch goes on.
+/// Reads a bus and operations on it. Each has a flag that continues the batch.
 pub(crate) fn read(bytes: &[u8]) -> (Setup, Vec<(Op, bool)>) {
     let mut bytes = Bytes { rest: bytes, has_many_topics: false };
     let setup = bytes.setup();
@@ -39,7 +40,7 @@ impl Bytes<'_> {
         *first
     }
 
-    /// One of so many.
+    /// An index below this number.
     fn below(&mut self, many: usize) -> usize {
         usize::from(self.byte()) % many
     }

@@ -1,4 +1,4 @@
-//! The daemon and what it serves, as replies describe them.
+//! Descriptions of the daemon, its clients and its topics, in replies.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     event::EventId,
     protocol::{
-        self,
+        info, setting,
         wire::{Json, all_borrowed, all_owned, owned},
     },
 };
@@ -55,7 +55,7 @@ pub(crate) struct Status<'a> {
     published: u64,
     delivered: u64,
     history: &'a str,
-    history_trouble: Option<&'a str>,
+    history_error: Option<&'a str>,
     history_events: u64,
     history_bytes: u64,
     history_budget: u64,
@@ -87,8 +87,8 @@ pub(crate) struct Setting<'a> {
     source: &'a str,
 }
 
-impl<'a> From<&'a protocol::ClientInfo> for ClientInfo<'a> {
-    fn from(client: &'a protocol::ClientInfo) -> ClientInfo<'a> {
+impl<'a> From<&'a info::ClientInfo> for ClientInfo<'a> {
+    fn from(client: &'a info::ClientInfo) -> ClientInfo<'a> {
         ClientInfo {
             id: &client.id,
             name: client.name.as_deref(),
@@ -105,9 +105,9 @@ impl<'a> From<&'a protocol::ClientInfo> for ClientInfo<'a> {
     }
 }
 
-impl From<ClientInfo<'_>> for protocol::ClientInfo {
-    fn from(client: ClientInfo<'_>) -> protocol::ClientInfo {
-        protocol::ClientInfo {
+impl From<ClientInfo<'_>> for info::ClientInfo {
+    fn from(client: ClientInfo<'_>) -> info::ClientInfo {
+        info::ClientInfo {
             id: client.id.into(),
             name: owned(client.name),
             role: Cow::Owned(client.role.into()),
@@ -123,32 +123,32 @@ impl From<ClientInfo<'_>> for protocol::ClientInfo {
     }
 }
 
-impl<'a> From<&'a protocol::TopicInfo> for TopicInfo<'a> {
-    fn from(info: &'a protocol::TopicInfo) -> TopicInfo<'a> {
-        let protocol::TopicInfo { topic, published, events, bytes, retained, subscribers, last_id, last_time } = info;
+impl<'a> From<&'a info::TopicInfo> for TopicInfo<'a> {
+    fn from(info: &'a info::TopicInfo) -> TopicInfo<'a> {
+        let info::TopicInfo { topic, published, events, bytes, retained, subscribers, last_id, last_time } = info;
         let (published, events, bytes, subscribers) = (*published, *events, *bytes, *subscribers);
         let (retained, last_id, last_time) = (*retained, *last_id, *last_time);
         TopicInfo { topic, published, events, bytes, retained, subscribers, last_id, last_time }
     }
 }
 
-impl From<TopicInfo<'_>> for protocol::TopicInfo {
-    fn from(info: TopicInfo<'_>) -> protocol::TopicInfo {
+impl From<TopicInfo<'_>> for info::TopicInfo {
+    fn from(info: TopicInfo<'_>) -> info::TopicInfo {
         let TopicInfo { topic, published, events, bytes, retained, subscribers, last_id, last_time } = info;
         let topic = topic.into();
-        protocol::TopicInfo { topic, published, events, bytes, retained, subscribers, last_id, last_time }
+        info::TopicInfo { topic, published, events, bytes, retained, subscribers, last_id, last_time }
     }
 }
 
-impl<'a> From<&'a protocol::Status> for Status<'a> {
-    fn from(status: &'a protocol::Status) -> Status<'a> {
-        let refused = |refused: &'a protocol::RefusedOrigin| RefusedOrigin {
+impl<'a> From<&'a info::Status> for Status<'a> {
+    fn from(status: &'a info::Status) -> Status<'a> {
+        let refused = |refused: &'a info::RefusedOrigin| RefusedOrigin {
             origin: &refused.origin,
             times: refused.times,
             last: refused.last,
         };
         let limit =
-            |limit: &'a protocol::LimitInfo| LimitInfo { limit: &limit.limit, used: limit.used, bound: limit.bound };
+            |limit: &'a info::LimitInfo| LimitInfo { limit: &limit.limit, used: limit.used, bound: limit.bound };
         Status {
             version: &status.version,
             pid: status.pid,
@@ -163,7 +163,7 @@ impl<'a> From<&'a protocol::Status> for Status<'a> {
             published: status.published,
             delivered: status.delivered,
             history: &status.history,
-            history_trouble: status.history_trouble.as_deref(),
+            history_error: status.history_error.as_deref(),
             history_events: status.history_events,
             history_bytes: status.history_bytes,
             history_budget: status.history_budget,
@@ -176,19 +176,19 @@ impl<'a> From<&'a protocol::Status> for Status<'a> {
     }
 }
 
-impl From<Status<'_>> for protocol::Status {
-    fn from(status: Status<'_>) -> protocol::Status {
-        let refused = |refused: RefusedOrigin<'_>| protocol::RefusedOrigin {
+impl From<Status<'_>> for info::Status {
+    fn from(status: Status<'_>) -> info::Status {
+        let refused = |refused: RefusedOrigin<'_>| info::RefusedOrigin {
             origin: refused.origin.into(),
             times: refused.times,
             last: refused.last,
         };
-        let limit = |limit: LimitInfo<'_>| protocol::LimitInfo {
+        let limit = |limit: LimitInfo<'_>| info::LimitInfo {
             limit: Cow::Owned(limit.limit.into()),
             used: limit.used,
             bound: limit.bound,
         };
-        protocol::Status {
+        info::Status {
             version: status.version.into(),
             pid: status.pid,
             uptime_ms: status.uptime_ms,
@@ -202,7 +202,7 @@ impl From<Status<'_>> for protocol::Status {
             published: status.published,
             delivered: status.delivered,
             history: status.history.into(),
-            history_trouble: owned(status.history_trouble),
+            history_error: owned(status.history_error),
             history_events: status.history_events,
             history_bytes: status.history_bytes,
             history_budget: status.history_budget,
@@ -211,21 +211,21 @@ impl From<Status<'_>> for protocol::Status {
             slow_disconnects: status.slow_disconnects,
             refused_origins: status.refused_origins.into_iter().map(refused).collect(),
             limits: status.limits.into_iter().map(limit).collect(),
-            ..protocol::Status::default()
+            ..info::Status::default()
         }
     }
 }
 
-impl<'a> From<&'a protocol::Setting> for Setting<'a> {
-    fn from(setting: &'a protocol::Setting) -> Setting<'a> {
-        let protocol::Setting { key, value, source } = setting;
+impl<'a> From<&'a setting::Setting> for Setting<'a> {
+    fn from(setting: &'a setting::Setting) -> Setting<'a> {
+        let setting::Setting { key, value, source } = setting;
         Setting { key, value: Json(Cow::Borrowed(value)), source }
     }
 }
 
-impl From<Setting<'_>> for protocol::Setting {
-    fn from(setting: Setting<'_>) -> protocol::Setting {
+impl From<Setting<'_>> for setting::Setting {
+    fn from(setting: Setting<'_>) -> setting::Setting {
         let Setting { key, value, source } = setting;
-        protocol::Setting { key: key.into(), value: value.0.into_owned(), source: source.into() }
+        setting::Setting { key: key.into(), value: value.0.into_owned(), source: source.into() }
     }
 }

@@ -1,4 +1,4 @@
-//! Version 1, frozen.
+//! Version 1. Frozen.
 
 mod description;
 mod reply;
@@ -6,7 +6,7 @@ mod request;
 
 pub(super) use self::{
     description::{ClientInfo, TopicInfo},
-    reply::{Published, Refused, Subscribed},
+    reply::{Refused, Subscribed},
     request::{Ack, Subscribe},
 };
 pub(crate) use self::{reply::Reply, request::Request};

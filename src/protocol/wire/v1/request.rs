@@ -1,11 +1,11 @@
-//! Requests, counted in their order.
+//! Requests. Their order defines their numbers.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     limits::FILTERS_MAX,
     protocol::{
-        self, bounded,
+        bounded, request,
         wire::{Bytes, all_borrowed, all_owned, owned},
     },
 };
@@ -25,7 +25,7 @@ pub(crate) enum Request<'a> {
 pub(crate) struct Publish<'a> {
     topic: &'a str,
     data: Bytes<'a>,
-    kind: Option<&'a str>,
+    event_type: Option<&'a str>,
     retain: bool,
     ttl_ms: Option<u64>,
     to: Option<&'a str>,
@@ -56,93 +56,102 @@ pub(crate) enum Slow {
     Disconnect,
 }
 
-impl<'a> From<&'a protocol::Request> for Request<'a> {
-    fn from(request: &'a protocol::Request) -> Request<'a> {
+impl<'a> From<&'a request::Request> for Request<'a> {
+    fn from(request: &'a request::Request) -> Request<'a> {
         match request {
-            protocol::Request::Publish(publish) => Request::Publish(publish.into()),
-            protocol::Request::Subscribe(subscribe) => Request::Subscribe(subscribe.into()),
-            protocol::Request::Clients {} => Request::Clients,
-            protocol::Request::Topics {} => Request::Topics,
-            protocol::Request::Kick { client } => Request::Kick(client),
-            protocol::Request::Status {} => Request::Status,
-            protocol::Request::Config {} => Request::Config,
+            request::Request::Publish(publish) => Request::Publish(publish.into()),
+            request::Request::Subscribe(subscribe) => Request::Subscribe(subscribe.into()),
+            request::Request::Clients {} => Request::Clients,
+            request::Request::Topics {} => Request::Topics,
+            request::Request::Kick { client } => Request::Kick(client),
+            request::Request::Status {} => Request::Status,
+            request::Request::Config {} => Request::Config,
         }
     }
 }
 
-impl From<Request<'_>> for protocol::Request {
-    fn from(request: Request<'_>) -> protocol::Request {
+impl From<Request<'_>> for request::Request {
+    fn from(request: Request<'_>) -> request::Request {
         match request {
-            Request::Publish(publish) => protocol::Request::Publish(publish.into()),
-            Request::Subscribe(subscribe) => protocol::Request::Subscribe(subscribe.into()),
-            Request::Clients => protocol::Request::Clients {},
-            Request::Topics => protocol::Request::Topics {},
-            Request::Kick(client) => protocol::Request::Kick { client: client.into() },
-            Request::Status => protocol::Request::Status {},
-            Request::Config => protocol::Request::Config {},
+            Request::Publish(publish) => request::Request::Publish(publish.into()),
+            Request::Subscribe(subscribe) => request::Request::Subscribe(subscribe.into()),
+            Request::Clients => request::Request::Clients {},
+            Request::Topics => request::Request::Topics {},
+            Request::Kick(client) => request::Request::Kick { client: client.into() },
+            Request::Status => request::Request::Status {},
+            Request::Config => request::Request::Config {},
         }
     }
 }
 
-impl<'a> From<&'a protocol::Publish> for Publish<'a> {
-    fn from(publish: &'a protocol::Publish) -> Publish<'a> {
-        // There were no headers.
-        let protocol::Publish { topic, data, kind, headers: _, retain, ttl_ms, to, ack } = publish;
-        let (kind, to, ack) = (kind.as_deref(), to.as_deref(), (*ack).into());
-        Publish { topic, data: Bytes(&data.0), kind, retain: *retain, ttl_ms: *ttl_ms, to, ack }
+impl<'a> From<&'a request::Publish> for Publish<'a> {
+    fn from(publish: &'a request::Publish) -> Publish<'a> {
+        // Version 1 has no headers.
+        let request::Publish { topic, data, event_type, headers: _, retain, ttl_ms, to, ack } = publish;
+        let (event_type, to, ack) = (event_type.as_deref(), to.as_deref(), (*ack).into());
+        Publish { topic, data: Bytes(&data.0), event_type, retain: *retain, ttl_ms: *ttl_ms, to, ack }
     }
 }
 
-impl From<Publish<'_>> for protocol::Publish {
-    fn from(publish: Publish<'_>) -> protocol::Publish {
-        let Publish { topic, data, kind, retain, ttl_ms, to, ack } = publish;
-        let (topic, data, headers) = (topic.into(), protocol::Payload(data.0.into()), Vec::new());
-        protocol::Publish { topic, data, kind: owned(kind), headers, retain, ttl_ms, to: owned(to), ack: ack.into() }
+impl From<Publish<'_>> for request::Publish {
+    fn from(publish: Publish<'_>) -> request::Publish {
+        let Publish { topic, data, event_type, retain, ttl_ms, to, ack } = publish;
+        let (topic, data, headers) = (topic.into(), request::Payload(data.0.into()), Vec::new());
+        request::Publish {
+            topic,
+            data,
+            event_type: owned(event_type),
+            headers,
+            retain,
+            ttl_ms,
+            to: owned(to),
+            ack: ack.into(),
+        }
     }
 }
 
-impl From<protocol::Ack> for Ack {
-    fn from(ack: protocol::Ack) -> Ack {
+impl From<request::Ack> for Ack {
+    fn from(ack: request::Ack) -> Ack {
         match ack {
-            protocol::Ack::None => Ack::None,
-            protocol::Ack::Accepted => Ack::Accepted,
-            protocol::Ack::Durable => Ack::Durable,
+            request::Ack::None => Ack::None,
+            request::Ack::Accepted => Ack::Accepted,
+            request::Ack::Durable => Ack::Durable,
         }
     }
 }
 
-impl From<Ack> for protocol::Ack {
-    fn from(ack: Ack) -> protocol::Ack {
+impl From<Ack> for request::Ack {
+    fn from(ack: Ack) -> request::Ack {
         match ack {
-            Ack::None => protocol::Ack::None,
-            Ack::Accepted => protocol::Ack::Accepted,
-            Ack::Durable => protocol::Ack::Durable,
+            Ack::None => request::Ack::None,
+            Ack::Accepted => request::Ack::Accepted,
+            Ack::Durable => request::Ack::Durable,
         }
     }
 }
 
-impl<'a> From<&'a protocol::Subscribe> for Subscribe<'a> {
-    fn from(subscribe: &'a protocol::Subscribe) -> Subscribe<'a> {
-        let protocol::Subscribe { filters, since, slow, client, past_only } = subscribe;
+impl<'a> From<&'a request::Subscribe> for Subscribe<'a> {
+    fn from(subscribe: &'a request::Subscribe) -> Subscribe<'a> {
+        let request::Subscribe { filters, since, slow, client, past_only } = subscribe;
         let slow = match slow {
-            protocol::Slow::Gap => Slow::Gap,
-            protocol::Slow::Latest => Slow::Latest,
-            protocol::Slow::Disconnect => Slow::Disconnect,
+            request::Slow::Gap => Slow::Gap,
+            request::Slow::Latest => Slow::Latest,
+            request::Slow::Disconnect => Slow::Disconnect,
         };
         let (since, client) = (since.as_deref(), client.as_deref());
         Subscribe { filters: all_borrowed(filters), since, slow, client, past_only: *past_only }
     }
 }
 
-impl From<Subscribe<'_>> for protocol::Subscribe {
-    fn from(subscribe: Subscribe<'_>) -> protocol::Subscribe {
+impl From<Subscribe<'_>> for request::Subscribe {
+    fn from(subscribe: Subscribe<'_>) -> request::Subscribe {
         let Subscribe { filters, since, slow, client, past_only } = subscribe;
         let slow = match slow {
-            Slow::Gap => protocol::Slow::Gap,
-            Slow::Latest => protocol::Slow::Latest,
-            Slow::Disconnect => protocol::Slow::Disconnect,
+            Slow::Gap => request::Slow::Gap,
+            Slow::Latest => request::Slow::Latest,
+            Slow::Disconnect => request::Slow::Disconnect,
         };
         let (since, client) = (owned(since), owned(client));
-        protocol::Subscribe { filters: all_owned(&filters), since, slow, client, past_only }
+        request::Subscribe { filters: all_owned(&filters), since, slow, client, past_only }
     }
 }

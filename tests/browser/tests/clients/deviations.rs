@@ -1,5 +1,5 @@
 //! How clients deviate from the standard, and what each delivers instead of the published events. The README lists the
-//! cures.
+//! workarounds.
 
 use crate::{Heard, checks::Connection};
 
@@ -11,8 +11,8 @@ struct Deviation {
     /// It does not remember an id without data: when a connection breaks before its first event, the client misses the
     /// events until it has reconnected.
     forgets_position: bool,
-    /// It delivers an empty message for an id without data, and for the last chunk of a stream, because it does not decode
-    /// chunks.
+    /// It delivers an empty message for an id without data, and for the last chunk of a stream, because it does not
+    /// decode chunks.
     delivers_empty: bool,
 }
 
@@ -65,8 +65,8 @@ fn strip_blanks(event: Heard) -> Heard {
     Heard { data: lines.join("\n").trim_end_matches('\n').into(), ..event }
 }
 
-/// Decodes each line as a text of its own, which removes a byte order mark at its beginning, and drops empty lines at the
-/// beginning of the data.
+/// Decodes each line as a text of its own, which removes a byte order mark at its beginning, and drops empty lines at
+/// the beginning of the data.
 fn decode_lines(event: Heard) -> Heard {
     let lines = event.data.split('\n').map(|line| line.strip_prefix('\u{feff}').unwrap_or(line));
     Heard { data: lines.fold(String::new(), append), ..event }

@@ -1,5 +1,5 @@
-//! The delay until clients of Python deliver an event. urllib3 delivers nothing of a stream without chunks until a buffer is
-//! full.
+//! The delay until clients of Python deliver an event. urllib3 delivers nothing of a stream without chunks until a
+//! buffer is full.
 
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,8 @@
-//! Clients of event streams from other projects, each used as its documentation shows. Each must receive every event once, in
-//! order and unchanged, except for the faults of its own that `deviations` lists.
+//! Clients of event streams from other projects, each used as its documentation shows. Each must receive every event
+//! once, in order and unchanged, except for the faults of its own that `deviations` lists.
 
 mod checks;
 mod crates;
-mod cures;
 mod deviations;
 mod latency;
 mod listeners;
@@ -12,6 +11,7 @@ mod programs;
 mod refusals;
 mod restarts;
 mod web;
+mod workarounds;
 
 const TOPIC: &str = "mixed";
 

@@ -5,10 +5,10 @@ use sse_bus_browser_tests::Random;
 
 use crate::Heard;
 
-/// The types that events have here. The first is what those without one have in a browser.
+/// The types of the events. The first is that of an event without a type in a browser.
 pub(crate) const TYPES: [&str; 4] = ["message", "done", "größer", "a b:c"];
 
-/// What an event is made of.
+/// The parts of an event's data.
 const PIECES: [&str; 22] = [
     "plain",
     " ",
@@ -34,21 +34,22 @@ const PIECES: [&str; 22] = [
     "{\"json\": [1, \"\\u2028\"]}",
 ];
 
-/// An event as it is published, and as it is to arrive.
+/// An event as it is published, and as it must arrive.
 pub(crate) struct Mixed {
     kind: Option<&'static str>,
     data: String,
 }
 
 impl Mixed {
-    /// As many as are wanted, the same in every run. Among them are empty ones and one of 200 KiB.
+    /// A number of events, the same in every run. Among them are empty ones and one of 200 KiB.
     pub(crate) fn events(many: usize) -> Vec<Mixed> {
         let mut random = Random(0x5eed);
         let mixed = |n: usize| {
             let kind = *random.one_of(&TYPES);
             let data = match n {
                 _ if n % 100 == 10 => String::new(),
-                // The last event of a connection is plain, because a client that reads an `id` in data resumes from there.
+                // The last event of a connection is plain, because a client that reads an `id` in data resumes from
+                // there.
                 _ if n % 100 == 99 => n.to_string(),
                 20 => "a long line, ".repeat(200 * 1024 / 13),
                 120 => "lines\u{2028}\n".repeat(2000),
@@ -69,7 +70,7 @@ impl Mixed {
         &self.data
     }
 
-    /// What is to arrive: all line breaks are the same in a stream.
+    /// The data that must arrive: all line breaks are the same in a stream.
     pub(crate) fn arrives(&self) -> Heard {
         let data = self.data.replace("\r\n", "\n").replace('\r', "\n");
         Heard { kind: self.kind.unwrap_or(TYPES[0]).into(), data }

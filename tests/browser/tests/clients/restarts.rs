@@ -1,5 +1,5 @@
-//! A thousand mixed events, with a connection that breaks before the first of them, an orderly restart of the daemon and a
-//! crash.
+//! A thousand mixed events, with a connection that breaks before the first of them, an orderly restart of the daemon
+//! and a crash.
 
 use sse_bus_browser_tests::{Bus, Value, eventually, free_port};
 

@@ -54,8 +54,8 @@ async fn serve(streams: &Streams<'_>, port: u16) -> Site {
     .await
 }
 
-/// The browser's own `EventSource`, in a page of the bus's origin. It uses another host name than the other pages, because a
-/// browser opens six connections per host.
+/// The browser's own `EventSource`, in a page of the bus's origin. It uses another host name than the other pages,
+/// because a browser opens six connections per host.
 async fn native(browser: &Remote, streams: &Streams<'_>, name: &str) -> Page {
     let page = browser.open(&format!("{}/healthz", streams.bus.url_as("localhost"))).await;
     let target = streams.target(name);

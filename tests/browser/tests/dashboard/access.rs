@@ -1,4 +1,4 @@
-//! Who can use the page: with a keyboard, a screen reader, a small window, in the light and in the dark.
+//! Accessibility of the page: keyboard, screen reader, small windows, light and dark.
 
 use std::fs;
 
@@ -6,11 +6,11 @@ use sse_bus_browser_tests::{Browser, Bus, Tab, eventually, npm};
 
 use super::{becomes, publish_all, refuse, says};
 
-/// Checks a page by the rules of WCAG. It is loaded into the page by the test, and no part of what is served.
+/// Checks a page by the rules of WCAG. The test loads it into the page; it is not part of what the daemon serves.
 const AXE: &str = "axe-core/axe.min.js";
 
 #[tokio::test]
-async fn the_rules_for_accessible_pages_are_kept() {
+async fn the_page_follows_the_accessibility_rules() {
     let bus = Bus::start().await;
     let axe = fs::read_to_string(npm::packages("axe").join(AXE)).expect("it is installed");
     let browser = Browser::start().await;
@@ -36,7 +36,7 @@ async fn the_rules_for_accessible_pages_are_kept() {
         page.look(scheme, width, 800).await;
         let name = format!("{scheme}-{width}");
         check(&page, &name).await;
-        // Nothing sticks out of a small window.
+        // Nothing overflows a small window.
         assert_eq!(page.eval("return document.documentElement.scrollWidth - innerWidth").await, 0, "{name}");
         page.screenshot(&name).await;
     }
@@ -50,7 +50,7 @@ async fn the_rules_for_accessible_pages_are_kept() {
 }
 
 #[tokio::test]
-async fn everything_is_reached_with_the_keyboard() {
+async fn every_control_is_reachable_with_the_keyboard() {
     let bus = Bus::start().await;
     let browser = Browser::start().await;
     let page = browser.open(&bus.url()).await;
@@ -61,7 +61,7 @@ async fn everything_is_reached_with_the_keyboard() {
     says(&page, "#clients tr", "this page").await;
     says(&page, "#topics .topic", "t").await;
 
-    // Once round, by the Tab key alone, and each place can be seen to have the focus.
+    // Once round with the Tab key; each focused element is visibly focused.
     let mut reached = Vec::new();
     page.eval("document.activeElement.blur()").await;
     for _ in 0..60 {
@@ -103,10 +103,10 @@ async fn everything_is_reached_with_the_keyboard() {
     for wanted in wanted {
         assert!(reached.iter().any(|at| at == wanted), "{wanted} is not among {reached:?}");
     }
-    // The events are one stop, however many there are.
+    // The list of events is one stop, however many there are.
     assert_eq!(reached.iter().filter(|at| at.contains("line")).count(), 0, "{reached:?}");
 
-    // Keys can be read about, and turned off.
+    // Keyboard shortcuts are explained, and can be turned off.
     page.eval("document.activeElement.blur()").await;
     page.press("?").await;
     becomes(&page, "help.open", true).await;
@@ -117,7 +117,7 @@ async fn everything_is_reached_with_the_keyboard() {
     becomes(&page, "document.querySelectorAll('#log .event').length", 20).await;
     says(&page, "#pause", "Pause").await;
 
-    // Who listens is told of the connection and of what was asked for, and not of every event.
+    // A screen reader announces the connection and the results of commands, but not every event.
     let spoken = "[...document.querySelectorAll('[role=status], [role=log], [aria-live], output')].map((e) => e.id)";
     assert_eq!(page.strings(spoken).await, ["result", "sent", "around-note", "say"]);
     browser.quit().await;

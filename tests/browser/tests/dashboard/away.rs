@@ -1,4 +1,4 @@
-//! The daemon goes and comes back: the page says so, and goes on without a missing event.
+//! A daemon that stops and restarts: the page shows it, and continues without a missing event.
 
 use sse_bus_browser_tests::{Answer, Browser, Bus, Gateway, Site, Tab, eventually};
 
@@ -8,7 +8,7 @@ use super::{becomes, count, says};
 async fn a_restart_costs_the_page_no_event() {
     let mut bus = Bus::start_with(&["--history", "disk"]).await;
     let browser = Browser::start().await;
-    // One that has received something before, and one that has not.
+    // One page that has received an event before, and one that has not.
     let [page, idle] = [browser.open(&bus.url()).await, browser.open(&format!("{}/?topic=idle", bus.url())).await];
     page.connected().await;
     idle.connected().await;
@@ -39,7 +39,7 @@ async fn a_restart_costs_the_page_no_event() {
 }
 
 #[tokio::test]
-async fn behind_a_proxy_whose_daemon_is_away_the_page_says_so_and_comes_back() {
+async fn behind_a_proxy_without_its_daemon_the_page_shows_it_and_reconnects() {
     let mut bus = Bus::start().await;
     let proxy = Gateway::start(bus.port()).await;
     let browser = Browser::start().await;
@@ -55,7 +55,7 @@ async fn behind_a_proxy_whose_daemon_is_away_the_page_says_so_and_comes_back() {
 }
 
 #[tokio::test]
-async fn the_page_comes_back_also_where_the_browser_gives_up() {
+async fn the_page_reconnects_also_where_the_browser_gives_up() {
     let mut bus = Bus::start_with(&["--history", "disk"]).await;
     let browser = Browser::start().await;
     let page = browser.open(&bus.url()).await;
@@ -64,7 +64,7 @@ async fn the_page_comes_back_also_where_the_browser_gives_up() {
     page.shows("number 4.").await;
     assert!(bus.stop().await.success());
 
-    // Whoever has the port in the meantime is no event stream, and a browser does not ask a second time.
+    // Another server that has the port meanwhile sends no event stream, and a browser does not retry.
     let site = Site::start(bus.port(), |_| Answer::document("text/html", "not the bus")).await;
     becomes(&page, "state.dataset.state", "waiting").await;
     eventually("the page to try again and again", async || {
@@ -83,7 +83,7 @@ async fn the_page_comes_back_also_where_the_browser_gives_up() {
 }
 
 #[tokio::test]
-async fn what_was_lost_with_the_daemon_is_a_row_of_its_own() {
+async fn events_lost_with_the_daemon_are_a_row_of_their_own() {
     let mut bus = Bus::start().await;
     let browser = Browser::start().await;
     let page = browser.open(&bus.url()).await;
@@ -103,7 +103,7 @@ async fn what_was_lost_with_the_daemon_is_a_row_of_its_own() {
     browser.quit().await;
 }
 
-/// All events that the page has, in order: paused, it shows more than there was time to draw.
+/// All events of the page, in order: paused, it shows more than it had time to draw.
 async fn shown(page: &Tab) -> Vec<String> {
     page.pause().await;
     page.strings(
@@ -113,7 +113,7 @@ async fn shown(page: &Tab) -> Vec<String> {
     .await
 }
 
-/// The numbers of one topic, and before the last ten those of others.
+/// The numbers of one topic, preceded by numbers of others before the last ten.
 fn numbers(topic: &str, numbers: std::ops::Range<usize>, others: &[(&str, usize)]) -> Vec<String> {
     let mut all: Vec<_> = numbers.map(|n| format!("{topic} number {n}.")).collect();
     let end = all.split_off(all.len().saturating_sub(if others.is_empty() { 0 } else { 10 }));

@@ -1,4 +1,4 @@
-//! Whatever an event holds, the page shows it as text: nothing in it runs, loads or becomes part of the page.
+//! Hostile events: the page shows any content as text; nothing in it runs, loads or becomes part of the page.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::{publish_all, says};
 const IMAGE: &str = "<img/src=x/onerror=window.run=1>";
 const SCRIPT: &str = "</script><script>window.run=1</script>";
 
-/// What has broken pages before, and what shows otherwise than it is.
+/// Texts that have broken pages before, and texts that are displayed differently from what they are.
 const NASTY: &[&str] = &[
     IMAGE,
     SCRIPT,
@@ -58,10 +58,10 @@ async fn everything_shown_equals_the_text_sent() {
     let events = events();
     publish_all(&bus, events.iter().cloned()).await;
     says(&page, "#received", &events.len().to_string()).await;
-    // Paused, the list shows everything that is kept, and not only what there was time to draw.
+    // Paused, the list shows all events that it keeps, and not only those that it had time to draw.
     page.pause().await;
 
-    // In the lines, but that a long text is cut there; and in what opens beneath them.
+    // In the list, where long texts are shortened, and in the opened event.
     let shown = page
         .strings(
             "[...document.querySelectorAll('#log .event')].map((row) => {
@@ -89,7 +89,7 @@ async fn everything_shown_equals_the_text_sent() {
             );
         }
         if let Some(json) = shown["json"].as_str() {
-            // White space between its parts is all that differs.
+            // Only white space between its parts differs.
             let bare = |text: &str| text.replace([' ', '\n', '\r', '\t'], "");
             assert_eq!(bare(json), bare(&sent[2]), "JSON");
         }
@@ -101,7 +101,7 @@ async fn everything_shown_equals_the_text_sent() {
     })
     .await;
 
-    // What the text filter is given is a text, too.
+    // The input of the text filter is text, too.
     page.eval("text.value = '<IMG/SRC'; text.oninput();").await;
     let holds = |[topic, kind, data]: &&[String; 3]| {
         [topic, kind, data].iter().any(|field| field.to_lowercase().contains("<img/src"))
@@ -118,21 +118,21 @@ async fn everything_shown_equals_the_text_sent() {
 }
 
 #[tokio::test]
-async fn names_and_refusals_are_texts_as_well() {
+async fn names_and_refusals_are_shown_as_text() {
     let bus = Bus::start().await;
     let browser = Browser::start().await;
     let page = browser.open(&format!("{}/?topic=**&topic=$sys/clients&topic={SCRIPT}", bus.url())).await;
     page.connected().await;
     watch(&page).await;
 
-    // The name of a client, in the event that tells of it and in the table.
+    // The name of a client, in its presence event and in the table.
     let stream = bus.path().join("stream");
     let name = IMAGE.replace('<', "%3C").replace('>', "%3E");
     let _named = bus.curl(&format!("/events/quiet?client={name}"), &stream);
     says(&page, "#log .data", IMAGE).await;
     says(&page, "#clients .name", IMAGE).await;
 
-    // What a refusal says, of a publish, of a send, of a stream.
+    // The message of a refusal, of a publish, of a send, of a stream.
     for (form, output, field) in [("publish", "#result", "topic"), ("send", "#sent", "to")] {
         page.fill(form, field, &format!("a//{IMAGE}")).await;
         page.fill(form, "data", IMAGE).await;
@@ -147,7 +147,7 @@ async fn names_and_refusals_are_texts_as_well() {
     browser.quit().await;
 }
 
-/// Takes note of what the page is made of, and of what its policy forbids from now on and has forbidden so far.
+/// Records the elements of the page, and violations of its policy, past and future.
 async fn watch(page: &Tab) {
     page.eval(
         "window.parts = () => document.querySelectorAll(
@@ -163,9 +163,9 @@ async fn watch(page: &Tab) {
 
 async fn nothing_ran(page: &Tab) {
     assert_eq!(page.eval("return window.run ?? ({}).run ?? null").await, Value::Null, "something ran");
-    assert_eq!(page.eval("return parts() - clean").await, 0, "something became part of the page");
-    assert_eq!(page.strings("forbidden").await, [""; 0], "the policy had something to forbid");
-    // It has asked for its own parts, for the stream, and for what the daemon tells of itself.
+    assert_eq!(page.eval("return parts() - clean").await, 0, "elements were added to the page");
+    assert_eq!(page.strings("forbidden").await, [""; 0], "the policy was violated");
+    // It has requested its own files, the stream, and the daemon's status.
     let asked = page.strings("performance.getEntriesByType('resource').map((asked) => asked.name)").await;
     let known = ["page", "events", "status", "topics", "clients"];
     let is_known =
@@ -173,7 +173,7 @@ async fn nothing_ran(page: &Tab) {
     assert!(asked.iter().all(is_known), "{asked:?}");
 }
 
-/// Every nasty text in every place that may hold it, and random mixtures of them.
+/// Every hostile text in every field that may hold it, and random mixtures of them.
 fn events() -> Vec<[String; 3]> {
     let mut random = Random(0x1bad_5eed);
     let mut events: Vec<_> = NASTY.iter().map(|text| [topic(text), kind(text), (*text).to_owned()]).collect();
@@ -188,7 +188,7 @@ fn events() -> Vec<[String; 3]> {
     events
 }
 
-/// A topic of what of a text may be in one.
+/// A topic from the characters of a text that are valid in one.
 fn topic(text: &str) -> String {
     let allowed = |c: &char| !c.is_whitespace() && !c.is_control() && !"*?#".contains(*c);
     let text: String = text.chars().filter(allowed).collect();

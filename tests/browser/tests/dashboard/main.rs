@@ -1,11 +1,11 @@
-//! The page at `/`, in Chromium: what it shows, what its buttons do, how it bears a load, and who can use it.
+//! The dashboard at `/`, in Chromium: its content, its commands, its behaviour under load, and its accessibility.
 
 mod access;
+mod actions;
 mod away;
 mod hostile;
 mod load;
 mod pictures;
-mod work;
 
 use std::{fmt::Debug, fs::File};
 
@@ -21,7 +21,7 @@ async fn becomes(page: &Tab, expression: &str, wanted: impl Into<Value> + Debug)
     .await;
 }
 
-/// Waits until a part of the page says something.
+/// Waits until an element of the page contains a text.
 async fn says(page: &Tab, selector: &str, text: &str) {
     eventually(&format!("{selector} to say {text:?}"), async || {
         let said = page.texts(selector).await;
@@ -41,12 +41,12 @@ async fn publish_all(bus: &Bus, events: impl IntoIterator<Item = [String; 3]>) {
     bus.ctl_reading(&["publish", "--jsonl"], File::open(&file).expect("just written")).await;
 }
 
-/// Publishes numbers in words that cannot be mistaken for part of another.
+/// Publishes numbers as words of which none is part of another.
 async fn count(bus: &Bus, topic: &str, numbers: std::ops::Range<usize>) {
     publish_all(bus, numbers.map(|n| [topic.to_owned(), String::new(), format!("number {n}.")])).await;
 }
 
-/// Has the daemon refuse a page of another origin.
+/// Sends a request of another origin, which the daemon refuses.
 async fn refuse(bus: &Bus) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let own = bus.address();

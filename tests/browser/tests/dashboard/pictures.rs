@@ -1,4 +1,4 @@
-//! The pictures of the README: the page with real traffic, in the light and in the dark.
+//! The screenshots of the README: the page with real traffic, in light and dark.
 
 use std::{
     os::unix::process::CommandExt,
@@ -11,7 +11,7 @@ use sse_bus_browser_tests::{Browser, Bus};
 
 use super::{refuse, says};
 
-/// Programs as one has them, in a shell.
+/// Programs as people run them in a shell.
 const PROGRAMS: &[&str] = &[
     "$CTL publish door/front '{\"open\":false,\"battery\":87}' --retain; $CTL publish config/theme calm --retain; sleep 999",
     "$CTL publish clock --every 1s --exec date",

@@ -1,4 +1,4 @@
-//! Defaults of clients that surprise their users. The README lists the cures.
+//! Surprising defaults of clients. The README lists workarounds.
 
 use std::{fs, path::PathBuf, time::Instant};
 

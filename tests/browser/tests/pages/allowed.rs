@@ -1,5 +1,5 @@
-//! Pages whose origin is allowed: they stream and publish, also with a token from elsewhere, and no more than they is let
-//! in. And the bus's own page tells nobody where it was.
+//! Pages of allowed origins: they stream and publish, also with a token of another daemon, within their permissions.
+//! And the bus's own page does not send its address to others.
 
 use sse_bus_browser_tests::{Answer, Browser, Bus, Site, Tab, Value, eventually, free_port};
 
@@ -18,7 +18,7 @@ async fn a_page_of_an_allowed_origin_streams_and_publishes() {
     let post = "method: 'POST', body: '{}'";
     for (init, status) in [
         (format!("{{ {post} }}"), 202),
-        // Both ask first whether they may.
+        // Both send a preflight first.
         (format!("{{ {post}, headers: {{ 'Content-Type': 'application/json' }} }}"), 202),
         ("{ headers: { 'Last-Event-ID': 'x-1' } }".into(), 200),
     ] {
@@ -30,7 +30,7 @@ async fn a_page_of_an_allowed_origin_streams_and_publishes() {
     browser.quit().await;
 }
 
-/// As htmx always does, and as tracing, hypermedia and caching libraries add headers to each request.
+/// htmx always sends credentials, and tracing, hypermedia and caching libraries add headers to each request.
 #[tokio::test]
 async fn a_page_of_an_allowed_origin_sends_credentials_and_headers_of_its_own() {
     let site = foreign_site(free_port()).await;
@@ -56,7 +56,7 @@ async fn a_page_of_an_allowed_origin_sends_credentials_and_headers_of_its_own() 
         assert_eq!(answer["subscribers"], 1, "{init}: {answer}");
     }
     heard(&page, &["open", SECRET, "0", "1", "2"]).await;
-    // What it lacks the page may read, too, and deletions ask first.
+    // The page can read why its request fails, and deletions need a preflight.
     let gone = format!("fetch('{}/clients/nobody', {{ method: 'DELETE', credentials: 'include' }})", bus.url());
     let answer = page.eval(&format!("return {gone}.then((answer) => answer.json()).catch(String)")).await;
     assert_eq!(answer["error"]["code"], "client_unknown", "{answer}");
@@ -64,7 +64,7 @@ async fn a_page_of_an_allowed_origin_sends_credentials_and_headers_of_its_own() 
 }
 
 #[tokio::test]
-async fn neither_a_sandbox_in_an_allowed_page_nor_another_port_of_its_name_is_allowed() {
+async fn neither_a_sandboxed_frame_nor_another_port_of_an_allowed_page_is_allowed() {
     let [site, other] = [foreign_site(free_port()).await, foreign_site(free_port()).await];
     let origin = site.origin("app.example");
     let bus = bus_with_a_secret(free_port(), &["--allow-origin", &origin]).await;
@@ -80,7 +80,7 @@ async fn neither_a_sandbox_in_an_allowed_page_nor_another_port_of_its_name_is_al
 }
 
 #[tokio::test]
-async fn a_page_with_a_token_streams_with_a_ticket_that_nobody_else_learns() {
+async fn a_page_with_a_token_streams_with_a_ticket_that_no_other_program_learns() {
     let site = foreign_site(free_port()).await;
     let origin = site.origin("app.example");
     let (bus, token) = Bus::start_exposed(&["--allow-origin", &origin, "--log", "trace"]).await;
@@ -92,7 +92,7 @@ async fn a_page_with_a_token_streams_with_a_ticket_that_nobody_else_learns() {
         let ask = format!("fetch({url:?}, {{ method: 'POST', headers: {{ {headers} }} }})");
         page.eval(&format!("return {ask}.then(async (answer) => [answer.status, await answer.text()])")).await
     };
-    // Why it is not let in the page may read.
+    // The page can read why it is refused.
     let unknown = ask("ssebus_0").await;
     assert_eq!(unknown[0], 401);
     assert!(unknown[1].as_str().unwrap().contains("sse-busctl token create"), "{unknown}");
@@ -125,7 +125,7 @@ async fn a_page_with_a_token_streams_with_a_ticket_that_nobody_else_learns() {
 }
 
 #[tokio::test]
-async fn the_own_page_tells_nobody_where_it_was() {
+async fn the_own_page_sends_no_referrer() {
     let bus = Bus::start().await;
     let site = Site::start(free_port(), |_| Answer::document("text/html", "<p>elsewhere</p>")).await;
     let browser = Browser::start_with(&[NAMES]).await;
@@ -157,7 +157,7 @@ async fn the_own_page_tells_nobody_where_it_was() {
     browser.quit().await;
 }
 
-/// Has the page open an `EventSource` and keep what comes of it.
+/// Opens an `EventSource` in the page and records its events.
 async fn listen(page: &Tab, url: &str) {
     listen_with(page, url, "{}").await;
 }
@@ -173,7 +173,7 @@ async fn listen_with(page: &Tab, url: &str, init: &str) {
     .await;
 }
 
-/// Waits until exactly this has come of it.
+/// Waits until exactly these were recorded.
 async fn heard(page: &Tab, wanted: &[&str]) {
     eventually(&format!("the page to hear {wanted:?}"), async || {
         let heard = page.eval("return heard").await;

@@ -200,7 +200,7 @@ function add(tag, attributes = {}) {
   return element;
 }
 
-// Tries every way from here, a few at once. `report` is told of each.
+// Tries every attack from here, several at a time. `report` is called with each.
 async function attack(from, target, context, report) {
   site = from;
   const isWorker = typeof document === "undefined";

@@ -1,15 +1,15 @@
-//! What a foreign page can try: `attack.js`, let loose on a bus, and the accounts of both sides.
+//! The attacks of a foreign page: `attack.js` against a bus, and what the page and the daemon saw of it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, ops::Deref, path::PathBuf};
 
-use sse_bus_browser_tests::{Answer, Bus, Site, Tab, Value, eventually};
+use sse_bus_browser_tests::{Answer, Bus, Process, Site, Tab, Value, eventually};
 
-/// Names that lead to this machine, as any does whose owner has rebound it.
+/// Names that resolve to this machine, as any name does whose owner has rebound it.
 pub(crate) const NAMES: &str = "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP app.example 127.0.0.1";
-/// What is on the bus, retained: every stream begins with it.
+/// Retained on the bus: every stream begins with it.
 pub(crate) const SECRET: &str = "only for the own user";
 
-/// Something that a page tried, and what it saw of it.
+/// An attempt of the page, and its outcome.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) context: String,
@@ -19,16 +19,16 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Whether the page has learned anything but that it was refused: text, or that what came was of some use.
+    /// Returns true if the page has learned more than that it was refused: text, or a usable response.
     pub(crate) fn has_read(&self) -> bool {
         self.outcome.starts_with("read") || self.outcome == "loaded"
     }
 }
 
-/// Lets a page try everything on a target, from some contexts.
+/// Runs all attacks of a page on a target, from some contexts.
 pub(crate) async fn attack(tab: &Tab, target: &str, contexts: &[&str]) -> Vec<Row> {
     tab.eval(&format!("everything({target:?}, {contexts:?})")).await;
-    eventually("the page to have tried everything", async || {
+    eventually("the page to have made all attempts", async || {
         let state = tab.eval("return [account.done ?? false, account.length, account.at(-1) ?? null]").await;
         if state[0] == true { Ok(()) } else { Err(state.to_string()) }
     })
@@ -44,40 +44,62 @@ pub(crate) async fn attack(tab: &Tab, target: &str, contexts: &[&str]) -> Vec<Ro
     account.as_array().expect("an array of rows").iter().map(row).collect()
 }
 
-/// How many requests the daemon has refused so far because of where they came from.
+/// The number of requests that the daemon has refused because of their origin.
 pub(crate) async fn refusals(bus: &Bus) -> usize {
     let metrics = bus.get("/metrics").await;
     let count = metrics.lines().find_map(|line| line.strip_prefix("sse_bus_refused_total{code=\"denied\"} "));
     count.map_or(0, |count| count.parse().expect("a number"))
 }
 
-/// The daemon's own account: there are the secret, its publisher's coming and going, and nothing else. A subscriber's
-/// coming would be another event.
-pub(crate) async fn nothing_got_through(bus: &Bus) {
+/// A bus, and a subscriber that notes each client that connects.
+pub(crate) struct Watched {
+    bus: Bus,
+    _watch: Process,
+    clients: PathBuf,
+}
+
+impl Deref for Watched {
+    type Target = Bus;
+
+    fn deref(&self) -> &Bus {
+        &self.bus
+    }
+}
+
+/// The daemon's own account: there is the secret, and nothing else.
+pub(crate) async fn nothing_got_through(bus: &Watched) {
     let status = bus.json(&["status"]).await.remove(0);
-    let through = if status["published"] == 3 { BTreeSet::new() } else { through(bus).await };
-    assert_eq!(status["published"], 3, "these got through: {through:?}\n{status}");
+    let through = through(bus).await;
+    assert!(through.is_empty(), "these got through: {through:?}\n{status}");
+    assert_eq!((&status["published"], &status["subscribers"]), (&1.into(), &1.into()), "{status}");
 }
 
 /// The topics that foreign pages subscribed to or published on, by the daemon's account.
-pub(crate) async fn through(bus: &Bus) -> BTreeSet<String> {
+pub(crate) async fn through(bus: &Watched) -> BTreeSet<String> {
     let published = bus.json(&["topics"]).await.into_iter().map(|topic| topic["topic"].as_str().unwrap().to_owned());
-    let joins = bus.json(&["history", "$sys/clients", "--since", "all"]).await;
-    let filters = joins.iter().flat_map(|join| {
-        let client: Value = serde_json::from_str(join["data"].as_str().unwrap()).expect("a client's description");
+    let stream = fs::read_to_string(&bus.clients).expect("the subscriber's file");
+    // The last line may not be whole.
+    let events = stream.split_inclusive('\n').filter_map(|line| line.strip_prefix("data: ")?.strip_suffix('\n'));
+    let filters = events.flat_map(|event| {
+        let event: Value = serde_json::from_str(event).expect("an envelope");
+        let client: Value = serde_json::from_str(event["data"].as_str().unwrap()).expect("a client's description");
         client["filters"].as_array().unwrap().iter().map(|f| f.as_str().unwrap().to_owned()).collect::<Vec<_>>()
     });
     published.chain(filters).filter(|topic| topic.contains('/') && !topic.starts_with('$')).collect()
 }
 
-pub(crate) async fn bus_with_a_secret(port: u16, arguments: &[&str]) -> Bus {
+pub(crate) async fn bus_with_a_secret(port: u16, arguments: &[&str]) -> Watched {
     let bus = Bus::start_at(port, arguments).await;
+    let clients = bus.path().join("clients");
+    let watch = bus.curl("/events/$sys/clients?format=json&since=now&position=none", &clients);
+    bus.subscribers(1).await;
     bus.ctl(&["publish", "secret", SECRET, "--retain"]).await;
+    let bus = Watched { bus, _watch: watch, clients };
     nothing_got_through(&bus).await;
     bus
 }
 
-/// Serves the pages of the attack, and sends elsewhere who asks for it.
+/// Serves the pages of the attack, and redirects requests that ask for it.
 pub(crate) async fn foreign_site(port: u16) -> Site {
     Site::start(port, |target| {
         if let Some(to) = target.strip_prefix("/redirect?to=") {

@@ -1,9 +1,9 @@
-//! Pages of others in a real browser: whatever they try, they read nothing and publish nothing, and the daemon never
-//! has a subscriber because of them.
+//! Foreign pages in a real browser: with no attack do they read or publish anything, and the daemon never has a
+//! subscriber because of them.
 
 use std::collections::BTreeSet;
 
-use sse_bus_browser_tests::{Browser, Careless, Gateway, eventually, free_port};
+use sse_bus_browser_tests::{Browser, Gateway, GuardStrippingProxy, eventually, free_port};
 
 use crate::attack::{NAMES, SECRET, attack, bus_with_a_secret, foreign_site, nothing_got_through, refusals, through};
 
@@ -14,9 +14,9 @@ async fn a_foreign_page_reads_nothing_and_publishes_nothing() {
     let browser = Browser::start_with(&[NAMES]).await;
     for (number, (from, to, contexts)) in [
         ("evil.example", "127.0.0.1", &["page", "sandboxed", "srcdoc", "data", "worker"][..]),
-        // What browsers call the same site: the same name, another port.
+        // Same-site according to browsers: the same name with another port.
         ("localhost", "localhost", &["page", "service"]),
-        // A name, and an address, that lead to the daemon as well.
+        // A name, and an address, that resolve to the daemon as well.
         ("evil.example", "evil.example", &["page"]),
         ("evil.example", "0.0.0.0", &["page"]),
     ]
@@ -28,7 +28,7 @@ async fn a_foreign_page_reads_nothing_and_publishes_nothing() {
         let account = attack(&tab, &bus.url_as(to), contexts).await;
         let read = account.iter().filter(|row| row.has_read()).collect::<Vec<_>>();
         assert!(read.is_empty(), "{from} read from {to}: {read:#?}");
-        eventually("every try to arrive, and to be refused", async || {
+        eventually("every attempt to arrive, and to be refused", async || {
             let refused = refusals(&bus).await - before;
             if refused >= account.len() { Ok(()) } else { Err(format!("{refused} of {}", account.len())) }
         })
@@ -44,11 +44,11 @@ async fn a_foreign_page_reads_nothing_and_publishes_nothing() {
     }
 }
 
-/// Also: each way is a way, and the account notices what gets through.
+/// The counterpart: each attack is effective, and the checks detect it.
 #[tokio::test]
-async fn without_the_guards_the_same_page_gets_through() {
+async fn without_the_guards_the_same_page_succeeds() {
     let bus = bus_with_a_secret(free_port(), &[]).await;
-    let careless = Careless::start(&bus, SECRET).await;
+    let proxy = GuardStrippingProxy::start(&bus, SECRET).await;
     let site = foreign_site(free_port()).await;
     let browser = Browser::start_with(&[NAMES]).await;
     let mut tried = BTreeSet::new();
@@ -57,15 +57,15 @@ async fn without_the_guards_the_same_page_gets_through() {
         ("localhost", "localhost", &["service"]),
     ] {
         let tab = browser.open(&site.origin(from)).await;
-        let account = attack(&tab, &careless.url(to), contexts).await;
+        let account = attack(&tab, &proxy.url(to), contexts).await;
         let read = account.iter().filter(|row| row.outcome.contains(SECRET)).map(|row| &*row.context);
         assert_eq!(read.collect::<BTreeSet<_>>(), contexts.iter().copied().collect(), "{account:#?}");
         tried.extend(
             account.iter().filter(|row| row.kind != "others").map(|row| format!("{}/{}", row.context, row.way)),
         );
-        tab.screenshot(&format!("careless-{to}")).await;
+        tab.screenshot(&format!("without-guards-{to}")).await;
     }
-    eventually("all that was tried to get through", async || {
+    eventually("all attempts to succeed", async || {
         let through = through(&bus).await;
         if through == tried { Ok(()) } else { Err(format!("not {:?}", tried.difference(&through))) }
     })
@@ -73,8 +73,8 @@ async fn without_the_guards_the_same_page_gets_through() {
     browser.quit().await;
 }
 
-/// The owner of a name has a page open from there, and then has the name lead to the daemon, at the same port: for the
-/// browser the page and the bus are of one origin.
+/// The owner of a name serves a page, and then rebinds the name to the daemon, on the same port: for the browser, page
+/// and bus have one origin.
 #[tokio::test]
 async fn a_page_whose_name_is_rebound_to_the_daemon_reads_refusals_only() {
     let port = free_port();
@@ -87,16 +87,16 @@ async fn a_page_whose_name_is_rebound_to_the_daemon_reads_refusals_only() {
     let (refused, other): (Vec<_>, Vec<_>) = account
         .iter()
         .filter(|row| row.outcome.starts_with("read"))
-        .partition(|row| row.outcome.contains("this daemon does not go by the name evil.example"));
+        .partition(|row| row.outcome.contains("this daemon does not answer to the name evil.example"));
     assert!(other.is_empty(), "{other:#?}");
-    // Which it could not have read of another origin.
+    // It could not have read a response of another origin.
     assert!(refused.len() >= 10, "{account:#?}");
     tab.screenshot("rebound").await;
     browser.quit().await;
     nothing_got_through(&bus).await;
 }
 
-/// As with socat or nginx in front of the local socket, where the daemon takes every process for the own user's.
+/// As with socat or nginx in front of the local socket, where every process looks like the own user's to the daemon.
 #[tokio::test]
 async fn behind_a_forwarder_to_the_local_socket_a_foreign_page_publishes_nothing() {
     let bus = bus_with_a_secret(free_port(), &[]).await;
@@ -118,7 +118,7 @@ async fn behind_a_forwarder_to_the_local_socket_a_foreign_page_publishes_nothing
 }
 
 #[tokio::test]
-async fn what_leads_to_the_bus_from_a_foreign_page_shows_a_refusal() {
+async fn links_and_forms_of_a_foreign_page_show_a_refusal() {
     let bus = bus_with_a_secret(free_port(), &[]).await;
     let site = foreign_site(free_port()).await;
     let browser = Browser::start_with(&[NAMES]).await;

@@ -1,5 +1,4 @@
-//! Pages that are not the bus's own, in a real browser: those of others are kept out, those that are allowed get what they
-//! need.
+//! Pages of other origins, in a real browser: foreign ones are refused, allowed ones work.
 
 mod allowed;
 mod attack;

@@ -1,12 +1,12 @@
-//! Where tabs cannot find each other, where a token is needed, and where the browser asks its user first. In Chromium only: it
-//! is told what names lead to, and what the user says.
+//! Tabs that cannot share a connection, pages with a token, and browsers that ask their user first. In Chromium only:
+//! name resolution and the user's answer are set there.
 
 use sse_bus_browser_tests::{Bus, Kind, Remote, free_port};
 
 use crate::page::{got, listen, open, origin, site, site_with_module, state};
 
 #[tokio::test]
-async fn in_an_insecure_context_each_tab_has_a_connection_of_its_own_and_says_so_once() {
+async fn in_an_insecure_context_each_tab_has_its_own_connection_and_warns_once() {
     let port = free_port();
     let origin = format!("http://app.example:{port}");
     let bus = Bus::start_with(&["--allow-origin", &origin]).await;
@@ -31,7 +31,7 @@ async fn in_an_insecure_context_each_tab_has_a_connection_of_its_own_and_says_so
 }
 
 #[tokio::test]
-async fn a_page_with_a_token_is_let_in_and_one_without_is_told_why_not() {
+async fn a_page_with_a_token_is_accepted_and_one_without_gets_the_reason() {
     let port = free_port();
     let (bus, token) = Bus::start_exposed(&["--allow-origin", &origin(port)]).await;
     let _site = site_with_module(port, &bus.url(), &format!("{{ token: {token:?} }}")).await;
@@ -49,7 +49,7 @@ async fn a_page_with_a_token_is_let_in_and_one_without_is_told_why_not() {
 
 /// Chromium takes the site for one of the internet, and so asks its user whether it may reach this machine.
 #[tokio::test]
-async fn a_page_that_the_browser_keeps_from_the_bus_is_told_so_and_goes_on_when_it_is_let() {
+async fn a_page_blocked_by_the_browser_gets_the_reason_and_continues_once_permitted() {
     let port = free_port();
     let bus = Bus::start_with(&["--allow-origin", &origin(port)]).await;
     let _site = site_with_module(port, &bus.url(), "{}").await;

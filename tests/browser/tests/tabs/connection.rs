@@ -1,18 +1,18 @@
-//! How a subscription begins, waits, and is told why: pages that are not let in, a bus that is not there, tokens.
+//! The beginning of a subscription: refused pages, a bus that does not run yet, tokens.
 
 use sse_bus_browser_tests::{Bus, Gateway, Kind, Remote, Value, eventually, free_port};
 
 use crate::page::{bus_and_site, got, in_both_browsers, listen, open, origin, site_with_module, state};
 
 in_both_browsers! {
-    a_page_that_is_not_let_in_is_told_how_it_would_be_and_reads_nothing
-    a_page_that_is_there_before_the_bus_goes_on_when_it_comes
-    behind_a_proxy_whose_bus_is_away_a_page_is_told_so_and_goes_on
-    a_subscription_begins_where_it_says_whatever_other_tabs_have
-    a_tab_that_has_missed_what_the_leader_passed_on_fetches_it_whether_or_not_it_leads_then
+    a_refused_page_gets_the_flag_that_allows_it_and_reads_nothing
+    a_page_opened_before_the_bus_starts_connects_once_it_runs
+    behind_a_proxy_without_its_bus_a_page_reports_it_and_continues
+    a_subscription_begins_where_it_says_independent_of_other_tabs
+    a_tab_that_missed_relayed_events_fetches_them_whether_or_not_it_leads_then
 }
 
-async fn a_page_that_is_not_let_in_is_told_how_it_would_be_and_reads_nothing(kind: Kind) {
+async fn a_refused_page_gets_the_flag_that_allows_it_and_reads_nothing(kind: Kind) {
     let (bus, port) = (Bus::start().await, free_port());
     bus.ctl(&["publish", "secret", "only for the own user", "--retain"]).await;
     let _site = site_with_module(port, &bus.url(), "{}").await;
@@ -27,7 +27,7 @@ async fn a_page_that_is_not_let_in_is_told_how_it_would_be_and_reads_nothing(kin
         let refused = page.eval(&format!("{attempt}.then(() => 'done', (error) => error.code)")).await;
         assert_eq!(refused, "origin_refused", "{attempt}");
     }
-    // It tries again, and is refused again.
+    // It retries, and is refused again.
     eventually("another attempt", async || {
         let states = page.eval("subs.it.states.filter(({ state }) => state === 'waiting').length").await;
         if states.as_u64() > Some(1) { Ok(()) } else { Err(states.to_string()) }
@@ -35,11 +35,11 @@ async fn a_page_that_is_not_let_in_is_told_how_it_would_be_and_reads_nothing(kin
     .await;
     assert_eq!(page.eval("subs.it.got").await, Value::Array(Vec::new()));
     let status = bus.json(&["status"]).await.remove(0);
-    assert_eq!((&status["published"], &status["subscribers"]), (&3.into(), &0.into()), "{status}");
+    assert_eq!((&status["published"], &status["subscribers"]), (&1.into(), &0.into()), "{status}");
     assert_eq!(status["refused_origins"][0]["origin"], origin(port), "{status}");
 }
 
-async fn a_page_that_is_there_before_the_bus_goes_on_when_it_comes(kind: Kind) {
+async fn a_page_opened_before_the_bus_starts_connects_once_it_runs(kind: Kind) {
     let [port, bus_port] = [free_port(), free_port()];
     let _site = site_with_module(port, &format!("http://127.0.0.1:{bus_port}"), "{}").await;
     let browser = Remote::start(kind, &[]).await;
@@ -54,15 +54,15 @@ async fn a_page_that_is_there_before_the_bus_goes_on_when_it_comes(kind: Kind) {
     got(&page, "it", &["here I am"]).await;
 }
 
-/// The proxy's own answer has no word for other origins, so that the page may not read it.
-async fn behind_a_proxy_whose_bus_is_away_a_page_is_told_so_and_goes_on(kind: Kind) {
+/// The proxy's own response has no CORS headers, so the page may not read it.
+async fn behind_a_proxy_without_its_bus_a_page_reports_it_and_continues(kind: Kind) {
     let [port, bus_port] = [free_port(), free_port()];
     let proxy = Gateway::start(bus_port).await;
     let _site = site_with_module(port, &proxy.url(), "{}").await;
     let browser = Remote::start(kind, &[]).await;
     let page = open(&browser, &origin(port)).await;
     let away = async |name: &str| {
-        let waiting = eventually("the page to be told", async || {
+        let waiting = eventually("the page to report it", async || {
             let states = page.eval(&format!("subs[{name:?}].states")).await;
             let last = states.as_array().and_then(|states| states.last()).cloned().unwrap_or_default();
             if last["reason"] == "no_bus" { Ok(states) } else { Err(states.to_string()) }
@@ -71,7 +71,7 @@ async fn behind_a_proxy_whose_bus_is_away_a_page_is_told_so_and_goes_on(kind: Ki
         assert!(!waiting.to_string().contains("origin_refused"), "{waiting}");
         assert!(waiting.to_string().contains("no bus behind the proxy at http://127.0.0.1:"), "{waiting}");
     };
-    // Before it ever was there, and after.
+    // Before the bus was ever up, and after.
     listen(&page, "it", "'a'", "{}").await;
     away("it").await;
     let mut bus = Bus::start_at(bus_port, &["--allow-origin", &origin(port)]).await;
@@ -84,7 +84,7 @@ async fn behind_a_proxy_whose_bus_is_away_a_page_is_told_so_and_goes_on(kind: Ki
     got(&page, "it", &["back"]).await;
 }
 
-async fn a_subscription_begins_where_it_says_whatever_other_tabs_have(kind: Kind) {
+async fn a_subscription_begins_where_it_says_independent_of_other_tabs(kind: Kind) {
     let (bus, _site, origin) = bus_and_site(&[]).await;
     let browser = Remote::start(kind, &[]).await;
     let [first, second] = [open(&browser, &origin).await, open(&browser, &origin).await];
@@ -116,10 +116,10 @@ async fn a_subscription_begins_where_it_says_whatever_other_tabs_have(kind: Kind
     got(&second, "other", &["c1"]).await;
     assert_eq!(second.eval("subs.all.events[4].json().n[0]").await, 1);
 
-    // What nobody wants any more is not asked for any more.
+    // A topic without a subscription any more is no longer requested.
     second.eval("subs.retained.sub.close() || subs.all.sub.close() || true").await;
     assert_eq!(state(&second, "all", "closed").await["state"], "closed");
-    eventually("the stream to be of what is still wanted", async || {
+    eventually("the stream to have the remaining topics", async || {
         let clients = bus.json(&["clients"]).await;
         let filters = &clients.iter().find(|client| client["role"] == "subscriber").ok_or("none")?["filters"];
         if *filters == Value::from(vec!["a/*", "c"]) { Ok(()) } else { Err(filters.to_string()) }
@@ -130,7 +130,7 @@ async fn a_subscription_begins_where_it_says_whatever_other_tabs_have(kind: Kind
     got(&first, "now", &["a4"]).await;
 }
 
-async fn a_tab_that_has_missed_what_the_leader_passed_on_fetches_it_whether_or_not_it_leads_then(kind: Kind) {
+async fn a_tab_that_missed_relayed_events_fetches_them_whether_or_not_it_leads_then(kind: Kind) {
     let (bus, _site, origin) = bus_and_site(&[]).await;
     let browser = Remote::start(kind, &[]).await;
     let [first, second, third] =
@@ -142,7 +142,7 @@ async fn a_tab_that_has_missed_what_the_leader_passed_on_fetches_it_whether_or_n
     assert_eq!(first.eval("leads()").await, true);
     let mut published = Vec::new();
     let numbers: Vec<String> = (0..12).map(|number| number.to_string()).collect();
-    // Deaf during the first half of each round; then something comes that it hears, or the leader goes.
+    // It hears nothing in the first half of each round; then an event arrives, or the leader closes.
     for (round, numbers) in numbers.chunks(6).enumerate() {
         second.eval("window.deaf = true").await;
         for number in &numbers[..3] {
@@ -162,6 +162,6 @@ async fn a_tab_that_has_missed_what_the_leader_passed_on_fetches_it_whether_or_n
         got(&second, "a", &published).await;
         got(&third, "a", &published).await;
     }
-    assert_eq!(second.eval("leads()").await, true, "it was the next in the line");
+    assert_eq!(second.eval("leads()").await, true, "it was the next in turn");
     bus.subscribers(1).await;
 }

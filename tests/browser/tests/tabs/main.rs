@@ -1,7 +1,7 @@
-//! The module for pages, in real browsers: many tabs on one connection, whatever becomes of the one that holds it; pages
-//! that are not let in; a bus that is not there yet.
+//! The browser module, in real browsers: many tabs share one connection, whatever happens to the tab that holds it;
+//! refused pages; a bus that does not run yet.
 
 mod alone;
 mod connection;
 mod page;
-mod story;
+mod scenario;

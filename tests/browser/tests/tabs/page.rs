@@ -3,11 +3,11 @@
 pub(crate) use sse_bus_browser_tests::Kind;
 use sse_bus_browser_tests::{Answer, Bus, Page, Remote, Site, Value, eventually, free_port};
 
-/// What every page has: the module's exports, and what came.
+/// The script of every page: imports the module and records events.
 const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>tab</title><script>
   window.warned = [];
   console.warn = (text) => warned.push(text);
-  // What a page does not hear that a browser has put aside for a while.
+  // A page that a browser has suspended for a while does not hear these.
   window.BroadcastChannel = class extends BroadcastChannel {
     set onmessage(hear) {
       super.onmessage = (message) => window.deaf || hear(message);
@@ -29,7 +29,7 @@ const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>tab</title><sc
     });
     return true;
   };
-  // Whether this tab holds the lock: by the id that the browser gives to its locks.
+  // True if this tab holds the lock: by the id that the browser assigns to its locks.
   async function leads() {
     const own = await navigator.locks.request("own" + Math.random(), async ({ name }) =>
       (await navigator.locks.query()).held.find((lock) => lock.name === name).clientId);
@@ -37,8 +37,8 @@ const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>tab</title><sc
   }
 </script>"#;
 
-/// The module, for pages that have it from their own server.
-const MODULE: &str = include_str!("../../../../packaging/npm/client.js");
+/// The module, for pages that load it from their own server.
+const MODULE: &str = include_str!("../../../../daemon/web/client/client.js");
 
 /// A site whose pages import the module from a bus.
 pub(crate) async fn site(port: u16, bus: &str) -> Site {
@@ -46,7 +46,7 @@ pub(crate) async fn site(port: u16, bus: &str) -> Site {
     Site::start(port, move |_| Answer::document("text/html", page.clone())).await
 }
 
-/// A site whose pages have the module from itself.
+/// A site whose pages load the module from the site.
 pub(crate) async fn site_with_module(port: u16, bus: &str, options: &str) -> Site {
     let page = PAGE.replace("MODULE_IS_VENDORED", "true").replace("\"MODULE\"", "\"/module.js\"");
     let page = page.replace("BUS", bus).replace("OPTIONS", options);
@@ -57,13 +57,13 @@ pub(crate) async fn site_with_module(port: u16, bus: &str, options: &str) -> Sit
     .await
 }
 
-/// Where the pages of a site on this port are from. Only secure contexts have what tabs need to find each other, and the
-/// name `localhost` is enough for that.
+/// The origin of the pages of a site on this port. Tabs find each other in secure contexts only, and the name
+/// `localhost` is enough for that.
 pub(crate) fn origin(port: u16) -> String {
     format!("http://localhost:{port}")
 }
 
-/// A bus, and a site that it lets in.
+/// A bus, and a site that it allows.
 pub(crate) async fn bus_and_site(arguments: &[&str]) -> (Bus, Site, String) {
     let port = free_port();
     let origin = origin(port);
@@ -83,12 +83,12 @@ pub(crate) async fn open(browser: &Remote, origin: &str) -> Page {
     page
 }
 
-/// Has a page subscribe, under a name by which the tests speak of it.
+/// Subscribes in a page, under a name for the tests.
 pub(crate) async fn listen(page: &Page, name: &str, filters: &str, options: &str) {
     page.eval(&format!("listen({name:?}, {filters}, {options})")).await;
 }
 
-/// Waits until a subscription says that it is in this state, and gives what it said last.
+/// Waits until a subscription is in this state, and returns its last message.
 pub(crate) async fn state(page: &Page, name: &str, wanted: &str) -> Value {
     eventually(&format!("{name} to be {wanted}"), async || {
         let states = page.eval(&format!("subs[{name:?}].states")).await;
@@ -98,7 +98,7 @@ pub(crate) async fn state(page: &Page, name: &str, wanted: &str) -> Value {
     .await
 }
 
-/// Waits until exactly this has come.
+/// Waits until exactly these events were received.
 pub(crate) async fn got(page: &Page, name: &str, wanted: &[&str]) {
     eventually(&format!("{name} to have {wanted:?}"), async || {
         let got = page.eval(&format!("subs[{name:?}].got")).await;
@@ -107,7 +107,7 @@ pub(crate) async fn got(page: &Page, name: &str, wanted: &[&str]) {
     .await;
 }
 
-/// A test for each kind of browser.
+/// Defines a test for each kind of browser.
 macro_rules! in_both_browsers {
     ($($name:ident)*) => {
         mod chromium {

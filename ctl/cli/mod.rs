@@ -1,0 +1,166 @@
+//! The command line, parsed by clap. The doc comments of options are the help texts in `--help` and the man pages.
+//!
+//! Every option has an environment variable: `SSE_BUS_SOCKET` and `SSE_BUS_JSON` for all commands, and
+//! `SSE_BUS_<COMMAND>_<OPTION>` for those of one command. The name contains the command because `--exec` sets
+//! `SSE_BUS_TYPE` and similar variables, which must not become options of a `sse-busctl` that the child runs.
+
+// The comments are help texts, in which backticks around every name would be distracting.
+#![allow(clippy::doc_markdown)]
+
+mod bench;
+mod completers;
+mod docs;
+mod doctor;
+mod publish;
+mod service;
+mod status;
+mod subscribe;
+mod token;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, builder::BoolishValueParser};
+
+pub(crate) use self::{
+    bench::Bench,
+    docs::{Completions, Man, Shell},
+    doctor::Doctor,
+    publish::{Publish, Send},
+    service::{Manager, Service, ServiceAction, ServiceInstall, ServiceLogs},
+    status::Status,
+    subscribe::{Format, History, Subscribe},
+    token::{Token, TokenAction, TokenCreate},
+};
+use crate::exit;
+
+/// Publish and subscribe to events of the local bus, inspect and manage it.
+#[derive(Debug, Parser)]
+#[command(name = "sse-busctl", version = env!("SSE_BUS_VERSION"), max_term_width = 100, after_long_help = exit::with_codes("\
+Examples:
+  sse-busctl subscribe '**'
+  sse-busctl publish hello world
+  sse-busctl status"))]
+#[command(disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// The daemon's local socket [default: the socket of this user]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        value_name = "PATH",
+        env = "SSE_BUS_SOCKET",
+        hide_env_values = true
+    )]
+    pub(crate) socket: Option<PathBuf>,
+    /// Print one JSON value per line, even on a terminal
+    #[arg(long, global = true, help_heading = "Global options", env = "SSE_BUS_JSON", value_parser = BoolishValueParser::new(), hide_env_values = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) action: Action,
+}
+
+/// The command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Publish one event, one event per line of input, or events at an interval
+    Publish(Box<Publish>),
+    /// Print events as they are published
+    Subscribe(Subscribe),
+    /// Send an event to one client only
+    Send(Send),
+    /// List the connected clients
+    Clients,
+    /// List the topics
+    Topics,
+    /// Show the state or the configuration of the daemon
+    Status(Status),
+    /// Disconnect a client
+    Kick(Kick),
+    /// Print past events
+    History(History),
+    /// Print the URL of an event stream, for curl and browsers
+    Url(Url),
+    /// Create, list and revoke tokens, for other users and other machines
+    Token(Token),
+    /// Measure the performance of the bus on this machine
+    Bench(Bench),
+    /// Run the bus as a service of your user
+    Service(Service),
+    /// Find problems of the bus and suggest fixes
+    Doctor(Doctor),
+    /// Print the completion script for a shell
+    Completions(Completions),
+    /// Write the man pages
+    Man(Man),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Kick {
+    /// The id or name of the client
+    #[arg(add = completers::clients())]
+    pub(crate) client: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Url {
+    /// A topic or pattern [default: print the URL of the daemon itself]
+    #[arg(add = completers::topics())]
+    pub(crate) filter: Option<String>,
+}
+
+impl Cli {
+    /// Parses the command line and the environment. Ends the process for `--help` and on errors.
+    pub(crate) fn read() -> Cli {
+        let mut command = Cli::command();
+        if std::env::vars_os().any(|(name, value)| value.is_empty() && name.to_string_lossy().starts_with("SSE_BUS_")) {
+            command = without_empty(command);
+        }
+        // `help publish` works as in many other programs.
+        let mut arguments: Vec<_> = std::env::args_os().collect();
+        if arguments.get(1).is_some_and(|first| first == "help") {
+            arguments.remove(1);
+            arguments.push("--help".into());
+        }
+        Cli::from_arg_matches(&command.get_matches_from(arguments)).unwrap_or_else(|e| e.exit())
+    }
+}
+
+/// Makes empty environment variables have no effect.
+fn without_empty(command: Command) -> Command {
+    let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(
+            |arg| if arg.get_env().is_some_and(is_empty) { arg.env(clap::builder::Resettable::Reset) } else { arg },
+        )
+        .mut_subcommands(without_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_its_own_variable() {
+        let command = Cli::command();
+        let mut seen = std::collections::HashSet::new();
+        let mut commands = vec![(String::new(), &command)];
+        while let Some((prefix, command)) = commands.pop() {
+            commands.extend(command.get_subcommands().map(|c| (format!("{prefix}{}_", c.get_name()), c)));
+            for arg in command.get_arguments().filter(|a| a.get_long().is_some_and(|l| l != "help" && l != "version")) {
+                let long = arg.get_long().unwrap_or_default();
+                // Shared with the daemon.
+                let prefix = if long == "state-dir" { "" } else { &prefix };
+                let expected = format!("SSE_BUS_{prefix}{long}").to_uppercase().replace('-', "_");
+                let found = arg.get_env().unwrap_or_default().to_string_lossy().into_owned();
+                assert_eq!(found, expected, "--{long}");
+                assert!(seen.insert(found));
+            }
+        }
+    }
+}

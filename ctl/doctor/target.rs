@@ -1,0 +1,130 @@
+//! The local socket that is examined, and the daemon that serves it.
+
+use std::io;
+
+use sse_bus::{Client, Endpoint, client, endpoint::SOCKET_VARIABLE, protocol::Status, shell::quoted};
+use tokio::time::timeout;
+
+use super::{finding::Finding, program::PATIENCE};
+
+/// The endpoint that is examined.
+pub(super) struct Target {
+    pub(super) endpoint: Endpoint,
+    /// Why it is this endpoint.
+    rule: &'static str,
+    /// The option that makes `sse-busd` serve this endpoint, or nothing.
+    option: String,
+}
+
+/// The state of the daemon at the endpoint.
+pub(super) enum Daemon {
+    Answers(Box<Status>),
+    /// A process serves the socket, but it is not usable.
+    IsUnusable,
+    IsAbsent,
+}
+
+impl Target {
+    /// Returns the endpoint that an option or the variable names, or the default one.
+    pub(super) fn new(endpoint: Endpoint, is_given: bool) -> Target {
+        let variable = std::env::var_os(SOCKET_VARIABLE);
+        let is_variable = is_given && variable.is_some_and(|path| path == endpoint.path());
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
+        let rule = match runtime {
+            _ if is_variable => "from SSE_BUS_SOCKET",
+            _ if is_given => "from --socket",
+            _ if cfg!(windows) => "the pipe of this user",
+            Some(runtime) if endpoint.path().starts_with(&runtime) => "in the runtime directory of this user",
+            _ => {
+                "in the state directory of this user, because there is no runtime directory (XDG_RUNTIME_DIR is not set)"
+            }
+        };
+        let has_option = is_given && !is_variable;
+        let option = if has_option { format!(" --socket {}", quoted(&endpoint.to_string())) } else { String::new() };
+        Target { endpoint, rule, option }
+    }
+
+    /// Returns the command that starts a daemon at this endpoint.
+    pub(super) fn start(&self) -> String {
+        self.start_with("")
+    }
+
+    /// Returns the command that starts a daemon at this endpoint, with more options.
+    pub(super) fn start_with(&self, options: &str) -> String {
+        format!("sse-busd{}{}{options}", self.option, if options.is_empty() { "" } else { " " })
+    }
+
+    /// Connects to the daemon.
+    pub(super) async fn connect(&self) -> Option<Client> {
+        timeout(PATIENCE, Client::connect(&self.endpoint)).await.ok()?.ok()
+    }
+
+    /// Checks that a daemon answers.
+    pub(super) async fn check(&self) -> (Daemon, Finding) {
+        let Target { endpoint, rule, .. } = self;
+        let status = async { Client::connect(endpoint).await?.status().await };
+        let error = match timeout(PATIENCE, status).await {
+            Ok(Ok(status)) => {
+                let message = format!("sse-busd (process {}) answers at {endpoint}, {rule}", status.pid);
+                return (Daemon::Answers(Box::new(status)), Finding::ok("daemon", message));
+            }
+            Ok(Err(client::Error::NoAnswer { .. })) | Err(_) => return (Daemon::IsUnusable, self.no_answer().await),
+            Ok(Err(error)) => error,
+        };
+        let problem = |message: String, fix: &str| Finding::problem("daemon", message, fix);
+        match error {
+            client::Error::NoDaemon { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                    (Daemon::IsAbsent, problem(format!("no daemon at {endpoint}, {rule}"), &self.start()))
+                }
+                _ => (
+                    Daemon::IsAbsent,
+                    problem(format!("cannot connect to {endpoint}, {rule}: {source}"), &self.start()),
+                ),
+            },
+            client::Error::SocketRemoved { endpoint, daemon } => {
+                let message = format!("{daemon} runs, but its socket {endpoint}, {rule}, was removed or renamed");
+                (Daemon::IsUnusable, problem(message, &format!("kill -HUP {}   # binds the socket again", daemon.pid)))
+            }
+            client::Error::Denied(reason) => {
+                let message = format!("the daemon at {endpoint}, {rule}, denies access: {reason}");
+                (Daemon::IsUnusable, problem(message, "env -u SSE_BUS_SOCKET sse-busctl doctor"))
+            }
+            error => {
+                let message = format!("invalid answer at {endpoint}, {rule}: {error}");
+                (Daemon::IsUnusable, problem(message, "which -a sse-busctl sse-busd"))
+            }
+        }
+    }
+
+    /// Returns the finding for a process that accepts connections but does not answer.
+    async fn no_answer(&self) -> Finding {
+        let message = format!("no answer at {} within {PATIENCE:?}", self.endpoint);
+        match self.server().await {
+            Some((pid, true)) => Finding::problem(
+                "daemon",
+                format!("{message}: process {pid} is stopped, for example by Ctrl-Z"),
+                format!("kill -CONT {pid}"),
+            ),
+            Some((pid, false)) => {
+                Finding::problem("daemon", format!("{message}: process {pid} hangs"), format!("kill -KILL {pid}"))
+            }
+            None => Finding::problem("daemon", message, "ps -fC sse-busd"),
+        }
+    }
+
+    /// Returns the process that serves the socket, and whether it is stopped.
+    #[cfg(unix)]
+    async fn server(&self) -> Option<(i32, bool)> {
+        let pid = timeout(PATIENCE, self.endpoint.connect()).await.ok()?.ok()?.peer_cred().ok()?.pid()?;
+        // proc(5): the state follows the name, which is in parentheses and may contain parentheses.
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        Some((pid, state.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))))
+    }
+
+    #[cfg(windows)]
+    #[expect(clippy::unused_async, reason = "on Unix the socket is queried")]
+    async fn server(&self) -> Option<(i32, bool)> {
+        None
+    }
+}

@@ -1,0 +1,205 @@
+//! Publishes lines over one connection: reads input, sends events and receives answers concurrently.
+
+use std::{
+    cell::{RefCell, RefMut},
+    io,
+};
+
+use sse_bus::{
+    Client,
+    client::{Error, Finished, Publisher, Replies},
+    limits::FRAME_MAX,
+    protocol::{Ack, ErrorCode, Publish},
+};
+use tokio::{
+    io::{AsyncReadExt, Stdin},
+    sync::Notify,
+    time::sleep,
+};
+
+use super::{
+    progress::Progress,
+    split::{Line, Splitter},
+    template::Template,
+};
+use crate::{
+    exit::{Exit, Failure, of_code},
+    signals::{self, Signals},
+};
+
+/// Bytes requested by one read.
+const READ_SIZE: usize = 64 << 10;
+
+/// Why a connection ended before the end of the input.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum End {
+    #[error(transparent)]
+    Connection(#[from] Error),
+    #[error("cannot read stdin: {0}")]
+    Input(io::Error),
+    /// After a signal the answers did not arrive in time.
+    #[error("stopped before all lines were answered")]
+    Stopped,
+}
+
+impl From<End> for Failure {
+    fn from(end: End) -> Failure {
+        match end {
+            End::Connection(error) => error.into(),
+            end => Failure::new(Exit::Failed, end.to_string()),
+        }
+    }
+}
+
+/// Stdin, which is read across all connections.
+pub(super) struct Input {
+    stdin: Stdin,
+    lines: Splitter,
+    is_over: bool,
+}
+
+impl Input {
+    pub(super) fn new() -> Input {
+        Input { stdin: tokio::io::stdin(), lines: Splitter::new(FRAME_MAX), is_over: false }
+    }
+}
+
+/// The work on one connection.
+pub(super) struct Connection<'a> {
+    template: &'a Template,
+    progress: &'a RefCell<Progress>,
+    /// Notified when answers make room for more lines.
+    room: Notify,
+    /// The number of the line before the first line of this connection.
+    base: u64,
+}
+
+impl<'a> Connection<'a> {
+    /// Prepares to send the lines from number `first` on.
+    pub(super) fn new(template: &'a Template, progress: &'a RefCell<Progress>, first: u64) -> Connection<'a> {
+        Connection { template, progress, room: Notify::new(), base: first - 1 }
+    }
+
+    fn progress(&self) -> RefMut<'_, Progress> {
+        self.progress.borrow_mut()
+    }
+
+    /// Resends the stored lines, then sends the input, until everything is answered.
+    pub(super) async fn serve(&self, client: Client, input: &mut Input, signals: &mut Signals) -> Result<(), End> {
+        let (publisher, mut replies) = client.into_split();
+        let mut stop = signals.clone();
+        let work = async {
+            let answers = self.receive_answers(&mut replies);
+            let feed = self.feed(publisher, input, signals);
+            tokio::pin!(answers, feed);
+            tokio::select! {
+                // The connection is closed, even if there is more input.
+                outcome = &mut answers => Ok(outcome?),
+                end = &mut feed => match end {
+                    Ok(_finished) => Ok(answers.await?),
+                    // The error of a read is more specific than that of a write.
+                    Err(End::Connection(error)) => Ok(answers.await.and(Err(error))?),
+                    Err(end) => Err(end),
+                },
+            }
+        };
+        let stopped = async {
+            stop.stop().await;
+            // Before the signal thread ends the process.
+            sleep(signals::PATIENCE * 3 / 4).await;
+        };
+        tokio::select! {
+            outcome = work => outcome,
+            () = stopped => Err(End::Stopped),
+        }
+    }
+
+    async fn feed(&self, mut publisher: Publisher, input: &mut Input, signals: &mut Signals) -> Result<Finished, End> {
+        let mut event = self.template.event();
+        let mut next = self.base + 1;
+        loop {
+            let Some(line) = self.progress().unacked.get(next).map(<[u8]>::to_vec) else { break };
+            // The line was valid when it was stored.
+            if self.template.fill(&mut event, &line).is_ok() {
+                self.send(&mut publisher, &event, next).await?;
+            }
+            next += 1;
+        }
+        loop {
+            // First the lines that were read on an earlier connection.
+            self.send_lines(&mut publisher, input, &mut event).await?;
+            publisher.flush().await?;
+            if input.is_over {
+                break;
+            }
+            let space = input.lines.space(READ_SIZE);
+            let read = tokio::select! {
+                read = input.stdin.read_buf(space) => read.map_err(End::Input)?,
+                () = signals.stop() => break,
+            };
+            input.is_over = read == 0;
+        }
+        Ok(publisher.finish().await?)
+    }
+
+    /// Sends the lines that were read.
+    async fn send_lines(&self, publisher: &mut Publisher, input: &mut Input, event: &mut Publish) -> Result<(), End> {
+        while let Some(line) = if input.is_over { input.lines.end() } else { input.lines.next() } {
+            let line = match line {
+                Line::Whole(line) => line,
+                Line::TooLong(bytes) => {
+                    let code = ErrorCode::LimitFrame.as_str();
+                    let reason = format!("{bytes} bytes exceed the maximum for one event ({code})");
+                    self.progress().summary.skip(Exit::Limit, &reason);
+                    continue;
+                }
+            };
+            if let Err(error) = self.template.fill(event, line) {
+                self.progress().summary.skip(Exit::Failed, &error);
+                continue;
+            }
+            let number = self.progress().unacked.push(line, event.to.is_some());
+            match self.send(publisher, event, number).await {
+                Err(error @ Error::TooLarge { .. }) => {
+                    let Progress { summary, unacked } = &mut *self.progress();
+                    unacked.remove_last();
+                    summary.skip(Exit::Limit, &error);
+                }
+                outcome => outcome?,
+            }
+            while self.progress().unacked.is_full() {
+                publisher.flush().await?;
+                self.room.notified().await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, publisher: &mut Publisher, event: &Publish, number: u64) -> Result<(), Error> {
+        publisher.send(event).await?;
+        let Progress { summary, unacked } = &mut *self.progress();
+        summary.sent(number);
+        if event.ack == Ack::None {
+            unacked.done(number);
+        }
+        Ok(())
+    }
+
+    async fn receive_answers(&self, replies: &mut Replies) -> Result<(), Error> {
+        while let Some((number, answer)) = replies.next().await? {
+            let number = self.base + number;
+            let Progress { summary, unacked } = &mut *self.progress();
+            match answer {
+                Ok(published) => summary.accept(number, published.subscribers == 0 && unacked.is_unicast(number)),
+                // The next daemon will accept the line.
+                Err(refused) if refused.code == ErrorCode::Stopping && unacked.get(number).is_some() => {
+                    return Err(Error::Refused(refused));
+                }
+                Err(refused) => summary.refuse(number, of_code(refused.code), &refused),
+            }
+            unacked.done(number);
+            self.room.notify_one();
+        }
+        Ok(())
+    }
+}

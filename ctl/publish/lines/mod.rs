@@ -1,0 +1,72 @@
+//! `sse-busctl publish --lines` and `--jsonl`: publishes each line of stdin as an event.
+//!
+//! Reading, sending and receiving answers run concurrently, in the order of the lines and in constant memory. A line
+//! that is too long is skipped while it is read. A broken connection is restored, and the lines without an answer are
+//! resent: no line is lost, but a line that the daemon accepted without answering is published twice. The command ends
+//! with a summary.
+
+mod connection;
+mod json;
+mod outage;
+mod progress;
+mod split;
+mod summary;
+mod template;
+mod unacked;
+
+use std::{cell::RefCell, io::IsTerminal};
+
+use sse_bus::{Client, Endpoint, protocol::Publish};
+use tokio::time::Instant;
+
+use self::{
+    connection::{Connection, End, Input},
+    outage::{OUTAGE_MAX, Outage},
+    progress::Progress,
+    template::Template,
+};
+use crate::{exit::Failure, output::Output, signals::Signals};
+
+/// The options of publishing lines.
+pub(super) struct Lines {
+    template: Template,
+    /// Reconnect if the connection breaks.
+    reconnects: bool,
+}
+
+impl Lines {
+    /// Lines are the data of events like `event`, or JSON objects with fields that override it.
+    pub(super) fn new(event: Publish, is_json: bool, reconnects: bool) -> Lines {
+        Lines { template: Template::new(event, is_json), reconnects }
+    }
+
+    pub(super) async fn run(self, endpoint: &Endpoint, mut client: Client, output: &Output) -> Result<(), Failure> {
+        if std::io::stdin().is_terminal() {
+            eprintln!("Enter one event per line, then Ctrl-D:");
+        }
+        let progress = RefCell::new(Progress::new());
+        let mut input = Input::new();
+        // A signal ends the input; the answers to sent lines are still received.
+        let mut signals = Signals::watch(true);
+        let mut outage = Outage::new();
+        let outcome = loop {
+            let began = Instant::now();
+            let first = progress.borrow().unacked.first();
+            let connection = Connection::new(&self.template, &progress, first);
+            let error = match connection.serve(client, &mut input, &mut signals).await {
+                Err(End::Connection(error)) if self.reconnects && error.is_transient() => error,
+                outcome => break outcome,
+            };
+            // A new outage only after progress, so that a line which crashes every daemon is not resent forever.
+            if progress.borrow().unacked.is_empty_or_after(first) || began.elapsed() > OUTAGE_MAX {
+                outage = Outage::new();
+            }
+            match outage.end(endpoint, error, &mut signals).await {
+                Ok(connected) => client = connected,
+                Err(error) => break Err(error.into()),
+            }
+            progress.borrow_mut().reconnected();
+        };
+        progress.into_inner().finish(output, outcome.map_err(Failure::from))
+    }
+}

@@ -1,0 +1,62 @@
+//! Reconnects after a broken connection.
+
+use std::time::Duration;
+
+use sse_bus::{
+    Client, Endpoint,
+    client::{Backoff, Error},
+};
+use tokio::time::{Instant, sleep};
+
+use crate::signals::Signals;
+
+/// How long to try to reconnect before the command fails.
+pub(super) const OUTAGE_MAX: Duration = Duration::from_secs(30);
+/// The waits between two attempts.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(1) };
+
+/// A time without a connection.
+pub(super) struct Outage {
+    until: Instant,
+    attempt: u32,
+}
+
+impl Outage {
+    pub(super) fn new() -> Outage {
+        Outage { until: Instant::now() + OUTAGE_MAX, attempt: 0 }
+    }
+
+    /// Waits until a daemon answers.
+    ///
+    /// # Errors
+    ///
+    /// Returns the last error if no daemon answers in time, if the error is permanent, or after a signal.
+    pub(super) async fn end(
+        &mut self,
+        endpoint: &Endpoint,
+        mut error: Error,
+        signals: &mut Signals,
+    ) -> Result<Client, Error> {
+        // Once per outage.
+        if self.attempt == 0 {
+            eprintln!("sse-busctl: {error}; reconnecting");
+        }
+        while error.is_transient() && Instant::now() < self.until {
+            let connected = async {
+                sleep(BACKOFF.wait(self.attempt)).await;
+                self.attempt += 1;
+                let mut client = Client::connect(endpoint).await?;
+                client.status().await?;
+                Ok(client)
+            };
+            tokio::select! {
+                outcome = connected => match outcome {
+                    Ok(client) => return Ok(client),
+                    Err(next) => error = next,
+                },
+                () = signals.stop() => break,
+            }
+        }
+        Err(error)
+    }
+}

@@ -1,0 +1,42 @@
+//! Converts lines to events.
+
+use std::cell::Cell;
+
+use sse_bus::protocol::Publish;
+
+use super::json::{self, LineError};
+use crate::publish::single;
+
+/// The event from the command line, of which each line provides the data or, as a JSON object, any fields.
+pub(super) struct Template {
+    event: Publish,
+    /// Lines are JSON objects.
+    is_json: bool,
+    /// The warning about a type was already printed.
+    has_warned: Cell<bool>,
+}
+
+impl Template {
+    pub(super) fn new(event: Publish, is_json: bool) -> Template {
+        Template { event, is_json, has_warned: Cell::new(false) }
+    }
+
+    /// Returns an event to pass to [`fill`](Template::fill).
+    pub(super) fn event(&self) -> Publish {
+        self.event.clone()
+    }
+
+    /// Sets the fields of an event from a line.
+    pub(super) fn fill(&self, event: &mut Publish, line: &[u8]) -> Result<(), LineError> {
+        if self.is_json {
+            *event = json::parse(line, &self.event)?;
+            if !self.has_warned.get() && event.event_type != self.event.event_type {
+                self.has_warned.set(single::warn_of_type(event.event_type.as_deref()));
+            }
+        } else {
+            event.data.0.clear();
+            event.data.0.extend_from_slice(line);
+        }
+        Ok(())
+    }
+}

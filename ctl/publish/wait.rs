@@ -1,0 +1,89 @@
+//! `--wait-for`: waits until a topic has subscribers. The bus publishes when clients join, so there is no polling.
+
+use std::{future, time::Duration};
+
+use sse_bus::{
+    Client, Endpoint, FilterSet, Topic,
+    client::{Item, Subscription},
+    protocol::Subscribe,
+};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    exit::{Exit, Failure},
+    units::count,
+    visible::visible,
+};
+
+/// The topic on which the bus publishes when clients join and leave.
+const CLIENTS: &str = "$sys/clients";
+
+/// Waits until the filters of at least `wanted` subscribers match the topic.
+pub(super) async fn for_subscribers(
+    endpoint: &Endpoint,
+    client: &mut Client,
+    topic: &str,
+    wanted: u64,
+    timeout: Option<Duration>,
+) -> Result<(), Failure> {
+    let topic = Topic::parse(topic)
+        .map_err(|e| Failure::new(Exit::Failed, format!("`{}` is not a topic: {e}", visible(topic))))?;
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let watch = Subscribe::new([CLIENTS]).with_since("now");
+    // Subscribe before counting, so that no join in between is missed.
+    let mut joins = Client::connect(endpoint).await?.subscribe(watch).await?;
+    let mut found = 0;
+    let waiting = async {
+        loop {
+            found = subscribers_of(client, &topic).await?;
+            if found >= wanted {
+                return Ok(());
+            }
+            next_join(&mut joins).await?;
+        }
+    };
+    let out_of_time = async {
+        match deadline {
+            Some(deadline) => sleep_until(deadline).await,
+            None => future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        outcome = waiting => outcome,
+        () = out_of_time => Err(Failure::new(
+            Exit::NoSubscriber,
+            format!(
+                "{topic} has {} after {}, but {wanted} are required; nothing was published",
+                count(found, "subscriber"),
+                humantime::format_duration(timeout.unwrap_or_default()),
+            ),
+        )),
+    }
+}
+
+/// Returns the number of subscribers whose filters match the topic.
+async fn subscribers_of(client: &mut Client, topic: &Topic) -> Result<u64, Failure> {
+    let clients = client.clients().await?;
+    let matches = |filters: &[String]| FilterSet::parse(filters).is_ok_and(|filters| filters.matches(topic));
+    Ok(clients.iter().filter(|c| c.role == "subscriber" && matches(&c.filters)).count() as u64)
+}
+
+/// Waits until a client joins, and skips the joins that are already available.
+async fn next_join(joins: &mut Subscription) -> Result<(), Failure> {
+    let mut any = false;
+    loop {
+        let item = tokio::select! {
+            biased;
+            item = joins.next() => item,
+            () = future::ready(()), if any => return Ok(()),
+        };
+        match item {
+            Some(Ok(Item::Event(event))) => any |= event.event_type.as_deref() != Some("leave"),
+            // A gap may include a join.
+            Some(Ok(_)) => any = true,
+            Some(Err(e)) => return Err(Failure::from(e).context("cannot wait for subscribers")),
+            None => return Err(Failure::new(Exit::Failed, "the daemon ended the stream of joins")),
+        }
+    }
+}

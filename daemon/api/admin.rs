@@ -1,0 +1,77 @@
+//! Inspecting and managing the bus.
+
+use std::sync::Arc;
+
+use sse_bus::{
+    protocol::{ClientInfo, Refused, Setting, Status, TopicInfo},
+    tokens::Scope,
+};
+
+use crate::{access::Caller, context::Daemon};
+
+/// The operations of an administrator. Having one proves that the caller is authorized.
+pub(crate) struct Admin(Arc<Daemon>);
+
+impl Admin {
+    /// Authorizes a caller.
+    ///
+    /// # Errors
+    ///
+    /// The caller is not an administrator.
+    pub(crate) fn authorize(daemon: &Arc<Daemon>, caller: &Caller) -> Result<Admin, Refused> {
+        caller.grant.require(Scope::Admin)?;
+        Ok(Admin(daemon.clone()))
+    }
+
+    /// Returns the topics.
+    pub(crate) async fn topics(&self) -> Vec<TopicInfo> {
+        self.0.bus.topics().await
+    }
+
+    /// Returns the connected clients.
+    pub(crate) async fn clients(&self) -> Vec<ClientInfo> {
+        self.0.bus.clients().await
+    }
+
+    /// Disconnects the connections of a client, by ID or name, and returns their number.
+    ///
+    /// # Errors
+    ///
+    /// There are none.
+    pub(crate) async fn kick(&self, client: &str) -> Result<u64, Refused> {
+        self.0.bus.kick(client).await
+    }
+
+    /// Returns all settings in effect, with their sources.
+    pub(crate) fn config(&self) -> Vec<Setting> {
+        self.0.config().settings.clone()
+    }
+
+    /// Returns the metrics in the text format of Prometheus.
+    pub(crate) fn metrics(&self) -> String {
+        self.0.metrics.encode()
+    }
+
+    /// Returns a description of the daemon.
+    pub(crate) fn status(&self) -> Status {
+        let daemon = &self.0;
+        let config = daemon.config();
+        let mut status = daemon.bus.look(|bus, _| bus.status());
+        status.version = env!("CARGO_PKG_VERSION").into();
+        status.pid = std::process::id();
+        status.uptime_ms = daemon.bus.uptime();
+        status.url = Some(daemon.url());
+        status.socket = config.endpoint.to_string();
+        status.state_dir = config.state_dir.display().to_string();
+        status.refused_origins = daemon.refused_origins.origins();
+        status.refused_hosts = daemon.refused_hosts.hosts();
+        status.urls = daemon.urls();
+        status.history_error = daemon.store.as_ref().and_then(|store| store.error()).map(|why| why.to_string());
+        status
+    }
+}
+
+/// Returns the reason if history cannot be written to disk. Every caller may ask.
+pub(crate) fn health(daemon: &Daemon) -> Result<(), Arc<str>> {
+    daemon.store.as_ref().and_then(|store| store.error()).map_or(Ok(()), Err)
+}

@@ -1,0 +1,14 @@
+//! What a request does, the same for every transport: authorize, validate, apply, time, await durability.
+//!
+//! A transport decodes requests, calls these functions, and encodes what they return. It counts each refusal once, where it
+//! encodes it, because it also refuses requests that it cannot decode.
+
+mod admin;
+mod publish;
+mod subscribe;
+
+pub(crate) use self::{
+    admin::{Admin, health},
+    publish::{admit, publish, publish_one},
+    subscribe::{subscribe, subscription},
+};

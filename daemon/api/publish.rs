@@ -1,0 +1,63 @@
+//! Publishing events.
+
+use std::time::Instant;
+
+use sse_bus::{
+    bus::{ClientId, Publication},
+    protocol::{Publish, Published, Refused},
+    tokens::Scope,
+};
+
+use crate::{access, access::Caller, context::Daemon};
+
+/// Authorizes and validates an event.
+///
+/// # Errors
+///
+/// The caller may not publish it, or it is not valid.
+pub(crate) fn admit(daemon: &Daemon, caller: &Caller, publish: Publish) -> Result<Publication, Refused> {
+    caller.grant.require(Scope::Publish)?;
+    let config = daemon.config();
+    access::admit(caller, Publication::parse(publish, &config.limits)?, &config.topics)
+}
+
+/// Publishes one admitted event, as [`publish`] does for a batch.
+///
+/// # Errors
+///
+/// A limit refuses it, or it could not be written to disk.
+pub(crate) async fn publish_one(daemon: &Daemon, publication: Publication) -> Result<Published, Refused> {
+    let mut results = publish(daemon, None, std::iter::once(((), Ok(publication)))).await;
+    match results.next() {
+        Some(((), result)) => result,
+        None => unreachable!("a batch of one has one result"),
+    }
+}
+
+/// Publishes a batch of admitted events under one lock of the bus, and waits until those that ask for it are on disk.
+/// Returns the result of each item, in order, with its tag. Items that are refused already keep their refusal.
+///
+/// An event that could not be written to disk was delivered nevertheless.
+pub(crate) async fn publish<T>(
+    daemon: &Daemon,
+    publisher: Option<ClientId>,
+    batch: impl Iterator<Item = (T, Result<Publication, Refused>)>,
+) -> impl Iterator<Item = (T, Result<Published, Refused>)> {
+    let began = Instant::now();
+    let batch = batch.map(|(tag, admitted)| {
+        let is_durable = admitted.as_ref().is_ok_and(|publication| publication.durable);
+        ((tag, is_durable), admitted)
+    });
+    let results = daemon.events.append(batch, publisher).await;
+    daemon.metrics.published_in(began.elapsed());
+    let durable = results.iter().filter(|((_, is_durable), _)| *is_durable);
+    let last = durable.filter_map(|(_, result)| result.as_ref().ok()?.id.map(|id| id.seq)).max();
+    let written = match (&daemon.store, last) {
+        (Some(store), Some(last)) => store.written(last).await,
+        _ => Ok(()),
+    };
+    results.into_iter().map(move |((tag, is_durable), result)| {
+        let written = if is_durable { written.clone() } else { Ok(()) };
+        (tag, result.and_then(|published| written.map(|()| published)))
+    })
+}

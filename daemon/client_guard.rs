@@ -1,0 +1,77 @@
+//! A client of the bus for as long as its connection lives.
+
+use sse_bus::{
+    bus::{ClientId, Description, Subscription},
+    protocol::{Refused, Subscribed},
+};
+use tracing::{debug, info};
+
+use crate::{access::TokenRegistration, shared_bus::SharedBus};
+
+/// A connected client. Dropping it disconnects the client.
+pub(crate) struct ClientGuard {
+    bus: SharedBus,
+    pub(crate) id: ClientId,
+    name: Option<String>,
+    role: Role,
+    /// Present if the connection needed a token.
+    token: Option<TokenRegistration>,
+}
+
+#[derive(Clone, Copy)]
+enum Role {
+    Subscriber,
+    Publisher,
+}
+
+impl ClientGuard {
+    /// Makes a connection a subscriber.
+    pub(crate) fn subscriber(
+        bus: &SharedBus,
+        subscription: Subscription,
+    ) -> Result<(ClientGuard, Subscribed), Refused> {
+        let description = subscription.description.clone();
+        let filters = subscription.filters.to_strings();
+        let (id, subscribed) = bus.with(|bus, now| bus.subscribe(subscription, now))?;
+        bus.wake();
+        let guard = ClientGuard::new(bus, id, &description, Role::Subscriber);
+        info!(client = %id, name = guard.name, peer = description.peer, ?filters, "subscriber connected");
+        Ok((guard, subscribed))
+    }
+
+    /// Keeps the registration of the token that let the client in.
+    pub(crate) fn with_token(mut self, token: Option<TokenRegistration>) -> ClientGuard {
+        self.token = token;
+        self
+    }
+
+    /// Makes a connection a publisher. `via` names its transport.
+    pub(crate) fn publisher(bus: &SharedBus, peer: String, via: &'static str) -> Result<ClientGuard, Refused> {
+        let description = Description { name: None, peer, origin: None };
+        let id = bus.with(|bus, now| bus.add_publisher(description.clone(), via, now))?;
+        // Not at level info: scripts connect for each event.
+        debug!(client = %id, peer = description.peer, via, "publisher connected");
+        Ok(ClientGuard::new(bus, id, &description, Role::Publisher))
+    }
+
+    fn new(bus: &SharedBus, id: ClientId, description: &Description, role: Role) -> ClientGuard {
+        let name = description.name.as_ref().map(|name| name.as_str().to_owned());
+        ClientGuard { bus: bus.clone(), id, name, role, token: None }
+    }
+
+    /// Returns true if the bus has removed the client.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.bus.with(|bus, _| !bus.is_connected(self.id))
+    }
+}
+
+impl Drop for ClientGuard {
+    fn drop(&mut self) {
+        // The bus removes a client that is kicked, too slow, or has received all events that it asked for.
+        let by = if self.bus.with(|bus, now| bus.disconnect(self.id, now)) { "client" } else { "bus" };
+        match self.role {
+            Role::Subscriber => info!(client = %self.id, name = self.name, by, "subscriber disconnected"),
+            Role::Publisher => debug!(client = %self.id, by, "publisher disconnected"),
+        }
+    }
+}

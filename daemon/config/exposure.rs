@@ -1,0 +1,46 @@
+//! Refuses or warns about configurations that let others in.
+
+use std::{net::SocketAddr, path::Path};
+
+use sse_bus::{
+    private_fs::{self, Exposure, Forbidden},
+    tokens::TokenFile,
+};
+
+use crate::clock::unix_now;
+
+/// Refuses an address that other machines reach, unless they need a token and TLS protects it on the way.
+pub(super) fn check_address(listen: SocketAddr, state: &Path, is_encrypted: bool) -> Result<(), String> {
+    let file = TokenFile::in_directory(state);
+    let tokens = file.read().map_err(|e| e.to_string())?;
+    let exposed = format!("listen = {listen} is not a loopback address, so other machines reach it");
+    let instead = format!("or listen on 127.0.0.1:{} and reach it from elsewhere through `ssh -L`", listen.port());
+    if tokens.iter().all(|token| token.is_expired(unix_now())) {
+        return Err(format!(
+            "{exposed}, and there is no valid token in {}, so no client could use it; create one with `sse-busctl token \
+             --state-dir {} create --name NAME`, {instead}",
+            file.path().display(),
+            state.display()
+        ));
+    }
+    if !is_encrypted {
+        return Err(format!(
+            "{exposed}, and without TLS tokens and events can be read on the way; name a certificate with --tls-cert and \
+             --tls-key, set --insecure if you trust the network, {instead}"
+        ));
+    }
+    Ok(())
+}
+
+/// Returns a warning if other users may change the configuration file, which says who may use the daemon. A path that is not
+/// a file, such as a pipe, has been read already and is not checked.
+pub(super) fn file_warning(path: &Path) -> Option<String> {
+    let checked = private_fs::check_file(path, Forbidden::Write)
+        .and_then(|()| private_fs::check_directory(path.parent().unwrap_or(Path::new("."))));
+    match checked {
+        Ok(()) | Err(Exposure::Unknown(_) | Exposure::NotAFile) => None,
+        Err(exposure) => {
+            Some(format!("other users can change {} and so control this daemon: {exposure}", path.display()))
+        }
+    }
+}

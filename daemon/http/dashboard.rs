@@ -1,0 +1,68 @@
+//! The dashboard at `/` and its files, which are part of the binary, so that nothing needs to be installed.
+//!
+//! The content security policy lets a browser load and run files of this origin alone, and keeps scripts from turning text into
+//! markup.
+
+use axum::{
+    extract::{Path, RawQuery, Request, rejection::PathRejection},
+    http::{HeaderName, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    error::{self, Refusal},
+    parameters::Operation,
+};
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+/// The files under `/page`: name, type, contents.
+const FILES: &[(&str, &str, &str)] = &[
+    ("page.css", CSS, include_str!("../web/dashboard/page.css")),
+    ("icon.svg", SVG, include_str!("../web/dashboard/icon.svg")),
+    ("page.js", SCRIPT, include_str!("../web/dashboard/page.js")),
+    ("api.js", SCRIPT, include_str!("../web/dashboard/api.js")),
+    ("dom.js", SCRIPT, include_str!("../web/dashboard/dom.js")),
+    ("stream.js", SCRIPT, include_str!("../web/dashboard/stream.js")),
+    ("events.js", SCRIPT, include_str!("../web/dashboard/events.js")),
+    ("event_row.js", SCRIPT, include_str!("../web/dashboard/event_row.js")),
+    ("history_dialog.js", SCRIPT, include_str!("../web/dashboard/history_dialog.js")),
+    ("topics.js", SCRIPT, include_str!("../web/dashboard/topics.js")),
+    ("clients.js", SCRIPT, include_str!("../web/dashboard/clients.js")),
+    ("chart.js", SCRIPT, include_str!("../web/dashboard/chart.js")),
+    ("status.js", SCRIPT, include_str!("../web/dashboard/status.js")),
+    ("forms.js", SCRIPT, include_str!("../web/dashboard/forms.js")),
+    ("shortcuts.js", SCRIPT, include_str!("../web/dashboard/shortcuts.js")),
+];
+
+/// `GET /`.
+pub(super) async fn index(RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+    Operation::Page.check(query.as_deref().unwrap_or_default())?;
+    Ok(answer(HTML, include_str!("../web/dashboard/index.html")))
+}
+
+/// `GET /page/{name}`. Query parameters are ignored: they only bypass caches.
+pub(super) async fn file(name: Result<Path<String>, PathRejection>, request: Request) -> Response {
+    let found = name.ok().and_then(|Path(name)| FILES.iter().find(|(known, ..)| *known == name));
+    match found {
+        Some((_, kind, contents)) => answer(kind, contents),
+        None => error::not_found(request).await.into_response(),
+    }
+}
+
+fn answer(kind: &'static str, contents: &'static str) -> Response {
+    let headers: [(HeaderName, &str); 3] = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        // All files must be of the same version of the daemon.
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers.map(|(name, value)| (name, HeaderValue::from_static(value))), contents).into_response()
+}

@@ -1,0 +1,38 @@
+//! The routes, in front of them the guards.
+
+use std::sync::Arc;
+
+use axum::{
+    Router, middleware,
+    routing::{MethodRouter, delete, get, head, post},
+};
+
+use super::{admin, client_module, dashboard, error, events, guards, tickets};
+use crate::context::Daemon;
+
+/// Returns the routes of a daemon.
+pub(super) fn routes(daemon: Arc<Daemon>) -> Router {
+    Router::new()
+        .route("/topics", get(admin::topics))
+        .route("/clients", get(admin::clients))
+        .route("/clients/{client}", delete(admin::kick))
+        .route("/status", get(admin::status))
+        .route("/config", get(admin::config))
+        .route("/metrics", get(admin::metrics))
+        .route("/healthz", get(admin::healthz))
+        .route("/events", stream())
+        .route("/events/{*topic}", stream().post(events::publish))
+        .route("/tickets", post(tickets::create))
+        .route("/", get(dashboard::index))
+        .route("/page/{name}", get(dashboard::file))
+        .route("/client.js", get(client_module::module))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(middleware::from_fn_with_state(daemon.clone(), guards::check))
+        .with_state(daemon)
+}
+
+/// HEAD before GET: a HEAD must not open a stream.
+fn stream() -> MethodRouter<Arc<Daemon>> {
+    head(events::head).get(events::stream)
+}

@@ -1,0 +1,128 @@
+//! Accepts connections to the local socket, and refuses those of other users.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use sse_bus::{
+    endpoint::Stream,
+    protocol::{ErrorCode, Refused, Reply, binary},
+};
+use tokio::{io::AsyncWriteExt, select, sync::Semaphore, task::spawn_blocking, time::timeout};
+use tracing::{debug, info};
+
+use super::{
+    codec::Codec,
+    language::{Language, detect},
+    listener::Listener,
+    rebind::Binder,
+    session::Session,
+};
+use crate::{
+    access::{Caller, Peer},
+    connection::Connection,
+    context::Daemon,
+    http::{self, Http, RequestSource},
+    net::accepted,
+};
+
+/// Refused connections of other users that wait for their answer at a time. Above this number they are closed without one.
+const REFUSING: usize = 16;
+/// How long a refused connection has to show its language and to take the answer.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// Accepts connections until the daemon stops. Removes the socket then.
+pub(crate) async fn accept(mut listener: Listener, daemon: Arc<Daemon>, http: Http) {
+    let refusing = Arc::new(Semaphore::new(REFUSING));
+    let mut binder = Binder::default();
+    daemon.or_stop(binder.rebind_if_lost(&mut listener, &daemon)).await;
+    loop {
+        let connection = select! {
+            connection = listener.accept() => connection,
+            () = binder.is_due(&daemon) => {
+                daemon.or_stop(binder.rebind_if_lost(&mut listener, &daemon)).await;
+                continue;
+            }
+            () = daemon.stop.cancelled() => break,
+        };
+        match accepted(connection).await {
+            Some((stream, Some(peer))) => {
+                let connections = &daemon.connections;
+                let Some(Some(permit)) = daemon.or_stop(connections.acquire(&connections.local)).await else {
+                    continue;
+                };
+                let (served, http) = (daemon.clone(), http.clone());
+                daemon.tasks.spawn(async move {
+                    if let Err(error) = serve(stream, peer, &served, &http).await {
+                        debug!(%error, "a local connection has failed");
+                    }
+                    drop(permit);
+                });
+            }
+            Some((stream, None)) => {
+                info!("refused a local connection of another user");
+                daemon.metrics.refused(ErrorCode::Denied);
+                if let Ok(turn) = refusing.clone().try_acquire_owned() {
+                    daemon.tasks.spawn(async move {
+                        let _ = timeout(REFUSAL, refuse(stream)).await;
+                        drop(turn);
+                    });
+                }
+            }
+            None => {}
+        }
+    }
+    // Removes the file of the socket, on a file system that may hang.
+    spawn_blocking(move || drop(listener));
+}
+
+/// Serves a connection in its language.
+async fn serve(mut stream: Stream, peer: Peer, daemon: &Arc<Daemon>, http: &Http) -> io::Result<()> {
+    let mut read = BytesMut::new();
+    let Some(language) = daemon.or_stop(detect(&mut stream, &mut read)).await else { return Ok(()) };
+    let codec = match language? {
+        Language::Binary(version) => Codec::Binary(version),
+        Language::Json => Codec::Json,
+        Language::Http => {
+            let connection = Connection::with_prefix(stream, read.freeze());
+            http::serve(http, connection, RequestSource::Local(peer)).await;
+            return Ok(());
+        }
+        Language::Nothing => return Ok(()),
+        Language::UnknownVersion(refused) => {
+            daemon.metrics.refused(refused.code);
+            let mut answer = Vec::new();
+            binary::refuse_version(&refused, &mut answer);
+            return stream.write_all(&answer).await;
+        }
+        Language::Unknown(refused) => {
+            daemon.metrics.refused(refused.code);
+            let mut answer = Vec::new();
+            Codec::Json.reply(&Reply::Error(refused), &mut answer);
+            return stream.write_all(&answer).await;
+        }
+    };
+    Session::new(stream, read, codec, Caller::local(peer), daemon).run().await
+}
+
+/// Answers a process that may not use the socket, in its language.
+async fn refuse(mut stream: Stream) -> io::Result<()> {
+    let why = "this bus belongs to another user, who may let you in with `allow_uid` or give you a token for its port";
+    let refused = Refused { request: 1, ..Refused::new(ErrorCode::Denied, why) };
+    let mut answer = Vec::new();
+    match detect(&mut stream, &mut BytesMut::new()).await? {
+        Language::Nothing => return Ok(()),
+        Language::Binary(version) => Codec::Binary(version).reply(&Reply::Error(refused), &mut answer),
+        Language::UnknownVersion(_) => binary::refuse_version(&refused, &mut answer),
+        Language::Json | Language::Unknown(_) => Codec::Json.reply(&Reply::Error(refused), &mut answer),
+        Language::Http => {
+            Codec::Json.reply(&Reply::Error(refused), &mut answer);
+            let head = format!(
+                "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                answer.len()
+            );
+            answer.splice(0..0, head.into_bytes());
+        }
+    }
+    stream.write_all(&answer).await?;
+    stream.shutdown().await
+}

@@ -1,0 +1,119 @@
+// The stream: one EventSource that is kept open and resumes from the last id.
+//
+// When the connection is lost, browsers reconnect and send the last id, which they receive before the first event and
+// with each event. They give up permanently on any status but 200, and some on a refused connection. Then the page
+// creates a new EventSource after a growing, jittered pause.
+
+import { reason } from "/page/api.js";
+
+const PAUSE_LEAST = 500; // ms
+const PAUSE_MOST = 10_000;
+
+// `on` has the callbacks `event`, `gap` and `state`. States are connecting, open, waiting (for the next attempt) and
+// refused, with a reason.
+export function stream(client, on) {
+  let source, asked, lastId, timer, pause;
+
+  // Starts again with other filters or from another position.
+  function want(query) {
+    asked = query;
+    clearTimeout(timer);
+    source?.close();
+    [lastId, pause] = [undefined, PAUSE_LEAST];
+    on.state("connecting");
+    connect();
+  }
+
+  function connect(from) {
+    const query = new URLSearchParams(asked);
+    query.set("format", "json");
+    query.set("client", client);
+    if (from) query.set("last_event_id", from);
+    const own = (source = new EventSource("/events?" + query));
+    own.onopen = () => {
+      pause = PAUSE_LEAST;
+      on.state("open");
+    };
+    own.addEventListener("$position", (message) => {
+      lastId = message.lastEventId;
+    });
+    own.onmessage = (message) => {
+      lastId = message.lastEventId || lastId;
+      on.event(JSON.parse(message.data));
+    };
+    own.addEventListener("$gap", (message) => {
+      lastId = message.lastEventId || lastId;
+      on.gap(JSON.parse(message.data));
+    });
+    own.onerror = () => {
+      if (own !== source) return;
+      const gaveUp = own.readyState === EventSource.CLOSED;
+      const next = lastId ?? from;
+      if (!gaveUp && lastId) return on.state("connecting", "the connection was closed; the browser reconnects");
+      own.close();
+      if (gaveUp) explain(own, next);
+      else again("the connection was closed", next);
+    };
+  }
+
+  function again(why, from) {
+    on.state("waiting", why);
+    timer = setTimeout(() => {
+      on.state("connecting");
+      connect(from);
+    }, pause * (0.75 + Math.random() / 2));
+    pause = Math.min(2 * pause, PAUSE_MOST);
+  }
+
+  // An EventSource that has given up does not report the reason, so a second request finds it. If another attempt
+  // cannot help, the user decides.
+  async function explain(own, from) {
+    let why = "the daemon does not answer", final = false;
+    try {
+      const asking = { signal: AbortSignal.timeout(5000), cache: "no-store" };
+      // HEAD opens no stream if the request is valid.
+      const head = await fetch(own.url, { ...asking, method: "HEAD" });
+      if (head.ok) why = "the response is not an event stream";
+      else {
+        final = head.status === 400;
+        why = await reason(await fetch(own.url, asking));
+      }
+    } catch {
+      // The daemon does not answer.
+    }
+    if (own !== source) return;
+    if (final) on.state("refused", why);
+    else again(why, from);
+  }
+
+  return { want };
+}
+
+// Yields the events and gaps of a query from history, up to the position where live events would begin.
+export async function* past(query, signal) {
+  const asked = new URLSearchParams(query);
+  asked.set("format", "json");
+  asked.set("past_only", "true");
+  const answer = await fetch("/events?" + asked, { signal, cache: "no-store" });
+  if (!answer.ok) throw new Error(await reason(answer));
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    let text = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) throw new Error("the connection to the bus was lost");
+      const blocks = (text + value).split("\n\n");
+      text = blocks.pop();
+      for (const block of blocks) {
+        const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s, 2)));
+        if (fields.data === undefined) continue;
+        if (fields.event === "$position") continue;
+        if (fields.event === "$end") return;
+        const data = JSON.parse(fields.data);
+        yield fields.event === "$gap" ? { gap: data } : { event: data };
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}

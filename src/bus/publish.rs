@@ -1,0 +1,317 @@
+//! Publishing: a publication is admitted, the log gives it a number, and the event is applied in the order of the log.
+//!
+//! [`Bus::publish`] does all of it in one call, for a bus that keeps its own log. Where another log gives the numbers, its
+//! keeper [admits](Bus::admit) a publication, appends the event to that log, and [applies](Bus::apply) every event that the
+//! log returns, whoever appended it. Numbers only rise; some may be missing.
+
+use std::time::Duration;
+
+use super::{
+    Bus, CLIENTS_TOPIC, ClientId, Now, Publication,
+    history::{Entry, Held, TopicKey},
+    refuse_more,
+};
+use crate::{
+    event::{Event, EventId, EventType},
+    protocol::{ErrorCode, Published, Refused},
+    time::whole_millis,
+    topic::Topic,
+};
+
+/// A publication that the bus has room for. It becomes an event of the log.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Admitted {
+    publication: Publication,
+    topic: TopicKey,
+}
+
+impl Admitted {
+    /// The event under the id that the log has given it, at a time in milliseconds since 1970.
+    pub fn into_event(self, id: EventId, time: u64) -> LogEvent {
+        let Publication { topic, kind, headers, data, retain, ttl, .. } = self.publication;
+        LogEvent { event: Event { id, topic, event_type: kind, headers, data, time }, retain, ttl }
+    }
+}
+
+/// An event of the log, with what its publisher asked for.
+#[derive(Clone, Debug)]
+pub struct LogEvent {
+    /// The event.
+    pub event: Event,
+    /// Whether it becomes its topic's retained event; without data it removes that.
+    pub retain: bool,
+    /// How long it is replayed and retained.
+    pub ttl: Option<Duration>,
+}
+
+impl Bus {
+    /// Publishes an event, from a publisher that is a client or from elsewhere.
+    pub fn publish(
+        &mut self,
+        publication: Publication,
+        from: Option<ClientId>,
+        now: Now,
+    ) -> Result<Published, Refused> {
+        let published = if let Some(address) = &publication.to {
+            self.refuse_when_closed()?;
+            self.unicast(address, &publication, now)
+        } else {
+            let admitted = self.admit(publication, now)?;
+            let (topic, id) = (admitted.topic, self.id(self.head + 1));
+            let subscribers = self.append(Some(topic), admitted.into_event(id, now.unix), now);
+            Published { id: Some(id), subscribers }
+        };
+        self.count_published(from);
+        Ok(published)
+    }
+
+    /// Counts an event of a publisher, for one that was [admitted](Bus::admit).
+    pub fn count_published(&mut self, from: Option<ClientId>) {
+        if let Some(client) = from.and_then(|id| self.clients.get_mut(id)) {
+            client.events += 1;
+        }
+    }
+
+    /// Checks whether a publication to a topic may be appended to the log, and makes room for its topic.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for its topic or for another retained event, it cannot be durable, or the bus is closed.
+    pub fn admit(&mut self, publication: Publication, now: Now) -> Result<Admitted, Refused> {
+        self.refuse_when_closed()?;
+        if publication.durable && self.history.journal().is_none() {
+            let message = "this bus keeps history in memory, so nothing can be durable; use ack `accepted`";
+            return Err(Refused::new(ErrorCode::NotDurable, message));
+        }
+        let topic = self.topic_key(&publication.topic, now)?;
+        if publication.retain && !publication.data.is_empty() {
+            let kind = publication.kind.as_ref().map_or(0, |kind| kind.as_str().len());
+            let cost = Entry::cost_of(publication.data.len(), kind, publication.headers.as_lines().len());
+            if !self.has_room_to_retain(topic, cost, now) {
+                let limit = self.limits.retained_bytes;
+                let message = format!(
+                    "the retained events would need more than `retained_bytes` = {limit}; remove some (retain empty data), \
+                     give them a TTL, or raise the limit"
+                );
+                return Err(Refused::new(ErrorCode::LimitRetained, message));
+            }
+        }
+        Ok(Admitted { publication, topic })
+    }
+
+    /// Applies the next event of the log: adds it to history and to the feeds. Returns the number of subscribers that it goes
+    /// to, or nothing for an event that was applied before, or is of another epoch.
+    ///
+    /// A log that others append to may hold more than there is room for here. An event whose topic has no room is delivered
+    /// and not kept; subscribers that read the past receive a gap. A retained event without room is kept as any other, and its
+    /// topic has no retained event then.
+    pub fn apply(&mut self, event: LogEvent, now: Now) -> Option<u64> {
+        let EventId { epoch, seq } = event.event.id;
+        if epoch != self.epoch || seq <= self.head {
+            return None;
+        }
+        let topic = self.topic_key(&event.event.topic, now).ok();
+        Some(self.append(topic, event, now))
+    }
+
+    /// Appends an event with a number above the head. Returns the number of subscribers that it goes to.
+    fn append(&mut self, topic: Option<TopicKey>, event: LogEvent, now: Now) -> u64 {
+        let LogEvent { event, retain, ttl } = event;
+        let expires = ttl.map(|ttl| now.mono.saturating_add(whole_millis(ttl)));
+        self.head = event.id.seq;
+        self.stats.published += 1;
+        self.stats.published_bytes += event.data.len() as u64;
+        let clears = event.data.is_empty();
+        let entry = Entry::new(event, topic.unwrap_or_default(), now.mono, expires);
+        let event = entry.event.clone();
+        match topic {
+            Some(key) => {
+                let is_retained = retain && !clears && self.has_room_to_retain(key, entry.cost, now);
+                if retain && !is_retained {
+                    self.history.clear_retained(key, now.mono);
+                }
+                self.history.append(entry, is_retained);
+                if let Some(state) = self.topics.get_mut(key) {
+                    state.published += 1;
+                    state.last = Some((self.head, now.unix));
+                }
+            }
+            None => self.history.pass_over(self.head),
+        }
+        self.history.expire(now.mono);
+        let mut subscribers = 0;
+        self.feeds.begin();
+        if let Some(event) = &event {
+            self.topics.wanted_by(&event.topic, &mut self.wanting);
+            for feed in &self.wanting {
+                self.feeds.append(*feed, event, &self.limits);
+                subscribers += self.feeds.get(*feed).map_or(0, |feed| feed.subscribers as u64);
+            }
+        }
+        subscribers
+    }
+
+    /// Publishes that a client comes or goes. The event is live only.
+    pub(super) fn tell(&mut self, id: ClientId, what: &str, now: Now) {
+        let (Ok(topic), Ok(kind)) = (Topic::parse(CLIENTS_TOPIC), EventType::parse(what)) else { return };
+        self.topics.wanted_by(&topic, &mut self.wanting);
+        let Some(client) = self.clients.get(id).filter(|_| !self.wanting.is_empty()) else { return };
+        let data = serde_json::to_string(&self.presence(id, client)).unwrap_or_default();
+        let event = Event { event_type: Some(kind), ..Event::new(self.position(), topic, data, now.unix) };
+        self.feeds.begin();
+        for feed in &self.wanting {
+            self.feeds.append_live(*feed, &event, &self.limits);
+        }
+    }
+
+    fn refuse_when_closed(&self) -> Result<(), Refused> {
+        if self.is_closed {
+            let message = "the daemon is stopping; publish again when there is another";
+            return Err(Refused::new(ErrorCode::Stopping, message));
+        }
+        Ok(())
+    }
+
+    /// Returns a topic's number. A new topic is added if there is room.
+    fn topic_key(&mut self, topic: &Topic, now: Now) -> Result<TopicKey, Refused> {
+        if let Some(key) = self.topics.find(topic.as_str()) {
+            return Ok(key);
+        }
+        if self.topics.len() >= self.limits.topics {
+            self.history.expire(now.mono);
+            let history = &self.history;
+            let idle = self.topics.next_idle(|key| history.held(key) == Held::default());
+            if let Some(key) = idle {
+                self.forget_topic(key);
+            }
+        }
+        refuse_more(self.topics.len(), self.limits.topics, ErrorCode::LimitTopics, "topics")?;
+        let key = self.topics.insert(topic.clone());
+        self.history.know(key, topic);
+        Ok(key)
+    }
+
+    /// Forgets a topic that has nothing in history.
+    pub(super) fn forget_topic(&mut self, key: TopicKey) {
+        if let Some(state) = self.topics.get(key).filter(|_| self.history.journal().is_some()) {
+            self.gone.note(state.name.clone());
+        }
+        self.topics.remove(key);
+        self.history.forget(key);
+    }
+
+    /// Whether a topic's retained event may cost so much. Expired ones make room.
+    fn has_room_to_retain(&mut self, topic: TopicKey, cost: usize, now: Now) -> bool {
+        let fits = |bus: &Bus| {
+            let others = bus.history.totals().retained_bytes - bus.history.retained_cost(topic);
+            others + cost <= bus.limits.retained_bytes
+        };
+        if !fits(self) {
+            self.history.reclaim(now.mono);
+        }
+        fits(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::{
+        bus::{Format, Read, Start, Subscription, history::Memory},
+        event::Epoch,
+        limits::Limits,
+        retention::Retention,
+        topic::FilterSet,
+    };
+
+    const NOW: Now = Now { mono: 1, unix: 1 };
+
+    fn bus(limits: Limits) -> Bus {
+        Bus::new(Epoch::parse("e").unwrap(), limits, Box::new(Memory::new(Retention::default())))
+    }
+
+    fn publication(topic: &str, data: &str) -> Publication {
+        Publication::new(Topic::parse(topic).unwrap(), data)
+    }
+
+    /// An event as a log elsewhere returns it.
+    fn event(bus: &Bus, seq: u64, topic: &str, data: &str) -> LogEvent {
+        let event = Event::new(bus.id(seq), Topic::parse(topic).unwrap(), data, 1);
+        LogEvent { event, retain: false, ttl: None }
+    }
+
+    fn subscribe(bus: &mut Bus, start: Start) -> ClientId {
+        let mut subscription = Subscription::new(FilterSet::parse(&["**"]).unwrap(), Format::Json);
+        subscription.start = start;
+        bus.subscribe(subscription, NOW).unwrap().0
+    }
+
+    /// The numbers of the events that a subscriber reads, and the types of what else it reads.
+    fn read(bus: &mut Bus, id: ClientId) -> Vec<String> {
+        let mut out = Vec::new();
+        while bus.read(id, NOW, Waker::noop(), &mut out) == Read::Ready {}
+        #[cfg(debug_assertions)]
+        bus.self_check();
+        let lines = String::from_utf8(out.concat()).unwrap();
+        let event = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].take();
+        let show = |event: serde_json::Value| match event["type"].as_str() {
+            Some(kind) => format!("{kind} {}", event["data"].as_str().unwrap()),
+            None => event["id"].as_str().unwrap().strip_prefix("e-").unwrap().to_owned(),
+        };
+        lines.lines().map(event).map(show).collect()
+    }
+
+    #[test]
+    fn events_have_the_numbers_of_their_log_and_each_is_applied_once() {
+        let mut bus = bus(Limits::default());
+        let live = subscribe(&mut bus, Start::Now);
+        for (seq, applied) in [(5, Some(1)), (5, None), (3, None), (9, Some(1))] {
+            assert_eq!(bus.apply(event(&bus, seq, "t", "x"), NOW), applied, "{seq}");
+        }
+        let of_another_epoch = EventId { epoch: Epoch::parse("other").unwrap(), seq: 20 };
+        let mut foreign = event(&bus, 20, "t", "x");
+        foreign.event.id = of_another_epoch;
+        assert_eq!(bus.apply(foreign, NOW), None);
+        let admitted = bus.admit(publication("t", "y"), NOW).unwrap();
+        let next = bus.id(12);
+        assert_eq!(bus.apply(admitted.into_event(next, 1), NOW), Some(1));
+        assert_eq!(bus.publish(publication("t", "z"), None, NOW).unwrap().id, Some(bus.id(13)));
+        bus.finish().wake();
+        assert_eq!(read(&mut bus, live), ["5", "9", "12", "13"]);
+        // A client may resume from a number that no event has.
+        let resumed = subscribe(&mut bus, Start::After("e-7".into()));
+        assert_eq!(read(&mut bus, resumed), ["9", "12", "13"]);
+    }
+
+    #[test]
+    fn an_event_whose_topic_has_no_room_is_delivered_and_then_a_gap() {
+        let mut bus = bus(Limits { topics: 1, ..Limits::default() });
+        let live = subscribe(&mut bus, Start::Now);
+        assert_eq!(bus.apply(event(&bus, 10, "a", "x"), NOW), Some(1));
+        assert!(bus.admit(publication("b", "x"), NOW).is_err());
+        assert_eq!(bus.apply(event(&bus, 11, "b", "x"), NOW), Some(1));
+        assert_eq!(bus.apply(event(&bus, 12, "a", "x"), NOW), Some(1));
+        bus.finish().wake();
+        assert_eq!(read(&mut bus, live), ["10", "11", "12"]);
+        let resumed = subscribe(&mut bus, Start::After("e-9".into()));
+        let gap = r#"$gap {"reason":"evicted","missed":null,"from":"e-11","to":"e-11"}"#;
+        assert_eq!(read(&mut bus, resumed), [gap, "10", "12"]);
+    }
+
+    #[test]
+    fn a_retained_event_without_room_leaves_its_topic_without_one() {
+        let mut bus = bus(Limits { retained_bytes: 1000, ..Limits::default() });
+        let small = publication("t", "small").retained();
+        bus.publish(small, None, NOW).unwrap();
+        let large = "x".repeat(1000);
+        assert_eq!(bus.admit(publication("t", &large).retained(), NOW).unwrap_err().code, ErrorCode::LimitRetained);
+        bus.apply(LogEvent { retain: true, ..event(&bus, 10, "t", &large) }, NOW);
+        let retained = subscribe(&mut bus, Start::Retained);
+        assert!(read(&mut bus, retained).is_empty());
+        let all = subscribe(&mut bus, Start::After("e-9".into()));
+        assert_eq!(read(&mut bus, all), ["10"]);
+    }
+}

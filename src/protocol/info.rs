@@ -1,0 +1,185 @@
+//! What the daemon reports about its clients, its topics and itself.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::EventId;
+
+/// A connected client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ClientInfo {
+    /// The id that the bus assigned; unique while the daemon runs.
+    pub id: String,
+    /// The name that the client chose.
+    pub name: Option<String>,
+    /// `subscriber` or `publisher`.
+    pub role: Cow<'static, str>,
+    /// The format of the connection: `sse`, `json` or `binary`.
+    pub via: Cow<'static, str>,
+    /// The peer: an address, or a local process.
+    pub peer: String,
+    /// The filters of a subscriber.
+    pub filters: Vec<String>,
+    /// When it connected, in milliseconds since 1970 (UTC).
+    pub connected: u64,
+    /// Events delivered to a subscriber, or accepted from a publisher.
+    pub events: u64,
+    /// Live events that wait for a subscriber.
+    pub lag: u64,
+    /// The origin of the web page, if the subscriber is one.
+    #[serde(default)]
+    pub origin: Option<String>,
+    /// Gaps reported to a subscriber.
+    #[serde(default)]
+    pub gaps: u64,
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TopicInfo {
+    /// The topic itself.
+    pub topic: String,
+    /// Events published since the topic was added.
+    pub published: u64,
+    /// Events in history.
+    pub events: u64,
+    /// Bytes that those events cost.
+    pub bytes: u64,
+    /// Whether the topic has a retained event.
+    pub retained: bool,
+    /// Connected subscribers whose filters match the topic.
+    pub subscribers: u64,
+    /// The id of the newest event, if that was not a unicast and is still available.
+    pub last_id: Option<EventId>,
+    /// When the newest event was published, in milliseconds since 1970 (UTC).
+    pub last_time: Option<u64>,
+}
+
+/// The state of the daemon.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Status {
+    /// The version of the daemon.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Milliseconds since it started.
+    pub uptime_ms: u64,
+    /// The URL of the daemon, for browsers.
+    pub url: Option<String>,
+    /// The path of the local socket.
+    pub socket: String,
+    /// The directory of persistent files, such as tokens.
+    pub state_dir: String,
+    /// The newest id. A subscription since this id receives all later events.
+    pub position: String,
+    /// Connected subscribers.
+    pub subscribers: u64,
+    /// Connected publishers (on the local socket).
+    pub publishers: u64,
+    /// Topics.
+    pub topics: u64,
+    /// Events published.
+    pub published: u64,
+    /// Events delivered to subscribers.
+    pub delivered: u64,
+    /// Where history is stored: `memory` or `disk`.
+    pub history: String,
+    /// Why history cannot be written to disk, if it cannot.
+    #[serde(alias = "history_trouble")]
+    pub history_error: Option<String>,
+    /// Events in history.
+    pub history_events: u64,
+    /// Bytes that those events cost.
+    pub history_bytes: u64,
+    /// Maximum bytes of history.
+    pub history_budget: u64,
+    /// Retained events.
+    pub retained: u64,
+    /// Gaps reported to subscribers.
+    pub gaps: u64,
+    /// Subscribers that were disconnected because they were slow.
+    pub slow_disconnects: u64,
+    /// Origins whose pages were refused recently, most recent first.
+    pub refused_origins: Vec<RefusedOrigin>,
+    /// The limits that fill up gradually, with their current use.
+    pub limits: Vec<LimitInfo>,
+    /// Host names in refused requests, because they are not names of the daemon; most recent first.
+    #[serde(default)]
+    pub refused_hosts: Vec<RefusedHost>,
+    /// All URLs of the daemon; `url` is the first.
+    #[serde(default)]
+    pub urls: Vec<String>,
+}
+
+/// The use of a limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LimitInfo {
+    /// The name of the limit in the configuration.
+    pub limit: Cow<'static, str>,
+    /// The current use.
+    pub used: u64,
+    /// The maximum.
+    pub bound: u64,
+}
+
+impl LimitInfo {
+    /// Returns the use of a limit, by its name in the configuration.
+    pub fn new(limit: impl Into<Cow<'static, str>>, used: u64, bound: u64) -> LimitInfo {
+        LimitInfo { limit: limit.into(), used, bound }
+    }
+
+    /// Returns true if at least four fifths of the limit are used, which is worth a warning.
+    pub fn is_near(&self) -> bool {
+        self.bound > 0 && self.used >= self.bound - self.bound / 5
+    }
+}
+
+/// An origin whose pages were refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RefusedOrigin {
+    /// The origin as browsers send it; `null` for pages without one.
+    pub origin: String,
+    /// The number of refusals.
+    pub times: u64,
+    /// When it was last refused, in milliseconds since 1970 (UTC).
+    pub last: u64,
+}
+
+impl RefusedOrigin {
+    /// Returns an origin that was refused `times` times, last at `last`.
+    pub fn new(origin: impl Into<String>, times: u64, last: u64) -> RefusedOrigin {
+        RefusedOrigin { origin: origin.into(), times, last }
+    }
+
+    /// Returns true if the origin can be allowed with `--allow-origin`. Pages without an origin send `null`, which
+    /// cannot.
+    pub fn can_be_allowed(&self) -> bool {
+        ["http://", "https://"].iter().any(|scheme| self.origin.starts_with(scheme))
+    }
+}
+
+/// A host name in refused requests that is not a name of the daemon.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RefusedHost {
+    /// The host name, without a port.
+    pub host: String,
+    /// The number of refusals.
+    pub times: u64,
+    /// When it was last refused, in milliseconds since 1970 (UTC).
+    pub last: u64,
+}
+
+impl RefusedHost {
+    /// Returns a host that was refused `times` times, last at `last`.
+    pub fn new(host: impl Into<String>, times: u64, last: u64) -> RefusedHost {
+        RefusedHost { host: host.into(), times, last }
+    }
+}
