@@ -45,7 +45,7 @@ function whole(event, around) {
     element("dt", "", name, pair);
     element("dd", name, value, pair);
   };
-  add("id", event.id ?? "none: it was live only");
+  add("id", event.id ?? "none (live only)");
   add("topic", event.topic);
   if (event.type) add("type", event.type);
   const at = new Date(event.time);
@@ -70,7 +70,7 @@ function whole(event, around) {
   const { id, topic, type, time, headers, data: text } = event;
   const envelope = JSON.stringify({ id, topic, type, time, headers, data: text });
   const everything = button("copy", "Copy event", () => copy(envelope, everything), buttons);
-  if (around && event.id) button("history", "What was around it", () => around(event), buttons);
+  if (around && event.id) button("history", "Events around it", () => around(event), buttons);
   part.append(data);
   return part;
 }
