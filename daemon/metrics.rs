@@ -89,8 +89,8 @@ impl Collector for BusCollector {
         let failing = self.store.as_ref().is_some_and(|store| store.error().is_some());
         let (stats, now) = self.bus.look(|bus, _| (bus.stats(), bus.status()));
         let counters = [
-            ("events_published", "Events accepted", stats.published),
-            ("published_bytes", "Bytes of data of the accepted events", stats.published_bytes),
+            ("events_published", "Events accepted into the log", stats.published),
+            ("published_bytes", "Bytes of data of the events accepted into the log", stats.published_bytes),
             ("events_delivered", "Events delivered to subscribers", stats.delivered),
             ("delivered_bytes", "Encoded bytes delivered to subscribers", stats.delivered_bytes),
             ("slow_disconnects", "Subscribers disconnected because they were slow", stats.slow_disconnects),
