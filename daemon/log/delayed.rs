@@ -1,8 +1,7 @@
-//! A log elsewhere, as tests have it: a task of its own gives the numbers, some milliseconds later and not all of them, and
-//! everything comes back by its tail.
+//! A log for tests: its own task numbers the events after a delay and skips some numbers, and its tail returns them.
 //!
-//! It stands for an ordered log on other machines, to show that nothing in the daemon and in the bus relies on numbers that are
-//! known at once. `SSE_BUS_DELAYED_LOG` chooses it and says how many milliseconds it takes.
+//! It takes the place of an ordered log on other machines, to show that nothing in the daemon and in the bus needs an event's
+//! number at once. The environment variable `SSE_BUS_DELAYED_LOG` selects it; its value is the delay in milliseconds.
 
 use std::{
     collections::HashMap,
@@ -35,10 +34,10 @@ use crate::shared::{SharedBus, unix_now};
 /// Events that are applied at once.
 const AT_ONCE: usize = 64;
 
-/// Those who wait for an answer, by the mark under which their event went to the log.
+/// Publishers that wait for an answer, by the mark of their event.
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Published, Refused>>>>>;
 
-/// The log, as its publishers reach it. What waits in its queues is bounded by them: each waits for the answers to its batch.
+/// The log, as publishers reach it. Its queues hold at most one batch of each publisher, as a publisher waits for the answers.
 pub(super) struct Delayed {
     bus: SharedBus,
     sent: UnboundedSender<(Instant, Sent)>,
@@ -47,15 +46,15 @@ pub(super) struct Delayed {
     marks: AtomicU64,
 }
 
-/// What goes to the log.
+/// A message to the log.
 enum Sent {
     Append(u64, Admitted),
-    /// Live only: it gets no number, and is delivered in order among the others.
+    /// An event that is live only. It has no number and keeps its place in the order.
     Live(u64, Publication, Option<ClientId>),
     End(CancellationToken),
 }
 
-/// What the log returns.
+/// A message from the log's tail.
 enum Returned {
     Event(u64, LogEvent),
     Live(u64, Publication, Option<ClientId>),
@@ -98,7 +97,7 @@ impl Delayed {
         answers
     }
 
-    /// Sends a publication to the log. Under the lock of the bus, so that nothing follows its end.
+    /// Sends a publication to the log. This happens under the lock of the bus, so that no event follows the end.
     fn begin(
         &self,
         bus: &mut Bus,
@@ -120,13 +119,13 @@ impl Delayed {
         Ok(receiver)
     }
 
-    /// Stops the daemon behind all that was sent before.
+    /// Stops the daemon once all earlier messages are applied.
     pub(super) fn close(&self, stop: &CancellationToken) {
         let _ = self.sent.send((Instant::now(), Sent::End(stop.clone())));
     }
 }
 
-/// The log's task: numbers what comes, in order, after a delay. Some numbers are left out.
+/// The log's task: numbers events in the order in which they were sent, after a delay. It skips some numbers.
 async fn number(
     delay: Duration,
     mut last: EventId,
@@ -149,7 +148,7 @@ async fn number(
     }
 }
 
-/// The tail's task: applies what the log returns, and answers who waits for it.
+/// The tail's task: applies the events that the log returns, and answers their publishers.
 async fn apply(bus: SharedBus, mut returned: UnboundedReceiver<Returned>, waiting: Waiting) {
     let mut batch = Vec::new();
     while returned.recv_many(&mut batch, AT_ONCE).await > 0 {

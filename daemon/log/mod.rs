@@ -1,15 +1,16 @@
-//! The log: it gives every event its number, and what it returns is applied to the bus in its order.
+//! The log: it gives every event its number. The bus applies events in the order of the log.
 //!
 //! | | own log in memory | with history on disk | a log elsewhere |
 //! |---|---|---|---|
 //! | `append(batch)` returns ids | number and apply in one call of the bus | the same; the store writes behind it | admit, send, and wait until the event was applied |
-//! | `tail(from)` | none: an event is applied when it is appended | none | every event that the log returns, whoever appended it |
+//! | `tail(from)` | none: an event is applied when it is appended | none | every event that the log returns, from any node |
 //! | `read(filters, range)` | the bus's history | the bus's index, and the store's reader for the events | the bus's history |
 //! | `latest(filters)` | the bus's snapshots | the same: retained events stay in memory | the bus's snapshots |
 //! | `recover()` | nothing | the store, before the bus is shared | from the position of the bus |
 //!
-//! Transports call [`EventLog::append`] alone, and so does not matter to them where the numbers come from. A log elsewhere is
-//! so far [one of tests](delayed), in builds with the feature `delayed-log`.
+//! Transports only call [`EventLog::append`] and do not depend on where the numbers come from. The only log elsewhere so far is
+//! one for tests, in `delayed.rs`, in builds with the feature `delayed-log`. `read` and `latest` have no function of their own
+//! here: cursors read the bus's history, and a log elsewhere must fit into its bounds.
 
 #[cfg(feature = "delayed-log")]
 mod delayed;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::shared::SharedBus;
 
-/// A publication that was checked, or why it was refused, with what its caller knows it by.
+/// A checked publication or its refusal, with the caller's mark.
 pub(crate) type Item<T> = (T, Result<Publication, Refused>);
 /// The answer to it.
 pub(crate) type Answer<T> = (T, Result<Published, Refused>);
@@ -61,8 +62,8 @@ impl EventLog {
         })
     }
 
-    /// Accepts nothing more, and stops the daemon once all that was accepted is applied: a stream that ends because it stops
-    /// has had everything.
+    /// Accepts nothing more, and stops the daemon once every accepted event is applied, so that a stream that ends with the
+    /// daemon has delivered all of them.
     pub(crate) fn close(&self, stop: &CancellationToken) {
         self.bus.with(|bus, _| bus.close());
         #[cfg(feature = "delayed-log")]

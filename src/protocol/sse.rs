@@ -54,7 +54,7 @@ pub fn encode_json(event: &Event, out: &mut Vec<u8>) {
     envelope(Some(event.id), &EventBody::from(event), out);
 }
 
-/// The same for an event that is live only and has no id. If it goes to one client alone, the envelope has a `to`, too.
+/// The same for an event that is live only and has no id. The envelope of an event for one client has its address as `to`.
 #[cfg(feature = "bus")]
 pub(crate) fn encode_live_json(to: Option<&str>, event: &Event, out: &mut Vec<u8>) {
     #[derive(Serialize)]
