@@ -50,7 +50,7 @@ pub(super) struct Delayed {
 /// A message to the log.
 enum Sent {
     Append(u64, Admitted),
-    /// Live only: it gets no number, and is delivered in order among the others.
+    /// An event that is live only. It has no number and keeps its place in the order.
     Live(u64, Publication, Option<ClientId>),
     End(CancellationToken),
 }
@@ -98,7 +98,7 @@ impl Delayed {
         answers
     }
 
-    /// Sends a publication to the log. Under the lock of the bus, so that nothing follows its end.
+    /// Sends a publication to the log. This happens under the lock of the bus, so that no event follows the end.
     fn begin(
         &self,
         bus: &mut Bus,
@@ -120,7 +120,7 @@ impl Delayed {
         Ok(receiver)
     }
 
-    /// Stops the daemon behind all that was sent before.
+    /// Stops the daemon once all earlier messages are applied.
     pub(super) fn close(&self, stop: &CancellationToken) {
         let _ = self.sent.send((Instant::now(), Sent::End(stop.clone())));
     }

@@ -3,13 +3,14 @@
 //! | | own log in memory | with history on disk | a log elsewhere |
 //! |---|---|---|---|
 //! | `append(batch)` returns ids | number and apply in one call of the bus | the same; the store writes behind it | admit, send, and wait until the event was applied |
-//! | `tail(from)` | none: an event is applied when it is appended | none | every event that the log returns, from any publisher |
+//! | `tail(from)` | none: an event is applied when it is appended | none | every event that the log returns, from any node |
 //! | `read(filters, range)` | the bus's history | the bus's index, and the store's reader for the events | the bus's history |
 //! | `latest(filters)` | the bus's snapshots | the same: retained events stay in memory | the bus's snapshots |
 //! | `recover()` | nothing | the store, before the bus is shared | from the position of the bus |
 //!
-//! Publishers call [`EventLog::append`] alone, so they do not depend on where the numbers come from. The only log elsewhere
-//! is one for tests (`delayed`), in builds with the feature `delayed-log`.
+//! Publishers only call [`EventLog::append`] and do not depend on where the numbers come from. The only log elsewhere so far is
+//! one for tests, in `delayed.rs`, in builds with the feature `delayed-log`. `read` and `latest` have no function of their own
+//! here: cursors read the bus's history, and a log elsewhere must fit into its bounds.
 
 mod batch;
 #[cfg(feature = "delayed-log")]

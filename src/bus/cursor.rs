@@ -140,7 +140,7 @@ pub(super) struct Past {
     pub(super) gap: Option<Gap>,
     /// Whether what crashes have taken is lost to this subscriber.
     is_torn: bool,
-    /// The place from which it would have read its feed: what has been live only since then is missed.
+    /// The place in its feed at which it stopped reading it. It misses the live-only events since then.
     pub(super) left: Option<u64>,
 }
 
@@ -150,7 +150,7 @@ impl Past {
         Past { after: seq, reason, accounted: 0, earlier: None, gap: None, is_torn: true, left: None }
     }
 
-    /// Goes on after an event, for a subscriber that was left behind at a place of its feed.
+    /// Continues after an event, for a subscriber that its feed left behind at a place.
     pub(super) fn left_behind(seq: u64, place: u64) -> Past {
         Past { left: Some(place), ..Past::after(seq, GapReason::Lagged) }
     }

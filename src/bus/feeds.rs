@@ -9,7 +9,7 @@
 //! A live cursor is that of one subscriber, or of a [group](super::groups).
 //!
 //! Feeds also carry events that are live only, which have no number and are in no history. A cursor that its feed has left
-//! behind reads the others from history; of these it knows by the feed's last place with one that there is a gap.
+//! behind reads the others from history, and reports a gap if the newest place with such an event is not before its own.
 
 #[cfg(debug_assertions)]
 mod check;
@@ -41,7 +41,7 @@ pub(super) struct Segment {
     pub(super) chunk: Chunk,
     /// The turn of its first event.
     pub(super) turn: u64,
-    /// The position of the log at its last event: who has read it has everything up to there.
+    /// The position of the log at its last event. A cursor that has read the segment has everything up to there.
     pub(super) last: u64,
     /// The newest number among its events; 0 if all are live only.
     pub(super) newest: u64,
@@ -77,7 +77,7 @@ pub(super) struct Feed {
     events: u64,
     bytes: usize,
     open: Open,
-    /// The newest place that an event has had which is live only.
+    /// The newest place with an event that is live only.
     last_live: Option<u64>,
     /// Subscribers that have read everything and wait, alone or in groups.
     pub(super) parked: FxHashMap<ClientId, Waker>,

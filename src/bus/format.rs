@@ -58,8 +58,8 @@ impl Format {
     }
 
     /// Appends an event that is live only: it has no id of its own. Version 1 of the binary protocol has no event without
-    /// one, and gets the event's `id`, which is the position of the log. `to` is the one client that it goes to, if it does;
-    /// the envelope for browsers has it, so that tabs that share a connection find what is for all of them.
+    /// one, and gets the event's `id`, which is the position of the log. `to` is the address of an event for one
+    /// client. The envelope for browsers contains it, so that tabs that share a connection recognize events for all of them.
     pub fn encode_live(self, to: Option<&str>, event: &Event, out: &mut Vec<u8>) {
         match self {
             Format::SseData => sse::encode(None, event.event_type.as_ref().map(EventType::as_str), &event.data, out),

@@ -1,9 +1,9 @@
 //! When heartbeats are due.
 //!
-//! A subscriber has its heartbeat in every second whose number, plus that of its id, is a multiple of its interval: so they
-//! are spread over the interval, and not all sockets are written to in the same instant. Subscribers with the same interval and
-//! remainder stand in one list, so that a second costs what is due in it, and a subscriber 8 bytes. What is due goes in steps
-//! of [`CALLS_MAX`].
+//! A subscriber's heartbeat is due in every second whose number, plus that of its id, is a multiple of its interval. This
+//! spreads heartbeats over the interval, so that not all sockets are written to in the same instant. One list holds the
+//! subscribers with the same interval and remainder: a call visits only those that are due, and a subscriber costs 8 bytes. One
+//! call makes at most [`CALLS_MAX`] heartbeats due.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,19 +91,19 @@ impl Heartbeats {
 }
 
 impl Bus {
-    /// When [`tick`](Bus::tick) is to be called next, in milliseconds of [`Now::mono`]: at once if that time is over. Nothing if
-    /// there is nothing to do until somebody publishes or subscribes.
+    /// Returns when to call [`tick`](Bus::tick) next, in milliseconds of [`Now::mono`]; at once if that time has passed. None if
+    /// there is nothing to do until the next publish or subscribe.
     pub fn next_timeout(&self) -> Option<u64> {
         if self.is_behind() {
             return Some(0);
         }
-        // Many events may grow too old one after the other: some together.
+        // Many events may expire one after the other: at most one call a second for them.
         let history = self.history.next_expiry().map(|due| due.max(self.ticked.saturating_add(1000)));
         self.heartbeats.next().into_iter().chain(history).min()
     }
 
-    /// Does what is due: makes heartbeats due and evicts old events, some at a time. To be called at the
-    /// [next timeout](Bus::next_timeout). A call that comes late makes up for the time in which there was none.
+    /// Makes heartbeats due and evicts old events, a bounded number in each call. To be called at the
+    /// [next timeout](Bus::next_timeout). A late call makes up for the time since the last one.
     pub fn tick(&mut self, now: Now) {
         self.ticked = now.mono;
         self.history.expire(now.mono);

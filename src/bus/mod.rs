@@ -65,8 +65,8 @@ use crate::{
     retention::Retention,
 };
 
-/// The topic on which the bus tells who comes and goes. Its events are live only: they have no id and are in no history, and
-/// who needs the present state asks for the [clients](Bus::clients).
+/// The topic on which the bus publishes clients that connect and disconnect. Its events are live only: they have no id and are
+/// in no history. For the present state, list the [clients](Bus::clients).
 pub const CLIENTS_TOPIC: &str = "$sys/clients";
 
 /// The time, as the caller's clocks have it.
@@ -204,7 +204,7 @@ impl Bus {
         self.is_closed = true;
     }
 
-    /// Seals what this call of the bus has published, and returns whom to wake once the bus is unlocked.
+    /// Seals what this call of the bus has published, and returns the tasks to wake once the bus is unlocked.
     pub fn finish(&mut self) -> Wakes {
         self.feeds.seal_all(&self.limits, &mut self.calls);
         Wakes(std::mem::take(&mut self.calls.woken))

@@ -2,7 +2,7 @@
 //!
 //! [`Bus::publish`] does all of it in one call, for a bus that keeps its own log. Where another log gives the numbers, its
 //! keeper [admits](Bus::admit) a publication, appends the event to that log, and [applies](Bus::apply) every event that the
-//! log returns, whoever appended it. Numbers only rise; some may be missing.
+//! log returns, its own and those of others. Numbers only rise; some may be missing.
 
 use std::time::Duration;
 
@@ -104,8 +104,8 @@ impl Bus {
         Ok(topic)
     }
 
-    /// Applies the next event of the log: adds it to history and to the feeds. Returns the number of subscribers that it goes
-    /// to, or nothing for an event that was applied before, or is of another epoch.
+    /// Applies the next event of the log: adds it to history and to the feeds. Returns the number of its live subscribers. None
+    /// for an event that was applied before or is of another epoch.
     ///
     /// A log that others append to may hold more than there is room for here. An event whose topic has no room is delivered
     /// and not kept; subscribers that read the past receive a gap. A retained event without room is kept as any other, and its
@@ -120,7 +120,7 @@ impl Bus {
         Some(self.append(topic, event, retain, ttl, now))
     }
 
-    /// Appends an event with a number above the head. Returns the number of subscribers that it goes to.
+    /// Appends an event with a number above the head. Returns the number of its live subscribers.
     fn append(&mut self, topic: Option<TopicKey>, event: Event, retain: bool, ttl: Option<Duration>, now: Now) -> u64 {
         let expires = ttl.map(|ttl| now.mono.saturating_add(whole_millis(ttl)));
         self.head = event.id.seq;
@@ -156,7 +156,7 @@ impl Bus {
         subscribers
     }
 
-    /// Publishes that a client comes or goes. The event is live only.
+    /// Publishes that a client connects or disconnects. The event is live only.
     pub(super) fn tell(&mut self, id: ClientId, what: &str, now: Now) {
         let (Ok(topic), Ok(kind)) = (Topic::parse(CLIENTS_TOPIC), EventType::parse(what)) else { return };
         self.topics.wanted_by(&topic, &mut self.wanting);

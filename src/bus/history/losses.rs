@@ -44,7 +44,7 @@ impl Losses {
         self.newest.push_back((seq, topic as u32, reuse));
     }
 
-    /// Appends a loss of which no topic knows.
+    /// Appends the loss of an event whose topic has no key.
     pub(super) fn push_unknown(&mut self, seq: u64) {
         self.push(seq, NO_TOPIC as TopicKey, 0);
     }
