@@ -7,7 +7,7 @@ use std::{collections::HashMap, fmt, str::FromStr};
 
 use rustc_hash::FxHashMap;
 
-use super::{cursor::Cursor, feeds::FeedKey, groups::ReaderId, unicast::UnicastQueue};
+use super::{cursor::Cursor, feeds::FeedKey, read_shared::ReaderId, unicast::UnicastQueue};
 use crate::{
     limits::NAME_MAX,
     protocol::{ErrorCode, Refused, Slow, sse::PositionForm},

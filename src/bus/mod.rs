@@ -10,7 +10,6 @@
 //!
 #![doc = include_str!("server.md")]
 
-mod admin;
 #[cfg(debug_assertions)]
 mod check;
 mod clients;
@@ -19,13 +18,14 @@ mod feeds;
 pub mod fetch;
 mod format;
 mod framing;
-mod groups;
 mod heartbeats;
 pub mod history;
+mod inspect;
 pub mod journal;
 mod output;
 mod publish;
 mod read;
+mod read_shared;
 mod replay;
 mod request;
 mod subscribe;
@@ -42,10 +42,10 @@ use self::{
     feeds::{FeedKey, Feeds},
     fetch::Wanted,
     framing::ChunkBuffer,
-    groups::Calls,
     heartbeats::Heartbeats,
     history::History,
     journal::Gone,
+    read_shared::Calls,
     replay::ReplayBuffers,
     topics::Topics,
 };
@@ -53,9 +53,9 @@ pub use self::{
     clients::{ClientId, ClientName, Description},
     format::Format,
     framing::Framing,
-    groups::{GroupId, ReaderId},
     publish::{Admitted, LogEvent},
     read::Read,
+    read_shared::{GroupId, ReaderId},
     request::{Publication, Start, Subscription},
 };
 use crate::{

@@ -8,8 +8,8 @@ use std::{
 use super::{
     Entry, Held, History, Journaled, LostEvent, Selection, SnapshotKind, TopicKey, TopicPast, Totals,
     bounds::{Bound, Bounds},
-    journal::{Forgotten, Journal, Torn},
     losses::Losses,
+    memory_persist::{Forgotten, Journal, Torn},
     newest::Newest,
     scan::last_before,
 };

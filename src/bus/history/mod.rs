@@ -17,9 +17,9 @@
 mod bounds;
 #[cfg(debug_assertions)]
 mod check;
-mod journal;
 mod losses;
 mod memory;
+mod memory_persist;
 mod newest;
 mod scan;
 mod selection;
@@ -32,9 +32,9 @@ use std::{
 
 pub use self::{
     bounds::Doubt,
-    journal::{Changes, Forgotten, Journaled, TopicPast, Torn},
     losses::LostEvent,
     memory::Memory,
+    memory_persist::{Changes, Forgotten, Journaled, TopicPast, Torn},
     selection::Selection,
     snapshot::SnapshotKind,
 };

@@ -6,7 +6,7 @@
 //! published, by `feeds_buffer` for all (large feeds give first): the oldest segments go, and the cursors that had
 //! not read them find that their feed has left them behind.
 //!
-//! A live cursor is that of one subscriber, or of a [group](super::groups).
+//! A live cursor is that of one subscriber, or of a [group](super::read_shared).
 //!
 //! Feeds also carry events that are live only, which have no number and are in no history. A cursor that its feed has left
 //! behind reads the others from history; of these it knows by the feed's last place with one that there is a gap.
@@ -25,7 +25,7 @@ use super::{
     clients::ClientId,
     format::Format,
     framing::{Chunk, ChunkBuffer},
-    groups::{Calls, Group},
+    read_shared::{Calls, Group},
 };
 use crate::{event::Event, limits::Limits, topic::FilterSet};
 
