@@ -3,9 +3,19 @@
 //!
 //! Each part checks itself where its private fields are. What spans two parts is compared here.
 
-use std::{collections::HashMap, sync::atomic::Ordering};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::atomic::Ordering,
+};
 
-use super::{Bus, clients::Role, cursor::Place, feeds::FeedKey};
+use super::{
+    Bus,
+    clients::Role,
+    cursor::Place,
+    heartbeats::{Heartbeats, Phase},
+    ids::{ClientId, FeedKey},
+    shared_cursor::Group,
+};
 
 /// What the clients say about their feed.
 #[derive(Debug, Default)]
@@ -87,5 +97,44 @@ impl Bus {
         }
         let charged = self.unicast_bytes.load(Ordering::Relaxed);
         assert_eq!(charged, waiting.values().sum::<usize>(), "bytes of all waiting unicast events");
+    }
+
+    fn self_check_heartbeats(&self) {
+        let mut phases = BTreeMap::<Phase, Vec<ClientId>>::new();
+        for id in self.client_ids() {
+            let role = self.clients.get(id).map(|client| &client.role);
+            let Some(Role::Subscriber(subscriber)) = role else { continue };
+            if self.feeds.get(subscriber.feed).is_some_and(|feed| feed.format.has_heartbeat()) {
+                phases.entry(Heartbeats::phase(id, subscriber.heartbeat_interval)).or_default().push(id);
+            }
+        }
+        assert_eq!(self.heartbeats.phases, phases, "subscribers by when their heartbeats are due");
+    }
+
+    fn self_check_groups(&self) {
+        let mut seats = 0;
+        for (key, feed) in self.feeds.iter() {
+            for (index, Group { reader, members, place, is_called, .. }) in feed.groups.iter().enumerate() {
+                assert!(!feed.groups[..index].iter().any(|other| other.reader == *reader), "groups of {reader:?}");
+                for (number, id) in members.iter().enumerate() {
+                    let role = self.clients.get(*id).map(|client| &client.role);
+                    let Some(Role::Subscriber(subscriber)) = role else {
+                        panic!("{id} is in a group, and no subscriber")
+                    };
+                    assert_eq!((subscriber.feed, subscriber.reader), (key, Some(*reader)), "feed and reader of {id}");
+                    let Place::Grouped(seat) = &subscriber.cursor.place else {
+                        panic!("{id} is in a group by mistake")
+                    };
+                    assert_eq!(seat.number, number, "the seat of {id}");
+                    seats += 1;
+                }
+                let has_news = !members.is_empty() && *place != feed.end();
+                assert!(!has_news || *is_called || self.feeds.is_dirty(key), "{reader:?} is not called for feed {key}");
+            }
+        }
+        let is_grouped =
+            |role: &Role| matches!(role, Role::Subscriber(s) if matches!(s.cursor.place, Place::Grouped(_)));
+        let grouped = self.clients.iter().filter(|(_, client)| is_grouped(&client.role)).count();
+        assert_eq!(grouped, seats, "clients in groups");
     }
 }

@@ -72,7 +72,7 @@ pub(super) enum Place {
     Past(Box<Past>),
     /// It reads its feed: the next segment, and the place up to which it has read everything.
     Live { segment: u64, seq: u64 },
-    /// It has read everything and shares the place of its [group](super::read_shared).
+    /// It has read everything and shares the place of its [group](super::shared_cursor).
     Grouped(Seat),
 }
 

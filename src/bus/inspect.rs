@@ -8,7 +8,7 @@ use super::{
     topics::TopicState,
 };
 use crate::{
-    limits::{PRESENCE_FILTERS, TOPICS_AT_ONCE},
+    limits::TOPICS_AT_ONCE,
     protocol::{ClientInfo, LimitInfo, Status, TopicInfo},
 };
 
@@ -108,23 +108,6 @@ impl Bus {
             info("publishers", self.clients.publishers, limits.publishers),
             info("retained_bytes", self.history.totals().retained_bytes, limits.retained_bytes),
         ]
-    }
-
-    /// A client as the bus announces it: of many filters the first, then how many more there are.
-    pub(super) fn presence(&self, id: ClientId, client: &Client) -> ClientInfo {
-        let mut info = self.info(id, client);
-        let mut bytes = 0;
-        let mut fits = |filter: &String| {
-            bytes += filter.len();
-            bytes <= PRESENCE_FILTERS
-        };
-        let shown = info.filters.iter().take_while(|filter| fits(filter)).count();
-        let more = info.filters.split_off(shown).len();
-        if more > 0 {
-            // No filter: it has white space.
-            info.filters.push(format!("… {more} more"));
-        }
-        info
     }
 
     pub(super) fn info(&self, id: ClientId, client: &Client) -> ClientInfo {

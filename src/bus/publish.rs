@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use super::{
-    Bus, CLIENTS_TOPIC, ClientId, Now, Publication,
+    Bus, ClientId, Now, Publication,
     history::{Entry, Held, TopicKey},
-    refuse_more,
+    state::refuse_more,
 };
 use crate::{
-    event::{Event, EventId, EventType},
+    event::{Event, EventId},
     protocol::{ErrorCode, Published, Refused},
     time::whole_millis,
     topic::Topic,
@@ -150,19 +150,6 @@ impl Bus {
             }
         }
         subscribers
-    }
-
-    /// Publishes that a client comes or goes. The event is live only.
-    pub(super) fn tell(&mut self, id: ClientId, what: &str, now: Now) {
-        let (Ok(topic), Ok(kind)) = (Topic::parse(CLIENTS_TOPIC), EventType::parse(what)) else { return };
-        self.topics.wanted_by(&topic, &mut self.wanting);
-        let Some(client) = self.clients.get(id).filter(|_| !self.wanting.is_empty()) else { return };
-        let data = serde_json::to_string(&self.presence(id, client)).unwrap_or_default();
-        let event = Event { event_type: Some(kind), ..Event::new(self.position(), topic, data, now.unix) };
-        self.feeds.begin();
-        for feed in &self.wanting {
-            self.feeds.append_live(*feed, &event, &self.limits);
-        }
     }
 
     fn refuse_when_closed(&self) -> Result<(), Refused> {

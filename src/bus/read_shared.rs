@@ -13,105 +13,15 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use super::{
-    Bus, ClientId,
+    Bus,
     clients::Role,
     cursor::{Place, Seat},
-    feeds::{Feed, FeedKey, Next},
+    feeds::Next,
     framing::Framing,
+    ids::{ClientId, FeedKey, GroupId, ReaderId},
+    wakeups::Reader,
 };
 use crate::limits::{CALLS_MAX, DELIVER_MAX};
-
-/// One who reads for many clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReaderId(usize);
-
-/// A group, as its reader knows it. Used again after its feed has closed; the group is another then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GroupId {
-    feed: FeedKey,
-    reader: ReaderId,
-}
-
-/// A group. Without members it has no place.
-#[derive(Debug)]
-pub(super) struct Group {
-    reader: ReaderId,
-    members: Vec<ClientId>,
-    /// The segment that all members get next.
-    pub(super) place: u64,
-    /// Everything up to here all members have.
-    seq: u64,
-    /// How many events each member has got from it, had it been there always.
-    pub(super) events: u64,
-    /// The newest number among the events that it delivered.
-    pub(super) delivered: u64,
-    /// Its reader is called, and has not read everything since.
-    is_called: bool,
-}
-
-/// Who is called once the bus is unlocked.
-#[derive(Debug, Default)]
-pub(super) struct Calls {
-    pub(super) woken: Vec<Waker>,
-    readers: Vec<Reader>,
-}
-
-#[derive(Debug)]
-struct Reader {
-    waker: Waker,
-    framing: Framing,
-    /// Its groups that have something to read, each once.
-    called: Vec<GroupId>,
-    /// Its clients in groups that are to be given a heartbeat.
-    heartbeats: Vec<ClientId>,
-}
-
-impl Calls {
-    /// Calls the readers of a feed's groups.
-    pub(super) fn groups_of(&mut self, key: FeedKey, feed: &mut Feed) {
-        for group in feed.groups.iter_mut().filter(|group| !group.members.is_empty() && !group.is_called) {
-            group.is_called = true;
-            let group = GroupId { feed: key, reader: group.reader };
-            self.reader(group.reader).called.push(group);
-        }
-    }
-
-    /// Calls a client's reader to give it a heartbeat.
-    pub(super) fn heartbeat_of(&mut self, client: ClientId, reader: ReaderId) {
-        self.reader(reader).heartbeats.push(client);
-    }
-
-    /// How the bytes of a client are framed, which its reader decides.
-    pub(super) fn framing_of(&self, reader: Option<ReaderId>) -> Framing {
-        reader.map_or(Framing::Plain, |reader| self.readers[reader.0].framing)
-    }
-
-    /// A reader that is called.
-    fn reader(&mut self, reader: ReaderId) -> &mut Reader {
-        let reader = &mut self.readers[reader.0];
-        if reader.called.is_empty() && reader.heartbeats.is_empty() {
-            self.woken.push(reader.waker.clone());
-        }
-        reader
-    }
-}
-
-impl Feed {
-    pub(super) fn group(&self, reader: Option<ReaderId>) -> Option<&Group> {
-        self.groups.iter().find(|group| Some(group.reader) == reader)
-    }
-
-    fn group_or_new(&mut self, reader: ReaderId) -> &mut Group {
-        match self.groups.iter().position(|group| group.reader == reader) {
-            Some(known) => &mut self.groups[known],
-            None => self.groups.push_mut(Group::new(reader)),
-        }
-    }
-
-    fn group_mut(&mut self, reader: Option<ReaderId>) -> Option<&mut Group> {
-        self.groups.iter_mut().find(|group| Some(group.reader) == reader)
-    }
-}
 
 impl Bus {
     /// Adds a reader, for as long as the bus lives. The waker is called when there are
@@ -264,49 +174,5 @@ impl Bus {
             group.is_called = is_called;
         }
         is_called
-    }
-}
-
-impl Group {
-    fn new(reader: ReaderId) -> Group {
-        Group { reader, members: Vec::new(), place: 0, seq: 0, events: 0, delivered: 0, is_called: false }
-    }
-}
-
-#[cfg(debug_assertions)]
-impl Feed {
-    /// The places of the groups that have members.
-    pub(super) fn self_check_places(&self) -> impl Iterator<Item = u64> {
-        self.groups.iter().filter(|group| !group.members.is_empty()).map(|group| group.place)
-    }
-}
-
-#[cfg(debug_assertions)]
-impl Bus {
-    pub(super) fn self_check_groups(&self) {
-        let mut seats = 0;
-        for (key, feed) in self.feeds.iter() {
-            for (index, Group { reader, members, place, is_called, .. }) in feed.groups.iter().enumerate() {
-                assert!(!feed.groups[..index].iter().any(|other| other.reader == *reader), "groups of {reader:?}");
-                for (number, id) in members.iter().enumerate() {
-                    let role = self.clients.get(*id).map(|client| &client.role);
-                    let Some(Role::Subscriber(subscriber)) = role else {
-                        panic!("{id} is in a group, and no subscriber")
-                    };
-                    assert_eq!((subscriber.feed, subscriber.reader), (key, Some(*reader)), "feed and reader of {id}");
-                    let Place::Grouped(seat) = &subscriber.cursor.place else {
-                        panic!("{id} is in a group by mistake")
-                    };
-                    assert_eq!(seat.number, number, "the seat of {id}");
-                    seats += 1;
-                }
-                let has_news = !members.is_empty() && *place != feed.end();
-                assert!(!has_news || *is_called || self.feeds.is_dirty(key), "{reader:?} is not called for feed {key}");
-            }
-        }
-        let is_grouped =
-            |role: &Role| matches!(role, Role::Subscriber(s) if matches!(s.cursor.place, Place::Grouped(_)));
-        let grouped = self.clients.iter().filter(|(_, client)| is_grouped(&client.role)).count();
-        assert_eq!(grouped, seats, "clients in groups");
     }
 }

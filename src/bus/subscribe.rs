@@ -4,11 +4,12 @@ use super::{
     Bus, ClientId, Format, Now, Start, Subscription,
     clients::{Client, PositionDue, Role, Subscriber},
     cursor::{Cursor, Past, Place, Snapshot},
-    feeds::{Feed, FeedKey},
+    feeds::Feed,
     history::SnapshotKind,
-    refuse_more,
+    ids::FeedKey,
+    state::refuse_more,
     topics::Topics,
-    unicast::UnicastQueue,
+    unicast_queue::UnicastQueue,
 };
 use crate::{
     event::EventId,

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{super::check::FeedUsers, Feed, FeedKey, Feeds};
+use super::{
+    super::{check::FeedUsers, ids::FeedKey},
+    Feed, Feeds,
+};
 
 impl Feeds {
     pub(in crate::bus) fn iter(&self) -> impl Iterator<Item = (FeedKey, &Feed)> {
@@ -35,6 +38,11 @@ impl Feeds {
 }
 
 impl Feed {
+    /// The places of the groups that have members.
+    pub(in crate::bus) fn self_check_places(&self) -> impl Iterator<Item = u64> {
+        self.groups.iter().filter(|group| !group.members.is_empty()).map(|group| group.place)
+    }
+
     fn self_check(&self, key: FeedKey, users: &FeedUsers) {
         assert_eq!(self.subscribers, users.subscribers, "subscribers of feed {key}");
         assert_eq!(self.live, users.places.len(), "live cursors of feed {key}");

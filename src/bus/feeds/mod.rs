@@ -6,7 +6,7 @@
 //! published, by `feeds_buffer` for all (large feeds give first): the oldest segments go, and the cursors that had
 //! not read them find that their feed has left them behind.
 //!
-//! A live cursor is that of one subscriber, or of a [group](super::read_shared).
+//! A live cursor is that of one subscriber, or of a [group](super::shared_cursor).
 //!
 //! Feeds also carry events that are live only, which have no number and are in no history. A cursor that its feed has left
 //! behind reads the others from history; of these it knows by the feed's last place with one that there is a gap.
@@ -22,15 +22,13 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    clients::ClientId,
     format::Format,
     framing::{Chunk, ChunkBuffer},
-    read_shared::{Calls, Group},
+    ids::{ClientId, FeedKey, ReaderId},
+    shared_cursor::Group,
+    wakeups::Calls,
 };
 use crate::{event::Event, limits::Limits, topic::FilterSet};
-
-/// A feed's number in the table of feeds. Used again after the feed has closed.
-pub(super) type FeedKey = usize;
 
 /// A segment is sealed when it reaches this size, so that readers can begin on it and bounds stay fine.
 const SEGMENT_BYTES: usize = 32 << 10;
@@ -115,6 +113,21 @@ impl Feed {
     pub(super) fn waiting(&self, place: u64) -> u64 {
         let skip = place.saturating_sub(self.oldest) as usize;
         self.segments.get(skip).map_or(0, |segment| self.events - segment.before)
+    }
+
+    pub(super) fn group(&self, reader: Option<ReaderId>) -> Option<&Group> {
+        self.groups.iter().find(|group| Some(group.reader) == reader)
+    }
+
+    pub(super) fn group_or_new(&mut self, reader: ReaderId) -> &mut Group {
+        match self.groups.iter().position(|group| group.reader == reader) {
+            Some(known) => &mut self.groups[known],
+            None => self.groups.push_mut(Group::new(reader)),
+        }
+    }
+
+    pub(super) fn group_mut(&mut self, reader: Option<ReaderId>) -> Option<&mut Group> {
+        self.groups.iter_mut().find(|group| Some(group.reader) == reader)
     }
 }
 
@@ -298,7 +311,7 @@ impl Feeds {
             self.seal(key, limits);
             if let Some(feed) = self.get_mut(key) {
                 calls.woken.extend(feed.parked.drain().map(|(_, waker)| waker));
-                calls.groups_of(key, feed);
+                calls.groups_of(key, &mut feed.groups);
             }
         }
         self.relieve(limits.feeds_buffer);

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use super::TopicKey;
+use super::entry::TopicKey;
 use crate::{retention::Retention, time::whole_millis, topic::Topic};
 
 /// What of the age of events is in doubt: those that came up to a time may be younger than they seem. They are kept so much

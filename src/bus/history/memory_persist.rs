@@ -5,135 +5,13 @@
 //!
 //! What is written cools: of all but the newest events, and those that are retained, only entries stay in memory.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
-use serde::{Deserialize, Serialize};
-
-use super::{Doubt, Entry, History as _, Memory, TopicKey, memory::Topic};
+use super::{Changes, Doubt, Entry, Forgotten, History as _, Journaled, Memory, TopicKey, TopicPast, memory::Topic};
 use crate::{event::Event, limits::SCAN_MAX};
 
 /// Topics of one batch. Beyond it there is more to take.
 const TOPICS_MAX: usize = 1024;
-/// So many crashes are known each with its place. Of those before, whoever comes from there is told at once.
-const TORN_MAX: usize = 16;
-
-/// What of a topic's past is no event: what it holds beyond its bounds, and what it has lost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TopicPast {
-    /// The number of the retained event.
-    pub retained: Option<u64>,
-    /// The first event that the topic ever had.
-    pub first: u64,
-    /// The last event that the bounds evicted, be it retained or not.
-    pub last_lost: u64,
-}
-
-/// What has gone of which no topic knows.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Forgotten {
-    /// The last event that was let go of any topic.
-    pub last_loss: u64,
-    /// The last event that was let go of a topic that is forgotten now.
-    pub last: u64,
-    /// What crashes have taken, oldest first.
-    pub torn: Vec<Torn>,
-}
-
-/// Numbers that a crash has taken: they may have been used, and nothing of them was written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Torn {
-    /// The last number before them.
-    pub after: u64,
-    /// The last of them.
-    pub last: u64,
-}
-
-impl Forgotten {
-    /// Notes that anything may be lost up to an event, and nobody knows of which topics.
-    pub fn lose(&mut self, last: u64) {
-        self.last_loss = self.last_loss.max(last);
-        self.last = self.last.max(last);
-    }
-
-    /// Notes what a crash has taken.
-    pub fn tear(&mut self, torn: Torn) {
-        // Nothing came between two crashes.
-        if let Some(before) = self.torn.last_mut().filter(|before| before.last == torn.after) {
-            before.last = torn.last;
-            return;
-        }
-        self.torn.push(torn);
-        if self.torn.len() > TORN_MAX {
-            let oldest = self.torn.remove(0);
-            self.lose(oldest.last);
-        }
-    }
-}
-
-/// Changes since the last batch.
-#[derive(Debug, Default)]
-pub struct Changes {
-    /// New events, in order.
-    pub entries: Vec<Entry>,
-    /// Topics whose past has changed.
-    pub topics: Vec<(TopicKey, TopicPast)>,
-    /// Events of earlier batches that history has let go.
-    pub removed: Vec<u64>,
-    /// What is known of forgotten topics.
-    pub forgotten: Forgotten,
-    /// Whether there is more to take.
-    pub more: bool,
-}
-
-/// A history that keeps a journal.
-pub trait Journaled {
-    /// Whether anything has changed since the last batch.
-    fn has_changed(&self) -> bool;
-    /// Takes what has changed: events of about so many bytes at most, unless the first is larger, and not more than a call of
-    /// the bus may look at.
-    fn take(&mut self, bytes: usize) -> Changes;
-    /// Everything up to here is written: but for the newest of it, events need not be in memory any more. Gives those that
-    /// go.
-    fn written(&mut self, upto: u64) -> Vec<Arc<Event>>;
-    /// The pasts of some topics.
-    fn pasts(&self, topics: &[TopicKey]) -> Vec<TopicPast>;
-    /// Takes up a topic's past, before its events, at a start.
-    fn restore_topic(&mut self, topic: TopicKey, past: TopicPast);
-    /// Takes up the events, in order, at a start. Only retained ones are in memory. Gives those that are not taken,
-    /// because their topics' past says that they are gone.
-    fn restore(&mut self, entries: Vec<Entry>) -> Vec<u64>;
-    /// Has the age of events in doubt from now on.
-    fn doubt(&mut self, doubt: Doubt);
-    /// Ends a start: `head` is the last number that may have been used.
-    fn restored(&mut self, forgotten: Forgotten, head: u64, now: u64);
-}
-
-/// What a history notes for its next batch, and what of it is written.
-#[derive(Debug, Default)]
-pub(super) struct Journal {
-    /// The last event of the batches so far.
-    taken: u64,
-    topics: BTreeSet<TopicKey>,
-    removed: Vec<u64>,
-    /// What the newest events may cost that stay in memory when they are written.
-    keep: usize,
-    /// Events up to here are on disk only, but for those that are retained.
-    cold: u64,
-    /// What the events of the log behind that cost.
-    warm: usize,
-}
-
-impl Journal {
-    /// An empty one. The newest events that stay in memory when they are written may cost so much.
-    pub(super) fn new(keep: usize) -> Journal {
-        Journal { keep, ..Journal::default() }
-    }
-}
-
 impl Memory {
     /// Notes that a topic's past has changed.
     pub(super) fn note(&mut self, topic: TopicKey) {

@@ -1,0 +1,90 @@
+//! What of the bus outlives it: batches of what has changed, for whoever writes them down, and the way back.
+//!
+//! The order of a start: [`Bus::restore_topics`], [`Bus::restore_events`], [`Bus::restored`].
+
+use std::sync::Arc;
+
+use super::{
+    Bus, Now,
+    history::{Changes, Doubt, Entry, Forgotten, TopicKey, TopicPast},
+    journal::{Batch, Gone, TopicRecord},
+};
+use crate::event::Event;
+
+impl Bus {
+    /// Whether there is anything to write down.
+    pub fn has_changed(&mut self) -> bool {
+        let head = self.head;
+        self.history.journal().is_some_and(|journal| journal.has_changed()) && head > 0
+    }
+
+    /// Takes what has changed since the last batch: events of about so many bytes, in a bounded step. Nothing if history is in
+    /// memory only.
+    pub fn take_batch(&mut self, bytes: usize) -> Option<Batch> {
+        let Changes { entries, topics, removed, forgotten, more } = self.history.journal()?.take(bytes);
+        let gone = std::mem::take(&mut self.gone);
+        let record = |key: usize, past| {
+            let state = self.topics.get(key)?;
+            Some(TopicRecord { topic: state.name.clone(), published: state.published, last: state.last, past })
+        };
+        let topics = match gone {
+            Gone::Topics(_) => topics.into_iter().filter_map(|(key, past)| record(key, past)).collect(),
+            Gone::AllOthers => {
+                let keys: Vec<_> = self.topics.iter().map(|(key, _)| key).collect();
+                let pasts = self.history.journal()?.pasts(&keys);
+                keys.into_iter().zip(pasts).filter_map(|(key, past)| record(key, past)).collect()
+            }
+        };
+        Some(Batch { entries, gone, topics, removed, forgotten, head: self.head, more })
+    }
+
+    /// Everything up to here is on disk: but for the newest of it, events need not be in memory any more. Gives those that
+    /// go, so that they can be freed when the bus is unlocked.
+    #[must_use]
+    pub fn written(&mut self, upto: u64) -> Vec<Arc<Event>> {
+        self.history.journal().map_or_else(Vec::new, |journal| journal.written(upto))
+    }
+
+    /// Takes up topics at a start. Gives their numbers. Earlier versions also kept events of the bus's own topics: those are
+    /// not taken, and their topics forgotten when the start ends.
+    pub fn restore_topics(&mut self, topics: impl IntoIterator<Item = TopicRecord>) -> Vec<TopicKey> {
+        let restore = |TopicRecord { topic, published, last, past }| {
+            let past = if topic.is_system() { TopicPast { first: u64::MAX, ..TopicPast::default() } } else { past };
+            let key = self.topics.insert(topic.clone());
+            self.history.know(key, &topic);
+            if let Some(state) = self.topics.get_mut(key) {
+                (state.published, state.last) = (published, last);
+            }
+            if let Some(journal) = self.history.journal() {
+                journal.restore_topic(key, past);
+            }
+            key
+        };
+        topics.into_iter().map(restore).collect()
+    }
+
+    /// Takes up the events, in order, at a start. Only those that are retained are in memory. Gives those that are
+    /// not wanted any more.
+    pub fn restore_events(&mut self, entries: Vec<Entry>) -> Vec<u64> {
+        self.history.journal().map_or_else(Vec::new, |journal| journal.restore(entries))
+    }
+
+    /// Has the age of events in doubt from now on: they are let go for it later than they seem to be too old.
+    pub fn doubt(&mut self, doubt: Doubt) {
+        if let Some(journal) = self.history.journal() {
+            journal.doubt(doubt);
+        }
+    }
+
+    /// Ends a start. `head` is the last number that may have been used.
+    pub fn restored(&mut self, forgotten: Forgotten, head: u64, now: Now) {
+        self.head = head;
+        if let Some(journal) = self.history.journal() {
+            journal.restored(forgotten, head, now.mono);
+        }
+        let own: Vec<_> = self.topics.iter().filter(|(_, state)| state.name.is_system()).map(|(key, _)| key).collect();
+        for key in own {
+            self.forget_topic(key);
+        }
+    }
+}
