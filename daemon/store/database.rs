@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use redb::{Builder, CompactionError, Database, StorageBackend, Table, TableDefinition};
 use serde::{Deserialize, Serialize};
 use sse_bus::bus::{
-    history::{Forgotten, TopicPast},
-    journal::{Gone, TopicRecord},
+    batch::{Gone, TopicRecord},
+    history::{TopicPast, UnattributedLosses},
 };
 
 use super::{
@@ -54,7 +54,7 @@ pub(super) struct State {
     /// How that stands to the clocks of the machine.
     #[serde(default)]
     pub(super) clocks: Relation,
-    pub(super) forgotten: Forgotten,
+    pub(super) forgotten: UnattributedLosses,
     /// The number of the last batch that is in the database. The [tail](super::tail) may have those that follow.
     #[serde(default)]
     pub(super) last_batch: u64,

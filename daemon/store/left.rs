@@ -13,8 +13,8 @@ use serde::Deserialize;
 use sse_bus::{
     Epoch, Topic,
     bus::{
-        history::{Entry, Forgotten, Torn},
-        journal::TopicRecord,
+        batch::TopicRecord,
+        history::{CrashLoss, Entry, UnattributedLosses},
     },
 };
 
@@ -39,7 +39,7 @@ pub(super) struct Left {
     pub(super) clock: u64,
     pub(super) clocks: Relation,
     /// What this end has taken is noted in it.
-    pub(super) forgotten: Forgotten,
+    pub(super) forgotten: UnattributedLosses,
     pub(super) topics: Vec<TopicRecord>,
     /// The events, in order; of each, its topic's place among the topics. Those that are retained are in memory.
     pub(super) entries: Vec<Entry>,
@@ -116,7 +116,7 @@ fn content(database: &Database, epoch: Epoch, state: State) -> Result<Content, r
             };
             let cost = Entry::cost_of(data.len(), kind.map_or(0, str::len), headers.len());
             let event = if retained.contains(&seq) { record.event(epoch, &mut HashMap::new()) } else { None };
-            left.entries.push(Entry { seq, topic, came, expires, cost, event: event.map(Arc::new) });
+            left.entries.push(Entry { seq, topic, arrived_at: came, expires, cost, event: event.map(Arc::new) });
         }
         blocks.insert(first, known);
     }
@@ -131,7 +131,7 @@ impl Left {
     fn new(state: &State, epoch: Epoch) -> Left {
         let mut forgotten = state.forgotten.clone();
         if !state.ended {
-            forgotten.tear(Torn { after: state.head, last: state.reserved });
+            forgotten.add_crash(CrashLoss { after: state.head, last: state.reserved });
         }
         Left {
             epoch,

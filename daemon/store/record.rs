@@ -70,7 +70,7 @@ impl Unsealed {
     /// Returns how many it has taken.
     pub(super) fn fill(&mut self, entries: &[Entry], most: usize) -> usize {
         let (before, block) = (self.events, &mut self.bytes);
-        for Entry { event, came, expires, .. } in entries {
+        for Entry { event, arrived_at: came, expires, .. } in entries {
             // What is new is in memory.
             let Some(event) = event else { continue };
             let (topic, kind) = (event.topic.as_str(), event.event_type.as_ref().map(EventType::as_str));
@@ -214,7 +214,7 @@ mod tests {
         for (entry, record) in entries.iter().zip(&read) {
             let event = record.event(epoch, &mut HashMap::new()).unwrap();
             assert_eq!(
-                (entry.event.as_deref(), entry.came, entry.expires),
+                (entry.event.as_deref(), entry.arrived_at, entry.expires),
                 (Some(&event), record.came, record.expires)
             );
         }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use redb::{Database, backends::InMemoryBackend};
-use sse_bus::{Epoch, bus::history::Forgotten};
+use sse_bus::{Epoch, bus::history::UnattributedLosses};
 use tracing::{error, warn};
 
 use super::{
@@ -183,7 +183,8 @@ impl Start<'_> {
         } else {
             left::read(&database, epoch).map(|(state, left, blocks)| (state, Some(left), blocks))?
         };
-        let (head, forgotten) = left.as_ref().map_or((0, Forgotten::default()), |l| (l.head, l.forgotten.clone()));
+        let (head, forgotten) =
+            left.as_ref().map_or((0, UnattributedLosses::default()), |l| (l.head, l.forgotten.clone()));
         // A copy in memory stands for what is on disk.
         let settled_batch = if full.is_some() { before } else { tail::begin() };
         let (reserved, ended, last_batch) = (head + RESERVE, false, settled_batch);

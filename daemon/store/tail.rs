@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use sse_bus::{
     Epoch, Topic,
     bus::{
-        history::{Entry, Forgotten},
-        journal::{Batch, Gone, TopicRecord},
+        batch::{Batch, Gone, TopicRecord},
+        history::{Entry, UnattributedLosses},
     },
 };
 
@@ -53,7 +53,7 @@ pub(super) struct Appended {
 struct Rest {
     head: u64,
     clock: u64,
-    forgotten: Forgotten,
+    forgotten: UnattributedLosses,
     /// Nothing stands for all that are not named.
     gone: Option<Vec<String>>,
     topics: Vec<(String, TopicState)>,
@@ -206,7 +206,7 @@ mod tests {
             gone: Gone::Topics(vec![Topic::parse("gone").unwrap()]),
             topics: vec![record],
             removed: Vec::new(),
-            forgotten: Forgotten::default(),
+            forgotten: UnattributedLosses::default(),
             head: seq,
             more: false,
         }

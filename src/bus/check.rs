@@ -11,10 +11,10 @@ use std::{
 use super::{
     Bus,
     clients::Role,
-    cursor::Place,
+    cursor::Position,
     heartbeats::{Heartbeats, Phase},
     ids::{ClientId, FeedKey},
-    shared_cursor::Group,
+    shared_cursor::SharedCursor,
 };
 
 /// What the clients say about their feed.
@@ -22,7 +22,7 @@ use super::{
 pub(super) struct FeedUsers {
     pub(super) subscribers: usize,
     /// The segments that its live cursors read next: of subscribers with a cursor of their own, and of groups.
-    pub(super) places: Vec<u64>,
+    pub(super) positions: Vec<u64>,
 }
 
 impl Bus {
@@ -43,10 +43,10 @@ impl Bus {
         self.history.self_check();
         let (mut events, mut bytes, mut retained) = (0, 0, 0);
         for (key, state) in self.topics.iter() {
-            let held = self.history.held(key);
-            events += held.events;
-            bytes += held.bytes;
-            retained += usize::from(held.retained);
+            let usage = self.history.usage(key);
+            events += usage.events;
+            bytes += usage.bytes;
+            retained += usize::from(usage.retained);
             assert!(
                 state.last.is_none_or(|(seq, _)| seq <= self.head),
                 "the last event of {state:?} is above the head"
@@ -63,10 +63,10 @@ impl Bus {
             let Role::Subscriber(subscriber) = &client.role else { continue };
             let feed = users.entry(subscriber.feed).or_default();
             feed.subscribers += 1;
-            feed.places.extend(subscriber.cursor.segment());
+            feed.positions.extend(subscriber.cursor.segment());
         }
         for (key, feed) in self.feeds.iter() {
-            users.entry(key).or_default().places.extend(feed.self_check_places());
+            users.entry(key).or_default().positions.extend(feed.self_check_positions());
         }
         users
     }
@@ -78,10 +78,10 @@ impl Bus {
                 let client = self.clients.get(*id).map(|client| &client.role);
                 let Some(Role::Subscriber(subscriber)) = client else { panic!("{id} waits, and is no subscriber") };
                 assert_eq!(subscriber.feed, key, "the feed of {id}, which waits");
-                let may_wait = match subscriber.cursor.place {
-                    Place::Live { segment, .. } => segment == feed.end() || self.feeds.is_dirty(key),
-                    Place::Past(_) | Place::Snapshot(_) => subscriber.cursor.wanted.is_some(),
-                    Place::Grouped(_) => false,
+                let may_wait = match subscriber.cursor.position {
+                    Position::Live { segment, .. } => segment == feed.end() || self.feeds.is_dirty(key),
+                    Position::History(_) | Position::Snapshot(_) => subscriber.cursor.wanted.is_some(),
+                    Position::Shared(_) => false,
                 };
                 assert!(may_wait, "{id} waits alone at {:?}", subscriber.cursor);
             }
@@ -112,9 +112,9 @@ impl Bus {
     }
 
     fn self_check_groups(&self) {
-        let mut seats = 0;
+        let mut slots = 0;
         for (key, feed) in self.feeds.iter() {
-            for (index, Group { reader, members, place, is_called, .. }) in feed.groups.iter().enumerate() {
+            for (index, SharedCursor { reader, members, segment, is_woken, .. }) in feed.groups.iter().enumerate() {
                 assert!(!feed.groups[..index].iter().any(|other| other.reader == *reader), "groups of {reader:?}");
                 for (number, id) in members.iter().enumerate() {
                     let role = self.clients.get(*id).map(|client| &client.role);
@@ -122,19 +122,19 @@ impl Bus {
                         panic!("{id} is in a group, and no subscriber")
                     };
                     assert_eq!((subscriber.feed, subscriber.reader), (key, Some(*reader)), "feed and reader of {id}");
-                    let Place::Grouped(seat) = &subscriber.cursor.place else {
+                    let Position::Shared(slot) = &subscriber.cursor.position else {
                         panic!("{id} is in a group by mistake")
                     };
-                    assert_eq!(seat.number, number, "the seat of {id}");
-                    seats += 1;
+                    assert_eq!(slot.number, number, "the slot of {id}");
+                    slots += 1;
                 }
-                let has_news = !members.is_empty() && *place != feed.end();
-                assert!(!has_news || *is_called || self.feeds.is_dirty(key), "{reader:?} is not called for feed {key}");
+                let has_news = !members.is_empty() && *segment != feed.end();
+                assert!(!has_news || *is_woken || self.feeds.is_dirty(key), "{reader:?} is not called for feed {key}");
             }
         }
         let is_grouped =
-            |role: &Role| matches!(role, Role::Subscriber(s) if matches!(s.cursor.place, Place::Grouped(_)));
+            |role: &Role| matches!(role, Role::Subscriber(s) if matches!(s.cursor.position, Position::Shared(_)));
         let grouped = self.clients.iter().filter(|(_, client)| is_grouped(&client.role)).count();
-        assert_eq!(grouped, seats, "clients in groups");
+        assert_eq!(grouped, slots, "clients in groups");
     }
 }

@@ -57,7 +57,7 @@ pub struct Description {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) description: Description,
-    /// When it came, in milliseconds since 1970.
+    /// When it arrived, in milliseconds since 1970.
     pub(super) connected: u64,
     pub(super) role: Role,
     /// Events delivered to it or taken from it; while it is in a group, those before.

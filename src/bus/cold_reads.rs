@@ -26,7 +26,7 @@ impl Bus {
         let Some(subscriber) = self.clients.subscriber_mut(client) else { return };
         if subscriber.cursor.wanted.take().is_some() {
             subscriber.cursor.fetched = fetched;
-            self.call(client);
+            self.wake(client);
         }
     }
 

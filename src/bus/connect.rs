@@ -19,7 +19,7 @@ impl Bus {
         refuse_more(self.clients.publishers, self.limits.publishers, ErrorCode::LimitPublishers, "publishers")?;
         let role = Role::Publisher { via, waker: None };
         let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0, gaps: 0 });
-        self.tell(id, "join", now);
+        self.publish_presence(id, "join", now);
         Ok(id)
     }
 
@@ -28,14 +28,14 @@ impl Bus {
         if self.clients.get(id).is_none() {
             return false;
         }
-        self.tell(id, "leave", now);
-        self.call(id);
+        self.publish_presence(id, "leave", now);
+        self.wake(id);
         match self.clients.remove(id).map(|client| client.role) {
             Some(Role::Subscriber(subscriber)) => {
                 self.heartbeats.remove(id, subscriber.heartbeat_interval);
                 self.leave_feed(&subscriber);
             }
-            Some(Role::Publisher { waker, .. }) => self.calls.woken.extend(waker),
+            Some(Role::Publisher { waker, .. }) => self.wakeups.woken.extend(waker),
             None => {}
         }
         true

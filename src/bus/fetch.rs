@@ -43,8 +43,8 @@ pub(super) fn find<'a>(entry: &'a Entry, fetched: Option<&'a Fetched>) -> Found<
     match (&entry.event, fetched) {
         (Some(event), _) => Found::Here(event),
         (None, Some(fetched)) if (fetched.from..=fetched.upto).contains(&entry.seq) => {
-            let place = fetched.events.binary_search_by_key(&entry.seq, |event| event.id.seq);
-            place.map_or(Found::Lost, |place| Found::Here(&fetched.events[place]))
+            let index = fetched.events.binary_search_by_key(&entry.seq, |event| event.id.seq);
+            index.map_or(Found::Lost, |index| Found::Here(&fetched.events[index]))
         }
         (None, _) => Found::OnDisk,
     }

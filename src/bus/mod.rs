@@ -10,6 +10,7 @@
 //!
 #![doc = include_str!("server.md")]
 
+pub mod batch;
 #[cfg(debug_assertions)]
 mod check;
 mod clients;
@@ -25,7 +26,6 @@ mod heartbeats;
 pub mod history;
 mod ids;
 mod inspect;
-pub mod journal;
 mod now;
 mod output;
 mod persist;

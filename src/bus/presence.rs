@@ -14,12 +14,12 @@ pub const CLIENTS_TOPIC: &str = "$sys/clients";
 
 impl Bus {
     /// Publishes that a client comes or goes. The event is live only.
-    pub(super) fn tell(&mut self, id: ClientId, what: &str, now: Now) {
-        let (Ok(topic), Ok(kind)) = (Topic::parse(CLIENTS_TOPIC), EventType::parse(what)) else { return };
+    pub(super) fn publish_presence(&mut self, id: ClientId, what: &str, now: Now) {
+        let (Ok(topic), Ok(event_type)) = (Topic::parse(CLIENTS_TOPIC), EventType::parse(what)) else { return };
         self.topics.wanted_by(&topic, &mut self.wanting);
         let Some(client) = self.clients.get(id).filter(|_| !self.wanting.is_empty()) else { return };
         let data = serde_json::to_string(&self.presence(id, client)).unwrap_or_default();
-        let event = Event { event_type: Some(kind), ..Event::new(self.position(), topic, data, now.unix) };
+        let event = Event { event_type: Some(event_type), ..Event::new(self.position(), topic, data, now.unix) };
         self.feeds.begin();
         for feed in &self.wanting {
             self.feeds.append_live(*feed, &event, &self.limits);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{
     Bus, ClientId, Now, Publication,
-    history::{Entry, Held, TopicKey},
+    history::{Entry, TopicKey, TopicUsage},
     state::refuse_more,
 };
 use crate::{
@@ -29,8 +29,8 @@ pub struct Admitted {
 impl Admitted {
     /// The event under the id that the log has given it, at a time in milliseconds since 1970.
     pub fn into_event(self, id: EventId, time: u64) -> LogEvent {
-        let Publication { topic, kind, headers, data, retain, ttl, .. } = self.publication;
-        LogEvent { event: Event { id, topic, event_type: kind, headers, data, time }, retain, ttl }
+        let Publication { topic, event_type, headers, data, retain, ttl, .. } = self.publication;
+        LogEvent { event: Event { id, topic, event_type, headers, data, time }, retain, ttl }
     }
 }
 
@@ -80,14 +80,14 @@ impl Bus {
     /// There is no room for its topic or for another retained event, it cannot be durable, or the bus is closed.
     pub fn admit(&mut self, publication: Publication, now: Now) -> Result<Admitted, Refused> {
         self.refuse_when_closed()?;
-        if publication.durable && self.history.journal().is_none() {
+        if publication.durable && self.history.persist().is_none() {
             let message = "this bus keeps history in memory, so nothing can be durable; use ack `accepted`";
             return Err(Refused::new(ErrorCode::NotDurable, message));
         }
         let topic = self.topic_key(&publication.topic, now)?;
         if publication.retain && !publication.data.is_empty() {
-            let kind = publication.kind.as_ref().map_or(0, |kind| kind.as_str().len());
-            let cost = Entry::cost_of(publication.data.len(), kind, publication.headers.as_lines().len());
+            let type_bytes = publication.event_type.as_ref().map_or(0, |name| name.as_str().len());
+            let cost = Entry::cost_of(publication.data.len(), type_bytes, publication.headers.as_lines().len());
             if !self.has_room_to_retain(topic, cost, now) {
                 let limit = self.limits.retained_bytes;
                 let message = format!(
@@ -168,24 +168,24 @@ impl Bus {
         if self.topics.len() >= self.limits.topics {
             self.history.expire(now.mono);
             let history = &self.history;
-            let idle = self.topics.next_idle(|key| history.held(key) == Held::default());
+            let idle = self.topics.next_idle(|key| history.usage(key) == TopicUsage::default());
             if let Some(key) = idle {
-                self.forget_topic(key);
+                self.remove_topic(key);
             }
         }
         refuse_more(self.topics.len(), self.limits.topics, ErrorCode::LimitTopics, "topics")?;
         let key = self.topics.insert(topic.clone());
-        self.history.know(key, topic);
+        self.history.add_topic(key, topic);
         Ok(key)
     }
 
     /// Forgets a topic that has nothing in history.
-    pub(super) fn forget_topic(&mut self, key: TopicKey) {
-        if let Some(state) = self.topics.get(key).filter(|_| self.history.journal().is_some()) {
+    pub(super) fn remove_topic(&mut self, key: TopicKey) {
+        if let Some(state) = self.topics.get(key).filter(|_| self.history.persist().is_some()) {
             self.gone.note(state.name.clone());
         }
         self.topics.remove(key);
-        self.history.forget(key);
+        self.history.remove_topic(key);
     }
 
     /// Whether a topic's retained event may cost so much. Expired ones make room.

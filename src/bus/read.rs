@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     Bus, Now,
     clients::{PositionDue, Role},
-    cursor::Place,
+    cursor::Position,
     ids::ClientId,
     output::Output,
     read_steps::{ReadContext, Step},
@@ -36,8 +36,8 @@ impl Bus {
         let Some(client) = self.clients.get_mut(id) else { return Read::Over };
         let subscriber = match &mut client.role {
             Role::Subscriber(subscriber) => subscriber,
-            Role::Publisher { waker: place, .. } => {
-                *place = Some(waker.clone());
+            Role::Publisher { waker: kick_waker, .. } => {
+                *kick_waker = Some(waker.clone());
                 return Read::Waiting;
             }
         };
@@ -45,7 +45,7 @@ impl Bus {
         self.feeds.seal(key, &self.limits);
         let Some(format) = self.feeds.get(key).map(|feed| feed.format) else { return Read::Over };
         let (stats, buffer) = (&mut self.stats, std::mem::take(&mut self.buffer));
-        let framing = self.calls.framing_of(subscriber.reader);
+        let framing = self.wakeups.framing_of(subscriber.reader);
         let sent = subscriber.sent;
         let mut output = Output {
             client: id,
@@ -67,9 +67,9 @@ impl Bus {
             output.buffer.payload().extend_from_slice(sse::HEARTBEAT);
         }
         if subscriber.position_due == PositionDue::First {
-            match (&subscriber.cursor.place, subscriber.cursor.position()) {
+            match (&subscriber.cursor.position, subscriber.cursor.resume_seq()) {
                 // Sent when the first event is found.
-                (Place::Snapshot(_), _) => {}
+                (Position::Snapshot(_), _) => {}
                 (_, Some(seq)) => output.first_position(seq, subscriber, PositionDue::WhenOld),
                 (_, None) => subscriber.position_due = PositionDue::WhenOld,
             }
@@ -103,7 +103,7 @@ impl Bus {
         client.events += events;
         client.gaps += gaps;
         match step {
-            Step::On | Step::Pause => Read::Ready,
+            Step::Continue | Step::Pause => Read::Ready,
             Step::Idle => {
                 self.settle(id, waker);
                 Read::Waiting

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::{
     Bus,
     clients::Role,
-    cursor::{Place, Seat},
+    cursor::{MemberSlot, Position},
     feeds::Next,
     framing::Framing,
     ids::{ClientId, FeedKey, GroupId, ReaderId},
@@ -28,8 +28,8 @@ impl Bus {
     /// [groups](Bus::called_groups) of its clients to read for, or [heartbeats](Bus::called_heartbeats) to be given. All
     /// bytes for its clients are framed alike.
     pub fn add_reader(&mut self, waker: Waker, framing: Framing) -> ReaderId {
-        self.calls.readers.push(Reader { waker, framing, called: Vec::new(), heartbeats: Vec::new() });
-        ReaderId(self.calls.readers.len() - 1)
+        self.wakeups.readers.push(Reader { waker, framing, called: Vec::new(), heartbeats: Vec::new() });
+        ReaderId(self.wakeups.readers.len() - 1)
     }
 
     /// Lets a reader read for a client. Once the client's own [reads](Bus::read) have brought everything, it is read for
@@ -48,32 +48,32 @@ impl Bus {
     /// Takes the groups that have something to read. Each is to be [read](Bus::read_group) to its end; until then its
     /// reader is not called for it again.
     pub fn called_groups(&mut self, reader: ReaderId, called: &mut impl Extend<GroupId>) {
-        called.extend(&mut self.calls.readers[reader.0].called.drain(..));
+        called.extend(&mut self.wakeups.readers[reader.0].called.drain(..));
     }
 
     /// Takes the clients in groups that are to be given a heartbeat, [`sse::HEARTBEAT`](crate::protocol::sse::HEARTBEAT).
     pub fn called_heartbeats(&mut self, reader: ReaderId) -> Vec<ClientId> {
-        std::mem::take(&mut self.calls.readers[reader.0].heartbeats)
+        std::mem::take(&mut self.wakeups.readers[reader.0].heartbeats)
     }
 
     /// Gives the next bytes of a group, about [`DELIVER_MAX`] at most unless one event is larger, and the members, who
     /// are to be given them all. Says whether there may be more.
     pub fn read_group(&mut self, group: GroupId, members: &mut Vec<ClientId>, out: &mut Vec<Bytes>) -> bool {
         let GroupId { feed: key, reader } = group;
-        let framing = self.calls.framing_of(Some(reader));
+        let framing = self.wakeups.framing_of(Some(reader));
         self.feeds.seal(key, &self.limits);
         let Some(feed) = self.feeds.get_mut(key) else { return false };
         let Some(group) = feed.group_mut(Some(reader)) else { return false };
-        group.is_called = false;
+        group.is_woken = false;
         if group.members.is_empty() {
             return false;
         }
-        let start = group.place;
-        let (mut place, mut seq, mut bytes, mut events, mut delivered) = (start, group.seq, 0, 0, group.delivered);
+        let start = group.segment;
+        let (mut next, mut seq, mut bytes, mut events, mut delivered) = (start, group.seq, 0, 0, group.delivered);
         while bytes < DELIVER_MAX {
-            match feed.peek(place) {
+            match feed.peek(next) {
                 Next::Segment(segment) => {
-                    (place, seq) = (place + 1, segment.last);
+                    (next, seq) = (next + 1, segment.last);
                     let framed = segment.chunk.bytes(framing);
                     bytes += framed.len();
                     events += segment.events;
@@ -89,13 +89,13 @@ impl Bus {
         }
         let more = bytes >= DELIVER_MAX;
         if let Some(group) = feed.group_mut(Some(reader)) {
-            (group.place, group.seq, group.is_called, group.delivered) = (place, seq, more, delivered);
+            (group.segment, group.seq, group.is_woken, group.delivered) = (next, seq, more, delivered);
             group.events += events;
             members.extend(&group.members);
             self.stats.delivered += events * group.members.len() as u64;
             self.stats.delivered_bytes += (bytes * group.members.len()) as u64;
         }
-        (start..place).for_each(|segment| self.feeds.advance(key, segment));
+        (start..next).for_each(|segment| self.feeds.advance(key, segment));
         more
     }
 
@@ -104,27 +104,27 @@ impl Bus {
     pub fn leave_group(&mut self, id: ClientId) -> Option<Waker> {
         let client = self.clients.get_mut(id)?;
         let Role::Subscriber(subscriber) = &mut client.role else { return None };
-        let place = &mut subscriber.cursor.place;
-        let Place::Grouped(Seat { number, .. }) = *place else { return None };
+        let position = &mut subscriber.cursor.position;
+        let Position::Shared(MemberSlot { number, .. }) = *position else { return None };
         let (key, reader) = (subscriber.feed, subscriber.reader);
         let group = self.feeds.get_mut(key)?.group_mut(reader)?;
         group.members.swap_remove(number);
-        let (moved, segment) = (group.members.get(number).copied(), group.place);
+        let (moved, segment) = (group.members.get(number).copied(), group.segment);
         subscriber.sent = subscriber.sent.max(group.delivered);
-        let Place::Grouped(seat) = std::mem::replace(place, Place::Live { segment, seq: group.seq }) else {
+        let Position::Shared(slot) = std::mem::replace(position, Position::Live { segment, seq: group.seq }) else {
             unreachable!("it has just been there")
         };
-        client.events += group.events - seat.since;
+        client.events += group.events - slot.since;
         if !group.members.is_empty() {
             // The last one takes over the place that the group had in the feed.
             self.feeds.enter(key, segment);
         }
         if let Some(moved) = moved.and_then(|moved| self.clients.subscriber_mut(moved))
-            && let Place::Grouped(seat) = &mut moved.cursor.place
+            && let Position::Shared(slot) = &mut moved.cursor.position
         {
-            seat.number = number;
+            slot.number = number;
         }
-        Some(seat.waker)
+        Some(slot.waker)
     }
 
     /// Lets a client that has everything wait: in its reader's group, or alone where it has no reader or the group has
@@ -136,15 +136,15 @@ impl Bus {
         let end = feed.end();
         let reader = subscriber.reader.filter(|_| !subscriber.past_only);
         let group = reader.map(|reader| feed.group_or_new(reader));
-        let Some(group) = group.filter(|group| group.members.is_empty() || group.place == end) else {
+        let Some(group) = group.filter(|group| group.members.is_empty() || group.segment == end) else {
             feed.parked.insert(id, waker.clone());
             return;
         };
         let is_first = group.members.is_empty();
-        (group.place, group.seq) = (end, self.head);
-        let seat = Seat { number: group.members.len(), since: group.events, waker: waker.clone() };
+        (group.segment, group.seq) = (end, self.head);
+        let slot = MemberSlot { number: group.members.len(), since: group.events, waker: waker.clone() };
         group.members.push(id);
-        subscriber.cursor.place = Place::Grouped(seat);
+        subscriber.cursor.position = Position::Shared(slot);
         // It may have waited alone, and read without being called.
         feed.parked.remove(&id);
         if !is_first {
@@ -152,12 +152,12 @@ impl Bus {
         }
     }
 
-    /// Calls a client that waits, so that it reads for itself.
-    pub(super) fn call(&mut self, id: ClientId) {
+    /// Wakes a client that waits, so that it reads for itself.
+    pub(super) fn wake(&mut self, id: ClientId) {
         let Some(subscriber) = self.clients.subscriber_mut(id) else { return };
         let parked = self.feeds.get_mut(subscriber.feed).and_then(|feed| feed.parked.remove(&id));
         let waker = parked.or_else(|| self.leave_group(id));
-        self.calls.woken.extend(waker);
+        self.wakeups.woken.extend(waker);
     }
 
     /// Ends a group that its feed has left behind, in a step. Returns whether there are members left, so that it is to be read
@@ -166,13 +166,13 @@ impl Bus {
         let group = self.feeds.get(key).and_then(|feed| feed.group(Some(reader)));
         let Some(members) = group.map(|group| &group.members) else { return false };
         let some: Vec<_> = members.iter().rev().take(CALLS_MAX).copied().collect();
-        let is_called = some.len() < members.len();
+        let is_woken = some.len() < members.len();
         for member in some {
-            self.call(member);
+            self.wake(member);
         }
         if let Some(group) = self.feeds.get_mut(key).and_then(|feed| feed.group_mut(Some(reader))) {
-            group.is_called = is_called;
+            group.is_woken = is_woken;
         }
-        is_called
+        is_woken
     }
 }

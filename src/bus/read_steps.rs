@@ -4,7 +4,7 @@ use std::sync::Weak;
 
 use super::{
     clients::{PositionDue, Subscriber},
-    cursor::{Cursor, Past, Place, Snapshot},
+    cursor::{Cursor, HistoryCursor, Position, Snapshot},
     feeds::{Feeds, Next},
     fetch::{Found, find},
     history::{Entry, History, Selection, SnapshotKind},
@@ -21,7 +21,7 @@ use crate::{
 
 /// How a read goes on.
 pub(super) enum Step {
-    On,
+    Continue,
     /// There is nothing more to read now.
     Idle,
     /// So much of history was looked at, or has to go before it is read on, that others have their turn.
@@ -48,28 +48,27 @@ pub(super) struct ReadContext<'a> {
 }
 
 impl ReadContext<'_> {
-    /// Reads until the output is full or something else than `Step::On` comes.
+    /// Reads until the output is full or something else than `Step::Continue` comes.
     pub(super) fn fill(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
-        let mut step = Step::On;
-        while matches!(step, Step::On) && !self.output.is_full() {
-            step = match subscriber.cursor.place {
-                Place::Live { segment, seq } => self.live(key, segment, seq, subscriber),
-                Place::Snapshot(_) => self.snapshot(key, subscriber),
-                Place::Past(_) | Place::Grouped(_) => self.past(key, subscriber),
+        let mut step = Step::Continue;
+        while matches!(step, Step::Continue) && !self.output.is_full() {
+            step = match subscriber.cursor.position {
+                Position::Live { segment, seq } => self.live(key, segment, seq, subscriber),
+                Position::Snapshot(_) => self.snapshot(key, subscriber),
+                Position::History(_) | Position::Shared(_) => self.history(key, subscriber),
             };
         }
         step
     }
 
     fn snapshot(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
-        let is_of_newest =
-            matches!(&subscriber.cursor.place, Place::Snapshot(snapshot) if snapshot.kind == SnapshotKind::Newest);
+        let is_of_newest = matches!(&subscriber.cursor.position, Position::Snapshot(snapshot) if snapshot.kind == SnapshotKind::Newest);
         if self.is_behind && is_of_newest {
             return Step::Pause;
         }
-        let taken_out = Place::Live { segment: 0, seq: 0 };
-        let (Some(feed), Place::Snapshot(mut snapshot)) =
-            (self.feeds.get(key), std::mem::replace(&mut subscriber.cursor.place, taken_out))
+        let taken_out = Position::Live { segment: 0, seq: 0 };
+        let (Some(feed), Position::Snapshot(mut snapshot)) =
+            (self.feeds.get(key), std::mem::replace(&mut subscriber.cursor.position, taken_out))
         else {
             return Step::Over;
         };
@@ -109,10 +108,10 @@ impl ReadContext<'_> {
         if let Some(reached) = stopped {
             output.first_position(reached, subscriber, PositionDue::AfterSnapshot);
             (snapshot.after, snapshot.gap) = (reached, gap);
-            subscriber.cursor.place = Place::Snapshot(snapshot);
+            subscriber.cursor.position = Position::Snapshot(snapshot);
             return match wanted {
                 Some(seq) => Step::OnDisk(seq),
-                None if output.is_full() => Step::On,
+                None if output.is_full() => Step::Continue,
                 None => Step::Pause,
             };
         }
@@ -120,15 +119,15 @@ impl ReadContext<'_> {
         if let Some(gap) = gap {
             output.gap(&gap, u64::MAX);
         }
-        subscriber.cursor.place = snapshot.next();
-        Step::On
+        subscriber.cursor.position = snapshot.next();
+        Step::Continue
     }
 
     fn live(&mut self, key: FeedKey, segment: u64, seq: u64, subscriber: &mut Subscriber) -> Step {
         let Some(feed) = self.feeds.get(key) else { return Step::Over };
         match feed.peek(segment) {
             Next::Segment(found) => {
-                subscriber.cursor.place = Place::Live { segment: segment + 1, seq: found.last };
+                subscriber.cursor.position = Position::Live { segment: segment + 1, seq: found.last };
                 self.output.unicast(subscriber, |moment| moment.turn < found.turn);
                 self.output.events += found.events;
                 self.output.sent = self.output.sent.max(found.newest);
@@ -137,60 +136,60 @@ impl ReadContext<'_> {
             }
             Next::Nothing => {
                 self.output.unicast(subscriber, |_| true);
-                subscriber.cursor.place = Place::Live { segment, seq: self.head.seq };
+                subscriber.cursor.position = Position::Live { segment, seq: self.head.seq };
                 subscriber.cursor.fetched = Weak::new();
                 return Step::Idle;
             }
             Next::LeftBehind if self.is_behind => return Step::Pause,
             Next::LeftBehind if subscriber.slow == Slow::Disconnect => return Step::TooSlow,
             Next::LeftBehind => {
-                subscriber.cursor.place = if subscriber.slow == Slow::Latest {
+                subscriber.cursor.position = if subscriber.slow == Slow::Latest {
                     let segment = self.feeds.join(key, self.limits);
-                    Place::Snapshot(Snapshot::jump(seq, self.head, segment).into())
+                    Position::Snapshot(Snapshot::jump(seq, self.head, segment).into())
                 } else {
-                    Place::Past(Past::left_behind(seq, segment).into())
+                    Position::History(HistoryCursor::left_behind(seq, segment).into())
                 };
                 self.feeds.leave(key, segment);
             }
         }
-        Step::On
+        Step::Continue
     }
 
-    fn past(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
+    fn history(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
         if self.is_behind {
             return Step::Pause;
         }
         // The past is taken out so that the subscriber's unicast events can be woven in.
-        let taken_out = Place::Live { segment: 0, seq: 0 };
-        let (Some(feed), Place::Past(mut past)) =
-            (self.feeds.get(key), std::mem::replace(&mut subscriber.cursor.place, taken_out))
+        let taken_out = Position::Live { segment: 0, seq: 0 };
+        let (Some(feed), Position::History(mut cursor)) =
+            (self.feeds.get(key), std::mem::replace(&mut subscriber.cursor.position, taken_out))
         else {
             return Step::Over;
         };
         let topics = self.topics.select(&feed.filters);
-        let came_to = past.read(self.history, &topics, self.head, self.now, subscriber, &mut self.output);
-        match came_to {
-            CameTo::Head if subscriber.past_only => {
-                subscriber.cursor.place = Place::Past(past);
+        let reached = cursor.read(self.history, &topics, self.head, self.now, subscriber, &mut self.output);
+        match reached {
+            Reached::Head if subscriber.past_only => {
+                subscriber.cursor.position = Position::History(cursor);
                 self.output.format.encode_end(self.head, self.output.buffer.payload());
                 Step::Over
             }
-            CameTo::Head => {
-                if past.has_missed_live(feed) {
+            Reached::Head => {
+                if cursor.has_missed_live(feed) {
                     // They had no numbers: one after this event may be among them.
                     let gap = Gap { reason: GapReason::Lagged, missed: None, from: self.head, to: self.head };
                     self.output.gap(&gap, u64::MAX);
                 }
                 let segment = self.feeds.join(key, self.limits);
-                subscriber.cursor = Cursor::new(Place::Live { segment, seq: self.head.seq });
-                Step::On
+                subscriber.cursor = Cursor::new(Position::Live { segment, seq: self.head.seq });
+                Step::Continue
             }
-            CameTo::Pause => {
-                subscriber.cursor.place = Place::Past(past);
+            Reached::Pause => {
+                subscriber.cursor.position = Position::History(cursor);
                 Step::Pause
             }
-            CameTo::Disk(seq) => {
-                subscriber.cursor.place = Place::Past(past);
+            Reached::Disk(seq) => {
+                subscriber.cursor.position = Position::History(cursor);
                 Step::OnDisk(seq)
             }
         }
@@ -198,13 +197,13 @@ impl ReadContext<'_> {
 }
 
 /// How far a read of history came.
-enum CameTo {
+enum Reached {
     Head,
     Pause,
     Disk(u64),
 }
 
-impl Past {
+impl HistoryCursor {
     /// Reads on in history.
     fn read(
         &mut self,
@@ -214,9 +213,9 @@ impl Past {
         now: Now,
         subscriber: &mut Subscriber,
         output: &mut Output<'_>,
-    ) -> CameTo {
+    ) -> Reached {
         if !self.account(history, topics, head.epoch) {
-            return CameTo::Pause;
+            return Reached::Pause;
         }
         let fetched = subscriber.cursor.fetched();
         let (begin, mut after) = (self.after, self.after);
@@ -225,7 +224,7 @@ impl Past {
             if output.is_full() {
                 return false;
             }
-            self.note_torn(history, after, entry.seq, head.epoch);
+            self.note_crashes(history, after, entry.seq, head.epoch);
             match find(entry, fetched.as_deref()) {
                 Found::Here(event) => {
                     if let Some(gap) = self.gap.take() {
@@ -245,18 +244,18 @@ impl Past {
         };
         let stopped = history.scan(topics, begin, now.mono, topics.tests_at_once(), &mut show);
         let reached = stopped.map_or(head.seq, |reached| reached.max(after));
-        self.note_torn(history, after, reached, head.epoch);
+        self.note_crashes(history, after, reached, head.epoch);
         self.after = reached;
         if let Some(seq) = wanted {
-            return CameTo::Disk(seq);
+            return Reached::Disk(seq);
         }
         if stopped.is_some() {
-            return CameTo::Pause;
+            return Reached::Pause;
         }
         if let Some(gap) = self.gap.take() {
             output.gap(&gap, u64::MAX);
         }
         output.unicast(subscriber, |_| true);
-        CameTo::Head
+        Reached::Head
     }
 }

@@ -4,11 +4,11 @@ use super::ids::{ClientId, ReaderId};
 
 /// A group. Without members it has no place.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(super) struct SharedCursor {
     pub(super) reader: ReaderId,
     pub(super) members: Vec<ClientId>,
     /// The segment that all members get next.
-    pub(super) place: u64,
+    pub(super) segment: u64,
     /// Everything up to here all members have.
     pub(super) seq: u64,
     /// How many events each member has got from it, had it been there always.
@@ -16,11 +16,11 @@ pub(super) struct Group {
     /// The newest number among the events that it delivered.
     pub(super) delivered: u64,
     /// Its reader is called, and has not read everything since.
-    pub(super) is_called: bool,
+    pub(super) is_woken: bool,
 }
 
-impl Group {
-    pub(super) fn new(reader: ReaderId) -> Group {
-        Group { reader, members: Vec::new(), place: 0, seq: 0, events: 0, delivered: 0, is_called: false }
+impl SharedCursor {
+    pub(super) fn new(reader: ReaderId) -> SharedCursor {
+        SharedCursor { reader, members: Vec::new(), segment: 0, seq: 0, events: 0, delivered: 0, is_woken: false }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, atomic::AtomicUsize};
 
 use super::{
+    batch::Gone,
     clients::Clients,
     feeds::Feeds,
     fetch::Wanted,
@@ -10,12 +11,11 @@ use super::{
     heartbeats::Heartbeats,
     history::History,
     ids::FeedKey,
-    journal::Gone,
     now::Now,
     replay::ReplayBuffers,
     stats::Stats,
     topics::Topics,
-    wakeups::{Calls, Wakes},
+    wakeups::{Wakes, Wakeups},
 };
 use crate::{
     event::{Epoch, EventId},
@@ -35,7 +35,7 @@ pub struct Bus {
     pub(super) feeds: Feeds,
     pub(super) clients: Clients,
     pub(super) stats: Stats,
-    pub(super) calls: Calls,
+    pub(super) wakeups: Wakeups,
     pub(super) heartbeats: Heartbeats,
     /// The time of the last tick.
     pub(super) ticked: u64,
@@ -67,7 +67,7 @@ impl Bus {
             feeds: Feeds::default(),
             clients: Clients::default(),
             stats: Stats::default(),
-            calls: Calls::default(),
+            wakeups: Wakeups::default(),
             heartbeats: Heartbeats::default(),
             ticked: 0,
             is_closed: false,
@@ -107,8 +107,8 @@ impl Bus {
 
     /// Seals what this call of the bus has published, and returns whom to wake once the bus is unlocked.
     pub fn finish(&mut self) -> Wakes {
-        self.feeds.seal_all(&self.limits, &mut self.calls);
-        Wakes(std::mem::take(&mut self.calls.woken))
+        self.feeds.seal_all(&self.limits, &mut self.wakeups);
+        Wakes(std::mem::take(&mut self.wakeups.woken))
     }
 
     /// Ids below this lie in the older half of what history holds, or before it: history may evict soon what follows them.

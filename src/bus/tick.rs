@@ -1,6 +1,6 @@
 //! What becomes due as time passes: heartbeats, and the eviction of old events.
 
-use super::{Bus, Now, cursor::Place, ids::ClientId};
+use super::{Bus, Now, cursor::Position, ids::ClientId};
 
 impl Bus {
     /// When [`tick`](Bus::tick) is to be called next, in milliseconds of [`Now::mono`]: at once if that time is over. Nothing if
@@ -29,14 +29,14 @@ impl Bus {
         let horizon = self.horizon();
         let Some(subscriber) = self.clients.subscriber_mut(id) else { return };
         let Some(feed) = self.feeds.get(subscriber.feed) else { return };
-        if let (Place::Grouped(_), Some(reader)) = (&subscriber.cursor.place, subscriber.reader) {
+        if let (Position::Shared(_), Some(reader)) = (&subscriber.cursor.position, subscriber.reader) {
             let delivered = feed.group(Some(reader)).map_or(0, |group| group.delivered);
             if !subscriber.needs_position(delivered, horizon) {
-                return self.calls.heartbeat_of(id, reader);
+                return self.wakeups.heartbeat_of(id, reader);
             }
         }
         subscriber.is_heartbeat_due = true;
-        self.call(id);
+        self.wake(id);
     }
 
     /// Whether something that is beyond its bounds has not gone yet. Until it has, nobody is given any of the past.

@@ -28,7 +28,7 @@ pub(super) struct TopicState {
     pub(super) name: Topic,
     /// Events published since the topic became known.
     pub(super) published: u64,
-    /// The newest event: its number and when it came, in milliseconds since 1970.
+    /// The newest event: its number and when it arrived, in milliseconds since 1970.
     pub(super) last: Option<(u64, u64)>,
 }
 

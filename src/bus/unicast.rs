@@ -16,8 +16,8 @@ use crate::{event::Event, protocol::Published};
 impl Bus {
     /// Delivers to one client, live: the answer counts the connections that took it.
     pub(super) fn unicast(&mut self, address: &str, publication: &Publication, now: Now) -> Published {
-        let Publication { topic, kind, headers, data, .. } = publication.clone();
-        let event = Event { id: self.position(), topic, event_type: kind, headers, data, time: now.unix };
+        let Publication { topic, event_type, headers, data, .. } = publication.clone();
+        let event = Event { id: self.position(), topic, event_type, headers, data, time: now.unix };
         let moment = Moment { turn: self.feeds.begin(), position: self.head };
         let mut taken = 0;
         let mut encoded: [Option<Option<Arc<Waiting>>>; Format::COUNT] = Default::default();
@@ -38,7 +38,7 @@ impl Bus {
             });
             let Some(waiting) = waiting else { continue };
             if subscriber.unicast.push(waiting, self.limits.unicast_buffer) {
-                self.call(id);
+                self.wake(id);
                 taken += 1;
             }
         }

@@ -5,7 +5,7 @@ use std::task::Waker;
 use super::{
     framing::Framing,
     ids::{ClientId, FeedKey, GroupId, ReaderId},
-    shared_cursor::Group,
+    shared_cursor::SharedCursor,
 };
 
 /// Tasks that have something to read. They are woken when this is dropped, if not before; to be dropped once the bus is
@@ -32,7 +32,7 @@ impl Drop for Wakes {
 
 /// Who is called once the bus is unlocked.
 #[derive(Debug, Default)]
-pub(super) struct Calls {
+pub(super) struct Wakeups {
     pub(super) woken: Vec<Waker>,
     pub(super) readers: Vec<Reader>,
 }
@@ -47,17 +47,17 @@ pub(super) struct Reader {
     pub(super) heartbeats: Vec<ClientId>,
 }
 
-impl Calls {
-    /// Calls the readers of a feed's groups.
-    pub(super) fn groups_of(&mut self, key: FeedKey, groups: &mut [Group]) {
-        for group in groups.iter_mut().filter(|group| !group.members.is_empty() && !group.is_called) {
-            group.is_called = true;
+impl Wakeups {
+    /// Wakes the readers of a feed's groups.
+    pub(super) fn groups_of(&mut self, key: FeedKey, groups: &mut [SharedCursor]) {
+        for group in groups.iter_mut().filter(|group| !group.members.is_empty() && !group.is_woken) {
+            group.is_woken = true;
             let group = GroupId { feed: key, reader: group.reader };
             self.reader(group.reader).called.push(group);
         }
     }
 
-    /// Calls a client's reader to give it a heartbeat.
+    /// Wakes a client's reader to give it a heartbeat.
     pub(super) fn heartbeat_of(&mut self, client: ClientId, reader: ReaderId) {
         self.reader(reader).heartbeats.push(client);
     }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use sse_bus::bus::{
-    history::{Entry, Forgotten, TopicPast},
-    journal::{Batch, Gone, TopicRecord},
+    batch::{Batch, Gone, TopicRecord},
+    history::{Entry, TopicPast, UnattributedLosses},
 };
 
 use super::{
@@ -76,7 +76,7 @@ impl Sample {
             let record = |n| TopicRecord { topic: topic(n), published: self.head, last: Some((self.head, 1)), past };
             let topics: Vec<_> = (0..TOPICS).map(record).collect();
             self.topics.extend(topics.clone());
-            let (gone, forgotten) = (Gone::default(), Forgotten::default());
+            let (gone, forgotten) = (Gone::default(), UnattributedLosses::default());
             let batch = Batch { entries, gone, topics, removed, forgotten, head: self.head, more: false };
             let next = if n % 4 == 2 { Next::Rest } else { Next::More };
             file.add(batch, 1, if ends && n == 11 { Next::End } else { next });
@@ -156,7 +156,7 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
     }
     assert!(left.topics.iter().all(|topic| sample.topics.contains(topic)), "{:?}", left.topics);
     let torn: Vec<_> = left.is_torn.then_some(left.head).into_iter().collect();
-    let told: Vec<_> = left.forgotten.torn.iter().map(|torn| torn.last).collect();
+    let told: Vec<_> = left.forgotten.crashes.iter().map(|torn| torn.last).collect();
     assert!(left.clock == 1 && told == torn, "{:?}", left.forgotten);
     if found == sample.events.len() {
         counts.whole += 1;
@@ -172,7 +172,7 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
             gone: Gone::default(),
             topics: Vec::new(),
             removed: events.iter().map(|entry| entry.seq).collect(),
-            forgotten: Forgotten::default(),
+            forgotten: UnattributedLosses::default(),
             head: new.seq,
             more: false,
         };

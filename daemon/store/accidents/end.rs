@@ -15,7 +15,7 @@ use crate::{
 
 /// History on a disk, at work.
 fn start(disk: &Disk) -> (SharedBus, Store) {
-    let history = Memory::journaled(Retention::default(), 0);
+    let history = Memory::persistent(Retention::default(), 0);
     let bus = SharedBus::new(Bus::new(epoch(), Limits::default(), Box::new(history)), 1);
     let (file, left) = disk.open().unwrap();
     let store = Opened { file, left, clocks: Relation::default() }.start(&bus).unwrap();

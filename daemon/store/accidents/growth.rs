@@ -34,7 +34,7 @@ fn the_file_does_not_grow_while_events_come_and_go() {
     {
         let disk = Disk::holding([Vec::new(), Vec::new()]);
         let (mut file, _) = disk.open().unwrap();
-        let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(retention.clone(), budget / 8)));
+        let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::persistent(retention.clone(), budget / 8)));
         let (mut random, began, mut sizes) = (Random::new(0), Instant::now(), Vec::new());
         for n in 1..=events {
             let now = Now { mono: n as u64, unix: 0 };
@@ -78,7 +78,7 @@ fn the_file_has_at_most_three_times_the_budget_whatever_the_size_of_events() {
     ] {
         let disk = Disk::holding(Default::default());
         let (mut file, _) = disk.open().unwrap();
-        let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(retention.clone(), 0)));
+        let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::persistent(retention.clone(), 0)));
         let (events, mut most) = (3 * BUDGET / (size + 400), 0);
         for n in 1..=events {
             let now = Now { mono: n as u64, unix: 0 };
@@ -100,7 +100,7 @@ fn the_file_has_at_most_three_times_the_budget_whatever_the_size_of_events() {
 fn events_now_and_then_share_blocks() {
     let disk = Disk::holding(Default::default());
     let (mut file, _) = disk.open().unwrap();
-    let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(Retention::default(), 0)));
+    let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::persistent(Retention::default(), 0)));
     for n in 0..200 {
         let now = Now { mono: n, unix: 0 };
         bus.publish(Publication::new(topic(0), "x".repeat(100)), None, now).unwrap();

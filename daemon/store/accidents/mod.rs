@@ -89,6 +89,6 @@ fn events(file: &File, left: &Left) -> Vec<Entry> {
 
 /// Whether what was read is what was written.
 fn is_same(read: &Entry, written: &Entry) -> bool {
-    let parts = |entry: &Entry| (entry.seq, entry.came, entry.expires, entry.cost, entry.event.clone());
+    let parts = |entry: &Entry| (entry.seq, entry.arrived_at, entry.expires, entry.cost, entry.event.clone());
     parts(read) == parts(written)
 }

@@ -4,8 +4,8 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition}
 use sse_bus::{
     bus::{
         Bus, Now, Publication,
-        history::{Forgotten, Memory, TopicPast, Torn},
-        journal::{Batch, Gone, TopicRecord},
+        batch::{Batch, Gone, TopicRecord},
+        history::{CrashLoss, Memory, TopicPast, UnattributedLosses},
     },
     limits::Limits,
     retention::Retention,
@@ -32,7 +32,7 @@ fn batch(seq: u64, size: usize) -> Batch {
         gone: Gone::default(),
         topics: (0..TOPICS).map(record).collect(),
         removed: Vec::new(),
-        forgotten: Forgotten::default(),
+        forgotten: UnattributedLosses::default(),
         head: seq,
         more: false,
     }
@@ -62,7 +62,7 @@ fn what_follows_a_batch_that_is_lost_is_not_told_as_if_nothing_were_missing() {
     let opened = Disk::holding([before, tail]).open().unwrap();
     assert!(numbers(&opened).is_empty());
     let left = opened.1.unwrap();
-    assert_eq!(left.forgotten.torn, [Torn { after: 0, last: left.head }]);
+    assert_eq!(left.forgotten.crashes, [CrashLoss { after: 0, last: left.head }]);
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn a_file_that_grows_by_doubling_is_copied_wherever_the_power_fails_or_the_disk_
 #[test]
 fn a_retained_event_stays_until_the_next_one_is_on_disk() {
     let (disk, now) = (Disk::holding(Default::default()), Now { mono: 1, unix: 0 });
-    let history = || Box::new(Memory::journaled(Retention::default(), 0));
+    let history = || Box::new(Memory::persistent(Retention::default(), 0));
     let (mut file, _) = disk.open().unwrap();
     let mut bus = Bus::new(epoch(), Limits::default(), history());
     let publish = |bus: &mut Bus, data: String, retain| {

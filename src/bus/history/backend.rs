@@ -3,10 +3,10 @@
 use std::ops::{ControlFlow, Range};
 
 use super::{
-    entry::{Entry, Held, TopicKey, Totals},
+    entry::{Entry, TopicKey, TopicUsage, Totals},
     losses::LostEvent,
-    past::Torn,
-    persist::Journaled,
+    past::CrashLoss,
+    persist::Persist,
     selection::{Selection, SnapshotKind},
 };
 use crate::{retention::Retention, topic::Topic};
@@ -14,7 +14,7 @@ use crate::{retention::Retention, topic::Topic};
 /// Where the past is kept. Times are milliseconds of the bus's monotonic clock; sequence numbers only rise.
 pub trait History: Send {
     /// Takes up a topic; before anything else is said of it.
-    fn know(&mut self, topic: TopicKey, name: &Topic);
+    fn add_topic(&mut self, topic: TopicKey, name: &Topic);
     /// Takes an event that is newer than all before. With `retain` it becomes the topic's retained event.
     fn append(&mut self, entry: Entry, retain: bool);
     /// Notes an event that is newer than all before and is not kept, because there is no room for its topic.
@@ -65,7 +65,7 @@ pub trait History: Send {
     /// The last event that was lost of any topic; 0 if none was.
     fn last_loss(&self) -> u64;
     /// What crashes have taken, oldest first.
-    fn torn(&self) -> &[Torn];
+    fn crashes(&self) -> &[CrashLoss];
     /// Lets go what is beyond the bounds, in a bounded step.
     fn expire(&mut self, now: u64);
     /// When an event may have grown too old next; nothing if there are no events.
@@ -75,15 +75,15 @@ pub trait History: Send {
     /// Lets go retained events that have expired, in a bounded step.
     fn reclaim(&mut self, now: u64);
     /// What a topic has.
-    fn held(&self, topic: TopicKey) -> Held;
+    fn usage(&self, topic: TopicKey) -> TopicUsage;
     /// What all topics have.
     fn totals(&self) -> Totals;
     /// Forgets a topic that has nothing in history, so that its number can be used again.
-    fn forget(&mut self, topic: TopicKey);
+    fn remove_topic(&mut self, topic: TopicKey);
     /// Where the past is kept, in a word.
     fn kind(&self) -> &'static str;
     /// Its journal, if it keeps one.
-    fn journal(&mut self) -> Option<&mut dyn Journaled>;
+    fn persist(&mut self) -> Option<&mut dyn Persist>;
     /// Its bounds.
     fn retention(&self) -> &Retention;
     /// Has other bounds from now on, and begins to let go what is beyond them.

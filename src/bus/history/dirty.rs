@@ -6,7 +6,7 @@ use super::entry::TopicKey;
 
 /// What a history notes for its next batch, and what of it is written.
 #[derive(Debug, Default)]
-pub(super) struct Journal {
+pub(super) struct DirtySet {
     /// The last event of the batches so far.
     pub(super) taken: u64,
     pub(super) topics: BTreeSet<TopicKey>,
@@ -19,9 +19,9 @@ pub(super) struct Journal {
     pub(super) warm: usize,
 }
 
-impl Journal {
+impl DirtySet {
     /// An empty one. The newest events that stay in memory when they are written may cost so much.
-    pub(super) fn new(keep: usize) -> Journal {
-        Journal { keep, ..Journal::default() }
+    pub(super) fn new(keep: usize) -> DirtySet {
+        DirtySet { keep, ..DirtySet::default() }
     }
 }

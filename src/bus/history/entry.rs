@@ -14,8 +14,8 @@ pub struct Entry {
     pub seq: u64,
     /// Its topic.
     pub topic: TopicKey,
-    /// When it came, in milliseconds of the bus's monotonic clock.
-    pub came: u64,
+    /// When it arrived, in milliseconds of the bus's monotonic clock.
+    pub arrived_at: u64,
     /// When it stops being replayed or retained, on the same clock.
     pub expires: Option<u64>,
     /// Bytes of memory that it is charged with.
@@ -26,17 +26,17 @@ pub struct Entry {
 
 impl Entry {
     /// An event that has just come.
-    pub fn new(event: Event, topic: TopicKey, came: u64, expires: Option<u64>) -> Entry {
-        let kind = event.event_type.as_ref().map_or(0, |kind| kind.as_str().len());
-        let cost = Entry::cost_of(event.data.len(), kind, event.headers.as_lines().len());
-        Entry { seq: event.id.seq, topic, came, expires, cost, event: Some(event.into()) }
+    pub fn new(event: Event, topic: TopicKey, arrived_at: u64, expires: Option<u64>) -> Entry {
+        let type_bytes = event.event_type.as_ref().map_or(0, |name| name.as_str().len());
+        let cost = Entry::cost_of(event.data.len(), type_bytes, event.headers.as_lines().len());
+        Entry { seq: event.id.seq, topic, arrived_at, expires, cost, event: Some(event.into()) }
     }
 
     /// What an event with so many bytes of data, type and [lines of headers](crate::Headers::as_lines) is charged with.
-    pub fn cost_of(data: usize, kind: usize, headers: usize) -> usize {
+    pub fn cost_of(data: usize, event_type: usize, headers: usize) -> usize {
         // Two tree slots, a queue slot and the allocator's own; measured with 200-byte events.
         const OVERHEAD: usize = 144;
-        size_of::<Event>() + OVERHEAD + data + kind + Headers::cost_of(headers)
+        size_of::<Event>() + OVERHEAD + data + event_type + Headers::cost_of(headers)
     }
 
     pub(super) fn is_live(&self, now: u64) -> bool {
@@ -46,7 +46,7 @@ impl Entry {
 
 /// What a topic has in history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct TopicUsage {
     /// Events.
     pub events: usize,
     /// What they cost, in bytes.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     bounds::{Bound, Bounds},
-    dirty::Journal,
+    dirty::DirtySet,
     entry::{Entry, TopicKey, Totals},
     losses::Losses,
     newest::Newest,
-    past::{Forgotten, TopicPast},
+    past::{TopicPast, UnattributedLosses},
 };
 use crate::{limits::EVICT_MAX, retention::Retention};
 
@@ -26,12 +26,12 @@ pub struct Memory {
     /// The topics whose retained event ends by itself, by when.
     pub(super) ending: BTreeSet<(u64, TopicKey)>,
     pub(super) totals: Totals,
-    pub(super) forgotten: Forgotten,
+    pub(super) forgotten: UnattributedLosses,
     pub(super) losses: Losses,
     /// The retained event of each topic.
     pub(super) retained_index: BTreeMap<u64, TopicKey>,
     /// What is to be written down next, if anybody does.
-    pub(super) journal: Option<Journal>,
+    pub(super) dirty: Option<DirtySet>,
 }
 
 /// A topic's events, and what else is known of its past.
@@ -57,17 +57,17 @@ impl Memory {
             topics: Vec::new(),
             ending: BTreeSet::new(),
             totals: Totals::default(),
-            forgotten: Forgotten::default(),
+            forgotten: UnattributedLosses::default(),
             losses: Losses::default(),
             retained_index: BTreeMap::new(),
-            journal: None,
+            dirty: None,
         }
     }
 
     /// An empty history that keeps a journal, for whoever writes it down. Of what is written, the newest events that cost
     /// so much stay in memory; see [`HOT_BYTES`](crate::limits::HOT_BYTES).
-    pub fn journaled(retention: Retention, keep: usize) -> Memory {
-        Memory { journal: Some(Journal::new(keep)), ..Memory::new(retention) }
+    pub fn persistent(retention: Retention, keep: usize) -> Memory {
+        Memory { dirty: Some(DirtySet::new(keep)), ..Memory::new(retention) }
     }
 
     pub(super) fn entry(&self, seq: u64) -> Option<&Entry> {
@@ -136,7 +136,7 @@ impl Memory {
         let (cost, seq) = (entry.cost, entry.seq);
         let topic = &mut self.topics[entry.topic];
         if topic.seqs.is_empty() {
-            self.bounds.watch(entry.topic, entry.came);
+            self.bounds.watch(entry.topic, entry.arrived_at);
         }
         topic.seqs.push_back(seq);
         topic.newest.push(seq, entry.expires);
@@ -152,7 +152,7 @@ impl Memory {
 
     /// When the oldest event of a topic came.
     fn oldest_of(&self, key: TopicKey) -> Option<u64> {
-        Some(self.log.get(self.topics[key].seqs.front()?)?.came)
+        Some(self.log.get(self.topics[key].seqs.front()?)?.arrived_at)
     }
 
     /// The topic that has the oldest event of all, if all have more bytes than they may.
@@ -184,7 +184,7 @@ impl Memory {
         }
         let Some(key) = self.bounds.next(now) else { return false };
         let (bound, oldest) = (self.bounds.of(key), self.oldest_of(key));
-        if self.is_over(key, bound) || oldest.is_some_and(|came| self.bounds.end(key, came) <= now) {
+        if self.is_over(key, bound) || oldest.is_some_and(|arrived_at| self.bounds.end(key, arrived_at) <= now) {
             self.evict(key, now);
         } else {
             self.bounds.put_off(key, oldest);

@@ -3,8 +3,8 @@
 use std::ops::{ControlFlow, Range};
 
 use super::{
-    Entry, Held, History, Journaled, LostEvent, Memory, Selection, SnapshotKind, TopicKey, TopicPast, Torn, Totals,
-    memory::Topic, merge::last_before,
+    CrashLoss, Entry, History, LostEvent, Memory, Persist, Selection, SnapshotKind, TopicKey, TopicPast, TopicUsage,
+    Totals, memory::Topic, merge::last_before,
 };
 use crate::{
     limits::{EVICT_MAX, RECLAIM_MAX},
@@ -13,15 +13,15 @@ use crate::{
 };
 
 impl History for Memory {
-    fn know(&mut self, topic: TopicKey, name: &Name) {
+    fn add_topic(&mut self, topic: TopicKey, name: &Name) {
         if self.topics.len() <= topic {
             self.topics.resize_with(topic + 1, Topic::default);
         }
-        self.bounds.know(topic, name);
+        self.bounds.add_topic(topic, name);
     }
 
     fn append(&mut self, entry: Entry, retain: bool) {
-        let (key, now, cost, seq) = (entry.topic, entry.came, entry.cost, entry.seq);
+        let (key, now, cost, seq) = (entry.topic, entry.arrived_at, entry.cost, entry.seq);
         if retain {
             self.unretain(key, now);
             self.topics[key].past.retained = Some(seq);
@@ -131,8 +131,8 @@ impl History for Memory {
         self.forgotten.last_loss
     }
 
-    fn torn(&self) -> &[Torn] {
-        &self.forgotten.torn
+    fn crashes(&self) -> &[CrashLoss] {
+        &self.forgotten.crashes
     }
 
     fn expire(&mut self, now: u64) {
@@ -155,8 +155,8 @@ impl History for Memory {
         }
     }
 
-    fn held(&self, topic: TopicKey) -> Held {
-        self.topics.get(topic).map_or(Held::default(), |topic| Held {
+    fn usage(&self, topic: TopicKey) -> TopicUsage {
+        self.topics.get(topic).map_or(TopicUsage::default(), |topic| TopicUsage {
             events: topic.seqs.len(),
             bytes: topic.bytes,
             retained: topic.past.retained.is_some(),
@@ -167,7 +167,7 @@ impl History for Memory {
         self.totals
     }
 
-    fn forget(&mut self, topic: TopicKey) {
+    fn remove_topic(&mut self, topic: TopicKey) {
         if let Some(Topic { seqs, past, reuse, .. }) = self.topics.get_mut(topic) {
             debug_assert!(seqs.is_empty() && past.retained.is_none());
             self.forgotten.last = self.forgotten.last.max(past.last_lost);
@@ -175,15 +175,15 @@ impl History for Memory {
             *reuse += 1;
             self.note(topic);
         }
-        self.bounds.forget(topic);
+        self.bounds.remove_topic(topic);
     }
 
     fn kind(&self) -> &'static str {
-        if self.journal.is_some() { "disk" } else { "memory" }
+        if self.dirty.is_some() { "disk" } else { "memory" }
     }
 
-    fn journal(&mut self) -> Option<&mut dyn Journaled> {
-        self.journal.is_some().then_some(self)
+    fn persist(&mut self) -> Option<&mut dyn Persist> {
+        self.dirty.is_some().then_some(self)
     }
 
     fn retention(&self) -> &Retention {

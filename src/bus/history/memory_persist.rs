@@ -7,7 +7,9 @@
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
-use super::{Changes, Doubt, Entry, Forgotten, History as _, Journaled, Memory, TopicKey, TopicPast, memory::Topic};
+use super::{
+    Changes, Doubt, Entry, History as _, Memory, Persist, TopicKey, TopicPast, UnattributedLosses, memory::Topic,
+};
 use crate::{event::Event, limits::SCAN_MAX};
 
 /// Topics of one batch. Beyond it there is more to take.
@@ -15,36 +17,36 @@ const TOPICS_MAX: usize = 1024;
 impl Memory {
     /// Notes that a topic's past has changed.
     pub(super) fn note(&mut self, topic: TopicKey) {
-        if let Some(journal) = &mut self.journal {
-            journal.topics.insert(topic);
+        if let Some(dirty) = &mut self.dirty {
+            dirty.topics.insert(topic);
         }
     }
 
     /// Notes that a topic has a new event.
     pub(super) fn note_new(&mut self, topic: TopicKey, cost: usize) {
-        if let Some(journal) = &mut self.journal {
-            journal.topics.insert(topic);
-            journal.warm += cost;
+        if let Some(dirty) = &mut self.dirty {
+            dirty.topics.insert(topic);
+            dirty.warm += cost;
         }
     }
 
     /// Notes that an event is gone for good.
     pub(super) fn note_removed(&mut self, seq: u64) {
-        if let Some(journal) = self.journal.as_mut().filter(|journal| seq <= journal.taken) {
-            journal.removed.push(seq);
+        if let Some(dirty) = self.dirty.as_mut().filter(|dirty| seq <= dirty.taken) {
+            dirty.removed.push(seq);
         }
     }
 
     /// Notes that an event has left the log.
     pub(super) fn note_gone(&mut self, seq: u64, cost: usize) {
-        if let Some(journal) = self.journal.as_mut().filter(|journal| seq > journal.cold) {
-            journal.warm -= cost;
+        if let Some(dirty) = self.dirty.as_mut().filter(|dirty| seq > dirty.cold) {
+            dirty.warm -= cost;
         }
     }
 
     /// Lets an event go that was kept in memory because it was retained.
     pub(super) fn cool_one(&mut self, seq: u64) {
-        if self.journal.as_ref().is_some_and(|journal| seq <= journal.cold)
+        if self.dirty.as_ref().is_some_and(|dirty| seq <= dirty.cold)
             && let Some(entry) = self.log.get_mut(&seq)
         {
             entry.event = None;
@@ -52,18 +54,18 @@ impl Memory {
     }
 }
 
-impl Journaled for Memory {
+impl Persist for Memory {
     fn has_changed(&self) -> bool {
-        self.journal.as_ref().is_some_and(|journal| {
+        self.dirty.as_ref().is_some_and(|dirty| {
             let is_new =
-                |entries: &BTreeMap<u64, Entry>| entries.last_key_value().is_some_and(|(seq, _)| *seq > journal.taken);
-            !journal.topics.is_empty() || !journal.removed.is_empty() || is_new(&self.log)
+                |entries: &BTreeMap<u64, Entry>| entries.last_key_value().is_some_and(|(seq, _)| *seq > dirty.taken);
+            !dirty.topics.is_empty() || !dirty.removed.is_empty() || is_new(&self.log)
         })
     }
 
     fn take(&mut self, bytes: usize) -> Changes {
-        let Some(journal) = &mut self.journal else { return Changes::default() };
-        let newer = (std::ops::Bound::Excluded(journal.taken), std::ops::Bound::Unbounded);
+        let Some(dirty) = &mut self.dirty else { return Changes::default() };
+        let newer = (std::ops::Bound::Excluded(dirty.taken), std::ops::Bound::Unbounded);
         let (mut log, mut pinned) = (self.log.range(newer).peekable(), self.pinned.range(newer).peekable());
         let (mut entries, mut size) = (Vec::new(), 0);
         let mut next = || match (log.peek(), pinned.peek()) {
@@ -77,20 +79,20 @@ impl Journaled for Memory {
             && topics.len() < TOPICS_MAX
             && let Some((seq, entry)) = next()
         {
-            journal.taken = *seq;
+            dirty.taken = *seq;
             size += entry.cost;
             entries.push(entry.clone());
-            if journal.topics.remove(&entry.topic) {
+            if dirty.topics.remove(&entry.topic) {
                 topics.push(entry.topic);
             }
         }
-        topics.extend(std::iter::from_fn(|| journal.topics.pop_first()).take(TOPICS_MAX - topics.len()));
-        let more = next().is_some() || !journal.topics.is_empty();
+        topics.extend(std::iter::from_fn(|| dirty.topics.pop_first()).take(TOPICS_MAX - topics.len()));
+        let more = next().is_some() || !dirty.topics.is_empty();
         let topics = topics.into_iter().map(|key| (key, self.topics[key].past)).collect();
         Changes {
             entries,
             topics,
-            removed: std::mem::take(&mut journal.removed),
+            removed: std::mem::take(&mut dirty.removed),
             forgotten: self.forgotten.clone(),
             more,
         }
@@ -98,14 +100,14 @@ impl Journaled for Memory {
 
     fn written(&mut self, upto: u64) -> Vec<Arc<Event>> {
         let mut gone = Vec::new();
-        let Some(journal) = &mut self.journal else { return gone };
-        let newer = (Bound::Excluded(journal.cold), Bound::Included(upto.max(journal.cold)));
+        let Some(dirty) = &mut self.dirty else { return gone };
+        let newer = (Bound::Excluded(dirty.cold), Bound::Included(upto.max(dirty.cold)));
         for (seq, entry) in self.log.range_mut(newer) {
-            if journal.warm <= journal.keep {
+            if dirty.warm <= dirty.keep {
                 break;
             }
-            journal.cold = *seq;
-            journal.warm -= entry.cost;
+            dirty.cold = *seq;
+            dirty.warm -= entry.cost;
             if self.topics[entry.topic].past.retained != Some(*seq) {
                 gone.extend(entry.event.take());
             }
@@ -157,7 +159,7 @@ impl Journaled for Memory {
         self.bounds.doubt(doubt);
     }
 
-    fn restored(&mut self, forgotten: Forgotten, head: u64, now: u64) {
+    fn restored(&mut self, forgotten: UnattributedLosses, head: u64, now: u64) {
         self.losses.restore(forgotten.last_loss);
         self.forgotten = forgotten;
         for key in 0..self.topics.len() {
@@ -166,8 +168,8 @@ impl Journaled for Memory {
                 self.topics[key].past.retained = None;
             }
         }
-        if let Some(journal) = &mut self.journal {
-            (journal.taken, journal.cold) = (head, head);
+        if let Some(dirty) = &mut self.dirty {
+            (dirty.taken, dirty.cold) = (head, head);
         }
         // Nobody waits yet.
         self.set_retention(self.retention().clone(), now);
@@ -179,8 +181,8 @@ impl Journaled for Memory {
 
 #[cfg(debug_assertions)]
 impl Memory {
-    pub(super) fn self_check_journal(&self) {
-        let cold = self.journal.as_ref().map_or(0, |journal| journal.cold);
+    pub(super) fn self_check_dirty(&self) {
+        let cold = self.dirty.as_ref().map_or(0, |dirty| dirty.cold);
         for entry in self.log.values().chain(self.pinned.values()) {
             let is_retained = self.topics[entry.topic].past.retained == Some(entry.seq);
             assert_eq!(
@@ -190,15 +192,15 @@ impl Memory {
                 entry.seq
             );
         }
-        let Some(journal) = &self.journal else { return };
-        assert!(journal.cold <= journal.taken, "{journal:?}");
-        let warm = self.log.range(journal.cold + 1..).map(|(_, entry)| entry.cost).sum::<usize>();
-        assert_eq!(journal.warm, warm, "cost of the events that are in memory and not yet on disk alone");
-        assert!(journal.topics.last().is_none_or(|key| *key < self.topics.len()), "{journal:?}");
-        let mut removed = journal.removed.clone();
+        let Some(dirty) = &self.dirty else { return };
+        assert!(dirty.cold <= dirty.taken, "{dirty:?}");
+        let warm = self.log.range(dirty.cold + 1..).map(|(_, entry)| entry.cost).sum::<usize>();
+        assert_eq!(dirty.warm, warm, "cost of the events that are in memory and not yet on disk alone");
+        assert!(dirty.topics.last().is_none_or(|key| *key < self.topics.len()), "{dirty:?}");
+        let mut removed = dirty.removed.clone();
         removed.sort_unstable();
         assert!(removed.is_sorted_by(|a, b| a < b), "an event is removed twice: {removed:?}");
-        let is_gone = |seq: &u64| *seq <= journal.taken && self.entry(*seq).is_none();
+        let is_gone = |seq: &u64| *seq <= dirty.taken && self.entry(*seq).is_none();
         assert!(removed.iter().all(is_gone), "an event that is to be removed is there: {removed:?}");
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn last_before(entries: &BTreeMap<u64, Entry>, time: u64) -> u64 {
     while late - early > 1 {
         let middle = early + (late - early) / 2;
         match entries.range(middle..).next() {
-            Some((seq, entry)) if entry.came < time => early = *seq,
+            Some((seq, entry)) if entry.arrived_at < time => early = *seq,
             _ => late = middle,
         }
     }

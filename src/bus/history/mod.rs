@@ -9,8 +9,8 @@
 //! of [`EVICT_MAX`](crate::limits::EVICT_MAX), so that nobody waits long for the bus; the past is not read until all have
 //! gone.
 //!
-//! A history may keep a [journal](Journaled): what of it has changed since it was last written down. Whoever keeps it
-//! on disk takes that in [batches](super::journal::Batch), and gives back at the next start what it has. Of what is
+//! A history may keep a [journal](Persist): what of it has changed since it was last written down. Whoever keeps it
+//! on disk takes that in [batches](super::batch::Batch), and gives back at the next start what it has. Of what is
 //! written down only the newest and the retained events stay in memory as well; of the others an entry without its event
 //! does, and whoever reads so far back [waits for the disk](super::fetch).
 
@@ -35,10 +35,10 @@ mod snapshot;
 pub use self::{
     backend::History,
     bounds::Doubt,
-    entry::{Entry, Held, TopicKey, Totals},
+    entry::{Entry, TopicKey, TopicUsage, Totals},
     losses::LostEvent,
     memory::Memory,
-    past::{Forgotten, TopicPast, Torn},
-    persist::{Changes, Journaled},
+    past::{CrashLoss, TopicPast, UnattributedLosses},
+    persist::{Changes, Persist},
     selection::{Selection, SnapshotKind},
 };

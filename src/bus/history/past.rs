@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// So many crashes are known each with its place. Of those before, whoever comes from there is told at once.
-const TORN_MAX: usize = 16;
+const CRASHES_MAX: usize = 16;
 
 /// What of a topic's past is no event: what it holds beyond its bounds, and what it has lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,25 +18,26 @@ pub struct TopicPast {
 
 /// What has gone of which no topic knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Forgotten {
+pub struct UnattributedLosses {
     /// The last event that was let go of any topic.
     pub last_loss: u64,
     /// The last event that was let go of a topic that is forgotten now.
     pub last: u64,
     /// What crashes have taken, oldest first.
-    pub torn: Vec<Torn>,
+    #[serde(rename = "torn")]
+    pub crashes: Vec<CrashLoss>,
 }
 
 /// Numbers that a crash has taken: they may have been used, and nothing of them was written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Torn {
+pub struct CrashLoss {
     /// The last number before them.
     pub after: u64,
     /// The last of them.
     pub last: u64,
 }
 
-impl Forgotten {
+impl UnattributedLosses {
     /// Notes that anything may be lost up to an event, and nobody knows of which topics.
     pub fn lose(&mut self, last: u64) {
         self.last_loss = self.last_loss.max(last);
@@ -44,15 +45,15 @@ impl Forgotten {
     }
 
     /// Notes what a crash has taken.
-    pub fn tear(&mut self, torn: Torn) {
+    pub fn add_crash(&mut self, crash: CrashLoss) {
         // Nothing came between two crashes.
-        if let Some(before) = self.torn.last_mut().filter(|before| before.last == torn.after) {
-            before.last = torn.last;
+        if let Some(before) = self.crashes.last_mut().filter(|before| before.last == crash.after) {
+            before.last = crash.last;
             return;
         }
-        self.torn.push(torn);
-        if self.torn.len() > TORN_MAX {
-            let oldest = self.torn.remove(0);
+        self.crashes.push(crash);
+        if self.crashes.len() > CRASHES_MAX {
+            let oldest = self.crashes.remove(0);
             self.lose(oldest.last);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     bounds::Doubt,
     entry::{Entry, TopicKey},
-    past::{Forgotten, TopicPast},
+    past::{TopicPast, UnattributedLosses},
 };
 use crate::event::Event;
 
@@ -19,13 +19,13 @@ pub struct Changes {
     /// Events of earlier batches that history has let go.
     pub removed: Vec<u64>,
     /// What is known of forgotten topics.
-    pub forgotten: Forgotten,
+    pub forgotten: UnattributedLosses,
     /// Whether there is more to take.
     pub more: bool,
 }
 
 /// A history that keeps a journal.
-pub trait Journaled {
+pub trait Persist {
     /// Whether anything has changed since the last batch.
     fn has_changed(&self) -> bool;
     /// Takes what has changed: events of about so many bytes at most, unless the first is larger, and not more than a call of
@@ -44,5 +44,5 @@ pub trait Journaled {
     /// Has the age of events in doubt from now on.
     fn doubt(&mut self, doubt: Doubt);
     /// Ends a start: `head` is the last number that may have been used.
-    fn restored(&mut self, forgotten: Forgotten, head: u64, now: u64);
+    fn restored(&mut self, forgotten: UnattributedLosses, head: u64, now: u64);
 }

@@ -1,6 +1,6 @@
 //! A batch: what has changed since the last one, as it is written down.
 
-use super::history::{Entry, Forgotten, TopicPast};
+use super::history::{Entry, TopicPast, UnattributedLosses};
 use crate::topic::Topic;
 
 /// Names of forgotten topics that wait to be written down. Beyond it all topics are written anew instead.
@@ -13,7 +13,7 @@ pub struct TopicRecord {
     pub topic: Topic,
     /// Events published since it became known.
     pub published: u64,
-    /// The newest event: its number and when it came, in milliseconds since 1970.
+    /// The newest event: its number and when it arrived, in milliseconds since 1970.
     pub last: Option<(u64, u64)>,
     /// What it holds and has lost.
     pub past: TopicPast,
@@ -31,7 +31,7 @@ pub struct Batch {
     /// Numbers of events of earlier batches that are not needed any more.
     pub removed: Vec<u64>,
     /// What is known of forgotten topics.
-    pub forgotten: Forgotten,
+    pub forgotten: UnattributedLosses,
     /// The last number that was used.
     pub head: u64,
     /// Whether there is more to write at once.
