@@ -143,7 +143,7 @@ fn open_bus(config: &Config) -> Result<(SharedBus, Option<Arc<Store>>), String> 
     };
     let history = match opened {
         None => Memory::new(config.retention.clone()),
-        Some(_) => Memory::journaled(config.retention.clone(), HOT_BYTES),
+        Some(_) => Memory::persistent(config.retention.clone(), HOT_BYTES),
     };
     let epoch = opened.as_ref().and_then(Opened::epoch).unwrap_or(epoch);
     let mut bus = Bus::new(epoch, config.limits.clone(), Box::new(history));

@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use redb::{Builder, CompactionError, Database, StorageBackend, Table, TableDefinition};
 use serde::{Deserialize, Serialize};
 use sse_bus::bus::{
-    history::{Forgotten, TopicPast},
-    journal::{Gone, TopicRecord},
+    batch::{Gone, TopicRecord},
+    history::{TopicPast, UnattributedLosses},
 };
 
 use super::{
@@ -55,7 +55,7 @@ pub(super) struct State {
     /// The relation between that clock and the machine's clocks.
     #[serde(default)]
     pub(super) clocks: Relation,
-    pub(super) forgotten: Forgotten,
+    pub(super) forgotten: UnattributedLosses,
     /// The number of the last batch in the database. The [write-ahead file](super::wal) may hold later ones.
     #[serde(default)]
     pub(super) last_batch: u64,

@@ -70,7 +70,7 @@ impl BlockBuilder {
     /// Returns the number of events added.
     pub(super) fn fill(&mut self, entries: &[Entry], most: usize) -> usize {
         let (before, block) = (self.events, &mut self.bytes);
-        for Entry { event, came: arrived_at, expires, .. } in entries {
+        for Entry { event, arrived_at, expires, .. } in entries {
             // New events are always in memory.
             let Some(event) = event else { continue };
             let (topic, event_type) = (event.topic.as_str(), event.event_type.as_ref().map(EventType::as_str));
@@ -215,7 +215,7 @@ mod tests {
         for (entry, record) in entries.iter().zip(&read) {
             let event = record.event(epoch, &mut HashMap::new()).unwrap();
             assert_eq!(
-                (entry.event.as_deref(), entry.came, entry.expires),
+                (entry.event.as_deref(), entry.arrived_at, entry.expires),
                 (Some(&event), record.arrived_at, record.expires)
             );
         }

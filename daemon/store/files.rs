@@ -12,7 +12,7 @@ use std::{
 };
 
 use redb::Database;
-use sse_bus::{Epoch, bus::journal::Batch};
+use sse_bus::{Epoch, bus::batch::Batch};
 use tracing::debug;
 
 use super::{

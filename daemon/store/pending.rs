@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use sse_bus::{
     Topic,
     bus::{
+        batch::{Batch, Gone, TopicRecord},
         history::Entry,
-        journal::{Batch, Gone, TopicRecord},
     },
 };
 

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use sse_bus::{
     Epoch, Topic,
     bus::{
-        history::{Entry, Forgotten, Torn},
-        journal::TopicRecord,
+        batch::TopicRecord,
+        history::{CrashLoss, Entry, UnattributedLosses},
     },
 };
 
@@ -39,7 +39,7 @@ pub(super) struct Recovered {
     pub(super) clock: u64,
     pub(super) clocks: Relation,
     /// Includes the losses caused by this shutdown.
-    pub(super) forgotten: Forgotten,
+    pub(super) forgotten: UnattributedLosses,
     pub(super) topics: Vec<TopicRecord>,
     /// The events in log order. `topic` is an index into `topics`. Only retained events are in memory.
     pub(super) entries: Vec<Entry>,
@@ -118,7 +118,7 @@ fn content(database: &Database, epoch: Epoch, state: State) -> Result<Content, r
             };
             let cost = Entry::cost_of(data.len(), event_type.map_or(0, str::len), headers.len());
             let event = if retained.contains(&seq) { record.event(epoch, &mut HashMap::new()) } else { None };
-            recovered.entries.push(Entry { seq, topic, came: arrived_at, expires, cost, event: event.map(Arc::new) });
+            recovered.entries.push(Entry { seq, topic, arrived_at, expires, cost, event: event.map(Arc::new) });
         }
         blocks.insert(first, found_block);
     }
@@ -133,7 +133,7 @@ impl Recovered {
     fn new(state: &State, epoch: Epoch) -> Recovered {
         let mut forgotten = state.forgotten.clone();
         if !state.ended {
-            forgotten.tear(Torn { after: state.head, last: state.reserved });
+            forgotten.add_crash(CrashLoss { after: state.head, last: state.reserved });
         }
         Recovered {
             epoch,

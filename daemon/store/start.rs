@@ -15,7 +15,7 @@ use std::{
 };
 
 use redb::{Database, backends::InMemoryBackend};
-use sse_bus::{Epoch, bus::history::Forgotten};
+use sse_bus::{Epoch, bus::history::UnattributedLosses};
 use tracing::{error, warn};
 
 use super::{
@@ -188,7 +188,8 @@ impl Start<'_> {
         } else {
             recovery::read(&database, epoch).map(|(state, recovered, blocks)| (state, Some(recovered), blocks))?
         };
-        let (head, forgotten) = recovered.as_ref().map_or((0, Forgotten::default()), |l| (l.head, l.forgotten.clone()));
+        let (head, forgotten) =
+            recovered.as_ref().map_or((0, UnattributedLosses::default()), |l| (l.head, l.forgotten.clone()));
         // The copy in memory represents the database on disk.
         let checkpointed_batch = if disk_full.is_some() { before } else { wal::random_start() };
         let (reserved, ended, last_batch) = (head + RESERVE, false, checkpointed_batch);

@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use sse_bus::{
     Epoch, Topic,
     bus::{
-        history::{Entry, Forgotten},
-        journal::{Batch, Gone, TopicRecord},
+        batch::{Batch, Gone, TopicRecord},
+        history::{Entry, UnattributedLosses},
     },
 };
 
@@ -54,7 +54,7 @@ pub(super) struct WalBatch {
 struct BatchMetadata {
     head: u64,
     clock: u64,
-    forgotten: Forgotten,
+    forgotten: UnattributedLosses,
     /// `None` removes all topics that `topics` does not name.
     gone: Option<Vec<String>>,
     topics: Vec<(String, TopicState)>,
@@ -208,7 +208,7 @@ mod tests {
             gone: Gone::Topics(vec![Topic::parse("gone").unwrap()]),
             topics: vec![record],
             removed: Vec::new(),
-            forgotten: Forgotten::default(),
+            forgotten: UnattributedLosses::default(),
             head: seq,
             more: false,
         }

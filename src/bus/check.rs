@@ -3,16 +3,26 @@
 //!
 //! Each part checks itself where its private fields are. What spans two parts is compared here.
 
-use std::{collections::HashMap, sync::atomic::Ordering};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::atomic::Ordering,
+};
 
-use super::{Bus, clients::Role, cursor::Place, feeds::FeedKey};
+use super::{
+    Bus,
+    clients::Role,
+    cursor::Position,
+    heartbeats::{Heartbeats, Phase},
+    ids::{ClientId, FeedKey},
+    shared_cursor::SharedCursor,
+};
 
 /// What the clients say about their feed.
 #[derive(Debug, Default)]
 pub(super) struct FeedUsers {
     pub(super) subscribers: usize,
     /// The segments that its live cursors read next: of subscribers with a cursor of their own, and of groups.
-    pub(super) places: Vec<u64>,
+    pub(super) positions: Vec<u64>,
 }
 
 impl Bus {
@@ -33,10 +43,10 @@ impl Bus {
         self.history.self_check();
         let (mut events, mut bytes, mut retained) = (0, 0, 0);
         for (key, state) in self.topics.iter() {
-            let held = self.history.held(key);
-            events += held.events;
-            bytes += held.bytes;
-            retained += usize::from(held.retained);
+            let usage = self.history.usage(key);
+            events += usage.events;
+            bytes += usage.bytes;
+            retained += usize::from(usage.retained);
             assert!(
                 state.last.is_none_or(|(seq, _)| seq <= self.head),
                 "the last event of {state:?} is above the head"
@@ -53,10 +63,10 @@ impl Bus {
             let Role::Subscriber(subscriber) = &client.role else { continue };
             let feed = users.entry(subscriber.feed).or_default();
             feed.subscribers += 1;
-            feed.places.extend(subscriber.cursor.segment());
+            feed.positions.extend(subscriber.cursor.segment());
         }
         for (key, feed) in self.feeds.iter() {
-            users.entry(key).or_default().places.extend(feed.self_check_places());
+            users.entry(key).or_default().positions.extend(feed.self_check_positions());
         }
         users
     }
@@ -68,10 +78,10 @@ impl Bus {
                 let client = self.clients.get(*id).map(|client| &client.role);
                 let Some(Role::Subscriber(subscriber)) = client else { panic!("{id} waits, and is no subscriber") };
                 assert_eq!(subscriber.feed, key, "the feed of {id}, which waits");
-                let may_wait = match subscriber.cursor.place {
-                    Place::Live { segment, .. } => segment == feed.end() || self.feeds.is_dirty(key),
-                    Place::Past(_) | Place::Snapshot(_) => subscriber.cursor.wanted.is_some(),
-                    Place::Grouped(_) => false,
+                let may_wait = match subscriber.cursor.position {
+                    Position::Live { segment, .. } => segment == feed.end() || self.feeds.is_dirty(key),
+                    Position::History(_) | Position::Snapshot(_) => subscriber.cursor.wanted.is_some(),
+                    Position::Shared(_) => false,
                 };
                 assert!(may_wait, "{id} waits alone at {:?}", subscriber.cursor);
             }
@@ -87,5 +97,44 @@ impl Bus {
         }
         let charged = self.unicast_bytes.load(Ordering::Relaxed);
         assert_eq!(charged, waiting.values().sum::<usize>(), "bytes of all waiting unicast events");
+    }
+
+    fn self_check_heartbeats(&self) {
+        let mut phases = BTreeMap::<Phase, Vec<ClientId>>::new();
+        for id in self.client_ids() {
+            let role = self.clients.get(id).map(|client| &client.role);
+            let Some(Role::Subscriber(subscriber)) = role else { continue };
+            if self.feeds.get(subscriber.feed).is_some_and(|feed| feed.format.has_heartbeat()) {
+                phases.entry(Heartbeats::phase(id, subscriber.heartbeat_interval)).or_default().push(id);
+            }
+        }
+        assert_eq!(self.heartbeats.phases, phases, "subscribers by when their heartbeats are due");
+    }
+
+    fn self_check_groups(&self) {
+        let mut slots = 0;
+        for (key, feed) in self.feeds.iter() {
+            for (index, SharedCursor { reader, members, segment, is_woken, .. }) in feed.groups.iter().enumerate() {
+                assert!(!feed.groups[..index].iter().any(|other| other.reader == *reader), "groups of {reader:?}");
+                for (number, id) in members.iter().enumerate() {
+                    let role = self.clients.get(*id).map(|client| &client.role);
+                    let Some(Role::Subscriber(subscriber)) = role else {
+                        panic!("{id} is in a group, and no subscriber")
+                    };
+                    assert_eq!((subscriber.feed, subscriber.reader), (key, Some(*reader)), "feed and reader of {id}");
+                    let Position::Shared(slot) = &subscriber.cursor.position else {
+                        panic!("{id} is in a group by mistake")
+                    };
+                    assert_eq!(slot.number, number, "the slot of {id}");
+                    slots += 1;
+                }
+                let has_news = !members.is_empty() && *segment != feed.end();
+                assert!(!has_news || *is_woken || self.feeds.is_dirty(key), "{reader:?} is not called for feed {key}");
+            }
+        }
+        let is_grouped =
+            |role: &Role| matches!(role, Role::Subscriber(s) if matches!(s.cursor.position, Position::Shared(_)));
+        let grouped = self.clients.iter().filter(|(_, client)| is_grouped(&client.role)).count();
+        assert_eq!(grouped, slots, "clients in groups");
     }
 }

@@ -3,36 +3,20 @@
 //! Ids are never given twice. Names are the clients' own affair: several may have the same, and whoever addresses a
 //! name addresses them all. Where a name equals another client's id, the id counts.
 
-use std::{collections::HashMap, fmt, str::FromStr};
+use std::collections::HashMap;
 
 use rustc_hash::FxHashMap;
 
-use super::{cursor::Cursor, feeds::FeedKey, groups::ReaderId, unicast::UnicastQueue};
+use super::{
+    cursor::Cursor,
+    ids::{ClientId, FeedKey, ReaderId},
+    unicast_queue::UnicastQueue,
+};
 use crate::{
     limits::NAME_MAX,
     protocol::{ErrorCode, Refused, Slow, sse::PositionForm},
     topic::Filter,
 };
-
-/// A connection's id: `c1`, `c2`, …
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ClientId(pub(super) u64);
-
-impl fmt::Display for ClientId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "c{}", self.0)
-    }
-}
-
-impl FromStr for ClientId {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<ClientId, ()> {
-        let id = text.strip_prefix('c').and_then(|n| n.parse().ok()).map(ClientId);
-        // As it is written, and only so: `c01` and `c+1` are names.
-        id.filter(|id| id.to_string() == text).ok_or(())
-    }
-}
 
 /// The name that a client gives itself: 1 to [`NAME_MAX`] bytes without control characters, and not in the form of an id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,7 +57,7 @@ pub struct Description {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) description: Description,
-    /// When it came, in milliseconds since 1970.
+    /// When it arrived, in milliseconds since 1970.
     pub(super) connected: u64,
     pub(super) role: Role,
     /// Events delivered to it or taken from it; while it is in a group, those before.

@@ -26,7 +26,7 @@ use crate::{
 /// A subscriber's position.
 #[derive(Debug)]
 pub(super) struct Cursor {
-    pub(super) place: Place,
+    pub(super) position: Position,
     /// What was read from disk for it, while there is room for that.
     pub(super) fetched: Weak<Fetched>,
     /// The event that it waits for, while it does.
@@ -34,8 +34,8 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    pub(super) fn new(place: Place) -> Cursor {
-        Cursor { place, fetched: Weak::new(), wanted: None }
+    pub(super) fn new(position: Position) -> Cursor {
+        Cursor { position, fetched: Weak::new(), wanted: None }
     }
 
     /// What was read from disk for it, if it is still there.
@@ -45,45 +45,45 @@ impl Cursor {
 
     /// The segment of its feed that it reads next, if it has a place there.
     pub(super) fn segment(&self) -> Option<u64> {
-        match &self.place {
-            Place::Live { segment, .. } => Some(*segment),
-            Place::Snapshot(snapshot) => snapshot.segment,
-            Place::Past(_) | Place::Grouped(_) => None,
+        match &self.position {
+            Position::Live { segment, .. } => Some(*segment),
+            Position::Snapshot(snapshot) => snapshot.segment,
+            Position::History(_) | Position::Shared(_) => None,
         }
     }
 
     /// The number from which a client could resume and receive all that this cursor has still to deliver or to report as a
     /// gap. None if there is no such number: the bus does not know the subscriber's own id and reports that first, the cursor
     /// is in a group, or it reads a snapshot whose first event is not found yet.
-    pub(super) fn position(&self) -> Option<u64> {
-        match &self.place {
-            Place::Snapshot(_) | Place::Grouped(_) => None,
-            Place::Past(past) => past.gap.is_none().then_some(past.after),
-            Place::Live { seq, .. } => Some(*seq),
+    pub(super) fn resume_seq(&self) -> Option<u64> {
+        match &self.position {
+            Position::Snapshot(_) | Position::Shared(_) => None,
+            Position::History(cursor) => cursor.gap.is_none().then_some(cursor.after),
+            Position::Live { seq, .. } => Some(*seq),
         }
     }
 }
 
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum Position {
     /// It reads one event of each topic, then its feed.
     Snapshot(Box<Snapshot>),
     /// It reads history. Boxed: most cursors are live, and there may be many.
-    Past(Box<Past>),
+    History(Box<HistoryCursor>),
     /// It reads its feed: the next segment, and the place up to which it has read everything.
     Live { segment: u64, seq: u64 },
-    /// It has read everything and shares the place of its [group](super::groups).
-    Grouped(Seat),
+    /// It has read everything and shares the place of its [group](super::shared_cursor).
+    Shared(MemberSlot),
 }
 
-/// A subscriber's seat in its group.
+/// A subscriber's slot in its group.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct MemberSlot {
     /// Where it stands among the members.
     pub(super) number: usize,
     /// The group's events when it came.
     pub(super) since: u64,
-    /// Calls this subscriber alone.
+    /// Wakes this subscriber alone.
     pub(super) waker: Waker,
 }
 
@@ -116,17 +116,17 @@ impl Snapshot {
     }
 
     /// What the cursor reads after the snapshot.
-    pub(super) fn next(&self) -> Place {
+    pub(super) fn next(&self) -> Position {
         match self.segment {
-            Some(segment) => Place::Live { segment, seq: self.upto },
-            None => Place::Past(Past::after(self.upto, GapReason::Evicted).into()),
+            Some(segment) => Position::Live { segment, seq: self.upto },
+            None => Position::History(HistoryCursor::after(self.upto, GapReason::Evicted).into()),
         }
     }
 }
 
 /// A cursor in history.
 #[derive(Debug)]
-pub(super) struct Past {
+pub(super) struct HistoryCursor {
     /// Everything up to here was delivered, or is told as lost.
     pub(super) after: u64,
     /// Why what is lost is lost.
@@ -139,35 +139,39 @@ pub(super) struct Past {
     /// What is lost and not yet told.
     pub(super) gap: Option<Gap>,
     /// Whether what crashes have taken is lost to this subscriber.
-    is_torn: bool,
-    /// The place in its feed at which it stopped reading it. It misses the live-only events since then.
+    counts_crashes: bool,
+    /// The place from which it would have read its feed: what has been live only since then is missed.
     pub(super) left: Option<u64>,
 }
 
-impl Past {
+impl HistoryCursor {
     /// Goes on after an event that the subscriber had.
-    pub(super) fn after(seq: u64, reason: GapReason) -> Past {
-        Past { after: seq, reason, accounted: 0, earlier: None, gap: None, is_torn: true, left: None }
+    pub(super) fn after(seq: u64, reason: GapReason) -> HistoryCursor {
+        HistoryCursor { after: seq, reason, accounted: 0, earlier: None, gap: None, counts_crashes: true, left: None }
     }
 
-    /// Continues after an event, for a subscriber that its feed left behind at a place.
-    pub(super) fn left_behind(seq: u64, place: u64) -> Past {
-        Past { left: Some(place), ..Past::after(seq, GapReason::Lagged) }
+    /// Goes on after an event, for a subscriber that was left behind at a place of its feed.
+    pub(super) fn left_behind(seq: u64, segment: u64) -> HistoryCursor {
+        HistoryCursor { left: Some(segment), ..HistoryCursor::after(seq, GapReason::Lagged) }
     }
 
     /// Whether its feed has had events that are live only while the cursor read history.
     pub(super) fn has_missed_live(&self, feed: &Feed) -> bool {
-        self.left.is_some_and(|place| feed.has_live_since(place))
+        self.left.is_some_and(|segment| feed.has_live_since(segment))
     }
 
     /// A cursor of a new subscriber: what history lost before now is not missing for it.
-    pub(super) fn from_now_on(after: u64, history: &dyn History) -> Past {
-        Past { accounted: history.losses().end, is_torn: false, ..Past::after(after, GapReason::Evicted) }
+    pub(super) fn from_now_on(after: u64, history: &dyn History) -> HistoryCursor {
+        HistoryCursor {
+            accounted: history.losses().end,
+            counts_crashes: false,
+            ..HistoryCursor::after(after, GapReason::Evicted)
+        }
     }
 
     /// Begins with everything there is, after telling why the subscriber's own place is unknown.
-    pub(super) fn with_gap(gap: Gap) -> Past {
-        Past { gap: Some(gap), ..Past::after(0, GapReason::Evicted) }
+    pub(super) fn with_gap(gap: Gap) -> HistoryCursor {
+        HistoryCursor { gap: Some(gap), ..HistoryCursor::after(0, GapReason::Evicted) }
     }
 
     /// Accounts for what history has lost ahead of the cursor, as part of the gap that is told before the next event. Does so
@@ -211,12 +215,12 @@ impl Past {
     }
 
     /// Notes what crashes have taken between two places, as part of the gap that is told next.
-    pub(super) fn note_torn(&mut self, history: &dyn History, after: u64, upto: u64, epoch: Epoch) {
-        if !self.is_torn {
+    pub(super) fn note_crashes(&mut self, history: &dyn History, after: u64, upto: u64, epoch: Epoch) {
+        if !self.counts_crashes {
             return;
         }
-        for torn in history.torn().iter().filter(|torn| torn.last > after && torn.last <= upto) {
-            self.miss(torn.after.max(after) + 1, torn.last, None, epoch);
+        for crash in history.crashes().iter().filter(|crash| crash.last > after && crash.last <= upto) {
+            self.miss(crash.after.max(after) + 1, crash.last, None, epoch);
         }
     }
 

@@ -1,13 +1,11 @@
 //! Events that are on disk only: whoever reads so far back waits for them.
 //!
 //! The bus does no I/O. A read that comes to such an event notes what it [wants](Wanted) and waits like any other; whoever
-//! keeps history on disk takes the wishes, reads without the bus, and [hands over](Bus::hand_over) what it found. Only
+//! keeps history on disk takes the wishes, reads without the bus, and [hands over](super::Bus::hand_over) what it found. Only
 //! that subscriber waits. What was handed over belongs to the caller, who bounds it: once it is dropped, a cursor that has
 //! not read it wants it again.
 
-use std::{mem, sync::Weak};
-
-use super::{Bus, ClientId, history::Entry};
+use super::{history::Entry, ids::ClientId};
 use crate::event::Event;
 
 /// What a subscriber waits for.
@@ -45,45 +43,9 @@ pub(super) fn find<'a>(entry: &'a Entry, fetched: Option<&'a Fetched>) -> Found<
     match (&entry.event, fetched) {
         (Some(event), _) => Found::Here(event),
         (None, Some(fetched)) if (fetched.from..=fetched.upto).contains(&entry.seq) => {
-            let place = fetched.events.binary_search_by_key(&entry.seq, |event| event.id.seq);
-            place.map_or(Found::Lost, |place| Found::Here(&fetched.events[place]))
+            let index = fetched.events.binary_search_by_key(&entry.seq, |event| event.id.seq);
+            index.map_or(Found::Lost, |index| Found::Here(&fetched.events[index]))
         }
         (None, _) => Found::OnDisk,
-    }
-}
-
-impl Bus {
-    /// Whether anybody waits for the disk.
-    pub fn has_wanted(&self) -> bool {
-        !self.wanted.is_empty()
-    }
-
-    /// Takes what is wanted, in the order in which it was asked for. Each is to be handed over, or asked for again by
-    /// nobody.
-    pub fn take_wanted(&mut self) -> Vec<Wanted> {
-        std::mem::take(&mut self.wanted)
-    }
-
-    /// Hands over what a subscriber waits for, if it still does, and calls it. What is dropped before the subscriber has read
-    /// it is wanted again.
-    pub fn hand_over(&mut self, client: ClientId, fetched: Weak<Fetched>) {
-        let Some(subscriber) = self.clients.subscriber_mut(client) else { return };
-        if subscriber.cursor.wanted.take().is_some() {
-            subscriber.cursor.fetched = fetched;
-            self.call(client);
-        }
-    }
-
-    /// Notes that a subscriber waits for an event.
-    pub(super) fn want(&mut self, client: ClientId, seq: u64, waker: &std::task::Waker) {
-        let Some(subscriber) = self.clients.subscriber_mut(client) else { return };
-        let cursor = &mut subscriber.cursor;
-        if cursor.wanted.replace(seq) != Some(seq) {
-            let previous = mem::take(&mut cursor.fetched).upgrade().map_or(0, |fetched| fetched.upto);
-            self.wanted.push(Wanted { client, seq, previous });
-        }
-        if let Some(feed) = self.feeds.get_mut(subscriber.feed) {
-            feed.parked.insert(client, waker.clone());
-        }
     }
 }

@@ -7,17 +7,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Bus, ClientId, Now, cursor::Place};
+use super::{ids::ClientId, now::Now};
 use crate::limits::CALLS_MAX;
 
 /// The interval and the remainder of some subscribers.
-type Phase = (u8, u8);
+pub(super) type Phase = (u8, u8);
 
 /// The subscribers that get heartbeats, by when.
 #[derive(Debug, Default)]
 pub(super) struct Heartbeats {
     /// By id.
-    phases: BTreeMap<Phase, Vec<ClientId>>,
+    pub(super) phases: BTreeMap<Phase, Vec<ClientId>>,
     /// Up to this second all that was due is in the queue, or was called.
     second: u64,
     /// Due, and not called yet.
@@ -27,7 +27,7 @@ pub(super) struct Heartbeats {
 }
 
 impl Heartbeats {
-    fn phase(id: ClientId, interval: u8) -> Phase {
+    pub(super) fn phase(id: ClientId, interval: u8) -> Phase {
         (interval, (id.0 % u64::from(interval)) as u8)
     }
 
@@ -59,7 +59,7 @@ impl Heartbeats {
     }
 
     /// When the next is due, in milliseconds.
-    fn next(&self) -> Option<u64> {
+    pub(super) fn next(&self) -> Option<u64> {
         if !self.queue.is_empty() || self.begun.is_some() {
             return Some(0);
         }
@@ -67,7 +67,7 @@ impl Heartbeats {
     }
 
     /// The next that are due, some of them.
-    fn take(&mut self, now: Now) -> Vec<ClientId> {
+    pub(super) fn take(&mut self, now: Now) -> Vec<ClientId> {
         let passed = (now.mono / 1000).saturating_sub(self.second);
         if passed > 0 {
             let due: Vec<_> = self.phases.keys().copied().filter(|phase| self.wait(*phase) <= passed).collect();
@@ -87,58 +87,5 @@ impl Heartbeats {
             }
         }
         taken
-    }
-}
-
-impl Bus {
-    /// Returns when to call [`tick`](Bus::tick) next, in milliseconds of [`Now::mono`]; at once if that time has passed. None if
-    /// there is nothing to do until the next publish or subscribe.
-    pub fn next_timeout(&self) -> Option<u64> {
-        if self.is_behind() {
-            return Some(0);
-        }
-        // Many events may expire one after the other: at most one call a second for them.
-        let history = self.history.next_expiry().map(|due| due.max(self.ticked.saturating_add(1000)));
-        self.heartbeats.next().into_iter().chain(history).min()
-    }
-
-    /// Makes heartbeats due and evicts old events, a bounded number in each call. To be called at the
-    /// [next timeout](Bus::next_timeout). A late call makes up for the time since the last one.
-    pub fn tick(&mut self, now: Now) {
-        self.ticked = now.mono;
-        self.history.expire(now.mono);
-        for id in self.heartbeats.take(now) {
-            self.heartbeat(id);
-        }
-    }
-
-    /// Makes a subscriber's heartbeat due. Its reader sends it, unless this subscriber also needs its position.
-    fn heartbeat(&mut self, id: ClientId) {
-        let horizon = self.horizon();
-        let Some(subscriber) = self.clients.subscriber_mut(id) else { return };
-        let Some(feed) = self.feeds.get(subscriber.feed) else { return };
-        if let (Place::Grouped(_), Some(reader)) = (&subscriber.cursor.place, subscriber.reader) {
-            let delivered = feed.group(Some(reader)).map_or(0, |group| group.delivered);
-            if !subscriber.needs_position(delivered, horizon) {
-                return self.calls.heartbeat_of(id, reader);
-            }
-        }
-        subscriber.is_heartbeat_due = true;
-        self.call(id);
-    }
-}
-
-#[cfg(debug_assertions)]
-impl Bus {
-    pub(super) fn self_check_heartbeats(&self) {
-        let mut phases = BTreeMap::<Phase, Vec<ClientId>>::new();
-        for id in self.client_ids() {
-            let role = self.clients.get(id).map(|client| &client.role);
-            let Some(super::clients::Role::Subscriber(subscriber)) = role else { continue };
-            if self.feeds.get(subscriber.feed).is_some_and(|feed| feed.format.has_heartbeat()) {
-                phases.entry(Heartbeats::phase(id, subscriber.heartbeat_interval)).or_default().push(id);
-            }
-        }
-        assert_eq!(self.heartbeats.phases, phases, "subscribers by when their heartbeats are due");
     }
 }

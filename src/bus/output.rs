@@ -3,11 +3,13 @@
 use bytes::Bytes;
 
 use super::{
-    ClientId, Format, Framing, Stats,
     clients::{PositionDue, Subscriber},
-    framing::{Chunk, ChunkBuffer},
+    format::Format,
+    framing::{Chunk, ChunkBuffer, Framing},
+    ids::ClientId,
     replay::ReplayBuffers,
-    unicast::Moment,
+    stats::Stats,
+    unicast_queue::Moment,
 };
 use crate::{
     event::{Epoch, Event, EventId},

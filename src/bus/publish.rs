@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use super::{
-    Bus, CLIENTS_TOPIC, ClientId, Now, Publication,
-    history::{Entry, Held, TopicKey},
-    refuse_more,
+    Bus, ClientId, Now, Publication,
+    history::{Entry, TopicKey, TopicUsage},
+    state::refuse_more,
 };
 use crate::{
-    event::{Event, EventId, EventType},
+    event::{Event, EventId},
     protocol::{ErrorCode, Published, Refused},
     time::whole_millis,
     topic::Topic,
@@ -84,14 +84,14 @@ impl Bus {
     /// See [`Bus::admit`]. Returns the topic's number.
     fn room_for(&mut self, publication: &Publication, now: Now) -> Result<TopicKey, Refused> {
         self.refuse_when_closed()?;
-        if publication.durable && self.history.journal().is_none() {
+        if publication.durable && self.history.persist().is_none() {
             let message = "this bus keeps history in memory, so nothing can be durable; use ack `accepted`";
             return Err(Refused::new(ErrorCode::NotDurable, message));
         }
         let topic = self.topic_key(&publication.topic, now)?;
         if publication.retain && !publication.data.is_empty() {
-            let kind = publication.kind.as_ref().map_or(0, |kind| kind.as_str().len());
-            let cost = Entry::cost_of(publication.data.len(), kind, publication.headers.as_lines().len());
+            let type_bytes = publication.event_type.as_ref().map_or(0, |name| name.as_str().len());
+            let cost = Entry::cost_of(publication.data.len(), type_bytes, publication.headers.as_lines().len());
             if !self.has_room_to_retain(topic, cost, now) {
                 let limit = self.limits.retained_bytes;
                 let message = format!(
@@ -156,19 +156,6 @@ impl Bus {
         subscribers
     }
 
-    /// Publishes that a client connects or disconnects. The event is live only.
-    pub(super) fn tell(&mut self, id: ClientId, what: &str, now: Now) {
-        let (Ok(topic), Ok(kind)) = (Topic::parse(CLIENTS_TOPIC), EventType::parse(what)) else { return };
-        self.topics.wanted_by(&topic, &mut self.wanting);
-        let Some(client) = self.clients.get(id).filter(|_| !self.wanting.is_empty()) else { return };
-        let data = serde_json::to_string(&self.presence(id, client)).unwrap_or_default();
-        let event = Event { event_type: Some(kind), ..Event::new(self.position(), topic, data, now.unix) };
-        self.feeds.begin();
-        for feed in &self.wanting {
-            self.feeds.append_live(*feed, &event, &self.limits);
-        }
-    }
-
     fn refuse_when_closed(&self) -> Result<(), Refused> {
         if self.is_closed {
             let message = "the daemon is stopping; publish again when there is another";
@@ -185,24 +172,24 @@ impl Bus {
         if self.topics.len() >= self.limits.topics {
             self.history.expire(now.mono);
             let history = &self.history;
-            let idle = self.topics.next_idle(|key| history.held(key) == Held::default());
+            let idle = self.topics.next_idle(|key| history.usage(key) == TopicUsage::default());
             if let Some(key) = idle {
-                self.forget_topic(key);
+                self.remove_topic(key);
             }
         }
         refuse_more(self.topics.len(), self.limits.topics, ErrorCode::LimitTopics, "topics")?;
         let key = self.topics.insert(topic.clone());
-        self.history.know(key, topic);
+        self.history.add_topic(key, topic);
         Ok(key)
     }
 
     /// Forgets a topic that has nothing in history.
-    pub(super) fn forget_topic(&mut self, key: TopicKey) {
-        if let Some(state) = self.topics.get(key).filter(|_| self.history.journal().is_some()) {
+    pub(super) fn remove_topic(&mut self, key: TopicKey) {
+        if let Some(state) = self.topics.get(key).filter(|_| self.history.persist().is_some()) {
             self.gone.note(state.name.clone());
         }
         self.topics.remove(key);
-        self.history.forget(key);
+        self.history.remove_topic(key);
     }
 
     /// Whether a topic's retained event may cost so much. Expired ones make room.

@@ -1,24 +1,18 @@
 //! Reading: the bytes that a subscriber gets next.
 
-use std::{sync::Weak, task::Waker};
+use std::task::Waker;
 
 use bytes::Bytes;
 
 use super::{
-    Bus, ClientId, Now,
-    clients::{PositionDue, Role, Subscriber},
-    cursor::{Cursor, Past, Place, Snapshot},
-    feeds::{FeedKey, Feeds, Next},
-    fetch::{Found, find},
-    history::{Entry, History, Selection, SnapshotKind},
+    Bus, Now,
+    clients::{PositionDue, Role},
+    cursor::Position,
+    ids::ClientId,
     output::Output,
-    topics::Topics,
+    read_steps::{ReadContext, Step},
 };
-use crate::{
-    event::EventId,
-    limits::{DELIVER_MAX, Limits},
-    protocol::{Gap, GapReason, Slow, sse},
-};
+use crate::{event::EventId, limits::DELIVER_MAX, protocol::sse};
 
 /// What came of a [`Bus::read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +36,8 @@ impl Bus {
         let Some(client) = self.clients.get_mut(id) else { return Read::Over };
         let subscriber = match &mut client.role {
             Role::Subscriber(subscriber) => subscriber,
-            Role::Publisher { waker: place, .. } => {
-                *place = Some(waker.clone());
+            Role::Publisher { waker: kick_waker, .. } => {
+                *kick_waker = Some(waker.clone());
                 return Read::Waiting;
             }
         };
@@ -51,7 +45,7 @@ impl Bus {
         self.feeds.seal(key, &self.limits);
         let Some(format) = self.feeds.get(key).map(|feed| feed.format) else { return Read::Over };
         let (stats, buffer) = (&mut self.stats, std::mem::take(&mut self.buffer));
-        let framing = self.calls.framing_of(subscriber.reader);
+        let framing = self.wakeups.framing_of(subscriber.reader);
         let sent = subscriber.sent;
         let mut output = Output {
             client: id,
@@ -73,15 +67,15 @@ impl Bus {
             output.buffer.payload().extend_from_slice(sse::HEARTBEAT);
         }
         if subscriber.position_due == PositionDue::First {
-            match (&subscriber.cursor.place, subscriber.cursor.position()) {
+            match (&subscriber.cursor.position, subscriber.cursor.resume_seq()) {
                 // Sent when the first event is found.
-                (Place::Snapshot(_), _) => {}
+                (Position::Snapshot(_), _) => {}
                 (_, Some(seq)) => output.first_position(seq, subscriber, PositionDue::WhenOld),
                 (_, None) => subscriber.position_due = PositionDue::WhenOld,
             }
         }
 
-        let mut reader = Reader {
+        let mut context = ReadContext {
             feeds: &mut self.feeds,
             limits: &self.limits,
             topics: &self.topics,
@@ -91,8 +85,8 @@ impl Bus {
             now,
             output,
         };
-        let step = reader.fill(key, subscriber);
-        let mut output = reader.output;
+        let step = context.fill(key, subscriber);
+        let mut output = context.output;
         subscriber.sent = subscriber.sent.max(output.sent);
         if matches!(step, Step::Idle)
             && (subscriber.position_due == PositionDue::AfterSnapshot || subscriber.needs_position(0, horizon))
@@ -109,7 +103,7 @@ impl Bus {
         client.events += events;
         client.gaps += gaps;
         match step {
-            Step::On | Step::Pause => Read::Ready,
+            Step::Continue | Step::Pause => Read::Ready,
             Step::Idle => {
                 self.settle(id, waker);
                 Read::Waiting
@@ -127,247 +121,5 @@ impl Bus {
                 Read::Over
             }
         }
-    }
-}
-
-/// How a read goes on.
-enum Step {
-    On,
-    /// There is nothing more to read now.
-    Idle,
-    /// So much of history was looked at, or has to go before it is read on, that others have their turn.
-    Pause,
-    /// This event comes next and is on disk only.
-    OnDisk(u64),
-    /// The past is told, and no more was wanted.
-    Over,
-    /// The subscriber was left behind and wanted to be disconnected then.
-    TooSlow,
-}
-
-/// One read: what it reads from, and what it puts out.
-struct Reader<'a> {
-    feeds: &'a mut Feeds,
-    limits: &'a Limits,
-    topics: &'a Topics,
-    history: &'a dyn History,
-    /// History had something to let go first. It is read next time, if that was all.
-    is_behind: bool,
-    head: EventId,
-    now: Now,
-    output: Output<'a>,
-}
-
-impl Reader<'_> {
-    /// Reads until the output is full or something else than `Step::On` comes.
-    fn fill(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
-        let mut step = Step::On;
-        while matches!(step, Step::On) && !self.output.is_full() {
-            step = match subscriber.cursor.place {
-                Place::Live { segment, seq } => self.live(key, segment, seq, subscriber),
-                Place::Snapshot(_) => self.snapshot(key, subscriber),
-                Place::Past(_) | Place::Grouped(_) => self.past(key, subscriber),
-            };
-        }
-        step
-    }
-
-    fn snapshot(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
-        let is_of_newest =
-            matches!(&subscriber.cursor.place, Place::Snapshot(snapshot) if snapshot.kind == SnapshotKind::Newest);
-        if self.is_behind && is_of_newest {
-            return Step::Pause;
-        }
-        let taken_out = Place::Live { segment: 0, seq: 0 };
-        let (Some(feed), Place::Snapshot(mut snapshot)) =
-            (self.feeds.get(key), std::mem::replace(&mut subscriber.cursor.place, taken_out))
-        else {
-            return Step::Over;
-        };
-        let (output, head) = (&mut self.output, self.head);
-        let fetched = subscriber.cursor.fetched();
-        let (mut wanted, mut gap) = (None, snapshot.gap.take());
-        let range = (snapshot.after, snapshot.upto);
-        let mut show = |entry: &Entry| {
-            if output.is_full() {
-                return false;
-            }
-            let found = find(entry, fetched.as_deref());
-            if let Found::OnDisk = found {
-                wanted = Some(entry.seq);
-                return false;
-            }
-            output.first_position(entry.seq - 1, subscriber, PositionDue::AfterSnapshot);
-            if let Some(gap) = gap.take() {
-                output.gap(&gap, entry.seq);
-            }
-            match found {
-                Found::Here(event) => {
-                    output.unicast(subscriber, |moment| moment.position < entry.seq);
-                    output.event(event);
-                }
-                Found::OnDisk | Found::Lost => {
-                    let id = EventId { seq: entry.seq, ..head };
-                    let gap = Gap { reason: GapReason::Evicted, missed: Some(1), from: id, to: id };
-                    output.gap(&gap, entry.seq + 1);
-                }
-            }
-            true
-        };
-        let topics = self.topics.select(&feed.filters);
-        let most = topics.tests_at_once();
-        let stopped = self.history.snapshot(snapshot.kind, &topics, range, self.now.mono, most, &mut show);
-        if let Some(reached) = stopped {
-            output.first_position(reached, subscriber, PositionDue::AfterSnapshot);
-            (snapshot.after, snapshot.gap) = (reached, gap);
-            subscriber.cursor.place = Place::Snapshot(snapshot);
-            return match wanted {
-                Some(seq) => Step::OnDisk(seq),
-                None if output.is_full() => Step::On,
-                None => Step::Pause,
-            };
-        }
-        output.first_position(snapshot.upto, subscriber, PositionDue::WhenOld);
-        if let Some(gap) = gap {
-            output.gap(&gap, u64::MAX);
-        }
-        subscriber.cursor.place = snapshot.next();
-        Step::On
-    }
-
-    fn live(&mut self, key: FeedKey, segment: u64, seq: u64, subscriber: &mut Subscriber) -> Step {
-        let Some(feed) = self.feeds.get(key) else { return Step::Over };
-        match feed.peek(segment) {
-            Next::Segment(found) => {
-                subscriber.cursor.place = Place::Live { segment: segment + 1, seq: found.last };
-                self.output.unicast(subscriber, |moment| moment.turn < found.turn);
-                self.output.events += found.events;
-                self.output.sent = self.output.sent.max(found.newest);
-                self.output.share(&found.chunk);
-                self.feeds.advance(key, segment);
-            }
-            Next::Nothing => {
-                self.output.unicast(subscriber, |_| true);
-                subscriber.cursor.place = Place::Live { segment, seq: self.head.seq };
-                subscriber.cursor.fetched = Weak::new();
-                return Step::Idle;
-            }
-            Next::LeftBehind if self.is_behind => return Step::Pause,
-            Next::LeftBehind if subscriber.slow == Slow::Disconnect => return Step::TooSlow,
-            Next::LeftBehind => {
-                subscriber.cursor.place = if subscriber.slow == Slow::Latest {
-                    let segment = self.feeds.join(key, self.limits);
-                    Place::Snapshot(Snapshot::jump(seq, self.head, segment).into())
-                } else {
-                    Place::Past(Past::left_behind(seq, segment).into())
-                };
-                self.feeds.leave(key, segment);
-            }
-        }
-        Step::On
-    }
-
-    fn past(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
-        if self.is_behind {
-            return Step::Pause;
-        }
-        // The past is taken out so that the subscriber's unicast events can be woven in.
-        let taken_out = Place::Live { segment: 0, seq: 0 };
-        let (Some(feed), Place::Past(mut past)) =
-            (self.feeds.get(key), std::mem::replace(&mut subscriber.cursor.place, taken_out))
-        else {
-            return Step::Over;
-        };
-        let topics = self.topics.select(&feed.filters);
-        let came_to = past.read(self.history, &topics, self.head, self.now, subscriber, &mut self.output);
-        match came_to {
-            CameTo::Head if subscriber.past_only => {
-                subscriber.cursor.place = Place::Past(past);
-                self.output.format.encode_end(self.head, self.output.buffer.payload());
-                Step::Over
-            }
-            CameTo::Head => {
-                if past.has_missed_live(feed) {
-                    // They had no numbers: one after this event may be among them.
-                    let gap = Gap { reason: GapReason::Lagged, missed: None, from: self.head, to: self.head };
-                    self.output.gap(&gap, u64::MAX);
-                }
-                let segment = self.feeds.join(key, self.limits);
-                subscriber.cursor = Cursor::new(Place::Live { segment, seq: self.head.seq });
-                Step::On
-            }
-            CameTo::Pause => {
-                subscriber.cursor.place = Place::Past(past);
-                Step::Pause
-            }
-            CameTo::Disk(seq) => {
-                subscriber.cursor.place = Place::Past(past);
-                Step::OnDisk(seq)
-            }
-        }
-    }
-}
-
-/// How far a read of history came.
-enum CameTo {
-    Head,
-    Pause,
-    Disk(u64),
-}
-
-impl Past {
-    /// Reads on in history.
-    fn read(
-        &mut self,
-        history: &dyn History,
-        topics: &Selection,
-        head: EventId,
-        now: Now,
-        subscriber: &mut Subscriber,
-        output: &mut Output<'_>,
-    ) -> CameTo {
-        if !self.account(history, topics, head.epoch) {
-            return CameTo::Pause;
-        }
-        let fetched = subscriber.cursor.fetched();
-        let (begin, mut after) = (self.after, self.after);
-        let mut wanted = None;
-        let mut show = |entry: &Entry| {
-            if output.is_full() {
-                return false;
-            }
-            self.note_torn(history, after, entry.seq, head.epoch);
-            match find(entry, fetched.as_deref()) {
-                Found::Here(event) => {
-                    if let Some(gap) = self.gap.take() {
-                        output.gap(&gap, entry.seq);
-                    }
-                    output.unicast(subscriber, |moment| moment.position < entry.seq);
-                    output.event(event);
-                }
-                Found::OnDisk => {
-                    wanted = Some(entry.seq);
-                    return false;
-                }
-                Found::Lost => self.miss(entry.seq, entry.seq, Some(1), head.epoch),
-            }
-            after = entry.seq;
-            true
-        };
-        let stopped = history.scan(topics, begin, now.mono, topics.tests_at_once(), &mut show);
-        let reached = stopped.map_or(head.seq, |reached| reached.max(after));
-        self.note_torn(history, after, reached, head.epoch);
-        self.after = reached;
-        if let Some(seq) = wanted {
-            return CameTo::Disk(seq);
-        }
-        if stopped.is_some() {
-            return CameTo::Pause;
-        }
-        if let Some(gap) = self.gap.take() {
-            output.gap(&gap, u64::MAX);
-        }
-        output.unicast(subscriber, |_| true);
-        CameTo::Head
     }
 }

@@ -21,7 +21,7 @@ pub struct Publication {
     /// The topic; not one of the bus's own.
     pub topic: Topic,
     /// What a browser dispatches it as.
-    pub kind: Option<EventType>,
+    pub event_type: Option<EventType>,
     /// Named texts beside the data.
     pub headers: Headers,
     /// The payload.
@@ -40,13 +40,13 @@ impl Publication {
     /// An event of a topic, broadcast, with nothing but its data.
     pub fn new(topic: Topic, data: impl Into<String>) -> Publication {
         let (data, headers) = (data.into(), Headers::default());
-        Publication { topic, kind: None, headers, data, retain: false, ttl: None, to: None, durable: false }
+        Publication { topic, event_type: None, headers, data, retain: false, ttl: None, to: None, durable: false }
     }
 
     /// The event under an id, at a time in milliseconds since 1970.
     pub(super) fn into_event(self, id: EventId, time: u64) -> Event {
-        let Publication { topic, kind, headers, data, .. } = self;
-        Event { id, topic, event_type: kind, headers, data, time }
+        let Publication { topic, event_type, headers, data, .. } = self;
+        Event { id, topic, event_type, headers, data, time }
     }
 
     /// Keeps it as the topic's retained event.
@@ -63,14 +63,14 @@ impl Publication {
 
     /// Checks an event from outside.
     pub fn parse(publish: Publish, limits: &Limits) -> Result<Publication, Refused> {
-        let Publish { topic, data, event_type: kind, headers, retain, ttl_ms, to, ack } = publish;
+        let Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack } = publish;
         let parsed = Topic::parse(&topic).map_err(|e| invalid(ErrorCode::TopicInvalid, "topic", &topic, &e))?;
         if parsed.is_system() {
             let what = "topics that begin with `$` belong to the bus; choose another name";
             return Err(invalid(ErrorCode::TopicInvalid, "topic", &topic, &what));
         }
-        let kind = kind
-            .map(|kind| EventType::parse(&kind).map_err(|e| invalid(ErrorCode::TypeInvalid, "type", &kind, &e)))
+        let event_type = event_type
+            .map(|name| EventType::parse(&name).map_err(|e| invalid(ErrorCode::TypeInvalid, "type", &name, &e)))
             .transpose()?;
         let headers = Headers::parse(headers).map_err(|e| Refused::new(ErrorCode::HeadersInvalid, e.to_string()))?;
         if data.0.len() > limits.event_bytes {
@@ -92,7 +92,7 @@ impl Publication {
             return Err(Refused::new(ErrorCode::RequestInvalid, message));
         }
         let ttl = ttl_ms.map(Duration::from_millis);
-        Ok(Publication { topic: parsed, kind, headers, data, retain, ttl, to, durable })
+        Ok(Publication { topic: parsed, event_type, headers, data, retain, ttl, to, durable })
     }
 }
 

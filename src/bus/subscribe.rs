@@ -3,12 +3,13 @@
 use super::{
     Bus, ClientId, Format, Now, Start, Subscription,
     clients::{Client, PositionDue, Role, Subscriber},
-    cursor::{Cursor, Past, Place, Snapshot},
-    feeds::{Feed, FeedKey},
+    cursor::{Cursor, HistoryCursor, Position, Snapshot},
+    feeds::Feed,
     history::SnapshotKind,
-    refuse_more,
+    ids::FeedKey,
+    state::refuse_more,
     topics::Topics,
-    unicast::UnicastQueue,
+    unicast_queue::UnicastQueue,
 };
 use crate::{
     event::EventId,
@@ -30,7 +31,7 @@ impl Bus {
         if let Some(open) = self.feeds.get_mut(feed) {
             open.subscribers += 1;
         }
-        let cursor = Cursor::new(Place::Past(Past::after(self.head, GapReason::Evicted).into()));
+        let cursor = Cursor::new(Position::History(HistoryCursor::after(self.head, GapReason::Evicted).into()));
         let heartbeat_interval = heartbeat.as_secs().clamp(1, 60) as u8;
         let subscriber = Subscriber {
             feed,
@@ -51,7 +52,7 @@ impl Bus {
         if format.has_heartbeat() {
             self.heartbeats.insert(id, heartbeat_interval, now);
         }
-        self.tell(id, "join", now);
+        self.publish_presence(id, "join", now);
         let cursor = self.cursor_at(&start, feed, past_only, now);
         if let Some(subscriber) = self.clients.subscriber_mut(id) {
             subscriber.cursor = cursor;
@@ -73,36 +74,38 @@ impl Bus {
         let left = self.feeds.get(key).filter(|_| !past_only).map(Feed::end);
         let (history, limits, head) = (&*self.history, &self.limits, self.head);
         let mut live = || (!past_only).then(|| self.feeds.join(key, limits));
-        let place = match start {
+        let position = match start {
             Start::Now => match live() {
-                Some(segment) => Place::Live { segment, seq: head },
-                None => Place::Past(Past::after(head, GapReason::Evicted).into()),
+                Some(segment) => Position::Live { segment, seq: head },
+                None => Position::History(HistoryCursor::after(head, GapReason::Evicted).into()),
             },
-            Start::Retained => Place::Snapshot(Snapshot::new(SnapshotKind::Retained, head, live()).into()),
-            Start::Latest => Place::Snapshot(Snapshot::new(SnapshotKind::Newest, head, live()).into()),
-            Start::All => Place::Past(Past::from_now_on(0, history).into()),
+            Start::Retained => Position::Snapshot(Snapshot::new(SnapshotKind::Retained, head, live()).into()),
+            Start::Latest => Position::Snapshot(Snapshot::new(SnapshotKind::Newest, head, live()).into()),
+            Start::All => Position::History(HistoryCursor::from_now_on(0, history).into()),
             Start::Last(time) => {
                 let begin = now.mono.saturating_sub(crate::time::whole_millis(*time));
-                Place::Past(Past::from_now_on(history.place_at(begin), history).into())
+                Position::History(HistoryCursor::from_now_on(history.place_at(begin), history).into())
             }
-            Start::After(text) => Place::Past(self.past_after(text).into()),
+            Start::After(text) => Position::History(self.history_after(text).into()),
         };
-        let mut cursor = Cursor::new(place);
-        if let Place::Past(past) = &mut cursor.place {
-            past.left = left;
+        let mut cursor = Cursor::new(position);
+        if let Position::History(history) = &mut cursor.position {
+            history.left = left;
         }
         cursor
     }
 
     /// The past after an id that a subscriber says it has.
-    fn past_after(&self, text: &str) -> Past {
+    fn history_after(&self, text: &str) -> HistoryCursor {
         let start = self.id(0);
         let (reason, from) = match text.parse::<EventId>() {
-            Ok(id) if id.epoch == self.epoch && id.seq <= self.head => return Past::after(id.seq, GapReason::Evicted),
+            Ok(id) if id.epoch == self.epoch && id.seq <= self.head => {
+                return HistoryCursor::after(id.seq, GapReason::Evicted);
+            }
             Ok(id) if id.epoch != self.epoch => (GapReason::Restarted, id),
             Ok(id) => (GapReason::UnknownId, id),
             Err(_) => (GapReason::UnknownId, start),
         };
-        Past::with_gap(Gap { reason, missed: None, from, to: start })
+        HistoryCursor::with_gap(Gap { reason, missed: None, from, to: start })
     }
 }

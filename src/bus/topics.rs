@@ -13,8 +13,9 @@ use std::{
 };
 
 use super::{
-    feeds::FeedKey,
+    filter_index::Index,
     history::{Selection, TopicKey},
+    ids::FeedKey,
 };
 use crate::{
     limits::FEW_TOPICS,
@@ -27,7 +28,7 @@ pub(super) struct TopicState {
     pub(super) name: Topic,
     /// Events published since the topic became known.
     pub(super) published: u64,
-    /// The newest event: its number and when it came, in milliseconds since 1970.
+    /// The newest event: its number and when it arrived, in milliseconds since 1970.
     pub(super) last: Option<(u64, u64)>,
 }
 
@@ -186,85 +187,6 @@ impl Topics {
     }
 }
 
-/// The filters of all feeds, by level.
-#[derive(Debug, Default)]
-struct Index {
-    levels: HashMap<Box<str>, Box<Index>>,
-    any: Option<Box<Index>>,
-    /// Feeds with a filter that ends here.
-    here: Vec<FeedKey>,
-    /// Feeds with a filter that ends here in `**`.
-    below: Vec<FeedKey>,
-}
-
-impl Index {
-    fn insert(&mut self, filter: &Filter, feed: FeedKey) {
-        let mut node = self;
-        for level in filter.levels() {
-            node = match level {
-                "**" => return node.below.push(feed),
-                "*" => node.any.get_or_insert_default(),
-                _ => node.levels.entry(level.into()).or_default(),
-            };
-        }
-        node.here.push(feed);
-    }
-
-    fn remove(&mut self, filter: &Filter, feed: FeedKey) {
-        self.remove_at(&mut filter.levels(), feed);
-    }
-
-    /// Removes what the levels lead to, and every node that becomes empty on the way.
-    fn remove_at(&mut self, levels: &mut dyn Iterator<Item = &str>, feed: FeedKey) {
-        match levels.next() {
-            None => self.here.retain(|f| *f != feed),
-            Some("**") => self.below.retain(|f| *f != feed),
-            Some("*") => {
-                if let Some(node) = &mut self.any {
-                    node.remove_at(levels, feed);
-                }
-                self.any.take_if(|node| node.is_empty());
-            }
-            Some(level) => {
-                if let Some(node) = self.levels.get_mut(level) {
-                    node.remove_at(levels, feed);
-                    if node.is_empty() {
-                        self.levels.remove(level);
-                    }
-                }
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.levels.is_empty() && self.any.is_none() && self.here.is_empty() && self.below.is_empty()
-    }
-
-    /// Appends the feeds with a filter that matches a topic, each once.
-    fn matching(&self, topic: &Topic, found: &mut Vec<FeedKey>) {
-        self.collect(Some(topic.as_str()), !topic.is_system(), found);
-        if found.len() > 1 {
-            found.sort_unstable();
-            found.dedup();
-        }
-    }
-
-    /// `levels`: those below this node. `wild`: whether wildcards match there; on the first level of a `$` topic they do not.
-    fn collect(&self, levels: Option<&str>, wild: bool, found: &mut Vec<FeedKey>) {
-        if wild {
-            found.extend(&self.below);
-        }
-        let Some(levels) = levels else { return found.extend(&self.here) };
-        let (level, rest) = levels.split_once('/').map_or((levels, None), |(level, rest)| (level, Some(rest)));
-        if let Some(node) = self.levels.get(level) {
-            node.collect(rest, true, found);
-        }
-        if let Some(node) = self.any.as_ref().filter(|_| wild) {
-            node.collect(rest, true, found);
-        }
-    }
-}
-
 #[cfg(debug_assertions)]
 impl Topics {
     pub(super) fn self_check(&self, feeds: &super::feeds::Feeds) {
@@ -294,22 +216,5 @@ impl Topics {
         have.sort_unstable();
         expected.sort_unstable();
         assert_eq!(have, expected, "the index of filters");
-    }
-}
-
-#[cfg(debug_assertions)]
-impl Index {
-    /// Lists the filters at and below a node, each with its feed.
-    fn self_check_list(&self, path: Option<&str>, found: &mut Vec<(String, FeedKey)>) {
-        assert!(path.is_none() || !self.is_empty(), "an empty node in the index of filters at {path:?}");
-        let child = |level: &str| path.map_or_else(|| level.to_owned(), |path| format!("{path}/{level}"));
-        found.extend(self.here.iter().map(|feed| (path.unwrap_or_default().to_owned(), *feed)));
-        found.extend(self.below.iter().map(|feed| (child("**"), *feed)));
-        if let Some(node) = &self.any {
-            node.self_check_list(Some(&child("*")), found);
-        }
-        for (level, node) in &self.levels {
-            node.self_check_list(Some(&child(level)), found);
-        }
     }
 }

@@ -197,7 +197,7 @@ fn deep() -> Duration {
 }
 
 fn batch() -> Duration {
-    let history = Memory::journaled(Retention::default(), 8 << 20);
+    let history = Memory::persistent(Retention::default(), 8 << 20);
     let mut bus = Bus::new(Epoch::from_seed(1), Limits::default(), Box::new(history));
     for n in 0..TOPICS as TopicKey {
         publish(&mut bus, &topic(&format!("many/{n}")), "x");

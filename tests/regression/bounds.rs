@@ -89,7 +89,7 @@ fn a_jump_of_time_evicts_in_steps_and_hides_expired_events_from_new_subscribers(
 #[test]
 fn an_event_of_uncertain_age_is_hidden_when_it_may_have_expired_and_deleted_when_it_has() {
     let retention = Retention { age: Duration::from_secs(10), ..Retention::default() };
-    let history = Memory::journaled(retention, 1 << 20);
+    let history = Memory::persistent(retention, 1 << 20);
     let mut bus = Bus::new(Epoch::parse("e").expect("legal"), Limits::default(), Box::new(history));
     let now = |mono| Now { mono, unix: 0 };
     let publish = |bus: &mut Bus, topic, mono| {

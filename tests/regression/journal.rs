@@ -6,9 +6,9 @@ use sse_bus::{
     Epoch, Event, Topic,
     bus::{
         Bus, Start,
+        batch::{Batch, Gone, TopicRecord},
         fetch::{Fetched, Wanted},
-        history::{Entry, Forgotten, Memory, TopicPast, Torn},
-        journal::{Batch, Gone, TopicRecord},
+        history::{CrashLoss, Entry, Memory, TopicPast, UnattributedLosses},
     },
     limits::{LOSSES_MAX, Limits},
     retention::Retention,
@@ -17,7 +17,7 @@ use sse_bus::{
 use super::{after, at, bus, drain, event, keeping, publish, subscribe};
 
 fn journaled(retention: Retention, limits: Limits, keep: usize) -> Bus {
-    Bus::new(Epoch::parse("e").expect("legal"), limits, Box::new(Memory::journaled(retention, keep)))
+    Bus::new(Epoch::parse("e").expect("legal"), limits, Box::new(Memory::persistent(retention, keep)))
 }
 
 fn writing() -> Bus {
@@ -38,7 +38,7 @@ fn batches(bus: &mut Bus, bytes: usize) -> Vec<Batch> {
 }
 
 /// A new bus that begins from one batch and the losses of the last crash, and the events on disk.
-fn restarted(batch: Batch, torn: &[Torn]) -> (Bus, Vec<Event>) {
+fn restarted(batch: Batch, torn: &[CrashLoss]) -> (Bus, Vec<Event>) {
     let mut bus = writing();
     let names: BTreeMap<Topic, usize> = batch.topics.iter().map(|record| record.topic.clone()).zip(0..).collect();
     let keys = bus.restore_topics(batch.topics);
@@ -48,7 +48,7 @@ fn restarted(batch: Batch, torn: &[Torn]) -> (Bus, Vec<Event>) {
     assert!(bus.restore_events(entries.collect()).is_empty());
     let mut forgotten = batch.forgotten;
     for torn in torn {
-        forgotten.tear(*torn);
+        forgotten.add_crash(*torn);
     }
     let head = torn.last().map_or(batch.head, |torn| torn.last);
     bus.restored(forgotten, head, at(0));
@@ -147,7 +147,7 @@ fn a_subscriber_from_before_a_crash_receives_a_gap_for_its_losses() {
         publish(&mut bus, event("a", "x"));
     }
     let batch = batches(&mut bus, 1 << 20).remove(0);
-    let (mut bus, events) = restarted(batch, &[Torn { after: 3, last: 5 }]);
+    let (mut bus, events) = restarted(batch, &[CrashLoss { after: 3, last: 5 }]);
     publish(&mut bus, event("a", "x")); // 6
     let mut seen = |start| seen(&mut bus, &events, "a", start);
     assert_eq!(seen(after(2)), ["3", "5 gap 4..=5 None", "6"]);
@@ -162,24 +162,24 @@ fn a_crash_at_the_end_of_the_log_is_a_gap_for_earlier_subscribers() {
     let mut bus = writing();
     publish(&mut bus, event("a", "x"));
     let batch = batches(&mut bus, 1 << 20).remove(0);
-    let (mut bus, events) = restarted(batch, &[Torn { after: 1, last: 4 }]);
+    let (mut bus, events) = restarted(batch, &[CrashLoss { after: 1, last: 4 }]);
     assert_eq!(seen(&mut bus, &events, "a", after(1)), ["4 gap 2..=4 None"]);
 }
 
 #[test]
 fn crashes_without_an_event_between_are_one_and_the_newest_of_many_are_kept() {
-    let mut forgotten = Forgotten::default();
-    forgotten.tear(Torn { after: 3, last: 5 });
-    forgotten.tear(Torn { after: 5, last: 9 });
-    assert_eq!(forgotten.torn, [Torn { after: 3, last: 9 }]);
-    forgotten.tear(Torn { after: 10, last: 11 });
-    assert_eq!(forgotten.torn.len(), 2);
+    let mut forgotten = UnattributedLosses::default();
+    forgotten.add_crash(CrashLoss { after: 3, last: 5 });
+    forgotten.add_crash(CrashLoss { after: 5, last: 9 });
+    assert_eq!(forgotten.crashes, [CrashLoss { after: 3, last: 9 }]);
+    forgotten.add_crash(CrashLoss { after: 10, last: 11 });
+    assert_eq!(forgotten.crashes.len(), 2);
     for n in 2..16 {
-        forgotten.tear(Torn { after: 10 * n, last: 10 * n + 1 });
+        forgotten.add_crash(CrashLoss { after: 10 * n, last: 10 * n + 1 });
     }
-    assert_eq!((forgotten.torn.len(), forgotten.last, forgotten.last_loss), (16, 0, 0));
-    forgotten.tear(Torn { after: 1000, last: 1001 });
-    assert_eq!((forgotten.torn.len(), forgotten.last, forgotten.last_loss), (16, 9, 9));
+    assert_eq!((forgotten.crashes.len(), forgotten.last, forgotten.last_loss), (16, 0, 0));
+    forgotten.add_crash(CrashLoss { after: 1000, last: 1001 });
+    assert_eq!((forgotten.crashes.len(), forgotten.last, forgotten.last_loss), (16, 9, 9));
     forgotten.lose(5);
     assert_eq!((forgotten.last, forgotten.last_loss), (9, 9));
 }

@@ -4,8 +4,8 @@ use sse_bus::{
     Epoch, Topic,
     bus::{
         Bus, CLIENTS_TOPIC, Start,
-        history::{Entry, Forgotten, Memory, TopicPast},
-        journal::{Gone, TopicRecord},
+        batch::{Gone, TopicRecord},
+        history::{Entry, Memory, TopicPast, UnattributedLosses},
     },
     limits::Limits,
     protocol::Slow,
@@ -70,7 +70,7 @@ fn it_moves_no_position_and_takes_no_room_in_history() {
 #[test]
 fn what_an_earlier_version_kept_of_the_bus_itself_is_dropped_at_a_start() {
     let epoch = Epoch::parse("e").expect("legal");
-    let mut bus = Bus::new(epoch, Limits::default(), Box::new(Memory::journaled(Retention::default(), 1 << 20)));
+    let mut bus = Bus::new(epoch, Limits::default(), Box::new(Memory::persistent(Retention::default(), 1 << 20)));
     let record = |name: &str, seq| TopicRecord {
         topic: Topic::parse(name).expect("legal"),
         published: 1,
@@ -78,9 +78,9 @@ fn what_an_earlier_version_kept_of_the_bus_itself_is_dropped_at_a_start() {
         past: TopicPast { first: seq, ..TopicPast::default() },
     };
     let keys = bus.restore_topics([record(CLIENTS_TOPIC, 1), record("a", 2)]);
-    let entry = |(topic, seq)| Entry { seq, topic, came: 0, expires: None, cost: 100, event: None };
+    let entry = |(topic, seq)| Entry { seq, topic, arrived_at: 0, expires: None, cost: 100, event: None };
     let unwanted = bus.restore_events(keys.into_iter().zip(1..).map(entry).collect());
-    bus.restored(Forgotten::default(), 2, at(0));
+    bus.restored(UnattributedLosses::default(), 2, at(0));
     assert_eq!(unwanted, [1]);
     let topics: Vec<_> = bus.topics(at(0)).into_iter().map(|info| info.topic).collect();
     assert_eq!(topics, ["a"]);

@@ -46,10 +46,10 @@ fn a_refusal_shows_sixty_characters_of_the_input() {
 fn a_valid_event_keeps_all_fields() {
     let limits = Limits { event_bytes: 4, ..Limits::default() };
     let publish = Publish::new("a/b", "data").with_type("t").with_header("k", "v").with_ttl(Duration::from_millis(7));
-    let Publication { topic, kind, headers, data, retain, ttl, to, durable, .. } =
+    let Publication { topic, event_type, headers, data, retain, ttl, to, durable, .. } =
         Publication::parse(publish.clone(), &limits).expect("legal");
     assert_eq!((topic.as_str(), &*data, retain, to, durable), ("a/b", "data", false, None, false));
-    assert_eq!(kind.map(|kind| kind.as_str().to_owned()), Some("t".into()));
+    assert_eq!(event_type.map(|name| name.as_str().to_owned()), Some("t".into()));
     assert_eq!((headers.get("k"), ttl), (Some("v"), Some(Duration::from_millis(7))));
     let retained = Publication::parse(publish.clone().retained().with_ack(Ack::Durable), &limits).expect("legal");
     assert_eq!((retained.retain, retained.durable), (true, true));

@@ -148,7 +148,7 @@ fn losses_of_many_topics_are_counted_in_steps() {
 
 #[test]
 fn a_batch_for_the_disk_has_a_bounded_number_of_topics_each_with_the_first_of_its_events() {
-    let history = Box::new(Memory::journaled(Retention::default(), 0));
+    let history = Box::new(Memory::persistent(Retention::default(), 0));
     let mut bus = Bus::new(Epoch::parse("e").expect("legal"), Limits::default(), history);
     let all = 5000_usize;
     for n in 0..all {

@@ -7,8 +7,8 @@ use std::{
 };
 
 use sse_bus::bus::{
-    history::{Entry, Forgotten, TopicPast},
-    journal::{Batch, Gone, TopicRecord},
+    batch::{Batch, Gone, TopicRecord},
+    history::{Entry, TopicPast, UnattributedLosses},
 };
 
 use super::{
@@ -78,7 +78,7 @@ impl Sample {
             let record = |n| TopicRecord { topic: topic(n), published: self.head, last: Some((self.head, 1)), past };
             let topics: Vec<_> = (0..TOPICS).map(record).collect();
             self.topics.extend(topics.clone());
-            let (gone, forgotten) = (Gone::default(), Forgotten::default());
+            let (gone, forgotten) = (Gone::default(), UnattributedLosses::default());
             let batch = Batch { entries, gone, topics, removed, forgotten, head: self.head, more: false };
             let next = if n % 4 == 2 { Next::Idle } else { Next::More };
             files.add(batch, 1, if ends && n == 11 { Next::Shutdown } else { next });
@@ -158,7 +158,7 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
     }
     assert!(recovered.topics.iter().all(|topic| sample.topics.contains(topic)), "{:?}", recovered.topics);
     let torn: Vec<_> = recovered.has_losses.then_some(recovered.head).into_iter().collect();
-    let reported: Vec<_> = recovered.forgotten.torn.iter().map(|torn| torn.last).collect();
+    let reported: Vec<_> = recovered.forgotten.crashes.iter().map(|torn| torn.last).collect();
     assert!(recovered.clock == 1 && reported == torn, "{:?}", recovered.forgotten);
     if found == sample.events.len() {
         counts.whole += 1;
@@ -174,7 +174,7 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
             gone: Gone::default(),
             topics: Vec::new(),
             removed: events.iter().map(|entry| entry.seq).collect(),
-            forgotten: Forgotten::default(),
+            forgotten: UnattributedLosses::default(),
             head: new.seq,
             more: false,
         };

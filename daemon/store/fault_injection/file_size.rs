@@ -35,7 +35,7 @@ fn the_file_does_not_grow_while_events_are_published_and_evicted() {
     {
         let disk = Disk::holding([Vec::new(), Vec::new()]);
         let (mut files, _) = disk.open().unwrap();
-        let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(retention.clone(), budget / 8)));
+        let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::persistent(retention.clone(), budget / 8)));
         let (mut random, began, mut sizes) = (Random::new(0), Instant::now(), Vec::new());
         for n in 1..=events {
             let now = Now { mono: n as u64, unix: 0 };
@@ -79,7 +79,7 @@ fn the_file_has_at_most_three_times_the_budget_for_any_event_size() {
     ] {
         let disk = Disk::holding(Default::default());
         let (mut files, _) = disk.open().unwrap();
-        let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(retention.clone(), 0)));
+        let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::persistent(retention.clone(), 0)));
         let (events, mut most) = (3 * BUDGET / (size + 400), 0);
         for n in 1..=events {
             let now = Now { mono: n as u64, unix: 0 };
@@ -101,7 +101,7 @@ fn the_file_has_at_most_three_times_the_budget_for_any_event_size() {
 fn occasional_events_share_blocks() {
     let disk = Disk::holding(Default::default());
     let (mut files, _) = disk.open().unwrap();
-    let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::journaled(Retention::default(), 0)));
+    let mut bus = Bus::new(epoch(), Limits::default(), Box::new(Memory::persistent(Retention::default(), 0)));
     for n in 0..200 {
         let now = Now { mono: n, unix: 0 };
         bus.publish(Publication::new(topic(0), "x".repeat(100)), None, now).unwrap();

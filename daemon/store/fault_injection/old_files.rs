@@ -1,7 +1,7 @@
 //! Files of schema 3 are copied into the form of schema 4.
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
-use sse_bus::bus::journal::Batch;
+use sse_bus::bus::batch::Batch;
 
 use super::{
     super::{

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Instant};
 use sse_bus::{
     Topic,
     bus::{
-        history::{Entry, Forgotten, TopicPast, Torn},
-        journal::{Batch, Gone, TopicRecord},
+        batch::{Batch, Gone, TopicRecord},
+        history::{CrashLoss, Entry, TopicPast, UnattributedLosses},
     },
 };
 
@@ -24,7 +24,7 @@ use super::{
 struct Content {
     events: BTreeMap<u64, Entry>,
     topics: BTreeMap<Topic, TopicRecord>,
-    forgotten: Forgotten,
+    forgotten: UnattributedLosses,
     /// All events up to this sequence number are written.
     upto: u64,
     clock: u64,
@@ -52,7 +52,7 @@ impl Content {
     fn is_in(&self, recovered: &Recovered, events: &[Entry]) -> bool {
         let mut forgotten = self.forgotten.clone();
         if recovered.has_losses {
-            forgotten.tear(Torn { after: self.upto, last: recovered.head });
+            forgotten.add_crash(CrashLoss { after: self.upto, last: recovered.head });
         }
         let mut found = events.iter().filter(|entry| self.events.contains_key(&entry.seq));
         self.events.values().all(|entry| found.next().is_some_and(|found| is_same(found, entry)))
@@ -244,7 +244,7 @@ impl Simulation {
         };
         let topics = names.into_iter().map(record).collect();
         let forgotten = self.confirmed.as_ref().map(|content| content.forgotten.clone()).unwrap_or_default();
-        let forgotten = Forgotten { last: self.head, ..forgotten };
+        let forgotten = UnattributedLosses { last: self.head, ..forgotten };
         head += random.below(2) as u64;
         Batch { entries, gone, topics, removed, forgotten, head, more: false }
     }

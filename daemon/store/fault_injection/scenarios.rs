@@ -3,8 +3,8 @@
 use sse_bus::{
     bus::{
         Bus, Now, Publication,
-        history::{Memory, Torn},
-        journal::Batch,
+        batch::Batch,
+        history::{CrashLoss, Memory},
     },
     limits::Limits,
     retention::Retention,
@@ -30,7 +30,7 @@ fn batches_after_a_lost_batch_are_not_recovered_without_it() {
     let opened = Disk::holding([before, wal]).open().unwrap();
     assert!(numbers(&opened).is_empty());
     let recovered = opened.1.unwrap();
-    assert_eq!(recovered.forgotten.torn, [Torn { after: 0, last: recovered.head }]);
+    assert_eq!(recovered.forgotten.crashes, [CrashLoss { after: 0, last: recovered.head }]);
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_compaction_loses_nothing_when_the_power_fails_at_any_operation() {
 #[test]
 fn a_retained_event_stays_until_the_next_one_is_on_disk() {
     let (disk, now) = (Disk::holding(Default::default()), Now { mono: 1, unix: 0 });
-    let history = || Box::new(Memory::journaled(Retention::default(), 0));
+    let history = || Box::new(Memory::persistent(Retention::default(), 0));
     let (mut files, _) = disk.open().unwrap();
     let mut bus = Bus::new(epoch(), Limits::default(), history());
     let publish = |bus: &mut Bus, data: String, retain| {

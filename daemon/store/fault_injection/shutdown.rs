@@ -18,7 +18,7 @@ use crate::{
 
 /// Starts history on a disk.
 fn start(disk: &Disk) -> (SharedBus, Store) {
-    let history = Memory::journaled(Retention::default(), 0);
+    let history = Memory::persistent(Retention::default(), 0);
     let bus = SharedBus::new(Bus::new(epoch(), Limits::default(), Box::new(history)), 1);
     let (files, recovered) = disk.open().unwrap();
     let store = Opened { files, recovered, clocks: Relation::default() }.start(&bus).unwrap();

@@ -6,8 +6,8 @@ use redb::ReadableDatabase as _;
 use sse_bus::{
     Epoch, Event, EventId, EventType, Headers, Topic,
     bus::{
-        history::{Entry, Forgotten, TopicPast},
-        journal::{Batch, Gone, TopicRecord},
+        batch::{Batch, Gone, TopicRecord},
+        history::{Entry, TopicPast, UnattributedLosses},
     },
 };
 
@@ -90,7 +90,7 @@ pub(super) fn events(files: &Files, recovered: &Recovered) -> Vec<Entry> {
 
 /// Returns true if the event that was read is the event that was written.
 pub(super) fn is_same(read: &Entry, written: &Entry) -> bool {
-    let parts = |entry: &Entry| (entry.seq, entry.came, entry.expires, entry.cost, entry.event.clone());
+    let parts = |entry: &Entry| (entry.seq, entry.arrived_at, entry.expires, entry.cost, entry.event.clone());
     parts(read) == parts(written)
 }
 
@@ -102,7 +102,7 @@ pub(super) fn batch(seq: u64, size: usize) -> Batch {
         gone: Gone::default(),
         topics: (0..TOPICS).map(record).collect(),
         removed: Vec::new(),
-        forgotten: Forgotten::default(),
+        forgotten: UnattributedLosses::default(),
         head: seq,
         more: false,
     }

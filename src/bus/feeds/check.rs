@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{super::check::FeedUsers, Feed, FeedKey, Feeds};
+use super::{
+    super::{check::FeedUsers, ids::FeedKey},
+    Feed, Feeds,
+};
 
 impl Feeds {
     pub(in crate::bus) fn iter(&self) -> impl Iterator<Item = (FeedKey, &Feed)> {
@@ -35,22 +38,30 @@ impl Feeds {
 }
 
 impl Feed {
+    /// The places of the groups that have members.
+    pub(in crate::bus) fn self_check_positions(&self) -> impl Iterator<Item = u64> {
+        self.groups.iter().filter(|group| !group.members.is_empty()).map(|group| group.segment)
+    }
+
     fn self_check(&self, key: FeedKey, users: &FeedUsers) {
         assert_eq!(self.subscribers, users.subscribers, "subscribers of feed {key}");
-        assert_eq!(self.live, users.places.len(), "live cursors of feed {key}");
+        assert_eq!(self.live, users.positions.len(), "live cursors of feed {key}");
         let bytes = self.segments.iter().map(|segment| segment.chunk.len()).sum::<usize>();
         assert_eq!(self.bytes, bytes, "bytes of feed {key}");
         assert_eq!(self.open.events == 0, self.open.bytes.is_empty(), "open events of feed {key}");
         let (mut turn, mut last) = (0, 0);
-        for (place, segment) in (self.oldest..).zip(&self.segments) {
-            let unread = users.places.iter().filter(|cursor| **cursor <= place).count();
-            assert_eq!(segment.unread, unread, "cursors that have not read segment {place} of feed {key}");
-            assert!(unread > 0, "segment {place} of feed {key} was read by all");
-            assert!(turn < segment.turn && last <= segment.last, "the order of segment {place} of feed {key}");
-            assert!(segment.newest == 0 || segment.newest > last, "the numbers of segment {place} of feed {key}");
-            assert!(segment.events > 0, "events of segment {place} of feed {key}");
+        for (number, segment) in (self.oldest..).zip(&self.segments) {
+            let unread = users.positions.iter().filter(|cursor| **cursor <= number).count();
+            assert_eq!(segment.unread, unread, "cursors that have not read segment {number} of feed {key}");
+            assert!(unread > 0, "segment {number} of feed {key} was read by all");
+            assert!(turn < segment.turn && last <= segment.last, "the order of segment {number} of feed {key}");
+            assert!(segment.newest == 0 || segment.newest > last, "the numbers of segment {number} of feed {key}");
+            assert!(segment.events > 0, "events of segment {number} of feed {key}");
             (turn, last) = (segment.turn, segment.last);
         }
-        assert!(users.places.iter().all(|place| *place <= self.end()), "a cursor of feed {key} is beyond its end");
+        assert!(
+            users.positions.iter().all(|position| *position <= self.end()),
+            "a cursor of feed {key} is beyond its end"
+        );
     }
 }

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use super::TopicKey;
+use super::entry::TopicKey;
 use crate::{retention::Retention, time::whole_millis, topic::Topic};
 
 /// What of the age of events is in doubt: those that came up to a time may be younger than they seem. They are kept so much
@@ -21,8 +21,8 @@ pub struct Doubt {
 
 impl Doubt {
     /// How much longer an event is kept that came at a time.
-    fn of(&self, came: u64) -> u64 {
-        let step = self.steps.partition_point(|(until, _)| *until < came);
+    fn of(&self, arrived_at: u64) -> u64 {
+        let step = self.steps.partition_point(|(until, _)| *until < arrived_at);
         self.steps.get(step).map_or(0, |(_, extra)| *extra)
     }
 }
@@ -52,8 +52,8 @@ impl Bound {
     }
 
     /// From when on an event that came at a time is too old.
-    pub(super) fn end(&self, came: u64) -> u64 {
-        came.saturating_add(self.age).saturating_add(1)
+    pub(super) fn end(&self, arrived_at: u64) -> u64 {
+        arrived_at.saturating_add(self.age).saturating_add(1)
     }
 }
 
@@ -104,8 +104,8 @@ impl Bounds {
     }
 
     /// From when on an event of a topic that came at a time is let go for its age.
-    pub(super) fn end(&self, key: TopicKey, came: u64) -> u64 {
-        self.of(key).end(came).saturating_add(self.doubt.of(came))
+    pub(super) fn end(&self, key: TopicKey, arrived_at: u64) -> u64 {
+        self.of(key).end(arrived_at).saturating_add(self.doubt.of(arrived_at))
     }
 
     /// From when on a retained event that ends at a time makes room for others.
@@ -114,7 +114,7 @@ impl Bounds {
     }
 
     /// Takes up a topic.
-    pub(super) fn know(&mut self, key: TopicKey, name: &Topic) {
+    pub(super) fn add_topic(&mut self, key: TopicKey, name: &Topic) {
         if self.topics.len() <= key {
             self.topics.resize_with(key + 1, || None);
         }
@@ -123,7 +123,7 @@ impl Bounds {
     }
 
     /// Forgets a topic.
-    pub(super) fn forget(&mut self, key: TopicKey) {
+    pub(super) fn remove_topic(&mut self, key: TopicKey) {
         self.set_due(key, None);
         if let Some(topic) = self.topics.get_mut(key) {
             *topic = None;
@@ -166,13 +166,13 @@ impl Bounds {
 
     /// Has a topic looked at when its oldest event, which came then, has become too old.
     pub(super) fn put_off(&mut self, key: TopicKey, oldest: Option<u64>) {
-        self.set_due(key, oldest.map(|came| self.end(key, came)));
+        self.set_due(key, oldest.map(|arrived_at| self.end(key, arrived_at)));
     }
 
     /// Has a topic looked at in time if it is not to be already. It has an event that came then, and none before.
-    pub(super) fn watch(&mut self, key: TopicKey, came: u64) {
+    pub(super) fn watch(&mut self, key: TopicKey, arrived_at: u64) {
         if self.topics.get(key).is_some_and(|topic| topic.as_ref().is_some_and(|topic| topic.due.is_none())) {
-            self.put_off(key, Some(came));
+            self.put_off(key, Some(arrived_at));
         }
     }
 
@@ -200,7 +200,7 @@ impl Bounds {
             assert!(oldest.is_none() || due.is_some(), "the topic {name} has events, and is not looked at");
             if !self.changed.contains(&key) {
                 assert_eq!(*bound, Bound::of(&self.retention, name), "the bounds of the topic {name}");
-                let end = oldest.map_or(u64::MAX, |came| self.end(key, came));
+                let end = oldest.map_or(u64::MAX, |arrived_at| self.end(key, arrived_at));
                 assert!(due.is_none_or(|due| due <= end), "the topic {name} is looked at at {due:?}, after {end}");
             }
         }

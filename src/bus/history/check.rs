@@ -36,9 +36,9 @@ impl Memory {
             assert_eq!(topic.past.retained, Some(*seq), "the retained event beside the log");
             assert!(*seq <= topic.past.last_lost, "the bounds have not evicted the event {seq} beside the log");
         }
-        self.bounds.self_check(|key| Some(self.log.get(self.topics.get(key)?.seqs.front()?)?.came));
+        self.bounds.self_check(|key| Some(self.log.get(self.topics.get(key)?.seqs.front()?)?.arrived_at));
         self.losses.self_check(self.forgotten.last_loss, |key| self.topics.get(key).map(|topic| topic.reuse));
-        self.self_check_journal();
+        self.self_check_dirty();
     }
 }
 

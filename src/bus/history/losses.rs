@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, ops::Range};
 
-use super::TopicKey;
+use super::entry::TopicKey;
 use crate::limits::LOSSES_MAX;
 
 /// The key of no topic.

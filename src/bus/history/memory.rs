@@ -1,23 +1,16 @@
 //! History in the process: one log in the order of the bus, and for each topic the numbers of its events.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    ops::{ControlFlow, Range},
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
-    Entry, Held, History, Journaled, LostEvent, Selection, SnapshotKind, TopicKey, TopicPast, Totals,
     bounds::{Bound, Bounds},
-    journal::{Forgotten, Journal, Torn},
+    dirty::DirtySet,
+    entry::{Entry, TopicKey, Totals},
     losses::Losses,
     newest::Newest,
-    scan::last_before,
+    past::{TopicPast, UnattributedLosses},
 };
-use crate::{
-    limits::{EVICT_MAX, RECLAIM_MAX},
-    retention::Retention,
-    topic::Topic as Name,
-};
+use crate::{limits::EVICT_MAX, retention::Retention};
 
 /// History in memory.
 #[derive(Debug)]
@@ -33,12 +26,12 @@ pub struct Memory {
     /// The topics whose retained event ends by itself, by when.
     pub(super) ending: BTreeSet<(u64, TopicKey)>,
     pub(super) totals: Totals,
-    pub(super) forgotten: Forgotten,
+    pub(super) forgotten: UnattributedLosses,
     pub(super) losses: Losses,
     /// The retained event of each topic.
     pub(super) retained_index: BTreeMap<u64, TopicKey>,
     /// What is to be written down next, if anybody does.
-    pub(super) journal: Option<Journal>,
+    pub(super) dirty: Option<DirtySet>,
 }
 
 /// A topic's events, and what else is known of its past.
@@ -64,17 +57,17 @@ impl Memory {
             topics: Vec::new(),
             ending: BTreeSet::new(),
             totals: Totals::default(),
-            forgotten: Forgotten::default(),
+            forgotten: UnattributedLosses::default(),
             losses: Losses::default(),
             retained_index: BTreeMap::new(),
-            journal: None,
+            dirty: None,
         }
     }
 
     /// An empty history that keeps a journal, for whoever writes it down. Of what is written, the newest events that cost
     /// so much stay in memory; see [`HOT_BYTES`](crate::limits::HOT_BYTES).
-    pub fn journaled(retention: Retention, keep: usize) -> Memory {
-        Memory { journal: Some(Journal::new(keep)), ..Memory::new(retention) }
+    pub fn persistent(retention: Retention, keep: usize) -> Memory {
+        Memory { dirty: Some(DirtySet::new(keep)), ..Memory::new(retention) }
     }
 
     pub(super) fn entry(&self, seq: u64) -> Option<&Entry> {
@@ -112,7 +105,7 @@ impl Memory {
     }
 
     /// Ends a topic's retained event.
-    fn unretain(&mut self, key: TopicKey, now: u64) {
+    pub(super) fn unretain(&mut self, key: TopicKey, now: u64) {
         let Some(seq) = self.topics[key].past.retained.take() else { return };
         let (cost, expires) = self.entry(seq).map_or((0, None), |entry| (entry.cost, entry.expires));
         if let Some(end) = expires {
@@ -133,7 +126,7 @@ impl Memory {
     }
 
     /// Puts an event into the log.
-    fn insert(&mut self, entry: Entry) {
+    pub(super) fn insert(&mut self, entry: Entry) {
         self.note_in_topic(&entry);
         self.log.insert(entry.seq, entry);
     }
@@ -143,7 +136,7 @@ impl Memory {
         let (cost, seq) = (entry.cost, entry.seq);
         let topic = &mut self.topics[entry.topic];
         if topic.seqs.is_empty() {
-            self.bounds.watch(entry.topic, entry.came);
+            self.bounds.watch(entry.topic, entry.arrived_at);
         }
         topic.seqs.push_back(seq);
         topic.newest.push(seq, entry.expires);
@@ -159,7 +152,7 @@ impl Memory {
 
     /// When the oldest event of a topic came.
     fn oldest_of(&self, key: TopicKey) -> Option<u64> {
-        Some(self.log.get(self.topics[key].seqs.front()?)?.came)
+        Some(self.log.get(self.topics[key].seqs.front()?)?.arrived_at)
     }
 
     /// The topic that has the oldest event of all, if all have more bytes than they may.
@@ -172,7 +165,7 @@ impl Memory {
 
     /// Lets go what a new event takes the place of. Only after the bounds have changed there may be more to let go; that
     /// goes in steps.
-    fn enforce(&mut self, key: TopicKey, cost: usize, now: u64) {
+    pub(super) fn enforce(&mut self, key: TopicKey, cost: usize, now: u64) {
         let (bound, before) = (self.bounds.of(key), self.totals.bytes);
         let mut gone = 0;
         while gone < EVICT_MAX || before - self.totals.bytes < cost {
@@ -184,207 +177,18 @@ impl Memory {
 
     /// A step towards the bounds: looks at one topic and lets one event go, if it is beyond them. Says whether there was
     /// anything to do.
-    fn step(&mut self, now: u64) -> bool {
+    pub(super) fn step(&mut self, now: u64) -> bool {
         if let Some(key) = self.over_budget() {
             self.evict(key, now);
             return true;
         }
         let Some(key) = self.bounds.next(now) else { return false };
         let (bound, oldest) = (self.bounds.of(key), self.oldest_of(key));
-        if self.is_over(key, bound) || oldest.is_some_and(|came| self.bounds.end(key, came) <= now) {
+        if self.is_over(key, bound) || oldest.is_some_and(|arrived_at| self.bounds.end(key, arrived_at) <= now) {
             self.evict(key, now);
         } else {
             self.bounds.put_off(key, oldest);
         }
         true
-    }
-}
-
-impl History for Memory {
-    fn know(&mut self, topic: TopicKey, name: &Name) {
-        if self.topics.len() <= topic {
-            self.topics.resize_with(topic + 1, Topic::default);
-        }
-        self.bounds.know(topic, name);
-    }
-
-    fn append(&mut self, entry: Entry, retain: bool) {
-        let (key, now, cost, seq) = (entry.topic, entry.came, entry.cost, entry.seq);
-        if retain {
-            self.unretain(key, now);
-            self.topics[key].past.retained = Some(seq);
-            self.retained_index.insert(seq, key);
-            self.ending.extend(entry.expires.map(|end| (end, key)));
-            self.totals.retained += 1;
-            self.totals.retained_bytes += cost;
-        }
-        let past = &mut self.topics[key].past;
-        if past.first == 0 {
-            past.first = seq;
-        }
-        self.insert(entry);
-        self.note_new(key, cost);
-        self.enforce(key, cost, now);
-    }
-
-    fn pass_over(&mut self, seq: u64) {
-        self.losses.push_unknown(seq);
-        self.forgotten.lose(seq);
-    }
-
-    fn clear_retained(&mut self, topic: TopicKey, now: u64) {
-        if topic < self.topics.len() {
-            self.unretain(topic, now);
-        }
-    }
-
-    fn retained(&self, topic: TopicKey, now: u64) -> Option<&Entry> {
-        self.entry(self.topics.get(topic)?.past.retained?).filter(|entry| entry.is_live(now))
-    }
-
-    fn retained_cost(&self, topic: TopicKey) -> usize {
-        let retained = self.topics.get(topic).and_then(|topic| topic.past.retained);
-        retained.and_then(|seq| self.entry(seq)).map_or(0, |entry| entry.cost)
-    }
-
-    fn newest(&self, topic: TopicKey, now: u64) -> Option<&Entry> {
-        let newest = self.topics.get(topic)?.newest.at(now);
-        newest.and_then(|seq| self.log.get(&seq)).or_else(|| self.retained(topic, now))
-    }
-
-    fn scan(
-        &self,
-        topics: &Selection,
-        after: u64,
-        now: u64,
-        most: usize,
-        visit: &mut dyn FnMut(&Entry) -> bool,
-    ) -> Option<u64> {
-        self.show_scan(topics, after, now, most, visit)
-    }
-
-    fn place_at(&self, time: u64) -> u64 {
-        last_before(&self.log, time).max(last_before(&self.pinned, time))
-    }
-
-    fn oldest(&self) -> Option<u64> {
-        self.log.first_key_value().map(|(oldest, _)| *oldest)
-    }
-
-    fn snapshot(
-        &self,
-        kind: SnapshotKind,
-        topics: &Selection,
-        range: (u64, u64),
-        now: u64,
-        most: usize,
-        visit: &mut dyn FnMut(&Entry) -> bool,
-    ) -> Option<u64> {
-        self.show_snapshot(kind, topics, range, now, most, visit)
-    }
-
-    fn losses(&self) -> Range<u64> {
-        self.losses.numbers()
-    }
-
-    fn lost(&self, number: u64) -> Option<LostEvent> {
-        let (seq, topic, reuse) = self.losses.get(number)?;
-        let is_known = self.topics.get(topic).is_some_and(|topic| topic.reuse == reuse);
-        Some(LostEvent { seq, topic: is_known.then_some(topic) })
-    }
-
-    fn earlier_loss(&self, topics: &Selection, after: u64, from: TopicKey) -> ControlFlow<Option<u64>, TopicKey> {
-        let last = self.losses.before();
-        let found = ControlFlow::Break((last > after).then_some(last));
-        if last <= after || self.forgotten.last > after {
-            return found;
-        }
-        let has_lost = |key: TopicKey| self.topics.get(key).is_some_and(|topic| topic.past.last_lost > after);
-        let until = match topics {
-            Selection::Few(few) if few.iter().any(|key| has_lost(*key)) => return found,
-            Selection::Few(_) => return ControlFlow::Break(None),
-            Selection::Matching(_) => self.topics.len().min(from + topics.tests_at_once()),
-        };
-        if (from..until).any(|key| has_lost(key) && topics.contains(key, self.bounds.name(key))) {
-            return found;
-        }
-        if until < self.topics.len() { ControlFlow::Continue(until) } else { ControlFlow::Break(None) }
-    }
-
-    fn is_lost_of(&self, lost: LostEvent, topics: &Selection) -> Option<bool> {
-        lost.topic.map(|topic| topics.contains(topic, self.bounds.name(topic)))
-    }
-
-    fn last_loss(&self) -> u64 {
-        self.forgotten.last_loss
-    }
-
-    fn torn(&self) -> &[Torn] {
-        &self.forgotten.torn
-    }
-
-    fn expire(&mut self, now: u64) {
-        self.is_behind = (0..EVICT_MAX).all(|_| self.step(now));
-    }
-
-    fn next_expiry(&self) -> Option<u64> {
-        self.bounds.next_due()
-    }
-
-    fn is_behind(&self) -> bool {
-        self.is_behind
-    }
-
-    fn reclaim(&mut self, now: u64) {
-        for _ in 0..RECLAIM_MAX {
-            let ended = self.ending.first().filter(|(end, _)| self.bounds.end_of_retained(*end) <= now);
-            let Some((_, topic)) = ended else { return };
-            self.unretain(*topic, now);
-        }
-    }
-
-    fn held(&self, topic: TopicKey) -> Held {
-        self.topics.get(topic).map_or(Held::default(), |topic| Held {
-            events: topic.seqs.len(),
-            bytes: topic.bytes,
-            retained: topic.past.retained.is_some(),
-        })
-    }
-
-    fn totals(&self) -> Totals {
-        self.totals
-    }
-
-    fn forget(&mut self, topic: TopicKey) {
-        if let Some(Topic { seqs, past, reuse, .. }) = self.topics.get_mut(topic) {
-            debug_assert!(seqs.is_empty() && past.retained.is_none());
-            self.forgotten.last = self.forgotten.last.max(past.last_lost);
-            *past = TopicPast::default();
-            *reuse += 1;
-            self.note(topic);
-        }
-        self.bounds.forget(topic);
-    }
-
-    fn kind(&self) -> &'static str {
-        if self.journal.is_some() { "disk" } else { "memory" }
-    }
-
-    fn journal(&mut self) -> Option<&mut dyn Journaled> {
-        self.journal.is_some().then_some(self)
-    }
-
-    fn retention(&self) -> &Retention {
-        self.bounds.retention()
-    }
-
-    fn set_retention(&mut self, retention: Retention, now: u64) {
-        self.bounds.change(retention);
-        self.expire(now);
-    }
-
-    #[cfg(debug_assertions)]
-    fn self_check(&self) {
-        self.self_check_all();
     }
 }

@@ -1,11 +1,6 @@
 //! Scans of history: the events of some topics, in the order of the log, some at a time.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
-};
-
-use super::{Entry, Memory, Selection, TopicKey, memory::Topic};
+use super::{Entry, Memory, Selection, TopicKey, memory::Topic, merge::merge};
 
 /// A scan of few topics merges their queues if not more than one entry in so many is theirs.
 const SPARSE: usize = 8;
@@ -76,33 +71,4 @@ impl Memory {
         };
         pasts.map(queue).collect()
     }
-}
-
-/// The last entry that came before a time; 0 if there is none.
-pub(super) fn last_before(entries: &BTreeMap<u64, Entry>, time: u64) -> u64 {
-    // Times rise with the sequence, so the first event that came late enough is found by halving.
-    let (mut early, mut late) = (0, entries.last_key_value().map_or(1, |(last, _)| last + 1));
-    while late - early > 1 {
-        let middle = early + (late - early) / 2;
-        match entries.range(middle..).next() {
-            Some((seq, entry)) if entry.came < time => early = *seq,
-            _ => late = middle,
-        }
-    }
-    early
-}
-
-/// Merges rising sequences into one.
-fn merge<I: Iterator<Item = u64>>(mut queues: Vec<I>) -> impl Iterator<Item = u64> {
-    let mut heads: BinaryHeap<_> =
-        queues.iter_mut().enumerate().filter_map(|(i, queue)| Some(Reverse((queue.next()?, i)))).collect();
-    std::iter::from_fn(move || {
-        let mut head = heads.peek_mut()?;
-        let Reverse((seq, i)) = *head;
-        match queues[i].next() {
-            Some(next) => *head = Reverse((next, i)),
-            None => drop(std::collections::binary_heap::PeekMut::pop(head)),
-        }
-        Some(seq)
-    })
 }

@@ -1,10 +1,19 @@
 //! Which topics a cursor reads.
 
-use super::TopicKey;
+use super::entry::TopicKey;
 use crate::{
     limits::SCAN_MAX,
     topic::{FilterSet, Topic},
 };
+
+/// Which event of each topic a snapshot shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotKind {
+    /// The retained one.
+    Retained,
+    /// The newest within the bounds, else the retained one.
+    Newest,
+}
 
 /// The topics that a cursor reads, found when it reads. Nothing is stored for each topic and cursor.
 #[derive(Clone, Debug)]

@@ -5,16 +5,7 @@
 
 use std::ops::Bound;
 
-use super::{Entry, History, Memory, Selection, TopicKey};
-
-/// Which event of each topic a snapshot shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SnapshotKind {
-    /// The retained one.
-    Retained,
-    /// The newest within the bounds, else the retained one.
-    Newest,
-}
+use super::{Entry, History, Memory, Selection, SnapshotKind, TopicKey};
 
 impl Memory {
     /// The event of a topic that a snapshot shows.

@@ -69,7 +69,7 @@ fn check_request(request: &Request) {
             Ok(publication) => {
                 assert_eq!(publication.topic.as_str(), publish.topic);
                 assert!(!publication.topic.is_system() && !publication.data.contains('\0'));
-                assert_eq!(publication.kind.as_ref().map(EventType::as_str), publish.event_type.as_deref());
+                assert_eq!(publication.event_type.as_ref().map(EventType::as_str), publish.event_type.as_deref());
                 let given: Vec<_> =
                     publish.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.as_str())).collect();
                 let headers: Vec<_> =

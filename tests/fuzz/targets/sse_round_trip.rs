@@ -32,7 +32,8 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some((name, value)) = header.split_once(':') {
         publish = publish.with_header(name, value);
     }
-    let Ok(Publication { topic, kind: parsed, headers, data, .. }) = Publication::parse(publish, &Limits::default())
+    let Ok(Publication { topic, event_type: parsed, headers, data, .. }) =
+        Publication::parse(publish, &Limits::default())
     else {
         // No event, so nothing is encoded. Text in a usual topic is one.
         return;

@@ -10,9 +10,9 @@ use sse_bus::{
     Topic,
     bus::{
         Bus, Now,
+        batch::{Batch, Gone, TopicRecord},
         fetch::{Fetched, Wanted},
-        history::{Entry, Forgotten},
-        journal::{Batch, Gone, TopicRecord},
+        history::{Entry, UnattributedLosses},
     },
 };
 
@@ -29,7 +29,7 @@ const KEPT: usize = 2;
 pub(super) struct Disk {
     entries: BTreeMap<u64, Entry>,
     topics: BTreeMap<Topic, TopicRecord>,
-    forgotten: Forgotten,
+    forgotten: UnattributedLosses,
     head: u64,
     kept: VecDeque<Arc<Fetched>>,
 }

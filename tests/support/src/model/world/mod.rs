@@ -49,7 +49,7 @@ fn start(setup: &Setup) -> (Bus, [Reader; READERS]) {
     let retention = setup.retention.clone();
     let history = match setup.on_disk {
         None => Memory::new(retention),
-        Some(keep) => Memory::journaled(retention, keep),
+        Some(keep) => Memory::persistent(retention, keep),
     };
     let mut bus = Bus::new(epoch, setup.limits.clone(), Box::new(history));
     let readers = [Framing::Chunked, Framing::Plain].map(|framing| Reader::new(&mut bus, framing));

@@ -6,80 +6,22 @@ use std::sync::Arc;
 
 use super::{
     Bus, Now,
-    history::{Changes, Doubt, Entry, Forgotten, TopicKey, TopicPast},
+    batch::{Batch, Gone, TopicRecord},
+    history::{Changes, Doubt, Entry, TopicKey, TopicPast, UnattributedLosses},
 };
-use crate::{event::Event, topic::Topic};
-
-/// Names of forgotten topics that wait to be written down. Beyond it all topics are written anew instead.
-const FORGOTTEN_MAX: usize = 10_000;
-
-/// A topic, as it is written down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicRecord {
-    /// The topic.
-    pub topic: Topic,
-    /// Events published since it became known.
-    pub published: u64,
-    /// The newest event: its number and when it came, in milliseconds since 1970.
-    pub last: Option<(u64, u64)>,
-    /// What it holds and has lost.
-    pub past: TopicPast,
-}
-
-/// What has changed since the last batch.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// New events, in order.
-    pub entries: Vec<Entry>,
-    /// Topics that are not known any more; to be removed before others are written, since one may be known again.
-    pub gone: Gone,
-    /// Topics that are new or have changed.
-    pub topics: Vec<TopicRecord>,
-    /// Numbers of events of earlier batches that are not needed any more.
-    pub removed: Vec<u64>,
-    /// What is known of forgotten topics.
-    pub forgotten: Forgotten,
-    /// The last number that was used.
-    pub head: u64,
-    /// Whether there is more to write at once.
-    pub more: bool,
-}
-
-/// Topics that are not known any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Gone {
-    /// These.
-    Topics(Vec<Topic>),
-    /// All that the batch does not name.
-    AllOthers,
-}
-
-impl Default for Gone {
-    fn default() -> Gone {
-        Gone::Topics(Vec::new())
-    }
-}
-
-impl Gone {
-    pub(super) fn note(&mut self, topic: Topic) {
-        match self {
-            Gone::Topics(topics) if topics.len() < FORGOTTEN_MAX => topics.push(topic),
-            _ => *self = Gone::AllOthers,
-        }
-    }
-}
+use crate::event::Event;
 
 impl Bus {
     /// Whether there is anything to write down.
     pub fn has_changed(&mut self) -> bool {
         let head = self.head;
-        self.history.journal().is_some_and(|journal| journal.has_changed()) && head > 0
+        self.history.persist().is_some_and(|history| history.has_changed()) && head > 0
     }
 
     /// Takes what has changed since the last batch: events of about so many bytes, in a bounded step. Nothing if history is in
     /// memory only.
     pub fn take_batch(&mut self, bytes: usize) -> Option<Batch> {
-        let Changes { entries, topics, removed, forgotten, more } = self.history.journal()?.take(bytes);
+        let Changes { entries, topics, removed, forgotten, more } = self.history.persist()?.take(bytes);
         let gone = std::mem::take(&mut self.gone);
         let record = |key: usize, past| {
             let state = self.topics.get(key)?;
@@ -89,7 +31,7 @@ impl Bus {
             Gone::Topics(_) => topics.into_iter().filter_map(|(key, past)| record(key, past)).collect(),
             Gone::AllOthers => {
                 let keys: Vec<_> = self.topics.iter().map(|(key, _)| key).collect();
-                let pasts = self.history.journal()?.pasts(&keys);
+                let pasts = self.history.persist()?.pasts(&keys);
                 keys.into_iter().zip(pasts).filter_map(|(key, past)| record(key, past)).collect()
             }
         };
@@ -100,7 +42,7 @@ impl Bus {
     /// go, so that they can be freed when the bus is unlocked.
     #[must_use]
     pub fn written(&mut self, upto: u64) -> Vec<Arc<Event>> {
-        self.history.journal().map_or_else(Vec::new, |journal| journal.written(upto))
+        self.history.persist().map_or_else(Vec::new, |history| history.written(upto))
     }
 
     /// Takes up topics at a start. Gives their numbers. Earlier versions also kept events of the bus's own topics: those are
@@ -109,12 +51,12 @@ impl Bus {
         let restore = |TopicRecord { topic, published, last, past }| {
             let past = if topic.is_system() { TopicPast { first: u64::MAX, ..TopicPast::default() } } else { past };
             let key = self.topics.insert(topic.clone());
-            self.history.know(key, &topic);
+            self.history.add_topic(key, &topic);
             if let Some(state) = self.topics.get_mut(key) {
                 (state.published, state.last) = (published, last);
             }
-            if let Some(journal) = self.history.journal() {
-                journal.restore_topic(key, past);
+            if let Some(history) = self.history.persist() {
+                history.restore_topic(key, past);
             }
             key
         };
@@ -124,25 +66,25 @@ impl Bus {
     /// Takes up the events, in order, at a start. Only those that are retained are in memory. Gives those that are
     /// not wanted any more.
     pub fn restore_events(&mut self, entries: Vec<Entry>) -> Vec<u64> {
-        self.history.journal().map_or_else(Vec::new, |journal| journal.restore(entries))
+        self.history.persist().map_or_else(Vec::new, |history| history.restore(entries))
     }
 
     /// Has the age of events in doubt from now on: they are let go for it later than they seem to be too old.
     pub fn doubt(&mut self, doubt: Doubt) {
-        if let Some(journal) = self.history.journal() {
-            journal.doubt(doubt);
+        if let Some(history) = self.history.persist() {
+            history.doubt(doubt);
         }
     }
 
     /// Ends a start. `head` is the last number that may have been used.
-    pub fn restored(&mut self, forgotten: Forgotten, head: u64, now: Now) {
+    pub fn restored(&mut self, forgotten: UnattributedLosses, head: u64, now: Now) {
         self.head = head;
-        if let Some(journal) = self.history.journal() {
-            journal.restored(forgotten, head, now.mono);
+        if let Some(history) = self.history.persist() {
+            history.restored(forgotten, head, now.mono);
         }
         let own: Vec<_> = self.topics.iter().filter(|(_, state)| state.name.is_system()).map(|(key, _)| key).collect();
         for key in own {
-            self.forget_topic(key);
+            self.remove_topic(key);
         }
     }
 }

@@ -3,12 +3,12 @@
 use super::{
     Bus, ClientId, Now, Stats,
     clients::{Client, Role},
-    cursor::Place,
+    cursor::Position,
     history::TopicKey,
     topics::TopicState,
 };
 use crate::{
-    limits::{PRESENCE_FILTERS, TOPICS_AT_ONCE},
+    limits::TOPICS_AT_ONCE,
     protocol::{ClientInfo, LimitInfo, Status, TopicInfo},
 };
 
@@ -49,14 +49,14 @@ impl Bus {
     pub fn topics_after(&self, name: Option<&str>, now: Now) -> Vec<TopicInfo> {
         let mut feeds = Vec::new();
         let info = |(key, state): (TopicKey, &TopicState)| {
-            let held = self.history.held(key);
+            let usage = self.history.usage(key);
             self.topics.wanted_by(&state.name, &mut feeds);
             let feeds = feeds.iter().filter_map(|feed| self.feeds.get(*feed));
             TopicInfo {
                 topic: state.name.to_string(),
                 published: state.published,
-                events: held.events as u64,
-                bytes: held.bytes as u64,
+                events: usage.events as u64,
+                bytes: usage.bytes as u64,
                 retained: self.history.retained(key, now.mono).is_some(),
                 subscribers: feeds.map(|feed| feed.subscribers as u64).sum(),
                 last_id: state.last.map(|(seq, _)| self.id(seq)),
@@ -110,33 +110,16 @@ impl Bus {
         ]
     }
 
-    /// A client as the bus announces it: of many filters the first, then how many more there are.
-    pub(super) fn presence(&self, id: ClientId, client: &Client) -> ClientInfo {
-        let mut info = self.info(id, client);
-        let mut bytes = 0;
-        let mut fits = |filter: &String| {
-            bytes += filter.len();
-            bytes <= PRESENCE_FILTERS
-        };
-        let shown = info.filters.iter().take_while(|filter| fits(filter)).count();
-        let more = info.filters.split_off(shown).len();
-        if more > 0 {
-            // No filter: it has white space.
-            info.filters.push(format!("… {more} more"));
-        }
-        info
-    }
-
     pub(super) fn info(&self, id: ClientId, client: &Client) -> ClientInfo {
         let (role, via, filters, lag, more) = match &client.role {
             Role::Publisher { via, .. } => ("publisher", *via, Vec::new(), 0, 0),
             Role::Subscriber(subscriber) => {
                 let feed = self.feeds.get(subscriber.feed);
-                let waiting = |place| feed.map_or(0, |feed| feed.waiting(place));
-                let (lag, in_group) = match &subscriber.cursor.place {
-                    Place::Grouped(seat) => feed
+                let waiting = |segment| feed.map_or(0, |feed| feed.waiting(segment));
+                let (lag, in_group) = match &subscriber.cursor.position {
+                    Position::Shared(slot) => feed
                         .and_then(|feed| feed.group(subscriber.reader))
-                        .map_or((0, 0), |group| (waiting(group.place), group.events - seat.since)),
+                        .map_or((0, 0), |group| (waiting(group.segment), group.events - slot.since)),
                     _ => (subscriber.cursor.segment().map_or(0, waiting), 0),
                 };
                 let filters = feed.map_or(Vec::new(), |feed| feed.filters.to_strings());

@@ -6,7 +6,7 @@
 //! published, by `feeds_buffer` for all (large feeds give first): the oldest segments go, and the cursors that had
 //! not read them find that their feed has left them behind.
 //!
-//! A live cursor is that of one subscriber, or of a [group](super::groups).
+//! A live cursor is that of one subscriber, or of a [group](super::shared_cursor).
 //!
 //! Feeds also carry events that are live only, which have no number and are in no history. A cursor that its feed has left
 //! behind reads the others from history, and reports a gap if the newest place with such an event is not before its own.
@@ -22,15 +22,13 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    clients::ClientId,
     format::Format,
     framing::{Chunk, ChunkBuffer},
-    groups::{Calls, Group},
+    ids::{ClientId, FeedKey, ReaderId},
+    shared_cursor::SharedCursor,
+    wakeups::Wakeups,
 };
 use crate::{event::Event, limits::Limits, topic::FilterSet};
-
-/// A feed's number in the table of feeds. Used again after the feed has closed.
-pub(super) type FeedKey = usize;
 
 /// A segment is sealed when it reaches this size, so that readers can begin on it and bounds stay fine.
 const SEGMENT_BYTES: usize = 32 << 10;
@@ -81,7 +79,7 @@ pub(super) struct Feed {
     last_live: Option<u64>,
     /// Subscribers that have read everything and wait, alone or in groups.
     pub(super) parked: FxHashMap<ClientId, Waker>,
-    pub(super) groups: Vec<Group>,
+    pub(super) groups: Vec<SharedCursor>,
 }
 
 /// What a cursor finds at its place in a feed.
@@ -101,20 +99,35 @@ impl Feed {
     }
 
     /// Whether a cursor that stops reading at a place, and reads history instead, misses events that are live only.
-    pub(super) fn has_live_since(&self, place: u64) -> bool {
-        self.last_live.is_some_and(|live| live >= place)
+    pub(super) fn has_live_since(&self, position: u64) -> bool {
+        self.last_live.is_some_and(|live| live >= position)
     }
 
     /// Looks at a cursor's place without reading.
-    pub(super) fn peek(&self, place: u64) -> Next {
-        let Some(index) = place.checked_sub(self.oldest) else { return Next::LeftBehind };
+    pub(super) fn peek(&self, position: u64) -> Next {
+        let Some(index) = position.checked_sub(self.oldest) else { return Next::LeftBehind };
         self.segments.get(index as usize).map_or(Next::Nothing, |segment| Next::Segment(segment.clone()))
     }
 
     /// Events that wait for a cursor.
-    pub(super) fn waiting(&self, place: u64) -> u64 {
-        let skip = place.saturating_sub(self.oldest) as usize;
+    pub(super) fn waiting(&self, position: u64) -> u64 {
+        let skip = position.saturating_sub(self.oldest) as usize;
         self.segments.get(skip).map_or(0, |segment| self.events - segment.before)
+    }
+
+    pub(super) fn group(&self, reader: Option<ReaderId>) -> Option<&SharedCursor> {
+        self.groups.iter().find(|group| Some(group.reader) == reader)
+    }
+
+    pub(super) fn group_or_new(&mut self, reader: ReaderId) -> &mut SharedCursor {
+        match self.groups.iter().position(|group| group.reader == reader) {
+            Some(known) => &mut self.groups[known],
+            None => self.groups.push_mut(SharedCursor::new(reader)),
+        }
+    }
+
+    pub(super) fn group_mut(&mut self, reader: Option<ReaderId>) -> Option<&mut SharedCursor> {
+        self.groups.iter_mut().find(|group| Some(group.reader) == reader)
     }
 }
 
@@ -293,12 +306,12 @@ impl Feeds {
     }
 
     /// Seals every feed and calls those that wait for what was appended.
-    pub(super) fn seal_all(&mut self, limits: &Limits, calls: &mut Calls) {
+    pub(super) fn seal_all(&mut self, limits: &Limits, wakeups: &mut Wakeups) {
         while let Some(key) = self.dirty.pop() {
             self.seal(key, limits);
             if let Some(feed) = self.get_mut(key) {
-                calls.woken.extend(feed.parked.drain().map(|(_, waker)| waker));
-                calls.groups_of(key, feed);
+                wakeups.woken.extend(feed.parked.drain().map(|(_, waker)| waker));
+                wakeups.groups_of(key, &mut feed.groups);
             }
         }
         self.relieve(limits.feeds_buffer);
@@ -312,25 +325,25 @@ impl Feeds {
         end
     }
 
-    /// There is one more live cursor, at a place.
-    pub(super) fn enter(&mut self, key: FeedKey, place: u64) {
+    /// There is one more live cursor, at a position.
+    pub(super) fn enter(&mut self, key: FeedKey, position: u64) {
         let Some(feed) = self.get_mut(key) else { return };
         feed.live += 1;
-        feed.unread_from(place).for_each(|segment| segment.unread += 1);
+        feed.unread_from(position).for_each(|segment| segment.unread += 1);
     }
 
     /// A cursor stops reading a feed live: what it has not read waits for one reader less.
-    pub(super) fn leave(&mut self, key: FeedKey, place: u64) {
+    pub(super) fn leave(&mut self, key: FeedKey, position: u64) {
         let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut) else { return };
         feed.live -= 1;
-        feed.unread_from(place).for_each(|segment| segment.unread -= 1);
+        feed.unread_from(position).for_each(|segment| segment.unread -= 1);
         feed.drop_read(&mut self.bytes);
     }
 
-    /// A cursor has read the segment at a place.
-    pub(super) fn advance(&mut self, key: FeedKey, place: u64) {
+    /// A cursor has read the segment at a position.
+    pub(super) fn advance(&mut self, key: FeedKey, position: u64) {
         let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut) else { return };
-        let index = place.checked_sub(feed.oldest).map(|index| index as usize);
+        let index = position.checked_sub(feed.oldest).map(|index| index as usize);
         if let Some(segment) = index.and_then(|index| feed.segments.get_mut(index)) {
             segment.unread -= 1;
         }
@@ -340,8 +353,8 @@ impl Feeds {
 
 impl Feed {
     /// The segments that a cursor has not read.
-    fn unread_from(&mut self, place: u64) -> impl Iterator<Item = &mut Segment> {
-        self.segments.iter_mut().skip(place.saturating_sub(self.oldest) as usize)
+    fn unread_from(&mut self, position: u64) -> impl Iterator<Item = &mut Segment> {
+        self.segments.iter_mut().skip(position.saturating_sub(self.oldest) as usize)
     }
 
     fn drop_oldest(&mut self, total: &mut usize) {

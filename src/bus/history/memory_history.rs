@@ -1,0 +1,202 @@
+//! [`History`] as [`Memory`] keeps it.
+
+use std::ops::{ControlFlow, Range};
+
+use super::{
+    CrashLoss, Entry, History, LostEvent, Memory, Persist, Selection, SnapshotKind, TopicKey, TopicPast, TopicUsage,
+    Totals, memory::Topic, merge::last_before,
+};
+use crate::{
+    limits::{EVICT_MAX, RECLAIM_MAX},
+    retention::Retention,
+    topic::Topic as Name,
+};
+
+impl History for Memory {
+    fn add_topic(&mut self, topic: TopicKey, name: &Name) {
+        if self.topics.len() <= topic {
+            self.topics.resize_with(topic + 1, Topic::default);
+        }
+        self.bounds.add_topic(topic, name);
+    }
+
+    fn append(&mut self, entry: Entry, retain: bool) {
+        let (key, now, cost, seq) = (entry.topic, entry.arrived_at, entry.cost, entry.seq);
+        if retain {
+            self.unretain(key, now);
+            self.topics[key].past.retained = Some(seq);
+            self.retained_index.insert(seq, key);
+            self.ending.extend(entry.expires.map(|end| (end, key)));
+            self.totals.retained += 1;
+            self.totals.retained_bytes += cost;
+        }
+        let past = &mut self.topics[key].past;
+        if past.first == 0 {
+            past.first = seq;
+        }
+        self.insert(entry);
+        self.note_new(key, cost);
+        self.enforce(key, cost, now);
+    }
+
+    fn pass_over(&mut self, seq: u64) {
+        self.losses.push_unknown(seq);
+        self.forgotten.lose(seq);
+    }
+
+    fn clear_retained(&mut self, topic: TopicKey, now: u64) {
+        if topic < self.topics.len() {
+            self.unretain(topic, now);
+        }
+    }
+
+    fn retained(&self, topic: TopicKey, now: u64) -> Option<&Entry> {
+        self.entry(self.topics.get(topic)?.past.retained?).filter(|entry| entry.is_live(now))
+    }
+
+    fn retained_cost(&self, topic: TopicKey) -> usize {
+        let retained = self.topics.get(topic).and_then(|topic| topic.past.retained);
+        retained.and_then(|seq| self.entry(seq)).map_or(0, |entry| entry.cost)
+    }
+
+    fn newest(&self, topic: TopicKey, now: u64) -> Option<&Entry> {
+        let newest = self.topics.get(topic)?.newest.at(now);
+        newest.and_then(|seq| self.log.get(&seq)).or_else(|| self.retained(topic, now))
+    }
+
+    fn scan(
+        &self,
+        topics: &Selection,
+        after: u64,
+        now: u64,
+        most: usize,
+        visit: &mut dyn FnMut(&Entry) -> bool,
+    ) -> Option<u64> {
+        self.show_scan(topics, after, now, most, visit)
+    }
+
+    fn place_at(&self, time: u64) -> u64 {
+        last_before(&self.log, time).max(last_before(&self.pinned, time))
+    }
+
+    fn oldest(&self) -> Option<u64> {
+        self.log.first_key_value().map(|(oldest, _)| *oldest)
+    }
+
+    fn snapshot(
+        &self,
+        kind: SnapshotKind,
+        topics: &Selection,
+        range: (u64, u64),
+        now: u64,
+        most: usize,
+        visit: &mut dyn FnMut(&Entry) -> bool,
+    ) -> Option<u64> {
+        self.show_snapshot(kind, topics, range, now, most, visit)
+    }
+
+    fn losses(&self) -> Range<u64> {
+        self.losses.numbers()
+    }
+
+    fn lost(&self, number: u64) -> Option<LostEvent> {
+        let (seq, topic, reuse) = self.losses.get(number)?;
+        let is_known = self.topics.get(topic).is_some_and(|topic| topic.reuse == reuse);
+        Some(LostEvent { seq, topic: is_known.then_some(topic) })
+    }
+
+    fn earlier_loss(&self, topics: &Selection, after: u64, from: TopicKey) -> ControlFlow<Option<u64>, TopicKey> {
+        let last = self.losses.before();
+        let found = ControlFlow::Break((last > after).then_some(last));
+        if last <= after || self.forgotten.last > after {
+            return found;
+        }
+        let has_lost = |key: TopicKey| self.topics.get(key).is_some_and(|topic| topic.past.last_lost > after);
+        let until = match topics {
+            Selection::Few(few) if few.iter().any(|key| has_lost(*key)) => return found,
+            Selection::Few(_) => return ControlFlow::Break(None),
+            Selection::Matching(_) => self.topics.len().min(from + topics.tests_at_once()),
+        };
+        if (from..until).any(|key| has_lost(key) && topics.contains(key, self.bounds.name(key))) {
+            return found;
+        }
+        if until < self.topics.len() { ControlFlow::Continue(until) } else { ControlFlow::Break(None) }
+    }
+
+    fn is_lost_of(&self, lost: LostEvent, topics: &Selection) -> Option<bool> {
+        lost.topic.map(|topic| topics.contains(topic, self.bounds.name(topic)))
+    }
+
+    fn last_loss(&self) -> u64 {
+        self.forgotten.last_loss
+    }
+
+    fn crashes(&self) -> &[CrashLoss] {
+        &self.forgotten.crashes
+    }
+
+    fn expire(&mut self, now: u64) {
+        self.is_behind = (0..EVICT_MAX).all(|_| self.step(now));
+    }
+
+    fn next_expiry(&self) -> Option<u64> {
+        self.bounds.next_due()
+    }
+
+    fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    fn reclaim(&mut self, now: u64) {
+        for _ in 0..RECLAIM_MAX {
+            let ended = self.ending.first().filter(|(end, _)| self.bounds.end_of_retained(*end) <= now);
+            let Some((_, topic)) = ended else { return };
+            self.unretain(*topic, now);
+        }
+    }
+
+    fn usage(&self, topic: TopicKey) -> TopicUsage {
+        self.topics.get(topic).map_or(TopicUsage::default(), |topic| TopicUsage {
+            events: topic.seqs.len(),
+            bytes: topic.bytes,
+            retained: topic.past.retained.is_some(),
+        })
+    }
+
+    fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    fn remove_topic(&mut self, topic: TopicKey) {
+        if let Some(Topic { seqs, past, reuse, .. }) = self.topics.get_mut(topic) {
+            debug_assert!(seqs.is_empty() && past.retained.is_none());
+            self.forgotten.last = self.forgotten.last.max(past.last_lost);
+            *past = TopicPast::default();
+            *reuse += 1;
+            self.note(topic);
+        }
+        self.bounds.remove_topic(topic);
+    }
+
+    fn kind(&self) -> &'static str {
+        if self.dirty.is_some() { "disk" } else { "memory" }
+    }
+
+    fn persist(&mut self) -> Option<&mut dyn Persist> {
+        self.dirty.is_some().then_some(self)
+    }
+
+    fn retention(&self) -> &Retention {
+        self.bounds.retention()
+    }
+
+    fn set_retention(&mut self, retention: Retention, now: u64) {
+        self.bounds.change(retention);
+        self.expire(now);
+    }
+
+    #[cfg(debug_assertions)]
+    fn self_check(&self) {
+        self.self_check_all();
+    }
+}

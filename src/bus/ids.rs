@@ -1,0 +1,37 @@
+//! The ids of clients, feeds, readers and groups.
+
+use std::{fmt, str::FromStr};
+
+/// A connection's id: `c1`, `c2`, …
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(pub(super) u64);
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{}", self.0)
+    }
+}
+
+impl FromStr for ClientId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<ClientId, ()> {
+        let id = text.strip_prefix('c').and_then(|n| n.parse().ok()).map(ClientId);
+        // As it is written, and only so: `c01` and `c+1` are names.
+        id.filter(|id| id.to_string() == text).ok_or(())
+    }
+}
+
+/// A feed's number in the table of feeds. Used again after the feed has closed.
+pub(super) type FeedKey = usize;
+
+/// One who reads for many clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReaderId(pub(super) usize);
+
+/// A group, as its reader knows it. Used again after its feed has closed; the group is another then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupId {
+    pub(super) feed: FeedKey,
+    pub(super) reader: ReaderId,
+}

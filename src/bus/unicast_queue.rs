@@ -1,0 +1,93 @@
+//! The unicast events that wait for subscribers.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::framing::Chunk;
+use crate::limits::UNICAST_BUFFERS;
+
+/// When an event without a number was published: it is delivered in this order among the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moment {
+    /// Its turn among the events of all kinds.
+    pub(super) turn: u64,
+    /// The position of the log.
+    pub(super) position: u64,
+}
+
+/// An encoded event, charged while it waits for a client.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    moment: Moment,
+    chunk: Chunk,
+    /// Bytes of all waiting events.
+    charged: Arc<AtomicUsize>,
+}
+
+impl Waiting {
+    /// Charges an event. None if there is no room for it.
+    pub(super) fn charge(moment: Moment, chunk: Chunk, charged: &Arc<AtomicUsize>) -> Option<Arc<Waiting>> {
+        if charged.load(Ordering::Relaxed) + chunk.len() > UNICAST_BUFFERS {
+            return None;
+        }
+        charged.fetch_add(chunk.len(), Ordering::Relaxed);
+        Some(Arc::new(Waiting { moment, chunk, charged: charged.clone() }))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.charged.fetch_sub(self.chunk.len(), Ordering::Relaxed);
+    }
+}
+
+/// The unicast events that wait for one subscriber.
+#[derive(Debug, Default)]
+pub(super) struct UnicastQueue {
+    events: VecDeque<Arc<Waiting>>,
+    bytes: usize,
+}
+
+impl UnicastQueue {
+    /// Takes the next event, if it was published at such a moment.
+    pub(super) fn pop_if(&mut self, is_next: impl Fn(Moment) -> bool) -> Option<Chunk> {
+        let waiting = self.events.pop_front_if(|waiting| is_next(waiting.moment))?;
+        self.bytes -= waiting.chunk.len();
+        Some(waiting.chunk.clone())
+    }
+
+    /// Appends an event, unless the buffer is full. Returns whether it was appended.
+    pub(super) fn push(&mut self, waiting: &Arc<Waiting>, most: usize) -> bool {
+        let bytes = self.bytes + waiting.chunk.len();
+        // One event is always taken, however large.
+        let fits = self.events.is_empty() || bytes <= most;
+        if fits {
+            self.bytes = bytes;
+            self.events.push_back(waiting.clone());
+        }
+        fits
+    }
+}
+
+#[cfg(debug_assertions)]
+impl UnicastQueue {
+    /// Notes the bytes of each waiting event once, by its address.
+    pub(super) fn self_check(
+        &self,
+        client: super::ids::ClientId,
+        waiting: &mut std::collections::HashMap<*const (), usize>,
+    ) {
+        let bytes = self.events.iter().map(|event| event.chunk.len()).sum::<usize>();
+        assert_eq!(self.bytes, bytes, "bytes of the unicast events that wait for {client}");
+        assert!(
+            self.events.iter().is_sorted_by_key(|event| (event.moment.turn, event.moment.position)),
+            "order of the unicast events that wait for {client}"
+        );
+        waiting.extend(self.events.iter().map(|event| (Arc::as_ptr(event).cast(), event.chunk.len())));
+    }
+}
