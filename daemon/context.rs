@@ -13,12 +13,11 @@ use crate::{
     access::{Access, RefusedNames},
     config::Config,
     connection_limits::ConnectionLimits,
-    log::EventLog,
+    log::{EventLog, Store},
     logging::Log,
     metrics::Metrics,
     origin::Scheme,
     shared_bus::SharedBus,
-    store::Store,
 };
 
 /// The daemon, as its tasks share it.

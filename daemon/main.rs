@@ -14,8 +14,8 @@
 //! - `memory` returns freed memory to the system; `unauthenticated` bounds the memory of peers without a token.
 //! - `connection`, `connection_limits`, `net`: byte streams with deadlines, file descriptors, TCP sockets. `shared_bus`: the bus
 //!   behind one mutex.
-//! - `access` authenticates callers and decides what each may do; `store` keeps history on disk, and `log` gives events
-//!   their numbers.
+//! - `access` authenticates callers and decides what each may do; `log` gives events their numbers, and keeps history
+//!   on disk.
 //! - `client_guard` is a connected client, `metrics` what Prometheus reads.
 //! - `context` is what all tasks share.
 //! - `api` applies requests, in one way for all transports.
@@ -51,7 +51,6 @@ mod server;
 mod service_manager;
 mod shared_bus;
 mod signals;
-mod store;
 mod tls;
 mod unauthenticated;
 

@@ -20,7 +20,7 @@ use prometheus_client::{
 };
 use sse_bus::{bus::Stats, protocol::ErrorCode};
 
-use crate::{shared_bus::SharedBus, store::Store};
+use crate::{log::Store, shared_bus::SharedBus};
 
 /// The content type of [`Metrics::encode`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

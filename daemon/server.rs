@@ -37,14 +37,13 @@ use crate::{
     fanout::Fanout,
     http::{self, Http},
     ipc,
-    log::EventLog,
+    log::{EventLog, Opened, Store},
     logging::Log,
     metrics::Metrics,
     net,
     service_manager::{self, Sockets},
     shared_bus::SharedBus,
     signals::Signals,
-    store::{Opened, Store},
 };
 
 /// Runs the daemon until it is stopped. `descriptors` is the number of file descriptors that the process may have.

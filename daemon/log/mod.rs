@@ -15,11 +15,13 @@
 mod batch;
 #[cfg(feature = "delayed-log")]
 mod delayed;
+mod disk;
 
 use sse_bus::bus::ClientId;
 use tokio_util::sync::CancellationToken;
 
 use self::batch::{Answer, Item};
+pub(crate) use self::disk::{Opened, Store};
 use crate::shared_bus::SharedBus;
 
 /// The log that the daemon publishes to.

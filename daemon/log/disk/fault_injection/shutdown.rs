@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     clock::Relation,
+    log::disk::{Opened, Store},
     shared_bus::SharedBus,
-    store::{Opened, Store},
 };
 
 /// Starts history on a disk.
