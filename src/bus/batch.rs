@@ -1,49 +1,49 @@
-//! A batch: what has changed since the last one, as it is written down.
+//! Batches of changes, which the owner of the files writes to disk.
 
 use super::history::{Entry, TopicPast, UnattributedLosses};
 use crate::topic::Topic;
 
-/// Names of forgotten topics that wait to be written down. Beyond it all topics are written anew instead.
+/// Number of removed topics that a batch names. Above it, the batch has all topics instead.
 const FORGOTTEN_MAX: usize = 10_000;
 
-/// A topic, as it is written down.
+/// A topic, as written to disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicRecord {
     /// The topic.
     pub topic: Topic,
-    /// Events published since it became known.
+    /// Events published since the topic was added.
     pub published: u64,
     /// The newest event: its number and when it arrived, in milliseconds since 1970.
     pub last: Option<(u64, u64)>,
-    /// What it holds and has lost.
+    /// Its metadata in history.
     pub past: TopicPast,
 }
 
-/// What has changed since the last batch.
+/// The changes since the last batch.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// New events, in order.
     pub entries: Vec<Entry>,
-    /// Topics that are not known any more; to be removed before others are written, since one may be known again.
+    /// Removed topics. Remove them before writing `topics`, since a topic may have been added again.
     pub gone: Gone,
     /// Topics that are new or have changed.
     pub topics: Vec<TopicRecord>,
-    /// Numbers of events of earlier batches that are not needed any more.
+    /// Events of earlier batches that history no longer has.
     pub removed: Vec<u64>,
-    /// What is known of forgotten topics.
+    /// Losses that belong to no current topic.
     pub forgotten: UnattributedLosses,
-    /// The last number that was used.
+    /// The last number in use.
     pub head: u64,
-    /// Whether there is more to write at once.
+    /// True if more changes are waiting.
     pub more: bool,
 }
 
-/// Topics that are not known any more.
+/// Removed topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gone {
-    /// These.
+    /// These topics.
     Topics(Vec<Topic>),
-    /// All that the batch does not name.
+    /// All topics that the batch does not name.
     AllOthers,
 }
 
@@ -54,6 +54,7 @@ impl Default for Gone {
 }
 
 impl Gone {
+    /// Adds a removed topic.
     pub(super) fn note(&mut self, topic: Topic) {
         match self {
             Gone::Topics(topics) if topics.len() < FORGOTTEN_MAX => topics.push(topic),

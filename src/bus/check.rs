@@ -1,7 +1,7 @@
 //! The self-check: computes every counter, sum and index of the bus from scratch. It exists in debug builds only; tests run
 //! it after each step.
 //!
-//! Each part checks itself where its private fields are. What spans two parts is compared here.
+//! Each part checks itself, in the file with its private fields. Relations between two parts are checked here.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,11 +17,11 @@ use super::{
     shared_cursor::SharedCursor,
 };
 
-/// What the clients say about their feed.
+/// The subscribers and cursors of a feed, as its clients have them.
 #[derive(Debug, Default)]
 pub(super) struct FeedUsers {
     pub(super) subscribers: usize,
-    /// The segments that its live cursors read next: of subscribers with a cursor of their own, and of groups.
+    /// The positions of its live cursors: those of single subscribers, and of groups.
     pub(super) positions: Vec<u64>,
 }
 

@@ -1,7 +1,7 @@
-//! Who is connected: subscribers and publishers, by id and by the name they gave themselves.
+//! The connected clients: subscribers and publishers, by id and by name.
 //!
-//! Ids are never given twice. Names are the clients' own affair: several may have the same, and whoever addresses a
-//! name addresses them all. Where a name equals another client's id, the id counts.
+//! An id is never used twice. Clients choose their names; several may have the same name, which then addresses all of them.
+//! Where an address is an id, it means the client with that id.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use crate::{
     topic::Filter,
 };
 
-/// The name that a client gives itself: 1 to [`NAME_MAX`] bytes without control characters, and not in the form of an id.
+/// The name that a client has chosen: 1 to [`NAME_MAX`] bytes without control characters, and not in the form of an id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientName(Box<str>);
 
@@ -43,33 +43,35 @@ impl ClientName {
     }
 }
 
-/// What is known of a connection when it becomes a client.
+/// Describes a connection when it becomes a client.
 #[derive(Clone, Debug, Default)]
 pub struct Description {
-    /// The name it gave itself.
+    /// The name that the client has chosen.
     pub name: Option<ClientName>,
-    /// Where it comes from: an address, or a local process.
+    /// The peer: an address, or a local process.
     pub peer: String,
-    /// The origin of the page, if it is one.
+    /// The origin of the page, if the client is a browser.
     pub origin: Option<String>,
 }
 
+/// A connected client.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) description: Description,
-    /// When it arrived, in milliseconds since 1970.
+    /// The time of the connection, in milliseconds since 1970.
     pub(super) connected: u64,
     pub(super) role: Role,
-    /// Events delivered to it or taken from it; while it is in a group, those before.
+    /// Events delivered to it or published by it. While it is in a group, without those of the group.
     pub(super) events: u64,
-    /// Gaps told to it.
+    /// Gaps reported to it.
     pub(super) gaps: u64,
 }
 
+/// The role of a client, with its state.
 #[derive(Debug)]
 pub(super) enum Role {
     Subscriber(Box<Subscriber>),
-    /// The way in that it uses, and the waker to tell it that it was kicked.
+    /// Its transport, and the waker to notify its connection when it is kicked.
     Publisher {
         via: &'static str,
         waker: Option<std::task::Waker>,
@@ -82,15 +84,15 @@ pub(super) struct Subscriber {
     pub(super) feed: FeedKey,
     pub(super) slow: Slow,
     pub(super) past_only: bool,
-    /// Of which topics unicast events must be; of any if empty.
+    /// Filters that the topics of unicast events must match; any topic if empty.
     pub(super) allowed: Box<[Filter]>,
     pub(super) cursor: Cursor,
-    /// Who reads for it.
+    /// The reader of its group.
     pub(super) reader: Option<ReaderId>,
     pub(super) unicast: UnicastQueue,
     /// The form in which the stream sends its position.
     pub(super) position_form: PositionForm,
-    /// The newest id sent to it, with an event or as a position. Its group notes later ones while it is in one.
+    /// The newest id sent to it, with an event or as a position. While it is in a group, the shared cursor has later ones.
     pub(super) sent: u64,
     pub(super) position_due: PositionDue,
     /// Seconds between heartbeats.
@@ -103,15 +105,15 @@ pub(super) struct Subscriber {
 pub(super) enum PositionDue {
     /// Before anything else.
     First,
-    /// Once it has read everything: it begins with a snapshot, whose ids are old.
+    /// Once it has read everything: it began with a snapshot, whose ids are old.
     AfterSnapshot,
-    /// When the newest id that the subscriber has may be evicted soon.
+    /// When history may soon evict the newest id that was sent.
     WhenOld,
 }
 
 impl Subscriber {
-    /// Whether history may evict soon what follows the newest id that the subscriber has. `delivered` is the last event that
-    /// its group has delivered.
+    /// Returns true if history may soon evict the events after the newest id that the subscriber has. `delivered` is the last
+    /// event that its group has delivered.
     pub(super) fn needs_position(&self, delivered: u64, horizon: u64) -> bool {
         self.position_form != PositionForm::None && self.sent.max(delivered) < horizon
     }
@@ -144,7 +146,7 @@ impl Clients {
         if let Some(name) = &client.description.name
             && let Some(ids) = self.by_name.get_mut(name)
         {
-            // They are in the order in which they came.
+            // They are in the order of their connection, which is that of ids.
             if let Ok(number) = ids.binary_search(&id) {
                 ids.remove(number);
             }
@@ -156,7 +158,7 @@ impl Clients {
         Some(client)
     }
 
-    /// The counter of a role's clients.
+    /// Returns the counter of the clients with a role.
     fn count(&mut self, role: &Role) -> &mut usize {
         match role {
             Role::Subscriber(_) => &mut self.subscribers,
@@ -183,7 +185,7 @@ impl Clients {
         self.by_id.iter().map(|(id, client)| (*id, client))
     }
 
-    /// The clients that an address means: the one with that id, else all with that name.
+    /// Returns the client with this id, or else all clients with this name.
     pub(super) fn addressed(&self, address: &str) -> Vec<ClientId> {
         let by_id = address.parse().ok().filter(|id| self.by_id.contains_key(id));
         let by_name = || Some(self.by_name.get(&ClientName::parse(address).ok()?)?.clone());

@@ -1,4 +1,4 @@
-//! Reads of events that are on disk only, see [`fetch`](super::fetch).
+//! Reading events that are on disk only, see [`fetch`](super::fetch).
 
 use std::{mem, sync::Weak};
 
@@ -9,19 +9,19 @@ use super::{
 };
 
 impl Bus {
-    /// Whether anybody waits for the disk.
+    /// Returns true if there are requests for events on disk.
     pub fn has_wanted(&self) -> bool {
         !self.wanted.is_empty()
     }
 
-    /// Takes what is wanted, in the order in which it was asked for. Each is to be handed over, or asked for again by
-    /// nobody.
+    /// Takes the requests for events on disk, in order. Each must be answered with [`Bus::hand_over`]: a subscriber does not
+    /// repeat its request.
     pub fn take_wanted(&mut self) -> Vec<Wanted> {
         std::mem::take(&mut self.wanted)
     }
 
-    /// Hands over what a subscriber waits for, if it still does, and calls it. What is dropped before the subscriber has read
-    /// it is wanted again.
+    /// Hands over the events that a subscriber waits for, if it still does, and wakes it. If they are dropped before the
+    /// subscriber has read them, it requests them again.
     pub fn hand_over(&mut self, client: ClientId, fetched: Weak<Fetched>) {
         let Some(subscriber) = self.clients.subscriber_mut(client) else { return };
         if subscriber.cursor.wanted.take().is_some() {
@@ -30,7 +30,7 @@ impl Bus {
         }
     }
 
-    /// Notes that a subscriber waits for an event.
+    /// Records that a subscriber waits for an event on disk.
     pub(super) fn want(&mut self, client: ClientId, seq: u64, waker: &std::task::Waker) {
         let Some(subscriber) = self.clients.subscriber_mut(client) else { return };
         let cursor = &mut subscriber.cursor;

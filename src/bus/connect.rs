@@ -1,4 +1,4 @@
-//! Clients come and go: publishers, and the end of every client.
+//! Adding publishers and removing clients.
 
 use super::{
     Bus, Description, Now,
@@ -9,7 +9,7 @@ use super::{
 use crate::protocol::{ErrorCode, Refused};
 
 impl Bus {
-    /// Adds a publisher. `via` is the way in that it uses.
+    /// Adds a publisher. `via` names its transport.
     pub fn add_publisher(
         &mut self,
         description: Description,
@@ -23,7 +23,7 @@ impl Bus {
         Ok(id)
     }
 
-    /// Removes a client whose connection is gone. Says whether it was still there.
+    /// Removes a client. Returns true if it was still connected.
     pub fn disconnect(&mut self, id: ClientId, now: Now) -> bool {
         if self.clients.get(id).is_none() {
             return false;
@@ -41,16 +41,18 @@ impl Bus {
         true
     }
 
-    /// Whether a client is still there. One that has more to read than it takes learns only so that it was kicked.
+    /// Returns true if the client has not been removed. A client whose socket is full never reads the end of its stream, so
+    /// the owner of its connection must check this.
     pub fn is_connected(&self, id: ClientId) -> bool {
         self.clients.get(id).is_some()
     }
 
-    /// Removes a client that does not take what it gets.
+    /// Removes a client that does not read its socket.
     pub fn disconnect_slow(&mut self, id: ClientId, now: Now) {
         self.stats.slow_disconnects += u64::from(self.disconnect(id, now));
     }
 
+    /// Removes a subscriber's cursor from its feed, and closes the feed after its last subscriber.
     fn leave_feed(&mut self, subscriber: &Subscriber) {
         let key = subscriber.feed;
         if let Some(segment) = subscriber.cursor.segment() {
@@ -66,8 +68,8 @@ impl Bus {
         }
     }
 
-    /// Disconnects the clients with an id or a name, and returns how many there were. With many clients this takes long: under
-    /// a lock that others wait for, take [them](Bus::addressed) and [disconnect](Bus::disconnect) some at a time.
+    /// Disconnects the clients with an id or a name, and returns their number. With many clients this takes long: under a
+    /// contended lock, get the [ids](Bus::addressed) and [disconnect](Bus::disconnect) a few at a time.
     pub fn kick(&mut self, address: &str, now: Now) -> Result<u64, Refused> {
         let kicked = self.addressed(address)?;
         for id in &kicked {
@@ -76,7 +78,11 @@ impl Bus {
         Ok(kicked.len() as u64)
     }
 
-    /// The clients that an address means: the one with that id, else all with that name; at least one.
+    /// Returns the client with this id, or else all clients with this name.
+    ///
+    /// # Errors
+    ///
+    /// There is no such client.
     pub fn addressed(&self, address: &str) -> Result<Vec<ClientId>, Refused> {
         let addressed = self.clients.addressed(address);
         if addressed.is_empty() {
@@ -87,7 +93,7 @@ impl Bus {
         Ok(addressed)
     }
 
-    /// Whether there are subscribers.
+    /// Returns true if there are subscribers.
     pub fn has_subscribers(&self) -> bool {
         self.clients.subscribers > 0
     }

@@ -1,11 +1,13 @@
 //! A subscriber's position in the log: a snapshot, history, or its feed.
 //!
-//! While it reads history, a cursor accounts for what history has lost ahead of it. Every loss is told as a gap before
-//! any later event, so that a subscriber who leaves at any event and comes back with that event's id is told of
-//! everything that it did not get. The gap's own id is that of its last missed event, or, if history still has something
-//! within the gap, the number before that: a client that resumes from there receives the event, and the rest of the gap again.
+//! While a cursor reads history, it accounts for the events that history has lost ahead of it. Every loss is reported as a
+//! gap before any later event: a subscriber that disconnects after any event, and resumes with its id, is notified of all
+//! events that it did not receive. The id of a gap is that of its last missed event, or, if history still has an event
+//! within the gap, the number before that event: a client that resumes there receives the event, and the rest of the gap
+//! again.
 //!
-//! The size of a cursor does not depend on what was published: the losses that it has accounted for are one number.
+//! The size of a cursor does not depend on the number of published events: one number tells the losses that are accounted
+//! for from the others.
 
 use std::{
     ops::ControlFlow,
@@ -27,9 +29,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Cursor {
     pub(super) position: Position,
-    /// What was read from disk for it, while there is room for that.
+    /// The events that were read from disk for it; their owner may drop them.
     pub(super) fetched: Weak<Fetched>,
-    /// The event that it waits for, while it does.
+    /// The event on disk that it waits for.
     pub(super) wanted: Option<u64>,
 }
 
@@ -38,12 +40,12 @@ impl Cursor {
         Cursor { position, fetched: Weak::new(), wanted: None }
     }
 
-    /// What was read from disk for it, if it is still there.
+    /// Returns the events that were read from disk for it, unless they were dropped.
     pub(super) fn fetched(&self) -> Option<Arc<Fetched>> {
         self.fetched.upgrade()
     }
 
-    /// The segment of its feed that it reads next, if it has a place there.
+    /// Returns the segment of its feed that it reads next, if it has a position in the feed.
     pub(super) fn segment(&self) -> Option<u64> {
         match &self.position {
             Position::Live { segment, .. } => Some(*segment),
@@ -52,9 +54,9 @@ impl Cursor {
         }
     }
 
-    /// The number from which a client could resume and receive all that this cursor has still to deliver or to report as a
-    /// gap. None if there is no such number: the bus does not know the subscriber's own id and reports that first, the cursor
-    /// is in a group, or it reads a snapshot whose first event is not found yet.
+    /// Returns the number from which a client could resume to receive everything that this cursor has yet to deliver or to
+    /// report as a gap. Returns None if there is no such number: the id of the subscriber is unknown, which is reported
+    /// first, the cursor is in a group, or it reads a snapshot whose first event is not found yet.
     pub(super) fn resume_seq(&self) -> Option<u64> {
         match &self.position {
             Position::Snapshot(_) | Position::Shared(_) => None,
@@ -64,26 +66,27 @@ impl Cursor {
     }
 }
 
+/// Where a cursor reads.
 #[derive(Debug)]
 pub(super) enum Position {
     /// It reads one event of each topic, then its feed.
     Snapshot(Box<Snapshot>),
     /// It reads history. Boxed: most cursors are live, and there may be many.
     History(Box<HistoryCursor>),
-    /// It reads its feed: the next segment, and the place up to which it has read everything.
+    /// It reads its feed: the next segment, and the number up to which it has read everything.
     Live { segment: u64, seq: u64 },
-    /// It has read everything and shares the place of its [group](super::shared_cursor).
+    /// It has read everything and shares the [cursor](super::shared_cursor) of its group.
     Shared(MemberSlot),
 }
 
-/// A subscriber's slot in its group.
+/// A subscriber's membership of its group.
 #[derive(Debug)]
 pub(super) struct MemberSlot {
-    /// Where it stands among the members.
+    /// The index among the members.
     pub(super) number: usize,
-    /// The group's events when it came.
+    /// The number of the group's events when it joined.
     pub(super) since: u64,
-    /// Wakes this subscriber alone.
+    /// Wakes the task of this subscriber alone.
     pub(super) waker: Waker,
 }
 
@@ -91,31 +94,32 @@ pub(super) struct MemberSlot {
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub(super) kind: SnapshotKind,
-    /// What the snapshot has up to here was delivered.
+    /// Events of the snapshot up to this number were delivered.
     pub(super) after: u64,
-    /// Where it ends.
+    /// The last number of the snapshot.
     pub(super) upto: u64,
-    /// The segment of the feed that follows. None for a subscriber that wants the past alone.
+    /// The segment of the feed that follows. None for a subscription to history only.
     pub(super) segment: Option<u64>,
     /// The gap to report before the first event.
     pub(super) gap: Option<Gap>,
 }
 
 impl Snapshot {
-    /// The state of the topics at the head of the log.
+    /// Returns a snapshot of the topics at the head of the log.
     pub(super) fn new(kind: SnapshotKind, head: u64, segment: Option<u64>) -> Snapshot {
         Snapshot { kind, after: 0, upto: head, segment, gap: None }
     }
 
-    /// The newest event of each topic after a number, for a slow subscriber that jumps there. All else is a gap.
+    /// Returns a snapshot of the newest events after a number, for a slow subscriber that jumps to the head. All other events
+    /// become a gap.
     pub(super) fn jump(after: u64, head: EventId, segment: u64) -> Snapshot {
-        // Where only live-only events were missed there is none after it.
+        // If only live-only events were missed, there is no number after it.
         let from = EventId { seq: head.seq.min(after + 1), ..head };
         let gap = Gap { reason: GapReason::Lagged, missed: None, from, to: head };
         Snapshot { after, gap: Some(gap), ..Snapshot::new(SnapshotKind::Newest, head.seq, Some(segment)) }
     }
 
-    /// What the cursor reads after the snapshot.
+    /// Returns the position after the snapshot.
     pub(super) fn next(&self) -> Position {
         match self.segment {
             Some(segment) => Position::Live { segment, seq: self.upto },
@@ -127,40 +131,40 @@ impl Snapshot {
 /// A cursor in history.
 #[derive(Debug)]
 pub(super) struct HistoryCursor {
-    /// Everything up to here was delivered, or is told as lost.
+    /// Everything up to this number was delivered, or is part of the gap.
     pub(super) after: u64,
-    /// Why what is lost is lost.
+    /// The reason of gaps.
     reason: GapReason,
     /// Losses below this number are accounted for.
     accounted: u64,
-    /// While the losses before those that are known one by one are accounted for: the first that was known when that began,
-    /// and the topic with which it continues.
+    /// While it accounts for the losses that are not recorded one by one: the first recorded loss when that began, and the
+    /// topic with which the next step continues.
     earlier: Option<(u64, TopicKey)>,
-    /// What is lost and not yet told.
+    /// The losses that are not yet reported.
     pub(super) gap: Option<Gap>,
-    /// Whether what crashes have taken is lost to this subscriber.
+    /// True if events that crashes have lost count as gaps for this subscriber.
     counts_crashes: bool,
-    /// The place from which it would have read its feed: what has been live only since then is missed.
+    /// The segment with which it stopped reading its feed: later live-only events are missed.
     pub(super) left: Option<u64>,
 }
 
 impl HistoryCursor {
-    /// Goes on after an event that the subscriber had.
+    /// Returns a cursor after an event that the subscriber has received.
     pub(super) fn after(seq: u64, reason: GapReason) -> HistoryCursor {
         HistoryCursor { after: seq, reason, accounted: 0, earlier: None, gap: None, counts_crashes: true, left: None }
     }
 
-    /// Goes on after an event, for a subscriber that was left behind at a place of its feed.
+    /// Returns a cursor after an event, for a subscriber that fell behind its feed at a segment.
     pub(super) fn left_behind(seq: u64, segment: u64) -> HistoryCursor {
         HistoryCursor { left: Some(segment), ..HistoryCursor::after(seq, GapReason::Lagged) }
     }
 
-    /// Whether its feed has had events that are live only while the cursor read history.
+    /// Returns true if its feed had live-only events while the cursor read history.
     pub(super) fn has_missed_live(&self, feed: &Feed) -> bool {
         self.left.is_some_and(|segment| feed.has_live_since(segment))
     }
 
-    /// A cursor of a new subscriber: what history lost before now is not missing for it.
+    /// Returns a cursor for a new subscriber: earlier losses of history are no gap for it.
     pub(super) fn from_now_on(after: u64, history: &dyn History) -> HistoryCursor {
         HistoryCursor {
             accounted: history.losses().end,
@@ -169,13 +173,13 @@ impl HistoryCursor {
         }
     }
 
-    /// Begins with everything there is, after telling why the subscriber's own place is unknown.
+    /// Returns a cursor at the beginning of history, for a subscriber whose own position is unknown. The gap reports why.
     pub(super) fn with_gap(gap: Gap) -> HistoryCursor {
         HistoryCursor { gap: Some(gap), ..HistoryCursor::after(0, GapReason::Evicted) }
     }
 
-    /// Accounts for what history has lost ahead of the cursor, as part of the gap that is told before the next event. Does so
-    /// in steps, and returns whether that was all.
+    /// Adds the events that history has lost ahead of the cursor to the gap that is reported before the next event, in a
+    /// bounded step. Returns true if all are added.
     pub(super) fn account(&mut self, history: &dyn History, topics: &Selection, epoch: Epoch) -> bool {
         if self.accounted < history.losses().start && !self.account_earlier(history, topics, epoch) {
             return false;
@@ -187,7 +191,7 @@ impl HistoryCursor {
             match history.is_lost_of(lost, topics) {
                 Some(true) => self.miss(lost.seq, lost.seq, Some(1), epoch),
                 Some(false) => {}
-                // It may have been any topic.
+                // The topic is unknown, so it may be one of these.
                 None => self.miss(lost.seq, lost.seq, None, epoch),
             }
         }
@@ -195,7 +199,7 @@ impl HistoryCursor {
         end == known.end
     }
 
-    /// Accounts, in a step, for the losses that are not known one by one. Returns whether that was all.
+    /// Accounts for the losses that are not recorded one by one, in a bounded step. Returns true if that is finished.
     fn account_earlier(&mut self, history: &dyn History, topics: &Selection, epoch: Epoch) -> bool {
         let (start, from) = *self.earlier.get_or_insert((history.losses().start, 0));
         match history.earlier_loss(topics, self.after, from) {
@@ -210,11 +214,11 @@ impl HistoryCursor {
             ControlFlow::Break(None) => self.accounted = start,
         }
         self.earlier = None;
-        // More may have been lost meanwhile, of topics that had been looked at.
+        // Topics that were examined in earlier steps may have lost more events since.
         self.accounted >= history.losses().start
     }
 
-    /// Notes what crashes have taken between two places, as part of the gap that is told next.
+    /// Adds the events that crashes have lost between two numbers to the next gap.
     pub(super) fn note_crashes(&mut self, history: &dyn History, after: u64, upto: u64, epoch: Epoch) {
         if !self.counts_crashes {
             return;
@@ -224,7 +228,7 @@ impl HistoryCursor {
         }
     }
 
-    /// Adds to the gap that is told next.
+    /// Adds events to the next gap.
     pub(super) fn miss(&mut self, from: u64, to: u64, missed: Option<u64>, epoch: Epoch) {
         let id = |seq| EventId { epoch, seq };
         let first = Gap { reason: self.reason, missed: Some(0), from: id(from), to: id(to) };

@@ -1,38 +1,40 @@
-//! Events that are on disk only: whoever reads so far back waits for them.
+//! Events that are on disk only: a subscriber that reads them waits for the disk.
 //!
-//! The bus does no I/O. A read that comes to such an event notes what it [wants](Wanted) and waits like any other; whoever
-//! keeps history on disk takes the wishes, reads without the bus, and [hands over](super::Bus::hand_over) what it found. Only
-//! that subscriber waits. What was handed over belongs to the caller, who bounds it: once it is dropped, a cursor that has
-//! not read it wants it again.
+//! The bus does no I/O. A read that reaches such an event records what it [wants](Wanted), and waits. The owner of the files
+//! takes these requests, reads without the lock of the bus, and [hands over](super::Bus::hand_over) the events. Only that
+//! subscriber waits. The caller owns the events it hands over, and bounds them: once they are dropped, a cursor that has not
+//! read them requests them again.
 
 use super::{history::Entry, ids::ClientId};
 use crate::event::Event;
 
-/// What a subscriber waits for.
+/// A request of a subscriber for events on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Who.
+    /// The subscriber.
     pub client: ClientId,
-    /// The number of the event that comes next.
+    /// The number of the next event to read.
     pub seq: u64,
-    /// What was handed over last reached up to here; 0 if nothing was.
+    /// The end of the range that was handed over last; 0 if there was none.
     pub previous: u64,
 }
 
-/// What was found on disk: everything that is there from one event to another.
+/// All events on disk with numbers in a range.
 #[derive(Debug, Default)]
 pub struct Fetched {
     /// The events, in order.
     pub events: Vec<Event>,
-    /// The first number that was looked for.
+    /// The first number of the range.
     pub from: u64,
-    /// The last. What is not among the events, from the first to here, cannot be read.
+    /// The last number of the range. An event of the range that is not in `events` cannot be read.
     pub upto: u64,
 }
 
-/// Where an entry's event is.
+/// The location of an entry's event.
 pub(super) enum Found<'a> {
+    /// In memory.
     Here(&'a Event),
+    /// On disk; it must be requested.
     OnDisk,
     /// It should be on disk and is not.
     Lost,

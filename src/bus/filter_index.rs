@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use super::ids::FeedKey;
 use crate::topic::{Filter, Topic};
 
-/// The filters of all feeds, by level.
+/// A node of the tree.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     levels: HashMap<Box<str>, Box<Index>>,
     any: Option<Box<Index>>,
-    /// Feeds with a filter that ends here.
+    /// Feeds with a filter that ends at this node.
     here: Vec<FeedKey>,
-    /// Feeds with a filter that ends here in `**`.
+    /// Feeds with a filter that ends in `**` below this node.
     below: Vec<FeedKey>,
 }
 
@@ -33,7 +33,7 @@ impl Index {
         self.remove_at(&mut filter.levels(), feed);
     }
 
-    /// Removes what the levels lead to, and every node that becomes empty on the way.
+    /// Removes the feed from the node at these levels, and every node that becomes empty.
     fn remove_at(&mut self, levels: &mut dyn Iterator<Item = &str>, feed: FeedKey) {
         match levels.next() {
             None => self.here.retain(|f| *f != feed),
@@ -59,7 +59,7 @@ impl Index {
         self.levels.is_empty() && self.any.is_none() && self.here.is_empty() && self.below.is_empty()
     }
 
-    /// Appends the feeds with a filter that matches a topic, each once.
+    /// Appends the feeds with a filter that matches a topic, without duplicates.
     pub(super) fn matching(&self, topic: &Topic, found: &mut Vec<FeedKey>) {
         self.collect(Some(topic.as_str()), !topic.is_system(), found);
         if found.len() > 1 {
@@ -68,7 +68,8 @@ impl Index {
         }
     }
 
-    /// `levels`: those below this node. `wild`: whether wildcards match there; on the first level of a `$` topic they do not.
+    /// `levels` are those below this node. `wild` is true if wildcards match there: on the first level of a `$` topic they do
+    /// not.
     fn collect(&self, levels: Option<&str>, wild: bool, found: &mut Vec<FeedKey>) {
         if wild {
             found.extend(&self.below);

@@ -1,4 +1,4 @@
-//! The encodings in which feeds carry events. Each event is encoded once for each format that somebody wants.
+//! The formats of feeds. Each event is encoded once for each format that has subscribers.
 
 use crate::{
     event::{Event, EventId, EventType},
@@ -21,10 +21,10 @@ pub enum Format {
 }
 
 impl Format {
-    /// How many formats there are.
+    /// The number of formats.
     pub(super) const COUNT: usize = 5;
 
-    /// Binary frames of a version.
+    /// Returns the format of a version of the binary protocol.
     pub fn binary(version: Version) -> Format {
         match version {
             Version::V1 => Format::BinaryV1,
@@ -32,12 +32,12 @@ impl Format {
         }
     }
 
-    /// Whether idle streams of this format carry heartbeats. The local socket tells of a dead peer without them.
+    /// Returns true if streams of this format carry heartbeats. The local socket detects a dead peer without them.
     pub fn has_heartbeat(self) -> bool {
         matches!(self, Format::SseData | Format::SseJson)
     }
 
-    /// The way in, for descriptions of clients.
+    /// Returns the name of the transport, for descriptions of clients.
     pub fn via(self) -> &'static str {
         match self {
             Format::SseData | Format::SseJson => "sse",
@@ -46,7 +46,7 @@ impl Format {
         }
     }
 
-    /// Appends an event as this format writes it.
+    /// Appends an event in this format.
     pub fn encode(self, event: &Event, out: &mut Vec<u8>) {
         match self {
             Format::SseData => sse::encode_data(event, out),
@@ -57,9 +57,9 @@ impl Format {
         }
     }
 
-    /// Appends an event that is live only: it has no id of its own. Version 1 of the binary protocol has no event without
-    /// one, and gets the event's `id`, which is the position of the log. `to` is the address of an event for one
-    /// client. The envelope for browsers contains it, so that tabs that share a connection recognize events for all of them.
+    /// Appends a live-only event, which has no id. Version 1 of the binary protocol requires an id, so there it has `id` of
+    /// the event, which is the position of the log. `to` is the address of a unicast event; the envelope for browsers has it,
+    /// so that tabs that share a connection can tell unicast events from others.
     pub fn encode_live(self, to: Option<&str>, event: &Event, out: &mut Vec<u8>) {
         match self {
             Format::SseData => sse::encode(None, event.event_type.as_ref().map(EventType::as_str), &event.data, out),
@@ -70,7 +70,7 @@ impl Format {
         }
     }
 
-    /// Appends a gap: an event of type `$gap` with the id from which a subscriber that comes back goes on.
+    /// Appends a gap: an event of type `$gap`, with the id from which a subscriber that reconnects resumes.
     pub fn encode_gap(self, gap: &Gap, id: EventId, time: u64, out: &mut Vec<u8>) {
         let data = serde_json::to_string(gap).unwrap_or_default();
         let reply = |data| {
@@ -84,8 +84,8 @@ impl Format {
         }
     }
 
-    /// Appends the end of a subscription that wanted only the past: for browsers an event of type `$end`, because a
-    /// connection that broke looks as if the stream had ended.
+    /// Appends the end of a subscription to history only. For browsers it is an event of type `$end`, because they cannot
+    /// tell the end of a stream from a broken connection.
     pub fn encode_end(self, position: EventId, out: &mut Vec<u8>) {
         match self {
             Format::SseData | Format::SseJson => {
@@ -98,7 +98,7 @@ impl Format {
     }
 }
 
-/// An event's fields are bounded well below the largest frame, so that it is always encoded.
+/// Expects a frame to fit: the bounds of an event's fields are well below the largest frame.
 fn whole(encoded: Result<(), usize>) {
     if let Err(size) = encoded {
         debug_assert!(false, "a frame of {size} bytes");

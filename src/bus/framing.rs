@@ -1,30 +1,30 @@
-//! How the bytes of a stream are framed: as they are, or as chunks of HTTP/1.1.
+//! The framing of a stream's bytes: none, or chunks of HTTP/1.1.
 //!
-//! A [`Chunk`] is encoded once, with its frame around it, and shared: a subscriber whose transport frames by itself reads
-//! the payload inside the same memory. Framing so costs no copy and no system call for each subscriber.
+//! A [`Chunk`] is encoded once, with its frame, and shared: a subscriber whose transport needs no frame reads the payload
+//! within the same memory. So framing costs no copy and no system call for each subscriber.
 //!
 //! Source: RFC 9112, section 7.1, "Chunked Transfer Coding".
 
 use bytes::{Buf, Bytes};
 
-/// How the bytes for the clients of a reader are framed.
+/// The framing of the bytes for a reader's clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// Not at all: the transport frames, or the end of the connection ends the stream.
+    /// None: the transport has its own frames, or the end of the connection ends the stream.
     Plain,
     /// As chunks of HTTP/1.1. The reader appends [`Framing::end`] when a stream ends.
     Chunked,
 }
 
 impl Framing {
-    /// Some bytes, framed. There must be some.
+    /// Returns bytes with their frame. They must not be empty.
     pub fn frame(self, payload: &[u8]) -> Bytes {
         let mut buffer = ChunkBuffer::default();
         buffer.append(payload);
         buffer.take(self).into()
     }
 
-    /// What ends a stream, if the framing has something for it. A stream of chunks that ends without has broken.
+    /// Returns the bytes that end a stream, if the framing has them. A stream of chunks without them has been cut off.
     pub fn end(self) -> Option<Bytes> {
         match self {
             Framing::Plain => None,
@@ -37,12 +37,12 @@ const LINE_END: &[u8] = b"\r\n";
 /// Room for the size of a chunk, in hexadecimal digits, and the end of its line.
 const SIZE_LINE: usize = 8 + LINE_END.len();
 
-/// Payload that is being put together, behind room for the size line.
+/// A buffer for payload, which begins with room for the size line.
 #[derive(Debug, Default)]
 pub(super) struct ChunkBuffer(Vec<u8>);
 
 impl ChunkBuffer {
-    /// Bytes of payload so far.
+    /// Returns the number of bytes of payload.
     pub(super) fn len(&self) -> usize {
         self.0.len().saturating_sub(SIZE_LINE)
     }
@@ -51,7 +51,7 @@ impl ChunkBuffer {
         self.len() == 0
     }
 
-    /// Appends payload. For the first there is room for the frame, so that a chunk of one event is allocated once.
+    /// Appends payload. The first allocation has room for the frame, so that a chunk of one event is allocated once.
     pub(super) fn append(&mut self, payload: &[u8]) {
         if self.0.is_empty() {
             self.0.reserve_exact(SIZE_LINE + payload.len() + LINE_END.len());
@@ -59,7 +59,7 @@ impl ChunkBuffer {
         self.payload().extend_from_slice(payload);
     }
 
-    /// The buffer to append payload to. What is in it must stay as it is.
+    /// Returns the buffer, to append payload. Its content must not be changed.
     pub(super) fn payload(&mut self) -> &mut Vec<u8> {
         if self.0.is_empty() {
             self.0.resize(SIZE_LINE, 0);
@@ -67,7 +67,7 @@ impl ChunkBuffer {
         &mut self.0
     }
 
-    /// Copies the payload out, framed, and keeps the memory for the next. There must be some payload.
+    /// Returns a copy of the payload with its frame, and clears the buffer. The payload must not be empty.
     pub(super) fn take(&mut self, framing: Framing) -> Vec<u8> {
         let start = match framing {
             Framing::Plain => SIZE_LINE,
@@ -78,12 +78,12 @@ impl ChunkBuffer {
         bytes
     }
 
-    /// Frees memory above a bound, in bytes.
+    /// Frees memory above `most` bytes.
     pub(super) fn shrink_to(&mut self, most: usize) {
         self.0.shrink_to(most);
     }
 
-    /// Writes the frame around the payload. Returns where the frame begins.
+    /// Writes the frame around the payload. Returns the offset of the frame.
     fn close(&mut self) -> usize {
         let (mut rest, mut start) = (self.len(), SIZE_LINE - LINE_END.len());
         debug_assert!(rest > 0, "an empty chunk would end the stream");
@@ -102,22 +102,22 @@ impl ChunkBuffer {
 #[derive(Clone, Debug)]
 pub(super) struct Chunk {
     framed: Bytes,
-    /// Where the payload begins.
+    /// The offset of the payload.
     payload: u8,
 }
 
 impl Chunk {
-    /// Bytes of memory, the frame included.
+    /// Returns the number of bytes, the frame included.
     pub(super) fn len(&self) -> usize {
         self.framed.len()
     }
 
-    /// The bytes as a framing has them.
+    /// Returns the bytes in a framing, without a copy.
     pub(super) fn bytes(&self, framing: Framing) -> Bytes {
         self.framed.slice_ref(self.as_framed(framing))
     }
 
-    /// The same without sharing them.
+    /// Returns the bytes in a framing.
     pub(super) fn as_framed(&self, framing: Framing) -> &[u8] {
         match framing {
             Framing::Plain => &self.framed[usize::from(self.payload)..self.framed.len() - LINE_END.len()],
@@ -127,7 +127,7 @@ impl Chunk {
 }
 
 impl From<ChunkBuffer> for Chunk {
-    /// There must be some payload.
+    /// The payload must not be empty.
     fn from(mut buffer: ChunkBuffer) -> Chunk {
         let start = buffer.close();
         let mut framed = Bytes::from(buffer.0);

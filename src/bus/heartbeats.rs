@@ -1,46 +1,47 @@
-//! When heartbeats are due.
+//! The schedule of heartbeats.
 //!
-//! A subscriber's heartbeat is due in every second whose number, plus that of its id, is a multiple of its interval. This
-//! spreads heartbeats over the interval, so that not all sockets are written to in the same instant. One list holds the
-//! subscribers with the same interval and remainder: a call visits only those that are due, and a subscriber costs 8 bytes. One
-//! call makes at most [`CALLS_MAX`] heartbeats due.
+//! A subscriber's heartbeat is due in every second whose number, plus that of the client's id, is a multiple of its interval.
+//! So heartbeats are spread over the interval, and not all sockets are written to at once. Subscribers with the same interval
+//! and remainder are in one list: the cost of a second is that of the heartbeats due in it, and a subscriber takes 8 bytes.
+//! Due heartbeats are returned in steps of [`CALLS_MAX`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ids::ClientId, now::Now};
 use crate::limits::CALLS_MAX;
 
-/// The interval and the remainder of some subscribers.
+/// An interval in seconds, and the remainder of the id divided by it.
 pub(super) type Phase = (u8, u8);
 
-/// The subscribers that get heartbeats, by when.
+/// The subscribers that receive heartbeats, by phase.
 #[derive(Debug, Default)]
 pub(super) struct Heartbeats {
-    /// By id.
+    /// The subscribers of each phase, sorted by id.
     pub(super) phases: BTreeMap<Phase, Vec<ClientId>>,
-    /// Up to this second all that was due is in the queue, or was called.
+    /// Everything due up to this second is in the queue, or was returned.
     second: u64,
-    /// Due, and not called yet.
+    /// Phases that are due.
     queue: BTreeSet<Phase>,
-    /// Called up to an id.
+    /// A phase that was returned in part, up to this id.
     begun: Option<(Phase, ClientId)>,
 }
 
 impl Heartbeats {
+    /// Returns the phase of a subscriber.
     pub(super) fn phase(id: ClientId, interval: u8) -> Phase {
         (interval, (id.0 % u64::from(interval)) as u8)
     }
 
-    /// Adds a subscriber. Its id is the newest.
+    /// Adds a subscriber. Its id must be higher than all others.
     pub(super) fn insert(&mut self, id: ClientId, interval: u8, now: Now) {
         if self.phases.is_empty() {
-            // Nothing was called for since nobody was there.
+            // The seconds without subscribers need no work.
             self.second = now.mono / 1000;
         }
         self.phases.entry(Heartbeats::phase(id, interval)).or_default().push(id);
     }
 
-    /// Removes a subscriber, if it is there.
+    /// Removes a subscriber, if it is present.
     pub(super) fn remove(&mut self, id: ClientId, interval: u8) {
         let phase = Heartbeats::phase(id, interval);
         let Some(ids) = self.phases.get_mut(&phase) else { return };
@@ -52,13 +53,13 @@ impl Heartbeats {
         }
     }
 
-    /// The seconds from the last until the next in which a phase is due: 1 to its interval.
+    /// Returns the number of seconds after `self.second` until a phase is due: 1 to its interval.
     fn wait(&self, (interval, remainder): Phase) -> u64 {
         let interval = u64::from(interval);
         interval - (self.second + u64::from(remainder)) % interval
     }
 
-    /// When the next is due, in milliseconds.
+    /// Returns when the next heartbeat is due, in milliseconds.
     pub(super) fn next(&self) -> Option<u64> {
         if !self.queue.is_empty() || self.begun.is_some() {
             return Some(0);
@@ -66,7 +67,7 @@ impl Heartbeats {
         self.phases.keys().map(|phase| self.wait(*phase)).min().map(|wait| (self.second + wait) * 1000)
     }
 
-    /// The next that are due, some of them.
+    /// Returns the next subscribers whose heartbeats are due, at most [`CALLS_MAX`].
     pub(super) fn take(&mut self, now: Now) -> Vec<ClientId> {
         let passed = (now.mono / 1000).saturating_sub(self.second);
         if passed > 0 {

@@ -17,19 +17,20 @@ impl FromStr for ClientId {
 
     fn from_str(text: &str) -> Result<ClientId, ()> {
         let id = text.strip_prefix('c').and_then(|n| n.parse().ok()).map(ClientId);
-        // As it is written, and only so: `c01` and `c+1` are names.
+        // Only the canonical form is an id: `c01` and `c+1` are names.
         id.filter(|id| id.to_string() == text).ok_or(())
     }
 }
 
-/// A feed's number in the table of feeds. Used again after the feed has closed.
+/// The index of a feed. It is reused after the feed has closed.
 pub(super) type FeedKey = usize;
 
-/// One who reads for many clients.
+/// Identifies a reader: a task that reads for many clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReaderId(pub(super) usize);
 
-/// A group, as its reader knows it. Used again after its feed has closed; the group is another then.
+/// Identifies a group of clients that share a cursor: those of one feed with the same reader. It is reused for another group
+/// after the feed has closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupId {
     pub(super) feed: FeedKey,

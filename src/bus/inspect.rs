@@ -1,4 +1,4 @@
-//! What the bus tells about itself: clients, topics, figures.
+//! Descriptions of clients and topics, and statistics.
 
 use super::{
     Bus, ClientId, Now, Stats,
@@ -13,27 +13,27 @@ use crate::{
 };
 
 impl Bus {
-    /// The clients, by id. With many clients this takes long: under a lock that others wait for, take
-    /// [them](Bus::client_ids) and describe [some at a time](Bus::describe_clients).
+    /// Describes all clients, by id. With many clients this takes long: under a contended lock, get their
+    /// [ids](Bus::client_ids) and describe [a few at a time](Bus::describe_clients).
     pub fn clients(&self) -> Vec<ClientInfo> {
         self.describe_clients(&self.client_ids())
     }
 
-    /// The ids of all clients, in order.
+    /// Returns the ids of all clients, in order.
     pub fn client_ids(&self) -> Vec<ClientId> {
         let mut ids: Vec<_> = self.clients.iter().map(|(id, _)| id).collect();
         ids.sort_unstable();
         ids
     }
 
-    /// Describes some clients, those of them that are still there. To be called with
-    /// [`CLIENTS_AT_ONCE`](crate::limits::CLIENTS_AT_ONCE) at most.
+    /// Describes those of some clients that are still connected. Call it with at most
+    /// [`CLIENTS_AT_ONCE`](crate::limits::CLIENTS_AT_ONCE) ids.
     pub fn describe_clients(&self, ids: &[ClientId]) -> Vec<ClientInfo> {
         ids.iter().filter_map(|id| Some(self.info(*id, self.clients.get(*id)?))).collect()
     }
 
-    /// The topics, by name. With many topics this takes long: under a lock that others wait for, take
-    /// [some at a time](Bus::topics_after).
+    /// Describes all topics, by name. With many topics this takes long: under a contended lock, get
+    /// [a few at a time](Bus::topics_after).
     pub fn topics(&self, now: Now) -> Vec<TopicInfo> {
         let mut topics = self.topics_after(None, now);
         let mut begin = 0;
@@ -45,7 +45,7 @@ impl Bus {
         topics
     }
 
-    /// The topics whose names follow one, by name, [`TOPICS_AT_ONCE`] at most. None are left where it returns none.
+    /// Describes the topics after a name, in order, at most [`TOPICS_AT_ONCE`]. An empty result means that there are no more.
     pub fn topics_after(&self, name: Option<&str>, now: Now) -> Vec<TopicInfo> {
         let mut feeds = Vec::new();
         let info = |(key, state): (TopicKey, &TopicState)| {
@@ -66,12 +66,12 @@ impl Bus {
         self.topics.after(name).take(TOPICS_AT_ONCE).map(info).collect()
     }
 
-    /// What has happened so far.
+    /// Returns the totals since the bus was created.
     pub fn stats(&self) -> Stats {
         self.stats
     }
 
-    /// The bus's part of the daemon's description.
+    /// Returns the status of the bus, to which the daemon adds its own part.
     pub fn status(&self) -> Status {
         let totals = self.history.totals();
         Status {
@@ -93,7 +93,7 @@ impl Bus {
         }
     }
 
-    /// The limits that are reached little by little. That history and the buffers are full is nothing to be told.
+    /// Returns the usage of limits at which requests are refused. Full history and buffers are normal.
     fn limits_used(&self) -> Vec<LimitInfo> {
         let limits = &self.limits;
         let info = |limit: &'static str, used: usize, bound: usize| LimitInfo {
@@ -110,6 +110,7 @@ impl Bus {
         ]
     }
 
+    /// Describes a client.
     pub(super) fn info(&self, id: ClientId, client: &Client) -> ClientInfo {
         let (role, via, filters, lag, more) = match &client.role {
             Role::Publisher { via, .. } => ("publisher", *via, Vec::new(), 0, 0),

@@ -1,12 +1,15 @@
 //! The core of the bus: topics, history, feeds, cursors, clients.
 //!
-//! [`Bus`] is a state machine: no I/O, no async, no clock. Time comes in as an argument, bytes go out through
-//! [`Bus::read`], and who must be woken is told by [`Bus::finish`], to be done after the bus is unlocked. One mutex
-//! around it is all the locking there is.
+//! [`Bus`] is a state machine without I/O, async code or a clock. The caller passes the time as an argument, and reads
+//! bytes with [`Bus::read`]. [`Bus::finish`] returns the wakers of the tasks that have something to read; the caller wakes
+//! them after it has unlocked the bus. One mutex around the bus is the only lock.
 //!
-//! What is promised: events reach each subscriber in the order of the log, each at most once; what a subscriber does
-//! not get is told as a gap; no subscriber slows a publisher or another subscriber. Every bound is in
+//! Guarantees: events reach each subscriber in the order of the log, each at most once; events that a subscriber does not
+//! receive are reported to it as a gap; no subscriber slows a publisher or another subscriber. Every bound is in
 //! [`limits`](crate::limits).
+//!
+//! `state.rs` has the struct; each of the other files adds its methods, or is a type that the struct is made of. Types do
+//! not import the bus.
 //!
 #![doc = include_str!("server.md")]
 

@@ -16,22 +16,22 @@ use crate::{
     protocol::{Gap, sse},
 };
 
-/// Where a read puts its bytes: shared segments as they are, everything else into one buffer between them.
+/// Collects the bytes of a read: shared segments as they are, and everything between them in one buffer.
 pub(super) struct Output<'a> {
     pub(super) client: ClientId,
     pub(super) epoch: Epoch,
     pub(super) format: Format,
     pub(super) framing: Framing,
     pub(super) out: &'a mut Vec<Bytes>,
-    /// Kept by the bus for the next read, so that it need not grow again.
+    /// The bus keeps it for the next read, to reuse its memory.
     pub(super) buffer: ChunkBuffer,
     pub(super) replay: &'a mut ReplayBuffers,
-    /// Bytes after which it is full.
+    /// The number of bytes at which it is full.
     pub(super) most: usize,
     pub(super) bytes: usize,
     pub(super) events: u64,
     pub(super) gaps: u64,
-    /// The newest id among them.
+    /// The newest id of the events and positions.
     pub(super) sent: u64,
     pub(super) time: u64,
     pub(super) stats: &'a mut Stats,
@@ -42,11 +42,13 @@ impl Output<'_> {
         self.bytes + self.buffer.len() >= self.most
     }
 
+    /// Adds a shared chunk, without a copy.
     pub(super) fn share(&mut self, chunk: &Chunk) {
         self.flush();
         self.push(chunk.bytes(self.framing));
     }
 
+    /// Moves the content of the buffer to the output.
     pub(super) fn flush(&mut self) {
         if !self.buffer.is_empty() {
             let bytes = self.buffer.take(self.framing);
@@ -59,6 +61,7 @@ impl Output<'_> {
         self.out.push(bytes);
     }
 
+    /// Adds an event of history.
     pub(super) fn event(&mut self, event: &Event) {
         if let Some(bytes) = self.replay.shared(event, self.format, self.framing) {
             self.flush();
@@ -70,13 +73,14 @@ impl Output<'_> {
         self.sent = event.id.seq;
     }
 
+    /// Adds the position of the stream.
     pub(super) fn position(&mut self, seq: u64, subscriber: &Subscriber) {
         let position = EventId { epoch: self.epoch, seq };
         sse::encode_position(subscriber.position_form, &self.client, position, self.buffer.payload());
         self.sent = seq;
     }
 
-    /// Sends the first position, unless it was sent before. `then` is when the position is due next.
+    /// Adds the first position, unless it was sent before. `then` is when the position is due next.
     pub(super) fn first_position(&mut self, seq: u64, subscriber: &mut Subscriber, then: PositionDue) {
         if subscriber.position_due == PositionDue::First {
             subscriber.position_due = then;
@@ -84,7 +88,7 @@ impl Output<'_> {
         }
     }
 
-    /// Reports a gap. Its id must be lower than that of the next event.
+    /// Adds a gap. Its id must be lower than the number of the next event.
     pub(super) fn gap(&mut self, gap: &Gap, next: u64) {
         let id = EventId { seq: gap.to.seq.min(next - 1), ..gap.to };
         self.format.encode_gap(gap, id, self.time, self.buffer.payload());
@@ -94,7 +98,7 @@ impl Output<'_> {
         self.stats.gaps[reason.unwrap_or_default()] += 1;
     }
 
-    /// The unicast events that were published at such moments.
+    /// Adds the waiting unicast events as long as `is_next` returns true for the moment of their publication.
     pub(super) fn unicast(&mut self, subscriber: &mut Subscriber, is_next: impl Fn(Moment) -> bool) {
         while let Some(chunk) = subscriber.unicast.pop_if(&is_next) {
             self.share(&chunk);

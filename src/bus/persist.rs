@@ -1,6 +1,6 @@
-//! What of the bus outlives it: batches of what has changed, for whoever writes them down, and the way back.
+//! Persistence: batches of changes for the owner of the files, and restoring the bus from them.
 //!
-//! The order of a start: [`Bus::restore_topics`], [`Bus::restore_events`], [`Bus::restored`].
+//! To restore a bus, call [`Bus::restore_topics`], [`Bus::restore_events`], [`Bus::restored`], in this order.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use super::{
 use crate::event::Event;
 
 impl Bus {
-    /// Whether there is anything to write down.
+    /// Returns true if there are changes to write.
     pub fn has_changed(&mut self) -> bool {
         let head = self.head;
         self.history.persist().is_some_and(|history| history.has_changed()) && head > 0
     }
 
-    /// Takes what has changed since the last batch: events of about so many bytes, in a bounded step. Nothing if history is in
+    /// Takes the changes since the last batch, with events of about `bytes`, in a bounded step. Returns None if history is in
     /// memory only.
     pub fn take_batch(&mut self, bytes: usize) -> Option<Batch> {
         let Changes { entries, topics, removed, forgotten, more } = self.history.persist()?.take(bytes);
@@ -38,15 +38,15 @@ impl Bus {
         Some(Batch { entries, gone, topics, removed, forgotten, head: self.head, more })
     }
 
-    /// Everything up to here is on disk: but for the newest of it, events need not be in memory any more. Gives those that
-    /// go, so that they can be freed when the bus is unlocked.
+    /// Records that all events up to a number are on disk, so that only the newest need to stay in memory. Returns the
+    /// others, to be freed after the bus is unlocked.
     #[must_use]
     pub fn written(&mut self, upto: u64) -> Vec<Arc<Event>> {
         self.history.persist().map_or_else(Vec::new, |history| history.written(upto))
     }
 
-    /// Takes up topics at a start. Gives their numbers. Earlier versions also kept events of the bus's own topics: those are
-    /// not taken, and their topics forgotten when the start ends.
+    /// Restores topics, and returns their keys. Earlier versions also stored events of the bus's own topics: these events are
+    /// not restored, and [`Bus::restored`] removes their topics.
     pub fn restore_topics(&mut self, topics: impl IntoIterator<Item = TopicRecord>) -> Vec<TopicKey> {
         let restore = |TopicRecord { topic, published, last, past }| {
             let past = if topic.is_system() { TopicPast { first: u64::MAX, ..TopicPast::default() } } else { past };
@@ -63,20 +63,20 @@ impl Bus {
         topics.into_iter().map(restore).collect()
     }
 
-    /// Takes up the events, in order, at a start. Only those that are retained are in memory. Gives those that are
-    /// not wanted any more.
+    /// Restores events, in order. Only retained ones are in memory. Returns the numbers of those that are not needed any
+    /// more.
     pub fn restore_events(&mut self, entries: Vec<Entry>) -> Vec<u64> {
         self.history.persist().map_or_else(Vec::new, |history| history.restore(entries))
     }
 
-    /// Has the age of events in doubt from now on: they are let go for it later than they seem to be too old.
+    /// Sets the uncertainty of the age of events: they are evicted for their age only when they are certainly too old.
     pub fn doubt(&mut self, doubt: Doubt) {
         if let Some(history) = self.history.persist() {
             history.doubt(doubt);
         }
     }
 
-    /// Ends a start. `head` is the last number that may have been used.
+    /// Finishes restoring. `head` is the last number that may have been used.
     pub fn restored(&mut self, forgotten: UnattributedLosses, head: u64, now: Now) {
         self.head = head;
         if let Some(history) = self.history.persist() {

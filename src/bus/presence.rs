@@ -1,4 +1,4 @@
-//! Presence: the events by which the bus reports that clients come and go.
+//! Presence: events about clients that connect and disconnect.
 
 use super::{Bus, Now, clients::Client, ids::ClientId};
 use crate::{
@@ -8,12 +8,12 @@ use crate::{
     topic::Topic,
 };
 
-/// The topic on which the bus tells who comes and goes. Its events are live only: they have no id and are in no history, and
-/// who needs the present state asks for the [clients](Bus::clients).
+/// The topic of presence events. They are live only: they have no id and are not in history. [`Bus::clients`] returns the
+/// current state.
 pub const CLIENTS_TOPIC: &str = "$sys/clients";
 
 impl Bus {
-    /// Publishes that a client comes or goes. The event is live only.
+    /// Publishes a live-only event about a client, of type `join` or `leave`.
     pub(super) fn publish_presence(&mut self, id: ClientId, what: &str, now: Now) {
         let (Ok(topic), Ok(event_type)) = (Topic::parse(CLIENTS_TOPIC), EventType::parse(what)) else { return };
         self.topics.wanted_by(&topic, &mut self.wanting);
@@ -26,7 +26,7 @@ impl Bus {
         }
     }
 
-    /// A client as the bus announces it: of many filters the first, then how many more there are.
+    /// Describes a client for a presence event: with the first of its filters, and the number of the others.
     fn presence(&self, id: ClientId, client: &Client) -> ClientInfo {
         let mut info = self.info(id, client);
         let mut bytes = 0;
@@ -37,7 +37,7 @@ impl Bus {
         let shown = info.filters.iter().take_while(|filter| fits(filter)).count();
         let more = info.filters.split_off(shown).len();
         if more > 0 {
-            // No filter: it has white space.
+            // This cannot be mistaken for a filter: it contains white space.
             info.filters.push(format!("… {more} more"));
         }
         info

@@ -1,8 +1,8 @@
-//! Publishing: a publication is admitted, the log gives it a number, and the event is applied in the order of the log.
+//! Publishing: a publication is admitted, the log assigns a number, and the event is applied in the order of the log.
 //!
-//! [`Bus::publish`] does all of it in one call, for a bus that keeps its own log. Where another log gives the numbers, its
-//! keeper [admits](Bus::admit) a publication, appends the event to that log, and [applies](Bus::apply) every event that the
-//! log returns, its own and those of others. Numbers only rise; some may be missing.
+//! [`Bus::publish`] does all of this in one call, for a bus with its own log. Where another log assigns the numbers, the
+//! caller [admits](Bus::admit) a publication, appends the event to that log, and [applies](Bus::apply) every event that the
+//! log returns, also those of other publishers. Numbers only rise; some may be missing.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
     topic::Topic,
 };
 
-/// A publication that the bus has room for. It becomes an event of the log.
+/// A publication that the bus has accepted, to be appended to the log.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Admitted {
@@ -26,26 +26,30 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// The event under the id that the log has given it, at a time in milliseconds since 1970.
+    /// Returns the event, with the id that the log has assigned. `time` is in milliseconds since 1970.
     pub fn into_event(self, id: EventId, time: u64) -> LogEvent {
         let (retain, ttl) = (self.publication.retain, self.publication.ttl);
         LogEvent { event: self.publication.into_event(id, time), retain, ttl }
     }
 }
 
-/// An event of the log, with what its publisher asked for.
+/// An event of the log, with the options of its publication.
 #[derive(Clone, Debug)]
 pub struct LogEvent {
     /// The event.
     pub event: Event,
-    /// Whether it becomes its topic's retained event; without data it removes that.
+    /// The event becomes the retained event of its topic; an event without data removes the retained event.
     pub retain: bool,
-    /// How long it is replayed and retained.
+    /// How long the event is replayed and retained.
     pub ttl: Option<Duration>,
 }
 
 impl Bus {
-    /// Publishes an event, from a publisher that is a client or from elsewhere.
+    /// Publishes an event. `from` is its publisher, if that is a client.
+    ///
+    /// # Errors
+    ///
+    /// The bus is closed or does not [admit](Bus::admit) the publication.
     pub fn publish(
         &mut self,
         publication: Publication,
@@ -65,18 +69,18 @@ impl Bus {
         Ok(published)
     }
 
-    /// Counts an event of a publisher, for one that was [admitted](Bus::admit).
+    /// Counts an event of a publisher. Call it for events that were [admitted](Bus::admit) and applied.
     pub fn count_published(&mut self, from: Option<ClientId>) {
         if let Some(client) = from.and_then(|id| self.clients.get_mut(id)) {
             client.events += 1;
         }
     }
 
-    /// Checks whether a publication to a topic may be appended to the log, and makes room for its topic.
+    /// Accepts a publication for the log, and makes room for its topic.
     ///
     /// # Errors
     ///
-    /// There is no room for its topic or for another retained event, it cannot be durable, or the bus is closed.
+    /// There is no room for the topic or for another retained event, the event cannot be durable, or the bus is closed.
     pub fn admit(&mut self, publication: Publication, now: Now) -> Result<Admitted, Refused> {
         self.room_for(&publication, now).map(|_| Admitted { publication })
     }
@@ -104,12 +108,12 @@ impl Bus {
         Ok(topic)
     }
 
-    /// Applies the next event of the log: adds it to history and to the feeds. Returns the number of its live subscribers. None
-    /// for an event that was applied before or is of another epoch.
+    /// Applies the next event of the log: adds it to history and to the feeds. Returns the number of its subscribers, or None
+    /// for an event that was applied before, or is of another epoch.
     ///
-    /// A log that others append to may hold more than there is room for here. An event whose topic has no room is delivered
-    /// and not kept; subscribers that read the past receive a gap. A retained event without room is kept as any other, and its
-    /// topic has no retained event then.
+    /// A log with other publishers may hold more than this bus has room for. An event whose topic has no room is delivered
+    /// and not stored; subscribers that read history receive a gap. A retained event without room is stored as any other
+    /// event, and its topic then has no retained event.
     pub fn apply(&mut self, event: LogEvent, now: Now) -> Option<u64> {
         let LogEvent { event, retain, ttl } = event;
         let EventId { epoch, seq } = event.id;
@@ -120,7 +124,7 @@ impl Bus {
         Some(self.append(topic, event, retain, ttl, now))
     }
 
-    /// Appends an event with a number above the head. Returns the number of its live subscribers.
+    /// Adds an event with a number above the head. Returns the number of its subscribers.
     fn append(&mut self, topic: Option<TopicKey>, event: Event, retain: bool, ttl: Option<Duration>, now: Now) -> u64 {
         let expires = ttl.map(|ttl| now.mono.saturating_add(whole_millis(ttl)));
         self.head = event.id.seq;
@@ -156,6 +160,7 @@ impl Bus {
         subscribers
     }
 
+    /// Refuses to publish on a closed bus.
     fn refuse_when_closed(&self) -> Result<(), Refused> {
         if self.is_closed {
             let message = "the daemon is stopping; publish again when there is another";
@@ -164,7 +169,7 @@ impl Bus {
         Ok(())
     }
 
-    /// Returns a topic's number. A new topic is added if there is room.
+    /// Returns a topic's key. A new topic is added if there is room.
     fn topic_key(&mut self, topic: &Topic, now: Now) -> Result<TopicKey, Refused> {
         if let Some(key) = self.topics.find(topic.as_str()) {
             return Ok(key);
@@ -183,7 +188,7 @@ impl Bus {
         Ok(key)
     }
 
-    /// Forgets a topic that has nothing in history.
+    /// Removes a topic that has nothing in history.
     pub(super) fn remove_topic(&mut self, key: TopicKey) {
         if let Some(state) = self.topics.get(key).filter(|_| self.history.persist().is_some()) {
             self.gone.note(state.name.clone());
@@ -192,7 +197,7 @@ impl Bus {
         self.history.remove_topic(key);
     }
 
-    /// Whether a topic's retained event may cost so much. Expired ones make room.
+    /// Returns true if a topic's retained event may have this cost. Evicts expired retained events to make room.
     fn has_room_to_retain(&mut self, topic: TopicKey, cost: usize, now: Now) -> bool {
         let fits = |bus: &Bus| {
             let others = bus.history.totals().retained_bytes - bus.history.retained_cost(topic);
@@ -240,7 +245,7 @@ mod tests {
         bus.subscribe(subscription, NOW).unwrap().0
     }
 
-    /// The numbers of the events that a subscriber reads, and the types of what else it reads.
+    /// Reads for a subscriber. Returns the numbers of its events, and the types and data of gaps.
     fn read(bus: &mut Bus, id: ClientId) -> Vec<String> {
         let mut out = Vec::new();
         while bus.read(id, NOW, Waker::noop(), &mut out) == Read::Ready {}

@@ -1,4 +1,4 @@
-//! Reading: the bytes that a subscriber gets next.
+//! Reading the next bytes of a subscriber.
 
 use std::task::Waker;
 
@@ -14,20 +14,20 @@ use super::{
 };
 use crate::{event::EventId, limits::DELIVER_MAX, protocol::sse};
 
-/// What came of a [`Bus::read`].
+/// The result of a [`Bus::read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// There may be more behind these bytes, of which there may be none; read again after them.
+    /// There may be more to read after these bytes (possibly none): read again.
     Ready,
-    /// There is nothing more behind these bytes; the waker is called when there is.
+    /// There is nothing more to read now; the waker is woken when there is.
     Waiting,
-    /// The subscription is over after these bytes: the past is told, or the client was removed.
+    /// The subscription ends after these bytes: it was for history only, or the client was removed.
     Over,
 }
 
 impl Bus {
-    /// Gives a client's next bytes: about [`DELIVER_MAX`] of them at most, unless one event is larger. A publisher has
-    /// none; reading it tells when it is kicked.
+    /// Appends a client's next bytes to `out`: at most about [`DELIVER_MAX`], unless one event is larger. A publisher has no
+    /// bytes; its waker is woken when it is kicked.
     pub fn read(&mut self, id: ClientId, now: Now, waker: &Waker, out: &mut Vec<Bytes>) -> Read {
         self.leave_group(id);
         let is_behind = self.is_behind();
@@ -68,7 +68,7 @@ impl Bus {
         }
         if subscriber.position_due == PositionDue::First {
             match (&subscriber.cursor.position, subscriber.cursor.resume_seq()) {
-                // Sent when the first event is found.
+                // It is sent when the first event is found.
                 (Position::Snapshot(_), _) => {}
                 (_, Some(seq)) => output.first_position(seq, subscriber, PositionDue::WhenOld),
                 (_, None) => subscriber.position_due = PositionDue::WhenOld,

@@ -1,12 +1,13 @@
-//! Groups: the subscribers of one feed that have everything and are read for by the same reader share one cursor.
+//! Groups: the subscribers of one feed that have read everything, and have the same reader, share one cursor.
 //!
-//! What a thousand subscribers of a feed get next is the same for all, so it is read once. Their reader (a shard of the
-//! daemon's fan-out) is called once for all of them, takes the members and the bytes under one lock, and hands the bytes
-//! to each. A client leaves its group when it is called for something of its own (a unicast event, its end), when it reads for itself, and when its reader finds that it does not keep up. It then has a cursor of its own
-//! at the group's place, and is taken in again once it has read everything.
+//! A thousand subscribers of a feed receive the same bytes next, so these are read once. The reader of a group (a shard of
+//! the daemon's fan-out) is woken once for all members, takes the members and the bytes under one lock, and sends the bytes
+//! to each. A client leaves its group when it is woken alone (for a unicast event, or its end), when it reads for itself,
+//! and when its reader finds that it does not keep up. It then has its own cursor at the position of the group, and rejoins
+//! once it has read everything.
 //!
-//! A group is bounded as any cursor: one that its feed has left behind falls apart, and each member goes on as its own
-//! policy has it.
+//! A shared cursor is bounded like any cursor: if it falls behind its feed, the group is dissolved, and each member continues
+//! by its own policy for slow subscribers.
 
 use std::task::Waker;
 
@@ -24,20 +25,20 @@ use super::{
 use crate::limits::{CALLS_MAX, DELIVER_MAX};
 
 impl Bus {
-    /// Adds a reader, for as long as the bus lives. The waker is called when there are
-    /// [groups](Bus::called_groups) of its clients to read for, or [heartbeats](Bus::called_heartbeats) to be given. All
-    /// bytes for its clients are framed alike.
+    /// Adds a reader, which is never removed. Its waker is woken when there are [groups](Bus::called_groups) to read for, or
+    /// [heartbeats](Bus::called_heartbeats) to send. All bytes for its clients have the same framing.
     pub fn add_reader(&mut self, waker: Waker, framing: Framing) -> ReaderId {
         self.wakeups.readers.push(Reader { waker, framing, called: Vec::new(), heartbeats: Vec::new() });
         ReaderId(self.wakeups.readers.len() - 1)
     }
 
-    /// Lets a reader read for a client. Once the client's own [reads](Bus::read) have brought everything, it is read for
-    /// together with the reader's other clients; the waker of its last read is called when it has to read for itself.
+    /// Assigns a subscriber to a reader. Once the subscriber's own [reads](Bus::read) have returned everything, it joins the
+    /// group of the reader's clients with the same feed; the waker of its last read is woken when it must read for itself
+    /// again.
     ///
-    /// To be called before the client's first read, as the reader's framing holds for all of its bytes.
+    /// Call this before the client's first read, since the framing of the reader applies to all of its bytes.
     ///
-    /// Gives the group in which it will be then; nothing for a client that is no subscriber (any more).
+    /// Returns the group that it will join, or None if the client is not a subscriber, or not connected any more.
     pub fn assign(&mut self, id: ClientId, reader: ReaderId) -> Option<GroupId> {
         self.leave_group(id);
         let subscriber = self.clients.subscriber_mut(id)?;
@@ -45,19 +46,20 @@ impl Bus {
         Some(GroupId { feed: subscriber.feed, reader })
     }
 
-    /// Takes the groups that have something to read. Each is to be [read](Bus::read_group) to its end; until then its
-    /// reader is not called for it again.
+    /// Takes the groups that have something to read. [Read](Bus::read_group) each to its end; until then its reader is not
+    /// woken for it again.
     pub fn called_groups(&mut self, reader: ReaderId, called: &mut impl Extend<GroupId>) {
         called.extend(&mut self.wakeups.readers[reader.0].called.drain(..));
     }
 
-    /// Takes the clients in groups that are to be given a heartbeat, [`sse::HEARTBEAT`](crate::protocol::sse::HEARTBEAT).
+    /// Takes the clients in groups whose heartbeats are due. A heartbeat is
+    /// [`sse::HEARTBEAT`](crate::protocol::sse::HEARTBEAT).
     pub fn called_heartbeats(&mut self, reader: ReaderId) -> Vec<ClientId> {
         std::mem::take(&mut self.wakeups.readers[reader.0].heartbeats)
     }
 
-    /// Gives the next bytes of a group, about [`DELIVER_MAX`] at most unless one event is larger, and the members, who
-    /// are to be given them all. Says whether there may be more.
+    /// Appends the next bytes of a group to `out`, at most about [`DELIVER_MAX`] unless one event is larger, and its members
+    /// to `members`. Each member must be sent all of the bytes. Returns true if there may be more to read.
     pub fn read_group(&mut self, group: GroupId, members: &mut Vec<ClientId>, out: &mut Vec<Bytes>) -> bool {
         let GroupId { feed: key, reader } = group;
         let framing = self.wakeups.framing_of(Some(reader));
@@ -84,7 +86,7 @@ impl Bus {
                     seq = self.head;
                     break;
                 }
-                Next::LeftBehind => return self.fall_apart(key, reader),
+                Next::LeftBehind => return self.dissolve(key, reader),
             }
         }
         let more = bytes >= DELIVER_MAX;
@@ -99,8 +101,7 @@ impl Bus {
         more
     }
 
-    /// Takes a client out of its group, if it is in one: it has to [read](Bus::read) for itself. Gives the waker that
-    /// calls it.
+    /// Removes a client from its group, if it is in one: it must then [read](Bus::read) for itself. Returns its waker.
     pub fn leave_group(&mut self, id: ClientId) -> Option<Waker> {
         let client = self.clients.get_mut(id)?;
         let Role::Subscriber(subscriber) = &mut client.role else { return None };
@@ -116,7 +117,7 @@ impl Bus {
         };
         client.events += group.events - slot.since;
         if !group.members.is_empty() {
-            // The last one takes over the place that the group had in the feed.
+            // The last member takes over the position of the group in the feed.
             self.feeds.enter(key, segment);
         }
         if let Some(moved) = moved.and_then(|moved| self.clients.subscriber_mut(moved))
@@ -127,8 +128,8 @@ impl Bus {
         Some(slot.waker)
     }
 
-    /// Lets a client that has everything wait: in its reader's group, or alone where it has no reader or the group has
-    /// still to read what this client has read.
+    /// Makes a client that has read everything wait: in the group of its reader, or alone if it has no reader, or if the
+    /// group has not read everything yet.
     pub(super) fn settle(&mut self, id: ClientId, waker: &Waker) {
         let Some(subscriber) = self.clients.subscriber_mut(id) else { return };
         let key = subscriber.feed;
@@ -145,14 +146,14 @@ impl Bus {
         let slot = MemberSlot { number: group.members.len(), since: group.events, waker: waker.clone() };
         group.members.push(id);
         subscriber.cursor.position = Position::Shared(slot);
-        // It may have waited alone, and read without being called.
+        // It may have waited alone before, and read without being woken.
         feed.parked.remove(&id);
         if !is_first {
             self.feeds.leave(key, end);
         }
     }
 
-    /// Wakes a client that waits, so that it reads for itself.
+    /// Wakes a client that waits, to read for itself.
     pub(super) fn wake(&mut self, id: ClientId) {
         let Some(subscriber) = self.clients.subscriber_mut(id) else { return };
         let parked = self.feeds.get_mut(subscriber.feed).and_then(|feed| feed.parked.remove(&id));
@@ -160,9 +161,8 @@ impl Bus {
         self.wakeups.woken.extend(waker);
     }
 
-    /// Ends a group that its feed has left behind, in a step. Returns whether there are members left, so that it is to be read
-    /// again.
-    fn fall_apart(&mut self, key: FeedKey, reader: ReaderId) -> bool {
+    /// Dissolves a group that fell behind its feed, in a bounded step. Returns true if members remain: it must be read again.
+    fn dissolve(&mut self, key: FeedKey, reader: ReaderId) -> bool {
         let group = self.feeds.get(key).and_then(|feed| feed.group(Some(reader)));
         let Some(members) = group.map(|group| &group.members) else { return false };
         let some: Vec<_> = members.iter().rev().take(CALLS_MAX).copied().collect();

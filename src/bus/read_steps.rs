@@ -19,28 +19,29 @@ use crate::{
     protocol::{Gap, GapReason, Slow},
 };
 
-/// How a read goes on.
+/// The outcome of one step of a read.
 pub(super) enum Step {
+    /// There may be more to read.
     Continue,
     /// There is nothing more to read now.
     Idle,
-    /// So much of history was looked at, or has to go before it is read on, that others have their turn.
+    /// One call may not read more of history, or history is being evicted: other clients have their turn.
     Pause,
-    /// This event comes next and is on disk only.
+    /// The next event is on disk only.
     OnDisk(u64),
-    /// The past is told, and no more was wanted.
+    /// The subscription was for history only, and has reached its end.
     Over,
-    /// The subscriber was left behind and wanted to be disconnected then.
+    /// The subscriber fell behind its feed, and has the policy to be disconnected then.
     TooSlow,
 }
 
-/// One read: what it reads from, and what it puts out.
+/// The inputs of one read, and its output.
 pub(super) struct ReadContext<'a> {
     pub(super) feeds: &'a mut Feeds,
     pub(super) limits: &'a Limits,
     pub(super) topics: &'a Topics,
     pub(super) history: &'a dyn History,
-    /// History had something to let go first. It is read next time, if that was all.
+    /// History was above its bounds when the read began: it may be read in the next call.
     pub(super) is_behind: bool,
     pub(super) head: EventId,
     pub(super) now: Now,
@@ -48,7 +49,7 @@ pub(super) struct ReadContext<'a> {
 }
 
 impl ReadContext<'_> {
-    /// Reads until the output is full or something else than `Step::Continue` comes.
+    /// Reads until the output is full or a step other than `Step::Continue` occurs.
     pub(super) fn fill(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
         let mut step = Step::Continue;
         while matches!(step, Step::Continue) && !self.output.is_full() {
@@ -61,8 +62,12 @@ impl ReadContext<'_> {
         step
     }
 
+    /// Reads events of a snapshot.
     fn snapshot(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
-        let is_of_newest = matches!(&subscriber.cursor.position, Position::Snapshot(snapshot) if snapshot.kind == SnapshotKind::Newest);
+        let is_of_newest = match &subscriber.cursor.position {
+            Position::Snapshot(snapshot) => snapshot.kind == SnapshotKind::Newest,
+            _ => false,
+        };
         if self.is_behind && is_of_newest {
             return Step::Pause;
         }
@@ -123,6 +128,7 @@ impl ReadContext<'_> {
         Step::Continue
     }
 
+    /// Reads a segment of the feed.
     fn live(&mut self, key: FeedKey, segment: u64, seq: u64, subscriber: &mut Subscriber) -> Step {
         let Some(feed) = self.feeds.get(key) else { return Step::Over };
         match feed.peek(segment) {
@@ -155,11 +161,12 @@ impl ReadContext<'_> {
         Step::Continue
     }
 
+    /// Reads events of history.
     fn history(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
         if self.is_behind {
             return Step::Pause;
         }
-        // The past is taken out so that the subscriber's unicast events can be woven in.
+        // The cursor is taken out of the subscriber, whose unicast events are delivered between those of history.
         let taken_out = Position::Live { segment: 0, seq: 0 };
         let (Some(feed), Position::History(mut cursor)) =
             (self.feeds.get(key), std::mem::replace(&mut subscriber.cursor.position, taken_out))
@@ -176,7 +183,7 @@ impl ReadContext<'_> {
             }
             Reached::Head => {
                 if cursor.has_missed_live(feed) {
-                    // They had no numbers: one after this event may be among them.
+                    // Live-only events have no numbers, so an event after the head may be missing as well.
                     let gap = Gap { reason: GapReason::Lagged, missed: None, from: self.head, to: self.head };
                     self.output.gap(&gap, u64::MAX);
                 }
@@ -196,7 +203,7 @@ impl ReadContext<'_> {
     }
 }
 
-/// How far a read of history came.
+/// Where a read of history stopped.
 enum Reached {
     Head,
     Pause,
@@ -204,7 +211,7 @@ enum Reached {
 }
 
 impl HistoryCursor {
-    /// Reads on in history.
+    /// Reads the next events of history.
     fn read(
         &mut self,
         history: &dyn History,

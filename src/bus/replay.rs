@@ -1,9 +1,9 @@
-//! What reads of the past return, and what it may take while sockets do not accept it.
+//! The memory of history that was read and is not yet accepted by sockets.
 //!
 //! A read copies small events of history into bytes for one subscriber. These copies are charged to [`REPLAY_BUFFERS`] until
 //! the last of their bytes is dropped. An event of [`SHARED`] bytes or more is encoded once for each format and shared by all
-//! subscribers that it waits for. Above the bound, reads return one event at a time, and share that whatever its size: then
-//! what waits grows with history, not with subscribers, and no subscriber waits for another.
+//! subscribers that have not accepted it yet. Above the bound, reads return one event at a time, which is shared whatever its
+//! size: then the memory grows with history and not with subscribers, and no subscriber waits for another.
 
 use std::{
     collections::VecDeque,
@@ -25,17 +25,17 @@ use crate::{
     limits::{DELIVER_MAX, REPLAY_BUFFERS},
 };
 
-/// Events with so many bytes of data are not copied for each subscriber.
+/// Events with at least this number of bytes of data are shared instead of copied.
 const SHARED: usize = 4 << 10;
 
-/// What reads have returned and is still in use.
+/// The bytes that reads have returned and that are still in use.
 #[derive(Debug, Default)]
 pub(super) struct ReplayBuffers {
     /// Bytes of all copies.
     copied: Arc<AtomicUsize>,
-    /// The encoded events that are in use, and some that were.
+    /// The shared events in use, and some that are not in use any more.
     encoded: FxHashMap<(u64, Format), Weak<Chunk>>,
-    /// Their keys, to find those that are not in use any more.
+    /// Their keys, in the order in which they are examined for removal.
     order: VecDeque<(u64, Format)>,
 }
 
@@ -44,7 +44,7 @@ impl ReplayBuffers {
         self.copied.load(Ordering::Relaxed) >= REPLAY_BUFFERS
     }
 
-    /// Bytes after which a read returns.
+    /// Returns the number of bytes after which a read ends.
     pub(super) fn read_size(&self) -> usize {
         if self.is_full() { 1 } else { DELIVER_MAX }
     }
@@ -55,7 +55,7 @@ impl ReplayBuffers {
         Bytes::from_owner(Copied { bytes, charged: self.copied.clone() })
     }
 
-    /// The encoded event, if it is to be shared.
+    /// Returns the encoded event, if it must be shared.
     pub(super) fn shared(&mut self, event: &Event, format: Format, framing: Framing) -> Option<Bytes> {
         if event.data.len() < SHARED && !self.is_full() {
             return None;
@@ -75,7 +75,7 @@ impl ReplayBuffers {
         Some(Bytes::from_owner(Shared { chunk, framing }))
     }
 
-    /// Looks at two events, so that those in use are never outnumbered for long.
+    /// Examines two events for each one that is added, so that most of those in the map are in use.
     fn forget_unused(&mut self) {
         for _ in 0..2 {
             let Some(key) = self.order.pop_front() else { return };

@@ -1,4 +1,4 @@
-//! The checked forms of what is asked of the bus. Past here nothing is checked again.
+//! Publications and subscriptions, which are valid by construction: the bus does not check them again.
 
 use std::{fmt, time::Duration};
 
@@ -18,50 +18,50 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Publication {
-    /// The topic; not one of the bus's own.
+    /// The topic; not a topic of the bus itself.
     pub topic: Topic,
-    /// What a browser dispatches it as.
+    /// The type of the event, by which a browser dispatches it.
     pub event_type: Option<EventType>,
-    /// Named texts beside the data.
+    /// The headers.
     pub headers: Headers,
     /// The payload.
     pub data: String,
-    /// Keep it as the topic's retained event; empty data removes the one that is kept.
+    /// The event becomes the retained event of its topic; empty data removes the retained event.
     pub retain: bool,
-    /// How long it is replayed and retained.
+    /// How long the event is replayed and retained.
     pub ttl: Option<Duration>,
-    /// The one client that it goes to, by id or name.
+    /// For a unicast event, the id or name of its client.
     pub to: Option<String>,
-    /// It is to be on disk before it is answered; where history is in memory it is refused.
+    /// The publish is answered when the event is on disk; it is refused if history is in memory.
     pub durable: bool,
 }
 
 impl Publication {
-    /// An event of a topic, broadcast, with nothing but its data.
+    /// Returns a broadcast event with nothing but its data.
     pub fn new(topic: Topic, data: impl Into<String>) -> Publication {
         let (data, headers) = (data.into(), Headers::default());
         Publication { topic, event_type: None, headers, data, retain: false, ttl: None, to: None, durable: false }
     }
 
-    /// The event under an id, at a time in milliseconds since 1970.
+    /// Returns the event with an id. `time` is in milliseconds since 1970.
     pub(super) fn into_event(self, id: EventId, time: u64) -> Event {
         let Publication { topic, event_type, headers, data, .. } = self;
         Event { id, topic, event_type, headers, data, time }
     }
 
-    /// Keeps it as the topic's retained event.
+    /// Makes it the retained event of its topic.
     #[must_use]
     pub fn retained(self) -> Publication {
         Publication { retain: true, ..self }
     }
 
-    /// Sends it to one client only, by id or name.
+    /// Makes it a unicast event for the client with this id, or for all clients with this name.
     #[must_use]
     pub fn to_client(self, client: impl Into<String>) -> Publication {
         Publication { to: Some(client.into()), ..self }
     }
 
-    /// Checks an event from outside.
+    /// Parses a request to publish.
     pub fn parse(publish: Publish, limits: &Limits) -> Result<Publication, Refused> {
         let Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack } = publish;
         let parsed = Topic::parse(&topic).map_err(|e| invalid(ErrorCode::TopicInvalid, "topic", &topic, &e))?;
@@ -96,25 +96,25 @@ impl Publication {
     }
 }
 
-/// Where a subscription begins.
+/// The position at which a subscription begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// With the retained events, then live.
+    /// The retained events, then live.
     Retained,
     /// Live.
     Now,
-    /// With the newest event of each topic, then live.
+    /// The newest event of each topic, then live.
     Latest,
-    /// With all that history has, then live.
+    /// All of history, then live.
     All,
-    /// With what came in the last while, then live.
+    /// The events of the last period, then live.
     Last(Duration),
-    /// After the event with this id, whatever it is.
+    /// The events after this id, then live. An invalid or unknown id is reported as a gap.
     After(String),
 }
 
 impl Start {
-    /// Reads `now`, `latest`, `all`, an event id, or a duration such as `10m`.
+    /// Parses `now`, `latest`, `all`, an event id, or a duration such as `10m`.
     pub fn parse(text: &str) -> Result<Start, Refused> {
         match text {
             "now" => Ok(Start::Now),
@@ -132,29 +132,29 @@ impl Start {
 /// A subscription.
 #[derive(Clone, Debug)]
 pub struct Subscription {
-    /// What it wants.
+    /// The filters of the events.
     pub filters: FilterSet,
-    /// How it wants it.
+    /// The format of the events.
     pub format: Format,
-    /// Where it begins.
+    /// The position at which it begins.
     pub start: Start,
-    /// What happens when it falls behind.
+    /// The policy when it falls behind.
     pub slow: Slow,
-    /// Whether it ends when the past is told.
+    /// It ends at the end of history, where live events would begin.
     pub past_only: bool,
     /// The form in which a stream sends its position.
     pub position_form: PositionForm,
-    /// Between two heartbeats of a stream for browsers: 1 to 60 whole seconds, see
+    /// The interval of heartbeats in a stream for browsers: 1 to 60 whole seconds, see
     /// [`HEARTBEAT_RANGE`](crate::limits::HEARTBEAT_RANGE).
     pub heartbeat: Duration,
-    /// Of which topics events that are sent to it alone must be; of any if empty. They pass no filters.
+    /// Filters that the topics of unicast events must match, in place of `filters`; any topic if empty.
     pub allowed: Box<[Filter]>,
-    /// Who subscribes.
+    /// Describes the subscriber.
     pub description: Description,
 }
 
 impl Subscription {
-    /// The topics that match some filters: their retained events, then live, with the usual bounds.
+    /// Returns a subscription to the retained events and then the live events of some topics, with default options.
     pub fn new(filters: FilterSet, format: Format) -> Subscription {
         Subscription {
             filters,
@@ -169,11 +169,11 @@ impl Subscription {
         }
     }
 
-    /// Checks a subscription from outside.
+    /// Parses a request to subscribe.
     pub fn parse(subscribe: &Subscribe, format: Format, peer: String) -> Result<Subscription, Refused> {
         let Subscribe { filters, since, slow, client, past_only } = subscribe;
         let refuse = |e| Refused::new(ErrorCode::FilterInvalid, format!("a filter cannot be used: {e}"));
-        // Name the filter that is wrong, not the whole list.
+        // The error names the invalid filter, not the whole list.
         for filter in filters {
             Filter::parse(filter).map_err(|e| invalid(ErrorCode::FilterInvalid, "filter", filter, &e))?;
         }
@@ -189,7 +189,7 @@ impl Subscription {
     }
 }
 
-/// "the topic `a//b` cannot be used: …", with the text shortened and made printable.
+/// Returns an error such as "the topic `a//b` cannot be used: …", with the text shortened and escaped.
 fn invalid(code: ErrorCode, what: &str, text: &str, why: &dyn fmt::Display) -> Refused {
     let shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
     let more = if text.chars().nth(60).is_some() { "…" } else { "" };

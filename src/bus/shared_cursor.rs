@@ -1,21 +1,22 @@
-//! The cursor that the members of a group share, see [`Bus::read_group`](super::Bus::read_group).
+//! The cursor of a group: the subscribers of one feed that have read everything and have the same reader. See
+//! [`Bus::read_group`](super::Bus::read_group).
 
 use super::ids::{ClientId, ReaderId};
 
-/// A group. Without members it has no place.
+/// The cursor of one group. Its position is meaningless while it has no members.
 #[derive(Debug)]
 pub(super) struct SharedCursor {
     pub(super) reader: ReaderId,
     pub(super) members: Vec<ClientId>,
-    /// The segment that all members get next.
+    /// The segment that all members receive next.
     pub(super) segment: u64,
-    /// Everything up to here all members have.
+    /// All members have received every event up to this number.
     pub(super) seq: u64,
-    /// How many events each member has got from it, had it been there always.
+    /// Events delivered through this cursor since it was created.
     pub(super) events: u64,
-    /// The newest number among the events that it delivered.
+    /// The newest event number that it has delivered.
     pub(super) delivered: u64,
-    /// Its reader is called, and has not read everything since.
+    /// Its reader was woken, and has not read everything since.
     pub(super) is_woken: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The bus: what it holds, its bounds and its position.
+//! The struct of the bus: its parts, limits and position.
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
@@ -39,24 +39,24 @@ pub struct Bus {
     pub(super) heartbeats: Heartbeats,
     /// The time of the last tick.
     pub(super) ticked: u64,
-    /// Nothing more is published.
+    /// The bus refuses publications.
     pub(super) is_closed: bool,
-    /// Topics that were forgotten since the last batch.
+    /// Topics that were removed since the last batch.
     pub(super) gone: Gone,
-    /// What subscribers wait for, which is on disk only.
+    /// Events on disk that subscribers wait for.
     pub(super) wanted: Vec<Wanted>,
-    /// The feeds that want the event that is being published.
+    /// The feeds that match the event that is being published. Kept to reuse its memory.
     pub(super) wanting: Vec<FeedKey>,
-    /// Where reads put together what is for one subscriber.
+    /// In which reads assemble the bytes for one subscriber. Kept to reuse its memory.
     pub(super) buffer: ChunkBuffer,
-    /// What reads of the past have returned and sockets have not accepted.
+    /// Bytes of history that reads have returned and sockets have not accepted.
     pub(super) replay: ReplayBuffers,
-    /// Bytes of unicast events that wait for anybody.
+    /// Bytes of the unicast events that wait for all clients.
     pub(super) unicast_bytes: Arc<AtomicUsize>,
 }
 
 impl Bus {
-    /// An empty bus. The epoch must be one that no bus of this user had before.
+    /// Returns an empty bus. No earlier bus of this user may have had the same epoch.
     pub fn new(epoch: Epoch, limits: Limits, history: Box<dyn History>) -> Bus {
         Bus {
             epoch,
@@ -80,13 +80,13 @@ impl Bus {
         }
     }
 
-    /// The bounds that the bus was made with.
+    /// Returns the limits of the bus.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Goes on with other bounds. What is beyond them is not read any more, and goes in steps if it is much. The same
-    /// bounds change nothing; what has grown too old goes when it would have gone.
+    /// Changes the limits, and the bounds of history. Events above the new bounds are not read any more; if there are many,
+    /// they are evicted in steps. The same bounds change nothing: old events are evicted when they would have been.
     pub fn configure(&mut self, limits: Limits, retention: Retention, now: Now) {
         self.limits = limits;
         if *self.history.retention() != retention {
@@ -94,25 +94,25 @@ impl Bus {
         }
     }
 
-    /// The id of the newest event.
+    /// Returns the id of the newest event.
     pub fn position(&self) -> EventId {
         self.id(self.head)
     }
 
-    /// Takes no more publications: whoever has read everything from now on has had everything that was ever accepted,
-    /// but for what the bus itself tells.
+    /// Refuses publications from now on: a subscriber that then reads everything has received every accepted event, except
+    /// later events of the bus itself.
     pub fn close(&mut self) {
         self.is_closed = true;
     }
 
-    /// Seals what this call of the bus has published, and returns whom to wake once the bus is unlocked.
+    /// Seals what was published since the last call, and returns the tasks to wake once the bus is unlocked.
     pub fn finish(&mut self) -> Wakes {
         self.feeds.seal_all(&self.limits, &mut self.wakeups);
         Wakes(std::mem::take(&mut self.wakeups.woken))
     }
 
-    /// Ids below this lie in the older half of what history holds, or before it: history may evict soon what follows them.
-    /// 0 while history has evicted nothing.
+    /// Returns the middle of the numbers that history holds. History may soon evict the events that follow a lower number.
+    /// Returns 0 while history has evicted nothing.
     pub(super) fn horizon(&self) -> u64 {
         if self.history.last_loss() == 0 {
             return 0;
@@ -121,11 +121,12 @@ impl Bus {
         oldest + self.head.saturating_sub(oldest) / 2
     }
 
+    /// Returns the id of an event number in the epoch of this bus.
     pub(super) fn id(&self, seq: u64) -> EventId {
         EventId { epoch: self.epoch, seq }
     }
 
-    /// Refuses what would make filters cost more than they may.
+    /// Refuses more bytes of filters than the limit allows.
     pub(super) fn refuse_more_filters(&self, more: usize) -> Result<(), Refused> {
         let limit = self.limits.filters_bytes;
         if self.topics.cost() + more <= limit {
@@ -139,6 +140,7 @@ impl Bus {
     }
 }
 
+/// Refuses one more of something when its limit is reached.
 pub(super) fn refuse_more(have: usize, most: usize, code: ErrorCode, what: &str) -> Result<(), Refused> {
     if have < most {
         return Ok(());

@@ -1,26 +1,26 @@
-//! Counters.
+//! Counters of events, bytes, gaps and disconnects.
 
 use crate::protocol::GapReason;
 
-/// What has happened so far.
+/// Totals since the bus was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Events published, but for those that are live only: the bus's own, and those for one client.
+    /// Published events, without live-only ones (unicast and the bus's own).
     pub published: u64,
-    /// Bytes of their data.
+    /// Bytes of data of those events.
     pub published_bytes: u64,
-    /// Events handed to subscribers, those that are live only included.
+    /// Events delivered to subscribers, live-only ones included.
     pub delivered: u64,
-    /// Bytes handed to subscribers, as encoded.
+    /// Encoded bytes delivered to subscribers.
     pub delivered_bytes: u64,
-    /// Gaps told, by reason, in the order of [`Stats::GAP_REASONS`].
+    /// Reported gaps by reason, in the order of [`Stats::GAP_REASONS`].
     pub gaps: [u64; 4],
-    /// Subscribers disconnected because they were slow.
+    /// Subscribers that were disconnected because they were slow.
     pub slow_disconnects: u64,
 }
 
 impl Stats {
-    /// The reasons by which gaps are counted.
+    /// The reasons of gaps, in the order of [`Stats::gaps`].
     pub const GAP_REASONS: [GapReason; 4] =
         [GapReason::Evicted, GapReason::Lagged, GapReason::Restarted, GapReason::UnknownId];
 }

@@ -1,4 +1,4 @@
-//! How a subscription begins: with which feed, and at which place.
+//! Adding subscribers: their feed, and the position at which they begin.
 
 use super::{
     Bus, ClientId, Format, Now, Start, Subscription,
@@ -18,7 +18,11 @@ use crate::{
 };
 
 impl Bus {
-    /// Adds a subscriber. What it gets is [`read`](Bus::read).
+    /// Adds a subscriber, whose events are then [read](Bus::read).
+    ///
+    /// # Errors
+    ///
+    /// There are too many subscribers, or too many bytes of filters.
     pub fn subscribe(&mut self, subscription: Subscription, now: Now) -> Result<(ClientId, Subscribed), Refused> {
         let Subscription { filters, format, start, slow, past_only, position_form, heartbeat, allowed, description } =
             subscription;
@@ -60,6 +64,7 @@ impl Bus {
         Ok((id, Subscribed { client: id.to_string(), position: self.position() }))
     }
 
+    /// Opens a feed, if there is room for its filters.
     fn open_feed(&mut self, filters: &FilterSet, format: Format) -> Result<FeedKey, Refused> {
         self.refuse_more_filters(Topics::cost_of(filters))?;
         let feed = self.feeds.open(filters.clone(), format);
@@ -67,9 +72,9 @@ impl Bus {
         Ok(feed)
     }
 
-    /// The cursor with which a subscription begins.
+    /// Returns the cursor with which a subscription begins.
     fn cursor_at(&mut self, start: &Start, key: FeedKey, past_only: bool, now: Now) -> Cursor {
-        // What came before is not missed.
+        // Events that the feed has open are older than the subscription.
         self.feeds.seal(key, &self.limits);
         let left = self.feeds.get(key).filter(|_| !past_only).map(Feed::end);
         let (history, limits, head) = (&*self.history, &self.limits, self.head);
@@ -84,7 +89,7 @@ impl Bus {
             Start::All => Position::History(HistoryCursor::from_now_on(0, history).into()),
             Start::Last(time) => {
                 let begin = now.mono.saturating_sub(crate::time::whole_millis(*time));
-                Position::History(HistoryCursor::from_now_on(history.place_at(begin), history).into())
+                Position::History(HistoryCursor::from_now_on(history.last_before(begin), history).into())
             }
             Start::After(text) => Position::History(self.history_after(text).into()),
         };
@@ -95,7 +100,7 @@ impl Bus {
         cursor
     }
 
-    /// The past after an id that a subscriber says it has.
+    /// Returns the cursor after the last id that a subscriber has received.
     fn history_after(&self, text: &str) -> HistoryCursor {
         let start = self.id(0);
         let (reason, from) = match text.parse::<EventId>() {

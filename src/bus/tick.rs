@@ -1,21 +1,21 @@
-//! What becomes due as time passes: heartbeats, and the eviction of old events.
+//! Timers: heartbeats, and the eviction of old events.
 
 use super::{Bus, Now, cursor::Position, ids::ClientId};
 
 impl Bus {
-    /// When [`tick`](Bus::tick) is to be called next, in milliseconds of [`Now::mono`]: at once if that time is over. Nothing if
-    /// there is nothing to do until somebody publishes or subscribes.
+    /// Returns when [`tick`](Bus::tick) must be called next, in milliseconds of [`Now::mono`]; a time in the past means
+    /// immediately. Returns None if there is nothing to do before the next publish or subscription.
     pub fn next_timeout(&self) -> Option<u64> {
         if self.is_behind() {
             return Some(0);
         }
-        // Many events may grow too old one after the other: some together.
+        // Events may expire one after the other in quick succession; evict those of a second together.
         let history = self.history.next_expiry().map(|due| due.max(self.ticked.saturating_add(1000)));
         self.heartbeats.next().into_iter().chain(history).min()
     }
 
-    /// Does what is due: makes heartbeats due and evicts old events, some at a time. To be called at the
-    /// [next timeout](Bus::next_timeout). A call that comes late makes up for the time in which there was none.
+    /// Makes heartbeats due and evicts old events, in bounded steps. Call it at the [next timeout](Bus::next_timeout); a late
+    /// call also does the work of the calls that were missed.
     pub fn tick(&mut self, now: Now) {
         self.ticked = now.mono;
         self.history.expire(now.mono);
@@ -24,7 +24,7 @@ impl Bus {
         }
     }
 
-    /// Makes a subscriber's heartbeat due. Its reader sends it, unless this subscriber also needs its position.
+    /// Makes a subscriber's heartbeat due. The reader of its group sends it, unless the subscriber also needs its position.
     fn heartbeat(&mut self, id: ClientId) {
         let horizon = self.horizon();
         let Some(subscriber) = self.clients.subscriber_mut(id) else { return };
@@ -39,11 +39,12 @@ impl Bus {
         self.wake(id);
     }
 
-    /// Whether something that is beyond its bounds has not gone yet. Until it has, nobody is given any of the past.
+    /// Returns true while history holds more than its bounds allow. Until it is evicted, history is not read.
     pub fn is_behind(&self) -> bool {
         self.history.is_behind()
     }
 
+    /// Evicts in one more step, if history is above its bounds.
     pub(super) fn evict_more(&mut self, now: Now) {
         if self.is_behind() {
             self.history.expire(now.mono);

@@ -1,10 +1,10 @@
-//! The topics that the bus knows, and the filters of all feeds.
+//! The topics of the bus, and the filters of all feeds.
 //!
-//! What is stored is the names of topics, in order, and the filters, as a tree of their levels ([`Index`]); which feeds want a
-//! topic is searched when an event is published to it, and which topics a feed wants when a cursor reads the past. Nothing is
-//! stored for each pair of a topic and a feed, so that a subscriber with new filters costs the same however many topics there
-//! are. There are at most [`Limits::topics`](crate::limits::Limits::topics); when room is needed, a topic without history and
-//! retained event is forgotten. What filters cost is bounded by
+//! The names of topics are stored in order, and filters as a tree of their levels ([`Index`]). The feeds that match a topic
+//! are searched when an event is published to it, and the topics of a feed when a cursor reads history. Nothing is stored for
+//! each pair of a topic and a feed, so the cost of a subscriber with new filters does not depend on the number of topics.
+//! There are at most [`Limits::topics`](crate::limits::Limits::topics); at the limit, a topic without history and retained
+//! event is removed to make room. The cost of filters is bounded by
 //! [`Limits::filters_bytes`](crate::limits::Limits::filters_bytes).
 
 use std::{
@@ -22,17 +22,17 @@ use crate::{
     topic::{Filter, FilterSet, Topic},
 };
 
-/// A topic that the bus knows.
+/// A topic.
 #[derive(Debug)]
 pub(super) struct TopicState {
     pub(super) name: Topic,
-    /// Events published since the topic became known.
+    /// Events published since the topic was added.
     pub(super) published: u64,
     /// The newest event: its number and when it arrived, in milliseconds since 1970.
     pub(super) last: Option<(u64, u64)>,
 }
 
-/// All known topics.
+/// All topics.
 #[derive(Debug, Default)]
 pub(super) struct Topics {
     states: Vec<Option<TopicState>>,
@@ -40,9 +40,9 @@ pub(super) struct Topics {
     by_name: HashMap<Topic, TopicKey>,
     in_order: BTreeMap<Topic, TopicKey>,
     index: Index,
-    /// What the filters of all feeds cost, see [`Topics::cost_of`].
+    /// The cost of the filters of all feeds, see [`Topics::cost_of`].
     cost: usize,
-    /// Where the search for a topic to forget goes on.
+    /// Where the search for an idle topic continues.
     hand: TopicKey,
 }
 
@@ -67,14 +67,14 @@ impl Topics {
         self.states.iter().enumerate().filter_map(|(key, state)| Some((key, state.as_ref()?)))
     }
 
-    /// The topics whose names follow one, in order.
+    /// Returns the topics after a name, in order.
     pub(super) fn after(&self, name: Option<&str>) -> impl Iterator<Item = (TopicKey, &TopicState)> {
         let start = name.map_or(Bound::Unbounded, Bound::Excluded);
         let topics = self.in_order.range::<str, _>((start, Bound::Unbounded));
         topics.filter_map(|(_, key)| Some((*key, self.get(*key)?)))
     }
 
-    /// Looks at some topics, others each time, for one that holds nothing.
+    /// Examines the next topics, a bounded number, for one that holds nothing.
     pub(super) fn next_idle(&mut self, holds_nothing: impl Fn(TopicKey) -> bool) -> Option<TopicKey> {
         const LOOK_AT: usize = 256;
         for _ in 0..LOOK_AT.min(self.states.len()) {
@@ -86,7 +86,7 @@ impl Topics {
         None
     }
 
-    /// Replaces what was found before by the feeds that want a topic, each once.
+    /// Replaces the content of `found` by the feeds whose filters match a topic, without duplicates.
     pub(super) fn wanted_by(&self, name: &Topic, found: &mut Vec<FeedKey>) {
         found.clear();
         self.index.matching(name, found);
@@ -104,7 +104,7 @@ impl Topics {
         key
     }
 
-    /// Forgets a topic.
+    /// Removes a topic.
     pub(super) fn remove(&mut self, key: TopicKey) {
         let Some(state) = self.states.get_mut(key).and_then(Option::take) else { return };
         self.by_name.remove(&state.name);
@@ -112,9 +112,10 @@ impl Topics {
         self.free.push(key);
     }
 
-    /// The topics that filters match: looked up, if they are few and found among few names, else to be tested one by one.
+    /// Returns the topics that match filters: their keys, if they are few and quickly found, or else the filters to test each
+    /// topic with.
     pub(super) fn select(&self, filters: &FilterSet) -> Selection {
-        /// Names that are tested for all filters together.
+        /// The number of names that are tested in the search.
         const LOOK_AT: usize = 128;
         let (mut few, mut looked_at) = (Vec::new(), 0);
         for filter in filters.iter() {
@@ -138,7 +139,7 @@ impl Topics {
         Selection::Few(few)
     }
 
-    /// The topics that a pattern may match: those that begin as it does before its first wildcard.
+    /// Returns the topics that a pattern may match: those that begin with its text before the first wildcard.
     fn candidates<'a>(&'a self, pattern: &'a str) -> impl Iterator<Item = (&'a Topic, &'a TopicKey)> {
         let start = pattern.find('*').map_or(pattern, |wildcard| &pattern[..wildcard]);
         let longer = self.in_order.range::<str, _>((Bound::Included(start), Bound::Unbounded));
@@ -148,7 +149,7 @@ impl Topics {
         itself.into_iter().chain(longer)
     }
 
-    /// Takes up a feed's filters.
+    /// Adds a feed's filters.
     pub(super) fn connect(&mut self, filters: &FilterSet, feed: FeedKey) {
         self.cost += Topics::cost_of(filters);
         for filter in filters.iter() {
@@ -156,13 +157,13 @@ impl Topics {
         }
     }
 
-    /// Bytes that the filters of one feed are charged with.
+    /// Returns the cost of the filters of one feed, in bytes.
     pub(super) fn cost_of(filters: &FilterSet) -> usize {
-        /// A feed; a level in the index. Measured, and rounded up.
+        /// The cost of a feed, and of a level in the index. Measured, and rounded up.
         const FEED: usize = 1024;
         const LEVEL: usize = 384;
-        /// Levels from a `*` on that cost no more than others, and what the rest costs: each publish may have to search all of
-        /// those, since `*` makes the search go two ways.
+        /// The number of levels after a `*` with the usual cost, and the cost of each further one. Each publish may have to
+        /// search all of the further ones, since the search branches at a `*`.
         const BRANCHING: usize = 5;
         const SEARCHED: usize = 32 * LEVEL;
         let cost = |filter: &Filter| {
@@ -173,7 +174,7 @@ impl Topics {
         FEED + filters.iter().map(cost).sum::<usize>()
     }
 
-    /// Bytes that the filters of all feeds are charged with.
+    /// Returns the cost of the filters of all feeds, in bytes.
     pub(super) fn cost(&self) -> usize {
         self.cost
     }

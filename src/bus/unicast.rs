@@ -1,8 +1,9 @@
-//! Unicast: events for one client, or for all connections of one name. They are live only.
+//! Unicast: events for one client, or for all clients with one name. They are live-only.
 //!
-//! An event is encoded once for each format, and shared by all clients that take it. What waits for one client is bounded by
-//! [`Limits::unicast_buffer`](crate::limits::Limits::unicast_buffer), what waits for all of them by [`UNICAST_BUFFERS`]. A
-//! client whose buffer is full does not take another event. At the limit for all clients, no client does.
+//! An event is encoded once for each format, and shared by the clients that take it. The events that wait for one client are
+//! bounded by [`Limits::unicast_buffer`](crate::limits::Limits::unicast_buffer), those that wait for all clients by
+//! [`UNICAST_BUFFERS`](crate::limits::UNICAST_BUFFERS). A client at its limit does not take another event; at the limit for
+//! all clients, no client does.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use super::{
 use crate::{event::Event, protocol::Published};
 
 impl Bus {
-    /// Delivers to one client, live: the answer counts the connections that took it.
+    /// Delivers an event to the clients with an address. The answer counts those that took it.
     pub(super) fn unicast(&mut self, address: &str, publication: &Publication, now: Now) -> Published {
         let Publication { topic, event_type, headers, data, .. } = publication.clone();
         let event = Event { id: self.position(), topic, event_type, headers, data, time: now.unix };
@@ -28,7 +29,7 @@ impl Bus {
                 continue;
             }
             let key = subscriber.feed;
-            // What the feed has open came before this event and must be read before it.
+            // The open events of the feed are older than this event and must be read before it.
             self.feeds.seal(key, &self.limits);
             let Some(format) = self.feeds.get(key).map(|feed| feed.format) else { continue };
             let waiting = encoded[format as usize].get_or_insert_with(|| {

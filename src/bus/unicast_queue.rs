@@ -11,12 +11,12 @@ use std::{
 use super::framing::Chunk;
 use crate::limits::UNICAST_BUFFERS;
 
-/// When an event without a number was published: it is delivered in this order among the others.
+/// When a unicast event was published, which determines its order among the other events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Moment {
-    /// Its turn among the events of all kinds.
+    /// Its turn among all events.
     pub(super) turn: u64,
-    /// The position of the log.
+    /// The position of the log at that time.
     pub(super) position: u64,
 }
 
@@ -25,12 +25,12 @@ pub(super) struct Moment {
 pub(super) struct Waiting {
     moment: Moment,
     chunk: Chunk,
-    /// Bytes of all waiting events.
+    /// The bytes of all waiting events.
     charged: Arc<AtomicUsize>,
 }
 
 impl Waiting {
-    /// Charges an event. None if there is no room for it.
+    /// Charges an event. Returns None if there is no room for it.
     pub(super) fn charge(moment: Moment, chunk: Chunk, charged: &Arc<AtomicUsize>) -> Option<Arc<Waiting>> {
         if charged.load(Ordering::Relaxed) + chunk.len() > UNICAST_BUFFERS {
             return None;
@@ -54,17 +54,17 @@ pub(super) struct UnicastQueue {
 }
 
 impl UnicastQueue {
-    /// Takes the next event, if it was published at such a moment.
+    /// Takes the next event, if `is_next` returns true for the moment of its publication.
     pub(super) fn pop_if(&mut self, is_next: impl Fn(Moment) -> bool) -> Option<Chunk> {
         let waiting = self.events.pop_front_if(|waiting| is_next(waiting.moment))?;
         self.bytes -= waiting.chunk.len();
         Some(waiting.chunk.clone())
     }
 
-    /// Appends an event, unless the buffer is full. Returns whether it was appended.
+    /// Appends an event, unless the buffer is full. Returns true if it was appended.
     pub(super) fn push(&mut self, waiting: &Arc<Waiting>, most: usize) -> bool {
         let bytes = self.bytes + waiting.chunk.len();
-        // One event is always taken, however large.
+        // An empty buffer takes one event of any size.
         let fits = self.events.is_empty() || bytes <= most;
         if fits {
             self.bytes = bytes;

@@ -1,4 +1,4 @@
-//! Who is to be woken once the bus is unlocked.
+//! The tasks to wake once the bus is unlocked, and the work of readers.
 
 use std::task::Waker;
 
@@ -8,19 +8,19 @@ use super::{
     shared_cursor::SharedCursor,
 };
 
-/// Tasks that have something to read. They are woken when this is dropped, if not before; to be dropped once the bus is
-/// unlocked, as each of them will lock it.
+/// Tasks that have something to read. Dropping this wakes them; drop it after the bus is unlocked, since each task locks the
+/// bus.
 #[derive(Debug)]
-#[must_use = "it is to be dropped once the bus is unlocked"]
+#[must_use = "drop it after the bus is unlocked, to wake the tasks"]
 pub struct Wakes(pub(super) Vec<Waker>);
 
 impl Wakes {
-    /// How many there are.
+    /// Returns the number of tasks.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Wakes them.
+    /// Wakes the tasks.
     pub fn wake(self) {}
 }
 
@@ -30,20 +30,21 @@ impl Drop for Wakes {
     }
 }
 
-/// Who is called once the bus is unlocked.
+/// The wakers that the next [`Bus::finish`](super::Bus::finish) returns, and the readers.
 #[derive(Debug, Default)]
 pub(super) struct Wakeups {
     pub(super) woken: Vec<Waker>,
     pub(super) readers: Vec<Reader>,
 }
 
+/// A reader, with its work.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) waker: Waker,
     pub(super) framing: Framing,
-    /// Its groups that have something to read, each once.
+    /// Its groups that have something to read, without duplicates.
     pub(super) called: Vec<GroupId>,
-    /// Its clients in groups that are to be given a heartbeat.
+    /// Its clients in groups whose heartbeats are due.
     pub(super) heartbeats: Vec<ClientId>,
 }
 
@@ -57,17 +58,17 @@ impl Wakeups {
         }
     }
 
-    /// Wakes a client's reader to give it a heartbeat.
+    /// Wakes a client's reader to send it a heartbeat.
     pub(super) fn heartbeat_of(&mut self, client: ClientId, reader: ReaderId) {
         self.reader(reader).heartbeats.push(client);
     }
 
-    /// How the bytes of a client are framed, which its reader decides.
+    /// Returns the framing of a client's bytes, which its reader determines.
     pub(super) fn framing_of(&self, reader: Option<ReaderId>) -> Framing {
         reader.map_or(Framing::Plain, |reader| self.readers[reader.0].framing)
     }
 
-    /// A reader that is called.
+    /// Returns a reader, and wakes it.
     fn reader(&mut self, reader: ReaderId) -> &mut Reader {
         let reader = &mut self.readers[reader.0];
         if reader.called.is_empty() && reader.heartbeats.is_empty() {

@@ -38,7 +38,7 @@ impl Feeds {
 }
 
 impl Feed {
-    /// The places of the groups that have members.
+    /// The positions of the groups that have members.
     pub(in crate::bus) fn self_check_positions(&self) -> impl Iterator<Item = u64> {
         self.groups.iter().filter(|group| !group.members.is_empty()).map(|group| group.segment)
     }

@@ -1,15 +1,18 @@
-//! Feeds: the live events that one set of filters lets through, in one format, as wire bytes.
+//! Feeds: the live events that match one set of filters, in one format, as wire bytes.
 //!
-//! A publish appends to each matching feed; what one batch appended is sealed into a segment of contiguous, shared
-//! bytes, [framed](super::framing) once for all subscribers that need a frame. A segment is dropped as soon as every live cursor has read it, so a feed holds only what its slowest reader
-//! has not taken. That is bounded by `feed_buffer` for each feed (the newest segment always stays) and, once a batch is
-//! published, by `feeds_buffer` for all (large feeds give first): the oldest segments go, and the cursors that had
-//! not read them find that their feed has left them behind.
+//! A publish appends to each matching feed. The events of one batch are sealed into a segment of contiguous, shared bytes,
+//! [framed](super::framing) once for all subscribers that need a frame. A segment is dropped as soon as every live cursor has
+//! read it, so a feed holds only what its slowest cursor has not read. This is bounded by `feed_buffer` for each feed (the
+//! newest segment always stays) and, once a batch is published, by `feeds_buffer` for all feeds, starting with the largest.
+//! At a bound the oldest segments are dropped; the cursors that had not read them fall behind, and read history instead.
 //!
-//! A live cursor is that of one subscriber, or of a [group](super::shared_cursor).
+//! A live cursor belongs to one subscriber, or to a [group](super::shared_cursor).
 //!
-//! Feeds also carry events that are live only, which have no number and are in no history. A cursor that its feed has left
-//! behind reads the others from history, and reports a gap if the newest place with such an event is not before its own.
+//! Feeds also carry live-only events, which have no number and are not in history. A cursor that fell behind reads all other
+//! events from history. The feed records the position of its last live-only event, so that the cursor reports a gap for those
+//! it missed.
+//!
+//! A position in a feed is the number of a segment.
 
 #[cfg(debug_assertions)]
 mod check;
@@ -30,27 +33,27 @@ use super::{
 };
 use crate::{event::Event, limits::Limits, topic::FilterSet};
 
-/// A segment is sealed when it reaches this size, so that readers can begin on it and bounds stay fine.
+/// A segment is sealed when it reaches this size, so that it can be read, and dropped, before the batch ends.
 const SEGMENT_BYTES: usize = 32 << 10;
 
-/// What one batch appended to a feed.
+/// Sealed events of one batch.
 #[derive(Clone, Debug)]
 pub(super) struct Segment {
     pub(super) chunk: Chunk,
-    /// The turn of its first event.
+    /// The turn of its first event, see [`Feeds::begin`].
     pub(super) turn: u64,
-    /// The position of the log at its last event. A cursor that has read the segment has everything up to there.
+    /// The position of the log at its last event: a cursor that has read the segment has everything up to this number.
     pub(super) last: u64,
-    /// The newest number among its events; 0 if all are live only.
+    /// The newest number of its events; 0 if all are live-only.
     pub(super) newest: u64,
     pub(super) events: u64,
     /// Events of all segments before it.
     before: u64,
-    /// Live cursors that have not read it yet.
+    /// Number of live cursors that have not read it.
     unread: usize,
 }
 
-/// What is appended but not sealed yet.
+/// Events that are appended and not sealed yet.
 #[derive(Debug, Default)]
 struct Open {
     bytes: ChunkBuffer,
@@ -66,23 +69,24 @@ pub(super) struct Feed {
     pub(super) filters: FilterSet,
     pub(super) format: Format,
     pub(super) subscribers: usize,
-    /// Live cursors.
+    /// Number of live cursors.
     live: usize,
     segments: VecDeque<Segment>,
-    /// The number of the oldest segment that is still there; segments are counted from 0.
+    /// The number of the oldest segment that is not dropped; segments are numbered from 0.
     oldest: u64,
-    /// Events of all segments that there have been.
+    /// Number of events of all segments so far.
     events: u64,
     bytes: usize,
     open: Open,
-    /// The newest place with an event that is live only.
+    /// The position of the newest live-only event.
     last_live: Option<u64>,
-    /// Subscribers that have read everything and wait, alone or in groups.
+    /// Subscribers that wait outside of a group, with their wakers.
     pub(super) parked: FxHashMap<ClientId, Waker>,
+    /// The cursors of groups, one for each reader.
     pub(super) groups: Vec<SharedCursor>,
 }
 
-/// What a cursor finds at its place in a feed.
+/// What a cursor finds at its position in a feed.
 pub(super) enum Next {
     /// A segment.
     Segment(Segment),
@@ -93,32 +97,34 @@ pub(super) enum Next {
 }
 
 impl Feed {
-    /// The place behind everything that is in the feed.
+    /// Returns the position after the last segment.
     pub(super) fn end(&self) -> u64 {
         self.oldest + self.segments.len() as u64
     }
 
-    /// Whether a cursor that stops reading at a place, and reads history instead, misses events that are live only.
+    /// Returns true if a cursor that stops reading at a position, and reads history instead, misses live-only events.
     pub(super) fn has_live_since(&self, position: u64) -> bool {
         self.last_live.is_some_and(|live| live >= position)
     }
 
-    /// Looks at a cursor's place without reading.
+    /// Returns the segment at a position, without marking it as read.
     pub(super) fn peek(&self, position: u64) -> Next {
         let Some(index) = position.checked_sub(self.oldest) else { return Next::LeftBehind };
         self.segments.get(index as usize).map_or(Next::Nothing, |segment| Next::Segment(segment.clone()))
     }
 
-    /// Events that wait for a cursor.
+    /// Returns the number of events after a position.
     pub(super) fn waiting(&self, position: u64) -> u64 {
         let skip = position.saturating_sub(self.oldest) as usize;
         self.segments.get(skip).map_or(0, |segment| self.events - segment.before)
     }
 
+    /// Returns the shared cursor of a reader's group.
     pub(super) fn group(&self, reader: Option<ReaderId>) -> Option<&SharedCursor> {
         self.groups.iter().find(|group| Some(group.reader) == reader)
     }
 
+    /// Returns the shared cursor of a reader's group, which is added if there is none.
     pub(super) fn group_or_new(&mut self, reader: ReaderId) -> &mut SharedCursor {
         match self.groups.iter().position(|group| group.reader == reader) {
             Some(known) => &mut self.groups[known],
@@ -126,6 +132,7 @@ impl Feed {
         }
     }
 
+    /// Returns the shared cursor of a reader's group.
     pub(super) fn group_mut(&mut self, reader: Option<ReaderId>) -> Option<&mut SharedCursor> {
         self.groups.iter_mut().find(|group| Some(group.reader) == reader)
     }
@@ -137,17 +144,17 @@ pub(super) struct Feeds {
     open: Vec<Option<Feed>>,
     free: Vec<FeedKey>,
     by_filters: HashMap<(FilterSet, Format), FeedKey>,
-    /// Feeds with something open, to be sealed.
+    /// Feeds with events that are not sealed.
     dirty: Vec<FeedKey>,
     /// Bytes in all segments.
     bytes: usize,
-    /// The feed with which the search for large ones continues.
+    /// The feed with which the search for large feeds continues.
     hand: FeedKey,
-    /// Bytes in all feeds that are not sealed yet.
+    /// Bytes that are not sealed, in all feeds.
     open_bytes: usize,
-    /// Each format's encoding of the event that is being published; empty if not needed yet.
+    /// The event that is being published, encoded in each format that was needed so far.
     encoded: [Vec<u8>; Format::COUNT],
-    /// Counts the events of all kinds: those without a number are delivered in the order of their turns.
+    /// Counts all events, numbered or live-only; unicast events are delivered in the order of turns.
     turn: u64,
 }
 
@@ -189,7 +196,7 @@ impl Feeds {
         key
     }
 
-    /// Closes a feed that nobody subscribes to any more.
+    /// Closes a feed that has no subscribers any more.
     pub(super) fn close(&mut self, key: FeedKey) -> Option<Feed> {
         let feed = self.open.get_mut(key)?.take()?;
         self.bytes -= feed.bytes;
@@ -199,30 +206,30 @@ impl Feeds {
         Some(feed)
     }
 
-    /// Begins with a new event; encodings of the last one are forgotten. Returns the event's turn.
+    /// Begins a new event, and discards the encodings of the last one. Returns the event's turn.
     pub(super) fn begin(&mut self) -> u64 {
         self.encoded.iter_mut().for_each(Vec::clear);
         self.turn += 1;
         self.turn
     }
 
-    /// Appends the event to a feed, unless nobody reads it live.
+    /// Appends the event to a feed, unless the feed has no live cursor.
     pub(super) fn append(&mut self, key: FeedKey, event: &Event, limits: &Limits) {
         self.append_encoded(key, event, event.id.seq, limits, |format, out| format.encode(event, out));
     }
 
-    /// Appends an event that is live only. Its id is the position of the log.
+    /// Appends a live-only event. Its id is the position of the log.
     pub(super) fn append_live(&mut self, key: FeedKey, event: &Event, limits: &Limits) {
         let Some(feed) = self.get_mut(key) else { return };
         feed.last_live = Some(feed.end());
         if feed.live == 0 {
-            // A cursor that begins to read the feed now does so behind this event.
+            // A cursor that joins the feed later begins after this event.
             feed.oldest += 1;
         }
         self.append_encoded(key, event, 0, limits, |format, out| format.encode_live(None, event, out));
     }
 
-    /// Appends an event, with its number if it has one.
+    /// Appends an event with its number, which is 0 for a live-only one.
     fn append_encoded(
         &mut self,
         key: FeedKey,
@@ -239,7 +246,7 @@ impl Feeds {
         if feed.open.events == 0 {
             self.dirty.push(key);
         }
-        // Many feeds may want a large event. Until the batch is published they may have as much again, then no more.
+        // A large event may match many feeds. Until the batch is published, feeds may hold twice the bound.
         if self.bytes + self.open_bytes + encoded.len() > limits.feeds_buffer.saturating_mul(2) {
             self.open_bytes -= feed.open.bytes.len();
             return feed.leave_behind(&mut self.bytes);
@@ -258,7 +265,7 @@ impl Feeds {
         }
     }
 
-    /// Seals what is open in a feed.
+    /// Seals the open events of a feed.
     pub(super) fn seal(&mut self, key: FeedKey, limits: &Limits) {
         let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut).filter(|feed| feed.open.events > 0) else {
             return;
@@ -280,15 +287,15 @@ impl Feeds {
         }
     }
 
-    /// Brings the bytes of all feeds back towards their bound, in a step: of some feeds, others each time, those that hold more
-    /// than the average give, the largest first. What steps do not keep up with is bounded by [`Feeds::append`].
+    /// Reduces the bytes of all feeds towards their bound, in a bounded step: examines the next feeds, and drops segments of
+    /// those that hold more than the average, beginning with the largest. [`Feeds::append`] bounds the rest.
     fn relieve(&mut self, most: usize) {
-        /// Feeds that are looked at, and segments that are dropped.
+        /// Feeds that a step examines, and segments that it drops.
         const AT_ONCE: usize = 2048;
         if self.bytes <= most {
             return;
         }
-        // Some room is made ahead, so that this is not done for each batch.
+        // Drop more than necessary, so that not every batch has to do this.
         let target = most - most / 8;
         let average = self.bytes / self.by_filters.len().max(1);
         let begin = if self.hand < self.open.len() { self.hand } else { 0 };
@@ -305,7 +312,7 @@ impl Feeds {
         }
     }
 
-    /// Seals every feed and calls those that wait for what was appended.
+    /// Seals every feed, and wakes the clients that wait for its events.
     pub(super) fn seal_all(&mut self, limits: &Limits, wakeups: &mut Wakeups) {
         while let Some(key) = self.dirty.pop() {
             self.seal(key, limits);
@@ -317,7 +324,7 @@ impl Feeds {
         self.relieve(limits.feeds_buffer);
     }
 
-    /// A cursor begins to read a feed live, at its end: what the feed has open came before.
+    /// Adds a live cursor at the end of a feed, after its open events. Returns its position.
     pub(super) fn join(&mut self, key: FeedKey, limits: &Limits) -> u64 {
         self.seal(key, limits);
         let end = self.get(key).map_or(0, Feed::end);
@@ -325,14 +332,14 @@ impl Feeds {
         end
     }
 
-    /// There is one more live cursor, at a position.
+    /// Adds a live cursor at a position.
     pub(super) fn enter(&mut self, key: FeedKey, position: u64) {
         let Some(feed) = self.get_mut(key) else { return };
         feed.live += 1;
         feed.unread_from(position).for_each(|segment| segment.unread += 1);
     }
 
-    /// A cursor stops reading a feed live: what it has not read waits for one reader less.
+    /// Removes a live cursor. Segments that it has not read wait for one cursor less.
     pub(super) fn leave(&mut self, key: FeedKey, position: u64) {
         let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut) else { return };
         feed.live -= 1;
@@ -340,7 +347,7 @@ impl Feeds {
         feed.drop_read(&mut self.bytes);
     }
 
-    /// A cursor has read the segment at a position.
+    /// Records that a cursor has read the segment at a position.
     pub(super) fn advance(&mut self, key: FeedKey, position: u64) {
         let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut) else { return };
         let index = position.checked_sub(feed.oldest).map(|index| index as usize);
@@ -352,11 +359,12 @@ impl Feeds {
 }
 
 impl Feed {
-    /// The segments that a cursor has not read.
+    /// Returns the segments from a position on.
     fn unread_from(&mut self, position: u64) -> impl Iterator<Item = &mut Segment> {
         self.segments.iter_mut().skip(position.saturating_sub(self.oldest) as usize)
     }
 
+    /// Drops the oldest segment.
     fn drop_oldest(&mut self, total: &mut usize) {
         if let Some(segment) = self.segments.pop_front() {
             self.oldest += 1;
@@ -365,7 +373,7 @@ impl Feed {
         }
     }
 
-    /// Lets everything go, and leaves all cursors behind, also those that have read everything.
+    /// Drops all events, so that all cursors fall behind, also those that have read everything.
     fn leave_behind(&mut self, total: &mut usize) {
         while !self.segments.is_empty() {
             self.drop_oldest(total);
@@ -374,6 +382,7 @@ impl Feed {
         self.oldest += 1;
     }
 
+    /// Drops the segments that all cursors have read.
     fn drop_read(&mut self, total: &mut usize) {
         while self.segments.front().is_some_and(|segment| segment.unread == 0) {
             self.drop_oldest(total);

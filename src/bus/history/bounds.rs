@@ -1,26 +1,25 @@
-//! The bounds of each topic, and which topics are to be looked at when.
+//! The bounds of each topic, and the schedule by which topics are examined.
 //!
-//! A topic has the bounds of the first [rule](crate::retention::TopicRule) that matches it, and the general ones for what
-//! that does not name. Topics are never gone
-//! through all at once: each is looked at when its oldest event may have become too old, and, after the bounds have
-//! changed, in its turn. Until that comes its bounds are found by its name.
+//! A topic has the bounds of the first [rule](crate::retention::TopicRule) that matches it, and the general bounds where the
+//! rule has none. Topics are never all examined at once: each is examined when its oldest event may be too old and, after a
+//! change of the bounds, in turn. Until its turn, its bounds are looked up by its name.
 
 use std::{collections::BTreeSet, ops::Range};
 
 use super::entry::TopicKey;
 use crate::{retention::Retention, time::whole_millis, topic::Topic};
 
-/// What of the age of events is in doubt: those that came up to a time may be younger than they seem. They are kept so much
-/// longer.
+/// The uncertainty of the age of events: those that arrived up to a time may be younger than they seem, and are kept longer
+/// by the difference.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Doubt {
-    /// Times of the bus's clock, rising, each with what is in doubt for events that came up to it and after the one before;
-    /// in milliseconds.
+    /// Rising times of the monotonic clock, each with the uncertainty for events that arrived up to it and after the time
+    /// before, in milliseconds.
     pub steps: Vec<(u64, u64)>,
 }
 
 impl Doubt {
-    /// How much longer an event is kept that came at a time.
+    /// Returns by how much longer to keep an event that arrived at a time.
     fn of(&self, arrived_at: u64) -> u64 {
         let step = self.steps.partition_point(|(until, _)| *until < arrived_at);
         self.steps.get(step).map_or(0, |(_, extra)| *extra)
@@ -51,7 +50,7 @@ impl Bound {
         })
     }
 
-    /// From when on an event that came at a time is too old.
+    /// Returns the time from which on an event that arrived at a time is too old.
     pub(super) fn end(&self, arrived_at: u64) -> u64 {
         arrived_at.saturating_add(self.age).saturating_add(1)
     }
@@ -64,19 +63,19 @@ pub(super) struct Bounds {
     general: Bound,
     doubt: Doubt,
     topics: Vec<Option<Bounded>>,
-    /// When topics are to be looked at; each that has events stands here once. An event that is let go before its time
-    /// changes nothing: its topic is looked at too early then, and put off.
+    /// The times at which topics are examined; each topic with events is in it once. The eviction of an event by another
+    /// bound changes nothing here: the topic is examined too early then, and put off.
     due: BTreeSet<(u64, TopicKey)>,
-    /// Topics that were not looked at since the bounds have changed.
+    /// Topics that were not examined since the bounds have changed.
     changed: Range<TopicKey>,
 }
 
-/// A topic that is known.
+/// A topic with its bounds.
 #[derive(Debug)]
 struct Bounded {
     name: Topic,
     bound: Bound,
-    /// Its place among those that are due.
+    /// When it is examined next.
     due: Option<u64>,
 }
 
@@ -90,30 +89,30 @@ impl Bounds {
         &self.retention
     }
 
-    /// Has other bounds from now on; all topics are to be looked at.
+    /// Changes the bounds, and schedules all topics to be examined.
     pub(super) fn change(&mut self, retention: Retention) {
         self.general = Bound::general(&retention);
         self.retention = retention;
         self.changed = 0..self.topics.len();
     }
 
-    /// Has the age of events in doubt from now on; all topics are to be looked at.
+    /// Sets the uncertainty of the age of events, and schedules all topics to be examined.
     pub(super) fn doubt(&mut self, doubt: Doubt) {
         self.doubt = doubt;
         self.changed = 0..self.topics.len();
     }
 
-    /// From when on an event of a topic that came at a time is let go for its age.
+    /// Returns the time from which on an event of a topic that arrived at a time is evicted for its age.
     pub(super) fn end(&self, key: TopicKey, arrived_at: u64) -> u64 {
         self.of(key).end(arrived_at).saturating_add(self.doubt.of(arrived_at))
     }
 
-    /// From when on a retained event that ends at a time makes room for others.
+    /// Returns the time from which on a retained event that expires at a time may be evicted.
     pub(super) fn end_of_retained(&self, end: u64) -> u64 {
         end.saturating_add(self.doubt.of(0))
     }
 
-    /// Takes up a topic.
+    /// Adds a topic.
     pub(super) fn add_topic(&mut self, key: TopicKey, name: &Topic) {
         if self.topics.len() <= key {
             self.topics.resize_with(key + 1, || None);
@@ -122,7 +121,7 @@ impl Bounds {
         self.topics[key] = Some(Bounded { name: name.clone(), bound, due: None });
     }
 
-    /// Forgets a topic.
+    /// Removes a topic.
     pub(super) fn remove_topic(&mut self, key: TopicKey) {
         self.set_due(key, None);
         if let Some(topic) = self.topics.get_mut(key) {
@@ -130,12 +129,12 @@ impl Bounds {
         }
     }
 
-    /// A topic's name.
+    /// Returns a topic's name.
     pub(super) fn name(&self, key: TopicKey) -> Option<&Topic> {
         self.topics.get(key)?.as_ref().map(|topic| &topic.name)
     }
 
-    /// The bounds of a topic.
+    /// Returns the bounds of a topic.
     pub(super) fn of(&self, key: TopicKey) -> Bound {
         match self.topics.get(key) {
             Some(Some(topic)) if self.changed.contains(&key) => Bound::of(&self.retention, &topic.name),
@@ -144,7 +143,7 @@ impl Bounds {
         }
     }
 
-    /// A topic to look at now. It stays due until it is [put off](Bounds::put_off).
+    /// Returns a topic to examine now. It stays due until it is [put off](Bounds::put_off).
     pub(super) fn next(&mut self, now: u64) -> Option<TopicKey> {
         if let Some(key) = self.changed.next() {
             if let Some(Some(topic)) = self.topics.get_mut(key) {
@@ -156,7 +155,7 @@ impl Bounds {
         self.due.first().filter(|(due, _)| *due <= now).map(|(_, key)| *key)
     }
 
-    /// When a topic is to be looked at next.
+    /// Returns the time at which a topic must be examined next.
     pub(super) fn next_due(&self) -> Option<u64> {
         if !self.changed.is_empty() {
             return Some(0);
@@ -164,12 +163,12 @@ impl Bounds {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Has a topic looked at when its oldest event, which came then, has become too old.
+    /// Schedules a topic for the time at which its oldest event, which arrived at `oldest`, is too old.
     pub(super) fn put_off(&mut self, key: TopicKey, oldest: Option<u64>) {
         self.set_due(key, oldest.map(|arrived_at| self.end(key, arrived_at)));
     }
 
-    /// Has a topic looked at in time if it is not to be already. It has an event that came then, and none before.
+    /// Schedules a topic, if it is not scheduled yet, whose first event arrived at a time.
     pub(super) fn watch(&mut self, key: TopicKey, arrived_at: u64) {
         if self.topics.get(key).is_some_and(|topic| topic.as_ref().is_some_and(|topic| topic.due.is_none())) {
             self.put_off(key, Some(arrived_at));
@@ -188,7 +187,7 @@ impl Bounds {
 
 #[cfg(debug_assertions)]
 impl Bounds {
-    /// `oldest` returns when the oldest event of a topic came.
+    /// `oldest` returns when the oldest event of a topic arrived.
     pub(super) fn self_check(&self, oldest: impl Fn(TopicKey) -> Option<u64>) {
         assert_eq!(self.general, Bound::general(&self.retention), "the general bounds");
         let mut all_due = BTreeSet::new();

@@ -1,26 +1,28 @@
-//! What a history notes for its next batch.
+//! The changes of a history since its last batch.
 
 use std::collections::BTreeSet;
 
 use super::entry::TopicKey;
 
-/// What a history notes for its next batch, and what of it is written.
+/// The changes since the last batch, and which events are in memory.
 #[derive(Debug, Default)]
 pub(super) struct DirtySet {
-    /// The last event of the batches so far.
+    /// The number of the last event in a batch.
     pub(super) taken: u64,
+    /// Topics with new metadata.
     pub(super) topics: BTreeSet<TopicKey>,
+    /// Removed events of earlier batches.
     pub(super) removed: Vec<u64>,
-    /// What the newest events may cost that stay in memory when they are written.
+    /// Maximum cost of the written events that stay in memory.
     pub(super) keep: usize,
-    /// Events up to here are on disk only, but for those that are retained.
+    /// Events up to this number are on disk only, except retained ones.
     pub(super) cold: u64,
-    /// What the events of the log behind that cost.
+    /// Cost of the later events of the log.
     pub(super) warm: usize,
 }
 
 impl DirtySet {
-    /// An empty one. The newest events that stay in memory when they are written may cost so much.
+    /// Returns an empty set. The newest written events stay in memory up to a cost of `keep`.
     pub(super) fn new(keep: usize) -> DirtySet {
         DirtySet { keep, ..DirtySet::default() }
     }

@@ -1,13 +1,13 @@
-//! What history keeps of an event, and what topics have in history.
+//! Entries of history, and the amounts that topics have in history.
 
 use std::sync::Arc;
 
 use crate::{event::Event, headers::Headers};
 
-/// A topic's number in the bus's table of topics. Used again after the topic is forgotten.
+/// The index of a topic in the bus. It is reused after the topic is removed.
 pub type TopicKey = usize;
 
-/// An event with what history knows about it.
+/// An event in history.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The event's number.
@@ -18,52 +18,54 @@ pub struct Entry {
     pub arrived_at: u64,
     /// When it stops being replayed or retained, on the same clock.
     pub expires: Option<u64>,
-    /// Bytes of memory that it is charged with.
+    /// Its charged cost, in bytes of memory.
     pub cost: usize,
     /// The event, unless it is on disk only.
     pub event: Option<Arc<Event>>,
 }
 
 impl Entry {
-    /// An event that has just come.
+    /// Returns the entry of a new event.
     pub fn new(event: Event, topic: TopicKey, arrived_at: u64, expires: Option<u64>) -> Entry {
         let type_bytes = event.event_type.as_ref().map_or(0, |name| name.as_str().len());
         let cost = Entry::cost_of(event.data.len(), type_bytes, event.headers.as_lines().len());
         Entry { seq: event.id.seq, topic, arrived_at, expires, cost, event: Some(event.into()) }
     }
 
-    /// What an event with so many bytes of data, type and [lines of headers](crate::Headers::as_lines) is charged with.
+    /// Returns the cost of an event, from its number of bytes of data, type and
+    /// [lines of headers](crate::Headers::as_lines).
     pub fn cost_of(data: usize, event_type: usize, headers: usize) -> usize {
         // Two tree slots, a queue slot and the allocator's own; measured with 200-byte events.
         const OVERHEAD: usize = 144;
         size_of::<Event>() + OVERHEAD + data + event_type + Headers::cost_of(headers)
     }
 
+    /// Returns true if the event has not expired.
     pub(super) fn is_live(&self, now: u64) -> bool {
         self.expires.is_none_or(|at| at > now)
     }
 }
 
-/// What a topic has in history.
+/// The amounts that a topic has in history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TopicUsage {
-    /// Events.
+    /// Number of events within the bounds.
     pub events: usize,
-    /// What they cost, in bytes.
+    /// Cost of these events, in bytes.
     pub bytes: usize,
-    /// Whether there is a retained event.
+    /// True if there is a retained event.
     pub retained: bool,
 }
 
-/// What all topics have in history.
+/// The amounts that all topics have in history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Events within the bounds.
+    /// Number of events within the bounds.
     pub events: usize,
-    /// What they cost, in bytes.
+    /// Cost of these events, in bytes.
     pub bytes: usize,
-    /// Retained events.
+    /// Number of retained events.
     pub retained: usize,
-    /// What the retained events cost, in bytes.
+    /// Cost of the retained events, in bytes.
     pub retained_bytes: usize,
 }

@@ -16,38 +16,38 @@ use crate::{limits::EVICT_MAX, retention::Retention};
 #[derive(Debug)]
 pub struct Memory {
     pub(super) bounds: Bounds,
-    /// Not all that was beyond the bounds when this was last looked at has gone.
+    /// The last step of eviction has left events that exceed the bounds.
     pub(super) is_behind: bool,
     /// Everything within the bounds, in the order of the bus.
     pub(super) log: BTreeMap<u64, Entry>,
-    /// Retained events that the bounds have let go.
+    /// Retained events that are evicted from the log.
     pub(super) pinned: BTreeMap<u64, Entry>,
     pub(super) topics: Vec<Topic>,
-    /// The topics whose retained event ends by itself, by when.
+    /// The topics whose retained event expires, by time.
     pub(super) ending: BTreeSet<(u64, TopicKey)>,
     pub(super) totals: Totals,
     pub(super) forgotten: UnattributedLosses,
     pub(super) losses: Losses,
     /// The retained event of each topic.
     pub(super) retained_index: BTreeMap<u64, TopicKey>,
-    /// What is to be written down next, if anybody does.
+    /// The changes that are not written yet; None if history is in memory only.
     pub(super) dirty: Option<DirtySet>,
 }
 
-/// A topic's events, and what else is known of its past.
+/// A topic's events and metadata.
 #[derive(Debug, Default)]
 pub(super) struct Topic {
     /// The topic's events in the log, oldest first.
     pub(super) seqs: VecDeque<u64>,
     pub(super) bytes: usize,
     pub(super) newest: Newest,
-    /// How many topics have had this key before.
+    /// The number of earlier topics with this key.
     pub(super) reuse: u32,
     pub(super) past: TopicPast,
 }
 
 impl Memory {
-    /// An empty history.
+    /// Returns an empty history.
     pub fn new(retention: Retention) -> Memory {
         Memory {
             bounds: Bounds::new(retention),
@@ -64,17 +64,18 @@ impl Memory {
         }
     }
 
-    /// An empty history that keeps a journal, for whoever writes it down. Of what is written, the newest events that cost
-    /// so much stay in memory; see [`HOT_BYTES`](crate::limits::HOT_BYTES).
+    /// Returns an empty history that records its changes, to be written to disk. Of the written events, the newest stay in
+    /// memory up to a cost of `keep` bytes; see [`HOT_BYTES`](crate::limits::HOT_BYTES).
     pub fn persistent(retention: Retention, keep: usize) -> Memory {
         Memory { dirty: Some(DirtySet::new(keep)), ..Memory::new(retention) }
     }
 
+    /// Returns the entry of an event, in the log or retained.
     pub(super) fn entry(&self, seq: u64) -> Option<&Entry> {
         self.log.get(&seq).or_else(|| self.pinned.get(&seq))
     }
 
-    /// Lets go the oldest event of a topic.
+    /// Evicts the oldest event of a topic.
     fn evict(&mut self, key: TopicKey, now: u64) {
         let topic = &mut self.topics[key];
         let Some(seq) = topic.seqs.pop_front() else { return };
@@ -98,13 +99,13 @@ impl Memory {
         self.note(key);
     }
 
-    /// Notes that an event is lost to cursors that have not read it yet.
+    /// Records that an event is lost to cursors that have not read it yet.
     fn lose(&mut self, key: TopicKey, seq: u64) {
         self.losses.push(seq, key, self.topics[key].reuse);
         self.forgotten.last_loss = self.forgotten.last_loss.max(seq);
     }
 
-    /// Ends a topic's retained event.
+    /// Removes a topic's retained event.
     pub(super) fn unretain(&mut self, key: TopicKey, now: u64) {
         let Some(seq) = self.topics[key].past.retained.take() else { return };
         let (cost, expires) = self.entry(seq).map_or((0, None), |entry| (entry.cost, entry.expires));
@@ -125,13 +126,13 @@ impl Memory {
         self.note(key);
     }
 
-    /// Puts an event into the log.
+    /// Adds an event to the log.
     pub(super) fn insert(&mut self, entry: Entry) {
         self.note_in_topic(&entry);
         self.log.insert(entry.seq, entry);
     }
 
-    /// Notes an event of the log where its topic finds it.
+    /// Adds an event of the log to its topic.
     pub(super) fn note_in_topic(&mut self, entry: &Entry) {
         let (cost, seq) = (entry.cost, entry.seq);
         let topic = &mut self.topics[entry.topic];
@@ -145,17 +146,17 @@ impl Memory {
         self.totals.events += 1;
     }
 
-    /// Whether a topic has more events or bytes than it may.
+    /// Returns true if a topic has more events or bytes than its bounds allow.
     fn is_over(&self, key: TopicKey, bound: Bound) -> bool {
         self.topics[key].seqs.len() > bound.events || self.topics[key].bytes > bound.bytes
     }
 
-    /// When the oldest event of a topic came.
+    /// Returns the time at which the oldest event of a topic arrived.
     fn oldest_of(&self, key: TopicKey) -> Option<u64> {
         Some(self.log.get(self.topics[key].seqs.front()?)?.arrived_at)
     }
 
-    /// The topic that has the oldest event of all, if all have more bytes than they may.
+    /// Returns the topic of the oldest event, if all topics together exceed the budget.
     fn over_budget(&self) -> Option<TopicKey> {
         if self.totals.bytes <= self.bounds.retention().budget {
             return None;
@@ -163,8 +164,8 @@ impl Memory {
         self.log.first_key_value().map(|(_, oldest)| oldest.topic)
     }
 
-    /// Lets go what a new event takes the place of. Only after the bounds have changed there may be more to let go; that
-    /// goes in steps.
+    /// Evicts events to make room for a new one. After a change of the bounds there may be more to evict, which happens in
+    /// steps.
     pub(super) fn enforce(&mut self, key: TopicKey, cost: usize, now: u64) {
         let (bound, before) = (self.bounds.of(key), self.totals.bytes);
         let mut gone = 0;
@@ -175,8 +176,7 @@ impl Memory {
         }
     }
 
-    /// A step towards the bounds: looks at one topic and lets one event go, if it is beyond them. Says whether there was
-    /// anything to do.
+    /// Examines one topic, and evicts its oldest event if that exceeds the bounds. Returns false if there was nothing to do.
     pub(super) fn step(&mut self, now: u64) -> bool {
         if let Some(key) = self.over_budget() {
             self.evict(key, now);

@@ -1,4 +1,4 @@
-//! [`History`] as [`Memory`] keeps it.
+//! The implementation of [`History`] by [`Memory`].
 
 use std::ops::{ControlFlow, Range};
 
@@ -75,7 +75,7 @@ impl History for Memory {
         self.show_scan(topics, after, now, most, visit)
     }
 
-    fn place_at(&self, time: u64) -> u64 {
+    fn last_before(&self, time: u64) -> u64 {
         last_before(&self.log, time).max(last_before(&self.pinned, time))
     }
 

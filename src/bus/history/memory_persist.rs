@@ -1,9 +1,9 @@
-//! The journal of a history: what has changed since it was last written down.
+//! The implementation of [`Persist`] by [`Memory`].
 //!
-//! Nothing is queued: a batch is made of what history still has when it is asked for, so whatever went in the meantime is
-//! never written, and a disk that is slow or full costs no memory beyond history's own.
+//! Nothing is queued: a batch consists of the events that history has when the batch is taken. Events that were evicted
+//! before are never written, and a slow or full disk costs no memory above that of history.
 //!
-//! What is written cools: of all but the newest events, and those that are retained, only entries stay in memory.
+//! Written events become cold: of all but the newest and the retained events, only the entries stay in memory.
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
@@ -12,17 +12,17 @@ use super::{
 };
 use crate::{event::Event, limits::SCAN_MAX};
 
-/// Topics of one batch. Beyond it there is more to take.
+/// Maximum number of topics in one batch. The rest is in the next batch.
 const TOPICS_MAX: usize = 1024;
 impl Memory {
-    /// Notes that a topic's past has changed.
+    /// Records that a topic's metadata has changed.
     pub(super) fn note(&mut self, topic: TopicKey) {
         if let Some(dirty) = &mut self.dirty {
             dirty.topics.insert(topic);
         }
     }
 
-    /// Notes that a topic has a new event.
+    /// Records a new event of a topic.
     pub(super) fn note_new(&mut self, topic: TopicKey, cost: usize) {
         if let Some(dirty) = &mut self.dirty {
             dirty.topics.insert(topic);
@@ -30,21 +30,21 @@ impl Memory {
         }
     }
 
-    /// Notes that an event is gone for good.
+    /// Records that an event is removed from history.
     pub(super) fn note_removed(&mut self, seq: u64) {
         if let Some(dirty) = self.dirty.as_mut().filter(|dirty| seq <= dirty.taken) {
             dirty.removed.push(seq);
         }
     }
 
-    /// Notes that an event has left the log.
+    /// Records that an event is evicted from the log.
     pub(super) fn note_gone(&mut self, seq: u64, cost: usize) {
         if let Some(dirty) = self.dirty.as_mut().filter(|dirty| seq > dirty.cold) {
             dirty.warm -= cost;
         }
     }
 
-    /// Lets an event go that was kept in memory because it was retained.
+    /// Frees an event on disk that was in memory because it was retained.
     pub(super) fn cool_one(&mut self, seq: u64) {
         if self.dirty.as_ref().is_some_and(|dirty| seq <= dirty.cold)
             && let Some(entry) = self.log.get_mut(&seq)
@@ -127,7 +127,7 @@ impl Persist for Memory {
         let mut gone = Vec::new();
         let mut take = |entry: Entry| {
             let (key, seq) = (entry.topic, entry.seq);
-            // One with the same name may have been there before.
+            // An earlier event belongs to a removed topic of the same name.
             let Some(Topic { past, .. }) = self.topics.get(key).filter(|topic| seq >= topic.past.first) else {
                 gone.push(seq);
                 return None;
@@ -150,7 +150,7 @@ impl Persist for Memory {
             }
             None
         };
-        // A tree that is made at once of what is in order takes a fraction of the time.
+        // Building the tree at once from sorted entries takes a fraction of the time.
         self.log = entries.into_iter().filter_map(&mut take).collect();
         gone
     }
@@ -171,7 +171,7 @@ impl Persist for Memory {
         if let Some(dirty) = &mut self.dirty {
             (dirty.taken, dirty.cold) = (head, head);
         }
-        // Nobody waits yet.
+        // No client waits during a start, so this needs no steps.
         self.set_retention(self.retention().clone(), now);
         while self.is_behind() {
             self.expire(now);

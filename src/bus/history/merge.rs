@@ -7,9 +7,9 @@ use std::{
 
 use super::entry::Entry;
 
-/// The last entry that came before a time; 0 if there is none.
+/// Returns the number of the last entry that arrived before a time; 0 if there is none.
 pub(super) fn last_before(entries: &BTreeMap<u64, Entry>, time: u64) -> u64 {
-    // Times rise with the sequence, so the first event that came late enough is found by halving.
+    // Times rise with the numbers, so a binary search finds the first event that is late enough.
     let (mut early, mut late) = (0, entries.last_key_value().map_or(1, |(last, _)| last + 1));
     while late - early > 1 {
         let middle = early + (late - early) / 2;
@@ -21,7 +21,7 @@ pub(super) fn last_before(entries: &BTreeMap<u64, Entry>, time: u64) -> u64 {
     early
 }
 
-/// Merges rising sequences into one.
+/// Merges sorted sequences.
 pub(super) fn merge<I: Iterator<Item = u64>>(mut queues: Vec<I>) -> impl Iterator<Item = u64> {
     let mut heads: BinaryHeap<_> =
         queues.iter_mut().enumerate().filter_map(|(i, queue)| Some(Reverse((queue.next()?, i)))).collect();

@@ -1,18 +1,19 @@
-//! The past: what a cursor reads when its feed does not have it.
+//! History: the bounded past, which a cursor reads when its feed does not have it.
 //!
-//! [`History`] is the seam behind which the past is kept; [`Memory`] keeps it in the process. Each topic is bounded by
-//! count, bytes and age, and all share one budget ([`Retention`]); the oldest event goes first. What goes is counted,
-//! so that a subscriber who comes back for it can be told. A topic's retained event outlives these bounds until it is
-//! replaced, removed or expires; [`Limits::retained_bytes`](crate::limits::Limits::retained_bytes) bounds them all.
+//! [`History`] is the interface of a history; [`Memory`] implements it in the process. Each topic is bounded by count, bytes
+//! and age, and all topics share one budget ([`Retention`](crate::retention::Retention)); the oldest events are evicted
+//! first. Evictions are recorded, so that a subscriber that resumes before them is notified. A topic's retained event
+//! outlives these bounds until it is replaced, removed or expires;
+//! [`Limits::retained_bytes`](crate::limits::Limits::retained_bytes) bounds all retained events.
 //!
-//! When very many events are beyond the bounds at once, because these have changed or time has jumped, they go in steps
-//! of [`EVICT_MAX`](crate::limits::EVICT_MAX), so that nobody waits long for the bus; the past is not read until all have
-//! gone.
+//! When many events exceed the bounds at once, because the bounds have changed or time has jumped, they are evicted in steps
+//! of [`EVICT_MAX`](crate::limits::EVICT_MAX), so that no call holds the bus for long; history is not read until all of them
+//! are evicted.
 //!
-//! A history may keep a [journal](Persist): what of it has changed since it was last written down. Whoever keeps it
-//! on disk takes that in [batches](super::batch::Batch), and gives back at the next start what it has. Of what is
-//! written down only the newest and the retained events stay in memory as well; of the others an entry without its event
-//! does, and whoever reads so far back [waits for the disk](super::fetch).
+//! A history may be [persistent](Persist): it records the changes since they were last written. The owner of the files takes
+//! them in [batches](super::batch::Batch), and restores them at the next start. Once written, only the newest and the
+//! retained events stay in memory; of the others only an [`Entry`] without its event does, and a subscriber that reads them
+//! [waits for the disk](super::fetch).
 
 mod backend;
 mod bounds;

@@ -1,13 +1,14 @@
-//! The newest event of a topic that has not expired, found without a look at all that have.
+//! Finds the newest event of a topic that has not expired, without examining the expired ones.
 
 use std::collections::VecDeque;
 
-/// Of a topic's events those that may become its newest.
+/// The events of a topic that may become its newest.
 #[derive(Debug, Default)]
 pub(super) struct Newest {
-    /// The newest event without an end; 0 if there is none.
+    /// The newest event that does not expire; 0 if there is none.
     lasting: u64,
-    /// Later ones, each with its end. Ends fall: an event that ends before a later one is never the newest.
+    /// Later events, each with its time of expiry. These times fall: an event that expires before a later one is never the
+    /// newest.
     ending: VecDeque<(u64, u64)>,
 }
 
@@ -31,7 +32,7 @@ impl Newest {
         self.ending.pop_front_if(|(oldest, _)| *oldest == seq);
     }
 
-    /// The newest event that has not ended.
+    /// Returns the newest event that has not expired.
     pub(super) fn at(&self, now: u64) -> Option<u64> {
         let live = self.ending.partition_point(|(_, end)| *end > now);
         let ending = live.checked_sub(1).map(|last| self.ending[last].0);

@@ -1,52 +1,53 @@
-//! What history records beside the events that it holds.
+//! Metadata of history: retained events, and losses.
 
 use serde::{Deserialize, Serialize};
 
-/// So many crashes are known each with its place. Of those before, whoever comes from there is told at once.
+/// Number of crashes that are recorded one by one. A subscriber that resumes before an older one receives a gap without an
+/// exact number of events.
 const CRASHES_MAX: usize = 16;
 
-/// What of a topic's past is no event: what it holds beyond its bounds, and what it has lost.
+/// Per-topic metadata of history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicPast {
     /// The number of the retained event.
     pub retained: Option<u64>,
-    /// The first event that the topic ever had.
+    /// The number of the topic's first event; 0 if it had none.
     pub first: u64,
-    /// The last event that the bounds evicted, be it retained or not.
+    /// The number of the last evicted event, retained or not.
     pub last_lost: u64,
 }
 
-/// What has gone of which no topic knows.
+/// Losses that are recorded for all topics together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnattributedLosses {
-    /// The last event that was let go of any topic.
+    /// The number of the last lost event of any topic.
     pub last_loss: u64,
-    /// The last event that was let go of a topic that is forgotten now.
+    /// The number of the last lost event of a topic that is removed, or unknown.
     pub last: u64,
-    /// What crashes have taken, oldest first.
+    /// The losses by crashes, oldest first.
     #[serde(rename = "torn")]
     pub crashes: Vec<CrashLoss>,
 }
 
-/// Numbers that a crash has taken: they may have been used, and nothing of them was written down.
+/// Numbers that were lost in a crash: they may have been used, and their events were not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrashLoss {
-    /// The last number before them.
+    /// The number before the first of them.
     pub after: u64,
     /// The last of them.
     pub last: u64,
 }
 
 impl UnattributedLosses {
-    /// Notes that anything may be lost up to an event, and nobody knows of which topics.
+    /// Records that events up to a number may be lost, of unknown topics.
     pub fn lose(&mut self, last: u64) {
         self.last_loss = self.last_loss.max(last);
         self.last = self.last.max(last);
     }
 
-    /// Notes what a crash has taken.
+    /// Records the losses of a crash.
     pub fn add_crash(&mut self, crash: CrashLoss) {
-        // Nothing came between two crashes.
+        // There was no event since the crash before.
         if let Some(before) = self.crashes.last_mut().filter(|before| before.last == crash.after) {
             before.last = crash.last;
             return;

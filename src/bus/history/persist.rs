@@ -1,4 +1,4 @@
-//! The interface of a history that is written down: what has changed since the last batch, and the way back.
+//! The interface of a persistent history: taking changes, and restoring them.
 
 use std::sync::Arc;
 
@@ -14,35 +14,35 @@ use crate::event::Event;
 pub struct Changes {
     /// New events, in order.
     pub entries: Vec<Entry>,
-    /// Topics whose past has changed.
+    /// Topics whose metadata has changed.
     pub topics: Vec<(TopicKey, TopicPast)>,
-    /// Events of earlier batches that history has let go.
+    /// Events of earlier batches that history no longer has.
     pub removed: Vec<u64>,
-    /// What is known of forgotten topics.
+    /// Losses that belong to no current topic.
     pub forgotten: UnattributedLosses,
-    /// Whether there is more to take.
+    /// True if there are more changes to take.
     pub more: bool,
 }
 
-/// A history that keeps a journal.
+/// A history whose changes are written to disk.
 pub trait Persist {
-    /// Whether anything has changed since the last batch.
+    /// Returns true if there are changes since the last batch.
     fn has_changed(&self) -> bool;
-    /// Takes what has changed: events of about so many bytes at most, unless the first is larger, and not more than a call of
-    /// the bus may look at.
+    /// Takes changes: events of at most about `bytes`, unless the first is larger, and not more than one call of the bus may
+    /// examine.
     fn take(&mut self, bytes: usize) -> Changes;
-    /// Everything up to here is written: but for the newest of it, events need not be in memory any more. Gives those that
-    /// go.
+    /// Records that all events up to a number are written, so that only the newest need to stay in memory. Returns the
+    /// others.
     fn written(&mut self, upto: u64) -> Vec<Arc<Event>>;
-    /// The pasts of some topics.
+    /// Returns the metadata of topics.
     fn pasts(&self, topics: &[TopicKey]) -> Vec<TopicPast>;
-    /// Takes up a topic's past, before its events, at a start.
+    /// Restores a topic's metadata. Call it before restoring events.
     fn restore_topic(&mut self, topic: TopicKey, past: TopicPast);
-    /// Takes up the events, in order, at a start. Only retained ones are in memory. Gives those that are not taken,
-    /// because their topics' past says that they are gone.
+    /// Restores events, in order. Only retained ones are in memory. Returns the numbers of those that were evicted before,
+    /// according to the metadata of their topics.
     fn restore(&mut self, entries: Vec<Entry>) -> Vec<u64>;
-    /// Has the age of events in doubt from now on.
+    /// Sets the uncertainty of the age of events.
     fn doubt(&mut self, doubt: Doubt);
-    /// Ends a start: `head` is the last number that may have been used.
+    /// Finishes restoring. `head` is the last number that may have been used.
     fn restored(&mut self, forgotten: UnattributedLosses, head: u64, now: u64);
 }

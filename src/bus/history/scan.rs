@@ -1,8 +1,8 @@
-//! Scans of history: the events of some topics, in the order of the log, some at a time.
+//! Scans of history: the events of some topics, in the order of the log, a bounded number at a time.
 
 use super::{Entry, Memory, Selection, TopicKey, memory::Topic, merge::merge};
 
-/// A scan of few topics merges their queues if not more than one entry in so many is theirs.
+/// A scan of few topics merges their queues if at most one entry in this number is theirs.
 const SPARSE: usize = 8;
 
 impl Memory {
@@ -26,8 +26,8 @@ impl Memory {
             reached = entry.seq;
             true
         };
-        // Few topics that have little of the log: merge their queues. Otherwise walk the log and skip what is of others,
-        // which costs less for each entry than looking one up.
+        // If few topics have a small part of the log, merge their queues. Otherwise walk the log and skip other topics, which
+        // costs less for each entry than looking one up.
         let sparse = match topics {
             Selection::Few(few) if self.count(few, after) < self.at_most_after(after) / SPARSE => Some(few),
             _ => None,
@@ -47,19 +47,19 @@ impl Memory {
         (!finished).then_some(reached)
     }
 
-    /// Events of some topics after a place.
+    /// Returns the number of events of some topics after a number.
     fn count(&self, topics: &[TopicKey], after: u64) -> usize {
         let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
         pasts.map(|topic| topic.seqs.len() - topic.seqs.partition_point(|seq| *seq <= after)).sum()
     }
 
-    /// A bound of the entries of the log after a place.
+    /// Returns an upper bound of the number of entries after a number.
     fn at_most_after(&self, after: u64) -> usize {
         let last = self.log.last_key_value().map_or(0, |(last, _)| *last);
         self.log.len().min(last.saturating_sub(after) as usize)
     }
 
-    /// For each topic its events after a place, oldest first, as an iterator.
+    /// Returns an iterator for each topic over its events after a number, oldest first.
     fn queues<'a>(&'a self, topics: &'a [TopicKey], after: u64) -> Vec<impl Iterator<Item = u64> + 'a> {
         let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
         let queue = |topic: &'a Topic| {

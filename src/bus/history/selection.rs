@@ -1,4 +1,4 @@
-//! Which topics a cursor reads.
+//! Which topics a cursor reads, and which event of each a snapshot has.
 
 use super::entry::TopicKey;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     topic::{FilterSet, Topic},
 };
 
-/// Which event of each topic a snapshot shows.
+/// Which event of each topic a snapshot has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SnapshotKind {
     /// The retained one.
@@ -15,17 +15,17 @@ pub enum SnapshotKind {
     Newest,
 }
 
-/// The topics that a cursor reads, found when it reads. Nothing is stored for each topic and cursor.
+/// The topics that a cursor reads, searched when it reads. Nothing is stored for each pair of a topic and a cursor.
 #[derive(Clone, Debug)]
 pub enum Selection {
-    /// These, at most [`FEW_TOPICS`](crate::limits::FEW_TOPICS): each is looked up.
+    /// These topics, at most [`FEW_TOPICS`](crate::limits::FEW_TOPICS): each is looked up.
     Few(Vec<TopicKey>),
-    /// Those whose names the filters match: each name is tested.
+    /// The topics that match the filters: each name is tested.
     Matching(FilterSet),
 }
 
 impl Selection {
-    /// Whether a topic is selected.
+    /// Returns true if a topic is selected.
     pub(super) fn contains(&self, topic: TopicKey, name: Option<&Topic>) -> bool {
         match self {
             Selection::Few(topics) => topics.contains(&topic),
@@ -33,9 +33,9 @@ impl Selection {
         }
     }
 
-    /// How many topics one call of the bus may test: [`SCAN_MAX`], or fewer where a test takes longer.
+    /// Returns the number of topics that one call of the bus may test: [`SCAN_MAX`], or fewer if a test takes longer.
     pub(crate) fn tests_at_once(&self) -> usize {
-        /// Levels that are compared in the time in which an entry is looked at.
+        /// The number of levels that are compared in the time of examining one entry.
         const LEVELS: usize = 16;
         match self {
             Selection::Few(_) => SCAN_MAX,

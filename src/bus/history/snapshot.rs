@@ -1,14 +1,14 @@
 //! Snapshots: the retained or the newest event of each topic, in the order of the log, read in steps.
 //!
-//! Of few topics each is looked up. Of many, the index of the retained events is walked, and for the newest the log as well:
-//! an index of the newest alone would cost every publish more than all else that history does for it.
+//! Few topics are looked up one by one. For many topics, the scan walks the index of the retained events and, for the newest
+//! events, the log: an index of the newest events would cost each publish more than everything else that history does for it.
 
 use std::ops::Bound;
 
 use super::{Entry, History, Memory, Selection, SnapshotKind, TopicKey};
 
 impl Memory {
-    /// The event of a topic that a snapshot shows.
+    /// Returns the snapshot's event of a topic.
     fn shown(&self, kind: SnapshotKind, topic: TopicKey, now: u64) -> Option<&Entry> {
         match kind {
             SnapshotKind::Retained => self.retained(topic, now),
@@ -34,9 +34,9 @@ impl Memory {
             entries.sort_unstable_by_key(|entry| entry.seq);
             let mut reached = after;
             let finished = entries.into_iter().all(|entry| {
-                let goes_on = visit(entry);
-                reached = if goes_on { entry.seq } else { reached };
-                goes_on
+                let continues = visit(entry);
+                reached = if continues { entry.seq } else { reached };
+                continues
             });
             return (!finished).then_some(reached);
         }
@@ -55,7 +55,7 @@ impl Memory {
             if looked_at > most {
                 return Some(reached);
             }
-            // A retained event may stand in the log, too.
+            // A retained event may be in the log as well.
             if seq > reached
                 && self.may_be_shown(kind, topic, seq, now)
                 && topics.contains(topic, self.bounds.name(topic))
@@ -69,7 +69,7 @@ impl Memory {
         }
     }
 
-    /// False for most events of the log, without a look at others: a later one of the topic is its newest.
+    /// Returns false, at low cost, for most events of the log: those that are not the newest of their topic.
     fn may_be_shown(&self, kind: SnapshotKind, topic: TopicKey, seq: u64, now: u64) -> bool {
         let newest = || self.topics.get(topic).and_then(|topic| topic.newest.at(now));
         kind == SnapshotKind::Retained || newest().is_none_or(|newest| newest == seq)
