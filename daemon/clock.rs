@@ -4,10 +4,10 @@
 //! time has passed, and it may be wrong. Events that are too old by the wall clock alone are therefore hidden at first, and
 //! deleted only once the daemon has run for [`PROBATION`] without a jump of the wall clock.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sse_bus::bus::history::Doubt;
+use sse_bus::{bus::history::Doubt, time::unix_now};
 
 /// How long a daemon runs before it trusts the time that has passed between two boots.
 pub(crate) const PROBATION: Duration = Duration::from_hours(1);
@@ -16,12 +16,6 @@ const TOLERANCE: u64 = 60_000;
 /// Number of restarts, after which the wall clock was not trusted, that are tracked individually. Earlier ones are merged, with
 /// the largest doubt among them.
 const STEPS_MAX: usize = 8;
-
-/// Returns the milliseconds since 1970 (UTC).
-pub(crate) fn unix_now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_millis().try_into().unwrap_or(u64::MAX)
-}
 
 /// The clocks of the machine, in milliseconds.
 #[derive(Clone, Debug)]

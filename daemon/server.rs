@@ -17,6 +17,7 @@ use sse_bus::{
     Epoch,
     bus::{Bus, Now, history::Memory},
     limits::{DRAIN, HOT_BYTES},
+    time::unix_now,
     tokens::TokenFile,
 };
 use tokio::{
@@ -30,7 +31,7 @@ use tracing::{info, warn};
 use crate::{
     access::{Access, RefusedNames},
     cli::HistoryKind,
-    clock::{Machine, unix_now},
+    clock::Machine,
     config::Config,
     connection_limits::ConnectionLimits,
     context::Daemon,

@@ -16,10 +16,9 @@ use sse_bus::{
     bus::{Bus, Now},
     limits::CLIENTS_AT_ONCE,
     protocol::{ClientInfo, Refused, TopicInfo},
+    time::unix_now,
 };
 use tokio::sync::Notify;
-
-use crate::clock::unix_now;
 
 /// A handle to the bus. Cheap to clone.
 #[derive(Clone)]

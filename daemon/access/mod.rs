@@ -23,6 +23,7 @@ use std::{
 use sse_bus::{
     bus::ClientId,
     protocol::{ErrorCode, Refused},
+    time::unix_now,
     tokens::{Digest, Scope, Secret, TokenFile},
 };
 use tracing::info;
@@ -40,7 +41,6 @@ use self::{
     socket_owner::Owners,
     tickets::{Ticket, Tickets},
 };
-use crate::clock::unix_now;
 
 /// Authenticates callers, and tracks the streams of each token.
 pub(crate) struct Access {

@@ -5,9 +5,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use sse_bus::protocol::{RefusedHost, RefusedOrigin};
-
-use crate::clock::unix_now;
+use sse_bus::{
+    protocol::{RefusedHost, RefusedOrigin},
+    time::unix_now,
+};
 
 /// Number of names that a list keeps. The name that was refused longest ago is evicted first.
 const REMEMBERED: usize = 8;

@@ -4,10 +4,9 @@ use std::{net::SocketAddr, path::Path};
 
 use sse_bus::{
     private_fs::{self, Exposure, Forbidden},
+    time::unix_now,
     tokens::TokenFile,
 };
-
-use crate::clock::unix_now;
 
 /// Refuses an address that other machines reach, unless they need a token and TLS protects it on the way.
 pub(super) fn check_address(listen: SocketAddr, state: &Path, is_encrypted: bool) -> Result<(), String> {

@@ -11,6 +11,7 @@ use sse_bus::{
     bus::{Format, Start, Subscription},
     limits::{HEADERS_MAX, HEARTBEAT_RANGE},
     protocol::{Ack, ErrorCode, Publish, Refused, Subscribe, sse::PositionForm},
+    time::whole_millis,
 };
 
 use super::parameters::Operation;
@@ -103,7 +104,7 @@ pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
             "ttl" => {
                 let ttl = humantime::parse_duration(&value)
                     .map_err(|_| bad_parameter("ttl", "write a duration such as 10m"))?;
-                publish.ttl_ms = Some(ttl.as_millis().try_into().unwrap_or(u64::MAX));
+                publish.ttl_ms = Some(whole_millis(ttl));
             }
             "ack" => {
                 publish.ack = match &*value {

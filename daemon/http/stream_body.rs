@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    hash::{BuildHasher, RandomState},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -61,6 +60,6 @@ impl Body for EventStream {
 /// Returns the `retry` field: between `least` and twice as many milliseconds, so that many browsers do not reconnect in one
 /// instant.
 pub(super) fn retry(least: u64) -> Bytes {
-    let wait = least + RandomState::new().hash_one(()) % least;
+    let wait = least + fastrand::u64(..least);
     format!("retry: {wait}\n").into()
 }

@@ -18,6 +18,7 @@ use sse_bus::{
     EventId,
     bus::{Admitted, Bus, ClientId, LogEvent, Now, Publication},
     protocol::{ErrorCode, Published, Refused},
+    time::unix_now,
 };
 use tokio::{
     sync::{
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::batch::{Answer, Item};
-use crate::{clock::unix_now, shared_bus::SharedBus};
+use crate::shared_bus::SharedBus;
 
 /// Events that are applied at once.
 const AT_ONCE: usize = 64;

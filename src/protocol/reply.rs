@@ -74,9 +74,9 @@ impl<'a> From<&'a Event> for EventBody<'a> {
     }
 }
 
+#[cfg(feature = "bus")]
 impl<'a> EventBody<'a> {
     /// The envelope of an event that is live only.
-    #[cfg(feature = "bus")]
     pub(crate) fn live(event: &'a Event) -> EventBody<'a> {
         EventBody { id: None, ..EventBody::from(event) }
     }

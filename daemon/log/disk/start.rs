@@ -6,7 +6,6 @@
 use std::{
     cell::Cell,
     collections::BTreeMap,
-    hash::{BuildHasher as _, RandomState},
     path::Path,
     sync::{
         Arc,
@@ -172,7 +171,7 @@ impl Start<'_> {
         if disk_full.is_some() {
             // The sequence numbers of this daemon cannot be reserved on disk. So it starts from a random position that
             // a later daemon will not reuse.
-            let chance = RandomState::new().hash_one(()) >> 16;
+            let chance = fastrand::u64(..1 << 48);
             (state.ended, state.reserved) = (false, state.reserved.max(state.head) + RESERVE + chance);
         }
         if state.last_batch > before || disk_full.is_some() {

@@ -18,10 +18,12 @@ use std::{
 
 use parking_lot::Mutex;
 use redb::{BackendError, StorageBackend, backends::FileBackend};
-use sse_bus::private_fs::{self, Exposure, Forbidden, create_directory, sync_directory};
+use sse_bus::{
+    private_fs::{self, Exposure, Forbidden, create_directory, sync_directory},
+    time::unix_now,
+};
 
 use super::region;
-use crate::clock::unix_now;
 
 /// An error message for users.
 pub(super) type Message = String;
