@@ -4,7 +4,7 @@ use super::history::{Entry, TopicPast, UnattributedLosses};
 use crate::topic::Topic;
 
 /// Number of removed topics that a batch names. Above it, the batch has all topics instead.
-const FORGOTTEN_MAX: usize = 10_000;
+const REMOVED_MAX: usize = 10_000;
 
 /// A topic, as written to disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Gone {
     /// Adds a removed topic.
     pub(super) fn note(&mut self, topic: Topic) {
         match self {
-            Gone::Topics(topics) if topics.len() < FORGOTTEN_MAX => topics.push(topic),
+            Gone::Topics(topics) if topics.len() < REMOVED_MAX => topics.push(topic),
             _ => *self = Gone::AllOthers,
         }
     }

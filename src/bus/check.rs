@@ -12,18 +12,11 @@ use super::{
     Bus,
     clients::Role,
     cursor::Position,
+    feed::FeedUsers,
     heartbeats::{Heartbeats, Phase},
     ids::{ClientId, FeedKey},
     shared_cursor::SharedCursor,
 };
-
-/// The subscribers and cursors of a feed, as its clients have them.
-#[derive(Debug, Default)]
-pub(super) struct FeedUsers {
-    pub(super) subscribers: usize,
-    /// The positions of its live cursors: those of single subscribers, and of groups.
-    pub(super) positions: Vec<u64>,
-}
 
 impl Bus {
     /// Compares every counter, sum and index of the bus with one that is computed from scratch. Its cost grows with all that
@@ -79,7 +72,7 @@ impl Bus {
                 let Some(Role::Subscriber(subscriber)) = client else { panic!("{id} waits, and is no subscriber") };
                 assert_eq!(subscriber.feed, key, "the feed of {id}, which waits");
                 let may_wait = match subscriber.cursor.position {
-                    Position::Live { segment, .. } => segment == feed.end() || self.feeds.is_dirty(key),
+                    Position::Live { segment, .. } => segment == feed.end() || self.feeds.self_check_is_dirty(key),
                     Position::History(_) | Position::Snapshot(_) => subscriber.cursor.wanted.is_some(),
                     Position::Shared(_) => false,
                 };
@@ -129,7 +122,10 @@ impl Bus {
                     slots += 1;
                 }
                 let has_news = !members.is_empty() && *segment != feed.end();
-                assert!(!has_news || *is_woken || self.feeds.is_dirty(key), "{reader:?} is not called for feed {key}");
+                assert!(
+                    !has_news || *is_woken || self.feeds.self_check_is_dirty(key),
+                    "{reader:?} is not woken for feed {key}"
+                );
             }
         }
         let is_grouped =

@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{
-    feeds::Feed,
+    feed::Feed,
     fetch::Fetched,
     history::{History, Selection, SnapshotKind, TopicKey},
 };

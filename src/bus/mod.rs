@@ -20,6 +20,7 @@ mod clients;
 mod cold_reads;
 mod connect;
 mod cursor;
+mod feed;
 mod feeds;
 pub mod fetch;
 mod filter_index;

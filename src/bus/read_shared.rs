@@ -17,7 +17,7 @@ use super::{
     Bus,
     clients::Role,
     cursor::{MemberSlot, Position},
-    feeds::Next,
+    feed::Next,
     framing::Framing,
     ids::{ClientId, FeedKey, GroupId, ReaderId},
     wakeups::Reader,

@@ -5,7 +5,8 @@ use std::sync::Weak;
 use super::{
     clients::{PositionDue, Subscriber},
     cursor::{Cursor, HistoryCursor, Position, Snapshot},
-    feeds::{Feeds, Next},
+    feed::Next,
+    feeds::Feeds,
     fetch::{Found, find},
     history::{Entry, History, Selection, SnapshotKind},
     ids::FeedKey,

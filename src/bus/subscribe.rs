@@ -4,7 +4,7 @@ use super::{
     Bus, ClientId, Format, Now, Start, Subscription,
     clients::{Client, PositionDue, Role, Subscriber},
     cursor::{Cursor, HistoryCursor, Position, Snapshot},
-    feeds::Feed,
+    feed::Feed,
     history::SnapshotKind,
     ids::FeedKey,
     state::refuse_more,

@@ -1,8 +1,8 @@
 //! Regressions of the bus, each named after the correct behaviour; and limits, requests and batches, exactly.
 
+mod batches;
 mod bounds;
 mod gaps;
-mod journal;
 mod limits;
 mod live;
 mod positions;

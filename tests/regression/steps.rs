@@ -157,7 +157,7 @@ fn a_batch_for_the_disk_has_a_bounded_number_of_topics_each_with_the_first_of_it
     let mut written = HashSet::new();
     let mut batches = 0;
     loop {
-        let batch = bus.take_batch(usize::MAX).expect("there is a journal");
+        let batch = bus.take_batch(usize::MAX).expect("history is persistent");
         assert!(batch.topics.len() <= 1024 && batch.entries.len() <= SCAN_MAX, "{} topics", batch.topics.len());
         written.extend(batch.topics.into_iter().map(|record| record.topic));
         for entry in batch.entries {

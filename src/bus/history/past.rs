@@ -1,9 +1,9 @@
-//! Metadata of history: retained events, and losses.
+//! What history records besides events: the metadata of topics, and losses.
 
 use serde::{Deserialize, Serialize};
 
-/// Number of crashes that are recorded one by one. A subscriber that resumes before an older one receives a gap without an
-/// exact number of events.
+/// Number of crashes that are recorded one by one. Older ones count as losses of unknown topics: a subscriber that resumes
+/// before them receives a gap at once, which begins where it resumes.
 const CRASHES_MAX: usize = 16;
 
 /// Per-topic metadata of history.

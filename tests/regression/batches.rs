@@ -16,19 +16,19 @@ use sse_bus::{
 
 use super::{after, at, bus, drain, event, keeping, publish, subscribe};
 
-fn journaled(retention: Retention, limits: Limits, keep: usize) -> Bus {
+fn persistent(retention: Retention, limits: Limits, keep: usize) -> Bus {
     Bus::new(Epoch::parse("e").expect("legal"), limits, Box::new(Memory::persistent(retention, keep)))
 }
 
 fn writing() -> Bus {
-    journaled(Retention::default(), Limits::default(), 0)
+    persistent(Retention::default(), Limits::default(), 0)
 }
 
 /// All changes, in batches of about this many bytes.
 fn batches(bus: &mut Bus, bytes: usize) -> Vec<Batch> {
     let mut batches = Vec::new();
     loop {
-        let batch = bus.take_batch(bytes).expect("a journal");
+        let batch = bus.take_batch(bytes).expect("history is persistent");
         let more = batch.more;
         batches.push(batch);
         if !more {
@@ -38,7 +38,7 @@ fn batches(bus: &mut Bus, bytes: usize) -> Vec<Batch> {
 }
 
 /// A new bus that begins from one batch and the losses of the last crash, and the events on disk.
-fn restarted(batch: Batch, torn: &[CrashLoss]) -> (Bus, Vec<Event>) {
+fn restarted(batch: Batch, crashes: &[CrashLoss]) -> (Bus, Vec<Event>) {
     let mut bus = writing();
     let names: BTreeMap<Topic, usize> = batch.topics.iter().map(|record| record.topic.clone()).zip(0..).collect();
     let keys = bus.restore_topics(batch.topics);
@@ -47,10 +47,10 @@ fn restarted(batch: Batch, torn: &[CrashLoss]) -> (Bus, Vec<Event>) {
     let entries = entries.map(|(entry, event)| Entry { topic: keys[names[&event.topic]], event: None, ..entry });
     assert!(bus.restore_events(entries.collect()).is_empty());
     let mut forgotten = batch.forgotten;
-    for torn in torn {
-        forgotten.add_crash(*torn);
+    for crash in crashes {
+        forgotten.add_crash(*crash);
     }
-    let head = torn.last().map_or(batch.head, |torn| torn.last);
+    let head = crashes.last().map_or(batch.head, |crash| crash.last);
     bus.restored(forgotten, head, at(0));
     (bus, events)
 }
@@ -89,7 +89,7 @@ fn a_batch_has_about_the_requested_number_of_bytes() {
 
 #[test]
 fn a_bus_that_has_published_nothing_has_nothing_to_write() {
-    let mut bus = journaled(Retention::default(), Limits { topics: 1, retained_bytes: 0, ..Limits::default() }, 0);
+    let mut bus = persistent(Retention::default(), Limits { topics: 1, retained_bytes: 0, ..Limits::default() }, 0);
     for topic in ["a", "b"] {
         bus.publish(event(topic, "x").retained(), None, at(0)).expect_err("nothing is retained");
     }
@@ -104,7 +104,7 @@ fn the_newest_written_events_stay_in_memory() {
     for (keep, expected) in
         [(0, vec![1, 3, 4, 5]), (cost, vec![1, 3, 4]), (2 * cost - 1, vec![1, 3, 4]), (9 * cost, vec![])]
     {
-        let mut bus = journaled(Retention::default(), Limits::default(), keep);
+        let mut bus = persistent(Retention::default(), Limits::default(), keep);
         for topic in ["a", "b", "a", "a", "a"] {
             let publication = event(topic, "x");
             publish(&mut bus, if topic == "b" { publication.retained() } else { publication });
@@ -123,11 +123,11 @@ fn the_newest_written_events_stay_in_memory() {
 fn the_names_of_many_forgotten_topics_are_not_kept() {
     for (topics, all) in [(10_000, false), (10_001, true)] {
         let retention = Retention { events: 0, ..Retention::default() };
-        let mut bus = journaled(retention, Limits { topics: 1, ..Limits::default() }, 0);
+        let mut bus = persistent(retention, Limits { topics: 1, ..Limits::default() }, 0);
         for n in 0..=topics {
             publish(&mut bus, event(&format!("t/{n}"), "x"));
         }
-        let batch = bus.take_batch(1 << 20).expect("a journal");
+        let batch = bus.take_batch(1 << 20).expect("history is persistent");
         match batch.gone {
             Gone::AllOthers => assert!(all, "{topics}"),
             Gone::Topics(names) => assert_eq!((names.len(), all), (topics, false)),
@@ -135,7 +135,7 @@ fn the_names_of_many_forgotten_topics_are_not_kept() {
         let (topic, seq) = (Topic::parse(&format!("t/{topics}")).expect("legal"), topics as u64 + 1);
         let past = TopicPast { retained: None, first: seq, last_lost: seq };
         assert_eq!(batch.topics, [TopicRecord { topic, published: 1, last: Some((seq, 0)), past }]);
-        let next = bus.take_batch(1 << 20).expect("a journal");
+        let next = bus.take_batch(1 << 20).expect("history is persistent");
         assert_eq!((next.gone, next.topics), (Gone::default(), vec![]));
     }
 }
@@ -203,7 +203,7 @@ fn of_many_losses_the_newest_are_counted() {
 
 #[test]
 fn losses_before_a_start_are_a_gap_for_earlier_subscribers_only() {
-    let mut bus = journaled(Retention { events: 1, ..Retention::default() }, Limits::default(), 0);
+    let mut bus = persistent(Retention { events: 1, ..Retention::default() }, Limits::default(), 0);
     for _ in 0..3 {
         publish(&mut bus, event("a", "x"));
     }

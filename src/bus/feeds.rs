@@ -15,128 +15,20 @@
 //! A position in a feed is the number of a segment.
 
 #[cfg(debug_assertions)]
-mod check;
-
-use std::{
-    collections::{HashMap, VecDeque},
-    task::Waker,
-};
-
-use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
+use std::collections::HashMap;
 
 use super::{
+    feed::{Feed, Open, Segment},
     format::Format,
-    framing::{Chunk, ChunkBuffer},
-    ids::{ClientId, FeedKey, ReaderId},
-    shared_cursor::SharedCursor,
+    framing::Chunk,
+    ids::FeedKey,
     wakeups::Wakeups,
 };
 use crate::{event::Event, limits::Limits, topic::FilterSet};
 
 /// A segment is sealed when it reaches this size, so that it can be read, and dropped, before the batch ends.
 const SEGMENT_BYTES: usize = 32 << 10;
-
-/// Sealed events of one batch.
-#[derive(Clone, Debug)]
-pub(super) struct Segment {
-    pub(super) chunk: Chunk,
-    /// The turn of its first event, see [`Feeds::begin`].
-    pub(super) turn: u64,
-    /// The position of the log at its last event: a cursor that has read the segment has everything up to this number.
-    pub(super) last: u64,
-    /// The newest number of its events; 0 if all are live-only.
-    pub(super) newest: u64,
-    pub(super) events: u64,
-    /// Events of all segments before it.
-    before: u64,
-    /// Number of live cursors that have not read it.
-    unread: usize,
-}
-
-/// Events that are appended and not sealed yet.
-#[derive(Debug, Default)]
-struct Open {
-    bytes: ChunkBuffer,
-    turn: u64,
-    last: u64,
-    newest: u64,
-    events: u64,
-}
-
-/// One feed.
-#[derive(Debug)]
-pub(super) struct Feed {
-    pub(super) filters: FilterSet,
-    pub(super) format: Format,
-    pub(super) subscribers: usize,
-    /// Number of live cursors.
-    live: usize,
-    segments: VecDeque<Segment>,
-    /// The number of the oldest segment that is not dropped; segments are numbered from 0.
-    oldest: u64,
-    /// Number of events of all segments so far.
-    events: u64,
-    bytes: usize,
-    open: Open,
-    /// The position of the newest live-only event.
-    last_live: Option<u64>,
-    /// Subscribers that wait outside of a group, with their wakers.
-    pub(super) parked: FxHashMap<ClientId, Waker>,
-    /// The cursors of groups, one for each reader.
-    pub(super) groups: Vec<SharedCursor>,
-}
-
-/// What a cursor finds at its position in a feed.
-pub(super) enum Next {
-    /// A segment.
-    Segment(Segment),
-    /// Nothing new.
-    Nothing,
-    /// The feed has dropped segments that the cursor had not read.
-    LeftBehind,
-}
-
-impl Feed {
-    /// Returns the position after the last segment.
-    pub(super) fn end(&self) -> u64 {
-        self.oldest + self.segments.len() as u64
-    }
-
-    /// Returns true if a cursor that stops reading at a position, and reads history instead, misses live-only events.
-    pub(super) fn has_live_since(&self, position: u64) -> bool {
-        self.last_live.is_some_and(|live| live >= position)
-    }
-
-    /// Returns the segment at a position, without marking it as read.
-    pub(super) fn peek(&self, position: u64) -> Next {
-        let Some(index) = position.checked_sub(self.oldest) else { return Next::LeftBehind };
-        self.segments.get(index as usize).map_or(Next::Nothing, |segment| Next::Segment(segment.clone()))
-    }
-
-    /// Returns the number of events after a position.
-    pub(super) fn waiting(&self, position: u64) -> u64 {
-        let skip = position.saturating_sub(self.oldest) as usize;
-        self.segments.get(skip).map_or(0, |segment| self.events - segment.before)
-    }
-
-    /// Returns the shared cursor of a reader's group.
-    pub(super) fn group(&self, reader: Option<ReaderId>) -> Option<&SharedCursor> {
-        self.groups.iter().find(|group| Some(group.reader) == reader)
-    }
-
-    /// Returns the shared cursor of a reader's group, which is added if there is none.
-    pub(super) fn group_or_new(&mut self, reader: ReaderId) -> &mut SharedCursor {
-        match self.groups.iter().position(|group| group.reader == reader) {
-            Some(known) => &mut self.groups[known],
-            None => self.groups.push_mut(SharedCursor::new(reader)),
-        }
-    }
-
-    /// Returns the shared cursor of a reader's group.
-    pub(super) fn group_mut(&mut self, reader: Option<ReaderId>) -> Option<&mut SharedCursor> {
-        self.groups.iter_mut().find(|group| Some(group.reader) == reader)
-    }
-}
 
 /// All feeds.
 #[derive(Debug, Default)]
@@ -167,32 +59,19 @@ impl Feeds {
         self.open.get_mut(key)?.as_mut()
     }
 
-    /// The feed with these filters and format.
+    /// Returns the feed with these filters and format.
     pub(super) fn find(&self, filters: &FilterSet, format: Format) -> Option<FeedKey> {
         self.by_filters.get(&(filters.clone(), format)).copied()
     }
 
-    /// A new feed.
+    /// Opens a feed.
     pub(super) fn open(&mut self, filters: FilterSet, format: Format) -> FeedKey {
         let key = self.free.pop().unwrap_or_else(|| {
             self.open.push(None);
             self.open.len() - 1
         });
         self.by_filters.insert((filters.clone(), format), key);
-        self.open[key] = Some(Feed {
-            filters,
-            format,
-            subscribers: 0,
-            live: 0,
-            segments: VecDeque::new(),
-            oldest: 0,
-            events: 0,
-            bytes: 0,
-            open: Open::default(),
-            last_live: None,
-            parked: FxHashMap::default(),
-            groups: Vec::new(),
-        });
+        self.open[key] = Some(Feed::new(filters, format));
         key
     }
 
@@ -358,34 +237,33 @@ impl Feeds {
     }
 }
 
-impl Feed {
-    /// Returns the segments from a position on.
-    fn unread_from(&mut self, position: u64) -> impl Iterator<Item = &mut Segment> {
-        self.segments.iter_mut().skip(position.saturating_sub(self.oldest) as usize)
+#[cfg(debug_assertions)]
+impl Feeds {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (FeedKey, &Feed)> {
+        self.open.iter().enumerate().filter_map(|(key, feed)| Some((key, feed.as_ref()?)))
     }
 
-    /// Drops the oldest segment.
-    fn drop_oldest(&mut self, total: &mut usize) {
-        if let Some(segment) = self.segments.pop_front() {
-            self.oldest += 1;
-            self.bytes -= segment.chunk.len();
-            *total -= segment.chunk.len();
-        }
+    /// Returns true if the feed is sealed, and its clients are woken, when the batch ends.
+    pub(super) fn self_check_is_dirty(&self, key: FeedKey) -> bool {
+        self.dirty.contains(&key)
     }
 
-    /// Drops all events, so that all cursors fall behind, also those that have read everything.
-    fn leave_behind(&mut self, total: &mut usize) {
-        while !self.segments.is_empty() {
-            self.drop_oldest(total);
+    pub(super) fn self_check(&self, users: &HashMap<FeedKey, super::feed::FeedUsers>) {
+        let (mut bytes, mut open_bytes) = (0, 0);
+        for (key, feed) in self.iter() {
+            let Some(users) = users.get(&key) else { panic!("feed {key} has no subscribers") };
+            feed.self_check(key, users);
+            bytes += feed.bytes;
+            open_bytes += feed.open.bytes.len();
+            assert!(feed.open.events == 0 || self.self_check_is_dirty(key), "feed {key} is open, and not to be sealed");
+            let found = self.by_filters.get(&(feed.filters.clone(), feed.format));
+            assert_eq!(found, Some(&key), "the feed with {:?} in {:?}", feed.filters, feed.format);
         }
-        self.open = Open::default();
-        self.oldest += 1;
-    }
-
-    /// Drops the segments that all cursors have read.
-    fn drop_read(&mut self, total: &mut usize) {
-        while self.segments.front().is_some_and(|segment| segment.unread == 0) {
-            self.drop_oldest(total);
-        }
+        assert_eq!(self.bytes, bytes, "bytes of all feeds");
+        assert_eq!(self.open_bytes, open_bytes, "open bytes of all feeds");
+        assert_eq!(self.by_filters.len(), self.iter().count(), "feeds that are found by their filters");
+        let unused: BTreeSet<_> = (0..self.open.len()).filter(|key| self.open[*key].is_none()).collect();
+        assert_eq!(self.free.len(), unused.len(), "free feed numbers");
+        assert_eq!(self.free.iter().copied().collect::<BTreeSet<_>>(), unused, "free feed numbers");
     }
 }
