@@ -207,27 +207,31 @@ async fn drain(daemon: &Daemon) {
     info!("stopped");
 }
 
-/// Logs where the daemon listens; on a terminal, prints it with the commands to try next.
+/// Logs where the daemon listens; on a terminal, prints it first, with the commands to try next.
 fn announce(daemon: &Daemon) {
     let (urls, config) = (daemon.urls(), daemon.config());
-    if io::stdout().is_terminal() {
-        let socket = match &config.endpoint {
-            usual if sse_bus::Endpoint::find().is_ok_and(|found| found == *usual) => String::new(),
-            endpoint => format!(" --socket {endpoint}"),
-        };
-        let addresses: String = urls.iter().flat_map(|url| ["  ", url, "/   for browsers and curl\n"]).collect();
-        let greeting = format!(
-            "sse-busd {version} listens on\n\n{addresses}  {endpoint}   for programs of this user\n\nOpen the address in a \
-             browser, then try\n\n  sse-busctl{socket} publish hello world\n  sse-busctl{socket} subscribe '**'\n  curl -N \
-             {url}/events/hello\n\nCtrl-C stops it.\n",
-            version = env!("CARGO_PKG_VERSION"),
-            url = urls[0],
-            endpoint = config.endpoint,
-        );
-        // In a thread of its own: a stopped terminal blocks the write.
-        std::thread::spawn(move || io::stdout().write_all(greeting.as_bytes()));
-    }
     let addresses: Vec<_> = daemon.addresses.iter().map(ToString::to_string).collect();
-    let http = addresses.join(" ");
-    info!(version = env!("CARGO_PKG_VERSION"), %http, socket = %config.endpoint, "listening");
+    let (http, endpoint) = (addresses.join(" "), config.endpoint.clone());
+    let log = move || info!(version = env!("CARGO_PKG_VERSION"), %http, socket = %endpoint, "listening");
+    if !io::stdout().is_terminal() {
+        return log();
+    }
+    let socket = match &config.endpoint {
+        usual if sse_bus::Endpoint::find().is_ok_and(|found| found == *usual) => String::new(),
+        endpoint => format!(" --socket {endpoint}"),
+    };
+    let addresses: String = urls.iter().flat_map(|url| ["  ", url, "/   for browsers and curl\n"]).collect();
+    let greeting = format!(
+        "sse-busd {version} listens on\n\n{addresses}  {endpoint}   for programs of this user\n\nOpen the address in a \
+         browser, then try\n\n  sse-busctl{socket} publish hello world\n  sse-busctl{socket} subscribe '**'\n  curl -N \
+         {url}/events/hello\n\nCtrl-C stops it.\n",
+        version = env!("CARGO_PKG_VERSION"),
+        url = urls[0],
+        endpoint = config.endpoint,
+    );
+    // In a thread of its own: a stopped terminal blocks the write.
+    std::thread::spawn(move || {
+        let _ = io::stdout().write_all(greeting.as_bytes());
+        log();
+    });
 }

@@ -171,7 +171,7 @@ impl SharedBus {
     ///
     /// # Errors
     ///
-    /// There are none.
+    /// No client has this address.
     pub(crate) async fn kick(&self, address: &str) -> Result<u64, Refused> {
         let addressed = self.with(|bus, _| bus.addressed(address))?;
         for some in addressed.chunks(CLIENTS_AT_ONCE) {

@@ -28,7 +28,8 @@ pub struct Gap {
 pub enum GapReason {
     /// History evicted the events before the subscriber reconnected.
     Evicted,
-    /// The subscriber fell behind, and history no longer had the events, or `slow=latest` skipped them.
+    /// The subscriber fell behind, and history no longer had the events, or `slow=latest` skipped them; or live-only events
+    /// passed while it read history.
     Lagged,
     /// The id belongs to an earlier epoch: the bus was restarted without its history.
     Restarted,

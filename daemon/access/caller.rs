@@ -38,7 +38,7 @@ impl Caller {
     /// Returns the caller of a connection to the local socket. A process that may connect needs no token.
     pub(crate) fn local(peer: Peer) -> Caller {
         let Peer { process, uid, is_own } = peer;
-        Caller { address: Address::Process(process), uid, is_own, page: None, grant: Grant::Own }
+        Caller { address: Address::Process(process), uid, is_own, page: None, grant: Grant::Everything }
     }
 
     /// Returns the origin of the page that sends the request, unless it is the daemon's own.

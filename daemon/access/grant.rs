@@ -1,4 +1,5 @@
-//! What a caller may do: the daemon's own user everything, every other caller what its token allows.
+//! What a caller may do: everything if its connection needs no token (the daemon's own user, or a process that may use the
+//! local socket), otherwise what its token allows.
 
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use super::tickets::Ticket;
 /// What a caller may do.
 #[derive(Clone, Debug)]
 pub(crate) enum Grant {
-    /// Everything: a process of the daemon's own user, or one that may use the local socket.
-    Own,
+    /// A process of the daemon's own user, or one that may use the local socket.
+    Everything,
     /// What the token allows.
     Token(Arc<Token>),
     /// Streams of one client, as far as the token allows.
@@ -26,7 +27,7 @@ impl Grant {
     /// Refuses an operation whose scope is not granted.
     pub(crate) fn require(&self, scope: Scope) -> Result<(), Refused> {
         let is_allowed = match self {
-            Grant::Own => true,
+            Grant::Everything => true,
             Grant::Token(token) => token.allows(scope),
             Grant::Ticket(token, _) => scope == Scope::Subscribe && token.allows(scope),
         };
@@ -84,7 +85,7 @@ impl Grant {
     /// Returns the token, unless none was needed.
     pub(crate) fn token(&self) -> Option<&Token> {
         match self {
-            Grant::Own => None,
+            Grant::Everything => None,
             Grant::Token(token) | Grant::Ticket(token, _) => Some(token),
         }
     }

@@ -1,4 +1,5 @@
-//! Authorization: the daemon's own user may do everything, every other caller what a token allows.
+//! Authorization: the daemon's own user, and the users that `allow_uid` and `allow_gid` name on the local socket, need no token;
+//! every other caller may do what its token allows.
 //!
 //! The kernel reports the user of a connection when it is [accepted](socket_owner). Tokens are read from their file [when
 //! they are used](current), so a revoked token is refused at once; the streams that it opened end with the next tick. A
@@ -101,7 +102,9 @@ impl Access {
     pub(crate) async fn check_still_valid(&self, grant: &Grant) -> Result<(), Refused> {
         let Some(token) = grant.token() else { return Ok(()) };
         let valid = self.tokens.get().await.valid(&token.id, unix_now()).is_some();
-        valid.then_some(()).ok_or_else(|| denied("the token is no longer valid".into()))
+        valid
+            .then_some(())
+            .ok_or_else(|| denied("invalid or expired token; create one with `sse-busctl token create`".into()))
     }
 
     /// Creates a ticket for the streams of one client.
@@ -112,7 +115,7 @@ impl Access {
     pub(crate) fn ticket(&self, grant: &Grant, client: String) -> Result<Secret, Refused> {
         grant.require(Scope::Subscribe)?;
         let Grant::Token(token) = grant else {
-            let message = "tickets are for callers that need a token; send `Authorization: Bearer TOKEN`";
+            let message = "a ticket can only be created with a token; send `Authorization: Bearer TOKEN`";
             return Err(Refused::new(ErrorCode::RequestInvalid, message));
         };
         self.lock().tickets.create(token, client, Instant::now())
@@ -121,7 +124,7 @@ impl Access {
     /// Registers a stream, so that it ends with its token. Returns nothing if it needed none.
     pub(crate) fn register(self: &Arc<Self>, grant: &Grant, client: ClientId) -> Option<TokenRegistration> {
         let (token, ticket) = match grant {
-            Grant::Own => return None,
+            Grant::Everything => return None,
             Grant::Token(token) => (token, None),
             Grant::Ticket(token, ticket) => (token, Some(ticket.clone())),
         };

@@ -37,7 +37,7 @@ impl Admin {
     ///
     /// # Errors
     ///
-    /// There are none.
+    /// No client has this ID or name.
     pub(crate) async fn kick(&self, client: &str) -> Result<u64, Refused> {
         self.0.bus.kick(client).await
     }

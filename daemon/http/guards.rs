@@ -114,7 +114,7 @@ fn credential(request: &Request, needs_no_token: bool) -> Credential {
 /// Authenticates a caller.
 async fn authenticate(daemon: &Daemon, credential: Credential) -> Result<Grant, Refusal> {
     let (grant, message) = match credential {
-        Credential::Own => (Some(Grant::Own), ""),
+        Credential::Own => (Some(Grant::Everything), ""),
         Credential::Token(token) => {
             (daemon.access.by_token(token).await, "invalid or expired token; create one with `sse-busctl token create`")
         }

@@ -1,5 +1,5 @@
-//! The query parameters of each operation, in one table. Others are refused: if a misspelt parameter were ignored, the request
-//! would subscribe to everything, or lose a type.
+//! The names of the query parameters of each operation, in one table; [`query`](super::query) parses their values. Others are
+//! refused: if a misspelt parameter were ignored, the request would subscribe to everything, or lose a type.
 //!
 //! It works on text alone, like [`query`](super::query), for the same fuzz target.
 

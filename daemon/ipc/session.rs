@@ -1,9 +1,9 @@
 //! One connection to the local socket in the binary protocol or in JSON lines: requests in, replies and events out.
 //!
-//! One task owns the connection. It reads at most [`READ_MAX`] bytes, publishes their events in batches of [`BATCH_MAX`],
-//! answers, and reads again, so that other tasks have their turn soon and a peer that does not take its answers is not read
-//! from. Once [`READ_MAX`] bytes of answers wait, they are sent before the next request is handled. A peer that takes no byte
-//! for [`WRITE_STALL`] is cut, and so is one that does not send a whole request within [`REQUEST`].
+//! Each connection is one task. It reads at most [`READ_MAX`] bytes, publishes their events in batches of at most
+//! [`BATCH_MAX`], and sends the replies, so that other tasks run soon. It does not read while the peer does not accept its
+//! replies, and sends them once [`READ_MAX`] bytes of them wait. It closes the connection if the peer accepts none of the
+//! waiting bytes for [`WRITE_STALL`], or if a request that has begun is incomplete after [`REQUEST`].
 
 use std::{
     future::poll_fn,
@@ -76,7 +76,7 @@ pub(super) struct Session<'a> {
     /// The connection ends once all bytes are sent.
     closing: bool,
     /// The connection yields its processor to other threads again after this time.
-    yielded_until: Instant,
+    next_yield: Instant,
 }
 
 impl<'a> Session<'a> {
@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
             client: None,
             subscription: Subscribing::No,
             closing: false,
-            yielded_until: Instant::now(),
+            next_yield: Instant::now(),
         }
     }
 
@@ -158,13 +158,13 @@ impl<'a> Session<'a> {
     }
 
     /// Yields to other tasks of this thread and, for at most half the time, to other threads that wait for its processor.
-    /// Otherwise a thread that wakes up beside a busy one may wait until the next tick of the kernel's clock. Without the
-    /// bound, programs that only compute would get the processor after every batch.
+    /// Without the thread yield, a thread that has just become ready on this core may wait for the next scheduler tick. Without
+    /// the bound of one half, CPU-bound processes would take the core after every batch.
     async fn give_way(&mut self) {
         let now = Instant::now();
-        if now >= self.yielded_until {
+        if now >= self.next_yield {
             thread::yield_now();
-            self.yielded_until = now + 2 * now.elapsed();
+            self.next_yield = now + 2 * now.elapsed();
         }
         yield_now().await;
     }
@@ -279,7 +279,7 @@ impl<'a> Session<'a> {
 
     fn subscribe(&mut self, subscribe: Subscribe) -> Result<Reply, Refused> {
         if self.subscription != Subscribing::No {
-            let message = "this connection is a subscriber already; open another one";
+            let message = "this connection already has a subscription; open another connection";
             return Err(Refused::new(ErrorCode::AlreadySubscribed, message));
         }
         let subscription = api::subscription(&self.caller, subscribe, self.codec.format())?;

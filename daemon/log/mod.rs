@@ -1,16 +1,19 @@
-//! The log: it gives every event its number, and the events that it returns are applied to the bus in its order.
+//! The event log. It assigns sequence numbers to events and defines the order in which the bus applies them. Live-only events
+//! have no number.
 //!
-//! | | own log in memory | with history on disk | a log elsewhere |
+//! | | in-memory log | with history on disk | external log |
 //! |---|---|---|---|
-//! | `append(batch)` returns ids | number and apply in one call of the bus | the same; the store writes behind it | admit, send, and wait until the event was applied |
-//! | `tail(from)` | none: an event is applied when it is appended | none | every event that the log returns, from any node |
-//! | `read(filters, range)` | the bus's history | the bus's index, and the store's reader for the events | the bus's history |
-//! | `latest(filters)` | the bus's snapshots | the same: retained events stay in memory | the bus's snapshots |
-//! | `recover()` | nothing | the store, before the bus is shared | from the position of the bus |
+//! | number events (`append`) | number and apply in one call of the bus | the same; the store writes asynchronously | admits the event, sends it to the log, and waits until the bus has applied it |
+//! | return events of others | none: an event is applied when it is appended | none | every event that the log returns, from any node |
+//! | read the past | the bus's history | the bus's index, and the store's reader for the events | the bus's history |
+//! | read the newest event of each topic | the bus's snapshots | the same: retained events stay in memory | the bus's snapshots |
+//! | restore at the start | nothing | the store, before the bus is shared | from the position of the bus |
 //!
-//! Publishers only call [`EventLog::append`] and do not depend on where the numbers come from. The only log elsewhere so far is
-//! one for tests, in `delayed.rs`, in builds with the feature `delayed-log`. `read` and `latest` have no function of their own
-//! here: cursors read the bus's history, and a log elsewhere must fit into its bounds.
+//! Publishers only call [`EventLog::append`] and do not depend on where the numbers come from. The only external log so far is
+//! one for tests, in `delayed.rs`, in builds with the feature `delayed-log`. Only numbering has a
+//! function here: cursors read the bus's history, and the bus keeps only a bounded part of an external log.
+//!
+//! To add a log, give [`EventLog`] another field, and branch in `new`, `append` and `close` as for the one of `delayed.rs`.
 
 mod batch;
 #[cfg(feature = "delayed-log")]
@@ -32,7 +35,7 @@ pub(crate) struct EventLog {
 }
 
 impl EventLog {
-    /// The log of a bus that has what was recovered.
+    /// Creates the log of a bus. History must be restored before.
     pub(crate) fn new(bus: &SharedBus) -> EventLog {
         EventLog {
             #[cfg(feature = "delayed-log")]
@@ -41,9 +44,9 @@ impl EventLog {
         }
     }
 
-    /// Appends a batch of publications of a client, or of a caller that is none. Returns the answers in the same order, once
+    /// Appends a batch of publications. `from` is the publishing client, or None if the caller is no connected client. Returns the answers in the same order, once
     /// all events were applied.
-    #[cfg_attr(not(feature = "delayed-log"), expect(clippy::unused_async, reason = "the bus's own log has no wait"))]
+    #[cfg_attr(not(feature = "delayed-log"), expect(clippy::unused_async, reason = "the in-memory log never waits"))]
     pub(crate) async fn append<T>(
         &self,
         batch: impl Iterator<Item = Item<T>>,

@@ -6,8 +6,8 @@
 //! within the gap, the number before that event: a client that resumes there receives the event, and the rest of the gap
 //! again.
 //!
-//! The size of a cursor does not depend on the number of published events: one number tells the losses that are accounted
-//! for from the others.
+//! The size of a cursor does not depend on the number of published events: it stores only the index of the first loss that
+//! it has not processed.
 
 use std::{
     ops::ControlFlow,

@@ -1,7 +1,8 @@
 //! A subscription: events in order, gaps, and optionally automatic reconnects.
 //!
-//! After a broken connection the subscription resumes after the last returned event, so that no event is missed or
-//! repeated; events that history no longer has are reported as a gap. The subscription buffers no more than one read.
+//! After a broken connection the subscription resumes after the last returned event; events that history no longer has are
+//! reported as a gap. If the connection breaks while retained or latest events are sent at the start, the rest of these is not
+//! sent again. The subscription buffers no more than one read.
 
 use std::time::Duration;
 
@@ -45,11 +46,12 @@ impl Backoff {
 pub enum Item {
     /// An event.
     Event(EventMessage),
-    /// Events that were missed and are no longer available.
+    /// Events that were missed.
     Gap {
         /// The missed events and the reason.
         gap: Gap,
-        /// The last of them. A subscription since this id continues after the gap.
+        /// The id to resume from: that of the last missed event, or the one before an event that history still has within
+        /// the gap.
         id: EventId,
         /// When the daemon reported the gap, in milliseconds since 1970 (UTC).
         time: u64,
@@ -68,7 +70,7 @@ pub enum Item {
         /// The start of the new connection: the id of the last returned event or, before the first event, the start
         /// that was requested.
         since: String,
-        /// The id of the new connection, as a client.
+        /// The client id of the new connection, such as `c12`.
         client: String,
     },
 }

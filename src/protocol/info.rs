@@ -26,7 +26,8 @@ pub struct ClientInfo {
     pub connected: u64,
     /// Events delivered to a subscriber, or accepted from a publisher.
     pub events: u64,
-    /// Live events that wait for a subscriber.
+    /// Live events of its feed that wait for a subscriber. 0 while it reads history, however far behind it is. This is not the
+    /// gap reason `lagged`, which means that events were missed.
     pub lag: u64,
     /// The origin of the web page, if the subscriber is one.
     #[serde(default)]

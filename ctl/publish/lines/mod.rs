@@ -1,9 +1,8 @@
 //! `sse-busctl publish --lines` and `--jsonl`: publishes each line of stdin as an event.
 //!
 //! Reading, sending and receiving answers run concurrently, in the order of the lines and in constant memory. A line
-//! that is too long is skipped while it is read. A broken connection is restored, and the lines without an answer are
-//! resent: no line is lost, but a line that the daemon accepted without answering is published twice. The command ends
-//! with a summary.
+//! that is too long is skipped while it is read. After a reconnect the unanswered lines are resent, so that a line may be
+//! published twice. Lines that are sent without requesting an answer may be lost. The command ends with a summary.
 
 mod connection;
 mod json;
@@ -57,7 +56,8 @@ impl Lines {
                 Err(End::Connection(error)) if self.reconnects && error.is_transient() => error,
                 outcome => break outcome,
             };
-            // A new outage only after progress, so that a line which crashes every daemon is not resent forever.
+            // The time limit restarts only after an answer, or after a connection that lasted longer than the limit. Otherwise a
+            // line that crashes the daemon would be resent forever.
             if progress.borrow().unacked.is_empty_or_after(first) || began.elapsed() > OUTAGE_MAX {
                 outage = Outage::new();
             }

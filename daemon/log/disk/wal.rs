@@ -1,4 +1,4 @@
-//! The write-ahead file: batches that are not yet in the database, appended and synced.
+//! The write-ahead file, `history.tail` on disk: batches that are not yet in the database, appended and synced.
 //!
 //! A commit of the database writes pages in many positions; appending a batch costs its bytes and one sync. So small
 //! batches are appended here, and move into the database together once there are many or no more follow. Then the file
@@ -9,6 +9,8 @@
 //! after the next field; the length of the rest; the batch number; the length of the events; the events as a block; the
 //! other parts of the batch as JSON. Each batch number is one more than the previous one, and each daemon starts from a
 //! random number. So old records that follow the last one are never read as its successors.
+//!
+//! The tests with a record that was written in part are in `fault_injection/power_loss.rs` and `fault_injection/corruption.rs`.
 
 use std::{
     collections::HashMap,

@@ -53,15 +53,15 @@ impl Writer {
         }
     }
 
-    /// Waits until there is something to write, then gathers changes for a moment unless a publisher waits for one of
-    /// them. Returns what follows this batch.
+    /// Waits for changes, then up to [`COMMIT_WINDOW`] for more of them. A durable publish or a shutdown ends the wait. Returns
+    /// what follows this batch.
     fn wait(&self) -> Next {
         let written = self.progress.borrow().written;
         let ends = || self.shared.is_stopping.load(Ordering::Acquire);
         let is_urgent = || self.shared.wanted.load(Ordering::Acquire) > written || ends();
         let began = Instant::now();
         loop {
-            // Set before the check, so that a change right after the check wakes this thread.
+            // Set before the check: a change made after the check must wake this thread.
             self.shared.is_idle.store(true, Ordering::Release);
             if is_urgent() || self.bus.with(|bus, _| bus.has_changed()) {
                 break;
@@ -131,7 +131,7 @@ impl Writer {
             // Wake waiters from the runtime: waking them from this thread costs a system call each.
             let progress = self.progress.clone();
             self.runtime.spawn(async move { progress.send_modify(|_| ()) });
-            // Events in the write-ahead file stay in memory, because the reader reads from the database only.
+            // Events leave memory only once all are in the database: the reader does not read the write-ahead file.
             if self.files.checkpointed() == head {
                 drop(self.bus.with(|bus, _| bus.written(head)));
             }

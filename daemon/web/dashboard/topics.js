@@ -1,4 +1,4 @@
-// The topics: number and rate of events, as the daemon counts them, and the last value that the page has received.
+// The topics: the daemon's number of events, the rate that the page computes from it, and the last value that the page has received.
 
 import { ask, whileSeen } from "/page/api.js";
 import { $, beginning, button, count, element, rate, rowsOf, setText } from "/page/dom.js";

@@ -1,4 +1,5 @@
-//! The interface of a history.
+//! The interface of the index of history, which is always in memory and never waits. Storage is not behind it: the daemon's disk
+//! takes the changes through [`Persist`], and the events that are no longer in memory are read by [fetching](super::super::fetch).
 
 use std::ops::{ControlFlow, Range};
 

@@ -1,6 +1,6 @@
-//! History: the bounded past, which a cursor reads when its feed does not have it.
+//! History: a bounded store of recent events. A cursor reads it when its feed no longer holds the events it needs.
 //!
-//! [`History`] is the interface of a history; [`Memory`] implements it in the process. Each topic is bounded by count, bytes
+//! [`History`] is its interface, which [`Memory`] implements. Each topic is bounded by count, bytes
 //! and age, and all topics share one budget ([`Retention`](crate::retention::Retention)); the oldest events are evicted
 //! first. Evictions are recorded, so that a subscriber that resumes before them is notified. A topic's retained event
 //! outlives these bounds until it is replaced, removed or expires;
@@ -10,10 +10,10 @@
 //! of [`EVICT_MAX`](crate::limits::EVICT_MAX), so that no call holds the bus for long; history is not read until all of them
 //! are evicted.
 //!
-//! A history may be [persistent](Persist): it records the changes since they were last written. The owner of the files takes
-//! them in [batches](super::batch::Batch), and restores them at the next start. Once written, only the newest and the
-//! retained events stay in memory; of the others only an [`Entry`] without its event does, and a subscriber that reads them
-//! [waits for the disk](super::fetch).
+//! A [persistent](Persist) history records its changes since the last write. The owner of the files takes them in
+//! [batches](super::batch::Batch), and restores history from the files at the next start. After events are in the database,
+//! memory keeps the newest and the retained ones; for the others it keeps an [`Entry`] without the event, and a subscriber
+//! that reads them [waits for the disk](super::fetch).
 
 mod backend;
 mod bounds;

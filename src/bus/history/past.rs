@@ -24,7 +24,7 @@ pub struct UnattributedLosses {
     pub last_loss: u64,
     /// The number of the last lost event of a topic that is removed, or unknown.
     pub last: u64,
-    /// The losses by crashes, oldest first.
+    /// The losses by crashes, oldest first. Stored under an earlier name.
     #[serde(rename = "torn")]
     pub crashes: Vec<CrashLoss>,
 }

@@ -157,9 +157,9 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
         found += usize::from(sample.events.contains_key(&entry.seq));
     }
     assert!(recovered.topics.iter().all(|topic| sample.topics.contains(topic)), "{:?}", recovered.topics);
-    let torn: Vec<_> = recovered.has_losses.then_some(recovered.head).into_iter().collect();
-    let reported: Vec<_> = recovered.forgotten.crashes.iter().map(|torn| torn.last).collect();
-    assert!(recovered.clock == 1 && reported == torn, "{:?}", recovered.forgotten);
+    let expected: Vec<_> = recovered.has_losses.then_some(recovered.head).into_iter().collect();
+    let reported: Vec<_> = recovered.forgotten.crashes.iter().map(|crash| crash.last).collect();
+    assert!(recovered.clock == 1 && reported == expected, "{:?}", recovered.forgotten);
     if found == sample.events.len() {
         counts.whole += 1;
     } else {

@@ -76,24 +76,24 @@ impl Asked {
 pub struct Subscriber {
     pub id: ClientId,
     pub asked: Asked,
-    /// The group in which it is while it has everything.
+    /// Its group while it is up to date.
     pub group: Option<GroupId>,
     pub connected: bool,
-    /// All wanted events after this one are owed.
+    /// The subscriber must receive all matching events after this one.
     pub start: u64,
-    /// Owed although they came earlier: retained and newest events.
+    /// Events up to `start` that it must receive as well: retained and newest events.
     pub older: BTreeSet<u64>,
-    /// What it begins with.
+    /// The snapshot that it begins with.
     pub snapshot: Option<SnapshotKind>,
-    /// Not owed although they came later: gone before the subscription.
+    /// Later events that it need not receive: evicted before it subscribed.
     pub excused: BTreeSet<u64>,
-    /// Not to be delivered unless the bounds become wider: the bus still had them at the subscription, but beyond those.
+    /// Events that exceeded the bounds when it subscribed but were not yet evicted: delivered only if the bounds are widened.
     pub stale: BTreeSet<u64>,
-    /// Beyond their bounds now, where the bus has not evicted all such events yet: no snapshot shows them.
+    /// Events that exceed the bounds now but are not yet evicted: no snapshot contains them.
     pub hidden: BTreeSet<u64>,
-    /// The reason of the gap that must come first, if its own place is unknown to the bus.
+    /// The reason of the gap that must come first, if the bus does not know the requested id.
     pub lost_position: Option<&'static str>,
-    /// What is live only.
+    /// The expected live-only events.
     pub inbox: Inbox,
     /// All ids received, in order.
     pub ids: Vec<String>,
