@@ -164,8 +164,8 @@ fn json(mut lines: Lines) -> Source<'static> {
     Box::new(move || {
         let event: EventMessage = serde_json::from_value(lines.event()).expect("an event");
         Some(match event.topic.as_str() {
-            "$gap" => Item::Gap(event.id, serde_json::from_str(&event.data).expect("a gap")),
-            _ => Item::Event(event.id, event.data),
+            "$gap" => Item::Gap(event.id.expect("a gap has an id"), serde_json::from_str(&event.data).expect("a gap")),
+            _ => Item::Event(event.id.expect("an event of the log"), event.data),
         })
     })
 }
@@ -179,7 +179,9 @@ fn library(daemon: &Daemon, subscribe: Subscribe) -> Source<'static> {
         loop {
             let next = async { tokio::time::timeout(PATIENCE, events.next()).await.expect("nothing comes") };
             match runtime.block_on(next)?.expect("it reconnects by itself") {
-                client::Item::Event(event) => return Some(Item::Event(event.id, event.data)),
+                client::Item::Event(event) => {
+                    return Some(Item::Event(event.id.expect("an event of the log"), event.data));
+                }
                 client::Item::Gap { gap, id, .. } => return Some(Item::Gap(id, gap)),
                 _ => {}
             }
