@@ -48,9 +48,9 @@ export function speakForms() {
     });
   });
   wire($("send"), $("sent"), ({ to, topic, type, data }) => {
-    return publish(topic.value, { type: type.value, to: to.value.trim() }, data.value).then(({ id, subscribers }) => {
+    return publish(topic.value, { type: type.value, to: to.value.trim() }, data.value).then(({ subscribers }) => {
       if (!subscribers) throw new Error(`no client named ${to.value} is connected`);
-      return `${id} sent to ${counted(subscribers, "connection")} of ${to.value}`;
+      return `sent to ${counted(subscribers, "connection")} of ${to.value}`;
     });
   });
 }

@@ -70,12 +70,14 @@ async fn several_tabs_receive_broadcasts_and_one_its_own_message() {
 }
 
 async fn publish(tab: &Tab, data: &str) {
-    speak(tab, "publish", "#result", data, "went to 3 subscribers").await;
+    speak(tab, "publish", "#result", data, "sent to 3 subscribers").await;
 }
 
 async fn send(tab: &Tab, to: &str, data: &str) {
     tab.fill("send", "to", to).await;
-    speak(tab, "send", "#sent", data, &format!("went to 1 connection of {to}")).await;
+    let outcome = format!("sent to 1 connection of {to}");
+    speak(tab, "send", "#sent", data, &outcome).await;
+    assert_eq!(tab.texts("#sent").await.concat(), outcome, "it has no id");
 }
 
 async fn speak(tab: &Tab, form: &str, output: &str, data: &str, expected: &str) {
