@@ -186,7 +186,7 @@ proptest! {
         prop_assert_eq!(retries, waits);
         prop_assert_eq!(&strictly, &seen, "{:?}", String::from_utf8_lossy(&subscriber.stream));
 
-        // First where it is, or that its place is lost, if it named one; then that another has come.
+        // First the position, or a gap if the requested one is unknown; then the join event.
         let mut seen = seen.into_iter();
         let has_position = last_id.is_none();
         prop_assert_eq!(positions, usize::from(has_position && form == PositionForm::Id));
@@ -202,7 +202,7 @@ proptest! {
             prop_assert_eq!((&*gap.id, &*gap.kind), ("e-0", "$gap"));
             prop_assert!(["unknown_id", "restarted"].map(Value::from).contains(&value["reason"]), "{}", value);
         }
-        let join = seen.next().expect("it has come");
+        let join = seen.next().expect("the join event");
         let value: Value = serde_json::from_str(&join.data).expect("JSON");
         prop_assert_eq!(&*join.id, if has_position && form == PositionForm::None { "" } else { "e-0" });
         if envelopes {

@@ -122,6 +122,6 @@ mod tests {
         for task in waiting {
             task.await.unwrap();
         }
-        assert_eq!(current.last.lock().await.version, None, "nobody has looked again");
+        assert_eq!(current.last.lock().await.version, None, "the file was not read again");
     }
 }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     event::EventId,
+    limits::HEARTBEAT_RANGE,
     protocol::{ErrorCode, Gap, GapReason, Refused, Subscribed, sse::PositionForm},
     topic::FilterSet,
 };
@@ -36,7 +37,7 @@ impl Bus {
             open.subscribers += 1;
         }
         let cursor = Cursor::new(Position::History(HistoryCursor::after(self.head, GapReason::Evicted).into()));
-        let heartbeat_interval = heartbeat.as_secs().clamp(1, 60) as u8;
+        let heartbeat_interval = heartbeat.clamp(*HEARTBEAT_RANGE.start(), *HEARTBEAT_RANGE.end()).as_secs() as u8;
         let subscriber = Subscriber {
             feed,
             slow,

@@ -99,7 +99,7 @@ fn a_million_topics() {
     let topics = daemon.status()["topics"].as_u64().unwrap();
     assert_eq!(topics, 100_000);
     assert_eq!(refused + topics, MILLION + 1, "with the one of the other publisher");
-    // The bus still tells who comes.
+    // Presence events are still delivered.
     let _other = daemon.stream("/events/many/1?client=there");
     until("the presence event arrives", || (clients.event().json()["name"] == "there").then_some(()));
 }

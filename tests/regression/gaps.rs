@@ -58,7 +58,7 @@ fn a_replayed_retained_event_is_not_missed_when_it_is_replaced() {
     }
     let id = subscribe(&mut bus, &["a", "b"], after(0));
     let first = read(&mut bus, id);
-    publish(&mut bus, event("a", "new").retained()); // 7; lets 5 go, and replaces 1
+    publish(&mut bus, event("a", "new").retained()); // 7; evicts 5, and replaces 1
     let rest = drain(&mut bus, id);
     let missed: u64 = [first, rest]
         .concat()
@@ -88,7 +88,7 @@ fn a_retained_event_replaced_before_its_replay_is_covered_by_a_gap() {
     publish(&mut bus, event("a", "x"));
     publish(&mut bus, event("a", "x")); // evicts 2
     let id = subscribe(&mut bus, &["a"], Start::All);
-    publish(&mut bus, event("a", "new").retained()); // 4; replaces 1, lets 3 go
+    publish(&mut bus, event("a", "new").retained()); // 4; replaces 1, evicts 3
     let seen = drain(&mut bus, id);
     assert_eq!(seen, ["3 gap 1..=3 Some(2)", "4"]);
 }
@@ -115,7 +115,7 @@ fn the_gap_of_a_forgotten_topic_covers_all_that_it_lost() {
     publish(&mut bus, event("b", &big())); // too large for history
     publish(&mut bus, event("c", "x"));
     let id = subscribe(&mut bus, &["**"], Start::All);
-    publish(&mut bus, event("a", &big())); // 4; lets 1 and itself go
+    publish(&mut bus, event("a", &big())); // 4; evicts 1 and itself
     publish(&mut bus, event("d", "x")); // 5; forgets a topic
     publish(&mut bus, event("e", "x")); // 6; forgets the other
     assert_eq!(drain(&mut bus, id), ["2 gap 1..=4 None", "3", "5", "6"]);
@@ -130,7 +130,7 @@ fn each_topic_forgotten_ahead_of_a_reader_is_covered_by_a_gap() {
     publish(&mut bus, event("c", "x"));
     publish(&mut bus, event("e", "x")); // 4; forgets b
     let id = subscribe(&mut bus, &["**"], Start::All);
-    publish(&mut bus, event("c", &"x".repeat(5000))); // 5; lets 1 and 3 go
+    publish(&mut bus, event("c", &"x".repeat(5000))); // 5; evicts 1 and 3
     publish(&mut bus, event("d", "x")); // 6; forgets a
     assert_eq!(drain(&mut bus, id), ["3 gap 1..=3 None", "4", "5", "6"]);
 }
@@ -150,7 +150,7 @@ fn losses_of_a_forgotten_topic_are_not_counted_for_the_topic_that_reuses_its_num
     publish(&mut bus, event("y", "x")); // 5; forgets x
     assert_eq!(read(&mut bus, id), ["0 gap 4..=4 None", "1", "2"]);
     for _ in 0..2 {
-        publish(&mut bus, event("y", "x")); // 7 lets 5 go
+        publish(&mut bus, event("y", "x")); // 7 evicts 5
     }
     assert_eq!(drain(&mut bus, id), ["5 gap 5..=5 Some(1)", "6", "7"]);
 }
