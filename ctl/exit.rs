@@ -93,7 +93,13 @@ impl From<client::Error> for Failure {
                 io::ErrorKind::PermissionDenied => Failure::new(Exit::Denied, error.to_string()),
                 _ => Failure::new(Exit::NoDaemon, error.to_string()),
             },
-            client::Error::SocketRemoved { .. } => Failure::new(Exit::NoDaemon, error.to_string()),
+            client::Error::Untrusted { .. } => {
+                let advice = "name the file of its certificate authority with --ca-file";
+                Failure::new(Exit::Failed, format!("{error}; {advice}"))
+            }
+            client::Error::SocketRemoved { .. } | client::Error::Unreachable { .. } => {
+                Failure::new(Exit::NoDaemon, error.to_string())
+            }
             client::Error::NoAnswer { .. } => {
                 Failure::new(Exit::TimedOut, format!("{error}; run `sse-busctl doctor` to find out why"))
             }

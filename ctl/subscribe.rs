@@ -5,8 +5,8 @@
 use std::{future, mem, time::Duration};
 
 use sse_bus::{
-    Client, Endpoint,
-    client::{Backoff, Item},
+    Client,
+    client::{Address, Backoff, Item},
     protocol,
 };
 use tokio::time::sleep;
@@ -21,11 +21,11 @@ use crate::{
     units::count,
 };
 
-pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe) -> Result<(), Failure> {
+pub(crate) async fn run(address: &Address, output: &Output, options: Subscribe) -> Result<(), Failure> {
     let mut request = protocol::Subscribe::new(options.filters).with_slow(options.slow);
     (request.since, request.client) = (options.since, options.client);
     let mut signals = Signals::watch(options.exec.is_none());
-    let mut subscription = Client::connect(endpoint).await?.subscribe(request).await?;
+    let mut subscription = Client::connect(address).await?.subscribe(request).await?;
     if !options.no_reconnect {
         subscription = subscription.reconnecting(Backoff::default());
     }

@@ -30,6 +30,10 @@ pub const LINE_MAX: usize = 4 << 20;
 pub const READ_MAX: usize = 64 << 10;
 /// Maximum number of requests in such a batch, see [`READ_MAX`].
 pub const BATCH_MAX: u64 = 64;
+/// Maximum bytes of the body of an HTTP request that publishes several events: the longest line, and one read.
+pub const BATCH_BODY: usize = LINE_MAX + READ_MAX;
+/// Maximum number of events in such a body. Larger bodies are refused.
+pub const BATCH_LINES: usize = 10_000;
 /// Maximum bytes that one call of [`Bus::read`](crate::bus::Bus::read) returns, unless a single event is larger. See
 /// [`REPLAY_BUFFERS`].
 pub const DELIVER_MAX: usize = 48 << 10;

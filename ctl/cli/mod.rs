@@ -12,6 +12,7 @@ mod completers;
 mod docs;
 mod doctor;
 mod publish;
+mod remote;
 mod service;
 mod status;
 mod subscribe;
@@ -20,13 +21,17 @@ mod values;
 
 use std::path::PathBuf;
 
-use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, builder::BoolishValueParser};
+use clap::{
+    Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, builder::BoolishValueParser, error::ErrorKind,
+    parser::ValueSource,
+};
 
 pub(crate) use self::{
     bench::Bench,
     docs::{Completions, Man, Shell},
     doctor::Doctor,
     publish::{Publish, Send},
+    remote::Remote,
     service::{Manager, Service, ServiceAction, ServiceInstall, ServiceLogs},
     status::Status,
     subscribe::{Format, History, Subscribe},
@@ -53,6 +58,8 @@ pub(crate) struct Cli {
         hide_env_values = true
     )]
     pub(crate) socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
     /// Print one JSON value per line, even on a terminal
     #[arg(long, global = true, help_heading = "Global options", env = "SSE_BUS_JSON", value_parser = BoolishValueParser::new(), hide_env_values = true)]
     pub(crate) json: bool,
@@ -122,7 +129,22 @@ impl Cli {
             arguments.remove(1);
             arguments.push("--help".into());
         }
-        Cli::from_arg_matches(&command.get_matches_from(arguments)).unwrap_or_else(|e| e.exit())
+        let matches = command.try_get_matches_from_mut(arguments).unwrap_or_else(|e| e.exit());
+        let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
+        // An option overrides a variable.
+        let is_option = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        match (&cli.socket, &cli.remote.url) {
+            // It has a `--url` of its own.
+            _ if matches!(cli.action, Action::Doctor(_)) => {}
+            (Some(_), Some(_)) if is_option("socket") == is_option("url") => {
+                let message = "--socket (SSE_BUS_SOCKET) and --url (SSE_BUS_URL) name two daemons; leave one out";
+                command.error(ErrorKind::ArgumentConflict, message).exit();
+            }
+            (Some(_), Some(_)) if is_option("socket") => cli.remote.url = None,
+            (Some(_), Some(_)) => cli.socket = None,
+            _ => {}
+        }
+        cli
     }
 }
 

@@ -7,14 +7,15 @@ pub(crate) mod single;
 mod wait;
 
 use sse_bus::{
-    Client, Endpoint,
+    Client,
+    client::Address,
     protocol::{Ack, Publish},
 };
 
 use self::{lines::Lines, repeat::Repeat};
 use crate::{cli, exit::Failure, output::Output};
 
-pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Publish) -> Result<(), Failure> {
+pub(crate) async fn run(address: &Address, output: &Output, options: cli::Publish) -> Result<(), Failure> {
     let mut event = Publish::new(options.topic.unwrap_or_default(), "");
     (event.event_type, event.headers, event.to) = (options.event_type, options.headers, options.to);
     (event.retain, event.ack) = (options.retain, options.ack.map_or(Ack::Accepted, Ack::from));
@@ -29,7 +30,7 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Publ
         (false, Some(path)) => single::read_file(path)?,
         (false, None) => single::given_or_stdin(options.data)?,
     };
-    let mut client = Client::connect(endpoint).await?;
+    let mut client = Client::connect(address).await?;
     let (may_be_durable, is_durable) = (options.ack.is_none() && event.retain, event.ack == Ack::Durable);
     // Pipelined and durable publishes wait without a time limit, so a request with one first checks that the daemon
     // answers.
@@ -39,11 +40,11 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Publ
         event.ack = Ack::Durable;
     }
     if let Some(wanted) = options.wait_for {
-        wait::for_subscribers(endpoint, &mut client, &event.topic, wanted, options.timeout).await?;
+        wait::for_subscribers(address, &mut client, &event.topic, wanted, options.timeout).await?;
     }
     if pipelined {
         let lines = Lines::new(event, options.jsonl, !options.no_reconnect);
-        return lines.run(endpoint, client, output).await;
+        return lines.run(address, client, output).await;
     }
     match options.every {
         Some(interval) => {

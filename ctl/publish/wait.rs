@@ -3,8 +3,8 @@
 use std::{future, time::Duration};
 
 use sse_bus::{
-    Client, Endpoint, FilterSet, Topic,
-    client::{Item, Subscription},
+    Client, FilterSet, Topic,
+    client::{Address, Item, Subscription},
     protocol::Subscribe,
 };
 use tokio::time::{Instant, sleep_until};
@@ -20,7 +20,7 @@ const CLIENTS: &str = "$sys/clients";
 
 /// Waits until the filters of at least `wanted` subscribers match the topic.
 pub(super) async fn for_subscribers(
-    endpoint: &Endpoint,
+    address: &Address,
     client: &mut Client,
     topic: &str,
     wanted: u64,
@@ -31,7 +31,7 @@ pub(super) async fn for_subscribers(
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let watch = Subscribe::new([CLIENTS]).with_since("now");
     // Subscribe before counting, so that no join in between is missed.
-    let mut joins = Client::connect(endpoint).await?.subscribe(watch).await?;
+    let mut joins = Client::connect(address).await?.subscribe(watch).await?;
     let mut found = 0;
     let waiting = async {
         loop {

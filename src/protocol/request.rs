@@ -192,6 +192,17 @@ pub enum Slow {
     Disconnect,
 }
 
+impl Slow {
+    /// Returns the policy as it appears on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Slow::Gap => "gap",
+            Slow::Latest => "latest",
+            Slow::Disconnect => "disconnect",
+        }
+    }
+}
+
 /// The text is not a [`Slow`]. Contains the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not one of gap, latest, disconnect")]

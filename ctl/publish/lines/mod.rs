@@ -15,7 +15,7 @@ mod unacked;
 
 use std::{cell::RefCell, io::IsTerminal};
 
-use sse_bus::{Client, Endpoint, protocol::Publish};
+use sse_bus::{Client, client::Address, protocol::Publish};
 use tokio::time::Instant;
 
 use self::{
@@ -39,7 +39,7 @@ impl Lines {
         Lines { template: Template::new(event, is_json), reconnects }
     }
 
-    pub(super) async fn run(self, endpoint: &Endpoint, mut client: Client, output: &Output) -> Result<(), Failure> {
+    pub(super) async fn run(self, address: &Address, mut client: Client, output: &Output) -> Result<(), Failure> {
         if std::io::stdin().is_terminal() {
             eprintln!("Enter one event per line, then Ctrl-D:");
         }
@@ -61,7 +61,7 @@ impl Lines {
             if progress.borrow().unacked.is_empty_or_after(first) || began.elapsed() > OUTAGE_MAX {
                 outage = Outage::new();
             }
-            match outage.end(endpoint, error, &mut signals).await {
+            match outage.end(address, error, &mut signals).await {
                 Ok(connected) => client = connected,
                 Err(error) => break Err(error.into()),
             }

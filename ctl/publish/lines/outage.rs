@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sse_bus::{
-    Client, Endpoint,
-    client::{Backoff, Error},
+    Client,
+    client::{Address, Backoff, Error},
 };
 use tokio::time::{Instant, sleep};
 
@@ -33,7 +33,7 @@ impl Outage {
     /// Returns the last error if no daemon answers in time, if the error is permanent, or after a signal.
     pub(super) async fn end(
         &mut self,
-        endpoint: &Endpoint,
+        address: &Address,
         mut error: Error,
         signals: &mut Signals,
     ) -> Result<Client, Error> {
@@ -45,8 +45,8 @@ impl Outage {
             let connected = async {
                 sleep(BACKOFF.wait(self.attempt)).await;
                 self.attempt += 1;
-                let mut client = Client::connect(endpoint).await?;
-                client.status().await?;
+                let mut client = Client::connect(address).await?;
+                client.ping().await?;
                 Ok(client)
             };
             tokio::select! {
