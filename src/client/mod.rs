@@ -15,6 +15,7 @@ mod connection;
 mod error;
 mod local_publisher;
 mod publisher;
+mod received;
 #[cfg(feature = "remote")]
 mod remote;
 mod session;

@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     address::Address,
     error::Error,
-    transport::{Events, Received, Transport},
+    received::Received,
+    transport::{Events, Transport},
 };
 use crate::{
     event::EventId,

@@ -5,12 +5,10 @@ use super::remote;
 use super::{
     address::Address,
     error::{Answer, Error, Interrupted},
+    received::Received,
     session::Session,
 };
-use crate::{
-    event::EventId,
-    protocol::{EventMessage, Publish, Published, Reply, Request, Subscribe, Subscribed},
-};
+use crate::protocol::{Publish, Published, Reply, Request, Subscribe, Subscribed};
 
 /// A connection that answers requests.
 #[derive(Debug)]
@@ -99,17 +97,6 @@ pub(super) enum Events {
     Local(Session),
     #[cfg(feature = "remote")]
     Remote(Box<remote::EventStream>),
-}
-
-/// What arrives on a subscription.
-#[derive(Debug)]
-pub(super) enum Received {
-    Event(EventMessage),
-    /// The position of the stream. A client that resumes there misses nothing.
-    #[cfg(feature = "remote")]
-    Position(EventId),
-    /// All past events were received.
-    End(EventId),
 }
 
 impl Events {

@@ -10,8 +10,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
 use super::{
-    ANSWER_MAX,
     connection::{Connection, SendError, broken, request},
+    refusal,
     stream::EventStream,
     url::Remote,
 };
@@ -25,6 +25,8 @@ use crate::{
     topic::Topic,
 };
 
+/// Maximum bytes of an answer. A longer one is an error.
+const ANSWER_MAX: usize = 64 << 20;
 /// The characters that a part of a path may contain as they are.
 const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The same for topics, which have several parts.
@@ -36,18 +38,6 @@ pub(crate) struct Session {
     remote: Remote,
     /// None while a request is in progress: a call that is dropped closes the connection.
     connection: Option<Connection>,
-}
-
-/// The body of a refusal.
-#[derive(Deserialize)]
-struct Refusal {
-    error: Reason,
-}
-
-#[derive(Deserialize)]
-struct Reason {
-    code: ErrorCode,
-    message: String,
 }
 
 /// The answer to a kick.
@@ -247,8 +237,8 @@ impl Session {
 
     /// Returns the error of an answer.
     fn failure(&self, status: StatusCode, body: &[u8]) -> Error {
-        if let Ok(Refusal { error: Reason { code, message } }) = json::decode(body) {
-            return Error::refused(Refused::new(code, message));
+        if let Some(error) = refusal::decode(body) {
+            return error;
         }
         match status {
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
@@ -262,10 +252,4 @@ impl Session {
 
 fn not_ours(error: &DecodeError) -> Error {
     Error::Protocol(error.to_string())
-}
-
-/// Decodes the refusal with which a stream ends that never began.
-pub(super) fn refusal(comment: &[u8]) -> Option<Error> {
-    let Refusal { error: Reason { code, message } } = json::decode(comment).ok()?;
-    Some(Error::refused(Refused::new(code, message)))
 }

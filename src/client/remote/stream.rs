@@ -9,10 +9,10 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     connection::broken,
     decoder::{Block, Decoder, TooLong},
-    session::refusal,
+    refusal,
 };
 use crate::{
-    client::{error::Error, transport::Received},
+    client::{error::Error, received::Received},
     event::EventId,
     gap::GAP,
     limits::HEARTBEAT,
@@ -46,7 +46,7 @@ impl EventStream {
             // A browser reconnects only after 200, so this may be the answer of a daemon that accepts no subscriber.
             None => Err(match stream.next().await {
                 Err(Error::Disconnected(_)) if let Some(comment) = &stream.decoder.comment => {
-                    refusal(comment).unwrap_or_else(no_stream)
+                    refusal::decode(comment).unwrap_or_else(no_stream)
                 }
                 Err(error @ Error::NoAnswer { .. }) => error,
                 _ => no_stream(),

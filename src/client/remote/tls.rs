@@ -28,18 +28,18 @@ mod enabled {
         },
     };
 
-    use crate::client::remote::url::RemoteError;
+    use crate::client::remote::error::RemoteError;
 
     /// The authorities that a client trusts.
     #[derive(Clone, Default)]
-    pub(in super::super) struct Tls {
+    pub(crate) struct Tls {
         /// The authorities of the system are read when they are first needed: that takes some milliseconds.
         config: OnceLock<Arc<ClientConfig>>,
     }
 
     impl Tls {
         /// Trusts the authorities in a PEM file.
-        pub(in super::super) fn of_file(file: &Path) -> Result<Tls, RemoteError> {
+        pub(crate) fn of_file(file: &Path) -> Result<Tls, RemoteError> {
             let read = |error| match error {
                 pem::Error::Io(error) => RemoteError::Authorities(error),
                 error => RemoteError::Authorities(io::Error::new(io::ErrorKind::InvalidData, error)),
@@ -57,18 +57,14 @@ mod enabled {
         }
 
         /// Performs the handshake.
-        pub(in super::super) async fn connect(
-            &self,
-            host: &str,
-            stream: TcpStream,
-        ) -> io::Result<TlsStream<TcpStream>> {
+        pub(crate) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
             let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
             let config = self.config.get_or_init(|| config(system_roots())).clone();
             TlsConnector::from(config).connect(name, stream).await
         }
 
         /// Returns the error of a certificate that cannot be verified.
-        pub(in super::super) fn untrusted(error: &io::Error) -> Option<String> {
+        pub(crate) fn untrusted(error: &io::Error) -> Option<String> {
             match error.get_ref()?.downcast_ref::<rustls::Error>()? {
                 error @ rustls::Error::InvalidCertificate(_) => Some(error.to_string()),
                 _ => None,
@@ -102,23 +98,23 @@ mod disabled {
 
     use tokio::net::TcpStream;
 
-    use crate::client::remote::url::RemoteError;
+    use crate::client::remote::error::RemoteError;
 
     /// No TLS.
     #[derive(Clone, Default)]
-    pub(in super::super) struct Tls;
+    pub(crate) struct Tls;
 
     impl Tls {
-        pub(in super::super) fn of_file(_: &Path) -> Result<Tls, RemoteError> {
+        pub(crate) fn of_file(_: &Path) -> Result<Tls, RemoteError> {
             Err(RemoteError::NoTls)
         }
 
         #[expect(clippy::unused_async, reason = "the same interface as with TLS")]
-        pub(in super::super) async fn connect(&self, _: &str, _: TcpStream) -> io::Result<TcpStream> {
+        pub(crate) async fn connect(&self, _: &str, _: TcpStream) -> io::Result<TcpStream> {
             Err(io::ErrorKind::Unsupported.into())
         }
 
-        pub(in super::super) fn untrusted(_: &io::Error) -> Option<String> {
+        pub(crate) fn untrusted(_: &io::Error) -> Option<String> {
             None
         }
     }
