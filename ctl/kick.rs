@@ -13,7 +13,7 @@ use crate::{
 pub(crate) async fn run(client: &mut Client, output: &Output, options: Kick) -> Result<(), Failure> {
     let name = visible(&options.client);
     let unknown =
-        || Failure::new(Exit::Failed, format!("no client named `{name}` is connected; see `sse-busctl clients`"));
+        || Failure::new(Exit::NoSubscriber, format!("no client named `{name}` is connected; see `sse-busctl clients`"));
     match client.kick(&options.client).await {
         Ok(0) => Err(unknown()),
         Ok(connections) => {

@@ -27,7 +27,7 @@ pub(super) async fn for_subscribers(
     timeout: Option<Duration>,
 ) -> Result<(), Failure> {
     let topic = Topic::parse(topic)
-        .map_err(|e| Failure::new(Exit::Failed, format!("`{}` is not a topic: {e}", visible(topic))))?;
+        .map_err(|e| Failure::new(Exit::Usage, format!("`{}` is not a topic: {e}", visible(topic))))?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let watch = Subscribe::new([CLIENTS]).with_since("now");
     // Subscribe before counting, so that no join in between is missed.

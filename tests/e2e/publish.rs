@@ -126,7 +126,7 @@ fn history_is_printed_and_then_ends() {
     assert_eq!(data(&["nothing/here"]), "");
     let sse = daemon.ctl(&["history", "t/b", "--format", "sse"]).ok().stdout;
     assert_eq!(sse, format!("id: {second}\ndata: b\n\n"));
-    daemon.ctl(&["history", "t", "--since", "soon"]).ends_with(1).says("since_invalid");
+    daemon.ctl(&["history", "t", "--since", "soon"]).ends_with(2).says("since_invalid");
 }
 
 /// Each exit code has one meaning.
@@ -134,7 +134,7 @@ fn history_is_printed_and_then_ends() {
 fn exit_codes_show_what_went_wrong() {
     let mut daemon = Daemon::configured("[limits]\nevent_bytes = 10\n");
     daemon.ctl(&["publish", "t", "x"]).ends_with(0);
-    daemon.ctl(&["publish", "a//b", "x"]).ends_with(1).says("topic_invalid");
+    daemon.ctl(&["publish", "a//b", "x"]).ends_with(2).says("topic_invalid");
     daemon.ctl(&["publish"]).ends_with(2);
     daemon.ctl(&["dance"]).ends_with(2);
     daemon.ctl(&["publish", "t", "--every", "0s"]).ends_with(2);
