@@ -8,7 +8,7 @@ mod wait;
 
 use sse_bus::{
     Client,
-    client::Address,
+    client::{Address, Error},
     protocol::{Ack, Publish},
 };
 
@@ -32,12 +32,16 @@ pub(crate) async fn run(address: &Address, output: &Output, options: cli::Publis
     };
     let mut client = Client::connect(address).await?;
     let (may_be_durable, is_durable) = (options.ack.is_none() && event.retain, event.ack == Ack::Durable);
-    // Pipelined and durable publishes wait without a time limit, so a request with one first checks that the daemon
-    // answers.
-    let status = if pipelined || may_be_durable || is_durable { Some(client.status().await?) } else { None };
-    // With history on disk, a retained event is durable by default.
-    if may_be_durable && status.is_some_and(|status| status.history == "disk") {
-        event.ack = Ack::Durable;
+    if may_be_durable {
+        // With history on disk, a retained event is durable by default. A token that allows only to publish cannot find out.
+        match client.status().await {
+            Ok(status) if status.history == "disk" => event.ack = Ack::Durable,
+            Ok(_) | Err(Error::Denied(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    } else if pipelined || is_durable {
+        // They wait without a time limit, so a request with one first checks that the daemon answers.
+        client.ping().await?;
     }
     if let Some(wanted) = options.wait_for {
         wait::for_subscribers(address, &mut client, &event.topic, wanted, options.timeout).await?;

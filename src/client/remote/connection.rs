@@ -1,6 +1,6 @@
 //! One HTTP/1.1 connection to a daemon elsewhere.
 
-use std::io;
+use std::{error::Error as _, io};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -99,8 +99,12 @@ pub(super) fn broken(error: hyper::Error) -> Error {
     if error.is_parse() {
         return Error::Protocol(error.to_string());
     }
-    match error {
-        error if error.is_incomplete_message() || error.is_closed() || error.is_canceled() => Error::closed(),
-        error => Error::Disconnected(io::Error::other(error)),
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    match cause {
+        _ if error.is_incomplete_message() || error.is_closed() || error.is_canceled() => Error::closed(),
+        Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
+            Error::closed()
+        }
+        _ => Error::Disconnected(io::Error::other(error)),
     }
 }
