@@ -19,6 +19,8 @@ pub(crate) enum ValueError {
     ZeroInterval,
     #[error(transparent)]
     Duration(#[from] humantime::DurationError),
+    #[error("not a number; before other arguments, write --wait-for=1")]
+    WaitFor,
     #[error("the name is empty; leave it out instead")]
     EmptyName,
     #[error("the name has {0} bytes; at most {NAME_MAX} are allowed")]
@@ -54,6 +56,16 @@ pub(super) fn parse_interval(text: &str) -> Result<Duration, ValueError> {
         Duration::ZERO => Err(ValueError::ZeroInterval),
         interval => Ok(interval),
     }
+}
+
+/// Parses how long to try again: a duration or `forever`.
+pub(super) fn parse_retry(text: &str) -> Result<Duration, ValueError> {
+    if text == "forever" { Ok(Duration::MAX) } else { Ok(humantime::parse_duration(text)?) }
+}
+
+/// Parses the number of subscribers to wait for.
+pub(super) fn parse_wanted(text: &str) -> Result<u64, ValueError> {
+    text.parse().map_err(|_| ValueError::WaitFor)
 }
 
 /// Parses the name of a token, which is shown in tables and in descriptions of clients.

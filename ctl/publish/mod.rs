@@ -4,7 +4,10 @@
 mod lines;
 mod repeat;
 pub(crate) mod single;
+mod text;
 mod wait;
+
+use std::time::Duration;
 
 use sse_bus::{
     Client,
@@ -12,8 +15,15 @@ use sse_bus::{
     protocol::{Ack, Publish},
 };
 
-use self::{lines::Lines, repeat::Repeat};
-use crate::{cli, exit::Failure, output::Output};
+use self::{
+    lines::{Lines, Template},
+    repeat::Repeat,
+};
+use crate::{
+    cli,
+    exit::{Exit, Failure},
+    output::Output,
+};
 
 pub(crate) async fn run(address: &Address, output: &Output, options: cli::Publish) -> Result<(), Failure> {
     let mut event = Publish::new(options.topic.unwrap_or_default(), "");
@@ -30,6 +40,9 @@ pub(crate) async fn run(address: &Address, output: &Output, options: cli::Publis
         (false, Some(path)) => single::read_file(path)?,
         (false, None) => single::given_or_stdin(options.data)?,
     };
+    event.data.0 = text::utf8(&event.data.0, options.lossy)
+        .map_err(|e| Failure::new(Exit::Failed, format!("the data cannot be published: {e}")))?
+        .into_owned();
     let mut client = Client::connect(address).await?;
     let (may_be_durable, is_durable) = (options.ack.is_none() && event.retain, event.ack == Ack::Durable);
     if may_be_durable {
@@ -47,7 +60,8 @@ pub(crate) async fn run(address: &Address, output: &Output, options: cli::Publis
         wait::for_subscribers(address, &mut client, &event.topic, wanted, options.timeout).await?;
     }
     if pipelined {
-        let lines = Lines::new(event, options.jsonl, !options.no_reconnect);
+        let retry_for = if options.no_reconnect { Duration::ZERO } else { options.retry_for };
+        let lines = Lines::new(Template::new(event, options.jsonl, options.lossy), retry_for);
         return lines.run(address, client, output).await;
     }
     match options.every {

@@ -1,6 +1,11 @@
 //! `--wait-for`: waits until a topic has subscribers. The bus publishes when clients join, so there is no polling.
 
-use std::{future, time::Duration};
+use std::{
+    future,
+    io::{self, IsTerminal as _},
+    mem,
+    time::Duration,
+};
 
 use sse_bus::{
     Client, FilterSet, Topic,
@@ -32,12 +37,18 @@ pub(super) async fn for_subscribers(
     let watch = Subscribe::new([CLIENTS]).with_since("now");
     // Subscribe before counting, so that no join in between is missed.
     let mut joins = Client::connect(address).await?.subscribe(watch).await?;
-    let mut found = 0;
+    let (mut found, mut has_said_so) = (0, false);
     let waiting = async {
         loop {
             found = subscribers_of(client, &topic).await?;
             if found >= wanted {
                 return Ok(());
+            }
+            if !mem::replace(&mut has_said_so, true) && io::stderr().is_terminal() {
+                eprintln!(
+                    "Waiting for {} of {topic} ({found} of {wanted}); Ctrl-C ends it",
+                    count(wanted, "subscriber")
+                );
             }
             next_join(&mut joins).await?;
         }

@@ -22,7 +22,8 @@ fn data_is_read_from_the_command_line_from_stdin_or_from_a_file() {
     assert_eq!(first.data, "given");
     assert_eq!(stream.data(5), ["stdin", "dash\n", "file\n\n", "", "--hyphens"]);
     daemon.ctl(&["publish", "t", "--file", "missing"]).ends_with(1).says("missing");
-    daemon.ctl_fed(&["publish", "t"], b"\xff\xfe").ends_with(1).says("data_invalid");
+    daemon.ctl_fed(&["publish", "t"], b"ok \xff").ends_with(1).says("not UTF-8 after byte 3").says("--lossy");
+    daemon.ctl_fed(&["publish", "t"], b"\xff\xfeh\0i\0").ends_with(1).says("UTF-16").says("iconv");
 }
 
 #[test]
@@ -70,6 +71,8 @@ fn wait_for_delays_the_publish_until_enough_subscribers_match() {
     drop(other);
     // Enough subscribers are connected already.
     daemon.ctl(&["publish", "t", "y", "--wait-for", "2"]).ok();
+    daemon.ctl(&["publish", "t", "y", "--wait-for"]).ok();
+    daemon.ctl(&["publish", "--wait-for", "t", "y"]).ends_with(2).says("--wait-for=1");
 }
 
 #[test]

@@ -10,20 +10,20 @@ use tokio::time::{Instant, sleep};
 
 use crate::signals::Signals;
 
-/// How long to try to reconnect before the command fails.
-pub(super) const OUTAGE_MAX: Duration = Duration::from_secs(30);
 /// The waits between two attempts.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(1) };
 
 /// A time without a connection.
 pub(super) struct Outage {
-    until: Instant,
+    /// None is the end of time.
+    until: Option<Instant>,
     attempt: u32,
 }
 
 impl Outage {
-    pub(super) fn new() -> Outage {
-        Outage { until: Instant::now() + OUTAGE_MAX, attempt: 0 }
+    /// An outage that ends the command after `retry_for`.
+    pub(super) fn new(retry_for: Duration) -> Outage {
+        Outage { until: Instant::now().checked_add(retry_for), attempt: 0 }
     }
 
     /// Waits until a daemon answers.
@@ -41,7 +41,7 @@ impl Outage {
         if self.attempt == 0 {
             eprintln!("sse-busctl: {error}; reconnecting");
         }
-        while error.is_transient() && Instant::now() < self.until {
+        while error.is_transient() && self.until.is_none_or(|until| Instant::now() < until) {
             let connected = async {
                 sleep(BACKOFF.wait(self.attempt)).await;
                 self.attempt += 1;
