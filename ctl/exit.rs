@@ -77,7 +77,7 @@ impl From<Exit> for Failure {
 /// Returns the exit code for the error code of a refusal: the same whether this program or the daemon refuses.
 pub(crate) fn of_code(code: ErrorCode) -> Exit {
     match code {
-        ErrorCode::Denied => Exit::Denied,
+        ErrorCode::Denied | ErrorCode::KeptOut => Exit::Denied,
         ErrorCode::ClientUnknown => Exit::NoSubscriber,
         ErrorCode::TopicInvalid
         | ErrorCode::FilterInvalid

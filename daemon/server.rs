@@ -29,7 +29,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    access::{Access, RefusedNames},
+    access::{Access, KeptOutClients, RefusedNames},
     cli::HistoryKind,
     clock::Machine,
     config::Config,
@@ -76,6 +76,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     let daemon = Arc::new(Daemon {
         access: Arc::new(access),
         refused_origins: RefusedNames::default(),
+        kept_out: KeptOutClients::default(),
         refused_hosts: RefusedNames::default(),
         events: EventLog::new(&bus),
         store,

@@ -85,6 +85,11 @@ pub const TICKETS_MAX: usize = 1000;
 /// How long a ticket is valid after it was issued, and after the last stream that used it has ended.
 pub const TICKET: Duration = Duration::from_mins(1);
 
+/// Maximum number of clients that are kept out after a kick. More are refused.
+pub const KEPT_OUT_MAX: usize = 1000;
+/// Maximum time for which a client is kept out. A longer one is refused.
+pub const KEEP_OUT_MAX: Duration = Duration::from_hours(24);
+
 /// How long a new connection may take to send its first byte or its HTTP head. Then it is closed.
 pub const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// How long a request that has begun (a line, a frame, a body) may take to arrive. Then it is refused and its

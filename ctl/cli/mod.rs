@@ -19,7 +19,7 @@ mod subscribe;
 mod token;
 mod values;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{
     Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, builder::BoolishValueParser, error::ErrorKind,
@@ -107,6 +107,12 @@ pub(crate) struct Kick {
     /// The id or name of the client
     #[arg(add = completers::clients())]
     pub(crate) client: String,
+    /// Keep the client out for this time, such as `1m`, at most a day; `0s` lets it in again
+    ///
+    /// A client is recognized by its name, or else by its token or its process on the local socket.
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration, env = "SSE_BUS_KICK_FOR",
+        hide_env = true)]
+    pub(crate) keep_out: Option<Duration>,
 }
 
 #[derive(Debug, Args)]

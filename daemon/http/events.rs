@@ -47,7 +47,9 @@ pub(super) async fn stream(
     let (client, subscribed) = match api::subscribe(&daemon, &caller, subscription) {
         Ok(subscribed) => subscribed,
         // Browsers give up for good on any status but 200.
-        Err(refused) if matches!(refused.code, ErrorCode::LimitSubscribers | ErrorCode::LimitFilters) => {
+        Err(refused)
+            if matches!(refused.code, ErrorCode::LimitSubscribers | ErrorCode::LimitFilters | ErrorCode::KeptOut) =>
+        {
             tracing::warn!(from = %caller, "refused a subscriber: {refused}");
             let counted = Extension(RefusedWith(refused.code));
             let body = [comment(&refused), retry(RETRY_WHEN_FULL)].concat();

@@ -14,6 +14,7 @@ pub(super) enum Operation {
     Stream,
     Publish,
     Ticket,
+    Kick,
     /// Opens the dashboard, whose URL contains what it shows.
     Page,
     /// Any other request; it takes no parameters.
@@ -21,8 +22,8 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Operation; 5] =
-        [Operation::Stream, Operation::Publish, Operation::Ticket, Operation::Page, Operation::Other];
+    const ALL: [Operation; 6] =
+        [Operation::Stream, Operation::Publish, Operation::Ticket, Operation::Kick, Operation::Page, Operation::Other];
 
     /// The names of the parameters; some have several.
     fn parameters(self) -> &'static [&'static str] {
@@ -43,6 +44,7 @@ impl Operation {
             ],
             Operation::Publish => &["type", "to", "retain", "ttl", "ack", "header"],
             Operation::Ticket => &["client"],
+            Operation::Kick => &["for"],
             Operation::Page => &["topic", "since"],
             Operation::Other => &[],
         }
@@ -53,6 +55,7 @@ impl Operation {
             Operation::Stream => "a stream (GET /events)",
             Operation::Publish => "a publish (POST /events/TOPIC)",
             Operation::Ticket => "POST /tickets",
+            Operation::Kick => "a kick (DELETE /clients/CLIENT)",
             Operation::Page => "the dashboard at /",
             Operation::Other => "this request",
         }
@@ -99,6 +102,7 @@ mod tests {
             (Operation::Publish, "since=all", "`since` is a parameter of a stream (GET /events), not of a publish"),
             (Operation::Publish, "colour=red", "takes type, to, retain, ttl, ack, header"),
             (Operation::Ticket, "cliend=a", "did you mean `client`?"),
+            (Operation::Kick, "far=1m", "did you mean `for`?"),
             (Operation::Page, "topics=a", "did you mean `topic`?"),
             (Operation::Other, "pretty", "unknown parameter `pretty`; this request takes none"),
             (Operation::Other, "%66oo%0a=1", "`foo\\n`"),

@@ -120,6 +120,18 @@ pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
     Ok(publish)
 }
 
+/// Reads a request to kick a client: how long it is kept out.
+pub(super) fn kick(query: &str) -> Result<Option<Duration>, Refused> {
+    Operation::Kick.check(query)?;
+    match parse(query.as_bytes()).filter(|(name, _)| name == "for").last() {
+        Some((_, time)) => match humantime::parse_duration(&time) {
+            Ok(time) => Ok(Some(time)),
+            Err(_) => Err(bad_parameter("for", "write a duration such as 10m")),
+        },
+        None => Ok(None),
+    }
+}
+
 /// Parses the interval of heartbeats.
 fn interval(text: &str) -> Result<Duration, Refused> {
     let given = humantime::parse_duration(text).ok();

@@ -239,6 +239,7 @@ impl<'a> Session<'a> {
     fn admit(&mut self, publish: Publish) -> Result<Publication, Refused> {
         if self.client.is_none() {
             let process = self.caller.address.to_string();
+            self.daemon.kept_out.check(None, &process, self.codec.name())?;
             self.client = Some(ClientGuard::publisher(&self.daemon.bus, process, self.codec.name())?);
         }
         api::admit(self.daemon, &self.caller, publish)
@@ -269,7 +270,10 @@ impl<'a> Session<'a> {
         Ok(match request {
             Request::Clients {} => Reply::Clients(admin.clients().await),
             Request::Topics {} => Reply::Topics(admin.topics().await),
-            Request::Kick { client } => Reply::Kicked { connections: admin.kick(&client).await? },
+            Request::Kick { client, for_ms: None } => Reply::Kicked { connections: admin.kick(&client).await? },
+            Request::Kick { client, for_ms: Some(time) } => {
+                Reply::Kicked { connections: admin.kick_for(&client, Duration::from_millis(time)).await? }
+            }
             Request::Status {} => Reply::Status(Box::new(admin.status())),
             Request::Config {} => Reply::Config(admin.config()),
             // Publishes go through the batch, and there are no other requests.

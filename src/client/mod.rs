@@ -24,6 +24,8 @@ mod transport;
 
 #[cfg(feature = "remote")]
 pub use self::remote::{Remote, RemoteError};
+use std::time::Duration;
+
 use self::transport::Transport;
 pub use self::{
     address::Address,
@@ -31,7 +33,10 @@ pub use self::{
     publisher::{Finished, Publisher, Replies},
     subscription::{Backoff, Item, Subscription},
 };
-use crate::protocol::{ClientInfo, Publish, Published, Reply, Request, Setting, Status, Subscribe, TopicInfo};
+use crate::{
+    protocol::{ClientInfo, Publish, Published, Reply, Request, Setting, Status, Subscribe, TopicInfo},
+    time::whole_millis,
+};
 
 /// A connection to the daemon.
 ///
@@ -118,7 +123,21 @@ impl Client {
 
     /// Closes all connections of a client, given by id or name. Returns their number.
     pub async fn kick(&mut self, client: &str) -> Result<u64, Error> {
-        match self.0.request(&Request::Kick { client: client.into() }).await? {
+        self.kicked(Request::Kick { client: client.into(), for_ms: None }).await
+    }
+
+    /// Closes all connections of a client, given by id or name, and refuses further ones for a while, at most
+    /// [`KEEP_OUT_MAX`](crate::limits::KEEP_OUT_MAX). Zero lets the client in again. Returns the number of closed
+    /// connections. Earlier daemons do not support this request.
+    ///
+    /// The client is recognized by its name. Without a name it is recognized by its token, or by its process if that uses
+    /// the library or JSON lines on the local socket; other clients cannot be kept out.
+    pub async fn kick_for(&mut self, client: &str, time: Duration) -> Result<u64, Error> {
+        self.kicked(Request::Kick { client: client.into(), for_ms: Some(whole_millis(time)) }).await
+    }
+
+    async fn kicked(&mut self, request: Request) -> Result<u64, Error> {
+        match self.0.request(&request).await? {
             Reply::Kicked { connections } => Ok(connections),
             other => Err(Error::unexpected(&other)),
         }

@@ -92,6 +92,8 @@ error_codes! {
     NotDurable = "not_durable",
     /// The peer is not authorized.
     Denied = "denied",
+    /// The client was disconnected, and is kept out for a while.
+    KeptOut = "kept_out",
     /// The daemon is stopping.
     Stopping = "stopping",
     /// The event's data is too large.
@@ -112,6 +114,8 @@ error_codes! {
     LimitRetained = "limit_retained_bytes",
     /// The token has too many tickets.
     LimitTickets = "limit_tickets",
+    /// Too many clients are kept out.
+    LimitKeptOut = "limit_kept_out",
     /// A code that this version does not define.
     Other = "other",
 }

@@ -21,7 +21,7 @@ mod wire;
 pub(crate) use self::reply::{EventBody, EventReply};
 pub use self::{
     error::{ErrorCode, Refused},
-    info::{ClientInfo, LimitInfo, RefusedHost, RefusedOrigin, Status, TopicInfo},
+    info::{ClientInfo, KeptOut, LimitInfo, RefusedHost, RefusedOrigin, Status, TopicInfo},
     reply::{END, EventMessage, Published, Reply, Subscribed},
     request::{Ack, InvalidSlow, Payload, Publish, Request, Slow, Subscribe},
     setting::Setting,

@@ -25,6 +25,9 @@ pub enum Request {
     Kick {
         /// The id or name of the client.
         client: String,
+        /// Milliseconds for which the client is kept out, by its name or else by its token or local process.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
     },
     /// Report the state of the daemon.
     Status {},

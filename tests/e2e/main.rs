@@ -28,6 +28,7 @@ mod hosts;
 mod http2;
 mod idle;
 mod injection;
+mod kick;
 mod lifecycle;
 mod limits;
 mod listen;

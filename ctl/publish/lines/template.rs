@@ -8,7 +8,7 @@ use super::json::{self, LineError};
 use crate::publish::{single, text};
 
 /// The event from the command line, of which each line provides the data or, as a JSON object, any fields.
-pub(in super::super) struct Template {
+pub(crate) struct Template {
     event: Publish,
     /// Lines are JSON objects.
     is_json: bool,
@@ -20,7 +20,7 @@ pub(in super::super) struct Template {
 
 impl Template {
     /// Lines are the data of events like `event`, or JSON objects with fields that override it.
-    pub(in super::super) fn new(event: Publish, is_json: bool, is_lossy: bool) -> Template {
+    pub(crate) fn new(event: Publish, is_json: bool, is_lossy: bool) -> Template {
         Template { event, is_json, is_lossy, has_warned: Cell::new(false) }
     }
 

@@ -62,8 +62,12 @@ impl Session {
             Request::Topics {} => self.get("/topics").await.map(Reply::Topics),
             Request::Status {} => self.get("/status").await.map(Reply::Status),
             Request::Config {} => self.get("/config").await.map(Reply::Config),
-            Request::Kick { client } => {
-                let route = format!("/clients/{}", utf8_percent_encode(client, PART));
+            Request::Kick { client, for_ms } => {
+                let mut route = format!("/clients/{}", utf8_percent_encode(client, PART));
+                if let Some(time) = for_ms {
+                    // Writing to a String cannot fail.
+                    let _ = write!(route, "?for={time}ms");
+                }
                 let Kicked { connections } = self.answer(Method::DELETE, &route, Bytes::new(), ANSWER).await?;
                 Ok(Reply::Kicked { connections })
             }
