@@ -8,7 +8,7 @@
 //!
 //! Each line depends on those above it alone; `tests/circles` checks that.
 //!
-//! - `cli`, `listen`, `origin`, `tls`: flags and the types of their values. `clock`: the time. `logging` writes the log from its
+//! - `origin`, `tls`: the types of values in the configuration. `clock`: the time. `logging` writes the log from its
 //!   own thread, and bounds how much peers can cause.
 //! - `config` reads flags, environment and file.
 //! - `memory` returns freed memory to the system; `unauthenticated` bounds the memory of peers without a token.
@@ -26,7 +26,6 @@
 
 mod access;
 mod api;
-mod cli;
 mod client_guard;
 mod clock;
 mod config;
@@ -38,7 +37,6 @@ mod http;
 mod ipc;
 #[cfg(target_os = "macos")]
 mod launchd;
-mod listen;
 mod log;
 mod logging;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -59,10 +57,9 @@ use std::{
     process::ExitCode,
 };
 
-use sse_bus::limits::DRAIN;
+use sse_bus::{flags::Check, limits::DRAIN};
 
 use crate::{
-    cli::Check,
     config::{Config, Given, InheritedSockets, Mode, report},
     logging::Log,
     service_manager::Sockets,

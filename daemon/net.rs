@@ -3,11 +3,9 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use socket2::SockRef;
-use sse_bus::socket_owner;
+use sse_bus::{listen::Listen, socket_owner};
 use tokio::net::{TcpListener, TcpSocket};
 use tracing::warn;
-
-use crate::listen::Listen;
 
 /// Connections that wait to be accepted, for many clients that reconnect in one instant. The kernel may lower it.
 pub(crate) const BACKLOG: u32 = 4096;

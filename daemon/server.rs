@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use sse_bus::{
     Epoch,
     bus::{Bus, Now, history::Memory},
+    flags::HistoryKind,
     limits::{DRAIN, HOT_BYTES},
     time::unix_now,
     tokens::TokenFile,
@@ -30,7 +31,6 @@ use tracing::{info, warn};
 
 use crate::{
     access::{Access, RefusedNames},
-    cli::HistoryKind,
     clock::Machine,
     config::Config,
     connection_limits::ConnectionLimits,

@@ -28,7 +28,9 @@ use bytesize::ByteSize;
 use sse_bus::{
     Endpoint,
     endpoint::state_dir,
+    flags::{HistoryKind, LogFormat, Settings},
     limits::{EVENT_MAX, Limits},
+    listen::Listen,
     protocol::Setting,
     retention::Retention,
 };
@@ -44,8 +46,6 @@ pub(crate) use self::{
     topics::TopicTable,
 };
 use crate::{
-    cli::{HistoryKind, LogFormat, Settings},
-    listen::Listen,
     logging::LogFilter,
     origin::{Authority, Origin},
     tls::Tls,
