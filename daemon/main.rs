@@ -53,6 +53,7 @@ mod tls;
 mod unauthenticated;
 
 use std::{
+    error::Error,
     io::{self, ErrorKind, Write as _},
     process::ExitCode,
 };
@@ -125,15 +126,20 @@ fn run(given: &Given, inherited: InheritedSockets, sockets: Sockets) -> ExitCode
     exit_code(ended)
 }
 
+/// The output cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the output: {0}")]
+struct OutputError(io::Error);
+
 /// Prints to stdout. A reader that has closed it, as in `sse-busd --print-config | head`, is not an error.
-fn print(text: &str) -> Result<(), String> {
+fn print(text: &str) -> Result<(), OutputError> {
     match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("cannot write the output: {error}")),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(OutputError(error)),
         _ => Ok(()),
     }
 }
 
-fn exit_code(result: Result<(), String>) -> ExitCode {
+fn exit_code<E: Error>(result: Result<(), E>) -> ExitCode {
     result.map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
 }
 
