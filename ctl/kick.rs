@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use sse_bus::{Client, client, protocol::ErrorCode};
+use sse_bus::{
+    Client, client,
+    protocol::{ClientRole, ErrorCode},
+};
 
 use crate::{
     cli::Kick,
@@ -45,5 +48,5 @@ pub(crate) async fn run(client: &mut Client, output: &Output, options: Kick) -> 
 async fn is_subscriber(client: &mut Client, kicked: &str) -> bool {
     let clients = client.clients().await.unwrap_or_default();
     let is_kicked = |id: &str, name: Option<&str>| id == kicked || name == Some(kicked);
-    clients.iter().any(|c| is_kicked(&c.id, c.name.as_deref()) && c.role == "subscriber")
+    clients.iter().any(|c| is_kicked(&c.id, c.name.as_deref()) && c.role == ClientRole::Subscriber)
 }

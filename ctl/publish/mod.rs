@@ -12,7 +12,7 @@ use std::time::Duration;
 use sse_bus::{
     Client,
     client::{Address, Error},
-    protocol::{Ack, Publish},
+    protocol::{Ack, HistoryKind, Publish},
 };
 
 use self::{
@@ -48,7 +48,7 @@ pub(crate) async fn run(address: &Address, output: &Output, options: cli::Publis
     if may_be_durable {
         // With history on disk, a retained event is durable by default. A token that allows only to publish cannot find out.
         match client.status().await {
-            Ok(status) if status.history == "disk" => event.ack = Ack::Durable,
+            Ok(status) if status.history == HistoryKind::Disk => event.ack = Ack::Durable,
             Ok(_) | Err(Error::Denied(_)) => {}
             Err(error) => return Err(error.into()),
         }

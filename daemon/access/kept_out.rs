@@ -14,7 +14,7 @@ use std::{
 use humantime::format_duration;
 use sse_bus::{
     limits::{KEEP_OUT_MAX, KEPT_OUT_MAX},
-    protocol::{ClientInfo, ErrorCode, KeptOut, Refused},
+    protocol::{ClientInfo, ErrorCode, KeptOut, Refused, Transport},
     time::{unix_now, whole_millis},
 };
 
@@ -34,7 +34,7 @@ impl KeptOutClients {
             return Err(Refused::new(ErrorCode::RequestInvalid, format!("a client is kept out for at most {most}")));
         }
         let identities = clients.iter().map(|client| {
-            identity(client.name.as_deref(), &client.peer, &client.via).ok_or_else(|| {
+            identity(client.name.as_deref(), &client.peer, client.via).ok_or_else(|| {
                 let message = format!(
                     "client {} cannot be kept out: it has no name, token or process by which it could be recognized; \
                      nothing was closed",
@@ -71,8 +71,8 @@ impl KeptOutClients {
         kept_out.get_mut(client).map(|until| *until = now + time.min(KEEP_OUT_MAX)).is_some()
     }
 
-    /// Refuses a client that is kept out. `via` is the format of its connection.
-    pub(crate) fn check(&self, name: Option<&str>, peer: &str, via: &str) -> Result<(), Refused> {
+    /// Refuses a client that is kept out. `via` is the transport of its connection.
+    pub(crate) fn check(&self, name: Option<&str>, peer: &str, via: Transport) -> Result<(), Refused> {
         match self.rest(name, peer, via) {
             Some(rest) => {
                 let rest = format_duration(Duration::from_secs(rest.as_secs() + 1));
@@ -84,7 +84,7 @@ impl KeptOutClients {
     }
 
     /// Returns how long a client is still kept out.
-    fn rest(&self, name: Option<&str>, peer: &str, via: &str) -> Option<Duration> {
+    fn rest(&self, name: Option<&str>, peer: &str, via: Transport) -> Option<Duration> {
         let now = Instant::now();
         let kept_out = self.lock(now);
         if kept_out.is_empty() {
@@ -112,10 +112,10 @@ impl KeptOutClients {
 }
 
 /// Returns the text by which a client is recognized when it connects again.
-fn identity<'a>(name: Option<&'a str>, peer: &'a str, via: &str) -> Option<&'a str> {
+fn identity<'a>(name: Option<&'a str>, peer: &'a str, via: Transport) -> Option<&'a str> {
     // The peer is displayed as in `Caller`.
     let token = peer.find("(token ").map(|at| &peer[at..]);
-    let process = (via != "sse" && peer.parse::<SocketAddr>().is_err()).then_some(peer);
+    let process = (via != Transport::Sse && peer.parse::<SocketAddr>().is_err()).then_some(peer);
     name.or(token).or(process)
 }
 
@@ -123,7 +123,7 @@ fn identity<'a>(name: Option<&'a str>, peer: &'a str, via: &str) -> Option<&'a s
 mod tests {
     use super::*;
 
-    fn client(name: Option<&str>, peer: &str, via: &str) -> ClientInfo {
+    fn client(name: Option<&str>, peer: &str, via: Transport) -> ClientInfo {
         let fields = serde_json::json!({"id": "c1", "name": name, "role": "subscriber", "via": via, "peer": peer,
             "filters": [], "connected": 0, "events": 0, "lag": 0});
         serde_json::from_value(fields).unwrap()
@@ -135,16 +135,20 @@ mod tests {
     fn a_client_is_recognized_by_its_name_else_by_its_token_or_process() {
         for (kicked, kept_out, let_in) in [
             (
-                (Some("tab"), "127.0.0.1:1 (token a)", "sse"),
-                (Some("tab"), "127.0.0.1:2 (token b)", "sse"),
-                (None, "127.0.0.1:1 (token a)", "sse"),
+                (Some("tab"), "127.0.0.1:1 (token a)", Transport::Sse),
+                (Some("tab"), "127.0.0.1:2 (token b)", Transport::Sse),
+                (None, "127.0.0.1:1 (token a)", Transport::Sse),
             ),
             (
-                (None, "127.0.0.1:1 (token a)", "sse"),
-                (Some("tab"), "127.0.0.1:2 (token a)", "sse"),
-                (None, "127.0.0.1:1 (token b)", "sse"),
+                (None, "127.0.0.1:1 (token a)", Transport::Sse),
+                (Some("tab"), "127.0.0.1:2 (token a)", Transport::Sse),
+                (None, "127.0.0.1:1 (token b)", Transport::Sse),
             ),
-            ((None, "python3 (pid 7)", "json"), (None, "python3 (pid 7)", "binary"), (None, "python3 (pid 8)", "json")),
+            (
+                (None, "python3 (pid 7)", Transport::Json),
+                (None, "python3 (pid 7)", Transport::Binary),
+                (None, "python3 (pid 8)", Transport::Json),
+            ),
         ] {
             let table = KeptOutClients::default();
             table.keep_out(&[client(kicked.0, kicked.1, kicked.2)], MINUTE).unwrap();
@@ -161,7 +165,7 @@ mod tests {
     fn a_client_that_cannot_be_recognized_is_not_kept_out() {
         let table = KeptOutClients::default();
         for peer in ["127.0.0.1:1", "[::1]:1", "nginx (pid 7)"] {
-            let clients = [client(Some("tab"), "127.0.0.1:2", "sse"), client(None, peer, "sse")];
+            let clients = [client(Some("tab"), "127.0.0.1:2", Transport::Sse), client(None, peer, Transport::Sse)];
             assert_eq!(table.keep_out(&clients, MINUTE).unwrap_err().code, ErrorCode::RequestInvalid, "{peer}");
         }
         assert_eq!(table.list(), []);
@@ -170,7 +174,7 @@ mod tests {
     #[test]
     fn the_table_and_the_time_are_bounded() {
         let table = KeptOutClients::default();
-        let named = |n: usize| client(Some(&format!("tab {n}")), "", "sse");
+        let named = |n: usize| client(Some(&format!("tab {n}")), "", Transport::Sse);
         let many: Vec<_> = (0..KEPT_OUT_MAX).map(named).collect();
         table.keep_out(&many, MINUTE).unwrap();
         assert_eq!(table.keep_out(&[named(KEPT_OUT_MAX)], MINUTE).unwrap_err().code, ErrorCode::LimitKeptOut);

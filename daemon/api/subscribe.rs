@@ -33,7 +33,7 @@ pub(crate) fn subscribe(
     subscription: Subscription,
 ) -> Result<(ClientGuard, Subscribed), Refused> {
     let (name, peer) = (subscription.description.name.clone(), subscription.description.peer.clone());
-    let via = subscription.format.via();
+    let via = subscription.format.transport();
     let is_kept_out = || daemon.kept_out.check(name.as_ref().map(ClientName::as_str), &peer, via);
     is_kept_out()?;
     let (client, subscribed) = ClientGuard::subscriber(&daemon.bus, subscription)?;

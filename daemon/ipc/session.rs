@@ -239,8 +239,9 @@ impl<'a> Session<'a> {
     fn admit(&mut self, publish: Publish) -> Result<Publication, Refused> {
         if self.client.is_none() {
             let process = self.caller.address.to_string();
-            self.daemon.kept_out.check(None, &process, self.codec.name())?;
-            self.client = Some(ClientGuard::publisher(&self.daemon.bus, process, self.codec.name())?);
+            let transport = self.codec.format().transport();
+            self.daemon.kept_out.check(None, &process, transport)?;
+            self.client = Some(ClientGuard::publisher(&self.daemon.bus, process, transport)?);
         }
         api::admit(self.daemon, &self.caller, publish)
     }
