@@ -99,7 +99,9 @@ fn lines_survive_a_restart() {
     });
     publisher.stderr.wait_for("reconnected");
     publisher.finish().ok().says("3 events accepted");
-    assert_eq!(daemon.ctl(&["history", "t", "--format", "data"]).ok().stdout, "3\n");
+    // The first two are published again if their answers were lost.
+    let past = daemon.ctl(&["history", "t", "--format", "data"]).ok().stdout;
+    assert!(["3\n", "2\n3\n", "1\n2\n3\n"].contains(&&*past), "{past}");
 }
 
 /// A browser reconnects only after status 200, so the reason is in the stream.
