@@ -15,7 +15,7 @@ use super::{
 use crate::{event::Event, protocol::Published};
 
 impl Bus {
-    /// Delivers an event to the clients with an address. The answer counts those that took it.
+    /// Delivers an event to the clients with an address. The reply counts those that received it.
     pub(super) fn unicast(&mut self, address: &str, publication: &Publication, now: Now) -> Published {
         let Publication { topic, event_type, headers, data, .. } = publication.clone();
         let event = Event { id: self.position(), topic, event_type, headers, data, time: now.unix };
