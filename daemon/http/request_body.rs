@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::error::Refusal;
 
-/// Reads a body within [`REQUEST`], or returns nothing if it has more than `most` bytes.
+/// Reads a body within [`REQUEST`], or returns None if it has more than `most` bytes.
 pub(super) async fn read(body: Body, most: usize) -> Result<Option<Vec<u8>>, Refusal> {
     let whole = timeout(REQUEST, read_whole(body, most)).await.map_err(|_| {
         let message = format!("the body did not arrive within {} s", REQUEST.as_secs());
@@ -23,7 +23,7 @@ pub(super) async fn read(body: Body, most: usize) -> Result<Option<Vec<u8>>, Ref
     })
 }
 
-/// Reads a body, or returns nothing if it has more than `most` bytes. Frames are copied as they arrive: a frame of one byte may
+/// Reads a body, or returns None if it has more than `most` bytes. Frames are copied as they arrive: a frame of one byte may
 /// pin the memory of many.
 async fn read_whole(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, axum::Error> {
     if body.size_hint().lower() > most as u64 {

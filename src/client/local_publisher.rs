@@ -1,6 +1,6 @@
 //! The two halves of a pipelined connection to the local socket. See [`client::Publisher`](super::Publisher).
 //!
-//! If the answers are not read, the publisher blocks once the buffers of the socket are full.
+//! If the replies are not read, the publisher blocks once the buffers of the socket are full.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::protocol::{Ack, Publish, Reply, Request};
 
-/// The publishes that wait for an answer. The lock is held for a few instructions, never across an await.
+/// The publishes that wait for a reply. The lock is held for a few instructions, never across an await.
 #[derive(Debug, Default)]
 struct Awaited {
     /// Numbers of publishes in order, as runs: the first number and the count.
@@ -56,7 +56,7 @@ pub(super) fn split(session: Session) -> (Publisher, Replies) {
     writer.half_closes = true;
     let awaited = Arc::new(Mutex::new(Awaited::default()));
     let before = writer.requests();
-    // Skip the answers to requests that timed out before the split.
+    // Skip the replies to requests that timed out before the split.
     let skip = before - answered;
     (
         Publisher { writer, before, awaited: Arc::clone(&awaited) },
@@ -91,7 +91,7 @@ impl Publisher {
 
     /// Writes everything that is buffered and a final request.
     pub(super) async fn finish(mut self) -> Result<Finished, Error> {
-        // Answers come in order, so the answer to a final request means that all requests before it were processed.
+        // Replies come in order, so the reply to a final request means that all requests before it were processed.
         // This also works on named pipes, which cannot be closed in one direction.
         let number = self.writer.push(&Request::Status {})? - self.before;
         lock(&self.awaited).last = Some(number);
@@ -106,7 +106,7 @@ pub(super) struct Finished {
     _writer: Writer,
 }
 
-/// The half that returns the answers.
+/// The half that returns the replies.
 #[derive(Debug)]
 pub(super) struct Replies {
     reader: Reader,

@@ -1,7 +1,7 @@
-//! The two halves of a pipelined connection: [`Publisher`] sends, [`Replies`] returns the answers, each with the number
+//! The two halves of a pipelined connection: [`Publisher`] sends, [`Replies`] returns the replies, each with the number
 //! of its publish.
 //!
-//! Both must be used concurrently: if the answers are not read, the publisher blocks once the buffers are full. This also
+//! Both must be used concurrently: if the replies are not read, the publisher blocks once the buffers are full. This also
 //! bounds the memory of both.
 
 #[cfg(feature = "remote")]
@@ -66,7 +66,7 @@ impl Publisher {
         }
     }
 
-    /// Writes everything that is buffered, so that [`Replies::next`] returns `None` after all answers and refusals.
+    /// Writes everything that is buffered, so that [`Replies::next`] returns `None` after all replies and refusals.
     ///
     /// The connection stays open until the returned value is dropped; drop it after the replies have ended.
     pub async fn finish(self) -> Result<Finished, Error> {
@@ -86,7 +86,7 @@ impl Publisher {
 #[must_use = "dropping it closes the sending direction before the replies have arrived"]
 pub struct Finished(#[expect(dead_code, reason = "keeps the local connection open")] Option<local::Finished>);
 
-/// The half that returns the answers.
+/// The half that returns the replies.
 #[derive(Debug)]
 pub struct Replies(Receiver);
 
@@ -98,8 +98,8 @@ enum Receiver {
 }
 
 impl Replies {
-    /// Returns the next answer and the number of its publish. Publishes with [`Ack::None`](crate::protocol::Ack::None)
-    /// are answered only if they are refused. Returns `None` after the last answer, once the publisher has
+    /// Returns the next reply and the number of its publish. Publishes with [`Ack::None`](crate::protocol::Ack::None)
+    /// are answered only if they are refused. Returns `None` after the last reply, once the publisher has
     /// [finished](Publisher::finish). Cancel-safe.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! A connection with its request counter: sends a request and waits for its answer.
+//! A connection with its request counter: sends a request and waits for its reply.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -23,7 +23,7 @@ pub(super) struct Session {
     pub(super) endpoint: Endpoint,
     pub(super) reader: Reader,
     pub(super) writer: Writer,
-    /// The number of answers received. The writer counts the requests.
+    /// The number of replies received. The writer counts the requests.
     pub(super) answered: u64,
 }
 
@@ -36,13 +36,13 @@ impl Session {
         Ok(Session { endpoint: endpoint.clone(), reader, writer, answered: 0 })
     }
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its reply.
     pub(super) async fn request(&mut self, request: &Request) -> Result<Reply, Error> {
         let number = self.writer.push(request)?;
         self.answer(number, ANSWER).await
     }
 
-    /// Publishes one event and waits for the answer, without a time limit if it is to be durable.
+    /// Publishes one event and waits for the reply, without a time limit if it is to be durable.
     pub(super) async fn publish(&mut self, publish: &Publish) -> Result<Published, Error> {
         let number = match publish.ack {
             Ack::None => self.writer.push_publish(&Publish { ack: Ack::Accepted, ..publish.clone() })?,
@@ -55,7 +55,7 @@ impl Session {
         }
     }
 
-    /// Publishes events without waiting for each answer before sending the next.
+    /// Publishes events without waiting for each reply before sending the next.
     pub(super) async fn publish_many(
         &mut self,
         publishes: impl Iterator<Item = Publish>,
@@ -97,7 +97,7 @@ impl Session {
                 Ok(reply) => {
                     self.answered += 1;
                     match reply {
-                        // The answer to an earlier request that timed out.
+                        // The reply to an earlier request that timed out.
                         _ if self.answered < number => continue,
                         Reply::Published(accepted) => Ok(accepted),
                         Reply::Error(refused) => Err(refused),
@@ -124,7 +124,7 @@ impl Session {
         }
     }
 
-    /// Sends what is buffered and waits for the answer to request `number`, at most for `patience`.
+    /// Sends what is buffered and waits for the reply to request `number`, at most for `patience`.
     pub(super) async fn answer(&mut self, number: u64, patience: Duration) -> Result<Reply, Error> {
         match timeout(patience, self.exchange(number)).await {
             Ok(outcome) => outcome,
@@ -143,7 +143,7 @@ impl Session {
                 _ => self.answered += 1,
             }
             match reply {
-                // The answer to an earlier request whose call was dropped or timed out.
+                // The reply to an earlier request whose call was dropped or timed out.
                 _ if self.answered < number => {}
                 Reply::Error(refused) => return Err(Error::refused(refused)),
                 reply => return Ok(reply),

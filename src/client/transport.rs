@@ -36,7 +36,7 @@ impl Transport {
         }
     }
 
-    /// Sends a request and waits for its answer. Not for publishes and subscriptions.
+    /// Sends a request and waits for its reply. Not for publishes and subscriptions.
     pub(super) async fn request(&mut self, request: &Request) -> Result<Reply, Error> {
         match self {
             Transport::Local(session) => session.request(request).await,
@@ -63,7 +63,7 @@ impl Transport {
         }
     }
 
-    /// Publishes events without waiting for each answer before sending the next.
+    /// Publishes events without waiting for each reply before sending the next.
     pub(super) async fn publish_many(
         &mut self,
         publishes: impl Iterator<Item = Publish>,
