@@ -75,6 +75,29 @@ fn wait_for_delays_the_publish_until_enough_subscribers_match() {
     daemon.ctl(&["publish", "--wait-for", "t", "y"]).ends_with(2).says("--wait-for=1");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn waiting_for_subscribers_is_reported_on_a_terminal() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use std::{fs::File, io::Read as _, process::Stdio};
+
+    let daemon = Daemon::start(&[]);
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let path = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+    let mut command = daemon.sandbox.busctl(&["publish", "t", "x", "--wait-for", "2"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::options().write(true).open(path).unwrap());
+    let mut waiting = command.spawn().unwrap();
+    let mut shown = vec![0; 4096];
+    let read = File::from(terminal).read(&mut shown).unwrap();
+    let shown = String::from_utf8_lossy(&shown[..read]);
+    assert!(shown.contains("Waiting for 2 subscribers of t (0 of 2)"), "{shown}");
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+    daemon.ctl(&["publish", "t", "x", "--wait-for", "2", "--timeout", "0s"]).ends_with(4);
+}
+
 #[test]
 fn publishing_without_subscribers_succeeds_unless_they_are_waited_for() {
     let daemon = Daemon::start(&[]);

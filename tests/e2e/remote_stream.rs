@@ -156,9 +156,9 @@ fn all_commands_work_through_nginx_below_a_path() {
     daemon.wait_for_subscribers(1);
     remote(&["publish", "a/é", "1"]).ok();
     assert_eq!(subscriber.line(), "1");
-    let lines: String = (2..20_000).map(|n| format!("{n}\n")).collect();
-    daemon.ctl_fed(&["--url", &base, "publish", "a/é", "--lines"], lines.as_bytes()).ok();
-    for line in lines.lines() {
+    let lines: Vec<String> = (2..20_000).map(|n| n.to_string()).collect();
+    daemon.ctl_fed(&["--url", &base, "publish", "a/é", "--lines"], lines.join("\n").as_bytes()).ok();
+    for line in lines {
         assert_eq!(subscriber.line(), line);
     }
     assert!(!remote(&["history", "**"]).ok().stdout.is_empty());

@@ -145,10 +145,10 @@ fn a_daemon_elsewhere_is_verified_by_its_certificate() {
     let mut subscriber = daemon.spawn_ctl(&[&trusting[..], &["subscribe", "t", "--format", "data"]].concat());
     wait_for_subscribers(&daemon, 1);
     ctl(&["publish", "t", "one"]).ok();
-    let input: String = (0..5000).map(|n| format!("{n}\n")).collect();
-    daemon.ctl_fed(&[&trusting[..], &["publish", "t", "--lines"]].concat(), input.as_bytes()).ok();
+    let input: Vec<String> = (0..5000).map(|n| n.to_string()).collect();
+    daemon.ctl_fed(&[&trusting[..], &["publish", "t", "--lines"]].concat(), input.join("\n").as_bytes()).ok();
     assert_eq!(subscriber.line(), "one");
-    for line in input.lines() {
+    for line in input {
         assert_eq!(subscriber.line(), line);
     }
     ctl(&["status"]).ok();

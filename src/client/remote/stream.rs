@@ -114,3 +114,59 @@ fn silent() -> Error {
 fn no_stream() -> Error {
     Error::Protocol("its answer is not an event stream of this version".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use hyper::Method;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::client::remote::{
+        connection::{Connection, SendError, request},
+        url::Remote,
+    };
+
+    /// Returns the outcome of a request that is answered with these bytes, on a connection that then stays open.
+    async fn answered(answer: &'static str) -> Result<(EventStream, Subscribed), Error> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let remote = Remote::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 4096]).await;
+            socket.write_all(answer.as_bytes()).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let mut connection = Connection::open(&remote).await?;
+        match connection.send(request(&remote, Method::GET, "/events", Bytes::new())?).await {
+            Ok(response) => EventStream::begin(response).await,
+            Err(SendError::Failed(error)) => Err(error),
+            Err(SendError::NotSent(_)) => Err(Error::closed()),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_without_heartbeats_is_broken() {
+        let head = "HTTP/1.1 200 OK\r\nsse-bus-client: c1\r\nsse-bus-position: a-7\r\n\r\n:\nid: a-8\n\n";
+        let (mut stream, subscribed) = answered(head).await.unwrap();
+        assert_eq!((&*subscribed.client, subscribed.position.to_string()), ("c1", "a-7".into()));
+        assert!(matches!(stream.next().await, Ok(Received::Position(id)) if id.seq == 8));
+        tokio::time::pause();
+        let began = Instant::now();
+        let error = stream.next().await.unwrap_err();
+        assert!(error.is_transient() && error.to_string().contains("nothing arrived for 45 s"), "{error}");
+        assert!(began.elapsed() < SILENCE + Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn the_reason_of_a_refused_stream_is_read_from_its_comment() {
+        let error = answered(
+            "HTTP/1.1 200 OK\r\ncontent-length: 58\r\n\r\n: {\"error\":{\"code\":\"kept_out\",\"message\":\"m\"}}\nretry: 5000\n",
+        );
+        let error = error.await.unwrap_err();
+        assert_eq!((error.code(), error.is_transient()), (Some(crate::protocol::ErrorCode::KeptOut), true), "{error}");
+    }
+}
