@@ -4,14 +4,15 @@ use std::{fmt::Write, time::Duration};
 
 use sse_bus::{
     Client,
-    protocol::{LimitInfo, Status},
+    protocol::{LimitInfo, Setting, Status},
     shell::quoted,
 };
 
 use crate::{
     cli,
     exit::Failure,
-    output::{Output, text},
+    output::Output,
+    table::text,
     units::{ago, count, duration, size},
     visible::visible,
 };
@@ -19,10 +20,12 @@ use crate::{
 pub(crate) async fn run(client: &mut Client, output: &Output, options: cli::Status) -> Result<(), Failure> {
     if options.config {
         let settings = client.config().await?;
-        output.whole(&settings, &[text("KEY"), text("VALUE"), text("SOURCE")], |setting| {
+        let columns = [text("KEY"), text("VALUE").shrinking(), text("SOURCE").shrinking()];
+        let row = |setting: &Setting| {
             let value = if setting.value.is_null() { "-".into() } else { setting.value.to_string() };
             [setting.key.clone(), value, setting.source.clone()]
-        })?;
+        };
+        output.list(&settings, &columns, row, "no settings")?;
         return Ok(());
     }
     let status = client.status().await?;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sse_bus::{Filter, Headers, headers::HeadersError, limits::NAME_MAX, topic::TopicError};
+use sse_bus::{EventId, Headers, headers::HeadersError, limits::NAME_MAX, time::unix_now, topic::TopicError};
+
+use crate::times;
 
 /// Why a value is invalid.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +17,15 @@ pub(crate) enum ValueError {
     Header(#[from] HeadersError),
     #[error(transparent)]
     Filter(#[from] TopicError),
+    #[error("patterns have `*` for one level and a final `**` for any number of levels; did you mean `{0}`?")]
+    ForeignPattern(String),
+    #[error(
+        "it is none of `now`, `latest`, `all`, an event id, a duration such as `10m`, a time such as `14:00` or \
+         `2026-11-30T14:00`, a Unix time"
+    )]
+    Since,
+    #[error("this time is in the future")]
+    FutureSince,
     #[error("an interval cannot be zero")]
     ZeroInterval,
     #[error(transparent)]
@@ -44,8 +55,18 @@ pub(super) fn parse_header(text: &str) -> Result<(String, String), ValueError> {
     Ok((name.into(), value.into()))
 }
 
-pub(super) fn parse_filter(text: &str) -> Result<Filter, ValueError> {
-    Ok(Filter::parse(text)?)
+/// Parses where to start from. A time becomes a duration, which every daemon accepts.
+pub(super) fn parse_since(text: &str) -> Result<String, ValueError> {
+    let is_duration = humantime::parse_duration(text).is_ok();
+    if is_duration || matches!(text, "now" | "latest" | "all") {
+        return Ok(text.to_owned());
+    }
+    let now = unix_now();
+    match times::parse(text, now) {
+        Some(time) => Ok(format!("{}ms", now.checked_sub(time).ok_or(ValueError::FutureSince)?)),
+        None if text.parse::<EventId>().is_ok() => Ok(text.to_owned()),
+        None => Err(ValueError::Since),
+    }
 }
 
 /// Parses a duration that is not zero.

@@ -17,7 +17,7 @@ use clap_mangen::{
 };
 
 use crate::{
-    cli::{self, Cli},
+    cli,
     exit::{self, Exit, Failure},
 };
 
@@ -83,7 +83,7 @@ fn write_all(directory: &Path) -> Result<(), WriteError> {
 /// Returns the command lines of the programs.
 fn programs() -> Vec<Command> {
     vec![
-        Cli::command(),
+        cli::command(),
         #[cfg(feature = "daemon")]
         daemon::Flags::command(),
     ]
