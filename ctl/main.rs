@@ -85,7 +85,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Action::Status(options) => status::run(&mut Client::connect(&endpoint).await?, &output, options).await,
         Action::Kick(options) => kick::run(&mut Client::connect(&endpoint).await?, &output, options).await,
         Action::History(options) => history::run(&endpoint, &output, options).await,
-        Action::Bench(options) => bench::run(&endpoint, &output, options).await,
+        Action::Bench(options) => bench::run(&output, options).await,
         Action::Token(options) => token::run(&endpoint, &output, options).await,
         Action::Url(options) => url::run(&mut Client::connect(&endpoint).await?, &output, options).await,
         Action::Service(options) => service::run(&endpoint, given, &output, options).await,

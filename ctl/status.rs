@@ -20,7 +20,7 @@ use crate::{
 pub(crate) async fn run(client: &mut Client, output: &Output, options: cli::Status) -> Result<(), Failure> {
     if options.config {
         let settings = client.config().await?;
-        let columns = [text("KEY"), text("VALUE").shrinking(), text("SOURCE").shrinking()];
+        let columns = [text("KEY"), text("VALUE").shrinking(), text("SOURCE").shrinking().dropped(1)];
         let row = |setting: &Setting| {
             let value = if setting.value.is_null() { "-".into() } else { setting.value.to_string() };
             [setting.key.clone(), value, setting.source.clone()]
@@ -42,16 +42,7 @@ fn describe(status: &Status) -> String {
         ("clients", format!("{}, {}", count(status.subscribers, "subscriber"), count(status.publishers, "publisher"))),
         ("topics", format!("{}, {} with a retained event", status.topics, status.retained)),
         ("events", format!("{} published, {} delivered", status.published, status.delivered)),
-        (
-            "history",
-            format!(
-                "{} in {}, {} of {}",
-                count(status.history_events, "event"),
-                status.history,
-                size(status.history_bytes),
-                size(status.history_budget)
-            ),
-        ),
+        ("history", history_usage(status)),
         ("losses", format!("{}, {}", count(status.gaps, "gap"), count(status.slow_disconnects, "slow disconnect"))),
         ("position", status.position.clone()),
     ];
@@ -63,7 +54,7 @@ fn describe(status: &Status) -> String {
     let refused = status.refused_origins.iter().map(|refused| {
         let (times, last) = (count(refused.times, "time"), ago(refused.last));
         let fix = if refused.can_be_allowed() {
-            format!("allow them with sse-busd --allow-origin {}", quoted(&refused.origin))
+            format!("if they are yours, allow them with sse-busd --allow-origin {}", quoted(&refused.origin))
         } else {
             "these pages have no origin that can be allowed; serve them over HTTP".into()
         };
@@ -71,7 +62,7 @@ fn describe(status: &Status) -> String {
     });
     let hosts = status.refused_hosts.iter().map(|refused| {
         let (times, last) = (count(refused.times, "time"), ago(refused.last));
-        let fix = format!("allow them with sse-busd --allow-host {}", quoted(&refused.host));
+        let fix = format!("if they are for you, allow them with sse-busd --allow-host {}", quoted(&refused.host));
         ("refused", format!("requests for {}, {times}, last {last}; {fix}", refused.host))
     });
     let mut text = String::new();
@@ -81,6 +72,13 @@ fn describe(status: &Status) -> String {
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+/// Returns how much history there is, and where: `2 events on disk, 488 B of 64 MiB`.
+pub(crate) fn history_usage(status: &Status) -> String {
+    let preposition = if status.history == "disk" { "on" } else { "in" };
+    let (used, budget) = (size(status.history_bytes), size(status.history_budget));
+    format!("{} {preposition} {}, {used} of {budget}", count(status.history_events, "event"), status.history)
 }
 
 /// Returns the URLs of the daemon. An earlier daemon reports only one.

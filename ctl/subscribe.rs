@@ -8,6 +8,7 @@ use sse_bus::{
     Client, Endpoint,
     client::{Backoff, Item},
     protocol,
+    time::format_duration,
 };
 use tokio::time::sleep;
 
@@ -24,7 +25,8 @@ use crate::{
 
 pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe) -> Result<(), Failure> {
     let mut request = protocol::Subscribe::new(options.filters.clone()).with_slow(options.slow);
-    (request.since, request.client) = (options.since, options.client);
+    let since = options.since.unwrap_or_default();
+    (request.since, request.client) = ((!since.start.is_empty()).then(|| since.start.clone()), options.client);
     let mut signals = Signals::watch(options.exec.is_none());
     let mut subscription = Client::connect(endpoint).await?.subscribe(request).await?;
     output.notice(|| describe(&options.filters));
@@ -63,6 +65,7 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe
             () = &mut unread, if sink.exec.is_none() => break,
         };
         match item {
+            Some(Ok(Item::Event(event))) if since.is_before(&event) => {}
             Some(Ok(Item::Event(event))) => {
                 sink.accept(&event).await?;
                 left = left.map(|left| left - 1);
@@ -114,7 +117,7 @@ fn describe(filters: &[String]) -> String {
 }
 
 fn timed_out(count: Option<u64>, left: Option<u64>, timeout: Option<Duration>) -> Failure {
-    let timeout = humantime::format_duration(timeout.unwrap_or_default());
+    let timeout = format_duration(timeout.unwrap_or_default());
     match (count, left) {
         (Some(count), Some(left)) => {
             Failure::new(Exit::TimedOut, format!("timed out after {timeout} with {} of {count} events", count - left))

@@ -8,7 +8,7 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 /// Number of spaces between two columns.
 const SPACING: usize = 2;
 /// A text is not shortened below this width.
-const SHORTEST: usize = 12;
+const SHORTEST: usize = 16;
 
 /// A column of a table.
 pub(crate) struct Column {

@@ -67,7 +67,7 @@ pub(crate) struct Settings {
     #[serde(serialize_with = "size")]
     pub(crate) history_bytes: Option<ByteSize>,
     /// How long history is kept, such as 24h [default: 24h]
-    #[arg(long, value_name = "DUR", env = "SSE_BUS_HISTORY_AGE", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "SSE_BUS_HISTORY_AGE", value_parser = humantime::parse_duration)]
     #[serde(with = "duration")]
     pub(crate) history_age: Option<Duration>,
     /// Bytes of history that all topics keep together [default: 64MiB in memory, 256MiB on
@@ -162,7 +162,7 @@ pub(crate) mod duration {
 
     #[expect(clippy::ref_option, reason = "serde requires this signature")]
     pub(crate) fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-        value.map(|value| humantime::format_duration(value).to_string()).serialize(serializer)
+        value.map(sse_bus::time::format_duration).serialize(serializer)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

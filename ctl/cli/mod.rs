@@ -16,6 +16,7 @@ mod nearest;
 mod patterns;
 mod publish;
 mod service;
+mod since;
 mod status;
 mod subscribe;
 mod token;

@@ -83,7 +83,7 @@ fn for_data(error: Error, command: &Command, arguments: &[OsString], word: &str)
     let before = arguments[..index].iter().rev().take(1).filter(is_word);
     let words: Vec<_> =
         before.chain(arguments[index..].iter().take_while(is_word)).map(|word| word.to_string_lossy()).collect();
-    let tip = format!("if it belongs to the data, quote the data: {}", quoted(&words.join(" ")));
+    let tip = format!("quote the data: {}", quoted(&words.join(" ")));
     with(error, ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, builder::BoolishValueParser};
 use sse_bus::protocol::Slow;
 
-use super::{completers, patterns::parse_pattern, values::parse_since};
+use super::{completers, patterns::parse_pattern, since::Since};
 use crate::exit;
 
 #[derive(Debug, Args)]
@@ -22,8 +22,9 @@ pub(crate) struct Subscribe {
     /// Start from `now`, `latest` (the newest event of each topic), `all`, an event id, a duration such as `10m`, or a
     /// time: `14:00`, `2026-11-30T14:00`, a Unix time; local unless it ends with a zone or `Z` [default: the retained
     /// events]
-    #[arg(long, short = 's', value_parser = parse_since, env = "SSE_BUS_SUBSCRIBE_SINCE")]
-    pub(crate) since: Option<String>,
+    #[arg(long, short = 's', value_name = "START", value_parser = Since::parse,
+        env = "SSE_BUS_SUBSCRIBE_SINCE")]
+    pub(crate) since: Option<Since>,
     /// Exit after this number of events; a signal before that is a failure
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
         env = "SSE_BUS_SUBSCRIBE_COUNT")]
@@ -65,8 +66,9 @@ pub(crate) struct History {
     pub(crate) filters: Vec<String>,
     /// Start from `latest` (the newest event of each topic), `all`, an event id, a duration such as `10m`, or a time:
     /// `14:00`, `2026-11-30T14:00`, a Unix time; local unless it ends with a zone or `Z`
-    #[arg(long, short = 's', default_value = "all", value_parser = parse_since, env = "SSE_BUS_HISTORY_SINCE")]
-    pub(crate) since: String,
+    #[arg(long, short = 's', default_value = "all", value_name = "START", value_parser = Since::parse,
+        env = "SSE_BUS_HISTORY_SINCE")]
+    pub(crate) since: Since,
     /// Print only the newest N events
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
         env = "SSE_BUS_HISTORY_LIMIT")]

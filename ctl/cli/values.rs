@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use sse_bus::{EventId, Headers, headers::HeadersError, limits::NAME_MAX, time::unix_now, topic::TopicError};
-
-use crate::times;
+use bytesize::ByteSize;
+use sse_bus::{Headers, headers::HeadersError, limits::NAME_MAX, topic::TopicError};
 
 /// Why a value is invalid.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +29,10 @@ pub(crate) enum ValueError {
     ZeroInterval,
     #[error(transparent)]
     Duration(#[from] humantime::DurationError),
+    #[error("write whole seconds, `1s` to `10m`")]
+    BenchDuration,
+    #[error("write a size from `1B` to `1MiB`")]
+    BenchSize,
     #[error("the name is empty; leave it out instead")]
     EmptyName,
     #[error("the name has {0} bytes; at most {NAME_MAX} are allowed")]
@@ -55,25 +58,30 @@ pub(super) fn parse_header(text: &str) -> Result<(String, String), ValueError> {
     Ok((name.into(), value.into()))
 }
 
-/// Parses where to start from. A time becomes a duration, which every daemon accepts.
-pub(super) fn parse_since(text: &str) -> Result<String, ValueError> {
-    let is_duration = humantime::parse_duration(text).is_ok();
-    if is_duration || matches!(text, "now" | "latest" | "all") {
-        return Ok(text.to_owned());
-    }
-    let now = unix_now();
-    match times::parse(text, now) {
-        Some(time) => Ok(format!("{}ms", now.checked_sub(time).ok_or(ValueError::FutureSince)?)),
-        None if text.parse::<EventId>().is_ok() => Ok(text.to_owned()),
-        None => Err(ValueError::Since),
-    }
-}
-
 /// Parses a duration that is not zero.
 pub(super) fn parse_interval(text: &str) -> Result<Duration, ValueError> {
     match humantime::parse_duration(text)? {
         Duration::ZERO => Err(ValueError::ZeroInterval),
         interval => Ok(interval),
+    }
+}
+
+/// Parses the duration of a benchmark: whole seconds, up to ten minutes. A number without a unit is in seconds.
+pub(super) fn parse_bench_duration(text: &str) -> Result<Duration, ValueError> {
+    const LONGEST: u64 = 600;
+    let duration = text.parse().map(Duration::from_secs).or_else(|_| humantime::parse_duration(text))?;
+    match duration.as_secs() {
+        1..=LONGEST if duration.subsec_nanos() == 0 => Ok(duration),
+        _ => Err(ValueError::BenchDuration),
+    }
+}
+
+/// Parses the size of the events of a benchmark.
+pub(super) fn parse_bench_size(text: &str) -> Result<u64, ValueError> {
+    const LARGEST: u64 = 1 << 20;
+    match text.parse().map(|ByteSize(bytes)| bytes) {
+        Ok(bytes @ 1..=LARGEST) => Ok(bytes),
+        _ => Err(ValueError::BenchSize),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use sse_bus::shell::quoted;
+use sse_bus::{protocol::Status, shell::quoted};
 use tokio::process::Command;
 
 use super::{
@@ -41,15 +41,25 @@ pub(super) async fn check() -> (Finding, Vec<SocketAddr>) {
     (finding, Vec::new())
 }
 
-/// Returns the path of the daemon: in the directory of this program, otherwise from `PATH`.
-fn daemon() -> PathBuf {
+/// Returns the path of the daemon's program: in the directory of this program, otherwise from `PATH`.
+pub(crate) fn daemon() -> PathBuf {
     let beside =
         std::env::current_exe().ok().map(|own| own.with_file_name(format!("sse-busd{}", std::env::consts::EXE_SUFFIX)));
     beside.filter(|beside| beside.exists()).unwrap_or_else(|| "sse-busd".into())
 }
 
+/// Returns the command that edits a setting of the running daemon, and makes the daemon read it.
+pub(super) fn edit(daemon: &Status, setting: &str) -> String {
+    match file() {
+        Some(file) => {
+            format!("${{EDITOR:-vi}} {} && kill -HUP {}   # {setting}", quoted(&file.to_string_lossy()), daemon.pid)
+        }
+        None => format!("kill -HUP {}   # after setting {setting}", daemon.pid),
+    }
+}
+
 /// Returns the path of the configuration file.
-pub(super) fn file() -> Option<PathBuf> {
+fn file() -> Option<PathBuf> {
     let given = std::env::var_os("SSE_BUS_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
     given.or_else(|| Some(directories::ProjectDirs::from("", "", "sse-bus")?.config_dir().join("config.toml")))
 }
