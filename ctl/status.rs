@@ -34,7 +34,7 @@ pub(crate) async fn run(client: &mut Client, output: &Output, options: cli::Stat
 }
 
 fn describe(status: &Status) -> String {
-    let uptime = duration(Duration::from_millis(status.uptime_ms));
+    let uptime = duration(Duration::from_secs(status.uptime_ms / 1000));
     let rows = [
         ("daemon", format!("sse-busd {}, process {}, up {uptime}", status.version, status.pid)),
         ("url", urls(status)),

@@ -22,31 +22,32 @@ impl Format {
     }
 }
 
-/// Returns the format that `--format` and `--json` choose together. An option on the command line overrides a variable;
-/// two that disagree are refused.
-pub(super) fn chosen(matches: &ArgMatches, command: &mut Command) -> Result<Option<Format>, clap::Error> {
-    let format = matches.get_one::<Format>("format").copied();
-    if !matches.get_flag("json") {
-        return Ok(format);
-    }
+/// Returns the format that `--format` and `--json` choose together. An option on the command line overrides a variable; two
+/// that disagree are refused, and so is a format of events for a command that prints none.
+pub(super) fn chosen(
+    matches: &ArgMatches,
+    has_events: bool,
+    command: &mut Command,
+) -> Result<Option<Format>, clap::Error> {
     let is_typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
-    match format {
-        Some(other) if other != Format::Json && is_typed("json") == is_typed("format") => {
-            let message = format!("--json cannot be used with --format {}; leave one of them out", other.name());
-            Err(command.error(ErrorKind::ArgumentConflict, message))
+    let format = matches.get_one::<Format>("format").copied();
+    if matches.get_flag("json") {
+        match format {
+            Some(other) if other != Format::Json && is_typed("json") == is_typed("format") => {
+                let message = format!("--json cannot be used with --format {}; leave one of them out", other.name());
+                return Err(command.error(ErrorKind::ArgumentConflict, message));
+            }
+            Some(_) if is_typed("format") => {}
+            _ => return Ok(Some(Format::Json)),
         }
-        Some(format) if is_typed("format") => Ok(Some(format)),
-        _ => Ok(Some(Format::Json)),
     }
-}
-
-/// Refuses a format of events for a command that prints none.
-pub(super) fn check(format: Option<Format>, has_events: bool, command: &mut Command) -> Result<(), clap::Error> {
     match format {
-        Some(format @ (Format::Data | Format::Sse)) if !has_events => {
+        Some(format @ (Format::Data | Format::Sse)) if !has_events && is_typed("format") => {
             let message = format!("--format {} is for events, which this command does not print", format.name());
             Err(command.error(ErrorKind::ArgumentConflict, message))
         }
-        _ => Ok(()),
+        // A variable is for the commands that can use it.
+        Some(Format::Data | Format::Sse) if !has_events => Ok(None),
+        format => Ok(format),
     }
 }

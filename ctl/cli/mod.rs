@@ -164,8 +164,7 @@ impl Cli {
         let matches = command.try_get_matches_from_mut(arguments);
         let matches = matches.map_err(|e| nearest::with_suggestions(e, &mut command, arguments))?;
         let mut cli = Cli::from_arg_matches(&matches)?;
-        cli.format = format::chosen(&matches, &mut command)?;
-        format::check(cli.format, cli.action.prints_events(), &mut command)?;
+        cli.format = format::chosen(&matches, cli.action.prints_events(), &mut command)?;
         Ok(cli)
     }
 }

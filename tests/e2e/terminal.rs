@@ -73,6 +73,7 @@ fn every_format_can_be_chosen_everywhere() {
     };
     assert_eq!(with("SSE_BUS_JSON", "1", &["history", "-f", "data"]), "ok\n");
     assert_eq!(with("SSE_BUS_FORMAT", "data", &["history"]), "ok\n");
+    assert_eq!(with("SSE_BUS_FORMAT", "data", &["topics"]), piped(&["topics"]));
     assert_eq!(with("SSE_BUS_FORMAT", "data", &["history", "--json"]), piped(&["history"]));
 }
 
