@@ -7,6 +7,7 @@ mod bench;
 mod cli;
 mod clients;
 mod completions;
+mod daemon_program;
 mod doctor;
 mod exec;
 mod exit;

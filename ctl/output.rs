@@ -27,7 +27,7 @@ pub(crate) struct Output {
     /// Confirmations and notices are left out.
     is_quiet: bool,
     /// The columns in which text is shown, if they are limited.
-    width: Option<usize>,
+    pub(crate) width: Option<usize>,
 }
 
 impl Output {

@@ -12,7 +12,7 @@ use crate::{
     cli,
     exit::Failure,
     output::Output,
-    table::text,
+    table::{text, wrapped},
     units::{ago, count, duration, size},
     visible::visible,
 };
@@ -29,11 +29,13 @@ pub(crate) async fn run(client: &mut Client, output: &Output, options: cli::Stat
         return Ok(());
     }
     let status = client.status().await?;
-    output.print(|| describe(&status), &status)?;
+    output.print(|| describe(&status, output.width), &status)?;
     Ok(())
 }
 
-fn describe(status: &Status) -> String {
+fn describe(status: &Status, width: Option<usize>) -> String {
+    /// The column in which values begin.
+    const INDENT: usize = 10;
     let uptime = duration(Duration::from_secs(status.uptime_ms / 1000));
     let rows = [
         ("daemon", format!("sse-busd {}, process {}, up {uptime}", status.version, status.pid)),
@@ -68,7 +70,7 @@ fn describe(status: &Status) -> String {
     let mut text = String::new();
     for (name, value) in rows.into_iter().chain(disk).chain(limits).chain(refused).chain(hosts) {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{name:<10}{}", visible(&value));
+        let _ = writeln!(text, "{name:<INDENT$}{}", wrapped(&visible(&value), INDENT, width));
     }
     text.truncate(text.trim_end().len());
     text

@@ -1,4 +1,4 @@
-//! Tables that fit the terminal.
+//! Tables and lines that fit the terminal.
 //!
 //! A table that is too wide loses the middle of long texts first, then whole columns, the least important ones first.
 //! Widths are those of the terminal: a Chinese character or an emoji takes two columns.
@@ -100,6 +100,31 @@ fn fit<const N: usize>(columns: &[Column; N], natural: [usize; N], width: usize)
     }
 }
 
+/// Returns a text that begins in column `indent`, wrapped between words into lines that fit the width and begin there. A
+/// narrow terminal wraps it instead.
+pub(crate) fn wrapped(text: &str, indent: usize, width: Option<usize>) -> String {
+    /// Fewer columns than this for the text are too few.
+    const LEAST: usize = 40;
+    let room = match width.and_then(|width| width.checked_sub(indent)) {
+        Some(room) if room >= LEAST => room,
+        _ => return text.to_owned(),
+    };
+    let (mut lines, mut used) = (String::new(), 0);
+    for word in text.split(' ') {
+        let takes = word.width();
+        if used > 0 && used + 1 + takes > room {
+            lines.extend(["\n", &" ".repeat(indent)]);
+            used = 0;
+        } else if !lines.is_empty() {
+            lines.push(' ');
+            used += 1;
+        }
+        lines.push_str(word);
+        used += takes;
+    }
+    lines
+}
+
 /// Returns a text that takes at most `width` columns, with `…` in place of its middle if it is longer.
 fn shortened(text: &str, width: usize) -> std::borrow::Cow<'_, str> {
     if text.width() <= width {
@@ -140,9 +165,18 @@ mod tests {
             rendered(topic, Some(40)),
             "TOPIC                  N  RETAINED  LAST\nbuild/prod…eb/deploy  12  no        now\n"
         );
-        assert_eq!(rendered(topic, Some(24)), "TOPIC            N  LAST\nbuild/p…deploy  12  now\n");
-        assert_eq!(rendered(topic, Some(16)), "TOPIC          N\nbuild/…eploy  12\n");
-        assert_eq!(rendered(topic, Some(1)), "TOPIC          N\nbuild/…eploy  12\n", "it does not become unreadable");
+        assert_eq!(rendered(topic, Some(26)), "TOPIC              N  LAST\nbuild/pr…/deploy  12  now\n");
+        assert_eq!(rendered(topic, Some(20)), "TOPIC              N\nbuild/pr…/deploy  12\n");
+        assert_eq!(rendered(topic, Some(1)), "TOPIC              N\nbuild/pr…/deploy  12\n", "it stays readable");
+    }
+
+    #[test]
+    fn a_long_text_is_wrapped_between_words() {
+        let text = "one two  three 建设项目 a-word-that-does-not-fit-into-a-line-of-forty-columns four five six seven";
+        let lines = "one two  three 建设项目\n     a-word-that-does-not-fit-into-a-line-of-forty-columns\n     four five six seven";
+        assert_eq!(wrapped(text, 5, Some(45)), lines);
+        assert_eq!(wrapped(text, 5, Some(44)), text);
+        assert_eq!(wrapped(text, 5, None), text);
     }
 
     #[test]

@@ -34,12 +34,16 @@ pub(crate) fn until(time: u64) -> String {
     }
 }
 
-/// Formats a duration with its two largest units, in the form that options accept: `1d 1h`, `250ms`. Above a second it is
-/// in whole seconds.
+/// Formats a duration in the form that options accept and no finer than needed: `1d 1h`, `5m 20s`, `250ms`.
 pub(crate) fn duration(duration: Duration) -> String {
-    let is_short = duration < Duration::from_secs(1);
-    let whole = format_duration(if is_short { duration } else { Duration::from_secs(duration.as_secs()) });
-    whole.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    let seconds = duration.as_secs();
+    let precision = match seconds {
+        0 => return format_duration(duration),
+        86_400.. => 3600,
+        3600.. => 60,
+        _ => 1,
+    };
+    format_duration(Duration::from_secs(seconds - seconds % precision))
 }
 
 /// Formats a number with a noun: `1 event`, `2 events`.

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    doctor::configuration::daemon,
+    daemon_program,
     exit::{Exit, Failure},
 };
 
@@ -34,7 +34,7 @@ pub(super) struct MeasuredDaemon {
 impl MeasuredDaemon {
     /// Starts a daemon, and returns it with a connection to it.
     pub(super) async fn start() -> Result<(MeasuredDaemon, Client), Failure> {
-        let program = daemon();
+        let program = daemon_program::path();
         let failed = |what: String| Failure::new(Exit::Failed, format!("cannot start {}: {what}", program.display()));
         let directory =
             tempfile::Builder::new().prefix("sse-bus-bench-").tempdir().map_err(|e| failed(e.to_string()))?;
@@ -44,11 +44,8 @@ impl MeasuredDaemon {
             directory.path().join("bus.sock")
         };
         let mut command = Command::new(&program);
-        let inherited = std::env::vars_os().map(|(name, _)| name);
-        for name in inherited.filter(|name| {
-            let name = name.to_string_lossy();
-            name.starts_with("SSE_BUS_") || MANAGER.contains(&&*name)
-        }) {
+        let is_setting = |name: &str| name.starts_with("SSE_BUS_") || MANAGER.contains(&name);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(&name.to_string_lossy())) {
             command.env_remove(name);
         }
         command.args(["--no-config", "--listen", "127.0.0.1:0", "--log", "error", "--socket"]).arg(&socket);

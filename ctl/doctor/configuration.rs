@@ -9,11 +9,12 @@ use super::{
     finding::Finding,
     program::{Output, output_of},
 };
+use crate::daemon_program;
 
 /// Checks the configuration. Also returns the addresses at which a daemon would listen.
 pub(super) async fn check() -> (Finding, Vec<SocketAddr>) {
     let check = "configuration";
-    let program = daemon();
+    let program = daemon_program::path();
     let finding = match output_of(Command::new(&program).arg("--check")).await {
         Some(Output { has_succeeded: true, stdout, .. }) => {
             let first = stdout.lines().next().unwrap_or_default();
@@ -39,13 +40,6 @@ pub(super) async fn check() -> (Finding, Vec<SocketAddr>) {
         }
     };
     (finding, Vec::new())
-}
-
-/// Returns the path of the daemon's program: in the directory of this program, otherwise from `PATH`.
-pub(crate) fn daemon() -> PathBuf {
-    let beside =
-        std::env::current_exe().ok().map(|own| own.with_file_name(format!("sse-busd{}", std::env::consts::EXE_SUFFIX)));
-    beside.filter(|beside| beside.exists()).unwrap_or_else(|| "sse-busd".into())
 }
 
 /// Returns the command that edits a setting of the running daemon, and makes the daemon read it.

@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::{output::Output, units::count, visible::visible};
+use crate::{output::Output, table::wrapped, units::count, visible::visible};
 
 /// The result of a check.
 #[derive(Debug, PartialEq, Serialize)]
@@ -57,11 +57,15 @@ impl Finding {
     }
 
     /// Returns a line for people, with the fix on a second line.
-    fn describe(&self, has_colour: bool) -> String {
+    fn describe(&self, has_colour: bool, width: Option<usize>) -> String {
+        /// The column in which messages begin.
+        const INDENT: usize = 24;
         let (state, colour) = self.state.describe();
         let (colour, plain) = if has_colour { (colour, "\x1b[0m") } else { ("", "") };
-        let line = format!("{colour}{state:<9}{plain}{:<15}{}", self.check, visible(&self.message));
-        self.fix.iter().fold(line, |line, fix| format!("{line}\n{:24}{}", "", visible(fix)))
+        let message = wrapped(&visible(&self.message), INDENT, width);
+        let line = format!("{colour}{state:<9}{plain}{:<15}{message}", self.check);
+        // Not wrapped, so that it can be copied.
+        self.fix.iter().fold(line, |line, fix| format!("{line}\n{:INDENT$}{}", "", visible(fix)))
     }
 }
 
@@ -78,7 +82,7 @@ impl Report<'_> {
 
     pub(super) fn add(&mut self, finding: &Finding) -> io::Result<()> {
         self.states.push(finding.state);
-        self.output.print(|| finding.describe(self.output.colour), finding)
+        self.output.print(|| finding.describe(self.output.colour, self.output.width), finding)
     }
 
     pub(super) fn add_all(&mut self, findings: impl IntoIterator<Item = Finding>) -> io::Result<()> {
@@ -120,12 +124,12 @@ mod tests {
     fn a_finding_for_people_is_one_line_and_one_for_the_fix() {
         let finding = Finding::warning("origins", "pages of http://a\x1b[2J were refused", "sse-busd");
         assert_eq!(
-            finding.describe(false),
+            finding.describe(false, None),
             "warning  origins        pages of http://a\u{241b}[2J were refused\n                        sse-busd"
         );
-        assert_eq!(Finding::ok("clock", "right").describe(false), "ok       clock          right");
+        assert_eq!(Finding::ok("clock", "right").describe(false, None), "ok       clock          right");
         assert_eq!(
-            Finding::unknown("service", "no manager").describe(true),
+            Finding::unknown("service", "no manager").describe(true, None),
             "\x1b[36munknown  \x1b[0mservice        no manager"
         );
     }

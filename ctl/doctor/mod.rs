@@ -9,7 +9,7 @@
 //! No check blocks: the daemon and every program have [`PATIENCE`](program::PATIENCE) to answer.
 
 mod clock;
-pub(crate) mod configuration;
+mod configuration;
 mod curl;
 mod finding;
 mod health;

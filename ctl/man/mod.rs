@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Arg, ArgAction, Command, CommandFactory as _};
+use clap::{Arg, ArgAction, Command};
 use clap_mangen::{
     Man,
     roff::{Roff, bold, italic, roman},
@@ -85,7 +85,7 @@ fn programs() -> Vec<Command> {
     vec![
         cli::command(),
         #[cfg(feature = "daemon")]
-        daemon::Flags::command().mut_args(|arg| arg.hide_env_values(true)),
+        <daemon::Flags as clap::CommandFactory>::command().mut_args(|arg| arg.hide_env_values(true)),
     ]
 }
 
@@ -136,7 +136,7 @@ fn synopsis(command: &Command) -> Roff {
         line.push(roman(open));
         match (arg.get_short(), arg.get_long()) {
             (Some(short), Some(long)) => {
-                line.extend([bold(format!("-{short}")), roman("|"), bold(format!("--{long}"))])
+                line.extend([bold(format!("-{short}")), roman("|"), bold(format!("--{long}"))]);
             }
             (None, Some(long)) => line.push(bold(format!("--{long}"))),
             _ => {}

@@ -162,6 +162,11 @@ fn tables_fit_the_terminal() {
     let _subscriber = daemon.stream(&format!("/events/{long}?client=a-client-with-a-rather-long-name"));
     for (columns, has_whole) in [(40, false), (80, false), (200, true)] {
         let run = on_terminal(&daemon, columns, "ctl topics; ctl clients; ctl status --config").ok();
+        if columns > 40 {
+            let doctor = on_terminal(&daemon, columns, "ctl doctor").ok().stdout;
+            let is_message = |line: &&str| ["ok", "unknown"].iter().any(|state| line.starts_with(state));
+            assert!(doctor.lines().filter(is_message).all(|line| line.chars().count() <= columns), "{doctor}");
+        }
         for line in run.stdout.lines() {
             // Each of the Chinese characters takes two columns.
             let width = line.chars().count() + line.chars().filter(|c| ('\u{4e00}'..'\u{9fff}').contains(c)).count();
