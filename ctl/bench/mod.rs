@@ -47,8 +47,24 @@ pub(crate) async fn run(output: &Output, options: cli::Bench) -> Result<(), Fail
     tokio::select! {
         biased;
         () = signals.stop() => Err(Failure::silent(Exit::Failed)),
+        () = hangup() => Err(Failure::silent(Exit::Failed)),
         outcome = measure(output, options) => outcome,
     }
+}
+
+/// Waits until the terminal is closed, which would otherwise end this process without its daemon.
+#[cfg(unix)]
+async fn hangup() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangup) => drop(hangup.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(windows)]
+async fn hangup() {
+    std::future::pending().await
 }
 
 async fn measure(output: &Output, options: cli::Bench) -> Result<(), Failure> {

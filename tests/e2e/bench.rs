@@ -63,16 +63,17 @@ fn the_benchmark_prints_plausible_figures_and_leaves_no_trace() {
 
 #[test]
 fn a_benchmark_that_is_interrupted_cleans_up_as_well() {
-    let sandbox = Sandbox::new();
-    let bench = Process::start(bench(&sandbox, &["--subscribers", "5", "--duration", "1m"]));
-    let socket = until("its daemon has a socket", || {
-        let directories = fs::read_dir(sandbox.path("tmp")).unwrap();
-        directories.map(|directory| directory.unwrap().path().join("bus.sock")).find(|socket| socket.exists())
-    });
-    assert!(socket.exists());
-    bench.signal(Signal::INT);
-    bench.finish().ends_with(1);
-    is_clean(&sandbox);
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let sandbox = Sandbox::new();
+        let bench = Process::start(bench(&sandbox, &["--subscribers", "5", "--duration", "1m"]));
+        until("its daemon has a socket", || {
+            let directories = fs::read_dir(sandbox.path("tmp")).unwrap();
+            directories.map(|directory| directory.unwrap().path().join("bus.sock")).find(|socket| socket.exists())
+        });
+        bench.signal(signal);
+        bench.finish().ends_with(1);
+        is_clean(&sandbox);
+    }
 }
 
 #[test]
