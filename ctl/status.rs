@@ -4,7 +4,7 @@ use std::{fmt::Write, time::Duration};
 
 use sse_bus::{
     Client,
-    protocol::{LimitInfo, Setting, Status},
+    protocol::{HistoryKind, LimitInfo, Setting, Status},
     shell::quoted,
 };
 
@@ -78,7 +78,7 @@ fn describe(status: &Status, width: Option<usize>) -> String {
 
 /// Returns how much history there is, and where: `2 events on disk, 488 B of 64 MiB`.
 pub(crate) fn history_usage(status: &Status) -> String {
-    let preposition = if status.history == "disk" { "on" } else { "in" };
+    let preposition = if status.history == HistoryKind::Disk { "on" } else { "in" };
     let (used, budget) = (size(status.history_bytes), size(status.history_budget));
     format!("{} {preposition} {}, {used} of {budget}", count(status.history_events, "event"), status.history)
 }

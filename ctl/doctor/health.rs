@@ -1,7 +1,7 @@
 //! Checks the state that the daemon reports: limits, refused requests and history.
 
 use sse_bus::{
-    protocol::{LimitInfo, RefusedOrigin, Status},
+    protocol::{HistoryKind, LimitInfo, RefusedOrigin, Status},
     shell::quoted,
 };
 
@@ -115,7 +115,7 @@ fn history(status: &Status) -> Finding {
         return Finding::problem("history", message, format!("df -h {directory} && ls -ld {directory}"));
     }
     let usage = history_usage(status);
-    if status.history != "disk" {
+    if status.history != HistoryKind::Disk {
         return Finding::ok("history", usage);
     }
     let wanted = status.history_budget.saturating_sub(status.history_bytes);
