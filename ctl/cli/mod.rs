@@ -98,7 +98,7 @@ pub(crate) enum Action {
     Url(Url),
     /// Create, list and revoke tokens, for other users and other machines
     Token(Token),
-    /// Measure the performance of the bus on this machine
+    /// Measure the performance of the bus on this machine, with a daemon that is started for it
     Bench(Bench),
     /// Run the bus as a service of your user
     Service(Service),
