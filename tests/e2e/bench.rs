@@ -16,7 +16,7 @@ fn bench(sandbox: &Sandbox, args: &[&str]) -> Command {
     bench
 }
 
-/// Checks that there is nothing left of a benchmark.
+/// Checks that a benchmark left no files and no processes.
 fn is_clean(sandbox: &Sandbox) {
     let left: Vec<_> = fs::read_dir(sandbox.path("tmp")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
@@ -51,7 +51,7 @@ fn the_benchmark_prints_plausible_figures_and_leaves_no_trace() {
     assert_eq!(figures["cpu_us_per_delivery"].is_f64(), cfg!(target_os = "linux"), "{figures}");
     assert_eq!(run.stderr, "", "no progress without a terminal");
 
-    // The user's bus has not noticed it.
+    // The user's bus is unchanged.
     is_clean(&daemon.sandbox);
     for key in ["position", "published", "delivered", "topics", "history_events"] {
         assert_eq!(daemon.status()[key], before[key], "{key}");

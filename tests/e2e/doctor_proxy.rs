@@ -124,7 +124,7 @@ fn a_proxy_that_forwards_everything_is_ok() {
     let run = doctor(&daemon, Kind::Honest, &[]).ok();
     says(&run, "url", "ok", "after it was published", "");
     says(&run, "idle", "ok", "stays open", "");
-    // Nobody else notices it, and the first event has the first id.
+    // No other client receives the events, and the next event has the first id.
     let status = daemon.status();
     assert_eq!((&status["published"], &status["topics"], &status["history_events"]), (&0.into(), &0.into(), &0.into()));
     assert!(daemon.publish("t", "x").ends_with("-1"));
