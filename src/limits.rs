@@ -103,7 +103,7 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 pub const HEARTBEAT_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
 /// Maximum bytes of the configuration file. A longer one is refused.
 pub const CONFIG_BYTES: usize = 1 << 20;
-/// How long a [`Client`](crate::Client) waits for the answer to a request that does not wait for the disk.
+/// How long a [`Client`](crate::Client) waits for the reply to a request that does not wait for the disk.
 pub const ANSWER: Duration = Duration::from_secs(10);
 /// Time between the signal to stop and the forced end of connections.
 pub const DRAIN: Duration = Duration::from_secs(3);

@@ -50,7 +50,7 @@ impl Bus {
     /// Begins to publish an event for the clients with an address. `from` is its publisher, if that is a client.
     ///
     /// [`Bus::publish`] does the same in one call. With many clients of one name this takes long: under a contended lock,
-    /// begin, and [continue](Bus::continue_unicast) until there is an answer.
+    /// begin, and [continue](Bus::continue_unicast) until there is a reply.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Bus {
         Ok(Unicast { address, event, from, rest, encoded: Default::default(), taken: 0 })
     }
 
-    /// Delivers an event to the next clients, at most [`CALLS_MAX`]. Returns the answer once it has reached all of them, which
+    /// Delivers an event to the next clients, at most [`CALLS_MAX`]. Returns the reply once it has reached all of them, which
     /// counts those that took it.
     pub fn continue_unicast(&mut self, unicast: &mut Unicast) -> Option<Published> {
         let moment = Moment { turn: self.feeds.begin(), position: self.head };
