@@ -160,7 +160,6 @@ pub mod duration {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-    #[expect(clippy::ref_option, reason = "serde requires this signature")]
     pub fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         value.map(crate::time::format_duration).serialize(serializer)
     }
@@ -172,7 +171,6 @@ pub mod duration {
 }
 
 /// Serializes a size exactly, in the largest unit that divides it.
-#[expect(clippy::ref_option, reason = "serde requires this signature")]
 pub fn size<S: serde::Serializer>(value: &Option<ByteSize>, serializer: S) -> Result<S::Ok, S::Error> {
     let text = value.map(|ByteSize(bytes)| match bytes {
         0 => "0".to_owned(),
