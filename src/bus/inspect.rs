@@ -127,6 +127,10 @@ impl Bus {
                 ("subscriber", feed.map_or("", |feed| feed.format.via()), filters, lag, in_group)
             }
         };
+        let published_to = match &client.role {
+            Role::Publisher { recent, .. } => recent.to_strings(),
+            Role::Subscriber(_) => Vec::new(),
+        };
         ClientInfo {
             id: id.to_string(),
             name: client.description.name.as_ref().map(|name| name.as_str().to_owned()),
@@ -139,6 +143,7 @@ impl Bus {
             lag,
             origin: client.description.origin.clone(),
             gaps: client.gaps,
+            published_to,
         }
     }
 }
