@@ -5,7 +5,7 @@
 
 use axum::{
     extract::{Path, RawQuery, Request, rejection::PathRejection},
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderName, HeaderValue, Method, header},
     response::{IntoResponse, Response},
 };
 
@@ -41,6 +41,12 @@ const FILES: &[(&str, &str, &str)] = &[
     ("forms.js", SCRIPT, include_str!("../web/dashboard/forms.js")),
     ("shortcuts.js", SCRIPT, include_str!("../web/dashboard/shortcuts.js")),
 ];
+
+/// Returns true for requests that need no token: those for the dashboard's files, which are the same for every bus. The page asks
+/// the user for a token.
+pub(super) fn is_public(method: &Method, path: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD) && (path == "/" || path.starts_with("/page/"))
+}
 
 /// `GET /`.
 pub(super) async fn index(RawQuery(query): RawQuery) -> Result<Response, Refusal> {

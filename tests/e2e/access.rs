@@ -29,7 +29,7 @@ fn every_request_of_another_user_is_refused_on_the_port() {
         ("GET", "/events/secret?since=all"),
         ("HEAD", "/events"),
         ("POST", "/events/secret"),
-        ("GET", "/"),
+        ("POST", "/"),
         ("GET", "/status"),
         ("GET", "/metrics"),
         ("GET", "/healthz"),
@@ -126,7 +126,7 @@ print(own.recv(12).decode(), flush=True)
 #[test]
 fn a_port_that_other_machines_reach_requires_a_token_for_everything() {
     let (daemon, tokens) = Daemon::exposed(&[]);
-    for path in ["/", "/events", "/status", "/healthz", "/metrics", "/nothing"] {
+    for path in ["/client.js", "/events", "/status", "/healthz", "/metrics", "/nothing"] {
         let answer = daemon.get(path);
         assert_eq!(answer.refusal(), (401, "denied".into()), "{path}");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"sse-bus\""));
@@ -235,7 +235,8 @@ fn an_http2_connection_without_a_token_is_closed_after_its_deadline() {
     let (daemon, tokens) = Daemon::exposed(&[]);
     let (refused, accepted) = (Http2::connect(daemon.address), Http2::connect(daemon.address));
     let began = Instant::now();
-    assert_eq!(refused.request("GET", "/", &[], "").status, 401);
+    assert_eq!(refused.request("GET", "/", &[], "").status, 200, "the dashboard's files need no token");
+    assert_eq!(refused.request("GET", "/status", &[], "").status, 401);
     let token = bearer(&tokens.all);
     let accepted_status = || accepted.request("GET", "/healthz", &[("authorization", &token)], "").status;
     assert_eq!(accepted_status(), 200);

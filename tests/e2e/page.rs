@@ -63,6 +63,23 @@ fn the_page_and_its_files_are_served_with_a_policy_that_allows_nothing_else() {
 }
 
 #[test]
+fn they_need_no_token_and_allow_nothing_else() {
+    let (daemon, tokens) = Daemon::exposed(&[]);
+    for path in ["/", "/page/page.js"] {
+        assert_eq!(daemon.get(path).status, 200, "{path}");
+        assert_eq!(daemon.with_token("GET", path, &format!("{}x", tokens.all)), 200, "{path} with a wrong token");
+        for foreign in [("Host", "evil.example", 421), ("Origin", "http://evil.example", 403)] {
+            let (name, value, status) = foreign;
+            assert_eq!(daemon.request("GET", path, &[(name, value)], "").status, status, "{path} {name}");
+        }
+        assert_eq!(daemon.request("POST", path, &[], "").status, 401, "{path}");
+    }
+    for path in ["/status", "/page", "/pages", "//", "/client.js"] {
+        assert_eq!(daemon.get(path).status, 401, "{path}");
+    }
+}
+
+#[test]
 fn there_are_no_other_files() {
     let daemon = Daemon::start(&[]);
     for path in ["/page/nothing.js", "/page/", "/page", "/page/../page.js", "/page/%2e%2e%2fpage.js", "/page/%ff"] {
