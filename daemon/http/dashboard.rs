@@ -50,6 +50,8 @@ const FILES: &[(&str, &str, &str)] = &[
     ("rates.js", SCRIPT, include_str!("../web/dashboard/rates.js")),
     ("map.js", SCRIPT, include_str!("../web/dashboard/map.js")),
     ("map_model.js", SCRIPT, include_str!("../web/dashboard/map_model.js")),
+    // Its functions, without the token that `/client.js` needs.
+    ("client.js", SCRIPT, include_str!("../web/client/client.js")),
     ("status.js", SCRIPT, include_str!("../web/dashboard/status.js")),
     ("notices.js", SCRIPT, include_str!("../web/dashboard/notices.js")),
     ("forms.js", SCRIPT, include_str!("../web/dashboard/forms.js")),

@@ -218,6 +218,7 @@ export function events(around, watch) {
   // Begins again with other filters: the rows of the old ones would be mistaken for events of the new ones.
   function restart(text) {
     kept.clear();
+    received = gaps = missed = 0;
     resume();
     redraw();
     setText($("showing"), text);

@@ -8,9 +8,9 @@ export function login(start) {
   const form = $("login"), { token, keep } = form.elements, error = $("login-error"), out = $("sign-out");
 
   function show(message) {
-    $("main").hidden = true;
+    $("main").hidden = out.hidden = true;
     form.hidden = false;
-    out.hidden = true;
+    document.body.classList.add("signed-out");
     setText(error, message);
     document.title = "sign in · sse-bus";
     token.focus();
@@ -40,6 +40,7 @@ export function login(start) {
     token.value = "";
     form.hidden = true;
     $("main").hidden = out.hidden = false;
+    document.body.classList.remove("signed-out");
     start();
   };
 

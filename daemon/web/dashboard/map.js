@@ -15,7 +15,7 @@ export function map(own, watch) {
   const columns = SIDES.map((side) => column(section.querySelector(`.${side}`)));
   const lines = ["sent", "received"].map((name) => section.querySelector(`svg.${name}`));
   const paths = new Map(); // by the ids of their nodes
-  let isSeen = false, last, near = new Map(), lit;
+  let isSeen = false, isDrawn = false, last, near = new Map(), lit;
 
   function column(root) {
     const list = root.querySelector("ul"), none = root.querySelector(".none");
@@ -60,6 +60,7 @@ export function map(own, watch) {
   }
 
   function draw() {
+    isDrawn = true;
     const { topics, clients } = last;
     const tooMany = !topics || !clients;
     setText($("map-note"), tooMany ? "Too many topics or clients to draw." : "");
@@ -135,7 +136,8 @@ export function map(own, watch) {
 
   function lists(listed) {
     last = listed;
-    if (isSeen) draw();
+    // Drawn once, so that its height is known; then only while it is seen.
+    if (isSeen || !isDrawn) draw();
   }
   return { lists };
 }

@@ -1,7 +1,7 @@
 // What the map shows: publishers, topics and subscribers, and the rates between them. Beyond a few dozen, topics are
 // grouped by their levels, and clients by program, page or name.
 
-import { covers } from "/client.js";
+import { covers } from "/page/client.js";
 import { filterOf, treeOf } from "/page/tree.js";
 
 const MOST = 24; // nodes of a column

@@ -17,7 +17,7 @@ export function notices() {
     if (gone) add("bad", `The daemon has not answered since ${new Date(gone.since).toLocaleTimeString("en-GB")}${gone.why}. This page reconnects automatically.`);
     else if (stream.state === "refused") add("bad", `The stream was refused. ${stream.why}`);
     else if (stream.state === "waiting") add("wait", `The stream is not open: ${stream.why}. The page will retry soon.`);
-    if (denied) add("wait", `This token does not show topics, clients and the daemon: ${denied}. Events are shown as far as it allows.`);
+    if (denied) add("wait", `Only events are shown: ${denied}.`);
     if (status?.history_error) add("bad", `History is not written to disk: ${status.history_error}`);
     for (const { limit, used, bound } of status?.limits ?? []) {
       if (used < 0.8 * bound) continue;

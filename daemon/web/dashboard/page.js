@@ -19,7 +19,11 @@ import { topics } from "/page/topics.js";
 // The client name of this page, to which others can send.
 const client = "page-" + [...crypto.getRandomValues(new Uint8Array(5))].map((n) => (n % 32).toString(32)).join("");
 
-const watch = (filters) => form.watch(filters);
+// Shows the events of filters, also where their list is out of view.
+const watch = (filters) => {
+  form.watch(filters);
+  $("events").scrollIntoView({ block: "nearest" });
+};
 const open = around();
 const list = events(open, watch);
 const table = topics(watch, open);

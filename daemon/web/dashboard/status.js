@@ -43,7 +43,11 @@ export function status(client, listeners) {
     notice();
   }
 
-  const notice = () => notify({ stream, gone, denied, status: denied ? undefined : last });
+  function notice() {
+    // Without its figures, the panels would look empty.
+    document.body.classList.toggle("limited", Boolean(denied));
+    notify({ stream, gone, denied, status: denied ? undefined : last });
+  }
 
   function describe(now) {
     const up = duration(now.uptime_ms);
