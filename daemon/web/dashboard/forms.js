@@ -94,7 +94,7 @@ function point(form, error) {
   const [, parameter, why] = /^the parameter (\w+) cannot be used: (.*)/s.exec(error.message) ?? [];
   const name = error.field ?? (parameter ? PARAMETERS[parameter] : CODES[error.code]);
   const field = Object.hasOwn(form.elements, name) && form.elements[name];
-  if (!field) return error.message;
+  if (!field) return error.message.charAt(0).toUpperCase() + error.message.slice(1);
   field.setAttribute("aria-invalid", "true");
   field.focus();
   return `${field.closest("label").querySelector("span").textContent}: ${why ?? error.message}`;

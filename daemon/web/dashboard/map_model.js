@@ -103,7 +103,7 @@ function grouped(clients, side, own) {
   const all = [...groups.values()];
   for (const group of all) {
     const [first, ...more] = group.clients;
-    group.detail = more.length ? `× ${group.clients.length}` : group.label === (first.origin ?? first.peer) ? "" : first.origin ?? first.peer;
+    group.detail = more.length ? `× ${group.clients.length}` : detailOf(first, group.label);
   }
   return limited(all, side, (rest) => ({ clients: rest.flatMap((group) => group.clients) }));
 }
@@ -118,10 +118,19 @@ function limited(nodes, side, joined) {
   return [...nodes.filter((node) => kept.has(node)), others];
 }
 
+// What the label does not say: the origin of a page, or the process or address of a program.
+function detailOf({ origin, peer }, label) {
+  const program = programOf(peer);
+  if (origin) return origin === label ? "" : origin;
+  return label.startsWith(program) ? peer.slice(program.length).replace(/^ \((.*)\)$/, "$1") : peer;
+}
+
+const programOf = (peer) => peer.replace(/ \(pid \d+\)$/, "");
+
 // `sse-busctl (pid 812)` is `sse-busctl`; `worker-17` and `worker-18` are `worker-*`.
 function labelOf({ name, origin, peer, id }, own, each) {
   if (name === own) return "this page";
-  const program = peer.replace(/ \(pid \d+\)$/, "");
+  const program = programOf(peer);
   if (each) return name ?? origin ?? (program === peer ? peer : `${program} ${id}`);
   if (/^(page|client|tab)-[0-9a-z]{5,}$/.test(name ?? "")) return origin ?? program;
   return name?.replace(/\d+/g, "*") ?? origin ?? program.replace(/:\d+$/, "");
