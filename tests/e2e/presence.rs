@@ -103,7 +103,7 @@ fn a_publisher_is_listed_with_the_topics_that_it_published_to_last() {
     let mut lines = daemon.lines();
     assert_eq!(daemon.get("/clients").json(), json!([]), "it has published nothing");
     for n in 0..10 {
-        lines.ask(&json!({ "publish": { "topic": format!("t/{n}"), "data": "x" } }).to_string());
+        lines.ask(json!({ "publish": { "topic": format!("t/{n}"), "data": "x" } }).to_string());
     }
     lines.ask(r#"{"publish":{"topic":"t/5","data":"x"}}"#);
     lines.ask(r#"{"publish":{"topic":"direct","data":"x","to":"nobody"}}"#);
