@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     limits::NAME_MAX,
-    protocol::{ErrorCode, Refused, Slow, sse::PositionForm},
+    protocol::{ErrorCode, Refused, Slow, Transport, sse::PositionForm},
     topic::Filter,
 };
 
@@ -74,7 +74,7 @@ pub(super) enum Role {
     Subscriber(Box<Subscriber>),
     /// Its transport, the waker to notify its connection when it is kicked, and the topics that it published to.
     Publisher {
-        via: &'static str,
+        via: Transport,
         waker: Option<std::task::Waker>,
         recent: RecentTopics,
     },
