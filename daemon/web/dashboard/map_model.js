@@ -62,7 +62,8 @@ export function mapModel() {
       }
       group.filters = [...new Set(group.clients.flatMap(({ filters }) => filters))];
     }
-    return { publishers: left, topics: middle, subscribers: right, links: [...links.values()] };
+    const all = [...links.values()];
+    return { publishers: beside(left, middle, all), topics: middle, subscribers: beside(right, middle, all), links: all };
   };
 }
 
@@ -106,6 +107,20 @@ function grouped(clients, side, own) {
     group.detail = more.length ? `× ${group.clients.length}` : detailOf(first, group.label);
   }
   return limited(all, side, (rest) => ({ clients: rest.flatMap((group) => group.clients) }));
+}
+
+// Orders clients like their topics, so that few lines cross. The order depends on what is connected, and not on rates.
+function beside(nodes, topics, links) {
+  const place = new Map(topics.map((topic, n) => [topic.id, n])), places = new Map();
+  for (const { from, to } of links) {
+    const [node, topic] = place.has(from) ? [to, from] : [from, to];
+    places.set(node, [...(places.get(node) ?? []), place.get(topic)]);
+  }
+  const mean = ({ id }) => {
+    const all = places.get(id);
+    return all ? all.reduce((sum, place) => sum + place, 0) / all.length : topics.length;
+  };
+  return [...nodes].sort((a, b) => mean(a) - mean(b));
 }
 
 // The busiest nodes, and one for the others.
