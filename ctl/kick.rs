@@ -5,6 +5,7 @@ use std::time::Duration;
 use sse_bus::{
     Client, client,
     protocol::{ClientRole, ErrorCode},
+    time::format_duration,
 };
 
 use crate::{
@@ -31,11 +32,11 @@ pub(crate) async fn run(client: &mut Client, output: &Output, options: Kick) -> 
             let sentence = || match options.keep_out {
                 None => closed(),
                 Some(Duration::ZERO) => format!("{name} can connect again"),
-                Some(time) => format!("{}, which is kept out for {}", closed(), humantime::format_duration(time)),
+                Some(time) => format!("{}, which is kept out for {}", closed(), format_duration(time)),
             };
-            output.print(sentence, &serde_json::json!({ "client": options.client, "connections": connections }))?;
+            output.confirm(sentence, &serde_json::json!({ "client": options.client, "connections": connections }))?;
             if will_reconnect {
-                eprintln!("sse-busctl: subscribers usually reconnect at once; --for 1m keeps a client out");
+                output.warn("subscribers usually reconnect at once; --for 1m keeps a client out");
             }
             Ok(())
         }

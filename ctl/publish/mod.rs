@@ -57,7 +57,7 @@ pub(crate) async fn run(address: &Address, output: &Output, options: cli::Publis
         client.ping().await?;
     }
     if let Some(wanted) = options.wait_for {
-        wait::for_subscribers(address, &mut client, &event.topic, wanted, options.timeout).await?;
+        wait::for_subscribers(address, &mut client, output, &event.topic, wanted, options.timeout).await?;
     }
     if pipelined {
         let retry_for = if options.no_reconnect { Duration::ZERO } else { options.retry_for };

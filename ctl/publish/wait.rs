@@ -1,21 +1,18 @@
 //! `--wait-for`: waits until a topic has subscribers. The bus publishes when clients join, so there is no polling.
 
-use std::{
-    future,
-    io::{self, IsTerminal as _},
-    mem,
-    time::Duration,
-};
+use std::{future, mem, time::Duration};
 
 use sse_bus::{
     Client, FilterSet, Topic,
     client::{Address, Item, Subscription},
     protocol::{ClientRole, Subscribe},
+    time::format_duration,
 };
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
     exit::{Exit, Failure},
+    output::Output,
     units::count,
     visible::visible,
 };
@@ -27,6 +24,7 @@ const CLIENTS: &str = "$sys/clients";
 pub(super) async fn for_subscribers(
     address: &Address,
     client: &mut Client,
+    output: &Output,
     topic: &str,
     wanted: u64,
     timeout: Option<Duration>,
@@ -44,11 +42,13 @@ pub(super) async fn for_subscribers(
             if found >= wanted {
                 return Ok(());
             }
-            if !mem::replace(&mut has_said_so, true) && io::stderr().is_terminal() {
-                eprintln!(
-                    "Waiting for {} of {topic} ({found} of {wanted}); Ctrl-C ends it",
-                    count(wanted, "subscriber")
-                );
+            if !mem::replace(&mut has_said_so, true) {
+                output.notice(|| {
+                    format!(
+                        "waiting for {} of {topic} ({found} of {wanted}); Ctrl-C ends it",
+                        count(wanted, "subscriber")
+                    )
+                });
             }
             next_join(&mut joins).await?;
         }
@@ -67,7 +67,7 @@ pub(super) async fn for_subscribers(
             format!(
                 "{topic} has {} after {}, but {wanted} are required; nothing was published",
                 count(found, "subscriber"),
-                humantime::format_duration(timeout.unwrap_or_default()),
+                format_duration(timeout.unwrap_or_default()),
             ),
         )),
     }

@@ -11,11 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use humantime::format_duration;
 use sse_bus::{
     limits::{KEEP_OUT_MAX, KEPT_OUT_MAX},
     protocol::{ClientInfo, ErrorCode, KeptOut, Refused, Transport},
-    time::{unix_now, whole_millis},
+    time::{format_duration, unix_now, whole_millis},
 };
 
 /// The clients that are kept out, with the time when each is let in again.

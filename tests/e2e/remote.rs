@@ -157,7 +157,7 @@ fn an_option_overrides_a_variable_and_two_daemons_are_refused() {
     for url in ["127.0.0.1:7733", "ftp://127.0.0.1", "http://user:secret@127.0.0.1", "http://127.0.0.1/?a=b"] {
         daemon.ctl(&["--url", url, "status"]).ends_with(2).says("--url");
     }
-    for args in [&["token", "list"][..], &["bench"], &["service", "status"]] {
+    for args in [&["token", "list"][..], &["service", "status"]] {
         daemon.ctl(&[&["--url", &url(&daemon)], args].concat()).ends_with(2).says("on this machine only");
     }
 }
