@@ -60,6 +60,7 @@ mod stopping;
 mod stream;
 mod stress;
 mod subscribe;
+mod terminal;
 #[cfg(feature = "tls")]
 mod tls;
 mod tokens;
