@@ -13,6 +13,7 @@
 //!
 #![doc = include_str!("server.md")]
 
+mod answer;
 pub mod batch;
 #[cfg(debug_assertions)]
 mod check;
@@ -36,6 +37,7 @@ mod persist;
 mod presence;
 mod publish;
 mod read;
+mod read_log;
 mod read_shared;
 mod read_steps;
 mod replay;

@@ -108,7 +108,7 @@ impl Bus {
                 self.settle(id, waker);
                 Read::Waiting
             }
-            Step::OnDisk(seq) => {
+            Step::Wanted(seq) => {
                 self.want(id, seq, waker);
                 Read::Waiting
             }

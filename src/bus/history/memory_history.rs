@@ -37,6 +37,7 @@ impl History for Memory {
         self.insert(entry);
         self.note_new(key, cost);
         self.enforce(key, cost, now);
+        self.slide();
     }
 
     fn pass_over(&mut self, seq: u64) {
@@ -77,6 +78,10 @@ impl History for Memory {
 
     fn last_before(&self, time: u64) -> u64 {
         last_before(&self.log, time).max(last_before(&self.pinned, time))
+    }
+
+    fn start(&self) -> u64 {
+        self.start
     }
 
     fn oldest(&self) -> Option<u64> {
