@@ -213,7 +213,8 @@ impl SharedBus {
         u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn now(&self) -> Now {
+    /// Returns the time of the bus's clocks.
+    pub(crate) fn now(&self) -> Now {
         Now { mono: self.0.clock + self.uptime(), unix: unix_now() }
     }
 }

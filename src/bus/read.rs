@@ -21,6 +21,8 @@ pub enum Read {
     Ready,
     /// There is nothing more to read now; the waker is woken when there is.
     Waiting,
+    /// There is more to read, which is not in memory: it is [wanted](super::fetch). The waker is woken when it is here.
+    Fetching,
     /// The subscription ends after these bytes: it was for history only, or the client was removed.
     Over,
 }
@@ -110,7 +112,7 @@ impl Bus {
             }
             Step::Wanted(seq) => {
                 self.want(id, seq, waker);
-                Read::Waiting
+                Read::Fetching
             }
             Step::Over => {
                 self.disconnect(id, now);
