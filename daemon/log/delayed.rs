@@ -42,7 +42,7 @@ use crate::shared_bus::SharedBus;
 /// The bounds of the window.
 const WINDOW: Window = Window { events: 64, bytes: usize::MAX };
 /// Bytes of the events of one read.
-const READ_BYTES: usize = 32 << 10;
+const READ_BYTES: usize = 256 << 10;
 /// One in this number of reads fails.
 const FAILING: u64 = 7;
 
@@ -142,7 +142,11 @@ impl ExternalLog for Delayed {
 
     fn configure(&self, limits: &Limits, retention: &Retention) {
         let now = self.bus.now();
-        self.whole.lock().configure(limits.clone(), retention.clone(), now);
+        let mut whole = self.whole.lock();
+        whole.configure(limits.clone(), retention.clone(), now);
+        while whole.is_behind() {
+            whole.tick(now);
+        }
     }
 }
 

@@ -66,10 +66,11 @@ fn start(setup: &Setup) -> (Bus, [Reader; READERS]) {
 impl World {
     pub fn new(setup: &Setup) -> World {
         let (bus, readers) = start(setup);
+        let whole = Whole::new(setup);
         World {
             setup: setup.clone(),
-            log: Log::new(bus.position().epoch),
-            whole: Whole::new(setup),
+            log: Log::new(bus.position().epoch, whole.is_some()),
+            whole,
             bus,
             subscribers: Vec::new(),
             readers,
