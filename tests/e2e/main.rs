@@ -30,6 +30,8 @@ mod injection;
 mod lifecycle;
 mod limits;
 mod listen;
+#[cfg(feature = "delayed-log")]
+mod log_outage;
 mod logs;
 mod long_history;
 mod man;
