@@ -8,7 +8,7 @@ use super::{
     fetch::{Fetched, LostRange, Wanted},
     history::{Entry, Selection},
 };
-use crate::limits::SCAN_MAX;
+use crate::{event::Event, limits::SCAN_MAX};
 
 impl Bus {
     /// Reads what another bus with the same epoch wants: events of at most about `bytes`, unless the first is larger, and not
@@ -47,19 +47,12 @@ impl Bus {
     }
 
     /// Returns the losses with numbers after the first and up to the second, between the events of that range.
-    fn lost_in(
-        &self,
-        wanted: &Wanted,
-        topics: &Selection,
-        after: u64,
-        upto: u64,
-        events: &[crate::event::Event],
-    ) -> Vec<LostRange> {
+    fn lost_in(&self, wanted: &Wanted, topics: &Selection, after: u64, upto: u64, events: &[Event]) -> Vec<LostRange> {
         let known = self.history.losses();
-        let lost = (wanted.losses_from.max(known.start)..known.end).filter_map(|number| self.history.lost(number));
-        let lost = lost.filter(|lost| lost.seq > after && lost.seq <= upto);
+        let all = (wanted.losses_from.max(known.start)..known.end).filter_map(|number| self.history.lost(number));
+        let within = all.filter(|lost| lost.seq > after && lost.seq <= upto);
         // Whether the event was of these topics is unknown if its own was removed.
-        let mut lost: Vec<(u64, Option<u64>)> = lost
+        let mut lost: Vec<(u64, Option<u64>)> = within
             .filter_map(|lost| match self.history.is_lost_of(lost, topics) {
                 Some(true) => Some((lost.seq, Some(1))),
                 Some(false) => None,
@@ -75,9 +68,9 @@ impl Bus {
         }
         for (seq, missed) in lost {
             match ranges.last_mut() {
-                Some(last) if !events.iter().any(|event| (last.to..seq).contains(&event.id.seq)) => {
-                    last.to = last.to.max(seq);
-                    last.missed = last.missed.zip(missed).map(|(a, b)| a + b);
+                Some(range) if !events.iter().any(|event| (range.to..seq).contains(&event.id.seq)) => {
+                    range.to = range.to.max(seq);
+                    range.missed = range.missed.zip(missed).map(|(a, b)| a + b);
                 }
                 _ => ranges.push(LostRange { from: seq, to: seq, missed }),
             }

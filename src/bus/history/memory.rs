@@ -212,4 +212,29 @@ impl Memory {
         }
         true
     }
+
+    /// Removes the oldest events from the window while it is above its bounds. Each event adds one, so this is one step after
+    /// each, except for events that are larger than those before.
+    pub(super) fn slide(&mut self) {
+        let Some(window) = self.window else { return };
+        while self.log.len() + self.pinned.len() > window.events
+            || (self.totals.bytes > window.bytes && self.log.len() > 1)
+        {
+            let (log, pinned) = (self.log.first_key_value(), self.pinned.first_key_value());
+            let oldest = log.into_iter().chain(pinned).map(|(seq, entry)| (*seq, entry.topic)).min();
+            let Some((seq, key)) = oldest else { return };
+            self.start = seq;
+            if let Some(entry) = self.log.remove(&seq) {
+                let topic = &mut self.topics[key];
+                topic.seqs.pop_front();
+                topic.newest.remove_oldest(seq);
+                topic.bytes -= entry.cost;
+                self.totals.bytes -= entry.cost;
+                self.totals.events -= 1;
+                self.forget_retained(key, seq, entry.cost, entry.expires);
+            } else if let Some(entry) = self.pinned.remove(&seq) {
+                self.forget_retained(key, seq, entry.cost, entry.expires);
+            }
+        }
+    }
 }
