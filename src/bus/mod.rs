@@ -15,6 +15,7 @@
 
 mod answer;
 pub mod batch;
+mod broadcasts;
 #[cfg(debug_assertions)]
 mod check;
 mod clients;
@@ -64,5 +65,6 @@ pub use self::{
     request::{Publication, Start, Subscription},
     state::Bus,
     stats::Stats,
+    unicast::Unicast,
     wakeups::Wakes,
 };

@@ -23,7 +23,7 @@ pub enum Read {
     Waiting,
     /// There is more to read, which is not in memory: it is [wanted](super::fetch). The waker is woken when it is here.
     Fetching,
-    /// The subscription ends after these bytes: it was for history only, or the client was removed.
+    /// The subscription has ended, and these are its last bytes: it was for history only, or the client was removed.
     Over,
 }
 
