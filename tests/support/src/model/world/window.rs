@@ -20,8 +20,8 @@ const KEPT: usize = 2;
 /// One in this number of requests is refused first.
 const REFUSED: u64 = 5;
 
-/// Bytes of the events of one answer, which are few.
-const BYTES: usize = 800;
+/// Bytes of the events of one answer for each event of the log: about 15 answers have all of history.
+const BYTES: u64 = 20;
 
 /// The whole log.
 pub(super) struct Whole {
@@ -84,7 +84,7 @@ impl World {
             let refused = Some(Refused::new(ErrorCode::Unavailable, "the log cannot be read"));
             Fetched { from: wanted.seq, upto: wanted.seq, refused, ..Fetched::default() }
         } else {
-            bus.answer(wanted, BYTES, now)
+            bus.answer(wanted, (BYTES * self.log.head()) as usize, now)
         };
         if wanted.losses_from == u64::MAX && wanted.snapshot.is_none() && fetched.refused.is_none() {
             // The history of a new subscription is what the log has at its first answer.
