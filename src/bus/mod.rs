@@ -41,6 +41,7 @@ mod read;
 mod read_log;
 mod read_shared;
 mod read_steps;
+mod recent_topics;
 mod replay;
 mod request;
 mod shared_cursor;

@@ -30,6 +30,7 @@ mod injection;
 mod lifecycle;
 mod limits;
 mod listen;
+mod log_lines;
 #[cfg(feature = "delayed-log")]
 mod log_outage;
 mod logs;
@@ -50,6 +51,7 @@ mod removed_files;
 mod replay;
 mod rest;
 mod restart;
+mod restart_lines;
 mod service;
 mod service_install;
 mod service_manager;
@@ -60,6 +62,7 @@ mod stopping;
 mod stream;
 mod stress;
 mod subscribe;
+mod terminal;
 #[cfg(feature = "tls")]
 mod tls;
 mod tokens;
