@@ -1,17 +1,32 @@
-//! The README's code for browsers, run in a real one. `tests/readme` runs the rest of the README.
+//! The code for browsers of the documents, run in a real one. `tests/docs` runs the rest of them.
 
 use sse_bus_browser_tests::{Answer, Browser, Bus, Site, Tab, Value, eventually, free_port};
 
-const README: &str = include_str!("../../../README.md");
-/// The addresses of the bus and of the page in the README.
+/// The address of the bus in the documents.
 const BUS: &str = "http://127.0.0.1:7733";
+
+#[tokio::test]
+async fn the_page_of_the_readme_shows_past_and_live_events() {
+    let port = free_port();
+    let origin = format!("http://localhost:{port}");
+    let bus = Bus::start_with(&["--allow-origin", &origin]).await;
+    let page = block("README.md", "html", "<!-- page.html -->").replace(BUS, &bus.url());
+    let _site = Site::start(port, move |_| Answer::document("text/html", page.clone())).await;
+    bus.ctl(&["publish", "hello", "world"]).await;
+    let browser = Browser::start().await;
+    let tab = browser.open(&format!("{origin}/page.html")).await;
+    shows(&tab, "world").await;
+    bus.ctl(&["publish", "hello", "hello page"]).await;
+    shows(&tab, "hello page").await;
+    browser.quit().await;
+}
 
 #[tokio::test]
 async fn the_page_of_the_tutorial_works_from_an_origin_of_its_own() {
     let port = free_port();
     let origin = format!("http://localhost:{port}");
     let mut bus = Bus::start_with(&["--allow-origin", &origin]).await;
-    let page = block("html", "<!-- page.html -->").replace(BUS, &bus.url());
+    let page = block("docs/tutorial/first-page.md", "html", "<!-- page.html -->").replace(BUS, &bus.url());
     let _site = Site::start(port, move |_| Answer::document("text/html", page.clone())).await;
     let browser = Browser::start().await;
     let address = format!("{origin}/page.html");
@@ -51,7 +66,7 @@ async fn events_are_dispatched_by_their_type() {
     let bus = Bus::start().await;
     let browser = Browser::start().await;
     let tab = browser.open(&format!("{}/healthz", bus.url())).await;
-    let script = block("js", "// stream.js").replace(BUS, &bus.url());
+    let script = block("docs/how-to/web-page.md", "js", "// stream.js").replace(BUS, &bus.url());
     let opened = "events.onopen = () => console.log('open');";
     tab.eval(&format!("window.got = []; console.log = (...all) => got.push(all.join(' '));\n{script}\n{opened}")).await;
     logs(&tab, &["open"]).await;
@@ -69,7 +84,7 @@ async fn tabs_share_a_connection() {
     let port = free_port();
     let origin = format!("http://localhost:{port}");
     let bus = Bus::start_with(&["--allow-origin", &origin]).await;
-    let script = block("js", "// tabs.js").replace(BUS, &bus.url());
+    let script = block("docs/how-to/many-tabs.md", "js", "// tabs.js").replace(BUS, &bus.url());
     let before = "window.got = []; console.log = (...all) => got.push(all.join(' '));";
     let page = format!("<!doctype html><script>{before}</script><script type=module>{script}</script>");
     let _site = Site::start(port, move |_| Answer::document("text/html", page.clone())).await;
@@ -102,9 +117,11 @@ async fn tabs_share_a_connection() {
     browser.quit().await;
 }
 
-/// The block of the README that begins with a line.
-fn block(language: &str, first: &str) -> String {
-    let (_, rest) = README.split_once(&format!("```{language}\n{first}\n")).expect("the README shows it");
+/// The block of a document that begins with a line.
+fn block(document: &str, language: &str, first: &str) -> String {
+    let path = format!("{}/../../{document}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).expect("a document");
+    let (_, rest) = text.split_once(&format!("```{language}\n{first}\n")).expect("the document shows it");
     let (block, _) = rest.split_once("\n```").expect("it has an end");
     block.to_owned()
 }
