@@ -56,14 +56,15 @@ const NOT_RUN: &[&str] = &[
     "cargo install --locked --path . --features tls",
     "mkcert -cert-file bus.pem -key-file bus.key 127.0.0.1 localhost",
     "sse-busd --tls-cert bus.pem --tls-key bus.key",
-    "sse-busctl service install --print",
     "sse-busctl service install",
+    "sse-busctl service status",
+    "loginctl enable-linger",
     "sse-busctl service logs --follow",
     "sse-busctl service uninstall",
 ];
 /// Files that tests/browser uses, or that are not programs.
 const NOT_USED_BY_A_COMMAND: &[&str] =
-    &["stream.js", "tabs.js", "ticket.js", "vite.config.js", "webpack.config.mjs", "Cargo.toml"];
+    &["stream.js", "tabs.js", "ticket.js", "vite.config.js", "webpack.config.mjs", "Cargo.toml", "network.toml"];
 /// Documents whose commands need a program that is not on every machine. Each has a test of its own.
 const NEEDS: &[&str] = &["docs/how-to/go.md", "docs/how-to/nginx.md", "docs/how-to/caddy.md"];
 
