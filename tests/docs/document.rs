@@ -48,7 +48,7 @@ fn add_pages(folder: &str, paths: &mut Vec<String>) {
         let path = format!("{folder}/{}", entry.file_name().into_string().expect("a name in UTF-8"));
         if entry.file_type().expect("a file or a folder").is_dir() {
             add_pages(&path, paths);
-        } else if path.ends_with(".md") {
+        } else if Path::new(&path).extension().is_some_and(|extension| extension == "md") {
             paths.push(path);
         }
     }

@@ -15,9 +15,11 @@ use crate::document::ROOT;
 /// Writes the parts instead of comparing them.
 const UPDATE: &str = "SSE_BUS_DOCS_UPDATE";
 
+type Generate = fn(&str) -> String;
+
 /// The page, the name of the part, and the function that returns its text. The function receives the present text, of
 /// which some keep the descriptions.
-const PARTS: [(&str, &str, fn(&str) -> String); 8] = [
+const PARTS: [(&str, &str, Generate); 8] = [
     ("docs/reference/cli.md", "sse-busctl", |_| programs::command_line("sse-busctl")),
     ("docs/reference/cli.md", "sse-busd", |_| programs::command_line("sse-busd")),
     ("docs/reference/configuration.md", "keys", |_| programs::configuration()),
@@ -59,7 +61,7 @@ fn generated_parts_are_those_of_the_code() {
 fn difference(old: &str, new: &str) -> String {
     let only = |sign: char, text: &str, other: &str| -> String {
         let is_new = |line: &&str| !other.lines().any(|other| other == *line);
-        text.lines().filter(is_new).map(|line| format!("  {sign} {line}\n")).collect()
+        text.lines().filter(is_new).fold(String::new(), |text, line| text + &format!("  {sign} {line}\n"))
     };
     only('-', old, new) + &only('+', new, old)
 }

@@ -1,6 +1,9 @@
 //! What the programs print about themselves: help, the commented configuration, metrics.
 
-use std::process::{Command, Stdio};
+use std::{
+    fmt::Write as _,
+    process::{Command, Stdio},
+};
 
 use sse_bus_support::harness::Daemon;
 
@@ -19,7 +22,8 @@ fn add_command(program: &str, command: &[&str], text: &mut String) {
     // What every command has in common is shown for the program only.
     let shown = if command.is_empty() { help.clone() } else { without_common(&help) };
     let (about, rest) = shown.split_once("\n\n").unwrap_or((&shown, ""));
-    text.push_str(&format!("## {name}\n\n{}.\n\n```text\n{}\n```\n\n", about.replace('\n', " "), rest.trim()));
+    let (about, rest) = (about.replace('\n', " "), rest.trim());
+    let _ = write!(text, "## {name}\n\n{about}.\n\n```text\n{rest}\n```\n\n");
     for subcommand in subcommands(&help) {
         add_command(program, &[command, &[subcommand]].concat(), text);
     }
@@ -62,9 +66,9 @@ pub(super) fn configuration() -> String {
         let setting = last.strip_prefix("# ").unwrap_or(last);
         if let Some(heading) = last.strip_prefix("# ---- ") {
             text.push_str(&rows_of(&mut rows));
-            text.push_str(&format!("## {heading}\n\n"));
+            let _ = write!(text, "## {heading}\n\n");
         } else if setting.starts_with('[') {
-            text.push_str(&format!("In the table `{setting}`:\n\n"));
+            let _ = write!(text, "In the table `{setting}`:\n\n");
         } else if let Some((key, value)) = setting.split_once(" = ") {
             let meaning: Vec<String> = paragraph[..paragraph.len() - 1].iter().filter_map(words).collect();
             let default = if last.starts_with('#') { format!("none; such as `{value}`") } else { format!("`{value}`") };
