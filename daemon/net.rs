@@ -3,30 +3,45 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use socket2::SockRef;
-use sse_bus::socket_owner;
+use sse_bus::{listen::Listen, socket_owner};
 use tokio::net::{TcpListener, TcpSocket};
 use tracing::warn;
-
-use crate::listen::Listen;
 
 /// Connections that wait to be accepted, for many clients that reconnect in one instant. The kernel may lower it.
 pub(crate) const BACKLOG: u32 = 4096;
 
+/// Why a TCP socket cannot be served. The message names the address, the process that holds it, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenError {
+    #[error("{address} is in use by {owner}; stop it, or choose another port with --listen localhost:PORT")]
+    InUse { address: SocketAddr, owner: String },
+    #[error("cannot listen on {address}: {error}; choose another address with --listen")]
+    Unavailable { address: SocketAddr, error: io::Error },
+    #[error("cannot serve a TCP socket: {0}")]
+    Unusable(io::Error),
+}
+
+impl ListenError {
+    fn new(address: SocketAddr, error: io::Error) -> ListenError {
+        if error.kind() != io::ErrorKind::AddrInUse {
+            return ListenError::Unavailable { address, error };
+        }
+        let owner = socket_owner::of_port(address).map_or_else(|| "another process".into(), |owner| owner.to_string());
+        ListenError::InUse { address, owner }
+    }
+}
+
 /// Listens on all of these addresses.
-///
-/// # Errors
-///
-/// Names the address that is not available, the process that holds it, and what to do.
-pub(crate) fn listen(list: &[Listen]) -> Result<Vec<TcpListener>, String> {
+pub(crate) fn listen(list: &[Listen]) -> Result<Vec<TcpListener>, ListenError> {
     if let [Listen::Localhost(0)] = list {
         return listen_on_one_free_port();
     }
     let addresses = Listen::all(list);
-    addresses.iter().map(|address| bind(*address, &addresses).map_err(|e| cannot_listen(*address, &e))).collect()
+    addresses.iter().map(|address| bind(*address, &addresses).map_err(|e| ListenError::new(*address, e))).collect()
 }
 
 /// Listens on both loopback addresses, on a port that is free on both.
-fn listen_on_one_free_port() -> Result<Vec<TcpListener>, String> {
+fn listen_on_one_free_port() -> Result<Vec<TcpListener>, ListenError> {
     const TRIES: usize = 32;
     let attempt = || -> Result<_, (SocketAddr, io::Error)> {
         let mut bound: Vec<TcpListener> = Vec::new();
@@ -40,7 +55,7 @@ fn listen_on_one_free_port() -> Result<Vec<TcpListener>, String> {
         Ok(bound)
     };
     let mut attempts = (1..=TRIES).map(|_| attempt());
-    attempts.find(Result::is_ok).unwrap_or_else(attempt).map_err(|(address, e)| cannot_listen(address, &e))
+    attempts.find(Result::is_ok).unwrap_or_else(attempt).map_err(|(address, e)| ListenError::new(address, e))
 }
 
 /// Binds one of several addresses.
@@ -94,16 +109,5 @@ pub(crate) async fn accepted<T>(connection: io::Result<T>) -> Option<T> {
             tokio::time::sleep(PAUSE).await;
             None
         }
-    }
-}
-
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            let holder =
-                socket_owner::of_port(address).map_or_else(|| "another process".into(), |owner| owner.to_string());
-            format!("{address} is in use by {holder}; stop it, or choose another port with --listen localhost:PORT")
-        }
-        _ => format!("cannot listen on {address}: {error}; choose another address with --listen"),
     }
 }

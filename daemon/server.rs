@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use sse_bus::{
     Epoch,
     bus::{Bus, Now, history::Memory},
+    flags::HistoryKind,
     limits::{DRAIN, HOT_BYTES},
     time::unix_now,
     tokens::TokenFile,
@@ -30,7 +31,6 @@ use tracing::{info, warn};
 
 use crate::{
     access::{Access, RefusedNames},
-    cli::HistoryKind,
     clock::Machine,
     config::Config,
     connection_limits::ConnectionLimits,
@@ -38,23 +38,34 @@ use crate::{
     fanout::Fanout,
     http::{self, Http},
     ipc,
-    log::{EventLog, Opened, Store},
+    log::{EventLog, OpenError, Opened, Store},
     logging::Log,
     metrics::Metrics,
-    net,
+    net::{self, ListenError},
     service_manager::{self, Sockets},
     shared_bus::SharedBus,
     signals::Signals,
 };
 
+/// Why the daemon cannot start. The message names in one line what is not available, the process that holds it, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+    #[error(transparent)]
+    Socket(#[from] ipc::SocketError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    History(#[from] OpenError),
+    #[error("cannot start a thread for history: {0}")]
+    Thread(io::Error),
+}
+
 /// Runs the daemon until it is stopped. `descriptors` is the number of file descriptors that the process may have.
-///
-/// # Errors
-///
-/// Names in one line what is not available, the process that holds it, and what to do.
-pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors: usize) -> Result<(), String> {
+pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors: usize) -> Result<(), StartError> {
     let stop = CancellationToken::new();
-    let signals = Signals::listen().map_err(|e| format!("cannot listen for signals: {e}"))?;
+    let signals = Signals::listen().map_err(StartError::Signals)?;
     // The local socket first: its error names a daemon that runs already.
     #[cfg(unix)]
     let local = ipc::Listener::new(sockets.ipc, &config.endpoint, &config.local_allow_list).await?;
@@ -122,19 +133,19 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
 fn listen(
     inherited: Vec<std::net::TcpListener>,
     config: &Config,
-) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), String> {
-    let unusable = |e: io::Error| format!("cannot serve a TCP socket: {e}");
+) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), ListenError> {
     let listeners = if inherited.is_empty() {
         net::listen(&config.listen)?
     } else {
-        inherited.into_iter().map(net::serve_inherited).collect::<io::Result<_>>().map_err(unusable)?
+        inherited.into_iter().map(net::serve_inherited).collect::<io::Result<_>>().map_err(ListenError::Unusable)?
     };
-    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>().map_err(unusable)?;
+    let addresses =
+        listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>().map_err(ListenError::Unusable)?;
     Ok((listeners, addresses))
 }
 
 /// Creates the bus, with the history that an earlier daemon has left on disk.
-fn open_bus(config: &Config) -> Result<(SharedBus, Option<Arc<Store>>), String> {
+fn open_bus(config: &Config) -> Result<(SharedBus, Option<Arc<Store>>), StartError> {
     // Random, so that it differs from every earlier epoch of this user.
     let epoch = Epoch::from_seed(RandomState::new().hash_one(std::process::id()));
     let mut opened = match config.history {
@@ -153,7 +164,7 @@ fn open_bus(config: &Config) -> Result<(SharedBus, Option<Arc<Store>>), String> 
     }
     let bus = SharedBus::new(bus, clock);
     let store = opened.map(|opened| opened.start(&bus));
-    let store = store.transpose().map_err(|e| format!("cannot start a thread for history: {e}"))?.map(Arc::new);
+    let store = store.transpose().map_err(StartError::Thread)?.map(Arc::new);
     Ok((bus, store))
 }
 

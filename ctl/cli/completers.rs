@@ -9,7 +9,7 @@
 use std::{collections::BTreeSet, ffi::OsStr, path::PathBuf, time::Duration};
 
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
-use sse_bus::{Client, Endpoint, client, endpoint::state_dir, time::unix_now, tokens::TokenFile};
+use sse_bus::{Client, Endpoint, client, endpoint::state_dir, protocol::ClientRole, time::unix_now, tokens::TokenFile};
 use tokio::time::timeout;
 
 /// How long to wait for the daemon, which delays the shell.
@@ -29,7 +29,7 @@ pub(super) fn topics() -> ArgValueCompleter {
 pub(super) fn clients() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
         let clients = query(async |mut client| client.clients().await).unwrap_or_default();
-        let subscribers = clients.into_iter().filter(|client| client.role == "subscriber");
+        let subscribers = clients.into_iter().filter(|client| client.role == ClientRole::Subscriber);
         candidates(matching(typed, subscribers.map(|client| client.name.unwrap_or(client.id))))
     })
 }

@@ -4,6 +4,7 @@
 
 mod accept;
 mod codec;
+mod error;
 #[cfg(unix)]
 mod hangup;
 mod language;
@@ -16,4 +17,4 @@ mod session;
 #[cfg(unix)]
 mod socket_lock;
 
-pub(crate) use self::{accept::accept, listener::Listener};
+pub(crate) use self::{accept::accept, error::SocketError, listener::Listener};

@@ -54,9 +54,10 @@ impl Binder {
                 }
                 Err(error) => {
                     self.watch = None;
-                    if self.failure.as_ref() != Some(&error) {
-                        error!("the socket file was removed or replaced, and cannot be bound again yet: {error}");
-                        self.failure = Some(error);
+                    let failure = error.to_string();
+                    if self.failure.as_ref() != Some(&failure) {
+                        error!("the socket file was removed or replaced, and cannot be bound again yet: {failure}");
+                        self.failure = Some(failure);
                     }
                     return;
                 }

@@ -239,7 +239,7 @@ impl<'a> Session<'a> {
     fn admit(&mut self, publish: Publish) -> Result<Publication, Refused> {
         if self.client.is_none() {
             let process = self.caller.address.to_string();
-            self.client = Some(ClientGuard::publisher(&self.daemon.bus, process, self.codec.name())?);
+            self.client = Some(ClientGuard::publisher(&self.daemon.bus, process, self.codec.format().transport())?);
         }
         api::admit(self.daemon, &self.caller, publish)
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     limits::TOPICS_AT_ONCE,
-    protocol::{ClientInfo, LimitInfo, Status, TopicInfo},
+    protocol::{ClientInfo, ClientRole, LimitInfo, Status, TopicInfo, Transport},
 };
 
 impl Bus {
@@ -81,7 +81,7 @@ impl Bus {
             topics: self.topics.len() as u64,
             published: self.stats.published,
             delivered: self.stats.delivered,
-            history: self.history.kind().into(),
+            history: self.history.kind(),
             history_events: totals.events as u64,
             history_bytes: totals.bytes as u64,
             history_budget: self.history.retention().budget as u64,
@@ -113,7 +113,7 @@ impl Bus {
     /// Describes a client.
     pub(super) fn info(&self, id: ClientId, client: &Client) -> ClientInfo {
         let (role, via, filters, lag, more) = match &client.role {
-            Role::Publisher { via, .. } => ("publisher", *via, Vec::new(), 0, 0),
+            Role::Publisher { via, .. } => (ClientRole::Publisher, *via, Vec::new(), 0, 0),
             Role::Subscriber(subscriber) => {
                 let feed = self.feeds.get(subscriber.feed);
                 let waiting = |segment| feed.map_or(0, |feed| feed.waiting(segment));
@@ -124,14 +124,20 @@ impl Bus {
                     _ => (subscriber.cursor.segment().map_or(0, waiting), 0),
                 };
                 let filters = feed.map_or(Vec::new(), |feed| feed.filters.to_strings());
-                ("subscriber", feed.map_or("", |feed| feed.format.via()), filters, lag, in_group)
+                (
+                    ClientRole::Subscriber,
+                    feed.map_or(Transport::Other, |feed| feed.format.transport()),
+                    filters,
+                    lag,
+                    in_group,
+                )
             }
         };
         ClientInfo {
             id: id.to_string(),
             name: client.description.name.as_ref().map(|name| name.as_str().to_owned()),
-            role: role.into(),
-            via: via.into(),
+            role,
+            via,
             peer: client.description.peer.clone(),
             filters,
             connected: client.connected,

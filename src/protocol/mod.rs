@@ -15,13 +15,14 @@ mod reply;
 mod request;
 mod setting;
 pub mod sse;
+mod text_enum;
 mod wire;
 
 #[cfg(feature = "bus")]
 pub(crate) use self::reply::{EventBody, EventReply};
 pub use self::{
     error::{ErrorCode, Refused},
-    info::{ClientInfo, LimitInfo, RefusedHost, RefusedOrigin, Status, TopicInfo},
+    info::{ClientInfo, ClientRole, HistoryKind, LimitInfo, RefusedHost, RefusedOrigin, Status, TopicInfo, Transport},
     reply::{END, EventMessage, Published, Reply, Subscribed},
     request::{Ack, InvalidSlow, Payload, Publish, Request, Slow, Subscribe},
     setting::Setting,

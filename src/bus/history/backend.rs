@@ -10,7 +10,7 @@ use super::{
     persist::Persist,
     selection::{Selection, SnapshotKind},
 };
-use crate::{retention::Retention, topic::Topic};
+use crate::{protocol::HistoryKind, retention::Retention, topic::Topic};
 
 /// Stores the past of the bus. Times are in milliseconds of the monotonic clock of the bus; event numbers only rise.
 pub trait History: Send {
@@ -83,8 +83,8 @@ pub trait History: Send {
     fn totals(&self) -> Totals;
     /// Removes a topic that has nothing in history, so that its key can be reused.
     fn remove_topic(&mut self, topic: TopicKey);
-    /// Returns where history is stored, in one word.
-    fn kind(&self) -> &'static str;
+    /// Returns where history is stored.
+    fn kind(&self) -> HistoryKind;
     /// Returns the interface to its changes, if it is persistent.
     fn persist(&mut self) -> Option<&mut dyn Persist>;
     /// Returns the bounds.

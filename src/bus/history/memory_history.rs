@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     limits::{EVICT_MAX, RECLAIM_MAX},
+    protocol::HistoryKind,
     retention::Retention,
     topic::Topic as Name,
 };
@@ -178,8 +179,8 @@ impl History for Memory {
         self.bounds.remove_topic(topic);
     }
 
-    fn kind(&self) -> &'static str {
-        if self.dirty.is_some() { "disk" } else { "memory" }
+    fn kind(&self) -> HistoryKind {
+        if self.dirty.is_some() { HistoryKind::Disk } else { HistoryKind::Memory }
     }
 
     fn persist(&mut self) -> Option<&mut dyn Persist> {
