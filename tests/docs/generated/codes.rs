@@ -16,7 +16,7 @@ pub(super) fn table() -> String {
         .captures_iter(EXIT)
         .map(|exit| (exit[1].to_owned(), exit[2].to_owned()))
         .collect();
-    let rows: Vec<Vec<String>> = regex(r#"(?m)^    /// (.+)\n    ([A-Z]\w+) = "(\w+)",$"#)
+    let rows: Vec<Vec<String>> = regex(r#"(?m)^ +/// (.+)\n +([A-Z]\w+) = "(\w+)",$"#)
         .captures_iter(CODES)
         .map(|code| {
             let (meaning, name, text) = (&code[1], &code[2], &code[3]);
