@@ -111,7 +111,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
 
     tokio::spawn(service_manager::watchdog(daemon.clone(), fanout));
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    tokio::spawn(crate::memory::return_at_rest());
+    tokio::spawn(crate::memory::return_freed());
     let accepting = listeners.into_iter().map(|listener| tokio::spawn(http::accept(http.clone(), listener)));
     let mut parts: Vec<_> = accepting.collect();
     parts.extend([

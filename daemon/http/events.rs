@@ -173,7 +173,7 @@ async fn read_event(body: Body, most: usize) -> Result<Vec<u8>, Refusal> {
     })
 }
 
-/// Reads a body, or returns nothing if it has more than `most` bytes. Frames are copied as they arrive: a frame of one byte may
+/// Reads a body, or returns None if it has more than `most` bytes. Frames are copied as they arrive: a frame of one byte may
 /// pin the memory of many.
 async fn read_whole(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, axum::Error> {
     if body.size_hint().lower() > most as u64 {

@@ -78,7 +78,7 @@ mod watch {
     pub(super) struct Watch(Receiver);
 
     impl Watch {
-        /// Returns nothing if the file is missing or cannot be watched.
+        /// Returns None if the file is missing or cannot be watched.
         pub(super) fn new(endpoint: &Endpoint) -> Option<Watch> {
             let path = std::path::absolute(endpoint.path()).ok()?;
             let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok()?;

@@ -54,9 +54,7 @@ impl Bus {
             self.feeds.seal(key, &self.limits);
             self.feeds.leave(key, segment);
         }
-        let Some(feed) = self.feeds.get_mut(key) else { return };
-        feed.subscribers -= 1;
-        if feed.subscribers == 0
+        if self.feeds.remove_subscriber(key)
             && let Some(feed) = self.feeds.close(key)
         {
             self.topics.disconnect(&feed.filters, key);

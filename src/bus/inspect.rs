@@ -8,7 +8,7 @@ use super::{
     topics::TopicState,
 };
 use crate::{
-    limits::TOPICS_AT_ONCE,
+    limits::{FEEDS_AT_ONCE, TOPICS_AT_ONCE},
     protocol::{ClientInfo, ClientRole, LimitInfo, Status, TopicInfo, Transport},
 };
 
@@ -45,25 +45,31 @@ impl Bus {
         topics
     }
 
-    /// Describes the topics after a name, in order, at most [`TOPICS_AT_ONCE`]. An empty result means that there are no more.
+    /// Describes the topics after a name, in order, at most [`TOPICS_AT_ONCE`], and fewer if they have very many feeds. An
+    /// empty result means that there are no more.
     pub fn topics_after(&self, name: Option<&str>, now: Now) -> Vec<TopicInfo> {
-        let mut feeds = Vec::new();
+        /// The number of feeds from which on no further topic is described.
+        const FEEDS: usize = 8 * FEEDS_AT_ONCE;
+        let (mut feeds, mut found) = (Vec::new(), 0);
         let info = |(key, state): (TopicKey, &TopicState)| {
+            if found > FEEDS {
+                return None;
+            }
             let usage = self.history.usage(key);
             self.topics.wanted_by(&state.name, &mut feeds);
-            let feeds = feeds.iter().filter_map(|feed| self.feeds.get(*feed));
-            TopicInfo {
+            found += feeds.len();
+            Some(TopicInfo {
                 topic: state.name.to_string(),
                 published: state.published,
                 events: usage.events as u64,
                 bytes: usage.bytes as u64,
                 retained: self.history.retained(key, now.mono).is_some(),
-                subscribers: feeds.map(|feed| feed.subscribers as u64).sum(),
+                subscribers: self.feeds.subscribers(&feeds),
                 last_id: state.last.map(|(seq, _)| self.id(seq)),
                 last_time: state.last.map(|(_, time)| time),
-            }
+            })
         };
-        self.topics.after(name).take(TOPICS_AT_ONCE).map(info).collect()
+        self.topics.after(name).take(TOPICS_AT_ONCE).map_while(info).collect()
     }
 
     /// Returns the totals since the bus was created.

@@ -243,7 +243,7 @@ mod tests {
         transaction.open_table(STATE).unwrap().insert(BUS, newer).unwrap();
         transaction.commit().unwrap();
         drop(database);
-        let error = start(&FileSystem::new(&path), &path, Epoch::from_seed(1)).map(|_| ()).unwrap_err();
+        let error = start(&FileSystem::new(&path), &path, Epoch::from_seed(1)).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("newer") && error.contains("--state-dir"), "{error}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was set aside");
     }

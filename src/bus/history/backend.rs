@@ -71,7 +71,7 @@ pub trait History: Send {
     fn crashes(&self) -> &[CrashLoss];
     /// Evicts events that exceed the bounds, in a bounded step.
     fn expire(&mut self, now: u64);
-    /// Returns the next time at which an event may be too old; None if there are no events.
+    /// Returns the next time at which an event may be too old, or a retained event expires; None if there are no events.
     fn next_expiry(&self) -> Option<u64>;
     /// Returns true if the last step has left events that exceed the bounds. Until they are evicted, do not read history.
     fn is_behind(&self) -> bool;

@@ -141,7 +141,8 @@ impl History for Memory {
     }
 
     fn next_expiry(&self) -> Option<u64> {
-        self.bounds.next_due()
+        let retained = self.ending.first().map(|(end, _)| self.bounds.end_of_retained(*end));
+        self.bounds.next_due().into_iter().chain(retained).min()
     }
 
     fn is_behind(&self) -> bool {
