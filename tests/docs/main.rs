@@ -24,6 +24,7 @@ mod browser;
 mod compare;
 mod document;
 mod generated;
+mod http;
 mod links;
 mod stage;
 mod terminal;
@@ -59,6 +60,7 @@ const NOT_RUN: &[&str] = &[
     "sse-busctl service install",
     "sse-busctl service status",
     "loginctl enable-linger",
+    r#"sse-busctl subscribe alerts --exec 'notify-send "$SSE_BUS_TOPIC" "$SSE_BUS_DATA"'"#,
     "sse-busctl service logs --follow",
     "sse-busctl service uninstall",
 ];
