@@ -86,12 +86,12 @@ impl Document {
 }
 
 impl Block {
-    /// The name in the comment of the first line.
+    /// The name in the comment of the first line, which may be a path from the home directory.
     pub(crate) fn file_name(&self) -> Option<&str> {
         let first = self.text.lines().next()?;
         let name = ["# ", "// ", "<!-- "].iter().find_map(|comment| first.strip_prefix(comment))?;
         let name = name.trim_end_matches("-->").trim();
-        (!name.is_empty() && !name.contains([' ', '/'])).then_some(name)
+        (!name.is_empty() && !name.contains(' ')).then_some(name.trim_start_matches("~/"))
     }
 
     /// Returns true if the terminal is left open.

@@ -128,10 +128,11 @@ fn every_block_is_run_or_listed_here() {
             let Block { language, line, text } = block;
             match &**language {
                 "sh" => assert!(text.starts_with("$ "), "{path}:{line}: a sh block begins with `$ ` and a command"),
-                "console" => not_run.extend(text.lines().map(|l| l.trim_start_matches("$ ").to_owned())),
+                "console" => not_run.extend(text.lines().filter_map(|l| l.strip_prefix("$ ")).map(str::to_owned)),
                 "bash" | "python" | "js" | "html" | "toml" | "go" | "nginx" | "caddyfile" => {
                     let name = block.file_name();
                     let name = name.unwrap_or_else(|| panic!("{path}:{line}: no file name in the first line"));
+                    let name = name.rsplit('/').next().unwrap_or(name);
                     assert!(
                         used.contains(name) || NOT_USED_BY_A_COMMAND.contains(&name),
                         "{path}:{line}: no command uses {name}"

@@ -26,6 +26,8 @@ const BUS_OVER_IPV6: &str = "[::1]:7733";
 /// The ports of other servers in the documents, such as those of pages and proxies. In a run each is a free one.
 const OTHER_PORTS: [&str; 3] = ["3000", "8080", "8443"];
 const RUNTIME: &str = "/run/user/1000";
+/// The home directory in the documents. In a run it is the folder of the stage.
+const HOME: &str = "/home/me";
 
 /// Printed between the output of a command and its exit code.
 const MARK: char = '\u{1}';
@@ -107,9 +109,14 @@ impl Stage {
     fn terminal(&self, script: &str) -> Terminal {
         let binaries = Path::new(env!("CARGO_BIN_EXE_sse-busd")).parent().expect("a binary is in a folder");
         let path = std::env::var("PATH").unwrap_or_default();
+        let pyenv =
+            std::env::var("PYENV_ROOT").unwrap_or_else(|_| std::env::var("HOME").unwrap_or_default() + "/.pyenv");
         let in_folder = |name: &str| self.folder.path().join(name).display().to_string();
         let environment = [
             ("PATH", format!("{}:{path}", binaries.display())),
+            ("HOME", self.folder.path().display().to_string()),
+            // A Python that pyenv installed is found by it.
+            ("PYENV_ROOT", pyenv),
             ("XDG_RUNTIME_DIR", in_folder("run")),
             ("XDG_CONFIG_HOME", in_folder("config")),
             ("XDG_STATE_HOME", in_folder("state")),
@@ -138,7 +145,8 @@ impl Stage {
     /// This run's text with the values of the document.
     fn there(&self, text: &str) -> String {
         let runtime = self.folder.path().join("run").display().to_string();
-        let mut text = text.replace(&runtime, RUNTIME);
+        let home = self.folder.path().display().to_string();
+        let mut text = text.replace(&runtime, RUNTIME).replace(&home, HOME);
         for (there, here) in OTHER_PORTS.iter().zip(&self.other_ports) {
             text = text.replace(here, there);
         }
@@ -171,7 +179,9 @@ impl Stage {
     /// Writes the document's files; again once the daemon's port is known.
     fn write_files(&self) {
         for (name, text) in &self.files {
-            std::fs::write(self.folder.path().join(name), self.here(text)).expect("a file in our folder");
+            let path = self.folder.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("our folder")).expect("a folder in ours");
+            std::fs::write(path, self.here(text)).expect("a file in our folder");
         }
     }
 
