@@ -56,7 +56,7 @@ pub const RECLAIM_MAX: usize = 1024;
 pub const CALLS_MAX: usize = 512;
 /// Maximum number of feeds that one call of the bus appends an event to, or seals, and of subscribers that it then wakes. The
 /// next calls do the rest. Small in debug builds, so that tests do not need thousands of feeds.
-pub const FEEDS_AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 1024 };
+pub const FEEDS_AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 512 };
 /// Maximum number of events that wait to be appended to more than [`FEEDS_AT_ONCE`] feeds. The next such publish appends them
 /// all before it returns.
 pub const BROADCASTS_MAX: usize = 64;

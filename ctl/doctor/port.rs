@@ -47,6 +47,12 @@ fn check_address(address: SocketAddr, rule: &str, service: Option<&Units>, elsew
         Some(owner) if owner.name == "systemd" && service.is_some_and(Units::hold_the_port) => {
             Finding::ok("port", format!("systemd listens on {address} for the daemon"))
         }
+        // A second bus would keep its clients apart from those of the first.
+        Some(owner) if owner.name == "sse-busd" => Finding::problem(
+            "port",
+            format!("{address}, {rule}, is in use by {owner}, a bus with another socket"),
+            "env -u SSE_BUS_SOCKET sse-busctl doctor   # or pass its --socket to sse-busctl",
+        ),
         owner => {
             let owner = owner.map_or_else(|| "an unknown process".into(), |owner| owner.to_string());
             Finding::problem("port", format!("{address}, {rule}, is in use by {owner}"), elsewhere())

@@ -192,14 +192,8 @@ impl Config {
         let (local_allow_list, unknown_ids) = LocalAllowList::new(&settings.allow_uid, &settings.allow_gid);
         let unknown_ids = unknown_ids.into_iter().map(|(key, what)| sources.before(key) + &what);
         let warnings = overruled.into_iter().flatten().chain(unknown_ids).collect();
-        let origins = settings
-            .allow_origin
-            .iter()
-            .map(|text| Origin::parse(text).ok_or_else(|| wrong("allow_origin", not_an_origin(text))));
-        let hosts = settings
-            .allow_host
-            .iter()
-            .map(|text| Authority::parse(text).ok_or_else(|| wrong("allow_host", not_a_host(text))));
+        let origin = |text: &String| Origin::parse(text).ok_or_else(|| wrong("allow_origin", not_an_origin(text)));
+        let host = |text: &String| Authority::parse(text).ok_or_else(|| wrong("allow_host", not_a_host(text)));
         Ok(Config {
             inherited,
             listen,
@@ -207,8 +201,8 @@ impl Config {
             history,
             retention,
             state_dir,
-            allow_origin: origins.collect::<Result<_, _>>()?,
-            allow_host: hosts.collect::<Result<_, _>>()?,
+            allow_origin: settings.allow_origin.iter().map(origin).collect::<Result<_, _>>()?,
+            allow_host: settings.allow_host.iter().map(host).collect::<Result<_, _>>()?,
             local_allow_list,
             tls,
             log,
