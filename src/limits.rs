@@ -16,6 +16,8 @@ pub const HEADERS_BYTES: usize = 4 << 10;
 pub const NAME_MAX: usize = 128;
 /// Maximum number of filters of one subscription. More are refused.
 pub const FILTERS_MAX: usize = 64;
+/// Number of topics that the description of a publisher names: those that it published to last.
+pub const PUBLISHED_TO: usize = 8;
 /// Maximum bytes of a client's filters in an event about it on `$sys/clients`. The rest is left out.
 pub const PRESENCE_FILTERS: usize = 1 << 10;
 /// Approximate maximum bytes of an error message. A longer one, which quotes the request, is cut.

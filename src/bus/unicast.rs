@@ -105,7 +105,7 @@ impl Bus {
         if !rest.is_empty() {
             return None;
         }
-        self.count_published(unicast.from);
+        self.count_published(unicast.from, None);
         Some(Published { id: None, subscribers: unicast.taken })
     }
 }
