@@ -86,6 +86,7 @@ pub(crate) fn of_code(code: ErrorCode) -> Exit {
         | ErrorCode::SinceInvalid
         | ErrorCode::ClientInvalid
         | ErrorCode::RequestInvalid => Exit::Usage,
+        ErrorCode::Unavailable => Exit::NoDaemon,
         code if code.is_limit() => Exit::Limit,
         _ => Exit::Failed,
     }

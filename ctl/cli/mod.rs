@@ -105,7 +105,7 @@ pub(crate) enum Action {
     Url(Url),
     /// Create, list and revoke tokens, for other users and other machines
     Token(Token),
-    /// Measure the performance of the bus on this machine, with a daemon that is started for it
+    /// Measure the performance of the bus on this machine, with a daemon of its own
     Bench(Bench),
     /// Run the bus as a service of your user
     Service(Service),

@@ -105,7 +105,8 @@ impl Error {
                 true
             }
             Error::Refused(refused) => {
-                refused.code.is_limit() || matches!(refused.code, ErrorCode::Stopping | ErrorCode::KeptOut)
+                refused.code.is_limit()
+                    || matches!(refused.code, ErrorCode::Stopping | ErrorCode::Unavailable | ErrorCode::KeptOut)
             }
             Error::Denied(_) | Error::Protocol(_) | Error::TooLarge { .. } => false,
             #[cfg(feature = "remote")]

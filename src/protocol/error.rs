@@ -75,6 +75,8 @@ text_enum! {
         Denied = "denied",
         /// The client was disconnected, and is kept out for a while.
         KeptOut = "kept_out",
+        /// The log cannot be reached now.
+        Unavailable = "unavailable",
         /// The daemon is stopping.
         Stopping = "stopping",
         /// The event's data is too large.
