@@ -86,14 +86,21 @@ pub(crate) fn of_code(code: ErrorCode) -> Exit {
 impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Failure {
         match &error {
-            client::Error::NoDaemon { source, .. } => match source.kind() {
+            client::Error::NoDaemon { endpoint, source } => match source.kind() {
+                // Another directory is the solution, not another daemon.
+                io::ErrorKind::NotFound if endpoint.runtime_error().is_some() => {
+                    Failure::new(Exit::NoDaemon, error.to_string())
+                }
+                io::ErrorKind::InvalidInput => Failure::new(Exit::Usage, error.to_string()),
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                     Failure::new(Exit::NoDaemon, format!("{error}; start one with `sse-busd`"))
                 }
                 io::ErrorKind::PermissionDenied => Failure::new(Exit::Denied, error.to_string()),
                 _ => Failure::new(Exit::NoDaemon, error.to_string()),
             },
-            client::Error::SocketRemoved { .. } => Failure::new(Exit::NoDaemon, error.to_string()),
+            client::Error::SocketRemoved { .. } | client::Error::SocketMounted { .. } => {
+                Failure::new(Exit::NoDaemon, error.to_string())
+            }
             client::Error::NoAnswer { .. } => {
                 Failure::new(Exit::TimedOut, format!("{error}; run `sse-busctl doctor` to find out why"))
             }

@@ -35,7 +35,7 @@ use std::{
     process::ExitCode,
 };
 
-use sse_bus::{Client, Endpoint};
+use sse_bus::{Client, Endpoint, endpoint::expand_home};
 
 use cli::{Action, Cli};
 use exit::{Exit, Failure};
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), Failure> {
     let given = cli.socket.clone();
     let endpoint = match cli.socket {
-        Some(path) => Endpoint::at(path),
+        Some(path) => Endpoint::at(expand_home(path)),
         None => Endpoint::find().map_err(|e| Failure::new(Exit::NoDaemon, e.to_string()))?,
     };
     let output = Output::new(cli.json);

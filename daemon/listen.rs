@@ -9,9 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
-/// SSE on a telephone keypad.
-const PORT: u16 = 7733;
+use sse_bus::endpoint::DEFAULT_PORT;
 
 /// An address, or both loopback addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +22,7 @@ pub(crate) enum Listen {
 
 impl Listen {
     /// The default.
-    pub(crate) const USUAL: Listen = Listen::Localhost(PORT);
+    pub(crate) const USUAL: Listen = Listen::Localhost(DEFAULT_PORT);
 
     /// Returns its addresses on this machine.
     pub(crate) fn addresses(self) -> Vec<SocketAddr> {

@@ -1,6 +1,6 @@
 //! TCP sockets for browsers: bound by the daemon, or inherited from a service manager.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{fmt, io, net::SocketAddr, time::Duration};
 
 use socket2::SockRef;
 use sse_bus::socket_owner;
@@ -12,21 +12,26 @@ use crate::listen::Listen;
 /// Connections that wait to be accepted, for many clients that reconnect in one instant. The kernel may lower it.
 pub(crate) const BACKLOG: u32 = 4096;
 
+/// An address on which the daemon cannot listen. Displayed with the process that holds it, and what to do.
+#[derive(Debug)]
+pub(crate) struct Unavailable {
+    pub(crate) address: SocketAddr,
+    pub(crate) error: io::Error,
+}
+
 /// Listens on all of these addresses.
-///
-/// # Errors
-///
-/// Names the address that is not available, the process that holds it, and what to do.
-pub(crate) fn listen(list: &[Listen]) -> Result<Vec<TcpListener>, String> {
+pub(crate) fn listen(list: &[Listen]) -> Result<Vec<TcpListener>, Unavailable> {
     if let [Listen::Localhost(0)] = list {
         return listen_on_one_free_port();
     }
     let addresses = Listen::all(list);
-    addresses.iter().map(|address| bind(*address, &addresses).map_err(|e| cannot_listen(*address, &e))).collect()
+    let bind =
+        |address: &SocketAddr| bind(*address, &addresses).map_err(|error| Unavailable { address: *address, error });
+    addresses.iter().map(bind).collect()
 }
 
 /// Listens on both loopback addresses, on a port that is free on both.
-fn listen_on_one_free_port() -> Result<Vec<TcpListener>, String> {
+fn listen_on_one_free_port() -> Result<Vec<TcpListener>, Unavailable> {
     const TRIES: usize = 32;
     let attempt = || -> Result<_, (SocketAddr, io::Error)> {
         let mut bound: Vec<TcpListener> = Vec::new();
@@ -40,7 +45,7 @@ fn listen_on_one_free_port() -> Result<Vec<TcpListener>, String> {
         Ok(bound)
     };
     let mut attempts = (1..=TRIES).map(|_| attempt());
-    attempts.find(Result::is_ok).unwrap_or_else(attempt).map_err(|(address, e)| cannot_listen(address, &e))
+    attempts.find(Result::is_ok).unwrap_or_else(attempt).map_err(|(address, error)| Unavailable { address, error })
 }
 
 /// Binds one of several addresses.
@@ -97,13 +102,13 @@ pub(crate) async fn accepted<T>(connection: io::Result<T>) -> Option<T> {
     }
 }
 
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            let holder =
-                socket_owner::of_port(address).map_or_else(|| "another process".into(), |owner| owner.to_string());
-            format!("{address} is in use by {holder}; stop it, or choose another port with --listen localhost:PORT")
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Unavailable { address, error } = self;
+        if error.kind() != io::ErrorKind::AddrInUse {
+            return write!(f, "cannot listen on {address}: {error}; choose another address with --listen");
         }
-        _ => format!("cannot listen on {address}: {error}; choose another address with --listen"),
+        let owner = socket_owner::of_port(*address).map_or_else(|| "another process".into(), |owner| owner.to_string());
+        write!(f, "{address} is in use by {owner}; stop it, or choose another port with --listen localhost:PORT")
     }
 }

@@ -64,7 +64,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     if let Some(warning) = config.local_allow_list.unreachable_warning(&config.endpoint) {
         warn!("{warning}");
     }
-    let (listeners, addresses) = listen(sockets.http, &config)?;
+    let (listeners, addresses) = listen(sockets.http, &config).await?;
     let (bus, store) = open_bus(&config)?;
     let metrics = Metrics::new(&bus, store.clone());
     let access = Access::new(&addresses, TokenFile::in_directory(&config.state_dir));
@@ -119,18 +119,30 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
 }
 
 /// Returns the TCP sockets, inherited or bound here, and their addresses.
-fn listen(
+async fn listen(
     inherited: Vec<std::net::TcpListener>,
     config: &Config,
 ) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), String> {
     let unusable = |e: io::Error| format!("cannot serve a TCP socket: {e}");
     let listeners = if inherited.is_empty() {
-        net::listen(&config.listen)?
+        match net::listen(&config.listen) {
+            Ok(listeners) => listeners,
+            Err(unavailable) => return Err(cannot_listen(&unavailable).await),
+        }
     } else {
         inherited.into_iter().map(net::serve_inherited).collect::<io::Result<_>>().map_err(unusable)?
     };
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>().map_err(unusable)?;
     Ok((listeners, addresses))
+}
+
+/// Returns the error for an address that is not available. A daemon of this user is never one to be avoided.
+async fn cannot_listen(unavailable: &net::Unavailable) -> String {
+    let running = match unavailable.error.kind() {
+        io::ErrorKind::AddrInUse => ipc::running_on_port(unavailable.address).await,
+        _ => None,
+    };
+    running.map_or_else(|| unavailable.to_string(), |running| running.to_string())
 }
 
 /// Creates the bus, with the history that an earlier daemon has left on disk.

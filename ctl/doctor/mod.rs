@@ -41,7 +41,7 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     options.url.as_deref().map_or(Ok(()), proxy::validate)?;
     let mut report = Report::new(output);
-    let target = Target::new(endpoint, is_given);
+    let mut target = Target::new(endpoint, is_given);
     let (daemon, finding) = target.check().await;
     report.add(&finding)?;
     report.add_all(socket::check(&target, &daemon).await)?;

@@ -11,12 +11,12 @@ mod given;
 mod inherited_sockets;
 mod keys;
 mod local_allow_list;
+mod paths;
 mod publishers;
 pub(crate) mod report;
 #[cfg(test)]
 mod tests;
 mod topics;
-mod user_namespace;
 
 use std::{
     io::ErrorKind,
@@ -27,7 +27,7 @@ use std::{
 use bytesize::ByteSize;
 use sse_bus::{
     Endpoint,
-    endpoint::state_dir,
+    endpoint::{expand_home, state_dir},
     limits::{EVENT_MAX, Limits},
     protocol::Setting,
     retention::Retention,
@@ -93,7 +93,8 @@ impl Config {
     /// Returns every mistake in the file, or the first one of flags, environment and the values of the file.
     pub(crate) fn read(given: &Given, inherited: InheritedSockets) -> Result<Config, ConfigError> {
         let flags = &given.flags;
-        let path = if flags.no_config { None } else { flags.config.clone().or_else(default_file) };
+        let named = flags.config.clone().map(expand_home);
+        let path = if flags.no_config { None } else { named.or_else(default_file) };
         let file = path.as_deref().map_or_else(|| Ok(File::default()), File::read)?;
         let command = Given::command();
         let sources = Sources::new(&command, &given.matches, path.as_deref(), &file, &inherited);
@@ -119,10 +120,11 @@ impl Config {
         if history == HistoryKind::Disk {
             usual.budget = DISK_BUDGET;
         }
-        let (wanted_listen, wanted_socket) = (either(flags.listen, file.listen), flags.socket.or(file.socket));
+        let (wanted_listen, wanted_socket) =
+            (either(flags.listen, file.listen), flags.socket.or(file.socket).map(expand_home));
         let inherited_addresses = inherited.http.iter().copied().map(Listen::Address).collect();
         let listen = either(inherited_addresses, either(wanted_listen.clone(), vec![Listen::USUAL]));
-        let state_dir = match flags.state_dir.or(file.state_dir) {
+        let state_dir = match flags.state_dir.or(file.state_dir).map(expand_home) {
             Some(directory) => absolute(directory),
             None => state_dir()
                 .map_err(|e| ConfigError::new(format!("there is no state directory: {e}; set --state-dir")))?,
@@ -133,6 +135,7 @@ impl Config {
                 Endpoint::find().map_err(|e| ConfigError::new(format!("there is no path for the local socket: {e}")))?
             }
         };
+        endpoint.check_path().map_err(|e| wrong("socket", format!("socket: {e}")))?;
         let topic_bytes = flags.history_bytes.or(file.history_bytes).unwrap_or(ByteSize(usual.bytes as u64));
         let budget = (usual.budget as u64).max(topic_bytes.0.saturating_mul(4));
         let settings = Settings {
@@ -149,8 +152,8 @@ impl Config {
             allow_uid: either(flags.allow_uid, file.allow_uid),
             allow_gid: either(flags.allow_gid, file.allow_gid),
             insecure: flags.insecure || file.insecure,
-            tls_cert: flags.tls_cert.or(file.tls_cert),
-            tls_key: flags.tls_key.or(file.tls_key),
+            tls_cert: flags.tls_cert.or(file.tls_cert).map(expand_home),
+            tls_key: flags.tls_key.or(file.tls_key).map(expand_home),
             log: flags.log.or(file.log).or_else(|| Some("info".into())),
             log_format: flags.log_format.or(file.log_format).or(Some(LogFormat::Text)),
         };

@@ -102,9 +102,9 @@ impl Listener {
         Ok(Listener { socket: LocalListener::UdSocket(listener), allowed: allowed.clone(), lock: None })
     }
 
-    /// Accepts a connection. Returns its process if that may use the socket.
+    /// Accepts a connection. Returns its process if that may use the socket, else the ID of its user.
     #[cfg(unix)]
-    pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<Peer>)> {
+    pub(crate) async fn accept(&self) -> io::Result<(Stream, Result<Peer, u32>)> {
         use std::os::fd::OwnedFd;
         let stream = self.socket.accept().await?;
         let interprocess::local_socket::tokio::Stream::UdSocket(stream) = stream;
@@ -114,14 +114,14 @@ impl Listener {
         let is_own = peer.uid() == rustix::process::geteuid().as_raw();
         let is_allowed = is_own || self.allowed.allows(peer.uid(), peer.gid());
         let described = || Peer { process: describe(peer.pid()).into(), uid: Some(peer.uid()), is_own };
-        Ok((stream, is_allowed.then(described)))
+        Ok((stream, if is_allowed { Ok(described()) } else { Err(peer.uid()) }))
     }
 
     /// Accepts a connection. The pipe's security descriptor lets only the daemon's own user connect.
     #[cfg(windows)]
-    pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<Peer>)> {
+    pub(crate) async fn accept(&self) -> io::Result<(Stream, Result<Peer, u32>)> {
         let peer = Peer { process: "a local process".into(), uid: None, is_own: true };
-        Ok((self.socket.accept().await?, Some(peer)))
+        Ok((self.socket.accept().await?, Ok(peer)))
     }
 }
 

@@ -16,4 +16,4 @@ mod session;
 #[cfg(unix)]
 mod socket_lock;
 
-pub(crate) use self::{accept::accept, listener::Listener};
+pub(crate) use self::{accept::accept, listener::Listener, running_daemon::on_port as running_on_port};

@@ -53,10 +53,16 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::NoDaemon`], [`Error::SocketRemoved`] or [`Error::Denied`]. If the daemon refuses this client,
+    /// Returns [`Error::NoDaemon`], [`Error::SocketRemoved`], [`Error::SocketMounted`] or [`Error::Denied`]. If the daemon refuses this client,
     /// the first request returns the reason.
     pub async fn connect(endpoint: &Endpoint) -> Result<Client, Error> {
         Session::connect(endpoint).await.map(Client)
+    }
+
+    /// Returns the endpoint of the connection. It differs from the one that [`connect`](Self::connect) was called with if
+    /// no daemon was at that default path, and this user's daemon was found elsewhere.
+    pub fn endpoint(&self) -> &Endpoint {
+        self.0.located()
     }
 
     /// Publishes one event and waits for the answer: [`Ack::None`] has the effect of [`Ack::Accepted`]. There is no

@@ -19,6 +19,7 @@ mod durable;
 mod earlier_history;
 mod earlier_versions;
 mod errors;
+mod finding;
 mod framing;
 mod guards;
 mod headers;
