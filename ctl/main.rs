@@ -12,6 +12,7 @@ mod exec;
 mod exit;
 mod format;
 mod history;
+mod init_page;
 mod kick;
 #[allow(dead_code, reason = "the daemon also reads it from its configuration")]
 #[path = "../daemon/listen.rs"]
@@ -85,6 +86,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Action::History(options) => history::run(&endpoint, &output, options).await,
         Action::Bench(options) => bench::run(&endpoint, &output, options).await,
         Action::Token(options) => token::run(&endpoint, &output, options).await,
+        Action::InitPage(options) => init_page::run(&mut Client::connect(&endpoint).await?, &output, &options).await,
         Action::Url(options) => url::run(&mut Client::connect(&endpoint).await?, &output, options).await,
         Action::Service(options) => service::run(&endpoint, given, &output, options).await,
         Action::Doctor(options) => doctor::run(endpoint, given.is_some(), &output, options).await,

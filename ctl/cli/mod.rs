@@ -11,6 +11,7 @@ mod bench;
 mod completers;
 mod docs;
 mod doctor;
+mod init_page;
 mod publish;
 mod service;
 mod status;
@@ -26,6 +27,7 @@ pub(crate) use self::{
     bench::Bench,
     docs::{Completions, Man, Shell},
     doctor::Doctor,
+    init_page::InitPage,
     publish::{Publish, Send},
     service::{Manager, Service, ServiceAction, ServiceInstall, ServiceLogs},
     status::Status,
@@ -81,6 +83,8 @@ pub(crate) enum Action {
     History(History),
     /// Print the URL of an event stream, for curl and browsers
     Url(Url),
+    /// Write a page that publishes and shows events, to begin with, into the daemon's directory of pages
+    InitPage(InitPage),
     /// Create, list and revoke tokens, for other users and other machines
     Token(Token),
     /// Measure the performance of the bus on this machine

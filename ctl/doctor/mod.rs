@@ -12,6 +12,7 @@ mod configuration;
 mod curl;
 mod finding;
 mod health;
+mod pages;
 mod port;
 mod program;
 mod proxy;
@@ -56,6 +57,7 @@ pub(crate) async fn run(
     report.add_all(service::check(units, &daemon).await)?;
     if let Daemon::Answers(status) = &daemon {
         report.add_all(health::check(status, &target))?;
+        report.add_all(pages::check(&target).await)?;
         report.add(&clock::check(&target).await)?;
     }
     match (&options.url, &daemon) {

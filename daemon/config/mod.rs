@@ -68,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) retention: Retention,
     pub(crate) limits: Limits,
     pub(crate) state_dir: PathBuf,
+    /// The directory that is served at `/pages/`.
+    pub(crate) pages: Option<PathBuf>,
     pub(crate) allow_origin: Vec<Origin>,
     /// Names of the daemon in URLs, besides its own.
     pub(crate) allow_host: Vec<Authority>,
@@ -136,12 +138,14 @@ impl Config {
             }
         };
         endpoint.check_path().map_err(|e| wrong("socket", format!("socket: {e}")))?;
+        let pages = flags.pages.or(file.pages).map(expand_home).map(absolute);
         let topic_bytes = flags.history_bytes.or(file.history_bytes).unwrap_or(ByteSize(usual.bytes as u64));
         let budget = (usual.budget as u64).max(topic_bytes.0.saturating_mul(4));
         let settings = Settings {
             listen: listen.clone(),
             socket: Some(endpoint.path().into()),
             state_dir: Some(state_dir.clone()),
+            pages: pages.clone(),
             history: Some(history),
             history_events: flags.history_events.or(file.history_events).or(Some(usual.events)),
             history_bytes: Some(topic_bytes),
@@ -193,7 +197,9 @@ impl Config {
         ];
         let (local_allow_list, unknown_ids) = LocalAllowList::new(&settings.allow_uid, &settings.allow_gid);
         let unknown_ids = unknown_ids.into_iter().map(|(key, what)| sources.before(key) + &what);
-        let warnings = overruled.into_iter().flatten().chain(unknown_ids).collect();
+        let pages_warning = pages.as_deref().and_then(exposure::pages_warning);
+        let pages_warning = pages_warning.map(|what| sources.before("pages") + &what);
+        let warnings = overruled.into_iter().flatten().chain(unknown_ids).chain(pages_warning).collect();
         let origins = settings.allow_origin.iter().map(|text| origin(text).map_err(|e| wrong("allow_origin", e)));
         let hosts = settings.allow_host.iter().map(|text| host(text).map_err(|e| wrong("allow_host", e)));
         Ok(Config {
@@ -203,6 +209,7 @@ impl Config {
             history,
             retention,
             state_dir,
+            pages,
             allow_origin: origins.collect::<Result<_, _>>()?,
             allow_host: hosts.collect::<Result<_, _>>()?,
             local_allow_list,

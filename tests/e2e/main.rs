@@ -37,6 +37,7 @@ mod man;
 mod module;
 mod other_users;
 mod page;
+mod pages;
 mod parameters;
 mod positions;
 mod presence;
