@@ -4,6 +4,7 @@
 //! it is one JSON value per line. An error message is one line with the error, its object and what to do about it.
 
 mod bench;
+mod check_report;
 mod cli;
 mod clients;
 mod completions;
@@ -14,9 +15,6 @@ mod format;
 mod history;
 mod init_page;
 mod kick;
-#[allow(dead_code, reason = "the daemon also reads it from its configuration")]
-#[path = "../daemon/listen.rs"]
-mod listen;
 mod man;
 mod output;
 mod publish;

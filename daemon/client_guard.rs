@@ -2,7 +2,7 @@
 
 use sse_bus::{
     bus::{ClientId, Description, Subscription},
-    protocol::{Refused, Subscribed},
+    protocol::{Refused, Subscribed, Transport},
 };
 use tracing::{debug, info};
 
@@ -45,12 +45,12 @@ impl ClientGuard {
         self
     }
 
-    /// Makes a connection a publisher. `via` names its transport.
-    pub(crate) fn publisher(bus: &SharedBus, peer: String, via: &'static str) -> Result<ClientGuard, Refused> {
+    /// Makes a connection a publisher.
+    pub(crate) fn publisher(bus: &SharedBus, peer: String, via: Transport) -> Result<ClientGuard, Refused> {
         let description = Description { name: None, peer, origin: None };
         let id = bus.with(|bus, now| bus.add_publisher(description.clone(), via, now))?;
         // Not at level info: scripts connect for each event.
-        debug!(client = %id, peer = description.peer, via, "publisher connected");
+        debug!(client = %id, peer = description.peer, %via, "publisher connected");
         Ok(ClientGuard::new(bus, id, &description, Role::Publisher))
     }
 

@@ -94,17 +94,24 @@ impl ConnectionLimits {
     }
 }
 
+/// The process may have fewer file descriptors than the daemon needs.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the system allows this process {limit} file descriptors, and the daemon needs at least {LEAST}; raise the limit, for example \
+     with `ulimit -n 1024`"
+)]
+pub(crate) struct TooFewDescriptors {
+    limit: usize,
+}
+
 /// Raises the process's limit of descriptors to what the system allows, and returns it.
 ///
 /// # Errors
 ///
 /// The limit is lower than [`LEAST`].
-pub(crate) fn raise() -> Result<usize, String> {
+pub(crate) fn raise() -> Result<usize, TooFewDescriptors> {
     match raise_limit() {
-        limit if limit < LEAST => Err(format!(
-            "the system allows this process {limit} file descriptors, and the daemon needs at least {LEAST}; raise the limit, \
-             for example with `ulimit -n 1024`"
-        )),
+        limit if limit < LEAST => Err(TooFewDescriptors { limit }),
         limit => Ok(limit),
     }
 }

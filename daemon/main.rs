@@ -8,7 +8,7 @@
 //!
 //! Each line depends on those above it alone; `tests/circles` checks that.
 //!
-//! - `cli`, `listen`, `origin`, `tls`: flags and the types of their values. `clock`: the time. `logging` writes the log from its
+//! - `origin`, `tls`: the types of values in the configuration. `clock`: the time. `logging` writes the log from its
 //!   own thread, and bounds how much peers can cause.
 //! - `config` reads flags, environment and file.
 //! - `memory` returns freed memory to the system; `unauthenticated` bounds the memory of peers without a token.
@@ -26,7 +26,6 @@
 
 mod access;
 mod api;
-mod cli;
 mod client_guard;
 mod clock;
 mod config;
@@ -38,7 +37,6 @@ mod http;
 mod ipc;
 #[cfg(target_os = "macos")]
 mod launchd;
-mod listen;
 mod log;
 mod logging;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -55,14 +53,14 @@ mod tls;
 mod unauthenticated;
 
 use std::{
+    error::Error,
     io::{self, ErrorKind, Write as _},
     process::ExitCode,
 };
 
-use sse_bus::limits::DRAIN;
+use sse_bus::{flags::Check, limits::DRAIN};
 
 use crate::{
-    cli::Check,
     config::{Config, Given, InheritedSockets, Mode, report},
     logging::Log,
     service_manager::Sockets,
@@ -128,15 +126,20 @@ fn run(given: &Given, inherited: InheritedSockets, sockets: Sockets) -> ExitCode
     exit_code(ended)
 }
 
+/// The output cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the output: {0}")]
+struct OutputError(io::Error);
+
 /// Prints to stdout. A reader that has closed it, as in `sse-busd --print-config | head`, is not an error.
-fn print(text: &str) -> Result<(), String> {
+fn print(text: &str) -> Result<(), OutputError> {
     match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("cannot write the output: {error}")),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(OutputError(error)),
         _ => Ok(()),
     }
 }
 
-fn exit_code(result: Result<(), String>) -> ExitCode {
+fn exit_code<E: Error>(result: Result<(), E>) -> ExitCode {
     result.map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
 }
 

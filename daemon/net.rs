@@ -1,37 +1,47 @@
 //! TCP sockets for browsers: bound by the daemon, or inherited from a service manager.
 
-use std::{fmt, io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use socket2::SockRef;
-use sse_bus::socket_owner;
+use sse_bus::{listen::Listen, socket_owner};
 use tokio::net::{TcpListener, TcpSocket};
 use tracing::warn;
-
-use crate::listen::Listen;
 
 /// Connections that wait to be accepted, for many clients that reconnect in one instant. The kernel may lower it.
 pub(crate) const BACKLOG: u32 = 4096;
 
-/// An address on which the daemon cannot listen. Displayed with the process that holds it, and what to do.
-#[derive(Debug)]
-pub(crate) struct Unavailable {
-    pub(crate) address: SocketAddr,
-    pub(crate) error: io::Error,
+/// Why a TCP socket cannot be served. The message names the address, the process that holds it, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenError {
+    #[error("{address} is in use by {owner}; stop it, or choose another port with --listen localhost:PORT")]
+    InUse { address: SocketAddr, owner: String },
+    #[error("cannot listen on {address}: {error}; choose another address with --listen")]
+    Unavailable { address: SocketAddr, error: io::Error },
+    #[error("cannot serve a TCP socket: {0}")]
+    Unusable(io::Error),
+}
+
+impl ListenError {
+    fn new(address: SocketAddr, error: io::Error) -> ListenError {
+        if error.kind() != io::ErrorKind::AddrInUse {
+            return ListenError::Unavailable { address, error };
+        }
+        let owner = socket_owner::of_port(address).map_or_else(|| "another process".into(), |owner| owner.to_string());
+        ListenError::InUse { address, owner }
+    }
 }
 
 /// Listens on all of these addresses.
-pub(crate) fn listen(list: &[Listen]) -> Result<Vec<TcpListener>, Unavailable> {
+pub(crate) fn listen(list: &[Listen]) -> Result<Vec<TcpListener>, ListenError> {
     if let [Listen::Localhost(0)] = list {
         return listen_on_one_free_port();
     }
     let addresses = Listen::all(list);
-    let bind =
-        |address: &SocketAddr| bind(*address, &addresses).map_err(|error| Unavailable { address: *address, error });
-    addresses.iter().map(bind).collect()
+    addresses.iter().map(|address| bind(*address, &addresses).map_err(|e| ListenError::new(*address, e))).collect()
 }
 
 /// Listens on both loopback addresses, on a port that is free on both.
-fn listen_on_one_free_port() -> Result<Vec<TcpListener>, Unavailable> {
+fn listen_on_one_free_port() -> Result<Vec<TcpListener>, ListenError> {
     const TRIES: usize = 32;
     let attempt = || -> Result<_, (SocketAddr, io::Error)> {
         let mut bound: Vec<TcpListener> = Vec::new();
@@ -45,7 +55,7 @@ fn listen_on_one_free_port() -> Result<Vec<TcpListener>, Unavailable> {
         Ok(bound)
     };
     let mut attempts = (1..=TRIES).map(|_| attempt());
-    attempts.find(Result::is_ok).unwrap_or_else(attempt).map_err(|(address, error)| Unavailable { address, error })
+    attempts.find(Result::is_ok).unwrap_or_else(attempt).map_err(|(address, e)| ListenError::new(address, e))
 }
 
 /// Binds one of several addresses.
@@ -99,16 +109,5 @@ pub(crate) async fn accepted<T>(connection: io::Result<T>) -> Option<T> {
             tokio::time::sleep(PAUSE).await;
             None
         }
-    }
-}
-
-impl fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Unavailable { address, error } = self;
-        if error.kind() != io::ErrorKind::AddrInUse {
-            return write!(f, "cannot listen on {address}: {error}; choose another address with --listen");
-        }
-        let owner = socket_owner::of_port(*address).map_or_else(|| "another process".into(), |owner| owner.to_string());
-        write!(f, "{address} is in use by {owner}; stop it, or choose another port with --listen localhost:PORT")
     }
 }

@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use sse_bus::{
     Epoch,
     bus::{Bus, Now, history::Memory},
+    flags::HistoryKind,
     limits::{DRAIN, HOT_BYTES},
     time::unix_now,
     tokens::TokenFile,
@@ -30,7 +31,6 @@ use tracing::{info, warn};
 
 use crate::{
     access::{Access, RefusedNames},
-    cli::HistoryKind,
     clock::Machine,
     config::Config,
     connection_limits::ConnectionLimits,
@@ -38,23 +38,36 @@ use crate::{
     fanout::Fanout,
     http::{self, Http},
     ipc,
-    log::{EventLog, Opened, Store},
+    log::{EventLog, OpenError, Opened, Store},
     logging::Log,
     metrics::Metrics,
-    net,
+    net::{self, ListenError},
     service_manager::{self, Sockets},
     shared_bus::SharedBus,
     signals::Signals,
 };
 
+/// Why the daemon cannot start. The message names in one line what is not available, the process that holds it, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+    #[error(transparent)]
+    Socket(#[from] ipc::SocketError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    AlreadyRunning(ipc::Running),
+    #[error(transparent)]
+    History(#[from] OpenError),
+    #[error("cannot start a thread for history: {0}")]
+    Thread(io::Error),
+}
+
 /// Runs the daemon until it is stopped. `descriptors` is the number of file descriptors that the process may have.
-///
-/// # Errors
-///
-/// Names in one line what is not available, the process that holds it, and what to do.
-pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors: usize) -> Result<(), String> {
+pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors: usize) -> Result<(), StartError> {
     let stop = CancellationToken::new();
-    let signals = Signals::listen().map_err(|e| format!("cannot listen for signals: {e}"))?;
+    let signals = Signals::listen().map_err(StartError::Signals)?;
     // The local socket first: its error names a daemon that runs already.
     #[cfg(unix)]
     let local = ipc::Listener::new(sockets.ipc, &config.endpoint, &config.local_allow_list).await?;
@@ -64,7 +77,10 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     if let Some(warning) = config.local_allow_list.unreachable_warning(&config.endpoint) {
         warn!("{warning}");
     }
-    let (listeners, addresses) = listen(sockets.http, &config).await?;
+    let (listeners, addresses) = match listen(sockets.http, &config) {
+        Ok(listening) => listening,
+        Err(error) => return Err(cannot_listen(error).await),
+    };
     let (bus, store) = open_bus(&config)?;
     let metrics = Metrics::new(&bus, store.clone());
     let access = Access::new(&addresses, TokenFile::in_directory(&config.state_dir));
@@ -100,7 +116,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
 
     tokio::spawn(service_manager::watchdog(daemon.clone(), fanout));
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    tokio::spawn(crate::memory::return_at_rest());
+    tokio::spawn(crate::memory::return_freed());
     let accepting = listeners.into_iter().map(|listener| tokio::spawn(http::accept(http.clone(), listener)));
     let mut parts: Vec<_> = accepting.collect();
     parts.extend([
@@ -119,34 +135,32 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
 }
 
 /// Returns the TCP sockets, inherited or bound here, and their addresses.
-async fn listen(
+fn listen(
     inherited: Vec<std::net::TcpListener>,
     config: &Config,
-) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), String> {
-    let unusable = |e: io::Error| format!("cannot serve a TCP socket: {e}");
+) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), ListenError> {
     let listeners = if inherited.is_empty() {
-        match net::listen(&config.listen) {
-            Ok(listeners) => listeners,
-            Err(unavailable) => return Err(cannot_listen(&unavailable).await),
-        }
+        net::listen(&config.listen)?
     } else {
-        inherited.into_iter().map(net::serve_inherited).collect::<io::Result<_>>().map_err(unusable)?
+        inherited.into_iter().map(net::serve_inherited).collect::<io::Result<_>>().map_err(ListenError::Unusable)?
     };
-    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>().map_err(unusable)?;
+    let addresses =
+        listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>().map_err(ListenError::Unusable)?;
     Ok((listeners, addresses))
 }
 
-/// Returns the error for an address that is not available. A daemon of this user is never one to be avoided.
-async fn cannot_listen(unavailable: &net::Unavailable) -> String {
-    let running = match unavailable.error.kind() {
-        io::ErrorKind::AddrInUse => ipc::running_on_port(unavailable.address).await,
-        _ => None,
-    };
-    running.map_or_else(|| unavailable.to_string(), |running| running.to_string())
+/// Returns the error for an address on which the daemon cannot listen, which names a daemon of this user that does.
+async fn cannot_listen(error: ListenError) -> StartError {
+    match &error {
+        ListenError::InUse { address, .. } => {
+            ipc::running_on_port(*address).await.map_or_else(|| error.into(), StartError::AlreadyRunning)
+        }
+        _ => error.into(),
+    }
 }
 
 /// Creates the bus, with the history that an earlier daemon has left on disk.
-fn open_bus(config: &Config) -> Result<(SharedBus, Option<Arc<Store>>), String> {
+fn open_bus(config: &Config) -> Result<(SharedBus, Option<Arc<Store>>), StartError> {
     // Random, so that it differs from every earlier epoch of this user.
     let epoch = Epoch::from_seed(RandomState::new().hash_one(std::process::id()));
     let mut opened = match config.history {
@@ -165,7 +179,7 @@ fn open_bus(config: &Config) -> Result<(SharedBus, Option<Arc<Store>>), String> 
     }
     let bus = SharedBus::new(bus, clock);
     let store = opened.map(|opened| opened.start(&bus));
-    let store = store.transpose().map_err(|e| format!("cannot start a thread for history: {e}"))?.map(Arc::new);
+    let store = store.transpose().map_err(StartError::Thread)?.map(Arc::new);
     Ok((bus, store))
 }
 

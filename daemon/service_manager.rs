@@ -15,7 +15,7 @@ pub(crate) use self::unix::{Sockets, ready, reloading, stopping, watchdog};
 
 #[cfg(unix)]
 mod unix {
-    use std::{env, net::TcpListener, os::unix::net::UnixListener, time::Duration};
+    use std::{env, io, net::TcpListener, os::unix::net::UnixListener, time::Duration};
 
     use listenfd::ListenFd;
     use sd_notify::{NotifyState, notify};
@@ -34,33 +34,44 @@ mod unix {
         pub(crate) ipc: Option<UnixListener>,
     }
 
+    /// Why inherited sockets cannot be used.
+    #[derive(Debug, thiserror::Error)]
+    pub(crate) enum InheritedError {
+        #[error("the socket {index} of LISTEN_FDS (named `{}`) is a second local one; give one", .name.escape_debug())]
+        SecondLocal { index: usize, name: String },
+        #[error(
+            "the socket {index} of LISTEN_FDS (named `{}`) cannot be used; give a TCP socket as `http`, a Unix stream socket as \
+             `ipc`",
+            .name.escape_debug()
+        )]
+        Unusable { index: usize, name: String },
+        #[error("a socket of LISTEN_FDS cannot be used: {0}")]
+        NoAddress(#[from] io::Error),
+        #[error("the socket `ipc` of LISTEN_FDS has no path; give it one")]
+        NoPath,
+    }
+
     impl Sockets {
         /// Takes the sockets that the process inherited.
-        ///
-        /// # Errors
-        ///
-        /// Names a descriptor that the daemon cannot use.
-        pub(crate) fn take() -> Result<Sockets, String> {
+        pub(crate) fn take() -> Result<Sockets, InheritedError> {
             let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
             let names: Vec<&str> = names.split(':').collect();
             let mut given = ListenFd::from_env();
             let mut sockets = Sockets::default();
             for index in 0..given.len() {
                 let name = names.get(index).copied().unwrap_or_default();
-                let failed =
-                    |why: &str| format!("the socket {index} of LISTEN_FDS (named `{}`) {why}", name.escape_debug());
                 if name != "http"
                     && let Ok(Some(socket)) = given.take_unix_listener(index)
                 {
                     if sockets.ipc.replace(socket).is_some() {
-                        return Err(failed("is a second local one; give one"));
+                        return Err(InheritedError::SecondLocal { index, name: name.into() });
                     }
                 } else if name != "ipc"
                     && let Ok(Some(socket)) = given.take_tcp_listener(index)
                 {
                     sockets.http.push(socket);
                 } else {
-                    return Err(failed("cannot be used; give a TCP socket as `http`, a Unix stream socket as `ipc`"));
+                    return Err(InheritedError::Unusable { index, name: name.into() });
                 }
             }
             #[cfg(target_os = "macos")]
@@ -75,20 +86,10 @@ mod unix {
         }
 
         /// Returns the addresses of the sockets.
-        ///
-        /// # Errors
-        ///
-        /// A socket has no address.
-        pub(crate) fn addresses(&self) -> Result<InheritedSockets, String> {
-            let failed = |e| format!("a socket of LISTEN_FDS cannot be used: {e}");
-            let http = self.http.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(failed)?;
-            let ipc = self.ipc.as_ref().map(UnixListener::local_addr).transpose().map_err(failed)?;
-            let ipc = ipc.map(|address| {
-                address
-                    .as_pathname()
-                    .map(ToOwned::to_owned)
-                    .ok_or("the socket `ipc` of LISTEN_FDS has no path; give it one")
-            });
+        pub(crate) fn addresses(&self) -> Result<InheritedSockets, InheritedError> {
+            let http = self.http.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+            let ipc = self.ipc.as_ref().map(UnixListener::local_addr).transpose()?;
+            let ipc = ipc.map(|address| address.as_pathname().map(ToOwned::to_owned).ok_or(InheritedError::NoPath));
             Ok(InheritedSockets { http, ipc: ipc.transpose()? })
         }
     }
@@ -147,13 +148,17 @@ mod windows {
         pub(crate) http: Vec<std::net::TcpListener>,
     }
 
+    /// Cannot happen on Windows.
+    #[derive(Debug, thiserror::Error)]
+    pub(crate) enum InheritedError {}
+
     #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "the same interface as on Unix")]
     impl Sockets {
-        pub(crate) fn take() -> Result<Sockets, String> {
+        pub(crate) fn take() -> Result<Sockets, InheritedError> {
             Ok(Sockets::default())
         }
 
-        pub(crate) fn addresses(&self) -> Result<InheritedSockets, String> {
+        pub(crate) fn addresses(&self) -> Result<InheritedSockets, InheritedError> {
             Ok(InheritedSockets::default())
         }
     }

@@ -4,18 +4,19 @@
 //! another publisher waiting.
 
 use std::{
+    ops::{Deref, DerefMut},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use parking_lot::{Mutex, MutexGuard};
 use sse_bus::{
-    bus::{Bus, Now},
+    bus::{Bus, ClientId, Now, Publication},
     limits::CLIENTS_AT_ONCE,
-    protocol::{ClientInfo, Refused, TopicInfo},
+    protocol::{ClientInfo, Published, Refused, TopicInfo},
     time::unix_now,
 };
 use tokio::sync::Notify;
@@ -33,8 +34,122 @@ struct Inner {
     disk: OnceLock<Box<dyn Fn(ForDisk) + Send + Sync>>,
     /// Notified when the bus must tick.
     awake: Notify,
+    /// A thread continues the work of the bus until there is no more, see [`SharedBus::finish`]. Changed under the lock.
+    is_finishing: AtomicBool,
+    /// What measures how long the lock is held.
+    hold_clock: HoldClock,
     /// The longest time that the lock was held since the last query, in nanoseconds.
     longest_hold: AtomicU64,
+}
+
+/// A clock that measures how long the lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HoldClock {
+    Real,
+    /// The processor time of the thread, which excludes what other work on the machine takes. Reading it costs a system call,
+    /// so only benchmarks enable it, with the variable `SSE_BUS_HOLD_CLOCK=cpu`.
+    #[cfg(target_os = "linux")]
+    Processor,
+}
+
+impl HoldClock {
+    fn chosen() -> HoldClock {
+        #[cfg(target_os = "linux")]
+        if std::env::var_os("SSE_BUS_HOLD_CLOCK").is_some_and(|clock| clock == "cpu") {
+            return HoldClock::Processor;
+        }
+        HoldClock::Real
+    }
+}
+
+/// The time at which a thread got the lock.
+#[derive(Clone, Copy, Debug)]
+enum Locked {
+    Real(Instant),
+    #[cfg(target_os = "linux")]
+    Processor(Duration),
+}
+
+impl Locked {
+    fn now(clock: HoldClock) -> Locked {
+        match clock {
+            HoldClock::Real => Locked::Real(Instant::now()),
+            #[cfg(target_os = "linux")]
+            HoldClock::Processor => Locked::Processor(Locked::processor_time()),
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        match self {
+            Locked::Real(locked) => locked.elapsed(),
+            #[cfg(target_os = "linux")]
+            Locked::Processor(locked) => Locked::processor_time().saturating_sub(*locked),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn processor_time() -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(time).unwrap_or_default()
+    }
+}
+
+/// The bus while it is locked. Waiting threads get it between the steps of long work.
+pub(crate) struct LockedBus<'a> {
+    bus: MutexGuard<'a, Bus>,
+    shared: &'a SharedBus,
+    locked: Locked,
+}
+
+impl Deref for LockedBus<'_> {
+    type Target = Bus;
+
+    fn deref(&self) -> &Bus {
+        &self.bus
+    }
+}
+
+impl DerefMut for LockedBus<'_> {
+    fn deref_mut(&mut self) -> &mut Bus {
+        &mut self.bus
+    }
+}
+
+impl LockedBus<'_> {
+    /// Publishes an event, see [`Bus::publish`]. The clients of a name that many share receive it in steps.
+    pub(crate) fn publish(
+        &mut self,
+        publication: Publication,
+        from: Option<ClientId>,
+        now: Now,
+    ) -> Result<Published, Refused> {
+        if publication.to.is_none() {
+            return self.bus.publish(publication, from, now);
+        }
+        let mut unicast = self.bus.begin_unicast(publication, from, now)?;
+        loop {
+            if let Some(published) = self.bus.continue_unicast(&mut unicast) {
+                return Ok(published);
+            }
+            self.give_way();
+        }
+    }
+
+    /// Lets a waiting thread use the bus. It seals the events that were published so far.
+    fn give_way(&mut self) {
+        self.note_hold();
+        MutexGuard::bump(&mut self.bus);
+        self.locked = Locked::now(self.shared.0.hold_clock);
+    }
+
+    /// Notes how long the lock has been held.
+    fn note_hold(&self) {
+        let (held, longest) = (self.locked.elapsed().as_nanos() as u64, &self.shared.0.longest_hold);
+        // Nearly always it was held longer before: then this only reads.
+        if held > longest.load(Ordering::Relaxed) {
+            longest.fetch_max(held, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Work of the bus for its history on disk.
@@ -55,6 +170,8 @@ impl SharedBus {
             clock,
             disk: OnceLock::new(),
             awake: Notify::new(),
+            is_finishing: AtomicBool::new(false),
+            hold_clock: HoldClock::chosen(),
             longest_hold: AtomicU64::new(0),
         };
         SharedBus(Arc::new(inner))
@@ -65,14 +182,18 @@ impl SharedBus {
         let _ = self.0.disk.set(Box::new(call));
     }
 
+    fn lock(&self) -> LockedBus<'_> {
+        // The bus keeps its invariants even if an action panics between two calls.
+        let bus = self.0.bus.lock();
+        LockedBus { bus, shared: self, locked: Locked::now(self.0.hold_clock) }
+    }
+
     /// Runs an action on the bus under its lock, and wakes the clients that wait for its results. The action must be short:
     /// answers are encoded after unlocking.
-    pub(crate) fn with<R>(&self, action: impl FnOnce(&mut Bus, Now) -> R) -> R {
-        // The bus keeps its invariants even if an action panics between two calls.
-        let mut bus = self.0.bus.lock();
-        let locked = Instant::now();
+    pub(crate) fn with<R>(&self, action: impl FnOnce(&mut LockedBus<'_>, Now) -> R) -> R {
+        let mut bus = self.lock();
         let result = action(&mut bus, self.now());
-        self.finish(bus, locked);
+        self.finish(bus);
         result
     }
 
@@ -80,46 +201,50 @@ impl SharedBus {
     pub(crate) fn with_each<T, R>(
         &self,
         items: impl Iterator<Item = T>,
-        mut action: impl FnMut(&mut Bus, Now, T) -> R,
+        mut action: impl FnMut(&mut LockedBus<'_>, Now, T) -> R,
     ) -> Vec<R> {
-        /// Items for which waiting threads wait.
+        /// Items for which waiting threads wait, and the time after which they wait for no further item.
         const FEW: usize = 16;
-        let mut bus = self.0.bus.lock();
-        let (mut locked, mut now) = (Instant::now(), self.now());
+        const LONG: Duration = Duration::from_micros(200);
+        let mut bus = self.lock();
+        let mut now = self.now();
         let each = |(number, item)| {
-            if number % FEW == FEW - 1 {
-                self.note_hold(locked);
-                // The thread that gets the bus seals the events that the batch has published so far.
-                MutexGuard::bump(&mut bus);
-                (locked, now) = (Instant::now(), self.now());
+            if number % FEW == FEW - 1 || bus.locked.elapsed() > LONG {
+                while bus.has_many_broadcasts() {
+                    bus.finish_some();
+                    bus.give_way();
+                }
+                bus.give_way();
+                now = self.now();
             }
             action(&mut bus, now, item)
         };
         let results = items.enumerate().map(each).collect();
-        self.finish(bus, locked);
+        self.finish(bus);
         results
     }
 
-    /// Seals the published events, unlocks, and then wakes.
-    fn finish(&self, mut bus: MutexGuard<'_, Bus>, locked: Instant) {
-        let wakes = bus.finish();
+    /// Seals the published events, unlocks, and then wakes. Work for very many feeds is done in steps, between which waiting
+    /// threads get the bus. The thread that finds such work continues it; others meanwhile do only one step each.
+    fn finish(&self, mut bus: LockedBus<'_>) {
+        if bus.finish_some() && !self.0.is_finishing.swap(true, Ordering::Relaxed) {
+            loop {
+                bus.give_way();
+                if !bus.finish_some() {
+                    break;
+                }
+            }
+            self.0.is_finishing.store(false, Ordering::Relaxed);
+        }
+        let wakes = bus.take_wakes();
         let disk = self.0.disk.get();
         let disk = disk.map(|disk| (disk, ForDisk { changes: bus.has_changed(), wishes: bus.has_wanted() }));
-        self.note_hold(locked);
+        bus.note_hold();
         drop(bus);
         if let Some((call, what)) = disk.filter(|(_, what)| what.changes || what.wishes) {
             call(what);
         }
         wakes.wake();
-    }
-
-    /// Notes how long the lock has been held.
-    fn note_hold(&self, locked: Instant) {
-        let held = locked.elapsed().as_nanos() as u64;
-        // Nearly always it was held longer before: then this only reads.
-        if held > self.0.longest_hold.load(Ordering::Relaxed) {
-            self.0.longest_hold.fetch_max(held, Ordering::Relaxed);
-        }
     }
 
     /// Returns the longest time that the lock was held since the last call.

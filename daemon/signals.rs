@@ -9,15 +9,25 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, Given},
+    config::{Config, ConfigError, Given},
     context::Daemon,
 };
 
+/// Why the configuration cannot be read again.
+#[derive(Debug, thiserror::Error)]
+#[cfg_attr(windows, expect(dead_code, reason = "there is no signal for it"))]
+enum ReloadError {
+    #[error(transparent)]
+    Flags(#[from] clap::Error),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
 /// Reads the configuration again and puts it into effect. An invalid one changes nothing.
 #[cfg_attr(windows, expect(dead_code, reason = "there is no signal for it"))]
-fn reload(daemon: &Daemon) -> Result<(), String> {
-    let given = Given::parse().map_err(|e| e.to_string())?;
-    let read = Config::read(&given, daemon.config().inherited.clone()).map_err(|e| e.to_string())?;
+fn reload(daemon: &Daemon) -> Result<(), ReloadError> {
+    let given = Given::parse()?;
+    let read = Config::read(&given, daemon.config().inherited.clone())?;
     let (config, kept) = read.for_running(&daemon.config());
     daemon.log.set(config.log.clone());
     daemon.configure(config);

@@ -7,7 +7,11 @@ pub(crate) use self::enabled::{Accepted, Tls};
 
 #[cfg(feature = "tls")]
 mod enabled {
-    use std::{fmt, io, path::Path, sync::Arc};
+    use std::{
+        fmt, io,
+        path::{Path, PathBuf},
+        sync::Arc,
+    };
 
     use tokio::io::{AsyncRead, AsyncWrite};
     use tokio_rustls::{
@@ -43,38 +47,26 @@ mod enabled {
 
     impl Tls {
         /// Reads the two files.
-        ///
-        /// # Errors
-        ///
-        /// Names the file that cannot be used, and what to do.
-        pub(crate) fn read(cert: &Path, key: &Path) -> Result<Tls, String> {
-            let cert_wrong = |what: &str| {
-                format!("tls_cert = {}: {what}; name a PEM file with the certificate, then its chain", cert.display())
-            };
-            let key_wrong = |what: &str| {
-                format!("tls_key = {}: {what}; name the PEM file with the certificate's private key", key.display())
-            };
+        pub(crate) fn read(cert: &Path, key: &Path) -> Result<Tls, TlsError> {
+            let cert_wrong = |mistake| TlsError::Cert { cert: cert.to_owned(), mistake };
+            let key_wrong = |mistake| TlsError::Key { key: key.to_owned(), mistake };
             let chain = CertificateDer::pem_file_iter(cert)
                 .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|e| cert_wrong(&explain(e)))?;
+                .map_err(|e| cert_wrong(e.into()))?;
             if chain.is_empty() {
-                return Err(cert_wrong("it contains no certificate"));
+                return Err(cert_wrong(Mistake::NoCertificate));
             }
-            let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| key_wrong(&explain(e)))?;
+            let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| key_wrong(e.into()))?;
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             let config = ServerConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()
-                .map_err(|e| format!("cannot set up TLS: {e}"))?
+                .map_err(TlsError::Setup)?
                 .with_no_client_auth()
                 .with_single_cert(chain, secret);
             let mut config = config.map_err(|e| match e {
-                rustls::Error::InconsistentKeys(_) => format!(
-                    "tls_key = {} is not the key of tls_cert = {}; name the two files that belong together",
-                    key.display(),
-                    cert.display()
-                ),
-                rustls::Error::InvalidCertificate(e) => cert_wrong(&format!("the certificate cannot be used: {e}")),
-                e => key_wrong(&format!("the key cannot be used: {e}")),
+                rustls::Error::InconsistentKeys(_) => TlsError::Mismatch { key: key.into(), cert: cert.into() },
+                rustls::Error::InvalidCertificate(e) => cert_wrong(Mistake::Certificate(e)),
+                e => key_wrong(Mistake::Key(e)),
             })?;
             config.alpn_protocols = vec![HTTP2.into(), b"http/1.1".into()];
             Ok(Tls(TlsAcceptor::from(Arc::new(config))))
@@ -88,14 +80,58 @@ mod enabled {
         }
     }
 
-    fn explain(error: pem::Error) -> String {
-        match error {
-            pem::Error::NoItemsFound => "it contains no private key".into(),
-            pem::Error::Io(e) => e.to_string(),
-            e => format!("it is not PEM ({e})"),
+    /// Why a certificate and its key cannot be used. The message names the file and what to do.
+    #[derive(Debug, thiserror::Error)]
+    pub(crate) enum TlsError {
+        #[error("tls_cert = {}: {mistake}; name a PEM file with the certificate, then its chain", .cert.display())]
+        Cert { cert: PathBuf, mistake: Mistake },
+        #[error("tls_key = {}: {mistake}; name the PEM file with the certificate's private key", .key.display())]
+        Key { key: PathBuf, mistake: Mistake },
+        #[error(
+            "tls_key = {} is not the key of tls_cert = {}; name the two files that belong together",
+            .key.display(), .cert.display()
+        )]
+        Mismatch { key: PathBuf, cert: PathBuf },
+        #[error("cannot set up TLS: {0}")]
+        Setup(rustls::Error),
+    }
+
+    /// What is wrong with a file.
+    #[derive(Debug, thiserror::Error)]
+    pub(crate) enum Mistake {
+        #[error("it contains no certificate")]
+        NoCertificate,
+        #[error("it contains no private key")]
+        NoKey,
+        #[error("{0}")]
+        Io(io::Error),
+        #[error("it is not PEM ({0})")]
+        NotPem(pem::Error),
+        #[error("the certificate cannot be used: {0}")]
+        Certificate(rustls::CertificateError),
+        #[error("the key cannot be used: {0}")]
+        Key(rustls::Error),
+    }
+
+    impl From<pem::Error> for Mistake {
+        fn from(error: pem::Error) -> Mistake {
+            match error {
+                pem::Error::NoItemsFound => Mistake::NoKey,
+                pem::Error::Io(e) => Mistake::Io(e),
+                e => Mistake::NotPem(e),
+            }
         }
     }
 }
+
+/// This build has no TLS.
+#[cfg(not(feature = "tls"))]
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "tls_cert = {}: this sse-busd is built without TLS; build it with `cargo build --features tls`",
+    .0.display()
+)]
+pub(crate) struct TlsError(std::path::PathBuf);
 
 /// Cannot exist in this build.
 #[cfg(not(feature = "tls"))]
@@ -105,10 +141,7 @@ pub(crate) enum Tls {}
 #[cfg(not(feature = "tls"))]
 impl Tls {
     /// Refuses: this build has no TLS.
-    pub(crate) fn read(cert: &std::path::Path, _: &std::path::Path) -> Result<Tls, String> {
-        let cert = cert.display();
-        Err(format!(
-            "tls_cert = {cert}: this sse-busd is built without TLS; build it with `cargo build --features tls`"
-        ))
+    pub(crate) fn read(cert: &std::path::Path, _: &std::path::Path) -> Result<Tls, TlsError> {
+        Err(TlsError(cert.to_owned()))
     }
 }

@@ -219,6 +219,22 @@ impl Event {
     pub fn new(id: EventId, topic: Topic, data: impl Into<String>, time: u64) -> Event {
         Event { id, topic, event_type: None, headers: Headers::default(), data: data.into(), time }
     }
+
+    /// Returns an event with all fields, as [`Event::fields`] returns them. For code that stores events: a new field changes
+    /// both signatures, so that code which would lose it does not compile. No part of the stable API.
+    #[doc(hidden)]
+    pub fn from_fields(
+        (id, topic, event_type, headers, data, time): (EventId, Topic, Option<EventType>, Headers, String, u64),
+    ) -> Event {
+        Event { id, topic, event_type, headers, data, time }
+    }
+
+    /// Returns all fields. See [`Event::from_fields`].
+    #[doc(hidden)]
+    pub fn fields(&self) -> (EventId, &Topic, Option<&EventType>, &Headers, &str, u64) {
+        let Event { id, topic, event_type, headers, data, time } = self;
+        (*id, topic, event_type.as_ref(), headers, data, *time)
+    }
 }
 
 #[cfg(test)]

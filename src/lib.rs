@@ -14,6 +14,7 @@
 //! - [`limits`]: all limits of the bus; [`retention`]: the bounds of history; [`time`]: milliseconds.
 //! - [`protocol`]: requests and replies on the local socket, and the encoding of event streams.
 //! - [`endpoint`]: the path of the local socket; [`socket_owner`]: the process that listens on a socket.
+//! - [`listen`]: the TCP addresses of the daemon; `flags` (feature `daemon`): its command line.
 //! - [`private_fs`]: files that other users cannot access; [`user_namespace`]: the users that have an ID; [`shell`]: quoting
 //!   for suggested commands.
 //! - `client` (feature `client`): an async client, to publish, subscribe and administer.
@@ -26,9 +27,13 @@ pub mod bus;
 pub mod client;
 pub mod endpoint;
 pub mod event;
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+pub mod flags;
 pub mod gap;
 pub mod headers;
 pub mod limits;
+pub mod listen;
 pub mod private_fs;
 pub mod protocol;
 pub mod retention;

@@ -54,6 +54,12 @@ pub const RECLAIM_MAX: usize = 1024;
 /// Maximum number of subscribers that one call of the bus wakes one by one, for heartbeats or because they were left behind
 /// together.
 pub const CALLS_MAX: usize = 512;
+/// Maximum number of feeds that one call of the bus appends an event to, or seals, and of subscribers that it then wakes. The
+/// next calls do the rest. Small in debug builds, so that tests do not need thousands of feeds.
+pub const FEEDS_AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 1024 };
+/// Maximum number of events that wait to be appended to more than [`FEEDS_AT_ONCE`] feeds. The next such publish appends them
+/// all before it returns.
+pub const BROADCASTS_MAX: usize = 64;
 /// Bytes of the newest events that stay in memory even if they are on disk, as history charges them.
 pub const HOT_BYTES: usize = 8 << 20;
 
@@ -97,7 +103,7 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 pub const HEARTBEAT_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
 /// Maximum bytes of the configuration file. A longer one is refused.
 pub const CONFIG_BYTES: usize = 1 << 20;
-/// How long a [`Client`](crate::Client) waits for the answer to a request that does not wait for the disk.
+/// How long a [`Client`](crate::Client) waits for the reply to a request that does not wait for the disk.
 pub const ANSWER: Duration = Duration::from_secs(10);
 /// Time between the signal to stop and the forced end of connections.
 pub const DRAIN: Duration = Duration::from_secs(3);

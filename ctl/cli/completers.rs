@@ -12,6 +12,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use sse_bus::{
     Client, Endpoint, client,
     endpoint::{expand_home, state_dir},
+    protocol::ClientRole,
     time::unix_now,
     tokens::TokenFile,
 };
@@ -34,7 +35,7 @@ pub(super) fn topics() -> ArgValueCompleter {
 pub(super) fn clients() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
         let clients = query(async |mut client| client.clients().await).unwrap_or_default();
-        let subscribers = clients.into_iter().filter(|client| client.role == "subscriber");
+        let subscribers = clients.into_iter().filter(|client| client.role == ClientRole::Subscriber);
         candidates(matching(typed, subscribers.map(|client| client.name.unwrap_or(client.id))))
     })
 }

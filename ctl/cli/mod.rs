@@ -83,7 +83,7 @@ pub(crate) enum Action {
     History(History),
     /// Print the URL of an event stream, for curl and browsers
     Url(Url),
-    /// Write a page that publishes and shows events, to begin with, into the daemon's directory of pages
+    /// Write a first page into the daemon's directory of pages
     InitPage(InitPage),
     /// Create, list and revoke tokens, for other users and other machines
     Token(Token),

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum, builder::BoolishValueParser};
+use sse_bus::listen::Listen;
 
-use crate::{exit, listen::Listen};
+use crate::exit;
 
 #[derive(Debug, Args)]
 #[command(after_long_help = exit::with_codes("\

@@ -1,4 +1,4 @@
-//! Checks the daemon's configuration with `sse-busd --check`.
+//! Checks the daemon's configuration with `sse-busd --check=json`.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -9,36 +9,29 @@ use super::{
     finding::Finding,
     program::{Output, output_of},
 };
+use crate::check_report::CheckReport;
 
 /// Checks the configuration. Also returns the addresses at which a daemon would listen.
 pub(super) async fn check() -> (Finding, Vec<SocketAddr>) {
     let check = "configuration";
     let program = daemon();
-    let finding = match output_of(Command::new(&program).arg("--check")).await {
-        Some(Output { has_succeeded: true, stdout, .. }) => {
-            let first = stdout.lines().next().unwrap_or_default();
-            let listen = stdout.lines().filter_map(|line| line.strip_prefix("listen ")?.trim().parse().ok());
-            return (Finding::ok(check, format!("{first} (`sse-busd --check`)")), listen.collect());
-        }
-        Some(Output { stderr, .. }) => {
-            // One line per error.
-            let errors = stderr
-                .lines()
-                .map(|line| line.strip_prefix("sse-busd: ").unwrap_or(line))
-                .collect::<Vec<_>>()
-                .join("; ");
-            let fix = match file() {
-                Some(file) => format!("${{EDITOR:-vi}} {} && sse-busd --check", quoted(&file.to_string_lossy())),
-                None => "sse-busd --check".into(),
-            };
-            Finding::problem(check, errors, fix)
-        }
-        None => {
-            let message = "not checked: sse-busd is neither in the directory of this sse-busctl nor in your PATH";
-            Finding::warning(check, message, "command -v sse-busd")
-        }
+    let Some(Output { stdout, stderr, .. }) = output_of(Command::new(&program).arg("--check=json")).await else {
+        let message = "not checked: sse-busd is neither in the directory of this sse-busctl nor in your PATH";
+        return (Finding::warning(check, message, "command -v sse-busd"), Vec::new());
     };
-    (finding, Vec::new())
+    let errors = match CheckReport::parse(stdout.as_bytes()) {
+        Some(CheckReport::Valid { listen, .. }) => {
+            return (Finding::ok(check, "the configuration is valid (`sse-busd --check`)"), listen);
+        }
+        Some(CheckReport::Invalid { errors }) => errors.join("; "),
+        // The program failed before it read the configuration.
+        None => stderr.trim_start_matches("sse-busd: ").replace('\n', "; "),
+    };
+    let fix = match file() {
+        Some(file) => format!("${{EDITOR:-vi}} {} && sse-busd --check", quoted(&file.to_string_lossy())),
+        None => "sse-busd --check".into(),
+    };
+    (Finding::problem(check, errors, fix), Vec::new())
 }
 
 /// Returns the path of the daemon: in the directory of this program, otherwise from `PATH`.

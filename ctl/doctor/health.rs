@@ -1,7 +1,7 @@
 //! Checks the state that the daemon reports: limits, refused requests and history.
 
 use sse_bus::{
-    protocol::{LimitInfo, Status},
+    protocol::{HistoryKind, LimitInfo, Status},
     shell::quoted,
 };
 
@@ -116,7 +116,7 @@ fn history(status: &Status, target: &Target) -> Finding {
         size(status.history_bytes),
         size(status.history_budget)
     );
-    if status.history != "disk" {
+    if status.history != HistoryKind::Disk {
         return Finding::ok("history", usage);
     }
     let wanted = status.history_budget.saturating_sub(status.history_bytes);

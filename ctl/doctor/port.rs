@@ -5,14 +5,13 @@ use std::{
     net::{SocketAddr, TcpListener},
 };
 
-use sse_bus::{shell::quoted, socket_owner};
+use sse_bus::{listen::Listen, shell::quoted, socket_owner};
 
 use super::{
     finding::Finding,
     service::Units,
     target::{Daemon, Target},
 };
-use crate::listen::Listen;
 
 /// Number of ports to try after one that is in use.
 const OTHERS: u16 = 100;

@@ -21,12 +21,6 @@ use crate::{
     exit::{self, Exit, Failure},
 };
 
-/// The command line of the daemon, in builds that include the daemon.
-#[cfg(feature = "daemon")]
-#[allow(dead_code, reason = "only the texts are used here")]
-#[path = "../../daemon/cli.rs"]
-mod daemon;
-
 /// Examples, which the `--help` of the daemon does not have.
 const DAEMON_EXAMPLES: &str = "Examples:
   sse-busd
@@ -80,12 +74,12 @@ fn write_all(directory: &Path) -> Result<(), WriteError> {
     write("sse-bus.toml.5".into(), keys::page().as_bytes())
 }
 
-/// Returns the command lines of the programs.
+/// Returns the command lines of the programs; that of the daemon in builds that include it.
 fn programs() -> Vec<Command> {
     vec![
         Cli::command(),
         #[cfg(feature = "daemon")]
-        daemon::Flags::command(),
+        sse_bus::flags::Flags::command(),
     ]
 }
 

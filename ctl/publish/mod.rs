@@ -8,7 +8,7 @@ mod wait;
 
 use sse_bus::{
     Client, Endpoint,
-    protocol::{Ack, Publish},
+    protocol::{Ack, HistoryKind, Publish},
 };
 
 use self::{lines::Lines, repeat::Repeat};
@@ -35,7 +35,7 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Publ
     // answers.
     let status = if pipelined || may_be_durable || is_durable { Some(client.status().await?) } else { None };
     // With history on disk, a retained event is durable by default.
-    if may_be_durable && status.is_some_and(|status| status.history == "disk") {
+    if may_be_durable && status.is_some_and(|status| status.history == HistoryKind::Disk) {
         event.ack = Ack::Durable;
     }
     if let Some(wanted) = options.wait_for {

@@ -5,7 +5,7 @@ use std::{future, time::Duration};
 use sse_bus::{
     Client, Endpoint, FilterSet, Topic,
     client::{Item, Subscription},
-    protocol::Subscribe,
+    protocol::{ClientRole, Subscribe},
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -66,7 +66,7 @@ pub(super) async fn for_subscribers(
 async fn subscribers_of(client: &mut Client, topic: &Topic) -> Result<u64, Failure> {
     let clients = client.clients().await?;
     let matches = |filters: &[String]| FilterSet::parse(filters).is_ok_and(|filters| filters.matches(topic));
-    Ok(clients.iter().filter(|c| c.role == "subscriber" && matches(&c.filters)).count() as u64)
+    Ok(clients.iter().filter(|c| c.role == ClientRole::Subscriber && matches(&c.filters)).count() as u64)
 }
 
 /// Waits until a client joins, and skips the joins that are already available.

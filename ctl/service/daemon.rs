@@ -6,10 +6,10 @@ use std::{
     process::Command,
 };
 
-use serde::Deserialize;
+use sse_bus::listen::Listen;
 
 use super::error::ServiceError;
-use crate::listen::Listen;
+use crate::check_report::CheckReport;
 
 /// A valid configuration, as `sse-busd --check=json` reports it.
 #[derive(Debug, Default)]
@@ -17,14 +17,6 @@ pub(super) struct CheckedConfig {
     pub(super) listen: Vec<Listen>,
     pub(super) socket: Option<PathBuf>,
     pub(super) state_dir: Option<PathBuf>,
-}
-
-/// The report of `sse-busd --check=json`.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Report {
-    Valid { listen: Vec<String>, socket: PathBuf, state_dir: PathBuf },
-    Invalid { errors: Vec<String> },
 }
 
 /// Runs the daemon to check its configuration.
@@ -46,17 +38,17 @@ pub(super) fn check(daemon: &Path, listen: &[Listen], socket: Option<&Path>) -> 
         command.arg("--socket").arg(socket);
     }
     let output = command.output().map_err(|e| ServiceError::RunDaemon(daemon.to_owned(), e))?;
-    match serde_json::from_slice(&output.stdout) {
-        Ok(Report::Valid { listen, socket, state_dir }) => {
-            let listen = listen.iter().filter_map(|address| address.parse().ok()).collect();
+    match CheckReport::parse(&output.stdout) {
+        Some(CheckReport::Valid { listen, socket, state_dir }) => {
+            let listen = listen.into_iter().map(Listen::Address).collect();
             Ok(CheckedConfig { listen, socket: Some(socket), state_dir: Some(state_dir) })
         }
-        Ok(Report::Invalid { errors }) => Err(ServiceError::Configuration(errors.join("; "))),
-        Err(_) if !output.status.success() && !output.stderr.is_empty() => {
+        Some(CheckReport::Invalid { errors }) => Err(ServiceError::Configuration(errors.join("; "))),
+        None if !output.status.success() && !output.stderr.is_empty() => {
             let error = String::from_utf8_lossy(&output.stderr);
             Err(ServiceError::Configuration(error.trim_end().trim_start_matches("sse-busd: ").to_owned()))
         }
-        Err(_) => Err(ServiceError::OtherVersion(daemon.to_owned())),
+        None => Err(ServiceError::OtherVersion(daemon.to_owned())),
     }
 }
 

@@ -8,12 +8,14 @@ use std::{
     path::PathBuf,
 };
 
+use sse_bus::listen::Listen;
+
 use super::{
     error::ServiceError,
     manager::{Manager, ServiceConfig, user_directories},
     plan::{CommandLine, File, render, text_of, xml},
 };
-use crate::{cli::ServiceLogs, listen::Listen};
+use crate::cli::ServiceLogs;
 
 const AGENT: &str = include_str!("../../packaging/launchd/io.github.sse-bus.plist");
 const LABEL: &str = "io.github.sse-bus";

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use sse_bus::listen::Listen;
+
 use super::{
     error::ServiceError,
     plan::{CommandLine, File},
 };
-use crate::{cli::ServiceLogs, listen::Listen};
+use crate::cli::ServiceLogs;
 
 /// The properties of the service.
 #[derive(Default)]

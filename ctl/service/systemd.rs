@@ -9,12 +9,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sse_bus::listen::Listen;
+
 use super::{
     error::ServiceError,
     manager::{Manager, ServiceConfig, user_directories},
     plan::{CommandLine, File, render, text_of},
 };
-use crate::{cli::ServiceLogs, listen::Listen};
+use crate::cli::ServiceLogs;
 
 const SERVICE: &str = include_str!("../../packaging/systemd/sse-bus.service");
 const HTTP: &str = include_str!("../../packaging/systemd/sse-bus-http.socket");

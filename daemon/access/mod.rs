@@ -121,7 +121,7 @@ impl Access {
         self.lock().tickets.create(token, client, Instant::now())
     }
 
-    /// Registers a stream, so that it ends with its token. Returns nothing if it needed none.
+    /// Registers a stream, so that it ends with its token. Returns None if it needed no token.
     pub(crate) fn register(self: &Arc<Self>, grant: &Grant, client: ClientId) -> Option<TokenRegistration> {
         let (token, ticket) = match grant {
             Grant::Everything => return None,

@@ -5,10 +5,9 @@ use std::{collections::BTreeMap, path::Path};
 use clap::{ArgMatches, Command, parser::ValueSource};
 use serde::Serialize;
 use serde_json::Value;
-use sse_bus::{limits::Limits, protocol::Setting};
+use sse_bus::{flags::Settings, limits::Limits, protocol::Setting};
 
 use super::{file::File, inherited_sockets::InheritedSockets, keys::Table, topics::TopicTable};
-use crate::cli::Settings;
 
 /// The sources of values. Values without one are defaults.
 #[derive(Debug, Default)]

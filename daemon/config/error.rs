@@ -1,9 +1,8 @@
 //! What is wrong with a configuration.
 
-use std::fmt;
-
 /// Mistakes in the configuration, each in a line that names its position and what to change.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("; "))]
 pub(crate) struct ConfigError(Vec<String>);
 
 impl ConfigError {
@@ -20,11 +19,5 @@ impl ConfigError {
     /// Returns the mistakes.
     pub(crate) fn lines(&self) -> &[String] {
         &self.0
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("; "))
     }
 }

@@ -1,6 +1,10 @@
 //! Refuses or warns about configurations that let others in.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use sse_bus::{
     private_fs::{self, Exposure, Forbidden},
@@ -9,27 +13,34 @@ use sse_bus::{
     tokens::TokenFile,
 };
 
+/// Why other machines must not reach an address.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ExposedAddress {
+    #[error(transparent)]
+    Tokens(#[from] io::Error),
+    #[error(
+        "listen = {listen} is not a loopback address, so other machines reach it, and there is no valid token in {}, so no client \
+         could use it; create one with `sse-busctl token --state-dir {} create --name NAME`, or listen on 127.0.0.1:{} and reach \
+         it from elsewhere through `ssh -L`",
+        .tokens.display(), .state.display(), .listen.port()
+    )]
+    NoToken { listen: SocketAddr, tokens: PathBuf, state: PathBuf },
+    #[error(
+        "listen = {listen} is not a loopback address, so other machines reach it, and without TLS tokens and events can be read on \
+         the way; name a certificate with --tls-cert and --tls-key, set --insecure if you trust the network, or listen on \
+         127.0.0.1:{} and reach it from elsewhere through `ssh -L`",
+        .listen.port()
+    )]
+    NoTls { listen: SocketAddr },
+}
+
 /// Refuses an address that other machines reach, unless they need a token and TLS protects it on the way.
-pub(super) fn check_address(listen: SocketAddr, state: &Path, is_encrypted: bool) -> Result<(), String> {
+pub(super) fn check_address(listen: SocketAddr, state: &Path, is_encrypted: bool) -> Result<(), ExposedAddress> {
     let file = TokenFile::in_directory(state);
-    let tokens = file.read().map_err(|e| e.to_string())?;
-    let exposed = format!("listen = {listen} is not a loopback address, so other machines reach it");
-    let instead = format!("or listen on 127.0.0.1:{} and reach it from elsewhere through `ssh -L`", listen.port());
-    if tokens.iter().all(|token| token.is_expired(unix_now())) {
-        return Err(format!(
-            "{exposed}, and there is no valid token in {}, so no client could use it; create one with `sse-busctl token \
-             --state-dir {} create --name NAME`, {instead}",
-            file.path().display(),
-            state.display()
-        ));
+    if file.read()?.iter().all(|token| token.is_expired(unix_now())) {
+        return Err(ExposedAddress::NoToken { listen, tokens: file.path().into(), state: state.into() });
     }
-    if !is_encrypted {
-        return Err(format!(
-            "{exposed}, and without TLS tokens and events can be read on the way; name a certificate with --tls-cert and \
-             --tls-key, set --insecure if you trust the network, {instead}"
-        ));
-    }
-    Ok(())
+    if is_encrypted { Ok(()) } else { Err(ExposedAddress::NoTls { listen }) }
 }
 
 /// Returns a warning if other users may change the pages that are served, whose scripts may do everything, or if there is no such

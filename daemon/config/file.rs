@@ -6,7 +6,10 @@
 use std::{collections::BTreeMap, fmt, fs, io::Read as _, path::Path};
 
 use serde::de::DeserializeOwned;
-use sse_bus::limits::{CONFIG_BYTES, Limits};
+use sse_bus::{
+    flags::Settings,
+    limits::{CONFIG_BYTES, Limits},
+};
 use toml::{
     Spanned,
     de::{DeTable, DeValue, Deserializer},
@@ -18,7 +21,6 @@ use super::{
     paths,
     topics::{Keys, TopicTable},
 };
-use crate::cli::Settings;
 
 /// The content of a file.
 #[derive(Debug, Default)]

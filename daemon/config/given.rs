@@ -1,8 +1,7 @@
 //! Flags and environment variables as they were given, before anything is checked.
 
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, builder::Resettable};
-
-use crate::cli::{Check, Flags};
+use sse_bus::flags::{Check, Flags};
 
 /// What the command line and the environment ask for.
 #[derive(Debug)]

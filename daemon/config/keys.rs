@@ -5,10 +5,10 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error as _, Visitor, value::Error},
 };
-use sse_bus::limits::Limits;
+use sse_bus::{flags::Settings, limits::Limits};
 
 use super::topics::Keys;
-use crate::{cli::Settings, nearest::nearest};
+use crate::nearest::nearest;
 
 /// The kinds of tables, each with its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,7 +28,9 @@ use bytesize::ByteSize;
 use sse_bus::{
     Endpoint,
     endpoint::{expand_home, state_dir},
+    flags::{HistoryKind, LogFormat, Settings},
     limits::{EVENT_MAX, Limits},
+    listen::Listen,
     protocol::Setting,
     retention::Retention,
 };
@@ -44,8 +46,6 @@ pub(crate) use self::{
     topics::TopicTable,
 };
 use crate::{
-    cli::{HistoryKind, LogFormat, Settings},
-    listen::Listen,
     logging::LogFilter,
     origin::{Authority, Origin},
     tls::Tls,
@@ -176,7 +176,7 @@ impl Config {
         };
         let tls = match (&settings.tls_cert, &settings.tls_key) {
             (None, None) => None,
-            (Some(cert), Some(key)) => Some(Tls::read(cert, key).map_err(|e| wrong("tls_cert", e))?),
+            (Some(cert), Some(key)) => Some(Tls::read(cert, key).map_err(|e| wrong("tls_cert", e.to_string()))?),
             (Some(cert), None) => {
                 return Err(wrong("tls_cert", lonely("tls_cert", cert, "the certificate's private key", "tls-key")));
             }
@@ -186,9 +186,10 @@ impl Config {
         };
         for address in Listen::all(&listen).into_iter().filter(|address| !address.ip().is_loopback()) {
             exposure::check_address(address, &state_dir, tls.is_some() || settings.insecure)
-                .map_err(|e| wrong("listen", e))?;
+                .map_err(|e| wrong("listen", e.to_string()))?;
         }
-        let log = LogFilter::parse(settings.log.as_deref().unwrap_or_default()).map_err(|e| wrong("log", e))?;
+        let log =
+            LogFilter::parse(settings.log.as_deref().unwrap_or_default()).map_err(|e| wrong("log", e.to_string()))?;
         let shown = |path: PathBuf| path.display().to_string();
         let shown_list = |list| Listen::all(list).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let overruled = [
@@ -200,8 +201,14 @@ impl Config {
         let pages_warning = pages.as_deref().and_then(exposure::pages_warning);
         let pages_warning = pages_warning.map(|what| sources.before("pages") + &what);
         let warnings = overruled.into_iter().flatten().chain(unknown_ids).chain(pages_warning).collect();
-        let origins = settings.allow_origin.iter().map(|text| origin(text).map_err(|e| wrong("allow_origin", e)));
-        let hosts = settings.allow_host.iter().map(|text| host(text).map_err(|e| wrong("allow_host", e)));
+        let origins = settings
+            .allow_origin
+            .iter()
+            .map(|text| Origin::parse(text).ok_or_else(|| wrong("allow_origin", not_an_origin(text))));
+        let hosts = settings
+            .allow_host
+            .iter()
+            .map(|text| Authority::parse(text).ok_or_else(|| wrong("allow_host", not_a_host(text))));
         Ok(Config {
             inherited,
             listen,
@@ -291,19 +298,15 @@ fn either<T>(flags: Vec<T>, file: Vec<T>) -> Vec<T> {
     if flags.is_empty() { file } else { flags }
 }
 
-/// Parses an entry of `allow_host`.
-fn host(text: &str) -> Result<Authority, String> {
-    Authority::parse(text).ok_or_else(|| {
-        format!("allow_host `{text}` is not a host; write it as in a URL, such as bus.example or bus.example:443")
-    })
+/// Returns the mistake in an entry of `allow_host`.
+fn not_a_host(text: &str) -> String {
+    format!("allow_host `{text}` is not a host; write it as in a URL, such as bus.example or bus.example:443")
 }
 
-/// Parses an entry of `allow_origin`.
-fn origin(text: &str) -> Result<Origin, String> {
-    Origin::parse(text).ok_or_else(|| {
-        format!(
-            "allow_origin `{text}` is not an origin; write a scheme, a host and a port as the browser shows them, such as \
-             http://localhost:3000"
-        )
-    })
+/// Returns the mistake in an entry of `allow_origin`.
+fn not_an_origin(text: &str) -> String {
+    format!(
+        "allow_origin `{text}` is not an origin; write a scheme, a host and a port as the browser shows them, such as \
+         http://localhost:3000"
+    )
 }

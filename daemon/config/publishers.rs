@@ -19,10 +19,18 @@ pub(crate) enum Publisher {
     Origin(Origin),
 }
 
-impl FromStr for Publisher {
-    type Err = String;
+/// The text is not a [`Publisher`]. Contains the text.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{}` is not a publisher; write user, uid:1001, token:NAME or origin:http://localhost:3000",
+    .0.escape_debug()
+)]
+pub(crate) struct InvalidPublisher(String);
 
-    fn from_str(text: &str) -> Result<Publisher, String> {
+impl FromStr for Publisher {
+    type Err = InvalidPublisher;
+
+    fn from_str(text: &str) -> Result<Publisher, InvalidPublisher> {
         let parsed = match text.split_once(':') {
             None if text == "user" => Some(Publisher::User),
             Some(("uid", uid)) => uid.parse().ok().map(Publisher::Uid),
@@ -30,10 +38,7 @@ impl FromStr for Publisher {
             Some(("origin", origin)) => Origin::parse(origin).map(Publisher::Origin),
             _ => None,
         };
-        parsed.ok_or_else(|| {
-            let shown = text.escape_debug();
-            format!("`{shown}` is not a publisher; write user, uid:1001, token:NAME or origin:http://localhost:3000")
-        })
+        parsed.ok_or_else(|| InvalidPublisher(text.into()))
     }
 }
 

@@ -1,9 +1,9 @@
 //! The report of `--check`: text for people, or a JSON object for programs such as `sse-busctl service`.
 
 use serde::Serialize;
+use sse_bus::flags::Check;
 
 use super::error::ConfigError;
-use crate::cli::Check;
 
 /// What a valid configuration amounts to.
 #[derive(Debug, Serialize)]

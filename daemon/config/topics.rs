@@ -9,10 +9,9 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, SeqAccess, Visitor},
 };
-use sse_bus::{Filter, FilterSet, Topic, retention::TopicRule};
+use sse_bus::{Filter, FilterSet, Topic, flags, retention::TopicRule};
 
 use super::publishers::Publisher;
-use crate::cli;
 
 /// A table.
 #[derive(Clone, Debug)]
@@ -30,11 +29,11 @@ pub(super) struct Keys {
     r#match: Option<Filters>,
     #[serde(skip_serializing_if = "Option::is_none")]
     history_events: Option<usize>,
-    #[serde(serialize_with = "cli::size", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "flags::size", skip_serializing_if = "Option::is_none")]
     history_bytes: Option<ByteSize>,
-    #[serde(with = "cli::duration", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "flags::duration", skip_serializing_if = "Option::is_none")]
     history_age: Option<Duration>,
-    #[serde(with = "cli::duration", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "flags::duration", skip_serializing_if = "Option::is_none")]
     ttl: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     publishers: Option<Vec<Publisher>>,

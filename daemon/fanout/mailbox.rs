@@ -79,7 +79,7 @@ impl Mailbox {
         receiver
     }
 
-    /// Takes everything that waits; woken streams go into an empty vector, whose allocation is reused. Returns nothing, and
+    /// Takes everything that waits; woken streams go into an empty vector, whose allocation is reused. Returns None, and
     /// closes the mailbox, if `may_close` and there is no new stream.
     pub(super) fn take(&self, woken: &mut Vec<ClientId>, may_close: bool) -> Option<Mail> {
         let mut queue = self.queue();

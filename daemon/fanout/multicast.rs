@@ -1,19 +1,20 @@
 //! Multicasts: the same bytes for many streams, written to a few of them at a time.
 //!
-//! The bytes are those read for a group of the bus, or a heartbeat. Several multicasts may be in progress; they take turns, so
-//! that a small group does not wait for all of a large one. Until a multicast has ended, its group is not read again, and a
-//! member that reads for itself meanwhile receives the bytes of the multicast first: so each stream stays in order.
+//! The bytes are those that the bus read for a group (the subscribers that share one cursor), or a heartbeat. Several multicasts
+//! may be in progress. They take turns, so that a small group does not wait until a large one is finished. A group is not read
+//! again until its multicast has ended. A member that leaves the group meanwhile receives the bytes of the multicast before its
+//! own. So the bytes of each stream stay in order.
 
 use bytes::Bytes;
 use sse_bus::bus::{ClientId, GroupId};
 
 /// The same bytes for many streams.
 pub(super) struct Multicast {
-    /// The group that the bytes are for; nothing for heartbeats.
+    /// The group that the bytes are for. None for heartbeats.
     group: Option<GroupId>,
     bytes: Bytes,
     members: Vec<ClientId>,
-    /// Number of members, from the first, that have the bytes.
+    /// Number of members that have the bytes: the first ones.
     done: usize,
 }
 
@@ -27,7 +28,7 @@ impl Multicast {
         self.group == Some(group)
     }
 
-    /// Takes the next members, `most` of them or fewer.
+    /// Returns the next members, at most `most`, and counts them as done.
     pub(super) fn next(&mut self, most: usize) -> impl Iterator<Item = (ClientId, Bytes)> {
         let until = self.members.len().min(self.done + most);
         let next = &self.members[self.done..until];
@@ -40,7 +41,7 @@ impl Multicast {
         self.done == self.members.len()
     }
 
-    /// Takes one member out of its turn, and returns its bytes unless it has them already.
+    /// Returns the bytes for one member out of its turn, and counts it as done. None if it has them already, or is not a member.
     pub(super) fn take(&mut self, client: ClientId) -> Option<Bytes> {
         let waiting = &mut self.members[self.done..];
         let index = waiting.iter().position(|member| *member == client)?;

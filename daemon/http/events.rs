@@ -1,6 +1,14 @@
 //! `/events`: subscribe with GET, publish with POST.
 
-use std::{error::Error, future::poll_fn, iter::successors, pin::Pin, sync::Arc};
+use std::{
+    convert::Infallible,
+    error::Error,
+    future::poll_fn,
+    iter::successors,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::{
     Extension,
@@ -9,7 +17,8 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use http_body::Body as _;
+use bytes::Bytes;
+use http_body::{Body as _, Frame};
 use sse_bus::{
     bus::Subscription,
     limits::REQUEST,
@@ -74,7 +83,19 @@ pub(super) async fn head(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     subscription(path?, query.as_deref(), &headers, &caller)?;
-    Ok((stream_headers(), Body::empty()).into_response())
+    Ok((stream_headers(), Body::new(UnknownLength)).into_response())
+}
+
+/// The body in place of a stream's. An empty body would add a `content-length`, which the answer to GET does not have.
+struct UnknownLength;
+
+impl http_body::Body for UnknownLength {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
 }
 
 fn stream_headers() -> [(header::HeaderName, HeaderValue); 3] {
@@ -152,7 +173,7 @@ async fn read_event(body: Body, most: usize) -> Result<Vec<u8>, Refusal> {
     })
 }
 
-/// Reads a body, or returns nothing if it has more than `most` bytes. Frames are copied as they arrive: a frame of one byte may
+/// Reads a body, or returns None if it has more than `most` bytes. Frames are copied as they arrive: a frame of one byte may
 /// pin the memory of many.
 async fn read_whole(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, axum::Error> {
     if body.size_hint().lower() > most as u64 {

@@ -1,12 +1,76 @@
-//! The names of the query parameters of each operation, in one table; [`query`](super::query) parses their values. Others are
-//! refused: if a misspelt parameter were ignored, the request would subscribe to everything, or lose a type.
+//! The query parameters of each operation, in one table of names; [`query`](super::query) parses their values. Others are
+//! refused: if a misspelt parameter were ignored, the request would subscribe to everything, or lose a type. Each name of the
+//! table is a variant of an enum, so that a parameter without a value that is parsed does not compile.
 //!
 //! It works on text alone, like [`query`](super::query), for the same fuzz target.
+
+use std::borrow::Cow;
 
 use form_urlencoded::parse;
 use sse_bus::protocol::{ErrorCode, Refused};
 
 use crate::nearest::nearest;
+
+/// The parameters of one operation.
+pub(super) trait Parameter: Copy + 'static {
+    const OPERATION: Operation;
+    /// All names. A parameter can have several.
+    const NAMES: &'static [(&'static str, Self)];
+}
+
+macro_rules! parameters {
+    ($(#[$doc:meta])* $type:ident of $operation:ident, $names:ident { $($variant:ident = $($name:literal)|+,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum $type { $($variant,)* }
+
+        const $names: &[&str] = &[$($($name,)+)*];
+
+        impl Parameter for $type {
+            const OPERATION: Operation = Operation::$operation;
+            const NAMES: &'static [(&'static str, $type)] = &[$($(($name, $type::$variant),)+)*];
+        }
+    };
+}
+
+parameters! {
+    /// The parameters of a stream.
+    StreamParameter of Stream, STREAM {
+        Topic = "topic",
+        Client = "client",
+        Since = "since",
+        LastEventId = "last_event_id" | "lastEventId" | "Last-Event-ID",
+        Slow = "slow",
+        PastOnly = "past_only",
+        Format = "format",
+        Heartbeat = "heartbeat",
+        Position = "position",
+        Ticket = "ticket",
+    }
+}
+
+parameters! {
+    /// The parameters of a publish.
+    PublishParameter of Publish, PUBLISH {
+        Type = "type",
+        To = "to",
+        Retain = "retain",
+        Ttl = "ttl",
+        Ack = "ack",
+        Header = "header",
+    }
+}
+
+/// Returns the parameters of a query with their values, in order.
+///
+/// # Errors
+///
+/// The query has a parameter that the operation does not have. See [`Operation::check`].
+pub(super) fn read<P: Parameter>(query: &str) -> Result<impl Iterator<Item = (P, Cow<'_, str>)>, Refused> {
+    P::OPERATION.check(query)?;
+    let parameter = |name: &str| P::NAMES.iter().find(|(known, _)| *known == name).map(|(_, parameter)| *parameter);
+    Ok(parse(query.as_bytes()).filter_map(move |(name, value)| Some((parameter(&name)?, value))))
+}
 
 /// What a request does, as far as parameters go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,21 +91,8 @@ impl Operation {
     /// The names of the parameters; some have several.
     fn parameters(self) -> &'static [&'static str] {
         match self {
-            Operation::Stream => &[
-                "topic",
-                "client",
-                "since",
-                "last_event_id",
-                "lastEventId",
-                "Last-Event-ID",
-                "slow",
-                "past_only",
-                "format",
-                "heartbeat",
-                "position",
-                "ticket",
-            ],
-            Operation::Publish => &["type", "to", "retain", "ttl", "ack", "header"],
+            Operation::Stream => STREAM,
+            Operation::Publish => PUBLISH,
             Operation::Ticket => &["client"],
             Operation::Page => &["topic", "since"],
             Operation::Other => &[],

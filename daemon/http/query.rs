@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use form_urlencoded::parse;
 use sse_bus::{
     bus::{Format, Start, Subscription},
     limits::{HEADERS_MAX, HEARTBEAT_RANGE},
@@ -14,7 +13,7 @@ use sse_bus::{
     time::whole_millis,
 };
 
-use super::parameters::Operation;
+use super::parameters::{PublishParameter, StreamParameter, read};
 
 /// A request for a stream.
 pub(super) struct StreamRequest {
@@ -48,23 +47,22 @@ impl StreamOptions {
 
 /// Reads a request for a stream.
 pub(super) fn stream(filter: Option<String>, query: &str) -> Result<StreamRequest, Refused> {
-    Operation::Stream.check(query)?;
     let mut subscribe = Subscribe::new(filter);
     let (mut format, mut options) = (Format::SseData, StreamOptions::default());
-    for (name, value) in parse(query.as_bytes()) {
-        match &*name {
-            "topic" => subscribe.filters.push(value.into_owned()),
-            "client" => subscribe.client = Some(value.into_owned()),
-            "since" => subscribe.since = Some(value.into_owned()),
-            "slow" => {
+    for (parameter, value) in read(query)? {
+        match parameter {
+            StreamParameter::Topic => subscribe.filters.push(value.into_owned()),
+            StreamParameter::Client => subscribe.client = Some(value.into_owned()),
+            StreamParameter::Since => subscribe.since = Some(value.into_owned()),
+            StreamParameter::Slow => {
                 subscribe.slow =
                     value.parse().map_err(|_| bad_parameter("slow", "write one of gap, latest, disconnect"))?;
             }
-            "past_only" => {
+            StreamParameter::PastOnly => {
                 subscribe.past_only = truth(&value).ok_or_else(|| bad_parameter("past_only", "write true or false"))?;
             }
-            "heartbeat" => options.heartbeat = Some(interval(&value)?),
-            "position" => {
+            StreamParameter::Heartbeat => options.heartbeat = Some(interval(&value)?),
+            StreamParameter::Position => {
                 options.position_form = Some(match &*value {
                     "event" => PositionForm::Event,
                     "id" => PositionForm::Id,
@@ -72,11 +70,16 @@ pub(super) fn stream(filter: Option<String>, query: &str) -> Result<StreamReques
                     _ => return Err(bad_parameter("position", "write one of event, id, none")),
                 });
             }
-            "format" if value == "data" => format = Format::SseData,
-            "format" if value == "json" => format = Format::SseJson,
-            "format" => return Err(bad_parameter("format", "write one of data, json")),
-            "last_event_id" | "lastEventId" | "Last-Event-ID" => options.last_event_id = Some(value.into_owned()),
-            _ => {}
+            StreamParameter::Format => {
+                format = match &*value {
+                    "data" => Format::SseData,
+                    "json" => Format::SseJson,
+                    _ => return Err(bad_parameter("format", "write one of data, json")),
+                }
+            }
+            StreamParameter::LastEventId => options.last_event_id = Some(value.into_owned()),
+            // The ticket has authenticated the request already.
+            StreamParameter::Ticket => {}
         }
     }
     Ok(StreamRequest { subscribe, format, options })
@@ -84,12 +87,11 @@ pub(super) fn stream(filter: Option<String>, query: &str) -> Result<StreamReques
 
 /// Reads a request to publish. The data is its body.
 pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
-    Operation::Publish.check(query)?;
     let mut publish = Publish::new(topic, "");
-    for (name, value) in parse(query.as_bytes()) {
-        match &*name {
-            "type" => publish.event_type = Some(value.into_owned()).filter(|kind| !kind.is_empty()),
-            "header" => {
+    for (parameter, value) in read(query)? {
+        match parameter {
+            PublishParameter::Type => publish.event_type = Some(value.into_owned()).filter(|kind| !kind.is_empty()),
+            PublishParameter::Header => {
                 let (name, value) = value.split_once(':').ok_or_else(|| {
                     let message = "the parameter header cannot be used: write NAME:VALUE";
                     Refused::new(ErrorCode::HeadersInvalid, message)
@@ -99,14 +101,16 @@ pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
                     publish.headers.push((name.into(), value.into()));
                 }
             }
-            "to" => publish.to = Some(value.into_owned()),
-            "retain" => publish.retain = truth(&value).ok_or_else(|| bad_parameter("retain", "write true or false"))?,
-            "ttl" => {
+            PublishParameter::To => publish.to = Some(value.into_owned()),
+            PublishParameter::Retain => {
+                publish.retain = truth(&value).ok_or_else(|| bad_parameter("retain", "write true or false"))?
+            }
+            PublishParameter::Ttl => {
                 let ttl = humantime::parse_duration(&value)
                     .map_err(|_| bad_parameter("ttl", "write a duration such as 10m"))?;
                 publish.ttl_ms = Some(whole_millis(ttl));
             }
-            "ack" => {
+            PublishParameter::Ack => {
                 publish.ack = match &*value {
                     "durable" => Ack::Durable,
                     // An HTTP request is always answered.
@@ -114,7 +118,6 @@ pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
                     _ => return Err(bad_parameter("ack", "write accepted or durable")),
                 }
             }
-            _ => {}
         }
     }
     Ok(publish)

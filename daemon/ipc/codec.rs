@@ -57,11 +57,6 @@ impl Skip {
 }
 
 impl Codec {
-    /// Returns the name of the transport, for descriptions of clients.
-    pub(super) fn name(self) -> &'static str {
-        self.format().via()
-    }
-
     /// Returns the format in which its subscribers receive events.
     pub(super) fn format(self) -> Format {
         match self {

@@ -12,6 +12,7 @@ use sse_bus::{Endpoint, endpoint::Stream};
 #[cfg(unix)]
 use tokio::{runtime::Handle, task::spawn_blocking};
 
+use super::error::SocketError;
 #[cfg(windows)]
 use super::pipe_lock::PipeLock as SocketLock;
 #[cfg(unix)]
@@ -39,11 +40,10 @@ impl Listener {
         inherited: Option<std::os::unix::net::UnixListener>,
         endpoint: &Endpoint,
         allowed: &LocalAllowList,
-    ) -> Result<Listener, String> {
+    ) -> Result<Listener, SocketError> {
         match inherited {
-            Some(socket) => {
-                Listener::serve(socket, allowed).map_err(|e| format!("cannot serve the socket {endpoint}: {e}"))
-            }
+            Some(socket) => Listener::serve(socket, allowed)
+                .map_err(|error| SocketError::Inherited { endpoint: endpoint.clone(), error }),
             None => Listener::bind(endpoint, allowed).await,
         }
     }
@@ -53,7 +53,7 @@ impl Listener {
     /// # Errors
     ///
     /// Names in one line what prevents it, and what to do.
-    pub(crate) async fn bind(endpoint: &Endpoint, allowed: &LocalAllowList) -> Result<Listener, String> {
+    pub(crate) async fn bind(endpoint: &Endpoint, allowed: &LocalAllowList) -> Result<Listener, SocketError> {
         let mut lock = SocketLock::take(endpoint, allowed.directory_mode()).await?;
         let socket = bind(endpoint, allowed)?;
         lock.note_bound();
@@ -67,7 +67,7 @@ impl Listener {
     ///
     /// Names in one line what prevents it. Open connections are not affected.
     #[cfg(unix)]
-    pub(crate) async fn rebind_if_lost(&mut self, endpoint: &Endpoint) -> Result<bool, String> {
+    pub(crate) async fn rebind_if_lost(&mut self, endpoint: &Endpoint) -> Result<bool, SocketError> {
         let Some(mut lock) = self.lock.take() else { return Ok(false) };
         let runtime = Handle::current();
         let retake = move || {
@@ -75,7 +75,7 @@ impl Listener {
             let retaken = if is_lost { runtime.block_on(lock.retake()) } else { Ok(()) };
             (lock, retaken.map(|()| is_lost))
         };
-        let (lock, retaken) = spawn_blocking(retake).await.map_err(|e| e.to_string())?;
+        let (lock, retaken) = spawn_blocking(retake).await?;
         let lock = self.lock.insert(lock);
         if retaken? {
             self.socket = bind(endpoint, &self.allowed)?;
@@ -88,7 +88,7 @@ impl Listener {
     /// A pipe keeps its name while it is served.
     #[cfg(windows)]
     #[expect(clippy::unused_async, reason = "the same interface as on Unix")]
-    pub(crate) async fn rebind_if_lost(&mut self, _: &Endpoint) -> Result<bool, String> {
+    pub(crate) async fn rebind_if_lost(&mut self, _: &Endpoint) -> Result<bool, SocketError> {
         Ok(false)
     }
 
@@ -125,22 +125,11 @@ impl Listener {
     }
 }
 
-fn bind(endpoint: &Endpoint, allowed: &LocalAllowList) -> Result<LocalListener, String> {
-    let failed = |e: io::Error| format!("cannot serve {endpoint}: {e}; choose another path with --socket");
+fn bind(endpoint: &Endpoint, allowed: &LocalAllowList) -> Result<LocalListener, SocketError> {
+    let failed = |error: io::Error| SocketError::Unusable { endpoint: endpoint.clone(), error };
     let name = endpoint.path().to_fs_name::<GenericFilePath>().map_err(failed)?;
     let options = options(ListenerOptions::new().name(name)).map_err(failed)?;
-    let mut listener = options.create_tokio().map_err(|e| {
-        let path = endpoint.path().as_os_str();
-        match e.kind() {
-            io::ErrorKind::InvalidInput if path.len() > 100 => {
-                format!(
-                    "{endpoint} has {} bytes, which is too long for a socket; choose a shorter --socket",
-                    path.len()
-                )
-            }
-            _ => failed(e),
-        }
-    })?;
+    let mut listener = options.create_tokio().map_err(failed)?;
     // Otherwise it removes any file at the path.
     listener.do_not_reclaim_name_on_drop();
     #[cfg(unix)]

@@ -4,6 +4,7 @@
 
 mod accept;
 mod codec;
+mod error;
 #[cfg(unix)]
 mod hangup;
 mod language;
@@ -16,4 +17,9 @@ mod session;
 #[cfg(unix)]
 mod socket_lock;
 
-pub(crate) use self::{accept::accept, listener::Listener, running_daemon::on_port as running_on_port};
+pub(crate) use self::{
+    accept::accept,
+    error::{Running, SocketError},
+    listener::Listener,
+    running_daemon::on_port as running_on_port,
+};

@@ -2,14 +2,17 @@
 
 use sse_bus::Endpoint;
 
-use super::running_daemon::{already_served, at};
+use super::{
+    error::SocketError,
+    running_daemon::{already_served, at},
+};
 
 /// The right to serve a pipe.
 pub(super) struct PipeLock;
 
 impl PipeLock {
     /// Takes the right, unless a daemon answers.
-    pub(super) async fn take(endpoint: &Endpoint, _: u32) -> Result<PipeLock, String> {
+    pub(super) async fn take(endpoint: &Endpoint, _: u32) -> Result<PipeLock, SocketError> {
         match endpoint.connect().await {
             Ok(_) => Err(already_served(endpoint, at(endpoint).await)),
             Err(_) => Ok(PipeLock),

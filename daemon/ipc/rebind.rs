@@ -54,9 +54,10 @@ impl Binder {
                 }
                 Err(error) => {
                     self.watch = None;
-                    if self.failure.as_ref() != Some(&error) {
-                        error!("the socket file was removed or replaced, and cannot be bound again yet: {error}");
-                        self.failure = Some(error);
+                    let failure = error.to_string();
+                    if self.failure.as_ref() != Some(&failure) {
+                        error!("the socket file was removed or replaced, and cannot be bound again yet: {failure}");
+                        self.failure = Some(failure);
                     }
                     return;
                 }
@@ -77,7 +78,7 @@ mod watch {
     pub(super) struct Watch(Receiver);
 
     impl Watch {
-        /// Returns nothing if the file is missing or cannot be watched.
+        /// Returns None if the file is missing or cannot be watched.
         pub(super) fn new(endpoint: &Endpoint) -> Option<Watch> {
             let path = std::path::absolute(endpoint.path()).ok()?;
             let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok()?;

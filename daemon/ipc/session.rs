@@ -239,7 +239,7 @@ impl<'a> Session<'a> {
     fn admit(&mut self, publish: Publish) -> Result<Publication, Refused> {
         if self.client.is_none() {
             let process = self.caller.address.to_string();
-            self.client = Some(ClientGuard::publisher(&self.daemon.bus, process, self.codec.name())?);
+            self.client = Some(ClientGuard::publisher(&self.daemon.bus, process, self.codec.format().transport())?);
         }
         api::admit(self.daemon, &self.caller, publish)
     }
@@ -357,7 +357,7 @@ async fn next_events(client: Option<&ClientGuard>, bus: &SharedBus, events: &mut
 }
 
 /// Reads bytes, and returns their number. After the end of the input, waits until the peer has closed the other half, too, and
-/// returns nothing.
+/// returns None.
 async fn incoming(stream: &mut Stream, buffer: &mut BytesMut, at_end: bool) -> io::Result<Option<usize>> {
     if !at_end {
         return stream.read_buf(&mut buffer.limit(READ_MAX)).await.map(Some);

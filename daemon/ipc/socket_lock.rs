@@ -20,7 +20,10 @@ use rustix::{fs::OFlags, process::geteuid};
 use sse_bus::{Endpoint, endpoint::PathSource, private_fs};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::running_daemon::{ANSWER, already_served, at};
+use super::{
+    error::{FileError, SocketError},
+    running_daemon::{ANSWER, already_served, at},
+};
 
 /// The right to serve the socket at a path. Removes the socket file when it is dropped.
 pub(super) struct SocketLock {
@@ -37,7 +40,7 @@ type FileId = (u64, u64);
 
 impl SocketLock {
     /// Prepares the directory, takes the lock, and removes a stale socket.
-    pub(super) async fn take(endpoint: &Endpoint, directory_mode: u32) -> Result<SocketLock, String> {
+    pub(super) async fn take(endpoint: &Endpoint, directory_mode: u32) -> Result<SocketLock, SocketError> {
         prepare_directory(endpoint, directory_mode)?;
         let lock = lock(endpoint).await?;
         remove_stale(endpoint).await?;
@@ -45,7 +48,7 @@ impl SocketLock {
     }
 
     /// Does the same again after the socket file was lost. The lock is taken again only if its file was lost, too.
-    pub(super) async fn retake(&mut self) -> Result<(), String> {
+    pub(super) async fn retake(&mut self) -> Result<(), SocketError> {
         prepare_directory(&self.endpoint, self.directory_mode)?;
         if identity(&lock_path(&self.endpoint)) != self.lock.metadata().ok().as_ref().map(file_id) {
             self.lock = lock(&self.endpoint).await?;
@@ -82,21 +85,19 @@ fn file_id(file: &Metadata) -> FileId {
 }
 
 /// Creates the directory of the socket if it is missing, and checks that only this user and root can change it.
-fn prepare_directory(endpoint: &Endpoint, mode: u32) -> Result<(), String> {
+fn prepare_directory(endpoint: &Endpoint, mode: u32) -> Result<(), FileError> {
     // Root could use that directory, and keep its owner from it.
     if let Some(why) = endpoint.runtime_error() {
-        return Err(why);
+        return Err(FileError::OtherRuntimeDirectory(why));
     }
     let directory = endpoint.path().parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    make_directory(directory, mode).and_then(|()| Ok(private_fs::check_directory(directory)?)).map_err(|e| {
-        let advice = match endpoint.source() {
-            PathSource::RuntimeVariable => {
-                "set XDG_RUNTIME_DIR to a directory of yours, or choose a path with --socket"
-            }
-            _ => "choose another path with --socket",
-        };
-        format!("{} cannot be used: {e}; {advice}", directory.display())
-    })
+    let advice = match endpoint.source() {
+        PathSource::RuntimeVariable => "set XDG_RUNTIME_DIR to a directory of yours, or choose a path with --socket",
+        _ => "choose another path with --socket",
+    };
+    make_directory(directory, mode)
+        .and_then(|()| Ok(private_fs::check_directory(directory)?))
+        .map_err(|error| FileError::Directory { directory: directory.to_owned(), error, advice })
 }
 
 fn lock_path(endpoint: &Endpoint) -> PathBuf {
@@ -106,16 +107,14 @@ fn lock_path(endpoint: &Endpoint) -> PathBuf {
 }
 
 /// Takes the lock beside the socket.
-async fn lock(endpoint: &Endpoint) -> Result<File, String> {
+async fn lock(endpoint: &Endpoint) -> Result<File, SocketError> {
     let lock_path = lock_path(endpoint);
-    let lock = open_lock(&lock_path).map_err(|e| {
-        format!("{} cannot be used: {e}; remove it, or choose another path with --socket", lock_path.display())
-    })?;
+    let lock = open_lock(&lock_path).map_err(|error| FileError::LockFile { path: lock_path.clone(), error })?;
     let deadline = Instant::now() + ANSWER;
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
-            Err(TryLockError::Error(e)) => return Err(format!("{} cannot be locked: {e}", lock_path.display())),
+            Err(TryLockError::Error(error)) => return Err(FileError::Lock { path: lock_path, error }.into()),
             Err(TryLockError::WouldBlock) => {}
         }
         let holder = timeout_at(deadline, at(endpoint)).await.ok().flatten();
@@ -127,25 +126,22 @@ async fn lock(endpoint: &Endpoint) -> Result<File, String> {
 }
 
 /// Removes a socket of this user that no process serves. Any other file at its path is left alone.
-async fn remove_stale(endpoint: &Endpoint) -> Result<(), String> {
+async fn remove_stale(endpoint: &Endpoint) -> Result<(), SocketError> {
     let path = endpoint.path();
     match path.symlink_metadata() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(format!("{endpoint} cannot be inspected: {e}")),
+        Err(error) => Err(FileError::Unknown { endpoint: endpoint.clone(), error }.into()),
         Ok(found) if !found.file_type().is_socket() => {
             let kind = kind(found.file_type());
-            Err(format!("{endpoint} is {kind}, not a socket, and is left alone; remove it, or choose another --socket"))
+            Err(FileError::NotASocket { endpoint: endpoint.clone(), kind }.into())
         }
-        Ok(found) if !is_own(&found) => {
-            Err(format!("{endpoint} belongs to another user and is left alone; choose another --socket"))
-        }
+        Ok(found) if !is_own(&found) => Err(FileError::OtherOwner { endpoint: endpoint.clone() }.into()),
         // At this path alone, not where a client would also look.
         Ok(_) => match Endpoint::at(path).connect().await {
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path).map_err(|e| format!("the stale socket {endpoint} cannot be removed: {e}"))
-            }
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)
+                .map_err(|error| FileError::Stale { endpoint: endpoint.clone(), error }.into()),
             Ok(_) => Err(already_served(endpoint, timeout(ANSWER, at(endpoint)).await.ok().flatten())),
-            Err(e) => Err(format!("cannot connect to {endpoint}: {e}; choose another --socket")),
+            Err(error) => Err(FileError::NoAnswer { endpoint: endpoint.clone(), error }.into()),
         },
     }
 }

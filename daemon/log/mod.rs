@@ -24,7 +24,7 @@ use sse_bus::bus::ClientId;
 use tokio_util::sync::CancellationToken;
 
 use self::batch::{Answer, Item};
-pub(crate) use self::disk::{Opened, Store};
+pub(crate) use self::disk::{OpenError, Opened, Store};
 use crate::shared_bus::SharedBus;
 
 /// The log that the daemon publishes to.

@@ -14,11 +14,11 @@ use std::{
     sync::Arc,
 };
 
+use sse_bus::flags::LogFormat;
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
 use self::throttle::{Throttle, ThrottleLayer};
 pub(crate) use self::{filter::LogFilter, writer::Flush};
-use crate::cli::LogFormat;
 
 /// The running log.
 pub(crate) struct Log {

@@ -3,7 +3,7 @@
 use super::history::{Entry, TopicPast, UnattributedLosses};
 use crate::topic::Topic;
 
-/// Number of removed topics that a batch names. Above it, the batch has all topics instead.
+/// Number of removed topics that a batch names. Above it, this batch and those that follow it have all topics instead.
 const REMOVED_MAX: usize = 10_000;
 
 /// A topic, as written to disk.
@@ -43,7 +43,7 @@ pub struct Batch {
 pub enum Gone {
     /// These topics.
     Topics(Vec<Topic>),
-    /// All topics that the batch does not name.
+    /// All topics that this batch, and those that [follow it](Batch::more), do not name.
     AllOthers,
 }
 

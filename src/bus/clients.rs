@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     limits::NAME_MAX,
-    protocol::{ErrorCode, Refused, Slow, sse::PositionForm},
+    protocol::{ErrorCode, Refused, Slow, Transport, sse::PositionForm},
     topic::Filter,
 };
 
@@ -73,7 +73,7 @@ pub(super) enum Role {
     Subscriber(Box<Subscriber>),
     /// Its transport, and the waker to notify its connection when it is kicked.
     Publisher {
-        via: &'static str,
+        via: Transport,
         waker: Option<std::task::Waker>,
     },
 }

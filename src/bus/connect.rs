@@ -6,16 +6,11 @@ use super::{
     ids::ClientId,
     state::refuse_more,
 };
-use crate::protocol::{ErrorCode, Refused};
+use crate::protocol::{ErrorCode, Refused, Transport};
 
 impl Bus {
-    /// Adds a publisher. `via` names its transport.
-    pub fn add_publisher(
-        &mut self,
-        description: Description,
-        via: &'static str,
-        now: Now,
-    ) -> Result<ClientId, Refused> {
+    /// Adds a publisher.
+    pub fn add_publisher(&mut self, description: Description, via: Transport, now: Now) -> Result<ClientId, Refused> {
         refuse_more(self.clients.publishers, self.limits.publishers, ErrorCode::LimitPublishers, "publishers")?;
         let role = Role::Publisher { via, waker: None };
         let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0, gaps: 0 });
@@ -59,9 +54,7 @@ impl Bus {
             self.feeds.seal(key, &self.limits);
             self.feeds.leave(key, segment);
         }
-        let Some(feed) = self.feeds.get_mut(key) else { return };
-        feed.subscribers -= 1;
-        if feed.subscribers == 0
+        if self.feeds.remove_subscriber(key)
             && let Some(feed) = self.feeds.close(key)
         {
             self.topics.disconnect(&feed.filters, key);

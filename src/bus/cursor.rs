@@ -1,4 +1,13 @@
-//! A subscriber's position in the log: a snapshot, history, or its feed.
+//! A subscriber's position in the log. A cursor has one of four positions:
+//!
+//! - a snapshot: one event of each topic, such as the retained one; then the feed;
+//! - history: from a number on, until it reaches the feed;
+//! - its feed: the live events, for itself alone;
+//! - a group: it has read everything and shares one cursor with the other subscribers of its feed that have, too.
+//!
+//! An event can be *missed*, by one subscriber that can no longer receive it; *evicted*, by a bound of history; *expired*, by its
+//! time to live; or *lost*, the general word for an event that history had and no longer has, whatever the reason. A gap reports
+//! what was missed.
 //!
 //! While a cursor reads history, it accounts for the events that history has lost ahead of it. Every loss is reported as a
 //! gap before any later event: a subscriber that disconnects after any event, and resumes with its id, is notified of all
@@ -54,9 +63,12 @@ impl Cursor {
         }
     }
 
-    /// Returns the number from which a client could resume to receive everything that this cursor has yet to deliver or to
-    /// report as a gap. Returns None if there is no such number: the id of the subscriber is unknown, which is reported
-    /// first, the cursor is in a group, or it reads a snapshot whose first event is not found yet.
+    /// Returns the sequence number from which a client could resume to receive everything that this cursor has yet to deliver
+    /// or to report as a gap. Returns None
+    ///
+    /// - in a snapshot, which a resumed client does not receive again;
+    /// - in history while a gap is not yet reported;
+    /// - in a group, whose shared cursor has the position.
     pub(super) fn resume_seq(&self) -> Option<u64> {
         match &self.position {
             Position::Snapshot(_) | Position::Shared(_) => None,

@@ -46,7 +46,8 @@ pub(super) struct Open {
 pub(super) struct Feed {
     pub(super) filters: FilterSet,
     pub(super) format: Format,
-    pub(super) subscribers: usize,
+    /// The number of the first [broadcast](super::broadcasts) that was not examined for this feed.
+    pub(super) next_broadcast: u64,
     /// Number of live cursors.
     pub(super) live: usize,
     pub(super) segments: VecDeque<Segment>,
@@ -80,7 +81,7 @@ impl Feed {
         Feed {
             filters,
             format,
-            subscribers: 0,
+            next_broadcast: 0,
             live: 0,
             segments: VecDeque::new(),
             oldest: 0,
@@ -181,7 +182,6 @@ impl Feed {
     }
 
     pub(super) fn self_check(&self, key: FeedKey, users: &FeedUsers) {
-        assert_eq!(self.subscribers, users.subscribers, "subscribers of feed {key}");
         assert_eq!(self.live, users.positions.len(), "live cursors of feed {key}");
         let bytes = self.segments.iter().map(|segment| segment.chunk.len()).sum::<usize>();
         assert_eq!(self.bytes, bytes, "bytes of feed {key}");

@@ -1,6 +1,6 @@
 //! Feeds: the live events that match one set of filters, in one format, as wire bytes.
 //!
-//! A publish appends to each matching feed. The events of one batch are sealed into a segment of contiguous, shared bytes,
+//! A publish appends to each matching feed, or to very many in [steps](super::broadcasts). The events of one batch are sealed into a segment of contiguous, shared bytes,
 //! [framed](super::framing) once for all subscribers that need a frame. A segment is dropped as soon as every live cursor has
 //! read it, so a feed holds only what its slowest cursor has not read. This is bounded by `feed_buffer` for each feed (the
 //! newest segment always stays) and, once a batch is published, by `feeds_buffer` for all feeds, starting with the largest.
@@ -16,16 +16,21 @@
 
 #[cfg(debug_assertions)]
 use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
+    broadcasts::{Broadcasts, Outgoing},
     feed::{Feed, Open, Segment},
     format::Format,
     framing::Chunk,
     ids::FeedKey,
     wakeups::Wakeups,
 };
-use crate::{event::Event, limits::Limits, topic::FilterSet};
+use crate::{
+    event::Event,
+    limits::{FEEDS_AT_ONCE, Limits},
+    topic::FilterSet,
+};
 
 /// A segment is sealed when it reaches this size, so that it can be read, and dropped, before the batch ends.
 const SEGMENT_BYTES: usize = 32 << 10;
@@ -34,6 +39,8 @@ const SEGMENT_BYTES: usize = 32 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Feeds {
     open: Vec<Option<Feed>>,
+    /// The number of subscribers of each feed. Apart from the feeds, so that those of very many feeds are quickly added.
+    subscribers: Vec<u32>,
     free: Vec<FeedKey>,
     by_filters: HashMap<(FilterSet, Format), FeedKey>,
     /// Feeds with events that are not sealed.
@@ -44,8 +51,10 @@ pub(super) struct Feeds {
     hand: FeedKey,
     /// Bytes that are not sealed, in all feeds.
     open_bytes: usize,
-    /// The event that is being published, encoded in each format that was needed so far.
-    encoded: [Vec<u8>; Format::COUNT],
+    /// The encodings of the event that is being published. Kept to reuse their memory.
+    outgoing: Outgoing,
+    /// Events that not all of their feeds have yet.
+    broadcasts: Broadcasts,
     /// Counts all events, numbered or live-only; unicast events are delivered in the order of turns.
     turn: u64,
 }
@@ -68,11 +77,28 @@ impl Feeds {
     pub(super) fn open(&mut self, filters: FilterSet, format: Format) -> FeedKey {
         let key = self.free.pop().unwrap_or_else(|| {
             self.open.push(None);
+            self.subscribers.push(0);
             self.open.len() - 1
         });
         self.by_filters.insert((filters.clone(), format), key);
-        self.open[key] = Some(Feed::new(filters, format));
+        self.open[key] = Some(Feed { next_broadcast: self.broadcasts.end(), ..Feed::new(filters, format) });
         key
+    }
+
+    /// Adds a subscriber to a feed.
+    pub(super) fn add_subscriber(&mut self, key: FeedKey) {
+        self.subscribers[key] += 1;
+    }
+
+    /// Removes a subscriber from a feed. Returns true if it was the last one.
+    pub(super) fn remove_subscriber(&mut self, key: FeedKey) -> bool {
+        self.subscribers[key] -= 1;
+        self.subscribers[key] == 0
+    }
+
+    /// Returns the number of subscribers of feeds.
+    pub(super) fn subscribers(&self, feeds: &[FeedKey]) -> u64 {
+        feeds.iter().map(|key| u64::from(self.subscribers[*key])).sum()
     }
 
     /// Closes a feed that has no subscribers any more.
@@ -85,43 +111,68 @@ impl Feeds {
         Some(feed)
     }
 
-    /// Begins a new event, and discards the encodings of the last one. Returns the event's turn.
+    /// Begins a new event. Returns its turn.
     pub(super) fn begin(&mut self) -> u64 {
-        self.encoded.iter_mut().for_each(Vec::clear);
         self.turn += 1;
         self.turn
     }
 
-    /// Appends the event to a feed, unless the feed has no live cursor.
-    pub(super) fn append(&mut self, key: FeedKey, event: &Event, limits: &Limits) {
-        self.append_encoded(key, event, event.id.seq, limits, |format, out| format.encode(event, out));
+    /// Appends an event to feeds: at once if they are few, or else in steps, see [`broadcasts`](super::broadcasts). The keys
+    /// must be sorted. A live-only event has the position of the log as its id.
+    pub(super) fn publish(&mut self, feeds: &[FeedKey], event: &Arc<Event>, is_live: bool, limits: &Limits) {
+        let turn = self.begin();
+        if feeds.len() > FEEDS_AT_ONCE {
+            if self.broadcasts.is_full() {
+                while !self.broadcasts.is_empty() {
+                    self.broadcast_some(limits);
+                }
+            }
+            return self.broadcasts.push(feeds, Outgoing::new(event, is_live, turn));
+        }
+        let mut outgoing = std::mem::take(&mut self.outgoing);
+        outgoing.begin(event, is_live, turn);
+        for key in feeds {
+            self.catch_up(*key, limits);
+            self.append(*key, &mut outgoing, limits);
+        }
+        outgoing.end();
+        self.outgoing = outgoing;
     }
 
-    /// Appends a live-only event. Its id is the position of the log.
-    pub(super) fn append_live(&mut self, key: FeedKey, event: &Event, limits: &Limits) {
-        let Some(feed) = self.get_mut(key) else { return };
-        feed.last_live = Some(feed.end());
+    /// Appends the broadcasts to a feed that it does not have yet.
+    fn catch_up(&mut self, key: FeedKey, limits: &Limits) {
+        let end = self.broadcasts.end();
+        let Some(feed) = self.get_mut(key).filter(|feed| feed.next_broadcast < end) else { return };
+        let next = std::mem::replace(&mut feed.next_broadcast, end);
+        let mut broadcasts = std::mem::take(&mut self.broadcasts);
+        for outgoing in broadcasts.for_feed(key, next) {
+            self.append(key, outgoing, limits);
+        }
+        self.broadcasts = broadcasts;
+    }
+
+    /// Appends the oldest broadcast to the next of its feeds, in a bounded step.
+    fn broadcast_some(&mut self, limits: &Limits) {
+        for key in self.broadcasts.next_feeds() {
+            self.catch_up(key, limits);
+        }
+        self.broadcasts.drop_finished();
+    }
+
+    /// Appends an event to a feed, unless the feed has no live cursor.
+    fn append(&mut self, key: FeedKey, outgoing: &mut Outgoing, limits: &Limits) {
+        let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut) else { return };
+        if outgoing.is_live {
+            feed.last_live = Some(feed.end());
+            if feed.live == 0 {
+                // A cursor that joins the feed later begins after this event.
+                feed.oldest += 1;
+            }
+        }
         if feed.live == 0 {
-            // A cursor that joins the feed later begins after this event.
-            feed.oldest += 1;
+            return;
         }
-        self.append_encoded(key, event, 0, limits, |format, out| format.encode_live(None, event, out));
-    }
-
-    /// Appends an event with its number, which is 0 for a live-only one.
-    fn append_encoded(
-        &mut self,
-        key: FeedKey,
-        event: &Event,
-        number: u64,
-        limits: &Limits,
-        encode: impl FnOnce(Format, &mut Vec<u8>),
-    ) {
-        let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut).filter(|feed| feed.live > 0) else { return };
-        let encoded = &mut self.encoded[feed.format as usize];
-        if encoded.is_empty() {
-            encode(feed.format, encoded);
-        }
+        let encoded = outgoing.encoded(feed.format);
         if feed.open.events == 0 {
             self.dirty.push(key);
         }
@@ -131,21 +182,27 @@ impl Feeds {
             return feed.leave_behind(&mut self.bytes);
         }
         let open = &mut feed.open;
-        if open.events == 0 {
-            open.turn = self.turn;
-        }
         self.open_bytes += encoded.len();
-        open.last = event.id.seq;
-        open.newest = open.newest.max(number);
-        open.events += 1;
         open.bytes.append(encoded);
+        if open.events == 0 {
+            open.turn = outgoing.turn;
+        }
+        open.last = outgoing.position();
+        open.newest = open.newest.max(outgoing.number());
+        open.events += 1;
         if open.bytes.len() >= SEGMENT_BYTES {
-            self.seal(key, limits);
+            self.seal_open(key, limits);
         }
     }
 
-    /// Seals the open events of a feed.
+    /// Appends the broadcasts that the feed does not have yet, and seals its open events.
     pub(super) fn seal(&mut self, key: FeedKey, limits: &Limits) {
+        self.catch_up(key, limits);
+        self.seal_open(key, limits);
+    }
+
+    /// Seals the open events of a feed.
+    fn seal_open(&mut self, key: FeedKey, limits: &Limits) {
         let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut).filter(|feed| feed.open.events > 0) else {
             return;
         };
@@ -191,16 +248,36 @@ impl Feeds {
         }
     }
 
-    /// Seals every feed, and wakes the clients that wait for its events.
-    pub(super) fn seal_all(&mut self, limits: &Limits, wakeups: &mut Wakeups) {
-        while let Some(key) = self.dirty.pop() {
+    /// Seals feeds and wakes the clients that wait for their events, or else continues a broadcast, in a bounded step. Returns
+    /// true if there is more to do.
+    pub(super) fn finish_some(&mut self, limits: &Limits, wakeups: &mut Wakeups) -> bool {
+        if self.dirty.is_empty() {
+            self.broadcast_some(limits);
+        }
+        let mut left = FEEDS_AT_ONCE;
+        while left > 0
+            && let Some(key) = self.dirty.last().copied()
+        {
+            left -= 1;
             self.seal(key, limits);
             if let Some(feed) = self.get_mut(key) {
-                wakeups.woken.extend(feed.parked.drain().map(|(_, waker)| waker));
                 wakeups.groups_of(key, &mut feed.groups);
+                let before = wakeups.woken.len();
+                wakeups.woken.extend(feed.parked.extract_if(|_, _| true).take(left).map(|(_, waker)| waker));
+                left -= wakeups.woken.len() - before;
+                if !feed.parked.is_empty() {
+                    break;
+                }
             }
+            self.dirty.pop();
         }
         self.relieve(limits.feeds_buffer);
+        !self.dirty.is_empty() || !self.broadcasts.is_empty()
+    }
+
+    /// Returns the number of broadcasts that not all of their feeds have yet.
+    pub(super) fn broadcasts(&self) -> usize {
+        self.broadcasts.len()
     }
 
     /// Adds a live cursor at the end of a feed, after its open events. Returns its position.
@@ -253,6 +330,7 @@ impl Feeds {
         for (key, feed) in self.iter() {
             let Some(users) = users.get(&key) else { panic!("feed {key} has no subscribers") };
             feed.self_check(key, users);
+            assert_eq!(self.subscribers[key] as usize, users.subscribers, "subscribers of feed {key}");
             bytes += feed.bytes;
             open_bytes += feed.open.bytes.len();
             assert!(feed.open.events == 0 || self.self_check_is_dirty(key), "feed {key} is open, and not to be sealed");
@@ -265,5 +343,7 @@ impl Feeds {
         let unused: BTreeSet<_> = (0..self.open.len()).filter(|key| self.open[*key].is_none()).collect();
         assert_eq!(self.free.len(), unused.len(), "free feed numbers");
         assert_eq!(self.free.iter().copied().collect::<BTreeSet<_>>(), unused, "free feed numbers");
+        assert!(unused.iter().all(|key| self.subscribers[*key] == 0), "subscribers of closed feeds");
+        self.broadcasts.self_check();
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     event::{Event, EventId, EventType},
-    protocol::{END, EventBody, EventMessage, EventReply, GAP, Gap, Reply, binary::Version, json, sse},
+    protocol::{END, EventBody, EventMessage, EventReply, GAP, Gap, Reply, Transport, binary::Version, json, sse},
 };
 
 /// How a subscriber receives events.
@@ -37,12 +37,12 @@ impl Format {
         matches!(self, Format::SseData | Format::SseJson)
     }
 
-    /// Returns the name of the transport, for descriptions of clients.
-    pub fn via(self) -> &'static str {
+    /// Returns the transport, for descriptions of clients.
+    pub fn transport(self) -> Transport {
         match self {
-            Format::SseData | Format::SseJson => "sse",
-            Format::Json => "json",
-            Format::BinaryV1 | Format::BinaryV2 => "binary",
+            Format::SseData | Format::SseJson => Transport::Sse,
+            Format::Json => Transport::Json,
+            Format::BinaryV1 | Format::BinaryV2 => Transport::Binary,
         }
     }
 

@@ -8,8 +8,8 @@ use super::{
     topics::TopicState,
 };
 use crate::{
-    limits::TOPICS_AT_ONCE,
-    protocol::{ClientInfo, LimitInfo, Status, TopicInfo},
+    limits::{FEEDS_AT_ONCE, TOPICS_AT_ONCE},
+    protocol::{ClientInfo, ClientRole, LimitInfo, Status, TopicInfo, Transport},
 };
 
 impl Bus {
@@ -45,25 +45,31 @@ impl Bus {
         topics
     }
 
-    /// Describes the topics after a name, in order, at most [`TOPICS_AT_ONCE`]. An empty result means that there are no more.
+    /// Describes the topics after a name, in order, at most [`TOPICS_AT_ONCE`], and fewer if they have very many feeds. An
+    /// empty result means that there are no more.
     pub fn topics_after(&self, name: Option<&str>, now: Now) -> Vec<TopicInfo> {
-        let mut feeds = Vec::new();
+        /// The number of feeds from which on no further topic is described.
+        const FEEDS: usize = 8 * FEEDS_AT_ONCE;
+        let (mut feeds, mut found) = (Vec::new(), 0);
         let info = |(key, state): (TopicKey, &TopicState)| {
+            if found > FEEDS {
+                return None;
+            }
             let usage = self.history.usage(key);
             self.topics.wanted_by(&state.name, &mut feeds);
-            let feeds = feeds.iter().filter_map(|feed| self.feeds.get(*feed));
-            TopicInfo {
+            found += feeds.len();
+            Some(TopicInfo {
                 topic: state.name.to_string(),
                 published: state.published,
                 events: usage.events as u64,
                 bytes: usage.bytes as u64,
                 retained: self.history.retained(key, now.mono).is_some(),
-                subscribers: feeds.map(|feed| feed.subscribers as u64).sum(),
+                subscribers: self.feeds.subscribers(&feeds),
                 last_id: state.last.map(|(seq, _)| self.id(seq)),
                 last_time: state.last.map(|(_, time)| time),
-            }
+            })
         };
-        self.topics.after(name).take(TOPICS_AT_ONCE).map(info).collect()
+        self.topics.after(name).take(TOPICS_AT_ONCE).map_while(info).collect()
     }
 
     /// Returns the totals since the bus was created.
@@ -81,7 +87,7 @@ impl Bus {
             topics: self.topics.len() as u64,
             published: self.stats.published,
             delivered: self.stats.delivered,
-            history: self.history.kind().into(),
+            history: self.history.kind(),
             history_events: totals.events as u64,
             history_bytes: totals.bytes as u64,
             history_budget: self.history.retention().budget as u64,
@@ -113,7 +119,7 @@ impl Bus {
     /// Describes a client.
     pub(super) fn info(&self, id: ClientId, client: &Client) -> ClientInfo {
         let (role, via, filters, lag, more) = match &client.role {
-            Role::Publisher { via, .. } => ("publisher", *via, Vec::new(), 0, 0),
+            Role::Publisher { via, .. } => (ClientRole::Publisher, *via, Vec::new(), 0, 0),
             Role::Subscriber(subscriber) => {
                 let feed = self.feeds.get(subscriber.feed);
                 let waiting = |segment| feed.map_or(0, |feed| feed.waiting(segment));
@@ -124,14 +130,20 @@ impl Bus {
                     _ => (subscriber.cursor.segment().map_or(0, waiting), 0),
                 };
                 let filters = feed.map_or(Vec::new(), |feed| feed.filters.to_strings());
-                ("subscriber", feed.map_or("", |feed| feed.format.via()), filters, lag, in_group)
+                (
+                    ClientRole::Subscriber,
+                    feed.map_or(Transport::Other, |feed| feed.format.transport()),
+                    filters,
+                    lag,
+                    in_group,
+                )
             }
         };
         ClientInfo {
             id: id.to_string(),
             name: client.description.name.as_ref().map(|name| name.as_str().to_owned()),
-            role: role.into(),
-            via: via.into(),
+            role,
+            via,
             peer: client.description.peer.clone(),
             filters,
             connected: client.connected,

@@ -14,6 +14,7 @@
 #![doc = include_str!("server.md")]
 
 pub mod batch;
+mod broadcasts;
 #[cfg(debug_assertions)]
 mod check;
 mod clients;
@@ -62,5 +63,6 @@ pub use self::{
     request::{Publication, Start, Subscription},
     state::Bus,
     stats::Stats,
+    unicast::Unicast,
     wakeups::Wakes,
 };

@@ -9,7 +9,7 @@ use super::{
     batch::{Batch, Gone, TopicRecord},
     history::{Changes, Doubt, Entry, TopicKey, TopicPast, UnattributedLosses},
 };
-use crate::event::Event;
+use crate::{event::Event, limits::TOPICS_AT_ONCE};
 
 impl Bus {
     /// Returns true if there are changes to write.
@@ -23,18 +23,21 @@ impl Bus {
     pub fn take_batch(&mut self, bytes: usize) -> Option<Batch> {
         let Changes { entries, topics, removed, forgotten, more } = self.history.persist()?.take(bytes);
         let gone = std::mem::take(&mut self.gone);
-        let record = |key: usize, past| {
+        if gone == Gone::AllOthers {
+            self.unlisted = 0;
+        }
+        // After all others were removed, all topics are written again, in steps.
+        let listed = self.unlisted..self.topics.keys_end().min(self.unlisted.saturating_add(TOPICS_AT_ONCE));
+        self.unlisted = if listed.end < self.topics.keys_end() { listed.end } else { TopicKey::MAX };
+        let more = more || self.unlisted != TopicKey::MAX;
+        let keys: Vec<_> = listed.clone().collect();
+        let pasts = self.history.persist()?.pasts(&keys);
+        let changed = topics.into_iter().filter(|(key, _)| !listed.contains(key));
+        let record = |(key, past): (TopicKey, TopicPast)| {
             let state = self.topics.get(key)?;
             Some(TopicRecord { topic: state.name.clone(), published: state.published, last: state.last, past })
         };
-        let topics = match gone {
-            Gone::Topics(_) => topics.into_iter().filter_map(|(key, past)| record(key, past)).collect(),
-            Gone::AllOthers => {
-                let keys: Vec<_> = self.topics.iter().map(|(key, _)| key).collect();
-                let pasts = self.history.persist()?.pasts(&keys);
-                keys.into_iter().zip(pasts).filter_map(|(key, past)| record(key, past)).collect()
-            }
-        };
+        let topics = keys.into_iter().zip(pasts).chain(changed).filter_map(record).collect();
         Some(Batch { entries, gone, topics, removed, forgotten, head: self.head, more })
     }
 

@@ -1,5 +1,7 @@
 //! Presence: events about clients that connect and disconnect.
 
+use std::sync::Arc;
+
 use super::{Bus, Now, clients::Client, ids::ClientId};
 use crate::{
     event::{Event, EventType},
@@ -20,10 +22,7 @@ impl Bus {
         let Some(client) = self.clients.get(id).filter(|_| !self.wanting.is_empty()) else { return };
         let data = serde_json::to_string(&self.presence(id, client)).unwrap_or_default();
         let event = Event { event_type: Some(event_type), ..Event::new(self.position(), topic, data, now.unix) };
-        self.feeds.begin();
-        for feed in &self.wanting {
-            self.feeds.append_live(*feed, &event, &self.limits);
-        }
+        self.feeds.publish(&self.wanting, &Arc::new(event), true, &self.limits);
     }
 
     /// Describes a client for a presence event: with the first of its filters, and the number of the others.

@@ -56,17 +56,19 @@ impl Bus {
         from: Option<ClientId>,
         now: Now,
     ) -> Result<Published, Refused> {
-        let published = if let Some(address) = &publication.to {
-            self.refuse_when_closed()?;
-            self.unicast(address, &publication, now)
-        } else {
-            let topic = self.room_for(&publication, now)?;
-            let (id, retain, ttl) = (self.id(self.head + 1), publication.retain, publication.ttl);
-            let subscribers = self.append(Some(topic), publication.into_event(id, now.unix), retain, ttl, now);
-            Published { id: Some(id), subscribers }
-        };
+        if publication.to.is_some() {
+            let mut unicast = self.begin_unicast(publication, from, now)?;
+            loop {
+                if let Some(published) = self.continue_unicast(&mut unicast) {
+                    return Ok(published);
+                }
+            }
+        }
+        let topic = self.room_for(&publication, now)?;
+        let (id, retain, ttl) = (self.id(self.head + 1), publication.retain, publication.ttl);
+        let subscribers = self.append(Some(topic), publication.into_event(id, now.unix), retain, ttl, now);
         self.count_published(from);
-        Ok(published)
+        Ok(Published { id: Some(id), subscribers })
     }
 
     /// Counts an event of a publisher. Call it for events that were [admitted](Bus::admit) and applied.
@@ -148,20 +150,14 @@ impl Bus {
             None => self.history.pass_over(self.head),
         }
         self.history.expire(now.mono);
-        let mut subscribers = 0;
-        self.feeds.begin();
-        if let Some(event) = &event {
-            self.topics.wanted_by(&event.topic, &mut self.wanting);
-            for feed in &self.wanting {
-                self.feeds.append(*feed, event, &self.limits);
-                subscribers += self.feeds.get(*feed).map_or(0, |feed| feed.subscribers as u64);
-            }
-        }
-        subscribers
+        let Some(event) = &event else { return 0 };
+        self.topics.wanted_by(&event.topic, &mut self.wanting);
+        self.feeds.publish(&self.wanting, event, false, &self.limits);
+        self.feeds.subscribers(&self.wanting)
     }
 
     /// Refuses to publish on a closed bus.
-    fn refuse_when_closed(&self) -> Result<(), Refused> {
+    pub(super) fn refuse_when_closed(&self) -> Result<(), Refused> {
         if self.is_closed {
             let message = "the daemon is stopping; publish again when there is another";
             return Err(Refused::new(ErrorCode::Stopping, message));

@@ -21,7 +21,7 @@ pub enum Read {
     Ready,
     /// There is nothing more to read now; the waker is woken when there is.
     Waiting,
-    /// The subscription ends after these bytes: it was for history only, or the client was removed.
+    /// The subscription has ended, and these are its last bytes: it was for history only, or the client was removed.
     Over,
 }
 

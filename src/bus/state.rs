@@ -9,7 +9,7 @@ use super::{
     fetch::Wanted,
     framing::ChunkBuffer,
     heartbeats::Heartbeats,
-    history::History,
+    history::{History, TopicKey},
     ids::FeedKey,
     now::Now,
     replay::ReplayBuffers,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     event::{Epoch, EventId},
-    limits::Limits,
+    limits::{BROADCASTS_MAX, Limits},
     protocol::{ErrorCode, Refused},
     retention::Retention,
 };
@@ -43,6 +43,8 @@ pub struct Bus {
     pub(super) is_closed: bool,
     /// Topics that were removed since the last batch.
     pub(super) gone: Gone,
+    /// The key of the next topic to write again, because too many were removed to name them; the maximum if there is none.
+    pub(super) unlisted: TopicKey,
     /// Events on disk that subscribers wait for.
     pub(super) wanted: Vec<Wanted>,
     /// The feeds that match the event that is being published. Kept to reuse its memory.
@@ -72,6 +74,7 @@ impl Bus {
             ticked: 0,
             is_closed: false,
             gone: Gone::default(),
+            unlisted: TopicKey::MAX,
             wanted: Vec::new(),
             wanting: Vec::new(),
             buffer: ChunkBuffer::default(),
@@ -105,9 +108,26 @@ impl Bus {
         self.is_closed = true;
     }
 
-    /// Seals what was published since the last call, and returns the tasks to wake once the bus is unlocked.
+    /// Seals what was published since the last call, and returns the tasks to wake once the bus is unlocked. With very many
+    /// feeds this takes long: under a contended lock, call [`Bus::finish_some`] instead.
     pub fn finish(&mut self) -> Wakes {
-        self.feeds.seal_all(&self.limits, &mut self.wakeups);
+        while self.finish_some() {}
+        self.take_wakes()
+    }
+
+    /// Does a bounded part of the work of [`Bus::finish`]. Returns true if there is more. Other calls of the bus, between these
+    /// steps, see the same as after them; only tasks are woken later.
+    pub fn finish_some(&mut self) -> bool {
+        self.feeds.finish_some(&self.limits, &mut self.wakeups)
+    }
+
+    /// Returns true if many events wait to be appended to very many feeds. Call [`Bus::finish_some`] before the next publish.
+    pub fn has_many_broadcasts(&self) -> bool {
+        self.feeds.broadcasts() > BROADCASTS_MAX / 4
+    }
+
+    /// Takes the tasks to wake once the bus is unlocked.
+    pub fn take_wakes(&mut self) -> Wakes {
         Wakes(std::mem::take(&mut self.wakeups.woken))
     }
 

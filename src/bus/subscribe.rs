@@ -33,9 +33,7 @@ impl Bus {
             Some(feed) => feed,
             None => self.open_feed(&filters, format)?,
         };
-        if let Some(open) = self.feeds.get_mut(feed) {
-            open.subscribers += 1;
-        }
+        self.feeds.add_subscriber(feed);
         let cursor = Cursor::new(Position::History(HistoryCursor::after(self.head, GapReason::Evicted).into()));
         let heartbeat_interval = heartbeat.clamp(*HEARTBEAT_RANGE.start(), *HEARTBEAT_RANGE.end()).as_secs() as u8;
         let subscriber = Subscriber {

@@ -19,6 +19,7 @@ impl Bus {
     pub fn tick(&mut self, now: Now) {
         self.ticked = now.mono;
         self.history.expire(now.mono);
+        self.history.reclaim(now.mono);
         for id in self.heartbeats.take(now) {
             self.heartbeat(id);
         }

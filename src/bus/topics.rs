@@ -67,6 +67,11 @@ impl Topics {
         self.states.iter().enumerate().filter_map(|(key, state)| Some((key, state.as_ref()?)))
     }
 
+    /// Returns the key after the last one in use.
+    pub(super) fn keys_end(&self) -> TopicKey {
+        self.states.len()
+    }
+
     /// Returns the topics after a name, in order.
     pub(super) fn after(&self, name: Option<&str>) -> impl Iterator<Item = (TopicKey, &TopicState)> {
         let start = name.map_or(Bound::Unbounded, Bound::Excluded);

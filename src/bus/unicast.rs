@@ -4,25 +4,72 @@
 //! bounded by [`Limits::unicast_buffer`](crate::limits::Limits::unicast_buffer), those that wait for all clients by
 //! [`UNICAST_BUFFERS`](crate::limits::UNICAST_BUFFERS). A client at its limit does not take another event; at the limit for
 //! all clients, no client does.
+//!
+//! Many clients of one name take an event in steps. Each client receives it in the order in which it took it: after
+//! everything that was published before its step. So it is ordered among the events of its own publisher, which continues
+//! once all steps are done. Clients of one name may receive it before or after an event that another publisher publishes at
+//! the same time.
 
 use std::sync::Arc;
 
 use super::{
-    Bus, Format, Now, Publication,
+    Bus, ClientId, Format, Now, Publication,
     framing::ChunkBuffer,
     unicast_queue::{Moment, Waiting},
 };
-use crate::{event::Event, protocol::Published};
+use crate::{
+    event::Event,
+    limits::CALLS_MAX,
+    protocol::{Published, Refused},
+};
+
+/// An event on its way to the clients with one address, see [`Bus::begin_unicast`].
+#[derive(Debug)]
+pub struct Unicast {
+    address: String,
+    event: Event,
+    from: Option<ClientId>,
+    /// The clients that the steps have not reached yet, last first.
+    rest: Vec<ClientId>,
+    /// For each format the encoded event, or None if there is no room for it.
+    encoded: [Option<Option<Arc<Waiting>>>; Format::COUNT],
+    taken: u64,
+}
 
 impl Bus {
-    /// Delivers an event to the clients with an address. The answer counts those that took it.
-    pub(super) fn unicast(&mut self, address: &str, publication: &Publication, now: Now) -> Published {
-        let Publication { topic, event_type, headers, data, .. } = publication.clone();
-        let event = Event { id: self.position(), topic, event_type, headers, data, time: now.unix };
+    /// Begins to publish an event for the clients with an address. `from` is its publisher, if that is a client.
+    ///
+    /// [`Bus::publish`] does the same in one call. With many clients of one name this takes long: under a contended lock,
+    /// begin, and [continue](Bus::continue_unicast) until there is a reply.
+    ///
+    /// # Errors
+    ///
+    /// The bus is closed.
+    pub fn begin_unicast(
+        &mut self,
+        publication: Publication,
+        from: Option<ClientId>,
+        now: Now,
+    ) -> Result<Unicast, Refused> {
+        self.refuse_when_closed()?;
+        let address = publication.to.clone().unwrap_or_default();
+        let mut rest = self.clients.addressed(&address);
+        rest.reverse();
+        let event = publication.into_event(self.position(), now.unix);
+        Ok(Unicast { address, event, from, rest, encoded: Default::default(), taken: 0 })
+    }
+
+    /// Delivers an event to the next clients, at most [`CALLS_MAX`]. Returns the reply once it has reached all of them, which
+    /// counts those that took it.
+    pub fn continue_unicast(&mut self, unicast: &mut Unicast) -> Option<Published> {
         let moment = Moment { turn: self.feeds.begin(), position: self.head };
-        let mut taken = 0;
-        let mut encoded: [Option<Option<Arc<Waiting>>>; Format::COUNT] = Default::default();
-        for id in self.clients.addressed(address) {
+        let Unicast { address, event, rest, encoded, taken, .. } = unicast;
+        if event.id.seq != self.head {
+            event.id = self.position();
+            // The only format in which the event has an id: that of the position, which has changed.
+            encoded[Format::BinaryV1 as usize] = None;
+        }
+        for id in rest.split_off(rest.len().saturating_sub(CALLS_MAX)).into_iter().rev() {
             let Some(subscriber) = self.clients.subscriber_mut(id) else { continue };
             if !subscriber.allowed.is_empty() && !subscriber.allowed.iter().any(|allowed| allowed.matches(&event.topic))
             {
@@ -34,15 +81,19 @@ impl Bus {
             let Some(format) = self.feeds.get(key).map(|feed| feed.format) else { continue };
             let waiting = encoded[format as usize].get_or_insert_with(|| {
                 let mut bytes = ChunkBuffer::default();
-                format.encode_live(Some(address), &event, bytes.payload());
-                Waiting::charge(moment, bytes.into(), &self.unicast_bytes)
+                format.encode_live(Some(address), event, bytes.payload());
+                Waiting::charge(bytes.into(), &self.unicast_bytes)
             });
             let Some(waiting) = waiting else { continue };
-            if subscriber.unicast.push(waiting, self.limits.unicast_buffer) {
+            if subscriber.unicast.push(moment, waiting, self.limits.unicast_buffer) {
                 self.wake(id);
-                taken += 1;
+                *taken += 1;
             }
         }
-        Published { id: None, subscribers: taken }
+        if !rest.is_empty() {
+            return None;
+        }
+        self.count_published(unicast.from);
+        Some(Published { id: None, subscribers: unicast.taken })
     }
 }

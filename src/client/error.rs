@@ -9,7 +9,7 @@ use crate::{
     socket_owner::Process,
 };
 
-/// The daemon's answer to one publish.
+/// The daemon's reply to one publish.
 pub type Answer = Result<Published, Refused>;
 
 /// Why a request failed.
@@ -57,7 +57,7 @@ pub enum Error {
     /// This user or peer is not authorized. Contains the reason.
     #[error("{0}")]
     Denied(String),
-    /// The connection broke, or the daemon closed it. Requests without an answer may or may not have been processed.
+    /// The connection broke, or the daemon closed it. Requests without a reply may or may not have been processed.
     #[error("{}", disconnected(.0))]
     Disconnected(#[source] io::Error),
     /// The other end does not speak this protocol. Contains the reason.

@@ -1,7 +1,7 @@
 //! The async client: publish, subscribe and administer over the local socket.
 //!
 //! A [`Client`] is one connection, used by one task at a time. Every wait is cancel-safe: a dropped call leaves the
-//! connection usable, and its answer is discarded when it arrives. Nothing is sent twice: an event that was in flight
+//! connection usable, and its reply is discarded when it arrives. Nothing is sent twice: an event that was in flight
 //! when a connection broke may or may not have been accepted, and the caller decides what to do about it. A request
 //! fails if the daemon does not answer within [`ANSWER`]. Subscriptions, durable publishes and pipelined publishes wait
 //! as long as the connection exists.
@@ -65,7 +65,7 @@ impl Client {
         self.0.located()
     }
 
-    /// Publishes one event and waits for the answer: [`Ack::None`] has the effect of [`Ack::Accepted`]. There is no
+    /// Publishes one event and waits for the reply: [`Ack::None`] has the effect of [`Ack::Accepted`]. There is no
     /// time limit for [`Ack::Durable`].
     pub async fn publish(&mut self, publish: &Publish) -> Result<Published, Error> {
         let writer = &mut self.0.writer;
@@ -80,12 +80,12 @@ impl Client {
         }
     }
 
-    /// Publishes events without waiting for each answer before sending the next, and returns the answers in order.
+    /// Publishes events without waiting for each reply before sending the next, and returns the replies in order.
     /// A refused event does not affect the others. [`Ack::None`] has the effect of [`Ack::Accepted`].
     ///
     /// # Errors
     ///
-    /// Returns [`Interrupted`] with the answers so far if the connection breaks. The events after those may or may not
+    /// Returns [`Interrupted`] with the replies so far if the connection breaks. The events after those may or may not
     /// have been accepted.
     pub async fn publish_many<I>(&mut self, publishes: I) -> Result<Vec<Answer>, Interrupted>
     where
@@ -129,7 +129,7 @@ impl Client {
                 Ok(reply) => {
                     session.answered += 1;
                     match reply {
-                        // The answer to an earlier request that timed out.
+                        // The reply to an earlier request that timed out.
                         _ if session.answered < number => continue,
                         Reply::Published(accepted) => Ok(accepted),
                         Reply::Error(refused) => Err(refused),
@@ -193,7 +193,7 @@ impl Client {
         Subscription::start(self.0, subscribe).await
     }
 
-    /// Splits the connection for a caller that pipelines: one half sends, the other returns the answers.
+    /// Splits the connection for a caller that pipelines: one half sends, the other returns the replies.
     pub fn into_split(self) -> (Publisher, Replies) {
         publisher::split(self.0)
     }

@@ -1,7 +1,7 @@
-//! The two halves of a pipelined connection: [`Publisher`] sends, [`Replies`] returns the answers, each with the number
+//! The two halves of a pipelined connection: [`Publisher`] sends, [`Replies`] returns the replies, each with the number
 //! of its publish.
 //!
-//! Both must be used concurrently: if the answers are not read, the publisher blocks once the buffers of the socket are
+//! Both must be used concurrently: if the replies are not read, the publisher blocks once the buffers of the socket are
 //! full. This also bounds the memory of both.
 
 use std::{
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::protocol::{Ack, Publish, Reply, Request};
 
-/// The publishes that wait for an answer. The lock is held for a few instructions, never across an await.
+/// The publishes that wait for a reply. The lock is held for a few instructions, never across an await.
 #[derive(Debug, Default)]
 struct Awaited {
     /// Numbers of publishes in order, as runs: the first number and the count.
@@ -58,7 +58,7 @@ pub(super) fn split(session: Session) -> (Publisher, Replies) {
     writer.half_closes = true;
     let awaited = Arc::new(Mutex::new(Awaited::default()));
     let before = writer.requests();
-    // Skip the answers to requests that timed out before the split.
+    // Skip the replies to requests that timed out before the split.
     let skip = before - answered;
     (
         Publisher { writer, before, awaited: Arc::clone(&awaited) },
@@ -103,11 +103,11 @@ impl Publisher {
     }
 
     /// Writes everything that is buffered and a final request, so that [`Replies::next`] returns `None` after all
-    /// answers and refusals.
+    /// replies and refusals.
     ///
     /// The connection stays open until the returned value is dropped; drop it after the replies have ended.
     pub async fn finish(mut self) -> Result<Finished, Error> {
-        // Answers come in order, so the answer to a final request means that all requests before it were processed.
+        // Replies come in order, so the reply to a final request means that all requests before it were processed.
         // This also works on named pipes, which cannot be closed in one direction.
         let number = self.writer.push(&Request::Status {})? - self.before;
         lock(&self.awaited).last = Some(number);
@@ -123,7 +123,7 @@ pub struct Finished {
     _writer: Writer,
 }
 
-/// The half that returns the answers.
+/// The half that returns the replies.
 #[derive(Debug)]
 pub struct Replies {
     reader: Reader,

@@ -1,4 +1,4 @@
-//! A connection with its request counter: sends a request and waits for its answer.
+//! A connection with its request counter: sends a request and waits for its reply.
 
 use std::time::Duration;
 
@@ -41,13 +41,13 @@ impl Session {
         &self.located
     }
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its reply.
     pub(super) async fn request(&mut self, request: &Request) -> Result<Reply, Error> {
         let number = self.writer.push(request)?;
         self.answer(number, ANSWER).await
     }
 
-    /// Sends what is buffered and waits for the answer to request `number`, at most for `patience`.
+    /// Sends what is buffered and waits for the reply to request `number`, at most for `patience`.
     pub(super) async fn answer(&mut self, number: u64, patience: Duration) -> Result<Reply, Error> {
         match timeout(patience, self.exchange(number)).await {
             Ok(outcome) => outcome,
@@ -66,7 +66,7 @@ impl Session {
                 _ => self.answered += 1,
             }
             match reply {
-                // The answer to an earlier request whose call was dropped or timed out.
+                // The reply to an earlier request whose call was dropped or timed out.
                 _ if self.answered < number => {}
                 Reply::Error(refused) => return Err(Error::refused(refused)),
                 reply => return Ok(reply),

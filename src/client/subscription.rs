@@ -33,9 +33,10 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Returns the wait before an attempt. The first attempt has the number 0.
-    pub fn wait(&self, attempt: u32) -> Duration {
-        let whole = self.first.saturating_mul(1 << attempt.min(20)).min(self.max);
+    /// Returns the wait before an attempt to reconnect, after this number of failed attempts. 0 for the first attempt, whose
+    /// [`Item::Reconnecting::attempt`] is 1.
+    pub fn wait(&self, failed: u32) -> Duration {
+        let whole = self.first.saturating_mul(1 << failed.min(20)).min(self.max);
         whole.mul_f64(1.0 - fastrand::f64() / 2.0)
     }
 }
@@ -60,15 +61,17 @@ pub enum Item {
     Reconnecting {
         /// The error.
         error: Error,
-        /// The number of the next attempt, from 1.
+        /// The number of the next attempt. The first has the number 1; an event, or a connection that lasted longer than
+        /// [`Backoff::max`], begins again at 1.
         attempt: u32,
         /// The time until the next attempt.
         wait: Duration,
     },
     /// The connection is restored.
     Resumed {
-        /// The start of the new connection: the id of the last returned event or, before the first event, the start
-        /// that was requested.
+        /// The start of the new connection, as in [`Subscribe::since`]: the id of the last returned event. Before the first
+        /// event it is the position of the bus when the subscription began, or, if past events were requested, the requested
+        /// start.
         since: String,
         /// The client id of the new connection, such as `c12`.
         client: String,
@@ -108,7 +111,7 @@ pub struct Subscription {
     subscribed: Subscribed,
     state: State,
     backoff: Option<Backoff>,
-    /// Attempts since the last event, or since the last connection that lasted longer than the maximum wait.
+    /// Number of failed attempts since the last event, or since the last connection that lasted longer than the maximum wait.
     attempt: u32,
     /// When the current connection was established.
     connected: Instant,

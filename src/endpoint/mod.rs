@@ -25,9 +25,6 @@ pub const SOCKET_VARIABLE: &str = "SSE_BUS_SOCKET";
 /// The environment variable with the directory of the local socket.
 pub const RUNTIME_VARIABLE: &str = "XDG_RUNTIME_DIR";
 
-/// The default port of the daemon: SSE on a telephone keypad.
-pub const DEFAULT_PORT: u16 = 7733;
-
 /// A connection to the local socket.
 #[cfg(all(unix, feature = "client"))]
 pub type Stream = tokio::net::UnixStream;

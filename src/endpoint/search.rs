@@ -1,7 +1,5 @@
 //! Where a client looks for the daemon of its user on Unix, and whom it trusts there.
 
-#[cfg(feature = "client")]
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::{
     env, io, iter,
     os::unix::fs::MetadataExt as _,
@@ -11,7 +9,7 @@ use std::{
 use super::{Endpoint, PathSource, RUNTIME_VARIABLE, SOCKET_VARIABLE, state_dir};
 use crate::private_fs;
 #[cfg(feature = "client")]
-use crate::socket_owner::own_daemons;
+use crate::{listen::Listen, socket_owner::own_daemons};
 
 /// The path of the socket in its directory.
 const FILE: &str = "bus.sock";
@@ -74,13 +72,11 @@ fn own_user() -> u32 {
 #[cfg(feature = "client")]
 fn endpoints_by_port() -> impl Iterator<Item = Endpoint> {
     let listen = env::var("SSE_BUS_LISTEN").ok().filter(|listen| !listen.is_empty());
-    let ports: Vec<u16> = match &listen {
-        Some(list) => list.split(',').filter_map(|address| address.rsplit_once(':')?.1.trim().parse().ok()).collect(),
-        None => vec![super::DEFAULT_PORT],
+    let listen: Vec<Listen> = match &listen {
+        Some(list) => list.split(',').filter_map(|address| address.parse().ok()).collect(),
+        None => vec![Listen::USUAL],
     };
-    let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
-    let addresses = ports.into_iter().flat_map(move |port| loopback.map(|ip| SocketAddr::new(ip, port)));
-    let daemons = iter::once_with(|| own_daemons(&addresses.collect::<Vec<_>>())).flatten();
+    let daemons = iter::once_with(move || own_daemons(&Listen::all(&listen))).flatten();
     daemons.flat_map(|daemon| daemon.sockets).map(|path| Endpoint { path, source: PathSource::Port })
 }
 

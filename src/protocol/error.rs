@@ -1,14 +1,13 @@
 //! Refusals: a code for programs, a message for people, and the number of the refused request.
 
-use std::fmt;
+use serde::{Deserialize, Serialize};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
+use super::text_enum::text_enum;
 use crate::limits::MESSAGE_MAX;
 
 /// The refusal of a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[error("{message} ({})", .code.as_str())]
+#[error("{message} ({code})")]
 pub struct Refused {
     /// The reason, for programs.
     pub code: ErrorCode,
@@ -45,104 +44,63 @@ fn on_one_line(text: &str) -> String {
     line
 }
 
-macro_rules! error_codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// The reason of a refusal, for programs. Codes are never renamed; new ones may be added.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
-        pub enum ErrorCode { $($(#[$doc])* $name,)* }
-
-        impl ErrorCode {
-            /// Returns the code as it appears on the wire.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
-            }
-
-            fn from_text(text: &str) -> ErrorCode {
-                match text { $($text => Self::$name,)* _ => Self::Other }
-            }
-        }
-    };
-}
-
-error_codes! {
-    /// The request could not be read.
-    RequestInvalid = "request_invalid",
-    /// The request has no such query parameter.
-    ParameterUnknown = "parameter_unknown",
-    /// A topic is invalid.
-    TopicInvalid = "topic_invalid",
-    /// A filter is invalid.
-    FilterInvalid = "filter_invalid",
-    /// A type is invalid.
-    TypeInvalid = "type_invalid",
-    /// A header is invalid, or there are too many.
-    HeadersInvalid = "headers_invalid",
-    /// The data is not UTF-8 or contains NUL.
-    DataInvalid = "data_invalid",
-    /// The start of a subscription is invalid.
-    SinceInvalid = "since_invalid",
-    /// The name of a client is invalid.
-    ClientInvalid = "client_invalid",
-    /// No such client is connected.
-    ClientUnknown = "client_unknown",
-    /// The connection is already a subscriber.
-    AlreadySubscribed = "already_subscribed",
-    /// The request asks for a durable acknowledgement, but history is not on disk.
-    NotDurable = "not_durable",
-    /// The peer is not authorized.
-    Denied = "denied",
-    /// The daemon is stopping.
-    Stopping = "stopping",
-    /// The event's data is too large.
-    LimitEvent = "limit_event_bytes",
-    /// The frame is too large.
-    LimitFrame = "limit_frame_bytes",
-    /// The line is too long.
-    LimitLine = "limit_line_bytes",
-    /// There are too many topics.
-    LimitTopics = "limit_topics",
-    /// There are too many subscribers.
-    LimitSubscribers = "limit_subscribers",
-    /// The filters of all subscribers together use too much memory.
-    LimitFilters = "limit_filters_bytes",
-    /// There are too many publishers.
-    LimitPublishers = "limit_publishers",
-    /// The retained events together are too large.
-    LimitRetained = "limit_retained_bytes",
-    /// The token has too many tickets.
-    LimitTickets = "limit_tickets",
-    /// A code that this version does not define.
-    Other = "other",
+text_enum! {
+    /// The reason of a refusal, for programs. Codes are never renamed; new ones may be added.
+    ErrorCode as "an error code" {
+        /// The request could not be read.
+        RequestInvalid = "request_invalid",
+        /// The request has no such query parameter.
+        ParameterUnknown = "parameter_unknown",
+        /// A topic is invalid.
+        TopicInvalid = "topic_invalid",
+        /// A filter is invalid.
+        FilterInvalid = "filter_invalid",
+        /// A type is invalid.
+        TypeInvalid = "type_invalid",
+        /// A header is invalid, or there are too many.
+        HeadersInvalid = "headers_invalid",
+        /// The data is not UTF-8 or contains NUL.
+        DataInvalid = "data_invalid",
+        /// The start of a subscription is invalid.
+        SinceInvalid = "since_invalid",
+        /// The name of a client is invalid.
+        ClientInvalid = "client_invalid",
+        /// No such client is connected.
+        ClientUnknown = "client_unknown",
+        /// The connection is already a subscriber.
+        AlreadySubscribed = "already_subscribed",
+        /// The request asks for a durable acknowledgement, but history is not on disk.
+        NotDurable = "not_durable",
+        /// The peer is not authorized.
+        Denied = "denied",
+        /// The daemon is stopping.
+        Stopping = "stopping",
+        /// The event's data is too large.
+        LimitEvent = "limit_event_bytes",
+        /// The frame is too large.
+        LimitFrame = "limit_frame_bytes",
+        /// The line is too long.
+        LimitLine = "limit_line_bytes",
+        /// There are too many topics.
+        LimitTopics = "limit_topics",
+        /// There are too many subscribers.
+        LimitSubscribers = "limit_subscribers",
+        /// The filters of all subscribers together use too much memory.
+        LimitFilters = "limit_filters_bytes",
+        /// There are too many publishers.
+        LimitPublishers = "limit_publishers",
+        /// The retained events together are too large.
+        LimitRetained = "limit_retained_bytes",
+        /// The token has too many tickets.
+        LimitTickets = "limit_tickets",
+        /// A code that this version does not define.
+        Other = "other",
+    }
 }
 
 impl ErrorCode {
     /// Returns true if the request exceeds a limit.
     pub fn is_limit(self) -> bool {
         self.as_str().starts_with("limit_")
-    }
-}
-
-impl Serialize for ErrorCode {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for ErrorCode {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ErrorCode, D::Error> {
-        struct Text;
-        impl de::Visitor<'_> for Text {
-            type Value = ErrorCode;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an error code")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<ErrorCode, E> {
-                Ok(ErrorCode::from_text(text))
-            }
-        }
-        deserializer.deserialize_str(Text)
     }
 }

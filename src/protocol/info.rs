@@ -4,7 +4,48 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::text_enum::text_enum;
 use crate::event::EventId;
+
+text_enum! {
+    /// What a client does.
+    ClientRole as "a role" {
+        /// It receives events.
+        Subscriber = "subscriber",
+        /// It publishes events.
+        Publisher = "publisher",
+        /// A role that this version does not define.
+        Other = "other",
+    }
+}
+
+text_enum! {
+    /// The format of a client's connection.
+    Transport as "a transport" {
+        /// An event stream over HTTP.
+        Sse = "sse",
+        /// JSON lines on the local socket.
+        Json = "json",
+        /// Binary frames on the local socket.
+        Binary = "binary",
+        /// A format that this version does not define.
+        Other = "other",
+    }
+}
+
+text_enum! {
+    /// Where history is stored.
+    #[derive(Default)]
+    HistoryKind as "a kind of history" {
+        /// In memory; it ends with the daemon.
+        #[default]
+        Memory = "memory",
+        /// On disk.
+        Disk = "disk",
+        /// A store that this version does not define.
+        Other = "other",
+    }
+}
 
 /// A connected client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,10 +55,10 @@ pub struct ClientInfo {
     pub id: String,
     /// The name that the client chose.
     pub name: Option<String>,
-    /// `subscriber` or `publisher`.
-    pub role: Cow<'static, str>,
-    /// The format of the connection: `sse`, `json` or `binary`.
-    pub via: Cow<'static, str>,
+    /// What it does.
+    pub role: ClientRole,
+    /// The format of the connection.
+    pub via: Transport,
     /// The peer: an address, or a local process.
     pub peer: String,
     /// The filters of a subscriber.
@@ -88,8 +129,8 @@ pub struct Status {
     pub published: u64,
     /// Events delivered to subscribers.
     pub delivered: u64,
-    /// Where history is stored: `memory` or `disk`.
-    pub history: String,
+    /// Where history is stored.
+    pub history: HistoryKind,
     /// Why history cannot be written to disk, if it cannot.
     #[serde(alias = "history_trouble")]
     pub history_error: Option<String>,

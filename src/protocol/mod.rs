@@ -3,7 +3,7 @@
 //! for each version.
 //!
 //! A client sends [`Request`]s, and the daemon answers each with one [`Reply`], in order. A publish with [`Ack::None`]
-//! is answered only if it is refused. After a [`Reply::Subscribed`], [`Reply::Event`]s may come between the answers to
+//! is answered only if it is refused. After a [`Reply::Subscribed`], [`Reply::Event`]s may come between the replies to
 //! later requests. Requests are numbered from 1 per connection; an error contains the number of its request.
 
 pub mod binary;
@@ -15,13 +15,14 @@ mod reply;
 mod request;
 mod setting;
 pub mod sse;
+mod text_enum;
 mod wire;
 
 #[cfg(feature = "bus")]
 pub(crate) use self::reply::{EventBody, EventReply};
 pub use self::{
     error::{ErrorCode, Refused},
-    info::{ClientInfo, LimitInfo, RefusedHost, RefusedOrigin, Status, TopicInfo},
+    info::{ClientInfo, ClientRole, HistoryKind, LimitInfo, RefusedHost, RefusedOrigin, Status, TopicInfo, Transport},
     reply::{END, EventMessage, Published, Reply, Subscribed},
     request::{Ack, InvalidSlow, Payload, Publish, Request, Slow, Subscribe},
     setting::Setting,

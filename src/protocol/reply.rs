@@ -121,7 +121,7 @@ impl EventMessage {
 /// live events continue.
 pub const END: &str = "$end";
 
-/// The answer to a publish.
+/// The reply to a publish.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Published {
@@ -132,13 +132,13 @@ pub struct Published {
 }
 
 impl Published {
-    /// Returns the answer for the event with this id.
+    /// Returns the reply for the event with this id.
     pub fn new(id: impl Into<Option<EventId>>, subscribers: u64) -> Published {
         Published { id: id.into(), subscribers }
     }
 }
 
-/// The answer to a subscribe.
+/// The reply to a subscribe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Subscribed {
@@ -149,7 +149,7 @@ pub struct Subscribed {
 }
 
 impl Subscribed {
-    /// Returns the answer to the client with this id.
+    /// Returns the reply to the client with this id.
     pub fn new(client: impl Into<String>, position: EventId) -> Subscribed {
         Subscribed { client: client.into(), position }
     }

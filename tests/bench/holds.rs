@@ -22,7 +22,7 @@ const SUBSCRIBERS: usize = 20_000;
 /// Prints a line for each call.
 pub(super) fn run() {
     println!("{:<66} {:>10}           asked", "the longest call, in processor time", "median");
-    let (mut wide, mut crowd) = (wide(), crowd());
+    let (mut wide, mut crowd, mut varied) = (wide(), crowd(&["same"]), crowd(&["different", "$sys/clients", "own/{}"]));
     let mut lines: BTreeMap<usize, (&str, Vec<Duration>)> = BTreeMap::new();
     for _ in 0..ROUNDS {
         let mut line = |what, longest| {
@@ -43,7 +43,9 @@ pub(super) fn run() {
         line("the same to 64 patterns, all of the past", read_all(&mut wide, &filters, Start::All));
         line("list 90,000 topics", list_topics(&wide));
         line("publish + finish to 20,000 subscribers with the same filters", publish_once(&mut crowd, "same"));
-        line("publish + finish to 5,000 subscribers with different filters", publish_once(&mut crowd, "different"));
+        line("publish + finish to 20,000 subscribers with different filters", publish_once(&mut varied, "different"));
+        line("describe topics that 20,000 different filters match", list_topics(&varied));
+        line("connect beside 20,000 subscribers that watch it", connect(&mut varied));
         line("an event for 20,000 clients of one name", unicast(&mut crowd));
         line("describe 20,000 clients", describe(&crowd));
         line("heartbeats of 20,000 clients", heartbeats(&mut crowd));
@@ -109,19 +111,18 @@ fn list_topics(bus: &Bus) -> Duration {
     }
 }
 
-/// A bus with very many subscribers of one name.
-fn crowd() -> Bus {
-    let mut bus = Bus::new(Epoch::from_seed(1), Limits::default(), Box::new(Memory::new(Retention::default())));
+/// A bus with very many subscribers of one name. `{}` in a filter is the number of the subscriber.
+fn crowd(filters: &[&str]) -> Bus {
+    let mut bus = bus();
     for n in 0..SUBSCRIBERS {
-        let own = format!("own/{n}");
-        let filters = if n % 4 == 0 { vec!["same", "different", &own] } else { vec!["same"] };
+        let filters: Vec<_> = filters.iter().map(|filter| filter.replace("{}", &n.to_string())).collect();
         let mut subscription = Subscription::new(FilterSet::parse(&filters).expect("legal"), Format::SseData);
         subscription.start = Start::Now;
         subscription.description.name = Some(ClientName::parse("x").expect("legal"));
-        let (id, _) = bus.subscribe(subscription, NOW).expect("taken");
-        let _ = bus.read(id, NOW, Waker::noop(), &mut Vec::new());
+        bus.subscribe(subscription, NOW).expect("taken");
     }
-    let _ = bus.finish();
+    bus.finish().wake();
+    read_once(&mut bus);
     bus
 }
 
@@ -131,17 +132,53 @@ fn read_once(bus: &mut Bus) {
     }
 }
 
+/// The longest step of finishing, after a call that took a time.
+fn finish(bus: &mut Bus, mut longest: Duration) -> Duration {
+    loop {
+        let (is_more, took) = time(|| bus.finish_some());
+        longest = longest.max(took);
+        if !is_more {
+            break;
+        }
+    }
+    let (wakes, took) = time(|| bus.take_wakes());
+    wakes.wake();
+    longest.max(took)
+}
+
 fn publish_once(bus: &mut Bus, name: &str) -> Duration {
-    let took = time(|| publish(bus, &topic(name), "x")).1;
+    let publication = Publication::new(topic(name), "x");
+    let took = time(|| bus.publish(publication, None, NOW)).1;
+    let longest = finish(bus, took);
     read_once(bus);
-    took
+    longest
+}
+
+fn connect(bus: &mut Bus) -> Duration {
+    let subscription = Subscription::new(FilterSet::parse(&["other"]).expect("legal"), Format::SseData);
+    let (subscribed, took) = time(|| bus.subscribe(subscription, NOW));
+    let id = subscribed.expect("taken").0;
+    let longest = finish(bus, took);
+    let took = time(|| bus.disconnect(id, NOW)).1;
+    let longest = longest.max(finish(bus, took));
+    read_once(bus);
+    longest
 }
 
 fn unicast(bus: &mut Bus) -> Duration {
     let publication = Publication::new(topic("t"), "x").to_client("x");
-    let took = time(|| bus.publish(publication, None, NOW).map(|_| bus.finish())).1;
+    let (unicast, mut longest) = time(|| bus.begin_unicast(publication, None, NOW));
+    let mut unicast = unicast.expect("taken");
+    loop {
+        let (published, took) = time(|| bus.continue_unicast(&mut unicast));
+        longest = longest.max(took);
+        if published.is_some() {
+            break;
+        }
+    }
+    let longest = finish(bus, longest);
     read_once(bus);
-    took
+    longest
 }
 
 fn describe(bus: &Bus) -> Duration {

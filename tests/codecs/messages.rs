@@ -70,8 +70,10 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         },
     );
     let client = (text(), option::of(text()), vec(text(), 0..3), any::<u64>()).prop_map(|(id, name, filters, n)| {
+        let role = ["subscriber", "publisher", "of a later version"][n as usize % 3];
+        let via = ["sse", "json", "binary", "of a later version"][n as usize % 4];
         described::<ClientInfo>(json!({
-            "id": id, "name": name, "role": "subscriber", "via": "sse", "peer": id, "filters": filters, "connected": n,
+            "id": id, "name": name, "role": role, "via": via, "peer": id, "filters": filters, "connected": n,
             "events": n / 2, "lag": n / 3, "origin": name, "gaps": n / 4,
         }))
     });

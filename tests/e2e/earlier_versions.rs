@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 
 use sse_bus::protocol::{
-    ErrorCode, Publish, Refused, Reply, Request, Subscribe,
+    ErrorCode, Publish, Refused, Reply, Request, Subscribe, Transport,
     binary::{Frame, Version},
 };
 
@@ -43,7 +43,7 @@ fn a_client_of_version_1_receives_what_it_always_did_and_no_headers() {
     let Reply::Status(status) = old.ask(&Request::Status {}) else { panic!("no status") };
     assert_eq!((status.pid, status.published), (daemon.pid(), daemon.status()["published"].as_u64().unwrap()));
     let Reply::Clients(clients) = old.ask(&Request::Clients {}) else { panic!("no clients") };
-    assert!(clients.iter().all(|client| client.via == "binary"), "{clients:?}");
+    assert!(clients.iter().all(|client| client.via == Transport::Binary), "{clients:?}");
 }
 
 #[test]

@@ -51,6 +51,21 @@ fn over_http_1_0_a_stream_ends_with_the_connection() {
     assert_eq!(lines, ["retry", "id", "", "id", "data", "", ""], "{body}");
 }
 
+/// The head of the answer to HEAD is that of the answer to GET, whose length is unknown.
+#[test]
+fn the_answer_to_head_has_no_length() {
+    let daemon = Daemon::start(&[]);
+    let mut socket = daemon.tcp();
+    let request = format!("HEAD /events/t HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", daemon.address);
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut received = String::new();
+    socket.read_to_string(&mut received).unwrap();
+    let (head, body) = received.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("text/event-stream"), "{head}");
+    assert!(!head.to_lowercase().contains("content-length"), "{head}");
+    assert_eq!(body, "");
+}
+
 /// Each of these clients reads the last chunk.
 #[test]
 fn an_orderly_end_sends_the_last_chunk() {

@@ -10,7 +10,7 @@ use sse_bus::{
         fetch::{Fetched, Wanted},
         history::{CrashLoss, Entry, Memory, TopicPast, UnattributedLosses},
     },
-    limits::{LOSSES_MAX, Limits},
+    limits::{LOSSES_MAX, Limits, TOPICS_AT_ONCE},
     retention::Retention,
 };
 
@@ -218,4 +218,36 @@ fn a_bus_in_memory_has_no_batches() {
     let mut bus = bus(Retention::default(), Limits::default());
     publish(&mut bus, event("a", "x"));
     assert!(!bus.has_changed() && bus.take_batch(1).is_none() && bus.written(1).is_empty());
+}
+
+#[test]
+fn topics_are_written_again_in_steps_after_too_many_were_removed_to_name_them() {
+    const TOPICS: usize = 2 * TOPICS_AT_ONCE + 10;
+    let retention = Retention { events: 0, ..Retention::default() };
+    let mut bus = persistent(retention, Limits { topics: TOPICS, ..Limits::default() }, 0);
+    for n in 0..TOPICS - 1 {
+        publish(&mut bus, event(&format!("kept/{n}"), "x").retained());
+    }
+    while bus.take_batch(usize::MAX).expect("on disk").more {}
+    for n in 0..10_002 {
+        // A publish examines some of the topics for one to remove.
+        while bus.publish(event(&format!("gone/{n}"), "x"), None, at(0)).is_err() {}
+    }
+    let (mut names, mut batches) = (Vec::new(), Vec::new());
+    loop {
+        let batch = bus.take_batch(usize::MAX).expect("on disk");
+        names.extend(batch.topics.into_iter().map(|record| record.topic));
+        batches.push(batch.gone == Gone::AllOthers);
+        if !batch.more {
+            break;
+        }
+    }
+    assert_eq!(batches, [true, false, false]);
+    let mut expected: Vec<_> = (0..TOPICS - 1).map(|n| format!("kept/{n}")).chain(["gone/10001".into()]).collect();
+    expected.sort_unstable();
+    names.sort_unstable();
+    // One was changed and is written twice.
+    names.dedup();
+    assert!(names.iter().map(Topic::as_str).eq(expected.iter().map(String::as_str)), "{names:?}");
+    assert!(!bus.has_changed());
 }

@@ -2,6 +2,7 @@
 
 mod batches;
 mod bounds;
+mod broadcasts;
 mod gaps;
 mod limits;
 mod live;

@@ -3,8 +3,8 @@
 use std::{task::Waker, time::Duration};
 
 use sse_bus::{
-    FilterSet,
-    bus::{Bus, ClientId, Format, Framing, Start, Subscription},
+    Epoch, FilterSet,
+    bus::{Bus, ClientId, Format, Framing, Start, Subscription, history::Memory},
     limits::{CALLS_MAX, Limits},
     retention::Retention,
 };
@@ -85,4 +85,22 @@ fn heartbeats_are_made_due_some_at_a_time() {
     all.sort_unstable();
     assert_eq!(all, ids);
     assert_eq!(bus.next_timeout(), Some(6000));
+}
+
+#[test]
+fn a_retained_event_is_removed_from_memory_and_disk_when_it_expires() {
+    let history = Memory::persistent(Retention { events: 0, ..Retention::default() }, 0);
+    let mut bus = Bus::new(Epoch::parse("e").expect("legal"), Limits::default(), Box::new(history));
+    let mut publication = event("a", "secret").retained();
+    publication.ttl = Some(Duration::from_secs(5));
+    let seq = publish(&mut bus, publication);
+    assert_eq!(bus.take_batch(1000).expect("on disk").entries.len(), 1);
+    bus.tick(at(1000));
+    assert_eq!(bus.next_timeout(), Some(5000));
+    bus.tick(at(4999));
+    assert_eq!((bus.has_changed(), bus.status().retained), (false, 1));
+    bus.tick(at(5000));
+    assert_eq!((bus.has_changed(), bus.status().retained), (true, 0));
+    let batch = bus.take_batch(1000).expect("on disk");
+    assert_eq!((batch.removed, batch.topics[0].past.retained), (vec![seq], None));
 }

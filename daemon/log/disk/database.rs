@@ -6,7 +6,6 @@
 //! under their names, and the state of the bus under [`STATE`].
 
 use std::{
-    io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::AtomicBool},
     thread,
@@ -22,8 +21,9 @@ use sse_bus::bus::{
 };
 
 use super::{
+    error::{Damage, StoreError},
     rows::Blocks,
-    storage::{Message, Storage, SyncMonitor},
+    storage::{Storage, SyncMonitor},
 };
 use crate::clock::Relation;
 
@@ -116,7 +116,7 @@ pub(super) fn commit(
     state: &State,
     fill: impl FnOnce(&mut Blocks<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
 ) -> Result<(), StoreError> {
-    let state = serde_json::to_vec(state).map_err(|e| StoreError::Other(e.to_string()))?;
+    let state = serde_json::to_vec(state).map_err(StoreError::State)?;
     guarded(|| {
         let transaction = database.begin_write()?;
         fill(&mut Blocks::open(&transaction)?, &mut transaction.open_table(TOPICS)?)?;
@@ -148,48 +148,6 @@ pub(super) fn put_topics<'a>(
     Ok(())
 }
 
-/// Why an operation on the files failed.
-pub(super) enum StoreError {
-    Damaged(Message),
-    /// The disk is full.
-    Full(Message),
-    Other(Message),
-}
-
-impl StoreError {
-    pub(super) fn message(self) -> Message {
-        match self {
-            StoreError::Damaged(why) | StoreError::Full(why) | StoreError::Other(why) => why,
-        }
-    }
-}
-
-impl From<io::Error> for StoreError {
-    fn from(error: io::Error) -> StoreError {
-        redb::Error::Io(error).into()
-    }
-}
-
-impl From<redb::Error> for StoreError {
-    fn from(error: redb::Error) -> StoreError {
-        match error {
-            redb::Error::DatabaseAlreadyOpen => StoreError::Other("another sse-busd has it open".into()),
-            redb::Error::Io(e) if is_full(&e) => StoreError::Full(e.to_string()),
-            // A failing disk does not prove that the file is damaged; a file that ends too early is damaged.
-            redb::Error::Io(e) if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
-                StoreError::Other(e.to_string())
-            }
-            e => StoreError::Damaged(e.to_string()),
-        }
-    }
-}
-
-/// Returns true if an error means that there is no space: on the disk, in the user's quota, or for a file of this size.
-fn is_full(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
-}
-
 /// Opens the database of a storage and verifies every page.
 pub(super) fn open(storage: &dyn Storage, sync_failed: &Arc<AtomicBool>) -> Result<Database, StoreError> {
     open_file(storage.database()?, sync_failed)
@@ -219,6 +177,6 @@ pub(super) fn guarded<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Res
     // redb may panic on a damaged file.
     match catch_unwind(AssertUnwindSafe(action)) {
         Ok(done) => done.map_err(StoreError::from),
-        Err(_) => Err(StoreError::Damaged("it cannot be read".into())),
+        Err(_) => Err(StoreError::Damaged(Damage::Unreadable)),
     }
 }

@@ -30,14 +30,15 @@ pub(super) struct EventRecord<'a> {
 impl<'a> EventRecord<'a> {
     /// Returns the event, or `None` if it is invalid. `topics` caches the topics of previous records.
     pub(super) fn event(&self, epoch: Epoch, topics: &mut HashMap<&'a str, Topic>) -> Option<Event> {
-        let topic = match topics.entry(self.topic) {
+        // `arrived_at` and `expires` belong to the entry in history.
+        let EventRecord { seq, time, arrived_at: _, expires: _, topic, event_type, headers, data } = *self;
+        let topic = match topics.entry(topic) {
             hash_map::Entry::Occupied(known) => known.get().clone(),
-            hash_map::Entry::Vacant(new) => new.insert(Topic::parse(self.topic).ok()?).clone(),
+            hash_map::Entry::Vacant(new) => new.insert(Topic::parse(topic).ok()?).clone(),
         };
-        let mut event = Event::new(EventId { epoch, seq: self.seq }, topic, self.data, self.time);
-        event.event_type = self.event_type.map(EventType::parse).transpose().ok()?;
-        event.headers = Headers::from_lines(self.headers).ok()?;
-        Some(event)
+        let event_type = event_type.map(EventType::parse).transpose().ok()?;
+        let headers = Headers::from_lines(headers).ok()?;
+        Some(Event::from_fields((EventId { epoch, seq }, topic, event_type, headers, data.into(), time)))
     }
 }
 
@@ -73,17 +74,17 @@ impl BlockBuilder {
         for Entry { event, arrived_at, expires, .. } in entries {
             // New events are always in memory.
             let Some(event) = event else { continue };
-            let (topic, event_type) = (event.topic.as_str(), event.event_type.as_ref().map(EventType::as_str));
-            let headers = event.headers.as_lines();
+            let (id, topic, event_type, headers, data, time) = event.fields();
+            let (topic, event_type, headers) = (topic.as_str(), event_type.map(EventType::as_str), headers.as_lines());
             let (flag, extra) = if headers.is_empty() { (0, 0) } else { (HAS_HEADERS, 2 + headers.len()) };
-            let rest = RECORD_HEADER + topic.len() + event_type.map_or(0, str::len) + extra + event.data.len();
+            let rest = RECORD_HEADER + topic.len() + event_type.map_or(0, str::len) + extra + data.len();
             if self.events > 0 && block.len() + 4 + rest > most {
                 break;
             }
             self.events += 1;
             block.put_u32_le(rest as u32);
-            block.put_u64_le(event.id.seq);
-            block.put_u64_le(event.time);
+            block.put_u64_le(id.seq);
+            block.put_u64_le(time);
             block.put_u64_le(*arrived_at);
             block.put_u64_le(expires.unwrap_or(u64::MAX));
             block.put_u16_le(topic.len() as u16 | flag);
@@ -94,7 +95,7 @@ impl BlockBuilder {
                 block.put_u16_le(headers.len() as u16);
                 block.put_slice(headers.as_bytes());
             }
-            block.put_slice(event.data.as_bytes());
+            block.put_slice(data.as_bytes());
         }
         self.events - before
     }

@@ -4,6 +4,7 @@
 //! when there are many of them or no more follow. A large batch goes into the database at once, with all pending ones.
 
 use std::{
+    io,
     path::Path,
     sync::{
         Arc,
@@ -17,13 +18,14 @@ use tracing::debug;
 
 use super::{
     block::BlockIndex,
-    database::{self, SharedDatabase, State, StoreError, Topics, put_topics},
+    database::{self, SharedDatabase, State, Topics, put_topics},
+    error::{OpenError, StoreError},
     pending::Pending,
     recovery::{self, Recovered},
     rewrite::{open_unchanged, rewrite},
     rows::Blocks,
     start::{RESERVE, StartState, start},
-    storage::{FileSystem, Message, Storage},
+    storage::{FileSystem, Storage},
     wal::Wal,
 };
 use crate::clock::Relation;
@@ -86,16 +88,12 @@ pub(super) struct Files {
     size: Size,
     /// Why nothing could be written since the files were opened. Until a write succeeds, the database is a copy in
     /// memory of the files on disk, so that subscribers can read it.
-    disk_full: Option<Message>,
+    disk_full: Option<io::Error>,
 }
 
 impl Files {
     /// Opens the files, or creates them, and reads their content. Damaged files are set aside.
-    ///
-    /// # Errors
-    ///
-    /// A message that names the cause and the remedy.
-    pub(super) fn open(path: &Path, epoch: Epoch) -> Result<(Files, Option<Recovered>), Message> {
+    pub(super) fn open(path: &Path, epoch: Epoch) -> Result<(Files, Option<Recovered>), OpenError> {
         Files::open_on(Box::new(FileSystem::new(path)), path, epoch)
     }
 
@@ -104,7 +102,7 @@ impl Files {
         storage: Box<dyn Storage>,
         path: &Path,
         epoch: Epoch,
-    ) -> Result<(Files, Option<Recovered>), Message> {
+    ) -> Result<(Files, Option<Recovered>), OpenError> {
         let StartState { database, sync_failed, wal, state, recovered, blocks, pending, checkpointed_batch, disk_full } =
             start(&*storage, path, epoch)?;
         let file = Files {
@@ -132,8 +130,8 @@ impl Files {
     }
 
     /// Returns why nothing could be written since the files were opened.
-    pub(super) fn disk_full(&self) -> Option<&str> {
-        self.disk_full.as_deref()
+    pub(super) fn disk_full(&self) -> Option<&io::Error> {
+        self.disk_full.as_ref()
     }
 
     /// Returns the database, for the reader.
@@ -200,7 +198,7 @@ impl Files {
 
     /// Writes the added batch durably, to files that still have their names. After an error nothing counts as written,
     /// and the caller retries.
-    pub(super) fn write(&mut self) -> Result<(), Message> {
+    pub(super) fn write(&mut self) -> Result<(), StoreError> {
         if !self.lost_its_name && self.disk_full.is_none() {
             self.check_names()?;
         }
@@ -210,14 +208,14 @@ impl Files {
     }
 
     /// Checks that the files still have their names. If not, the next write goes into new files.
-    fn check_names(&mut self) -> Result<(), Message> {
+    fn check_names(&mut self) -> Result<(), StoreError> {
         let named = self.storage.check_database().and_then(|()| self.storage.check_wal());
         self.lost_its_name = named.is_err();
         self.checkpoint_is_due |= self.lost_its_name;
-        named
+        Ok(named?)
     }
 
-    fn write_batch(&mut self) -> Result<(), Message> {
+    fn write_batch(&mut self) -> Result<(), StoreError> {
         let Some(batch) = self.batch.take() else {
             return if self.checkpoint_is_due { self.checkpoint() } else { Ok(()) };
         };
@@ -231,7 +229,7 @@ impl Files {
             // The database may accept the batch.
             (self.checkpoint_is_due, self.wal) = (true, None);
             self.batch = Some(batch);
-            return Err(error.to_string());
+            return Err(error.into());
         }
         self.state.last_batch = number;
         self.add_pending(batch);
@@ -246,7 +244,7 @@ impl Files {
     }
 
     /// Moves the pending changes into the database.
-    fn checkpoint(&mut self) -> Result<(), Message> {
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
         let maintenance = self.blocks.maintenance();
         let mut pending = std::mem::take(&mut self.pending);
         let mut written = Vec::new();
@@ -272,8 +270,8 @@ impl Files {
     /// # Errors
     ///
     /// The disk failed. The pending changes are in the database, but it has to be reopened.
-    fn compact_if_large(&mut self) -> Result<(), Message> {
-        let length = |storage: &dyn Storage| storage.database_len().map_err(|e| e.to_string());
+    fn compact_if_large(&mut self) -> Result<(), StoreError> {
+        let length = |storage: &dyn Storage| storage.database_len();
         let (before, needed) = (length(&*self.storage)?, self.blocks.bytes() + self.size.overhead);
         self.size.needs_compaction = before > 2 * needed + self.size.limit / 8;
         let is_urgent = before > self.size.limit / 8 * 7 && before > needed + needed / 4;
@@ -284,7 +282,7 @@ impl Files {
         let Some(mut database) = self.database.take() else { return Ok(()) };
         if let Err(error) = database::compact(&mut database) {
             self.checkpoint_is_due = true;
-            return Err(error.message());
+            return Err(error);
         }
         self.database.set(Some(database.into()));
         let after = length(&*self.storage)?;
@@ -314,11 +312,11 @@ impl Files {
     fn commit(
         &mut self,
         fill: impl FnOnce(&mut Blocks<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
-    ) -> Result<(), Message> {
+    ) -> Result<(), StoreError> {
         let is_lost = self.sync_failed.load(Ordering::Acquire) || self.storage.check_database().is_err();
         let database = match self.database.get() {
             Some(database) if !is_lost && self.disk_full.is_none() => database,
-            source => Arc::new(self.reopen(source, is_lost).map_err(StoreError::message)?),
+            source => Arc::new(self.reopen(source, is_lost)?),
         };
         let done = database::commit(&database, &self.state, fill);
         if done.is_ok() {
@@ -328,7 +326,7 @@ impl Files {
             // After a failure redb accepts no transaction until the file is reopened.
             self.database.set(None);
         }
-        done.map_err(StoreError::message)
+        done
     }
 
     /// Reopens the database after a failure. If its file is lost, writes a new one from the file that is still open.
@@ -341,9 +339,7 @@ impl Files {
             {
                 Ok(())
             }
-            _ => Err(StoreError::Other(
-                "its content is not what this daemon wrote; restart sse-busd to continue with that content".into(),
-            )),
+            _ => Err(StoreError::OtherContent),
         };
         if !is_lost {
             let database = database::open(&*self.storage, &self.sync_failed)?;

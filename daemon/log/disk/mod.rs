@@ -10,6 +10,7 @@
 mod block;
 mod database;
 mod encoding;
+mod error;
 #[cfg(test)]
 mod fault_injection;
 mod files;
@@ -44,6 +45,7 @@ use sse_bus::{
 use tokio::{runtime::Handle, sync::watch, time::timeout};
 use tracing::{info, warn};
 
+pub(crate) use self::error::OpenError;
 use self::{
     files::Files,
     reader::Reader,
@@ -68,11 +70,7 @@ pub(crate) struct Opened {
 
 impl Opened {
     /// Opens the files of a state directory. New files get `epoch`.
-    ///
-    /// # Errors
-    ///
-    /// A message that names the cause and the remedy.
-    pub(crate) fn open(state: &Path, epoch: Epoch) -> Result<Opened, String> {
+    pub(crate) fn open(state: &Path, epoch: Epoch) -> Result<Opened, OpenError> {
         let (files, recovered) = Files::open(&state.join(DATABASE_NAME), epoch)?;
         Ok(Opened { files, recovered, clocks: Relation::default() })
     }
@@ -114,7 +112,7 @@ impl Opened {
     pub(crate) fn start(self, bus: &SharedBus) -> io::Result<Store> {
         let (progress, watched) = watch::channel(Progress {
             written: self.files.checkpointed(),
-            error: self.files.disk_full().map(Arc::from),
+            error: self.files.disk_full().map(|error| error.to_string().into()),
             failures: 0,
         });
         let shared = Arc::new(Shared { clocks: Mutex::new(self.clocks), ..Shared::default() });

@@ -19,11 +19,11 @@ use sse_bus::{
 use tracing::warn;
 
 use super::{
-    database::{SharedDatabase, StoreError, guarded},
+    database::{SharedDatabase, guarded},
     encoding,
+    error::StoreError,
     rows::StoredBlocks,
     shared::{RETRY_DELAY, Shared},
-    storage::Message,
 };
 use crate::shared_bus::SharedBus;
 
@@ -115,8 +115,8 @@ impl Reader {
     }
 
     /// Reads blocks. Returns them with their size in bytes, or `None` if there is no such block.
-    fn read(&self, position: ReadPosition) -> Result<Option<(Fetched, usize)>, Message> {
-        let database = self.database.get().ok_or("the file is not open")?;
+    fn read(&self, position: ReadPosition) -> Result<Option<(Fetched, usize)>, StoreError> {
+        let database = self.database.get().ok_or(StoreError::NotOpen)?;
         guarded(|| {
             let blocks = StoredBlocks::open(&database.begin_read()?)?;
             let after = |last: u64| blocks.first(last + 1..);
@@ -144,7 +144,6 @@ impl Reader {
             }
             Ok(Some((fetched, bytes)))
         })
-        .map_err(StoreError::message)
     }
 }
 

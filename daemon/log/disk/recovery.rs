@@ -20,8 +20,9 @@ use sse_bus::{
 
 use super::{
     block::Block,
-    database::{BUS, SCHEMA, STATE, State, StoreError, TOPICS, TopicState, guarded},
+    database::{BUS, SCHEMA, STATE, State, TOPICS, TopicState, guarded},
     encoding::{self, EventRecord},
+    error::StoreError,
     rows::StoredBlocks,
 };
 use crate::clock::Relation;
@@ -74,10 +75,7 @@ pub(super) fn state(database: &Database) -> Result<Option<State>, StoreError> {
     // Checked first: other fields of a newer version may differ.
     let Schema { schema } = serde_json::from_slice(&state).map_err(|e| damaged(&e))?;
     if schema > SCHEMA {
-        let why = format!(
-            "a newer sse-busd wrote it; use that version (its schema is {schema}, this version reads up to {SCHEMA})"
-        );
-        return Err(StoreError::Other(why));
+        return Err(StoreError::NewerSchema { schema, newest: SCHEMA });
     }
     Ok(Some(serde_json::from_slice(&state).map_err(|e| damaged(&e))?))
 }

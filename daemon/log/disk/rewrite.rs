@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageBackend};
 
 use super::{
-    database::{self, STATE, StoreError, TOPICS, guarded},
+    database::{self, STATE, TOPICS, guarded},
+    error::StoreError,
     rows::{Blocks, StoredBlocks},
     storage::Storage,
 };

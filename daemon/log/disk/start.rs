@@ -6,6 +6,7 @@
 use std::{
     cell::Cell,
     collections::BTreeMap,
+    io,
     path::Path,
     sync::{
         Arc,
@@ -19,12 +20,13 @@ use tracing::{error, warn};
 
 use super::{
     block::{Block, write_events},
-    database::{self, SCHEMA, State, StoreError, put_topics},
+    database::{self, SCHEMA, State, put_topics},
+    error::{Damage, OpenError, StoreError},
     pending::Pending,
     recovery::{self, Recovered},
     region,
     rewrite::{copy, open_unchanged},
-    storage::{self, Message, Storage, set_aside, wal_path},
+    storage::{self, Storage, set_aside, wal_path},
     wal::{self, Wal, WalBatch},
 };
 
@@ -44,23 +46,17 @@ pub(super) struct StartState {
     /// The last batch in the database on disk.
     pub(super) checkpointed_batch: u64,
     /// Why nothing could be written. If set, the database is a copy in memory.
-    pub(super) disk_full: Option<Message>,
+    pub(super) disk_full: Option<io::Error>,
 }
 
 /// Opens the files, or creates them, and reads their content. Damaged files are set aside.
-///
-/// # Errors
-///
-/// A message that names the cause and the remedy.
-pub(super) fn start(storage: &dyn Storage, path: &Path, epoch: Epoch) -> Result<StartState, Message> {
+pub(super) fn start(storage: &dyn Storage, path: &Path, epoch: Epoch) -> Result<StartState, OpenError> {
     let shown = path.display();
-    let failed = |e: &dyn std::fmt::Display| {
-        format!("{shown} cannot be used: {e}; choose another directory with --state-dir, or --history memory")
-    };
+    let failed = |error| OpenError { path: path.to_owned(), error };
     let starting = Start { storage, path, epoch, sync_failed: Arc::default(), is_new: Cell::new(false) };
     let mut started = starting.open_on_disk();
     if let Err(StoreError::Damaged(why)) = started {
-        let aside = set_aside(path).map_err(|e| failed(&e))?;
+        let aside = set_aside(path).map_err(|e| failed(e.into()))?;
         error!("{shown} is damaged ({why}) and was set aside as {}; history starts empty", aside.display());
         started = starting.open_on_disk();
     }
@@ -70,9 +66,9 @@ pub(super) fn start(storage: &dyn Storage, path: &Path, epoch: Epoch) -> Result<
         );
         started = starting.open_in_memory(why);
     }
-    let started = started.map_err(|error| failed(&error.message()))?;
+    let started = started.map_err(failed)?;
     // Checked again: another user may have created a file in the meantime.
-    storage::check(path).map_err(|why| failed(&why))?;
+    storage::check(path).map_err(|why| failed(why.into()))?;
     if let Some(damaged) = started.recovered.as_ref().map(|recovered| recovered.damaged).filter(|damaged| *damaged > 0)
     {
         error!("{damaged} blocks of {shown} are damaged; their events are reported as lost");
@@ -121,14 +117,14 @@ impl Start<'_> {
                 Ok(copied)
             }
             Err(error) => {
-                let (path, error) = (self.path.display(), error.message());
-                warn!(error, "{path} could not be copied and stays larger than necessary until the next start");
+                let path = self.path.display();
+                warn!(%error, "{path} could not be copied and stays larger than necessary until the next start");
                 Ok(opened)
             }
         }
     }
 
-    fn open_in_memory(&self, why: Message) -> Result<StartState, StoreError> {
+    fn open_in_memory(&self, why: io::Error) -> Result<StartState, StoreError> {
         if !self.is_new.get() {
             let database = open_unchanged(self.storage)?;
             if recovery::state(&database)?.is_some() {
@@ -146,10 +142,10 @@ impl Start<'_> {
         &self,
         database: Database,
         sync_failed: Arc<AtomicBool>,
-        disk_full: Option<Message>,
+        disk_full: Option<io::Error>,
     ) -> Result<StartState, StoreError> {
         let found = recovery::state(&database)?;
-        let damaged = || StoreError::Damaged("its epoch is invalid".into());
+        let damaged = || StoreError::Damaged(Damage::Epoch);
         let epoch = match &found {
             Some(state) => Epoch::parse(&state.epoch).ok_or_else(damaged)?,
             None => self.epoch,
@@ -215,15 +211,14 @@ impl Start<'_> {
         let path = wal_path(self.path);
         let aside = set_aside(&path)?;
         error!("{} belongs to another history or is damaged, and was set aside as {}", path.display(), aside.display());
-        Wal::open(self.storage.wal()?, epoch)?
-            .ok_or_else(|| StoreError::Other(format!("{} was changed by another process", path.display())))
+        Wal::open(self.storage.wal()?, epoch)?.ok_or(StoreError::Changed(path))
     }
 }
 
 /// An empty write-ahead file in memory, for a start on a full disk.
 fn in_memory_wal(epoch: Epoch) -> Result<Wal, StoreError> {
     let wal = Wal::open(Box::new(InMemoryBackend::new()), epoch)?;
-    wal.ok_or_else(|| StoreError::Other("the write-ahead file belongs to another bus".into()))
+    wal.ok_or(StoreError::OtherBus)
 }
 
 #[cfg(test)]
@@ -248,7 +243,7 @@ mod tests {
         transaction.open_table(STATE).unwrap().insert(BUS, newer).unwrap();
         transaction.commit().unwrap();
         drop(database);
-        let error = start(&FileSystem::new(&path), &path, Epoch::from_seed(1)).map(|_| ()).unwrap_err();
+        let error = start(&FileSystem::new(&path), &path, Epoch::from_seed(1)).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("newer") && error.contains("--state-dir"), "{error}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was set aside");
     }

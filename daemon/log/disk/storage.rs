@@ -23,10 +23,10 @@ use sse_bus::{
     time::unix_now,
 };
 
-use super::region;
-
-/// An error message for users.
-pub(super) type Message = String;
+use super::{
+    error::{ExposedFile, NameError},
+    region,
+};
 
 /// Where the files are: on the file system, or on the simulated disk of the tests.
 pub(super) trait Storage: Send {
@@ -45,9 +45,9 @@ pub(super) trait Storage: Send {
     /// Opens the write-ahead file, or creates it.
     fn wal(&self) -> io::Result<Box<dyn StorageBackend>>;
     /// Checks that the name of the open database still leads to it.
-    fn check_database(&self) -> Result<(), Message>;
+    fn check_database(&self) -> Result<(), NameError>;
     /// Checks that the name of the open write-ahead file still leads to it.
-    fn check_wal(&self) -> Result<(), Message>;
+    fn check_wal(&self) -> Result<(), NameError>;
 }
 
 /// Returns the path of the write-ahead file of a database.
@@ -154,24 +154,23 @@ impl Storage for FileSystem {
         self.open(&wal_path(&self.path), &self.wal, fs::OpenOptions::new().truncate(false))
     }
 
-    fn check_database(&self) -> Result<(), Message> {
+    fn check_database(&self) -> Result<(), NameError> {
         check_name(&self.path, &self.database)
     }
 
-    fn check_wal(&self) -> Result<(), Message> {
+    fn check_wal(&self) -> Result<(), NameError> {
         check_name(&wal_path(&self.path), &self.wal)
     }
 }
 
 /// Checks that a name leads to the file that was opened under it.
-fn check_name(path: &Path, opened: &Mutex<Option<fs::File>>) -> Result<(), Message> {
-    let failed = |why: &dyn std::fmt::Display| Err(format!("{} {why}", path.display()));
+fn check_name(path: &Path, opened: &Mutex<Option<fs::File>>) -> Result<(), NameError> {
     let opened = opened.lock();
-    let Some(opened) = opened.as_ref() else { return failed(&"is not open") };
+    let Some(opened) = opened.as_ref() else { return Err(NameError::NotOpen(path.into())) };
     match (fs::metadata(path), opened.metadata()) {
-        (Err(e), _) if e.kind() == io::ErrorKind::NotFound => failed(&"was removed"),
-        (Err(e), _) | (_, Err(e)) => failed(&format_args!("cannot be examined: {e}")),
-        (Ok(named), Ok(opened)) if !is_same(&named, &opened) => failed(&"was replaced by another file"),
+        (Err(e), _) if e.kind() == io::ErrorKind::NotFound => Err(NameError::Removed(path.into())),
+        (Err(e), _) | (_, Err(e)) => Err(NameError::Unknown { path: path.into(), error: e }),
+        (Ok(named), Ok(opened)) if !is_same(&named, &opened) => Err(NameError::Replaced(path.into())),
         _ => Ok(()),
     }
 }
@@ -197,13 +196,14 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Checks that no other user owns or can change the files and their directory, because their content is trusted.
-pub(super) fn check(path: &Path) -> Result<(), String> {
+pub(super) fn check(path: &Path) -> Result<(), ExposedFile> {
+    let exposed = |path: &Path, exposure| ExposedFile { path: path.to_owned(), exposure };
     let directory = path.parent().unwrap_or(Path::new("."));
-    private_fs::check_directory(directory).map_err(|e| format!("{}: {e}", directory.display()))?;
+    private_fs::check_directory(directory).map_err(|e| exposed(directory, e))?;
     for file in [path, &wal_path(path)] {
         match private_fs::check_file(file, Forbidden::Write) {
             Err(Exposure::Unknown(error)) if error.kind() == io::ErrorKind::NotFound => {}
-            checked => checked.map_err(|e| format!("{}: {e}", file.display()))?,
+            checked => checked.map_err(|e| exposed(file, e))?,
         }
     }
     Ok(())

@@ -102,7 +102,7 @@ impl Writer {
                     warn!(%error, "history cannot be written to disk; the daemon continues and will retry");
                 }
                 self.progress.send_modify(|progress| {
-                    progress.error = Some(error.into());
+                    progress.error = Some(error.to_string().into());
                     progress.failures += 1;
                 });
                 // New events wake this thread, but they do not repair the disk: wait for the whole pause.

@@ -10,7 +10,7 @@ use super::{
     persist::Persist,
     selection::{Selection, SnapshotKind},
 };
-use crate::{retention::Retention, topic::Topic};
+use crate::{protocol::HistoryKind, retention::Retention, topic::Topic};
 
 /// Stores the past of the bus. Times are in milliseconds of the monotonic clock of the bus; event numbers only rise.
 pub trait History: Send {
@@ -71,7 +71,7 @@ pub trait History: Send {
     fn crashes(&self) -> &[CrashLoss];
     /// Evicts events that exceed the bounds, in a bounded step.
     fn expire(&mut self, now: u64);
-    /// Returns the next time at which an event may be too old; None if there are no events.
+    /// Returns the next time at which an event may be too old, or a retained event expires; None if there are no events.
     fn next_expiry(&self) -> Option<u64>;
     /// Returns true if the last step has left events that exceed the bounds. Until they are evicted, do not read history.
     fn is_behind(&self) -> bool;
@@ -83,8 +83,8 @@ pub trait History: Send {
     fn totals(&self) -> Totals;
     /// Removes a topic that has nothing in history, so that its key can be reused.
     fn remove_topic(&mut self, topic: TopicKey);
-    /// Returns where history is stored, in one word.
-    fn kind(&self) -> &'static str;
+    /// Returns where history is stored.
+    fn kind(&self) -> HistoryKind;
     /// Returns the interface to its changes, if it is persistent.
     fn persist(&mut self) -> Option<&mut dyn Persist>;
     /// Returns the bounds.

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     limits::{EVICT_MAX, RECLAIM_MAX},
+    protocol::HistoryKind,
     retention::Retention,
     topic::Topic as Name,
 };
@@ -140,7 +141,8 @@ impl History for Memory {
     }
 
     fn next_expiry(&self) -> Option<u64> {
-        self.bounds.next_due()
+        let retained = self.ending.first().map(|(end, _)| self.bounds.end_of_retained(*end));
+        self.bounds.next_due().into_iter().chain(retained).min()
     }
 
     fn is_behind(&self) -> bool {
@@ -178,8 +180,8 @@ impl History for Memory {
         self.bounds.remove_topic(topic);
     }
 
-    fn kind(&self) -> &'static str {
-        if self.dirty.is_some() { "disk" } else { "memory" }
+    fn kind(&self) -> HistoryKind {
+        if self.dirty.is_some() { HistoryKind::Disk } else { HistoryKind::Memory }
     }
 
     fn persist(&mut self) -> Option<&mut dyn Persist> {

@@ -37,7 +37,7 @@ pub(super) fn press<T>(what: &str, daemon: &Daemon, asked: u32, run: impl FnOnce
     })?;
     let memory = (daemon.peak()? - before) / (1 << 20);
     println!("{what}");
-    line("  longest hold of the lock", &millis(quantile(&holds, 100)), "at most 1 ms");
+    line("  longest hold of the lock, in processor time", &millis(quantile(&holds, 100)), "at most 1 ms");
     line("  the same, median of windows of 100 ms", &millis(quantile(&holds, 50)), "at most 1 ms");
     line("  publish of another client, 99th percentile", &millis(quantile(&latencies, 99)), "at most 5 ms");
     line("  memory at most, besides what there was", &format!("{memory} MiB"), &format!("at most {asked} MiB"));

@@ -23,10 +23,15 @@ const EACH: u32 = 160;
 /// The largest event that is accepted by default.
 const LARGE: usize = 256 << 10;
 
+/// Starts a daemon that measures how long the lock is held in processor time.
+fn start(options: &[&str]) -> Result<Daemon> {
+    Daemon::start_with(On::All, options, &[("SSE_BUS_HOLD_CLOCK", "cpu")])
+}
+
 /// Subscribers that do not read, and very many retained events.
 pub(super) fn snapshot() -> Result<()> {
     const STREAMS: u32 = 500;
-    let daemon = Daemon::start(On::All, &["--history-events", "1"])?;
+    let daemon = start(&["--history-events", "1"])?;
     publish_to_each(&daemon, 60_000, r#""data":"x","retain":true"#)?;
     let asked = mebibytes(STREAMS * EACH);
     press("500 unread streams, 60,000 retained events", &daemon, asked, || streams(&daemon, STREAMS, "/events"))
@@ -35,7 +40,7 @@ pub(super) fn snapshot() -> Result<()> {
 /// Subscribers that do not read, and very many topics with losses.
 pub(super) fn losses() -> Result<()> {
     const STREAMS: u32 = 150;
-    let daemon = Daemon::start(On::All, &["--history-events", "1"])?;
+    let daemon = start(&["--history-events", "1"])?;
     for data in [r#""data":"lost""#, r#""data":"kept""#] {
         publish_to_each(&daemon, 90_000, data)?;
     }
@@ -48,7 +53,7 @@ pub(super) fn losses() -> Result<()> {
 /// Subscribers that skip to the newest events, and read less than is published.
 pub(super) fn latest() -> Result<()> {
     const STREAMS: u32 = 64;
-    let daemon = Daemon::start(On::All, &[])?;
+    let daemon = start(&[])?;
     let thousand = event("flood", &"x".repeat(100)).repeat(1000);
     let mut publisher = daemon.publisher()?;
     for _ in 0..50 {
@@ -77,7 +82,7 @@ pub(super) fn latest() -> Result<()> {
 /// Large events to one name that very many streams have.
 pub(super) fn unicast() -> Result<()> {
     const STREAMS: u32 = 1500;
-    let daemon = Daemon::start(On::All, &[])?;
+    let daemon = start(&[])?;
     let _streams = streams(&daemon, STREAMS, "/events/t?client=x")?;
     let large = "x".repeat(LARGE);
     // Events that a stream has taken, and its socket has not accepted, are copies of their own.
@@ -94,10 +99,46 @@ pub(super) fn unicast() -> Result<()> {
     })
 }
 
+/// Small events to one name that as many streams have as a benchmark can open.
+pub(super) fn name() -> Result<()> {
+    const STREAMS: u32 = 10_000;
+    let daemon = start(&[])?;
+    let _streams = streams(&daemon, STREAMS, "/events/t?client=x")?;
+    press("20 small events to a name that 10,000 streams have", &daemon, mebibytes(STREAMS * 2), || {
+        let mut lines = Lines::connect(&daemon)?;
+        for _ in 0..20 {
+            let answer = lines.ask(r#"{"publish":{"topic":"t","data":"x","to":"x"}}"#)?;
+            if !answer.ends_with(r#""subscribers":10000}}"#) {
+                return Err(answer.into());
+            }
+        }
+        Ok(lines)
+    })
+}
+
+/// Events to a topic that very many different filters match.
+pub(super) fn feeds() -> Result<()> {
+    const STREAMS: u32 = 10_000;
+    let daemon = start(&[])?;
+    let _streams: Vec<_> = (0..STREAMS)
+        .map(|n| streams(&daemon, 1, &format!("/events?topic=news&topic=own/{n}")))
+        .collect::<Result<_>>()?;
+    press("20 events to a topic that 10,000 different filters match", &daemon, mebibytes(STREAMS * 2), || {
+        let mut lines = Lines::connect(&daemon)?;
+        for _ in 0..20 {
+            let answer = lines.ask(r#"{"publish":{"topic":"news","data":"x"}}"#)?;
+            if !answer.ends_with(r#""subscribers":10000}}"#) {
+                return Err(answer.into());
+            }
+        }
+        Ok(lines)
+    })
+}
+
 /// Subscribers that do not read a history of large events.
 pub(super) fn past() -> Result<()> {
     const STREAMS: u32 = 1500;
-    let daemon = Daemon::start(On::All, &[])?;
+    let daemon = start(&[])?;
     let mut publisher = daemon.publisher()?;
     for _ in 0..60 {
         publisher.send(&event("large", &"x".repeat(LARGE)))?;
@@ -110,7 +151,7 @@ pub(super) fn past() -> Result<()> {
 
 /// A list of very many topics, which completion requests.
 pub(super) fn topics() -> Result<()> {
-    let daemon = Daemon::start(On::All, &["--history-events", "1"])?;
+    let daemon = start(&["--history-events", "1"])?;
     publish_to_each(&daemon, 99_000, r#""data":"x""#)?;
     press("the list of 99,000 topics, ten times", &daemon, 64, || {
         let mut lines = Lines::connect(&daemon)?;
@@ -131,7 +172,7 @@ pub(super) fn rest() -> Result<()> {
     const ASKED: i64 = 32;
     let state = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let directory = state.path().display().to_string();
-    let daemon = Daemon::start(On::All, &["--history", "disk", "--state-dir", &directory])?;
+    let daemon = start(&["--history", "disk", "--state-dir", &directory])?;
     let before = daemon.resident()?;
     press("8 publishers flood a bus with history on disk for 6 s", &daemon, 512, || {
         let until = Instant::now() + FLOOD;
@@ -173,7 +214,7 @@ pub(super) fn strangers() -> Result<()> {
     if !made.status.success() {
         return Err(String::from_utf8_lossy(&made.stderr).into());
     }
-    let daemon = Daemon::start(On::All, &["--listen", "0.0.0.0:0", "--insecure", "--state-dir", &directory])?;
+    let daemon = start(&["--listen", "0.0.0.0:0", "--insecure", "--state-dir", &directory])?;
     let urls = daemon.publisher()?.status()?["urls"].clone();
     let exposed: SocketAddr =
         urls[1].as_str().and_then(|url| url.strip_prefix("http://")).unwrap_or_default().parse()?;

@@ -110,10 +110,16 @@ impl Drop for Daemon {
 impl Daemon {
     /// Starts a daemon and waits until it answers.
     pub fn start(on: On, options: &[&str]) -> Result<Daemon> {
+        Daemon::start_with(on, options, &[])
+    }
+
+    /// The same, with variables in its environment.
+    pub fn start_with(on: On, options: &[&str], environment: &[(&str, &str)]) -> Result<Daemon> {
         let folder = tempfile::tempdir()?;
         let socket = folder.path().join("bus.sock");
         let mut command = Command::new(program("sse-busd"));
         command.args(["--no-config", "--listen", "127.0.0.1:0", "--log", "error", "--socket"]).arg(&socket);
+        command.envs(environment.iter().copied());
         command.args(options).stdin(Stdio::null()).stdout(Stdio::null());
         // The child inherits where this thread may run.
         let (all, usual) = (processors(), sched_getaffinity(None)?);

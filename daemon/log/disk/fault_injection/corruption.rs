@@ -134,7 +134,7 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
     let (mut files, recovered) = match disk.open() {
         Ok(opened) => opened,
         Err(why) => {
-            assert!(why.contains("--state-dir") && disk.set_aside() == 0, "{why}");
+            assert!(why.to_string().contains("--state-dir") && disk.set_aside() == 0, "{why}");
             counts.refused += 1;
             return;
         }

@@ -15,9 +15,10 @@ use tempfile::TempDir;
 
 use super::{
     super::{
+        error::{NameError, OpenError},
         files::Files,
         recovery::Recovered,
-        storage::{Message, Storage, wal_path},
+        storage::{Storage, wal_path},
     },
     image::{Change, Image, resize},
     support::{Random, epoch},
@@ -95,7 +96,7 @@ impl Disk {
     }
 
     /// Opens the files as the daemon does.
-    pub(super) fn open(&self) -> Result<(Files, Option<Recovered>), String> {
+    pub(super) fn open(&self) -> Result<(Files, Option<Recovered>), OpenError> {
         Files::open_on(Box::new(self.files.clone()), &self.files.path, epoch())
     }
 
@@ -234,12 +235,12 @@ impl Storage for SimulatedFiles {
         Ok(Box::new(Bytes { before: self.wal.cuts.load(Ordering::Relaxed), ..self.wal.clone() }))
     }
 
-    fn check_database(&self) -> Result<(), Message> {
-        if self.path.exists() { Ok(()) } else { Err("history.redb was removed".into()) }
+    fn check_database(&self) -> Result<(), NameError> {
+        if self.path.exists() { Ok(()) } else { Err(NameError::Removed(self.path.clone())) }
     }
 
-    fn check_wal(&self) -> Result<(), Message> {
-        if wal_path(&self.path).exists() { Ok(()) } else { Err("history.tail was removed".into()) }
+    fn check_wal(&self) -> Result<(), NameError> {
+        if wal_path(&self.path).exists() { Ok(()) } else { Err(NameError::Removed(wal_path(&self.path))) }
     }
 }
 

@@ -75,7 +75,7 @@ fn a_removed_database_fails_the_write_and_is_then_rewritten_completely() {
             if also_the_wal {
                 disk.remove_wal();
             }
-            let why = files.write().unwrap_err();
+            let why = files.write().unwrap_err().to_string();
             assert!(why.contains("was removed"), "{why}");
             files.write().unwrap();
             write(&mut files, 4, 10);
@@ -85,21 +85,33 @@ fn a_removed_database_fails_the_write_and_is_then_rewritten_completely() {
     }
 }
 
-#[test]
-fn a_removed_write_ahead_file_fails_the_write_and_its_batches_go_into_the_database() {
+/// Writes while the write-ahead file fails, and returns the error. Its batches go into the database, and later ones into a new
+/// write-ahead file.
+fn write_with_failing_wal(fail: impl Fn(&Disk)) -> String {
     let disk = Disk::holding(Default::default());
     let (mut files, _) = disk.open().unwrap();
     write(&mut files, 1, 10);
-    disk.remove_wal();
+    fail(&disk);
     files.add(batch(2, 10), 2, Next::More);
     let why = files.write().unwrap_err();
-    assert!(why.contains("history.tail was removed"), "{why}");
     files.write().unwrap();
     assert!(files.is_checkpointed());
     write(&mut files, 3, 10);
     assert!(!files.is_checkpointed(), "it is in the write-ahead file");
     drop(files);
     assert_eq!(numbers(&disk.open().unwrap()), [1, 2, 3]);
+    why.to_string()
+}
+
+#[test]
+fn a_removed_write_ahead_file_fails_the_write_and_its_batches_go_into_the_database() {
+    let why = write_with_failing_wal(Disk::remove_wal);
+    assert!(why.contains("history.tail was removed"), "{why}");
+}
+
+#[test]
+fn a_write_ahead_file_with_an_invalid_handle_is_reopened() {
+    write_with_failing_wal(Disk::cut_off_wal);
 }
 
 #[test]
@@ -142,22 +154,6 @@ fn writes_dropped_by_a_failed_sync_are_written_again_before_they_are_confirmed()
         }
     }
     assert!(dropped >= 60, "{dropped} times a sync failed");
-}
-
-#[test]
-fn a_write_ahead_file_with_an_invalid_handle_is_reopened() {
-    let disk = Disk::holding(Default::default());
-    let (mut files, _) = disk.open().unwrap();
-    write(&mut files, 1, 10);
-    disk.cut_off_wal();
-    files.add(batch(2, 10), 2, Next::More);
-    files.write().unwrap_err();
-    files.write().unwrap();
-    assert!(files.is_checkpointed());
-    write(&mut files, 3, 10);
-    assert!(!files.is_checkpointed(), "it is in the write-ahead file");
-    drop(files);
-    assert_eq!(numbers(&disk.open().unwrap()), [1, 2, 3]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The TCP addresses on which the daemon listens: one address, or both loopback addresses.
 //!
-//! It depends on no other file of the daemon: `sse-busctl service` accepts the same addresses.
+//! The configuration of the daemon and `sse-busctl service` accept the same addresses.
 
 use std::{
     fmt, io,
@@ -9,11 +9,14 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use sse_bus::endpoint::DEFAULT_PORT;
+
+/// SSE on a telephone keypad.
+const PORT: u16 = 7733;
 
 /// An address, or both loopback addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Listen {
+pub enum Listen {
+    /// One address.
     Address(SocketAddr),
     /// `localhost:PORT`: `127.0.0.1`, and `[::1]` where there is IPv6. Programs try either first, and where only one is
     /// served another user could take the other.
@@ -22,10 +25,10 @@ pub(crate) enum Listen {
 
 impl Listen {
     /// The default.
-    pub(crate) const USUAL: Listen = Listen::Localhost(DEFAULT_PORT);
+    pub const USUAL: Listen = Listen::Localhost(PORT);
 
     /// Returns its addresses on this machine.
-    pub(crate) fn addresses(self) -> Vec<SocketAddr> {
+    pub fn addresses(self) -> Vec<SocketAddr> {
         match self {
             Listen::Address(address) => vec![address],
             Listen::Localhost(port) => {
@@ -36,7 +39,7 @@ impl Listen {
     }
 
     /// Returns all addresses of a list, each once.
-    pub(crate) fn all(list: &[Listen]) -> Vec<SocketAddr> {
+    pub fn all(list: &[Listen]) -> Vec<SocketAddr> {
         let mut all = Vec::new();
         for address in list.iter().flat_map(|listen| listen.addresses()) {
             if address.port() == 0 || !all.contains(&address) {
@@ -64,18 +67,21 @@ const NO_FAMILY: i32 = 10047;
 #[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
 const NO_FAMILY: i32 = 47;
 
-impl FromStr for Listen {
-    type Err = String;
+/// The text is not a [`Listen`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write an address and a port, such as 127.0.0.1:7733 or [::1]:7733, or localhost:7733 for both")]
+pub struct InvalidListen;
 
-    fn from_str(text: &str) -> Result<Listen, String> {
+impl FromStr for Listen {
+    type Err = InvalidListen;
+
+    fn from_str(text: &str) -> Result<Listen, InvalidListen> {
         let port = text.rsplit_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("localhost"));
         match port {
             Some((_, port)) => port.parse().ok().map(Listen::Localhost),
             None => text.parse().ok().map(Listen::Address),
         }
-        .ok_or_else(|| {
-            "write an address and a port, such as 127.0.0.1:7733 or [::1]:7733, or localhost:7733 for both".into()
-        })
+        .ok_or(InvalidListen)
     }
 }
 
@@ -89,7 +95,7 @@ impl fmt::Display for Listen {
 }
 
 /// Serializes a list as in the configuration file: one on its own, or several in brackets.
-pub(crate) fn serialize<S: Serializer>(list: &[Listen], serializer: S) -> Result<S::Ok, S::Error> {
+pub fn serialize<S: Serializer>(list: &[Listen], serializer: S) -> Result<S::Ok, S::Error> {
     let texts: Vec<String> = list.iter().map(ToString::to_string).collect();
     match &texts[..] {
         [one] => one.serialize(serializer),
@@ -98,7 +104,7 @@ pub(crate) fn serialize<S: Serializer>(list: &[Listen], serializer: S) -> Result
 }
 
 /// Deserializes a list, which must not be empty.
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Listen>, D::Error> {
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Listen>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Written {
@@ -126,7 +132,7 @@ mod tests {
         for text in
             ["", "localhost", "localhost:", "localhost:65536", "example:80", "7733", ":7733", "::1:7733", "127.0.0.1"]
         {
-            assert!(text.parse::<Listen>().unwrap_err().contains("localhost:7733"), "{text}");
+            assert!(text.parse::<Listen>().unwrap_err().to_string().contains("localhost:7733"), "{text}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The command line of `sse-busd`, and the environment variables with the same meaning.
 //!
-//! It depends on no file of the daemon but `listen`, so that other programs can generate man pages from it.
+//! They are here and not in the daemon, so that `sse-busctl man` can generate the daemon's man page from them.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -16,28 +16,28 @@ use crate::listen::Listen;
 #[command(after_help = "Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.\n\
     Logs go to stderr. SIGTERM and SIGINT end all streams cleanly, then the daemon.\n\
     SIGHUP makes it read its configuration again; no stream ends for it.")]
-pub(crate) struct Flags {
+pub struct Flags {
     #[command(flatten)]
-    pub(crate) settings: Settings,
+    pub settings: Settings,
     /// Configuration file [default: config.toml in the user's configuration directory]
     #[arg(long, value_name = "FILE", env = "SSE_BUS_CONFIG", conflicts_with = "no_config")]
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// Read no configuration file
     #[arg(long, env = "SSE_BUS_NO_CONFIG", value_parser = BoolishValueParser::new())]
-    pub(crate) no_config: bool,
+    pub no_config: bool,
     /// Check flags and configuration, report what is wrong, and exit; --check=json reports for programs
     #[arg(long, value_name = "FORMAT", env = "SSE_BUS_CHECK", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "text", hide_possible_values = true)]
-    pub(crate) check: Option<Check>,
+    pub check: Option<Check>,
     /// Print a configuration file with every key, its purpose and its default, and exit
     #[arg(long)]
-    pub(crate) print_config: bool,
+    pub print_config: bool,
 }
 
 /// Settings of flags, environment and file; the file's keys are the flags' names with `_`.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Settings {
+pub struct Settings {
     #[arg(
         long,
         help = "Address and port for browsers, or localhost:PORT for both loopback addresses; beyond loopback only with \
@@ -47,38 +47,38 @@ pub(crate) struct Settings {
         value_delimiter = ','
     )]
     #[serde(with = "crate::listen")]
-    pub(crate) listen: Vec<Listen>,
+    pub listen: Vec<Listen>,
     /// The local socket, or the pipe on Windows [default: in the user's runtime directory]
     #[arg(long, value_name = "PATH", env = "SSE_BUS_SOCKET")]
     #[serde(serialize_with = "path")]
-    pub(crate) socket: Option<PathBuf>,
+    pub socket: Option<PathBuf>,
     /// Directory for files that outlive the daemon: tokens, history on disk [default: in the user's state directory]
     #[arg(long, value_name = "DIR", env = "SSE_BUS_STATE_DIR")]
     #[serde(serialize_with = "path")]
-    pub(crate) state_dir: Option<PathBuf>,
+    pub state_dir: Option<PathBuf>,
     /// Directory of web pages of your own, served at /pages/ with the origin of the bus [default: none]
     #[arg(long, value_name = "DIR", env = "SSE_BUS_PAGES")]
     #[serde(serialize_with = "path")]
-    pub(crate) pages: Option<PathBuf>,
+    pub pages: Option<PathBuf>,
     /// Where history is kept [default: memory]
     #[arg(long, value_name = "WHERE", env = "SSE_BUS_HISTORY")]
-    pub(crate) history: Option<HistoryKind>,
+    pub history: Option<HistoryKind>,
     /// Events of history that each topic keeps [default: 10000]
     #[arg(long, value_name = "N", env = "SSE_BUS_HISTORY_EVENTS")]
-    pub(crate) history_events: Option<usize>,
+    pub history_events: Option<usize>,
     /// Bytes of history that each topic keeps, such as 16MiB [default: 16MiB]
     #[arg(long, value_name = "SIZE", env = "SSE_BUS_HISTORY_BYTES")]
     #[serde(serialize_with = "size")]
-    pub(crate) history_bytes: Option<ByteSize>,
+    pub history_bytes: Option<ByteSize>,
     /// How long history is kept, such as 24h [default: 24h]
     #[arg(long, value_name = "DUR", env = "SSE_BUS_HISTORY_AGE", value_parser = humantime::parse_duration)]
     #[serde(with = "duration")]
-    pub(crate) history_age: Option<Duration>,
+    pub history_age: Option<Duration>,
     /// Bytes of history that all topics keep together [default: 64MiB in memory, 256MiB on
     /// disk, or four topics full]
     #[arg(long, value_name = "SIZE", env = "SSE_BUS_HISTORY_BUDGET")]
     #[serde(serialize_with = "size")]
-    pub(crate) history_budget: Option<ByteSize>,
+    pub history_budget: Option<ByteSize>,
     #[arg(
         long,
         help = "Also serve pages of this origin, such as http://localhost:3000; may be repeated",
@@ -86,7 +86,7 @@ pub(crate) struct Settings {
         env = "SSE_BUS_ALLOW_ORIGIN",
         value_delimiter = ','
     )]
-    pub(crate) allow_origin: Vec<String>,
+    pub allow_origin: Vec<String>,
     #[arg(
         long,
         help = "Another name by which clients reach this port, such as bus.example or bus.example:443; may be repeated",
@@ -94,7 +94,7 @@ pub(crate) struct Settings {
         env = "SSE_BUS_ALLOW_HOST",
         value_delimiter = ','
     )]
-    pub(crate) allow_host: Vec<String>,
+    pub allow_host: Vec<String>,
     #[arg(
         long,
         help = "Also allow processes of the user with this ID on the local socket; may be repeated",
@@ -102,7 +102,7 @@ pub(crate) struct Settings {
         env = "SSE_BUS_ALLOW_UID",
         value_delimiter = ','
     )]
-    pub(crate) allow_uid: Vec<u32>,
+    pub allow_uid: Vec<u32>,
     #[arg(
         long,
         help = "Also allow processes whose effective group has this ID on the local socket; may be repeated",
@@ -110,29 +110,29 @@ pub(crate) struct Settings {
         env = "SSE_BUS_ALLOW_GID",
         value_delimiter = ','
     )]
-    pub(crate) allow_gid: Vec<u32>,
+    pub allow_gid: Vec<u32>,
     /// Serve other machines without TLS: tokens and events can be read on the way
     #[arg(long, env = "SSE_BUS_INSECURE", value_parser = BoolishValueParser::new())]
-    pub(crate) insecure: bool,
+    pub insecure: bool,
     /// Serve HTTPS: PEM file with the certificate and its chain; needs --tls-key
     #[arg(long, value_name = "FILE", env = "SSE_BUS_TLS_CERT")]
     #[serde(serialize_with = "path")]
-    pub(crate) tls_cert: Option<PathBuf>,
+    pub tls_cert: Option<PathBuf>,
     /// PEM file with the certificate's private key
     #[arg(long, value_name = "FILE", env = "SSE_BUS_TLS_KEY")]
     #[serde(serialize_with = "path")]
-    pub(crate) tls_key: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
     /// What is logged: error, warn, info, debug, trace, or a filter by module [default: info]
     #[arg(long, value_name = "LEVEL", env = "SSE_BUS_LOG")]
-    pub(crate) log: Option<String>,
+    pub log: Option<String>,
     /// Format of the log [default: text]
     #[arg(long, value_name = "FORMAT", env = "SSE_BUS_LOG_FORMAT")]
-    pub(crate) log_format: Option<LogFormat>,
+    pub log_format: Option<LogFormat>,
 }
 
 /// The format of the result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Check {
+pub enum Check {
     /// Text for people. The environment variable accepts a truth value, too.
     #[value(aliases = ["1", "true", "yes", "on", "y", "t"])]
     Text,
@@ -145,7 +145,7 @@ pub(crate) enum Check {
 /// Where history is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum HistoryKind {
+pub enum HistoryKind {
     Memory,
     Disk,
 }
@@ -153,23 +153,23 @@ pub(crate) enum HistoryKind {
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
+pub enum LogFormat {
     Text,
     Json,
 }
 
 /// Durations in text, such as `24h`.
-pub(crate) mod duration {
+pub mod duration {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
     #[expect(clippy::ref_option, reason = "serde requires this signature")]
-    pub(crate) fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         value.map(|value| humantime::format_duration(value).to_string()).serialize(serializer)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_duration(&text).map(Some).map_err(de::Error::custom)
     }
@@ -177,7 +177,7 @@ pub(crate) mod duration {
 
 /// Serializes a size exactly, in the largest unit that divides it.
 #[expect(clippy::ref_option, reason = "serde requires this signature")]
-pub(crate) fn size<S: serde::Serializer>(value: &Option<ByteSize>, serializer: S) -> Result<S::Ok, S::Error> {
+pub fn size<S: serde::Serializer>(value: &Option<ByteSize>, serializer: S) -> Result<S::Ok, S::Error> {
     let text = value.map(|ByteSize(bytes)| match bytes {
         0 => "0".to_owned(),
         _ if bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
