@@ -95,8 +95,8 @@ impl Config {
     /// Returns every mistake in the file, or the first one of flags, environment and the values of the file.
     pub(crate) fn read(given: &Given, inherited: InheritedSockets) -> Result<Config, ConfigError> {
         let flags = &given.flags;
-        let named = flags.config.clone().map(expand_home);
-        let path = if flags.no_config { None } else { named.or_else(default_file) };
+        let given_path = flags.config.clone().map(expand_home);
+        let path = if flags.no_config { None } else { given_path.or_else(default_file) };
         let file = path.as_deref().map_or_else(|| Ok(File::default()), File::read)?;
         let command = Given::command();
         let sources = Sources::new(&command, &given.matches, path.as_deref(), &file, &inherited);
@@ -131,13 +131,8 @@ impl Config {
             None => state_dir()
                 .map_err(|e| ConfigError::new(format!("there is no state directory: {e}; set --state-dir")))?,
         };
-        let endpoint = match inherited.ipc.clone().or_else(|| wanted_socket.clone()) {
-            Some(path) => Endpoint::at(path),
-            None => {
-                Endpoint::find().map_err(|e| ConfigError::new(format!("there is no path for the local socket: {e}")))?
-            }
-        };
-        endpoint.check_path().map_err(|e| wrong("socket", format!("socket: {e}")))?;
+        let endpoint = endpoint(inherited.ipc.clone().or_else(|| wanted_socket.clone()))
+            .map_err(|e| wrong("socket", format!("there is no path for the local socket: {e}")))?;
         let pages = flags.pages.or(file.pages).map(expand_home).map(absolute);
         let topic_bytes = flags.history_bytes.or(file.history_bytes).unwrap_or(ByteSize(usual.bytes as u64));
         let budget = (usual.budget as u64).max(topic_bytes.0.saturating_mul(4));
@@ -174,16 +169,7 @@ impl Config {
             budget: settings.history_budget.map_or(usual.budget, |size| size.0 as usize),
             rules: topics.iter().map(TopicTable::rule).collect(),
         };
-        let tls = match (&settings.tls_cert, &settings.tls_key) {
-            (None, None) => None,
-            (Some(cert), Some(key)) => Some(Tls::read(cert, key).map_err(|e| wrong("tls_cert", e.to_string()))?),
-            (Some(cert), None) => {
-                return Err(wrong("tls_cert", lonely("tls_cert", cert, "the certificate's private key", "tls-key")));
-            }
-            (None, Some(key)) => {
-                return Err(wrong("tls_key", lonely("tls_key", key, "the key's certificate", "tls-cert")));
-            }
-        };
+        let tls = tls(&settings).map_err(|(key, what)| wrong(key, what))?;
         for address in Listen::all(&listen).into_iter().filter(|address| !address.ip().is_loopback()) {
             exposure::check_address(address, &state_dir, tls.is_some() || settings.insecure)
                 .map_err(|e| wrong("listen", e.to_string()))?;
@@ -286,6 +272,23 @@ fn default_file() -> Option<PathBuf> {
 /// Returns the absolute path of a directory: other programs have other working directories.
 fn absolute(directory: PathBuf) -> PathBuf {
     std::path::absolute(&directory).unwrap_or(directory)
+}
+
+/// Returns the endpoint at a path, or the default one. A path that is too long for a socket is an error.
+fn endpoint(path: Option<PathBuf>) -> std::io::Result<Endpoint> {
+    let endpoint = path.map_or_else(Endpoint::find, |path| Ok(Endpoint::at(path)))?;
+    endpoint.check_path()?;
+    Ok(endpoint)
+}
+
+/// Reads the certificate and its key, if they are configured. An error contains the key of the configuration.
+fn tls(settings: &Settings) -> Result<Option<Tls>, (&'static str, String)> {
+    match (&settings.tls_cert, &settings.tls_key) {
+        (None, None) => Ok(None),
+        (Some(cert), Some(key)) => Tls::read(cert, key).map(Some).map_err(|e| ("tls_cert", e.to_string())),
+        (Some(cert), None) => Err(("tls_cert", lonely("tls_cert", cert, "the certificate's private key", "tls-key"))),
+        (None, Some(key)) => Err(("tls_key", lonely("tls_key", key, "the key's certificate", "tls-cert"))),
+    }
 }
 
 /// Returns the mistake of naming one of the two files of TLS without the other.

@@ -94,8 +94,8 @@ fn with_headers(mut response: Response) -> Response {
 fn find(directory: &Path, path: &str) -> io::Result<Found> {
     let hidden = || io::Error::new(io::ErrorKind::NotFound, "the path is not one of a page");
     // On Windows a colon names a drive, or another stream of a file.
-    let is_plain =
-        |part: &str| !part.starts_with('.') && !part.contains(['\\', '\0']) && !(cfg!(windows) && part.contains(':'));
+    let is_stream = |part: &str| cfg!(windows) && part.contains(':');
+    let is_plain = |part: &str| !(part.starts_with('.') || part.contains(['\\', '\0']) || is_stream(part));
     let is_directory = path.ends_with('/');
     let path = path.trim_start_matches('/');
     if !path.split('/').all(is_plain) {

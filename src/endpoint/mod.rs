@@ -59,9 +59,9 @@ pub enum PathSource {
     Port,
 }
 
+#[cfg(all(unix, feature = "client"))]
 impl PathSource {
     /// Returns true if nobody chose the path, so that a client may look for the daemon elsewhere.
-    #[cfg(unix)]
     fn is_default(self) -> bool {
         matches!(self, PathSource::RuntimeVariable | PathSource::RuntimeDirectory | PathSource::StateDirectory)
     }
