@@ -4,7 +4,8 @@ use sse_bus::{Client, protocol::ClientInfo};
 
 use crate::{
     exit::Failure,
-    output::{Output, number, text},
+    output::Output,
+    table::{number, text},
     units::ago,
 };
 
@@ -12,15 +13,15 @@ pub(crate) async fn run(client: &mut Client, output: &Output) -> Result<(), Fail
     let clients = client.clients().await?;
     let columns = [
         text("ID"),
-        text("NAME"),
-        text("ROLE"),
-        text("VIA"),
-        text("PEER"),
-        text("FILTERS"),
-        text("CONNECTED"),
-        number("EVENTS"),
-        number("LAG"),
-        number("GAPS"),
+        text("NAME").shrinking(),
+        text("ROLE").dropped(4),
+        text("VIA").dropped(7),
+        text("PEER").shrinking().dropped(2),
+        text("FILTERS").shrinking(),
+        text("CONNECTED").dropped(5),
+        number("EVENTS").dropped(1),
+        number("LAG").dropped(3),
+        number("GAPS").dropped(6),
     ];
     output.list(
         &clients,

@@ -3,14 +3,13 @@
 //! The script makes the shell run `sse-busctl` with [`VARIABLE`] set and the words of the command line, so that the
 //! completions always match the installed program.
 
-use clap::CommandFactory as _;
 use clap_complete::{
     CompleteEnv,
     env::{Bash, EnvCompleter, Fish, Powershell, Zsh},
 };
 
 use crate::{
-    cli::{self, Cli, Shell},
+    cli::{self, Shell},
     exit::Failure,
     output::Output,
 };
@@ -20,7 +19,7 @@ const VARIABLE: &str = "SSE_BUS_COMPLETE";
 
 /// Prints completions and ends the process, if the shell requests them.
 pub(crate) fn answer() {
-    CompleteEnv::with_factory(Cli::command).var(VARIABLE).complete();
+    CompleteEnv::with_factory(cli::command).var(VARIABLE).complete();
 }
 
 pub(crate) fn run(output: &Output, options: &cli::Completions) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ use sse_bus::{
 use crate::{
     cli::Format,
     output::Output,
+    times::Times,
     units::count,
     visible::{visible, visible_lines},
 };
@@ -21,28 +22,29 @@ const BATCH: usize = 64 << 10;
 /// Prints events in one format.
 pub(crate) struct Printer<'a> {
     output: &'a Output,
-    /// `None` is text for people.
-    format: Option<Format>,
+    format: Format,
+    times: Times,
     buffer: Vec<u8>,
 }
 
 impl<'a> Printer<'a> {
-    pub(crate) fn new(output: &'a Output, requested: Option<Format>) -> Printer<'a> {
-        let format = requested.or((!output.people()).then_some(Format::Json));
-        Printer { output, format, buffer: Vec::new() }
+    /// Returns a printer in the requested format: by default text for people, JSON for programs.
+    pub(crate) fn new(output: &'a Output, times: Times) -> Printer<'a> {
+        let format = output.format.unwrap_or(if output.people() { Format::Text } else { Format::Json });
+        Printer { output, format, times, buffer: Vec::new() }
     }
 
     /// Buffers an event, and writes if the batch is full.
     pub(crate) fn print(&mut self, event: &EventMessage) -> io::Result<()> {
         match self.format {
-            None => self.for_people(event),
-            Some(Format::Data) => {
+            Format::Text => self.for_people(event),
+            Format::Data => {
                 let data = if self.output.terminal { visible_lines(&event.data) } else { event.data.as_str().into() };
                 self.buffer.extend_from_slice(data.as_bytes());
                 self.buffer.push(b'\n');
             }
-            Some(Format::Json) => self.output.encode(event, &mut self.buffer),
-            Some(Format::Sse) => {
+            Format::Json => self.output.encode(event, &mut self.buffer),
+            Format::Sse => {
                 let begin = self.buffer.len();
                 sse::encode(event.id, event.event_type.as_deref(), &event.data, &mut self.buffer);
                 if self.output.terminal {
@@ -57,7 +59,7 @@ impl<'a> Printer<'a> {
 
     /// Reports a gap: on stderr if the format has only data, otherwise as an event.
     pub(crate) fn gap(&mut self, gap: &Gap, id: EventId, time: u64) -> io::Result<()> {
-        if matches!(self.format, None | Some(Format::Data)) {
+        if matches!(self.format, Format::Text | Format::Data) {
             self.flush()?;
             warn_of_gap(gap);
             return Ok(());
@@ -80,10 +82,10 @@ impl<'a> Printer<'a> {
         written
     }
 
-    /// Buffers the topic, the type if there is one, and the data, with its further lines indented.
+    /// Buffers the time, the topic, the type if there is one, and the data, with its further lines indented.
     fn for_people(&mut self, event: &EventMessage) {
         let (bold, dim, plain) = if self.output.colour { ("\x1b[1m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
-        let mut line = format!("{bold}{}{plain}", visible(&event.topic));
+        let mut line = format!("{dim}{}{plain}  {bold}{}{plain}", self.times.format(event.time), visible(&event.topic));
         if let Some(event_type) = &event.event_type {
             line.extend([" ", dim, "[", &visible(event_type), "]", plain]);
         }
@@ -105,13 +107,14 @@ pub(crate) fn warn_of_gap(gap: &Gap) {
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
     use sse_bus::Headers;
 
     use super::*;
 
-    fn printed(format: Option<Format>, people: bool) -> String {
-        let output = Output::plain(people);
-        let mut printer = Printer::new(&output, format);
+    fn printed(format: Option<Format>, terminal: bool) -> String {
+        let output = Output::plain(terminal, format);
+        let mut printer = Printer::new(&output, Times::Zone(TimeZone::UTC));
         let mut event = EventMessage::new("k-7".parse::<EventId>().unwrap(), "build/web", "ok\n\x1b[2J", 5);
         event.event_type = Some("done".into());
         event.headers = Headers::parse([("Key", "7")]).unwrap();
@@ -121,13 +124,16 @@ mod tests {
 
     #[test]
     fn each_format_is_printed_with_visible_characters_on_a_terminal() {
-        assert_eq!(printed(None, true), "build/web [done]  ok\n    \u{241b}[2J\n");
+        let text = "1970-01-01 00:00:00Z  build/web [done]  ok\n    \u{241b}[2J\n";
+        assert_eq!(printed(None, true), text);
+        assert_eq!(printed(Some(Format::Text), false), text);
         assert_eq!(printed(Some(Format::Data), true), "ok\n\u{241b}[2J\n");
         assert_eq!(printed(Some(Format::Sse), true), "id: k-7\nevent: done\ndata: ok\ndata: \u{241b}[2J\n\n");
         assert_eq!(printed(Some(Format::Data), false), "ok\n\x1b[2J\n");
         let json =
             r#"{"id":"k-7","topic":"build/web","type":"done","time":5,"headers":{"key":"7"},"data":"ok\n\u001b[2J"}"#;
         assert_eq!(printed(None, false), format!("{json}\n"));
+        assert_eq!(printed(Some(Format::Json), true), format!("{json}\n"));
         assert_eq!(printed(Some(Format::Sse), false), "id: k-7\nevent: done\ndata: ok\ndata: \x1b[2J\n\n");
     }
 }

@@ -17,7 +17,7 @@ pub(crate) async fn run(client: &mut Client, output: &Output, options: Kick) -> 
     match client.kick(&options.client).await {
         Ok(0) => Err(unknown()),
         Ok(connections) => {
-            output.print(
+            output.confirm(
                 || format!("closed {} of {name}", count(connections, "connection")),
                 &serde_json::json!({ "client": options.client, "connections": connections }),
             )?;

@@ -1,13 +1,14 @@
 //! `sse-busctl`: the command line of the bus.
 //!
-//! Payloads go to stdout, everything else to stderr. On a terminal output is for people; otherwise, or with `--json`,
-//! it is one JSON value per line. An error message is one line with the error, its object and what to do about it.
+//! Payloads go to stdout, everything else to stderr. On a terminal output is for people, otherwise it is one JSON value
+//! per line; `--format` chooses. An error message is one line with the error, its object and what to do about it.
 
 mod bench;
 mod check_report;
 mod cli;
 mod clients;
 mod completions;
+mod daemon_program;
 mod doctor;
 mod exec;
 mod exit;
@@ -23,6 +24,8 @@ mod service;
 mod signals;
 mod status;
 mod subscribe;
+mod table;
+mod times;
 mod token;
 mod topics;
 mod units;
@@ -72,17 +75,17 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(path) => Endpoint::at(expand_home(path)),
         None => Endpoint::find().map_err(|e| Failure::new(Exit::NoDaemon, e.to_string()))?,
     };
-    let output = Output::new(cli.json);
+    let output = Output::new(cli.format, cli.quiet);
     match cli.action {
         Action::Publish(options) => publish::run(&endpoint, &output, *options).await,
         Action::Subscribe(options) => subscribe::run(&endpoint, &output, options).await,
         Action::Send(options) => send::run(&endpoint, &output, options).await,
         Action::Clients => clients::run(&mut Client::connect(&endpoint).await?, &output).await,
-        Action::Topics => topics::run(&mut Client::connect(&endpoint).await?, &output).await,
+        Action::Topics(options) => topics::run(&mut Client::connect(&endpoint).await?, &output, options).await,
         Action::Status(options) => status::run(&mut Client::connect(&endpoint).await?, &output, options).await,
         Action::Kick(options) => kick::run(&mut Client::connect(&endpoint).await?, &output, options).await,
         Action::History(options) => history::run(&endpoint, &output, options).await,
-        Action::Bench(options) => bench::run(&endpoint, &output, options).await,
+        Action::Bench(options) => bench::run(&output, options).await,
         Action::Token(options) => token::run(&endpoint, &output, options).await,
         Action::InitPage(options) => init_page::run(&mut Client::connect(&endpoint).await?, &output, &options).await,
         Action::Url(options) => url::run(&mut Client::connect(&endpoint).await?, &output, options).await,
@@ -90,5 +93,13 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Action::Doctor(options) => doctor::run(endpoint, given.is_some(), &output, options).await,
         Action::Completions(options) => completions::run(&output, &options),
         Action::Man(options) => man::run(&options),
+        Action::Version => version(&output),
     }
+}
+
+/// Prints the version of this program.
+fn version(output: &Output) -> Result<(), Failure> {
+    let version = env!("SSE_BUS_VERSION");
+    output.line(&format!("sse-busctl {version}"), &serde_json::json!({ "version": version }))?;
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Output on stdout: tables and sentences on a terminal, otherwise one JSON value per line.
+//! Output on stdout: tables and sentences on a terminal or with `--format text`, otherwise one JSON value per line.
 //!
 //! Text from other users (names, data) is printed to a terminal only with hidden characters made visible.
 
@@ -7,10 +7,14 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
+use terminal_size::{Width, terminal_size_of};
 
-use crate::visible::{escape, is_hidden, replaced, visible};
+use crate::{
+    cli::Format,
+    table::{Column, render},
+    visible::{escape, is_hidden, replaced, visible},
+};
 
 /// The style of output.
 pub(crate) struct Output {
@@ -18,26 +22,32 @@ pub(crate) struct Output {
     pub(crate) terminal: bool,
     /// ANSI colours are allowed.
     pub(crate) colour: bool,
-    /// The user requested JSON with `--json`.
-    json: bool,
+    /// The format that the user requested.
+    pub(crate) format: Option<Format>,
+    /// Confirmations and notices are left out.
+    is_quiet: bool,
+    /// The columns in which text is shown, if they are limited.
+    pub(crate) width: Option<usize>,
 }
 
 impl Output {
-    pub(crate) fn new(json: bool) -> Output {
+    pub(crate) fn new(format: Option<Format>, is_quiet: bool) -> Output {
         let terminal = io::stdout().is_terminal();
         let refused = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Output { terminal, colour: terminal && !json && !dumb && !refused("NO_COLOR"), json }
+        let is_text = format.is_none_or(|format| format == Format::Text);
+        let colour = terminal && is_text && !dumb && !refused("NO_COLOR");
+        Output { terminal, colour, format, is_quiet, width: width() }
     }
 
     #[cfg(test)]
-    pub(crate) fn plain(people: bool) -> Output {
-        Output { terminal: people, colour: false, json: false }
+    pub(crate) fn plain(people: bool, format: Option<Format>) -> Output {
+        Output { terminal: people, colour: false, format, is_quiet: false, width: None }
     }
 
-    /// Returns true if output is for people: on a terminal and without `--json`.
+    /// Returns true if output is for people: with `--format text`, or on a terminal without `--format` and `--json`.
     pub(crate) fn people(&self) -> bool {
-        self.terminal && !self.json
+        self.format.map_or(self.terminal, |format| format == Format::Text)
     }
 
     /// Writes bytes to stdout unchanged.
@@ -60,6 +70,25 @@ impl Output {
         self.write(&line)
     }
 
+    /// Writes a sentence for people, or a JSON line, unless the user wants no confirmations.
+    pub(crate) fn confirm<T: Serialize>(&self, sentence: impl FnOnce() -> String, value: &T) -> io::Result<()> {
+        if self.is_quiet { Ok(()) } else { self.print(sentence, value) }
+    }
+
+    /// Writes a sentence to a terminal at stderr, unless the user wants no notices.
+    pub(crate) fn notice(&self, sentence: impl FnOnce() -> String) {
+        if !self.is_quiet && io::stderr().is_terminal() {
+            eprintln!("sse-busctl: {}", visible(&sentence()));
+        }
+    }
+
+    /// Writes a sentence to stderr, unless the user wants no notices.
+    pub(crate) fn warn(&self, sentence: &str) {
+        if !self.is_quiet {
+            eprintln!("sse-busctl: {sentence}");
+        }
+    }
+
     /// Appends a JSON line. On a terminal hidden characters are escaped, which keeps the value the same.
     pub(crate) fn encode<T: Serialize>(&self, value: &T, out: &mut Vec<u8>) {
         let begin = out.len();
@@ -73,10 +102,10 @@ impl Output {
         }
     }
 
-    /// Writes a line of text for people and programs alike, or a JSON string with `--json`.
-    pub(crate) fn line(&self, line: &str) -> io::Result<()> {
-        if self.json {
-            return self.print(String::new, &line);
+    /// Writes a line of text for people and programs alike, or a JSON value if the user requested JSON.
+    pub(crate) fn line<T: Serialize>(&self, line: &str, value: &T) -> io::Result<()> {
+        if self.format == Some(Format::Json) {
+            return self.print(String::new, value);
         }
         self.write(format!("{line}\n").as_bytes())
     }
@@ -97,43 +126,21 @@ impl Output {
         } else if items.is_empty() {
             eprintln!("{empty}");
         } else {
-            text = table(items, columns, row);
+            let rows: Vec<_> = items.iter().map(|item| row(item).map(|cell| visible(&cell).into_owned())).collect();
+            text = render(columns, &rows, self.width).into_bytes();
         }
         self.write(&text)
     }
-
-    /// Writes a table for people, or one JSON array of all items.
-    pub(crate) fn whole<T: Serialize, const N: usize>(
-        &self,
-        items: &[T],
-        columns: &[Column; N],
-        row: impl Fn(&T) -> [String; N],
-    ) -> io::Result<()> {
-        if !self.people() {
-            return self.print(String::new, &items);
-        }
-        self.write(&table(items, columns, row))
-    }
 }
 
-fn table<T, const N: usize>(items: &[T], columns: &[Column; N], row: impl Fn(&T) -> [String; N]) -> Vec<u8> {
-    let mut text = Vec::new();
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(columns.iter().map(|column| column.title));
-    table.add_rows(items.iter().map(|item| row(item).map(|cell| visible(&cell).into_owned())));
-    for (index, shown) in columns.iter().enumerate() {
-        if let Some(column) = table.column_mut(index) {
-            column.set_padding((0, 2));
-            if shown.number {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
+/// Returns the width of the terminal at stdout. Without one it is the value of `COLUMNS`, which for example `watch`
+/// sets, or unlimited.
+fn width() -> Option<usize> {
+    match terminal_size_of(io::stdout()) {
+        Some((Width(width), _)) => Some(width.into()),
+        None => std::env::var("COLUMNS").ok()?.parse().ok(),
     }
-    for line in table.lines() {
-        text.extend_from_slice(line.trim_end().as_bytes());
-        text.push(b'\n');
-    }
-    text
+    .filter(|width| *width > 0)
 }
 
 /// Waits until the reader of stdout has closed it. Pending forever if that cannot be detected; then the next write
@@ -157,22 +164,6 @@ pub(crate) async fn unread() {
     std::future::pending::<()>().await;
 }
 
-/// A column of a table.
-pub(crate) struct Column {
-    title: &'static str,
-    number: bool,
-}
-
-/// A column of text.
-pub(crate) const fn text(title: &'static str) -> Column {
-    Column { title, number: false }
-}
-
-/// A column of numbers.
-pub(crate) const fn number(title: &'static str) -> Column {
-    Column { title, number: true }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,8 +172,8 @@ mod tests {
     fn json_on_a_terminal_has_the_same_value_without_hidden_characters() {
         let value = "\x1b\u{9b}\u{202e}\u{e0041}é";
         let (mut shown, mut piped) = (Vec::new(), Vec::new());
-        Output::plain(true).encode(&value, &mut shown);
-        Output::plain(false).encode(&value, &mut piped);
+        Output::plain(true, None).encode(&value, &mut shown);
+        Output::plain(false, None).encode(&value, &mut piped);
         assert_eq!(String::from_utf8(shown.clone()).unwrap(), "\"\\u001b\\u009b\\u202e\\udb40\\udc41é\"\n");
         assert_eq!(String::from_utf8(piped).unwrap(), "\"\\u001b\u{9b}\u{202e}\u{e0041}é\"\n");
         assert_eq!(serde_json::from_slice::<String>(&shown).unwrap(), value);

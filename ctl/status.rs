@@ -4,14 +4,15 @@ use std::{fmt::Write, time::Duration};
 
 use sse_bus::{
     Client,
-    protocol::{LimitInfo, Status},
+    protocol::{HistoryKind, LimitInfo, Setting, Status},
     shell::quoted,
 };
 
 use crate::{
     cli,
     exit::Failure,
-    output::{Output, text},
+    output::Output,
+    table::{text, wrapped},
     units::{ago, count, duration, size},
     visible::visible,
 };
@@ -19,19 +20,23 @@ use crate::{
 pub(crate) async fn run(client: &mut Client, output: &Output, options: cli::Status) -> Result<(), Failure> {
     if options.config {
         let settings = client.config().await?;
-        output.whole(&settings, &[text("KEY"), text("VALUE"), text("SOURCE")], |setting| {
+        let columns = [text("KEY"), text("VALUE").shrinking(), text("SOURCE").shrinking().dropped(1)];
+        let row = |setting: &Setting| {
             let value = if setting.value.is_null() { "-".into() } else { setting.value.to_string() };
             [setting.key.clone(), value, setting.source.clone()]
-        })?;
+        };
+        output.list(&settings, &columns, row, "no settings")?;
         return Ok(());
     }
     let status = client.status().await?;
-    output.print(|| describe(&status), &status)?;
+    output.print(|| describe(&status, output.width), &status)?;
     Ok(())
 }
 
-fn describe(status: &Status) -> String {
-    let uptime = duration(Duration::from_millis(status.uptime_ms));
+fn describe(status: &Status, width: Option<usize>) -> String {
+    /// The column in which values begin.
+    const INDENT: usize = 10;
+    let uptime = duration(Duration::from_secs(status.uptime_ms / 1000));
     let rows = [
         ("daemon", format!("sse-busd {}, process {}, up {uptime}", status.version, status.pid)),
         ("url", urls(status)),
@@ -39,16 +44,7 @@ fn describe(status: &Status) -> String {
         ("clients", format!("{}, {}", count(status.subscribers, "subscriber"), count(status.publishers, "publisher"))),
         ("topics", format!("{}, {} with a retained event", status.topics, status.retained)),
         ("events", format!("{} published, {} delivered", status.published, status.delivered)),
-        (
-            "history",
-            format!(
-                "{} in {}, {} of {}",
-                count(status.history_events, "event"),
-                status.history,
-                size(status.history_bytes),
-                size(status.history_budget)
-            ),
-        ),
+        ("history", history_usage(status)),
         ("losses", format!("{}, {}", count(status.gaps, "gap"), count(status.slow_disconnects, "slow disconnect"))),
         ("position", status.position.clone()),
     ];
@@ -60,7 +56,7 @@ fn describe(status: &Status) -> String {
     let refused = status.refused_origins.iter().map(|refused| {
         let (times, last) = (count(refused.times, "time"), ago(refused.last));
         let fix = if refused.can_be_allowed() {
-            format!("allow them with sse-busd --allow-origin {}", quoted(&refused.origin))
+            format!("if they are yours, allow them with sse-busd --allow-origin {}", quoted(&refused.origin))
         } else {
             "these pages have no origin that can be allowed; serve them over HTTP".into()
         };
@@ -68,16 +64,23 @@ fn describe(status: &Status) -> String {
     });
     let hosts = status.refused_hosts.iter().map(|refused| {
         let (times, last) = (count(refused.times, "time"), ago(refused.last));
-        let fix = format!("allow them with sse-busd --allow-host {}", quoted(&refused.host));
+        let fix = format!("if they are for you, allow them with sse-busd --allow-host {}", quoted(&refused.host));
         ("refused", format!("requests for {}, {times}, last {last}; {fix}", refused.host))
     });
     let mut text = String::new();
     for (name, value) in rows.into_iter().chain(disk).chain(limits).chain(refused).chain(hosts) {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{name:<10}{}", visible(&value));
+        let _ = writeln!(text, "{name:<INDENT$}{}", wrapped(&visible(&value), INDENT, width));
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+/// Returns how much history there is, and where: `2 events on disk, 488 B of 64 MiB`.
+pub(crate) fn history_usage(status: &Status) -> String {
+    let preposition = if status.history == HistoryKind::Disk { "on" } else { "in" };
+    let (used, budget) = (size(status.history_bytes), size(status.history_budget));
+    format!("{} {preposition} {}, {used} of {budget}", count(status.history_events, "event"), status.history)
 }
 
 /// Returns the URLs of the daemon. An earlier daemon reports only one.

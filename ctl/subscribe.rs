@@ -2,12 +2,13 @@
 //!
 //! A broken connection is restored, with a notice on stderr. If there is no daemon at the start, the command fails.
 
-use std::{future, mem, time::Duration};
+use std::{future, mem, path::Path, time::Duration};
 
 use sse_bus::{
     Client, Endpoint,
     client::{Backoff, Item},
     protocol,
+    time::format_duration,
 };
 use tokio::time::sleep;
 
@@ -18,18 +19,22 @@ use crate::{
     format::{self, Printer},
     output::{self, Output},
     signals::Signals,
+    times::Times,
     units::count,
 };
 
 pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe) -> Result<(), Failure> {
-    let mut request = protocol::Subscribe::new(options.filters).with_slow(options.slow);
-    (request.since, request.client) = (options.since, options.client);
+    let mut request = protocol::Subscribe::new(options.filters.clone()).with_slow(options.slow);
+    let since = options.since.unwrap_or_default();
+    (request.since, request.client) = ((!since.start.is_empty()).then(|| since.start.clone()), options.client);
     let mut signals = Signals::watch(options.exec.is_none());
     let mut subscription = Client::connect(endpoint).await?.subscribe(request).await?;
+    output.notice(|| describe(&options.filters));
     if !options.no_reconnect {
         subscription = subscription.reconnecting(Backoff::default());
     }
-    let mut sink = Sink { printer: Printer::new(output, options.format), exec: options.exec, failed: 0 };
+    let times = Times::new(options.utc, options.relative);
+    let mut sink = Sink { printer: Printer::new(output, times), exec: options.exec, failed: 0 };
     let mut left = options.count;
     let (mut is_down, mut is_stopped) = (false, false);
     let out_of_time = async {
@@ -60,6 +65,7 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe
             () = &mut unread, if sink.exec.is_none() => break,
         };
         match item {
+            Some(Ok(Item::Event(event))) if since.is_before(&event) => {}
             Some(Ok(Item::Event(event))) => {
                 sink.accept(&event).await?;
                 left = left.map(|left| left - 1);
@@ -70,12 +76,12 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe
                 sink.printer.flush()?;
                 // Once per outage.
                 if !mem::replace(&mut is_down, true) {
-                    eprintln!("sse-busctl: {error}; reconnecting");
+                    output.warn(&format!("{error}; reconnecting"));
                 }
             }
             Some(Ok(Item::Resumed { since, .. })) => {
                 is_down = false;
-                eprintln!("sse-busctl: reconnected; resuming from {since}");
+                output.warn(&format!("reconnected; resuming from {since}"));
             }
             // A notice of a later version.
             Some(Ok(_)) => {}
@@ -97,8 +103,21 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe
     }
 }
 
+/// Returns what is subscribed to. A shell replaces an unquoted pattern by the files that it matches.
+fn describe(filters: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let names = filters.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(" ");
+    let more = match filters.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let are_files = filters.len() > 1 && filters.iter().all(|filter| Path::new(filter).exists());
+    let hint = if are_files { "; these are files here: quote a pattern, such as 'build/**'" } else { "" };
+    format!("subscribed to {names}{more}{hint}")
+}
+
 fn timed_out(count: Option<u64>, left: Option<u64>, timeout: Option<Duration>) -> Failure {
-    let timeout = humantime::format_duration(timeout.unwrap_or_default());
+    let timeout = format_duration(timeout.unwrap_or_default());
     match (count, left) {
         (Some(count), Some(left)) => {
             Failure::new(Exit::TimedOut, format!("timed out after {timeout} with {} of {count} events", count - left))

@@ -17,7 +17,8 @@ use sse_bus::{
 use crate::{
     cli::{self, TokenAction, TokenCreate},
     exit::{Exit, Failure},
-    output::{Output, text},
+    output::Output,
+    table::text,
     units::{ago, until},
     visible::visible,
 };
@@ -77,22 +78,27 @@ fn create(file: &TokenFile, output: &Output, options: TokenCreate) -> Result<(),
     scopes.dedup();
     let expires = expires.map(|after| now.saturating_add(whole_millis(after)));
     let (token, secret) = file.create(NewToken { name, scopes, topics: topic, expires }, now).map_err(failed)?;
-    output.print(|| secret.reveal().to_owned(), &Shown::new(&token, Some(secret.reveal())))?;
-    if output.people() {
-        eprintln!(
-            "{} may {}. It cannot be shown again: only a digest is stored, in {}",
-            title(&token),
-            describe(&token),
-            visible(&file.path().display().to_string())
-        );
-    }
+    // The token alone even without a terminal, for `$(…)` and files.
+    output.line(secret.reveal(), &Shown::new(&token, Some(secret.reveal())))?;
+    output.notice(|| {
+        let file = file.path().display();
+        let (title, allowed) = (title(&token), describe(&token));
+        format!("{title} may {allowed}. It cannot be shown again: only a digest is stored, in {file}")
+    });
     Ok(())
 }
 
 fn list(file: &TokenFile, output: &Output) -> Result<(), Failure> {
     let tokens = file.read().map_err(failed)?;
     let shown: Vec<_> = tokens.iter().map(|token| Shown::new(token, None)).collect();
-    let columns = [text("ID"), text("NAME"), text("SCOPES"), text("TOPICS"), text("CREATED"), text("EXPIRES")];
+    let columns = [
+        text("ID"),
+        text("NAME").shrinking(),
+        text("SCOPES").dropped(2),
+        text("TOPICS").shrinking(),
+        text("CREATED").dropped(3),
+        text("EXPIRES").dropped(1),
+    ];
     let row = |token: &Shown| {
         let scopes: Vec<_> = token.scopes.iter().map(|scope| scope.as_str()).collect();
         let topics: Vec<_> = token.topics.iter().map(Filter::as_str).collect();

@@ -27,7 +27,7 @@ pub(crate) async fn run(client: &mut Client, output: &Output, options: Url) -> R
         None => base.to_owned(),
     };
     // Plain text even without a terminal, for `$(…)`.
-    output.line(&url)?;
+    output.line(&url, &url)?;
     Ok(())
 }
 

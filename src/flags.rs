@@ -71,7 +71,7 @@ pub struct Settings {
     #[serde(serialize_with = "size")]
     pub history_bytes: Option<ByteSize>,
     /// How long history is kept, such as 24h [default: 24h]
-    #[arg(long, value_name = "DUR", env = "SSE_BUS_HISTORY_AGE", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "SSE_BUS_HISTORY_AGE", value_parser = humantime::parse_duration)]
     #[serde(with = "duration")]
     pub history_age: Option<Duration>,
     /// Bytes of history that all topics keep together [default: 64MiB in memory, 256MiB on
@@ -164,9 +164,8 @@ pub mod duration {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-    #[expect(clippy::ref_option, reason = "serde requires this signature")]
     pub fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-        value.map(|value| humantime::format_duration(value).to_string()).serialize(serializer)
+        value.map(crate::time::format_duration).serialize(serializer)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
@@ -176,7 +175,6 @@ pub mod duration {
 }
 
 /// Serializes a size exactly, in the largest unit that divides it.
-#[expect(clippy::ref_option, reason = "serde requires this signature")]
 pub fn size<S: serde::Serializer>(value: &Option<ByteSize>, serializer: S) -> Result<S::Ok, S::Error> {
     let text = value.map(|ByteSize(bytes)| match bytes {
         0 => "0".to_owned(),

@@ -16,6 +16,8 @@ pub const HEADERS_BYTES: usize = 4 << 10;
 pub const NAME_MAX: usize = 128;
 /// Maximum number of filters of one subscription. More are refused.
 pub const FILTERS_MAX: usize = 64;
+/// Number of topics that the description of a publisher names: those that it published to last.
+pub const PUBLISHED_TO: usize = 8;
 /// Maximum bytes of a client's filters in an event about it on `$sys/clients`. The rest is left out.
 pub const PRESENCE_FILTERS: usize = 1 << 10;
 /// Approximate maximum bytes of an error message. A longer one, which quotes the request, is cut.
@@ -56,7 +58,7 @@ pub const RECLAIM_MAX: usize = 1024;
 pub const CALLS_MAX: usize = 512;
 /// Maximum number of feeds that one call of the bus appends an event to, or seals, and of subscribers that it then wakes. The
 /// next calls do the rest. Small in debug builds, so that tests do not need thousands of feeds.
-pub const FEEDS_AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 1024 };
+pub const FEEDS_AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 512 };
 /// Maximum number of events that wait to be appended to more than [`FEEDS_AT_ONCE`] feeds. The next such publish appends them
 /// all before it returns.
 pub const BROADCASTS_MAX: usize = 64;

@@ -1,13 +1,13 @@
 //! `sse-busctl bench`: measures the bus on this machine, in about ten seconds.
 //!
-//! The benchmark uses the running daemon: it publishes over the local socket, and its subscribers are connections of
-//! this process that receive Server-Sent Events. They use a separate topic, `bench/PROCESS`, whose events expire within
-//! seconds, and the connections end with the process. Other subscribers of `**` receive the events as well.
+//! The benchmark starts a [daemon of its own](daemon), so that it leaves no trace in the user's bus. It publishes over the
+//! local socket, and its subscribers are connections of this process that receive Server-Sent Events.
 //!
 //! There are three phases: a single subscriber, all subscribers with one event at a time, and all subscribers with as
 //! many events as possible. The number of events in flight is bounded ([`WINDOW`], [`WINDOW_BYTES`]), so that no
 //! subscriber falls behind and all deliveries can be counted.
 
+mod daemon;
 mod histogram;
 mod load;
 mod meter;
@@ -18,39 +18,67 @@ mod subscribers;
 use std::time::Duration;
 
 use sse_bus::{
-    Client, Endpoint, Topic,
+    Topic,
     protocol::{Publish, Status},
 };
 
-use self::{load::Load, meter::Meter, progress::Progress, report::Report, subscribers::LoadSubscribers};
+use self::{
+    daemon::MeasuredDaemon, load::Load, meter::Meter, progress::Progress, report::Report, subscribers::LoadSubscribers,
+};
 use crate::{
     cli,
     exit::{Exit, Failure},
     output::Output,
+    signals::Signals,
 };
 
 /// Maximum number of events in flight in the last phase.
 const WINDOW: u64 = 1000;
 /// Maximum bytes of their data.
 const WINDOW_BYTES: u64 = 256 << 10;
-/// The lifetime of the events, longer than any wait for a delivery.
-const LIFETIME: Duration = Duration::from_secs(20);
+/// The topic of the events.
+const TOPIC: &str = "bench";
 
 /// The share of each phase in the total time.
 const SHARES: [f64; 3] = [0.2, 0.4, 0.4];
 
-pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Bench) -> Result<(), Failure> {
-    let mut client = Client::connect(endpoint).await?;
+pub(crate) async fn run(output: &Output, options: cli::Bench) -> Result<(), Failure> {
+    let mut signals = Signals::watch(true);
+    tokio::select! {
+        biased;
+        () = signals.stop() => Err(Failure::silent(Exit::Failed)),
+        () = hangup() => Err(Failure::silent(Exit::Failed)),
+        outcome = measure(output, options) => outcome,
+    }
+}
+
+/// Waits until the terminal is closed, which would otherwise end this process without its daemon.
+#[cfg(unix)]
+async fn hangup() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangup) => drop(hangup.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(windows)]
+async fn hangup() {
+    std::future::pending().await
+}
+
+async fn measure(output: &Output, options: cli::Bench) -> Result<(), Failure> {
+    subscribers::raise_descriptor_limit(options.subscribers)?;
+    let progress = Progress::start();
+    progress.show("starting", Duration::ZERO);
+    let (_daemon, mut client) = MeasuredDaemon::start().await?;
     let status = client.status().await?;
     let mut subscribers = LoadSubscribers::new(address(&status)?, topic()?);
-    subscribers::raise_descriptor_limit(options.subscribers)?;
-
-    let progress = Progress::start();
     let meter = Meter::new(status.pid);
-    let time = |share: f64| Duration::from_secs(options.seconds).mul_f64(share);
+    let time = |share: f64| options.duration.mul_f64(share);
     let size = options.size;
     let data = vec![b'x'; usize::try_from(size).unwrap_or(usize::MAX)];
-    let event = Publish::new(subscribers.topic(), data).with_ttl(LIFETIME);
+    let event = Publish::new(subscribers.topic(), data);
 
     progress.show("connecting", Duration::ZERO);
     subscribers.grow_to(1).await?;
@@ -79,13 +107,13 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Benc
 fn address(status: &Status) -> Result<String, Failure> {
     let url = status.url.as_deref().unwrap_or_default();
     let Some(address) = url.strip_prefix("http://") else {
-        let message = "the benchmark requires plain HTTP, which the daemon does not serve; see `sse-busd --listen`";
+        let message = "the daemon serves no plain HTTP";
         return Err(Failure::new(Exit::Failed, message));
     };
     Ok(address.trim_end_matches('/').to_owned())
 }
 
-/// Returns a topic that no other process uses.
+/// Returns the topic of the events.
 fn topic() -> Result<Topic, Failure> {
-    Topic::parse(&format!("bench/{}", std::process::id())).map_err(|e| Failure::new(Exit::Failed, e.to_string()))
+    Topic::parse(TOPIC).map_err(|e| Failure::new(Exit::Failed, e.to_string()))
 }

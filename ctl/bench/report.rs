@@ -57,7 +57,7 @@ impl Report {
         Report {
             subscribers: options.subscribers,
             size: options.size,
-            seconds: options.seconds,
+            seconds: options.duration.as_secs(),
             latency_alone: Latency::of(&alone.latency),
             latency: Latency::of(&paced.latency),
             deliveries_per_second: per_second(saturated.deliveries, saturated.took),

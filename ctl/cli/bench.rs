@@ -1,25 +1,27 @@
 //! The command line of `sse-busctl bench`.
 
+use std::time::Duration;
+
 use clap::Args;
 
+use super::values::{parse_bench_duration, parse_bench_size};
 use crate::exit;
 
 #[derive(Debug, Args)]
 #[command(after_long_help = exit::with_codes("\
 Examples:
   sse-busctl bench
-  sse-busctl bench --subscribers 100 --seconds 3 --json"))]
+  sse-busctl bench --subscribers 100 --duration 3s --json"))]
 pub(crate) struct Bench {
     /// Number of subscribers over HTTP, all in this process
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=50_000),
-        env = "SSE_BUS_BENCH_SUBSCRIBERS", hide_env = true)]
+        env = "SSE_BUS_BENCH_SUBSCRIBERS")]
     pub(crate) subscribers: u64,
-    /// Duration of the measurement, in seconds
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600),
-        env = "SSE_BUS_BENCH_SECONDS", hide_env = true)]
-    pub(crate) seconds: u64,
-    /// Bytes of data per event
-    #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1 << 20),
-        env = "SSE_BUS_BENCH_SIZE", hide_env = true)]
+    /// Duration of the measurement, in whole seconds
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_bench_duration, alias = "seconds",
+        env = "SSE_BUS_BENCH_DURATION")]
+    pub(crate) duration: Duration,
+    /// Size of the data per event, such as `1KiB`
+    #[arg(long, value_name = "SIZE", default_value = "200B", value_parser = parse_bench_size, env = "SSE_BUS_BENCH_SIZE")]
     pub(crate) size: u64,
 }

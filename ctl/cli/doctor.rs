@@ -16,9 +16,9 @@ Examples:
   sse-busctl doctor --json | jq -r 'select(.state == \"problem\") | .fix'"))]
 pub(crate) struct Doctor {
     /// Also send an event through this URL of the daemon, for example that of a reverse proxy, and measure its latency
-    #[arg(long, value_name = "URL", env = "SSE_BUS_DOCTOR_URL", hide_env = true)]
+    #[arg(long, value_name = "URL", env = "SSE_BUS_DOCTOR_URL")]
     pub(crate) url: Option<String>,
     /// With --url: a file that contains the token for the subscription
-    #[arg(long, value_name = "FILE", requires = "url", env = "SSE_BUS_DOCTOR_TOKEN_FILE", hide_env = true)]
+    #[arg(long, value_name = "FILE", requires = "url", env = "SSE_BUS_DOCTOR_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,
 }

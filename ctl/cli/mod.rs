@@ -1,6 +1,6 @@
 //! The command line, parsed by clap. The doc comments of options are the help texts in `--help` and the man pages.
 //!
-//! Every option has an environment variable: `SSE_BUS_SOCKET` and `SSE_BUS_JSON` for all commands, and
+//! Every option has an environment variable: `SSE_BUS_<OPTION>` for those of all commands, such as `SSE_BUS_SOCKET`, and
 //! `SSE_BUS_<COMMAND>_<OPTION>` for those of one command. The name contains the command because `--exec` sets
 //! `SSE_BUS_TYPE` and similar variables, which must not become options of a `sse-busctl` that the child runs.
 
@@ -11,27 +11,33 @@ mod bench;
 mod completers;
 mod docs;
 mod doctor;
+mod format;
 mod init_page;
+mod nearest;
+mod patterns;
 mod publish;
 mod service;
+mod since;
 mod status;
 mod subscribe;
 mod token;
 mod values;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, builder::BoolishValueParser};
+use sse_bus::Filter;
 
 pub(crate) use self::{
     bench::Bench,
     docs::{Completions, Man, Shell},
     doctor::Doctor,
+    format::Format,
     init_page::InitPage,
     publish::{Publish, Send},
     service::{Manager, Service, ServiceAction, ServiceInstall, ServiceLogs},
     status::Status,
-    subscribe::{Format, History, Subscribe},
+    subscribe::{History, Subscribe},
     token::{Token, TokenAction, TokenCreate},
 };
 use crate::exit;
@@ -40,24 +46,31 @@ use crate::exit;
 #[derive(Debug, Parser)]
 #[command(name = "sse-busctl", version = env!("SSE_BUS_VERSION"), max_term_width = 100, after_long_help = exit::with_codes("\
 Examples:
-  sse-busctl subscribe '**'
+  sse-busctl subscribe
   sse-busctl publish hello world
   sse-busctl status"))]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct Cli {
     /// The daemon's local socket [default: the socket of this user]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "PATH", env = "SSE_BUS_SOCKET")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Output format [default: text on a terminal, otherwise json]
     #[arg(
         long,
+        short = 'f',
         global = true,
         help_heading = "Global options",
-        value_name = "PATH",
-        env = "SSE_BUS_SOCKET",
-        hide_env_values = true
+        value_enum,
+        value_name = "FORMAT",
+        env = "SSE_BUS_FORMAT"
     )]
-    pub(crate) socket: Option<PathBuf>,
-    /// Print one JSON value per line, even on a terminal
-    #[arg(long, global = true, help_heading = "Global options", env = "SSE_BUS_JSON", value_parser = BoolishValueParser::new(), hide_env_values = true)]
+    pub(crate) format: Option<Format>,
+    /// The same as --format json
+    #[arg(long, global = true, help_heading = "Global options", env = "SSE_BUS_JSON", value_parser = BoolishValueParser::new())]
     pub(crate) json: bool,
+    /// Print no confirmations and no notices, only results and errors
+    #[arg(long, short = 'q', global = true, help_heading = "Global options", env = "SSE_BUS_QUIET", value_parser = BoolishValueParser::new())]
+    pub(crate) quiet: bool,
     #[command(subcommand)]
     pub(crate) action: Action,
 }
@@ -66,15 +79,17 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
     /// Publish one event, one event per line of input, or events at an interval
+    #[command(visible_alias = "pub")]
     Publish(Box<Publish>),
     /// Print events as they are published
+    #[command(visible_alias = "sub")]
     Subscribe(Subscribe),
     /// Send an event to one client only
     Send(Send),
     /// List the connected clients
     Clients,
     /// List the topics
-    Topics,
+    Topics(Topics),
     /// Show the state or the configuration of the daemon
     Status(Status),
     /// Disconnect a client
@@ -87,7 +102,7 @@ pub(crate) enum Action {
     InitPage(InitPage),
     /// Create, list and revoke tokens, for other users and other machines
     Token(Token),
-    /// Measure the performance of the bus on this machine
+    /// Measure the performance of the bus on this machine, with a daemon that is started for it
     Bench(Bench),
     /// Run the bus as a service of your user
     Service(Service),
@@ -97,6 +112,26 @@ pub(crate) enum Action {
     Completions(Completions),
     /// Write the man pages
     Man(Man),
+    /// Print the version of this program
+    Version,
+}
+
+impl Action {
+    /// Returns true if the command prints events, which have formats of their own.
+    fn prints_events(&self) -> bool {
+        matches!(self, Action::Subscribe(Subscribe { exec: None, .. }) | Action::History(_))
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = exit::with_codes("\
+Examples:
+  sse-busctl topics
+  sse-busctl topics 'build/**'"))]
+pub(crate) struct Topics {
+    /// Topics or patterns: `*` matches one level, a final `**` any number of levels
+    #[arg(value_name = "FILTER", default_value = "**", value_parser = patterns::parse_filter, add = completers::topics())]
+    pub(crate) filters: Vec<Filter>,
 }
 
 #[derive(Debug, Args)]
@@ -109,25 +144,41 @@ pub(crate) struct Kick {
 #[derive(Debug, Args)]
 pub(crate) struct Url {
     /// A topic or pattern [default: print the URL of the daemon itself]
-    #[arg(add = completers::topics())]
+    #[arg(value_parser = patterns::parse_pattern, add = completers::topics())]
     pub(crate) filter: Option<String>,
 }
 
 impl Cli {
     /// Parses the command line and the environment. Ends the process for `--help` and on errors.
     pub(crate) fn read() -> Cli {
-        let mut command = Cli::command();
-        if std::env::vars_os().any(|(name, value)| value.is_empty() && name.to_string_lossy().starts_with("SSE_BUS_")) {
-            command = without_empty(command);
-        }
         // `help publish` works as in many other programs.
         let mut arguments: Vec<_> = std::env::args_os().collect();
         if arguments.get(1).is_some_and(|first| first == "help") {
             arguments.remove(1);
             arguments.push("--help".into());
         }
-        Cli::from_arg_matches(&command.get_matches_from(arguments)).unwrap_or_else(|e| e.exit())
+        Cli::parse_from(&arguments).unwrap_or_else(|e| e.exit())
     }
+
+    fn parse_from(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+        let mut command = command();
+        if std::env::vars_os().any(|(name, value)| value.is_empty() && name.to_string_lossy().starts_with("SSE_BUS_")) {
+            command = without_empty(command);
+        }
+        let matches = command.try_get_matches_from_mut(arguments);
+        let matches = matches.map_err(|e| nearest::with_suggestions(e, &mut command, arguments))?;
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        cli.format = format::chosen(&matches, cli.action.prints_events(), &mut command)?;
+        Ok(cli)
+    }
+}
+
+/// Returns the command line of the program. Its help shows the names of variables without their current values.
+pub(crate) fn command() -> Command {
+    fn without_values(command: Command) -> Command {
+        command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(without_values)
+    }
+    without_values(Cli::command())
 }
 
 /// Makes empty environment variables have no effect.
@@ -146,12 +197,12 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
     fn every_option_has_its_own_variable() {
-        let command = Cli::command();
+        let command = command();
         let mut seen = std::collections::HashSet::new();
         let mut commands = vec![(String::new(), &command)];
         while let Some((prefix, command)) = commands.pop() {

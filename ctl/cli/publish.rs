@@ -27,18 +27,17 @@ pub(crate) struct Publish {
     #[arg(conflicts_with_all = ["lines", "jsonl", "file", "exec"], allow_hyphen_values = true, value_parser = parse_data)]
     pub(crate) data: Option<String>,
     /// The type, by which browsers dispatch the event
-    #[arg(long = "type", value_name = "TYPE", env = "SSE_BUS_PUBLISH_TYPE", hide_env = true)]
+    #[arg(long = "type", short = 't', value_name = "TYPE", env = "SSE_BUS_PUBLISH_TYPE")]
     pub(crate) event_type: Option<String>,
     /// A header, such as `key=build-7`; can be repeated
-    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = parse_header, env = "SSE_BUS_PUBLISH_HEADER",
-        hide_env = true)]
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = parse_header, env = "SSE_BUS_PUBLISH_HEADER")]
     pub(crate) headers: Vec<(String, String)>,
     /// Publish each line of stdin as one event
     ///
     /// If the daemon restarts, the command reconnects for up to 30 seconds and resends the lines without an answer: no
     /// line is lost, but after a crash some may be published twice. With --ack none there are no answers, and nothing
     /// is resent. At the end the command prints how many lines were accepted and how many have no answer.
-    #[arg(long, conflicts_with_all = ["jsonl", "file", "every"], env = "SSE_BUS_PUBLISH_LINES", hide_env = true,
+    #[arg(long, conflicts_with_all = ["jsonl", "file", "every"], env = "SSE_BUS_PUBLISH_LINES",
         value_parser = BoolishValueParser::new())]
     pub(crate) lines: bool,
     /// Publish each line of stdin, a JSON object with `data` and optional `topic`, `type`, `headers`, `retain`,
@@ -46,51 +45,43 @@ pub(crate) struct Publish {
     ///
     /// `data` can be any JSON value: a string stands for its content, anything else for its JSON text. A restart of the
     /// daemon is handled as with --lines.
-    #[arg(long, conflicts_with_all = ["file", "every"], env = "SSE_BUS_PUBLISH_JSONL", hide_env = true,
+    #[arg(long, conflicts_with_all = ["file", "every"], env = "SSE_BUS_PUBLISH_JSONL",
         value_parser = BoolishValueParser::new())]
     pub(crate) jsonl: bool,
     /// With --lines or --jsonl: exit if the connection breaks, and resend nothing
-    #[arg(long, env = "SSE_BUS_PUBLISH_NO_RECONNECT", hide_env = true, value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "SSE_BUS_PUBLISH_NO_RECONNECT", value_parser = BoolishValueParser::new())]
     pub(crate) no_reconnect: bool,
     /// Publish the whole file as one event
-    #[arg(long, value_name = "FILE", conflicts_with = "exec", env = "SSE_BUS_PUBLISH_FILE", hide_env = true)]
+    #[arg(long, value_name = "FILE", conflicts_with = "exec", env = "SSE_BUS_PUBLISH_FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Retain the event as the last one of its topic, for new subscribers; empty data removes the retained event
-    #[arg(long, env = "SSE_BUS_PUBLISH_RETAIN", hide_env = true, value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "SSE_BUS_PUBLISH_RETAIN", value_parser = BoolishValueParser::new())]
     pub(crate) retain: bool,
     /// Remove the event from history after this time, such as `10m`
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, env = "SSE_BUS_PUBLISH_TTL",
-        hide_env = true)]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, env = "SSE_BUS_PUBLISH_TTL")]
     pub(crate) ttl: Option<Duration>,
     /// Send to one client only, given by id or name; the event is not stored in history
-    #[arg(long, value_name = "CLIENT", env = "SSE_BUS_PUBLISH_TO", hide_env = true, add = completers::clients())]
+    #[arg(long, value_name = "CLIENT", env = "SSE_BUS_PUBLISH_TO", add = completers::clients())]
     pub(crate) to: Option<String>,
     /// Wait until the topic has N subscribers before publishing
-    #[arg(
-        long,
-        value_name = "N",
-        requires = "topic",
-        conflicts_with = "to",
-        env = "SSE_BUS_PUBLISH_WAIT_FOR",
-        hide_env = true
-    )]
+    #[arg(long, value_name = "N", requires = "topic", conflicts_with = "to", env = "SSE_BUS_PUBLISH_WAIT_FOR")]
     pub(crate) wait_for: Option<u64>,
     /// Maximum time to wait with --wait-for; then nothing is published, and the exit code is 4
     #[arg(long, value_name = "DURATION", requires = "wait_for", value_parser = humantime::parse_duration,
-        env = "SSE_BUS_PUBLISH_TIMEOUT", hide_env = true)]
+        env = "SSE_BUS_PUBLISH_TIMEOUT")]
     pub(crate) timeout: Option<Duration>,
     /// When the daemon answers [default: accepted; durable with --retain if history is on disk]
-    #[arg(long, value_enum, env = "SSE_BUS_PUBLISH_ACK", hide_env = true)]
+    #[arg(long, value_enum, env = "SSE_BUS_PUBLISH_ACK")]
     pub(crate) ack: Option<Ack>,
     /// Publish repeatedly, at this interval
-    #[arg(long, value_name = "DURATION", value_parser = parse_interval, env = "SSE_BUS_PUBLISH_EVERY", hide_env = true)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_interval, env = "SSE_BUS_PUBLISH_EVERY")]
     pub(crate) every: Option<Duration>,
     /// With --every: exit after publishing N times
-    #[arg(long, value_name = "N", requires = "every", value_parser = clap::value_parser!(u64).range(1..),
-        env = "SSE_BUS_PUBLISH_COUNT", hide_env = true)]
+    #[arg(long, short = 'n', value_name = "N", requires = "every", value_parser = clap::value_parser!(u64).range(1..),
+        env = "SSE_BUS_PUBLISH_COUNT")]
     pub(crate) count: Option<u64>,
     /// With --every: run a shell command each time and use its output as the data (without one line break at the end)
-    #[arg(long, value_name = "COMMAND", requires = "every", env = "SSE_BUS_PUBLISH_EXEC", hide_env = true)]
+    #[arg(long, value_name = "COMMAND", requires = "every", env = "SSE_BUS_PUBLISH_EXEC")]
     pub(crate) exec: Option<String>,
 }
 
@@ -124,13 +115,12 @@ pub(crate) struct Send {
     #[arg(allow_hyphen_values = true, value_parser = parse_data)]
     pub(crate) data: Option<String>,
     /// The topic
-    #[arg(long, default_value = "direct", env = "SSE_BUS_SEND_TOPIC", hide_env = true, add = completers::topics())]
+    #[arg(long, default_value = "direct", env = "SSE_BUS_SEND_TOPIC", add = completers::topics())]
     pub(crate) topic: String,
     /// The type, by which browsers dispatch the event
-    #[arg(long = "type", value_name = "TYPE", env = "SSE_BUS_SEND_TYPE", hide_env = true)]
+    #[arg(long = "type", short = 't', value_name = "TYPE", env = "SSE_BUS_SEND_TYPE")]
     pub(crate) event_type: Option<String>,
     /// A header, such as `key=build-7`; can be repeated
-    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = parse_header, env = "SSE_BUS_SEND_HEADER",
-        hide_env = true)]
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = parse_header, env = "SSE_BUS_SEND_HEADER")]
     pub(crate) headers: Vec<(String, String)>,
 }

@@ -14,6 +14,6 @@ pub(crate) struct Status {
     ///
     /// The source is an option, a variable, a line and column of the file, the service manager that holds the socket,
     /// or the default.
-    #[arg(long, env = "SSE_BUS_STATUS_CONFIG", hide_env = true, value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "SSE_BUS_STATUS_CONFIG", value_parser = BoolishValueParser::new())]
     pub(crate) config: bool,
 }

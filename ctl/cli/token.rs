@@ -7,14 +7,15 @@ use sse_bus::{Filter, tokens};
 
 use super::{
     completers,
-    values::{parse_filter, parse_interval, parse_name},
+    patterns::parse_filter,
+    values::{parse_interval, parse_name},
 };
 use crate::exit;
 
 #[derive(Debug, Args)]
 pub(crate) struct Token {
     /// The state directory with the tokens [default: that of the running daemon, otherwise the default directory]
-    #[arg(long, global = true, value_name = "DIR", env = "SSE_BUS_STATE_DIR", hide_env = true)]
+    #[arg(long, global = true, value_name = "DIR", env = "SSE_BUS_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) action: TokenAction,
@@ -42,25 +43,17 @@ Examples:
   sse-busctl token create --name ci --scope publish"))]
 pub(crate) struct TokenCreate {
     /// An operation that the token allows; can be repeated [default: publish and subscribe]
-    #[arg(
-        long,
-        value_enum,
-        value_name = "SCOPE",
-        value_delimiter = ',',
-        env = "SSE_BUS_TOKEN_CREATE_SCOPE",
-        hide_env = true
-    )]
+    #[arg(long, value_enum, value_name = "SCOPE", value_delimiter = ',', env = "SSE_BUS_TOKEN_CREATE_SCOPE")]
     pub(crate) scope: Vec<Scope>,
     /// A topic or pattern that the token allows; can be repeated [default: all]
     #[arg(long, value_name = "FILTER", value_parser = parse_filter,
-        env = "SSE_BUS_TOKEN_CREATE_TOPIC", hide_env = true)]
+        env = "SSE_BUS_TOKEN_CREATE_TOPIC")]
     pub(crate) topic: Vec<Filter>,
     /// Expire after this time, such as `30d` [default: never]
-    #[arg(long, value_name = "DURATION", value_parser = parse_interval, env = "SSE_BUS_TOKEN_CREATE_EXPIRES",
-        hide_env = true)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_interval, env = "SSE_BUS_TOKEN_CREATE_EXPIRES")]
     pub(crate) expires: Option<Duration>,
     /// A name for the token, with which it can be revoked
-    #[arg(long, value_name = "NAME", value_parser = parse_name, env = "SSE_BUS_TOKEN_CREATE_NAME", hide_env = true)]
+    #[arg(long, value_name = "NAME", value_parser = parse_name, env = "SSE_BUS_TOKEN_CREATE_NAME")]
     pub(crate) name: Option<String>,
 }
 

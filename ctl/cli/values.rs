@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sse_bus::{Filter, Headers, headers::HeadersError, limits::NAME_MAX, topic::TopicError};
+use bytesize::ByteSize;
+use sse_bus::{Headers, headers::HeadersError, limits::NAME_MAX, topic::TopicError};
 
 /// Why a value is invalid.
 #[derive(Debug, thiserror::Error)]
@@ -15,10 +16,23 @@ pub(crate) enum ValueError {
     Header(#[from] HeadersError),
     #[error(transparent)]
     Filter(#[from] TopicError),
+    #[error("patterns have `*` for one level and a final `**` for any number of levels; did you mean `{0}`?")]
+    ForeignPattern(String),
+    #[error(
+        "it is none of `now`, `latest`, `all`, an event id, a duration such as `10m`, a time such as `14:00` or \
+         `2026-11-30T14:00`, a Unix time"
+    )]
+    Since,
+    #[error("this time is in the future")]
+    FutureSince,
     #[error("an interval cannot be zero")]
     ZeroInterval,
     #[error(transparent)]
     Duration(#[from] humantime::DurationError),
+    #[error("write whole seconds, `1s` to `10m`")]
+    BenchDuration,
+    #[error("write a size from `1B` to `1MiB`")]
+    BenchSize,
     #[error("the name is empty; leave it out instead")]
     EmptyName,
     #[error("the name has {0} bytes; at most {NAME_MAX} are allowed")]
@@ -44,15 +58,30 @@ pub(super) fn parse_header(text: &str) -> Result<(String, String), ValueError> {
     Ok((name.into(), value.into()))
 }
 
-pub(super) fn parse_filter(text: &str) -> Result<Filter, ValueError> {
-    Ok(Filter::parse(text)?)
-}
-
 /// Parses a duration that is not zero.
 pub(super) fn parse_interval(text: &str) -> Result<Duration, ValueError> {
     match humantime::parse_duration(text)? {
         Duration::ZERO => Err(ValueError::ZeroInterval),
         interval => Ok(interval),
+    }
+}
+
+/// Parses the duration of a benchmark: whole seconds, up to ten minutes. A number without a unit is in seconds.
+pub(super) fn parse_bench_duration(text: &str) -> Result<Duration, ValueError> {
+    const LONGEST: u64 = 600;
+    let duration = text.parse().map(Duration::from_secs).or_else(|_| humantime::parse_duration(text))?;
+    match duration.as_secs() {
+        1..=LONGEST if duration.subsec_nanos() == 0 => Ok(duration),
+        _ => Err(ValueError::BenchDuration),
+    }
+}
+
+/// Parses the size of the events of a benchmark.
+pub(super) fn parse_bench_size(text: &str) -> Result<u64, ValueError> {
+    const LARGEST: u64 = 1 << 20;
+    match text.parse().map(|ByteSize(bytes)| bytes) {
+        Ok(bytes @ 1..=LARGEST) => Ok(bytes),
+        _ => Err(ValueError::BenchSize),
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn check(target: &Target) -> Finding {
         Some((theirs, client.topics().await.ok()?, now))
     });
     let Some((theirs, topics, now)) = times.await.ok().flatten() else {
-        return Finding::ok(check, "unknown, because the daemon does not report it");
+        return Finding::unknown(check, "the daemon does not report its time of day");
     };
     if theirs.abs_diff(now) > TOLERANCE {
         let what = format!("the daemon's time of day is {}", difference(theirs, now));

@@ -1,24 +1,21 @@
 //! Checks the state that the daemon reports: limits, refused requests and history.
 
 use sse_bus::{
-    protocol::{HistoryKind, LimitInfo, Status},
+    protocol::{HistoryKind, LimitInfo, RefusedOrigin, Status},
     shell::quoted,
 };
 
 use super::{configuration, finding::Finding, target::Target};
-use crate::units::{ago, count, size};
+use crate::{
+    status::history_usage,
+    units::{ago, count, size},
+};
 
 /// File descriptors that the daemon needs besides those of subscribers: its own, and a reserve for each listener.
 const OTHER_DESCRIPTORS: u64 = 256;
 
 pub(super) fn check(status: &Status, target: &Target) -> Vec<Finding> {
-    vec![
-        descriptors(status, target),
-        limits(status),
-        origins(status, target),
-        hosts(status, target),
-        history(status, target),
-    ]
+    vec![descriptors(status, target), limits(status), origins(status), hosts(status), history(status)]
 }
 
 /// Checks that there are enough file descriptors for the maximum number of subscribers.
@@ -30,10 +27,10 @@ fn descriptors(status: &Status, target: &Target) -> Finding {
         Some(limit) if limit < needed => Finding::warning(
             check,
             format!("the daemon can have {limit} descriptors, too few for limits.subscribers = {subscribers}"),
-            format!("sudo prlimit --pid $$ --nofile={needed}:{needed} && {}", target.start()),
+            format!("sudo prlimit --pid $$ --nofile={needed}:{needed} && kill {} && {}", status.pid, target.start()),
         ),
         Some(limit) => Finding::ok(check, format!("{limit}, enough for limits.subscribers = {subscribers}")),
-        None => Finding::ok(check, "unknown, because the daemon's process cannot be examined"),
+        None => Finding::unknown(check, "the daemon's process cannot be examined"),
     }
 }
 
@@ -53,17 +50,13 @@ fn limits(status: &Status) -> Finding {
     };
     let all: Vec<_> =
         near.iter().map(|LimitInfo { limit, used, bound, .. }| format!("{used} of {limit} = {bound}")).collect();
-    let fix = match configuration::file() {
-        Some(file) => {
-            format!("${{EDITOR:-vi}} {}   # [limits] {limit} = {}", quoted(&file.to_string_lossy()), bound * 2)
-        }
-        None => format!("# [limits] {limit} = {}", bound * 2),
-    };
+    let fix = configuration::edit(status, &format!("[limits] {limit} = {}", bound * 2));
     Finding::warning("limits", format!("nearly reached: {}", all.join(", ")), fix)
 }
 
-/// Checks that no pages of unknown origins were refused.
-fn origins(status: &Status, target: &Target) -> Finding {
+/// Checks that no pages of unknown origins were refused. The fix names only pages of this machine: another page may be
+/// hostile.
+fn origins(status: &Status) -> Finding {
     let refused = &status.refused_origins;
     if refused.is_empty() {
         return Finding::ok("origins", "no page was refused");
@@ -72,21 +65,33 @@ fn origins(status: &Status, target: &Target) -> Finding {
         .iter()
         .map(|refused| format!("{} ({}, last {})", refused.origin, count(refused.times, "time"), ago(refused.last)))
         .collect();
-    let flags: Vec<_> = refused
-        .iter()
-        .filter(|refused| refused.can_be_allowed())
-        .map(|refused| format!("--allow-origin {}", quoted(&refused.origin)))
-        .collect();
-    if flags.is_empty() {
-        let message = format!("refused pages of {}, which have no origin that can be allowed", all.join(", "));
+    let all = all.join(", ");
+    if !refused.iter().any(RefusedOrigin::can_be_allowed) {
+        let message = format!("refused pages of {all}, which have no origin that can be allowed");
         return Finding::warning("origins", message, "# serve the page from an origin, such as http://localhost:3000");
     }
-    let message = format!("refused pages of {}; if they are yours, allow them", all.join(", "));
-    Finding::warning("origins", message, target.start_with(&flags.join(" ")))
+    let own: Vec<_> =
+        refused.iter().filter(|refused| is_local(&refused.origin)).map(|refused| &refused.origin).collect();
+    let message = format!("refused pages of {all}; allow only pages that you serve yourself");
+    let setting = match own[..] {
+        [] => "allow_origin = [\"ORIGIN\"], only if the page is yours".into(),
+        _ => format!("allow_origin = {own:?}"),
+    };
+    Finding::warning("origins", message, configuration::edit(status, &setting))
 }
 
-/// Checks that no requests for unknown host names were refused.
-fn hosts(status: &Status, target: &Target) -> Finding {
+/// Returns true for an origin on this machine, such as that of a development server.
+fn is_local(origin: &str) -> bool {
+    let authority = origin.split_once("://").map_or(origin, |(_, authority)| authority);
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| {
+        let port = authority.strip_prefix(name);
+        port.is_some_and(|port| port.is_empty() || port.starts_with(':'))
+    })
+}
+
+/// Checks that no requests for unknown host names were refused. The fix names none of them: a page can make a browser send
+/// any name.
+fn hosts(status: &Status) -> Finding {
     let refused = &status.refused_hosts;
     if refused.is_empty() {
         return Finding::ok("hosts", "no request was for an unknown host name");
@@ -95,27 +100,21 @@ fn hosts(status: &Status, target: &Target) -> Finding {
         .iter()
         .map(|refused| format!("{} ({}, last {})", refused.host, count(refused.times, "time"), ago(refused.last)));
     let message = format!(
-        "refused requests for {}; if you use such a name for the bus, allow it",
+        "refused requests for {}; allow only a name that you use for the bus",
         described.collect::<Vec<_>>().join(", ")
     );
-    let flags: Vec<_> = refused.iter().map(|refused| format!("--allow-host {}", quoted(&refused.host))).collect();
-    Finding::warning("hosts", message, target.start_with(&flags.join(" ")))
+    let setting = "allow_host = [\"HOST\"], only if the name is yours";
+    Finding::warning("hosts", message, configuration::edit(status, setting))
 }
 
 /// Checks that history is written and has enough space.
-fn history(status: &Status, target: &Target) -> Finding {
+fn history(status: &Status) -> Finding {
     let directory = quoted(&status.state_dir);
     if let Some(error) = &status.history_error {
         let message = format!("history cannot be written to {}: {error}", status.state_dir);
         return Finding::problem("history", message, format!("df -h {directory} && ls -ld {directory}"));
     }
-    let usage = format!(
-        "{} in {}, {} of {}",
-        count(status.history_events, "event"),
-        status.history,
-        size(status.history_bytes),
-        size(status.history_budget)
-    );
+    let usage = history_usage(status);
     if status.history != HistoryKind::Disk {
         return Finding::ok("history", usage);
     }
@@ -124,8 +123,10 @@ fn history(status: &Status, target: &Target) -> Finding {
         Some(free) if free < wanted => Finding::warning(
             "history",
             format!("{usage}, but the disk of {} has only {} left", status.state_dir, size(free)),
-            target
-                .start_with(&format!("--history disk --history-budget {}MiB", (status.history_bytes + free / 2) >> 20)),
+            configuration::edit(
+                status,
+                &format!("history_budget = \"{}MiB\"", (status.history_bytes + free / 2) >> 20),
+            ),
         ),
         Some(free) => Finding::ok("history", format!("{usage}; the disk has {} left", size(free))),
         None => Finding::ok("history", usage),
@@ -142,4 +143,19 @@ fn free(directory: &str) -> Option<u64> {
 #[cfg(windows)]
 fn free(_: &str) -> Option<u64> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_origins_of_this_machine_are_suggested() {
+        for origin in ["http://localhost:3000", "https://localhost", "http://127.0.0.1:80", "http://[::1]:5173"] {
+            assert!(is_local(origin), "{origin}");
+        }
+        for origin in ["http://localhost.evil.example", "http://evil.example:80", "null", "http://127.0.0.10"] {
+            assert!(!is_local(origin), "{origin}");
+        }
+    }
 }

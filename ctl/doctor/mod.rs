@@ -1,9 +1,10 @@
 //! `sse-busctl doctor`: finds problems of the bus and suggests fixes.
 //!
 //! Each check adds one or more [findings](finding::Finding) to the report as soon as it is done: that something is in
-//! order, that it may become a problem, or that it is one. A warning or a problem always has a fix. Checks do not
-//! change anything, except that `--url` publishes events on a separate topic. A check without access to its information
-//! reports that, which is not a problem.
+//! order, that it may become a problem, or that it is one. A warning or a problem always has a fix. No fix starts a second
+//! bus beside the one that runs, and none opens the bus to pages or hosts that the user may not know. Checks do not change
+//! anything: the events that `--url` sends go to the doctor's own connection and are in no history. A check without access
+//! to its information reports that it is unknown, which is not a problem.
 //!
 //! No check blocks: the daemon and every program have [`PATIENCE`](program::PATIENCE) to answer.
 
@@ -74,9 +75,10 @@ pub(crate) async fn run(
         }
         (None, _) => {}
     }
+    report.finish()?;
     match daemon {
         Daemon::IsAbsent => Err(Exit::NoDaemon.into()),
-        _ if report.has_problem => Err(Exit::Failed.into()),
+        _ if report.has_problem() => Err(Exit::Failed.into()),
         _ => Ok(()),
     }
 }

@@ -1,9 +1,9 @@
-//! Checks a URL of the daemon, for example that of a reverse proxy: subscribes to it, publishes an event and measures
-//! its latency.
+//! Checks a URL of the daemon, for example that of a reverse proxy: subscribes to it, sends an event and measures its
+//! latency.
 //!
-//! The subscriber is `curl`, because it uses the certificates and proxies that the user has configured. The event is
-//! published over the local socket, on a separate topic, and expires within a minute. If it does not arrive, more
-//! events are published, to distinguish a proxy that buffers from one that delivers nothing.
+//! The subscriber is `curl`, because it uses the certificates and proxies that the user has configured. The event is sent
+//! over the local socket to this subscriber only, so that it is in no history and no other client receives it. If it does
+//! not arrive, more events are sent, to distinguish a proxy that buffers from one that delivers nothing.
 
 use std::{path::Path, time::Duration};
 
@@ -16,6 +16,7 @@ use sse_bus::{
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
+    configuration,
     curl::{Head, Stream, WaitError, error_message, head},
     finding::Finding,
     program::PATIENCE,
@@ -89,16 +90,18 @@ async fn send_event(
             return Err(problem(format!("cannot connect to {base}: {error}"), request));
         }
     };
-    let server = head.as_ref().and_then(|head| head.field("server")).unwrap_or_default().to_owned();
+    // A development server has no name of its own, but its framework does.
+    let field = |name| head.as_ref().and_then(|head| head.field(name));
+    let server = field("server").or_else(|| field("x-powered-by")).unwrap_or_default().to_owned();
     if let Some(head) = &head {
         if head.status != 200 {
             let _ = stream.wait(Duration::from_secs(1), |_| None::<()>).await;
         }
-        if let Some(finding) = refusal(head, base, &stream.received, token.is_some(), target) {
+        if let Some(finding) = refusal(head, base, &stream.received, token.is_some(), status) {
             return Err(finding);
         }
     }
-    let no_daemon = || problem("the daemon does not accept another connection".into(), target.start());
+    let no_daemon = || problem("the daemon does not accept another connection".into(), "sse-busctl clients".into());
     let mut client = target.connect().await.ok_or_else(no_daemon)?;
     if !is_connected(&mut client, &name).await {
         let upstream = status.url.as_deref().unwrap_or("the daemon's address");
@@ -111,8 +114,8 @@ async fn send_event(
         return Err(problem(message, format!("sse-busctl url   # the proxy must forward to {upstream}")));
     }
     let text = format!("sent by {name}");
-    let event = |data: String| Publish::new(topic.as_str(), data).with_ttl(Duration::from_mins(1));
-    let refused = |error: client::Error| problem(format!("cannot publish an event: {error}"), target.start());
+    let event = |data: String| Publish::new(topic.as_str(), data).to_client(name.as_str());
+    let refused = |error: client::Error| problem(format!("cannot send an event: {error}"), "sse-busctl status".into());
     let began = Instant::now();
     client.publish(&event(text.clone())).await.map_err(refused)?;
     let arrived = |received: &[u8]| memchr::memmem::find(received, text.as_bytes()).map(|_| ());
@@ -165,7 +168,7 @@ pub(super) async fn check_idle(open: OpenStream) -> Finding {
 }
 
 /// Returns the finding for a response that is not an event stream.
-fn refusal(head: &Head, base: &str, received: &[u8], has_token: bool, target: &Target) -> Option<Finding> {
+fn refusal(head: &Head, base: &str, received: &[u8], has_token: bool, daemon: &Status) -> Option<Finding> {
     let problem = |message: String, fix: String| Some(Finding::problem("url", message, fix));
     let content_type = head.field("content-type").unwrap_or("no type");
     let request = || format!("curl -i {}", quoted(&format!("{base}/healthz")));
@@ -185,7 +188,7 @@ fn refusal(head: &Head, base: &str, received: &[u8], has_token: bool, target: &T
         ),
         421 => {
             let host = base.split_once("://").map_or(base, |(_, rest)| rest).split('/').next().unwrap_or_default();
-            let fix = target.start_with(&format!("--allow-host {}", quoted(host)));
+            let fix = configuration::edit(daemon, &format!("allow_host = [{host:?}]"));
             problem(format!("the daemon refuses this host name (421){reason}"), fix)
         }
         status => problem(format!("{base} is not an event stream: the response is {status}{reason}"), request()),
@@ -196,7 +199,8 @@ fn refusal(head: &Head, base: &str, received: &[u8], has_token: bool, target: &T
 async fn closed(check: &'static str, base: &str, stream: &mut Stream, after: Duration) -> Finding {
     let error = stream.error().await;
     let message = format!("{base} times out: the stream was closed after {after:.1?}: {error}");
-    let fix = "nginx: proxy_read_timeout 60s;   Caddy: transport http { read_timeout 60s }   Apache: ProxyTimeout 60";
+    let fix = "nginx: proxy_read_timeout 60s;   Caddy: transport http { read_timeout 60s }   Apache: ProxyTimeout 60   \
+               Vite, webpack: proxyTimeout: 60000 of the proxy";
     Finding::problem(check, message, fix)
 }
 
@@ -218,10 +222,15 @@ fn proxy_setting(server: &str) -> String {
     let nginx = "nginx: proxy_buffering off; and no proxy_ignore_headers X-Accel-Buffering;";
     let caddy = "Caddy: reverse_proxy { flush_interval -1 }";
     let apache = "Apache: ProxyPass … flushpackets=on, and SetEnv no-gzip 1";
+    // Their middleware for compression holds events back if it ignores `no-transform`.
+    let vite = "Vite: server.proxy without a plugin that compresses";
+    let webpack = "webpack: devServer: { compress: false }";
+    let next = "Next.js: compress: false";
     let server = server.to_ascii_lowercase();
-    match [("nginx", nginx), ("caddy", caddy), ("apache", apache)].iter().find(|(name, _)| server.contains(name)) {
+    let known = [("nginx", nginx), ("caddy", caddy), ("apache", apache), ("express", webpack), ("next.js", next)];
+    match known.iter().find(|(name, _)| server.contains(name)) {
         Some((_, setting)) => (*setting).to_owned(),
-        None => [nginx, caddy, apache].join("   "),
+        None => [nginx, caddy, apache, vite, webpack, next].join("   "),
     }
 }
 
@@ -249,6 +258,11 @@ mod tests {
             proxy_setting("nginx/1.22.1").starts_with("nginx: proxy_buffering off;")
                 && !proxy_setting("nginx").contains("Caddy")
         );
-        assert!(["nginx", "Caddy", "Apache"].iter().all(|name| proxy_setting("").contains(name)));
+        assert_eq!(proxy_setting("Express"), "webpack: devServer: { compress: false }");
+        assert!(
+            ["nginx", "Caddy", "Apache", "Vite", "webpack", "Next.js"]
+                .iter()
+                .all(|name| proxy_setting("").contains(name))
+        );
     }
 }

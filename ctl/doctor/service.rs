@@ -100,8 +100,8 @@ pub(super) async fn check(units: Result<Units, QueryError>, daemon: &Daemon) -> 
     let units = match units {
         Ok(units) => units,
         Err(error) => {
-            let message = format!("unknown, because the service manager cannot be queried: {error}");
-            return vec![Finding::ok("service", message)];
+            let message = format!("the service manager cannot be queried: {error}");
+            return vec![Finding::unknown("service", message)];
         }
     };
     let mut findings = vec![service(&units, daemon)];
@@ -165,7 +165,7 @@ fn lingering(linger: Option<&str>) -> Finding {
             "the service stops when you log out, and starts only when you log in",
             "loginctl enable-linger",
         ),
-        _ => Finding::ok("lingering", "unknown, because logind cannot be queried"),
+        _ => Finding::unknown("lingering", "logind cannot be queried"),
     }
 }
 

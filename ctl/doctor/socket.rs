@@ -38,10 +38,7 @@ mod unix {
             Daemon::Answers(_) => AllowList::query(target).await,
             Daemon::IsUnusable | Daemon::IsAbsent => AllowList::default(),
         };
-        let mut findings = vec![
-            check_directory(directory, &target.start_with("--socket PATH")),
-            check_socket(path, daemon, &allowed, &target.start()),
-        ];
+        let mut findings = vec![check_directory(directory), check_socket(path, daemon, &allowed, &target.start())];
         findings.extend(check_access(path, &allowed));
         findings
     }
@@ -71,19 +68,20 @@ mod unix {
     }
 
     /// Checks the directory in the same way as the daemon does before it binds the socket.
-    fn check_directory(directory: &Path, elsewhere: &str) -> Finding {
+    fn check_directory(directory: &Path) -> Finding {
         let shown = directory.display();
+        let look = || format!("ls -ld {}", quoted(&directory.to_string_lossy()));
         let metadata = match directory.metadata() {
             Ok(metadata) => metadata,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return Finding::ok("directory", format!("{shown} does not exist yet; the daemon creates it"));
             }
-            Err(e) => return Finding::problem("directory", format!("cannot examine {shown}: {e}"), elsewhere),
+            Err(e) => return Finding::problem("directory", format!("cannot examine {shown}: {e}"), look()),
         };
         let mode = metadata.mode() & 0o7777;
         if let Err(exposure) = private_fs::check_directory(directory) {
             let message = format!("the daemon does not start with a socket in {shown} (mode {mode:04o}): {exposure}");
-            return Finding::problem("directory", message, exposure.fix().unwrap_or_else(|| elsewhere.into()));
+            return Finding::problem("directory", message, exposure.fix().unwrap_or_else(look));
         }
         Finding::ok("directory", format!("only this user and root can create files in {shown} (mode {mode:04o})"))
     }
@@ -117,7 +115,7 @@ mod unix {
         }
         if owner != geteuid().as_raw() && !matches!(daemon, Daemon::Answers(_)) {
             let message = format!("{shown} belongs to another user (uid {owner}), and the daemon does not replace it");
-            return Finding::problem("socket", message, "env -u SSE_BUS_SOCKET sse-busd");
+            return Finding::problem("socket", message, "env -u SSE_BUS_SOCKET sse-busctl doctor");
         }
         if matches!(daemon, Daemon::IsAbsent) {
             let message = format!("{shown} is stale: its daemon was killed. The next daemon replaces it");

@@ -10,14 +10,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Arg, Command, CommandFactory as _};
+use clap::{Arg, ArgAction, Command};
 use clap_mangen::{
     Man,
-    roff::{Roff, bold, roman},
+    roff::{Roff, bold, italic, roman},
 };
 
 use crate::{
-    cli::{self, Cli},
+    cli,
     exit::{self, Exit, Failure},
 };
 
@@ -77,9 +77,9 @@ fn write_all(directory: &Path) -> Result<(), WriteError> {
 /// Returns the command lines of the programs; that of the daemon in builds that include it.
 fn programs() -> Vec<Command> {
     vec![
-        Cli::command(),
+        cli::command(),
         #[cfg(feature = "daemon")]
-        sse_bus::flags::Flags::command(),
+        <sse_bus::flags::Flags as clap::CommandFactory>::command().mut_args(|arg| arg.hide_env_values(true)),
     ]
 }
 
@@ -101,7 +101,7 @@ fn page(command: &Command, names: &[String]) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
-    man.render_synopsis_section(&mut page)?;
+    page.extend_from_slice(synopsis(command).to_roff().as_bytes());
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
     if command.has_subcommands() {
@@ -119,6 +119,36 @@ fn page(command: &Command, names: &[String]) -> io::Result<Vec<u8>> {
     see_also(name(command), names, &mut rest);
     page.extend_from_slice(rest.to_roff().as_bytes());
     Ok(page)
+}
+
+/// Returns the synopsis, with the values of options: `[--type TYPE]`.
+fn synopsis(command: &Command) -> Roff {
+    let mut line = vec![bold(command.get_bin_name().unwrap_or_else(|| command.get_name()))];
+    let options = command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set());
+    for arg in options.chain(command.get_positionals()) {
+        let (open, close) = if arg.is_required_set() { (" ", "") } else { (" [", "]") };
+        line.push(roman(open));
+        match (arg.get_short(), arg.get_long()) {
+            (Some(short), Some(long)) => {
+                line.extend([bold(format!("-{short}")), roman("|"), bold(format!("--{long}"))]);
+            }
+            (None, Some(long)) => line.push(bold(format!("--{long}"))),
+            _ => {}
+        }
+        let takes_values = arg.get_num_args().is_some_and(|number| number.takes_values());
+        if takes_values || arg.is_positional() {
+            let names = arg.get_value_names().unwrap_or_default().join(" ");
+            line.extend([roman(if arg.is_positional() { "" } else { " " }), italic(names)]);
+        }
+        let is_repeated = matches!(arg.get_action(), ArgAction::Append);
+        line.push(roman(format!("{close}{}", if is_repeated { "..." } else { "" })));
+    }
+    if command.has_subcommands() {
+        line.extend([roman(" "), italic("command")]);
+    }
+    let mut synopsis = Roff::new();
+    synopsis.control("SH", ["SYNOPSIS"]).text(line);
+    synopsis
 }
 
 /// Adds the text after the options in `--help`: examples, exit codes and notes.

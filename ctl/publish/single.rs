@@ -27,12 +27,12 @@ pub(crate) async fn publish(client: &mut Client, output: &Output, event: &Publis
         _ if event.ack == Ack::None => {}
         Some(to) => {
             let sentence = || format!("to {} of {}", count(published.subscribers, "connection"), visible(to));
-            output.print(sentence, &published)?;
+            output.confirm(sentence, &published)?;
         }
         None => {
             let id = published.id.map_or_else(String::new, |id| format!("{id} "));
             let sentence = || format!("{id}to {}", count(published.subscribers, "subscriber"));
-            output.print(sentence, &published)?;
+            output.confirm(sentence, &published)?;
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ use sse_bus::{
     Client, Endpoint, FilterSet, Topic,
     client::{Item, Subscription},
     protocol::{ClientRole, Subscribe},
+    time::format_duration,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -56,7 +57,7 @@ pub(super) async fn for_subscribers(
             format!(
                 "{topic} has {} after {}, but {wanted} are required; nothing was published",
                 count(found, "subscriber"),
-                humantime::format_duration(timeout.unwrap_or_default()),
+                format_duration(timeout.unwrap_or_default()),
             ),
         )),
     }

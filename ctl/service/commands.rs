@@ -84,6 +84,7 @@ pub(super) fn print(output: &Output, files: &[File], commands: &[CommandLine]) -
     let files = files.iter().map(|file| format!("# {}\n{}", file.path.display(), file.text));
     let commands = commands.iter().map(|command| format!("$ {command}")).collect::<Vec<_>>().join("\n");
     let parts: Vec<_> = files.chain([commands]).collect();
-    output.line(&parts.join("\n"))?;
+    let text = parts.join("\n");
+    output.line(&text, &text)?;
     Ok(())
 }

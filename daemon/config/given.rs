@@ -27,9 +27,11 @@ impl Given {
     ///
     /// A flag is wrong, or asks for help or the version; clap's error prints the answer and exits.
     pub(crate) fn parse() -> Result<Given, clap::Error> {
-        let command = Flags::command().mut_args(|arg| match arg.get_env().and_then(std::env::var_os) {
-            Some(value) if value.is_empty() => arg.env(Resettable::Reset),
-            _ => arg,
+        let command = Flags::command().mut_args(|arg| arg.hide_env_values(true)).mut_args(|arg| {
+            match arg.get_env().and_then(std::env::var_os) {
+                Some(value) if value.is_empty() => arg.env(Resettable::Reset),
+                _ => arg,
+            }
         });
         let matches = command.try_get_matches_from(std::env::args_os())?;
         Ok(Given { flags: Flags::from_arg_matches(&matches)?, matches })

@@ -187,14 +187,8 @@ impl Config {
         let pages_warning = pages.as_deref().and_then(exposure::pages_warning);
         let pages_warning = pages_warning.map(|what| sources.before("pages") + &what);
         let warnings = overruled.into_iter().flatten().chain(unknown_ids).chain(pages_warning).collect();
-        let origins = settings
-            .allow_origin
-            .iter()
-            .map(|text| Origin::parse(text).ok_or_else(|| wrong("allow_origin", not_an_origin(text))));
-        let hosts = settings
-            .allow_host
-            .iter()
-            .map(|text| Authority::parse(text).ok_or_else(|| wrong("allow_host", not_a_host(text))));
+        let origin = |text: &String| Origin::parse(text).ok_or_else(|| wrong("allow_origin", not_an_origin(text)));
+        let host = |text: &String| Authority::parse(text).ok_or_else(|| wrong("allow_host", not_a_host(text)));
         Ok(Config {
             inherited,
             listen,
@@ -203,8 +197,8 @@ impl Config {
             retention,
             state_dir,
             pages,
-            allow_origin: origins.collect::<Result<_, _>>()?,
-            allow_host: hosts.collect::<Result<_, _>>()?,
+            allow_origin: settings.allow_origin.iter().map(origin).collect::<Result<_, _>>()?,
+            allow_host: settings.allow_host.iter().map(host).collect::<Result<_, _>>()?,
             local_allow_list,
             tls,
             log,

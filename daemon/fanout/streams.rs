@@ -11,6 +11,7 @@ use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sse_bus::{
     bus::{ClientId, Framing, GroupId, ReaderId},
+    limits::CLIENTS_AT_ONCE,
     protocol::sse::HEARTBEAT,
 };
 use tracing::debug;
@@ -136,11 +137,13 @@ impl Streams {
 
     /// Closes full streams that are stalled or whose clients were removed: they are not woken otherwise.
     pub(super) fn close_full(&mut self) {
-        let full = &self.full;
-        let removed: Vec<_> =
-            self.bus.with(|bus, _| full.iter().filter(|client| !bus.is_connected(**client)).copied().collect());
-        for client in removed {
-            self.close(client, "the bus has ended the stream");
+        let full: Vec<_> = self.full.iter().copied().collect();
+        for some in full.chunks(CLIENTS_AT_ONCE) {
+            let removed: Vec<_> =
+                self.bus.with(|bus, _| some.iter().filter(|client| !bus.is_connected(**client)).copied().collect());
+            for client in removed {
+                self.close(client, "the bus has ended the stream");
+            }
         }
         let stalled = |client: &&ClientId| self.by_client.get(client).is_some_and(Stream::is_stalled);
         for client in self.full.iter().filter(stalled).copied().collect::<Vec<_>>() {

@@ -5,7 +5,7 @@
 
 use axum::{
     extract::{Path, RawQuery, Request, rejection::PathRejection},
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderName, HeaderValue, Method, header},
     response::{IntoResponse, Response},
 };
 
@@ -26,21 +26,43 @@ const SVG: &str = "image/svg+xml";
 /// The files under `/page`: name, type, contents.
 const FILES: &[(&str, &str, &str)] = &[
     ("page.css", CSS, include_str!("../web/dashboard/page.css")),
+    ("events.css", CSS, include_str!("../web/dashboard/events.css")),
+    ("panels.css", CSS, include_str!("../web/dashboard/panels.css")),
     ("icon.svg", SVG, include_str!("../web/dashboard/icon.svg")),
     ("page.js", SCRIPT, include_str!("../web/dashboard/page.js")),
     ("api.js", SCRIPT, include_str!("../web/dashboard/api.js")),
+    ("session.js", SCRIPT, include_str!("../web/dashboard/session.js")),
+    ("login.js", SCRIPT, include_str!("../web/dashboard/login.js")),
     ("dom.js", SCRIPT, include_str!("../web/dashboard/dom.js")),
     ("stream.js", SCRIPT, include_str!("../web/dashboard/stream.js")),
+    ("lists.js", SCRIPT, include_str!("../web/dashboard/lists.js")),
+    ("tree.js", SCRIPT, include_str!("../web/dashboard/tree.js")),
     ("events.js", SCRIPT, include_str!("../web/dashboard/events.js")),
     ("event_row.js", SCRIPT, include_str!("../web/dashboard/event_row.js")),
+    ("kept.js", SCRIPT, include_str!("../web/dashboard/kept.js")),
+    ("first.js", SCRIPT, include_str!("../web/dashboard/first.js")),
     ("history_dialog.js", SCRIPT, include_str!("../web/dashboard/history_dialog.js")),
     ("topics.js", SCRIPT, include_str!("../web/dashboard/topics.js")),
+    ("last_values.js", SCRIPT, include_str!("../web/dashboard/last_values.js")),
+    ("sparkline.js", SCRIPT, include_str!("../web/dashboard/sparkline.js")),
     ("clients.js", SCRIPT, include_str!("../web/dashboard/clients.js")),
     ("chart.js", SCRIPT, include_str!("../web/dashboard/chart.js")),
+    ("rates.js", SCRIPT, include_str!("../web/dashboard/rates.js")),
+    ("map.js", SCRIPT, include_str!("../web/dashboard/map.js")),
+    ("map_model.js", SCRIPT, include_str!("../web/dashboard/map_model.js")),
+    // Its functions, without the token that `/client.js` needs.
+    ("client.js", SCRIPT, include_str!("../web/client/client.js")),
     ("status.js", SCRIPT, include_str!("../web/dashboard/status.js")),
+    ("notices.js", SCRIPT, include_str!("../web/dashboard/notices.js")),
     ("forms.js", SCRIPT, include_str!("../web/dashboard/forms.js")),
     ("shortcuts.js", SCRIPT, include_str!("../web/dashboard/shortcuts.js")),
 ];
+
+/// Returns true for requests that need no token: those for the dashboard's files, which are the same for every bus. The page asks
+/// the user for a token.
+pub(super) fn is_public(method: &Method, path: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD) && (path == "/" || path.starts_with("/page/"))
+}
 
 /// `GET /`.
 pub(super) async fn index(RawQuery(query): RawQuery) -> Result<Response, Refusal> {

@@ -1,8 +1,9 @@
 //! The layer that every HTTP request passes first.
 //!
 //! It checks the headers by which a browser shows which [page](super::page_check) sends the request; then it
-//! [authenticates](crate::access) the caller: callers that are not processes of the daemon's own user need a token. Peers of
-//! the local socket were checked when they connected. On the way back it counts refusals, of every route.
+//! [authenticates](crate::access) the caller: callers that are not processes of the daemon's own user need a token, except for
+//! the [files of the dashboard](dashboard::is_public), whose form asks for it. Peers of the local socket were checked when they
+//! connected. On the way back it counts refusals, of every route.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -15,7 +16,7 @@ use axum::{
 use sse_bus::tokens::Digest;
 
 use super::{
-    cors,
+    cors, dashboard,
     error::{Refusal, RefusedWith},
     page_check::{self, Page, only},
     source::RequestSource,
@@ -65,6 +66,9 @@ async fn answer(daemon: &Daemon, page: Page, request: Request, next: Next) -> Re
 async fn authenticated(daemon: &Daemon, page: Page, mut request: Request, next: Next) -> Result<Response, Refusal> {
     let source: Option<RequestSource> = request.extensions_mut().remove();
     let source = source.ok_or_else(|| Refusal::unauthorized("the connection is unknown"))?;
+    if dashboard::is_public(request.method(), request.uri().path()) {
+        return Ok(next.run(request).await);
+    }
     let credential = credential(&request, source.needs_no_token());
     let grant = authenticate(daemon, credential).await?;
     source.note_authenticated();

@@ -103,7 +103,7 @@ pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
             }
             PublishParameter::To => publish.to = Some(value.into_owned()),
             PublishParameter::Retain => {
-                publish.retain = truth(&value).ok_or_else(|| bad_parameter("retain", "write true or false"))?
+                publish.retain = truth(&value).ok_or_else(|| bad_parameter("retain", "write true or false"))?;
             }
             PublishParameter::Ttl => {
                 let ttl = humantime::parse_duration(&value)

@@ -112,8 +112,9 @@ impl Delayed {
         let sent = if publication.to.is_some() {
             Sent::Live(mark, publication, from)
         } else {
+            let topic = publication.topic.clone();
             let admitted = bus.admit(publication, now)?;
-            bus.count_published(from);
+            bus.count_published(from, Some(&topic));
             Sent::Append(mark, admitted)
         };
         self.waiting.lock().insert(mark, sender);

@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 use super::{
     cursor::Cursor,
     ids::{ClientId, FeedKey, ReaderId},
+    recent_topics::RecentTopics,
     unicast_queue::UnicastQueue,
 };
 use crate::{
@@ -71,10 +72,11 @@ pub(super) struct Client {
 #[derive(Debug)]
 pub(super) enum Role {
     Subscriber(Box<Subscriber>),
-    /// Its transport, and the waker to notify its connection when it is kicked.
+    /// Its transport, the waker to notify its connection when it is kicked, and the topics that it published to.
     Publisher {
         via: Transport,
         waker: Option<std::task::Waker>,
+        recent: RecentTopics,
     },
 }
 

@@ -4,6 +4,7 @@ use super::{
     Bus, Description, Now,
     clients::{Client, Role, Subscriber},
     ids::ClientId,
+    recent_topics::RecentTopics,
     state::refuse_more,
 };
 use crate::protocol::{ErrorCode, Refused, Transport};
@@ -12,7 +13,7 @@ impl Bus {
     /// Adds a publisher.
     pub fn add_publisher(&mut self, description: Description, via: Transport, now: Now) -> Result<ClientId, Refused> {
         refuse_more(self.clients.publishers, self.limits.publishers, ErrorCode::LimitPublishers, "publishers")?;
-        let role = Role::Publisher { via, waker: None };
+        let role = Role::Publisher { via, waker: None, recent: RecentTopics::default() };
         let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0, gaps: 0 });
         self.publish_presence(id, "join", now);
         Ok(id)

@@ -253,7 +253,15 @@ impl Feeds {
     pub(super) fn finish_some(&mut self, limits: &Limits, wakeups: &mut Wakeups) -> bool {
         if self.dirty.is_empty() {
             self.broadcast_some(limits);
+        } else {
+            self.seal_some(limits, wakeups);
         }
+        self.relieve(limits.feeds_buffer);
+        !self.dirty.is_empty() || !self.broadcasts.is_empty()
+    }
+
+    /// Seals feeds with open events, and wakes the clients that wait for them, in a bounded step.
+    fn seal_some(&mut self, limits: &Limits, wakeups: &mut Wakeups) {
         let mut left = FEEDS_AT_ONCE;
         while left > 0
             && let Some(key) = self.dirty.last().copied()
@@ -271,8 +279,6 @@ impl Feeds {
             }
             self.dirty.pop();
         }
-        self.relieve(limits.feeds_buffer);
-        !self.dirty.is_empty() || !self.broadcasts.is_empty()
     }
 
     /// Returns the number of broadcasts that not all of their feeds have yet.

@@ -139,6 +139,10 @@ impl Bus {
                 )
             }
         };
+        let published_to = match &client.role {
+            Role::Publisher { recent, .. } => recent.to_strings(),
+            Role::Subscriber(_) => Vec::new(),
+        };
         ClientInfo {
             id: id.to_string(),
             name: client.description.name.as_ref().map(|name| name.as_str().to_owned()),
@@ -151,6 +155,7 @@ impl Bus {
             lag,
             origin: client.description.origin.clone(),
             gaps: client.gaps,
+            published_to,
         }
     }
 }

@@ -39,6 +39,7 @@ mod publish;
 mod read;
 mod read_shared;
 mod read_steps;
+mod recent_topics;
 mod replay;
 mod request;
 mod shared_cursor;

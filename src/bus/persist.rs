@@ -85,6 +85,7 @@ impl Bus {
         if let Some(history) = self.history.persist() {
             history.restored(forgotten, head, now.mono);
         }
+        self.history.reclaim(now.mono);
         let own: Vec<_> = self.topics.iter().filter(|(_, state)| state.name.is_system()).map(|(key, _)| key).collect();
         for key in own {
             self.remove_topic(key);

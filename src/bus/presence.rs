@@ -25,9 +25,10 @@ impl Bus {
         self.feeds.publish(&self.wanting, &Arc::new(event), true, &self.limits);
     }
 
-    /// Describes a client for a presence event: with the first of its filters, and the number of the others.
+    /// Describes a client for a presence event: with the first of its filters, and the number of the others, and without the
+    /// topics that it published to.
     fn presence(&self, id: ClientId, client: &Client) -> ClientInfo {
-        let mut info = self.info(id, client);
+        let mut info = ClientInfo { published_to: Vec::new(), ..self.info(id, client) };
         let mut bytes = 0;
         let mut fits = |filter: &String| {
             bytes += filter.len();

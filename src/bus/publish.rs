@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{
     Bus, ClientId, Now, Publication,
+    clients::Role,
     history::{Entry, TopicKey, TopicUsage},
     state::refuse_more,
 };
@@ -65,16 +66,19 @@ impl Bus {
             }
         }
         let topic = self.room_for(&publication, now)?;
+        self.count_published(from, Some(&publication.topic));
         let (id, retain, ttl) = (self.id(self.head + 1), publication.retain, publication.ttl);
         let subscribers = self.append(Some(topic), publication.into_event(id, now.unix), retain, ttl, now);
-        self.count_published(from);
         Ok(Published { id: Some(id), subscribers })
     }
 
-    /// Counts an event of a publisher. Call it for events that were [admitted](Bus::admit) and applied.
-    pub fn count_published(&mut self, from: Option<ClientId>) {
-        if let Some(client) = from.and_then(|id| self.clients.get_mut(id)) {
-            client.events += 1;
+    /// Counts an event of a publisher, and notes its topic, unless it was for one client. Call it for events that were
+    /// [admitted](Bus::admit) to a log elsewhere.
+    pub fn count_published(&mut self, from: Option<ClientId>, topic: Option<&Topic>) {
+        let Some(client) = from.and_then(|id| self.clients.get_mut(id)) else { return };
+        client.events += 1;
+        if let (Role::Publisher { recent, .. }, Some(topic)) = (&mut client.role, topic) {
+            recent.note(topic);
         }
     }
 

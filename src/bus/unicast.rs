@@ -31,9 +31,19 @@ pub struct Unicast {
     from: Option<ClientId>,
     /// The clients that the steps have not reached yet, last first.
     rest: Vec<ClientId>,
-    /// For each format the encoded event, or None if there is no room for it.
-    encoded: [Option<Option<Arc<Waiting>>>; Format::COUNT],
+    encoded: [Encoded; Format::COUNT],
     taken: u64,
+}
+
+/// The event in one format.
+#[derive(Debug, Default)]
+enum Encoded {
+    /// No client has needed it so far.
+    #[default]
+    Unneeded,
+    /// It would exceed the limit for all clients.
+    NoRoom,
+    Charged(Arc<Waiting>),
 }
 
 impl Bus {
@@ -67,7 +77,7 @@ impl Bus {
         if event.id.seq != self.head {
             event.id = self.position();
             // The only format in which the event has an id: that of the position, which has changed.
-            encoded[Format::BinaryV1 as usize] = None;
+            encoded[Format::BinaryV1 as usize] = Encoded::Unneeded;
         }
         for id in rest.split_off(rest.len().saturating_sub(CALLS_MAX)).into_iter().rev() {
             let Some(subscriber) = self.clients.subscriber_mut(id) else { continue };
@@ -79,12 +89,14 @@ impl Bus {
             // The open events of the feed are older than this event and must be read before it.
             self.feeds.seal(key, &self.limits);
             let Some(format) = self.feeds.get(key).map(|feed| feed.format) else { continue };
-            let waiting = encoded[format as usize].get_or_insert_with(|| {
+            let encoded = &mut encoded[format as usize];
+            if let Encoded::Unneeded = encoded {
                 let mut bytes = ChunkBuffer::default();
                 format.encode_live(Some(address), event, bytes.payload());
-                Waiting::charge(bytes.into(), &self.unicast_bytes)
-            });
-            let Some(waiting) = waiting else { continue };
+                let charged = Waiting::charge(bytes.into(), &self.unicast_bytes);
+                *encoded = charged.map_or(Encoded::NoRoom, Encoded::Charged);
+            }
+            let Encoded::Charged(waiting) = encoded else { continue };
             if subscriber.unicast.push(moment, waiting, self.limits.unicast_buffer) {
                 self.wake(id);
                 *taken += 1;
@@ -93,7 +105,7 @@ impl Bus {
         if !rest.is_empty() {
             return None;
         }
-        self.count_published(unicast.from);
+        self.count_published(unicast.from, None);
         Some(Published { id: None, subscribers: unicast.taken })
     }
 }

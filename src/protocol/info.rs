@@ -76,6 +76,11 @@ pub struct ClientInfo {
     /// Gaps reported to a subscriber.
     #[serde(default)]
     pub gaps: u64,
+    /// The topics that a publisher published to last, the most recent first, at most
+    /// [`PUBLISHED_TO`](crate::limits::PUBLISHED_TO). Absent in JSON if there are none. The binary protocol does not transfer
+    /// them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published_to: Vec<String>,
 }
 
 /// A topic.

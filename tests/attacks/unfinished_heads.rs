@@ -18,7 +18,7 @@ const BESIDES: usize = 32 << 10;
 /// A daemon that other machines reach, so that every TCP connection needs a token, and a token.
 fn exposed() -> (Daemon, String) {
     let sandbox = Sandbox::new();
-    let made = Process::start(sandbox.busctl(&["token", "create", "--name", "all"])).finish().ok();
+    let made = Process::start(sandbox.busctl(&["token", "create", "--json", "--name", "all"])).finish().ok();
     let token = format!("Bearer {}", made.json()[0]["token"].as_str().unwrap());
     let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--log", "warn", "--listen", "0.0.0.0:0", "--insecure", "--socket", &socket];

@@ -29,7 +29,7 @@ fn every_request_of_another_user_is_refused_on_the_port() {
         ("GET", "/events/secret?since=all"),
         ("HEAD", "/events"),
         ("POST", "/events/secret"),
-        ("GET", "/"),
+        ("POST", "/"),
         ("GET", "/status"),
         ("GET", "/metrics"),
         ("GET", "/healthz"),
@@ -126,7 +126,7 @@ print(own.recv(12).decode(), flush=True)
 #[test]
 fn a_port_that_other_machines_reach_requires_a_token_for_everything() {
     let (daemon, tokens) = Daemon::exposed(&[]);
-    for path in ["/", "/events", "/status", "/healthz", "/metrics", "/nothing"] {
+    for path in ["/client.js", "/events", "/status", "/healthz", "/metrics", "/nothing"] {
         let answer = daemon.get(path);
         assert_eq!(answer.refusal(), (401, "denied".into()), "{path}");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"sse-bus\""));
@@ -202,19 +202,23 @@ fn connections_of_another_user_leave_room_for_the_own_user() {
     process.finish().ok();
 }
 
-/// Sends requests over HTTP/1.1, each refused, and prints for how many seconds the connection was kept.
+/// Sends requests over HTTP/1.1, for what needs a token and for what does not, and prints for how many seconds the connection
+/// was kept.
 const REPEATED_REQUESTS: &str = r#"
 import socket, sys, time
 began = time.monotonic()
 s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 s.settimeout(30)
 try:
+    n = 0
     while time.monotonic() - began < 25:
-        s.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{sys.argv[1]}\r\n\r\n".encode())
+        n += 1
+        path, status = [(b"/status", b"401"), (b"/page/icon.svg", b"200")][n % 2]
+        s.sendall(b"GET " + path + f" HTTP/1.1\r\nHost: 127.0.0.1:{sys.argv[1]}\r\n\r\n".encode())
         answer = s.recv(65536)
         if not answer:
             break
-        assert answer.startswith(b"HTTP/1.1 401"), answer
+        assert answer.startswith(b"HTTP/1.1 " + status), answer
         time.sleep(1)
 except ConnectionError:
     pass
@@ -223,7 +227,7 @@ print(round(time.monotonic() - began))
 
 #[test]
 #[ignore = "needs root: acts as two users"]
-fn repeated_refused_requests_do_not_extend_a_connection() {
+fn repeated_requests_without_a_token_do_not_extend_a_connection() {
     let daemon = Daemon::start(&[]);
     let port = daemon.address.port().to_string();
     let seconds = String::from_utf8(as_other_user("python3", &["-c", REPEATED_REQUESTS, &port]).stdout).unwrap();
@@ -235,7 +239,8 @@ fn an_http2_connection_without_a_token_is_closed_after_its_deadline() {
     let (daemon, tokens) = Daemon::exposed(&[]);
     let (refused, accepted) = (Http2::connect(daemon.address), Http2::connect(daemon.address));
     let began = Instant::now();
-    assert_eq!(refused.request("GET", "/", &[], "").status, 401);
+    assert_eq!(refused.request("GET", "/", &[], "").status, 200, "the dashboard's files need no token");
+    assert_eq!(refused.request("GET", "/status", &[], "").status, 401);
     let token = bearer(&tokens.all);
     let accepted_status = || accepted.request("GET", "/healthz", &[("authorization", &token)], "").status;
     assert_eq!(accepted_status(), 200);

@@ -73,6 +73,9 @@ fn bash_completes_topics_clients_and_tokens_of_the_daemon() {
         "topics that a shell would run are left out"
     );
     assert_eq!(bash(sandbox, "sse-busctl history d"), ["deploy"]);
+    assert_eq!(bash(sandbox, "sse-busctl pub bui"), ["build/web"]);
+    assert_eq!(bash(sandbox, "sse-busctl topics bui"), ["build/web"]);
+    assert_eq!(bash(sandbox, "sse-busctl history --format d"), ["data"]);
     assert_eq!(bash(sandbox, "sse-busctl url b"), ["build/web"]);
     for words in ["sse-busctl send p", "sse-busctl kick p", "sse-busctl publish build/web --to p"] {
         assert_eq!(bash(sandbox, words), ["phone"], "{words}");

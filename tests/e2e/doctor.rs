@@ -24,7 +24,12 @@ pub(crate) fn finding(run: &Run, check: &str) -> (String, String, String) {
     let found = found.unwrap_or_else(|| panic!("there is no finding of {check}\n{run}"));
     let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
     let (state, fix) = (text("state"), text("fix"));
-    assert_eq!(state == "ok", found["fix"] == Value::Null, "warnings and problems, and only those, have a fix\n{run}");
+    let has_fix = found["fix"] != Value::Null;
+    assert_eq!(
+        ["warning", "problem"].contains(&&*state),
+        has_fix,
+        "warnings and problems, and only those, have a fix\n{run}"
+    );
     (state, text("message"), fix)
 }
 
@@ -53,7 +58,7 @@ fn a_healthy_setup_has_no_problems() {
     says(&run, "daemon", "ok", "from SSE_BUS_SOCKET", "");
     says(&run, "port", "ok", &daemon.address.to_string(), "");
     says(&run, "configuration", "ok", "valid", "");
-    for check in ["version", "directory", "socket", "service", "limits", "origins", "history", "clock"] {
+    for check in ["version", "directory", "socket", "limits", "origins", "history", "clock"] {
         says(&run, check, "ok", "", "");
     }
     assert!(run.json().iter().all(|finding| finding["state"] != "problem"), "{run}");
@@ -65,12 +70,20 @@ fn on_a_terminal_findings_are_lines_with_commands() {
     let mut terminal = sandbox.command("script");
     let doctor = format!("{} doctor", env!("CARGO_BIN_EXE_sse-busctl"));
     terminal.args(["-qec", &doctor, "/dev/null"]).env("SSE_BUS_SOCKET", sandbox.socket());
+    terminal.env("SSE_BUS_LISTEN", "127.0.0.1:0").env("TERM", "xterm").env_remove("NO_COLOR");
     let run = Process::start(terminal).finish().ends_with(3);
     let mut lines = run.stdout.lines().map(str::trim_end);
     let socket = sandbox.socket().display().to_string();
-    let wanted = format!("problem  daemon         no daemon at {socket}, from SSE_BUS_SOCKET");
+    let wanted = format!("\x1b[31mproblem  \x1b[0mdaemon         no daemon at {socket}, from SSE_BUS_SOCKET");
     assert_eq!(lines.next(), Some(wanted.as_str()), "{run}");
     assert_eq!(lines.next().map(str::trim_start), Some("sse-busd"), "{run}");
+    let last = run.stdout.lines().last().unwrap();
+    assert!(last.starts_with("1 problem to fix") && last.contains(" checks ok"), "{run}");
+
+    let mut piped = sandbox.busctl(&["doctor", "--format", "text"]);
+    piped.env("SSE_BUS_LISTEN", "127.0.0.1:0");
+    let run = Process::start(piped).finish().ends_with(3);
+    assert!(run.stdout.starts_with("problem  daemon ") && !run.stdout.contains('\x1b'), "{run}");
 }
 
 #[test]
@@ -222,7 +235,7 @@ fn too_few_descriptors_for_the_subscribers_is_a_warning() {
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned).to_vec();
     let daemon = Daemon::of_command(sandbox, flags, |busd| after("ulimit -n 300", busd));
     let run = daemon.ctl(&["doctor"]).ok();
-    says(&run, "descriptors", "warning", "300 descriptors", "sudo prlimit --pid $$ --nofile=50256:50256 && sse-busd");
+    says(&run, "descriptors", "warning", "300 descriptors", "sudo prlimit --pid $$ --nofile=50256:50256 && kill ");
 }
 
 #[test]
@@ -235,12 +248,47 @@ fn a_limit_that_is_nearly_reached_is_a_warning() {
 }
 
 #[test]
-fn refused_pages_are_listed_with_the_flag_that_allows_them() {
+fn of_refused_pages_only_those_of_this_machine_are_suggested() {
     let daemon = Daemon::start(&[]);
-    let origin = [("Origin", "http://localhost:3000")];
-    assert_eq!(daemon.request("GET", "/events/t", &origin, "").status, 403);
+    let refuse = |origin| assert_eq!(daemon.request("GET", "/events/t", &[("Origin", origin)], "").status, 403);
+    refuse("http://evil.example");
     let run = daemon.ctl(&["doctor"]).ok();
-    says(&run, "origins", "warning", "http://localhost:3000 (1 time", "sse-busd --allow-origin http://localhost:3000");
+    says(
+        &run,
+        "origins",
+        "warning",
+        "http://evil.example (1 time",
+        "allow_origin = [\"ORIGIN\"], only if the page is yours",
+    );
+    refuse("http://localhost:3000");
+    let run = daemon.ctl(&["doctor"]).ok();
+    let fix = format!("kill -HUP {}   # allow_origin = [\"http://localhost:3000\"]", daemon.pid());
+    says(&run, "origins", "warning", "http://localhost:3000 (1 time", &fix);
+}
+
+#[test]
+fn no_fix_starts_a_second_daemon_beside_the_one_that_runs() {
+    let daemon = Daemon::configured("[limits]\ntopics = 1\n");
+    daemon.publish("t", "x");
+    for header in [("Origin", "http://localhost:3000"), ("Host", "other.example")] {
+        assert!(daemon.request("GET", "/events/t", &[header], "").status >= 400);
+    }
+    for finding in daemon.ctl(&["doctor"]).ok().json() {
+        let fix = finding["fix"].as_str().unwrap_or_default();
+        let starts = fix.split("&&").any(|command| command.trim_start().starts_with("sse-busd"));
+        assert!(!starts || fix.contains(&format!("kill {}", daemon.pid())), "{finding}");
+    }
+}
+
+/// Started with another socket, for example because a variable differs.
+#[test]
+fn a_port_in_use_by_another_bus_is_no_reason_to_choose_another_port() {
+    let daemon = Daemon::start(&[]);
+    let other = Sandbox::new();
+    let run = doctor(&other, |doctor| {
+        doctor.env("SSE_BUS_LISTEN", daemon.address.to_string());
+    });
+    says(&run, "port", "problem", "a bus with another socket", "sse-busctl doctor");
 }
 
 #[test]
@@ -249,7 +297,7 @@ fn refused_pages_without_an_origin_are_listed_without_a_command() {
     assert_eq!(daemon.request("GET", "/events/t", &[("Origin", "null")], "").status, 403);
     let run = daemon.ctl(&["doctor"]).ok();
     says(&run, "origins", "warning", "null (1 time", "serve the page from an origin");
-    assert!(!run.stdout.contains("--allow-origin"), "{run}");
+    assert!(!run.stdout.contains("allow_origin"), "{run}");
 }
 
 #[test]
@@ -259,7 +307,7 @@ fn history_that_does_not_reach_its_disk_is_a_problem() {
     let disk = SmallDisk::mount(&sandbox, "6m");
     let daemon = Daemon::start_at(sandbox, &durable::FLAGS);
     // The budget is larger than the disk.
-    says(&daemon.ctl(&["doctor"]).ok(), "history", "warning", "the disk of", "--history-budget");
+    says(&daemon.ctl(&["doctor"]).ok(), "history", "warning", "the disk of", "history_budget = ");
     // Another program uses all that is left.
     let _ = fs::write(disk.0.join("filler"), vec![0; 8 << 20]);
     let run = until("the fault is found", || {
@@ -297,5 +345,5 @@ fn without_a_service_manager_the_check_is_skipped_without_a_problem() {
     // No manager has its socket there.
     doctor.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere");
     let run = Process::start(doctor).finish().ok();
-    says(&run, "service", "ok", "the service manager cannot be queried", "");
+    says(&run, "service", "unknown", "the service manager cannot be queried", "");
 }

@@ -120,9 +120,15 @@ fn doctor(daemon: &Daemon, kind: Kind, flags: &[&str]) -> Run {
 #[test]
 fn a_proxy_that_forwards_everything_is_ok() {
     let daemon = Daemon::start(&[]);
+    let mut all = daemon.stream("/events/**");
     let run = doctor(&daemon, Kind::Honest, &[]).ok();
     says(&run, "url", "ok", "after it was published", "");
     says(&run, "idle", "ok", "stays open", "");
+    // No other client receives the events, and the next event has the first id.
+    let status = daemon.status();
+    assert_eq!((&status["published"], &status["topics"], &status["history_events"]), (&0.into(), &0.into(), &0.into()));
+    assert!(daemon.publish("t", "x").ends_with("-1"));
+    assert_eq!(all.data(1), ["x"]);
 }
 
 #[test]
@@ -134,6 +140,7 @@ fn a_buffering_proxy_is_found_with_the_setting_that_fixes_it() {
     }
     let run = doctor(&daemon, Kind::Buffers(1 << 30), &[]).ends_with(1);
     says(&run, "url", "problem", "is buffered: an event did not arrive", "flush_interval -1");
+    says(&run, "url", "problem", "is buffered", "webpack: devServer: { compress: false }");
 }
 
 #[test]
@@ -220,7 +227,7 @@ fn a_host_name_that_the_daemon_refuses_is_reported() {
         .file(".curlrc", format!("resolve = \"localhost.localdomain:{}:127.0.0.1\"\n", daemon.address.port()));
     doctor.env("CURL_HOME", std::path::Path::new(&rc).parent().unwrap());
     let run = crate::harness::Process::start(doctor).finish().ends_with(1);
-    let fix = format!("--allow-host localhost.localdomain:{}", daemon.address.port());
+    let fix = format!("allow_host = [\"localhost.localdomain:{}\"]", daemon.address.port());
     says(&run, "url", "problem", "refuses this host name (421)", &fix);
 }
 

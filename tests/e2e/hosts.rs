@@ -147,12 +147,13 @@ fn a_refused_name_is_listed_with_the_flag_that_allows_it() {
     terminal.args(["-qec", &status, "/dev/null"]).env("SSE_BUS_SOCKET", daemon.sandbox.socket());
     let shown = Process::start(terminal).finish().ok().stdout;
     assert!(shown.contains("requests for a15.example, 2 times, last "), "{shown}");
-    assert!(shown.contains("; allow them with sse-busd --allow-host a15.example"), "{shown}");
+    assert!(shown.contains("; if they are for you, allow them with sse-busd --allow-host a15.example"), "{shown}");
     let doctor = daemon.ctl(&["doctor"]).json();
     let finding = doctor.iter().find(|finding| finding["check"] == "hosts").unwrap();
     assert_eq!(finding["state"], "warning");
     let fix = finding["fix"].as_str().unwrap();
-    assert!(fix.starts_with("sse-busd") && fix.contains(" --allow-host a15.example --allow-host a19.example"), "{fix}");
+    // A hostile page can make a browser send any name, so none is suggested, and no second daemon.
+    assert!(fix.contains("allow_host = [\"HOST\"]") && !fix.contains(".example") && !fix.contains("sse-busd"), "{fix}");
 }
 
 #[test]

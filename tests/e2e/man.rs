@@ -76,6 +76,13 @@ fn the_pages_contain_the_help_texts() {
     for part in ["sse-busctl publish", "--wait-for", "SSE_BUS_PUBLISH_TYPE", "no subscriber", "tail -f app.log |"] {
         assert!(publish.contains(part), "{part}\n{publish}");
     }
+    let synopsis = publish.split_once("DESCRIPTION").unwrap().0;
+    for part in ["[-t|--type TYPE]", "[--ttl DURATION]", "[--lines]", "[-f|--format FORMAT]", "[TOPIC] [DATA]"] {
+        assert!(synopsis.split_whitespace().collect::<Vec<_>>().join(" ").contains(part), "{part}\n{synopsis}");
+    }
+    for part in ["durable: When the event is on disk", "text: For people"] {
+        assert!(publish.contains(part), "possible values: {part}\n{publish}");
+    }
     let daemon = text("/sse-busd.1");
     for part in ["--history-budget", "SSE_BUS_LISTEN", "0 stopped as asked", "SIGHUP", "sse-bus.toml(5)"] {
         assert!(daemon.contains(part), "{part}\n{daemon}");

@@ -52,7 +52,7 @@ fn the_page_and_its_files_are_served_with_a_policy_that_allows_nothing_else() {
         };
         check(&file, kind);
         let text = file.text();
-        assert!(!text.contains("://") || name == "icon.svg" || name == "chart.js" || name == "status.js", "{name}");
+        assert!(!text.contains("://") || name == "icon.svg" || name == "dom.js", "{name}");
         assert!(!text.contains("innerHTML") && !text.contains("eval("), "{name}");
         got.insert(name);
         wanted.extend(names(&text).into_iter().filter(|name| !got.contains(name)));
@@ -60,6 +60,23 @@ fn the_page_and_its_files_are_served_with_a_policy_that_allows_nothing_else() {
     assert!(got.contains("events.js") && got.contains("page.css"), "{got:?}");
     assert_eq!(daemon.request("HEAD", "/page/page.js", &[], b"").status, 200);
     assert_eq!(daemon.request_locally("GET", "/page/page.js", "").status, 200);
+}
+
+#[test]
+fn they_need_no_token_and_allow_nothing_else() {
+    let (daemon, tokens) = Daemon::exposed(&[]);
+    for path in ["/", "/page/page.js"] {
+        assert_eq!(daemon.get(path).status, 200, "{path}");
+        assert_eq!(daemon.with_token("GET", path, &format!("{}x", tokens.all)), 200, "{path} with a wrong token");
+        for foreign in [("Host", "evil.example", 421), ("Origin", "http://evil.example", 403)] {
+            let (name, value, status) = foreign;
+            assert_eq!(daemon.request("GET", path, &[(name, value)], "").status, status, "{path} {name}");
+        }
+        assert_eq!(daemon.request("POST", path, &[], "").status, 401, "{path}");
+    }
+    for path in ["/status", "/page", "/pages", "//", "/client.js"] {
+        assert_eq!(daemon.get(path).status, 401, "{path}");
+    }
 }
 
 #[test]

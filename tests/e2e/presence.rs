@@ -98,6 +98,33 @@ fn the_status_shows_the_usage_of_each_limit() {
 }
 
 #[test]
+fn a_publisher_is_listed_with_the_topics_that_it_published_to_last() {
+    let daemon = Daemon::start(&[]);
+    let mut lines = daemon.lines();
+    assert_eq!(daemon.get("/clients").json(), json!([]), "it has published nothing");
+    for n in 0..10 {
+        lines.ask(json!({ "publish": { "topic": format!("t/{n}"), "data": "x" } }).to_string());
+    }
+    lines.ask(r#"{"publish":{"topic":"t/5","data":"x"}}"#);
+    lines.ask(r#"{"publish":{"topic":"direct","data":"x","to":"nobody"}}"#);
+    lines.ask(r#"{"publish":{"topic":"t//bad","data":"x"}}"#);
+    let clients = daemon.get("/clients").json();
+    assert_eq!(
+        clients[0]["published_to"],
+        json!(["t/5", "t/9", "t/8", "t/7", "t/6", "t/4", "t/3", "t/2"]),
+        "{clients}"
+    );
+    assert_eq!(lines.ask(r#"{"clients":{}}"#)["clients"], clients);
+    // The types of the binary protocol are frozen.
+    let printed = daemon.ctl(&["clients"]).ok().json();
+    assert_eq!((printed.len(), &printed[0]["events"]), (1, &json!(12)), "{printed:?}");
+    let _stream = daemon.stream("/events/t/**");
+    let subscriber = daemon.get("/clients").json().as_array().unwrap().last().unwrap().clone();
+    assert_eq!(subscriber["role"], "subscriber");
+    assert!(subscriber.get("published_to").is_none(), "{subscriber}");
+}
+
+#[test]
 fn lists_and_the_status_are_equal_on_every_transport() {
     let daemon = Daemon::start(&[]);
     let mut stream = daemon.stream("/events/t/**?client=me");

@@ -97,7 +97,7 @@ fn a_topic_accepts_events_from_its_configured_publishers_only() {
     let origins = "allow_origin = [\"http://localhost:3000\", \"http://localhost:4000\"]\n";
     let daemon = Daemon::configured(&(origins.to_owned() + &tables));
     let token = |name: &str| {
-        let made = daemon.ctl(&["token", "create", "--name", name, "--scope", "publish"]).ok();
+        let made = daemon.ctl(&["token", "create", "--json", "--name", name, "--scope", "publish"]).ok();
         format!("Bearer {}", made.json()[0]["token"].as_str().unwrap())
     };
     let (ci, other) = (token("ci"), token("other"));

@@ -204,7 +204,8 @@ fn tokens_are_created_listed_and_revoked_with_or_without_a_daemon() {
     let sandbox = Sandbox::new();
     let ctl = |args: &[&str]| Process::start(sandbox.busctl(&[&["token"], args].concat())).finish();
     assert_eq!(ctl(&["list"]).ok().json(), [] as [Value; 0]);
-    let made = ctl(&["create", "--name", "phone", "--scope", "subscribe", "--topic", "a/*", "--expires", "1h"]).ok();
+    let made =
+        ctl(&["create", "--json", "--name", "phone", "--scope", "subscribe", "--topic", "a/*", "--expires", "1h"]).ok();
     let made = &made.json()[0];
     assert!(made["token"].as_str().unwrap().starts_with("ssebus_"));
     assert_eq!((&made["scopes"], &made["topics"]), (&serde_json::json!(["subscribe"]), &serde_json::json!(["a/*"])));

@@ -18,6 +18,7 @@ static DIFFERS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"127\.0\.0\.1:[0-9]{5}\b", "127.0.0.1:<port>"),
         (r"\b(now|[0-9]+s ago)$|\b(now|[0-9]+s ago)( )", "<ago>$3"),
         (r"up [0-9]+s", "up <time>"),
+        (r"^[0-9]{2}:[0-9]{2}:[0-9]{2}Z? ", "<time> "),
         (r"[0-9.]+ ?(B|KiB|MiB)\b", "<size>"),
         (r#""bytes":[0-9]+"#, "\"bytes\":<size>"),
         (r" +", " "),

@@ -104,7 +104,7 @@ fn a_bounded_number_of_events_waits_for_very_many_feeds() {
     let mut bus = keeping(1000);
     let (subscribers, _) = crowd(&mut bus, FEEDS);
     let mut expected = Vec::new();
-    for _ in 0..2 * BROADCASTS_MAX + 1 {
+    for _ in 0..=2 * BROADCASTS_MAX {
         expected.push(publish(&mut bus, event("news", "x")).to_string());
         #[cfg(debug_assertions)]
         bus.self_check();

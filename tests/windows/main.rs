@@ -71,7 +71,7 @@ fn a_stream_on_the_port_needs_a_token_and_carries_events() {
     daemon.curl("/events/t", "refused", &[]);
     daemon.wait_for_file("refused", r#""code":"denied""#);
 
-    let token = daemon.ctl(&["token", "create", "--name", "curl", "--scope", "subscribe"]).ok().json();
+    let token = daemon.ctl(&["token", "create", "--json", "--name", "curl", "--scope", "subscribe"]).ok().json();
     let header = format!("Authorization: Bearer {}", token[0]["token"].as_str().unwrap());
     daemon.curl("/events/t?client=tab", "stream", &[&header]);
     let waited = daemon.ctl(&["publish", "t", "one\ntwo", "--wait-for", "1", "--timeout", "20s"]).ok();

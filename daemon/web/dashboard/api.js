@@ -1,24 +1,29 @@
 // Requests of the page to the daemon, except its stream.
 
+import { session } from "/page/session.js";
+
 const PATIENCE = 10_000; // ms
 
-// A JSON response. The message of a refusal becomes the error's message.
+// A JSON response. A refusal becomes an error with its message, `status` and `code`.
 export async function ask(path, init) {
-  const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE), ...init });
-  if (!answer.ok) throw new Error(await reason(answer));
+  const options = { cache: "no-store", headers: session.headers(), signal: AbortSignal.timeout(PATIENCE) };
+  const answer = await fetch(path, { ...options, ...init });
+  if (!answer.ok) throw await failure(answer);
   return answer.json();
 }
 
-// Returns the message of an error response: that of its JSON, or its text. A proxy without a running daemon answers
+// Returns the error of a response: with the message of its JSON, or its text. A proxy without a running daemon answers
 // with an HTML page.
-export async function reason(answer) {
-  const text = await answer.text();
+export async function failure(answer) {
+  const { status } = answer, text = await answer.text();
+  let code, message = text.trim() || `${status} ${answer.statusText}`;
   try {
-    return JSON.parse(text).error.message;
+    ({ code, message } = JSON.parse(text).error);
   } catch {
-    if (answer.status > 501) return "a proxy answers, but there is no bus behind it";
-    return text.trim() || `${answer.status} ${answer.statusText}`;
+    if (status > 501) message = "a proxy answers, but there is no bus behind it";
   }
+  if (status === 401 && code) session.denied(message);
+  return Object.assign(new Error(message), { status, code });
 }
 
 // Publishes one event.
@@ -28,8 +33,15 @@ export function publish(topic, fields, data) {
   return ask(`/events/${path}?${query}`, { method: "POST", body: data });
 }
 
-// Repeats a request while the page is visible. There is one request at a time, and the pause grows with the duration of
-// the last request, so that an open page keeps no large bus busy.
+// Returns a ticket for a stream, if the page has a token.
+export async function ticket(client) {
+  if (!session.hasToken) return undefined;
+  const issued = await ask(`/tickets?${new URLSearchParams({ client })}`, { method: "POST" });
+  return issued.ticket;
+}
+
+// Repeats a request while the page is visible and needs no token. There is one request at a time, and the pause grows
+// with the duration of the last request, so that an open page keeps no large bus busy.
 export function whileSeen(every, look) {
   let timer, looking = false;
   async function round() {
@@ -38,7 +50,7 @@ export function whileSeen(every, look) {
     looking = true;
     const began = performance.now();
     try {
-      await look();
+      if (!session.isClosed) await look();
     } finally {
       looking = false;
       const took = performance.now() - began;

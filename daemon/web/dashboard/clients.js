@@ -1,18 +1,16 @@
-// The list of clients: pages by their origin, processes by name and number, with their filters and lag.
+// The list of clients: pages by their origin, processes by name and number, with their topics and lag.
 
-import { ask, whileSeen } from "/page/api.js";
+import { ask } from "/page/api.js";
 import { $, ago, button, count, counted, element, rowsOf, say, setText } from "/page/dom.js";
 
-const EVERY = 2000; // ms
-const ROWS = 200;
-// With more clients than this, listing all of them would keep page and daemon busy.
-const TOO_MANY = 2000;
+const ROWS = 20; // more on request
+const MORE_ROWS = 200;
 
-// `own` is the name of this page; `choose` is called with the client to send to.
-export function clients(own, choose) {
-  const section = $("clients"), note = $("clients-note"), none = section.querySelector(".none");
+// `own` is the name of this page; `choose` is called with the client to send to, `changed` when one was disconnected.
+export function clients(own, choose, changed) {
+  const section = $("clients"), note = $("clients-note"), none = section.querySelector(".none"), more = $("clients-more");
   const update = rowsOf(section.querySelector("tbody"), make);
-  let many, said;
+  let said, most = ROWS, listed = [];
 
   function make(client) {
     const root = element("tr"), who = element("th", "", "", root);
@@ -22,19 +20,21 @@ export function clients(own, choose) {
     else element("span", "name", called, who);
     if (client.name === own) element("span", "mark", "this page", who);
     const from = element("div", "from", "", who);
-    const filters = element("td", "filters", client.role === "publisher" ? "publishes" : client.filters.join(" "), root);
-    filters.title = filters.textContent;
-    filters.classList.toggle("faint", client.role === "publisher");
-    const [events, lag, gaps, last] = ["number events", "number", "number", "kick"].map((kind) => element("td", kind, "", root));
-    const kick = button("quiet", "Kick", () => disconnect(client, called), last);
-    kick.setAttribute("aria-label", `Kick ${called}`);
-    return { root, from, events, lag, gaps };
+    const [filters, events, lag, gaps, last] =
+      ["filters", "number events", "number", "number", "kick"].map((kind) => element("td", kind, "", root));
+    const kick = button("quiet", "Disconnect", () => disconnect(client, called), last);
+    kick.setAttribute("aria-label", `Disconnect ${called}`);
+    return { root, from, filters, events, lag, gaps };
   }
 
-  function show({ from, events, lag, gaps }, client) {
+  function show({ from, filters, events, lag, gaps }, client) {
     // A page's origin is more useful than a browser's address.
     setText(from, [client.origin ?? client.peer, client.name && client.id].filter(Boolean).join(" · "));
     from.title = `${client.peer}, ${client.via}, connected ${ago(client.connected)}`;
+    const isPublisher = client.role === "publisher";
+    const topics = isPublisher ? ["→", ...(client.published_to ?? [])] : client.filters;
+    setText(filters, topics.join(" "));
+    filters.title = isPublisher ? `publishes to ${client.published_to?.join(" ") ?? "nothing yet"}` : filters.textContent;
     setText(events, count(client.events));
     setText(lag, count(client.lag));
     setText(gaps, count(client.gaps));
@@ -45,11 +45,11 @@ export function clients(own, choose) {
   async function disconnect(client, called) {
     try {
       await ask(`/clients/${encodeURIComponent(client.id)}`, { method: "DELETE" });
-      tell(`kicked ${called}`);
+      tell(`disconnected ${called}`);
     } catch (error) {
       tell(error.message);
     }
-    look();
+    changed();
   }
 
   // Shown for a moment instead of the number of clients.
@@ -60,35 +60,32 @@ export function clients(own, choose) {
     said = setTimeout(() => (said = undefined), 4000);
   }
 
-  async function look() {
-    if (many === undefined) return; // the status shows the error
-    let listed = [];
-    if (many <= TOO_MANY) {
-      try {
-        listed = await ask("/clients");
-      } catch {
-        return; // the status shows the error
-      }
-    }
-    const shown = listed.slice(0, ROWS);
-    update(shown, (client) => client.id, show);
-    none.hidden = shown.length > 0;
-    setText(none, many > TOO_MANY ? "Too many clients to list here; use sse-busctl clients." : "No clients.");
-    const names = [...new Set(shown.filter(({ role }) => role === "subscriber").map(({ name, id }) => name ?? id))];
+  function lists({ clients, many }) {
+    listed = clients ?? [];
+    setText(none, clients ? "No clients." : "Too many clients to list here; use sse-busctl clients.");
+    const names = [...new Set(listed.filter(({ role }) => role === "subscriber").map(({ name, id }) => name ?? id))].slice(0, 500);
     const list = $("names");
     if (names.join("\n") !== [...list.options].map((option) => option.value).join("\n")) {
       list.replaceChildren(...names.map((name) => Object.assign(element("option"), { value: name })));
     }
+    render();
     if (said) return;
-    const all = listed.length || many;
-    setText(note, all > shown.length ? `${shown.length} of ${count(all)}` : counted(all, "connection"));
+    const publishers = listed.filter(({ role }) => role === "publisher").length;
+    const roles = `${counted(listed.length - publishers, "subscriber")}, ${counted(publishers, "publisher")}`;
+    setText(note, clients ? roles : count(many.clients));
   }
 
-  const lookNow = whileSeen(EVERY, look);
-  function status(status) {
-    const isFirst = many === undefined;
-    many = status.subscribers + status.publishers;
-    if (isFirst) lookNow();
+  function render() {
+    const shown = listed.slice(0, most);
+    update(shown, (client) => client.id, show);
+    none.hidden = shown.length > 0;
+    more.hidden = listed.length <= most;
+    setText(more, `Show ${counted(Math.min(listed.length - most, MORE_ROWS), "more client")}`);
   }
-  return { status };
+
+  more.onclick = () => {
+    most += MORE_ROWS;
+    render();
+  };
+  return { lists };
 }

@@ -19,6 +19,14 @@ export function button(className, text, onclick, parent) {
   return made;
 }
 
+// Creates an element of a picture, and appends it to a parent if one is given.
+export function shape(name, className, parent) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  if (className) made.setAttribute("class", className);
+  parent?.append(made);
+  return made;
+}
+
 // Sets the text only if it has changed, so that layout, selection and screen readers are not disturbed.
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
@@ -27,6 +35,15 @@ export function setText(node, text) {
 // Announces a text to screen readers. Not for frequent messages.
 export function say(text) {
   setText($("say"), text);
+}
+
+// A command in a line of its own, with a button that copies it.
+export function command(text, what, parent) {
+  const line = element("div", "command", "", parent);
+  element("code", "", text, line);
+  const copied = button("quiet", "Copy", () => copy(text, copied), line);
+  copied.setAttribute("aria-label", what);
+  return line;
 }
 
 // The rows of a table. Each row is kept while its key exists, so that focus, selection and scroll position are not

@@ -5,32 +5,36 @@ import { beginning, button, bytes, clock, copy, count, element } from "/page/dom
 const PREVIEW = 500; // maximum characters of the data in a line
 
 // Entries of a list: an event, a gap, or a note about the stream.
-export function rowOf(entry, around) {
-  if (entry.kind === "event") return eventRow(entry, around);
+export function rowOf(entry, actions = {}) {
+  if (entry.kind === "event") return eventRow(entry, actions);
   const row = element("li", entry.kind);
   element("span", "time", clock(entry.time), row);
   element("span", "text", entry.text, row);
   return row;
 }
 
-function eventRow(event, around) {
+function eventRow(event, { around, watch }) {
   const row = element("li", "event");
-  const line = button("line", "", () => toggle(row, event, around), row);
-  line.tabIndex = -1;
-  line.setAttribute("aria-expanded", "false");
+  const line = element("div", "line", "", row);
   element("span", "time", clock(event.time), line);
-  element("span", "topic", event.topic, line);
-  if (event.type) element("span", "type", event.type, line);
+  const topic = watch ? button("topic", event.topic, () => watch([event.topic]), line) : element("span", "topic", event.topic, line);
+  topic.title = event.topic;
+  const entry = button("entry", "", () => toggle(row, event, around), line);
+  topic.tabIndex = entry.tabIndex = -1;
+  entry.setAttribute("aria-expanded", "false");
+  if (event.type) element("span", "type", event.type, entry);
   const shown = beginning(event.data, PREVIEW);
-  element("span", "data", shown, line);
+  element("span", "data", shown, entry);
   const more = event.data.length - shown.length;
-  if (more > 0) element("span", "more", `+ ${bytes(more)}`, line);
+  if (more > 0) element("span", "more", `+ ${bytes(more)}`, entry);
+  // The rest of the line opens the event, too.
+  line.onclick = ({ target }) => target.closest("button") ?? toggle(row, event, around);
   return row;
 }
 
-export function toggle(row, event, around) {
+function toggle(row, event, around) {
   const open = row.querySelector(".whole");
-  row.firstElementChild.setAttribute("aria-expanded", String(!open));
+  row.querySelector(".entry").setAttribute("aria-expanded", String(!open));
   row.classList.toggle("open", !open);
   if (open) open.remove();
   else row.append(whole(event, around));

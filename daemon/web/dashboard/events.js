@@ -1,64 +1,24 @@
 // The list of live events.
 //
-// Every event is counted. The newest KEPT events are kept, with at most KEPT_CHARS characters. Drawing has its own
-// limit: one draw per DRAW_EVERY, with a limited number of rows. Of a stream that is too fast to read, only a part is
-// drawn, and a row shows the number of events that were skipped. While the list is paused, it does not change, and a
-// search covers only its current content. Scrolling back or opening an event pauses it.
+// Every event is counted, and the newest are kept. Drawing has its own limit: one draw per DRAW_EVERY, with a limited
+// number of rows. Of a stream that is too fast to read, only a part is drawn, and a row shows the number of events that
+// were skipped. While the list is paused, it does not change, and a search covers only its current content. Scrolling
+// back or opening an event pauses it, and a bar below the list shows why.
 
 import { $, count, counted, element, say, setText } from "/page/dom.js";
 import { rowOf } from "/page/event_row.js";
+import { Kept } from "/page/kept.js";
 
-const KEPT = 5000;
-const KEPT_CHARS = 32 << 20;
 const DRAW_EVERY = 100; // ms
 const ROWS_A_DRAW = 50;
 const ROWS = 500; // in the document; more on request
 const ROWS_AT_ONCE = 30; // more than a screen; the others follow, so that the first appear at once
 const OTHERS = 20; // rows of a draw other than events
 
-// The newest entries, each with its number.
-class Kept {
-  #items = [];
-  #first = 0;
-  #chars = 0;
-  last = 0;
-
-  push(entry) {
-    entry.number = ++this.last;
-    this.#items.push(entry);
-    this.#chars += size(entry);
-    while (this.length > KEPT || (this.#chars > KEPT_CHARS && this.length > 1)) {
-      this.#chars -= size(this.#items[this.#first]);
-      this.#items[this.#first++] = undefined;
-    }
-    if (this.#first >= KEPT) this.#items = this.#items.splice(this.#first), this.#first = 0;
-  }
-
-  get length() {
-    return this.#items.length - this.#first;
-  }
-
-  clear() {
-    [this.#items, this.#first, this.#chars] = [[], 0, 0];
-  }
-
-  // Yields the entries before a number, newest first.
-  *back(before = Infinity) {
-    const end = Math.min(this.#items.length, before - (this.last - this.#items.length) - 1);
-    for (let at = end - 1; at >= this.#first; at--) yield this.#items[at];
-  }
-
-  copy() {
-    const copied = new Kept();
-    [copied.#items, copied.#chars, copied.last] = [this.#items.slice(this.#first), this.#chars, this.last];
-    return copied;
-  }
-}
-
-const size = (entry) => (entry.data ?? entry.text).length;
-
-export function events(around) {
-  const log = $("log"), pause = $("pause"), older = $("older");
+// `around` is called with an event whose history to show, `watch` with filters to subscribe to.
+export function events(around, watch) {
+  const actions = { around, watch };
+  const log = $("log"), pause = $("pause"), older = $("older"), bar = $("paused");
   let kept = new Kept(), frozen; // what is shown while the list is paused
   let paused = ""; // "asked" by the user, or because the user is "reading"
   let received = 0, gaps = 0, missed = 0, drawn = 0, text = "", timer, filling, drewAt = 0;
@@ -108,7 +68,7 @@ export function events(around) {
     const { entries, skipped } = newest(kept, drawn, ROWS_A_DRAW);
     drawn = kept.last;
     if (!entries.length) return;
-    const rows = entries.map((entry) => rowOf(entry, around));
+    const rows = entries.map((entry) => rowOf(entry, actions));
     if (skipped) rows.unshift(element("li", "skipped", `${counted(skipped, "event")} not shown`));
     log.append(...rows);
     for (let over = log.children.length - ROWS; over > 0; over--) {
@@ -168,7 +128,7 @@ export function events(around) {
     for (const entry of (frozen ?? kept).back(before)) {
       if (!matches(entry)) continue;
       if ((isMore = rows.length === most)) break;
-      rows.push(rowOf(entry, around));
+      rows.push(rowOf(entry, actions));
       before = entry.number;
     }
     const below = log.scrollHeight - log.scrollTop;
@@ -192,16 +152,17 @@ export function events(around) {
     setText(pause, "Resume");
     pause.classList.add("main");
     if (why === "asked") redraw();
-    say("paused");
+    bar.hidden = false;
     tellBehind();
+    say($("why").textContent);
   }
 
-  function goOn() {
+  function resume() {
     if (!paused) return;
     [paused, frozen] = ["", undefined];
     setText(pause, "Pause");
     pause.classList.remove("main");
-    $("behind").hidden = older.hidden = true;
+    bar.hidden = older.hidden = true;
     stopFilling();
     draw();
     toEnd();
@@ -210,26 +171,36 @@ export function events(around) {
 
   function tellBehind() {
     const behind = kept.last - frozen.last;
-    $("behind").hidden = behind === 0;
-    setText($("behind"), `${count(behind)} more`);
+    const isOpen = log.querySelector(".open");
+    setText($("why"), paused === "asked" ? "Paused" : isOpen ? "Paused while an event is open" : "Paused while you read older events");
+    setText($("behind"), behind ? `${count(behind)} more` : "");
   }
 
   const isReading = () => log.querySelector(".open") || log.contains(document.activeElement?.closest("li"));
 
   log.addEventListener("scroll", () => {
     if (!paused && !atEnd()) hold("reading");
-    else if (paused === "reading" && atEnd() && !isReading()) goOn();
+    else if (paused === "reading" && atEnd() && !isReading()) resume();
   });
-  log.addEventListener("toggled", () => (isReading() ? hold("reading") : undefined));
+  log.addEventListener("toggled", () => {
+    if (isReading()) hold("reading");
+    if (paused === "reading" && !log.querySelector(".open") && atEnd()) resume();
+    else if (paused) tellBehind();
+  });
   new ResizeObserver(() => paused || toEnd()).observe(log);
 
   // The arrow keys move through the rows; the list is one tab stop.
   log.onkeydown = (key) => {
     if (key.ctrlKey || key.altKey || key.metaKey || key.target.closest(".whole")) return;
-    const lines = [...log.querySelectorAll(".line")];
+    const cells = key.target.closest(".topic") && key.key !== "ArrowRight" ? ".line .topic" : ".line .entry";
+    if (key.key === "ArrowLeft" || key.key === "ArrowRight") {
+      const beside = key.target.closest(".line")?.querySelector(key.key === "ArrowLeft" ? ".topic" : ".entry");
+      return beside && (key.preventDefault(), beside.focus());
+    }
+    const lines = [...log.querySelectorAll(cells)];
     const at = lines.indexOf(document.activeElement);
     const to = { ArrowUp: at < 0 ? lines.length - 1 : at - 1, ArrowDown: at + 1, Home: 0 }[key.key];
-    if (key.key === "End") goOn(), log.focus();
+    if (key.key === "End") resume(), log.focus();
     else if (lines[to]) hold("reading"), lines[to].focus();
     else return;
     key.preventDefault();
@@ -237,14 +208,24 @@ export function events(around) {
 
   // --- the buttons ------------------------------------------------------------------------------------------------
 
-  const togglePause = () => (paused ? goOn() : hold("asked"));
+  const togglePause = () => (paused ? resume() : hold("asked"));
   function clear() {
     kept.clear();
     frozen &&= kept.copy();
     redraw();
     say("cleared");
   }
-  pause.onclick = togglePause;
+  // Begins again with other filters: the rows of the old ones would be mistaken for events of the new ones.
+  function restart(text) {
+    kept.clear();
+    received = gaps = missed = 0;
+    resume();
+    redraw();
+    setText($("showing"), text);
+    note("note", `subscribing to ${text}`);
+  }
+
+  pause.onclick = $("resume").onclick = togglePause;
   $("clear").onclick = clear;
 
   let typing;
@@ -256,5 +237,5 @@ export function events(around) {
     }, 150);
   };
 
-  return { event, gap, note, clear, togglePause };
+  return { event, gap, note, clear, restart, togglePause };
 }

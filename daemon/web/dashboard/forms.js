@@ -3,7 +3,11 @@
 import { publish } from "/page/api.js";
 import { $, counted } from "/page/dom.js";
 
-// The filters are part of the address, so that it can be bookmarked. `want` receives them as a query.
+// The names of fields in refusals: by error code, and by query parameter.
+const CODES = { topic_invalid: "topic", type_invalid: "type", data_invalid: "data", filter_invalid: "topics", since_invalid: "since" };
+const PARAMETERS = { ttl: "ttl", type: "type", to: "to", retain: "retain", topic: "topics", since: "since" };
+
+// The filters are part of the address, so that it can be bookmarked. `want` receives them as a query, and as a text.
 export function subscribeForm(want) {
   const form = $("subscribe"), { topics, since } = form.elements;
   const address = new URLSearchParams(location.search);
@@ -18,7 +22,8 @@ export function subscribeForm(want) {
     const query = new URLSearchParams();
     for (const filter of topics.value.split(/\s+/).filter(Boolean)) query.append("topic", filter);
     if (since.value) query.set("since", since.value);
-    want(query);
+    point(form);
+    want(query, query.getAll("topic").join(" ") || "**");
     return query;
   }
 
@@ -29,14 +34,17 @@ export function subscribeForm(want) {
     if (!since.value) query.set("since", "");
     history.replaceState(null, "", "?" + query);
   };
-  submit();
 
   return {
-    // Subscribes to one topic, or to all topics again.
-    watch(topic) {
-      topics.value = topics.value === topic ? "**" : topic;
+    submit,
+    // Subscribes to other filters, or to all topics again.
+    watch(filters) {
+      const text = filters.join(" ");
+      topics.value = topics.value === text ? "**" : text;
       form.requestSubmit();
     },
+    // Marks the field that a refusal is about, and returns the message with its label.
+    refused: (error) => point(form, error),
   };
 }
 
@@ -49,7 +57,8 @@ export function speakForms() {
   });
   wire($("send"), $("sent"), ({ to, topic, type, data }) => {
     return publish(topic.value, { type: type.value, to: to.value.trim() }, data.value).then(({ subscribers }) => {
-      if (!subscribers) throw new Error(`no client named ${to.value} is connected`);
+      const absent = `no client with the name or id ${to.value} is connected`;
+      if (!subscribers) throw Object.assign(new Error(absent), { field: "to" });
       return `sent to ${counted(subscribers, "connection")} of ${to.value}`;
     });
   });
@@ -68,10 +77,25 @@ function wire(form, output, act) {
     event.preventDefault();
     try {
       say(await act(form.elements), false);
+      point(form);
       data.value = "";
       data.focus();
     } catch (error) {
-      say("not sent: " + error.message, true);
+      say(`Not sent. ${point(form, error)}`, true);
     }
   };
+}
+
+// Marks the field that an error is about, moves the focus to it, and returns the message, which begins with the field's
+// label. Without an error no field is marked.
+function point(form, error) {
+  for (const marked of form.querySelectorAll("[aria-invalid]")) marked.removeAttribute("aria-invalid");
+  if (!error) return "";
+  const [, parameter, why] = /^the parameter (\w+) cannot be used: (.*)/s.exec(error.message) ?? [];
+  const name = error.field ?? (parameter ? PARAMETERS[parameter] : CODES[error.code]);
+  const field = Object.hasOwn(form.elements, name) && form.elements[name];
+  if (!field) return error.message.charAt(0).toUpperCase() + error.message.slice(1);
+  field.setAttribute("aria-invalid", "true");
+  field.focus();
+  return `${field.closest("label").querySelector("span").textContent}: ${why ?? error.message}`;
 }

@@ -1,4 +1,4 @@
-// The dialog that shows history around an event, of its topic or of all topics.
+// The dialog that shows the history around an event, of its topic or of all topics.
 
 import { $, counted, setText } from "/page/dom.js";
 import { rowOf } from "/page/event_row.js";
@@ -21,7 +21,7 @@ export function around() {
   async function show() {
     reading?.abort();
     const own = (reading = new AbortController());
-    setText($("around-title"), inAll ? "Around an event, in all topics" : `Around an event of ${event.topic}`);
+    setText($("around-title"), inAll ? "Events around it, in all topics" : `Events of ${event.topic}`);
     setText(scope, inAll ? "In its topic" : "In all topics");
     setText($("around-note"), "Reading history …");
     list.replaceChildren();

@@ -4,31 +4,42 @@
 // with each event. They give up permanently on any status but 200, and some on a refused connection. Then the page
 // creates a new EventSource after a growing, jittered pause.
 
-import { reason } from "/page/api.js";
+import { failure, ticket } from "/page/api.js";
+import { session } from "/page/session.js";
 
 const PAUSE_LEAST = 500; // ms
 const PAUSE_MOST = 10_000;
 
 // `on` has the callbacks `event`, `gap` and `state`. States are connecting, open, waiting (for the next attempt) and
-// refused, with a reason.
+// refused, with an error as the reason.
 export function stream(client, on) {
-  let source, asked, lastId, timer, pause;
+  let source, asked, lastId, timer, pause, attempt = 0;
 
   // Starts again with other filters or from another position.
   function want(query) {
     asked = query;
     clearTimeout(timer);
     source?.close();
+    source = undefined;
     [lastId, pause] = [undefined, PAUSE_LEAST];
     on.state("connecting");
     connect();
   }
 
-  function connect(from) {
+  async function connect(from) {
+    const current = ++attempt;
     const query = new URLSearchParams(asked);
     query.set("format", "json");
     query.set("client", client);
     if (from) query.set("last_event_id", from);
+    try {
+      const issued = await ticket(client);
+      if (current !== attempt) return;
+      if (issued) query.set("ticket", issued);
+    } catch (error) {
+      if (current === attempt && !session.isClosed) again(error, from);
+      return;
+    }
     const own = (source = new EventSource("/events?" + query));
     own.onopen = () => {
       pause = PAUSE_LEAST;
@@ -49,10 +60,10 @@ export function stream(client, on) {
       if (own !== source) return;
       const gaveUp = own.readyState === EventSource.CLOSED;
       const next = lastId ?? from;
-      if (!gaveUp && lastId) return on.state("connecting", "the connection was closed; the browser reconnects");
+      if (!gaveUp && lastId) return on.state("connecting", new Error("the connection was closed; the browser reconnects"));
       own.close();
       if (gaveUp) explain(own, next);
-      else again("the connection was closed", next);
+      else again(new Error("the connection was closed"), next);
     };
   }
 
@@ -68,21 +79,20 @@ export function stream(client, on) {
   // An EventSource that has given up does not report the reason, so a second request finds it. If another attempt
   // cannot help, the user decides.
   async function explain(own, from) {
-    let why = "the daemon does not answer", final = false;
+    let why = new Error("the daemon does not answer");
+    const url = new URL(own.url);
+    url.searchParams.delete("ticket"); // it may have expired
     try {
-      const asking = { signal: AbortSignal.timeout(5000), cache: "no-store" };
+      const asking = { signal: AbortSignal.timeout(5000), cache: "no-store", headers: session.headers() };
       // HEAD opens no stream if the request is valid.
-      const head = await fetch(own.url, { ...asking, method: "HEAD" });
-      if (head.ok) why = "the response is not an event stream";
-      else {
-        final = head.status === 400;
-        why = await reason(await fetch(own.url, asking));
-      }
+      const head = await fetch(url, { ...asking, method: "HEAD" });
+      if (head.ok) why = new Error(session.hasToken ? "the ticket has expired" : "the response is not an event stream");
+      else why = await failure(await fetch(url, asking));
     } catch {
       // The daemon does not answer.
     }
-    if (own !== source) return;
-    if (final) on.state("refused", why);
+    if (own !== source || session.isClosed) return;
+    if (why.status === 400) on.state("refused", why);
     else again(why, from);
   }
 
@@ -94,8 +104,8 @@ export async function* past(query, signal) {
   const asked = new URLSearchParams(query);
   asked.set("format", "json");
   asked.set("past_only", "true");
-  const answer = await fetch("/events?" + asked, { signal, cache: "no-store" });
-  if (!answer.ok) throw new Error(await reason(answer));
+  const answer = await fetch("/events?" + asked, { signal, cache: "no-store", headers: session.headers() });
+  if (!answer.ok) throw await failure(answer);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   try {
     let text = "";

@@ -1,85 +1,120 @@
-// The topics: the daemon's number of events, the rate that the page computes from it, and the last value that the page has received.
+// The topics as a tree that folds by level: numbers of events, rates of the last minute, and last values.
 
-import { ask, whileSeen } from "/page/api.js";
-import { $, beginning, button, count, element, rate, rowsOf, setText } from "/page/dom.js";
+import { $, ago, button, count, element, rate, rowsOf, setText } from "/page/dom.js";
+import { lastValues } from "/page/last_values.js";
+import { sparkline } from "/page/sparkline.js";
+import { filterOf, recentOf, treeOf } from "/page/tree.js";
 
-const EVERY = 2000; // ms
-const ROWS = 200;
-const VALUES = 2000; // number of last values that are kept; the least recently updated are dropped first
-const VALUE = 200; // maximum characters of a value
-// With more topics than this, listing all of them would keep page and daemon busy.
-const TOO_MANY = 5000;
+const OPEN_ROWS = 24; // levels are unfolded at first as long as there are at most this many rows
+const ROWS = 40; // more on request
+const MORE_ROWS = 200;
+const DEEPEST = 8; // levels that are indented
 
-export function topics(watch) {
-  const section = $("topics"), note = $("topics-note"), none = section.querySelector(".none");
+// `watch` is called with the filter to subscribe to, `open` with a last event to show.
+export function topics(watch, open) {
+  const section = $("topics"), note = $("topics-note"), none = section.querySelector(".none"), more = $("topics-more");
   const update = rowsOf(section.querySelector("tbody"), make);
-  const values = new Map();
-  let sort = "topic", before = new Map(), beforeAt = 0, many, last = [];
+  const values = lastValues(() => render());
+  const chosen = new Map(), unfolded = new Set(); // by path: what the user has chosen, and what was unfolded at first
+  let sort = "topic", most = ROWS, listed, tree;
 
-  // Stores an event's data as the last value of its topic.
-  function event({ id, topic, data }) {
-    values.delete(topic);
-    values.set(topic, { number: numberOf(id), text: data.length > VALUE ? beginning(data, VALUE) + " …" : data });
-    if (values.size > VALUES) values.delete(values.keys().next().value);
-  }
-
-  function make({ topic }) {
+  function make(node) {
     const root = element("tr"), name = element("th", "", "", root);
     name.scope = "row";
-    const chosen = button("topic", topic, () => watch(topic), name);
-    chosen.title = topic;
+    const fold = button("fold", "", () => {
+      chosen.set(node.path, fold.getAttribute("aria-expanded") !== "true");
+      render();
+    }, name);
+    const topic = button("topic", "", () => watch([row.filter]), name);
     const mark = element("span", "mark", "", name);
-    const [value, published, second] = ["value", "number", "number"].map((kind) => element("td", kind, "", root));
-    return { root, mark, value, published, second };
+    const value = element("td", "value", "", root);
+    const last = button("open", "", () => open(values.get(node.path)), value);
+    const draw = sparkline(element("td", "recent", "", root));
+    const [published, second] = ["number", "number"].map((kind) => element("td", kind, "", root));
+    const row = { root, fold, topic, mark, last, draw, published, second, filter: "" };
+    return row;
   }
 
-  function show({ mark, value, published, second }, topic) {
-    setText(mark, topic.retained ? "retained" : "");
-    const known = values.get(topic.topic);
-    // Without a newer value from the stream, the known one may be outdated.
-    const isLast = known && (!topic.last_id || known.number >= numberOf(topic.last_id));
-    setText(value, isLast ? known.text : "–");
-    value.classList.toggle("faint", !isLast);
-    setText(published, count(topic.published));
-    setText(second, topic.rate === undefined ? "–" : rate(topic.rate));
+  function show(row, node) {
+    const { fold, topic, mark, last, draw, published, second } = row;
+    row.root.style.setProperty("--depth", Math.min(node.depth, DEEPEST));
+    const isGroup = node.children.length > 0;
+    fold.classList.toggle("blank", !isGroup);
+    fold.disabled = !isGroup;
+    fold.setAttribute("aria-expanded", String(node.isOpen));
+    fold.setAttribute("aria-label", isGroup ? `Levels below ${node.path}` : "No levels below");
+    row.filter = filterOf(node);
+    setText(topic, node.label);
+    topic.title = row.filter;
+    // A folded group stands for all its topics.
+    setText(mark, isGroup && !node.isOpen ? count(node.topics.length) : node.topic?.retained ? "retained" : "");
+    mark.title = isGroup && !node.isOpen ? "number of topics" : "";
+    const known = node.topic && values.get(node.path);
+    last.hidden = !known;
+    if (known) {
+      setText(last, known.text || "(empty)");
+      const isOld = !values.isCurrent(node.topic);
+      last.classList.toggle("faint", isOld || !known.text);
+      last.title = isOld ? "There is a newer event." : `${ago(known.time)}: opens the event`;
+    }
+    draw(recentOf(node));
+    const own = node.isOpen && isGroup ? node.topic : node;
+    setText(published, own ? count(own.published) : "");
+    setText(second, !own ? "" : own.rate === undefined ? "–" : rate(own.rate));
+  }
+
+  // Unfolds levels of the tree as long as there are few rows: all entries of a level, or none, so that they look alike.
+  function unfold(rows) {
+    const queue = [tree];
+    for (const at of queue) {
+      const groups = at.children.filter((node) => node.children.length);
+      const more = groups.reduce((sum, node) => sum + node.children.length, 0);
+      const isOpen = groups.some((node) => unfolded.has(node.path));
+      if (!isOpen && rows + more > OPEN_ROWS) continue;
+      rows += more;
+      for (const node of groups) unfolded.add(node.path);
+      queue.push(...groups);
+    }
+  }
+
+  // Returns the rows in order.
+  function rows() {
+    const by = { topic: () => 0, published: (a, b) => b.published - a.published, rate: (a, b) => (b.rate ?? 0) - (a.rate ?? 0) };
+    unfold(tree.children.length);
+    const found = [];
+    const stack = [...tree.children].sort(by[sort]).reverse().map((node) => [node, 0]);
+    while (stack.length && found.length <= most) {
+      const [node, depth] = stack.pop();
+      node.depth = depth;
+      node.isOpen = node.children.length > 0 && (chosen.get(node.path) ?? unfolded.has(node.path));
+      found.push(node);
+      if (node.isOpen) stack.push(...[...node.children].sort(by[sort]).reverse().map((child) => [child, depth + 1]));
+    }
+    return found;
   }
 
   function render() {
-    const by = { topic: () => 0, published: (a, b) => b.published - a.published, rate: (a, b) => (b.rate ?? 0) - (a.rate ?? 0) };
-    const shown = [...last].sort(by[sort]).slice(0, ROWS);
-    update(shown, (topic) => topic.topic, show);
+    if (!tree) return;
+    const all = rows(), shown = all.slice(0, most);
+    update(shown, (node) => node.path, show);
     none.hidden = shown.length > 0;
-    setText(note, last.length > shown.length ? `${shown.length} of ${count(last.length)}` : count(last.length));
+    more.hidden = all.length <= most;
+    return shown;
   }
 
-  async function look() {
-    if (many === undefined) return; // the status shows the error
-    if (many > TOO_MANY) {
-      last = [];
-      update([], undefined, show);
-      setText(none, "Too many topics to list here; use sse-busctl topics.");
-      none.hidden = false;
-      setText(note, count(many));
-      return;
-    }
-    let listed;
-    try {
-      listed = await ask("/topics");
-    } catch {
-      return; // the status shows the error
-    }
-    const now = performance.now(), seconds = (now - beforeAt) / 1000;
-    for (const topic of listed) {
-      const then = before.get(topic.topic);
-      // A new or restarted topic has no rate yet.
-      if (then <= topic.published) topic.rate = (topic.published - then) / seconds;
-    }
-    [before, beforeAt] = [new Map(listed.map((topic) => [topic.topic, topic.published])), now];
-    last = listed;
-    setText(none, "No topics yet.");
+  function lists({ topics, many }) {
+    listed = topics;
+    tree = treeOf(listed ?? []);
+    setText(none, listed ? "No topics yet. A topic appears with its first event." : "Too many topics to list here; use sse-busctl topics.");
+    setText(note, count(listed?.length ?? many.topics));
+    const shown = render();
+    if (listed) values.refresh(shown.flatMap(({ topic }) => topic ?? []));
+  }
+
+  more.onclick = () => {
+    most += MORE_ROWS;
     render();
-  }
-
+  };
   for (const head of section.querySelectorAll("thead button")) {
     head.onclick = () => {
       sort = head.dataset.sort;
@@ -88,14 +123,5 @@ export function topics(watch) {
       render();
     };
   }
-
-  const lookNow = whileSeen(EVERY, look);
-  function status(status) {
-    const isFirst = many === undefined;
-    many = status.topics;
-    if (isFirst) lookNow();
-  }
-  return { event, status };
+  return { event: values.event, lists };
 }
-
-const numberOf = (id) => Number(id.slice(id.lastIndexOf("-") + 1));

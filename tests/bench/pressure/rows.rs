@@ -123,7 +123,7 @@ pub(super) fn feeds() -> Result<()> {
     let _streams: Vec<_> = (0..STREAMS)
         .map(|n| streams(&daemon, 1, &format!("/events?topic=news&topic=own/{n}")))
         .collect::<Result<_>>()?;
-    press("20 events to a topic that 10,000 different filters match", &daemon, mebibytes(STREAMS * 2), || {
+    press("20 events to a topic that 10,000 different filters match", &daemon, mebibytes(STREAMS * 4), || {
         let mut lines = Lines::connect(&daemon)?;
         for _ in 0..20 {
             let answer = lines.ask(r#"{"publish":{"topic":"news","data":"x"}}"#)?;

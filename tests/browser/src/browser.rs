@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WindowHandle, error::WebDriverResult};
 
-use crate::{DEADLINE, eventually};
+use crate::{DEADLINE, eventually, npm};
 
 /// Without the background flags Chromium looks up its vendor's hosts; in a container it has no sandbox.
 pub(crate) const FLAGS: &[&str] = &[
@@ -197,6 +197,32 @@ impl Tab {
         self.front().await;
         self.tell("Emulation.setEmulatedMedia", media).await;
         self.tell("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
+    /// Moves the pointer over the middle of an element.
+    pub async fn hover(&self, selector: &str) {
+        self.front().await;
+        let element = self.find(selector).await;
+        self.driver.action_chain().move_to_element_center(&element).perform().await.expect("the pointer moves");
+    }
+
+    /// Loads the page again.
+    pub async fn reload(&self) {
+        self.front().await;
+        self.driver.refresh().await.expect("the page loads again");
+    }
+
+    /// Lets the page use the clipboard.
+    pub async fn grant_clipboard(&self) {
+        self.front().await;
+        let permissions = json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] });
+        self.tell("Browser.grantPermissions", permissions).await;
+    }
+
+    /// Loads axe, which checks pages by the rules of WCAG. It is not part of what the daemon serves.
+    pub async fn load_axe(&self) {
+        let file = npm::packages("axe").join("axe-core/axe.min.js");
+        self.eval(&fs::read_to_string(file).expect("it is installed")).await;
     }
 
     /// A mouse click in the tab in front, sent to the browser like one of the system: independent of what the page is

@@ -75,6 +75,25 @@ impl Bus {
         (bus, token)
     }
 
+    /// Creates a token with scopes, separated by commas.
+    pub async fn token(&self, scopes: &str) -> String {
+        let state = self.state().display().to_string();
+        let made = self.ctl(&["token", "--state-dir", &state, "create", "--scope", scopes, "--json"]).await.stdout;
+        let made: Value = serde_json::from_str(&made).expect("one JSON value");
+        made["token"].as_str().expect("it is shown once").to_owned()
+    }
+
+    /// Revokes all tokens.
+    pub async fn revoke_all(&self) {
+        let state = self.state().display().to_string();
+        let listed = self.ctl(&["token", "--state-dir", &state, "list", "--json"]).await.stdout;
+        for token in listed.lines() {
+            let token: Value = serde_json::from_str(token).expect("a JSON value");
+            let id = token["id"].as_str().expect("it has an ID");
+            self.ctl(&["token", "--state-dir", &state, "revoke", id]).await;
+        }
+    }
+
     fn new(listen: SocketAddr, arguments: &[&str]) -> Bus {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let folder = tempfile::Builder::new().prefix("sse-bus-test-").tempdir().expect("a temporary folder");

@@ -119,6 +119,7 @@ impl From<ClientInfo<'_>> for info::ClientInfo {
             lag: client.lag,
             origin: owned(client.origin),
             gaps: client.gaps,
+            published_to: Vec::new(),
         }
     }
 }

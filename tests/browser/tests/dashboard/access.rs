@@ -1,43 +1,42 @@
 //! Accessibility of the page: keyboard, screen reader, small windows, light and dark.
 
-use std::fs;
-
-use sse_bus_browser_tests::{Browser, Bus, Tab, eventually, npm};
+use sse_bus_browser_tests::{Browser, Bus, Tab, eventually};
 
 use super::{becomes, publish_all, refuse, says};
-
-/// Checks a page by the rules of WCAG. The test loads it into the page; it is not part of what the daemon serves.
-const AXE: &str = "axe-core/axe.min.js";
 
 #[tokio::test]
 async fn the_page_follows_the_accessibility_rules() {
     let bus = Bus::start().await;
-    let axe = fs::read_to_string(npm::packages("axe").join(AXE)).expect("it is installed");
     let browser = Browser::start().await;
     let page = browser.open(&bus.url()).await;
     page.connected().await;
-    page.eval(&axe).await;
+    page.load_axe().await;
     for scheme in ["light", "dark"] {
         page.look(scheme, 1280, 800).await;
         check(&page, &format!("{scheme}, empty")).await;
+        page.screenshot(&format!("{scheme}-empty")).await;
     }
 
     let event = |n| [format!("topic/{}", n % 5), "type".into(), format!("{{\"n\": {n}}}")];
     publish_all(&bus, (0..60).map(event)).await;
     refuse(&bus).await;
     page.shows("{\"n\": 59}").await;
-    says(&page, "#topics .topic", "topic/4").await;
+    becomes(&page, "document.querySelector(\"#topics .topic[title='topic/4']\") !== null", true).await;
     says(&page, "#refused .origin", "http://other.example").await;
     says(&page, "#refused code", "sse-busd --allow-origin http://other.example").await;
     says(&page, "#misdirected .origin", "bus.example").await;
     says(&page, "#misdirected code", "sse-busd --allow-host bus.example").await;
     page.eval("[...document.querySelectorAll('#log .line')].at(-2).click()").await;
-    for (scheme, width) in [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)] {
+    for (scheme, width) in [("light", 3840), ("light", 1280), ("dark", 1280), ("light", 320), ("dark", 320)] {
         page.look(scheme, width, 800).await;
         let name = format!("{scheme}-{width}");
         check(&page, &name).await;
         // Nothing overflows a small window.
-        assert_eq!(page.eval("return document.documentElement.scrollWidth - innerWidth").await, 0, "{name}");
+        assert_eq!(
+            page.eval("return document.documentElement.scrollWidth - document.documentElement.clientWidth").await,
+            0,
+            "{name}"
+        );
         page.screenshot(&name).await;
     }
     page.click("#help-open").await;
@@ -64,14 +63,14 @@ async fn every_control_is_reachable_with_the_keyboard() {
     // Once round with the Tab key; each focused element is visibly focused.
     let mut reached = Vec::new();
     page.eval("document.activeElement.blur()").await;
-    for _ in 0..60 {
+    for _ in 0..80 {
         page.press("\u{e004}").await;
         let at = page
             .eval(
                 "const at = document.activeElement, style = getComputedStyle(at);
                  if (at === document.body) return null;
                  const seen = style.outlineStyle !== 'none' && at.getBoundingClientRect().width > 5;
-                 return [at.id || at.name || at.className || at.textContent, at.form?.id ?? '', seen];",
+                 return [at.id || at.name || at.getAttribute('href') || at.classList[0] || at.textContent, at.form?.id ?? '', seen];",
             )
             .await;
         if at.is_null() {
@@ -82,12 +81,15 @@ async fn every_control_is_reachable_with_the_keyboard() {
     }
     let wanted = [
         "help-open",
+        "#map",
         "pause",
         "clear",
         "subscribe topics",
         "subscribe since",
         "text",
         "log",
+        "range",
+        "chart",
         "publish topic",
         "publish type",
         "publish data",
@@ -98,7 +100,10 @@ async fn every_control_is_reachable_with_the_keyboard() {
         "send data",
         "send type",
         "topic",
+        "open",
+        "name",
         "quiet",
+        "node",
     ];
     for wanted in wanted {
         assert!(reached.iter().any(|at| at == wanted), "{wanted} is not among {reached:?}");
@@ -123,7 +128,8 @@ async fn every_control_is_reachable_with_the_keyboard() {
     browser.quit().await;
 }
 
-async fn check(page: &Tab, what: &str) {
+/// Checks a page with axe, which it has [loaded](Tab::load_axe).
+pub(super) async fn check(page: &Tab, what: &str) {
     let tags = r#"["wcag2a","wcag2aa","wcag21a","wcag21aa","wcag22aa","best-practice"]"#;
     let broken = eventually("the rules to be checked", async || {
         let run = format!(

@@ -26,7 +26,17 @@ async fn a_person_publishes_sends_and_kicks() {
     assert_eq!((&kept[0]["type"], &kept[0]["data"]), (&"state".into(), &"{\"open\":true}".into()), "{kept:?}");
     page.fill("publish", "ttl", "soon").await;
     page.click("#publish .main").await;
-    says(&page, "#result", "not sent: the parameter ttl").await;
+    says(&page, "#result", "Not sent. Expires after: write a duration such as 10m").await;
+
+    becomes(&page, "document.activeElement === publish.elements.ttl", true).await;
+    becomes(&page, "publish.elements.ttl.getAttribute('aria-invalid')", "true").await;
+    page.fill("publish", "topic", "a//b").await;
+    page.click("#publish .main").await;
+    says(&page, "#result", "Not sent. Expires after:").await;
+    page.fill("publish", "ttl", "1h").await;
+    page.click("#publish .main").await;
+    says(&page, "#result", "Not sent. Topic: the topic `a//b` cannot be used").await;
+    becomes(&page, "document.querySelectorAll('[aria-invalid]').length", 1).await;
 
     // A click on a client selects it as the addressee.
     says(&page, "#clients tr", "phone").await;
@@ -42,18 +52,21 @@ async fn a_person_publishes_sends_and_kicks() {
     page.fill("send", "to", "nobody").await;
     page.fill("send", "data", "call me").await;
     page.click("#send .main").await;
-    says(&page, "#sent", "nobody").await;
+    says(&page, "#sent", "Not sent. Client: no client with the name or id nobody").await;
 
-    // The clients: this page by its origin.
+    // The clients: this page by its origin. Their number is that of the rows.
+    becomes(&page, "document.querySelectorAll('#clients tbody tr').length", 2).await;
+    says(&page, "#clients-note", "2 subscribers, 0 publishers").await;
     let row = page.texts("#clients tr").await.into_iter().find(|row| row.contains(&own)).expect("the page is listed");
     assert!(row.contains("this page") && row.contains(&bus.url()), "{row}");
     let listed = bus.json(&["clients"]).await;
     let listed = listed.iter().find(|client| client["name"] == *own).unwrap();
     assert_eq!((&listed["origin"], &listed["gaps"]), (&bus.url().into(), &0.into()));
-    page.click("#clients [aria-label='Kick phone']").await;
-    says(&page, "#clients-note", "kicked phone").await;
+    page.click("#clients [aria-label='Disconnect phone']").await;
+    says(&page, "#clients-note", "disconnected phone").await;
     bus.subscribers(1).await;
-    becomes(&page, "document.querySelector(\"#clients [aria-label='Kick phone']\")", serde_json::Value::Null).await;
+    becomes(&page, "document.querySelector(\"#clients [aria-label='Disconnect phone']\")", serde_json::Value::Null)
+        .await;
     drop(phone.take());
     page.screenshot("work").await;
     browser.quit().await;
@@ -95,10 +108,9 @@ async fn a_person_pauses_searches_clears_and_selects() {
     says(&page, "#received", "80").await;
 
     // A topic selected in the table is part of the address. Its history is loaded on request.
-    says(&page, "#topics .topic", "a/y").await;
+    becomes(&page, "document.querySelector(\"#topics .topic[title='a/y']\")?.textContent", "y").await;
     page.eval("subscribe.elements.since.value = 'all'").await;
-    page.eval("[...document.querySelectorAll('#topics .topic')].find((topic) => topic.textContent === 'a/y').click()")
-        .await;
+    page.click("#topics .topic[title='a/y']").await;
     page.shows("number 59.").await;
     becomes(&page, "document.querySelectorAll('#log .event').length", 30).await;
     becomes(&page, "location.search", "?topic=a%2Fy&since=all").await;

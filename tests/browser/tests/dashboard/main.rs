@@ -5,11 +5,17 @@ mod actions;
 mod away;
 mod hostile;
 mod load;
+mod login;
+mod map;
+mod panels;
 mod pictures;
+mod selection;
 
 use std::{fmt::Debug, fs::File};
 
 use sse_bus_browser_tests::{Bus, Tab, Value, eventually};
+
+use self::access::check;
 
 /// Waits until an expression of the page has a value.
 async fn becomes(page: &Tab, expression: &str, wanted: impl Into<Value> + Debug) {

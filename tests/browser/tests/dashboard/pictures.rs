@@ -1,4 +1,4 @@
-//! The screenshots of the README: the page with real traffic, in light and dark.
+//! The screenshots of the README: the page with real traffic, in light and dark, and its map.
 
 use std::{
     os::unix::process::CommandExt,
@@ -9,7 +9,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process_group};
 use sse_bus_browser_tests::{Browser, Bus};
 
-use super::{refuse, says};
+use super::says;
 
 /// Programs as people run them in a shell.
 const PROGRAMS: &[&str] = &[
@@ -31,7 +31,6 @@ const PROGRAMS: &[&str] = &[
 async fn pictures_for_the_readme() {
     let bus = Bus::start().await;
     let _programs = Programs::start(&bus);
-    refuse(&bus).await;
     let browser = Browser::start().await;
     let page = browser.open(&bus.url()).await;
     page.connected().await;
@@ -45,6 +44,11 @@ async fn pictures_for_the_readme() {
         page.look(scheme, 1280, 800).await;
         page.screenshot(scheme).await;
     }
+    let height = page.eval("return document.querySelector('#map').offsetHeight + 32").await.as_u64().expect("a number");
+    page.look("light", 1280, height as u32).await;
+    page.eval("document.querySelector('#map').scrollIntoView()").await;
+    says(&page, "#map .subscribers .label", "watcher").await;
+    page.screenshot("map").await;
     browser.quit().await;
 }
 

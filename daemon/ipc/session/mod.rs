@@ -3,11 +3,13 @@
 //! Each connection is one task. It reads at most [`READ_MAX`] bytes, publishes their events in batches of at most
 //! [`BATCH_MAX`], and sends the replies, so that other tasks run soon. It does not read while the peer does not accept its
 //! replies, and sends them once [`READ_MAX`] bytes of them wait. It closes the connection if the peer accepts none of the
-//! waiting bytes for [`WRITE_STALL`], or if a request that has begun is incomplete after [`REQUEST`].
+//! waiting bytes for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL), or if a request that has begun is incomplete after [`REQUEST`].
+
+mod send;
 
 use std::{
     future::poll_fn,
-    io, mem,
+    io,
     sync::Arc,
     task::{Poll, Waker},
     thread,
@@ -18,13 +20,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use sse_bus::{
     bus::{Publication, Read},
     endpoint::Stream,
-    limits::{BATCH_MAX, READ_MAX, REQUEST, STALL_CHECK, WRITE_STALL},
+    limits::{BATCH_MAX, READ_MAX, REQUEST},
     protocol::{Ack, ErrorCode, Publish, Refused, Reply, Request, Subscribe},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt as _},
     task::yield_now,
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use super::codec::{Codec, Next, Skip};
@@ -289,54 +291,6 @@ impl<'a> Session<'a> {
         self.client = Some(client);
         self.subscription = if past_only { Subscribing::PastOnly } else { Subscribing::Live };
         Ok(Reply::Subscribed(subscribed))
-    }
-
-    /// Sends events. Small ones are sent together; a large one is not copied, since other subscribers may share it.
-    async fn send_events(&mut self, events: &mut Vec<Bytes>) -> io::Result<()> {
-        const LARGE: usize = 4 << 10;
-        for bytes in events.drain(..) {
-            if bytes.len() < LARGE {
-                self.out.extend_from_slice(&bytes);
-            } else {
-                self.send().await?;
-                self.write(&bytes).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends the waiting bytes.
-    async fn send(&mut self) -> io::Result<()> {
-        let mut out = mem::take(&mut self.out);
-        self.write(&out).await?;
-        // The larger buffer of a burst is not kept.
-        out.clear();
-        out.shrink_to(READ_MAX);
-        self.out = out;
-        Ok(())
-    }
-
-    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut sent = 0;
-        let mut progress = Instant::now();
-        while sent < bytes.len() {
-            match timeout(STALL_CHECK, self.stream.write(&bytes[sent..])).await {
-                Ok(written) => {
-                    sent += match written? {
-                        0 => return Err(io::ErrorKind::WriteZero.into()),
-                        written => written,
-                    };
-                    progress = Instant::now();
-                }
-                Err(_) if progress.elapsed() >= WRITE_STALL => return Err(io::ErrorKind::TimedOut.into()),
-                // The bus has removed the client: the rest is not sent.
-                Err(_) if self.client.as_ref().is_some_and(ClientGuard::is_removed) => {
-                    return Err(io::ErrorKind::ConnectionAborted.into());
-                }
-                Err(_) => {}
-            }
-        }
-        Ok(())
     }
 }
 

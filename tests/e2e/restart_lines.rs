@@ -1,0 +1,108 @@
+//! `publish --lines` through a restart of the daemon: every line once, or after a crash at least once.
+
+use std::{
+    io::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::{
+    harness::{Daemon, Process, Run, Sandbox, until},
+    restart::Sockets,
+};
+
+/// Feeds numbers to `publish --lines` through a restart. Returns the count, the run, and the numbers in history.
+fn lines_through_a_restart(signal: Signal, ack: &str) -> (usize, Run, Vec<usize>) {
+    let sandbox = Sandbox::new();
+    let sockets = Sockets::inherited(&sandbox);
+    let mut daemon = sockets.start(sandbox, "disk");
+    let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines", "--ack", ack]);
+    let mut stdin = publishing.take_stdin();
+    let over = Arc::new(AtomicBool::new(false));
+    let is_over = over.clone();
+    let feeder = thread::spawn(move || {
+        let mut fed = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            stdin.write_all(format!("{fed}\n").as_bytes()).unwrap();
+            fed += 1;
+            thread::sleep(Duration::from_micros(500));
+        }
+        fed
+    });
+    let published = |daemon: &Daemon, least| {
+        until("lines are published", || (daemon.status()["published"].as_u64() > Some(least)).then_some(()));
+    };
+    published(&daemon, 200);
+    daemon.signal(signal);
+    daemon.wait();
+    publishing.stderr.wait_for("; reconnecting");
+    daemon.start_again_as(|command| sockets.give(command));
+    publishing.stderr.wait_for("reconnected");
+    published(&daemon, 200);
+    over.store(true, Ordering::Relaxed);
+    let fed = feeder.join().unwrap();
+    let run = publishing.finish().ok();
+    assert_eq!(run.json(), [json!({"accepted": fed, "refused": 0})]);
+    let history = daemon.ctl(&["history", "t", "--format", "data"]).ok().stdout;
+    (fed, run, history.lines().map(|line| line.parse().unwrap()).collect())
+}
+
+#[test]
+fn publish_lines_continues_after_a_restart_with_every_line_once() {
+    let (fed, run, kept) = lines_through_a_restart(Signal::TERM, "accepted");
+    eprintln!("{fed} lines; {}", run.stderr);
+    assert!(kept.iter().copied().eq(0..fed), "{fed} lines were fed, and there are\n{kept:?}");
+}
+
+#[test]
+fn after_a_crash_no_line_is_lost_and_some_may_be_there_twice() {
+    let (fed, run, kept) = lines_through_a_restart(Signal::KILL, "durable");
+    eprintln!("{fed} lines, {} of them twice; {}", kept.len() - fed, run.stderr);
+    let mut once = kept.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert!(once.iter().copied().eq(0..fed), "{fed} lines were fed, and there are\n{kept:?}");
+    let steps_back = kept.windows(2).filter(|pair| pair[0] >= pair[1]).count();
+    assert!(steps_back <= 1, "it resumed from one position:\n{kept:?}");
+}
+
+/// `publish --lines` after its first line was published and its daemon killed.
+fn one_line_and_no_daemon() -> (Daemon, Process) {
+    let mut daemon = Daemon::start(&[]);
+    let mut stream = daemon.stream("/events/t");
+    let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines"]);
+    publishing.feed(b"1\n");
+    assert_eq!(stream.event().data, "1");
+    daemon.kill();
+    publishing.stderr.wait_for("; reconnecting");
+    (daemon, publishing)
+}
+
+#[test]
+fn after_a_restart_answers_still_match_their_lines() {
+    let (mut daemon, mut publishing) = one_line_and_no_daemon();
+    daemon.start_again();
+    // More than the lines that may wait for answers, and then one that is too large.
+    let line = ["x".repeat(100_000), "\n".into()].concat();
+    let input = [line.repeat(60), line.trim_end().repeat(3)].concat();
+    let mut stdin = publishing.take_stdin();
+    thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let run = publishing.finish().ends_with(7).says("line 62: ");
+    assert_eq!(run.json(), [json!({"accepted": 61, "refused": 1})]);
+}
+
+#[test]
+fn a_signal_ends_publish_lines_while_it_waits_for_a_daemon() {
+    let (_daemon, publishing) = one_line_and_no_daemon();
+    publishing.signal(Signal::INT);
+    let run = publishing.finish().says("1 event accepted");
+    // Depends on whether it has tried to reconnect yet.
+    assert!(matches!(run.code, Some(1 | 3)), "{run}");
+}
