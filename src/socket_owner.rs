@@ -93,6 +93,14 @@ mod linux {
     }
 
     pub(super) fn own_daemons(addresses: &[SocketAddr]) -> Vec<Daemon> {
+        /// The kernel returns a table in pieces: a socket that is closed meanwhile can hide another one.
+        const TRIES: usize = 3;
+        let is_whole = |daemons: &Vec<Daemon>| daemons.iter().any(|daemon| !daemon.sockets.is_empty());
+        let mut attempts = (1..TRIES).map(|_| find_own_daemons(addresses));
+        attempts.find(is_whole).unwrap_or_else(|| find_own_daemons(addresses))
+    }
+
+    fn find_own_daemons(addresses: &[SocketAddr]) -> Vec<Daemon> {
         let tables = TCP.map(table);
         let on_port = |line| addresses.iter().find_map(|address| listens_on_port(line, *address));
         let wanted: Vec<&str> = tables.iter().flat_map(|table| table.lines()).filter_map(on_port).collect();
