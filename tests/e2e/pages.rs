@@ -144,7 +144,8 @@ fn the_guards_come_first() {
 fn another_user_needs_a_token() {
     let (daemon, _) = serving(&[("a.html", "a page")]);
     let token =
-        daemon.ctl(&["token", "create", "--name", "phone", "--scope", "subscribe"]).ok().json()[0]["token"].clone();
+        daemon.ctl(&["token", "create", "--json", "--name", "phone", "--scope", "subscribe"]).ok().json()[0]["token"]
+            .clone();
     let curl = |arguments: &[&str]| {
         let mut curl = daemon.sandbox.command("curl");
         curl.args(["-s", &format!("http://{}/pages/a.html", daemon.address)]).args(arguments).current_dir("/");
