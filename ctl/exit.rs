@@ -78,6 +78,7 @@ impl From<Exit> for Failure {
 pub(crate) fn of_code(code: ErrorCode) -> Exit {
     match code {
         ErrorCode::Denied => Exit::Denied,
+        ErrorCode::Unavailable => Exit::NoDaemon,
         code if code.is_limit() => Exit::Limit,
         _ => Exit::Failed,
     }

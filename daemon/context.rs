@@ -58,7 +58,7 @@ impl Daemon {
 
     /// Puts another configuration into effect.
     pub(crate) fn configure(&self, config: Config) {
-        self.bus.with(|bus, now| bus.configure(config.limits.clone(), config.retention.clone(), now));
+        self.events.configure(&config.limits, &config.retention);
         self.config.store(Arc::new(config));
         // Lower bounds may take several ticks to enforce.
         self.bus.wake();

@@ -38,7 +38,7 @@ use crate::{
     fanout::Fanout,
     http::{self, Http},
     ipc,
-    log::{EventLog, OpenError, Opened, Store},
+    log::{self, EventLog, OpenError, Opened, Store},
     logging::Log,
     metrics::Metrics,
     net::{self, ListenError},
@@ -93,7 +93,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
         access: Arc::new(access),
         refused_origins: RefusedNames::default(),
         refused_hosts: RefusedNames::default(),
-        events: EventLog::new(&bus),
+        events: EventLog::new(&bus, &config.retention, store.is_some()),
         store,
         bus,
         config: ArcSwap::from_pointee(config),
@@ -168,7 +168,7 @@ fn open_bus(config: &Config) -> Result<(SharedBus, Option<Arc<Store>>), StartErr
         HistoryKind::Disk => Some(Opened::open(&config.state_dir, epoch)?),
     };
     let history = match opened {
-        None => Memory::new(config.retention.clone()),
+        None => log::history(&config.retention),
         Some(_) => Memory::persistent(config.retention.clone(), HOT_BYTES),
     };
     let epoch = opened.as_ref().and_then(Opened::epoch).unwrap_or(epoch);

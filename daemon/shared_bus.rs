@@ -157,7 +157,7 @@ impl LockedBus<'_> {
 pub(crate) struct ForDisk {
     /// Changes to write.
     pub(crate) changes: bool,
-    /// Clients that wait for events on disk.
+    /// Clients that wait for events that are not in memory.
     pub(crate) wishes: bool,
 }
 
@@ -177,7 +177,7 @@ impl SharedBus {
         SharedBus(Arc::new(inner))
     }
 
-    /// Registers the function that is called when there is work for the disk. There can be one.
+    /// Registers the function that is called when there is work for the disk, or for a log elsewhere. There can be one.
     pub(crate) fn set_disk(&self, call: impl Fn(ForDisk) + Send + Sync + 'static) {
         let _ = self.0.disk.set(Box::new(call));
     }
@@ -338,7 +338,8 @@ impl SharedBus {
         u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn now(&self) -> Now {
+    /// Returns the time of the bus's clocks.
+    pub(crate) fn now(&self) -> Now {
         Now { mono: self.0.clock + self.uptime(), unix: unix_now() }
     }
 }

@@ -15,7 +15,6 @@ use crate::{
 
 /// Why the configuration cannot be read again.
 #[derive(Debug, thiserror::Error)]
-#[cfg_attr(windows, expect(dead_code, reason = "there is no signal for it"))]
 enum ReloadError {
     #[error(transparent)]
     Flags(#[from] clap::Error),

@@ -52,7 +52,7 @@ pub use event::{Epoch, Event, EventId, EventType};
 pub use headers::Headers;
 pub use topic::{Filter, FilterSet, Topic};
 
-/// The Rust examples of the README, compiled as documentation tests.
+/// The Rust examples of the documents, compiled as documentation tests.
 #[cfg(all(doctest, feature = "client"))]
-#[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/how-to/rust.md")]
+struct Documents;

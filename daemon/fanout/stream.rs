@@ -43,6 +43,8 @@ pub(super) struct Stream {
 enum Remaining {
     /// Nothing; the bus wakes the stream when there is more.
     Nothing,
+    /// More that is not in memory; the bus wakes the stream when it is here.
+    Fetched,
     /// Perhaps something.
     More,
     /// Nothing ever: the stream has ended.
@@ -54,6 +56,8 @@ enum Remaining {
 pub(super) enum Next {
     /// Nothing; it will be woken.
     Wait,
+    /// The same, and it has not received everything yet.
+    Fetch,
     /// Another turn at once.
     Again,
     /// The socket is full.
@@ -91,6 +95,7 @@ impl Stream {
             match bus.read(self.client.id, now, &self.task_waker, found) {
                 Read::Ready => Remaining::More,
                 Read::Waiting => Remaining::Nothing,
+                Read::Fetching => Remaining::Fetched,
                 Read::Over => {
                     found.extend(self.framing.end());
                     Remaining::Ended
@@ -159,6 +164,7 @@ impl Stream {
         self.full_since = None;
         match self.remaining {
             Remaining::Nothing => Next::Wait,
+            Remaining::Fetched => Next::Fetch,
             Remaining::More => Next::Again,
             Remaining::Ended => Next::Close("the bus has ended the stream"),
         }

@@ -84,7 +84,7 @@ impl Streams {
                     _ => self.close(client, "the daemon stops"),
                 }
             }
-            Next::Wait => drop(self.full.remove(&client)),
+            Next::Wait | Next::Fetch => drop(self.full.remove(&client)),
             Next::Again => {
                 self.full.remove(&client);
                 if let Some(stream) = self.by_client.get(&client) {

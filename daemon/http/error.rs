@@ -41,7 +41,7 @@ impl From<Refused> for Refusal {
             ErrorCode::LimitEvent => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::ClientUnknown => StatusCode::NOT_FOUND,
             ErrorCode::Denied => StatusCode::FORBIDDEN,
-            ErrorCode::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::Stopping | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             code if code.is_limit() => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::BAD_REQUEST,
         };

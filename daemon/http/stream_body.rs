@@ -42,13 +42,13 @@ impl Body for EventStream {
             match stream.bus.with(|bus, now| bus.read(stream.client.id, now, cx.waker(), &mut found)) {
                 // Events that were accepted before the daemon began to stop are delivered.
                 Read::Waiting if stopping => stream.ended = true,
-                Read::Waiting if found.is_empty() => return Poll::Pending,
+                Read::Waiting | Read::Fetching if found.is_empty() => return Poll::Pending,
                 // History has more to search; other tasks have their turn first.
                 Read::Ready if found.is_empty() => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Read::Ready | Read::Waiting => {}
+                Read::Ready | Read::Waiting | Read::Fetching => {}
                 Read::Over => stream.ended = true,
             }
             stream.waiting.extend(found);

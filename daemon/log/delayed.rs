@@ -2,10 +2,14 @@
 //! its tail.
 //!
 //! It stands for an ordered log on other machines, and shows that nothing in the daemon and in the bus relies on numbers that
-//! are known at once. `SSE_BUS_DELAYED_LOG` enables it and is the delay in milliseconds.
+//! are known at once, or on a history that is in the bus: with history in memory, only the last [`WINDOW`] events are in the
+//! bus, and everything older is read from here, with the delay. Every seventh read fails at first.
+//!
+//! `SSE_BUS_DELAYED_LOG` enables it and is the delay in milliseconds. While there is a file at the path
+//! `SSE_BUS_DELAYED_LOG_OUTAGE`, the log cannot be reached.
 
 use std::{
-    collections::HashMap,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,166 +20,171 @@ use std::{
 use parking_lot::Mutex;
 use sse_bus::{
     EventId,
-    bus::{Admitted, Bus, ClientId, LogEvent, Now, Publication},
-    protocol::{ErrorCode, Published, Refused},
+    bus::{
+        Bus,
+        fetch::{Fetched, Wanted},
+        history::{Memory, SnapshotKind, Window},
+    },
+    limits::Limits,
+    protocol::{ErrorCode, Refused},
+    retention::Retention,
     time::unix_now,
 };
 use tokio::{
-    sync::{
-        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-        oneshot,
-    },
-    time::{Instant, sleep_until},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{Instant, sleep, sleep_until},
 };
-use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::batch::{Answer, Item};
+use super::external::{ExternalLog, Returned, Sent};
 use crate::shared_bus::SharedBus;
 
-/// Events that are applied at once.
-const AT_ONCE: usize = 64;
+/// The bounds of the window.
+const WINDOW: Window = Window { events: 64, bytes: usize::MAX };
+/// Bytes of the events of one read.
+const READ_BYTES: usize = 256 << 10;
+/// One in this number of reads fails.
+const FAILING: u64 = 7;
 
-/// The publishers that wait for an answer, by the mark of their event.
-type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Published, Refused>>>>>;
+/// Returns the delay if the environment enables the log.
+fn delay() -> Option<Duration> {
+    Some(Duration::from_millis(std::env::var("SSE_BUS_DELAYED_LOG").ok()?.parse().ok()?))
+}
 
-/// The log. Its queues are bounded by its publishers: each waits for the answers to its batch.
+/// Returns the window for the bus, if the environment enables the log.
+pub(super) fn window(retention: &Retention) -> Option<Memory> {
+    delay().map(|_| Memory::window(retention.clone(), WINDOW, 0))
+}
+
+/// The log.
 pub(super) struct Delayed {
     bus: SharedBus,
+    delay: Duration,
+    outage: Option<PathBuf>,
+    position: EventId,
     sent: UnboundedSender<(Instant, Sent)>,
-    waiting: Waiting,
-    /// The last mark.
-    marks: AtomicU64,
+    returned: Mutex<Option<UnboundedReceiver<Returned>>>,
+    reads: AtomicU64,
+    whole: Whole,
 }
 
-/// A message to the log.
-enum Sent {
-    Append(u64, Admitted),
-    /// An event that is live only. It has no number and keeps its place in the order.
-    Live(u64, Publication, Option<ClientId>),
-    End(CancellationToken),
-}
-
-/// A message from the log.
-enum Returned {
-    Event(u64, LogEvent),
-    Live(u64, Publication, Option<ClientId>),
-    End(CancellationToken),
-}
+/// All of history.
+type Whole = Arc<Mutex<Bus>>;
 
 impl Delayed {
     /// Returns the log if the environment enables it.
-    pub(super) fn chosen(bus: &SharedBus) -> Option<Delayed> {
-        let delay = std::env::var("SSE_BUS_DELAYED_LOG").ok()?.parse().ok()?;
-        info!(delay, "events are numbered by a log of tests");
+    pub(super) fn chosen(bus: &SharedBus, retention: &Retention) -> Option<Delayed> {
+        let delay = delay()?;
+        info!(?delay, "events are numbered by a log of tests");
+        let (position, limits) = bus.with(|bus, _| (bus.position(), bus.limits().clone()));
+        let history = Memory::window(retention.clone(), Window { events: usize::MAX, bytes: usize::MAX }, position.seq);
+        let whole = Arc::new(Mutex::new(Bus::new(position.epoch, limits, Box::new(history))));
         let (sent, received) = unbounded_channel();
         let (tail, returned) = unbounded_channel();
-        let waiting = Waiting::default();
-        let position = bus.with(|bus, _| bus.position());
-        tokio::spawn(number(Duration::from_millis(delay), position, received, tail));
-        tokio::spawn(apply(bus.clone(), returned, waiting.clone()));
-        Some(Delayed { bus: bus.clone(), sent, waiting, marks: AtomicU64::new(0) })
-    }
-
-    /// See [`EventLog::append`](super::EventLog::append).
-    pub(super) async fn append<T>(
-        &self,
-        batch: impl Iterator<Item = Item<T>>,
-        from: Option<ClientId>,
-    ) -> Vec<Answer<T>> {
-        let begun = self.bus.with_each(batch, |bus, now, (caller, item)| {
-            (caller, item.and_then(|publication| self.begin(bus, now, publication, from)))
-        });
-        let mut answers = Vec::with_capacity(begun.len());
-        for (caller, begun) in begun {
-            let answer = match begun {
-                Ok(answer) => answer.await.unwrap_or_else(|_| {
-                    Err(Refused::new(ErrorCode::Stopping, "the daemon stops, and the event may have been published"))
-                }),
-                Err(refused) => Err(refused),
-            };
-            answers.push((caller, answer));
-        }
-        answers
-    }
-
-    /// Sends a publication to the log. This happens under the lock of the bus, so that no event follows the end.
-    fn begin(
-        &self,
-        bus: &mut Bus,
-        now: Now,
-        publication: Publication,
-        from: Option<ClientId>,
-    ) -> Result<oneshot::Receiver<Result<Published, Refused>>, Refused> {
-        let (sender, receiver) = oneshot::channel();
-        let mark = self.marks.fetch_add(1, Ordering::Relaxed);
-        let sent = if publication.to.is_some() {
-            Sent::Live(mark, publication, from)
-        } else {
-            let topic = publication.topic.clone();
-            let admitted = bus.admit(publication, now)?;
-            bus.count_published(from, Some(&topic));
-            Sent::Append(mark, admitted)
+        let log = Delayed {
+            bus: bus.clone(),
+            delay,
+            outage: std::env::var_os("SSE_BUS_DELAYED_LOG_OUTAGE").map(PathBuf::from),
+            position,
+            sent,
+            returned: Mutex::new(Some(returned)),
+            reads: AtomicU64::new(0),
+            whole,
         };
-        self.waiting.lock().insert(mark, sender);
-        let _ = self.sent.send((Instant::now(), sent));
-        Ok(receiver)
+        tokio::spawn(number(log.numbering(), received, tail));
+        Some(log)
     }
 
-    /// Stops the daemon once all earlier messages are applied.
-    pub(super) fn close(&self, stop: &CancellationToken) {
-        let _ = self.sent.send((Instant::now(), Sent::End(stop.clone())));
+    fn numbering(&self) -> Numbering {
+        Numbering {
+            bus: self.bus.clone(),
+            delay: self.delay,
+            outage: self.outage.clone(),
+            last: self.position,
+            whole: self.whole.clone(),
+        }
+    }
+
+    async fn answer(&self, wanted: &Wanted) -> Result<Fetched, Refused> {
+        sleep(self.delay).await;
+        let fails = self.reads.fetch_add(1, Ordering::Relaxed) % FAILING == FAILING - 1;
+        if fails || is_away(self.outage.as_ref()) {
+            return Err(unavailable());
+        }
+        let now = self.bus.now();
+        let mut whole = self.whole.lock();
+        whole.tick(now);
+        Ok(whole.answer(wanted, READ_BYTES, now))
     }
 }
 
-/// The log's task: numbers events in order, after a delay. Some numbers are left out.
-async fn number(
+impl ExternalLog for Delayed {
+    fn recover(&self) -> EventId {
+        self.position
+    }
+
+    fn append(&self, sent: Sent) {
+        let _ = self.sent.send((Instant::now(), sent));
+    }
+
+    fn tail(&self) -> UnboundedReceiver<Returned> {
+        self.returned.lock().take().unwrap_or_else(|| unbounded_channel().1)
+    }
+
+    async fn read(&self, wanted: &Wanted) -> Result<Fetched, Refused> {
+        self.answer(wanted).await
+    }
+
+    async fn latest(&self, wanted: &Wanted, kind: SnapshotKind) -> Result<Fetched, Refused> {
+        debug_assert_eq!(wanted.snapshot, Some(kind));
+        self.answer(wanted).await
+    }
+
+    fn configure(&self, limits: &Limits, retention: &Retention) {
+        let now = self.bus.now();
+        let mut whole = self.whole.lock();
+        whole.configure(limits.clone(), retention.clone(), now);
+        while whole.is_behind() {
+            whole.tick(now);
+        }
+    }
+}
+
+fn is_away(outage: Option<&PathBuf>) -> bool {
+    outage.is_some_and(|path| path.exists())
+}
+
+fn unavailable() -> Refused {
+    Refused::new(ErrorCode::Unavailable, "the log cannot be reached; try again later")
+}
+
+/// What numbering needs.
+struct Numbering {
+    bus: SharedBus,
     delay: Duration,
-    mut last: EventId,
-    mut sent: UnboundedReceiver<(Instant, Sent)>,
-    tail: UnboundedSender<Returned>,
-) {
+    outage: Option<PathBuf>,
+    last: EventId,
+    whole: Whole,
+}
+
+/// The log's task: numbers events in order, after a delay. Some numbers are left out.
+async fn number(numbering: Numbering, mut sent: UnboundedReceiver<(Instant, Sent)>, tail: UnboundedSender<Returned>) {
+    let Numbering { bus, delay, outage, mut last, whole } = numbering;
     while let Some((at, sent)) = sent.recv().await {
         sleep_until(at + delay).await;
         let returned = match sent {
+            Sent::Append(mark, _) if is_away(outage.as_ref()) => Returned::Refused(mark, unavailable()),
             Sent::Append(mark, admitted) => {
                 last.seq += if last.seq % 7 == 3 { 2 } else { 1 };
-                Returned::Event(mark, admitted.into_event(last, unix_now()))
+                let event = admitted.into_event(last, unix_now());
+                whole.lock().apply(event.clone(), bus.now());
+                Returned::Event(mark, event)
             }
             Sent::Live(mark, publication, from) => Returned::Live(mark, publication, from),
             Sent::End(stop) => Returned::End(stop),
         };
         if tail.send(returned).is_err() {
             return;
-        }
-    }
-}
-
-/// The tail's task: applies the events that the log returns, and answers their publishers.
-async fn apply(bus: SharedBus, mut returned: UnboundedReceiver<Returned>, waiting: Waiting) {
-    let mut batch = Vec::new();
-    while returned.recv_many(&mut batch, AT_ONCE).await > 0 {
-        let mut end = None;
-        let answers = bus.with_each(batch.drain(..), |bus, now, returned| match returned {
-            Returned::Event(mark, event) => {
-                let id = event.event.id;
-                let subscribers = bus.apply(event, now).unwrap_or_default();
-                Some((mark, Ok(Published::new(id, subscribers))))
-            }
-            Returned::Live(mark, publication, from) => Some((mark, bus.publish(publication, from, now))),
-            Returned::End(stop) => {
-                end = Some(stop);
-                None
-            }
-        });
-        for (mark, answer) in answers.into_iter().flatten() {
-            if let Some(sender) = waiting.lock().remove(&mark) {
-                // Its connection may have broken.
-                let _ = sender.send(answer);
-            }
-        }
-        if let Some(stop) = end {
-            stop.cancel();
         }
     }
 }

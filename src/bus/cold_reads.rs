@@ -1,23 +1,24 @@
-//! Reading events that are on disk only, see [`fetch`](super::fetch).
+//! Reading events that are not in memory, see [`fetch`](super::fetch).
 
 use std::{mem, sync::Weak};
 
 use super::{
     Bus,
+    cursor::Position,
     fetch::{Fetched, Wanted},
     ids::ClientId,
 };
 
 impl Bus {
-    /// Returns true if there are requests for events on disk.
+    /// Returns true if there are requests for events that are not in memory.
     pub fn has_wanted(&self) -> bool {
         !self.wanted.is_empty()
     }
 
-    /// Takes the requests for events on disk, in order. Each must be answered with [`Bus::hand_over`]: a subscriber does not
-    /// repeat its request.
+    /// Takes the requests for events that are not in memory, in order. Each must be answered with [`Bus::hand_over`]: a
+    /// subscriber does not repeat its request.
     pub fn take_wanted(&mut self) -> Vec<Wanted> {
-        std::mem::take(&mut self.wanted)
+        mem::take(&mut self.wanted)
     }
 
     /// Hands over the events that a subscriber waits for, if it still does, and wakes it. If they are dropped before the
@@ -30,16 +31,23 @@ impl Bus {
         }
     }
 
-    /// Records that a subscriber waits for an event on disk.
+    /// Records that a subscriber waits for an event, or for the next one of the log before the window.
     pub(super) fn want(&mut self, client: ClientId, seq: u64, waker: &std::task::Waker) {
+        let start = self.history.start();
         let Some(subscriber) = self.clients.subscriber_mut(client) else { return };
+        let Some(feed) = self.feeds.get_mut(subscriber.feed) else { return };
         let cursor = &mut subscriber.cursor;
         if cursor.wanted.replace(seq) != Some(seq) {
             let previous = mem::take(&mut cursor.fetched).upgrade().map_or(0, |fetched| fetched.upto);
-            self.wanted.push(Wanted { client, seq, previous });
+            let (snapshot, upto, since, losses_from) = match &cursor.position {
+                Position::Snapshot(snapshot) => (Some(snapshot.kind), start.min(snapshot.upto), None, u64::MAX),
+                Position::History(cursor) => (None, start, cursor.since, cursor.losses_from),
+                Position::Live { .. } | Position::Shared(_) => (None, start, None, 0),
+            };
+            let upto = upto.max(seq);
+            let filters = feed.filters.clone();
+            self.wanted.push(Wanted { client, seq, previous, filters, upto, snapshot, since, losses_from });
         }
-        if let Some(feed) = self.feeds.get_mut(subscriber.feed) {
-            feed.parked.insert(client, waker.clone());
-        }
+        feed.parked.insert(client, waker.clone());
     }
 }

@@ -38,9 +38,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Cursor {
     pub(super) position: Position,
-    /// The events that were read from disk for it; their owner may drop them.
+    /// The events that were fetched for it; their owner may drop them.
     pub(super) fetched: Weak<Fetched>,
-    /// The event on disk that it waits for.
+    /// The number of the event that it waits for.
     pub(super) wanted: Option<u64>,
 }
 
@@ -49,7 +49,7 @@ impl Cursor {
         Cursor { position, fetched: Weak::new(), wanted: None }
     }
 
-    /// Returns the events that were read from disk for it, unless they were dropped.
+    /// Returns the events that were fetched for it, unless they were dropped.
     pub(super) fn fetched(&self) -> Option<Arc<Fetched>> {
         self.fetched.upgrade()
     }
@@ -149,6 +149,13 @@ pub(super) struct HistoryCursor {
     reason: GapReason,
     /// Losses below this number are accounted for.
     accounted: u64,
+    /// The highest number of an event whose loss is accounted for.
+    pub(super) reported: u64,
+    /// The first loss to report of the part of the log before the window, as the log numbers them; `u64::MAX` until the
+    /// first range of a new subscription was read.
+    pub(super) losses_from: u64,
+    /// A time in milliseconds since 1970: the subscription begins after earlier events, which are before the window.
+    pub(super) since: Option<u64>,
     /// While it accounts for the losses that are not recorded one by one: the first recorded loss when that began, and the
     /// topic with which the next step continues.
     earlier: Option<(u64, TopicKey)>,
@@ -163,7 +170,18 @@ pub(super) struct HistoryCursor {
 impl HistoryCursor {
     /// Returns a cursor after an event that the subscriber has received.
     pub(super) fn after(seq: u64, reason: GapReason) -> HistoryCursor {
-        HistoryCursor { after: seq, reason, accounted: 0, earlier: None, gap: None, counts_crashes: true, left: None }
+        HistoryCursor {
+            after: seq,
+            reason,
+            accounted: 0,
+            reported: 0,
+            losses_from: 0,
+            since: None,
+            earlier: None,
+            gap: None,
+            counts_crashes: true,
+            left: None,
+        }
     }
 
     /// Returns a cursor after an event, for a subscriber that fell behind its feed at a segment.
@@ -180,6 +198,7 @@ impl HistoryCursor {
     pub(super) fn from_now_on(after: u64, history: &dyn History) -> HistoryCursor {
         HistoryCursor {
             accounted: history.losses().end,
+            losses_from: u64::MAX,
             counts_crashes: false,
             ..HistoryCursor::after(after, GapReason::Evicted)
         }
@@ -200,7 +219,11 @@ impl HistoryCursor {
         let end = known.end.min(self.accounted.saturating_add(topics.tests_at_once() as u64));
         for number in self.accounted..end {
             let Some(lost) = history.lost(number).filter(|lost| lost.seq > self.after) else { continue };
-            match history.is_lost_of(lost, topics) {
+            let is_lost = history.is_lost_of(lost, topics);
+            if is_lost != Some(false) {
+                self.reported = self.reported.max(lost.seq);
+            }
+            match is_lost {
                 Some(true) => self.miss(lost.seq, lost.seq, Some(1), epoch),
                 Some(false) => {}
                 // The topic is unknown, so it may be one of these.
@@ -221,6 +244,7 @@ impl HistoryCursor {
             }
             ControlFlow::Break(Some(last)) => {
                 self.miss(self.after + 1, last, None, epoch);
+                self.reported = self.reported.max(last);
                 self.accounted = history.losses().start;
             }
             ControlFlow::Break(None) => self.accounted = start,

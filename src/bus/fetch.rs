@@ -1,15 +1,23 @@
-//! Events that are on disk only: a subscriber that reads them waits for the disk.
+//! Events that are not in memory: a subscriber that reads them waits for the log.
 //!
-//! The bus does no I/O. A read that reaches such an event records what it [wants](Wanted), and waits. The owner of the files
+//! The bus does no I/O. A read that reaches such an event records what it [wants](Wanted), and waits. The owner of the log
 //! takes these requests, reads without the lock of the bus, and [hands over](super::Bus::hand_over) the events. Only that
 //! subscriber waits. The caller owns the events it hands over, and bounds them: once they are dropped, a cursor that has not
 //! read them requests them again.
+//!
+//! There are two cases. With history on disk, the bus has the entry of each event in memory, and requests a known event.
+//! With a log elsewhere, the bus has a [window](super::history::Window) of it, and requests a range of numbers before the
+//! window: the answer has the events of the range, or of its beginning, that match the filters, and the losses among them. A
+//! cursor reads such ranges one after another, each from where the last one ended, until it is in the window.
 
-use super::{history::Entry, ids::ClientId};
-use crate::event::Event;
+use super::{
+    history::{Entry, SnapshotKind},
+    ids::ClientId,
+};
+use crate::{event::Event, protocol::Refused, topic::FilterSet};
 
-/// A request of a subscriber for events on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A request of a subscriber for events that are not in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The subscriber.
     pub client: ClientId,
@@ -17,17 +25,53 @@ pub struct Wanted {
     pub seq: u64,
     /// The end of the range that was handed over last; 0 if there was none.
     pub previous: u64,
+    /// The filters of its events. The answer may have events of other topics, too.
+    pub filters: FilterSet,
+    /// The last number to read. The answer may end earlier. Events after it are ignored, unless they are on disk.
+    pub upto: u64,
+    /// The retained or the newest events of the topics, or None for all events.
+    pub snapshot: Option<SnapshotKind>,
+    /// A time in milliseconds since 1970: earlier events are not needed.
+    pub since: Option<u64>,
+    /// The number of the first loss to report, as the log numbers its losses; `u64::MAX` for none.
+    pub losses_from: u64,
 }
 
-/// All events on disk with numbers in a range.
+/// All events of the log that were requested, with numbers in a range.
 #[derive(Debug, Default)]
 pub struct Fetched {
     /// The events, in order.
     pub events: Vec<Event>,
+    /// The events that the log has lost, by their first number. None for events on disk: an event of the range that is not
+    /// in `events` cannot be read.
+    pub lost: Vec<LostRange>,
+    /// The number of the next loss, as the log numbers its losses.
+    pub losses_end: u64,
     /// The first number of the range.
     pub from: u64,
-    /// The last number of the range. An event of the range that is not in `events` cannot be read.
+    /// The last number of the range.
     pub upto: u64,
+    /// Why the log cannot be read now. A subscription to history only then ends with this error; any other requests the
+    /// events again, at the pace of the answers.
+    pub refused: Option<Refused>,
+}
+
+/// Events that the log has lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostRange {
+    /// The first of them.
+    pub from: u64,
+    /// The last of them.
+    pub to: u64,
+    /// How many of them match the filters; None if that is unknown.
+    pub missed: Option<u64>,
+}
+
+impl Fetched {
+    /// Returns true if the range has a number.
+    pub(super) fn contains(&self, seq: u64) -> bool {
+        (self.from..=self.upto).contains(&seq)
+    }
 }
 
 /// The location of an entry's event.
@@ -44,7 +88,7 @@ pub(super) enum Found<'a> {
 pub(super) fn find<'a>(entry: &'a Entry, fetched: Option<&'a Fetched>) -> Found<'a> {
     match (&entry.event, fetched) {
         (Some(event), _) => Found::Here(event),
-        (None, Some(fetched)) if (fetched.from..=fetched.upto).contains(&entry.seq) => {
+        (None, Some(fetched)) if fetched.contains(entry.seq) => {
             let index = fetched.events.binary_search_by_key(&entry.seq, |event| event.id.seq);
             index.map_or(Found::Lost, |index| Found::Here(&fetched.events[index]))
         }

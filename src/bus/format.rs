@@ -2,7 +2,9 @@
 
 use crate::{
     event::{Event, EventId, EventType},
-    protocol::{END, EventBody, EventMessage, EventReply, GAP, Gap, Reply, Transport, binary::Version, json, sse},
+    protocol::{
+        END, EventBody, EventMessage, EventReply, GAP, Gap, Refused, Reply, Transport, binary::Version, json, sse,
+    },
 };
 
 /// How a subscriber receives events.
@@ -94,6 +96,18 @@ impl Format {
             Format::Json => json::encode(&Reply::End { position }, out),
             Format::BinaryV1 => whole(Version::V1.encode(&Reply::End { position }, out)),
             Format::BinaryV2 => whole(Version::V2.encode(&Reply::End { position }, out)),
+        }
+    }
+
+    /// Appends the error with which a subscription to history only ends. A stream for browsers has none: without its end,
+    /// which is an event, they request the rest again.
+    pub fn encode_error(self, refused: &Refused, out: &mut Vec<u8>) {
+        let reply = || Reply::Error(refused.clone());
+        match self {
+            Format::SseData | Format::SseJson => {}
+            Format::Json => json::encode(&reply(), out),
+            Format::BinaryV1 => whole(Version::V1.encode(&reply(), out)),
+            Format::BinaryV2 => whole(Version::V2.encode(&reply(), out)),
         }
     }
 }

@@ -13,6 +13,7 @@
 //!
 #![doc = include_str!("server.md")]
 
+mod answer;
 pub mod batch;
 mod broadcasts;
 #[cfg(debug_assertions)]
@@ -37,6 +38,7 @@ mod persist;
 mod presence;
 mod publish;
 mod read;
+mod read_log;
 mod read_shared;
 mod read_steps;
 mod recent_topics;

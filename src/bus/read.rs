@@ -21,6 +21,8 @@ pub enum Read {
     Ready,
     /// There is nothing more to read now; the waker is woken when there is.
     Waiting,
+    /// There is more to read, which is not in memory: it is [wanted](super::fetch). The waker is woken when it is here.
+    Fetching,
     /// The subscription has ended, and these are its last bytes: it was for history only, or the client was removed.
     Over,
 }
@@ -108,9 +110,9 @@ impl Bus {
                 self.settle(id, waker);
                 Read::Waiting
             }
-            Step::OnDisk(seq) => {
+            Step::Wanted(seq) => {
                 self.want(id, seq, waker);
-                Read::Waiting
+                Read::Fetching
             }
             Step::Over => {
                 self.disconnect(id, now);

@@ -28,8 +28,8 @@ pub(super) enum Step {
     Idle,
     /// One call may not read more of history, or history is being evicted: other clients have their turn.
     Pause,
-    /// The next event is on disk only.
-    OnDisk(u64),
+    /// The next event, with this number or a later one, is not in memory.
+    Wanted(u64),
     /// The subscription was for history only, and has reached its end.
     Over,
     /// The subscriber fell behind its feed, and has the policy to be disconnected then.
@@ -56,11 +56,21 @@ impl ReadContext<'_> {
         while matches!(step, Step::Continue) && !self.output.is_full() {
             step = match subscriber.cursor.position {
                 Position::Live { segment, seq } => self.live(key, segment, seq, subscriber),
-                Position::Snapshot(_) => self.snapshot(key, subscriber),
-                Position::History(_) | Position::Shared(_) => self.history(key, subscriber),
+                Position::Snapshot(_) | Position::History(_) | Position::Shared(_) => self.past(key, subscriber),
             };
         }
         step
+    }
+
+    /// Reads earlier events: before the window, or of it.
+    fn past(&mut self, key: FeedKey, subscriber: &mut Subscriber) -> Step {
+        if let Some(step) = self.before_window(key, subscriber) {
+            return step;
+        }
+        match subscriber.cursor.position {
+            Position::Snapshot(_) => self.snapshot(key, subscriber),
+            _ => self.history(key, subscriber),
+        }
     }
 
     /// Reads events of a snapshot.
@@ -116,7 +126,7 @@ impl ReadContext<'_> {
             (snapshot.after, snapshot.gap) = (reached, gap);
             subscriber.cursor.position = Position::Snapshot(snapshot);
             return match wanted {
-                Some(seq) => Step::OnDisk(seq),
+                Some(seq) => Step::Wanted(seq),
                 None if output.is_full() => Step::Continue,
                 None => Step::Pause,
             };
@@ -125,7 +135,8 @@ impl ReadContext<'_> {
         if let Some(gap) = gap {
             output.gap(&gap, u64::MAX);
         }
-        subscriber.cursor.position = snapshot.next();
+        // A range of the log that was fetched for the snapshot has only some of the events.
+        subscriber.cursor = Cursor::new(snapshot.next());
         Step::Continue
     }
 
@@ -196,9 +207,9 @@ impl ReadContext<'_> {
                 subscriber.cursor.position = Position::History(cursor);
                 Step::Pause
             }
-            Reached::Disk(seq) => {
+            Reached::Wanted(seq) => {
                 subscriber.cursor.position = Position::History(cursor);
-                Step::OnDisk(seq)
+                Step::Wanted(seq)
             }
         }
     }
@@ -208,7 +219,7 @@ impl ReadContext<'_> {
 enum Reached {
     Head,
     Pause,
-    Disk(u64),
+    Wanted(u64),
 }
 
 impl HistoryCursor {
@@ -255,7 +266,7 @@ impl HistoryCursor {
         self.note_crashes(history, after, reached, head.epoch);
         self.after = reached;
         if let Some(seq) = wanted {
-            return Reached::Disk(seq);
+            return Reached::Wanted(seq);
         }
         if stopped.is_some() {
             return Reached::Pause;

@@ -45,7 +45,7 @@ pub struct Bus {
     pub(super) gone: Gone,
     /// The key of the next topic to write again, because too many were removed to name them; the maximum if there is none.
     pub(super) unlisted: TopicKey,
-    /// Events on disk that subscribers wait for.
+    /// Events that are not in memory, for which subscribers wait.
     pub(super) wanted: Vec<Wanted>,
     /// The feeds that match the event that is being published. Kept to reuse its memory.
     pub(super) wanting: Vec<FeedKey>,
@@ -58,11 +58,12 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Returns an empty bus. No earlier bus of this user may have had the same epoch.
+    /// Returns an empty bus. No earlier bus of this user may have had the same epoch. With the window of a log elsewhere, the
+    /// bus is at the beginning of the window, and is to [apply](Bus::apply) all later events of the log.
     pub fn new(epoch: Epoch, limits: Limits, history: Box<dyn History>) -> Bus {
         Bus {
             epoch,
-            head: 0,
+            head: history.start(),
             limits,
             topics: Topics::default(),
             history,
@@ -132,9 +133,9 @@ impl Bus {
     }
 
     /// Returns the middle of the numbers that history holds. History may soon evict the events that follow a lower number.
-    /// Returns 0 while history has evicted nothing.
+    /// Returns 0 while history has evicted nothing. Events before the window count as evicted: the log may be about to.
     pub(super) fn horizon(&self) -> u64 {
-        if self.history.last_loss() == 0 {
+        if self.history.last_loss() == 0 && self.history.start() == 0 {
             return 0;
         }
         let oldest = self.history.oldest().unwrap_or(self.head);

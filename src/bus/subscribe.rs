@@ -87,8 +87,11 @@ impl Bus {
             Start::Latest => Position::Snapshot(Snapshot::new(SnapshotKind::Newest, head, live()).into()),
             Start::All => Position::History(HistoryCursor::from_now_on(0, history).into()),
             Start::Last(time) => {
-                let begin = now.mono.saturating_sub(crate::time::whole_millis(*time));
-                Position::History(HistoryCursor::from_now_on(history.last_before(begin), history).into())
+                let millis = crate::time::whole_millis(*time);
+                let after = history.last_before(now.mono.saturating_sub(millis));
+                let mut cursor = HistoryCursor::from_now_on(after, history);
+                cursor.since = (after < history.start()).then_some(now.unix.saturating_sub(millis));
+                Position::History(cursor.into())
             }
             Start::After(text) => Position::History(self.history_after(text).into()),
         };

@@ -93,7 +93,9 @@ impl Error {
             Error::NoDaemon { .. } | Error::SocketRemoved { .. } | Error::NoAnswer { .. } | Error::Disconnected(_) => {
                 true
             }
-            Error::Refused(refused) => refused.code.is_limit() || refused.code == ErrorCode::Stopping,
+            Error::Refused(refused) => {
+                refused.code.is_limit() || matches!(refused.code, ErrorCode::Stopping | ErrorCode::Unavailable)
+            }
             Error::SocketMounted { .. } | Error::Denied(_) | Error::Protocol(_) | Error::TooLarge { .. } => false,
         }
     }

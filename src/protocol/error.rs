@@ -73,6 +73,8 @@ text_enum! {
         NotDurable = "not_durable",
         /// The peer is not authorized.
         Denied = "denied",
+        /// The log cannot be reached now.
+        Unavailable = "unavailable",
         /// The daemon is stopping.
         Stopping = "stopping",
         /// The event's data is too large.

@@ -168,8 +168,14 @@ fn a_misspelled_variable_of_the_daemon_is_reported() {
     let sandbox = Sandbox::new();
     let mut busd = sandbox.busd();
     busd.args(["--check", "--no-config"]);
-    let sources = ["ctl/cli/mod.rs", "ctl/cli/publish.rs", "ctl/cli/subscribe.rs", "ctl/exec.rs", "README.md"]
-        .map(|name| fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap());
+    let sources = [
+        "ctl/cli/mod.rs",
+        "ctl/cli/publish.rs",
+        "ctl/cli/subscribe.rs",
+        "ctl/exec.rs",
+        "docs/how-to/command-for-each-event.md",
+    ]
+    .map(|name| fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap());
     let is_of_name = |c: char| c.is_ascii_uppercase() || c == '_';
     let text = sources.concat();
     let names = text.split(|c| !is_of_name(c)).filter(|name| name.starts_with("SSE_BUS_") && !name.ends_with('_'));

@@ -32,6 +32,8 @@ mod lifecycle;
 mod limits;
 mod listen;
 mod log_lines;
+#[cfg(feature = "delayed-log")]
+mod log_outage;
 mod logs;
 mod long_history;
 mod man;

@@ -60,9 +60,13 @@ fn setup() -> impl Strategy<Value = Setup> {
     ];
     let feeds = prop_oneof![2 => Just(1), 3 => 2_usize..4, 1 => Just(20)]
         .prop_flat_map(move |n| vec((0..FILTERS.len(), format.clone()), n));
-    let on_disk = prop_oneof![1 => Just(None), 1 => Just(Some(0)), 1 => (300_usize..2000).prop_map(Some)];
-    (retention(), limits, on_disk, feeds).prop_map(|(retention, limits, on_disk, feeds)| {
+    let on_disk = prop_oneof![2 => Just(None), 1 => Just(Some(0)), 1 => (300_usize..2000).prop_map(Some)];
+    let window = prop_oneof![2 => Just(None), 1 => (1_usize..40).prop_map(Some)];
+    (retention(), limits, on_disk, window, feeds).prop_map(|(retention, limits, on_disk, window, feeds)| {
         let (feed_buffer, all_feeds, unicast_buffer, topics, retained_bytes) = limits;
+        let window = window.filter(|_| on_disk.is_none());
+        // The log is without these limits.
+        let (topics, retained_bytes) = if window.is_some() { (100_000, 16 << 20) } else { (topics, retained_bytes) };
         let limits = Limits {
             topics,
             retained_bytes,
@@ -71,7 +75,7 @@ fn setup() -> impl Strategy<Value = Setup> {
             unicast_buffer,
             ..Limits::default()
         };
-        Setup { retention, limits, on_disk, feeds }
+        Setup { retention, limits, on_disk, window, feeds }
     })
 }
 

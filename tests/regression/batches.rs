@@ -62,7 +62,7 @@ fn seen(bus: &mut Bus, events: &[Event], filter: &str, start: Start) -> Vec<Stri
     while let Some(Wanted { client, seq, .. }) = bus.take_wanted().pop() {
         let events: Vec<_> = events.iter().filter(|event| event.id.seq >= seq).cloned().collect();
         let upto = events.last().map_or(seq, |event| event.id.seq);
-        let fetched = Arc::new(Fetched { events, from: seq, upto });
+        let fetched = Arc::new(Fetched { events, from: seq, upto, ..Fetched::default() });
         bus.hand_over(client, Arc::downgrade(&fetched));
         all.extend(drain(bus, id));
     }

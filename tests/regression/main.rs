@@ -12,6 +12,7 @@ mod requests;
 mod scanning;
 mod steps;
 mod timeouts;
+mod window;
 
 use std::task::Waker;
 

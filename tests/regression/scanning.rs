@@ -77,7 +77,7 @@ fn is_left_behind(bus: &mut Bus, id: ClientId) -> bool {
     loop {
         match bus.read(id, at(0), Waker::noop(), &mut Vec::new()) {
             Read::Ready => {}
-            Read::Waiting => return false,
+            Read::Waiting | Read::Fetching => return false,
             Read::Over => return true,
         }
     }

@@ -11,7 +11,7 @@ use std::{
     future::poll_fn,
     io,
     sync::Arc,
-    task::{Poll, Waker},
+    task::Poll,
     thread,
     time::{Duration, Instant},
 };
@@ -151,7 +151,7 @@ impl<'a> Session<'a> {
                     self.publish_batch().await;
                     self.closing = true;
                 }
-                () = self.daemon.stop.cancelled() => self.closing = !self.last_events(),
+                () = self.daemon.stop.cancelled() => self.closing = !self.last_events().await,
             }
             if has_begun {
                 self.waited += began.elapsed();
@@ -172,14 +172,19 @@ impl<'a> Session<'a> {
     }
 
     /// Reads events that were accepted before the daemon began to stop. Returns true if there may be more.
-    fn last_events(&mut self) -> bool {
+    async fn last_events(&mut self) -> bool {
         let Some(client) = &self.client else { return false };
         let mut events = Vec::new();
-        let read = self.daemon.bus.with(|bus, now| bus.read(client.id, now, Waker::noop(), &mut events));
+        let read =
+            poll_fn(|cx| match self.daemon.bus.with(|bus, now| bus.read(client.id, now, cx.waker(), &mut events)) {
+                Read::Fetching if events.is_empty() => Poll::Pending,
+                read => Poll::Ready(read),
+            });
+        let read = read.await;
         for bytes in &events {
             self.out.extend_from_slice(bytes);
         }
-        read == Read::Ready
+        matches!(read, Read::Ready | Read::Fetching)
     }
 
     /// Handles the requests that have been read. Returns the bytes to make room for, or nothing if answers must be sent, and
@@ -304,7 +309,7 @@ fn error(daemon: &Daemon, number: u64, refused: Refused) -> Reply {
 async fn next_events(client: Option<&ClientGuard>, bus: &SharedBus, events: &mut Vec<Bytes>) -> Read {
     let Some(client) = client else { return std::future::pending().await };
     poll_fn(|cx| match bus.with(|bus, now| bus.read(client.id, now, cx.waker(), events)) {
-        Read::Waiting if events.is_empty() => Poll::Pending,
+        Read::Waiting | Read::Fetching if events.is_empty() => Poll::Pending,
         read => Poll::Ready(read),
     })
     .await

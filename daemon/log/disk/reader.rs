@@ -70,7 +70,7 @@ impl Reader {
                 }
             }
             for wanted in wanted {
-                let fetched = self.find(wanted, &mut recent);
+                let fetched = self.find(&wanted, &mut recent);
                 recent.last = (wanted.previous > 0).then_some(fetched.upto);
                 self.bus.with(|bus, _| bus.hand_over(wanted.client, Arc::downgrade(&fetched)));
             }
@@ -78,7 +78,7 @@ impl Reader {
     }
 
     /// Returns the requested events, from the cache or from disk.
-    fn find(&self, wanted: Wanted, recent: &mut RecentReads) -> Arc<Fetched> {
+    fn find(&self, wanted: &Wanted, recent: &mut RecentReads) -> Arc<Fetched> {
         recent.drop_read();
         if let Some(known) = recent.find(wanted.seq) {
             return known;
@@ -91,8 +91,8 @@ impl Reader {
     }
 
     /// Reads the requested events. Returns them with their size in bytes.
-    fn fetch(&self, wanted: Wanted) -> (Fetched, usize) {
-        let none = || (Fetched { from: wanted.seq, upto: wanted.seq, events: Vec::new() }, 0);
+    fn fetch(&self, wanted: &Wanted) -> (Fetched, usize) {
+        let none = || (Fetched { from: wanted.seq, upto: wanted.seq, ..Fetched::default() }, 0);
         let ends = || self.shared.is_stopping.load(Ordering::Acquire);
         let mut attempts = 0;
         loop {
@@ -101,7 +101,7 @@ impl Reader {
                 thread::sleep(REOPEN_POLL);
             }
             attempts += 1;
-            match self.read(ReadPosition::Containing(wanted)) {
+            match self.read(ReadPosition::Containing { seq: wanted.seq, previous: wanted.previous }) {
                 Ok(fetched) => return fetched.unwrap_or_else(none),
                 Err(error) if attempts == READ_ATTEMPTS => {
                     warn!(%error, "history cannot be read from disk; its events are reported as lost");
@@ -121,7 +121,7 @@ impl Reader {
             let blocks = StoredBlocks::open(&database.begin_read()?)?;
             let after = |last: u64| blocks.first(last + 1..);
             let (first, upto, most) = match position {
-                ReadPosition::Containing(Wanted { seq, previous, .. }) => {
+                ReadPosition::Containing { seq, previous } => {
                     let first = blocks.containing(seq)?;
                     let has_more = previous > 0 && after(previous)? == first;
                     (first, seq, if has_more { READ_AHEAD } else { 1 })
@@ -129,7 +129,7 @@ impl Reader {
                 ReadPosition::After(last) => (after(last)?, 0, READ_AHEAD),
             };
             let Some(first) = first else { return Ok(None) };
-            let (mut fetched, mut bytes) = (Fetched { from: first, upto, events: Vec::new() }, 0);
+            let (mut fetched, mut bytes) = (Fetched { from: first, upto, ..Fetched::default() }, 0);
             for found in blocks.iter_from(first)? {
                 let (number, block) = found?;
                 if bytes >= most {
@@ -150,8 +150,8 @@ impl Reader {
 /// Where to read.
 #[derive(Clone, Copy)]
 enum ReadPosition {
-    /// The block with the requested event.
-    Containing(Wanted),
+    /// The block with the requested event. `previous` is the end of the range that was read last for the subscriber.
+    Containing { seq: u64, previous: u64 },
     /// The blocks after an event.
     After(u64),
 }

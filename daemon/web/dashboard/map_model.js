@@ -41,7 +41,7 @@ export function mapModel() {
       }
       group.filters = [...sent];
     }
-    const others = { id: "p others", label: "others", detail: "requests over HTTP, and programs that have ended", rate: 0, filters: [], clients: [] };
+    const others = { id: "p others", label: "others", detail: "over HTTP, or disconnected", rate: 0, filters: [], clients: [] };
     for (const [name, rate] of unexplained) {
       // Counters are not read at the same moment: small differences mean nothing.
       if (rate < 0.1 || rate < 0.25 * byName.get(name).mean) continue;

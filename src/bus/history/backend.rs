@@ -41,6 +41,10 @@ pub trait History: Send {
     ) -> Option<u64>;
     /// Returns the number of the last event that arrived before a time; 0 if there is none.
     fn last_before(&self, time: u64) -> u64;
+    /// Returns the number up to which events are in a log elsewhere only; 0 if there is no such log. It only rises.
+    fn start(&self) -> u64 {
+        0
+    }
     /// Returns the number of the oldest event within the bounds.
     fn oldest(&self) -> Option<u64>;
     /// Visits the snapshot's events of some topics, with numbers in a range (after the first, up to the second), in order,

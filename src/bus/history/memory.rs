@@ -9,6 +9,7 @@ use super::{
     losses::Losses,
     newest::Newest,
     past::{TopicPast, UnattributedLosses},
+    window::Window,
 };
 use crate::{limits::EVICT_MAX, retention::Retention};
 
@@ -32,6 +33,10 @@ pub struct Memory {
     pub(super) retained_index: BTreeMap<u64, TopicKey>,
     /// The changes that are not written yet; None if history is in memory only.
     pub(super) dirty: Option<DirtySet>,
+    /// The bounds of the part of the log that is here; None if there is no other log.
+    pub(super) window: Option<Window>,
+    /// Events up to this number are in the log only.
+    pub(super) start: u64,
 }
 
 /// A topic's events and metadata.
@@ -61,7 +66,14 @@ impl Memory {
             losses: Losses::default(),
             retained_index: BTreeMap::new(),
             dirty: None,
+            window: None,
+            start: 0,
         }
+    }
+
+    /// Returns the empty window of a log elsewhere. Events up to `start` are in that log only.
+    pub fn window(retention: Retention, window: Window, start: u64) -> Memory {
+        Memory { window: Some(window), start, ..Memory::new(retention) }
     }
 
     /// Returns an empty history that records its changes, to be written to disk. Of the written events, the newest stay in
@@ -107,14 +119,9 @@ impl Memory {
 
     /// Removes a topic's retained event.
     pub(super) fn unretain(&mut self, key: TopicKey, now: u64) {
-        let Some(seq) = self.topics[key].past.retained.take() else { return };
+        let Some(seq) = self.topics[key].past.retained else { return };
         let (cost, expires) = self.entry(seq).map_or((0, None), |entry| (entry.cost, entry.expires));
-        if let Some(end) = expires {
-            self.ending.remove(&(end, key));
-        }
-        self.totals.retained -= 1;
-        self.totals.retained_bytes -= cost;
-        self.retained_index.remove(&seq);
+        self.forget_retained(key, seq, cost, expires);
         if self.pinned.remove(&seq).is_some() {
             if expires.is_none_or(|end| end > now) {
                 self.lose(key, seq);
@@ -124,6 +131,20 @@ impl Memory {
             self.cool_one(seq);
         }
         self.note(key);
+    }
+
+    /// Removes an event from the index of retained events, if it is its topic's retained event.
+    pub(super) fn forget_retained(&mut self, key: TopicKey, seq: u64, cost: usize, expires: Option<u64>) {
+        let retained = &mut self.topics[key].past.retained;
+        if retained.take_if(|retained| *retained == seq).is_none() {
+            return;
+        }
+        if let Some(end) = expires {
+            self.ending.remove(&(end, key));
+        }
+        self.totals.retained -= 1;
+        self.totals.retained_bytes -= cost;
+        self.retained_index.remove(&seq);
     }
 
     /// Adds an event to the log.
@@ -190,5 +211,30 @@ impl Memory {
             self.bounds.put_off(key, oldest);
         }
         true
+    }
+
+    /// Removes the oldest events from the window while it is above its bounds. Each event adds one, so this is one step after
+    /// each, except for events that are larger than those before.
+    pub(super) fn slide(&mut self) {
+        let Some(window) = self.window else { return };
+        while self.log.len() + self.pinned.len() > window.events
+            || (self.totals.bytes > window.bytes && self.log.len() > 1)
+        {
+            let (log, pinned) = (self.log.first_key_value(), self.pinned.first_key_value());
+            let oldest = log.into_iter().chain(pinned).map(|(seq, entry)| (*seq, entry.topic)).min();
+            let Some((seq, key)) = oldest else { return };
+            self.start = seq;
+            if let Some(entry) = self.log.remove(&seq) {
+                let topic = &mut self.topics[key];
+                topic.seqs.pop_front();
+                topic.newest.remove_oldest(seq);
+                topic.bytes -= entry.cost;
+                self.totals.bytes -= entry.cost;
+                self.totals.events -= 1;
+                self.forget_retained(key, seq, entry.cost, entry.expires);
+            } else if let Some(entry) = self.pinned.remove(&seq) {
+                self.forget_retained(key, seq, entry.cost, entry.expires);
+            }
+        }
     }
 }

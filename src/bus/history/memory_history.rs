@@ -38,6 +38,7 @@ impl History for Memory {
         self.insert(entry);
         self.note_new(key, cost);
         self.enforce(key, cost, now);
+        self.slide();
     }
 
     fn pass_over(&mut self, seq: u64) {
@@ -78,6 +79,10 @@ impl History for Memory {
 
     fn last_before(&self, time: u64) -> u64 {
         last_before(&self.log, time).max(last_before(&self.pinned, time))
+    }
+
+    fn start(&self) -> u64 {
+        self.start
     }
 
     fn oldest(&self) -> Option<u64> {

@@ -32,6 +32,7 @@ mod persist;
 mod scan;
 mod selection;
 mod snapshot;
+mod window;
 
 pub use self::{
     backend::History,
@@ -42,4 +43,5 @@ pub use self::{
     past::{CrashLoss, TopicPast, UnattributedLosses},
     persist::{Changes, Persist},
     selection::{Selection, SnapshotKind},
+    window::Window,
 };

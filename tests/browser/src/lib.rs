@@ -5,6 +5,7 @@
 
 mod browser;
 mod bus;
+pub mod document;
 mod gateway;
 mod guard_stripping_proxy;
 mod inherited_sockets;

@@ -54,6 +54,15 @@ impl Scripts {
         Scripts { folder }
     }
 
+    /// Adds a file beside the scripts.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be written.
+    pub fn add(&self, name: &str, text: &str) {
+        fs::write(self.folder.join(name), text).expect("the test's folder can be written to");
+    }
+
     /// A command that runs one of the scripts. Node itself is one of the packages.
     pub fn node(&self, script: &str) -> Command {
         let platform = if ARCH == "aarch64" { "arm64" } else { "x64" };

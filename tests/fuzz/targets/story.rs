@@ -73,7 +73,7 @@ impl Bytes<'_> {
         let feeds = (0..feeds).map(|_| (self.below(FILTERS.len()), self.one_of(&formats))).collect();
         let on_disk = Some(usize::from(self.byte())).filter(|byte| *byte >= 128).map(|byte| (byte - 128) * 10);
         let retention = Retention { rules: self.rules(), ..bounds };
-        Setup { retention, limits, on_disk, feeds }
+        Setup { retention, limits, on_disk, window: None, feeds }
     }
 
     /// The bounds of history without rules.

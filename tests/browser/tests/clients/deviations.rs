@@ -1,4 +1,4 @@
-//! How clients deviate from the standard, and what each delivers instead of the published events. The README lists the
+//! How clients deviate from the standard, and what each delivers instead of the published events. docs/how-to/choose-a-client.md lists the
 //! workarounds.
 
 use crate::{Heard, checks::Connection};

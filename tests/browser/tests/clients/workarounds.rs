@@ -1,4 +1,4 @@
-//! Why httpx receives no first position, and the README's workarounds for faults of clients: the position as
+//! Why httpx receives no first position, and the documented workarounds for faults of clients: the position as
 //! an event, for clients that do not remember an id without data, and envelopes, for clients that change the data.
 
 use serde_json::Value;

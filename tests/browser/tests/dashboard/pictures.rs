@@ -44,10 +44,13 @@ async fn pictures_for_the_readme() {
         page.look(scheme, 1280, 800).await;
         page.screenshot(scheme).await;
     }
+    // It is drawn only while it is seen.
+    page.eval("document.querySelector('#map').scrollIntoView()").await;
+    says(&page, "#map .subscribers .label", "watcher").await;
+    says(&page, "#map .topics .label", "build/web").await;
     let height = page.eval("return document.querySelector('#map').offsetHeight + 32").await.as_u64().expect("a number");
     page.look("light", 1280, height as u32).await;
     page.eval("document.querySelector('#map').scrollIntoView()").await;
-    says(&page, "#map .subscribers .label", "watcher").await;
     page.screenshot("map").await;
     browser.quit().await;
 }

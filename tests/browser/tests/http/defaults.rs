@@ -1,4 +1,4 @@
-//! Surprising defaults of clients. The README lists workarounds.
+//! Surprising defaults of clients. docs/how-to/choose-a-client.md lists workarounds.
 
 use std::{fs, path::PathBuf, time::Instant};
 

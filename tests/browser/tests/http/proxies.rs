@@ -2,15 +2,26 @@
 
 use std::process::Command;
 
-use sse_bus_browser_tests::{Bus, Process, eventually, free_port, npm::Scripts};
+use sse_bus_browser_tests::{
+    Bus, Process,
+    document::{self, block},
+    eventually, free_port,
+    npm::Scripts,
+};
 
 use crate::prints;
 
-/// Publishes one event after another, each when the one before it has passed the proxy.
-async fn events_pass(proxy: &str) {
+/// Publishes one event after another, each when the one before it has passed the proxy. `config` is a file of the
+/// documents, with which the proxy is configured.
+async fn events_pass(proxy: &str, config: Option<&str>) {
     let bus = Bus::start().await;
     let port = free_port();
-    let mut node = Scripts::installed("node", bus.path()).node(proxy);
+    let scripts = Scripts::installed("node", bus.path());
+    if let Some(config) = config {
+        let text = block("docs/how-to/development-servers.md", &format!("// {config}"));
+        scripts.add(config, &text.replace(document::BUS, &bus.url()));
+    }
+    let mut node = scripts.node(proxy);
     let _proxy = Process::start(node.args([port.to_string(), bus.url()]), &bus.path().join("proxy.out"));
     eventually("the proxy to listen", async || {
         tokio::net::TcpStream::connect(("127.0.0.1", port)).await.map_err(|e| e.to_string())
@@ -31,10 +42,15 @@ async fn events_pass(proxy: &str) {
 
 #[tokio::test]
 async fn events_pass_express_with_compression() {
-    events_pass("compression.mjs").await;
+    events_pass("compression.mjs", None).await;
 }
 
 #[tokio::test]
 async fn events_pass_the_proxy_of_webpack_dev_server() {
-    events_pass("webpack.mjs").await;
+    events_pass("webpack.mjs", Some("webpack.config.mjs")).await;
+}
+
+#[tokio::test]
+async fn events_pass_the_proxy_of_vite() {
+    events_pass("vite.mjs", Some("vite.config.js")).await;
 }

@@ -18,7 +18,7 @@ async fn requests_decodes_a_stream_as_utf_8() {
     let printed = prints(&output, "the last").await;
     let lines: Vec<String> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.contains(&"data: Grüße 你好".into()), "{lines:?}");
-    // A fault of `iter_lines` with text; the README lists it.
+    // A fault of `iter_lines` with text; docs/how-to/choose-a-client.md lists it.
     assert!(lines.windows(2).any(|two| two == ["data: one", "line"]), "{lines:?}");
 }
 

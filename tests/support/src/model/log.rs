@@ -75,10 +75,13 @@ pub struct Log {
     pub now: u64,
     /// A topic with losses was forgotten, so gaps may cover no event.
     pub has_forgotten: bool,
+    /// The bus has a window of a log elsewhere. What it reported as missed ahead of a cursor, the log may report again, without
+    /// a number, once the window has left the cursor behind.
+    pub has_window: bool,
 }
 
 impl Log {
-    pub fn new(epoch: Epoch) -> Log {
+    pub fn new(epoch: Epoch, has_window: bool) -> Log {
         Log {
             epoch,
             events: Vec::new(),
@@ -88,6 +91,7 @@ impl Log {
             oldest: HashMap::new(),
             now: 0,
             has_forgotten: false,
+            has_window,
         }
     }
 

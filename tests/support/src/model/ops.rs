@@ -23,6 +23,8 @@ pub struct Setup {
     pub limits: Limits,
     /// `Some` if history is on disk, with the bytes of the newest events that stay in memory.
     pub on_disk: Option<usize>,
+    /// `Some` if the bus has a window of a log elsewhere, with the number of events in the window.
+    pub window: Option<usize>,
     /// Filters and formats. Often there are few, so that subscribers share a feed.
     pub feeds: Vec<(usize, Format)>,
 }

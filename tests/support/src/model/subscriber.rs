@@ -266,7 +266,8 @@ impl Subscriber {
         let is_empty = if jumped { !(from..=last).any(|seq| self.owes(seq, log)) } else { events.is_empty() };
         let may_be_live = reason == "lagged" && missed.is_none();
         let misses_live = may_be_live && self.inbox.is_missing(log);
-        if is_empty && unknown_position.is_none() && !log.has_forgotten && !misses_live {
+        let may_repeat = log.has_forgotten || (log.has_window && missed.is_none());
+        if is_empty && unknown_position.is_none() && !may_repeat && !misses_live {
             return Err("a gap only where something was missed".into());
         }
         if may_be_live {

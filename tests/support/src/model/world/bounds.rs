@@ -44,11 +44,13 @@ impl World {
     /// Records that the bus has just evicted by age.
     pub(super) fn looked(&mut self) {
         self.bounds.looked = self.log.now;
+        self.whole_ticks();
     }
 
     /// Applies other bounds from now on.
     pub(super) fn configure(&mut self, retention: &Retention) -> Outcome {
         self.bus.configure(self.setup.limits.clone(), retention.clone(), self.now());
+        self.configure_whole(retention);
         // The bus evicts by age when something changes; until then expired events stay.
         if self.setup.retention == *retention {
             return self.refresh();
@@ -85,9 +87,9 @@ impl World {
 
     /// Checks the events that the bus reports of each topic.
     pub(super) fn check_bounds(&mut self, infos: &[TopicInfo]) -> Outcome {
-        let (is_behind, now) = (self.bus.is_behind(), self.log.now);
+        let (is_behind, now) = (self.log_bus().is_behind(), self.log.now);
         let retention = &self.setup.retention;
-        let status = self.bus.status();
+        let status = self.log_bus().status();
         if !is_behind && status.history_bytes > retention.budget as u64 {
             return Err(format!("expected history within its budget, saw {status:?}"));
         }

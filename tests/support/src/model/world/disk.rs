@@ -88,7 +88,11 @@ impl World {
         if wanted.is_empty() {
             return Ok(false);
         }
-        for Wanted { client, seq, .. } in &wanted {
+        for wanted in &wanted {
+            let Wanted { client, seq, .. } = wanted;
+            if self.answer_from_whole(wanted) {
+                continue;
+            }
             let written = self.disk.entries.range(seq..).filter_map(|(_, entry)| entry.event.clone());
             let events: Vec<_> = written.take(AHEAD).map(Arc::unwrap_or_clone).collect();
             if events.first().is_none_or(|event| event.id.seq != *seq) {
@@ -96,7 +100,7 @@ impl World {
             }
             let upto = events.last().map_or(*seq, |event| event.id.seq);
             self.note(&format!("{client} waits for {seq} and is handed what is there up to {upto}"));
-            let fetched = Arc::new(Fetched { events, from: *seq, upto });
+            let fetched = Arc::new(Fetched { events, from: *seq, upto, ..Fetched::default() });
             self.bus.hand_over(*client, Arc::downgrade(&fetched));
             self.disk.kept.push_front(fetched);
             self.disk.kept.truncate(KEPT);

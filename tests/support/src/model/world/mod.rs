@@ -7,14 +7,18 @@ mod groups;
 mod publish;
 mod read;
 mod restart;
+mod window;
 
 use sse_bus::{
     Epoch, Headers,
-    bus::{Bus, Framing, Now, history::Memory},
+    bus::{
+        Bus, Framing, Now,
+        history::{Memory, Window},
+    },
     limits::DELIVER_MAX,
 };
 
-use self::{bounds::Bounds, disk::Disk, groups::Reader};
+use self::{bounds::Bounds, disk::Disk, groups::Reader, window::Whole};
 use super::{
     log::Log,
     ops::{Index, NAMES, Op, READERS, Retain, Setup, Size, TOPICS},
@@ -30,6 +34,8 @@ pub struct World {
     subscribers: Vec<Subscriber>,
     readers: [Reader; READERS],
     disk: Disk,
+    /// The whole log, if the bus has a window of it.
+    whole: Option<Whole>,
     bounds: Bounds,
     /// The head when this bus began, after a restart.
     began: u64,
@@ -47,9 +53,10 @@ type Outcome = Result<(), String>;
 fn start(setup: &Setup) -> (Bus, [Reader; READERS]) {
     let epoch = Epoch::parse(EPOCH).expect("a legal epoch");
     let retention = setup.retention.clone();
-    let history = match setup.on_disk {
-        None => Memory::new(retention),
-        Some(keep) => Memory::persistent(retention, keep),
+    let history = match (setup.on_disk, setup.window) {
+        (Some(keep), _) => Memory::persistent(retention, keep),
+        (None, None) => Memory::new(retention),
+        (None, Some(events)) => Memory::window(retention, Window { events, bytes: usize::MAX }, 0),
     };
     let mut bus = Bus::new(epoch, setup.limits.clone(), Box::new(history));
     let readers = [Framing::Chunked, Framing::Plain].map(|framing| Reader::new(&mut bus, framing));
@@ -59,9 +66,11 @@ fn start(setup: &Setup) -> (Bus, [Reader; READERS]) {
 impl World {
     pub fn new(setup: &Setup) -> World {
         let (bus, readers) = start(setup);
+        let whole = Whole::new(setup);
         World {
             setup: setup.clone(),
-            log: Log::new(bus.position().epoch),
+            log: Log::new(bus.position().epoch, whole.is_some()),
+            whole,
             bus,
             subscribers: Vec::new(),
             readers,
@@ -292,7 +301,7 @@ impl World {
     /// Reads which events the bus still has, which must be within the bounds. Called after a publish, or after time has
     /// passed.
     fn refresh(&mut self) -> Outcome {
-        let topics = self.bus.topics(self.now());
+        let topics = self.log_bus().topics(self.now());
         for info in &topics {
             let seq = self.log.retained.get(&info.topic);
             if info.retained != seq.is_some_and(|seq| !self.log.has_expired(*seq)) {

@@ -28,6 +28,7 @@ impl World {
         let headers = publication.headers.clone();
         let now = self.now();
         let before = self.bus.stats().published_bytes;
+        self.publish_to_whole(publication.clone())?;
         match self.bus.publish(publication, None, now) {
             Ok(published) => {
                 self.check_published_bytes(before, &data)?;

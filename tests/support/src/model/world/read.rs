@@ -45,7 +45,9 @@ impl World {
                 Err(format!("{id}: expected bytes from a read that is ready"))
             }
             Read::Ready => Ok(true),
-            Read::Waiting if self.hand_over(who)? => Ok(true),
+            Read::Fetching if self.hand_over(who)? => Ok(true),
+            Read::Fetching => Err(format!("{id}: expected a request for what is not in memory")),
+            Read::Waiting if self.bus.has_wanted() => Err(format!("{id}: expected no request for events")),
             Read::Waiting => {
                 let subscriber = &mut self.subscribers[who];
                 subscriber.waiting = Some(subscriber.wake_count());

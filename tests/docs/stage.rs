@@ -1,10 +1,11 @@
-//! One `##` section: its own daemon and folder, with terminals and tabs beside each other.
+//! One document: its own daemon and folder, with terminals and tabs beside each other.
 
 use std::{
     io::{BufRead, BufReader, Write},
     net::{Shutdown, TcpListener},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU16, Ordering},
 };
 
 use tempfile::TempDir;
@@ -13,27 +14,29 @@ use crate::{
     DEADLINE,
     browser::Tab,
     compare::Ids,
-    document::{Block, Item, Section, Step},
+    document::{Block, Document, Item, Step},
     eventually,
     terminal::Terminal,
 };
 
-/// An address in the README, and the address of this run.
+/// An address in the documents, and the address of this run.
 const BUS: &str = "127.0.0.1:7733";
 /// The same for its other address.
 const BUS_OVER_IPV6: &str = "[::1]:7733";
-const PAGES: &str = "3000";
+/// The ports of other servers in the documents, such as those of pages and proxies. In a run each is a free one.
+const OTHER_PORTS: [&str; 3] = ["3000", "8080", "8443"];
 const RUNTIME: &str = "/run/user/1000";
+/// The home directory in the documents. In a run it is the folder of the stage.
+const HOME: &str = "/home/me";
 
 /// Printed between the output of a command and its exit code.
 const MARK: char = '\u{1}';
 
-/// Runs a section. Returns the differences from the README.
-pub(crate) fn run(section: &Section<'_>) -> Vec<String> {
-    let mut stage = Stage::set(section);
-    for item in section.items {
+/// Runs a document. Returns the differences from what it shows.
+pub(crate) fn run(document: &Document) -> Vec<String> {
+    let mut stage = Stage::set(document);
+    for item in &document.items {
         match item {
-            Item::Section(_) => {}
             Item::Heading => stage.end_terminals(false),
             Item::Block(block) => stage.block(block),
         }
@@ -43,17 +46,17 @@ pub(crate) fn run(section: &Section<'_>) -> Vec<String> {
 }
 
 struct Stage {
-    title: String,
+    path: String,
     failures: Vec<String>,
     ids: Ids,
     tabs: Vec<Tab>,
     open: Vec<Open>,
-    /// The daemon of a section that does not start one itself.
+    /// The daemon of a document that does not start one itself.
     daemon: Option<Terminal>,
-    /// The port of the daemon, and the one for pages.
+    /// The port of the daemon, and those that stand for [`OTHER_PORTS`].
     bus_port: Option<String>,
-    page_port: String,
-    /// The files of the section so far, as the README shows them.
+    other_ports: [String; OTHER_PORTS.len()],
+    /// The files of the document so far, as it shows them.
     files: Vec<(String, String)>,
     folder: TempDir,
 }
@@ -67,29 +70,32 @@ struct Open {
 
 impl Open {
     fn is_daemon(&self) -> bool {
-        self.step.command.starts_with("sse-busd")
+        starts_a_daemon(&self.step.command)
     }
 }
 
+fn starts_a_daemon(command: &str) -> bool {
+    let ends_at_once = ["--check", "--print-config", "--help", "--version"].iter().any(|flag| command.contains(flag));
+    command.starts_with("sse-busd") && !ends_at_once
+}
+
 impl Stage {
-    fn set(section: &Section<'_>) -> Stage {
-        let folder = tempfile::Builder::new().prefix("sse-bus-readme-").tempdir().expect("a temporary folder");
+    fn set(document: &Document) -> Stage {
+        let folder = tempfile::Builder::new().prefix("sse-bus-docs-").tempdir().expect("a temporary folder");
         let mut stage = Stage {
-            title: section.title.into(),
+            path: document.path.clone(),
             failures: Vec::new(),
             ids: Ids::default(),
             tabs: Vec::new(),
             open: Vec::new(),
             daemon: None,
             bus_port: None,
-            page_port: free_port().to_string(),
+            other_ports: OTHER_PORTS.map(|_| free_port().to_string()),
             files: Vec::new(),
             folder,
         };
-        let commands = || section.blocks().filter(|block| block.language == "sh").flat_map(Block::steps);
-        let starts_it =
-            commands().any(|step| step.command.starts_with("sse-busd") && !step.command.contains("--check"));
-        if !starts_it && commands().next().is_some() {
+        let mut commands = document.steps().map(|step| step.command).peekable();
+        if commands.peek().is_some() && !commands.any(|command| starts_a_daemon(&command)) {
             stage.daemon = Some(stage.terminal("exec sse-busd"));
             stage.expect_daemon();
         }
@@ -103,11 +109,17 @@ impl Stage {
     fn terminal(&self, script: &str) -> Terminal {
         let binaries = Path::new(env!("CARGO_BIN_EXE_sse-busd")).parent().expect("a binary is in a folder");
         let path = std::env::var("PATH").unwrap_or_default();
+        let pyenv =
+            std::env::var("PYENV_ROOT").unwrap_or_else(|_| std::env::var("HOME").unwrap_or_default() + "/.pyenv");
         let in_folder = |name: &str| self.folder.path().join(name).display().to_string();
         let environment = [
             ("PATH", format!("{}:{path}", binaries.display())),
+            ("HOME", self.folder.path().display().to_string()),
+            // A Python that pyenv installed is found by it.
+            ("PYENV_ROOT", pyenv),
             ("XDG_RUNTIME_DIR", in_folder("run")),
             ("XDG_CONFIG_HOME", in_folder("config")),
+            ("XDG_STATE_HOME", in_folder("state")),
             ("SSE_BUS_LISTEN", "localhost:0".into()),
             ("NO_COLOR", "1".into()),
             ("LC_ALL", "C.UTF-8".into()),
@@ -118,19 +130,26 @@ impl Stage {
         Terminal::run(script, self.folder.path(), &environment)
     }
 
-    /// The README's text with the values of this run.
+    /// The document's text with the values of this run.
     fn here(&self, text: &str) -> String {
-        let text = match &self.bus_port {
+        let mut text = match &self.bus_port {
             Some(port) => text.replace(BUS, &format!("127.0.0.1:{port}")),
             None => text.into(),
         };
-        self.ids.in_command(&text.replace(PAGES, &self.page_port))
+        for (there, here) in OTHER_PORTS.iter().zip(&self.other_ports) {
+            text = text.replace(there, here);
+        }
+        self.ids.in_command(&text)
     }
 
-    /// This run's text with the values of the README.
+    /// This run's text with the values of the document.
     fn there(&self, text: &str) -> String {
         let runtime = self.folder.path().join("run").display().to_string();
-        let text = text.replace(&runtime, RUNTIME).replace(&self.page_port, PAGES);
+        let home = self.folder.path().display().to_string();
+        let mut text = text.replace(&runtime, RUNTIME).replace(&home, HOME);
+        for (there, here) in OTHER_PORTS.iter().zip(&self.other_ports) {
+            text = text.replace(here, there);
+        }
         match &self.bus_port {
             Some(port) => {
                 text.replace(&format!("127.0.0.1:{port}"), BUS).replace(&format!("[::1]:{port}"), BUS_OVER_IPV6)
@@ -140,7 +159,7 @@ impl Stage {
     }
 
     fn fail(&mut self, line: usize, why: &str) {
-        self.failures.push(format!("README.md:{line}, {}: {why}", self.title));
+        self.failures.push(format!("{}:{line}: {why}", self.path));
     }
 
     fn block(&mut self, block: &Block) {
@@ -157,10 +176,12 @@ impl Stage {
         }
     }
 
-    /// Writes the section's files; again once the daemon's port is known.
+    /// Writes the document's files; again once the daemon's port is known.
     fn write_files(&self) {
         for (name, text) in &self.files {
-            std::fs::write(self.folder.path().join(name), self.here(text)).expect("a file in our folder");
+            let path = self.folder.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("our folder")).expect("a folder in ours");
+            std::fs::write(path, self.here(text)).expect("a file in our folder");
         }
     }
 
@@ -223,10 +244,13 @@ impl Stage {
         let (Some(step), None) = (steps.pop(), steps.pop()) else {
             return self.fail(block.line, "a terminal that is left open runs one command");
         };
+        if starts_a_daemon(&step.command) {
+            self.end_terminals(true);
+        }
         let before = self.subscribers();
         let is_new = |id: &String| !before.contains(id);
         let terminal = self.terminal(&self.here(&step.command));
-        let started = if step.command.starts_with("sse-busd") {
+        let started = if starts_a_daemon(&step.command) {
             Ok(())
         } else {
             // A subscribing program prints nothing before there is an event; any other prints something.
@@ -250,7 +274,7 @@ impl Stage {
             let Open { step, mut terminal, .. } = self.open.remove(at);
             let mut compared = Ok(());
             // Output may still be in transit.
-            let shown = eventually(&format!("`{}` to show what the README shows", step.command), || {
+            let shown = eventually(&format!("`{}` to show what the document shows", step.command), || {
                 compared = self.ids.compare(&step.shown, self.there(&terminal.screen()).trim_end_matches('\n'));
                 compared.clone()
             });
@@ -260,7 +284,9 @@ impl Stage {
                 self.fail(step.line, &why);
             }
         }
-        self.tabs.clear();
+        if with_daemon {
+            self.tabs.clear();
+        }
     }
 
     /// Waits for the daemon and reads its port.
@@ -301,8 +327,10 @@ impl Stage {
 }
 
 /// A port for a server that cannot choose a free one itself. Below the ephemeral range, so that no other program gets
-/// it meanwhile.
+/// it meanwhile, and not one that another document has.
 fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = 20_000 + (std::process::id() % 10_000) as u16;
-    (start..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+    let mut ports = std::iter::repeat_with(|| start + NEXT.fetch_add(1, Ordering::Relaxed) % 2000);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }

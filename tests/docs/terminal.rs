@@ -90,7 +90,7 @@ impl Terminal {
     }
 }
 
-/// Marks the end of the output. No output of the README contains it.
+/// Marks the end of the output. No output of a document contains it.
 const END: &[u8] = b"\x04";
 
 impl Drop for Terminal {

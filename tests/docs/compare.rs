@@ -1,4 +1,4 @@
-//! Compares a command's output with the README's.
+//! Compares a command's output with what a document shows.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -26,12 +26,12 @@ static DIFFERS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     rules.map(|(pattern, name)| (Regex::new(pattern).unwrap(), name)).into()
 });
 
-/// The README's ids, and the ids of this run that correspond to them.
+/// A document's ids, and the ids of this run that correspond to them.
 #[derive(Default)]
 pub(crate) struct Ids(HashMap<String, String>);
 
 impl Ids {
-    /// The README's command with the ids of this run.
+    /// The document's command with the ids of this run.
     pub(crate) fn in_command(&self, command: &str) -> String {
         ID.replace_all(command, |id: &regex::Captures| self.0.get(&id[0]).unwrap_or(&id[0].to_owned()).clone()).into()
     }
@@ -46,7 +46,7 @@ impl Ids {
         for (shown, written) in pairs {
             let known = self.0.entry(shown.clone()).or_insert_with(|| written.clone());
             if *known != written {
-                return Err(format!("the README's {shown} was {known} before and is {written} now"));
+                return Err(format!("the document's {shown} was {known} before and is {written} now"));
             }
         }
         Ok(())

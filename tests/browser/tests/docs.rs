@@ -1,17 +1,35 @@
-//! The README's code for browsers, run in a real one. `tests/readme` runs the rest of the README.
+//! The code for browsers of the documents, run in a real one. `tests/docs` runs the rest of them.
 
-use sse_bus_browser_tests::{Answer, Browser, Bus, Site, Tab, Value, eventually, free_port};
+use std::fs;
 
-const README: &str = include_str!("../../../README.md");
-/// The addresses of the bus and of the page in the README.
-const BUS: &str = "http://127.0.0.1:7733";
+use sse_bus_browser_tests::{
+    Answer, Browser, Bus, Site, Tab, Value,
+    document::{BUS, block},
+    eventually, free_port, npm,
+};
+
+#[tokio::test]
+async fn the_page_of_the_readme_shows_past_and_live_events() {
+    let port = free_port();
+    let origin = format!("http://localhost:{port}");
+    let bus = Bus::start_with(&["--allow-origin", &origin]).await;
+    let page = block("README.md", "<!-- page.html -->").replace(BUS, &bus.url());
+    let _site = Site::start(port, move |_| Answer::document("text/html", page.clone())).await;
+    bus.ctl(&["publish", "hello", "world"]).await;
+    let browser = Browser::start().await;
+    let tab = browser.open(&format!("{origin}/page.html")).await;
+    shows(&tab, "world").await;
+    bus.ctl(&["publish", "hello", "hello page"]).await;
+    shows(&tab, "hello page").await;
+    browser.quit().await;
+}
 
 #[tokio::test]
 async fn the_page_of_the_tutorial_works_from_an_origin_of_its_own() {
     let port = free_port();
     let origin = format!("http://localhost:{port}");
     let mut bus = Bus::start_with(&["--allow-origin", &origin]).await;
-    let page = block("html", "<!-- page.html -->").replace(BUS, &bus.url());
+    let page = block("docs/tutorial/first-page.md", "<!-- page.html -->").replace(BUS, &bus.url());
     let _site = Site::start(port, move |_| Answer::document("text/html", page.clone())).await;
     let browser = Browser::start().await;
     let address = format!("{origin}/page.html");
@@ -47,11 +65,39 @@ async fn the_page_of_the_tutorial_works_from_an_origin_of_its_own() {
 }
 
 #[tokio::test]
+async fn htmx_inserts_the_data_of_events() {
+    let port = free_port();
+    let origin = format!("http://localhost:{port}");
+    let bus = Bus::start_with(&["--allow-origin", &origin]).await;
+    let page = block("docs/how-to/htmx.md", "<!-- live.html -->").replace(BUS, &bus.url());
+    let packages = npm::packages("node");
+    let _site = Site::start(port, move |target| match target.strip_prefix("/npm/") {
+        // NAME@VERSION/FILE
+        Some(file) => {
+            let (name, rest) = file.split_once('@').expect("a pinned version");
+            let (_, file) = rest.split_once('/').expect("a file");
+            let script = fs::read_to_string(packages.join(name).join(file)).expect("a file of the package");
+            Answer::document("text/javascript", script)
+        }
+        None => Answer::document("text/html", page.replace("https://cdn.jsdelivr.net", "")),
+    })
+    .await;
+    let browser = Browser::start().await;
+    let tab = browser.open(&format!("{origin}/live.html")).await;
+    bus.subscribers(1).await;
+    bus.ctl(&["publish", "builds", "<li>web: 42 tests passed</li>"]).await;
+    bus.ctl(&["publish", "builds", "finished at 14:05", "--type", "done"]).await;
+    shows(&tab, "finished at 14:05").await;
+    shows(&tab, "web: 42 tests passed").await;
+    browser.quit().await;
+}
+
+#[tokio::test]
 async fn events_are_dispatched_by_their_type() {
     let bus = Bus::start().await;
     let browser = Browser::start().await;
     let tab = browser.open(&format!("{}/healthz", bus.url())).await;
-    let script = block("js", "// stream.js").replace(BUS, &bus.url());
+    let script = block("docs/how-to/web-page.md", "// stream.js").replace(BUS, &bus.url());
     let opened = "events.onopen = () => console.log('open');";
     tab.eval(&format!("window.got = []; console.log = (...all) => got.push(all.join(' '));\n{script}\n{opened}")).await;
     logs(&tab, &["open"]).await;
@@ -69,7 +115,7 @@ async fn tabs_share_a_connection() {
     let port = free_port();
     let origin = format!("http://localhost:{port}");
     let bus = Bus::start_with(&["--allow-origin", &origin]).await;
-    let script = block("js", "// tabs.js").replace(BUS, &bus.url());
+    let script = block("docs/how-to/many-tabs.md", "// tabs.js").replace(BUS, &bus.url());
     let before = "window.got = []; console.log = (...all) => got.push(all.join(' '));";
     let page = format!("<!doctype html><script>{before}</script><script type=module>{script}</script>");
     let _site = Site::start(port, move |_| Answer::document("text/html", page.clone())).await;
@@ -100,13 +146,6 @@ async fn tabs_share_a_connection() {
         .await;
     }
     browser.quit().await;
-}
-
-/// The block of the README that begins with a line.
-fn block(language: &str, first: &str) -> String {
-    let (_, rest) = README.split_once(&format!("```{language}\n{first}\n")).expect("the README shows it");
-    let (block, _) = rest.split_once("\n```").expect("it has an end");
-    block.to_owned()
 }
 
 async fn text(tab: &Tab) -> String {

@@ -26,7 +26,7 @@ impl Tab {
 
         let mut stream = if address.starts_with('/') { format!("{origin}{address}") } else { address.to_owned() };
         if !stream.ends_with("client=") {
-            stream.push_str("client=");
+            stream.push_str(if stream.contains('?') { "&client=" } else { "?client=" });
         }
         stream.push_str(name);
         let got = folder.join(format!("tab-{name}"));

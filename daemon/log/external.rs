@@ -1,0 +1,65 @@
+//! The interface of a log elsewhere, such as one on other machines.
+//!
+//! Such a log assigns the numbers of events and keeps all of history. A [`Node`](super::node) has the newest events in the
+//! window of its bus, and reads everything older from the log. Every operation may take time, and may fail while the log
+//! cannot be reached.
+
+use sse_bus::{
+    EventId,
+    bus::{
+        Admitted, ClientId, LogEvent, Publication,
+        fetch::{Fetched, Wanted},
+        history::SnapshotKind,
+    },
+    limits::Limits,
+    protocol::Refused,
+    retention::Retention,
+};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
+
+/// Identifies an event of this node, from the time it is sent to the log until the log returns it.
+pub(super) type Mark = u64;
+
+/// Something for the log. All of it keeps its order.
+pub(super) enum Sent {
+    /// An event to append.
+    Append(Mark, Admitted),
+    /// An event that is live only. It has no number and keeps its place in the order.
+    Live(Mark, Publication, Option<ClientId>),
+    /// The end: nothing is sent after it.
+    End(CancellationToken),
+}
+
+/// Something from the log, in its order.
+pub(super) enum Returned {
+    /// An event, with its number.
+    Event(Mark, LogEvent),
+    /// An event that the log did not accept.
+    Refused(Mark, Refused),
+    /// See [`Sent::Live`].
+    Live(Mark, Publication, Option<ClientId>),
+    /// Everything that was sent before was returned.
+    End(CancellationToken),
+}
+
+/// A log elsewhere.
+pub(super) trait ExternalLog: Send + Sync + 'static {
+    /// Returns the position after which the tail begins: everything up to it is before the window.
+    fn recover(&self) -> EventId;
+
+    /// Sends an event to be appended. Its number, or the reason why it has none, arrives with the tail.
+    fn append(&self, sent: Sent);
+
+    /// Returns the tail: all events after the position of [`recover`](ExternalLog::recover), in order. Call it once.
+    fn tail(&self) -> UnboundedReceiver<Returned>;
+
+    /// Reads events in a range of numbers. The answer may end earlier than the range.
+    fn read(&self, wanted: &Wanted) -> impl Future<Output = Result<Fetched, Refused>> + Send;
+
+    /// Reads the retained or the newest event of each topic, if its number is in a range. The answer may end earlier.
+    fn latest(&self, wanted: &Wanted, kind: SnapshotKind) -> impl Future<Output = Result<Fetched, Refused>> + Send;
+
+    /// Changes the limits and the bounds of history.
+    fn configure(&self, limits: &Limits, retention: &Retention);
+}

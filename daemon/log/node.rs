@@ -1,0 +1,150 @@
+//! A node: the bus of this daemon beside a [log elsewhere](super::external).
+//!
+//! Publishers wait until the bus has applied what the log returned, so that there is one order. The newest events are in the
+//! window of the bus; older ones are [read](super::reads) from the log for the subscribers that need them.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use sse_bus::{
+    bus::{Bus, ClientId, Now, Publication},
+    limits::Limits,
+    protocol::{ErrorCode, Published, Refused},
+    retention::Retention,
+};
+use tokio::sync::{Notify, mpsc::UnboundedReceiver, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    batch::{Answer, Item},
+    external::{ExternalLog, Mark, Returned, Sent},
+    reads,
+};
+use crate::shared_bus::SharedBus;
+
+/// Events that are applied at once.
+const AT_ONCE: usize = 64;
+
+/// The publishers that wait for an answer, by the mark of their event.
+type Waiting = Arc<Mutex<HashMap<Mark, oneshot::Sender<Result<Published, Refused>>>>>;
+
+/// A node of a log. What waits is bounded by the publishers: each waits for the answers to its batch.
+pub(super) struct Node<L> {
+    bus: SharedBus,
+    log: Arc<L>,
+    waiting: Waiting,
+    /// The last mark.
+    marks: AtomicU64,
+}
+
+impl<L: ExternalLog> Node<L> {
+    /// Starts the tasks of a node. The bus must be at the position that the log has
+    /// [recovered](ExternalLog::recover). `has_window` is false if the bus has all of history itself.
+    pub(super) fn start(bus: &SharedBus, log: L, has_window: bool) -> Node<L> {
+        debug_assert_eq!(bus.with(|bus, _| bus.position()), log.recover(), "the beginning of the window");
+        let (log, waiting) = (Arc::new(log), Waiting::default());
+        tokio::spawn(apply(bus.clone(), log.tail(), waiting.clone()));
+        if has_window {
+            let requested = Arc::new(Notify::new());
+            let notify = requested.clone();
+            bus.set_disk(move |what| {
+                if what.wishes {
+                    notify.notify_one();
+                }
+            });
+            tokio::spawn(reads::answer(bus.clone(), requested, log.clone()));
+        }
+        Node { bus: bus.clone(), log, waiting, marks: AtomicU64::new(0) }
+    }
+
+    /// See [`EventLog::append`](super::EventLog::append).
+    pub(super) async fn append<T>(
+        &self,
+        batch: impl Iterator<Item = Item<T>>,
+        from: Option<ClientId>,
+    ) -> Vec<Answer<T>> {
+        let begun = self.bus.with_each(batch, |bus, now, (caller, item)| {
+            (caller, item.and_then(|publication| self.begin(bus, now, publication, from)))
+        });
+        let mut answers = Vec::with_capacity(begun.len());
+        for (caller, begun) in begun {
+            let answer = match begun {
+                Ok(answer) => answer.await.unwrap_or_else(|_| {
+                    Err(Refused::new(ErrorCode::Stopping, "the daemon stops, and the event may have been published"))
+                }),
+                Err(refused) => Err(refused),
+            };
+            answers.push((caller, answer));
+        }
+        answers
+    }
+
+    /// Sends a publication to the log. This happens under the lock of the bus, so that no event follows the end.
+    fn begin(
+        &self,
+        bus: &mut Bus,
+        now: Now,
+        publication: Publication,
+        from: Option<ClientId>,
+    ) -> Result<oneshot::Receiver<Result<Published, Refused>>, Refused> {
+        let (sender, receiver) = oneshot::channel();
+        let mark = self.marks.fetch_add(1, Ordering::Relaxed);
+        let sent = if publication.to.is_some() {
+            Sent::Live(mark, publication, from)
+        } else {
+            let topic = publication.topic.clone();
+            let admitted = bus.admit(publication, now)?;
+            bus.count_published(from, Some(&topic));
+            Sent::Append(mark, admitted)
+        };
+        self.waiting.lock().insert(mark, sender);
+        self.log.append(sent);
+        Ok(receiver)
+    }
+
+    /// Changes the limits and the bounds of history in the log.
+    pub(super) fn configure(&self, limits: &Limits, retention: &Retention) {
+        self.log.configure(limits, retention);
+    }
+
+    /// Stops the daemon once everything that was sent before is applied.
+    pub(super) fn close(&self, stop: &CancellationToken) {
+        self.log.append(Sent::End(stop.clone()));
+    }
+}
+
+/// Applies the events that the log returns, and answers their publishers.
+async fn apply(bus: SharedBus, mut tail: UnboundedReceiver<Returned>, waiting: Waiting) {
+    let mut batch = Vec::new();
+    while tail.recv_many(&mut batch, AT_ONCE).await > 0 {
+        let mut end = None;
+        let answers = bus.with_each(batch.drain(..), |bus, now, returned| match returned {
+            Returned::Event(mark, event) => {
+                let id = event.event.id;
+                let subscribers = bus.apply(event, now).unwrap_or_default();
+                Some((mark, Ok(Published::new(id, subscribers))))
+            }
+            Returned::Refused(mark, refused) => Some((mark, Err(refused))),
+            Returned::Live(mark, publication, from) => Some((mark, bus.publish(publication, from, now))),
+            Returned::End(stop) => {
+                end = Some(stop);
+                None
+            }
+        });
+        for (mark, answer) in answers.into_iter().flatten() {
+            if let Some(sender) = waiting.lock().remove(&mark) {
+                // Its connection may have broken.
+                let _ = sender.send(answer);
+            }
+        }
+        if let Some(stop) = end {
+            stop.cancel();
+        }
+    }
+}
