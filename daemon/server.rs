@@ -30,7 +30,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    access::{Access, RefusedNames},
+    access::{Access, KeptOutClients, RefusedNames},
     clock::Machine,
     config::Config,
     connection_limits::ConnectionLimits,
@@ -87,6 +87,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     let daemon = Arc::new(Daemon {
         access: Arc::new(access),
         refused_origins: RefusedNames::default(),
+        kept_out: KeptOutClients::default(),
         refused_hosts: RefusedNames::default(),
         events: EventLog::new(&bus, &config.retention, store.is_some()),
         store,

@@ -7,6 +7,7 @@
 
 mod accept;
 mod admin;
+mod batch;
 mod client_module;
 mod cors;
 mod dashboard;
@@ -22,6 +23,7 @@ mod json_line;
 mod page_check;
 mod parameters;
 mod query;
+mod request_body;
 mod routes;
 mod service;
 mod source;

@@ -7,7 +7,7 @@ use axum::{
     routing::{MethodRouter, delete, get, head, post},
 };
 
-use super::{admin, client_module, dashboard, error, events, guards, tickets};
+use super::{admin, batch, client_module, dashboard, error, events, guards, tickets};
 use crate::context::Daemon;
 
 /// Returns the routes of a daemon.
@@ -20,7 +20,7 @@ pub(super) fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/config", get(admin::config))
         .route("/metrics", get(admin::metrics))
         .route("/healthz", get(admin::healthz))
-        .route("/events", stream())
+        .route("/events", stream().post(batch::publish))
         .route("/events/{*topic}", stream().post(events::publish))
         .route("/tickets", post(tickets::create))
         .route("/", get(dashboard::index))

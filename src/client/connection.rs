@@ -54,7 +54,7 @@ pub(super) async fn open(endpoint: &Endpoint) -> Result<(Reader, Writer), Error>
                 tries += 1;
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                return Err(Error::NoAnswer { endpoint: endpoint.clone(), after: began.elapsed() });
+                return Err(Error::NoAnswer { address: endpoint.into(), after: began.elapsed() });
             }
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
                 return Err(Error::Denied(format!(

@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use super::address::Address;
 use crate::{
     endpoint::Endpoint,
     limits::FRAME_MAX,
@@ -33,12 +34,30 @@ pub enum Error {
         /// The process of the daemon.
         daemon: Process,
     },
-    /// The process at the endpoint does not answer, for example because it is stopped or hangs. The connection stays
+    /// No daemon answers at a URL, or its host cannot be reached.
+    #[cfg(feature = "remote")]
+    #[error("no daemon answers at {url}: {source}")]
+    Unreachable {
+        /// The URL of the daemon.
+        url: String,
+        /// The error of the operating system, or the answer of a proxy.
+        source: io::Error,
+    },
+    /// The certificate of a daemon elsewhere cannot be verified.
+    #[cfg(feature = "remote")]
+    #[error("the certificate of {url} cannot be verified: {reason}")]
+    Untrusted {
+        /// The URL of the daemon.
+        url: String,
+        /// The reason.
+        reason: String,
+    },
+    /// The process at the address does not answer, for example because it is stopped or hangs. The connection stays
     /// usable, and the request may still be processed.
-    #[error("the daemon at {endpoint} does not answer within {after:.0?}")]
+    #[error("the daemon at {address} does not answer within {after:.0?}")]
     NoAnswer {
-        /// The endpoint.
-        endpoint: Endpoint,
+        /// The address of the daemon.
+        address: Address,
         /// The time after which the client stopped waiting.
         after: Duration,
     },
@@ -74,6 +93,8 @@ impl Error {
             | Error::NoAnswer { .. }
             | Error::Disconnected(_)
             | Error::Protocol(_) => None,
+            #[cfg(feature = "remote")]
+            Error::Unreachable { .. } | Error::Untrusted { .. } => None,
         }
     }
 
@@ -84,9 +105,14 @@ impl Error {
                 true
             }
             Error::Refused(refused) => {
-                refused.code.is_limit() || matches!(refused.code, ErrorCode::Stopping | ErrorCode::Unavailable)
+                refused.code.is_limit()
+                    || matches!(refused.code, ErrorCode::Stopping | ErrorCode::Unavailable | ErrorCode::KeptOut)
             }
             Error::Denied(_) | Error::Protocol(_) | Error::TooLarge { .. } => false,
+            #[cfg(feature = "remote")]
+            Error::Unreachable { .. } => true,
+            #[cfg(feature = "remote")]
+            Error::Untrusted { .. } => false,
         }
     }
 
