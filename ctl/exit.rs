@@ -95,7 +95,12 @@ pub(crate) fn of_code(code: ErrorCode) -> Exit {
 impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Failure {
         match &error {
-            client::Error::NoDaemon { source, .. } => match source.kind() {
+            client::Error::NoDaemon { endpoint, source } => match source.kind() {
+                // Another directory is the solution, not another daemon.
+                io::ErrorKind::NotFound if endpoint.runtime_error().is_some() => {
+                    Failure::new(Exit::NoDaemon, error.to_string())
+                }
+                io::ErrorKind::InvalidInput => Failure::new(Exit::Usage, error.to_string()),
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                     Failure::new(Exit::NoDaemon, format!("{error}; start one with `sse-busd`"))
                 }
@@ -106,9 +111,9 @@ impl From<client::Error> for Failure {
                 let advice = "name the file of its certificate authority with --ca-file";
                 Failure::new(Exit::Failed, format!("{error}; {advice}"))
             }
-            client::Error::SocketRemoved { .. } | client::Error::Unreachable { .. } => {
-                Failure::new(Exit::NoDaemon, error.to_string())
-            }
+            client::Error::SocketRemoved { .. }
+            | client::Error::SocketMounted { .. }
+            | client::Error::Unreachable { .. } => Failure::new(Exit::NoDaemon, error.to_string()),
             client::Error::NoAnswer { .. } => {
                 Failure::new(Exit::TimedOut, format!("{error}; run `sse-busctl doctor` to find out why"))
             }

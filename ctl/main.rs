@@ -14,6 +14,7 @@ mod exec;
 mod exit;
 mod format;
 mod history;
+mod init_page;
 mod kick;
 mod man;
 mod output;
@@ -37,7 +38,7 @@ use std::{
     process::ExitCode,
 };
 
-use sse_bus::{Client, Endpoint, client::Address};
+use sse_bus::{Client, Endpoint, client::Address, endpoint::expand_home};
 
 use cli::{Action, Cli};
 use exit::{Exit, Failure};
@@ -72,7 +73,7 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), Failure> {
     let given = cli.socket.clone();
     let endpoint = || match &given {
-        Some(path) => Ok(Endpoint::at(path)),
+        Some(path) => Ok(Endpoint::at(expand_home(path.clone()))),
         None => Endpoint::find().map_err(|e| Failure::new(Exit::NoDaemon, e.to_string())),
     };
     let address = || match &cli.remote.url {
@@ -99,6 +100,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Action::History(options) => history::run(&address()?, &output, options).await,
         Action::Bench(options) => bench::run(&output, options).await,
         Action::Token(options) => token::run(&here()?, &output, options).await,
+        Action::InitPage(options) => init_page::run(&mut connect().await?, &output, &options).await,
         Action::Url(options) => url::run(&mut connect().await?, &output, options).await,
         Action::Service(options) => service::run(&here()?, given.clone(), &output, options).await,
         Action::Doctor(options) => doctor::run(endpoint()?, given.is_some(), &output, options).await,

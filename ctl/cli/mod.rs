@@ -12,6 +12,7 @@ mod completers;
 mod docs;
 mod doctor;
 mod format;
+mod init_page;
 mod nearest;
 mod patterns;
 mod publish;
@@ -36,6 +37,7 @@ pub(crate) use self::{
     docs::{Completions, Man, Shell},
     doctor::Doctor,
     format::Format,
+    init_page::InitPage,
     publish::{Publish, Send},
     remote::Remote,
     service::{Manager, Service, ServiceAction, ServiceInstall, ServiceLogs},
@@ -103,6 +105,8 @@ pub(crate) enum Action {
     History(History),
     /// Print the URL of an event stream, for curl and browsers
     Url(Url),
+    /// Write a first page into the daemon's directory of pages
+    InitPage(InitPage),
     /// Create, list and revoke tokens, for other users and other machines
     Token(Token),
     /// Measure the performance of the bus on this machine, with a daemon of its own

@@ -21,6 +21,7 @@ mod http2;
 mod https;
 mod json_line;
 mod page_check;
+mod pages;
 mod parameters;
 mod query;
 mod request_body;

@@ -7,7 +7,7 @@ use axum::{
     routing::{MethodRouter, delete, get, head, post},
 };
 
-use super::{admin, batch, client_module, dashboard, error, events, guards, tickets};
+use super::{admin, batch, client_module, dashboard, error, events, guards, pages, tickets};
 use crate::context::Daemon;
 
 /// Returns the routes of a daemon.
@@ -26,6 +26,9 @@ pub(super) fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/", get(dashboard::index))
         .route("/page/{name}", get(dashboard::file))
         .route("/client.js", get(client_module::module))
+        .route("/pages", get(pages::index))
+        .route("/pages/", get(pages::index))
+        .route("/pages/{*path}", get(pages::file))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(middleware::from_fn_with_state(daemon.clone(), guards::check))

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use super::address::Address;
 use crate::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, PathSource},
     limits::FRAME_MAX,
     protocol::{ErrorCode, Published, Refused, Reply},
     socket_owner::Process,
@@ -52,6 +52,15 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
+    /// The endpoint is a mount of a socket file, as in a container, and its daemon has restarted with a new file since.
+    #[error(
+        "{endpoint} is stale: it is a mount of a socket file that its daemon has replaced since; mount the directory of the \
+         socket instead of the file, and restart the container"
+    )]
+    SocketMounted {
+        /// The endpoint.
+        endpoint: Endpoint,
+    },
     /// The process at the address does not answer, for example because it is stopped or hangs. The connection stays
     /// usable, and the request may still be processed.
     #[error("the daemon at {address} does not answer within {after:.0?}")]
@@ -90,6 +99,7 @@ impl Error {
             Error::TooLarge { .. } => Some(ErrorCode::LimitFrame),
             Error::NoDaemon { .. }
             | Error::SocketRemoved { .. }
+            | Error::SocketMounted { .. }
             | Error::NoAnswer { .. }
             | Error::Disconnected(_)
             | Error::Protocol(_) => None,
@@ -108,7 +118,7 @@ impl Error {
                 refused.code.is_limit()
                     || matches!(refused.code, ErrorCode::Stopping | ErrorCode::Unavailable | ErrorCode::KeptOut)
             }
-            Error::Denied(_) | Error::Protocol(_) | Error::TooLarge { .. } => false,
+            Error::SocketMounted { .. } | Error::Denied(_) | Error::Protocol(_) | Error::TooLarge { .. } => false,
             #[cfg(feature = "remote")]
             Error::Unreachable { .. } => true,
             #[cfg(feature = "remote")]
@@ -145,7 +155,20 @@ impl Error {
 /// The message of [`Error::NoDaemon`].
 fn no_daemon(endpoint: &Endpoint, source: &io::Error) -> String {
     match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!("no daemon at {endpoint}"),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            let is_stale = source.kind() == io::ErrorKind::ConnectionRefused;
+            let stale = if is_stale { ", whose socket file is stale" } else { "" };
+            let cause = endpoint.runtime_error().map_or(String::new(), |why| format!(": {why}"));
+            let unset = match endpoint.source() {
+                PathSource::RuntimeDirectory | PathSource::StateDirectory if cfg!(target_os = "linux") => {
+                    " (XDG_RUNTIME_DIR is not set)"
+                }
+                _ => "",
+            };
+            format!("no daemon at {endpoint}{stale}{unset}{cause}")
+        }
+        // The error names the path.
+        io::ErrorKind::InvalidInput => source.to_string(),
         _ => format!("cannot connect to {endpoint}: {source}"),
     }
 }

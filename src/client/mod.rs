@@ -34,6 +34,7 @@ pub use self::{
     subscription::{Backoff, Item, Subscription},
 };
 use crate::{
+    endpoint::Endpoint,
     protocol::{ClientInfo, Publish, Published, Reply, Request, Setting, Status, Subscribe, TopicInfo},
     time::whole_millis,
 };
@@ -58,10 +59,17 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::NoDaemon`], [`Error::SocketRemoved`] or [`Error::Denied`], and over HTTP `Error::Unreachable` or
-    /// `Error::Untrusted`. If the daemon refuses this client, the first request returns the reason.
+    /// Returns [`Error::NoDaemon`], [`Error::SocketRemoved`], [`Error::SocketMounted`] or [`Error::Denied`], and over HTTP
+    /// `Error::Unreachable` or `Error::Untrusted`. If the daemon refuses this client, the first request returns the reason.
     pub async fn connect(address: impl Into<Address>) -> Result<Client, Error> {
         Transport::connect(&address.into()).await.map(Client)
+    }
+
+    /// Returns the endpoint of the connection, or None if it is over HTTP. It differs from the one that
+    /// [`connect`](Self::connect) was called with if no daemon was at that default path, and this user's daemon was found
+    /// elsewhere.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.0.located()
     }
 
     /// Publishes one event and waits for the reply: [`Ack::None`] has the effect of [`Ack::Accepted`]. There is no

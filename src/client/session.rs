@@ -20,7 +20,10 @@ const IN_FLIGHT: usize = 8192;
 /// A connection whose requests are all answered.
 #[derive(Debug)]
 pub(super) struct Session {
+    /// The endpoint to connect to again.
     pub(super) endpoint: Endpoint,
+    /// The endpoint at which the daemon was found.
+    located: Endpoint,
     pub(super) reader: Reader,
     pub(super) writer: Writer,
     /// The number of replies received. The writer counts the requests.
@@ -29,11 +32,16 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) async fn connect(endpoint: &Endpoint) -> Result<Session, Error> {
-        let (mut reader, mut writer) = connection::open(endpoint).await?;
+        let (located, mut reader, mut writer) = connection::open(endpoint).await?;
         if let Err(e) = writer.flush().await {
             return Err(reader.explain(e).await);
         }
-        Ok(Session { endpoint: endpoint.clone(), reader, writer, answered: 0 })
+        Ok(Session { endpoint: endpoint.clone(), located, reader, writer, answered: 0 })
+    }
+
+    /// Returns the endpoint at which the daemon was found.
+    pub(super) fn located(&self) -> &Endpoint {
+        &self.located
     }
 
     /// Sends a request and waits for its reply.
@@ -128,7 +136,7 @@ impl Session {
     pub(super) async fn answer(&mut self, number: u64, patience: Duration) -> Result<Reply, Error> {
         match timeout(patience, self.exchange(number)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Error::NoAnswer { address: (&self.endpoint).into(), after: patience }),
+            Err(_) => Err(Error::NoAnswer { address: (&self.located).into(), after: patience }),
         }
     }
 

@@ -8,7 +8,10 @@ use super::{
     received::Received,
     session::Session,
 };
-use crate::protocol::{Publish, Published, Reply, Request, Subscribe, Subscribed};
+use crate::{
+    endpoint::Endpoint,
+    protocol::{Publish, Published, Reply, Request, Subscribe, Subscribed},
+};
 
 /// A connection that answers requests.
 #[derive(Debug)]
@@ -33,6 +36,15 @@ impl Transport {
             Transport::Local(session) => (&session.endpoint).into(),
             #[cfg(feature = "remote")]
             Transport::Remote(session) => session.remote().clone().into(),
+        }
+    }
+
+    /// Returns the endpoint at which the daemon was found; None over HTTP.
+    pub(super) fn located(&self) -> Option<&Endpoint> {
+        match self {
+            Transport::Local(session) => Some(session.located()),
+            #[cfg(feature = "remote")]
+            Transport::Remote(_) => None,
         }
     }
 
