@@ -102,7 +102,7 @@ mod disabled {
 
     /// No TLS.
     #[derive(Clone, Default)]
-    pub(crate) struct Tls;
+    pub(crate) struct Tls {}
 
     impl Tls {
         pub(crate) fn of_file(_: &Path) -> Result<Tls, RemoteError> {
