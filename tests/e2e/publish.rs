@@ -78,21 +78,20 @@ fn wait_for_delays_the_publish_until_enough_subscribers_match() {
 #[cfg(target_os = "linux")]
 #[test]
 fn waiting_for_subscribers_is_reported_on_a_terminal() {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use std::{fs::File, io::Read as _, process::Stdio};
 
     let daemon = Daemon::start(&[]);
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&terminal).unwrap();
-    unlockpt(&terminal).unwrap();
-    let path = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+    let (mut terminal, path) = crate::logs::terminal();
     let mut command = daemon.sandbox.busctl(&["publish", "t", "x", "--wait-for", "2"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::options().write(true).open(path).unwrap());
     let mut waiting = command.spawn().unwrap();
-    let mut shown = vec![0; 4096];
-    let read = File::from(terminal).read(&mut shown).unwrap();
-    let shown = String::from_utf8_lossy(&shown[..read]);
-    assert!(shown.contains("waiting for 2 subscribers of t (0 of 2)"), "{shown}");
+    let mut shown = String::new();
+    while !shown.contains("waiting for 2 subscribers of t (0 of 2)") {
+        let mut piece = [0; 4096];
+        let read = terminal.read(&mut piece).unwrap();
+        assert!(read > 0, "{shown}");
+        shown += &String::from_utf8_lossy(&piece[..read]);
+    }
     waiting.kill().unwrap();
     waiting.wait().unwrap();
     daemon.ctl(&["publish", "t", "x", "--wait-for", "2", "--timeout", "0s"]).ends_with(4);
