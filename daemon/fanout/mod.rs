@@ -1,7 +1,7 @@
 //! Fan-out: writes the streams of plain HTTP/1.1 to their sockets, without a task, a timer or a buffer for each.
 //!
 //! **Ownership.** hyper reads the request; the guards and the handler let it through; then the `http::hijack` takes the socket
-//! out of hyper and passes it, with the head of the answer and the subscriber, to one of a few *shards*. From then on the
+//! out of hyper and passes it, with the head of the response and the subscriber, to one of a few *shards*. From then on the
 //! socket belongs to that shard alone. A shard is one task, so nothing in it is locked but its [mailbox].
 //!
 //! **Together.** Streams of one feed that have received everything are a [group](sse_bus::bus::Bus::called_groups) of the bus.

@@ -187,7 +187,7 @@ impl<'a> Session<'a> {
         matches!(read, Read::Ready | Read::Fetching)
     }
 
-    /// Handles the requests that have been read. Returns the bytes to make room for, or nothing if answers must be sent, and
+    /// Handles the requests that have been read. Returns the bytes to make room for, or nothing if replies must be sent, and
     /// other tasks have their turn, before the next request.
     async fn requests(&mut self) -> Option<usize> {
         let before = self.requests;
@@ -236,9 +236,9 @@ impl<'a> Session<'a> {
             let admitted = self.admit(publish);
             return self.batch.push((tag, admitted));
         }
-        // Answers are sent in the order of requests.
+        // Replies are sent in the order of requests.
         self.publish_batch().await;
-        let reply = self.answer(request).await.unwrap_or_else(|refused| error(self.daemon, self.requests, refused));
+        let reply = self.reply_to(request).await.unwrap_or_else(|refused| error(self.daemon, self.requests, refused));
         self.codec.reply(&reply, &mut self.out);
     }
 
@@ -253,7 +253,7 @@ impl<'a> Session<'a> {
         api::admit(self.daemon, &self.caller, publish)
     }
 
-    /// Publishes the batch and appends the answers.
+    /// Publishes the batch and appends the replies.
     async fn publish_batch(&mut self) {
         if self.batch.is_empty() {
             return;
@@ -261,7 +261,8 @@ impl<'a> Session<'a> {
         let client = self.client.as_ref().map(|client| client.id);
         let results = api::publish(self.daemon, client, self.batch.drain(..)).await;
         for ((number, ack), result) in results {
-            match result.map(|published| self.codec.answer(published, || self.daemon.bus.with(|bus, _| bus.position())))
+            match result
+                .map(|published| self.codec.published(published, || self.daemon.bus.with(|bus, _| bus.position())))
             {
                 Ok(_) if ack == Ack::None => {}
                 Ok(published) => self.codec.reply(&Reply::Published(published), &mut self.out),
@@ -270,7 +271,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn answer(&mut self, request: Request) -> Result<Reply, Refused> {
+    async fn reply_to(&mut self, request: Request) -> Result<Reply, Refused> {
         if let Request::Subscribe(subscribe) = request {
             return self.subscribe(subscribe);
         }
@@ -304,7 +305,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Counts a refusal, and makes it the answer to a request.
+/// Counts a refusal, and makes it the reply to a request.
 fn error(daemon: &Daemon, number: u64, refused: Refused) -> Reply {
     daemon.metrics.refused(refused.code);
     Reply::Error(Refused { request: number, ..refused })
