@@ -58,7 +58,7 @@ pub use self::{
     clients::{ClientName, Description},
     format::Format,
     framing::Framing,
-    ids::{ClientId, GroupId, ReaderId},
+    ids::{ClientId, ReaderId, SharedCursorId},
     now::Now,
     presence::CLIENTS_TOPIC,
     publish::{Admitted, LogEvent},

@@ -233,7 +233,7 @@ fn a_log_that_cannot_be_read_ends_a_subscription_to_history_only_and_no_other() 
         (read, String::from_utf8(out.concat()).expect("text"))
     };
     let (read, text) = refuse(&mut node, true);
-    assert_eq!(read, Read::Over);
+    assert_eq!(read, Read::Ended);
     assert!(text.contains(r#"{"error":{"code":"unavailable""#), "{text}");
     assert_eq!(refuse(&mut node, false), (Read::Fetching, String::new()));
     assert_eq!(node.bus.take_wanted().len(), 1, "it requests the events again");

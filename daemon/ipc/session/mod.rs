@@ -3,7 +3,8 @@
 //! Each connection is one task. It reads at most [`READ_MAX`] bytes, publishes their events in batches of at most
 //! [`BATCH_MAX`], and sends the replies, so that other tasks run soon. It does not read while the peer does not accept its
 //! replies, and sends them once [`READ_MAX`] bytes of them wait. It closes the connection if the peer accepts none of the
-//! waiting bytes for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL), or if a request that has begun is incomplete after [`REQUEST`].
+//! waiting bytes for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL), or if a request that has begun is incomplete after
+//! [`REQUEST`].
 
 mod send;
 
@@ -138,7 +139,7 @@ impl<'a> Session<'a> {
                 }
                 read = next_events(client, &self.daemon.bus, &mut events) => {
                     self.send_events(&mut events).await?;
-                    if read == Read::Over {
+                    if read == Read::Ended {
                         // History has been delivered, and the connection may send other requests; or the client was removed.
                         self.closing = self.subscription != Subscribing::PastOnly;
                         (self.client, self.subscription) = (None, Subscribing::No);
@@ -159,9 +160,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Yields to other tasks of this thread and, for at most half the time, to other threads that wait for its processor.
-    /// Without the thread yield, a thread that has just become ready on this core may wait for the next scheduler tick. Without
-    /// the bound of one half, CPU-bound processes would take the core after every batch.
+    /// Yields between batches: to other tasks of this thread and, for at most half the time, to other threads that wait for its
+    /// processor. Without the thread yield, a thread that has just become ready on this core may wait for the next scheduler
+    /// tick. Without the bound of one half, CPU-bound processes would take the core after every batch.
     async fn give_way(&mut self) {
         let now = Instant::now();
         if now >= self.next_yield {

@@ -153,7 +153,7 @@ enum Work {
     Idle(Box<Session>),
     Sending(Exchange),
     /// A request has failed.
-    Over,
+    Ended,
 }
 
 /// The half that sends the batches and returns the results. See [`client::Replies`](crate::client::Replies).
@@ -172,7 +172,7 @@ impl Replies {
             match &mut self.work {
                 Work::Idle(_) => {
                     let Some(batch) = self.batches.recv().await else { return Ok(None) };
-                    if let Work::Idle(mut session) = std::mem::replace(&mut self.work, Work::Over) {
+                    if let Work::Idle(mut session) = std::mem::replace(&mut self.work, Work::Ended) {
                         self.work = Work::Sending(Box::pin(async move {
                             let results = batch.send(&mut session).await;
                             (session, results)
@@ -181,11 +181,11 @@ impl Replies {
                 }
                 Work::Sending(exchange) => {
                     let (session, results) = exchange.await;
-                    self.work = Work::Over;
+                    self.work = Work::Ended;
                     self.results = results?.into();
                     self.work = Work::Idle(session);
                 }
-                Work::Over => return Err(Error::closed()),
+                Work::Ended => return Err(Error::closed()),
             }
         }
     }
