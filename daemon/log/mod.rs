@@ -13,7 +13,8 @@
 //! bus: it [wants](sse_bus::bus::fetch) what it does not have, and the store or the `reads.rs` of the log supply it. The
 //! only log elsewhere so far is one for tests, in `delayed.rs`, in builds with the feature `delayed-log`.
 //!
-//! To add a log, implement `ExternalLog` in `external.rs`, as `delayed.rs` does, and give [`EventLog`] a node of it.
+//! To add a backend for history, another log, implement `ExternalLog` in `external.rs`, as `delayed.rs` does, and give
+//! [`EventLog`] a node of it.
 
 mod batch;
 #[cfg(feature = "delayed-log")]
@@ -73,8 +74,8 @@ impl EventLog {
         self.bus.with(|bus, now| bus.configure(limits.clone(), retention.clone(), now));
     }
 
-    /// Appends a batch of publications. `from` is the publishing client, or None if the caller is no connected client. Returns the outcomes in the same order, once
-    /// all events were applied.
+    /// Appends a batch of publications. `from` is the publishing client, or None if the caller is no connected client. Returns
+    /// the outcomes in the same order, once all events were applied.
     #[cfg_attr(not(feature = "delayed-log"), expect(clippy::unused_async, reason = "the in-memory log never waits"))]
     pub(crate) async fn append<T>(
         &self,
