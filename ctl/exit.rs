@@ -114,7 +114,7 @@ impl From<client::Error> for Failure {
             client::Error::SocketRemoved { .. }
             | client::Error::SocketMounted { .. }
             | client::Error::Unreachable { .. } => Failure::new(Exit::NoDaemon, error.to_string()),
-            client::Error::NoAnswer { .. } => {
+            client::Error::Unresponsive { .. } => {
                 Failure::new(Exit::TimedOut, format!("{error}; run `sse-busctl doctor` to find out why"))
             }
             other => Failure::new(other.code().map_or(Exit::Failed, of_code), error.to_string()),

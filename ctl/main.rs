@@ -46,7 +46,7 @@ use output::Output;
 use visible::visible_lines;
 
 fn main() -> ExitCode {
-    completions::answer();
+    completions::complete();
     let cli = Cli::read();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

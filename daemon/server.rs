@@ -1,7 +1,7 @@
 //! The daemon's life: bind, accept, serve, drain.
 //!
 //! One token stops everything, and one deadline bounds the drain: no more events are accepted, streams end once they have
-//! delivered what was accepted, answers in progress are finished, and connections that are left after [`DRAIN`] are cut.
+//! delivered what was accepted, responses in progress are finished, and connections that are left after [`DRAIN`] are cut.
 //! Further signals have no effect meanwhile.
 
 use std::{

@@ -189,7 +189,7 @@ impl SharedBus {
     }
 
     /// Runs an action on the bus under its lock, and wakes the clients that wait for its results. The action must be short:
-    /// answers are encoded after unlocking.
+    /// replies are encoded after unlocking.
     pub(crate) fn with<R>(&self, action: impl FnOnce(&mut LockedBus<'_>, Now) -> R) -> R {
         let mut bus = self.lock();
         let result = action(&mut bus, self.now());

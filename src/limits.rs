@@ -115,7 +115,7 @@ pub const HEARTBEAT_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=D
 /// Maximum bytes of the configuration file. A longer one is refused.
 pub const CONFIG_BYTES: usize = 1 << 20;
 /// How long a [`Client`](crate::Client) waits for the reply to a request that does not wait for the disk.
-pub const ANSWER: Duration = Duration::from_secs(10);
+pub const REPLY: Duration = Duration::from_secs(10);
 /// Time between the signal to stop and the forced end of connections.
 pub const DRAIN: Duration = Duration::from_secs(3);
 /// After that, how long the daemon waits for a disk that does not accept the rest of history.

@@ -34,9 +34,9 @@ pub(crate) struct Publish {
     pub(crate) headers: Vec<(String, String)>,
     /// Publish each line of stdin as one event
     ///
-    /// If the daemon restarts, the command reconnects (see --retry-for) and resends the lines without an answer: no
-    /// line is lost, but after a crash some may be published twice. With --ack none there are no answers, and nothing
-    /// is resent. At the end the command prints how many lines were accepted and how many have no answer.
+    /// If the daemon restarts, the command reconnects (see --retry-for) and resends the lines without a reply: no
+    /// line is lost, but after a crash some may be published twice. With --ack none there are no replies, and nothing
+    /// is resent. At the end the command prints how many lines were accepted and how many have no reply.
     ///
     /// A program that writes to a pipe may buffer its lines: use `grep --line-buffered`, `sed -u`, `jq --unbuffered` or
     /// `stdbuf -oL PROGRAM`.

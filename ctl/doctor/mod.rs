@@ -50,19 +50,19 @@ pub(crate) async fn run(
     let (finding, listen) = configuration::check().await;
     report.add(&finding)?;
     let units = service::Units::query().await;
-    if let Daemon::Answers(status) = &daemon {
+    if let Daemon::Responds(status) = &daemon {
         let is_service = units.as_ref().is_ok_and(service::Units::is_active);
         report.add(&version::compare(env!("CARGO_PKG_VERSION"), status, is_service))?;
     }
     report.add_all(port::check(&daemon, &listen, &target, units.as_ref().ok()))?;
     report.add_all(service::check(units, &daemon).await)?;
-    if let Daemon::Answers(status) = &daemon {
+    if let Daemon::Responds(status) = &daemon {
         report.add_all(health::check(status, &target))?;
         report.add_all(pages::check(&target).await)?;
         report.add(&clock::check(&target).await)?;
     }
     match (&options.url, &daemon) {
-        (Some(url), Daemon::Answers(status)) => {
+        (Some(url), Daemon::Responds(status)) => {
             let (finding, stream) = proxy::check(url, options.token_file.as_deref(), &target, status).await;
             report.add(&finding)?;
             if let Some(stream) = stream {

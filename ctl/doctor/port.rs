@@ -18,7 +18,7 @@ const OTHERS: u16 = 100;
 
 /// Checks each address at which the daemon listens, or would listen.
 pub(super) fn check(daemon: &Daemon, listen: &[SocketAddr], target: &Target, service: Option<&Units>) -> Vec<Finding> {
-    if let Daemon::Answers(status) = daemon {
+    if let Daemon::Responds(status) = daemon {
         let urls = if status.urls.is_empty() { status.url.clone().into_iter().collect() } else { status.urls.clone() };
         return vec![match &urls[..] {
             [] => Finding::ok("port", "the daemon serves only its local socket"),

@@ -23,7 +23,7 @@ pub(super) struct Target {
 
 /// The state of the daemon at the endpoint.
 pub(super) enum Daemon {
-    Answers(Box<Status>),
+    Responds(Box<Status>),
     /// A process serves the socket, but it is not usable.
     IsUnusable,
     IsAbsent,
@@ -68,9 +68,11 @@ impl Target {
             Ok(Ok(status)) => {
                 let Target { endpoint, rule, .. } = self;
                 let message = format!("sse-busd (process {}) answers at {endpoint}, {rule}", status.pid);
-                return (Daemon::Answers(Box::new(status)), Finding::ok("daemon", message));
+                return (Daemon::Responds(Box::new(status)), Finding::ok("daemon", message));
             }
-            Ok(Err(client::Error::NoAnswer { .. })) | Err(_) => return (Daemon::IsUnusable, self.no_answer().await),
+            Ok(Err(client::Error::Unresponsive { .. })) | Err(_) => {
+                return (Daemon::IsUnusable, self.unresponsive().await);
+            }
             Ok(Err(error)) => error,
         };
         let Target { endpoint, rule, .. } = &*self;
@@ -101,15 +103,15 @@ impl Target {
                 (Daemon::IsUnusable, problem(message, &format!("env -u {variable} sse-busctl doctor")))
             }
             error => {
-                let message = format!("invalid answer at {endpoint}, {rule}: {error}");
+                let message = format!("invalid reply at {endpoint}, {rule}: {error}");
                 (Daemon::IsUnusable, problem(message, "which -a sse-busctl sse-busd"))
             }
         }
     }
 
     /// Returns the finding for a process that accepts connections but does not answer.
-    async fn no_answer(&self) -> Finding {
-        let message = format!("no answer at {} within {PATIENCE:?}", self.endpoint);
+    async fn unresponsive(&self) -> Finding {
+        let message = format!("no reply at {} within {PATIENCE:?}", self.endpoint);
         match self.server().await {
             Some((pid, true)) => Finding::problem(
                 "daemon",

@@ -42,7 +42,7 @@ pub(super) async fn publish(
     if lines.len() > BATCH_LINES {
         return Err(too_large(&format!("{BATCH_LINES} lines")));
     }
-    let mut answers = Vec::new();
+    let mut replies = Vec::new();
     let mut rest = lines.iter().zip(1..).peekable();
     while rest.peek().is_some() {
         // As much at a time as from one read of the local socket.
@@ -62,11 +62,11 @@ pub(super) async fn publish(
                     Reply::Error(Refused { request: number, ..refused })
                 }
             };
-            json::encode(&reply, &mut answers);
+            json::encode(&reply, &mut replies);
         }
         tokio::task::yield_now().await;
     }
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"))], answers))
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"))], replies))
 }
 
 fn parse(line: &[u8]) -> Result<Publish, Refused> {

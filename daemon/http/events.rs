@@ -65,7 +65,7 @@ pub(super) async fn stream(
         Err(refused) => return Err(refused.into()),
     };
     let Some(Extension(takeover)) = takeover else {
-        // The task that sends the answer needs the client's ID, in case the peer takes no bytes.
+        // The task that sends the response needs the client's ID, in case the peer takes no bytes.
         let id = Extension(client.id);
         let stream = EventStream::new(daemon.bus.clone(), client, retry(RETRY), daemon.stop.clone());
         return Ok((stream_headers(), position_headers(&subscribed), id, Body::new(stream)).into_response());
@@ -74,7 +74,7 @@ pub(super) async fn stream(
     if let Some(Extension(allowed)) = allowed {
         allowed.add_to(&mut headers);
     }
-    takeover.answer(request.version(), &headers, client, &retry(RETRY)).await
+    takeover.respond(request.version(), &headers, client, &retry(RETRY)).await
 }
 
 /// `HEAD /events`: the headers only.
@@ -88,7 +88,7 @@ pub(super) async fn head(
     Ok((stream_headers(), Body::new(UnknownLength)).into_response())
 }
 
-/// The body in place of a stream's. An empty body would add a `content-length`, which the answer to GET does not have.
+/// The body in place of a stream's. An empty body would add a `content-length`, which the response to GET does not have.
 struct UnknownLength;
 
 impl http_body::Body for UnknownLength {

@@ -53,7 +53,7 @@ impl Body for EventStream {
                     return Poll::Pending;
                 }
                 Read::Ready | Read::Waiting | Read::Fetching => {}
-                Read::Over => stream.ended = true,
+                Read::Ended => stream.ended = true,
             }
             stream.waiting.extend(found);
         }

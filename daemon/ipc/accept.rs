@@ -26,9 +26,9 @@ use crate::{
     net::accepted,
 };
 
-/// Refused connections of other users that wait for their answer at a time. Above this number they are closed without one.
+/// Refused connections of other users that wait for their reply at a time. Above this number they are closed without one.
 const REFUSING: usize = 16;
-/// How long a refused connection has to show its language and to take the answer.
+/// How long a refused connection has to show its language and to take the reply.
 const REFUSAL: Duration = Duration::from_secs(1);
 
 /// Accepts connections until the daemon stops. Removes the socket then.
@@ -91,15 +91,15 @@ async fn serve(mut stream: Stream, peer: Peer, daemon: &Arc<Daemon>, http: &Http
         Language::Nothing => return Ok(()),
         Language::UnknownVersion(refused) => {
             daemon.metrics.refused(refused.code);
-            let mut answer = Vec::new();
-            binary::refuse_version(&refused, &mut answer);
-            return stream.write_all(&answer).await;
+            let mut reply = Vec::new();
+            binary::refuse_version(&refused, &mut reply);
+            return stream.write_all(&reply).await;
         }
         Language::Unknown(refused) => {
             daemon.metrics.refused(refused.code);
-            let mut answer = Vec::new();
-            Codec::Json.reply(&Reply::Error(refused), &mut answer);
-            return stream.write_all(&answer).await;
+            let mut reply = Vec::new();
+            Codec::Json.reply(&Reply::Error(refused), &mut reply);
+            return stream.write_all(&reply).await;
         }
     };
     Session::new(stream, read, codec, Caller::local(peer), daemon).run().await
@@ -118,21 +118,21 @@ async fn refuse(mut stream: Stream, uid: u32) -> io::Result<()> {
             .into()
     };
     let refused = Refused { request: 1, ..Refused::new(ErrorCode::Denied, why) };
-    let mut answer = Vec::new();
+    let mut reply = Vec::new();
     match detect(&mut stream, &mut BytesMut::new()).await? {
         Language::Nothing => return Ok(()),
-        Language::Binary(version) => Codec::Binary(version).reply(&Reply::Error(refused), &mut answer),
-        Language::UnknownVersion(_) => binary::refuse_version(&refused, &mut answer),
-        Language::Json | Language::Unknown(_) => Codec::Json.reply(&Reply::Error(refused), &mut answer),
+        Language::Binary(version) => Codec::Binary(version).reply(&Reply::Error(refused), &mut reply),
+        Language::UnknownVersion(_) => binary::refuse_version(&refused, &mut reply),
+        Language::Json | Language::Unknown(_) => Codec::Json.reply(&Reply::Error(refused), &mut reply),
         Language::Http => {
-            Codec::Json.reply(&Reply::Error(refused), &mut answer);
+            Codec::Json.reply(&Reply::Error(refused), &mut reply);
             let head = format!(
                 "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                answer.len()
+                reply.len()
             );
-            answer.splice(0..0, head.into_bytes());
+            reply.splice(0..0, head.into_bytes());
         }
     }
-    stream.write_all(&answer).await?;
+    stream.write_all(&reply).await?;
     stream.shutdown().await
 }

@@ -71,5 +71,5 @@ pub(crate) enum FileError {
     #[error("the stale socket {endpoint} cannot be removed: {error}")]
     Stale { endpoint: Endpoint, error: io::Error },
     #[error("cannot connect to {endpoint}: {error}; choose another --socket")]
-    NoAnswer { endpoint: Endpoint, error: io::Error },
+    Unresponsive { endpoint: Endpoint, error: io::Error },
 }

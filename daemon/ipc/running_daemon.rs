@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::error::{Running, SocketError};
 
 /// How long a daemon has to answer, or to release its lock: it may just have been started or stopped.
-pub(super) const ANSWER: Duration = Duration::from_secs(2);
+pub(super) const REPLY: Duration = Duration::from_secs(2);
 
 /// Returns the daemon that answers at an endpoint.
 pub(super) async fn at(endpoint: &Endpoint) -> Option<Running> {
@@ -23,7 +23,7 @@ pub(super) async fn at(endpoint: &Endpoint) -> Option<Running> {
 pub(crate) async fn on_port(address: SocketAddr) -> Option<Running> {
     let daemon = socket_owner::own_daemons(&[address]).into_iter().next()?;
     for socket in &daemon.sockets {
-        if let Ok(Some(running)) = timeout(ANSWER, at(&Endpoint::at(socket))).await {
+        if let Ok(Some(running)) = timeout(REPLY, at(&Endpoint::at(socket))).await {
             return Some(running);
         }
     }

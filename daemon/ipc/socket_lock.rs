@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{
     error::{FileError, SocketError},
-    running_daemon::{ANSWER, already_served, at},
+    running_daemon::{REPLY, already_served, at},
 };
 
 /// The right to serve the socket at a path. Removes the socket file when it is dropped.
@@ -110,7 +110,7 @@ fn lock_path(endpoint: &Endpoint) -> PathBuf {
 async fn lock(endpoint: &Endpoint) -> Result<File, SocketError> {
     let lock_path = lock_path(endpoint);
     let lock = open_lock(&lock_path).map_err(|error| FileError::LockFile { path: lock_path.clone(), error })?;
-    let deadline = Instant::now() + ANSWER;
+    let deadline = Instant::now() + REPLY;
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
@@ -140,8 +140,8 @@ async fn remove_stale(endpoint: &Endpoint) -> Result<(), SocketError> {
         Ok(_) => match Endpoint::at(path).connect().await {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)
                 .map_err(|error| FileError::Stale { endpoint: endpoint.clone(), error }.into()),
-            Ok(_) => Err(already_served(endpoint, timeout(ANSWER, at(endpoint)).await.ok().flatten())),
-            Err(error) => Err(FileError::NoAnswer { endpoint: endpoint.clone(), error }.into()),
+            Ok(_) => Err(already_served(endpoint, timeout(REPLY, at(endpoint)).await.ok().flatten())),
+            Err(error) => Err(FileError::Unresponsive { endpoint: endpoint.clone(), error }.into()),
         },
     }
 }

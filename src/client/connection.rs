@@ -54,7 +54,7 @@ pub(super) async fn open(endpoint: &Endpoint) -> Result<(Endpoint, Reader, Write
                 tries += 1;
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                return Err(Error::NoAnswer { address: endpoint.into(), after: began.elapsed() });
+                return Err(Error::Unresponsive { address: endpoint.into(), after: began.elapsed() });
             }
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Err(Error::Denied(endpoint.denial(&e))),
             Err(source) => return Err(no_daemon(endpoint, source)),

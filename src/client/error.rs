@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The daemon's reply to one publish.
-pub type Answer = Result<Published, Refused>;
+pub type PublishResult = Result<Published, Refused>;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,7 @@ pub enum Error {
     Unreachable {
         /// The URL of the daemon.
         url: String,
-        /// The error of the operating system, or the answer of a proxy.
+        /// The error of the operating system, or the reply of a proxy.
         source: io::Error,
     },
     /// The certificate of a daemon elsewhere cannot be verified.
@@ -64,7 +64,7 @@ pub enum Error {
     /// The process at the address does not answer, for example because it is stopped or hangs. The connection stays
     /// usable, and the request may still be processed.
     #[error("the daemon at {address} does not answer within {after:.0?}")]
-    NoAnswer {
+    Unresponsive {
         /// The address of the daemon.
         address: Address,
         /// The time after which the client stopped waiting.
@@ -100,7 +100,7 @@ impl Error {
             Error::NoDaemon { .. }
             | Error::SocketRemoved { .. }
             | Error::SocketMounted { .. }
-            | Error::NoAnswer { .. }
+            | Error::Unresponsive { .. }
             | Error::Disconnected(_)
             | Error::Protocol(_) => None,
             #[cfg(feature = "remote")]
@@ -111,9 +111,10 @@ impl Error {
     /// Returns true if the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Error::NoDaemon { .. } | Error::SocketRemoved { .. } | Error::NoAnswer { .. } | Error::Disconnected(_) => {
-                true
-            }
+            Error::NoDaemon { .. }
+            | Error::SocketRemoved { .. }
+            | Error::Unresponsive { .. }
+            | Error::Disconnected(_) => true,
             Error::Refused(refused) => {
                 refused.code.is_limit()
                     || matches!(refused.code, ErrorCode::Stopping | ErrorCode::Unavailable | ErrorCode::KeptOut)
@@ -136,7 +137,7 @@ impl Error {
     pub(super) fn unexpected(reply: &Reply) -> Error {
         let text = format!("{reply:?}");
         let variant = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-        Error::Protocol(format!("unexpected answer `{variant}`"))
+        Error::Protocol(format!("unexpected reply `{variant}`"))
     }
 
     pub(super) fn closed() -> Error {
@@ -183,10 +184,10 @@ fn disconnected(source: &io::Error) -> String {
 
 /// [`publish_many`](super::Client::publish_many) failed before all events were answered.
 #[derive(Debug, thiserror::Error)]
-#[error("{error} (after {} answers)", .answers.len())]
+#[error("{error} (after {} replies)", .results.len())]
 pub struct Interrupted {
-    /// The answers to the first publishes, in order. Whether the others were accepted is unknown.
-    pub answers: Vec<Answer>,
+    /// The results of the first publishes, in order. Whether the others were accepted is unknown.
+    pub results: Vec<PublishResult>,
     /// The error that ended the connection.
     #[source]
     pub error: Error,

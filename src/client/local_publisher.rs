@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     connection::{Reader, Writer},
-    error::{Answer, Error},
+    error::{Error, PublishResult},
     session::Session,
 };
 use crate::protocol::{Ack, Publish, Reply, Request};
@@ -52,12 +52,12 @@ fn lock(awaited: &Mutex<Awaited>) -> MutexGuard<'_, Awaited> {
 }
 
 pub(super) fn split(session: Session) -> (Publisher, Replies) {
-    let Session { reader, mut writer, answered, .. } = session;
+    let Session { reader, mut writer, replied, .. } = session;
     writer.half_closes = true;
     let awaited = Arc::new(Mutex::new(Awaited::default()));
     let before = writer.requests();
     // Skip the replies to requests that timed out before the split.
-    let skip = before - answered;
+    let skip = before - replied;
     (
         Publisher { writer, before, awaited: Arc::clone(&awaited) },
         Replies { reader, before, awaited, skip, done: false },
@@ -118,7 +118,7 @@ pub(super) struct Replies {
 }
 
 impl Replies {
-    pub(super) async fn next(&mut self) -> Result<Option<(u64, Answer)>, Error> {
+    pub(super) async fn next(&mut self) -> Result<Option<(u64, PublishResult)>, Error> {
         loop {
             if self.done {
                 return Ok(None);
@@ -132,7 +132,7 @@ impl Replies {
             match reply {
                 Reply::Published(published) => match awaited.pop() {
                     Some(number) => return Ok(Some((number, Ok(published)))),
-                    None => return Err(Error::Protocol("one answer too many".into())),
+                    None => return Err(Error::Protocol("one reply too many".into())),
                 },
                 Reply::Error(refused) if refused.request == 0 => return Err(Error::refused(refused)),
                 Reply::Error(refused) => {

@@ -3,7 +3,7 @@
 //! A [`Client`] is one connection, used by one task at a time. Every wait is cancel-safe: a dropped call leaves the
 //! connection usable, and its reply is discarded when it arrives. Nothing is sent twice: an event that was in flight
 //! when a connection broke may or may not have been accepted, and the caller decides what to do about it. A request
-//! fails if the daemon does not answer within [`ANSWER`](crate::limits::ANSWER). Subscriptions, durable publishes and pipelined publishes wait
+//! fails if the daemon does not answer within [`REPLY`](crate::limits::REPLY). Subscriptions, durable publishes and pipelined publishes wait
 //! as long as the connection exists.
 //!
 //! - [`Client`]: one request at a time, or [many pipelined](Client::publish_many).
@@ -29,7 +29,7 @@ pub use self::remote::{Remote, RemoteError};
 use self::transport::Transport;
 pub use self::{
     address::Address,
-    error::{Answer, Error, Interrupted},
+    error::{Error, Interrupted, PublishResult},
     publisher::{Finished, Publisher, Replies},
     subscription::{Backoff, Item, Subscription},
 };
@@ -90,7 +90,7 @@ impl Client {
     ///
     /// Returns [`Interrupted`] with the replies so far if the connection breaks. The events after those may or may not
     /// have been accepted.
-    pub async fn publish_many<I>(&mut self, publishes: I) -> Result<Vec<Answer>, Interrupted>
+    pub async fn publish_many<I>(&mut self, publishes: I) -> Result<Vec<PublishResult>, Interrupted>
     where
         I: IntoIterator<Item = Publish>,
     {

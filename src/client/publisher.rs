@@ -7,7 +7,7 @@
 #[cfg(feature = "remote")]
 use super::remote;
 use super::{
-    error::{Answer, Error},
+    error::{Error, PublishResult},
     local_publisher as local,
     transport::Transport,
 };
@@ -105,7 +105,7 @@ impl Replies {
     /// # Errors
     ///
     /// Returns [`Error::Disconnected`] if the connection ends before that, or a refusal of the whole connection.
-    pub async fn next(&mut self) -> Result<Option<(u64, Answer)>, Error> {
+    pub async fn next(&mut self) -> Result<Option<(u64, PublishResult)>, Error> {
         match &mut self.0 {
             Receiver::Local(replies) => replies.next().await,
             #[cfg(feature = "remote")]

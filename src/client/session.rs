@@ -6,11 +6,11 @@ use tokio::time::timeout;
 
 use super::{
     connection::{self, Reader, Writer},
-    error::{Answer, Error, Interrupted},
+    error::{Error, Interrupted, PublishResult},
 };
 use crate::{
     endpoint::Endpoint,
-    limits::ANSWER,
+    limits::REPLY,
     protocol::{Ack, Publish, Published, Reply, Request, Subscribe, Subscribed},
 };
 
@@ -27,7 +27,7 @@ pub(super) struct Session {
     pub(super) reader: Reader,
     pub(super) writer: Writer,
     /// The number of replies received. The writer counts the requests.
-    pub(super) answered: u64,
+    pub(super) replied: u64,
 }
 
 impl Session {
@@ -36,7 +36,7 @@ impl Session {
         if let Err(e) = writer.flush().await {
             return Err(reader.explain(e).await);
         }
-        Ok(Session { endpoint: endpoint.clone(), located, reader, writer, answered: 0 })
+        Ok(Session { endpoint: endpoint.clone(), located, reader, writer, replied: 0 })
     }
 
     /// Returns the endpoint at which the daemon was found.
@@ -47,7 +47,7 @@ impl Session {
     /// Sends a request and waits for its reply.
     pub(super) async fn request(&mut self, request: &Request) -> Result<Reply, Error> {
         let number = self.writer.push(request)?;
-        self.answer(number, ANSWER).await
+        self.reply_to(number, REPLY).await
     }
 
     /// Publishes one event and waits for the reply, without a time limit if it is to be durable.
@@ -56,8 +56,8 @@ impl Session {
             Ack::None => self.writer.push_publish(&Publish { ack: Ack::Accepted, ..publish.clone() })?,
             _ => self.writer.push_publish(publish)?,
         };
-        let patience = if publish.ack == Ack::Durable { Duration::MAX } else { ANSWER };
-        match self.answer(number, patience).await? {
+        let patience = if publish.ack == Ack::Durable { Duration::MAX } else { REPLY };
+        match self.reply_to(number, patience).await? {
             Reply::Published(published) => Ok(published),
             other => Err(Error::unexpected(&other)),
         }
@@ -67,9 +67,9 @@ impl Session {
     pub(super) async fn publish_many(
         &mut self,
         publishes: impl Iterator<Item = Publish>,
-    ) -> Result<Vec<Answer>, Interrupted> {
+    ) -> Result<Vec<PublishResult>, Interrupted> {
         let mut input = publishes.fuse();
-        let mut answers: Vec<Option<Answer>> = Vec::new();
+        let mut results: Vec<Option<PublishResult>> = Vec::new();
         let mut awaited = VecDeque::new();
         let mut broken = false;
         let end = loop {
@@ -80,10 +80,10 @@ impl Session {
                 }
                 match self.writer.push_publish(&publish) {
                     Ok(number) => {
-                        awaited.push_back((number, answers.len()));
-                        answers.push(None);
+                        awaited.push_back((number, results.len()));
+                        results.push(None);
                     }
-                    Err(e) => answers.push(Some(Err(e.into_refused()))),
+                    Err(e) => results.push(Some(Err(e.into_refused()))),
                 }
             }
             let Some(&(number, index)) = awaited.front() else { break Ok(()) };
@@ -103,10 +103,10 @@ impl Session {
             let outcome = match reply {
                 Ok(Reply::Error(refused)) if refused.request == 0 => break Err(Error::refused(refused)),
                 Ok(reply) => {
-                    self.answered += 1;
+                    self.replied += 1;
                     match reply {
                         // The reply to an earlier request that timed out.
-                        _ if self.answered < number => continue,
+                        _ if self.replied < number => continue,
                         Reply::Published(accepted) => Ok(accepted),
                         Reply::Error(refused) => Err(refused),
                         other => break Err(Error::unexpected(&other)),
@@ -114,13 +114,13 @@ impl Session {
                 }
                 Err(e) => break Err(e),
             };
-            answers[index] = Some(outcome);
+            results[index] = Some(outcome);
             awaited.pop_front();
         };
-        let answers = answers.into_iter().map_while(|outcome| outcome).collect();
+        let results = results.into_iter().map_while(|outcome| outcome).collect();
         match end {
-            Ok(()) => Ok(answers),
-            Err(error) => Err(Interrupted { answers, error }),
+            Ok(()) => Ok(results),
+            Err(error) => Err(Interrupted { results, error }),
         }
     }
 
@@ -133,10 +133,10 @@ impl Session {
     }
 
     /// Sends what is buffered and waits for the reply to request `number`, at most for `patience`.
-    pub(super) async fn answer(&mut self, number: u64, patience: Duration) -> Result<Reply, Error> {
+    pub(super) async fn reply_to(&mut self, number: u64, patience: Duration) -> Result<Reply, Error> {
         match timeout(patience, self.exchange(number)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Error::NoAnswer { address: (&self.located).into(), after: patience }),
+            Err(_) => Err(Error::Unresponsive { address: (&self.located).into(), after: patience }),
         }
     }
 
@@ -148,11 +148,11 @@ impl Session {
             let reply = self.reader.reply().await?;
             match reply {
                 Reply::Error(refused) if refused.request == 0 => return Err(Error::refused(refused)),
-                _ => self.answered += 1,
+                _ => self.replied += 1,
             }
             match reply {
                 // The reply to an earlier request whose call was dropped or timed out.
-                _ if self.answered < number => {}
+                _ if self.replied < number => {}
                 Reply::Error(refused) => return Err(Error::refused(refused)),
                 reply => return Ok(reply),
             }

@@ -4,7 +4,7 @@
 use super::remote;
 use super::{
     address::Address,
-    error::{Answer, Error, Interrupted},
+    error::{Error, Interrupted, PublishResult},
     received::Received,
     session::Session,
 };
@@ -80,7 +80,7 @@ impl Transport {
     pub(super) async fn publish_many(
         &mut self,
         publishes: impl Iterator<Item = Publish>,
-    ) -> Result<Vec<Answer>, Interrupted> {
+    ) -> Result<Vec<PublishResult>, Interrupted> {
         match self {
             Transport::Local(session) => session.publish_many(publishes).await,
             #[cfg(feature = "remote")]

@@ -132,7 +132,7 @@ fn with_no_reconnect_a_lost_daemon_is_reported_and_nothing_is_resent() {
     daemon.start_again();
     let run = publishing.finish();
     let sent = feeder.join().unwrap();
-    let run = run.ends_with(1).says("without an answer, starting with line").says("closed the connection");
+    let run = run.ends_with(1).says("without a reply, starting with line").says("closed the connection");
     let accepted = run.json()[0]["accepted"].as_u64().unwrap();
     assert!((1..=sent).contains(&accepted), "{accepted} of {sent}");
     assert!(run.stderr.contains(&format!("{accepted} events accepted")), "{run}");

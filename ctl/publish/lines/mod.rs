@@ -1,8 +1,8 @@
 //! `sse-busctl publish --lines` and `--jsonl`: publishes each line of stdin as an event.
 //!
-//! Reading, sending and receiving answers run concurrently, in the order of the lines and in constant memory. A line
+//! Reading, sending and receiving replies run concurrently, in the order of the lines and in constant memory. A line
 //! that is too long is skipped while it is read. After a reconnect the unanswered lines are resent, so that a line may be
-//! published twice. Lines that are sent without requesting an answer may be lost. The command ends with a summary.
+//! published twice. Lines that are sent without requesting a reply may be lost. The command ends with a summary.
 
 mod connection;
 mod json;
@@ -45,7 +45,7 @@ impl Lines {
         }
         let progress = RefCell::new(Progress::new());
         let mut input = Input::new();
-        // A signal ends the input; the answers to sent lines are still received.
+        // A signal ends the input; the replies to sent lines are still received.
         let mut signals = Signals::watch(true);
         let mut outage = Outage::new(self.retry_for);
         let outcome = loop {
@@ -56,7 +56,7 @@ impl Lines {
                 Err(End::Connection(error)) if !self.retry_for.is_zero() && error.is_transient() => error,
                 outcome => break outcome,
             };
-            // The time limit restarts only after an answer, or after a connection that lasted longer than the limit. Otherwise a
+            // The time limit restarts only after a reply, or after a connection that lasted longer than the limit. Otherwise a
             // line that crashes the daemon would be resent forever.
             if progress.borrow().unacked.is_empty_or_after(first) || began.elapsed() > self.retry_for {
                 outage = Outage::new(self.retry_for);

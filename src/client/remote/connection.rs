@@ -18,13 +18,13 @@ use tokio::{
 };
 
 use super::{tls::Tls, url::Remote};
-use crate::{client::error::Error, limits::ANSWER};
+use crate::{client::error::Error, limits::REPLY};
 
 /// A connection, driven by a task that ends with it.
 #[derive(Debug)]
 pub(super) struct Connection(SendRequest<Full<Bytes>>);
 
-/// Why a request has no answer.
+/// Why a request has no response.
 pub(super) enum SendError {
     /// Nothing was sent, because the other end has closed the connection.
     NotSent(Box<Request<Full<Bytes>>>),
@@ -32,15 +32,15 @@ pub(super) enum SendError {
 }
 
 impl Connection {
-    /// Connects, within [`ANSWER`].
+    /// Connects, within [`REPLY`].
     pub(super) async fn open(remote: &Remote) -> Result<Connection, Error> {
-        match timeout(ANSWER, connect(remote)).await {
+        match timeout(REPLY, connect(remote)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Error::NoAnswer { address: remote.clone().into(), after: ANSWER }),
+            Err(_) => Err(Error::Unresponsive { address: remote.clone().into(), after: REPLY }),
         }
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its response.
     pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendError> {
         // The error of a connection that was closed has no request, so look first.
         if self.0.ready().await.is_err() {
@@ -70,7 +70,7 @@ async fn connect(remote: &Remote) -> Result<Connection, Error> {
 
 async fn start<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S) -> Result<Connection, Error> {
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    // It ends when the sender and the body of the last answer are dropped. Its error is that of the request.
+    // It ends when the sender and the body of the last response are dropped. Its error is that of the request.
     tokio::spawn(connection);
     Ok(Connection(sender))
 }

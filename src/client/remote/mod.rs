@@ -2,7 +2,7 @@
 //!
 //! Requests use one connection with HTTP/1.1, which is replaced when the other end has closed it; a subscription has a
 //! connection of its own. A request is sent again only if no byte of it has been written. Redirects are not followed, so
-//! that a token reaches only the host that the caller named. Answers and the events of a
+//! that a token reaches only the host that the caller named. Responses and the events of a
 //! stream have maximum sizes.
 
 mod connection;

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::session::Session;
 use crate::{
-    client::error::{Answer, Error, Interrupted},
+    client::error::{Error, Interrupted, PublishResult},
     limits::LINE_MAX,
     protocol::{Ack, ErrorCode, Publish, Refused, Reply, json},
 };
@@ -21,7 +21,7 @@ const BATCH_FULL: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     lines: Vec<u8>,
-    /// The number of each event, and whether the caller wants its answer.
+    /// The number of each event, and whether the caller wants its result.
     numbers: Vec<(u64, Ack)>,
 }
 
@@ -57,55 +57,55 @@ impl Batch {
         Ok(())
     }
 
-    /// Sends the batch and returns the answers that the caller wants, in order.
-    pub(super) async fn send(self, session: &mut Session) -> Result<Vec<(u64, Answer)>, Error> {
+    /// Sends the batch and returns the results that the caller wants, in order.
+    pub(super) async fn send(self, session: &mut Session) -> Result<Vec<(u64, PublishResult)>, Error> {
         let Batch { lines, numbers } = self;
         let replies = session.publish_lines(lines.into()).await?;
         if replies.len() != numbers.len() {
-            let what = format!("{} answers to {} events", replies.len(), numbers.len());
+            let what = format!("{} results to {} events", replies.len(), numbers.len());
             return Err(Error::Protocol(what));
         }
-        let mut answers = Vec::with_capacity(numbers.len());
+        let mut results = Vec::with_capacity(numbers.len());
         for ((number, ack), reply) in numbers.into_iter().zip(replies) {
             match reply {
                 Reply::Published(_) if ack == Ack::None => {}
-                Reply::Published(published) => answers.push((number, Ok(published))),
-                Reply::Error(refused) => answers.push((number, Err(refused))),
+                Reply::Published(published) => results.push((number, Ok(published))),
+                Reply::Error(refused) => results.push((number, Err(refused))),
                 other => return Err(Error::unexpected(&other)),
             }
         }
-        Ok(answers)
+        Ok(results)
     }
 }
 
-/// Publishes events, and returns the answers in order.
+/// Publishes events, and returns the results in order.
 pub(crate) async fn publish_many(
     session: &mut Session,
     publishes: impl Iterator<Item = Publish>,
-) -> Result<Vec<Answer>, Interrupted> {
+) -> Result<Vec<PublishResult>, Interrupted> {
     let mut publishes = publishes.fuse();
-    let mut answers: Vec<Answer> = Vec::new();
+    let mut results: Vec<PublishResult> = Vec::new();
     loop {
         let mut batch = Batch::default();
-        let begin = answers.len();
+        let begin = results.len();
         while !batch.is_full() {
             let Some(mut publish) = publishes.next() else { break };
             publish.ack = if publish.ack == Ack::None { Ack::Accepted } else { publish.ack };
-            let outcome = batch.push(answers.len() as u64, &publish);
-            // Replaced by its answer.
-            answers.push(Err(outcome.map_or_else(Error::into_refused, |()| Error::closed().into_refused())));
+            let outcome = batch.push(results.len() as u64, &publish);
+            // Replaced by its result.
+            results.push(Err(outcome.map_or_else(Error::into_refused, |()| Error::closed().into_refused())));
         }
-        if answers.len() == begin {
-            return Ok(answers);
+        if results.len() == begin {
+            return Ok(results);
         }
         if batch.is_empty() {
             continue;
         }
         match batch.send(session).await {
-            Ok(answered) => answered.into_iter().for_each(|(number, answer)| answers[number as usize] = answer),
+            Ok(answered) => answered.into_iter().for_each(|(number, result)| results[number as usize] = result),
             Err(error) => {
-                answers.truncate(begin);
-                return Err(Interrupted { answers, error });
+                results.truncate(begin);
+                return Err(Interrupted { results, error });
             }
         }
     }
@@ -114,7 +114,7 @@ pub(crate) async fn publish_many(
 pub(crate) fn split(session: Session) -> (Publisher, Replies) {
     let (queue, batches) = mpsc::channel(1);
     let publisher = Publisher { queue, batch: Batch::default(), last: 0 };
-    (publisher, Replies { work: Work::Idle(session.into()), batches, answers: VecDeque::new() })
+    (publisher, Replies { work: Work::Idle(session.into()), batches, results: VecDeque::new() })
 }
 
 /// The half that publishes. See [`client::Publisher`](crate::client::Publisher).
@@ -147,45 +147,45 @@ impl Publisher {
 }
 
 /// A request in progress, which returns the session.
-type Exchange = Pin<Box<dyn Future<Output = (Box<Session>, Result<Vec<(u64, Answer)>, Error>)> + Send>>;
+type Exchange = Pin<Box<dyn Future<Output = (Box<Session>, Result<Vec<(u64, PublishResult)>, Error>)> + Send>>;
 
 enum Work {
     Idle(Box<Session>),
     Sending(Exchange),
     /// A request has failed.
-    Over,
+    Ended,
 }
 
-/// The half that sends the batches and returns the answers. See [`client::Replies`](crate::client::Replies).
+/// The half that sends the batches and returns the results. See [`client::Replies`](crate::client::Replies).
 pub(crate) struct Replies {
     work: Work,
     batches: mpsc::Receiver<Batch>,
-    answers: VecDeque<(u64, Answer)>,
+    results: VecDeque<(u64, PublishResult)>,
 }
 
 impl Replies {
-    pub(crate) async fn next(&mut self) -> Result<Option<(u64, Answer)>, Error> {
+    pub(crate) async fn next(&mut self) -> Result<Option<(u64, PublishResult)>, Error> {
         loop {
-            if let Some(answer) = self.answers.pop_front() {
-                return Ok(Some(answer));
+            if let Some(result) = self.results.pop_front() {
+                return Ok(Some(result));
             }
             match &mut self.work {
                 Work::Idle(_) => {
                     let Some(batch) = self.batches.recv().await else { return Ok(None) };
-                    if let Work::Idle(mut session) = std::mem::replace(&mut self.work, Work::Over) {
+                    if let Work::Idle(mut session) = std::mem::replace(&mut self.work, Work::Ended) {
                         self.work = Work::Sending(Box::pin(async move {
-                            let answers = batch.send(&mut session).await;
-                            (session, answers)
+                            let results = batch.send(&mut session).await;
+                            (session, results)
                         }));
                     }
                 }
                 Work::Sending(exchange) => {
-                    let (session, answers) = exchange.await;
-                    self.work = Work::Over;
-                    self.answers = answers?.into();
+                    let (session, results) = exchange.await;
+                    self.work = Work::Ended;
+                    self.results = results?.into();
                     self.work = Work::Idle(session);
                 }
-                Work::Over => return Err(Error::closed()),
+                Work::Ended => return Err(Error::closed()),
             }
         }
     }
@@ -193,6 +193,6 @@ impl Replies {
 
 impl fmt::Debug for Replies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replies").field("answers", &self.answers).finish_non_exhaustive()
+        f.debug_struct("Replies").field("results", &self.results).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Refusals in the answers of the daemon.
+//! Refusals in the responses of the daemon.
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! Requests to a daemon elsewhere and its answers, as requests and replies of the protocol.
+//! Requests to a daemon elsewhere and its responses, as requests and replies of the protocol.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     client::error::Error,
-    limits::ANSWER,
+    limits::REPLY,
     protocol::{
         Ack, ErrorCode, Publish, Published, Refused, Reply, Request, Subscribe, Subscribed,
         json::{self, DecodeError},
@@ -25,8 +25,8 @@ use crate::{
     topic::Topic,
 };
 
-/// Maximum bytes of an answer. A longer one is an error.
-const ANSWER_MAX: usize = 64 << 20;
+/// Maximum bytes of a response. A longer one is an error.
+const RESPONSE_MAX: usize = 64 << 20;
 /// The characters that a part of a path may contain as they are.
 const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The same for topics, which have several parts.
@@ -40,7 +40,7 @@ pub(crate) struct Session {
     connection: Option<Connection>,
 }
 
-/// The answer to a kick.
+/// The response to a kick.
 #[derive(Deserialize)]
 struct Kicked {
     connections: u64,
@@ -55,7 +55,7 @@ impl Session {
         &self.remote
     }
 
-    /// Sends a request and waits for its answer. Not for publishes and subscriptions.
+    /// Sends a request and waits for its response. Not for publishes and subscriptions.
     pub(crate) async fn request(&mut self, request: &Request) -> Result<Reply, Error> {
         match request {
             Request::Clients {} => self.get("/clients").await.map(Reply::Clients),
@@ -68,7 +68,7 @@ impl Session {
                     // Writing to a String cannot fail.
                     let _ = write!(route, "?for={time}ms");
                 }
-                let Kicked { connections } = self.answer(Method::DELETE, &route, Bytes::new(), ANSWER).await?;
+                let Kicked { connections } = self.call(Method::DELETE, &route, Bytes::new(), REPLY).await?;
                 Ok(Reply::Kicked { connections })
             }
             Request::Publish(publish) => self.publish(publish).await.map(Reply::Published),
@@ -78,7 +78,7 @@ impl Session {
 
     /// Returns when the daemon has shown that it answers.
     pub(crate) async fn ping(&mut self) -> Result<(), Error> {
-        let response = self.exchange(Method::GET, "/healthz", Bytes::new(), ANSWER).await?;
+        let response = self.exchange(Method::GET, "/healthz", Bytes::new(), REPLY).await?;
         match response.status() {
             // The daemon answers, even if it cannot write to its disk; but a proxy answers so, too.
             StatusCode::SERVICE_UNAVAILABLE if !response.headers().contains_key("cross-origin-resource-policy") => {
@@ -124,8 +124,8 @@ impl Session {
             // Writing to a String cannot fail.
             let _ = write!(route, "?{query}");
         }
-        let patience = if is_durable { Duration::MAX } else { ANSWER };
-        self.answer(Method::POST, &route, publish.data.0.clone().into(), patience).await
+        let patience = if is_durable { Duration::MAX } else { REPLY };
+        self.call(Method::POST, &route, publish.data.0.clone().into(), patience).await
     }
 
     /// Publishes events, one JSON object a line, and returns the reply to each.
@@ -154,7 +154,7 @@ impl Session {
             query.append_pair("past_only", "true");
         }
         let route = format!("/events?{}", query.finish());
-        let response = self.exchange(Method::GET, &route, Bytes::new(), ANSWER).await?;
+        let response = self.exchange(Method::GET, &route, Bytes::new(), REPLY).await?;
         if response.status() != StatusCode::OK {
             let status = response.status();
             let body = self.finish(response).await?;
@@ -164,11 +164,11 @@ impl Session {
     }
 
     async fn get<T: DeserializeOwned>(&mut self, route: &str) -> Result<T, Error> {
-        self.answer(Method::GET, route, Bytes::new(), ANSWER).await
+        self.call(Method::GET, route, Bytes::new(), REPLY).await
     }
 
-    /// Sends a request and decodes its answer.
-    async fn answer<T: DeserializeOwned>(
+    /// Sends a request and decodes its response.
+    async fn call<T: DeserializeOwned>(
         &mut self,
         method: Method,
         route: &str,
@@ -180,7 +180,7 @@ impl Session {
         json::decode(&body).map_err(|e| not_ours(&e))
     }
 
-    /// Sends a request and waits for the head of its answer, at most for `patience`.
+    /// Sends a request and waits for the head of its response, at most for `patience`.
     async fn exchange(
         &mut self,
         method: Method,
@@ -211,20 +211,20 @@ impl Session {
                 self.connection = Some(connection);
                 Ok(response)
             }
-            Err(_) => Err(Error::NoAnswer { address: self.remote.clone().into(), after: patience }),
+            Err(_) => Err(Error::Unresponsive { address: self.remote.clone().into(), after: patience }),
         }
     }
 
-    /// Reads the rest of an answer.
+    /// Reads the rest of a response.
     async fn finish(&mut self, response: Response<Incoming>) -> Result<Bytes, Error> {
-        // Until the answer is read, the connection cannot be used; a call that is dropped here closes it.
+        // Until the response is read, the connection cannot be used; a call that is dropped here closes it.
         let connection = self.connection.take();
-        let body = timeout(ANSWER, Limited::new(response.into_body(), ANSWER_MAX).collect()).await;
-        let body = body.map_err(|_| Error::NoAnswer { address: self.remote.clone().into(), after: ANSWER })?;
+        let body = timeout(REPLY, Limited::new(response.into_body(), RESPONSE_MAX).collect()).await;
+        let body = body.map_err(|_| Error::Unresponsive { address: self.remote.clone().into(), after: REPLY })?;
         let body = body.map_err(|error| match error.downcast::<hyper::Error>() {
             Ok(error) => broken(*error),
             Err(error) if error.is::<LengthLimitError>() => {
-                Error::Protocol(format!("its answer has more than {ANSWER_MAX} bytes"))
+                Error::Protocol(format!("its response has more than {RESPONSE_MAX} bytes"))
             }
             Err(error) => Error::Protocol(error.to_string()),
         })?;
@@ -232,14 +232,14 @@ impl Session {
         Ok(body.to_bytes())
     }
 
-    /// Returns the body of an answer, or the error that it reports.
+    /// Returns the body of a response, or the error that it reports.
     async fn success(&mut self, response: Response<Incoming>) -> Result<Bytes, Error> {
         let status = response.status();
         let body = self.finish(response).await?;
         if status.is_success() { Ok(body) } else { Err(self.failure(status, &body)) }
     }
 
-    /// Returns the error of an answer.
+    /// Returns the error of a response.
     fn failure(&self, status: StatusCode, body: &[u8]) -> Error {
         if let Some(error) = refusal::decode(body) {
             return error;

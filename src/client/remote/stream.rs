@@ -36,19 +36,19 @@ pub(crate) struct EventStream {
 }
 
 impl EventStream {
-    /// Returns the stream of an answer with status 200.
+    /// Returns the stream of a response with status 200.
     pub(super) async fn begin(response: Response<Incoming>) -> Result<(EventStream, Subscribed), Error> {
         let subscribed = subscribed(response.headers());
         let mut stream =
             EventStream { body: response.into_body(), decoder: Decoder::default(), received: Instant::now() };
         match subscribed {
             Some(subscribed) => Ok((stream, subscribed)),
-            // A browser reconnects only after 200, so this may be the answer of a daemon that accepts no subscriber.
+            // A browser reconnects only after 200, so this may be the response of a daemon that accepts no subscriber.
             None => Err(match stream.next().await {
                 Err(Error::Disconnected(_)) if let Some(comment) = &stream.decoder.comment => {
                     refusal::decode(comment).unwrap_or_else(no_stream)
                 }
-                Err(error @ Error::NoAnswer { .. }) => error,
+                Err(error @ Error::Unresponsive { .. }) => error,
                 _ => no_stream(),
             }),
         }
@@ -77,7 +77,7 @@ impl EventStream {
     }
 }
 
-/// Returns the client and its position from the head of an answer.
+/// Returns the client and its position from the head of a response.
 fn subscribed(headers: &HeaderMap) -> Option<Subscribed> {
     let text = |name| headers.get(name)?.to_str().ok();
     Some(Subscribed::new(text(CLIENT_HEADER)?, text(POSITION_HEADER)?.parse().ok()?))
@@ -112,7 +112,7 @@ fn silent() -> Error {
 }
 
 fn no_stream() -> Error {
-    Error::Protocol("its answer is not an event stream of this version".into())
+    Error::Protocol("its response is not an event stream of this version".into())
 }
 
 #[cfg(test)]
@@ -131,13 +131,13 @@ mod tests {
     };
 
     /// Returns the outcome of a request that is answered with these bytes, on a connection that then stays open.
-    async fn answered(answer: &'static str) -> Result<(EventStream, Subscribed), Error> {
+    async fn answered(response: &'static str) -> Result<(EventStream, Subscribed), Error> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let remote = Remote::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         tokio::spawn(async move {
             let (mut socket, _) = listener.accept().await.unwrap();
             let _ = socket.read(&mut [0; 4096]).await;
-            socket.write_all(answer.as_bytes()).await.unwrap();
+            socket.write_all(response.as_bytes()).await.unwrap();
             std::future::pending::<()>().await;
         });
         let mut connection = Connection::open(&remote).await?;
