@@ -105,7 +105,7 @@ pub(crate) enum Action {
     History(History),
     /// Print the URL of an event stream, for curl and browsers
     Url(Url),
-    /// Write a first page into the daemon's directory of pages
+    /// Write a first page into the directory that the daemon serves (`sse-busd --pages DIR`)
     InitPage(InitPage),
     /// Create, list and revoke tokens, for other users and other machines
     Token(Token),
