@@ -105,7 +105,7 @@ pub(crate) enum Action {
     History(History),
     /// Print the URL of an event stream, for curl and browsers
     Url(Url),
-    /// Write a first page into the daemon's directory of pages
+    /// Write a first page into the directory that the daemon serves (`sse-busd --pages DIR`)
     InitPage(InitPage),
     /// Create, list and revoke tokens, for other users and other machines
     Token(Token),
@@ -149,7 +149,7 @@ pub(crate) struct Kick {
     /// Keep the client out for this time, such as `1m`, at most a day; `0s` lets it in again
     ///
     /// A client is recognized by its name, or else by its token or its process on the local socket.
-    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration, env = "SSE_BUS_KICK_FOR")]
+    #[arg(long = "for", value_name = "DURATION", value_parser = values::parse_duration, env = "SSE_BUS_KICK_FOR")]
     pub(crate) keep_out: Option<Duration>,
 }
 

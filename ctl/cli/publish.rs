@@ -7,7 +7,7 @@ use sse_bus::protocol;
 
 use super::{
     completers,
-    values::{parse_data, parse_header, parse_interval, parse_retry, parse_wanted},
+    values::{parse_data, parse_duration, parse_header, parse_interval, parse_retry, parse_wanted},
 };
 use crate::exit;
 
@@ -68,7 +68,7 @@ pub(crate) struct Publish {
     #[arg(long, env = "SSE_BUS_PUBLISH_RETAIN", value_parser = BoolishValueParser::new())]
     pub(crate) retain: bool,
     /// Remove the event from history after this time, such as `10m`
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, env = "SSE_BUS_PUBLISH_TTL")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "SSE_BUS_PUBLISH_TTL")]
     pub(crate) ttl: Option<Duration>,
     /// Send to one client only, given by id or name; the event is not stored in history
     #[arg(long, value_name = "CLIENT", env = "SSE_BUS_PUBLISH_TO", add = completers::clients())]
@@ -86,7 +86,7 @@ pub(crate) struct Publish {
     )]
     pub(crate) wait_for: Option<u64>,
     /// Maximum time to wait with --wait-for; then nothing is published, and the exit code is 4
-    #[arg(long, value_name = "DURATION", requires = "wait_for", value_parser = humantime::parse_duration,
+    #[arg(long, value_name = "DURATION", requires = "wait_for", value_parser = parse_duration,
         env = "SSE_BUS_PUBLISH_TIMEOUT")]
     pub(crate) timeout: Option<Duration>,
     /// When the daemon answers [default: accepted; durable with --retain if history is on disk]

@@ -49,10 +49,13 @@ pub(super) fn pages_warning(directory: &Path) -> Option<String> {
     let shown = directory.display();
     match private_fs::check_tree(directory) {
         Ok(()) => None,
-        Err(Exposure::Unknown(error)) => Some(format!(
-            "pages = {shown} cannot be served: {error}; create it with `mkdir -p {}`",
-            quoted(&shown.to_string())
-        )),
+        Err(Exposure::Unknown(error)) => {
+            let advice = match error.kind() {
+                io::ErrorKind::NotFound => format!("create it with `mkdir -p {}`", quoted(&shown.to_string())),
+                _ => "name a directory that you can read".into(),
+            };
+            Some(format!("pages = {shown} cannot be served: {error}; {advice}"))
+        }
         Err(exposure) => Some(format!(
             "pages = {shown}: other users can change these pages, whose scripts may use the bus as you: {exposure}"
         )),

@@ -23,7 +23,7 @@ impl fmt::Display for Running {
         match self.urls.as_deref() {
             None => f.write_str("; it does not answer, and `sse-busctl doctor` shows why"),
             Some([]) => Ok(()),
-            Some(urls) => write!(f, ", URL {}", urls.join(" ")),
+            Some(urls) => write!(f, ", URL {}", urls.join(" and ")),
         }
     }
 }

@@ -49,12 +49,14 @@ impl Endpoint {
     }
 
     /// Returns what is wrong with the variable `XDG_RUNTIME_DIR` and how to correct it, if the path comes from this variable
-    /// and its directory belongs to another user, who is not root.
+    /// and its directory belongs to another user. A directory of root counts only if no other user has access to it.
     pub fn runtime_error(&self) -> Option<String> {
         let directory = runtime_variable().filter(|_| self.source == PathSource::RuntimeVariable)?;
-        let owner = directory.metadata().ok()?.uid();
-        // Of root are directories such as /tmp.
-        (owner != own_user() && owner != 0).then(|| {
+        let found = directory.metadata().ok()?;
+        let owner = found.uid();
+        // /tmp belongs to root as well, but other users can use it.
+        let is_shared = owner == 0 && found.mode() & 0o077 != 0;
+        (owner != own_user() && !is_shared).then(|| {
             format!(
                 "{RUNTIME_VARIABLE} is {}, which belongs to another user (uid {owner}), as after `su`; unset it with `unset \
                  {RUNTIME_VARIABLE}`",

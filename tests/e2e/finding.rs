@@ -362,3 +362,27 @@ fn the_home_directory_in_a_path_is_expanded_and_variables_are_refused() {
     run(status).ok();
     assert!(!Path::new(&daemon.sandbox.path("~")).exists());
 }
+
+/// Such as `/run/user/0` after `su` from root.
+#[test]
+#[ignore = "needs root: acts as another user"]
+fn the_variable_with_the_private_directory_of_root_is_named() {
+    let sandbox = Sandbox::new();
+    let theirs = sandbox.path("theirs");
+    fs::create_dir(&theirs).unwrap();
+    open(&sandbox.path(""), 0o755);
+    let status = || {
+        let mut command = busctl(&sandbox, 0, &["status"]);
+        command.env("XDG_RUNTIME_DIR", &theirs);
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args([&format!("--reuid={OTHER}"), "--clear-groups", "--"]);
+        wrap(setpriv, &mut command);
+        run(command)
+    };
+    open(&theirs, 0o700);
+    let said = format!("XDG_RUNTIME_DIR is {}, which belongs to another user (uid 0)", theirs.display());
+    status().ends_with(6).says(&said).says("unset XDG_RUNTIME_DIR");
+    // A shared one is not the cause.
+    open(&theirs, 0o1777);
+    status().ends_with(3).says("no daemon at ");
+}

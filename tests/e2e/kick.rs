@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    harness::{Daemon, until},
+    harness::{Daemon, Process, Sandbox, until},
     remote::url,
 };
 
@@ -117,4 +117,18 @@ fn a_kick_says_that_the_client_will_reconnect() {
     let clients = daemon.get("/clients").json();
     let id = clients.as_array().unwrap().iter().find(|client| client["role"] == "publisher").unwrap()["id"].clone();
     assert_eq!(daemon.ctl(&["kick", id.as_str().unwrap()]).ok().stderr, "");
+}
+
+#[test]
+fn an_invalid_duration_is_answered_with_examples() {
+    let sandbox = Sandbox::new();
+    for args in [
+        &["kick", "x", "--for", "never"][..],
+        &["subscribe", "--timeout", "10"],
+        &["publish", "t", "x", "--ttl", "soon"],
+        &["publish", "t", "--exec", "date", "--every", "1x"],
+    ] {
+        let run = Process::start(sandbox.busctl(args)).finish();
+        run.ends_with(2).says("write a number with a unit, such as `30s`, `5m` or `1h30m`");
+    }
 }

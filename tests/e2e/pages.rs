@@ -215,3 +215,14 @@ fn init_page_writes_a_page_that_is_served_and_replaces_none() {
     let none = Daemon::start(&[]);
     none.ctl(&["init-page", "hello"]).ends_with(1).says("sse-busd --pages DIR");
 }
+
+#[test]
+fn a_file_in_place_of_the_directory_is_not_answered_with_mkdir() {
+    let (daemon, pages) = serving(&[]);
+    fs::remove_dir(&pages).unwrap();
+    fs::write(&pages, "").unwrap();
+    let path = pages.to_str().unwrap();
+    says(&daemon.ctl(&["doctor"]).ok(), "pages", "warning", "cannot be served", &format!("ls -ld {path}"));
+    let checked = daemon.sandbox.busd_fails(&["--check", "--pages", path]).ok();
+    checked.says("Not a directory (os error 20); name a directory that you can read");
+}

@@ -221,3 +221,11 @@ fn a_batch_needs_the_permission_to_publish() {
     let lines: Vec<&str> = answer.lines().collect();
     assert!(lines[0].contains("published") && lines[1].contains("\"denied\""), "{answer}");
 }
+
+#[test]
+#[cfg(feature = "remote-tls")]
+fn https_at_a_port_without_tls_is_explained() {
+    let daemon = Daemon::start(&[]);
+    let run = daemon.ctl(&["--url", &format!("https://127.0.0.1:{}", daemon.address.port()), "status"]);
+    run.ends_with(3).says("the server does not use TLS; if that is intended, write http:// instead of https://");
+}

@@ -60,16 +60,26 @@ mod enabled {
         pub(crate) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
             let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
             let config = self.config.get_or_init(|| config(system_roots())).clone();
-            TlsConnector::from(config).connect(name, stream).await
+            TlsConnector::from(config).connect(name, stream).await.map_err(|error| match as_rustls(&error) {
+                Some(rustls::Error::InvalidMessage(_)) => io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the server does not use TLS; if that is intended, write http:// instead of https://",
+                ),
+                _ => error,
+            })
         }
 
         /// Returns the error of a certificate that cannot be verified.
         pub(crate) fn untrusted(error: &io::Error) -> Option<String> {
-            match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+            match as_rustls(error)? {
                 error @ rustls::Error::InvalidCertificate(_) => Some(error.to_string()),
                 _ => None,
             }
         }
+    }
+
+    fn as_rustls(error: &io::Error) -> Option<&rustls::Error> {
+        error.get_ref()?.downcast_ref()
     }
 
     /// Returns the authorities of the system. Those that cannot be read are not trusted.
