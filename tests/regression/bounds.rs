@@ -199,3 +199,19 @@ fn small_events_of_history_that_wait_for_subscribers_are_bounded_together() {
     let id = subscribe(&mut bus, &["t"], after(0));
     assert!(first_events(&mut bus, id).len() > DELIVER_MAX / 1100);
 }
+
+#[test]
+fn an_event_of_history_of_four_kilobytes_is_shared_and_a_smaller_one_is_copied() {
+    for (size, is_shared) in [(4095, false), (4096, true)] {
+        let mut bus = keeping(10);
+        publish(&mut bus, event("t", &"x".repeat(size)));
+        let mut read = || {
+            let (id, mut out) = (subscribe(&mut bus, &["t"], Start::All), Vec::new());
+            assert_eq!(bus.read(id, at(0), Waker::noop(), &mut out), Read::Waiting);
+            out.remove(0)
+        };
+        let [first, second] = [read(), read()];
+        assert_eq!(first, second);
+        assert_eq!(first.as_ptr() == second.as_ptr(), is_shared, "{size} bytes");
+    }
+}
