@@ -119,3 +119,20 @@ fn default_path() -> io::Result<PathBuf> {
     })?;
     Ok(PathBuf::from(format!(r"\\.\pipe\sse-bus-{user}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_shown_as_its_path() {
+        assert_eq!(Endpoint::at("/run/a b/bus.sock").to_string(), "/run/a b/bus.sock");
+    }
+
+    #[test]
+    fn persistent_files_are_in_a_directory_of_the_bus() {
+        assert!(state_dir().unwrap().ends_with("sse-bus"));
+        #[cfg(unix)]
+        assert!(default_path().unwrap().ends_with("sse-bus/bus.sock"));
+    }
+}
