@@ -266,3 +266,15 @@ fn an_answer_of_a_log_has_no_more_than_was_asked_for_and_names_what_is_lost() {
     wanted.upto = 8;
     assert_eq!(log.answer(&wanted, 1 << 20, at(0)).events[0].id.seq, 7);
 }
+
+#[test]
+fn losses_before_the_window_are_reported_between_the_events_that_the_log_has() {
+    let mut node = Node::new(Retention { events: 1, ..Retention::default() });
+    for topic in ["a", "b", "a", "a", "c", "d", "e", "f", "g", "h"] {
+        node.publish(topic); // 1 and 3 are lost
+    }
+    let expected = ["1 gap 1..=1 Some(1)", "2", "3 gap 3..=3 Some(1)", "4"];
+    let [of_log, of_node] = [&mut node.log, &mut node.bus].map(|bus| subscribe(bus, &["a", "b"], after(0)));
+    assert_eq!(drain(&mut node.log, of_log), ["1 gap 1..=3 Some(2)", "2", "4"], "all are accounted for first");
+    assert_eq!(node.drain(of_node).0, expected);
+}
