@@ -310,6 +310,17 @@ impl SharedBus {
         Ok(addressed.len() as u64)
     }
 
+    /// Describes the clients with an ID or a name.
+    ///
+    /// # Errors
+    ///
+    /// No client has this address.
+    pub(crate) fn described(&self, address: &str) -> Result<Vec<ClientInfo>, Refused> {
+        let addressed = self.with(|bus, _| bus.addressed(address))?;
+        let steps = addressed.chunks(CLIENTS_AT_ONCE);
+        Ok(steps.flat_map(|some| self.with(|bus, _| bus.describe_clients(some))).collect())
+    }
+
     /// Makes the bus tick soon, even without subscribers.
     pub(crate) fn wake(&self) {
         self.0.awake.notify_one();

@@ -56,6 +56,10 @@ pub struct Settings {
     #[arg(long, value_name = "DIR", env = "SSE_BUS_STATE_DIR")]
     #[serde(serialize_with = "path")]
     pub state_dir: Option<PathBuf>,
+    /// Directory of web pages of your own, served at /pages/ with the origin of the bus [default: none]
+    #[arg(long, value_name = "DIR", env = "SSE_BUS_PAGES")]
+    #[serde(serialize_with = "path")]
+    pub pages: Option<PathBuf>,
     /// Where history is kept [default: memory]
     #[arg(long, value_name = "WHERE", env = "SSE_BUS_HISTORY")]
     pub history: Option<HistoryKind>,

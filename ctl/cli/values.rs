@@ -29,6 +29,8 @@ pub(crate) enum ValueError {
     ZeroInterval,
     #[error(transparent)]
     Duration(#[from] humantime::DurationError),
+    #[error("not a number; before other arguments, write --wait-for=1")]
+    WaitFor,
     #[error("write whole seconds, `1s` to `10m`")]
     BenchDuration,
     #[error("write a size from `1B` to `1MiB`")]
@@ -64,6 +66,16 @@ pub(super) fn parse_interval(text: &str) -> Result<Duration, ValueError> {
         Duration::ZERO => Err(ValueError::ZeroInterval),
         interval => Ok(interval),
     }
+}
+
+/// Parses how long to try again: a duration or `forever`.
+pub(super) fn parse_retry(text: &str) -> Result<Duration, ValueError> {
+    if text == "forever" { Ok(Duration::MAX) } else { Ok(humantime::parse_duration(text)?) }
+}
+
+/// Parses the number of subscribers to wait for.
+pub(super) fn parse_wanted(text: &str) -> Result<u64, ValueError> {
+    text.parse().map_err(|_| ValueError::WaitFor)
 }
 
 /// Parses the duration of a benchmark: whole seconds, up to ten minutes. A number without a unit is in seconds.

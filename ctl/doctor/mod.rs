@@ -13,6 +13,7 @@ mod configuration;
 mod curl;
 mod finding;
 mod health;
+mod pages;
 mod port;
 mod program;
 mod proxy;
@@ -42,7 +43,7 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     options.url.as_deref().map_or(Ok(()), proxy::validate)?;
     let mut report = Report::new(output);
-    let target = Target::new(endpoint, is_given);
+    let mut target = Target::new(endpoint, is_given);
     let (daemon, finding) = target.check().await;
     report.add(&finding)?;
     report.add_all(socket::check(&target, &daemon).await)?;
@@ -57,6 +58,7 @@ pub(crate) async fn run(
     report.add_all(service::check(units, &daemon).await)?;
     if let Daemon::Answers(status) = &daemon {
         report.add_all(health::check(status, &target))?;
+        report.add_all(pages::check(&target).await)?;
         report.add(&clock::check(&target).await)?;
     }
     match (&options.url, &daemon) {

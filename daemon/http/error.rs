@@ -40,7 +40,7 @@ impl From<Refused> for Refusal {
         let status = match refused.code {
             ErrorCode::LimitEvent => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::ClientUnknown => StatusCode::NOT_FOUND,
-            ErrorCode::Denied => StatusCode::FORBIDDEN,
+            ErrorCode::Denied | ErrorCode::KeptOut => StatusCode::FORBIDDEN,
             ErrorCode::Stopping | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             code if code.is_limit() => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::BAD_REQUEST,

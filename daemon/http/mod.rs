@@ -7,6 +7,7 @@
 
 mod accept;
 mod admin;
+mod batch;
 mod client_module;
 mod cors;
 mod dashboard;
@@ -20,8 +21,10 @@ mod http2;
 mod https;
 mod json_line;
 mod page_check;
+mod pages;
 mod parameters;
 mod query;
+mod request_body;
 mod routes;
 mod service;
 mod source;

@@ -73,6 +73,8 @@ text_enum! {
         NotDurable = "not_durable",
         /// The peer is not authorized.
         Denied = "denied",
+        /// The client was disconnected, and is kept out for a while.
+        KeptOut = "kept_out",
         /// The log cannot be reached now.
         Unavailable = "unavailable",
         /// The daemon is stopping.
@@ -95,6 +97,8 @@ text_enum! {
         LimitRetained = "limit_retained_bytes",
         /// The token has too many tickets.
         LimitTickets = "limit_tickets",
+        /// Too many clients are kept out.
+        LimitKeptOut = "limit_kept_out",
         /// A code that this version does not define.
         Other = "other",
     }

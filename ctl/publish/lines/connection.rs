@@ -18,12 +18,14 @@ use tokio::{
 };
 
 use super::{
+    json::LineError,
     progress::Progress,
     split::{Line, Splitter},
     template::Template,
 };
 use crate::{
     exit::{Exit, Failure, of_code},
+    publish::text::EncodingError,
     signals::{self, Signals},
 };
 
@@ -37,6 +39,9 @@ pub(super) enum End {
     Connection(#[from] Error),
     #[error("cannot read stdin: {0}")]
     Input(io::Error),
+    /// The input begins with it, so every line would be refused.
+    #[error("stdin cannot be published: {0}")]
+    Utf16(EncodingError),
     /// After a signal the answers did not arrive in time.
     #[error("stopped before all lines were answered")]
     Stopped,
@@ -155,6 +160,9 @@ impl<'a> Connection<'a> {
                 }
             };
             if let Err(error) = self.template.fill(event, line) {
+                if matches!(error, LineError::Encoding(EncodingError::Utf16)) && self.progress().is_empty() {
+                    return Err(End::Utf16(EncodingError::Utf16));
+                }
                 self.progress().summary.skip(Exit::Failed, &error);
                 continue;
             }

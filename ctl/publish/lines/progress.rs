@@ -16,6 +16,11 @@ impl Progress {
         Progress { summary: Summary::new(), unacked: UnackedLines::default() }
     }
 
+    /// Returns true if no line was read yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.summary.lines() == 0
+    }
+
     /// Prepares to resend the unanswered lines on a new connection, and reports it.
     pub(super) fn reconnected(&mut self) {
         self.unacked.reset();

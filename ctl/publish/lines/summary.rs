@@ -85,6 +85,11 @@ impl Summary {
         self.settle(number);
     }
 
+    /// Returns the number of lines that were sent or skipped.
+    pub(super) fn lines(&self) -> u64 {
+        self.sent + self.skipped
+    }
+
     /// Returns the number of accepted events. `complete` means that all answers have arrived.
     pub(super) fn accepted(&self, complete: bool) -> u64 {
         if complete { self.sent - self.refused_by_daemon - self.unknown } else { self.accepted }

@@ -246,7 +246,9 @@ impl<'a> Session<'a> {
     fn admit(&mut self, publish: Publish) -> Result<Publication, Refused> {
         if self.client.is_none() {
             let process = self.caller.address.to_string();
-            self.client = Some(ClientGuard::publisher(&self.daemon.bus, process, self.codec.format().transport())?);
+            let transport = self.codec.format().transport();
+            self.daemon.kept_out.check(None, &process, transport)?;
+            self.client = Some(ClientGuard::publisher(&self.daemon.bus, process, transport)?);
         }
         api::admit(self.daemon, &self.caller, publish)
     }
@@ -276,7 +278,10 @@ impl<'a> Session<'a> {
         Ok(match request {
             Request::Clients {} => Reply::Clients(admin.clients().await),
             Request::Topics {} => Reply::Topics(admin.topics().await),
-            Request::Kick { client } => Reply::Kicked { connections: admin.kick(&client).await? },
+            Request::Kick { client, for_ms: None } => Reply::Kicked { connections: admin.kick(&client).await? },
+            Request::Kick { client, for_ms: Some(time) } => {
+                Reply::Kicked { connections: admin.kick_for(&client, Duration::from_millis(time)).await? }
+            }
             Request::Status {} => Reply::Status(Box::new(admin.status())),
             Request::Config {} => Reply::Config(admin.config()),
             // Publishes go through the batch, and there are no other requests.

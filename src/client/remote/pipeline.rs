@@ -1,0 +1,198 @@
+//! Publishing many events to a daemon elsewhere: they are sent in batches, one at a time, so that they stay in order.
+//!
+//! A batch contains what was buffered when the one before it was answered, up to 64 KiB unless one event is larger. At
+//! most three batches are in memory: one is filled, one waits, and one is in flight.
+
+use std::{collections::VecDeque, fmt, pin::Pin};
+
+use tokio::sync::mpsc;
+
+use super::session::Session;
+use crate::{
+    client::error::{Answer, Error, Interrupted},
+    limits::LINE_MAX,
+    protocol::{Ack, ErrorCode, Publish, Refused, Reply, json},
+};
+
+/// Bytes of a batch at which it is sent. With one more event it is not too large for the daemon.
+const BATCH_FULL: usize = 64 << 10;
+
+/// Events that are sent in one request.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    lines: Vec<u8>,
+    /// The number of each event, and whether the caller wants its answer.
+    numbers: Vec<(u64, Ack)>,
+}
+
+impl Batch {
+    pub(super) fn is_full(&self) -> bool {
+        self.lines.len() >= BATCH_FULL
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
+    /// Adds an event.
+    ///
+    /// # Errors
+    ///
+    /// Its data is not UTF-8, which JSON cannot contain, or it is too large.
+    pub(super) fn push(&mut self, number: u64, publish: &Publish) -> Result<(), Error> {
+        if let Err(error) = str::from_utf8(&publish.data.0) {
+            return Err(Error::Refused(Refused::new(
+                ErrorCode::DataInvalid,
+                format!("the data is not UTF-8: {error}"),
+            )));
+        }
+        let begin = self.lines.len();
+        json::encode(publish, &mut self.lines);
+        let bytes = self.lines.len() - begin;
+        if bytes > LINE_MAX {
+            self.lines.truncate(begin);
+            return Err(Error::TooLarge { bytes });
+        }
+        self.numbers.push((number, publish.ack));
+        Ok(())
+    }
+
+    /// Sends the batch and returns the answers that the caller wants, in order.
+    pub(super) async fn send(self, session: &mut Session) -> Result<Vec<(u64, Answer)>, Error> {
+        let Batch { lines, numbers } = self;
+        let replies = session.publish_lines(lines.into()).await?;
+        if replies.len() != numbers.len() {
+            let what = format!("{} answers to {} events", replies.len(), numbers.len());
+            return Err(Error::Protocol(what));
+        }
+        let mut answers = Vec::with_capacity(numbers.len());
+        for ((number, ack), reply) in numbers.into_iter().zip(replies) {
+            match reply {
+                Reply::Published(_) if ack == Ack::None => {}
+                Reply::Published(published) => answers.push((number, Ok(published))),
+                Reply::Error(refused) => answers.push((number, Err(refused))),
+                other => return Err(Error::unexpected(&other)),
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// Publishes events, and returns the answers in order.
+pub(crate) async fn publish_many(
+    session: &mut Session,
+    publishes: impl Iterator<Item = Publish>,
+) -> Result<Vec<Answer>, Interrupted> {
+    let mut publishes = publishes.fuse();
+    let mut answers: Vec<Answer> = Vec::new();
+    loop {
+        let mut batch = Batch::default();
+        let begin = answers.len();
+        while !batch.is_full() {
+            let Some(mut publish) = publishes.next() else { break };
+            publish.ack = if publish.ack == Ack::None { Ack::Accepted } else { publish.ack };
+            let outcome = batch.push(answers.len() as u64, &publish);
+            // Replaced by its answer.
+            answers.push(Err(outcome.map_or_else(Error::into_refused, |()| Error::closed().into_refused())));
+        }
+        if answers.len() == begin {
+            return Ok(answers);
+        }
+        if batch.is_empty() {
+            continue;
+        }
+        match batch.send(session).await {
+            Ok(answered) => answered.into_iter().for_each(|(number, answer)| answers[number as usize] = answer),
+            Err(error) => {
+                answers.truncate(begin);
+                return Err(Interrupted { answers, error });
+            }
+        }
+    }
+}
+
+pub(crate) fn split(session: Session) -> (Publisher, Replies) {
+    let (queue, batches) = mpsc::channel(1);
+    let publisher = Publisher { queue, batch: Batch::default(), last: 0 };
+    (publisher, Replies { work: Work::Idle(session.into()), batches, answers: VecDeque::new() })
+}
+
+/// The half that publishes. See [`client::Publisher`](crate::client::Publisher).
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    queue: mpsc::Sender<Batch>,
+    batch: Batch,
+    /// The number of the last event.
+    last: u64,
+}
+
+impl Publisher {
+    pub(crate) async fn send(&mut self, publish: &Publish) -> Result<u64, Error> {
+        if self.batch.is_full() {
+            self.flush().await?;
+        }
+        self.batch.push(self.last + 1, publish)?;
+        self.last += 1;
+        Ok(self.last)
+    }
+
+    pub(crate) async fn flush(&mut self) -> Result<(), Error> {
+        if !self.batch.is_empty() {
+            // First the room, so that a call that is dropped loses nothing.
+            let room = self.queue.reserve().await.map_err(|_| Error::closed())?;
+            room.send(std::mem::take(&mut self.batch));
+        }
+        Ok(())
+    }
+}
+
+/// A request in progress, which returns the session.
+type Exchange = Pin<Box<dyn Future<Output = (Box<Session>, Result<Vec<(u64, Answer)>, Error>)> + Send>>;
+
+enum Work {
+    Idle(Box<Session>),
+    Sending(Exchange),
+    /// A request has failed.
+    Over,
+}
+
+/// The half that sends the batches and returns the answers. See [`client::Replies`](crate::client::Replies).
+pub(crate) struct Replies {
+    work: Work,
+    batches: mpsc::Receiver<Batch>,
+    answers: VecDeque<(u64, Answer)>,
+}
+
+impl Replies {
+    pub(crate) async fn next(&mut self) -> Result<Option<(u64, Answer)>, Error> {
+        loop {
+            if let Some(answer) = self.answers.pop_front() {
+                return Ok(Some(answer));
+            }
+            match &mut self.work {
+                Work::Idle(_) => {
+                    let Some(batch) = self.batches.recv().await else { return Ok(None) };
+                    if let Work::Idle(mut session) = std::mem::replace(&mut self.work, Work::Over) {
+                        self.work = Work::Sending(Box::pin(async move {
+                            let answers = batch.send(&mut session).await;
+                            (session, answers)
+                        }));
+                    }
+                }
+                Work::Sending(exchange) => {
+                    let (session, answers) = exchange.await;
+                    self.work = Work::Over;
+                    self.answers = answers?.into();
+                    self.work = Work::Idle(session);
+                }
+                Work::Over => return Err(Error::closed()),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Replies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replies").field("answers", &self.answers).finish_non_exhaustive()
+    }
+}
