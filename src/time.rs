@@ -39,7 +39,7 @@ mod tests {
             let duration = Duration::from_millis(millis);
             assert_eq!(humantime::parse_duration(&format_duration(duration)), Ok(duration));
         }
-        assert_eq!(format_duration(Duration::from_secs(86_400)), "1d");
+        assert_eq!(format_duration(Duration::from_hours(24)), "1d");
     }
 
     #[test]
