@@ -26,6 +26,13 @@ fn an_epoch_is_the_low_forty_bits_of_its_seed() {
     ] {
         assert_eq!(Epoch::from_seed(seed).as_str(), text, "{seed}");
     }
+    for (text, is_epoch) in
+        [("", false), ("a", true), ("A", false), ("é", false), ("a-", false), ("0123456789ab", true)]
+    {
+        assert_eq!(Epoch::parse(text).is_some(), is_epoch, "{text:?}");
+    }
+    assert_eq!(Epoch::parse(&"a".repeat(Epoch::MAX)).map(|epoch| epoch.as_str().len()), Some(Epoch::MAX));
+    assert_eq!(Epoch::parse(&"a".repeat(Epoch::MAX + 1)), None);
     let id = EventId { epoch: Epoch::from_seed(36), seq: 7 };
     assert_eq!(format!("{id:?}"), "EventId { epoch: 00000010, seq: 7 }");
 }
@@ -123,6 +130,7 @@ fn the_codes_of_limits_are_distinguished_from_others() {
 fn the_message_of_a_refusal_is_one_line_and_bounded() {
     let message = |text: &str| Refused::new(ErrorCode::Other, text).message;
     assert_eq!(message("a\u{e9}\n\u{1b}[2J\u{85}b"), r"aé\n\u{1b}[2J\u{85}b");
+    assert_eq!(message("\"'\\\n"), r#""'\\n"#, "quotes and backslashes are not escaped");
     let long = |bytes: usize| message(&"x".repeat(bytes));
     let (most, cut) = (1..).map(|n| (n, long(n))).find(|(n, shown)| shown.len() != *n).expect("there is a limit");
     assert_eq!(cut, format!("{}…", "x".repeat(most - 1)));
