@@ -6,7 +6,7 @@ use sse_bus::{
     Epoch, EventId, EventType, Headers,
     event::TypeError,
     gap::GapReason,
-    limits::{FRAME_MAX, LINE_MAX, Limits, TYPE_MAX},
+    limits::{FRAME_MAX, LINE_MAX, Limits, MESSAGE_MAX, TYPE_MAX},
     protocol::{
         ErrorCode, LimitInfo, Payload, Refused, RefusedOrigin, Reply, Request, Slow,
         binary::{self, Frame, Version},
@@ -132,9 +132,9 @@ fn the_message_of_a_refusal_is_one_line_and_bounded() {
     assert_eq!(message("a\u{e9}\n\u{1b}[2J\u{85}b"), r"aé\n\u{1b}[2J\u{85}b");
     assert_eq!(message("\"'\\\n"), r#""'\\n"#, "quotes and backslashes are not escaped");
     let long = |bytes: usize| message(&"x".repeat(bytes));
-    let (most, cut) = (1..).map(|n| (n, long(n))).find(|(n, shown)| shown.len() != *n).expect("there is a limit");
-    assert_eq!(cut, format!("{}…", "x".repeat(most - 1)));
-    assert_eq!(long(10 * most), cut);
+    assert_eq!(long(MESSAGE_MAX), "x".repeat(MESSAGE_MAX));
+    let cut = format!("{}…", "x".repeat(MESSAGE_MAX));
+    assert_eq!([long(MESSAGE_MAX + 1), long(10 * MESSAGE_MAX)], [cut.clone(), cut]);
 }
 
 /// The largest frame of each version, and one that is a byte too large.
