@@ -219,14 +219,14 @@ fn an_event_of_history_of_four_kilobytes_is_shared_and_a_smaller_one_is_copied()
 #[test]
 fn a_large_event_evicts_as_many_small_ones_as_it_needs() {
     let small = Entry::cost_of(1, 0, 0);
-    let mut bus = bus(Retention { budget: 300 * small, ..Retention::default() }, Limits::default());
-    for _ in 0..300 {
+    let mut bus = bus(Retention { budget: 800 * small, ..Retention::default() }, Limits::default());
+    for _ in 0..800 {
         publish(&mut bus, event("t", "x"));
     }
-    assert_eq!(held(&bus), 300);
-    let large = 2 * EVICT_MAX * small;
+    assert_eq!(held(&bus), 800);
+    let large = 8 * EVICT_MAX * small;
     publish(&mut bus, event("t", &"x".repeat(large - Entry::cost_of(0, 0, 0))));
-    assert_eq!((held(&bus), bus.status().history_bytes), (300 - 2 * EVICT_MAX + 1, 300 * small as u64));
+    assert_eq!((held(&bus), bus.status().history_bytes), (800 - 8 * EVICT_MAX + 1, 800 * small as u64));
 }
 
 /// The bounds have evicted the event from the log, but it is still received as the retained one.
