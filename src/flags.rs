@@ -190,3 +190,25 @@ pub fn size<S: serde::Serializer>(value: &Option<ByteSize>, serializer: S) -> Re
 fn path<S: serde::Serializer>(value: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
     value.as_ref().map(|path| path.to_string_lossy()).serialize(serializer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_written_exactly_in_the_largest_unit_that_divides_it() {
+        for (bytes, text) in [
+            (0, "0"),
+            (1, "1B"),
+            (1023, "1023B"),
+            (1536, "1536B"),
+            (2048, "2KiB"),
+            (1 << 20, "1MiB"),
+            ((3 << 20) + 1024, "3073KiB"),
+        ] {
+            let written = size(&Some(ByteSize(bytes)), serde_json::value::Serializer).unwrap();
+            assert_eq!(written, text);
+            assert_eq!(text.parse::<ByteSize>().unwrap(), ByteSize(bytes));
+        }
+    }
+}

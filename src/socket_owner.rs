@@ -189,6 +189,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_process_is_shown_with_its_name_and_id() {
+        let process = Process { name: "node".into(), pid: 7 };
+        assert_eq!(process.to_string(), "node (pid 7)");
+    }
+
+    #[test]
+    fn a_line_of_the_table_is_a_listener_on_the_address_or_on_all_addresses() {
+        let line = |words: &str, port: u16, state: &str| {
+            format!("0: {words}:{port:04X} 00000000:0000 {state} 0:0 0:0 0 1000 0 4711 1")
+        };
+        let words = |address: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(address));
+        let found = |line: &str| linux::listens_on_port(line, "127.0.0.1:7733".parse().unwrap()).map(str::to_owned);
+        let (here, all, elsewhere) = (words([127, 0, 0, 1]), words([0; 4]), words([10, 0, 0, 1]));
+        for (line, is_found) in [
+            (line(&here, 7733, "0A"), true),
+            (line(&all, 7733, "0A"), true),
+            (line(&"0".repeat(32), 7733, "0A"), true),
+            (line(&elsewhere, 7733, "0A"), false),
+            (line(&here, 7734, "0A"), false),
+            (line(&here, 7733, "01"), false),
+            (line(&elsewhere, 7733, "01"), false),
+        ] {
+            assert_eq!(found(&line).as_deref(), is_found.then_some("4711"), "{line}");
+        }
+        let any = "0.0.0.0:7733".parse().unwrap();
+        assert_eq!(linux::listens_on_port(&line(&elsewhere, 7733, "0A"), any), Some("4711"));
+    }
+
+    #[test]
     fn a_listener_is_found_by_its_port_and_by_a_removed_path() {
         let own = std::process::id();
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

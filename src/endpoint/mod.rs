@@ -222,6 +222,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_endpoint_is_shown_as_its_path() {
+        assert_eq!(Endpoint::at("/run/a b/bus.sock").to_string(), "/run/a b/bus.sock");
+    }
+
+    #[test]
+    fn persistent_files_are_in_a_directory_of_the_bus() {
+        assert!(state_dir().unwrap().ends_with("sse-bus"));
+    }
+
+    #[test]
     fn only_a_leading_tilde_is_the_home_directory() {
         let home = directories::BaseDirs::new().unwrap().home_dir().to_owned();
         assert_eq!(expand_home("~/a/b".into()), home.join("a/b"));

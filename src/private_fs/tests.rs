@@ -122,3 +122,45 @@ fn a_tree_is_trusted_if_nobody_else_can_change_or_add_files() {
     assert!(matches!(check_tree(&top), Err(Exposure::WritableDirectory(_))), "the parent");
     assert!(matches!(check_tree(&top.join("nothing")), Err(Exposure::Unknown(_))));
 }
+
+#[test]
+fn permissions_for_others_do_not_apply_to_the_group_of_a_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    set_mode(folder.path(), 0o755);
+    let directory = folder.path().join("directory");
+    fs::create_dir(&directory).unwrap();
+    let group = std::os::unix::fs::MetadataExt::gid(&directory.metadata().unwrap());
+    for (mode, keeps_out_own, keeps_out_other) in
+        [(0o711, false, false), (0o710, false, false), (0o701, true, false), (0o700, true, true)]
+    {
+        set_mode(&directory, mode);
+        let keeps_out = |gid| !closed_directories(&directory.join("bus.sock"), &[], &[gid]).is_empty();
+        assert_eq!((keeps_out(group), keeps_out(group + 1)), (keeps_out_own, keeps_out_other), "{mode:o}");
+    }
+}
+
+#[test]
+fn a_directory_that_does_not_exist_cannot_be_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    sync_directory(folder.path()).unwrap();
+    let error = sync_directory(&folder.path().join("none")).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+#[ignore = "needs root: acts as two users"]
+fn permissions_of_the_owner_apply_to_the_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    set_mode(folder.path(), 0o755);
+    let directory = folder.path().join("directory");
+    fs::create_dir(&directory).unwrap();
+    chown(&directory, Some(4242), None).unwrap();
+    for (mode, keeps_out_owner, keeps_out_other) in
+        [(0o700, false, true), (0o711, false, false), (0o611, true, false), (0o600, true, true)]
+    {
+        set_mode(&directory, mode);
+        let keeps_out = |uid| !closed_directories(&directory.join("bus.sock"), &[uid], &[]).is_empty();
+        let expected = (keeps_out_owner, keeps_out_other, false);
+        assert_eq!((keeps_out(4242), keeps_out(4243), keeps_out(0)), expected, "{mode:o}");
+    }
+}

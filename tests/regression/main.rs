@@ -3,6 +3,7 @@
 mod batches;
 mod bounds;
 mod broadcasts;
+mod feed_buffers;
 mod gaps;
 mod limits;
 mod live;
@@ -10,6 +11,7 @@ mod positions;
 mod reading;
 mod requests;
 mod scanning;
+mod status;
 mod steps;
 mod timeouts;
 mod window;

@@ -53,6 +53,17 @@ fn ids_do_not_go_back_when_a_reader_falls_behind_after_a_unicast_event() {
 }
 
 #[test]
+fn a_unicast_event_follows_the_event_of_history_that_was_published_before_it() {
+    for start in [Start::All, Start::Latest] {
+        let mut bus = keeping(10);
+        publish(&mut bus, event("a", "x"));
+        let id = subscribe(&mut bus, &["a"], start.clone());
+        send(&mut bus, event("a", "unicast").to_client(id.to_string()));
+        assert_eq!(drain(&mut bus, id), ["1", ""], "{start:?}");
+    }
+}
+
+#[test]
 fn a_waiting_read_ends_once_its_client_is_kicked() {
     let mut bus = keeping(1);
     let id = subscribe(&mut bus, &["a"], Start::Now);

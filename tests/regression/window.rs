@@ -7,7 +7,7 @@ use sse_bus::{
     bus::{
         Bus, ClientId, Format, LogEvent, Read, Start, Subscription,
         fetch::{Fetched, LostRange, Wanted},
-        history::{Memory, SnapshotKind, Window},
+        history::{Entry, Memory, SnapshotKind, Window},
     },
     limits::Limits,
     protocol::{ErrorCode, Refused, Slow},
@@ -265,4 +265,34 @@ fn an_answer_of_a_log_has_no_more_than_was_asked_for_and_names_what_is_lost() {
     assert!(log.serve(&wanted, 1 << 20, at(0)).events.is_empty(), "the newest event is after the range");
     wanted.upto = 8;
     assert_eq!(log.serve(&wanted, 1 << 20, at(0)).events[0].id.seq, 7);
+}
+
+#[test]
+fn losses_before_the_window_are_reported_between_the_events_that_the_log_has() {
+    let mut node = Node::new(Retention { events: 1, ..Retention::default() });
+    for topic in ["a", "b", "a", "a", "c", "d", "e", "f", "g", "h"] {
+        node.publish(topic); // 1 and 3 are lost
+    }
+    let expected = ["1 gap 1..=1 Some(1)", "2", "3 gap 3..=3 Some(1)", "4"];
+    let [of_log, of_node] = [&mut node.log, &mut node.bus].map(|bus| subscribe(bus, &["a", "b"], after(0)));
+    assert_eq!(drain(&mut node.log, of_log), ["1 gap 1..=3 Some(2)", "2", "4"], "all are accounted for first");
+    assert_eq!(node.drain(of_node).0, expected);
+}
+
+#[test]
+fn a_window_is_bounded_in_bytes_and_has_the_newest_event_always() {
+    let window = Window { events: 100, bytes: 2 * Entry::cost_of(1, 0, 0) };
+    let history = Memory::window(Retention::default(), window, 0);
+    let mut bus = Bus::new(Epoch::parse("e").expect("legal"), Limits::default(), Box::new(history));
+    let mut held = |data: &str| {
+        publish(&mut bus, event("t", data));
+        #[cfg(debug_assertions)]
+        bus.self_check();
+        bus.status().history_events
+    };
+    assert_eq!(
+        [held("x"), held("x"), held("x"), held(&super::big()), held(&super::big()), held("x")],
+        [1, 2, 2, 1, 1, 1]
+    );
+    assert_eq!(held("x"), 2);
 }
