@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{
     connection::{Connection, SendError, broken, request},
     refusal,
-    stream::EventStream,
+    stream::{EventStream, refused},
     url::Remote,
 };
 use crate::{
@@ -160,7 +160,11 @@ impl Session {
             let body = self.finish(response).await?;
             return Err(self.failure(status, &body));
         }
-        EventStream::begin(response).await
+        match EventStream::begin(response) {
+            Ok(stream) => Ok(stream),
+            // Read like every other answer: it may never end.
+            Err(answer) => Err(refused(&self.finish(answer).await?)),
+        }
     }
 
     async fn get<T: DeserializeOwned>(&mut self, route: &str) -> Result<T, Error> {
