@@ -16,7 +16,7 @@ pub(super) fn mistake(path: &str) -> Option<&'static str> {
         );
     }
     let is_home = Path::new(path).starts_with("~");
-    let is_whole = is_home || Path::new(path).is_absolute();
+    let is_whole = is_home || Path::new(path).has_root();
     (!is_whole).then_some("a path in this file must be absolute, or begin with ~/ for your home directory")
 }
 

@@ -22,10 +22,10 @@ mod session;
 mod subscription;
 mod transport;
 
-#[cfg(feature = "remote")]
-pub use self::remote::{Remote, RemoteError};
 use std::time::Duration;
 
+#[cfg(feature = "remote")]
+pub use self::remote::{Remote, RemoteError};
 use self::transport::Transport;
 pub use self::{
     address::Address,
@@ -72,8 +72,8 @@ impl Client {
         self.0.located()
     }
 
-    /// Publishes one event and waits for the reply: [`Ack::None`] has the effect of [`Ack::Accepted`]. There is no
-    /// time limit for [`Ack::Durable`].
+    /// Publishes one event and waits for the reply: the acknowledgement `none` has the effect of `accepted`. There is no
+    /// time limit for `durable`.
     pub async fn publish(&mut self, publish: &Publish) -> Result<Published, Error> {
         self.0.publish(publish).await
     }
@@ -84,7 +84,7 @@ impl Client {
     }
 
     /// Publishes events without waiting for each reply before sending the next, and returns the replies in order.
-    /// A refused event does not affect the others. [`Ack::None`] has the effect of [`Ack::Accepted`].
+    /// A refused event does not affect the others. The acknowledgement `none` has the effect of `accepted`.
     ///
     /// # Errors
     ///

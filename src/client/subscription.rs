@@ -165,6 +165,7 @@ impl Subscription {
 
     /// Returns the next event or notice. Returns `None` after an error and, with [`Subscribe::past_only`], after the
     /// past events. Cancel-safe: nothing is lost if the call is dropped.
+    #[cfg_attr(not(feature = "remote"), expect(clippy::never_loop, reason = "only streams over HTTP send positions"))]
     pub async fn next(&mut self) -> Option<Result<Item, Error>> {
         loop {
             let received = match &mut self.state {

@@ -40,6 +40,7 @@ impl Transport {
     }
 
     /// Returns the endpoint at which the daemon was found; None over HTTP.
+    #[cfg_attr(not(feature = "remote"), expect(clippy::unnecessary_wraps, reason = "only a local socket has one"))]
     pub(super) fn located(&self) -> Option<&Endpoint> {
         match self {
             Transport::Local(session) => Some(session.located()),
