@@ -37,8 +37,8 @@ pub(crate) struct EventStream {
 
 impl EventStream {
     /// Returns the stream of an answer with status 200, or the answer if it is not a stream.
-    pub(super) fn begin(response: Response<Incoming>) -> Result<(EventStream, Subscribed), Response<Incoming>> {
-        let Some(subscribed) = subscribed(response.headers()) else { return Err(response) };
+    pub(super) fn begin(response: Response<Incoming>) -> Result<(EventStream, Subscribed), Box<Response<Incoming>>> {
+        let Some(subscribed) = subscribed(response.headers()) else { return Err(response.into()) };
         let stream = EventStream { body: response.into_body(), decoder: Decoder::default(), received: Instant::now() };
         Ok((stream, subscribed))
     }
