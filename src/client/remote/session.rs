@@ -129,9 +129,11 @@ impl Session {
     }
 
     /// Publishes events, one JSON object a line, and returns the reply to each.
-    pub(super) async fn publish_lines(&mut self, lines: Bytes) -> Result<Vec<Reply>, Error> {
-        // Any of them may be durable.
-        let response = self.exchange(Method::POST, "/events", lines, Duration::MAX).await?;
+    ///
+    /// Without a time limit if any of them is to be durable.
+    pub(super) async fn publish_lines(&mut self, lines: Bytes, is_durable: bool) -> Result<Vec<Reply>, Error> {
+        let patience = if is_durable { Duration::MAX } else { ANSWER };
+        let response = self.exchange(Method::POST, "/events", lines, patience).await?;
         let body = self.success(response).await?;
         let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines.map(|line| json::decode(line).map_err(|e| not_ours(&e))).collect()
@@ -163,7 +165,7 @@ impl Session {
         match EventStream::begin(response) {
             Ok(stream) => Ok(stream),
             // Read like every other answer: it may never end.
-            Err(answer) => Err(refused(&self.finish(answer).await?)),
+            Err(answer) => Err(refused(&self.finish(*answer).await?)),
         }
     }
 
