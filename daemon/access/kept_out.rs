@@ -2,10 +2,11 @@
 //!
 //! A client is recognized by its name. Without a name it is recognized by its token, or by its process on the local socket;
 //! not by a process that speaks HTTP there, which may be a proxy for many clients. The table has at most [`KEPT_OUT_MAX`]
-//! entries; at the limit further kicks with a time are refused.
+//! entries; at the limit further kicks with a time are refused. A name never stands for a token or a process that is displayed
+//! the same.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::SocketAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -19,7 +20,40 @@ use sse_bus::{
 
 /// The clients that are kept out, with the time when each is let in again.
 #[derive(Default)]
-pub(crate) struct KeptOutClients(Mutex<HashMap<String, Instant>>);
+pub(crate) struct KeptOutClients(Mutex<Table>);
+
+type Table = HashMap<Identity, Instant>;
+
+/// By what a client is recognized when it connects again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Identity {
+    Name(String),
+    Token(String),
+    Process(String),
+}
+
+impl Identity {
+    /// Returns the identity of a client without a name.
+    fn of_peer(peer: &str, via: Transport) -> Option<Identity> {
+        // The peer is displayed as in `Caller`.
+        if let Some(at) = peer.find("(token ") {
+            return Some(Identity::Token(peer[at..].into()));
+        }
+        let is_process = via != Transport::Sse && peer.parse::<SocketAddr>().is_err();
+        is_process.then(|| Identity::Process(peer.into()))
+    }
+
+    fn of(client: &ClientInfo) -> Option<Identity> {
+        let name = client.name.clone().map(Identity::Name);
+        name.or_else(|| Identity::of_peer(&client.peer, client.via))
+    }
+
+    /// The identity as it is listed.
+    fn as_str(&self) -> &str {
+        let (Identity::Name(text) | Identity::Token(text) | Identity::Process(text)) = self;
+        text
+    }
+}
 
 impl KeptOutClients {
     /// Keeps clients out from now on. Zero lets them in again.
@@ -33,7 +67,7 @@ impl KeptOutClients {
             return Err(Refused::new(ErrorCode::RequestInvalid, format!("a client is kept out for at most {most}")));
         }
         let identities = clients.iter().map(|client| {
-            identity(client.name.as_deref(), &client.peer, client.via).ok_or_else(|| {
+            Identity::of(client).ok_or_else(|| {
                 let message = format!(
                     "client {} cannot be kept out: it has no name, token or process by which it could be recognized; \
                      nothing was closed",
@@ -42,19 +76,19 @@ impl KeptOutClients {
                 Refused::new(ErrorCode::RequestInvalid, message)
             })
         });
-        let identities: Vec<&str> = identities.collect::<Result<_, _>>()?;
+        let identities: HashSet<Identity> = identities.collect::<Result<_, _>>()?;
         let now = Instant::now();
         let mut kept_out = self.lock(now);
-        let new = identities.iter().filter(|identity| !kept_out.contains_key(**identity)).count();
+        let new = identities.iter().filter(|identity| !kept_out.contains_key(*identity)).count();
         if !time.is_zero() && kept_out.len() + new > KEPT_OUT_MAX {
             let message = format!("{KEPT_OUT_MAX} clients are kept out already; `status` lists them");
             return Err(Refused::new(ErrorCode::LimitKeptOut, message));
         }
         for identity in identities {
             if time.is_zero() {
-                kept_out.remove(identity);
+                kept_out.remove(&identity);
             } else {
-                kept_out.insert(identity.to_owned(), now + time);
+                kept_out.insert(identity, now + time);
             }
         }
         Ok(())
@@ -64,10 +98,16 @@ impl KeptOutClients {
     pub(crate) fn change(&self, client: &str, time: Duration) -> bool {
         let now = Instant::now();
         let mut kept_out = self.lock(now);
+        let before = kept_out.len();
         if time.is_zero() {
-            return kept_out.remove(client).is_some();
+            kept_out.retain(|identity, _| identity.as_str() != client);
+            return kept_out.len() < before;
         }
-        kept_out.get_mut(client).map(|until| *until = now + time.min(KEEP_OUT_MAX)).is_some()
+        let mut is_known = false;
+        for (_, until) in kept_out.iter_mut().filter(|(identity, _)| identity.as_str() == client) {
+            (*until, is_known) = (now + time.min(KEEP_OUT_MAX), true);
+        }
+        is_known
     }
 
     /// Refuses a client that is kept out. `via` is the transport of its connection.
@@ -89,33 +129,27 @@ impl KeptOutClients {
         if kept_out.is_empty() {
             return None;
         }
-        let identities = [name, identity(None, peer, via)].into_iter().flatten();
-        identities.filter_map(|identity| kept_out.get(identity)).max().map(|until| *until - now)
+        let name = name.map(|name| Identity::Name(name.into()));
+        let identities = name.into_iter().chain(Identity::of_peer(peer, via));
+        identities.filter_map(|identity| kept_out.get(&identity)).max().map(|until| *until - now)
     }
 
     /// Returns the clients that are kept out, by name.
     pub(crate) fn list(&self) -> Vec<KeptOut> {
         let now = Instant::now();
         let until = |until: &Instant| unix_now() + whole_millis(*until - now);
-        let mut list: Vec<_> = self.lock(now).iter().map(|(client, at)| KeptOut::new(client, until(at))).collect();
+        let mut list: Vec<_> =
+            self.lock(now).iter().map(|(client, at)| KeptOut::new(client.as_str(), until(at))).collect();
         list.sort_by(|a, b| a.client.cmp(&b.client));
         list
     }
 
     /// Returns the table without entries that have expired.
-    fn lock(&self, now: Instant) -> MutexGuard<'_, HashMap<String, Instant>> {
+    fn lock(&self, now: Instant) -> MutexGuard<'_, Table> {
         let mut kept_out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept_out.retain(|_, until| *until > now);
         kept_out
     }
-}
-
-/// Returns the text by which a client is recognized when it connects again.
-fn identity<'a>(name: Option<&'a str>, peer: &'a str, via: Transport) -> Option<&'a str> {
-    // The peer is displayed as in `Caller`.
-    let token = peer.find("(token ").map(|at| &peer[at..]);
-    let process = (via != Transport::Sse && peer.parse::<SocketAddr>().is_err()).then_some(peer);
-    name.or(token).or(process)
 }
 
 #[cfg(test)]
@@ -168,6 +202,28 @@ mod tests {
             assert_eq!(table.keep_out(&clients, MINUTE).unwrap_err().code, ErrorCode::RequestInvalid, "{peer}");
         }
         assert_eq!(table.list(), []);
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_token_or_a_process_keeps_out_only_itself() {
+        let (token, process) = ("127.0.0.1:1 (token a)", "python3 (pid 7)");
+        let table = KeptOutClients::default();
+        for name in ["(token a)", process] {
+            table.keep_out(&[client(Some(name), "127.0.0.1:2", Transport::Sse)], MINUTE).unwrap();
+            assert!(table.check(Some(name), "127.0.0.1:3", Transport::Sse).is_err());
+        }
+        assert_eq!(table.check(None, token, Transport::Sse), Ok(()));
+        assert_eq!(table.check(None, process, Transport::Json), Ok(()));
+        assert!(table.change("(token a)", Duration::ZERO) && table.change(process, Duration::ZERO));
+        assert_eq!(table.list(), []);
+    }
+
+    #[test]
+    fn connections_of_one_name_need_one_entry() {
+        let table = KeptOutClients::default();
+        let tabs = vec![client(Some("tab"), "", Transport::Sse); KEPT_OUT_MAX + 1];
+        table.keep_out(&tabs, MINUTE).unwrap();
+        assert_eq!(table.list().len(), 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Batches for the disk, and the start from them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use sse_bus::{
     Epoch, Event, Topic,
@@ -267,4 +267,16 @@ fn an_event_that_cannot_be_read_from_disk_is_a_gap() {
         bus.hand_over(id, Arc::downgrade(&fetched));
         assert_eq!(drain(&mut bus, id), ["1 gap 1..=1 Some(1)"], "{start:?}");
     }
+}
+
+#[test]
+fn a_start_removes_retained_events_that_have_expired() {
+    let mut bus = persistent(Retention { events: 1, ..Retention::default() }, Limits::default(), 0);
+    let mut expired = event("a", "1").retained();
+    expired.ttl = Some(Duration::ZERO);
+    publish(&mut bus, expired);
+    publish(&mut bus, event("a", "2"));
+    let batch = batches(&mut bus, usize::MAX).remove(0);
+    assert!(batch.topics.iter().any(|record| record.past.retained == Some(1)), "{batch:?}");
+    assert_eq!(restarted(batch, &[]).0.status().retained, 0);
 }

@@ -13,7 +13,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpStream, lookup_host},
     time::timeout,
 };
 
@@ -55,7 +55,9 @@ impl Connection {
 
 async fn connect(remote: &Remote) -> Result<Connection, Error> {
     let unreachable = |source| Error::Unreachable { url: remote.to_string(), source };
-    let stream = TcpStream::connect((remote.host(), remote.port())).await.map_err(unreachable)?;
+    let found = lookup_host((remote.host(), remote.port())).await.map_err(unreachable)?;
+    let addresses: Vec<_> = found.filter(|address| remote.accepts(address.ip())).collect();
+    let stream = TcpStream::connect(&*addresses).await.map_err(unreachable)?;
     // A request is written at once.
     stream.set_nodelay(true).map_err(unreachable)?;
     if !remote.is_https() {

@@ -29,8 +29,6 @@ pub(super) struct Decoder {
     /// Bytes that were searched for a line break.
     searched: usize,
     block: Block,
-    /// The last comment that is not a heartbeat.
-    pub(super) comment: Option<Bytes>,
 }
 
 impl Decoder {
@@ -67,7 +65,6 @@ impl Decoder {
         let value = if value.starts_with(b" ") { value.slice(1..) } else { value };
         let text = || String::from_utf8_lossy(&value).into_owned();
         match &line[..colon] {
-            b"" if !value.is_empty() => self.comment = Some(value),
             b"id" => self.block.id = Some(text()),
             b"event" => self.block.event_type = Some(text()),
             b"data" => match &mut self.block.data {
@@ -109,7 +106,6 @@ mod tests {
                 }
             }
             assert_eq!(blocks, wanted, "{step} bytes a read");
-            assert_eq!(decoder.comment.as_deref(), Some(&b"{\"x\":1}"[..]));
         }
     }
 

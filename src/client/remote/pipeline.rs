@@ -60,7 +60,8 @@ impl Batch {
     /// Sends the batch and returns the results that the caller wants, in order.
     pub(super) async fn send(self, session: &mut Session) -> Result<Vec<(u64, PublishResult)>, Error> {
         let Batch { lines, numbers } = self;
-        let replies = session.publish_lines(lines.into()).await?;
+        let is_durable = numbers.iter().any(|(_, ack)| *ack == Ack::Durable);
+        let replies = session.publish_lines(lines.into(), is_durable).await?;
         if replies.len() != numbers.len() {
             let what = format!("{} results to {} events", replies.len(), numbers.len());
             return Err(Error::Protocol(what));
@@ -194,5 +195,34 @@ impl Replies {
 impl fmt::Debug for Replies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Replies").field("results", &self.results).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{net::TcpListener, time::timeout};
+
+    use super::*;
+    use crate::client::remote::url::Remote;
+
+    #[tokio::test]
+    async fn only_a_durable_event_waits_for_its_answer_without_a_limit() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let remote = Remote::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let mut outcomes = Vec::new();
+        for ack in [Ack::Accepted, Ack::None, Ack::Durable] {
+            let mut session = Session::connect(&remote).await.unwrap();
+            let mut publish = Publish::default();
+            publish.ack = ack;
+            let mut batch = Batch::default();
+            batch.push(0, &publish).unwrap();
+            tokio::time::pause();
+            let outcome = timeout(Duration::from_hours(1), batch.send(&mut session)).await;
+            tokio::time::resume();
+            outcomes.push(outcome.ok().map(|reply| matches!(reply, Err(Error::Unresponsive { .. }))));
+        }
+        assert_eq!(outcomes, [Some(true), Some(true), None]);
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{
     connection::{Connection, SendError, broken, request},
     refusal,
-    stream::EventStream,
+    stream::{EventStream, refused},
     url::Remote,
 };
 use crate::{
@@ -129,9 +129,11 @@ impl Session {
     }
 
     /// Publishes events, one JSON object a line, and returns the reply to each.
-    pub(super) async fn publish_lines(&mut self, lines: Bytes) -> Result<Vec<Reply>, Error> {
-        // Any of them may be durable.
-        let response = self.exchange(Method::POST, "/events", lines, Duration::MAX).await?;
+    ///
+    /// Without a time limit if any of them is to be durable.
+    pub(super) async fn publish_lines(&mut self, lines: Bytes, is_durable: bool) -> Result<Vec<Reply>, Error> {
+        let patience = if is_durable { Duration::MAX } else { REPLY };
+        let response = self.exchange(Method::POST, "/events", lines, patience).await?;
         let body = self.success(response).await?;
         let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines.map(|line| json::decode(line).map_err(|e| not_ours(&e))).collect()
@@ -160,7 +162,11 @@ impl Session {
             let body = self.finish(response).await?;
             return Err(self.failure(status, &body));
         }
-        EventStream::begin(response).await
+        match EventStream::begin(response) {
+            Ok(stream) => Ok(stream),
+            // Read like every other response: it may never end.
+            Err(response) => Err(refused(&self.finish(*response).await?)),
+        }
     }
 
     async fn get<T: DeserializeOwned>(&mut self, route: &str) -> Result<T, Error> {

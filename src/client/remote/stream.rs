@@ -36,22 +36,11 @@ pub(crate) struct EventStream {
 }
 
 impl EventStream {
-    /// Returns the stream of a response with status 200.
-    pub(super) async fn begin(response: Response<Incoming>) -> Result<(EventStream, Subscribed), Error> {
-        let subscribed = subscribed(response.headers());
-        let mut stream =
-            EventStream { body: response.into_body(), decoder: Decoder::default(), received: Instant::now() };
-        match subscribed {
-            Some(subscribed) => Ok((stream, subscribed)),
-            // A browser reconnects only after 200, so this may be the response of a daemon that accepts no subscriber.
-            None => Err(match stream.next().await {
-                Err(Error::Disconnected(_)) if let Some(comment) = &stream.decoder.comment => {
-                    refusal::decode(comment).unwrap_or_else(no_stream)
-                }
-                Err(error @ Error::Unresponsive { .. }) => error,
-                _ => no_stream(),
-            }),
-        }
+    /// Returns the stream of a response with status 200, or the response if it is not a stream.
+    pub(super) fn begin(response: Response<Incoming>) -> Result<(EventStream, Subscribed), Box<Response<Incoming>>> {
+        let Some(subscribed) = subscribed(response.headers()) else { return Err(response.into()) };
+        let stream = EventStream { body: response.into_body(), decoder: Decoder::default(), received: Instant::now() };
+        Ok((stream, subscribed))
     }
 
     /// Returns what arrives next. Cancel-safe.
@@ -111,47 +100,45 @@ fn silent() -> Error {
     Error::Disconnected(io::Error::new(io::ErrorKind::TimedOut, what))
 }
 
-fn no_stream() -> Error {
-    Error::Protocol("its response is not an event stream of this version".into())
+/// Returns the error of a response that is not a stream. A browser reconnects only after 200, so a daemon that accepts no
+/// subscriber responds with it, with the reason as a comment.
+pub(super) fn refused(body: &[u8]) -> Error {
+    let mut lines = body.split(|byte| *byte == b'\n');
+    let refusal = lines.find_map(|line| refusal::decode(line.strip_prefix(b": ")?));
+    refusal.unwrap_or_else(|| Error::Protocol("its response is not an event stream of this version".into()))
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use hyper::Method;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,
     };
 
     use super::*;
-    use crate::client::remote::{
-        connection::{Connection, SendError, request},
-        url::Remote,
+    use crate::{
+        client::remote::{session::Session, url::Remote},
+        protocol::Subscribe,
     };
 
-    /// Returns the outcome of a request that is answered with these bytes, on a connection that then stays open.
-    async fn answered(response: &'static str) -> Result<(EventStream, Subscribed), Error> {
+    /// Returns the outcome of a subscription that is answered with these bytes, and then with an endless text.
+    async fn answered(answer: &'static str, endless: &'static str) -> Result<(EventStream, Subscribed), Error> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let remote = Remote::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         tokio::spawn(async move {
             let (mut socket, _) = listener.accept().await.unwrap();
             let _ = socket.read(&mut [0; 4096]).await;
-            socket.write_all(response.as_bytes()).await.unwrap();
+            socket.write_all(answer.as_bytes()).await.unwrap();
+            while !endless.is_empty() && socket.write_all(endless.as_bytes()).await.is_ok() {}
             std::future::pending::<()>().await;
         });
-        let mut connection = Connection::open(&remote).await?;
-        match connection.send(request(&remote, Method::GET, "/events", Bytes::new())?).await {
-            Ok(response) => EventStream::begin(response).await,
-            Err(SendError::Failed(error)) => Err(error),
-            Err(SendError::NotSent(_)) => Err(Error::closed()),
-        }
+        Session::connect(&remote).await?.subscribe(&Subscribe::default()).await
     }
 
     #[tokio::test]
     async fn a_stream_without_heartbeats_is_broken() {
         let head = "HTTP/1.1 200 OK\r\nsse-bus-client: c1\r\nsse-bus-position: a-7\r\n\r\n:\nid: a-8\n\n";
-        let (mut stream, subscribed) = answered(head).await.unwrap();
+        let (mut stream, subscribed) = answered(head, "").await.unwrap();
         assert_eq!((&*subscribed.client, subscribed.position.to_string()), ("c1", "a-7".into()));
         assert!(matches!(stream.next().await, Ok(Received::Position(id)) if id.seq == 8));
         tokio::time::pause();
@@ -165,8 +152,16 @@ mod tests {
     async fn the_reason_of_a_refused_stream_is_read_from_its_comment() {
         let error = answered(
             "HTTP/1.1 200 OK\r\ncontent-length: 58\r\n\r\n: {\"error\":{\"code\":\"kept_out\",\"message\":\"m\"}}\nretry: 5000\n",
+            "",
         );
         let error = error.await.unwrap_err();
         assert_eq!((error.code(), error.is_transient()), (Some(crate::protocol::ErrorCode::KeptOut), true), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_endless_answer_that_is_no_stream_is_an_error() {
+        let lines: &str = Box::leak("<p>\n".repeat(10_000).into_boxed_str());
+        let error = answered("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n\r\n", lines).await.unwrap_err();
+        assert!(matches!(&error, Error::Protocol(why) if why.contains("more than")), "{error}");
     }
 }

@@ -108,6 +108,12 @@ impl Remote {
         }
     }
 
+    /// Returns true if the host may have an address. Names of this machine never lead elsewhere: some resolvers send names such
+    /// as `bus.localhost` to a name server, whose answer could otherwise lead a token over plain HTTP to another machine.
+    pub(super) fn accepts(&self, address: IpAddr) -> bool {
+        !self.is_loopback() || address.is_loopback()
+    }
+
     pub(super) fn is_https(&self) -> bool {
         self.0.is_https
     }
@@ -168,6 +174,16 @@ mod tests {
             assert_eq!((&*remote.to_string(), remote.host(), remote.port()), (shown, host, port));
         }
         assert_eq!(Remote::parse("http://a/b/").unwrap().target("/events"), "/b/events");
+    }
+
+    #[test]
+    fn a_name_of_this_machine_leads_only_to_loopback_addresses() {
+        let accepts = |url: &str, address: &str| Remote::parse(url).unwrap().accepts(address.parse().unwrap());
+        for url in ["http://localhost", "http://bus.localhost", "http://bus.LOCALHOST"] {
+            assert!(accepts(url, "127.0.0.1") && accepts(url, "::1"), "{url}");
+            assert!(!accepts(url, "192.0.2.1") && !accepts(url, "2001:db8::1"), "{url}");
+        }
+        assert!(accepts("http://bus.example", "192.0.2.1") && accepts("http://bus.example", "127.0.0.1"));
     }
 
     #[test]
