@@ -54,7 +54,7 @@ fn the_search_for_large_feeds_continues_with_the_next_feeds_and_then_with_the_fi
     publish_alone(&mut bus, "t/0", KILOBYTE);
     publish_alone(&mut bus, "t/1", 1);
     let read = [STEP, STEP + 1, 0, 1].map(|n| read(&mut bus, ids[n]));
-    assert_eq!(read, [Read::Over, Read::Waiting, Read::Over, Read::Waiting]);
+    assert_eq!(read, [Read::Ended, Read::Waiting, Read::Ended, Read::Waiting]);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_feed_drops_its_oldest_events_and_keeps_those_that_fit() {
             assert_eq!(read(&mut bus, other), Read::Waiting);
         }
     }
-    assert_eq!([slow, other].map(|id| read(&mut bus, id)), [Read::Over, Read::Waiting]);
+    assert_eq!([slow, other].map(|id| read(&mut bus, id)), [Read::Ended, Read::Waiting]);
 }
 
 #[test]
@@ -87,5 +87,5 @@ fn one_step_drops_a_bounded_number_of_segments() {
     bus.configure(Limits { feeds_buffer: 1, ..Limits::default() }, Retention::default(), at(0));
     bus.finish().wake();
     let read = [slow, first, second].map(|id| read(&mut bus, id));
-    assert_eq!(read, [Read::Over, Read::Over, Read::Waiting]);
+    assert_eq!(read, [Read::Ended, Read::Ended, Read::Waiting]);
 }

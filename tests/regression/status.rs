@@ -29,7 +29,7 @@ fn the_status_counts_clients_events_and_gaps() {
         publish(&mut bus, event("b", "x"));
         bus.finish().wake();
     }
-    while bus.read(slow, at(0), Waker::noop(), &mut Vec::new()) != Read::Over {}
+    while bus.read(slow, at(0), Waker::noop(), &mut Vec::new()) != Read::Ended {}
     // The transport finds that a client takes no bytes.
     let stalled = subscribe(&mut bus, &["b"], Start::Now);
     bus.disconnect_slow(stalled, at(0));
