@@ -214,8 +214,7 @@ mod tests {
         let mut outcomes = Vec::new();
         for ack in [Ack::Accepted, Ack::None, Ack::Durable] {
             let mut session = Session::connect(&remote).await.unwrap();
-            let mut publish = Publish::default();
-            publish.ack = ack;
+            let publish = Publish { ack, ..Publish::default() };
             let mut batch = Batch::default();
             batch.push(0, &publish).unwrap();
             tokio::time::pause();
