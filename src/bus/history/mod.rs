@@ -21,6 +21,7 @@ mod bounds;
 mod check;
 mod dirty;
 mod entry;
+mod held;
 mod losses;
 mod memory;
 mod memory_history;
@@ -38,6 +39,7 @@ pub use self::{
     backend::History,
     bounds::Doubt,
     entry::{Entry, TopicKey, TopicUsage, Totals},
+    held::HeldEvent,
     losses::LostEvent,
     memory::Memory,
     past::{CrashLoss, TopicPast, UnattributedLosses},

@@ -1,0 +1,123 @@
+//! Writing consumers to disk, and restoring them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Weak,
+};
+
+use super::{
+    super::{Bus, Now},
+    changes::{Changes, ConsumerChanges, ConsumerRecord, EventRecord},
+    consumer::Consumer,
+    keys::Keys,
+    name::ConsumerName,
+    table::Consumers,
+    workers::Turns,
+};
+use crate::limits::SCAN_MAX;
+
+impl Bus {
+    /// Returns true if there are changes of consumers to write.
+    pub fn have_consumers_changed(&self) -> bool {
+        !self.consumers.removed.is_empty() || self.consumers.by_key.values().any(Consumer::has_changed)
+    }
+
+    /// Takes the changes of consumers since the last call, in a bounded step. Write them in the transaction of the next
+    /// [batch](Bus::take_batch), or before it: a batch may remove events that consumers have finished. Without consumers there
+    /// are no changes.
+    pub fn take_consumer_changes(&mut self) -> ConsumerChanges {
+        let Consumers { by_key, by_name, removed, .. } = &mut self.consumers;
+        let mut changes =
+            ConsumerChanges { removed: std::mem::take(removed).into_iter().collect(), ..Default::default() };
+        for key in by_name.values() {
+            let Some(consumer) = by_key.get_mut(key).filter(|consumer| consumer.has_changed()) else { continue };
+            let left = SCAN_MAX.saturating_sub(changes.events.len() + changes.records.len());
+            if left == 0 {
+                changes.more = true;
+                break;
+            }
+            consumer.take_changes(left, &mut changes);
+        }
+        changes
+    }
+
+    /// Restores consumers, with their events, before [`Bus::restore_topics`]. Deliveries that were in flight are ready, and
+    /// do not count as attempts; back-off does not continue.
+    pub fn restore_consumers(
+        &mut self,
+        records: Vec<ConsumerRecord>,
+        events: impl IntoIterator<Item = (ConsumerName, u64, EventRecord)>,
+    ) {
+        let mut of_consumer = BTreeMap::<ConsumerName, Vec<(u64, EventRecord)>>::new();
+        for (name, seq, event) in events {
+            of_consumer.entry(name).or_default().push((seq, event));
+        }
+        for record in records {
+            let mut events = of_consumer.remove(&record.name).unwrap_or_default();
+            events.sort_unstable_by_key(|(seq, _)| *seq);
+            let written: BTreeSet<u64> = events.iter().map(|(seq, _)| *seq).collect();
+            let ConsumerRecord { name, settings, position, is_paused, counts, missed, created } = record;
+            let mut changes = Changes::new(true);
+            changes.restored(position, written);
+            let key = self.consumers.insert(name.clone(), |key| Consumer {
+                key,
+                name,
+                settings,
+                position,
+                last_matched: u64::MAX,
+                unfinished: BTreeMap::new(),
+                in_flight: 0,
+                ready: BTreeSet::new(),
+                keys: Keys::default(),
+                dead: BTreeMap::new(),
+                is_paused,
+                is_holding: true,
+                inactive_at: None,
+                workers: 0,
+                turns: Turns::default(),
+                missed,
+                counts,
+                fetched: Weak::new(),
+                wanted: None,
+                changes,
+                created,
+            });
+            let registry = &mut self.consumers.registry;
+            let Some(consumer) = self.consumers.by_key.get_mut(&key) else { continue };
+            for (seq, event) in events {
+                // The record of an event after the position is of a write that a crash has cut: the event is delivered anew.
+                if seq > position {
+                    consumer.changes.note_gone(seq);
+                    continue;
+                }
+                let (attempts, event_key) = match event.into_dead() {
+                    Ok(dead) => {
+                        consumer.dead.insert(seq, dead);
+                        registry.dead += 1;
+                        continue;
+                    }
+                    Err(unfinished) => unfinished,
+                };
+                consumer.add(seq, attempts, event_key, registry);
+            }
+        }
+        self.history.keep_evicted(!self.consumers.is_empty());
+    }
+
+    /// Finishes restoring consumers, after history was restored.
+    pub(in crate::bus) fn restored_consumers(&mut self, now: Now) {
+        self.consumers.registry.begin_run(now.unix);
+        for consumer in self.consumers.by_key.values_mut() {
+            // A crash may have cut the log before the position.
+            let cut: Vec<u64> = consumer.unfinished.range(self.head + 1..).map(|(seq, _)| *seq).collect();
+            for seq in cut {
+                consumer.finish(seq, &mut self.consumers.registry);
+            }
+            consumer.forget_dead_after(self.head, &mut self.consumers.registry);
+            consumer.position = consumer.position.min(self.head);
+            consumer.last_matched = self.head;
+            consumer.watch(&mut self.consumers.registry, now.mono);
+        }
+        self.finish_consumers(now);
+    }
+}
