@@ -14,7 +14,7 @@ use super::{
     table::Consumers,
     workers::Turns,
 };
-use crate::limits::SCAN_MAX;
+use crate::limits::CONSUMER_CHANGES;
 
 impl Bus {
     /// Returns true if there are changes of consumers to write.
@@ -31,7 +31,7 @@ impl Bus {
             ConsumerChanges { removed: std::mem::take(removed).into_iter().collect(), ..Default::default() };
         for key in by_name.values() {
             let Some(consumer) = by_key.get_mut(key).filter(|consumer| consumer.has_changed()) else { continue };
-            let left = SCAN_MAX.saturating_sub(changes.events.len() + changes.records.len());
+            let left = CONSUMER_CHANGES.saturating_sub(changes.events.len() + changes.records.len());
             if left == 0 {
                 changes.more = true;
                 break;
