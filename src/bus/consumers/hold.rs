@@ -104,7 +104,11 @@ impl Bus {
                 return;
             }
             let Some(entry) = self.history.oldest_droppable().cloned() else { return };
-            self.need_of(&entry);
+            // A consumer that was created or moved since may need it, too.
+            if self.need_of(&entry) == Need::Firm {
+                self.history.set_droppable(entry.seq, false);
+                continue;
+            }
             self.report_missed(&entry, now);
             self.history.release(entry.seq);
         }
