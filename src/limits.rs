@@ -89,7 +89,7 @@ pub const DELAY_MAX: Duration = Duration::from_hours(7 * 24);
 pub const TAKE_MAX: usize = 64;
 /// Maximum number of changes of consumers that one call of the bus returns to be written. Small in debug builds, so that tests
 /// do not need thousands of events.
-pub const CONSUMER_CHANGES: usize = if cfg!(debug_assertions) { 4 } else { 4096 };
+pub const CONSUMER_CHANGES: usize = if cfg!(debug_assertions) { 2 } else { 4096 };
 /// How long a worker that was woken may take before another one of its consumer has the next turn.
 pub const TURN: Duration = Duration::from_millis(100);
 

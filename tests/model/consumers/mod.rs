@@ -33,14 +33,14 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         12 => (0..3_usize, option::weighted(0.4, 0..2_u8), option::weighted(0.1, 1..60_u64), size)
             .prop_map(|(topic, key, ttl, size)| Op::Publish { topic, key, ttl, size }),
-        2 => (0..3_usize, 0..3_usize, 1..5_usize, 1..4_u32, on_full, any::<bool>(), any::<bool>()).prop_map(
+        2 => (0..3_usize, 0..3_usize, 1..8_usize, 1..4_u32, on_full, any::<bool>(), any::<bool>()).prop_map(
             |(name, filter, max_in_flight, max_attempts, on_full, is_short, all)| Op::Create {
                 name, filter, max_in_flight, max_attempts, on_full, is_short, all
             }
         ),
-        3 => (0..3_usize, 1..4_usize).prop_map(|(name, slots)| Op::AddWorker { name, slots }),
+        3 => (0..3_usize, 1..6_usize).prop_map(|(name, slots)| Op::AddWorker { name, slots }),
         1 => (any::<u16>(), departure).prop_map(|(worker, departure)| Op::RemoveWorker { worker, departure }),
-        12 => (any::<u16>(), 1..5_usize).prop_map(|(worker, count)| Op::Take { worker, count }),
+        12 => (any::<u16>(), 1..8_usize).prop_map(|(worker, count)| Op::Take { worker, count }),
         12 => (any::<u16>(), answer).prop_map(|(token, answer)| Op::Answer { token, answer }),
         4 => (1..50_u64).prop_map(Op::Advance),
         1 => (0..3_usize, any::<bool>()).prop_map(|(name, is_paused)| Op::Pause { name, is_paused }),
@@ -48,7 +48,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..3_usize, any::<u16>(), any::<bool>()).prop_map(|(name, letter, retries)| Op::Dead { name, letter, retries }),
         1 => (0..3_usize).prop_map(Op::Delete),
         3 => option::weighted(0.3, 0..4_u8).prop_map(Op::Write),
-        1 => Just(Op::Crash),
+        2 => option::of(1..3_u8).prop_map(Op::Crash),
     ]
 }
 

@@ -103,7 +103,8 @@ pub(super) enum Op {
     Delete(usize),
     /// Writes everything, or only this number of steps of the changes of consumers.
     Write(Option<u8>),
-    Crash,
+    /// The bus restarts from the disk, perhaps after a write of that many steps.
+    Crash(Option<u8>),
 }
 
 /// A delivery, as long as its token is current.
@@ -214,7 +215,12 @@ impl World {
                 self.write(None);
             }
             Op::Write(most) => self.write(*most),
-            Op::Crash => self.crash(),
+            Op::Crash(most) => {
+                if most.is_some() {
+                    self.write(*most);
+                }
+                self.crash();
+            }
         }
         self.settle()
     }
