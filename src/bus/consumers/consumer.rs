@@ -318,6 +318,7 @@ impl Consumer {
         let (events, from, to) = self.missed.unwrap_or((0, seq, seq));
         self.missed = Some((events + 1, from.min(seq), to.max(seq)));
         self.counts.missed += 1;
+        self.changes.note_record();
     }
 
     /// Removes all unfinished events, without finishing them.

@@ -90,6 +90,7 @@ impl Bus {
                 }
             } else if entry.expires.is_some_and(|end| end <= now.mono) {
                 consumer.counts.expired += 1;
+                consumer.changes.note_record();
             } else {
                 consumer.miss(entry.seq, registry);
             }
@@ -114,12 +115,16 @@ impl Bus {
         }
     }
 
-    /// Releases a held event that no consumer needs any more.
-    fn release_held(&mut self, seq: u64) {
+    /// Releases a held event that no consumer holds any more.
+    fn release_held(&mut self, seq: u64, now: Now) {
         let Some(held) = self.history.held(seq) else { return };
         let (entry, is_droppable) = (held.entry.clone(), held.is_droppable);
         match self.need_of(&entry) {
-            Need::None => self.history.release(seq),
+            Need::None => {
+                // A consumer that has stopped to hold events may need it still.
+                self.report_missed(&entry, now);
+                self.history.release(seq);
+            }
             need if (need == Need::Droppable) != is_droppable => {
                 self.history.set_droppable(seq, need == Need::Droppable);
             }
@@ -128,12 +133,12 @@ impl Bus {
     }
 
     /// Examines some held events for whether a consumer needs them, after consumers were moved or deleted.
-    pub(in crate::bus) fn sweep_held(&mut self, _now: Now) {
+    pub(in crate::bus) fn sweep_held(&mut self, now: Now) {
         let Some(after) = self.consumers.sweep else { return };
         let seqs = self.history.held_after(after, EVICT_MAX);
         self.consumers.sweep = seqs.last().copied().filter(|_| seqs.len() == EVICT_MAX);
         for seq in seqs {
-            self.release_held(seq);
+            self.release_held(seq, now);
         }
         if self.consumers.is_empty() && self.consumers.sweep.is_none() {
             self.history.keep_evicted(false);
@@ -193,7 +198,7 @@ impl Bus {
         let finished = std::mem::take(&mut self.consumers.registry.finished);
         if self.history.held_bytes() > 0 {
             for seq in finished {
-                self.release_held(seq);
+                self.release_held(seq, now);
             }
         }
         self.consumers.feed_starved(now.mono);

@@ -571,11 +571,14 @@ impl World {
                 self.settle()?;
             }
             self.check_dead(&name)?;
-            let (queue, now) = (&self.queues[&name], self.now.mono);
+            let (queue, now, mut left) = (&self.queues[&name], self.now.mono, 0);
             for (seq, job) in &queue.jobs {
                 let is_settled = job.status != Status::Open || job.expires.is_some_and(|end| end <= now);
                 expect(is_settled || queue.may_miss, &format!("{seq} of {name} is lost or stuck: {job:?}"))?;
+                left += u64::from(!is_settled);
             }
+            let info = self.bus.describe_consumer(&name, self.now).map_err(|e| e.to_string())?;
+            expect(left <= info.counts.missed, &format!("{left} of {name} are reported as missed: {info:?}"))?;
             self.bus.remove_worker(worker, Departure::Released, self.now);
         }
         Ok(())
