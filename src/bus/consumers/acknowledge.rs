@@ -1,13 +1,13 @@
 //! The answers of workers, by the token of a delivery.
 
 use super::{
-    super::{Bus, Now},
-    consumer::DeadReason,
     delivery::{Acknowledged, Token},
+    event_state::DeadReason,
     name::ConsumerName,
     table::Consumers,
 };
 use crate::{
+    bus::{Bus, Now},
     limits::{DELAY_MAX, REASON_MAX},
     protocol::{ErrorCode, Refused},
     time::{format_duration, whole_millis},

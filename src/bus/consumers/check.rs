@@ -2,16 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    super::{Bus, topics::Topics},
-    consumer::{Consumer, State},
-    registry::Timer,
-    table::Consumers,
-};
+use super::{consumer::Consumer, event_state::State, ids::Timer, table::Consumers};
+use crate::bus::{Bus, topics::Topics};
 
 impl Bus {
     /// Computes every counter and index of consumers from scratch, and panics if one differs.
-    pub(in crate::bus) fn self_check_consumers(&self) {
+    pub(crate) fn self_check_consumers(&self) {
         let Consumers { by_key, by_name, registry, sweep, .. } = &self.consumers;
         let (mut timers, mut tokens, mut slots) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
         let (mut filters, mut cost) = (Vec::new(), 0);

@@ -1,11 +1,8 @@
 //! Dead letters: listing, retrying, dropping.
 
-use super::{
-    super::{Bus, Now},
-    info::DeadLetter,
-    name::ConsumerName,
-};
+use super::{event_state::Dead, info::DeadLetter, name::ConsumerName};
 use crate::{
+    bus::{Bus, Now},
     limits::DEAD_AT_ONCE,
     protocol::{ErrorCode, Refused},
 };
@@ -19,7 +16,7 @@ impl Bus {
     /// There is no such consumer.
     pub fn dead_letters(&self, name: &ConsumerName, after: u64) -> Result<Vec<DeadLetter>, Refused> {
         let consumer = &self.consumers.by_key[&self.consumers.find(name)?];
-        let describe = |(seq, dead): (&u64, &super::consumer::Dead)| DeadLetter {
+        let describe = |(seq, dead): (&u64, &Dead)| DeadLetter {
             id: self.id(*seq),
             reason: dead.reason.clone(),
             attempts: dead.attempts,

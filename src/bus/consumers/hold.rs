@@ -1,14 +1,11 @@
 //! Holding events that the bounds of history evict, until every consumer has finished them.
 
-use super::{
-    super::{
+use super::{settings::OnFull, table::Consumers};
+use crate::{
+    bus::{
         Bus, Now,
         history::{Entry, HeldEvent},
     },
-    settings::OnFull,
-    table::Consumers,
-};
-use crate::{
     limits::EVICT_MAX,
     protocol::{ErrorCode, Refused},
     topic::Topic,
@@ -27,13 +24,13 @@ enum Need {
 
 impl Bus {
     /// Evicts events that exceed the bounds of history, in a bounded step, and holds those that consumers need.
-    pub(in crate::bus) fn expire_history(&mut self, now: Now) {
+    pub(crate) fn expire_history(&mut self, now: Now) {
         self.history.expire(now.mono);
         self.settle_evicted(now);
     }
 
     /// Holds the events that were evicted since the last call, if consumers need them.
-    pub(in crate::bus) fn settle_evicted(&mut self, now: Now) -> Vec<u64> {
+    pub(crate) fn settle_evicted(&mut self, now: Now) -> Vec<u64> {
         let mut gone = Vec::new();
         let evicted = self.history.take_evicted();
         if evicted.is_empty() {
@@ -133,7 +130,7 @@ impl Bus {
     }
 
     /// Examines some held events for whether a consumer needs them, after consumers were moved or deleted.
-    pub(in crate::bus) fn sweep_held(&mut self, now: Now) {
+    pub(crate) fn sweep_held(&mut self, now: Now) {
         let Some(after) = self.consumers.sweep else { return };
         let seqs = self.history.held_after(after, EVICT_MAX);
         self.consumers.sweep = seqs.last().copied().filter(|_| seqs.len() == EVICT_MAX);
@@ -146,7 +143,7 @@ impl Bus {
     }
 
     /// Refuses a publish to a topic of a consumer that holds events, if there is no room for more of them.
-    pub(in crate::bus) fn refuse_to_hold(&mut self, topic: &Topic, cost: usize, now: Now) -> Result<(), Refused> {
+    pub(crate) fn refuse_to_hold(&mut self, topic: &Topic, cost: usize, now: Now) -> Result<(), Refused> {
         let share = self.history.retention().budget / 2;
         if self.consumers.is_empty() || self.history.held_bytes() + cost <= share {
             return Ok(());
@@ -171,7 +168,7 @@ impl Bus {
     }
 
     /// Calls the workers of the consumers of a new event.
-    pub(in crate::bus) fn offer_published(&mut self, topic: &Topic, now: Now) {
+    pub(crate) fn offer_published(&mut self, topic: &Topic, now: Now) {
         self.consumers.find_matching(topic);
         let Consumers { by_key, matching, registry, .. } = &mut self.consumers;
         for key in &*matching {
@@ -183,7 +180,7 @@ impl Bus {
     }
 
     /// Records for the consumers of a new event that it is not in history.
-    pub(in crate::bus) fn report_passed_over(&mut self, topic: &Topic) {
+    pub(crate) fn report_passed_over(&mut self, topic: &Topic) {
         self.consumers.find_matching(topic);
         let Consumers { by_key, matching, registry, .. } = &mut self.consumers;
         for key in &*matching {

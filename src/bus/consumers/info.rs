@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    consumer::{Counts, DeadReason},
+    event_state::{Counts, DeadReason},
     name::ConsumerName,
     settings::ConsumerSettings,
 };

@@ -3,17 +3,19 @@
 use std::sync::Weak;
 
 use super::{
-    super::{Bus, Now, history::Entry, topics::Topics},
     changes::Changes,
-    consumer::{Consumer, Counts},
+    consumer::Consumer,
+    event_state::Counts,
+    ids::Timer,
     info::ConsumerInfo,
     keys::Keys,
     name::ConsumerName,
-    notices::Notice,
+    notice::Notice,
     settings::{ConsumerSettings, SeekTo},
-    workers::Turns,
+    turns::Turns,
 };
 use crate::{
+    bus::{Bus, Now, history::Entry, state::refuse_more, topics::Topics},
     limits::{CONSUMERS_MAX, SCAN_MAX},
     protocol::{ErrorCode, Refused},
     time::whole_millis,
@@ -44,12 +46,7 @@ impl Bus {
             return Err(Refused::new(ErrorCode::ConsumerExists, message));
         }
         self.refuse_when_closed()?;
-        super::super::state::refuse_more(
-            self.consumers.by_name.len(),
-            CONSUMERS_MAX,
-            ErrorCode::LimitConsumers,
-            "consumers",
-        )?;
+        refuse_more(self.consumers.by_name.len(), CONSUMERS_MAX, ErrorCode::LimitConsumers, "consumers")?;
         self.refuse_more_filters(Topics::cost_of(&settings.filters))?;
         let position = self.position_of(from, now)?;
         self.consumers.registry.begin_run(now.unix);
@@ -182,7 +179,7 @@ impl Bus {
         consumer.clear(registry);
         consumer.turns.end(key, registry);
         if let Some(end) = consumer.inactive_at {
-            registry.timers.remove(&(end, key, super::registry::Timer::Inactive));
+            registry.timers.remove(&(end, key, Timer::Inactive));
         }
         registry.dead -= consumer.dead.len();
         registry.starved.remove(&key);

@@ -47,14 +47,19 @@
 
 mod acknowledge;
 mod changes;
+#[cfg(debug_assertions)]
+mod check;
 mod consumer;
 mod dead_letters;
 mod delivery;
+mod event_state;
 mod hold;
+mod ids;
 mod info;
 mod keys;
 mod lifecycle;
 mod name;
+mod notice;
 mod notices;
 mod registry;
 mod restore;
@@ -62,19 +67,19 @@ mod settings;
 mod table;
 mod take;
 mod timers;
-mod workers;
-
-#[cfg(debug_assertions)]
-mod check;
+mod turns;
+mod wanted;
+mod worker;
+mod write;
 
 pub(super) use self::table::Consumers;
 pub use self::{
     changes::{ConsumerChanges, ConsumerRecord, EventRecord},
-    consumer::{Counts, DeadReason},
     delivery::{Acknowledged, Delivery, Departure, Missed, Next, Taken, Token, WorkerId},
+    event_state::{Counts, DeadReason},
     info::{ConsumerInfo, DeadLetter},
     name::ConsumerName,
     notices::CONSUMERS_TOPIC,
     settings::{ConsumerSettings, OnFull, SeekTo},
-    take::WantedEvent,
+    wanted::WantedEvent,
 };

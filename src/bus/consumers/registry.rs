@@ -6,24 +6,12 @@ use rustc_hash::FxHashMap;
 
 use super::{
     delivery::{Token, WorkerId},
-    notices::Notice,
-    workers::Worker,
+    ids::{ConsumerKey, Timer},
+    notice::Notice,
+    worker::Worker,
 };
 
-/// Identifies a consumer. It is never used twice.
-pub(super) type ConsumerKey = usize;
-
-/// What a timer of a consumer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Timer {
-    /// The consumer has had no worker for `inactive_after`.
-    Inactive,
-    /// A deadline, or the end of a back-off.
-    Event(u64),
-    /// The end of a worker's turn.
-    Turn,
-}
-
+/// The tokens, timers, workers and sums of all consumers.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     /// The current tokens, each with its consumer and event.

@@ -1,4 +1,4 @@
-//! Writing consumers to disk, and restoring them.
+//! Restoring consumers from disk.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,41 +6,15 @@ use std::{
 };
 
 use super::{
-    super::{Bus, Now},
-    changes::{Changes, ConsumerChanges, ConsumerRecord, EventRecord},
+    changes::{Changes, ConsumerRecord, EventRecord},
     consumer::Consumer,
     keys::Keys,
     name::ConsumerName,
-    table::Consumers,
-    workers::Turns,
+    turns::Turns,
 };
-use crate::limits::CONSUMER_CHANGES;
+use crate::bus::{Bus, Now};
 
 impl Bus {
-    /// Returns true if there are changes of consumers to write.
-    pub fn have_consumers_changed(&self) -> bool {
-        !self.consumers.removed.is_empty() || self.consumers.by_key.values().any(Consumer::has_changed)
-    }
-
-    /// Takes the changes of consumers since the last call, in a bounded step. Write them in the transaction of the next
-    /// [batch](Bus::take_batch), or before it: a batch may remove events that consumers have finished. Without consumers there
-    /// are no changes.
-    pub fn take_consumer_changes(&mut self) -> ConsumerChanges {
-        let Consumers { by_key, by_name, removed, .. } = &mut self.consumers;
-        let mut changes =
-            ConsumerChanges { removed: std::mem::take(removed).into_iter().collect(), ..Default::default() };
-        for key in by_name.values() {
-            let Some(consumer) = by_key.get_mut(key).filter(|consumer| consumer.has_changed()) else { continue };
-            let left = CONSUMER_CHANGES.saturating_sub(changes.events.len() + changes.records.len());
-            if left == 0 {
-                changes.more = true;
-                break;
-            }
-            consumer.take_changes(left, &mut changes);
-        }
-        changes
-    }
-
     /// Restores consumers, with their events, before [`Bus::restore_topics`]. Deliveries that were in flight are ready, and
     /// do not count as attempts; back-off does not continue.
     pub fn restore_consumers(
@@ -105,7 +79,7 @@ impl Bus {
     }
 
     /// Finishes restoring consumers, after history was restored.
-    pub(in crate::bus) fn restored_consumers(&mut self, now: Now) {
+    pub(crate) fn restored_consumers(&mut self, now: Now) {
         self.consumers.registry.begin_run(now.unix);
         for consumer in self.consumers.by_key.values_mut() {
             // A crash may have cut the log before the position.

@@ -4,21 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 
-use super::{
-    super::{filter_index::Index, topics::Topics},
-    consumer::Consumer,
-    name::ConsumerName,
-    registry::{ConsumerKey, Registry},
-    take::WantedEvent,
-};
+use super::{consumer::Consumer, ids::ConsumerKey, name::ConsumerName, registry::Registry, wanted::WantedEvent};
 use crate::{
+    bus::{filter_index::Index, topics::Topics},
+    limits::UNFINISHED_MAX,
     protocol::{ErrorCode, Refused},
     topic::Topic,
 };
 
 /// All consumers.
 #[derive(Debug, Default)]
-pub(in crate::bus) struct Consumers {
+pub(crate) struct Consumers {
     pub(super) by_key: FxHashMap<ConsumerKey, Consumer>,
     pub(super) by_name: BTreeMap<ConsumerName, ConsumerKey>,
     last_key: ConsumerKey,
@@ -36,12 +32,12 @@ pub(in crate::bus) struct Consumers {
 }
 
 impl Consumers {
-    pub(in crate::bus) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.by_key.is_empty()
     }
 
     /// Returns the cost of the filters of all consumers, in bytes.
-    pub(in crate::bus) fn filters_cost(&self) -> usize {
+    pub(crate) fn filters_cost(&self) -> usize {
         self.filters_cost
     }
 
@@ -96,7 +92,7 @@ impl Consumers {
 
     /// Calls a worker of each consumer that was without room, if there is room again.
     pub(super) fn feed_starved(&mut self, now: u64) {
-        while self.registry.unfinished < crate::limits::UNFINISHED_MAX
+        while self.registry.unfinished < UNFINISHED_MAX
             && let Some(key) = self.registry.starved.pop_first()
         {
             if let Some(consumer) = self.by_key.get_mut(&key) {

@@ -6,35 +6,28 @@ use std::{
 };
 
 use super::{
-    super::{
+    consumer::Consumer,
+    delivery::{Delivery, Departure, Missed, Next, Taken, WorkerId},
+    event_state::DeadReason,
+    keys::key_of,
+    name::ConsumerName,
+    notice::Notice,
+    registry::Registry,
+    table::Consumers,
+    wanted::WantedEvent,
+    worker::Worker,
+};
+use crate::{
+    bus::{
         Bus, Now,
         fetch::{Fetched, Found, find},
         history::{Entry, History},
+        state::refuse_more,
     },
-    consumer::{Consumer, DeadReason},
-    delivery::{Delivery, Departure, Missed, Next, Taken, WorkerId},
-    keys::key_of,
-    name::ConsumerName,
-    registry::{ConsumerKey, Registry},
-    table::Consumers,
-    workers::Worker,
-};
-use crate::{
     event::Event,
     limits::{SCAN_MAX, TAKE_MAX, UNFINISHED_MAX, WORKERS_MAX},
     protocol::{ErrorCode, Refused},
-    topic::FilterSet,
 };
-
-/// A request of a consumer for an event that is on disk only. Read it and those that follow, see [`fetch`](crate::bus::fetch).
-#[derive(Clone, Debug)]
-pub struct WantedEvent {
-    pub(super) key: ConsumerKey,
-    /// The number of the event.
-    pub seq: u64,
-    /// The filters of the events that follow.
-    pub filters: FilterSet,
-}
 
 /// The location of an event that a consumer is to deliver.
 enum Location {
@@ -66,7 +59,7 @@ impl Bus {
         now: Now,
     ) -> Result<WorkerId, Refused> {
         let have = self.consumers.registry.workers.len();
-        super::super::state::refuse_more(have, WORKERS_MAX, ErrorCode::LimitWorkers, "workers")?;
+        refuse_more(have, WORKERS_MAX, ErrorCode::LimitWorkers, "workers")?;
         let (consumer, registry) = self.consumers.get_mut(name)?;
         registry.last_worker += 1;
         let id = WorkerId(registry.last_worker);
@@ -81,7 +74,7 @@ impl Bus {
         consumer.workers += 1;
         if !consumer.is_holding {
             consumer.is_holding = true;
-            registry.notices.push(super::notices::Notice::new("active", name.as_str()));
+            registry.notices.push(Notice::new("active", name.as_str()));
         }
         consumer.watch(registry, now.mono);
         self.finish_consumers(now);

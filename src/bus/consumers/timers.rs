@@ -1,17 +1,14 @@
 //! Deadlines, back-off, inactivity and turns.
 
-use super::{
-    super::{Bus, Now},
-    consumer::{Consumer, State},
-    notices::Notice,
-    registry::{Registry, Timer},
-    table::Consumers,
+use super::{consumer::Consumer, event_state::State, ids::Timer, notice::Notice, registry::Registry, table::Consumers};
+use crate::{
+    bus::{Bus, Now},
+    limits::CALLS_MAX,
 };
-use crate::limits::CALLS_MAX;
 
 impl Bus {
     /// Returns when the next timer of a consumer ends.
-    pub(in crate::bus) fn next_consumer_timer(&self) -> Option<u64> {
+    pub(crate) fn next_consumer_timer(&self) -> Option<u64> {
         if self.consumers.sweep.is_some() {
             return Some(0);
         }
@@ -19,7 +16,7 @@ impl Bus {
     }
 
     /// Runs the timers that have ended, in a bounded step.
-    pub(in crate::bus) fn tick_consumers(&mut self, now: Now) {
+    pub(crate) fn tick_consumers(&mut self, now: Now) {
         if self.consumers.is_empty() && self.consumers.sweep.is_none() {
             return;
         }

@@ -1,36 +1,14 @@
-//! Workers, and their turns.
+//! The turns of the workers that wait.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
-    task::Waker,
-};
+use std::collections::VecDeque;
 
 use super::{
     delivery::WorkerId,
-    registry::{ConsumerKey, Registry, Timer},
+    ids::{ConsumerKey, Timer},
+    registry::Registry,
+    worker::Worker,
 };
 use crate::{limits::TURN, time::whole_millis};
-
-/// A client that takes deliveries of one consumer.
-#[derive(Debug)]
-pub(super) struct Worker {
-    pub(super) consumer: ConsumerKey,
-    /// Its name, for dead letters.
-    pub(super) name: Arc<str>,
-    /// Maximum number of its deliveries in flight.
-    pub(super) slots: usize,
-    /// The events of its deliveries in flight.
-    pub(super) in_flight: BTreeSet<u64>,
-    /// It waits for deliveries.
-    pub(super) waker: Option<Waker>,
-}
-
-impl Worker {
-    pub(super) fn free(&self) -> usize {
-        self.slots.saturating_sub(self.in_flight.len())
-    }
-}
 
 /// The workers of one consumer that wait, in the order of their turns.
 #[derive(Debug, Default)]
