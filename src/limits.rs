@@ -72,6 +72,8 @@ pub const WORKERS_MAX: usize = 10_000;
 /// Maximum number of events of all consumers that are in flight or wait to be delivered again, about 200 bytes each. At the
 /// limit consumers deliver no further events until some are finished.
 pub const UNFINISHED_MAX: usize = 1_000_000;
+/// Maximum number of events of one consumer that are in flight or wait to be delivered again. A higher setting is refused.
+pub const IN_FLIGHT_MAX: usize = 10_000;
 /// Maximum number of dead letters of one consumer. At the limit it delivers nothing until some are retried or dropped; those
 /// in flight may still be added.
 pub const DEAD_MAX: usize = 10_000;

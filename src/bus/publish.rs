@@ -102,15 +102,13 @@ impl Bus {
         let type_bytes = publication.event_type.as_ref().map_or(0, |name| name.as_str().len());
         let cost = Entry::cost_of(publication.data.len(), type_bytes, publication.headers.as_lines().len());
         self.refuse_to_hold(&publication.topic, cost, now)?;
-        if publication.retain && !publication.data.is_empty() {
-            if !self.has_room_to_retain(topic, cost, now) {
-                let limit = self.limits.retained_bytes;
-                let message = format!(
-                    "the retained events would need more than `retained_bytes` = {limit}; remove some (retain empty data), \
-                     give them a TTL, or raise the limit"
-                );
-                return Err(Refused::new(ErrorCode::LimitRetained, message));
-            }
+        if publication.retain && !publication.data.is_empty() && !self.has_room_to_retain(topic, cost, now) {
+            let limit = self.limits.retained_bytes;
+            let message = format!(
+                "the retained events would need more than `retained_bytes` = {limit}; remove some (retain empty data), give \
+                 them a TTL, or raise the limit"
+            );
+            return Err(Refused::new(ErrorCode::LimitRetained, message));
         }
         Ok(topic)
     }

@@ -59,6 +59,39 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
+    /// Returns a consumer that has examined all events up to a position.
+    pub(super) fn new(
+        key: ConsumerKey,
+        name: ConsumerName,
+        settings: ConsumerSettings,
+        position: u64,
+        changes: Changes,
+    ) -> Consumer {
+        Consumer {
+            key,
+            name,
+            settings,
+            position,
+            last_matched: u64::MAX,
+            unfinished: BTreeMap::new(),
+            in_flight: 0,
+            ready: BTreeSet::new(),
+            keys: Keys::default(),
+            dead: BTreeMap::new(),
+            is_paused: false,
+            is_holding: true,
+            inactive_at: None,
+            workers: 0,
+            turns: Turns::default(),
+            missed: None,
+            counts: Counts::default(),
+            fetched: Weak::new(),
+            wanted: None,
+            changes,
+            created: 0,
+        }
+    }
+
     /// Returns true if the consumer has not finished an event of its topics. All unfinished events and dead letters are
     /// before the position.
     pub(super) fn needs(&self, seq: u64) -> bool {

@@ -5,14 +5,11 @@ use std::sync::Weak;
 use super::{
     changes::Changes,
     consumer::Consumer,
-    event_state::Counts,
     ids::Timer,
     info::ConsumerInfo,
-    keys::Keys,
     name::ConsumerName,
     notice::Notice,
     settings::{ConsumerSettings, SeekTo},
-    turns::Turns,
 };
 use crate::{
     bus::{Bus, Now, history::Entry, state::refuse_more, topics::Topics},
@@ -53,27 +50,9 @@ impl Bus {
         let is_tracked = self.history.persist().is_some();
         let head = self.head;
         let key = self.consumers.insert(name.clone(), |key| Consumer {
-            key,
-            name: name.clone(),
-            settings,
-            position,
             last_matched: head,
-            unfinished: Default::default(),
-            in_flight: 0,
-            ready: Default::default(),
-            keys: Keys::default(),
-            dead: Default::default(),
-            is_paused: false,
-            is_holding: true,
-            inactive_at: None,
-            workers: 0,
-            turns: Turns::default(),
-            missed: None,
-            counts: Counts::default(),
-            fetched: Weak::new(),
-            wanted: None,
-            changes: Changes::new(is_tracked),
             created: now.unix,
+            ..Consumer::new(key, name.clone(), settings, position, Changes::new(is_tracked))
         });
         if let Some(consumer) = self.consumers.by_key.get_mut(&key) {
             consumer.watch(&mut self.consumers.registry, now.mono);

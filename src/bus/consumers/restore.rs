@@ -1,16 +1,11 @@
 //! Restoring consumers from disk.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Weak,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     changes::{Changes, ConsumerRecord, EventRecord},
     consumer::Consumer,
-    keys::Keys,
     name::ConsumerName,
-    turns::Turns,
 };
 use crate::bus::{Bus, Now};
 
@@ -34,27 +29,11 @@ impl Bus {
             let mut changes = Changes::new(true);
             changes.restored(position, written);
             let key = self.consumers.insert(name.clone(), |key| Consumer {
-                key,
-                name,
-                settings,
-                position,
-                last_matched: u64::MAX,
-                unfinished: BTreeMap::new(),
-                in_flight: 0,
-                ready: BTreeSet::new(),
-                keys: Keys::default(),
-                dead: BTreeMap::new(),
                 is_paused,
-                is_holding: true,
-                inactive_at: None,
-                workers: 0,
-                turns: Turns::default(),
                 missed,
                 counts,
-                fetched: Weak::new(),
-                wanted: None,
-                changes,
                 created,
+                ..Consumer::new(key, name, settings, position, changes)
             });
             let registry = &mut self.consumers.registry;
             let Some(consumer) = self.consumers.by_key.get_mut(&key) else { continue };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     event::EventId,
-    limits::{BACKOFF_MAX, DELAY_MAX, UNFINISHED_MAX},
+    limits::{BACKOFF_MAX, DELAY_MAX, IN_FLIGHT_MAX},
     protocol::{ErrorCode, Refused},
     time::{format_duration, whole_millis},
     topic::FilterSet,
@@ -32,7 +32,7 @@ pub struct ConsumerSettings {
     /// Time until the next attempt, after the first failure, the second, and so on; the last value also applies to all later
     /// ones. At most [`BACKOFF_MAX`] values; none means that the next attempt follows at once.
     pub backoff: Vec<Duration>,
-    /// Maximum number of events that are in flight or wait to be delivered again. 1 to [`UNFINISHED_MAX`].
+    /// Maximum number of events that are in flight or wait to be delivered again. 1 to [`IN_FLIGHT_MAX`].
     pub max_in_flight: usize,
     /// What happens when history is full.
     pub on_full: OnFull,
@@ -63,9 +63,9 @@ impl ConsumerSettings {
         if self.max_attempts == 0 {
             return refuse("`max_attempts` is 0; an event needs at least one attempt".into());
         }
-        if !(1..=UNFINISHED_MAX).contains(&self.max_in_flight) {
+        if !(1..=IN_FLIGHT_MAX).contains(&self.max_in_flight) {
             let have = self.max_in_flight;
-            return refuse(format!("`max_in_flight` is {have}; use 1 to {UNFINISHED_MAX}"));
+            return refuse(format!("`max_in_flight` is {have}; use 1 to {IN_FLIGHT_MAX}"));
         }
         if self.backoff.len() > BACKOFF_MAX {
             let have = self.backoff.len();

@@ -1,6 +1,7 @@
 //! Taking deliveries: ready events first, then later events of the log.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Weak},
     task::Waker,
 };
@@ -46,7 +47,7 @@ fn locate(entry: &Entry, fetched: Option<&Fetched>) -> Location {
 }
 
 impl Bus {
-    /// Adds a worker of a consumer, with at most `slots` deliveries in flight. `worker` is its name, for dead letters.
+    /// Adds a worker of a consumer, with at most `slots` deliveries in flight, or `max_in_flight` of the consumer. `worker` is its name, for dead letters.
     ///
     /// # Errors
     ///
@@ -66,8 +67,8 @@ impl Bus {
         let state = Worker {
             consumer: consumer.key,
             name: worker.into(),
-            slots: slots.max(1),
-            in_flight: Default::default(),
+            slots: slots.clamp(1, consumer.settings.max_in_flight),
+            in_flight: BTreeSet::new(),
             waker: None,
         };
         registry.workers.insert(id, state);

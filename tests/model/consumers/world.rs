@@ -397,7 +397,7 @@ impl World {
     }
 
     fn answer(&mut self, token: u16, answer: &Answer) -> Result<(), String> {
-        if let Some(stale) = pick(&self.stale, token).filter(|_| token % 5 == 0) {
+        if let Some(stale) = pick(&self.stale, token).filter(|_| token.is_multiple_of(5)) {
             let refused = self.bus.acknowledge(*stale, Acknowledged::Ack, self.now).map_err(|e| e.code);
             return expect(refused == Err(ErrorCode::StaleDelivery), "the refusal of a stale token");
         }
