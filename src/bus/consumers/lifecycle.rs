@@ -24,7 +24,7 @@ impl Bus {
     /// # Errors
     ///
     /// There is one with this name and other settings; the settings are invalid; the position is of another epoch; there are
-    /// too many consumers, or too many bytes of filters.
+    /// too many consumers, or too many bytes of filters; the log is elsewhere.
     pub fn create_consumer(
         &mut self,
         name: &ConsumerName,
@@ -43,6 +43,11 @@ impl Bus {
             return Err(Refused::new(ErrorCode::ConsumerExists, message));
         }
         self.refuse_when_closed()?;
+        if self.history.is_window() {
+            let message =
+                "consumers need the history of this daemon, and its log is elsewhere; use consumers of that log";
+            return Err(Refused::new(ErrorCode::ConsumerInvalid, message));
+        }
         refuse_more(self.consumers.by_name.len(), CONSUMERS_MAX, ErrorCode::LimitConsumers, "consumers")?;
         self.refuse_more_filters(Topics::cost_of(&settings.filters))?;
         let position = self.position_of(from, now)?;
@@ -131,7 +136,14 @@ impl Bus {
     pub fn seek_consumer(&mut self, name: &ConsumerName, to: SeekTo, now: Now) -> Result<(), Refused> {
         let position = self.position_of(to, now)?;
         let head = self.head;
+        let history = &*self.history;
         let (consumer, registry) = self.consumers.get_mut(name)?;
+        // Of these, history has nothing to deliver again.
+        let after = consumer.unfinished.range(position + 1..).map(|(seq, _)| *seq);
+        let missing: Vec<u64> = after.filter(|seq| history.entry(*seq).is_none()).collect();
+        for seq in missing {
+            consumer.miss(seq, registry);
+        }
         consumer.clear(registry);
         consumer.forget_dead_after(position, registry);
         (consumer.position, consumer.last_matched) = (position, head);

@@ -46,6 +46,8 @@ pub trait History: Send {
     fn start(&self) -> u64 {
         0
     }
+    /// Returns true if the log is elsewhere, and this is a window of it.
+    fn is_window(&self) -> bool;
     /// Returns the number of the oldest event within the bounds.
     fn oldest(&self) -> Option<u64>;
     /// Visits the snapshot's events of some topics, with numbers in a range (after the first, up to the second), in order,

@@ -85,6 +85,10 @@ impl History for Memory {
         self.start
     }
 
+    fn is_window(&self) -> bool {
+        self.window.is_some()
+    }
+
     fn oldest(&self) -> Option<u64> {
         self.log.first_key_value().map(|(oldest, _)| *oldest)
     }

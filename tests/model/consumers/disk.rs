@@ -80,7 +80,9 @@ impl Disk {
         let known: HashMap<&Topic, usize> = self.topics.keys().zip(keys).collect();
         let entry_of = |entry: &Entry| {
             let topic = &entry.event.as_ref().expect("written with its event").topic;
-            Entry { topic: known[topic], event: None, ..entry.clone() }
+            let is_retained = self.topics[topic].past.retained == Some(entry.seq);
+            let event = entry.event.clone().filter(|_| is_retained);
+            Entry { topic: known[topic], event, ..entry.clone() }
         };
         let gone = bus.restore_events(self.entries.values().map(entry_of).collect());
         for seq in gone {

@@ -5,7 +5,7 @@ mod disk;
 mod expected;
 mod world;
 
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{bool::weighted, collection::vec, option, prelude::*};
 use sse_bus::bus::consumers::{Departure, OnFull};
 
 use self::world::{Answer, Op, Setup, World};
@@ -31,8 +31,8 @@ fn op() -> impl Strategy<Value = Op> {
     let on_full = prop_oneof![3 => Just(OnFull::Refuse), 1 => Just(OnFull::Drop)];
     let size = prop_oneof![3 => Just(1_usize), 1 => Just(600)];
     prop_oneof![
-        12 => (0..3_usize, option::weighted(0.4, 0..2_u8), option::weighted(0.1, 1..60_u64), size)
-            .prop_map(|(topic, key, ttl, size)| Op::Publish { topic, key, ttl, size }),
+        12 => (0..3_usize, option::weighted(0.4, 0..2_u8), option::weighted(0.1, 1..60_u64), size, weighted(0.2))
+            .prop_map(|(topic, key, ttl, size, retain)| Op::Publish { topic, key, ttl, size, retain }),
         2 => (0..3_usize, 0..3_usize, 1..8_usize, 1..4_u32, on_full, any::<bool>(), any::<bool>()).prop_map(
             |(name, filter, max_in_flight, max_attempts, on_full, is_short, all)| Op::Create {
                 name, filter, max_in_flight, max_attempts, on_full, is_short, all

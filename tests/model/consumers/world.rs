@@ -13,7 +13,7 @@ use std::{
 use sse_bus::{
     Epoch, EventId, FilterSet, Headers, Topic,
     bus::{
-        Bus, Now, Publication,
+        Bus, Format, Now, Publication, Read, Start, Subscription,
         consumers::{
             Acknowledged, ConsumerName, ConsumerSettings, Delivery, Departure, Next, OnFull, SeekTo, Taken, Token,
             WorkerId,
@@ -60,6 +60,7 @@ pub(super) enum Op {
         key: Option<u8>,
         ttl: Option<u64>,
         size: usize,
+        retain: bool,
     },
     Create {
         name: usize,
@@ -136,6 +137,8 @@ pub(super) struct World {
     bus: Bus,
     retention: Retention,
     disk: Option<Disk>,
+    /// A bus without consumers, if the budget is no bound.
+    twin: Option<Bus>,
     now: Now,
     queues: BTreeMap<ConsumerName, Queue>,
     published: BTreeMap<u64, Published>,
@@ -158,10 +161,13 @@ impl World {
             budget: setup.budget,
             ..Retention::default()
         };
+        let has_twin = !setup.is_on_disk && setup.budget == 1 << 20;
+        let twin = has_twin.then(|| World::bus(&retention, false));
         World {
             bus: World::bus(&retention, setup.is_on_disk),
             retention,
             disk: setup.is_on_disk.then(Disk::default),
+            twin,
             now: Now { mono: 1000, unix: 5000 },
             queues: BTreeMap::new(),
             published: BTreeMap::new(),
@@ -182,7 +188,7 @@ impl World {
     pub(super) fn step(&mut self, op: &Op) -> Result<(), String> {
         self.steps.push(format!("{op:?} at {}", self.now.mono));
         match op {
-            Op::Publish { topic, key, ttl, size } => self.publish(*topic, *key, *ttl, *size)?,
+            Op::Publish { .. } => self.publish(op)?,
             Op::Create { .. } => self.create(op)?,
             Op::AddWorker { name: index, slots } => {
                 let name = name(*index);
@@ -246,11 +252,17 @@ impl World {
         Ok(())
     }
 
-    fn publish(&mut self, topic: usize, key: Option<u8>, ttl: Option<u64>, size: usize) -> Result<(), String> {
+    fn publish(&mut self, op: &Op) -> Result<(), String> {
+        let Op::Publish { topic, key, ttl, size, retain } = *op else { return Ok(()) };
         let mut publication = Publication::new(Topic::parse(TOPICS[topic]).expect("legal"), "x".repeat(size));
         publication.ttl = ttl.map(Duration::from_millis);
+        publication.retain = retain;
         if let Some(key) = key {
             publication.headers = Headers::parse([("key", key.to_string())]).expect("legal");
+        }
+        if let Some(twin) = &mut self.twin {
+            twin.publish(publication.clone(), None, self.now).map_err(|e| format!("without consumers: {e}"))?;
+            twin.finish().wake();
         }
         let seq = match self.bus.publish(publication, None, self.now) {
             Ok(published) => published.id.expect("a broadcast has an id").seq,
@@ -451,6 +463,9 @@ impl World {
         }
         for _ in 0..1000 {
             self.bus.tick(self.now);
+            if let Some(twin) = &mut self.twin {
+                twin.tick(self.now);
+            }
             if self.bus.next_timeout().is_none_or(|next| next > now) {
                 return Ok(());
             }
@@ -539,8 +554,28 @@ impl World {
         self.end_tokens(|_| true);
     }
 
+    /// A subscriber reads the same with and without consumers.
+    fn compare_histories(&mut self) -> Result<(), String> {
+        let now = self.now;
+        let Some(twin) = &mut self.twin else { return Ok(()) };
+        for start in [Start::All, Start::Retained, Start::Latest, Start::After(format!("{EPOCH}-1"))] {
+            let read = |bus: &mut Bus| {
+                let mut subscription = Subscription::new(FilterSet::parse(&["**"]).expect("legal"), Format::Json);
+                (subscription.start, subscription.past_only) = (start.clone(), true);
+                let (id, _) = bus.subscribe(subscription, now).expect("taken");
+                let mut out = Vec::new();
+                while bus.read(id, now, Waker::noop(), &mut out) != Read::Over {}
+                String::from_utf8(out.concat()).expect("text")
+            };
+            let (alone, beside) = (read(twin), read(&mut self.bus));
+            expect(alone == beside, &format!("from {start:?} the same beside consumers:\n{alone}\n{beside}"))?;
+        }
+        Ok(())
+    }
+
     /// Works until nothing is left: only a worker that is woken takes.
     pub(super) fn end(&mut self) -> Result<(), String> {
+        self.compare_histories()?;
         while !self.workers.is_empty() {
             self.remove_worker(0, Departure::Released);
         }
