@@ -18,7 +18,7 @@ use crate::{
 const VARIABLE: &str = "SSE_BUS_COMPLETE";
 
 /// Prints completions and ends the process, if the shell requests them.
-pub(crate) fn answer() {
+pub(crate) fn complete() {
     CompleteEnv::with_factory(cli::command).var(VARIABLE).complete();
 }
 

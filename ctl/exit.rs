@@ -9,9 +9,9 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   0  success
   1  failure
-  2  invalid command line
-  3  no daemon at the socket
-  4  no subscriber (publish --wait-for, --to; send)
+  2  invalid command line, topic, filter or other value
+  3  no daemon at the socket or URL
+  4  nobody there: no such client (kick, send, publish --to), or no subscriber (publish --wait-for)
   5  timed out (subscribe --timeout; a daemon that does not answer)
   6  denied
   7  refused by a limit of the daemon
@@ -74,10 +74,18 @@ impl From<Exit> for Failure {
     }
 }
 
-/// Returns the exit code for the error code of a refusal.
+/// Returns the exit code for the error code of a refusal: the same whether this program or the daemon refuses.
 pub(crate) fn of_code(code: ErrorCode) -> Exit {
     match code {
-        ErrorCode::Denied => Exit::Denied,
+        ErrorCode::Denied | ErrorCode::KeptOut => Exit::Denied,
+        ErrorCode::ClientUnknown => Exit::NoSubscriber,
+        ErrorCode::TopicInvalid
+        | ErrorCode::FilterInvalid
+        | ErrorCode::TypeInvalid
+        | ErrorCode::HeadersInvalid
+        | ErrorCode::SinceInvalid
+        | ErrorCode::ClientInvalid
+        | ErrorCode::RequestInvalid => Exit::Usage,
         ErrorCode::Unavailable => Exit::NoDaemon,
         code if code.is_limit() => Exit::Limit,
         _ => Exit::Failed,
@@ -87,15 +95,26 @@ pub(crate) fn of_code(code: ErrorCode) -> Exit {
 impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Failure {
         match &error {
-            client::Error::NoDaemon { source, .. } => match source.kind() {
+            client::Error::NoDaemon { endpoint, source } => match source.kind() {
+                // Another directory is the solution, not another daemon.
+                io::ErrorKind::NotFound if endpoint.runtime_error().is_some() => {
+                    Failure::new(Exit::NoDaemon, error.to_string())
+                }
+                io::ErrorKind::InvalidInput => Failure::new(Exit::Usage, error.to_string()),
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                     Failure::new(Exit::NoDaemon, format!("{error}; start one with `sse-busd`"))
                 }
                 io::ErrorKind::PermissionDenied => Failure::new(Exit::Denied, error.to_string()),
                 _ => Failure::new(Exit::NoDaemon, error.to_string()),
             },
-            client::Error::SocketRemoved { .. } => Failure::new(Exit::NoDaemon, error.to_string()),
-            client::Error::NoAnswer { .. } => {
+            client::Error::Untrusted { .. } => {
+                let advice = "name the file of its certificate authority with --ca-file";
+                Failure::new(Exit::Failed, format!("{error}; {advice}"))
+            }
+            client::Error::SocketRemoved { .. }
+            | client::Error::SocketMounted { .. }
+            | client::Error::Unreachable { .. } => Failure::new(Exit::NoDaemon, error.to_string()),
+            client::Error::Unresponsive { .. } => {
                 Failure::new(Exit::TimedOut, format!("{error}; run `sse-busctl doctor` to find out why"))
             }
             other => Failure::new(other.code().map_or(Exit::Failed, of_code), error.to_string()),

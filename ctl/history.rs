@@ -3,16 +3,16 @@
 use std::collections::VecDeque;
 
 use sse_bus::{
-    Client, Endpoint,
-    client::Item,
+    Client,
+    client::{Address, Item},
     protocol::{EventMessage, Subscribe},
 };
 
 use crate::{cli::History, exit::Failure, format::Printer, output::Output, times::Times};
 
-pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: History) -> Result<(), Failure> {
+pub(crate) async fn run(address: &Address, output: &Output, options: History) -> Result<(), Failure> {
     let request = Subscribe::new(options.filters).with_since(options.since.start.as_str()).past_only();
-    let mut past = Client::connect(endpoint).await?.subscribe(request).await?;
+    let mut past = Client::connect(address).await?.subscribe(request).await?;
     let mut printer = Printer::new(output, Times::new(options.utc, options.relative));
     let limit = options.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let mut newest: VecDeque<EventMessage> = VecDeque::new();

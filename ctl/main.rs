@@ -14,10 +14,12 @@ mod exec;
 mod exit;
 mod format;
 mod history;
+mod init_page;
 mod kick;
 mod man;
 mod output;
 mod publish;
+mod remote;
 mod send;
 mod service;
 mod signals;
@@ -36,7 +38,7 @@ use std::{
     process::ExitCode,
 };
 
-use sse_bus::{Client, Endpoint};
+use sse_bus::{Client, Endpoint, client::Address, endpoint::expand_home};
 
 use cli::{Action, Cli};
 use exit::{Exit, Failure};
@@ -44,7 +46,7 @@ use output::Output;
 use visible::visible_lines;
 
 fn main() -> ExitCode {
-    completions::answer();
+    completions::complete();
     let cli = Cli::read();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -70,25 +72,38 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Failure> {
     let given = cli.socket.clone();
-    let endpoint = match cli.socket {
-        Some(path) => Endpoint::at(path),
-        None => Endpoint::find().map_err(|e| Failure::new(Exit::NoDaemon, e.to_string()))?,
+    let endpoint = || match &given {
+        Some(path) => Ok(Endpoint::at(expand_home(path.clone()))),
+        None => Endpoint::find().map_err(|e| Failure::new(Exit::NoDaemon, e.to_string())),
     };
+    let address = || match &cli.remote.url {
+        Some(url) => remote::daemon(url, &cli.remote).map(Address::from),
+        None => endpoint().map(Address::from),
+    };
+    // For commands that work on the files and processes of this machine.
+    let here = || match &cli.remote.url {
+        Some(_) => {
+            Err(Failure::new(Exit::Usage, "this command works on this machine only; leave out --url (SSE_BUS_URL)"))
+        }
+        None => endpoint(),
+    };
+    let connect = async || Ok::<_, Failure>(Client::connect(&address()?).await?);
     let output = Output::new(cli.format, cli.quiet);
     match cli.action {
-        Action::Publish(options) => publish::run(&endpoint, &output, *options).await,
-        Action::Subscribe(options) => subscribe::run(&endpoint, &output, options).await,
-        Action::Send(options) => send::run(&endpoint, &output, options).await,
-        Action::Clients => clients::run(&mut Client::connect(&endpoint).await?, &output).await,
-        Action::Topics(options) => topics::run(&mut Client::connect(&endpoint).await?, &output, options).await,
-        Action::Status(options) => status::run(&mut Client::connect(&endpoint).await?, &output, options).await,
-        Action::Kick(options) => kick::run(&mut Client::connect(&endpoint).await?, &output, options).await,
-        Action::History(options) => history::run(&endpoint, &output, options).await,
+        Action::Publish(options) => publish::run(&address()?, &output, *options).await,
+        Action::Subscribe(options) => subscribe::run(&address()?, &output, options).await,
+        Action::Send(options) => send::run(&address()?, &output, options).await,
+        Action::Clients => clients::run(&mut connect().await?, &output).await,
+        Action::Topics(options) => topics::run(&mut connect().await?, &output, options).await,
+        Action::Status(options) => status::run(&mut connect().await?, &output, options).await,
+        Action::Kick(options) => kick::run(&mut connect().await?, &output, options).await,
+        Action::History(options) => history::run(&address()?, &output, options).await,
         Action::Bench(options) => bench::run(&output, options).await,
-        Action::Token(options) => token::run(&endpoint, &output, options).await,
-        Action::Url(options) => url::run(&mut Client::connect(&endpoint).await?, &output, options).await,
-        Action::Service(options) => service::run(&endpoint, given, &output, options).await,
-        Action::Doctor(options) => doctor::run(endpoint, given.is_some(), &output, options).await,
+        Action::Token(options) => token::run(&here()?, &output, options).await,
+        Action::InitPage(options) => init_page::run(&mut connect().await?, &output, &options).await,
+        Action::Url(options) => url::run(&mut connect().await?, &output, options).await,
+        Action::Service(options) => service::run(&here()?, given.clone(), &output, options).await,
+        Action::Doctor(options) => doctor::run(endpoint()?, given.is_some(), &output, options).await,
         Action::Completions(options) => completions::run(&output, &options),
         Action::Man(options) => man::run(&options),
         Action::Version => version(&output),

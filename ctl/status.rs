@@ -4,7 +4,7 @@ use std::{fmt::Write, time::Duration};
 
 use sse_bus::{
     Client,
-    protocol::{HistoryKind, LimitInfo, Setting, Status},
+    protocol::{HistoryKind, KeptOut, LimitInfo, Setting, Status},
     shell::quoted,
 };
 
@@ -13,7 +13,7 @@ use crate::{
     exit::Failure,
     output::Output,
     table::{text, wrapped},
-    units::{ago, count, duration, size},
+    units::{self, ago, count, duration, size},
     visible::visible,
 };
 
@@ -67,8 +67,15 @@ fn describe(status: &Status, width: Option<usize>) -> String {
         let fix = format!("if they are for you, allow them with sse-busd --allow-host {}", quoted(&refused.host));
         ("refused", format!("requests for {}, {times}, last {last}; {fix}", refused.host))
     });
+    let kept_out = status.kept_out.iter().map(|kept_out| {
+        let KeptOut { client, until, .. } = kept_out;
+        (
+            "kept out",
+            format!("{client}, for {}; `sse-busctl kick {} --for 0s` ends it", units::until(*until), quoted(client)),
+        )
+    });
     let mut text = String::new();
-    for (name, value) in rows.into_iter().chain(disk).chain(limits).chain(refused).chain(hosts) {
+    for (name, value) in rows.into_iter().chain(disk).chain(limits).chain(refused).chain(hosts).chain(kept_out) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<INDENT$}{}", wrapped(&visible(&value), INDENT, width));
     }

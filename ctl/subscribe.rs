@@ -5,8 +5,8 @@
 use std::{future, mem, path::Path, time::Duration};
 
 use sse_bus::{
-    Client, Endpoint,
-    client::{Backoff, Item},
+    Client,
+    client::{Address, Backoff, Item},
     protocol,
     time::format_duration,
 };
@@ -23,12 +23,12 @@ use crate::{
     units::count,
 };
 
-pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: Subscribe) -> Result<(), Failure> {
+pub(crate) async fn run(address: &Address, output: &Output, options: Subscribe) -> Result<(), Failure> {
     let mut request = protocol::Subscribe::new(options.filters.clone()).with_slow(options.slow);
     let since = options.since.unwrap_or_default();
     (request.since, request.client) = ((!since.start.is_empty()).then(|| since.start.clone()), options.client);
     let mut signals = Signals::watch(options.exec.is_none());
-    let mut subscription = Client::connect(endpoint).await?.subscribe(request).await?;
+    let mut subscription = Client::connect(address).await?.subscribe(request).await?;
     output.notice(|| describe(&options.filters));
     if !options.no_reconnect {
         subscription = subscription.reconnecting(Backoff::default());

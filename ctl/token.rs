@@ -42,7 +42,7 @@ async fn daemons_state_dir(endpoint: &Endpoint) -> Result<Option<PathBuf>, Failu
     let status = async { Client::connect(endpoint).await?.status().await };
     match status.await {
         Ok(status) => Ok(Some(PathBuf::from(status.state_dir)).filter(|path| !path.as_os_str().is_empty())),
-        Err(error @ client::Error::NoAnswer { .. }) => Err(error.into()),
+        Err(error @ client::Error::Unresponsive { .. }) => Err(error.into()),
         Err(_) => Ok(None),
     }
 }

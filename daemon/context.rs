@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    access::{Access, RefusedNames},
+    access::{Access, KeptOutClients, RefusedNames},
     config::Config,
     connection_limits::ConnectionLimits,
     log::{EventLog, Store},
@@ -30,6 +30,8 @@ pub(crate) struct Daemon {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) metrics: Metrics,
     pub(crate) access: Arc<Access>,
+    /// The clients that are kept out after a kick.
+    pub(crate) kept_out: KeptOutClients,
     pub(crate) refused_origins: RefusedNames,
     pub(crate) refused_hosts: RefusedNames,
     /// The log that events are published to.

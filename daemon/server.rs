@@ -1,7 +1,7 @@
 //! The daemon's life: bind, accept, serve, drain.
 //!
 //! One token stops everything, and one deadline bounds the drain: no more events are accepted, streams end once they have
-//! delivered what was accepted, answers in progress are finished, and connections that are left after [`DRAIN`] are cut.
+//! delivered what was accepted, responses in progress are finished, and connections that are left after [`DRAIN`] are cut.
 //! Further signals have no effect meanwhile.
 
 use std::{
@@ -30,7 +30,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    access::{Access, RefusedNames},
+    access::{Access, KeptOutClients, RefusedNames},
     clock::Machine,
     config::Config,
     connection_limits::ConnectionLimits,
@@ -57,6 +57,8 @@ pub(crate) enum StartError {
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
+    AlreadyRunning(ipc::Running),
+    #[error(transparent)]
     History(#[from] OpenError),
     #[error("cannot start a thread for history: {0}")]
     Thread(io::Error),
@@ -75,7 +77,10 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     if let Some(warning) = config.local_allow_list.unreachable_warning(&config.endpoint) {
         warn!("{warning}");
     }
-    let (listeners, addresses) = listen(sockets.http, &config)?;
+    let (listeners, addresses) = match listen(sockets.http, &config) {
+        Ok(listening) => listening,
+        Err(error) => return Err(cannot_listen(error).await),
+    };
     let (bus, store) = open_bus(&config)?;
     let metrics = Metrics::new(&bus, store.clone());
     let access = Access::new(&addresses, TokenFile::in_directory(&config.state_dir));
@@ -87,6 +92,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     let daemon = Arc::new(Daemon {
         access: Arc::new(access),
         refused_origins: RefusedNames::default(),
+        kept_out: KeptOutClients::default(),
         refused_hosts: RefusedNames::default(),
         events: EventLog::new(&bus, &config.retention, store.is_some()),
         store,
@@ -142,6 +148,16 @@ fn listen(
     let addresses =
         listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>().map_err(ListenError::Unusable)?;
     Ok((listeners, addresses))
+}
+
+/// Returns the error for an address on which the daemon cannot listen, which names a daemon of this user that does.
+async fn cannot_listen(error: ListenError) -> StartError {
+    match &error {
+        ListenError::InUse { address, .. } => {
+            ipc::running_on_port(*address).await.map_or_else(|| error.into(), StartError::AlreadyRunning)
+        }
+        _ => error.into(),
+    }
 }
 
 /// Creates the bus, with the history that an earlier daemon has left on disk.

@@ -189,7 +189,7 @@ impl SharedBus {
     }
 
     /// Runs an action on the bus under its lock, and wakes the clients that wait for its results. The action must be short:
-    /// answers are encoded after unlocking.
+    /// replies are encoded after unlocking.
     pub(crate) fn with<R>(&self, action: impl FnOnce(&mut LockedBus<'_>, Now) -> R) -> R {
         let mut bus = self.lock();
         let result = action(&mut bus, self.now());
@@ -308,6 +308,17 @@ impl SharedBus {
             tokio::task::yield_now().await;
         }
         Ok(addressed.len() as u64)
+    }
+
+    /// Describes the clients with an ID or a name.
+    ///
+    /// # Errors
+    ///
+    /// No client has this address.
+    pub(crate) fn described(&self, address: &str) -> Result<Vec<ClientInfo>, Refused> {
+        let addressed = self.with(|bus, _| bus.addressed(address))?;
+        let steps = addressed.chunks(CLIENTS_AT_ONCE);
+        Ok(steps.flat_map(|some| self.with(|bus, _| bus.describe_clients(some))).collect())
     }
 
     /// Makes the bus tick soon, even without subscribers.

@@ -56,6 +56,10 @@ pub struct Settings {
     #[arg(long, value_name = "DIR", env = "SSE_BUS_STATE_DIR")]
     #[serde(serialize_with = "path")]
     pub state_dir: Option<PathBuf>,
+    /// Directory of web pages of your own, served at /pages/ with the origin of the bus [default: none]
+    #[arg(long, value_name = "DIR", env = "SSE_BUS_PAGES")]
+    #[serde(serialize_with = "path")]
+    pub pages: Option<PathBuf>,
     /// Where history is kept [default: memory]
     #[arg(long, value_name = "WHERE", env = "SSE_BUS_HISTORY")]
     pub history: Option<HistoryKind>,
@@ -185,4 +189,26 @@ pub fn size<S: serde::Serializer>(value: &Option<ByteSize>, serializer: S) -> Re
 #[expect(clippy::ref_option, reason = "serde requires this signature")]
 fn path<S: serde::Serializer>(value: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
     value.as_ref().map(|path| path.to_string_lossy()).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_written_exactly_in_the_largest_unit_that_divides_it() {
+        for (bytes, text) in [
+            (0, "0"),
+            (1, "1B"),
+            (1023, "1023B"),
+            (1536, "1536B"),
+            (2048, "2KiB"),
+            (1 << 20, "1MiB"),
+            ((3 << 20) + 1024, "3073KiB"),
+        ] {
+            let written = size(&Some(ByteSize(bytes)), serde_json::value::Serializer).unwrap();
+            assert_eq!(written, text);
+            assert_eq!(text.parse::<ByteSize>().unwrap(), ByteSize(bytes));
+        }
+    }
 }

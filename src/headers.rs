@@ -222,6 +222,9 @@ mod tests {
         let none = Headers::parse::<&str, &str>([]).unwrap();
         assert_eq!((none.is_empty(), none.as_lines(), Headers::cost_of(0)), (true, "", 0));
         assert_eq!(Headers::from_lines(""), Ok(none));
+        // Others cost their text, and a fixed amount.
+        assert!(Headers::cost_of(1) < 100);
+        assert_eq!(Headers::cost_of(1000) - Headers::cost_of(1), 999);
     }
 
     #[test]
@@ -248,6 +251,10 @@ mod tests {
         let long = |bytes: usize| Headers::parse([("ab", String::new()), ("cd", "x".repeat(bytes - 4))]);
         assert_eq!(long(HEADERS_BYTES).unwrap().get("cd").map(str::len), Some(HEADERS_BYTES - 4));
         assert_eq!(long(HEADERS_BYTES + 1), Err(HeadersError::TooLong("cd".into())));
+        // Colons and line feeds between names and values are not counted.
+        let value = "x".repeat(HEADERS_BYTES / HEADERS_MAX - 2);
+        let full = Headers::parse((10..10 + HEADERS_MAX).map(|n| (n.to_string(), &value))).unwrap();
+        assert_eq!(full.as_lines().len(), HEADERS_BYTES + 2 * HEADERS_MAX);
         let name = "n".repeat(10_000);
         assert!(refused(&[(&name, "")]).to_string().len() < 300);
     }

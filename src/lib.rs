@@ -15,7 +15,8 @@
 //! - [`protocol`]: requests and replies on the local socket, and the encoding of event streams.
 //! - [`endpoint`]: the path of the local socket; [`socket_owner`]: the process that listens on a socket.
 //! - [`listen`]: the TCP addresses of the daemon; `flags` (feature `daemon`): its command line.
-//! - [`private_fs`]: files that other users cannot access; [`shell`]: quoting for suggested commands.
+//! - [`private_fs`]: files that other users cannot access; [`user_namespace`]: the users that have an ID; [`shell`]: quoting
+//!   for suggested commands.
 //! - `client` (feature `client`): an async client, to publish, subscribe and administer.
 //! - `tokens` (feature `tokens`): tokens that authorize other users and other machines.
 //! - `bus` (feature `bus`): the core, synchronous, without I/O and without a clock.
@@ -42,6 +43,7 @@ pub mod time;
 #[cfg(feature = "tokens")]
 pub mod tokens;
 pub mod topic;
+pub mod user_namespace;
 
 #[cfg(feature = "client")]
 pub use client::Client;

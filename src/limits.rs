@@ -32,6 +32,10 @@ pub const LINE_MAX: usize = 4 << 20;
 pub const READ_MAX: usize = 64 << 10;
 /// Maximum number of requests in such a batch, see [`READ_MAX`].
 pub const BATCH_MAX: u64 = 64;
+/// Maximum bytes of the body of an HTTP request that publishes several events: the longest line, and one read.
+pub const BATCH_BODY: usize = LINE_MAX + READ_MAX;
+/// Maximum number of events in such a body. Larger bodies are refused.
+pub const BATCH_LINES: usize = 10_000;
 /// Maximum bytes that one call of [`Bus::read`](crate::bus::Bus::read) returns, unless a single event is larger. See
 /// [`REPLAY_BUFFERS`].
 pub const DELIVER_MAX: usize = 48 << 10;
@@ -119,6 +123,11 @@ pub const TICKETS_MAX: usize = 1000;
 /// How long a ticket is valid after it was issued, and after the last stream that used it has ended.
 pub const TICKET: Duration = Duration::from_mins(1);
 
+/// Maximum number of clients that are kept out after a kick. More are refused.
+pub const KEPT_OUT_MAX: usize = 1000;
+/// Maximum time for which a client is kept out. A longer one is refused.
+pub const KEEP_OUT_MAX: Duration = Duration::from_hours(24);
+
 /// How long a new connection may take to send its first byte or its HTTP head. Then it is closed.
 pub const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// How long a request that has begun (a line, a frame, a body) may take to arrive. Then it is refused and its
@@ -136,7 +145,7 @@ pub const HEARTBEAT_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=D
 /// Maximum bytes of the configuration file. A longer one is refused.
 pub const CONFIG_BYTES: usize = 1 << 20;
 /// How long a [`Client`](crate::Client) waits for the reply to a request that does not wait for the disk.
-pub const ANSWER: Duration = Duration::from_secs(10);
+pub const REPLY: Duration = Duration::from_secs(10);
 /// Time between the signal to stop and the forced end of connections.
 pub const DRAIN: Duration = Duration::from_secs(3);
 /// After that, how long the daemon waits for a disk that does not accept the rest of history.

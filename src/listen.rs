@@ -137,6 +137,25 @@ mod tests {
     }
 
     #[test]
+    fn localhost_is_both_loopback_addresses_where_there_is_ipv6() {
+        let addresses: Vec<_> = Listen::Localhost(7).addresses().iter().map(ToString::to_string).collect();
+        let both = ["127.0.0.1:7", "[::1]:7"];
+        let has_ipv6 = std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+        assert_eq!(addresses, both[..if has_ipv6 { 2 } else { 1 }]);
+    }
+
+    #[test]
+    fn a_list_is_one_address_or_several_and_not_empty() {
+        let read = |json: &str| deserialize(&mut serde_json::Deserializer::from_str(json));
+        for json in [r#""localhost:7""#, r#"["localhost:7","127.0.0.1:8"]"#] {
+            let mut written = Vec::new();
+            serialize(&read(json).unwrap(), &mut serde_json::Serializer::new(&mut written)).unwrap();
+            assert_eq!(String::from_utf8(written).unwrap(), json);
+        }
+        assert!(read("[]").unwrap_err().to_string().starts_with("write at least one address"));
+    }
+
+    #[test]
     fn an_address_that_is_named_twice_is_one() {
         let list = ["localhost:7", "127.0.0.1:7", "127.0.0.1:8"].map(|text| text.parse().unwrap());
         let all = Listen::all(&list);

@@ -4,7 +4,11 @@
 //! socket is listed with the path that it was bound to, even if that file was removed. On other systems nothing is
 //! found.
 
-use std::{fmt, net::SocketAddr, path::Path};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 /// A process that holds a socket. Displayed as `nginx (pid 812)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +29,7 @@ impl fmt::Display for Process {
 pub fn of_port(address: SocketAddr) -> Option<Process> {
     #[cfg(target_os = "linux")]
     {
-        linux::find(&["/proc/net/tcp", "/proc/net/tcp6"], |line| linux::listens_on_port(line, address))
+        linux::find(&linux::TCP, |line| linux::listens_on_port(line, address))
     }
     #[cfg(not(target_os = "linux"))]
     {
@@ -38,7 +42,7 @@ pub fn of_port(address: SocketAddr) -> Option<Process> {
 pub fn of_local_socket(path: &Path) -> Option<Process> {
     #[cfg(target_os = "linux")]
     {
-        linux::find(&["/proc/net/unix"], |line| linux::listens_on_path(line, path))
+        linux::find(&[linux::UNIX], |line| linux::listens_on_path(line, path))
     }
     #[cfg(not(target_os = "linux"))]
     {
@@ -47,23 +51,93 @@ pub fn of_local_socket(path: &Path) -> Option<Process> {
     }
 }
 
+/// A daemon of this user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    /// Its process id.
+    pub pid: u32,
+    /// The paths of the local sockets on which it listens.
+    pub sockets: Vec<PathBuf>,
+}
+
+/// Returns the daemons of this user that listen on any of these addresses, with their local sockets.
+pub fn own_daemons(addresses: &[SocketAddr]) -> Vec<Daemon> {
+    #[cfg(target_os = "linux")]
+    {
+        linux::own_daemons(addresses)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = addresses;
+        Vec::new()
+    }
+}
+
 #[cfg(target_os = "linux")]
 mod linux {
     use std::{
         fs,
         net::{IpAddr, SocketAddr},
-        path::Path,
+        os::unix::fs::MetadataExt as _,
+        path::{Path, PathBuf},
     };
 
-    use super::Process;
+    use super::{Daemon, Process};
+
+    pub(super) const TCP: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
+    pub(super) const UNIX: &str = "/proc/net/unix";
+
+    /// Returns the lines of a table. Socket paths need not be UTF-8.
+    fn table(path: &str) -> String {
+        String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+    }
+
+    pub(super) fn own_daemons(addresses: &[SocketAddr]) -> Vec<Daemon> {
+        /// The kernel returns a table in pieces: a socket that is closed meanwhile can hide another one.
+        const TRIES: usize = 3;
+        let is_whole = |daemons: &Vec<Daemon>| daemons.iter().any(|daemon| !daemon.sockets.is_empty());
+        let mut attempts = (1..TRIES).map(|_| find_own_daemons(addresses));
+        attempts.find(is_whole).unwrap_or_else(|| find_own_daemons(addresses))
+    }
+
+    fn find_own_daemons(addresses: &[SocketAddr]) -> Vec<Daemon> {
+        let tables = TCP.map(table);
+        let on_port = |line| addresses.iter().find_map(|address| listens_on_port(line, *address));
+        let wanted: Vec<&str> = tables.iter().flat_map(|table| table.lines()).filter_map(on_port).collect();
+        if wanted.is_empty() {
+            return Vec::new();
+        }
+        let unix = table(UNIX);
+        let own = rustix::process::geteuid().as_raw();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let daemons = processes.filter_map(|process| {
+            let (pid, path) = (process.file_name().to_str()?.parse().ok()?, process.path());
+            let is_own = path.metadata().ok()?.uid() == own;
+            // A service manager holds the same sockets.
+            let is_daemon = is_own && fs::read_to_string(path.join("comm")).ok()?.starts_with("sse-busd");
+            let held = if is_daemon { sockets(&path) } else { return None };
+            if !wanted.iter().any(|inode| held.iter().any(|held| held == inode)) {
+                return None;
+            }
+            // A relative path, as it was bound, is one in the directory of the process.
+            let directory = fs::read_link(path.join("cwd")).unwrap_or_default();
+            let listeners = unix.lines().filter_map(listener);
+            let own = listeners.filter(|(inode, _)| held.iter().any(|held| held == inode));
+            Some(Daemon { pid, sockets: own.map(|(_, path)| directory.join(path)).collect::<Vec<PathBuf>>() })
+        });
+        daemons.collect()
+    }
+
+    /// Returns the inodes of the sockets that a process holds.
+    fn sockets(process: &Path) -> Vec<String> {
+        let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        let links = descriptors.filter_map(|fd| fs::read_link(fd.path()).ok()?.into_os_string().into_string().ok());
+        links.filter_map(|link| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect()
+    }
 
     /// Returns the process with the first socket in these tables for which `inode` returns the inode.
     pub(super) fn find(tables: &[&str], inode: impl Fn(&str) -> Option<&str>) -> Option<Process> {
-        let inode = tables.iter().find_map(|table| {
-            // Socket paths need not be UTF-8.
-            let table = String::from_utf8_lossy(&fs::read(table).ok()?).into_owned();
-            table.lines().find_map(&inode).map(str::to_owned)
-        })?;
+        let inode = tables.iter().find_map(|path| table(path).lines().find_map(&inode).map(str::to_owned))?;
         let wanted = format!("socket:[{inode}]");
         fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
             let pid = process.file_name().to_str()?.parse().ok()?;
@@ -97,16 +171,51 @@ mod linux {
     /// Returns the inode if a line of `/proc/net/unix` is a socket that listens on this path. The fields are `Num:
     /// RefCount Protocol Flags Type St Inode Path`; the flag 00010000 marks a listener, and a path can contain spaces.
     pub(super) fn listens_on_path<'a>(line: &'a str, wanted: &Path) -> Option<&'a str> {
-        let (head, path) = line.split_at_checked(line.find(" /")?)?;
-        let fields: Vec<&str> = head.split_whitespace().collect();
-        let is_it = *fields.get(3)? == "00010000" && Path::new(&path[1..]) == wanted;
-        is_it.then(|| fields.get(6).copied())?
+        listener(line).filter(|(_, path)| Path::new(path) == wanted).map(|(inode, _)| inode)
+    }
+
+    /// Returns the inode and the path of a listening local socket.
+    fn listener(line: &str) -> Option<(&str, &str)> {
+        let mut fields = line.split_whitespace();
+        let (flags, inode) = (fields.nth(3)?, fields.nth(2)?);
+        let path = line.split_once(&format!(" {inode} "))?.1;
+        // Abstract addresses begin with `@`.
+        (flags == "00010000" && !path.is_empty() && !path.starts_with('@')).then_some((inode, path))
     }
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_is_shown_with_its_name_and_id() {
+        let process = Process { name: "node".into(), pid: 7 };
+        assert_eq!(process.to_string(), "node (pid 7)");
+    }
+
+    #[test]
+    fn a_line_of_the_table_is_a_listener_on_the_address_or_on_all_addresses() {
+        let line = |words: &str, port: u16, state: &str| {
+            format!("0: {words}:{port:04X} 00000000:0000 {state} 0:0 0:0 0 1000 0 4711 1")
+        };
+        let words = |address: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(address));
+        let found = |line: &str| linux::listens_on_port(line, "127.0.0.1:7733".parse().unwrap()).map(str::to_owned);
+        let (here, all, elsewhere) = (words([127, 0, 0, 1]), words([0; 4]), words([10, 0, 0, 1]));
+        for (line, is_found) in [
+            (line(&here, 7733, "0A"), true),
+            (line(&all, 7733, "0A"), true),
+            (line(&"0".repeat(32), 7733, "0A"), true),
+            (line(&elsewhere, 7733, "0A"), false),
+            (line(&here, 7734, "0A"), false),
+            (line(&here, 7733, "01"), false),
+            (line(&elsewhere, 7733, "01"), false),
+        ] {
+            assert_eq!(found(&line).as_deref(), is_found.then_some("4711"), "{line}");
+        }
+        let any = "0.0.0.0:7733".parse().unwrap();
+        assert_eq!(linux::listens_on_port(&line(&elsewhere, 7733, "0A"), any), Some("4711"));
+    }
 
     #[test]
     fn a_listener_is_found_by_its_port_and_by_a_removed_path() {

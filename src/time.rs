@@ -39,6 +39,14 @@ mod tests {
             let duration = Duration::from_millis(millis);
             assert_eq!(humantime::parse_duration(&format_duration(duration)), Ok(duration));
         }
+        assert_eq!(format_duration(Duration::from_hours(24)), "1d");
+    }
+
+    #[test]
+    fn the_time_of_day_is_that_of_the_system() {
+        let before = whole_millis(UNIX_EPOCH.elapsed().unwrap());
+        let now = unix_now();
+        assert!((before..=whole_millis(UNIX_EPOCH.elapsed().unwrap())).contains(&now), "{now}");
     }
 
     #[test]

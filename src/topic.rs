@@ -326,6 +326,15 @@ mod tests {
     }
 
     #[test]
+    fn one_level_does_not_cover_any_number_of_levels() {
+        let covers = |a, b| Filter::parse(a).expect("legal").covers(&Filter::parse(b).expect("legal"));
+        assert_eq!(
+            [covers("a/*", "a/**"), covers("*", "**"), covers("a/*", "a/*"), covers("a/**", "a/*")],
+            [false, false, true, true]
+        );
+    }
+
+    #[test]
     fn a_set_of_filters_is_sorted_without_repeats_and_bounded() {
         let names = |n: usize| (0..n).map(|n| format!("f{n}")).collect::<Vec<_>>();
         assert_eq!(FilterSet::parse(&names(FILTERS_MAX)).expect("legal").iter().count(), FILTERS_MAX);

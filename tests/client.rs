@@ -10,7 +10,7 @@ use std::{
 use sse_bus::{
     Client, Endpoint, EventId,
     client::{Backoff, Error, Item},
-    limits::ANSWER,
+    limits::REPLY,
     protocol::{
         Ack, ErrorCode, EventMessage, GAP, Publish, Published, Refused, Reply, Request, Subscribe, Subscribed,
         binary::{self, Frame},
@@ -152,24 +152,27 @@ async fn a_request_without_an_answer_times_out_unless_it_waits_for_the_disk() {
         peer.request().await.unwrap();
         may_continue.await.unwrap();
         peer.request().await.unwrap();
-        sleep(ANSWER * 100).await;
+        sleep(REPLY * 100).await;
         peer.reply([published(1), published(2)]).await;
     });
     let mut client = Client::connect(&endpoint).await.unwrap();
     let began = Instant::now();
     let error = client.publish(&Publish::new("t", "x")).await.unwrap_err();
-    assert!(matches!(&error, Error::NoAnswer { after, .. } if *after == ANSWER) && error.is_transient(), "{error:?}");
-    assert_eq!(began.elapsed().as_secs(), ANSWER.as_secs());
+    assert!(
+        matches!(&error, Error::Unresponsive { after, .. } if *after == REPLY) && error.is_transient(),
+        "{error:?}"
+    );
+    assert_eq!(began.elapsed().as_secs(), REPLY.as_secs());
     go.send(()).unwrap();
     let durable = Publish::new("t", "y").with_ack(Ack::Durable);
     assert_eq!(client.publish(&durable).await.unwrap().id, Some(id(2)));
-    assert!(began.elapsed() > ANSWER * 100);
+    assert!(began.elapsed() > REPLY * 100);
     daemon.await.unwrap();
     unlink(&endpoint);
 }
 
 #[tokio::test]
-async fn publish_many_returns_answers_in_order_and_after_a_break_those_so_far() {
+async fn publish_many_returns_results_in_order_and_after_a_break_those_so_far() {
     let (endpoint, listener) = socket();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
@@ -183,17 +186,17 @@ async fn publish_many_returns_answers_in_order_and_after_a_break_those_so_far() 
         }
     });
     let mut client = Client::connect(&endpoint).await.unwrap();
-    let answers = client.publish_many((1..=100_000).map(|n| Publish::new("t", n.to_string()))).await.unwrap();
-    assert_eq!(answers.len(), 100_000);
-    for (seq, answer) in (1..).zip(&answers) {
-        match answer {
+    let results = client.publish_many((1..=100_000).map(|n| Publish::new("t", n.to_string()))).await.unwrap();
+    assert_eq!(results.len(), 100_000);
+    for (seq, result) in (1..).zip(&results) {
+        match result {
             Ok(published) => assert_eq!(published.id, Some(id(seq))),
             Err(refused) => assert!(seq % 1000 == 0 && refused.request == seq, "{refused:?}"),
         }
     }
     let endless = std::iter::repeat_with(|| Publish::new("t", "x"));
     let interrupted = client.publish_many(endless).await.unwrap_err();
-    assert_eq!(interrupted.answers.len(), 7);
+    assert_eq!(interrupted.results.len(), 7);
     assert!(matches!(interrupted.error, Error::Disconnected(_)), "{interrupted:?}");
     daemon.await.unwrap();
     unlink(&endpoint);

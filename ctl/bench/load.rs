@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sse_bus::{
     Client,
-    client::{self, Answer, Publisher, Replies},
+    client::{self, PublishResult, Publisher, Replies},
     protocol::{Ack, Publish},
 };
 use tokio::time::timeout_at;
@@ -36,7 +36,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Publishes one event with an answer, which fails at once if the daemon refuses such events, and excludes one-time
+    /// Publishes one event with a reply, which fails at once if the daemon refuses such events, and excludes one-time
     /// work from the measurement.
     pub(super) async fn new(mut client: Client, subscribers: LoadSubscribers, event: Publish) -> Result<Load, Failure> {
         subscribers.will_publish();
@@ -89,10 +89,10 @@ fn incomplete(subscribers: &LoadSubscribers) -> Failure {
     Failure::new(Exit::TimedOut, message)
 }
 
-fn refused(event: &Publish, reply: Result<Option<(u64, Answer)>, client::Error>) -> Failure {
+fn refused(event: &Publish, reply: Result<Option<(u64, PublishResult)>, client::Error>) -> Failure {
     let failure = match reply {
         Ok(Some((_, Err(refused)))) => Failure::new(exit::of_code(refused.code), refused.to_string()),
-        Ok(_) => Failure::new(Exit::Failed, "unexpected answer of the daemon"),
+        Ok(_) => Failure::new(Exit::Failed, "unexpected reply of the daemon"),
         Err(error) => Failure::from(error),
     };
     failure.context(format_args!("cannot publish to {}", event.topic))

@@ -9,7 +9,13 @@
 use std::{collections::BTreeSet, ffi::OsStr, path::PathBuf, time::Duration};
 
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
-use sse_bus::{Client, Endpoint, client, endpoint::state_dir, protocol::ClientRole, time::unix_now, tokens::TokenFile};
+use sse_bus::{
+    Client, Endpoint, client,
+    endpoint::{expand_home, state_dir},
+    protocol::ClientRole,
+    time::unix_now,
+    tokens::TokenFile,
+};
 use tokio::time::timeout;
 
 /// How long to wait for the daemon, which delays the shell.
@@ -49,15 +55,15 @@ pub(super) fn tokens() -> ArgValueCompleter {
     })
 }
 
-/// Returns the daemon's answer to a request, if there is one in time.
+/// Returns the daemon's reply to a request, if there is one in time.
 fn query<T>(request: impl AsyncFnOnce(Client) -> Result<T, client::Error>) -> Option<T> {
     let endpoint = match option("--socket") {
-        Some(path) => Endpoint::at(path),
+        Some(path) => Endpoint::at(expand_home(path)),
         None => Endpoint::find().ok()?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-    let answer = async { request(Client::connect(&endpoint).await.ok()?).await.ok() };
-    runtime.block_on(async { timeout(PATIENCE, answer).await.ok().flatten() })
+    let reply = async { request(Client::connect(&endpoint).await.ok()?).await.ok() };
+    runtime.block_on(async { timeout(PATIENCE, reply).await.ok().flatten() })
 }
 
 /// Returns the value of an option in the command line that is being completed.

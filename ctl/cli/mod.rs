@@ -12,9 +12,11 @@ mod completers;
 mod docs;
 mod doctor;
 mod format;
+mod init_page;
 mod nearest;
 mod patterns;
 mod publish;
+mod remote;
 mod service;
 mod since;
 mod status;
@@ -22,9 +24,12 @@ mod subscribe;
 mod token;
 mod values;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, builder::BoolishValueParser};
+use clap::{
+    ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, builder::BoolishValueParser,
+    error::ErrorKind, parser::ValueSource,
+};
 use sse_bus::Filter;
 
 pub(crate) use self::{
@@ -32,7 +37,9 @@ pub(crate) use self::{
     docs::{Completions, Man, Shell},
     doctor::Doctor,
     format::Format,
+    init_page::InitPage,
     publish::{Publish, Send},
+    remote::Remote,
     service::{Manager, Service, ServiceAction, ServiceInstall, ServiceLogs},
     status::Status,
     subscribe::{History, Subscribe},
@@ -63,6 +70,8 @@ pub(crate) struct Cli {
         env = "SSE_BUS_FORMAT"
     )]
     pub(crate) format: Option<Format>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
     /// The same as --format json
     #[arg(long, global = true, help_heading = "Global options", env = "SSE_BUS_JSON", value_parser = BoolishValueParser::new())]
     pub(crate) json: bool,
@@ -96,9 +105,11 @@ pub(crate) enum Action {
     History(History),
     /// Print the URL of an event stream, for curl and browsers
     Url(Url),
+    /// Write a first page into the directory that the daemon serves (`sse-busd --pages DIR`)
+    InitPage(InitPage),
     /// Create, list and revoke tokens, for other users and other machines
     Token(Token),
-    /// Measure the performance of the bus on this machine, with a daemon that is started for it
+    /// Measure the performance of the bus on this machine, with a daemon of its own
     Bench(Bench),
     /// Run the bus as a service of your user
     Service(Service),
@@ -135,6 +146,11 @@ pub(crate) struct Kick {
     /// The id or name of the client
     #[arg(add = completers::clients())]
     pub(crate) client: String,
+    /// Keep the client out for this time, such as `1m`, at most a day; `0s` lets it in again
+    ///
+    /// A client is recognized by its name, or else by its token or its process on the local socket.
+    #[arg(long = "for", value_name = "DURATION", value_parser = values::parse_duration, env = "SSE_BUS_KICK_FOR")]
+    pub(crate) keep_out: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
@@ -165,7 +181,25 @@ impl Cli {
         let matches = matches.map_err(|e| nearest::with_suggestions(e, &mut command, arguments))?;
         let mut cli = Cli::from_arg_matches(&matches)?;
         cli.format = format::chosen(&matches, cli.action.prints_events(), &mut command)?;
+        cli.choose_daemon(&matches, &mut command)?;
         Ok(cli)
+    }
+
+    /// Removes a variable's daemon if an option names another one.
+    fn choose_daemon(&mut self, matches: &ArgMatches, command: &mut Command) -> Result<(), clap::Error> {
+        let is_option = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        match (&self.socket, &self.remote.url) {
+            // It has a `--url` of its own.
+            _ if matches!(self.action, Action::Doctor(_)) => {}
+            (Some(_), Some(_)) if is_option("socket") == is_option("url") => {
+                let message = "--socket (SSE_BUS_SOCKET) and --url (SSE_BUS_URL) name two daemons; leave one out";
+                return Err(command.error(ErrorKind::ArgumentConflict, message));
+            }
+            (Some(_), Some(_)) if is_option("socket") => self.remote.url = None,
+            (Some(_), Some(_)) => self.socket = None,
+            _ => {}
+        }
+        Ok(())
     }
 }
 

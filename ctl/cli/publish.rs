@@ -7,7 +7,7 @@ use sse_bus::protocol;
 
 use super::{
     completers,
-    values::{parse_data, parse_header, parse_interval},
+    values::{parse_data, parse_duration, parse_header, parse_interval, parse_retry, parse_wanted},
 };
 use crate::exit;
 
@@ -34,9 +34,12 @@ pub(crate) struct Publish {
     pub(crate) headers: Vec<(String, String)>,
     /// Publish each line of stdin as one event
     ///
-    /// If the daemon restarts, the command reconnects for up to 30 seconds and resends the lines without an answer: no
-    /// line is lost, but after a crash some may be published twice. With --ack none there are no answers, and nothing
-    /// is resent. At the end the command prints how many lines were accepted and how many have no answer.
+    /// If the daemon restarts, the command reconnects (see --retry-for) and resends the lines without a reply: no
+    /// line is lost, but after a crash some may be published twice. With --ack none there are no replies, and nothing
+    /// is resent. At the end the command prints how many lines were accepted and how many have no reply.
+    ///
+    /// A program that writes to a pipe may buffer its lines: use `grep --line-buffered`, `sed -u`, `jq --unbuffered` or
+    /// `stdbuf -oL PROGRAM`.
     #[arg(long, conflicts_with_all = ["jsonl", "file", "every"], env = "SSE_BUS_PUBLISH_LINES",
         value_parser = BoolishValueParser::new())]
     pub(crate) lines: bool,
@@ -51,6 +54,13 @@ pub(crate) struct Publish {
     /// With --lines or --jsonl: exit if the connection breaks, and resend nothing
     #[arg(long, env = "SSE_BUS_PUBLISH_NO_RECONNECT", value_parser = BoolishValueParser::new())]
     pub(crate) no_reconnect: bool,
+    /// With --lines or --jsonl: how long to try to reconnect, such as `10m`, or `forever`
+    #[arg(long, value_name = "DURATION", value_parser = parse_retry, default_value = "30s", conflicts_with = "no_reconnect",
+        env = "SSE_BUS_PUBLISH_RETRY_FOR")]
+    pub(crate) retry_for: Duration,
+    /// Replace invalid UTF-8 in lines, a file or stdin with U+FFFD, instead of refusing it
+    #[arg(long, env = "SSE_BUS_PUBLISH_LOSSY", value_parser = BoolishValueParser::new())]
+    pub(crate) lossy: bool,
     /// Publish the whole file as one event
     #[arg(long, value_name = "FILE", conflicts_with = "exec", env = "SSE_BUS_PUBLISH_FILE")]
     pub(crate) file: Option<PathBuf>,
@@ -58,16 +68,25 @@ pub(crate) struct Publish {
     #[arg(long, env = "SSE_BUS_PUBLISH_RETAIN", value_parser = BoolishValueParser::new())]
     pub(crate) retain: bool,
     /// Remove the event from history after this time, such as `10m`
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, env = "SSE_BUS_PUBLISH_TTL")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "SSE_BUS_PUBLISH_TTL")]
     pub(crate) ttl: Option<Duration>,
     /// Send to one client only, given by id or name; the event is not stored in history
     #[arg(long, value_name = "CLIENT", env = "SSE_BUS_PUBLISH_TO", add = completers::clients())]
     pub(crate) to: Option<String>,
-    /// Wait until the topic has N subscribers before publishing
-    #[arg(long, value_name = "N", requires = "topic", conflicts_with = "to", env = "SSE_BUS_PUBLISH_WAIT_FOR")]
+    /// Wait until the topic has N subscribers before publishing [default: 1]
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        default_missing_value = "1",
+        value_parser = parse_wanted,
+        requires = "topic",
+        conflicts_with = "to",
+        env = "SSE_BUS_PUBLISH_WAIT_FOR"
+    )]
     pub(crate) wait_for: Option<u64>,
     /// Maximum time to wait with --wait-for; then nothing is published, and the exit code is 4
-    #[arg(long, value_name = "DURATION", requires = "wait_for", value_parser = humantime::parse_duration,
+    #[arg(long, value_name = "DURATION", requires = "wait_for", value_parser = parse_duration,
         env = "SSE_BUS_PUBLISH_TIMEOUT")]
     pub(crate) timeout: Option<Duration>,
     /// When the daemon answers [default: accepted; durable with --retain if history is on disk]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, builder::BoolishValueParser};
 use sse_bus::protocol::Slow;
 
-use super::{completers, patterns::parse_pattern, since::Since};
+use super::{completers, patterns::parse_pattern, since::Since, values::parse_duration};
 use crate::exit;
 
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub(crate) struct Subscribe {
         env = "SSE_BUS_SUBSCRIBE_COUNT")]
     pub(crate) count: Option<u64>,
     /// Exit after this time, with exit code 5
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, env = "SSE_BUS_SUBSCRIBE_TIMEOUT")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "SSE_BUS_SUBSCRIBE_TIMEOUT")]
     pub(crate) timeout: Option<Duration>,
     /// In text: show times in UTC instead of the local zone
     #[arg(long, env = "SSE_BUS_SUBSCRIBE_UTC", value_parser = BoolishValueParser::new())]

@@ -27,8 +27,10 @@ pub(crate) enum ValueError {
     FutureSince,
     #[error("an interval cannot be zero")]
     ZeroInterval,
-    #[error(transparent)]
+    #[error("write a number with a unit, such as `30s`, `5m` or `1h30m`")]
     Duration(#[from] humantime::DurationError),
+    #[error("not a number; before other arguments, write --wait-for=1")]
+    WaitFor,
     #[error("write whole seconds, `1s` to `10m`")]
     BenchDuration,
     #[error("write a size from `1B` to `1MiB`")]
@@ -58,18 +60,33 @@ pub(super) fn parse_header(text: &str) -> Result<(String, String), ValueError> {
     Ok((name.into(), value.into()))
 }
 
+/// Parses a duration.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
+    Ok(humantime::parse_duration(text)?)
+}
+
 /// Parses a duration that is not zero.
 pub(super) fn parse_interval(text: &str) -> Result<Duration, ValueError> {
-    match humantime::parse_duration(text)? {
+    match parse_duration(text)? {
         Duration::ZERO => Err(ValueError::ZeroInterval),
         interval => Ok(interval),
     }
 }
 
+/// Parses how long to try again: a duration or `forever`.
+pub(super) fn parse_retry(text: &str) -> Result<Duration, ValueError> {
+    if text == "forever" { Ok(Duration::MAX) } else { parse_duration(text) }
+}
+
+/// Parses the number of subscribers to wait for.
+pub(super) fn parse_wanted(text: &str) -> Result<u64, ValueError> {
+    text.parse().map_err(|_| ValueError::WaitFor)
+}
+
 /// Parses the duration of a benchmark: whole seconds, up to ten minutes. A number without a unit is in seconds.
 pub(super) fn parse_bench_duration(text: &str) -> Result<Duration, ValueError> {
     const LONGEST: u64 = 600;
-    let duration = text.parse().map(Duration::from_secs).or_else(|_| humantime::parse_duration(text))?;
+    let duration = text.parse().map(Duration::from_secs).or_else(|_| parse_duration(text))?;
     match duration.as_secs() {
         1..=LONGEST if duration.subsec_nanos() == 0 => Ok(duration),
         _ => Err(ValueError::BenchDuration),

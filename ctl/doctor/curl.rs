@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::{finding::Finding, program::PATIENCE};
+use crate::remote::read_token;
 
 /// Maximum bytes of the response.
 const RESPONSE_MAX: usize = 8 << 20;
@@ -125,14 +126,6 @@ pub(super) fn error_message(received: &[u8]) -> Option<String> {
     let body = &received[memchr::memmem::rfind(received, b"\r\n\r\n")? + 4..];
     let error: serde_json::Value = serde_json::from_slice(body).ok()?;
     Some(error["error"]["message"].as_str()?.to_owned())
-}
-
-/// Reads a token as `sse-busctl token create` prints it, as text or JSON, or as a header.
-fn read_token(path: &Path) -> io::Result<String> {
-    let text = std::fs::read_to_string(path)?;
-    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let begin = text.find(sse_bus::tokens::PREFIX).ok_or_else(|| io::Error::other("the file contains no token"))?;
-    Ok(text[begin..].split(|c| !is_part(c)).next().unwrap_or_default().to_owned())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod configuration;
 mod curl;
 mod finding;
 mod health;
+mod pages;
 mod port;
 mod program;
 mod proxy;
@@ -42,25 +43,26 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     options.url.as_deref().map_or(Ok(()), proxy::validate)?;
     let mut report = Report::new(output);
-    let target = Target::new(endpoint, is_given);
+    let mut target = Target::new(endpoint, is_given);
     let (daemon, finding) = target.check().await;
     report.add(&finding)?;
     report.add_all(socket::check(&target, &daemon).await)?;
     let (finding, listen) = configuration::check().await;
     report.add(&finding)?;
     let units = service::Units::query().await;
-    if let Daemon::Answers(status) = &daemon {
+    if let Daemon::Responds(status) = &daemon {
         let is_service = units.as_ref().is_ok_and(service::Units::is_active);
         report.add(&version::compare(env!("CARGO_PKG_VERSION"), status, is_service))?;
     }
     report.add_all(port::check(&daemon, &listen, &target, units.as_ref().ok()))?;
     report.add_all(service::check(units, &daemon).await)?;
-    if let Daemon::Answers(status) = &daemon {
+    if let Daemon::Responds(status) = &daemon {
         report.add_all(health::check(status, &target))?;
+        report.add_all(pages::check(&target).await)?;
         report.add(&clock::check(&target).await)?;
     }
     match (&options.url, &daemon) {
-        (Some(url), Daemon::Answers(status)) => {
+        (Some(url), Daemon::Responds(status)) => {
             let (finding, stream) = proxy::check(url, options.token_file.as_deref(), &target, status).await;
             report.add(&finding)?;
             if let Some(stream) = stream {

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener},
 };
 
-use sse_bus::{listen::Listen, socket_owner};
+use sse_bus::{listen::Listen, shell::quoted, socket_owner};
 
 use super::{
     finding::Finding,
@@ -18,7 +18,7 @@ const OTHERS: u16 = 100;
 
 /// Checks each address at which the daemon listens, or would listen.
 pub(super) fn check(daemon: &Daemon, listen: &[SocketAddr], target: &Target, service: Option<&Units>) -> Vec<Finding> {
-    if let Daemon::Answers(status) = daemon {
+    if let Daemon::Responds(status) = daemon {
         let urls = if status.urls.is_empty() { status.url.clone().into_iter().collect() } else { status.urls.clone() };
         return vec![match &urls[..] {
             [] => Finding::ok("port", "the daemon serves only its local socket"),
@@ -47,12 +47,15 @@ fn check_address(address: SocketAddr, rule: &str, service: Option<&Units>, elsew
         Some(owner) if owner.name == "systemd" && service.is_some_and(Units::hold_the_port) => {
             Finding::ok("port", format!("systemd listens on {address} for the daemon"))
         }
-        // A second bus would keep its clients apart from those of the first.
-        Some(owner) if owner.name == "sse-busd" => Finding::problem(
-            "port",
-            format!("{address}, {rule}, is in use by {owner}, a bus with another socket"),
-            "env -u SSE_BUS_SOCKET sse-busctl doctor   # or pass its --socket to sse-busctl",
-        ),
+        _ if let Some(daemon) = socket_owner::own_daemons(&[address]).first() => {
+            let Some(socket) = daemon.sockets.first().map(|path| path.display().to_string()) else {
+                let message = format!("{address}, {rule}, is served by your own daemon (process {})", daemon.pid);
+                return Finding::problem("port", message, "env -u SSE_BUS_SOCKET sse-busctl doctor");
+            };
+            let message =
+                format!("{address}, {rule}, is served by your own daemon (process {}) at {socket}", daemon.pid);
+            Finding::problem("port", message, format!("sse-busctl --socket {} doctor", quoted(&socket)))
+        }
         owner => {
             let owner = owner.map_or_else(|| "an unknown process".into(), |owner| owner.to_string());
             Finding::problem("port", format!("{address}, {rule}, is in use by {owner}"), elsewhere())

@@ -9,6 +9,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The output of a program that has exited.
 pub(super) struct Output {
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only systemd is asked"))]
     pub(super) has_succeeded: bool,
     pub(super) stdout: String,
     pub(super) stderr: String,

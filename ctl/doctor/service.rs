@@ -131,7 +131,7 @@ fn service(units: &Units, daemon: &Daemon) -> Finding {
         Daemon::IsAbsent if !units.is_active() => {
             Finding::problem("service", format!("sse-bus.service is enabled, but {state}"), start)
         }
-        Daemon::Answers(status) if !units.is_active() => {
+        Daemon::Responds(status) if !units.is_active() => {
             let message =
                 format!("the daemon does not belong to sse-bus.service, which is {state}, and uses its socket");
             Finding::warning("service", message, format!("kill {} && {start}", status.pid))
@@ -189,14 +189,14 @@ mod tests {
     fn a_service_that_does_not_work_is_reported_with_a_fix() {
         let mut status = Status::default();
         status.pid = 812;
-        let answers = Daemon::Answers(Box::new(status));
+        let responds = Daemon::Responds(Box::new(status));
         let tests = [
-            (units("not-found", "", "inactive"), &answers, ""),
-            (units("loaded", "enabled", "active"), &answers, ""),
+            (units("not-found", "", "inactive"), &responds, ""),
+            (units("loaded", "enabled", "active"), &responds, ""),
             (units("loaded", "enabled", "failed"), &Daemon::IsAbsent, "reset-failed"),
-            (units("loaded", "disabled", "active"), &answers, "systemctl --user enable --now"),
+            (units("loaded", "disabled", "active"), &responds, "systemctl --user enable --now"),
             (units("loaded", "enabled", "inactive"), &Daemon::IsAbsent, "sse-busctl service start"),
-            (units("loaded", "enabled", "inactive"), &answers, "kill 812"),
+            (units("loaded", "enabled", "inactive"), &responds, "kill 812"),
         ];
         for (units, daemon, wanted) in tests {
             let fix = fix(&units, daemon);

@@ -35,7 +35,7 @@ mod unix {
         let path = target.endpoint.path();
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(".".as_ref());
         let allowed = match daemon {
-            Daemon::Answers(_) => AllowList::query(target).await,
+            Daemon::Responds(_) => AllowList::query(target).await,
             Daemon::IsUnusable | Daemon::IsAbsent => AllowList::default(),
         };
         let mut findings = vec![check_directory(directory), check_socket(path, daemon, &allowed, &target.start())];
@@ -113,7 +113,7 @@ mod unix {
             let message = format!("{shown} is not a socket, and the daemon does not replace it");
             return Finding::problem("socket", message, format!("mv {0} {0}.old", quoted(&word)));
         }
-        if owner != geteuid().as_raw() && !matches!(daemon, Daemon::Answers(_)) {
+        if owner != geteuid().as_raw() && !matches!(daemon, Daemon::Responds(_)) {
             let message = format!("{shown} belongs to another user (uid {owner}), and the daemon does not replace it");
             return Finding::problem("socket", message, "env -u SSE_BUS_SOCKET sse-busctl doctor");
         }

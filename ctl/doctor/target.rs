@@ -2,7 +2,12 @@
 
 use std::io;
 
-use sse_bus::{Client, Endpoint, client, endpoint::SOCKET_VARIABLE, protocol::Status, shell::quoted};
+use sse_bus::{
+    Client, Endpoint, client,
+    endpoint::{PathSource, RUNTIME_VARIABLE, SOCKET_VARIABLE},
+    protocol::Status,
+    shell::quoted,
+};
 use tokio::time::timeout;
 
 use super::{finding::Finding, program::PATIENCE};
@@ -11,14 +16,14 @@ use super::{finding::Finding, program::PATIENCE};
 pub(super) struct Target {
     pub(super) endpoint: Endpoint,
     /// Why it is this endpoint.
-    rule: &'static str,
+    rule: PathSource,
     /// The option that makes `sse-busd` serve this endpoint, or nothing.
     option: String,
 }
 
 /// The state of the daemon at the endpoint.
 pub(super) enum Daemon {
-    Answers(Box<Status>),
+    Responds(Box<Status>),
     /// A process serves the socket, but it is not usable.
     IsUnusable,
     IsAbsent,
@@ -29,16 +34,7 @@ impl Target {
     pub(super) fn new(endpoint: Endpoint, is_given: bool) -> Target {
         let variable = std::env::var_os(SOCKET_VARIABLE);
         let is_variable = is_given && variable.is_some_and(|path| path == endpoint.path());
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
-        let rule = match runtime {
-            _ if is_variable => "from SSE_BUS_SOCKET",
-            _ if is_given => "from --socket",
-            _ if cfg!(windows) => "the pipe of this user",
-            Some(runtime) if endpoint.path().starts_with(&runtime) => "in the runtime directory of this user",
-            _ => {
-                "in the state directory of this user, because there is no runtime directory (XDG_RUNTIME_DIR is not set)"
-            }
-        };
+        let rule = if is_variable { PathSource::Variable } else { endpoint.source() };
         let has_option = is_given && !is_variable;
         let option = if has_option { format!(" --socket {}", quoted(&endpoint.to_string())) } else { String::new() };
         Target { endpoint, rule, option }
@@ -59,18 +55,27 @@ impl Target {
         timeout(PATIENCE, Client::connect(&self.endpoint)).await.ok()?.ok()
     }
 
-    /// Checks that a daemon answers.
-    pub(super) async fn check(&self) -> (Daemon, Finding) {
-        let Target { endpoint, rule, .. } = self;
-        let status = async { Client::connect(endpoint).await?.status().await };
+    /// Checks that a daemon answers. From then on the target is the endpoint at which it was found.
+    pub(super) async fn check(&mut self) -> (Daemon, Finding) {
+        let status = async {
+            let mut client = Client::connect(&self.endpoint).await?;
+            if let Some(found) = client.endpoint().filter(|found| **found != self.endpoint) {
+                (self.endpoint, self.rule) = (found.clone(), found.source());
+            }
+            client.status().await
+        };
         let error = match timeout(PATIENCE, status).await {
             Ok(Ok(status)) => {
+                let Target { endpoint, rule, .. } = self;
                 let message = format!("sse-busd (process {}) answers at {endpoint}, {rule}", status.pid);
-                return (Daemon::Answers(Box::new(status)), Finding::ok("daemon", message));
+                return (Daemon::Responds(Box::new(status)), Finding::ok("daemon", message));
             }
-            Ok(Err(client::Error::NoAnswer { .. })) | Err(_) => return (Daemon::IsUnusable, self.no_answer().await),
+            Ok(Err(client::Error::Unresponsive { .. })) | Err(_) => {
+                return (Daemon::IsUnusable, self.unresponsive().await);
+            }
             Ok(Err(error)) => error,
         };
+        let Target { endpoint, rule, .. } = &*self;
         let problem = |message: String, fix: &str| Finding::problem("daemon", message, fix);
         match error {
             client::Error::NoDaemon { source, .. } => match source.kind() {
@@ -86,20 +91,27 @@ impl Target {
                 let message = format!("{daemon} runs, but its socket {endpoint}, {rule}, was removed or renamed");
                 (Daemon::IsUnusable, problem(message, &format!("kill -HUP {}   # binds the socket again", daemon.pid)))
             }
+            client::Error::SocketMounted { endpoint } => {
+                let directory = endpoint.path().parent().unwrap_or(endpoint.path()).display().to_string();
+                let message = format!("the daemon of {endpoint}, {rule}, has replaced the file that is mounted there");
+                let fix = format!("# mount the directory {} of the socket, not its file", quoted(&directory));
+                (Daemon::IsUnusable, problem(message, &fix))
+            }
             client::Error::Denied(reason) => {
                 let message = format!("the daemon at {endpoint}, {rule}, denies access: {reason}");
-                (Daemon::IsUnusable, problem(message, "env -u SSE_BUS_SOCKET sse-busctl doctor"))
+                let variable = if endpoint.runtime_error().is_some() { RUNTIME_VARIABLE } else { SOCKET_VARIABLE };
+                (Daemon::IsUnusable, problem(message, &format!("env -u {variable} sse-busctl doctor")))
             }
             error => {
-                let message = format!("invalid answer at {endpoint}, {rule}: {error}");
+                let message = format!("invalid reply at {endpoint}, {rule}: {error}");
                 (Daemon::IsUnusable, problem(message, "which -a sse-busctl sse-busd"))
             }
         }
     }
 
     /// Returns the finding for a process that accepts connections but does not answer.
-    async fn no_answer(&self) -> Finding {
-        let message = format!("no answer at {} within {PATIENCE:?}", self.endpoint);
+    async fn unresponsive(&self) -> Finding {
+        let message = format!("no reply at {} within {PATIENCE:?}", self.endpoint);
         match self.server().await {
             Some((pid, true)) => Finding::problem(
                 "daemon",

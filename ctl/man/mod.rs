@@ -32,7 +32,7 @@ const DAEMON_EXAMPLES: &str = "Examples:
 const FILES: [(&str, &str); 5] = [
     (
         "$XDG_RUNTIME_DIR/sse-bus/bus.sock",
-        "The local socket; without a runtime directory it is in the state directory.",
+        "The local socket; without the variable in /run/user/UID, or in the state directory if that does not exist.",
     ),
     ("~/.config/sse-bus/config.toml", "The daemon's configuration, see sse-bus.toml(5)."),
     ("~/.local/state/sse-bus/tokens.json", "The tokens, with digests instead of the secrets."),
@@ -189,7 +189,10 @@ fn environment(command: &Command, page: &mut Roff) {
         Some((variable, format!("Sets --{}.", arg.get_long()?)))
     };
     let common = [
-        ("XDG_RUNTIME_DIR", "The directory of the local socket, unless its path is given."),
+        (
+            "XDG_RUNTIME_DIR",
+            "The directory of the local socket, unless its path is given; without it, /run/user/UID if it is yours.",
+        ),
         ("NO_COLOR", "If set to any value, output has no colours."),
     ];
     let common = common.map(|(variable, what)| (variable.to_owned(), what.to_owned()));

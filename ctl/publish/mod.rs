@@ -4,17 +4,28 @@
 mod lines;
 mod repeat;
 pub(crate) mod single;
+mod text;
 mod wait;
 
+use std::time::Duration;
+
 use sse_bus::{
-    Client, Endpoint,
+    Client,
+    client::{Address, Error},
     protocol::{Ack, HistoryKind, Publish},
 };
 
-use self::{lines::Lines, repeat::Repeat};
-use crate::{cli, exit::Failure, output::Output};
+use self::{
+    lines::{Lines, Template},
+    repeat::Repeat,
+};
+use crate::{
+    cli,
+    exit::{Exit, Failure},
+    output::Output,
+};
 
-pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Publish) -> Result<(), Failure> {
+pub(crate) async fn run(address: &Address, output: &Output, options: cli::Publish) -> Result<(), Failure> {
     let mut event = Publish::new(options.topic.unwrap_or_default(), "");
     (event.event_type, event.headers, event.to) = (options.event_type, options.headers, options.to);
     (event.retain, event.ack) = (options.retain, options.ack.map_or(Ack::Accepted, Ack::from));
@@ -29,21 +40,29 @@ pub(crate) async fn run(endpoint: &Endpoint, output: &Output, options: cli::Publ
         (false, Some(path)) => single::read_file(path)?,
         (false, None) => single::given_or_stdin(options.data)?,
     };
-    let mut client = Client::connect(endpoint).await?;
+    event.data.0 = text::utf8(&event.data.0, options.lossy)
+        .map_err(|e| Failure::new(Exit::Failed, format!("the data cannot be published: {e}")))?
+        .into_owned();
+    let mut client = Client::connect(address).await?;
     let (may_be_durable, is_durable) = (options.ack.is_none() && event.retain, event.ack == Ack::Durable);
-    // Pipelined and durable publishes wait without a time limit, so a request with one first checks that the daemon
-    // answers.
-    let status = if pipelined || may_be_durable || is_durable { Some(client.status().await?) } else { None };
-    // With history on disk, a retained event is durable by default.
-    if may_be_durable && status.is_some_and(|status| status.history == HistoryKind::Disk) {
-        event.ack = Ack::Durable;
+    if may_be_durable {
+        // With history on disk, a retained event is durable by default. A token that allows only to publish cannot find out.
+        match client.status().await {
+            Ok(status) if status.history == HistoryKind::Disk => event.ack = Ack::Durable,
+            Ok(_) | Err(Error::Denied(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    } else if pipelined || is_durable {
+        // They wait without a time limit, so a request with one first checks that the daemon answers.
+        client.ping().await?;
     }
     if let Some(wanted) = options.wait_for {
-        wait::for_subscribers(endpoint, &mut client, &event.topic, wanted, options.timeout).await?;
+        wait::for_subscribers(address, &mut client, output, &event.topic, wanted, options.timeout).await?;
     }
     if pipelined {
-        let lines = Lines::new(event, options.jsonl, !options.no_reconnect);
-        return lines.run(endpoint, client, output).await;
+        let retry_for = if options.no_reconnect { Duration::ZERO } else { options.retry_for };
+        let lines = Lines::new(Template::new(event, options.jsonl, options.lossy), retry_for);
+        return lines.run(address, client, output).await;
     }
     match options.every {
         Some(interval) => {

@@ -19,7 +19,7 @@ use crate::{
     visible::visible,
 };
 
-/// Publishes an event and prints the answer.
+/// Publishes an event and prints the reply.
 pub(crate) async fn publish(client: &mut Client, output: &Output, event: &Publish) -> Result<(), Failure> {
     let published = client.publish(event).await.map_err(|e| failure(&event.topic, e))?;
     match &event.to {
@@ -54,7 +54,7 @@ pub(crate) fn warn_of_type(event_type: Option<&str>) -> bool {
 /// Returns the failure of a publish.
 pub(crate) fn failure(topic: &str, error: client::Error) -> Failure {
     let advice = match &error {
-        Error::Disconnected(_) | Error::NoAnswer { .. } => "; the event may or may not have been accepted",
+        Error::Disconnected(_) | Error::Unresponsive { .. } => "; the event may or may not have been accepted",
         _ => "",
     };
     let mut failure = Failure::from(error).context(format_args!("cannot publish to {}", visible(topic)));

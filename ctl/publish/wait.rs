@@ -1,10 +1,10 @@
 //! `--wait-for`: waits until a topic has subscribers. The bus publishes when clients join, so there is no polling.
 
-use std::{future, time::Duration};
+use std::{future, mem, time::Duration};
 
 use sse_bus::{
-    Client, Endpoint, FilterSet, Topic,
-    client::{Item, Subscription},
+    Client, FilterSet, Topic,
+    client::{Address, Item, Subscription},
     protocol::{ClientRole, Subscribe},
     time::format_duration,
 };
@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     exit::{Exit, Failure},
+    output::Output,
     units::count,
     visible::visible,
 };
@@ -21,24 +22,33 @@ const CLIENTS: &str = "$sys/clients";
 
 /// Waits until the filters of at least `wanted` subscribers match the topic.
 pub(super) async fn for_subscribers(
-    endpoint: &Endpoint,
+    address: &Address,
     client: &mut Client,
+    output: &Output,
     topic: &str,
     wanted: u64,
     timeout: Option<Duration>,
 ) -> Result<(), Failure> {
     let topic = Topic::parse(topic)
-        .map_err(|e| Failure::new(Exit::Failed, format!("`{}` is not a topic: {e}", visible(topic))))?;
+        .map_err(|e| Failure::new(Exit::Usage, format!("`{}` is not a topic: {e}", visible(topic))))?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let watch = Subscribe::new([CLIENTS]).with_since("now");
     // Subscribe before counting, so that no join in between is missed.
-    let mut joins = Client::connect(endpoint).await?.subscribe(watch).await?;
-    let mut found = 0;
+    let mut joins = Client::connect(address).await?.subscribe(watch).await?;
+    let (mut found, mut has_said_so) = (0, false);
     let waiting = async {
         loop {
             found = subscribers_of(client, &topic).await?;
             if found >= wanted {
                 return Ok(());
+            }
+            if !mem::replace(&mut has_said_so, true) {
+                output.notice(|| {
+                    format!(
+                        "waiting for {} of {topic} ({found} of {wanted}); Ctrl-C ends it",
+                        count(wanted, "subscriber")
+                    )
+                });
             }
             next_join(&mut joins).await?;
         }

@@ -8,6 +8,7 @@
 mod caller;
 mod current;
 mod grant;
+mod kept_out;
 mod peer;
 mod publish_policy;
 mod refused_names;
@@ -32,6 +33,7 @@ use tracing::info;
 pub(crate) use self::{
     caller::{Address, Caller, PageOrigin},
     grant::Grant,
+    kept_out::KeptOutClients,
     peer::Peer,
     publish_policy::admit,
     refused_names::RefusedNames,

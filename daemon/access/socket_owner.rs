@@ -1,6 +1,6 @@
 //! The user of the process at the other end of a loopback connection, as the kernel reports it.
 //!
-//! Linux answers for one connection in a few microseconds over `NETLINK_SOCK_DIAG` (`sock_diag(7)`). The answer proves something
+//! Linux answers for one connection in a few microseconds over `NETLINK_SOCK_DIAG` (`sock_diag(7)`). The reply proves something
 //! only for a socket that a process still holds: once the process has exited, the kernel reports user 0 and inode 0.
 
 use std::net::SocketAddr;
@@ -87,7 +87,7 @@ mod linux {
     const SOCKET_ID: usize = 48;
     /// Bytes of a socket's ID with its ports and addresses.
     const ENDS: usize = 36;
-    const ANSWER: usize = HEADER + 72;
+    const REPLY: usize = HEADER + 72;
 
     /// States (`net/tcp_states.h`) of a connected socket: established, and those in which this end has closed its sending half,
     /// as `nc -N` does.
@@ -106,13 +106,13 @@ mod linux {
         pub(super) fn owner_of(&self, here: SocketAddr, there: SocketAddr) -> io::Result<Option<u32>> {
             let question = question(here, there);
             let ids = [socket_id(here, there), socket_id(mapped(here), mapped(there))];
-            // Discard answers to earlier questions.
-            let mut answer = [0; 512];
-            while recv(&self.0, &mut answer[..], RecvFlags::empty()).is_ok() {}
+            // Discard replies to earlier questions.
+            let mut reply = [0; 512];
+            while recv(&self.0, &mut reply[..], RecvFlags::empty()).is_ok() {}
             send(&self.0, &question, SendFlags::empty())?;
             // The kernel has answered when `send` returns.
-            let (_, length) = recv(&self.0, &mut answer[..], RecvFlags::empty())?;
-            Ok(owner(answer.get(..length).unwrap_or_default(), &ids))
+            let (_, length) = recv(&self.0, &mut reply[..], RecvFlags::empty())?;
+            Ok(owner(reply.get(..length).unwrap_or_default(), &ids))
         }
     }
 
@@ -125,7 +125,7 @@ mod linux {
         let family = if here.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         question[HEADER] = family.as_raw() as u8;
         question[HEADER + 1] = TCP;
-        // All states; the answer contains the state.
+        // All states; the reply contains the state.
         question[HEADER + 4..HEADER + 8].fill(0xff);
         let id = &mut question[HEADER + 8..][..SOCKET_ID];
         id[..ENDS].copy_from_slice(&socket_id(here, there));
@@ -156,16 +156,16 @@ mod linux {
         }
     }
 
-    /// Returns the user that the kernel's answer proves. Without a connected socket it describes the listening one, or is an
+    /// Returns the user that the kernel's reply proves. Without a connected socket it describes the listening one, or is an
     /// error.
-    fn owner(answer: &[u8], ids: &[[u8; ENDS]; 2]) -> Option<u32> {
-        let number = |at: usize| Some(u32::from_ne_bytes(answer.get(at..at + 4)?.try_into().ok()?));
-        let kind = answer.get(4..6)?;
-        let state = *answer.get(HEADER + 1)?;
+    fn owner(reply: &[u8], ids: &[[u8; ENDS]; 2]) -> Option<u32> {
+        let number = |at: usize| Some(u32::from_ne_bytes(reply.get(at..at + 4)?.try_into().ok()?));
+        let kind = reply.get(4..6)?;
+        let state = *reply.get(HEADER + 1)?;
         // The interface and the cookie follow, which the kernel fills in.
-        let found = answer.get(HEADER + 4..)?.get(..ENDS)?;
+        let found = reply.get(HEADER + 4..)?.get(..ENDS)?;
         let same_socket = ids.iter().any(|id| id == found);
-        let (uid, inode) = (number(ANSWER - 8)?, number(ANSWER - 4)?);
+        let (uid, inode) = (number(REPLY - 8)?, number(REPLY - 4)?);
         (kind == BY_FAMILY.to_ne_bytes() && CONNECTED.contains(&state) && same_socket && inode != 0).then_some(uid)
     }
 

@@ -1,6 +1,6 @@
 //! Inspecting and managing the bus.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sse_bus::{
     protocol::{ClientInfo, Refused, Setting, Status, TopicInfo},
@@ -42,6 +42,29 @@ impl Admin {
         self.0.bus.kick(client).await
     }
 
+    /// Disconnects the connections of a client like [`kick`](Self::kick), and keeps it out for a while. Zero lets it in
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// No client has this ID or name, or it cannot be kept out. Then nothing changes.
+    pub(crate) async fn kick_for(&self, client: &str, time: Duration) -> Result<u64, Refused> {
+        let Admin(daemon) = self;
+        let clients = match daemon.bus.described(client) {
+            Ok(clients) => clients,
+            // It may be kept out already.
+            Err(_) if daemon.kept_out.change(client, time) => return Ok(0),
+            Err(unknown) => return Err(unknown),
+        };
+        // First, so that it does not connect again in between.
+        daemon.kept_out.keep_out(&clients, time)?;
+        if time.is_zero() {
+            return Ok(0);
+        }
+        // With an ID, the other connections of the same name end as well.
+        self.kick(clients.iter().find_map(|client| client.name.as_deref()).unwrap_or(client)).await
+    }
+
     /// Returns all settings in effect, with their sources.
     pub(crate) fn config(&self) -> Vec<Setting> {
         self.0.config().settings.clone()
@@ -66,6 +89,7 @@ impl Admin {
         status.refused_origins = daemon.refused_origins.origins();
         status.refused_hosts = daemon.refused_hosts.hosts();
         status.urls = daemon.urls();
+        status.kept_out = daemon.kept_out.list();
         status.history_error = daemon.store.as_ref().and_then(|store| store.error()).map(|why| why.to_string());
         status
     }

@@ -1,7 +1,7 @@
 //! Subscribing to events.
 
 use sse_bus::{
-    bus::{Format, Subscription},
+    bus::{ClientName, Format, Subscription},
     protocol::{Refused, Subscribe, Subscribed},
 };
 
@@ -26,13 +26,19 @@ pub(crate) fn subscription(caller: &Caller, mut subscribe: Subscribe, format: Fo
 ///
 /// # Errors
 ///
-/// There are too many subscribers or filters, or the daemon stops.
+/// There are too many subscribers or filters, the client is kept out, or the daemon stops.
 pub(crate) fn subscribe(
     daemon: &Daemon,
     caller: &Caller,
     subscription: Subscription,
 ) -> Result<(ClientGuard, Subscribed), Refused> {
+    let (name, peer) = (subscription.description.name.clone(), subscription.description.peer.clone());
+    let via = subscription.format.transport();
+    let is_kept_out = || daemon.kept_out.check(name.as_ref().map(ClientName::as_str), &peer, via);
+    is_kept_out()?;
     let (client, subscribed) = ClientGuard::subscriber(&daemon.bus, subscription)?;
+    // A kick in between did not find it.
+    is_kept_out()?;
     let token = daemon.access.register(&caller.grant, client.id);
     Ok((client.with_token(token), subscribed))
 }

@@ -8,6 +8,7 @@ use std::{
 
 use sse_bus::{
     private_fs::{self, Exposure, Forbidden},
+    shell::quoted,
     time::unix_now,
     tokens::TokenFile,
 };
@@ -40,6 +41,25 @@ pub(super) fn check_address(listen: SocketAddr, state: &Path, is_encrypted: bool
         return Err(ExposedAddress::NoToken { listen, tokens: file.path().into(), state: state.into() });
     }
     if is_encrypted { Ok(()) } else { Err(ExposedAddress::NoTls { listen }) }
+}
+
+/// Returns a warning if other users may change the pages that are served, whose scripts may do everything, or if there is no such
+/// directory.
+pub(super) fn pages_warning(directory: &Path) -> Option<String> {
+    let shown = directory.display();
+    match private_fs::check_tree(directory) {
+        Ok(()) => None,
+        Err(Exposure::Unknown(error)) => {
+            let advice = match error.kind() {
+                io::ErrorKind::NotFound => format!("create it with `mkdir -p {}`", quoted(&shown.to_string())),
+                _ => "name a directory that you can read".into(),
+            };
+            Some(format!("pages = {shown} cannot be served: {error}; {advice}"))
+        }
+        Err(exposure) => Some(format!(
+            "pages = {shown}: other users can change these pages, whose scripts may use the bus as you: {exposure}"
+        )),
+    }
 }
 
 /// Returns a warning if other users may change the configuration file, which decides who has access to the daemon. A path that is not

@@ -18,6 +18,7 @@ use toml::{
 use super::{
     error::ConfigError,
     keys::{self, Table},
+    paths,
     topics::{Keys, TopicTable},
 };
 
@@ -146,6 +147,14 @@ impl Reader<'_> {
             let (name, span) = (key.get_ref().clone(), value.span());
             if !kind.keys().contains(&&*name) {
                 self.mistake(key.span().start, kind.unknown(&name));
+                continue;
+            }
+            if kind == Table::Top
+                && paths::KEYS.contains(&&*name)
+                && let Some(what) = value.get_ref().as_str().and_then(paths::mistake)
+            {
+                let given = shortened(&self.text[span.clone()]);
+                self.mistake(span.start, format!("{name} = {given}: {what}"));
                 continue;
             }
             let alone = DeTable::from_iter([(key.clone(), value.clone())]);

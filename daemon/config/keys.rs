@@ -63,7 +63,7 @@ pub(super) fn takes(key: &str) -> &'static str {
         "listen" => {
             "an address and a port such as \"127.0.0.1:7733\", \"localhost:7733\" for both loopback addresses, or a list"
         }
-        "socket" | "state_dir" | "tls_cert" | "tls_key" => "a path in quotes",
+        "socket" | "state_dir" | "pages" | "tls_cert" | "tls_key" => "a path in quotes",
         "history" => "\"memory\" or \"disk\"",
         "history_bytes" | "history_budget" => "a size such as \"16MiB\"",
         "history_age" | "ttl" => "a duration such as \"24h\"",

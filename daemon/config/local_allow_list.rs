@@ -5,8 +5,7 @@ use std::io;
 
 #[cfg(unix)]
 use sse_bus::Endpoint;
-
-use super::user_namespace;
+use sse_bus::user_namespace;
 
 /// The other users whose processes may connect, on Unix: user IDs, and group IDs that a process has as its effective
 /// group.

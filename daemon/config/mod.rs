@@ -11,12 +11,12 @@ mod given;
 mod inherited_sockets;
 mod keys;
 mod local_allow_list;
+mod paths;
 mod publishers;
 pub(crate) mod report;
 #[cfg(test)]
 mod tests;
 mod topics;
-mod user_namespace;
 
 use std::{
     io::ErrorKind,
@@ -27,7 +27,7 @@ use std::{
 use bytesize::ByteSize;
 use sse_bus::{
     Endpoint,
-    endpoint::state_dir,
+    endpoint::{expand_home, state_dir},
     flags::{HistoryKind, LogFormat, Settings},
     limits::{EVENT_MAX, Limits},
     listen::Listen,
@@ -68,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) retention: Retention,
     pub(crate) limits: Limits,
     pub(crate) state_dir: PathBuf,
+    /// The directory that is served at `/pages/`.
+    pub(crate) pages: Option<PathBuf>,
     pub(crate) allow_origin: Vec<Origin>,
     /// Names of the daemon in URLs, besides its own.
     pub(crate) allow_host: Vec<Authority>,
@@ -93,7 +95,8 @@ impl Config {
     /// Returns every mistake in the file, or the first one of flags, environment and the values of the file.
     pub(crate) fn read(given: &Given, inherited: InheritedSockets) -> Result<Config, ConfigError> {
         let flags = &given.flags;
-        let path = if flags.no_config { None } else { flags.config.clone().or_else(default_file) };
+        let given_path = flags.config.clone().map(expand_home);
+        let path = if flags.no_config { None } else { given_path.or_else(default_file) };
         let file = path.as_deref().map_or_else(|| Ok(File::default()), File::read)?;
         let command = Given::command();
         let sources = Sources::new(&command, &given.matches, path.as_deref(), &file, &inherited);
@@ -119,26 +122,25 @@ impl Config {
         if history == HistoryKind::Disk {
             usual.budget = DISK_BUDGET;
         }
-        let (wanted_listen, wanted_socket) = (either(flags.listen, file.listen), flags.socket.or(file.socket));
+        let (wanted_listen, wanted_socket) =
+            (either(flags.listen, file.listen), flags.socket.or(file.socket).map(expand_home));
         let inherited_addresses = inherited.http.iter().copied().map(Listen::Address).collect();
         let listen = either(inherited_addresses, either(wanted_listen.clone(), vec![Listen::USUAL]));
-        let state_dir = match flags.state_dir.or(file.state_dir) {
+        let state_dir = match flags.state_dir.or(file.state_dir).map(expand_home) {
             Some(directory) => absolute(directory),
             None => state_dir()
                 .map_err(|e| ConfigError::new(format!("there is no state directory: {e}; set --state-dir")))?,
         };
-        let endpoint = match inherited.ipc.clone().or_else(|| wanted_socket.clone()) {
-            Some(path) => Endpoint::at(path),
-            None => {
-                Endpoint::find().map_err(|e| ConfigError::new(format!("there is no path for the local socket: {e}")))?
-            }
-        };
+        let endpoint = endpoint(inherited.ipc.clone().or_else(|| wanted_socket.clone()))
+            .map_err(|e| wrong("socket", format!("there is no path for the local socket: {e}")))?;
+        let pages = flags.pages.or(file.pages).map(expand_home).map(absolute);
         let topic_bytes = flags.history_bytes.or(file.history_bytes).unwrap_or(ByteSize(usual.bytes as u64));
         let budget = (usual.budget as u64).max(topic_bytes.0.saturating_mul(4));
         let settings = Settings {
             listen: listen.clone(),
             socket: Some(endpoint.path().into()),
             state_dir: Some(state_dir.clone()),
+            pages: pages.clone(),
             history: Some(history),
             history_events: flags.history_events.or(file.history_events).or(Some(usual.events)),
             history_bytes: Some(topic_bytes),
@@ -149,8 +151,8 @@ impl Config {
             allow_uid: either(flags.allow_uid, file.allow_uid),
             allow_gid: either(flags.allow_gid, file.allow_gid),
             insecure: flags.insecure || file.insecure,
-            tls_cert: flags.tls_cert.or(file.tls_cert),
-            tls_key: flags.tls_key.or(file.tls_key),
+            tls_cert: flags.tls_cert.or(file.tls_cert).map(expand_home),
+            tls_key: flags.tls_key.or(file.tls_key).map(expand_home),
             log: flags.log.or(file.log).or_else(|| Some("info".into())),
             log_format: flags.log_format.or(file.log_format).or(Some(LogFormat::Text)),
         };
@@ -167,16 +169,7 @@ impl Config {
             budget: settings.history_budget.map_or(usual.budget, |size| size.0 as usize),
             rules: topics.iter().map(TopicTable::rule).collect(),
         };
-        let tls = match (&settings.tls_cert, &settings.tls_key) {
-            (None, None) => None,
-            (Some(cert), Some(key)) => Some(Tls::read(cert, key).map_err(|e| wrong("tls_cert", e.to_string()))?),
-            (Some(cert), None) => {
-                return Err(wrong("tls_cert", lonely("tls_cert", cert, "the certificate's private key", "tls-key")));
-            }
-            (None, Some(key)) => {
-                return Err(wrong("tls_key", lonely("tls_key", key, "the key's certificate", "tls-cert")));
-            }
-        };
+        let tls = tls(&settings).map_err(|(key, what)| wrong(key, what))?;
         for address in Listen::all(&listen).into_iter().filter(|address| !address.ip().is_loopback()) {
             exposure::check_address(address, &state_dir, tls.is_some() || settings.insecure)
                 .map_err(|e| wrong("listen", e.to_string()))?;
@@ -191,7 +184,9 @@ impl Config {
         ];
         let (local_allow_list, unknown_ids) = LocalAllowList::new(&settings.allow_uid, &settings.allow_gid);
         let unknown_ids = unknown_ids.into_iter().map(|(key, what)| sources.before(key) + &what);
-        let warnings = overruled.into_iter().flatten().chain(unknown_ids).collect();
+        let pages_warning = pages.as_deref().and_then(exposure::pages_warning);
+        let pages_warning = pages_warning.map(|what| sources.before("pages") + &what);
+        let warnings = overruled.into_iter().flatten().chain(unknown_ids).chain(pages_warning).collect();
         let origin = |text: &String| Origin::parse(text).ok_or_else(|| wrong("allow_origin", not_an_origin(text)));
         let host = |text: &String| Authority::parse(text).ok_or_else(|| wrong("allow_host", not_a_host(text)));
         Ok(Config {
@@ -201,6 +196,7 @@ impl Config {
             history,
             retention,
             state_dir,
+            pages,
             allow_origin: settings.allow_origin.iter().map(origin).collect::<Result<_, _>>()?,
             allow_host: settings.allow_host.iter().map(host).collect::<Result<_, _>>()?,
             local_allow_list,
@@ -270,6 +266,23 @@ fn default_file() -> Option<PathBuf> {
 /// Returns the absolute path of a directory: other programs have other working directories.
 fn absolute(directory: PathBuf) -> PathBuf {
     std::path::absolute(&directory).unwrap_or(directory)
+}
+
+/// Returns the endpoint at a path, or the default one. A path that is too long for a socket is an error.
+fn endpoint(path: Option<PathBuf>) -> std::io::Result<Endpoint> {
+    let endpoint = path.map_or_else(Endpoint::find, |path| Ok(Endpoint::at(path)))?;
+    endpoint.check_path()?;
+    Ok(endpoint)
+}
+
+/// Reads the certificate and its key, if they are configured. An error contains the key of the configuration.
+fn tls(settings: &Settings) -> Result<Option<Tls>, (&'static str, String)> {
+    match (&settings.tls_cert, &settings.tls_key) {
+        (None, None) => Ok(None),
+        (Some(cert), Some(key)) => Tls::read(cert, key).map(Some).map_err(|e| ("tls_cert", e.to_string())),
+        (Some(cert), None) => Err(("tls_cert", lonely("tls_cert", cert, "the certificate's private key", "tls-key"))),
+        (None, Some(key)) => Err(("tls_key", lonely("tls_key", key, "the key's certificate", "tls-cert"))),
+    }
 }
 
 /// Returns the mistake of naming one of the two files of TLS without the other.

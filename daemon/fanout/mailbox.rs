@@ -93,7 +93,7 @@ impl Mailbox {
     }
 }
 
-/// The waker of a shard: the bus has bytes for a group.
+/// The waker of a shard: the bus has bytes for a shared cursor.
 impl Wake for Mailbox {
     fn wake(self: Arc<Self>) {
         self.wake.notify_one();

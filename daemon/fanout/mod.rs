@@ -1,12 +1,12 @@
 //! Fan-out: writes the streams of plain HTTP/1.1 to their sockets, without a task, a timer or a buffer for each.
 //!
 //! **Ownership.** hyper reads the request; the guards and the handler let it through; then the `http::hijack` takes the socket
-//! out of hyper and passes it, with the head of the answer and the subscriber, to one of a few *shards*. From then on the
+//! out of hyper and passes it, with the head of the response and the subscriber, to one of a few *shards*. From then on the
 //! socket belongs to that shard alone. A shard is one task, so nothing in it is locked but its [mailbox].
 //!
-//! **Together.** Streams of one feed that have received everything are a [group](sse_bus::bus::Bus::called_groups) of the bus.
-//! The shard is woken once for all of them, reads the next bytes once, and writes them to each socket in one call: a
-//! [multicast]. That is the whole cost of a delivery while no socket is full. Heartbeats are multicasts, too.
+//! **Together.** Streams of one feed that have received everything use one [shared cursor](sse_bus::bus::Bus::called_cursors)
+//! of the bus. The shard is woken once for all of them, reads the next bytes once, and writes them to each socket in one call:
+//! a [multicast]. That is the whole cost of a delivery while no socket is full. Heartbeats are multicasts, too.
 //!
 //! **Alone.** A stream with work of its own is woken by its own waker, which it has given to the bus (bytes for it alone can be
 //! read) and to the socket (it can be written to again; the peer has closed it or sent bytes). Woken streams are queued once;
@@ -14,8 +14,8 @@
 //! one call.
 //!
 //! **Full.** Bytes that a socket does not take wait in the stream, about one read of the bus
-//! ([`DELIVER_MAX`](sse_bus::limits::DELIVER_MAX)) at most; the rest stays in feed and history. The stream leaves its group and
-//! waits until the socket can be written to. A stream whose socket takes nothing for
+//! ([`DELIVER_MAX`](sse_bus::limits::DELIVER_MAX)) at most; the rest stays in feed and history. The stream leaves its shared
+//! cursor and waits until the socket can be written to. A stream whose socket takes nothing for
 //! [`WRITE_STALL`](sse_bus::limits::WRITE_STALL) is closed, and one whose client was kicked is closed within
 //! [`STALL_CHECK`](sse_bus::limits::STALL_CHECK).
 //!

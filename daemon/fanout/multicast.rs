@@ -1,17 +1,17 @@
 //! Multicasts: the same bytes for many streams, written to a few of them at a time.
 //!
-//! The bytes are those that the bus read for a group (the subscribers that share one cursor), or a heartbeat. Several multicasts
-//! may be in progress. They take turns, so that a small group does not wait until a large one is finished. A group is not read
-//! again until its multicast has ended. A member that leaves the group meanwhile receives the bytes of the multicast before its
-//! own. So the bytes of each stream stay in order.
+//! The bytes are those that the bus read for a [shared cursor](sse_bus::bus::SharedCursorId), or a heartbeat. Several
+//! multicasts may be in progress. They take turns, so that one with few members does not wait until one with many is finished.
+//! A shared cursor is not read again until its multicast has ended. A member that leaves the shared cursor meanwhile receives
+//! the bytes of the multicast before its own. So the bytes of each stream stay in order.
 
 use bytes::Bytes;
-use sse_bus::bus::{ClientId, GroupId};
+use sse_bus::bus::{ClientId, SharedCursorId};
 
 /// The same bytes for many streams.
 pub(super) struct Multicast {
-    /// The group that the bytes are for. None for heartbeats.
-    group: Option<GroupId>,
+    /// The shared cursor that the bytes are for. None for heartbeats.
+    shared: Option<SharedCursorId>,
     bytes: Bytes,
     members: Vec<ClientId>,
     /// Number of members that have the bytes: the first ones.
@@ -19,13 +19,13 @@ pub(super) struct Multicast {
 }
 
 impl Multicast {
-    pub(super) fn new(group: Option<GroupId>, bytes: Bytes, members: Vec<ClientId>) -> Multicast {
-        Multicast { group, bytes, members, done: 0 }
+    pub(super) fn new(shared: Option<SharedCursorId>, bytes: Bytes, members: Vec<ClientId>) -> Multicast {
+        Multicast { shared, bytes, members, done: 0 }
     }
 
-    /// Returns true if this multicast is for a group.
-    pub(super) fn is_for(&self, group: GroupId) -> bool {
-        self.group == Some(group)
+    /// Returns true if this multicast is for a shared cursor.
+    pub(super) fn is_for(&self, shared: SharedCursorId) -> bool {
+        self.shared == Some(shared)
     }
 
     /// Returns the next members, at most `most`, and counts them as done.
@@ -41,7 +41,8 @@ impl Multicast {
         self.done == self.members.len()
     }
 
-    /// Returns the bytes for one member out of its turn, and counts it as done. None if it has them already, or is not a member.
+    /// Returns the bytes for one member out of its turn, and counts it as done. None if it has them already, or is not a
+    /// member.
     pub(super) fn take(&mut self, client: ClientId) -> Option<Bytes> {
         let waiting = &mut self.members[self.done..];
         let index = waiting.iter().position(|member| *member == client)?;

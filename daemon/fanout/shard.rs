@@ -19,7 +19,7 @@ pub(super) async fn run(mailbox: Arc<Mailbox>, bus: SharedBus, stop: Cancellatio
     let (mut checked, mut served) = (Instant::now(), 0);
     loop {
         // Full sockets have a deadline; without them there is nothing to wake up for.
-        let is_idle = behind.is_empty() && streams.groups.is_empty() && streams.multicasts.is_empty();
+        let is_idle = behind.is_empty() && streams.shared_cursors.is_empty() && streams.multicasts.is_empty();
         let (no_stream, none_full) = (streams.by_client.is_empty(), streams.full.is_empty());
         let wake = async {
             match (is_idle, none_full) {
@@ -39,8 +39,9 @@ pub(super) async fn run(mailbox: Arc<Mailbox>, bus: SharedBus, stop: Cancellatio
         let may_close = streams.stopping && streams.by_client.is_empty();
         let Some(Mail { new, progress }) = mailbox.take(&mut woken, may_close) else { return };
         woken.extend(new.into_iter().map(|stream| streams.insert(stream)));
-        // Turns alternate between groups, streams that were woken just now, and streams that have waited. So no event waits
-        // until a large group has received another one, or until thousands of clients have connected, and no stream starves.
+        // Turns alternate between shared cursors, streams that were woken just now, and streams that have waited. So no event
+        // waits until the many members of a shared cursor have received another event, or until thousands of clients have
+        // connected, and no stream starves.
         pause(&mut served, streams.continue_multicasts()).await;
         if !woken.is_empty() {
             let (first, others) = woken.split_at(woken.len().min(TURN));

@@ -1,4 +1,6 @@
-//! One stream: its socket, and what the socket has not taken yet.
+//! One stream: its socket, and what the socket has not taken yet. When the socket is full, [`Stream::turn`] keeps the bytes
+//! that were read, at most about `DELIVER_MAX`, and returns [`Next::Full`]: the stream leaves its shared cursor, continues once
+//! the socket can be written to, and is closed if that accepts nothing for [`WRITE_STALL`].
 
 use std::{
     io::{self, IoSlice},
@@ -11,7 +13,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use sse_bus::{
-    bus::{Bus, Framing, GroupId, Now, Read},
+    bus::{Bus, Framing, Now, Read, SharedCursorId},
     limits::WRITE_STALL,
 };
 use tokio::net::TcpStream;
@@ -26,8 +28,8 @@ pub(super) struct Stream {
     socket: TcpStream,
     _permit: ConnectionPermit,
     pub(super) waker: Arc<StreamWaker>,
-    /// The group of the stream while it has received everything.
-    pub(super) group: Option<GroupId>,
+    /// The shared cursor of the stream while it has received everything.
+    pub(super) shared: Option<SharedCursorId>,
     /// The same waker, as the bus and the socket take it.
     task_waker: Waker,
     /// Read from the bus and not yet taken by the socket. Allocated only while the socket is full.
@@ -66,7 +68,7 @@ pub(super) enum Next {
 }
 
 impl Stream {
-    pub(super) fn new(new: NewStream, waker: Arc<StreamWaker>, group: Option<GroupId>) -> Stream {
+    pub(super) fn new(new: NewStream, waker: Arc<StreamWaker>, shared: Option<SharedCursorId>) -> Stream {
         let NewStream { socket, permit, client, framing, head } = new;
         let task_waker = Waker::from(waker.clone());
         let waiting = vec![head];
@@ -75,7 +77,7 @@ impl Stream {
             socket,
             _permit: permit,
             waker,
-            group,
+            shared,
             task_waker,
             waiting,
             full_since: None,
@@ -96,7 +98,7 @@ impl Stream {
                 Read::Ready => Remaining::More,
                 Read::Waiting => Remaining::Nothing,
                 Read::Fetching => Remaining::Fetched,
-                Read::Over => {
+                Read::Ended => {
                     found.extend(self.framing.end());
                     Remaining::Ended
                 }
@@ -148,7 +150,7 @@ impl Stream {
                         self.full_since = Some(Instant::now());
                     }
                     if self.socket.poll_write_ready(&mut cx).is_pending() {
-                        // It leaves its group, or cannot take the bytes that it was woken for.
+                        // It leaves its shared cursor, or cannot take the bytes that it was woken for.
                         self.remaining = self.remaining.max(Remaining::More);
                         return Next::Full;
                     }

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sse_bus::{
-    bus::{ClientId, Framing, GroupId, ReaderId},
+    bus::{ClientId, Framing, ReaderId, SharedCursorId},
     limits::CLIENTS_AT_ONCE,
     protocol::sse::HEARTBEAT,
 };
@@ -40,8 +40,8 @@ pub(super) struct Streams {
     pub(super) stopping: bool,
     /// The bytes read in one turn, in its order. Kept for its allocations.
     turn: Vec<Vec<Bytes>>,
-    /// Groups that were woken.
-    pub(super) groups: VecDeque<GroupId>,
+    /// Shared cursors that were woken.
+    pub(super) shared_cursors: VecDeque<SharedCursorId>,
     pub(super) multicasts: VecDeque<Multicast>,
 }
 
@@ -59,7 +59,7 @@ impl Streams {
             full: FxHashSet::default(),
             stopping: false,
             turn: Vec::new(),
-            groups: VecDeque::new(),
+            shared_cursors: VecDeque::new(),
             multicasts: VecDeque::new(),
         }
     }
@@ -69,8 +69,8 @@ impl Streams {
         let client = new.client.id;
         let waker = StreamWaker { mailbox: self.mailbox.clone(), client, is_queued: AtomicBool::new(true) };
         let reader = self.readers.iter().find(|(framing, ..)| *framing == new.framing).map(|(_, reader, _)| *reader);
-        let group = reader.and_then(|reader| self.bus.with(|bus, _| bus.assign(client, reader)));
-        self.by_client.insert(client, Stream::new(new, Arc::new(waker), group));
+        let shared = reader.and_then(|reader| self.bus.with(|bus, _| bus.assign(client, reader)));
+        self.by_client.insert(client, Stream::new(new, Arc::new(waker), shared));
         client
     }
 
@@ -96,11 +96,11 @@ impl Streams {
         }
     }
 
-    /// Takes streams whose sockets are full out of their groups: they read for themselves once they can be written to.
-    fn leave_groups(&mut self, full: &[ClientId]) {
+    /// Takes streams whose sockets are full out of their shared cursors: they read for themselves once they can be written to.
+    fn leave_shared_cursors(&mut self, full: &[ClientId]) {
         if !full.is_empty() {
             self.full.extend(full);
-            self.bus.with(|bus, _| full.iter().for_each(|client| drop(bus.leave_group(*client))));
+            self.bus.with(|bus, _| full.iter().for_each(|client| drop(bus.leave_shared_cursor(*client))));
         }
     }
 
@@ -125,7 +125,7 @@ impl Streams {
             found.clear();
         }
         self.turn = turn;
-        self.leave_groups(&full);
+        self.leave_shared_cursors(&full);
     }
 
     pub(super) fn close(&mut self, client: ClientId, why: &str) {
@@ -160,10 +160,11 @@ impl Streams {
         }
     }
 
-    /// Reads for groups that were woken, and writes to the next streams of the multicasts. Returns the number of writes.
+    /// Reads for shared cursors that were woken, and writes to the next streams of the multicasts. Returns the number of
+    /// writes.
     pub(super) fn continue_multicasts(&mut self) -> usize {
         let mut due = self.begin_multicasts();
-        // However many small groups there are, multicasts make progress.
+        // However many shared cursors have few members, multicasts make progress.
         let most = due.len().max(TURN - TURN / 4) + TURN / 4;
         while let Some(mut multicast) = self.multicasts.pop_front() {
             due.extend(multicast.next(most - due.len()));
@@ -177,10 +178,10 @@ impl Streams {
         due.len()
     }
 
-    /// Begins multicasts of heartbeats and of woken groups, unless a group still has one. Small groups need none: their
-    /// members are returned with their bytes.
+    /// Begins multicasts of heartbeats and of woken shared cursors, unless a shared cursor still has one. Those with few
+    /// members need none: their members are returned with their bytes.
     pub(super) fn begin_multicasts(&mut self) -> Vec<(ClientId, Bytes)> {
-        let Streams { bus, readers, groups, multicasts, .. } = self;
+        let Streams { bus, readers, shared_cursors, multicasts, .. } = self;
         let mut due = Vec::new();
         let (mut members, mut pieces, mut read) = (Vec::new(), Vec::new(), 0);
         bus.with(|bus, _| {
@@ -189,16 +190,16 @@ impl Streams {
                 if !beats.is_empty() {
                     multicasts.push_back(Multicast::new(None, heartbeat.clone(), beats));
                 }
-                bus.called_groups(*reader, groups);
+                bus.called_cursors(*reader, shared_cursors);
             }
-            for _ in 0..groups.len() {
-                let Some(group) = groups.pop_front_if(|_| read < TURN) else { break };
-                if multicasts.iter().any(|multicast| multicast.is_for(group)) {
-                    groups.push_back(group);
+            for _ in 0..shared_cursors.len() {
+                let Some(shared) = shared_cursors.pop_front_if(|_| read < TURN) else { break };
+                if multicasts.iter().any(|multicast| multicast.is_for(shared)) {
+                    shared_cursors.push_back(shared);
                     continue;
                 }
-                if bus.read_group(group, &mut members, &mut pieces) {
-                    groups.push_back(group);
+                if bus.read_shared(shared, &mut members, &mut pieces) {
+                    shared_cursors.push_back(shared);
                 }
                 // In one piece, so that each socket needs one plain write.
                 let bytes = if let [piece] = &*pieces { piece.clone() } else { pieces.concat().into() };
@@ -211,7 +212,7 @@ impl Streams {
                 if read <= TURN {
                     due.extend(members.drain(..).map(|member| (member, bytes.clone())));
                 } else {
-                    multicasts.push_back(Multicast::new(Some(group), bytes, mem::take(&mut members)));
+                    multicasts.push_back(Multicast::new(Some(shared), bytes, mem::take(&mut members)));
                 }
             }
         });
@@ -238,20 +239,20 @@ impl Streams {
         for (client, bytes, sent) in short {
             let Some(stream) = self.by_client.get_mut(&client) else { continue };
             match stream.write_rest(bytes.slice(sent..)) {
-                // Also while the daemon stops: its group may have more.
+                // Also while the daemon stops: its shared cursor may have more.
                 Next::Wait => drop(self.full.remove(&client)),
                 next => self.after_turn(client, next, &mut full),
             }
         }
-        self.leave_groups(&full);
+        self.leave_shared_cursors(&full);
     }
 
-    /// Before streams read for themselves, writes the bytes of multicasts to them that were read for their groups.
+    /// Before streams read for themselves, writes the bytes of multicasts to them that were read for their shared cursors.
     pub(super) fn catch_up(&mut self, clients: &[ClientId]) {
         let mut due = Vec::new();
         for client in clients {
-            let Some(group) = self.by_client.get(client).and_then(|stream| stream.group) else { continue };
-            let multicast = self.multicasts.iter_mut().find(|multicast| multicast.is_for(group));
+            let Some(shared) = self.by_client.get(client).and_then(|stream| stream.shared) else { continue };
+            let multicast = self.multicasts.iter_mut().find(|multicast| multicast.is_for(shared));
             due.extend(multicast.and_then(|multicast| multicast.take(*client)).map(|bytes| (*client, bytes)));
         }
         self.deliver(&due);

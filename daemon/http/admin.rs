@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::{
     Extension,
     extract::{FromRequestParts, Path, RawQuery, State, rejection::PathRejection},
-    http::{StatusCode, header, request::Parts},
+    http::{Method, StatusCode, header, request::Parts},
     response::IntoResponse,
 };
 use serde_json::{Value, json};
 use sse_bus::protocol::{ClientInfo, Setting, Status, TopicInfo};
 
-use super::{error::Refusal, json_line::JsonLine, parameters::Operation};
+use super::{error::Refusal, json_line::JsonLine, parameters::Operation, query};
 use crate::{
     access::Caller,
     api::{self, Admin},
@@ -19,7 +19,7 @@ use crate::{
     metrics::CONTENT_TYPE,
 };
 
-/// Authorizes the caller; then refuses query parameters, which these routes do not have.
+/// Authorizes the caller; then refuses query parameters that its route does not have.
 impl FromRequestParts<Arc<Daemon>> for Admin {
     type Rejection = Refusal;
 
@@ -27,7 +27,8 @@ impl FromRequestParts<Arc<Daemon>> for Admin {
         let caller = Extension::<Caller>::from_request_parts(parts, daemon).await;
         let Extension(caller) = caller.map_err(|_| Refusal::unauthorized("the caller is not authenticated"))?;
         let admin = Admin::authorize(daemon, &caller)?;
-        Operation::Other.check(parts.uri.query().unwrap_or_default())?;
+        let operation = if parts.method == Method::DELETE { Operation::Kick } else { Operation::Other };
+        operation.check(parts.uri.query().unwrap_or_default())?;
         Ok(admin)
     }
 }
@@ -46,9 +47,14 @@ pub(super) async fn clients(admin: Admin) -> JsonLine<Vec<ClientInfo>> {
 pub(super) async fn kick(
     admin: Admin,
     client: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
 ) -> Result<JsonLine<Value>, Refusal> {
     let Path(client) = client?;
-    Ok(JsonLine(json!({ "connections": admin.kick(&client).await? })))
+    let connections = match query::kick(query.as_deref().unwrap_or_default())? {
+        Some(time) => admin.kick_for(&client, time).await?,
+        None => admin.kick(&client).await?,
+    };
+    Ok(JsonLine(json!({ "connections": connections })))
 }
 
 /// `GET /status`.

@@ -1,5 +1,5 @@
 //! Cross-origin resource sharing: the headers with which a browser lets a page of an allowed origin send a request and read
-//! the answer.
+//! the response.
 //!
 //! An allowed page may send credentials: the bus sets no cookies and ignores those of others, but some libraries always send
 //! them. A preflight is answered with the header names that it asks for, up to [`ECHO_MAX`] bytes, since tracing and
@@ -22,7 +22,7 @@ const ECHO_MAX: usize = 1 << 10;
 pub(super) struct AllowedOrigin(pub(super) HeaderValue);
 
 impl AllowedOrigin {
-    /// Adds the headers that let the page read the answer.
+    /// Adds the headers that let the page read the response.
     pub(super) fn add_to(self, headers: &mut HeaderMap) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, self.0);
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
@@ -44,14 +44,14 @@ pub(super) fn preflight(asked: &HeaderMap) -> Response {
             HeaderValue::from_static("origin, access-control-request-headers, access-control-request-private-network"),
         ),
     ];
-    let mut answer = (StatusCode::NO_CONTENT, headers).into_response();
+    let mut response = (StatusCode::NO_CONTENT, headers).into_response();
     if let Some(allowed) = allowed_headers(asked) {
-        answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
     }
     if asked.get(&REQUEST_PRIVATE_NETWORK).is_some_and(|value| value == "true") {
-        answer.headers_mut().insert(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
+        response.headers_mut().insert(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
     }
-    answer
+    response
 }
 
 /// Returns the names that a preflight asks for. A name that is not valid, or no longer fits, is left out; the request is not

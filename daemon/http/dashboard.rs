@@ -67,19 +67,19 @@ pub(super) fn is_public(method: &Method, path: &str) -> bool {
 /// `GET /`.
 pub(super) async fn index(RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     Operation::Page.check(query.as_deref().unwrap_or_default())?;
-    Ok(answer(HTML, include_str!("../web/dashboard/index.html")))
+    Ok(asset(HTML, include_str!("../web/dashboard/index.html")))
 }
 
 /// `GET /page/{name}`. Query parameters are ignored: they only bypass caches.
 pub(super) async fn file(name: Result<Path<String>, PathRejection>, request: Request) -> Response {
     let found = name.ok().and_then(|Path(name)| FILES.iter().find(|(known, ..)| *known == name));
     match found {
-        Some((_, kind, contents)) => answer(kind, contents),
+        Some((_, kind, contents)) => asset(kind, contents),
         None => error::not_found(request).await.into_response(),
     }
 }
 
-fn answer(kind: &'static str, contents: &'static str) -> Response {
+fn asset(kind: &'static str, contents: &'static str) -> Response {
     let headers: [(HeaderName, &str); 3] = [
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, POLICY),

@@ -1,6 +1,6 @@
-//! Refusals as HTTP answers: a status, and the code and message of the refusal, as on the local socket.
+//! Refusals as HTTP responses: a status, and the code and message of the refusal, as on the local socket.
 //!
-//! An answer carries its code in [`RefusedWith`], by which the [guards](super::guards) count every refusal once.
+//! A response carries its code in [`RefusedWith`], by which the [guards](super::guards) count every refusal once.
 
 use axum::{
     Extension,
@@ -31,7 +31,7 @@ impl Refusal {
     }
 }
 
-/// The code of a refusal, in the extensions of its answer.
+/// The code of a refusal, in the extensions of its response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RefusedWith(pub(super) ErrorCode);
 
@@ -40,7 +40,7 @@ impl From<Refused> for Refusal {
         let status = match refused.code {
             ErrorCode::LimitEvent => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::ClientUnknown => StatusCode::NOT_FOUND,
-            ErrorCode::Denied => StatusCode::FORBIDDEN,
+            ErrorCode::Denied | ErrorCode::KeptOut => StatusCode::FORBIDDEN,
             ErrorCode::Stopping | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             code if code.is_limit() => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::BAD_REQUEST,
@@ -69,7 +69,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The path exists, but not with this method. The answer names the methods of the path in `Allow`, which is all that an
+/// The path exists, but not with this method. The response names the methods of the path in `Allow`, which is all that an
 /// `OPTIONS` request asks for.
 pub(super) async fn method_not_allowed(request: Request) -> Result<StatusCode, Refusal> {
     if request.method() == Method::OPTIONS {

@@ -2,9 +2,6 @@
 
 use std::{
     convert::Infallible,
-    error::Error,
-    future::poll_fn,
-    iter::successors,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -18,14 +15,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http_body::{Body as _, Frame};
+use http_body::Frame;
 use sse_bus::{
     bus::Subscription,
-    limits::REQUEST,
-    protocol::{ErrorCode, Payload, Published, Refused, sse::PositionForm},
+    protocol::{
+        ErrorCode, Payload, Published, Refused, Subscribed,
+        sse::{CLIENT_HEADER, POSITION_HEADER, PositionForm},
+    },
     tokens::Scope,
 };
-use tokio::time::timeout;
 
 use super::{
     cors::AllowedOrigin,
@@ -34,7 +32,8 @@ use super::{
     hijack::Takeover,
     json_line::JsonLine,
     query::{self, StreamRequest},
-    stream_body::{EventStream, retry},
+    request_body,
+    stream_body::{EventStream, comment, retry},
 };
 use crate::{access::Caller, api, context::Daemon};
 
@@ -52,27 +51,30 @@ pub(super) async fn stream(
     request: Request,
 ) -> Result<Response, Refusal> {
     let subscription = subscription(path?, request.uri().query(), request.headers(), &caller)?;
-    let client = match api::subscribe(&daemon, &caller, subscription) {
-        Ok((client, _)) => client,
+    let (client, subscribed) = match api::subscribe(&daemon, &caller, subscription) {
+        Ok(subscribed) => subscribed,
         // Browsers give up for good on any status but 200.
-        Err(refused) if matches!(refused.code, ErrorCode::LimitSubscribers | ErrorCode::LimitFilters) => {
+        Err(refused)
+            if matches!(refused.code, ErrorCode::LimitSubscribers | ErrorCode::LimitFilters | ErrorCode::KeptOut) =>
+        {
             tracing::warn!(from = %caller, "refused a subscriber: {refused}");
-            let (counted, body) = (Extension(RefusedWith(refused.code)), Body::from(retry(RETRY_WHEN_FULL)));
-            return Ok((stream_headers(), counted, body).into_response());
+            let counted = Extension(RefusedWith(refused.code));
+            let body = [comment(&refused), retry(RETRY_WHEN_FULL)].concat();
+            return Ok((stream_headers(), counted, Body::from(body)).into_response());
         }
         Err(refused) => return Err(refused.into()),
     };
     let Some(Extension(takeover)) = takeover else {
-        // The task that sends the answer needs the client's ID, in case the peer takes no bytes.
+        // The task that sends the response needs the client's ID, in case the peer takes no bytes.
         let id = Extension(client.id);
         let stream = EventStream::new(daemon.bus.clone(), client, retry(RETRY), daemon.stop.clone());
-        return Ok((stream_headers(), id, Body::new(stream)).into_response());
+        return Ok((stream_headers(), position_headers(&subscribed), id, Body::new(stream)).into_response());
     };
-    let mut headers = stream_headers().into_iter().chain(ALWAYS).collect();
+    let mut headers = stream_headers().into_iter().chain(position_headers(&subscribed)).chain(ALWAYS).collect();
     if let Some(Extension(allowed)) = allowed {
         allowed.add_to(&mut headers);
     }
-    takeover.answer(request.version(), &headers, client, &retry(RETRY)).await
+    takeover.respond(request.version(), &headers, client, &retry(RETRY)).await
 }
 
 /// `HEAD /events`: the headers only.
@@ -86,7 +88,7 @@ pub(super) async fn head(
     Ok((stream_headers(), Body::new(UnknownLength)).into_response())
 }
 
-/// The body in place of a stream's. An empty body would add a `content-length`, which the answer to GET does not have.
+/// The body in place of a stream's. An empty body would add a `content-length`, which the response to GET does not have.
 struct UnknownLength;
 
 impl http_body::Body for UnknownLength {
@@ -105,6 +107,16 @@ fn stream_headers() -> [(header::HeaderName, HeaderValue); 3] {
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
         // So does buffering in proxies.
         (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ]
+}
+
+/// Headers for clients that read them, which an `EventSource` does not.
+fn position_headers(subscribed: &Subscribed) -> [(header::HeaderName, HeaderValue); 2] {
+    // Ids consist of letters, digits and `-`.
+    let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
+    [
+        (header::HeaderName::from_static(CLIENT_HEADER), value(&subscribed.client)),
+        (header::HeaderName::from_static(POSITION_HEADER), value(&subscribed.position.to_string())),
     ]
 }
 
@@ -149,50 +161,15 @@ pub(super) async fn publish(
     // Before the body is read.
     caller.grant.require(Scope::Publish)?;
     let mut publish = query::publish(topic, query.as_deref().unwrap_or_default())?;
-    publish.data = Payload(read_event(body, daemon.config().limits.event_bytes).await?);
+    let most = daemon.config().limits.event_bytes;
+    publish.data = Payload(request_body::read(body, most).await?.ok_or_else(|| {
+        let message =
+            format!("the body has more than `event_bytes` = {most} bytes; publish less, or a reference to it");
+        Refused::new(ErrorCode::LimitEvent, message)
+    })?);
     // The body may have arrived long after the head.
     daemon.access.check_still_valid(&caller.grant).await?;
     let admitted = api::admit(&daemon, &caller, publish)?;
     let published = api::publish_one(&daemon, admitted).await?;
     Ok((StatusCode::ACCEPTED, JsonLine(published)))
-}
-
-/// Reads the data of an event, within [`REQUEST`].
-async fn read_event(body: Body, most: usize) -> Result<Vec<u8>, Refusal> {
-    let whole = timeout(REQUEST, read_whole(body, most)).await.map_err(|_| {
-        let message = format!("the body did not arrive within {} s", REQUEST.as_secs());
-        Refusal::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::RequestInvalid, message)
-    })?;
-    let whole = whole.map_err(|error| {
-        Refused::new(ErrorCode::RequestInvalid, format!("the body cannot be read: {}", broken(&error)))
-    })?;
-    whole.ok_or_else(|| {
-        let message =
-            format!("the body has more than `event_bytes` = {most} bytes; publish less, or a reference to it");
-        Refusal::from(Refused::new(ErrorCode::LimitEvent, message))
-    })
-}
-
-/// Reads a body, or returns None if it has more than `most` bytes. Frames are copied as they arrive: a frame of one byte may
-/// pin the memory of many.
-async fn read_whole(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, axum::Error> {
-    if body.size_hint().lower() > most as u64 {
-        return Ok(None);
-    }
-    let mut whole = Vec::new();
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let Ok(piece) = frame?.into_data() else { continue };
-        if whole.len() + piece.len() > most {
-            return Ok(None);
-        }
-        whole.extend_from_slice(&piece);
-    }
-    Ok(Some(whole))
-}
-
-/// Returns the error of the connection with which a body ended early.
-fn broken(error: &axum::Error) -> String {
-    let causes = successors(Some(error as &(dyn Error + 'static)), |cause| (*cause).source());
-    let connection = causes.filter_map(|cause| cause.downcast_ref::<hyper::Error>()).map(ToString::to_string).next();
-    connection.unwrap_or_else(|| error.to_string())
 }

@@ -32,7 +32,7 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 pub(super) async fn check(State(daemon): State<Arc<Daemon>>, request: Request, next: Next) -> Response {
     let is_health = request.uri().path() == "/healthz";
     let mut response = match page_check::check(&daemon, &request) {
-        Ok(page) => answer(&daemon, page, request, next).await,
+        Ok(page) => respond(&daemon, page, request, next).await,
         Err(refusal) => refusal.into_response(),
     };
     if let Some(RefusedWith(code)) = response.extensions().get() {
@@ -48,7 +48,7 @@ pub(super) async fn check(State(daemon): State<Arc<Daemon>>, request: Request, n
     response
 }
 
-async fn answer(daemon: &Daemon, page: Page, request: Request, next: Next) -> Response {
+async fn respond(daemon: &Daemon, page: Page, request: Request, next: Next) -> Response {
     let allowed = page.allowed.clone();
     let mut response = if allowed.is_some() && cors::is_preflight(&request) {
         // A preflight does not have the token that the request itself will have.
@@ -81,8 +81,8 @@ async fn authenticated(daemon: &Daemon, page: Page, mut request: Request, next: 
     Ok(next.run(request).await)
 }
 
-/// Headers of every answer, also of streams whose answer does not pass here: a URL may contain a ticket and must not be sent to
-/// other sites; browsers must not guess content types; no cache may answer one origin with the answer for another; and no page
+/// Headers of every response, also of streams whose response does not pass here: a URL may contain a ticket and must not be sent to
+/// other sites; browsers must not guess content types; no cache may send one origin the response for another; and no page
 /// of another origin may embed it.
 pub(super) const ALWAYS: [(HeaderName, HeaderValue); 4] = [
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),

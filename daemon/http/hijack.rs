@@ -2,7 +2,7 @@
 //! [fan-out](crate::fanout).
 //!
 //! Each connection has a [`Takeover`] in the extensions of its requests. A handler that needs the socket passes it the
-//! subscriber and the head of its answer, and never answers. The task of the connection then takes hyper apart and passes the
+//! subscriber and the head of its response, and never responds. The task of the connection then takes hyper apart and passes the
 //! socket to the fan-out.
 
 use std::{
@@ -37,7 +37,7 @@ impl Takeover {
 
     /// Takes the socket, to send a 200 with these headers and then the stream. Never returns: the connection's task drops the
     /// request. HTTP/1.0 has no chunks: such a stream ends with the connection.
-    pub(super) async fn answer<T>(
+    pub(super) async fn respond<T>(
         &self,
         version: Version,
         headers: &HeaderMap,

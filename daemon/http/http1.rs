@@ -1,7 +1,7 @@
 //! HTTP/1.1 connections.
 //!
 //! On plain TCP the [fan-out](crate::fanout) takes over the socket of a stream. Over TLS and on the local socket a stream is
-//! the ordinary body of an answer, and the last answer of its connection.
+//! the ordinary body of a response, and the last response of its connection.
 
 use std::{
     convert::Infallible,
@@ -42,7 +42,7 @@ pub(super) async fn serve_tcp(http: &Http, socket: TcpStream, permit: Connection
     let mut first_turn = Some(first_turn);
     let (takeover, mut taken) = Takeover::new();
     let io = TokioIo::new(source.connection(socket));
-    // A peer that has only closed its sending half still gets its answer. For streams the fan-out notices that the peer has
+    // A peer that has only closed its sending half still gets its response. For streams the fan-out notices that the peer has
     // closed.
     let mut connection = builder().half_close(true).serve_connection(io, http.service(source.clone(), Some(takeover)));
     let mut stopped = pin!(http.daemon.stop.cancelled());
@@ -83,14 +83,14 @@ where
     let subscriber = Arc::<OnceLock<ClientId>>::default();
     let (router, noted) = (http.service(source.clone(), None), subscriber.clone());
     let service = service_fn(move |request| {
-        let (answer, noted) = (router.call(request), noted.clone());
+        let (response, noted) = (router.call(request), noted.clone());
         async move {
-            let mut answer = answer.await?;
-            if let Some(client) = answer.extensions().get().copied() {
-                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            let mut response = response.await?;
+            if let Some(client) = response.extensions().get().copied() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 let _ = noted.set(client);
             }
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(response)
         }
     });
     let connection = builder().serve_connection(TokioIo::new(stream), service);

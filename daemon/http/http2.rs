@@ -121,13 +121,13 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     }
 }
 
-/// The progress of an answer, which its body reports to the task that sends it.
+/// The progress of a response, which its body reports to the task that sends it.
 #[derive(Default)]
 struct Progress {
     /// Increases whenever hyper polls the body: even while the body has nothing, odd while hyper holds a frame and has not polled
     /// for the next one.
     polls: AtomicU64,
-    /// The subscriber, if the answer is a stream.
+    /// The subscriber, if the response is a stream.
     subscriber: OnceLock<ClientId>,
 }
 
@@ -173,7 +173,7 @@ async fn watch(mut stream: Pin<&mut impl Future<Output = ()>>, progress: &Progre
     .await
 }
 
-/// A service whose answers report their progress.
+/// A service whose responses report their progress.
 struct Watching<S> {
     service: S,
     /// Cancelled by the first request.
@@ -191,9 +191,9 @@ where
 
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         self.begun.cancel();
-        let answer = self.service.call(request);
+        let running = self.service.call(request);
         Box::pin(async move {
-            let response = answer.await?;
+            let response = running.await?;
             // It is missing only if the stream does not run in `Streams`.
             let progress = PROGRESS.try_with(Arc::clone).unwrap_or_default();
             if let Some(client) = response.extensions().get() {
@@ -204,7 +204,7 @@ where
     }
 }
 
-/// The body of an answer, in frames that are small enough to show progress.
+/// The body of a response, in frames that are small enough to show progress.
 struct Watched {
     body: Body,
     /// The rest of the last frame of the body.

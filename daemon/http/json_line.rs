@@ -1,4 +1,4 @@
-//! JSON answers.
+//! JSON responses.
 
 use axum::{
     http::{HeaderValue, header},
@@ -6,7 +6,7 @@ use axum::{
 };
 use serde::Serialize;
 
-/// A JSON value as an answer. It ends with a line break, so that the prompt of a terminal does not follow on its line.
+/// A JSON value as a response. It ends with a line break, so that the prompt of a terminal does not follow on its line.
 pub(super) struct JsonLine<T>(pub(super) T);
 
 impl<T: Serialize> IntoResponse for JsonLine<T> {

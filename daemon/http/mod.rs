@@ -2,11 +2,12 @@
 //!
 //! A TCP connection speaks HTTP/1.1 or [HTTP/2](http2), by its first bytes; with a certificate both, over TLS. Every request
 //! passes the [guards] before any handler sees it. A connection has [`FIRST_BYTE`](sse_bus::limits::FIRST_BYTE) to show what
-//! it speaks and to send the head of a request. A peer that does not take an answer is cut by the
+//! it speaks and to send the head of a request. A peer that does not take a response is cut by the
 //! [connection](crate::connection), over HTTP/2 by the stream.
 
 mod accept;
 mod admin;
+mod batch;
 mod client_module;
 mod cors;
 mod dashboard;
@@ -20,8 +21,10 @@ mod http2;
 mod https;
 mod json_line;
 mod page_check;
+mod pages;
 mod parameters;
 mod query;
+mod request_body;
 mod routes;
 mod service;
 mod source;

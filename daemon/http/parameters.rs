@@ -61,6 +61,13 @@ parameters! {
     }
 }
 
+parameters! {
+    /// The parameters of a kick.
+    KickParameter of Kick, KICK {
+        For = "for",
+    }
+}
+
 /// Returns the parameters of a query with their values, in order.
 ///
 /// # Errors
@@ -78,6 +85,7 @@ pub(super) enum Operation {
     Stream,
     Publish,
     Ticket,
+    Kick,
     /// Opens the dashboard, whose URL contains what it shows.
     Page,
     /// Any other request; it takes no parameters.
@@ -85,8 +93,8 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Operation; 5] =
-        [Operation::Stream, Operation::Publish, Operation::Ticket, Operation::Page, Operation::Other];
+    const ALL: [Operation; 6] =
+        [Operation::Stream, Operation::Publish, Operation::Ticket, Operation::Kick, Operation::Page, Operation::Other];
 
     /// The names of the parameters; some have several.
     fn parameters(self) -> &'static [&'static str] {
@@ -94,6 +102,7 @@ impl Operation {
             Operation::Stream => STREAM,
             Operation::Publish => PUBLISH,
             Operation::Ticket => &["client"],
+            Operation::Kick => KICK,
             Operation::Page => &["topic", "since"],
             Operation::Other => &[],
         }
@@ -104,6 +113,7 @@ impl Operation {
             Operation::Stream => "a stream (GET /events)",
             Operation::Publish => "a publish (POST /events/TOPIC)",
             Operation::Ticket => "POST /tickets",
+            Operation::Kick => "a kick (DELETE /clients/CLIENT)",
             Operation::Page => "the dashboard at /",
             Operation::Other => "this request",
         }
@@ -150,6 +160,7 @@ mod tests {
             (Operation::Publish, "since=all", "`since` is a parameter of a stream (GET /events), not of a publish"),
             (Operation::Publish, "colour=red", "takes type, to, retain, ttl, ack, header"),
             (Operation::Ticket, "cliend=a", "did you mean `client`?"),
+            (Operation::Kick, "far=1m", "did you mean `for`?"),
             (Operation::Page, "topics=a", "did you mean `topic`?"),
             (Operation::Other, "pretty", "unknown parameter `pretty`; this request takes none"),
             (Operation::Other, "%66oo%0a=1", "`foo\\n`"),

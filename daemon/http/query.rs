@@ -13,7 +13,7 @@ use sse_bus::{
     time::whole_millis,
 };
 
-use super::parameters::{PublishParameter, StreamParameter, read};
+use super::parameters::{KickParameter, PublishParameter, StreamParameter, read};
 
 /// A request for a stream.
 pub(super) struct StreamRequest {
@@ -121,6 +121,16 @@ pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
         }
     }
     Ok(publish)
+}
+
+/// Reads a request to kick a client: how long it is kept out.
+pub(super) fn kick(query: &str) -> Result<Option<Duration>, Refused> {
+    let mut keep_out = None;
+    for (KickParameter::For, time) in read(query)? {
+        let time = humantime::parse_duration(&time);
+        keep_out = Some(time.map_err(|_| bad_parameter("for", "write a duration such as 10m"))?);
+    }
+    Ok(keep_out)
 }
 
 /// Parses the interval of heartbeats.

@@ -7,7 +7,7 @@ use axum::{
     routing::{MethodRouter, delete, get, head, post},
 };
 
-use super::{admin, client_module, dashboard, error, events, guards, tickets};
+use super::{admin, batch, client_module, dashboard, error, events, guards, pages, tickets};
 use crate::context::Daemon;
 
 /// Returns the routes of a daemon.
@@ -20,12 +20,15 @@ pub(super) fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/config", get(admin::config))
         .route("/metrics", get(admin::metrics))
         .route("/healthz", get(admin::healthz))
-        .route("/events", stream())
+        .route("/events", stream().post(batch::publish))
         .route("/events/{*topic}", stream().post(events::publish))
         .route("/tickets", post(tickets::create))
         .route("/", get(dashboard::index))
         .route("/page/{name}", get(dashboard::file))
         .route("/client.js", get(client_module::module))
+        .route("/pages", get(pages::index))
+        .route("/pages/", get(pages::index))
+        .route("/pages/{*path}", get(pages::file))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(middleware::from_fn_with_state(daemon.clone(), guards::check))

@@ -37,8 +37,8 @@ pub(crate) struct Http {
     pub(super) unauthenticated: Arc<Budget>,
 }
 
-/// The answer to a request, in progress.
-pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+/// The response to a request, in progress.
+pub(super) type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
 impl Http {
     pub(crate) fn new(daemon: Arc<Daemon>, fanout: Arc<Fanout>) -> Http {
@@ -51,18 +51,18 @@ impl Http {
         &self,
         source: RequestSource,
         takeover: Option<Takeover>,
-    ) -> impl Service<hyper::Request<Incoming>, Response = Response, Error = Infallible, Future = Answer> {
+    ) -> impl Service<hyper::Request<Incoming>, Response = Response, Error = Infallible, Future = ResponseFuture> {
         let router = self.router.clone();
         service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(source.clone());
             if let Some(takeover) = &takeover {
                 request.extensions_mut().insert(takeover.clone());
             }
-            Box::pin(router.clone().oneshot(request.map(Body::new))) as Answer
+            Box::pin(router.clone().oneshot(request.map(Body::new))) as ResponseFuture
         })
     }
 
-    /// Runs a connection to its end. Once the daemon stops, the connection finishes its answers and ends. `slow` is called if
+    /// Runs a connection to its end. Once the daemon stops, the connection finishes its responses and ends. `slow` is called if
     /// the peer takes no byte for too long, before the connection is dropped.
     pub(super) async fn until_stopped<C: GracefulConnection<Error = hyper::Error>>(
         &self,

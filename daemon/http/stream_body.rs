@@ -9,7 +9,11 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use sse_bus::bus::Read;
+use serde_json::json;
+use sse_bus::{
+    bus::Read,
+    protocol::{Refused, json},
+};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::{client_guard::ClientGuard, shared_bus::SharedBus};
@@ -49,7 +53,7 @@ impl Body for EventStream {
                     return Poll::Pending;
                 }
                 Read::Ready | Read::Waiting | Read::Fetching => {}
-                Read::Over => stream.ended = true,
+                Read::Ended => stream.ended = true,
             }
             stream.waiting.extend(found);
         }
@@ -62,4 +66,13 @@ impl Body for EventStream {
 pub(super) fn retry(least: u64) -> Bytes {
     let wait = least + fastrand::u64(..least);
     format!("retry: {wait}\n").into()
+}
+
+/// Returns a comment with a refusal, for clients that read it; browsers ignore comments.
+pub(super) fn comment(refused: &Refused) -> Bytes {
+    let Refused { code, message, .. } = refused;
+    let mut line = b": ".to_vec();
+    // One line.
+    json::encode(&json!({ "error": { "code": code.as_str(), "message": message } }), &mut line);
+    line.into()
 }

@@ -33,7 +33,7 @@ pub(super) async fn create(
         None => random_name("client-").map_err(|e| Refused::new(ErrorCode::Other, e.to_string()))?,
     };
     let ticket = daemon.access.ticket(&caller.grant, client.clone())?;
-    let answer = json!({ "ticket": ticket.reveal(), "client": client, "expires_in_ms": TICKET.as_millis() as u64 });
+    let response = json!({ "ticket": ticket.reveal(), "client": client, "expires_in_ms": TICKET.as_millis() as u64 });
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    Ok((StatusCode::CREATED, headers, JsonLine(answer)))
+    Ok((StatusCode::CREATED, headers, JsonLine(response)))
 }

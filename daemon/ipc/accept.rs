@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use sse_bus::{
     endpoint::Stream,
     protocol::{ErrorCode, Refused, Reply, binary},
+    user_namespace,
 };
 use tokio::{io::AsyncWriteExt, select, sync::Semaphore, task::spawn_blocking, time::timeout};
 use tracing::{debug, info};
@@ -25,9 +26,9 @@ use crate::{
     net::accepted,
 };
 
-/// Refused connections of other users that wait for their answer at a time. Above this number they are closed without one.
+/// Refused connections of other users that wait for their reply at a time. Above this number they are closed without one.
 const REFUSING: usize = 16;
-/// How long a refused connection has to show its language and to take the answer.
+/// How long a refused connection has to show its language and to take the reply.
 const REFUSAL: Duration = Duration::from_secs(1);
 
 /// Accepts connections until the daemon stops. Removes the socket then.
@@ -45,7 +46,7 @@ pub(crate) async fn accept(mut listener: Listener, daemon: Arc<Daemon>, http: Ht
             () = daemon.stop.cancelled() => break,
         };
         match accepted(connection).await {
-            Some((stream, Some(peer))) => {
+            Some((stream, Ok(peer))) => {
                 let connections = &daemon.connections;
                 let Some(Some(permit)) = daemon.or_stop(connections.acquire(&connections.local)).await else {
                     continue;
@@ -58,12 +59,12 @@ pub(crate) async fn accept(mut listener: Listener, daemon: Arc<Daemon>, http: Ht
                     drop(permit);
                 });
             }
-            Some((stream, None)) => {
+            Some((stream, Err(uid))) => {
                 info!("refused a local connection of another user");
                 daemon.metrics.refused(ErrorCode::Denied);
                 if let Ok(turn) = refusing.clone().try_acquire_owned() {
                     daemon.tasks.spawn(async move {
-                        let _ = timeout(REFUSAL, refuse(stream)).await;
+                        let _ = timeout(REFUSAL, refuse(stream, uid)).await;
                         drop(turn);
                     });
                 }
@@ -90,39 +91,48 @@ async fn serve(mut stream: Stream, peer: Peer, daemon: &Arc<Daemon>, http: &Http
         Language::Nothing => return Ok(()),
         Language::UnknownVersion(refused) => {
             daemon.metrics.refused(refused.code);
-            let mut answer = Vec::new();
-            binary::refuse_version(&refused, &mut answer);
-            return stream.write_all(&answer).await;
+            let mut reply = Vec::new();
+            binary::refuse_version(&refused, &mut reply);
+            return stream.write_all(&reply).await;
         }
         Language::Unknown(refused) => {
             daemon.metrics.refused(refused.code);
-            let mut answer = Vec::new();
-            Codec::Json.reply(&Reply::Error(refused), &mut answer);
-            return stream.write_all(&answer).await;
+            let mut reply = Vec::new();
+            Codec::Json.reply(&Reply::Error(refused), &mut reply);
+            return stream.write_all(&reply).await;
         }
     };
     Session::new(stream, read, codec, Caller::local(peer), daemon).run().await
 }
 
-/// Answers a process that may not use the socket, in its language.
-async fn refuse(mut stream: Stream) -> io::Result<()> {
-    let why = "this bus belongs to another user, who can grant access with `allow_uid` or a token for its port";
+/// Answers a process of a user that may not use the socket, in its language.
+async fn refuse(mut stream: Stream, uid: u32) -> io::Result<()> {
+    let why = if user_namespace::has_user(uid) {
+        format!(
+            "this bus belongs to another user, who can grant access with `sse-busd --allow-uid {uid}` or a token for its port; \
+             uid {uid} is that of this process, or in a container the one that its user is mapped to"
+        )
+    } else {
+        "the user of this process is not mapped in the user namespace of the daemon, so it cannot be allowed by its ID; use a \
+         token for the daemon's port, or run both in one namespace"
+            .into()
+    };
     let refused = Refused { request: 1, ..Refused::new(ErrorCode::Denied, why) };
-    let mut answer = Vec::new();
+    let mut reply = Vec::new();
     match detect(&mut stream, &mut BytesMut::new()).await? {
         Language::Nothing => return Ok(()),
-        Language::Binary(version) => Codec::Binary(version).reply(&Reply::Error(refused), &mut answer),
-        Language::UnknownVersion(_) => binary::refuse_version(&refused, &mut answer),
-        Language::Json | Language::Unknown(_) => Codec::Json.reply(&Reply::Error(refused), &mut answer),
+        Language::Binary(version) => Codec::Binary(version).reply(&Reply::Error(refused), &mut reply),
+        Language::UnknownVersion(_) => binary::refuse_version(&refused, &mut reply),
+        Language::Json | Language::Unknown(_) => Codec::Json.reply(&Reply::Error(refused), &mut reply),
         Language::Http => {
-            Codec::Json.reply(&Reply::Error(refused), &mut answer);
+            Codec::Json.reply(&Reply::Error(refused), &mut reply);
             let head = format!(
                 "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                answer.len()
+                reply.len()
             );
-            answer.splice(0..0, head.into_bytes());
+            reply.splice(0..0, head.into_bytes());
         }
     }
-    stream.write_all(&answer).await?;
+    stream.write_all(&reply).await?;
     stream.shutdown().await
 }

@@ -81,8 +81,8 @@ impl Codec {
         }
     }
 
-    /// Returns the answer to a publish. Version 1 has no answer without an id, and gets the position of the log instead.
-    pub(super) fn answer(self, mut published: Published, position: impl FnOnce() -> EventId) -> Published {
+    /// Returns the reply to a publish. Version 1 has no reply without an id, and gets the position of the log instead.
+    pub(super) fn published(self, mut published: Published, position: impl FnOnce() -> EventId) -> Published {
         if let Codec::Binary(Version::V1) = self {
             published.id.get_or_insert_with(position);
         }
@@ -94,7 +94,7 @@ impl Codec {
             Codec::Json => json::encode(reply, out),
             Codec::Binary(version) => {
                 if let Err(size) = version.encode(reply, out) {
-                    let message = format!("the answer has {size} bytes, a frame at most {FRAME_MAX}; use JSON lines");
+                    let message = format!("the reply has {size} bytes, a frame at most {FRAME_MAX}; use JSON lines");
                     // A refusal always fits.
                     let _ = version.encode(&Reply::Error(Refused::new(ErrorCode::LimitFrame, message)), out);
                 }

@@ -102,9 +102,9 @@ impl Listener {
         Ok(Listener { socket: LocalListener::UdSocket(listener), allowed: allowed.clone(), lock: None })
     }
 
-    /// Accepts a connection. Returns its process if that may use the socket.
+    /// Accepts a connection. Returns its process if that may use the socket, else the ID of its user.
     #[cfg(unix)]
-    pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<Peer>)> {
+    pub(crate) async fn accept(&self) -> io::Result<(Stream, Result<Peer, u32>)> {
         use std::os::fd::OwnedFd;
         let stream = self.socket.accept().await?;
         let interprocess::local_socket::tokio::Stream::UdSocket(stream) = stream;
@@ -114,14 +114,14 @@ impl Listener {
         let is_own = peer.uid() == rustix::process::geteuid().as_raw();
         let is_allowed = is_own || self.allowed.allows(peer.uid(), peer.gid());
         let described = || Peer { process: describe(peer.pid()).into(), uid: Some(peer.uid()), is_own };
-        Ok((stream, is_allowed.then(described)))
+        Ok((stream, if is_allowed { Ok(described()) } else { Err(peer.uid()) }))
     }
 
     /// Accepts a connection. The pipe's security descriptor lets only the daemon's own user connect.
     #[cfg(windows)]
-    pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<Peer>)> {
+    pub(crate) async fn accept(&self) -> io::Result<(Stream, Result<Peer, u32>)> {
         let peer = Peer { process: "a local process".into(), uid: None, is_own: true };
-        Ok((self.socket.accept().await?, Some(peer)))
+        Ok((self.socket.accept().await?, Ok(peer)))
     }
 }
 
@@ -129,15 +129,7 @@ fn bind(endpoint: &Endpoint, allowed: &LocalAllowList) -> Result<LocalListener, 
     let failed = |error: io::Error| SocketError::Unusable { endpoint: endpoint.clone(), error };
     let name = endpoint.path().to_fs_name::<GenericFilePath>().map_err(failed)?;
     let options = options(ListenerOptions::new().name(name)).map_err(failed)?;
-    let mut listener = options.create_tokio().map_err(|e| {
-        let path = endpoint.path().as_os_str();
-        match e.kind() {
-            io::ErrorKind::InvalidInput if path.len() > 100 => {
-                SocketError::TooLong { endpoint: endpoint.clone(), bytes: path.len() }
-            }
-            _ => failed(e),
-        }
-    })?;
+    let mut listener = options.create_tokio().map_err(failed)?;
     // Otherwise it removes any file at the path.
     listener.do_not_reclaim_name_on_drop();
     #[cfg(unix)]

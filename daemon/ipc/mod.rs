@@ -17,4 +17,9 @@ mod session;
 #[cfg(unix)]
 mod socket_lock;
 
-pub(crate) use self::{accept::accept, error::SocketError, listener::Listener};
+pub(crate) use self::{
+    accept::accept,
+    error::{Running, SocketError},
+    listener::Listener,
+    running_daemon::on_port as running_on_port,
+};

@@ -1,19 +1,49 @@
-//! The daemon that serves the local socket already, for error messages.
+//! The daemon of this user that serves a socket or a port already, for error messages. It is never advised to start a second one:
+//! that would split publishers from subscribers.
 
-use sse_bus::{Client, Endpoint, socket_owner};
+use std::{net::SocketAddr, time::Duration};
 
-use super::error::SocketError;
+use sse_bus::{Client, Endpoint, protocol::Status, socket_owner};
+use tokio::time::timeout;
 
-/// Returns the daemon that answers at an endpoint, such as `sse-busd 0.1.0 (pid 812)`.
-pub(super) async fn at(endpoint: &Endpoint) -> Option<String> {
-    let status = Client::connect(endpoint).await.ok()?.status().await.ok()?;
-    Some(format!("sse-busd {} (pid {})", status.version, status.pid))
+use super::error::{Running, SocketError};
+
+/// How long a daemon has to answer, or to release its lock: it may just have been started or stopped.
+pub(super) const REPLY: Duration = Duration::from_secs(2);
+
+/// Returns the daemon that answers at an endpoint.
+pub(super) async fn at(endpoint: &Endpoint) -> Option<Running> {
+    // At this path alone.
+    let endpoint = Endpoint::at(endpoint.path());
+    let Status { pid, urls, .. } = Client::connect(&endpoint).await.ok()?.status().await.ok()?;
+    Some(Running { pid, socket: endpoint.to_string(), urls: Some(urls) })
 }
 
-/// Returns the error that a daemon serves the endpoint already.
-pub(super) fn already_served(endpoint: &Endpoint, daemon: Option<String>) -> SocketError {
+/// Returns this user's daemon that listens on an address.
+pub(crate) async fn on_port(address: SocketAddr) -> Option<Running> {
+    let daemon = socket_owner::own_daemons(&[address]).into_iter().next()?;
+    for socket in &daemon.sockets {
+        if let Ok(Some(running)) = timeout(REPLY, at(&Endpoint::at(socket))).await {
+            return Some(running);
+        }
+    }
+    let socket = daemon.sockets.first().map_or_else(|| "unknown".into(), |path| path.display().to_string());
+    Some(Running { pid: daemon.pid, socket, urls: None })
+}
+
+/// Returns the error that a process serves the endpoint already.
+pub(super) fn already_served(endpoint: &Endpoint, daemon: Option<Running>) -> SocketError {
+    if let Some(running) = daemon {
+        return SocketError::AlreadyRunning(running);
+    }
     // A daemon whose socket file was removed does not answer, but holds the lock.
-    let daemon = daemon.or_else(|| socket_owner::of_local_socket(endpoint.path()).map(|owner| owner.to_string()));
-    let daemon = daemon.unwrap_or_else(|| "another process".into());
-    SocketError::AlreadyServed { endpoint: endpoint.clone(), daemon }
+    match socket_owner::of_local_socket(endpoint.path()) {
+        Some(owner) if owner.name.starts_with("sse-busd") => {
+            SocketError::AlreadyRunning(Running { pid: owner.pid, socket: endpoint.to_string(), urls: None })
+        }
+        owner => {
+            let owner = owner.map_or_else(|| "another process".into(), |owner| owner.to_string());
+            SocketError::AlreadyServed { endpoint: endpoint.clone(), owner }
+        }
+    }
 }

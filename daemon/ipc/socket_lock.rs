@@ -17,16 +17,13 @@ use std::{
 };
 
 use rustix::{fs::OFlags, process::geteuid};
-use sse_bus::{Endpoint, private_fs};
+use sse_bus::{Endpoint, endpoint::PathSource, private_fs};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{
     error::{FileError, SocketError},
-    running_daemon::{already_served, at},
+    running_daemon::{REPLY, already_served, at},
 };
-
-/// How long the holder of the lock has to answer or to release it: it may just have been started or stopped.
-const ANSWER: Duration = Duration::from_secs(2);
 
 /// The right to serve the socket at a path. Removes the socket file when it is dropped.
 pub(super) struct SocketLock {
@@ -44,7 +41,7 @@ type FileId = (u64, u64);
 impl SocketLock {
     /// Prepares the directory, takes the lock, and removes a stale socket.
     pub(super) async fn take(endpoint: &Endpoint, directory_mode: u32) -> Result<SocketLock, SocketError> {
-        prepare_directory(endpoint.path(), directory_mode)?;
+        prepare_directory(endpoint, directory_mode)?;
         let lock = lock(endpoint).await?;
         remove_stale(endpoint).await?;
         Ok(SocketLock { endpoint: endpoint.clone(), directory_mode, bound: None, lock })
@@ -52,7 +49,7 @@ impl SocketLock {
 
     /// Does the same again after the socket file was lost. The lock is taken again only if its file was lost, too.
     pub(super) async fn retake(&mut self) -> Result<(), SocketError> {
-        prepare_directory(self.endpoint.path(), self.directory_mode)?;
+        prepare_directory(&self.endpoint, self.directory_mode)?;
         if identity(&lock_path(&self.endpoint)) != self.lock.metadata().ok().as_ref().map(file_id) {
             self.lock = lock(&self.endpoint).await?;
         }
@@ -88,11 +85,19 @@ fn file_id(file: &Metadata) -> FileId {
 }
 
 /// Creates the directory of the socket if it is missing, and checks that only this user and root can change it.
-fn prepare_directory(socket: &Path, mode: u32) -> Result<(), FileError> {
-    let directory = socket.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+fn prepare_directory(endpoint: &Endpoint, mode: u32) -> Result<(), FileError> {
+    // Root could use that directory, and keep its owner from it.
+    if let Some(why) = endpoint.runtime_error() {
+        return Err(FileError::OtherRuntimeDirectory(why));
+    }
+    let directory = endpoint.path().parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let advice = match endpoint.source() {
+        PathSource::RuntimeVariable => "set XDG_RUNTIME_DIR to a directory of yours, or choose a path with --socket",
+        _ => "choose another path with --socket",
+    };
     make_directory(directory, mode)
         .and_then(|()| Ok(private_fs::check_directory(directory)?))
-        .map_err(|error| FileError::Directory { directory: directory.to_owned(), error })
+        .map_err(|error| FileError::Directory { directory: directory.to_owned(), error, advice })
 }
 
 fn lock_path(endpoint: &Endpoint) -> PathBuf {
@@ -105,7 +110,7 @@ fn lock_path(endpoint: &Endpoint) -> PathBuf {
 async fn lock(endpoint: &Endpoint) -> Result<File, SocketError> {
     let lock_path = lock_path(endpoint);
     let lock = open_lock(&lock_path).map_err(|error| FileError::LockFile { path: lock_path.clone(), error })?;
-    let deadline = Instant::now() + ANSWER;
+    let deadline = Instant::now() + REPLY;
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
@@ -131,11 +136,12 @@ async fn remove_stale(endpoint: &Endpoint) -> Result<(), SocketError> {
             Err(FileError::NotASocket { endpoint: endpoint.clone(), kind }.into())
         }
         Ok(found) if !is_own(&found) => Err(FileError::OtherOwner { endpoint: endpoint.clone() }.into()),
-        Ok(_) => match endpoint.connect().await {
+        // At this path alone, not where a client would also look.
+        Ok(_) => match Endpoint::at(path).connect().await {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)
                 .map_err(|error| FileError::Stale { endpoint: endpoint.clone(), error }.into()),
-            Ok(_) => Err(already_served(endpoint, timeout(ANSWER, at(endpoint)).await.ok().flatten())),
-            Err(error) => Err(FileError::NoAnswer { endpoint: endpoint.clone(), error }.into()),
+            Ok(_) => Err(already_served(endpoint, timeout(REPLY, at(endpoint)).await.ok().flatten())),
+            Err(error) => Err(FileError::Unresponsive { endpoint: endpoint.clone(), error }.into()),
         },
     }
 }

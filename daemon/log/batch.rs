@@ -1,4 +1,4 @@
-//! The items of a batch of publications, and their answers.
+//! The items of a batch of publications, and their outcomes.
 
 use sse_bus::{
     bus::Publication,
@@ -7,5 +7,5 @@ use sse_bus::{
 
 /// An admitted publication or its refusal, with the caller's tag.
 pub(crate) type Item<T> = (T, Result<Publication, Refused>);
-/// The answer to a publication, with the caller's tag.
-pub(crate) type Answer<T> = (T, Result<Published, Refused>);
+/// The outcome of a publication, with the caller's tag.
+pub(crate) type Outcome<T> = (T, Result<Published, Refused>);

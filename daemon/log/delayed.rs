@@ -105,7 +105,7 @@ impl Delayed {
         }
     }
 
-    async fn answer(&self, wanted: &Wanted) -> Result<Fetched, Refused> {
+    async fn fetch(&self, wanted: &Wanted) -> Result<Fetched, Refused> {
         sleep(self.delay).await;
         let fails = self.reads.fetch_add(1, Ordering::Relaxed) % FAILING == FAILING - 1;
         if fails || is_away(self.outage.as_ref()) {
@@ -114,7 +114,7 @@ impl Delayed {
         let now = self.bus.now();
         let mut whole = self.whole.lock();
         whole.tick(now);
-        Ok(whole.answer(wanted, READ_BYTES, now))
+        Ok(whole.serve(wanted, READ_BYTES, now))
     }
 }
 
@@ -132,12 +132,12 @@ impl ExternalLog for Delayed {
     }
 
     async fn read(&self, wanted: &Wanted) -> Result<Fetched, Refused> {
-        self.answer(wanted).await
+        self.fetch(wanted).await
     }
 
     async fn latest(&self, wanted: &Wanted, kind: SnapshotKind) -> Result<Fetched, Refused> {
         debug_assert_eq!(wanted.snapshot, Some(kind));
-        self.answer(wanted).await
+        self.fetch(wanted).await
     }
 
     fn configure(&self, limits: &Limits, retention: &Retention) {

@@ -54,10 +54,10 @@ pub(super) trait ExternalLog: Send + Sync + 'static {
     /// Returns the tail: all events after the position of [`recover`](ExternalLog::recover), in order. Call it once.
     fn tail(&self) -> UnboundedReceiver<Returned>;
 
-    /// Reads events in a range of numbers. The answer may end earlier than the range.
+    /// Reads events in a range of numbers. The reply may end earlier than the range.
     fn read(&self, wanted: &Wanted) -> impl Future<Output = Result<Fetched, Refused>> + Send;
 
-    /// Reads the retained or the newest event of each topic, if its number is in a range. The answer may end earlier.
+    /// Reads the retained or the newest event of each topic, if its number is in a range. The reply may end earlier.
     fn latest(&self, wanted: &Wanted, kind: SnapshotKind) -> impl Future<Output = Result<Fetched, Refused>> + Send;
 
     /// Changes the limits and the bounds of history.

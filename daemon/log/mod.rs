@@ -13,7 +13,8 @@
 //! bus: it [wants](sse_bus::bus::fetch) what it does not have, and the store or the `reads.rs` of the log supply it. The
 //! only log elsewhere so far is one for tests, in `delayed.rs`, in builds with the feature `delayed-log`.
 //!
-//! To add a log, implement `ExternalLog` in `external.rs`, as `delayed.rs` does, and give [`EventLog`] a node of it.
+//! To add a backend for history, another log, implement `ExternalLog` in `external.rs`, as `delayed.rs` does, and give
+//! [`EventLog`] a node of it.
 
 mod batch;
 #[cfg(feature = "delayed-log")]
@@ -33,7 +34,7 @@ use sse_bus::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::batch::{Answer, Item};
+use self::batch::{Item, Outcome};
 pub(crate) use self::disk::{OpenError, Opened, Store};
 use crate::shared_bus::SharedBus;
 
@@ -73,14 +74,14 @@ impl EventLog {
         self.bus.with(|bus, now| bus.configure(limits.clone(), retention.clone(), now));
     }
 
-    /// Appends a batch of publications. `from` is the publishing client, or None if the caller is no connected client. Returns the answers in the same order, once
-    /// all events were applied.
+    /// Appends a batch of publications. `from` is the publishing client, or None if the caller is no connected client. Returns
+    /// the outcomes in the same order, once all events were applied.
     #[cfg_attr(not(feature = "delayed-log"), expect(clippy::unused_async, reason = "the in-memory log never waits"))]
     pub(crate) async fn append<T>(
         &self,
         batch: impl Iterator<Item = Item<T>>,
         from: Option<ClientId>,
-    ) -> Vec<Answer<T>> {
+    ) -> Vec<Outcome<T>> {
         #[cfg(feature = "delayed-log")]
         if let Some(node) = &self.elsewhere {
             return node.append(batch, from).await;

@@ -22,7 +22,7 @@ use tokio::sync::{Notify, mpsc::UnboundedReceiver, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    batch::{Answer, Item},
+    batch::{Item, Outcome},
     external::{ExternalLog, Mark, Returned, Sent},
     reads,
 };
@@ -31,10 +31,10 @@ use crate::shared_bus::SharedBus;
 /// Events that are applied at once.
 const AT_ONCE: usize = 64;
 
-/// The publishers that wait for an answer, by the mark of their event.
+/// The publishers that wait for an outcome, by the mark of their event.
 type Waiting = Arc<Mutex<HashMap<Mark, oneshot::Sender<Result<Published, Refused>>>>>;
 
-/// A node of a log. What waits is bounded by the publishers: each waits for the answers to its batch.
+/// A node of a log. What waits is bounded by the publishers: each waits for the outcomes of its batch.
 pub(super) struct Node<L> {
     bus: SharedBus,
     log: Arc<L>,
@@ -58,7 +58,7 @@ impl<L: ExternalLog> Node<L> {
                     notify.notify_one();
                 }
             });
-            tokio::spawn(reads::answer(bus.clone(), requested, log.clone()));
+            tokio::spawn(reads::serve(bus.clone(), requested, log.clone()));
         }
         Node { bus: bus.clone(), log, waiting, marks: AtomicU64::new(0) }
     }
@@ -68,21 +68,21 @@ impl<L: ExternalLog> Node<L> {
         &self,
         batch: impl Iterator<Item = Item<T>>,
         from: Option<ClientId>,
-    ) -> Vec<Answer<T>> {
+    ) -> Vec<Outcome<T>> {
         let begun = self.bus.with_each(batch, |bus, now, (caller, item)| {
             (caller, item.and_then(|publication| self.begin(bus, now, publication, from)))
         });
-        let mut answers = Vec::with_capacity(begun.len());
+        let mut outcomes = Vec::with_capacity(begun.len());
         for (caller, begun) in begun {
-            let answer = match begun {
-                Ok(answer) => answer.await.unwrap_or_else(|_| {
+            let outcome = match begun {
+                Ok(outcome) => outcome.await.unwrap_or_else(|_| {
                     Err(Refused::new(ErrorCode::Stopping, "the daemon stops, and the event may have been published"))
                 }),
                 Err(refused) => Err(refused),
             };
-            answers.push((caller, answer));
+            outcomes.push((caller, outcome));
         }
-        answers
+        outcomes
     }
 
     /// Sends a publication to the log. This happens under the lock of the bus, so that no event follows the end.
@@ -119,12 +119,12 @@ impl<L: ExternalLog> Node<L> {
     }
 }
 
-/// Applies the events that the log returns, and answers their publishers.
+/// Applies the events that the log returns, and reports each outcome to its publisher.
 async fn apply(bus: SharedBus, mut tail: UnboundedReceiver<Returned>, waiting: Waiting) {
     let mut batch = Vec::new();
     while tail.recv_many(&mut batch, AT_ONCE).await > 0 {
         let mut end = None;
-        let answers = bus.with_each(batch.drain(..), |bus, now, returned| match returned {
+        let outcomes = bus.with_each(batch.drain(..), |bus, now, returned| match returned {
             Returned::Event(mark, event) => {
                 let id = event.event.id;
                 let subscribers = bus.apply(event, now).unwrap_or_default();
@@ -137,10 +137,10 @@ async fn apply(bus: SharedBus, mut tail: UnboundedReceiver<Returned>, waiting: W
                 None
             }
         });
-        for (mark, answer) in answers.into_iter().flatten() {
+        for (mark, outcome) in outcomes.into_iter().flatten() {
             if let Some(sender) = waiting.lock().remove(&mark) {
                 // Its connection may have broken.
-                let _ = sender.send(answer);
+                let _ = sender.send(outcome);
             }
         }
         if let Some(stop) = end {

@@ -1,7 +1,7 @@
-//! Answers what subscribers want from a [log elsewhere](super::external), each request in a task of its own: no subscriber
+//! Serves what subscribers want from a [log elsewhere](super::external), each request in a task of its own: no subscriber
 //! waits for the read of another.
 //!
-//! The answers that were handed over and are not read yet are bounded: at the limit, reads wait until a subscriber has read
+//! The replies that were handed over and are not read yet are bounded: at the limit, reads wait until a subscriber has read
 //! one, and then drop the oldest. Subscribers request dropped events again when they continue. While the log cannot be
 //! read, a read tries again with growing pauses; after [`PATIENCE`] the subscriber receives the refusal.
 
@@ -27,13 +27,13 @@ use crate::shared_bus::SharedBus;
 
 /// Maximum number of reads at the same time.
 const READS_MAX: usize = 8;
-/// Maximum number of answers that are handed over and not read yet.
+/// Maximum number of replies that are handed over and not read yet.
 const UNREAD_MAX: usize = 64;
-/// How long an answer stays available at least.
+/// How long a reply stays available at least.
 const MIN_HOLD: Duration = Duration::from_millis(100);
-/// How often a read checks for room for its answer.
+/// How often a read checks for room for its reply.
 const ROOM_POLL: Duration = Duration::from_millis(2);
-/// How long an answer stays available at most, while there are no requests.
+/// How long a reply stays available at most, while there are no requests.
 const LIFETIME: Duration = Duration::from_secs(1);
 /// The first pause of a read that failed. Each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -48,8 +48,8 @@ struct Reads<L> {
     unread: Unread,
 }
 
-/// Answers requests until the daemon ends. `requested` is notified of new ones.
-pub(super) async fn answer<L: ExternalLog>(bus: SharedBus, requested: Arc<Notify>, log: Arc<L>) {
+/// Serves requests until the daemon ends. `requested` is notified of new ones.
+pub(super) async fn serve<L: ExternalLog>(bus: SharedBus, requested: Arc<Notify>, log: Arc<L>) {
     let reads = Arc::new(Reads { bus, log, permits: Semaphore::new(READS_MAX), unread: Unread::default() });
     loop {
         if reads.unread.is_empty() {
@@ -59,15 +59,15 @@ pub(super) async fn answer<L: ExternalLog>(bus: SharedBus, requested: Arc<Notify
         }
         for wanted in reads.bus.with(|bus, _| bus.take_wanted()) {
             let reads = reads.clone();
-            tokio::spawn(async move { reads.answer_one(&wanted).await });
+            tokio::spawn(async move { reads.serve_one(&wanted).await });
         }
     }
 }
 
 impl<L: ExternalLog> Reads<L> {
-    async fn answer_one(&self, wanted: &Wanted) {
+    async fn serve_one(&self, wanted: &Wanted) {
         let fetched = Arc::new(self.read(wanted).await);
-        // An answer without references like this one was read.
+        // A reply without references like this one was read.
         let reference = Arc::downgrade(&fetched);
         self.unread.add(fetched);
         self.bus.with(|bus, _| bus.hand_over(wanted.client, reference));
@@ -100,7 +100,7 @@ impl<L: ExternalLog> Reads<L> {
     }
 }
 
-/// The answers that were handed over and not read yet, oldest first, each since when.
+/// The replies that were handed over and not read yet, oldest first, each since when.
 #[derive(Default)]
 struct Unread(Mutex<VecDeque<(Arc<Fetched>, Instant)>>);
 

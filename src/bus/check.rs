@@ -109,21 +109,26 @@ impl Bus {
     }
 
     fn self_check_groups(&self) {
-        let mut slots = 0;
+        let mut memberships = 0;
         for (key, feed) in self.feeds.iter() {
-            for (index, SharedCursor { reader, members, segment, is_woken, .. }) in feed.groups.iter().enumerate() {
-                assert!(!feed.groups[..index].iter().any(|other| other.reader == *reader), "groups of {reader:?}");
+            for (index, SharedCursor { reader, members, segment, is_woken, .. }) in
+                feed.shared_cursors.iter().enumerate()
+            {
+                assert!(
+                    !feed.shared_cursors[..index].iter().any(|other| other.reader == *reader),
+                    "shared cursors of {reader:?}"
+                );
                 for (number, id) in members.iter().enumerate() {
                     let role = self.clients.get(*id).map(|client| &client.role);
                     let Some(Role::Subscriber(subscriber)) = role else {
-                        panic!("{id} is in a group, and no subscriber")
+                        panic!("{id} is on a shared cursor, and no subscriber")
                     };
                     assert_eq!((subscriber.feed, subscriber.reader), (key, Some(*reader)), "feed and reader of {id}");
-                    let Position::Shared(slot) = &subscriber.cursor.position else {
-                        panic!("{id} is in a group by mistake")
+                    let Position::Shared(membership) = &subscriber.cursor.position else {
+                        panic!("{id} is on a shared cursor by mistake")
                     };
-                    assert_eq!(slot.number, number, "the slot of {id}");
-                    slots += 1;
+                    assert_eq!(membership.index, number, "the membership of {id}");
+                    memberships += 1;
                 }
                 let has_news = !members.is_empty() && *segment != feed.end();
                 assert!(
@@ -132,9 +137,9 @@ impl Bus {
                 );
             }
         }
-        let is_grouped =
+        let is_on_shared_cursor =
             |role: &Role| matches!(role, Role::Subscriber(s) if matches!(s.cursor.position, Position::Shared(_)));
-        let grouped = self.clients.iter().filter(|(_, client)| is_grouped(&client.role)).count();
-        assert_eq!(grouped, slots, "clients in groups");
+        let sharing = self.clients.iter().filter(|(_, client)| is_on_shared_cursor(&client.role)).count();
+        assert_eq!(sharing, memberships, "clients on shared cursors");
     }
 }

@@ -62,7 +62,7 @@ pub(super) struct Client {
     /// The time of the connection, in milliseconds since 1970.
     pub(super) connected: u64,
     pub(super) role: Role,
-    /// Events delivered to it or published by it. While it is in a group, without those of the group.
+    /// Events delivered to it or published by it. While it uses a shared cursor, without what that cursor has delivered.
     pub(super) events: u64,
     /// Gaps reported to it.
     pub(super) gaps: u64,
@@ -89,12 +89,12 @@ pub(super) struct Subscriber {
     /// Filters that the topics of unicast events must match; any topic if empty.
     pub(super) allowed: Box<[Filter]>,
     pub(super) cursor: Cursor,
-    /// The reader of its group.
+    /// The reader of its shared cursor.
     pub(super) reader: Option<ReaderId>,
     pub(super) unicast: UnicastQueue,
     /// The form in which the stream sends its position.
     pub(super) position_form: PositionForm,
-    /// The newest id sent to it, with an event or as a position. While it is in a group, the shared cursor has later ones.
+    /// The newest id sent to it, with an event or as a position. While it uses a shared cursor, that cursor has later ones.
     pub(super) sent: u64,
     pub(super) position_due: PositionDue,
     /// Seconds between heartbeats.
@@ -115,7 +115,7 @@ pub(super) enum PositionDue {
 
 impl Subscriber {
     /// Returns true if history may soon evict the events after the newest id that the subscriber has. `delivered` is the last
-    /// event that its group has delivered.
+    /// event that its shared cursor has delivered.
     pub(super) fn needs_position(&self, delivered: u64, horizon: u64) -> bool {
         self.position_form != PositionForm::None && self.sent.max(delivered) < horizon
     }

@@ -1,19 +1,19 @@
 //! A subscriber's position in the log. A cursor has one of four positions:
 //!
 //! - a snapshot: one event of each topic, such as the retained one; then the feed;
-//! - history: from a number on, until it reaches the feed;
+//! - history: from a sequence number on, until it reaches the feed;
 //! - its feed: the live events, for itself alone;
-//! - a group: it has read everything and shares one cursor with the other subscribers of its feed that have, too.
+//! - a shared cursor: it has read everything, like the other subscribers of its feed that use the cursor.
 //!
-//! An event can be *missed*, by one subscriber that can no longer receive it; *evicted*, by a bound of history; *expired*, by its
-//! time to live; or *lost*, the general word for an event that history had and no longer has, whatever the reason. A gap reports
-//! what was missed.
+//! An event can be *missed*, by one subscriber that can no longer receive it; *evicted*, by a bound of history; *expired*, by
+//! its time to live; or *lost*, the general word for an event that history had and no longer has, whatever the reason. A gap
+//! reports what was missed.
 //!
 //! While a cursor reads history, it accounts for the events that history has lost ahead of it. Every loss is reported as a
 //! gap before any later event: a subscriber that disconnects after any event, and resumes with its id, is notified of all
 //! events that it did not receive. The id of a gap is that of its last missed event, or, if history still has an event
-//! within the gap, the number before that event: a client that resumes there receives the event, and the rest of the gap
-//! again.
+//! within the gap, the sequence number before that event: a client that resumes there receives the event, and the rest of the
+//! gap again.
 //!
 //! The size of a cursor does not depend on the number of published events: it stores only the index of the first loss that
 //! it has not processed.
@@ -40,7 +40,7 @@ pub(super) struct Cursor {
     pub(super) position: Position,
     /// The events that were fetched for it; their owner may drop them.
     pub(super) fetched: Weak<Fetched>,
-    /// The number of the event that it waits for.
+    /// The sequence number of the event that it waits for.
     pub(super) wanted: Option<u64>,
 }
 
@@ -68,7 +68,7 @@ impl Cursor {
     ///
     /// - in a snapshot, which a resumed client does not receive again;
     /// - in history while a gap is not yet reported;
-    /// - in a group, whose shared cursor has the position.
+    /// - on a shared cursor, which has the position.
     pub(super) fn resume_seq(&self) -> Option<u64> {
         match &self.position {
             Position::Snapshot(_) | Position::Shared(_) => None,
@@ -85,18 +85,18 @@ pub(super) enum Position {
     Snapshot(Box<Snapshot>),
     /// It reads history. Boxed: most cursors are live, and there may be many.
     History(Box<HistoryCursor>),
-    /// It reads its feed: the next segment, and the number up to which it has read everything.
+    /// It reads its feed: the next segment, and the sequence number up to which it has read everything.
     Live { segment: u64, seq: u64 },
-    /// It has read everything and shares the [cursor](super::shared_cursor) of its group.
-    Shared(MemberSlot),
+    /// It has read everything and uses a [shared cursor](super::shared_cursor).
+    Shared(Membership),
 }
 
-/// A subscriber's membership of its group.
+/// A subscriber's membership of its shared cursor.
 #[derive(Debug)]
-pub(super) struct MemberSlot {
+pub(super) struct Membership {
     /// The index among the members.
-    pub(super) number: usize,
-    /// The number of the group's events when it joined.
+    pub(super) index: usize,
+    /// The events that the shared cursor had delivered when it joined.
     pub(super) since: u64,
     /// Wakes the task of this subscriber alone.
     pub(super) waker: Waker,
@@ -106,9 +106,9 @@ pub(super) struct MemberSlot {
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub(super) kind: SnapshotKind,
-    /// Events of the snapshot up to this number were delivered.
+    /// Events of the snapshot up to this sequence number were delivered.
     pub(super) after: u64,
-    /// The last number of the snapshot.
+    /// The last sequence number of the snapshot.
     pub(super) upto: u64,
     /// The segment of the feed that follows. None for a subscription to history only.
     pub(super) segment: Option<u64>,
@@ -122,10 +122,10 @@ impl Snapshot {
         Snapshot { kind, after: 0, upto: head, segment, gap: None }
     }
 
-    /// Returns a snapshot of the newest events after a number, for a slow subscriber that jumps to the head. All other events
-    /// become a gap.
+    /// Returns a snapshot of the newest events after a sequence number, for a slow subscriber that jumps to the head. All other
+    /// events become a gap.
     pub(super) fn jump(after: u64, head: EventId, segment: u64) -> Snapshot {
-        // If only live-only events were missed, there is no number after it.
+        // If only live-only events were missed, there is no sequence number after it.
         let from = EventId { seq: head.seq.min(after + 1), ..head };
         let gap = Gap { reason: GapReason::Lagged, missed: None, from, to: head };
         Snapshot { after, gap: Some(gap), ..Snapshot::new(SnapshotKind::Newest, head.seq, Some(segment)) }
@@ -143,13 +143,13 @@ impl Snapshot {
 /// A cursor in history.
 #[derive(Debug)]
 pub(super) struct HistoryCursor {
-    /// Everything up to this number was delivered, or is part of the gap.
+    /// Everything up to this sequence number was delivered, or is part of the gap.
     pub(super) after: u64,
     /// The reason of gaps.
     reason: GapReason,
-    /// Losses below this number are accounted for.
+    /// Losses below this index are accounted for.
     accounted: u64,
-    /// The highest number of an event whose loss is accounted for.
+    /// The highest sequence number of an event whose loss is accounted for.
     pub(super) reported: u64,
     /// The first loss to report of the part of the log before the window, as the log numbers them; `u64::MAX` until the
     /// first range of a new subscription was read.
@@ -254,7 +254,7 @@ impl HistoryCursor {
         self.accounted >= history.losses().start
     }
 
-    /// Adds the events that crashes have lost between two numbers to the next gap.
+    /// Adds the events that crashes have lost between two sequence numbers to the next gap.
     pub(super) fn note_crashes(&mut self, history: &dyn History, after: u64, upto: u64, epoch: Epoch) {
         if !self.counts_crashes {
             return;

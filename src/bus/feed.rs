@@ -59,10 +59,10 @@ pub(super) struct Feed {
     pub(super) open: Open,
     /// The position of the newest live-only event.
     pub(super) last_live: Option<u64>,
-    /// Subscribers that wait outside of a group, with their wakers.
+    /// Subscribers that wait without a shared cursor, with their wakers.
     pub(super) parked: FxHashMap<ClientId, Waker>,
-    /// The cursors of groups, one for each reader.
-    pub(super) groups: Vec<SharedCursor>,
+    /// The shared cursors, one for each reader.
+    pub(super) shared_cursors: Vec<SharedCursor>,
 }
 
 /// What a cursor finds at its position in a feed.
@@ -90,7 +90,7 @@ impl Feed {
             open: Open::default(),
             last_live: None,
             parked: FxHashMap::default(),
-            groups: Vec::new(),
+            shared_cursors: Vec::new(),
         }
     }
 
@@ -116,22 +116,22 @@ impl Feed {
         self.segments.get(skip).map_or(0, |segment| self.events - segment.before)
     }
 
-    /// Returns the shared cursor of a reader's group.
-    pub(super) fn group(&self, reader: Option<ReaderId>) -> Option<&SharedCursor> {
-        self.groups.iter().find(|group| Some(group.reader) == reader)
+    /// Returns the shared cursor of a reader.
+    pub(super) fn shared_cursor(&self, reader: Option<ReaderId>) -> Option<&SharedCursor> {
+        self.shared_cursors.iter().find(|shared| Some(shared.reader) == reader)
     }
 
-    /// Returns the shared cursor of a reader's group, which is added if there is none.
-    pub(super) fn group_or_new(&mut self, reader: ReaderId) -> &mut SharedCursor {
-        match self.groups.iter().position(|group| group.reader == reader) {
-            Some(known) => &mut self.groups[known],
-            None => self.groups.push_mut(SharedCursor::new(reader)),
+    /// Returns the shared cursor of a reader, which is added if there is none.
+    pub(super) fn shared_cursor_or_new(&mut self, reader: ReaderId) -> &mut SharedCursor {
+        match self.shared_cursors.iter().position(|shared| shared.reader == reader) {
+            Some(known) => &mut self.shared_cursors[known],
+            None => self.shared_cursors.push_mut(SharedCursor::new(reader)),
         }
     }
 
-    /// Returns the shared cursor of a reader's group.
-    pub(super) fn group_mut(&mut self, reader: Option<ReaderId>) -> Option<&mut SharedCursor> {
-        self.groups.iter_mut().find(|group| Some(group.reader) == reader)
+    /// Returns the shared cursor of a reader.
+    pub(super) fn shared_cursor_mut(&mut self, reader: Option<ReaderId>) -> Option<&mut SharedCursor> {
+        self.shared_cursors.iter_mut().find(|shared| Some(shared.reader) == reader)
     }
 
     /// Returns the segments from a position on.
@@ -170,15 +170,15 @@ impl Feed {
 #[derive(Debug, Default)]
 pub(super) struct FeedUsers {
     pub(super) subscribers: usize,
-    /// The positions of its live cursors: those of single subscribers, and of groups.
+    /// The positions of its live cursors: those of single subscribers, and of shared cursors.
     pub(super) positions: Vec<u64>,
 }
 
 #[cfg(debug_assertions)]
 impl Feed {
-    /// The positions of the groups that have members.
+    /// The positions of the shared cursors that have members.
     pub(super) fn self_check_positions(&self) -> impl Iterator<Item = u64> {
-        self.groups.iter().filter(|group| !group.members.is_empty()).map(|group| group.segment)
+        self.shared_cursors.iter().filter(|shared| !shared.members.is_empty()).map(|shared| shared.segment)
     }
 
     pub(super) fn self_check(&self, key: FeedKey, users: &FeedUsers) {

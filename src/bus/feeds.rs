@@ -1,12 +1,13 @@
 //! Feeds: the live events that match one set of filters, in one format, as wire bytes.
 //!
-//! A publish appends to each matching feed, or to very many in [steps](super::broadcasts). The events of one batch are sealed into a segment of contiguous, shared bytes,
-//! [framed](super::framing) once for all subscribers that need a frame. A segment is dropped as soon as every live cursor has
-//! read it, so a feed holds only what its slowest cursor has not read. This is bounded by `feed_buffer` for each feed (the
-//! newest segment always stays) and, once a batch is published, by `feeds_buffer` for all feeds, starting with the largest.
-//! At a bound the oldest segments are dropped; the cursors that had not read them fall behind, and read history instead.
+//! A publish appends to each matching feed, or to very many in [steps](super::broadcasts). The events of one batch are sealed
+//! into a segment of contiguous, shared bytes, [framed](super::framing) once for all subscribers that need a frame. A segment
+//! is dropped as soon as every live cursor has read it, so a feed holds only what its slowest cursor has not read. This is
+//! bounded by `feed_buffer` for each feed (the newest segment always stays) and, once a batch is published, by `feeds_buffer`
+//! for all feeds, starting with the largest. At a bound the oldest segments are dropped; the cursors that had not read them
+//! fall behind, and read history instead.
 //!
-//! A live cursor belongs to one subscriber, or to a [group](super::shared_cursor).
+//! A live cursor belongs to one subscriber, or to a [shared cursor](super::shared_cursor).
 //!
 //! Feeds also carry live-only events, which have no number and are not in history. A cursor that fell behind reads all other
 //! events from history. The feed records the position of its last live-only event, so that the cursor reports a gap for those
@@ -269,7 +270,7 @@ impl Feeds {
             left -= 1;
             self.seal(key, limits);
             if let Some(feed) = self.get_mut(key) {
-                wakeups.groups_of(key, &mut feed.groups);
+                wakeups.shared_cursors_of(key, &mut feed.shared_cursors);
                 let before = wakeups.woken.len();
                 wakeups.woken.extend(feed.parked.extract_if(|_, _| true).take(left).map(|(_, waker)| waker));
                 left -= wakeups.woken.len() - before;

@@ -7,7 +7,7 @@
 //!
 //! There are two cases. With history on disk, the bus has the entry of each event in memory, and requests a known event.
 //! With a log elsewhere, the bus has a [window](super::history::Window) of it, and requests a range of numbers before the
-//! window: the answer has the events of the range, or of its beginning, that match the filters, and the losses among them. A
+//! window: the reply has the events of the range, or of its beginning, that match the filters, and the losses among them. A
 //! cursor reads such ranges one after another, each from where the last one ended, until it is in the window.
 
 use super::{
@@ -25,9 +25,9 @@ pub struct Wanted {
     pub seq: u64,
     /// The end of the range that was handed over last; 0 if there was none.
     pub previous: u64,
-    /// The filters of its events. The answer may have events of other topics, too.
+    /// The filters of its events. The reply may have events of other topics, too.
     pub filters: FilterSet,
-    /// The last number to read. The answer may end earlier. Events after it are ignored, unless they are on disk.
+    /// The last number to read. The reply may end earlier. Events after it are ignored, unless they are on disk.
     pub upto: u64,
     /// The retained or the newest events of the topics, or None for all events.
     pub snapshot: Option<SnapshotKind>,
@@ -52,7 +52,7 @@ pub struct Fetched {
     /// The last number of the range.
     pub upto: u64,
     /// Why the log cannot be read now. A subscription to history only then ends with this error; any other requests the
-    /// events again, at the pace of the answers.
+    /// events again, at the pace of the replies.
     pub refused: Option<Refused>,
 }
 

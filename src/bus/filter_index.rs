@@ -62,10 +62,8 @@ impl Index {
     /// Appends the feeds with a filter that matches a topic, without duplicates.
     pub(super) fn matching(&self, topic: &Topic, found: &mut Vec<FeedKey>) {
         self.collect(Some(topic.as_str()), !topic.is_system(), found);
-        if found.len() > 1 {
-            found.sort_unstable();
-            found.dedup();
-        }
+        found.sort_unstable();
+        found.dedup();
     }
 
     /// `levels` are those below this node. `wild` is true if wildcards match there: on the first level of a `$` topic they do

@@ -1,4 +1,4 @@
-//! The ids of clients, feeds, readers and groups.
+//! The ids of clients, feeds, readers and shared cursors.
 
 use std::{fmt, str::FromStr};
 
@@ -29,10 +29,10 @@ pub(super) type FeedKey = usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReaderId(pub(super) usize);
 
-/// Identifies a group of clients that share a cursor: those of one feed with the same reader. It is reused for another group
+/// Identifies a shared cursor: that of the clients of one feed with the same reader. The ID is reused
 /// after the feed has closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GroupId {
+pub struct SharedCursorId {
     pub(super) feed: FeedKey,
     pub(super) reader: ReaderId,
 }

@@ -124,9 +124,9 @@ impl Bus {
                 let feed = self.feeds.get(subscriber.feed);
                 let waiting = |segment| feed.map_or(0, |feed| feed.waiting(segment));
                 let (lag, in_group) = match &subscriber.cursor.position {
-                    Position::Shared(slot) => feed
-                        .and_then(|feed| feed.group(subscriber.reader))
-                        .map_or((0, 0), |group| (waiting(group.segment), group.events - slot.since)),
+                    Position::Shared(membership) => feed
+                        .and_then(|feed| feed.shared_cursor(subscriber.reader))
+                        .map_or((0, 0), |shared| (waiting(shared.segment), shared.events - membership.since)),
                     _ => (subscriber.cursor.segment().map_or(0, waiting), 0),
                 };
                 let filters = feed.map_or(Vec::new(), |feed| feed.filters.to_strings());

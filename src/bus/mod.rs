@@ -13,7 +13,6 @@
 //!
 #![doc = include_str!("server.md")]
 
-mod answer;
 pub mod batch;
 mod broadcasts;
 #[cfg(debug_assertions)]
@@ -45,6 +44,7 @@ mod read_steps;
 mod recent_topics;
 mod replay;
 mod request;
+mod serve;
 mod shared_cursor;
 mod state;
 mod stats;
@@ -59,7 +59,7 @@ pub use self::{
     clients::{ClientName, Description},
     format::Format,
     framing::Framing,
-    ids::{ClientId, GroupId, ReaderId},
+    ids::{ClientId, ReaderId, SharedCursorId},
     now::Now,
     presence::CLIENTS_TOPIC,
     publish::{Admitted, LogEvent},

@@ -24,18 +24,18 @@ pub enum Read {
     /// There is more to read, which is not in memory: it is [wanted](super::fetch). The waker is woken when it is here.
     Fetching,
     /// The subscription has ended, and these are its last bytes: it was for history only, or the client was removed.
-    Over,
+    Ended,
 }
 
 impl Bus {
     /// Appends a client's next bytes to `out`: at most about [`DELIVER_MAX`], unless one event is larger. A publisher has no
     /// bytes; its waker is woken when it is kicked.
     pub fn read(&mut self, id: ClientId, now: Now, waker: &Waker, out: &mut Vec<Bytes>) -> Read {
-        self.leave_group(id);
+        self.leave_shared_cursor(id);
         let is_behind = self.is_behind();
         self.evict_more(now);
         let horizon = self.horizon();
-        let Some(client) = self.clients.get_mut(id) else { return Read::Over };
+        let Some(client) = self.clients.get_mut(id) else { return Read::Ended };
         let subscriber = match &mut client.role {
             Role::Subscriber(subscriber) => subscriber,
             Role::Publisher { waker: kick_waker, .. } => {
@@ -45,7 +45,7 @@ impl Bus {
         };
         let key = subscriber.feed;
         self.feeds.seal(key, &self.limits);
-        let Some(format) = self.feeds.get(key).map(|feed| feed.format) else { return Read::Over };
+        let Some(format) = self.feeds.get(key).map(|feed| feed.format) else { return Read::Ended };
         let (stats, buffer) = (&mut self.stats, std::mem::take(&mut self.buffer));
         let framing = self.wakeups.framing_of(subscriber.reader);
         let sent = subscriber.sent;
@@ -114,13 +114,13 @@ impl Bus {
                 self.want(id, seq, waker);
                 Read::Fetching
             }
-            Step::Over => {
+            Step::Ended => {
                 self.disconnect(id, now);
-                Read::Over
+                Read::Ended
             }
             Step::TooSlow => {
                 self.disconnect_slow(id, now);
-                Read::Over
+                Read::Ended
             }
         }
     }

@@ -21,7 +21,7 @@ impl ReadContext<'_> {
             Position::Snapshot(snapshot) if snapshot.after < start.min(snapshot.upto) => snapshot.after + 1,
             _ => return None,
         };
-        let Some(feed) = self.feeds.get(key) else { return Some(Step::Over) };
+        let Some(feed) = self.feeds.get(key) else { return Some(Step::Ended) };
         let Some(fetched) = subscriber.cursor.fetched().filter(|fetched| fetched.contains(seq)) else {
             return Some(Step::Wanted(seq));
         };
@@ -30,7 +30,7 @@ impl ReadContext<'_> {
                 return Some(Step::Wanted(seq));
             }
             self.output.format.encode_error(refused, self.output.buffer.payload());
-            return Some(Step::Over);
+            return Some(Step::Ended);
         }
         // The position is taken out of the subscriber, whose unicast events are delivered between those of the log.
         let taken_out = Position::Live { segment: 0, seq: 0 };

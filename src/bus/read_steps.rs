@@ -31,7 +31,7 @@ pub(super) enum Step {
     /// The next event, with this number or a later one, is not in memory.
     Wanted(u64),
     /// The subscription was for history only, and has reached its end.
-    Over,
+    Ended,
     /// The subscriber fell behind its feed, and has the policy to be disconnected then.
     TooSlow,
 }
@@ -86,7 +86,7 @@ impl ReadContext<'_> {
         let (Some(feed), Position::Snapshot(mut snapshot)) =
             (self.feeds.get(key), std::mem::replace(&mut subscriber.cursor.position, taken_out))
         else {
-            return Step::Over;
+            return Step::Ended;
         };
         let (output, head) = (&mut self.output, self.head);
         let fetched = subscriber.cursor.fetched();
@@ -142,7 +142,7 @@ impl ReadContext<'_> {
 
     /// Reads a segment of the feed.
     fn live(&mut self, key: FeedKey, segment: u64, seq: u64, subscriber: &mut Subscriber) -> Step {
-        let Some(feed) = self.feeds.get(key) else { return Step::Over };
+        let Some(feed) = self.feeds.get(key) else { return Step::Ended };
         match feed.peek(segment) {
             Next::Segment(found) => {
                 subscriber.cursor.position = Position::Live { segment: segment + 1, seq: found.last };
@@ -183,7 +183,7 @@ impl ReadContext<'_> {
         let (Some(feed), Position::History(mut cursor)) =
             (self.feeds.get(key), std::mem::replace(&mut subscriber.cursor.position, taken_out))
         else {
-            return Step::Over;
+            return Step::Ended;
         };
         let topics = self.topics.select(&feed.filters);
         let reached = cursor.read(self.history, &topics, self.head, self.now, subscriber, &mut self.output);
@@ -191,7 +191,7 @@ impl ReadContext<'_> {
             Reached::Head if subscriber.past_only => {
                 subscriber.cursor.position = Position::History(cursor);
                 self.output.format.encode_end(self.head, self.output.buffer.payload());
-                Step::Over
+                Step::Ended
             }
             Reached::Head => {
                 if cursor.has_missed_live(feed) {

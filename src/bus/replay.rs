@@ -117,3 +117,29 @@ impl AsRef<[u8]> for Shared {
         self.chunk.as_framed(self.framing)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Epoch, EventId, Topic};
+
+    #[test]
+    fn encoded_events_that_are_not_in_use_are_forgotten() {
+        let mut replay = ReplayBuffers::default();
+        let mut share = |seq| {
+            let id = EventId { epoch: Epoch::parse("e").unwrap(), seq };
+            let event = Event::new(id, Topic::parse("t").unwrap(), "x".repeat(SHARED), 0);
+            let bytes = replay.shared(&event, Format::SseData, Framing::Plain).unwrap();
+            (bytes, replay.encoded.len(), replay.order.len())
+        };
+        let in_use: Vec<_> = (0..100).map(|seq| share(seq).0).collect();
+        assert_eq!(share(0), (in_use[0].clone(), 100, 100));
+        drop(in_use);
+        // Each new one makes room for two others.
+        for seq in 100..300 {
+            share(seq);
+        }
+        let (_, encoded, order) = share(300);
+        assert!(encoded <= 2 && order == encoded, "{encoded} of {order} events");
+    }
+}

@@ -26,13 +26,14 @@ impl Bus {
         }
     }
 
-    /// Makes a subscriber's heartbeat due. The reader of its group sends it, unless the subscriber also needs its position.
+    /// Makes a subscriber's heartbeat due. The reader of its shared cursor sends it, unless the subscriber also needs its
+    /// position.
     fn heartbeat(&mut self, id: ClientId) {
         let horizon = self.horizon();
         let Some(subscriber) = self.clients.subscriber_mut(id) else { return };
         let Some(feed) = self.feeds.get(subscriber.feed) else { return };
         if let (Position::Shared(_), Some(reader)) = (&subscriber.cursor.position, subscriber.reader) {
-            let delivered = feed.group(Some(reader)).map_or(0, |group| group.delivered);
+            let delivered = feed.shared_cursor(Some(reader)).map_or(0, |shared| shared.delivered);
             if !subscriber.needs_position(delivered, horizon) {
                 return self.wakeups.heartbeat_of(id, reader);
             }

@@ -4,7 +4,7 @@ use std::task::Waker;
 
 use super::{
     framing::Framing,
-    ids::{ClientId, FeedKey, GroupId, ReaderId},
+    ids::{ClientId, FeedKey, ReaderId, SharedCursorId},
     shared_cursor::SharedCursor,
 };
 
@@ -42,19 +42,19 @@ pub(super) struct Wakeups {
 pub(super) struct Reader {
     pub(super) waker: Waker,
     pub(super) framing: Framing,
-    /// Its groups that have something to read, without duplicates.
-    pub(super) called: Vec<GroupId>,
-    /// Its clients in groups whose heartbeats are due.
+    /// Its shared cursors that have something to read, without duplicates.
+    pub(super) called: Vec<SharedCursorId>,
+    /// Its clients on shared cursors whose heartbeats are due.
     pub(super) heartbeats: Vec<ClientId>,
 }
 
 impl Wakeups {
-    /// Wakes the readers of a feed's groups.
-    pub(super) fn groups_of(&mut self, key: FeedKey, groups: &mut [SharedCursor]) {
-        for group in groups.iter_mut().filter(|group| !group.members.is_empty() && !group.is_woken) {
-            group.is_woken = true;
-            let group = GroupId { feed: key, reader: group.reader };
-            self.reader(group.reader).called.push(group);
+    /// Wakes the readers of a feed's shared cursors.
+    pub(super) fn shared_cursors_of(&mut self, key: FeedKey, shared_cursors: &mut [SharedCursor]) {
+        for shared in shared_cursors.iter_mut().filter(|shared| !shared.members.is_empty() && !shared.is_woken) {
+            shared.is_woken = true;
+            let shared = SharedCursorId { feed: key, reader: shared.reader };
+            self.reader(shared.reader).called.push(shared);
         }
     }
 

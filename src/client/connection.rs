@@ -14,7 +14,7 @@ use tokio::{
 
 use super::error::Error;
 use crate::{
-    endpoint::{Endpoint, Stream},
+    endpoint::{Endpoint, Stream, is_mount_point},
     protocol::{
         Publish, Refused, Reply, Request,
         binary::{self, Frame, Version},
@@ -42,35 +42,31 @@ const LAST_REPLIES: Duration = Duration::from_secs(1);
 /// ms, 4 s in total.
 const CONNECT_TRIES: u32 = 12;
 
-/// Connects. The preface is in the write buffer, and not sent yet.
-pub(super) async fn open(endpoint: &Endpoint) -> Result<(Reader, Writer), Error> {
+/// Connects, and returns the endpoint at which the daemon was found. The preface is in the write buffer, and not sent yet.
+pub(super) async fn open(endpoint: &Endpoint) -> Result<(Endpoint, Reader, Writer), Error> {
     let (began, mut tries) = (time::Instant::now(), 0);
-    let stream = loop {
-        match endpoint.connect().await {
-            Ok(stream) => break stream,
+    let (located, stream) = loop {
+        match endpoint.locate().await {
+            Ok(found) => break found,
             // On Linux a non-blocking connect fails if the listener's queue is full.
             Err(e) if e.kind() == io::ErrorKind::WouldBlock && tries < CONNECT_TRIES => {
                 time::sleep(Duration::from_millis(1 << tries)).await;
                 tries += 1;
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                return Err(Error::NoAnswer { endpoint: endpoint.clone(), after: began.elapsed() });
+                return Err(Error::Unresponsive { address: endpoint.into(), after: began.elapsed() });
             }
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(Error::Denied(format!(
-                    "{endpoint} belongs to another user; each user has a bus of their own"
-                )));
-            }
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Err(Error::Denied(endpoint.denial(&e))),
             Err(source) => return Err(no_daemon(endpoint, source)),
         }
     };
     let (read, write) = halves(stream);
     let reader = Reader { half: read, buffer: BytesMut::new() };
     let buffer = binary::PREFACE.to_vec();
-    Ok((reader, Writer { half: Some(write), half_closes: false, buffer, written: 0, requests: 0 }))
+    Ok((located, reader, Writer { half: Some(write), half_closes: false, buffer, written: 0, requests: 0 }))
 }
 
-/// Distinguishes a daemon whose socket file was removed from one that does not run.
+/// Distinguishes a daemon whose socket file was removed or replaced from one that does not run.
 fn no_daemon(endpoint: &Endpoint, source: io::Error) -> Error {
     let path = std::path::absolute(endpoint.path()).unwrap_or_else(|_| endpoint.path().to_owned());
     let is_missing = matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
@@ -79,6 +75,9 @@ fn no_daemon(endpoint: &Endpoint, source: io::Error) -> Error {
     match daemon {
         // Any other process is a service manager, which does not bind the socket again.
         Some(daemon) if daemon.name.starts_with("sse-busd") => Error::SocketRemoved { endpoint, daemon },
+        _ if source.kind() == io::ErrorKind::ConnectionRefused && is_mount_point(&path) => {
+            Error::SocketMounted { endpoint }
+        }
         _ => Error::NoDaemon { endpoint, source },
     }
 }

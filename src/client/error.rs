@@ -2,15 +2,16 @@
 
 use std::{io, time::Duration};
 
+use super::address::Address;
 use crate::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, PathSource},
     limits::FRAME_MAX,
     protocol::{ErrorCode, Published, Refused, Reply},
     socket_owner::Process,
 };
 
 /// The daemon's reply to one publish.
-pub type Answer = Result<Published, Refused>;
+pub type PublishResult = Result<Published, Refused>;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +34,39 @@ pub enum Error {
         /// The process of the daemon.
         daemon: Process,
     },
-    /// The process at the endpoint does not answer, for example because it is stopped or hangs. The connection stays
-    /// usable, and the request may still be processed.
-    #[error("the daemon at {endpoint} does not answer within {after:.0?}")]
-    NoAnswer {
+    /// No daemon answers at a URL, or its host cannot be reached.
+    #[cfg(feature = "remote")]
+    #[error("no daemon answers at {url}: {source}")]
+    Unreachable {
+        /// The URL of the daemon.
+        url: String,
+        /// The error of the operating system, or the reply of a proxy.
+        source: io::Error,
+    },
+    /// The certificate of a daemon elsewhere cannot be verified.
+    #[cfg(feature = "remote")]
+    #[error("the certificate of {url} cannot be verified: {reason}")]
+    Untrusted {
+        /// The URL of the daemon.
+        url: String,
+        /// The reason.
+        reason: String,
+    },
+    /// The endpoint is a mount of a socket file, as in a container, and its daemon has restarted with a new file since.
+    #[error(
+        "{endpoint} is stale: it is a mount of a socket file that its daemon has replaced since; mount the directory of the \
+         socket instead of the file, and restart the container"
+    )]
+    SocketMounted {
         /// The endpoint.
         endpoint: Endpoint,
+    },
+    /// The process at the address does not answer, for example because it is stopped or hangs. The connection stays
+    /// usable, and the request may still be processed.
+    #[error("the daemon at {address} does not answer within {after:.0?}")]
+    Unresponsive {
+        /// The address of the daemon.
+        address: Address,
         /// The time after which the client stopped waiting.
         after: Duration,
     },
@@ -71,22 +99,31 @@ impl Error {
             Error::TooLarge { .. } => Some(ErrorCode::LimitFrame),
             Error::NoDaemon { .. }
             | Error::SocketRemoved { .. }
-            | Error::NoAnswer { .. }
+            | Error::SocketMounted { .. }
+            | Error::Unresponsive { .. }
             | Error::Disconnected(_)
             | Error::Protocol(_) => None,
+            #[cfg(feature = "remote")]
+            Error::Unreachable { .. } | Error::Untrusted { .. } => None,
         }
     }
 
     /// Returns true if the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Error::NoDaemon { .. } | Error::SocketRemoved { .. } | Error::NoAnswer { .. } | Error::Disconnected(_) => {
-                true
-            }
+            Error::NoDaemon { .. }
+            | Error::SocketRemoved { .. }
+            | Error::Unresponsive { .. }
+            | Error::Disconnected(_) => true,
             Error::Refused(refused) => {
-                refused.code.is_limit() || matches!(refused.code, ErrorCode::Stopping | ErrorCode::Unavailable)
+                refused.code.is_limit()
+                    || matches!(refused.code, ErrorCode::Stopping | ErrorCode::Unavailable | ErrorCode::KeptOut)
             }
-            Error::Denied(_) | Error::Protocol(_) | Error::TooLarge { .. } => false,
+            Error::SocketMounted { .. } | Error::Denied(_) | Error::Protocol(_) | Error::TooLarge { .. } => false,
+            #[cfg(feature = "remote")]
+            Error::Unreachable { .. } => true,
+            #[cfg(feature = "remote")]
+            Error::Untrusted { .. } => false,
         }
     }
 
@@ -100,7 +137,7 @@ impl Error {
     pub(super) fn unexpected(reply: &Reply) -> Error {
         let text = format!("{reply:?}");
         let variant = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-        Error::Protocol(format!("unexpected answer `{variant}`"))
+        Error::Protocol(format!("unexpected reply `{variant}`"))
     }
 
     pub(super) fn closed() -> Error {
@@ -119,7 +156,20 @@ impl Error {
 /// The message of [`Error::NoDaemon`].
 fn no_daemon(endpoint: &Endpoint, source: &io::Error) -> String {
     match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!("no daemon at {endpoint}"),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            let is_stale = source.kind() == io::ErrorKind::ConnectionRefused;
+            let stale = if is_stale { ", whose socket file is stale" } else { "" };
+            let cause = endpoint.runtime_error().map_or(String::new(), |why| format!(": {why}"));
+            let unset = match endpoint.source() {
+                PathSource::RuntimeDirectory | PathSource::StateDirectory if cfg!(target_os = "linux") => {
+                    " (XDG_RUNTIME_DIR is not set)"
+                }
+                _ => "",
+            };
+            format!("no daemon at {endpoint}{stale}{unset}{cause}")
+        }
+        // The error names the path.
+        io::ErrorKind::InvalidInput => source.to_string(),
         _ => format!("cannot connect to {endpoint}: {source}"),
     }
 }
@@ -134,10 +184,10 @@ fn disconnected(source: &io::Error) -> String {
 
 /// [`publish_many`](super::Client::publish_many) failed before all events were answered.
 #[derive(Debug, thiserror::Error)]
-#[error("{error} (after {} answers)", .answers.len())]
+#[error("{error} (after {} replies)", .results.len())]
 pub struct Interrupted {
-    /// The answers to the first publishes, in order. Whether the others were accepted is unknown.
-    pub answers: Vec<Answer>,
+    /// The results of the first publishes, in order. Whether the others were accepted is unknown.
+    pub results: Vec<PublishResult>,
     /// The error that ended the connection.
     #[source]
     pub error: Error,

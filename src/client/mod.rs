@@ -1,37 +1,43 @@
-//! The async client: publish, subscribe and administer over the local socket.
+//! The async client: publish, subscribe and administer over the local socket or, with the feature `remote`, over HTTP.
 //!
 //! A [`Client`] is one connection, used by one task at a time. Every wait is cancel-safe: a dropped call leaves the
 //! connection usable, and its reply is discarded when it arrives. Nothing is sent twice: an event that was in flight
 //! when a connection broke may or may not have been accepted, and the caller decides what to do about it. A request
-//! fails if the daemon does not answer within [`ANSWER`]. Subscriptions, durable publishes and pipelined publishes wait
+//! fails if the daemon does not answer within [`REPLY`](crate::limits::REPLY). Subscriptions, durable publishes and pipelined publishes wait
 //! as long as the connection exists.
 //!
 //! - [`Client`]: one request at a time, or [many pipelined](Client::publish_many).
 //! - [`Publisher`] and [`Replies`]: the two halves, for a caller that pipelines an unbounded input.
 //! - [`Subscription`]: events, gaps, and [optionally](Subscription::reconnecting) automatic reconnects.
 
+mod address;
 mod connection;
 mod error;
+mod local_publisher;
 mod publisher;
+mod received;
+#[cfg(feature = "remote")]
+mod remote;
 mod session;
 mod subscription;
+mod transport;
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
-use self::session::Session;
+#[cfg(feature = "remote")]
+pub use self::remote::{Remote, RemoteError};
+use self::transport::Transport;
 pub use self::{
-    error::{Answer, Error, Interrupted},
+    address::Address,
+    error::{Error, Interrupted, PublishResult},
     publisher::{Finished, Publisher, Replies},
     subscription::{Backoff, Item, Subscription},
 };
 use crate::{
     endpoint::Endpoint,
-    limits::ANSWER,
-    protocol::{Ack, ClientInfo, Publish, Published, Reply, Request, Setting, Status, Subscribe, TopicInfo},
+    protocol::{ClientInfo, Publish, Published, Reply, Request, Setting, Status, Subscribe, TopicInfo},
+    time::whole_millis,
 };
-
-/// Maximum number of unanswered publishes of [`Client::publish_many`].
-const IN_FLIGHT: usize = 8192;
 
 /// A connection to the daemon.
 ///
@@ -46,100 +52,49 @@ const IN_FLIGHT: usize = 8192;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Client(Session);
+pub struct Client(Transport);
 
 impl Client {
     /// Connects to the daemon.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::NoDaemon`], [`Error::SocketRemoved`] or [`Error::Denied`]. If the daemon refuses this client,
-    /// the first request returns the reason.
-    pub async fn connect(endpoint: &Endpoint) -> Result<Client, Error> {
-        Session::connect(endpoint).await.map(Client)
+    /// Returns [`Error::NoDaemon`], [`Error::SocketRemoved`], [`Error::SocketMounted`] or [`Error::Denied`], and over HTTP
+    /// `Error::Unreachable` or `Error::Untrusted`. If the daemon refuses this client, the first request returns the reason.
+    pub async fn connect(address: impl Into<Address>) -> Result<Client, Error> {
+        Transport::connect(&address.into()).await.map(Client)
     }
 
-    /// Publishes one event and waits for the reply: [`Ack::None`] has the effect of [`Ack::Accepted`]. There is no
-    /// time limit for [`Ack::Durable`].
+    /// Returns the endpoint of the connection, or None if it is over HTTP. It differs from the one that
+    /// [`connect`](Self::connect) was called with if no daemon was at that default path, and this user's daemon was found
+    /// elsewhere.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.0.located()
+    }
+
+    /// Publishes one event and waits for the reply: the acknowledgement `none` has the effect of `accepted`. There is no
+    /// time limit for `durable`.
     pub async fn publish(&mut self, publish: &Publish) -> Result<Published, Error> {
-        let writer = &mut self.0.writer;
-        let number = match publish.ack {
-            Ack::None => writer.push_publish(&Publish { ack: Ack::Accepted, ..publish.clone() })?,
-            _ => writer.push_publish(publish)?,
-        };
-        let patience = if publish.ack == Ack::Durable { Duration::MAX } else { ANSWER };
-        match self.0.answer(number, patience).await? {
-            Reply::Published(published) => Ok(published),
-            other => Err(Error::unexpected(&other)),
-        }
+        self.0.publish(publish).await
+    }
+
+    /// Returns when the daemon has shown that it answers, for which it needs no permission.
+    pub async fn ping(&mut self) -> Result<(), Error> {
+        self.0.ping().await
     }
 
     /// Publishes events without waiting for each reply before sending the next, and returns the replies in order.
-    /// A refused event does not affect the others. [`Ack::None`] has the effect of [`Ack::Accepted`].
+    /// A refused event does not affect the others. The acknowledgement `none` has the effect of `accepted`.
     ///
     /// # Errors
     ///
     /// Returns [`Interrupted`] with the replies so far if the connection breaks. The events after those may or may not
     /// have been accepted.
-    pub async fn publish_many<I>(&mut self, publishes: I) -> Result<Vec<Answer>, Interrupted>
+    pub async fn publish_many<I>(&mut self, publishes: I) -> Result<Vec<PublishResult>, Interrupted>
     where
         I: IntoIterator<Item = Publish>,
     {
-        let session = &mut self.0;
-        let mut input = publishes.into_iter().fuse();
-        let mut answers: Vec<Option<Answer>> = Vec::new();
-        let mut awaited = VecDeque::new();
-        let mut broken = false;
-        let end = loop {
-            while !broken && awaited.len() < IN_FLIGHT && !session.writer.is_full() {
-                let Some(mut publish) = input.next() else { break };
-                if publish.ack == Ack::None {
-                    publish.ack = Ack::Accepted;
-                }
-                match session.writer.push_publish(&publish) {
-                    Ok(number) => {
-                        awaited.push_back((number, answers.len()));
-                        answers.push(None);
-                    }
-                    Err(e) => answers.push(Some(Err(e.into_refused()))),
-                }
-            }
-            let Some(&(number, index)) = awaited.front() else { break Ok(()) };
-            let writing = !session.writer.is_empty();
-            let reply = tokio::select! {
-                biased;
-                reply = session.reader.reply() => reply,
-                written = session.writer.write(), if writing => {
-                    if written.is_err() {
-                        // The daemon still answers what it received; after that, reading fails as well.
-                        session.writer.discard();
-                        broken = true;
-                    }
-                    continue;
-                }
-            };
-            let outcome = match reply {
-                Ok(Reply::Error(refused)) if refused.request == 0 => break Err(Error::refused(refused)),
-                Ok(reply) => {
-                    session.answered += 1;
-                    match reply {
-                        // The reply to an earlier request that timed out.
-                        _ if session.answered < number => continue,
-                        Reply::Published(accepted) => Ok(accepted),
-                        Reply::Error(refused) => Err(refused),
-                        other => break Err(Error::unexpected(&other)),
-                    }
-                }
-                Err(e) => break Err(e),
-            };
-            answers[index] = Some(outcome);
-            awaited.pop_front();
-        };
-        let answers = answers.into_iter().map_while(|outcome| outcome).collect();
-        match end {
-            Ok(()) => Ok(answers),
-            Err(error) => Err(Interrupted { answers, error }),
-        }
+        self.0.publish_many(publishes.into_iter()).await
     }
 
     /// Returns the connected clients, sorted by id.
@@ -176,7 +131,21 @@ impl Client {
 
     /// Closes all connections of a client, given by id or name. Returns their number.
     pub async fn kick(&mut self, client: &str) -> Result<u64, Error> {
-        match self.0.request(&Request::Kick { client: client.into() }).await? {
+        self.kicked(Request::Kick { client: client.into(), for_ms: None }).await
+    }
+
+    /// Closes all connections of a client, given by id or name, and refuses further ones for a while, at most
+    /// [`KEEP_OUT_MAX`](crate::limits::KEEP_OUT_MAX). Zero lets the client in again. Returns the number of closed
+    /// connections. Earlier daemons do not support this request.
+    ///
+    /// The client is recognized by its name. Without a name it is recognized by its token, or by its process if that uses
+    /// the library or JSON lines on the local socket; other clients cannot be kept out.
+    pub async fn kick_for(&mut self, client: &str, time: Duration) -> Result<u64, Error> {
+        self.kicked(Request::Kick { client: client.into(), for_ms: Some(whole_millis(time)) }).await
+    }
+
+    async fn kicked(&mut self, request: Request) -> Result<u64, Error> {
+        match self.0.request(&request).await? {
             Reply::Kicked { connections } => Ok(connections),
             other => Err(Error::unexpected(&other)),
         }

@@ -1,79 +1,42 @@
 //! The two halves of a pipelined connection: [`Publisher`] sends, [`Replies`] returns the replies, each with the number
 //! of its publish.
 //!
-//! Both must be used concurrently: if the replies are not read, the publisher blocks once the buffers of the socket are
-//! full. This also bounds the memory of both.
+//! Both must be used concurrently: if the replies are not read, the publisher blocks once the buffers are full. This also
+//! bounds the memory of both.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
-
+#[cfg(feature = "remote")]
+use super::remote;
 use super::{
-    connection::{Reader, Writer},
-    error::{Answer, Error},
-    session::Session,
+    error::{Error, PublishResult},
+    local_publisher as local,
+    transport::Transport,
 };
-use crate::protocol::{Ack, Publish, Reply, Request};
+use crate::protocol::Publish;
 
-/// The publishes that wait for a reply. The lock is held for a few instructions, never across an await.
-#[derive(Debug, Default)]
-struct Awaited {
-    /// Numbers of publishes in order, as runs: the first number and the count.
-    runs: VecDeque<(u64, u64)>,
-    /// The number of the final request, once it is sent.
-    last: Option<u64>,
-}
-
-impl Awaited {
-    fn push(&mut self, number: u64) {
-        match self.runs.back_mut() {
-            Some((first, count)) if *first + *count == number => *count += 1,
-            _ => self.runs.push_back((number, 1)),
+pub(super) fn split(transport: Transport) -> (Publisher, Replies) {
+    match transport {
+        Transport::Local(session) => {
+            let (publisher, replies) = local::split(session);
+            (Publisher(Sender::Local(publisher)), Replies(Receiver::Local(replies)))
+        }
+        #[cfg(feature = "remote")]
+        Transport::Remote(session) => {
+            let (publisher, replies) = remote::split(*session);
+            (Publisher(Sender::Remote(publisher)), Replies(Receiver::Remote(replies)))
         }
     }
-
-    fn pop(&mut self) -> Option<u64> {
-        let (first, count) = self.runs.front_mut()?;
-        let number = *first;
-        (*first, *count) = (*first + 1, *count - 1);
-        if *count == 0 {
-            self.runs.pop_front();
-        }
-        Some(number)
-    }
-
-    fn next(&self) -> Option<u64> {
-        self.runs.front().map(|run| run.0)
-    }
-}
-
-fn lock(awaited: &Mutex<Awaited>) -> MutexGuard<'_, Awaited> {
-    // Nothing in the critical sections can panic.
-    awaited.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(super) fn split(session: Session) -> (Publisher, Replies) {
-    let Session { reader, mut writer, answered, .. } = session;
-    writer.half_closes = true;
-    let awaited = Arc::new(Mutex::new(Awaited::default()));
-    let before = writer.requests();
-    // Skip the replies to requests that timed out before the split.
-    let skip = before - answered;
-    (
-        Publisher { writer, before, awaited: Arc::clone(&awaited) },
-        Replies { reader, before, awaited, skip, done: false },
-    )
 }
 
 /// The half that publishes. Dropping it without [`finish`](Publisher::finish) closes this direction of the connection
 /// and discards what is buffered.
 #[derive(Debug)]
-pub struct Publisher {
-    writer: Writer,
-    /// Requests of the connection before the split.
-    before: u64,
-    awaited: Arc<Mutex<Awaited>>,
+pub struct Publisher(Sender);
+
+#[derive(Debug)]
+enum Sender {
+    Local(local::Publisher),
+    #[cfg(feature = "remote")]
+    Remote(remote::Publisher),
 }
 
 impl Publisher {
@@ -84,107 +47,69 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] affects this event only. After [`Error::Disconnected`] the remaining [`Replies`] contain the
-    /// events that were accepted, and the reason why the daemon closed the connection.
+    /// [`Error::TooLarge`] and [`Error::Refused`] affect this event only. After [`Error::Disconnected`] the remaining
+    /// [`Replies`] contain the events that were accepted, and the reason why the daemon closed the connection.
     pub async fn send(&mut self, publish: &Publish) -> Result<u64, Error> {
-        while self.writer.is_full() {
-            self.writer.write().await?;
+        match &mut self.0 {
+            Sender::Local(publisher) => publisher.send(publish).await,
+            #[cfg(feature = "remote")]
+            Sender::Remote(publisher) => publisher.send(publish).await,
         }
-        let number = self.writer.push_publish(publish)? - self.before;
-        if publish.ack != Ack::None {
-            lock(&self.awaited).push(number);
-        }
-        Ok(number)
     }
 
     /// Writes everything that is buffered.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        self.writer.flush().await
+        match &mut self.0 {
+            Sender::Local(publisher) => publisher.flush().await,
+            #[cfg(feature = "remote")]
+            Sender::Remote(publisher) => publisher.flush().await,
+        }
     }
 
-    /// Writes everything that is buffered and a final request, so that [`Replies::next`] returns `None` after all
-    /// replies and refusals.
+    /// Writes everything that is buffered, so that [`Replies::next`] returns `None` after all replies and refusals.
     ///
     /// The connection stays open until the returned value is dropped; drop it after the replies have ended.
-    pub async fn finish(mut self) -> Result<Finished, Error> {
-        // Replies come in order, so the reply to a final request means that all requests before it were processed.
-        // This also works on named pipes, which cannot be closed in one direction.
-        let number = self.writer.push(&Request::Status {})? - self.before;
-        lock(&self.awaited).last = Some(number);
-        self.writer.flush().await?;
-        Ok(Finished { _writer: self.writer })
+    pub async fn finish(self) -> Result<Finished, Error> {
+        match self.0 {
+            Sender::Local(publisher) => Ok(Finished(Some(publisher.finish().await?))),
+            #[cfg(feature = "remote")]
+            Sender::Remote(mut publisher) => {
+                publisher.flush().await?;
+                Ok(Finished(None))
+            }
+        }
     }
 }
 
 /// A publisher that has sent everything. Keeps the connection open.
 #[derive(Debug)]
 #[must_use = "dropping it closes the sending direction before the replies have arrived"]
-pub struct Finished {
-    _writer: Writer,
-}
+pub struct Finished(#[expect(dead_code, reason = "keeps the local connection open")] Option<local::Finished>);
 
 /// The half that returns the replies.
 #[derive(Debug)]
-pub struct Replies {
-    reader: Reader,
-    /// See [`Publisher`].
-    before: u64,
-    awaited: Arc<Mutex<Awaited>>,
-    skip: u64,
-    done: bool,
+pub struct Replies(Receiver);
+
+#[derive(Debug)]
+enum Receiver {
+    Local(local::Replies),
+    #[cfg(feature = "remote")]
+    Remote(remote::Replies),
 }
 
 impl Replies {
-    /// Returns the next answer and the number of its publish. Publishes with [`Ack::None`] are answered only if they
-    /// are refused. Returns `None` after the last answer, once the publisher has [finished](Publisher::finish).
-    /// Cancel-safe.
+    /// Returns the next reply and the number of its publish. Publishes with [`Ack::None`](crate::protocol::Ack::None)
+    /// are answered only if they are refused. Returns `None` after the last reply, once the publisher has
+    /// [finished](Publisher::finish). Cancel-safe.
     ///
     /// # Errors
     ///
     /// Returns [`Error::Disconnected`] if the connection ends before that, or a refusal of the whole connection.
-    pub async fn next(&mut self) -> Result<Option<(u64, Answer)>, Error> {
-        loop {
-            if self.done {
-                return Ok(None);
-            }
-            let reply = self.reader.reply().await?;
-            if self.skip > 0 {
-                self.skip -= 1;
-                continue;
-            }
-            let mut awaited = lock(&self.awaited);
-            match reply {
-                Reply::Published(published) => match awaited.pop() {
-                    Some(number) => return Ok(Some((number, Ok(published)))),
-                    None => return Err(Error::Protocol("one answer too many".into())),
-                },
-                Reply::Error(refused) if refused.request == 0 => return Err(Error::refused(refused)),
-                Reply::Error(refused) => {
-                    let number = refused.request.saturating_sub(self.before);
-                    if awaited.next() == Some(number) {
-                        awaited.pop();
-                    }
-                    return Ok(Some((number, Err(refused))));
-                }
-                Reply::Status(_) if awaited.last.is_some() && awaited.runs.is_empty() => self.done = true,
-                other => return Err(Error::unexpected(&other)),
-            }
+    pub async fn next(&mut self) -> Result<Option<(u64, PublishResult)>, Error> {
+        match &mut self.0 {
+            Receiver::Local(replies) => replies.next().await,
+            #[cfg(feature = "remote")]
+            Receiver::Remote(replies) => replies.next().await,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_returned_in_order_across_runs() {
-        let mut awaited = Awaited::default();
-        for number in [1, 2, 3, 5, 6, 9] {
-            awaited.push(number);
-        }
-        assert_eq!(awaited.runs.len(), 3);
-        let popped: Vec<u64> = std::iter::from_fn(|| awaited.pop()).collect();
-        assert_eq!(popped, [1, 2, 3, 5, 6, 9]);
     }
 }

@@ -8,12 +8,16 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{error::Error, session::Session};
+use super::{
+    address::Address,
+    error::Error,
+    received::Received,
+    transport::{Events, Transport},
+};
 use crate::{
-    endpoint::Endpoint,
     event::EventId,
     gap::{GAP, Gap},
-    protocol::{EventMessage, Reply, Request, Subscribe, Subscribed},
+    protocol::{EventMessage, Subscribe, Subscribed},
 };
 
 /// The waits between attempts to reconnect: from `first`, doubling up to `max`. Each wait is shortened at random by up
@@ -80,7 +84,7 @@ pub enum Item {
 
 #[derive(Debug)]
 enum State {
-    Live(Session),
+    Live(Events),
     Down { until: Instant },
     Ended,
 }
@@ -105,7 +109,7 @@ enum State {
 /// ```
 #[derive(Debug)]
 pub struct Subscription {
-    endpoint: Endpoint,
+    address: Address,
     /// The request for the next connection. Its `since` follows the returned events.
     request: Subscribe,
     subscribed: Subscribed,
@@ -122,29 +126,24 @@ pub struct Subscription {
 
 impl Subscription {
     /// Subscribes on an established connection.
-    pub(super) async fn start(mut session: Session, request: Subscribe) -> Result<Subscription, Error> {
-        let (request, subscribed) = subscribe(&mut session, request).await?;
-        Ok(Subscription::new(session, request, subscribed))
-    }
-
-    fn new(session: Session, mut request: Subscribe, subscribed: Subscribed) -> Subscription {
-        let endpoint = session.endpoint.clone();
+    pub(super) async fn start(transport: Transport, mut request: Subscribe) -> Result<Subscription, Error> {
+        let address = transport.address();
+        let (events, subscribed) = transport.subscribe(&request).await?;
         let live = matches!(request.since.as_deref(), None | Some("now" | "latest")) && !request.past_only;
         if live {
             request.since = Some(subscribed.position.to_string());
         }
         let snapshot = live.then_some(subscribed.position);
-        let state = State::Live(session);
-        Subscription {
-            endpoint,
+        Ok(Subscription {
+            address,
             request,
             subscribed,
-            state,
+            state: State::Live(events),
             backoff: None,
             attempt: 0,
             connected: Instant::now(),
             snapshot,
-        }
+        })
     }
 
     /// Makes the subscription reconnect if its connection breaks.
@@ -166,35 +165,38 @@ impl Subscription {
 
     /// Returns the next event or notice. Returns `None` after an error and, with [`Subscribe::past_only`], after the
     /// past events. Cancel-safe: nothing is lost if the call is dropped.
+    #[cfg_attr(not(feature = "remote"), expect(clippy::never_loop, reason = "only streams over HTTP send positions"))]
     pub async fn next(&mut self) -> Option<Result<Item, Error>> {
-        let outcome = match &mut self.state {
-            State::Ended => return None,
-            State::Live(session) => session.reader.reply().await,
-            State::Down { until } => {
-                sleep_until(*until).await;
-                return Some(self.resume().await);
-            }
-        };
-        match outcome {
-            Ok(Reply::Event(message)) => {
-                self.attempt = 0;
-                if let Some(id) = message.id {
-                    self.advance(id);
+        loop {
+            let received = match &mut self.state {
+                State::Ended => return None,
+                State::Live(events) => events.next().await,
+                State::Down { until } => {
+                    sleep_until(*until).await;
+                    return Some(self.resume().await);
                 }
-                Some(Ok(item(message)))
+            };
+            match received {
+                Ok(Received::Event(message)) => {
+                    self.attempt = 0;
+                    if let Some(id) = message.id {
+                        self.advance(id);
+                    }
+                    return Some(Ok(item(message)));
+                }
+                #[cfg(feature = "remote")]
+                Ok(Received::Position(id)) => self.advance(id),
+                Ok(Received::End(position)) => {
+                    self.subscribed.position = position;
+                    self.state = State::Ended;
+                    return None;
+                }
+                Err(e) => return Some(self.lost(e)),
             }
-            Ok(Reply::End { position }) => {
-                self.subscribed.position = position;
-                self.state = State::Ended;
-                None
-            }
-            Ok(Reply::Error(refused)) => Some(self.lost(Error::refused(refused))),
-            Ok(other) => Some(self.lost(Error::unexpected(&other))),
-            Err(e) => Some(self.lost(e)),
         }
     }
 
-    /// Moves the position to resume from to a returned event.
+    /// Moves the position to resume from to that of a returned event.
     fn advance(&mut self, id: EventId) {
         match self.snapshot {
             Some(start) if start.epoch == id.epoch && id.seq <= start.seq => {}
@@ -225,14 +227,10 @@ impl Subscription {
     }
 
     async fn resume(&mut self) -> Result<Item, Error> {
-        let attempt = async {
-            let mut session = Session::connect(&self.endpoint).await?;
-            let (_, subscribed) = subscribe(&mut session, self.request.clone()).await?;
-            Ok((session, subscribed))
-        };
+        let attempt = async { Transport::connect(&self.address).await?.subscribe(&self.request).await };
         match attempt.await {
-            Ok((session, subscribed)) => {
-                self.state = State::Live(session);
+            Ok((events, subscribed)) => {
+                self.state = State::Live(events);
                 self.subscribed = subscribed;
                 self.connected = Instant::now();
                 let since = self.request.since.clone().unwrap_or_default();
@@ -240,14 +238,6 @@ impl Subscription {
             }
             Err(e) => self.lost(e),
         }
-    }
-}
-
-async fn subscribe(session: &mut Session, subscribe: Subscribe) -> Result<(Subscribe, Subscribed), Error> {
-    let request = Request::Subscribe(subscribe);
-    match (session.request(&request).await?, request) {
-        (Reply::Subscribed(subscribed), Request::Subscribe(subscribe)) => Ok((subscribe, subscribed)),
-        (reply, _) => Err(Error::unexpected(&reply)),
     }
 }
 

@@ -9,6 +9,8 @@
 //! On Windows the directories of a user are private, and nothing is checked.
 
 mod exposure;
+#[cfg(all(test, unix))]
+mod tests;
 
 use std::{
     fs::{DirBuilder, File, Metadata, OpenOptions},
@@ -42,6 +44,44 @@ pub fn check_file(path: &Path, forbidden: Forbidden) -> Result<(), Exposure> {
     check_owners(&[&link])?;
     check_metadata(path, &found, forbidden)
 }
+
+/// Checks that only this user and root can change the files in a directory and in those below it, or add files. The parent of
+/// the directory is checked as in [`check_directory`], the names below it that begin with a dot are not.
+///
+/// # Errors
+///
+/// Returns why another user can, for the first [`TREE_ENTRIES`] files. [`Exposure::Unknown`] includes a directory that does not
+/// exist.
+pub fn check_tree(directory: &Path) -> Result<(), Exposure> {
+    let directory = directory.canonicalize().map_err(Exposure::Unknown)?;
+    if let Some(parent) = directory.parent() {
+        check_directory(parent)?;
+    }
+    let (mut left, mut directories) = (TREE_ENTRIES, vec![directory]);
+    while let Some(directory) = directories.pop() {
+        let found = directory.metadata().map_err(Exposure::Unknown)?;
+        check_owners(&[&found])?;
+        // A sticky bit protects existing files, but allows new ones.
+        if is_open(&found, Forbidden::Write) {
+            return Err(Exposure::WritableDirectory(directory));
+        }
+        for entry in directory.read_dir().map_err(Exposure::Unknown)?.flatten() {
+            let Some(rest) = left.checked_sub(1) else { return Ok(()) };
+            left = rest;
+            let (path, Ok(found)) = (entry.path(), entry.metadata()) else { continue };
+            match found.file_type() {
+                _ if entry.file_name().as_encoded_bytes().starts_with(b".") => {}
+                kind if kind.is_dir() => directories.push(path),
+                kind if kind.is_file() => check_metadata(&path, &found, Forbidden::Write)?,
+                _ => check_owners(&[&found])?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Maximum number of files that [`check_tree`] examines, so that it takes less than a second.
+pub const TREE_ENTRIES: usize = 10_000;
 
 /// Checks a file that is already open, so that it cannot be replaced between the check and its use.
 ///
@@ -193,104 +233,5 @@ mod rules {
 
     pub(super) fn is_open(_: &Metadata, _: Forbidden) -> bool {
         false
-    }
-}
-
-#[cfg(all(test, unix))]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
-
-    use super::*;
-
-    fn set_mode(path: &Path, mode: u32) {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    }
-
-    #[test]
-    fn a_directory_is_trusted_by_its_mode() {
-        let folder = tempfile::tempdir().unwrap();
-        let directory = folder.path().join("it's");
-        assert!(
-            matches!(check_directory(&directory), Err(Exposure::Unknown(e)) if e.kind() == io::ErrorKind::NotFound)
-        );
-        create_directory(&directory).unwrap();
-        for (mode, trusted) in [(0o700, true), (0o755, true), (0o775, false), (0o757, false), (0o1777, true)] {
-            set_mode(&directory, mode);
-            match check_directory(&directory) {
-                Ok(()) => assert!(trusted, "{mode:o}"),
-                Err(exposure) => {
-                    assert!(!trusted, "{mode:o}: {exposure}");
-                    assert!(exposure.fix().unwrap().starts_with("chmod go-w '/"), "{exposure}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_file_is_trusted_by_its_mode_and_type() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        drop(create_file(&path, true).unwrap());
-        let modes = [(0o600, true, true), (0o644, true, false), (0o620, false, false), (0o602, false, false)];
-        for (mode, written, read) in modes {
-            set_mode(&path, mode);
-            assert_eq!(check_file(&path, Forbidden::Write).is_ok(), written, "{mode:o}");
-            assert_eq!(check_file(&path, Forbidden::ReadOrWrite).is_ok(), read, "{mode:o}");
-            let file = File::open(&path).unwrap();
-            assert_eq!(check_open_file(&path, &file, Forbidden::ReadOrWrite).is_ok(), read, "{mode:o}");
-        }
-        assert!(matches!(check_file(folder.path(), Forbidden::Write), Err(Exposure::NotAFile)));
-    }
-
-    #[test]
-    fn directories_that_deny_access_are_found_along_the_whole_path() {
-        let folder = tempfile::tempdir().unwrap();
-        set_mode(folder.path(), 0o755);
-        let (outer, inner) = (folder.path().join("outer"), folder.path().join("outer/inner"));
-        fs::create_dir_all(&inner).unwrap();
-        let socket = inner.join("bus.sock");
-        let own = rustix::process::geteuid().as_raw();
-        let (outer, inner) = (outer.canonicalize().unwrap(), inner.canonicalize().unwrap());
-        for (outer_mode, inner_mode, closed) in [
-            (0o755, 0o711, vec![]),
-            (0o700, 0o711, vec![&outer]),
-            (0o711, 0o700, vec![&inner]),
-            (0o700, 0o700, vec![&inner, &outer]),
-            (0o750, 0o711, vec![]),
-        ] {
-            set_mode(&outer, outer_mode);
-            set_mode(&inner, inner_mode);
-            assert_eq!(
-                closed_directories(&socket, &[4242], &[]),
-                closed.iter().map(|path| (**path).clone()).collect::<Vec<_>>()
-            );
-            assert_eq!(closed_directories(&socket, &[], &[4242]).len(), closed.len());
-            assert_eq!(closed_directories(&socket, &[own], &[]), [""; 0].map(PathBuf::from));
-        }
-    }
-
-    #[test]
-    #[ignore = "needs root: acts as two users"]
-    fn files_of_another_user_are_not_trusted() {
-        const NOBODY: u32 = 65534;
-        let folder = tempfile::tempdir().unwrap();
-        let (directory, file) = (folder.path().join("directory"), folder.path().join("file"));
-        create_directory(&directory).unwrap();
-        drop(create_file(&file, true).unwrap());
-        let (to_directory, to_file) = (folder.path().join("to_directory"), folder.path().join("to_file"));
-        symlink(&directory, &to_directory).unwrap();
-        symlink(&file, &to_file).unwrap();
-        let trusted = || [check_directory(&to_directory).is_ok(), check_file(&to_file, Forbidden::Write).is_ok()];
-        assert_eq!(trusted(), [true, true]);
-        // The owner of a link can change its target.
-        lchown(&to_directory, Some(NOBODY), None).unwrap();
-        lchown(&to_file, Some(NOBODY), None).unwrap();
-        assert_eq!(trusted(), [false, false]);
-        lchown(&to_directory, Some(0), None).unwrap();
-        lchown(&to_file, Some(0), None).unwrap();
-        chown(&directory, Some(NOBODY), None).unwrap();
-        chown(&file, Some(NOBODY), None).unwrap();
-        assert_eq!(trusted(), [false, false]);
     }
 }

@@ -73,6 +73,8 @@ text_enum! {
         NotDurable = "not_durable",
         /// The peer is not authorized.
         Denied = "denied",
+        /// The client was disconnected, and is kept out for a while.
+        KeptOut = "kept_out",
         /// The log cannot be reached now.
         Unavailable = "unavailable",
         /// The daemon is stopping.
@@ -111,6 +113,8 @@ text_enum! {
         LimitWorkers = "limit_workers",
         /// The token has too many tickets.
         LimitTickets = "limit_tickets",
+        /// Too many clients are kept out.
+        LimitKeptOut = "limit_kept_out",
         /// A code that this version does not define.
         Other = "other",
     }

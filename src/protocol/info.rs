@@ -161,6 +161,25 @@ pub struct Status {
     /// All URLs of the daemon; `url` is the first.
     #[serde(default)]
     pub urls: Vec<String>,
+    /// The clients that are kept out after a kick.
+    pub kept_out: Vec<KeptOut>,
+}
+
+/// A client that is kept out after a kick.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct KeptOut {
+    /// The name of the client, or its token or local process.
+    pub client: String,
+    /// Until when, in milliseconds since 1970 (UTC).
+    pub until: u64,
+}
+
+impl KeptOut {
+    /// Returns a client that is kept out until a time.
+    pub fn new(client: impl Into<String>, until: u64) -> KeptOut {
+        KeptOut { client: client.into(), until }
+    }
 }
 
 /// The use of a limit.

@@ -22,7 +22,10 @@ mod wire;
 pub(crate) use self::reply::{EventBody, EventReply};
 pub use self::{
     error::{ErrorCode, Refused},
-    info::{ClientInfo, ClientRole, HistoryKind, LimitInfo, RefusedHost, RefusedOrigin, Status, TopicInfo, Transport},
+    info::{
+        ClientInfo, ClientRole, HistoryKind, KeptOut, LimitInfo, RefusedHost, RefusedOrigin, Status, TopicInfo,
+        Transport,
+    },
     reply::{END, EventMessage, Published, Reply, Subscribed},
     request::{Ack, InvalidSlow, Payload, Publish, Request, Slow, Subscribe},
     setting::Setting,

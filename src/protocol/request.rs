@@ -25,6 +25,9 @@ pub enum Request {
     Kick {
         /// The id or name of the client.
         client: String,
+        /// Milliseconds for which the client is kept out, by its name or else by its token or local process.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
     },
     /// Report the state of the daemon.
     Status {},
@@ -190,6 +193,17 @@ pub enum Slow {
     Latest,
     /// It is disconnected, and can resume from history when it reconnects.
     Disconnect,
+}
+
+impl Slow {
+    /// Returns the policy as it appears on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Slow::Gap => "gap",
+            Slow::Latest => "latest",
+            Slow::Disconnect => "disconnect",
+        }
+    }
 }
 
 /// The text is not a [`Slow`]. Contains the text.

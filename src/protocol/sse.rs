@@ -13,6 +13,12 @@ use crate::event::{Event, EventId, EventType};
 /// The type of the event that carries a stream's position to a browser.
 pub const POSITION: &str = "$position";
 
+/// The header of a stream's response with the id of the connection, as a client.
+pub const CLIENT_HEADER: &str = "sse-bus-client";
+
+/// The header of a stream's response with the newest id of the bus when the subscription began.
+pub const POSITION_HEADER: &str = "sse-bus-position";
+
 /// The form in which a stream sends its position, from which a client can resume without missing an event. Clients
 /// differ in the form that they accept without side effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -100,3 +100,41 @@ fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_and_names_are_random_hexadecimal_digits_after_their_prefix() {
+        let secret = || Secret::random(PREFIX).unwrap();
+        let name = || random_name("t").unwrap();
+        assert_ne!(secret().reveal(), secret().reveal());
+        assert_ne!(name(), name());
+        for (text, prefix, digits) in [(secret().reveal(), PREFIX, 64), (&name(), "t", 8)] {
+            let random = text.strip_prefix(prefix).unwrap();
+            assert_eq!(random.len(), digits, "{text}");
+            assert!(random.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{text}");
+        }
+    }
+
+    #[test]
+    fn debug_output_contains_neither_a_secret_nor_its_digest() {
+        let secret = Secret::random(PREFIX).unwrap();
+        assert_eq!(format!("{secret:?} {:?}", Digest::of(secret.reveal())), "Secret Digest");
+    }
+
+    #[test]
+    fn a_digest_is_read_as_it_is_written_and_has_an_exact_length() {
+        let digest = Digest::of("secret");
+        let text = serde_json::to_string(&digest).unwrap();
+        assert_eq!(text.len(), 64 + 2);
+        assert_eq!(serde_json::from_str::<Digest>(&text).unwrap(), digest);
+        let digits = text.trim_matches('"');
+        for wrong in
+            [&digits[..62], &digits[..63], &format!("{digits}0"), &format!("{digits}00"), &format!("{digits}x")]
+        {
+            assert!(serde_json::from_str::<Digest>(&format!("\"{wrong}\"")).is_err(), "{wrong}");
+        }
+    }
+}

@@ -76,3 +76,37 @@ impl Token {
         self.topics.is_empty() || self.topics.iter().any(|allowed| allowed.covers(filter))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_allows_its_scopes_and_covers_its_topics() {
+        let token = |topics: &[&str]| Token {
+            id: "t1".into(),
+            name: None,
+            scopes: vec![Scope::Publish, Scope::Admin],
+            topics: topics.iter().map(|filter| Filter::parse(filter).unwrap()).collect(),
+            created: 0,
+            expires: None,
+            digest: Digest::of("secret"),
+        };
+        let covers = |topics: &[&str], filter| token(topics).covers(&Filter::parse(filter).unwrap());
+        assert_eq!(
+            [Scope::Publish, Scope::Subscribe, Scope::Admin].map(|scope| token(&[]).allows(scope)),
+            [true, false, true]
+        );
+        assert_eq!([covers(&[], "a/**"), covers(&["a/**"], "b")], [true, false]);
+        assert_eq!(["a", "a/b", "b/c", "**"].map(|filter| covers(&["a/**", "b/c"], filter)), [true, true, true, false]);
+        assert_eq!([token(&[]).is(&Digest::of("secret")), token(&[]).is(&Digest::of("other"))], [true, false]);
+    }
+
+    #[test]
+    fn a_scope_has_the_same_text_in_messages_and_in_the_file() {
+        for scope in [Scope::Publish, Scope::Subscribe, Scope::Admin] {
+            assert_eq!(serde_json::to_value(scope).unwrap(), scope.as_str());
+            assert_eq!(scope.to_string(), scope.as_str());
+        }
+    }
+}

@@ -34,7 +34,7 @@ pub(crate) enum Transport {
 pub(crate) enum Reaction {
     /// It answers with a text that contains this, and may close the connection.
     Answers(&'static str),
-    /// It closes the connection, with or without an answer.
+    /// It closes the connection, with or without a reply.
     Closes,
     /// It waits for more bytes, or for the peer to read.
     Waits,

@@ -47,7 +47,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
         Just(Request::Topics {}),
         Just(Request::Status {}),
         Just(Request::Config {}),
-        text().prop_map(|client| Request::Kick { client }),
+        (text(), option::of(any::<u64>())).prop_map(|(client, for_ms)| Request::Kick { client, for_ms }),
     ]
 }
 

@@ -60,9 +60,15 @@ const NOT_RUN: &[&str] = &[
     "sse-busctl service install",
     "sse-busctl service status",
     "loginctl enable-linger",
+    "crontab -l",
+    "sse-busctl status",
+    "podman run --userns=keep-id --volume \"$XDG_RUNTIME_DIR/sse-bus:/run/sse-bus\" --env SSE_BUS_SOCKET=/run/sse-bus/bus.sock IMAGE",
     r#"sse-busctl subscribe alerts --exec 'notify-send "$SSE_BUS_TOPIC" "$SSE_BUS_DATA"'"#,
     "sse-busctl service logs --follow",
     "sse-busctl service uninstall",
+    "sse-busctl --url https://bus.example --token-file ci.token publish build/web ok",
+    "export SSE_BUS_URL=https://example.com/bus SSE_BUS_TOKEN_FILE=ci.token",
+    "tail -f app.log | sse-busctl publish log/app --lines",
 ];
 /// Files that tests/browser uses, or that are not programs.
 const NOT_USED_BY_A_COMMAND: &[&str] =

@@ -82,7 +82,7 @@ fn bash_completes_topics_clients_and_tokens_of_the_daemon() {
     }
     assert_eq!(bash(sandbox, "sse-busctl token revoke t"), ["tablet"]);
     assert_eq!(bash(sandbox, "sse-busctl subs"), ["subscribe"]);
-    assert_eq!(bash(sandbox, "sse-busctl publish --ret"), ["--retain"]);
+    assert_eq!(bash(sandbox, "sse-busctl publish --reta"), ["--retain"]);
     assert_eq!(bash(sandbox, "sse-busctl completions z"), ["zsh"]);
 }
 

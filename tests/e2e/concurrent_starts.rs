@@ -59,7 +59,7 @@ fn one_of(sandbox: &Sandbox, daemons: usize) {
     let (serving, others): (Vec<_>, Vec<_>) = started.into_iter().partition(|daemon| daemon.pid() == pid);
     let [serving] = <[_; 1]>::try_from(serving).unwrap_or_else(|_| panic!("another process serves: {pid}"));
     for other in others {
-        let run = other.finish().ends_with(1).says(&format!("(pid {pid})"));
+        let run = other.finish().ends_with(1).says(&format!("already running: PID {pid}, "));
         assert_eq!(run.stderr.lines().count(), 1, "{run}");
     }
     assert_eq!(server(sandbox), pid, "another daemon replaced it");
@@ -107,7 +107,7 @@ fn a_daemon_started_while_another_stops_takes_over_or_names_it() {
                 next
             }
             Err(run) => {
-                run.ends_with(1).says(&format!("(pid {pid})"));
+                run.ends_with(1).says(&format!("already running: PID {pid}, "));
                 assert!(!sandbox.socket().exists(), "the socket was not removed");
                 busd(&sandbox)
             }

@@ -288,7 +288,8 @@ fn a_port_in_use_by_another_bus_is_no_reason_to_choose_another_port() {
     let run = doctor(&other, |doctor| {
         doctor.env("SSE_BUS_LISTEN", daemon.address.to_string());
     });
-    says(&run, "port", "problem", "a bus with another socket", "sse-busctl doctor");
+    let socket = daemon.sandbox.socket().display().to_string();
+    says(&run, "port", "problem", "is served by your own daemon", &format!("sse-busctl --socket {socket} doctor"));
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn a_client_of_version_1_receives_what_it_always_did_and_no_headers() {
         }
     }
     // Every request of version 1 is answered as in the current version.
-    for request in [Request::Topics {}, Request::Config {}, Request::Kick { client: "nobody".into() }] {
+    for request in [Request::Topics {}, Request::Config {}, Request::Kick { client: "nobody".into(), for_ms: None }] {
         assert_eq!(daemon.frames_of(Version::V1).ask(&request), daemon.frames().ask(&request), "{request:?}");
     }
     let Reply::Status(status) = old.ask(&Request::Status {}) else { panic!("no status") };

@@ -197,7 +197,7 @@ fn a_pipeline_of_frames_continues_after_errors() {
     frames.send(&Request::Publish(Publish::new("a b", "2")));
     frames.send(&Request::Publish(Publish::new("t", "3").with_ack(Ack::None)));
     frames.send(&Request::Publish(Publish::new("t", "4").with_ack(Ack::Durable)));
-    frames.send(&Request::Kick { client: "nobody".into() });
+    frames.send(&Request::Kick { client: "nobody".into(), for_ms: None });
     frames.send(&Request::Status {});
     assert!(matches!(frames.next(), Some(Reply::Published(_))));
     assert_eq!(refused(frames.next().unwrap()), (ErrorCode::TopicInvalid, 2));

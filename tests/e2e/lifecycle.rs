@@ -96,7 +96,9 @@ fn a_second_daemon_on_the_socket_fails_at_once_and_names_the_first() {
     let daemon = Daemon::start(&[]);
     let socket = daemon.sandbox.socket().display().to_string();
     let run = daemon.sandbox.busd_fails(&["--socket", &socket, "--listen", "127.0.0.1:0"]).ends_with(1);
-    let run = run.says(&format!("(pid {})", daemon.pid())).says("--socket").says(&socket);
+    let run =
+        run.says(&format!("already running: PID {}, socket {socket}, URL http://{}", daemon.pid(), daemon.address));
+    assert!(!run.stderr.contains("--"), "advice to split the bus: {run}");
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
     daemon.publish("t", "the first still serves");
     daemon.ctl(&["status"]).ok();
@@ -108,9 +110,12 @@ fn a_second_daemon_on_the_port_fails_at_once_and_names_the_first() {
     let socket = daemon.sandbox.path("other.sock").display().to_string();
     let address = daemon.address.to_string();
     let run = daemon.sandbox.busd_fails(&["--socket", &socket, "--listen", &address]).ends_with(1);
-    let run = run.says(&address).says("--listen");
     if cfg!(target_os = "linux") {
-        run.says(&format!("sse-busd (pid {})", daemon.pid()));
+        let first = daemon.sandbox.socket().display().to_string();
+        let run = run.says(&format!("already running: PID {}, socket {first}, URL http://{address}", daemon.pid()));
+        assert!(!run.stderr.contains("--"), "advice to split the bus: {run}");
+    } else {
+        run.says(&address).says("--listen");
     }
     assert!(!Path::new(&socket).exists(), "the failed daemon did not remove its socket");
 }
@@ -146,7 +151,7 @@ fn a_path_that_is_not_a_socket_is_left_alone() {
 fn unusable_socket_paths_are_explained() {
     let sandbox = Sandbox::new();
     let long = sandbox.path(&"x".repeat(120)).display().to_string();
-    sandbox.busd_fails(&["--socket", &long, "--listen", "127.0.0.1:0"]).ends_with(1).says("shorter --socket");
+    sandbox.busd_fails(&["--socket", &long, "--listen", "127.0.0.1:0"]).ends_with(2).says("too long for a socket");
     let file = sandbox.file("file", "");
     let below = format!("{file}/bus.sock");
     sandbox.busd_fails(&["--socket", &below, "--listen", "127.0.0.1:0"]).ends_with(1).says("--socket");

@@ -41,6 +41,8 @@ fn subscribers_above_the_limit_reconnect_later() {
     let mut second = daemon.stream("/events/t");
     // Browsers give up on any other status.
     let mut third = daemon.stream("/events/t");
+    let reason = third.line().unwrap().unwrap();
+    assert!(reason.starts_with(": {") && reason.contains("\"limit_subscribers\""), "{reason}");
     let retry: u64 = third.line().unwrap().unwrap().strip_prefix("retry: ").unwrap().trim_end().parse().unwrap();
     assert!(retry >= 5000, "{retry}");
     third.ends();

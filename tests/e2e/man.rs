@@ -73,7 +73,7 @@ fn the_pages_contain_the_help_texts() {
     let pages = pages(&sandbox);
     let text = |name: &str| shown(&sandbox, pages.iter().find(|page| page.ends_with(name)).unwrap()).stdout;
     let publish = text("/sse-busctl-publish.1");
-    for part in ["sse-busctl publish", "--wait-for", "SSE_BUS_PUBLISH_TYPE", "no subscriber", "tail -f app.log |"] {
+    for part in ["sse-busctl publish", "--wait-for", "SSE_BUS_PUBLISH_TYPE", "no such client", "tail -f app.log |"] {
         assert!(publish.contains(part), "{part}\n{publish}");
     }
     let synopsis = publish.split_once("DESCRIPTION").unwrap().0;

@@ -18,7 +18,7 @@ fn an_unknown_parameter_is_refused_on_every_route_and_does_nothing() {
         ("GET", "/?topics=a", "did you mean `topic`?"),
         ("GET", "/topics?topic=a", "`topic` is a parameter of a stream (GET /events)"),
         ("GET", "/clients?x", "unknown parameter `x`; this request takes none"),
-        ("DELETE", "/clients/c1?x=1", "takes none"),
+        ("DELETE", "/clients/c1?x=1", "a kick (DELETE /clients/CLIENT) takes for"),
         ("GET", "/status?pretty", "takes none"),
         ("GET", "/config?x=1", "takes none"),
         ("GET", "/metrics?x=1", "takes none"),

@@ -189,7 +189,7 @@ fn a_kick_by_name_or_id_ends_streams_and_publishers_alike() {
     assert!(subscriber.next().is_none());
 
     assert_eq!(daemon.request("DELETE", "/clients/tab", &[], "").refusal(), (404, "client_unknown".into()));
-    daemon.ctl(&["kick", "tab"]).ends_with(1).says("no client named `tab`");
+    daemon.ctl(&["kick", "tab"]).ends_with(4).says("no client named `tab`");
     assert_eq!(daemon.status()["subscribers"], 0);
 }
 
@@ -315,7 +315,7 @@ fn a_name_in_the_form_of_an_id_is_refused() {
     let refused = daemon.get("/events/t?client=c1");
     assert_eq!(refused.status, 400, "{}", refused.text());
     assert!(refused.text().contains("`c1` looks like the id of a client"), "{}", refused.text());
-    daemon.ctl(&["subscribe", "t", "--client", "c12"]).ends_with(1).says("looks like the id");
+    daemon.ctl(&["subscribe", "t", "--client", "c12"]).ends_with(2).says("looks like the id");
     // Exactly in that form, and no other.
     for name in ["c01", "C1", "c", "c1x"] {
         drop(daemon.stream(&format!("/events/t?client={name}")));

@@ -22,7 +22,8 @@ fn data_is_read_from_the_command_line_from_stdin_or_from_a_file() {
     assert_eq!(first.data, "given");
     assert_eq!(stream.data(5), ["stdin", "dash\n", "file\n\n", "", "--hyphens"]);
     daemon.ctl(&["publish", "t", "--file", "missing"]).ends_with(1).says("missing");
-    daemon.ctl_fed(&["publish", "t"], b"\xff\xfe").ends_with(1).says("data_invalid");
+    daemon.ctl_fed(&["publish", "t"], b"ok \xff").ends_with(1).says("not UTF-8 after byte 3").says("--lossy");
+    daemon.ctl_fed(&["publish", "t"], b"\xff\xfeh\0i\0").ends_with(1).says("UTF-16").says("iconv");
 }
 
 #[test]
@@ -70,6 +71,30 @@ fn wait_for_delays_the_publish_until_enough_subscribers_match() {
     drop(other);
     // Enough subscribers are connected already.
     daemon.ctl(&["publish", "t", "y", "--wait-for", "2"]).ok();
+    daemon.ctl(&["publish", "t", "y", "--wait-for"]).ok();
+    daemon.ctl(&["publish", "--wait-for", "t", "y"]).ends_with(2).says("--wait-for=1");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn waiting_for_subscribers_is_reported_on_a_terminal() {
+    use std::{fs::File, io::Read as _, process::Stdio};
+
+    let daemon = Daemon::start(&[]);
+    let (mut terminal, path) = crate::logs::terminal();
+    let mut command = daemon.sandbox.busctl(&["publish", "t", "x", "--wait-for", "2"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::options().write(true).open(path).unwrap());
+    let mut waiting = command.spawn().unwrap();
+    let mut shown = String::new();
+    while !shown.contains("waiting for 2 subscribers of t (0 of 2)") {
+        let mut piece = [0; 4096];
+        let read = terminal.read(&mut piece).unwrap();
+        assert!(read > 0, "{shown}");
+        shown += &String::from_utf8_lossy(&piece[..read]);
+    }
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+    daemon.ctl(&["publish", "t", "x", "--wait-for", "2", "--timeout", "0s"]).ends_with(4);
 }
 
 #[test]
@@ -134,7 +159,7 @@ fn history_is_printed_and_then_ends() {
 fn exit_codes_show_what_went_wrong() {
     let mut daemon = Daemon::configured("[limits]\nevent_bytes = 10\n");
     daemon.ctl(&["publish", "t", "x"]).ends_with(0);
-    daemon.ctl(&["publish", "a//b", "x"]).ends_with(1).says("topic_invalid");
+    daemon.ctl(&["publish", "a//b", "x"]).ends_with(2).says("topic_invalid");
     daemon.ctl(&["publish"]).ends_with(2);
     daemon.ctl(&["dance"]).ends_with(2);
     daemon.ctl(&["publish", "t", "--every", "0s"]).ends_with(2);

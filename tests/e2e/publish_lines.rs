@@ -132,7 +132,7 @@ fn with_no_reconnect_a_lost_daemon_is_reported_and_nothing_is_resent() {
     daemon.start_again();
     let run = publishing.finish();
     let sent = feeder.join().unwrap();
-    let run = run.ends_with(1).says("without an answer, starting with line").says("closed the connection");
+    let run = run.ends_with(1).says("without a reply, starting with line").says("closed the connection");
     let accepted = run.json()[0]["accepted"].as_u64().unwrap();
     assert!((1..=sent).contains(&accepted), "{accepted} of {sent}");
     assert!(run.stderr.contains(&format!("{accepted} events accepted")), "{run}");
@@ -165,4 +165,58 @@ fn an_unknown_client_is_reported_for_each_line() {
     let run = daemon.ctl_fed(&["publish", "t", "--lines", "--to", "nobody"], b"1\n2\n").ends_with(4);
     run.says("2 without a connected client");
     assert_eq!(daemon.ctl(&["history", "t"]).ok().stdout, "");
+}
+
+#[test]
+fn invalid_bytes_are_replaced_on_request() {
+    let daemon = Daemon::start(&[]);
+    let run = daemon.ctl_fed(&["publish", "t", "--lines", "--lossy"], b"caf\xe9\nok\n").ok();
+    assert_eq!(run.json(), [json!({"accepted": 2, "refused": 0})]);
+    daemon.ctl_fed(&["publish", "t", "--jsonl", "--lossy"], b"{\"data\":\"\xff\"}\n").ok();
+    daemon.ctl_fed(&["publish", "t", "--lossy"], b"\xc3(").ok();
+    let past = daemon.ctl(&["history", "t", "--format", "data"]).ok().stdout;
+    assert_eq!(past, "caf\u{fffd}\nok\n\u{fffd}\n\u{fffd}(\n");
+    let run = daemon.ctl_fed(&["publish", "t", "--lines"], b"ok\ncaf\xe9\n").ends_with(1);
+    run.says("line 2: it is not UTF-8 after byte 3; --lossy");
+}
+
+#[test]
+fn utf16_is_named_and_ends_the_command() {
+    let daemon = Daemon::start(&[]);
+    let text = |mark: &str, bytes: fn(u16) -> [u8; 2]| {
+        format!("{mark}one\r\ntwo\r\n").encode_utf16().flat_map(bytes).collect::<Vec<u8>>()
+    };
+    for input in [
+        text("\u{feff}", u16::to_le_bytes),
+        text("\u{feff}", u16::to_be_bytes),
+        text("", u16::to_le_bytes),
+        text("", u16::to_be_bytes),
+    ] {
+        let run = daemon.ctl_fed(&["publish", "t", "--lines"], &input).ends_with(1).says("UTF-16").says("iconv");
+        assert_eq!(run.json(), [json!({"accepted": 0, "refused": 0})], "{run}");
+    }
+}
+
+#[test]
+fn the_time_to_reconnect_is_an_option() {
+    let mut daemon = Daemon::start(&[]);
+    let lost = |daemon: &mut Daemon, retry_for: &str| {
+        let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines", "--retry-for", retry_for]);
+        publishing.feed(b"1\n");
+        until("one event", || (daemon.status()["published"] == 1).then_some(()));
+        daemon.kill();
+        publishing.stderr.wait_for("reconnecting");
+        publishing
+    };
+    // Shorter than the default; the process must end while its stdin is open.
+    let publishing = lost(&mut daemon, "200ms");
+    publishing.stderr.wait_for("1 event accepted");
+    publishing.finish().ends_with(3);
+    daemon.start_again();
+    let mut publishing = lost(&mut daemon, "forever");
+    daemon.start_again();
+    publishing.stderr.wait_for("reconnected");
+    publishing.feed(b"2\n");
+    publishing.finish().ok().says("2 events accepted");
+    daemon.ctl(&["publish", "t", "--lines", "--retry-for", "soon"]).ends_with(2);
 }

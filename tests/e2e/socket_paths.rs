@@ -281,7 +281,7 @@ fn a_socket_whose_file_is_lost_is_bound_again() {
         assert_eq!((found.mode() & 0o777, fs::metadata(run).unwrap().mode() & 0o777), (0o600, 0o700), "{what}");
         // The new lock excludes a second daemon, and open connections continue.
         let run = daemon.sandbox.busd_fails(&["--socket", &socket.display().to_string(), "--listen", "127.0.0.1:0"]);
-        run.ends_with(1).says(&format!("(pid {})", daemon.pid()));
+        run.ends_with(1).says(&format!("already running: PID {}, ", daemon.pid()));
         seen = open.ask(r#"{"status":{}}"#);
     }
     assert_eq!(seen["status"]["pid"], daemon.pid());
@@ -302,7 +302,7 @@ fn a_socket_that_cannot_be_bound_again_is_reported_and_retried() {
         let doctor = daemon.ctl(&["doctor"]).ends_with(1).stdout;
         assert!(doctor.contains(&named) && doctor.contains(&format!("kill -HUP {pid}")), "{doctor}");
         let other = daemon.sandbox.busd_fails(&["--socket", &socket.display().to_string(), "--listen", "127.0.0.1:0"]);
-        other.ends_with(1).says(&format!("(pid {pid})"));
+        other.ends_with(1).says(&format!("already running: PID {pid}, "));
     }
     // By itself, and at SIGHUP.
     fs::remove_file(&socket).unwrap();

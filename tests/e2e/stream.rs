@@ -118,7 +118,7 @@ fn other_methods_are_refused_naming_the_allowed_ones() {
     for (method, path, allowed) in [
         ("DELETE", "/events/t", &["GET", "HEAD", "POST"][..]),
         ("PUT", "/events/t", &["GET", "HEAD", "POST"]),
-        ("POST", "/events", &["GET", "HEAD"]),
+        ("PUT", "/events", &["GET", "HEAD", "POST"]),
         ("POST", "/clients", &["GET", "HEAD"]),
         ("GET", "/clients/c1", &["DELETE"]),
         ("POST", "/status", &["GET", "HEAD"]),

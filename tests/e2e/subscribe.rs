@@ -121,7 +121,7 @@ fn a_kicked_subscriber_reconnects_and_misses_nothing() {
 #[test]
 fn invalid_arguments_are_refused_and_not_retried() {
     let daemon = Daemon::start(&[]);
-    daemon.ctl(&["subscribe", "a//b"]).ends_with(1).says("filter_invalid");
+    daemon.ctl(&["subscribe", "a//b"]).ends_with(2).says("filter_invalid");
     daemon.ctl(&["subscribe", "t", "--since", "soon"]).ends_with(2).says("a time such as `14:00`");
     daemon.ctl(&["subscribe", "t", "--slow", "drop"]).ends_with(2).says("drop");
     daemon.ctl(&["subscribe", "t", "--count", "0"]).ends_with(2);

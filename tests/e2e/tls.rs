@@ -134,3 +134,42 @@ fn unusable_certificate_files_are_named() {
     }
     sandbox.busd_fails(&["--check", "--tls-cert", &cert, "--tls-key", &key]).ok();
 }
+
+#[test]
+fn a_daemon_elsewhere_is_verified_by_its_certificate() {
+    let daemon = serve();
+    let url = format!("https://{}", daemon.address);
+    let authority = daemon.sandbox.path("bus.pem").display().to_string();
+    let trusting = ["--url", &url, "--ca-file", &authority];
+    let ctl = |args: &[&str]| daemon.ctl(&[&trusting, args].concat());
+    let mut subscriber = daemon.spawn_ctl(&[&trusting[..], &["subscribe", "t", "--format", "data"]].concat());
+    wait_for_subscribers(&daemon, 1);
+    ctl(&["publish", "t", "one"]).ok();
+    let input: Vec<String> = (0..5000).map(|n| n.to_string()).collect();
+    daemon.ctl_fed(&[&trusting[..], &["publish", "t", "--lines"]].concat(), input.join("\n").as_bytes()).ok();
+    assert_eq!(subscriber.line(), "one");
+    for line in input {
+        assert_eq!(subscriber.line(), line);
+    }
+    ctl(&["status"]).ok();
+    // The authorities of the system.
+    let mut command = daemon.sandbox.busctl(&["--url", &url, "status"]);
+    command.env("SSL_CERT_FILE", &authority);
+    Process::start(command).finish().ok();
+    // Another authority, or another name than that of the certificate.
+    daemon.ctl(&["--url", &url, "status"]).ends_with(1).says("cannot be verified").says("--ca-file");
+    let [other, _] = certificate(&daemon.sandbox, "other");
+    for command in [&["status"][..], &["subscribe", "t"]] {
+        let run = daemon.ctl(&[&["--url", &url, "--ca-file", &other], command].concat());
+        run.ends_with(1).says("cannot be verified");
+    }
+    let port = daemon.address.port();
+    let run = daemon.ctl(&["--url", &format!("https://[::1]:{port}"), "--ca-file", &authority, "status"]);
+    run.ends_with(3);
+    let misnamed = format!("https://127.0.0.2:{port}");
+    daemon.ctl(&["--url", &misnamed, "--ca-file", &authority, "status"]).ends_with(3);
+    let key = daemon.sandbox.path("bus.key").display().to_string();
+    daemon.ctl(&["--url", &url, "--ca-file", &key, "status"]).ends_with(2).says("contains no certificate");
+    // Plain HTTP to a port with TLS.
+    daemon.ctl(&["--url", &format!("http://{}", daemon.address), "status"]).ends_with(1);
+}

@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use sse_bus::limits::ANSWER;
+use sse_bus::limits::REPLY;
 
 use crate::{
     durable,
@@ -57,7 +57,7 @@ fn commands_give_up_on_a_suspended_daemon_but_streams_and_durable_publishes_wait
         );
         assert_eq!(run.stdout, "", "{run}");
     }
-    assert!(began.elapsed() >= ANSWER);
+    assert!(began.elapsed() >= REPLY);
 
     let so_far = [&listens, &publishes].map(|process| process.stdout.text().len());
     daemon.signal(Signal::CONT);

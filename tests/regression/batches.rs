@@ -1,6 +1,6 @@
 //! Batches for the disk, and the start from them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use sse_bus::{
     Epoch, Event, Topic,
@@ -250,4 +250,33 @@ fn topics_are_written_again_in_steps_after_too_many_were_removed_to_name_them() 
     names.dedup();
     assert!(names.iter().map(Topic::as_str).eq(expected.iter().map(String::as_str)), "{names:?}");
     assert!(!bus.has_changed());
+}
+
+#[test]
+fn an_event_that_cannot_be_read_from_disk_is_a_gap() {
+    for start in [Start::Latest, Start::All] {
+        let mut bus = writing();
+        publish(&mut bus, event("a", "x"));
+        batches(&mut bus, 1 << 20);
+        assert_eq!(bus.written(1).len(), 1, "it is only on disk");
+        let id = subscribe(&mut bus, &["a"], start.clone());
+        assert_eq!(drain(&mut bus, id), [""; 0]);
+        let wanted = bus.take_wanted().pop().expect("a request");
+        assert_eq!(wanted.seq, 1);
+        let fetched = Arc::new(Fetched { from: 1, upto: 1, ..Fetched::default() });
+        bus.hand_over(id, Arc::downgrade(&fetched));
+        assert_eq!(drain(&mut bus, id), ["1 gap 1..=1 Some(1)"], "{start:?}");
+    }
+}
+
+#[test]
+fn a_start_removes_retained_events_that_have_expired() {
+    let mut bus = persistent(Retention { events: 1, ..Retention::default() }, Limits::default(), 0);
+    let mut expired = event("a", "1").retained();
+    expired.ttl = Some(Duration::ZERO);
+    publish(&mut bus, expired);
+    publish(&mut bus, event("a", "2"));
+    let batch = batches(&mut bus, usize::MAX).remove(0);
+    assert!(batch.topics.iter().any(|record| record.past.retained == Some(1)), "{batch:?}");
+    assert_eq!(restarted(batch, &[]).0.status().retained, 0);
 }

@@ -7,7 +7,7 @@ use sse_bus::{
     Epoch, FilterSet,
     bus::{
         Bus, ClientId, ClientName, Format, Now, Read, Start, Subscription,
-        history::{Doubt, Memory},
+        history::{Doubt, Entry, Memory},
     },
     limits::{DELIVER_MAX, EVICT_MAX, Limits, REPLAY_BUFFERS},
     protocol::Slow,
@@ -198,4 +198,47 @@ fn small_events_of_history_that_wait_for_subscribers_are_bounded_together() {
     drop(unread);
     let id = subscribe(&mut bus, &["t"], after(0));
     assert!(first_events(&mut bus, id).len() > DELIVER_MAX / 1100);
+}
+
+#[test]
+fn an_event_of_history_of_four_kilobytes_is_shared_and_a_smaller_one_is_copied() {
+    for (size, is_shared) in [(4095, false), (4096, true)] {
+        let mut bus = keeping(10);
+        publish(&mut bus, event("t", &"x".repeat(size)));
+        let mut read = || {
+            let (id, mut out) = (subscribe(&mut bus, &["t"], Start::All), Vec::new());
+            assert_eq!(bus.read(id, at(0), Waker::noop(), &mut out), Read::Waiting);
+            out.remove(0)
+        };
+        let [first, second] = [read(), read()];
+        assert_eq!(first, second);
+        assert_eq!(first.as_ptr() == second.as_ptr(), is_shared, "{size} bytes");
+    }
+}
+
+#[test]
+fn a_large_event_evicts_as_many_small_ones_as_it_needs() {
+    let small = Entry::cost_of(1, 0, 0);
+    let mut bus = bus(Retention { budget: 800 * small, ..Retention::default() }, Limits::default());
+    for _ in 0..800 {
+        publish(&mut bus, event("t", "x"));
+    }
+    assert_eq!(held(&bus), 800);
+    let large = 8 * EVICT_MAX * small;
+    publish(&mut bus, event("t", &"x".repeat(large - Entry::cost_of(0, 0, 0))));
+    assert_eq!((held(&bus), bus.status().history_bytes), (800 - 8 * EVICT_MAX + 1, 800 * small as u64));
+}
+
+/// The bounds have evicted the event from the log, but it is still received as the retained one.
+#[test]
+fn a_retained_event_that_is_replaced_is_missed_unless_it_has_expired() {
+    for (replaced, expected) in [(4999, &["1 gap 1..=1 Some(1)", "2"][..]), (5000, &["2"])] {
+        let mut bus = keeping(0);
+        let mut brief = event("t", "x").retained();
+        brief.ttl = Some(Duration::from_secs(5));
+        publish(&mut bus, brief);
+        bus.publish(event("t", "y").retained(), None, at(replaced)).expect("taken");
+        let id = subscribe(&mut bus, &["t"], after(0));
+        assert_eq!(drain(&mut bus, id), expected, "replaced at {replaced}");
+    }
 }

@@ -115,6 +115,23 @@ fn a_bounded_number_of_events_waits_for_very_many_feeds() {
     }
 }
 
+/// So that publishers wait before all events have to be appended at once.
+#[test]
+fn many_waiting_events_are_reported_before_their_number_reaches_its_bound() {
+    let mut bus = keeping(1000);
+    crowd(&mut bus, FEEDS_AT_ONCE + 1);
+    while bus.finish_some() {}
+    for _ in 0..BROADCASTS_MAX / 4 {
+        publish(&mut bus, event("news", "x"));
+        assert!(!bus.has_many_broadcasts());
+    }
+    publish(&mut bus, event("news", "x"));
+    assert!(bus.has_many_broadcasts());
+    while bus.has_many_broadcasts() {
+        assert!(bus.finish_some());
+    }
+}
+
 #[test]
 fn presence_events_reach_very_many_feeds_in_steps() {
     let mut bus = keeping(100);

@@ -4,6 +4,7 @@ mod batches;
 mod bounds;
 mod broadcasts;
 mod consumers;
+mod feed_buffers;
 mod gaps;
 mod limits;
 mod live;
@@ -11,6 +12,7 @@ mod positions;
 mod reading;
 mod requests;
 mod scanning;
+mod status;
 mod steps;
 mod timeouts;
 mod window;
@@ -103,12 +105,12 @@ fn drain(bus: &mut Bus, id: ClientId) -> Vec<String> {
     }
 }
 
-/// The members of the groups that a reader is called for, once all have been read.
-fn read_groups(bus: &mut Bus, reader: ReaderId) -> Vec<ClientId> {
-    let (mut groups, mut members) = (Vec::new(), Vec::new());
-    bus.called_groups(reader, &mut groups);
-    for group in groups {
-        while bus.read_group(group, &mut members, &mut Vec::new()) {}
+/// The members of the shared cursors that a reader is called for, once all have been read.
+fn read_shareds(bus: &mut Bus, reader: ReaderId) -> Vec<ClientId> {
+    let (mut shared_cursors, mut members) = (Vec::new(), Vec::new());
+    bus.called_cursors(reader, &mut shared_cursors);
+    for shared in shared_cursors {
+        while bus.read_shared(shared, &mut members, &mut Vec::new()) {}
     }
     members
 }

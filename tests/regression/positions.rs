@@ -8,7 +8,7 @@ use sse_bus::{
     protocol::sse::PositionForm,
 };
 
-use super::{after, at, drain, event, keeping, publish, read, read_groups, subscribe};
+use super::{after, at, drain, event, keeping, publish, read, read_shareds, subscribe};
 
 /// A subscriber whose stream sends its position as an id alone.
 fn positioned(bus: &mut Bus, filter: &str, start: Start) -> ClientId {
@@ -90,7 +90,7 @@ fn a_subscriber_that_needs_its_position_does_not_share_a_heartbeat() {
     let mut bus = keeping(2);
     let reader = bus.add_reader(Waker::noop().clone(), Framing::Plain);
     let [quiet, busy] = quiet_and_busy(&mut bus, Some(reader));
-    read_groups(&mut bus, reader);
+    read_shareds(&mut bus, reader);
     bus.tick(at(15_000));
     assert_eq!(bus.called_heartbeats(reader), [busy]);
     assert_eq!(text(&mut bus, quiet), ":\nid: e-3\n\n");

@@ -10,7 +10,7 @@ use sse_bus::{
     retention::Retention,
 };
 
-use super::{at, big, bus, drain, event, keeping, publish, read, read_groups, send, subscribe, subscribe_at};
+use super::{at, big, bus, drain, event, keeping, publish, read, read_shareds, send, subscribe, subscribe_at};
 
 #[test]
 fn a_new_subscriber_receives_nothing_of_the_batch_before_it() {
@@ -53,13 +53,24 @@ fn ids_do_not_go_back_when_a_reader_falls_behind_after_a_unicast_event() {
 }
 
 #[test]
+fn a_unicast_event_follows_the_event_of_history_that_was_published_before_it() {
+    for start in [Start::All, Start::Latest] {
+        let mut bus = keeping(10);
+        publish(&mut bus, event("a", "x"));
+        let id = subscribe(&mut bus, &["a"], start.clone());
+        send(&mut bus, event("a", "unicast").to_client(id.to_string()));
+        assert_eq!(drain(&mut bus, id), ["1", ""], "{start:?}");
+    }
+}
+
+#[test]
 fn a_waiting_read_ends_once_its_client_is_kicked() {
     let mut bus = keeping(1);
     let id = subscribe(&mut bus, &["a"], Start::Now);
     assert_eq!(bus.read(id, at(0), Waker::noop(), &mut Vec::new()), Read::Waiting);
     bus.kick(&id.to_string(), at(0)).expect("there");
     assert_eq!(bus.finish().count(), 1);
-    assert_eq!(bus.read(id, at(0), Waker::noop(), &mut Vec::new()), Read::Over);
+    assert_eq!(bus.read(id, at(0), Waker::noop(), &mut Vec::new()), Read::Ended);
 }
 
 #[test]
@@ -111,13 +122,13 @@ fn a_member_of_a_group_waits_in_no_other() {
     assert!(drain(&mut bus, first).is_empty());
     publish(&mut bus, event("a", "x"));
     bus.finish().wake();
-    assert_eq!(drain(&mut bus, second), ["1"], "and it waits alone, as the group has still to read 1");
-    assert_eq!(read_groups(&mut bus, reader), [first]);
-    assert!(read(&mut bus, second).is_empty(), "it was not called, and joins the group");
+    assert_eq!(drain(&mut bus, second), ["1"], "and it waits alone, as the shared cursor has still to read 1");
+    assert_eq!(read_shareds(&mut bus, reader), [first]);
+    assert!(read(&mut bus, second).is_empty(), "it was not called, and joins the shared cursor");
     send(&mut bus, event("b", "x").to_client(second.to_string()));
     publish(&mut bus, event("a", "x"));
     bus.finish().wake();
-    assert_eq!(read_groups(&mut bus, reader), [first]);
+    assert_eq!(read_shareds(&mut bus, reader), [first]);
     assert_eq!(drain(&mut bus, second), ["", "2"]);
 }
 

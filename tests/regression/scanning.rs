@@ -78,7 +78,7 @@ fn is_left_behind(bus: &mut Bus, id: ClientId) -> bool {
         match bus.read(id, at(0), Waker::noop(), &mut Vec::new()) {
             Read::Ready => {}
             Read::Waiting | Read::Fetching => return false,
-            Read::Over => return true,
+            Read::Ended => return true,
         }
     }
 }

@@ -74,16 +74,16 @@ fn a_large_group_that_falls_behind_is_split_in_steps_and_loses_nothing() {
     let second = publish(&mut bus, event("a", "x"));
     wake(&mut bus);
     calls.take();
-    let (mut groups, mut out) = (Vec::new(), Vec::new());
-    bus.called_groups(reader, &mut groups);
+    let (mut shared_cursors, mut out) = (Vec::new(), Vec::new());
+    bus.called_cursors(reader, &mut shared_cursors);
     let mut steps = Vec::new();
     let mut is_more = true;
     while is_more {
-        is_more = bus.read_group(groups[0], &mut Vec::new(), &mut out);
+        is_more = bus.read_shared(shared_cursors[0], &mut Vec::new(), &mut out);
         wake(&mut bus);
         steps.push(calls.take());
     }
-    assert_eq!((groups.len(), steps, out), (1, vec![CALLS_MAX, CALLS_MAX, 1], Vec::new()));
+    assert_eq!((shared_cursors.len(), steps, out), (1, vec![CALLS_MAX, CALLS_MAX, 1], Vec::new()));
     for client in clients {
         assert_eq!(drain(&mut bus, client), [first.to_string(), second.to_string()]);
     }

@@ -7,7 +7,7 @@ use sse_bus::{
     bus::{
         Bus, ClientId, Format, LogEvent, Read, Start, Subscription,
         fetch::{Fetched, LostRange, Wanted},
-        history::{Memory, SnapshotKind, Window},
+        history::{Entry, Memory, SnapshotKind, Window},
     },
     limits::Limits,
     protocol::{ErrorCode, Refused, Slow},
@@ -59,8 +59,8 @@ impl Node {
         }
     }
 
-    fn answer(&mut self, wanted: &Wanted) -> Arc<Fetched> {
-        let fetched = Arc::new(self.log.answer(wanted, self.bytes, at(1000)));
+    fn serve(&mut self, wanted: &Wanted) -> Arc<Fetched> {
+        let fetched = Arc::new(self.log.serve(wanted, self.bytes, at(1000)));
         self.bus.hand_over(wanted.client, Arc::downgrade(&fetched));
         fetched
     }
@@ -71,7 +71,7 @@ impl Node {
         loop {
             let wanted = self.bus.take_wanted();
             let Some(wanted) = wanted.first() else { return (all, answers) };
-            let _fetched = self.answer(wanted);
+            let _fetched = self.serve(wanted);
             answers += 1;
             all.extend(drain(&mut self.bus, id));
         }
@@ -115,7 +115,7 @@ fn a_window_that_passes_a_cursor_leaves_no_gap_and_repeats_nothing() {
             // The window moves on between the request and its answer, and between the answer and its read.
             node.publish_many(3, "t");
         }
-        let _fetched = node.answer(&wanted);
+        let _fetched = node.serve(&wanted);
         if node.log.position().seq < 40 {
             node.publish_many(3, "t");
         }
@@ -153,14 +153,14 @@ fn an_answer_that_was_dropped_is_requested_again_from_where_the_cursor_is() {
     assert!(super::read(&mut node.bus, id).is_empty());
     let wanted = node.bus.take_wanted().pop().expect("a request");
     assert_eq!((wanted.seq, wanted.upto, wanted.snapshot), (1, 15, None));
-    let fetched = node.answer(&wanted);
+    let fetched = node.serve(&wanted);
     // One read returns two of the large events.
     assert_eq!(super::read(&mut node.bus, id), ["1", "2"]);
     drop(fetched);
     assert!(super::read(&mut node.bus, id).is_empty());
     let again = node.bus.take_wanted();
     assert_eq!(again.iter().map(|wanted| wanted.seq).collect::<Vec<_>>(), [3]);
-    let _fetched = node.answer(&again[0]);
+    let _fetched = node.serve(&again[0]);
     let (events, _) = node.drain(id);
     assert_eq!(events, numbers(3..=20));
 }
@@ -192,7 +192,7 @@ fn a_subscription_begins_at_a_time_before_the_window() {
     assert!(super::read(&mut node.bus, id).is_empty());
     let wanted = node.bus.take_wanted().pop().expect("a request");
     assert_eq!(wanted.since, Some(95));
-    let fetched = Arc::new(node.log.answer(&wanted, 1 << 20, at(200)));
+    let fetched = Arc::new(node.log.serve(&wanted, 1 << 20, at(200)));
     node.bus.hand_over(id, Arc::downgrade(&fetched));
     assert_eq!(drain(&mut node.bus, id), numbers(10..=20));
 }
@@ -233,7 +233,7 @@ fn a_log_that_cannot_be_read_ends_a_subscription_to_history_only_and_no_other() 
         (read, String::from_utf8(out.concat()).expect("text"))
     };
     let (read, text) = refuse(&mut node, true);
-    assert_eq!(read, Read::Over);
+    assert_eq!(read, Read::Ended);
     assert!(text.contains(r#"{"error":{"code":"unavailable""#), "{text}");
     assert_eq!(refuse(&mut node, false), (Read::Fetching, String::new()));
     assert_eq!(node.bus.take_wanted().len(), 1, "it requests the events again");
@@ -254,15 +254,45 @@ fn an_answer_of_a_log_has_no_more_than_was_asked_for_and_names_what_is_lost() {
     };
     assert_eq!((wanted.client, wanted.upto), (id, 8));
     wanted.upto = 6;
-    let fetched = log.answer(&wanted, 1 << 20, at(0));
+    let fetched = log.serve(&wanted, 1 << 20, at(0));
     let events: Vec<_> = fetched.events.iter().map(|event| event.id.seq).collect();
     assert_eq!((events, fetched.from, fetched.upto), (vec![5], 1, 6));
     assert_eq!(fetched.lost, [LostRange { from: 1, to: 3, missed: Some(2) }]);
     // The same without what was reported to the subscriber before.
     wanted.losses_from = fetched.losses_end;
-    assert!(log.answer(&wanted, 1 << 20, at(0)).lost.is_empty());
+    assert!(log.serve(&wanted, 1 << 20, at(0)).lost.is_empty());
     wanted.snapshot = Some(SnapshotKind::Newest);
-    assert!(log.answer(&wanted, 1 << 20, at(0)).events.is_empty(), "the newest event is after the range");
+    assert!(log.serve(&wanted, 1 << 20, at(0)).events.is_empty(), "the newest event is after the range");
     wanted.upto = 8;
-    assert_eq!(log.answer(&wanted, 1 << 20, at(0)).events[0].id.seq, 7);
+    assert_eq!(log.serve(&wanted, 1 << 20, at(0)).events[0].id.seq, 7);
+}
+
+#[test]
+fn losses_before_the_window_are_reported_between_the_events_that_the_log_has() {
+    let mut node = Node::new(Retention { events: 1, ..Retention::default() });
+    for topic in ["a", "b", "a", "a", "c", "d", "e", "f", "g", "h"] {
+        node.publish(topic); // 1 and 3 are lost
+    }
+    let expected = ["1 gap 1..=1 Some(1)", "2", "3 gap 3..=3 Some(1)", "4"];
+    let [of_log, of_node] = [&mut node.log, &mut node.bus].map(|bus| subscribe(bus, &["a", "b"], after(0)));
+    assert_eq!(drain(&mut node.log, of_log), ["1 gap 1..=3 Some(2)", "2", "4"], "all are accounted for first");
+    assert_eq!(node.drain(of_node).0, expected);
+}
+
+#[test]
+fn a_window_is_bounded_in_bytes_and_has_the_newest_event_always() {
+    let window = Window { events: 100, bytes: 2 * Entry::cost_of(1, 0, 0) };
+    let history = Memory::window(Retention::default(), window, 0);
+    let mut bus = Bus::new(Epoch::parse("e").expect("legal"), Limits::default(), Box::new(history));
+    let mut held = |data: &str| {
+        publish(&mut bus, event("t", data));
+        #[cfg(debug_assertions)]
+        bus.self_check();
+        bus.status().history_events
+    };
+    assert_eq!(
+        [held("x"), held("x"), held("x"), held(&super::big()), held(&super::big()), held("x")],
+        [1, 2, 2, 1, 1, 1]
+    );
+    assert_eq!(held("x"), 2);
 }

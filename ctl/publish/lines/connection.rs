@@ -1,4 +1,4 @@
-//! Publishes lines over one connection: reads input, sends events and receives answers concurrently.
+//! Publishes lines over one connection: reads input, sends events and receives replies concurrently.
 
 use std::{
     cell::{RefCell, RefMut},
@@ -18,12 +18,14 @@ use tokio::{
 };
 
 use super::{
+    json::LineError,
     progress::Progress,
     split::{Line, Splitter},
     template::Template,
 };
 use crate::{
     exit::{Exit, Failure, of_code},
+    publish::text::EncodingError,
     signals::{self, Signals},
 };
 
@@ -37,7 +39,10 @@ pub(super) enum End {
     Connection(#[from] Error),
     #[error("cannot read stdin: {0}")]
     Input(io::Error),
-    /// After a signal the answers did not arrive in time.
+    /// The input begins with it, so every line would be refused.
+    #[error("stdin cannot be published: {0}")]
+    Utf16(EncodingError),
+    /// After a signal the replies did not arrive in time.
     #[error("stopped before all lines were answered")]
     Stopped,
 }
@@ -68,7 +73,7 @@ impl Input {
 pub(super) struct Connection<'a> {
     template: &'a Template,
     progress: &'a RefCell<Progress>,
-    /// Notified when answers make room for more lines.
+    /// Notified when replies make room for more lines.
     room: Notify,
     /// The number of the line before the first line of this connection.
     base: u64,
@@ -89,16 +94,16 @@ impl<'a> Connection<'a> {
         let (publisher, mut replies) = client.into_split();
         let mut stop = signals.clone();
         let work = async {
-            let answers = self.receive_answers(&mut replies);
+            let receiving = self.receive_replies(&mut replies);
             let feed = self.feed(publisher, input, signals);
-            tokio::pin!(answers, feed);
+            tokio::pin!(receiving, feed);
             tokio::select! {
                 // The connection is closed, even if there is more input.
-                outcome = &mut answers => Ok(outcome?),
+                outcome = &mut receiving => Ok(outcome?),
                 end = &mut feed => match end {
-                    Ok(_finished) => Ok(answers.await?),
+                    Ok(_finished) => Ok(receiving.await?),
                     // The error of a read is more specific than that of a write.
-                    Err(End::Connection(error)) => Ok(answers.await.and(Err(error))?),
+                    Err(End::Connection(error)) => Ok(receiving.await.and(Err(error))?),
                     Err(end) => Err(end),
                 },
             }
@@ -155,6 +160,9 @@ impl<'a> Connection<'a> {
                 }
             };
             if let Err(error) = self.template.fill(event, line) {
+                if matches!(error, LineError::Encoding(EncodingError::Utf16)) && self.progress().is_empty() {
+                    return Err(End::Utf16(EncodingError::Utf16));
+                }
                 self.progress().summary.skip(Exit::Failed, &error);
                 continue;
             }
@@ -185,11 +193,11 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    async fn receive_answers(&self, replies: &mut Replies) -> Result<(), Error> {
-        while let Some((number, answer)) = replies.next().await? {
+    async fn receive_replies(&self, replies: &mut Replies) -> Result<(), Error> {
+        while let Some((number, result)) = replies.next().await? {
             let number = self.base + number;
             let Progress { summary, unacked } = &mut *self.progress();
-            match answer {
+            match result {
                 Ok(published) => summary.accept(number, published.subscribers == 0 && unacked.is_unicast(number)),
                 // The next daemon will accept the line.
                 Err(refused) if refused.code == ErrorCode::Stopping && unacked.get(number).is_some() => {

@@ -9,6 +9,8 @@ use sse_bus::{
     },
 };
 
+use crate::publish::text::EncodingError;
+
 /// The fields of a publish. Those that are missing come from the command line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object with `data`")]
@@ -28,6 +30,8 @@ struct JsonLine {
 /// Why a line cannot be published.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LineError {
+    #[error(transparent)]
+    Encoding(#[from] EncodingError),
     #[error(transparent)]
     Json(#[from] DecodeError),
     #[error("it has no `topic`, and the command line has no default")]

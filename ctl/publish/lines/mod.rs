@@ -1,8 +1,8 @@
 //! `sse-busctl publish --lines` and `--jsonl`: publishes each line of stdin as an event.
 //!
-//! Reading, sending and receiving answers run concurrently, in the order of the lines and in constant memory. A line
+//! Reading, sending and receiving replies run concurrently, in the order of the lines and in constant memory. A line
 //! that is too long is skipped while it is read. After a reconnect the unanswered lines are resent, so that a line may be
-//! published twice. Lines that are sent without requesting an answer may be lost. The command ends with a summary.
+//! published twice. Lines that are sent without requesting a reply may be lost. The command ends with a summary.
 
 mod connection;
 mod json;
@@ -13,55 +13,55 @@ mod summary;
 mod template;
 mod unacked;
 
-use std::{cell::RefCell, io::IsTerminal};
+use std::{cell::RefCell, io::IsTerminal, time::Duration};
 
-use sse_bus::{Client, Endpoint, protocol::Publish};
+use sse_bus::{Client, client::Address};
 use tokio::time::Instant;
 
+pub(super) use self::template::Template;
 use self::{
     connection::{Connection, End, Input},
-    outage::{OUTAGE_MAX, Outage},
+    outage::Outage,
     progress::Progress,
-    template::Template,
 };
 use crate::{exit::Failure, output::Output, signals::Signals};
 
 /// The options of publishing lines.
 pub(super) struct Lines {
     template: Template,
-    /// Reconnect if the connection breaks.
-    reconnects: bool,
+    /// How long to try to reconnect if the connection breaks.
+    retry_for: Duration,
 }
 
 impl Lines {
-    /// Lines are the data of events like `event`, or JSON objects with fields that override it.
-    pub(super) fn new(event: Publish, is_json: bool, reconnects: bool) -> Lines {
-        Lines { template: Template::new(event, is_json), reconnects }
+    /// Lines become events by a template.
+    pub(super) fn new(template: Template, retry_for: Duration) -> Lines {
+        Lines { template, retry_for }
     }
 
-    pub(super) async fn run(self, endpoint: &Endpoint, mut client: Client, output: &Output) -> Result<(), Failure> {
+    pub(super) async fn run(self, address: &Address, mut client: Client, output: &Output) -> Result<(), Failure> {
         if std::io::stdin().is_terminal() {
             eprintln!("Enter one event per line, then Ctrl-D:");
         }
         let progress = RefCell::new(Progress::new());
         let mut input = Input::new();
-        // A signal ends the input; the answers to sent lines are still received.
+        // A signal ends the input; the replies to sent lines are still received.
         let mut signals = Signals::watch(true);
-        let mut outage = Outage::new();
+        let mut outage = Outage::new(self.retry_for);
         let outcome = loop {
             let began = Instant::now();
             let first = progress.borrow().unacked.first();
             let connection = Connection::new(&self.template, &progress, first);
             let error = match connection.serve(client, &mut input, &mut signals).await {
-                Err(End::Connection(error)) if self.reconnects && error.is_transient() => error,
+                Err(End::Connection(error)) if !self.retry_for.is_zero() && error.is_transient() => error,
                 outcome => break outcome,
             };
-            // The time limit restarts only after an answer, or after a connection that lasted longer than the limit. Otherwise a
+            // The time limit restarts only after a reply, or after a connection that lasted longer than the limit. Otherwise a
             // line that crashes the daemon would be resent forever.
-            if progress.borrow().unacked.is_empty_or_after(first) || began.elapsed() > OUTAGE_MAX {
-                outage = Outage::new();
+            if progress.borrow().unacked.is_empty_or_after(first) || began.elapsed() > self.retry_for {
+                outage = Outage::new(self.retry_for);
             }
-            match outage.end(endpoint, error, &mut signals).await {
+            match outage.end(address, error, &mut signals).await {
                 Ok(connected) => client = connected,
                 Err(error) => break Err(error.into()),
             }

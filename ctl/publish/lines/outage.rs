@@ -3,27 +3,27 @@
 use std::time::Duration;
 
 use sse_bus::{
-    Client, Endpoint,
-    client::{Backoff, Error},
+    Client,
+    client::{Address, Backoff, Error},
 };
 use tokio::time::{Instant, sleep};
 
 use crate::signals::Signals;
 
-/// How long to try to reconnect before the command fails.
-pub(super) const OUTAGE_MAX: Duration = Duration::from_secs(30);
 /// The waits between two attempts.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(1) };
 
 /// A time without a connection.
 pub(super) struct Outage {
-    until: Instant,
+    /// None is the end of time.
+    until: Option<Instant>,
     attempt: u32,
 }
 
 impl Outage {
-    pub(super) fn new() -> Outage {
-        Outage { until: Instant::now() + OUTAGE_MAX, attempt: 0 }
+    /// An outage that ends the command after `retry_for`.
+    pub(super) fn new(retry_for: Duration) -> Outage {
+        Outage { until: Instant::now().checked_add(retry_for), attempt: 0 }
     }
 
     /// Waits until a daemon answers.
@@ -33,7 +33,7 @@ impl Outage {
     /// Returns the last error if no daemon answers in time, if the error is permanent, or after a signal.
     pub(super) async fn end(
         &mut self,
-        endpoint: &Endpoint,
+        address: &Address,
         mut error: Error,
         signals: &mut Signals,
     ) -> Result<Client, Error> {
@@ -41,12 +41,12 @@ impl Outage {
         if self.attempt == 0 {
             eprintln!("sse-busctl: {error}; reconnecting");
         }
-        while error.is_transient() && Instant::now() < self.until {
+        while error.is_transient() && self.until.is_none_or(|until| Instant::now() < until) {
             let connected = async {
                 sleep(BACKOFF.wait(self.attempt)).await;
                 self.attempt += 1;
-                let mut client = Client::connect(endpoint).await?;
-                client.status().await?;
+                let mut client = Client::connect(address).await?;
+                client.ping().await?;
                 Ok(client)
             };
             tokio::select! {

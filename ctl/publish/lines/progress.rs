@@ -16,13 +16,18 @@ impl Progress {
         Progress { summary: Summary::new(), unacked: UnackedLines::default() }
     }
 
+    /// Returns true if no line was read yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.summary.lines() == 0
+    }
+
     /// Prepares to resend the unanswered lines on a new connection, and reports it.
     pub(super) fn reconnected(&mut self) {
         self.unacked.reset();
         self.summary.disconnected(self.unacked.first());
         match self.unacked.len() {
             0 => eprintln!("sse-busctl: reconnected"),
-            unanswered => eprintln!("sse-busctl: reconnected; resending {}", self.without_answer(unanswered)),
+            unanswered => eprintln!("sse-busctl: reconnected; resending {}", self.without_reply(unanswered)),
         }
     }
 
@@ -40,7 +45,7 @@ impl Progress {
             let _ = write!(text, ", {} without a connected client", summary.no_client);
         }
         if unanswered > 0 {
-            let _ = write!(text, ", {}", self.without_answer(unanswered));
+            let _ = write!(text, ", {}", self.without_reply(unanswered));
         }
         eprintln!("{text}");
         if !output.people() {
@@ -54,10 +59,10 @@ impl Progress {
     }
 
     /// Returns the number of unanswered lines and the first line that can be resent.
-    fn without_answer(&self, unanswered: u64) -> String {
+    fn without_reply(&self, unanswered: u64) -> String {
         let first = Some(self.unacked.first()).filter(|_| self.unacked.len() > 0);
         let line = first.and_then(|first| self.summary.line(first));
         let from = line.map_or(String::new(), |line| format!(", starting with line {line}"));
-        format!("{} without an answer{from}", count(unanswered, "line"))
+        format!("{} without a reply{from}", count(unanswered, "line"))
     }
 }

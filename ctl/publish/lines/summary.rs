@@ -12,9 +12,9 @@ const SKIPS_MAX: usize = 1 << 16;
 pub(super) struct Summary {
     /// Sent lines, each counted once.
     sent: u64,
-    /// Sent lines that were in flight when a connection broke and are not resent, because they have no answers.
+    /// Sent lines that were in flight when a connection broke and are not resent, because they have no replies.
     unknown: u64,
-    /// The last answered line. Answers come in order, so the outcome of all lines before it is known.
+    /// The last answered line. Replies come in order, so the outcome of all lines before it is known.
     settled: u64,
     /// Lines answered as accepted.
     accepted: u64,
@@ -85,7 +85,12 @@ impl Summary {
         self.settle(number);
     }
 
-    /// Returns the number of accepted events. `complete` means that all answers have arrived.
+    /// Returns the number of lines that were sent or skipped.
+    pub(super) fn lines(&self) -> u64 {
+        self.sent + self.skipped
+    }
+
+    /// Returns the number of accepted events. `complete` means that all replies have arrived.
     pub(super) fn accepted(&self, complete: bool) -> u64 {
         if complete { self.sent - self.refused_by_daemon - self.unknown } else { self.accepted }
     }
@@ -147,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_in_flight_without_answers_are_not_counted_as_accepted() {
+    fn lines_in_flight_without_replys_are_not_counted_as_accepted() {
         let mut summary = Summary::new();
         (1..=9).for_each(|number| summary.sent(number));
         summary.accept(1, false);

@@ -5,20 +5,23 @@ use std::cell::Cell;
 use sse_bus::protocol::Publish;
 
 use super::json::{self, LineError};
-use crate::publish::single;
+use crate::publish::{single, text};
 
 /// The event from the command line, of which each line provides the data or, as a JSON object, any fields.
-pub(super) struct Template {
+pub(crate) struct Template {
     event: Publish,
     /// Lines are JSON objects.
     is_json: bool,
+    /// Invalid UTF-8 is replaced.
+    is_lossy: bool,
     /// The warning about a type was already printed.
     has_warned: Cell<bool>,
 }
 
 impl Template {
-    pub(super) fn new(event: Publish, is_json: bool) -> Template {
-        Template { event, is_json, has_warned: Cell::new(false) }
+    /// Lines are the data of events like `event`, or JSON objects with fields that override it.
+    pub(crate) fn new(event: Publish, is_json: bool, is_lossy: bool) -> Template {
+        Template { event, is_json, is_lossy, has_warned: Cell::new(false) }
     }
 
     /// Returns an event to pass to [`fill`](Template::fill).
@@ -28,6 +31,7 @@ impl Template {
 
     /// Sets the fields of an event from a line.
     pub(super) fn fill(&self, event: &mut Publish, line: &[u8]) -> Result<(), LineError> {
+        let line = &*text::utf8(line, self.is_lossy)?;
         if self.is_json {
             *event = json::parse(line, &self.event)?;
             if !self.has_warned.get() && event.event_type != self.event.event_type {

@@ -1,7 +1,7 @@
 //! Stores the lines that are not answered yet, so that they can be resent after a broken connection.
 //!
-//! They are a contiguous range: the first line that waits for an answer and all lines after it. The range is bounded by
-//! [`UNACKED_MAX`] bytes; at the limit no more input is read until answers arrive.
+//! They are a contiguous range: the first line that waits for a reply and all lines after it. The range is bounded by
+//! [`UNACKED_MAX`] bytes; at the limit no more input is read until replies arrive.
 
 use std::{collections::VecDeque, mem::size_of};
 
@@ -13,7 +13,7 @@ struct Line {
     bytes: Box<[u8]>,
     /// The event is for one client, which may not be connected.
     is_unicast: bool,
-    /// Answered, or sent without requesting an answer.
+    /// Answered, or sent without requesting a reply.
     is_done: bool,
 }
 

@@ -3,7 +3,8 @@
 //! Each connection is one task. It reads at most [`READ_MAX`] bytes, publishes their events in batches of at most
 //! [`BATCH_MAX`], and sends the replies, so that other tasks run soon. It does not read while the peer does not accept its
 //! replies, and sends them once [`READ_MAX`] bytes of them wait. It closes the connection if the peer accepts none of the
-//! waiting bytes for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL), or if a request that has begun is incomplete after [`REQUEST`].
+//! waiting bytes for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL), or if a request that has begun is incomplete after
+//! [`REQUEST`].
 
 mod send;
 
@@ -138,7 +139,7 @@ impl<'a> Session<'a> {
                 }
                 read = next_events(client, &self.daemon.bus, &mut events) => {
                     self.send_events(&mut events).await?;
-                    if read == Read::Over {
+                    if read == Read::Ended {
                         // History has been delivered, and the connection may send other requests; or the client was removed.
                         self.closing = self.subscription != Subscribing::PastOnly;
                         (self.client, self.subscription) = (None, Subscribing::No);
@@ -159,9 +160,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Yields to other tasks of this thread and, for at most half the time, to other threads that wait for its processor.
-    /// Without the thread yield, a thread that has just become ready on this core may wait for the next scheduler tick. Without
-    /// the bound of one half, CPU-bound processes would take the core after every batch.
+    /// Yields between batches: to other tasks of this thread and, for at most half the time, to other threads that wait for its
+    /// processor. Without the thread yield, a thread that has just become ready on this core may wait for the next scheduler
+    /// tick. Without the bound of one half, CPU-bound processes would take the core after every batch.
     async fn give_way(&mut self) {
         let now = Instant::now();
         if now >= self.next_yield {
@@ -187,7 +188,7 @@ impl<'a> Session<'a> {
         matches!(read, Read::Ready | Read::Fetching)
     }
 
-    /// Handles the requests that have been read. Returns the bytes to make room for, or nothing if answers must be sent, and
+    /// Handles the requests that have been read. Returns the bytes to make room for, or nothing if replies must be sent, and
     /// other tasks have their turn, before the next request.
     async fn requests(&mut self) -> Option<usize> {
         let before = self.requests;
@@ -236,9 +237,9 @@ impl<'a> Session<'a> {
             let admitted = self.admit(publish);
             return self.batch.push((tag, admitted));
         }
-        // Answers are sent in the order of requests.
+        // Replies are sent in the order of requests.
         self.publish_batch().await;
-        let reply = self.answer(request).await.unwrap_or_else(|refused| error(self.daemon, self.requests, refused));
+        let reply = self.reply_to(request).await.unwrap_or_else(|refused| error(self.daemon, self.requests, refused));
         self.codec.reply(&reply, &mut self.out);
     }
 
@@ -246,12 +247,14 @@ impl<'a> Session<'a> {
     fn admit(&mut self, publish: Publish) -> Result<Publication, Refused> {
         if self.client.is_none() {
             let process = self.caller.address.to_string();
-            self.client = Some(ClientGuard::publisher(&self.daemon.bus, process, self.codec.format().transport())?);
+            let transport = self.codec.format().transport();
+            self.daemon.kept_out.check(None, &process, transport)?;
+            self.client = Some(ClientGuard::publisher(&self.daemon.bus, process, transport)?);
         }
         api::admit(self.daemon, &self.caller, publish)
     }
 
-    /// Publishes the batch and appends the answers.
+    /// Publishes the batch and appends the replies.
     async fn publish_batch(&mut self) {
         if self.batch.is_empty() {
             return;
@@ -259,7 +262,8 @@ impl<'a> Session<'a> {
         let client = self.client.as_ref().map(|client| client.id);
         let results = api::publish(self.daemon, client, self.batch.drain(..)).await;
         for ((number, ack), result) in results {
-            match result.map(|published| self.codec.answer(published, || self.daemon.bus.with(|bus, _| bus.position())))
+            match result
+                .map(|published| self.codec.published(published, || self.daemon.bus.with(|bus, _| bus.position())))
             {
                 Ok(_) if ack == Ack::None => {}
                 Ok(published) => self.codec.reply(&Reply::Published(published), &mut self.out),
@@ -268,7 +272,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn answer(&mut self, request: Request) -> Result<Reply, Refused> {
+    async fn reply_to(&mut self, request: Request) -> Result<Reply, Refused> {
         if let Request::Subscribe(subscribe) = request {
             return self.subscribe(subscribe);
         }
@@ -276,7 +280,10 @@ impl<'a> Session<'a> {
         Ok(match request {
             Request::Clients {} => Reply::Clients(admin.clients().await),
             Request::Topics {} => Reply::Topics(admin.topics().await),
-            Request::Kick { client } => Reply::Kicked { connections: admin.kick(&client).await? },
+            Request::Kick { client, for_ms: None } => Reply::Kicked { connections: admin.kick(&client).await? },
+            Request::Kick { client, for_ms: Some(time) } => {
+                Reply::Kicked { connections: admin.kick_for(&client, Duration::from_millis(time)).await? }
+            }
             Request::Status {} => Reply::Status(Box::new(admin.status())),
             Request::Config {} => Reply::Config(admin.config()),
             // Publishes go through the batch, and there are no other requests.
@@ -299,7 +306,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Counts a refusal, and makes it the answer to a request.
+/// Counts a refusal, and makes it the reply to a request.
 fn error(daemon: &Daemon, number: u64, refused: Refused) -> Reply {
     daemon.metrics.refused(refused.code);
     Reply::Error(Refused { request: number, ..refused })

@@ -10,7 +10,8 @@
 //! other parts of the batch as JSON. Each batch number is one more than the previous one, and each daemon starts from a
 //! random number. So old records that follow the last one are never read as its successors.
 //!
-//! The tests with a record that was written in part are in `fault_injection/power_loss.rs` and `fault_injection/corruption.rs`.
+//! The tests of a torn write-ahead file, whose last record was written in part, are in `fault_injection/power_loss.rs` and
+//! `fault_injection/corruption.rs`.
 
 use std::{
     collections::HashMap,

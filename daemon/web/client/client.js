@@ -1,4 +1,4 @@
-// sse-bus in pages: one tab reads a stream for all tabs of its origin. See docs/how-to/many-tabs.md.
+// sse-bus in pages (docs/how-to/many-tabs.md): one tab reads a stream for all tabs.
 
 const WAITING_MAX = 1000; // events or batches; more are fetched again
 const TICK = 3000; // ms; a leader is replaced after three of silence

@@ -7,16 +7,16 @@ const PATIENCE = 10_000; // ms
 // A JSON response. A refusal becomes an error with its message, `status` and `code`.
 export async function ask(path, init) {
   const options = { cache: "no-store", headers: session.headers(), signal: AbortSignal.timeout(PATIENCE) };
-  const answer = await fetch(path, { ...options, ...init });
-  if (!answer.ok) throw await failure(answer);
-  return answer.json();
+  const response = await fetch(path, { ...options, ...init });
+  if (!response.ok) throw await failure(response);
+  return response.json();
 }
 
 // Returns the error of a response: with the message of its JSON, or its text. A proxy without a running daemon answers
 // with an HTML page.
-export async function failure(answer) {
-  const { status } = answer, text = await answer.text();
-  let code, message = text.trim() || `${status} ${answer.statusText}`;
+export async function failure(response) {
+  const { status } = response, text = await response.text();
+  let code, message = text.trim() || `${status} ${response.statusText}`;
   try {
     ({ code, message } = JSON.parse(text).error);
   } catch {

@@ -19,10 +19,10 @@ export function login(start) {
   async function refused(given) {
     const init = { headers: { Authorization: `Bearer ${given}` }, cache: "no-store", signal: AbortSignal.timeout(10_000) };
     try {
-      const answer = await fetch("/status", init);
+      const response = await fetch("/status", init);
       // A token that may only subscribe or publish is valid, too.
-      if (answer.ok || answer.status === 403) return "";
-      return (await answer.json()).error.message;
+      if (response.ok || response.status === 403) return "";
+      return (await response.json()).error.message;
     } catch {
       return "the daemon does not answer";
     }

@@ -1,4 +1,4 @@
-// Events per second, in and out, over the last hour. The rates are computed from the daemon's totals, so that no event is
+// Events per second, in and out, over the last hour. The rates are computed from the totals that status.js requests from `GET /status`, so that no event is
 // missed between two requests. For a time without requests the average is kept.
 
 const KEPT = 3600; // seconds

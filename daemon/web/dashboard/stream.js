@@ -104,9 +104,9 @@ export async function* past(query, signal) {
   const asked = new URLSearchParams(query);
   asked.set("format", "json");
   asked.set("past_only", "true");
-  const answer = await fetch("/events?" + asked, { signal, cache: "no-store", headers: session.headers() });
-  if (!answer.ok) throw await failure(answer);
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  const response = await fetch("/events?" + asked, { signal, cache: "no-store", headers: session.headers() });
+  if (!response.ok) throw await failure(response);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   try {
     let text = "";
     for (;;) {

@@ -15,13 +15,13 @@
 //! memory keeps the newest and the retained ones; for the others it keeps an [`Entry`] without the event, and a subscriber
 //! that reads them [waits for the disk](super::fetch).
 
-mod backend;
 mod bounds;
 #[cfg(debug_assertions)]
 mod check;
 mod dirty;
 mod entry;
 mod held;
+mod index;
 mod losses;
 mod memory;
 mod memory_history;
@@ -36,10 +36,10 @@ mod snapshot;
 mod window;
 
 pub use self::{
-    backend::History,
     bounds::Doubt,
     entry::{Entry, TopicKey, TopicUsage, Totals},
     held::HeldEvent,
+    index::History,
     losses::LostEvent,
     memory::Memory,
     past::{CrashLoss, TopicPast, UnattributedLosses},

@@ -10,14 +10,12 @@ use sse_bus_browser_tests::{
 
 #[tokio::test]
 async fn the_page_of_the_readme_shows_past_and_live_events() {
-    let port = free_port();
-    let origin = format!("http://localhost:{port}");
-    let bus = Bus::start_with(&["--allow-origin", &origin]).await;
-    let page = block("README.md", "<!-- page.html -->").replace(BUS, &bus.url());
-    let _site = Site::start(port, move |_| Answer::document("text/html", page.clone())).await;
+    let pages = tempfile::tempdir().expect("a folder");
+    fs::write(pages.path().join("hello.html"), block("README.md", "<!-- ~/bus-pages/hello.html -->")).expect("a page");
+    let bus = Bus::start_with(&["--pages", &pages.path().display().to_string()]).await;
     bus.ctl(&["publish", "hello", "world"]).await;
     let browser = Browser::start().await;
-    let tab = browser.open(&format!("{origin}/page.html")).await;
+    let tab = browser.open(&format!("{}/pages/hello.html", bus.url())).await;
     shows(&tab, "world").await;
     bus.ctl(&["publish", "hello", "hello page"]).await;
     shows(&tab, "hello page").await;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use sse_bus::limits::{
-    ANSWER, CONFIG_BYTES, DISK_END, DRAIN, EVENT_MAX, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEAD_MAX, HEADERS_BYTES,
-    HEADERS_MAX, HEARTBEAT, HEARTBEAT_RANGE, HTTP2_STREAMS, LINE_MAX, Limits, NAME_MAX, REPLAY_BUFFERS, REQUEST,
-    TICKET, TICKETS_MAX, TOKENS_MAX, TOPIC_MAX, TYPE_MAX, UNAUTHENTICATED_BYTES, UNICAST_BUFFERS, WRITE_STALL,
+    CONFIG_BYTES, DISK_END, DRAIN, EVENT_MAX, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEAD_MAX, HEADERS_BYTES, HEADERS_MAX,
+    HEARTBEAT, HEARTBEAT_RANGE, HTTP2_STREAMS, LINE_MAX, Limits, NAME_MAX, REPLAY_BUFFERS, REPLY, REQUEST, TICKET,
+    TICKETS_MAX, TOKENS_MAX, TOPIC_MAX, TYPE_MAX, UNAUTHENTICATED_BYTES, UNICAST_BUFFERS, WRITE_STALL,
 };
 
 /// The limits that the configuration sets.
@@ -58,7 +58,7 @@ pub(super) fn fixed(old: &str) -> String {
         ("a ticket, until it is used and after its last stream", seconds(TICKET)),
         ("until a new connection sends its first request", seconds(FIRST_BYTE)),
         ("until a request must be complete", seconds(REQUEST)),
-        ("until a client gives up on a daemon that does not answer", seconds(ANSWER)),
+        ("until a client gives up on a daemon that does not answer", seconds(REPLY)),
         ("until a subscriber that reads nothing is disconnected", seconds(WRITE_STALL)),
         (
             "between two heartbeats of an idle stream",

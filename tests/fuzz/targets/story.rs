@@ -134,10 +134,10 @@ impl Bytes<'_> {
                 Op::Configure(Retention { rules: self.rules(), ..bounds })
             }
             20 => Op::DrainAll,
-            21 => Op::ReadGroup { reader: self.below(READERS), group: self.index() },
+            21 => Op::ReadShared { reader: self.below(READERS), shared: self.index() },
             22 => Op::Restart,
             23 => Op::DrainGroups { reader: self.below(READERS) },
-            24 => Op::LeaveGroup { who: self.index() },
+            24 => Op::LeaveSharedCursor { who: self.index() },
             25 => Op::Resume { who: self.index(), from: self.index() },
             26 => Op::ResumeLast { who: self.index() },
             27 => Op::Disconnect { who: self.index() },

@@ -564,7 +564,7 @@ impl World {
                 (subscription.start, subscription.past_only) = (start.clone(), true);
                 let (id, _) = bus.subscribe(subscription, now).expect("taken");
                 let mut out = Vec::new();
-                while bus.read(id, now, Waker::noop(), &mut out) != Read::Over {}
+                while bus.read(id, now, Waker::noop(), &mut out) != Read::Ended {}
                 String::from_utf8(out.concat()).expect("text")
             };
             let (alone, beside) = (read(twin), read(&mut self.bus));

@@ -19,6 +19,7 @@ pub(crate) enum Request<'a> {
     Kick(&'a str),
     Status,
     Config,
+    KickFor(&'a str, u64),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,7 +64,8 @@ impl<'a> From<&'a request::Request> for Request<'a> {
             request::Request::Subscribe(subscribe) => Request::Subscribe(subscribe.into()),
             request::Request::Clients {} => Request::Clients,
             request::Request::Topics {} => Request::Topics,
-            request::Request::Kick { client } => Request::Kick(client),
+            request::Request::Kick { client, for_ms: None } => Request::Kick(client),
+            request::Request::Kick { client, for_ms: Some(time) } => Request::KickFor(client, *time),
             request::Request::Status {} => Request::Status,
             request::Request::Config {} => Request::Config,
         }
@@ -77,7 +79,8 @@ impl From<Request<'_>> for request::Request {
             Request::Subscribe(subscribe) => request::Request::Subscribe(subscribe.into()),
             Request::Clients => request::Request::Clients {},
             Request::Topics => request::Request::Topics {},
-            Request::Kick(client) => request::Request::Kick { client: client.into() },
+            Request::Kick(client) => request::Request::Kick { client: client.into(), for_ms: None },
+            Request::KickFor(client, time) => request::Request::Kick { client: client.into(), for_ms: Some(time) },
             Request::Status => request::Request::Status {},
             Request::Config => request::Request::Config {},
         }

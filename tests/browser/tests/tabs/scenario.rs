@@ -170,7 +170,7 @@ impl Publisher {
                 if is_over.load(Ordering::Relaxed) {
                     return;
                 }
-                // A number without an answer may be in history or not; history decides.
+                // A number without a reply may be in history or not; history decides.
                 let _ = sse_bus_browser_tests::post(&address, "/events/n/x", &number.to_string()).await;
                 pace.tick().await;
             }

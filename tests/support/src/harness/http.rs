@@ -246,7 +246,8 @@ impl EventStream {
                 Some(("event", kind)) => event.kind = Some(kind.into()),
                 Some(("data", text)) => data.push(text.into()),
                 _ if Instant::now() > deadline => return Err(io::ErrorKind::TimedOut.into()),
-                _ if line == ":" || line.starts_with("retry: ") => {}
+                // A heartbeat, or the reason of a refusal.
+                _ if line == ":" || line.starts_with(": {") || line.starts_with("retry: ") => {}
                 _ => panic!("an unexpected line in the stream: {line:?}"),
             }
         }

@@ -76,17 +76,17 @@ pub enum Op {
     },
     /// All subscribers read everything.
     DrainAll,
-    /// One read of a group that is due for a reader.
-    ReadGroup {
+    /// One read of a shared cursor that is due for a reader.
+    ReadShared {
         reader: usize,
-        group: Index,
+        shared: Index,
     },
-    /// A reader reads its groups until they have nothing more.
+    /// A reader reads its shared cursors until they have nothing more.
     DrainGroups {
         reader: usize,
     },
-    /// A reader removes a member from its group, which then reads alone.
-    LeaveGroup {
+    /// A reader removes a member from its shared cursor, which then reads alone.
+    LeaveSharedCursor {
         who: Index,
     },
     /// Disconnect, and resume from a received id.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use sse_bus::{
-    bus::{ClientId, Format, GroupId, history::SnapshotKind},
+    bus::{ClientId, Format, SharedCursorId, history::SnapshotKind},
     protocol::{Slow, sse::PositionForm},
 };
 
@@ -76,8 +76,8 @@ impl Asked {
 pub struct Subscriber {
     pub id: ClientId,
     pub asked: Asked,
-    /// Its group while it is up to date.
-    pub group: Option<GroupId>,
+    /// Its shared cursor while it is up to date.
+    pub shared: Option<SharedCursorId>,
     pub connected: bool,
     /// The subscriber must receive all matching events after this one.
     pub start: u64,
@@ -122,7 +122,7 @@ impl Subscriber {
             id,
             inbox: Inbox::new(asked.filters, asked.past_only, log),
             asked,
-            group: None,
+            shared: None,
             connected: true,
             start,
             older: BTreeSet::new(),

@@ -52,7 +52,7 @@ impl World {
         let has_position = subscription.position_form != PositionForm::None;
         let now = self.now();
         let (id, answer) = self.bus.subscribe(subscription, now).map_err(|e| e.to_string())?;
-        let group = self.assign(id, &asked)?;
+        let shared = self.assign(id, &asked)?;
         self.presence(id, "join");
         self.looked();
         self.refresh()?;
@@ -75,7 +75,7 @@ impl World {
         }
         self.note(&format!("{id} begins after {begin}, head {head}: {asked:?}"));
         let mut subscriber = Subscriber::new(id, asked, begin, &self.log);
-        (subscriber.group, subscriber.lost_position) = (group, lost_position);
+        (subscriber.shared, subscriber.lost_position) = (shared, lost_position);
         subscriber.has_position = has_position;
         if self.bus.is_behind() {
             subscriber.stale = self.stale().collect();
@@ -137,7 +137,7 @@ impl World {
                 return Err(format!("expected {id} to be woken when it is kicked"));
             }
             let waker = Waker::from(Arc::clone(&subscriber.wakes));
-            if self.bus.read(id, self.now(), &waker, &mut Vec::new()) != Read::Over {
+            if self.bus.read(id, self.now(), &waker, &mut Vec::new()) != Read::Ended {
                 return Err(format!("expected the reads of {id} to have ended"));
             }
         }

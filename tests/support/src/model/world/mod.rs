@@ -3,10 +3,10 @@
 mod bounds;
 mod clients;
 mod disk;
-mod groups;
 mod publish;
 mod read;
 mod restart;
+mod shared_cursors;
 mod window;
 
 use sse_bus::{
@@ -18,7 +18,7 @@ use sse_bus::{
     limits::DELIVER_MAX,
 };
 
-use self::{bounds::Bounds, disk::Disk, groups::Reader, window::Whole};
+use self::{bounds::Bounds, disk::Disk, shared_cursors::Reader, window::Whole};
 use super::{
     log::Log,
     ops::{Index, NAMES, Op, READERS, Retain, Setup, Size, TOPICS},
@@ -129,11 +129,11 @@ impl World {
                 }
             }
             Op::DrainAll => self.drain_all()?,
-            Op::ReadGroup { reader, group } => self.read_one_group(*reader, *group)?,
+            Op::ReadShared { reader, shared } => self.read_one_shared(*reader, *shared)?,
             Op::DrainGroups { reader } => self.drain_groups(*reader)?,
-            Op::LeaveGroup { who } => {
+            Op::LeaveSharedCursor { who } => {
                 if let Some(who) = self.pick(*who) {
-                    self.leave_group(who)?;
+                    self.leave_shared_cursor(who)?;
                 }
             }
             Op::Resume { who, from } => self.resume(*who, |ids| from.get(ids).clone())?,
@@ -175,11 +175,11 @@ impl World {
     /// At the end, every connected subscriber reads everything.
     pub fn end(&mut self) -> Outcome {
         self.finish()?;
-        self.steps.push("the end: the readers drain their groups".into());
+        self.steps.push("the end: the readers drain their shared cursors".into());
         for reader in 0..READERS {
             self.drain_groups(reader)?;
         }
-        // Without a wake-up a subscriber is up to date: no group is due.
+        // Without a wake-up a subscriber is up to date: no shared cursor is due.
         self.finish()?;
         self.steps.push("the end: all drain".into());
         // Disconnects are published on the bus, so that others have something to read again.
@@ -190,14 +190,14 @@ impl World {
                 break;
             }
         }
-        // A subscriber that had read more than its group waits alone until its next read.
+        // A subscriber that had read more than its shared cursor waits alone until its next read.
         self.drain_all()?;
         let gaps: u64 = self.subscribers.iter().map(Subscriber::gaps_received).sum();
         let stats = self.bus.stats();
         if stats.gaps.iter().sum::<u64>() != gaps {
             return Err(format!("expected {gaps} gaps in {stats:?}"));
         }
-        self.check_who_is_grouped()?;
+        self.check_who_is_on_shared_cursor()?;
         self.finish()
     }
 
@@ -242,7 +242,7 @@ impl World {
         }
         for subscriber in self.subscribers.iter().filter(|s| s.connected) {
             let Some(count) = subscriber.waiting.filter(|count| *count == subscriber.wake_count()) else { continue };
-            // Broadcast events may be left to its reader, if its group is due.
+            // Broadcast events may be left to its reader, if its shared cursor is due.
             let is_read_for = self.is_read_for(subscriber);
             let news = |seq: &u64| {
                 let is_news = self.log.wants(subscriber.asked.filters, *seq) && !is_read_for;

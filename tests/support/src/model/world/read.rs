@@ -54,7 +54,7 @@ impl World {
                 self.check_drained(who)?;
                 Ok(false)
             }
-            Read::Over => {
+            Read::Ended => {
                 let ends = items.iter().filter(|item| matches!(item, Item::End { .. })).count();
                 if ends != usize::from(self.subscribers[who].asked.past_only) {
                     return Err(format!("{id}: expected one end after a read of history, saw {ends}"));

@@ -84,7 +84,7 @@ impl World {
             let refused = Some(Refused::new(ErrorCode::Unavailable, "the log cannot be read"));
             Fetched { from: wanted.seq, upto: wanted.seq, refused, ..Fetched::default() }
         } else {
-            bus.answer(wanted, (BYTES * self.log.head()) as usize, now)
+            bus.serve(wanted, (BYTES * self.log.head()) as usize, now)
         };
         if wanted.losses_from == u64::MAX && wanted.snapshot.is_none() && fetched.refused.is_none() {
             // The history of a new subscription is what the log has at its first answer.

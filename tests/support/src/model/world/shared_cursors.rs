@@ -1,9 +1,9 @@
-//! Readers, and the groups that they read for.
+//! Readers, and the shared cursors that they read for.
 
 use std::{sync::Arc, task::Waker};
 
 use sse_bus::{
-    bus::{Bus, ClientId, Framing, GroupId, ReaderId},
+    bus::{Bus, ClientId, Framing, ReaderId, SharedCursorId},
     limits::HEARTBEAT,
 };
 
@@ -18,10 +18,10 @@ pub(super) struct Reader {
     id: ReaderId,
     pub(super) framing: Framing,
     wakes: Arc<Counter>,
-    /// The wake-ups counted when it last took its due groups.
+    /// The wake-ups counted when it last took its due shared cursors.
     taken_at: usize,
-    /// The groups that it took and has not read to their ends.
-    called: Vec<GroupId>,
+    /// The shared cursors that it took and has not read to their ends.
+    called: Vec<SharedCursorId>,
     /// The clients to which it has sent a heartbeat.
     heartbeats: Vec<ClientId>,
     /// The number of closed feeds when it was last up to date.
@@ -37,42 +37,44 @@ impl Reader {
 }
 
 impl World {
-    /// Assigns a new subscriber to a reader, if it asks for one. Returns its group.
-    pub(super) fn assign(&mut self, id: ClientId, asked: &Asked) -> Result<Option<GroupId>, String> {
+    /// Assigns a new subscriber to a reader, if it asks for one. Returns its shared cursor.
+    pub(super) fn assign(&mut self, id: ClientId, asked: &Asked) -> Result<Option<SharedCursorId>, String> {
         let Some(reader) = asked.reader else { return Ok(None) };
-        let group = self.bus.assign(id, self.readers[reader].id);
-        let shares = |s: &Subscriber| s.asked.feed() == asked.feed() && s.asked.reader == asked.reader;
-        let is_wrong = |s: &&Subscriber| s.connected && s.group.is_some() && (s.group == group) != shares(s);
+        let shared = self.bus.assign(id, self.readers[reader].id);
+        let belongs_on_it = |s: &Subscriber| s.asked.feed() == asked.feed() && s.asked.reader == asked.reader;
+        let is_wrong = |s: &&Subscriber| s.connected && s.shared.is_some() && (s.shared == shared) != belongs_on_it(s);
         match self.subscribers.iter().find(is_wrong) {
-            _ if group.is_none() => Err(format!("expected a group for {id}")),
-            Some(other) => Err(format!("expected one group for one feed and reader, saw {group:?} like {}", other.id)),
-            None => Ok(group),
+            _ if shared.is_none() => Err(format!("expected a shared cursor for {id}")),
+            Some(other) => {
+                Err(format!("expected one shared cursor for one feed and reader, saw {shared:?} like {}", other.id))
+            }
+            None => Ok(shared),
         }
     }
 
-    /// Returns true if a subscriber may leave reading to its reader: its group is due, or will be found due.
+    /// Returns true if a subscriber may leave reading to its reader: its shared cursor is due, or will be found due.
     pub(super) fn is_read_for(&self, subscriber: &Subscriber) -> bool {
         let Asked { reader: Some(reader), .. } = subscriber.asked else { return false };
         let Reader { wakes, taken_at, called, .. } = &self.readers[reader];
-        wakes.count() > *taken_at || called.iter().any(|group| Some(*group) == subscriber.group)
+        wakes.count() > *taken_at || called.iter().any(|shared| Some(*shared) == subscriber.shared)
     }
 
-    /// A reader takes its due groups.
+    /// A reader takes its due shared cursors.
     fn take_calls(&mut self, reader: usize) -> Outcome {
         let Reader { id, wakes, taken_at, called, heartbeats, feeds_closed, framing: _ } = &mut self.readers[reader];
         let (before, woken) = (called.len(), wakes.count() - *taken_at);
-        self.bus.called_groups(*id, called);
+        self.bus.called_cursors(*id, called);
         let due = self.bus.called_heartbeats(*id);
         *taken_at += woken;
         if woken != usize::from(called.len() > before || !due.is_empty()) {
             return Err(format!(
-                "expected reader {reader} to be woken once when a group is due, saw {woken} wakes for {:?} and {due:?}",
+                "expected reader {reader} to be woken once when a shared cursor is due, saw {woken} wakes for {:?} and {due:?}",
                 &called[before..]
             ));
         }
         // A new feed may have the number of a closed one.
         let most = 1 + self.feeds_closed - *feeds_closed;
-        if called.iter().any(|group| called.iter().filter(|other| *other == group).count() > most) {
+        if called.iter().any(|shared| called.iter().filter(|other| *other == shared).count() > most) {
             return Err(format!("expected reader {reader} to be called again only after its read, saw {called:?}"));
         }
         let is_its = |s: &Subscriber| s.asked.reader == Some(reader) && s.asked.format.has_heartbeat();
@@ -105,32 +107,32 @@ impl World {
         Ok(())
     }
 
-    /// One read of one of a reader's due groups.
-    pub(super) fn read_one_group(&mut self, reader: usize, which: Index) -> Outcome {
+    /// One read of one of a reader's due shared cursors.
+    pub(super) fn read_one_shared(&mut self, reader: usize, which: Index) -> Outcome {
         self.take_calls(reader)?;
         match self.readers[reader].called.len() {
             0 => Ok(()),
-            groups => self.read_group(reader, which.index(groups)),
+            shared_cursors => self.read_shared(reader, which.index(shared_cursors)),
         }
     }
 
-    /// Reads until no group has anything more.
+    /// Reads until no shared cursor has anything more.
     pub(super) fn drain_groups(&mut self, reader: usize) -> Outcome {
         self.take_calls(reader)?;
         for _ in 0..100_000 {
             if self.readers[reader].called.is_empty() {
                 return Ok(());
             }
-            self.read_group(reader, 0)?;
+            self.read_shared(reader, 0)?;
         }
-        Err(format!("expected an end, saw {} reads of groups that had more", 100_000))
+        Err(format!("expected an end, saw {} reads of shared cursors that had more", 100_000))
     }
 
-    fn read_group(&mut self, reader: usize, which: usize) -> Outcome {
+    fn read_shared(&mut self, reader: usize, which: usize) -> Outcome {
         let (mut members, mut out) = (Vec::new(), Vec::new());
         let called = &mut self.readers[reader].called;
-        let group = called[which];
-        let more = self.bus.read_group(group, &mut members, &mut out);
+        let shared = called[which];
+        let more = self.bus.read_shared(shared, &mut members, &mut out);
         self.bytes_read += out.iter().map(|bytes| bytes.len() as u64).sum::<u64>() * members.len() as u64;
         if !more {
             called.remove(which);
@@ -147,9 +149,9 @@ impl World {
         }
         for (i, member) in members.iter().enumerate() {
             let is_it = |s: &Subscriber| s.id == *member && s.connected && s.waiting.is_some();
-            let who = self.subscribers.iter().position(|s| is_it(s) && s.group == Some(group));
+            let who = self.subscribers.iter().position(|s| is_it(s) && s.shared == Some(shared));
             let Some(who) = who.filter(|_| !members[..i].contains(member)) else {
-                return Err(format!("expected members who wait in {group:?}, each once, saw {member} in {names:?}"));
+                return Err(format!("expected members who wait in {shared:?}, each once, saw {member} in {names:?}"));
             };
             let items = wire::parse(self.subscribers[who].asked.format, &bytes)?;
             if i == 0 {
@@ -157,7 +159,7 @@ impl World {
             }
             self.take(who, &items)?;
             let subscriber = &mut self.subscribers[who];
-            // It keeps waiting in its group.
+            // It keeps waiting in its shared cursor.
             subscriber.waiting = Some(subscriber.wake_count());
             if !more {
                 self.check_drained(who)?;
@@ -166,28 +168,28 @@ impl World {
         Ok(())
     }
 
-    /// Removes a client from its group, as a reader does when its socket is full. Returns true if it was in one.
-    pub(super) fn leave_group(&mut self, who: usize) -> Result<bool, String> {
+    /// Removes a client from its shared cursor, as a reader does when its socket is full. Returns true if it was in one.
+    pub(super) fn leave_shared_cursor(&mut self, who: usize) -> Result<bool, String> {
         let subscriber = &mut self.subscribers[who];
-        let Some(waker) = self.bus.leave_group(subscriber.id) else { return Ok(false) };
+        let Some(waker) = self.bus.leave_shared_cursor(subscriber.id) else { return Ok(false) };
         // It is not woken from now on.
         let before = subscriber.wake_count();
         waker.wake();
         let (id, is_its_own) = (subscriber.id, subscriber.wake_count() == before + 1);
-        if subscriber.waiting.take().is_none() || subscriber.group.is_none() || !is_its_own {
-            return Err(format!("expected {id} in a group only if it waits for a reader, and its waker back"));
+        if subscriber.waiting.take().is_none() || subscriber.shared.is_none() || !is_its_own {
+            return Err(format!("expected {id} on a shared cursor only if it waits for a reader, and its waker back"));
         }
-        self.note(&format!("{id} leaves its group"));
+        self.note(&format!("{id} leaves its shared cursor"));
         Ok(true)
     }
 
-    /// Checks that subscribers with a reader are in groups once all are up to date.
-    pub(super) fn check_who_is_grouped(&mut self) -> Outcome {
+    /// Checks that subscribers with a reader are on shared cursors once all are up to date.
+    pub(super) fn check_who_is_on_shared_cursor(&mut self) -> Outcome {
         for who in 0..self.subscribers.len() {
             let subscriber = &self.subscribers[who];
-            let (id, expected) = (subscriber.id, subscriber.connected && subscriber.group.is_some());
-            if self.leave_group(who)? != expected {
-                return Err(format!("expected {id} to be in a group: {expected}"));
+            let (id, expected) = (subscriber.id, subscriber.connected && subscriber.shared.is_some());
+            if self.leave_shared_cursor(who)? != expected {
+                return Err(format!("expected {id} to be on a shared cursor: {expected}"));
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Answering what another bus [wants](super::fetch), from the history of this one: a bus in memory serves as the log whose
+//! Serving what another bus [wants](super::fetch), from the history of this one: a bus in memory serves as the log whose
 //! newest events are the window of the other one.
 
 use std::ops::ControlFlow;
@@ -13,7 +13,7 @@ use crate::{event::Event, limits::SCAN_MAX};
 impl Bus {
     /// Reads what another bus with the same epoch wants: events of at most about `bytes`, unless the first is larger, and not
     /// more than one call of the bus may examine.
-    pub fn answer(&mut self, wanted: &Wanted, bytes: usize, now: Now) -> Fetched {
+    pub fn serve(&mut self, wanted: &Wanted, bytes: usize, now: Now) -> Fetched {
         while self.is_behind() {
             self.expire_history(now);
         }

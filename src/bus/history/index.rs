@@ -1,5 +1,6 @@
 //! The interface of the index of history, which is always in memory and never waits. Storage is not behind it: the daemon's disk
-//! takes the changes through [`Persist`], and the events that are no longer in memory are read by [fetching](super::super::fetch).
+//! takes the changes through [`Persist`], and the events that are no longer in memory are read by [fetching](super::super::fetch). A further backend is an `ExternalLog` of the
+//! daemon, see `daemon/log/external.rs`.
 
 use std::ops::{ControlFlow, Range};
 

@@ -1,12 +1,20 @@
-//! The user namespace of the daemon: the user and group IDs that exist in it.
+//! The user namespace of this process: the user and group IDs that exist in it.
 //!
-//! All users without an ID in the namespace appear as `nobody` (65534). An allow list with an ID that is not mapped would
-//! include either no user or all of these, so such an ID is ignored.
+//! All users without an ID in the namespace appear as `nobody` (65534). Such an ID identifies no user: a client does not
+//! trust it, and the daemon ignores it in an allow list.
 
 use std::fs;
 
+/// The map of users: `user_namespaces(7)`.
+const USERS: &str = "/proc/self/uid_map";
+
+/// Returns true if a user ID identifies one user. Without a map, all are mapped.
+pub fn has_user(uid: u32) -> bool {
+    fs::read_to_string(USERS).map_or(true, |map| has(&map, uid))
+}
+
 /// Separates the IDs that are mapped from those that are not. Without a map, all are mapped.
-pub(super) fn split(map: &str, numbers: &[u32]) -> (Vec<u32>, Vec<u32>) {
+pub fn split(map: &str, numbers: &[u32]) -> (Vec<u32>, Vec<u32>) {
     let Ok(map) = fs::read_to_string(map) else { return (numbers.to_vec(), Vec::new()) };
     numbers.iter().partition(|number| has(&map, **number))
 }

@@ -1,0 +1,196 @@
+//! `/pages/`: files of the directory that the user configured, with the origin of the bus.
+//!
+//! Its pages are trusted like the dashboard, and so are the scripts that they load. The [guards](super::guards) come first, as for
+//! every route. Only regular files below the directory are served: no name that begins with a dot, no way out of the directory
+//! through `..` or links, and no lists of files; a directory is its `index.html`.
+
+use std::{
+    io,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
+
+use axum::{
+    body::Body,
+    extract::{self, Request, State, rejection::PathRejection},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Redirect, Response},
+};
+use sse_bus::protocol::ErrorCode;
+use tokio::task::spawn_blocking;
+use tower::ServiceExt as _;
+use tower_http::services::ServeFile;
+
+use super::error::Refusal;
+use crate::context::Daemon;
+
+/// The pages may load scripts from anywhere, but no page of another origin may show them in a frame.
+const POLICY: HeaderValue = HeaderValue::from_static("frame-ancestors 'self'");
+
+/// What a path leads to.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    /// A regular file, by a path without links.
+    File(PathBuf),
+    /// A directory, whose URL ends with a slash.
+    Directory,
+}
+
+/// `GET /pages/`.
+pub(super) async fn index(State(daemon): State<Arc<Daemon>>, request: Request) -> Result<Response, Refusal> {
+    // `/pages` does not end with a slash, which relative links in the page need.
+    let path = if request.uri().path().ends_with('/') { "/" } else { "" };
+    serve(&daemon, path.into(), request).await
+}
+
+/// `GET /pages/{path}`.
+pub(super) async fn file(
+    State(daemon): State<Arc<Daemon>>,
+    path: Result<extract::Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let extract::Path(path) = path?;
+    serve(&daemon, path, request).await
+}
+
+async fn serve(daemon: &Daemon, path: String, request: Request) -> Result<Response, Refusal> {
+    let Some(directory) = daemon.config().pages.clone() else {
+        let message = "no pages are served; name their directory with: sse-busd --pages DIR";
+        return Err(Refusal::new(StatusCode::NOT_FOUND, ErrorCode::RequestInvalid, message));
+    };
+    let found = spawn_blocking(move || find(&directory, &path)).await.map_err(io::Error::other);
+    match found.flatten() {
+        Ok(Found::Directory) => Ok(Redirect::temporary(&format!("{}/", request.uri().path())).into_response()),
+        Ok(Found::File(file)) => {
+            let Ok(response) = ServeFile::new(file).oneshot(request).await;
+            Ok(with_headers(response.map(Body::new)))
+        }
+        Err(error) => {
+            tracing::debug!(%error, "a page is not served");
+            let path: String = request.uri().path().chars().take(60).collect();
+            let message = format!("there is no page at {path}");
+            Err(Refusal::new(StatusCode::NOT_FOUND, ErrorCode::RequestInvalid, message))
+        }
+    }
+}
+
+/// Adds what the file itself does not determine. Text is UTF-8, like the events.
+fn with_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    // A change is visible at once, also the second one within a second.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    if let Some(kind) = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
+        && kind.starts_with("text/")
+        && !kind.contains("charset")
+        && let Ok(kind) = HeaderValue::try_from(format!("{kind}; charset=utf-8"))
+    {
+        headers.insert(header::CONTENT_TYPE, kind);
+    }
+    response
+}
+
+/// Finds what a decoded path leads to below a directory.
+fn find(directory: &Path, path: &str) -> io::Result<Found> {
+    let hidden = || io::Error::new(io::ErrorKind::NotFound, "the path is not one of a page");
+    // On Windows a colon names a drive, or another stream of a file.
+    let is_stream = |part: &str| cfg!(windows) && part.contains(':');
+    let is_plain = |part: &str| !(part.starts_with('.') || part.contains(['\\', '\0']) || is_stream(part));
+    let is_directory = path.ends_with('/');
+    let path = path.trim_start_matches('/');
+    if !path.split('/').all(is_plain) {
+        return Err(hidden());
+    }
+    let root = directory.canonicalize()?;
+    // The links of the directory's owner may lead elsewhere within the directory.
+    let resolve = |path: PathBuf| {
+        let found = path.canonicalize()?;
+        let is_inside = found.strip_prefix(&root).is_ok_and(|inner| inner.components().all(|part| !is_hidden(part)));
+        if is_inside { Ok((found.metadata()?, found)) } else { Err(hidden()) }
+    };
+    let (mut metadata, mut found) = resolve(root.join(path))?;
+    if metadata.is_dir() {
+        if !is_directory {
+            return Ok(Found::Directory);
+        }
+        (metadata, found) = resolve(found.join("index.html"))?;
+    } else if is_directory {
+        return Err(hidden());
+    }
+    // Opening a pipe would block.
+    if metadata.is_file() { Ok(Found::File(found)) } else { Err(hidden()) }
+}
+
+fn is_hidden(part: Component<'_>) -> bool {
+    part.as_os_str().as_encoded_bytes().starts_with(b".")
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{fs, os::unix::fs::symlink, process::Command};
+
+    use super::*;
+
+    #[test]
+    fn only_regular_files_below_the_directory_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().canonicalize().unwrap();
+        let pages = top.join("pages");
+        fs::create_dir_all(pages.join("sub")).unwrap();
+        fs::create_dir_all(pages.join(".git")).unwrap();
+        for file in
+            ["secret", "pages/a.html", "pages/é x.html", "pages/sub/index.html", "pages/.env", "pages/.git/config"]
+        {
+            fs::write(top.join(file), "").unwrap();
+        }
+        for (to, link) in
+            [("a.html", "link"), ("../secret", "out"), ("..", "up"), (".env", "dot"), ("/etc", "etc"), ("loop", "loop")]
+        {
+            symlink(to, pages.join(link)).unwrap();
+        }
+        assert!(Command::new("mkfifo").arg(pages.join("pipe")).status().unwrap().success());
+        // The directory itself may be a link.
+        symlink(&pages, top.join("way")).unwrap();
+        for directory in [&pages, &top.join("way")] {
+            let file = |path: &str| find(directory, path).ok();
+            for (path, at) in [
+                ("a.html", "a.html"),
+                ("é x.html", "é x.html"),
+                ("link", "a.html"),
+                ("sub/", "sub/index.html"),
+                ("sub/index.html", "sub/index.html"),
+            ] {
+                assert_eq!(file(path), Some(Found::File(pages.join(at))), "{path}");
+            }
+            assert_eq!(file("sub"), Some(Found::Directory));
+            for path in [
+                "/",
+                ".env",
+                "dot",
+                ".git/config",
+                "sub/../.env",
+                "../secret",
+                "..",
+                "out",
+                "up/secret",
+                "up",
+                "etc/passwd",
+                "etc",
+                "loop",
+                "pipe",
+                "a.html/",
+                "a.html/x",
+                "nothing",
+                "sub/.",
+                "sub\\..\\..\\secret",
+                "a\0",
+                "/etc/passwd",
+                "./a.html",
+            ] {
+                assert_eq!(file(path), None, "{path}");
+            }
+        }
+        fs::write(pages.join("index.html"), "").unwrap();
+        assert_eq!(find(&pages, "/").unwrap(), Found::File(pages.join("index.html")));
+    }
+}

@@ -1,0 +1,129 @@
+//! The transports of a client: the local socket, or HTTP. Both answer the same requests with the same replies.
+
+#[cfg(feature = "remote")]
+use super::remote;
+use super::{
+    address::Address,
+    error::{Error, Interrupted, PublishResult},
+    received::Received,
+    session::Session,
+};
+use crate::{
+    endpoint::Endpoint,
+    protocol::{Publish, Published, Reply, Request, Subscribe, Subscribed},
+};
+
+/// A connection that answers requests.
+#[derive(Debug)]
+pub(super) enum Transport {
+    Local(Session),
+    #[cfg(feature = "remote")]
+    Remote(Box<remote::Session>),
+}
+
+impl Transport {
+    pub(super) async fn connect(address: &Address) -> Result<Transport, Error> {
+        match address {
+            Address::Local(endpoint) => Session::connect(endpoint).await.map(Transport::Local),
+            #[cfg(feature = "remote")]
+            Address::Remote(remote) => Ok(Transport::Remote(remote::Session::connect(remote).await?.into())),
+        }
+    }
+
+    /// Returns the address that the transport was connected to.
+    pub(super) fn address(&self) -> Address {
+        match self {
+            Transport::Local(session) => (&session.endpoint).into(),
+            #[cfg(feature = "remote")]
+            Transport::Remote(session) => session.remote().clone().into(),
+        }
+    }
+
+    /// Returns the endpoint at which the daemon was found; None over HTTP.
+    #[cfg_attr(not(feature = "remote"), expect(clippy::unnecessary_wraps, reason = "only a local socket has one"))]
+    pub(super) fn located(&self) -> Option<&Endpoint> {
+        match self {
+            Transport::Local(session) => Some(session.located()),
+            #[cfg(feature = "remote")]
+            Transport::Remote(_) => None,
+        }
+    }
+
+    /// Sends a request and waits for its reply. Not for publishes and subscriptions.
+    pub(super) async fn request(&mut self, request: &Request) -> Result<Reply, Error> {
+        match self {
+            Transport::Local(session) => session.request(request).await,
+            #[cfg(feature = "remote")]
+            Transport::Remote(session) => session.request(request).await,
+        }
+    }
+
+    /// Returns when the daemon has shown that it answers.
+    pub(super) async fn ping(&mut self) -> Result<(), Error> {
+        match self {
+            Transport::Local(session) => session.request(&Request::Status {}).await.map(drop),
+            #[cfg(feature = "remote")]
+            Transport::Remote(session) => session.ping().await,
+        }
+    }
+
+    /// Publishes one event.
+    pub(super) async fn publish(&mut self, publish: &Publish) -> Result<Published, Error> {
+        match self {
+            Transport::Local(session) => session.publish(publish).await,
+            #[cfg(feature = "remote")]
+            Transport::Remote(session) => session.publish(publish).await,
+        }
+    }
+
+    /// Publishes events without waiting for each reply before sending the next.
+    pub(super) async fn publish_many(
+        &mut self,
+        publishes: impl Iterator<Item = Publish>,
+    ) -> Result<Vec<PublishResult>, Interrupted> {
+        match self {
+            Transport::Local(session) => session.publish_many(publishes).await,
+            #[cfg(feature = "remote")]
+            Transport::Remote(session) => remote::publish_many(session, publishes).await,
+        }
+    }
+
+    /// Turns the connection into the events of a subscription.
+    pub(super) async fn subscribe(self, subscribe: &Subscribe) -> Result<(Events, Subscribed), Error> {
+        match self {
+            Transport::Local(session) => {
+                let (session, subscribed) = session.subscribe(subscribe).await?;
+                Ok((Events::Local(session), subscribed))
+            }
+            #[cfg(feature = "remote")]
+            Transport::Remote(session) => {
+                let (events, subscribed) = session.subscribe(subscribe).await?;
+                Ok((Events::Remote(events.into()), subscribed))
+            }
+        }
+    }
+}
+
+/// The events of a subscription.
+#[derive(Debug)]
+pub(super) enum Events {
+    Local(Session),
+    #[cfg(feature = "remote")]
+    Remote(Box<remote::EventStream>),
+}
+
+impl Events {
+    /// Returns what arrives next. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Result<Received, Error> {
+        match self {
+            Events::Local(session) => match session.reader.reply().await? {
+                Reply::Event(event) => Ok(Received::Event(event)),
+                Reply::End { position } => Ok(Received::End(position)),
+                Reply::Error(refused) => Err(Error::refused(refused)),
+                other => Err(Error::unexpected(&other)),
+            },
+            #[cfg(feature = "remote")]
+            Events::Remote(events) => events.next().await,
+        }
+    }
+}
