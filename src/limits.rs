@@ -69,6 +69,36 @@ pub const BROADCASTS_MAX: usize = 64;
 /// Bytes of the newest events that stay in memory even if they are on disk, as history charges them.
 pub const HOT_BYTES: usize = 8 << 20;
 
+/// Maximum number of consumers. More are refused.
+pub const CONSUMERS_MAX: usize = 10_000;
+/// Maximum number of workers of all consumers. More are refused.
+pub const WORKERS_MAX: usize = 10_000;
+/// Maximum number of events of all consumers that are in flight or wait to be delivered again, about 200 bytes each. At the
+/// limit consumers deliver no further events until some are finished.
+pub const UNFINISHED_MAX: usize = 1_000_000;
+/// Maximum number of events of one consumer that are in flight or wait to be delivered again. A higher setting is refused.
+pub const IN_FLIGHT_MAX: usize = 10_000;
+/// Maximum number of dead letters of one consumer. At the limit it delivers nothing until some are retried or dropped; those
+/// in flight may still be added.
+pub const DEAD_MAX: usize = 10_000;
+/// Maximum number of dead letters of all consumers. At the limit, those with dead letters deliver nothing.
+pub const DEAD_ALL_MAX: usize = 100_000;
+/// Maximum number of dead letters that one call of the bus lists.
+pub const DEAD_AT_ONCE: usize = 256;
+/// Maximum bytes of the text with which a worker rejects an event. The rest is cut.
+pub const REASON_MAX: usize = 1000;
+/// Maximum number of values of a consumer's back-off. More are refused.
+pub const BACKOFF_MAX: usize = 16;
+/// Maximum time for which a worker or the back-off of a consumer delays an event. A longer one is refused.
+pub const DELAY_MAX: Duration = Duration::from_hours(7 * 24);
+/// Maximum number of deliveries that one call of the bus returns to a worker.
+pub const TAKE_MAX: usize = 64;
+/// Maximum number of changes of consumers that one call of the bus returns to be written. Small in debug builds, so that tests
+/// do not need thousands of events.
+pub const CONSUMER_CHANGES: usize = if cfg!(debug_assertions) { 2 } else { 4096 };
+/// How long a worker that was woken may take before another one of its consumer has the next turn.
+pub const TURN: Duration = Duration::from_millis(100);
+
 /// Maximum bytes of unicast events that wait for all clients together. Each event counts once per format, however many
 /// clients it waits for. At the limit further unicast events reach no client.
 pub const UNICAST_BUFFERS: usize = 64 << 20;

@@ -34,6 +34,7 @@ impl Bus {
         self.self_check_parked();
         self.self_check_unicast();
         self.history.self_check();
+        self.self_check_consumers();
         let (mut events, mut bytes, mut retained) = (0, 0, 0);
         for (key, state) in self.topics.iter() {
             let usage = self.history.usage(key);

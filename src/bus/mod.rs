@@ -20,6 +20,7 @@ mod check;
 mod clients;
 mod cold_reads;
 mod connect;
+pub mod consumers;
 mod cursor;
 mod feed;
 mod feeds;

@@ -1,6 +1,6 @@
 //! Persistence: batches of changes for the owner of the files, and restoring the bus from them.
 //!
-//! To restore a bus, call [`Bus::restore_topics`], [`Bus::restore_events`], [`Bus::restored`], in this order.
+//! To restore a bus, call [`Bus::restore_consumers`] if there are any, [`Bus::restore_topics`], [`Bus::restore_events`], [`Bus::restored`], in this order.
 
 use std::sync::Arc;
 
@@ -69,7 +69,9 @@ impl Bus {
     /// Restores events, in order. Only retained ones are in memory. Returns the numbers of those that are not needed any
     /// more.
     pub fn restore_events(&mut self, entries: Vec<Entry>) -> Vec<u64> {
-        self.history.persist().map_or_else(Vec::new, |history| history.restore(entries))
+        let mut gone = self.history.persist().map_or_else(Vec::new, |history| history.restore(entries));
+        gone.extend(self.settle_evicted(Now::default()));
+        gone
     }
 
     /// Sets the uncertainty of the age of events: they are evicted for their age only when they are certainly too old.
@@ -86,6 +88,8 @@ impl Bus {
             history.restored(forgotten, head, now.mono);
         }
         self.history.reclaim(now.mono);
+        self.settle_evicted(now);
+        self.restored_consumers(now);
         let own: Vec<_> = self.topics.iter().filter(|(_, state)| state.name.is_system()).map(|(key, _)| key).collect();
         for key in own {
             self.remove_topic(key);

@@ -99,17 +99,16 @@ impl Bus {
             return Err(Refused::new(ErrorCode::NotDurable, message));
         }
         let topic = self.topic_key(&publication.topic, now)?;
-        if publication.retain && !publication.data.is_empty() {
-            let type_bytes = publication.event_type.as_ref().map_or(0, |name| name.as_str().len());
-            let cost = Entry::cost_of(publication.data.len(), type_bytes, publication.headers.as_lines().len());
-            if !self.has_room_to_retain(topic, cost, now) {
-                let limit = self.limits.retained_bytes;
-                let message = format!(
-                    "the retained events would need more than `retained_bytes` = {limit}; remove some (retain empty data), \
-                     give them a TTL, or raise the limit"
-                );
-                return Err(Refused::new(ErrorCode::LimitRetained, message));
-            }
+        let type_bytes = publication.event_type.as_ref().map_or(0, |name| name.as_str().len());
+        let cost = Entry::cost_of(publication.data.len(), type_bytes, publication.headers.as_lines().len());
+        self.refuse_to_hold(&publication.topic, cost, now)?;
+        if publication.retain && !publication.data.is_empty() && !self.has_room_to_retain(topic, cost, now) {
+            let limit = self.limits.retained_bytes;
+            let message = format!(
+                "the retained events would need more than `retained_bytes` = {limit}; remove some (retain empty data), give \
+                 them a TTL, or raise the limit"
+            );
+            return Err(Refused::new(ErrorCode::LimitRetained, message));
         }
         Ok(topic)
     }
@@ -153,8 +152,14 @@ impl Bus {
             }
             None => self.history.pass_over(self.head),
         }
-        self.history.expire(now.mono);
+        self.expire_history(now);
         let Some(event) = &event else { return 0 };
+        if !self.consumers.is_empty() {
+            match topic {
+                Some(_) => self.offer_published(&event.topic, now),
+                None => self.report_passed_over(&event.topic),
+            }
+        }
         self.topics.wanted_by(&event.topic, &mut self.wanting);
         self.feeds.publish(&self.wanting, event, false, &self.limits);
         self.feeds.subscribers(&self.wanting)
@@ -175,7 +180,7 @@ impl Bus {
             return Ok(key);
         }
         if self.topics.len() >= self.limits.topics {
-            self.history.expire(now.mono);
+            self.expire_history(now);
             let history = &self.history;
             let idle = self.topics.next_idle(|key| history.usage(key) == TopicUsage::default());
             if let Some(key) = idle {
@@ -205,6 +210,7 @@ impl Bus {
         };
         if !fits(self) {
             self.history.reclaim(now.mono);
+            self.settle_evicted(now);
         }
         fits(self)
     }

@@ -15,7 +15,7 @@ impl Bus {
     /// more than one call of the bus may examine.
     pub fn serve(&mut self, wanted: &Wanted, bytes: usize, now: Now) -> Fetched {
         while self.is_behind() {
-            self.history.expire(now.mono);
+            self.expire_history(now);
         }
         let topics = self.topics.select(&wanted.filters);
         let mut after = wanted.seq.saturating_sub(1);

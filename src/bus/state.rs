@@ -5,6 +5,7 @@ use std::sync::{Arc, atomic::AtomicUsize};
 use super::{
     batch::Gone,
     clients::Clients,
+    consumers::Consumers,
     feeds::Feeds,
     fetch::Wanted,
     framing::ChunkBuffer,
@@ -34,6 +35,7 @@ pub struct Bus {
     pub(super) history: Box<dyn History>,
     pub(super) feeds: Feeds,
     pub(super) clients: Clients,
+    pub(super) consumers: Consumers,
     pub(super) stats: Stats,
     pub(super) wakeups: Wakeups,
     pub(super) heartbeats: Heartbeats,
@@ -69,6 +71,7 @@ impl Bus {
             history,
             feeds: Feeds::default(),
             clients: Clients::default(),
+            consumers: Consumers::default(),
             stats: Stats::default(),
             wakeups: Wakeups::default(),
             heartbeats: Heartbeats::default(),
@@ -95,6 +98,7 @@ impl Bus {
         self.limits = limits;
         if *self.history.retention() != retention {
             self.history.set_retention(retention, now.mono);
+            self.settle_evicted(now);
         }
     }
 
@@ -150,7 +154,7 @@ impl Bus {
     /// Refuses more bytes of filters than the limit allows.
     pub(super) fn refuse_more_filters(&self, more: usize) -> Result<(), Refused> {
         let limit = self.limits.filters_bytes;
-        if self.topics.cost() + more <= limit {
+        if self.topics.cost() + self.consumers.filters_cost() + more <= limit {
             return Ok(());
         }
         let message = format!(

@@ -28,7 +28,7 @@ impl Bus {
         let Subscription { filters, format, start, slow, past_only, position_form, heartbeat, allowed, description } =
             subscription;
         refuse_more(self.clients.subscribers, self.limits.subscribers, ErrorCode::LimitSubscribers, "subscribers")?;
-        self.history.expire(now.mono);
+        self.expire_history(now);
         let feed = match self.feeds.find(&filters, format) {
             Some(feed) => feed,
             None => self.open_feed(&filters, format)?,

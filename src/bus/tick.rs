@@ -11,15 +11,16 @@ impl Bus {
         }
         // Events may expire one after the other in quick succession; evict those of a second together.
         let history = self.history.next_expiry().map(|due| due.max(self.ticked.saturating_add(1000)));
-        self.heartbeats.next().into_iter().chain(history).min()
+        self.heartbeats.next().into_iter().chain(history).chain(self.next_consumer_timer()).min()
     }
 
     /// Makes heartbeats due and evicts old events, in bounded steps. Call it at the [next timeout](Bus::next_timeout); a late
     /// call also does the work of the calls that were missed.
     pub fn tick(&mut self, now: Now) {
         self.ticked = now.mono;
-        self.history.expire(now.mono);
         self.history.reclaim(now.mono);
+        self.expire_history(now);
+        self.tick_consumers(now);
         for id in self.heartbeats.take(now) {
             self.heartbeat(id);
         }
@@ -49,7 +50,7 @@ impl Bus {
     /// Evicts in one more step, if history is above its bounds.
     pub(super) fn evict_more(&mut self, now: Now) {
         if self.is_behind() {
-            self.history.expire(now.mono);
+            self.expire_history(now);
         }
     }
 }

@@ -95,6 +95,22 @@ text_enum! {
         LimitPublishers = "limit_publishers",
         /// The retained events together are too large.
         LimitRetained = "limit_retained_bytes",
+        /// The name or the settings of a consumer are invalid.
+        ConsumerInvalid = "consumer_invalid",
+        /// There is no such consumer.
+        ConsumerUnknown = "consumer_unknown",
+        /// There is a consumer with this name and other settings.
+        ConsumerExists = "consumer_exists",
+        /// There is no such dead letter.
+        DeadUnknown = "dead_unknown",
+        /// The token of a delivery is not current.
+        StaleDelivery = "stale_delivery",
+        /// History is full of events that consumers have not acknowledged.
+        LimitHistory = "limit_history",
+        /// There are too many consumers.
+        LimitConsumers = "limit_consumers",
+        /// There are too many workers.
+        LimitWorkers = "limit_workers",
         /// The token has too many tickets.
         LimitTickets = "limit_tickets",
         /// Too many clients are kept out.

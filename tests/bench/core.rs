@@ -3,6 +3,8 @@
 //!
 //! `cargo bench --no-default-features --features bus --bench core`
 
+#[path = "core/consumers.rs"]
+mod consumers;
 #[cfg(target_os = "linux")]
 mod holds;
 
@@ -41,6 +43,7 @@ fn main() {
     let replay = replay(100_000);
     line("replay, an event of 100,000", replay, None, "–");
     println!("{:<66} {:>7.2} M/s", "replay, events a second", 1e-6 / replay.as_secs_f64());
+    consumers::run();
     #[cfg(target_os = "linux")]
     holds::run();
 }

@@ -4,6 +4,7 @@
 //!
 //! `PROPTEST_CASES=100000 cargo test --release --test model` tries more.
 
+mod consumers;
 mod covering;
 mod index;
 mod scenarios;

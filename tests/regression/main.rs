@@ -3,6 +3,7 @@
 mod batches;
 mod bounds;
 mod broadcasts;
+mod consumers;
 mod feed_buffers;
 mod gaps;
 mod limits;

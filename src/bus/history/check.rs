@@ -38,6 +38,7 @@ impl Memory {
         }
         self.bounds.self_check(|key| Some(self.log.get(self.topics.get(key)?.seqs.front()?)?.arrived_at));
         self.losses.self_check(self.forgotten.last_loss, |key| self.topics.get(key).map(|topic| topic.reuse));
+        self.held.self_check();
         self.self_check_dirty();
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct DirtySet {
     pub(super) keep: usize,
     /// Events up to this number are on disk only, except retained ones.
     pub(super) cold: u64,
+    /// Events up to this number are on disk.
+    pub(super) written: u64,
     /// Cost of the later events of the log.
     pub(super) warm: usize,
 }

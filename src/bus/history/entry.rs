@@ -55,6 +55,8 @@ pub struct TopicUsage {
     pub bytes: usize,
     /// True if there is a retained event.
     pub retained: bool,
+    /// Number of events outside of the bounds that are held for consumers.
+    pub held: usize,
 }
 
 /// The amounts that all topics have in history.

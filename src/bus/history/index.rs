@@ -6,6 +6,7 @@ use std::ops::{ControlFlow, Range};
 
 use super::{
     entry::{Entry, TopicKey, TopicUsage, Totals},
+    held::HeldEvent,
     losses::LostEvent,
     past::CrashLoss,
     persist::Persist,
@@ -46,6 +47,8 @@ pub trait History: Send {
     fn start(&self) -> u64 {
         0
     }
+    /// Returns true if the log is elsewhere, and this is a window of it.
+    fn is_window(&self) -> bool;
     /// Returns the number of the oldest event within the bounds.
     fn oldest(&self) -> Option<u64>;
     /// Visits the snapshot's events of some topics, with numbers in a range (after the first, up to the second), in order,
@@ -96,6 +99,34 @@ pub trait History: Send {
     fn retention(&self) -> &Retention;
     /// Changes the bounds, and begins to evict events that exceed them.
     fn set_retention(&mut self, retention: Retention, now: u64);
+    /// Returns the entry of an event within the bounds, retained, or held.
+    fn entry(&self, seq: u64) -> Option<&Entry>;
+    /// Visits the events of some topics that are newer than `after`, held and expired ones included, as [`History::scan`]
+    /// does. For consumers.
+    fn walk(&self, topics: &Selection, after: u64, most: usize, visit: &mut dyn FnMut(&Entry) -> bool) -> Option<u64>;
+    /// Begins or ends to collect evicted events. Each of them is then to be [held](History::hold) or
+    /// [forgotten](History::forget).
+    fn keep_evicted(&mut self, keep: bool);
+    /// Takes the events that were evicted since the last call.
+    fn take_evicted(&mut self) -> Vec<Entry>;
+    /// Removes an evicted event for good.
+    fn forget(&mut self, seq: u64);
+    /// Holds an evicted event. Subscribers do not read it.
+    fn hold(&mut self, held: HeldEvent);
+    /// Changes whether a held event may be dropped for lack of room.
+    fn set_droppable(&mut self, seq: u64, is_droppable: bool);
+    /// Removes a held event for good.
+    fn release(&mut self, seq: u64);
+    /// Returns a held event.
+    fn held(&self, seq: u64) -> Option<&HeldEvent>;
+    /// Returns the numbers of the held events after a number, in order, at most `most`.
+    fn held_after(&self, after: u64, most: usize) -> Vec<u64>;
+    /// Returns the oldest held event that may be dropped.
+    fn oldest_droppable(&self) -> Option<&Entry>;
+    /// Returns the number of the newest held event.
+    fn last_held(&self) -> Option<u64>;
+    /// Returns the cost of all held events, in bytes.
+    fn held_bytes(&self) -> usize;
     /// Computes every counter, sum and index from scratch, and panics if one differs. For tests.
     #[cfg(debug_assertions)]
     fn self_check(&self) {}

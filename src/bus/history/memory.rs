@@ -6,6 +6,7 @@ use super::{
     bounds::{Bound, Bounds},
     dirty::DirtySet,
     entry::{Entry, TopicKey, Totals},
+    held::Held,
     losses::Losses,
     newest::Newest,
     past::{TopicPast, UnattributedLosses},
@@ -33,6 +34,8 @@ pub struct Memory {
     pub(super) retained_index: BTreeMap<u64, TopicKey>,
     /// The changes that are not written yet; None if history is in memory only.
     pub(super) dirty: Option<DirtySet>,
+    /// The events that are held for consumers.
+    pub(super) held: Held,
     /// The bounds of the part of the log that is here; None if there is no other log.
     pub(super) window: Option<Window>,
     /// Events up to this number are in the log only.
@@ -66,6 +69,7 @@ impl Memory {
             losses: Losses::default(),
             retained_index: BTreeMap::new(),
             dirty: None,
+            held: Held::default(),
             window: None,
             start: 0,
         }
@@ -105,7 +109,7 @@ impl Memory {
             if entry.is_live(now) {
                 self.lose(key, seq);
             }
-            self.note_removed(seq);
+            self.note_evicted(entry);
         }
         self.note_gone(seq, cost);
         self.note(key);
@@ -117,16 +121,24 @@ impl Memory {
         self.forgotten.last_loss = self.forgotten.last_loss.max(seq);
     }
 
+    /// Records that an event is evicted for subscribers. With consumers, the bus decides whether it is held.
+    fn note_evicted(&mut self, entry: Entry) {
+        match &mut self.held.evicted {
+            Some(evicted) => evicted.push(entry),
+            None => self.note_removed(entry.seq),
+        }
+    }
+
     /// Removes a topic's retained event.
     pub(super) fn unretain(&mut self, key: TopicKey, now: u64) {
         let Some(seq) = self.topics[key].past.retained else { return };
         let (cost, expires) = self.entry(seq).map_or((0, None), |entry| (entry.cost, entry.expires));
         self.forget_retained(key, seq, cost, expires);
-        if self.pinned.remove(&seq).is_some() {
+        if let Some(entry) = self.pinned.remove(&seq) {
             if expires.is_none_or(|end| end > now) {
                 self.lose(key, seq);
             }
-            self.note_removed(seq);
+            self.note_evicted(entry);
         } else {
             self.cool_one(seq);
         }
@@ -179,7 +191,9 @@ impl Memory {
 
     /// Returns the topic of the oldest event, if all topics together exceed the budget.
     fn over_budget(&self) -> Option<TopicKey> {
-        if self.totals.bytes <= self.bounds.retention().budget {
+        // Held events leave at least half of the budget to the others.
+        let budget = self.bounds.retention().budget;
+        if self.totals.bytes <= budget.saturating_sub(self.held.bytes).max(budget / 2) {
             return None;
         }
         self.log.first_key_value().map(|(_, oldest)| oldest.topic)

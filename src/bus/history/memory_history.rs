@@ -3,8 +3,8 @@
 use std::ops::{ControlFlow, Range};
 
 use super::{
-    CrashLoss, Entry, History, LostEvent, Memory, Persist, Selection, SnapshotKind, TopicKey, TopicPast, TopicUsage,
-    Totals, memory::Topic, merge::last_before,
+    CrashLoss, Entry, HeldEvent, History, LostEvent, Memory, Persist, Selection, SnapshotKind, TopicKey, TopicPast,
+    TopicUsage, Totals, memory::Topic, merge::last_before,
 };
 use crate::{
     limits::{EVICT_MAX, RECLAIM_MAX},
@@ -85,6 +85,10 @@ impl History for Memory {
         self.start
     }
 
+    fn is_window(&self) -> bool {
+        self.window.is_some()
+    }
+
     fn oldest(&self) -> Option<u64> {
         self.log.first_key_value().map(|(oldest, _)| *oldest)
     }
@@ -162,11 +166,12 @@ impl History for Memory {
         }
     }
 
-    fn usage(&self, topic: TopicKey) -> TopicUsage {
-        self.topics.get(topic).map_or(TopicUsage::default(), |topic| TopicUsage {
+    fn usage(&self, key: TopicKey) -> TopicUsage {
+        self.topics.get(key).map_or(TopicUsage::default(), |topic| TopicUsage {
             events: topic.seqs.len(),
             bytes: topic.bytes,
             retained: topic.past.retained.is_some(),
+            held: self.held.by_topic.get(&key).copied().unwrap_or_default(),
         })
     }
 
@@ -200,6 +205,66 @@ impl History for Memory {
     fn set_retention(&mut self, retention: Retention, now: u64) {
         self.bounds.change(retention);
         self.expire(now);
+    }
+
+    fn keep_evicted(&mut self, keep: bool) {
+        if self.held.evicted.is_some() != keep {
+            self.held.evicted = keep.then(Vec::new);
+        }
+    }
+
+    fn take_evicted(&mut self) -> Vec<Entry> {
+        self.held.evicted.as_mut().map_or_else(Vec::new, std::mem::take)
+    }
+
+    fn forget(&mut self, seq: u64) {
+        self.note_removed(seq);
+    }
+
+    fn hold(&mut self, mut held: HeldEvent) {
+        if self.dirty.as_ref().is_some_and(|dirty| held.entry.seq <= dirty.written) {
+            held.entry.event = None;
+        }
+        self.held.insert(held);
+    }
+
+    fn set_droppable(&mut self, seq: u64, is_droppable: bool) {
+        self.held.set_droppable(seq, is_droppable);
+    }
+
+    fn release(&mut self, seq: u64) {
+        if self.held.remove(seq).is_some() {
+            self.note_removed(seq);
+        }
+    }
+
+    fn held(&self, seq: u64) -> Option<&HeldEvent> {
+        self.held.events.get(&seq)
+    }
+
+    fn held_after(&self, after: u64, most: usize) -> Vec<u64> {
+        let newer = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        self.held.events.range(newer).map(|(seq, _)| *seq).take(most).collect()
+    }
+
+    fn oldest_droppable(&self) -> Option<&Entry> {
+        self.held.droppable.first().and_then(|seq| self.held.events.get(seq)).map(|held| &held.entry)
+    }
+
+    fn last_held(&self) -> Option<u64> {
+        self.held.events.last_key_value().map(|(seq, _)| *seq)
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.held.bytes
+    }
+
+    fn entry(&self, seq: u64) -> Option<&Entry> {
+        Memory::entry(self, seq).or_else(|| self.held.events.get(&seq).map(|held| &held.entry))
+    }
+
+    fn walk(&self, topics: &Selection, after: u64, most: usize, visit: &mut dyn FnMut(&Entry) -> bool) -> Option<u64> {
+        self.show_walk(topics, after, most, visit)
     }
 
     #[cfg(debug_assertions)]

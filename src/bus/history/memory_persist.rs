@@ -67,11 +67,19 @@ impl Persist for Memory {
         let Some(dirty) = &mut self.dirty else { return Changes::default() };
         let newer = (std::ops::Bound::Excluded(dirty.taken), std::ops::Bound::Unbounded);
         let (mut log, mut pinned) = (self.log.range(newer).peekable(), self.pinned.range(newer).peekable());
+        let mut held = self.held.events.range(newer).map(|(seq, held)| (seq, &held.entry)).peekable();
         let (mut entries, mut size) = (Vec::new(), 0);
-        let mut next = || match (log.peek(), pinned.peek()) {
-            (Some((a, _)), Some((b, _))) if b < a => pinned.next(),
-            (Some(_), _) => log.next(),
-            (None, _) => pinned.next(),
+        let mut next = || {
+            let in_bounds =
+                log.peek().map_or(u64::MAX, |(seq, _)| **seq).min(pinned.peek().map_or(u64::MAX, |(seq, _)| **seq));
+            if held.peek().is_some_and(|(seq, _)| **seq < in_bounds) {
+                return held.next();
+            }
+            match (log.peek(), pinned.peek()) {
+                (Some((a, _)), Some((b, _))) if b < a => pinned.next(),
+                (Some(_), _) => log.next(),
+                (None, _) => pinned.next(),
+            }
         };
         let mut topics = Vec::new();
         while size < bytes
@@ -101,6 +109,9 @@ impl Persist for Memory {
     fn written(&mut self, upto: u64) -> Vec<Arc<Event>> {
         let mut gone = Vec::new();
         let Some(dirty) = &mut self.dirty else { return gone };
+        let unwritten = (Bound::Excluded(dirty.written), Bound::Included(upto.max(dirty.written)));
+        gone.extend(self.held.events.range_mut(unwritten).filter_map(|(_, held)| held.entry.event.take()));
+        dirty.written = dirty.written.max(upto);
         let newer = (Bound::Excluded(dirty.cold), Bound::Included(upto.max(dirty.cold)));
         for (seq, entry) in self.log.range_mut(newer) {
             if dirty.warm <= dirty.keep {
@@ -145,6 +156,8 @@ impl Persist for Memory {
             }
             if is_retained {
                 self.pinned.insert(seq, entry);
+            } else if let Some(evicted) = &mut self.held.evicted {
+                evicted.push(entry);
             } else {
                 gone.push(seq);
             }
@@ -169,7 +182,7 @@ impl Persist for Memory {
             }
         }
         if let Some(dirty) = &mut self.dirty {
-            (dirty.taken, dirty.cold) = (head, head);
+            (dirty.taken, dirty.cold, dirty.written) = (head, head, head);
         }
         // No client waits during a start, so this needs no steps.
         self.set_retention(self.retention().clone(), now);

@@ -20,6 +20,7 @@ mod bounds;
 mod check;
 mod dirty;
 mod entry;
+mod held;
 mod index;
 mod losses;
 mod memory;
@@ -37,6 +38,7 @@ mod window;
 pub use self::{
     bounds::Doubt,
     entry::{Entry, TopicKey, TopicUsage, Totals},
+    held::HeldEvent,
     index::History,
     losses::LostEvent,
     memory::Memory,

@@ -6,6 +6,37 @@ use super::{Entry, Memory, Selection, TopicKey, memory::Topic, merge::merge};
 const SPARSE: usize = 8;
 
 impl Memory {
+    /// See [`History::walk`](super::History::walk).
+    pub(super) fn show_walk(
+        &self,
+        topics: &Selection,
+        after: u64,
+        most: usize,
+        visit: &mut dyn FnMut(&Entry) -> bool,
+    ) -> Option<u64> {
+        let newer = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        let mut log = self.log.range(newer).map(|(_, entry)| entry).peekable();
+        let mut pinned = self.pinned.range(newer).map(|(_, entry)| entry).peekable();
+        let mut held = self.held.events.range(newer).map(|(_, held)| &held.entry).peekable();
+        let mut reached = after;
+        for _ in 0..most {
+            let seq_of = |entry: Option<&&Entry>| entry.map_or(u64::MAX, |entry| entry.seq);
+            let (in_log, in_pinned, in_held) = (seq_of(log.peek()), seq_of(pinned.peek()), seq_of(held.peek()));
+            let next = match in_log.min(in_pinned).min(in_held) {
+                u64::MAX => return None,
+                seq if seq == in_log => log.next(),
+                seq if seq == in_pinned => pinned.next(),
+                _ => held.next(),
+            };
+            let entry = next?;
+            if topics.contains(entry.topic, self.bounds.name(entry.topic)) && !visit(entry) {
+                break;
+            }
+            reached = entry.seq;
+        }
+        Some(reached)
+    }
+
     /// See [`History::scan`](super::History::scan).
     pub(super) fn show_scan(
         &self,

@@ -1,0 +1,321 @@
+//! One consumer: the states of its events, and the transitions between them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Weak},
+};
+
+use super::{
+    changes::Changes,
+    delivery::{Delivery, WorkerId},
+    event_state::{Counts, Dead, DeadReason, State, Unfinished},
+    ids::{ConsumerKey, Timer},
+    keys::{KeyHash, Keys},
+    name::ConsumerName,
+    notice::Notice,
+    registry::Registry,
+    settings::ConsumerSettings,
+    turns::Turns,
+};
+use crate::{
+    bus::fetch::Fetched,
+    event::Event,
+    limits::{DEAD_ALL_MAX, DEAD_MAX, UNFINISHED_MAX},
+    time::whole_millis,
+};
+
+/// One consumer.
+#[derive(Debug)]
+pub(super) struct Consumer {
+    pub(super) key: ConsumerKey,
+    pub(super) name: ConsumerName,
+    pub(super) settings: ConsumerSettings,
+    /// The number of the last event that was examined.
+    pub(super) position: u64,
+    /// No event after this number matches the filters.
+    pub(super) last_matched: u64,
+    pub(super) unfinished: BTreeMap<u64, Unfinished>,
+    pub(super) in_flight: usize,
+    pub(super) ready: BTreeSet<u64>,
+    pub(super) keys: Keys,
+    pub(super) dead: BTreeMap<u64, Dead>,
+    pub(super) is_paused: bool,
+    /// It holds what it has not finished. False after `inactive_after` without a worker.
+    pub(super) is_holding: bool,
+    /// When it stops to hold, while it has no worker.
+    pub(super) inactive_at: Option<u64>,
+    pub(super) workers: usize,
+    pub(super) turns: Turns,
+    /// Events that are missing since the last report: number, first, last.
+    pub(super) missed: Option<(u64, u64, u64)>,
+    pub(super) counts: Counts,
+    /// Events that were read for it from disk.
+    pub(super) fetched: Weak<Fetched>,
+    /// The event that it waits for.
+    pub(super) wanted: Option<u64>,
+    pub(super) changes: Changes,
+    /// In milliseconds since 1970.
+    pub(super) created: u64,
+}
+
+impl Consumer {
+    /// Returns a consumer that has examined all events up to a position.
+    pub(super) fn new(
+        key: ConsumerKey,
+        name: ConsumerName,
+        settings: ConsumerSettings,
+        position: u64,
+        changes: Changes,
+    ) -> Consumer {
+        Consumer {
+            key,
+            name,
+            settings,
+            position,
+            last_matched: u64::MAX,
+            unfinished: BTreeMap::new(),
+            in_flight: 0,
+            ready: BTreeSet::new(),
+            keys: Keys::default(),
+            dead: BTreeMap::new(),
+            is_paused: false,
+            is_holding: true,
+            inactive_at: None,
+            workers: 0,
+            turns: Turns::default(),
+            missed: None,
+            counts: Counts::default(),
+            fetched: Weak::new(),
+            wanted: None,
+            changes,
+            created: 0,
+        }
+    }
+
+    /// Returns true if the consumer has not finished an event of its topics. All unfinished events and dead letters are
+    /// before the position.
+    pub(super) fn needs(&self, seq: u64) -> bool {
+        seq > self.position || self.unfinished.contains_key(&seq) || self.dead.contains_key(&seq)
+    }
+
+    /// Returns a number such that it has finished all earlier events.
+    pub(super) fn floor(&self) -> u64 {
+        let ahead = (self.last_matched > self.position).then_some(self.position + 1);
+        let (unfinished, dead) = (self.unfinished.keys().next(), self.dead.keys().next());
+        ahead.into_iter().chain(unfinished.copied()).chain(dead.copied()).min().unwrap_or(u64::MAX)
+    }
+
+    /// Returns true if it delivers nothing now.
+    pub(super) fn is_stopped(&self, registry: &Registry) -> bool {
+        let is_full = self.dead.len() >= DEAD_MAX || (registry.dead >= DEAD_ALL_MAX && !self.dead.is_empty());
+        self.is_paused || is_full || self.wanted.is_some()
+    }
+
+    /// Returns true if another event may be examined.
+    pub(super) fn has_room(&self, registry: &Registry) -> bool {
+        self.unfinished.len() < self.settings.max_in_flight && registry.unfinished < UNFINISHED_MAX
+    }
+
+    /// Calls the next worker, if there may be an event for it.
+    pub(super) fn offer(&mut self, registry: &mut Registry, now: u64) {
+        if !self.turns.waiting.is_empty() && self.has_more(registry) {
+            self.turns.call(self.key, registry, now);
+        }
+    }
+
+    /// Returns true if there may be an event for a worker.
+    pub(super) fn has_more(&self, registry: &mut Registry) -> bool {
+        if self.is_stopped(registry) {
+            return false;
+        }
+        let is_ready = !self.ready.is_empty() && self.in_flight < self.settings.max_in_flight;
+        let is_ahead = self.last_matched > self.position && self.unfinished.len() < self.settings.max_in_flight;
+        if is_ahead && !is_ready && registry.unfinished >= UNFINISHED_MAX {
+            registry.starved.insert(self.key);
+            return false;
+        }
+        is_ready || is_ahead
+    }
+
+    /// Adds an event. Returns true if it is ready; it is blocked otherwise.
+    pub(super) fn add(&mut self, seq: u64, attempts: u32, key: Option<KeyHash>, registry: &mut Registry) -> bool {
+        let is_first = key.is_none_or(|key| self.keys.begin(key, seq));
+        let state = if is_first { State::Ready } else { State::Blocked };
+        self.unfinished.insert(seq, Unfinished { attempts, key, state, last_worker: None });
+        registry.unfinished += 1;
+        self.changes.note(seq);
+        if is_first {
+            self.ready.insert(seq);
+        }
+        is_first
+    }
+
+    /// Begins a delivery of a ready event.
+    pub(super) fn deliver(
+        &mut self,
+        seq: u64,
+        event: Arc<Event>,
+        worker: WorkerId,
+        registry: &mut Registry,
+        now: u64,
+    ) -> Option<Delivery> {
+        let unfinished = self.unfinished.get_mut(&seq)?;
+        let worker_state = registry.workers.get_mut(&worker)?;
+        worker_state.in_flight.insert(seq);
+        unfinished.last_worker = Some(worker_state.name.clone());
+        self.counts.delivered += 1;
+        self.counts.redelivered += u64::from(unfinished.attempts > 0);
+        unfinished.attempts += 1;
+        let deadline = now.saturating_add(whole_millis(self.settings.ack_wait));
+        let token = registry.issue(self.key, seq);
+        registry.timers.insert((deadline, self.key, Timer::Event(seq)));
+        unfinished.state = State::InFlight { token: token.number, worker, deadline };
+        let attempt = unfinished.attempts;
+        self.ready.remove(&seq);
+        self.in_flight += 1;
+        self.changes.note(seq);
+        Some(Delivery { token, attempt, deadline, event })
+    }
+
+    /// Takes an event out of its state.
+    fn leave(&mut self, seq: u64, state: State, registry: &mut Registry) {
+        match state {
+            State::InFlight { token, worker, deadline } => {
+                registry.tokens.remove(&token);
+                registry.timers.remove(&(deadline, self.key, Timer::Event(seq)));
+                registry.free_slot(worker, seq);
+                self.in_flight -= 1;
+                self.turns.wait(worker, registry);
+            }
+            State::Waiting { due } => drop(registry.timers.remove(&(due, self.key, Timer::Event(seq)))),
+            State::Ready => drop(self.ready.remove(&seq)),
+            State::Blocked => {}
+        }
+    }
+
+    /// Makes an event ready now, or at a later time.
+    fn put_off(&mut self, seq: u64, due: u64, registry: &mut Registry, now: u64) {
+        let Some(unfinished) = self.unfinished.get_mut(&seq) else { return };
+        let before = std::mem::replace(&mut unfinished.state, State::Ready);
+        self.leave(seq, before, registry);
+        if due <= now {
+            self.ready.insert(seq);
+        } else if let Some(unfinished) = self.unfinished.get_mut(&seq) {
+            unfinished.state = State::Waiting { due };
+            registry.timers.insert((due, self.key, Timer::Event(seq)));
+        }
+        self.changes.note(seq);
+    }
+
+    /// Removes an event, which is done. The next event of its key becomes ready.
+    pub(super) fn finish(&mut self, seq: u64, registry: &mut Registry) -> Option<Unfinished> {
+        let unfinished = self.unfinished.remove(&seq)?;
+        self.leave(seq, unfinished.state, registry);
+        if let Some(next) = unfinished.key.and_then(|key| self.keys.end(key, seq))
+            && let Some(blocked) = self.unfinished.get_mut(&next)
+        {
+            blocked.state = State::Ready;
+            self.ready.insert(next);
+        }
+        registry.unfinished -= 1;
+        registry.finished.push(seq);
+        self.changes.note_gone(seq);
+        Some(unfinished)
+    }
+
+    /// Ends an attempt that has failed. The event is delivered again after a delay, or becomes a dead letter.
+    pub(super) fn fail(&mut self, seq: u64, delay: Option<u64>, registry: &mut Registry, now: u64, unix: u64) {
+        let Some(unfinished) = self.unfinished.get(&seq) else { return };
+        if unfinished.attempts >= self.settings.max_attempts {
+            return self.bury(seq, DeadReason::Attempts, registry, unix);
+        }
+        let delay = delay.unwrap_or_else(|| self.settings.backoff_after(unfinished.attempts));
+        self.put_off(seq, now.saturating_add(delay), registry, now);
+    }
+
+    /// Returns an event without counting the attempt.
+    pub(super) fn release(&mut self, seq: u64, registry: &mut Registry, now: u64) {
+        if let Some(unfinished) = self.unfinished.get_mut(&seq) {
+            unfinished.attempts -= 1;
+        }
+        self.put_off(seq, now, registry, now);
+    }
+
+    /// Moves the deadline of a delivery. Returns the new one.
+    pub(super) fn extend(&mut self, seq: u64, registry: &mut Registry, now: u64) -> Option<u64> {
+        let State::InFlight { deadline, .. } = &mut self.unfinished.get_mut(&seq)?.state else { return None };
+        registry.timers.remove(&(*deadline, self.key, Timer::Event(seq)));
+        *deadline = now.saturating_add(whole_millis(self.settings.ack_wait));
+        registry.timers.insert((*deadline, self.key, Timer::Event(seq)));
+        Some(*deadline)
+    }
+
+    /// Makes an event a dead letter.
+    pub(super) fn bury(&mut self, seq: u64, reason: DeadReason, registry: &mut Registry, unix: u64) {
+        let Some(Unfinished { attempts, key, last_worker, .. }) = self.finish(seq, registry) else { return };
+        registry.notices.push(Notice {
+            seq: Some(seq),
+            reason: Some(match &reason {
+                DeadReason::Rejected(text) => format!("rejected: {text}"),
+                other => other.as_str().to_owned(),
+            }),
+            attempts: Some(attempts),
+            worker: last_worker.as_deref().map(ToOwned::to_owned),
+            ..Notice::new("dead", self.name.as_str())
+        });
+        self.dead.insert(seq, Dead { reason, attempts, worker: last_worker, key, since: unix });
+        self.changes.note(seq);
+        self.counts.dead += 1;
+        registry.dead += 1;
+    }
+
+    /// Removes a dead letter.
+    pub(super) fn exhume(&mut self, seq: u64, registry: &mut Registry) -> Option<Dead> {
+        let dead = self.dead.remove(&seq)?;
+        registry.dead -= 1;
+        registry.finished.push(seq);
+        self.changes.note_gone(seq);
+        Some(dead)
+    }
+
+    /// Records that an event is no longer in history.
+    pub(super) fn miss(&mut self, seq: u64, registry: &mut Registry) {
+        if self.missed.is_none() {
+            registry.notices.push(Notice { seq: Some(seq), ..Notice::new("missed", self.name.as_str()) });
+        }
+        let (events, from, to) = self.missed.unwrap_or((0, seq, seq));
+        self.missed = Some((events + 1, from.min(seq), to.max(seq)));
+        self.counts.missed += 1;
+        self.changes.note_record();
+    }
+
+    /// Removes all unfinished events, without finishing them.
+    pub(super) fn clear(&mut self, registry: &mut Registry) {
+        while let Some((seq, unfinished)) = self.unfinished.pop_first() {
+            self.leave(seq, unfinished.state, registry);
+            registry.unfinished -= 1;
+            self.changes.note_gone(seq);
+        }
+        self.keys.clear();
+    }
+
+    /// Removes the dead letters after a number.
+    pub(super) fn forget_dead_after(&mut self, position: u64, registry: &mut Registry) {
+        for seq in self.dead.split_off(&(position + 1)).into_keys() {
+            registry.dead -= 1;
+            self.changes.note_gone(seq);
+        }
+    }
+
+    /// Schedules the end of its hold while it has no worker.
+    pub(super) fn watch(&mut self, registry: &mut Registry, now: u64) {
+        if let Some(end) = self.inactive_at.take() {
+            registry.timers.remove(&(end, self.key, Timer::Inactive));
+        }
+        if self.workers == 0 && self.is_holding {
+            let end = now.saturating_add(whole_millis(self.settings.inactive_after));
+            self.inactive_at = Some(end);
+            registry.timers.insert((end, self.key, Timer::Inactive));
+        }
+    }
+}

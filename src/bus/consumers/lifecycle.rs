@@ -1,0 +1,207 @@
+//! Creating, listing, pausing, moving and deleting consumers.
+
+use std::sync::Weak;
+
+use super::{
+    changes::Changes,
+    consumer::Consumer,
+    ids::Timer,
+    info::ConsumerInfo,
+    name::ConsumerName,
+    notice::Notice,
+    settings::{ConsumerSettings, SeekTo},
+};
+use crate::{
+    bus::{Bus, Now, history::Entry, state::refuse_more, topics::Topics},
+    limits::{CONSUMERS_MAX, SCAN_MAX},
+    protocol::{ErrorCode, Refused},
+    time::whole_millis,
+};
+
+impl Bus {
+    /// Creates a consumer. Returns false if there is one with this name and the same settings, which then stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// There is one with this name and other settings; the settings are invalid; the position is of another epoch; there are
+    /// too many consumers, or too many bytes of filters; the log is elsewhere.
+    pub fn create_consumer(
+        &mut self,
+        name: &ConsumerName,
+        settings: ConsumerSettings,
+        from: SeekTo,
+        now: Now,
+    ) -> Result<bool, Refused> {
+        settings.check()?;
+        if let Ok((known, _)) = self.consumers.get_mut(name) {
+            if known.settings == settings {
+                return Ok(false);
+            }
+            let message = format!(
+                "the consumer `{name}` has other settings; show them with `consumer show {name}`, and delete it to change them"
+            );
+            return Err(Refused::new(ErrorCode::ConsumerExists, message));
+        }
+        self.refuse_when_closed()?;
+        if self.history.is_window() {
+            let message =
+                "consumers need the history of this daemon, and its log is elsewhere; use consumers of that log";
+            return Err(Refused::new(ErrorCode::ConsumerInvalid, message));
+        }
+        refuse_more(self.consumers.by_name.len(), CONSUMERS_MAX, ErrorCode::LimitConsumers, "consumers")?;
+        self.refuse_more_filters(Topics::cost_of(&settings.filters))?;
+        let position = self.position_of(from, now)?;
+        self.consumers.registry.begin_run(now.unix);
+        let is_tracked = self.history.persist().is_some();
+        let head = self.head;
+        let key = self.consumers.insert(name.clone(), |key| Consumer {
+            last_matched: head,
+            created: now.unix,
+            ..Consumer::new(key, name.clone(), settings, position, Changes::new(is_tracked))
+        });
+        if let Some(consumer) = self.consumers.by_key.get_mut(&key) {
+            consumer.watch(&mut self.consumers.registry, now.mono);
+        }
+        self.history.keep_evicted(true);
+        self.consumers.registry.notices.push(Notice::new("created", name.as_str()));
+        self.finish_consumers(now);
+        Ok(true)
+    }
+
+    /// Returns the names of all consumers, in order.
+    pub fn consumer_names(&self) -> Vec<ConsumerName> {
+        self.consumers.by_name.keys().cloned().collect()
+    }
+
+    /// Describes a consumer.
+    ///
+    /// # Errors
+    ///
+    /// There is no such consumer.
+    pub fn describe_consumer(&self, name: &ConsumerName, now: Now) -> Result<ConsumerInfo, Refused> {
+        let key = self.consumers.find(name)?;
+        let consumer = &self.consumers.by_key[&key];
+        let topics = self.topics.select(&consumer.settings.filters);
+        let (mut pending, mut first) = (0, None);
+        let mut count = |entry: &Entry| {
+            if entry.expires.is_none_or(|end| end > now.mono) {
+                first.get_or_insert(entry.arrived_at);
+                pending += 1;
+            }
+            true
+        };
+        let reached = self.history.walk(&topics, consumer.position, SCAN_MAX, &mut count);
+        let oldest = consumer.unfinished.keys().next().and_then(|seq| self.history.entry(*seq));
+        Ok(ConsumerInfo {
+            name: consumer.name.clone(),
+            settings: consumer.settings.clone(),
+            position: self.id(consumer.position),
+            pending,
+            is_pending_exact: reached.is_none(),
+            in_flight: consumer.in_flight,
+            waiting: consumer.unfinished.len() - consumer.in_flight,
+            dead: consumer.dead.len(),
+            workers: consumer.workers,
+            oldest: oldest.map(|entry| entry.arrived_at).into_iter().chain(first).min(),
+            is_paused: consumer.is_paused,
+            is_holding: consumer.is_holding,
+            counts: consumer.counts,
+            created: consumer.created,
+        })
+    }
+
+    /// Pauses a consumer, which then delivers nothing until it is resumed. Deliveries in flight continue.
+    ///
+    /// # Errors
+    ///
+    /// There is no such consumer.
+    pub fn pause_consumer(&mut self, name: &ConsumerName, is_paused: bool, now: Now) -> Result<(), Refused> {
+        let (consumer, registry) = self.consumers.get_mut(name)?;
+        if consumer.is_paused != is_paused {
+            consumer.is_paused = is_paused;
+            consumer.changes.note_record();
+            registry.notices.push(Notice::new(if is_paused { "paused" } else { "resumed" }, name.as_str()));
+            consumer.offer(registry, now.mono);
+        }
+        self.finish_consumers(now);
+        Ok(())
+    }
+
+    /// Moves a consumer to another position. Its deliveries in flight are no longer current, and what was not finished before
+    /// the position is skipped. Dead letters after the position are delivered again; earlier ones stay.
+    ///
+    /// # Errors
+    ///
+    /// There is no such consumer, or the position is of another epoch.
+    pub fn seek_consumer(&mut self, name: &ConsumerName, to: SeekTo, now: Now) -> Result<(), Refused> {
+        let position = self.position_of(to, now)?;
+        let head = self.head;
+        let history = &*self.history;
+        let (consumer, registry) = self.consumers.get_mut(name)?;
+        // Of these, history has nothing to deliver again.
+        let after = consumer.unfinished.range(position + 1..).map(|(seq, _)| *seq);
+        let missing: Vec<u64> = after.filter(|seq| history.entry(*seq).is_none()).collect();
+        for seq in missing {
+            consumer.miss(seq, registry);
+        }
+        consumer.clear(registry);
+        consumer.forget_dead_after(position, registry);
+        (consumer.position, consumer.last_matched) = (position, head);
+        // What was requested before is not what is needed next. An answer to it is ignored.
+        (consumer.wanted, consumer.fetched) = (None, Weak::new());
+        consumer.changes.position = position;
+        consumer.changes.note_record();
+        registry.notices.push(Notice::new("seek", name.as_str()));
+        consumer.offer(registry, now.mono);
+        self.consumers.sweep = Some(0);
+        self.finish_consumers(now);
+        Ok(())
+    }
+
+    /// Deletes a consumer, with its dead letters. Its workers are removed, and their wakers woken.
+    ///
+    /// # Errors
+    ///
+    /// There is no such consumer.
+    pub fn delete_consumer(&mut self, name: &ConsumerName, now: Now) -> Result<(), Refused> {
+        let key = self.consumers.find(name)?;
+        let Some(mut consumer) = self.consumers.remove(key) else { return Ok(()) };
+        let registry = &mut self.consumers.registry;
+        consumer.clear(registry);
+        consumer.turns.end(key, registry);
+        if let Some(end) = consumer.inactive_at {
+            registry.timers.remove(&(end, key, Timer::Inactive));
+        }
+        registry.dead -= consumer.dead.len();
+        registry.starved.remove(&key);
+        let gone: Vec<_> = registry.workers.extract_if(|_, worker| worker.consumer == key).collect();
+        registry.woken.extend(gone.into_iter().filter_map(|(_, worker)| worker.waker));
+        registry.notices.push(Notice::new("deleted", name.as_str()));
+        if consumer.changes.is_written {
+            self.consumers.removed.insert(name.clone());
+        }
+        self.consumers.wanted.retain(|wanted| wanted.key != key);
+        self.consumers.sweep = Some(0);
+        self.finish_consumers(now);
+        Ok(())
+    }
+
+    /// Returns the number of the last event before a position.
+    fn position_of(&self, to: SeekTo, now: Now) -> Result<u64, Refused> {
+        let before = |time: u64| self.history.last_before(time).min(self.head);
+        Ok(match to {
+            SeekTo::Now => self.head,
+            SeekTo::All => 0,
+            SeekTo::Latest => self.head.saturating_sub(1),
+            SeekTo::Last(period) => before(now.mono.saturating_sub(whole_millis(period))),
+            SeekTo::Since(time) => before(now.mono.saturating_sub(now.unix.saturating_sub(time))),
+            SeekTo::After(id) if id.epoch == self.epoch => id.seq.min(self.head),
+            SeekTo::After(id) => {
+                let message = format!(
+                    "the id `{id}` is of another history, which has ended; begin with `all`, `now`, or an id of this one"
+                );
+                return Err(Refused::new(ErrorCode::SinceInvalid, message));
+            }
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! Restoring consumers from disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    changes::{Changes, ConsumerRecord, EventRecord},
+    consumer::Consumer,
+    name::ConsumerName,
+};
+use crate::bus::{Bus, Now};
+
+impl Bus {
+    /// Restores consumers, with their events, before [`Bus::restore_topics`]. Deliveries that were in flight are ready, and
+    /// do not count as attempts; back-off does not continue.
+    pub fn restore_consumers(
+        &mut self,
+        records: Vec<ConsumerRecord>,
+        events: impl IntoIterator<Item = (ConsumerName, u64, EventRecord)>,
+    ) {
+        let mut of_consumer = BTreeMap::<ConsumerName, Vec<(u64, EventRecord)>>::new();
+        for (name, seq, event) in events {
+            of_consumer.entry(name).or_default().push((seq, event));
+        }
+        for record in records {
+            let mut events = of_consumer.remove(&record.name).unwrap_or_default();
+            events.sort_unstable_by_key(|(seq, _)| *seq);
+            let written: BTreeSet<u64> = events.iter().map(|(seq, _)| *seq).collect();
+            let ConsumerRecord { name, settings, position, is_paused, counts, missed, created } = record;
+            let mut changes = Changes::new(true);
+            changes.restored(position, written);
+            let key = self.consumers.insert(name.clone(), |key| Consumer {
+                is_paused,
+                missed,
+                counts,
+                created,
+                ..Consumer::new(key, name, settings, position, changes)
+            });
+            let registry = &mut self.consumers.registry;
+            let Some(consumer) = self.consumers.by_key.get_mut(&key) else { continue };
+            for (seq, event) in events {
+                // The record of an event after the position is of a write that a crash has cut: the event is delivered anew.
+                if seq > position {
+                    consumer.changes.note_gone(seq);
+                    continue;
+                }
+                let (attempts, event_key) = match event.into_dead() {
+                    Ok(dead) => {
+                        consumer.dead.insert(seq, dead);
+                        registry.dead += 1;
+                        continue;
+                    }
+                    Err(unfinished) => unfinished,
+                };
+                consumer.add(seq, attempts, event_key, registry);
+            }
+        }
+        self.history.keep_evicted(!self.consumers.is_empty());
+    }
+
+    /// Finishes restoring consumers, after history was restored.
+    pub(crate) fn restored_consumers(&mut self, now: Now) {
+        self.consumers.registry.begin_run(now.unix);
+        for consumer in self.consumers.by_key.values_mut() {
+            // A crash may have cut the log before the position.
+            let cut: Vec<u64> = consumer.unfinished.range(self.head + 1..).map(|(seq, _)| *seq).collect();
+            for seq in cut {
+                consumer.finish(seq, &mut self.consumers.registry);
+            }
+            consumer.forget_dead_after(self.head, &mut self.consumers.registry);
+            consumer.position = consumer.position.min(self.head);
+            consumer.last_matched = self.head;
+            consumer.watch(&mut self.consumers.registry, now.mono);
+        }
+        self.finish_consumers(now);
+    }
+}

@@ -1,0 +1,267 @@
+//! Taking deliveries: ready events first, then later events of the log.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Weak},
+    task::Waker,
+};
+
+use super::{
+    consumer::Consumer,
+    delivery::{Delivery, Departure, Missed, Next, Taken, WorkerId},
+    event_state::DeadReason,
+    keys::key_of,
+    name::ConsumerName,
+    notice::Notice,
+    registry::Registry,
+    table::Consumers,
+    wanted::WantedEvent,
+    worker::Worker,
+};
+use crate::{
+    bus::{
+        Bus, Now,
+        fetch::{Fetched, Found, find},
+        history::{Entry, History},
+        state::refuse_more,
+    },
+    event::Event,
+    limits::{SCAN_MAX, TAKE_MAX, UNFINISHED_MAX, WORKERS_MAX},
+    protocol::{ErrorCode, Refused},
+};
+
+/// The location of an event that a consumer is to deliver.
+enum Location {
+    Here(Arc<Event>),
+    OnDisk,
+    Missing,
+}
+
+fn locate(entry: &Entry, fetched: Option<&Fetched>) -> Location {
+    match (&entry.event, find(entry, fetched.filter(|fetched| fetched.refused.is_none()))) {
+        (Some(event), _) => Location::Here(event.clone()),
+        (None, Found::Here(event)) => Location::Here(event.clone().into()),
+        (None, Found::OnDisk) => Location::OnDisk,
+        (None, Found::Lost) => Location::Missing,
+    }
+}
+
+impl Bus {
+    /// Adds a worker of a consumer, with at most `slots` deliveries in flight, or `max_in_flight` of the consumer. `worker` is its name, for dead letters.
+    ///
+    /// # Errors
+    ///
+    /// There is no such consumer, or there are too many workers.
+    pub fn add_worker(
+        &mut self,
+        name: &ConsumerName,
+        worker: &str,
+        slots: usize,
+        now: Now,
+    ) -> Result<WorkerId, Refused> {
+        let have = self.consumers.registry.workers.len();
+        refuse_more(have, WORKERS_MAX, ErrorCode::LimitWorkers, "workers")?;
+        let (consumer, registry) = self.consumers.get_mut(name)?;
+        registry.last_worker += 1;
+        let id = WorkerId(registry.last_worker);
+        let state = Worker {
+            consumer: consumer.key,
+            name: worker.into(),
+            slots: slots.clamp(1, consumer.settings.max_in_flight),
+            in_flight: BTreeSet::new(),
+            waker: None,
+        };
+        registry.workers.insert(id, state);
+        consumer.workers += 1;
+        if !consumer.is_holding {
+            consumer.is_holding = true;
+            registry.notices.push(Notice::new("active", name.as_str()));
+        }
+        consumer.watch(registry, now.mono);
+        self.finish_consumers(now);
+        Ok(id)
+    }
+
+    /// Removes a worker.
+    pub fn remove_worker(&mut self, id: WorkerId, departure: Departure, now: Now) {
+        let Consumers { by_key, registry, .. } = &mut self.consumers;
+        let Some(worker) = registry.workers.remove(&id) else { return };
+        let Some(consumer) = by_key.get_mut(&worker.consumer) else { return };
+        for seq in worker.in_flight {
+            match departure {
+                Departure::Released => consumer.release(seq, registry, now.mono),
+                Departure::Lost => consumer.fail(seq, None, registry, now.mono, now.unix),
+                Departure::Detached => {}
+            }
+        }
+        consumer.workers -= 1;
+        consumer.turns.leave(id);
+        if consumer.turns.current.is_some_and(|(current, _)| current == id) {
+            consumer.turns.end(consumer.key, registry);
+        }
+        consumer.watch(registry, now.mono);
+        consumer.offer(registry, now.mono);
+        self.finish_consumers(now);
+    }
+
+    /// Takes deliveries for a worker: at most `count`, [`TAKE_MAX`], and its free slots. The waker replaces that of its last
+    /// call.
+    ///
+    /// # Errors
+    ///
+    /// The worker was removed, or its consumer was.
+    pub fn take(&mut self, id: WorkerId, count: usize, now: Now, waker: &Waker) -> Result<Taken, Refused> {
+        let topics = &self.topics;
+        let Consumers { by_key, registry, wanted, .. } = &mut self.consumers;
+        let worker = registry.workers.get(&id);
+        let known = worker.and_then(|worker| Some((by_key.get_mut(&worker.consumer)?, worker.free())));
+        let Some((consumer, free)) = known else {
+            return Err(Refused::new(
+                ErrorCode::ConsumerUnknown,
+                "the worker's consumer was deleted, or the worker removed",
+            ));
+        };
+        let mut claim = Claim {
+            worker: id,
+            most: count.min(free).min(TAKE_MAX),
+            deliveries: Vec::new(),
+            fetched: consumer.fetched.upgrade(),
+            wanted: None,
+            now,
+        };
+        let has_turn = free > 0 && consumer.turns.begin(id, consumer.key, registry, now.mono);
+        if has_turn && !consumer.is_stopped(registry) {
+            claim.ready(consumer, registry, &*self.history);
+            if claim.wanted.is_none() && claim.deliveries.len() < claim.most {
+                let (topics, after) = (topics.select(&consumer.settings.filters), consumer.position);
+                let mut visit = |entry: &Entry| claim.visit(entry, consumer, registry);
+                let reached = self.history.walk(&topics, after, SCAN_MAX, &mut visit);
+                consumer.position = reached.unwrap_or(self.head);
+            }
+        }
+        let Claim { deliveries, wanted: on_disk, .. } = claim;
+        if let Some(seq) = on_disk {
+            consumer.wanted = Some(seq);
+            wanted.push(WantedEvent { key: consumer.key, seq, filters: consumer.settings.filters.clone() });
+        }
+        let missed = if has_turn { consumer.missed.take() } else { None };
+        if missed.is_some() {
+            consumer.changes.note_record();
+        }
+        let worker = registry.workers.get_mut(&id);
+        let is_free = worker.is_some_and(|worker| {
+            worker.waker = Some(waker.clone());
+            worker.free() > 0
+        });
+        let may_continue = has_turn && is_free && consumer.turns.waiting.is_empty() && consumer.has_more(registry);
+        if !may_continue {
+            consumer.turns.wait(id, registry);
+            consumer.offer(registry, now.mono);
+        }
+        self.finish_consumers(now);
+        let id = |seq| self.id(seq);
+        let missed = missed.map(|(events, from, to)| Missed { events, from: id(from), to: id(to) });
+        Ok(Taken { deliveries, missed, next: if may_continue { Next::Ready } else { Next::Waiting } })
+    }
+
+    /// Returns true if consumers wait for events that are on disk only.
+    pub fn has_wanted_events(&self) -> bool {
+        !self.consumers.wanted.is_empty()
+    }
+
+    /// Takes the requests of consumers for events that are on disk only. Each must be answered with
+    /// [`Bus::hand_over_events`]: until then the consumer delivers nothing.
+    pub fn take_wanted_events(&mut self) -> Vec<WantedEvent> {
+        std::mem::take(&mut self.consumers.wanted)
+    }
+
+    /// Hands over the events that a consumer waits for, and wakes a worker. If they are dropped before they are delivered, the
+    /// consumer requests them again.
+    pub fn hand_over_events(&mut self, wanted: &WantedEvent, fetched: Weak<Fetched>, now: Now) {
+        let Consumers { by_key, registry, .. } = &mut self.consumers;
+        let Some(consumer) = by_key.get_mut(&wanted.key) else { return };
+        if consumer.wanted == Some(wanted.seq) {
+            (consumer.wanted, consumer.fetched) = (None, fetched);
+            consumer.offer(registry, now.mono);
+        }
+        self.finish_consumers(now);
+    }
+}
+
+/// The deliveries that a worker takes in one call.
+struct Claim {
+    worker: WorkerId,
+    most: usize,
+    deliveries: Vec<Delivery>,
+    fetched: Option<Arc<Fetched>>,
+    /// The event that is on disk only, at which the claim ends.
+    wanted: Option<u64>,
+    now: Now,
+}
+
+impl Claim {
+    /// Takes events that are ready to be delivered again.
+    fn ready(&mut self, consumer: &mut Consumer, registry: &mut Registry, history: &dyn History) {
+        for _ in 0..SCAN_MAX {
+            let is_full = self.deliveries.len() >= self.most || consumer.in_flight >= consumer.settings.max_in_flight;
+            let Some(seq) = consumer.ready.first().copied().filter(|_| !is_full) else { return };
+            let Some(entry) = history.entry(seq) else {
+                consumer.finish(seq, registry);
+                consumer.miss(seq, registry);
+                continue;
+            };
+            if entry.expires.is_some_and(|end| end <= self.now.mono) {
+                consumer.bury(seq, DeadReason::Expired, registry, self.now.unix);
+                continue;
+            }
+            match locate(entry, self.fetched.as_deref()) {
+                Location::Here(event) => self.deliver(seq, event, consumer, registry),
+                Location::OnDisk => {
+                    self.wanted = Some(seq);
+                    return;
+                }
+                Location::Missing => {
+                    consumer.finish(seq, registry);
+                    consumer.miss(seq, registry);
+                }
+            }
+        }
+    }
+
+    /// Examines the next event of the log. Returns false at the first one that cannot be taken now.
+    fn visit(&mut self, entry: &Entry, consumer: &mut Consumer, registry: &mut Registry) -> bool {
+        let seq = entry.seq;
+        if entry.expires.is_some_and(|end| end <= self.now.mono) {
+            consumer.counts.expired += 1;
+            registry.finished.push(seq);
+            return true;
+        }
+        if self.deliveries.len() >= self.most || !consumer.has_room(registry) {
+            if registry.unfinished >= UNFINISHED_MAX {
+                registry.starved.insert(consumer.key);
+            }
+            return false;
+        }
+        match locate(entry, self.fetched.as_deref()) {
+            Location::Here(event) => {
+                if consumer.add(seq, 0, key_of(&event), registry) {
+                    self.deliver(seq, event, consumer, registry);
+                }
+                true
+            }
+            Location::OnDisk => {
+                self.wanted = Some(seq);
+                false
+            }
+            Location::Missing => {
+                consumer.miss(seq, registry);
+                registry.finished.push(seq);
+                true
+            }
+        }
+    }
+
+    fn deliver(&mut self, seq: u64, event: Arc<Event>, consumer: &mut Consumer, registry: &mut Registry) {
+        self.deliveries.extend(consumer.deliver(seq, event, self.worker, registry, self.now.mono));
+    }
+}
