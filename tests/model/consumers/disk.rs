@@ -68,6 +68,12 @@ impl Disk {
         }
     }
 
+    /// Returns true if the state of a consumer refers to an event after a number.
+    pub(super) fn knows_later(&self, name: &ConsumerName, seq: u64) -> bool {
+        let has_position = self.consumers.get(name).is_some_and(|record| record.position > seq);
+        has_position || self.events.range((name.clone(), seq + 1)..=(name.clone(), u64::MAX)).next().is_some()
+    }
+
     pub(super) fn head(&self) -> u64 {
         self.head
     }

@@ -549,7 +549,11 @@ impl World {
         self.now.unix += 1;
         disk.restore(&mut self.bus, head, self.now);
         self.published.retain(|seq, _| *seq <= written);
-        self.queues.values_mut().for_each(|queue| queue.crash(written));
+        for (name, queue) in &mut self.queues {
+            queue.crash(written);
+            // Its state was written, and the events were not: it reports them as missing.
+            queue.may_miss |= disk.knows_later(name, written);
+        }
         self.workers.clear();
         self.end_tokens(|_| true);
     }
