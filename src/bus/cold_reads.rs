@@ -39,14 +39,32 @@ impl Bus {
         let cursor = &mut subscriber.cursor;
         if cursor.wanted.replace(seq) != Some(seq) {
             let previous = mem::take(&mut cursor.fetched).upgrade().map_or(0, |fetched| fetched.upto);
-            let (snapshot, upto, since, losses_from) = match &cursor.position {
-                Position::Snapshot(snapshot) => (Some(snapshot.kind), start.min(snapshot.upto), None, u64::MAX),
-                Position::History(cursor) => (None, start, cursor.since, cursor.losses_from),
-                Position::Live { .. } | Position::Shared(_) => (None, start, None, 0),
-            };
-            let upto = upto.max(seq);
             let filters = feed.filters.clone();
-            self.wanted.push(Wanted { client, seq, previous, filters, upto, snapshot, since, losses_from });
+            let mut wanted = Wanted {
+                client,
+                seq,
+                previous,
+                filters,
+                upto: start,
+                snapshot: None,
+                since: None,
+                losses_from: 0,
+                uncertain_after: u64::MAX,
+            };
+            match &cursor.position {
+                Position::Snapshot(snapshot) => {
+                    wanted.snapshot = Some(snapshot.kind);
+                    wanted.upto = start.min(snapshot.upto);
+                    wanted.losses_from = u64::MAX;
+                }
+                Position::History(cursor) => {
+                    wanted.since = cursor.since;
+                    (wanted.losses_from, wanted.uncertain_after) = (cursor.losses_from, cursor.uncertain_after);
+                }
+                Position::Live { .. } | Position::Shared(_) => {}
+            }
+            wanted.upto = wanted.upto.max(seq);
+            self.wanted.push(wanted);
         }
         feed.parked.insert(client, waker.clone());
     }

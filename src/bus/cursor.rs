@@ -154,6 +154,9 @@ pub(super) struct HistoryCursor {
     /// The first loss to report of the part of the log before the window, as the log numbers them; `u64::MAX` until the
     /// first range of a new subscription was read.
     pub(super) losses_from: u64,
+    /// The end of the first range of a new subscription; `u64::MAX` if there is none. Whether the log had lost later events
+    /// before the subscription, or between the subscription and that range, is unknown.
+    pub(super) uncertain_after: u64,
     /// A time in milliseconds since 1970: the subscription begins after earlier events, which are before the window.
     pub(super) since: Option<u64>,
     /// While it accounts for the losses that are not recorded one by one: the first recorded loss when that began, and the
@@ -176,6 +179,7 @@ impl HistoryCursor {
             accounted: 0,
             reported: 0,
             losses_from: 0,
+            uncertain_after: u64::MAX,
             since: None,
             earlier: None,
             gap: None,

@@ -35,6 +35,9 @@ pub struct Wanted {
     pub since: Option<u64>,
     /// The number of the first loss to report, as the log numbers its losses; `u64::MAX` for none.
     pub losses_from: u64,
+    /// A sequence number. Earlier losses of events after it are reported too, without a number of events: the log may have
+    /// lost them after the subscription. `u64::MAX` if there are none.
+    pub uncertain_after: u64,
 }
 
 /// All events of the log that were requested, with numbers in a range.

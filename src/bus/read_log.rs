@@ -62,7 +62,7 @@ impl HistoryCursor {
         let Range { fetched, start, filters, epoch } = *range;
         if self.losses_from == u64::MAX {
             // The subscription is new: what the log had lost before is no gap for it.
-            self.losses_from = fetched.losses_end;
+            (self.losses_from, self.uncertain_after) = (fetched.losses_end, fetched.upto.min(start));
         }
         let (begin, upto) = (self.after, fetched.upto.min(start));
         let mut lost = fetched.lost.iter().skip_while(|lost| lost.to <= begin).peekable();

@@ -49,22 +49,28 @@ impl Bus {
     /// Returns the losses with numbers after the first and up to the second, between the events of that range.
     fn lost_in(&self, wanted: &Wanted, topics: &Selection, after: u64, upto: u64, events: &[Event]) -> Vec<LostRange> {
         let known = self.history.losses();
-        let all = (wanted.losses_from.max(known.start)..known.end).filter_map(|number| self.history.lost(number));
-        let within = all.filter(|lost| lost.seq > after && lost.seq <= upto);
+        let is_new = wanted.losses_from == u64::MAX;
+        let all = known.clone().filter(|_| !is_new).filter_map(|number| Some((number, self.history.lost(number)?)));
+        let within = all.filter(|(_, lost)| lost.seq > after && lost.seq <= upto);
+        let reported =
+            within.filter(|(number, lost)| *number >= wanted.losses_from || lost.seq > wanted.uncertain_after);
         // Whether the event was of these topics is unknown if its own was removed.
-        let mut lost: Vec<(u64, Option<u64>)> = within
-            .filter_map(|lost| match self.history.is_lost_of(lost, topics) {
-                Some(true) => Some((lost.seq, Some(1))),
+        let mut lost: Vec<(u64, Option<u64>)> = reported
+            .filter_map(|(number, lost)| match self.history.is_lost_of(lost, topics) {
+                Some(true) => Some((lost.seq, (number >= wanted.losses_from).then_some(1))),
                 Some(false) => None,
                 None => Some((lost.seq, None)),
             })
             .collect();
         lost.sort_unstable();
         let mut ranges: Vec<LostRange> = Vec::new();
-        if wanted.losses_from < known.start
-            && let Some(last) = self.earlier_loss(topics, after)
+        let unrecorded = if wanted.losses_from < known.start { after } else { after.max(wanted.uncertain_after) };
+        if known.start > 0
+            && !is_new
+            && unrecorded < upto
+            && let Some(last) = self.earlier_loss(topics, unrecorded)
         {
-            ranges.push(LostRange { from: after + 1, to: last.min(upto), missed: None });
+            ranges.push(LostRange { from: unrecorded + 1, to: last.min(upto), missed: None });
         }
         for (seq, missed) in lost {
             match ranges.last_mut() {

@@ -296,3 +296,24 @@ fn a_window_is_bounded_in_bytes_and_has_the_newest_event_always() {
     );
     assert_eq!(held("x"), 2);
 }
+
+#[test]
+fn what_the_log_loses_between_a_subscription_and_its_first_range_is_a_gap() {
+    let mut node = Node::new(Retention { events: 1, ..Retention::default() });
+    for topic in ["a", "b", "c", "d", "e", "f", "x"] {
+        node.publish(topic);
+    }
+    let id = subscribe(&mut node.bus, &["x"], Start::All);
+    assert!(drain(&mut node.bus, id).is_empty());
+    let wanted = node.bus.take_wanted().pop().expect("a request");
+    assert_eq!(wanted.upto, 2);
+    node.publish("x"); // 7 is lost
+    node.publish("g");
+    let _first = node.serve(&wanted);
+    assert!(drain(&mut node.bus, id).is_empty());
+    // The window leaves the cursor behind.
+    for topic in ["a", "b", "c", "d", "e", "f"] {
+        node.publish(topic);
+    }
+    assert_eq!(node.drain(id).0, ["7 gap 7..=7 None", "8"]);
+}
