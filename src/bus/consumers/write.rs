@@ -1,7 +1,7 @@
 //! Taking the changes of consumers, to be written to disk.
 
 use super::{
-    changes::{Changes, ConsumerChanges, ConsumerRecord, EventRecord},
+    changes::{ConsumerChanges, ConsumerRecord, EventRecord},
     consumer::Consumer,
     event_state::{Dead, State},
     table::Consumers,
@@ -90,7 +90,7 @@ impl Consumer {
 #[cfg(debug_assertions)]
 impl Consumer {
     pub(super) fn self_check_changes(&self) {
-        let Changes { is_tracked, dirty, written, .. } = &self.changes;
+        let super::changes::Changes { is_tracked, dirty, written, .. } = &self.changes;
         for seq in self.unfinished.keys().chain(self.dead.keys()).filter(|_| *is_tracked) {
             assert!(dirty.contains(seq) || written.contains(seq), "{}: {seq} is not to be written", self.name);
         }
