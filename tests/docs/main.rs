@@ -101,19 +101,19 @@ fn every_command_does_what_the_document_shows() {
 
 #[test]
 #[ignore = "needs go: runs the programs"]
-fn go() {
+fn the_programs_of_the_guide_for_go_run() {
     alone("docs/how-to/go.md");
 }
 
 #[test]
 #[ignore = "needs nginx: runs it as a proxy"]
-fn nginx() {
+fn nginx_passes_streams_as_its_guide_says() {
     alone("docs/how-to/nginx.md");
 }
 
 #[test]
 #[ignore = "needs caddy: runs it as a proxy"]
-fn caddy() {
+fn caddy_passes_streams_as_its_guide_says() {
     alone("docs/how-to/caddy.md");
 }
 
