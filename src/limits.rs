@@ -91,6 +91,8 @@ pub const REASON_MAX: usize = 1000;
 pub const BACKOFF_MAX: usize = 16;
 /// Maximum time for which a worker or the back-off of a consumer delays an event. A longer one is refused.
 pub const DELAY_MAX: Duration = Duration::from_hours(7 * 24);
+/// Maximum number of tokens of deliveries in one request.
+pub const SETTLE_MAX: usize = 10_000;
 /// Maximum number of deliveries that one call of the bus returns to a worker.
 pub const TAKE_MAX: usize = 64;
 /// Maximum number of changes of consumers that one call of the bus returns to be written. Small in debug builds, so that tests

@@ -8,6 +8,7 @@
 
 pub mod binary;
 mod bounded;
+mod consumer;
 mod error;
 mod info;
 pub mod json;
@@ -21,6 +22,9 @@ mod wire;
 #[cfg(feature = "bus")]
 pub(crate) use self::reply::{EventBody, EventReply};
 pub use self::{
+    consumer::{
+        Consume, ConsumerAction, ConsumerConfig, ConsumerInfo, Consuming, DeadLetter, DeadSelection, Delivery, OnFull,
+    },
     error::{ErrorCode, Refused},
     info::{
         ClientInfo, ClientRole, HistoryKind, KeptOut, LimitInfo, RefusedHost, RefusedOrigin, Status, TopicInfo,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    consumer::{ConsumerInfo, Consuming, DeadLetter, Delivery},
     error::Refused,
     info::{ClientInfo, Status, TopicInfo},
     setting::Setting,
@@ -43,6 +44,24 @@ pub enum Reply {
     Error(Refused),
     /// The configuration.
     Config(Vec<Setting>),
+    /// The consumers, by name.
+    Consumers(Vec<ConsumerInfo>),
+    /// A consumer.
+    Consumer(Box<ConsumerInfo>),
+    /// Dead letters, by id.
+    DeadLetters(Vec<DeadLetter>),
+    /// The operation has changed this number of consumers or dead letters.
+    Changed {
+        /// The number.
+        count: u64,
+    },
+    /// The connection is a worker.
+    Consuming(Consuming),
+    /// The deliveries are acknowledged, extended, or otherwise settled, as the request says.
+    Settled {
+        /// The number of deliveries.
+        deliveries: u64,
+    },
 }
 
 /// [`Reply::Event`] as a JSON line, without owning the event.
@@ -102,6 +121,9 @@ pub struct EventMessage {
     pub headers: Headers,
     /// The data.
     pub data: String,
+    /// The attempt, if this is a delivery of a consumer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
 }
 
 impl EventMessage {
@@ -113,7 +135,7 @@ impl EventMessage {
         time: u64,
     ) -> EventMessage {
         let (id, topic, data) = (id.into(), topic.into(), data.into());
-        EventMessage { id, topic, event_type: None, time, headers: Headers::default(), data }
+        EventMessage { id, topic, event_type: None, time, headers: Headers::default(), data, delivery: None }
     }
 }
 

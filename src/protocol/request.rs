@@ -5,8 +5,15 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
-use super::bounded;
-use crate::{headers::unchecked, limits::FILTERS_MAX, time::whole_millis};
+use super::{
+    bounded,
+    consumer::{Consume, ConsumerAction},
+};
+use crate::{
+    headers::unchecked,
+    limits::{FILTERS_MAX, SETTLE_MAX},
+    time::whole_millis,
+};
 
 /// A request of a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +40,53 @@ pub enum Request {
     Status {},
     /// Report the configuration of the daemon.
     Config {},
+    /// List the consumers.
+    Consumers {},
+    /// Inspect or change a consumer.
+    Consumer {
+        /// Its name.
+        name: String,
+        /// What to do.
+        action: ConsumerAction,
+    },
+    /// Turn the connection into a worker of a consumer; at most once per connection.
+    Consume(Consume),
+    /// Acknowledge deliveries: their events are done.
+    Ack {
+        /// The tokens of the deliveries.
+        #[serde(deserialize_with = "bounded::list::<_, _, SETTLE_MAX>")]
+        tokens: Vec<String>,
+    },
+    /// Report that attempts have failed. The events are delivered again.
+    Nak {
+        /// The tokens of the deliveries.
+        #[serde(deserialize_with = "bounded::list::<_, _, SETTLE_MAX>")]
+        tokens: Vec<String>,
+        /// Milliseconds until the next attempt, instead of the back-off.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        delay_ms: Option<u64>,
+    },
+    /// Move the deadlines of deliveries to `ack_wait` from now.
+    Extend {
+        /// The tokens of the deliveries.
+        #[serde(deserialize_with = "bounded::list::<_, _, SETTLE_MAX>")]
+        tokens: Vec<String>,
+    },
+    /// Make the events of deliveries dead letters.
+    Reject {
+        /// The tokens of the deliveries.
+        #[serde(deserialize_with = "bounded::list::<_, _, SETTLE_MAX>")]
+        tokens: Vec<String>,
+        /// Why they cannot be processed.
+        #[serde(default)]
+        reason: String,
+    },
+    /// Return deliveries. Their attempts do not count.
+    Release {
+        /// The tokens of the deliveries.
+        #[serde(deserialize_with = "bounded::list::<_, _, SETTLE_MAX>")]
+        tokens: Vec<String>,
+    },
 }
 
 /// An event to publish. The daemon validates all fields.

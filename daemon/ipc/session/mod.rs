@@ -286,8 +286,8 @@ impl<'a> Session<'a> {
             }
             Request::Status {} => Reply::Status(Box::new(admin.status())),
             Request::Config {} => Reply::Config(admin.config()),
-            // Publishes go through the batch, and there are no other requests.
-            other => unreachable!("{other:?}"),
+            // Publishes go through the batch.
+            _ => return Err(Refused::new(ErrorCode::RequestInvalid, "this daemon does not support the request")),
         })
     }
 

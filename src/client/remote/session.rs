@@ -73,6 +73,7 @@ impl Session {
             }
             Request::Publish(publish) => self.publish(publish).await.map(Reply::Published),
             Request::Subscribe(_) => Err(Error::Protocol("a subscription needs a connection of its own".into())),
+            _ => Err(Error::Protocol("this request cannot be sent over HTTP".into())),
         }
     }
 

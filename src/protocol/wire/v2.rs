@@ -5,12 +5,12 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeSeq as _};
 
-use super::{Bytes, Json, owned, v1};
+use super::{Bytes, Json, all_borrowed, all_owned, owned, v1};
 use crate::{
     event::{self, EventId, EventType},
     headers::Headers,
-    limits::HEADERS_MAX,
-    protocol::{bounded, info, reply, request, setting},
+    limits::{HEADERS_MAX, SETTLE_MAX},
+    protocol::{bounded, consumer, info, reply, request, setting},
 };
 
 /// Requests. Their order defines their numbers.
@@ -24,6 +24,9 @@ pub(crate) enum Request<'a> {
     Status,
     Config,
     KickFor(&'a str, u64),
+    Ack(#[serde(borrow, deserialize_with = "bounded::list::<_, _, SETTLE_MAX>")] Vec<&'a str>),
+    /// Any other request.
+    Other(Json<'a, request::Request>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,6 +56,10 @@ pub(crate) enum Reply<'a> {
     Status(Json<'a, Box<info::Status>>),
     Error(v1::Refused<'a>),
     Config(Json<'a, Vec<setting::Setting>>),
+    Delivery(Event<'a>, Delivery<'a>),
+    Settled(u64),
+    /// Any other reply.
+    Other(Json<'a, reply::Reply>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,6 +78,14 @@ pub(crate) struct Event<'a> {
     time: u64,
     headers: EventHeaders<'a>,
     data: &'a str,
+}
+
+/// One attempt to have an event processed.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Delivery<'a> {
+    token: &'a str,
+    attempt: u32,
+    deadline: u64,
 }
 
 /// Headers as a list of names and values.
@@ -104,6 +119,8 @@ impl<'a> From<&'a request::Request> for Request<'a> {
             request::Request::Kick { client, for_ms: Some(time) } => Request::KickFor(client, *time),
             request::Request::Status {} => Request::Status,
             request::Request::Config {} => Request::Config,
+            request::Request::Ack { tokens } => Request::Ack(all_borrowed(tokens)),
+            other => Request::Other(Json(Cow::Borrowed(other))),
         }
     }
 }
@@ -119,6 +136,8 @@ impl From<Request<'_>> for request::Request {
             Request::KickFor(client, time) => request::Request::Kick { client: client.into(), for_ms: Some(time) },
             Request::Status => request::Request::Status {},
             Request::Config => request::Request::Config {},
+            Request::Ack(tokens) => request::Request::Ack { tokens: all_owned(&tokens) },
+            Request::Other(request) => request.0.into_owned(),
         }
     }
 }
@@ -153,7 +172,10 @@ impl From<Publish<'_>> for request::Publish {
 impl<'a> From<&'a reply::Reply> for Reply<'a> {
     fn from(reply: &'a reply::Reply) -> Reply<'a> {
         match reply {
-            reply::Reply::Event(event) => Reply::Event(event.into()),
+            reply::Reply::Event(event) => match &event.delivery {
+                None => Reply::Event(event.into()),
+                Some(delivery) => Reply::Delivery(event.into(), delivery.into()),
+            },
             reply::Reply::Published(published) => Reply::Published(published.into()),
             reply::Reply::Subscribed(subscribed) => Reply::Subscribed(subscribed.into()),
             reply::Reply::End { position } => Reply::End(*position),
@@ -163,6 +185,8 @@ impl<'a> From<&'a reply::Reply> for Reply<'a> {
             reply::Reply::Status(status) => Reply::Status(Json(Cow::Borrowed(status))),
             reply::Reply::Error(refused) => Reply::Error(refused.into()),
             reply::Reply::Config(settings) => Reply::Config(Json(Cow::Borrowed(settings))),
+            reply::Reply::Settled { deliveries } => Reply::Settled(*deliveries),
+            other => Reply::Other(Json(Cow::Borrowed(other))),
         }
     }
 }
@@ -180,6 +204,11 @@ impl From<Reply<'_>> for reply::Reply {
             Reply::Status(status) => reply::Reply::Status(status.0.into_owned()),
             Reply::Error(refused) => reply::Reply::Error(refused.into()),
             Reply::Config(settings) => reply::Reply::Config(settings.0.into_owned()),
+            Reply::Delivery(event, delivery) => {
+                reply::Reply::Event(reply::EventMessage { delivery: Some(delivery.into()), ..event.into() })
+            }
+            Reply::Settled(deliveries) => reply::Reply::Settled { deliveries },
+            Reply::Other(reply) => reply.0.into_owned(),
         }
     }
 }
@@ -200,6 +229,20 @@ impl<'a> Event<'a> {
     }
 }
 
+impl<'a> From<&'a consumer::Delivery> for Delivery<'a> {
+    fn from(delivery: &'a consumer::Delivery) -> Delivery<'a> {
+        let consumer::Delivery { token, attempt, deadline } = delivery;
+        Delivery { token, attempt: *attempt, deadline: *deadline }
+    }
+}
+
+impl From<Delivery<'_>> for consumer::Delivery {
+    fn from(delivery: Delivery<'_>) -> consumer::Delivery {
+        let Delivery { token, attempt, deadline } = delivery;
+        consumer::Delivery { token: token.into(), attempt, deadline }
+    }
+}
+
 impl From<&reply::Published> for Published {
     fn from(published: &reply::Published) -> Published {
         let reply::Published { id, subscribers } = *published;
@@ -216,7 +259,7 @@ impl From<Published> for reply::Published {
 
 impl<'a> From<&'a reply::EventMessage> for Event<'a> {
     fn from(event: &'a reply::EventMessage) -> Event<'a> {
-        let reply::EventMessage { id, topic, event_type, time, headers, data } = event;
+        let reply::EventMessage { id, topic, event_type, time, headers, data, delivery: _ } = event;
         let headers = EventHeaders(Cow::Borrowed(headers));
         Event { id: *id, topic, event_type: event_type.as_deref(), time: *time, headers, data }
     }
@@ -226,6 +269,14 @@ impl From<Event<'_>> for reply::EventMessage {
     fn from(event: Event<'_>) -> reply::EventMessage {
         let Event { id, topic, event_type, time, headers, data } = event;
         let headers = headers.0.into_owned();
-        reply::EventMessage { id, topic: topic.into(), event_type: owned(event_type), time, headers, data: data.into() }
+        reply::EventMessage {
+            id,
+            topic: topic.into(),
+            event_type: owned(event_type),
+            time,
+            headers,
+            data: data.into(),
+            delivery: None,
+        }
     }
 }

@@ -1,15 +1,16 @@
 //! Replies. Their order defines their numbers; [`Refused`] has number 8 in all versions.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::description::{ClientInfo, Setting, Status, TopicInfo};
 use crate::{
     event::{self, Epoch, EventId, EventType},
-    headers::Headers,
     protocol::{
         error::{self, ErrorCode},
         reply,
-        wire::owned,
+        wire::{Json, owned},
     },
 };
 
@@ -26,6 +27,8 @@ pub(crate) enum Reply<'a> {
     Status(Box<Status<'a>>),
     Error(Refused<'a>),
     Config(Vec<Setting<'a>>),
+    /// Any other reply.
+    Other(Json<'a, reply::Reply>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,7 +67,7 @@ pub(crate) struct Refused<'a> {
 impl<'a> From<&'a reply::Reply> for Reply<'a> {
     fn from(reply: &'a reply::Reply) -> Reply<'a> {
         match reply {
-            reply::Reply::Event(event) => Reply::Event(event.into()),
+            reply::Reply::Event(event) if event.delivery.is_none() => Reply::Event(event.into()),
             reply::Reply::Published(published) => Reply::Published(published.into()),
             reply::Reply::Subscribed(subscribed) => Reply::Subscribed(subscribed.into()),
             reply::Reply::End { position } => Reply::End(*position),
@@ -74,6 +77,7 @@ impl<'a> From<&'a reply::Reply> for Reply<'a> {
             reply::Reply::Status(status) => Reply::Status(Box::new((&**status).into())),
             reply::Reply::Error(refused) => Reply::Error(refused.into()),
             reply::Reply::Config(settings) => Reply::Config(settings.iter().map(Into::into).collect()),
+            other => Reply::Other(Json(Cow::Borrowed(other))),
         }
     }
 }
@@ -91,6 +95,7 @@ impl From<Reply<'_>> for reply::Reply {
             Reply::Status(status) => reply::Reply::Status(Box::new((*status).into())),
             Reply::Error(refused) => reply::Reply::Error(refused.into()),
             Reply::Config(settings) => reply::Reply::Config(settings.into_iter().map(Into::into).collect()),
+            Reply::Other(reply) => reply.0.into_owned(),
         }
     }
 }
@@ -106,7 +111,7 @@ impl<'a> From<&'a event::Event> for Event<'a> {
 
 impl<'a> From<&'a reply::EventMessage> for Event<'a> {
     fn from(event: &'a reply::EventMessage) -> Event<'a> {
-        let reply::EventMessage { id, topic, event_type, time, headers: _, data } = event;
+        let reply::EventMessage { id, topic, event_type, time, data, .. } = event;
         Event { id: id_or_none(*id), topic, event_type: event_type.as_deref(), time: *time, data }
     }
 }
@@ -114,8 +119,7 @@ impl<'a> From<&'a reply::EventMessage> for Event<'a> {
 impl From<Event<'_>> for reply::EventMessage {
     fn from(event: Event<'_>) -> reply::EventMessage {
         let Event { id, topic, event_type, time, data } = event;
-        let (topic, headers) = (topic.into(), Headers::default());
-        reply::EventMessage { id: Some(id), topic, event_type: owned(event_type), time, headers, data: data.into() }
+        reply::EventMessage { event_type: owned(event_type), ..reply::EventMessage::new(id, topic, data, time) }
     }
 }
 

@@ -1,12 +1,14 @@
 //! Requests. Their order defines their numbers.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     limits::FILTERS_MAX,
     protocol::{
         bounded, request,
-        wire::{Bytes, all_borrowed, all_owned, owned},
+        wire::{Bytes, Json, all_borrowed, all_owned, owned},
     },
 };
 
@@ -20,6 +22,8 @@ pub(crate) enum Request<'a> {
     Status,
     Config,
     KickFor(&'a str, u64),
+    /// Any other request.
+    Other(#[serde(borrow)] Json<'a, request::Request>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,6 +72,7 @@ impl<'a> From<&'a request::Request> for Request<'a> {
             request::Request::Kick { client, for_ms: Some(time) } => Request::KickFor(client, *time),
             request::Request::Status {} => Request::Status,
             request::Request::Config {} => Request::Config,
+            other => Request::Other(Json(Cow::Borrowed(other))),
         }
     }
 }
@@ -83,6 +88,7 @@ impl From<Request<'_>> for request::Request {
             Request::KickFor(client, time) => request::Request::Kick { client: client.into(), for_ms: Some(time) },
             Request::Status => request::Request::Status {},
             Request::Config => request::Request::Config {},
+            Request::Other(request) => request.0.into_owned(),
         }
     }
 }
