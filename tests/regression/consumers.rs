@@ -14,8 +14,8 @@ use sse_bus::{
     bus::{
         Bus, Format, Start, Subscription,
         consumers::{
-            Acknowledged, CONSUMERS_TOPIC, ConsumerName, ConsumerSettings, DeadReason, Delivery, Departure, Missed,
-            Next, OnFull, SeekTo, WorkerId,
+            CONSUMERS_TOPIC, ConsumerName, ConsumerSettings, DeadReason, Delivery, Departure, Missed, Next, OnFull,
+            SeekTo, Settlement, WorkerId,
         },
     },
     limits::{DEAD_MAX, Limits, REASON_MAX, TAKE_MAX},
@@ -74,7 +74,7 @@ fn numbers(deliveries: &[Delivery]) -> Vec<(u64, u32)> {
 }
 
 fn ack(bus: &mut Bus, delivery: &Delivery, ms: u64) {
-    assert_eq!(bus.acknowledge(delivery.token, Acknowledged::Ack, at(ms)), Ok(None));
+    assert_eq!(bus.settle(delivery.token, Settlement::Ack, at(ms)), Ok(None));
 }
 
 fn missed(bus: &mut Bus, worker: WorkerId) -> Option<Missed> {
@@ -115,8 +115,8 @@ fn a_deadline_ends_the_token_and_the_attempt() {
     let first = take(&mut bus, one, 0);
     assert_eq!((numbers(&first), first[0].deadline), (vec![(1, 1)], 30_000));
     // The worker extends, and then is too slow.
-    assert_eq!(bus.acknowledge(first[0].token, Acknowledged::Extend, at(29_999)), Ok(Some(59_999)));
-    let stale = bus.acknowledge(first[0].token, Acknowledged::Ack, at(59_999)).unwrap_err();
+    assert_eq!(bus.settle(first[0].token, Settlement::Extend, at(29_999)), Ok(Some(59_999)));
+    let stale = bus.settle(first[0].token, Settlement::Ack, at(59_999)).unwrap_err();
     assert_eq!(stale.code, ErrorCode::StaleDelivery);
     assert_eq!(bus.next_timeout(), Some(59_999));
     bus.tick(at(59_999));
@@ -126,7 +126,7 @@ fn a_deadline_ends_the_token_and_the_attempt() {
     assert_eq!(numbers(&second), [(1, 2)]);
     assert_ne!(first[0].token, second[0].token);
     // After the last attempt it is a dead letter.
-    assert_eq!(bus.acknowledge(second[0].token, Acknowledged::Nak(None), at(61_000)), Ok(None));
+    assert_eq!(bus.settle(second[0].token, Settlement::Nak(None), at(61_000)), Ok(None));
     let dead = bus.dead_letters(&name("jobs"), 0).unwrap();
     assert_eq!((dead.len(), &dead[0].reason, dead[0].attempts), (1, &DeadReason::Attempts, 2));
     assert_eq!((dead[0].worker.as_deref(), dead[0].since), (Some("w"), 61_000));
@@ -150,7 +150,7 @@ fn a_rejection_is_announced_with_its_reason() {
     publish(&mut bus, event("a", "x"));
     let delivery = take(&mut bus, one, 0).remove(0);
     let text = "é".repeat(REASON_MAX);
-    bus.acknowledge(delivery.token, Acknowledged::Reject(text), at(5)).unwrap();
+    bus.settle(delivery.token, Settlement::Reject(text), at(5)).unwrap();
     let dead = bus.dead_letters(&name("jobs"), 0).unwrap();
     let DeadReason::Rejected(reason) = &dead[0].reason else { panic!("{dead:?}") };
     assert_eq!(reason.len(), REASON_MAX, "the reason is cut");
@@ -275,7 +275,7 @@ fn a_ttl_ends_unseen_events_and_buries_attempted_ones() {
         publish(&mut bus, short);
     }
     let first = take(&mut bus, one, 0).remove(0);
-    bus.acknowledge(first.token, Acknowledged::Release, at(100)).unwrap();
+    bus.settle(first.token, Settlement::Release, at(100)).unwrap();
     assert!(take(&mut bus, one, 100).is_empty());
     let dead = bus.dead_letters(&name("jobs"), 0).unwrap();
     assert_eq!((dead.len(), dead[0].id.seq, &dead[0].reason), (1, 1, &DeadReason::Expired));
@@ -375,7 +375,7 @@ fn a_consumer_with_too_many_dead_letters_delivers_nothing_more() {
     loop {
         let taken = bus.take(one, 1000, at(0), Waker::noop()).unwrap();
         for delivery in &taken.deliveries {
-            bus.acknowledge(delivery.token, Acknowledged::Reject(String::new()), at(0)).unwrap();
+            bus.settle(delivery.token, Settlement::Reject(String::new()), at(0)).unwrap();
             dead += 1;
         }
         if taken.deliveries.is_empty() {

@@ -1,4 +1,4 @@
-//! Deliveries, and how workers answer them.
+//! Deliveries, and how workers settle them.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -11,7 +11,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub(super) u64);
 
-/// Identifies a delivery. It is current until the delivery is answered or its deadline has passed, and is never used twice,
+/// Identifies a delivery. It is current until the delivery is settled or its deadline has passed, and is never used twice,
 /// after a restart neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token {
@@ -45,11 +45,11 @@ impl FromStr for Token {
 /// One attempt to have an event processed.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// The token, by which the worker answers.
+    /// The token, by which the worker settles it.
     pub token: Token,
     /// The number of this attempt, from 1.
     pub attempt: u32,
-    /// The time by which the worker must answer, in milliseconds of the monotonic clock.
+    /// The time by which the worker must settle it, in milliseconds of the monotonic clock.
     pub deadline: u64,
     /// The event.
     pub event: Arc<Event>,
@@ -86,9 +86,9 @@ pub enum Next {
     Waiting,
 }
 
-/// The answer of a worker to a delivery.
+/// How a worker settles a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Acknowledged {
+pub enum Settlement {
     /// The event is done.
     Ack,
     /// The attempt failed. The next one follows after this time in milliseconds, or after the back-off.
@@ -108,6 +108,6 @@ pub enum Departure {
     Released,
     /// Its connection is lost: its deliveries fail now.
     Lost,
-    /// Its deliveries continue until they are answered or their deadline passes.
+    /// Its deliveries continue until they are settled or their deadline passes.
     Detached,
 }

@@ -147,7 +147,7 @@ impl Bus {
         consumer.clear(registry);
         consumer.forget_dead_after(position, registry);
         (consumer.position, consumer.last_matched) = (position, head);
-        // What was requested before is not what is needed next. An answer to it is ignored.
+        // What was requested before is not what is needed next. What is handed over for it is ignored.
         (consumer.wanted, consumer.fetched) = (None, Weak::new());
         consumer.changes.position = position;
         consumer.changes.note_record();

@@ -45,7 +45,6 @@
 //! steps. The written position never exceeds an unfinished event that is not written: after a crash acknowledgements may be
 //! lost, and deliveries are not.
 
-mod acknowledge;
 mod changes;
 #[cfg(debug_assertions)]
 mod check;
@@ -64,6 +63,7 @@ mod notices;
 mod registry;
 mod restore;
 mod settings;
+mod settle;
 mod table;
 mod take;
 mod timers;
@@ -75,7 +75,7 @@ mod write;
 pub(super) use self::table::Consumers;
 pub use self::{
     changes::{ConsumerChanges, ConsumerRecord, EventRecord},
-    delivery::{Acknowledged, Delivery, Departure, Missed, Next, Taken, Token, WorkerId},
+    delivery::{Delivery, Departure, Missed, Next, Settlement, Taken, Token, WorkerId},
     event_state::{Counts, DeadReason},
     info::{ConsumerInfo, DeadLetter},
     name::ConsumerName,

@@ -169,7 +169,7 @@ impl Bus {
         !self.consumers.wanted.is_empty()
     }
 
-    /// Takes the requests of consumers for events that are on disk only. Each must be answered with
+    /// Takes the requests of consumers for events that are on disk only. Each needs a call of
     /// [`Bus::hand_over_events`]: until then the consumer delivers nothing.
     pub fn take_wanted_events(&mut self) -> Vec<WantedEvent> {
         std::mem::take(&mut self.consumers.wanted)

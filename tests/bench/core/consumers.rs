@@ -9,7 +9,7 @@ use sse_bus::{
     FilterSet, Topic,
     bus::{
         Bus,
-        consumers::{Acknowledged, ConsumerName, ConsumerSettings, SeekTo, WorkerId},
+        consumers::{ConsumerName, ConsumerSettings, SeekTo, Settlement, WorkerId},
     },
     limits::CONSUMERS_MAX,
 };
@@ -68,7 +68,7 @@ fn jobs(workers: usize, in_flight: u32) -> Duration {
                     let taken = bus.take(*worker, usize::MAX, NOW, Waker::noop()).expect("a worker");
                     left -= taken.deliveries.len();
                     for delivery in taken.deliveries {
-                        bus.acknowledge(delivery.token, Acknowledged::Ack, NOW).expect("a current token");
+                        bus.settle(delivery.token, Settlement::Ack, NOW).expect("a current token");
                     }
                     bus.finish().wake();
                     if left == 0 {

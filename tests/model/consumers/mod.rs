@@ -8,7 +8,7 @@ mod world;
 use proptest::{bool::weighted, collection::vec, option, prelude::*};
 use sse_bus::bus::consumers::{Departure, OnFull};
 
-use self::world::{Answer, Op, Setup, World};
+use self::world::{Op, Settling, Setup, World};
 
 fn setup() -> impl Strategy<Value = Setup> {
     let bounds = (
@@ -21,12 +21,12 @@ fn setup() -> impl Strategy<Value = Setup> {
 
 fn op() -> impl Strategy<Value = Op> {
     let departure = prop_oneof![Just(Departure::Released), Just(Departure::Lost), Just(Departure::Detached)];
-    let answer = prop_oneof![
-        6 => Just(Answer::Ack),
-        2 => option::of(0_u64..40).prop_map(Answer::Nak),
-        1 => Just(Answer::Extend),
-        1 => Just(Answer::Reject),
-        1 => Just(Answer::Release),
+    let settling = prop_oneof![
+        6 => Just(Settling::Ack),
+        2 => option::of(0_u64..40).prop_map(Settling::Nak),
+        1 => Just(Settling::Extend),
+        1 => Just(Settling::Reject),
+        1 => Just(Settling::Release),
     ];
     let on_full = prop_oneof![3 => Just(OnFull::Refuse), 1 => Just(OnFull::Drop)];
     let size = prop_oneof![3 => Just(1_usize), 1 => Just(600)];
@@ -41,7 +41,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0..3_usize, 1..6_usize).prop_map(|(name, slots)| Op::AddWorker { name, slots }),
         1 => (any::<u16>(), departure).prop_map(|(worker, departure)| Op::RemoveWorker { worker, departure }),
         12 => (any::<u16>(), 1..8_usize).prop_map(|(worker, count)| Op::Take { worker, count }),
-        12 => (any::<u16>(), answer).prop_map(|(token, answer)| Op::Answer { token, answer }),
+        12 => (any::<u16>(), settling).prop_map(|(token, settling)| Op::Settle { token, settling }),
         4 => (1..50_u64).prop_map(Op::Advance),
         1 => (0..3_usize, any::<bool>()).prop_map(|(name, is_paused)| Op::Pause { name, is_paused }),
         1 => (0..3_usize, option::of(any::<u16>())).prop_map(|(name, to)| Op::Seek { name, to }),

@@ -15,7 +15,7 @@ use sse_bus::{
     bus::{
         Bus, Format, Now, Publication, Read, Start, Subscription,
         consumers::{
-            Acknowledged, ConsumerName, ConsumerSettings, Delivery, Departure, Next, OnFull, SeekTo, Taken, Token,
+            ConsumerName, ConsumerSettings, Delivery, Departure, Next, OnFull, SeekTo, Settlement, Taken, Token,
             WorkerId,
         },
         fetch::Fetched,
@@ -45,7 +45,7 @@ pub(super) struct Setup {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
+pub(super) enum Settling {
     Ack,
     Nak(Option<u64>),
     Extend,
@@ -83,9 +83,9 @@ pub(super) enum Op {
         worker: u16,
         count: usize,
     },
-    Answer {
+    Settle {
         token: u16,
-        answer: Answer,
+        settling: Settling,
     },
     Advance(u64),
     Pause {
@@ -204,7 +204,7 @@ impl World {
                     self.take(id, &name, *count, Waker::noop())?;
                 }
             }
-            Op::Answer { token, answer } => self.answer(*token, answer)?,
+            Op::Settle { token, settling } => self.settle(*token, settling)?,
             Op::Advance(millis) => self.advance(*millis)?,
             Op::Pause { name: index, is_paused } => {
                 let is_known = self.bus.pause_consumer(&name(*index), *is_paused, self.now).is_ok();
@@ -408,28 +408,27 @@ impl World {
         Ok(())
     }
 
-    fn answer(&mut self, token: u16, answer: &Answer) -> Result<(), String> {
+    fn settle(&mut self, token: u16, settling: &Settling) -> Result<(), String> {
         if let Some(stale) = pick(&self.stale, token).filter(|_| token.is_multiple_of(5)) {
-            let refused = self.bus.acknowledge(*stale, Acknowledged::Ack, self.now).map_err(|e| e.code);
+            let refused = self.bus.settle(*stale, Settlement::Ack, self.now).map_err(|e| e.code);
             return expect(refused == Err(ErrorCode::StaleDelivery), "the refusal of a stale token");
         }
         let Some(current) = pick(&self.current, token).cloned() else { return Ok(()) };
         let (queue, seq) = (self.queues.get_mut(&current.name).ok_or("an unknown consumer")?, current.seq);
-        let answered = match answer {
-            Answer::Ack => Acknowledged::Ack,
-            Answer::Nak(delay) => Acknowledged::Nak(*delay),
-            Answer::Extend => Acknowledged::Extend,
-            Answer::Reject => Acknowledged::Reject("no".into()),
-            Answer::Release => Acknowledged::Release,
+        let settlement = match settling {
+            Settling::Ack => Settlement::Ack,
+            Settling::Nak(delay) => Settlement::Nak(*delay),
+            Settling::Extend => Settlement::Extend,
+            Settling::Reject => Settlement::Reject("no".into()),
+            Settling::Release => Settlement::Release,
         };
-        let deadline =
-            self.bus.acknowledge(current.token, answered, self.now).map_err(|e| format!("{current:?}: {e}"))?;
-        match answer {
-            Answer::Ack => queue.set(seq, Status::Done),
-            Answer::Nak(_) => queue.fail(seq),
-            Answer::Reject => queue.set(seq, Status::Dead),
-            Answer::Release => uncount(queue, seq),
-            Answer::Extend => {
+        let deadline = self.bus.settle(current.token, settlement, self.now).map_err(|e| format!("{current:?}: {e}"))?;
+        match settling {
+            Settling::Ack => queue.set(seq, Status::Done),
+            Settling::Nak(_) => queue.fail(seq),
+            Settling::Reject => queue.set(seq, Status::Dead),
+            Settling::Release => uncount(queue, seq),
+            Settling::Extend => {
                 let deadline = deadline.ok_or("expected a new deadline")?;
                 let extended = self.current.iter_mut().find(|other| other.token == current.token);
                 extended.ok_or("an unknown token")?.deadline = deadline;
@@ -455,7 +454,7 @@ impl World {
                 continue;
             }
             // Before the tick, too, the token is not current.
-            let refused = self.bus.acknowledge(current.token, Acknowledged::Ack, self.now).map_err(|e| e.code);
+            let refused = self.bus.settle(current.token, Settlement::Ack, self.now).map_err(|e| e.code);
             expect(refused == Err(ErrorCode::StaleDelivery), "the refusal of a token whose deadline has passed")?;
             if let Some(queue) = self.queues.get_mut(&current.name) {
                 queue.fail(current.seq);
@@ -597,7 +596,7 @@ impl World {
                     let taken = self.take(worker, &name, 2, &Waker::from(calls.clone()))?;
                     is_ready = taken.next == Next::Ready;
                     for delivery in taken.deliveries {
-                        let acknowledged = self.bus.acknowledge(delivery.token, Acknowledged::Ack, self.now);
+                        let acknowledged = self.bus.settle(delivery.token, Settlement::Ack, self.now);
                         acknowledged.map_err(|e| e.to_string())?;
                         self.end_tokens(|current| current.token == delivery.token);
                         if let Some(queue) = self.queues.get_mut(&name) {

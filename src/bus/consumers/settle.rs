@@ -1,7 +1,7 @@
-//! The answers of workers, by the token of a delivery.
+//! Settling deliveries, by their tokens.
 
 use super::{
-    delivery::{Acknowledged, Token},
+    delivery::{Settlement, Token},
     event_state::DeadReason,
     name::ConsumerName,
     table::Consumers,
@@ -14,20 +14,20 @@ use crate::{
 };
 
 impl Bus {
-    /// Returns the consumer of a current token, to authorize an answer.
+    /// Returns the consumer of a current token, to authorize a settlement.
     pub fn consumer_of(&self, token: Token) -> Option<&ConsumerName> {
         let (key, _) = self.consumers.registry.find(token)?;
         self.consumers.by_key.get(&key).map(|consumer| &consumer.name)
     }
 
-    /// Applies a worker's answer to a delivery. Returns the new deadline if the worker extends it.
+    /// Settles a delivery. Returns the new deadline if the worker extends it.
     ///
     /// # Errors
     ///
-    /// `stale_delivery`: the delivery was answered before, its deadline has passed, or its consumer was moved or deleted.
+    /// `stale_delivery`: the delivery was settled before, its deadline has passed, or its consumer was moved or deleted.
     /// `request_invalid`: the delay exceeds [`DELAY_MAX`].
-    pub fn acknowledge(&mut self, token: Token, answer: Acknowledged, now: Now) -> Result<Option<u64>, Refused> {
-        if let Acknowledged::Nak(Some(delay)) = answer
+    pub fn settle(&mut self, token: Token, settlement: Settlement, now: Now) -> Result<Option<u64>, Refused> {
+        if let Settlement::Nak(Some(delay)) = settlement
             && delay > whole_millis(DELAY_MAX)
         {
             let message = format!("a delay of {delay} ms is more than {}", format_duration(DELAY_MAX));
@@ -40,24 +40,24 @@ impl Bus {
             known.filter(|(consumer, seq)| consumer.deadline(*seq).is_some_and(|deadline| deadline > now.mono));
         let Some((consumer, seq)) = current else {
             let message = format!(
-                "the delivery `{token}` is no longer current: it was answered, its deadline has passed, or the consumer was \
+                "the delivery `{token}` is no longer current: it was settled, its deadline has passed, or the consumer was \
                  moved or deleted"
             );
             return Err(Refused::new(ErrorCode::StaleDelivery, message));
         };
         let mut deadline = None;
-        match answer {
-            Acknowledged::Ack => {
+        match settlement {
+            Settlement::Ack => {
                 consumer.finish(seq, registry);
                 consumer.counts.acknowledged += 1;
             }
-            Acknowledged::Nak(delay) => consumer.fail(seq, delay, registry, now.mono, now.unix),
-            Acknowledged::Extend => deadline = consumer.extend(seq, registry, now.mono),
-            Acknowledged::Reject(mut text) => {
+            Settlement::Nak(delay) => consumer.fail(seq, delay, registry, now.mono, now.unix),
+            Settlement::Extend => deadline = consumer.extend(seq, registry, now.mono),
+            Settlement::Reject(mut text) => {
                 text.truncate(text.floor_char_boundary(REASON_MAX));
                 consumer.bury(seq, DeadReason::Rejected(text.into()), registry, now.unix);
             }
-            Acknowledged::Release => consumer.release(seq, registry, now.mono),
+            Settlement::Release => consumer.release(seq, registry, now.mono),
         }
         consumer.offer(registry, now.mono);
         self.finish_consumers(now);
