@@ -9,11 +9,11 @@
 //!
 //! A live cursor belongs to one subscriber, or to a [shared cursor](super::shared_cursor).
 //!
-//! Feeds also carry live-only events, which have no number and are not in history. A cursor that fell behind reads all other
-//! events from history. The feed records the position of its last live-only event, so that the cursor reports a gap for those
-//! it missed.
+//! Feeds also carry live-only events, which have no sequence number and are not in history. A cursor that fell behind reads all
+//! other events from history. The feed records the position of its last live-only event, so that the cursor reports a gap for
+//! those it missed.
 //!
-//! A position in a feed is the number of a segment.
+//! A position in a feed is the index of a segment.
 
 #[cfg(debug_assertions)]
 use std::collections::BTreeSet;
@@ -56,7 +56,7 @@ pub(super) struct Feeds {
     outgoing: Option<Box<Outgoing>>,
     /// Events that not all of their feeds have yet.
     broadcasts: Broadcasts,
-    /// Counts all events, numbered or live-only; unicast events are delivered in the order of turns.
+    /// Counts all events, live-only ones too; unicast events are delivered in the order of turns.
     turn: u64,
 }
 
@@ -192,7 +192,7 @@ impl Feeds {
             open.turn = outgoing.turn;
         }
         open.last = outgoing.position();
-        open.newest = open.newest.max(outgoing.number());
+        open.newest = open.newest.max(outgoing.seq());
         open.events += 1;
         if open.bytes.len() >= SEGMENT_BYTES {
             self.seal_open(key, limits);
@@ -351,8 +351,8 @@ impl Feeds {
         assert_eq!(self.open_bytes, open_bytes, "open bytes of all feeds");
         assert_eq!(self.by_filters.len(), self.iter().count(), "feeds that are found by their filters");
         let unused: BTreeSet<_> = (0..self.open.len()).filter(|key| self.open[*key].is_none()).collect();
-        assert_eq!(self.free.len(), unused.len(), "free feed numbers");
-        assert_eq!(self.free.iter().copied().collect::<BTreeSet<_>>(), unused, "free feed numbers");
+        assert_eq!(self.free.len(), unused.len(), "free feed keys");
+        assert_eq!(self.free.iter().copied().collect::<BTreeSet<_>>(), unused, "free feed keys");
         assert!(unused.iter().all(|key| self.subscribers[*key] == 0), "subscribers of closed feeds");
         self.broadcasts.self_check();
     }
