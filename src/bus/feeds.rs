@@ -52,8 +52,8 @@ pub(super) struct Feeds {
     hand: FeedKey,
     /// Bytes that are not sealed, in all feeds.
     open_bytes: usize,
-    /// The encodings of the event that is being published. Kept to reuse their memory.
-    outgoing: Outgoing,
+    /// The encodings of the event that is being published. Kept to reuse their memory; taken meanwhile.
+    outgoing: Option<Box<Outgoing>>,
     /// Events that not all of their feeds have yet.
     broadcasts: Broadcasts,
     /// Counts all events, live-only ones too; unicast events are delivered in the order of turns.
@@ -122,6 +122,9 @@ impl Feeds {
     /// must be sorted. A live-only event has the position of the log as its id.
     pub(super) fn publish(&mut self, feeds: &[FeedKey], event: &Arc<Event>, is_live: bool, limits: &Limits) {
         let turn = self.begin();
+        if feeds.is_empty() {
+            return;
+        }
         if feeds.len() > FEEDS_AT_ONCE {
             if self.broadcasts.is_full() {
                 while !self.broadcasts.is_empty() {
@@ -130,14 +133,14 @@ impl Feeds {
             }
             return self.broadcasts.push(feeds, Outgoing::new(event, is_live, turn));
         }
-        let mut outgoing = std::mem::take(&mut self.outgoing);
+        let mut outgoing = self.outgoing.take().unwrap_or_default();
         outgoing.begin(event, is_live, turn);
         for key in feeds {
             self.catch_up(*key, limits);
             self.append(*key, &mut outgoing, limits);
         }
         outgoing.end();
-        self.outgoing = outgoing;
+        self.outgoing = Some(outgoing);
     }
 
     /// Appends the broadcasts to a feed that it does not have yet.
@@ -252,10 +255,10 @@ impl Feeds {
     /// Seals feeds and wakes the clients that wait for their events, or else continues a broadcast, in a bounded step. Returns
     /// true if there is more to do.
     pub(super) fn finish_some(&mut self, limits: &Limits, wakeups: &mut Wakeups) -> bool {
-        if self.dirty.is_empty() {
-            self.broadcast_some(limits);
-        } else {
+        if !self.dirty.is_empty() {
             self.seal_some(limits, wakeups);
+        } else if !self.broadcasts.is_empty() {
+            self.broadcast_some(limits);
         }
         self.relieve(limits.feeds_buffer);
         !self.dirty.is_empty() || !self.broadcasts.is_empty()
