@@ -6,5 +6,6 @@ pub mod live;
 pub mod log;
 pub mod ops;
 pub mod subscriber;
+pub mod subscription;
 pub mod wire;
 pub mod world;
