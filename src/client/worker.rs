@@ -217,7 +217,7 @@ impl Driver {
         Transport::connect(&self.address).await?.consume(&self.consume).await
     }
 
-    /// Adds a notice. One that was not returned yet is replaced by a later one of its kind.
+    /// Adds a notice. It replaces the notice of an earlier attempt that was not returned yet.
     fn notice(&mut self, work: Work) {
         if let Some(Waiting::Notice(Ok(Work::Reconnecting { .. }))) = self.waiting.back() {
             self.waiting.pop_back();
