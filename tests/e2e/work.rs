@@ -229,9 +229,11 @@ fn a_worker_that_takes_nothing_more_finishes_what_it_has() {
     let stop = json!({"consume": {"consumer": "q", "max_in_flight": 0}});
     assert_eq!(ask(&mut first, &stop)["consuming"]["consumer"], "q");
     assert_eq!(ask(&mut first, &json!({"ack": {"tokens": [token]}})), settled(1));
-    let (data, _, token) = delivery(&mut worker(&daemon, 1));
+    let mut second = worker(&daemon, 1);
+    let (data, _, token) = delivery(&mut second);
     assert_eq!(data, "two");
     assert_eq!(ask(&mut first, &json!({"ack": {"tokens": [token]}})), settled(1));
+    drop(second);
     // It can begin again.
     daemon.publish("jobs/a", "three");
     let begin = json!({"consume": {"consumer": "q", "max_in_flight": 5}});
