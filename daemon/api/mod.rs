@@ -4,11 +4,13 @@
 //! encodes it, because it also refuses requests that it cannot decode.
 
 mod admin;
+mod consumers;
 mod publish;
 mod subscribe;
 
 pub(crate) use self::{
     admin::{Admin, health},
+    consumers::Consumers,
     publish::{admit, publish, publish_one},
     subscribe::{subscribe, subscription},
 };

@@ -35,7 +35,7 @@ use super::codec::{Codec, Next, Skip};
 use super::hangup::hangup;
 use crate::{
     access::Caller,
-    api::{self, Admin},
+    api::{self, Admin, Consumers},
     client_guard::ClientGuard,
     context::Daemon,
     shared_bus::SharedBus,
@@ -276,6 +276,11 @@ impl<'a> Session<'a> {
         if let Request::Subscribe(subscribe) = request {
             return self.subscribe(subscribe);
         }
+        match request {
+            Request::Consumers {} => return Ok(Reply::Consumers(self.consumers()?.list().await)),
+            Request::Consumer { name, action } => return self.consumers()?.run(&name, action).await,
+            _ => {}
+        }
         let admin = Admin::authorize(self.daemon, &self.caller)?;
         Ok(match request {
             Request::Clients {} => Reply::Clients(admin.clients().await),
@@ -284,11 +289,15 @@ impl<'a> Session<'a> {
             Request::Kick { client, for_ms: Some(time) } => {
                 Reply::Kicked { connections: admin.kick_for(&client, Duration::from_millis(time)).await? }
             }
-            Request::Status {} => Reply::Status(Box::new(admin.status())),
+            Request::Status {} => Reply::Status(Box::new(admin.status().await)),
             Request::Config {} => Reply::Config(admin.config()),
             // Publishes go through the batch.
             _ => return Err(Refused::new(ErrorCode::RequestInvalid, "this daemon does not support the request")),
         })
+    }
+
+    fn consumers(&self) -> Result<Consumers, Refused> {
+        Consumers::authorize(self.daemon, &self.caller)
     }
 
     fn subscribe(&mut self, subscribe: Subscribe) -> Result<Reply, Refused> {
