@@ -7,10 +7,12 @@ mod admin;
 mod consumers;
 mod publish;
 mod subscribe;
+mod work;
 
 pub(crate) use self::{
     admin::{Admin, health},
     consumers::Consumers,
     publish::{admit, publish, publish_one},
     subscribe::{subscribe, subscription},
+    work::{Settle, Work, WorkerGuard, consume, settle},
 };

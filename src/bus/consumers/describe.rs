@@ -11,7 +11,6 @@ use crate::{
     limits::{CONSUMERS_AT_ONCE, SCAN_MAX},
     protocol::{ConsumerInfo, Refused},
     time::format_duration,
-    topic::FilterSet,
 };
 
 /// The events of a consumer that wait for their first delivery.
@@ -27,15 +26,6 @@ struct Ahead {
 }
 
 impl Bus {
-    /// Returns the filters of a consumer, to authorize its workers.
-    ///
-    /// # Errors
-    ///
-    /// There is no such consumer.
-    pub fn consumer_filters(&self, name: &ConsumerName) -> Result<&FilterSet, Refused> {
-        self.consumers.find(name).map(|key| &self.consumers.by_key[&key].settings.filters)
-    }
-
     /// Describes a consumer.
     ///
     /// # Errors
