@@ -7,6 +7,7 @@
 mod access;
 mod bench;
 mod clocks;
+mod command_line;
 mod completions;
 mod concurrent_starts;
 mod configuration;
