@@ -12,6 +12,7 @@ mod completions;
 mod concurrent_starts;
 mod configuration;
 mod cors;
+mod crashes;
 mod delivery_check;
 mod disks;
 mod doctor;
