@@ -7,10 +7,12 @@
 mod access;
 mod bench;
 mod clocks;
+mod command_line;
 mod completions;
 mod concurrent_starts;
 mod configuration;
 mod cors;
+mod crashes;
 mod delivery_check;
 mod disks;
 mod doctor;
