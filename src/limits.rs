@@ -77,6 +77,8 @@ pub const HOT_BYTES: usize = 8 << 20;
 
 /// Maximum number of consumers. More are refused.
 pub const CONSUMERS_MAX: usize = 10_000;
+/// Maximum number of consumers that one call of the bus describes.
+pub const CONSUMERS_AT_ONCE: usize = 64;
 /// Maximum number of workers of all consumers. More are refused.
 pub const WORKERS_MAX: usize = 10_000;
 /// Maximum number of events of all consumers that are in flight or wait to be delivered again, about 200 bytes each. At the
@@ -91,6 +93,8 @@ pub const DEAD_MAX: usize = 10_000;
 pub const DEAD_ALL_MAX: usize = 100_000;
 /// Maximum number of dead letters that one call of the bus lists. The next calls list the rest.
 pub const DEAD_AT_ONCE: usize = 256;
+/// Approximate maximum bytes of data of the dead letters that one call of the bus lists, unless that of one is larger.
+pub const DEAD_BYTES_AT_ONCE: usize = 1 << 20;
 /// Maximum bytes of the text with which a worker rejects an event. The rest is cut.
 pub const REASON_MAX: usize = 1000;
 /// Maximum number of values of a consumer's back-off. More are refused.

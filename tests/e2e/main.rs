@@ -7,10 +7,12 @@
 mod access;
 mod bench;
 mod clocks;
+mod command_line;
 mod completions;
 mod concurrent_starts;
 mod configuration;
 mod cors;
+mod crashes;
 mod delivery_check;
 mod disks;
 mod doctor;
@@ -76,5 +78,7 @@ mod tls;
 mod tokens;
 mod transports;
 mod unresponsive;
+mod work;
+mod work_library;
 
 use sse_bus_support::harness;
