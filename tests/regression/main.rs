@@ -4,6 +4,8 @@ mod batches;
 mod bounds;
 mod broadcasts;
 mod consumer_admin;
+mod consumer_holds;
+mod consumer_workers;
 mod consumers;
 mod feed_buffers;
 mod gaps;
