@@ -4,6 +4,7 @@ use std::sync::Weak;
 
 use super::{
     changes::Changes,
+    chores::Cleared,
     consumer::Consumer,
     ids::Timer,
     info::ConsumerInfo,
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     bus::{Bus, Now, history::Entry, state::refuse_more, topics::Topics},
-    limits::{CONSUMERS_MAX, SCAN_MAX},
+    limits::{CHORES_AT_ONCE, CONSUMERS_MAX, SCAN_MAX},
     protocol::{ErrorCode, Refused},
     time::whole_millis,
 };
@@ -137,16 +138,8 @@ impl Bus {
     pub fn seek_consumer(&mut self, name: &ConsumerName, to: SeekTo, now: Now) -> Result<(), Refused> {
         let position = self.position_of(to, now)?;
         let head = self.head;
-        let history = &*self.history;
         let (consumer, registry) = self.consumers.get_mut(name)?;
-        // Of these, history has nothing to deliver again.
-        let after = consumer.unfinished.range(position + 1..).map(|(seq, _)| *seq);
-        let missing: Vec<u64> = after.filter(|seq| history.entry(*seq).is_none()).collect();
-        for seq in missing {
-            consumer.miss(seq, registry);
-        }
-        consumer.clear(registry);
-        consumer.forget_dead_after(position, registry);
+        let cleared = consumer.clear(position);
         (consumer.position, consumer.last_matched) = (position, head);
         // What was requested before is not what is needed next. What is handed over for it is ignored.
         (consumer.wanted, consumer.fetched, consumer.fetched_upto) = (None, Weak::new(), 0);
@@ -155,8 +148,16 @@ impl Bus {
         registry.notices.push(Notice::new("seek", name.as_str()));
         consumer.offer(registry, now.mono);
         self.consumers.sweep = Some(0);
-        self.finish_consumers(now);
+        self.begin_clearing(cleared, now);
         Ok(())
+    }
+
+    /// Does the first step of clearing events, and ends the operation.
+    fn begin_clearing(&mut self, cleared: Cleared, now: Now) {
+        self.consumers.registry.now = now;
+        self.consumers.chores.cleared.push(cleared);
+        self.clear_some(&mut CHORES_AT_ONCE.clone());
+        self.finish_consumers(now);
     }
 
     /// Deletes a consumer, with its dead letters. Its workers are removed, and their wakers woken.
@@ -168,12 +169,10 @@ impl Bus {
         let key = self.consumers.find(name)?;
         let Some(mut consumer) = self.consumers.remove(key) else { return Ok(()) };
         let registry = &mut self.consumers.registry;
-        consumer.clear(registry);
         consumer.turns.end(key, registry);
         if let Some(end) = consumer.inactive_at {
             registry.timers.remove(&(end, key, Timer::Inactive));
         }
-        registry.dead -= consumer.dead.len();
         registry.starved.remove(&key);
         registry.changed.remove(&key);
         let gone: Vec<_> = registry.workers.extract_if(|_, worker| worker.consumer == key).collect();
@@ -184,7 +183,7 @@ impl Bus {
         }
         self.consumers.wanted.retain(|wanted| wanted.key != key);
         self.consumers.sweep = Some(0);
-        self.finish_consumers(now);
+        self.begin_clearing(consumer.clear(0), now);
         Ok(())
     }
 
