@@ -106,8 +106,17 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Action::Doctor(options) => doctor::run(endpoint()?, given.is_some(), &output, options).await,
         Action::Completions(options) => completions::run(&output, &options),
         Action::Man(options) => man::run(&options),
+        Action::Socket => socket(Client::connect(&here()?).await?, &output).await,
         Action::Version => version(&output),
     }
+}
+
+/// Prints the path of the socket at which the daemon answers.
+async fn socket(mut client: Client, output: &Output) -> Result<(), Failure> {
+    let socket = client.status().await?.socket;
+    // Plain text even without a terminal, for `$(…)`.
+    output.line(&socket, &socket)?;
+    Ok(())
 }
 
 /// Prints the version of this program.

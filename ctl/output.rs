@@ -25,7 +25,7 @@ pub(crate) struct Output {
     /// The format that the user requested.
     pub(crate) format: Option<Format>,
     /// Confirmations and notices are left out.
-    is_quiet: bool,
+    pub(crate) is_quiet: bool,
     /// The columns in which text is shown, if they are limited.
     pub(crate) width: Option<usize>,
 }

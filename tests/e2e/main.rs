@@ -7,10 +7,12 @@
 mod access;
 mod bench;
 mod clocks;
+mod command_line;
 mod completions;
 mod concurrent_starts;
 mod configuration;
 mod cors;
+mod crashes;
 mod delivery_check;
 mod disks;
 mod doctor;
@@ -74,6 +76,8 @@ mod tls;
 mod tokens;
 mod transports;
 mod unresponsive;
+mod work;
 mod work_durable;
+mod work_library;
 
 use sse_bus_support::harness;

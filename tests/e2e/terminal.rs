@@ -110,6 +110,16 @@ fn short_names_and_default_filters_work() {
     assert_eq!(daemon.ctl(&["version"]).ok().stdout, daemon.ctl(&["--version"]).ok().stdout);
     let quiet = daemon.ctl(&["publish", "-q", "t", "x"]).ok();
     assert_eq!((&*quiet.stdout, &*quiet.stderr), ("", ""), "{quiet}");
+    // The result of lines is a confirmation as well, unless something is missing in it.
+    let quiet = |lines: &str| daemon.ctl_fed(&["publish", "-q", "t", "--lines"], lines.as_bytes());
+    let run = quiet("a\nb\n").ok();
+    assert_eq!((&*run.stdout, &*run.stderr), ("", ""), "{run}");
+    let run = quiet("a\nb\0\n").ends_with(1).says("1 event accepted, 1 refused");
+    assert_eq!(run.stdout, "");
+    let run = daemon.ctl_fed(&["publish", "t", "--lines"], b"a\n").ok().says("1 event accepted");
+    assert_eq!(run.stdout, "{\"accepted\":1,\"refused\":0}\n");
+    let run = daemon.ctl_fed(&["publish", "t", "--lines", "--format", "text"], b"a\n").ok().says("1 event accepted");
+    assert_eq!(run.stdout, "");
     daemon.ctl(&["send", "-q", "nobody", "x"]).ends_with(4).says("no client named");
     let quiet = on_terminal(&daemon, 80, "ctl sub -q -s all -n 1 -f data").ok();
     assert_eq!(quiet.stdout, "ok\n");

@@ -15,13 +15,14 @@ use super::{
     name::ConsumerName,
     notice::Notice,
     registry::Registry,
-    settings::{ConsumerSettings, OnFull},
+    settings::ConsumerSettings,
     turns::Turns,
 };
 use crate::{
     bus::fetch::Fetched,
     event::Event,
     limits::{DEAD_ALL_MAX, DEAD_MAX, UNFINISHED_MAX},
+    protocol::OnFull,
     time::whole_millis,
 };
 
@@ -104,7 +105,7 @@ impl Consumer {
 
     /// Returns true if it holds an event of its topics, and the event may not be dropped.
     pub(super) fn is_firm_holder(&self, seq: u64) -> bool {
-        self.is_holding && self.settings.on_full == OnFull::Refuse && self.needs(seq)
+        self.is_holding && self.settings.on_full != OnFull::Drop && self.needs(seq)
     }
 
     /// Returns a number such that it needs no earlier event.

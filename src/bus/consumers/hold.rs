@@ -1,13 +1,13 @@
 //! Holding events that the bounds of history evict, until every consumer has finished them.
 
-use super::{settings::OnFull, table::Consumers};
+use super::table::Consumers;
 use crate::{
     bus::{
         Bus, Now,
         history::{Entry, HeldEvent},
     },
     limits::EVICT_MAX,
-    protocol::{ErrorCode, Refused},
+    protocol::{ErrorCode, OnFull, Refused},
     topic::Topic,
 };
 
