@@ -76,5 +76,7 @@ mod tls;
 mod tokens;
 mod transports;
 mod unresponsive;
+mod work;
+mod work_library;
 
 use sse_bus_support::harness;

@@ -8,10 +8,10 @@ use crate::harness::{Daemon, Http2, Process, Sandbox};
 pub(crate) use crate::harness::{bearer, token};
 
 fn ticket(daemon: &Daemon, token: &str, query: &str) -> Value {
-    let answer = daemon.request("POST", &format!("/tickets{query}"), &[("Authorization", &bearer(token))], "");
-    assert_eq!(answer.status, 201, "{}", answer.text());
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
-    answer.json()
+    let response = daemon.request("POST", &format!("/tickets{query}"), &[("Authorization", &bearer(token))], "");
+    assert_eq!(response.status, 201, "{}", response.text());
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    response.json()
 }
 
 #[test]
@@ -149,8 +149,8 @@ fn a_ticket_opens_and_reopens_the_streams_of_one_client() {
     // Without a client name, the daemon assigns one.
     let named = ticket(&daemon, &tokens.all, "")["client"].as_str().unwrap().to_owned();
     assert!(named.starts_with("client-"), "{named}");
-    let answer = daemon.request("POST", "/tickets?client=a%0Ab", &[("Authorization", &bearer(&tokens.all))], "");
-    assert_eq!(answer.refusal(), (400, "client_invalid".into()));
+    let response = daemon.request("POST", "/tickets?client=a%0Ab", &[("Authorization", &bearer(&tokens.all))], "");
+    assert_eq!(response.refusal(), (400, "client_invalid".into()));
     // A client that needs no token needs no ticket.
     assert_eq!(daemon.request_locally("POST", "/tickets", "").refusal(), (400, "request_invalid".into()));
 }
@@ -187,7 +187,7 @@ fn logs_errors_and_files_contain_no_secret() {
     assert_eq!(std::fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o600);
     let (log, status) = (daemon.log(), daemon.request_locally("GET", "/status", "").text());
     assert!(log.contains("TRACE") || log.contains("DEBUG"), "{log}");
-    for (name, text) in [("log", &log), ("answers", &bodies), ("file", &file), ("status", &status)] {
+    for (name, text) in [("log", &log), ("responses", &bodies), ("file", &file), ("status", &status)] {
         for secret in [&tokens.all, &tokens.builds, &ticket, unknown] {
             let secret = secret.trim_start_matches("ssebus_");
             assert!(!text.contains(secret), "{name} holds {secret}:\n{}", near(text, secret));
@@ -311,9 +311,9 @@ fn a_publish_whose_token_is_revoked_meanwhile_is_refused() {
     assert_eq!(proceed.as_slice(), b"HTTP/1.1 100 Continue\r\n\r\n");
     daemon.ctl(&["token", "revoke", "publish"]).ok();
     socket.write_all(b"xy").unwrap();
-    let mut answer = [0; 12];
-    socket.read_exact(&mut answer).unwrap();
-    assert_eq!(answer.as_slice(), b"HTTP/1.1 403");
+    let mut response = [0; 12];
+    socket.read_exact(&mut response).unwrap();
+    assert_eq!(response.as_slice(), b"HTTP/1.1 403");
     assert_eq!(daemon.request_locally("GET", "/status", "").json()["published"], 0);
 }
 
@@ -340,14 +340,14 @@ fn a_path_that_cannot_be_parsed_is_not_logged() {
     socket.write_all(&frame(1, 5, 1, &headers)).unwrap();
     // An acknowledged PING shows that everything before it was read.
     socket.write_all(&frame(6, 0, 0, b"all read")).unwrap();
-    let mut answers = Vec::new();
-    while !answers.windows(8).any(|bytes| bytes == b"all read") {
+    let mut responses = Vec::new();
+    while !responses.windows(8).any(|bytes| bytes == b"all read") {
         let mut part = [0; 512];
         let read = socket.read(&mut part).unwrap();
-        assert!(read > 0, "{answers:?}");
-        answers.extend_from_slice(&part[..read]);
+        assert!(read > 0, "{responses:?}");
+        responses.extend_from_slice(&part[..read]);
     }
     // The stream was reset, so the path was parsed.
-    assert!(answers.windows(2).any(|bytes| bytes == [4, 3]), "{answers:?}");
+    assert!(responses.windows(2).any(|bytes| bytes == [4, 3]), "{responses:?}");
     assert!(!daemon.log().contains("c0ffee"), "{}", near(&daemon.log(), "c0ffee"));
 }

@@ -13,6 +13,7 @@ mod encoding;
 mod error;
 #[cfg(test)]
 mod fault_injection;
+mod file_size;
 mod files;
 mod pending;
 mod reader;

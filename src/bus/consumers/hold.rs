@@ -1,13 +1,13 @@
 //! Holding events that the bounds of history evict, until every consumer has finished them.
 
-use super::{settings::OnFull, table::Consumers};
+use super::table::Consumers;
 use crate::{
     bus::{
         Bus, Now,
         history::{Entry, HeldEvent},
     },
     limits::EVICT_MAX,
-    protocol::{ErrorCode, Refused},
+    protocol::{ErrorCode, OnFull, Refused},
     topic::Topic,
 };
 
@@ -70,7 +70,7 @@ impl Bus {
         let holders = matching.iter().filter_map(|key| by_key.get(key));
         let holders = holders.filter(|consumer| consumer.is_holding && consumer.needs(entry.seq));
         holders.fold(Need::None, |need, consumer| match (need, consumer.settings.on_full) {
-            (Need::Firm, _) | (_, OnFull::Refuse) => Need::Firm,
+            (Need::Firm, _) | (_, OnFull::Refuse | OnFull::Other) => Need::Firm,
             (_, OnFull::Drop) => Need::Droppable,
         })
     }

@@ -6,14 +6,13 @@ use super::{
     changes::Changes,
     consumer::Consumer,
     ids::Timer,
-    info::ConsumerInfo,
     name::ConsumerName,
     notice::Notice,
     settings::{ConsumerSettings, SeekTo},
 };
 use crate::{
-    bus::{Bus, Now, history::Entry, state::refuse_more, topics::Topics},
-    limits::{CONSUMERS_MAX, SCAN_MAX},
+    bus::{Bus, Now, state::refuse_more, topics::Topics},
+    limits::CONSUMERS_MAX,
     protocol::{ErrorCode, Refused},
     time::whole_millis,
 };
@@ -68,63 +67,23 @@ impl Bus {
         Ok(true)
     }
 
-    /// Returns the names of all consumers, in order.
-    pub fn consumer_names(&self) -> Vec<ConsumerName> {
-        self.consumers.by_name.keys().cloned().collect()
-    }
-
-    /// Describes a consumer.
+    /// Pauses a consumer, which then delivers nothing until it is resumed, or resumes it. Deliveries in flight continue. Returns
+    /// false if it was so already.
     ///
     /// # Errors
     ///
     /// There is no such consumer.
-    pub fn describe_consumer(&self, name: &ConsumerName, now: Now) -> Result<ConsumerInfo, Refused> {
-        let key = self.consumers.find(name)?;
-        let consumer = &self.consumers.by_key[&key];
-        let topics = self.topics.select(&consumer.settings.filters);
-        let (mut pending, mut first) = (0, None);
-        let mut count = |entry: &Entry| {
-            if entry.expires.is_none_or(|end| end > now.mono) {
-                first.get_or_insert(entry.arrived_at);
-                pending += 1;
-            }
-            true
-        };
-        let reached = self.history.walk(&topics, consumer.position, SCAN_MAX, &mut count);
-        let oldest = consumer.unfinished.keys().next().and_then(|seq| self.history.entry(*seq));
-        Ok(ConsumerInfo {
-            name: consumer.name.clone(),
-            settings: consumer.settings.clone(),
-            position: self.id(consumer.position),
-            pending,
-            is_pending_exact: reached.is_none(),
-            in_flight: consumer.in_flight,
-            waiting: consumer.unfinished.len() - consumer.in_flight,
-            dead: consumer.dead.len(),
-            workers: consumer.workers,
-            oldest: oldest.map(|entry| entry.arrived_at).into_iter().chain(first).min(),
-            is_paused: consumer.is_paused,
-            is_holding: consumer.is_holding,
-            counts: consumer.counts,
-            created: consumer.created,
-        })
-    }
-
-    /// Pauses a consumer, which then delivers nothing until it is resumed. Deliveries in flight continue.
-    ///
-    /// # Errors
-    ///
-    /// There is no such consumer.
-    pub fn pause_consumer(&mut self, name: &ConsumerName, is_paused: bool, now: Now) -> Result<(), Refused> {
+    pub fn pause_consumer(&mut self, name: &ConsumerName, is_paused: bool, now: Now) -> Result<bool, Refused> {
         let (consumer, registry) = self.consumers.get_mut(name)?;
-        if consumer.is_paused != is_paused {
+        let has_changed = consumer.is_paused != is_paused;
+        if has_changed {
             consumer.is_paused = is_paused;
             consumer.changes.note_record();
             registry.notices.push(Notice::new(if is_paused { "paused" } else { "resumed" }, name.as_str()));
             consumer.offer(registry, now.mono);
         }
         self.finish_consumers(now);
-        Ok(())
+        Ok(has_changed)
     }
 
     /// Moves a consumer to another position. Its deliveries in flight are no longer current, and what was not finished before

@@ -31,9 +31,27 @@ pub(crate) struct Consumers {
     pub(super) matching: Vec<ConsumerKey>,
 }
 
+/// What all consumers have together.
+pub(crate) struct Totals {
+    pub(crate) workers: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) unfinished: usize,
+    pub(crate) dead: usize,
+}
+
 impl Consumers {
     pub(crate) fn is_empty(&self) -> bool {
         self.by_key.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Returns what all consumers have together.
+    pub(crate) fn totals(&self) -> Totals {
+        let Registry { tokens, workers, unfinished, dead, .. } = &self.registry;
+        Totals { workers: workers.len(), in_flight: tokens.len(), unfinished: *unfinished, dead: *dead }
     }
 
     /// Returns the cost of the filters of all consumers, in bytes.

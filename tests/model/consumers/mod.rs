@@ -6,7 +6,7 @@ mod expected;
 mod world;
 
 use proptest::{bool::weighted, collection::vec, option, prelude::*};
-use sse_bus::bus::consumers::{Departure, OnFull};
+use sse_bus::{bus::consumers::Departure, protocol::OnFull};
 
 use self::world::{Op, Settling, Setup, World};
 

@@ -15,14 +15,14 @@ use sse_bus::{
     bus::{
         Bus, Format, Now, Publication, Read, Start, Subscription,
         consumers::{
-            ConsumerName, ConsumerSettings, Delivery, Departure, Next, OnFull, SeekTo, Settlement, Taken, Token,
+            ConsumerName, ConsumerSettings, DeadOperation, Delivery, Departure, Next, SeekTo, Settlement, Taken, Token,
             WorkerId,
         },
         fetch::Fetched,
         history::Memory,
     },
     limits::Limits,
-    protocol::ErrorCode,
+    protocol::{ErrorCode, OnFull},
     retention::Retention,
 };
 
@@ -247,7 +247,7 @@ impl World {
         self.bus.self_check();
         for (name, queue) in &self.queues {
             let info = self.bus.describe_consumer(name, self.now).map_err(|e| e.to_string())?;
-            expect(queue.may_miss || info.counts.missed == 0, &format!("no missing events of {name}: {info:?}"))?;
+            expect(queue.may_miss || info.missed == 0, &format!("no missing events of {name}: {info:?}"))?;
         }
         Ok(())
     }
@@ -502,16 +502,16 @@ impl World {
         self.check_dead(name)?;
         let Ok(letters) = self.bus.dead_letters(name, 0) else { return Ok(()) };
         let Some(letter) = pick(&letters, letter) else { return Ok(()) };
-        let (seq, queue) = (letter.id.seq, self.queues.get_mut(name).ok_or("an unknown consumer")?);
+        let (id, seq, queue) = (letter.id, letter.id.seq, self.queues.get_mut(name).ok_or("an unknown consumer")?);
         if retries {
-            self.bus.retry_dead(name, seq, self.now).map_err(|e| e.to_string())?;
+            self.bus.change_dead(name, id, DeadOperation::Retry, self.now).map_err(|e| e.to_string())?;
             queue.set(seq, Status::Open);
             queue.has_retried = true;
             if let Some(job) = queue.jobs.get_mut(&seq) {
                 job.attempts = Some(0);
             }
         } else {
-            self.bus.drop_dead(name, seq, self.now).map_err(|e| e.to_string())?;
+            self.bus.change_dead(name, id, DeadOperation::Drop, self.now).map_err(|e| e.to_string())?;
             queue.set(seq, Status::Done);
         }
         Ok(())
@@ -616,7 +616,7 @@ impl World {
                 left += u64::from(!is_settled);
             }
             let info = self.bus.describe_consumer(&name, self.now).map_err(|e| e.to_string())?;
-            expect(left <= info.counts.missed, &format!("{left} of {name} are reported as missed: {info:?}"))?;
+            expect(left <= info.missed, &format!("{left} of {name} are reported as missed: {info:?}"))?;
             self.bus.remove_worker(worker, Departure::Released, self.now);
         }
         Ok(())
