@@ -109,6 +109,9 @@ pub const TAKE_MAX: usize = 64;
 /// rest. Small in debug builds, so that tests
 /// do not need thousands of events.
 pub const CONSUMER_CHANGES: usize = if cfg!(debug_assertions) { 2 } else { 4096 };
+/// Number of events or consumers in one step of the work that the deletion or move of a consumer, a worker that leaves, or an
+/// event for many consumers cause. Small in debug builds, so that tests do not need hundreds of them.
+pub const CHORES_AT_ONCE: usize = if cfg!(debug_assertions) { 8 } else { 256 };
 /// How long a worker that was woken may take before another one of its consumer has the next turn.
 pub const TURN: Duration = Duration::from_millis(100);
 

@@ -79,6 +79,7 @@ mod tokens;
 mod transports;
 mod unresponsive;
 mod work;
+mod work_durable;
 mod work_library;
 
 use sse_bus_support::harness;
