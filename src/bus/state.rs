@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     event::{Epoch, EventId},
-    limits::{BROADCASTS_MAX, Limits},
+    limits::Limits,
     protocol::{ErrorCode, Refused},
     retention::Retention,
 };
@@ -126,9 +126,15 @@ impl Bus {
         self.feeds.finish_some(&self.limits, &mut self.wakeups)
     }
 
-    /// Returns true if many events wait to be appended to very many feeds. Call [`Bus::finish_some`] before the next publish.
+    /// Returns the number of events so far that were for very many feeds, which [`Bus::finish_some`] appends them to.
+    pub fn broadcasts(&self) -> u64 {
+        self.feeds.broadcasts()
+    }
+
+    /// Returns true if many events wait to be appended to very many feeds. Call [`Bus::finish_some`] before the next such
+    /// publish.
     pub fn has_many_broadcasts(&self) -> bool {
-        self.feeds.broadcasts() > BROADCASTS_MAX / 4
+        self.feeds.has_many_broadcasts()
     }
 
     /// Takes the tasks to wake once the bus is unlocked.
