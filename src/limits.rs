@@ -54,6 +54,9 @@ pub const LOSSES_MAX: usize = 65_536;
 /// exceed their bounds, because the bounds have changed or time has jumped, the next calls evict them, and readers of
 /// history wait until then.
 pub const EVICT_MAX: usize = 64;
+/// Maximum number of expired events that one call of the bus removes, besides [`RECLAIM_MAX`] retained ones. The next calls
+/// remove the rest.
+pub const EXPIRE_MAX: usize = 256;
 /// Maximum number of expired retained events that one publish removes to make room for its own. If that is not enough, the
 /// publish is refused.
 pub const RECLAIM_MAX: usize = 1024;

@@ -39,8 +39,8 @@ pub struct Bus {
     pub(super) stats: Stats,
     pub(super) wakeups: Wakeups,
     pub(super) heartbeats: Heartbeats,
-    /// The time of the last tick.
-    pub(super) ticked: u64,
+    /// The time before which no tick is needed for history.
+    pub(super) next_eviction: u64,
     /// The bus refuses publications.
     pub(super) is_closed: bool,
     /// Topics that were removed since the last batch.
@@ -75,7 +75,7 @@ impl Bus {
             stats: Stats::default(),
             wakeups: Wakeups::default(),
             heartbeats: Heartbeats::default(),
-            ticked: 0,
+            next_eviction: 0,
             is_closed: false,
             gone: Gone::default(),
             unlisted: TopicKey::MAX,

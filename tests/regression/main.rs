@@ -4,6 +4,7 @@ mod batches;
 mod bounds;
 mod broadcasts;
 mod consumers;
+mod expiry;
 mod feed_buffers;
 mod gaps;
 mod limits;
