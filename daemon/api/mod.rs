@@ -4,11 +4,15 @@
 //! encodes it, because it also refuses requests that it cannot decode.
 
 mod admin;
+mod consumers;
 mod publish;
 mod subscribe;
+mod work;
 
 pub(crate) use self::{
     admin::{Admin, health},
+    consumers::Consumers,
     publish::{admit, publish, publish_one},
     subscribe::{subscribe, subscription},
+    work::{Settle, Work, WorkerGuard, consume, settle},
 };

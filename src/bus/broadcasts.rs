@@ -27,7 +27,7 @@ pub(super) fn work_of(event: &Event) -> usize {
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     event: Option<Arc<Event>>,
-    /// The event has no number. Its id is the position of the log.
+    /// The event has no sequence number. Its id is the position of the log.
     pub(super) is_live: bool,
     /// See [`Feeds::begin`](super::feeds::Feeds::begin).
     pub(super) turn: u64,
@@ -68,8 +68,8 @@ impl Outgoing {
         self.event.as_ref().map_or(0, |event| event.id.seq)
     }
 
-    /// Returns the number of the event; 0 for a live-only one.
-    pub(super) fn number(&self) -> u64 {
+    /// Returns the event's sequence number; 0 for a live-only one.
+    pub(super) fn seq(&self) -> u64 {
         if self.is_live { 0 } else { self.position() }
     }
 }
@@ -90,7 +90,7 @@ struct Broadcast {
 #[derive(Debug, Default)]
 pub(super) struct Broadcasts {
     queue: VecDeque<Broadcast>,
-    /// The number of the oldest; broadcasts are numbered from 0.
+    /// The index of the oldest. Indexes count all broadcasts, from 0.
     first: u64,
     /// The work of appending all of them to one feed.
     work: usize,
@@ -111,7 +111,7 @@ impl Broadcasts {
         !self.is_empty() && self.work + work > BROADCASTS_MAX
     }
 
-    /// Returns the number of the next broadcast.
+    /// Returns the index of the next broadcast.
     pub(super) fn end(&self) -> u64 {
         self.first + self.queue.len() as u64
     }
@@ -127,7 +127,7 @@ impl Broadcasts {
         self.queue.push_back(Broadcast { outgoing, feeds, next: 0, work });
     }
 
-    /// Returns the events for a feed, beginning with the broadcast of a number, each with the work of appending it.
+    /// Returns the events for a feed, beginning with the broadcast at an index, each with the work of appending it.
     pub(super) fn for_feed(&mut self, key: FeedKey, next: u64) -> impl Iterator<Item = (&mut Outgoing, usize)> {
         let unseen = self.queue.iter_mut().skip(next.saturating_sub(self.first) as usize);
         let wanted = unseen.filter(move |broadcast| broadcast.feeds.contains(key));

@@ -8,7 +8,7 @@ use super::{
     topics::TopicState,
 };
 use crate::{
-    limits::{FEEDS_AT_ONCE, TOPICS_AT_ONCE},
+    limits::{CONSUMERS_MAX, DEAD_ALL_MAX, FEEDS_AT_ONCE, TOPICS_AT_ONCE, UNFINISHED_MAX, WORKERS_MAX},
     protocol::{ClientInfo, ClientRole, LimitInfo, Status, TopicInfo, Transport},
 };
 
@@ -48,7 +48,7 @@ impl Bus {
     /// Describes the topics after a name, in order, at most [`TOPICS_AT_ONCE`], and fewer if they have very many feeds. An
     /// empty result means that there are no more.
     pub fn topics_after(&self, name: Option<&str>, now: Now) -> Vec<TopicInfo> {
-        /// The number of feeds from which on no further topic is described.
+        /// No further topic is described after this number of feeds.
         const FEEDS: usize = 8 * FEEDS_AT_ONCE;
         let (mut feeds, mut found) = (Vec::new(), 0);
         let info = |(key, state): (TopicKey, &TopicState)| {
@@ -77,7 +77,8 @@ impl Bus {
         self.stats
     }
 
-    /// Returns the status of the bus, to which the daemon adds its own part.
+    /// Returns the status of the bus, to which the daemon adds its own part, and the events that are
+    /// [pending](Status::pending).
     pub fn status(&self) -> Status {
         let totals = self.history.totals();
         Status {
@@ -95,13 +96,17 @@ impl Bus {
             gaps: self.stats.gaps.iter().sum(),
             slow_disconnects: self.stats.slow_disconnects,
             limits: self.limits_used(),
+            consumers: self.consumers.len() as u64,
+            workers: self.consumers.totals().workers as u64,
+            in_flight: self.consumers.totals().in_flight as u64,
+            dead: self.consumers.totals().dead as u64,
             ..Status::default()
         }
     }
 
     /// Returns the usage of limits at which requests are refused. Full history and buffers are normal.
     fn limits_used(&self) -> Vec<LimitInfo> {
-        let limits = &self.limits;
+        let (limits, work) = (&self.limits, self.consumers.totals());
         let info = |limit: &'static str, used: usize, bound: usize| LimitInfo {
             limit: limit.into(),
             used: used as u64,
@@ -113,6 +118,11 @@ impl Bus {
             info("filters_bytes", self.topics.cost(), limits.filters_bytes),
             info("publishers", self.clients.publishers, limits.publishers),
             info("retained_bytes", self.history.totals().retained_bytes, limits.retained_bytes),
+            info("consumers", self.consumers.len(), CONSUMERS_MAX),
+            info("workers", work.workers, WORKERS_MAX),
+            info("unfinished_events", work.unfinished, UNFINISHED_MAX),
+            info("dead_letters", work.dead, DEAD_ALL_MAX),
+            info("held_bytes", self.history.held_bytes(), self.history.retention().budget / 2),
         ]
     }
 
@@ -120,6 +130,10 @@ impl Bus {
     pub(super) fn info(&self, id: ClientId, client: &Client) -> ClientInfo {
         let (role, via, filters, lag, more) = match &client.role {
             Role::Publisher { via, .. } => (ClientRole::Publisher, *via, Vec::new(), 0, 0),
+            Role::Worker { via, worker } => {
+                let (filters, delivered) = self.worker_info(*worker).unwrap_or_default();
+                (ClientRole::Worker, *via, filters, 0, delivered)
+            }
             Role::Subscriber(subscriber) => {
                 let feed = self.feeds.get(subscriber.feed);
                 let waiting = |segment| feed.map_or(0, |feed| feed.waiting(segment));
@@ -141,7 +155,7 @@ impl Bus {
         };
         let published_to = match &client.role {
             Role::Publisher { recent, .. } => recent.to_strings(),
-            Role::Subscriber(_) => Vec::new(),
+            Role::Subscriber(_) | Role::Worker { .. } => Vec::new(),
         };
         ClientInfo {
             id: id.to_string(),

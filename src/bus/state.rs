@@ -28,7 +28,7 @@ use crate::{
 /// The bus.
 pub struct Bus {
     pub(super) epoch: Epoch,
-    /// The number of the newest event.
+    /// The sequence number of the newest event.
     pub(super) head: u64,
     pub(super) limits: Limits,
     pub(super) topics: Topics,
@@ -123,7 +123,8 @@ impl Bus {
     /// Does a bounded part of the work of [`Bus::finish`]. Returns true if there is more. Other calls of the bus, between these
     /// steps, see the same as after them; only tasks are woken later.
     pub fn finish_some(&mut self) -> bool {
-        self.feeds.finish_some(&self.limits, &mut self.wakeups)
+        let has_chores = self.finish_some_consumers();
+        self.feeds.finish_some(&self.limits, &mut self.wakeups) || has_chores
     }
 
     /// Returns the number of events so far that were for very many feeds, which [`Bus::finish_some`] appends them to.
@@ -131,10 +132,10 @@ impl Bus {
         self.feeds.broadcasts()
     }
 
-    /// Returns true if many events wait to be appended to very many feeds. Call [`Bus::finish_some`] before the next such
+    /// Returns true if many events wait for very many feeds or consumers. Call [`Bus::finish_some`] before the next such
     /// publish.
     pub fn has_many_broadcasts(&self) -> bool {
-        self.feeds.has_many_broadcasts()
+        self.feeds.has_many_broadcasts() || self.has_many_offers()
     }
 
     /// Takes the tasks to wake once the bus is unlocked.
@@ -142,7 +143,7 @@ impl Bus {
         Wakes(std::mem::take(&mut self.wakeups.woken))
     }
 
-    /// Returns the middle of the numbers that history holds. History may soon evict the events that follow a lower number.
+    /// Returns the middle of the events that history holds. History may soon evict the events after an earlier position.
     /// Returns 0 while history has evicted nothing. Events before the window count as evicted: the log may be about to.
     pub(super) fn horizon(&self) -> u64 {
         if self.history.last_loss() == 0 && self.history.start() == 0 {
@@ -152,7 +153,7 @@ impl Bus {
         oldest + self.head.saturating_sub(oldest) / 2
     }
 
-    /// Returns the id of an event number in the epoch of this bus.
+    /// Returns the id of a sequence number in the epoch of this bus.
     pub(super) fn id(&self, seq: u64) -> EventId {
         EventId { epoch: self.epoch, seq }
     }

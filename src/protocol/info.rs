@@ -14,6 +14,8 @@ text_enum! {
         Subscriber = "subscriber",
         /// It publishes events.
         Publisher = "publisher",
+        /// It takes deliveries of a consumer.
+        Worker = "worker",
         /// A role that this version does not define.
         Other = "other",
     }
@@ -61,11 +63,11 @@ pub struct ClientInfo {
     pub via: Transport,
     /// The peer: an address, or a local process.
     pub peer: String,
-    /// The filters of a subscriber.
+    /// The filters of a subscriber, or those of a worker's consumer.
     pub filters: Vec<String>,
     /// When it connected, in milliseconds since 1970 (UTC).
     pub connected: u64,
-    /// Events delivered to a subscriber, or accepted from a publisher.
+    /// Events delivered to a subscriber or a worker, and those accepted from a publisher or a worker.
     pub events: u64,
     /// Live events of its feed that wait for a subscriber. 0 while it reads history, however far behind it is. This is not the
     /// gap reason `lagged`, which means that events were missed.
@@ -163,6 +165,17 @@ pub struct Status {
     pub urls: Vec<String>,
     /// The clients that are kept out after a kick.
     pub kept_out: Vec<KeptOut>,
+    /// Consumers.
+    pub consumers: u64,
+    /// Workers of consumers.
+    pub workers: u64,
+    /// Events that wait for their first delivery by a consumer, counted for each of them. A lower bound, see
+    /// [`ConsumerInfo::pending`](super::ConsumerInfo::pending).
+    pub pending: u64,
+    /// Deliveries in flight.
+    pub in_flight: u64,
+    /// Dead letters of all consumers.
+    pub dead: u64,
 }
 
 /// A client that is kept out after a kick.
@@ -186,7 +199,7 @@ impl KeptOut {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LimitInfo {
-    /// The name of the limit in the configuration.
+    /// The name of the limit in the configuration, or another name if it is [fixed](LimitInfo::is_fixed).
     pub limit: Cow<'static, str>,
     /// The current use.
     pub used: u64,
@@ -198,6 +211,11 @@ impl LimitInfo {
     /// Returns the use of a limit, by its name in the configuration.
     pub fn new(limit: impl Into<Cow<'static, str>>, used: u64, bound: u64) -> LimitInfo {
         LimitInfo { limit: limit.into(), used, bound }
+    }
+
+    /// Returns true if the configuration cannot set the limit.
+    pub fn is_fixed(&self) -> bool {
+        matches!(&*self.limit, "consumers" | "workers" | "unfinished_events" | "dead_letters" | "held_bytes")
     }
 
     /// Returns true if at least four fifths of the limit are used, which is worth a warning.

@@ -1,9 +1,9 @@
 //! Settling deliveries, by their tokens.
 
 use super::{
+    consumer::Consumer,
     delivery::{Settlement, Token},
     event_state::DeadReason,
-    name::ConsumerName,
     table::Consumers,
 };
 use crate::{
@@ -11,13 +11,14 @@ use crate::{
     limits::{DELAY_MAX, REASON_MAX},
     protocol::{ErrorCode, Refused},
     time::{format_duration, whole_millis},
+    topic::FilterSet,
 };
 
 impl Bus {
-    /// Returns the consumer of a current token, to authorize a settlement.
-    pub fn consumer_of(&self, token: Token) -> Option<&ConsumerName> {
+    /// Returns the filters of the consumer of a current token, to authorize a settlement.
+    pub fn filters_of_delivery(&self, token: Token) -> Option<&FilterSet> {
         let (key, _) = self.consumers.registry.find(token)?;
-        self.consumers.by_key.get(&key).map(|consumer| &consumer.name)
+        self.consumers.by_key.get(&key).map(|consumer| &consumer.settings.filters)
     }
 
     /// Settles a delivery. Returns the new deadline if the worker extends it.
@@ -36,8 +37,11 @@ impl Bus {
         let Consumers { by_key, registry, .. } = &mut self.consumers;
         let known = registry.find(token).and_then(|(key, seq)| Some((by_key.get_mut(&key)?, seq)));
         // A deadline may have passed before the tick that notices it.
-        let current =
-            known.filter(|(consumer, seq)| consumer.deadline(*seq).is_some_and(|deadline| deadline > now.mono));
+        let is_current = |consumer: &Consumer, seq| {
+            consumer.token_of(seq) == Some(token.number)
+                && consumer.deadline(seq).is_some_and(|deadline| deadline > now.mono)
+        };
+        let current = known.filter(|(consumer, seq)| is_current(consumer, *seq));
         let Some((consumer, seq)) = current else {
             let message = format!(
                 "the delivery `{token}` is no longer current: it was settled, its deadline has passed, or the consumer was \

@@ -7,8 +7,10 @@ use crate::topic::FilterSet;
 #[derive(Clone, Debug)]
 pub struct WantedEvent {
     pub(super) key: ConsumerKey,
-    /// The number of the event.
+    /// The sequence number of the event.
     pub seq: u64,
+    /// The end of the range that was handed over last; 0 if there was none.
+    pub previous: u64,
     /// The filters of the events that follow.
     pub filters: FilterSet,
 }
