@@ -161,7 +161,7 @@ async fn a_dropped_request_does_not_affect_the_next() {
     let event = Publish::new("t", "x");
     tokio::select! {
         biased;
-        answer = client.publish(&event) => panic!("{answer:?}"),
+        reply = client.publish(&event) => panic!("{reply:?}"),
         () = std::future::ready(()) => {}
     }
     go.send(()).unwrap();
@@ -171,7 +171,7 @@ async fn a_dropped_request_does_not_affect_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_without_an_answer_times_out_unless_it_waits_for_the_disk() {
+async fn a_request_without_a_reply_times_out_unless_it_waits_for_the_disk() {
     let (endpoint, listener) = socket();
     let (go, may_continue) = tokio::sync::oneshot::channel::<()>();
     let daemon = tokio::spawn(async move {
@@ -230,7 +230,7 @@ async fn publish_many_returns_results_in_order_and_after_a_break_those_so_far() 
 }
 
 #[tokio::test]
-async fn answers_have_the_number_of_their_publish_even_among_publishes_without_answers() {
+async fn replies_have_the_number_of_their_publish_even_among_publishes_without_replies() {
     let (endpoint, listener) = socket();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
@@ -239,7 +239,7 @@ async fn answers_have_the_number_of_their_publish_even_among_publishes_without_a
         for _ in 0..5 {
             peer.request().await.unwrap();
         }
-        // 1 and 3 have no answers, 2 and 4 have. The daemon also counts the request before them.
+        // 1 and 3 have no replies, 2 and 4 have. The daemon also counts the request before them.
         peer.reply([published(2), refused(4, ErrorCode::LimitEvent), refused(5, ErrorCode::TypeInvalid)]).await;
         peer.reply([Reply::Status(Box::default())]).await;
     });
@@ -251,8 +251,8 @@ async fn answers_have_the_number_of_their_publish_even_among_publishes_without_a
     }
     let finished = publisher.finish().await.unwrap();
     let mut seen = Vec::new();
-    while let Some((number, answer)) = replies.next().await.unwrap() {
-        seen.push((number, answer.map(|p| p.id).map_err(|r| r.code)));
+    while let Some((number, reply)) = replies.next().await.unwrap() {
+        seen.push((number, reply.map(|p| p.id).map_err(|r| r.code)));
     }
     assert_eq!(seen, [(2, Ok(Some(id(2)))), (3, Err(ErrorCode::LimitEvent)), (4, Err(ErrorCode::TypeInvalid))]);
     drop(finished);
