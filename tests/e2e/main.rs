@@ -10,6 +10,7 @@ mod clocks;
 mod completions;
 mod concurrent_starts;
 mod configuration;
+mod consumers_http;
 mod cors;
 mod delivery_check;
 mod disks;
