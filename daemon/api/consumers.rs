@@ -61,15 +61,15 @@ impl Consumers {
         let changed = |count: u64| Reply::Changed { count };
         Ok(match action {
             ConsumerAction::Show => Reply::Consumer(self.show(name)?.into()),
-            ConsumerAction::Create(config) => changed(self.create(name, &config)?.into()),
-            ConsumerAction::Pause => changed(self.pause(name, true)?.into()),
-            ConsumerAction::Resume => changed(self.pause(name, false)?.into()),
+            ConsumerAction::Create(config) => changed(self.create(name, &config).await?.into()),
+            ConsumerAction::Pause => changed(self.pause(name, true).await?.into()),
+            ConsumerAction::Resume => changed(self.pause(name, false).await?.into()),
             ConsumerAction::Seek { to } => {
-                self.seek(name, &to)?;
+                self.seek(name, &to).await?;
                 changed(1)
             }
             ConsumerAction::Delete => {
-                self.delete(name)?;
+                self.delete(name).await?;
                 changed(1)
             }
             ConsumerAction::Dead { after } => Reply::DeadLetters(self.dead(name, after, None).await?),
@@ -97,16 +97,17 @@ impl Consumers {
     /// # Errors
     ///
     /// As for [`run`](Self::run), or it exists with other settings, or there are too many.
-    pub(crate) fn create(&self, name: &ConsumerName, config: &ConsumerConfig) -> Result<bool, Refused> {
+    pub(crate) async fn create(&self, name: &ConsumerName, config: &ConsumerConfig) -> Result<bool, Refused> {
         let (settings, from) = ConsumerSettings::parse(config)?;
         self.grant.check_consumer(&settings.filters)?;
-        self.change(|bus, now| {
+        let created = self.daemon.bus.with(|bus, now| {
             if let Ok(filters) = bus.consumer_filters(name) {
                 // The refusal of other settings must not show that it exists.
                 self.grant.check_consumer(filters)?;
             }
             bus.create_consumer(name, settings, from, now)
-        })
+        });
+        self.confirm(created).await
     }
 
     /// Pauses a consumer, or resumes it. Returns false if it was so already.
@@ -114,8 +115,8 @@ impl Consumers {
     /// # Errors
     ///
     /// As for [`run`](Self::run).
-    pub(crate) fn pause(&self, name: &ConsumerName, is_paused: bool) -> Result<bool, Refused> {
-        self.with(name, |bus, now| bus.pause_consumer(name, is_paused, now))
+    pub(crate) async fn pause(&self, name: &ConsumerName, is_paused: bool) -> Result<bool, Refused> {
+        self.confirm(self.with(name, |bus, now| bus.pause_consumer(name, is_paused, now))).await
     }
 
     /// Moves a consumer.
@@ -123,9 +124,9 @@ impl Consumers {
     /// # Errors
     ///
     /// As for [`run`](Self::run), or the position is invalid.
-    pub(crate) fn seek(&self, name: &ConsumerName, to: &str) -> Result<(), Refused> {
+    pub(crate) async fn seek(&self, name: &ConsumerName, to: &str) -> Result<(), Refused> {
         let to = SeekTo::parse("position", to)?;
-        self.with(name, |bus, now| bus.seek_consumer(name, to, now))
+        self.confirm(self.with(name, |bus, now| bus.seek_consumer(name, to, now))).await
     }
 
     /// Deletes a consumer.
@@ -133,8 +134,8 @@ impl Consumers {
     /// # Errors
     ///
     /// As for [`run`](Self::run).
-    pub(crate) fn delete(&self, name: &ConsumerName) -> Result<(), Refused> {
-        self.with(name, |bus, now| bus.delete_consumer(name, now))
+    pub(crate) async fn delete(&self, name: &ConsumerName) -> Result<(), Refused> {
+        self.confirm(self.with(name, |bus, now| bus.delete_consumer(name, now))).await
     }
 
     /// Returns the dead letters after an event, by id, and of those the ones whose topics match: at most
@@ -186,7 +187,8 @@ impl Consumers {
     ) -> Result<u64, Refused> {
         let filters = match (selection.id, &selection.filter, selection.all) {
             (Some(id), None, false) => {
-                return self.with(name, |bus, now| bus.change_dead(name, id, operation, now)).map(|()| 1);
+                let changed = self.with(name, |bus, now| bus.change_dead(name, id, operation, now));
+                return self.confirm(changed.map(|()| 1)).await;
             }
             (None, Some(filter), false) => Some(parse_filter(filter)?),
             (None, None, true) => None,
@@ -202,7 +204,7 @@ impl Consumers {
             changed += step.changed;
             match step.next {
                 Some(next) => after = next,
-                None => return Ok(changed),
+                None => return self.confirm(Ok(changed)).await,
             }
             yield_now().await;
         }
@@ -214,17 +216,19 @@ impl Consumers {
         name: &ConsumerName,
         operation: impl FnOnce(&mut LockedBus<'_>, Now) -> Result<R, Refused>,
     ) -> Result<R, Refused> {
-        self.change(|bus, now| {
+        self.daemon.bus.with(|bus, now| {
             self.grant.check_consumer(bus.consumer_filters(name)?)?;
             operation(bus, now)
         })
     }
 
-    fn change<R>(&self, operation: impl FnOnce(&mut LockedBus<'_>, Now) -> R) -> R {
-        let result = self.daemon.bus.with(operation);
-        // Timers of consumers may have become due.
-        self.daemon.bus.wake();
-        result
+    /// Waits until a change is on disk, so that it survives a crash after the reply. While the disk fails the change is in memory
+    /// only, as for events, and the status shows the error.
+    async fn confirm<R>(&self, changed: Result<R, Refused>) -> Result<R, Refused> {
+        if let (Ok(_), Some(store)) = (&changed, &self.daemon.store) {
+            store.flush().await;
+        }
+        changed
     }
 }
 

@@ -85,7 +85,7 @@ pub(super) async fn create(
         }
         parameters => parameters.unwrap_or_default(),
     };
-    let status = if consumers.create(&name, &config)? { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if consumers.create(&name, &config).await? { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, JsonLine(consumers.show(&name)?)))
 }
 
@@ -98,19 +98,19 @@ fn parse(body: &[u8]) -> Result<ConsumerConfig, Refused> {
 
 /// `DELETE /consumers/{name}`.
 pub(super) async fn delete(consumers: Consumers, Named(name): Named) -> Result<JsonLine<Value>, Refusal> {
-    consumers.delete(&name)?;
+    consumers.delete(&name).await?;
     Ok(JsonLine(json!({ "count": 1 })))
 }
 
 /// `POST /consumers/{name}/pause`.
 pub(super) async fn pause(consumers: Consumers, Named(name): Named) -> Result<JsonLine<ConsumerInfo>, Refusal> {
-    consumers.pause(&name, true)?;
+    consumers.pause(&name, true).await?;
     Ok(JsonLine(consumers.show(&name)?))
 }
 
 /// `POST /consumers/{name}/resume`.
 pub(super) async fn resume(consumers: Consumers, Named(name): Named) -> Result<JsonLine<ConsumerInfo>, Refusal> {
-    consumers.pause(&name, false)?;
+    consumers.pause(&name, false).await?;
     Ok(JsonLine(consumers.show(&name)?))
 }
 
@@ -121,6 +121,6 @@ pub(super) async fn seek(
     RawQuery(query): RawQuery,
 ) -> Result<JsonLine<ConsumerInfo>, Refusal> {
     let name = name(path)?;
-    consumers.seek(&name, &consumer_query::seek(query.as_deref().unwrap_or_default())?)?;
+    consumers.seek(&name, &consumer_query::seek(query.as_deref().unwrap_or_default())?).await?;
     Ok(JsonLine(consumers.show(&name)?))
 }

@@ -234,7 +234,7 @@ fn a_stream_of_deliveries_is_a_worker_until_it_closes() {
             (&client["role"], &client["name"], &client["via"]),
             (&json!("worker"), &json!("tab"), &json!("sse"))
         );
-        assert_eq!(stream.head.header("x-sse-bus-client"), client["id"].as_str());
+        assert_eq!(stream.head.header("sse-bus-client"), client["id"].as_str());
         for data in ["1", "2", "3"] {
             daemon.publish("jobs/x", data);
         }

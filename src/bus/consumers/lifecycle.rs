@@ -4,6 +4,7 @@ use std::sync::Weak;
 
 use super::{
     changes::Changes,
+    chores::Cleared,
     consumer::Consumer,
     ids::Timer,
     name::ConsumerName,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     bus::{Bus, Now, state::refuse_more, topics::Topics},
-    limits::CONSUMERS_MAX,
+    limits::{CHORES_AT_ONCE, CONSUMERS_MAX},
     protocol::{ErrorCode, Refused},
     time::whole_millis,
 };
@@ -60,6 +61,7 @@ impl Bus {
         });
         if let Some(consumer) = self.consumers.by_key.get_mut(&key) {
             consumer.watch(&mut self.consumers.registry, now.mono);
+            consumer.note_record(&mut self.consumers.registry);
         }
         self.history.keep_evicted(true);
         self.consumers.registry.notices.push(Notice::new("created", name.as_str()));
@@ -78,7 +80,7 @@ impl Bus {
         let has_changed = consumer.is_paused != is_paused;
         if has_changed {
             consumer.is_paused = is_paused;
-            consumer.changes.note_record();
+            consumer.note_record(registry);
             registry.notices.push(Notice::new(if is_paused { "paused" } else { "resumed" }, name.as_str()));
             consumer.offer(registry, now.mono);
         }
@@ -95,26 +97,26 @@ impl Bus {
     pub fn seek_consumer(&mut self, name: &ConsumerName, to: SeekTo, now: Now) -> Result<(), Refused> {
         let position = self.position_of(to, now)?;
         let head = self.head;
-        let history = &*self.history;
         let (consumer, registry) = self.consumers.get_mut(name)?;
-        // Of these, history has nothing to deliver again.
-        let after = consumer.unfinished.range(position + 1..).map(|(seq, _)| *seq);
-        let missing: Vec<u64> = after.filter(|seq| history.entry(*seq).is_none()).collect();
-        for seq in missing {
-            consumer.miss(seq, registry);
-        }
-        consumer.clear(registry);
-        consumer.forget_dead_after(position, registry);
+        let cleared = consumer.clear(position);
         (consumer.position, consumer.last_matched) = (position, head);
         // What was requested before is not what is needed next. What is handed over for it is ignored.
-        (consumer.wanted, consumer.fetched) = (None, Weak::new());
+        (consumer.wanted, consumer.fetched, consumer.fetched_upto) = (None, Weak::new(), 0);
         consumer.changes.position = position;
-        consumer.changes.note_record();
+        consumer.note_record(registry);
         registry.notices.push(Notice::new("seek", name.as_str()));
         consumer.offer(registry, now.mono);
         self.consumers.sweep = Some(0);
-        self.finish_consumers(now);
+        self.begin_clearing(cleared, now);
         Ok(())
+    }
+
+    /// Does the first step of clearing events, and ends the operation.
+    fn begin_clearing(&mut self, cleared: Cleared, now: Now) {
+        self.consumers.registry.now = now;
+        self.consumers.chores.cleared.push(cleared);
+        self.clear_some(&mut CHORES_AT_ONCE.clone());
+        self.finish_consumers(now);
     }
 
     /// Deletes a consumer, with its dead letters. Its workers are removed, and their wakers woken.
@@ -126,13 +128,12 @@ impl Bus {
         let key = self.consumers.find(name)?;
         let Some(mut consumer) = self.consumers.remove(key) else { return Ok(()) };
         let registry = &mut self.consumers.registry;
-        consumer.clear(registry);
         consumer.turns.end(key, registry);
         if let Some(end) = consumer.inactive_at {
             registry.timers.remove(&(end, key, Timer::Inactive));
         }
-        registry.dead -= consumer.dead.len();
         registry.starved.remove(&key);
+        registry.changed.remove(&key);
         let gone: Vec<_> = registry.workers.extract_if(|_, worker| worker.consumer == key).collect();
         registry.woken.extend(gone.into_iter().filter_map(|(_, worker)| worker.waker));
         registry.notices.push(Notice::new("deleted", name.as_str()));
@@ -141,7 +142,7 @@ impl Bus {
         }
         self.consumers.wanted.retain(|wanted| wanted.key != key);
         self.consumers.sweep = Some(0);
-        self.finish_consumers(now);
+        self.begin_clearing(consumer.clear(0), now);
         Ok(())
     }
 

@@ -48,6 +48,7 @@
 mod changes;
 #[cfg(debug_assertions)]
 mod check;
+mod chores;
 mod consumer;
 mod dead_letters;
 mod delivery;
