@@ -53,6 +53,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Connection { head: Some((BytesMut::from(self.prefix), 0)), prefix: Bytes::new(), ..self }
     }
 
+    /// Returns a reference to the stream.
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     /// Returns the stream. The unread part of the prefix is lost.
     pub(crate) fn into_inner(self) -> S {
         self.stream
