@@ -1,4 +1,4 @@
-//! The filters of all feeds, as a tree of their levels.
+//! The filters of all feeds, or of all responders, as a tree of their levels.
 
 use std::collections::HashMap;
 
@@ -6,18 +6,24 @@ use super::ids::FeedKey;
 use crate::topic::{Filter, Topic};
 
 /// A node of the tree.
-#[derive(Debug, Default)]
-pub(super) struct Index {
-    levels: HashMap<Box<str>, Box<Index>>,
-    any: Option<Box<Index>>,
+#[derive(Debug)]
+pub(super) struct Index<K = FeedKey> {
+    levels: HashMap<Box<str>, Box<Index<K>>>,
+    any: Option<Box<Index<K>>>,
     /// Feeds with a filter that ends at this node.
-    here: Vec<FeedKey>,
+    here: Vec<K>,
     /// Feeds with a filter that ends in `**` below this node.
-    below: Vec<FeedKey>,
+    below: Vec<K>,
 }
 
-impl Index {
-    pub(super) fn insert(&mut self, filter: &Filter, feed: FeedKey) {
+impl<K> Default for Index<K> {
+    fn default() -> Index<K> {
+        Index { levels: HashMap::new(), any: None, here: Vec::new(), below: Vec::new() }
+    }
+}
+
+impl<K: Copy + Ord> Index<K> {
+    pub(super) fn insert(&mut self, filter: &Filter, feed: K) {
         let mut node = self;
         for level in filter.levels() {
             node = match level {
@@ -29,12 +35,12 @@ impl Index {
         node.here.push(feed);
     }
 
-    pub(super) fn remove(&mut self, filter: &Filter, feed: FeedKey) {
+    pub(super) fn remove(&mut self, filter: &Filter, feed: K) {
         self.remove_at(&mut filter.levels(), feed);
     }
 
     /// Removes the feed from the node at these levels, and every node that becomes empty.
-    fn remove_at(&mut self, levels: &mut dyn Iterator<Item = &str>, feed: FeedKey) {
+    fn remove_at(&mut self, levels: &mut dyn Iterator<Item = &str>, feed: K) {
         match levels.next() {
             None => self.here.retain(|f| *f != feed),
             Some("**") => self.below.retain(|f| *f != feed),
@@ -60,7 +66,7 @@ impl Index {
     }
 
     /// Appends the feeds with a filter that matches a topic, without duplicates.
-    pub(super) fn matching(&self, topic: &Topic, found: &mut Vec<FeedKey>) {
+    pub(super) fn matching(&self, topic: &Topic, found: &mut Vec<K>) {
         self.collect(Some(topic.as_str()), !topic.is_system(), found);
         found.sort_unstable();
         found.dedup();
@@ -68,7 +74,7 @@ impl Index {
 
     /// `levels` are those below this node. `wild` is true if wildcards match there: on the first level of a `$` topic they do
     /// not.
-    fn collect(&self, levels: Option<&str>, wild: bool, found: &mut Vec<FeedKey>) {
+    fn collect(&self, levels: Option<&str>, wild: bool, found: &mut Vec<K>) {
         if wild {
             found.extend(&self.below);
         }
@@ -84,9 +90,9 @@ impl Index {
 }
 
 #[cfg(debug_assertions)]
-impl Index {
+impl<K: Copy + Ord> Index<K> {
     /// Lists the filters at and below a node, each with its feed.
-    pub(super) fn self_check_list(&self, path: Option<&str>, found: &mut Vec<(String, FeedKey)>) {
+    pub(super) fn self_check_list(&self, path: Option<&str>, found: &mut Vec<(String, K)>) {
         assert!(path.is_none() || !self.is_empty(), "an empty node in the index of filters at {path:?}");
         let child = |level: &str| path.map_or_else(|| level.to_owned(), |path| format!("{path}/{level}"));
         found.extend(self.here.iter().map(|feed| (path.unwrap_or_default().to_owned(), *feed)));

@@ -8,7 +8,7 @@ use super::{
     topics::TopicState,
 };
 use crate::{
-    limits::{FEEDS_AT_ONCE, TOPICS_AT_ONCE},
+    limits::{FEEDS_AT_ONCE, REQUESTS_MAX, RESPONDERS_MAX, TOPICS_AT_ONCE},
     protocol::{ClientInfo, ClientRole, LimitInfo, Status, TopicInfo, Transport},
 };
 
@@ -112,6 +112,8 @@ impl Bus {
             info("subscribers", self.clients.subscribers, limits.subscribers),
             info("filters_bytes", self.topics.cost(), limits.filters_bytes),
             info("publishers", self.clients.publishers, limits.publishers),
+            info("responders", self.requests.responders(), RESPONDERS_MAX),
+            info("requests", self.requests.unanswered(), REQUESTS_MAX),
             info("retained_bytes", self.history.totals().retained_bytes, limits.retained_bytes),
         ]
     }
@@ -138,6 +140,10 @@ impl Bus {
                     in_group,
                 )
             }
+        };
+        let (role, filters) = match self.requests.responder(id) {
+            Some(responder) => (ClientRole::Responder, responder.filters.to_strings()),
+            None => (role, filters),
         };
         let published_to = match &client.role {
             Role::Publisher { recent, .. } => recent.to_strings(),

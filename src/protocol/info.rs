@@ -14,6 +14,8 @@ text_enum! {
         Subscriber = "subscriber",
         /// It publishes events.
         Publisher = "publisher",
+        /// It replies to requests.
+        Responder = "responder",
         /// A role that this version does not define.
         Other = "other",
     }

@@ -77,6 +77,12 @@ pub(crate) fn encode_live_json(to: Option<&str>, event: &Event, out: &mut Vec<u8
     }
 }
 
+/// Appends a request like [`encode_json`], without an id.
+#[cfg(feature = "bus")]
+pub(crate) fn encode_request(event: &Event, reply_to: &str, timeout_ms: u64, out: &mut Vec<u8>) {
+    envelope(None, &EventBody::request(event, reply_to, timeout_ms), out);
+}
+
 fn envelope(id: Option<EventId>, body: &impl Serialize, out: &mut Vec<u8>) {
     // The envelope contains the type. An `event` field would hide the event from `onmessage`.
     head(id, None, out);
