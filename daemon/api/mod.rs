@@ -6,9 +6,11 @@
 mod admin;
 mod publish;
 mod subscribe;
+mod work;
 
 pub(crate) use self::{
     admin::{Admin, health},
     publish::{admit, publish, publish_one},
     subscribe::{subscribe, subscription},
+    work::{Settle, Work, WorkerGuard, consume, settle},
 };

@@ -13,7 +13,7 @@ pub struct TopicRecord {
     pub topic: Topic,
     /// Events published since the topic was added.
     pub published: u64,
-    /// The newest event: its number and when it arrived, in milliseconds since 1970.
+    /// The newest event: its sequence number and when it arrived, in milliseconds since 1970.
     pub last: Option<(u64, u64)>,
     /// Its metadata in history.
     pub past: TopicPast,
@@ -32,7 +32,7 @@ pub struct Batch {
     pub removed: Vec<u64>,
     /// Losses that belong to no current topic.
     pub forgotten: UnattributedLosses,
-    /// The last number in use.
+    /// The last sequence number in use.
     pub head: u64,
     /// True if more changes are waiting.
     pub more: bool,

@@ -48,7 +48,7 @@ impl Bus {
     /// Describes the topics after a name, in order, at most [`TOPICS_AT_ONCE`], and fewer if they have very many feeds. An
     /// empty result means that there are no more.
     pub fn topics_after(&self, name: Option<&str>, now: Now) -> Vec<TopicInfo> {
-        /// The number of feeds from which on no further topic is described.
+        /// No further topic is described after this number of feeds.
         const FEEDS: usize = 8 * FEEDS_AT_ONCE;
         let (mut feeds, mut found) = (Vec::new(), 0);
         let info = |(key, state): (TopicKey, &TopicState)| {
@@ -122,6 +122,10 @@ impl Bus {
     pub(super) fn info(&self, id: ClientId, client: &Client) -> ClientInfo {
         let (role, via, filters, lag, more) = match &client.role {
             Role::Publisher { via, .. } => (ClientRole::Publisher, *via, Vec::new(), 0, 0),
+            Role::Worker { via, worker } => {
+                let (filters, delivered) = self.worker_info(*worker).unwrap_or_default();
+                (ClientRole::Worker, *via, filters, 0, delivered)
+            }
             Role::Subscriber(subscriber) => {
                 let feed = self.feeds.get(subscriber.feed);
                 let waiting = |segment| feed.map_or(0, |feed| feed.waiting(segment));
@@ -147,7 +151,7 @@ impl Bus {
         };
         let published_to = match &client.role {
             Role::Publisher { recent, .. } => recent.to_strings(),
-            Role::Subscriber(_) => Vec::new(),
+            Role::Subscriber(_) | Role::Worker { .. } => Vec::new(),
         };
         ClientInfo {
             id: id.to_string(),

@@ -1,6 +1,7 @@
 //! Persistence: batches of changes for the owner of the files, and restoring the bus from them.
 //!
-//! To restore a bus, call [`Bus::restore_consumers`] if there are any, [`Bus::restore_topics`], [`Bus::restore_events`], [`Bus::restored`], in this order.
+//! To restore a bus, call [`Bus::restore_consumers`] if there are any, [`Bus::restore_topics`], [`Bus::restore_events`],
+//! [`Bus::restored`], in this order.
 
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ impl Bus {
         Some(Batch { entries, gone, topics, removed, forgotten, head: self.head, more })
     }
 
-    /// Records that all events up to a number are on disk, so that only the newest need to stay in memory. Returns the
+    /// Records that all events up to a sequence number are on disk, so that only the newest need to stay in memory. Returns the
     /// others, to be freed after the bus is unlocked.
     #[must_use]
     pub fn written(&mut self, upto: u64) -> Vec<Arc<Event>> {
@@ -66,8 +67,8 @@ impl Bus {
         topics.into_iter().map(restore).collect()
     }
 
-    /// Restores events, in order. Only retained ones are in memory. Returns the numbers of those that are not needed any
-    /// more.
+    /// Restores events, in order. Only retained ones are in memory. Returns the sequence numbers of those that are not needed
+    /// any more.
     pub fn restore_events(&mut self, entries: Vec<Entry>) -> Vec<u64> {
         let mut gone = self.history.persist().map_or_else(Vec::new, |history| history.restore(entries));
         gone.extend(self.settle_evicted(Now::default()));
@@ -81,7 +82,7 @@ impl Bus {
         }
     }
 
-    /// Finishes restoring. `head` is the last number that may have been used.
+    /// Finishes restoring. `head` is the last sequence number that may have been used.
     pub fn restored(&mut self, forgotten: UnattributedLosses, head: u64, now: Now) {
         self.head = head;
         if let Some(history) = self.history.persist() {

@@ -91,6 +91,8 @@ pub(crate) struct EventBody<'a> {
     headers: &'a Headers,
     data: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<&'a Delivery>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reply_to: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_ms: Option<u64>,
@@ -107,6 +109,7 @@ impl<'a> From<&'a Event> for EventBody<'a> {
             time: *time,
             headers,
             data,
+            delivery: None,
             reply_to: None,
             timeout_ms: None,
         }
@@ -123,6 +126,11 @@ impl<'a> EventBody<'a> {
     /// The envelope of a request.
     pub(crate) fn request(event: &'a Event, reply_to: &'a str, timeout_ms: u64) -> EventBody<'a> {
         EventBody { reply_to: Some(reply_to), timeout_ms: Some(timeout_ms), ..EventBody::live(event) }
+    }
+
+    /// The envelope of a delivery.
+    pub(crate) fn delivered(event: &'a Event, delivery: &'a Delivery) -> EventBody<'a> {
+        EventBody { delivery: Some(delivery), ..EventBody::from(event) }
     }
 }
 
@@ -173,6 +181,23 @@ impl EventMessage {
             time,
             headers: Headers::default(),
             data,
+            delivery: None,
+            reply_to: None,
+            timeout_ms: None,
+        }
+    }
+}
+
+impl From<&Event> for EventMessage {
+    fn from(event: &Event) -> EventMessage {
+        let Event { id, topic, event_type, headers, data, time } = event;
+        EventMessage {
+            id: Some(*id),
+            topic: topic.to_string(),
+            event_type: event_type.as_ref().map(|name| name.as_str().to_owned()),
+            time: *time,
+            headers: headers.clone(),
+            data: data.clone(),
             delivery: None,
             reply_to: None,
             timeout_ms: None,
