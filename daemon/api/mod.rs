@@ -5,12 +5,14 @@
 
 mod admin;
 mod publish;
+mod requests;
 mod subscribe;
 mod work;
 
 pub(crate) use self::{
     admin::{Admin, health},
     publish::{admit, publish, publish_one},
+    requests::{PendingRequest, reply, request, responder},
     subscribe::{subscribe, subscription},
     work::{Settle, Work, WorkerGuard, consume, settle},
 };

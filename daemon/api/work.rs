@@ -120,7 +120,7 @@ fn authorized(daemon: &Daemon, caller: &Caller, consumer: &str) -> Result<Consum
     Ok(consumer)
 }
 
-fn check_work(caller: &Caller, filters: &FilterSet) -> Result<(), Refused> {
+pub(super) fn check_work(caller: &Caller, filters: &FilterSet) -> Result<(), Refused> {
     caller.grant.require(Scope::Subscribe)?;
     caller.grant.check_filters(filters)
 }

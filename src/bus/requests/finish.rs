@@ -23,6 +23,7 @@ impl Bus {
 
     /// Ends the requests that are marked: frees their responders for others, and wakes their clients.
     pub(in crate::bus) fn end_requests(&mut self, now: Now) {
+        let is_closed = self.is_closed;
         while let Some((id, ending)) = self.requests.ending.pop_first() {
             let Requests { pending, waiting, deadlines, responders, bytes, .. } = &mut self.requests;
             let Some(pending) = pending.get_mut(&id) else { continue };
@@ -40,7 +41,7 @@ impl Bus {
                     let topic = &event.topic;
                     let gone = || {
                         let message = format!("the last responder for `{topic}` has disconnected before it was free");
-                        Refused::new(ErrorCode::NoResponder, message)
+                        responder_left(is_closed, ErrorCode::NoResponder, message)
                     };
                     pending.failure.get_or_insert_with(gone);
                 }
@@ -76,11 +77,22 @@ impl Bus {
             requests.review = requests.waiting.first().copied();
         }
         for request in responder.in_flight {
-            let message = "the responder has disconnected before it replied";
-            self.answered(request, id, Some(Refused::new(ErrorCode::ResponderGone, message)));
+            let message = "the responder has disconnected before it replied".into();
+            self.answered(request, id, Some(responder_left(self.is_closed, ErrorCode::ResponderGone, message)));
             self.settle_request(request);
         }
         self.review_requests();
         self.end_requests(now);
     }
+}
+
+/// Returns why a request has no reply after its responder has left, which it also does when the daemon stops.
+fn responder_left(is_closed: bool, code: ErrorCode, message: String) -> Refused {
+    if is_closed {
+        return Refused::new(
+            ErrorCode::Stopping,
+            "the daemon is stopping; send the request again when there is another",
+        );
+    }
+    Refused::new(code, message)
 }
