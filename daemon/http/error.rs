@@ -41,7 +41,10 @@ impl From<Refused> for Refusal {
             ErrorCode::LimitEvent => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::ClientUnknown => StatusCode::NOT_FOUND,
             ErrorCode::Denied | ErrorCode::KeptOut => StatusCode::FORBIDDEN,
-            ErrorCode::Stopping | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::StaleRequest => StatusCode::CONFLICT,
+            ErrorCode::Stopping | ErrorCode::Unavailable | ErrorCode::NoResponder => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::ResponderGone | ErrorCode::ResponderFailed => StatusCode::BAD_GATEWAY,
+            ErrorCode::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             code if code.is_limit() => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::BAD_REQUEST,
         };

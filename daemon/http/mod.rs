@@ -25,6 +25,7 @@ mod pages;
 mod parameters;
 mod query;
 mod request_body;
+mod requests;
 mod routes;
 mod service;
 mod source;

@@ -68,6 +68,34 @@ parameters! {
     }
 }
 
+parameters! {
+    /// The parameters of a request.
+    RequestParameter of Request, REQUEST {
+        Type = "type",
+        Header = "header",
+        Timeout = "timeout",
+        Replies = "replies",
+    }
+}
+
+parameters! {
+    /// The parameters of a stream of requests.
+    RespondParameter of Respond, RESPOND {
+        Topic = "topic",
+        Client = "client",
+        MaxInFlight = "max_in_flight",
+        Heartbeat = "heartbeat",
+    }
+}
+
+parameters! {
+    /// The parameters of a reply.
+    ReplyParameter of Reply, REPLY {
+        Header = "header",
+        Error = "error",
+    }
+}
+
 /// Returns the parameters of a query with their values, in order.
 ///
 /// # Errors
@@ -86,6 +114,9 @@ pub(super) enum Operation {
     Publish,
     Ticket,
     Kick,
+    Request,
+    Respond,
+    Reply,
     /// Opens the dashboard, whose URL contains what it shows.
     Page,
     /// Any other request; it takes no parameters.
@@ -93,8 +124,17 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Operation; 6] =
-        [Operation::Stream, Operation::Publish, Operation::Ticket, Operation::Kick, Operation::Page, Operation::Other];
+    const ALL: [Operation; 9] = [
+        Operation::Stream,
+        Operation::Publish,
+        Operation::Ticket,
+        Operation::Kick,
+        Operation::Request,
+        Operation::Respond,
+        Operation::Reply,
+        Operation::Page,
+        Operation::Other,
+    ];
 
     /// The names of the parameters; some have several.
     fn parameters(self) -> &'static [&'static str] {
@@ -103,6 +143,9 @@ impl Operation {
             Operation::Publish => PUBLISH,
             Operation::Ticket => &["client"],
             Operation::Kick => KICK,
+            Operation::Request => REQUEST,
+            Operation::Respond => RESPOND,
+            Operation::Reply => REPLY,
             Operation::Page => &["topic", "since"],
             Operation::Other => &[],
         }
@@ -114,6 +157,9 @@ impl Operation {
             Operation::Publish => "a publish (POST /events/TOPIC)",
             Operation::Ticket => "POST /tickets",
             Operation::Kick => "a kick (DELETE /clients/CLIENT)",
+            Operation::Request => "a request (POST /requests/TOPIC)",
+            Operation::Respond => "a stream of requests (GET /requests)",
+            Operation::Reply => "a reply (POST /replies/ADDRESS)",
             Operation::Page => "the dashboard at /",
             Operation::Other => "this request",
         }
