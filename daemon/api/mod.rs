@@ -12,7 +12,7 @@ mod work;
 pub(crate) use self::{
     admin::{Admin, health},
     publish::{admit, publish, publish_one},
-    requests::{PendingRequest, reply, request, responder},
+    requests::{PendingRequest, reply, request, resize_responder, responder},
     subscribe::{subscribe, subscription},
     work::{Settle, Work, WorkerGuard, consume, settle},
 };

@@ -7,7 +7,8 @@ use sse_bus::{
         ClientId, ClientName, Description, Format, Subscription,
         requests::{Answer, RequestId, RequestTerms},
     },
-    protocol::{Refused, ReplyMessage, ReplyTo, RequestMessage, Respond},
+    limits::RESPONDER_SLOTS_MAX,
+    protocol::{ErrorCode, Refused, ReplyMessage, ReplyTo, RequestMessage, Respond, Responding},
     tokens::Scope,
 };
 use tokio::time::{Instant, timeout_at};
@@ -86,6 +87,21 @@ pub(crate) fn responder(caller: &Caller, respond: &Respond, format: Format) -> R
         check_work(caller, &responder.filters)?;
     }
     Ok(subscription)
+}
+
+/// Changes the number of requests that a responder receives at a time.
+///
+/// # Errors
+///
+/// The number is too large.
+pub(crate) fn resize_responder(daemon: &Daemon, client: ClientId, respond: &Respond) -> Result<Responding, Refused> {
+    let max_in_flight = respond.max_in_flight.unwrap_or(1);
+    let slots = usize::try_from(max_in_flight).ok().filter(|slots| *slots <= RESPONDER_SLOTS_MAX).ok_or_else(|| {
+        let message = format!("`max_in_flight` = {max_in_flight} cannot be used: write 0 to {RESPONDER_SLOTS_MAX}");
+        Refused::new(ErrorCode::RequestInvalid, message)
+    })?;
+    daemon.bus.with(|bus, now| bus.resize_responder(client, slots, now));
+    Ok(Responding::new(client.to_string()))
 }
 
 /// Validates and delivers a reply. Any caller may send it: only the receiver of the request has its address.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     endpoint::Endpoint,
-    protocol::{Publish, Published, Reply, Request, Subscribe, Subscribed},
+    protocol::{Publish, Published, Reply, Request, RequestMessage, Subscribe, Subscribed},
 };
 
 /// A connection that answers requests.
@@ -64,6 +64,15 @@ impl Transport {
             Transport::Local(session) => session.request(&Request::Status {}).await.map(drop),
             #[cfg(feature = "remote")]
             Transport::Remote(session) => session.ping().await,
+        }
+    }
+
+    /// Sends a request to responders.
+    pub(super) async fn ask(&mut self, request: &RequestMessage) -> Result<Reply, Error> {
+        match self {
+            Transport::Local(session) => session.ask(request).await,
+            #[cfg(feature = "remote")]
+            Transport::Remote(session) => session.ask(request).await,
         }
     }
 

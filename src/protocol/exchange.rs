@@ -104,7 +104,8 @@ pub struct Respond {
     /// The topics of the requests; at least one filter.
     #[serde(deserialize_with = "bounded::list::<_, _, FILTERS_MAX>")]
     pub filters: Vec<String>,
-    /// Maximum number of requests that the responder receives before it has replied to one of them. Default 1.
+    /// Maximum number of requests that the responder receives before it has replied to one of them. Default 1. A responder can
+    /// repeat the request to change it; with 0 it receives no further requests, and can still reply to those that it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<u64>,
     /// A name for this connection, which requesters see.

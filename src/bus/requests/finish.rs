@@ -62,20 +62,46 @@ impl Bus {
         }
     }
 
-    /// Removes a responder that has disconnected. The requests that it has not answered fail.
-    pub(in crate::bus) fn remove_responder(&mut self, id: ClientId, now: Now) {
+    /// Changes how many requests a responder receives at a time. With 0 it receives no further ones, and can still reply to those
+    /// that it has.
+    pub fn resize_responder(&mut self, id: ClientId, max_in_flight: usize, now: Now) {
+        if max_in_flight == 0 {
+            self.retire_responder(id);
+            self.review_requests();
+        } else if let Some(responder) =
+            self.requests.responders.get_mut(&id).filter(|responder| !responder.is_retired())
+        {
+            responder.settings.max_in_flight = max_in_flight;
+            self.offer_requests(id, now);
+        }
+        self.end_requests(now);
+    }
+
+    /// Takes a responder out of the selection. The requests that wait are checked for other responders.
+    fn retire_responder(&mut self, id: ClientId) {
         let requests = &mut self.requests;
-        let Some(responder) = requests.responders.remove(&id) else { return };
+        let Some(responder) = requests.responders.get_mut(&id).filter(|responder| !responder.is_retired()) else {
+            return;
+        };
+        responder.settings.max_in_flight = 0;
         for filter in responder.settings.filters.iter() {
             requests.index.remove(filter, id);
         }
-        requests.filters_cost -= Topics::cost_of(&responder.settings.filters);
         requests.unfinished.remove(&id);
         if requests.review.is_some() {
             requests.review_again = true;
         } else {
             requests.review = requests.waiting.first().copied();
         }
+    }
+
+    /// Removes a responder that has disconnected. The requests that it has not answered fail.
+    pub(in crate::bus) fn remove_responder(&mut self, id: ClientId, now: Now) {
+        self.retire_responder(id);
+        let requests = &mut self.requests;
+        let Some(responder) = requests.responders.remove(&id) else { return };
+        requests.filters_cost -= Topics::cost_of(&responder.settings.filters);
+        requests.unfinished.remove(&id);
         for request in responder.in_flight {
             let message = "the responder has disconnected before it replied".into();
             self.answered(request, id, Some(responder_left(self.is_closed, ErrorCode::ResponderGone, message)));

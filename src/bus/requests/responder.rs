@@ -15,7 +15,7 @@ use crate::{
 pub struct Responder {
     /// The topics of the requests.
     pub filters: FilterSet,
-    /// Maximum number of requests that it receives before it has replied to one of them; at least 1.
+    /// Maximum number of requests that it receives before it has replied to one of them. 0 once it receives no further ones.
     pub max_in_flight: usize,
 }
 
@@ -68,6 +68,11 @@ pub(super) struct ConnectedResponder {
 }
 
 impl ConnectedResponder {
+    /// Returns true if it receives no further requests.
+    pub(super) fn is_retired(&self) -> bool {
+        self.settings.max_in_flight == 0
+    }
+
     pub(super) fn is_free(&self) -> bool {
         self.in_flight.len() < self.settings.max_in_flight
     }
