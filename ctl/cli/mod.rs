@@ -17,6 +17,7 @@ mod nearest;
 mod patterns;
 mod publish;
 mod remote;
+mod requests;
 mod service;
 mod since;
 mod status;
@@ -40,6 +41,7 @@ pub(crate) use self::{
     init_page::InitPage,
     publish::{Publish, Send},
     remote::Remote,
+    requests::{Reply, Request},
     service::{Manager, Service, ServiceAction, ServiceInstall, ServiceLogs},
     status::Status,
     subscribe::{History, Subscribe},
@@ -91,6 +93,10 @@ pub(crate) enum Action {
     /// Print events as they are published
     #[command(visible_alias = "sub")]
     Subscribe(Subscribe),
+    /// Send a request, and print the reply of a responder
+    Request(Request),
+    /// Reply to requests with the output of a command
+    Reply(Reply),
     /// Send an event to one client only
     Send(Send),
     /// List the connected clients
