@@ -56,7 +56,7 @@ impl Bus {
         if self.requests.matching.is_empty() {
             self.requests.pending.remove(&id);
             self.requests.bytes -= bytes;
-            let message = format!("no responder for `{topic}` is connected; start one with `reply`");
+            let message = format!("no responder for `{topic}` is connected; start one with `sse-busctl reply`");
             return Err(Refused::new(ErrorCode::NoResponder, message));
         }
         self.requests.deadlines.insert((deadline, id));
