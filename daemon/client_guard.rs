@@ -39,7 +39,7 @@ impl ClientGuard {
         let filters = subscription.responder.as_ref().map_or(&subscription.filters, |responder| &responder.filters);
         let filters = filters.to_strings();
         let (id, subscribed) = bus.with(|bus, now| bus.subscribe(subscription, now))?;
-        bus.wake();
+        bus.wake_for_subscriber();
         let guard = ClientGuard::new(bus, id, &description, Role::Subscriber);
         info!(client = %id, name = guard.name, peer = description.peer, ?filters, "{what} connected");
         Ok((guard, subscribed))

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use sse_bus::{Headers, headers::HeadersError, limits::NAME_MAX, topic::TopicError};
+pub(super) use sse_bus::values::{number, parse_duration};
+use sse_bus::{Headers, headers::HeadersError, limits::NAME_MAX, topic::TopicError, values::InvalidValue};
 
 /// Why a value is invalid.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +28,8 @@ pub(crate) enum ValueError {
     FutureSince,
     #[error("an interval cannot be zero")]
     ZeroInterval,
-    #[error("write a number with a unit, such as `30s`, `5m` or `1h30m`")]
-    Duration(#[from] humantime::DurationError),
+    #[error(transparent)]
+    Invalid(#[from] InvalidValue),
     #[error("not a number; before other arguments, write --wait-for=1")]
     WaitFor,
     #[error("write whole seconds, `1s` to `10m`")]
@@ -60,11 +61,6 @@ pub(super) fn parse_header(text: &str) -> Result<(String, String), ValueError> {
     Ok((name.into(), value.into()))
 }
 
-/// Parses a duration.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
-    Ok(humantime::parse_duration(text)?)
-}
-
 /// Parses a duration that is not zero.
 pub(super) fn parse_interval(text: &str) -> Result<Duration, ValueError> {
     match parse_duration(text)? {
@@ -74,7 +70,7 @@ pub(super) fn parse_interval(text: &str) -> Result<Duration, ValueError> {
 }
 
 /// Parses how long to try again: a duration or `forever`.
-pub(super) fn parse_retry(text: &str) -> Result<Duration, ValueError> {
+pub(super) fn parse_retry(text: &str) -> Result<Duration, InvalidValue> {
     if text == "forever" { Ok(Duration::MAX) } else { parse_duration(text) }
 }
 
@@ -86,7 +82,10 @@ pub(super) fn parse_wanted(text: &str) -> Result<u64, ValueError> {
 /// Parses the duration of a benchmark: whole seconds, up to ten minutes. A number without a unit is in seconds.
 pub(super) fn parse_bench_duration(text: &str) -> Result<Duration, ValueError> {
     const LONGEST: u64 = 600;
-    let duration = text.parse().map(Duration::from_secs).or_else(|_| parse_duration(text))?;
+    let duration = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => parse_duration(text)?,
+    };
     match duration.as_secs() {
         1..=LONGEST if duration.subsec_nanos() == 0 => Ok(duration),
         _ => Err(ValueError::BenchDuration),

@@ -3,10 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use sse_bus::{
+    limits::CONSUMERS_MAX,
     protocol::{ClientInfo, Refused, Setting, Status, TopicInfo},
     tokens::Scope,
 };
 
+use super::consumers::all_consumers;
 use crate::{access::Caller, context::Daemon};
 
 /// The operations of an administrator. Having one proves that the caller is authorized.
@@ -42,8 +44,8 @@ impl Admin {
         self.0.bus.kick(client).await
     }
 
-    /// Disconnects the connections of a client like [`kick`](Self::kick), and keeps it out for a while. Zero lets it in
-    /// again.
+    /// Keeps a client out for a while, and disconnects every connection that it would not get again: also the others with its
+    /// name, its token or its process. Zero lets it in again.
     ///
     /// # Errors
     ///
@@ -61,8 +63,14 @@ impl Admin {
         if time.is_zero() {
             return Ok(0);
         }
-        // With an ID, the other connections of the same name end as well.
-        self.kick(clients.iter().find_map(|client| client.name.as_deref()).unwrap_or(client)).await
+        let mut connections = 0;
+        for client in daemon.bus.clients().await {
+            if daemon.kept_out.check(client.name.as_deref(), &client.peer, client.via).is_err() {
+                // It may have disconnected meanwhile.
+                connections += daemon.bus.kick(&client.id).await.unwrap_or_default();
+            }
+        }
+        Ok(connections)
     }
 
     /// Returns all settings in effect, with their sources.
@@ -76,11 +84,13 @@ impl Admin {
     }
 
     /// Returns a description of the daemon.
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) async fn status(&self) -> Status {
         let daemon = &self.0;
+        let pending = all_consumers(&daemon.bus, CONSUMERS_MAX).await.iter().map(|consumer| consumer.pending).sum();
         let config = daemon.config();
         let mut status = daemon.bus.look(|bus, _| bus.status());
         status.version = env!("CARGO_PKG_VERSION").into();
+        status.pending = pending;
         status.pid = std::process::id();
         status.uptime_ms = daemon.bus.uptime();
         status.url = Some(daemon.url());

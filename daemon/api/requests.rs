@@ -13,7 +13,6 @@ use sse_bus::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use super::work::check_work;
 use crate::{access, access::Caller, context::Daemon, shared_bus::SharedBus};
 
 /// A request that waits for its replies. Dropping it cancels the request.
@@ -84,7 +83,7 @@ pub(crate) fn responder(caller: &Caller, respond: &Respond, format: Format) -> R
     let description = Description { name, peer: caller.to_string(), origin };
     let subscription = Subscription::respond(respond, format, description)?;
     if let Some(responder) = &subscription.responder {
-        check_work(caller, &responder.filters)?;
+        caller.grant.check_work(&responder.filters)?;
     }
     Ok(subscription)
 }

@@ -15,8 +15,9 @@ use crate::{event::Event, limits::TOPICS_AT_ONCE};
 impl Bus {
     /// Returns true if there are changes to write.
     pub fn has_changed(&mut self) -> bool {
-        let head = self.head;
-        self.history.persist().is_some_and(|history| history.has_changed()) && head > 0
+        let has_events = self.head > 0;
+        self.have_consumers_changed()
+            || has_events && self.history.persist().is_some_and(|history| history.has_changed())
     }
 
     /// Takes the changes since the last batch, with events of about `bytes`, in a bounded step. Returns None if history is in

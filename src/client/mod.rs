@@ -9,12 +9,16 @@
 //! - [`Client`]: one request at a time, or [many pipelined](Client::publish_many).
 //! - [`Publisher`] and [`Replies`]: the two halves, for a caller that pipelines an unbounded input.
 //! - [`Client::request`] and [`Responder`]: questions to other processes, and answers.
+//! - [`Worker`]: deliveries of a consumer, which a worker settles; [`Consumer`]: create and inspect consumers.
 //! - [`Subscription`]: events, gaps, and [optionally](Subscription::reconnecting) automatic reconnects.
 
 mod address;
 mod connection;
+mod consumer;
+mod delivery;
 mod error;
 mod local_publisher;
+mod local_worker;
 mod publisher;
 mod received;
 #[cfg(feature = "remote")]
@@ -24,6 +28,7 @@ mod responder_link;
 mod session;
 mod subscription;
 mod transport;
+mod worker;
 
 use std::time::Duration;
 
@@ -32,10 +37,13 @@ pub use self::remote::{Remote, RemoteError};
 use self::transport::Transport;
 pub use self::{
     address::Address,
+    consumer::Consumer,
+    delivery::{Delivery, Settling},
     error::{Error, Interrupted, PublishResult},
     publisher::{Finished, Publisher, Replies},
     responder::{IncomingRequest, Responder, ResponderItem},
     subscription::{Backoff, Item, Subscription},
+    worker::{Work, Worker},
 };
 use crate::{
     endpoint::Endpoint,

@@ -13,17 +13,21 @@ use std::{
 };
 
 use redb::Database;
-use sse_bus::{Epoch, bus::batch::Batch};
+use sse_bus::{
+    Epoch,
+    bus::{batch::Batch, consumers::ConsumerChanges},
+};
 use tracing::debug;
 
 use super::{
     block::BlockIndex,
-    database::{self, SharedDatabase, State, Topics, put_topics},
+    consumers::ConsumerUpdates,
+    database::{self, SharedDatabase, State, Tables},
     error::{OpenError, StoreError},
+    file_size::FileSize,
     pending::Pending,
     recovery::{self, Recovered},
     rewrite::{open_unchanged, rewrite},
-    rows::Blocks,
     start::{RESERVE, StartState, start},
     storage::{FileSystem, Storage},
     wal::Wal,
@@ -37,6 +41,7 @@ const WAL_BYTES: usize = 4 << 20;
 const LARGE_BATCH: usize = 512 << 10;
 /// Approximate bytes of a topic in the write-ahead file.
 const TOPIC_BYTES: usize = 200;
+
 /// What follows a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -46,16 +51,6 @@ pub(super) enum Next {
     Idle,
     /// The daemon is shutting down.
     Shutdown,
-}
-
-/// Size of the database file.
-struct Size {
-    /// Maximum bytes of the file.
-    limit: u64,
-    /// Bytes of the file that did not belong to blocks after the last compaction.
-    overhead: u64,
-    /// Compact the file when the bus is idle.
-    needs_compaction: bool,
 }
 
 /// The open files.
@@ -70,8 +65,10 @@ pub(super) struct Files {
     /// A file had been removed or replaced at the end of the last attempt.
     lost_its_name: bool,
     state: State,
-    /// The batch to write next.
-    batch: Option<Batch>,
+    /// The batch to write next, with the changes of consumers before it.
+    batch: Option<(Batch, ConsumerUpdates)>,
+    /// Changes of consumers that belong to the next batch.
+    consumers: ConsumerUpdates,
     /// Parts of a batch are pending whose last part has not arrived yet.
     has_partial: bool,
     /// Changes that are not in the database yet.
@@ -85,7 +82,7 @@ pub(super) struct Files {
     /// The last batch in the database.
     checkpointed_batch: u64,
     blocks: BlockIndex,
-    size: Size,
+    size: FileSize,
     /// Why nothing could be written since the files were opened. Until a write succeeds, the database is a copy in
     /// memory of the files on disk, so that subscribers can read it.
     disk_full: Option<io::Error>,
@@ -118,12 +115,13 @@ impl Files {
             checkpointed_batch,
             state,
             batch: None,
+            consumers: ConsumerUpdates::default(),
             has_partial: false,
             pending,
             checkpoint_is_due: disk_full.is_some(),
             next: Next::More,
             blocks: BlockIndex::new(blocks),
-            size: Size { limit: u64::MAX, overhead: 0, needs_compaction: false },
+            size: FileSize::default(),
             disk_full,
         };
         Ok((file, recovered))
@@ -146,7 +144,7 @@ impl Files {
 
     /// Returns true if everything that was written is in the database.
     pub(super) fn is_checkpointed(&self) -> bool {
-        self.wal_bytes() == 0 && !self.checkpoint_is_due && !self.size.needs_compaction
+        self.wal_bytes() == 0 && !self.checkpoint_is_due && !self.size.needs_compaction()
     }
 
     /// Bytes appended to the write-ahead file since it was last restarted.
@@ -161,12 +159,17 @@ impl Files {
 
     /// Sets the maximum size of the database file.
     pub(super) fn set_size_limit(&mut self, limit: u64) {
-        self.size.limit = limit;
+        self.size.set_limit(limit);
     }
 
     /// Sets the relation between the bus's clock and the machine's clocks.
     pub(super) fn set_clocks(&mut self, clocks: Relation) {
         self.state.clocks = clocks;
+    }
+
+    /// Adds changes of consumers, which are written with the next batch.
+    pub(super) fn add_consumers(&mut self, changes: ConsumerChanges) {
+        self.consumers.add(changes);
     }
 
     /// Adds a batch, after the previous one was written. `clock` is the bus's time.
@@ -179,10 +182,13 @@ impl Files {
         if self.state.reserved < batch.head + RESERVE / 2 {
             self.state.reserved = batch.head + RESERVE;
         }
-        let bytes = batch.entries.iter().map(|entry| entry.cost).sum::<usize>() + batch.topics.len() * TOPIC_BYTES;
+        let consumers = std::mem::take(&mut self.consumers);
+        let bytes = batch.entries.iter().map(|entry| entry.cost).sum::<usize>()
+            + batch.topics.len() * TOPIC_BYTES
+            + consumers.bytes();
         if batch.more {
             self.has_partial = true;
-            self.add_pending(batch);
+            self.add_pending(batch, consumers);
             return;
         }
         // Pending parts are not in the write-ahead file, so the whole batch goes into the database.
@@ -193,7 +199,7 @@ impl Files {
             || bytes >= LARGE_BATCH
             || self.wal_bytes() + bytes > WAL_BYTES;
         self.next = next;
-        self.batch = Some(batch);
+        self.batch = Some((batch, consumers));
     }
 
     /// Writes the added batch durably, to files that still have their names. After an error nothing counts as written,
@@ -216,7 +222,7 @@ impl Files {
     }
 
     fn write_batch(&mut self) -> Result<(), StoreError> {
-        let Some(batch) = self.batch.take() else {
+        let Some((batch, consumers)) = self.batch.take() else {
             return if self.checkpoint_is_due { self.checkpoint() } else { Ok(()) };
         };
         // Batches that are not appended are numbered, too. So a record only ever follows the database state that it was
@@ -224,21 +230,21 @@ impl Files {
         let number = self.state.last_batch + 1;
         if !self.checkpoint_is_due
             && let Some(wal) = &mut self.wal
-            && let Err(error) = wal.append(number, &batch, self.state.clock)
+            && let Err(error) = wal.append(number, &batch, &consumers, self.state.clock)
         {
             // The database may accept the batch.
             (self.checkpoint_is_due, self.wal) = (true, None);
-            self.batch = Some(batch);
+            self.batch = Some((batch, consumers));
             return Err(error.into());
         }
         self.state.last_batch = number;
-        self.add_pending(batch);
+        self.add_pending(batch, consumers);
         if self.checkpoint_is_due { self.checkpoint() } else { Ok(()) }
     }
 
     /// Keeps a batch in memory until the next checkpoint.
-    fn add_pending(&mut self, batch: Batch) {
-        for seq in self.pending.add(batch) {
+    fn add_pending(&mut self, batch: Batch, consumers: ConsumerUpdates) {
+        for seq in self.pending.add(batch, consumers) {
             self.drop_event(seq);
         }
     }
@@ -248,10 +254,10 @@ impl Files {
         let maintenance = self.blocks.maintenance();
         let mut pending = std::mem::take(&mut self.pending);
         let mut written = Vec::new();
-        let done = self.commit(|blocks, topics| {
-            let (entries, gone, records) = pending.all();
-            put_topics(topics, gone, records)?;
-            written = maintenance.run(blocks, entries)?;
+        let done = self.commit(|tables| {
+            let all = pending.all();
+            all.put(tables)?;
+            written = maintenance.run(&mut tables.blocks, all.entries)?;
             Ok(())
         });
         if done.is_err() {
@@ -271,22 +277,20 @@ impl Files {
     ///
     /// The disk failed. The pending changes are in the database, but it has to be reopened.
     fn compact_if_large(&mut self) -> Result<(), StoreError> {
-        let length = |storage: &dyn Storage| storage.database_len();
-        let (before, needed) = (length(&*self.storage)?, self.blocks.bytes() + self.size.overhead);
-        self.size.needs_compaction = before > 2 * needed + self.size.limit / 8;
-        let is_urgent = before > self.size.limit / 8 * 7 && before > needed + needed / 4;
-        if self.state.ended || !(is_urgent || self.size.needs_compaction && self.next == Next::Idle) {
+        let (before, is_idle) = (self.storage.database_len()?, self.next == Next::Idle);
+        let is_due = self.size.is_compaction_due(before, self.blocks.bytes(), is_idle);
+        if self.state.ended || !is_due {
             return Ok(());
         }
-        self.size.needs_compaction = false;
+        self.size.begin_compaction();
         let Some(mut database) = self.database.take() else { return Ok(()) };
         if let Err(error) = database::compact(&mut database) {
             self.checkpoint_is_due = true;
             return Err(error);
         }
         self.database.set(Some(database.into()));
-        let after = length(&*self.storage)?;
-        self.size.overhead = after.saturating_sub(self.blocks.bytes());
+        let after = self.storage.database_len()?;
+        self.size.compacted(after, self.blocks.bytes());
         debug!(before, after, "the history file was compacted");
         Ok(())
     }
@@ -309,10 +313,7 @@ impl Files {
     }
 
     /// Commits one transaction: the changes that `fill` makes, and the state.
-    fn commit(
-        &mut self,
-        fill: impl FnOnce(&mut Blocks<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
-    ) -> Result<(), StoreError> {
+    fn commit(&mut self, fill: impl FnOnce(&mut Tables<'_>) -> Result<(), redb::Error>) -> Result<(), StoreError> {
         let is_lost = self.sync_failed.load(Ordering::Acquire) || self.storage.check_database().is_err();
         let database = match self.database.get() {
             Some(database) if !is_lost && self.disk_full.is_none() => database,

@@ -8,11 +8,13 @@
 //! batch with their event is on disk or has failed. While the disk fails, everything else continues and the writer retries.
 
 mod block;
+mod consumers;
 mod database;
 mod encoding;
 mod error;
 #[cfg(test)]
 mod fault_injection;
+mod file_size;
 mod files;
 mod pending;
 mod reader;
@@ -47,6 +49,7 @@ use tracing::{info, warn};
 
 pub(crate) use self::error::OpenError;
 use self::{
+    consumers::RecoveredConsumers,
     files::Files,
     reader::Reader,
     recovery::Recovered,
@@ -92,6 +95,9 @@ impl Opened {
     pub(crate) fn restore(&mut self, bus: &mut Bus, now: Now) {
         let Some(recovered) = self.recovered.take() else { return };
         let began = Instant::now();
+        let RecoveredConsumers { records, events } = recovered.consumers;
+        let consumers = records.len();
+        bus.restore_consumers(records, events);
         let keys = bus.restore_topics(recovered.topics);
         let mut entries = recovered.entries;
         for entry in &mut entries {
@@ -105,13 +111,14 @@ impl Opened {
         }
         bus.doubt(self.clocks.doubt());
         bus.restored(recovered.forgotten, recovered.head, now);
-        info!(events, losses = recovered.has_losses, took = ?began.elapsed(), "history is restored");
+        info!(events, consumers, losses = recovered.has_losses, took = ?began.elapsed(), "history is restored");
     }
 
     /// Starts the threads that write and read.
     pub(crate) fn start(self, bus: &SharedBus) -> io::Result<Store> {
         let (progress, watched) = watch::channel(Progress {
             written: self.files.checkpointed(),
+            flushed: 0,
             error: self.files.disk_full().map(|error| error.to_string().into()),
             failures: 0,
         });
@@ -199,6 +206,16 @@ impl Store {
             }
             Err(_) => Err(Refused::new(ErrorCode::Stopping, "the event was delivered, but the daemon is stopping")),
         }
+    }
+
+    /// Waits until all present changes are on disk, or the attempt to write them has failed. Then [`Store::error`] returns why,
+    /// and the daemon retries.
+    pub(crate) async fn flush(&self) {
+        let mut progress = self.progress.clone();
+        let failures = progress.borrow().failures;
+        let flush = self.shared.flush.fetch_add(1, Ordering::AcqRel) + 1;
+        self.writer.unpark();
+        let _ = progress.wait_for(|progress| progress.flushed >= flush || progress.failures > failures).await;
     }
 
     /// Returns why the last attempt to write failed, or `None` if it succeeded.

@@ -48,18 +48,20 @@
 mod changes;
 #[cfg(debug_assertions)]
 mod check;
+mod chores;
 mod consumer;
 mod dead_letters;
 mod delivery;
+mod describe;
 mod event_state;
 mod hold;
 mod ids;
-mod info;
 mod keys;
 mod lifecycle;
 mod name;
 mod notice;
 mod notices;
+mod parse;
 mod registry;
 mod restore;
 mod settings;
@@ -75,11 +77,11 @@ mod write;
 pub(super) use self::table::Consumers;
 pub use self::{
     changes::{ConsumerChanges, ConsumerRecord, EventRecord},
+    dead_letters::{DeadOperation, DeadStep},
     delivery::{Delivery, Departure, Missed, Next, Settlement, Taken, Token, WorkerId},
     event_state::{Counts, DeadReason},
-    info::{ConsumerInfo, DeadLetter},
     name::ConsumerName,
     notices::CONSUMERS_TOPIC,
-    settings::{ConsumerSettings, OnFull, SeekTo},
+    settings::{ConsumerSettings, SeekTo},
     wanted::WantedEvent,
 };
