@@ -139,7 +139,9 @@ impl Bus {
                 let event: &crate::event::Event = event;
                 responder.settings.filters.matches(&event.topic)
             };
-            if pending.has_asked(client) || !pending.event.as_ref().is_some_and(matches) {
+            // One that is about to end is not sent.
+            let is_ending = requests.ending.contains_key(&id);
+            if is_ending || pending.has_asked(client) || !pending.event.as_ref().is_some_and(matches) {
                 responder.next = RequestId(id.0 + 1);
                 continue;
             }
