@@ -59,6 +59,7 @@ mod remote;
 mod remote_stream;
 mod removed_files;
 mod replay;
+mod requests;
 mod rest;
 mod restart;
 mod restart_lines;
