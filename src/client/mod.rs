@@ -46,6 +46,7 @@ pub use self::{
     handover::Work,
     publisher::{Finished, Publisher, Replies},
     responder::{IncomingRequest, Responder, ResponderItem},
+    subscription::{Item, Subscription},
     worker::Worker,
 };
 use crate::{
