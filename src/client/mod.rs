@@ -31,7 +31,6 @@ use std::time::Duration;
 
 #[cfg(feature = "remote")]
 pub use self::remote::{Remote, RemoteError};
-use self::transport::Transport;
 pub use self::{
     address::Address,
     consumer::Consumer,
@@ -41,6 +40,7 @@ pub use self::{
     subscription::{Backoff, Item, Subscription},
     worker::{Work, Worker},
 };
+use self::{session::Session, transport::Transport};
 use crate::{
     endpoint::Endpoint,
     protocol::{ClientInfo, Publish, Published, Reply, Request, Setting, Status, Subscribe, TopicInfo},
@@ -123,10 +123,7 @@ impl Client {
 
     /// Returns the state of the daemon.
     pub async fn status(&mut self) -> Result<Status, Error> {
-        match self.0.request(&Request::Status {}).await? {
-            Reply::Status(status) => Ok(*status),
-            other => Err(Error::unexpected(&other)),
-        }
+        status_in(self.0.request(&Request::Status {}).await?)
     }
 
     /// Returns the current configuration of the daemon. Earlier daemons do not support this request.
@@ -167,5 +164,22 @@ impl Client {
     /// Splits the connection for a caller that pipelines: one half sends, the other returns the replies.
     pub fn into_split(self) -> (Publisher, Replies) {
         publisher::split(self.0)
+    }
+}
+
+/// Returns the state of the daemon at a local socket. A program that uses nothing else of this module, such as the daemon, does
+/// not contain the client for HTTP and its TLS, which a [`Client`] may need.
+///
+/// # Errors
+///
+/// Like [`Client::connect`] and [`Client::status`].
+pub async fn local_status(endpoint: &Endpoint) -> Result<Status, Error> {
+    status_in(Session::connect(endpoint).await?.request(&Request::Status {}).await?)
+}
+
+fn status_in(reply: Reply) -> Result<Status, Error> {
+    match reply {
+        Reply::Status(status) => Ok(*status),
+        other => Err(Error::unexpected(&other)),
     }
 }
