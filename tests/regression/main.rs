@@ -7,6 +7,7 @@ mod consumer_admin;
 mod consumer_holds;
 mod consumer_workers;
 mod consumers;
+mod expiry;
 mod feed_buffers;
 mod gaps;
 mod limits;
