@@ -8,6 +8,7 @@
 //!
 //! - [`Client`]: one request at a time, or [many pipelined](Client::publish_many).
 //! - [`Publisher`] and [`Replies`]: the two halves, for a caller that pipelines an unbounded input.
+//! - [`Client::request`] and [`Responder`]: questions to other processes, and answers.
 //! - [`Worker`]: deliveries of a consumer, which a worker settles; [`Consumer`]: create and inspect consumers.
 //! - [`Subscription`]: events, gaps, and [optionally](Subscription::reconnecting) automatic reconnects.
 
@@ -24,6 +25,8 @@ mod publisher;
 mod received;
 #[cfg(feature = "remote")]
 mod remote;
+mod responder;
+mod responder_link;
 mod session;
 mod subscription;
 mod transport;
@@ -41,14 +44,15 @@ pub use self::{
     error::{Error, Interrupted, PublishResult},
     handover::Work,
     publisher::{Finished, Publisher, Replies},
-    subscription::{Item, Subscription},
+    responder::{IncomingRequest, Responder, ResponderItem},
     worker::Worker,
 };
 use self::{session::Session, transport::Transport};
 use crate::{
     endpoint::Endpoint,
     protocol::{
-        ClientInfo, Consume, ConsumerInfo, Publish, Published, Reply, Request, Setting, Status, Subscribe, TopicInfo,
+        ClientInfo, Consume, ConsumerInfo, Publish, Published, Reply, ReplyMessage, Request, RequestMessage, Respond,
+        Setting, Status, Subscribe, TopicInfo,
     },
     time::whole_millis,
 };
@@ -170,6 +174,31 @@ impl Client {
         }
     }
 
+    /// Sends a request, and returns the replies of responders: at least one, and at most as many as the request asks for.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Refused`] with the code `no_responder` at once if no responder matches, `timed_out` if none replies in
+    /// time, `responder_gone` or `responder_failed`.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use sse_bus::{Client, Endpoint, protocol::RequestMessage};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut client = Client::connect(&Endpoint::find()?).await?;
+    /// let request = RequestMessage::new("math/sum", "1 2").with_timeout(Duration::from_secs(2));
+    /// println!("{}", client.request(&request).await?[0].data);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn request(&mut self, request: &RequestMessage) -> Result<Vec<ReplyMessage>, Error> {
+        match self.0.ask(request).await? {
+            Reply::Replies(replies) => Ok(replies),
+            other => Err(Error::unexpected(&other)),
+        }
+    }
+
     /// Returns the operations on a consumer. It need not exist.
     ///
     /// ```no_run
@@ -189,6 +218,11 @@ impl Client {
     /// Turns the connection into a worker of a consumer. Call it within a Tokio runtime, in which the worker runs a task.
     pub async fn work(self, consume: Consume) -> Result<Worker, Error> {
         Worker::start(self.0, consume).await
+    }
+
+    /// Turns the connection into a responder, which receives requests and replies to them.
+    pub async fn respond(self, respond: Respond) -> Result<Responder, Error> {
+        Responder::start(self.0, respond).await
     }
 
     /// Turns the connection into a subscription.

@@ -60,6 +60,7 @@ mod remote;
 mod remote_stream;
 mod removed_files;
 mod replay;
+mod requests;
 mod rest;
 mod restart;
 mod restart_lines;
