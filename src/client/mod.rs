@@ -3,8 +3,8 @@
 //! A [`Client`] is one connection, used by one task at a time. Every wait is cancel-safe: a dropped call leaves the
 //! connection usable, and its reply is discarded when it arrives. Nothing is sent twice: an event that was in flight
 //! when a connection broke may or may not have been accepted, and the caller decides what to do about it. A request
-//! fails if the daemon does not answer within [`REPLY`](crate::limits::REPLY). Subscriptions, durable publishes and pipelined publishes wait
-//! as long as the connection exists.
+//! fails if the daemon does not answer within [`REPLY`](crate::limits::REPLY). Subscriptions, durable publishes and pipelined
+//! publishes wait as long as the connection exists.
 //!
 //! - [`Client`]: one request at a time, or [many pipelined](Client::publish_many).
 //! - [`Publisher`] and [`Replies`]: the two halves, for a caller that pipelines an unbounded input.
@@ -36,7 +36,6 @@ use std::time::Duration;
 
 #[cfg(feature = "remote")]
 pub use self::remote::{Remote, RemoteError};
-use self::transport::Transport;
 pub use self::{
     address::Address,
     backoff::Backoff,
@@ -49,6 +48,7 @@ pub use self::{
     subscription::{Item, Subscription},
     worker::Worker,
 };
+use self::{session::Session, transport::Transport};
 use crate::{
     endpoint::Endpoint,
     protocol::{
@@ -134,10 +134,7 @@ impl Client {
 
     /// Returns the state of the daemon.
     pub async fn status(&mut self) -> Result<Status, Error> {
-        match self.0.request(&Request::Status {}).await? {
-            Reply::Status(status) => Ok(*status),
-            other => Err(Error::unexpected(&other)),
-        }
+        status_in(self.0.request(&Request::Status {}).await?)
     }
 
     /// Returns the current configuration of the daemon. Earlier daemons do not support this request.
@@ -237,5 +234,22 @@ impl Client {
     /// Splits the connection for a caller that pipelines: one half sends, the other returns the replies.
     pub fn into_split(self) -> (Publisher, Replies) {
         publisher::split(self.0)
+    }
+}
+
+/// Returns the state of the daemon at a local socket. A program that uses nothing else of this module, such as the daemon, does
+/// not contain the client for HTTP and its TLS, which a [`Client`] may need.
+///
+/// # Errors
+///
+/// Like [`Client::connect`] and [`Client::status`].
+pub async fn local_status(endpoint: &Endpoint) -> Result<Status, Error> {
+    status_in(Session::connect(endpoint).await?.request(&Request::Status {}).await?)
+}
+
+fn status_in(reply: Reply) -> Result<Status, Error> {
+    match reply {
+        Reply::Status(status) => Ok(*status),
+        other => Err(Error::unexpected(&other)),
     }
 }

@@ -6,6 +6,7 @@
 
 mod access;
 mod bench;
+mod binaries;
 mod clocks;
 mod command_line;
 mod completions;
