@@ -141,15 +141,15 @@ impl WorkerGuard {
     /// The consumer was deleted, or the client removed.
     pub(crate) async fn next(&self, count: usize) -> Result<Vec<Work>, Refused> {
         poll_fn(|cx| {
-            let taken = self.bus.with(|bus, now| bus.take(self.id, count, now, cx.waker()).map(|taken| (taken, now)));
-            match taken {
+            let result = self.bus.with(|bus, now| bus.take(self.id, count, now, cx.waker()).map(|taken| (taken, now)));
+            match result {
                 Ok((taken, now)) => {
                     let mut work: Vec<Work> = Vec::with_capacity(taken.deliveries.len());
                     work.extend(taken.missed.map(|missed| gap(missed, now)));
                     work.extend(taken.deliveries.into_iter().map(|delivery| {
                         let deadline = now.unix + delivery.deadline.saturating_sub(now.mono);
-                        let token = delivery.token.to_string();
-                        Work::Delivery(delivery.event, Delivery::new(token, delivery.attempt, deadline))
+                        let described = Delivery::new(delivery.token.to_string(), delivery.attempt, deadline);
+                        Work::Delivery(delivery.event, described)
                     }));
                     match taken.next {
                         Next::Waiting if work.is_empty() => Poll::Pending,
@@ -207,6 +207,7 @@ impl Settle {
     }
 
     /// Returns the request, or any other request unchanged.
+    #[expect(clippy::result_large_err, reason = "the request is handled next, and not passed on as an error")]
     pub(crate) fn parse(request: Request) -> Result<Settle, Request> {
         let (tokens, settlement) = match request {
             Request::Ack { tokens } => (tokens, Settlement::Ack),
