@@ -4,6 +4,7 @@ mod batches;
 mod bounds;
 mod broadcasts;
 mod consumer_admin;
+mod consumer_steps;
 mod consumers;
 mod feed_buffers;
 mod gaps;
