@@ -33,17 +33,13 @@ mod units;
 mod url;
 mod visible;
 
-use std::{
-    io::{self, IsTerminal as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use sse_bus::{Client, Endpoint, client::Address, endpoint::expand_home};
 
 use cli::{Action, Cli};
 use exit::{Exit, Failure};
 use output::Output;
-use visible::visible_lines;
 
 fn main() -> ExitCode {
     completions::complete();
@@ -62,8 +58,7 @@ fn main() -> ExitCode {
         Ok(()) => Exit::Done.into(),
         Err(Failure { exit, message }) => {
             if let Some(message) = message {
-                let message = if io::stderr().is_terminal() { visible_lines(&message) } else { message.into() };
-                eprintln!("sse-busctl: {message}");
+                output::report(&message);
             }
             exit.into()
         }

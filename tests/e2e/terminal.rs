@@ -196,6 +196,28 @@ fn tables_fit_the_terminal() {
 }
 
 #[test]
+fn sentences_are_wrapped_between_words() {
+    let daemon = Daemon::start(&[]);
+    let _tab = daemon.stream("/events/t?client=tab%20one");
+    daemon.ctl(&["kick", "tab one", "--for", "1h"]).ok();
+    let script = "ctl kick nobody; ctl publish t x --wait-for 3 --timeout 1ms; ctl status; ctl doctor";
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let (narrow, wide) = (on_terminal(&daemon, 40, script).stdout, on_terminal(&daemon, 80, script).stdout);
+    for (text, columns) in [(&narrow, 40), (&wide, 80)] {
+        let plain = text.replace("\u{1b}[32m", "").replace("\u{1b}[33m", "").replace("\u{1b}[36m", "");
+        for line in plain.replace("\u{1b}[0m", "").lines().map(|line| line.trim_end_matches('\r')) {
+            // A long word, such as a path, and a command to copy are not broken.
+            let has_long_word = line.split_whitespace().any(|word| word.len() > columns - 12);
+            let is_whole = has_long_word || line.trim_start().starts_with("sudo ");
+            assert!(line.chars().count() <= columns || is_whole, "{columns}: {line:?}\n{text}");
+        }
+    }
+    assert!(words(&narrow).len() > 150, "{narrow}");
+    let sentence = words("no client named `nobody` is connected; see `sse-busctl clients`");
+    assert!(words(&narrow).windows(sentence.len()).any(|words| *words == *sentence), "{narrow}");
+}
+
+#[test]
 fn durations_sizes_and_places_are_written_one_way() {
     let sandbox = crate::harness::Sandbox::new();
     let state = sandbox.path("state").display().to_string();

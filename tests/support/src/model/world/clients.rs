@@ -12,7 +12,8 @@ use super::{Outcome, World};
 use crate::model::{
     live::LiveEvent,
     ops::{FILTERS, GARBAGE, Index, Since, To},
-    subscriber::{Asked, Subscriber},
+    subscriber::Subscriber,
+    subscription::Asked,
 };
 
 impl World {
