@@ -124,11 +124,24 @@ fn no_job_is_lost_while_workers_and_the_daemon_are_killed() {
 
     let path = daemon.sandbox.path("dead");
     fs::write(&path, dead(&daemon).join("\n")).unwrap();
-    let mut check = script(&daemon, "check.py");
-    check.arg(path).arg(daemon.sandbox.path("publisher"));
-    check.args((0..WORKERS).map(|n| daemon.sandbox.path(&format!("worker-{n}"))));
-    let output = check.output().unwrap();
-    let report = String::from_utf8_lossy(&output.stdout);
+    let check = |more: &str| {
+        let mut check = script(&daemon, "check.py");
+        check.arg(&path).arg(daemon.sandbox.file("more", more)).arg(daemon.sandbox.path("publisher"));
+        check.args((0..WORKERS).map(|n| daemon.sandbox.path(&format!("worker-{n}"))));
+        let output = check.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), format!("{}{}", text(output.stdout), text(output.stderr)))
+    };
+    let (is_right, report) = check("");
     eprintln!("{report}killed workers: {killed_workers}, daemons: {killed_daemons}; in {took:?}");
-    assert!(output.status.success(), "{report}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(is_right, "{report}");
+    // The checker finds faults.
+    for (more, fault) in [
+        ("published e-1", "is lost"),
+        ("take e-1 f-1 1\ntake e-1 f-2 2\ndone ack e-1 f-1", "was not current"),
+        ("done ack e-1 f-1\ndone ack e-1 f-2", "acknowledged twice"),
+    ] {
+        let (is_right, report) = check(more);
+        assert!(!is_right && report.contains(fault), "{more}: {report}");
+    }
 }

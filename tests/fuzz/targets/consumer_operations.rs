@@ -8,13 +8,23 @@
 mod disk;
 #[path = "../../model/consumers/expected.rs"]
 mod expected;
-#[path = "../../model/consumers/world.rs"]
+#[path = "../../model/consumers/ops.rs"]
+mod ops;
+#[path = "../../model/consumers/world/mod.rs"]
 mod world;
+
+/// Where the files of the model find each other.
+mod consumers {
+    pub(crate) use crate::{disk, expected, ops, world};
+}
 
 use libfuzzer_sys::fuzz_target;
 use sse_bus::{bus::consumers::Departure, protocol::OnFull};
 
-use self::world::{Op, Settling, Setup, World};
+use self::{
+    ops::{Op, Settling, Setup},
+    world::World,
+};
 
 /// The longest sequence: long ones find little that short ones do not.
 const STEPS: usize = 40;
