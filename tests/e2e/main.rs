@@ -82,6 +82,7 @@ mod tokens;
 mod transports;
 mod unresponsive;
 mod work;
+mod work_chaos;
 mod work_durable;
 mod work_library;
 
