@@ -42,6 +42,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Connection { prefix, stream, stall: None, charged: None }
     }
 
+    /// Returns a reference to the stream.
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     /// Returns the stream. The unread part of the prefix is lost.
     pub(crate) fn into_inner(self) -> S {
         self.stream

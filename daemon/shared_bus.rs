@@ -219,7 +219,7 @@ impl SharedBus {
     /// Reads the bus. Expired events are removed first; if there are many, the rest soon after.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Bus, Now) -> R) -> R {
         let (seen, is_behind) = self.with(|bus, now| {
-            if !bus.has_subscribers() {
+            if !bus.has_receivers() {
                 bus.tick(now);
             }
             (look(bus, now), bus.is_behind())
@@ -290,8 +290,8 @@ impl SharedBus {
         self.tick_by(0);
     }
 
-    /// Makes the bus tick as often as it must with subscribers.
-    pub(crate) fn wake_for_subscriber(&self) {
+    /// Makes the bus tick as often as it must with subscribers or workers.
+    pub(crate) fn wake_for_receiver(&self) {
         self.tick_by(self.now().mono + whole_millis(BUSY_TICK));
     }
 
@@ -302,10 +302,11 @@ impl SharedBus {
         }
     }
 
-    /// Waits until the bus must tick, at most for [`BUSY_TICK`] with subscribers and [`IDLE_TICK`] without.
+    /// Waits until the bus must tick, at most for [`BUSY_TICK`] with subscribers or workers, and
+    /// [`IDLE_TICK`] without.
     pub(crate) async fn until_tick(&self) {
         let wait = self.with(|bus, now| {
-            let longest = if bus.has_subscribers() { BUSY_TICK } else { IDLE_TICK };
+            let longest = if bus.has_receivers() { BUSY_TICK } else { IDLE_TICK };
             let due = bus.next_timeout().map(|at| Duration::from_millis(at.saturating_sub(now.mono)));
             let wait = due.map_or(longest, |wait| wait.min(longest));
             let tick_at = now.mono.saturating_add(whole_millis(wait));

@@ -103,6 +103,10 @@ pub const BACKOFF_MAX: usize = 16;
 pub const DELAY_MAX: Duration = Duration::from_hours(7 * 24);
 /// Maximum number of tokens of deliveries in one request. More are refused.
 pub const SETTLE_MAX: usize = 10_000;
+/// Maximum bytes of the body of an HTTP request with tokens of deliveries. Larger bodies are refused.
+pub const SETTLE_BODY: usize = 1 << 20;
+/// Maximum time for which an HTTP request waits for deliveries. A longer one is refused.
+pub const NEXT_WAIT_MAX: Duration = Duration::from_mins(1);
 /// Maximum number of deliveries that one call of the bus returns to a worker. The next calls return the rest.
 pub const TAKE_MAX: usize = 64;
 /// Maximum number of changes of consumers that one call of the bus returns to be written. The next calls return the

@@ -30,9 +30,10 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    hijack::{Handover, Takeover},
+    hijack::{Content, Handover, Takeover},
     service::Http,
     source::RequestSource,
+    waiting_body,
 };
 use crate::{connection::Connection, connection_limits::ConnectionPermit, fanout::NewStream};
 
@@ -63,8 +64,13 @@ pub(super) async fn serve_tcp(http: &Http, socket: TcpStream, permit: Connection
     let handover = handover.await;
     let mut socket = connection.into_parts().io.into_inner();
     match handover {
-        Ok(Handover { client, framing, head }) => {
+        Ok(Handover { content: Content::Stream(client), framing, head }) => {
             http.fanout.add(NewStream { socket: socket.into_inner(), permit, client, framing, head });
+        }
+        Ok(Handover { content: Content::Body(body), framing, head }) => {
+            if let Err(error) = waiting_body::send(socket, &head, framing, body).await {
+                debug!(from = %source, %error, "an HTTP connection has failed");
+            }
         }
         Err(served) => {
             let ended = served.map_err(io::Error::other);
