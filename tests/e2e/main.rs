@@ -82,5 +82,6 @@ mod unresponsive;
 mod work;
 mod work_durable;
 mod work_library;
+mod work_remote;
 
 use sse_bus_support::harness;
