@@ -59,18 +59,22 @@ pub const LOSSES_MAX: usize = 65_536;
 /// exceed their bounds, because the bounds have changed or time has jumped, the next calls evict them, and readers of
 /// history wait until then.
 pub const EVICT_MAX: usize = 64;
+/// Maximum number of expired events that one call of the bus removes, besides [`RECLAIM_MAX`] retained ones. The next calls
+/// remove the rest.
+pub const EXPIRE_MAX: usize = 256;
 /// Maximum number of expired retained events that one publish removes to make room for its own. If that is not enough, the
 /// publish is refused.
 pub const RECLAIM_MAX: usize = 1024;
 /// Maximum number of subscribers that one call of the bus wakes one by one, for heartbeats or because they were left behind
 /// together. The next calls wake the rest.
 pub const CALLS_MAX: usize = 512;
-/// Maximum number of feeds that one call of the bus appends an event to, or seals, and of subscribers that it then wakes. The
-/// next calls do the rest. Small in debug builds, so that tests do not need thousands of feeds.
-pub const FEEDS_AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 512 };
-/// Maximum number of events that wait to be appended to more than [`FEEDS_AT_ONCE`] feeds. The next such publish appends them
-/// all before it returns.
-pub const BROADCASTS_MAX: usize = 64;
+/// Maximum number of feeds that one call of the bus appends an event to, or seals, and of subscribers that it then wakes; each
+/// 2 KiB of an event count as another feed. The next calls do the rest. Small in debug builds, so that tests do not need
+/// thousands of feeds.
+pub const FEEDS_AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 256 };
+/// Maximum number of events that wait to be appended to very many feeds, see [`FEEDS_AT_ONCE`]; each 2 KiB of an event count as
+/// another event. The next such publish appends them all before it returns.
+pub const BROADCASTS_MAX: usize = 256;
 /// Bytes of the newest events that stay in memory even if they are on disk, as history charges them. Older events are
 /// read from disk.
 pub const HOT_BYTES: usize = 8 << 20;
@@ -118,6 +122,25 @@ pub const CONSUMER_CHANGES: usize = if cfg!(debug_assertions) { 2 } else { 4096 
 pub const CHORES_AT_ONCE: usize = if cfg!(debug_assertions) { 8 } else { 256 };
 /// How long a worker that was woken may take before another one of its consumer has the next turn.
 pub const TURN: Duration = Duration::from_millis(100);
+
+/// Maximum number of responders. More are refused.
+pub const RESPONDERS_MAX: usize = 1_000;
+/// Maximum number of requests that one responder receives before it has replied to one of them. A higher setting is refused.
+pub const RESPONDER_SLOTS_MAX: usize = 1_000;
+/// Maximum number of unanswered requests. More are refused.
+pub const REQUESTS_MAX: usize = 10_000;
+/// Maximum bytes of all unanswered requests and of the replies that their clients have not received. Above the limit requests
+/// and replies are refused.
+pub const REQUESTS_BYTES: usize = 64 << 20;
+/// Maximum number of replies to one request. A higher number is refused.
+pub const REPLIES_MAX: usize = 100;
+/// Number of filters that one call of the bus compares with the topics of waiting requests. The next calls compare the rest.
+/// Small in debug builds, so that tests do not need thousands of requests.
+pub const REQUESTS_AT_ONCE: usize = if cfg!(debug_assertions) { 4 } else { 1024 };
+/// Time after which a request without replies fails, unless it names another.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum time that a request can wait. A longer one is refused.
+pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_hours(1);
 
 /// Maximum bytes of unicast events that wait for all clients together. Each event counts once per format, however many
 /// clients it waits for. At the limit further unicast events reach no client.

@@ -11,6 +11,7 @@ mod decoder;
 mod error;
 mod pipeline;
 mod refusal;
+mod requests;
 mod session;
 mod stream;
 mod tls;

@@ -182,7 +182,7 @@ impl Session {
     }
 
     /// Reads the rest of a response.
-    async fn finish(&mut self, response: Response<Incoming>) -> Result<Bytes, Error> {
+    pub(super) async fn finish(&mut self, response: Response<Incoming>) -> Result<Bytes, Error> {
         self.finish_within(response, REPLY).await
     }
 
@@ -219,7 +219,7 @@ impl Session {
     }
 
     /// Returns the error of a response.
-    fn failure(&self, status: StatusCode, body: &[u8]) -> Error {
+    pub(super) fn failure(&self, status: StatusCode, body: &[u8]) -> Error {
         if let Some(error) = refusal::decode(body) {
             return error;
         }
@@ -233,6 +233,15 @@ impl Session {
     }
 }
 
+/// Returns the route of an operation on a topic.
+pub(super) fn route(operation: &str, topic: &str, query: &str) -> Result<String, Error> {
+    // A proxy could change the path of an invalid topic, such as `a//b`.
+    let topic = Topic::parse(topic)
+        .map_err(|e| Error::Refused(Refused::new(ErrorCode::TopicInvalid, format!("the topic cannot be used: {e}"))))?;
+    let mark = if query.is_empty() { "" } else { "?" };
+    Ok(format!("/{operation}/{}{mark}{query}", utf8_percent_encode(topic.as_str(), TOPIC)))
+}
+
 pub(super) fn not_ours(error: &DecodeError) -> Error {
     Error::Protocol(error.to_string())
 }
@@ -240,9 +249,6 @@ pub(super) fn not_ours(error: &DecodeError) -> Error {
 // The routes are made in functions that are not async: a serializer of queries is not `Send`, so that a future with one is not.
 
 fn publish_route(publish: &Publish) -> Result<String, Error> {
-    // A proxy could change the path of an invalid topic, such as `a//b`.
-    let topic = Topic::parse(&publish.topic)
-        .map_err(|e| Error::Refused(Refused::new(ErrorCode::TopicInvalid, format!("the topic cannot be used: {e}"))))?;
     let mut query = form_urlencoded::Serializer::new(String::new());
     if let Some(event_type) = &publish.event_type {
         query.append_pair("type", event_type);
@@ -262,13 +268,7 @@ fn publish_route(publish: &Publish) -> Result<String, Error> {
     if publish.ack == Ack::Durable {
         query.append_pair("ack", "durable");
     }
-    let mut route = format!("/events/{}", utf8_percent_encode(topic.as_str(), TOPIC));
-    let query = query.finish();
-    if !query.is_empty() {
-        // Writing to a String cannot fail.
-        let _ = write!(route, "?{query}");
-    }
-    Ok(route)
+    route("events", &publish.topic, &query.finish())
 }
 
 fn subscribe_route(subscribe: &Subscribe) -> String {
