@@ -85,5 +85,6 @@ mod work;
 mod work_chaos;
 mod work_durable;
 mod work_library;
+mod work_remote;
 
 use sse_bus_support::harness;
