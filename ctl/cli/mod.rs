@@ -16,6 +16,7 @@ mod init_page;
 mod nearest;
 mod patterns;
 mod publish;
+mod requests;
 mod service;
 mod since;
 mod status;
@@ -38,6 +39,7 @@ pub(crate) use self::{
     format::Format,
     init_page::InitPage,
     publish::{Publish, Send},
+    requests::{Reply, Request},
     service::{Manager, Service, ServiceAction, ServiceInstall, ServiceLogs},
     status::Status,
     subscribe::{History, Subscribe},
@@ -89,6 +91,10 @@ pub(crate) enum Action {
     /// Print events as they are published
     #[command(visible_alias = "sub")]
     Subscribe(Subscribe),
+    /// Send a request, and print the reply of a responder
+    Request(Request),
+    /// Reply to requests with the output of a command
+    Reply(Reply),
     /// Send an event to one client only
     Send(Send),
     /// List the connected clients

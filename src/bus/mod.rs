@@ -45,6 +45,7 @@ mod read_steps;
 mod recent_topics;
 mod replay;
 mod request;
+pub mod requests;
 mod serve;
 mod shared_cursor;
 mod state;

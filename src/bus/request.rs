@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use super::{
     clients::{ClientName, Description},
     format::Format,
+    requests::Responder,
 };
 use crate::{
     event::{Event, EventId, EventType, check_data},
@@ -149,6 +150,8 @@ pub struct Subscription {
     pub heartbeat: Duration,
     /// Filters that the topics of unicast events must match, in place of `filters`; any topic if empty.
     pub allowed: Box<[Filter]>,
+    /// It receives the requests for a responder with these settings, besides the events that its filters match.
+    pub responder: Option<Responder>,
     /// Describes the subscriber.
     pub description: Description,
 }
@@ -165,6 +168,7 @@ impl Subscription {
             position_form: PositionForm::Id,
             heartbeat: HEARTBEAT,
             allowed: [].into(),
+            responder: None,
             description: Description::default(),
         }
     }

@@ -6,6 +6,7 @@
 
 mod access;
 mod bench;
+mod binaries;
 mod clocks;
 mod command_line;
 mod completions;
@@ -60,6 +61,7 @@ mod remote;
 mod remote_stream;
 mod removed_files;
 mod replay;
+mod requests;
 mod rest;
 mod restart;
 mod restart_lines;
