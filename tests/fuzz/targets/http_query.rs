@@ -4,14 +4,14 @@
 //! than the bus's own events.
 #![no_main]
 
+#[path = "../../../daemon/http/consumer_query.rs"]
+mod consumer_query;
 #[path = "../../../daemon/nearest.rs"]
 mod nearest;
 #[path = "../../../daemon/http/parameters.rs"]
 mod parameters;
 #[path = "../../../daemon/http/query.rs"]
 mod query;
-#[path = "../../../daemon/http/consumer_query.rs"]
-mod consumer_query;
 mod refusal;
 
 use std::{task::Waker, time::Duration};
@@ -53,7 +53,8 @@ fn consumer(name: &str, query: &str) {
     let settings = settings.and_then(|config| ConsumerSettings::parse(&config).map(drop));
     let deliveries = consumer_query::deliveries(name, query);
     let others = [settings.err(), next.err(), list.err(), deliveries.err()];
-    let refused = others.into_iter().chain([consumer_query::seek(query).err(), consumer_query::dead_selection(query).err()]);
+    let refused =
+        others.into_iter().chain([consumer_query::seek(query).err(), consumer_query::dead_selection(query).err()]);
     refused.flatten().for_each(|refused| refusal::check(&refused));
 }
 
