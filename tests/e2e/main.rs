@@ -15,6 +15,7 @@ mod configuration;
 mod consumers_http;
 mod cors;
 mod crashes;
+mod deliveries_http;
 mod delivery_check;
 mod disks;
 mod doctor;
