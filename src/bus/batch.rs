@@ -1,6 +1,10 @@
 //! Batches of changes, which the owner of the files writes to disk.
 
-use super::history::{Entry, TopicPast, UnattributedLosses};
+use super::{
+    dedup::DedupChanges,
+    history::{Entry, TopicPast, UnattributedLosses},
+    schedules::ScheduleRecord,
+};
 use crate::topic::Topic;
 
 /// Number of removed topics that a batch names. Above it, this batch and those that follow it have all topics instead.
@@ -32,6 +36,10 @@ pub struct Batch {
     pub removed: Vec<u64>,
     /// Losses that belong to no current topic.
     pub forgotten: UnattributedLosses,
+    /// By what repeated publishes are recognized.
+    pub dedup: DedupChanges,
+    /// Schedules that are new or have changed; None for one to remove.
+    pub schedules: Vec<(Box<str>, Option<ScheduleRecord>)>,
     /// The last number in use.
     pub head: u64,
     /// True if more changes are waiting.

@@ -11,7 +11,7 @@ impl Bus {
         }
         // Events may expire one after the other in quick succession; evict those of a second together.
         let history = self.history.next_expiry().map(|due| due.max(self.ticked.saturating_add(1000)));
-        self.heartbeats.next().into_iter().chain(history).chain(self.next_consumer_timer()).min()
+        self.heartbeats.next().into_iter().chain(history).chain(self.next_consumer_timer()).chain(self.next_schedule()).min()
     }
 
     /// Makes heartbeats due and evicts old events, in bounded steps. Call it at the [next timeout](Bus::next_timeout); a late
@@ -21,6 +21,7 @@ impl Bus {
         self.history.reclaim(now.mono);
         self.expire_history(now);
         self.tick_consumers(now);
+        self.publish_due(now);
         for id in self.heartbeats.take(now) {
             self.heartbeat(id);
         }

@@ -14,6 +14,7 @@ mod info;
 pub mod json;
 mod reply;
 mod request;
+mod schedule;
 mod setting;
 pub mod sse;
 mod text_enum;
@@ -32,6 +33,7 @@ pub use self::{
     },
     reply::{END, EventMessage, Published, Reply, Subscribed},
     request::{Ack, InvalidSlow, Payload, Publish, Request, Slow, Subscribe},
+    schedule::{NotAPublisherId, PublisherId, ScheduleInfo, Scheduled, Sequence},
     setting::Setting,
 };
 pub use crate::gap::{GAP, Gap, GapReason};

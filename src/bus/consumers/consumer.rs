@@ -11,6 +11,7 @@ use super::{
     event_state::{Counts, Dead, DeadReason, State, Unfinished},
     ids::{ConsumerKey, Timer},
     keys::{KeyHash, Keys},
+    mailbox::with_mailbox,
     name::ConsumerName,
     notice::Notice,
     registry::Registry,
@@ -22,6 +23,7 @@ use crate::{
     event::Event,
     limits::{DEAD_ALL_MAX, DEAD_MAX, UNFINISHED_MAX},
     time::whole_millis,
+    topic::FilterSet,
 };
 
 /// One consumer.
@@ -30,6 +32,8 @@ pub(super) struct Consumer {
     pub(super) key: ConsumerKey,
     pub(super) name: ConsumerName,
     pub(super) settings: ConsumerSettings,
+    /// The filters of the settings, and that of its mailbox.
+    pub(super) filters: FilterSet,
     /// The number of the last event that was examined.
     pub(super) position: u64,
     /// No event after this number matches the filters.
@@ -69,6 +73,7 @@ impl Consumer {
     ) -> Consumer {
         Consumer {
             key,
+            filters: with_mailbox(&settings.filters, &name),
             name,
             settings,
             position,

@@ -7,6 +7,7 @@ use super::{
     consumer::Consumer,
     ids::Timer,
     info::ConsumerInfo,
+    mailbox::with_mailbox,
     name::ConsumerName,
     notice::Notice,
     settings::{ConsumerSettings, SeekTo},
@@ -49,7 +50,7 @@ impl Bus {
             return Err(Refused::new(ErrorCode::ConsumerInvalid, message));
         }
         refuse_more(self.consumers.by_name.len(), CONSUMERS_MAX, ErrorCode::LimitConsumers, "consumers")?;
-        self.refuse_more_filters(Topics::cost_of(&settings.filters))?;
+        self.refuse_more_filters(Topics::cost_of(&with_mailbox(&settings.filters, name)))?;
         let position = self.position_of(from, now)?;
         self.consumers.registry.begin_run(now.unix);
         let is_tracked = self.history.persist().is_some();
@@ -81,7 +82,7 @@ impl Bus {
     pub fn describe_consumer(&self, name: &ConsumerName, now: Now) -> Result<ConsumerInfo, Refused> {
         let key = self.consumers.find(name)?;
         let consumer = &self.consumers.by_key[&key];
-        let topics = self.topics.select(&consumer.settings.filters);
+        let topics = self.topics.select(&consumer.filters);
         let (mut pending, mut first) = (0, None);
         let mut count = |entry: &Entry| {
             if entry.expires.is_none_or(|end| end > now.mono) {

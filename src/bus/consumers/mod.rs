@@ -39,6 +39,11 @@
 //! passed now: the attempt counts, and the back-off applies. Without the count, an event that kills its workers would be
 //! delivered forever. A restart of the daemon makes deliveries ready without counting the attempt.
 //!
+//! # Mailboxes
+//!
+//! A publish to the name of a consumer is stored under the topic `$mailbox/NAME/TOPIC`, which that consumer alone has in its
+//! filters; see `mailbox.rs`. It waits, survives and is done as any other event of the consumer.
+//!
 //! # Persistence
 //!
 //! [`Bus::take_consumer_changes`](super::Bus::take_consumer_changes) returns the changes since the last call, in bounded
@@ -57,6 +62,7 @@ mod ids;
 mod info;
 mod keys;
 mod lifecycle;
+mod mailbox;
 mod name;
 mod notice;
 mod notices;
@@ -72,7 +78,7 @@ mod wanted;
 mod worker;
 mod write;
 
-pub(super) use self::table::Consumers;
+pub(super) use self::{mailbox::is_mailbox, table::Consumers};
 pub use self::{
     changes::{ConsumerChanges, ConsumerRecord, EventRecord},
     delivery::{Delivery, Departure, Missed, Next, Settlement, Taken, Token, WorkerId},

@@ -133,7 +133,7 @@ impl Bus {
         if has_turn && !consumer.is_stopped(registry) {
             claim.ready(consumer, registry, &*self.history);
             if claim.wanted.is_none() && claim.deliveries.len() < claim.most {
-                let (topics, after) = (topics.select(&consumer.settings.filters), consumer.position);
+                let (topics, after) = (topics.select(&consumer.filters), consumer.position);
                 let mut visit = |entry: &Entry| claim.visit(entry, consumer, registry);
                 let reached = self.history.walk(&topics, after, SCAN_MAX, &mut visit);
                 consumer.position = reached.unwrap_or(self.head);
@@ -142,7 +142,7 @@ impl Bus {
         let Claim { deliveries, wanted: on_disk, .. } = claim;
         if let Some(seq) = on_disk {
             consumer.wanted = Some(seq);
-            wanted.push(WantedEvent { key: consumer.key, seq, filters: consumer.settings.filters.clone() });
+            wanted.push(WantedEvent { key: consumer.key, seq, filters: consumer.filters.clone() });
         }
         let missed = if has_turn { consumer.missed.take() } else { None };
         if missed.is_some() {

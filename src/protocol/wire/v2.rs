@@ -10,7 +10,7 @@ use crate::{
     event::{self, EventId, EventType},
     headers::Headers,
     limits::{HEADERS_MAX, SETTLE_MAX},
-    protocol::{bounded, consumer, info, reply, request, setting},
+    protocol::{PublisherId, Sequence, bounded, consumer, info, reply, request, setting},
 };
 
 /// Requests. Their order defines their numbers.
@@ -27,6 +27,8 @@ pub(crate) enum Request<'a> {
     Ack(#[serde(borrow, deserialize_with = "bounded::list::<_, _, SETTLE_MAX>")] Vec<&'a str>),
     /// Any other request.
     Other(Json<'a, request::Request>),
+    /// A publish with options that [`Publish`] does not have.
+    PublishWith(Publish<'a>, PublishOptions<'a>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -40,6 +42,18 @@ pub(crate) struct Publish<'a> {
     ttl_ms: Option<u64>,
     to: Option<&'a str>,
     ack: v1::Ack,
+}
+
+/// What later versions of the program have added to a publish.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct PublishOptions<'a> {
+    #[serde(borrow)]
+    dedup_id: Option<&'a str>,
+    /// The publisher and the number.
+    sequence: Option<(u64, u64)>,
+    in_ms: Option<u64>,
+    at: Option<u64>,
+    schedule_id: Option<&'a str>,
 }
 
 /// Replies. Their order defines their numbers.
@@ -60,6 +74,8 @@ pub(crate) enum Reply<'a> {
     Settled(u64),
     /// Any other reply.
     Other(Json<'a, reply::Reply>),
+    /// The reply to a publish that is a duplicate, or is queued for a consumer.
+    PublishedWith(Published, PublishedOptions),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,6 +83,12 @@ pub(crate) struct Published {
     /// None for an event that is live only.
     id: Option<EventId>,
     subscribers: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct PublishedOptions {
+    duplicate: bool,
+    queued: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,7 +133,7 @@ impl<'de> Deserialize<'de> for EventHeaders<'_> {
 impl<'a> From<&'a request::Request> for Request<'a> {
     fn from(request: &'a request::Request) -> Request<'a> {
         match request {
-            request::Request::Publish(publish) => Request::Publish(publish.into()),
+            request::Request::Publish(publish) => Request::publish(publish),
             request::Request::Subscribe(subscribe) => Request::Subscribe(subscribe.into()),
             request::Request::Clients {} => Request::Clients,
             request::Request::Topics {} => Request::Topics,
@@ -138,13 +160,25 @@ impl From<Request<'_>> for request::Request {
             Request::Config => request::Request::Config {},
             Request::Ack(tokens) => request::Request::Ack { tokens: all_owned(&tokens) },
             Request::Other(request) => request.0.into_owned(),
+            Request::PublishWith(publish, options) => request::Request::Publish(options.add_to(publish.into())),
+        }
+    }
+}
+
+impl<'a> Request<'a> {
+    /// Returns a request to publish.
+    pub(crate) fn publish(publish: &'a request::Publish) -> Request<'a> {
+        match PublishOptions::of(publish) {
+            None => Request::Publish(publish.into()),
+            Some(options) => Request::PublishWith(publish.into(), options),
         }
     }
 }
 
 impl<'a> From<&'a request::Publish> for Publish<'a> {
     fn from(publish: &'a request::Publish) -> Publish<'a> {
-        let request::Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack } = publish;
+        // The other fields are options.
+        let request::Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack, .. } = publish;
         let (data, event_type, to, ack) = (Bytes(&data.0), event_type.as_deref(), to.as_deref(), (*ack).into());
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         Publish { topic, data, event_type, headers, retain: *retain, ttl_ms: *ttl_ms, to, ack }
@@ -156,16 +190,25 @@ impl From<Publish<'_>> for request::Publish {
         let Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack } = publish;
         let (topic, data) = (topic.into(), request::Payload(data.0.into()));
         let headers = headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        request::Publish {
-            topic,
-            data,
-            event_type: owned(event_type),
-            headers,
-            retain,
-            ttl_ms,
-            to: owned(to),
-            ack: ack.into(),
-        }
+        let (event_type, to, ack) = (owned(event_type), owned(to), ack.into());
+        request::Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack, ..request::Publish::default() }
+    }
+}
+
+impl<'a> PublishOptions<'a> {
+    /// Returns the options of a publish, if it has any.
+    fn of(publish: &'a request::Publish) -> Option<PublishOptions<'a>> {
+        let request::Publish { dedup_id, sequence, in_ms, at, schedule_id, .. } = publish;
+        let has_none = dedup_id.is_none() && sequence.is_none() && !publish.is_scheduled();
+        let sequence = sequence.map(|sequence| (sequence.publisher.0, sequence.number));
+        let (dedup_id, schedule_id) = (dedup_id.as_deref(), schedule_id.as_deref());
+        (!has_none).then_some(PublishOptions { dedup_id, sequence, in_ms: *in_ms, at: *at, schedule_id })
+    }
+
+    fn add_to(self, publish: request::Publish) -> request::Publish {
+        let PublishOptions { dedup_id, sequence, in_ms, at, schedule_id } = self;
+        let sequence = sequence.map(|(publisher, number)| Sequence { publisher: PublisherId(publisher), number });
+        request::Publish { dedup_id: owned(dedup_id), sequence, in_ms, at, schedule_id: owned(schedule_id), ..publish }
     }
 }
 
@@ -176,7 +219,12 @@ impl<'a> From<&'a reply::Reply> for Reply<'a> {
                 None => Reply::Event(event.into()),
                 Some(delivery) => Reply::Delivery(event.into(), delivery.into()),
             },
-            reply::Reply::Published(published) => Reply::Published(published.into()),
+            reply::Reply::Published(published) => match *published {
+                reply::Published { duplicate: false, queued: false, .. } => Reply::Published(published.into()),
+                reply::Published { duplicate, queued, .. } => {
+                    Reply::PublishedWith(published.into(), PublishedOptions { duplicate, queued })
+                }
+            },
             reply::Reply::Subscribed(subscribed) => Reply::Subscribed(subscribed.into()),
             reply::Reply::End { position } => Reply::End(*position),
             reply::Reply::Clients(clients) => Reply::Clients(clients.iter().map(Into::into).collect()),
@@ -209,6 +257,9 @@ impl From<Reply<'_>> for reply::Reply {
             }
             Reply::Settled(deliveries) => reply::Reply::Settled { deliveries },
             Reply::Other(reply) => reply.0.into_owned(),
+            Reply::PublishedWith(published, PublishedOptions { duplicate, queued }) => {
+                reply::Reply::Published(reply::Published { duplicate, queued, ..published.into() })
+            }
         }
     }
 }
@@ -245,7 +296,7 @@ impl From<Delivery<'_>> for consumer::Delivery {
 
 impl From<&reply::Published> for Published {
     fn from(published: &reply::Published) -> Published {
-        let reply::Published { id, subscribers } = *published;
+        let reply::Published { id, subscribers, .. } = *published;
         Published { id, subscribers }
     }
 }
@@ -253,7 +304,7 @@ impl From<&reply::Published> for Published {
 impl From<Published> for reply::Published {
     fn from(published: Published) -> reply::Published {
         let Published { id, subscribers } = published;
-        reply::Published { id, subscribers }
+        reply::Published::new(id, subscribers)
     }
 }
 
