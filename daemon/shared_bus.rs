@@ -123,7 +123,7 @@ impl LockedBus<'_> {
         from: Option<ClientId>,
         now: Now,
     ) -> Result<Published, Refused> {
-        if publication.to.is_none() {
+        if !self.bus.is_unicast(&publication) {
             return self.bus.publish(publication, from, now);
         }
         let mut unicast = self.bus.begin_unicast(publication, from, now)?;

@@ -5,10 +5,12 @@
 
 mod admin;
 mod publish;
+mod schedules;
 mod subscribe;
 
 pub(crate) use self::{
     admin::{Admin, health},
     publish::{admit, publish, publish_one},
+    schedules::{cancel_schedule, schedule, schedules},
     subscribe::{subscribe, subscription},
 };

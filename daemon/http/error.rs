@@ -39,7 +39,7 @@ impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Refusal {
         let status = match refused.code {
             ErrorCode::LimitEvent => StatusCode::PAYLOAD_TOO_LARGE,
-            ErrorCode::ClientUnknown => StatusCode::NOT_FOUND,
+            ErrorCode::ClientUnknown | ErrorCode::ScheduleUnknown => StatusCode::NOT_FOUND,
             ErrorCode::Denied | ErrorCode::KeptOut => StatusCode::FORBIDDEN,
             ErrorCode::Stopping | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             code if code.is_limit() => StatusCode::TOO_MANY_REQUESTS,

@@ -26,6 +26,7 @@ mod parameters;
 mod query;
 mod request_body;
 mod routes;
+mod schedules;
 mod service;
 mod source;
 mod stream_body;

@@ -7,7 +7,7 @@ use axum::{
     routing::{MethodRouter, delete, get, head, post},
 };
 
-use super::{admin, batch, client_module, dashboard, error, events, guards, pages, tickets};
+use super::{admin, batch, client_module, dashboard, error, events, guards, pages, schedules, tickets};
 use crate::context::Daemon;
 
 /// Returns the routes of a daemon.
@@ -22,6 +22,8 @@ pub(super) fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/healthz", get(admin::healthz))
         .route("/events", stream().post(batch::publish))
         .route("/events/{*topic}", stream().post(events::publish))
+        .route("/schedules", get(schedules::list))
+        .route("/schedules/{schedule}", delete(schedules::cancel))
         .route("/tickets", post(tickets::create))
         .route("/", get(dashboard::index))
         .route("/page/{name}", get(dashboard::file))

@@ -1,5 +1,7 @@
 //! Batches of changes, which the owner of the files writes to disk.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     dedup::DedupChanges,
     history::{Entry, TopicPast, UnattributedLosses},
@@ -17,7 +19,7 @@ pub struct TopicRecord {
     pub topic: Topic,
     /// Events published since the topic was added.
     pub published: u64,
-    /// The newest event: its number and when it arrived, in milliseconds since 1970.
+    /// The newest event: its sequence number and when it arrived, in milliseconds since 1970.
     pub last: Option<(u64, u64)>,
     /// Its metadata in history.
     pub past: TopicPast,
@@ -36,14 +38,30 @@ pub struct Batch {
     pub removed: Vec<u64>,
     /// Losses that belong to no current topic.
     pub forgotten: UnattributedLosses,
+    /// Changes that belong to publishes, and not to one event.
+    pub publishes: PublishChanges,
+    /// The last sequence number in use.
+    pub head: u64,
+    /// True if more changes are waiting.
+    pub more: bool,
+}
+
+/// Changes that belong to publishes, and not to one event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PublishChanges {
     /// By what repeated publishes are recognized.
     pub dedup: DedupChanges,
     /// Schedules that are new or have changed; None for one to remove.
     pub schedules: Vec<(Box<str>, Option<ScheduleRecord>)>,
-    /// The last number in use.
-    pub head: u64,
-    /// True if more changes are waiting.
-    pub more: bool,
+}
+
+impl PublishChanges {
+    /// Returns true if there is nothing to write but the end of old ids.
+    pub fn is_empty(&self) -> bool {
+        let DedupChanges { publishers, forgotten, ids, .. } = &self.dedup;
+        publishers.is_empty() && forgotten.is_empty() && ids.is_empty() && self.schedules.is_empty()
+    }
 }
 
 /// Removed topics.

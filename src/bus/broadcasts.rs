@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     event: Option<Arc<Event>>,
-    /// The event has no number. Its id is the position of the log.
+    /// The event has no sequence number. Its id is the position of the log.
     pub(super) is_live: bool,
     /// See [`Feeds::begin`](super::feeds::Feeds::begin).
     pub(super) turn: u64,
@@ -60,8 +60,8 @@ impl Outgoing {
         self.event.as_ref().map_or(0, |event| event.id.seq)
     }
 
-    /// Returns the number of the event; 0 for a live-only one.
-    pub(super) fn number(&self) -> u64 {
+    /// Returns the event's sequence number; 0 for a live-only one.
+    pub(super) fn seq(&self) -> u64 {
         if self.is_live { 0 } else { self.position() }
     }
 }
@@ -80,7 +80,7 @@ struct Broadcast {
 #[derive(Debug, Default)]
 pub(super) struct Broadcasts {
     queue: VecDeque<Broadcast>,
-    /// The number of the oldest; broadcasts are numbered from 0.
+    /// The index of the oldest. Indexes count all broadcasts, from 0.
     first: u64,
 }
 
@@ -97,7 +97,7 @@ impl Broadcasts {
         self.len() >= BROADCASTS_MAX
     }
 
-    /// Returns the number of the next broadcast.
+    /// Returns the index of the next broadcast.
     pub(super) fn end(&self) -> u64 {
         self.first + self.queue.len() as u64
     }
@@ -111,7 +111,7 @@ impl Broadcasts {
         self.queue.push_back(Broadcast { outgoing, feeds, reached: 0 });
     }
 
-    /// Returns the events for a feed, beginning with the broadcast of a number.
+    /// Returns the events for a feed, beginning with the broadcast at an index.
     pub(super) fn for_feed(&mut self, key: FeedKey, next: u64) -> impl Iterator<Item = &mut Outgoing> {
         let unseen = self.queue.iter_mut().skip(next.saturating_sub(self.first) as usize);
         unseen.filter(move |broadcast| broadcast.feeds.binary_search(&key).is_ok()).map(|found| &mut found.outgoing)

@@ -149,8 +149,8 @@ impl Clients {
             && let Some(ids) = self.by_name.get_mut(name)
         {
             // They are in the order of their connection, which is that of ids.
-            if let Ok(number) = ids.binary_search(&id) {
-                ids.remove(number);
+            if let Ok(index) = ids.binary_search(&id) {
+                ids.remove(index);
             }
             if ids.is_empty() {
                 self.by_name.remove(name);

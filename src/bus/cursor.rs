@@ -151,7 +151,7 @@ pub(super) struct HistoryCursor {
     accounted: u64,
     /// The highest sequence number of an event whose loss is accounted for.
     pub(super) reported: u64,
-    /// The first loss to report of the part of the log before the window, as the log numbers them; `u64::MAX` until the
+    /// The first loss to report of the part of the log before the window, by its index there; `u64::MAX` until the
     /// first range of a new subscription was read.
     pub(super) losses_from: u64,
     /// The end of the first range of a new subscription; `u64::MAX` if there is none. Whether the log had lost later events
@@ -221,8 +221,8 @@ impl HistoryCursor {
         }
         let known = history.losses();
         let end = known.end.min(self.accounted.saturating_add(topics.tests_at_once() as u64));
-        for number in self.accounted..end {
-            let Some(lost) = history.lost(number).filter(|lost| lost.seq > self.after) else { continue };
+        for index in self.accounted..end {
+            let Some(lost) = history.lost(index).filter(|lost| lost.seq > self.after) else { continue };
             let is_lost = history.is_lost_of(lost, topics);
             if is_lost != Some(false) {
                 self.reported = self.reported.max(lost.seq);

@@ -95,6 +95,7 @@ pub struct DedupRecord {
 
 /// What has changed since it was last written to disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DedupChanges {
     /// Publishers that are new or have changed.
     pub publishers: Vec<PublisherRecord>,
@@ -247,7 +248,8 @@ impl Dedup {
         // A publisher may have published again since it was forgotten.
         let forgotten = std::mem::take(&mut self.forgotten).into_iter().filter(|id| !written.contains(id)).collect();
         let unwritten = self.order.range(self.order.len() - std::mem::take(&mut self.unwritten)..);
-        let ids = unwritten.filter_map(|kept| Some(DedupRecord { seq: kept.seq?, id: (&*kept.id).into(), at: kept.at }));
+        let ids =
+            unwritten.filter_map(|kept| Some(DedupRecord { seq: kept.seq?, id: (&*kept.id).into(), at: kept.at }));
         let ids_from = self.order.iter().find_map(|kept| kept.seq).unwrap_or(head + 1);
         DedupChanges { publishers, forgotten, ids: ids.collect(), ids_from }
     }

@@ -20,9 +20,9 @@ pub(super) struct Segment {
     pub(super) chunk: Chunk,
     /// The turn of its first event, see [`Feeds::begin`](super::feeds::Feeds::begin).
     pub(super) turn: u64,
-    /// The position of the log at its last event: a cursor that has read the segment has everything up to this number.
+    /// The position of the log at its last event: a cursor that has read the segment has everything up to it.
     pub(super) last: u64,
-    /// The newest number of its events; 0 if all are live-only.
+    /// The highest sequence number of its events; 0 if all are live-only.
     pub(super) newest: u64,
     pub(super) events: u64,
     /// Events of all segments before it.
@@ -46,12 +46,12 @@ pub(super) struct Open {
 pub(super) struct Feed {
     pub(super) filters: FilterSet,
     pub(super) format: Format,
-    /// The number of the first [broadcast](super::broadcasts) that was not examined for this feed.
+    /// The index of the first [broadcast](super::broadcasts) that was not examined for this feed.
     pub(super) next_broadcast: u64,
     /// Number of live cursors.
     pub(super) live: usize,
     pub(super) segments: VecDeque<Segment>,
-    /// The number of the oldest segment that is not dropped; segments are numbered from 0.
+    /// The index of the oldest segment that is not dropped. Indexes count all segments of the feed, from 0.
     pub(super) oldest: u64,
     /// Number of events of all segments so far.
     pub(super) events: u64,
@@ -187,13 +187,16 @@ impl Feed {
         assert_eq!(self.bytes, bytes, "bytes of feed {key}");
         assert_eq!(self.open.events == 0, self.open.bytes.is_empty(), "open events of feed {key}");
         let (mut turn, mut last) = (0, 0);
-        for (number, segment) in (self.oldest..).zip(&self.segments) {
-            let unread = users.positions.iter().filter(|cursor| **cursor <= number).count();
-            assert_eq!(segment.unread, unread, "cursors that have not read segment {number} of feed {key}");
-            assert!(unread > 0, "segment {number} of feed {key} was read by all");
-            assert!(turn < segment.turn && last <= segment.last, "the order of segment {number} of feed {key}");
-            assert!(segment.newest == 0 || segment.newest > last, "the numbers of segment {number} of feed {key}");
-            assert!(segment.events > 0, "events of segment {number} of feed {key}");
+        for (index, segment) in (self.oldest..).zip(&self.segments) {
+            let unread = users.positions.iter().filter(|cursor| **cursor <= index).count();
+            assert_eq!(segment.unread, unread, "cursors that have not read segment {index} of feed {key}");
+            assert!(unread > 0, "segment {index} of feed {key} was read by all");
+            assert!(turn < segment.turn && last <= segment.last, "the order of segment {index} of feed {key}");
+            assert!(
+                segment.newest == 0 || segment.newest > last,
+                "the sequence numbers of segment {index} of feed {key}"
+            );
+            assert!(segment.events > 0, "events of segment {index} of feed {key}");
             (turn, last) = (segment.turn, segment.last);
         }
         assert!(

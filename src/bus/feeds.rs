@@ -9,11 +9,11 @@
 //!
 //! A live cursor belongs to one subscriber, or to a [shared cursor](super::shared_cursor).
 //!
-//! Feeds also carry live-only events, which have no number and are not in history. A cursor that fell behind reads all other
-//! events from history. The feed records the position of its last live-only event, so that the cursor reports a gap for those
-//! it missed.
+//! Feeds also carry live-only events, which have no sequence number and are not in history. A cursor that fell behind reads all
+//! other events from history. The feed records the position of its last live-only event, so that the cursor reports a gap for
+//! those it missed.
 //!
-//! A position in a feed is the number of a segment.
+//! A position in a feed is the index of a segment.
 
 #[cfg(debug_assertions)]
 use std::collections::BTreeSet;
@@ -52,11 +52,11 @@ pub(super) struct Feeds {
     hand: FeedKey,
     /// Bytes that are not sealed, in all feeds.
     open_bytes: usize,
-    /// The encodings of the event that is being published. Kept to reuse their memory.
-    outgoing: Outgoing,
+    /// The encodings of the event that is being published. Kept to reuse their memory; taken meanwhile.
+    outgoing: Option<Box<Outgoing>>,
     /// Events that not all of their feeds have yet.
     broadcasts: Broadcasts,
-    /// Counts all events, numbered or live-only; unicast events are delivered in the order of turns.
+    /// Counts all events, live-only ones too; unicast events are delivered in the order of turns.
     turn: u64,
 }
 
@@ -122,6 +122,9 @@ impl Feeds {
     /// must be sorted. A live-only event has the position of the log as its id.
     pub(super) fn publish(&mut self, feeds: &[FeedKey], event: &Arc<Event>, is_live: bool, limits: &Limits) {
         let turn = self.begin();
+        if feeds.is_empty() {
+            return;
+        }
         if feeds.len() > FEEDS_AT_ONCE {
             if self.broadcasts.is_full() {
                 while !self.broadcasts.is_empty() {
@@ -130,14 +133,14 @@ impl Feeds {
             }
             return self.broadcasts.push(feeds, Outgoing::new(event, is_live, turn));
         }
-        let mut outgoing = std::mem::take(&mut self.outgoing);
+        let mut outgoing = self.outgoing.take().unwrap_or_default();
         outgoing.begin(event, is_live, turn);
         for key in feeds {
             self.catch_up(*key, limits);
             self.append(*key, &mut outgoing, limits);
         }
         outgoing.end();
-        self.outgoing = outgoing;
+        self.outgoing = Some(outgoing);
     }
 
     /// Appends the broadcasts to a feed that it does not have yet.
@@ -189,7 +192,7 @@ impl Feeds {
             open.turn = outgoing.turn;
         }
         open.last = outgoing.position();
-        open.newest = open.newest.max(outgoing.number());
+        open.newest = open.newest.max(outgoing.seq());
         open.events += 1;
         if open.bytes.len() >= SEGMENT_BYTES {
             self.seal_open(key, limits);
@@ -252,10 +255,10 @@ impl Feeds {
     /// Seals feeds and wakes the clients that wait for their events, or else continues a broadcast, in a bounded step. Returns
     /// true if there is more to do.
     pub(super) fn finish_some(&mut self, limits: &Limits, wakeups: &mut Wakeups) -> bool {
-        if self.dirty.is_empty() {
-            self.broadcast_some(limits);
-        } else {
+        if !self.dirty.is_empty() {
             self.seal_some(limits, wakeups);
+        } else if !self.broadcasts.is_empty() {
+            self.broadcast_some(limits);
         }
         self.relieve(limits.feeds_buffer);
         !self.dirty.is_empty() || !self.broadcasts.is_empty()
@@ -348,8 +351,8 @@ impl Feeds {
         assert_eq!(self.open_bytes, open_bytes, "open bytes of all feeds");
         assert_eq!(self.by_filters.len(), self.iter().count(), "feeds that are found by their filters");
         let unused: BTreeSet<_> = (0..self.open.len()).filter(|key| self.open[*key].is_none()).collect();
-        assert_eq!(self.free.len(), unused.len(), "free feed numbers");
-        assert_eq!(self.free.iter().copied().collect::<BTreeSet<_>>(), unused, "free feed numbers");
+        assert_eq!(self.free.len(), unused.len(), "free feed keys");
+        assert_eq!(self.free.iter().copied().collect::<BTreeSet<_>>(), unused, "free feed keys");
         assert!(unused.iter().all(|key| self.subscribers[*key] == 0), "subscribers of closed feeds");
         self.broadcasts.self_check();
     }

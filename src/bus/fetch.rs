@@ -6,8 +6,8 @@
 //! read them requests them again.
 //!
 //! There are two cases. With history on disk, the bus has the entry of each event in memory, and requests a known event.
-//! With a log elsewhere, the bus has a [window](super::history::Window) of it, and requests a range of numbers before the
-//! window: the reply has the events of the range, or of its beginning, that match the filters, and the losses among them. A
+//! With a log elsewhere, the bus has a [window](super::history::Window) of it, and requests a range of sequence numbers before
+//! the window: the reply has the events of the range, or of its beginning, that match the filters, and the losses among them. A
 //! cursor reads such ranges one after another, each from where the last one ended, until it is in the window.
 
 use super::{
@@ -21,38 +21,38 @@ use crate::{event::Event, protocol::Refused, topic::FilterSet};
 pub struct Wanted {
     /// The subscriber.
     pub client: ClientId,
-    /// The number of the next event to read.
+    /// The sequence number of the next event to read.
     pub seq: u64,
     /// The end of the range that was handed over last; 0 if there was none.
     pub previous: u64,
     /// The filters of its events. The reply may have events of other topics, too.
     pub filters: FilterSet,
-    /// The last number to read. The reply may end earlier. Events after it are ignored, unless they are on disk.
+    /// The last sequence number to read. The reply may end earlier. Events after it are ignored, unless they are on disk.
     pub upto: u64,
     /// The retained or the newest events of the topics, or None for all events.
     pub snapshot: Option<SnapshotKind>,
     /// A time in milliseconds since 1970: earlier events are not needed.
     pub since: Option<u64>,
-    /// The number of the first loss to report, as the log numbers its losses; `u64::MAX` for none.
+    /// The index of the first loss to report, among all losses of the log; `u64::MAX` for none.
     pub losses_from: u64,
     /// A sequence number. Earlier losses of events after it are reported too, without a number of events: the log may have
     /// lost them after the subscription. `u64::MAX` if there are none.
     pub uncertain_after: u64,
 }
 
-/// All events of the log that were requested, with numbers in a range.
+/// All events of the log that were requested, in a range of sequence numbers.
 #[derive(Debug, Default)]
 pub struct Fetched {
     /// The events, in order.
     pub events: Vec<Event>,
-    /// The events that the log has lost, by their first number. None for events on disk: an event of the range that is not
-    /// in `events` cannot be read.
+    /// The events that the log has lost, by the first of each range. Empty for events on disk: an event of the range that is
+    /// not in `events` cannot be read.
     pub lost: Vec<LostRange>,
-    /// The number of the next loss, as the log numbers its losses.
+    /// The index of the next loss, among all losses of the log.
     pub losses_end: u64,
-    /// The first number of the range.
+    /// The first sequence number of the range.
     pub from: u64,
-    /// The last number of the range.
+    /// The last sequence number of the range.
     pub upto: u64,
     /// Why the log cannot be read now. A subscription to history only then ends with this error; any other requests the
     /// events again, at the pace of the replies.
@@ -71,7 +71,7 @@ pub struct LostRange {
 }
 
 impl Fetched {
-    /// Returns true if the range has a number.
+    /// Returns true if a sequence number is in the range.
     pub(super) fn contains(&self, seq: u64) -> bool {
         (self.from..=self.upto).contains(&seq)
     }

@@ -48,7 +48,7 @@ impl Bus {
     /// Describes the topics after a name, in order, at most [`TOPICS_AT_ONCE`], and fewer if they have very many feeds. An
     /// empty result means that there are no more.
     pub fn topics_after(&self, name: Option<&str>, now: Now) -> Vec<TopicInfo> {
-        /// The number of feeds from which on no further topic is described.
+        /// No further topic is described after this number of feeds.
         const FEEDS: usize = 8 * FEEDS_AT_ONCE;
         let (mut feeds, mut found) = (Vec::new(), 0);
         let info = |(key, state): (TopicKey, &TopicState)| {

@@ -88,7 +88,7 @@ impl Output<'_> {
         }
     }
 
-    /// Adds a gap. Its id must be lower than the number of the next event.
+    /// Adds a gap. Its id must be lower than that of the next event.
     pub(super) fn gap(&mut self, gap: &Gap, next: u64) {
         let id = EventId { seq: gap.to.seq.min(next - 1), ..gap.to };
         self.format.encode_gap(gap, id, self.time, self.buffer.payload());

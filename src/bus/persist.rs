@@ -1,12 +1,13 @@
 //! Persistence: batches of changes for the owner of the files, and restoring the bus from them.
 //!
-//! To restore a bus, call [`Bus::restore_consumers`] if there are any, [`Bus::restore_topics`], [`Bus::restore_events`], [`Bus::restored`], in this order.
+//! To restore a bus, call [`Bus::restore_consumers`] if there are any, [`Bus::restore_topics`], [`Bus::restore_events`],
+//! [`Bus::restored`], in this order.
 
 use std::sync::Arc;
 
 use super::{
     Bus, Now,
-    batch::{Batch, Gone, TopicRecord},
+    batch::{Batch, Gone, PublishChanges, TopicRecord},
     consumers::is_mailbox,
     dedup::{DedupRecord, PublisherRecord},
     history::{Changes, Doubt, Entry, TopicKey, TopicPast, UnattributedLosses},
@@ -43,10 +44,11 @@ impl Bus {
         };
         let topics = keys.into_iter().zip(pasts).chain(changed).filter_map(record).collect();
         let (dedup, schedules) = (self.dedup.take_changes(self.head), self.schedules.take_changes());
-        Some(Batch { entries, gone, topics, removed, forgotten, dedup, schedules, head: self.head, more })
+        let publishes = PublishChanges { dedup, schedules };
+        Some(Batch { entries, gone, topics, removed, forgotten, publishes, head: self.head, more })
     }
 
-    /// Records that all events up to a number are on disk, so that only the newest need to stay in memory. Returns the
+    /// Records that all events up to a sequence number are on disk, so that only the newest need to stay in memory. Returns the
     /// others, to be freed after the bus is unlocked.
     #[must_use]
     pub fn written(&mut self, upto: u64) -> Vec<Arc<Event>> {
@@ -76,8 +78,8 @@ impl Bus {
         self.dedup.restore(publishers, ids);
     }
 
-    /// Restores events, in order. Only retained ones are in memory. Returns the numbers of those that are not needed any
-    /// more.
+    /// Restores events, in order. Only retained ones are in memory. Returns the sequence numbers of those that are not needed
+    /// any more.
     pub fn restore_events(&mut self, entries: Vec<Entry>) -> Vec<u64> {
         let mut gone = self.history.persist().map_or_else(Vec::new, |history| history.restore(entries));
         gone.extend(self.settle_evicted(Now::default()));
@@ -91,7 +93,7 @@ impl Bus {
         }
     }
 
-    /// Finishes restoring. `head` is the last number that may have been used.
+    /// Finishes restoring. `head` is the last sequence number that may have been used.
     pub fn restored(&mut self, forgotten: UnattributedLosses, head: u64, now: Now) {
         self.head = head;
         if let Some(history) = self.history.persist() {
@@ -100,7 +102,8 @@ impl Bus {
         self.history.reclaim(now.mono);
         self.settle_evicted(now);
         self.restored_consumers(now);
-        let own: Vec<_> = self.topics.iter().filter(|(_, state)| is_live_only(&state.name)).map(|(key, _)| key).collect();
+        let own: Vec<_> =
+            self.topics.iter().filter(|(_, state)| is_live_only(&state.name)).map(|(key, _)| key).collect();
         for key in own {
             self.remove_topic(key);
         }

@@ -1,8 +1,8 @@
-//! Publishing: a publication is admitted, the log assigns a number, and the event is applied in the order of the log.
+//! Publishing: a publication is admitted, the log assigns a sequence number, and the event is applied in the order of the log.
 //!
-//! [`Bus::publish`] does all of this in one call, for a bus with its own log. Where another log assigns the numbers, the
+//! [`Bus::publish`] does all of this in one call, for a bus with its own log. Where another log assigns them, the
 //! caller [admits](Bus::admit) a publication, appends the event to that log, and [applies](Bus::apply) every event that the
-//! log returns, also those of other publishers. Numbers only rise; some may be missing.
+//! log returns, also those of other publishers. Sequence numbers only rise; some may be missing.
 
 use std::time::Duration;
 
@@ -119,7 +119,7 @@ impl Bus {
         self.room_for(&publication, now).map(|_| Admitted { publication })
     }
 
-    /// See [`Bus::admit`]. Returns the topic's number.
+    /// See [`Bus::admit`]. Returns the topic's key.
     fn room_for(&mut self, publication: &Publication, now: Now) -> Result<TopicKey, Refused> {
         self.refuse_when_closed()?;
         if publication.durable && self.history.persist().is_none() {
@@ -157,7 +157,7 @@ impl Bus {
         Some(self.append(topic, event, retain, ttl, now))
     }
 
-    /// Adds an event with a number above the head. Returns the number of its subscribers.
+    /// Adds an event with a sequence number above the head. Returns the number of its subscribers.
     fn append(&mut self, topic: Option<TopicKey>, event: Event, retain: bool, ttl: Option<Duration>, now: Now) -> u64 {
         let expires = ttl.map(|ttl| now.mono.saturating_add(whole_millis(ttl)));
         self.head = event.id.seq;
@@ -279,7 +279,7 @@ mod tests {
         bus.subscribe(subscription, NOW).unwrap().0
     }
 
-    /// Reads for a subscriber. Returns the numbers of its events, and the types and data of gaps.
+    /// Reads for a subscriber. Returns the sequence numbers of its events, and the types and data of gaps.
     fn read(bus: &mut Bus, id: ClientId) -> Vec<String> {
         let mut out = Vec::new();
         while bus.read(id, NOW, Waker::noop(), &mut out) == Read::Ready {}
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn events_have_the_numbers_of_their_log_and_each_is_applied_once() {
+    fn events_have_the_sequence_numbers_of_their_log_and_each_is_applied_once() {
         let mut bus = bus(Limits::default());
         let live = subscribe(&mut bus, Start::Now);
         for (seq, applied) in [(5, Some(1)), (5, None), (3, None), (9, Some(1))] {
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(bus.publish(publication("t", "z"), None, NOW).unwrap().id, Some(bus.id(13)));
         bus.finish().wake();
         assert_eq!(read(&mut bus, live), ["5", "9", "12", "13"]);
-        // A client may resume from a number that no event has.
+        // A client may resume from a sequence number that no event has.
         let resumed = subscribe(&mut bus, Start::After("e-7".into()));
         assert_eq!(read(&mut bus, resumed), ["9", "12", "13"]);
     }

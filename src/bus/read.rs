@@ -107,7 +107,7 @@ impl Bus {
         match step {
             Step::Continue | Step::Pause => Read::Ready,
             Step::Idle => {
-                self.settle(id, waker);
+                self.park(id, waker);
                 Read::Waiting
             }
             Step::Wanted(seq) => {

@@ -50,7 +50,7 @@ impl ReadContext<'_> {
 #[derive(Clone, Copy)]
 struct Range<'a> {
     fetched: &'a Fetched,
-    /// The last number before the window.
+    /// The last sequence number before the window.
     start: u64,
     filters: &'a FilterSet,
     epoch: Epoch,
@@ -74,7 +74,7 @@ impl HistoryCursor {
                 return;
             }
             while let Some(lost) = lost.next_if(|lost| lost.from < seq) {
-                // Losses that were reported ahead of the cursor, when the window had their numbers, may be among them.
+                // Losses that were reported ahead of the cursor, when they were in the window, may be among them.
                 let missed = lost.missed.filter(|_| lost.from > self.reported);
                 self.miss(lost.from.max(self.after + 1), lost.to, missed, epoch);
                 self.after = lost.to.clamp(self.after, seq - 1);

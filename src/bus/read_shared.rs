@@ -131,7 +131,7 @@ impl Bus {
 
     /// Makes a client that has read everything wait: on the shared cursor of its reader, or alone if it has no reader, or if
     /// the shared cursor has not read everything yet.
-    pub(super) fn settle(&mut self, id: ClientId, waker: &Waker) {
+    pub(super) fn park(&mut self, id: ClientId, waker: &Waker) {
         let Some(subscriber) = self.clients.subscriber_mut(id) else { return };
         let key = subscriber.feed;
         let Some(feed) = self.feeds.get_mut(key) else { return };

@@ -28,7 +28,7 @@ pub(super) enum Step {
     Idle,
     /// One call may not read more of history, or history is being evicted: other clients have their turn.
     Pause,
-    /// The next event, with this number or a later one, is not in memory.
+    /// The next event, with this sequence number or a later one, is not in memory.
     Wanted(u64),
     /// The subscription was for history only, and has reached its end.
     Ended,
@@ -195,7 +195,7 @@ impl ReadContext<'_> {
             }
             Reached::Head => {
                 if cursor.has_missed_live(feed) {
-                    // Live-only events have no numbers, so an event after the head may be missing as well.
+                    // Live-only events have no sequence numbers, so an event after the head may be missing as well.
                     let gap = Gap { reason: GapReason::Lagged, missed: None, from: self.head, to: self.head };
                     self.output.gap(&gap, u64::MAX);
                 }

@@ -47,6 +47,11 @@ pub enum When {
 pub struct ScheduleId(Arc<str>);
 
 impl ScheduleId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Parses an id.
     ///
     /// # Errors
@@ -84,14 +89,18 @@ impl Timing {
         let when = match (publish.in_ms, publish.at) {
             (Some(time), None) => When::In(Duration::from_millis(time)),
             (None, Some(time)) => When::At(time),
-            (Some(_), Some(_)) => return refuse("an event is published after a time or at a time, not both; leave one out"),
+            (Some(_), Some(_)) => {
+                return refuse("an event is published after a time or at a time, not both; leave one out");
+            }
             (None, None) => return refuse("a schedule needs a time; add when the event is to be published"),
         };
         if publish.to.is_some() {
             return refuse("an event for one receiver cannot be scheduled; leave out the receiver or the time");
         }
         if publish.dedup_id.is_some() {
-            return refuse("a scheduled event has no `dedup_id`; use `schedule_id`, which replaces an earlier schedule");
+            return refuse(
+                "a scheduled event has no `dedup_id`; use `schedule_id`, which replaces an earlier schedule",
+            );
         }
         if publish.ack == crate::protocol::Ack::Durable {
             return refuse("a schedule is written soon after its reply and cannot be `durable`; use ack `accepted`");
@@ -230,7 +239,8 @@ impl Bus {
         }
         self.refuse_when_closed()?;
         if self.history.is_window() {
-            let message = "schedules need the history of this daemon, and its log is elsewhere; use schedules of that log";
+            let message =
+                "schedules need the history of this daemon, and its log is elsewhere; use schedules of that log";
             return Err(Refused::new(ErrorCode::ScheduleInvalid, message));
         }
         if wait > whole_millis(SCHEDULE_MAX) {

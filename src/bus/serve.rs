@@ -46,18 +46,17 @@ impl Bus {
         Fetched { events, lost, losses_end: self.history.losses().end, from: wanted.seq, upto, refused: None }
     }
 
-    /// Returns the losses with numbers after the first and up to the second, between the events of that range.
+    /// Returns the losses after `after` and up to `upto`, without the events of that range.
     fn lost_in(&self, wanted: &Wanted, topics: &Selection, after: u64, upto: u64, events: &[Event]) -> Vec<LostRange> {
         let known = self.history.losses();
         let is_new = wanted.losses_from == u64::MAX;
-        let all = known.clone().filter(|_| !is_new).filter_map(|number| Some((number, self.history.lost(number)?)));
+        let all = known.clone().filter(|_| !is_new).filter_map(|index| Some((index, self.history.lost(index)?)));
         let within = all.filter(|(_, lost)| lost.seq > after && lost.seq <= upto);
-        let reported =
-            within.filter(|(number, lost)| *number >= wanted.losses_from || lost.seq > wanted.uncertain_after);
+        let reported = within.filter(|(index, lost)| *index >= wanted.losses_from || lost.seq > wanted.uncertain_after);
         // Whether the event was of these topics is unknown if its own was removed.
         let mut lost: Vec<(u64, Option<u64>)> = reported
-            .filter_map(|(number, lost)| match self.history.is_lost_of(lost, topics) {
-                Some(true) => Some((lost.seq, (number >= wanted.losses_from).then_some(1))),
+            .filter_map(|(index, lost)| match self.history.is_lost_of(lost, topics) {
+                Some(true) => Some((lost.seq, (index >= wanted.losses_from).then_some(1))),
                 Some(false) => None,
                 None => Some((lost.seq, None)),
             })
@@ -84,7 +83,7 @@ impl Bus {
         ranges
     }
 
-    /// Returns the number of the last loss of some topics after a number that is not recorded one by one.
+    /// Returns the last loss of some topics after a sequence number that is not recorded one by one.
     fn earlier_loss(&self, topics: &Selection, after: u64) -> Option<u64> {
         let mut from = 0;
         loop {

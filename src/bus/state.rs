@@ -30,7 +30,7 @@ use crate::{
 /// The bus.
 pub struct Bus {
     pub(super) epoch: Epoch,
-    /// The number of the newest event.
+    /// The sequence number of the newest event.
     pub(super) head: u64,
     pub(super) limits: Limits,
     pub(super) topics: Topics,
@@ -142,7 +142,7 @@ impl Bus {
         Wakes(std::mem::take(&mut self.wakeups.woken))
     }
 
-    /// Returns the middle of the numbers that history holds. History may soon evict the events that follow a lower number.
+    /// Returns the middle of the events that history holds. History may soon evict the events after an earlier position.
     /// Returns 0 while history has evicted nothing. Events before the window count as evicted: the log may be about to.
     pub(super) fn horizon(&self) -> u64 {
         if self.history.last_loss() == 0 && self.history.start() == 0 {
@@ -152,7 +152,7 @@ impl Bus {
         oldest + self.head.saturating_sub(oldest) / 2
     }
 
-    /// Returns the id of an event number in the epoch of this bus.
+    /// Returns the id of a sequence number in the epoch of this bus.
     pub(super) fn id(&self, seq: u64) -> EventId {
         EventId { epoch: self.epoch, seq }
     }

@@ -11,7 +11,13 @@ impl Bus {
         }
         // Events may expire one after the other in quick succession; evict those of a second together.
         let history = self.history.next_expiry().map(|due| due.max(self.ticked.saturating_add(1000)));
-        self.heartbeats.next().into_iter().chain(history).chain(self.next_consumer_timer()).chain(self.next_schedule()).min()
+        self.heartbeats
+            .next()
+            .into_iter()
+            .chain(history)
+            .chain(self.next_consumer_timer())
+            .chain(self.next_schedule())
+            .min()
     }
 
     /// Makes heartbeats due and evicts old events, in bounded steps. Call it at the [next timeout](Bus::next_timeout); a late

@@ -28,7 +28,7 @@ pub(super) struct TopicState {
     pub(super) name: Topic,
     /// Events published since the topic was added.
     pub(super) published: u64,
-    /// The newest event: its number and when it arrived, in milliseconds since 1970.
+    /// The newest event: its sequence number and when it arrived, in milliseconds since 1970.
     pub(super) last: Option<(u64, u64)>,
 }
 
@@ -79,7 +79,7 @@ impl Topics {
         topics.filter_map(|(_, key)| Some((*key, self.get(*key)?)))
     }
 
-    /// Examines the next topics, a bounded number, for one that holds nothing.
+    /// Examines a bounded number of further topics for one that holds nothing.
     pub(super) fn next_idle(&mut self, holds_nothing: impl Fn(TopicKey) -> bool) -> Option<TopicKey> {
         const LOOK_AT: usize = 256;
         for _ in 0..LOOK_AT.min(self.states.len()) {
@@ -212,7 +212,7 @@ impl Topics {
         let mut free = self.free.clone();
         free.sort_unstable();
         let unused: Vec<_> = (0..self.states.len()).filter(|key| self.states[*key].is_none()).collect();
-        assert_eq!(free, unused, "free topic numbers");
+        assert_eq!(free, unused, "free topic keys");
 
         let (mut have, mut expected) = (Vec::new(), Vec::new());
         self.index.self_check_list(None, &mut have);

@@ -6,6 +6,7 @@
 //! waiting bytes for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL), or if a request that has begun is incomplete after
 //! [`REQUEST`].
 
+mod schedule;
 mod send;
 
 use std::{
@@ -233,6 +234,9 @@ impl<'a> Session<'a> {
 
     async fn request(&mut self, request: Request) {
         if let Request::Publish(publish) = request {
+            if publish.is_scheduled() {
+                return self.schedule(publish).await;
+            }
             let tag = (self.requests, publish.ack);
             let admitted = self.admit(publish);
             return self.batch.push((tag, admitted));
@@ -243,15 +247,21 @@ impl<'a> Session<'a> {
         self.codec.reply(&reply, &mut self.out);
     }
 
-    /// Admits an event. The first one makes the connection a publisher.
+    /// Admits an event.
     fn admit(&mut self, publish: Publish) -> Result<Publication, Refused> {
+        self.become_publisher()?;
+        api::admit(self.daemon, &self.caller, publish)
+    }
+
+    /// Makes the connection a publisher, unless it is a client already.
+    fn become_publisher(&mut self) -> Result<(), Refused> {
         if self.client.is_none() {
             let process = self.caller.address.to_string();
             let transport = self.codec.format().transport();
             self.daemon.kept_out.check(None, &process, transport)?;
             self.client = Some(ClientGuard::publisher(&self.daemon.bus, process, transport)?);
         }
-        api::admit(self.daemon, &self.caller, publish)
+        Ok(())
     }
 
     /// Publishes the batch and appends the replies.
@@ -276,6 +286,10 @@ impl<'a> Session<'a> {
         if let Request::Subscribe(subscribe) = request {
             return self.subscribe(subscribe);
         }
+        let request = match self.manage_schedules(request).await {
+            Ok(managed) => return managed,
+            Err(other) => other,
+        };
         let admin = Admin::authorize(self.daemon, &self.caller)?;
         Ok(match request {
             Request::Clients {} => Reply::Clients(admin.clients().await),

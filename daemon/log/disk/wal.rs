@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use sse_bus::{
     Epoch, Topic,
     bus::{
-        batch::{Batch, Gone, TopicRecord},
+        batch::{Batch, Gone, PublishChanges, TopicRecord},
         history::{Entry, UnattributedLosses},
     },
 };
@@ -164,7 +164,16 @@ impl Wal {
             Some(TopicRecord { topic: topic(name)?, published, last, past })
         };
         let topics = topics.into_iter().map(topic_record).collect::<Option<_>>()?;
-        let batch = Batch { entries, gone, topics, removed: Vec::new(), forgotten, head, more: false };
+        let batch = Batch {
+            entries,
+            gone,
+            topics,
+            removed: Vec::new(),
+            forgotten,
+            publishes: PublishChanges::default(),
+            head,
+            more: false,
+        };
         Some(WalBatch { number, batch, clock })
     }
 }
@@ -212,6 +221,7 @@ mod tests {
             topics: vec![record],
             removed: Vec::new(),
             forgotten: UnattributedLosses::default(),
+            publishes: PublishChanges::default(),
             head: seq,
             more: false,
         }

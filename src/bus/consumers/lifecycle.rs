@@ -187,7 +187,7 @@ impl Bus {
         Ok(())
     }
 
-    /// Returns the number of the last event before a position.
+    /// Returns the sequence number of the last event before a position.
     fn position_of(&self, to: SeekTo, now: Now) -> Result<u64, Refused> {
         let before = |time: u64| self.history.last_before(time).min(self.head);
         Ok(match to {

@@ -12,10 +12,10 @@
 //! | dead | `dead`, with a reason | [`DEAD_MAX`](crate::limits::DEAD_MAX): a consumer at the limit delivers nothing more |
 //! | done | nowhere: it is before the position, and in neither table | |
 //!
-//! The position is the number of the last event that was examined for the consumer. All consumers together have at most
-//! [`UNFINISHED_MAX`](crate::limits::UNFINISHED_MAX) unfinished events; at the limit no consumer examines later events until
-//! others are finished. An event that is waiting counts towards `max_in_flight`, so that with one in flight the order of the
-//! log also holds through failures.
+//! The position is the sequence number of the last event that was examined for the consumer. All consumers together have at
+//! most [`UNFINISHED_MAX`](crate::limits::UNFINISHED_MAX) unfinished events; at the limit no consumer examines later events
+//! until others are finished. An event that is waiting counts towards `max_in_flight`, so that with one in flight the order of
+//! the log also holds through failures.
 //!
 //! Events with one key are delivered one at a time, in order. Keys are compared by a hash of 64 bits: two keys with the same
 //! hash wait for each other, which is safe.
@@ -78,7 +78,6 @@ mod wanted;
 mod worker;
 mod write;
 
-pub(super) use self::{mailbox::is_mailbox, table::Consumers};
 pub use self::{
     changes::{ConsumerChanges, ConsumerRecord, EventRecord},
     delivery::{Delivery, Departure, Missed, Next, Settlement, Taken, Token, WorkerId},
@@ -89,3 +88,4 @@ pub use self::{
     settings::{ConsumerSettings, OnFull, SeekTo},
     wanted::WantedEvent,
 };
+pub(super) use self::{mailbox::is_mailbox, table::Consumers};

@@ -9,7 +9,7 @@ pub(super) struct Notice {
     #[serde(skip)]
     pub(super) what: &'static str,
     pub(super) consumer: String,
-    /// The number of the event that it is about.
+    /// The sequence number of the event that it is about.
     #[serde(skip)]
     pub(super) seq: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,7 @@ use crate::topic::FilterSet;
 #[derive(Clone, Debug)]
 pub struct WantedEvent {
     pub(super) key: ConsumerKey,
-    /// The number of the event.
+    /// The sequence number of the event.
     pub seq: u64,
     /// The filters of the events that follow.
     pub filters: FilterSet,

@@ -9,7 +9,7 @@ impl Memory {
     pub(super) fn self_check_all(&self) {
         let mut by_topic = BTreeMap::<TopicKey, Vec<&Entry>>::new();
         for (seq, entry) in &self.log {
-            assert_eq!(entry.seq, *seq, "the number of an event of the log");
+            assert_eq!(entry.seq, *seq, "the sequence number of an event of the log");
             by_topic.entry(entry.topic).or_default().push(entry);
         }
         let (mut ending, mut retained_index) = (BTreeSet::new(), BTreeMap::new());

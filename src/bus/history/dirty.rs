@@ -7,7 +7,7 @@ use super::entry::TopicKey;
 /// The changes since the last batch, and which events are in memory.
 #[derive(Debug, Default)]
 pub(super) struct DirtySet {
-    /// The number of the last event in a batch.
+    /// The sequence number of the last event in a batch.
     pub(super) taken: u64,
     /// Topics with new metadata.
     pub(super) topics: BTreeSet<TopicKey>,
@@ -15,9 +15,9 @@ pub(super) struct DirtySet {
     pub(super) removed: Vec<u64>,
     /// Maximum cost of the written events that stay in memory.
     pub(super) keep: usize,
-    /// Events up to this number are on disk only, except retained ones.
+    /// Events up to this sequence number are on disk only, except retained ones.
     pub(super) cold: u64,
-    /// Events up to this number are on disk.
+    /// Events up to this sequence number are on disk.
     pub(super) written: u64,
     /// Cost of the later events of the log.
     pub(super) warm: usize,

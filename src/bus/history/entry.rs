@@ -10,7 +10,7 @@ pub type TopicKey = usize;
 /// An event in history.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The event's number.
+    /// The event's sequence number.
     pub seq: u64,
     /// Its topic.
     pub topic: TopicKey,

@@ -66,7 +66,7 @@ impl Held {
     pub(super) fn self_check(&self) {
         let (mut bytes, mut by_topic, mut droppable) = (0, BTreeMap::new(), BTreeSet::new());
         for (seq, HeldEvent { entry, is_droppable }) in &self.events {
-            assert_eq!(entry.seq, *seq, "the number of a held event");
+            assert_eq!(entry.seq, *seq, "the sequence number of a held event");
             bytes += entry.cost;
             *by_topic.entry(entry.topic).or_default() += 1;
             droppable.extend(is_droppable.then_some(*seq));

@@ -1,6 +1,6 @@
-//! The interface of the index of history, which is always in memory and never waits. Storage is not behind it: the daemon's disk
-//! takes the changes through [`Persist`], and the events that are no longer in memory are read by [fetching](super::super::fetch). A further backend is an `ExternalLog` of the
-//! daemon, see `daemon/log/external.rs`.
+//! The interface of the index of history, which is always in memory and never waits. Storage is not behind it: the daemon's
+//! disk takes the changes through [`Persist`], and the events that are no longer in memory are read by
+//! [fetching](super::super::fetch). A further backend is an `ExternalLog` of the daemon, see `daemon/log/external.rs`.
 
 use std::ops::{ControlFlow, Range};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{protocol::HistoryKind, retention::Retention, topic::Topic};
 
-/// Stores the past of the bus. Times are in milliseconds of the monotonic clock of the bus; event numbers only rise.
+/// Stores the past of the bus. Times are in milliseconds of the monotonic clock of the bus; sequence numbers only rise.
 pub trait History: Send {
     /// Adds a topic. Call it before any other method with this topic.
     fn add_topic(&mut self, topic: TopicKey, name: &Topic);
@@ -32,7 +32,7 @@ pub trait History: Send {
     /// behind](History::is_behind).
     fn newest(&self, topic: TopicKey, now: u64) -> Option<&Entry>;
     /// Visits the events of some topics that are newer than `after`, in order, until `visit` returns false or `most` entries
-    /// were examined. Returns the number up to which all events were visited, or None if there are no more.
+    /// were examined. Returns the sequence number up to which all events were visited, or None if there are no more.
     fn scan(
         &self,
         topics: &Selection,
@@ -41,19 +41,19 @@ pub trait History: Send {
         most: usize,
         visit: &mut dyn FnMut(&Entry) -> bool,
     ) -> Option<u64>;
-    /// Returns the number of the last event that arrived before a time; 0 if there is none.
+    /// Returns the sequence number of the last event that arrived before a time; 0 if there is none.
     fn last_before(&self, time: u64) -> u64;
-    /// Returns the number up to which events are in a log elsewhere only; 0 if there is no such log. It only rises.
+    /// Returns the sequence number up to which events are in a log elsewhere only; 0 if there is no such log. It only rises.
     fn start(&self) -> u64 {
         0
     }
     /// Returns true if the log is elsewhere, and this is a window of it.
     fn is_window(&self) -> bool;
-    /// Returns the number of the oldest event within the bounds.
+    /// Returns the sequence number of the oldest event within the bounds.
     fn oldest(&self) -> Option<u64>;
-    /// Visits the snapshot's events of some topics, with numbers in a range (after the first, up to the second), in order,
-    /// until `visit` returns false or `most` entries were examined. Returns the number up to which all events were visited,
-    /// or None if there are no more.
+    /// Visits the snapshot's events of some topics, with sequence numbers in a range (after the first, up to the second), in
+    /// order, until `visit` returns false or `most` entries were examined. Returns the sequence number up to which all events
+    /// were visited, or None if there are no more.
     fn snapshot(
         &self,
         kind: SnapshotKind,
@@ -63,17 +63,17 @@ pub trait History: Send {
         most: usize,
         visit: &mut dyn FnMut(&Entry) -> bool,
     ) -> Option<u64>;
-    /// Returns the range of losses that are recorded one by one; losses are numbered from 0, in the order of eviction.
+    /// Returns the indexes of the losses that are recorded one by one. They count all losses, from 0, in the order of eviction.
     fn losses(&self) -> Range<u64>;
-    /// Returns one of these losses.
-    fn lost(&self, number: u64) -> Option<LostEvent>;
-    /// Searches the losses that are not recorded one by one for a loss of some topics after a number. Breaks with the number
-    /// of the last such loss, or None if there is none. Each call examines a bounded number of topics, beginning with
-    /// `from`, and returns the topic to continue with.
+    /// Returns the loss with an index, if it is recorded.
+    fn lost(&self, index: u64) -> Option<LostEvent>;
+    /// Searches the losses that are not recorded one by one for lost events of some topics after a sequence number. Breaks
+    /// with the last of them, or None if there is none. Each call examines a bounded number of topics, beginning with `from`,
+    /// and returns the topic to continue with.
     fn earlier_loss(&self, topics: &Selection, after: u64, from: TopicKey) -> ControlFlow<Option<u64>, TopicKey>;
     /// Returns true if a lost event is of one of these topics; None if its topic is unknown, because it was removed.
     fn is_lost_of(&self, lost: LostEvent, topics: &Selection) -> Option<bool>;
-    /// Returns the number of the last lost event of any topic; 0 if there is none.
+    /// Returns the sequence number of the last lost event of any topic; 0 if there is none.
     fn last_loss(&self) -> u64;
     /// Returns the losses by crashes, oldest first.
     fn crashes(&self) -> &[CrashLoss];
@@ -119,11 +119,11 @@ pub trait History: Send {
     fn release(&mut self, seq: u64);
     /// Returns a held event.
     fn held(&self, seq: u64) -> Option<&HeldEvent>;
-    /// Returns the numbers of the held events after a number, in order, at most `most`.
+    /// Returns the held events after a sequence number, in order, at most `most`.
     fn held_after(&self, after: u64, most: usize) -> Vec<u64>;
     /// Returns the oldest held event that may be dropped.
     fn oldest_droppable(&self) -> Option<&Entry>;
-    /// Returns the number of the newest held event.
+    /// Returns the sequence number of the newest held event.
     fn last_held(&self) -> Option<u64>;
     /// Returns the cost of all held events, in bytes.
     fn held_bytes(&self) -> usize;

@@ -1,8 +1,8 @@
 //! The events that history has lost, in the order in which it lost them, so that a cursor accounts for them in steps.
 //!
-//! The newest [`LOSSES_MAX`] are recorded one by one. Of the earlier ones, only the last number is recorded: a cursor that
-//! has not accounted for them reports a gap whose number of events is unknown. Nothing is stored for each pair of a cursor
-//! and a topic.
+//! The newest [`LOSSES_MAX`] are recorded one by one. Of the earlier ones, only the highest sequence number is recorded: a
+//! cursor that has not accounted for them reports a gap whose number of events is unknown. Nothing is stored for each pair of a
+//! cursor and a topic.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -15,7 +15,7 @@ const NO_TOPIC: u32 = u32::MAX;
 /// An event that history has lost: it was evicted before it expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LostEvent {
-    /// The number of the event.
+    /// The sequence number of the event.
     pub seq: u64,
     /// Its topic; None if the topic was removed.
     pub topic: Option<TopicKey>,
@@ -24,11 +24,11 @@ pub struct LostEvent {
 /// The newest losses.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
-    /// Event number, topic key, and the number of earlier topics with that key.
+    /// Sequence number, topic key, and the number of earlier topics with that key.
     newest: VecDeque<(u64, u32, u32)>,
-    /// The index of the oldest recorded loss; losses are numbered from 0.
+    /// The index of the oldest recorded loss. Indexes count all losses, from 0.
     first: u64,
-    /// The highest event number of all losses before; 0 if there are none.
+    /// The highest sequence number of all losses before; 0 if there are none.
     before: u64,
 }
 
@@ -50,23 +50,23 @@ impl Losses {
         self.push(seq, NO_TOPIC as TopicKey, 0);
     }
 
-    /// Returns the range of the losses that are recorded one by one.
-    pub(super) fn numbers(&self) -> Range<u64> {
+    /// Returns the indexes of the losses that are recorded one by one.
+    pub(super) fn indexes(&self) -> Range<u64> {
         self.first..self.first + self.newest.len() as u64
     }
 
-    /// Returns a loss: event number, topic key, and the number of earlier topics with that key.
-    pub(super) fn get(&self, number: u64) -> Option<(u64, TopicKey, u32)> {
-        let index = number.checked_sub(self.first)?;
-        self.newest.get(index as usize).map(|(seq, topic, reuse)| (*seq, *topic as TopicKey, *reuse))
+    /// Returns the loss with an index: sequence number, topic key, and the number of earlier topics with that key.
+    pub(super) fn get(&self, index: u64) -> Option<(u64, TopicKey, u32)> {
+        let offset = index.checked_sub(self.first)?;
+        self.newest.get(offset as usize).map(|(seq, topic, reuse)| (*seq, *topic as TopicKey, *reuse))
     }
 
-    /// Returns the highest event number of the losses that are not recorded one by one; 0 if there are none.
+    /// Returns the highest sequence number of the losses that are not recorded one by one; 0 if there are none.
     pub(super) fn before(&self) -> u64 {
         self.before
     }
 
-    /// Restores that events up to a number were lost earlier.
+    /// Restores that events up to a sequence number were lost earlier.
     pub(super) fn restore(&mut self, last_loss: u64) {
         self.before = last_loss;
         // They count as one loss, which no cursor has accounted for.

@@ -1,4 +1,4 @@
-//! History in the process: one log in the order of the bus, and for each topic the numbers of its events.
+//! History in the process: one log in the order of the bus, and for each topic the sequence numbers of its events.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -38,7 +38,7 @@ pub struct Memory {
     pub(super) held: Held,
     /// The bounds of the part of the log that is here; None if there is no other log.
     pub(super) window: Option<Window>,
-    /// Events up to this number are in the log only.
+    /// Events up to this sequence number are in the other log only.
     pub(super) start: u64,
 }
 

@@ -106,11 +106,11 @@ impl History for Memory {
     }
 
     fn losses(&self) -> Range<u64> {
-        self.losses.numbers()
+        self.losses.indexes()
     }
 
-    fn lost(&self, number: u64) -> Option<LostEvent> {
-        let (seq, topic, reuse) = self.losses.get(number)?;
+    fn lost(&self, index: u64) -> Option<LostEvent> {
+        let (seq, topic, reuse) = self.losses.get(index)?;
         let is_known = self.topics.get(topic).is_some_and(|topic| topic.reuse == reuse);
         Some(LostEvent { seq, topic: is_known.then_some(topic) })
     }

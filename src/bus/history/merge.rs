@@ -7,9 +7,9 @@ use std::{
 
 use super::entry::Entry;
 
-/// Returns the number of the last entry that arrived before a time; 0 if there is none.
+/// Returns the sequence number of the last entry that arrived before a time; 0 if there is none.
 pub(super) fn last_before(entries: &BTreeMap<u64, Entry>, time: u64) -> u64 {
-    // Times rise with the numbers, so a binary search finds the first event that is late enough.
+    // Times rise with the sequence numbers, so a binary search finds the first event that is late enough.
     let (mut early, mut late) = (0, entries.last_key_value().map_or(1, |(last, _)| last + 1));
     while late - early > 1 {
         let middle = early + (late - early) / 2;

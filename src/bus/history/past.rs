@@ -9,37 +9,37 @@ const CRASHES_MAX: usize = 16;
 /// Per-topic metadata of history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicPast {
-    /// The number of the retained event.
+    /// The sequence number of the retained event.
     pub retained: Option<u64>,
-    /// The number of the topic's first event; 0 if it had none.
+    /// The sequence number of the topic's first event; 0 if it had none.
     pub first: u64,
-    /// The number of the last evicted event, retained or not.
+    /// The sequence number of the last evicted event, retained or not.
     pub last_lost: u64,
 }
 
 /// Losses that are recorded for all topics together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnattributedLosses {
-    /// The number of the last lost event of any topic.
+    /// The sequence number of the last lost event of any topic.
     pub last_loss: u64,
-    /// The number of the last lost event of a topic that is removed, or unknown.
+    /// The sequence number of the last lost event of a topic that is removed, or unknown.
     pub last: u64,
     /// The losses by crashes, oldest first. Stored under an earlier name.
     #[serde(rename = "torn")]
     pub crashes: Vec<CrashLoss>,
 }
 
-/// Numbers that were lost in a crash: they may have been used, and their events were not written.
+/// Sequence numbers that were lost in a crash: they may have been used, and their events were not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrashLoss {
-    /// The number before the first of them.
+    /// The sequence number before the first of them.
     pub after: u64,
     /// The last of them.
     pub last: u64,
 }
 
 impl UnattributedLosses {
-    /// Records that events up to a number may be lost, of unknown topics.
+    /// Records that events up to a sequence number may be lost, of unknown topics.
     pub fn lose(&mut self, last: u64) {
         self.last_loss = self.last_loss.max(last);
         self.last = self.last.max(last);

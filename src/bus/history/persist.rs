@@ -31,18 +31,18 @@ pub trait Persist {
     /// Takes changes: events of at most about `bytes`, unless the first is larger, and not more than one call of the bus may
     /// examine.
     fn take(&mut self, bytes: usize) -> Changes;
-    /// Records that all events up to a number are written, so that only the newest need to stay in memory. Returns the
+    /// Records that all events up to a sequence number are written, so that only the newest need to stay in memory. Returns the
     /// others.
     fn written(&mut self, upto: u64) -> Vec<Arc<Event>>;
     /// Returns the metadata of topics.
     fn pasts(&self, topics: &[TopicKey]) -> Vec<TopicPast>;
     /// Restores a topic's metadata. Call it before restoring events.
     fn restore_topic(&mut self, topic: TopicKey, past: TopicPast);
-    /// Restores events, in order. Only retained ones are in memory. Returns the numbers of those that were evicted before,
-    /// according to the metadata of their topics.
+    /// Restores events, in order. Only retained ones are in memory. Returns the sequence numbers of those that were evicted
+    /// before, according to the metadata of their topics.
     fn restore(&mut self, entries: Vec<Entry>) -> Vec<u64>;
     /// Sets the uncertainty of the age of events.
     fn doubt(&mut self, doubt: Doubt);
-    /// Finishes restoring. `head` is the last number that may have been used.
+    /// Finishes restoring. `head` is the last sequence number that may have been used.
     fn restored(&mut self, forgotten: UnattributedLosses, head: u64, now: u64);
 }

@@ -2,7 +2,7 @@
 
 use super::{Entry, Memory, Selection, TopicKey, memory::Topic, merge::merge};
 
-/// A scan of few topics merges their queues if at most one entry in this number is theirs.
+/// A scan of few topics merges their queues if at most one of this number of entries is theirs.
 const SPARSE: usize = 8;
 
 impl Memory {
@@ -78,19 +78,19 @@ impl Memory {
         (!finished).then_some(reached)
     }
 
-    /// Returns the number of events of some topics after a number.
+    /// Counts the events of some topics after a sequence number.
     fn count(&self, topics: &[TopicKey], after: u64) -> usize {
         let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
         pasts.map(|topic| topic.seqs.len() - topic.seqs.partition_point(|seq| *seq <= after)).sum()
     }
 
-    /// Returns an upper bound of the number of entries after a number.
+    /// Returns an upper bound of the count of entries after a sequence number.
     fn at_most_after(&self, after: u64) -> usize {
         let last = self.log.last_key_value().map_or(0, |(last, _)| *last);
         self.log.len().min(last.saturating_sub(after) as usize)
     }
 
-    /// Returns an iterator for each topic over its events after a number, oldest first.
+    /// Returns an iterator for each topic over its events after a sequence number, oldest first.
     fn queues<'a>(&'a self, topics: &'a [TopicKey], after: u64) -> Vec<impl Iterator<Item = u64> + 'a> {
         let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
         let queue = |topic: &'a Topic| {
