@@ -78,13 +78,14 @@ impl From<Exit> for Failure {
 pub(crate) fn of_code(code: ErrorCode) -> Exit {
     match code {
         ErrorCode::Denied | ErrorCode::KeptOut => Exit::Denied,
-        ErrorCode::ClientUnknown => Exit::NoSubscriber,
+        ErrorCode::ClientUnknown | ErrorCode::ScheduleUnknown => Exit::NoSubscriber,
         ErrorCode::TopicInvalid
         | ErrorCode::FilterInvalid
         | ErrorCode::TypeInvalid
         | ErrorCode::HeadersInvalid
         | ErrorCode::SinceInvalid
         | ErrorCode::ClientInvalid
+        | ErrorCode::ScheduleInvalid
         | ErrorCode::RequestInvalid => Exit::Usage,
         ErrorCode::Unavailable => Exit::NoDaemon,
         code if code.is_limit() => Exit::Limit,

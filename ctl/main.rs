@@ -20,6 +20,7 @@ mod man;
 mod output;
 mod publish;
 mod remote;
+mod schedule;
 mod send;
 mod service;
 mod signals;
@@ -93,6 +94,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Action::Publish(options) => publish::run(&address()?, &output, *options).await,
         Action::Subscribe(options) => subscribe::run(&address()?, &output, options).await,
         Action::Send(options) => send::run(&address()?, &output, options).await,
+        Action::Schedule(options) => schedule::run(&mut connect().await?, &output, options).await,
         Action::Clients => clients::run(&mut connect().await?, &output).await,
         Action::Topics(options) => topics::run(&mut connect().await?, &output, options).await,
         Action::Status(options) => status::run(&mut connect().await?, &output, options).await,

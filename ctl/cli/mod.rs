@@ -17,6 +17,7 @@ mod nearest;
 mod patterns;
 mod publish;
 mod remote;
+mod schedule;
 mod service;
 mod since;
 mod status;
@@ -40,6 +41,7 @@ pub(crate) use self::{
     init_page::InitPage,
     publish::{Publish, Send},
     remote::Remote,
+    schedule::{Schedule, ScheduleAction},
     service::{Manager, Service, ServiceAction, ServiceInstall, ServiceLogs},
     status::Status,
     subscribe::{History, Subscribe},
@@ -91,8 +93,10 @@ pub(crate) enum Action {
     /// Print events as they are published
     #[command(visible_alias = "sub")]
     Subscribe(Subscribe),
-    /// Send an event to one client only
+    /// Send an event to one client only, or to a consumer
     Send(Send),
+    /// List and cancel the events that are published later
+    Schedule(Schedule),
     /// List the connected clients
     Clients,
     /// List the topics

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use sse_bus::{Headers, headers::HeadersError, limits::NAME_MAX, topic::TopicError};
+use sse_bus::{Headers, headers::HeadersError, limits::NAME_MAX, time::unix_now, topic::TopicError};
+
+use crate::times;
 
 /// Why a value is invalid.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,8 @@ pub(crate) enum ValueError {
          `2026-11-30T14:00`, a Unix time"
     )]
     Since,
+    #[error("write a time such as `14:00` or `2026-11-30T14:00`, or a Unix time")]
+    Time,
     #[error("this time is in the future")]
     FutureSince,
     #[error("an interval cannot be zero")]
@@ -63,6 +67,11 @@ pub(super) fn parse_header(text: &str) -> Result<(String, String), ValueError> {
 /// Parses a duration.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
     Ok(humantime::parse_duration(text)?)
+}
+
+/// Parses a time, in milliseconds since 1970. A time of day is the next one.
+pub(super) fn parse_future(text: &str) -> Result<u64, ValueError> {
+    times::parse_next(text, unix_now()).ok_or(ValueError::Time)
 }
 
 /// Parses a duration that is not zero.

@@ -46,6 +46,13 @@ struct Kicked {
     connections: u64,
 }
 
+/// The response to a cancelled schedule.
+#[derive(Deserialize)]
+struct Cancelled {
+    #[serde(rename = "schedule")]
+    _schedule: String,
+}
+
 impl Session {
     pub(crate) async fn connect(remote: &Remote) -> Result<Session, Error> {
         Ok(Session { remote: remote.clone(), connection: Some(Connection::open(remote).await?) })
@@ -71,7 +78,14 @@ impl Session {
                 let Kicked { connections } = self.call(Method::DELETE, &route, Bytes::new(), REPLY).await?;
                 Ok(Reply::Kicked { connections })
             }
+            Request::Publish(publish) if publish.is_scheduled() => self.post(publish).await.map(Reply::Scheduled),
             Request::Publish(publish) => self.publish(publish).await.map(Reply::Published),
+            Request::Schedules {} => self.get("/schedules").await.map(Reply::Schedules),
+            Request::CancelSchedule { schedule } => {
+                let route = format!("/schedules/{}", utf8_percent_encode(schedule, PART));
+                let _: Cancelled = self.call(Method::DELETE, &route, Bytes::new(), REPLY).await?;
+                Ok(Reply::Cancelled { schedule: schedule.clone() })
+            }
             Request::Subscribe(_) => Err(Error::Protocol("a subscription needs a connection of its own".into())),
             _ => Err(Error::Protocol("this request cannot be sent over HTTP".into())),
         }
@@ -95,6 +109,23 @@ impl Session {
 
     /// Publishes one event, without a time limit if it is to be durable.
     pub(crate) async fn publish(&mut self, publish: &Publish) -> Result<Published, Error> {
+        if publish.sequence.is_none() {
+            return self.post(publish).await;
+        }
+        // The query of a single event has no number.
+        let mut line = Vec::new();
+        json::encode(publish, &mut line);
+        let replies = self.publish_lines(line.into(), publish.ack == Ack::Durable).await?;
+        match replies.into_iter().next() {
+            Some(Reply::Published(published)) => Ok(published),
+            Some(Reply::Error(refused)) => Err(Error::refused(refused)),
+            Some(other) => Err(Error::unexpected(&other)),
+            None => Err(Error::Protocol("no result to an event".into())),
+        }
+    }
+
+    /// Publishes or schedules one event.
+    async fn post<T: DeserializeOwned>(&mut self, publish: &Publish) -> Result<T, Error> {
         // A proxy could change the path of an invalid topic, such as `a//b`.
         let topic = Topic::parse(&publish.topic).map_err(|e| {
             Error::Refused(Refused::new(ErrorCode::TopicInvalid, format!("the topic cannot be used: {e}")))
@@ -114,6 +145,18 @@ impl Session {
         }
         if let Some(to) = &publish.to {
             query.append_pair("to", to);
+        }
+        let named = [("dedup_id", &publish.dedup_id), ("schedule_id", &publish.schedule_id)];
+        for (name, value) in named {
+            if let Some(value) = value {
+                query.append_pair(name, value);
+            }
+        }
+        if let Some(time) = publish.in_ms {
+            query.append_pair("in", &format!("{time}ms"));
+        }
+        if let Some(time) = publish.at {
+            query.append_pair("at", &time.to_string());
         }
         let is_durable = publish.ack == Ack::Durable;
         if is_durable {
