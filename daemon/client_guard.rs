@@ -1,7 +1,10 @@
 //! A client of the bus for as long as its connection lives.
 
 use sse_bus::{
-    bus::{ClientId, Description, Subscription},
+    bus::{
+        ClientId, Description, Subscription,
+        consumers::{ConsumerName, WorkerId},
+    },
     protocol::{Refused, Subscribed, Transport},
 };
 use tracing::{debug, info};
@@ -22,6 +25,7 @@ pub(crate) struct ClientGuard {
 enum Role {
     Subscriber,
     Publisher,
+    Worker,
 }
 
 impl ClientGuard {
@@ -54,6 +58,20 @@ impl ClientGuard {
         Ok(ClientGuard::new(bus, id, &description, Role::Publisher))
     }
 
+    /// Makes a connection a worker of a consumer.
+    pub(crate) fn worker(
+        bus: &SharedBus,
+        description: &Description,
+        via: Transport,
+        consumer: &ConsumerName,
+        slots: usize,
+    ) -> Result<(ClientGuard, WorkerId), Refused> {
+        let (id, worker) = bus.with(|bus, now| bus.connect_worker(description.clone(), via, consumer, slots, now))?;
+        let guard = ClientGuard::new(bus, id, description, Role::Worker);
+        info!(client = %id, name = guard.name, peer = description.peer, %consumer, %via, "worker connected");
+        Ok((guard, worker))
+    }
+
     fn new(bus: &SharedBus, id: ClientId, description: &Description, role: Role) -> ClientGuard {
         let name = description.name.as_ref().map(|name| name.as_str().to_owned());
         ClientGuard { bus: bus.clone(), id, name, role, token: None }
@@ -71,6 +89,7 @@ impl Drop for ClientGuard {
         let by = if self.bus.with(|bus, now| bus.disconnect(self.id, now)) { "client" } else { "bus" };
         match self.role {
             Role::Subscriber => info!(client = %self.id, name = self.name, by, "subscriber disconnected"),
+            Role::Worker => info!(client = %self.id, name = self.name, by, "worker disconnected"),
             Role::Publisher => debug!(client = %self.id, by, "publisher disconnected"),
         }
     }

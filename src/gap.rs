@@ -21,6 +21,13 @@ pub struct Gap {
     pub to: EventId,
 }
 
+impl Gap {
+    /// Returns a gap.
+    pub fn new(reason: GapReason, missed: Option<u64>, from: EventId, to: EventId) -> Gap {
+        Gap { reason, missed, from, to }
+    }
+}
+
 /// Why there is a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,7 +5,7 @@ use sse_bus::{
     shell::quoted,
 };
 
-use super::{configuration, finding::Finding, target::Target};
+use super::{configuration, finding::Finding, restart, target::Target};
 use crate::{
     status::history_usage,
     units::{ago, count, size},
@@ -14,12 +14,13 @@ use crate::{
 /// File descriptors that the daemon needs besides those of subscribers: its own, and a reserve for each listener.
 const OTHER_DESCRIPTORS: u64 = 256;
 
-pub(super) fn check(status: &Status, target: &Target) -> Vec<Finding> {
-    vec![descriptors(status, target), limits(status), origins(status), hosts(status), history(status)]
+/// `is_service` means that systemd started the daemon.
+pub(super) fn check(status: &Status, target: &Target, is_service: bool) -> Vec<Finding> {
+    vec![descriptors(status, target, is_service), limits(status), origins(status), hosts(status), history(status)]
 }
 
 /// Checks that there are enough file descriptors for the maximum number of subscribers.
-fn descriptors(status: &Status, target: &Target) -> Finding {
+fn descriptors(status: &Status, target: &Target, is_service: bool) -> Finding {
     let check = "descriptors";
     let subscribers = status.limits.iter().find(|limit| limit.limit == "subscribers").map_or(0, |limit| limit.bound);
     let needed = subscribers + OTHER_DESCRIPTORS;
@@ -27,7 +28,13 @@ fn descriptors(status: &Status, target: &Target) -> Finding {
         Some(limit) if limit < needed => Finding::warning(
             check,
             format!("the daemon can have {limit} descriptors, too few for limits.subscribers = {subscribers}"),
-            format!("sudo prlimit --pid $$ --nofile={needed}:{needed} && kill {} && {}", status.pid, target.start()),
+            if is_service {
+                let restart = "systemctl --user restart sse-bus";
+                format!("systemctl --user edit sse-bus && {restart}   # [Service] LimitNOFILE={needed}")
+            } else {
+                let restart = restart::command(status.pid, &target.start());
+                format!("sudo prlimit --pid $$ --nofile={needed}:{needed} && {restart}")
+            },
         ),
         Some(limit) => Finding::ok(check, format!("{limit}, enough for limits.subscribers = {subscribers}")),
         None => Finding::unknown(check, "the daemon's process cannot be examined"),

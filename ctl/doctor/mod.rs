@@ -17,6 +17,7 @@ mod pages;
 mod port;
 mod program;
 mod proxy;
+mod restart;
 mod service;
 mod socket;
 mod target;
@@ -50,14 +51,14 @@ pub(crate) async fn run(
     let (finding, listen) = configuration::check().await;
     report.add(&finding)?;
     let units = service::Units::query().await;
+    let is_service = units.as_ref().is_ok_and(service::Units::is_active);
     if let Daemon::Responds(status) = &daemon {
-        let is_service = units.as_ref().is_ok_and(service::Units::is_active);
         report.add(&version::compare(env!("CARGO_PKG_VERSION"), status, is_service))?;
     }
     report.add_all(port::check(&daemon, &listen, &target, units.as_ref().ok()))?;
     report.add_all(service::check(units, &daemon).await)?;
     if let Daemon::Responds(status) = &daemon {
-        report.add_all(health::check(status, &target))?;
+        report.add_all(health::check(status, &target, is_service))?;
         report.add_all(pages::check(&target).await)?;
         report.add(&clock::check(&target).await)?;
     }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use sse_bus::protocol::Status;
 
-use super::finding::Finding;
+use super::{finding::Finding, restart};
 
 /// Compares the versions of this program and the daemon.
 pub(super) fn compare(ours: &str, daemon: &Status, is_service: bool) -> Finding {
@@ -22,7 +22,7 @@ pub(super) fn compare(ours: &str, daemon: &Status, is_service: bool) -> Finding 
             if is_service {
                 "systemctl --user restart sse-bus".into()
             } else {
-                format!("kill {} && sse-busd", daemon.pid)
+                restart::command(daemon.pid, "sse-busd")
             },
         ),
     }
@@ -40,7 +40,7 @@ mod tests {
 
     fn daemon(version: &str) -> Status {
         let mut status = Status::default();
-        (status.version, status.pid) = (version.into(), 812);
+        (status.version, status.pid) = (version.into(), u32::MAX);
         status
     }
 
@@ -48,7 +48,7 @@ mod tests {
     fn an_older_daemon_must_be_restarted() {
         for (ours, theirs) in [("0.2.0", "0.1.9"), ("0.10.0", "0.9.9"), ("1.0.0", "0.9")] {
             let finding = compare(ours, &daemon(theirs), false);
-            assert_eq!(finding.fix.as_deref(), Some("kill 812 && sse-busd"), "{finding:?}");
+            assert_eq!(finding.fix.as_deref(), Some(&*format!("kill {} && sse-busd", u32::MAX)), "{finding:?}");
             let finding = compare(ours, &daemon(theirs), true);
             assert_eq!(finding.fix.as_deref(), Some("systemctl --user restart sse-bus"), "{finding:?}");
         }

@@ -42,8 +42,8 @@ impl Admin {
         self.0.bus.kick(client).await
     }
 
-    /// Disconnects the connections of a client like [`kick`](Self::kick), and keeps it out for a while. Zero lets it in
-    /// again.
+    /// Keeps a client out for a while, and disconnects every connection that it would not get again: also the others with its
+    /// name, its token or its process. Zero lets it in again.
     ///
     /// # Errors
     ///
@@ -61,8 +61,14 @@ impl Admin {
         if time.is_zero() {
             return Ok(0);
         }
-        // With an ID, the other connections of the same name end as well.
-        self.kick(clients.iter().find_map(|client| client.name.as_deref()).unwrap_or(client)).await
+        let mut connections = 0;
+        for client in daemon.bus.clients().await {
+            if daemon.kept_out.check(client.name.as_deref(), &client.peer, client.via).is_err() {
+                // It may have disconnected meanwhile.
+                connections += daemon.bus.kick(&client.id).await.unwrap_or_default();
+            }
+        }
+        Ok(connections)
     }
 
     /// Returns all settings in effect, with their sources.

@@ -7,10 +7,12 @@ mod admin;
 mod publish;
 mod schedules;
 mod subscribe;
+mod work;
 
 pub(crate) use self::{
     admin::{Admin, health},
     publish::{admit, publish, publish_one},
     schedules::{cancel_schedule, schedule, schedules},
     subscribe::{subscribe, subscription},
+    work::{Settle, Work, WorkerGuard, consume, settle},
 };

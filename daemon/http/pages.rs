@@ -13,7 +13,7 @@ use std::{
 use axum::{
     body::Body,
     extract::{self, Request, State, rejection::PathRejection},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Redirect, Response},
 };
 use sse_bus::protocol::ErrorCode;
@@ -60,7 +60,7 @@ async fn serve(daemon: &Daemon, path: String, request: Request) -> Result<Respon
     };
     let found = spawn_blocking(move || find(&directory, &path)).await.map_err(io::Error::other);
     match found.flatten() {
-        Ok(Found::Directory) => Ok(Redirect::temporary(&format!("{}/", request.uri().path())).into_response()),
+        Ok(Found::Directory) => Ok(Redirect::temporary(&with_slash(request.uri())).into_response()),
         Ok(Found::File(file)) => {
             let Ok(response) = ServeFile::new(file).oneshot(request).await;
             Ok(with_headers(response.map(Body::new)))
@@ -72,6 +72,14 @@ async fn serve(daemon: &Daemon, path: String, request: Request) -> Result<Respon
             Err(Refusal::new(StatusCode::NOT_FOUND, ErrorCode::RequestInvalid, message))
         }
     }
+}
+
+/// Returns the URL of a directory, relative to its URL without the final slash: a proxy may serve the bus below a path.
+fn with_slash(uri: &Uri) -> String {
+    let name = uri.path().rsplit('/').next().unwrap_or_default();
+    // Without the dot, a name with a colon would begin with a scheme.
+    let path = format!("./{name}/");
+    uri.query().map_or_else(|| path.clone(), |query| format!("{path}?{query}"))
 }
 
 /// Adds what the file itself does not determine. Text is UTF-8, like the events.

@@ -1,4 +1,4 @@
-//! Waits until a peer that has closed its sending half has closed the other half, too.
+//! Whether a peer that has closed its sending half has closed the other half, too.
 
 use std::{ops::Range, time::Duration};
 
@@ -9,15 +9,17 @@ use tokio::time::sleep;
 /// Time between two checks. Most peers close both halves in the same instant; the others are checked ever less often.
 const CHECK: Range<Duration> = Duration::from_millis(1)..Duration::from_secs(1);
 
+/// Returns true if the peer takes no more bytes.
+pub(super) fn is_closed(stream: &Stream) -> bool {
+    let mut fds = [PollFd::new(stream, PollFlags::empty())];
+    let polled = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    polled.is_err() || fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+}
+
 /// Waits until the peer takes no more bytes.
 pub(super) async fn hangup(stream: &Stream) {
     let mut wait = CHECK.start;
-    loop {
-        let mut fds = [PollFd::new(stream, PollFlags::empty())];
-        let polled = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-        if polled.is_err() || fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
-            return;
-        }
+    while !is_closed(stream) {
         sleep(wait).await;
         wait = (wait * 2).min(CHECK.end);
     }

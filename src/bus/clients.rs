@@ -1,4 +1,4 @@
-//! The connected clients: subscribers and publishers, by id and by name.
+//! The connected clients: subscribers, publishers and workers, by id and by name.
 //!
 //! An id is never used twice. Clients choose their names; several may have the same name, which then addresses all of them.
 //! Where an address is an id, it means the client with that id.
@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use rustc_hash::FxHashMap;
 
 use super::{
+    consumers::WorkerId,
     cursor::Cursor,
     ids::{ClientId, FeedKey, ReaderId},
     recent_topics::RecentTopics,
@@ -78,6 +79,11 @@ pub(super) enum Role {
         waker: Option<std::task::Waker>,
         recent: RecentTopics,
     },
+    /// Its transport, and how it takes deliveries.
+    Worker {
+        via: Transport,
+        worker: WorkerId,
+    },
 }
 
 /// A subscriber's part of a client.
@@ -129,6 +135,7 @@ pub(super) struct Clients {
     last_id: u64,
     pub(super) subscribers: usize,
     pub(super) publishers: usize,
+    pub(super) workers: usize,
 }
 
 impl Clients {
@@ -165,6 +172,7 @@ impl Clients {
         match role {
             Role::Subscriber(_) => &mut self.subscribers,
             Role::Publisher { .. } => &mut self.publishers,
+            Role::Worker { .. } => &mut self.workers,
         }
     }
 
@@ -179,7 +187,7 @@ impl Clients {
     pub(super) fn subscriber_mut(&mut self, id: ClientId) -> Option<&mut Subscriber> {
         match &mut self.by_id.get_mut(&id)?.role {
             Role::Subscriber(subscriber) => Some(subscriber),
-            Role::Publisher { .. } => None,
+            Role::Publisher { .. } | Role::Worker { .. } => None,
         }
     }
 
@@ -198,10 +206,16 @@ impl Clients {
 #[cfg(debug_assertions)]
 impl Clients {
     pub(super) fn self_check(&self) {
-        let is_subscriber = |(_, client): &(ClientId, &Client)| matches!(client.role, Role::Subscriber(_));
-        let subscribers = self.iter().filter(is_subscriber).count();
-        assert_eq!(self.subscribers, subscribers, "subscribers");
-        assert_eq!(self.publishers, self.by_id.len() - subscribers, "publishers");
+        let (mut subscribers, mut publishers, mut workers) = (0, 0, 0);
+        for (_, client) in self.iter() {
+            match client.role {
+                Role::Subscriber(_) => subscribers += 1,
+                Role::Publisher { .. } => publishers += 1,
+                Role::Worker { .. } => workers += 1,
+            }
+        }
+        let counted = (self.subscribers, self.publishers, self.workers);
+        assert_eq!(counted, (subscribers, publishers, workers), "subscribers, publishers and workers");
         let mut by_name = HashMap::<ClientName, Vec<ClientId>>::new();
         let mut ids: Vec<_> = self.by_id.keys().copied().collect();
         ids.sort_unstable();

@@ -1,8 +1,9 @@
-//! Adding publishers and removing clients.
+//! Adding publishers and workers, and removing clients.
 
 use super::{
     Bus, Description, Now,
     clients::{Client, Role, Subscriber},
+    consumers::{ConsumerName, Departure, WorkerId},
     ids::ClientId,
     recent_topics::RecentTopics,
     state::refuse_more,
@@ -19,6 +20,30 @@ impl Bus {
         Ok(id)
     }
 
+    /// Adds a client that is a [worker](Bus::add_worker) of a consumer. Dead letters show its name, or else its peer.
+    ///
+    /// Its deliveries fail when it is [disconnected](Bus::disconnect); [remove the worker](Bus::remove_worker) first if it ends
+    /// in another way.
+    ///
+    /// # Errors
+    ///
+    /// There is no such consumer, or there are too many workers.
+    pub fn connect_worker(
+        &mut self,
+        description: Description,
+        via: Transport,
+        consumer: &ConsumerName,
+        slots: usize,
+        now: Now,
+    ) -> Result<(ClientId, WorkerId), Refused> {
+        let name = description.name.as_ref().map_or(&*description.peer, |name| name.as_str());
+        let worker = self.add_worker(consumer, name, slots, now)?;
+        let role = Role::Worker { via, worker };
+        let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0, gaps: 0 });
+        self.publish_presence(id, "join", now);
+        Ok((id, worker))
+    }
+
     /// Removes a client. Returns true if it was still connected.
     pub fn disconnect(&mut self, id: ClientId, now: Now) -> bool {
         if self.clients.get(id).is_none() {
@@ -32,6 +57,7 @@ impl Bus {
                 self.leave_feed(&subscriber);
             }
             Some(Role::Publisher { waker, .. }) => self.wakeups.woken.extend(waker),
+            Some(Role::Worker { worker, .. }) => self.remove_worker(worker, Departure::Lost, now),
             None => {}
         }
         true

@@ -3,7 +3,8 @@
 use crate::{
     event::{Event, EventId, EventType},
     protocol::{
-        END, EventBody, EventMessage, EventReply, GAP, Gap, Refused, Reply, Transport, binary::Version, json, sse,
+        Delivery, END, EventBody, EventMessage, EventReply, GAP, Gap, Refused, Reply, Transport, binary::Version, json,
+        sse,
     },
 };
 
@@ -69,6 +70,16 @@ impl Format {
             Format::Json => json::encode(&EventReply::Event(EventBody::live(event)), out),
             Format::BinaryV1 => whole(Version::V1.encode_live_event(event, out)),
             Format::BinaryV2 => whole(Version::V2.encode_live_event(event, out)),
+        }
+    }
+
+    /// Appends a delivery of a consumer. In a stream it is always an envelope, which has the token.
+    pub fn encode_delivery(self, event: &Event, delivery: &Delivery, out: &mut Vec<u8>) {
+        match self {
+            Format::SseData | Format::SseJson => sse::encode_delivery(event, delivery, out),
+            Format::Json => json::encode(&EventReply::Event(EventBody::delivered(event, delivery)), out),
+            Format::BinaryV1 => whole(Version::V1.encode_delivery(event, delivery, out)),
+            Format::BinaryV2 => whole(Version::V2.encode_delivery(event, delivery, out)),
         }
     }
 

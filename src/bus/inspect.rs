@@ -120,6 +120,10 @@ impl Bus {
     pub(super) fn info(&self, id: ClientId, client: &Client) -> ClientInfo {
         let (role, via, filters, lag, more) = match &client.role {
             Role::Publisher { via, .. } => (ClientRole::Publisher, *via, Vec::new(), 0, 0),
+            Role::Worker { via, worker } => {
+                let (filters, delivered) = self.worker_info(*worker).unwrap_or_default();
+                (ClientRole::Worker, *via, filters, 0, delivered)
+            }
             Role::Subscriber(subscriber) => {
                 let feed = self.feeds.get(subscriber.feed);
                 let waiting = |segment| feed.map_or(0, |feed| feed.waiting(segment));
@@ -141,7 +145,7 @@ impl Bus {
         };
         let published_to = match &client.role {
             Role::Publisher { recent, .. } => recent.to_strings(),
-            Role::Subscriber(_) => Vec::new(),
+            Role::Subscriber(_) | Role::Worker { .. } => Vec::new(),
         };
         ClientInfo {
             id: id.to_string(),

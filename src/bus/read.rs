@@ -29,7 +29,7 @@ pub enum Read {
 
 impl Bus {
     /// Appends a client's next bytes to `out`: at most about [`DELIVER_MAX`], unless one event is larger. A publisher has no
-    /// bytes; its waker is woken when it is kicked.
+    /// bytes; its waker is woken when it is kicked. A worker [takes deliveries](Bus::take) instead.
     pub fn read(&mut self, id: ClientId, now: Now, waker: &Waker, out: &mut Vec<Bytes>) -> Read {
         self.leave_shared_cursor(id);
         let is_behind = self.is_behind();
@@ -42,6 +42,7 @@ impl Bus {
                 *kick_waker = Some(waker.clone());
                 return Read::Waiting;
             }
+            Role::Worker { .. } => return Read::Ended,
         };
         let key = subscriber.feed;
         self.feeds.seal(key, &self.limits);

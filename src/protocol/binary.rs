@@ -14,6 +14,8 @@
 use bincode::{config, error::DecodeError};
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "bus")]
+use super::consumer::Delivery;
 #[cfg(feature = "client")]
 use super::request::Publish;
 use super::{
@@ -99,6 +101,16 @@ impl Version {
         match self {
             Version::V1 => encode_value(&v1::Request::Publish(publish.into()), out),
             Version::V2 => encode_value(&v2::Request::publish(publish), out),
+        }
+    }
+
+    /// Appends a delivery as a reply, without owning the event. Version 1, in which no client can be a worker, has no
+    /// deliveries.
+    #[cfg(feature = "bus")]
+    pub(crate) fn encode_delivery(self, event: &Event, delivery: &Delivery, out: &mut Vec<u8>) -> Result<(), usize> {
+        match self {
+            Version::V1 => Ok(()),
+            Version::V2 => encode_value(&v2::Reply::Delivery(event.into(), delivery.into()), out),
         }
     }
 

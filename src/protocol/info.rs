@@ -14,6 +14,8 @@ text_enum! {
         Subscriber = "subscriber",
         /// It publishes events.
         Publisher = "publisher",
+        /// It takes deliveries of a consumer.
+        Worker = "worker",
         /// A role that this version does not define.
         Other = "other",
     }
@@ -61,11 +63,11 @@ pub struct ClientInfo {
     pub via: Transport,
     /// The peer: an address, or a local process.
     pub peer: String,
-    /// The filters of a subscriber.
+    /// The filters of a subscriber, or those of a worker's consumer.
     pub filters: Vec<String>,
     /// When it connected, in milliseconds since 1970 (UTC).
     pub connected: u64,
-    /// Events delivered to a subscriber, or accepted from a publisher.
+    /// Events delivered to a subscriber or a worker, and those accepted from a publisher or a worker.
     pub events: u64,
     /// Live events of its feed that wait for a subscriber. 0 while it reads history, however far behind it is. This is not the
     /// gap reason `lagged`, which means that events were missed.

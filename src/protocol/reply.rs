@@ -93,13 +93,15 @@ pub(crate) struct EventBody<'a> {
     #[serde(skip_serializing_if = "Headers::is_empty")]
     headers: &'a Headers,
     data: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<&'a Delivery>,
 }
 
 impl<'a> From<&'a Event> for EventBody<'a> {
     fn from(event: &'a Event) -> EventBody<'a> {
         let Event { id, topic, event_type, headers, data, time } = event;
         let event_type = event_type.as_ref().map(EventType::as_str);
-        EventBody { id: Some(*id), topic: topic.as_str(), event_type, time: *time, headers, data }
+        EventBody { id: Some(*id), topic: topic.as_str(), event_type, time: *time, headers, data, delivery: None }
     }
 }
 
@@ -108,6 +110,11 @@ impl<'a> EventBody<'a> {
     /// The envelope of an event that is live only.
     pub(crate) fn live(event: &'a Event) -> EventBody<'a> {
         EventBody { id: None, ..EventBody::from(event) }
+    }
+
+    /// The envelope of a delivery.
+    pub(crate) fn delivered(event: &'a Event, delivery: &'a Delivery) -> EventBody<'a> {
+        EventBody { delivery: Some(delivery), ..EventBody::from(event) }
     }
 }
 
@@ -146,6 +153,21 @@ impl EventMessage {
     ) -> EventMessage {
         let (id, topic, data) = (id.into(), topic.into(), data.into());
         EventMessage { id, topic, event_type: None, time, headers: Headers::default(), data, delivery: None }
+    }
+}
+
+impl From<&Event> for EventMessage {
+    fn from(event: &Event) -> EventMessage {
+        let Event { id, topic, event_type, headers, data, time } = event;
+        EventMessage {
+            id: Some(*id),
+            topic: topic.to_string(),
+            event_type: event_type.as_ref().map(|name| name.as_str().to_owned()),
+            time: *time,
+            headers: headers.clone(),
+            data: data.clone(),
+            delivery: None,
+        }
     }
 }
 

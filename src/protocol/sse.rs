@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+#[cfg(feature = "bus")]
+use super::consumer::Delivery;
 use super::{json, reply::EventBody};
 use crate::event::{Event, EventId, EventType};
 
@@ -75,6 +77,13 @@ pub(crate) fn encode_live_json(to: Option<&str>, event: &Event, out: &mut Vec<u8
         Some(to) => envelope(None, &Addressed { event, to }, out),
         None => envelope(None, &event, out),
     }
+}
+
+/// Appends a delivery of a consumer, like [`encode_json`] with the field `delivery`. It has no `id` field: no stream resumes
+/// after it.
+#[cfg(feature = "bus")]
+pub(crate) fn encode_delivery(event: &Event, delivery: &Delivery, out: &mut Vec<u8>) {
+    envelope(None, &EventBody::delivered(event, delivery), out);
 }
 
 fn envelope(id: Option<EventId>, body: &impl Serialize, out: &mut Vec<u8>) {

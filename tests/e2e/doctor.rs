@@ -233,9 +233,18 @@ fn too_few_descriptors_for_the_subscribers_is_a_warning() {
     let sandbox = Sandbox::new();
     let socket = sandbox.socket().display().to_string();
     let flags = ["--no-config", "--listen", "127.0.0.1:0", "--socket", &socket].map(str::to_owned).to_vec();
-    let daemon = Daemon::of_command(sandbox, flags, |busd| after("ulimit -n 300", busd));
+    let daemon = Daemon::of_command(sandbox, flags.clone(), |busd| {
+        after("ulimit -n 300", busd);
+        busd.env("SSE_BUS_LOG", "info,sse_busd=debug");
+    });
     let run = daemon.ctl(&["doctor"]).ok();
-    says(&run, "descriptors", "warning", "300 descriptors", "sudo prlimit --pid $$ --nofile=50256:50256 && kill ");
+    // The daemon is started again as it was started.
+    let busd = [env!("CARGO_BIN_EXE_sse-busd").to_owned()].into_iter().chain(flags).collect::<Vec<_>>().join(" ");
+    let directory = std::env::current_dir().unwrap();
+    let restart =
+        format!("kill {} && cd {} && SSE_BUS_LOG='info,sse_busd=debug' {busd}", daemon.pid(), directory.display());
+    let fix = format!("sudo prlimit --pid $$ --nofile=50256:50256 && {restart}");
+    says(&run, "descriptors", "warning", "300 descriptors", &fix);
 }
 
 #[test]

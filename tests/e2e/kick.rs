@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    harness::{Daemon, Process, Sandbox, until},
+    harness::{Daemon, EventStream, Process, Sandbox, until},
     remote::url,
 };
 
@@ -83,6 +83,34 @@ fn a_client_without_a_name_is_recognized_by_its_token_or_process() {
     let bearer = crate::harness::bearer(&tokens.subscribe);
     daemon.stream_with("/events/t", &[("Authorization", &bearer)]);
     assert_eq!(daemon.request_locally("GET", "/status", "").json()["kept_out"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn all_connections_of_a_token_or_a_process_end() {
+    let (daemon, tokens) = Daemon::exposed(&["--allow-host", "127.0.0.1"]);
+    let clients = || daemon.request_locally("GET", "/clients", "").json();
+    let connect =
+        |token: &str, path: &str| daemon.stream_with(path, &[("Authorization", &crate::harness::bearer(token))]);
+    let mut kicked = [connect(&tokens.all, "/events/t"), connect(&tokens.all, "/events/t?client=tab")];
+    let mut other = connect(&tokens.subscribe, "/events/t");
+    let client = clients()[0]["id"].clone();
+    let run = daemon.ctl(&["kick", client.as_str().unwrap(), "--for", "1m"]).ok();
+    assert_eq!(run.json()[0]["connections"], 2);
+    kicked.iter_mut().for_each(EventStream::ends);
+
+    // This process.
+    let mut lines = [daemon.lines(), daemon.lines()];
+    for lines in &mut lines {
+        lines.ask(r#"{"subscribe":{"filters":["t"]}}"#);
+    }
+    let client = clients().as_array().unwrap().iter().find(|client| client["via"] == "json").unwrap()["id"].clone();
+    let run = daemon.ctl(&["kick", client.as_str().unwrap(), "--for", "1m"]).ok();
+    assert_eq!(run.json()[0]["connections"], 2);
+    for lines in &mut lines {
+        assert_eq!(lines.next(), None);
+    }
+    daemon.ctl(&["publish", "t", "x"]).ok();
+    assert_eq!(other.event().data, "x");
 }
 
 #[test]

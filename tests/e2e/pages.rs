@@ -38,6 +38,7 @@ fn files_are_served_with_their_types_and_headers() {
         ("data.json", "{}"),
         ("icon.svg", "<svg/>"),
         ("sub/index.html", "the index"),
+        ("sub/a:b c/index.html", ""),
         ("unknown", "bytes"),
     ]);
     for (path, kind) in [
@@ -64,7 +65,12 @@ fn files_are_served_with_their_types_and_headers() {
     assert_eq!(daemon.get("/pages/a%20b.html").text(), "<p>é</p>");
     assert_eq!(daemon.request_locally("GET", "/pages/sub/", "").text(), "the index");
     // Relative links need the slash.
-    for (path, to) in [("/pages/sub", "/pages/sub/"), ("/pages", "/pages/")] {
+    for (path, to) in [
+        ("/pages/sub", "./sub/"),
+        ("/pages", "./pages/"),
+        ("/pages/sub?x=1&y", "./sub/?x=1&y"),
+        ("/pages/sub/a:b%20c?", "./a:b%20c/?"),
+    ] {
         let response = daemon.get(path);
         assert_eq!((response.status, response.header("location")), (307, Some(to)));
     }

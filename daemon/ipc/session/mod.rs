@@ -8,6 +8,7 @@
 
 mod schedule;
 mod send;
+mod work;
 
 use std::{
     future::poll_fn,
@@ -31,12 +32,13 @@ use tokio::{
     time::sleep,
 };
 
+use self::work::next_work;
 use super::codec::{Codec, Next, Skip};
 #[cfg(unix)]
-use super::hangup::hangup;
+use super::hangup::{hangup, is_closed};
 use crate::{
     access::Caller,
-    api::{self, Admin},
+    api::{self, Admin, Settle, WorkerGuard},
     client_guard::ClientGuard,
     context::Daemon,
     shared_bus::SharedBus,
@@ -65,6 +67,8 @@ pub(super) struct Session<'a> {
     read_size: usize,
     /// The peer has closed its sending half.
     at_end: bool,
+    /// It did not close the other half at the same time, as a process that ends does.
+    has_half_closed: bool,
     /// The rest of a request that was too long.
     skipping: Skip,
     /// Time spent waiting for the rest of a request that has begun.
@@ -75,7 +79,12 @@ pub(super) struct Session<'a> {
     batch: Vec<((u64, Ack), Result<Publication, Refused>)>,
     /// Bytes that wait to be sent.
     out: Vec<u8>,
+    /// Requests to settle deliveries that wait to be applied as one batch, with their numbers. Empty if `batch` is not.
+    settling: Vec<(u64, Settle)>,
+    /// The publisher or subscriber that the connection is.
     client: Option<ClientGuard>,
+    /// The worker that the connection is, instead of another client.
+    worker: Option<WorkerGuard>,
     subscription: Subscribing,
     /// The connection ends once all bytes are sent.
     closing: bool,
@@ -94,12 +103,15 @@ impl<'a> Session<'a> {
             read,
             read_size: QUIET,
             at_end: false,
+            has_half_closed: false,
             skipping: Skip::Nothing,
             waited: Duration::ZERO,
             requests: 0,
             batch: Vec::new(),
             out: Vec::new(),
+            settling: Vec::new(),
             client: None,
+            worker: None,
             subscription: Subscribing::No,
             closing: false,
             next_yield: Instant::now(),
@@ -117,6 +129,7 @@ impl<'a> Session<'a> {
                 continue;
             };
             if self.closing || (self.at_end && self.subscription == Subscribing::No) {
+                self.end_worker();
                 return self.stream.shutdown().await;
             }
             if self.read.is_empty() {
@@ -127,11 +140,12 @@ impl<'a> Session<'a> {
             }
             let has_begun = !self.at_end && (!self.read.is_empty() || self.skipping != Skip::Nothing);
             let began = Instant::now();
-            let client = self.client.as_ref();
+            let (client, worker) = (self.client.as_ref(), self.worker.as_ref());
             tokio::select! {
                 read = incoming(&mut self.stream, &mut self.read, self.at_end) => {
                     let Some(read) = read? else { return Ok(()) };
                     self.at_end = read == 0;
+                    self.has_half_closed = self.at_end && !is_closed(&self.stream);
                     self.read_size = if read < QUIET { QUIET } else { READ_MAX };
                     if read == READ_MAX {
                         // Other tasks have their turn before the next part of a large input.
@@ -146,11 +160,12 @@ impl<'a> Session<'a> {
                         (self.client, self.subscription) = (None, Subscribing::No);
                     }
                 }
+                work = next_work(worker) => self.send_work(work).await?,
                 () = sleep(REQUEST.saturating_sub(self.waited)), if has_begun => {
                     let message =
                         format!("the rest of the request did not arrive within {} s; the connection is closed", REQUEST.as_secs());
-                    self.refuse(Refused::new(ErrorCode::RequestInvalid, message));
-                    self.publish_batch().await;
+                    self.refuse(Refused::new(ErrorCode::RequestInvalid, message)).await;
+                    self.apply_batches().await;
                     self.closing = true;
                 }
                 () = self.daemon.stop.cancelled() => self.closing = !self.last_events().await,
@@ -205,14 +220,14 @@ impl<'a> Session<'a> {
                     (self.requests, self.waited) = (self.requests + 1, Duration::ZERO);
                     self.request(request).await;
                 }
-                Next::Refused(refused) => self.refuse(refused),
+                Next::Refused(refused) => self.refuse(refused).await,
                 Next::Broken(refused) => {
-                    self.refuse(refused);
+                    self.refuse(refused).await;
                     self.closing = true;
                     break Some(0);
                 }
                 Next::Overlong(skip, refused) => {
-                    self.refuse(refused);
+                    self.refuse(refused).await;
                     self.skipping = skip;
                 }
                 // A large request gets room for the longest one at once: growing step by step would copy it again and again.
@@ -223,12 +238,13 @@ impl<'a> Session<'a> {
                 Next::Partial(more) => break Some(more.clamp(self.read_size, READ_MAX)),
             }
         };
-        self.publish_batch().await;
+        self.apply_batches().await;
         wanted
     }
 
-    fn refuse(&mut self, refused: Refused) {
+    async fn refuse(&mut self, refused: Refused) {
         (self.requests, self.waited) = (self.requests + 1, Duration::ZERO);
+        self.settle_batch().await;
         self.batch.push(((self.requests, Ack::Accepted), Err(refused)));
     }
 
@@ -239,10 +255,16 @@ impl<'a> Session<'a> {
             }
             let tag = (self.requests, publish.ack);
             let admitted = self.admit(publish);
+            self.settle_batch().await;
             return self.batch.push((tag, admitted));
         }
         // Replies are sent in the order of requests.
         self.publish_batch().await;
+        let request = match Settle::parse(request) {
+            Ok(settle) => return self.settling.push((self.requests, settle)),
+            Err(request) => request,
+        };
+        self.settle_batch().await;
         let reply = self.reply_to(request).await.unwrap_or_else(|refused| error(self.daemon, self.requests, refused));
         self.codec.reply(&reply, &mut self.out);
     }
@@ -255,7 +277,7 @@ impl<'a> Session<'a> {
 
     /// Makes the connection a publisher, unless it is a client already.
     fn become_publisher(&mut self) -> Result<(), Refused> {
-        if self.client.is_none() {
+        if self.client().is_none() {
             let process = self.caller.address.to_string();
             let transport = self.codec.format().transport();
             self.daemon.kept_out.check(None, &process, transport)?;
@@ -264,12 +286,18 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Applies the requests that wait.
+    async fn apply_batches(&mut self) {
+        self.publish_batch().await;
+        self.settle_batch().await;
+    }
+
     /// Publishes the batch and appends the replies.
     async fn publish_batch(&mut self) {
         if self.batch.is_empty() {
             return;
         }
-        let client = self.client.as_ref().map(|client| client.id);
+        let client = self.client().map(|client| client.id);
         let results = api::publish(self.daemon, client, self.batch.drain(..)).await;
         for ((number, ack), result) in results {
             match result
@@ -283,12 +311,15 @@ impl<'a> Session<'a> {
     }
 
     async fn reply_to(&mut self, request: Request) -> Result<Reply, Refused> {
-        if let Request::Subscribe(subscribe) = request {
-            return self.subscribe(subscribe);
-        }
-        let request = match self.manage_schedules(request).await {
-            Ok(managed) => return managed,
-            Err(other) => other,
+        let request = match request {
+            Request::Subscribe(subscribe) => return self.subscribe(subscribe),
+            Request::Consume(consume) => return self.consume(&consume),
+            Request::Schedules {} => return api::schedules(self.daemon, &self.caller).await.map(Reply::Schedules),
+            Request::CancelSchedule { schedule } => {
+                return api::cancel_schedule(self.daemon, &self.caller, &schedule)
+                    .map(|()| Reply::Cancelled { schedule });
+            }
+            request => request,
         };
         let admin = Admin::authorize(self.daemon, &self.caller)?;
         Ok(match request {
@@ -305,11 +336,25 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// Returns the client that the connection is.
+    fn client(&self) -> Option<&ClientGuard> {
+        self.worker.as_ref().and_then(WorkerGuard::client).or(self.client.as_ref())
+    }
+
+    /// Refuses a request that makes the connection a subscriber or a worker if it is one.
+    fn refuse_subscriber(&self) -> Result<(), Refused> {
+        let message = if self.worker.is_some() {
+            "this connection is a worker; open another connection"
+        } else if self.subscription != Subscribing::No {
+            "this connection already has a subscription; open another connection"
+        } else {
+            return Ok(());
+        };
+        Err(Refused::new(ErrorCode::AlreadySubscribed, message))
+    }
+
     fn subscribe(&mut self, subscribe: Subscribe) -> Result<Reply, Refused> {
-        if self.subscription != Subscribing::No {
-            let message = "this connection already has a subscription; open another connection";
-            return Err(Refused::new(ErrorCode::AlreadySubscribed, message));
-        }
+        self.refuse_subscriber()?;
         let subscription = api::subscription(&self.caller, subscribe, self.codec.format())?;
         let past_only = subscription.past_only;
         let (client, subscribed) = api::subscribe(self.daemon, &self.caller, subscription)?;
@@ -347,6 +392,12 @@ async fn incoming(stream: &mut Stream, buffer: &mut BytesMut, at_end: bool) -> i
 }
 
 /// A pipe has no halves: the end of the input is the end of the connection.
+#[cfg(windows)]
+fn is_closed(_: &Stream) -> bool {
+    true
+}
+
+/// See [`is_closed`].
 #[cfg(windows)]
 #[expect(clippy::unused_async, reason = "the same interface as on Unix")]
 async fn hangup(_: &Stream) {}

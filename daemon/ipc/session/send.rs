@@ -49,7 +49,7 @@ impl Session<'_> {
                 }
                 Err(_) if progress.elapsed() >= WRITE_STALL => return Err(io::ErrorKind::TimedOut.into()),
                 // The bus has removed the client: the rest is not sent.
-                Err(_) if self.client.as_ref().is_some_and(ClientGuard::is_removed) => {
+                Err(_) if self.client().is_some_and(ClientGuard::is_removed) => {
                     return Err(io::ErrorKind::ConnectionAborted.into());
                 }
                 Err(_) => {}

@@ -128,6 +128,14 @@ impl Consumer {
         }
     }
 
+    /// Removes a worker from those that wait, and ends its turn.
+    pub(super) fn give_up_turn(&mut self, worker: WorkerId, registry: &mut Registry) {
+        self.turns.leave(worker);
+        if self.turns.current.is_some_and(|(current, _)| current == worker) {
+            self.turns.end(self.key, registry);
+        }
+    }
+
     /// Returns true if there may be an event for a worker.
     pub(super) fn has_more(&self, registry: &mut Registry) -> bool {
         if self.is_stopped(registry) {
@@ -167,6 +175,7 @@ impl Consumer {
         let unfinished = self.unfinished.get_mut(&seq)?;
         let worker_state = registry.workers.get_mut(&worker)?;
         worker_state.in_flight.insert(seq);
+        worker_state.delivered += 1;
         unfinished.last_worker = Some(worker_state.name.clone());
         self.counts.delivered += 1;
         self.counts.redelivered += u64::from(unfinished.attempts > 0);

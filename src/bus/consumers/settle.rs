@@ -3,7 +3,6 @@
 use super::{
     delivery::{Settlement, Token},
     event_state::DeadReason,
-    name::ConsumerName,
     table::Consumers,
 };
 use crate::{
@@ -11,13 +10,14 @@ use crate::{
     limits::{DELAY_MAX, REASON_MAX},
     protocol::{ErrorCode, Refused},
     time::{format_duration, whole_millis},
+    topic::FilterSet,
 };
 
 impl Bus {
-    /// Returns the consumer of a current token, to authorize a settlement.
-    pub fn consumer_of(&self, token: Token) -> Option<&ConsumerName> {
+    /// Returns the filters of the consumer of a current token, to authorize a settlement.
+    pub fn filters_of_delivery(&self, token: Token) -> Option<&FilterSet> {
         let (key, _) = self.consumers.registry.find(token)?;
-        self.consumers.by_key.get(&key).map(|consumer| &consumer.name)
+        self.consumers.by_key.get(&key).map(|consumer| &consumer.settings.filters)
     }
 
     /// Settles a delivery. Returns the new deadline if the worker extends it.

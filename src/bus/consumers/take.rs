@@ -28,7 +28,13 @@ use crate::{
     event::Event,
     limits::{SCAN_MAX, TAKE_MAX, UNFINISHED_MAX, WORKERS_MAX},
     protocol::{ErrorCode, Refused},
+    topic::FilterSet,
 };
+
+/// The refusal of a worker that was removed.
+fn removed() -> Refused {
+    Refused::new(ErrorCode::ConsumerUnknown, "the worker's consumer was deleted, or the worker removed")
+}
 
 /// The location of an event that a consumer is to deliver.
 enum Location {
@@ -47,7 +53,8 @@ fn locate(entry: &Entry, fetched: Option<&Fetched>) -> Location {
 }
 
 impl Bus {
-    /// Adds a worker of a consumer, with at most `slots` deliveries in flight, or `max_in_flight` of the consumer. `worker` is its name, for dead letters.
+    /// Adds a worker of a consumer, with at most `slots` deliveries in flight, or `max_in_flight` of the consumer. `worker` is
+    /// its name, for dead letters.
     ///
     /// # Errors
     ///
@@ -67,7 +74,8 @@ impl Bus {
         let state = Worker {
             consumer: consumer.key,
             name: worker.into(),
-            slots: slots.clamp(1, consumer.settings.max_in_flight),
+            slots: slots.min(consumer.settings.max_in_flight),
+            delivered: 0,
             in_flight: BTreeSet::new(),
             waker: None,
         };
@@ -82,7 +90,43 @@ impl Bus {
         Ok(id)
     }
 
-    /// Removes a worker.
+    /// Returns the filters of a consumer, to authorize its workers.
+    ///
+    /// # Errors
+    ///
+    /// There is no such consumer.
+    pub fn consumer_filters(&self, name: &ConsumerName) -> Result<&FilterSet, Refused> {
+        self.consumers.find(name).map(|key| &self.consumers.by_key[&key].settings.filters)
+    }
+
+    /// Changes the maximum number of deliveries in flight of a worker. With 0 it takes no more.
+    ///
+    /// # Errors
+    ///
+    /// The worker was removed, or its consumer was.
+    pub fn set_slots(&mut self, id: WorkerId, slots: usize, now: Now) -> Result<(), Refused> {
+        let Consumers { by_key, registry, .. } = &mut self.consumers;
+        let worker = registry.workers.get_mut(&id).ok_or_else(removed)?;
+        let consumer = by_key.get_mut(&worker.consumer).ok_or_else(removed)?;
+        worker.slots = slots.min(consumer.settings.max_in_flight);
+        if worker.free() == 0 {
+            consumer.give_up_turn(id, registry);
+        } else {
+            consumer.turns.wait(id, registry);
+        }
+        consumer.offer(registry, now.mono);
+        self.finish_consumers(now);
+        Ok(())
+    }
+
+    /// Returns the filters of a worker's consumer, and the number of its deliveries so far.
+    pub(in crate::bus) fn worker_info(&self, id: WorkerId) -> Option<(Vec<String>, u64)> {
+        let worker = self.consumers.registry.workers.get(&id)?;
+        let consumer = self.consumers.by_key.get(&worker.consumer)?;
+        Some((consumer.settings.filters.to_strings(), worker.delivered))
+    }
+
+    /// Removes a worker. Its waker is woken.
     pub fn remove_worker(&mut self, id: WorkerId, departure: Departure, now: Now) {
         let Consumers { by_key, registry, .. } = &mut self.consumers;
         let Some(worker) = registry.workers.remove(&id) else { return };
@@ -95,10 +139,8 @@ impl Bus {
             }
         }
         consumer.workers -= 1;
-        consumer.turns.leave(id);
-        if consumer.turns.current.is_some_and(|(current, _)| current == id) {
-            consumer.turns.end(consumer.key, registry);
-        }
+        registry.woken.extend(worker.waker);
+        consumer.give_up_turn(id, registry);
         consumer.watch(registry, now.mono);
         consumer.offer(registry, now.mono);
         self.finish_consumers(now);
@@ -116,10 +158,7 @@ impl Bus {
         let worker = registry.workers.get(&id);
         let known = worker.and_then(|worker| Some((by_key.get_mut(&worker.consumer)?, worker.free())));
         let Some((consumer, free)) = known else {
-            return Err(Refused::new(
-                ErrorCode::ConsumerUnknown,
-                "the worker's consumer was deleted, or the worker removed",
-            ));
+            return Err(removed());
         };
         let mut claim = Claim {
             worker: id,

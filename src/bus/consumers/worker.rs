@@ -12,6 +12,8 @@ pub(super) struct Worker {
     pub(super) name: Arc<str>,
     /// Maximum number of its deliveries in flight.
     pub(super) slots: usize,
+    /// The number of its deliveries so far.
+    pub(super) delivered: u64,
     /// The events of its deliveries in flight.
     pub(super) in_flight: BTreeSet<u64>,
     /// It waits for deliveries.

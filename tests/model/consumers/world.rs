@@ -228,11 +228,11 @@ impl World {
                 self.crash();
             }
         }
-        self.settle()
+        self.finish_step()
     }
 
     /// Hands over events that are on disk, and checks the books of the bus.
-    fn settle(&mut self) -> Result<(), String> {
+    fn finish_step(&mut self) -> Result<(), String> {
         for wanted in self.bus.take_wanted_events() {
             let Some(disk) = &self.disk else { return Err(format!("without a disk, {wanted:?} is wanted")) };
             let fetched = Arc::new(disk.read(wanted.seq)?);
@@ -606,7 +606,7 @@ impl World {
                 } else {
                     self.advance(7)?;
                 }
-                self.settle()?;
+                self.finish_step()?;
             }
             self.check_dead(&name)?;
             let (queue, now, mut left) = (&self.queues[&name], self.now.mono, 0);

@@ -1,0 +1,88 @@
+//! A connection as a worker: deliveries out, and requests to settle them in.
+//!
+//! Requests to settle deliveries that arrive together are applied as one batch. A worker that closes its sending half has
+//! finished: once its requests are answered, its other deliveries are released and the connection is closed. When the connection
+//! is closed in another way, the deliveries of the worker fail.
+
+use std::{future::pending, io};
+
+use sse_bus::{
+    limits::READ_MAX,
+    protocol::{Consume, Refused, Reply},
+};
+
+use super::{Session, error};
+use crate::{
+    api::{self, Work, WorkerGuard},
+    client_guard::ClientGuard,
+};
+
+impl Session<'_> {
+    /// Makes the connection a worker, or changes the number of its deliveries in flight.
+    pub(super) fn consume(&mut self, consume: &Consume) -> Result<Reply, Refused> {
+        if let Some(worker) = &self.worker {
+            return worker.resize(consume).map(Reply::Consuming);
+        }
+        self.refuse_subscriber()?;
+        let transport = self.codec.format().transport();
+        let (worker, consuming) = api::consume(self.daemon, &self.caller, consume, transport)?;
+        // A connection that was a publisher continues as this worker.
+        (self.client, self.worker) = (None, Some(worker));
+        Ok(Reply::Consuming(consuming))
+    }
+
+    /// Applies the requests to settle deliveries and appends the replies.
+    pub(super) async fn settle_batch(&mut self) {
+        if self.settling.is_empty() {
+            return;
+        }
+        let (numbers, batch): (Vec<_>, Vec<_>) = self.settling.drain(..).unzip();
+        let results = api::settle(self.daemon, &self.caller, &batch).await;
+        for (number, result) in numbers.into_iter().zip(results) {
+            let reply = match result {
+                Ok(deliveries) => Reply::Settled { deliveries },
+                Err(refused) => error(self.daemon, number, refused),
+            };
+            self.codec.reply(&reply, &mut self.out);
+        }
+    }
+
+    /// Sends what a worker has taken. The connection ends if the worker was removed.
+    pub(super) async fn send_work(&mut self, work: Result<Vec<Work>, Refused>) -> io::Result<()> {
+        match work {
+            Ok(work) => {
+                for work in work {
+                    work.encode(self.codec.format(), &mut self.out);
+                    if self.out.len() >= READ_MAX {
+                        self.send().await?;
+                    }
+                }
+            }
+            Err(removed) => {
+                // A client that was kicked learns nothing more, as a subscriber.
+                if !self.client().is_some_and(ClientGuard::is_removed) {
+                    self.codec.reply(&error(self.daemon, 0, removed), &mut self.out);
+                }
+                self.closing = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the worker of a connection that ends.
+    pub(super) fn end_worker(&mut self) {
+        if let Some(worker) = self.worker.take()
+            && (self.has_half_closed || self.daemon.stop.is_cancelled())
+        {
+            worker.release();
+        }
+    }
+}
+
+/// Waits for the next work of a worker.
+pub(super) async fn next_work(worker: Option<&WorkerGuard>) -> Result<Vec<Work>, Refused> {
+    match worker {
+        Some(worker) => worker.next(usize::MAX).await,
+        None => pending().await,
+    }
+}
