@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use sse_bus::{
     Topic,
     bus::{
-        batch::{Batch, Gone, TopicRecord},
+        batch::{Batch, Gone, PublishChanges, TopicRecord},
         history::{CrashLoss, Entry, TopicPast, UnattributedLosses},
     },
 };
@@ -154,7 +154,16 @@ impl Simulation {
             let (forgotten, head) = (batch.forgotten.clone(), batch.head);
             files.add(Batch { more: true, ..batch }, clock, Next::More);
             let (gone, topics, removed) = (Gone::default(), Vec::new(), Vec::new());
-            batch = Batch { entries, gone, topics, removed, forgotten, head, more: false };
+            batch = Batch {
+                entries,
+                gone,
+                topics,
+                removed,
+                forgotten,
+                publishes: PublishChanges::default(),
+                head,
+                more: false,
+            };
         }
         files.add(batch, clock, if ends { Next::Shutdown } else { next });
         for attempt in 0..20 {
@@ -246,7 +255,7 @@ impl Simulation {
         let forgotten = self.confirmed.as_ref().map(|content| content.forgotten.clone()).unwrap_or_default();
         let forgotten = UnattributedLosses { last: self.head, ..forgotten };
         head += random.below(2) as u64;
-        Batch { entries, gone, topics, removed, forgotten, head, more: false }
+        Batch { entries, gone, topics, removed, forgotten, publishes: PublishChanges::default(), head, more: false }
     }
 }
 
