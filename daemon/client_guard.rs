@@ -37,7 +37,7 @@ impl ClientGuard {
         let description = subscription.description.clone();
         let filters = subscription.filters.to_strings();
         let (id, subscribed) = bus.with(|bus, now| bus.subscribe(subscription, now))?;
-        bus.wake();
+        bus.wake_for_subscriber();
         let guard = ClientGuard::new(bus, id, &description, Role::Subscriber);
         info!(client = %id, name = guard.name, peer = description.peer, ?filters, "subscriber connected");
         Ok((guard, subscribed))

@@ -9,7 +9,7 @@ use std::{
     io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -43,7 +43,7 @@ use crate::{
     metrics::Metrics,
     net::{self, ListenError},
     service_manager::{self, Sockets},
-    shared_bus::SharedBus,
+    shared_bus::{BUSY_TICK, SharedBus},
     signals::Signals,
 };
 
@@ -184,23 +184,26 @@ fn open_bus(config: &Config) -> Result<(SharedBus, Option<Arc<Store>>), StartErr
     Ok((bus, store))
 }
 
-/// Makes the bus tick whenever it must, and does the other regular work: once a second while there are subscribers. Without
-/// them the daemon sleeps until an event is too old.
+/// Makes the bus tick whenever it must, and does the other regular work: at most once a second, and as often while there are
+/// subscribers. Without them the daemon sleeps until an event is too old or a timer of a consumer ends.
 async fn tick(daemon: Arc<Daemon>) {
-    const BUSY: Duration = Duration::from_secs(1);
-    const IDLE: Duration = Duration::from_mins(5);
     let mut ending: Option<JoinHandle<()>> = None;
+    let mut last_work: Option<Instant> = None;
     loop {
-        if daemon.or_stop(daemon.bus.until_tick(BUSY, IDLE)).await.is_none() {
+        if daemon.or_stop(daemon.bus.until_tick()).await.is_none() {
             return;
         }
-        daemon.check_socket.notify_one();
         while daemon.bus.with(|bus, now| {
             bus.tick(now);
             bus.next_timeout().is_some_and(|at| at <= now.mono)
         }) {
             tokio::task::yield_now().await;
         }
+        if last_work.is_some_and(|last| last.elapsed() < BUSY_TICK) {
+            continue;
+        }
+        last_work = Some(Instant::now());
+        daemon.check_socket.notify_one();
         daemon.log.report_suppressed();
         daemon.access.expire_tickets();
         // In a task of its own: the disk with the tokens may hang.

@@ -17,9 +17,14 @@ use sse_bus::{
     bus::{Bus, ClientId, Now, Publication},
     limits::CLIENTS_AT_ONCE,
     protocol::{ClientInfo, Published, Refused, TopicInfo},
-    time::unix_now,
+    time::{unix_now, whole_millis},
 };
 use tokio::sync::Notify;
+
+/// The longest time between two ticks of the bus while there are subscribers.
+pub(crate) const BUSY_TICK: Duration = Duration::from_secs(1);
+/// The longest time between two ticks without subscribers.
+const IDLE_TICK: Duration = Duration::from_mins(5);
 
 /// A handle to the bus. Cheap to clone.
 #[derive(Clone)]
@@ -34,6 +39,8 @@ struct Inner {
     disk: OnceLock<Box<dyn Fn(ForDisk) + Send + Sync>>,
     /// Notified when the bus must tick.
     awake: Notify,
+    /// When the bus ticks next, on its clock. Set under the lock, and decreased after it.
+    tick_at: AtomicU64,
     /// A thread continues the work of the bus until there is no more, see [`SharedBus::finish`]. Changed under the lock.
     is_finishing: AtomicBool,
     /// What measures how long the lock is held.
@@ -157,7 +164,7 @@ impl LockedBus<'_> {
 pub(crate) struct ForDisk {
     /// Changes to write.
     pub(crate) changes: bool,
-    /// Clients that wait for events that are not in memory.
+    /// Clients or consumers that wait for events that are not in memory.
     pub(crate) wishes: bool,
 }
 
@@ -170,6 +177,7 @@ impl SharedBus {
             clock,
             disk: OnceLock::new(),
             awake: Notify::new(),
+            tick_at: AtomicU64::new(0),
             is_finishing: AtomicBool::new(false),
             hold_clock: HoldClock::chosen(),
             longest_hold: AtomicU64::new(0),
@@ -238,9 +246,15 @@ impl SharedBus {
         }
         let wakes = bus.take_wakes();
         let disk = self.0.disk.get();
-        let disk = disk.map(|disk| (disk, ForDisk { changes: bus.has_changed(), wishes: bus.has_wanted() }));
+        let disk = disk.map(|disk| {
+            (disk, ForDisk { changes: bus.has_changed(), wishes: bus.has_wanted() || bus.has_wanted_events() })
+        });
+        let timer = bus.next_consumer_timer().into_iter().chain(bus.next_schedule()).min();
         bus.note_hold();
         drop(bus);
+        if let Some(timer) = timer {
+            self.tick_by(timer);
+        }
         if let Some((call, what)) = disk.filter(|(_, what)| what.changes || what.wishes) {
             call(what);
         }
@@ -321,27 +335,34 @@ impl SharedBus {
         Ok(steps.flat_map(|some| self.with(|bus, _| bus.describe_clients(some))).collect())
     }
 
-    /// Makes the bus tick soon, even without subscribers.
+    /// Makes the bus tick now.
     pub(crate) fn wake(&self) {
-        self.0.awake.notify_one();
+        self.tick_by(0);
     }
 
-    /// Waits until the bus must tick, at most for `busy` with subscribers and `idle` without. Without subscribers [`wake`]
-    /// ends the wait.
-    ///
-    /// [`wake`]: Self::wake
-    pub(crate) async fn until_tick(&self, busy: Duration, idle: Duration) {
-        let (wait, has_subscribers) = self.with(|bus, now| {
-            let wait = bus.next_timeout().map(|at| Duration::from_millis(at.saturating_sub(now.mono)));
-            (wait, bus.has_subscribers())
-        });
-        let longest = if has_subscribers { busy } else { idle };
-        let wait = wait.map_or(longest, |wait| wait.min(longest));
-        if has_subscribers {
-            tokio::time::sleep(wait).await;
-        } else {
-            let _ = tokio::time::timeout(wait, self.0.awake.notified()).await;
+    /// Makes the bus tick as often as it must with subscribers.
+    pub(crate) fn wake_for_subscriber(&self) {
+        self.tick_by(self.now().mono + whole_millis(BUSY_TICK));
+    }
+
+    /// Makes the bus tick at a time of its clock, or earlier.
+    fn tick_by(&self, at: u64) {
+        if at < self.0.tick_at.fetch_min(at, Ordering::Relaxed) {
+            self.0.awake.notify_one();
         }
+    }
+
+    /// Waits until the bus must tick, at most for [`BUSY_TICK`] with subscribers and [`IDLE_TICK`] without.
+    pub(crate) async fn until_tick(&self) {
+        let wait = self.with(|bus, now| {
+            let longest = if bus.has_subscribers() { BUSY_TICK } else { IDLE_TICK };
+            let due = bus.next_timeout().map(|at| Duration::from_millis(at.saturating_sub(now.mono)));
+            let wait = due.map_or(longest, |wait| wait.min(longest));
+            let tick_at = now.mono.saturating_add(whole_millis(wait));
+            self.0.tick_at.store(tick_at, Ordering::Relaxed);
+            wait
+        });
+        let _ = tokio::time::timeout(wait, self.0.awake.notified()).await;
     }
 
     /// Returns the milliseconds since the daemon started.

@@ -17,10 +17,10 @@ use crate::{event::Event, limits::TOPICS_AT_ONCE, topic::Topic};
 impl Bus {
     /// Returns true if there are changes to write.
     pub fn has_changed(&mut self) -> bool {
-        let has_begun = self.head > 0;
-        let are_schedules_changed = self.schedules.have_changed();
-        let history = self.history.persist();
-        history.is_some_and(|history| are_schedules_changed || history.has_changed() && has_begun)
+        let has_events = self.head > 0;
+        self.have_consumers_changed()
+            || self.schedules.have_changed()
+            || has_events && self.history.persist().is_some_and(|history| history.has_changed())
     }
 
     /// Takes the changes since the last batch, with events of about `bytes`, in a bounded step. Returns None if history is in

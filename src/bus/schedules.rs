@@ -316,7 +316,7 @@ impl Bus {
     }
 
     /// Returns when the next scheduled event is to be published.
-    pub(super) fn next_schedule(&self) -> Option<u64> {
+    pub fn next_schedule(&self) -> Option<u64> {
         if self.is_closed { None } else { self.schedules.next.first().map(|(next, _)| *next) }
     }
 

@@ -4,7 +4,8 @@
 //! `tests/golden/history-2` is of schema 2; a second daemon was killed while its last events were only in the
 //! write-ahead file. Both kept five events of a topic, and the events of `lasting` have a TTL of a hundred years.
 //! `tests/golden/history-3` is of schema 3, where each block was one row of the database and the file doubled when it
-//! was full; its last events are only in the write-ahead file, too.
+//! was full; its last events are only in the write-ahead file, too. `tests/golden/history-4` has the same events, in files of
+//! schema 4, which had no consumers.
 
 use std::{
     fs,
@@ -86,7 +87,7 @@ fn check(schema: u32, expected: &[Value], theme: &str) {
     assert_eq!(retained(&daemon), ["config/theme"]);
     assert_eq!(daemon.stream("/events/config/**").event().data, theme);
     let file = fs::read(daemon.sandbox.path("sse-bus/history.redb")).unwrap();
-    let mark = b"{\"schema\":4,";
+    let mark = b"{\"schema\":5,";
     assert!(file.windows(mark.len()).any(|found| found == mark), "an earlier daemon would accept this file");
 
     // A new event has the next number, has headers, and is stored beside the old ones.
@@ -124,7 +125,17 @@ fn history_of_schema_2_is_opened_with_all_events() {
 
 #[test]
 fn history_of_schema_3_is_opened_with_all_events() {
-    let mut daemon = take_over(3);
+    check_with_headers(3);
+}
+
+#[test]
+fn history_of_schema_4_is_opened_with_all_events() {
+    check_with_headers(4);
+}
+
+/// Opens the files of a schema that has headers.
+fn check_with_headers(schema: u32) {
+    let mut daemon = take_over(schema);
     for signal in [None, Some(Signal::KILL), Some(Signal::TERM)] {
         if let Some(signal) = signal {
             daemon.signal(signal);
@@ -148,7 +159,7 @@ fn history_of_schema_3_is_opened_with_all_events() {
             json!(["build/web", "tail", { "where": "tail" }, "only in the tail"]),
             json!(["config/theme", null, null, "light"]),
         ]);
-        assert_eq!(events, expected, "{signal:?}");
+        assert_eq!(events, expected, "schema {schema}, {signal:?}");
         assert_eq!(retained(&daemon), ["config/theme"]);
     }
     daemon.publish("new?ack=durable", "x");

@@ -77,5 +77,6 @@ mod tls;
 mod tokens;
 mod transports;
 mod unresponsive;
+mod work_durable;
 
 use sse_bus_support::harness;

@@ -3,7 +3,7 @@
 //! Events are stored in [blocks](super::encoding) under the sequence number of their first event, each block in one or
 //! more [rows](super::rows). Evicted events stay in their blocks until they make up a third of all bytes; then each
 //! block that has lost a third of its events is rewritten without them. Empty blocks are removed. Topics are stored
-//! under their names, and the state of the bus under [`STATE`].
+//! under their names, [consumers](super::consumers) under theirs, and the state of the bus under [`STATE`].
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -13,7 +13,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use redb::{Builder, CompactionError, Database, StorageBackend, Table, TableDefinition};
+use redb::{Builder, CompactionError, Database, StorageBackend, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use sse_bus::bus::{
     batch::{Gone, TopicRecord},
@@ -21,7 +21,9 @@ use sse_bus::bus::{
 };
 
 use super::{
+    consumers::ConsumerTables,
     error::{Damage, StoreError},
+    publishes::PublishTables,
     rows::Blocks,
     storage::{Storage, SyncMonitor},
 };
@@ -34,8 +36,8 @@ pub(super) const BUS: &str = "bus";
 
 /// Version of the file format. Files of newer versions are refused, files of older versions are used as they are:
 /// before version 2 there was no [write-ahead file](super::wal), before 3 events had no headers, before 4 each block
-/// was one row.
-pub(super) const SCHEMA: u32 = 4;
+/// was one row, before 5 there were no consumers.
+pub(super) const SCHEMA: u32 = 5;
 /// Memory for cached pages. It is small because recent events are in the bus's memory.
 const CACHE: usize = 8 << 20;
 
@@ -110,16 +112,36 @@ impl SharedDatabase {
 /// The table of topics.
 pub(super) type Topics<'a> = Table<'a, &'static str, &'static [u8]>;
 
+/// The tables in a write transaction, except that of the state.
+pub(super) struct Tables<'a> {
+    pub(super) blocks: Blocks<'a>,
+    pub(super) topics: Topics<'a>,
+    pub(super) consumers: ConsumerTables<'a>,
+    pub(super) publishes: PublishTables<'a>,
+}
+
+impl<'a> Tables<'a> {
+    /// Opens the tables, and creates them if necessary.
+    pub(super) fn open(transaction: &'a WriteTransaction) -> Result<Tables<'a>, redb::TableError> {
+        Ok(Tables {
+            blocks: Blocks::open(transaction)?,
+            topics: transaction.open_table(TOPICS)?,
+            consumers: ConsumerTables::open(transaction)?,
+            publishes: PublishTables::open(transaction)?,
+        })
+    }
+}
+
 /// Commits one transaction: the changes that `fill` makes, and the state. They are on disk when this succeeds.
 pub(super) fn commit(
     database: &Database,
     state: &State,
-    fill: impl FnOnce(&mut Blocks<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
+    fill: impl FnOnce(&mut Tables<'_>) -> Result<(), redb::Error>,
 ) -> Result<(), StoreError> {
     let state = serde_json::to_vec(state).map_err(StoreError::State)?;
     guarded(|| {
         let transaction = database.begin_write()?;
-        fill(&mut Blocks::open(&transaction)?, &mut transaction.open_table(TOPICS)?)?;
+        fill(&mut Tables::open(&transaction)?)?;
         transaction.open_table(STATE)?.insert(BUS, &*state)?;
         transaction.commit()?;
         Ok(())

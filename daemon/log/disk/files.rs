@@ -13,17 +13,21 @@ use std::{
 };
 
 use redb::Database;
-use sse_bus::{Epoch, bus::batch::Batch};
+use sse_bus::{
+    Epoch,
+    bus::{batch::Batch, consumers::ConsumerChanges},
+};
 use tracing::debug;
 
 use super::{
     block::BlockIndex,
-    database::{self, SharedDatabase, State, Topics, put_topics},
+    consumers::ConsumerUpdates,
+    database::{self, SharedDatabase, State, Tables},
     error::{OpenError, StoreError},
     pending::Pending,
+    publishes,
     recovery::{self, Recovered},
     rewrite::{open_unchanged, rewrite},
-    rows::Blocks,
     start::{RESERVE, StartState, start},
     storage::{FileSystem, Storage},
     wal::Wal,
@@ -70,8 +74,10 @@ pub(super) struct Files {
     /// A file had been removed or replaced at the end of the last attempt.
     lost_its_name: bool,
     state: State,
-    /// The batch to write next.
-    batch: Option<Batch>,
+    /// The batch to write next, with the changes of consumers before it.
+    batch: Option<(Batch, ConsumerUpdates)>,
+    /// Changes of consumers that belong to the next batch.
+    consumers: ConsumerUpdates,
     /// Parts of a batch are pending whose last part has not arrived yet.
     has_partial: bool,
     /// Changes that are not in the database yet.
@@ -118,6 +124,7 @@ impl Files {
             checkpointed_batch,
             state,
             batch: None,
+            consumers: ConsumerUpdates::default(),
             has_partial: false,
             pending,
             checkpoint_is_due: disk_full.is_some(),
@@ -169,6 +176,11 @@ impl Files {
         self.state.clocks = clocks;
     }
 
+    /// Adds changes of consumers, which are written with the next batch.
+    pub(super) fn add_consumers(&mut self, changes: ConsumerChanges) {
+        self.consumers.add(changes);
+    }
+
     /// Adds a batch, after the previous one was written. `clock` is the bus's time.
     ///
     /// In a partial batch the topics are ahead of the events. So all parts are kept pending until the last one arrives.
@@ -179,10 +191,14 @@ impl Files {
         if self.state.reserved < batch.head + RESERVE / 2 {
             self.state.reserved = batch.head + RESERVE;
         }
-        let bytes = batch.entries.iter().map(|entry| entry.cost).sum::<usize>() + batch.topics.len() * TOPIC_BYTES;
+        let consumers = std::mem::take(&mut self.consumers);
+        let bytes = batch.entries.iter().map(|entry| entry.cost).sum::<usize>()
+            + batch.topics.len() * TOPIC_BYTES
+            + consumers.bytes()
+            + publishes::bytes(&batch.publishes);
         if batch.more {
             self.has_partial = true;
-            self.add_pending(batch);
+            self.add_pending(batch, consumers);
             return;
         }
         // Pending parts are not in the write-ahead file, so the whole batch goes into the database.
@@ -193,7 +209,7 @@ impl Files {
             || bytes >= LARGE_BATCH
             || self.wal_bytes() + bytes > WAL_BYTES;
         self.next = next;
-        self.batch = Some(batch);
+        self.batch = Some((batch, consumers));
     }
 
     /// Writes the added batch durably, to files that still have their names. After an error nothing counts as written,
@@ -216,7 +232,7 @@ impl Files {
     }
 
     fn write_batch(&mut self) -> Result<(), StoreError> {
-        let Some(batch) = self.batch.take() else {
+        let Some((batch, consumers)) = self.batch.take() else {
             return if self.checkpoint_is_due { self.checkpoint() } else { Ok(()) };
         };
         // Batches that are not appended are numbered, too. So a record only ever follows the database state that it was
@@ -224,21 +240,21 @@ impl Files {
         let number = self.state.last_batch + 1;
         if !self.checkpoint_is_due
             && let Some(wal) = &mut self.wal
-            && let Err(error) = wal.append(number, &batch, self.state.clock)
+            && let Err(error) = wal.append(number, &batch, &consumers, self.state.clock)
         {
             // The database may accept the batch.
             (self.checkpoint_is_due, self.wal) = (true, None);
-            self.batch = Some(batch);
+            self.batch = Some((batch, consumers));
             return Err(error.into());
         }
         self.state.last_batch = number;
-        self.add_pending(batch);
+        self.add_pending(batch, consumers);
         if self.checkpoint_is_due { self.checkpoint() } else { Ok(()) }
     }
 
     /// Keeps a batch in memory until the next checkpoint.
-    fn add_pending(&mut self, batch: Batch) {
-        for seq in self.pending.add(batch) {
+    fn add_pending(&mut self, batch: Batch, consumers: ConsumerUpdates) {
+        for seq in self.pending.add(batch, consumers) {
             self.drop_event(seq);
         }
     }
@@ -248,10 +264,10 @@ impl Files {
         let maintenance = self.blocks.maintenance();
         let mut pending = std::mem::take(&mut self.pending);
         let mut written = Vec::new();
-        let done = self.commit(|blocks, topics| {
-            let (entries, gone, records) = pending.all();
-            put_topics(topics, gone, records)?;
-            written = maintenance.run(blocks, entries)?;
+        let done = self.commit(|tables| {
+            let all = pending.all();
+            all.put(tables)?;
+            written = maintenance.run(&mut tables.blocks, all.entries)?;
             Ok(())
         });
         if done.is_err() {
@@ -309,10 +325,7 @@ impl Files {
     }
 
     /// Commits one transaction: the changes that `fill` makes, and the state.
-    fn commit(
-        &mut self,
-        fill: impl FnOnce(&mut Blocks<'_>, &mut Topics<'_>) -> Result<(), redb::Error>,
-    ) -> Result<(), StoreError> {
+    fn commit(&mut self, fill: impl FnOnce(&mut Tables<'_>) -> Result<(), redb::Error>) -> Result<(), StoreError> {
         let is_lost = self.sync_failed.load(Ordering::Acquire) || self.storage.check_database().is_err();
         let database = match self.database.get() {
             Some(database) if !is_lost && self.disk_full.is_none() => database,

@@ -8,6 +8,7 @@
 //! batch with their event is on disk or has failed. While the disk fails, everything else continues and the writer retries.
 
 mod block;
+mod consumers;
 mod database;
 mod encoding;
 mod error;
@@ -15,6 +16,7 @@ mod error;
 mod fault_injection;
 mod files;
 mod pending;
+mod publishes;
 mod reader;
 mod recovery;
 mod region;
@@ -43,11 +45,13 @@ use sse_bus::{
     protocol::{ErrorCode, Refused},
 };
 use tokio::{runtime::Handle, sync::watch, time::timeout};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 pub(crate) use self::error::OpenError;
 use self::{
+    consumers::RecoveredConsumers,
     files::Files,
+    publishes::RecoveredPublishes,
     reader::Reader,
     recovery::Recovered,
     shared::{Progress, Shared},
@@ -92,6 +96,15 @@ impl Opened {
     pub(crate) fn restore(&mut self, bus: &mut Bus, now: Now) {
         let Some(recovered) = self.recovered.take() else { return };
         let began = Instant::now();
+        let RecoveredConsumers { records, events } = recovered.consumers;
+        let consumers = records.len();
+        bus.restore_consumers(records, events);
+        let RecoveredPublishes { publishers, ids, schedules } = recovered.publishes;
+        bus.restore_dedup(publishers, ids);
+        let unreadable = bus.restore_schedules(schedules);
+        if !unreadable.is_empty() {
+            error!(?unreadable, "schedules cannot be read, and their events are not published");
+        }
         let keys = bus.restore_topics(recovered.topics);
         let mut entries = recovered.entries;
         for entry in &mut entries {
@@ -105,13 +118,14 @@ impl Opened {
         }
         bus.doubt(self.clocks.doubt());
         bus.restored(recovered.forgotten, recovered.head, now);
-        info!(events, losses = recovered.has_losses, took = ?began.elapsed(), "history is restored");
+        info!(events, consumers, losses = recovered.has_losses, took = ?began.elapsed(), "history is restored");
     }
 
     /// Starts the threads that write and read.
     pub(crate) fn start(self, bus: &SharedBus) -> io::Result<Store> {
         let (progress, watched) = watch::channel(Progress {
             written: self.files.checkpointed(),
+            flushed: 0,
             error: self.files.disk_full().map(|error| error.to_string().into()),
             failures: 0,
         });
@@ -199,6 +213,17 @@ impl Store {
             }
             Err(_) => Err(Refused::new(ErrorCode::Stopping, "the event was delivered, but the daemon is stopping")),
         }
+    }
+
+    /// Waits until all present changes are on disk, or the attempt to write them has failed. Then [`Store::error`] returns why,
+    /// and the daemon retries.
+    #[expect(dead_code, reason = "for operations on consumers")]
+    pub(crate) async fn flush(&self) {
+        let mut progress = self.progress.clone();
+        let failures = progress.borrow().failures;
+        let flush = self.shared.flush.fetch_add(1, Ordering::AcqRel) + 1;
+        self.writer.unpark();
+        let _ = progress.wait_for(|progress| progress.flushed >= flush || progress.failures > failures).await;
     }
 
     /// Returns why the last attempt to write failed, or `None` if it succeeded.

@@ -12,10 +12,7 @@ use std::{
 };
 
 use redb::ReadableDatabase as _;
-use sse_bus::{
-    Epoch,
-    bus::fetch::{Fetched, Wanted},
-};
+use sse_bus::{Epoch, bus::fetch::Fetched};
 use tracing::warn;
 
 use super::{
@@ -56,8 +53,8 @@ impl Reader {
     pub(super) fn run(self) {
         let mut recent = RecentReads::default();
         while !self.shared.is_stopping.load(Ordering::Acquire) {
-            let wanted = self.bus.with(|bus, _| bus.take_wanted());
-            if wanted.is_empty() {
+            let (wanted, of_consumers) = self.bus.with(|bus, _| (bus.take_wanted(), bus.take_wanted_events()));
+            if wanted.is_empty() && of_consumers.is_empty() {
                 match recent.last.take() {
                     // Read ahead: a subscriber that reads the history in order will need these events next.
                     Some(last) if !recent.has(last + 1) => {
@@ -70,29 +67,34 @@ impl Reader {
                 }
             }
             for wanted in wanted {
-                let fetched = self.find(&wanted, &mut recent);
-                recent.last = (wanted.previous > 0).then_some(fetched.upto);
+                let fetched = self.find(wanted.seq, wanted.previous, &mut recent);
                 self.bus.with(|bus, _| bus.hand_over(wanted.client, Arc::downgrade(&fetched)));
+            }
+            for wanted in of_consumers {
+                let fetched = self.find(wanted.seq, wanted.previous, &mut recent);
+                self.bus.with(|bus, now| bus.hand_over_events(&wanted, Arc::downgrade(&fetched), now));
             }
         }
     }
 
-    /// Returns the requested events, from the cache or from disk.
-    fn find(&self, wanted: &Wanted, recent: &mut RecentReads) -> Arc<Fetched> {
+    /// Returns the events around `seq`, from the cache or from disk. `previous` is the end of the range that was read last for
+    /// the same client or consumer.
+    fn find(&self, seq: u64, previous: u64, recent: &mut RecentReads) -> Arc<Fetched> {
         recent.drop_read();
-        if let Some(known) = recent.find(wanted.seq) {
-            return known;
-        }
-        recent.wait_for_room();
-        let (fetched, bytes) = self.fetch(wanted);
-        let fetched = Arc::new(fetched);
-        recent.add(&fetched, bytes);
+        let fetched = recent.find(seq).unwrap_or_else(|| {
+            recent.wait_for_room();
+            let (fetched, bytes) = self.fetch(seq, previous);
+            let fetched = Arc::new(fetched);
+            recent.add(&fetched, bytes);
+            fetched
+        });
+        recent.last = (previous > 0).then_some(fetched.upto);
         fetched
     }
 
     /// Reads the requested events. Returns them with their size in bytes.
-    fn fetch(&self, wanted: &Wanted) -> (Fetched, usize) {
-        let none = || (Fetched { from: wanted.seq, upto: wanted.seq, ..Fetched::default() }, 0);
+    fn fetch(&self, seq: u64, previous: u64) -> (Fetched, usize) {
+        let none = || (Fetched { from: seq, upto: seq, ..Fetched::default() }, 0);
         let ends = || self.shared.is_stopping.load(Ordering::Acquire);
         let mut attempts = 0;
         loop {
@@ -101,7 +103,7 @@ impl Reader {
                 thread::sleep(REOPEN_POLL);
             }
             attempts += 1;
-            match self.read(ReadPosition::Containing { seq: wanted.seq, previous: wanted.previous }) {
+            match self.read(ReadPosition::Containing { seq, previous }) {
                 Ok(fetched) => return fetched.unwrap_or_else(none),
                 Err(error) if attempts == READ_ATTEMPTS => {
                     warn!(%error, "history cannot be read from disk; its events are reported as lost");

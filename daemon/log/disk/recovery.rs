@@ -20,9 +20,11 @@ use sse_bus::{
 
 use super::{
     block::Block,
+    consumers::RecoveredConsumers,
     database::{BUS, SCHEMA, STATE, State, TOPICS, TopicState, guarded},
     encoding::{self, EventRecord},
     error::StoreError,
+    publishes::RecoveredPublishes,
     rows::StoredBlocks,
 };
 use crate::clock::Relation;
@@ -44,6 +46,8 @@ pub(super) struct Recovered {
     pub(super) topics: Vec<TopicRecord>,
     /// The events in log order. `topic` is an index into `topics`. Only retained events are in memory.
     pub(super) entries: Vec<Entry>,
+    pub(super) consumers: RecoveredConsumers,
+    pub(super) publishes: RecoveredPublishes,
 }
 
 /// The content of a database, including the parts that [`Files`](super::files::Files) continues with.
@@ -89,6 +93,8 @@ pub(super) fn read(database: &Database, epoch: Epoch) -> Result<Content, StoreEr
 fn content(database: &Database, epoch: Epoch, state: State) -> Result<Content, redb::Error> {
     let transaction = database.begin_read()?;
     let mut recovered = Recovered::new(&state, epoch);
+    recovered.consumers = RecoveredConsumers::read(&transaction)?;
+    recovered.publishes = RecoveredPublishes::read(&transaction)?;
     for row in transaction.open_table(TOPICS)?.iter()? {
         let (topic, state) = row?;
         let topic = Topic::parse(topic.value()).map_err(|e| damaged(&e))?;
@@ -143,6 +149,8 @@ impl Recovered {
             forgotten,
             topics: Vec::new(),
             entries: Vec::new(),
+            consumers: RecoveredConsumers::default(),
+            publishes: RecoveredPublishes::default(),
         }
     }
 }

@@ -14,9 +14,9 @@ use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageBackend};
 
 use super::{
-    database::{self, STATE, TOPICS, guarded},
+    database::{self, STATE, TOPICS, Tables, guarded},
     error::StoreError,
-    rows::{Blocks, StoredBlocks},
+    rows::StoredBlocks,
     storage::Storage,
 };
 
@@ -50,16 +50,17 @@ pub(super) fn copy(storage: &dyn Storage, source: &Database) -> Result<(Database
 fn fill(target: &Database, source: &Database) -> Result<(), redb::Error> {
     let (from, to) = (source.begin_read()?, target.begin_write()?);
     {
-        let mut blocks = Blocks::open(&to)?;
+        let Tables { mut blocks, mut topics, mut consumers, mut publishes } = Tables::open(&to)?;
         for found in StoredBlocks::open(&from)?.iter_from(0)? {
             let (first, block) = found?;
             blocks.put(first, &block)?;
         }
-        let mut topics = to.open_table(TOPICS)?;
         for row in from.open_table(TOPICS)?.iter()? {
             let (topic, state) = row?;
             topics.insert(topic.value(), state.value())?;
         }
+        consumers.copy(&from)?;
+        publishes.copy(&from)?;
         let mut states = to.open_table(STATE)?;
         for row in from.open_table(STATE)?.iter()? {
             let (name, state) = row?;

@@ -20,6 +20,8 @@ pub(super) const RETRY_DELAY: Duration = Duration::from_secs(1);
 pub(super) struct Progress {
     /// All events up to this sequence number are on disk.
     pub(super) written: u64,
+    /// The last [flush](Shared::flush) that is done.
+    pub(super) flushed: u64,
     /// Why the last attempt failed, if it failed.
     pub(super) error: Option<Arc<str>>,
     /// Number of failed attempts.
@@ -33,6 +35,8 @@ pub(super) struct Shared {
     pub(super) is_idle: AtomicBool,
     /// A publisher waits until all events up to this sequence number are on disk.
     pub(super) wanted: AtomicU64,
+    /// The number of the last request to write all changes, whatever they are.
+    pub(super) flush: AtomicU64,
     /// The daemon is shutting down.
     pub(super) is_stopping: AtomicBool,
     /// The relation between the bus's clock and the machine's clocks when it was last stored.

@@ -20,7 +20,7 @@ use tracing::{error, warn};
 
 use super::{
     block::{Block, write_events},
-    database::{self, SCHEMA, State, put_topics},
+    database::{self, SCHEMA, State},
     error::{Damage, OpenError, StoreError},
     pending::Pending,
     recovery::{self, Recovered},
@@ -158,10 +158,10 @@ impl Start<'_> {
         let mut state = found.unwrap_or_else(|| State { epoch: epoch.to_string(), ..State::default() });
         let (mut pending, before) = (Pending::default(), state.last_batch);
         if !is_new {
-            for WalBatch { number, batch, clock } in wal.after(before)? {
+            for WalBatch { number, batch, consumers, clock } in wal.after(before)? {
                 (state.last_batch, state.head, state.clock, state.forgotten, state.ended) =
                     (number, batch.head, clock, batch.forgotten.clone(), false);
-                pending.add(batch);
+                pending.add(batch, consumers);
             }
         }
         if disk_full.is_some() {
@@ -171,10 +171,10 @@ impl Start<'_> {
             (state.ended, state.reserved) = (false, state.reserved.max(state.head) + RESERVE + chance);
         }
         if state.last_batch > before || disk_full.is_some() {
-            let (entries, gone, records) = pending.all();
-            database::commit(&database, &state, |blocks, topics| {
-                put_topics(topics, gone, records)?;
-                write_events(blocks, None, entries)?;
+            let all = pending.all();
+            database::commit(&database, &state, |tables| {
+                all.put(tables)?;
+                write_events(&mut tables.blocks, None, all.entries)?;
                 Ok(())
             })?;
         }
@@ -192,7 +192,7 @@ impl Start<'_> {
         // Marks the database as in use and reserves sequence numbers. Twice: if the last transaction is damaged, redb
         // goes back to the one before, and that one must be marked, too.
         for _ in 0..2 {
-            database::commit(&database, &state, |_, _| Ok(()))?;
+            database::commit(&database, &state, |_| Ok(()))?;
         }
         if disk_full.is_some() {
             // The numbers of new batches must not continue those in the write-ahead file.
@@ -239,7 +239,7 @@ mod tests {
         let path = folder.path().join("history.redb");
         let database = Database::create(&path).unwrap();
         let transaction = database.begin_write().unwrap();
-        let newer: &[u8] = br#"{"schema":5,"other":"fields"}"#;
+        let newer: &[u8] = br#"{"schema":6,"other":"fields"}"#;
         transaction.open_table(STATE).unwrap().insert(BUS, newer).unwrap();
         transaction.commit().unwrap();
         drop(database);

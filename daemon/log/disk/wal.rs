@@ -14,6 +14,7 @@
 //! `fault_injection/corruption.rs`.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
     io,
@@ -30,7 +31,7 @@ use sse_bus::{
     },
 };
 
-use super::{database::TopicState, encoding};
+use super::{consumers::ConsumerUpdates, database::TopicState, encoding, publishes};
 
 /// The file grows by multiples of this many bytes.
 const GROWTH_STEP: u64 = 64 << 10;
@@ -49,18 +50,28 @@ pub(super) struct Wal {
 pub(super) struct WalBatch {
     pub(super) number: u64,
     pub(super) batch: Batch,
+    /// The changes of consumers before it.
+    pub(super) consumers: ConsumerUpdates,
     pub(super) clock: u64,
 }
 
 /// The parts of a batch other than its events.
 #[derive(Serialize, Deserialize)]
-struct BatchMetadata {
+struct BatchMetadata<'a> {
     head: u64,
     clock: u64,
     forgotten: UnattributedLosses,
     /// `None` removes all topics that `topics` does not name.
     gone: Option<Vec<String>>,
     topics: Vec<(String, TopicState)>,
+    #[serde(default, skip_serializing_if = "no_consumers")]
+    consumers: Cow<'a, ConsumerUpdates>,
+    #[serde(default, skip_serializing_if = "publishes::is_empty")]
+    publishes: Cow<'a, PublishChanges>,
+}
+
+fn no_consumers(consumers: &ConsumerUpdates) -> bool {
+    consumers.is_empty()
 }
 
 /// Returns the header of the file.
@@ -120,9 +131,15 @@ impl Wal {
     }
 
     /// Appends a batch. The batch is on disk when this succeeds; after an error the caller must append it again.
-    pub(super) fn append(&mut self, number: u64, batch: &Batch, clock: u64) -> io::Result<()> {
+    pub(super) fn append(
+        &mut self,
+        number: u64,
+        batch: &Batch,
+        consumers: &ConsumerUpdates,
+        clock: u64,
+    ) -> io::Result<()> {
         let mut bytes = if self.end == 0 { header(self.epoch).into_bytes() } else { Vec::new() };
-        encode(&mut bytes, number, batch, clock)?;
+        encode(&mut bytes, number, batch, consumers, clock)?;
         let end = self.end + bytes.len() as u64;
         if end > self.length {
             let length = end.next_multiple_of(GROWTH_STEP);
@@ -149,7 +166,8 @@ impl Wal {
     fn decode(&self, mut record: &[u8]) -> Option<WalBatch> {
         let (number, events) = (record.try_get_u64_le().ok()?, record.try_get_u32_le().ok()?);
         let (events, metadata) = record.split_at_checked(events as usize)?;
-        let BatchMetadata { head, clock, forgotten, gone, topics } = serde_json::from_slice(metadata).ok()?;
+        let BatchMetadata { head, clock, forgotten, gone, topics, consumers, publishes } =
+            serde_json::from_slice(metadata).ok()?;
         let (mut names, mut entries) = (HashMap::new(), Vec::new());
         for record in encoding::decode(events)? {
             let event = record.event(self.epoch, &mut names)?;
@@ -170,24 +188,32 @@ impl Wal {
             topics,
             removed: Vec::new(),
             forgotten,
-            publishes: PublishChanges::default(),
+            publishes: publishes.into_owned(),
             head,
             more: false,
         };
-        Some(WalBatch { number, batch, clock })
+        Some(WalBatch { number, batch, consumers: consumers.into_owned(), clock })
     }
 }
 
 /// Encodes a record.
-fn encode(bytes: &mut Vec<u8>, number: u64, batch: &Batch, clock: u64) -> io::Result<()> {
+fn encode(bytes: &mut Vec<u8>, number: u64, batch: &Batch, consumers: &ConsumerUpdates, clock: u64) -> io::Result<()> {
     // Removed events are not listed: the per-topic metadata shows that they were evicted.
-    let Batch { entries, gone, topics, forgotten, head, .. } = batch;
+    let Batch { entries, gone, topics, forgotten, publishes, head, .. } = batch;
     let gone = match gone {
         Gone::Topics(gone) => Some(gone.iter().map(|topic| topic.as_str().to_owned()).collect()),
         Gone::AllOthers => None,
     };
     let topics = topics.iter().map(|record| (record.topic.as_str().to_owned(), TopicState::of(record))).collect();
-    let metadata = BatchMetadata { head: *head, clock, forgotten: forgotten.clone(), gone, topics };
+    let metadata = BatchMetadata {
+        head: *head,
+        clock,
+        forgotten: forgotten.clone(),
+        gone,
+        topics,
+        consumers: Cow::Borrowed(consumers),
+        publishes: Cow::Borrowed(publishes),
+    };
     let events = encoding::encode(entries);
     let start = bytes.len();
     bytes.put_u64_le(0);
@@ -231,7 +257,7 @@ mod tests {
     fn read(wal: &Wal, after: u64) -> Vec<(u64, u64, usize)> {
         let appended = wal.after(after).unwrap().into_iter();
         appended
-            .map(|WalBatch { number, batch, clock }| {
+            .map(|WalBatch { number, batch, clock, .. }| {
                 assert_eq!((clock, &*batch.topics[0].topic.to_string()), (9, "a/b"));
                 assert_eq!(batch.gone, Gone::Topics(vec![Topic::parse("gone").unwrap()]));
                 (number, batch.head, batch.entries[0].event.as_ref().unwrap().data.len())
@@ -244,7 +270,7 @@ mod tests {
         let epoch = Epoch::from_seed(1);
         let mut wal = Wal::open(Box::new(InMemoryBackend::new()), epoch).unwrap().unwrap();
         let mut append = |number, size| {
-            wal.append(number, &batch(epoch, number, size), 9).unwrap();
+            wal.append(number, &batch(epoch, number, size), &ConsumerUpdates::default(), 9).unwrap();
             read(&wal, 100)
         };
         append(101, 40);
@@ -254,7 +280,7 @@ mod tests {
         wal.rewind();
         assert_eq!(read(&wal, 103), []);
         for number in [104, 105] {
-            wal.append(number, &batch(epoch, number, 40), 9).unwrap();
+            wal.append(number, &batch(epoch, number, 40), &ConsumerUpdates::default(), 9).unwrap();
             assert_eq!(read(&wal, 103).last(), Some(&(number, number, 40)));
             assert_eq!(read(&wal, 103).len() as u64, number - 103);
             // No batch follows the last one, and none follows a batch from before the restart.

@@ -56,9 +56,16 @@ impl Writer {
     /// Waits for changes, then up to [`COMMIT_WINDOW`] for more of them. A durable publish or a shutdown ends the wait. Returns
     /// what follows this batch.
     fn wait(&self) -> Next {
-        let written = self.progress.borrow().written;
+        let (written, flushed) = {
+            let progress = self.progress.borrow();
+            (progress.written, progress.flushed)
+        };
         let ends = || self.shared.is_stopping.load(Ordering::Acquire);
-        let is_urgent = || self.shared.wanted.load(Ordering::Acquire) > written || ends();
+        let is_wanted = || {
+            let Shared { wanted, flush, .. } = &*self.shared;
+            wanted.load(Ordering::Acquire) > written || flush.load(Ordering::Acquire) > flushed
+        };
+        let is_urgent = || is_wanted() || ends();
         let began = Instant::now();
         loop {
             // Set before the check: a change made after the check must wake this thread.
@@ -85,7 +92,17 @@ impl Writer {
     /// Writes all changes. Returns true if everything was written.
     fn write_all(&mut self, next: Next) -> bool {
         loop {
-            let (batch, status, now) = self.bus.with(|bus, now| (bus.take_batch(BATCH_BYTES), bus.status(), now));
+            let flush = self.shared.flush.load(Ordering::Acquire);
+            let (consumers, batch, status, now) = self.bus.with(|bus, now| {
+                let consumers = bus.take_consumer_changes();
+                let batch = if consumers.more { None } else { bus.take_batch(BATCH_BYTES) };
+                (consumers, batch, bus.status(), now)
+            });
+            let more = consumers.more;
+            self.files.add_consumers(consumers);
+            if more {
+                continue;
+            }
             let Some(batch) = batch else { return true };
             let (head, more) = (batch.head, batch.more);
             let (mut began, mut is_last) = (Instant::now(), false);
@@ -125,7 +142,7 @@ impl Writer {
                 info!("history is written to disk again");
             }
             self.progress.send_if_modified(|progress| {
-                (progress.written, progress.error) = (head, None);
+                (progress.written, progress.flushed, progress.error) = (head, flush, None);
                 false
             });
             // Wake waiters from the runtime: waking them from this thread costs a system call each.

@@ -75,7 +75,8 @@ pub(super) struct Changes {
     pub(super) is_tracked: bool,
     /// The record is in the files.
     pub(super) is_written: bool,
-    pub(super) is_record_dirty: bool,
+    pub(super) is_dirty: bool,
+    /// The changed events.
     pub(super) dirty: BTreeSet<u64>,
     /// The events that have a record in the files. At most those that were unfinished or dead at the last writes.
     pub(super) written: BTreeSet<u64>,
@@ -85,36 +86,11 @@ pub(super) struct Changes {
 
 impl Changes {
     pub(super) fn new(is_tracked: bool) -> Changes {
-        Changes { is_tracked, is_record_dirty: is_tracked, ..Changes::default() }
+        Changes { is_tracked, ..Changes::default() }
     }
 
     /// Restores that a record is in the files.
     pub(super) fn restored(&mut self, position: u64, events: BTreeSet<u64>) {
-        (self.is_written, self.is_record_dirty, self.position, self.written) = (true, false, position, events);
-    }
-
-    /// Records that the consumer itself has changed.
-    pub(super) fn note_record(&mut self) {
-        self.is_record_dirty = self.is_tracked;
-    }
-
-    /// Records that an event is unfinished or dead, or has changed.
-    pub(super) fn note(&mut self, seq: u64) {
-        if self.is_tracked {
-            self.dirty.insert(seq);
-            self.is_record_dirty = true;
-        }
-    }
-
-    /// Records that an event is neither unfinished nor dead any more.
-    pub(super) fn note_gone(&mut self, seq: u64) {
-        self.note(seq);
-        if !self.written.contains(&seq) {
-            self.dirty.remove(&seq);
-        }
-    }
-
-    pub(super) fn has_changed(&self, position: u64) -> bool {
-        self.is_tracked && (self.is_record_dirty || position != self.position)
+        (self.is_written, self.position, self.written) = (true, position, events);
     }
 }

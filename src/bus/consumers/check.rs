@@ -40,6 +40,8 @@ impl Bus {
         assert_eq!(by_name.len(), by_key.len(), "consumers by name");
         assert_eq!(self.consumers.filters_cost(), cost, "cost of the filters of consumers");
         assert_eq!(registry.timers, timers, "timers of consumers");
+        let changed = by_key.values().filter(|consumer| consumer.changes.is_dirty).map(|consumer| consumer.key);
+        assert_eq!(registry.changed, changed.collect(), "consumers with changes");
         assert_eq!(
             registry.tokens.iter().map(|(token, at)| (*token, *at)).collect::<BTreeMap<_, _>>(),
             tokens,

@@ -55,6 +55,8 @@ pub(super) struct Consumer {
     pub(super) counts: Counts,
     /// Events that were read for it from disk.
     pub(super) fetched: Weak<Fetched>,
+    /// The end of their range; 0 if there are none.
+    pub(super) fetched_upto: u64,
     /// The event that it waits for.
     pub(super) wanted: Option<u64>,
     pub(super) changes: Changes,
@@ -91,6 +93,7 @@ impl Consumer {
             missed: None,
             counts: Counts::default(),
             fetched: Weak::new(),
+            fetched_upto: 0,
             wanted: None,
             changes,
             created: 0,
@@ -156,7 +159,7 @@ impl Consumer {
         let state = if is_first { State::Ready } else { State::Blocked };
         self.unfinished.insert(seq, Unfinished { attempts, key, state, last_worker: None });
         registry.unfinished += 1;
-        self.changes.note(seq);
+        self.note(seq, registry);
         if is_first {
             self.ready.insert(seq);
         }
@@ -187,7 +190,7 @@ impl Consumer {
         let attempt = unfinished.attempts;
         self.ready.remove(&seq);
         self.in_flight += 1;
-        self.changes.note(seq);
+        self.note(seq, registry);
         Some(Delivery { token, attempt, deadline, event })
     }
 
@@ -218,7 +221,7 @@ impl Consumer {
             unfinished.state = State::Waiting { due };
             registry.timers.insert((due, self.key, Timer::Event(seq)));
         }
-        self.changes.note(seq);
+        self.note(seq, registry);
     }
 
     /// Removes an event, which is done. The next event of its key becomes ready.
@@ -233,7 +236,7 @@ impl Consumer {
         }
         registry.unfinished -= 1;
         registry.finished.push(seq);
-        self.changes.note_gone(seq);
+        self.note_gone(seq, registry);
         Some(unfinished)
     }
 
@@ -278,7 +281,7 @@ impl Consumer {
             ..Notice::new("dead", self.name.as_str())
         });
         self.dead.insert(seq, Dead { reason, attempts, worker: last_worker, key, since: unix });
-        self.changes.note(seq);
+        self.note(seq, registry);
         self.counts.dead += 1;
         registry.dead += 1;
     }
@@ -288,7 +291,7 @@ impl Consumer {
         let dead = self.dead.remove(&seq)?;
         registry.dead -= 1;
         registry.finished.push(seq);
-        self.changes.note_gone(seq);
+        self.note_gone(seq, registry);
         Some(dead)
     }
 
@@ -300,7 +303,7 @@ impl Consumer {
         let (events, from, to) = self.missed.unwrap_or((0, seq, seq));
         self.missed = Some((events + 1, from.min(seq), to.max(seq)));
         self.counts.missed += 1;
-        self.changes.note_record();
+        self.note_record(registry);
     }
 
     /// Removes all unfinished events, without finishing them.
@@ -308,7 +311,7 @@ impl Consumer {
         while let Some((seq, unfinished)) = self.unfinished.pop_first() {
             self.leave(seq, unfinished.state, registry);
             registry.unfinished -= 1;
-            self.changes.note_gone(seq);
+            self.note_gone(seq, registry);
         }
         self.keys.clear();
     }
@@ -317,7 +320,7 @@ impl Consumer {
     pub(super) fn forget_dead_after(&mut self, position: u64, registry: &mut Registry) {
         for seq in self.dead.split_off(&(position + 1)).into_keys() {
             registry.dead -= 1;
-            self.changes.note_gone(seq);
+            self.note_gone(seq, registry);
         }
     }
 

@@ -87,7 +87,7 @@ impl Bus {
                 }
             } else if entry.expires.is_some_and(|end| end <= now.mono) {
                 consumer.counts.expired += 1;
-                consumer.changes.note_record();
+                consumer.note_record(registry);
             } else {
                 consumer.miss(entry.seq, registry);
             }

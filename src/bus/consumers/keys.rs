@@ -1,9 +1,6 @@
 //! The order of events with one key.
 
-use std::{
-    collections::BTreeSet,
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
 
@@ -12,15 +9,17 @@ use crate::event::Event;
 /// The header that has the key.
 const KEY: &str = "key";
 
-/// The hash of a key.
+/// The hash of a key: FNV-1a, since hashes on disk must be the same in all versions.
 pub(super) type KeyHash = u64;
 
 /// Returns the hash of an event's key.
 pub(super) fn key_of(event: &Event) -> Option<KeyHash> {
-    let key = event.headers.get(KEY)?;
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    Some(hasher.finish())
+    event.headers.get(KEY).map(hash)
+}
+
+fn hash(key: &str) -> KeyHash {
+    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    key.bytes().fold(0xcbf2_9ce4_8422_2325, add)
 }
 
 /// The unfinished events of each key. One of them is active, and the others wait for it.
@@ -72,5 +71,13 @@ impl Keys {
             blocked.chain([(*key, known.active, false)]).collect::<Vec<_>>()
         };
         self.0.iter().flat_map(of).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_hash_of_a_key_never_changes() {
+        assert_eq!(super::hash("foobar"), 0x8594_4171_f739_67e8, "the value in the definition of FNV-1a");
     }
 }

@@ -62,6 +62,7 @@ impl Bus {
         });
         if let Some(consumer) = self.consumers.by_key.get_mut(&key) {
             consumer.watch(&mut self.consumers.registry, now.mono);
+            consumer.note_record(&mut self.consumers.registry);
         }
         self.history.keep_evicted(true);
         self.consumers.registry.notices.push(Notice::new("created", name.as_str()));
@@ -120,7 +121,7 @@ impl Bus {
         let (consumer, registry) = self.consumers.get_mut(name)?;
         if consumer.is_paused != is_paused {
             consumer.is_paused = is_paused;
-            consumer.changes.note_record();
+            consumer.note_record(registry);
             registry.notices.push(Notice::new(if is_paused { "paused" } else { "resumed" }, name.as_str()));
             consumer.offer(registry, now.mono);
         }
@@ -149,9 +150,9 @@ impl Bus {
         consumer.forget_dead_after(position, registry);
         (consumer.position, consumer.last_matched) = (position, head);
         // What was requested before is not what is needed next. What is handed over for it is ignored.
-        (consumer.wanted, consumer.fetched) = (None, Weak::new());
+        (consumer.wanted, consumer.fetched, consumer.fetched_upto) = (None, Weak::new(), 0);
         consumer.changes.position = position;
-        consumer.changes.note_record();
+        consumer.note_record(registry);
         registry.notices.push(Notice::new("seek", name.as_str()));
         consumer.offer(registry, now.mono);
         self.consumers.sweep = Some(0);
@@ -175,6 +176,7 @@ impl Bus {
         }
         registry.dead -= consumer.dead.len();
         registry.starved.remove(&key);
+        registry.changed.remove(&key);
         let gone: Vec<_> = registry.workers.extract_if(|_, worker| worker.consumer == key).collect();
         registry.woken.extend(gone.into_iter().filter_map(|(_, worker)| worker.waker));
         registry.notices.push(Notice::new("deleted", name.as_str()));

@@ -27,6 +27,8 @@ pub(super) struct Registry {
     pub(super) dead: usize,
     /// Consumers that had no room for another unfinished event.
     pub(super) starved: BTreeSet<ConsumerKey>,
+    /// Consumers with changes that are not written.
+    pub(super) changed: BTreeSet<ConsumerKey>,
     /// Tasks to wake.
     pub(super) woken: Vec<Waker>,
     pub(super) notices: Vec<Notice>,

@@ -40,7 +40,7 @@ impl Bus {
             for (seq, event) in events {
                 // The record of an event after the position is of a write that a crash has cut: the event is delivered anew.
                 if seq > position {
-                    consumer.changes.note_gone(seq);
+                    consumer.note_gone(seq, registry);
                     continue;
                 }
                 let (attempts, event_key) = match event.into_dead() {
@@ -67,7 +67,10 @@ impl Bus {
                 consumer.finish(seq, &mut self.consumers.registry);
             }
             consumer.forget_dead_after(self.head, &mut self.consumers.registry);
-            consumer.position = consumer.position.min(self.head);
+            if consumer.position > self.head {
+                consumer.position = self.head;
+                consumer.note_record(&mut self.consumers.registry);
+            }
             consumer.last_matched = self.head;
             consumer.watch(&mut self.consumers.registry, now.mono);
         }

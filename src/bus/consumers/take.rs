@@ -175,17 +175,27 @@ impl Bus {
                 let (topics, after) = (topics.select(&consumer.filters), consumer.position);
                 let mut visit = |entry: &Entry| claim.visit(entry, consumer, registry);
                 let reached = self.history.walk(&topics, after, SCAN_MAX, &mut visit);
-                consumer.position = reached.unwrap_or(self.head);
+                let reached = reached.unwrap_or(self.head);
+                if consumer.position != reached {
+                    consumer.position = reached;
+                    consumer.note_record(registry);
+                }
             }
         }
         let Claim { deliveries, wanted: on_disk, .. } = claim;
         if let Some(seq) = on_disk {
             consumer.wanted = Some(seq);
-            wanted.push(WantedEvent { key: consumer.key, seq, filters: consumer.filters.clone() });
+            let (previous, filters) = (consumer.fetched_upto, consumer.filters.clone());
+            wanted.push(WantedEvent { key: consumer.key, seq, previous, filters });
+        }
+        let is_read = |upto| consumer.position >= upto && consumer.ready.first().is_none_or(|seq| *seq > upto);
+        if on_disk.is_some() || is_read(consumer.fetched_upto) {
+            // They count towards the bound of their reader until they are dropped.
+            consumer.fetched = Weak::new();
         }
         let missed = if has_turn { consumer.missed.take() } else { None };
         if missed.is_some() {
-            consumer.changes.note_record();
+            consumer.note_record(registry);
         }
         let worker = registry.workers.get_mut(&id);
         let is_free = worker.is_some_and(|worker| {
@@ -220,6 +230,7 @@ impl Bus {
         let Consumers { by_key, registry, .. } = &mut self.consumers;
         let Some(consumer) = by_key.get_mut(&wanted.key) else { return };
         if consumer.wanted == Some(wanted.seq) {
+            consumer.fetched_upto = fetched.upgrade().map_or(0, |fetched| fetched.upto);
             (consumer.wanted, consumer.fetched) = (None, fetched);
             consumer.offer(registry, now.mono);
         }

@@ -7,8 +7,8 @@ use crate::{
 };
 
 impl Bus {
-    /// Returns when the next timer of a consumer ends.
-    pub(crate) fn next_consumer_timer(&self) -> Option<u64> {
+    /// Returns when the next timer of a consumer ends, as a part of [`Bus::next_timeout`]: workers set timers at any time.
+    pub fn next_consumer_timer(&self) -> Option<u64> {
         if self.consumers.sweep.is_some() {
             return Some(0);
         }

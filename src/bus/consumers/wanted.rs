@@ -9,6 +9,8 @@ pub struct WantedEvent {
     pub(super) key: ConsumerKey,
     /// The sequence number of the event.
     pub seq: u64,
+    /// The end of the range that was handed over last; 0 if there was none.
+    pub previous: u64,
     /// The filters of the events that follow.
     pub filters: FilterSet,
 }

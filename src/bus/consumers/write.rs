@@ -4,6 +4,7 @@ use super::{
     changes::{ConsumerChanges, ConsumerRecord, EventRecord},
     consumer::Consumer,
     event_state::{Dead, State},
+    registry::Registry,
     table::Consumers,
 };
 use crate::{bus::Bus, limits::CONSUMER_CHANGES};
@@ -11,37 +12,64 @@ use crate::{bus::Bus, limits::CONSUMER_CHANGES};
 impl Bus {
     /// Returns true if there are changes of consumers to write.
     pub fn have_consumers_changed(&self) -> bool {
-        !self.consumers.removed.is_empty() || self.consumers.by_key.values().any(Consumer::has_changed)
+        !self.consumers.removed.is_empty() || !self.consumers.registry.changed.is_empty()
     }
 
-    /// Takes the changes of consumers since the last call, in a bounded step. Write them in the transaction of the next
-    /// [batch](Bus::take_batch), or before it: a batch may remove events that consumers have finished. Without consumers there
-    /// are no changes.
+    /// Takes the changes of consumers since the last call, in a bounded step. Take all of them before a
+    /// [batch](Bus::take_batch), without other calls between, and write both in one transaction: a batch may remove events that
+    /// consumers have finished. Without consumers there are no changes.
     pub fn take_consumer_changes(&mut self) -> ConsumerChanges {
-        let Consumers { by_key, by_name, removed, .. } = &mut self.consumers;
-        let mut changes =
-            ConsumerChanges { removed: std::mem::take(removed).into_iter().collect(), ..Default::default() };
-        for key in by_name.values() {
-            let Some(consumer) = by_key.get_mut(key).filter(|consumer| consumer.has_changed()) else { continue };
-            let left = CONSUMER_CHANGES.saturating_sub(changes.events.len() + changes.records.len());
-            if left == 0 {
-                changes.more = true;
-                break;
-            }
-            consumer.take_changes(left, &mut changes);
+        let Consumers { by_key, registry, removed, .. } = &mut self.consumers;
+        let (mut changes, mut left) = (ConsumerChanges::default(), CONSUMER_CHANGES);
+        // First, since a consumer of the same name may have been created again.
+        while left > 0
+            && let Some(name) = removed.pop_first()
+        {
+            changes.removed.push(name);
+            left -= 1;
         }
+        while left > 0
+            && let Some(key) = registry.changed.pop_first()
+        {
+            let Some(consumer) = by_key.get_mut(&key) else { continue };
+            left = left.saturating_sub(consumer.take_changes(left, &mut changes));
+            if consumer.changes.is_dirty {
+                registry.changed.insert(key);
+            }
+        }
+        changes.more = !removed.is_empty() || !registry.changed.is_empty();
         changes
     }
 }
 
 impl Consumer {
-    /// Returns true if there is something to write.
-    pub(super) fn has_changed(&self) -> bool {
-        self.changes.has_changed(self.position)
+    /// Records that the consumer itself has changed.
+    pub(super) fn note_record(&mut self, registry: &mut Registry) {
+        if self.changes.is_tracked {
+            self.changes.is_dirty = true;
+            registry.changed.insert(self.key);
+        }
     }
 
-    /// Takes at most `most` changes of events. If there are more, the position stays before the first of them.
-    pub(super) fn take_changes(&mut self, most: usize, out: &mut ConsumerChanges) {
+    /// Records that an event is unfinished or dead, or has changed.
+    pub(super) fn note(&mut self, seq: u64, registry: &mut Registry) {
+        if self.changes.is_tracked {
+            self.changes.dirty.insert(seq);
+            self.note_record(registry);
+        }
+    }
+
+    /// Records that an event is neither unfinished nor dead any more.
+    pub(super) fn note_gone(&mut self, seq: u64, registry: &mut Registry) {
+        self.note(seq, registry);
+        if !self.changes.written.contains(&seq) {
+            self.changes.dirty.remove(&seq);
+        }
+    }
+
+    /// Takes its record, and at most `most` changes of events. If there are more, the position stays before the first of them.
+    /// Returns the number of changes.
+    fn take_changes(&mut self, most: usize, out: &mut ConsumerChanges) -> usize {
         let mut position = self.position;
         let mut left = most;
         let more = loop {
@@ -59,9 +87,8 @@ impl Consumer {
                 out.events.push((self.name.clone(), seq, record));
             }
         };
-        out.more |= more;
         self.changes.position = position;
-        self.changes.is_record_dirty = more;
+        self.changes.is_dirty = more;
         self.changes.is_written = true;
         out.records.push(ConsumerRecord {
             name: self.name.clone(),
@@ -72,6 +99,7 @@ impl Consumer {
             missed: self.missed,
             created: self.created,
         });
+        most - left + 1
     }
 
     /// Returns what a restart needs to know of an event. A delivery in flight does not count as an attempt.
@@ -90,7 +118,9 @@ impl Consumer {
 #[cfg(debug_assertions)]
 impl Consumer {
     pub(super) fn self_check_changes(&self) {
-        let super::changes::Changes { is_tracked, dirty, written, .. } = &self.changes;
+        let super::changes::Changes { is_tracked, is_dirty, dirty, written, position, .. } = &self.changes;
+        let has_changed = !dirty.is_empty() || self.position != *position;
+        assert!(*is_dirty || !*is_tracked || !has_changed, "{}: its changes are not to be written", self.name);
         for seq in self.unfinished.keys().chain(self.dead.keys()).filter(|_| *is_tracked) {
             assert!(dirty.contains(seq) || written.contains(seq), "{}: {seq} is not to be written", self.name);
         }

@@ -37,7 +37,7 @@ fn of_schema_3() -> [Vec<u8>; 2] {
             topics.insert(topic.value(), state.value()).unwrap();
         }
         let state = read.open_table(STATE).unwrap().get(BUS).unwrap().unwrap().value().to_vec();
-        let state = String::from_utf8(state).unwrap().replace("\"schema\":4", "\"schema\":3");
+        let state = String::from_utf8(state).unwrap().replace("\"schema\":5", "\"schema\":3");
         assert!(state.contains("\"schema\":3"));
         written.open_table(STATE).unwrap().insert(BUS, state.as_bytes()).unwrap();
     }

@@ -1,4 +1,5 @@
-//! The power fails, or the disk fails for a while, after any number of operations: all confirmed events survive.
+//! The power fails, or the disk fails for a while, after any number of operations: all confirmed events and all changes of
+//! consumers survive, and those of a batch together.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -6,6 +7,7 @@ use sse_bus::{
     Topic,
     bus::{
         batch::{Batch, Gone, PublishChanges, TopicRecord},
+        consumers::{ConsumerChanges, ConsumerName, ConsumerRecord, EventRecord},
         history::{CrashLoss, Entry, TopicPast, UnattributedLosses},
     },
 };
@@ -25,6 +27,8 @@ struct Content {
     events: BTreeMap<u64, Entry>,
     topics: BTreeMap<Topic, TopicRecord>,
     forgotten: UnattributedLosses,
+    consumers: BTreeMap<ConsumerName, ConsumerRecord>,
+    event_states: BTreeMap<(ConsumerName, u64), EventRecord>,
     /// All events up to this sequence number are written.
     upto: u64,
     clock: u64,
@@ -48,6 +52,22 @@ impl Content {
         content
     }
 
+    /// Returns the content after changes of consumers.
+    fn with_consumers(mut self, changes: &ConsumerChanges) -> Content {
+        for name in &changes.removed {
+            self.consumers.remove(name);
+            self.event_states.retain(|(of, _), _| of != name);
+        }
+        self.consumers.extend(changes.records.iter().map(|record| (record.name.clone(), record.clone())));
+        for (name, seq, record) in &changes.events {
+            match record {
+                Some(record) => drop(self.event_states.insert((name.clone(), *seq), record.clone())),
+                None => drop(self.event_states.remove(&(name.clone(), *seq))),
+            }
+        }
+        self
+    }
+
     /// Returns true if the files have this content. They may also have evicted events.
     fn is_in(&self, recovered: &Recovered, events: &[Entry]) -> bool {
         let mut forgotten = self.forgotten.clone();
@@ -58,6 +78,13 @@ impl Content {
         self.events.values().all(|entry| found.next().is_some_and(|found| is_same(found, entry)))
             && recovered.topics.iter().eq(self.topics.values())
             && (&recovered.forgotten, recovered.clock) == (&forgotten, self.clock)
+            && recovered.consumers.records.iter().eq(self.consumers.values())
+            && recovered
+                .consumers
+                .events
+                .iter()
+                .map(|(name, seq, record)| ((name.clone(), *seq), record))
+                .eq(self.event_states.iter().map(|(key, record)| (key.clone(), record)))
     }
 }
 
@@ -143,7 +170,12 @@ impl Simulation {
         self.head = batch.head;
         self.ever.extend(batch.entries.iter().map(|entry| (entry.seq, entry.clone())));
         let clock = self.random.next() >> 20;
-        let content = self.confirmed.as_ref().map(|content| content.after(batch, clock, ends));
+        // In two parts, as the bus may return them.
+        let (first, changes) = (self.random.consumer_changes(), self.random.consumer_changes());
+        let after =
+            |content: &Content| content.after(batch, clock, ends).with_consumers(&first).with_consumers(&changes);
+        let content = self.confirmed.as_ref().map(after);
+        files.add_consumers(first);
         let next = if self.random.once_in(4) { Next::Idle } else { Next::More };
         // Sometimes the size limit is always exceeded.
         files.set_size_limit(if self.random.once_in(4) { 0 } else { 8 << 20 });
@@ -165,6 +197,7 @@ impl Simulation {
                 more: false,
             };
         }
+        files.add_consumers(changes);
         files.add(batch, clock, if ends { Next::Shutdown } else { next });
         for attempt in 0..20 {
             if files.write().is_ok() {

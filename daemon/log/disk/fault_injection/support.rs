@@ -1,12 +1,13 @@
 //! Random events and batches, and the recovered events, for the tests in this folder.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use redb::ReadableDatabase as _;
 use sse_bus::{
-    Epoch, Event, EventId, EventType, Headers, Topic,
+    Epoch, Event, EventId, EventType, FilterSet, Headers, Topic,
     bus::{
         batch::{Batch, Gone, PublishChanges, TopicRecord},
+        consumers::{ConsumerChanges, ConsumerName, ConsumerRecord, ConsumerSettings, Counts, DeadReason, EventRecord},
         history::{Entry, TopicPast, UnattributedLosses},
     },
 };
@@ -66,6 +67,58 @@ impl Random {
         }
         let expires = self.once_in(4).then(|| self.next() >> 20);
         Entry::new(event, 0, seq, expires)
+    }
+
+    /// Returns random changes of three consumers. One that is removed may be created again.
+    pub(super) fn consumer_changes(&mut self) -> ConsumerChanges {
+        let mut changes = ConsumerChanges::default();
+        for n in 0..3 {
+            let name = ConsumerName::parse(&format!("consumer-{n}")).unwrap();
+            if self.once_in(6) {
+                changes.removed.push(name.clone());
+            }
+            if self.once_in(2) {
+                changes.records.push(self.consumer(name.clone()));
+                for _ in 0..self.below(5) {
+                    let record = if self.once_in(3) { None } else { Some(self.event_record()) };
+                    changes.events.push((name.clone(), self.below(20) as u64, record));
+                }
+            }
+        }
+        changes
+    }
+
+    fn consumer(&mut self, name: ConsumerName) -> ConsumerRecord {
+        let filters = FilterSet::parse(&["a/**", "b"]).unwrap();
+        ConsumerRecord {
+            name,
+            settings: ConsumerSettings {
+                ack_wait: Duration::from_micros(self.next() >> 30),
+                max_attempts: 1 + self.below(9) as u32,
+                backoff: (0..self.below(3)).map(|_| Duration::from_millis(self.next() >> 40)).collect(),
+                ..ConsumerSettings::new(filters)
+            },
+            position: self.next() >> 20,
+            is_paused: self.once_in(2),
+            counts: Counts { delivered: self.next(), missed: self.next(), ..Counts::default() },
+            missed: self.once_in(3).then(|| (self.next(), 1, 2)),
+            created: self.next() >> 20,
+        }
+    }
+
+    fn event_record(&mut self) -> EventRecord {
+        let reason = match self.below(6) {
+            0 => Some(DeadReason::Attempts),
+            1 => Some(DeadReason::Expired),
+            2 => Some(DeadReason::Rejected("it cannot be \"parsed\"".into())),
+            _ => None,
+        };
+        EventRecord {
+            attempts: self.below(5) as u32,
+            key: self.once_in(2).then(|| self.next()),
+            worker: self.once_in(2).then(|| "worker".into()),
+            dead: reason.map(|reason| (reason, self.next() >> 20)),
+        }
     }
 }
 
