@@ -1,8 +1,18 @@
 //! Repeated publishes: by a `dedup_id`, and by the numbers of `publish --lines`.
 
-use serde_json::{Value, json};
+use std::{sync::mpsc, thread, time::Duration};
 
-use crate::harness::{Daemon, Lines};
+use serde_json::{Value, json};
+use sse_bus::{
+    client::ResendingPublisher,
+    protocol::{Ack, Publish},
+};
+
+use crate::{
+    durable::FLAGS,
+    harness::{Daemon, Lines, Sandbox, block_on},
+    restart::Sockets,
+};
 
 fn publish(lines: &mut Lines, event: &Value) -> Value {
     lines.ask(json!({ "publish": event }).to_string())["published"].take()
@@ -84,4 +94,52 @@ fn an_unusable_dedup_id_or_number_is_refused() {
         let refused = lines.ask(json!({ "publish": event }).to_string());
         assert_eq!(refused["error"]["code"], "request_invalid", "{event}");
     }
+}
+
+#[test]
+fn with_history_on_disk_a_repeat_is_recognized_after_a_crash() {
+    let mut daemon = Daemon::start_at(Sandbox::new(), &FLAGS);
+    let event = |data: &str| json!({"topic": "t", "data": data, "dedup_id": "a", "ack": "durable"});
+    let first = publish(&mut daemon.lines(), &event("1"));
+    for crashes in 1..=2 {
+        daemon.kill();
+        daemon.start_again();
+        let repeat = publish(&mut daemon.lines(), &event("2"));
+        assert_eq!((&repeat["id"], &repeat["duplicate"]), (&first["id"], &json!(true)), "after {crashes} crashes");
+    }
+    assert_eq!(data(&daemon, "t"), ["1"]);
+}
+
+#[test]
+fn the_library_resends_through_crashes_and_publishes_nothing_twice() {
+    let sandbox = Sandbox::new();
+    let sockets = Sockets::inherited(&sandbox);
+    let mut daemon = sockets.start(sandbox, "disk");
+    let endpoint = daemon.endpoint();
+    let (sender, receiver) = mpsc::channel();
+    let publishing = thread::spawn(move || {
+        block_on(async {
+            let mut publisher = ResendingPublisher::connect(&endpoint, Duration::from_secs(30)).await.unwrap();
+            let mut repeats = 0;
+            for number in 0.. {
+                let publish = Publish::new("t", number.to_string()).with_ack(Ack::Durable);
+                repeats += u32::from(publisher.publish(publish).await.unwrap().duplicate);
+                if sender.send(number).is_err() {
+                    return (number + 1, repeats);
+                }
+            }
+            unreachable!("the range is endless")
+        })
+    });
+    for _ in 0..6 {
+        receiver.iter().take(50).for_each(drop);
+        daemon.kill();
+        daemon.start_again_as(|command| sockets.give(command));
+    }
+    receiver.iter().take(50).for_each(drop);
+    drop(receiver);
+    let (published, repeats) = publishing.join().unwrap();
+    eprintln!("{published} events, of which {repeats} were sent twice");
+    let expected: Vec<String> = (0..published).map(|number: u32| number.to_string()).collect();
+    assert_eq!(data(&daemon, "t"), expected);
 }

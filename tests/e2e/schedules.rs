@@ -3,7 +3,11 @@
 use serde_json::{Value, json};
 use sse_bus::time::unix_now;
 
-use crate::harness::{Daemon, until};
+use crate::{
+    durable::FLAGS,
+    harness::{Daemon, Sandbox, until},
+    reload::reload,
+};
 
 fn schedules(daemon: &Daemon) -> Vec<Value> {
     daemon.ctl(&["schedule", "list"]).ok().json()
@@ -97,25 +101,57 @@ fn schedules_are_bounded_by_their_bytes() {
 #[test]
 fn an_event_that_is_refused_when_it_is_due_is_announced_and_published_later() {
     let daemon = Daemon::configured("[limits]\ntopics = 1\n");
+    daemon.publish("a", "x");
     let mut announced = daemon.stream("/events?topic=$sys/schedules&format=json");
-    daemon.ctl(&["publish", "b", "x", "--in", "1ms", "--schedule-id", "b"]).ok();
-    // A subscriber keeps the only topic.
-    let stream = daemon.stream("/events/a");
-    daemon.publish("a?retain=true", "x");
-    let refused = until("the event is refused", || {
-        let listed = daemon.get("/schedules").json();
-        listed[0]["refused"].as_str().map(str::to_owned)
+    daemon.ctl(&["publish", "b", "y", "--in", "1ms", "--schedule-id", "b"]).ok();
+    let event = announced.event().json();
+    assert_eq!((&event["type"], &event["id"]), (&json!("refused"), &Value::Null));
+    let data: Value = serde_json::from_str(event["data"].as_str().unwrap()).unwrap();
+    assert_eq!((&data["schedule"], &data["topic"]), (&json!("b"), &json!("b")));
+    assert!(data["reason"].as_str().unwrap().contains("limit_topics"), "{data}");
+    assert!(schedules(&daemon)[0]["refused"].as_str().unwrap().contains("limit_topics"));
+    reload(&daemon, "[limits]\ntopics = 2\n", "read the configuration again");
+    let types = std::iter::repeat_with(|| announced.event().json()["type"].as_str().unwrap().to_owned());
+    let last = types.skip_while(|what| what == "refused").next();
+    assert_eq!(last.as_deref(), Some("published"));
+    assert_eq!(daemon.ctl(&["history", "b"]).ok().json().len(), 1);
+    assert_eq!(schedules(&daemon), Vec::<Value>::new());
+}
+
+#[test]
+fn with_history_on_disk_schedules_survive_crashes_and_what_became_due_is_published_at_the_start() {
+    let mut daemon = Daemon::start_at(Sandbox::new(), &FLAGS);
+    let scheduled = daemon.ctl(&["publish", "due", "1", "--in", "2s", "--schedule-id", "a"]).ok().json().remove(0);
+    assert_eq!(scheduled["persistent"], true);
+    daemon.ctl(&["publish", "over", "2", "--in", "2s", "--ttl", "1ms"]).ok();
+    daemon.ctl(&["publish", "later", "3", "--in", "10h", "--schedule-id", "b", "--header", "k=v", "--type", "t"]).ok();
+    daemon.ctl(&["publish", "never", "4", "--in", "10h", "--schedule-id", "c"]).ok();
+    daemon.ctl(&["schedule", "cancel", "c"]).ok();
+    let before = schedules(&daemon);
+    // A schedule is written with the batch of this event.
+    daemon.lines().ask(r#"{"publish":{"topic":"t","data":"x","ack":"durable"}}"#);
+    daemon.kill();
+    let due = scheduled["at"].as_u64().unwrap();
+    until("the events are due", || (unix_now() > due + 10).then_some(()));
+    daemon.start_again();
+    until("the event is published", || {
+        let history = daemon.ctl(&["history", "due"]).ok().json();
+        history.first().map(|event| assert_eq!(event["data"], "1"))
     });
-    assert!(refused.contains("limit_topics"), "{refused}");
-    drop(stream);
-    daemon.request("POST", "/events/a?retain=true", &[], "");
-    let mut types = Vec::new();
-    while types.last().is_none_or(|last| last != "published") {
-        let event = announced.event().json();
-        assert_eq!(event["id"], Value::Null);
-        types.push(event["type"].as_str().unwrap().to_owned());
-    }
-    assert!(types[..types.len() - 1].iter().all(|what| what == "refused"), "{types:?}");
+    assert_eq!(daemon.ctl(&["history", "over"]).ok().json(), Vec::<Value>::new());
+    let after = schedules(&daemon);
+    assert_eq!(after.len(), 1, "{after:?}");
+    assert_eq!(
+        (&after[0]["topic"], &after[0]["type"], &after[0]["created"]),
+        (&before[2]["topic"], &json!("t"), &before[2]["created"])
+    );
+    assert!(
+        after[0]["at"].as_u64().unwrap().abs_diff(before[2]["at"].as_u64().unwrap()) < 1000,
+        "{before:?} {after:?}"
+    );
+    daemon.kill();
+    daemon.start_again();
+    assert_eq!(daemon.ctl(&["history", "due"]).ok().json().len(), 1, "it is published once");
 }
 
 #[test]
