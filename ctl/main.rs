@@ -34,17 +34,13 @@ mod units;
 mod url;
 mod visible;
 
-use std::{
-    io::{self, IsTerminal as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use sse_bus::{Client, Endpoint, client::Address, endpoint::expand_home};
 
 use cli::{Action, Cli};
 use exit::{Exit, Failure};
 use output::Output;
-use visible::visible_lines;
 
 fn main() -> ExitCode {
     completions::complete();
@@ -63,8 +59,7 @@ fn main() -> ExitCode {
         Ok(()) => Exit::Done.into(),
         Err(Failure { exit, message }) => {
             if let Some(message) = message {
-                let message = if io::stderr().is_terminal() { visible_lines(&message) } else { message.into() };
-                eprintln!("sse-busctl: {message}");
+                output::report(&message);
             }
             exit.into()
         }
@@ -108,8 +103,17 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Action::Doctor(options) => doctor::run(endpoint()?, given.is_some(), &output, options).await,
         Action::Completions(options) => completions::run(&output, &options),
         Action::Man(options) => man::run(&options),
+        Action::Socket => socket(Client::connect(&here()?).await?, &output).await,
         Action::Version => version(&output),
     }
+}
+
+/// Prints the path of the socket at which the daemon answers.
+async fn socket(mut client: Client, output: &Output) -> Result<(), Failure> {
+    let socket = client.status().await?.socket;
+    // Plain text even without a terminal, for `$(…)`.
+    output.line(&socket, &socket)?;
+    Ok(())
 }
 
 /// Prints the version of this program.

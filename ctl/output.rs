@@ -12,8 +12,8 @@ use terminal_size::{Width, terminal_size_of};
 
 use crate::{
     cli::Format,
-    table::{Column, render},
-    visible::{escape, is_hidden, replaced, visible},
+    table::{Column, render, wrapped},
+    visible::{escape, is_hidden, replaced, visible, visible_lines},
 };
 
 /// The style of output.
@@ -25,7 +25,7 @@ pub(crate) struct Output {
     /// The format that the user requested.
     pub(crate) format: Option<Format>,
     /// Confirmations and notices are left out.
-    is_quiet: bool,
+    pub(crate) is_quiet: bool,
     /// The columns in which text is shown, if they are limited.
     pub(crate) width: Option<usize>,
 }
@@ -78,14 +78,14 @@ impl Output {
     /// Writes a sentence to a terminal at stderr, unless the user wants no notices.
     pub(crate) fn notice(&self, sentence: impl FnOnce() -> String) {
         if !self.is_quiet && io::stderr().is_terminal() {
-            eprintln!("sse-busctl: {}", visible(&sentence()));
+            report(&sentence());
         }
     }
 
     /// Writes a sentence to stderr, unless the user wants no notices.
     pub(crate) fn warn(&self, sentence: &str) {
         if !self.is_quiet {
-            eprintln!("sse-busctl: {sentence}");
+            report(sentence);
         }
     }
 
@@ -131,6 +131,19 @@ impl Output {
         }
         self.write(&text)
     }
+}
+
+/// Writes a message of this program to stderr: on a terminal without hidden characters and wrapped between words.
+pub(crate) fn report(message: &str) {
+    /// The width of the program's name.
+    const INDENT: usize = 12;
+    if !io::stderr().is_terminal() {
+        eprintln!("sse-busctl: {message}");
+        return;
+    }
+    let width = terminal_size_of(io::stderr()).map(|(Width(width), _)| width.into()).filter(|width| *width > 0);
+    let lines: Vec<_> = visible_lines(message).split('\n').map(|line| wrapped(line, INDENT, width)).collect();
+    eprintln!("sse-busctl: {}", lines.join("\n"));
 }
 
 /// Returns the width of the terminal at stdout. Without one it is the value of `COLUMNS`, which for example `watch`

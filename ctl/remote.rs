@@ -1,6 +1,11 @@
 //! `--url`: the daemon elsewhere that the global options name.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, builder::BoolishValueParser};
 
 use sse_bus::{
     client::{self, RemoteError},
@@ -8,13 +13,31 @@ use sse_bus::{
 };
 
 use crate::{
-    cli::Remote,
     exit::{Exit, Failure},
     visible::visible,
 };
 
 /// The variable that contains the token if no file does. Not an option, because other users can see command lines.
 const TOKEN_VARIABLE: &str = "SSE_BUS_TOKEN";
+
+/// The options, which all commands have.
+#[derive(Debug, Default, Args)]
+#[expect(clippy::doc_markdown, reason = "the comments are help texts")]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Remote {
+    /// The URL of a daemon elsewhere, such as https://bus.example, instead of a local socket
+    #[arg(long, global = true, value_name = "URL", env = "SSE_BUS_URL")]
+    pub(crate) url: Option<String>,
+    /// With --url: a file that contains the token, which SSE_BUS_TOKEN can contain instead
+    #[arg(long, global = true, value_name = "FILE", env = "SSE_BUS_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// With --url: a PEM file of certificate authorities to trust instead of those of the system
+    #[arg(long, global = true, value_name = "FILE", env = "SSE_BUS_CA_FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// With --url: send the token even over plain HTTP to another machine, where it can be read on the way
+    #[arg(long, global = true, env = "SSE_BUS_PLAINTEXT_TOKEN", value_parser = BoolishValueParser::new())]
+    pub(crate) plaintext_token: bool,
+}
 
 /// Returns the daemon at a URL, with the token and the authorities that the options name.
 pub(crate) fn daemon(url: &str, options: &Remote) -> Result<client::Remote, Failure> {

@@ -7,6 +7,8 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Number of spaces between two columns.
 const SPACING: usize = 2;
+/// The column in which further lines begin on a narrow terminal.
+pub(crate) const LEFT: usize = 2;
 /// A text is not shortened below this width.
 const SHORTEST: usize = 16;
 
@@ -100,25 +102,29 @@ fn fit<const N: usize>(columns: &[Column; N], natural: [usize; N], width: usize)
     }
 }
 
-/// Returns a text that begins in column `indent`, wrapped between words into lines that fit the width and begin there. A
-/// narrow terminal wraps it instead.
+/// Returns true if a terminal has too few columns for a text that begins in column `indent`.
+pub(crate) fn is_narrow(indent: usize, width: Option<usize>) -> bool {
+    const LEAST: usize = 24;
+    width.is_some_and(|width| width < indent + LEAST)
+}
+
+/// Returns a text that begins in column `indent`, wrapped between words into lines that fit the width and begin there. On a
+/// narrow terminal the further lines begin at the left.
 pub(crate) fn wrapped(text: &str, indent: usize, width: Option<usize>) -> String {
-    /// Fewer columns than this for the text are too few.
-    const LEAST: usize = 40;
-    let room = match width.and_then(|width| width.checked_sub(indent)) {
-        Some(room) if room >= LEAST => room,
-        _ => return text.to_owned(),
-    };
-    let (mut lines, mut used) = (String::new(), 0);
+    let Some(width) = width else { return text.to_owned() };
+    let left = if is_narrow(indent, Some(width)) { LEFT } else { indent };
+    let (mut lines, mut used, mut is_first) = (String::new(), indent, true);
     for word in text.split(' ') {
         let takes = word.width();
-        if used > 0 && used + 1 + takes > room {
-            lines.extend(["\n", &" ".repeat(indent)]);
-            used = 0;
-        } else if !lines.is_empty() {
+        if used + usize::from(!is_first) + takes > width && (used > left || !is_first) {
+            lines.truncate(lines.trim_end().len());
+            lines.extend(["\n", &" ".repeat(left)]);
+            used = left;
+        } else if !is_first {
             lines.push(' ');
             used += 1;
         }
+        is_first = false;
         lines.push_str(word);
         used += takes;
     }
@@ -175,8 +181,11 @@ mod tests {
         let text = "one two  three 建设项目 a-word-that-does-not-fit-into-a-line-of-forty-columns four five six seven";
         let lines = "one two  three 建设项目\n     a-word-that-does-not-fit-into-a-line-of-forty-columns\n     four five six seven";
         assert_eq!(wrapped(text, 5, Some(45)), lines);
-        assert_eq!(wrapped(text, 5, Some(44)), text);
         assert_eq!(wrapped(text, 5, None), text);
+        // The state of a check takes the first 24 columns.
+        assert_eq!(wrapped("one two three four five six", 24, Some(40)), "one two three\n  four five six");
+        assert_eq!(wrapped("/a/path/that/is/long is wrong", 24, Some(40)), "\n  /a/path/that/is/long is wrong");
+        assert_eq!(wrapped("a", 24, Some(0)), "\n  a");
     }
 
     #[test]

@@ -11,11 +11,11 @@
 //! - `origin`, `tls`: the types of values in the configuration. `clock`: the time. `logging` writes the log from its
 //!   own thread, and bounds how much peers can cause.
 //! - `config` reads flags, environment and file.
-//! - `memory` returns freed memory to the system; `unauthenticated` bounds the memory of peers without a token.
+//! - `memory` returns freed memory to the system; `unauthenticated` bounds the memory of peers without a token; `hold_clock`
+//!   measures how long the lock of the bus is held.
 //! - `connection`, `connection_limits`, `net`: byte streams with deadlines, file descriptors, TCP sockets. `shared_bus`: the bus
 //!   behind one mutex.
-//! - `access` authenticates callers and decides what each may do; `log` gives events their numbers, and keeps history
-//!   on disk.
+//! - `access` authenticates callers and decides what each may do; `log` assigns sequence numbers, and keeps history on disk.
 //! - `client_guard` is a connected client, `metrics` what Prometheus reads.
 //! - `context` is what all tasks share.
 //! - `api` applies requests, in one way for all transports.
@@ -33,6 +33,7 @@ mod connection;
 mod connection_limits;
 mod context;
 mod fanout;
+mod hold_clock;
 mod http;
 mod ipc;
 #[cfg(target_os = "macos")]

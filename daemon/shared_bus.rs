@@ -21,6 +21,8 @@ use sse_bus::{
 };
 use tokio::sync::Notify;
 
+use crate::hold_clock::{HoldClock, Locked};
+
 /// The longest time between two ticks of the bus while there are subscribers.
 pub(crate) const BUSY_TICK: Duration = Duration::from_secs(1);
 /// The longest time between two ticks without subscribers.
@@ -47,58 +49,6 @@ struct Inner {
     hold_clock: HoldClock,
     /// The longest time that the lock was held since the last query, in nanoseconds.
     longest_hold: AtomicU64,
-}
-
-/// A clock that measures how long the lock is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HoldClock {
-    Real,
-    /// The processor time of the thread, which excludes what other work on the machine takes. Reading it costs a system call,
-    /// so only benchmarks enable it, with the variable `SSE_BUS_HOLD_CLOCK=cpu`.
-    #[cfg(target_os = "linux")]
-    Processor,
-}
-
-impl HoldClock {
-    fn chosen() -> HoldClock {
-        #[cfg(target_os = "linux")]
-        if std::env::var_os("SSE_BUS_HOLD_CLOCK").is_some_and(|clock| clock == "cpu") {
-            return HoldClock::Processor;
-        }
-        HoldClock::Real
-    }
-}
-
-/// The time at which a thread got the lock.
-#[derive(Clone, Copy, Debug)]
-enum Locked {
-    Real(Instant),
-    #[cfg(target_os = "linux")]
-    Processor(Duration),
-}
-
-impl Locked {
-    fn now(clock: HoldClock) -> Locked {
-        match clock {
-            HoldClock::Real => Locked::Real(Instant::now()),
-            #[cfg(target_os = "linux")]
-            HoldClock::Processor => Locked::Processor(Locked::processor_time()),
-        }
-    }
-
-    fn elapsed(&self) -> Duration {
-        match self {
-            Locked::Real(locked) => locked.elapsed(),
-            #[cfg(target_os = "linux")]
-            Locked::Processor(locked) => Locked::processor_time().saturating_sub(*locked),
-        }
-    }
-
-    #[cfg(target_os = "linux")]
-    fn processor_time() -> Duration {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        Duration::try_from(time).unwrap_or_default()
-    }
 }
 
 /// The bus while it is locked. Waiting threads get it between the steps of long work.

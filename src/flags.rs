@@ -8,7 +8,10 @@ use bytesize::ByteSize;
 use clap::{Args, Parser, ValueEnum, builder::BoolishValueParser};
 use serde::{Deserialize, Serialize};
 
-use crate::listen::Listen;
+use crate::{
+    listen::Listen,
+    values::{number, parse_duration, parse_size},
+};
 
 /// The local event bus: accepts events on a local socket, delivers them to browsers, curl and scripts.
 #[derive(Debug, Parser)]
@@ -64,19 +67,19 @@ pub struct Settings {
     #[arg(long, value_name = "WHERE", env = "SSE_BUS_HISTORY")]
     pub history: Option<HistoryKind>,
     /// Events of history that each topic keeps [default: 10000]
-    #[arg(long, value_name = "N", env = "SSE_BUS_HISTORY_EVENTS")]
+    #[arg(long, value_name = "N", env = "SSE_BUS_HISTORY_EVENTS", value_parser = number::<usize>(0..=u64::MAX))]
     pub history_events: Option<usize>,
     /// Bytes of history that each topic keeps, such as 16MiB [default: 16MiB]
-    #[arg(long, value_name = "SIZE", env = "SSE_BUS_HISTORY_BYTES")]
+    #[arg(long, value_name = "SIZE", env = "SSE_BUS_HISTORY_BYTES", value_parser = parse_size)]
     #[serde(serialize_with = "size")]
     pub history_bytes: Option<ByteSize>,
     /// How long history is kept, such as 24h [default: 24h]
-    #[arg(long, value_name = "DURATION", env = "SSE_BUS_HISTORY_AGE", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "SSE_BUS_HISTORY_AGE", value_parser = parse_duration)]
     #[serde(with = "duration")]
     pub history_age: Option<Duration>,
     /// Bytes of history that all topics keep together [default: 64MiB in memory, 256MiB on
     /// disk, or four topics full]
-    #[arg(long, value_name = "SIZE", env = "SSE_BUS_HISTORY_BUDGET")]
+    #[arg(long, value_name = "SIZE", env = "SSE_BUS_HISTORY_BUDGET", value_parser = parse_size)]
     #[serde(serialize_with = "size")]
     pub history_budget: Option<ByteSize>,
     #[arg(
@@ -100,7 +103,8 @@ pub struct Settings {
         help = "Also allow processes of the user with this ID on the local socket; may be repeated",
         value_name = "UID",
         env = "SSE_BUS_ALLOW_UID",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = number::<u32>(0..=u32::MAX.into())
     )]
     pub allow_uid: Vec<u32>,
     #[arg(
@@ -108,7 +112,8 @@ pub struct Settings {
         help = "Also allow processes whose effective group has this ID on the local socket; may be repeated",
         value_name = "GID",
         env = "SSE_BUS_ALLOW_GID",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = number::<u32>(0..=u32::MAX.into())
     )]
     pub allow_gid: Vec<u32>,
     /// Serve other machines without TLS: tokens and events can be read on the way
@@ -170,7 +175,7 @@ pub mod duration {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
         let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text).map(Some).map_err(de::Error::custom)
+        crate::values::parse_duration(&text).map(Some).map_err(de::Error::custom)
     }
 }
 

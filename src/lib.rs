@@ -14,7 +14,8 @@
 //! - [`limits`]: all limits of the bus; [`retention`]: the bounds of history; [`time`]: milliseconds.
 //! - [`protocol`]: requests and replies on the local socket, and the encoding of event streams.
 //! - [`endpoint`]: the path of the local socket; [`socket_owner`]: the process that listens on a socket.
-//! - [`listen`]: the TCP addresses of the daemon; `flags` (feature `daemon`): its command line.
+//! - [`listen`]: the TCP addresses of the daemon; `flags` (feature `daemon`): its command line; `values`: the values of
+//!   options.
 //! - [`private_fs`]: files that other users cannot access; [`user_namespace`]: the users that have an ID; [`shell`]: quoting
 //!   for suggested commands.
 //! - `client` (feature `client`): an async client, to publish, subscribe and administer.
@@ -44,6 +45,9 @@ pub mod time;
 pub mod tokens;
 pub mod topic;
 pub mod user_namespace;
+#[cfg(any(feature = "daemon", feature = "ctl"))]
+#[doc(hidden)]
+pub mod values;
 
 #[cfg(feature = "client")]
 pub use client::Client;

@@ -16,9 +16,10 @@ pub const HEADERS_BYTES: usize = 4 << 10;
 pub const NAME_MAX: usize = 128;
 /// Maximum number of filters of one subscription. More are refused.
 pub const FILTERS_MAX: usize = 64;
-/// Number of topics that the description of a publisher names: those that it published to last.
+/// Maximum number of topics that the description of a publisher names: the last ones to which it published. Earlier ones are
+/// left out.
 pub const PUBLISHED_TO: usize = 8;
-/// Maximum bytes of a client's filters in an event about it on `$sys/clients`. The rest is left out.
+/// Maximum bytes of a client's filters in an event on `$sys/clients`. Further filters are left out.
 pub const PRESENCE_FILTERS: usize = 1 << 10;
 /// Approximate maximum bytes of an error message. A longer one, which quotes the request, is cut.
 pub const MESSAGE_MAX: usize = 1000;
@@ -28,24 +29,28 @@ pub const MESSAGE_MAX: usize = 1000;
 pub const FRAME_MAX: usize = 4 << 20;
 /// Maximum bytes of a JSON line. Requests have a lower limit, see [`Limits::line_bytes`].
 pub const LINE_MAX: usize = 4 << 20;
-/// Maximum bytes of requests that are decoded as one batch, so that one connection does not delay the others.
+/// Maximum bytes of requests that are decoded as one batch, so that one connection does not delay the others. The
+/// next batch has the rest.
 pub const READ_MAX: usize = 64 << 10;
-/// Maximum number of requests in such a batch, see [`READ_MAX`].
+/// Maximum number of requests in such a batch, see [`READ_MAX`]. The next batch has the rest.
 pub const BATCH_MAX: u64 = 64;
-/// Maximum bytes of the body of an HTTP request that publishes several events: the longest line, and one read.
+/// Maximum bytes of the body of an HTTP request that publishes several events: the longest line, and one read. Larger bodies
+/// are refused.
 pub const BATCH_BODY: usize = LINE_MAX + READ_MAX;
-/// Maximum number of events in such a body. Larger bodies are refused.
+/// Maximum number of events in such a body. Bodies with more are refused.
 pub const BATCH_LINES: usize = 10_000;
-/// Maximum bytes that one call of [`Bus::read`](crate::bus::Bus::read) returns, unless a single event is larger. See
-/// [`REPLAY_BUFFERS`].
+/// Maximum bytes that one call of [`Bus::read`](crate::bus::Bus::read) returns, unless a single event is larger. The
+/// next calls return the rest. See [`REPLAY_BUFFERS`].
 pub const DELIVER_MAX: usize = 48 << 10;
-/// Maximum number of history entries that one call of [`Bus::read`](crate::bus::Bus::read) examines.
+/// Maximum number of history entries that one call of [`Bus::read`](crate::bus::Bus::read) examines. The next
+/// calls continue.
 pub const SCAN_MAX: usize = 4096;
-/// If the filters of a subscriber match at most this many topics, each topic is looked up on its own.
+/// Maximum number of topics that a read looks up one by one. If the filters of a subscriber match more, the read tests each
+/// event of the log.
 pub const FEW_TOPICS: usize = 32;
-/// Maximum number of topics that one call of the bus lists.
+/// Maximum number of topics that one call of the bus lists. The next calls list the rest.
 pub const TOPICS_AT_ONCE: usize = 256;
-/// Maximum number of clients that one call of the bus describes or disconnects.
+/// Maximum number of clients that one call of the bus describes or disconnects. The next calls process the rest.
 pub const CLIENTS_AT_ONCE: usize = 64;
 /// Maximum number of lost events that are tracked individually, 16 bytes each. A cursor that is behind the oldest of
 /// them reports a gap without a number of events.
@@ -58,7 +63,7 @@ pub const EVICT_MAX: usize = 64;
 /// publish is refused.
 pub const RECLAIM_MAX: usize = 1024;
 /// Maximum number of subscribers that one call of the bus wakes one by one, for heartbeats or because they were left behind
-/// together.
+/// together. The next calls wake the rest.
 pub const CALLS_MAX: usize = 512;
 /// Maximum number of feeds that one call of the bus appends an event to, or seals, and of subscribers that it then wakes. The
 /// next calls do the rest. Small in debug builds, so that tests do not need thousands of feeds.
@@ -66,11 +71,14 @@ pub const FEEDS_AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 512 };
 /// Maximum number of events that wait to be appended to more than [`FEEDS_AT_ONCE`] feeds. The next such publish appends them
 /// all before it returns.
 pub const BROADCASTS_MAX: usize = 64;
-/// Bytes of the newest events that stay in memory even if they are on disk, as history charges them.
+/// Bytes of the newest events that stay in memory even if they are on disk, as history charges them. Older events are
+/// read from disk.
 pub const HOT_BYTES: usize = 8 << 20;
 
 /// Maximum number of consumers. More are refused.
 pub const CONSUMERS_MAX: usize = 10_000;
+/// Maximum number of consumers that one call of the bus describes.
+pub const CONSUMERS_AT_ONCE: usize = 64;
 /// Maximum number of workers of all consumers. More are refused.
 pub const WORKERS_MAX: usize = 10_000;
 /// Maximum number of events of all consumers that are in flight or wait to be delivered again, about 200 bytes each. At the
@@ -83,21 +91,27 @@ pub const IN_FLIGHT_MAX: usize = 10_000;
 pub const DEAD_MAX: usize = 10_000;
 /// Maximum number of dead letters of all consumers. At the limit, those with dead letters deliver nothing.
 pub const DEAD_ALL_MAX: usize = 100_000;
-/// Maximum number of dead letters that one call of the bus lists.
+/// Maximum number of dead letters that one call of the bus lists. The next calls list the rest.
 pub const DEAD_AT_ONCE: usize = 256;
+/// Approximate maximum bytes of data of the dead letters that one call of the bus lists, unless that of one is larger.
+pub const DEAD_BYTES_AT_ONCE: usize = 1 << 20;
 /// Maximum bytes of the text with which a worker rejects an event. The rest is cut.
 pub const REASON_MAX: usize = 1000;
 /// Maximum number of values of a consumer's back-off. More are refused.
 pub const BACKOFF_MAX: usize = 16;
 /// Maximum time for which a worker or the back-off of a consumer delays an event. A longer one is refused.
 pub const DELAY_MAX: Duration = Duration::from_hours(7 * 24);
-/// Maximum number of tokens of deliveries in one request.
+/// Maximum number of tokens of deliveries in one request. More are refused.
 pub const SETTLE_MAX: usize = 10_000;
-/// Maximum number of deliveries that one call of the bus returns to a worker.
+/// Maximum number of deliveries that one call of the bus returns to a worker. The next calls return the rest.
 pub const TAKE_MAX: usize = 64;
-/// Maximum number of changes of consumers that one call of the bus returns to be written. Small in debug builds, so that tests
+/// Maximum number of changes of consumers that one call of the bus returns to be written. The next calls return the
+/// rest. Small in debug builds, so that tests
 /// do not need thousands of events.
 pub const CONSUMER_CHANGES: usize = if cfg!(debug_assertions) { 2 } else { 4096 };
+/// Number of events or consumers in one step of the work that the deletion or move of a consumer, a worker that leaves, or an
+/// event for many consumers cause. Small in debug builds, so that tests do not need hundreds of them.
+pub const CHORES_AT_ONCE: usize = if cfg!(debug_assertions) { 8 } else { 256 };
 /// How long a worker that was woken may take before another one of its consumer has the next turn.
 pub const TURN: Duration = Duration::from_millis(100);
 
@@ -132,7 +146,8 @@ pub const UNICAST_BUFFERS: usize = 64 << 20;
 /// Maximum bytes of history that are copied for single subscribers and wait for their sockets, all together. Above the limit
 /// a read returns one event, shared by all subscribers that it waits for.
 pub const REPLAY_BUFFERS: usize = 64 << 20;
-/// Maximum bytes of the head of an HTTP request. A longer one is answered 431, and its connection closed.
+/// Maximum bytes of the head of an HTTP request. A longer one is refused with status 431, and its connection is
+/// closed.
 pub const HEAD_MAX: usize = 64 << 10;
 /// Approximate maximum bytes of memory of all connections to the port that have sent something and have not authenticated.
 /// Above the limit the oldest of them are closed.
@@ -170,11 +185,12 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 pub const HEARTBEAT_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
 /// Maximum bytes of the configuration file. A longer one is refused.
 pub const CONFIG_BYTES: usize = 1 << 20;
-/// How long a [`Client`](crate::Client) waits for the reply to a request that does not wait for the disk.
+/// How long a [`Client`](crate::Client) waits for the reply to a request that does not wait for the disk. Then the request
+/// fails.
 pub const REPLY: Duration = Duration::from_secs(10);
-/// Time between the signal to stop and the forced end of connections.
+/// How long connections may take to end after the signal to stop. Then they are closed.
 pub const DRAIN: Duration = Duration::from_secs(3);
-/// After that, how long the daemon waits for a disk that does not accept the rest of history.
+/// How long the daemon waits after that for a disk that does not accept the rest of history. Then that rest is lost.
 pub const DISK_END: Duration = Duration::from_secs(10);
 
 /// The limits that the daemon's configuration sets. What exceeds one is refused with the error code `limit_<field>`,

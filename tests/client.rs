@@ -9,10 +9,11 @@ use std::{
 
 use sse_bus::{
     Client, Endpoint, EventId,
-    client::{Backoff, Error, Item},
+    client::{Backoff, Delivery, Error, Item, Work, Worker},
     limits::REPLY,
     protocol::{
-        Ack, ErrorCode, EventMessage, GAP, Publish, Published, Refused, Reply, Request, Subscribe, Subscribed,
+        self, Ack, Consume, Consuming, ErrorCode, EventMessage, GAP, Publish, Published, Refused, Reply, Request,
+        Subscribe, Subscribed,
         binary::{self, Frame},
     },
 };
@@ -67,12 +68,38 @@ impl Peer {
     }
 }
 
+impl Peer {
+    async fn expect_consume(&mut self, slots: Option<u64>) {
+        let Some(Request::Consume(request)) = self.request().await else { panic!("no worker") };
+        assert_eq!((&*request.consumer, request.max_in_flight), ("q", slots));
+        self.reply([Reply::Consuming(Consuming::new("c1", "q"))]).await;
+    }
+}
+
 fn id(seq: u64) -> EventId {
     format!("k-{seq}").parse().unwrap()
 }
 
 fn event(seq: u64, topic: &str, data: &str) -> Reply {
     Reply::Event(EventMessage::new(id(seq), topic, data, 0))
+}
+
+/// A delivery with the event's number as its token.
+fn delivered(seq: u64) -> Reply {
+    let mut event = EventMessage::new(id(seq), "jobs", seq.to_string(), 0);
+    event.delivery = Some(protocol::Delivery::new(seq.to_string(), 1, 0));
+    Reply::Event(event)
+}
+
+fn settled() -> Reply {
+    Reply::Settled { deliveries: 1 }
+}
+
+async fn next_delivery(worker: &mut Worker) -> Delivery {
+    match worker.next().await {
+        Some(Ok(Work::Delivery(delivery))) => delivery,
+        other => panic!("no delivery: {other:?}"),
+    }
 }
 
 fn published(seq: u64) -> Reply {
@@ -134,7 +161,7 @@ async fn a_dropped_request_does_not_affect_the_next() {
     let event = Publish::new("t", "x");
     tokio::select! {
         biased;
-        answer = client.publish(&event) => panic!("{answer:?}"),
+        reply = client.publish(&event) => panic!("{reply:?}"),
         () = std::future::ready(()) => {}
     }
     go.send(()).unwrap();
@@ -144,7 +171,7 @@ async fn a_dropped_request_does_not_affect_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_without_an_answer_times_out_unless_it_waits_for_the_disk() {
+async fn a_request_without_a_reply_times_out_unless_it_waits_for_the_disk() {
     let (endpoint, listener) = socket();
     let (go, may_continue) = tokio::sync::oneshot::channel::<()>();
     let daemon = tokio::spawn(async move {
@@ -203,7 +230,7 @@ async fn publish_many_returns_results_in_order_and_after_a_break_those_so_far() 
 }
 
 #[tokio::test]
-async fn answers_have_the_number_of_their_publish_even_among_publishes_without_answers() {
+async fn replies_have_the_number_of_their_publish_even_among_publishes_without_replies() {
     let (endpoint, listener) = socket();
     let daemon = tokio::spawn(async move {
         let mut peer = Peer::accept(&listener).await;
@@ -212,7 +239,7 @@ async fn answers_have_the_number_of_their_publish_even_among_publishes_without_a
         for _ in 0..5 {
             peer.request().await.unwrap();
         }
-        // 1 and 3 have no answers, 2 and 4 have. The daemon also counts the request before them.
+        // 1 and 3 have no replies, 2 and 4 have. The daemon also counts the request before them.
         peer.reply([published(2), refused(4, ErrorCode::LimitEvent), refused(5, ErrorCode::TypeInvalid)]).await;
         peer.reply([Reply::Status(Box::default())]).await;
     });
@@ -224,8 +251,8 @@ async fn answers_have_the_number_of_their_publish_even_among_publishes_without_a
     }
     let finished = publisher.finish().await.unwrap();
     let mut seen = Vec::new();
-    while let Some((number, answer)) = replies.next().await.unwrap() {
-        seen.push((number, answer.map(|p| p.id).map_err(|r| r.code)));
+    while let Some((number, reply)) = replies.next().await.unwrap() {
+        seen.push((number, reply.map(|p| p.id).map_err(|r| r.code)));
     }
     assert_eq!(seen, [(2, Ok(Some(id(2)))), (3, Err(ErrorCode::LimitEvent)), (4, Err(ErrorCode::TypeInvalid))]);
     drop(finished);
@@ -318,6 +345,76 @@ async fn past_events_that_were_not_received_are_requested_again() {
     assert!(matches!(past.next().await, Some(Ok(Item::Resumed { .. }))));
     assert!(matches!(past.next().await, Some(Ok(Item::Event(e))) if e.data == "four"));
     assert!(past.next().await.is_none());
+    daemon.await.unwrap();
+    unlink(&endpoint);
+}
+
+#[tokio::test]
+async fn a_worker_whose_deliveries_are_not_taken_keeps_the_newest() {
+    const SENT: u64 = 1000;
+    let (endpoint, listener) = socket();
+    let daemon = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener).await;
+        peer.expect_consume(Some(3)).await;
+        peer.reply([delivered(1)]).await;
+        assert_eq!(peer.request().await, Some(Request::Extend { tokens: vec!["1".into()] }));
+        peer.reply((2..=SENT).map(delivered)).await;
+        peer.reply([settled()]).await;
+        assert_eq!(peer.request().await, Some(Request::Ack { tokens: vec!["1".into()] }));
+        peer.reply([settled()]).await;
+    });
+    let client = Client::connect(&endpoint).await.unwrap();
+    let mut worker = client.work(Consume::new("q").with_max_in_flight(3)).await.unwrap();
+    let first = next_delivery(&mut worker).await;
+    // The daemon answers after the other deliveries, so all of them have arrived.
+    first.extend().await.unwrap();
+    first.ack().await.unwrap();
+    let mut seen = Vec::new();
+    while let Some(Ok(Work::Delivery(delivery))) = worker.next().await {
+        seen.push(delivery.data.parse::<u64>().unwrap());
+    }
+    assert!((3..=100).contains(&seen.len()), "{} deliveries", seen.len());
+    assert_eq!(seen[seen.len() - 3..], [SENT - 2, SENT - 1, SENT]);
+    daemon.await.unwrap();
+    unlink(&endpoint);
+}
+
+#[tokio::test]
+async fn results_reach_their_callers_and_a_worker_that_ends_returns_the_rest() {
+    let (endpoint, listener) = socket();
+    let (go, may_continue) = tokio::sync::oneshot::channel::<()>();
+    let daemon = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener).await;
+        peer.expect_consume(Some(4)).await;
+        peer.reply((1..=3).map(delivered)).await;
+        let mut acks = Vec::new();
+        for _ in 0..2 {
+            acks.push(peer.request().await.unwrap());
+        }
+        assert_eq!(acks, [Request::Ack { tokens: vec!["2".into()] }, Request::Ack { tokens: vec!["1".into()] }]);
+        peer.reply([settled(), refused(3, ErrorCode::StaleDelivery)]).await;
+        // The worker is dropped while the third delivery is still processed.
+        let stop = Request::Consume(Consume::new("q").with_max_in_flight(0));
+        assert_eq!(peer.request().await, Some(stop));
+        peer.reply([delivered(4), Reply::Consuming(Consuming::new("c1", "q"))]).await;
+        assert_eq!(peer.request().await, Some(Request::Release { tokens: vec!["4".into()] }));
+        peer.reply([settled()]).await;
+        go.send(()).unwrap();
+        assert_eq!(peer.request().await, Some(Request::Release { tokens: vec!["3".into()] }));
+        peer.reply([settled()]).await;
+        assert_eq!(peer.request().await, None);
+    });
+    let client = Client::connect(&endpoint).await.unwrap();
+    let mut worker = client.work(Consume::new("q").with_max_in_flight(4)).await.unwrap();
+    let (first, second) = (next_delivery(&mut worker).await, next_delivery(&mut worker).await);
+    let third = next_delivery(&mut worker).await;
+    let (second, first) = (second.ack(), first.ack());
+    assert_eq!(first.await.unwrap_err().code(), Some(ErrorCode::StaleDelivery));
+    second.await.unwrap();
+    let finished = tokio::spawn(worker.finish());
+    may_continue.await.unwrap();
+    drop(third);
+    finished.await.unwrap();
     daemon.await.unwrap();
     unlink(&endpoint);
 }

@@ -9,6 +9,7 @@ use crate::{
     cli,
     exit::Failure,
     output::Output,
+    table::wrapped,
     units::{count, size},
 };
 
@@ -68,11 +69,13 @@ impl Report {
     }
 
     pub(super) fn print(&self, output: &Output) -> Result<(), Failure> {
-        output.print(|| self.describe(), self)?;
+        output.print(|| self.describe(output.width), self)?;
         Ok(())
     }
 
-    fn describe(&self) -> String {
+    fn describe(&self, width: Option<usize>) -> String {
+        /// The column in which values begin.
+        const INDENT: usize = 12;
         let Report { latency_alone: alone, latency: all, .. } = self;
         let subscribers = count(self.subscribers, "subscriber");
         let mut rows = vec![
@@ -90,7 +93,7 @@ impl Report {
         let mut text = String::new();
         for (name, value) in rows {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{name:<12}{value}");
+            let _ = writeln!(text, "{name:<INDENT$}{}", wrapped(&value, INDENT, width));
         }
         text.truncate(text.trim_end().len());
         text

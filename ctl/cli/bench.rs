@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{parse_bench_duration, parse_bench_size};
+use super::values::{number, parse_bench_duration, parse_bench_size};
 use crate::exit;
 
 #[derive(Debug, Args)]
@@ -14,7 +14,7 @@ Examples:
   sse-busctl bench --subscribers 100 --duration 3s --json"))]
 pub(crate) struct Bench {
     /// Number of subscribers over HTTP, all in this process
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=50_000),
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = number::<u64>(1..=50_000),
         env = "SSE_BUS_BENCH_SUBSCRIBERS")]
     pub(crate) subscribers: u64,
     /// Duration of the measurement, in whole seconds

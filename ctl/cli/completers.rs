@@ -1,6 +1,6 @@
 //! Completion of topics, clients and tokens, with values from the running daemon.
 //!
-//! Without a daemon, or if it does not answer within [`PATIENCE`], there are no completions and no error message,
+//! With `--url`, that daemon is queried. Without a daemon, or if it does not answer within [`PATIENCE`], there are no completions and no error message,
 //! because the user has only pressed a key.
 //!
 //! The names of topics and clients come from other users, and some shells insert a completion unquoted. Only words
@@ -10,13 +10,16 @@ use std::{collections::BTreeSet, ffi::OsStr, path::PathBuf, time::Duration};
 
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use sse_bus::{
-    Client, Endpoint, client,
+    Client, Endpoint,
+    client::{self, Address},
     endpoint::{expand_home, state_dir},
     protocol::ClientRole,
     time::unix_now,
     tokens::TokenFile,
 };
 use tokio::time::timeout;
+
+use crate::remote::{Remote, daemon};
 
 /// How long to wait for the daemon, which delays the shell.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -43,9 +46,9 @@ pub(super) fn clients() -> ArgValueCompleter {
 /// Completes tokens, by their names, or by their ids if they have none.
 pub(super) fn tokens() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
-        let given = option("--state-dir").or_else(|| std::env::var_os("SSE_BUS_STATE_DIR").map(PathBuf::from));
-        let directory = given.filter(|directory| !directory.as_os_str().is_empty()).or_else(|| {
-            let status = query(async |mut client| client.status().await);
+        let given = option("--state-dir").or_else(|| variable("SSE_BUS_STATE_DIR"));
+        let directory = given.or_else(|| {
+            let status = reply_of(&local()?, async |mut client| client.status().await);
             status.map_or_else(|| state_dir().ok(), |status| Some(status.state_dir.into()))
         });
         let tokens = directory.and_then(|directory| TokenFile::in_directory(&directory).read().ok());
@@ -55,15 +58,45 @@ pub(super) fn tokens() -> ArgValueCompleter {
     })
 }
 
-/// Returns the daemon's reply to a request, if there is one in time.
+/// Returns the reply of the daemon that the command line names, if there is one in time.
 fn query<T>(request: impl AsyncFnOnce(Client) -> Result<T, client::Error>) -> Option<T> {
+    let url = option("--url").or_else(|| variable("SSE_BUS_URL").filter(|_| option("--socket").is_none()));
+    match url {
+        Some(url) => reply_of(&remote(url.to_str()?)?, request),
+        None => reply_of(&local()?, request),
+    }
+}
+
+/// Returns the daemon of this machine.
+fn local() -> Option<Address> {
     let endpoint = match option("--socket") {
         Some(path) => Endpoint::at(expand_home(path)),
         None => Endpoint::find().ok()?,
     };
+    Some(endpoint.into())
+}
+
+/// Returns the daemon at a URL.
+fn remote(url: &str) -> Option<Address> {
+    let options = Remote {
+        token_file: option("--token-file").or_else(|| variable("SSE_BUS_TOKEN_FILE")).map(expand_home),
+        ca_file: option("--ca-file").or_else(|| variable("SSE_BUS_CA_FILE")).map(expand_home),
+        plaintext_token: std::env::args_os().any(|word| word == "--plaintext-token"),
+        ..Remote::default()
+    };
+    Some(daemon(url, &options).ok()?.into())
+}
+
+/// Returns a daemon's reply to a request, if there is one in time.
+fn reply_of<T>(address: &Address, request: impl AsyncFnOnce(Client) -> Result<T, client::Error>) -> Option<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-    let reply = async { request(Client::connect(&endpoint).await.ok()?).await.ok() };
+    let reply = async { request(Client::connect(address).await.ok()?).await.ok() };
     runtime.block_on(async { timeout(PATIENCE, reply).await.ok().flatten() })
+}
+
+/// Returns the value of an environment variable, unless it is empty.
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// Returns the value of an option in the command line that is being completed.

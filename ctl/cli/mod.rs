@@ -16,7 +16,6 @@ mod init_page;
 mod nearest;
 mod patterns;
 mod publish;
-mod remote;
 mod schedule;
 mod service;
 mod since;
@@ -40,14 +39,13 @@ pub(crate) use self::{
     format::Format,
     init_page::InitPage,
     publish::{Publish, Send},
-    remote::Remote,
     schedule::{Schedule, ScheduleAction},
     service::{Manager, Service, ServiceAction, ServiceInstall, ServiceLogs},
     status::Status,
     subscribe::{History, Subscribe},
     token::{Token, TokenAction, TokenCreate},
 };
-use crate::exit;
+use crate::{exit, remote::Remote};
 
 /// Publish and subscribe to events of the local bus, inspect and manage it.
 #[derive(Debug, Parser)]
@@ -109,6 +107,8 @@ pub(crate) enum Action {
     History(History),
     /// Print the URL of an event stream, for curl and browsers
     Url(Url),
+    /// Print the path of the local socket, for other programs
+    Socket,
     /// Write a first page into the directory that the daemon serves (`sse-busd --pages DIR`)
     InitPage(InitPage),
     /// Create, list and revoke tokens, for other users and other machines
@@ -189,9 +189,9 @@ impl Cli {
         Ok(cli)
     }
 
-    /// Removes a variable's daemon if an option names another one.
+    /// Removes a variable's daemon if an option names another one. Refuses options that would have no effect.
     fn choose_daemon(&mut self, matches: &ArgMatches, command: &mut Command) -> Result<(), clap::Error> {
-        let is_option = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let is_option = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
         match (&self.socket, &self.remote.url) {
             // It has a `--url` of its own.
             _ if matches!(self.action, Action::Doctor(_)) => {}
@@ -203,7 +203,16 @@ impl Cli {
             (Some(_), Some(_)) => self.socket = None,
             _ => {}
         }
-        Ok(())
+        let unused = ["token_file", "ca_file", "plaintext_token"].into_iter().find(|id| is_option(id));
+        match unused {
+            // A variable is for the commands that use `--url`.
+            Some(option) if self.remote.url.is_none() && !matches!(self.action, Action::Doctor(_)) => {
+                let option = option.replace('_', "-");
+                let message = format!("--{option} is for a daemon elsewhere; name its URL with --url (SSE_BUS_URL)");
+                Err(command.error(ErrorKind::MissingRequiredArgument, message))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

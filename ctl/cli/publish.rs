@@ -7,7 +7,9 @@ use sse_bus::protocol;
 
 use super::{
     completers,
-    values::{parse_data, parse_duration, parse_future, parse_header, parse_interval, parse_retry, parse_wanted},
+    values::{
+        number, parse_data, parse_duration, parse_future, parse_header, parse_interval, parse_retry, parse_wanted,
+    },
 };
 use crate::exit;
 
@@ -115,7 +117,7 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "DURATION", value_parser = parse_interval, env = "SSE_BUS_PUBLISH_EVERY")]
     pub(crate) every: Option<Duration>,
     /// With --every: exit after publishing N times
-    #[arg(long, short = 'n', value_name = "N", requires = "every", value_parser = clap::value_parser!(u64).range(1..),
+    #[arg(long, short = 'n', value_name = "N", requires = "every", value_parser = number::<u64>(1..=u64::MAX),
         env = "SSE_BUS_PUBLISH_COUNT")]
     pub(crate) count: Option<u64>,
     /// With --every: run a shell command each time and use its output as the data (without one line break at the end)

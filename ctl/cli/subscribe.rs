@@ -5,7 +5,12 @@ use std::time::Duration;
 use clap::{Args, builder::BoolishValueParser};
 use sse_bus::protocol::Slow;
 
-use super::{completers, patterns::parse_pattern, since::Since, values::parse_duration};
+use super::{
+    completers,
+    patterns::parse_pattern,
+    since::Since,
+    values::{number, parse_duration},
+};
 use crate::exit;
 
 #[derive(Debug, Args)]
@@ -26,7 +31,7 @@ pub(crate) struct Subscribe {
         env = "SSE_BUS_SUBSCRIBE_SINCE")]
     pub(crate) since: Option<Since>,
     /// Exit after this number of events; a signal before that is a failure
-    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
+    #[arg(long, short = 'n', value_name = "N", value_parser = number::<u64>(1..=u64::MAX),
         env = "SSE_BUS_SUBSCRIBE_COUNT")]
     pub(crate) count: Option<u64>,
     /// Exit after this time, with exit code 5
@@ -70,7 +75,7 @@ pub(crate) struct History {
         env = "SSE_BUS_HISTORY_SINCE")]
     pub(crate) since: Since,
     /// Print only the newest N events
-    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
+    #[arg(long, short = 'n', value_name = "N", value_parser = number::<u64>(1..=u64::MAX),
         env = "SSE_BUS_HISTORY_LIMIT")]
     pub(crate) limit: Option<u64>,
     /// In text: show times in UTC instead of the local zone

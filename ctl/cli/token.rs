@@ -40,7 +40,8 @@ pub(crate) enum TokenAction {
 #[command(after_long_help = exit::with_codes("\
 Examples:
   sse-busctl token create --name phone --scope subscribe --topic 'build/**' --expires 30d
-  sse-busctl token create --name ci --scope publish"))]
+  sse-busctl token create --name ci --scope publish
+  sse-busctl token create --name worker --scope work --topic 'jobs/**'"))]
 pub(crate) struct TokenCreate {
     /// An operation that the token allows; can be repeated [default: publish and subscribe]
     #[arg(long, value_enum, value_name = "SCOPE", value_delimiter = ',', env = "SSE_BUS_TOKEN_CREATE_SCOPE")]
@@ -64,8 +65,10 @@ pub(crate) enum Scope {
     Publish,
     /// Receive events
     Subscribe,
-    /// See topics, clients, status and metrics; disconnect clients
+    /// See topics, clients, status and metrics; disconnect clients; manage consumers
     Admin,
+    /// Work for consumers whose topics the token allows, and manage them
+    Work,
 }
 
 impl From<Scope> for tokens::Scope {
@@ -74,6 +77,7 @@ impl From<Scope> for tokens::Scope {
             Scope::Publish => tokens::Scope::Publish,
             Scope::Subscribe => tokens::Scope::Subscribe,
             Scope::Admin => tokens::Scope::Admin,
+            Scope::Work => tokens::Scope::Work,
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use sse_bus::{Headers, headers::HeadersError, limits::NAME_MAX, time::unix_now, topic::TopicError};
+pub(super) use sse_bus::values::{number, parse_duration};
+use sse_bus::{
+    Headers, headers::HeadersError, limits::NAME_MAX, time::unix_now, topic::TopicError, values::InvalidValue,
+};
 
 use crate::times;
 
@@ -31,8 +34,8 @@ pub(crate) enum ValueError {
     FutureSince,
     #[error("an interval cannot be zero")]
     ZeroInterval,
-    #[error("write a number with a unit, such as `30s`, `5m` or `1h30m`")]
-    Duration(#[from] humantime::DurationError),
+    #[error(transparent)]
+    Invalid(#[from] InvalidValue),
     #[error("not a number; before other arguments, write --wait-for=1")]
     WaitFor,
     #[error("write whole seconds, `1s` to `10m`")]
@@ -64,11 +67,6 @@ pub(super) fn parse_header(text: &str) -> Result<(String, String), ValueError> {
     Ok((name.into(), value.into()))
 }
 
-/// Parses a duration.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
-    Ok(humantime::parse_duration(text)?)
-}
-
 /// Parses a time, in milliseconds since 1970. A time of day is the next one.
 pub(super) fn parse_future(text: &str) -> Result<u64, ValueError> {
     times::parse_next(text, unix_now()).ok_or(ValueError::Time)
@@ -83,7 +81,7 @@ pub(super) fn parse_interval(text: &str) -> Result<Duration, ValueError> {
 }
 
 /// Parses how long to try again: a duration or `forever`.
-pub(super) fn parse_retry(text: &str) -> Result<Duration, ValueError> {
+pub(super) fn parse_retry(text: &str) -> Result<Duration, InvalidValue> {
     if text == "forever" { Ok(Duration::MAX) } else { parse_duration(text) }
 }
 
@@ -95,7 +93,10 @@ pub(super) fn parse_wanted(text: &str) -> Result<u64, ValueError> {
 /// Parses the duration of a benchmark: whole seconds, up to ten minutes. A number without a unit is in seconds.
 pub(super) fn parse_bench_duration(text: &str) -> Result<Duration, ValueError> {
     const LONGEST: u64 = 600;
-    let duration = text.parse().map(Duration::from_secs).or_else(|_| parse_duration(text))?;
+    let duration = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => parse_duration(text)?,
+    };
     match duration.as_secs() {
         1..=LONGEST if duration.subsec_nanos() == 0 => Ok(duration),
         _ => Err(ValueError::BenchDuration),

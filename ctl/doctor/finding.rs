@@ -4,7 +4,12 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::{output::Output, table::wrapped, units::count, visible::visible};
+use crate::{
+    output::Output,
+    table::{LEFT, is_narrow, wrapped},
+    units::count,
+    visible::visible,
+};
 
 /// The result of a check.
 #[derive(Debug, PartialEq, Serialize)]
@@ -65,7 +70,8 @@ impl Finding {
         let message = wrapped(&visible(&self.message), INDENT, width);
         let line = format!("{colour}{state:<9}{plain}{:<15}{message}", self.check);
         // Not wrapped, so that it can be copied.
-        self.fix.iter().fold(line, |line, fix| format!("{line}\n{:INDENT$}{}", "", visible(fix)))
+        let indent = if is_narrow(INDENT, width) { LEFT } else { INDENT };
+        self.fix.iter().fold(line, |line, fix| format!("{line}\n{:indent$}{}", "", visible(fix)))
     }
 }
 
@@ -98,7 +104,7 @@ impl Report<'_> {
         if !self.output.people() {
             return Ok(());
         }
-        self.output.write(format!("\n{}\n", summary(&self.states)).as_bytes())
+        self.output.write(format!("\n{}\n", wrapped(&summary(&self.states), 0, self.output.width)).as_bytes())
     }
 }
 

@@ -77,6 +77,30 @@ impl Grant {
         filters.iter().find(|filter| !token.covers(filter)).map_or(Ok(()), |filter| Err(not_covered(token, filter)))
     }
 
+    /// Refuses to work for a consumer with these filters.
+    pub(crate) fn check_work(&self, filters: &FilterSet) -> Result<(), Refused> {
+        self.require(Scope::Work)?;
+        self.check_filters(filters)
+    }
+
+    /// Refuses to see or change any consumer.
+    pub(crate) fn require_consumers(&self) -> Result<(), Refused> {
+        self.require(Scope::Admin).or_else(|_| self.require(Scope::Work))
+    }
+
+    /// Refuses to see or change a consumer with these filters. The scope `admin` allows it for all topics, `work` for those of
+    /// the token.
+    pub(crate) fn check_consumer(&self, filters: &FilterSet) -> Result<(), Refused> {
+        self.require(Scope::Admin).or_else(|_| self.check_work(filters))
+    }
+
+    /// Returns true if the caller may receive the events of a topic, as a subscriber or as a worker.
+    pub(crate) fn may_receive(&self, topic: &str) -> bool {
+        let Some(token) = self.token() else { return true };
+        let is_allowed = self.require(Scope::Subscribe).or_else(|_| self.require(Scope::Work)).is_ok();
+        is_allowed && Filter::parse(topic).is_ok_and(|topic| token.covers(&topic))
+    }
+
     /// Returns the filters that an event sent to this client alone must match. Any event may be sent if there are none.
     pub(crate) fn topics(&self) -> &[Filter] {
         self.token().map_or(&[], |token| &token.topics)
@@ -96,6 +120,7 @@ fn verb(scope: Scope) -> &'static str {
         Scope::Publish => "publish",
         Scope::Subscribe => "subscribe",
         Scope::Admin => "look at or manage the bus",
+        Scope::Work => "work for consumers or manage them",
     }
 }
 

@@ -3,10 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use sse_bus::{
+    limits::CONSUMERS_MAX,
     protocol::{ClientInfo, Refused, Setting, Status, TopicInfo},
     tokens::Scope,
 };
 
+use super::consumers::all_consumers;
 use crate::{access::Caller, context::Daemon};
 
 /// The operations of an administrator. Having one proves that the caller is authorized.
@@ -82,11 +84,13 @@ impl Admin {
     }
 
     /// Returns a description of the daemon.
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) async fn status(&self) -> Status {
         let daemon = &self.0;
+        let pending = all_consumers(&daemon.bus, CONSUMERS_MAX).await.iter().map(|consumer| consumer.pending).sum();
         let config = daemon.config();
         let mut status = daemon.bus.look(|bus, _| bus.status());
         status.version = env!("CARGO_PKG_VERSION").into();
+        status.pending = pending;
         status.pid = std::process::id();
         status.uptime_ms = daemon.bus.uptime();
         status.url = Some(daemon.url());

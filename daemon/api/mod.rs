@@ -4,6 +4,7 @@
 //! encodes it, because it also refuses requests that it cannot decode.
 
 mod admin;
+mod consumers;
 mod publish;
 mod schedules;
 mod subscribe;
@@ -11,6 +12,7 @@ mod work;
 
 pub(crate) use self::{
     admin::{Admin, health},
+    consumers::Consumers,
     publish::{admit, publish, publish_one},
     schedules::{cancel_schedule, schedule, schedules},
     subscribe::{subscribe, subscription},

@@ -6,7 +6,7 @@
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use sse_bus::{
-    Event, FilterSet,
+    Event,
     bus::{
         ClientName, Description, Format, Now,
         consumers::{ConsumerName, Departure, Missed, Next, Settlement, Token, WorkerId},
@@ -14,7 +14,6 @@ use sse_bus::{
     protocol::{
         Consume, Consuming, Delivery, ErrorCode, EventMessage, GAP, Gap, GapReason, Refused, Request, Transport,
     },
-    tokens::Scope,
 };
 
 use crate::{access::Caller, client_guard::ClientGuard, context::Daemon, shared_bus::SharedBus};
@@ -116,13 +115,8 @@ pub(crate) fn consume_once(daemon: &Daemon, caller: &Caller, consume: &Consume) 
 fn authorized(daemon: &Daemon, caller: &Caller, consumer: &str) -> Result<ConsumerName, Refused> {
     let consumer = ConsumerName::parse(consumer)?;
     let filters = daemon.bus.with(|bus, _| bus.consumer_filters(&consumer).cloned())?;
-    check_work(caller, &filters)?;
+    caller.grant.check_work(&filters)?;
     Ok(consumer)
-}
-
-fn check_work(caller: &Caller, filters: &FilterSet) -> Result<(), Refused> {
-    caller.grant.require(Scope::Subscribe)?;
-    caller.grant.check_filters(filters)
 }
 
 fn slots(consume: &Consume) -> usize {
@@ -242,7 +236,7 @@ pub(crate) async fn settle(daemon: &Daemon, caller: &Caller, batch: &[Settle]) -
             if caller.grant.token().is_some()
                 && let Some(filters) = bus.filters_of_delivery(token)
             {
-                check_work(caller, filters)?;
+                caller.grant.check_work(filters)?;
             }
             bus.settle(token, batch[*at].settlement.clone(), now)
         });

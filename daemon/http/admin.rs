@@ -59,7 +59,7 @@ pub(super) async fn kick(
 
 /// `GET /status`.
 pub(super) async fn status(admin: Admin) -> JsonLine<Status> {
-    JsonLine(admin.status())
+    JsonLine(admin.status().await)
 }
 
 /// `GET /config`.

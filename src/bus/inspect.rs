@@ -8,7 +8,7 @@ use super::{
     topics::TopicState,
 };
 use crate::{
-    limits::{FEEDS_AT_ONCE, TOPICS_AT_ONCE},
+    limits::{CONSUMERS_MAX, DEAD_ALL_MAX, FEEDS_AT_ONCE, TOPICS_AT_ONCE, UNFINISHED_MAX, WORKERS_MAX},
     protocol::{ClientInfo, ClientRole, LimitInfo, Status, TopicInfo, Transport},
 };
 
@@ -77,7 +77,8 @@ impl Bus {
         self.stats
     }
 
-    /// Returns the status of the bus, to which the daemon adds its own part.
+    /// Returns the status of the bus, to which the daemon adds its own part, and the events that are
+    /// [pending](Status::pending).
     pub fn status(&self) -> Status {
         let totals = self.history.totals();
         Status {
@@ -95,13 +96,17 @@ impl Bus {
             gaps: self.stats.gaps.iter().sum(),
             slow_disconnects: self.stats.slow_disconnects,
             limits: self.limits_used(),
+            consumers: self.consumers.len() as u64,
+            workers: self.consumers.totals().workers as u64,
+            in_flight: self.consumers.totals().in_flight as u64,
+            dead: self.consumers.totals().dead as u64,
             ..Status::default()
         }
     }
 
     /// Returns the usage of limits at which requests are refused. Full history and buffers are normal.
     fn limits_used(&self) -> Vec<LimitInfo> {
-        let limits = &self.limits;
+        let (limits, work) = (&self.limits, self.consumers.totals());
         let info = |limit: &'static str, used: usize, bound: usize| LimitInfo {
             limit: limit.into(),
             used: used as u64,
@@ -113,6 +118,11 @@ impl Bus {
             info("filters_bytes", self.topics.cost(), limits.filters_bytes),
             info("publishers", self.clients.publishers, limits.publishers),
             info("retained_bytes", self.history.totals().retained_bytes, limits.retained_bytes),
+            info("consumers", self.consumers.len(), CONSUMERS_MAX),
+            info("workers", work.workers, WORKERS_MAX),
+            info("unfinished_events", work.unfinished, UNFINISHED_MAX),
+            info("dead_letters", work.dead, DEAD_ALL_MAX),
+            info("held_bytes", self.history.held_bytes(), self.history.retention().budget / 2),
         ]
     }
 

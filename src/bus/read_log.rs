@@ -10,7 +10,11 @@ use super::{
     output::Output,
     read_steps::{ReadContext, Step},
 };
-use crate::{event::Epoch, topic::FilterSet};
+use crate::{
+    event::{Epoch, Event},
+    protocol::Gap,
+    topic::FilterSet,
+};
 
 impl ReadContext<'_> {
     /// Reads from a fetched range of the log, if the subscriber's cursor is before the window. Returns None if it is not.
@@ -56,20 +60,38 @@ struct Range<'a> {
     epoch: Epoch,
 }
 
+impl<'a> Range<'a> {
+    /// Returns the events that match the filters, after a sequence number and up to another one.
+    fn events(&self, after: u64, upto: u64) -> impl Iterator<Item = &'a Event> {
+        let Range { fetched, filters, .. } = *self;
+        let first = fetched.events.partition_point(|event| event.id.seq <= after);
+        let events = fetched.events[first..].iter().take_while(move |event| event.id.seq <= upto);
+        events.filter(|event| filters.matches(&event.topic))
+    }
+}
+
+/// Writes an event, and before it the gap and the unicast events that precede it.
+fn write(event: &Event, gap: &mut Option<Gap>, subscriber: &mut Subscriber, output: &mut Output<'_>) {
+    let seq = event.id.seq;
+    if let Some(gap) = gap.take() {
+        output.gap(&gap, seq);
+    }
+    output.unicast(subscriber, |moment| moment.position < seq);
+    output.event(event);
+}
+
 impl HistoryCursor {
     /// Reads the range until the output is full.
     fn read_range(&mut self, range: &Range<'_>, subscriber: &mut Subscriber, output: &mut Output<'_>) {
-        let Range { fetched, start, filters, epoch } = *range;
+        let Range { fetched, start, epoch, .. } = *range;
+        let (begin, upto) = (self.after, fetched.upto.min(start));
         if self.losses_from == u64::MAX {
             // The subscription is new: what the log had lost before is no gap for it.
-            (self.losses_from, self.uncertain_after) = (fetched.losses_end, fetched.upto.min(start));
+            (self.losses_from, self.uncertain_after) = (fetched.losses_end, upto);
         }
-        let (begin, upto) = (self.after, fetched.upto.min(start));
         let mut lost = fetched.lost.iter().skip_while(|lost| lost.to <= begin).peekable();
-        let first = fetched.events.partition_point(|event| event.id.seq <= begin);
-        let events = fetched.events[first..].iter().take_while(|event| event.id.seq <= upto);
-        let wanted = events.filter(|event| filters.matches(&event.topic));
-        for (seq, event) in wanted.map(|event| (event.id.seq, Some(event))).chain([(upto + 1, None)]) {
+        let events = range.events(begin, upto).map(|event| (event.id.seq, Some(event)));
+        for (seq, event) in events.chain([(upto + 1, None)]) {
             if output.is_full() {
                 return;
             }
@@ -79,13 +101,10 @@ impl HistoryCursor {
                 self.miss(lost.from.max(self.after + 1), lost.to, missed, epoch);
                 self.after = lost.to.clamp(self.after, seq - 1);
             }
-            let Some(event) = event else { break };
-            if let Some(gap) = self.gap.take() {
-                output.gap(&gap, seq);
+            if let Some(event) = event {
+                write(event, &mut self.gap, subscriber, output);
+                self.after = seq;
             }
-            output.unicast(subscriber, |moment| moment.position < seq);
-            output.event(event);
-            self.after = seq;
         }
         self.after = self.after.max(upto);
     }
@@ -95,20 +114,13 @@ impl Snapshot {
     /// Reads the range until the output is full.
     fn read_range(&mut self, range: &Range<'_>, subscriber: &mut Subscriber, output: &mut Output<'_>) {
         let upto = range.fetched.upto.min(range.start).min(self.upto);
-        let first = range.fetched.events.partition_point(|event| event.id.seq <= self.after);
-        let events = range.fetched.events[first..].iter().take_while(|event| event.id.seq <= upto);
-        for event in events.filter(|event| range.filters.matches(&event.topic)) {
+        for event in range.events(self.after, upto) {
             if output.is_full() {
                 return;
             }
-            let seq = event.id.seq;
-            output.first_position(seq - 1, subscriber, PositionDue::AfterSnapshot);
-            if let Some(gap) = self.gap.take() {
-                output.gap(&gap, seq);
-            }
-            output.unicast(subscriber, |moment| moment.position < seq);
-            output.event(event);
-            self.after = seq;
+            output.first_position(event.id.seq - 1, subscriber, PositionDue::AfterSnapshot);
+            write(event, &mut self.gap, subscriber, output);
+            self.after = event.id.seq;
         }
         self.after = self.after.max(upto);
     }

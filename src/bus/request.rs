@@ -209,7 +209,7 @@ impl Subscription {
 }
 
 /// Returns an error such as "the topic `a//b` cannot be used: …", with the text shortened and escaped.
-fn invalid(code: ErrorCode, what: &str, text: &str, why: &dyn fmt::Display) -> Refused {
+pub(super) fn invalid(code: ErrorCode, what: &str, text: &str, why: &dyn fmt::Display) -> Refused {
     let shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
     let more = if text.chars().nth(60).is_some() { "…" } else { "" };
     Refused::new(code, format!("the {what} `{shown}{more}` cannot be used: {why}"))

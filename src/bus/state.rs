@@ -129,12 +129,13 @@ impl Bus {
     /// Does a bounded part of the work of [`Bus::finish`]. Returns true if there is more. Other calls of the bus, between these
     /// steps, see the same as after them; only tasks are woken later.
     pub fn finish_some(&mut self) -> bool {
-        self.feeds.finish_some(&self.limits, &mut self.wakeups)
+        let has_chores = self.finish_some_consumers();
+        self.feeds.finish_some(&self.limits, &mut self.wakeups) || has_chores
     }
 
-    /// Returns true if many events wait to be appended to very many feeds. Call [`Bus::finish_some`] before the next publish.
+    /// Returns true if many events wait for very many feeds or consumers. Call [`Bus::finish_some`] before the next publish.
     pub fn has_many_broadcasts(&self) -> bool {
-        self.feeds.broadcasts() > BROADCASTS_MAX / 4
+        self.feeds.broadcasts() > BROADCASTS_MAX / 4 || self.has_many_offers()
     }
 
     /// Takes the tasks to wake once the bus is unlocked.

@@ -9,12 +9,16 @@
 //! - [`Client`]: one request at a time, or [many pipelined](Client::publish_many).
 //! - [`Publisher`] and [`Replies`]: the two halves, for a caller that pipelines an unbounded input.
 //! - [`ResendingPublisher`]: reconnects and resends, and publishes nothing twice.
+//! - [`Worker`]: deliveries of a consumer, which a worker settles; [`Consumer`]: create and inspect consumers.
 //! - [`Subscription`]: events, gaps, and [optionally](Subscription::reconnecting) automatic reconnects.
 
 mod address;
 mod connection;
+mod consumer;
+mod delivery;
 mod error;
 mod local_publisher;
+mod local_worker;
 mod publisher;
 mod received;
 #[cfg(feature = "remote")]
@@ -23,6 +27,7 @@ mod resend;
 mod session;
 mod subscription;
 mod transport;
+mod worker;
 
 use std::time::Duration;
 
@@ -31,10 +36,13 @@ pub use self::remote::{Remote, RemoteError};
 use self::transport::Transport;
 pub use self::{
     address::Address,
+    consumer::Consumer,
+    delivery::{Delivery, Settling},
     error::{Error, Interrupted, PublishResult},
     publisher::{Finished, Publisher, Replies},
     resend::ResendingPublisher,
     subscription::{Backoff, Item, Subscription},
+    worker::{Work, Worker},
 };
 use crate::{
     endpoint::Endpoint,

@@ -23,7 +23,7 @@ pub(super) struct Session {
     /// The endpoint to connect to again.
     pub(super) endpoint: Endpoint,
     /// The endpoint at which the daemon was found.
-    located: Endpoint,
+    pub(super) located: Endpoint,
     pub(super) reader: Reader,
     pub(super) writer: Writer,
     /// The number of replies received. The writer counts the requests.

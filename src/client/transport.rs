@@ -5,12 +5,14 @@ use super::remote;
 use super::{
     address::Address,
     error::{Error, Interrupted, PublishResult},
+    local_worker::LocalWorker,
     received::Received,
     session::Session,
+    worker::Driver,
 };
 use crate::{
     endpoint::Endpoint,
-    protocol::{Publish, Published, Reply, Request, Subscribe, Subscribed},
+    protocol::{Consume, Consuming, Publish, Published, Reply, Request, Subscribe, Subscribed},
 };
 
 /// A connection that answers requests.
@@ -88,6 +90,20 @@ impl Transport {
         }
     }
 
+    /// Turns the connection into a worker.
+    pub(super) async fn consume(self, consume: &Consume) -> Result<(Working, Consuming), Error> {
+        match self {
+            Transport::Local(mut session) => match session.request(&Request::Consume(consume.clone())).await? {
+                Reply::Consuming(consuming) => {
+                    Ok((Working::Local(LocalWorker::new(session, consume.consumer.clone()).into()), consuming))
+                }
+                other => Err(Error::unexpected(&other)),
+            },
+            #[cfg(feature = "remote")]
+            Transport::Remote(_) => Err(Error::Protocol("a worker needs the local socket".into())),
+        }
+    }
+
     /// Turns the connection into the events of a subscription.
     pub(super) async fn subscribe(self, subscribe: &Subscribe) -> Result<(Events, Subscribed), Error> {
         match self {
@@ -100,6 +116,21 @@ impl Transport {
                 let (events, subscribed) = session.subscribe(subscribe).await?;
                 Ok((Events::Remote(events.into()), subscribed))
             }
+        }
+    }
+}
+
+/// The connection of a worker.
+#[derive(Debug)]
+pub(super) enum Working {
+    Local(Box<LocalWorker>),
+}
+
+impl Working {
+    /// Serves a worker until it is dropped and its deliveries are settled, or until an error.
+    pub(super) async fn serve(&mut self, driver: &mut Driver) -> Result<(), Error> {
+        match self {
+            Working::Local(worker) => worker.serve(driver).await,
         }
     }
 }

@@ -64,7 +64,9 @@ impl ConsumerConfig {
     }
 }
 
-/// An operation on one consumer.
+/// An operation on one consumer. The reply is a [`Reply::Consumer`](super::Reply::Consumer) to `Show`, a
+/// [`Reply::DeadLetters`](super::Reply::DeadLetters) to `Dead`, and to all others a [`Reply::Changed`](super::Reply::Changed) with
+/// the number of consumers or dead letters that the operation has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -84,7 +86,8 @@ pub enum ConsumerAction {
     },
     /// Delete it, with its dead letters.
     Delete,
-    /// List its dead letters.
+    /// List its dead letters, by id: at most [`DEAD_AT_ONCE`](crate::limits::DEAD_AT_ONCE), and about
+    /// [`DEAD_BYTES_AT_ONCE`](crate::limits::DEAD_BYTES_AT_ONCE) bytes. An empty list means that there are no more.
     Dead {
         /// List only those after this event.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,7 +99,7 @@ pub enum ConsumerAction {
     DropDead(DeadSelection),
 }
 
-/// The dead letters of a consumer that an operation applies to; at least one field is given.
+/// The dead letters of a consumer that an operation applies to; exactly one field is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -189,7 +192,7 @@ pub struct DeadLetter {
     /// Its topic, if the event is still available.
     #[serde(default)]
     pub topic: Option<String>,
-    /// Its data, if the event is in memory.
+    /// Its data, if the event is in memory and the caller may receive it.
     #[serde(default)]
     pub data: Option<String>,
 }

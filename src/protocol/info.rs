@@ -165,6 +165,17 @@ pub struct Status {
     pub urls: Vec<String>,
     /// The clients that are kept out after a kick.
     pub kept_out: Vec<KeptOut>,
+    /// Consumers.
+    pub consumers: u64,
+    /// Workers of consumers.
+    pub workers: u64,
+    /// Events that wait for their first delivery by a consumer, counted for each of them. A lower bound, see
+    /// [`ConsumerInfo::pending`](super::ConsumerInfo::pending).
+    pub pending: u64,
+    /// Deliveries in flight.
+    pub in_flight: u64,
+    /// Dead letters of all consumers.
+    pub dead: u64,
 }
 
 /// A client that is kept out after a kick.
@@ -188,7 +199,7 @@ impl KeptOut {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LimitInfo {
-    /// The name of the limit in the configuration.
+    /// The name of the limit in the configuration, or another name if it is [fixed](LimitInfo::is_fixed).
     pub limit: Cow<'static, str>,
     /// The current use.
     pub used: u64,
@@ -200,6 +211,11 @@ impl LimitInfo {
     /// Returns the use of a limit, by its name in the configuration.
     pub fn new(limit: impl Into<Cow<'static, str>>, used: u64, bound: u64) -> LimitInfo {
         LimitInfo { limit: limit.into(), used, bound }
+    }
+
+    /// Returns true if the configuration cannot set the limit.
+    pub fn is_fixed(&self) -> bool {
+        matches!(&*self.limit, "consumers" | "workers" | "unfinished_events" | "dead_letters" | "held_bytes")
     }
 
     /// Returns true if at least four fifths of the limit are used, which is worth a warning.

@@ -15,8 +15,10 @@ pub enum Scope {
     Publish,
     /// Receive events.
     Subscribe,
-    /// See topics, clients, status and metrics; disconnect clients.
+    /// See topics, clients, status and metrics; disconnect clients; manage consumers.
     Admin,
+    /// Work for the consumers of the allowed topics, and manage them.
+    Work,
 }
 
 impl Scope {
@@ -26,6 +28,7 @@ impl Scope {
             Scope::Publish => "publish",
             Scope::Subscribe => "subscribe",
             Scope::Admin => "admin",
+            Scope::Work => "work",
         }
     }
 }
@@ -94,8 +97,8 @@ mod tests {
         };
         let covers = |topics: &[&str], filter| token(topics).covers(&Filter::parse(filter).unwrap());
         assert_eq!(
-            [Scope::Publish, Scope::Subscribe, Scope::Admin].map(|scope| token(&[]).allows(scope)),
-            [true, false, true]
+            [Scope::Publish, Scope::Subscribe, Scope::Admin, Scope::Work].map(|scope| token(&[]).allows(scope)),
+            [true, false, true, false]
         );
         assert_eq!([covers(&[], "a/**"), covers(&["a/**"], "b")], [true, false]);
         assert_eq!(["a", "a/b", "b/c", "**"].map(|filter| covers(&["a/**", "b/c"], filter)), [true, true, true, false]);
@@ -104,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_scope_has_the_same_text_in_messages_and_in_the_file() {
-        for scope in [Scope::Publish, Scope::Subscribe, Scope::Admin] {
+        for scope in [Scope::Publish, Scope::Subscribe, Scope::Admin, Scope::Work] {
             assert_eq!(serde_json::to_value(scope).unwrap(), scope.as_str());
             assert_eq!(scope.to_string(), scope.as_str());
         }

@@ -98,23 +98,23 @@ fn run(attack: &Attack, daemon: &Daemon) -> Box<dyn Socket> {
     if *reaction == Reaction::Waits {
         return socket;
     }
-    let (mut answer, mut chunk) = (Vec::new(), [0; 4096]);
+    let (mut reply, mut chunk) = (Vec::new(), [0; 4096]);
     let closed = loop {
         match socket.read(&mut chunk) {
             Ok(0) => break true,
-            Ok(read) => answer.extend_from_slice(&chunk[..read]),
+            Ok(read) => reply.extend_from_slice(&chunk[..read]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => break false,
             // Unread bytes made the system reset the connection.
             Err(_) => break true,
         }
-        if matches!(reaction, Reaction::Answers(code) if String::from_utf8_lossy(&answer).contains(code)) {
+        if matches!(reaction, Reaction::Answers(code) if String::from_utf8_lossy(&reply).contains(code)) {
             return socket;
         }
     };
-    let answer = String::from_utf8_lossy(&answer);
+    let reply = String::from_utf8_lossy(&reply);
     assert!(
         closed && *reaction == Reaction::Closes,
-        "{name}: closed: {closed}, within {AT_ONCE:?} this came: {answer:.300}"
+        "{name}: closed: {closed}, within {AT_ONCE:?} this came: {reply:.300}"
     );
     socket
 }

@@ -31,8 +31,8 @@ fn exhaust(what: &str, daemon: &Daemon, connect: impl Fn() -> Box<dyn Socket>, o
     let mut stream = daemon.stream("/events/t");
     let mut publisher = daemon.lines();
     let mut publish = |data: String| {
-        let answer = publisher.ask(format!(r#"{{"publish":{{"topic":"t","data":"{data}"}}}}"#));
-        assert_eq!(answer["published"]["subscribers"], 1, "{what}: {answer}");
+        let reply = publisher.ask(format!(r#"{{"publish":{{"topic":"t","data":"{data}"}}}}"#));
+        assert_eq!(reply["published"]["subscribers"], 1, "{what}: {reply}");
     };
     let before = descriptors(daemon);
     let connections: Vec<_> = (0..CONNECTIONS).map(|_| connect()).collect();

@@ -24,10 +24,10 @@ const SLACK: Duration = Duration::from_millis(if cfg!(debug_assertions) { 1000 }
 /// KiB by which the daemon's memory may grow after a million.
 const MEMORY: usize = 160 << 10;
 
-/// Sends requests over one connection, in parts, and passes each answer on. Returns how long each part took.
+/// Sends requests over one connection, in parts, and passes each reply on. Returns how long each part took.
 fn send(daemon: &Daemon, many: u64, line: impl Fn(u64) -> String + Sync, mut show: impl FnMut(&str)) -> Vec<Duration> {
     let socket = daemon.local();
-    let mut answers = BufReader::with_capacity(256 << 10, socket.try_clone().unwrap());
+    let mut replies = BufReader::with_capacity(256 << 10, socket.try_clone().unwrap());
     let mut took = Vec::new();
     for part in 0..PARTS {
         let began = Instant::now();
@@ -43,18 +43,18 @@ fn send(daemon: &Daemon, many: u64, line: impl Fn(u64) -> String + Sync, mut sho
                         lines.clear();
                     }
                 }
-                // The last answer shows that all requests were processed.
+                // The last reply shows that all requests were processed.
                 lines.push_str("{\"kick\":{\"client\":\"the end of a part\"}}\n");
                 socket.write_all(lines.as_bytes()).unwrap();
             });
-            let mut answer = String::new();
+            let mut reply = String::new();
             loop {
-                answer.clear();
-                assert!(answers.read_line(&mut answer).unwrap() > 0, "the daemon has closed the connection");
-                if answer.contains("the end of a part") {
+                reply.clear();
+                assert!(replies.read_line(&mut reply).unwrap() > 0, "the daemon has closed the connection");
+                if reply.contains("the end of a part") {
                     return;
                 }
-                show(&answer);
+                show(&reply);
             }
         });
         took.push(began.elapsed());
@@ -91,8 +91,8 @@ fn a_million_topics() {
     let mut refused = 0_u64;
     bounded("topics", &daemon, || {
         let line = |n| format!(r#"{{"publish":{{"topic":"many/{n}","data":"x","ack":"none"}}}}"#);
-        send(&daemon, MILLION, line, |answer| {
-            assert!(answer.contains("limit_topics") && answer.contains("`topics` = 100000"), "{answer}");
+        send(&daemon, MILLION, line, |reply| {
+            assert!(reply.contains("limit_topics") && reply.contains("`topics` = 100000"), "{reply}");
             refused += 1;
         })
     });
@@ -111,7 +111,7 @@ fn a_subscriber_of_a_million_successive_topics_gets_a_gap() {
     let first = daemon.publish("many/first", "x");
     bounded("topics with little history", &daemon, || {
         let line = |n| format!(r#"{{"publish":{{"topic":"many/{n}","data":"{n}","ack":"none"}}}}"#);
-        send(&daemon, MILLION, line, |answer| panic!("{answer}"))
+        send(&daemon, MILLION, line, |reply| panic!("{reply}"))
     });
     let mut late = daemon.stream_with("/events/many/*", &[("Last-Event-ID", &first)]);
     let gap = late.event();
@@ -135,8 +135,8 @@ fn a_million_retained_values() {
             let data = "x".repeat(200);
             format!(r#"{{"publish":{{"topic":"many/{}","data":"{data}","retain":true,"ack":"none"}}}}"#, n % 90_000)
         };
-        send(&daemon, MILLION, line, |answer| {
-            assert!(answer.contains("limit_retained_bytes") && answer.contains("`retained_bytes` = "), "{answer}");
+        send(&daemon, MILLION, line, |reply| {
+            assert!(reply.contains("limit_retained_bytes") && reply.contains("`retained_bytes` = "), "{reply}");
             refused += 1;
         })
     });
@@ -164,8 +164,8 @@ fn a_million_filters_and_names_of_subscribers() {
         let mut part = |part| {
             let began = Instant::now();
             for n in part * MANY / PARTS..(part + 1) * MANY / PARTS {
-                let answer = lines.ask(line(n));
-                assert!(answer["subscribed"].is_object(), "{answer}");
+                let reply = lines.ask(line(n));
+                assert!(reply["subscribed"].is_object(), "{reply}");
                 assert!(lines.reply()["end"].is_object());
             }
             began.elapsed()
@@ -181,12 +181,12 @@ fn a_million_publishers_and_addressees() {
     let daemon = Daemon::start(&["--log", "warn"]);
     bounded("addressees", &daemon, || {
         let line = |n| format!(r#"{{"publish":{{"topic":"t","data":"x","to":"nobody {n}","ack":"none"}}}}"#);
-        send(&daemon, MILLION, line, |answer| panic!("{answer}"))
+        send(&daemon, MILLION, line, |reply| panic!("{reply}"))
     });
     bounded("publishers", &daemon, || {
         let one = || {
-            let answer = daemon.lines().ask(r#"{"publish":{"topic":"t","data":"x"}}"#);
-            assert!(answer["published"].is_object(), "{answer}");
+            let reply = daemon.lines().ask(r#"{"publish":{"topic":"t","data":"x"}}"#);
+            assert!(reply["published"].is_object(), "{reply}");
         };
         let part = |_| {
             let began = Instant::now();
@@ -214,9 +214,9 @@ fn subscribers_with_the_largest_and_most_filters() {
     let mut subscribed = Vec::new();
     let refused = loop {
         let mut lines = daemon.lines();
-        let answer = lines.ask(long_filters(subscribed.len() as u32));
-        if !answer["subscribed"].is_object() {
-            break answer;
+        let reply = lines.ask(long_filters(subscribed.len() as u32));
+        if !reply["subscribed"].is_object() {
+            break reply;
         }
         subscribed.push(lines);
         assert!(subscribed.len() < 500, "there is no bound");
@@ -245,14 +245,14 @@ fn subscribers_of_all_topics_cost_nothing_per_topic_and_subscriber() {
     let _subscribers: Vec<_> = (0..200)
         .map(|n| {
             let mut lines = daemon.lines();
-            let answer = lines.ask(format!(r#"{{"subscribe":{{"filters":["**","own/{n}"],"since":"now"}}}}"#));
-            assert!(answer["subscribed"].is_object(), "{answer}");
+            let reply = lines.ask(format!(r#"{{"subscribe":{{"filters":["**","own/{n}"],"since":"now"}}}}"#));
+            assert!(reply["subscribed"].is_object(), "{reply}");
             lines
         })
         .collect();
     let before = resident(&daemon);
     let line = |n| format!(r#"{{"publish":{{"topic":"many/{n}","data":"x","ack":"none"}}}}"#);
-    send(&daemon, 10_000, line, |answer| panic!("{answer}"));
+    send(&daemon, 10_000, line, |reply| panic!("{reply}"));
     let topics = daemon.status()["topics"].as_u64().unwrap();
     let more = resident(&daemon) - before;
     eprintln!("200 subscribers of all {topics} topics; memory up by {more} KiB");

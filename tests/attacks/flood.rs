@@ -20,7 +20,7 @@ const EVENTS: usize = if cfg!(debug_assertions) { 300 } else { 600 };
 /// as long.
 const SLACK: Duration = Duration::from_millis(if cfg!(debug_assertions) { 20 } else { 1 });
 
-/// Publishes as fast as the daemon accepts, and requests no answers.
+/// Publishes as fast as the daemon accepts, and requests no replies.
 fn flood(daemon: &Daemon, data: &str, stop: &AtomicBool) {
     let line = format!("{{\"publish\":{{\"topic\":\"flood\",\"data\":\"{data}\",\"ack\":\"none\"}}}}\n");
     let lines = line.repeat((256 << 10) / line.len());

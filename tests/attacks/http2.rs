@@ -72,7 +72,7 @@ fn attacks(daemon: &Daemon) -> Vec<Attack> {
             .and_again(frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0, 0, 0]), 3),
         attack("HTTP/2: more streams than allowed", tcp, and(&requests(daemon, "/events/t", 2000)), Waits),
         attack(
-            "HTTP/2: no window for 100 answers",
+            "HTTP/2: no window for 100 responses",
             tcp,
             [begin(&[0, 4, 0, 0, 0, 0]), requests(daemon, "/metrics", 100)].concat(),
             Waits,

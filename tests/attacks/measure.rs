@@ -115,10 +115,10 @@ impl Drop for OtherPublisher {
     }
 }
 
-/// Publishes one event and returns the time until its answer.
+/// Publishes one event and returns the time until its reply.
 pub(crate) fn publish(lines: &mut Lines) -> Duration {
     let began = Instant::now();
-    let answer = lines.ask(r#"{"publish":{"topic":"witness","data":"x"}}"#);
-    assert!(answer["published"].is_object(), "{answer}");
+    let reply = lines.ask(r#"{"publish":{"topic":"witness","data":"x"}}"#);
+    assert!(reply["published"].is_object(), "{reply}");
     began.elapsed()
 }

@@ -28,7 +28,7 @@ const SIZE: usize = 200;
 /// Ten times as much without optimization, where daemon and readers are that much slower.
 const BOUND: Duration = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 50 });
 
-/// Opens a stream and reads only the head of the answer.
+/// Opens a stream and reads only the head of the response.
 fn open(daemon: &Daemon, name: &str) -> TcpStream {
     let mut socket = daemon.tcp();
     let address = daemon.address;

@@ -3,6 +3,9 @@
 //!
 //! `cargo bench --no-default-features --features bus --bench core`
 
+#[cfg(target_os = "linux")]
+#[path = "core/consumer_holds.rs"]
+mod consumer_holds;
 #[path = "core/consumers.rs"]
 mod consumers;
 #[cfg(target_os = "linux")]
@@ -45,7 +48,10 @@ fn main() {
     println!("{:<66} {:>7.2} M/s", "replay, events a second", 1e-6 / replay.as_secs_f64());
     consumers::run();
     #[cfg(target_os = "linux")]
-    holds::run();
+    {
+        holds::run();
+        consumer_holds::run();
+    }
 }
 
 fn line(what: &str, figure: Duration, against: Option<Duration>, asked: &str) {

@@ -64,7 +64,7 @@ pub(super) fn run() {
 }
 
 /// The time of a call.
-fn time<R>(call: impl FnOnce() -> R) -> (R, Duration) {
+pub(super) fn time<R>(call: impl FnOnce() -> R) -> (R, Duration) {
     let clock = || {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec.cast_unsigned() as u32)
@@ -133,7 +133,7 @@ fn read_once(bus: &mut Bus) {
 }
 
 /// The longest step of finishing, after a call that took a time.
-fn finish(bus: &mut Bus, mut longest: Duration) -> Duration {
+pub(super) fn finish(bus: &mut Bus, mut longest: Duration) -> Duration {
     loop {
         let (is_more, took) = time(|| bus.finish_some());
         longest = longest.max(took);

@@ -127,8 +127,8 @@ async fn round(bus: &mut Client, pid: u32, address: SocketAddr, http2: bool, loa
             readers.spawn(async move { Ok(connection.await?) });
             for _ in 0..SUBSCRIBERS / CONNECTIONS {
                 let request = Request::get(format!("http://{address}/events/bench")).body(())?;
-                let answer = sender.clone().ready().await?.send_request(request, true)?.0.await?;
-                readers.spawn(read_stream(answer.into_body(), received.clone()));
+                let response = sender.clone().ready().await?.send_request(request, true)?.0.await?;
+                readers.spawn(read_stream(response.into_body(), received.clone()));
             }
         }
     } else {

@@ -110,10 +110,10 @@ fn publish_all(socket: &Path, way: &Way) -> Result<Duration> {
     let mut publisher = UnixStream::connect(socket)?;
     publisher.write_all(way.preface)?;
     let batch = (way.encode)(&Request::Publish(Publish::new("bench", "x".repeat(200)))).repeat(250);
-    let mut answers = publisher.try_clone()?;
+    let mut replies = publisher.try_clone()?;
     let began = Instant::now();
     thread::scope(|scope| {
-        let acknowledged = scope.spawn(move || wait_for(&mut answers, EVENTS, way));
+        let acknowledged = scope.spawn(move || wait_for(&mut replies, EVENTS, way));
         let delivered = scope.spawn(move || wait_for(&mut subscriber, EVENTS, way));
         for _ in 0..EVENTS / 250 {
             publisher.write_all(&batch)?;

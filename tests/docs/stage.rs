@@ -305,8 +305,8 @@ impl Stage {
 
     /// The ids of the current subscribers.
     fn subscribers(&self) -> Vec<String> {
-        let Ok(answer) = self.ask("clients") else { return Vec::new() };
-        let clients = answer["clients"].as_array().into_iter().flatten();
+        let Ok(reply) = self.ask("clients") else { return Vec::new() };
+        let clients = reply["clients"].as_array().into_iter().flatten();
         let subscribers = clients.filter(|client| client["role"] == "subscriber");
         subscribers.filter_map(|client| client["id"].as_str().map(str::to_owned)).collect()
     }
@@ -318,9 +318,9 @@ impl Stage {
             bus.set_read_timeout(Some(DEADLINE))?;
             writeln!(bus, "{{\"{what}\":{{}}}}")?;
             bus.shutdown(Shutdown::Write)?;
-            let mut answer = String::new();
-            BufReader::new(bus).read_line(&mut answer)?;
-            Ok(serde_json::from_str(&answer)?)
+            let mut reply = String::new();
+            BufReader::new(bus).read_line(&mut reply)?;
+            Ok(serde_json::from_str(&reply)?)
         };
         ask().map_err(|error: std::io::Error| error.to_string())
     }

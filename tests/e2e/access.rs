@@ -42,11 +42,11 @@ fn every_request_of_another_user_is_refused_on_the_port() {
             let how = if method == "HEAD" { vec!["-I"] } else { vec!["-X", method, "-i"] };
             let url = format!("{base}{path}");
             let args = [&["-sS", "-m", "10", version], &how[..], &[&url]].concat();
-            let answer = String::from_utf8(as_other_user("curl", &args).stdout).unwrap().to_lowercase();
-            let what = format!("{method} {path} {version}\n{answer}");
-            assert!(answer.split(' ').nth(1) == Some("401"), "{what}");
-            assert!(answer.contains("www-authenticate: bearer"), "{what}");
-            assert!(!answer.contains("for the own user"), "{what}");
+            let response = String::from_utf8(as_other_user("curl", &args).stdout).unwrap().to_lowercase();
+            let what = format!("{method} {path} {version}\n{response}");
+            assert!(response.split(' ').nth(1) == Some("401"), "{what}");
+            assert!(response.contains("www-authenticate: bearer"), "{what}");
+            assert!(!response.contains("for the own user"), "{what}");
         }
     }
     let status = daemon.status();
@@ -127,10 +127,10 @@ print(own.recv(12).decode(), flush=True)
 fn a_port_that_other_machines_reach_requires_a_token_for_everything() {
     let (daemon, tokens) = Daemon::exposed(&[]);
     for path in ["/client.js", "/events", "/status", "/healthz", "/metrics", "/nothing"] {
-        let answer = daemon.get(path);
-        assert_eq!(answer.refusal(), (401, "denied".into()), "{path}");
-        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"sse-bus\""));
-        assert!(answer.text().contains("sse-busctl token create"), "{}", answer.text());
+        let response = daemon.get(path);
+        assert_eq!(response.refusal(), (401, "denied".into()), "{path}");
+        assert_eq!(response.header("www-authenticate"), Some("Bearer realm=\"sse-bus\""));
+        assert!(response.text().contains("sse-busctl token create"), "{}", response.text());
     }
     for wrong in ["", "x", &tokens.all[..70], &format!("{}0", tokens.all), "Bearer", &tokens.all.to_uppercase()] {
         assert_eq!(daemon.with_token("GET", "/healthz", wrong), 401, "{wrong:?}");
@@ -215,10 +215,10 @@ try:
         n += 1
         path, status = [(b"/status", b"401"), (b"/page/icon.svg", b"200")][n % 2]
         s.sendall(b"GET " + path + f" HTTP/1.1\r\nHost: 127.0.0.1:{sys.argv[1]}\r\n\r\n".encode())
-        answer = s.recv(65536)
+        response = s.recv(65536)
         if not answer:
             break
-        assert answer.startswith(b"HTTP/1.1 " + status), answer
+        assert response.startswith(b"HTTP/1.1 " + status), response
         time.sleep(1)
 except ConnectionError:
     pass

@@ -19,8 +19,13 @@ fn shell(sandbox: &Sandbox, name: &str, args: &[&str]) -> Command {
 
 /// What bash offers for the last word.
 fn bash(sandbox: &Sandbox, words: &str) -> Vec<String> {
+    bash_after(sandbox, ":", words)
+}
+
+/// The same after a command.
+fn bash_after(sandbox: &Sandbox, command: &str, words: &str) -> Vec<String> {
     let script = format!(
-        r#"set -u; source <(sse-busctl completions bash)
+        r#"set -u; {command}; source <(sse-busctl completions bash)
         COMP_WORDS=({words}) COMP_TYPE=9; COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
         _clap_complete_sse_busctl sse-busctl "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD - 1]}}"
         printf '%s\n' "${{COMPREPLY[@]-}}""#
@@ -94,6 +99,36 @@ fn the_daemon_named_on_the_line_is_queried() {
     for named in [format!("--socket {socket}"), format!("--socket={socket}")] {
         assert_eq!(bash(&elsewhere, &format!("sse-busctl {named} publish bui")), ["build/web"], "{named}");
     }
+}
+
+#[test]
+fn the_daemon_of_a_url_is_queried() {
+    let daemon = daemon();
+    let elsewhere = Daemon::start(&[]);
+    let url = crate::remote::url(&daemon);
+    elsewhere.publish("build/local", "x");
+    let sandbox = &elsewhere.sandbox;
+    assert_eq!(bash(sandbox, "sse-busctl publish bui"), ["build/local"]);
+    assert_eq!(bash(sandbox, &format!("sse-busctl --url {url} publish bui")), ["build/web"]);
+    let variable = |words: &str| bash_after(sandbox, &format!("unset SSE_BUS_SOCKET; export SSE_BUS_URL={url}"), words);
+    assert_eq!(variable("sse-busctl publish bui"), ["build/web"]);
+    let socket = sandbox.socket().display().to_string();
+    assert_eq!(variable(&format!("sse-busctl --socket {socket} publish bui")), ["build/local"]);
+    // Tokens are files of this machine.
+    daemon.ctl(&["token", "create", "--name", "phone"]).ok();
+    assert_eq!(variable("sse-busctl token revoke p"), [""; 0]);
+}
+
+#[test]
+fn a_token_is_used_for_completions_of_a_url() {
+    let (daemon, tokens) = Daemon::exposed(&["--allow-host", "127.0.0.1"]);
+    daemon.request_locally("POST", "/events/build/web", "ok");
+    let (admin, publish) = (daemon.sandbox.file("admin", &tokens.all), daemon.sandbox.file("publish", &tokens.publish));
+    let url = crate::remote::url(&daemon);
+    let offered =
+        |file: &str| bash(&daemon.sandbox, &format!("sse-busctl --url {url} --token-file {file} publish bui"));
+    assert_eq!(offered(&admin), ["build/web"]);
+    assert_eq!(offered(&publish), [""; 0]);
 }
 
 #[test]

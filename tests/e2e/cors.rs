@@ -1,4 +1,4 @@
-//! Pages of allowed origins: they send credentials and headers of their own, and read every answer.
+//! Pages of allowed origins: they send credentials and headers of their own, and read every response.
 
 use crate::harness::{Daemon, Http2};
 
@@ -17,19 +17,19 @@ fn an_allowed_origin_is_named_exactly_and_varies_by_origin() {
         let headers = [("Origin", origin), ("Sec-Fetch-Site", "cross-site")];
         let stream = daemon.stream_with("/events/t", &headers);
         // The page may read why it was refused.
-        let answers = [(202, "/events/t"), (400, "/events/a%20b"), (400, "/events/t?typ=x"), (405, "/topics")];
-        let answers = answers.map(|(status, path)| {
-            let answer = daemon.request("POST", path, &headers, "x");
-            assert_eq!(answer.status, status, "{path}");
-            answer
+        let responses = [(202, "/events/t"), (400, "/events/a%20b"), (400, "/events/t?typ=x"), (405, "/topics")];
+        let responses = responses.map(|(status, path)| {
+            let response = daemon.request("POST", path, &headers, "x");
+            assert_eq!(response.status, status, "{path}");
+            response
         });
         let streams =
             [daemon.request("HEAD", "/events/t", &headers, ""), daemon.request("GET", "/nothing", &headers, "")];
         let http2 = Http2::connect(daemon.address);
         let lower = [("origin", origin)];
         let http2 = [http2.request("GET", "/status", &lower, ""), http2.request("POST", "/events/a%20b", &lower, "")];
-        let all = answers.iter().chain(&streams).chain(&http2);
-        let header = |name: &str| all.clone().map(|answer| answer.header(name)).collect::<Vec<_>>();
+        let all = responses.iter().chain(&streams).chain(&http2);
+        let header = |name: &str| all.clone().map(|response| response.header(name)).collect::<Vec<_>>();
         for (name, value) in
             [("access-control-allow-origin", origin), ("access-control-allow-credentials", "true"), ("vary", "origin")]
         {
@@ -40,7 +40,7 @@ fn an_allowed_origin_is_named_exactly_and_varies_by_origin() {
     let other = daemon.request("GET", "/status", &[("Origin", "http://localhost:3001")], "");
     assert_eq!((other.status, other.header("access-control-allow-origin")), (403, None));
     assert_eq!((other.header("access-control-allow-credentials"), other.header("vary")), (None, Some("origin")));
-    // Without an origin there is nothing to allow; a cache must not serve that answer to a page.
+    // Without an origin there is nothing to allow; a cache must not serve that response to a page.
     let own = daemon.get("/status");
     assert_eq!((own.header("access-control-allow-origin"), own.header("vary")), (None, Some("origin")));
     assert_eq!(own.header("access-control-allow-credentials"), None);
@@ -94,11 +94,11 @@ fn a_preflight_allows_the_methods_and_every_requested_header() {
 fn options_without_a_preflight_names_the_methods() {
     let daemon = Daemon::start(&[]);
     for (path, methods) in [("/events/t", "GET,HEAD,POST"), ("/status", "GET,HEAD"), ("/tickets", "POST")] {
-        let answer = daemon.request("OPTIONS", path, &[], "");
-        let mut allowed: Vec<_> = answer.header("allow").unwrap().split(',').map(str::trim).collect();
+        let response = daemon.request("OPTIONS", path, &[], "");
+        let mut allowed: Vec<_> = response.header("allow").unwrap().split(',').map(str::trim).collect();
         allowed.sort_unstable();
         allowed.dedup();
-        assert_eq!((answer.status, allowed.join(",")), (204, methods.to_owned()), "{path}");
+        assert_eq!((response.status, allowed.join(",")), (204, methods.to_owned()), "{path}");
     }
     assert_eq!(daemon.request("OPTIONS", "*", &[], "").status, 204, "of the whole server");
     assert_eq!(daemon.request("OPTIONS", "/nothing", &[], "").status, 404);

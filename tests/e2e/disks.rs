@@ -60,8 +60,8 @@ fn on_a_full_disk_only_durable_publishes_fail_and_the_daemon_recovers() {
     let _ = fs::write(&filler, vec![0; 8 << 20]);
     let big = "x".repeat(200_000);
     let refused = until("the disk is full", || {
-        let answer = publish(&mut lines, "t", &big, "durable");
-        Some(answer["error"].clone()).filter(Value::is_object)
+        let reply = publish(&mut lines, "t", &big, "durable");
+        Some(reply["error"].clone()).filter(Value::is_object)
     });
     assert_eq!(refused["code"], "not_durable");
     let message = refused["message"].as_str().unwrap();
@@ -212,8 +212,8 @@ fn a_file_size_limit_is_handled_like_a_full_disk() {
     assert!(publish(&mut lines, "t", "one", "durable")["published"].is_object());
     let big = "x".repeat(200_000);
     let refused = until("the limit is reached", || {
-        let answer = publish(&mut lines, "t", &big, "durable");
-        Some(answer["error"].clone()).filter(Value::is_object)
+        let reply = publish(&mut lines, "t", &big, "durable");
+        Some(reply["error"].clone()).filter(Value::is_object)
     });
     assert_eq!(refused["code"], "not_durable");
     assert!(publish(&mut lines, "t", "live", "accepted")["published"].is_object());

@@ -74,7 +74,7 @@ fn serve(mut client: TcpStream, daemon: SocketAddr, kind: Kind) -> Option<()> {
     let mut request = [0; 8192];
     let length = client.read(&mut request).ok()?;
     match kind {
-        Kind::Says(answer) => return client.write_all(answer.as_bytes()).ok(),
+        Kind::Says(response) => return client.write_all(response.as_bytes()).ok(),
         // Until the client disconnects.
         Kind::Swallows => return client.read(&mut request).map(drop).ok(),
         _ => {}
@@ -217,8 +217,8 @@ fn an_invalid_url_is_a_usage_error() {
 #[test]
 fn a_host_name_that_the_daemon_refuses_is_reported() {
     let daemon = Daemon::start(&[]);
-    let answer = daemon.request("GET", "/events", &[("Host", "bus.example")], "");
-    assert_eq!(answer.status, 421);
+    let response = daemon.request("GET", "/events", &[("Host", "bus.example")], "");
+    assert_eq!(response.status, 421);
     let url = format!("http://localhost.localdomain:{}", daemon.address.port());
     let mut doctor = daemon.sandbox.busctl(&["doctor", "--url", &url]);
     // A name that curl resolves without DNS.

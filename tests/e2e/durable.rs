@@ -121,8 +121,8 @@ fn acknowledged_events_survive_a_crash_at_any_moment() {
                         let request =
                             json!({"publish": {"topic": format!("t/{publisher}"), "data": data, "ack": "durable"}});
                         match lines.try_ask(&request.to_string()) {
-                            Some(answer) => taken
-                                .push((answer["published"]["id"].as_str().unwrap().parse::<EventId>().unwrap(), data)),
+                            Some(reply) => taken
+                                .push((reply["published"]["id"].as_str().unwrap().parse::<EventId>().unwrap(), data)),
                             None => return taken,
                         }
                     }
@@ -163,8 +163,8 @@ fn after_a_crash_a_gap_marks_where_events_may_be_missing() {
     for run in 0..3 {
         let mut lines = daemon.lines();
         for n in 0..4 {
-            let answer = publish(&mut lines, "t", &format!("{run}-{n}"), "durable");
-            ids.push(answer["published"]["id"].as_str().unwrap().parse::<EventId>().unwrap());
+            let reply = publish(&mut lines, "t", &format!("{run}-{n}"), "durable");
+            ids.push(reply["published"]["id"].as_str().unwrap().parse::<EventId>().unwrap());
         }
         daemon.kill();
         daemon.start_again();

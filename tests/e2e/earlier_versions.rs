@@ -53,11 +53,11 @@ fn an_unknown_version_is_refused_in_a_frame_that_every_version_reads() {
         for version in Version::ALL {
             let mut stream = daemon.local();
             stream.write_all(preface).unwrap();
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer).unwrap();
-            match version.decode(&answer) {
+            let mut reply = Vec::new();
+            stream.read_to_end(&mut reply).unwrap();
+            match version.decode(&reply) {
                 Frame::Whole(Reply::Error(Refused { code, message, .. }), used) => {
-                    assert_eq!((code, used), (ErrorCode::RequestInvalid, answer.len()));
+                    assert_eq!((code, used), (ErrorCode::RequestInvalid, reply.len()));
                     assert!(message.contains(named), "{message}");
                 }
                 other => panic!("{other:?}"),
@@ -66,7 +66,7 @@ fn an_unknown_version_is_refused_in_a_frame_that_every_version_reads() {
     }
 }
 
-/// The answer of a daemon that supports version 1 only to any other version.
+/// The reply of a daemon that supports version 1 only to any other version.
 #[test]
 fn the_command_line_shows_why_a_daemon_of_version_1_refuses_it() {
     let sandbox = Sandbox::new();
@@ -75,7 +75,7 @@ fn the_command_line_shows_why_a_daemon_of_version_1_refuses_it() {
     let busctl = Process::start(sandbox.busctl(&["publish", "t", "x"]));
     let (mut peer, _) = listener.accept().unwrap();
     let message = "this daemon speaks version 1 of the binary protocol; use a client of the same";
-    let answer = format!(r#"{{"error":{{"code":"request_invalid","message":"{message}","request":0}}}}"#);
-    peer.write_all(format!("{answer}\n").as_bytes()).unwrap();
+    let reply = format!(r#"{{"error":{{"code":"request_invalid","message":"{message}","request":0}}}}"#);
+    peer.write_all(format!("{reply}\n").as_bytes()).unwrap();
     busctl.finish().ends_with(1).says(message);
 }

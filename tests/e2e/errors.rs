@@ -127,8 +127,8 @@ fn an_event_of_the_largest_configurable_size_reaches_all_subscribers() {
     frames.ask(&Request::Subscribe(Subscribe::new(["**"])));
     lines.ask(r#"{"subscribe":{"filters":["**"]}}"#);
     let (kind, data) = ("k".repeat(TYPE_MAX), "x".repeat(EVENT_MAX));
-    let answer = daemon.request("POST", &format!("/events/{topic}?type={kind}"), &[], &data);
-    assert_eq!((answer.status, &answer.json()["subscribers"]), (202, &3.into()));
+    let response = daemon.request("POST", &format!("/events/{topic}?type={kind}"), &[], &data);
+    assert_eq!((response.status, &response.json()["subscribers"]), (202, &3.into()));
     let Some(Reply::Event(event)) = frames.next() else { panic!("no event") };
     assert_eq!((event.topic, event.data.len()), (topic, EVENT_MAX));
     assert_eq!(lines.event()["data"].as_str().unwrap().len(), EVENT_MAX);
@@ -162,17 +162,17 @@ fn a_pipeline_continues_after_errors_which_name_their_request() {
         r#"{"publish":{"topic":"t","data":"5"}}"#,
         "\n",
     ));
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for _ in 0..10 {
         let reply = lines.reply();
         let (kind, value) = reply.as_object().unwrap().iter().next().unwrap();
-        answers.push(match kind.as_str() {
+        responses.push(match kind.as_str() {
             "error" => format!("{} {}", value["request"], code(&reply)),
             other => other.to_owned(),
         });
     }
     assert_eq!(
-        answers,
+        responses,
         [
             "published",
             "2 request_invalid",
@@ -326,9 +326,9 @@ fn an_incomplete_body_is_not_a_limit_error() {
         let request = format!("POST /events/t HTTP/1.1\r\nHost: {}\r\n{headers}\r\n\r\n{body}", daemon.address);
         socket.write_all(request.as_bytes()).unwrap();
         socket.shutdown(Shutdown::Write).unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("request_invalid"), "{headers}: {answer}");
+        let mut response = String::new();
+        socket.read_to_string(&mut response).unwrap();
+        assert!(response.starts_with("HTTP/1.1 400 ") && response.contains("request_invalid"), "{headers}: {response}");
     }
     assert_eq!(daemon.status()["published"], 0);
 }

@@ -51,9 +51,9 @@ fn over_http_1_0_a_stream_ends_with_the_connection() {
     assert_eq!(lines, ["retry", "id", "", "id", "data", "", ""], "{body}");
 }
 
-/// The head of the answer to HEAD is that of the answer to GET, whose length is unknown.
+/// The head of the response to HEAD is that of the response to GET, whose length is unknown.
 #[test]
-fn the_answer_to_head_has_no_length() {
+fn the_response_to_head_has_no_length() {
     let daemon = Daemon::start(&[]);
     let mut socket = daemon.tcp();
     let request = format!("HEAD /events/t HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", daemon.address);

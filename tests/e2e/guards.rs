@@ -62,8 +62,8 @@ fn only_a_page_of_the_requested_host_is_the_daemons_own() {
     for host in &names {
         for page in &names {
             let headers = [("Host", host.as_str()), ("Origin", &format!("http://{page}"))];
-            let answer = daemon.request("POST", "/events/t", &headers, "x");
-            assert_eq!(answer.status, if host == page { 202 } else { 403 }, "{host} {page}");
+            let response = daemon.request("POST", "/events/t", &headers, "x");
+            assert_eq!(response.status, if host == page { 202 } else { 403 }, "{host} {page}");
         }
     }
     let capital = [("Host", names[1].as_str()), ("Origin", &format!("HTTP://LOCALHOST:{port}"))];

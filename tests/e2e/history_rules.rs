@@ -20,8 +20,8 @@ fn publish(daemon: &Daemon, topics: &[&str], many: u32) {
     let mut lines = daemon.lines();
     for n in 0..many {
         for topic in topics {
-            let answer = lines.ask(format!(r#"{{"publish":{{"topic":"{topic}","data":"{n}"}}}}"#));
-            assert!(answer["published"].is_object(), "{answer}");
+            let reply = lines.ask(format!(r#"{{"publish":{{"topic":"{topic}","data":"{n}"}}}}"#));
+            assert!(reply["published"].is_object(), "{reply}");
         }
     }
 }

@@ -11,12 +11,12 @@ fn status_for(daemon: &Daemon, host: &str) -> u16 {
     daemon.request("GET", "/status", &[("Host", host)], "").status
 }
 
-/// Sends bytes to the port and returns the answer up to the end of the connection.
-fn answer_to(daemon: &Daemon, request: &str) -> String {
-    let (mut socket, mut answer) = (daemon.tcp(), String::new());
+/// Sends bytes to the port and returns the response up to the end of the connection.
+fn response_to(daemon: &Daemon, request: &str) -> String {
+    let (mut socket, mut response) = (daemon.tcp(), String::new());
     socket.write_all(request.as_bytes()).unwrap();
-    socket.read_to_string(&mut answer).unwrap();
-    answer
+    socket.read_to_string(&mut response).unwrap();
+    response
 }
 
 /// As sent through `ssh -L`, `docker -p`, or a development server that keeps the host.
@@ -179,8 +179,8 @@ fn allowed_names_are_accepted() {
 fn health_needs_no_host() {
     let daemon = Daemon::start(&[]);
     for request in ["GET /healthz HTTP/1.0\r\n\r\n", "GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"] {
-        let answer = answer_to(&daemon, request);
-        assert!(answer.contains(" 200 OK\r\n") && answer.ends_with("ok\n"), "{answer}");
+        let response = response_to(&daemon, request);
+        assert!(response.contains(" 200 OK\r\n") && response.ends_with("ok\n"), "{response}");
     }
     for request in [
         "GET /healthz HTTP/1.0\r\nHost: evil.example\r\n\r\n",
@@ -188,11 +188,11 @@ fn health_needs_no_host() {
         "GET /status HTTP/1.0\r\n\r\n",
         "GET /events HTTP/1.1\r\nConnection: close\r\n\r\n",
     ] {
-        assert!(answer_to(&daemon, request).contains(" 421 Misdirected Request\r\n"), "{request}");
+        assert!(response_to(&daemon, request).contains(" 421 Misdirected Request\r\n"), "{request}");
     }
     // As a client of a proxy sends it.
     let absolute = format!("GET http://{}/status HTTP/1.0\r\n\r\n", daemon.address);
-    assert!(answer_to(&daemon, &absolute).contains(" 200 OK\r\n"));
+    assert!(response_to(&daemon, &absolute).contains(" 200 OK\r\n"));
 }
 
 /// Pages can reach the local socket through forwarders such as socat or nginx.

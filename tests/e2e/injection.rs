@@ -1,4 +1,4 @@
-//! Client input is echoed safely: it cannot forge a header of an answer, a field or event of a stream, or a line of the
+//! Client input is echoed safely: it cannot forge a header of a response, a field or event of a stream, or a line of the
 //! log.
 
 use std::{
@@ -36,7 +36,7 @@ const HOSTILE: [&str; 18] = [
 ];
 
 /// Reads a head as lines, and the body if it has a length. Each line must be one header.
-fn answer(daemon: &Daemon, request: &[u8]) -> (Vec<String>, String) {
+fn response(daemon: &Daemon, request: &[u8]) -> (Vec<String>, String) {
     let mut socket: TcpStream = daemon.tcp();
     socket.write_all(request).unwrap();
     let mut reader = BufReader::new(socket);
@@ -61,8 +61,8 @@ fn answer(daemon: &Daemon, request: &[u8]) -> (Vec<String>, String) {
 }
 
 #[track_caller]
-fn check_answer(daemon: &Daemon, request: &[u8]) {
-    let (head, body) = answer(daemon, request);
+fn check_response(daemon: &Daemon, request: &[u8]) {
+    let (head, body) = response(daemon, request);
     let shown = String::from_utf8_lossy(request);
     assert!(head[0].starts_with("HTTP/1.1 "), "{shown:?}: {head:?}");
     for line in &head[1..] {
@@ -95,7 +95,7 @@ fn input_is_never_echoed_as_a_header() {
             ("PUT", format!("/events/{encoded}")),
         ] {
             let request = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
-            check_answer(&daemon, request.as_bytes());
+            check_response(&daemon, request.as_bytes());
         }
         // Unescaped. A line end in it ends the header; the daemon may answer in any way, but with its own headers only.
         for name in
@@ -107,13 +107,13 @@ fn input_is_never_echoed_as_a_header() {
                     "{method} {target} HTTP/1.1\r\n{known}{name}: http://app.example{text}\r\n\
                      Access-Control-Request-Method: POST\r\nContent-Length: 0\r\n\r\n"
                 );
-                check_answer(&daemon, request.as_bytes());
+                check_response(&daemon, request.as_bytes());
             }
         }
     }
     let request = b"HEAD /events/t HTTP/1.1\r\nHost: HERE\r\nLast-Event-ID: \xff\xfe\x80forged\r\n\r\n";
     let at = request.windows(4).position(|four| four == b"HERE").unwrap();
-    check_answer(&daemon, &[&request[..at], host.to_string().as_bytes(), &request[at + 4..]].concat());
+    check_response(&daemon, &[&request[..at], host.to_string().as_bytes(), &request[at + 4..]].concat());
 }
 
 /// The blocks of a stream, each as its lines, up to the event whose data ends like this.
@@ -167,13 +167,13 @@ fn publish_everything(daemon: &Daemon) -> Vec<(String, Option<String>, String)> 
             let kind = kind.map(str::to_owned);
             let mut publish = Publish::new(topic, data);
             publish.event_type.clone_from(&kind);
-            let answers = [
+            let responses = [
                 daemon.request("POST", &path, &[], data).status == 202,
                 lines.ask(line.to_string())["published"].is_object(),
                 matches!(frames.ask(&Request::Publish(publish)), Reply::Published(_)),
             ];
-            let is_taken = answers[0];
-            assert_eq!(answers, [is_taken; 3], "{topic:?} {kind:?} {data:?}");
+            let is_taken = responses[0];
+            assert_eq!(responses, [is_taken; 3], "{topic:?} {kind:?} {data:?}");
             if is_taken {
                 taken.extend(vec![(topic.to_owned(), kind, data.to_owned()); 3]);
             }

@@ -102,9 +102,9 @@ fn waiting_unicast_events_are_limited() {
     let mut taken = 0;
     // Its socket buffers fill up, and then its queue.
     let refused = (0..1000).find(|_| {
-        let answer = daemon.request("POST", "/events/t?to=slow", &[], &data).json();
-        taken += answer["subscribers"].as_u64().unwrap();
-        answer["subscribers"] == 0
+        let response = daemon.request("POST", "/events/t?to=slow", &[], &data).json();
+        taken += response["subscribers"].as_u64().unwrap();
+        response["subscribers"] == 0
     });
     assert!(refused.is_some());
     // Broadcast continues, and accepted events arrive.
@@ -116,7 +116,7 @@ fn waiting_unicast_events_are_limited() {
 }
 
 #[test]
-fn waiting_answers_are_limited() {
+fn waiting_replies_are_limited() {
     const TOPICS: usize = 1000;
     const QUESTIONS: usize = 600;
     let daemon = Daemon::start(&[]);
@@ -124,21 +124,21 @@ fn waiting_answers_are_limited() {
     for n in 0..TOPICS {
         lines.ask(format!(r#"{{"publish":{{"topic":"a/topic/with/a/name/{n}","data":"x"}}}}"#));
     }
-    // Small requests with large answers.
+    // Small requests with large replies.
     let mut socket = daemon.local();
     socket.write_all("{\"topics\":{}}\n".repeat(QUESTIONS).as_bytes()).unwrap();
-    let mut answers = BufReader::new(socket);
-    let (mut answer, mut bytes) = (Vec::new(), 0);
+    let mut replies = BufReader::new(socket);
+    let (mut reply, mut bytes) = (Vec::new(), 0);
     for _ in 0..QUESTIONS {
-        answer.clear();
-        answers.read_until(b'\n', &mut answer).unwrap();
-        assert!(answer.starts_with(br#"{"topics":["#) && answer.ends_with(b"}\n"));
-        bytes += answer.len() / 1024;
+        reply.clear();
+        replies.read_until(b'\n', &mut reply).unwrap();
+        assert!(reply.starts_with(br#"{"topics":["#) && reply.ends_with(b"}\n"));
+        bytes += reply.len() / 1024;
     }
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")).unwrap();
     let peak: usize = peak.parse().unwrap();
-    assert!(peak < bytes / 2, "{peak} KiB for answers of {bytes} KiB");
+    assert!(peak < bytes / 2, "{peak} KiB for replies of {bytes} KiB");
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn localhost_is_both_loopback_addresses_with_one_port() {
         for page in &both {
             let origin = format!("http://{page}");
             let headers = [("Origin", origin.as_str()), ("Sec-Fetch-Site", "same-origin")];
-            let answer = exchange(
+            let response = exchange(
                 Box::new(connect(*address)),
                 &address.to_string(),
                 "POST",
@@ -71,7 +71,7 @@ fn localhost_is_both_loopback_addresses_with_one_port() {
                 &headers,
                 number.to_string().as_bytes(),
             );
-            assert_eq!(answer.status, if page == address { 202 } else { 403 }, "{address} {page}");
+            assert_eq!(response.status, if page == address { 202 } else { 403 }, "{address} {page}");
         }
         assert_eq!(stream.event().data, number.to_string());
         // The name that resolves to both.

@@ -33,8 +33,8 @@ fn logging_to(output: &Path, flags: &[&str]) -> Daemon {
 fn everything_continues(daemon: &Daemon) {
     let mut stream = daemon.stream("/events/t");
     for number in 0..PUBLISHERS {
-        let answer = daemon.lines().ask(format!(r#"{{"publish":{{"topic":"t","data":"{number}"}}}}"#));
-        assert_eq!(answer["published"]["subscribers"], 1, "{answer}");
+        let reply = daemon.lines().ask(format!(r#"{{"publish":{{"topic":"t","data":"{number}"}}}}"#));
+        assert_eq!(reply["published"]["subscribers"], 1, "{reply}");
     }
     assert_eq!(stream.data(PUBLISHERS).last().unwrap(), &(PUBLISHERS - 1).to_string());
     assert_eq!(daemon.get("/healthz").status, 200);
@@ -152,8 +152,8 @@ fn library_warnings_caused_by_a_peer_do_not_flood_the_log() {
     attack.extend(ACK.repeat(ACKS));
     let began = Instant::now();
     let mut peer = daemon.tcp();
-    let mut answers = peer.try_clone().unwrap();
-    thread::spawn(move || std::io::copy(&mut answers, &mut std::io::sink()));
+    let mut responses = peer.try_clone().unwrap();
+    thread::spawn(move || std::io::copy(&mut responses, &mut std::io::sink()));
     peer.write_all(&attack).unwrap();
 
     let pattern = regex::Regex::new("suppressed=([0-9]+) like=.*recv PING ack").unwrap();

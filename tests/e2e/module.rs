@@ -146,12 +146,12 @@ fn behind_a_proxy_without_its_bus_the_module_reports_it_and_reconnects() {
     let script = r#"
         import http from "node:http";
         import { connect } from MODULE;
-        const proxy = http.createServer((request, answer) => {
+        const proxy = http.createServer((request, response) => {
           const { method, url, headers } = request;
-          const away = () => answer.headersSent ? answer.destroy() : answer.writeHead(502).end("<h1>502 Bad Gateway</h1>");
+          const away = () => response.headersSent ? response.destroy() : response.writeHead(502).end("<h1>502 Bad Gateway</h1>");
           const passed = http.request(process.argv[1] + url, { method, headers, agent: false }, (found) => {
-            answer.writeHead(found.statusCode, found.headers).flushHeaders();
-            found.on("error", away).on("aborted", away).pipe(answer);
+            response.writeHead(found.statusCode, found.headers).flushHeaders();
+            found.on("error", away).on("aborted", away).pipe(response);
           });
           request.pipe(passed.on("error", away));
         });

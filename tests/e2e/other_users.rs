@@ -76,7 +76,7 @@ fn another_user_that_disconnects_at_once_publishes_nothing() {
     let mut reader = daemon.stream("/events?since=now");
     let before = daemon.status()["published"].as_u64().unwrap();
     let publish = r#"{"publish":{"topic":"t","data":"forged","ack":"none"}}\n"#;
-    // The process does not wait for an answer: it has exited before the daemon looks at it.
+    // The process does not wait for a reply: it has exited before the daemon looks at it.
     let script = format!("for i in $(seq 50); do printf '{publish}' | socat -u - UNIX:\"$1\"; done");
     let crowd: Vec<_> = (0..4).map(|_| as_nobody(&daemon.sandbox, &script)).collect();
     for process in crowd {

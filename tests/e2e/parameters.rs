@@ -24,14 +24,14 @@ fn an_unknown_parameter_is_refused_on_every_route_and_does_nothing() {
         ("GET", "/metrics?x=1", "takes none"),
         ("GET", "/healthz?x=1", "takes none"),
     ] {
-        let answers = [
+        let responses = [
             daemon.request(method, path, &[], "x"),
             daemon.request_locally(method, path, "x"),
             Http2::connect(daemon.address).request(method, path, &[], "x"),
         ];
-        for answer in answers {
-            assert_eq!(answer.refusal(), (400, "parameter_unknown".into()), "{method} {path}");
-            let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+        for response in responses {
+            assert_eq!(response.refusal(), (400, "parameter_unknown".into()), "{method} {path}");
+            let message = response.json()["error"]["message"].as_str().unwrap().to_owned();
             assert!(message.contains(said), "{method} {path}: {message}");
         }
     }

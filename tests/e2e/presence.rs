@@ -51,8 +51,8 @@ fn what_is_live_only_has_no_id_so_that_a_client_resumes_from_the_log() {
     assert_eq!((&*join.id, &*leave.id), ("", ""));
     let join = envelope.event().json();
     assert_eq!((&join["topic"], &join["id"]), (&json!("$sys/clients"), &Value::Null));
-    let answer = daemon.request("POST", "/events/t?to=me", &[], "for one").json();
-    assert_eq!(answer, json!({ "id": null, "subscribers": 1 }));
+    let response = daemon.request("POST", "/events/t?to=me", &[], "for one").json();
+    assert_eq!(response, json!({ "id": null, "subscribers": 1 }));
     let own = data.event();
     assert_eq!((&*own.data, &*own.id), ("for one", ""));
 
@@ -154,7 +154,7 @@ fn lists_and_the_status_are_equal_on_every_transport() {
     assert_eq!(lines.ask(r#"{"topics":{}}"#)["topics"], topics);
     assert_eq!(daemon.ctl(&["topics", "--json"]).ok().json(), *topics.as_array().unwrap());
 
-    // Time passes between two answers.
+    // Time passes between two replies.
     let timeless = |mut status: Value| {
         status.as_object_mut().unwrap().remove("uptime_ms").unwrap();
         status
@@ -179,8 +179,8 @@ fn a_kick_by_name_or_id_ends_streams_and_publishers_alike() {
     let mut publisher = daemon.lines();
     publisher.ask(r#"{"publish":{"topic":"t","data":"x"}}"#);
     let id = daemon.get("/clients").json()[0]["id"].as_str().unwrap().to_owned();
-    let answer = daemon.lines().ask(json!({"kick": {"client": id}}).to_string());
-    assert_eq!(answer, json!({"kicked": {"connections": 1}}));
+    let reply = daemon.lines().ask(json!({"kick": {"client": id}}).to_string());
+    assert_eq!(reply, json!({"kicked": {"connections": 1}}));
     assert!(publisher.next().is_none());
 
     let mut subscriber = daemon.lines();

@@ -45,7 +45,7 @@ fn the_fields_of_an_event_are_options() {
 }
 
 #[test]
-fn an_answer_is_awaited_unless_ack_is_none() {
+fn an_reply_is_awaited_unless_ack_is_none() {
     let daemon = Daemon::start(&[]);
     let accepted = daemon.ctl(&["publish", "t", "x", "--ack", "accepted"]).ok();
     assert_eq!(accepted.json().len(), 1);
@@ -239,9 +239,9 @@ fn a_client_that_has_finished_sending_is_answered() {
         let head = format!("POST /events/t HTTP/1.1\r\nHost: {}\r\nContent-Length: 1\r\n\r\nx", daemon.address);
         socket.write_all(head.as_bytes()).unwrap();
         socket.shutdown(Shutdown::Write).unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 202"), "{answer:?}");
+        let mut response = String::new();
+        socket.read_to_string(&mut response).unwrap();
+        assert!(response.starts_with("HTTP/1.1 202"), "{response:?}");
     }
 }
 

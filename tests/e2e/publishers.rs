@@ -18,11 +18,11 @@ fn table(filter: &str, publishers: &str) -> String {
 
 /// Returns whether a publish over HTTP is accepted. A refusal must be `denied`.
 fn is_taken(daemon: &Daemon, path: &str, headers: &[(&str, &str)]) -> bool {
-    let answer = daemon.request("POST", path, headers, "x");
-    if answer.status == 202 {
+    let response = daemon.request("POST", path, headers, "x");
+    if response.status == 202 {
         return true;
     }
-    assert_eq!(answer.refusal(), (403, "denied".into()));
+    assert_eq!(response.refusal(), (403, "denied".into()));
     false
 }
 
@@ -36,9 +36,9 @@ fn a_closed_topic_refuses_events_on_every_transport_with_the_reason() {
     for more in [json!({}), json!({"retain": true}), json!({"to": "tab"}), json!({"ack": "none"})] {
         let mut publish = json!({"topic": "closed/a", "data": "x"});
         publish.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let answer = lines.ask(json!({ "publish": publish }).to_string());
-        assert_eq!(answer["error"]["code"], "denied", "{answer}");
-        said.push(answer["error"]["message"].as_str().unwrap().to_owned());
+        let reply = lines.ask(json!({ "publish": publish }).to_string());
+        assert_eq!(reply["error"]["code"], "denied", "{reply}");
+        said.push(reply["error"]["message"].as_str().unwrap().to_owned());
     }
     let mut frames = daemon.frames();
     for publish in [
@@ -53,9 +53,9 @@ fn a_closed_topic_refuses_events_on_every_transport_with_the_reason() {
     for query in ["", "?retain=true", "?to=tab"] {
         let path = format!("/events/closed/a{query}");
         assert!(!is_taken(&daemon, &path, &[]));
-        let answer = daemon.request_locally("POST", &path, "x");
-        assert_eq!(answer.refusal(), (403, "denied".into()));
-        said.push(answer.json()["error"]["message"].as_str().unwrap().to_owned());
+        let response = daemon.request_locally("POST", &path, "x");
+        assert_eq!(response.refusal(), (403, "denied".into()));
+        said.push(response.json()["error"]["message"].as_str().unwrap().to_owned());
     }
     for args in [["publish", "closed/a", "x"].as_slice(), &["send", "tab", "x", "--topic", "closed/a"]] {
         let run = daemon.ctl(args).ends_with(6);
@@ -70,8 +70,8 @@ fn a_closed_topic_refuses_events_on_every_transport_with_the_reason() {
 
     // In a batch, only the denied events are refused, each in order.
     lines.send_raw(["closed", "open", "closed/b"].map(|topic| line(topic) + "\n").concat());
-    let answers = [lines.reply(), lines.reply(), lines.reply()];
-    assert_eq!(answers.each_ref().map(|answer| answer["published"].is_object()), [false, true, false]);
+    let replies = [lines.reply(), lines.reply(), lines.reply()];
+    assert_eq!(replies.each_ref().map(|reply| reply["published"].is_object()), [false, true, false]);
     let run = daemon.ctl_fed(
         &["publish", "--jsonl"],
         b"{\"topic\":\"closed\",\"data\":\"x\"}\n{\"topic\":\"open\",\"data\":\"y\"}\n",
@@ -145,8 +145,8 @@ fn reloaded_publish_permissions_apply_to_existing_connections() {
     let daemon = Daemon::configured("");
     let mut lines = daemon.lines();
     let mut ask = |taken: bool| {
-        let answer = lines.ask(line("door"));
-        assert_eq!(answer["published"].is_object(), taken, "{answer}");
+        let reply = lines.ask(line("door"));
+        assert_eq!(reply["published"].is_object(), taken, "{reply}");
     };
     ask(true);
     reload(&daemon, &table("door", "[]"), "read the configuration again");

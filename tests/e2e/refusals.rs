@@ -16,7 +16,7 @@ fn is_counted_once(daemon: &Daemon, code: &str, what: &str, request: impl FnOnce
     let mut expected = counts(daemon);
     request();
     *expected.entry(code.into()).or_default() += 1;
-    // A stream that is refused with status 200 may be counted a moment after its answer has been sent.
+    // A stream that is refused with status 200 may be counted a moment after its response has been sent.
     let mut found = BTreeMap::new();
     until(&format!("{what} is counted as {code}"), || {
         found = counts(daemon);

@@ -95,6 +95,17 @@ fn lines_are_published_in_order_and_refused_by_number() {
 }
 
 #[test]
+fn variables_of_proxies_have_no_effect() {
+    let daemon = Daemon::start(&[]);
+    let mut ctl = daemon.sandbox.busctl(&["--url", &url(&daemon), "publish", "t", "x"]);
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"] {
+        // Nothing listens there.
+        ctl.env(name, "http://127.0.0.1:1");
+    }
+    Process::start(ctl).finish().ok();
+}
+
+#[test]
 fn a_publisher_waits_for_a_subscriber_over_http() {
     let daemon = Daemon::start(&[]);
     let waiting = daemon.spawn_ctl(&["--url", &url(&daemon), "publish", "t", "x", "--wait-for", "1"]);

@@ -99,7 +99,7 @@ fn lines_survive_a_restart() {
     });
     publisher.stderr.wait_for("reconnected");
     publisher.finish().ok().says("3 events accepted");
-    // The first two are published again if their answers were lost.
+    // The first two are published again if their responses were lost.
     let past = daemon.ctl(&["history", "t", "--format", "data"]).ok().stdout;
     assert!(["3\n", "2\n3\n", "1\n2\n3\n"].contains(&&*past), "{past}");
 }

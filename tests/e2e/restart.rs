@@ -96,10 +96,10 @@ fn publish(socket: &Path, name: &str, ack: &str, over: &AtomicBool) -> Vec<Publi
         let Some(mut lines) = connection.take().or_else(connect) else { continue };
         let data = format!("{name}-{n}");
         let request = json!({"publish": {"topic": "load", "data": data, "ack": ack}}).to_string();
-        let Some(answer) = lines.try_ask(&request) else { continue };
-        match answer["published"]["id"].as_str() {
+        let Some(reply) = lines.try_ask(&request) else { continue };
+        match reply["published"]["id"].as_str() {
             Some(id) => published.push(Published { id: id.to_owned(), data }),
-            None => assert_eq!(answer["error"]["code"], "stopping", "{answer}"),
+            None => assert_eq!(reply["error"]["code"], "stopping", "{reply}"),
         }
         connection = Some(lines);
     }

@@ -93,10 +93,10 @@ fn one_line_and_no_daemon() -> (Daemon, Process) {
 }
 
 #[test]
-fn after_a_restart_answers_still_match_their_lines() {
+fn after_a_restart_replies_still_match_their_lines() {
     let (mut daemon, mut publishing) = one_line_and_no_daemon();
     daemon.start_again();
-    // More than the lines that may wait for answers, and then one that is too large.
+    // More than the lines that may wait for replies, and then one that is too large.
     let line = ["x".repeat(100_000), "\n".into()].concat();
     let input = [line.repeat(60), line.trim_end().repeat(3)].concat();
     let mut stdin = publishing.take_stdin();

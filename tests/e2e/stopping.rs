@@ -21,7 +21,7 @@ use crate::harness::{Daemon, EventStream, Http2, Sse, until};
 const READERS: usize = 4;
 /// Events by which publishers may lead the slowest reader, so that the rest can be delivered within the deadline.
 const AHEAD: u64 = 1000;
-/// Events of a publisher that wait for their answers.
+/// Events of a publisher that wait for their replies.
 const PIPELINE: u64 = 50;
 
 /// How far publishers and readers are.
@@ -47,7 +47,7 @@ impl Progress {
 
 /// Publishes lines as fast as it can until the daemon refuses. Returns the acknowledged events.
 fn publish(mut socket: UnixStream, name: u32, progress: &Progress) -> Vec<String> {
-    let mut answers = BufReader::new(socket.try_clone().unwrap());
+    let mut replies = BufReader::new(socket.try_clone().unwrap());
     let mut published = Vec::new();
     for batch in 0.. {
         progress.wait();
@@ -56,14 +56,14 @@ fn publish(mut socket: UnixStream, name: u32, progress: &Progress) -> Vec<String
         // A line that could not be sent was not acknowledged.
         let _ = socket.write_all((0..PIPELINE).map(line).collect::<String>().as_bytes());
         for n in 0..PIPELINE {
-            let mut answer = String::new();
-            if answers.read_line(&mut answer).unwrap_or(0) == 0 {
+            let mut reply = String::new();
+            if replies.read_line(&mut reply).unwrap_or(0) == 0 {
                 return published;
             }
-            match serde_json::from_str::<Value>(&answer) {
-                Ok(answer) if answer["published"].is_object() => published.push(data(n)),
-                Ok(answer) => assert_eq!(answer["error"]["code"], "stopping"),
-                Err(error) => panic!("{error}: {answer:?}"),
+            match serde_json::from_str::<Value>(&reply) {
+                Ok(reply) if reply["published"].is_object() => published.push(data(n)),
+                Ok(reply) => assert_eq!(reply["error"]["code"], "stopping"),
+                Err(error) => panic!("{error}: {reply:?}"),
             }
             progress.answered.fetch_add(1, Ordering::Relaxed);
         }
@@ -83,13 +83,13 @@ fn post(daemon: &Daemon, progress: &Progress) -> Vec<String> {
             data.len()
         );
         let Ok(mut socket) = std::net::TcpStream::connect(daemon.address) else { break };
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         let _ = socket.write_all(request.as_bytes());
-        let _ = socket.read_to_end(&mut answer);
-        match answer.get(9..12) {
+        let _ = socket.read_to_end(&mut response);
+        match response.get(9..12) {
             Some(b"202") => published.push(data),
             Some(b"503") | None => break,
-            _ => panic!("{}", String::from_utf8_lossy(&answer)),
+            _ => panic!("{}", String::from_utf8_lossy(&response)),
         }
         progress.answered.fetch_add(1, Ordering::Relaxed);
     }
@@ -297,9 +297,9 @@ fn publishing_while_the_daemon_stops_is_refused_as_stopping() {
     daemon.signal(Signal::TERM);
     until("the daemon is stopping", || daemon.log().contains("stopping").then_some(()));
     socket.write_all(b"hi").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains(r#""code":"stopping""#), "{answer}");
+    let mut response = String::new();
+    socket.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 503 ") && response.contains(r#""code":"stopping""#), "{response}");
     assert_eq!(reader.data(120).len(), 120);
     reader.ends();
     assert_eq!(daemon.wait(), Some(0));

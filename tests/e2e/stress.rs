@@ -14,7 +14,7 @@ use crate::{
 };
 
 const SUBSCRIBERS: u64 = 20;
-/// Events sent before their answers are read.
+/// Events sent before their replies are read.
 const PIPELINE: u32 = 100;
 
 /// The events of a publisher, by their numbers.
@@ -55,8 +55,8 @@ fn publish_frames(daemon: &Daemon) -> JoinHandle<Published> {
                 frames.send(&Request::Publish(Publish::new(format!("s/{}", n % 5), data("binary", n))));
             }
             for n in numbers {
-                let Some(Reply::Published(answer)) = frames.next() else { panic!("no answer") };
-                published.insert(answer.id.unwrap().seq, data("binary", n));
+                let Some(Reply::Published(reply)) = frames.next() else { panic!("no reply") };
+                published.insert(reply.id.unwrap().seq, data("binary", n));
             }
         }
         published

@@ -110,6 +110,16 @@ fn short_names_and_default_filters_work() {
     assert_eq!(daemon.ctl(&["version"]).ok().stdout, daemon.ctl(&["--version"]).ok().stdout);
     let quiet = daemon.ctl(&["publish", "-q", "t", "x"]).ok();
     assert_eq!((&*quiet.stdout, &*quiet.stderr), ("", ""), "{quiet}");
+    // The result of lines is a confirmation as well, unless something is missing in it.
+    let quiet = |lines: &str| daemon.ctl_fed(&["publish", "-q", "t", "--lines"], lines.as_bytes());
+    let run = quiet("a\nb\n").ok();
+    assert_eq!((&*run.stdout, &*run.stderr), ("", ""), "{run}");
+    let run = quiet("a\nb\0\n").ends_with(1).says("1 event accepted, 1 refused");
+    assert_eq!(run.stdout, "");
+    let run = daemon.ctl_fed(&["publish", "t", "--lines"], b"a\n").ok().says("1 event accepted");
+    assert_eq!(run.stdout, "{\"accepted\":1,\"refused\":0}\n");
+    let run = daemon.ctl_fed(&["publish", "t", "--lines", "--format", "text"], b"a\n").ok().says("1 event accepted");
+    assert_eq!(run.stdout, "");
     daemon.ctl(&["send", "-q", "nobody", "x"]).ends_with(4).says("no client named");
     let quiet = on_terminal(&daemon, 80, "ctl sub -q -s all -n 1 -f data").ok();
     assert_eq!(quiet.stdout, "ok\n");
@@ -183,6 +193,28 @@ fn tables_fit_the_terminal() {
     topics.env("COLUMNS", "40");
     let run = Process::start(topics).finish().ok();
     assert!(run.stdout.contains('…') && run.stdout.lines().all(|line| line.chars().count() <= 40), "{run}");
+}
+
+#[test]
+fn sentences_are_wrapped_between_words() {
+    let daemon = Daemon::start(&[]);
+    let _tab = daemon.stream("/events/t?client=tab%20one");
+    daemon.ctl(&["kick", "tab one", "--for", "1h"]).ok();
+    let script = "ctl kick nobody; ctl publish t x --wait-for 3 --timeout 1ms; ctl status; ctl doctor";
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let (narrow, wide) = (on_terminal(&daemon, 40, script).stdout, on_terminal(&daemon, 80, script).stdout);
+    for (text, columns) in [(&narrow, 40), (&wide, 80)] {
+        let plain = text.replace("\u{1b}[32m", "").replace("\u{1b}[33m", "").replace("\u{1b}[36m", "");
+        for line in plain.replace("\u{1b}[0m", "").lines().map(|line| line.trim_end_matches('\r')) {
+            // A long word, such as a path, and a command to copy are not broken.
+            let has_long_word = line.split_whitespace().any(|word| word.len() > columns - 12);
+            let is_whole = has_long_word || line.trim_start().starts_with("sudo ");
+            assert!(line.chars().count() <= columns || is_whole, "{columns}: {line:?}\n{text}");
+        }
+    }
+    assert!(words(&narrow).len() > 150, "{narrow}");
+    let sentence = words("no client named `nobody` is connected; see `sse-busctl clients`");
+    assert!(words(&narrow).windows(sentence.len()).any(|words| *words == *sentence), "{narrow}");
 }
 
 #[test]

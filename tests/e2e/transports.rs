@@ -76,11 +76,11 @@ fn the_library_publishes_and_subscribes() {
         let subscriber = Client::connect(&daemon.endpoint()).await.unwrap();
         let mut subscription = subscriber.subscribe(Subscribe::new(["a/*"])).await.unwrap();
         let mut client = Client::connect(&daemon.endpoint()).await.unwrap();
-        let answers = client.publish_many((0..1000).map(|n| Publish::new("a/b", n.to_string()))).await.unwrap();
-        assert_eq!(answers.len(), 1000);
-        for (n, answer) in answers.into_iter().enumerate() {
+        let results = client.publish_many((0..1000).map(|n| Publish::new("a/b", n.to_string()))).await.unwrap();
+        assert_eq!(results.len(), 1000);
+        for (n, result) in results.into_iter().enumerate() {
             let Some(Ok(Item::Event(event))) = subscription.next().await else { panic!("no event {n}") };
-            assert_eq!((event.id, event.data), (answer.unwrap().id, n.to_string()));
+            assert_eq!((event.id, event.data), (result.unwrap().id, n.to_string()));
         }
         assert_eq!(client.kick(subscription.client()).await.unwrap(), 1);
         assert!(subscription.next().await.unwrap().is_err());

@@ -3,6 +3,7 @@
 mod batches;
 mod bounds;
 mod broadcasts;
+mod consumer_admin;
 mod consumers;
 mod feed_buffers;
 mod gaps;

@@ -20,7 +20,7 @@ use super::{after, at, drain, event, publish, subscribe, subscribe_at};
 struct Node {
     log: Bus,
     bus: Bus,
-    /// The bytes of one answer.
+    /// The bytes of one reply.
     bytes: usize,
 }
 
@@ -65,14 +65,14 @@ impl Node {
         fetched
     }
 
-    /// Reads everything, with the number of answers of the log.
+    /// Reads everything, with the number of replies of the log.
     fn drain(&mut self, id: ClientId) -> (Vec<String>, usize) {
-        let (mut all, mut answers) = (drain(&mut self.bus, id), 0);
+        let (mut all, mut replies) = (drain(&mut self.bus, id), 0);
         loop {
             let wanted = self.bus.take_wanted();
-            let Some(wanted) = wanted.first() else { return (all, answers) };
+            let Some(wanted) = wanted.first() else { return (all, replies) };
             let _fetched = self.serve(wanted);
-            answers += 1;
+            replies += 1;
             all.extend(drain(&mut self.bus, id));
         }
     }
@@ -93,9 +93,9 @@ fn a_client_that_resumes_before_the_window_receives_each_event_once_and_then_liv
     node.publish_many(20, "t");
     assert_eq!(node.bus.status().history_events, 5);
     let id = subscribe(&mut node.bus, &["t"], after(3));
-    let (events, answers) = node.drain(id);
+    let (events, replies) = node.drain(id);
     assert_eq!(events, numbers(4..=20));
-    assert!(answers > 2, "{answers} answers of the log");
+    assert!(replies > 2, "{replies} replies of the log");
     node.publish("t");
     assert_eq!(drain(&mut node.bus, id), ["21"]);
     // A client within the window needs no log.
@@ -112,7 +112,7 @@ fn a_window_that_passes_a_cursor_leaves_no_gap_and_repeats_nothing() {
     let mut events = drain(&mut node.bus, id);
     while let Some(wanted) = node.bus.take_wanted().pop() {
         if node.log.position().seq < 40 {
-            // The window moves on between the request and its answer, and between the answer and its read.
+            // The window moves on between the request and its reply, and between the reply and its read.
             node.publish_many(3, "t");
         }
         let _fetched = node.serve(&wanted);
@@ -140,7 +140,7 @@ fn what_the_log_has_lost_before_the_window_is_a_gap_with_its_number() {
 }
 
 #[test]
-fn an_answer_that_was_dropped_is_requested_again_from_where_the_cursor_is() {
+fn an_reply_that_was_dropped_is_requested_again_from_where_the_cursor_is() {
     let mut node = Node::new(Retention::default());
     node.bytes = usize::MAX;
     for n in 0..20 {
@@ -240,7 +240,7 @@ fn a_log_that_cannot_be_read_ends_a_subscription_to_history_only_and_no_other() 
 }
 
 #[test]
-fn an_answer_of_a_log_has_no_more_than_was_asked_for_and_names_what_is_lost() {
+fn an_reply_of_a_log_has_no_more_than_was_asked_for_and_names_what_is_lost() {
     let mut log = super::keeping(2);
     for _ in 0..4 {
         publish(&mut log, event("a", "x"));

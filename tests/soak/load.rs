@@ -42,7 +42,7 @@ pub(crate) fn fill(daemon: &Daemon) {
     until("history is empty", || (daemon.status()["history_events"] == 0).then_some(()));
 }
 
-/// Publishes at a rate until it is stopped, and then the last event. Each publisher waits for its answers.
+/// Publishes at a rate until it is stopped, and then the last event. Each publisher waits for its replies.
 pub(crate) fn publish(daemon: &Daemon, publisher: usize, rate: u64, stop: &AtomicBool) -> u64 {
     let (mut lines, mut frames) = (daemon.lines(), daemon.frames());
     let mut send = |events: Vec<(String, String)>| match publisher {
@@ -115,8 +115,8 @@ pub(crate) fn address(daemon: &Daemon, stop: &AtomicBool) -> u64 {
     let mut stream = daemon.stream(&format!("/events/nothing?client={ADDRESSEE}"));
     let mut sent = 0;
     paced(Duration::from_millis(200), stop, |_| {
-        let answer = daemon.request("POST", &format!("/events/direct?to={ADDRESSEE}"), &[], sent.to_string());
-        assert_eq!(answer.json()["subscribers"], 1);
+        let response = daemon.request("POST", &format!("/events/direct?to={ADDRESSEE}"), &[], sent.to_string());
+        assert_eq!(response.json()["subscribers"], 1);
         assert_eq!(stream.data(1), [sent.to_string()]);
         sent += 1;
     });

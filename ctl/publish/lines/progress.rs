@@ -47,9 +47,12 @@ impl Progress {
         if unanswered > 0 {
             let _ = write!(text, ", {}", self.without_reply(unanswered));
         }
-        eprintln!("{text}");
+        // On stderr, because stdout is for programs.
+        if !output.is_quiet || accepted < summary.lines() {
+            eprintln!("{text}");
+        }
         if !output.people() {
-            output.print(String::new, &serde_json::json!({ "accepted": accepted, "refused": summary.refused }))?;
+            output.confirm(String::new, &serde_json::json!({ "accepted": accepted, "refused": summary.refused }))?;
         }
         outcome?;
         match summary.worst {

@@ -38,7 +38,7 @@ use super::codec::{Codec, Next, Skip};
 use super::hangup::{hangup, is_closed};
 use crate::{
     access::Caller,
-    api::{self, Admin, Settle, WorkerGuard},
+    api::{self, Admin, Consumers, Settle, WorkerGuard},
     client_guard::ClientGuard,
     context::Daemon,
     shared_bus::SharedBus,
@@ -319,6 +319,8 @@ impl<'a> Session<'a> {
                 return api::cancel_schedule(self.daemon, &self.caller, &schedule)
                     .map(|()| Reply::Cancelled { schedule });
             }
+            Request::Consumers {} => return Ok(Reply::Consumers(self.consumers()?.list().await)),
+            Request::Consumer { name, action } => return self.consumers()?.run(&name, action).await,
             request => request,
         };
         let admin = Admin::authorize(self.daemon, &self.caller)?;
@@ -329,11 +331,15 @@ impl<'a> Session<'a> {
             Request::Kick { client, for_ms: Some(time) } => {
                 Reply::Kicked { connections: admin.kick_for(&client, Duration::from_millis(time)).await? }
             }
-            Request::Status {} => Reply::Status(Box::new(admin.status())),
+            Request::Status {} => Reply::Status(Box::new(admin.status().await)),
             Request::Config {} => Reply::Config(admin.config()),
             // Publishes go through the batch.
             _ => return Err(Refused::new(ErrorCode::RequestInvalid, "this daemon does not support the request")),
         })
+    }
+
+    fn consumers(&self) -> Result<Consumers, Refused> {
+        Consumers::authorize(self.daemon, &self.caller)
     }
 
     /// Returns the client that the connection is.

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use sse_bus::{
     FilterSet,
     bus::consumers::{
-        ConsumerChanges, ConsumerName, ConsumerRecord, ConsumerSettings, Counts, DeadReason, EventRecord, OnFull,
+        ConsumerChanges, ConsumerName, ConsumerRecord, ConsumerSettings, Counts, DeadReason, EventRecord,
     },
+    protocol::OnFull,
 };
 
 const CONSUMERS: TableDefinition<&str, &[u8]> = TableDefinition::new("consumers");

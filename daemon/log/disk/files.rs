@@ -24,6 +24,7 @@ use super::{
     consumers::ConsumerUpdates,
     database::{self, SharedDatabase, State, Tables},
     error::{OpenError, StoreError},
+    file_size::FileSize,
     pending::Pending,
     publishes,
     recovery::{self, Recovered},
@@ -41,6 +42,7 @@ const WAL_BYTES: usize = 4 << 20;
 const LARGE_BATCH: usize = 512 << 10;
 /// Approximate bytes of a topic in the write-ahead file.
 const TOPIC_BYTES: usize = 200;
+
 /// What follows a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -50,16 +52,6 @@ pub(super) enum Next {
     Idle,
     /// The daemon is shutting down.
     Shutdown,
-}
-
-/// Size of the database file.
-struct Size {
-    /// Maximum bytes of the file.
-    limit: u64,
-    /// Bytes of the file that did not belong to blocks after the last compaction.
-    overhead: u64,
-    /// Compact the file when the bus is idle.
-    needs_compaction: bool,
 }
 
 /// The open files.
@@ -91,7 +83,7 @@ pub(super) struct Files {
     /// The last batch in the database.
     checkpointed_batch: u64,
     blocks: BlockIndex,
-    size: Size,
+    size: FileSize,
     /// Why nothing could be written since the files were opened. Until a write succeeds, the database is a copy in
     /// memory of the files on disk, so that subscribers can read it.
     disk_full: Option<io::Error>,
@@ -130,7 +122,7 @@ impl Files {
             checkpoint_is_due: disk_full.is_some(),
             next: Next::More,
             blocks: BlockIndex::new(blocks),
-            size: Size { limit: u64::MAX, overhead: 0, needs_compaction: false },
+            size: FileSize::default(),
             disk_full,
         };
         Ok((file, recovered))
@@ -153,7 +145,7 @@ impl Files {
 
     /// Returns true if everything that was written is in the database.
     pub(super) fn is_checkpointed(&self) -> bool {
-        self.wal_bytes() == 0 && !self.checkpoint_is_due && !self.size.needs_compaction
+        self.wal_bytes() == 0 && !self.checkpoint_is_due && !self.size.needs_compaction()
     }
 
     /// Bytes appended to the write-ahead file since it was last restarted.
@@ -168,7 +160,7 @@ impl Files {
 
     /// Sets the maximum size of the database file.
     pub(super) fn set_size_limit(&mut self, limit: u64) {
-        self.size.limit = limit;
+        self.size.set_limit(limit);
     }
 
     /// Sets the relation between the bus's clock and the machine's clocks.
@@ -287,22 +279,20 @@ impl Files {
     ///
     /// The disk failed. The pending changes are in the database, but it has to be reopened.
     fn compact_if_large(&mut self) -> Result<(), StoreError> {
-        let length = |storage: &dyn Storage| storage.database_len();
-        let (before, needed) = (length(&*self.storage)?, self.blocks.bytes() + self.size.overhead);
-        self.size.needs_compaction = before > 2 * needed + self.size.limit / 8;
-        let is_urgent = before > self.size.limit / 8 * 7 && before > needed + needed / 4;
-        if self.state.ended || !(is_urgent || self.size.needs_compaction && self.next == Next::Idle) {
+        let (before, is_idle) = (self.storage.database_len()?, self.next == Next::Idle);
+        let is_due = self.size.is_compaction_due(before, self.blocks.bytes(), is_idle);
+        if self.state.ended || !is_due {
             return Ok(());
         }
-        self.size.needs_compaction = false;
+        self.size.begin_compaction();
         let Some(mut database) = self.database.take() else { return Ok(()) };
         if let Err(error) = database::compact(&mut database) {
             self.checkpoint_is_due = true;
             return Err(error);
         }
         self.database.set(Some(database.into()));
-        let after = length(&*self.storage)?;
-        self.size.overhead = after.saturating_sub(self.blocks.bytes());
+        let after = self.storage.database_len()?;
+        self.size.compacted(after, self.blocks.bytes());
         debug!(before, after, "the history file was compacted");
         Ok(())
     }

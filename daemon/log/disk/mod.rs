@@ -14,6 +14,7 @@ mod encoding;
 mod error;
 #[cfg(test)]
 mod fault_injection;
+mod file_size;
 mod files;
 mod pending;
 mod publishes;
@@ -217,7 +218,6 @@ impl Store {
 
     /// Waits until all present changes are on disk, or the attempt to write them has failed. Then [`Store::error`] returns why,
     /// and the daemon retries.
-    #[expect(dead_code, reason = "for operations on consumers")]
     pub(crate) async fn flush(&self) {
         let mut progress = self.progress.clone();
         let failures = progress.borrow().failures;

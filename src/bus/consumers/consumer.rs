@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     changes::Changes,
+    chores::Cleared,
     delivery::{Delivery, WorkerId},
     event_state::{Counts, Dead, DeadReason, State, Unfinished},
     ids::{ConsumerKey, Timer},
@@ -22,6 +23,7 @@ use crate::{
     bus::fetch::Fetched,
     event::Event,
     limits::{DEAD_ALL_MAX, DEAD_MAX, UNFINISHED_MAX},
+    protocol::OnFull,
     time::whole_millis,
     topic::FilterSet,
 };
@@ -106,6 +108,17 @@ impl Consumer {
         seq > self.position || self.unfinished.contains_key(&seq) || self.dead.contains_key(&seq)
     }
 
+    /// Returns true if it holds an event of its topics, and the event may not be dropped.
+    pub(super) fn is_firm_holder(&self, seq: u64) -> bool {
+        self.is_holding && self.settings.on_full != OnFull::Drop && self.needs(seq)
+    }
+
+    /// Returns a number such that it needs no earlier event.
+    pub(super) fn first_needed(&self) -> u64 {
+        let (unfinished, dead) = (self.unfinished.keys().next(), self.dead.keys().next());
+        [unfinished, dead].into_iter().flatten().copied().fold(self.position + 1, u64::min)
+    }
+
     /// Returns a number such that it has finished all earlier events.
     pub(super) fn floor(&self) -> u64 {
         let ahead = (self.last_matched > self.position).then_some(self.position + 1);
@@ -133,7 +146,7 @@ impl Consumer {
 
     /// Removes a worker from those that wait, and ends its turn.
     pub(super) fn give_up_turn(&mut self, worker: WorkerId, registry: &mut Registry) {
-        self.turns.leave(worker);
+        self.turns.leave(worker, registry);
         if self.turns.current.is_some_and(|(current, _)| current == worker) {
             self.turns.end(self.key, registry);
         }
@@ -177,7 +190,6 @@ impl Consumer {
     ) -> Option<Delivery> {
         let unfinished = self.unfinished.get_mut(&seq)?;
         let worker_state = registry.workers.get_mut(&worker)?;
-        worker_state.in_flight.insert(seq);
         worker_state.delivered += 1;
         unfinished.last_worker = Some(worker_state.name.clone());
         self.counts.delivered += 1;
@@ -185,7 +197,10 @@ impl Consumer {
         unfinished.attempts += 1;
         let deadline = now.saturating_add(whole_millis(self.settings.ack_wait));
         let token = registry.issue(self.key, seq);
-        registry.timers.insert((deadline, self.key, Timer::Event(seq)));
+        if let Some(worker) = registry.workers.get_mut(&worker) {
+            worker.in_flight.insert(token.number, seq);
+        }
+        registry.timers.insert((deadline, self.key, Timer::Event(seq, token.number)));
         unfinished.state = State::InFlight { token: token.number, worker, deadline };
         let attempt = unfinished.attempts;
         self.ready.remove(&seq);
@@ -196,17 +211,14 @@ impl Consumer {
 
     /// Takes an event out of its state.
     fn leave(&mut self, seq: u64, state: State, registry: &mut Registry) {
+        registry.forget(self.key, seq, state);
         match state {
-            State::InFlight { token, worker, deadline } => {
-                registry.tokens.remove(&token);
-                registry.timers.remove(&(deadline, self.key, Timer::Event(seq)));
-                registry.free_slot(worker, seq);
+            State::InFlight { worker, .. } => {
                 self.in_flight -= 1;
                 self.turns.wait(worker, registry);
             }
-            State::Waiting { due } => drop(registry.timers.remove(&(due, self.key, Timer::Event(seq)))),
             State::Ready => drop(self.ready.remove(&seq)),
-            State::Blocked => {}
+            State::Waiting { .. } | State::Blocked => {}
         }
     }
 
@@ -218,8 +230,9 @@ impl Consumer {
         if due <= now {
             self.ready.insert(seq);
         } else if let Some(unfinished) = self.unfinished.get_mut(&seq) {
-            unfinished.state = State::Waiting { due };
-            registry.timers.insert((due, self.key, Timer::Event(seq)));
+            let number = registry.number();
+            unfinished.state = State::Waiting { due, number };
+            registry.timers.insert((due, self.key, Timer::Event(seq, number)));
         }
         self.note(seq, registry);
     }
@@ -260,10 +273,10 @@ impl Consumer {
 
     /// Moves the deadline of a delivery. Returns the new one.
     pub(super) fn extend(&mut self, seq: u64, registry: &mut Registry, now: u64) -> Option<u64> {
-        let State::InFlight { deadline, .. } = &mut self.unfinished.get_mut(&seq)?.state else { return None };
-        registry.timers.remove(&(*deadline, self.key, Timer::Event(seq)));
+        let State::InFlight { deadline, token, .. } = &mut self.unfinished.get_mut(&seq)?.state else { return None };
+        registry.timers.remove(&(*deadline, self.key, Timer::Event(seq, *token)));
         *deadline = now.saturating_add(whole_millis(self.settings.ack_wait));
-        registry.timers.insert((*deadline, self.key, Timer::Event(seq)));
+        registry.timers.insert((*deadline, self.key, Timer::Event(seq, *token)));
         Some(*deadline)
     }
 
@@ -306,22 +319,25 @@ impl Consumer {
         self.note_record(registry);
     }
 
-    /// Removes all unfinished events, without finishing them.
-    pub(super) fn clear(&mut self, registry: &mut Registry) {
-        while let Some((seq, unfinished)) = self.unfinished.pop_first() {
-            self.leave(seq, unfinished.state, registry);
-            registry.unfinished -= 1;
-            self.note_gone(seq, registry);
-        }
+    /// Removes all unfinished events, without finishing them, and the dead letters after a position. What is shared with other
+    /// consumers is to be removed in steps.
+    pub(super) fn clear(&mut self, position: u64) -> Cleared {
         self.keys.clear();
+        self.ready.clear();
+        self.in_flight = 0;
+        let (unfinished, dead) = (std::mem::take(&mut self.unfinished), self.dead.split_off(&(position + 1)));
+        Cleared { consumer: self.key, unfinished, dead, position }
     }
 
-    /// Removes the dead letters after a number.
-    pub(super) fn forget_dead_after(&mut self, position: u64, registry: &mut Registry) {
-        for seq in self.dead.split_off(&(position + 1)).into_keys() {
-            registry.dead -= 1;
-            self.note_gone(seq, registry);
-        }
+    /// Returns the token of an event in flight.
+    pub(super) fn token_of(&self, seq: u64) -> Option<u64> {
+        self.unfinished.get(&seq)?.token()
+    }
+
+    /// Calls the next worker for a new event.
+    pub(super) fn offer_event(&mut self, seq: u64, registry: &mut Registry, now: u64) {
+        self.last_matched = self.last_matched.max(seq);
+        self.offer(registry, now);
     }
 
     /// Schedules the end of its hold while it has no worker.

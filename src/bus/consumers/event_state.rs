@@ -14,10 +14,20 @@ pub(super) struct Unfinished {
     pub(super) last_worker: Option<Arc<str>>,
 }
 
+impl Unfinished {
+    /// Returns the token, if it is in flight.
+    pub(super) fn token(&self) -> Option<u64> {
+        match self.state {
+            State::InFlight { token, .. } => Some(token),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     InFlight { token: u64, worker: WorkerId, deadline: u64 },
-    Waiting { due: u64 },
+    Waiting { due: u64, number: u64 },
     Ready,
     Blocked,
 }

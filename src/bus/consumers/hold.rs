@@ -1,13 +1,13 @@
 //! Holding events that the bounds of history evict, until every consumer has finished them.
 
-use super::{settings::OnFull, table::Consumers};
+use super::table::Consumers;
 use crate::{
     bus::{
         Bus, Now,
         history::{Entry, HeldEvent},
     },
     limits::EVICT_MAX,
-    protocol::{ErrorCode, Refused},
+    protocol::{ErrorCode, OnFull, Refused},
     topic::Topic,
 };
 
@@ -36,13 +36,16 @@ impl Bus {
         if evicted.is_empty() {
             return gone;
         }
+        let floor = self.consumers.floor();
         for entry in evicted {
-            match self.need_of(&entry) {
+            match if entry.seq < floor { Need::None } else { self.need_of(&entry) } {
                 need @ (Need::Droppable | Need::Firm) if !self.expires_unseen(&entry, now) => {
                     self.history.hold(HeldEvent { entry, is_droppable: need == Need::Droppable });
                 }
                 _ => {
-                    self.report_missed(&entry, now);
+                    if entry.seq >= floor {
+                        self.report_missed(&entry, now);
+                    }
                     self.history.forget(entry.seq);
                     gone.push(entry.seq);
                 }
@@ -54,30 +57,52 @@ impl Bus {
     }
 
     /// Returns true if an event has expired before any consumer has examined it.
-    fn expires_unseen(&self, entry: &Entry, now: Now) -> bool {
+    fn expires_unseen(&mut self, entry: &Entry, now: Now) -> bool {
+        if entry.expires.is_none_or(|end| end > now.mono) {
+            return false;
+        }
+        self.find_consumers_of(entry);
         let Consumers { by_key, matching, .. } = &self.consumers;
         let is_seen =
             |key| by_key.get(key).is_some_and(|consumer| consumer.position >= entry.seq && consumer.needs(entry.seq));
-        entry.expires.is_some_and(|end| end <= now.mono) && !matching.iter().any(is_seen)
+        !matching.iter().any(is_seen)
     }
 
-    /// Returns what consumers need of an event, and sets `matching` to those with its topic.
+    /// Returns what consumers need of an event.
     fn need_of(&mut self, entry: &Entry) -> Need {
-        self.consumers.matching.clear();
         let Some(topic) = self.topics.get(entry.topic) else { return Need::None };
+        // Nearly always it is the consumer that has needed the last event, and the others are not searched.
+        let last = self.consumers.last_holder.and_then(|key| self.consumers.by_key.get(&key));
+        if last.is_some_and(|last| last.is_firm_holder(entry.seq) && last.filters.matches(&topic.name)) {
+            return Need::Firm;
+        }
         self.consumers.find_matching(&topic.name);
-        let Consumers { by_key, matching, .. } = &self.consumers;
-        let holders = matching.iter().filter_map(|key| by_key.get(key));
-        let holders = holders.filter(|consumer| consumer.is_holding && consumer.needs(entry.seq));
-        holders.fold(Need::None, |need, consumer| match (need, consumer.settings.on_full) {
-            (Need::Firm, _) | (_, OnFull::Refuse) => Need::Firm,
-            (_, OnFull::Drop) => Need::Droppable,
-        })
+        let Consumers { by_key, matching, last_holder, .. } = &mut self.consumers;
+        let mut need = Need::None;
+        for consumer in matching.iter().filter_map(|key| by_key.get(key)) {
+            if consumer.is_firm_holder(entry.seq) {
+                *last_holder = Some(consumer.key);
+                return Need::Firm;
+            }
+            if consumer.is_holding && consumer.needs(entry.seq) {
+                need = Need::Droppable;
+            }
+        }
+        need
     }
 
-    /// Records the loss of an event for the consumers in `matching` that need it. Those that have it in flight notice when they
-    /// are to deliver it again.
+    /// Sets `matching` to the consumers with the topic of an event.
+    fn find_consumers_of(&mut self, entry: &Entry) {
+        self.consumers.matching.clear();
+        if let Some(topic) = self.topics.get(entry.topic) {
+            self.consumers.find_matching(&topic.name);
+        }
+    }
+
+    /// Records the loss of an event for the consumers that need it. Those that have it in flight notice when they are to deliver
+    /// it again.
     fn report_missed(&mut self, entry: &Entry, now: Now) {
+        self.find_consumers_of(entry);
         let Consumers { by_key, matching, registry, .. } = &mut self.consumers;
         for key in &*matching {
             let Some(consumer) = by_key.get_mut(key).filter(|consumer| consumer.needs(entry.seq)) else { continue };
@@ -134,8 +159,13 @@ impl Bus {
         let Some(after) = self.consumers.sweep else { return };
         let seqs = self.history.held_after(after, EVICT_MAX);
         self.consumers.sweep = seqs.last().copied().filter(|_| seqs.len() == EVICT_MAX);
+        let floor = self.consumers.floor();
         for seq in seqs {
-            self.release_held(seq, now);
+            if seq < floor {
+                self.history.release(seq);
+            } else {
+                self.release_held(seq, now);
+            }
         }
         if self.consumers.is_empty() && self.consumers.sweep.is_none() {
             self.history.keep_evicted(false);
@@ -169,14 +199,10 @@ impl Bus {
 
     /// Calls the workers of the consumers of a new event.
     pub(crate) fn offer_published(&mut self, topic: &Topic, now: Now) {
+        self.consumers.registry.now = now;
         self.consumers.find_matching(topic);
-        let Consumers { by_key, matching, registry, .. } = &mut self.consumers;
-        for key in &*matching {
-            let Some(consumer) = by_key.get_mut(key) else { continue };
-            consumer.last_matched = self.head;
-            consumer.offer(registry, now.mono);
-        }
-        self.wakeups.woken.append(&mut registry.woken);
+        self.offer_matching(now);
+        self.wakeups.woken.append(&mut self.consumers.registry.woken);
     }
 
     /// Records for the consumers of a new event that it is not in history.
@@ -192,6 +218,7 @@ impl Bus {
 
     /// Ends an operation on consumers: releases what they have finished, publishes announcements, and wakes workers.
     pub(super) fn finish_consumers(&mut self, now: Now) {
+        self.consumers.registry.now = now;
         let finished = std::mem::take(&mut self.consumers.registry.finished);
         if self.history.held_bytes() > 0 {
             for seq in finished {

@@ -4,17 +4,17 @@ use std::sync::Weak;
 
 use super::{
     changes::Changes,
+    chores::Cleared,
     consumer::Consumer,
     ids::Timer,
-    info::ConsumerInfo,
     mailbox::with_mailbox,
     name::ConsumerName,
     notice::Notice,
     settings::{ConsumerSettings, SeekTo},
 };
 use crate::{
-    bus::{Bus, Now, history::Entry, state::refuse_more, topics::Topics},
-    limits::{CONSUMERS_MAX, SCAN_MAX},
+    bus::{Bus, Now, state::refuse_more, topics::Topics},
+    limits::{CHORES_AT_ONCE, CONSUMERS_MAX},
     protocol::{ErrorCode, Refused},
     time::whole_millis,
 };
@@ -70,63 +70,23 @@ impl Bus {
         Ok(true)
     }
 
-    /// Returns the names of all consumers, in order.
-    pub fn consumer_names(&self) -> Vec<ConsumerName> {
-        self.consumers.by_name.keys().cloned().collect()
-    }
-
-    /// Describes a consumer.
+    /// Pauses a consumer, which then delivers nothing until it is resumed, or resumes it. Deliveries in flight continue. Returns
+    /// false if it was so already.
     ///
     /// # Errors
     ///
     /// There is no such consumer.
-    pub fn describe_consumer(&self, name: &ConsumerName, now: Now) -> Result<ConsumerInfo, Refused> {
-        let key = self.consumers.find(name)?;
-        let consumer = &self.consumers.by_key[&key];
-        let topics = self.topics.select(&consumer.filters);
-        let (mut pending, mut first) = (0, None);
-        let mut count = |entry: &Entry| {
-            if entry.expires.is_none_or(|end| end > now.mono) {
-                first.get_or_insert(entry.arrived_at);
-                pending += 1;
-            }
-            true
-        };
-        let reached = self.history.walk(&topics, consumer.position, SCAN_MAX, &mut count);
-        let oldest = consumer.unfinished.keys().next().and_then(|seq| self.history.entry(*seq));
-        Ok(ConsumerInfo {
-            name: consumer.name.clone(),
-            settings: consumer.settings.clone(),
-            position: self.id(consumer.position),
-            pending,
-            is_pending_exact: reached.is_none(),
-            in_flight: consumer.in_flight,
-            waiting: consumer.unfinished.len() - consumer.in_flight,
-            dead: consumer.dead.len(),
-            workers: consumer.workers,
-            oldest: oldest.map(|entry| entry.arrived_at).into_iter().chain(first).min(),
-            is_paused: consumer.is_paused,
-            is_holding: consumer.is_holding,
-            counts: consumer.counts,
-            created: consumer.created,
-        })
-    }
-
-    /// Pauses a consumer, which then delivers nothing until it is resumed. Deliveries in flight continue.
-    ///
-    /// # Errors
-    ///
-    /// There is no such consumer.
-    pub fn pause_consumer(&mut self, name: &ConsumerName, is_paused: bool, now: Now) -> Result<(), Refused> {
+    pub fn pause_consumer(&mut self, name: &ConsumerName, is_paused: bool, now: Now) -> Result<bool, Refused> {
         let (consumer, registry) = self.consumers.get_mut(name)?;
-        if consumer.is_paused != is_paused {
+        let has_changed = consumer.is_paused != is_paused;
+        if has_changed {
             consumer.is_paused = is_paused;
             consumer.note_record(registry);
             registry.notices.push(Notice::new(if is_paused { "paused" } else { "resumed" }, name.as_str()));
             consumer.offer(registry, now.mono);
         }
         self.finish_consumers(now);
-        Ok(())
+        Ok(has_changed)
     }
 
     /// Moves a consumer to another position. Its deliveries in flight are no longer current, and what was not finished before
@@ -138,16 +98,8 @@ impl Bus {
     pub fn seek_consumer(&mut self, name: &ConsumerName, to: SeekTo, now: Now) -> Result<(), Refused> {
         let position = self.position_of(to, now)?;
         let head = self.head;
-        let history = &*self.history;
         let (consumer, registry) = self.consumers.get_mut(name)?;
-        // Of these, history has nothing to deliver again.
-        let after = consumer.unfinished.range(position + 1..).map(|(seq, _)| *seq);
-        let missing: Vec<u64> = after.filter(|seq| history.entry(*seq).is_none()).collect();
-        for seq in missing {
-            consumer.miss(seq, registry);
-        }
-        consumer.clear(registry);
-        consumer.forget_dead_after(position, registry);
+        let cleared = consumer.clear(position);
         (consumer.position, consumer.last_matched) = (position, head);
         // What was requested before is not what is needed next. What is handed over for it is ignored.
         (consumer.wanted, consumer.fetched, consumer.fetched_upto) = (None, Weak::new(), 0);
@@ -156,8 +108,16 @@ impl Bus {
         registry.notices.push(Notice::new("seek", name.as_str()));
         consumer.offer(registry, now.mono);
         self.consumers.sweep = Some(0);
-        self.finish_consumers(now);
+        self.begin_clearing(cleared, now);
         Ok(())
+    }
+
+    /// Does the first step of clearing events, and ends the operation.
+    fn begin_clearing(&mut self, cleared: Cleared, now: Now) {
+        self.consumers.registry.now = now;
+        self.consumers.chores.cleared.push(cleared);
+        self.clear_some(&mut CHORES_AT_ONCE.clone());
+        self.finish_consumers(now);
     }
 
     /// Deletes a consumer, with its dead letters. Its workers are removed, and their wakers woken.
@@ -169,12 +129,10 @@ impl Bus {
         let key = self.consumers.find(name)?;
         let Some(mut consumer) = self.consumers.remove(key) else { return Ok(()) };
         let registry = &mut self.consumers.registry;
-        consumer.clear(registry);
         consumer.turns.end(key, registry);
         if let Some(end) = consumer.inactive_at {
             registry.timers.remove(&(end, key, Timer::Inactive));
         }
-        registry.dead -= consumer.dead.len();
         registry.starved.remove(&key);
         registry.changed.remove(&key);
         let gone: Vec<_> = registry.workers.extract_if(|_, worker| worker.consumer == key).collect();
@@ -185,7 +143,7 @@ impl Bus {
         }
         self.consumers.wanted.retain(|wanted| wanted.key != key);
         self.consumers.sweep = Some(0);
-        self.finish_consumers(now);
+        self.begin_clearing(consumer.clear(0), now);
         Ok(())
     }
 

@@ -53,19 +53,21 @@
 mod changes;
 #[cfg(debug_assertions)]
 mod check;
+mod chores;
 mod consumer;
 mod dead_letters;
 mod delivery;
+mod describe;
 mod event_state;
 mod hold;
 mod ids;
-mod info;
 mod keys;
 mod lifecycle;
 mod mailbox;
 mod name;
 mod notice;
 mod notices;
+mod parse;
 mod registry;
 mod restore;
 mod settings;
@@ -80,12 +82,12 @@ mod write;
 
 pub use self::{
     changes::{ConsumerChanges, ConsumerRecord, EventRecord},
+    dead_letters::{DeadOperation, DeadStep},
     delivery::{Delivery, Departure, Missed, Next, Settlement, Taken, Token, WorkerId},
     event_state::{Counts, DeadReason},
-    info::{ConsumerInfo, DeadLetter},
     name::ConsumerName,
     notices::CONSUMERS_TOPIC,
-    settings::{ConsumerSettings, OnFull, SeekTo},
+    settings::{ConsumerSettings, SeekTo},
     wanted::WantedEvent,
 };
 pub(super) use self::{mailbox::is_mailbox, table::Consumers};

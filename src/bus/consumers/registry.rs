@@ -6,17 +6,19 @@ use rustc_hash::FxHashMap;
 
 use super::{
     delivery::{Token, WorkerId},
+    event_state::State,
     ids::{ConsumerKey, Timer},
     notice::Notice,
     worker::Worker,
 };
+use crate::bus::Now;
 
 /// The tokens, timers, workers and sums of all consumers.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     /// The current tokens, each with its consumer and event.
     pub(super) tokens: FxHashMap<u64, (ConsumerKey, u64)>,
-    last_token: u64,
+    last_number: u64,
     run: u64,
     pub(super) timers: BTreeSet<(u64, ConsumerKey, Timer)>,
     pub(super) workers: FxHashMap<WorkerId, Worker>,
@@ -29,6 +31,8 @@ pub(super) struct Registry {
     pub(super) starved: BTreeSet<ConsumerKey>,
     /// Consumers with changes that are not written.
     pub(super) changed: BTreeSet<ConsumerKey>,
+    /// The time of the last operation.
+    pub(super) now: Now,
     /// Tasks to wake.
     pub(super) woken: Vec<Waker>,
     pub(super) notices: Vec<Notice>,
@@ -44,11 +48,17 @@ impl Registry {
         }
     }
 
+    /// Returns a number that is never used twice.
+    pub(super) fn number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
     /// Registers a delivery.
     pub(super) fn issue(&mut self, consumer: ConsumerKey, seq: u64) -> Token {
-        self.last_token += 1;
-        self.tokens.insert(self.last_token, (consumer, seq));
-        Token { run: self.run, number: self.last_token }
+        let number = self.number();
+        self.tokens.insert(number, (consumer, seq));
+        Token { run: self.run, number }
     }
 
     /// Returns the consumer and the event of a current token.
@@ -56,10 +66,18 @@ impl Registry {
         self.tokens.get(&token.number).copied().filter(|_| token.run == self.run)
     }
 
-    /// Removes an event from those of a worker.
-    pub(super) fn free_slot(&mut self, worker: WorkerId, seq: u64) {
-        if let Some(worker) = self.workers.get_mut(&worker) {
-            worker.in_flight.remove(&seq);
+    /// Removes the token, the timer and the slot of an event that leaves a state.
+    pub(super) fn forget(&mut self, consumer: ConsumerKey, seq: u64, state: State) {
+        match state {
+            State::InFlight { token, worker, deadline } => {
+                self.tokens.remove(&token);
+                self.timers.remove(&(deadline, consumer, Timer::Event(seq, token)));
+                if let Some(worker) = self.workers.get_mut(&worker) {
+                    worker.in_flight.remove(&token);
+                }
+            }
+            State::Waiting { due, number } => drop(self.timers.remove(&(due, consumer, Timer::Event(seq, number)))),
+            State::Ready | State::Blocked => {}
         }
     }
 }

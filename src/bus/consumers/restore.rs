@@ -66,7 +66,10 @@ impl Bus {
             for seq in cut {
                 consumer.finish(seq, &mut self.consumers.registry);
             }
-            consumer.forget_dead_after(self.head, &mut self.consumers.registry);
+            for seq in consumer.dead.split_off(&(self.head + 1)).into_keys() {
+                self.consumers.registry.dead -= 1;
+                consumer.note_gone(seq, &mut self.consumers.registry);
+            }
             if consumer.position > self.head {
                 consumer.position = self.head;
                 consumer.note_record(&mut self.consumers.registry);

@@ -5,20 +5,10 @@ use std::time::Duration;
 use crate::{
     event::EventId,
     limits::{BACKOFF_MAX, DELAY_MAX, IN_FLIGHT_MAX},
-    protocol::{ErrorCode, Refused},
+    protocol::{ErrorCode, OnFull, Refused},
     time::{format_duration, whole_millis},
     topic::FilterSet,
 };
-
-/// What happens when history has no room for another event that a consumer holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnFull {
-    /// Publishes to the consumer's topics are refused with `limit_history`.
-    #[default]
-    Refuse,
-    /// The oldest held event is evicted, and the consumer receives a gap.
-    Drop,
-}
 
 /// The settings of a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +63,13 @@ impl ConsumerSettings {
                 "`backoff` has {have} values; use at most {BACKOFF_MAX}, the last applies to later ones"
             ));
         }
-        if let Some(long) = self.backoff.iter().chain([&self.ack_wait]).find(|time| **time > DELAY_MAX) {
+        let times = self.backoff.iter().map(|time| ("a `backoff`", time)).chain([("`ack_wait`", &self.ack_wait)]);
+        if let Some((field, long)) = { times }.find(|(_, time)| **time > DELAY_MAX) {
             let (long, most) = (format_duration(*long), format_duration(DELAY_MAX));
-            return refuse(format!("`ack_wait` or a `backoff` is {long}; use at most {most}"));
+            return refuse(format!("{field} is {long}; use at most {most}"));
+        }
+        if self.on_full == OnFull::Other {
+            return refuse("`on_full` has an unknown value; use `refuse` or `drop`".into());
         }
         if self.filters.iter().any(|filter| filter.as_str().starts_with('$')) {
             return refuse(

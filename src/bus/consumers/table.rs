@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 
-use super::{consumer::Consumer, ids::ConsumerKey, name::ConsumerName, registry::Registry, wanted::WantedEvent};
+use super::{
+    chores::Chores, consumer::Consumer, ids::ConsumerKey, name::ConsumerName, registry::Registry, wanted::WantedEvent,
+};
 use crate::{
     bus::{filter_index::Index, topics::Topics},
-    limits::UNFINISHED_MAX,
+    limits::{CHORES_AT_ONCE, UNFINISHED_MAX},
     protocol::{ErrorCode, Refused},
     topic::Topic,
 };
@@ -27,13 +29,40 @@ pub(crate) struct Consumers {
     /// The last held event that was examined for whether any consumer needs it; None if none has to be.
     pub(super) sweep: Option<u64>,
     pub(super) wanted: Vec<WantedEvent>,
+    /// A consumer that holds events; probably the next one, too.
+    pub(super) last_holder: Option<ConsumerKey>,
+    /// Work that is done in steps.
+    pub(super) chores: Chores,
     /// The consumers that match a topic. Kept to reuse its memory.
     pub(super) matching: Vec<ConsumerKey>,
+}
+
+/// What all consumers have together.
+pub(crate) struct Totals {
+    pub(crate) workers: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) unfinished: usize,
+    pub(crate) dead: usize,
 }
 
 impl Consumers {
     pub(crate) fn is_empty(&self) -> bool {
         self.by_key.is_empty()
+    }
+
+    /// Returns a number such that no consumer needs an earlier event.
+    pub(super) fn floor(&self) -> u64 {
+        self.by_key.values().map(Consumer::first_needed).min().unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Returns what all consumers have together.
+    pub(crate) fn totals(&self) -> Totals {
+        let Registry { tokens, workers, unfinished, dead, .. } = &self.registry;
+        Totals { workers: workers.len(), in_flight: tokens.len(), unfinished: *unfinished, dead: *dead }
     }
 
     /// Returns the cost of the filters of all consumers, in bytes.
@@ -90,11 +119,18 @@ impl Consumers {
         self.index.matching(topic, &mut self.matching);
     }
 
-    /// Calls a worker of each consumer that was without room, if there is room again.
+    /// Returns true if a consumer was without room, and there is room again.
+    pub(super) fn can_feed_starved(&self) -> bool {
+        self.registry.unfinished < UNFINISHED_MAX && !self.registry.starved.is_empty()
+    }
+
+    /// Calls a worker of some consumers that were without room, if there is room again.
     pub(super) fn feed_starved(&mut self, now: u64) {
-        while self.registry.unfinished < UNFINISHED_MAX
-            && let Some(key) = self.registry.starved.pop_first()
-        {
+        for _ in 0..CHORES_AT_ONCE {
+            if !self.can_feed_starved() {
+                return;
+            }
+            let Some(key) = self.registry.starved.pop_first() else { return };
             if let Some(consumer) = self.by_key.get_mut(&key) {
                 consumer.offer(&mut self.registry, now);
             }

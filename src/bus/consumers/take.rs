@@ -1,12 +1,13 @@
 //! Taking deliveries: ready events first, then later events of the log.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{Arc, Weak},
     task::Waker,
 };
 
 use super::{
+    chores::Departed,
     consumer::Consumer,
     delivery::{Delivery, Departure, Missed, Next, Taken, WorkerId},
     event_state::DeadReason,
@@ -26,7 +27,7 @@ use crate::{
         state::refuse_more,
     },
     event::Event,
-    limits::{SCAN_MAX, TAKE_MAX, UNFINISHED_MAX, WORKERS_MAX},
+    limits::{CHORES_AT_ONCE, SCAN_MAX, TAKE_MAX, UNFINISHED_MAX, WORKERS_MAX},
     protocol::{ErrorCode, Refused},
     topic::FilterSet,
 };
@@ -76,7 +77,8 @@ impl Bus {
             name: worker.into(),
             slots: slots.min(consumer.settings.max_in_flight),
             delivered: 0,
-            in_flight: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
+            ticket: None,
             waker: None,
         };
         registry.workers.insert(id, state);
@@ -129,20 +131,20 @@ impl Bus {
     /// Removes a worker. Its waker is woken.
     pub fn remove_worker(&mut self, id: WorkerId, departure: Departure, now: Now) {
         let Consumers { by_key, registry, .. } = &mut self.consumers;
+        let Some(worker) = registry.workers.get(&id) else { return };
+        let key = worker.consumer;
+        let Some(consumer) = by_key.get_mut(&key) else { return };
+        consumer.give_up_turn(id, registry);
         let Some(worker) = registry.workers.remove(&id) else { return };
-        let Some(consumer) = by_key.get_mut(&worker.consumer) else { return };
-        for seq in worker.in_flight {
-            match departure {
-                Departure::Released => consumer.release(seq, registry, now.mono),
-                Departure::Lost => consumer.fail(seq, None, registry, now.mono, now.unix),
-                Departure::Detached => {}
-            }
-        }
         consumer.workers -= 1;
         registry.woken.extend(worker.waker);
-        consumer.give_up_turn(id, registry);
         consumer.watch(registry, now.mono);
         consumer.offer(registry, now.mono);
+        if departure != Departure::Detached {
+            let departed = Departed { consumer: key, in_flight: worker.in_flight, departure, now };
+            self.consumers.chores.departed.push(departed);
+            self.depart_some(&mut CHORES_AT_ONCE.clone());
+        }
         self.finish_consumers(now);
     }
 

@@ -1,6 +1,6 @@
 //! The turns of the workers that wait.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use super::{
     delivery::WorkerId,
@@ -13,7 +13,8 @@ use crate::{limits::TURN, time::whole_millis};
 /// The workers of one consumer that wait, in the order of their turns.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    pub(super) waiting: VecDeque<WorkerId>,
+    pub(super) waiting: BTreeMap<u64, WorkerId>,
+    last_ticket: u64,
     /// The worker whose turn it is, and when the turn ends.
     pub(super) current: Option<(WorkerId, u64)>,
 }
@@ -24,8 +25,9 @@ impl Turns {
         if self.current.is_some() {
             return;
         }
-        while let Some(id) = self.waiting.pop_front() {
+        while let Some((_, id)) = self.waiting.pop_first() {
             let Some(worker) = registry.workers.get_mut(&id) else { continue };
+            worker.ticket = None;
             if worker.free() == 0 {
                 // It waits again when it has a free slot.
                 continue;
@@ -45,7 +47,7 @@ impl Turns {
         let may_take = self.current.is_none_or(|(current, end)| current == id || end <= now);
         if may_take {
             self.end(key, registry);
-            self.leave(id);
+            self.leave(id, registry);
         }
         may_take
     }
@@ -58,15 +60,20 @@ impl Turns {
     }
 
     /// Adds a worker to those that wait, if it has a waker and a free slot.
-    pub(super) fn wait(&mut self, id: WorkerId, registry: &Registry) {
-        let can_take = |worker: &Worker| worker.waker.is_some() && worker.free() > 0;
-        if registry.workers.get(&id).is_some_and(can_take) && !self.waiting.contains(&id) {
-            self.waiting.push_back(id);
+    pub(super) fn wait(&mut self, id: WorkerId, registry: &mut Registry) {
+        let can_take = |worker: &&mut Worker| worker.waker.is_some() && worker.free() > 0 && worker.ticket.is_none();
+        if let Some(worker) = registry.workers.get_mut(&id).filter(can_take) {
+            self.last_ticket += 1;
+            worker.ticket = Some(self.last_ticket);
+            self.waiting.insert(self.last_ticket, id);
         }
     }
 
     /// Removes a worker from those that wait.
-    pub(super) fn leave(&mut self, id: WorkerId) {
-        self.waiting.retain(|waiting| *waiting != id);
+    pub(super) fn leave(&mut self, id: WorkerId, registry: &mut Registry) {
+        let ticket = registry.workers.get_mut(&id).and_then(|worker| worker.ticket.take());
+        if let Some(ticket) = ticket {
+            self.waiting.remove(&ticket);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! A worker.
 
-use std::{collections::BTreeSet, sync::Arc, task::Waker};
+use std::{collections::BTreeMap, sync::Arc, task::Waker};
 
 use super::ids::ConsumerKey;
 
@@ -14,8 +14,10 @@ pub(super) struct Worker {
     pub(super) slots: usize,
     /// The number of its deliveries so far.
     pub(super) delivered: u64,
-    /// The events of its deliveries in flight.
-    pub(super) in_flight: BTreeSet<u64>,
+    /// The events of its deliveries in flight, by token.
+    pub(super) in_flight: BTreeMap<u64, u64>,
+    /// Its position among the workers that wait.
+    pub(super) ticket: Option<u64>,
     /// It waits for deliveries.
     pub(super) waker: Option<Waker>,
 }

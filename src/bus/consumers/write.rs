@@ -67,6 +67,13 @@ impl Consumer {
         }
     }
 
+    /// Records that the state of an event was cleared. It may have another one since.
+    pub(super) fn note_cleared(&mut self, seq: u64, registry: &mut Registry) {
+        if !self.unfinished.contains_key(&seq) && !self.dead.contains_key(&seq) {
+            self.note_gone(seq, registry);
+        }
+    }
+
     /// Takes its record, and at most `most` changes of events. If there are more, the position stays before the first of them.
     /// Returns the number of changes.
     fn take_changes(&mut self, most: usize, out: &mut ConsumerChanges) -> usize {

@@ -31,7 +31,7 @@ pub(super) struct Client {
     socket: TcpStream,
     /// Until it is sent.
     request: Option<String>,
-    /// Until the answer's head is complete.
+    /// Until the response's head is complete.
     head: Option<Vec<u8>>,
     keep: Keep,
     /// Bytes behind the head.
@@ -78,10 +78,10 @@ impl Crowd {
             self.begin(keep, &path)?;
             if self.clients.len() - self.connected >= AT_ONCE {
                 let enough = self.clients.len() - AT_ONCE / 2;
-                self.wait("the answers", |crowd| crowd.connected >= enough)?;
+                self.wait("the responses", |crowd| crowd.connected >= enough)?;
             }
         }
-        self.wait("the answers", Crowd::all_connected)
+        self.wait("the responses", Crowd::all_connected)
     }
 
     /// Begins to connect a subscriber. The path may have header lines behind it.

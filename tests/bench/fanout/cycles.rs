@@ -42,14 +42,14 @@ fn cycles(daemon: &Daemon, cycles: usize) -> Result<()> {
         let mut socket = TcpStream::connect(daemon.address)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.write_all(request.as_bytes())?;
-        let mut answer = [0; 1024];
+        let mut response = [0; 1024];
         match number % 4 {
-            0 => drop(socket.read(&mut answer)?),
+            0 => drop(socket.read(&mut response)?),
             // Unread bytes make it a reset.
-            1 => socket.read_exact(&mut answer[..1])?,
+            1 => socket.read_exact(&mut response[..1])?,
             2 => {
                 socket.shutdown(Shutdown::Write)?;
-                while socket.read(&mut answer)? > 0 {}
+                while socket.read(&mut response)? > 0 {}
             }
             _ => {}
         }

@@ -23,7 +23,7 @@ pub(super) const SERVE: &str = "serve-floor";
 
 pub(super) struct Floor {
     sender: Child,
-    answers: BufReader<ChildStdout>,
+    output: BufReader<ChildStdout>,
     crowd: Crowd,
 }
 
@@ -39,11 +39,11 @@ impl Floor {
         let mut command = Command::new(std::env::current_exe()?);
         command.args([SERVE, &sockets.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut sender = command.spawn()?;
-        let mut answers = BufReader::new(sender.stdout.take().ok_or("the sender has no output")?);
+        let mut output = BufReader::new(sender.stdout.take().ok_or("the sender has no output")?);
         let mut address = String::new();
-        answers.read_line(&mut address)?;
+        output.read_line(&mut address)?;
         let crowd = Crowd::new(address.trim().parse()?)?;
-        let mut floor = Floor { sender, answers, crowd };
+        let mut floor = Floor { sender, output, crowd };
         floor.crowd.connect(Keep::Count, (0..sockets).map(|_| "/".into()))?;
         floor.event()?;
         Ok(floor)
@@ -69,7 +69,7 @@ impl Floor {
         self.sender.stdin.as_mut().ok_or("the sender has no input")?.write_all(b"\n")?;
         self.crowd.wait_for(until)?;
         let mut spent = String::new();
-        self.answers.read_line(&mut spent)?;
+        self.output.read_line(&mut spent)?;
         Ok(spent.trim().parse()?)
     }
 }

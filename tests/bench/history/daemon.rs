@@ -50,7 +50,7 @@ pub(super) struct Daemon {
     child: Child,
     socket: PathBuf,
     pub(super) address: SocketAddr,
-    /// From the start of the process to its first answer.
+    /// From the start of the process to its first response.
     pub(super) started: Duration,
     _folder: TempDir,
 }
@@ -94,8 +94,8 @@ impl Daemon {
         if TcpStream::connect(self.address).is_err() {
             return Ok(false);
         }
-        let answer = self.get("/healthz")?;
-        if answer.starts_with("HTTP/1.1 200 ") { Ok(true) } else { Err(answer.into()) }
+        let response = self.get("/healthz")?;
+        if response.starts_with("HTTP/1.1 200 ") { Ok(true) } else { Err(response.into()) }
     }
 
     /// The whole response to a request.
@@ -104,9 +104,9 @@ impl Daemon {
         socket.set_read_timeout(Some(PATIENCE))?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
         socket.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer)?;
-        Ok(answer)
+        let mut response = String::new();
+        socket.read_to_string(&mut response)?;
+        Ok(response)
     }
 
     /// The number of its writes to disk, and the seconds that they took.

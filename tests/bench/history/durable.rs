@@ -1,7 +1,7 @@
 //! Durable publishes a second of 64 publishers, beside a bare loop that appends the same bytes to
 //! a file on the same disk and calls `fdatasync` as often as the daemon did, which counts its commits.
 //!
-//! Publishers wait for their answers before they send more: one event each, or several at once. They are sockets in one
+//! Publishers wait for their replies before they send more: one event each, or several at once. They are sockets in one
 //! thread, so that they take little processor time from the daemon.
 
 use std::{
@@ -65,7 +65,7 @@ pub(super) fn run() -> Result<()> {
 /// Publishes for a while.
 fn published(daemon: &Daemon, frames: &[u8], at_once: usize) -> Result<Reached> {
     let mut publishers = (0..PUBLISHERS).map(|_| daemon.connect()).collect::<Result<Vec<_>>>()?;
-    // Events whose answers each waits for.
+    // Events whose replies each waits for.
     let mut outstanding = [at_once; PUBLISHERS];
     let (before, began, mut events) = (daemon.commits()?, Instant::now(), 0);
     for publisher in &mut publishers {
@@ -90,7 +90,7 @@ fn published(daemon: &Daemon, frames: &[u8], at_once: usize) -> Result<Reached> 
     Ok(Reached { events, commits, commit, rate: events as f64 / took.as_secs_f64() })
 }
 
-/// Waits until some have answers. Returns which.
+/// Waits until some have replies. Returns which.
 fn ready(publishers: &[Connection]) -> Result<Vec<bool>> {
     let mut sockets: Vec<_> = publishers.iter().map(|one| PollFd::new(&one.socket, PollFlags::IN)).collect();
     match poll(&mut sockets, Some(&Timespec::try_from(PATIENCE)?))? {

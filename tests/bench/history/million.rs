@@ -37,7 +37,7 @@ pub(super) fn run() -> Result<()> {
         started.push(on_disk.started.as_secs_f64());
     }
     let figure = format!("{:.2} s", median(started));
-    line("from exec to the first answer, after SIGKILL, with a million events", &figure, "", "less than 1 s");
+    line("from exec to the first response, after SIGKILL, with a million events", &figure, "", "less than 1 s");
 
     let in_memory = Daemon::start(History::Memory, WIDE, &directory.path().join("none"))?;
     fill(&in_memory)?;
@@ -66,7 +66,7 @@ fn fill(daemon: &Daemon) -> Result<()> {
     for _ in 0..EVENTS / TOPICS {
         publisher.send(&round)?;
     }
-    // This answer shows that all events before were accepted.
+    // This reply shows that all events before were accepted.
     publisher.send(&publish("bench/0", "the last", Ack::Accepted))?;
     publisher.wait_for(1)
 }

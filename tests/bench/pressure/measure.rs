@@ -50,10 +50,10 @@ fn latencies(daemon: &Daemon, over: &AtomicBool) -> Result<Vec<Duration>> {
     let mut latencies = Vec::new();
     while !over.load(Ordering::Relaxed) {
         let began = Instant::now();
-        let answer = lines.ask(r#"{"publish":{"topic":"uninvolved","data":"x"}}"#)?;
+        let reply = lines.ask(r#"{"publish":{"topic":"uninvolved","data":"x"}}"#)?;
         latencies.push(began.elapsed());
-        if !answer.starts_with(r#"{"published""#) {
-            return Err(answer.into());
+        if !reply.starts_with(r#"{"published""#) {
+            return Err(reply.into());
         }
         thread::sleep(Duration::from_millis(2));
     }
@@ -76,9 +76,9 @@ fn holds(daemon: &Daemon, over: &AtomicBool) -> Result<Vec<Duration>> {
 fn longest_hold(daemon: &Daemon) -> Result<Duration> {
     let mut socket = daemon.connect()?;
     socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: bus\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer)?;
-    let value = answer.lines().find_map(|line| line.strip_prefix("sse_bus_lock_hold_seconds "));
+    let mut response = String::new();
+    socket.read_to_string(&mut response)?;
+    let value = response.lines().find_map(|line| line.strip_prefix("sse_bus_lock_hold_seconds "));
     Ok(Duration::try_from_secs_f64(value.ok_or("there is no metric of the lock")?.trim().parse()?)?)
 }
 
@@ -91,7 +91,7 @@ fn millis(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }
 
-/// A connection to the local socket that waits for each answer.
+/// A connection to the local socket that waits for each reply.
 pub(super) struct Lines(BufReader<UnixStream>);
 
 impl Lines {
@@ -99,11 +99,11 @@ impl Lines {
         Ok(Lines(BufReader::new(daemon.connect()?)))
     }
 
-    /// Sends a request and returns the answer, both without line break.
+    /// Sends a request and returns the reply, both without line break.
     pub(super) fn ask(&mut self, request: &str) -> Result<String> {
         self.0.get_mut().write_all(format!("{request}\n").as_bytes())?;
-        let mut answer = String::new();
-        self.0.read_line(&mut answer)?;
-        Ok(answer.trim_end().to_owned())
+        let mut reply = String::new();
+        self.0.read_line(&mut reply)?;
+        Ok(reply.trim_end().to_owned())
     }
 }

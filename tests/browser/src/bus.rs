@@ -176,9 +176,9 @@ impl Bus {
         let mut daemon = tokio::net::TcpStream::connect(&address).await.expect("the daemon listens");
         let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
         daemon.write_all(request.as_bytes()).await.expect("the daemon reads");
-        let mut answer = String::new();
-        daemon.read_to_string(&mut answer).await.expect("the daemon answers");
-        answer
+        let mut response = String::new();
+        daemon.read_to_string(&mut response).await.expect("the daemon answers");
+        response
     }
 
     /// A subscriber that writes its output to a file.
@@ -328,7 +328,7 @@ pub async fn post(address: &str, path: &str, body: &str) -> io::Result<String> {
     let head =
         format!("POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
     daemon.write_all((head + body).as_bytes()).await?;
-    let mut answer = String::new();
-    daemon.read_to_string(&mut answer).await?;
-    Ok(answer)
+    let mut response = String::new();
+    daemon.read_to_string(&mut response).await?;
+    Ok(response)
 }

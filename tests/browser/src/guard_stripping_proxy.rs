@@ -61,11 +61,11 @@ async fn pass(mut peer: TcpStream, bus: &str, until: &str) -> Option<()> {
     if head.starts_with("OPTIONS ") {
         let wanted = header("access-control-request-headers").unwrap_or_default();
         let methods = "access-control-allow-methods: GET, POST, DELETE";
-        let answer = format!(
+        let response = format!(
             "HTTP/1.1 204 No Content\r\n{allowed}{methods}\r\naccess-control-allow-headers: {wanted}\r\n\
              connection: close\r\n\r\n"
         );
-        return peer.write_all(answer.as_bytes()).await.ok();
+        return peer.write_all(response.as_bytes()).await.ok();
     }
     let length: usize = header("content-length").map_or(0, |length| length.parse().expect("a number"));
     while body.len() < length {
@@ -84,19 +84,19 @@ async fn pass(mut peer: TcpStream, bus: &str, until: &str) -> Option<()> {
     daemon.write_all(head.as_bytes()).await.ok()?;
     daemon.write_all(&body).await.ok()?;
 
-    let (head, mut answer) = read_head(&mut daemon).await?;
+    let (head, mut response) = read_head(&mut daemon).await?;
     let head = head.replace("cross-origin-resource-policy: same-origin\r\n", "");
     let head = head.replacen("\r\n", &format!("\r\n{allowed}"), 1);
     peer.write_all(head.as_bytes()).await.ok()?;
     let mut sent = 0;
     loop {
-        peer.write_all(&answer[sent..]).await.ok()?;
-        sent = answer.len();
-        if String::from_utf8_lossy(&answer).contains(until) && answer.ends_with(b"\n\n\r\n") {
+        peer.write_all(&response[sent..]).await.ok()?;
+        sent = response.len();
+        if String::from_utf8_lossy(&response).contains(until) && response.ends_with(b"\n\n\r\n") {
             // The last chunk: an end without it is an error to the page.
             return peer.write_all(b"0\r\n\r\n").await.ok();
         }
-        if timeout(PATIENCE, daemon.read_buf(&mut answer)).await.ok()?.ok()? == 0 {
+        if timeout(PATIENCE, daemon.read_buf(&mut response)).await.ok()?.ok()? == 0 {
             return Some(());
         }
     }

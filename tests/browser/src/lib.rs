@@ -26,7 +26,7 @@ pub use guard_stripping_proxy::GuardStrippingProxy;
 pub use random::Random;
 pub use remote::{Kind, Page, Remote};
 pub use serde_json::Value;
-pub use site::{Answer, Site};
+pub use site::{Response, Site};
 
 /// Longer than any operation takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);

@@ -124,19 +124,19 @@ impl Page {
         let value = match self.kind {
             Kind::Chromium => {
                 let params = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-                let answer = self.ask("Runtime.evaluate", params).await?;
-                answer["result"]["value"].as_str().map(str::to_owned).ok_or(answer)
+                let response = self.ask("Runtime.evaluate", params).await?;
+                response["result"]["value"].as_str().map(str::to_owned).ok_or(response)
             }
             Kind::Firefox => {
                 let params =
                     json!({ "expression": expression, "awaitPromise": true, "target": { "context": self.id } });
-                let answer = self.ask("script.evaluate", params).await?;
-                answer["result"]["value"].as_str().map(str::to_owned).ok_or(answer)
+                let response = self.ask("script.evaluate", params).await?;
+                response["result"]["value"].as_str().map(str::to_owned).ok_or(response)
             }
         };
         match value {
             Ok(text) => serde_json::from_str(&text).map_err(|e| e.to_string()),
-            Err(answer) if answer.to_string().contains("xception") => Err(answer.to_string()),
+            Err(response) if response.to_string().contains("xception") => Err(response.to_string()),
             Err(_) => Ok(Value::Null),
         }
     }
@@ -192,15 +192,15 @@ impl Socket {
         let id = self.send(method, params, session).await;
         let (socket, _) = &mut *self.0.lock().await;
         loop {
-            let message = timeout(DEADLINE, socket.next()).await.unwrap_or_else(|_| panic!("no answer to {method}"));
+            let message = timeout(DEADLINE, socket.next()).await.unwrap_or_else(|_| panic!("no response to {method}"));
             let Message::Text(text) = message.expect("the browser is there").expect("its messages are whole") else {
                 continue;
             };
-            let mut answer: Value = serde_json::from_str(&text).expect("its messages are JSON");
-            if answer["id"] == id {
-                return match answer["error"].take() {
-                    Value::Null => Ok(answer["result"].take()),
-                    error => Err(format!("{error} {}", answer["message"])),
+            let mut response: Value = serde_json::from_str(&text).expect("its messages are JSON");
+            if response["id"] == id {
+                return match response["error"].take() {
+                    Value::Null => Ok(response["result"].take()),
+                    error => Err(format!("{error} {}", response["message"])),
                 };
             }
         }

@@ -16,44 +16,44 @@ pub struct Site {
 }
 
 /// A response of the site.
-pub struct Answer {
+pub struct Response {
     status: &'static str,
     headers: String,
     body: String,
 }
 
-impl Answer {
+impl Response {
     /// A document, of a type such as `text/html`.
-    pub fn document(kind: &str, body: impl Into<String>) -> Answer {
-        Answer { status: "200 OK", headers: format!("content-type: {kind}\r\n"), body: body.into() }
+    pub fn document(kind: &str, body: impl Into<String>) -> Response {
+        Response { status: "200 OK", headers: format!("content-type: {kind}\r\n"), body: body.into() }
     }
 
     /// A redirect that keeps method and body.
-    pub fn redirect(to: &str) -> Answer {
+    pub fn redirect(to: &str) -> Response {
         let headers = format!("location: {to}\r\naccess-control-allow-origin: *\r\n");
-        Answer { status: "307 Temporary Redirect", headers, body: String::new() }
+        Response { status: "307 Temporary Redirect", headers, body: String::new() }
     }
 
     /// Adds a header.
     #[must_use]
-    pub fn with(mut self, name: &str, value: &str) -> Answer {
+    pub fn with(mut self, name: &str, value: &str) -> Response {
         self.headers += &format!("{name}: {value}\r\n");
         self
     }
 }
 
 impl Site {
-    /// Starts a server on a port. `answer` is given the target of each request.
-    pub async fn start(port: u16, answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Site {
+    /// Starts a server on a port. `respond` returns the response to a request, given its target.
+    pub async fn start(port: u16, respond: impl Fn(&str) -> Response + Send + Sync + 'static) -> Site {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free");
-        let (asked, answer) = (Arc::<Mutex<Vec<String>>>::default(), Arc::new(answer));
+        let (asked, respond) = (Arc::<Mutex<Vec<String>>>::default(), Arc::new(respond));
         let noted = asked.clone();
         let server = tokio::spawn(async move {
             // A browser also opens connections that it does not use, so each one is read in a task of its own.
             let mut connections = JoinSet::new();
             while let Ok((peer, _)) = listener.accept().await {
-                let (noted, answer) = (noted.clone(), answer.clone());
-                connections.spawn(async move { serve(peer, &noted, &*answer).await });
+                let (noted, respond) = (noted.clone(), respond.clone());
+                connections.spawn(async move { serve(peer, &noted, &*respond).await });
             }
         });
         Site { port, asked, server }
@@ -82,14 +82,14 @@ impl Drop for Site {
     }
 }
 
-async fn serve(mut peer: TcpStream, asked: &Mutex<Vec<String>>, answer: &(dyn Fn(&str) -> Answer + Send + Sync)) {
+async fn serve(mut peer: TcpStream, asked: &Mutex<Vec<String>>, respond: &(dyn Fn(&str) -> Response + Send + Sync)) {
     let Some((head, _)) = read_head(&mut peer).await else { return };
     let target = head.split(' ').nth(1).unwrap_or_default();
-    let Answer { status, headers, body } = answer(target);
+    let Response { status, headers, body } = respond(target);
     asked.lock().expect("nothing panics while it holds the lock").push(head);
     let length = body.len();
-    let answer = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
-    let _ = peer.write_all(answer.as_bytes()).await;
+    let response = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
+    let _ = peer.write_all(response.as_bytes()).await;
 }
 
 /// The head of a message, and the bytes of its body that came with it; `None` if the head is incomplete.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use sse_bus_browser_tests::{
-    Answer, Browser, Bus, Site, Tab, Value,
+    Browser, Bus, Response, Site, Tab, Value,
     document::{BUS, block},
     eventually, free_port, npm,
 };
@@ -28,7 +28,7 @@ async fn the_page_of_the_tutorial_works_from_an_origin_of_its_own() {
     let origin = format!("http://localhost:{port}");
     let mut bus = Bus::start_with(&["--allow-origin", &origin]).await;
     let page = block("docs/tutorial/first-page.md", "<!-- page.html -->").replace(BUS, &bus.url());
-    let _site = Site::start(port, move |_| Answer::document("text/html", page.clone())).await;
+    let _site = Site::start(port, move |_| Response::document("text/html", page.clone())).await;
     let browser = Browser::start().await;
     let address = format!("{origin}/page.html");
     let tabs = [browser.open(&address).await, browser.open(&address).await];
@@ -75,9 +75,9 @@ async fn htmx_inserts_the_data_of_events() {
             let (name, rest) = file.split_once('@').expect("a pinned version");
             let (_, file) = rest.split_once('/').expect("a file");
             let script = fs::read_to_string(packages.join(name).join(file)).expect("a file of the package");
-            Answer::document("text/javascript", script)
+            Response::document("text/javascript", script)
         }
-        None => Answer::document("text/html", page.replace("https://cdn.jsdelivr.net", "")),
+        None => Response::document("text/html", page.replace("https://cdn.jsdelivr.net", "")),
     })
     .await;
     let browser = Browser::start().await;
@@ -116,7 +116,7 @@ async fn tabs_share_a_connection() {
     let script = block("docs/how-to/many-tabs.md", "// tabs.js").replace(BUS, &bus.url());
     let before = "window.got = []; console.log = (...all) => got.push(all.join(' '));";
     let page = format!("<!doctype html><script>{before}</script><script type=module>{script}</script>");
-    let _site = Site::start(port, move |_| Answer::document("text/html", page.clone())).await;
+    let _site = Site::start(port, move |_| Response::document("text/html", page.clone())).await;
     let browser = Browser::start().await;
     let tabs = [browser.open(&origin).await, browser.open(&origin).await];
     for tab in &tabs {

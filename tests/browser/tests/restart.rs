@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sse_bus_browser_tests::{Answer, Browser, Bus, Process, Site, Tab, Value, eventually, free_port, npm};
+use sse_bus_browser_tests::{Browser, Bus, Process, Response, Site, Tab, Value, eventually, free_port, npm};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::UnixStream,
@@ -142,21 +142,21 @@ async fn publish(socket: &Path, how: &str, over: &AtomicBool) -> BTreeMap<String
         tokio::time::sleep(PACE).await;
         let data = format!("{how}-{n}");
         let line = format!(r#"{{"publish":{{"topic":"load","data":"{data}","ack":"durable"}}}}"#) + "\n";
-        let answer = async {
+        let reply = async {
             let mut lines = match connection.take() {
                 Some(lines) => lines,
                 None => BufReader::new(UnixStream::connect(socket).await.ok()?),
             };
             lines.write_all(line.as_bytes()).await.ok()?;
-            let mut answer = String::new();
-            lines.read_line(&mut answer).await.ok()?;
+            let mut reply = String::new();
+            lines.read_line(&mut reply).await.ok()?;
             connection = Some(lines);
-            serde_json::from_str::<Value>(&answer).ok()
+            serde_json::from_str::<Value>(&reply).ok()
         };
-        match answer.await {
+        match reply.await {
             None => connection = None,
-            Some(answer) => {
-                published.extend(answer["published"]["id"].as_str().map(|id| (id.to_owned(), data)));
+            Some(reply) => {
+                published.extend(reply["published"]["id"].as_str().map(|id| (id.to_owned(), data)));
             }
         }
     }
@@ -165,7 +165,7 @@ async fn publish(socket: &Path, how: &str, over: &AtomicBool) -> BTreeMap<String
 
 #[tokio::test]
 async fn every_event_source_reconnects_soon_after_a_restart_and_misses_nothing() {
-    let site = Site::start(free_port(), |_| Answer::document("text/html", "<!doctype html>")).await;
+    let site = Site::start(free_port(), |_| Response::document("text/html", "<!doctype html>")).await;
     let mut bus = Bus::start_held(&["--history", "disk", "--allow-origin", &site.origin("localhost")]).await;
     let browser = Browser::start().await;
     let crowd = Crowd::gather(&bus, &browser, &site).await;

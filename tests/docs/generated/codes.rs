@@ -63,6 +63,7 @@ fn status(name: &str) -> &'static str {
         "BAD_REQUEST" => "400",
         "FORBIDDEN" => "403",
         "NOT_FOUND" => "404",
+        "CONFLICT" => "409",
         "PAYLOAD_TOO_LARGE" => "413",
         "TOO_MANY_REQUESTS" => "429",
         "SERVICE_UNAVAILABLE" => "503",

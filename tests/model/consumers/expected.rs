@@ -17,6 +17,13 @@ pub(super) struct Job {
     pub(super) is_touched: bool,
 }
 
+impl Job {
+    /// Returns an event that was not delivered yet.
+    pub(super) fn new(key: Option<u8>, expires: Option<u64>, status: Status) -> Job {
+        Job { key, expires, status, attempts: Some(0), was_delivered: false, is_touched: false }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     /// It must be delivered until it is done or dead.

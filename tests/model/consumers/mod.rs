@@ -3,12 +3,16 @@
 
 mod disk;
 mod expected;
+mod ops;
 mod world;
 
 use proptest::{bool::weighted, collection::vec, option, prelude::*};
-use sse_bus::bus::consumers::{Departure, OnFull};
+use sse_bus::{bus::consumers::Departure, protocol::OnFull};
 
-use self::world::{Op, Settling, Setup, World};
+use self::{
+    ops::{Op, Settling, Setup},
+    world::World,
+};
 
 fn setup() -> impl Strategy<Value = Setup> {
     let bounds = (

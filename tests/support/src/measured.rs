@@ -156,8 +156,8 @@ impl Daemon {
 
     pub fn publisher(&self) -> Result<Publisher> {
         let socket = self.connect()?;
-        let answers = BufReader::new(socket.try_clone()?);
-        Ok(Publisher { socket, answers })
+        let replies = BufReader::new(socket.try_clone()?);
+        Ok(Publisher { socket, replies })
     }
 
     /// The processor time of each of its threads, in seconds.
@@ -209,10 +209,10 @@ fn on_processor(schedstat: &str) -> Result<f64> {
     Ok(field.parse::<u64>()? as f64 * 1e-9)
 }
 
-/// A connection to the local socket that publishes JSON lines without waiting for answers.
+/// A connection to the local socket that publishes JSON lines without waiting for replies.
 pub struct Publisher {
     socket: UnixStream,
-    answers: BufReader<UnixStream>,
+    replies: BufReader<UnixStream>,
 }
 
 impl Publisher {
@@ -225,9 +225,9 @@ impl Publisher {
     pub fn status(&mut self) -> Result<Value> {
         self.socket.write_all(b"{\"status\":{}}\n")?;
         let mut line = String::new();
-        self.answers.read_line(&mut line)?;
-        let answer: Value = serde_json::from_str(&line)?;
-        match answer.get("status") {
+        self.replies.read_line(&mut line)?;
+        let reply: Value = serde_json::from_str(&line)?;
+        match reply.get("status") {
             Some(status) => Ok(status.clone()),
             None => Err(format!("the daemon answers {line}").into()),
         }

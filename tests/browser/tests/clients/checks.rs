@@ -37,11 +37,11 @@ pub(crate) async fn publish_while_away(bus: &Bus, listeners: &[Listener], events
     let mut socket = BufReader::new(UnixStream::connect(bus.socket()).await.unwrap());
     socket.write_all(lines.as_bytes()).await.unwrap();
     for line in lines.lines() {
-        let mut answer = String::new();
-        socket.read_line(&mut answer).await.unwrap();
-        let answer: Value = serde_json::from_str(&answer).unwrap();
-        let is_expected = answer["kicked"]["connections"] == 1 || answer["published"]["subscribers"] == 0;
-        assert!(is_expected, "{answer} to {line}");
+        let mut reply = String::new();
+        socket.read_line(&mut reply).await.unwrap();
+        let reply: Value = serde_json::from_str(&reply).unwrap();
+        let is_expected = reply["kicked"]["connections"] == 1 || reply["published"]["subscribers"] == 0;
+        assert!(is_expected, "{reply} to {line}");
     }
 }
 

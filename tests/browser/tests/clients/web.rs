@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use sse_bus_browser_tests::{Answer, Kind, Page, Remote, Site, npm};
+use sse_bus_browser_tests::{Kind, Page, Remote, Response, Site, npm};
 
 use crate::{
     listeners::{Listener, Source, Streams},
@@ -49,7 +49,7 @@ async fn serve(streams: &Streams<'_>, port: u16) -> Site {
         let file = if file.extension().is_none() { file.with_extension("js") } else { file };
         let kind = if path.ends_with(".html") { "text/html" } else { "text/javascript" };
         let text = fs::read_to_string(file).unwrap_or_default();
-        Answer::document(kind, text.replace("STREAM", &format!("{url}{target}")).replace("TYPES", &types))
+        Response::document(kind, text.replace("STREAM", &format!("{url}{target}")).replace("TYPES", &types))
     })
     .await
 }

@@ -1,6 +1,6 @@
 //! A daemon that stops and restarts: the page shows it, and continues without a missing event.
 
-use sse_bus_browser_tests::{Answer, Browser, Bus, Gateway, Site, Tab, eventually};
+use sse_bus_browser_tests::{Browser, Bus, Gateway, Response, Site, Tab, eventually};
 
 use super::{becomes, count, says};
 
@@ -65,7 +65,7 @@ async fn the_page_reconnects_also_where_the_browser_gives_up() {
     assert!(bus.stop().await.success());
 
     // Another server that has the port meanwhile sends no event stream, and a browser does not retry.
-    let site = Site::start(bus.port(), |_| Answer::document("text/html", "not the bus")).await;
+    let site = Site::start(bus.port(), |_| Response::document("text/html", "not the bus")).await;
     becomes(&page, "state.dataset.state", "waiting").await;
     eventually("the page to try again and again", async || {
         let asked =

@@ -156,10 +156,10 @@ impl Load {
             }
             // Answered once all of them are published.
             writeln!(bus, "{}", json!({ "status": {} })).expect("the daemon reads");
-            let mut answer = String::new();
-            BufReader::new(bus).read_line(&mut answer).expect("the daemon answers");
-            let status: Value = serde_json::from_str(&answer).expect("JSON");
-            assert!(status["status"].is_object(), "{answer}");
+            let mut reply = String::new();
+            BufReader::new(bus).read_line(&mut reply).expect("the daemon answers");
+            let status: Value = serde_json::from_str(&reply).expect("JSON");
+            assert!(status["status"].is_object(), "{reply}");
             (published as u64, began.elapsed())
         });
         Load { is_over, publisher }

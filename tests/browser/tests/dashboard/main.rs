@@ -60,8 +60,8 @@ async fn refuse(bus: &Bus) {
         let mut daemon = tokio::net::TcpStream::connect(&own).await.expect("the daemon listens");
         let head = format!("GET /events HTTP/1.1\r\nhost: {host}\r\n{origin}connection: close\r\n\r\n");
         daemon.write_all(head.as_bytes()).await.expect("the daemon reads");
-        let mut answer = String::new();
-        daemon.read_to_string(&mut answer).await.expect("the daemon answers");
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        let mut response = String::new();
+        daemon.read_to_string(&mut response).await.expect("the daemon answers");
+        assert!(response.starts_with(&format!("HTTP/1.1 {status}")), "{response}");
     }
 }

@@ -1,7 +1,7 @@
 //! Pages of allowed origins: they stream and publish, also with a token of another daemon, within their permissions.
 //! And the bus's own page does not send its address to others.
 
-use sse_bus_browser_tests::{Answer, Browser, Bus, Site, Tab, Value, eventually, free_port};
+use sse_bus_browser_tests::{Browser, Bus, Response, Site, Tab, Value, eventually, free_port};
 
 use crate::attack::{NAMES, SECRET, attack, bus_with_a_secret, foreign_site, nothing_got_through};
 
@@ -22,8 +22,8 @@ async fn a_page_of_an_allowed_origin_streams_and_publishes() {
         (format!("{{ {post}, headers: {{ 'Content-Type': 'application/json' }} }}"), 202),
         ("{ headers: { 'Last-Event-ID': 'x-1' } }".into(), 200),
     ] {
-        let answer = page.eval(&format!("return fetch({url:?}, {init}).then((answer) => answer.status)")).await;
-        assert_eq!(answer, status, "{init}");
+        let response = page.eval(&format!("return fetch({url:?}, {init}).then((response) => response.status)")).await;
+        assert_eq!(response, status, "{init}");
     }
     heard(&page, &["open", SECRET, "{}", "{}"]).await;
     page.screenshot("allowed").await;
@@ -52,14 +52,14 @@ async fn a_page_of_an_allowed_origin_sends_credentials_and_headers_of_its_own() 
     .enumerate()
     {
         let sent = format!("fetch({url:?}, {{ method: 'POST', body: '{number}', {init} }})");
-        let answer = page.eval(&format!("return {sent}.then((answer) => answer.json()).catch(String)")).await;
-        assert_eq!(answer["subscribers"], 1, "{init}: {answer}");
+        let response = page.eval(&format!("return {sent}.then((response) => response.json()).catch(String)")).await;
+        assert_eq!(response["subscribers"], 1, "{init}: {response}");
     }
     heard(&page, &["open", SECRET, "0", "1", "2"]).await;
     // The page can read why its request fails, and deletions need a preflight.
     let gone = format!("fetch('{}/clients/nobody', {{ method: 'DELETE', credentials: 'include' }})", bus.url());
-    let answer = page.eval(&format!("return {gone}.then((answer) => answer.json()).catch(String)")).await;
-    assert_eq!(answer["error"]["code"], "client_unknown", "{answer}");
+    let response = page.eval(&format!("return {gone}.then((response) => response.json()).catch(String)")).await;
+    assert_eq!(response["error"]["code"], "client_unknown", "{response}");
     browser.quit().await;
 }
 
@@ -90,7 +90,7 @@ async fn a_page_with_a_token_streams_with_a_ticket_that_no_other_program_learns(
     let ask = async |token: &str| {
         let (url, headers) = (format!("{}/tickets?client=tab", bus.url()), format!("Authorization: 'Bearer {token}'"));
         let ask = format!("fetch({url:?}, {{ method: 'POST', headers: {{ {headers} }} }})");
-        page.eval(&format!("return {ask}.then(async (answer) => [answer.status, await answer.text()])")).await
+        page.eval(&format!("return {ask}.then(async (response) => [response.status, await response.text()])")).await
     };
     // The page can read why it is refused.
     let unknown = ask("ssebus_0").await;
@@ -127,7 +127,7 @@ async fn a_page_with_a_token_streams_with_a_ticket_that_no_other_program_learns(
 #[tokio::test]
 async fn the_own_page_sends_no_referrer() {
     let bus = Bus::start().await;
-    let site = Site::start(free_port(), |_| Answer::document("text/html", "<p>elsewhere</p>")).await;
+    let site = Site::start(free_port(), |_| Response::document("text/html", "<p>elsewhere</p>")).await;
     let browser = Browser::start_with(&[NAMES]).await;
     let referer = async |from: &str, to: &str| {
         let tab = browser.open(from).await;

@@ -9,12 +9,12 @@ const NOTICE = 1000;                      // ms; for what may be over without a 
 // --- what a document and a worker can do ----------------------------------------------------------------------------
 
 const WORKER_READS = {
-  "fetch": (url) => answer(fetch(url)),
-  "fetch-credentials": (url) => answer(fetch(url, { credentials: "include" })),
-  "fetch-no-cors": (url) => answer(fetch(url, { mode: "no-cors" })),
-  "fetch-last-event-id": (url) => answer(fetch(url, { headers: { "Last-Event-ID": "x-1" } })),
-  "fetch-redirected": (url) => answer(fetch(redirected(url))),
-  "fetch-redirected-no-cors": (url) => answer(fetch(redirected(url), { mode: "no-cors" })),
+  "fetch": (url) => outcome(fetch(url)),
+  "fetch-credentials": (url) => outcome(fetch(url, { credentials: "include" })),
+  "fetch-no-cors": (url) => outcome(fetch(url, { mode: "no-cors" })),
+  "fetch-last-event-id": (url) => outcome(fetch(url, { headers: { "Last-Event-ID": "x-1" } })),
+  "fetch-redirected": (url) => outcome(fetch(redirected(url))),
+  "fetch-redirected-no-cors": (url) => outcome(fetch(redirected(url), { mode: "no-cors" })),
   "websocket": (url) => new Promise((done) => {
     const socket = new WebSocket(url.replace(/^http/, "ws"));
     socket.onopen = () => done("read: open");
@@ -23,23 +23,23 @@ const WORKER_READS = {
 };
 
 const WORKER_WRITES = {
-  "post": (url) => answer(fetch(url, { method: "POST", body: "x" })),
-  "post-no-cors": (url) => answer(fetch(url, { method: "POST", body: "x", mode: "no-cors" })),
-  "post-text-plain": (url) => answer(fetch(url, {
+  "post": (url) => outcome(fetch(url, { method: "POST", body: "x" })),
+  "post-no-cors": (url) => outcome(fetch(url, { method: "POST", body: "x", mode: "no-cors" })),
+  "post-text-plain": (url) => outcome(fetch(url, {
     method: "POST", body: "x", mode: "no-cors", headers: { "content-type": "text/plain" } })),
-  "post-json": (url) => answer(fetch(url, {
+  "post-json": (url) => outcome(fetch(url, {
     method: "POST", body: "{}", headers: { "content-type": "application/json" } })),
-  "post-no-referrer": (url) => answer(fetch(url, {
+  "post-no-referrer": (url) => outcome(fetch(url, {
     method: "POST", body: "x", mode: "no-cors", referrerPolicy: "no-referrer" })),
-  "post-keepalive": (url) => answer(fetch(url, { method: "POST", body: "x", mode: "no-cors", keepalive: true })),
-  "post-redirected": (url) => answer(fetch(redirected(url), { method: "POST", body: "x", mode: "no-cors" })),
+  "post-keepalive": (url) => outcome(fetch(url, { method: "POST", body: "x", mode: "no-cors", keepalive: true })),
+  "post-redirected": (url) => outcome(fetch(redirected(url), { method: "POST", body: "x", mode: "no-cors" })),
 };
 
 // What is not about a topic.
 const WORKER_OTHERS = {
-  "status": (target) => answer(fetch(`${target}/status`)),
-  "page": (target) => answer(fetch(`${target}/`)),
-  "kick": (target) => answer(fetch(`${target}/clients/victim`, { method: "DELETE" })),
+  "status": (target) => outcome(fetch(`${target}/status`)),
+  "page": (target) => outcome(fetch(`${target}/`)),
+  "kick": (target) => outcome(fetch(`${target}/clients/victim`, { method: "DELETE" })),
 };
 
 // --- what only a document can do ------------------------------------------------------------------------------------
@@ -109,15 +109,15 @@ const OTHERS = {
   "page-iframe": (target) => frame({ src: `${target}/` }),
 };
 
-// --- how it is seen what came of it ---------------------------------------------------------------------------------
+// --- the outcome of each attempt ---------------------------------------------------------------------------------
 
-async function answer(asked) {
-  const answer = await asked;
-  if (answer.type === "opaque") return (await answer.text()) ? `read: ${await answer.text()}` : "opaque";
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+async function outcome(asked) {
+  const response = await asked;
+  if (response.type === "opaque") return (await response.text()) ? `read: ${await response.text()}` : "opaque";
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (let part; !text.includes(SECRET) && !(part = await reader.read()).done;) text += part.value;
-  return `read: ${answer.status} ${text}`;
+  return `read: ${response.status} ${text}`;
 }
 
 function stream(events) {

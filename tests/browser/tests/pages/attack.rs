@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, ops::Deref, path::PathBuf};
 
-use sse_bus_browser_tests::{Answer, Bus, Process, Site, Tab, Value, eventually};
+use sse_bus_browser_tests::{Bus, Process, Response, Site, Tab, Value, eventually};
 
 /// Names that resolve to this machine, as any name does whose owner has rebound it.
 pub(crate) const NAMES: &str = "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP app.example 127.0.0.1";
@@ -103,17 +103,17 @@ pub(crate) async fn bus_with_a_secret(port: u16, arguments: &[&str]) -> Watched 
 pub(crate) async fn foreign_site(port: u16) -> Site {
     Site::start(port, |target| {
         if let Some(to) = target.strip_prefix("/redirect?to=") {
-            return Answer::redirect(to);
+            return Response::redirect(to);
         }
         if let Some(to) = target.strip_prefix("/csp?report=") {
             let policy = format!("default-src 'none'; report-uri {to}");
-            return Answer::document("text/html", "<img src=/nothing>").with("content-security-policy", &policy);
+            return Response::document("text/html", "<img src=/nothing>").with("content-security-policy", &policy);
         }
         match target {
-            "/" => Answer::document("text/html", include_str!("attack.html")),
-            "/frame" => Answer::document("text/html", "<!doctype html><body><script src=/attack.js></script>"),
-            "/attack.js" => Answer::document("text/javascript", include_str!("attack.js")),
-            _ => Answer::document("text/plain", ""),
+            "/" => Response::document("text/html", include_str!("attack.html")),
+            "/frame" => Response::document("text/html", "<!doctype html><body><script src=/attack.js></script>"),
+            "/attack.js" => Response::document("text/javascript", include_str!("attack.js")),
+            _ => Response::document("text/plain", ""),
         }
     })
     .await

@@ -112,7 +112,7 @@ async fn behind_a_forwarder_to_the_local_socket_a_foreign_page_publishes_nothing
     nothing_got_through(&bus).await;
     // The page of the forwarder is the bus's own.
     let own = browser.open(&forwarder.url_as("localhost")).await;
-    let publish = "fetch('/events/own', { method: 'POST', body: 'x' }).then((answer) => answer.status)";
+    let publish = "fetch('/events/own', { method: 'POST', body: 'x' }).then((response) => response.status)";
     assert_eq!(own.eval(&format!("return {publish}")).await, 202);
     browser.quit().await;
 }

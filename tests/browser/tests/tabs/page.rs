@@ -1,7 +1,7 @@
 //! A page that uses the module, and what the tests ask it.
 
 pub(crate) use sse_bus_browser_tests::Kind;
-use sse_bus_browser_tests::{Answer, Bus, Page, Remote, Site, Value, eventually, free_port};
+use sse_bus_browser_tests::{Bus, Page, Remote, Response, Site, Value, eventually, free_port};
 
 /// The script of every page: imports the module and records events.
 const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>tab</title><script>
@@ -43,7 +43,7 @@ const MODULE: &str = include_str!("../../../../daemon/web/client/client.js");
 /// A site whose pages import the module from a bus.
 pub(crate) async fn site(port: u16, bus: &str) -> Site {
     let page = PAGE.replace("MODULE_IS_VENDORED", "false").replace("MODULE", &format!("{bus}/client.js"));
-    Site::start(port, move |_| Answer::document("text/html", page.clone())).await
+    Site::start(port, move |_| Response::document("text/html", page.clone())).await
 }
 
 /// A site whose pages load the module from the site.
@@ -51,8 +51,8 @@ pub(crate) async fn site_with_module(port: u16, bus: &str, options: &str) -> Sit
     let page = PAGE.replace("MODULE_IS_VENDORED", "true").replace("\"MODULE\"", "\"/module.js\"");
     let page = page.replace("BUS", bus).replace("OPTIONS", options);
     Site::start(port, move |target| match target {
-        "/module.js" => Answer::document("text/javascript", MODULE),
-        _ => Answer::document("text/html", page.clone()),
+        "/module.js" => Response::document("text/javascript", MODULE),
+        _ => Response::document("text/html", page.clone()),
     })
     .await
 }

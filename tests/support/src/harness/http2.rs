@@ -57,35 +57,35 @@ impl Http2 {
         }
         let exchange = async {
             let mut sender = self.sender.clone().ready().await?;
-            let (answer, mut stream) = sender.send_request(request, body.is_empty())?;
+            let (response, mut stream) = sender.send_request(request, body.is_empty())?;
             if !body.is_empty() {
                 // A refusal at once resets the stream, possibly before this.
                 let _ = stream.send_data(Bytes::copy_from_slice(body), true);
             }
-            answer.await
+            response.await
         };
         let waited = self.runtime.block_on(async { timeout(PATIENCE, exchange).await });
-        let answer = waited.expect("an answer in time").unwrap_or_else(|e| panic!("{method} {path}: {e}"));
-        let (parts, body) = answer.into_parts();
+        let response = waited.expect("a response in time").unwrap_or_else(|e| panic!("{method} {path}: {e}"));
+        let (parts, body) = response.into_parts();
         (Head { status: parts.status.as_u16(), headers: texts(&parts.headers) }, body)
     }
 
     /// A complete exchange.
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
-        let (head, answer) = self.send(method, path, headers, body.as_bytes());
+        let (head, response) = self.send(method, path, headers, body.as_bytes());
         let mut content = Vec::new();
-        self.body(answer).read_to_end(&mut content).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
+        self.body(response).read_to_end(&mut content).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
         Response::new(head, content)
     }
 
     /// Opens a stream.
     pub fn stream(&self, path: &str, headers: &[(&str, &str)]) -> EventStream {
-        let (head, answer) = self.send("GET", path, headers, b"");
-        EventStream::of(path, head, Box::new(self.body(answer)))
+        let (head, response) = self.send("GET", path, headers, b"");
+        EventStream::of(path, head, Box::new(self.body(response)))
     }
 
-    fn body(&self, answer: RecvStream) -> Body {
-        Body { runtime: self.runtime.clone(), answer, chunk: Bytes::new() }
+    fn body(&self, response: RecvStream) -> Body {
+        Body { runtime: self.runtime.clone(), response, chunk: Bytes::new() }
     }
 
     /// The number of concurrent streams that the daemon allows.
@@ -110,14 +110,14 @@ impl Drop for Http2 {
 /// The body of a stream. Reading enlarges the window.
 struct Body {
     runtime: Arc<Runtime>,
-    answer: RecvStream,
+    response: RecvStream,
     chunk: Bytes,
 }
 
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.chunk.is_empty() {
-            let next = self.runtime.block_on(async { timeout(PATIENCE, self.answer.data()).await });
+            let next = self.runtime.block_on(async { timeout(PATIENCE, self.response.data()).await });
             match next?.transpose().map_err(io::Error::other)? {
                 Some(chunk) => self.chunk = chunk,
                 None => return Ok(0),
@@ -125,7 +125,7 @@ impl Read for Body {
         }
         let read = self.chunk.len().min(buffer.len());
         self.chunk.copy_to_slice(&mut buffer[..read]);
-        self.answer.flow_control().release_capacity(read).map_err(io::Error::other)?;
+        self.response.flow_control().release_capacity(read).map_err(io::Error::other)?;
         Ok(read)
     }
 }

@@ -45,9 +45,9 @@ impl Lines {
     /// Sends a line and reads the reply; `None` if the daemon ends meanwhile.
     pub fn try_ask(&mut self, line: &str) -> Option<Value> {
         self.reader.get_mut().write_all(format!("{line}\n").as_bytes()).ok()?;
-        let mut answer = String::new();
-        self.reader.read_line(&mut answer).ok().filter(|_| answer.ends_with('\n'))?;
-        serde_json::from_str(&answer).ok()
+        let mut reply = String::new();
+        self.reader.read_line(&mut reply).ok().filter(|_| reply.ends_with('\n'))?;
+        serde_json::from_str(&reply).ok()
     }
 
     /// Sends a line and returns the reply.

@@ -150,8 +150,8 @@ impl Daemon {
         pipe.send(&format!(
             "{method} {path} HTTP/1.1\r\nHost: bus\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
         ));
-        let answer = pipe.rest();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+        let response = pipe.rest();
+        let (head, body) = response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no response: {response:?}"));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         (status.unwrap_or_else(|| panic!("{head}")), serde_json::from_str(body).unwrap())
     }

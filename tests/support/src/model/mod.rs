@@ -5,6 +5,8 @@
 pub mod live;
 pub mod log;
 pub mod ops;
+pub mod stored_history;
 pub mod subscriber;
+pub mod subscription;
 pub mod wire;
 pub mod world;

@@ -3,41 +3,19 @@
 //! The rule: before an event is delivered, every earlier event that matches was delivered or covered by a gap. So a
 //! client that disconnects at any id and resumes from it misses nothing silently.
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::Wake,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use sse_bus::{
     bus::{ClientId, Format, SharedCursorId, history::SnapshotKind},
-    protocol::{Slow, sse::PositionForm},
+    protocol::Slow,
 };
 
 use super::{
     live::{Inbox, Received},
     log::Log,
+    subscription::{Asked, Counter},
     wire::{Envelope, Item},
 };
-
-/// Counts how often it is woken.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicUsize);
-
-impl Counter {
-    pub fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Wake for Counter {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 /// A gap that was sent.
 #[derive(Debug)]
@@ -46,30 +24,6 @@ struct SentGap {
     missed: Option<u64>,
     /// The events that it adds: those that it covers and no earlier gap did.
     events: BTreeSet<u64>,
-}
-
-/// The parameters of a subscription except its start.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    pub filters: usize,
-    pub format: Format,
-    pub slow: Slow,
-    pub name: Option<String>,
-    pub past_only: bool,
-    /// The reader that serves it while it is up to date.
-    pub reader: Option<usize>,
-}
-
-impl Asked {
-    /// Each form in turn; only streams have one.
-    pub fn position_form(&self, number: usize) -> PositionForm {
-        let form = [PositionForm::Event, PositionForm::Id, PositionForm::None][number % 3];
-        if self.format.has_heartbeat() { form } else { PositionForm::None }
-    }
-
-    pub fn feed(&self) -> (usize, Format) {
-        (self.filters, self.format)
-    }
 }
 
 #[derive(Debug)]

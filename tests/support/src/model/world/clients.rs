@@ -12,7 +12,8 @@ use super::{Outcome, World};
 use crate::model::{
     live::LiveEvent,
     ops::{FILTERS, GARBAGE, Index, Since, To},
-    subscriber::{Asked, Subscriber},
+    subscriber::Subscriber,
+    subscription::Asked,
 };
 
 impl World {
@@ -59,14 +60,14 @@ impl World {
                 self.bus.tick(now);
             }
         }
-        let (id, answer) = self.bus.subscribe(subscription, now).map_err(|e| e.to_string())?;
+        let (id, subscribed) = self.bus.subscribe(subscription, now).map_err(|e| e.to_string())?;
         let shared = self.assign(id, &asked)?;
         self.presence(id, "join");
         self.looked();
         self.refresh()?;
         let head = self.log.head();
-        if answer.client != id.to_string() || answer.position.to_string() != self.log.id(head) {
-            return Err(format!("expected the client {id} at {head}, saw {answer:?}"));
+        if subscribed.client != id.to_string() || subscribed.position.to_string() != self.log.id(head) {
+            return Err(format!("expected the client {id} at {head}, saw {subscribed:?}"));
         }
         let (mut begin, mut lost_position) = (head, None);
         match start {

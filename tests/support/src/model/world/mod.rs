@@ -22,7 +22,8 @@ use self::{bounds::Bounds, disk::Disk, shared_cursors::Reader, window::Whole};
 use super::{
     log::Log,
     ops::{Index, NAMES, Op, READERS, Retain, Setup, Size, TOPICS},
-    subscriber::{Asked, Subscriber},
+    subscriber::Subscriber,
+    subscription::Asked,
 };
 
 const EPOCH: &str = "e";

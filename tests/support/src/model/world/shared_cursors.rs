@@ -10,7 +10,8 @@ use sse_bus::{
 use super::{Outcome, World, read::shown};
 use crate::model::{
     ops::{Index, READERS},
-    subscriber::{Asked, Counter, Subscriber},
+    subscriber::Subscriber,
+    subscription::{Asked, Counter},
     wire,
 };
 

@@ -1,64 +1,12 @@
-//! Topics and filters.
-//!
-//! Both are validated once, when they are parsed. A topic has up to [`TOPIC_MAX`] bytes and consists of levels
-//! separated by `/`. A filter is a topic or a pattern, in which `*` matches one level and a final `**` any number of
-//! levels, including none. Topics that begin with `$` belong to the bus: no client can publish to them, and only
-//! patterns that begin with `$` match them.
+//! Filters, and the filters of a subscription.
 
-use std::{borrow::Borrow, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use crate::limits::{FILTERS_MAX, TOPIC_MAX};
-
-/// The topic of an event, such as `build/web`. Cheap to clone.
-///
-/// ```
-/// use sse_bus::Topic;
-/// assert!(Topic::parse("build/web").is_ok());
-/// assert!(Topic::parse("build//web").is_err());
-/// assert!(Topic::parse("build/*").is_err());
-/// ```
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Topic(Arc<str>);
-
-impl Topic {
-    /// Parses a topic.
-    pub fn parse(text: &str) -> Result<Topic, TopicError> {
-        check_levels(text)?;
-        match text.find('*') {
-            Some(_) => Err(TopicError::Wildcard),
-            None => Ok(Topic(text.into())),
-        }
-    }
-
-    /// Returns the topic as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns true if the topic belongs to the bus itself (begins with `$`).
-    pub fn is_system(&self) -> bool {
-        self.0.starts_with('$')
-    }
-}
-
-/// Topics compare and hash as their text does, so that a map of topics is searched by text.
-impl Borrow<str> for Topic {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Topic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Topic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
+use super::{
+    error::{TopicError, check_levels},
+    name::Topic,
+};
+use crate::limits::FILTERS_MAX;
 
 /// A topic, or a pattern of topics: `build/web`, `build/*`, `build/**`.
 ///
@@ -217,123 +165,9 @@ impl FilterSet {
     }
 }
 
-/// Why a text is not a topic or not a filter.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TopicError {
-    /// The text is empty.
-    #[error("it is empty; write a name such as `build/web`")]
-    Empty,
-    /// The text is longer than [`TOPIC_MAX`] bytes. Contains its length.
-    #[error("it has {0} bytes; at most {TOPIC_MAX} are allowed")]
-    TooLong(usize),
-    /// There is a `/` at the start, at the end, or next to another one.
-    #[error("it has an empty level; remove the extra `/`")]
-    EmptyLevel,
-    /// The text contains a forbidden character.
-    #[error("it contains {}; white space, control characters, `?` and `#` are not allowed", shown(*.0))]
-    Forbidden(char),
-    /// A topic contains a wildcard.
-    #[error("it contains `*`; an event has exactly one topic, wildcards are for subscribers")]
-    Wildcard,
-    /// A `*` is not alone in its level. Contains the level.
-    #[error("the level `{0}` mixes `*` with other characters; `*` must be a whole level")]
-    PartialStar(Box<str>),
-    /// A `**` is not the last level.
-    #[error("`**` is only allowed as the last level")]
-    InnerDoubleStar,
-    /// A subscription has more than [`FILTERS_MAX`] filters.
-    #[error("there are too many; a subscription has at most {FILTERS_MAX}")]
-    TooManyFilters,
-}
-
-/// Returns a character for an error message.
-fn shown(c: char) -> String {
-    match c {
-        ' ' => "a space".into(),
-        '?' | '#' => format!("`{c}`"),
-        _ => format!("U+{:04X}", u32::from(c)),
-    }
-}
-
-fn check_levels(text: &str) -> Result<(), TopicError> {
-    if text.is_empty() {
-        return Err(TopicError::Empty);
-    }
-    if text.len() > TOPIC_MAX {
-        return Err(TopicError::TooLong(text.len()));
-    }
-    if let Some(c) = text.chars().find(|c| c.is_control() || c.is_whitespace() || matches!(c, '?' | '#')) {
-        return Err(TopicError::Forbidden(c));
-    }
-    if text.split('/').any(str::is_empty) {
-        return Err(TopicError::EmptyLevel);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_text_that_is_no_topic_or_no_filter_is_refused_with_the_reason() {
-        let long = "x".repeat(TOPIC_MAX + 1);
-        let neither = [
-            ("", TopicError::Empty),
-            (&long, TopicError::TooLong(TOPIC_MAX + 1)),
-            ("/a", TopicError::EmptyLevel),
-            ("a//b", TopicError::EmptyLevel),
-            ("a/", TopicError::EmptyLevel),
-            ("a b", TopicError::Forbidden(' ')),
-            ("a\u{2003}b", TopicError::Forbidden('\u{2003}')),
-            ("a\u{7}b", TopicError::Forbidden('\u{7}')),
-            ("a?", TopicError::Forbidden('?')),
-            ("#a", TopicError::Forbidden('#')),
-        ];
-        for (text, why) in neither {
-            assert_eq!(Topic::parse(text), Err(why.clone()), "{text:?}");
-            assert_eq!(Filter::parse(text), Err(why), "{text:?}");
-        }
-        for text in ["*", "a/**", "a*"] {
-            assert_eq!(Topic::parse(text), Err(TopicError::Wildcard), "{text:?}");
-        }
-        for (text, level) in [("a*", "a*"), ("a/*b/c", "*b"), ("***", "***")] {
-            assert_eq!(Filter::parse(text), Err(TopicError::PartialStar(level.into())), "{text:?}");
-        }
-        for text in ["**/a", "a/**/b", "**/**"] {
-            assert_eq!(Filter::parse(text), Err(TopicError::InnerDoubleStar), "{text:?}");
-        }
-        let longest = "x".repeat(TOPIC_MAX);
-        for text in ["a", "$sys/clients", "é/\u{1F600}", &longest] {
-            let (topic, filter) = (Topic::parse(text).expect("legal"), Filter::parse(text).expect("legal"));
-            assert_eq!((topic.as_str(), filter.as_str(), filter.as_topic()), (text, text, Some(text)));
-            assert!(filter.matches(&topic));
-            assert_eq!([topic.to_string(), filter.to_string()], [text, text]);
-            assert_eq!([format!("{topic:?}"), format!("{filter:?}")], [format!("{text:?}"), format!("{text:?}")]);
-        }
-        for text in ["*", "**", "a/*/b/**", "$sys/*"] {
-            assert_eq!(Filter::parse(text).expect("legal").as_topic(), None);
-        }
-    }
-
-    #[test]
-    fn a_reason_names_what_is_wrong() {
-        for (error, part) in [
-            (TopicError::Empty, "empty"),
-            (TopicError::TooLong(300), "300 bytes; at most 255"),
-            (TopicError::EmptyLevel, "remove the extra `/`"),
-            (TopicError::Forbidden(' '), "contains a space;"),
-            (TopicError::Forbidden('?'), "contains `?`;"),
-            (TopicError::Forbidden('#'), "contains `#`;"),
-            (TopicError::Forbidden('\u{7}'), "contains U+0007;"),
-            (TopicError::Wildcard, "it contains `*`"),
-            (TopicError::PartialStar("a*".into()), "the level `a*`"),
-            (TopicError::InnerDoubleStar, "`**` is only allowed as the last level"),
-            (TopicError::TooManyFilters, "at most 64"),
-        ] {
-            assert!(error.to_string().contains(part), "{error}");
-        }
-    }
 
     #[test]
     fn one_level_does_not_cover_any_number_of_levels() {
