@@ -16,5 +16,5 @@ pub(crate) use self::{
     publish::{admit, publish, publish_one},
     schedules::{cancel_schedule, schedule, schedules},
     subscribe::{subscribe, subscription},
-    work::{Settle, Work, WorkerGuard, consume, settle},
+    work::{Settle, Work, WorkerGuard, authorize_work, consume, consume_once, settle},
 };

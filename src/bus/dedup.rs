@@ -141,6 +141,13 @@ impl Publisher {
     }
 }
 
+/// The publish that a duplicate repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct First {
+    /// Its event. None if it was for one client, or only its number is known.
+    pub(super) seq: Option<u64>,
+}
+
 /// The id of an earlier publish.
 #[derive(Debug)]
 struct Kept {
@@ -165,9 +172,8 @@ pub(super) struct Dedup {
 }
 
 impl Dedup {
-    /// Returns the event of the publish that one with these keys repeats, if it is a duplicate: None if that publish was for one
-    /// client, or only its number is known.
-    pub(super) fn find(&mut self, keys: &DedupKeys, now: u64) -> Option<Option<u64>> {
+    /// Returns the publish that one with these keys repeats, if it is a duplicate.
+    pub(super) fn find(&mut self, keys: &DedupKeys, now: u64) -> Option<First> {
         if keys.is_empty() {
             return None;
         }
@@ -175,10 +181,10 @@ impl Dedup {
             && let Some(known) = self.publishers.get(&publisher)
             && known.has_published(number)
         {
-            return Some(known.seq.filter(|_| known.last == number));
+            return Some(First { seq: known.seq.filter(|_| known.last == number) });
         }
         self.expire(now);
-        self.ids.get(keys.id.as_deref()?).copied()
+        self.ids.get(keys.id.as_deref()?).map(|seq| First { seq: *seq })
     }
 
     /// Records a publish. `seq` is the number of its event, None if it was for one client. `is_tracked` is true if history is on
@@ -296,12 +302,16 @@ mod tests {
         DedupKeys { id: None, sequence: Some(Sequence { publisher: PublisherId(publisher), number }) }
     }
 
+    fn first(seq: impl Into<Option<u64>>) -> Option<First> {
+        Some(First { seq: seq.into() })
+    }
+
     fn named(id: &str) -> DedupKeys {
         DedupKeys { id: Some(id.into()), sequence: None }
     }
 
     /// Publishes unless it is a duplicate. Returns the event that it duplicates.
-    fn publish(dedup: &mut Dedup, keys: DedupKeys, seq: u64, now: u64) -> Option<Option<u64>> {
+    fn publish(dedup: &mut Dedup, keys: DedupKeys, seq: u64, now: u64) -> Option<First> {
         let found = dedup.find(&keys, now);
         if found.is_none() {
             dedup.note(keys, Some(seq), now, true);
@@ -318,7 +328,7 @@ mod tests {
             assert_eq!(publish(&mut dedup, numbered(1, number), seq, 1), None);
         }
         let duplicates = [1, 3, 7].map(|number| publish(&mut dedup, numbered(1, number), 0, 1));
-        assert_eq!(duplicates, [Some(None), Some(None), Some(Some(12))]);
+        assert_eq!(duplicates, [first(None), first(None), first(12)]);
         for number in [5, 2, 4, 6, 8] {
             assert_eq!(publish(&mut dedup, numbered(1, number), 20, 1), None, "{number}");
         }
@@ -338,7 +348,7 @@ mod tests {
             assert_eq!(dedup.find(&numbered(1, number), 1), None, "{number}");
         }
         let newest = 4 * GAPS_MAX as u64 - 1;
-        assert_eq!(dedup.find(&numbered(1, newest), 1), Some(Some(newest)));
+        assert_eq!(dedup.find(&numbered(1, newest), 1), first(newest));
     }
 
     #[test]
@@ -361,10 +371,10 @@ mod tests {
         let mut dedup = Dedup::default();
         let end = whole_millis(DEDUP_TIME);
         assert_eq!(publish(&mut dedup, named("a"), 1, 0), None);
-        assert_eq!(publish(&mut dedup, named("a"), 2, end - 1), Some(Some(1)));
+        assert_eq!(publish(&mut dedup, named("a"), 2, end - 1), first(1));
         assert_eq!(publish(&mut dedup, named("a"), 3, end), None);
         for number in 0..DEDUP_IDS_MAX as u64 {
-            assert_eq!(dedup.find(&named("a"), end), Some(Some(3)), "after {number} others");
+            assert_eq!(dedup.find(&named("a"), end), first(3), "after {number} others");
             dedup.note(named(&number.to_string()), Some(number + 4), end, true);
         }
         assert_eq!(dedup.find(&named("a"), end), None);
@@ -394,10 +404,10 @@ mod tests {
         let mut restored = Dedup::default();
         restored.restore(publishers.into_values().collect(), ids);
         restored.self_check();
-        assert_eq!(restored.find(&numbered(1, 4), now), Some(Some(4)));
+        assert_eq!(restored.find(&numbered(1, 4), now), first(4));
         assert_eq!(restored.find(&numbered(1, 3), now), None, "it was refused");
-        assert_eq!(restored.find(&named("1"), now), Some(Some(20)));
-        assert_eq!(restored.find(&named("4"), now), Some(Some(14)));
+        assert_eq!(restored.find(&named("1"), now), first(20));
+        assert_eq!(restored.find(&named("4"), now), first(14));
         assert_eq!(restored.take_changes(100).publishers, []);
     }
 }

@@ -24,6 +24,7 @@ pub mod consumers;
 mod cursor;
 pub mod dedup;
 mod feed;
+mod feed_set;
 mod feeds;
 pub mod fetch;
 mod filter_index;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{
     Bus, ClientId, Now, Publication,
     clients::Role,
+    consumers::put_in_mailbox,
     dedup::DedupKeys,
     history::{Entry, TopicKey, TopicUsage},
     state::refuse_more,
@@ -66,7 +67,7 @@ impl Bus {
                 }
             }
         }
-        let publication = self.put_in_mailbox(publication)?;
+        let publication = put_in_mailbox(publication)?;
         let keys = publication.dedup_keys();
         if let Some(first) = self.duplicate(&keys, now) {
             return Ok(first);
@@ -87,7 +88,7 @@ impl Bus {
     /// [admitted](Bus::admit) to a log elsewhere.
     pub fn duplicate(&mut self, keys: &DedupKeys, now: Now) -> Option<Published> {
         let first = self.dedup.find(keys, now.mono)?;
-        let id = first.map(|seq| self.id(seq));
+        let id = first.seq.map(|seq| self.id(seq));
         Some(Published { duplicate: true, ..Published::new(id, 0) })
     }
 
@@ -115,7 +116,7 @@ impl Bus {
     ///
     /// There is no room for the topic or for another retained event, the event cannot be durable, or the bus is closed.
     pub fn admit(&mut self, publication: Publication, now: Now) -> Result<Admitted, Refused> {
-        let publication = self.put_in_mailbox(publication)?;
+        let publication = put_in_mailbox(publication)?;
         self.room_for(&publication, now).map(|_| Admitted { publication })
     }
 

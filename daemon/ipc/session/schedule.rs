@@ -2,7 +2,7 @@
 
 use sse_bus::protocol::{Ack, Publish, Reply};
 
-use super::{Session, error};
+use super::Session;
 use crate::api;
 
 impl Session<'_> {
@@ -15,7 +15,7 @@ impl Session<'_> {
         match scheduled {
             Ok(_) if is_silent => {}
             Ok(scheduled) => self.codec.reply(&Reply::Scheduled(scheduled), &mut self.out),
-            Err(refused) => self.codec.reply(&error(self.daemon, self.requests, refused), &mut self.out),
+            Err(refused) => self.codec.reply(&self.refusal(self.requests, refused), &mut self.out),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     event_state::{Counts, Dead, DeadReason, State, Unfinished},
     ids::{ConsumerKey, Timer},
     keys::{KeyHash, Keys},
-    mailbox::with_mailbox,
+    mailbox_topic::with_mailbox,
     name::ConsumerName,
     notice::Notice,
     registry::Registry,

@@ -7,7 +7,7 @@ use super::{
     chores::Cleared,
     consumer::Consumer,
     ids::Timer,
-    mailbox::with_mailbox,
+    mailbox_topic::with_mailbox,
     name::ConsumerName,
     notice::Notice,
     settings::{ConsumerSettings, SeekTo},

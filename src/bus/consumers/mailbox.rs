@@ -4,25 +4,8 @@
 //! So the event has an id, is held, delivered, acknowledged and restored as all other events of a consumer, and the bounds of
 //! history apply to it. No pattern matches its topic unless it begins with `$mailbox`, so other subscribers do not receive it.
 
-use super::{consumer::Consumer, name::ConsumerName, table::Consumers};
-use crate::{
-    bus::{Bus, Publication},
-    protocol::{ErrorCode, Refused},
-    topic::{FilterSet, Topic},
-};
-
-/// The first level of the topics of events for consumers.
-const MAILBOX: &str = "$mailbox/";
-
-/// Returns true if a topic is that of events for a consumer.
-pub(crate) fn is_mailbox(topic: &Topic) -> bool {
-    topic.as_str().starts_with(MAILBOX)
-}
-
-/// Returns the filters of a consumer together with that of the events that are sent to it.
-pub(super) fn with_mailbox(filters: &FilterSet, name: &ConsumerName) -> FilterSet {
-    filters.with(&format!("{MAILBOX}{name}/**"))
-}
+use super::{consumer::Consumer, table::Consumers};
+use crate::bus::{Bus, Publication};
 
 impl Consumers {
     /// Returns true if there is a consumer with a name.
@@ -39,16 +22,6 @@ impl Bus {
     /// Returns true if a publication is for clients, by their id or name, and not for a consumer. Such an event is live only.
     pub fn is_unicast(&self, publication: &Publication) -> bool {
         publication.to.as_deref().is_some_and(|to| !self.consumers.has(to))
-    }
-
-    /// Changes a publication for a consumer into one with the topic of its mailbox.
-    pub(crate) fn put_in_mailbox(&self, publication: Publication) -> Result<Publication, Refused> {
-        let Some(name) = publication.to else { return Ok(publication) };
-        let topic = Topic::parse(&format!("{MAILBOX}{name}/{}", publication.topic)).map_err(|e| {
-            let message = format!("the topic `{MAILBOX}{name}/{}` cannot be used: {e}", publication.topic);
-            Refused::new(ErrorCode::TopicInvalid, message)
-        })?;
-        Ok(Publication { topic, to: Some(name), ..publication })
     }
 
     /// Returns the number of workers of a consumer that are free to take another event.

@@ -64,6 +64,7 @@ mod ids;
 mod keys;
 mod lifecycle;
 mod mailbox;
+mod mailbox_topic;
 mod name;
 mod notice;
 mod notices;
@@ -90,4 +91,7 @@ pub use self::{
     settings::{ConsumerSettings, SeekTo},
     wanted::WantedEvent,
 };
-pub(super) use self::{mailbox::is_mailbox, table::Consumers};
+pub(super) use self::{
+    mailbox_topic::{is_mailbox, put_in_mailbox},
+    table::Consumers,
+};
