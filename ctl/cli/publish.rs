@@ -92,7 +92,7 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "ID", env = "SSE_BUS_PUBLISH_SCHEDULE_ID")]
     pub(crate) schedule_id: Option<String>,
     /// Send to one client only, given by id or name, and not store the event in history; or to a consumer, for which it is queued
-    #[arg(long, value_name = "CLIENT", env = "SSE_BUS_PUBLISH_TO", add = completers::clients())]
+    #[arg(long, value_name = "CLIENT", env = "SSE_BUS_PUBLISH_TO", add = completers::receivers())]
     pub(crate) to: Option<String>,
     /// Wait until the topic has N subscribers before publishing [default: 1]
     #[arg(
@@ -149,7 +149,7 @@ impl From<Ack> for protocol::Ack {
 #[derive(Debug, Args)]
 pub(crate) struct Send {
     /// The id or name of the client, or the name of a consumer, for which the event is queued
-    #[arg(add = completers::clients())]
+    #[arg(add = completers::receivers())]
     pub(crate) client: String,
     /// The data [default: stdin, as with `-`; one line break at the end is removed]
     #[arg(allow_hyphen_values = true, value_parser = parse_data)]

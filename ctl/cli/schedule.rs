@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::completers;
 use crate::exit;
 
 #[derive(Debug, Args)]
@@ -26,6 +27,6 @@ pub(crate) enum ScheduleAction {
 #[derive(Debug, Args)]
 pub(crate) struct ScheduleCancel {
     /// The ids of the schedules
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required = true, value_name = "ID", add = completers::schedules())]
     pub(crate) schedules: Vec<String>,
 }

@@ -8,7 +8,10 @@ use super::{
     topics::TopicState,
 };
 use crate::{
-    limits::{CONSUMERS_MAX, DEAD_ALL_MAX, FEEDS_AT_ONCE, TOPICS_AT_ONCE, UNFINISHED_MAX, WORKERS_MAX},
+    limits::{
+        CONSUMERS_MAX, DEAD_ALL_MAX, FEEDS_AT_ONCE, SCHEDULES_BYTES, SCHEDULES_MAX, TOPICS_AT_ONCE, UNFINISHED_MAX,
+        WORKERS_MAX,
+    },
     protocol::{ClientInfo, ClientRole, LimitInfo, Status, TopicInfo, Transport},
 };
 
@@ -122,6 +125,8 @@ impl Bus {
             info("workers", work.workers, WORKERS_MAX),
             info("unfinished_events", work.unfinished, UNFINISHED_MAX),
             info("dead_letters", work.dead, DEAD_ALL_MAX),
+            info("schedules", self.scheduled(), SCHEDULES_MAX),
+            info("schedules_bytes", self.schedules.bytes(), SCHEDULES_BYTES),
             info("held_bytes", self.history.held_bytes(), self.history.retention().budget / 2),
         ]
     }

@@ -86,6 +86,11 @@ impl Schedules {
         Err(Refused::new(ErrorCode::LimitSchedules, message))
     }
 
+    /// Returns the bytes of the events of all schedules.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Returns true if there are changes to write.
     pub(crate) fn have_changed(&self) -> bool {
         !self.changed.is_empty()
