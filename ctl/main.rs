@@ -20,6 +20,8 @@ mod man;
 mod output;
 mod publish;
 mod remote;
+mod reply;
+mod request;
 mod schedule;
 mod send;
 mod service;
@@ -88,6 +90,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.action {
         Action::Publish(options) => publish::run(&address()?, &output, *options).await,
         Action::Subscribe(options) => subscribe::run(&address()?, &output, options).await,
+        Action::Request(options) => request::run(&address()?, &output, options).await,
+        Action::Reply(options) => reply::run(&address()?, &output, options).await,
         Action::Send(options) => send::run(&address()?, &output, options).await,
         Action::Schedule(options) => schedule::run(&mut connect().await?, &output, options).await,
         Action::Clients => clients::run(&mut connect().await?, &output).await,

@@ -108,7 +108,7 @@ pub(crate) fn given_or_stdin(given: Option<String>) -> Result<Vec<u8>, Failure> 
 }
 
 /// Removes one LF or CRLF from the end.
-pub(super) fn strip_line_break(data: &mut Vec<u8>) {
+pub(crate) fn strip_line_break(data: &mut Vec<u8>) {
     if data.last() == Some(&b'\n') {
         data.pop();
         if data.last() == Some(&b'\r') {

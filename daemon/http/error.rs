@@ -45,7 +45,10 @@ impl From<Refused> for Refusal {
             | ErrorCode::ScheduleUnknown => StatusCode::NOT_FOUND,
             ErrorCode::ConsumerExists | ErrorCode::StaleDelivery => StatusCode::CONFLICT,
             ErrorCode::Denied | ErrorCode::KeptOut => StatusCode::FORBIDDEN,
-            ErrorCode::Stopping | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::StaleRequest => StatusCode::CONFLICT,
+            ErrorCode::Stopping | ErrorCode::Unavailable | ErrorCode::NoResponder => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::ResponderGone | ErrorCode::ResponderFailed => StatusCode::BAD_GATEWAY,
+            ErrorCode::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             code if code.is_limit() => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::BAD_REQUEST,
         };

@@ -30,6 +30,7 @@ mod pages;
 mod parameters;
 mod query;
 mod request_body;
+mod requests;
 mod routes;
 mod schedules;
 mod service;

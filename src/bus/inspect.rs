@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     limits::{
-        CONSUMERS_MAX, DEAD_ALL_MAX, FEEDS_AT_ONCE, SCHEDULES_BYTES, SCHEDULES_MAX, TOPICS_AT_ONCE, UNFINISHED_MAX,
-        WORKERS_MAX,
+        CONSUMERS_MAX, DEAD_ALL_MAX, FEEDS_AT_ONCE, REQUESTS_MAX, RESPONDERS_MAX, SCHEDULES_BYTES, SCHEDULES_MAX,
+        TOPICS_AT_ONCE, UNFINISHED_MAX, WORKERS_MAX,
     },
     protocol::{ClientInfo, ClientRole, LimitInfo, Status, TopicInfo, Transport},
 };
@@ -120,6 +120,8 @@ impl Bus {
             info("subscribers", self.clients.subscribers, limits.subscribers),
             info("filters_bytes", self.topics.cost(), limits.filters_bytes),
             info("publishers", self.clients.publishers, limits.publishers),
+            info("responders", self.requests.responders(), RESPONDERS_MAX),
+            info("requests", self.requests.unanswered(), REQUESTS_MAX),
             info("retained_bytes", self.history.totals().retained_bytes, limits.retained_bytes),
             info("consumers", self.consumers.len(), CONSUMERS_MAX),
             info("workers", work.workers, WORKERS_MAX),
@@ -157,6 +159,10 @@ impl Bus {
                     in_group,
                 )
             }
+        };
+        let (role, filters) = match self.requests.responder(id) {
+            Some(responder) => (ClientRole::Responder, responder.filters.to_strings()),
+            None => (role, filters),
         };
         let published_to = match &client.role {
             Role::Publisher { recent, .. } => recent.to_strings(),

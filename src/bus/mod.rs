@@ -46,6 +46,7 @@ mod read_steps;
 mod recent_topics;
 mod replay;
 mod request;
+pub mod requests;
 pub mod schedules;
 mod serve;
 mod shared_cursor;

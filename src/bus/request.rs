@@ -6,6 +6,7 @@ use super::{
     clients::{ClientName, Description},
     dedup::{DedupId, DedupKeys},
     format::Format,
+    requests::Responder,
 };
 use crate::{
     event::{Event, EventId, EventType, check_data},
@@ -168,6 +169,8 @@ pub struct Subscription {
     pub heartbeat: Duration,
     /// Filters that the topics of unicast events must match, in place of `filters`; any topic if empty.
     pub allowed: Box<[Filter]>,
+    /// It receives the requests for a responder with these settings, besides the events that its filters match.
+    pub responder: Option<Responder>,
     /// Describes the subscriber.
     pub description: Description,
 }
@@ -184,6 +187,7 @@ impl Subscription {
             position_form: PositionForm::Id,
             heartbeat: HEARTBEAT,
             allowed: [].into(),
+            responder: None,
             description: Description::default(),
         }
     }

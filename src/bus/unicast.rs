@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     event::Event,
-    limits::CALLS_MAX,
+    limits::{CALLS_MAX, UNICAST_BUFFERS},
     protocol::{ErrorCode, Published, Refused},
 };
 
@@ -92,6 +92,10 @@ impl Bus {
             encoded[Format::BinaryV1 as usize] = Encoded::Unneeded;
         }
         for id in rest.split_off(rest.len().saturating_sub(CALLS_MAX)).into_iter().rev() {
+            // A responder receives requests alone.
+            if self.requests.responder(id).is_some() {
+                continue;
+            }
             let Some(subscriber) = self.clients.subscriber_mut(id) else { continue };
             if !subscriber.allowed.is_empty() && !subscriber.allowed.iter().any(|allowed| allowed.matches(&event.topic))
             {
@@ -122,5 +126,23 @@ impl Bus {
         }
         self.count_published(unicast.from, None);
         Some(Published::new(None, unicast.taken))
+    }
+
+    /// Sends a live-only event to one subscriber, which `encode` appends in its format. Returns false at the limit of
+    /// [`UNICAST_BUFFERS`]; what waits for this client alone has no other.
+    pub(super) fn send_live(&mut self, id: ClientId, encode: impl FnOnce(Format, &mut Vec<u8>)) -> bool {
+        let moment = Moment { turn: self.feeds.begin(), position: self.head };
+        let Some(subscriber) = self.clients.subscriber_mut(id) else { return false };
+        let key = subscriber.feed;
+        self.feeds.seal(key, &self.limits);
+        let Some(format) = self.feeds.get(key).map(|feed| feed.format) else { return false };
+        let mut bytes = ChunkBuffer::default();
+        encode(format, bytes.payload());
+        let Some(waiting) = Waiting::charge(bytes.into(), &self.unicast_bytes) else { return false };
+        let is_taken = subscriber.unicast.push(moment, &waiting, UNICAST_BUFFERS);
+        if is_taken {
+            self.wake(id);
+        }
+        is_taken
     }
 }

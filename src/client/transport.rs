@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     endpoint::Endpoint,
-    protocol::{Consume, Consuming, Publish, Published, Reply, Request, Subscribe, Subscribed},
+    protocol::{Consume, Consuming, Publish, Published, Reply, Request, RequestMessage, Subscribe, Subscribed},
 };
 
 /// A connection that answers requests.
@@ -66,6 +66,15 @@ impl Transport {
             Transport::Local(session) => session.request(&Request::Status {}).await.map(drop),
             #[cfg(feature = "remote")]
             Transport::Remote(session) => session.ping().await,
+        }
+    }
+
+    /// Sends a request to responders.
+    pub(super) async fn ask(&mut self, request: &RequestMessage) -> Result<Reply, Error> {
+        match self {
+            Transport::Local(session) => session.ask(request).await,
+            #[cfg(feature = "remote")]
+            Transport::Remote(session) => session.ask(request).await,
         }
     }
 

@@ -133,6 +133,18 @@ impl Version {
             Version::V2 => encode_value(&v2::Reply::Event(v2::Event::live(event)), out),
         }
     }
+
+    /// Appends a request for a responder. Only version 2 has requests.
+    #[cfg(feature = "bus")]
+    pub(crate) fn encode_request(
+        self,
+        event: &Event,
+        reply_to: &str,
+        timeout_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(), usize> {
+        encode_value(&v2::Reply::Request(v2::Event::live(event), reply_to, timeout_ms), out)
+    }
 }
 
 /// Appends a message as one frame of the current version. See [`Version::encode`].

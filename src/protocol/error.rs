@@ -105,12 +105,26 @@ text_enum! {
         DeadUnknown = "dead_unknown",
         /// The token of a delivery is not current.
         StaleDelivery = "stale_delivery",
+        /// No responder is connected whose filters match the topic.
+        NoResponder = "no_responder",
+        /// No reply has arrived in time.
+        TimedOut = "timed_out",
+        /// The responder has disconnected before it replied.
+        ResponderGone = "responder_gone",
+        /// The responder reports that it cannot reply.
+        ResponderFailed = "responder_failed",
+        /// The request is over: it was answered or has timed out, or its client has disconnected.
+        StaleRequest = "stale_request",
         /// History is full of events that consumers have not acknowledged.
         LimitHistory = "limit_history",
         /// There are too many consumers.
         LimitConsumers = "limit_consumers",
         /// There are too many workers.
         LimitWorkers = "limit_workers",
+        /// There are too many unanswered requests, or they and their replies are too large together.
+        LimitRequests = "limit_requests",
+        /// There are too many responders.
+        LimitResponders = "limit_responders",
         /// The id or the time of a schedule is invalid, or the event cannot be scheduled.
         ScheduleInvalid = "schedule_invalid",
         /// There is no such schedule.

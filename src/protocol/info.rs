@@ -16,6 +16,8 @@ text_enum! {
         Publisher = "publisher",
         /// It takes deliveries of a consumer.
         Worker = "worker",
+        /// It replies to requests.
+        Responder = "responder",
         /// A role that this version does not define.
         Other = "other",
     }

@@ -10,6 +10,7 @@ pub mod binary;
 mod bounded;
 mod consumer;
 mod error;
+mod exchange;
 mod info;
 pub mod json;
 mod reply;
@@ -27,6 +28,7 @@ pub use self::{
         Consume, ConsumerAction, ConsumerConfig, ConsumerInfo, Consuming, DeadLetter, DeadSelection, Delivery, OnFull,
     },
     error::{ErrorCode, Refused},
+    exchange::{ReplyMessage, ReplyTo, RequestMessage, Respond, Responding},
     info::{
         ClientInfo, ClientRole, HistoryKind, KeptOut, LimitInfo, RefusedHost, RefusedOrigin, Status, TopicInfo,
         Transport,

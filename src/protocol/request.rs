@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::{
     bounded,
     consumer::{Consume, ConsumerAction},
+    exchange::{ReplyTo, RequestMessage, Respond},
     schedule::Sequence,
 };
 use crate::{
@@ -88,6 +89,12 @@ pub enum Request {
         #[serde(deserialize_with = "bounded::list::<_, _, SETTLE_MAX>")]
         tokens: Vec<String>,
     },
+    /// Send a request, and answer with the replies of responders.
+    Request(RequestMessage),
+    /// Turn the connection into a responder; at most once per connection.
+    Respond(Respond),
+    /// Reply to a request.
+    Reply(ReplyTo),
     /// List the schedules.
     Schedules {},
     /// Cancel a schedule.

@@ -119,7 +119,7 @@ impl fmt::Debug for Filter {
     }
 }
 
-/// The filters of one subscription: sorted, without duplicates, at least one and at most [`FILTERS_MAX`]. Subscribers
+/// The filters of one subscription: sorted, without duplicates, at most [`FILTERS_MAX`]. Subscribers
 /// with equal sets and the same format share a feed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FilterSet(Arc<[Filter]>);
@@ -137,6 +137,12 @@ impl FilterSet {
         parsed.sort_unstable();
         parsed.dedup();
         Ok(FilterSet(parsed.into()))
+    }
+
+    /// Returns a set that matches no topic, for subscribers that receive requests instead of events.
+    #[cfg(feature = "bus")]
+    pub(crate) fn none() -> FilterSet {
+        FilterSet([].into())
     }
 
     /// Returns true if any of the filters matches a topic.

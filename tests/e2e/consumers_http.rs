@@ -281,6 +281,15 @@ fn dead_letters_are_listed_retried_and_dropped() {
     assert_eq!(list(&format!("?id={}", id(&all[3]))), all[3..]);
     assert_eq!((daemon.status()["dead"].clone(), daemon.status()["consumers"].clone()), (json!(4), json!(1)));
 
+    assert!(daemon.metric("sse_bus_dead_letters") == 4.0 && daemon.metric("sse_bus_consumers") == 1.0);
+    assert_eq!(daemon.metric("sse_bus_consumer_dead_letters{consumer=\"q\"}"), 4.0);
+    assert_eq!(daemon.metric("sse_bus_consumer_died_total{consumer=\"q\"}"), 4.0);
+    let doctor = daemon.ctl(&["doctor"]).json();
+    let finding = doctor.iter().find(|finding| finding["check"] == "consumers").unwrap();
+    assert_eq!((&finding["state"], &finding["fix"]), (&json!("warning"), &json!("sse-busctl dead list q")));
+    let text = daemon.ctl(&["status", "--format", "text"]).ok().stdout;
+    assert!(text.contains("consumers 1 consumer, 0 workers, 0 pending, 0 in flight, 4 dead letters"), "{text}");
+
     let change = |method: &str, query: &str| daemon.request(method, &format!("/consumers/q/dead{query}"), &[], "");
     for query in
         ["", "?all=false", "?id=x", "?all=maybe", "?all=true&filter=jobs/a", &format!("?id={}&all=true", id(&all[0]))]

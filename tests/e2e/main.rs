@@ -6,6 +6,7 @@
 
 mod access;
 mod bench;
+mod binaries;
 mod clocks;
 mod command_line;
 mod completions;
@@ -61,6 +62,7 @@ mod remote;
 mod remote_stream;
 mod removed_files;
 mod replay;
+mod requests;
 mod rest;
 mod restart;
 mod restart_lines;
@@ -83,6 +85,7 @@ mod tokens;
 mod transports;
 mod unresponsive;
 mod work;
+mod work_chaos;
 mod work_durable;
 mod work_library;
 

@@ -6,11 +6,13 @@
 //! waiting bytes for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL), or if a request that has begun is incomplete after
 //! [`REQUEST`].
 
+mod requests;
 mod schedule;
 mod send;
 mod work;
 
 use std::{
+    collections::VecDeque,
     future::poll_fn,
     io,
     sync::Arc,
@@ -32,6 +34,7 @@ use tokio::{
     time::sleep,
 };
 
+use self::requests::{Held, next_replies, reply_buffer};
 use super::codec::{Codec, Next, Skip};
 #[cfg(unix)]
 use super::hangup::{hangup, is_closed};
@@ -51,6 +54,8 @@ const QUIET: usize = 4 << 10;
 enum Subscribing {
     No,
     Live,
+    /// To requests, as a responder.
+    Requests,
     /// Ends once history has been delivered.
     PastOnly,
 }
@@ -78,6 +83,10 @@ pub(super) struct Session<'a> {
     batch: Vec<((u64, Ack), Result<Publication, Refused>)>,
     /// Bytes that wait to be sent.
     out: Vec<u8>,
+    /// Requests that wait for replies of responders, each with the replies to later requests.
+    held: VecDeque<Held>,
+    /// A request that waits until all earlier ones are answered.
+    deferred: Option<Request>,
     /// Requests to settle deliveries that wait to be applied as one batch, with their numbers. Empty if `batch` is not.
     settling: Vec<(u64, Settle)>,
     /// The publisher or subscriber that the connection is.
@@ -108,6 +117,8 @@ impl<'a> Session<'a> {
             requests: 0,
             batch: Vec::new(),
             out: Vec::new(),
+            held: VecDeque::new(),
+            deferred: None,
             settling: Vec::new(),
             client: None,
             worker: None,
@@ -127,7 +138,10 @@ impl<'a> Session<'a> {
                 self.give_way().await;
                 continue;
             };
-            if self.closing || (self.at_end && self.subscription == Subscribing::No) {
+            let is_done = matches!(self.subscription, Subscribing::No | Subscribing::Requests) && self.held.is_empty();
+            if self.closing || (self.at_end && is_done) {
+                self.refuse_held();
+                self.send().await?;
                 self.end_worker();
                 return self.stream.shutdown().await;
             }
@@ -137,11 +151,12 @@ impl<'a> Session<'a> {
             } else {
                 self.read.reserve(wanted);
             }
-            let has_begun = !self.at_end && (!self.read.is_empty() || self.skipping != Skip::Nothing);
+            let is_held = self.is_held();
+            let has_begun = !self.at_end && !is_held && (!self.read.is_empty() || self.skipping != Skip::Nothing);
             let began = Instant::now();
             let (client, worker) = (self.client.as_ref(), self.worker.as_ref());
             tokio::select! {
-                read = incoming(&mut self.stream, &mut self.read, self.at_end) => {
+                read = incoming(&mut self.stream, &mut self.read, self.at_end, is_held) => {
                     let Some(read) = read? else { return Ok(()) };
                     self.at_end = read == 0;
                     self.has_half_closed = self.at_end && !is_closed(&self.stream);
@@ -160,6 +175,7 @@ impl<'a> Session<'a> {
                     }
                 }
                 work = next_work(worker) => self.send_work(work).await?,
+                result = next_replies(self.held.front()) => self.end_request(result),
                 () = sleep(REQUEST.saturating_sub(self.waited)), if has_begun => {
                     let message =
                         format!("the rest of the request did not arrive within {} s; the connection is closed", REQUEST.as_secs());
@@ -210,6 +226,12 @@ impl<'a> Session<'a> {
         let wanted = loop {
             if self.out.len() >= READ_MAX || self.requests - before >= BATCH_MAX {
                 break None;
+            }
+            if self.is_held() {
+                break Some(0);
+            }
+            if let Some(request) = self.take_deferred() {
+                self.request(request).await;
             }
             if !self.skipping.take(&mut self.read) {
                 break Some(READ_MAX);
@@ -264,8 +286,16 @@ impl<'a> Session<'a> {
             Err(request) => request,
         };
         self.settle_batch().await;
-        let reply = self.reply_to(request).await.unwrap_or_else(|refused| self.refusal(self.requests, refused));
-        self.codec.reply(&reply, &mut self.out);
+        let Some(request) = self.defer(request) else { return };
+        let reply = match request {
+            Request::Request(request) => match self.begin_request(request) {
+                Ok(()) => return,
+                Err(refused) => Err(refused),
+            },
+            request => self.reply_to(request).await,
+        };
+        let reply = reply.unwrap_or_else(|refused| self.refusal(self.requests, refused));
+        self.codec.reply(&reply, reply_buffer(&mut self.held, &mut self.out));
     }
 
     /// Admits an event.
@@ -274,7 +304,7 @@ impl<'a> Session<'a> {
         api::admit(self.daemon, &self.caller, publish)
     }
 
-    /// Makes the connection a publisher, unless it is a client already.
+    /// Makes the connection a publisher, unless it is another client.
     fn become_publisher(&mut self) -> Result<(), Refused> {
         if self.client().is_none() {
             let process = self.caller.address.to_string();
@@ -303,8 +333,12 @@ impl<'a> Session<'a> {
                 .map(|published| self.codec.published(published, || self.daemon.bus.with(|bus, _| bus.position())))
             {
                 Ok(_) if ack == Ack::None => {}
-                Ok(published) => self.codec.reply(&Reply::Published(published), &mut self.out),
-                Err(refused) => self.codec.reply(&refusal(self.daemon, number, refused), &mut self.out),
+                Ok(published) => {
+                    self.codec.reply(&Reply::Published(published), reply_buffer(&mut self.held, &mut self.out))
+                }
+                Err(refused) => self
+                    .codec
+                    .reply(&refusal(self.daemon, number, refused), reply_buffer(&mut self.held, &mut self.out)),
             }
         }
     }
@@ -313,6 +347,8 @@ impl<'a> Session<'a> {
         let request = match request {
             Request::Subscribe(subscribe) => return self.subscribe(subscribe),
             Request::Consume(consume) => return self.consume(&consume),
+            Request::Respond(respond) => return self.respond(&respond),
+            Request::Reply(reply) => return self.reply_for(reply),
             Request::Schedules {} => return api::schedules(self.daemon, &self.caller).await.map(Reply::Schedules),
             Request::CancelSchedule { schedule } => {
                 return api::cancel_schedule(self.daemon, &self.caller, &schedule)
@@ -398,10 +434,19 @@ async fn next_work(worker: Option<&WorkerGuard>) -> Result<Vec<Work>, Refused> {
     }
 }
 
-/// Reads bytes, and returns their number. After the end of the input, waits until the peer has closed the other half, too, and
+/// Reads bytes, and returns their number. After the end of the input, or while no more input is read, waits until the peer has closed the other half, too, and
 /// returns None.
-async fn incoming(stream: &mut Stream, buffer: &mut BytesMut, at_end: bool) -> io::Result<Option<usize>> {
-    if !at_end {
+async fn incoming(
+    stream: &mut Stream,
+    buffer: &mut BytesMut,
+    at_end: bool,
+    is_held: bool,
+) -> io::Result<Option<usize>> {
+    if is_held && cfg!(windows) {
+        // What ends a pipe is noticed at the next read.
+        return std::future::pending().await;
+    }
+    if !at_end && !is_held {
         return stream.read_buf(&mut buffer.limit(READ_MAX)).await.map(Some);
     }
     hangup(stream).await;

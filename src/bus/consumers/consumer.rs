@@ -48,7 +48,7 @@ pub(super) struct Consumer {
     pub(super) is_paused: bool,
     /// It holds what it has not finished. False after `inactive_after` without a worker.
     pub(super) is_holding: bool,
-    /// When it stops to hold, while it has no worker.
+    /// When it stops holding events, while it has no worker.
     pub(super) inactive_at: Option<u64>,
     pub(super) workers: usize,
     pub(super) turns: Turns,
@@ -113,13 +113,13 @@ impl Consumer {
         self.is_holding && self.settings.on_full != OnFull::Drop && self.needs(seq)
     }
 
-    /// Returns a number such that it needs no earlier event.
+    /// Returns a sequence number before which it needs no event.
     pub(super) fn first_needed(&self) -> u64 {
         let (unfinished, dead) = (self.unfinished.keys().next(), self.dead.keys().next());
         [unfinished, dead].into_iter().flatten().copied().fold(self.position + 1, u64::min)
     }
 
-    /// Returns a number such that it has finished all earlier events.
+    /// Returns a sequence number before which it has finished all events.
     pub(super) fn floor(&self) -> u64 {
         let ahead = (self.last_matched > self.position).then_some(self.position + 1);
         let (unfinished, dead) = (self.unfinished.keys().next(), self.dead.keys().next());

@@ -153,7 +153,8 @@ impl Bus {
         Ok(match to {
             SeekTo::Now => self.head,
             SeekTo::All => 0,
-            SeekTo::Latest => self.head.saturating_sub(1),
+            // After a crash there are unused numbers between the newest event and the head.
+            SeekTo::Latest => before(u64::MAX).saturating_sub(1),
             SeekTo::Last(period) => before(now.mono.saturating_sub(whole_millis(period))),
             SeekTo::Since(time) => before(now.mono.saturating_sub(now.unix.saturating_sub(time))),
             SeekTo::After(id) if id.epoch == self.epoch => id.seq.min(self.head),

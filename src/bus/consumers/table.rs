@@ -50,7 +50,7 @@ impl Consumers {
         self.by_key.is_empty()
     }
 
-    /// Returns a number such that no consumer needs an earlier event.
+    /// Returns a sequence number before which no consumer needs an event.
     pub(super) fn floor(&self) -> u64 {
         self.by_key.values().map(Consumer::first_needed).min().unwrap_or(u64::MAX)
     }

@@ -10,6 +10,7 @@ mod decoder;
 mod error;
 mod pipeline;
 mod refusal;
+mod requests;
 mod session;
 mod stream;
 mod tls;

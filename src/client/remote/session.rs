@@ -28,7 +28,7 @@ use crate::{
 /// Maximum bytes of a response. A longer one is an error.
 const RESPONSE_MAX: usize = 64 << 20;
 /// The characters that a part of a path may contain as they are.
-const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The same for topics, which have several parts.
 const TOPIC: &AsciiSet = &PART.remove(b'/');
 
@@ -126,10 +126,6 @@ impl Session {
 
     /// Publishes or schedules one event.
     async fn post<T: DeserializeOwned>(&mut self, publish: &Publish) -> Result<T, Error> {
-        // A proxy could change the path of an invalid topic, such as `a//b`.
-        let topic = Topic::parse(&publish.topic).map_err(|e| {
-            Error::Refused(Refused::new(ErrorCode::TopicInvalid, format!("the topic cannot be used: {e}")))
-        })?;
         let mut query = form_urlencoded::Serializer::new(String::new());
         if let Some(event_type) = &publish.event_type {
             query.append_pair("type", event_type);
@@ -162,12 +158,7 @@ impl Session {
         if is_durable {
             query.append_pair("ack", "durable");
         }
-        let mut route = format!("/events/{}", utf8_percent_encode(topic.as_str(), TOPIC));
-        let query = query.finish();
-        if !query.is_empty() {
-            // Writing to a String cannot fail.
-            let _ = write!(route, "?{query}");
-        }
+        let route = route("events", &publish.topic, &query.finish())?;
         let patience = if is_durable { Duration::MAX } else { REPLY };
         self.call(Method::POST, &route, publish.data.0.clone().into(), patience).await
     }
@@ -218,7 +209,7 @@ impl Session {
     }
 
     /// Sends a request and decodes its response.
-    async fn call<T: DeserializeOwned>(
+    pub(super) async fn call<T: DeserializeOwned>(
         &mut self,
         method: Method,
         route: &str,
@@ -231,7 +222,7 @@ impl Session {
     }
 
     /// Sends a request and waits for the head of its response, at most for `patience`.
-    async fn exchange(
+    pub(super) async fn exchange(
         &mut self,
         method: Method,
         route: &str,
@@ -266,7 +257,7 @@ impl Session {
     }
 
     /// Reads the rest of a response.
-    async fn finish(&mut self, response: Response<Incoming>) -> Result<Bytes, Error> {
+    pub(super) async fn finish(&mut self, response: Response<Incoming>) -> Result<Bytes, Error> {
         // Until the response is read, the connection cannot be used; a call that is dropped here closes it.
         let connection = self.connection.take();
         let body = timeout(REPLY, Limited::new(response.into_body(), RESPONSE_MAX).collect()).await;
@@ -290,7 +281,7 @@ impl Session {
     }
 
     /// Returns the error of a response.
-    fn failure(&self, status: StatusCode, body: &[u8]) -> Error {
+    pub(super) fn failure(&self, status: StatusCode, body: &[u8]) -> Error {
         if let Some(error) = refusal::decode(body) {
             return error;
         }
@@ -302,6 +293,15 @@ impl Session {
             _ => Error::Protocol(format!("{} answers {status}", self.remote)),
         }
     }
+}
+
+/// Returns the route of an operation on a topic.
+pub(super) fn route(operation: &str, topic: &str, query: &str) -> Result<String, Error> {
+    // A proxy could change the path of an invalid topic, such as `a//b`.
+    let topic = Topic::parse(topic)
+        .map_err(|e| Error::Refused(Refused::new(ErrorCode::TopicInvalid, format!("the topic cannot be used: {e}"))))?;
+    let mark = if query.is_empty() { "" } else { "?" };
+    Ok(format!("/{operation}/{}{mark}{query}", utf8_percent_encode(topic.as_str(), TOPIC)))
 }
 
 fn not_ours(error: &DecodeError) -> Error {

@@ -10,7 +10,7 @@ use crate::{
     event::{self, EventId, EventType},
     headers::Headers,
     limits::{HEADERS_MAX, SETTLE_MAX},
-    protocol::{PublisherId, Sequence, bounded, consumer, info, reply, request, setting},
+    protocol::{PublisherId, Sequence, bounded, consumer, exchange, info, reply, request, setting},
 };
 
 /// Requests. Their order defines their numbers.
@@ -27,8 +27,30 @@ pub(crate) enum Request<'a> {
     Ack(#[serde(borrow, deserialize_with = "bounded::list::<_, _, SETTLE_MAX>")] Vec<&'a str>),
     /// Any other request.
     Other(Json<'a, request::Request>),
+    Request(RequestMessage<'a>),
+    Reply(ReplyTo<'a>),
     /// A publish with options that [`Publish`] does not have.
     PublishWith(Publish<'a>, PublishOptions<'a>),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RequestMessage<'a> {
+    topic: &'a str,
+    data: Bytes<'a>,
+    event_type: Option<&'a str>,
+    #[serde(deserialize_with = "bounded::list::<_, _, HEADERS_MAX>")]
+    headers: Vec<(&'a str, &'a str)>,
+    timeout_ms: Option<u64>,
+    replies: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ReplyTo<'a> {
+    to: &'a str,
+    data: Bytes<'a>,
+    #[serde(deserialize_with = "bounded::list::<_, _, HEADERS_MAX>")]
+    headers: Vec<(&'a str, &'a str)>,
+    error: Option<&'a str>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,8 +96,19 @@ pub(crate) enum Reply<'a> {
     Settled(u64),
     /// Any other reply.
     Other(Json<'a, reply::Reply>),
+    /// A request, the address for its reply, and its milliseconds.
+    Request(Event<'a>, &'a str, u64),
+    Replies(Vec<ReplyMessage<'a>>),
+    Replied,
     /// The reply to a publish that is a duplicate, or is queued for a consumer.
     PublishedWith(Published, PublishedOptions),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ReplyMessage<'a> {
+    data: &'a str,
+    headers: EventHeaders<'a>,
+    responder: &'a str,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -142,6 +175,8 @@ impl<'a> From<&'a request::Request> for Request<'a> {
             request::Request::Status {} => Request::Status,
             request::Request::Config {} => Request::Config,
             request::Request::Ack { tokens } => Request::Ack(all_borrowed(tokens)),
+            request::Request::Request(request) => Request::Request(request.into()),
+            request::Request::Reply(reply) => Request::Reply(reply.into()),
             other => Request::Other(Json(Cow::Borrowed(other))),
         }
     }
@@ -160,6 +195,8 @@ impl From<Request<'_>> for request::Request {
             Request::Config => request::Request::Config {},
             Request::Ack(tokens) => request::Request::Ack { tokens: all_owned(&tokens) },
             Request::Other(request) => request.0.into_owned(),
+            Request::Request(request) => request::Request::Request(request.into()),
+            Request::Reply(reply) => request::Request::Reply(reply.into()),
             Request::PublishWith(publish, options) => request::Request::Publish(options.add_to(publish.into())),
         }
     }
@@ -175,12 +212,65 @@ impl<'a> Request<'a> {
     }
 }
 
+impl<'a> From<&'a exchange::RequestMessage> for RequestMessage<'a> {
+    fn from(request: &'a exchange::RequestMessage) -> RequestMessage<'a> {
+        let exchange::RequestMessage { topic, data, event_type, headers, timeout_ms, replies } = request;
+        let (data, event_type, headers) = (Bytes(&data.0), event_type.as_deref(), borrowed_headers(headers));
+        RequestMessage { topic, data, event_type, headers, timeout_ms: *timeout_ms, replies: *replies }
+    }
+}
+
+impl From<RequestMessage<'_>> for exchange::RequestMessage {
+    fn from(request: RequestMessage<'_>) -> exchange::RequestMessage {
+        let RequestMessage { topic, data, event_type, headers, timeout_ms, replies } = request;
+        let (topic, data, event_type) = (topic.into(), request::Payload(data.0.into()), owned(event_type));
+        exchange::RequestMessage { topic, data, event_type, headers: owned_headers(headers), timeout_ms, replies }
+    }
+}
+
+impl<'a> From<&'a exchange::ReplyTo> for ReplyTo<'a> {
+    fn from(reply: &'a exchange::ReplyTo) -> ReplyTo<'a> {
+        let exchange::ReplyTo { to, data, headers, error } = reply;
+        ReplyTo { to, data: Bytes(&data.0), headers: borrowed_headers(headers), error: error.as_deref() }
+    }
+}
+
+impl From<ReplyTo<'_>> for exchange::ReplyTo {
+    fn from(reply: ReplyTo<'_>) -> exchange::ReplyTo {
+        let ReplyTo { to, data, headers, error } = reply;
+        let (to, data, headers) = (to.into(), request::Payload(data.0.into()), owned_headers(headers));
+        exchange::ReplyTo { to, data, headers, error: owned(error) }
+    }
+}
+
+impl<'a> From<&'a exchange::ReplyMessage> for ReplyMessage<'a> {
+    fn from(reply: &'a exchange::ReplyMessage) -> ReplyMessage<'a> {
+        let exchange::ReplyMessage { data, headers, responder } = reply;
+        ReplyMessage { data, headers: EventHeaders(Cow::Borrowed(headers)), responder }
+    }
+}
+
+impl From<ReplyMessage<'_>> for exchange::ReplyMessage {
+    fn from(reply: ReplyMessage<'_>) -> exchange::ReplyMessage {
+        let ReplyMessage { data, headers, responder } = reply;
+        exchange::ReplyMessage { data: data.into(), headers: headers.0.into_owned(), responder: responder.into() }
+    }
+}
+
+fn borrowed_headers(headers: &[(String, String)]) -> Vec<(&str, &str)> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
+fn owned_headers(headers: Vec<(&str, &str)>) -> Vec<(String, String)> {
+    headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
 impl<'a> From<&'a request::Publish> for Publish<'a> {
     fn from(publish: &'a request::Publish) -> Publish<'a> {
         // The other fields are options.
         let request::Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack, .. } = publish;
         let (data, event_type, to, ack) = (Bytes(&data.0), event_type.as_deref(), to.as_deref(), (*ack).into());
-        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let headers = borrowed_headers(headers);
         Publish { topic, data, event_type, headers, retain: *retain, ttl_ms: *ttl_ms, to, ack }
     }
 }
@@ -189,7 +279,7 @@ impl From<Publish<'_>> for request::Publish {
     fn from(publish: Publish<'_>) -> request::Publish {
         let Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack } = publish;
         let (topic, data) = (topic.into(), request::Payload(data.0.into()));
-        let headers = headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let headers = owned_headers(headers);
         let (event_type, to, ack) = (owned(event_type), owned(to), ack.into());
         request::Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack, ..request::Publish::default() }
     }
@@ -215,9 +305,10 @@ impl<'a> PublishOptions<'a> {
 impl<'a> From<&'a reply::Reply> for Reply<'a> {
     fn from(reply: &'a reply::Reply) -> Reply<'a> {
         match reply {
-            reply::Reply::Event(event) => match &event.delivery {
-                None => Reply::Event(event.into()),
-                Some(delivery) => Reply::Delivery(event.into(), delivery.into()),
+            reply::Reply::Event(event) => match (&event.delivery, &event.reply_to) {
+                (Some(delivery), _) => Reply::Delivery(event.into(), delivery.into()),
+                (None, Some(to)) => Reply::Request(event.into(), to, event.timeout_ms.unwrap_or_default()),
+                (None, None) => Reply::Event(event.into()),
             },
             reply::Reply::Published(published) => match *published {
                 reply::Published { duplicate: false, queued: false, .. } => Reply::Published(published.into()),
@@ -234,6 +325,8 @@ impl<'a> From<&'a reply::Reply> for Reply<'a> {
             reply::Reply::Error(refused) => Reply::Error(refused.into()),
             reply::Reply::Config(settings) => Reply::Config(Json(Cow::Borrowed(settings))),
             reply::Reply::Settled { deliveries } => Reply::Settled(*deliveries),
+            reply::Reply::Replies(replies) => Reply::Replies(replies.iter().map(Into::into).collect()),
+            reply::Reply::Replied {} => Reply::Replied,
             other => Reply::Other(Json(Cow::Borrowed(other))),
         }
     }
@@ -257,6 +350,13 @@ impl From<Reply<'_>> for reply::Reply {
             }
             Reply::Settled(deliveries) => reply::Reply::Settled { deliveries },
             Reply::Other(reply) => reply.0.into_owned(),
+            Reply::Request(event, to, timeout) => reply::Reply::Event(reply::EventMessage {
+                reply_to: Some(to.into()),
+                timeout_ms: Some(timeout),
+                ..event.into()
+            }),
+            Reply::Replies(replies) => reply::Reply::Replies(replies.into_iter().map(Into::into).collect()),
+            Reply::Replied => reply::Reply::Replied {},
             Reply::PublishedWith(published, PublishedOptions { duplicate, queued }) => {
                 reply::Reply::Published(reply::Published { duplicate, queued, ..published.into() })
             }
@@ -310,7 +410,7 @@ impl From<Published> for reply::Published {
 
 impl<'a> From<&'a reply::EventMessage> for Event<'a> {
     fn from(event: &'a reply::EventMessage) -> Event<'a> {
-        let reply::EventMessage { id, topic, event_type, time, headers, data, delivery: _ } = event;
+        let reply::EventMessage { id, topic, event_type, time, headers, data, .. } = event;
         let headers = EventHeaders(Cow::Borrowed(headers));
         Event { id: *id, topic, event_type: event_type.as_deref(), time: *time, headers, data }
     }
@@ -328,6 +428,8 @@ impl From<Event<'_>> for reply::EventMessage {
             headers,
             data: data.into(),
             delivery: None,
+            reply_to: None,
+            timeout_ms: None,
         }
     }
 }
