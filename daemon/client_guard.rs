@@ -37,7 +37,7 @@ impl ClientGuard {
         let description = subscription.description.clone();
         let filters = subscription.filters.to_strings();
         let (id, subscribed) = bus.with(|bus, now| bus.subscribe(subscription, now))?;
-        bus.wake_for_subscriber();
+        bus.wake_for_receiver();
         let guard = ClientGuard::new(bus, id, &description, Role::Subscriber);
         info!(client = %id, name = guard.name, peer = description.peer, ?filters, "subscriber connected");
         Ok((guard, subscribed))
@@ -67,6 +67,7 @@ impl ClientGuard {
         slots: usize,
     ) -> Result<(ClientGuard, WorkerId), Refused> {
         let (id, worker) = bus.with(|bus, now| bus.connect_worker(description.clone(), via, consumer, slots, now))?;
+        bus.wake_for_receiver();
         let guard = ClientGuard::new(bus, id, description, Role::Worker);
         info!(client = %id, name = guard.name, peer = description.peer, %consumer, %via, "worker connected");
         Ok((guard, worker))

@@ -14,5 +14,5 @@ pub(crate) use self::{
     consumers::Consumers,
     publish::{admit, publish, publish_one},
     subscribe::{subscribe, subscription},
-    work::{Settle, Work, WorkerGuard, consume, settle},
+    work::{Settle, Work, WorkerGuard, authorize_work, consume, consume_once, settle},
 };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::ids::FeedKey;
+use super::{feed_set::FeedSet, ids::FeedKey};
 use crate::topic::{Filter, Topic};
 
 /// A node of the tree.
@@ -10,10 +10,24 @@ use crate::topic::{Filter, Topic};
 pub(super) struct Index {
     levels: HashMap<Box<str>, Box<Index>>,
     any: Option<Box<Index>>,
-    /// Feeds with a filter that ends at this node.
+    /// Feeds with a filter that ends at this node, in order.
     here: Vec<FeedKey>,
-    /// Feeds with a filter that ends in `**` below this node.
+    /// Feeds with a filter that ends in `**` below this node, in order.
     below: Vec<FeedKey>,
+}
+
+/// Adds a feed to a list in order.
+fn insert(list: &mut Vec<FeedKey>, feed: FeedKey) {
+    if let Err(at) = list.binary_search(&feed) {
+        list.insert(at, feed);
+    }
+}
+
+/// Removes a feed from a list in order.
+fn remove(list: &mut Vec<FeedKey>, feed: FeedKey) {
+    if let Ok(at) = list.binary_search(&feed) {
+        list.remove(at);
+    }
 }
 
 impl Index {
@@ -21,12 +35,12 @@ impl Index {
         let mut node = self;
         for level in filter.levels() {
             node = match level {
-                "**" => return node.below.push(feed),
+                "**" => return insert(&mut node.below, feed),
                 "*" => node.any.get_or_insert_default(),
                 _ => node.levels.entry(level.into()).or_default(),
             };
         }
-        node.here.push(feed);
+        insert(&mut node.here, feed);
     }
 
     pub(super) fn remove(&mut self, filter: &Filter, feed: FeedKey) {
@@ -36,8 +50,8 @@ impl Index {
     /// Removes the feed from the node at these levels, and every node that becomes empty.
     fn remove_at(&mut self, levels: &mut dyn Iterator<Item = &str>, feed: FeedKey) {
         match levels.next() {
-            None => self.here.retain(|f| *f != feed),
-            Some("**") => self.below.retain(|f| *f != feed),
+            None => remove(&mut self.here, feed),
+            Some("**") => remove(&mut self.below, feed),
             Some("*") => {
                 if let Some(node) = &mut self.any {
                     node.remove_at(levels, feed);
@@ -59,11 +73,24 @@ impl Index {
         self.levels.is_empty() && self.any.is_none() && self.here.is_empty() && self.below.is_empty()
     }
 
-    /// Appends the feeds with a filter that matches a topic, without duplicates.
+    /// Replaces the content of `found` by the feeds with a filter that matches a topic, in order and without duplicates.
     pub(super) fn matching(&self, topic: &Topic, found: &mut Vec<FeedKey>) {
+        /// The number of feeds from which on sorting them takes longer than a set does.
+        const MANY: usize = 512;
+        found.clear();
         self.collect(Some(topic.as_str()), !topic.is_system(), found);
-        found.sort_unstable();
-        found.dedup();
+        // This is usual: one node has all matching filters.
+        if found.is_sorted_by(|a, b| a < b) {
+            return;
+        }
+        if found.len() < MANY {
+            found.sort_unstable();
+            found.dedup();
+        } else {
+            let set = FeedSet::new(found);
+            found.clear();
+            found.extend(set.iter());
+        }
     }
 
     /// `levels` are those below this node. `wild` is true if wildcards match there: on the first level of a `$` topic they do

@@ -12,10 +12,12 @@
 //! - [`Subscription`]: events, gaps, and [optionally](Subscription::reconnecting) automatic reconnects.
 
 mod address;
+mod backoff;
 mod connection;
 mod consumer;
 mod delivery;
 mod error;
+mod handover;
 mod local_publisher;
 mod local_worker;
 mod publisher;
@@ -34,16 +36,20 @@ pub use self::remote::{Remote, RemoteError};
 use self::transport::Transport;
 pub use self::{
     address::Address,
+    backoff::Backoff,
     consumer::Consumer,
     delivery::{Delivery, Settling},
     error::{Error, Interrupted, PublishResult},
+    handover::Work,
     publisher::{Finished, Publisher, Replies},
-    subscription::{Backoff, Item, Subscription},
-    worker::{Work, Worker},
+    subscription::{Item, Subscription},
+    worker::Worker,
 };
 use crate::{
     endpoint::Endpoint,
-    protocol::{ClientInfo, Publish, Published, Reply, Request, Setting, Status, Subscribe, TopicInfo},
+    protocol::{
+        ClientInfo, Consume, ConsumerInfo, Publish, Published, Reply, Request, Setting, Status, Subscribe, TopicInfo,
+    },
     time::whole_millis,
 };
 
@@ -157,6 +163,35 @@ impl Client {
             Reply::Kicked { connections } => Ok(connections),
             other => Err(Error::unexpected(&other)),
         }
+    }
+
+    /// Returns the consumers, sorted by name.
+    pub async fn consumers(&mut self) -> Result<Vec<ConsumerInfo>, Error> {
+        match self.0.request(&Request::Consumers {}).await? {
+            Reply::Consumers(consumers) => Ok(consumers),
+            other => Err(Error::unexpected(&other)),
+        }
+    }
+
+    /// Returns the operations on a consumer. It need not exist.
+    ///
+    /// ```no_run
+    /// # use sse_bus::{Client, Endpoint, protocol::ConsumerConfig};
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut client = Client::connect(&Endpoint::find()?).await?;
+    /// client.consumer("thumbs").create(ConsumerConfig::new(["photos/new"])).await?;
+    /// let info = client.consumer("thumbs").show().await?;
+    /// println!("{} events wait, {} are dead letters", info.pending, info.dead);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn consumer(&mut self, name: impl Into<String>) -> Consumer<'_> {
+        Consumer::new(&mut self.0, name.into())
+    }
+
+    /// Turns the connection into a worker of a consumer. Call it within a Tokio runtime, in which the worker runs a task.
+    pub async fn work(self, consume: Consume) -> Result<Worker, Error> {
+        Worker::start(self.0, consume).await
     }
 
     /// Turns the connection into a subscription.

@@ -31,13 +31,12 @@ use tokio::{
     time::sleep,
 };
 
-use self::work::next_work;
 use super::codec::{Codec, Next, Skip};
 #[cfg(unix)]
 use super::hangup::{hangup, is_closed};
 use crate::{
     access::Caller,
-    api::{self, Admin, Consumers, Settle, WorkerGuard},
+    api::{self, Admin, Consumers, Settle, Work, WorkerGuard},
     client_guard::ClientGuard,
     context::Daemon,
     shared_bus::SharedBus,
@@ -261,7 +260,7 @@ impl<'a> Session<'a> {
             Err(request) => request,
         };
         self.settle_batch().await;
-        let reply = self.reply_to(request).await.unwrap_or_else(|refused| error(self.daemon, self.requests, refused));
+        let reply = self.reply_to(request).await.unwrap_or_else(|refused| self.refusal(self.requests, refused));
         self.codec.reply(&reply, &mut self.out);
     }
 
@@ -295,7 +294,7 @@ impl<'a> Session<'a> {
             {
                 Ok(_) if ack == Ack::None => {}
                 Ok(published) => self.codec.reply(&Reply::Published(published), &mut self.out),
-                Err(refused) => self.codec.reply(&error(self.daemon, number, refused), &mut self.out),
+                Err(refused) => self.codec.reply(&refusal(self.daemon, number, refused), &mut self.out),
             }
         }
     }
@@ -327,6 +326,11 @@ impl<'a> Session<'a> {
         Consumers::authorize(self.daemon, &self.caller)
     }
 
+    /// Counts a refusal, and makes it the reply to a request.
+    fn refusal(&self, number: u64, refused: Refused) -> Reply {
+        refusal(self.daemon, number, refused)
+    }
+
     /// Returns the client that the connection is.
     fn client(&self) -> Option<&ClientGuard> {
         self.worker.as_ref().and_then(WorkerGuard::client).or(self.client.as_ref())
@@ -356,8 +360,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Counts a refusal, and makes it the reply to a request.
-fn error(daemon: &Daemon, number: u64, refused: Refused) -> Reply {
+fn refusal(daemon: &Daemon, number: u64, refused: Refused) -> Reply {
     daemon.metrics.refused(refused.code);
     Reply::Error(Refused { request: number, ..refused })
 }
@@ -370,6 +373,14 @@ async fn next_events(client: Option<&ClientGuard>, bus: &SharedBus, events: &mut
         read => Poll::Ready(read),
     })
     .await
+}
+
+/// Waits for the next work of a worker.
+async fn next_work(worker: Option<&WorkerGuard>) -> Result<Vec<Work>, Refused> {
+    match worker {
+        Some(worker) => worker.next(usize::MAX).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Reads bytes, and returns their number. After the end of the input, waits until the peer has closed the other half, too, and
