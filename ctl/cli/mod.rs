@@ -9,6 +9,7 @@
 
 mod bench;
 mod completers;
+mod consumers;
 mod docs;
 mod doctor;
 mod format;
@@ -35,6 +36,7 @@ use sse_bus::Filter;
 
 pub(crate) use self::{
     bench::Bench,
+    consumers::{Consumer, ConsumerAction, ConsumerCreate, Dead, DeadAction},
     docs::{Completions, Man, Shell},
     doctor::Doctor,
     format::Format,
@@ -101,6 +103,10 @@ pub(crate) enum Action {
     Send(Send),
     /// List and cancel the events that are published later
     Schedule(Schedule),
+    /// Create, list, move and delete consumers
+    Consumer(Consumer),
+    /// List, retry and drop the dead letters of a consumer
+    Dead(Dead),
     /// List the connected clients
     Clients,
     /// List the topics
