@@ -25,6 +25,7 @@ mod status;
 mod subscribe;
 mod token;
 mod values;
+mod work;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -48,6 +49,7 @@ pub(crate) use self::{
     status::Status,
     subscribe::{History, Subscribe},
     token::{Token, TokenAction, TokenCreate},
+    work::Work,
 };
 use crate::{exit, remote::Remote};
 
@@ -105,6 +107,8 @@ pub(crate) enum Action {
     Schedule(Schedule),
     /// Create, list, move and delete consumers
     Consumer(Consumer),
+    /// Work for a consumer: run a command for each event, or print deliveries
+    Work(Work),
     /// List, retry and drop the dead letters of a consumer
     Dead(Dead),
     /// List the connected clients
