@@ -1,7 +1,7 @@
 //! Requests that wait for replies of responders.
 //!
 //! Replies are sent in the order of requests. While the first unanswered request waits, the replies to later ones are held
-//! behind it, and the connection goes on: it reads requests and sends events. A request that would begin events of its own waits
+//! behind it, and the connection still reads requests and sends events. A request that would begin events of its own waits
 //! until all earlier ones are answered.
 
 use std::{collections::VecDeque, future::pending};

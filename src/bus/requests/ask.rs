@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     bus::{Bus, ClientId, Now, Publication, state::refuse_more, topics::Topics},
+    event::Event,
     limits::{REQUESTS_AT_ONCE, REQUESTS_BYTES, REQUESTS_MAX, RESPONDERS_MAX},
     protocol::{ErrorCode, Refused},
     time::whole_millis,
@@ -135,10 +136,7 @@ impl Bus {
             }
             left = left.saturating_sub(responder.settings.filters.iter().count());
             let Some(pending) = requests.pending.get(&id) else { break true };
-            let matches = |event: &Arc<_>| {
-                let event: &crate::event::Event = event;
-                responder.settings.filters.matches(&event.topic)
-            };
+            let matches = |event: &Arc<Event>| responder.settings.filters.matches(&event.topic);
             // One that is about to end is not sent.
             let is_ending = requests.ending.contains_key(&id);
             if is_ending || pending.has_asked(client) || !pending.event.as_ref().is_some_and(matches) {

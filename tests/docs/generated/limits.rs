@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use sse_bus::limits::{
     CONFIG_BYTES, DISK_END, DRAIN, EVENT_MAX, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEAD_MAX, HEADERS_BYTES, HEADERS_MAX,
-    HEARTBEAT, HEARTBEAT_RANGE, HTTP2_STREAMS, LINE_MAX, Limits, NAME_MAX, REPLAY_BUFFERS, REPLY, REQUEST, TICKET,
+    HEARTBEAT, HEARTBEAT_RANGE, HTTP2_STREAMS, LINE_MAX, Limits, NAME_MAX, REPLAY_BUFFERS, REPLIES_MAX, REPLY, REQUEST,
+    REQUEST_TIMEOUT, REQUEST_TIMEOUT_MAX, REQUESTS_BYTES, REQUESTS_MAX, RESPONDER_SLOTS_MAX, RESPONDERS_MAX, TICKET,
     TICKETS_MAX, TOKENS_MAX, TOPIC_MAX, TYPE_MAX, UNAUTHENTICATED_BYTES, UNICAST_BUFFERS, WRITE_STALL,
 };
 
@@ -54,6 +55,19 @@ pub(super) fn fixed(old: &str) -> String {
         ("memory of all connections to the port that need a token and have not shown one", size(UNAUTHENTICATED_BYTES)),
         ("streams of one HTTP/2 connection", HTTP2_STREAMS.to_string()),
         ("events to single clients that wait, for all of these together", size(UNICAST_BUFFERS)),
+        (
+            "responders; requests at a time of one of them",
+            format!("{}; {}", thousands(RESPONDERS_MAX), thousands(RESPONDER_SLOTS_MAX)),
+        ),
+        (
+            "unanswered requests; bytes of them and of their replies",
+            format!("{}; {}", thousands(REQUESTS_MAX), size(REQUESTS_BYTES)),
+        ),
+        ("replies to one request", REPLIES_MAX.to_string()),
+        (
+            "until a request without a reply fails",
+            format!("{}; `timeout` sets up to {} h", seconds(REQUEST_TIMEOUT), REQUEST_TIMEOUT_MAX.as_secs() / 3600),
+        ),
         ("tokens; tickets of one token", format!("{TOKENS_MAX}; {}", thousands(TICKETS_MAX))),
         ("a ticket, until it is used and after its last stream", seconds(TICKET)),
         ("until a new connection sends its first request", seconds(FIRST_BYTE)),
