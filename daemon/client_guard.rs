@@ -39,7 +39,7 @@ impl ClientGuard {
         let filters = subscription.responder.as_ref().map_or(&subscription.filters, |responder| &responder.filters);
         let filters = filters.to_strings();
         let (id, subscribed) = bus.with(|bus, now| bus.subscribe(subscription, now))?;
-        bus.wake_for_subscriber();
+        bus.wake_for_receiver();
         let guard = ClientGuard::new(bus, id, &description, Role::Subscriber);
         info!(client = %id, name = guard.name, peer = description.peer, ?filters, "{what} connected");
         Ok((guard, subscribed))
@@ -69,6 +69,7 @@ impl ClientGuard {
         slots: usize,
     ) -> Result<(ClientGuard, WorkerId), Refused> {
         let (id, worker) = bus.with(|bus, now| bus.connect_worker(description.clone(), via, consumer, slots, now))?;
+        bus.wake_for_receiver();
         let guard = ClientGuard::new(bus, id, description, Role::Worker);
         info!(client = %id, name = guard.name, peer = description.peer, %consumer, %via, "worker connected");
         Ok((guard, worker))

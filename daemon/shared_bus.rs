@@ -56,6 +56,8 @@ pub(crate) struct LockedBus<'a> {
     bus: MutexGuard<'a, Bus>,
     shared: &'a SharedBus,
     locked: Locked,
+    /// The number of events for very many feeds before this thread has published.
+    broadcasts: u64,
 }
 
 impl Deref for LockedBus<'_> {
@@ -95,8 +97,15 @@ impl LockedBus<'_> {
     /// Lets a waiting thread use the bus. It seals the events that were published so far.
     fn give_way(&mut self) {
         self.note_hold();
+        let own = self.bus.broadcasts() - self.broadcasts;
         MutexGuard::bump(&mut self.bus);
+        self.broadcasts = self.bus.broadcasts() - own;
         self.locked = Locked::now(self.shared.0.hold_clock);
+    }
+
+    /// Returns true if this thread has published an event for very many feeds.
+    fn has_broadcast(&self) -> bool {
+        self.bus.broadcasts() > self.broadcasts
     }
 
     /// Notes how long the lock has been held.
@@ -143,7 +152,7 @@ impl SharedBus {
     fn lock(&self) -> LockedBus<'_> {
         // The bus keeps its invariants even if an action panics between two calls.
         let bus = self.0.bus.lock();
-        LockedBus { bus, shared: self, locked: Locked::now(self.0.hold_clock) }
+        LockedBus { broadcasts: bus.broadcasts(), bus, shared: self, locked: Locked::now(self.0.hold_clock) }
     }
 
     /// Runs an action on the bus under its lock, and wakes the clients that wait for its results. The action must be short:
@@ -167,10 +176,12 @@ impl SharedBus {
         let mut bus = self.lock();
         let mut now = self.now();
         let each = |(number, item)| {
-            if number % FEW == FEW - 1 || bus.locked.elapsed() > LONG {
-                while bus.has_many_broadcasts() {
-                    bus.finish_some();
+            let is_long = number % FEW == FEW - 1 || bus.locked.elapsed() > LONG;
+            let waits = (is_long || bus.has_broadcast()) && bus.has_many_broadcasts();
+            if is_long || waits {
+                while waits && bus.has_many_broadcasts() {
                     bus.give_way();
+                    bus.finish_some();
                 }
                 bus.give_way();
                 now = self.now();
@@ -183,16 +194,24 @@ impl SharedBus {
     }
 
     /// Seals the published events, unlocks, and then wakes. Work for very many feeds is done in steps, between which waiting
-    /// threads get the bus. The thread that finds such work continues it; others meanwhile do only one step each.
+    /// threads get the bus. The thread that finds such work continues it; others meanwhile do only one step each, unless they
+    /// have published such events themselves and there are many.
     fn finish(&self, mut bus: LockedBus<'_>) {
-        if bus.finish_some() && !self.0.is_finishing.swap(true, Ordering::Relaxed) {
-            loop {
+        let has_broadcast = bus.has_broadcast();
+        if has_broadcast {
+            bus.give_way();
+        }
+        if bus.finish_some() {
+            let is_first = !self.0.is_finishing.swap(true, Ordering::Relaxed);
+            while is_first || (has_broadcast && bus.has_many_broadcasts()) {
                 bus.give_way();
                 if !bus.finish_some() {
                     break;
                 }
             }
-            self.0.is_finishing.store(false, Ordering::Relaxed);
+            if is_first {
+                self.0.is_finishing.store(false, Ordering::Relaxed);
+            }
         }
         let wakes = bus.take_wakes();
         let disk = self.0.disk.get();
@@ -219,7 +238,7 @@ impl SharedBus {
     /// Reads the bus. Expired events are removed first; if there are many, the rest soon after.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Bus, Now) -> R) -> R {
         let (seen, is_behind) = self.with(|bus, now| {
-            if !bus.has_subscribers() {
+            if !bus.has_receivers() {
                 bus.tick(now);
             }
             (look(bus, now), bus.is_behind())
@@ -290,8 +309,8 @@ impl SharedBus {
         self.tick_by(0);
     }
 
-    /// Makes the bus tick as often as it must with subscribers.
-    pub(crate) fn wake_for_subscriber(&self) {
+    /// Makes the bus tick as often as it must with subscribers or workers.
+    pub(crate) fn wake_for_receiver(&self) {
         self.tick_by(self.now().mono + whole_millis(BUSY_TICK));
     }
 
@@ -302,10 +321,11 @@ impl SharedBus {
         }
     }
 
-    /// Waits until the bus must tick, at most for [`BUSY_TICK`] with subscribers and [`IDLE_TICK`] without.
+    /// Waits until the bus must tick, at most for [`BUSY_TICK`] with subscribers or workers, and
+    /// [`IDLE_TICK`] without.
     pub(crate) async fn until_tick(&self) {
         let wait = self.with(|bus, now| {
-            let longest = if bus.has_subscribers() { BUSY_TICK } else { IDLE_TICK };
+            let longest = if bus.has_receivers() { BUSY_TICK } else { IDLE_TICK };
             let due = bus.next_timeout().map(|at| Duration::from_millis(at.saturating_sub(now.mono)));
             let wait = due.map_or(longest, |wait| wait.min(longest));
             let tick_at = now.mono.saturating_add(whole_millis(wait));

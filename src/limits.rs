@@ -59,18 +59,22 @@ pub const LOSSES_MAX: usize = 65_536;
 /// exceed their bounds, because the bounds have changed or time has jumped, the next calls evict them, and readers of
 /// history wait until then.
 pub const EVICT_MAX: usize = 64;
+/// Maximum number of expired events that one call of the bus removes, besides [`RECLAIM_MAX`] retained ones. The next calls
+/// remove the rest.
+pub const EXPIRE_MAX: usize = 256;
 /// Maximum number of expired retained events that one publish removes to make room for its own. If that is not enough, the
 /// publish is refused.
 pub const RECLAIM_MAX: usize = 1024;
 /// Maximum number of subscribers that one call of the bus wakes one by one, for heartbeats or because they were left behind
 /// together. The next calls wake the rest.
 pub const CALLS_MAX: usize = 512;
-/// Maximum number of feeds that one call of the bus appends an event to, or seals, and of subscribers that it then wakes. The
-/// next calls do the rest. Small in debug builds, so that tests do not need thousands of feeds.
-pub const FEEDS_AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 512 };
-/// Maximum number of events that wait to be appended to more than [`FEEDS_AT_ONCE`] feeds. The next such publish appends them
-/// all before it returns.
-pub const BROADCASTS_MAX: usize = 64;
+/// Maximum number of feeds that one call of the bus appends an event to, or seals, and of subscribers that it then wakes; each
+/// 2 KiB of an event count as another feed. The next calls do the rest. Small in debug builds, so that tests do not need
+/// thousands of feeds.
+pub const FEEDS_AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 256 };
+/// Maximum number of events that wait to be appended to very many feeds, see [`FEEDS_AT_ONCE`]; each 2 KiB of an event count as
+/// another event. The next such publish appends them all before it returns.
+pub const BROADCASTS_MAX: usize = 256;
 /// Bytes of the newest events that stay in memory even if they are on disk, as history charges them. Older events are
 /// read from disk.
 pub const HOT_BYTES: usize = 8 << 20;
@@ -103,6 +107,10 @@ pub const BACKOFF_MAX: usize = 16;
 pub const DELAY_MAX: Duration = Duration::from_hours(7 * 24);
 /// Maximum number of tokens of deliveries in one request. More are refused.
 pub const SETTLE_MAX: usize = 10_000;
+/// Maximum bytes of the body of an HTTP request with tokens of deliveries. Larger bodies are refused.
+pub const SETTLE_BODY: usize = 1 << 20;
+/// Maximum time for which an HTTP request waits for deliveries. A longer one is refused.
+pub const NEXT_WAIT_MAX: Duration = Duration::from_mins(1);
 /// Maximum number of deliveries that one call of the bus returns to a worker. The next calls return the rest.
 pub const TAKE_MAX: usize = 64;
 /// Maximum number of changes of consumers that one call of the bus returns to be written. The next calls return the

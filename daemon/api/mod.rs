@@ -16,5 +16,5 @@ pub(crate) use self::{
     publish::{admit, publish, publish_one},
     requests::{PendingRequest, reply, request, resize_responder, responder},
     subscribe::{subscribe, subscription},
-    work::{Settle, Work, WorkerGuard, consume, settle},
+    work::{Settle, Work, WorkerGuard, authorize_work, consume, consume_once, settle},
 };

@@ -14,6 +14,7 @@ use sse_bus::{
     protocol::{
         Consume, Consuming, Delivery, ErrorCode, EventMessage, GAP, Gap, GapReason, Refused, Request, Transport,
     },
+    tokens::Scope,
 };
 
 use crate::{access::Caller, client_guard::ClientGuard, context::Daemon, shared_bus::SharedBus};
@@ -51,7 +52,6 @@ impl Work {
     }
 
     /// Returns it as an event.
-    #[expect(dead_code, reason = "for deliveries over HTTP")]
     pub(crate) fn into_message(self) -> EventMessage {
         match self {
             Work::Delivery(event, delivery) => {
@@ -80,7 +80,7 @@ pub(crate) fn consume(
     consume: &Consume,
     via: Transport,
 ) -> Result<(WorkerGuard, Consuming), Refused> {
-    let consumer = authorized(daemon, caller, &consume.consumer)?;
+    let consumer = authorize_work(daemon, caller, &consume.consumer)?;
     let name = consume.client.as_deref().map(ClientName::parse).transpose()?;
     let origin = caller.page.as_ref().map(|page| page.origin.clone());
     let description = Description { name, peer: caller.to_string(), origin };
@@ -102,9 +102,8 @@ pub(crate) fn consume(
 /// # Errors
 ///
 /// There is no such consumer, the caller may not work for it, or there are too many workers.
-#[expect(dead_code, reason = "for deliveries over HTTP")]
 pub(crate) fn consume_once(daemon: &Daemon, caller: &Caller, consume: &Consume) -> Result<WorkerGuard, Refused> {
-    let consumer = authorized(daemon, caller, &consume.consumer)?;
+    let consumer = authorize_work(daemon, caller, &consume.consumer)?;
     let name = consume.client.as_deref().map(ClientName::parse).transpose()?;
     let name = name.map_or_else(|| caller.to_string(), |name| name.as_str().to_owned());
     let id = daemon.bus.with(|bus, now| bus.add_worker(&consumer, &name, slots(consume), now))?;
@@ -112,7 +111,12 @@ pub(crate) fn consume_once(daemon: &Daemon, caller: &Caller, consume: &Consume) 
 }
 
 /// Returns the name of a consumer for which the caller may work.
-fn authorized(daemon: &Daemon, caller: &Caller, consumer: &str) -> Result<ConsumerName, Refused> {
+///
+/// # Errors
+///
+/// There is no such consumer, or the caller may not work for it.
+pub(crate) fn authorize_work(daemon: &Daemon, caller: &Caller, consumer: &str) -> Result<ConsumerName, Refused> {
+    caller.grant.require(Scope::Work)?;
     let consumer = ConsumerName::parse(consumer)?;
     let filters = daemon.bus.with(|bus, _| bus.consumer_filters(&consumer).cloned())?;
     caller.grant.check_work(&filters)?;
@@ -137,15 +141,15 @@ impl WorkerGuard {
     /// The consumer was deleted, or the client removed.
     pub(crate) async fn next(&self, count: usize) -> Result<Vec<Work>, Refused> {
         poll_fn(|cx| {
-            let taken = self.bus.with(|bus, now| bus.take(self.id, count, now, cx.waker()).map(|taken| (taken, now)));
-            match taken {
+            let result = self.bus.with(|bus, now| bus.take(self.id, count, now, cx.waker()).map(|taken| (taken, now)));
+            match result {
                 Ok((taken, now)) => {
                     let mut work: Vec<Work> = Vec::with_capacity(taken.deliveries.len());
                     work.extend(taken.missed.map(|missed| gap(missed, now)));
                     work.extend(taken.deliveries.into_iter().map(|delivery| {
                         let deadline = now.unix + delivery.deadline.saturating_sub(now.mono);
-                        let token = delivery.token.to_string();
-                        Work::Delivery(delivery.event, Delivery::new(token, delivery.attempt, deadline))
+                        let described = Delivery::new(delivery.token.to_string(), delivery.attempt, deadline);
+                        Work::Delivery(delivery.event, described)
                     }));
                     match taken.next {
                         Next::Waiting if work.is_empty() => Poll::Pending,
@@ -203,6 +207,7 @@ impl Settle {
     }
 
     /// Returns the request, or any other request unchanged.
+    #[expect(clippy::result_large_err, reason = "the request is handled next, and not passed on as an error")]
     pub(crate) fn parse(request: Request) -> Result<Settle, Request> {
         let (tokens, settlement) = match request {
             Request::Ack { tokens } => (tokens, Settlement::Ack),

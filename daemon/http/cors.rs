@@ -37,7 +37,7 @@ pub(super) fn is_preflight(request: &Request) -> bool {
 /// Answers a preflight of an allowed origin.
 pub(super) fn preflight(asked: &HeaderMap) -> Response {
     let headers = [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE")),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, DELETE")),
         (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
         (
             header::VARY,

@@ -91,6 +91,7 @@ pub(super) async fn not_found(request: Request) -> Result<StatusCode, Refusal> {
         return Ok(StatusCode::NO_CONTENT);
     }
     let path: String = request.uri().path().chars().take(60).collect();
-    let message = format!("there is nothing at {path}; try /events, /topics, /clients, /status, /metrics, /healthz");
+    let message =
+        format!("there is nothing at {path}; try /events, /consumers, /topics, /clients, /status, /metrics, /healthz");
     Err(Refusal::new(StatusCode::NOT_FOUND, ErrorCode::RequestInvalid, message))
 }

@@ -29,7 +29,7 @@ use super::{
     cors::AllowedOrigin,
     error::{Refusal, RefusedWith},
     guards::ALWAYS,
-    hijack::Takeover,
+    hijack::{Content, Takeover},
     json_line::JsonLine,
     query::{self, StreamRequest},
     request_body,
@@ -38,8 +38,8 @@ use super::{
 use crate::{access::Caller, api, context::Daemon};
 
 /// Milliseconds after which a browser reconnects, at least: usually, and after it found the daemon full.
-const RETRY: u64 = 1000;
-const RETRY_WHEN_FULL: u64 = 5000;
+pub(super) const RETRY: u64 = 1000;
+pub(super) const RETRY_WHEN_FULL: u64 = 5000;
 
 /// `GET /events`, `GET /events/{filter}`: the stream.
 pub(super) async fn stream(
@@ -86,7 +86,7 @@ pub(super) async fn open_stream(
     if let Some(Extension(allowed)) = allowed {
         allowed.add_to(&mut headers);
     }
-    takeover.respond(version, &headers, client, &retry(RETRY)).await
+    takeover.respond(version, &headers, Content::Stream(client), &retry(RETRY)).await
 }
 
 /// `HEAD /events`: the headers only.
@@ -106,7 +106,7 @@ pub(super) fn stream_head() -> Response {
 }
 
 /// The body in place of a stream's. An empty body would add a `content-length`, which the response to GET does not have.
-struct UnknownLength;
+pub(super) struct UnknownLength;
 
 impl http_body::Body for UnknownLength {
     type Data = Bytes;
@@ -117,7 +117,7 @@ impl http_body::Body for UnknownLength {
     }
 }
 
-fn stream_headers() -> [(header::HeaderName, HeaderValue); 3] {
+pub(super) fn stream_headers() -> [(header::HeaderName, HeaderValue); 3] {
     [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
         // Compression delays events. `no-transform` forbids it (RFC 9111, 5.2.2.6), and middleware observes that.

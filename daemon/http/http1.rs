@@ -30,9 +30,10 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    hijack::{Handover, Takeover},
+    hijack::{Content, Handover, Takeover},
     service::Http,
     source::RequestSource,
+    waiting_body,
 };
 use crate::{connection::Connection, connection_limits::ConnectionPermit, fanout::NewStream};
 
@@ -41,7 +42,7 @@ pub(super) async fn serve_tcp(http: &Http, socket: TcpStream, permit: Connection
     let Some(first_turn) = http.daemon.or_stop(http.first_turns.acquire()).await else { return };
     let mut first_turn = Some(first_turn);
     let (takeover, mut taken) = Takeover::new();
-    let io = TokioIo::new(source.connection(socket));
+    let io = TokioIo::new(ready_for_head(source.connection(socket), &source));
     // A peer that has only closed its sending half still gets its response. For streams the fan-out notices that the peer has
     // closed.
     let mut connection = builder().half_close(true).serve_connection(io, http.service(source.clone(), Some(takeover)));
@@ -63,8 +64,13 @@ pub(super) async fn serve_tcp(http: &Http, socket: TcpStream, permit: Connection
     let handover = handover.await;
     let mut socket = connection.into_parts().io.into_inner();
     match handover {
-        Ok(Handover { client, framing, head }) => {
+        Ok(Handover { content: Content::Stream(client), framing, head }) => {
             http.fanout.add(NewStream { socket: socket.into_inner(), permit, client, framing, head });
+        }
+        Ok(Handover { content: Content::Body(body), framing, head }) => {
+            if let Err(error) = waiting_body::send(socket, &head, framing, body).await {
+                debug!(from = %source, %error, "an HTTP connection has failed");
+            }
         }
         Err(served) => {
             let ended = served.map_err(io::Error::other);
@@ -93,7 +99,7 @@ where
             Ok::<_, Infallible>(response)
         }
     });
-    let connection = builder().serve_connection(TokioIo::new(stream), service);
+    let connection = builder().serve_connection(TokioIo::new(ready_for_head(stream, &source)), service);
     let slow = || {
         if let Some(client) = subscriber.get() {
             http.daemon.bus.with(|bus, now| bus.disconnect_slow(*client, now));
@@ -114,6 +120,14 @@ async fn removed(http: &Http, subscriber: &OnceLock<ClientId>) {
         sleep(STALL_CHECK).await;
     }
     sleep(STALL_CHECK).await;
+}
+
+/// Returns a connection that reads the first head to its end, if the peer has to authenticate.
+fn ready_for_head<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: Connection<S>,
+    source: &RequestSource,
+) -> Connection<S> {
+    if source.needs_no_token() { connection } else { connection.with_whole_head() }
 }
 
 fn builder() -> http1::Builder {

@@ -96,6 +96,64 @@ parameters! {
     }
 }
 
+parameters! {
+    /// The parameters of the creation of a consumer.
+    ConsumerParameter of CreateConsumer, CREATE_CONSUMER {
+        Filter = "filter",
+        From = "from",
+        AckWait = "ack_wait",
+        MaxAttempts = "max_attempts",
+        Backoff = "backoff",
+        MaxInFlight = "max_in_flight",
+        OnFull = "on_full",
+        InactiveAfter = "inactive_after",
+    }
+}
+
+parameters! {
+    /// The parameters of a move of a consumer.
+    SeekParameter of SeekConsumer, SEEK_CONSUMER {
+        To = "to",
+    }
+}
+
+parameters! {
+    /// The parameters of a request for deliveries.
+    NextParameter of NextDeliveries, NEXT_DELIVERIES {
+        Count = "count",
+        Wait = "wait",
+        Worker = "worker",
+    }
+}
+
+parameters! {
+    /// The parameters of a stream of deliveries.
+    DeliveriesParameter of Deliveries, DELIVERIES {
+        MaxInFlight = "max_in_flight",
+        Worker = "worker",
+        Format = "format",
+        Heartbeat = "heartbeat",
+    }
+}
+
+parameters! {
+    /// The parameters of a list of dead letters.
+    DeadListParameter of ListDead, LIST_DEAD {
+        Id = "id",
+        Filter = "filter",
+        After = "after",
+    }
+}
+
+parameters! {
+    /// The parameters of a request that retries or drops dead letters.
+    DeadParameter of ChangeDead, CHANGE_DEAD {
+        Id = "id",
+        Filter = "filter",
+        All = "all",
+    }
+}
+
 /// Returns the parameters of a query with their values, in order.
 ///
 /// # Errors
@@ -117,6 +175,12 @@ pub(super) enum Operation {
     Request,
     Respond,
     Reply,
+    CreateConsumer,
+    SeekConsumer,
+    NextDeliveries,
+    Deliveries,
+    ListDead,
+    ChangeDead,
     /// Opens the dashboard, whose URL contains what it shows.
     Page,
     /// Any other request; it takes no parameters.
@@ -124,7 +188,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Operation; 9] = [
+    const ALL: [Operation; 15] = [
         Operation::Stream,
         Operation::Publish,
         Operation::Ticket,
@@ -132,6 +196,12 @@ impl Operation {
         Operation::Request,
         Operation::Respond,
         Operation::Reply,
+        Operation::CreateConsumer,
+        Operation::SeekConsumer,
+        Operation::NextDeliveries,
+        Operation::Deliveries,
+        Operation::ListDead,
+        Operation::ChangeDead,
         Operation::Page,
         Operation::Other,
     ];
@@ -146,6 +216,12 @@ impl Operation {
             Operation::Request => REQUEST,
             Operation::Respond => RESPOND,
             Operation::Reply => REPLY,
+            Operation::CreateConsumer => CREATE_CONSUMER,
+            Operation::SeekConsumer => SEEK_CONSUMER,
+            Operation::NextDeliveries => NEXT_DELIVERIES,
+            Operation::Deliveries => DELIVERIES,
+            Operation::ListDead => LIST_DEAD,
+            Operation::ChangeDead => CHANGE_DEAD,
             Operation::Page => &["topic", "since"],
             Operation::Other => &[],
         }
@@ -157,6 +233,12 @@ impl Operation {
             Operation::Publish => "a publish (POST /events/TOPIC)",
             Operation::Ticket => "POST /tickets",
             Operation::Kick => "a kick (DELETE /clients/CLIENT)",
+            Operation::CreateConsumer => "the creation of a consumer (PUT /consumers/NAME)",
+            Operation::SeekConsumer => "POST /consumers/NAME/seek",
+            Operation::NextDeliveries => "POST /consumers/NAME/next",
+            Operation::Deliveries => "deliveries (GET /consumers/NAME/events)",
+            Operation::ListDead => "a list of dead letters (GET /consumers/NAME/dead)",
+            Operation::ChangeDead => "a change of dead letters (POST or DELETE /consumers/NAME/dead)",
             Operation::Request => "a request (POST /requests/TOPIC)",
             Operation::Respond => "a stream of requests (GET /requests)",
             Operation::Reply => "a reply (POST /replies/ADDRESS)",
@@ -207,6 +289,10 @@ mod tests {
             (Operation::Publish, "colour=red", "takes type, to, retain, ttl, ack, header"),
             (Operation::Ticket, "cliend=a", "did you mean `client`?"),
             (Operation::Kick, "far=1m", "did you mean `for`?"),
+            (Operation::CreateConsumer, "filters=a", "did you mean `filter`?"),
+            (Operation::SeekConsumer, "from=all", "`from` is a parameter of the creation of a consumer"),
+            (Operation::NextDeliveries, "counts=2", "did you mean `count`?"),
+            (Operation::ChangeDead, "after=a-1", "`after` is a parameter of a list of dead letters"),
             (Operation::Page, "topics=a", "did you mean `topic`?"),
             (Operation::Other, "pretty", "unknown parameter `pretty`; this request takes none"),
             (Operation::Other, "%66oo%0a=1", "`foo\\n`"),

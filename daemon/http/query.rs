@@ -199,7 +199,7 @@ fn whole_number(name: &str, text: &str) -> Result<u64, Refused> {
 }
 
 /// Parses the interval of heartbeats.
-fn interval(text: &str) -> Result<Duration, Refused> {
+pub(super) fn interval(text: &str) -> Result<Duration, Refused> {
     let given = humantime::parse_duration(text).ok();
     given.filter(|given| given.subsec_nanos() == 0 && HEARTBEAT_RANGE.contains(given)).ok_or_else(|| {
         let (least, most) = (HEARTBEAT_RANGE.start().as_secs(), HEARTBEAT_RANGE.end().as_secs());
@@ -207,11 +207,11 @@ fn interval(text: &str) -> Result<Duration, Refused> {
     })
 }
 
-fn bad_parameter(name: &str, why: &str) -> Refused {
+pub(super) fn bad_parameter(name: &str, why: &str) -> Refused {
     Refused::new(ErrorCode::RequestInvalid, format!("the parameter {name} cannot be used: {why}"))
 }
 
-fn truth(text: &str) -> Option<bool> {
+pub(super) fn truth(text: &str) -> Option<bool> {
     match text {
         "" | "1" | "true" | "yes" => Some(true),
         "0" | "false" | "no" => Some(false),

@@ -7,7 +7,10 @@ use axum::{
     routing::{MethodRouter, delete, get, head, post},
 };
 
-use super::{admin, batch, client_module, dashboard, error, events, guards, pages, requests, tickets};
+use super::{
+    admin, batch, client_module, consumers, dashboard, dead_letters, deliveries, error, events, guards, next, pages,
+    requests, settle, tickets,
+};
 use crate::context::Daemon;
 
 /// Returns the routes of a daemon.
@@ -25,6 +28,19 @@ pub(super) fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/requests", head(requests::head).get(requests::respond))
         .route("/requests/{*topic}", head(requests::head).get(requests::respond).post(requests::request))
         .route("/replies/{address}", post(requests::reply))
+        .route("/consumers", get(consumers::list))
+        .route("/consumers/{name}", get(consumers::show).put(consumers::create).delete(consumers::delete))
+        .route("/consumers/{name}/pause", post(consumers::pause))
+        .route("/consumers/{name}/resume", post(consumers::resume))
+        .route("/consumers/{name}/seek", post(consumers::seek))
+        .route("/consumers/{name}/dead", get(dead_letters::list).post(dead_letters::retry).delete(dead_letters::drop))
+        .route("/consumers/{name}/events", head(deliveries::head).get(deliveries::stream))
+        .route("/consumers/{name}/next", post(next::next))
+        .route("/consumers/{name}/ack", post(settle::ack))
+        .route("/consumers/{name}/nak", post(settle::nak))
+        .route("/consumers/{name}/extend", post(settle::extend))
+        .route("/consumers/{name}/reject", post(settle::reject))
+        .route("/consumers/{name}/release", post(settle::release))
         .route("/tickets", post(tickets::create))
         .route("/", get(dashboard::index))
         .route("/page/{name}", get(dashboard::file))

@@ -1,19 +1,27 @@
 //! Broadcasts: events for very many feeds, which receive them in steps.
 //!
-//! Appending an event to each of 50,000 feeds takes several milliseconds. So an event for more than
-//! [`FEEDS_AT_ONCE`] feeds is stored once, and the next calls of [`Bus::finish_some`](super::Bus::finish_some) append it to
-//! some of them at a time. A feed first receives the broadcasts that it does not have yet whenever it is read, joined or
-//! appended to. So its content does not depend on the steps: they only determine when its clients are woken.
+//! Appending an event to each of 50,000 feeds takes several milliseconds. So an event whose appends take more than
+//! [`FEEDS_AT_ONCE`] [units](work_of) of work is stored once, and the next calls of
+//! [`Bus::finish_some`](super::Bus::finish_some) append it to some of the feeds at a time. A feed first receives the broadcasts
+//! that it does not have yet whenever it is read, joined or appended to. So its content does not depend on the steps: they only
+//! determine when its clients are woken.
 //!
-//! At most [`BROADCASTS_MAX`] events wait. The next publish to very many feeds then appends them all.
+//! The waiting events are bounded by [`BROADCASTS_MAX`]. The next publish to very many feeds then appends them all.
+//!
+//! [`FEEDS_AT_ONCE`]: crate::limits::FEEDS_AT_ONCE
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{format::Format, ids::FeedKey};
-use crate::{
-    event::Event,
-    limits::{BROADCASTS_MAX, FEEDS_AT_ONCE},
-};
+use super::{feed_set::FeedSet, format::Format, ids::FeedKey};
+use crate::{event::Event, limits::BROADCASTS_MAX};
+
+/// Bytes of data that are copied in about the time of the rest of an append.
+const WORK_BYTES: usize = 2 << 10;
+
+/// Returns the work of appending an event to one feed: 1, and more for a large event.
+pub(super) fn work_of(event: &Event) -> usize {
+    1 + event.data.len() / WORK_BYTES
+}
 
 /// An event that is being appended to feeds, encoded in each format that was needed so far.
 #[derive(Debug, Default)]
@@ -70,10 +78,12 @@ impl Outgoing {
 #[derive(Debug)]
 struct Broadcast {
     outgoing: Outgoing,
-    /// The keys of its feeds, sorted. Consecutive events for the same feeds share them.
-    feeds: Arc<[FeedKey]>,
-    /// The number of feeds that the steps have reached.
-    reached: usize,
+    /// Its feeds. Consecutive events for the same feeds share them.
+    feeds: Arc<FeedSet>,
+    /// The key from which on the steps have not reached its feeds.
+    next: FeedKey,
+    /// The work of appending it to one feed.
+    work: usize,
 }
 
 /// The events that not all of their feeds have yet, oldest first.
@@ -82,6 +92,8 @@ pub(super) struct Broadcasts {
     queue: VecDeque<Broadcast>,
     /// The index of the oldest. Indexes count all broadcasts, from 0.
     first: u64,
+    /// The work of appending all of them to one feed.
+    work: usize,
 }
 
 impl Broadcasts {
@@ -89,12 +101,14 @@ impl Broadcasts {
         self.queue.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.queue.len()
+    /// Returns the work of appending all of them to one feed.
+    pub(super) fn work(&self) -> usize {
+        self.work
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.len() >= BROADCASTS_MAX
+    /// Returns true if there is no room for an event. There always is for one.
+    pub(super) fn is_full(&self, work: usize) -> bool {
+        !self.is_empty() && self.work + work > BROADCASTS_MAX
     }
 
     /// Returns the index of the next broadcast.
@@ -102,44 +116,44 @@ impl Broadcasts {
         self.first + self.queue.len() as u64
     }
 
-    /// Adds an event for feeds, whose keys must be sorted.
-    pub(super) fn push(&mut self, feeds: &[FeedKey], outgoing: Outgoing) {
+    /// Adds an event for feeds. `work` is that of appending it to one feed.
+    pub(super) fn push(&mut self, feeds: &[FeedKey], outgoing: Outgoing, work: usize) {
+        let feeds = FeedSet::new(feeds);
         let feeds = match self.queue.back() {
-            Some(last) if *last.feeds == *feeds => last.feeds.clone(),
+            Some(last) if *last.feeds == feeds => last.feeds.clone(),
             _ => feeds.into(),
         };
-        self.queue.push_back(Broadcast { outgoing, feeds, reached: 0 });
+        self.work += work;
+        self.queue.push_back(Broadcast { outgoing, feeds, next: 0, work });
     }
 
-    /// Returns the events for a feed, beginning with the broadcast at an index.
-    pub(super) fn for_feed(&mut self, key: FeedKey, next: u64) -> impl Iterator<Item = &mut Outgoing> {
+    /// Returns the events for a feed, beginning with the broadcast at an index, each with the work of appending it.
+    pub(super) fn for_feed(&mut self, key: FeedKey, next: u64) -> impl Iterator<Item = (&mut Outgoing, usize)> {
         let unseen = self.queue.iter_mut().skip(next.saturating_sub(self.first) as usize);
-        unseen.filter(move |broadcast| broadcast.feeds.binary_search(&key).is_ok()).map(|found| &mut found.outgoing)
+        let wanted = unseen.filter(move |broadcast| broadcast.feeds.contains(key));
+        wanted.map(|Broadcast { outgoing, work, .. }| (outgoing, *work))
     }
 
-    /// Returns the next feeds of the oldest event, which then count as reached.
-    pub(super) fn next_feeds(&mut self) -> Vec<FeedKey> {
-        let Some(Broadcast { feeds, reached, .. }) = self.queue.front_mut() else { return Vec::new() };
-        let begin = *reached;
-        *reached = feeds.len().min(begin + FEEDS_AT_ONCE);
-        feeds[begin..*reached].to_vec()
-    }
-
-    /// Removes the events that the steps have appended to all of their feeds.
-    pub(super) fn drop_finished(&mut self) {
-        while self.queue.pop_front_if(|oldest| oldest.reached == oldest.feeds.len()).is_some() {
+    /// Returns the next feed of the oldest event, which then counts as reached. Removes the event instead if there is none.
+    pub(super) fn next_feed(&mut self) -> Option<FeedKey> {
+        let oldest = self.queue.front_mut()?;
+        let Some(key) = oldest.feeds.next_from(oldest.next) else {
+            self.work -= oldest.work;
             self.first += 1;
-        }
+            self.queue.pop_front();
+            return None;
+        };
+        oldest.next = key + 1;
+        Some(key)
     }
 }
 
 #[cfg(debug_assertions)]
 impl Broadcasts {
     pub(super) fn self_check(&self) {
-        assert!(self.len() <= BROADCASTS_MAX, "{} broadcasts", self.len());
-        for Broadcast { feeds, reached, .. } in &self.queue {
-            assert!(feeds.is_sorted() && *reached < feeds.len(), "{reached} feeds reached of {feeds:?}");
-        }
+        let work = self.queue.iter().map(|broadcast| broadcast.work).sum::<usize>();
+        assert_eq!(self.work, work, "the work of all broadcasts");
+        assert!(self.queue.len() < 2 || work <= BROADCASTS_MAX, "the work of broadcasts is {work}");
         assert!(self.queue.iter().is_sorted_by_key(|broadcast| broadcast.outgoing.turn), "turns of broadcasts");
     }
 }

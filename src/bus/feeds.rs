@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    broadcasts::{Broadcasts, Outgoing},
+    broadcasts::{Broadcasts, Outgoing, work_of},
     feed::{Feed, Open, Segment},
     format::Format,
     framing::Chunk,
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     event::Event,
-    limits::{FEEDS_AT_ONCE, Limits},
+    limits::{BROADCASTS_MAX, FEEDS_AT_ONCE, Limits},
     topic::FilterSet,
 };
 
@@ -118,20 +118,18 @@ impl Feeds {
         self.turn
     }
 
-    /// Appends an event to feeds: at once if they are few, or else in steps, see [`broadcasts`](super::broadcasts). The keys
-    /// must be sorted. A live-only event has the position of the log as its id.
+    /// Appends an event to feeds: at once if that is little work, or else in steps, see
+    /// [`broadcasts`](super::broadcasts). The keys must be sorted. A live-only event has the position of the log as its id.
     pub(super) fn publish(&mut self, feeds: &[FeedKey], event: &Arc<Event>, is_live: bool, limits: &Limits) {
-        let turn = self.begin();
+        let (turn, work) = (self.begin(), work_of(event));
         if feeds.is_empty() {
             return;
         }
-        if feeds.len() > FEEDS_AT_ONCE {
-            if self.broadcasts.is_full() {
-                while !self.broadcasts.is_empty() {
-                    self.broadcast_some(limits);
-                }
+        if feeds.len() > 1 && feeds.len() * (self.broadcasts.work() + work) > FEEDS_AT_ONCE {
+            while self.broadcasts.is_full(work) {
+                self.broadcast_some(limits);
             }
-            return self.broadcasts.push(feeds, Outgoing::new(event, is_live, turn));
+            return self.broadcasts.push(feeds, Outgoing::new(event, is_live, turn), work);
         }
         let mut outgoing = self.outgoing.take().unwrap_or_default();
         outgoing.begin(event, is_live, turn);
@@ -143,24 +141,29 @@ impl Feeds {
         self.outgoing = Some(outgoing);
     }
 
-    /// Appends the broadcasts to a feed that it does not have yet.
-    fn catch_up(&mut self, key: FeedKey, limits: &Limits) {
+    /// Appends the broadcasts to a feed that it does not have yet. Returns the work that this was.
+    fn catch_up(&mut self, key: FeedKey, limits: &Limits) -> usize {
         let end = self.broadcasts.end();
-        let Some(feed) = self.get_mut(key).filter(|feed| feed.next_broadcast < end) else { return };
+        let Some(feed) = self.get_mut(key).filter(|feed| feed.next_broadcast < end) else { return 0 };
         let next = std::mem::replace(&mut feed.next_broadcast, end);
         let mut broadcasts = std::mem::take(&mut self.broadcasts);
-        for outgoing in broadcasts.for_feed(key, next) {
+        let mut total = 0;
+        for (outgoing, work) in broadcasts.for_feed(key, next) {
             self.append(key, outgoing, limits);
+            total += work;
         }
         self.broadcasts = broadcasts;
+        total
     }
 
-    /// Appends the oldest broadcast to the next of its feeds, in a bounded step.
+    /// Appends the oldest broadcast to the next of its feeds, each after it has caught up, in a bounded step.
     fn broadcast_some(&mut self, limits: &Limits) {
-        for key in self.broadcasts.next_feeds() {
-            self.catch_up(key, limits);
+        let mut work = 0;
+        while work < FEEDS_AT_ONCE
+            && let Some(key) = self.broadcasts.next_feed()
+        {
+            work += self.catch_up(key, limits).max(1);
         }
-        self.broadcasts.drop_finished();
     }
 
     /// Appends an event to a feed, unless the feed has no live cursor.
@@ -199,10 +202,11 @@ impl Feeds {
         }
     }
 
-    /// Appends the broadcasts that the feed does not have yet, and seals its open events.
-    pub(super) fn seal(&mut self, key: FeedKey, limits: &Limits) {
-        self.catch_up(key, limits);
+    /// Appends the broadcasts that the feed does not have yet, and seals its open events. Returns the work of the broadcasts.
+    pub(super) fn seal(&mut self, key: FeedKey, limits: &Limits) -> usize {
+        let work = self.catch_up(key, limits);
         self.seal_open(key, limits);
+        work
     }
 
     /// Seals the open events of a feed.
@@ -270,8 +274,7 @@ impl Feeds {
         while left > 0
             && let Some(key) = self.dirty.last().copied()
         {
-            left -= 1;
-            self.seal(key, limits);
+            left = left.saturating_sub(1 + self.seal(key, limits));
             if let Some(feed) = self.get_mut(key) {
                 wakeups.shared_cursors_of(key, &mut feed.shared_cursors);
                 let before = wakeups.woken.len();
@@ -285,9 +288,14 @@ impl Feeds {
         }
     }
 
-    /// Returns the number of broadcasts that not all of their feeds have yet.
-    pub(super) fn broadcasts(&self) -> usize {
-        self.broadcasts.len()
+    /// Returns the number of broadcasts so far.
+    pub(super) fn broadcasts(&self) -> u64 {
+        self.broadcasts.end()
+    }
+
+    /// Returns true if the events that wait for very many feeds are a quarter of the most that may.
+    pub(super) fn has_many_broadcasts(&self) -> bool {
+        self.broadcasts.work() > BROADCASTS_MAX / 4
     }
 
     /// Adds a live cursor at the end of a feed, after its open events. Returns its position.

@@ -1,49 +1,57 @@
-//! The filters of all feeds, or of all responders, as a tree of their levels.
+//! The filters of all feeds, as a tree of their levels.
 
 use std::collections::HashMap;
 
-use super::ids::FeedKey;
+use super::{feed_set::FeedSet, ids::FeedKey};
 use crate::topic::{Filter, Topic};
 
 /// A node of the tree.
-#[derive(Debug)]
-pub(super) struct Index<K = FeedKey> {
-    levels: HashMap<Box<str>, Box<Index<K>>>,
-    any: Option<Box<Index<K>>>,
-    /// Feeds with a filter that ends at this node.
-    here: Vec<K>,
-    /// Feeds with a filter that ends in `**` below this node.
-    below: Vec<K>,
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    levels: HashMap<Box<str>, Box<Index>>,
+    any: Option<Box<Index>>,
+    /// Feeds with a filter that ends at this node, in order.
+    here: Vec<FeedKey>,
+    /// Feeds with a filter that ends in `**` below this node, in order.
+    below: Vec<FeedKey>,
 }
 
-impl<K> Default for Index<K> {
-    fn default() -> Index<K> {
-        Index { levels: HashMap::new(), any: None, here: Vec::new(), below: Vec::new() }
+/// Adds a feed to a list in order.
+fn insert(list: &mut Vec<FeedKey>, feed: FeedKey) {
+    if let Err(at) = list.binary_search(&feed) {
+        list.insert(at, feed);
     }
 }
 
-impl<K: Copy + Ord> Index<K> {
-    pub(super) fn insert(&mut self, filter: &Filter, feed: K) {
+/// Removes a feed from a list in order.
+fn remove(list: &mut Vec<FeedKey>, feed: FeedKey) {
+    if let Ok(at) = list.binary_search(&feed) {
+        list.remove(at);
+    }
+}
+
+impl Index {
+    pub(super) fn insert(&mut self, filter: &Filter, feed: FeedKey) {
         let mut node = self;
         for level in filter.levels() {
             node = match level {
-                "**" => return node.below.push(feed),
+                "**" => return insert(&mut node.below, feed),
                 "*" => node.any.get_or_insert_default(),
                 _ => node.levels.entry(level.into()).or_default(),
             };
         }
-        node.here.push(feed);
+        insert(&mut node.here, feed);
     }
 
-    pub(super) fn remove(&mut self, filter: &Filter, feed: K) {
+    pub(super) fn remove(&mut self, filter: &Filter, feed: FeedKey) {
         self.remove_at(&mut filter.levels(), feed);
     }
 
     /// Removes the feed from the node at these levels, and every node that becomes empty.
-    fn remove_at(&mut self, levels: &mut dyn Iterator<Item = &str>, feed: K) {
+    fn remove_at(&mut self, levels: &mut dyn Iterator<Item = &str>, feed: FeedKey) {
         match levels.next() {
-            None => self.here.retain(|f| *f != feed),
-            Some("**") => self.below.retain(|f| *f != feed),
+            None => remove(&mut self.here, feed),
+            Some("**") => remove(&mut self.below, feed),
             Some("*") => {
                 if let Some(node) = &mut self.any {
                     node.remove_at(levels, feed);
@@ -65,16 +73,29 @@ impl<K: Copy + Ord> Index<K> {
         self.levels.is_empty() && self.any.is_none() && self.here.is_empty() && self.below.is_empty()
     }
 
-    /// Appends the feeds with a filter that matches a topic, without duplicates.
-    pub(super) fn matching(&self, topic: &Topic, found: &mut Vec<K>) {
+    /// Replaces the content of `found` by the feeds with a filter that matches a topic, in order and without duplicates.
+    pub(super) fn matching(&self, topic: &Topic, found: &mut Vec<FeedKey>) {
+        /// The number of feeds from which on sorting them takes longer than a set does.
+        const MANY: usize = 512;
+        found.clear();
         self.collect(Some(topic.as_str()), !topic.is_system(), found);
-        found.sort_unstable();
-        found.dedup();
+        // This is usual: one node has all matching filters.
+        if found.is_sorted_by(|a, b| a < b) {
+            return;
+        }
+        if found.len() < MANY {
+            found.sort_unstable();
+            found.dedup();
+        } else {
+            let set = FeedSet::new(found);
+            found.clear();
+            found.extend(set.iter());
+        }
     }
 
     /// `levels` are those below this node. `wild` is true if wildcards match there: on the first level of a `$` topic they do
     /// not.
-    fn collect(&self, levels: Option<&str>, wild: bool, found: &mut Vec<K>) {
+    fn collect(&self, levels: Option<&str>, wild: bool, found: &mut Vec<FeedKey>) {
         if wild {
             found.extend(&self.below);
         }
@@ -90,9 +111,9 @@ impl<K: Copy + Ord> Index<K> {
 }
 
 #[cfg(debug_assertions)]
-impl<K: Copy + Ord> Index<K> {
+impl Index {
     /// Lists the filters at and below a node, each with its feed.
-    pub(super) fn self_check_list(&self, path: Option<&str>, found: &mut Vec<(String, K)>) {
+    pub(super) fn self_check_list(&self, path: Option<&str>, found: &mut Vec<(String, FeedKey)>) {
         assert!(path.is_none() || !self.is_empty(), "an empty node in the index of filters at {path:?}");
         let child = |level: &str| path.map_or_else(|| level.to_owned(), |path| format!("{path}/{level}"));
         found.extend(self.here.iter().map(|feed| (path.unwrap_or_default().to_owned(), *feed)));

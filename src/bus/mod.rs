@@ -23,6 +23,7 @@ mod connect;
 pub mod consumers;
 mod cursor;
 mod feed;
+mod feed_set;
 mod feeds;
 pub mod fetch;
 mod filter_index;

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     event::{Epoch, EventId},
-    limits::{BROADCASTS_MAX, Limits},
+    limits::Limits,
     protocol::{ErrorCode, Refused},
     retention::Retention,
 };
@@ -41,8 +41,8 @@ pub struct Bus {
     pub(super) stats: Stats,
     pub(super) wakeups: Wakeups,
     pub(super) heartbeats: Heartbeats,
-    /// The time of the last tick.
-    pub(super) ticked: u64,
+    /// The time before which no tick is needed for history.
+    pub(super) next_eviction: u64,
     /// The bus refuses publications.
     pub(super) is_closed: bool,
     /// Topics that were removed since the last batch.
@@ -78,7 +78,7 @@ impl Bus {
             stats: Stats::default(),
             wakeups: Wakeups::default(),
             heartbeats: Heartbeats::default(),
-            ticked: 0,
+            next_eviction: 0,
             is_closed: false,
             gone: Gone::default(),
             unlisted: TopicKey::MAX,
@@ -130,9 +130,15 @@ impl Bus {
         self.feeds.finish_some(&self.limits, &mut self.wakeups) || has_chores
     }
 
-    /// Returns true if many events wait for very many feeds or consumers. Call [`Bus::finish_some`] before the next publish.
+    /// Returns the number of events so far that were for very many feeds, which [`Bus::finish_some`] appends them to.
+    pub fn broadcasts(&self) -> u64 {
+        self.feeds.broadcasts()
+    }
+
+    /// Returns true if many events wait for very many feeds or consumers. Call [`Bus::finish_some`] before the next such
+    /// publish.
     pub fn has_many_broadcasts(&self) -> bool {
-        self.feeds.broadcasts() > BROADCASTS_MAX / 4 || self.has_many_offers()
+        self.feeds.has_many_broadcasts() || self.has_many_offers()
     }
 
     /// Takes the tasks to wake once the bus is unlocked.

@@ -10,7 +10,7 @@ impl Bus {
             return Some(0);
         }
         // Events may expire one after the other in quick succession; evict those of a second together.
-        let history = self.history.next_expiry().map(|due| due.max(self.ticked.saturating_add(1000)));
+        let history = self.history.next_expiry().map(|due| due.max(self.next_eviction));
         self.heartbeats
             .next()
             .into_iter()
@@ -23,8 +23,8 @@ impl Bus {
     /// Makes heartbeats due and evicts old events, in bounded steps. Call it at the [next timeout](Bus::next_timeout); a late
     /// call also does the work of the calls that were missed.
     pub fn tick(&mut self, now: Now) {
-        self.ticked = now.mono;
-        self.history.reclaim(now.mono);
+        let has_more = self.history.remove_expired(now.mono);
+        self.next_eviction = if has_more { 0 } else { now.mono.saturating_add(1000) };
         self.expire_history(now);
         self.tick_consumers(now);
         self.tick_requests(now);

@@ -93,7 +93,6 @@ impl Topics {
 
     /// Replaces the content of `found` by the feeds whose filters match a topic, without duplicates.
     pub(super) fn wanted_by(&self, name: &Topic, found: &mut Vec<FeedKey>) {
-        found.clear();
         self.index.matching(name, found);
     }
 

@@ -1,46 +1,24 @@
 //! Consumers, by name: create, inspect, move, and their dead letters.
 
-use super::{Client, error::Error};
+use super::{error::Error, transport::Transport};
 use crate::{
     event::EventId,
     protocol::{ConsumerAction, ConsumerConfig, ConsumerInfo, DeadLetter, DeadSelection, Reply, Request},
 };
 
-impl Client {
-    /// Returns the consumers, sorted by name.
-    pub async fn consumers(&mut self) -> Result<Vec<ConsumerInfo>, Error> {
-        match self.0.request(&Request::Consumers {}).await? {
-            Reply::Consumers(consumers) => Ok(consumers),
-            other => Err(Error::unexpected(&other)),
-        }
-    }
-
-    /// Returns the operations on a consumer. It need not exist.
-    ///
-    /// ```no_run
-    /// # use sse_bus::{Client, Endpoint, protocol::ConsumerConfig};
-    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let mut client = Client::connect(&Endpoint::find()?).await?;
-    /// client.consumer("thumbs").create(ConsumerConfig::new(["photos/new"])).await?;
-    /// let info = client.consumer("thumbs").show().await?;
-    /// println!("{} events wait, {} are dead letters", info.pending, info.dead);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn consumer(&mut self, name: impl Into<String>) -> Consumer<'_> {
-        Consumer { client: self, name: name.into() }
-    }
-}
-
 /// The operations on one consumer. Each fails with [`ErrorCode::ConsumerUnknown`](crate::protocol::ErrorCode) if there is no
 /// such consumer.
 #[derive(Debug)]
 pub struct Consumer<'a> {
-    client: &'a mut Client,
+    transport: &'a mut Transport,
     name: String,
 }
 
 impl Consumer<'_> {
+    pub(super) fn new(transport: &mut Transport, name: String) -> Consumer<'_> {
+        Consumer { transport, name }
+    }
+
     /// Creates the consumer. Returns false if there is one with the same settings.
     ///
     /// # Errors
@@ -105,6 +83,6 @@ impl Consumer<'_> {
     }
 
     async fn run(&mut self, action: ConsumerAction) -> Result<Reply, Error> {
-        self.client.0.request(&Request::Consumer { name: self.name.clone(), action }).await
+        self.transport.request(&Request::Consumer { name: self.name.clone(), action }).await
     }
 }

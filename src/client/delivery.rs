@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{error::Error, subscription::Backoff};
+use super::{backoff::Backoff, error::Error};
 use crate::{
     protocol::{self, EventMessage, Request},
     time::whole_millis,

@@ -11,8 +11,8 @@ use tokio::{
 use super::{
     delivery::Command,
     error::Error,
+    handover::{Handover, room},
     session::Session,
-    worker::{Driver, room},
 };
 use crate::{
     limits::{REPLY, SETTLE_MAX},
@@ -63,8 +63,8 @@ impl LocalWorker {
     /// # Errors
     ///
     /// The connection breaks, or the daemon ends the worker.
-    pub(super) async fn serve(&mut self, driver: &mut Driver) -> Result<(), Error> {
-        let result = self.exchange(driver).await;
+    pub(super) async fn serve(&mut self, handover: &mut Handover) -> Result<(), Error> {
+        let result = self.exchange(handover).await;
         for awaited in self.awaited.drain(..) {
             if let Awaited::Settled(Some(reply)) = awaited {
                 let _ = reply.send(Err(Error::closed()));
@@ -73,7 +73,7 @@ impl LocalWorker {
         result
     }
 
-    async fn exchange(&mut self, driver: &mut Driver) -> Result<(), Error> {
+    async fn exchange(&mut self, handover: &mut Handover) -> Result<(), Error> {
         let mut commands = Vec::with_capacity(COMMANDS);
         let mut has_commands = true;
         loop {
@@ -82,16 +82,16 @@ impl LocalWorker {
                 return Ok(());
             }
             let may_command = has_commands && !self.session.writer.is_full();
-            let (has_waiting, is_awaiting) = (driver.has_waiting(), !self.awaited.is_empty());
+            let (has_waiting, is_awaiting) = (handover.has_waiting(), !self.awaited.is_empty());
             let Session { reader, writer, located, .. } = &mut self.session;
             select! {
                 biased;
-                count = driver.commands.recv_many(&mut commands, COMMANDS), if may_command => {
+                count = handover.commands.recv_many(&mut commands, COMMANDS), if may_command => {
                     has_commands = count > 0;
                     for command in commands.drain(..) {
                         match command {
                             Command::Settle(request, reply) => self.push(&request, Awaited::Settled(reply))?,
-                            Command::Reconnect(backoff) => driver.set_backoff(backoff),
+                            Command::Reconnect(backoff) => handover.backoff = Some(backoff),
                         }
                     }
                 }
@@ -103,18 +103,18 @@ impl LocalWorker {
                 }
                 reply = reader.reply() => {
                     self.heard = Instant::now();
-                    self.receive(reply?, driver)?;
+                    self.receive(reply?, handover)?;
                 }
-                () = driver.items.closed(), if self.end == End::No => {
+                () = handover.items.closed(), if self.end == End::No => {
                     self.end = End::Stopping;
                     let stop = Consume::new(&*self.consumer).with_max_in_flight(0);
                     self.push(&Request::Consume(stop), Awaited::Stopped)?;
-                    let tokens = driver.take_waiting();
+                    let tokens = handover.take_waiting();
                     for some in tokens.chunks(SETTLE_MAX) {
                         self.push(&Request::Release { tokens: some.to_vec() }, Awaited::Settled(None))?;
                     }
                 }
-                () = room(&driver.items), if has_waiting && self.end == End::No => driver.hand_over(),
+                () = room(&handover.items), if has_waiting && self.end == End::No => handover.hand_over(),
                 () = sleep_until(self.heard + REPLY), if is_awaiting => {
                     return Err(Error::Unresponsive { address: (&*located).into(), after: REPLY });
                 }
@@ -138,10 +138,10 @@ impl LocalWorker {
         Ok(())
     }
 
-    fn receive(&mut self, reply: Reply, driver: &mut Driver) -> Result<(), Error> {
+    fn receive(&mut self, reply: Reply, handover: &mut Handover) -> Result<(), Error> {
         let result = match reply {
             Reply::Event(event) if self.end == End::No => {
-                driver.receive(event);
+                handover.receive(event);
                 return Ok(());
             }
             Reply::Event(event) => {

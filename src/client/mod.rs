@@ -3,8 +3,8 @@
 //! A [`Client`] is one connection, used by one task at a time. Every wait is cancel-safe: a dropped call leaves the
 //! connection usable, and its reply is discarded when it arrives. Nothing is sent twice: an event that was in flight
 //! when a connection broke may or may not have been accepted, and the caller decides what to do about it. A request
-//! fails if the daemon does not answer within [`REPLY`](crate::limits::REPLY). Subscriptions, durable publishes and pipelined publishes wait
-//! as long as the connection exists.
+//! fails if the daemon does not answer within [`REPLY`](crate::limits::REPLY). Subscriptions, durable publishes and pipelined
+//! publishes wait as long as the connection exists.
 //!
 //! - [`Client`]: one request at a time, or [many pipelined](Client::publish_many).
 //! - [`Publisher`] and [`Replies`]: the two halves, for a caller that pipelines an unbounded input.
@@ -13,10 +13,12 @@
 //! - [`Subscription`]: events, gaps, and [optionally](Subscription::reconnecting) automatic reconnects.
 
 mod address;
+mod backoff;
 mod connection;
 mod consumer;
 mod delivery;
 mod error;
+mod handover;
 mod local_publisher;
 mod local_worker;
 mod publisher;
@@ -34,22 +36,24 @@ use std::time::Duration;
 
 #[cfg(feature = "remote")]
 pub use self::remote::{Remote, RemoteError};
-use self::transport::Transport;
 pub use self::{
     address::Address,
+    backoff::Backoff,
     consumer::Consumer,
     delivery::{Delivery, Settling},
     error::{Error, Interrupted, PublishResult},
+    handover::Work,
     publisher::{Finished, Publisher, Replies},
     responder::{IncomingRequest, Responder, ResponderItem},
-    subscription::{Backoff, Item, Subscription},
-    worker::{Work, Worker},
+    subscription::{Item, Subscription},
+    worker::Worker,
 };
+use self::{session::Session, transport::Transport};
 use crate::{
     endpoint::Endpoint,
     protocol::{
-        ClientInfo, Publish, Published, Reply, ReplyMessage, Request, RequestMessage, Respond, Setting, Status,
-        Subscribe, TopicInfo,
+        ClientInfo, Consume, ConsumerInfo, Publish, Published, Reply, ReplyMessage, Request, RequestMessage, Respond,
+        Setting, Status, Subscribe, TopicInfo,
     },
     time::whole_millis,
 };
@@ -130,10 +134,7 @@ impl Client {
 
     /// Returns the state of the daemon.
     pub async fn status(&mut self) -> Result<Status, Error> {
-        match self.0.request(&Request::Status {}).await? {
-            Reply::Status(status) => Ok(*status),
-            other => Err(Error::unexpected(&other)),
-        }
+        status_in(self.0.request(&Request::Status {}).await?)
     }
 
     /// Returns the current configuration of the daemon. Earlier daemons do not support this request.
@@ -166,6 +167,14 @@ impl Client {
         }
     }
 
+    /// Returns the consumers, sorted by name.
+    pub async fn consumers(&mut self) -> Result<Vec<ConsumerInfo>, Error> {
+        match self.0.request(&Request::Consumers {}).await? {
+            Reply::Consumers(consumers) => Ok(consumers),
+            other => Err(Error::unexpected(&other)),
+        }
+    }
+
     /// Sends a request, and returns the replies of responders: at least one, and at most as many as the request asks for.
     ///
     /// # Errors
@@ -191,6 +200,27 @@ impl Client {
         }
     }
 
+    /// Returns the operations on a consumer. It need not exist.
+    ///
+    /// ```no_run
+    /// # use sse_bus::{Client, Endpoint, protocol::ConsumerConfig};
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut client = Client::connect(&Endpoint::find()?).await?;
+    /// client.consumer("thumbs").create(ConsumerConfig::new(["photos/new"])).await?;
+    /// let info = client.consumer("thumbs").show().await?;
+    /// println!("{} events wait, {} are dead letters", info.pending, info.dead);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn consumer(&mut self, name: impl Into<String>) -> Consumer<'_> {
+        Consumer::new(&mut self.0, name.into())
+    }
+
+    /// Turns the connection into a worker of a consumer. Call it within a Tokio runtime, in which the worker runs a task.
+    pub async fn work(self, consume: Consume) -> Result<Worker, Error> {
+        Worker::start(self.0, consume).await
+    }
+
     /// Turns the connection into a responder, which receives requests and replies to them.
     pub async fn respond(self, respond: Respond) -> Result<Responder, Error> {
         Responder::start(self.0, respond).await
@@ -204,5 +234,22 @@ impl Client {
     /// Splits the connection for a caller that pipelines: one half sends, the other returns the replies.
     pub fn into_split(self) -> (Publisher, Replies) {
         publisher::split(self.0)
+    }
+}
+
+/// Returns the state of the daemon at a local socket. A program that uses nothing else of this module, such as the daemon, does
+/// not contain the client for HTTP and its TLS, which a [`Client`] may need.
+///
+/// # Errors
+///
+/// Like [`Client::connect`] and [`Client::status`].
+pub async fn local_status(endpoint: &Endpoint) -> Result<Status, Error> {
+    status_in(Session::connect(endpoint).await?.request(&Request::Status {}).await?)
+}
+
+fn status_in(reply: Reply) -> Result<Status, Error> {
+    match reply {
+        Reply::Status(status) => Ok(*status),
+        other => Err(Error::unexpected(&other)),
     }
 }

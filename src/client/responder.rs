@@ -16,9 +16,9 @@ use tokio::{
 
 use super::{
     address::Address,
+    backoff::Backoff,
     error::Error,
     responder_link::{Link, Outcome},
-    subscription::Backoff,
     transport::Transport,
 };
 use crate::protocol::{EventMessage, ReplyTo, Respond};

@@ -5,10 +5,10 @@ use super::remote;
 use super::{
     address::Address,
     error::{Error, Interrupted, PublishResult},
+    handover::Handover,
     local_worker::LocalWorker,
     received::Received,
     session::Session,
-    worker::Driver,
 };
 use crate::{
     endpoint::Endpoint,
@@ -137,9 +137,9 @@ pub(super) enum Working {
 
 impl Working {
     /// Serves a worker until it is dropped and its deliveries are settled, or until an error.
-    pub(super) async fn serve(&mut self, driver: &mut Driver) -> Result<(), Error> {
+    pub(super) async fn serve(&mut self, handover: &mut Handover) -> Result<(), Error> {
         match self {
-            Working::Local(worker) => worker.serve(driver).await,
+            Working::Local(worker) => worker.serve(handover).await,
         }
     }
 }

@@ -14,10 +14,10 @@
 use bincode::{config, error::DecodeError};
 use serde::{Deserialize, Serialize};
 
-#[cfg(feature = "bus")]
-use super::consumer::Delivery;
 #[cfg(feature = "client")]
 use super::request::Publish;
+#[cfg(feature = "bus")]
+use super::{consumer::Delivery, reply::EventMessage};
 use super::{
     error::{ErrorCode, Refused},
     reply::Reply,
@@ -104,12 +104,14 @@ impl Version {
         }
     }
 
-    /// Appends a delivery as a reply, without owning the event. Version 1, in which no client can be a worker, has no
-    /// deliveries.
+    /// Appends a delivery as a reply, without owning the event. Version 1, which has no frame for it, owns it.
     #[cfg(feature = "bus")]
     pub(crate) fn encode_delivery(self, event: &Event, delivery: &Delivery, out: &mut Vec<u8>) -> Result<(), usize> {
         match self {
-            Version::V1 => Ok(()),
+            Version::V1 => {
+                let message = EventMessage { delivery: Some(delivery.clone()), ..event.into() };
+                self.encode(&Reply::Event(message), out)
+            }
             Version::V2 => encode_value(&v2::Reply::Delivery(event.into(), delivery.into()), out),
         }
     }

@@ -6,8 +6,9 @@ use serde_json::json;
 use sse_bus::{
     Epoch, EventId, Headers,
     protocol::{
-        Ack, ClientInfo, ErrorCode, EventMessage, LimitInfo, Publish, Published, Refused, Reply, ReplyMessage, ReplyTo,
-        Request, RequestMessage, Respond, Responding, Setting, Slow, Status, Subscribe, Subscribed, TopicInfo,
+        Ack, ClientInfo, Consume, ConsumerAction, ConsumerConfig, ConsumerInfo, Consuming, DeadLetter, DeadSelection,
+        Delivery, ErrorCode, EventMessage, LimitInfo, OnFull, Publish, Published, Refused, Reply, ReplyMessage,
+        ReplyTo, Request, RequestMessage, Respond, Responding, Setting, Slow, Status, Subscribe, Subscribed, TopicInfo,
     },
 };
 
@@ -41,6 +42,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
         },
     );
     prop_oneof![
+        work_request(),
         publish,
         subscribe,
         Just(Request::Clients {}),
@@ -48,6 +50,75 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
         Just(Request::Status {}),
         Just(Request::Config {}),
         (text(), option::of(any::<u64>())).prop_map(|(client, for_ms)| Request::Kick { client, for_ms }),
+    ]
+}
+
+fn work_request() -> impl Strategy<Value = Request> {
+    let config = (vec(text(), 0..3), option::of(text()), option::of(any::<u64>()), vec(text(), 0..3)).prop_map(
+        |(filters, text, number, backoff)| {
+            let mut config = ConsumerConfig::new(filters);
+            (config.from, config.ack_wait, config.inactive_after) = (text.clone(), text.clone(), text);
+            (config.max_in_flight, config.max_attempts) = (number, number.map(|number| number as u32));
+            config.backoff = number.map(|_| backoff);
+            config.on_full = number.map(|number| if number % 2 == 0 { OnFull::Refuse } else { OnFull::Drop });
+            ConsumerAction::Create(config)
+        },
+    );
+    let selection = (option::of(id()), option::of(text()), any::<bool>()).prop_map(|(id, filter, all)| {
+        let mut selection = DeadSelection::default();
+        (selection.id, selection.filter, selection.all) = (id, filter, all);
+        selection
+    });
+    let selection = selection.boxed();
+    let action = prop_oneof![
+        config,
+        Just(ConsumerAction::Show),
+        Just(ConsumerAction::Pause),
+        Just(ConsumerAction::Resume),
+        Just(ConsumerAction::Delete),
+        text().prop_map(|to| ConsumerAction::Seek { to }),
+        option::of(id()).prop_map(|after| ConsumerAction::Dead { after }),
+        selection.clone().prop_map(ConsumerAction::RetryDead),
+        selection.prop_map(ConsumerAction::DropDead),
+    ];
+    let tokens = vec(text(), 0..3).boxed();
+    prop_oneof![
+        Just(Request::Consumers {}),
+        (text(), action).prop_map(|(name, action)| Request::Consumer { name, action }),
+        (text(), option::of(any::<u64>()), option::of(text())).prop_map(|(consumer, max_in_flight, client)| {
+            let mut consume = Consume::new(consumer);
+            (consume.max_in_flight, consume.client) = (max_in_flight, client);
+            Request::Consume(consume)
+        }),
+        tokens.clone().prop_map(|tokens| Request::Ack { tokens }),
+        (tokens.clone(), option::of(any::<u64>())).prop_map(|(tokens, delay_ms)| Request::Nak { tokens, delay_ms }),
+        tokens.clone().prop_map(|tokens| Request::Extend { tokens }),
+        (tokens.clone(), text()).prop_map(|(tokens, reason)| Request::Reject { tokens, reason }),
+        tokens.prop_map(|tokens| Request::Release { tokens }),
+    ]
+}
+
+fn work_reply() -> impl Strategy<Value = Reply> {
+    let info = (text(), vec(text(), 0..3), any::<u64>()).prop_map(|(name, filters, number)| {
+        let mut info = ConsumerInfo::default();
+        (info.name, info.backoff) = (name, filters.clone());
+        (info.filters, info.pending, info.oldest_ms) = (filters, number, Some(number / 2));
+        info
+    });
+    let info = info.boxed();
+    let letter = (id(), text(), option::of(text()), any::<u32>()).prop_map(|(id, reason, text, attempts)| {
+        described::<DeadLetter>(json!({
+            "id": id, "reason": reason, "text": text, "attempts": attempts, "worker": text, "since": attempts,
+            "topic": text, "data": text,
+        }))
+    });
+    prop_oneof![
+        vec(info.clone(), 0..3).prop_map(Reply::Consumers),
+        info.prop_map(|info| Reply::Consumer(info.into())),
+        vec(letter, 0..3).prop_map(Reply::DeadLetters),
+        any::<u64>().prop_map(|count| Reply::Changed { count }),
+        (text(), text()).prop_map(|(client, consumer)| Reply::Consuming(Consuming::new(client, consumer))),
+        any::<u64>().prop_map(|deliveries| Reply::Settled { deliveries }),
     ]
 }
 
@@ -111,9 +182,15 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         |(id, topic, kind, time, headers, data)| {
             let mut event = EventMessage::new(id, topic, data, time);
             (event.event_type, event.headers) = (kind, headers);
-            Reply::Event(event)
+            event
         },
     );
+    let event = event.boxed();
+    let delivered =
+        (event.clone(), text(), any::<u32>(), any::<u64>()).prop_map(|(mut event, token, attempt, deadline)| {
+            event.delivery = Some(Delivery::new(token, attempt, deadline));
+            Reply::Event(event)
+        });
     let client = (text(), option::of(text()), vec(text(), 0..3), any::<u64>()).prop_map(|(id, name, filters, n)| {
         let role = ["subscriber", "publisher", "of a later version"][n as usize % 3];
         let via = ["sse", "json", "binary", "of a later version"][n as usize % 4];
@@ -132,7 +209,9 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         Reply::Error(Refused { request, ..Refused::new(ErrorCode::LimitTopics, message) })
     });
     prop_oneof![
-        event,
+        event.prop_map(Reply::Event),
+        delivered,
+        work_reply(),
         (option::of(id()), any::<u64>())
             .prop_map(|(id, subscribers)| Reply::Published(Published::new(id, subscribers))),
         (text(), id()).prop_map(|(client, position)| Reply::Subscribed(Subscribed::new(client, position))),

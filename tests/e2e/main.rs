@@ -11,6 +11,7 @@ mod command_line;
 mod completions;
 mod concurrent_starts;
 mod configuration;
+mod consumers_http;
 mod cors;
 mod crashes;
 mod delivery_check;

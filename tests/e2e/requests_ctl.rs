@@ -86,14 +86,14 @@ fn after_a_signal_the_requests_that_it_has_are_answered() {
     let calc = reply(&daemon, &[], &["a", "--exec", &format!("cat {}; echo done", fifo.display())]);
     let request = daemon.spawn_ctl(&["request", "a", ""]);
     // The command has begun once the other end of the pipe opens.
-    let go = std::fs::File::options().write(true).open(&fifo).unwrap();
+    let pipe = std::fs::File::options().write(true).open(&fifo).unwrap();
     calc.signal(rustix::process::Signal::TERM);
     // It takes no further requests.
     until("the end of the offer", || {
         let run = daemon.ctl(&["request", "a", "", "--timeout", "20ms"]);
         run.stderr.contains("no_responder").then_some(())
     });
-    drop(go);
+    drop(pipe);
     assert_eq!(request.finish().ok().stdout, "done\n");
     calc.finish().ok();
 }

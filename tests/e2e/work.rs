@@ -131,7 +131,7 @@ fn replies_have_the_order_of_the_requests() {
         json!({"ack": {"tokens": [tokens[1]]}}),
         json!({"publish": {"topic": "results", "data": "2"}}),
     ];
-    first.send_raw(requests.iter().map(|request| format!("{request}\n")).collect::<String>());
+    first.send_raw(requests.map(|request| request.to_string() + "\n").concat());
     assert_eq!(first.reply(), settled(1));
     assert!(first.reply()["published"]["id"].is_string());
     assert_eq!(first.reply(), settled(0));
@@ -206,8 +206,8 @@ fn a_worker_with_many_slots_does_not_starve_one_with_a_single_slot() {
     let mut large = worker(&daemon, 1000);
     let mut small = worker(&daemon, 1);
     let mut publisher = daemon.lines();
-    let batch: String =
-        (0..500).map(|n| format!("{}\n", json!({"publish": {"topic": "jobs/a", "data": n.to_string()}}))).collect();
+    let publish = |n: u64| json!({"publish": {"topic": "jobs/a", "data": n.to_string()}}).to_string() + "\n";
+    let batch: String = (0..500).map(publish).collect();
     for _ in 0..4 {
         publisher.send_raw(&batch);
         (0..500).for_each(|_| drop(publisher.reply()));
@@ -222,6 +222,7 @@ fn a_worker_with_many_slots_does_not_starve_one_with_a_single_slot() {
 #[test]
 fn a_worker_that_takes_nothing_more_finishes_what_it_has() {
     let daemon = with_consumer(&json!({}));
+    let _stream = daemon.stream("/events/none");
     let mut first = worker(&daemon, 1);
     daemon.publish("jobs/a", "one");
     daemon.publish("jobs/a", "two");

@@ -78,6 +78,43 @@ fn an_event_for_very_many_feeds_reaches_each_once_and_in_order() {
     }
 }
 
+/// Reads everything, and waits with the counter of wake-ups.
+fn wait_again(bus: &mut Bus, subscribers: &[ClientId], calls: &Arc<Calls>) {
+    bus.finish().wake();
+    for id in subscribers {
+        while bus.read(*id, at(0), &calls.clone().into(), &mut Vec::new()) == Read::Ready {}
+    }
+    calls.0.store(0, Ordering::Relaxed);
+}
+
+#[test]
+fn a_step_appends_a_bounded_number_of_events_and_of_bytes() {
+    let mut bus = keeping(1000);
+    let (subscribers, calls) = crowd(&mut bus, FEEDS_AT_ONCE + 1);
+    // As many events for a single feed as a step appends: from few publishes, or from one large one.
+    let small = vec!["x".to_owned(); FEEDS_AT_ONCE];
+    let large = vec!["x".repeat(2048 * FEEDS_AT_ONCE)];
+    for events in [small, large] {
+        wait_again(&mut bus, &subscribers, &calls);
+        let before = bus.broadcasts();
+        for data in &events {
+            publish(&mut bus, event("news", data));
+        }
+        assert_eq!(bus.broadcasts() - before, events.len() as u64);
+        let (mut total, mut is_more) = (0, true);
+        while is_more {
+            let woken;
+            (woken, is_more) = step(&mut bus, &calls);
+            assert!(woken <= 1, "{woken} feeds have received {} events in one step", events.len());
+            total += woken;
+        }
+        assert_eq!(total, subscribers.len());
+    }
+    wait_again(&mut bus, &subscribers[..1], &calls);
+    publish(&mut bus, event("own/0", &"x".repeat(2048 * FEEDS_AT_ONCE)));
+    assert_eq!(bus.broadcasts(), FEEDS_AT_ONCE as u64 + 1, "an event for one feed needs no steps");
+}
+
 #[test]
 fn very_many_subscribers_of_one_feed_are_woken_in_steps() {
     const SUBSCRIBERS: usize = 3 * FEEDS_AT_ONCE;

@@ -6,12 +6,12 @@
 //! waiting bytes for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL), or if a request that has begun is incomplete after
 //! [`REQUEST`].
 
+mod held;
 mod requests;
 mod send;
 mod work;
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     io,
     sync::Arc,
@@ -33,16 +33,13 @@ use tokio::{
     time::sleep,
 };
 
-use self::{
-    requests::{Held, next_replies, reply_buffer},
-    work::next_work,
-};
+use self::held::HeldReplies;
 use super::codec::{Codec, Next, Skip};
 #[cfg(unix)]
 use super::hangup::{hangup, is_closed};
 use crate::{
     access::Caller,
-    api::{self, Admin, Consumers, Settle, WorkerGuard},
+    api::{self, Admin, Consumers, Settle, Work, WorkerGuard},
     client_guard::ClientGuard,
     context::Daemon,
     shared_bus::SharedBus,
@@ -86,7 +83,7 @@ pub(super) struct Session<'a> {
     /// Bytes that wait to be sent.
     out: Vec<u8>,
     /// Requests that wait for replies of responders, each with the replies to later requests.
-    held: VecDeque<Held>,
+    held: HeldReplies,
     /// A request that waits until all earlier ones are answered.
     deferred: Option<Request>,
     /// Requests to settle deliveries that wait to be applied as one batch, with their numbers. Empty if `batch` is not.
@@ -119,7 +116,7 @@ impl<'a> Session<'a> {
             requests: 0,
             batch: Vec::new(),
             out: Vec::new(),
-            held: VecDeque::new(),
+            held: HeldReplies::default(),
             deferred: None,
             settling: Vec::new(),
             client: None,
@@ -177,7 +174,7 @@ impl<'a> Session<'a> {
                     }
                 }
                 work = next_work(worker) => self.send_work(work).await?,
-                result = next_replies(self.held.front()) => self.end_request(result),
+                result = self.held.next() => self.end_request(result),
                 () = sleep(REQUEST.saturating_sub(self.waited)), if has_begun => {
                     let message =
                         format!("the rest of the request did not arrive within {} s; the connection is closed", REQUEST.as_secs());
@@ -293,8 +290,8 @@ impl<'a> Session<'a> {
             },
             request => self.reply_to(request).await,
         };
-        let reply = reply.unwrap_or_else(|refused| error(self.daemon, self.requests, refused));
-        self.codec.reply(&reply, reply_buffer(&mut self.held, &mut self.out));
+        let reply = reply.unwrap_or_else(|refused| self.refusal(self.requests, refused));
+        self.codec.reply(&reply, self.held.buffer(&mut self.out));
     }
 
     /// Admits an event. The first one makes the connection a publisher.
@@ -332,11 +329,9 @@ impl<'a> Session<'a> {
                 .map(|published| self.codec.published(published, || self.daemon.bus.with(|bus, _| bus.position())))
             {
                 Ok(_) if ack == Ack::None => {}
-                Ok(published) => {
-                    self.codec.reply(&Reply::Published(published), reply_buffer(&mut self.held, &mut self.out))
-                }
+                Ok(published) => self.codec.reply(&Reply::Published(published), self.held.buffer(&mut self.out)),
                 Err(refused) => {
-                    self.codec.reply(&error(self.daemon, number, refused), reply_buffer(&mut self.held, &mut self.out))
+                    self.codec.reply(&refusal(self.daemon, number, refused), self.held.buffer(&mut self.out))
                 }
             }
         }
@@ -371,6 +366,11 @@ impl<'a> Session<'a> {
         Consumers::authorize(self.daemon, &self.caller)
     }
 
+    /// Counts a refusal, and makes it the reply to a request.
+    fn refusal(&self, number: u64, refused: Refused) -> Reply {
+        refusal(self.daemon, number, refused)
+    }
+
     /// Returns the client that the connection is.
     fn client(&self) -> Option<&ClientGuard> {
         self.worker.as_ref().and_then(WorkerGuard::client).or(self.client.as_ref())
@@ -400,8 +400,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Counts a refusal, and makes it the reply to a request.
-fn error(daemon: &Daemon, number: u64, refused: Refused) -> Reply {
+fn refusal(daemon: &Daemon, number: u64, refused: Refused) -> Reply {
     daemon.metrics.refused(refused.code);
     Reply::Error(Refused { request: number, ..refused })
 }
@@ -416,7 +415,16 @@ async fn next_events(client: Option<&ClientGuard>, bus: &SharedBus, events: &mut
     .await
 }
 
-/// Reads bytes, and returns their number. After the end of the input, or while no more input is read, waits until the peer has closed the other half, too, and
+/// Waits for the next work of a worker.
+async fn next_work(worker: Option<&WorkerGuard>) -> Result<Vec<Work>, Refused> {
+    match worker {
+        Some(worker) => worker.next(usize::MAX).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads bytes, and returns their number. After the end of the input, or while no more input is read, waits until the peer has
+/// closed the other half, too, and
 /// returns None.
 async fn incoming(
     stream: &mut Stream,

@@ -4,16 +4,16 @@
 //! finished: once its requests are answered, its other deliveries are released and the connection is closed. When the connection
 //! is closed in another way, the deliveries of the worker fail.
 
-use std::{future::pending, io};
+use std::io;
 
 use sse_bus::{
     limits::READ_MAX,
     protocol::{Consume, Refused, Reply},
 };
 
-use super::{Session, error, requests::reply_buffer};
+use super::Session;
 use crate::{
-    api::{self, Work, WorkerGuard},
+    api::{self, Work},
     client_guard::ClientGuard,
 };
 
@@ -41,9 +41,9 @@ impl Session<'_> {
         for (number, result) in numbers.into_iter().zip(results) {
             let reply = match result {
                 Ok(deliveries) => Reply::Settled { deliveries },
-                Err(refused) => error(self.daemon, number, refused),
+                Err(refused) => self.refusal(number, refused),
             };
-            self.codec.reply(&reply, reply_buffer(&mut self.held, &mut self.out));
+            self.codec.reply(&reply, self.held.buffer(&mut self.out));
         }
     }
 
@@ -61,7 +61,7 @@ impl Session<'_> {
             Err(removed) => {
                 // A client that was kicked learns nothing more, as a subscriber.
                 if !self.client().is_some_and(ClientGuard::is_removed) {
-                    self.codec.reply(&error(self.daemon, 0, removed), &mut self.out);
+                    self.codec.reply(&self.refusal(0, removed), &mut self.out);
                 }
                 self.closing = true;
             }
@@ -76,13 +76,5 @@ impl Session<'_> {
         {
             worker.release();
         }
-    }
-}
-
-/// Waits for the next work of a worker.
-pub(super) async fn next_work(worker: Option<&WorkerGuard>) -> Result<Vec<Work>, Refused> {
-    match worker {
-        Some(worker) => worker.next(usize::MAX).await,
-        None => pending().await,
     }
 }

@@ -107,8 +107,8 @@ impl Bounds {
         self.of(key).end(arrived_at).saturating_add(self.doubt.of(arrived_at))
     }
 
-    /// Returns the time from which on a retained event that expires at a time may be evicted.
-    pub(super) fn end_of_retained(&self, end: u64) -> u64 {
+    /// Returns the time from which on an event that expires at a time may be removed for its TTL.
+    pub(super) fn end_of_ttl(&self, end: u64) -> u64 {
         end.saturating_add(self.doubt.of(0))
     }
 

@@ -36,6 +36,8 @@ impl Memory {
             assert_eq!(topic.past.retained, Some(*seq), "the retained event beside the log");
             assert!(*seq <= topic.past.last_lost, "the bounds have not evicted the event {seq} beside the log");
         }
+        let expiring = self.log.values().filter_map(|entry| Some((entry.expires?, entry.seq)));
+        assert_eq!(self.expiring, expiring.collect(), "events of the log that expire");
         self.bounds.self_check(|key| Some(self.log.get(self.topics.get(key)?.seqs.front()?)?.arrived_at));
         self.losses.self_check(self.forgotten.last_loss, |key| self.topics.get(key).map(|topic| topic.reuse));
         self.held.self_check();

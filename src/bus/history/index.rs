@@ -79,12 +79,14 @@ pub trait History: Send {
     fn crashes(&self) -> &[CrashLoss];
     /// Evicts events that exceed the bounds, in a bounded step.
     fn expire(&mut self, now: u64);
-    /// Returns the next time at which an event may be too old, or a retained event expires; None if there are no events.
+    /// Returns the next time at which an event may be too old or expires; None if there are no events.
     fn next_expiry(&self) -> Option<u64>;
     /// Returns true if the last step has left events that exceed the bounds. Until they are evicted, do not read history.
     fn is_behind(&self) -> bool;
     /// Evicts expired retained events, in a bounded step.
     fn reclaim(&mut self, now: u64);
+    /// Removes expired events, retained or not, in a bounded step. Returns true if there are more.
+    fn remove_expired(&mut self, now: u64) -> bool;
     /// Returns what a topic has in history.
     fn usage(&self, topic: TopicKey) -> TopicUsage;
     /// Returns what all topics have in history.

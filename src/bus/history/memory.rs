@@ -27,6 +27,8 @@ pub struct Memory {
     pub(super) topics: Vec<Topic>,
     /// The topics whose retained event expires, by time.
     pub(super) ending: BTreeSet<(u64, TopicKey)>,
+    /// The events of the log that expire, by time.
+    pub(super) expiring: BTreeSet<(u64, u64)>,
     pub(super) totals: Totals,
     pub(super) forgotten: UnattributedLosses,
     pub(super) losses: Losses,
@@ -64,6 +66,7 @@ impl Memory {
             pinned: BTreeMap::new(),
             topics: Vec::new(),
             ending: BTreeSet::new(),
+            expiring: BTreeSet::new(),
             totals: Totals::default(),
             forgotten: UnattributedLosses::default(),
             losses: Losses::default(),
@@ -96,12 +99,9 @@ impl Memory {
         let topic = &mut self.topics[key];
         let Some(seq) = topic.seqs.pop_front() else { return };
         topic.newest.remove_oldest(seq);
-        let Some(entry) = self.log.remove(&seq) else { return };
-        let cost = entry.cost;
-        topic.bytes -= cost;
-        self.totals.bytes -= cost;
-        self.totals.events -= 1;
         topic.past.last_lost = seq;
+        let Some(entry) = self.take_from_log(seq) else { return };
+        let (topic, cost) = (&mut self.topics[key], entry.cost);
         let is_retained = topic.past.retained == Some(seq);
         if is_retained {
             self.pinned.insert(seq, entry);
@@ -113,6 +113,45 @@ impl Memory {
         }
         self.note_gone(seq, cost);
         self.note(key);
+    }
+
+    /// Removes an event from the log and its sums.
+    fn take_from_log(&mut self, seq: u64) -> Option<Entry> {
+        let entry = self.log.remove(&seq)?;
+        if let Some(end) = entry.expires {
+            self.expiring.remove(&(end, seq));
+        }
+        self.topics[entry.topic].bytes -= entry.cost;
+        self.totals.bytes -= entry.cost;
+        self.totals.events -= 1;
+        Some(entry)
+    }
+
+    /// Returns the event of the log that has expired first.
+    pub(super) fn next_expired(&self, now: u64) -> Option<u64> {
+        let first = self.expiring.first().filter(|(end, _)| self.bounds.end_of_ttl(*end) <= now);
+        first.map(|(_, seq)| *seq)
+    }
+
+    /// Removes the event that has expired [first](Memory::next_expired) from the log. Returns the number of entries of its
+    /// topic that were moved. It is no loss.
+    pub(super) fn remove_expired_event(&mut self, seq: u64) -> usize {
+        let Some(entry) = self.take_from_log(seq) else { return 0 };
+        let (key, cost) = (entry.topic, entry.cost);
+        if self.topics[key].past.retained == Some(seq) {
+            self.forget_retained(key, seq, cost, entry.expires);
+            self.note(key);
+        }
+        let topic = &mut self.topics[key];
+        topic.newest.remove_expired(seq);
+        let mut moved = 0;
+        if let Ok(index) = topic.seqs.binary_search(&seq) {
+            topic.seqs.remove(index);
+            moved = index.min(topic.seqs.len() - index);
+        }
+        self.note_evicted(entry);
+        self.note_gone(seq, cost);
+        moved
     }
 
     /// Records that an event is lost to cursors that have not read it yet.
@@ -177,6 +216,7 @@ impl Memory {
         topic.bytes += cost;
         self.totals.bytes += cost;
         self.totals.events += 1;
+        self.expiring.extend(entry.expires.map(|end| (end, seq)));
     }
 
     /// Returns true if a topic has more events or bytes than its bounds allow.
@@ -238,13 +278,10 @@ impl Memory {
             let oldest = log.into_iter().chain(pinned).map(|(seq, entry)| (*seq, entry.topic)).min();
             let Some((seq, key)) = oldest else { return };
             self.start = seq;
-            if let Some(entry) = self.log.remove(&seq) {
+            if let Some(entry) = self.take_from_log(seq) {
                 let topic = &mut self.topics[key];
                 topic.seqs.pop_front();
                 topic.newest.remove_oldest(seq);
-                topic.bytes -= entry.cost;
-                self.totals.bytes -= entry.cost;
-                self.totals.events -= 1;
                 self.forget_retained(key, seq, entry.cost, entry.expires);
             } else if let Some(entry) = self.pinned.remove(&seq) {
                 self.forget_retained(key, seq, entry.cost, entry.expires);

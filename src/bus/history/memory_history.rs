@@ -7,7 +7,7 @@ use super::{
     TopicUsage, Totals, memory::Topic, merge::last_before,
 };
 use crate::{
-    limits::{EVICT_MAX, RECLAIM_MAX},
+    limits::{EVICT_MAX, EXPIRE_MAX, RECLAIM_MAX},
     protocol::HistoryKind,
     retention::Retention,
     topic::Topic as Name,
@@ -150,8 +150,9 @@ impl History for Memory {
     }
 
     fn next_expiry(&self) -> Option<u64> {
-        let retained = self.ending.first().map(|(end, _)| self.bounds.end_of_retained(*end));
-        self.bounds.next_due().into_iter().chain(retained).min()
+        let (retained, expiring) = (self.ending.first(), self.expiring.first());
+        let ttl = retained.map(|(end, _)| *end).into_iter().chain(expiring.map(|(end, _)| *end)).min();
+        self.bounds.next_due().into_iter().chain(ttl.map(|end| self.bounds.end_of_ttl(end))).min()
     }
 
     fn is_behind(&self) -> bool {
@@ -160,10 +161,24 @@ impl History for Memory {
 
     fn reclaim(&mut self, now: u64) {
         for _ in 0..RECLAIM_MAX {
-            let ended = self.ending.first().filter(|(end, _)| self.bounds.end_of_retained(*end) <= now);
+            let ended = self.ending.first().filter(|(end, _)| self.bounds.end_of_ttl(*end) <= now);
             let Some((_, topic)) = ended else { return };
             self.unretain(*topic, now);
         }
+    }
+
+    fn remove_expired(&mut self, now: u64) -> bool {
+        /// Entries of a topic that are moved in about the time that it takes to remove an event.
+        const MOVED: usize = 4096;
+        self.reclaim(now);
+        let mut work = 0;
+        while let Some(seq) = self.next_expired(now) {
+            if work >= EXPIRE_MAX {
+                return true;
+            }
+            work += 1 + self.remove_expired_event(seq) / MOVED;
+        }
+        self.ending.first().is_some_and(|(end, _)| self.bounds.end_of_ttl(*end) <= now)
     }
 
     fn usage(&self, key: TopicKey) -> TopicUsage {

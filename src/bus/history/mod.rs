@@ -4,7 +4,8 @@
 //! and age, and all topics share one budget ([`Retention`](crate::retention::Retention)); the oldest events are evicted
 //! first. Evictions are recorded, so that a subscriber that resumes before them is notified. A topic's retained event
 //! outlives these bounds until it is replaced, removed or expires;
-//! [`Limits::retained_bytes`](crate::limits::Limits::retained_bytes) bounds all retained events.
+//! [`Limits::retained_bytes`](crate::limits::Limits::retained_bytes) bounds all retained events. Expired events are hidden at
+//! once, and removed in steps of [`EXPIRE_MAX`](crate::limits::EXPIRE_MAX) soon after; they are no losses.
 //!
 //! When many events exceed the bounds at once, because the bounds have changed or time has jumped, they are evicted in steps
 //! of [`EVICT_MAX`](crate::limits::EVICT_MAX), so that no call holds the bus for long; history is not read until all of them

@@ -32,6 +32,11 @@ impl Newest {
         self.ending.pop_front_if(|(oldest, _)| *oldest == seq);
     }
 
+    /// Removes an event that has expired. All that expire earlier must have been removed.
+    pub(super) fn remove_expired(&mut self, seq: u64) {
+        self.ending.pop_back_if(|(last, _)| *last == seq);
+    }
+
     /// Returns the newest event that has not expired.
     pub(super) fn at(&self, now: u64) -> Option<u64> {
         let live = self.ending.partition_point(|(_, end)| *end > now);

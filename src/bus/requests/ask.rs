@@ -6,7 +6,7 @@ use super::{
     ids::{ReplyAddress, RequestId},
     parse::RequestTerms,
     pending::Pending,
-    responder::Responder,
+    settings::Responder,
 };
 use crate::{
     bus::{Bus, ClientId, Now, Publication, state::refuse_more, topics::Topics},
@@ -123,7 +123,7 @@ impl Bus {
     }
 
     /// Gives a responder the oldest waiting requests that it matches, while it is free. Compares a bounded number.
-    pub(in crate::bus) fn offer_requests(&mut self, client: ClientId, now: Now) {
+    pub(crate) fn offer_requests(&mut self, client: ClientId, now: Now) {
         let mut left = REQUESTS_AT_ONCE;
         let is_finished = loop {
             let requests = &mut self.requests;
@@ -165,7 +165,7 @@ impl Bus {
     }
 
     /// Refuses a responder that would exceed a limit.
-    pub(in crate::bus) fn refuse_responder(&self, responder: &Responder) -> Result<(), Refused> {
+    pub(crate) fn refuse_responder(&self, responder: &Responder) -> Result<(), Refused> {
         let responders = self.requests.responders();
         refuse_more(responders, RESPONDERS_MAX, ErrorCode::LimitResponders, "responders")?;
         self.refuse_more_filters(Topics::cost_of(&responder.filters))

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sse_bus::limits::{HEAD_MAX, UNAUTHENTICATED_BYTES, UNICAST_BUFFERS};
+use sse_bus::limits::{HEAD_MAX, HTTP2_STREAMS, Limits, UNAUTHENTICATED_BYTES, UNICAST_BUFFERS};
 
 use super::{
     Result,
@@ -120,19 +120,70 @@ pub(super) fn name() -> Result<()> {
 pub(super) fn feeds() -> Result<()> {
     const STREAMS: u32 = 10_000;
     let daemon = start(&[])?;
-    let _streams: Vec<_> = (0..STREAMS)
-        .map(|n| streams(&daemon, 1, &format!("/events?topic=news&topic=own/{n}")))
-        .collect::<Result<_>>()?;
+    let _streams = streams_of_many_filters(&daemon, STREAMS)?;
     press("20 events to a topic that 10,000 different filters match", &daemon, mebibytes(STREAMS * 4), || {
-        let mut lines = Lines::connect(&daemon)?;
-        for _ in 0..20 {
-            let answer = lines.ask(r#"{"publish":{"topic":"news","data":"x"}}"#)?;
-            if !answer.ends_with(r#""subscribers":10000}}"#) {
-                return Err(answer.into());
-            }
-        }
-        Ok(lines)
+        publish_news(&daemon, 20, "x", STREAMS)
     })
+}
+
+/// The same with as many filters as there may be subscribers, over HTTP/2, which needs few descriptors.
+pub(super) fn most() -> Result<()> {
+    const STREAMS: u32 = 50_000;
+    let daemon = start(&[])?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let _streams = runtime.block_on(http2_streams(daemon.address, STREAMS))?;
+    press("20 events to a topic that 50,000 different filters match", &daemon, mebibytes(STREAMS * 4), || {
+        publish_news(&daemon, 20, "x", STREAMS)
+    })
+}
+
+/// Large events to a topic that many different filters match.
+pub(super) fn large() -> Result<()> {
+    const STREAMS: u32 = 500;
+    let daemon = start(&[])?;
+    let _streams = streams_of_many_filters(&daemon, STREAMS)?;
+    let buffers = (Limits::default().feeds_buffer >> 20) as u32;
+    let asked = mebibytes(STREAMS * ((LARGE >> 10) as u32 + EACH)) + buffers;
+    press("2 events of 256 KiB to a topic that 500 different filters match", &daemon, asked, || {
+        publish_news(&daemon, 2, &"x".repeat(LARGE), STREAMS)
+    })
+}
+
+/// Opens streams that all have the topic `news`, each with a feed of its own.
+fn streams_of_many_filters(daemon: &Daemon, count: u32) -> Result<Vec<Vec<TcpStream>>> {
+    (0..count).map(|n| streams(daemon, 1, &format!("/events?topic=news&topic=own/{n}"))).collect()
+}
+
+/// Opens such streams over HTTP/2, on connections that have as many as are allowed.
+async fn http2_streams(address: SocketAddr, count: u32) -> Result<Vec<h2::RecvStream>> {
+    let mut streams = Vec::new();
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(1 << 20).initial_connection_window_size(1 << 30);
+    let mut numbers = 0..count;
+    while !numbers.is_empty() {
+        let socket = tokio::net::TcpStream::connect(address).await?;
+        let (sender, connection) = builder.handshake::<_, bytes::Bytes>(socket).await?;
+        tokio::spawn(connection);
+        for n in numbers.by_ref().take(HTTP2_STREAMS as usize) {
+            let uri = format!("http://{address}/events?topic=news&topic=own/{n}");
+            let request = axum::http::Request::get(uri).body(())?;
+            let answer = sender.clone().ready().await?.send_request(request, true)?.0.await?;
+            streams.push(answer.into_body());
+        }
+    }
+    Ok(streams)
+}
+
+/// Publishes events, one after the other, that all streams receive.
+fn publish_news(daemon: &Daemon, events: u32, data: &str, streams: u32) -> Result<Lines> {
+    let (mut lines, expected) = (Lines::connect(daemon)?, format!(r#""subscribers":{streams}}}}}"#));
+    for _ in 0..events {
+        let answer = lines.ask(&format!(r#"{{"publish":{{"topic":"news","data":"{data}"}}}}"#))?;
+        if !answer.ends_with(&expected) {
+            return Err(answer.into());
+        }
+    }
+    Ok(lines)
 }
 
 /// Subscribers that do not read a history of large events.

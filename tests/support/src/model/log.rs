@@ -68,6 +68,7 @@ pub struct Log {
     events: Vec<Sent>,
     /// What was live only.
     pub live: Vec<LiveEvent>,
+    /// The events of each topic, except those that the bus has removed because they have expired.
     pub by_topic: HashMap<String, Vec<u64>>,
     pub retained: BTreeMap<String, u64>,
     /// The oldest event of each topic that the bus has; none if it is not listed.
@@ -169,6 +170,17 @@ impl Log {
         // They are sorted.
         let is_known = |topic: &String| infos.binary_search_by(|info| info.topic.cmp(topic)).is_ok();
         self.has_forgotten = self.has_forgotten || !self.by_topic.keys().all(is_known);
+    }
+
+    /// Removes the expired events of each topic, of those that are not among its evicted ones.
+    pub fn remove_expired(&mut self, evicted: impl Fn(&str) -> usize) {
+        let (events, now) = (&self.events, self.now);
+        let has_expired = |seq: u64| events[seq as usize - 1].expires.is_some_and(|at| at <= now);
+        for (topic, seqs) in &mut self.by_topic {
+            let mut rest = seqs.split_off(evicted(topic));
+            rest.retain(|seq| !has_expired(*seq));
+            seqs.append(&mut rest);
+        }
     }
 
     /// Returns true if an event is the newest of its topic.

@@ -47,6 +47,21 @@ impl World {
         self.whole_ticks();
     }
 
+    /// Records the evictions so far, before the log removes its expired events: until then they count for its bounds.
+    pub(super) fn will_remove_expired(&mut self) {
+        let infos: HashMap<String, usize> =
+            self.log_bus().topics(self.now()).into_iter().map(|info| (info.topic, info.events as usize)).collect();
+        let gone =
+            |(topic, seqs): (&String, &Vec<u64>)| (topic.clone(), seqs.len() - infos.get(topic).copied().unwrap_or(0));
+        self.bounds.gone = self.log.by_topic.iter().map(gone).collect();
+    }
+
+    /// Records that the log has just removed its expired events.
+    pub(super) fn removed_expired(&mut self) {
+        let gone = &self.bounds.gone;
+        self.log.remove_expired(|topic| gone.get(topic).copied().unwrap_or(0));
+    }
+
     /// Applies other bounds from now on.
     pub(super) fn configure(&mut self, retention: &Retention) -> Outcome {
         self.bus.configure(self.setup.limits.clone(), retention.clone(), self.now());

@@ -204,7 +204,13 @@ impl World {
 
     fn tick(&mut self) {
         self.log.now = (self.log.now / 1000 + 1) * 1000;
+        if self.whole.is_none() {
+            self.will_remove_expired();
+        }
         self.bus.tick(self.now());
+        if self.whole.is_none() {
+            self.removed_expired();
+        }
         self.looked();
         self.wake();
     }

@@ -20,10 +20,12 @@ impl World {
         let (mut bus, readers) = start(&self.setup);
         self.disk.restore(&mut bus, self.now())?;
         // A start evicts by age, so the bus that ends does, too.
+        self.will_remove_expired();
         self.bus.tick(self.now());
         while self.bus.is_behind() {
             self.bus.tick(self.now());
         }
+        self.removed_expired();
         let (expected, seen) = (self.shown(&self.bus), self.shown(&bus));
         if expected != seen {
             return Err(format!("expected after a restart\n  {expected:?}, saw\n  {seen:?}"));

@@ -47,11 +47,15 @@ impl World {
     /// The log evicts whenever the bus does.
     pub(super) fn whole_ticks(&mut self) {
         let now = self.now();
+        if self.whole.is_some() {
+            self.will_remove_expired();
+        }
         if let Some(Whole { bus, .. }) = &mut self.whole {
             bus.tick(now);
             while bus.is_behind() {
                 bus.tick(now);
             }
+            self.removed_expired();
         }
     }
 
