@@ -53,6 +53,7 @@
 mod changes;
 #[cfg(debug_assertions)]
 mod check;
+mod chore_steps;
 mod chores;
 mod consumer;
 mod dead_letters;
