@@ -79,7 +79,7 @@ impl From<Exit> for Failure {
 pub(crate) fn of_code(code: ErrorCode) -> Exit {
     match code {
         ErrorCode::Denied | ErrorCode::KeptOut => Exit::Denied,
-        ErrorCode::ClientUnknown | ErrorCode::NoResponder => Exit::NoSubscriber,
+        ErrorCode::ClientUnknown | ErrorCode::NoResponder | ErrorCode::ScheduleUnknown => Exit::NoSubscriber,
         ErrorCode::TimedOut => Exit::TimedOut,
         ErrorCode::TopicInvalid
         | ErrorCode::FilterInvalid
@@ -87,6 +87,7 @@ pub(crate) fn of_code(code: ErrorCode) -> Exit {
         | ErrorCode::HeadersInvalid
         | ErrorCode::SinceInvalid
         | ErrorCode::ClientInvalid
+        | ErrorCode::ScheduleInvalid
         | ErrorCode::RequestInvalid => Exit::Usage,
         ErrorCode::Unavailable => Exit::NoDaemon,
         code if code.is_limit() => Exit::Limit,

@@ -17,6 +17,7 @@ mod nearest;
 mod patterns;
 mod publish;
 mod requests;
+mod schedule;
 mod service;
 mod since;
 mod status;
@@ -40,6 +41,7 @@ pub(crate) use self::{
     init_page::InitPage,
     publish::{Publish, Send},
     requests::{Reply, Request},
+    schedule::{Schedule, ScheduleAction},
     service::{Manager, Service, ServiceAction, ServiceInstall, ServiceLogs},
     status::Status,
     subscribe::{History, Subscribe},
@@ -95,8 +97,10 @@ pub(crate) enum Action {
     Request(Request),
     /// Reply to requests with the output of a command
     Reply(Reply),
-    /// Send an event to one client only
+    /// Send an event to one client only, or to a consumer
     Send(Send),
+    /// List and cancel the events that are published later
+    Schedule(Schedule),
     /// List the connected clients
     Clients,
     /// List the topics

@@ -15,6 +15,7 @@ mod info;
 pub mod json;
 mod reply;
 mod request;
+mod schedule;
 mod setting;
 pub mod sse;
 mod text_enum;
@@ -34,6 +35,7 @@ pub use self::{
     },
     reply::{END, EventMessage, Published, Reply, Subscribed},
     request::{Ack, InvalidSlow, Payload, Publish, Request, Slow, Subscribe},
+    schedule::{NotAPublisherId, PublisherId, ScheduleInfo, Scheduled, Sequence},
     setting::Setting,
 };
 pub use crate::gap::{GAP, Gap, GapReason};

@@ -12,6 +12,7 @@ use super::{
     event_state::{Counts, Dead, DeadReason, State, Unfinished},
     ids::{ConsumerKey, Timer},
     keys::{KeyHash, Keys},
+    mailbox_topic::with_mailbox,
     name::ConsumerName,
     notice::Notice,
     registry::Registry,
@@ -24,6 +25,7 @@ use crate::{
     limits::{DEAD_ALL_MAX, DEAD_MAX, UNFINISHED_MAX},
     protocol::OnFull,
     time::whole_millis,
+    topic::FilterSet,
 };
 
 /// One consumer.
@@ -32,6 +34,8 @@ pub(super) struct Consumer {
     pub(super) key: ConsumerKey,
     pub(super) name: ConsumerName,
     pub(super) settings: ConsumerSettings,
+    /// The filters of the settings, and that of its mailbox.
+    pub(super) filters: FilterSet,
     /// The number of the last event that was examined.
     pub(super) position: u64,
     /// No event after this number matches the filters.
@@ -73,6 +77,7 @@ impl Consumer {
     ) -> Consumer {
         Consumer {
             key,
+            filters: with_mailbox(&settings.filters, &name),
             name,
             settings,
             position,
