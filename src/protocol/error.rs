@@ -67,7 +67,7 @@ text_enum! {
         ClientInvalid = "client_invalid",
         /// No such client is connected.
         ClientUnknown = "client_unknown",
-        /// The connection is already a subscriber.
+        /// The connection is already a subscriber or a worker.
         AlreadySubscribed = "already_subscribed",
         /// The request asks for a durable acknowledgement, but history is not on disk.
         NotDurable = "not_durable",

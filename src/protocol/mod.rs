@@ -3,8 +3,8 @@
 //! for each version.
 //!
 //! A client sends [`Request`]s, and the daemon answers each with one [`Reply`], in order. A publish with [`Ack::None`]
-//! is answered only if it is refused. After a [`Reply::Subscribed`], [`Reply::Event`]s may come between the replies to
-//! later requests. Requests are numbered from 1 per connection; an error contains the number of its request.
+//! is answered only if it is refused. After a [`Reply::Subscribed`] or a [`Reply::Consuming`], [`Reply::Event`]s may come between
+//! the replies to later requests. Requests are numbered from 1 per connection; an error contains the number of its request.
 
 pub mod binary;
 mod bounded;

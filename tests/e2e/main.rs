@@ -16,6 +16,7 @@ mod consumers_http;
 mod cors;
 mod crashes;
 mod dedup;
+mod deliveries_http;
 mod delivery_check;
 mod disks;
 mod doctor;
@@ -88,5 +89,6 @@ mod work;
 mod work_chaos;
 mod work_durable;
 mod work_library;
+mod work_remote;
 
 use sse_bus_support::harness;
