@@ -1,14 +1,16 @@
-//! Shell commands, for `--exec` of `publish` and `subscribe`.
+//! Shell commands, for `--exec` of `publish`, `subscribe` and `reply`.
 
 use std::{
     io,
     process::{ExitStatus, Stdio},
+    time::Duration,
 };
 
 use sse_bus::{limits::FRAME_MAX, protocol::EventMessage};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    process::Command,
+    process::{ChildStdin, ChildStdout, Command},
+    time::timeout,
 };
 
 /// Maximum bytes of data that a child also gets in `SSE_BUS_DATA`. Linux refuses variables above 128 KiB.
@@ -25,6 +27,8 @@ pub(crate) enum CommandError {
     TooMuchOutput,
     #[error("cannot be waited for: {0}")]
     Wait(io::Error),
+    #[error("did not end in the time of the request")]
+    TimedOut,
     #[error("failed ({0})")]
     Failed(ExitStatus),
 }
@@ -48,6 +52,59 @@ fn shell(command: &str) -> Command {
 
 /// Runs a command for an event and waits until it exits. The command shares stdout and stderr with this program.
 pub(crate) async fn on_event(command: &str, event: &EventMessage) -> Result<(), CommandError> {
+    let mut child = with_event(command, event).spawn().map_err(CommandError::Start)?;
+    let write = feed(child.stdin.take(), &event.data);
+    // Concurrently, because a command may exit without reading, or leave the pipe open in a background process.
+    tokio::pin!(write);
+    let status = tokio::select! {
+        biased;
+        () = &mut write => child.wait().await,
+        status = child.wait() => status,
+    };
+    check(status)
+}
+
+/// Runs a command for a request, at most for `time`, and returns its stdout. At the end of the time, it is killed with the
+/// processes of its group.
+pub(crate) async fn reply_to(command: &str, event: &EventMessage, time: Duration) -> Result<Vec<u8>, CommandError> {
+    let mut shell = with_event(command, event);
+    shell.stdout(Stdio::piped()).kill_on_drop(true);
+    #[cfg(unix)]
+    shell.process_group(0);
+    let mut child = shell.spawn().map_err(CommandError::Start)?;
+    let group = child.id();
+    let write = feed(child.stdin.take(), &event.data);
+    let stdout = child.stdout.take();
+    let run = async {
+        let ((), output) = tokio::join!(write, read(stdout));
+        let output = output?;
+        check(child.wait().await)?;
+        Ok(output)
+    };
+    match timeout(time, run).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            end_group(group);
+            Err(CommandError::TimedOut)
+        }
+    }
+}
+
+#[cfg(unix)]
+fn end_group(group: Option<u32>) {
+    let group = group.and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
+    if let Some(group) = group {
+        // It may have ended in the meantime.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+}
+
+/// The child itself is killed when it is dropped.
+#[cfg(windows)]
+fn end_group(_: Option<u32>) {}
+
+/// Returns a command for an event, which is in its environment. Its stdin is a pipe.
+fn with_event(command: &str, event: &EventMessage) -> Command {
     let mut shell = shell(command);
     shell
         .env("SSE_BUS_TOPIC", &event.topic)
@@ -60,22 +117,28 @@ pub(crate) async fn on_event(command: &str, event: &EventMessage) -> Result<(), 
     } else {
         shell.env_remove("SSE_BUS_DATA");
     }
-    let mut child = shell.spawn().map_err(CommandError::Start)?;
-    let stdin = child.stdin.take();
-    let write = async {
-        if let Some(mut stdin) = stdin {
-            // A command need not read its stdin.
-            let _ = stdin.write_all(event.data.as_bytes()).await;
+    shell
+}
+
+/// Writes the data of an event to the stdin of a command.
+async fn feed(stdin: Option<ChildStdin>, data: &str) {
+    if let Some(mut stdin) = stdin {
+        // A command need not read its stdin.
+        let _ = stdin.write_all(data.as_bytes()).await;
+    }
+}
+
+/// Reads the stdout of a command.
+async fn read(stdout: Option<ChildStdout>) -> Result<Vec<u8>, CommandError> {
+    let mut output = Vec::new();
+    if let Some(stdout) = stdout {
+        let limit = FRAME_MAX as u64 + 1;
+        stdout.take(limit).read_to_end(&mut output).await.map_err(CommandError::Read)?;
+        if output.len() as u64 == limit {
+            return Err(CommandError::TooMuchOutput);
         }
-    };
-    // Concurrently, because a command may exit without reading, or leave the pipe open in a background process.
-    tokio::pin!(write);
-    let status = tokio::select! {
-        biased;
-        () = &mut write => child.wait().await,
-        status = child.wait() => status,
-    };
-    check(status)
+    }
+    Ok(output)
 }
 
 /// Runs a command and returns its stdout.
@@ -86,14 +149,7 @@ pub(crate) async fn output_of(command: &str) -> Result<Vec<u8>, CommandError> {
         .kill_on_drop(true)
         .spawn()
         .map_err(CommandError::Start)?;
-    let mut output = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
-        let limit = FRAME_MAX as u64 + 1;
-        stdout.take(limit).read_to_end(&mut output).await.map_err(CommandError::Read)?;
-        if output.len() as u64 == limit {
-            return Err(CommandError::TooMuchOutput);
-        }
-    }
+    let output = read(child.stdout.take()).await?;
     check(child.wait().await)?;
     Ok(output)
 }

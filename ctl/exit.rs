@@ -11,8 +11,9 @@ Exit codes:
   1  failure
   2  invalid command line, topic, filter or other value
   3  no daemon at the socket or URL
-  4  nobody there: no such client (kick, send, publish --to), or no subscriber (publish --wait-for)
-  5  timed out (subscribe --timeout; a daemon that does not answer)
+  4  nobody there: no such client (kick, send, publish --to), no subscriber (publish
+     --wait-for), or no responder (request)
+  5  timed out (subscribe --timeout, request; a daemon that does not answer)
   6  denied
   7  refused by a limit of the daemon
 
@@ -78,13 +79,15 @@ impl From<Exit> for Failure {
 pub(crate) fn of_code(code: ErrorCode) -> Exit {
     match code {
         ErrorCode::Denied | ErrorCode::KeptOut => Exit::Denied,
-        ErrorCode::ClientUnknown => Exit::NoSubscriber,
+        ErrorCode::ClientUnknown | ErrorCode::NoResponder | ErrorCode::ScheduleUnknown => Exit::NoSubscriber,
+        ErrorCode::TimedOut => Exit::TimedOut,
         ErrorCode::TopicInvalid
         | ErrorCode::FilterInvalid
         | ErrorCode::TypeInvalid
         | ErrorCode::HeadersInvalid
         | ErrorCode::SinceInvalid
         | ErrorCode::ClientInvalid
+        | ErrorCode::ScheduleInvalid
         | ErrorCode::RequestInvalid => Exit::Usage,
         ErrorCode::Unavailable => Exit::NoDaemon,
         code if code.is_limit() => Exit::Limit,

@@ -35,11 +35,13 @@ impl ClientGuard {
         subscription: Subscription,
     ) -> Result<(ClientGuard, Subscribed), Refused> {
         let description = subscription.description.clone();
-        let filters = subscription.filters.to_strings();
+        let what = if subscription.responder.is_some() { "responder" } else { "subscriber" };
+        let filters = subscription.responder.as_ref().map_or(&subscription.filters, |responder| &responder.filters);
+        let filters = filters.to_strings();
         let (id, subscribed) = bus.with(|bus, now| bus.subscribe(subscription, now))?;
         bus.wake_for_receiver();
         let guard = ClientGuard::new(bus, id, &description, Role::Subscriber);
-        info!(client = %id, name = guard.name, peer = description.peer, ?filters, "subscriber connected");
+        info!(client = %id, name = guard.name, peer = description.peer, ?filters, "{what} connected");
         Ok((guard, subscribed))
     }
 

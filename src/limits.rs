@@ -123,6 +123,49 @@ pub const CHORES_AT_ONCE: usize = if cfg!(debug_assertions) { 8 } else { 256 };
 /// How long a worker that was woken may take before another one of its consumer has the next turn.
 pub const TURN: Duration = Duration::from_millis(100);
 
+/// Maximum number of responders. More are refused.
+pub const RESPONDERS_MAX: usize = 1_000;
+/// Maximum number of requests that one responder receives before it has replied to one of them. A higher setting is refused.
+pub const RESPONDER_SLOTS_MAX: usize = 1_000;
+/// Maximum number of unanswered requests. More are refused.
+pub const REQUESTS_MAX: usize = 10_000;
+/// Maximum bytes of all unanswered requests and of the replies that their clients have not received. Above the limit requests
+/// and replies are refused.
+pub const REQUESTS_BYTES: usize = 64 << 20;
+/// Maximum number of replies to one request. A higher number is refused.
+pub const REPLIES_MAX: usize = 100;
+/// Number of filters that one call of the bus compares with the topics of waiting requests. The next calls compare the rest.
+/// Small in debug builds, so that tests do not need thousands of requests.
+pub const REQUESTS_AT_ONCE: usize = if cfg!(debug_assertions) { 4 } else { 1024 };
+/// Time after which a request without replies fails, unless it names another.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum time that a request can wait. A longer one is refused.
+pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_hours(1);
+
+/// Maximum bytes of the name of a publish, by which a repeat is recognized. A longer one is refused.
+pub const DEDUP_ID_MAX: usize = 128;
+/// How long a repeat of a named publish is recognized.
+pub const DEDUP_TIME: Duration = Duration::from_mins(2);
+/// Maximum number of names of publishes that are kept, at most about 600 bytes each. At the limit the oldest is forgotten.
+pub const DEDUP_IDS_MAX: usize = 10_000;
+/// Maximum number of publishers whose numbers are kept, at most about 400 bytes each. At the limit the one that has not published
+/// for the longest time is forgotten.
+pub const PUBLISHERS_MAX: usize = 10_000;
+/// Maximum number of ranges of refused numbers that are kept for a publisher. At the limit the first two become one, with the
+/// numbers between them.
+pub const GAPS_MAX: usize = 16;
+
+/// Maximum number of schedules. More are refused.
+pub const SCHEDULES_MAX: usize = 10_000;
+/// Maximum bytes of the events of all schedules. More are refused.
+pub const SCHEDULES_BYTES: usize = 16 << 20;
+/// Maximum time after which a scheduled event is published. A longer one is refused.
+pub const SCHEDULE_MAX: Duration = Duration::from_hours(366 * 24);
+/// Maximum number of scheduled events that one call of the bus publishes, and of schedules that it lists.
+pub const SCHEDULES_AT_ONCE: usize = 64;
+/// The longest pause before the bus tries again to publish a scheduled event that was refused.
+pub const SCHEDULE_RETRY: Duration = Duration::from_mins(1);
+
 /// Maximum bytes of unicast events that wait for all clients together. Each event counts once per format, however many
 /// clients it waits for. At the limit further unicast events reach no client.
 pub const UNICAST_BUFFERS: usize = 64 << 20;

@@ -16,6 +16,8 @@ mod init_page;
 mod nearest;
 mod patterns;
 mod publish;
+mod requests;
+mod schedule;
 mod service;
 mod since;
 mod status;
@@ -38,6 +40,8 @@ pub(crate) use self::{
     format::Format,
     init_page::InitPage,
     publish::{Publish, Send},
+    requests::{Reply, Request},
+    schedule::{Schedule, ScheduleAction},
     service::{Manager, Service, ServiceAction, ServiceInstall, ServiceLogs},
     status::Status,
     subscribe::{History, Subscribe},
@@ -89,8 +93,14 @@ pub(crate) enum Action {
     /// Print events as they are published
     #[command(visible_alias = "sub")]
     Subscribe(Subscribe),
-    /// Send an event to one client only
+    /// Send a request, and print the reply of a responder
+    Request(Request),
+    /// Reply to requests with the output of a command
+    Reply(Reply),
+    /// Send an event to one client only, or to a consumer
     Send(Send),
+    /// List and cancel the events that are published later
+    Schedule(Schedule),
     /// List the connected clients
     Clients,
     /// List the topics

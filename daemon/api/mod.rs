@@ -6,6 +6,8 @@
 mod admin;
 mod consumers;
 mod publish;
+mod requests;
+mod schedules;
 mod subscribe;
 mod work;
 
@@ -13,6 +15,8 @@ pub(crate) use self::{
     admin::{Admin, health},
     consumers::Consumers,
     publish::{admit, publish, publish_one},
+    requests::{PendingRequest, reply, request, resize_responder, responder},
+    schedules::{cancel_schedule, schedule, schedules},
     subscribe::{subscribe, subscription},
     work::{Settle, Work, WorkerGuard, authorize_work, consume, consume_once, settle},
 };

@@ -11,7 +11,7 @@ use axum::{
     Extension,
     body::Body,
     extract::{Path, RawQuery, Request, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use http_body::Frame;
 use sse_bus::{
     bus::Subscription,
     protocol::{
-        ErrorCode, Payload, Published, Refused, Subscribed,
+        ErrorCode, Payload, Refused, Subscribed,
         sse::{CLIENT_HEADER, POSITION_HEADER, PositionForm},
     },
     tokens::Scope,
@@ -51,7 +51,19 @@ pub(super) async fn stream(
     request: Request,
 ) -> Result<Response, Refusal> {
     let subscription = subscription(path?, request.uri().query(), request.headers(), &caller)?;
-    let (client, subscribed) = match api::subscribe(&daemon, &caller, subscription) {
+    open_stream(&daemon, &caller, subscription, takeover, allowed, request.version()).await
+}
+
+/// Connects a subscriber, and responds with its stream.
+pub(super) async fn open_stream(
+    daemon: &Arc<Daemon>,
+    caller: &Caller,
+    subscription: Subscription,
+    takeover: Option<Extension<Takeover>>,
+    allowed: Option<Extension<AllowedOrigin>>,
+    version: Version,
+) -> Result<Response, Refusal> {
+    let (client, subscribed) = match api::subscribe(daemon, caller, subscription) {
         Ok(subscribed) => subscribed,
         // Browsers give up for good on any status but 200.
         Err(refused)
@@ -74,7 +86,7 @@ pub(super) async fn stream(
     if let Some(Extension(allowed)) = allowed {
         allowed.add_to(&mut headers);
     }
-    takeover.respond(request.version(), &headers, Content::Stream(client), &retry(RETRY)).await
+    takeover.respond(version, &headers, Content::Stream(client), &retry(RETRY)).await
 }
 
 /// `HEAD /events`: the headers only.
@@ -85,7 +97,12 @@ pub(super) async fn head(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     subscription(path?, query.as_deref(), &headers, &caller)?;
-    Ok((stream_headers(), Body::new(UnknownLength)).into_response())
+    Ok(stream_head())
+}
+
+/// Returns the headers of a stream without the stream.
+pub(super) fn stream_head() -> Response {
+    (stream_headers(), Body::new(UnknownLength)).into_response()
 }
 
 /// The body in place of a stream's. An empty body would add a `content-length`, which the response to GET does not have.
@@ -156,7 +173,7 @@ pub(super) async fn publish(
     topic: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     body: Body,
-) -> Result<(StatusCode, JsonLine<Published>), Refusal> {
+) -> Result<Response, Refusal> {
     let Path(topic) = topic?;
     // Before the body is read.
     caller.grant.require(Scope::Publish)?;
@@ -169,7 +186,11 @@ pub(super) async fn publish(
     })?);
     // The body may have arrived long after the head.
     daemon.access.check_still_valid(&caller.grant).await?;
+    if publish.is_scheduled() {
+        let scheduled = api::schedule(&daemon, &caller, publish)?;
+        return Ok((StatusCode::ACCEPTED, JsonLine(scheduled)).into_response());
+    }
     let admitted = api::admit(&daemon, &caller, publish)?;
     let published = api::publish_one(&daemon, admitted).await?;
-    Ok((StatusCode::ACCEPTED, JsonLine(published)))
+    Ok((StatusCode::ACCEPTED, JsonLine(published)).into_response())
 }

@@ -58,6 +58,10 @@ parameters! {
         Ttl = "ttl",
         Ack = "ack",
         Header = "header",
+        DedupId = "dedup_id",
+        In = "in",
+        At = "at",
+        ScheduleId = "schedule_id",
     }
 }
 
@@ -109,6 +113,26 @@ parameters! {
 }
 
 parameters! {
+    /// The parameters of a request.
+    RequestParameter of Request, REQUEST {
+        Type = "type",
+        Header = "header",
+        Timeout = "timeout",
+        Replies = "replies",
+    }
+}
+
+parameters! {
+    /// The parameters of a stream of requests.
+    RespondParameter of Respond, RESPOND {
+        Topic = "topic",
+        Client = "client",
+        MaxInFlight = "max_in_flight",
+        Heartbeat = "heartbeat",
+    }
+}
+
+parameters! {
     /// The parameters of a list of dead letters.
     DeadListParameter of ListDead, LIST_DEAD {
         Id = "id",
@@ -123,6 +147,14 @@ parameters! {
         Id = "id",
         Filter = "filter",
         All = "all",
+    }
+}
+
+parameters! {
+    /// The parameters of a reply.
+    ReplyParameter of Reply, REPLY {
+        Header = "header",
+        Error = "error",
     }
 }
 
@@ -150,6 +182,9 @@ pub(super) enum Operation {
     Deliveries,
     ListDead,
     ChangeDead,
+    Request,
+    Respond,
+    Reply,
     /// Opens the dashboard, whose URL contains what it shows.
     Page,
     /// Any other request; it takes no parameters.
@@ -157,7 +192,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Operation; 12] = [
+    const ALL: [Operation; 15] = [
         Operation::Stream,
         Operation::Publish,
         Operation::Ticket,
@@ -168,6 +203,9 @@ impl Operation {
         Operation::Deliveries,
         Operation::ListDead,
         Operation::ChangeDead,
+        Operation::Request,
+        Operation::Respond,
+        Operation::Reply,
         Operation::Page,
         Operation::Other,
     ];
@@ -185,6 +223,9 @@ impl Operation {
             Operation::Deliveries => DELIVERIES,
             Operation::ListDead => LIST_DEAD,
             Operation::ChangeDead => CHANGE_DEAD,
+            Operation::Request => REQUEST,
+            Operation::Respond => RESPOND,
+            Operation::Reply => REPLY,
             Operation::Page => &["topic", "since"],
             Operation::Other => &[],
         }
@@ -202,6 +243,9 @@ impl Operation {
             Operation::Deliveries => "deliveries (GET /consumers/NAME/events)",
             Operation::ListDead => "a list of dead letters (GET /consumers/NAME/dead)",
             Operation::ChangeDead => "a change of dead letters (POST or DELETE /consumers/NAME/dead)",
+            Operation::Request => "a request (POST /requests/TOPIC)",
+            Operation::Respond => "a stream of requests (GET /requests)",
+            Operation::Reply => "a reply (POST /replies/ADDRESS)",
             Operation::Page => "the dashboard at /",
             Operation::Other => "this request",
         }
@@ -246,7 +290,11 @@ mod tests {
             (Operation::Stream, "type=a", "`type` is a parameter of a publish (POST /events/TOPIC), not of a stream"),
             (Operation::Publish, "typ=done", "did you mean `type`?"),
             (Operation::Publish, "since=all", "`since` is a parameter of a stream (GET /events), not of a publish"),
-            (Operation::Publish, "colour=red", "takes type, to, retain, ttl, ack, header"),
+            (
+                Operation::Publish,
+                "colour=red",
+                "takes type, to, retain, ttl, ack, header, dedup_id, in, at, schedule_id",
+            ),
             (Operation::Ticket, "cliend=a", "did you mean `client`?"),
             (Operation::Kick, "far=1m", "did you mean `for`?"),
             (Operation::CreateConsumer, "filters=a", "did you mean `filter`?"),

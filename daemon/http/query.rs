@@ -4,16 +4,18 @@
 //! [parameters](super::parameters) are refused. If a parameter that may appear once is repeated, the last one counts; `topic`
 //! and `header` may be repeated.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use sse_bus::{
     bus::{Format, Start, Subscription},
     limits::{HEADERS_MAX, HEARTBEAT_RANGE},
-    protocol::{Ack, ErrorCode, Publish, Refused, Subscribe, sse::PositionForm},
+    protocol::{Ack, ErrorCode, Publish, Refused, ReplyTo, RequestMessage, Respond, Subscribe, sse::PositionForm},
     time::whole_millis,
 };
 
-use super::parameters::{KickParameter, PublishParameter, StreamParameter, read};
+use super::parameters::{
+    KickParameter, PublishParameter, ReplyParameter, RequestParameter, RespondParameter, StreamParameter, read,
+};
 
 /// A request for a stream.
 pub(super) struct StreamRequest {
@@ -91,16 +93,7 @@ pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
     for (parameter, value) in read(query)? {
         match parameter {
             PublishParameter::Type => publish.event_type = Some(value.into_owned()).filter(|kind| !kind.is_empty()),
-            PublishParameter::Header => {
-                let (name, value) = value.split_once(':').ok_or_else(|| {
-                    let message = "the parameter header cannot be used: write NAME:VALUE";
-                    Refused::new(ErrorCode::HeadersInvalid, message)
-                })?;
-                // One more than allowed is enough to refuse the request.
-                if publish.headers.len() <= HEADERS_MAX {
-                    publish.headers.push((name.into(), value.into()));
-                }
-            }
+            PublishParameter::Header => push_header(&mut publish.headers, &value)?,
             PublishParameter::To => publish.to = Some(value.into_owned()),
             PublishParameter::Retain => {
                 publish.retain = truth(&value).ok_or_else(|| bad_parameter("retain", "write true or false"))?;
@@ -110,6 +103,14 @@ pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
                     .map_err(|_| bad_parameter("ttl", "write a duration such as 10m"))?;
                 publish.ttl_ms = Some(whole_millis(ttl));
             }
+            PublishParameter::DedupId => publish.dedup_id = Some(value.into_owned()),
+            PublishParameter::In => {
+                let time = humantime::parse_duration(&value)
+                    .map_err(|_| bad_parameter("in", "write a duration such as 10m"))?;
+                publish.in_ms = Some(whole_millis(time));
+            }
+            PublishParameter::At => publish.at = Some(time(&value)?),
+            PublishParameter::ScheduleId => publish.schedule_id = Some(value.into_owned()),
             PublishParameter::Ack => {
                 publish.ack = match &*value {
                     "durable" => Ack::Durable,
@@ -131,6 +132,87 @@ pub(super) fn kick(query: &str) -> Result<Option<Duration>, Refused> {
         keep_out = Some(time.map_err(|_| bad_parameter("for", "write a duration such as 10m"))?);
     }
     Ok(keep_out)
+}
+
+/// Whether a response contains one reply, or a list of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Collect {
+    One,
+    /// The request says how many replies it wants.
+    Several,
+}
+
+/// Reads a request for a responder. The data is its body.
+pub(super) fn request(topic: String, query: &str) -> Result<(RequestMessage, Collect), Refused> {
+    let (mut request, mut collect) = (RequestMessage::new(topic, ""), Collect::One);
+    for (parameter, value) in read(query)? {
+        match parameter {
+            RequestParameter::Type => request.event_type = Some(value.into_owned()).filter(|kind| !kind.is_empty()),
+            RequestParameter::Header => push_header(&mut request.headers, &value)?,
+            RequestParameter::Timeout => {
+                let timeout = humantime::parse_duration(&value)
+                    .map_err(|_| bad_parameter("timeout", "write a duration such as 5s"))?;
+                request.timeout_ms = Some(whole_millis(timeout));
+            }
+            RequestParameter::Replies => {
+                request.replies = Some(whole_number("replies", &value)?);
+                collect = Collect::Several;
+            }
+        }
+    }
+    Ok((request, collect))
+}
+
+/// Reads a request for a stream of requests, with the interval of heartbeats.
+pub(super) fn respond(filter: Option<String>, query: &str) -> Result<(Respond, Option<Duration>), Refused> {
+    let (mut respond, mut heartbeat) = (Respond::new(filter), None);
+    for (parameter, value) in read(query)? {
+        match parameter {
+            RespondParameter::Topic => respond.filters.push(value.into_owned()),
+            RespondParameter::Client => respond.client = Some(value.into_owned()),
+            RespondParameter::MaxInFlight => respond.max_in_flight = Some(whole_number("max_in_flight", &value)?),
+            RespondParameter::Heartbeat => heartbeat = Some(interval(&value)?),
+        }
+    }
+    Ok((respond, heartbeat))
+}
+
+/// Reads a reply. The data is its body.
+pub(super) fn reply(address: String, query: &str) -> Result<ReplyTo, Refused> {
+    let mut reply = ReplyTo::new(address, "");
+    for (parameter, value) in read(query)? {
+        match parameter {
+            ReplyParameter::Header => push_header(&mut reply.headers, &value)?,
+            ReplyParameter::Error => reply.error = Some(value.into_owned()),
+        }
+    }
+    Ok(reply)
+}
+
+/// Appends a header that a parameter contains.
+fn push_header(headers: &mut Vec<(String, String)>, text: &str) -> Result<(), Refused> {
+    let (name, value) = text.split_once(':').ok_or_else(|| {
+        let message = "the parameter header cannot be used: write NAME:VALUE";
+        Refused::new(ErrorCode::HeadersInvalid, message)
+    })?;
+    // One more than allowed is enough to refuse the request.
+    if headers.len() <= HEADERS_MAX {
+        headers.push((name.into(), value.into()));
+    }
+    Ok(())
+}
+
+fn whole_number(name: &str, text: &str) -> Result<u64, Refused> {
+    text.parse().map_err(|_| bad_parameter(name, "write a whole number"))
+}
+
+/// Parses a time: milliseconds since 1970, or RFC 3339 in UTC such as `2026-12-01T09:00:00Z`.
+fn time(text: &str) -> Result<u64, Refused> {
+    let parsed = text.parse().ok().or_else(|| {
+        let time = humantime::parse_rfc3339(text).ok()?;
+        time.duration_since(UNIX_EPOCH).ok().map(whole_millis)
+    });
+    parsed.ok_or_else(|| bad_parameter("at", "write a time such as 2026-12-01T09:00:00Z, or milliseconds since 1970"))
 }
 
 /// Parses the interval of heartbeats.

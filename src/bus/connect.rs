@@ -51,7 +51,9 @@ impl Bus {
         }
         self.publish_presence(id, "leave", now);
         self.wake(id);
-        match self.clients.remove(id).map(|client| client.role) {
+        let role = self.clients.remove(id).map(|client| client.role);
+        self.remove_responder(id, now);
+        match role {
             Some(Role::Subscriber(subscriber)) => {
                 self.heartbeats.remove(id, subscriber.heartbeat_interval);
                 self.leave_feed(&subscriber);

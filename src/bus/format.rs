@@ -73,6 +73,16 @@ impl Format {
         }
     }
 
+    /// Appends a request for a responder, with the address for its reply. Version 1 of the binary protocol and streams without
+    /// an envelope have no responders.
+    pub(super) fn encode_request(self, event: &Event, reply_to: &str, timeout_ms: u64, out: &mut Vec<u8>) {
+        match self {
+            Format::SseData | Format::SseJson => sse::encode_request(event, reply_to, timeout_ms, out),
+            Format::Json => json::encode(&EventReply::Event(EventBody::request(event, reply_to, timeout_ms)), out),
+            Format::BinaryV1 | Format::BinaryV2 => whole(Version::V2.encode_request(event, reply_to, timeout_ms, out)),
+        }
+    }
+
     /// Appends a delivery of a consumer. In a stream it is always an envelope, which has the token.
     pub fn encode_delivery(self, event: &Event, delivery: &Delivery, out: &mut Vec<u8>) {
         match self {

@@ -8,7 +8,10 @@ use super::{
     topics::TopicState,
 };
 use crate::{
-    limits::{CONSUMERS_MAX, DEAD_ALL_MAX, FEEDS_AT_ONCE, TOPICS_AT_ONCE, UNFINISHED_MAX, WORKERS_MAX},
+    limits::{
+        CONSUMERS_MAX, DEAD_ALL_MAX, FEEDS_AT_ONCE, REQUESTS_MAX, RESPONDERS_MAX, SCHEDULES_BYTES, SCHEDULES_MAX,
+        TOPICS_AT_ONCE, UNFINISHED_MAX, WORKERS_MAX,
+    },
     protocol::{ClientInfo, ClientRole, LimitInfo, Status, TopicInfo, Transport},
 };
 
@@ -117,11 +120,15 @@ impl Bus {
             info("subscribers", self.clients.subscribers, limits.subscribers),
             info("filters_bytes", self.topics.cost(), limits.filters_bytes),
             info("publishers", self.clients.publishers, limits.publishers),
+            info("responders", self.requests.responders(), RESPONDERS_MAX),
+            info("requests", self.requests.unanswered(), REQUESTS_MAX),
             info("retained_bytes", self.history.totals().retained_bytes, limits.retained_bytes),
             info("consumers", self.consumers.len(), CONSUMERS_MAX),
             info("workers", work.workers, WORKERS_MAX),
             info("unfinished_events", work.unfinished, UNFINISHED_MAX),
             info("dead_letters", work.dead, DEAD_ALL_MAX),
+            info("schedules", self.scheduled(), SCHEDULES_MAX),
+            info("schedules_bytes", self.schedules.bytes(), SCHEDULES_BYTES),
             info("held_bytes", self.history.held_bytes(), self.history.retention().budget / 2),
         ]
     }
@@ -152,6 +159,10 @@ impl Bus {
                     in_group,
                 )
             }
+        };
+        let (role, filters) = match self.requests.responder(id) {
+            Some(responder) => (ClientRole::Responder, responder.filters.to_strings()),
+            None => (role, filters),
         };
         let published_to = match &client.role {
             Role::Publisher { recent, .. } => recent.to_strings(),

@@ -6,6 +6,7 @@ use super::{
     batch::Gone,
     clients::Clients,
     consumers::Consumers,
+    dedup::Dedup,
     feeds::Feeds,
     fetch::Wanted,
     framing::ChunkBuffer,
@@ -14,6 +15,8 @@ use super::{
     ids::FeedKey,
     now::Now,
     replay::ReplayBuffers,
+    requests::Requests,
+    schedules::Schedules,
     stats::Stats,
     topics::Topics,
     wakeups::{Wakes, Wakeups},
@@ -36,6 +39,9 @@ pub struct Bus {
     pub(super) feeds: Feeds,
     pub(super) clients: Clients,
     pub(super) consumers: Consumers,
+    pub(super) requests: Requests,
+    pub(super) dedup: Dedup,
+    pub(super) schedules: Schedules,
     pub(super) stats: Stats,
     pub(super) wakeups: Wakeups,
     pub(super) heartbeats: Heartbeats,
@@ -72,6 +78,9 @@ impl Bus {
             feeds: Feeds::default(),
             clients: Clients::default(),
             consumers: Consumers::default(),
+            requests: Requests::default(),
+            dedup: Dedup::default(),
+            schedules: Schedules::default(),
             stats: Stats::default(),
             wakeups: Wakeups::default(),
             heartbeats: Heartbeats::default(),
@@ -161,7 +170,8 @@ impl Bus {
     /// Refuses more bytes of filters than the limit allows.
     pub(super) fn refuse_more_filters(&self, more: usize) -> Result<(), Refused> {
         let limit = self.limits.filters_bytes;
-        if self.topics.cost() + self.consumers.filters_cost() + more <= limit {
+        let have = self.topics.cost() + self.consumers.filters_cost() + self.requests.filters_cost();
+        if have + more <= limit {
             return Ok(());
         }
         let message = format!(

@@ -25,9 +25,22 @@ impl Bus {
     ///
     /// There are too many subscribers, or too many bytes of filters.
     pub fn subscribe(&mut self, subscription: Subscription, now: Now) -> Result<(ClientId, Subscribed), Refused> {
-        let Subscription { filters, format, start, slow, past_only, position_form, heartbeat, allowed, description } =
-            subscription;
+        let Subscription {
+            filters,
+            format,
+            start,
+            slow,
+            past_only,
+            position_form,
+            heartbeat,
+            allowed,
+            responder,
+            description,
+        } = subscription;
         refuse_more(self.clients.subscribers, self.limits.subscribers, ErrorCode::LimitSubscribers, "subscribers")?;
+        if let Some(responder) = &responder {
+            self.refuse_responder(responder)?;
+        }
         self.expire_history(now);
         let feed = match self.feeds.find(&filters, format) {
             Some(feed) => feed,
@@ -55,10 +68,18 @@ impl Bus {
         if format.has_heartbeat() {
             self.heartbeats.insert(id, heartbeat_interval, now);
         }
+        let is_responder = responder.is_some();
+        if let Some(responder) = responder {
+            self.requests.connect(id, responder);
+        }
         self.publish_presence(id, "join", now);
         let cursor = self.cursor_at(&start, feed, past_only, now);
         if let Some(subscriber) = self.clients.subscriber_mut(id) {
             subscriber.cursor = cursor;
+        }
+        if is_responder {
+            self.offer_requests(id, now);
+            self.end_requests(now);
         }
         Ok((id, Subscribed { client: id.to_string(), position: self.position() }))
     }

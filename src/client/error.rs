@@ -117,7 +117,15 @@ impl Error {
             | Error::Disconnected(_) => true,
             Error::Refused(refused) => {
                 refused.code.is_limit()
-                    || matches!(refused.code, ErrorCode::Stopping | ErrorCode::Unavailable | ErrorCode::KeptOut)
+                    || matches!(
+                        refused.code,
+                        ErrorCode::Stopping
+                            | ErrorCode::Unavailable
+                            | ErrorCode::KeptOut
+                            | ErrorCode::NoResponder
+                            | ErrorCode::ResponderGone
+                            | ErrorCode::TimedOut
+                    )
             }
             Error::SocketMounted { .. } | Error::Denied(_) | Error::Protocol(_) | Error::TooLarge { .. } => false,
             #[cfg(feature = "remote")]

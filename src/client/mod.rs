@@ -3,11 +3,13 @@
 //! A [`Client`] is one connection, used by one task at a time. Every wait is cancel-safe: a dropped call leaves the
 //! connection usable, and its reply is discarded when it arrives. Nothing is sent twice: an event that was in flight
 //! when a connection broke may or may not have been accepted, and the caller decides what to do about it. A request
-//! fails if the daemon does not answer within [`REPLY`](crate::limits::REPLY). Subscriptions, durable publishes and pipelined publishes wait
-//! as long as the connection exists.
+//! fails if the daemon does not answer within [`REPLY`](crate::limits::REPLY). Subscriptions, durable publishes and pipelined
+//! publishes wait as long as the connection exists.
 //!
 //! - [`Client`]: one request at a time, or [many pipelined](Client::publish_many).
 //! - [`Publisher`] and [`Replies`]: the two halves, for a caller that pipelines an unbounded input.
+//! - [`ResendingPublisher`]: reconnects and resends, and publishes nothing twice.
+//! - [`Client::request`] and [`Responder`]: questions to other processes, and answers.
 //! - [`Worker`]: deliveries of a consumer, which a worker settles; [`Consumer`]: create and inspect consumers.
 //! - [`Subscription`]: events, gaps, and [optionally](Subscription::reconnecting) automatic reconnects.
 
@@ -24,6 +26,9 @@ mod publisher;
 mod received;
 #[cfg(feature = "remote")]
 mod remote;
+mod resend;
+mod responder;
+mod responder_link;
 mod session;
 mod subscription;
 mod transport;
@@ -33,7 +38,6 @@ use std::time::Duration;
 
 #[cfg(feature = "remote")]
 pub use self::remote::{Remote, RemoteError};
-use self::transport::Transport;
 pub use self::{
     address::Address,
     backoff::Backoff,
@@ -42,13 +46,17 @@ pub use self::{
     error::{Error, Interrupted, PublishResult},
     handover::Work,
     publisher::{Finished, Publisher, Replies},
+    resend::ResendingPublisher,
+    responder::{IncomingRequest, Responder, ResponderItem},
     subscription::{Item, Subscription},
     worker::Worker,
 };
+use self::{session::Session, transport::Transport};
 use crate::{
     endpoint::Endpoint,
     protocol::{
-        ClientInfo, Consume, ConsumerInfo, Publish, Published, Reply, Request, Setting, Status, Subscribe, TopicInfo,
+        ClientInfo, Consume, ConsumerInfo, Publish, Published, Reply, ReplyMessage, Request, RequestMessage, Respond,
+        ScheduleInfo, Scheduled, Setting, Status, Subscribe, TopicInfo,
     },
     time::whole_millis,
 };
@@ -86,7 +94,7 @@ impl Client {
         self.0.located()
     }
 
-    /// Publishes one event and waits for the reply: the acknowledgement `none` has the effect of `accepted`. There is no
+    /// Publishes one event and waits for the reply; not for an event with a time, see [`schedule`](Self::schedule). The acknowledgement `none` has the effect of `accepted`. There is no
     /// time limit for `durable`.
     pub async fn publish(&mut self, publish: &Publish) -> Result<Published, Error> {
         self.0.publish(publish).await
@@ -111,6 +119,34 @@ impl Client {
         self.0.publish_many(publishes.into_iter()).await
     }
 
+    /// Schedules an event, which has a [time](Publish::after). An earlier schedule with the same id is replaced.
+    pub async fn schedule(&mut self, publish: &Publish) -> Result<Scheduled, Error> {
+        match self.0.request(&Request::Publish(publish.clone())).await? {
+            Reply::Scheduled(scheduled) => Ok(scheduled),
+            other => Err(Error::unexpected(&other)),
+        }
+    }
+
+    /// Returns the schedules, sorted by id.
+    pub async fn schedules(&mut self) -> Result<Vec<ScheduleInfo>, Error> {
+        match self.0.request(&Request::Schedules {}).await? {
+            Reply::Schedules(schedules) => Ok(schedules),
+            other => Err(Error::unexpected(&other)),
+        }
+    }
+
+    /// Cancels a schedule.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Refused`] with `schedule_unknown` if there is no such schedule.
+    pub async fn cancel_schedule(&mut self, schedule: &str) -> Result<(), Error> {
+        match self.0.request(&Request::CancelSchedule { schedule: schedule.into() }).await? {
+            Reply::Cancelled { .. } => Ok(()),
+            other => Err(Error::unexpected(&other)),
+        }
+    }
+
     /// Returns the connected clients, sorted by id.
     pub async fn clients(&mut self) -> Result<Vec<ClientInfo>, Error> {
         match self.0.request(&Request::Clients {}).await? {
@@ -129,10 +165,7 @@ impl Client {
 
     /// Returns the state of the daemon.
     pub async fn status(&mut self) -> Result<Status, Error> {
-        match self.0.request(&Request::Status {}).await? {
-            Reply::Status(status) => Ok(*status),
-            other => Err(Error::unexpected(&other)),
-        }
+        status_in(self.0.request(&Request::Status {}).await?)
     }
 
     /// Returns the current configuration of the daemon. Earlier daemons do not support this request.
@@ -173,6 +206,31 @@ impl Client {
         }
     }
 
+    /// Sends a request, and returns the replies of responders: at least one, and at most as many as the request asks for.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Refused`] with the code `no_responder` at once if no responder matches, `timed_out` if none replies in
+    /// time, `responder_gone` or `responder_failed`.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use sse_bus::{Client, Endpoint, protocol::RequestMessage};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut client = Client::connect(&Endpoint::find()?).await?;
+    /// let request = RequestMessage::new("math/sum", "1 2").with_timeout(Duration::from_secs(2));
+    /// println!("{}", client.request(&request).await?[0].data);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn request(&mut self, request: &RequestMessage) -> Result<Vec<ReplyMessage>, Error> {
+        match self.0.ask(request).await? {
+            Reply::Replies(replies) => Ok(replies),
+            other => Err(Error::unexpected(&other)),
+        }
+    }
+
     /// Returns the operations on a consumer. It need not exist.
     ///
     /// ```no_run
@@ -194,6 +252,11 @@ impl Client {
         Worker::start(self.0, consume).await
     }
 
+    /// Turns the connection into a responder, which receives requests and replies to them.
+    pub async fn respond(self, respond: Respond) -> Result<Responder, Error> {
+        Responder::start(self.0, respond).await
+    }
+
     /// Turns the connection into a subscription.
     pub async fn subscribe(self, subscribe: Subscribe) -> Result<Subscription, Error> {
         Subscription::start(self.0, subscribe).await
@@ -202,5 +265,22 @@ impl Client {
     /// Splits the connection for a caller that pipelines: one half sends, the other returns the replies.
     pub fn into_split(self) -> (Publisher, Replies) {
         publisher::split(self.0)
+    }
+}
+
+/// Returns the state of the daemon at a local socket. A program that uses nothing else of this module, such as the daemon, does
+/// not contain the client for HTTP and its TLS, which a [`Client`] may need.
+///
+/// # Errors
+///
+/// Like [`Client::connect`] and [`Client::status`].
+pub async fn local_status(endpoint: &Endpoint) -> Result<Status, Error> {
+    status_in(Session::connect(endpoint).await?.request(&Request::Status {}).await?)
+}
+
+fn status_in(reply: Reply) -> Result<Status, Error> {
+    match reply {
+        Reply::Status(status) => Ok(*status),
+        other => Err(Error::unexpected(&other)),
     }
 }

@@ -10,12 +10,17 @@ use super::{
 };
 use crate::{
     endpoint::Endpoint,
-    limits::REPLY,
-    protocol::{Ack, Publish, Published, Reply, Request, Subscribe, Subscribed},
+    limits::{REPLY, REQUEST_TIMEOUT},
+    protocol::{Ack, Publish, Published, Reply, Request, RequestMessage, Subscribe, Subscribed},
 };
 
 /// Maximum number of unanswered publishes of [`Session::publish_many`].
 const IN_FLIGHT: usize = 8192;
+
+/// Returns how long a client waits for the daemon's answer to a request that waits for responders.
+pub(super) fn patience(request: &RequestMessage) -> Duration {
+    request.timeout_ms.map_or(REQUEST_TIMEOUT, Duration::from_millis).saturating_add(REPLY)
+}
 
 /// A connection whose requests are all answered.
 #[derive(Debug)]
@@ -48,6 +53,12 @@ impl Session {
     pub(super) async fn request(&mut self, request: &Request) -> Result<Reply, Error> {
         let number = self.writer.push(request)?;
         self.reply_to(number, REPLY).await
+    }
+
+    /// Sends a request to responders and waits for their replies, a little longer than the request itself.
+    pub(super) async fn ask(&mut self, request: &RequestMessage) -> Result<Reply, Error> {
+        let number = self.writer.push(&Request::Request(request.clone()))?;
+        self.reply_to(number, patience(request)).await
     }
 
     /// Publishes one event and waits for the reply, without a time limit if it is to be durable.
@@ -108,6 +119,8 @@ impl Session {
                         // The reply to an earlier request that timed out.
                         _ if self.replied < number => continue,
                         Reply::Published(accepted) => Ok(accepted),
+                        // It has no id yet.
+                        Reply::Scheduled(_) => Ok(Published::new(None, 0)),
                         Reply::Error(refused) => Err(refused),
                         other => break Err(Error::unexpected(&other)),
                     }

@@ -100,7 +100,7 @@ impl Version {
     pub(crate) fn encode_publish(self, publish: &Publish, out: &mut Vec<u8>) -> Result<(), usize> {
         match self {
             Version::V1 => encode_value(&v1::Request::Publish(publish.into()), out),
-            Version::V2 => encode_value(&v2::Request::Publish(publish.into()), out),
+            Version::V2 => encode_value(&v2::Request::publish(publish), out),
         }
     }
 
@@ -132,6 +132,18 @@ impl Version {
             Version::V1 => self.encode_event(event, out),
             Version::V2 => encode_value(&v2::Reply::Event(v2::Event::live(event)), out),
         }
+    }
+
+    /// Appends a request for a responder. Only version 2 has requests.
+    #[cfg(feature = "bus")]
+    pub(crate) fn encode_request(
+        self,
+        event: &Event,
+        reply_to: &str,
+        timeout_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(), usize> {
+        encode_value(&v2::Reply::Request(v2::Event::live(event), reply_to, timeout_ms), out)
     }
 }
 

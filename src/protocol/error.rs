@@ -67,7 +67,7 @@ text_enum! {
         ClientInvalid = "client_invalid",
         /// No such client is connected.
         ClientUnknown = "client_unknown",
-        /// The connection is already a subscriber.
+        /// The connection is already a subscriber or a worker.
         AlreadySubscribed = "already_subscribed",
         /// The request asks for a durable acknowledgement, but history is not on disk.
         NotDurable = "not_durable",
@@ -105,12 +105,32 @@ text_enum! {
         DeadUnknown = "dead_unknown",
         /// The token of a delivery is not current.
         StaleDelivery = "stale_delivery",
+        /// No responder is connected whose filters match the topic.
+        NoResponder = "no_responder",
+        /// No reply has arrived in time.
+        TimedOut = "timed_out",
+        /// The responder has disconnected before it replied.
+        ResponderGone = "responder_gone",
+        /// The responder reports that it cannot reply.
+        ResponderFailed = "responder_failed",
+        /// The request is over: it was answered or has timed out, or its client has disconnected.
+        StaleRequest = "stale_request",
         /// History is full of events that consumers have not acknowledged.
         LimitHistory = "limit_history",
         /// There are too many consumers.
         LimitConsumers = "limit_consumers",
         /// There are too many workers.
         LimitWorkers = "limit_workers",
+        /// There are too many unanswered requests, or they and their replies are too large together.
+        LimitRequests = "limit_requests",
+        /// There are too many responders.
+        LimitResponders = "limit_responders",
+        /// The id or the time of a schedule is invalid, or the event cannot be scheduled.
+        ScheduleInvalid = "schedule_invalid",
+        /// There is no such schedule.
+        ScheduleUnknown = "schedule_unknown",
+        /// There are too many schedules, or their events are too large together.
+        LimitSchedules = "limit_schedules",
         /// The token has too many tickets.
         LimitTickets = "limit_tickets",
         /// Too many clients are kept out.

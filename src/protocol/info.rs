@@ -16,6 +16,8 @@ text_enum! {
         Publisher = "publisher",
         /// It takes deliveries of a consumer.
         Worker = "worker",
+        /// It replies to requests.
+        Responder = "responder",
         /// A role that this version does not define.
         Other = "other",
     }
@@ -215,7 +217,16 @@ impl LimitInfo {
 
     /// Returns true if the configuration cannot set the limit.
     pub fn is_fixed(&self) -> bool {
-        matches!(&*self.limit, "consumers" | "workers" | "unfinished_events" | "dead_letters" | "held_bytes")
+        matches!(
+            &*self.limit,
+            "consumers"
+                | "workers"
+                | "unfinished_events"
+                | "dead_letters"
+                | "held_bytes"
+                | "schedules"
+                | "schedules_bytes"
+        )
     }
 
     /// Returns true if at least four fifths of the limit are used, which is worth a warning.

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     consumer::{ConsumerInfo, Consuming, DeadLetter, Delivery},
     error::Refused,
+    exchange::{ReplyMessage, Responding},
     info::{ClientInfo, Status, TopicInfo},
+    schedule::{ScheduleInfo, Scheduled},
     setting::Setting,
 };
 use crate::{
@@ -62,6 +64,21 @@ pub enum Reply {
         /// The number of deliveries.
         deliveries: u64,
     },
+    /// The replies to a request; at least one.
+    Replies(Vec<ReplyMessage>),
+    /// The connection is a responder.
+    Responding(Responding),
+    /// The reply has reached the request.
+    Replied {},
+    /// The event will be published later.
+    Scheduled(Scheduled),
+    /// The schedules, by id.
+    Schedules(Vec<ScheduleInfo>),
+    /// The schedule was cancelled.
+    Cancelled {
+        /// Its id.
+        schedule: String,
+    },
 }
 
 /// [`Reply::Event`] as a JSON line, without owning the event.
@@ -85,13 +102,27 @@ pub(crate) struct EventBody<'a> {
     data: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     delivery: Option<&'a Delivery>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_to: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_ms: Option<u64>,
 }
 
 impl<'a> From<&'a Event> for EventBody<'a> {
     fn from(event: &'a Event) -> EventBody<'a> {
         let Event { id, topic, event_type, headers, data, time } = event;
         let event_type = event_type.as_ref().map(EventType::as_str);
-        EventBody { id: Some(*id), topic: topic.as_str(), event_type, time: *time, headers, data, delivery: None }
+        EventBody {
+            id: Some(*id),
+            topic: topic.as_str(),
+            event_type,
+            time: *time,
+            headers,
+            data,
+            delivery: None,
+            reply_to: None,
+            timeout_ms: None,
+        }
     }
 }
 
@@ -100,6 +131,11 @@ impl<'a> EventBody<'a> {
     /// The envelope of an event that is live only.
     pub(crate) fn live(event: &'a Event) -> EventBody<'a> {
         EventBody { id: None, ..EventBody::from(event) }
+    }
+
+    /// The envelope of a request.
+    pub(crate) fn request(event: &'a Event, reply_to: &'a str, timeout_ms: u64) -> EventBody<'a> {
+        EventBody { reply_to: Some(reply_to), timeout_ms: Some(timeout_ms), ..EventBody::live(event) }
     }
 
     /// The envelope of a delivery.
@@ -131,6 +167,12 @@ pub struct EventMessage {
     /// The attempt, if this is a delivery of a consumer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
+    /// The address for the reply, if this is a request. See [`ReplyTo`](super::ReplyTo).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// Milliseconds after which the request no longer accepts a reply, counted from when the daemon sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
 }
 
 impl EventMessage {
@@ -142,7 +184,17 @@ impl EventMessage {
         time: u64,
     ) -> EventMessage {
         let (id, topic, data) = (id.into(), topic.into(), data.into());
-        EventMessage { id, topic, event_type: None, time, headers: Headers::default(), data, delivery: None }
+        EventMessage {
+            id,
+            topic,
+            event_type: None,
+            time,
+            headers: Headers::default(),
+            data,
+            delivery: None,
+            reply_to: None,
+            timeout_ms: None,
+        }
     }
 }
 
@@ -157,6 +209,8 @@ impl From<&Event> for EventMessage {
             headers: headers.clone(),
             data: data.clone(),
             delivery: None,
+            reply_to: None,
+            timeout_ms: None,
         }
     }
 }
@@ -171,14 +225,27 @@ pub const END: &str = "$end";
 pub struct Published {
     /// The event's id. None for an event for one client, which is live only.
     pub id: Option<EventId>,
-    /// The number of connected subscribers whose filters match; for a unicast, the connections that received it.
+    /// The number of connected subscribers whose filters match; for a unicast, the connections that received it; for an event
+    /// for a consumer, the workers that are free to take it.
     pub subscribers: u64,
+    /// The publish repeats an earlier one, and has published nothing. The id is that of the earlier one, or None if only its
+    /// number is known.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub duplicate: bool,
+    /// The event is for a consumer, and waits until a worker takes it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub queued: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Published {
     /// Returns the reply for the event with this id.
     pub fn new(id: impl Into<Option<EventId>>, subscribers: u64) -> Published {
-        Published { id: id.into(), subscribers }
+        Published { id: id.into(), subscribers, duplicate: false, queued: false }
     }
 }
 

@@ -79,6 +79,12 @@ pub(crate) fn encode_live_json(to: Option<&str>, event: &Event, out: &mut Vec<u8
     }
 }
 
+/// Appends a request like [`encode_json`], without an id.
+#[cfg(feature = "bus")]
+pub(crate) fn encode_request(event: &Event, reply_to: &str, timeout_ms: u64, out: &mut Vec<u8>) {
+    envelope(None, &EventBody::request(event, reply_to, timeout_ms), out);
+}
+
 /// Appends a delivery of a consumer, like [`encode_json`] with the field `delivery`. It has no `id` field: no stream resumes
 /// after it.
 #[cfg(feature = "bus")]

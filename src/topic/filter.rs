@@ -119,7 +119,7 @@ impl fmt::Debug for Filter {
     }
 }
 
-/// The filters of one subscription: sorted, without duplicates, at least one and at most [`FILTERS_MAX`]. Subscribers
+/// The filters of one subscription: sorted, without duplicates, at most [`FILTERS_MAX`]. Subscribers
 /// with equal sets and the same format share a feed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FilterSet(Arc<[Filter]>);
@@ -139,6 +139,12 @@ impl FilterSet {
         Ok(FilterSet(parsed.into()))
     }
 
+    /// Returns a set that matches no topic, for subscribers that receive requests instead of events.
+    #[cfg(feature = "bus")]
+    pub(crate) fn none() -> FilterSet {
+        FilterSet([].into())
+    }
+
     /// Returns true if any of the filters matches a topic.
     pub fn matches(&self, topic: &Topic) -> bool {
         self.0.iter().any(|f| f.matches(topic))
@@ -147,6 +153,16 @@ impl FilterSet {
     /// Returns the filters, sorted.
     pub fn iter(&self) -> impl Iterator<Item = &Filter> {
         self.0.iter()
+    }
+
+    /// Returns the set with one more filter, even if it then has one more than [`FILTERS_MAX`]. A text that is not a filter is
+    /// left out.
+    #[cfg(feature = "bus")]
+    pub(crate) fn with(&self, filter: &str) -> FilterSet {
+        let mut filters: Vec<_> = self.0.iter().cloned().chain(Filter::parse(filter)).collect();
+        filters.sort_unstable();
+        filters.dedup();
+        FilterSet(filters.into())
     }
 
     /// Returns the filters as strings, for descriptions.

@@ -7,6 +7,7 @@
 mod consumers;
 mod covering;
 mod index;
+mod requests;
 mod scenarios;
 
 use proptest::prelude::*;

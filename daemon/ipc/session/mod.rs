@@ -6,6 +6,9 @@
 //! waiting bytes for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL), or if a request that has begun is incomplete after
 //! [`REQUEST`].
 
+mod held;
+mod requests;
+mod schedule;
 mod send;
 mod work;
 
@@ -31,6 +34,7 @@ use tokio::{
     time::sleep,
 };
 
+use self::held::HeldReplies;
 use super::codec::{Codec, Next, Skip};
 #[cfg(unix)]
 use super::hangup::{hangup, is_closed};
@@ -50,6 +54,8 @@ const QUIET: usize = 4 << 10;
 enum Subscribing {
     No,
     Live,
+    /// To requests, as a responder.
+    Requests,
     /// Ends once history has been delivered.
     PastOnly,
 }
@@ -77,6 +83,10 @@ pub(super) struct Session<'a> {
     batch: Vec<((u64, Ack), Result<Publication, Refused>)>,
     /// Bytes that wait to be sent.
     out: Vec<u8>,
+    /// Requests that wait for replies of responders, each with the replies to later requests.
+    held: HeldReplies,
+    /// A request that waits until all earlier ones are answered.
+    deferred: Option<Request>,
     /// Requests to settle deliveries that wait to be applied as one batch, with their numbers. Empty if `batch` is not.
     settling: Vec<(u64, Settle)>,
     /// The publisher or subscriber that the connection is.
@@ -107,6 +117,8 @@ impl<'a> Session<'a> {
             requests: 0,
             batch: Vec::new(),
             out: Vec::new(),
+            held: HeldReplies::default(),
+            deferred: None,
             settling: Vec::new(),
             client: None,
             worker: None,
@@ -126,7 +138,10 @@ impl<'a> Session<'a> {
                 self.give_way().await;
                 continue;
             };
-            if self.closing || (self.at_end && self.subscription == Subscribing::No) {
+            let is_done = matches!(self.subscription, Subscribing::No | Subscribing::Requests) && self.held.is_empty();
+            if self.closing || (self.at_end && is_done) {
+                self.refuse_held();
+                self.send().await?;
                 self.end_worker();
                 return self.stream.shutdown().await;
             }
@@ -136,11 +151,12 @@ impl<'a> Session<'a> {
             } else {
                 self.read.reserve(wanted);
             }
-            let has_begun = !self.at_end && (!self.read.is_empty() || self.skipping != Skip::Nothing);
+            let is_held = self.is_held();
+            let has_begun = !self.at_end && !is_held && (!self.read.is_empty() || self.skipping != Skip::Nothing);
             let began = Instant::now();
             let (client, worker) = (self.client.as_ref(), self.worker.as_ref());
             tokio::select! {
-                read = incoming(&mut self.stream, &mut self.read, self.at_end) => {
+                read = incoming(&mut self.stream, &mut self.read, self.at_end, is_held) => {
                     let Some(read) = read? else { return Ok(()) };
                     self.at_end = read == 0;
                     self.has_half_closed = self.at_end && !is_closed(&self.stream);
@@ -159,6 +175,7 @@ impl<'a> Session<'a> {
                     }
                 }
                 work = next_work(worker) => self.send_work(work).await?,
+                result = self.held.next() => self.end_request(result),
                 () = sleep(REQUEST.saturating_sub(self.waited)), if has_begun => {
                     let message =
                         format!("the rest of the request did not arrive within {} s; the connection is closed", REQUEST.as_secs());
@@ -210,6 +227,12 @@ impl<'a> Session<'a> {
             if self.out.len() >= READ_MAX || self.requests - before >= BATCH_MAX {
                 break None;
             }
+            if self.is_held() {
+                break Some(0);
+            }
+            if let Some(request) = self.take_deferred() {
+                self.request(request).await;
+            }
             if !self.skipping.take(&mut self.read) {
                 break Some(READ_MAX);
             }
@@ -248,6 +271,9 @@ impl<'a> Session<'a> {
 
     async fn request(&mut self, request: Request) {
         if let Request::Publish(publish) = request {
+            if publish.is_scheduled() {
+                return self.schedule(publish).await;
+            }
             let tag = (self.requests, publish.ack);
             let admitted = self.admit(publish);
             self.settle_batch().await;
@@ -260,19 +286,33 @@ impl<'a> Session<'a> {
             Err(request) => request,
         };
         self.settle_batch().await;
-        let reply = self.reply_to(request).await.unwrap_or_else(|refused| self.refusal(self.requests, refused));
-        self.codec.reply(&reply, &mut self.out);
+        let Some(request) = self.defer(request) else { return };
+        let reply = match request {
+            Request::Request(request) => match self.begin_request(request) {
+                Ok(()) => return,
+                Err(refused) => Err(refused),
+            },
+            request => self.reply_to(request).await,
+        };
+        let reply = reply.unwrap_or_else(|refused| self.refusal(self.requests, refused));
+        self.codec.reply(&reply, self.held.buffer(&mut self.out));
     }
 
-    /// Admits an event. The first one makes the connection a publisher.
+    /// Admits an event.
     fn admit(&mut self, publish: Publish) -> Result<Publication, Refused> {
+        self.become_publisher()?;
+        api::admit(self.daemon, &self.caller, publish)
+    }
+
+    /// Makes the connection a publisher, unless it is another client.
+    fn become_publisher(&mut self) -> Result<(), Refused> {
         if self.client().is_none() {
             let process = self.caller.address.to_string();
             let transport = self.codec.format().transport();
             self.daemon.kept_out.check(None, &process, transport)?;
             self.client = Some(ClientGuard::publisher(&self.daemon.bus, process, transport)?);
         }
-        api::admit(self.daemon, &self.caller, publish)
+        Ok(())
     }
 
     /// Applies the requests that wait.
@@ -293,8 +333,10 @@ impl<'a> Session<'a> {
                 .map(|published| self.codec.published(published, || self.daemon.bus.with(|bus, _| bus.position())))
             {
                 Ok(_) if ack == Ack::None => {}
-                Ok(published) => self.codec.reply(&Reply::Published(published), &mut self.out),
-                Err(refused) => self.codec.reply(&refusal(self.daemon, number, refused), &mut self.out),
+                Ok(published) => self.codec.reply(&Reply::Published(published), self.held.buffer(&mut self.out)),
+                Err(refused) => {
+                    self.codec.reply(&refusal(self.daemon, number, refused), self.held.buffer(&mut self.out))
+                }
             }
         }
     }
@@ -303,6 +345,13 @@ impl<'a> Session<'a> {
         let request = match request {
             Request::Subscribe(subscribe) => return self.subscribe(subscribe),
             Request::Consume(consume) => return self.consume(&consume),
+            Request::Respond(respond) => return self.respond(&respond),
+            Request::Reply(reply) => return self.reply_for(reply),
+            Request::Schedules {} => return api::schedules(self.daemon, &self.caller).await.map(Reply::Schedules),
+            Request::CancelSchedule { schedule } => {
+                return api::cancel_schedule(self.daemon, &self.caller, &schedule)
+                    .map(|()| Reply::Cancelled { schedule });
+            }
             Request::Consumers {} => return Ok(Reply::Consumers(self.consumers()?.list().await)),
             Request::Consumer { name, action } => return self.consumers()?.run(&name, action).await,
             request => request,
@@ -383,10 +432,20 @@ async fn next_work(worker: Option<&WorkerGuard>) -> Result<Vec<Work>, Refused> {
     }
 }
 
-/// Reads bytes, and returns their number. After the end of the input, waits until the peer has closed the other half, too, and
+/// Reads bytes, and returns their number. After the end of the input, or while no more input is read, waits until the peer has
+/// closed the other half, too, and
 /// returns None.
-async fn incoming(stream: &mut Stream, buffer: &mut BytesMut, at_end: bool) -> io::Result<Option<usize>> {
-    if !at_end {
+async fn incoming(
+    stream: &mut Stream,
+    buffer: &mut BytesMut,
+    at_end: bool,
+    is_held: bool,
+) -> io::Result<Option<usize>> {
+    if is_held && cfg!(windows) {
+        // What ends a pipe is noticed at the next read.
+        return std::future::pending().await;
+    }
+    if !at_end && !is_held {
         return stream.read_buf(&mut buffer.limit(READ_MAX)).await.map(Some);
     }
     hangup(stream).await;

@@ -43,7 +43,7 @@ impl Session<'_> {
                 Ok(deliveries) => Reply::Settled { deliveries },
                 Err(refused) => self.refusal(number, refused),
             };
-            self.codec.reply(&reply, &mut self.out);
+            self.codec.reply(&reply, self.held.buffer(&mut self.out));
         }
     }
 

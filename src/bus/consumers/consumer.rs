@@ -12,6 +12,7 @@ use super::{
     event_state::{Counts, Dead, DeadReason, State, Unfinished},
     ids::{ConsumerKey, Timer},
     keys::{KeyHash, Keys},
+    mailbox_topic::with_mailbox,
     name::ConsumerName,
     notice::Notice,
     registry::Registry,
@@ -24,6 +25,7 @@ use crate::{
     limits::{DEAD_ALL_MAX, DEAD_MAX, UNFINISHED_MAX},
     protocol::OnFull,
     time::whole_millis,
+    topic::FilterSet,
 };
 
 /// One consumer.
@@ -32,6 +34,8 @@ pub(super) struct Consumer {
     pub(super) key: ConsumerKey,
     pub(super) name: ConsumerName,
     pub(super) settings: ConsumerSettings,
+    /// The filters of the settings, and that of its mailbox.
+    pub(super) filters: FilterSet,
     /// The number of the last event that was examined.
     pub(super) position: u64,
     /// No event after this number matches the filters.
@@ -44,7 +48,7 @@ pub(super) struct Consumer {
     pub(super) is_paused: bool,
     /// It holds what it has not finished. False after `inactive_after` without a worker.
     pub(super) is_holding: bool,
-    /// When it stops to hold, while it has no worker.
+    /// When it stops holding events, while it has no worker.
     pub(super) inactive_at: Option<u64>,
     pub(super) workers: usize,
     pub(super) turns: Turns,
@@ -75,6 +79,7 @@ impl Consumer {
     ) -> Consumer {
         Consumer {
             key,
+            filters: with_mailbox(&settings.filters, &name),
             name,
             settings,
             position,
@@ -111,13 +116,13 @@ impl Consumer {
         self.is_holding && self.settings.on_full != OnFull::Drop && self.needs(seq)
     }
 
-    /// Returns a number such that it needs no earlier event.
+    /// Returns a sequence number before which it needs no event.
     pub(super) fn first_needed(&self) -> u64 {
         let (unfinished, dead) = (self.unfinished.keys().next(), self.dead.keys().next());
         [unfinished, dead].into_iter().flatten().copied().fold(self.position + 1, u64::min)
     }
 
-    /// Returns a number such that it has finished all earlier events.
+    /// Returns a sequence number before which it has finished all events.
     pub(super) fn floor(&self) -> u64 {
         let ahead = (self.last_matched > self.position).then_some(self.position + 1);
         let (unfinished, dead) = (self.unfinished.keys().next(), self.dead.keys().next());

@@ -7,6 +7,7 @@ use super::{
     chores::Cleared,
     consumer::Consumer,
     ids::Timer,
+    mailbox_topic::with_mailbox,
     name::ConsumerName,
     notice::Notice,
     settings::{ConsumerSettings, SeekTo},
@@ -49,7 +50,7 @@ impl Bus {
             return Err(Refused::new(ErrorCode::ConsumerInvalid, message));
         }
         refuse_more(self.consumers.by_name.len(), CONSUMERS_MAX, ErrorCode::LimitConsumers, "consumers")?;
-        self.refuse_more_filters(Topics::cost_of(&settings.filters))?;
+        self.refuse_more_filters(Topics::cost_of(&with_mailbox(&settings.filters, name)))?;
         let position = self.position_of(from, now)?;
         self.consumers.registry.begin_run(now.unix);
         let is_tracked = self.history.persist().is_some();

@@ -10,7 +10,7 @@ use crate::{
     event::{self, EventId, EventType},
     headers::Headers,
     limits::{HEADERS_MAX, SETTLE_MAX},
-    protocol::{bounded, consumer, info, reply, request, setting},
+    protocol::{PublisherId, Sequence, bounded, consumer, exchange, info, payload, reply, request, setting},
 };
 
 /// Requests. Their order defines their numbers.
@@ -27,6 +27,30 @@ pub(crate) enum Request<'a> {
     Ack(#[serde(borrow, deserialize_with = "bounded::list::<_, _, SETTLE_MAX>")] Vec<&'a str>),
     /// Any other request.
     Other(Json<'a, request::Request>),
+    Request(RequestMessage<'a>),
+    Reply(ReplyTo<'a>),
+    /// A publish with options that [`Publish`] does not have.
+    PublishWith(Publish<'a>, PublishOptions<'a>),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RequestMessage<'a> {
+    topic: &'a str,
+    data: Bytes<'a>,
+    event_type: Option<&'a str>,
+    #[serde(deserialize_with = "bounded::list::<_, _, HEADERS_MAX>")]
+    headers: Vec<(&'a str, &'a str)>,
+    timeout_ms: Option<u64>,
+    replies: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ReplyTo<'a> {
+    to: &'a str,
+    data: Bytes<'a>,
+    #[serde(deserialize_with = "bounded::list::<_, _, HEADERS_MAX>")]
+    headers: Vec<(&'a str, &'a str)>,
+    error: Option<&'a str>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -40,6 +64,18 @@ pub(crate) struct Publish<'a> {
     ttl_ms: Option<u64>,
     to: Option<&'a str>,
     ack: v1::Ack,
+}
+
+/// What later versions of the program have added to a publish.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct PublishOptions<'a> {
+    #[serde(borrow)]
+    dedup_id: Option<&'a str>,
+    /// The publisher and the number.
+    sequence: Option<(u64, u64)>,
+    in_ms: Option<u64>,
+    at: Option<u64>,
+    schedule_id: Option<&'a str>,
 }
 
 /// Replies. Their order defines their numbers.
@@ -60,6 +96,19 @@ pub(crate) enum Reply<'a> {
     Settled(u64),
     /// Any other reply.
     Other(Json<'a, reply::Reply>),
+    /// A request, the address for its reply, and its milliseconds.
+    Request(Event<'a>, &'a str, u64),
+    Replies(Vec<ReplyMessage<'a>>),
+    Replied,
+    /// The reply to a publish that is a duplicate, or is queued for a consumer.
+    PublishedWith(Published, PublishedOptions),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ReplyMessage<'a> {
+    data: &'a str,
+    headers: EventHeaders<'a>,
+    responder: &'a str,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,6 +116,12 @@ pub(crate) struct Published {
     /// None for an event that is live only.
     id: Option<EventId>,
     subscribers: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct PublishedOptions {
+    duplicate: bool,
+    queued: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,7 +166,7 @@ impl<'de> Deserialize<'de> for EventHeaders<'_> {
 impl<'a> From<&'a request::Request> for Request<'a> {
     fn from(request: &'a request::Request) -> Request<'a> {
         match request {
-            request::Request::Publish(publish) => Request::Publish(publish.into()),
+            request::Request::Publish(publish) => Request::publish(publish),
             request::Request::Subscribe(subscribe) => Request::Subscribe(subscribe.into()),
             request::Request::Clients {} => Request::Clients,
             request::Request::Topics {} => Request::Topics,
@@ -120,6 +175,8 @@ impl<'a> From<&'a request::Request> for Request<'a> {
             request::Request::Status {} => Request::Status,
             request::Request::Config {} => Request::Config,
             request::Request::Ack { tokens } => Request::Ack(all_borrowed(tokens)),
+            request::Request::Request(request) => Request::Request(request.into()),
+            request::Request::Reply(reply) => Request::Reply(reply.into()),
             other => Request::Other(Json(Cow::Borrowed(other))),
         }
     }
@@ -138,15 +195,82 @@ impl From<Request<'_>> for request::Request {
             Request::Config => request::Request::Config {},
             Request::Ack(tokens) => request::Request::Ack { tokens: all_owned(&tokens) },
             Request::Other(request) => request.0.into_owned(),
+            Request::Request(request) => request::Request::Request(request.into()),
+            Request::Reply(reply) => request::Request::Reply(reply.into()),
+            Request::PublishWith(publish, options) => request::Request::Publish(options.add_to(publish.into())),
         }
     }
 }
 
+impl<'a> Request<'a> {
+    /// Returns a request to publish.
+    pub(crate) fn publish(publish: &'a request::Publish) -> Request<'a> {
+        match PublishOptions::of(publish) {
+            None => Request::Publish(publish.into()),
+            Some(options) => Request::PublishWith(publish.into(), options),
+        }
+    }
+}
+
+impl<'a> From<&'a exchange::RequestMessage> for RequestMessage<'a> {
+    fn from(request: &'a exchange::RequestMessage) -> RequestMessage<'a> {
+        let exchange::RequestMessage { topic, data, event_type, headers, timeout_ms, replies } = request;
+        let (data, event_type, headers) = (Bytes(&data.0), event_type.as_deref(), borrowed_headers(headers));
+        RequestMessage { topic, data, event_type, headers, timeout_ms: *timeout_ms, replies: *replies }
+    }
+}
+
+impl From<RequestMessage<'_>> for exchange::RequestMessage {
+    fn from(request: RequestMessage<'_>) -> exchange::RequestMessage {
+        let RequestMessage { topic, data, event_type, headers, timeout_ms, replies } = request;
+        let (topic, data, event_type) = (topic.into(), payload::Payload(data.0.into()), owned(event_type));
+        exchange::RequestMessage { topic, data, event_type, headers: owned_headers(headers), timeout_ms, replies }
+    }
+}
+
+impl<'a> From<&'a exchange::ReplyTo> for ReplyTo<'a> {
+    fn from(reply: &'a exchange::ReplyTo) -> ReplyTo<'a> {
+        let exchange::ReplyTo { to, data, headers, error } = reply;
+        ReplyTo { to, data: Bytes(&data.0), headers: borrowed_headers(headers), error: error.as_deref() }
+    }
+}
+
+impl From<ReplyTo<'_>> for exchange::ReplyTo {
+    fn from(reply: ReplyTo<'_>) -> exchange::ReplyTo {
+        let ReplyTo { to, data, headers, error } = reply;
+        let (to, data, headers) = (to.into(), payload::Payload(data.0.into()), owned_headers(headers));
+        exchange::ReplyTo { to, data, headers, error: owned(error) }
+    }
+}
+
+impl<'a> From<&'a exchange::ReplyMessage> for ReplyMessage<'a> {
+    fn from(reply: &'a exchange::ReplyMessage) -> ReplyMessage<'a> {
+        let exchange::ReplyMessage { data, headers, responder } = reply;
+        ReplyMessage { data, headers: EventHeaders(Cow::Borrowed(headers)), responder }
+    }
+}
+
+impl From<ReplyMessage<'_>> for exchange::ReplyMessage {
+    fn from(reply: ReplyMessage<'_>) -> exchange::ReplyMessage {
+        let ReplyMessage { data, headers, responder } = reply;
+        exchange::ReplyMessage { data: data.into(), headers: headers.0.into_owned(), responder: responder.into() }
+    }
+}
+
+fn borrowed_headers(headers: &[(String, String)]) -> Vec<(&str, &str)> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
+fn owned_headers(headers: Vec<(&str, &str)>) -> Vec<(String, String)> {
+    headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
 impl<'a> From<&'a request::Publish> for Publish<'a> {
     fn from(publish: &'a request::Publish) -> Publish<'a> {
-        let request::Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack } = publish;
+        // The other fields are options.
+        let request::Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack, .. } = publish;
         let (data, event_type, to, ack) = (Bytes(&data.0), event_type.as_deref(), to.as_deref(), (*ack).into());
-        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let headers = borrowed_headers(headers);
         Publish { topic, data, event_type, headers, retain: *retain, ttl_ms: *ttl_ms, to, ack }
     }
 }
@@ -154,29 +278,44 @@ impl<'a> From<&'a request::Publish> for Publish<'a> {
 impl From<Publish<'_>> for request::Publish {
     fn from(publish: Publish<'_>) -> request::Publish {
         let Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack } = publish;
-        let (topic, data) = (topic.into(), request::Payload(data.0.into()));
-        let headers = headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        request::Publish {
-            topic,
-            data,
-            event_type: owned(event_type),
-            headers,
-            retain,
-            ttl_ms,
-            to: owned(to),
-            ack: ack.into(),
-        }
+        let (topic, data) = (topic.into(), payload::Payload(data.0.into()));
+        let headers = owned_headers(headers);
+        let (event_type, to, ack) = (owned(event_type), owned(to), ack.into());
+        request::Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack, ..request::Publish::default() }
+    }
+}
+
+impl<'a> PublishOptions<'a> {
+    /// Returns the options of a publish, if it has any.
+    fn of(publish: &'a request::Publish) -> Option<PublishOptions<'a>> {
+        let request::Publish { dedup_id, sequence, in_ms, at, schedule_id, .. } = publish;
+        let has_none = dedup_id.is_none() && sequence.is_none() && !publish.is_scheduled();
+        let sequence = sequence.map(|sequence| (sequence.publisher.0, sequence.number));
+        let (dedup_id, schedule_id) = (dedup_id.as_deref(), schedule_id.as_deref());
+        (!has_none).then_some(PublishOptions { dedup_id, sequence, in_ms: *in_ms, at: *at, schedule_id })
+    }
+
+    fn add_to(self, publish: request::Publish) -> request::Publish {
+        let PublishOptions { dedup_id, sequence, in_ms, at, schedule_id } = self;
+        let sequence = sequence.map(|(publisher, number)| Sequence { publisher: PublisherId(publisher), number });
+        request::Publish { dedup_id: owned(dedup_id), sequence, in_ms, at, schedule_id: owned(schedule_id), ..publish }
     }
 }
 
 impl<'a> From<&'a reply::Reply> for Reply<'a> {
     fn from(reply: &'a reply::Reply) -> Reply<'a> {
         match reply {
-            reply::Reply::Event(event) => match &event.delivery {
-                None => Reply::Event(event.into()),
-                Some(delivery) => Reply::Delivery(event.into(), delivery.into()),
+            reply::Reply::Event(event) => match (&event.delivery, &event.reply_to) {
+                (Some(delivery), _) => Reply::Delivery(event.into(), delivery.into()),
+                (None, Some(to)) => Reply::Request(event.into(), to, event.timeout_ms.unwrap_or_default()),
+                (None, None) => Reply::Event(event.into()),
             },
-            reply::Reply::Published(published) => Reply::Published(published.into()),
+            reply::Reply::Published(published) => match *published {
+                reply::Published { duplicate: false, queued: false, .. } => Reply::Published(published.into()),
+                reply::Published { duplicate, queued, .. } => {
+                    Reply::PublishedWith(published.into(), PublishedOptions { duplicate, queued })
+                }
+            },
             reply::Reply::Subscribed(subscribed) => Reply::Subscribed(subscribed.into()),
             reply::Reply::End { position } => Reply::End(*position),
             reply::Reply::Clients(clients) => Reply::Clients(clients.iter().map(Into::into).collect()),
@@ -186,6 +325,8 @@ impl<'a> From<&'a reply::Reply> for Reply<'a> {
             reply::Reply::Error(refused) => Reply::Error(refused.into()),
             reply::Reply::Config(settings) => Reply::Config(Json(Cow::Borrowed(settings))),
             reply::Reply::Settled { deliveries } => Reply::Settled(*deliveries),
+            reply::Reply::Replies(replies) => Reply::Replies(replies.iter().map(Into::into).collect()),
+            reply::Reply::Replied {} => Reply::Replied,
             other => Reply::Other(Json(Cow::Borrowed(other))),
         }
     }
@@ -209,6 +350,16 @@ impl From<Reply<'_>> for reply::Reply {
             }
             Reply::Settled(deliveries) => reply::Reply::Settled { deliveries },
             Reply::Other(reply) => reply.0.into_owned(),
+            Reply::Request(event, to, timeout) => reply::Reply::Event(reply::EventMessage {
+                reply_to: Some(to.into()),
+                timeout_ms: Some(timeout),
+                ..event.into()
+            }),
+            Reply::Replies(replies) => reply::Reply::Replies(replies.into_iter().map(Into::into).collect()),
+            Reply::Replied => reply::Reply::Replied {},
+            Reply::PublishedWith(published, PublishedOptions { duplicate, queued }) => {
+                reply::Reply::Published(reply::Published { duplicate, queued, ..published.into() })
+            }
         }
     }
 }
@@ -245,7 +396,7 @@ impl From<Delivery<'_>> for consumer::Delivery {
 
 impl From<&reply::Published> for Published {
     fn from(published: &reply::Published) -> Published {
-        let reply::Published { id, subscribers } = *published;
+        let reply::Published { id, subscribers, .. } = *published;
         Published { id, subscribers }
     }
 }
@@ -253,13 +404,13 @@ impl From<&reply::Published> for Published {
 impl From<Published> for reply::Published {
     fn from(published: Published) -> reply::Published {
         let Published { id, subscribers } = published;
-        reply::Published { id, subscribers }
+        reply::Published::new(id, subscribers)
     }
 }
 
 impl<'a> From<&'a reply::EventMessage> for Event<'a> {
     fn from(event: &'a reply::EventMessage) -> Event<'a> {
-        let reply::EventMessage { id, topic, event_type, time, headers, data, delivery: _ } = event;
+        let reply::EventMessage { id, topic, event_type, time, headers, data, .. } = event;
         let headers = EventHeaders(Cow::Borrowed(headers));
         Event { id: *id, topic, event_type: event_type.as_deref(), time: *time, headers, data }
     }
@@ -277,6 +428,8 @@ impl From<Event<'_>> for reply::EventMessage {
             headers,
             data: data.into(),
             delivery: None,
+            reply_to: None,
+            timeout_ms: None,
         }
     }
 }
