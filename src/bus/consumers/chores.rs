@@ -1,8 +1,9 @@
 //! Work on consumers that is done in bounded steps: what is left of a consumer that was moved or deleted, the deliveries of a
 //! worker that has left, and calling the workers of very many consumers for one event.
 //!
-//! The operation that causes it does the first step, and [`Bus::finish_some`](crate::bus::Bus::finish_some) the others. Between
-//! these steps other calls see the operation as done, except that the deliveries of a worker that has left are still in flight.
+//! The operation that causes it does the first step, and [`Bus::finish_some`](crate::bus::Bus::finish_some) the others. Between these steps other calls see
+//! the operation as done, except that the deliveries of a worker that has left are still in flight, and that a consumer that was
+//! moved delivers nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -19,6 +20,8 @@ pub(super) struct Chores {
     pub(super) cleared: Vec<Cleared>,
     pub(super) departed: Vec<Departed>,
     pub(super) offers: VecDeque<Offers>,
+    /// The number of events so far that were in `offers`.
+    pub(super) offered: u64,
 }
 
 /// The states that the events of a consumer had before it was moved or deleted.

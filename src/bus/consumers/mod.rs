@@ -53,7 +53,6 @@
 mod changes;
 #[cfg(debug_assertions)]
 mod check;
-mod chore_steps;
 mod chores;
 mod consumer;
 mod dead_letters;
@@ -74,6 +73,7 @@ mod registry;
 mod restore;
 mod settings;
 mod settle;
+mod steps;
 mod table;
 mod take;
 mod timers;

@@ -1,4 +1,4 @@
-//! The steps of the [chores](super::chores).
+//! The steps of [chores](super::chores).
 
 use super::{chores::Offers, delivery::Departure, event_state::State, table::Consumers};
 use crate::{
@@ -13,22 +13,21 @@ impl Bus {
     }
 
     /// Does a step of the work on consumers. Returns true if there is more.
-    pub(in crate::bus) fn finish_some_consumers(&mut self) -> bool {
+    pub(crate) fn finish_some_consumers(&mut self) -> bool {
         if self.has_chores() {
-            let mut left = CHORES_AT_ONCE;
-            self.clear_some(&mut left);
-            self.depart_some(&mut left);
-            self.offer_some(&mut left);
+            let left = self.clear_some(CHORES_AT_ONCE);
+            let left = self.depart_some(left);
+            self.offer_some(left);
             self.finish_consumers(self.consumers.registry.now);
         }
         self.has_chores()
     }
 
-    /// Removes what all consumers share of events that were cleared, and notes them as changed.
-    pub(super) fn clear_some(&mut self, left: &mut usize) {
+    /// Removes what all consumers share of events that were cleared, and notes them as changed. Returns what is left of the step.
+    pub(super) fn clear_some(&mut self, mut left: usize) -> usize {
         let Consumers { by_key, registry, chores, .. } = &mut self.consumers;
-        while let Some(cleared) = chores.cleared.last_mut().filter(|_| *left > 0) {
-            *left -= 1;
+        while let Some(cleared) = chores.cleared.last_mut().filter(|_| left > 0) {
+            left -= 1;
             let key = cleared.consumer;
             if let Some((seq, unfinished)) = cleared.unfinished.pop_first() {
                 registry.forget(key, seq, unfinished.state);
@@ -47,19 +46,21 @@ impl Bus {
                     consumer.note_cleared(seq, registry);
                 }
             } else {
+                chores.cleared.pop();
                 if let Some(consumer) = by_key.get_mut(&key) {
+                    consumer.moves -= 1;
                     consumer.offer(registry, registry.now.mono);
                 }
-                chores.cleared.pop();
             }
         }
+        left
     }
 
-    /// Ends the deliveries of workers that have left.
-    pub(super) fn depart_some(&mut self, left: &mut usize) {
+    /// Ends the deliveries of workers that have left. Returns what is left of the step.
+    pub(super) fn depart_some(&mut self, mut left: usize) -> usize {
         let Consumers { by_key, registry, chores, .. } = &mut self.consumers;
-        while let Some(departed) = chores.departed.last_mut().filter(|_| *left > 0) {
-            *left -= 1;
+        while let Some(departed) = chores.departed.last_mut().filter(|_| left > 0) {
+            left -= 1;
             let Now { mono, unix } = departed.now;
             let next = departed.in_flight.pop_first();
             let (Some((token, seq)), Some(consumer)) = (next, by_key.get_mut(&departed.consumer)) else {
@@ -75,6 +76,7 @@ impl Bus {
                 consumer.offer(registry, mono);
             }
         }
+        left
     }
 
     /// Calls the workers of the consumers in `matching` for the newest event.
@@ -89,16 +91,17 @@ impl Bus {
             }
             return;
         }
+        chores.offered += 1;
         chores.offers.push_back(Offers { seq, consumers: std::mem::take(matching), now });
         while self.consumers.chores.offers.len() > BROADCASTS_MAX {
-            self.offer_some(&mut CHORES_AT_ONCE.clone());
+            self.offer_some(CHORES_AT_ONCE);
         }
     }
 
-    fn offer_some(&mut self, left: &mut usize) {
+    fn offer_some(&mut self, mut left: usize) {
         let Consumers { by_key, registry, chores, .. } = &mut self.consumers;
-        while let Some(offers) = chores.offers.front_mut().filter(|_| *left > 0) {
-            *left -= 1;
+        while let Some(offers) = chores.offers.front_mut().filter(|_| left > 0) {
+            left -= 1;
             match offers.consumers.pop() {
                 Some(key) => {
                     if let Some(consumer) = by_key.get_mut(&key) {
@@ -110,9 +113,14 @@ impl Bus {
         }
     }
 
+    /// Returns the number of events so far that were for very many consumers.
+    pub(crate) fn offered(&self) -> u64 {
+        self.consumers.chores.offered
+    }
+
     /// Returns true if many events wait for consumers whose workers are to be called. Call [`Bus::finish_some`] before the next
     /// publish.
-    pub(in crate::bus) fn has_many_offers(&self) -> bool {
+    pub(crate) fn has_many_offers(&self) -> bool {
         self.consumers.chores.offers.len() > BROADCASTS_MAX / 4
     }
 }
