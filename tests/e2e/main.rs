@@ -64,6 +64,8 @@ mod remote_stream;
 mod removed_files;
 mod replay;
 mod requests;
+mod requests_ctl;
+mod requests_http;
 mod rest;
 mod restart;
 mod restart_lines;
