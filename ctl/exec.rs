@@ -81,13 +81,10 @@ pub(crate) async fn reply_to(command: &str, event: &EventMessage, time: Duration
         check(child.wait().await)?;
         Ok(output)
     };
-    match timeout(time, run).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            end_group(group);
-            Err(CommandError::TimedOut)
-        }
-    }
+    timeout(time, run).await.unwrap_or_else(|_| {
+        end_group(group);
+        Err(CommandError::TimedOut)
+    })
 }
 
 #[cfg(unix)]
