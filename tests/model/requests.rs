@@ -203,7 +203,9 @@ impl World {
     fn read(&mut self, id: ClientId) -> Vec<(ClientId, String)> {
         let (mut out, mut bytes) = (Vec::new(), Vec::new());
         while self.bus.read(id, self.now(), Waker::noop(), &mut out) == Read::Ready {}
-        out.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
+        for chunk in &out {
+            bytes.extend_from_slice(chunk);
+        }
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let events = lines.map(|line| serde_json::from_slice::<Value>(line).unwrap());
         events.map(|event| (id, event["event"]["reply_to"].as_str().unwrap().to_owned())).collect()
@@ -276,9 +278,9 @@ impl World {
     }
 }
 
-fn pick<'a, T: Clone + 'a>(index: &Index, of: impl ExactSizeIterator<Item = &'a T>) -> Option<T> {
-    let mut of = of;
-    (of.len() > 0).then(|| of.nth(index.index(of.len())).cloned()).flatten()
+fn pick<'a, T: Clone + 'a>(index: &Index, mut of: impl ExactSizeIterator<Item = &'a T>) -> Option<T> {
+    let count = of.len();
+    if count == 0 { None } else { of.nth(index.index(count)).cloned() }
 }
 
 proptest! {
