@@ -11,8 +11,7 @@ Exit codes:
   1  failure
   2  invalid command line, topic, filter or other value
   3  no daemon at the socket or URL
-  4  nobody there: no such client (kick, send, publish --to), no subscriber (publish
-     --wait-for), or no responder (request)
+  4  nobody there: no client (kick, send, publish --to), subscriber (--wait-for) or responder (request)
   5  timed out (subscribe --timeout, request; a daemon that does not answer)
   6  denied
   7  refused by a limit of the daemon
