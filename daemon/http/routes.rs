@@ -47,6 +47,7 @@ pub(super) fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/", get(dashboard::index))
         .route("/page/{name}", get(dashboard::file))
         .route("/client.js", get(client_module::module))
+        .route("/request.js", get(client_module::requests))
         .route("/pages", get(pages::index))
         .route("/pages/", get(pages::index))
         .route("/pages/{*path}", get(pages::file))

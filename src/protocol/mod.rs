@@ -13,6 +13,7 @@ mod error;
 mod exchange;
 mod info;
 pub mod json;
+mod payload;
 mod reply;
 mod request;
 mod schedule;
@@ -33,8 +34,9 @@ pub use self::{
         ClientInfo, ClientRole, HistoryKind, KeptOut, LimitInfo, RefusedHost, RefusedOrigin, Status, TopicInfo,
         Transport,
     },
+    payload::Payload,
     reply::{END, EventMessage, Published, Reply, Subscribed},
-    request::{Ack, InvalidSlow, Payload, Publish, Request, Slow, Subscribe},
+    request::{Ack, InvalidSlow, Publish, Request, Slow, Subscribe},
     schedule::{NotAPublisherId, PublisherId, ScheduleInfo, Scheduled, Sequence},
     setting::Setting,
 };

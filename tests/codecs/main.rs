@@ -21,7 +21,7 @@ use sse_bus::{
 
 use sse_bus_support::{matching, sse_parser, strategies};
 
-use messages::{described, headers, id, reply, request, text};
+use messages::{described, exchange_reply, exchange_request, headers, id, reply, request, text};
 
 fn encoded<T: Message>(version: Version, message: &T) -> Vec<u8> {
     let mut out = Vec::new();
@@ -169,6 +169,17 @@ proptest! {
             _ => {}
         }
         check_frames(Version::V1, &reply, &without, cut)?;
+    }
+
+    // Version 1 has none of these.
+    #[test]
+    fn decoded_requests_and_replies_equal_the_encoded_ones(
+        request in exchange_request(), reply in exchange_reply(), cut in any::<usize>()
+    ) {
+        check_frames(Version::V2, &request, &request, cut)?;
+        check_frames(Version::V2, &reply, &reply, cut)?;
+        check_line(&request, cut)?;
+        check_line(&reply, cut)?;
     }
 
     #[test]

@@ -7,8 +7,9 @@ use sse_bus::{
     Epoch, EventId, Headers,
     protocol::{
         Ack, ClientInfo, Consume, ConsumerAction, ConsumerConfig, ConsumerInfo, Consuming, DeadLetter, DeadSelection,
-        Delivery, ErrorCode, EventMessage, LimitInfo, OnFull, Publish, Published, PublisherId, Refused, Reply, Request,
-        Scheduled, Sequence, Setting, Slow, Status, Subscribe, Subscribed, TopicInfo,
+        Delivery, ErrorCode, EventMessage, LimitInfo, OnFull, Publish, Published, PublisherId, Refused, Reply,
+        ReplyMessage, ReplyTo, Request, RequestMessage, Respond, Responding, Scheduled, Sequence, Setting, Slow,
+        Status, Subscribe, Subscribed, TopicInfo,
     },
 };
 
@@ -132,6 +133,51 @@ fn work_reply() -> impl Strategy<Value = Reply> {
         any::<u64>().prop_map(|count| Reply::Changed { count }),
         (text(), text()).prop_map(|(client, consumer)| Reply::Consuming(Consuming::new(client, consumer))),
         any::<u64>().prop_map(|deliveries| Reply::Settled { deliveries }),
+    ]
+}
+
+/// Returns requests for responders, and what responders send.
+pub(crate) fn exchange_request() -> impl Strategy<Value = Request> {
+    let request = (text(), text(), option::of(text()), vec((text(), text()), 0..3), option::of(any::<(u64, u64)>()));
+    let request = request.prop_map(|(topic, data, kind, headers, numbers)| {
+        let mut request = RequestMessage::new(topic, data);
+        (request.event_type, request.headers) = (kind, headers);
+        (request.timeout_ms, request.replies) = numbers.unzip();
+        Request::Request(request)
+    });
+    let respond = (vec(text(), 0..3), option::of(any::<u64>()), option::of(text()));
+    let respond = respond.prop_map(|(filters, max_in_flight, client)| {
+        let mut respond = Respond::new(filters);
+        (respond.max_in_flight, respond.client) = (max_in_flight, client);
+        Request::Respond(respond)
+    });
+    let reply = (text(), text(), vec((text(), text()), 0..3), option::of(text()));
+    let reply = reply.prop_map(|(to, data, headers, error)| {
+        let mut reply = ReplyTo::new(to, data);
+        (reply.headers, reply.error) = (headers, error);
+        Request::Reply(reply)
+    });
+    prop_oneof![request, respond, reply]
+}
+
+/// Returns replies to requests, and what responders receive.
+pub(crate) fn exchange_reply() -> impl Strategy<Value = Reply> {
+    let request = (text(), text(), headers(), text(), any::<u64>());
+    let request = request.prop_map(|(topic, data, headers, to, timeout)| {
+        let mut event = EventMessage::new(None, topic, data, timeout);
+        (event.headers, event.reply_to, event.timeout_ms) = (headers, Some(to), Some(timeout));
+        Reply::Event(event)
+    });
+    let reply = (text(), headers(), text()).prop_map(|(data, headers, responder)| {
+        let mut reply = ReplyMessage::new(data, responder);
+        reply.headers = headers;
+        reply
+    });
+    prop_oneof![
+        request,
+        vec(reply, 0..3).prop_map(Reply::Replies),
+        text().prop_map(|client| Reply::Responding(Responding::new(client))),
+        Just(Reply::Replied {}),
     ]
 }
 

@@ -107,6 +107,24 @@ fn frames_of_all_versions_are_decoded_and_encoded_unchanged() {
     }
 }
 
+/// Requests and replies, which only version 2 has.
+#[test]
+fn frames_of_requests_are_decoded_and_encoded_unchanged() {
+    let (mut requests, mut replies) = (HashSet::new(), HashSet::new());
+    for line in include_str!("frames-v2-requests.jsonl").lines() {
+        let golden: Golden = serde_json::from_str(line).expect("a frame and its content");
+        if let Some(request) = &golden.request {
+            requests.insert(discriminant(request));
+            check(Version::V2, &golden.frame(), request, matches!(request, Request::Respond(_)));
+        }
+        if let Some(reply) = &golden.reply {
+            replies.insert(discriminant(reply));
+            check(Version::V2, &golden.frame(), reply, matches!(reply, Reply::Responding(_)));
+        }
+    }
+    assert_eq!((requests.len(), replies.len()), (3, 4));
+}
+
 #[test]
 fn all_versions_can_decode_the_refusal_of_a_version() {
     let mut preface = binary::PREFACE;

@@ -6,13 +6,13 @@
 //! waiting bytes for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL), or if a request that has begun is incomplete after
 //! [`REQUEST`].
 
+mod held;
 mod requests;
 mod schedule;
 mod send;
 mod work;
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     io,
     sync::Arc,
@@ -34,7 +34,7 @@ use tokio::{
     time::sleep,
 };
 
-use self::requests::{Held, next_replies, reply_buffer};
+use self::held::HeldReplies;
 use super::codec::{Codec, Next, Skip};
 #[cfg(unix)]
 use super::hangup::{hangup, is_closed};
@@ -84,7 +84,7 @@ pub(super) struct Session<'a> {
     /// Bytes that wait to be sent.
     out: Vec<u8>,
     /// Requests that wait for replies of responders, each with the replies to later requests.
-    held: VecDeque<Held>,
+    held: HeldReplies,
     /// A request that waits until all earlier ones are answered.
     deferred: Option<Request>,
     /// Requests to settle deliveries that wait to be applied as one batch, with their numbers. Empty if `batch` is not.
@@ -117,7 +117,7 @@ impl<'a> Session<'a> {
             requests: 0,
             batch: Vec::new(),
             out: Vec::new(),
-            held: VecDeque::new(),
+            held: HeldReplies::default(),
             deferred: None,
             settling: Vec::new(),
             client: None,
@@ -175,7 +175,7 @@ impl<'a> Session<'a> {
                     }
                 }
                 work = next_work(worker) => self.send_work(work).await?,
-                result = next_replies(self.held.front()) => self.end_request(result),
+                result = self.held.next() => self.end_request(result),
                 () = sleep(REQUEST.saturating_sub(self.waited)), if has_begun => {
                     let message =
                         format!("the rest of the request did not arrive within {} s; the connection is closed", REQUEST.as_secs());
@@ -295,7 +295,7 @@ impl<'a> Session<'a> {
             request => self.reply_to(request).await,
         };
         let reply = reply.unwrap_or_else(|refused| self.refusal(self.requests, refused));
-        self.codec.reply(&reply, reply_buffer(&mut self.held, &mut self.out));
+        self.codec.reply(&reply, self.held.buffer(&mut self.out));
     }
 
     /// Admits an event.
@@ -333,12 +333,10 @@ impl<'a> Session<'a> {
                 .map(|published| self.codec.published(published, || self.daemon.bus.with(|bus, _| bus.position())))
             {
                 Ok(_) if ack == Ack::None => {}
-                Ok(published) => {
-                    self.codec.reply(&Reply::Published(published), reply_buffer(&mut self.held, &mut self.out))
+                Ok(published) => self.codec.reply(&Reply::Published(published), self.held.buffer(&mut self.out)),
+                Err(refused) => {
+                    self.codec.reply(&refusal(self.daemon, number, refused), self.held.buffer(&mut self.out))
                 }
-                Err(refused) => self
-                    .codec
-                    .reply(&refusal(self.daemon, number, refused), reply_buffer(&mut self.held, &mut self.out)),
             }
         }
     }
@@ -434,7 +432,8 @@ async fn next_work(worker: Option<&WorkerGuard>) -> Result<Vec<Work>, Refused> {
     }
 }
 
-/// Reads bytes, and returns their number. After the end of the input, or while no more input is read, waits until the peer has closed the other half, too, and
+/// Reads bytes, and returns their number. After the end of the input, or while no more input is read, waits until the peer has
+/// closed the other half, too, and
 /// returns None.
 async fn incoming(
     stream: &mut Stream,

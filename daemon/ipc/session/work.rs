@@ -11,7 +11,7 @@ use sse_bus::{
     protocol::{Consume, Refused, Reply},
 };
 
-use super::{Session, requests::reply_buffer};
+use super::Session;
 use crate::{
     api::{self, Work},
     client_guard::ClientGuard,
@@ -43,7 +43,7 @@ impl Session<'_> {
                 Ok(deliveries) => Reply::Settled { deliveries },
                 Err(refused) => self.refusal(number, refused),
             };
-            self.codec.reply(&reply, reply_buffer(&mut self.held, &mut self.out));
+            self.codec.reply(&reply, self.held.buffer(&mut self.out));
         }
     }
 

@@ -115,7 +115,7 @@ impl Bus {
     fn begin_clearing(&mut self, cleared: Cleared, now: Now) {
         self.consumers.registry.now = now;
         self.consumers.chores.cleared.push(cleared);
-        self.clear_some(&mut CHORES_AT_ONCE.clone());
+        self.clear_some(CHORES_AT_ONCE);
         self.finish_consumers(now);
     }
 

@@ -10,7 +10,7 @@ use crate::{
     event::{self, EventId, EventType},
     headers::Headers,
     limits::{HEADERS_MAX, SETTLE_MAX},
-    protocol::{PublisherId, Sequence, bounded, consumer, exchange, info, reply, request, setting},
+    protocol::{PublisherId, Sequence, bounded, consumer, exchange, info, payload, reply, request, setting},
 };
 
 /// Requests. Their order defines their numbers.
@@ -27,7 +27,7 @@ pub(crate) enum Request<'a> {
     Ack(#[serde(borrow, deserialize_with = "bounded::list::<_, _, SETTLE_MAX>")] Vec<&'a str>),
     /// Any other request.
     Other(Json<'a, request::Request>),
-    Request(RequestMessage<'a>),
+    Ask(RequestMessage<'a>),
     Reply(ReplyTo<'a>),
     /// A publish with options that [`Publish`] does not have.
     PublishWith(Publish<'a>, PublishOptions<'a>),
@@ -175,7 +175,7 @@ impl<'a> From<&'a request::Request> for Request<'a> {
             request::Request::Status {} => Request::Status,
             request::Request::Config {} => Request::Config,
             request::Request::Ack { tokens } => Request::Ack(all_borrowed(tokens)),
-            request::Request::Request(request) => Request::Request(request.into()),
+            request::Request::Request(request) => Request::Ask(request.into()),
             request::Request::Reply(reply) => Request::Reply(reply.into()),
             other => Request::Other(Json(Cow::Borrowed(other))),
         }
@@ -195,7 +195,7 @@ impl From<Request<'_>> for request::Request {
             Request::Config => request::Request::Config {},
             Request::Ack(tokens) => request::Request::Ack { tokens: all_owned(&tokens) },
             Request::Other(request) => request.0.into_owned(),
-            Request::Request(request) => request::Request::Request(request.into()),
+            Request::Ask(request) => request::Request::Request(request.into()),
             Request::Reply(reply) => request::Request::Reply(reply.into()),
             Request::PublishWith(publish, options) => request::Request::Publish(options.add_to(publish.into())),
         }
@@ -223,7 +223,7 @@ impl<'a> From<&'a exchange::RequestMessage> for RequestMessage<'a> {
 impl From<RequestMessage<'_>> for exchange::RequestMessage {
     fn from(request: RequestMessage<'_>) -> exchange::RequestMessage {
         let RequestMessage { topic, data, event_type, headers, timeout_ms, replies } = request;
-        let (topic, data, event_type) = (topic.into(), request::Payload(data.0.into()), owned(event_type));
+        let (topic, data, event_type) = (topic.into(), payload::Payload(data.0.into()), owned(event_type));
         exchange::RequestMessage { topic, data, event_type, headers: owned_headers(headers), timeout_ms, replies }
     }
 }
@@ -238,7 +238,7 @@ impl<'a> From<&'a exchange::ReplyTo> for ReplyTo<'a> {
 impl From<ReplyTo<'_>> for exchange::ReplyTo {
     fn from(reply: ReplyTo<'_>) -> exchange::ReplyTo {
         let ReplyTo { to, data, headers, error } = reply;
-        let (to, data, headers) = (to.into(), request::Payload(data.0.into()), owned_headers(headers));
+        let (to, data, headers) = (to.into(), payload::Payload(data.0.into()), owned_headers(headers));
         exchange::ReplyTo { to, data, headers, error: owned(error) }
     }
 }
@@ -278,7 +278,7 @@ impl<'a> From<&'a request::Publish> for Publish<'a> {
 impl From<Publish<'_>> for request::Publish {
     fn from(publish: Publish<'_>) -> request::Publish {
         let Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack } = publish;
-        let (topic, data) = (topic.into(), request::Payload(data.0.into()));
+        let (topic, data) = (topic.into(), payload::Payload(data.0.into()));
         let headers = owned_headers(headers);
         let (event_type, to, ack) = (owned(event_type), owned(to), ack.into());
         request::Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack, ..request::Publish::default() }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     limits::FILTERS_MAX,
     protocol::{
-        bounded, request,
+        bounded, payload, request,
         wire::{Bytes, Json, all_borrowed, all_owned, owned},
     },
 };
@@ -105,7 +105,7 @@ impl<'a> From<&'a request::Publish> for Publish<'a> {
 impl From<Publish<'_>> for request::Publish {
     fn from(publish: Publish<'_>) -> request::Publish {
         let Publish { topic, data, event_type, retain, ttl_ms, to, ack } = publish;
-        let (topic, data) = (topic.into(), request::Payload(data.0.into()));
+        let (topic, data) = (topic.into(), payload::Payload(data.0.into()));
         let (event_type, to, ack) = (owned(event_type), owned(to), ack.into());
         request::Publish { topic, data, event_type, retain, ttl_ms, to, ack, ..request::Publish::default() }
     }
