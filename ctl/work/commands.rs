@@ -17,12 +17,11 @@ use tokio::{
 };
 
 use super::{
-    Outage, connect,
+    connection::{Outage, connect, stopped},
     held::{Held, Key, key},
     job::{Outcome, Setup},
     screen::Screen,
     settled::Unconfirmed,
-    stopped,
     tally::{TICK, Tally, watch_pending},
 };
 use crate::{
