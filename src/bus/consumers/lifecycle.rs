@@ -38,9 +38,8 @@ impl Bus {
             if known.settings == settings {
                 return Ok(false);
             }
-            let message = format!(
-                "the consumer `{name}` has other settings; show them with `consumer show {name}`, and delete it to change them"
-            );
+            let difference = known.settings.difference(&settings);
+            let message = format!("the consumer `{name}` has other settings: {difference}; delete it to change them");
             return Err(Refused::new(ErrorCode::ConsumerExists, message));
         }
         self.refuse_when_closed()?;
