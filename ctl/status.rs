@@ -49,9 +49,15 @@ fn describe(status: &Status, width: Option<usize>) -> String {
         ("position", status.position.clone()),
     ];
     let disk = status.history_error.iter().map(|why| ("disk", format!("history cannot be written: {why}")));
-    let limits = status.limits.iter().filter(|limit| limit.is_near()).map(|limit| {
-        let LimitInfo { limit, used, bound, .. } = limit;
-        ("limit", format!("{used} of {limit} = {bound} are used; increase it under [limits] in the configuration"))
+    let work = Some(status).filter(|status| status.consumers > 0).map(|status| ("consumers", consumers(status)));
+    let limits = status.limits.iter().filter(|limit| limit.is_near()).map(|near| {
+        let LimitInfo { limit, used, bound, .. } = near;
+        let fix = if near.is_fixed() {
+            "work on events with `work`, drop dead letters, or delete consumers that are not needed"
+        } else {
+            "increase it under [limits] in the configuration"
+        };
+        ("limit", format!("{used} of {limit} = {bound} are used; {fix}"))
     });
     let refused = status.refused_origins.iter().map(|refused| {
         let (times, last) = (count(refused.times, "time"), ago(refused.last));
@@ -75,12 +81,21 @@ fn describe(status: &Status, width: Option<usize>) -> String {
         )
     });
     let mut text = String::new();
-    for (name, value) in rows.into_iter().chain(disk).chain(limits).chain(refused).chain(hosts).chain(kept_out) {
+    for (name, value) in
+        rows.into_iter().chain(work).chain(disk).chain(limits).chain(refused).chain(hosts).chain(kept_out)
+    {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<INDENT$}{}", wrapped(&visible(&value), INDENT, width));
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+/// Returns how much work there is: `2 consumers, 1 worker, 7 pending, 1 in flight, 3 dead letters`.
+fn consumers(status: &Status) -> String {
+    let Status { consumers, workers, pending, in_flight, dead, .. } = status;
+    let (consumers, workers) = (count(*consumers, "consumer"), count(*workers, "worker"));
+    format!("{consumers}, {workers}, {pending} pending, {in_flight} in flight, {}", count(*dead, "dead letter"))
 }
 
 /// Returns how much history there is, and where: `2 events on disk, 488 B of 64 MiB`.

@@ -31,6 +31,7 @@ mod clock;
 mod config;
 mod connection;
 mod connection_limits;
+mod consumer_metrics;
 mod context;
 mod fanout;
 mod hold_clock;

@@ -8,7 +8,10 @@ use std::{
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    encoding::{
+        DescriptorEncoder, EncodeLabelSet, EncodeMetric,
+        text::{encode_eof, encode_registry},
+    },
     metrics::{
         MetricType,
         counter::{ConstCounter, Counter},
@@ -18,12 +21,18 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-use sse_bus::{bus::Stats, protocol::ErrorCode};
+use sse_bus::{
+    bus::Stats,
+    protocol::{ConsumerInfo, ErrorCode},
+};
 
-use crate::{log::Store, shared_bus::SharedBus};
+use crate::{consumer_metrics::ConsumerCollector, log::Store, shared_bus::SharedBus};
 
 /// The content type of [`Metrics::encode`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The beginning of each name.
+const PREFIX: &str = "sse_bus";
 
 /// All metrics.
 pub(crate) struct Metrics {
@@ -39,7 +48,7 @@ struct Code {
 
 impl Metrics {
     pub(crate) fn new(bus: &SharedBus, store: Option<Arc<Store>>) -> Metrics {
-        let mut registry = Registry::with_prefix("sse_bus");
+        let mut registry = Registry::with_prefix(PREFIX);
         // From 1 µs to 0.26 s.
         let publish_seconds = Histogram::new(exponential_buckets(1e-6, 4.0, 10));
         let refused = Family::default();
@@ -64,11 +73,15 @@ impl Metrics {
         self.refused.get_or_create(&Code { code: code.as_str() }).inc();
     }
 
-    /// Returns all metrics as text.
-    pub(crate) fn encode(&self) -> String {
+    /// Returns all metrics as text, and those of some consumers.
+    pub(crate) fn encode(&self, consumers: Vec<ConsumerInfo>) -> String {
+        let mut of_consumers = Registry::with_prefix(PREFIX);
+        of_consumers.register_collector(Box::new(ConsumerCollector(consumers)));
         let mut text = String::new();
         // Writing to a String cannot fail.
-        let _ = encode(&mut text, &self.registry);
+        let _ = encode_registry(&mut text, &self.registry)
+            .and_then(|()| encode_registry(&mut text, &of_consumers))
+            .and_then(|()| encode_eof(&mut text));
         text
     }
 }
@@ -106,6 +119,10 @@ impl Collector for BusCollector {
             ("history_events", "Events in history", now.history_events),
             ("history_bytes", "Bytes that history costs", now.history_bytes),
             ("retained_events", "Retained events", now.retained),
+            ("consumers", "Consumers", now.consumers),
+            ("workers", "Workers of consumers", now.workers),
+            ("deliveries_in_flight", "Deliveries in flight of all consumers", now.in_flight),
+            ("dead_letters", "Dead letters of all consumers", now.dead),
             ("history_failing", "1 while history cannot be written to disk", failing.into()),
         ];
         for (name, help, value) in gauges {

@@ -1,4 +1,4 @@
-//! Completion of topics, clients and tokens, with values from the running daemon.
+//! Completion of topics, clients, consumers and tokens, with values from the running daemon.
 //!
 //! With `--url`, that daemon is queried. Without a daemon, or if it does not answer within [`PATIENCE`], there are no completions and no error message,
 //! because the user has only pressed a key.
@@ -40,6 +40,33 @@ pub(super) fn clients() -> ArgValueCompleter {
         let clients = query(async |mut client| client.clients().await).unwrap_or_default();
         let subscribers = clients.into_iter().filter(|client| client.role == ClientRole::Subscriber);
         candidates(matching(typed, subscribers.map(|client| client.name.unwrap_or(client.id))))
+    })
+}
+
+/// Completes clients and consumers, which an event can be sent to.
+pub(super) fn receivers() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let clients = query(async |mut client| client.clients().await).unwrap_or_default();
+        let subscribers = clients.into_iter().filter(|client| client.role == ClientRole::Subscriber);
+        let consumers = query(async |mut client| client.consumers().await).unwrap_or_default();
+        let names = subscribers.map(|client| client.name.unwrap_or(client.id));
+        candidates(matching(typed, names.chain(consumers.into_iter().map(|consumer| consumer.name))))
+    })
+}
+
+/// Completes the ids of schedules.
+pub(super) fn schedules() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let schedules = query(async |mut client| client.schedules().await).unwrap_or_default();
+        candidates(matching(typed, schedules.into_iter().map(|schedule| schedule.schedule)))
+    })
+}
+
+/// Completes consumers, by their names.
+pub(super) fn consumers() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let consumers = query(async |mut client| client.consumers().await).unwrap_or_default();
+        candidates(matching(typed, consumers.into_iter().map(|consumer| consumer.name)))
     })
 }
 

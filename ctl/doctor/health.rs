@@ -51,13 +51,19 @@ fn allowed(pid: u32) -> Option<u64> {
 
 /// Checks that no limit is nearly reached.
 fn limits(status: &Status) -> Finding {
-    let near: Vec<_> = status.limits.iter().filter(|limit| limit.is_near()).collect();
+    let mut near: Vec<_> = status.limits.iter().filter(|limit| limit.is_near()).collect();
+    near.sort_by_key(|limit| limit.is_fixed());
     let Some(LimitInfo { limit, bound, .. }) = near.first() else {
         return Finding::ok("limits", "no limit is nearly reached");
     };
     let all: Vec<_> =
         near.iter().map(|LimitInfo { limit, used, bound, .. }| format!("{used} of {limit} = {bound}")).collect();
-    let fix = configuration::edit(status, &format!("[limits] {limit} = {}", bound * 2));
+    let fix = if near.iter().all(|limit| limit.is_fixed()) {
+        // The configuration does not set them.
+        "sse-busctl consumer list".to_owned()
+    } else {
+        configuration::edit(status, &format!("[limits] {limit} = {}", bound * 2))
+    };
     Finding::warning("limits", format!("nearly reached: {}", all.join(", ")), fix)
 }
 

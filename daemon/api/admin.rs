@@ -9,7 +9,7 @@ use sse_bus::{
 };
 
 use super::consumers::all_consumers;
-use crate::{access::Caller, context::Daemon};
+use crate::{access::Caller, consumer_metrics, context::Daemon};
 
 /// The operations of an administrator. Having one proves that the caller is authorized.
 pub(crate) struct Admin(Arc<Daemon>);
@@ -79,8 +79,10 @@ impl Admin {
     }
 
     /// Returns the metrics in the text format of Prometheus.
-    pub(crate) fn metrics(&self) -> String {
-        self.0.metrics.encode()
+    pub(crate) async fn metrics(&self) -> String {
+        let mut consumers = all_consumers(&self.0.bus, consumer_metrics::CONSUMERS_MAX).await;
+        consumers.truncate(consumer_metrics::CONSUMERS_MAX);
+        self.0.metrics.encode(consumers)
     }
 
     /// Returns a description of the daemon.

@@ -7,6 +7,7 @@ mod admin;
 mod consumers;
 mod publish;
 mod requests;
+mod schedules;
 mod subscribe;
 mod work;
 
@@ -15,6 +16,7 @@ pub(crate) use self::{
     consumers::Consumers,
     publish::{admit, publish, publish_one},
     requests::{PendingRequest, fail_request, reply, request, resize_responder, responder},
+    schedules::{cancel_schedule, schedule, schedules},
     subscribe::{subscribe, subscription},
     work::{Settle, Work, WorkerGuard, authorize_work, consume, consume_once, settle},
 };

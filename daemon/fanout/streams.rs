@@ -23,7 +23,7 @@ use super::{
 };
 use crate::shared_bus::SharedBus;
 
-/// Streams that are read for under one lock, and served before other tasks of the thread have their turn, at most.
+/// Maximum number of streams that are read for under one lock, and then served before other tasks of the thread run.
 pub(super) const TURN: usize = 64;
 
 /// The streams of a shard.
@@ -36,7 +36,7 @@ pub(super) struct Streams {
     pub(super) by_client: FxHashMap<ClientId, Stream>,
     /// Streams whose socket is full.
     pub(super) full: FxHashSet<ClientId>,
-    /// The daemon stops: a stream that has received everything is closed.
+    /// The daemon is stopping: a stream that has received everything is closed.
     pub(super) stopping: bool,
     /// The bytes read in one turn, in its order. Kept for its allocations.
     turn: Vec<Vec<Bytes>>,

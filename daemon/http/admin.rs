@@ -69,7 +69,7 @@ pub(super) async fn config(admin: Admin) -> JsonLine<Vec<Setting>> {
 
 /// `GET /metrics`.
 pub(super) async fn metrics(admin: Admin) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], admin.metrics())
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], admin.metrics().await)
 }
 
 /// `GET /healthz`.

@@ -1,6 +1,6 @@
 //! Reads the queries of requests about consumers, as [`query`](super::query) does for `/events`.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{borrow::Cow, ops::RangeInclusive, time::Duration};
 
 use sse_bus::{
     EventId,
@@ -50,7 +50,7 @@ pub(super) fn create(query: &str) -> Result<Option<ConsumerConfig>, Refused> {
 pub(super) fn seek(query: &str) -> Result<String, Refused> {
     let to = read(query)?.map(|(SeekParameter::To, to)| to).last();
     let missing = || bad_parameter("to", "write now, latest, all, an event id, a duration such as 10m, or a time");
-    to.map(|to| to.into_owned()).ok_or_else(missing)
+    to.map(Cow::into_owned).ok_or_else(missing)
 }
 
 /// A request for deliveries.

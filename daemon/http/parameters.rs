@@ -58,6 +58,10 @@ parameters! {
         Ttl = "ttl",
         Ack = "ack",
         Header = "header",
+        DedupId = "dedup_id",
+        In = "in",
+        At = "at",
+        ScheduleId = "schedule_id",
     }
 }
 
@@ -65,34 +69,6 @@ parameters! {
     /// The parameters of a kick.
     KickParameter of Kick, KICK {
         For = "for",
-    }
-}
-
-parameters! {
-    /// The parameters of a request.
-    RequestParameter of Request, REQUEST {
-        Type = "type",
-        Header = "header",
-        Timeout = "timeout",
-        Replies = "replies",
-    }
-}
-
-parameters! {
-    /// The parameters of a stream of requests.
-    RespondParameter of Respond, RESPOND {
-        Topic = "topic",
-        Client = "client",
-        MaxInFlight = "max_in_flight",
-        Heartbeat = "heartbeat",
-    }
-}
-
-parameters! {
-    /// The parameters of a reply.
-    ReplyParameter of Reply, REPLY {
-        Header = "header",
-        Error = "error",
     }
 }
 
@@ -137,6 +113,26 @@ parameters! {
 }
 
 parameters! {
+    /// The parameters of a request.
+    RequestParameter of Request, REQUEST {
+        Type = "type",
+        Header = "header",
+        Timeout = "timeout",
+        Replies = "replies",
+    }
+}
+
+parameters! {
+    /// The parameters of a stream of requests.
+    RespondParameter of Respond, RESPOND {
+        Topic = "topic",
+        Client = "client",
+        MaxInFlight = "max_in_flight",
+        Heartbeat = "heartbeat",
+    }
+}
+
+parameters! {
     /// The parameters of a list of dead letters.
     DeadListParameter of ListDead, LIST_DEAD {
         Id = "id",
@@ -151,6 +147,14 @@ parameters! {
         Id = "id",
         Filter = "filter",
         All = "all",
+    }
+}
+
+parameters! {
+    /// The parameters of a reply.
+    ReplyParameter of Reply, REPLY {
+        Header = "header",
+        Error = "error",
     }
 }
 
@@ -172,15 +176,15 @@ pub(super) enum Operation {
     Publish,
     Ticket,
     Kick,
-    Request,
-    Respond,
-    Reply,
     CreateConsumer,
     SeekConsumer,
     NextDeliveries,
     Deliveries,
     ListDead,
     ChangeDead,
+    Request,
+    Respond,
+    Reply,
     /// Opens the dashboard, whose URL contains what it shows.
     Page,
     /// Any other request; it takes no parameters.
@@ -193,15 +197,15 @@ impl Operation {
         Operation::Publish,
         Operation::Ticket,
         Operation::Kick,
-        Operation::Request,
-        Operation::Respond,
-        Operation::Reply,
         Operation::CreateConsumer,
         Operation::SeekConsumer,
         Operation::NextDeliveries,
         Operation::Deliveries,
         Operation::ListDead,
         Operation::ChangeDead,
+        Operation::Request,
+        Operation::Respond,
+        Operation::Reply,
         Operation::Page,
         Operation::Other,
     ];
@@ -213,15 +217,15 @@ impl Operation {
             Operation::Publish => PUBLISH,
             Operation::Ticket => &["client"],
             Operation::Kick => KICK,
-            Operation::Request => REQUEST,
-            Operation::Respond => RESPOND,
-            Operation::Reply => REPLY,
             Operation::CreateConsumer => CREATE_CONSUMER,
             Operation::SeekConsumer => SEEK_CONSUMER,
             Operation::NextDeliveries => NEXT_DELIVERIES,
             Operation::Deliveries => DELIVERIES,
             Operation::ListDead => LIST_DEAD,
             Operation::ChangeDead => CHANGE_DEAD,
+            Operation::Request => REQUEST,
+            Operation::Respond => RESPOND,
+            Operation::Reply => REPLY,
             Operation::Page => &["topic", "since"],
             Operation::Other => &[],
         }
@@ -286,7 +290,11 @@ mod tests {
             (Operation::Stream, "type=a", "`type` is a parameter of a publish (POST /events/TOPIC), not of a stream"),
             (Operation::Publish, "typ=done", "did you mean `type`?"),
             (Operation::Publish, "since=all", "`since` is a parameter of a stream (GET /events), not of a publish"),
-            (Operation::Publish, "colour=red", "takes type, to, retain, ttl, ack, header"),
+            (
+                Operation::Publish,
+                "colour=red",
+                "takes type, to, retain, ttl, ack, header, dedup_id, in, at, schedule_id",
+            ),
             (Operation::Ticket, "cliend=a", "did you mean `client`?"),
             (Operation::Kick, "far=1m", "did you mean `for`?"),
             (Operation::CreateConsumer, "filters=a", "did you mean `filter`?"),

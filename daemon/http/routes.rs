@@ -9,7 +9,7 @@ use axum::{
 
 use super::{
     admin, batch, client_module, consumers, dashboard, dead_letters, deliveries, error, events, guards, next, pages,
-    requests, settle, tickets,
+    requests, schedules, settle, tickets,
 };
 use crate::context::Daemon;
 
@@ -25,9 +25,8 @@ pub(super) fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/healthz", get(admin::healthz))
         .route("/events", stream().post(batch::publish))
         .route("/events/{*topic}", stream().post(events::publish))
-        .route("/requests", head(requests::head).get(requests::respond))
-        .route("/requests/{*topic}", head(requests::head).get(requests::respond).post(requests::request))
-        .route("/replies/{address}", post(requests::reply))
+        .route("/schedules", get(schedules::list))
+        .route("/schedules/{schedule}", delete(schedules::cancel))
         .route("/consumers", get(consumers::list))
         .route("/consumers/{name}", get(consumers::show).put(consumers::create).delete(consumers::delete))
         .route("/consumers/{name}/pause", post(consumers::pause))
@@ -41,6 +40,9 @@ pub(super) fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/consumers/{name}/extend", post(settle::extend))
         .route("/consumers/{name}/reject", post(settle::reject))
         .route("/consumers/{name}/release", post(settle::release))
+        .route("/requests", head(requests::head).get(requests::respond))
+        .route("/requests/{*topic}", head(requests::head).get(requests::respond).post(requests::request))
+        .route("/replies/{address}", post(requests::reply))
         .route("/tickets", post(tickets::create))
         .route("/", get(dashboard::index))
         .route("/page/{name}", get(dashboard::file))

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use sse_bus::{Client, Endpoint, protocol::Status, socket_owner};
+use sse_bus::{Endpoint, client::local_status, protocol::Status, socket_owner};
 use tokio::time::timeout;
 
 use super::error::{Running, SocketError};
@@ -15,7 +15,7 @@ pub(super) const REPLY: Duration = Duration::from_secs(2);
 pub(super) async fn at(endpoint: &Endpoint) -> Option<Running> {
     // At this path alone.
     let endpoint = Endpoint::at(endpoint.path());
-    let Status { pid, urls, .. } = Client::connect(&endpoint).await.ok()?.status().await.ok()?;
+    let Status { pid, urls, .. } = local_status(&endpoint).await.ok()?;
     Some(Running { pid, socket: endpoint.to_string(), urls: Some(urls) })
 }
 

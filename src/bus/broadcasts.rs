@@ -12,15 +12,23 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{feed_set::FeedSet, format::Format, ids::FeedKey};
+use super::{
+    feed_set::FeedSet,
+    format::Format,
+    framing::{Chunk, ChunkBuffer},
+    ids::FeedKey,
+};
 use crate::{event::Event, limits::BROADCASTS_MAX};
 
 /// Bytes of data that are copied in about the time of the rest of an append.
 const WORK_BYTES: usize = 2 << 10;
 
-/// Returns the work of appending an event to one feed: 1, and more for a large event.
+/// An event that is at least this large when encoded is not copied: the feeds share its chunk, as a segment of its own.
+const SHARED_BYTES: usize = 32 << 10;
+
+/// Returns the work of appending an event to one feed: 1, and more for bytes that are copied.
 pub(super) fn work_of(event: &Event) -> usize {
-    1 + event.data.len() / WORK_BYTES
+    if event.data.len() >= SHARED_BYTES { 1 } else { 1 + event.data.len() / WORK_BYTES }
 }
 
 /// An event that is being appended to feeds, encoded in each format that was needed so far.
@@ -32,11 +40,13 @@ pub(super) struct Outgoing {
     /// See [`Feeds::begin`](super::feeds::Feeds::begin).
     pub(super) turn: u64,
     encoded: [Vec<u8>; Format::COUNT],
+    /// The chunks of a large event, in each format that was needed so far.
+    shared: [Option<Chunk>; Format::COUNT],
 }
 
 impl Outgoing {
     pub(super) fn new(event: &Arc<Event>, is_live: bool, turn: u64) -> Outgoing {
-        Outgoing { event: Some(event.clone()), is_live, turn, encoded: Default::default() }
+        Outgoing { event: Some(event.clone()), is_live, turn, ..Outgoing::default() }
     }
 
     /// Begins with another event.
@@ -48,6 +58,7 @@ impl Outgoing {
     pub(super) fn end(&mut self) {
         self.event = None;
         self.encoded.iter_mut().for_each(Vec::clear);
+        self.shared = Default::default();
     }
 
     /// Returns the event in a format.
@@ -61,6 +72,20 @@ impl Outgoing {
             }
         }
         encoded
+    }
+
+    /// Returns the chunk of a large event in a format.
+    pub(super) fn shared(&mut self, format: Format) -> Option<Chunk> {
+        if self.encoded(format).len() < SHARED_BYTES {
+            return None;
+        }
+        let encoded = &self.encoded[format as usize];
+        let chunk = self.shared[format as usize].get_or_insert_with(|| {
+            let mut buffer = ChunkBuffer::default();
+            buffer.append(encoded);
+            buffer.into()
+        });
+        Some(chunk.clone())
     }
 
     /// Returns the position of the log at the event.

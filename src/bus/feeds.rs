@@ -36,6 +36,14 @@ use crate::{
 /// A segment is sealed when it reaches this size, so that it can be read, and dropped, before the batch ends.
 const SEGMENT_BYTES: usize = 32 << 10;
 
+/// The events of a new segment, see [`Segment`].
+struct Sealed {
+    turn: u64,
+    last: u64,
+    newest: u64,
+    events: u64,
+}
+
 /// All feeds.
 #[derive(Debug, Default)]
 pub(super) struct Feeds {
@@ -188,6 +196,12 @@ impl Feeds {
             self.open_bytes -= feed.open.bytes.len();
             return feed.leave_behind(&mut self.bytes);
         }
+        if let Some(chunk) = outgoing.shared(feed.format) {
+            let (turn, last, newest) = (outgoing.turn, outgoing.position(), outgoing.seq());
+            self.seal_open(key, limits);
+            return self.push(key, chunk, Sealed { turn, last, newest, events: 1 }, limits);
+        }
+        let encoded = outgoing.encoded(feed.format);
         let open = &mut feed.open;
         self.open_bytes += encoded.len();
         open.bytes.append(encoded);
@@ -220,7 +234,13 @@ impl Feeds {
             feed.oldest += 1;
             return;
         }
-        let chunk = Chunk::from(bytes);
+        self.push(key, bytes.into(), Sealed { turn, last, newest, events }, limits);
+    }
+
+    /// Adds a segment to a feed.
+    fn push(&mut self, key: FeedKey, chunk: Chunk, sealed: Sealed, limits: &Limits) {
+        let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut) else { return };
+        let Sealed { turn, last, newest, events } = sealed;
         feed.bytes += chunk.len();
         self.bytes += chunk.len();
         let before = feed.events;

@@ -11,13 +11,14 @@ impl Bus {
         }
         // Events may expire one after the other in quick succession; evict those of a second together.
         let history = self.history.next_expiry().map(|due| due.max(self.next_eviction));
-        self.heartbeats
-            .next()
-            .into_iter()
-            .chain(history)
-            .chain(self.next_consumer_timer())
-            .chain(self.next_request_timer())
-            .min()
+        let timers = [
+            self.heartbeats.next(),
+            history,
+            self.next_consumer_timer(),
+            self.next_request_timer(),
+            self.next_schedule(),
+        ];
+        timers.into_iter().flatten().min()
     }
 
     /// Makes heartbeats due and evicts old events, in bounded steps. Call it at the [next timeout](Bus::next_timeout); a late
@@ -28,6 +29,7 @@ impl Bus {
         self.expire_history(now);
         self.tick_consumers(now);
         self.tick_requests(now);
+        self.publish_due(now);
         for id in self.heartbeats.take(now) {
             self.heartbeat(id);
         }

@@ -93,7 +93,7 @@ impl Topics {
 
     /// Replaces the content of `found` by the feeds whose filters match a topic, without duplicates.
     pub(super) fn wanted_by(&self, name: &Topic, found: &mut Vec<FeedKey>) {
-        self.index.matching(name, found);
+        self.index.matching_feeds(name, found);
     }
 
     /// Adds a topic.

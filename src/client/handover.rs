@@ -155,10 +155,13 @@ impl Handover {
         }
     }
 
-    /// Drops the deliveries of a connection that broke, which the daemon delivers again. Returns true if anything was received
-    /// on it.
-    pub(super) fn disconnected(&mut self) -> bool {
+    /// Drops the deliveries of a connection that broke.
+    pub(super) fn drop_deliveries(&mut self) {
         self.waiting.retain(|waiting| matches!(waiting, Waiting::Notice(_)));
+    }
+
+    /// Returns true if anything was received since the last call.
+    pub(super) fn has_received(&mut self) -> bool {
         std::mem::take(&mut self.has_received)
     }
 

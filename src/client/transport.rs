@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     endpoint::Endpoint,
-    protocol::{Consume, Consuming, Publish, Published, Reply, Request, RequestMessage, Subscribe, Subscribed},
+    protocol::{
+        Consume, ConsumerAction, Consuming, Publish, Published, Reply, Request, RequestMessage, Subscribe, Subscribed,
+    },
 };
 
 /// A connection that answers requests.
@@ -109,7 +111,13 @@ impl Transport {
                 other => Err(Error::unexpected(&other)),
             },
             #[cfg(feature = "remote")]
-            Transport::Remote(_) => Err(Error::Protocol("a worker needs the local socket".into())),
+            Transport::Remote(mut session) => {
+                // It exists, and this client may work for it.
+                let show = Request::Consumer { name: consume.consumer.clone(), action: ConsumerAction::Show };
+                session.request(&show).await?;
+                let worker = remote::RemoteWorker::new(*session, consume.clone()).await?;
+                Ok((Working::Remote(worker.into()), Consuming::new("", &*consume.consumer)))
+            }
         }
     }
 
@@ -133,6 +141,8 @@ impl Transport {
 #[derive(Debug)]
 pub(super) enum Working {
     Local(Box<LocalWorker>),
+    #[cfg(feature = "remote")]
+    Remote(Box<remote::RemoteWorker>),
 }
 
 impl Working {
@@ -140,6 +150,17 @@ impl Working {
     pub(super) async fn serve(&mut self, handover: &mut Handover) -> Result<(), Error> {
         match self {
             Working::Local(worker) => worker.serve(handover).await,
+            #[cfg(feature = "remote")]
+            Working::Remote(worker) => worker.serve(handover).await,
+        }
+    }
+
+    /// Returns true if the deliveries end when the connection breaks.
+    pub(super) fn owns_deliveries(&self) -> bool {
+        match self {
+            Working::Local(_) => true,
+            #[cfg(feature = "remote")]
+            Working::Remote(_) => false,
         }
     }
 }

@@ -17,7 +17,8 @@ use crate::protocol::{Consume, Consuming};
 /// A connection that takes deliveries of a consumer.
 ///
 /// Dropping it ends the worker once its deliveries are settled or dropped. A process that ends should await
-/// [`finish`](Self::finish): a connection that breaks counts as a failed attempt of its deliveries.
+/// [`finish`](Self::finish): a connection that breaks counts as a failed attempt of its deliveries. Over HTTP, deliveries
+/// continue until their deadlines instead.
 ///
 /// ```no_run
 /// use sse_bus::{Client, Endpoint, client::Work, protocol::Consume};
@@ -64,7 +65,8 @@ impl Worker {
         self
     }
 
-    /// Returns the id of the current connection, as a client. It changes with each [`Work::Resumed`].
+    /// Returns the id of the current connection, as a client. It changes with each [`Work::Resumed`]. Over HTTP it is empty:
+    /// there a worker has no connection of its own.
     pub fn client(&self) -> &str {
         &self.client
     }
@@ -103,9 +105,13 @@ impl Driver {
         loop {
             let connected = Instant::now();
             let Err(error) = working.serve(&mut self.handover).await else { return };
+            if working.owns_deliveries() {
+                // The daemon delivers them again.
+                self.handover.drop_deliveries();
+            }
             drop(working);
             let is_long = self.handover.backoff.is_some_and(|backoff| connected.elapsed() > backoff.max);
-            if self.handover.disconnected() || is_long {
+            if self.handover.has_received() || is_long {
                 self.attempt = 0;
             }
             working = match self.reconnect(error).await {

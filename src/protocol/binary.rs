@@ -100,7 +100,7 @@ impl Version {
     pub(crate) fn encode_publish(self, publish: &Publish, out: &mut Vec<u8>) -> Result<(), usize> {
         match self {
             Version::V1 => encode_value(&v1::Request::Publish(publish.into()), out),
-            Version::V2 => encode_value(&v2::Request::Publish(publish.into()), out),
+            Version::V2 => encode_value(&v2::Request::publish(publish), out),
         }
     }
 

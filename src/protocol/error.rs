@@ -67,7 +67,7 @@ text_enum! {
         ClientInvalid = "client_invalid",
         /// No such client is connected.
         ClientUnknown = "client_unknown",
-        /// The connection is already a subscriber.
+        /// The connection is already a subscriber or a worker.
         AlreadySubscribed = "already_subscribed",
         /// The request asks for a durable acknowledgement, but history is not on disk.
         NotDurable = "not_durable",
@@ -125,6 +125,12 @@ text_enum! {
         LimitRequests = "limit_requests",
         /// There are too many responders.
         LimitResponders = "limit_responders",
+        /// The id or the time of a schedule is invalid, or the event cannot be scheduled.
+        ScheduleInvalid = "schedule_invalid",
+        /// There is no such schedule.
+        ScheduleUnknown = "schedule_unknown",
+        /// There are too many schedules, or their events are too large together.
+        LimitSchedules = "limit_schedules",
         /// The token has too many tickets.
         LimitTickets = "limit_tickets",
         /// Too many clients are kept out.

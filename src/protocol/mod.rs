@@ -3,8 +3,8 @@
 //! for each version.
 //!
 //! A client sends [`Request`]s, and the daemon answers each with one [`Reply`], in order. A publish with [`Ack::None`]
-//! is answered only if it is refused. After a [`Reply::Subscribed`], [`Reply::Event`]s may come between the replies to
-//! later requests. Requests are numbered from 1 per connection; an error contains the number of its request.
+//! is answered only if it is refused. After a [`Reply::Subscribed`] or a [`Reply::Consuming`], [`Reply::Event`]s may come between
+//! the replies to later requests. Requests are numbered from 1 per connection; an error contains the number of its request.
 
 pub mod binary;
 mod bounded;
@@ -16,6 +16,7 @@ pub mod json;
 mod payload;
 mod reply;
 mod request;
+mod schedule;
 mod setting;
 pub mod sse;
 mod text_enum;
@@ -36,6 +37,7 @@ pub use self::{
     payload::Payload,
     reply::{END, EventMessage, Published, Reply, Subscribed},
     request::{Ack, InvalidSlow, Publish, Request, Slow, Subscribe},
+    schedule::{NotAPublisherId, PublisherId, ScheduleInfo, Scheduled, Sequence},
     setting::Setting,
 };
 pub use crate::gap::{GAP, Gap, GapReason};

@@ -9,6 +9,7 @@ use super::{
     consumer::{Consume, ConsumerAction},
     exchange::{ReplyTo, RequestMessage, Respond},
     payload::Payload,
+    schedule::Sequence,
 };
 use crate::{
     headers::unchecked,
@@ -94,6 +95,13 @@ pub enum Request {
     Respond(Respond),
     /// Reply to a request.
     Reply(ReplyTo),
+    /// List the schedules.
+    Schedules {},
+    /// Cancel a schedule.
+    CancelSchedule {
+        /// Its id.
+        schedule: String,
+    },
 }
 
 /// An event to publish. The daemon validates all fields.
@@ -131,6 +139,22 @@ pub struct Publish {
     pub to: Option<String>,
     /// When the daemon answers.
     pub ack: Ack,
+    /// A name for this publish. A publish with the same name and topic within two minutes is answered with the id of this one
+    /// and publishes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedup_id: Option<String>,
+    /// The number of this publish, by which a repeat is recognized.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<Sequence>,
+    /// Milliseconds after which the event is published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_ms: Option<u64>,
+    /// When the event is published, in milliseconds since 1970 (UTC).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
+    /// The id of the schedule, which replaces one with the same id. Only with `in_ms` or `at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule_id: Option<String>,
 }
 
 impl Publish {
@@ -174,6 +198,41 @@ impl Publish {
     #[must_use]
     pub fn with_ack(self, ack: Ack) -> Publish {
         Publish { ack, ..self }
+    }
+
+    /// Sets the name by which a repeat within two minutes is recognized.
+    #[must_use]
+    pub fn with_dedup_id(self, dedup_id: impl Into<String>) -> Publish {
+        Publish { dedup_id: Some(dedup_id.into()), ..self }
+    }
+
+    /// Sets the number by which a repeat is recognized.
+    #[must_use]
+    pub fn with_sequence(self, sequence: Sequence) -> Publish {
+        Publish { sequence: Some(sequence), ..self }
+    }
+
+    /// Publishes the event after a time.
+    #[must_use]
+    pub fn after(self, time: Duration) -> Publish {
+        Publish { in_ms: Some(whole_millis(time)), ..self }
+    }
+
+    /// Publishes the event at a time, in milliseconds since 1970 (UTC).
+    #[must_use]
+    pub fn at(self, time: u64) -> Publish {
+        Publish { at: Some(time), ..self }
+    }
+
+    /// Sets the id of the schedule, which replaces one with the same id.
+    #[must_use]
+    pub fn with_schedule_id(self, id: impl Into<String>) -> Publish {
+        Publish { schedule_id: Some(id.into()), ..self }
+    }
+
+    /// Returns true if the event is published later.
+    pub fn is_scheduled(&self) -> bool {
+        self.in_ms.is_some() || self.at.is_some() || self.schedule_id.is_some()
     }
 }
 

@@ -1,48 +1,43 @@
-//! Consumers over HTTP: their settings, deliveries with a long poll or as a stream, dead letters, and who may use them.
-
-use std::{
-    io::{Read as _, Write as _},
-    time::{Duration, Instant},
-};
+//! Consumers over HTTP: their settings, dead letters, and authorization.
 
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Http2, bearer, token, until};
+use crate::harness::{Daemon, bearer, token};
 
 const JOBS: &str = r#"{"filters":["jobs/**"],"backoff":["10ms"]}"#;
 
 /// A daemon with a consumer `q` of `jobs/**`.
-fn with_consumer() -> Daemon {
+pub(crate) fn with_consumer() -> Daemon {
     let daemon = Daemon::start(&[]);
     let created = daemon.request("PUT", "/consumers/q", &[], JOBS);
     assert_eq!(created.status, 201, "{}", created.text());
     daemon
 }
 
-fn post(daemon: &Daemon, path: &str, body: &str) -> Value {
+pub(crate) fn post(daemon: &Daemon, path: &str, body: &str) -> Value {
     let answer = daemon.request("POST", &format!("/consumers/q/{path}"), &[], body);
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     answer.json()
 }
 
 /// The deliveries of a response.
-fn lines(text: &str) -> Vec<Value> {
+pub(crate) fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
 }
 
-fn next(daemon: &Daemon, query: &str) -> Vec<Value> {
+pub(crate) fn next(daemon: &Daemon, query: &str) -> Vec<Value> {
     let answer = daemon.request("POST", &format!("/consumers/q/next{query}"), &[], "");
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
     lines(&answer.text())
 }
 
-fn tokens(deliveries: &[Value]) -> String {
+pub(crate) fn tokens(deliveries: &[Value]) -> String {
     json!({ "tokens": deliveries.iter().map(|event| event["delivery"]["token"].clone()).collect::<Vec<_>>() })
         .to_string()
 }
 
-fn show(daemon: &Daemon) -> Value {
+pub(crate) fn show(daemon: &Daemon) -> Value {
     daemon.get("/consumers/q").json()
 }
 
@@ -120,152 +115,6 @@ fn a_consumer_is_created_shown_paused_moved_and_deleted() {
 }
 
 #[test]
-fn deliveries_are_taken_and_settled() {
-    let daemon = with_consumer();
-    assert_eq!(next(&daemon, ""), [] as [Value; 0]);
-    let ids: Vec<_> = ["a", "b", "c"].iter().map(|data| daemon.publish("jobs/x", data)).collect();
-    let taken = next(&daemon, "?count=2");
-    let envelope = &taken[0];
-    assert_eq!(
-        (&envelope["id"], &envelope["topic"], &envelope["data"]),
-        (&json!(ids[0]), &json!("jobs/x"), &json!("a"))
-    );
-    assert_eq!((&envelope["delivery"]["attempt"], taken.len()), (&json!(1), 2));
-    assert!(envelope["delivery"]["deadline"].as_u64() > envelope["time"].as_u64(), "{envelope}");
-    // They continue without a connection.
-    assert_eq!((show(&daemon)["in_flight"].clone(), show(&daemon)["workers"].clone()), (json!(2), json!(0)));
-    assert_eq!(post(&daemon, "extend", &tokens(&taken)), json!({"deliveries": 2}));
-    assert_eq!(post(&daemon, "ack", &tokens(&taken[..1])), json!({"deliveries": 1}));
-    assert_eq!(post(&daemon, "nak", &tokens(&taken[1..])), json!({"deliveries": 1}));
-    let stale = daemon.request("POST", "/consumers/q/ack", &[], tokens(&taken));
-    assert_eq!(stale.refusal(), (409, "stale_delivery".into()));
-    let again = next(&daemon, "?wait=10s");
-    let more = if again[0]["data"] == "b" { next(&daemon, "?wait=10s") } else { again.clone() };
-    let attempts: Vec<_> =
-        [again, more].concat().iter().map(|e| (e["data"].clone(), e["delivery"]["attempt"].clone())).collect();
-    assert!(attempts.contains(&(json!("c"), json!(1))), "{attempts:?}");
-    for (path, body) in [
-        ("ack", ""),
-        ("ack", "{}"),
-        ("ack", r#"{"tokens":[]},"nak":{"tokens":[]}"#),
-        ("ack", r#"{"tokens":[],"delay_ms":1}"#),
-        ("nak", r#"{"tokens":"a"}"#),
-    ] {
-        let refused = daemon.request("POST", &format!("/consumers/q/{path}"), &[], body);
-        assert_eq!(refused.refusal(), (400, "request_invalid".into()), "{path} {body}");
-    }
-    for query in ["?count=0", "?count=65", "?count=x", "?wait=61s", "?wait=1"] {
-        let refused = daemon.request("POST", &format!("/consumers/q/next{query}"), &[], "");
-        assert_eq!(refused.refusal(), (400, "request_invalid".into()), "{query}");
-    }
-}
-
-#[test]
-fn a_request_waits_for_a_delivery_over_every_transport() {
-    let daemon = with_consumer();
-    let path = "/consumers/q/next?wait=30s";
-    let http2 = Http2::connect(daemon.address);
-    let transports: [&(dyn Fn() -> crate::harness::Response + Sync); 3] =
-        [&|| daemon.request("POST", path, &[], ""), &|| daemon.request_locally("POST", path, ""), &|| {
-            http2.request("POST", path, &[], "")
-        }];
-    for (number, ask) in transports.into_iter().enumerate() {
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(ask);
-            until("it waits", || (show(&daemon)["workers"] == 1).then_some(()));
-            daemon.publish("jobs/x", number.to_string());
-            let answer = waiting.join().unwrap();
-            assert_eq!((answer.status, answer.header("x-content-type-options")), (200, Some("nosniff")));
-            let taken = lines(&answer.text());
-            assert_eq!((&taken[0]["data"], taken.len()), (&json!(number.to_string()), 1));
-            post(&daemon, "ack", &tokens(&taken));
-        });
-    }
-    // The end of the wait is an empty response.
-    let began = Instant::now();
-    assert_eq!(next(&daemon, "?wait=400ms"), [] as [Value; 0]);
-    assert!(began.elapsed() >= Duration::from_millis(400));
-    assert_eq!(show(&daemon)["workers"], 0);
-}
-
-#[test]
-fn a_client_that_disconnects_while_it_waits_loses_nothing() {
-    let daemon = with_consumer();
-    let head =
-        format!("POST /consumers/q/next?wait=60s HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", daemon.address);
-    for is_local in [false, true] {
-        if is_local {
-            let mut socket = daemon.local();
-            socket.write_all(head.as_bytes()).unwrap();
-            until("it waits", || (show(&daemon)["workers"] == 1).then_some(()));
-        } else {
-            let mut socket = daemon.tcp();
-            socket.write_all(head.as_bytes()).unwrap();
-            // The head of the response arrives when the wait begins.
-            socket.read_exact(&mut [0; 15]).unwrap();
-        }
-        until("the worker is removed", || (show(&daemon)["workers"] == 0).then_some(()));
-        daemon.publish("jobs/x", "x");
-        let info = show(&daemon);
-        assert_eq!((&info["pending"], &info["in_flight"]), (&json!(1), &json!(0)), "local {is_local}");
-        let taken = next(&daemon, "?wait=5s");
-        assert_eq!(taken[0]["delivery"]["attempt"], 1);
-        post(&daemon, "ack", &tokens(&taken));
-    }
-    // A peer that has closed its sending half still gets the end of the response.
-    let mut socket = daemon.tcp();
-    socket.write_all(head.as_bytes()).unwrap();
-    socket.read_exact(&mut [0; 15]).unwrap();
-    socket.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut rest = String::new();
-    socket.read_to_string(&mut rest).unwrap();
-    assert!(rest.ends_with("\r\n\r\n0\r\n\r\n"), "{rest}");
-}
-
-#[test]
-fn a_stream_of_deliveries_is_a_worker_until_it_closes() {
-    let daemon = with_consumer();
-    let path = "/consumers/q/events?max_in_flight=2&worker=tab&heartbeat=1s";
-    for open in [Daemon::stream, Daemon::stream_locally] {
-        let mut stream = open(&daemon, path);
-        assert_eq!(stream.head.header("content-type"), Some("text/event-stream; charset=utf-8"));
-        let client = daemon.get("/clients").json()[0].clone();
-        assert_eq!(
-            (&client["role"], &client["name"], &client["via"]),
-            (&json!("worker"), &json!("tab"), &json!("sse"))
-        );
-        assert_eq!(stream.head.header("sse-bus-client"), client["id"].as_str());
-        for data in ["1", "2", "3"] {
-            daemon.publish("jobs/x", data);
-        }
-        let first = [stream.event().json(), stream.event().json()];
-        assert_eq!(first.iter().map(|event| event["data"].clone()).collect::<Vec<_>>(), ["1", "2"]);
-        // It has no room for the third, and lives on.
-        while stream.line().unwrap().unwrap() != ":\n" {}
-        post(&daemon, "ack", &tokens(&first));
-        let third = stream.event().json();
-        assert_eq!((&third["data"], &third["delivery"]["attempt"]), (&json!("3"), &json!(1)));
-        drop(stream);
-        // The attempt has failed, since the event may have killed its worker.
-        let again = next(&daemon, "?wait=10s");
-        assert_eq!((&again[0]["data"], &again[0]["delivery"]["attempt"]), (&json!("3"), &json!(2)));
-        post(&daemon, "ack", &tokens(&again));
-        until("it is removed", || (show(&daemon)["workers"] == 0).then_some(()));
-    }
-    assert_eq!(daemon.request("HEAD", path, &[], "").status, 200);
-    assert_eq!(show(&daemon)["workers"], 0);
-    let refused = daemon.get("/consumers/q/events?format=data");
-    assert_eq!(refused.refusal(), (400, "request_invalid".into()));
-    // A kick and the deletion of the consumer end streams.
-    let mut kicked = daemon.stream(path);
-    assert_eq!(daemon.request("DELETE", "/clients/tab", &[], "").json(), json!({"connections": 1}));
-    kicked.ends();
-    let mut deleted = daemon.stream(path);
-    daemon.request("DELETE", "/consumers/q", &[], "");
-    deleted.ends();
-}
-
-#[test]
 fn dead_letters_are_listed_retried_and_dropped() {
     let daemon = with_consumer();
     kill(&daemon, &["jobs/a", "jobs/b", "jobs/a", "jobs/c"]);
@@ -280,6 +129,15 @@ fn dead_letters_are_listed_retried_and_dropped() {
     assert_eq!(list("?filter=jobs/a"), [all[0].clone(), all[2].clone()]);
     assert_eq!(list(&format!("?id={}", id(&all[3]))), all[3..]);
     assert_eq!((daemon.status()["dead"].clone(), daemon.status()["consumers"].clone()), (json!(4), json!(1)));
+
+    let of_consumer = |name: &str| daemon.metric(&format!("sse_bus_consumer_{name}{{consumer=\"q\"}}"));
+    let metrics = [daemon.metric("sse_bus_dead_letters"), of_consumer("dead_letters"), of_consumer("died_total")];
+    assert_eq!(metrics.map(|value| value.to_string()), ["4", "4", "4"]);
+    let doctor = daemon.ctl(&["doctor"]).json();
+    let finding = doctor.iter().find(|finding| finding["check"] == "consumers").unwrap();
+    assert_eq!((&finding["state"], &finding["fix"]), (&json!("warning"), &json!("sse-busctl dead list q")));
+    let text = daemon.ctl(&["status", "--format", "text"]).ok().stdout;
+    assert!(text.contains("consumers 1 consumer, 0 workers, 0 pending, 0 in flight, 4 dead letters"), "{text}");
 
     let change = |method: &str, query: &str| daemon.request(method, &format!("/consumers/q/dead{query}"), &[], "");
     for query in

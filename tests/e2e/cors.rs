@@ -65,7 +65,7 @@ fn a_preflight_allows_the_methods_and_every_requested_header() {
     assert_eq!(response.status, 204);
     assert_eq!(response.header("access-control-allow-origin"), Some(APP));
     assert_eq!(response.header("access-control-allow-credentials"), Some("true"));
-    assert_eq!(response.header("access-control-allow-methods"), Some("GET, POST, DELETE"));
+    assert_eq!(response.header("access-control-allow-methods"), Some("GET, POST, PUT, DELETE"));
     assert_eq!(response.header("access-control-allow-headers").unwrap().replace(", ", ","), asked);
     let vary = "origin, access-control-request-headers, access-control-request-private-network";
     assert_eq!(response.header("vary"), Some(vary));

@@ -2,7 +2,12 @@
 
 use std::io::{ErrorKind, Read, Write};
 
-use crate::harness::{Daemon, Http2};
+use serde_json::json;
+
+use crate::{
+    harness::{Daemon, Http2},
+    work_durable::{create, work},
+};
 
 /// Heartbeats every 15 s; a peer that sends nothing is closed after 10 s, one that reads nothing after 30 s, be it a
 /// socket or one stream of an HTTP/2 connection.
@@ -56,21 +61,41 @@ fn waits(daemon: &Daemon) -> u64 {
     texts.map(of).sum()
 }
 
+/// Fails if the daemon wakes up in each of a few periods.
+#[cfg(target_os = "linux")]
+fn sleeps(daemon: &Daemon) {
+    const WHILE: std::time::Duration = std::time::Duration::from_secs(3);
+    let mut rounds = Vec::new();
+    while !rounds.contains(&0) {
+        assert!(rounds.len() < 3, "wake-ups in {WHILE:?}: {rounds:?}");
+        let before = waits(daemon);
+        // The time itself is measured: nothing may happen in it.
+        std::thread::sleep(WHILE);
+        rounds.push(waits(daemon) - before);
+    }
+    eprintln!("wake-ups in {WHILE:?}: {rounds:?}");
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn a_daemon_without_subscribers_does_not_wake_up() {
-    const WHILE: std::time::Duration = std::time::Duration::from_secs(3);
     let daemon = Daemon::start(&[]);
     daemon.publish("t", "history does not keep it awake");
     drop(daemon.stream("/events/t"));
     daemon.wait_for_subscribers(0);
-    let mut rounds = Vec::new();
-    while !rounds.contains(&0) {
-        assert!(rounds.len() < 3, "wake-ups in {WHILE:?}: {rounds:?}");
-        let before = waits(&daemon);
-        // The time itself is measured: nothing may happen in it.
-        std::thread::sleep(WHILE);
-        rounds.push(waits(&daemon) - before);
-    }
-    eprintln!("wake-ups in {WHILE:?}: {rounds:?}");
+    sleeps(&daemon);
+}
+
+/// With history on disk, a delivery in flight, and a worker that waits.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_daemon_whose_workers_are_idle_does_not_wake_up() {
+    let daemon = Daemon::start(&["--history", "disk"]);
+    create(&daemon, "jobs", json!({"filters": ["t"]}));
+    daemon.publish("t", "x");
+    let mut workers = [work(&daemon, "jobs", 1), work(&daemon, "jobs", 1)];
+    assert_eq!(workers[0].event()["data"], "x");
+    sleeps(&daemon);
+    daemon.publish("t", "y");
+    assert_eq!(workers[1].event()["data"], "y");
 }

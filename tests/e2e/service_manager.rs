@@ -290,3 +290,30 @@ fn a_package_and_a_running_daemon_are_respected() {
     assert_eq!(manager.property("sse-bus.service", "ActiveState"), "inactive");
     assert_eq!(manager.units(), Vec::<String>::new());
 }
+
+/// The README's way from a page to a service.
+#[test]
+#[ignore = "needs manager: systemd as a user manager, in namespaces that only root can create"]
+fn a_page_is_served_by_the_service_and_changed_meanwhile() {
+    let manager = Manager::start();
+    let listen = free_port();
+    manager.write("bus-pages/hello.html", "first");
+    manager.write(".config/sse-bus/config.toml", &format!("listen = \"{listen}\"\npages = \"~/bus-pages\"\n"));
+    manager.service(&["install"]).ok();
+    let page = |name: &str| manager.run("curl", &["-sS", &format!("http://{listen}/pages/{name}.html")]).ok().stdout;
+    assert_eq!(page("hello"), "first");
+    manager.write("bus-pages/hello.html", "second");
+    assert_eq!(page("hello"), "second");
+    manager.ctl(&["init-page", "more"]).ok();
+    assert!(page("more").contains("/client.js"));
+    manager.service(&["restart"]).ok();
+    assert_eq!(page("hello"), "second");
+    // The page uses the bus's own module, and a job publishes what it shows.
+    let event = manager.ctl(&["publish", "chat", "from a job"]).ok();
+    let id = event.json()[0]["id"].as_str().unwrap().to_owned();
+    let past = format!("http://{listen}/events/chat?since=all&past_only=true");
+    assert!(manager.run("curl", &["-sS", &past]).ok().stdout.contains(&id));
+    let doctor = manager.ctl(&["doctor"]).ok();
+    let service = doctor.json().into_iter().find(|finding| finding["check"] == "service").unwrap();
+    assert_eq!(service["state"], "ok", "{doctor}");
+}

@@ -99,7 +99,7 @@ fn a_consumer_that_drops_receives_a_gap() {
 }
 
 #[test]
-fn a_consumer_without_workers_stops_to_hold() {
+fn a_consumer_without_workers_stops_holding() {
     let mut bus = keeping(1);
     create(&mut bus, "jobs", ConsumerSettings { inactive_after: Duration::from_secs(1), ..settings("a") });
     for _ in 0..5 {

@@ -5,6 +5,7 @@ mod bounds;
 mod broadcasts;
 mod consumer_admin;
 mod consumer_holds;
+mod consumer_steps;
 mod consumer_workers;
 mod consumers;
 mod expiry;

@@ -8,6 +8,7 @@
 
 mod held;
 mod requests;
+mod schedule;
 mod send;
 mod work;
 
@@ -270,6 +271,9 @@ impl<'a> Session<'a> {
 
     async fn request(&mut self, request: Request) {
         if let Request::Publish(publish) = request {
+            if publish.is_scheduled() {
+                return self.schedule(publish).await;
+            }
             let tag = (self.requests, publish.ack);
             let admitted = self.admit(publish);
             self.settle_batch().await;
@@ -294,7 +298,7 @@ impl<'a> Session<'a> {
         self.codec.reply(&reply, self.held.buffer(&mut self.out));
     }
 
-    /// Admits an event. The first one makes the connection a publisher.
+    /// Admits an event.
     fn admit(&mut self, publish: Publish) -> Result<Publication, Refused> {
         self.become_publisher()?;
         api::admit(self.daemon, &self.caller, publish)
@@ -343,6 +347,11 @@ impl<'a> Session<'a> {
             Request::Consume(consume) => return self.consume(&consume),
             Request::Respond(respond) => return self.respond(&respond),
             Request::Reply(reply) => return self.reply_for(reply),
+            Request::Schedules {} => return api::schedules(self.daemon, &self.caller).await.map(Reply::Schedules),
+            Request::CancelSchedule { schedule } => {
+                return api::cancel_schedule(self.daemon, &self.caller, &schedule)
+                    .map(|()| Reply::Cancelled { schedule });
+            }
             Request::Consumers {} => return Ok(Reply::Consumers(self.consumers()?.list().await)),
             Request::Consumer { name, action } => return self.consumers()?.run(&name, action).await,
             request => request,

@@ -25,9 +25,9 @@ export function events(around, watch) {
 
   // --- input ----------------------------------------------------------------------------------------------------
 
-  function event({ id, topic, type, time, data }) {
+  function event({ id, topic, type, time, headers, data }) {
     received += 1;
-    add({ kind: "event", id, topic, type, time, data });
+    add({ kind: "event", id, topic, type, time, headers, data });
   }
 
   function gap({ reason, missed: many, from, to }) {

@@ -42,4 +42,4 @@ export class Kept {
   }
 }
 
-const size = (entry) => (entry.data ?? entry.text).length;
+const size = ({ data, text, headers }) => (data ?? text).length + (headers ? JSON.stringify(headers).length : 0);

@@ -73,7 +73,7 @@ impl Bus {
         let Some(topic) = self.topics.get(entry.topic) else { return Need::None };
         // Nearly always it is the consumer that has needed the last event, and the others are not searched.
         let last = self.consumers.last_holder.and_then(|key| self.consumers.by_key.get(&key));
-        if last.is_some_and(|last| last.is_firm_holder(entry.seq) && last.settings.filters.matches(&topic.name)) {
+        if last.is_some_and(|last| last.is_firm_holder(entry.seq) && last.filters.matches(&topic.name)) {
             return Need::Firm;
         }
         self.consumers.find_matching(&topic.name);

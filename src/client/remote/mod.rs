@@ -6,6 +6,7 @@
 //! stream have maximum sizes.
 
 mod connection;
+mod consumers;
 mod decoder;
 mod error;
 mod pipeline;
@@ -15,10 +16,12 @@ mod session;
 mod stream;
 mod tls;
 mod url;
+mod worker;
 
 pub use self::{error::RemoteError, url::Remote};
 pub(super) use self::{
     pipeline::{Publisher, Replies, publish_many, split},
     session::Session,
     stream::EventStream,
+    worker::RemoteWorker,
 };

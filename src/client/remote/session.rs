@@ -46,6 +46,13 @@ struct Kicked {
     connections: u64,
 }
 
+/// The response to a cancelled schedule.
+#[derive(Deserialize)]
+struct Cancelled {
+    #[serde(rename = "schedule")]
+    _schedule: String,
+}
+
 impl Session {
     pub(crate) async fn connect(remote: &Remote) -> Result<Session, Error> {
         Ok(Session { remote: remote.clone(), connection: Some(Connection::open(remote).await?) })
@@ -71,8 +78,17 @@ impl Session {
                 let Kicked { connections } = self.call(Method::DELETE, &route, Bytes::new(), REPLY).await?;
                 Ok(Reply::Kicked { connections })
             }
+            Request::Publish(publish) if publish.is_scheduled() => self.post(publish).await.map(Reply::Scheduled),
             Request::Publish(publish) => self.publish(publish).await.map(Reply::Published),
+            Request::Schedules {} => self.get("/schedules").await.map(Reply::Schedules),
+            Request::CancelSchedule { schedule } => {
+                let route = format!("/schedules/{}", utf8_percent_encode(schedule, PART));
+                let _: Cancelled = self.call(Method::DELETE, &route, Bytes::new(), REPLY).await?;
+                Ok(Reply::Cancelled { schedule: schedule.clone() })
+            }
             Request::Subscribe(_) => Err(Error::Protocol("a subscription needs a connection of its own".into())),
+            Request::Consumers {} => self.get("/consumers").await.map(Reply::Consumers),
+            Request::Consumer { name, action } => self.consumer(name, action).await,
             _ => Err(Error::Protocol("this request cannot be sent over HTTP".into())),
         }
     }
@@ -95,28 +111,25 @@ impl Session {
 
     /// Publishes one event, without a time limit if it is to be durable.
     pub(crate) async fn publish(&mut self, publish: &Publish) -> Result<Published, Error> {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        if let Some(event_type) = &publish.event_type {
-            query.append_pair("type", event_type);
+        if publish.sequence.is_none() {
+            return self.post(publish).await;
         }
-        for (name, value) in &publish.headers {
-            query.append_pair("header", &format!("{name}:{value}"));
+        // The query of a single event has no number.
+        let mut line = Vec::new();
+        json::encode(publish, &mut line);
+        let replies = self.publish_lines(line.into(), publish.ack == Ack::Durable).await?;
+        match replies.into_iter().next() {
+            Some(Reply::Published(published)) => Ok(published),
+            Some(Reply::Error(refused)) => Err(Error::refused(refused)),
+            Some(other) => Err(Error::unexpected(&other)),
+            None => Err(Error::Protocol("no result to an event".into())),
         }
-        if publish.retain {
-            query.append_pair("retain", "true");
-        }
-        if let Some(ttl) = publish.ttl_ms {
-            query.append_pair("ttl", &format!("{ttl}ms"));
-        }
-        if let Some(to) = &publish.to {
-            query.append_pair("to", to);
-        }
-        let is_durable = publish.ack == Ack::Durable;
-        if is_durable {
-            query.append_pair("ack", "durable");
-        }
-        let route = route("events", &publish.topic, &query.finish())?;
-        let patience = if is_durable { Duration::MAX } else { REPLY };
+    }
+
+    /// Publishes or schedules one event.
+    async fn post<T: DeserializeOwned>(&mut self, publish: &Publish) -> Result<T, Error> {
+        let route = publish_route(publish)?;
+        let patience = if publish.ack == Ack::Durable { Duration::MAX } else { REPLY };
         self.call(Method::POST, &route, publish.data.0.clone().into(), patience).await
     }
 
@@ -133,21 +146,7 @@ impl Session {
 
     /// Makes the connection a subscription.
     pub(crate) async fn subscribe(mut self, subscribe: &Subscribe) -> Result<(EventStream, Subscribed), Error> {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("format", "json").append_pair("position", "id");
-        for filter in &subscribe.filters {
-            query.append_pair("topic", filter);
-        }
-        for (name, value) in [("since", &subscribe.since), ("client", &subscribe.client)] {
-            if let Some(value) = value {
-                query.append_pair(name, value);
-            }
-        }
-        query.append_pair("slow", subscribe.slow.as_str());
-        if subscribe.past_only {
-            query.append_pair("past_only", "true");
-        }
-        let route = format!("/events?{}", query.finish());
+        let route = subscribe_route(subscribe);
         let response = self.exchange(Method::GET, &route, Bytes::new(), REPLY).await?;
         if response.status() != StatusCode::OK {
             let status = response.status();
@@ -161,7 +160,7 @@ impl Session {
         }
     }
 
-    async fn get<T: DeserializeOwned>(&mut self, route: &str) -> Result<T, Error> {
+    pub(super) async fn get<T: DeserializeOwned>(&mut self, route: &str) -> Result<T, Error> {
         self.call(Method::GET, route, Bytes::new(), REPLY).await
     }
 
@@ -215,10 +214,14 @@ impl Session {
 
     /// Reads the rest of a response.
     pub(super) async fn finish(&mut self, response: Response<Incoming>) -> Result<Bytes, Error> {
+        self.finish_within(response, REPLY).await
+    }
+
+    async fn finish_within(&mut self, response: Response<Incoming>, patience: Duration) -> Result<Bytes, Error> {
         // Until the response is read, the connection cannot be used; a call that is dropped here closes it.
         let connection = self.connection.take();
-        let body = timeout(REPLY, Limited::new(response.into_body(), RESPONSE_MAX).collect()).await;
-        let body = body.map_err(|_| Error::Unresponsive { address: self.remote.clone().into(), after: REPLY })?;
+        let body = timeout(patience, Limited::new(response.into_body(), RESPONSE_MAX).collect()).await;
+        let body = body.map_err(|_| Error::Unresponsive { address: self.remote.clone().into(), after: patience })?;
         let body = body.map_err(|error| match error.downcast::<hyper::Error>() {
             Ok(error) => broken(*error),
             Err(error) if error.is::<LengthLimitError>() => {
@@ -231,9 +234,18 @@ impl Session {
     }
 
     /// Returns the body of a response, or the error that it reports.
-    async fn success(&mut self, response: Response<Incoming>) -> Result<Bytes, Error> {
+    pub(super) async fn success(&mut self, response: Response<Incoming>) -> Result<Bytes, Error> {
+        self.success_within(response, REPLY).await
+    }
+
+    /// The same for a response whose body may begin later.
+    pub(super) async fn success_within(
+        &mut self,
+        response: Response<Incoming>,
+        patience: Duration,
+    ) -> Result<Bytes, Error> {
         let status = response.status();
-        let body = self.finish(response).await?;
+        let body = self.finish_within(response, patience).await?;
         if status.is_success() { Ok(body) } else { Err(self.failure(status, &body)) }
     }
 
@@ -261,6 +273,60 @@ pub(super) fn route(operation: &str, topic: &str, query: &str) -> Result<String,
     Ok(format!("/{operation}/{}{mark}{query}", utf8_percent_encode(topic.as_str(), TOPIC)))
 }
 
-fn not_ours(error: &DecodeError) -> Error {
+pub(super) fn not_ours(error: &DecodeError) -> Error {
     Error::Protocol(error.to_string())
+}
+
+// The routes are made in functions that are not async: a serializer of queries is not `Send`, so that a future with one is not.
+
+fn publish_route(publish: &Publish) -> Result<String, Error> {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if let Some(event_type) = &publish.event_type {
+        query.append_pair("type", event_type);
+    }
+    for (name, value) in &publish.headers {
+        query.append_pair("header", &format!("{name}:{value}"));
+    }
+    if publish.retain {
+        query.append_pair("retain", "true");
+    }
+    if let Some(ttl) = publish.ttl_ms {
+        query.append_pair("ttl", &format!("{ttl}ms"));
+    }
+    if let Some(to) = &publish.to {
+        query.append_pair("to", to);
+    }
+    for (name, value) in [("dedup_id", &publish.dedup_id), ("schedule_id", &publish.schedule_id)] {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    if let Some(time) = publish.in_ms {
+        query.append_pair("in", &format!("{time}ms"));
+    }
+    if let Some(time) = publish.at {
+        query.append_pair("at", &time.to_string());
+    }
+    if publish.ack == Ack::Durable {
+        query.append_pair("ack", "durable");
+    }
+    route("events", &publish.topic, &query.finish())
+}
+
+fn subscribe_route(subscribe: &Subscribe) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("format", "json").append_pair("position", "id");
+    for filter in &subscribe.filters {
+        query.append_pair("topic", filter);
+    }
+    for (name, value) in [("since", &subscribe.since), ("client", &subscribe.client)] {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    query.append_pair("slow", subscribe.slow.as_str());
+    if subscribe.past_only {
+        query.append_pair("past_only", "true");
+    }
+    format!("/events?{}", query.finish())
 }

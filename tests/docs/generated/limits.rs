@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use sse_bus::limits::{
-    CONFIG_BYTES, DISK_END, DRAIN, EVENT_MAX, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEAD_MAX, HEADERS_BYTES, HEADERS_MAX,
-    HEARTBEAT, HEARTBEAT_RANGE, HTTP2_STREAMS, LINE_MAX, Limits, NAME_MAX, REPLAY_BUFFERS, REPLIES_MAX, REPLY, REQUEST,
-    REQUEST_TIMEOUT, REQUEST_TIMEOUT_MAX, REQUESTS_BYTES, REQUESTS_MAX, RESPONDER_SLOTS_MAX, RESPONDERS_MAX, TICKET,
-    TICKETS_MAX, TOKENS_MAX, TOPIC_MAX, TYPE_MAX, UNAUTHENTICATED_BYTES, UNICAST_BUFFERS, WRITE_STALL,
+    BACKOFF_MAX, CONFIG_BYTES, CONSUMERS_MAX, DEAD_ALL_MAX, DEAD_MAX, DEDUP_ID_MAX, DEDUP_IDS_MAX, DEDUP_TIME,
+    DELAY_MAX, DISK_END, DRAIN, EVENT_MAX, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEAD_MAX, HEADERS_BYTES, HEADERS_MAX,
+    HEARTBEAT, HEARTBEAT_RANGE, HTTP2_STREAMS, IN_FLIGHT_MAX, LINE_MAX, Limits, NAME_MAX, NEXT_WAIT_MAX,
+    PUBLISHERS_MAX, REASON_MAX, REPLAY_BUFFERS, REPLIES_MAX, REPLY, REQUEST, REQUEST_TIMEOUT, REQUEST_TIMEOUT_MAX,
+    REQUESTS_BYTES, REQUESTS_MAX, RESPONDER_SLOTS_MAX, RESPONDERS_MAX, SCHEDULE_MAX, SCHEDULES_BYTES, SCHEDULES_MAX,
+    SETTLE_MAX, TAKE_MAX, TICKET, TICKETS_MAX, TOKENS_MAX, TOPIC_MAX, TYPE_MAX, UNAUTHENTICATED_BYTES, UNFINISHED_MAX,
+    UNICAST_BUFFERS, WORKERS_MAX, WRITE_STALL,
 };
 
 /// The limits that the configuration sets.
@@ -55,6 +58,14 @@ pub(super) fn fixed(old: &str) -> String {
         ("memory of all connections to the port that need a token and have not shown one", size(UNAUTHENTICATED_BYTES)),
         ("streams of one HTTP/2 connection", HTTP2_STREAMS.to_string()),
         ("events to single clients that wait, for all of these together", size(UNICAST_BUFFERS)),
+        ("a `dedup_id`, the id of a schedule", format!("{DEDUP_ID_MAX} bytes")),
+        ("each `dedup_id` that is kept", format!("{} s", DEDUP_TIME.as_secs())),
+        (
+            "kept at once: `dedup_id`s; numbered publishers",
+            format!("{}; {}", thousands(DEDUP_IDS_MAX), thousands(PUBLISHERS_MAX)),
+        ),
+        ("schedules; bytes of their events", format!("{}; {}", thousands(SCHEDULES_MAX), size(SCHEDULES_BYTES))),
+        ("until a scheduled event is published", format!("{} days", SCHEDULE_MAX.as_secs() / 86_400)),
         (
             "responders; requests at a time of one of them",
             format!("{}; {}", thousands(RESPONDERS_MAX), thousands(RESPONDER_SLOTS_MAX)),
@@ -81,6 +92,17 @@ pub(super) fn fixed(old: &str) -> String {
         ("from the signal to stop until connections are closed", seconds(DRAIN)),
         ("after that, until the daemon ends although the disk has not accepted the rest of history", seconds(DISK_END)),
         ("the configuration file", size(CONFIG_BYTES)),
+        ("consumers; workers of all consumers", format!("{}; {}", thousands(CONSUMERS_MAX), thousands(WORKERS_MAX))),
+        (
+            "events of one consumer that are in flight or wait to be delivered again; of all consumers",
+            format!("{}; {}", thousands(IN_FLIGHT_MAX), millions(UNFINISHED_MAX)),
+        ),
+        ("dead letters of one consumer; of all", format!("{}; {}", thousands(DEAD_MAX), thousands(DEAD_ALL_MAX))),
+        ("the text with which a worker rejects an event", format!("{REASON_MAX} bytes")),
+        ("durations in `backoff`", BACKOFF_MAX.to_string()),
+        ("`ack_wait`, each duration in `backoff`, the delay of a `nak`", days(DELAY_MAX)),
+        ("tokens in one request to settle deliveries", thousands(SETTLE_MAX)),
+        ("deliveries of one `POST /consumers/NAME/next`; its wait", format!("{TAKE_MAX}; {}", seconds(NEXT_WAIT_MAX))),
     ];
     with_values(old, &values)
 }
@@ -115,6 +137,10 @@ fn thousands(n: usize) -> String {
 
 fn millions(n: usize) -> String {
     format!("{},{:03},{:03}", n / 1_000_000, n / 1000 % 1000, n % 1000)
+}
+
+fn days(duration: Duration) -> String {
+    format!("{} days", duration.as_secs() / 86_400)
 }
 
 fn seconds(duration: Duration) -> String {

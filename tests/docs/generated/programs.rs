@@ -82,7 +82,7 @@ fn rows_of(rows: &mut Vec<Vec<String>>) -> String {
     if rows.is_empty() { String::new() } else { table(&["key", "default", "meaning"], rows.drain(..)) + "\n" }
 }
 
-/// The metrics of a daemon with history on disk, which has refused a request.
+/// The metrics of a daemon with history on disk and a consumer, which has refused a request.
 pub(super) fn metrics() -> String {
     let sandbox = sse_bus_support::harness::Sandbox::new();
     let state = sandbox.path("state").display().to_string();
@@ -92,6 +92,7 @@ pub(super) fn metrics() -> String {
         output("curl", &["--silent", "--unix-socket", &socket, &format!("http://bus{path}")])
     };
     curl("/events/a?unknown=1");
+    daemon.request("PUT", "/consumers/jobs?filter=jobs/**", &[], "");
     let scraped = curl("/metrics");
     let (about, kind) = (regex(r"(?m)^# HELP (\S+) (.+)$"), regex(r"(?m)^# TYPE (\S+) (\S+)$"));
     let label = regex(r#"\{([a-z]+)=""#);

@@ -4,6 +4,8 @@
 //! than the bus's own events.
 #![no_main]
 
+#[path = "../../../daemon/http/consumer_query.rs"]
+mod consumer_query;
 #[path = "../../../daemon/nearest.rs"]
 mod nearest;
 #[path = "../../../daemon/http/parameters.rs"]
@@ -18,8 +20,8 @@ use form_urlencoded::Serializer;
 use libfuzzer_sys::fuzz_target;
 use sse_bus::{
     Epoch, FilterSet,
-    bus::{Bus, Format, Now, Publication, Start, Subscription, history::Memory},
-    limits::{FILTERS_MAX, Limits, NAME_MAX},
+    bus::{Bus, Format, Now, Publication, Start, Subscription, consumers::ConsumerSettings, history::Memory},
+    limits::{FILTERS_MAX, Limits, NAME_MAX, NEXT_WAIT_MAX, TAKE_MAX},
     protocol::{Ack, Publish, Refused, Slow, sse::PositionForm},
     retention::Retention,
 };
@@ -32,8 +34,29 @@ fuzz_target!(|bytes: &[u8]| {
     let mut text = || String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
     let (path, query) = (text(), text());
     subscribe(Some(path.clone()).filter(|path| !path.is_empty()), &query, lines.next());
+    consumer(&path, &query);
     publish(path, &query);
 });
+
+/// Requests about consumers: what is accepted is within its bounds.
+fn consumer(name: &str, query: &str) {
+    let next = consumer_query::next(query);
+    if let Ok(next) = &next {
+        assert!((1..=TAKE_MAX).contains(&next.count) && next.wait <= NEXT_WAIT_MAX);
+        assert!(next.worker.is_none() || query.contains("worker"));
+    }
+    let list = consumer_query::dead_list(query);
+    if let Ok(list) = &list {
+        assert!(list.id.is_none() || (list.filter.is_none() && list.after.is_none()));
+    }
+    let settings = consumer_query::create(query).map(Option::unwrap_or_default);
+    let settings = settings.and_then(|config| ConsumerSettings::parse(&config).map(drop));
+    let deliveries = consumer_query::deliveries(name, query);
+    let others = [settings.err(), next.err(), list.err(), deliveries.err()];
+    let refused =
+        others.into_iter().chain([consumer_query::seek(query).err(), consumer_query::dead_selection(query).err()]);
+    refused.flatten().for_each(|refused| refusal::check(&refused));
+}
 
 fn subscribe(path: Option<String>, query: &str, last_event_id: Option<&[u8]>) {
     let parse = |path, query: &str, last| {

@@ -39,7 +39,7 @@ pub(super) enum Status {
 pub(super) struct Queue {
     pub(super) settings: ConsumerSettings,
     pub(super) topics: &'static [usize],
-    /// Events may be missing: it drops them when history is full, or stops to hold them.
+    /// Events may be missing: it drops them when history is full, or stops holding them.
     pub(super) may_miss: bool,
     pub(super) jobs: BTreeMap<u64, Job>,
     /// The last event that was delivered for the first time, since the last change of position.

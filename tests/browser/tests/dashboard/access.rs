@@ -17,6 +17,8 @@ async fn the_page_follows_the_accessibility_rules() {
         page.screenshot(&format!("{scheme}-empty")).await;
     }
 
+    let long = "topic/a-long-name/with/many/levels/of/depth";
+    publish_all(&bus, [[long.into(), String::new(), "x".into()]]).await;
     let event = |n| [format!("topic/{}", n % 5), "type".into(), format!("{{\"n\": {n}}}")];
     publish_all(&bus, (0..60).map(event)).await;
     refuse(&bus).await;
@@ -37,6 +39,8 @@ async fn the_page_follows_the_accessibility_rules() {
             0,
             "{name}"
         );
+        // A button that does not fit into its cell is not shown at all, and a field is cut.
+        assert_eq!(page.strings(CUT).await, [""; 0], "{name}");
         page.screenshot(&name).await;
     }
     page.click("#help-open").await;
@@ -127,6 +131,23 @@ async fn every_control_is_reachable_with_the_keyboard() {
     assert_eq!(page.strings(spoken).await, ["result", "sent", "around-note", "say"]);
     browser.quit().await;
 }
+
+/// Returns what a small window cuts: the names of topics and clients, and the texts of fields.
+const CUT: &str = "(() => {
+  const room = document.createElement('canvas').getContext('2d');
+  const fits = (field) => {
+    const style = getComputedStyle(field);
+    room.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+    const text = field.options?.[field.selectedIndex].text ?? field.placeholder;
+    // A select has an arrow beside its text.
+    const inner = field.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - (field.options ? 16 : 0);
+    return room.measureText(text).width <= inner;
+  };
+  const cells = [...document.querySelectorAll('#topics tbody th, #clients tbody th')];
+  const fields = [...document.querySelectorAll('#subscribe select, #speak input:not([type=checkbox])')];
+  return [...cells.filter((cell) => cell.scrollWidth > cell.clientWidth), ...fields.filter((field) => !fits(field))]
+    .map((cut) => cut.name ?? cut.textContent);
+})()";
 
 /// Checks a page with axe, which it has [loaded](Tab::load_axe).
 pub(super) async fn check(page: &Tab, what: &str) {

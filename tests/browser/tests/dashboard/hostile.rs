@@ -139,6 +139,24 @@ async fn names_and_refusals_are_shown_as_text() {
     says(&page, "#log .data", IMAGE).await;
     says(&page, "#clients .name", IMAGE).await;
 
+    // The headers of an event, in the opened event and in its JSON.
+    let header = format!("trace={IMAGE}");
+    bus.ctl(&["publish", "headers", "with headers", "--header", &header]).await;
+    says(&page, "#log .data", "with headers").await;
+    page.eval("[...document.querySelectorAll('#log .line')].find((line) => line.textContent.includes('with headers')).click()")
+        .await;
+    says(&page, "#log .whole", IMAGE).await;
+
+    // The origin and the host of a request that was refused: only what can be one is kept.
+    let own = bus.address();
+    for (host, origin) in
+        [(&*own, &*format!("http://{IMAGE}")), (IMAGE, "http://localhost"), (&own, "http://xn--e.example")]
+    {
+        refused(&bus, host, origin).await;
+    }
+    says(&page, "#refused .origin", "http://xn--e.example").await;
+    assert!(!page.texts("#refused, #misdirected").await.concat().contains("<img"), "not an origin, and not a host");
+
     // The message of a refusal, of a publish, of a send, of a stream.
     for (form, output, field) in [("publish", "#result", "topic"), ("send", "#sent", "to")] {
         page.fill(form, field, &format!("a//{IMAGE}")).await;
@@ -152,6 +170,17 @@ async fn names_and_refusals_are_shown_as_text() {
     says(&page, "#log .error .text", IMAGE).await;
     nothing_ran(&page).await;
     browser.quit().await;
+}
+
+/// Sends a request with a host and an origin that the daemon refuses.
+async fn refused(bus: &Bus, host: &str, origin: &str) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut daemon = tokio::net::TcpStream::connect(bus.address()).await.expect("the daemon listens");
+    let head = format!("GET /events HTTP/1.1\r\nhost: {host}\r\norigin: {origin}\r\nconnection: close\r\n\r\n");
+    daemon.write_all(head.as_bytes()).await.expect("the daemon reads");
+    let mut answer = String::new();
+    daemon.read_to_string(&mut answer).await.expect("the daemon answers");
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
 }
 
 /// Records the elements of the page, and violations of its policy, past and future.

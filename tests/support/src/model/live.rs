@@ -1,8 +1,8 @@
-//! Events that are live only: those that were published, and what one subscriber must see of them.
+//! Live-only events: which were published, and which of them one subscriber must receive.
 //!
-//! They are delivered in order, among the events of the log. One that is for this subscriber alone, and that it took, is
-//! delivered whatever happens. Those about clients come from its feed: a subscriber that the feed leaves behind, or that reads
-//! the past first, misses them, and a gap says so before it has everything.
+//! They are delivered in order, between the events of the log. An event for this subscriber alone, once accepted, is always
+//! delivered. Events about clients are in its feed only: a subscriber that falls behind its feed, or reads history first,
+//! misses them, and receives a gap for them before it is up to date.
 
 use std::collections::BTreeSet;
 
@@ -11,22 +11,22 @@ use super::{
     wire::Envelope,
 };
 
-/// What was published.
+/// A published live-only event.
 pub struct LiveEvent {
     sent: Sent,
-    /// The head at that time.
+    /// The head of the log when it was published.
     after: u64,
-    /// The client that it is about; none for an event for one client.
+    /// The client that it describes; None for an event for one client.
     about: Option<String>,
 }
 
 impl LiveEvent {
-    /// A client comes or goes.
+    /// Returns the event that a client has connected or disconnected.
     pub fn about(client: &str, what: &str, unix: u64, after: u64) -> LiveEvent {
         LiveEvent { sent: Sent::new("$sys/clients", Some(what), None, unix, 0), after, about: Some(client.into()) }
     }
 
-    /// An event for one client. The data must be unlike that of all others.
+    /// Returns an event for one client. Its data must differ from that of all other events.
     pub fn unicast(sent: Sent, after: u64) -> LiveEvent {
         LiveEvent { sent, after, about: None }
     }
@@ -41,7 +41,7 @@ pub struct Received<'a> {
     pub kind: Option<&'a str>,
     pub data: &'a str,
     pub envelope: Option<&'a Envelope>,
-    /// Where the format has no events without an id.
+    /// The id that the format sends instead, if it has no events without an id.
     pub position: Option<&'a str>,
     pub is_text: bool,
 }
@@ -54,19 +54,19 @@ impl Received<'_> {
     }
 }
 
-/// What one subscriber must see.
+/// The live-only events that one subscriber must receive.
 #[derive(Debug, Default)]
 pub struct Inbox {
     filters: usize,
     past_only: bool,
-    /// What was published before this one is done with.
+    /// The index of the first live-only event that may still be delivered.
     next: usize,
-    /// Events about clients are owed from this one on, and may come from that one on.
+    /// The indexes from which on events about clients must be delivered, and may be delivered.
     owed_from: usize,
     may_come_from: usize,
-    /// It has missed some, and no gap has said so yet.
+    /// It has missed some, and no gap has reported that yet.
     has_missed: bool,
-    /// Events for it alone: those that it took, and those that it may have taken.
+    /// Events for it alone: those that were accepted, and those that may have been.
     pub taken: BTreeSet<usize>,
     pub perhaps: BTreeSet<usize>,
     pub delivered: u64,
@@ -92,24 +92,24 @@ impl Inbox {
         is_own || (index >= self.may_come_from && self.wants_presence(index, log))
     }
 
-    /// Events that are still to come: for it alone, and about clients.
+    /// Returns how many events must still be delivered: those for it alone, and those about clients.
     pub fn owed(&self, log: &Log) -> [usize; 2] {
         let rest = || self.next..log.live.len();
         [rest().filter(|i| self.taken.contains(i)).count(), rest().filter(|i| self.owes_presence(*i, log)).count()]
     }
 
-    /// Whether a gap for them has a reason. Where a gap before it was of a jump, some may have been missed after that.
+    /// Returns true if a gap may be for live-only events. After a gap for a jump, more of them may have been missed.
     pub fn is_missing(&self, log: &Log) -> bool {
         let from = self.next.max(self.may_come_from);
         self.has_missed || (from..log.live.len()).any(|i| self.wants_presence(i, log))
     }
 
-    /// Whether events for it alone may wait for it.
+    /// Returns true if events for it alone may be waiting.
     pub fn has_unicast_waiting(&self) -> bool {
         self.taken.union(&self.perhaps).any(|index| *index >= self.next)
     }
 
-    /// Takes one that was received after an event of the log.
+    /// Checks a live-only event that was received after an event of the log.
     pub fn take(&mut self, received: &Received<'_>, last_event: Option<u64>, log: &Log) -> Result<(), String> {
         let found = (self.next..log.live.len()).find(|i| self.may_come(*i, log) && received.is(&log.live[*i]));
         let index = found.ok_or("an event without an id only if it was published for this client, and in order")?;
@@ -122,14 +122,14 @@ impl Inbox {
             return Err(format!("the live event before events after {}", event.after));
         }
         if received.position.is_some_and(|position| position != log.id(event.after)) {
-            return Err(format!("the position {} in the place of an id", event.after));
+            return Err(format!("the position {} instead of an id", event.after));
         }
         self.next = index + 1;
         self.delivered += 1;
         Ok(())
     }
 
-    /// Those before `end` do not come any more.
+    /// Ends the delivery of the events before `end`.
     fn pass(&mut self, end: usize, log: &Log) -> Result<(), String> {
         if let Some(index) = (self.next..end).find(|i| self.taken.contains(i)) {
             return Err(format!("first the event {index} that is for it alone"));
@@ -139,12 +139,12 @@ impl Inbox {
         Ok(())
     }
 
-    /// An event of the log was delivered: what was published before it does not come any more.
+    /// Ends the delivery of what was published before an event of the log, which was delivered.
     pub fn before(&mut self, seq: u64, log: &Log) -> Result<(), String> {
         self.pass(log.live.partition_point(|event| event.after < seq), log)
     }
 
-    /// A gap stands for those about clients so far: for all, or for those before a jump, which may be some time ago.
+    /// Records that a gap was sent for the events about clients: for all of them, or for those before an earlier jump.
     pub fn gap(&mut self, has_jumped: bool, log: &Log) {
         (self.has_missed, self.owed_from) = (false, log.live.len());
         if !has_jumped {
@@ -152,7 +152,7 @@ impl Inbox {
         }
     }
 
-    /// Nothing is left to read.
+    /// Checks that nothing is missing when nothing is left to read.
     pub fn drained(&mut self, log: &Log) -> Result<(), String> {
         self.pass(log.live.len(), log)?;
         self.perhaps.clear();

@@ -69,7 +69,9 @@ impl StoredHistory {
             Entry { topic: known[topic], event, ..entry.clone() }
         };
         let unneeded = bus.restore_events(self.entries.values().map(restored).collect());
-        unneeded.iter().for_each(|seq| drop(self.entries.remove(seq)));
+        for seq in &unneeded {
+            self.entries.remove(seq);
+        }
         bus.restored(self.forgotten.clone(), head, now);
         unneeded
     }

@@ -60,14 +60,14 @@ impl World {
                 self.bus.tick(now);
             }
         }
-        let (id, subscribed) = self.bus.subscribe(subscription, now).map_err(|e| e.to_string())?;
+        let (id, confirmed) = self.bus.subscribe(subscription, now).map_err(|e| e.to_string())?;
         let shared = self.assign(id, &asked)?;
         self.presence(id, "join");
         self.looked();
         self.refresh()?;
         let head = self.log.head();
-        if subscribed.client != id.to_string() || subscribed.position.to_string() != self.log.id(head) {
-            return Err(format!("expected the client {id} at {head}, saw {subscribed:?}"));
+        if confirmed.client != id.to_string() || confirmed.position.to_string() != self.log.id(head) {
+            return Err(format!("expected the client {id} at {head}, saw {confirmed:?}"));
         }
         let (mut begin, mut lost_position) = (head, None);
         match start {
