@@ -81,7 +81,7 @@ impl RemoteWorker {
                     has_commands = count > 0;
                     for command in commands.drain(..) {
                         match command {
-                            Command::Settle(request, reply) => queue.push_back((*request, reply)),
+                            Command::Settle(request, reply) => queue.push_back((request, reply)),
                             Command::Reconnect(backoff) => handover.backoff = Some(backoff),
                         }
                     }
