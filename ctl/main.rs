@@ -16,6 +16,7 @@ mod format;
 mod history;
 mod init_page;
 mod kick;
+mod limit_fix;
 mod man;
 mod output;
 mod publish;
