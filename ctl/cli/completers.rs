@@ -63,7 +63,6 @@ pub(super) fn schedules() -> ArgValueCompleter {
 }
 
 /// Completes consumers, by their names.
-#[expect(dead_code, reason = "for the commands for consumers")]
 pub(super) fn consumers() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
         let consumers = query(async |mut client| client.consumers().await).unwrap_or_default();

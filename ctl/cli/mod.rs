@@ -9,6 +9,7 @@
 
 mod bench;
 mod completers;
+mod consumers;
 mod docs;
 mod doctor;
 mod format;
@@ -24,6 +25,7 @@ mod status;
 mod subscribe;
 mod token;
 mod values;
+mod work;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -35,6 +37,7 @@ use sse_bus::Filter;
 
 pub(crate) use self::{
     bench::Bench,
+    consumers::{Consumer, ConsumerAction, ConsumerCreate, Dead, DeadAction},
     docs::{Completions, Man, Shell},
     doctor::Doctor,
     format::Format,
@@ -46,6 +49,7 @@ pub(crate) use self::{
     status::Status,
     subscribe::{History, Subscribe},
     token::{Token, TokenAction, TokenCreate},
+    work::Work,
 };
 use crate::{exit, remote::Remote};
 
@@ -101,6 +105,12 @@ pub(crate) enum Action {
     Send(Send),
     /// List and cancel the events that are published later
     Schedule(Schedule),
+    /// Create, list, move and delete consumers
+    Consumer(Consumer),
+    /// Work for a consumer: run a command for each event, or print deliveries
+    Work(Work),
+    /// List, retry and drop the dead letters of a consumer
+    Dead(Dead),
     /// List the connected clients
     Clients,
     /// List the topics

@@ -43,9 +43,8 @@ impl From<Refused> for Refusal {
             | ErrorCode::ConsumerUnknown
             | ErrorCode::DeadUnknown
             | ErrorCode::ScheduleUnknown => StatusCode::NOT_FOUND,
-            ErrorCode::ConsumerExists | ErrorCode::StaleDelivery => StatusCode::CONFLICT,
+            ErrorCode::ConsumerExists | ErrorCode::StaleDelivery | ErrorCode::StaleRequest => StatusCode::CONFLICT,
             ErrorCode::Denied | ErrorCode::KeptOut => StatusCode::FORBIDDEN,
-            ErrorCode::StaleRequest => StatusCode::CONFLICT,
             ErrorCode::Stopping | ErrorCode::Unavailable | ErrorCode::NoResponder => StatusCode::SERVICE_UNAVAILABLE,
             ErrorCode::ResponderGone | ErrorCode::ResponderFailed => StatusCode::BAD_GATEWAY,
             ErrorCode::TimedOut => StatusCode::GATEWAY_TIMEOUT,

@@ -136,9 +136,9 @@ impl Bus {
         self.feeds.finish_some(&self.limits, &mut self.wakeups) || has_chores
     }
 
-    /// Returns the number of events so far that were for very many feeds, which [`Bus::finish_some`] appends them to.
+    /// Returns the number of events so far that were for very many feeds or consumers, which [`Bus::finish_some`] serves.
     pub fn broadcasts(&self) -> u64 {
-        self.feeds.broadcasts()
+        self.feeds.broadcasts() + self.offered()
     }
 
     /// Returns true if many events wait for very many feeds or consumers. Call [`Bus::finish_some`] before the next such

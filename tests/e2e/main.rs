@@ -66,6 +66,7 @@ mod replay;
 mod requests;
 mod requests_ctl;
 mod requests_http;
+mod requests_library;
 mod rest;
 mod restart;
 mod restart_lines;

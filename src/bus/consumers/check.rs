@@ -23,14 +23,12 @@ impl Bus {
                 match unfinished.state {
                     State::InFlight { token, worker, deadline } => {
                         tokens.insert(token, (key, *seq));
-                        timers.insert((deadline, key, Timer::Event(*seq, token)));
+                        timers.insert((deadline, key, Timer::Event(*seq)));
                         if registry.workers.contains_key(&worker) {
                             slots.entry(worker).or_insert_with(BTreeMap::new).insert(token, *seq);
                         }
                     }
-                    State::Waiting { due, number } => {
-                        timers.insert((due, key, Timer::Event(*seq, number)));
-                    }
+                    State::Waiting { due } => drop(timers.insert((due, key, Timer::Event(*seq)))),
                     State::Ready | State::Blocked => {}
                 }
             }

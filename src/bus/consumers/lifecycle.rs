@@ -38,9 +38,8 @@ impl Bus {
             if known.settings == settings {
                 return Ok(false);
             }
-            let message = format!(
-                "the consumer `{name}` has other settings; show them with `consumer show {name}`, and delete it to change them"
-            );
+            let difference = known.settings.difference(&settings);
+            let message = format!("the consumer `{name}` has other settings: {difference}; delete it to change them");
             return Err(Refused::new(ErrorCode::ConsumerExists, message));
         }
         self.refuse_when_closed()?;
@@ -116,7 +115,7 @@ impl Bus {
     fn begin_clearing(&mut self, cleared: Cleared, now: Now) {
         self.consumers.registry.now = now;
         self.consumers.chores.cleared.push(cleared);
-        self.clear_some(&mut CHORES_AT_ONCE.clone());
+        self.clear_some(CHORES_AT_ONCE);
         self.finish_consumers(now);
     }
 

@@ -73,6 +73,7 @@ mod registry;
 mod restore;
 mod settings;
 mod settle;
+mod steps;
 mod table;
 mod take;
 mod timers;

@@ -143,7 +143,7 @@ impl Bus {
         if departure != Departure::Detached {
             let departed = Departed { consumer: key, in_flight: worker.in_flight, departure, now };
             self.consumers.chores.departed.push(departed);
-            self.depart_some(&mut CHORES_AT_ONCE.clone());
+            self.depart_some(CHORES_AT_ONCE);
         }
         self.finish_consumers(now);
     }

@@ -27,7 +27,7 @@ pub(crate) enum Request<'a> {
     Ack(#[serde(borrow, deserialize_with = "bounded::list::<_, _, SETTLE_MAX>")] Vec<&'a str>),
     /// Any other request.
     Other(Json<'a, request::Request>),
-    Request(RequestMessage<'a>),
+    Ask(RequestMessage<'a>),
     Reply(ReplyTo<'a>),
     /// A publish with options that [`Publish`] does not have.
     PublishWith(Publish<'a>, PublishOptions<'a>),
@@ -175,7 +175,7 @@ impl<'a> From<&'a request::Request> for Request<'a> {
             request::Request::Status {} => Request::Status,
             request::Request::Config {} => Request::Config,
             request::Request::Ack { tokens } => Request::Ack(all_borrowed(tokens)),
-            request::Request::Request(request) => Request::Request(request.into()),
+            request::Request::Request(request) => Request::Ask(request.into()),
             request::Request::Reply(reply) => Request::Reply(reply.into()),
             other => Request::Other(Json(Cow::Borrowed(other))),
         }
@@ -195,7 +195,7 @@ impl From<Request<'_>> for request::Request {
             Request::Config => request::Request::Config {},
             Request::Ack(tokens) => request::Request::Ack { tokens: all_owned(&tokens) },
             Request::Other(request) => request.0.into_owned(),
-            Request::Request(request) => request::Request::Request(request.into()),
+            Request::Ask(request) => request::Request::Request(request.into()),
             Request::Reply(reply) => request::Request::Reply(reply.into()),
             Request::PublishWith(publish, options) => request::Request::Publish(options.add_to(publish.into())),
         }

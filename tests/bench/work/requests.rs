@@ -75,8 +75,8 @@ struct Percentiles {
 impl Percentiles {
     fn of(mut times: Vec<Duration>) -> Percentiles {
         times.sort_unstable();
-        let at = |part: f64| times[(times.len() as f64 * part) as usize].as_secs_f64() * 1e6;
-        Percentiles { p50: at(0.5), p99: at(0.99) }
+        let at = |percent: usize| times[times.len() * percent / 100].as_secs_f64() * 1e6;
+        Percentiles { p50: at(50), p99: at(99) }
     }
 }
 
