@@ -116,7 +116,7 @@ pub const TAKE_MAX: usize = 64;
 /// Maximum number of changes of consumers that one call of the bus returns to be written. The next calls return the
 /// rest. Small in debug builds, so that tests
 /// do not need thousands of events.
-pub const CONSUMER_CHANGES: usize = if cfg!(debug_assertions) { 2 } else { 4096 };
+pub const CONSUMER_CHANGES: usize = if cfg!(debug_assertions) { 2 } else { 1024 };
 /// Number of events or consumers in one step of the work that the deletion or move of a consumer, a worker that leaves, or an
 /// event for many consumers cause. Small in debug builds, so that tests do not need hundreds of them.
 pub const CHORES_AT_ONCE: usize = if cfg!(debug_assertions) { 8 } else { 256 };

@@ -252,7 +252,8 @@ impl Client {
         Worker::start(self.0, consume).await
     }
 
-    /// Turns the connection into a responder, which receives requests and replies to them.
+    /// Turns the connection into a responder, which receives requests and replies to them. Call it within a Tokio runtime, in
+    /// which the responder runs a task.
     pub async fn respond(self, respond: Respond) -> Result<Responder, Error> {
         Responder::start(self.0, respond).await
     }

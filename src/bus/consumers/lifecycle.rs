@@ -134,8 +134,14 @@ impl Bus {
         }
         registry.starved.remove(&key);
         registry.changed.remove(&key);
-        let gone: Vec<_> = registry.workers.extract_if(|_, worker| worker.consumer == key).collect();
-        registry.woken.extend(gone.into_iter().filter_map(|(_, worker)| worker.waker));
+        let (workers, woken) = (&mut registry.workers, &mut registry.woken);
+        workers.retain(|_, worker| {
+            let remains = worker.consumer != key;
+            if !remains {
+                woken.extend(worker.waker.take());
+            }
+            remains
+        });
         registry.notices.push(Notice::new("deleted", name.as_str()));
         if consumer.changes.is_written {
             self.consumers.removed.insert(name.clone());
