@@ -59,7 +59,7 @@ async fn picture_of_a_queue() {
     page.connected().await;
     wait(25).await;
     says(&page, "#consumers-note", "dead letters").await;
-    page.eval("document.querySelector('#clients').scrollIntoView({ block: 'end' })").await;
+    page.look("light", 1280, 920).await;
     page.screenshot("queue").await;
     page.click("#consumers [aria-label$='of thumbs']").await;
     says(&page, "#dead .why", "is not a picture").await;
