@@ -83,7 +83,7 @@ fn a_worker_receives_only_what_was_sent_with_the_topics_of_its_token() {
     let ask = |method, path, body| daemon.request(method, path, &[("Authorization", &work)], body);
     assert_eq!(ask("PUT", "/consumers/ui", r#"{"filters":["jobs/**"]}"#).status, 201);
     for topic in ["secret/plan", "jobs/a"] {
-        assert_eq!(daemon.request_locally("POST", &format!("/events/{topic}?to=ui"), topic).status, 200);
+        assert_eq!(daemon.request_locally("POST", &format!("/events/{topic}?to=ui"), topic).status, 202);
     }
     let taken = lines(&ask("POST", "/consumers/ui/next?count=9&wait=5s", "").text());
     let data: Vec<_> = taken.iter().map(|event| &event["data"]).collect();
