@@ -18,6 +18,7 @@ mod format;
 mod history;
 mod init_page;
 mod kick;
+mod limit_fix;
 mod man;
 mod output;
 mod process_group;

@@ -226,6 +226,8 @@ impl LimitInfo {
                 | "held_bytes"
                 | "schedules"
                 | "schedules_bytes"
+                | "responders"
+                | "requests"
         )
     }
 

@@ -90,8 +90,10 @@ mod transports;
 mod unresponsive;
 mod work;
 mod work_chaos;
+mod work_cli;
 mod work_durable;
 mod work_library;
+mod work_lines;
 mod work_remote;
 
 use sse_bus_support::harness;

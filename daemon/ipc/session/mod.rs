@@ -340,7 +340,7 @@ impl<'a> Session<'a> {
                 Ok(_) if ack == Ack::None => {}
                 Ok(published) => self.codec.reply(&Reply::Published(published), self.held.buffer(&mut self.out)),
                 Err(refused) => {
-                    self.codec.reply(&refusal(self.daemon, number, refused), self.held.buffer(&mut self.out))
+                    self.codec.reply(&refusal(self.daemon, number, refused), self.held.buffer(&mut self.out));
                 }
             }
         }

@@ -70,9 +70,7 @@ export function clients(own, choose, changed) {
     }
     render();
     if (said) return;
-    const publishers = listed.filter(({ role }) => role === "publisher").length;
-    const roles = `${counted(listed.length - publishers, "subscriber")}, ${counted(publishers, "publisher")}`;
-    setText(note, clients ? roles : count(many.clients));
+    setText(note, clients ? roles(listed) : count(many.clients));
   }
 
   function render() {
@@ -88,4 +86,11 @@ export function clients(own, choose, changed) {
     render();
   };
   return { lists };
+}
+
+// Returns how many clients there are of each role: those of the first two roles always, the others if there are any.
+function roles(clients) {
+  const number = (role) => clients.filter((client) => client.role === role).length;
+  const shown = ["subscriber", "publisher", "worker", "responder"].map((role) => [role, number(role)]);
+  return shown.filter(([, many], n) => n < 2 || many).map(([role, many]) => counted(many, role)).join(", ");
 }

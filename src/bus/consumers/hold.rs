@@ -192,7 +192,7 @@ impl Bus {
         let message = format!(
             "history is full of events that consumers have not acknowledged ({bytes} bytes, half of the budget is {share}), and \
              the consumer `{name}` is the furthest behind, with {dead} dead letters; start workers with `work {name}`, retry or \
-             drop dead letters with `dead list {name}`, delete the consumer, or raise the budget"
+             drop dead letters with `dead drop {name}`, delete the consumer, or raise the budget"
         );
         Err(Refused::new(ErrorCode::LimitHistory, message))
     }
