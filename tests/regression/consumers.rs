@@ -64,6 +64,7 @@ fn a_consumer_is_created_once_with_the_same_settings() {
     assert_eq!(bus.create_consumer(&name("jobs"), settings("a"), SeekTo::All, at(0)), Ok(false));
     let other = bus.create_consumer(&name("jobs"), settings("b"), SeekTo::All, at(0)).unwrap_err();
     assert_eq!(other.code, ErrorCode::ConsumerExists);
+    assert!(other.message.contains("`filters` is a, not b; delete it"), "{}", other.message);
     let unknown = bus.pause_consumer(&name("other"), true, at(0)).unwrap_err();
     assert_eq!(unknown.code, ErrorCode::ConsumerUnknown);
     for wrong in [
