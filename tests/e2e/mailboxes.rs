@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Sandbox};
+use crate::{
+    consumers_http::lines,
+    harness::{Daemon, Sandbox, bearer, token},
+};
 
 #[test]
 fn an_event_waits_for_a_consumer_without_workers() {
@@ -70,4 +73,25 @@ fn a_repeated_event_for_a_consumer_is_queued_once() {
     assert_eq!(send("thumbs"), json!({"id": first["id"], "subscribers": 0, "duplicate": true}));
     assert_eq!(send("other")["queued"], true, "another consumer");
     assert_eq!(daemon.request("POST", "/consumers/thumbs/next?count=64", &[], "").text().lines().count(), 1);
+}
+
+/// The filters of a consumer do not cover what is sent to it, and a token may create a consumer with any name.
+#[test]
+fn a_worker_receives_only_what_was_sent_with_the_topics_of_its_token() {
+    let (daemon, _) = Daemon::exposed(&[]);
+    let work = bearer(&token(&daemon.sandbox, &["--name", "work", "--scope", "work", "--topic", "jobs/**"]));
+    let ask = |method, path, body| daemon.request(method, path, &[("Authorization", &work)], body);
+    assert_eq!(ask("PUT", "/consumers/ui", r#"{"filters":["jobs/**"]}"#).status, 201);
+    for topic in ["secret/plan", "jobs/a"] {
+        assert_eq!(daemon.request_locally("POST", &format!("/events/{topic}?to=ui"), topic).status, 202);
+    }
+    let taken = lines(&ask("POST", "/consumers/ui/next?count=9&wait=5s", "").text());
+    let data: Vec<_> = taken.iter().map(|event| &event["data"]).collect();
+    assert_eq!(data, ["jobs/a"]);
+    let dead = |text: String| serde_json::from_str::<Value>(&text).unwrap();
+    let seen = dead(ask("GET", "/consumers/ui/dead", "").text());
+    assert_eq!(seen[0]["data"], Value::Null, "{seen}");
+    let kept = dead(daemon.request_locally("GET", "/consumers/ui/dead", "").text());
+    assert_eq!((&kept[0]["topic"], &kept[0]["data"]), (&json!("$mailbox/ui/secret/plan"), &json!("secret/plan")));
+    assert!(kept.to_string().contains("does not allow the topic `secret/plan`"), "{kept}");
 }

@@ -119,3 +119,16 @@ fn the_end_of_a_worker_returns_its_deliveries() {
     bus.tick(at(41_000));
     assert_eq!(attempts(&take(&mut bus, id, 41_000)), [(1, 3)]);
 }
+
+#[test]
+fn the_end_of_a_worker_with_the_daemon_does_not_count_the_attempt() {
+    let mut bus = keeping(10);
+    create(&mut bus, "jobs", settings("a"));
+    publish(&mut bus, event("a", "x"));
+    let id = worker(&mut bus, "jobs", 1);
+    assert_eq!(attempts(&take(&mut bus, id, 0)), [(1, 1)]);
+    bus.close();
+    bus.remove_worker(id, Departure::Lost, at(0));
+    let id = worker(&mut bus, "jobs", 1);
+    assert_eq!(attempts(&take(&mut bus, id, 0)), [(1, 1)]);
+}

@@ -2,7 +2,7 @@
 //!
 //! Each connection is one task. It reads at most [`READ_MAX`] bytes, publishes their events in batches of at most
 //! [`BATCH_MAX`], and sends the replies, so that other tasks run soon. It does not read while the peer does not accept its
-//! replies, and sends them once [`READ_MAX`] bytes of them wait. It closes the connection if the peer accepts none of the
+//! replies, except from workers and responders, and sends them once [`READ_MAX`] bytes of them wait. It closes the connection if the peer accepts none of the
 //! waiting bytes for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL), or if a request that has begun is incomplete after
 //! [`REQUEST`].
 
@@ -158,8 +158,7 @@ impl<'a> Session<'a> {
             tokio::select! {
                 read = incoming(&mut self.stream, &mut self.read, self.at_end, is_held) => {
                     let Some(read) = read? else { return Ok(()) };
-                    self.at_end = read == 0;
-                    self.has_half_closed = self.at_end && !is_closed(&self.stream);
+                    self.note_read(read);
                     self.read_size = if read < QUIET { QUIET } else { READ_MAX };
                     if read == READ_MAX {
                         // Other tasks have their turn before the next part of a large input.
@@ -189,6 +188,12 @@ impl<'a> Session<'a> {
                 self.waited += began.elapsed();
             }
         }
+    }
+
+    /// Notes that bytes were read, or that the peer has closed its sending half.
+    fn note_read(&mut self, read: usize) {
+        self.at_end = read == 0;
+        self.has_half_closed = self.at_end && !is_closed(&self.stream);
     }
 
     /// Yields between batches: to other tasks of this thread and, for at most half the time, to other threads that wait for its

@@ -14,8 +14,11 @@ impl Session<'_> {
         let scheduled = self.become_publisher().and_then(|()| api::schedule(self.daemon, &self.caller, publish));
         match scheduled {
             Ok(_) if is_silent => {}
-            Ok(scheduled) => self.codec.reply(&Reply::Scheduled(scheduled), &mut self.out),
-            Err(refused) => self.codec.reply(&self.refusal(self.requests, refused), &mut self.out),
+            Ok(scheduled) => self.codec.reply(&Reply::Scheduled(scheduled), self.held.buffer(&mut self.out)),
+            Err(refused) => {
+                let refusal = self.refusal(self.requests, refused);
+                self.codec.reply(&refusal, self.held.buffer(&mut self.out));
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Requests to settle deliveries that arrive together are applied as one batch. A worker that closes its sending half has
 //! finished: once its requests are answered, its other deliveries are released and the connection is closed. When the connection
-//! is closed in another way, the deliveries of the worker fail.
+//! is closed in another way, the deliveries of the worker fail, unless the daemon stops.
 
 use std::io;
 
@@ -71,9 +71,7 @@ impl Session<'_> {
 
     /// Removes the worker of a connection that ends.
     pub(super) fn end_worker(&mut self) {
-        if let Some(worker) = self.worker.take()
-            && (self.has_half_closed || self.daemon.stop.is_cancelled())
-        {
+        if let Some(worker) = self.worker.take_if(|_| self.has_half_closed) {
             worker.release();
         }
     }

@@ -15,6 +15,12 @@ pub(crate) fn is_mailbox(topic: &Topic) -> bool {
     topic.as_str().starts_with(MAILBOX)
 }
 
+/// Returns the topic with which an event was sent to a consumer, or the topic of any other event.
+pub fn sent_topic(topic: &str) -> &str {
+    let sent = topic.strip_prefix(MAILBOX).and_then(|rest| rest.split_once('/'));
+    sent.map_or(topic, |(_, sent)| sent)
+}
+
 /// Returns the filters of a consumer together with that of the events that are sent to it.
 pub(super) fn with_mailbox(filters: &FilterSet, name: &ConsumerName) -> FilterSet {
     filters.with(&format!("{MAILBOX}{name}/**"))

@@ -87,6 +87,7 @@ pub use self::{
     dead_letters::{DeadOperation, DeadStep},
     delivery::{Delivery, Departure, Missed, Next, Settlement, Taken, Token, WorkerId},
     event_state::{Counts, DeadReason},
+    mailbox_topic::sent_topic,
     name::ConsumerName,
     notices::CONSUMERS_TOPIC,
     settings::{ConsumerSettings, SeekTo},

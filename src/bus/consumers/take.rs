@@ -140,6 +140,9 @@ impl Bus {
         registry.woken.extend(worker.waker);
         consumer.watch(registry, now.mono);
         consumer.offer(registry, now.mono);
+        // A worker whose connection ends with the daemon has not failed.
+        let is_ended = self.is_closed && departure == Departure::Lost;
+        let departure = if is_ended { Departure::Released } else { departure };
         if departure != Departure::Detached {
             let departed = Departed { consumer: key, in_flight: worker.in_flight, departure, now };
             self.consumers.chores.departed.push(departed);
