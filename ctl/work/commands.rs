@@ -17,12 +17,11 @@ use tokio::{
 };
 
 use super::{
-    Outage, connect,
+    connection::{Outage, connect, stopped},
     held::{Held, Key, key},
     job::{Outcome, Setup},
     screen::Screen,
     settled::Unconfirmed,
-    stopped,
     tally::{TICK, Tally, watch_pending},
 };
 use crate::{
@@ -156,7 +155,7 @@ impl Run {
                     let running = self.held.len() as u64;
                     if running > 0 {
                         let grace = sse_bus::time::format_duration(self.options.grace);
-                        screen.report(&format!("stopping; waiting up to {grace} for {}", count(running, "event")));
+                        screen.notice(&format!("stopping; waiting up to {grace} for {}", count(running, "event")));
                     }
                     end = Some(Ok(End::Signal));
                     grace.set(sleep(self.options.grace));
@@ -236,10 +235,10 @@ impl Run {
             Work::Gap { gap, .. } => warn_of_gap(&gap),
             Work::Reconnecting { error, .. } => {
                 if let Some(notice) = self.outage.begin(&error) {
-                    screen.report(&notice);
+                    screen.notice(&notice);
                 }
             }
-            Work::Resumed { .. } => screen.report(self.outage.end()),
+            Work::Resumed { .. } => screen.notice(self.outage.end()),
             // A notice of a later version.
             _ => {}
         }
@@ -248,7 +247,7 @@ impl Run {
     fn take(&mut self, delivery: Delivery) {
         let key = key(&delivery);
         if let Some(outcome) = self.unconfirmed.take(&key, delivery.attempt()) {
-            self.setup.screen.report(&format!("event {key}: was processed before, and is not processed again"));
+            self.setup.screen.notice(&format!("event {key}: was processed before, and is not processed again"));
             return self.answer(key, delivery, outcome);
         }
         if self.waiting.is_empty() {

@@ -9,6 +9,9 @@ use super::screen::Screen;
 /// A longer line is forwarded in parts.
 const LINE_MAX: usize = 8 << 10;
 
+/// Bytes requested by one read.
+const READ_SIZE: usize = 4 << 10;
+
 /// Where output is forwarded to.
 #[derive(Clone, Copy)]
 pub(super) enum To {
@@ -35,6 +38,7 @@ impl<R: AsyncRead + Unpin + Send + 'static> Forward<R> {
     /// Forwards everything until the command and all processes that it has started have closed the output. Cancel-safe.
     pub(super) async fn run(&mut self) {
         while let Some(pipe) = &mut self.pipe {
+            self.buffer.reserve(READ_SIZE);
             if !matches!(pipe.read_buf(&mut self.buffer).await, Ok(read) if read > 0) {
                 self.pipe = None;
             }

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Outage, connect, stopped};
+use super::connection::{Outage, connect, stopped};
 use crate::{
     cli,
     exit::{Exit, Failure},

@@ -13,12 +13,13 @@ use crate::output::report;
 pub(super) struct Screen {
     /// Stderr is a terminal, which shows a progress line.
     has_progress: bool,
+    is_quiet: bool,
     progress: Mutex<String>,
 }
 
 impl Screen {
     pub(super) fn new(is_quiet: bool) -> Screen {
-        Screen { has_progress: io::stderr().is_terminal() && !is_quiet, progress: Mutex::default() }
+        Screen { has_progress: io::stderr().is_terminal() && !is_quiet, is_quiet, progress: Mutex::default() }
     }
 
     pub(super) fn has_progress(&self) -> bool {
@@ -30,7 +31,14 @@ impl Screen {
         self.has_progress && io::stdout().is_terminal()
     }
 
-    /// Reports a message of this program.
+    /// Reports a message of this program, unless the user wants no notices.
+    pub(super) fn notice(&self, message: &str) {
+        if !self.is_quiet {
+            self.report(message);
+        }
+    }
+
+    /// Reports a failure.
     pub(super) fn report(&self, message: &str) {
         self.above_progress(|| report(message));
     }

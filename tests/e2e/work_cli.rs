@@ -8,7 +8,7 @@ use std::{
 use rustix::process::{Pid, Signal, test_kill_process};
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Process, until};
+use crate::harness::{Daemon, Process, token, until};
 
 /// A daemon with the consumer `q` of the topics `jobs/**`.
 fn with_consumer(more: &[&str]) -> Daemon {
@@ -395,4 +395,22 @@ fn a_worker_ends_with_its_consumer() {
     wait_for(&daemon, "workers", 1);
     daemon.ctl(&["consumer", "delete", "q"]).ok();
     worker.finish().ends_with(4);
+}
+
+#[test]
+fn a_token_that_does_not_allow_to_work_is_denied() {
+    let (daemon, tokens) = Daemon::exposed(&["--allow-host", "127.0.0.1"]);
+    daemon.ctl(&["consumer", "create", "q", "jobs/**"]).ok();
+    let work = token(&daemon.sandbox, &["--scope", "work", "--topic", "jobs/**"]);
+    let other = token(&daemon.sandbox, &["--scope", "work", "--topic", "other/**"]);
+    let url = format!("http://127.0.0.1:{}", daemon.address.port());
+    daemon.ctl(&["publish", "jobs/a", "x"]).ok();
+    for (name, token, code) in
+        [("publish", &tokens.publish, 6), ("subscribe", &tokens.subscribe, 6), ("other", &other, 6), ("work", &work, 0)]
+    {
+        let file = daemon.sandbox.file(name, token);
+        let before = ["--url", &url, "--token-file", &file, "--plaintext-token"];
+        daemon.ctl(&[&before[..], &["work", "q", "-n", "1", "--exec", "true"]].concat()).ends_with(code);
+        daemon.ctl(&[&before[..], &["dead", "list", "q"]].concat()).ends_with(code);
+    }
 }

@@ -75,7 +75,7 @@ export function clients(own, choose, changed) {
 
   function render() {
     const shown = listed.slice(0, most);
-    update(shown, (client) => client.id, show);
+    update(shown, keyOf, show);
     none.hidden = shown.length > 0;
     more.hidden = listed.length <= most;
     setText(more, `Show ${counted(Math.min(listed.length - most, MORE_ROWS), "more client")}`);
@@ -87,6 +87,9 @@ export function clients(own, choose, changed) {
   };
   return { lists };
 }
+
+// Ids begin again when the daemon restarts.
+const keyOf = ({ id, connected }) => `${id} ${connected}`;
 
 // Returns how many clients there are of each role: those of the first two roles always, the others if there are any.
 function roles(clients) {

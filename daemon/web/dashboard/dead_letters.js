@@ -34,7 +34,7 @@ export function deadLetters(around, changed) {
     time.title = new Date(since).toLocaleString("en-CA", { hour12: false });
     const facts = [REASONS[reason] ?? reason, text, counted(attempts, "attempt"), worker && `last by ${worker}`];
     setText(why, facts.filter(Boolean).join(" · "));
-    const absent = topic ? "The data is on disk, or this token does not allow to receive it." : "";
+    const absent = topic ? "(not in memory: see the events around it)" : "";
     setText(data, beginning(content ?? absent, PREVIEW) || "(empty)");
     data.classList.toggle("faint", !content);
   }

@@ -13,7 +13,7 @@ export const MOST_CLIENTS = 2000;
 // it; `many` has the numbers of topics and clients.
 export function lists(listeners) {
   const topicRates = counter((topic) => topic.topic, (topic) => topic.published);
-  const clientRates = counter((client) => client.id, (client) => client.events);
+  const clientRates = counter(({ id, connected }) => `${id} ${connected}`, (client) => client.events);
   let many;
 
   async function look() {

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
     thread,
@@ -144,6 +144,11 @@ impl Daemon {
         let url = status["url"].as_str().unwrap_or_default();
         daemon.address = url.strip_prefix("http://").unwrap_or_default().parse()?;
         Ok(daemon)
+    }
+
+    /// The path of the local socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// A connection to the local socket.
