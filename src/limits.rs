@@ -134,7 +134,8 @@ pub const REQUESTS_MAX: usize = 10_000;
 pub const REQUESTS_BYTES: usize = 64 << 20;
 /// Maximum number of replies to one request. A higher number is refused.
 pub const REPLIES_MAX: usize = 100;
-/// Number of filters that one call of the bus compares with the topics of waiting requests. The next calls compare the rest.
+/// Number of filters that one call of the bus compares with the topics of waiting requests, and of responders that it compares
+/// with those requests. The next calls compare the rest.
 /// Small in debug builds, so that tests do not need thousands of requests.
 pub const REQUESTS_AT_ONCE: usize = if cfg!(debug_assertions) { 4 } else { 1024 };
 /// Time after which a request without replies fails, unless it names another.

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     limits::{
-        CONSUMERS_MAX, DEAD_ALL_MAX, FEEDS_AT_ONCE, REQUESTS_MAX, RESPONDERS_MAX, SCHEDULES_BYTES, SCHEDULES_MAX,
-        TOPICS_AT_ONCE, UNFINISHED_MAX, WORKERS_MAX,
+        CONSUMERS_MAX, DEAD_ALL_MAX, FEEDS_AT_ONCE, REQUESTS_BYTES, REQUESTS_MAX, RESPONDERS_MAX, SCHEDULES_BYTES,
+        SCHEDULES_MAX, TOPICS_AT_ONCE, UNFINISHED_MAX, WORKERS_MAX,
     },
     protocol::{ClientInfo, ClientRole, LimitInfo, Status, TopicInfo, Transport},
 };
@@ -122,6 +122,7 @@ impl Bus {
             info("publishers", self.clients.publishers, limits.publishers),
             info("responders", self.requests.responders(), RESPONDERS_MAX),
             info("requests", self.requests.unanswered(), REQUESTS_MAX),
+            info("requests_bytes", self.requests.bytes(), REQUESTS_BYTES),
             info("retained_bytes", self.history.totals().retained_bytes, limits.retained_bytes),
             info("consumers", self.consumers.len(), CONSUMERS_MAX),
             info("workers", work.workers, WORKERS_MAX),

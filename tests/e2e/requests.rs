@@ -138,8 +138,10 @@ fn a_request_that_waits_fails_once_the_last_responder_has_left() {
     second.send(r#"{"status":{}}"#);
     until("the request", || {
         let status = daemon.status();
-        let mut limits = status["limits"].as_array().unwrap().iter();
-        limits.any(|limit| limit["limit"] == "requests" && limit["used"] == 2).then_some(())
+        let limits = status["limits"].as_array().unwrap();
+        let is_used = |name, used| limits.iter().any(|limit| limit["limit"] == name && limit["used"] == used);
+        // The topic and the data of each.
+        (is_used("requests", 2) && is_used("requests_bytes", 4)).then_some(())
     });
     drop(busy);
     assert_eq!(code(&first.reply()), "responder_gone");

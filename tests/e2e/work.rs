@@ -293,24 +293,23 @@ fn deliveries_travel_in_binary_frames() {
     assert!(matches!(frames.ask(&ack), Reply::Error(refused) if refused.request == 3));
 }
 
-/// Such a worker, with more data in flight than the socket takes, reads again only once its acknowledgement is sent.
+/// A worker that handles one event after the other reads the next one only once its answer to the last one is sent.
 #[test]
-fn a_worker_that_handles_one_event_after_the_other_is_not_blocked_by_the_next_ones() {
+fn a_worker_can_send_while_it_takes_no_events() {
     let daemon = with_consumer(&json!({}));
     let data = "x".repeat(50_000);
-    for _ in 0..300 {
+    for _ in 0..100 {
         daemon.publish("jobs/a", &data);
     }
-    let mut worker = worker(&daemon, 200);
-    let mut acknowledged = 0;
-    while acknowledged < 300 {
+    let mut worker = worker(&daemon, 100);
+    // More than the buffer of a socket, which counts each small write as some kilobytes.
+    for _ in 0..1000 {
+        worker.send(json!({"extend": {"tokens": []}}).to_string());
+    }
+    let (mut events, mut settled) = (0, 0);
+    while (events, settled) != (100, 1000) {
         let line = worker.reply();
-        match line["event"]["delivery"]["token"].as_str() {
-            Some(token) => worker.send(json!({"ack": {"tokens": [token]}}).to_string()),
-            None => {
-                assert_eq!(line, settled(1));
-                acknowledged += 1;
-            }
-        }
+        events += u32::from(line["event"].is_object());
+        settled += u32::from(line["settled"].is_object());
     }
 }

@@ -144,7 +144,7 @@ impl Bus {
                 continue;
             }
             self.give(id, client, now);
-            self.review_request(id);
+            left = left.saturating_sub(self.review_request(id));
         };
         if is_finished {
             self.requests.unfinished.remove(&client);
@@ -153,15 +153,18 @@ impl Bus {
         }
     }
 
-    /// Checks whether a waiting request can still be given to another responder, and ends it if nothing more is expected.
-    pub(super) fn review_request(&mut self, id: RequestId) {
+    /// Checks whether a waiting request can still be given to another responder, and ends it if nothing more is expected. Returns
+    /// the number of responders that were found, which is what it costs.
+    pub(super) fn review_request(&mut self, id: RequestId) -> usize {
         let requests = &mut self.requests;
         requests.find(id);
+        let found = requests.matching.len();
         let has_enough = requests.pending.get(&id).is_none_or(|pending| pending.asked.len() >= pending.wanted);
         if has_enough || requests.matching.is_empty() {
             requests.waiting.remove(&id);
         }
         self.settle_request(id);
+        found
     }
 
     /// Refuses a responder that would exceed a limit.

@@ -68,6 +68,10 @@ impl Requests {
         self.pending.len()
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn filters_cost(&self) -> usize {
         self.filters_cost
     }

@@ -32,13 +32,14 @@ impl Bus {
     /// Checks a bounded number of waiting requests for other responders, after one has disconnected.
     pub(super) fn review_requests(&mut self) {
         let Some(mut next) = self.requests.review else { return };
-        for _ in 0..REQUESTS_AT_ONCE {
+        let mut left = REQUESTS_AT_ONCE;
+        while left > 0 {
             let Some(id) = self.requests.waiting.range(next..).next().copied() else {
                 let again = std::mem::take(&mut self.requests.review_again);
                 self.requests.review = self.requests.waiting.first().copied().filter(|_| again);
                 return;
             };
-            self.review_request(id);
+            left = left.saturating_sub(1 + self.review_request(id));
             next.0 = id.0 + 1;
         }
         self.requests.review = Some(next);
