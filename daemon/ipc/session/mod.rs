@@ -88,6 +88,8 @@ pub(super) struct Session<'a> {
     deferred: Option<Request>,
     /// Requests to settle deliveries that wait to be applied as one batch, with their numbers. Empty if `batch` is not.
     settling: Vec<(u64, Settle)>,
+    /// Deliveries were settled since the worker has last taken.
+    has_settled: bool,
     /// The publisher or subscriber that the connection is.
     client: Option<ClientGuard>,
     /// The worker that the connection is, instead of another client.
@@ -119,6 +121,7 @@ impl<'a> Session<'a> {
             held: VecDeque::new(),
             deferred: None,
             settling: Vec::new(),
+            has_settled: false,
             client: None,
             worker: None,
             subscription: Subscribing::No,
@@ -132,6 +135,7 @@ impl<'a> Session<'a> {
         let mut events: Vec<Bytes> = Vec::new();
         loop {
             let wanted = self.requests().await;
+            self.refill().await?;
             self.send().await?;
             let Some(wanted) = wanted else {
                 self.give_way().await;
