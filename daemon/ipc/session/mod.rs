@@ -89,6 +89,8 @@ pub(super) struct Session<'a> {
     deferred: Option<Request>,
     /// Requests to settle deliveries that wait to be applied as one batch, with their numbers. Empty if `batch` is not.
     settling: Vec<(u64, Settle)>,
+    /// Deliveries were settled since the worker has last taken.
+    has_settled: bool,
     /// The publisher or subscriber that the connection is.
     client: Option<ClientGuard>,
     /// The worker that the connection is, instead of another client.
@@ -120,6 +122,7 @@ impl<'a> Session<'a> {
             held: HeldReplies::default(),
             deferred: None,
             settling: Vec::new(),
+            has_settled: false,
             client: None,
             worker: None,
             subscription: Subscribing::No,
@@ -133,6 +136,7 @@ impl<'a> Session<'a> {
         let mut events: Vec<Bytes> = Vec::new();
         loop {
             let wanted = self.requests().await;
+            self.refill().await?;
             self.send().await?;
             let Some(wanted) = wanted else {
                 self.give_way().await;
