@@ -16,7 +16,6 @@ fn refusal<T>(result: Result<T, Refused>) -> (ErrorCode, String) {
 #[test]
 fn an_invalid_event_is_refused_with_the_reason() {
     let limits = Limits { event_bytes: 10, ..Limits::default() };
-    let durable = Publish::new("a", "").with_ack(Ack::Durable);
     for (publish, code, part) in [
         (Publish::new("a b", ""), ErrorCode::TopicInvalid, "the topic `a b` cannot be used: it contains a space"),
         (Publish::new("$sys/a", ""), ErrorCode::TopicInvalid, "belong to the bus"),
@@ -25,7 +24,6 @@ fn an_invalid_event_is_refused_with_the_reason() {
         (Publish::new("a", "x".repeat(11)), ErrorCode::LimitEvent, "has 11 bytes, more than `event_bytes` = 10"),
         (Publish::new("a", "x\0"), ErrorCode::DataInvalid, "byte 1 is NUL"),
         (Publish::new("a", "").retained().to_client("c1"), ErrorCode::RequestInvalid, "cannot be retained"),
-        (durable.to_client("c1"), ErrorCode::RequestInvalid, "cannot be durable"),
     ] {
         let (seen, message) = refusal(Publication::parse(publish, &limits));
         assert!(seen == code && message.contains(part), "expected {code:?}, {part}; saw {seen:?}, {message}");
@@ -106,4 +104,12 @@ fn a_client_name_is_short_printable_and_no_id() {
         assert_eq!(code, ErrorCode::ClientInvalid);
         assert!(message.contains(part), "expected {part}, saw {message}");
     }
+}
+
+#[test]
+fn an_event_for_one_client_cannot_be_durable() {
+    let publish = Publish::new("a", "").with_ack(Ack::Durable).to_client("c1");
+    let publication = Publication::parse(publish, &Limits::default()).expect("it may be for a consumer");
+    let (code, message) = refusal(super::keeping(1).publish(publication, None, super::at(0)));
+    assert!(code == ErrorCode::RequestInvalid && message.contains("cannot be durable"), "{code:?} {message}");
 }
