@@ -11,7 +11,7 @@ use sse_bus::{
     protocol::{Consume, Refused, Reply},
 };
 
-use super::Session;
+use super::{Input, Session};
 use crate::{
     api::{self, Work},
     client_guard::ClientGuard,
@@ -50,7 +50,7 @@ impl Session<'_> {
 
     /// Appends the work for the slots that requests have freed, so that it is sent together with their replies.
     pub(super) async fn refill(&mut self) -> io::Result<()> {
-        let is_ending = self.closing || self.at_end || self.daemon.stop.is_cancelled();
+        let is_ending = self.closing || self.at_end() || self.daemon.stop.is_cancelled();
         if !std::mem::take(&mut self.has_settled) || is_ending {
             return Ok(());
         }
@@ -85,7 +85,7 @@ impl Session<'_> {
 
     /// Removes the worker of a connection that ends.
     pub(super) fn end_worker(&mut self) {
-        if let Some(worker) = self.worker.take_if(|_| self.has_half_closed) {
+        if let Some(worker) = self.worker.take_if(|_| self.input == Input::HalfClosed) {
             worker.release();
         }
     }
