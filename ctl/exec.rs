@@ -1,4 +1,4 @@
-//! Shell commands, for `--exec` of `publish`, `subscribe` and `reply`.
+//! Shell commands, for `--exec` of `publish`, `subscribe`, `reply` and `work`.
 
 use std::{
     io,
@@ -12,6 +12,8 @@ use tokio::{
     process::{ChildStdin, ChildStdout, Command},
     time::timeout,
 };
+
+use crate::process_group::ProcessGroup;
 
 /// Maximum bytes of data that a child also gets in `SSE_BUS_DATA`. Linux refuses variables above 128 KiB.
 const DATA_VARIABLE_MAX: usize = 100 << 10;
@@ -35,7 +37,7 @@ pub(crate) enum CommandError {
 
 /// Returns a command that runs in a shell.
 #[cfg(unix)]
-fn shell(command: &str) -> Command {
+pub(crate) fn shell(command: &str) -> Command {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command);
     shell
@@ -43,7 +45,7 @@ fn shell(command: &str) -> Command {
 
 /// Returns a command that runs in a shell.
 #[cfg(windows)]
-fn shell(command: &str) -> Command {
+pub(crate) fn shell(command: &str) -> Command {
     let mut shell = Command::new("cmd");
     // cmd has quoting rules of its own, so the command is passed unchanged.
     shell.raw_arg("/C").raw_arg(command);
@@ -53,7 +55,7 @@ fn shell(command: &str) -> Command {
 /// Runs a command for an event and waits until it exits. The command shares stdout and stderr with this program.
 pub(crate) async fn on_event(command: &str, event: &EventMessage) -> Result<(), CommandError> {
     let mut child = with_event(command, event).spawn().map_err(CommandError::Start)?;
-    let write = feed(child.stdin.take(), &event.data);
+    let write = feed(child.stdin.take(), event.data.as_bytes());
     // Concurrently, because a command may exit without reading, or leave the pipe open in a background process.
     tokio::pin!(write);
     let status = tokio::select! {
@@ -68,43 +70,20 @@ pub(crate) async fn on_event(command: &str, event: &EventMessage) -> Result<(), 
 /// processes of its group.
 pub(crate) async fn reply_to(command: &str, event: &EventMessage, time: Duration) -> Result<Vec<u8>, CommandError> {
     let mut shell = with_event(command, event);
-    shell.stdout(Stdio::piped()).kill_on_drop(true);
-    #[cfg(unix)]
-    shell.process_group(0);
-    let mut child = shell.spawn().map_err(CommandError::Start)?;
-    let group = child.id();
-    let write = feed(child.stdin.take(), &event.data);
-    let stdout = child.stdout.take();
+    let mut group = ProcessGroup::start(shell.stdout(Stdio::piped())).map_err(CommandError::Start)?;
+    let write = feed(group.child().stdin.take(), event.data.as_bytes());
+    let stdout = group.child().stdout.take();
     let run = async {
         let ((), output) = tokio::join!(write, read(stdout));
         let output = output?;
-        check(child.wait().await)?;
+        check(group.wait().await)?;
         Ok(output)
     };
-    match timeout(time, run).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            end_group(group);
-            Err(CommandError::TimedOut)
-        }
-    }
+    timeout(time, run).await.unwrap_or(Err(CommandError::TimedOut))
 }
-
-#[cfg(unix)]
-fn end_group(group: Option<u32>) {
-    let group = group.and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
-    if let Some(group) = group {
-        // It may have ended in the meantime.
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    }
-}
-
-/// The child itself is killed when it is dropped.
-#[cfg(windows)]
-fn end_group(_: Option<u32>) {}
 
 /// Returns a command for an event, which is in its environment. Its stdin is a pipe.
-fn with_event(command: &str, event: &EventMessage) -> Command {
+pub(crate) fn with_event(command: &str, event: &EventMessage) -> Command {
     let mut shell = shell(command);
     shell
         .env("SSE_BUS_TOPIC", &event.topic)
@@ -120,11 +99,11 @@ fn with_event(command: &str, event: &EventMessage) -> Command {
     shell
 }
 
-/// Writes the data of an event to the stdin of a command.
-async fn feed(stdin: Option<ChildStdin>, data: &str) {
+/// Writes to the stdin of a command.
+pub(crate) async fn feed(stdin: Option<ChildStdin>, data: &[u8]) {
     if let Some(mut stdin) = stdin {
         // A command need not read its stdin.
-        let _ = stdin.write_all(data.as_bytes()).await;
+        let _ = stdin.write_all(data).await;
     }
 }
 

@@ -12,7 +12,7 @@ Exit codes:
   2  invalid command line, topic, filter or other value
   3  no daemon at the socket or URL
   4  nobody there: no such client (kick, send, publish --to), no subscriber (publish
-     --wait-for), or no responder (request)
+     --wait-for), no responder (request), or no such consumer, dead letter or schedule
   5  timed out (subscribe --timeout, request; a daemon that does not answer)
   6  denied
   7  refused by a limit of the daemon
@@ -79,7 +79,11 @@ impl From<Exit> for Failure {
 pub(crate) fn of_code(code: ErrorCode) -> Exit {
     match code {
         ErrorCode::Denied | ErrorCode::KeptOut => Exit::Denied,
-        ErrorCode::ClientUnknown | ErrorCode::NoResponder => Exit::NoSubscriber,
+        ErrorCode::ClientUnknown
+        | ErrorCode::ConsumerUnknown
+        | ErrorCode::DeadUnknown
+        | ErrorCode::NoResponder
+        | ErrorCode::ScheduleUnknown => Exit::NoSubscriber,
         ErrorCode::TimedOut => Exit::TimedOut,
         ErrorCode::TopicInvalid
         | ErrorCode::FilterInvalid
@@ -87,6 +91,8 @@ pub(crate) fn of_code(code: ErrorCode) -> Exit {
         | ErrorCode::HeadersInvalid
         | ErrorCode::SinceInvalid
         | ErrorCode::ClientInvalid
+        | ErrorCode::ConsumerInvalid
+        | ErrorCode::ScheduleInvalid
         | ErrorCode::RequestInvalid => Exit::Usage,
         ErrorCode::Unavailable => Exit::NoDaemon,
         code if code.is_limit() => Exit::Limit,

@@ -8,7 +8,9 @@ mod check_report;
 mod cli;
 mod clients;
 mod completions;
+mod consumer;
 mod daemon_program;
+mod dead;
 mod doctor;
 mod exec;
 mod exit;
@@ -16,12 +18,15 @@ mod format;
 mod history;
 mod init_page;
 mod kick;
+mod limit_fix;
 mod man;
 mod output;
+mod process_group;
 mod publish;
 mod remote;
 mod reply;
 mod request;
+mod schedule;
 mod send;
 mod service;
 mod signals;
@@ -34,6 +39,7 @@ mod topics;
 mod units;
 mod url;
 mod visible;
+mod work;
 
 use std::process::ExitCode;
 
@@ -92,6 +98,10 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Action::Request(options) => request::run(&address()?, &output, options).await,
         Action::Reply(options) => reply::run(&address()?, &output, options).await,
         Action::Send(options) => send::run(&address()?, &output, options).await,
+        Action::Schedule(options) => schedule::run(&mut connect().await?, &output, options).await,
+        Action::Consumer(options) => consumer::run(&mut connect().await?, &output, options).await,
+        Action::Work(options) => work::run(&address()?, &output, options).await,
+        Action::Dead(options) => dead::run(&mut connect().await?, &output, options).await,
         Action::Clients => clients::run(&mut connect().await?, &output).await,
         Action::Topics(options) => topics::run(&mut connect().await?, &output, options).await,
         Action::Status(options) => status::run(&mut connect().await?, &output, options).await,

@@ -61,12 +61,11 @@ async fn answer(command: Arc<str>, request: IncomingRequest) {
     let answered = match exec::reply_to(&command, &request, request.time_left()).await {
         Ok(mut output) => {
             single::strip_line_break(&mut output);
-            match String::from_utf8(output) {
-                Ok(data) => request.reply(data).await,
-                Err(_) => {
-                    eprintln!("sse-busctl: request {topic}: `{command}` wrote text that is not UTF-8");
-                    request.fail("the output of the command is not UTF-8").await
-                }
+            if let Ok(data) = String::from_utf8(output) {
+                request.reply(data).await
+            } else {
+                eprintln!("sse-busctl: request {topic}: `{command}` wrote text that is not UTF-8");
+                request.fail("the output of the command is not UTF-8").await
             }
         }
         Err(error) => {

@@ -11,6 +11,7 @@ use sse_bus::{
 use crate::{
     cli,
     exit::Failure,
+    limit_fix::LimitFix,
     output::Output,
     table::{text, wrapped},
     units::{self, ago, count, duration, size},
@@ -50,10 +51,13 @@ fn describe(status: &Status, width: Option<usize>) -> String {
     ];
     let disk = status.history_error.iter().map(|why| ("disk", format!("history cannot be written: {why}")));
     let work = Some(status).filter(|status| status.consumers > 0).map(|status| ("consumers", consumers(status)));
+    let schedules = status.limits.iter().filter(|limit| limit.limit == "schedules" && limit.used > 0);
+    let later =
+        schedules.map(|schedules| ("schedules", format!("{} to be published later", count(schedules.used, "event"))));
     let limits = status.limits.iter().filter(|limit| limit.is_near()).map(|near| {
         let LimitInfo { limit, used, bound, .. } = near;
         let fix = if near.is_fixed() {
-            "work on events with `work`, drop dead letters, or delete consumers that are not needed"
+            LimitFix::of(near).sentence
         } else {
             "increase it under [limits] in the configuration"
         };
@@ -82,7 +86,7 @@ fn describe(status: &Status, width: Option<usize>) -> String {
     });
     let mut text = String::new();
     for (name, value) in
-        rows.into_iter().chain(work).chain(disk).chain(limits).chain(refused).chain(hosts).chain(kept_out)
+        rows.into_iter().chain(work).chain(later).chain(disk).chain(limits).chain(refused).chain(hosts).chain(kept_out)
     {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<INDENT$}{}", wrapped(&visible(&value), INDENT, width));

@@ -58,6 +58,21 @@ pub(crate) fn parse(text: &str, now: u64) -> Option<u64> {
     u64::try_from(time).ok()
 }
 
+/// Reads a time like [`parse`], except that a time of day is the next one.
+pub(crate) fn parse_next(text: &str, now: u64) -> Option<u64> {
+    let now = zoned(now, &TimeZone::system())?;
+    let time = in_milliseconds(text, &now)?;
+    let is_time_of_day = text.contains(':') && !text.contains('-');
+    let time = if is_time_of_day { next_day(time, &now)? } else { time };
+    u64::try_from(time).ok()
+}
+
+/// Returns the same time of day on the next day.
+fn next_day(time: i64, now: &ZonedDateTime) -> Option<i64> {
+    let time = Timestamp::from_millisecond(time).ok()?.to_zoned_datetime(now.time_zone().clone());
+    Some(time.tomorrow().ok()?.timestamp().as_millisecond())
+}
+
 fn in_milliseconds(text: &str, now: &ZonedDateTime) -> Option<i64> {
     /// Shorter numbers are no recent Unix times.
     const SECONDS_DIGITS: usize = 9;

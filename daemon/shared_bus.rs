@@ -82,7 +82,7 @@ impl LockedBus<'_> {
         from: Option<ClientId>,
         now: Now,
     ) -> Result<Published, Refused> {
-        if publication.to.is_none() {
+        if !self.bus.is_unicast(&publication) {
             return self.bus.publish(publication, from, now);
         }
         let mut unicast = self.bus.begin_unicast(publication, from, now)?;
@@ -218,7 +218,7 @@ impl SharedBus {
         let disk = disk.map(|disk| {
             (disk, ForDisk { changes: bus.has_changed(), wishes: bus.has_wanted() || bus.has_wanted_events() })
         });
-        let timer = bus.next_consumer_timer();
+        let timer = bus.next_consumer_timer().into_iter().chain(bus.next_schedule()).min();
         bus.note_hold();
         drop(bus);
         if let Some(timer) = timer {

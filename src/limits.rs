@@ -116,7 +116,7 @@ pub const TAKE_MAX: usize = 64;
 /// Maximum number of changes of consumers that one call of the bus returns to be written. The next calls return the
 /// rest. Small in debug builds, so that tests
 /// do not need thousands of events.
-pub const CONSUMER_CHANGES: usize = if cfg!(debug_assertions) { 2 } else { 4096 };
+pub const CONSUMER_CHANGES: usize = if cfg!(debug_assertions) { 2 } else { 1024 };
 /// Number of events or consumers in one step of the work that the deletion or move of a consumer, a worker that leaves, or an
 /// event for many consumers cause. Small in debug builds, so that tests do not need hundreds of them.
 pub const CHORES_AT_ONCE: usize = if cfg!(debug_assertions) { 8 } else { 256 };
@@ -141,6 +141,30 @@ pub const REQUESTS_AT_ONCE: usize = if cfg!(debug_assertions) { 4 } else { 1024 
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum time that a request can wait. A longer one is refused.
 pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_hours(1);
+
+/// Maximum bytes of the name of a publish, by which a repeat is recognized. A longer one is refused.
+pub const DEDUP_ID_MAX: usize = 128;
+/// How long a repeat of a named publish is recognized.
+pub const DEDUP_TIME: Duration = Duration::from_mins(2);
+/// Maximum number of names of publishes that are kept, at most about 600 bytes each. At the limit the oldest is forgotten.
+pub const DEDUP_IDS_MAX: usize = 10_000;
+/// Maximum number of publishers whose numbers are kept, at most about 400 bytes each. At the limit the one that has not published
+/// for the longest time is forgotten.
+pub const PUBLISHERS_MAX: usize = 10_000;
+/// Maximum number of ranges of refused numbers that are kept for a publisher. At the limit the first two become one, with the
+/// numbers between them.
+pub const GAPS_MAX: usize = 16;
+
+/// Maximum number of schedules. More are refused.
+pub const SCHEDULES_MAX: usize = 10_000;
+/// Maximum bytes of the events of all schedules. More are refused.
+pub const SCHEDULES_BYTES: usize = 16 << 20;
+/// Maximum time after which a scheduled event is published. A longer one is refused.
+pub const SCHEDULE_MAX: Duration = Duration::from_hours(366 * 24);
+/// Maximum number of scheduled events that one call of the bus publishes, and of schedules that it lists.
+pub const SCHEDULES_AT_ONCE: usize = 64;
+/// The longest pause before the bus tries again to publish a scheduled event that was refused.
+pub const SCHEDULE_RETRY: Duration = Duration::from_mins(1);
 
 /// Maximum bytes of unicast events that wait for all clients together. Each event counts once per format, however many
 /// clients it waits for. At the limit further unicast events reach no client.

@@ -43,8 +43,26 @@ pub(super) fn clients() -> ArgValueCompleter {
     })
 }
 
+/// Completes clients and consumers, which an event can be sent to.
+pub(super) fn receivers() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let clients = query(async |mut client| client.clients().await).unwrap_or_default();
+        let subscribers = clients.into_iter().filter(|client| client.role == ClientRole::Subscriber);
+        let consumers = query(async |mut client| client.consumers().await).unwrap_or_default();
+        let names = subscribers.map(|client| client.name.unwrap_or(client.id));
+        candidates(matching(typed, names.chain(consumers.into_iter().map(|consumer| consumer.name))))
+    })
+}
+
+/// Completes the ids of schedules.
+pub(super) fn schedules() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let schedules = query(async |mut client| client.schedules().await).unwrap_or_default();
+        candidates(matching(typed, schedules.into_iter().map(|schedule| schedule.schedule)))
+    })
+}
+
 /// Completes consumers, by their names.
-#[expect(dead_code, reason = "for the commands for consumers")]
 pub(super) fn consumers() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
         let consumers = query(async |mut client| client.consumers().await).unwrap_or_default();

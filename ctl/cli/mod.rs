@@ -9,6 +9,7 @@
 
 mod bench;
 mod completers;
+mod consumers;
 mod docs;
 mod doctor;
 mod format;
@@ -17,12 +18,14 @@ mod nearest;
 mod patterns;
 mod publish;
 mod requests;
+mod schedule;
 mod service;
 mod since;
 mod status;
 mod subscribe;
 mod token;
 mod values;
+mod work;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -34,16 +37,19 @@ use sse_bus::Filter;
 
 pub(crate) use self::{
     bench::Bench,
+    consumers::{Consumer, ConsumerAction, ConsumerCreate, Dead, DeadAction},
     docs::{Completions, Man, Shell},
     doctor::Doctor,
     format::Format,
     init_page::InitPage,
     publish::{Publish, Send},
     requests::{Reply, Request},
+    schedule::{Schedule, ScheduleAction},
     service::{Manager, Service, ServiceAction, ServiceInstall, ServiceLogs},
     status::Status,
     subscribe::{History, Subscribe},
     token::{Token, TokenAction, TokenCreate},
+    work::Work,
 };
 use crate::{exit, remote::Remote};
 
@@ -95,8 +101,16 @@ pub(crate) enum Action {
     Request(Request),
     /// Reply to requests with the output of a command
     Reply(Reply),
-    /// Send an event to one client only
+    /// Send an event to one client only, or to a consumer
     Send(Send),
+    /// List and cancel the events that are published later
+    Schedule(Schedule),
+    /// Create, list, move and delete consumers
+    Consumer(Consumer),
+    /// Work for a consumer: run a command for each event, or print deliveries
+    Work(Work),
+    /// List, retry and drop the dead letters of a consumer
+    Dead(Dead),
     /// List the connected clients
     Clients,
     /// List the topics

@@ -7,7 +7,9 @@ use sse_bus::protocol;
 
 use super::{
     completers,
-    values::{number, parse_data, parse_duration, parse_header, parse_interval, parse_retry, parse_wanted},
+    values::{
+        number, parse_data, parse_duration, parse_future, parse_header, parse_interval, parse_retry, parse_wanted,
+    },
 };
 use crate::exit;
 
@@ -17,7 +19,8 @@ Examples:
   sse-busctl publish build/web ok
   echo ok | sse-busctl publish build/web --type done
   tail -f app.log | sse-busctl publish log/app --lines
-  sse-busctl publish clock --every 1s --exec date"))]
+  sse-busctl publish clock --every 1s --exec date
+  sse-busctl publish wake/me up --in 10m --schedule-id tea"))]
 #[expect(clippy::struct_excessive_bools, reason = "they are options")]
 pub(crate) struct Publish {
     /// The topic, such as `build/web`
@@ -34,8 +37,10 @@ pub(crate) struct Publish {
     pub(crate) headers: Vec<(String, String)>,
     /// Publish each line of stdin as one event
     ///
-    /// If the daemon restarts, the command reconnects (see --retry-for) and resends the lines without a reply: no
-    /// line is lost, but after a crash some may be published twice. With --ack none there are no replies, and nothing
+    /// If the daemon restarts, the command reconnects (see --retry-for) and resends the lines without a reply. With
+    /// --ack durable no line is lost and none is published twice, not after a crash either. With --ack accepted a crash
+    /// may lose the last lines that were accepted and not yet written to disk; and with history in memory, lines in flight
+    /// may be published by both daemons. With --ack none there are no replies, and nothing
     /// is resent. At the end the command prints how many lines were accepted and how many have no reply.
     ///
     /// A program that writes to a pipe may buffer its lines: use `grep --line-buffered`, `sed -u`, `jq --unbuffered` or
@@ -44,7 +49,7 @@ pub(crate) struct Publish {
         value_parser = BoolishValueParser::new())]
     pub(crate) lines: bool,
     /// Publish each line of stdin, a JSON object with `data` and optional `topic`, `type`, `headers`, `retain`,
-    /// `ttl_ms`, `to`, `ack`
+    /// `ttl_ms`, `to`, `ack`, `dedup_id`, `in_ms`, `at`, `schedule_id`
     ///
     /// `data` can be any JSON value: a string stands for its content, anything else for its JSON text. A restart of the
     /// daemon is handled as with --lines.
@@ -70,8 +75,24 @@ pub(crate) struct Publish {
     /// Remove the event from history after this time, such as `10m`
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "SSE_BUS_PUBLISH_TTL")]
     pub(crate) ttl: Option<Duration>,
-    /// Send to one client only, given by id or name; the event is not stored in history
-    #[arg(long, value_name = "CLIENT", env = "SSE_BUS_PUBLISH_TO", add = completers::clients())]
+    /// A name for this publish: a repeat on the same topic within two minutes publishes nothing, and prints the first id
+    #[arg(long, value_name = "ID", conflicts_with_all = ["lines", "jsonl", "every"], env = "SSE_BUS_PUBLISH_DEDUP_ID")]
+    pub(crate) dedup_id: Option<String>,
+    /// Publish after this time, such as `10m`
+    ///
+    /// With history on disk the schedule survives a restart of the daemon, and what became due meanwhile is published at the start.
+    #[arg(long = "in", value_name = "DURATION", value_parser = parse_duration,
+        conflicts_with_all = ["at", "lines", "jsonl", "every", "to", "wait_for"], env = "SSE_BUS_PUBLISH_IN")]
+    pub(crate) delay: Option<Duration>,
+    /// Publish at this time, such as `14:00` (the next one), `2026-12-01T09:00`, or a Unix time
+    #[arg(long, value_name = "TIME", value_parser = parse_future,
+        conflicts_with_all = ["lines", "jsonl", "every", "to", "wait_for"], env = "SSE_BUS_PUBLISH_AT")]
+    pub(crate) at: Option<u64>,
+    /// With --in or --at: the id of the schedule, which replaces one with the same id [default: a new id]
+    #[arg(long, value_name = "ID", env = "SSE_BUS_PUBLISH_SCHEDULE_ID")]
+    pub(crate) schedule_id: Option<String>,
+    /// Send to one client only, given by id or name, and not store the event in history; or to a consumer, for which it is queued
+    #[arg(long, value_name = "CLIENT", env = "SSE_BUS_PUBLISH_TO", add = completers::receivers())]
     pub(crate) to: Option<String>,
     /// Wait until the topic has N subscribers before publishing [default: 1]
     #[arg(
@@ -127,8 +148,8 @@ impl From<Ack> for protocol::Ack {
 
 #[derive(Debug, Args)]
 pub(crate) struct Send {
-    /// The id or name of the client
-    #[arg(add = completers::clients())]
+    /// The id or name of the client, or the name of a consumer, for which the event is queued
+    #[arg(add = completers::receivers())]
     pub(crate) client: String,
     /// The data [default: stdin, as with `-`; one line break at the end is removed]
     #[arg(allow_hyphen_values = true, value_parser = parse_data)]

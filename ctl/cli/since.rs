@@ -1,6 +1,6 @@
 //! `--since`: where to start from.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use sse_bus::{
     EventId,
@@ -47,6 +47,16 @@ impl Since {
     }
 }
 
+/// Parses a position of a consumer, and returns it in the form that the daemon accepts.
+pub(super) fn parse_position(text: &str) -> Result<String, ValueError> {
+    let since = Since::parse(text)?;
+    Ok(if since.earliest == 0 {
+        since.start
+    } else {
+        humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(since.earliest)).to_string()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +69,16 @@ mod tests {
         assert!(age >= MARGIN + Duration::from_secs(10), "{age:?}");
         let at = |time| EventMessage::new(None, "t", "", time);
         assert!(since.is_before(&at(time - 1)) && !since.is_before(&at(time)));
+    }
+
+    #[test]
+    fn the_position_of_a_consumer_is_exact() {
+        assert_eq!(parse_position("1782907200123").unwrap(), "2026-07-01T12:00:00.123Z");
+        assert_eq!(parse_position("2026-07-01T14:00+02:00").unwrap(), "2026-07-01T12:00:00.000Z");
+        for text in ["now", "latest", "all", "10m", "k3f9x0ab-3"] {
+            assert_eq!(parse_position(text).unwrap(), text);
+        }
+        assert!(matches!(parse_position("soon"), Err(ValueError::Since)));
     }
 
     #[test]

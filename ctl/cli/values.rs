@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 pub(super) use sse_bus::values::{number, parse_duration};
-use sse_bus::{Headers, headers::HeadersError, limits::NAME_MAX, topic::TopicError, values::InvalidValue};
+use sse_bus::{
+    Headers, headers::HeadersError, limits::NAME_MAX, time::unix_now, topic::TopicError, values::InvalidValue,
+};
+
+use crate::times;
 
 /// Why a value is invalid.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +28,8 @@ pub(crate) enum ValueError {
          `2026-11-30T14:00`, a Unix time"
     )]
     Since,
+    #[error("write a time such as `14:00` or `2026-11-30T14:00`, or a Unix time")]
+    Time,
     #[error("this time is in the future")]
     FutureSince,
     #[error("an interval cannot be zero")]
@@ -59,6 +65,11 @@ pub(super) fn parse_header(text: &str) -> Result<(String, String), ValueError> {
     let (name, value) = text.split_once('=').ok_or(ValueError::HeaderWithoutValue)?;
     Headers::parse([(name, value)])?;
     Ok((name.into(), value.into()))
+}
+
+/// Parses a time, in milliseconds since 1970. A time of day is the next one.
+pub(super) fn parse_future(text: &str) -> Result<u64, ValueError> {
+    times::parse_next(text, unix_now()).ok_or(ValueError::Time)
 }
 
 /// Parses a duration that is not zero.

@@ -7,6 +7,7 @@ use sse_bus::{
 
 use super::{configuration, finding::Finding, restart, target::Target};
 use crate::{
+    limit_fix::LimitFix,
     status::history_usage,
     units::{ago, count, size},
 };
@@ -53,14 +54,14 @@ fn allowed(pid: u32) -> Option<u64> {
 fn limits(status: &Status) -> Finding {
     let mut near: Vec<_> = status.limits.iter().filter(|limit| limit.is_near()).collect();
     near.sort_by_key(|limit| limit.is_fixed());
-    let Some(LimitInfo { limit, bound, .. }) = near.first() else {
+    let Some(first @ LimitInfo { limit, bound, .. }) = near.first() else {
         return Finding::ok("limits", "no limit is nearly reached");
     };
     let all: Vec<_> =
         near.iter().map(|LimitInfo { limit, used, bound, .. }| format!("{used} of {limit} = {bound}")).collect();
-    let fix = if near.iter().all(|limit| limit.is_fixed()) {
-        // The configuration does not set them.
-        "sse-busctl consumer list".to_owned()
+    // Those that the configuration sets come first.
+    let fix = if first.is_fixed() {
+        LimitFix::of(first).command.to_owned()
     } else {
         configuration::edit(status, &format!("[limits] {limit} = {}", bound * 2))
     };

@@ -60,7 +60,7 @@ pub(crate) async fn run(
     report.add_all(service::check(units, &daemon).await)?;
     if let Daemon::Responds(status) = &daemon {
         report.add_all(health::check(status, &target, is_service))?;
-        report.add(&consumers::check(&target, status).await)?;
+        report.add_all(consumers::check(&target, status).await)?;
         report.add_all(pages::check(&target).await)?;
         report.add(&clock::check(&target).await)?;
     }

@@ -13,6 +13,7 @@ use sse_bus::{
     Client,
     client::{Address, Error},
     protocol::{Ack, HistoryKind, Publish},
+    time::whole_millis,
 };
 
 use self::{
@@ -32,6 +33,9 @@ pub(crate) async fn run(address: &Address, output: &Output, options: cli::Publis
     if let Some(ttl) = options.ttl {
         event = event.with_ttl(ttl);
     }
+    event.dedup_id = options.dedup_id;
+    event.in_ms = options.delay.map(whole_millis);
+    (event.at, event.schedule_id) = (options.at, options.schedule_id);
     single::warn_of_type(event.event_type.as_deref());
     let pipelined = options.lines || options.jsonl;
     // Before connecting, because the writer of the pipe may be slow and the daemon closes idle connections.
@@ -44,7 +48,8 @@ pub(crate) async fn run(address: &Address, output: &Output, options: cli::Publis
         .map_err(|e| Failure::new(Exit::Failed, format!("the data cannot be published: {e}")))?
         .into_owned();
     let mut client = Client::connect(address).await?;
-    let (may_be_durable, is_durable) = (options.ack.is_none() && event.retain, event.ack == Ack::Durable);
+    let (may_be_durable, is_durable) =
+        (options.ack.is_none() && event.retain && !event.is_scheduled(), event.ack == Ack::Durable);
     if may_be_durable {
         // With history on disk, a retained event is durable by default. A token that allows only to publish cannot find out.
         match client.status().await {

@@ -15,27 +15,49 @@ use sse_bus::{
 use crate::{
     exit::{Exit, Failure},
     output::Output,
+    times::Times,
     units::count,
     visible::visible,
 };
 
 /// Publishes an event and prints the reply.
 pub(crate) async fn publish(client: &mut Client, output: &Output, event: &Publish) -> Result<(), Failure> {
+    if event.is_scheduled() {
+        return schedule(client, output, event).await;
+    }
     let published = client.publish(event).await.map_err(|e| failure(&event.topic, e))?;
+    let id = published.id.map_or_else(String::new, |id| format!("{id} "));
     match &event.to {
+        _ if event.ack == Ack::None && event.to.is_none() => {}
+        _ if published.duplicate => output.confirm(|| format!("{id}was published before"), &published)?,
+        // Only an event for a consumer has an id.
+        Some(to) if published.id.is_some() => {
+            let what = if published.queued { "queued for" } else { "delivered to" };
+            output.confirm(|| format!("{id}{what} the consumer {}", visible(to)), &published)?;
+        }
         Some(to) if published.subscribers == 0 => return Err(no_client(to)),
-        _ if event.ack == Ack::None => {}
+        Some(_) if event.ack == Ack::None => {}
         Some(to) => {
             let sentence = || format!("to {} of {}", count(published.subscribers, "connection"), visible(to));
             output.confirm(sentence, &published)?;
         }
         None => {
-            let id = published.id.map_or_else(String::new, |id| format!("{id} "));
             let sentence = || format!("{id}to {}", count(published.subscribers, "subscriber"));
             output.confirm(sentence, &published)?;
         }
     }
     Ok(())
+}
+
+/// Schedules an event and prints the reply.
+async fn schedule(client: &mut Client, output: &Output, event: &Publish) -> Result<(), Failure> {
+    let scheduled = client.schedule(event).await.map_err(|e| failure(&event.topic, e))?;
+    let sentence = || {
+        let time = Times::new(false, false).format(scheduled.at);
+        let end = if scheduled.persistent { "" } else { "; history is in memory, so it ends with the daemon" };
+        format!("{} at {time}{end}", visible(&scheduled.schedule))
+    };
+    Ok(output.confirm(sentence, &scheduled)?)
 }
 
 /// Warns of a type that has a special meaning for an `EventSource`. Returns true if it has.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sse_bus::{
     Filter, FilterSet, Topic,
-    bus::CLIENTS_TOPIC,
+    bus::{CLIENTS_TOPIC, consumers::sent_topic},
     protocol::{ErrorCode, Refused, Subscribe},
     tokens::{Scope, Token},
 };
@@ -94,11 +94,12 @@ impl Grant {
         self.require(Scope::Admin).or_else(|_| self.check_work(filters))
     }
 
-    /// Returns true if the caller may receive the events of a topic, as a subscriber or as a worker.
+    /// Returns true if the caller may receive the events of a topic, as a subscriber or as a worker. For an event that was sent to
+    /// a consumer, that is the topic with which it was sent: the filters of the consumer do not cover it.
     pub(crate) fn may_receive(&self, topic: &str) -> bool {
         let Some(token) = self.token() else { return true };
         let is_allowed = self.require(Scope::Subscribe).or_else(|_| self.require(Scope::Work)).is_ok();
-        is_allowed && Filter::parse(topic).is_ok_and(|topic| token.covers(&topic))
+        is_allowed && Filter::parse(sent_topic(topic)).is_ok_and(|topic| token.covers(&topic))
     }
 
     /// Returns the filters that an event sent to this client alone must match. Any event may be sent if there are none.

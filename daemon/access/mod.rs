@@ -35,7 +35,7 @@ pub(crate) use self::{
     grant::Grant,
     kept_out::KeptOutClients,
     peer::Peer,
-    publish_policy::admit,
+    publish_policy::{admit, check_publish},
     refused_names::RefusedNames,
 };
 use self::{

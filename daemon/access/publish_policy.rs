@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sse_bus::{bus::Publication, protocol::Refused};
+use sse_bus::{Topic, bus::Publication, protocol::Refused};
 
 use super::{caller::Caller, grant::denied};
 use crate::{
@@ -16,10 +16,20 @@ pub(crate) fn admit(
     mut publication: Publication,
     topics: &[TopicTable],
 ) -> Result<Publication, Refused> {
-    caller.grant.check_publish(&publication.topic)?;
-    let Some(table) = topics.iter().find(|table| table.matches(&publication.topic)) else {
-        return Ok(publication);
-    };
+    if let Some(table) = check_publish(caller, &publication.topic, topics)? {
+        publication.ttl = publication.ttl.or(table.ttl());
+    }
+    Ok(publication)
+}
+
+/// Refuses a topic to which a caller may not publish. Returns the topic's table.
+pub(crate) fn check_publish<'a>(
+    caller: &Caller,
+    topic: &Topic,
+    topics: &'a [TopicTable],
+) -> Result<Option<&'a TopicTable>, Refused> {
+    caller.grant.check_publish(topic)?;
+    let Some(table) = topics.iter().find(|table| table.matches(topic)) else { return Ok(None) };
     if let Some(publishers) = table.publishers()
         && !publishers.iter().any(|publisher| includes(publisher, caller))
     {
@@ -28,14 +38,13 @@ pub(crate) fn admit(
         return Err(denied(format!(
             "the topic `{}` takes events from {allowed} only, and this one is from `{}`; to change that, edit `publishers` in \
              the [[topics]] table for {}, {}",
-            publication.topic,
+            topic,
             AsPublisher(caller),
             table.filters(),
             table.place
         )));
     }
-    publication.ttl = publication.ttl.or(table.ttl());
-    Ok(publication)
+    Ok(Some(table))
 }
 
 /// Returns true if an entry of `publishers` includes a caller. A foreign page is not the user who opened it.

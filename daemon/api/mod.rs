@@ -7,6 +7,7 @@ mod admin;
 mod consumers;
 mod publish;
 mod requests;
+mod schedules;
 mod subscribe;
 mod work;
 
@@ -14,7 +15,8 @@ pub(crate) use self::{
     admin::{Admin, health},
     consumers::Consumers,
     publish::{admit, publish, publish_one},
-    requests::{PendingRequest, reply, request, resize_responder, responder},
+    requests::{PendingRequest, fail_request, reply, request, resize_responder, responder},
+    schedules::{cancel_schedule, schedule, schedules},
     subscribe::{subscribe, subscription},
     work::{Settle, Work, WorkerGuard, authorize_work, consume, consume_once, settle},
 };

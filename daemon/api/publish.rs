@@ -51,7 +51,14 @@ pub(crate) async fn publish<T>(
     let results = daemon.events.append(batch, publisher).await;
     daemon.metrics.published_in(began.elapsed());
     let durable = results.iter().filter(|((_, is_durable), _)| *is_durable);
-    let last = durable.filter_map(|(_, result)| result.as_ref().ok()?.id.map(|id| id.seq)).max();
+    let is_unknown = |published: &Published| published.duplicate && published.id.is_none();
+    let last = durable.clone().filter_map(|(_, result)| result.as_ref().ok()?.id.map(|id| id.seq)).max();
+    let last = if durable.filter_map(|(_, result)| result.as_ref().ok()).any(is_unknown) {
+        // The first publish may not be on disk yet, and is before the head.
+        Some(daemon.bus.with(|bus, _| bus.position().seq))
+    } else {
+        last
+    };
     let written = match (&daemon.store, last) {
         (Some(store), Some(last)) => store.written(last).await,
         _ => Ok(()),

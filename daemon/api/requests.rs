@@ -107,8 +107,21 @@ pub(crate) fn resize_responder(daemon: &Daemon, client: ClientId, respond: &Resp
 ///
 /// # Errors
 ///
-/// The request is over, or the reply is not valid.
+/// The request is over, or the reply is not valid. Then the request fails, too.
 pub(crate) fn reply(daemon: &Daemon, reply: ReplyTo) -> Result<(), Refused> {
-    let (to, answer) = Answer::parse(reply, &daemon.config().limits)?;
-    daemon.bus.with(|bus, now| bus.reply(&to, answer, now))
+    let to = reply.to.clone();
+    match Answer::parse(reply, &daemon.config().limits) {
+        Ok((to, answer)) => daemon.bus.with(|bus, now| bus.reply(&to, answer, now)),
+        Err(refused) => {
+            fail_request(daemon, &to, &refused);
+            Err(refused)
+        }
+    }
+}
+
+/// Fails a request whose reply was refused.
+pub(crate) fn fail_request(daemon: &Daemon, to: &str, refused: &Refused) {
+    let failed = Answer::Failed(format!("the reply was refused: {}", refused.message));
+    // The request may be over.
+    let _ = daemon.bus.with(|bus, now| bus.reply(to, failed, now));
 }

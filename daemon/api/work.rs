@@ -6,14 +6,14 @@
 use std::{
     future::poll_fn,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use sse_bus::{
     Event,
     bus::{
         ClientName, Description, Format, Now,
-        consumers::{ConsumerName, Departure, Missed, Next, Settlement, Token, WorkerId},
+        consumers::{ConsumerName, Departure, Missed, Next, Settlement, Taken, Token, WorkerId, sent_topic},
     },
     protocol::{
         Consume, Consuming, Delivery, ErrorCode, EventMessage, GAP, Gap, GapReason, Refused, Request, Transport,
@@ -21,7 +21,12 @@ use sse_bus::{
     tokens::Scope,
 };
 
-use crate::{access::Caller, client_guard::ClientGuard, context::Daemon, shared_bus::SharedBus};
+use crate::{
+    access::{Caller, Grant},
+    client_guard::ClientGuard,
+    context::Daemon,
+    shared_bus::{LockedBus, SharedBus},
+};
 
 /// Number of tokens that are settled before other tasks of the thread run.
 const SETTLE_AT_ONCE: usize = 256;
@@ -33,6 +38,7 @@ pub(crate) struct WorkerGuard {
     bus: SharedBus,
     id: WorkerId,
     consumer: ConsumerName,
+    grant: Grant,
     departure: Departure,
     /// Present if the worker is a connection. Dropped after the worker is removed.
     client: Option<ClientGuard>,
@@ -97,8 +103,8 @@ pub(crate) fn consume(
     let token = daemon.access.register(&caller.grant, client.id);
     let consuming = Consuming::new(client.id.to_string(), consumer.as_str());
     let client = Some(client.with_token(token));
-    let bus = daemon.bus.clone();
-    Ok((WorkerGuard { bus, id, consumer, departure: Departure::Lost, client }, consuming))
+    let (bus, grant) = (daemon.bus.clone(), caller.grant.clone());
+    Ok((WorkerGuard { bus, id, consumer, grant, departure: Departure::Lost, client }, consuming))
 }
 
 /// Adds a worker without a connection, which is not a client. Its deliveries continue after its end.
@@ -111,7 +117,8 @@ pub(crate) fn consume_once(daemon: &Daemon, caller: &Caller, consume: &Consume) 
     let name = consume.client.as_deref().map(ClientName::parse).transpose()?;
     let name = name.map_or_else(|| caller.to_string(), |name| name.as_str().to_owned());
     let id = daemon.bus.with(|bus, now| bus.add_worker(&consumer, &name, slots(consume), now))?;
-    Ok(WorkerGuard { bus: daemon.bus.clone(), id, consumer, departure: Departure::Detached, client: None })
+    let (bus, grant) = (daemon.bus.clone(), caller.grant.clone());
+    Ok(WorkerGuard { bus, id, consumer, grant, departure: Departure::Detached, client: None })
 }
 
 /// Returns the name of a consumer for which the caller may work.
@@ -150,7 +157,7 @@ impl WorkerGuard {
     /// Returns the result of [`next`](Self::next) if it need not wait. Otherwise wakes the task later.
     pub(crate) fn poll_next(&self, count: usize, cx: &Context<'_>) -> Poll<Result<Vec<Work>, Refused>> {
         let (taken, now) =
-            self.bus.with(|bus, now| bus.take(self.id, count, now, cx.waker()).map(|taken| (taken, now)))?;
+            self.bus.with(|bus, now| self.take(bus, count, now, cx.waker()).map(|taken| (taken, now)))?;
         let mut work: Vec<Work> = Vec::with_capacity(taken.deliveries.len());
         work.extend(taken.missed.map(|missed| gap(missed, now)));
         work.extend(taken.deliveries.into_iter().map(|delivery| {
@@ -162,6 +169,23 @@ impl WorkerGuard {
             Next::Waiting if work.is_empty() => Poll::Pending,
             Next::Waiting | Next::Ready => Poll::Ready(Ok(work)),
         }
+    }
+
+    /// Takes deliveries. Events that were sent to the consumer with a topic that the token of the worker does not allow become
+    /// dead letters.
+    fn take(&self, bus: &mut LockedBus<'_>, count: usize, now: Now, waker: &Waker) -> Result<Taken, Refused> {
+        let mut taken = bus.take(self.id, count, now, waker)?;
+        taken.deliveries.retain(|delivery| {
+            let topic = delivery.event.topic.as_str();
+            let may_receive = self.grant.may_receive(topic);
+            if !may_receive {
+                let reason = format!("the token of the worker does not allow the topic `{}`", sent_topic(topic));
+                // It was delivered under the same lock, so it is current.
+                let _ = bus.settle(delivery.token, Settlement::Reject(reason), now);
+            }
+            may_receive
+        });
+        Ok(taken)
     }
 
     /// Changes the number of deliveries in flight. With 0 there are no further deliveries.

@@ -46,22 +46,30 @@ pub(super) async fn publish(
     let mut rest = lines.iter().zip(1..).peekable();
     while rest.peek().is_some() {
         // As much at a time as from one read of the local socket.
-        let (mut batch, mut bytes) = (Vec::new(), 0);
+        let (mut batch, mut bytes, mut scheduled) = (Vec::new(), 0, None);
         while bytes < READ_MAX
             && (batch.len() as u64) < BATCH_MAX
+            && scheduled.is_none()
             && let Some((line, number)) = rest.next()
         {
             bytes += line.len();
-            batch.push((number, parse(line).and_then(|publish| api::admit(&daemon, &caller, publish))));
-        }
-        for (number, result) in api::publish(&daemon, None, batch.into_iter()).await {
-            let reply = match result {
-                Ok(published) => Reply::Published(published),
-                Err(refused) => {
-                    daemon.metrics.refused(refused.code);
-                    Reply::Error(Refused { request: number, ..refused })
+            match parse(line) {
+                Ok(publish) if publish.is_scheduled() => scheduled = Some((number, publish)),
+                parsed => {
+                    batch.push((number, parsed.and_then(|publish| api::admit(&daemon, &caller, publish))));
                 }
-            };
+            }
+        }
+        let published = api::publish(&daemon, None, batch.into_iter()).await;
+        let published = published.map(|(number, result)| (number, result.map(Reply::Published)));
+        // After the events of the lines before it.
+        let scheduled = scheduled.map(|(number, publish)| (number, api::schedule(&daemon, &caller, publish)));
+        let scheduled = scheduled.map(|(number, result)| (number, result.map(Reply::Scheduled)));
+        for (number, result) in published.chain(scheduled) {
+            let reply = result.unwrap_or_else(|refused| {
+                daemon.metrics.refused(refused.code);
+                Reply::Error(Refused { request: number, ..refused })
+            });
             json::encode(&reply, &mut replies);
         }
         tokio::task::yield_now().await;

@@ -119,10 +119,7 @@ impl Deliveries {
             let work = tokio::select! {
                 work = self.worker.next(usize::MAX) => work.ok()?,
                 () = sleep(self.heartbeat) => return Some((Bytes::from_static(b":\n"), self)),
-                () = stop.cancelled() => {
-                    self.worker.release();
-                    return None;
-                }
+                () = stop.cancelled() => return None,
             };
             if !work.is_empty() {
                 return Some((encode(&work), self));

@@ -39,10 +39,12 @@ impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Refusal {
         let status = match refused.code {
             ErrorCode::LimitEvent => StatusCode::PAYLOAD_TOO_LARGE,
-            ErrorCode::ClientUnknown | ErrorCode::ConsumerUnknown | ErrorCode::DeadUnknown => StatusCode::NOT_FOUND,
-            ErrorCode::ConsumerExists | ErrorCode::StaleDelivery => StatusCode::CONFLICT,
+            ErrorCode::ClientUnknown
+            | ErrorCode::ConsumerUnknown
+            | ErrorCode::DeadUnknown
+            | ErrorCode::ScheduleUnknown => StatusCode::NOT_FOUND,
+            ErrorCode::ConsumerExists | ErrorCode::StaleDelivery | ErrorCode::StaleRequest => StatusCode::CONFLICT,
             ErrorCode::Denied | ErrorCode::KeptOut => StatusCode::FORBIDDEN,
-            ErrorCode::StaleRequest => StatusCode::CONFLICT,
             ErrorCode::Stopping | ErrorCode::Unavailable | ErrorCode::NoResponder => StatusCode::SERVICE_UNAVAILABLE,
             ErrorCode::ResponderGone | ErrorCode::ResponderFailed => StatusCode::BAD_GATEWAY,
             ErrorCode::TimedOut => StatusCode::GATEWAY_TIMEOUT,

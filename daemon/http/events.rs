@@ -19,7 +19,7 @@ use http_body::Frame;
 use sse_bus::{
     bus::Subscription,
     protocol::{
-        ErrorCode, Payload, Published, Refused, Subscribed,
+        ErrorCode, Payload, Refused, Subscribed,
         sse::{CLIENT_HEADER, POSITION_HEADER, PositionForm},
     },
     tokens::Scope,
@@ -173,7 +173,7 @@ pub(super) async fn publish(
     topic: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     body: Body,
-) -> Result<(StatusCode, JsonLine<Published>), Refusal> {
+) -> Result<Response, Refusal> {
     let Path(topic) = topic?;
     // Before the body is read.
     caller.grant.require(Scope::Publish)?;
@@ -186,7 +186,11 @@ pub(super) async fn publish(
     })?);
     // The body may have arrived long after the head.
     daemon.access.check_still_valid(&caller.grant).await?;
+    if publish.is_scheduled() {
+        let scheduled = api::schedule(&daemon, &caller, publish)?;
+        return Ok((StatusCode::ACCEPTED, JsonLine(scheduled)).into_response());
+    }
     let admitted = api::admit(&daemon, &caller, publish)?;
     let published = api::publish_one(&daemon, admitted).await?;
-    Ok((StatusCode::ACCEPTED, JsonLine(published)))
+    Ok((StatusCode::ACCEPTED, JsonLine(published)).into_response())
 }

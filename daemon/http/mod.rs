@@ -32,6 +32,7 @@ mod query;
 mod request_body;
 mod requests;
 mod routes;
+mod schedules;
 mod service;
 mod settle;
 mod source;

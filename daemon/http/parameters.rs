@@ -58,6 +58,10 @@ parameters! {
         Ttl = "ttl",
         Ack = "ack",
         Header = "header",
+        DedupId = "dedup_id",
+        In = "in",
+        At = "at",
+        ScheduleId = "schedule_id",
     }
 }
 
@@ -286,7 +290,11 @@ mod tests {
             (Operation::Stream, "type=a", "`type` is a parameter of a publish (POST /events/TOPIC), not of a stream"),
             (Operation::Publish, "typ=done", "did you mean `type`?"),
             (Operation::Publish, "since=all", "`since` is a parameter of a stream (GET /events), not of a publish"),
-            (Operation::Publish, "colour=red", "takes type, to, retain, ttl, ack, header"),
+            (
+                Operation::Publish,
+                "colour=red",
+                "takes type, to, retain, ttl, ack, header, dedup_id, in, at, schedule_id",
+            ),
             (Operation::Ticket, "cliend=a", "did you mean `client`?"),
             (Operation::Kick, "far=1m", "did you mean `for`?"),
             (Operation::CreateConsumer, "filters=a", "did you mean `filter`?"),

@@ -4,7 +4,7 @@
 //! [parameters](super::parameters) are refused. If a parameter that may appear once is repeated, the last one counts; `topic`
 //! and `header` may be repeated.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use sse_bus::{
     bus::{Format, Start, Subscription},
@@ -103,6 +103,14 @@ pub(super) fn publish(topic: String, query: &str) -> Result<Publish, Refused> {
                     .map_err(|_| bad_parameter("ttl", "write a duration such as 10m"))?;
                 publish.ttl_ms = Some(whole_millis(ttl));
             }
+            PublishParameter::DedupId => publish.dedup_id = Some(value.into_owned()),
+            PublishParameter::In => {
+                let time = humantime::parse_duration(&value)
+                    .map_err(|_| bad_parameter("in", "write a duration such as 10m"))?;
+                publish.in_ms = Some(whole_millis(time));
+            }
+            PublishParameter::At => publish.at = Some(time(&value)?),
+            PublishParameter::ScheduleId => publish.schedule_id = Some(value.into_owned()),
             PublishParameter::Ack => {
                 publish.ack = match &*value {
                     "durable" => Ack::Durable,
@@ -196,6 +204,15 @@ fn push_header(headers: &mut Vec<(String, String)>, text: &str) -> Result<(), Re
 
 fn whole_number(name: &str, text: &str) -> Result<u64, Refused> {
     text.parse().map_err(|_| bad_parameter(name, "write a whole number"))
+}
+
+/// Parses a time: milliseconds since 1970, or RFC 3339 in UTC such as `2026-12-01T09:00:00Z`.
+fn time(text: &str) -> Result<u64, Refused> {
+    let parsed = text.parse().ok().or_else(|| {
+        let time = humantime::parse_rfc3339(text).ok()?;
+        time.duration_since(UNIX_EPOCH).ok().map(whole_millis)
+    });
+    parsed.ok_or_else(|| bad_parameter("at", "write a time such as 2026-12-01T09:00:00Z, or milliseconds since 1970"))
 }
 
 /// Parses the interval of heartbeats.

@@ -102,7 +102,9 @@ pub(super) async fn reply(
 ) -> Result<impl IntoResponse, Refusal> {
     let Path(address) = address?;
     let mut reply = query::reply(address, query.as_deref().unwrap_or_default())?;
-    reply.data = data(&daemon, &caller, body).await?;
+    reply.data = data(&daemon, &caller, body).await.inspect_err(|refusal| {
+        api::fail_request(&daemon, &reply.to, &refusal.refused);
+    })?;
     api::reply(&daemon, reply)?;
     Ok(JsonLine(json!({})))
 }

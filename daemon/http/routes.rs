@@ -9,7 +9,7 @@ use axum::{
 
 use super::{
     admin, batch, client_module, consumers, dashboard, dead_letters, deliveries, error, events, guards, next, pages,
-    requests, settle, tickets,
+    requests, schedules, settle, tickets,
 };
 use crate::context::Daemon;
 
@@ -25,6 +25,8 @@ pub(super) fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/healthz", get(admin::healthz))
         .route("/events", stream().post(batch::publish))
         .route("/events/{*topic}", stream().post(events::publish))
+        .route("/schedules", get(schedules::list))
+        .route("/schedules/{schedule}", delete(schedules::cancel))
         .route("/consumers", get(consumers::list))
         .route("/consumers/{name}", get(consumers::show).put(consumers::create).delete(consumers::delete))
         .route("/consumers/{name}/pause", post(consumers::pause))
@@ -45,6 +47,7 @@ pub(super) fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/", get(dashboard::index))
         .route("/page/{name}", get(dashboard::file))
         .route("/client.js", get(client_module::module))
+        .route("/request.js", get(client_module::requests))
         .route("/pages", get(pages::index))
         .route("/pages/", get(pages::index))
         .route("/pages/{*path}", get(pages::file))

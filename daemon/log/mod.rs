@@ -65,6 +65,15 @@ impl EventLog {
         }
     }
 
+    /// Returns true if the log is not that of this daemon.
+    #[cfg_attr(not(feature = "delayed-log"), expect(clippy::unused_self, reason = "there is no such log"))]
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        #[cfg(feature = "delayed-log")]
+        return self.elsewhere.is_some();
+        #[cfg(not(feature = "delayed-log"))]
+        false
+    }
+
     /// Changes the limits, and the bounds of history.
     pub(crate) fn configure(&self, limits: &Limits, retention: &Retention) {
         #[cfg(feature = "delayed-log")]

@@ -13,7 +13,7 @@ use std::{
 
 use parking_lot::Mutex;
 use sse_bus::{
-    bus::{Bus, ClientId, Now, Publication},
+    bus::{Bus, ClientId, Now, Publication, dedup::DedupKeys},
     limits::Limits,
     protocol::{ErrorCode, Published, Refused},
     retention::Retention,
@@ -31,8 +31,8 @@ use crate::shared_bus::SharedBus;
 /// Events that are applied at once.
 const AT_ONCE: usize = 64;
 
-/// The publishers that wait for an outcome, by the mark of their event.
-type Waiting = Arc<Mutex<HashMap<Mark, oneshot::Sender<Result<Published, Refused>>>>>;
+/// The publishers that wait for an outcome, by the mark of their event, and by what a repeat of it is recognized.
+type Waiting = Arc<Mutex<HashMap<Mark, (oneshot::Sender<Result<Published, Refused>>, DedupKeys)>>>;
 
 /// A node of a log. What waits is bounded by the publishers: each waits for the outcomes of its batch.
 pub(super) struct Node<L> {
@@ -95,15 +95,22 @@ impl<L: ExternalLog> Node<L> {
     ) -> Result<oneshot::Receiver<Result<Published, Refused>>, Refused> {
         let (sender, receiver) = oneshot::channel();
         let mark = self.marks.fetch_add(1, Ordering::Relaxed);
-        let sent = if publication.to.is_some() {
+        let mut keys = DedupKeys::default();
+        let sent = if bus.is_unicast(&publication) {
             Sent::Live(mark, publication, from)
         } else {
+            keys = publication.dedup_keys();
+            // A repeat that arrives before the log has returned the event is for the log to recognize.
+            if let Some(first) = bus.duplicate(&keys, now) {
+                let _ = sender.send(Ok(first));
+                return Ok(receiver);
+            }
             let topic = publication.topic.clone();
             let admitted = bus.admit(publication, now)?;
             bus.count_published(from, Some(&topic));
             Sent::Append(mark, admitted)
         };
-        self.waiting.lock().insert(mark, sender);
+        self.waiting.lock().insert(mark, (sender, keys));
         self.log.append(sent);
         Ok(receiver)
     }
@@ -128,6 +135,9 @@ async fn apply(bus: SharedBus, mut tail: UnboundedReceiver<Returned>, waiting: W
             Returned::Event(mark, event) => {
                 let id = event.event.id;
                 let subscribers = bus.apply(event, now).unwrap_or_default();
+                if let Some((_, keys)) = waiting.lock().get(&mark) {
+                    bus.note_published(keys.clone(), Some(id), now);
+                }
                 Some((mark, Ok(Published::new(id, subscribers))))
             }
             Returned::Refused(mark, refused) => Some((mark, Err(refused))),
@@ -138,7 +148,7 @@ async fn apply(bus: SharedBus, mut tail: UnboundedReceiver<Returned>, waiting: W
             }
         });
         for (mark, outcome) in outcomes.into_iter().flatten() {
-            if let Some(sender) = waiting.lock().remove(&mark) {
+            if let Some((sender, _)) = waiting.lock().remove(&mark) {
                 // Its connection may have broken.
                 let _ = sender.send(outcome);
             }

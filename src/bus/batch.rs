@@ -1,6 +1,12 @@
 //! Batches of changes, which the owner of the files writes to disk.
 
-use super::history::{Entry, TopicPast, UnattributedLosses};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    dedup::DedupChanges,
+    history::{Entry, TopicPast, UnattributedLosses},
+    schedules::ScheduleRecord,
+};
 use crate::topic::Topic;
 
 /// Number of removed topics that a batch names. Above it, this batch and those that follow it have all topics instead.
@@ -32,10 +38,30 @@ pub struct Batch {
     pub removed: Vec<u64>,
     /// Losses that belong to no current topic.
     pub forgotten: UnattributedLosses,
+    /// Changes that belong to publishes, and not to one event.
+    pub publishes: PublishChanges,
     /// The last sequence number in use.
     pub head: u64,
     /// True if more changes are waiting.
     pub more: bool,
+}
+
+/// Changes that belong to publishes, and not to one event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PublishChanges {
+    /// By what repeated publishes are recognized.
+    pub dedup: DedupChanges,
+    /// Schedules that are new or have changed; None for one to remove.
+    pub schedules: Vec<(Box<str>, Option<ScheduleRecord>)>,
+}
+
+impl PublishChanges {
+    /// Returns true if there is nothing to write but the end of old ids.
+    pub fn is_empty(&self) -> bool {
+        let DedupChanges { publishers, forgotten, ids, .. } = &self.dedup;
+        publishers.is_empty() && forgotten.is_empty() && ids.is_empty() && self.schedules.is_empty()
+    }
 }
 
 /// Removed topics.

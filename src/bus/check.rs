@@ -36,6 +36,8 @@ impl Bus {
         self.history.self_check();
         self.self_check_consumers();
         self.self_check_requests();
+        self.dedup.self_check();
+        self.schedules.self_check();
         let (mut events, mut bytes, mut retained) = (0, 0, 0);
         for (key, state) in self.topics.iter() {
             let usage = self.history.usage(key);

@@ -37,6 +37,7 @@ use crate::{
 const SEGMENT_BYTES: usize = 32 << 10;
 
 /// The events of a new segment, see [`Segment`].
+#[derive(Clone, Copy)]
 struct Sealed {
     turn: u64,
     last: u64,

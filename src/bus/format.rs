@@ -79,7 +79,8 @@ impl Format {
         match self {
             Format::SseData | Format::SseJson => sse::encode_request(event, reply_to, timeout_ms, out),
             Format::Json => json::encode(&EventReply::Event(EventBody::request(event, reply_to, timeout_ms)), out),
-            Format::BinaryV1 | Format::BinaryV2 => whole(Version::V2.encode_request(event, reply_to, timeout_ms, out)),
+            Format::BinaryV1 => whole(Version::V1.encode_request(event, reply_to, timeout_ms, out)),
+            Format::BinaryV2 => whole(Version::V2.encode_request(event, reply_to, timeout_ms, out)),
         }
     }
 

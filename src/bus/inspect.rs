@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     limits::{
-        CONSUMERS_MAX, DEAD_ALL_MAX, FEEDS_AT_ONCE, REQUESTS_MAX, RESPONDERS_MAX, TOPICS_AT_ONCE, UNFINISHED_MAX,
-        WORKERS_MAX,
+        CONSUMERS_MAX, DEAD_ALL_MAX, FEEDS_AT_ONCE, REQUESTS_MAX, RESPONDERS_MAX, SCHEDULES_BYTES, SCHEDULES_MAX,
+        TOPICS_AT_ONCE, UNFINISHED_MAX, WORKERS_MAX,
     },
     protocol::{ClientInfo, ClientRole, LimitInfo, Status, TopicInfo, Transport},
 };
@@ -127,6 +127,8 @@ impl Bus {
             info("workers", work.workers, WORKERS_MAX),
             info("unfinished_events", work.unfinished, UNFINISHED_MAX),
             info("dead_letters", work.dead, DEAD_ALL_MAX),
+            info("schedules", self.scheduled(), SCHEDULES_MAX),
+            info("schedules_bytes", self.schedules.bytes(), SCHEDULES_BYTES),
             info("held_bytes", self.history.held_bytes(), self.history.retention().budget / 2),
         ]
     }

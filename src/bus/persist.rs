@@ -7,16 +7,19 @@ use std::sync::Arc;
 
 use super::{
     Bus, Now,
-    batch::{Batch, Gone, TopicRecord},
+    batch::{Batch, Gone, PublishChanges, TopicRecord},
+    consumers::is_mailbox,
+    dedup::{DedupRecord, PublisherRecord},
     history::{Changes, Doubt, Entry, TopicKey, TopicPast, UnattributedLosses},
 };
-use crate::{event::Event, limits::TOPICS_AT_ONCE};
+use crate::{event::Event, limits::TOPICS_AT_ONCE, topic::Topic};
 
 impl Bus {
     /// Returns true if there are changes to write.
     pub fn has_changed(&mut self) -> bool {
         let has_events = self.head > 0;
         self.have_consumers_changed()
+            || self.schedules.have_changed()
             || has_events && self.history.persist().is_some_and(|history| history.has_changed())
     }
 
@@ -40,7 +43,9 @@ impl Bus {
             Some(TopicRecord { topic: state.name.clone(), published: state.published, last: state.last, past })
         };
         let topics = keys.into_iter().zip(pasts).chain(changed).filter_map(record).collect();
-        Some(Batch { entries, gone, topics, removed, forgotten, head: self.head, more })
+        let (dedup, schedules) = (self.dedup.take_changes(self.head), self.schedules.take_changes());
+        let publishes = PublishChanges { dedup, schedules };
+        Some(Batch { entries, gone, topics, removed, forgotten, publishes, head: self.head, more })
     }
 
     /// Records that all events up to a sequence number are on disk, so that only the newest need to stay in memory. Returns the
@@ -54,7 +59,7 @@ impl Bus {
     /// not restored, and [`Bus::restored`] removes their topics.
     pub fn restore_topics(&mut self, topics: impl IntoIterator<Item = TopicRecord>) -> Vec<TopicKey> {
         let restore = |TopicRecord { topic, published, last, past }| {
-            let past = if topic.is_system() { TopicPast { first: u64::MAX, ..TopicPast::default() } } else { past };
+            let past = if is_live_only(&topic) { TopicPast { first: u64::MAX, ..TopicPast::default() } } else { past };
             let key = self.topics.insert(topic.clone());
             self.history.add_topic(key, &topic);
             if let Some(state) = self.topics.get_mut(key) {
@@ -66,6 +71,11 @@ impl Bus {
             key
         };
         topics.into_iter().map(restore).collect()
+    }
+
+    /// Restores by what repeated publishes are recognized. The ids are in the order of their events.
+    pub fn restore_dedup(&mut self, publishers: Vec<PublisherRecord>, ids: Vec<DedupRecord>) {
+        self.dedup.restore(publishers, ids);
     }
 
     /// Restores events, in order. Only retained ones are in memory. Returns the sequence numbers of those that are not needed
@@ -93,9 +103,15 @@ impl Bus {
         while self.history.remove_expired(now.mono) {}
         self.settle_evicted(now);
         self.restored_consumers(now);
-        let own: Vec<_> = self.topics.iter().filter(|(_, state)| state.name.is_system()).map(|(key, _)| key).collect();
+        let own: Vec<_> =
+            self.topics.iter().filter(|(_, state)| is_live_only(&state.name)).map(|(key, _)| key).collect();
         for key in own {
             self.remove_topic(key);
         }
     }
+}
+
+/// Returns true for a topic whose events are in no history.
+fn is_live_only(topic: &Topic) -> bool {
+    topic.is_system() && !is_mailbox(topic)
 }

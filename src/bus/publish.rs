@@ -9,6 +9,8 @@ use std::time::Duration;
 use super::{
     Bus, ClientId, Now, Publication,
     clients::Role,
+    consumers::put_in_mailbox,
+    dedup::DedupKeys,
     history::{Entry, TopicKey, TopicUsage},
     state::refuse_more,
 };
@@ -57,7 +59,7 @@ impl Bus {
         from: Option<ClientId>,
         now: Now,
     ) -> Result<Published, Refused> {
-        if publication.to.is_some() {
+        if self.is_unicast(&publication) {
             let mut unicast = self.begin_unicast(publication, from, now)?;
             loop {
                 if let Some(published) = self.continue_unicast(&mut unicast) {
@@ -65,11 +67,37 @@ impl Bus {
                 }
             }
         }
+        let publication = put_in_mailbox(publication)?;
+        let keys = publication.dedup_keys();
+        if let Some(first) = self.duplicate(&keys, now) {
+            return Ok(first);
+        }
         let topic = self.room_for(&publication, now)?;
         self.count_published(from, Some(&publication.topic));
+        let workers = publication.to.as_deref().map(|consumer| self.free_workers(consumer));
         let (id, retain, ttl) = (self.id(self.head + 1), publication.retain, publication.ttl);
         let subscribers = self.append(Some(topic), publication.into_event(id, now.unix), retain, ttl, now);
-        Ok(Published { id: Some(id), subscribers })
+        self.note_published(keys, Some(id), now);
+        Ok(match workers {
+            None => Published::new(id, subscribers),
+            Some(workers) => Published { queued: workers == 0, ..Published::new(id, workers) },
+        })
+    }
+
+    /// Returns the reply to a publish that repeats an earlier one. Call it for a publication that is to be
+    /// [admitted](Bus::admit) to a log elsewhere.
+    pub fn duplicate(&mut self, keys: &DedupKeys, now: Now) -> Option<Published> {
+        let first = self.dedup.find(keys, now.mono)?;
+        let id = first.seq.map(|seq| self.id(seq));
+        Some(Published { duplicate: true, ..Published::new(id, 0) })
+    }
+
+    /// Records a publish, so that its repeat is recognized. Call it for an event that a log elsewhere has returned.
+    pub fn note_published(&mut self, keys: DedupKeys, id: Option<EventId>, now: Now) {
+        if !keys.is_empty() {
+            let is_tracked = self.history.persist().is_some();
+            self.dedup.note(keys, id.map(|id| id.seq), now.mono, is_tracked);
+        }
     }
 
     /// Counts an event of a publisher, and notes its topic, unless it was for one client. Call it for events that were
@@ -88,6 +116,7 @@ impl Bus {
     ///
     /// There is no room for the topic or for another retained event, the event cannot be durable, or the bus is closed.
     pub fn admit(&mut self, publication: Publication, now: Now) -> Result<Admitted, Refused> {
+        let publication = put_in_mailbox(publication)?;
         self.room_for(&publication, now).map(|_| Admitted { publication })
     }
 

@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use super::{
     clients::{ClientName, Description},
+    dedup::{DedupId, DedupKeys},
     format::Format,
     requests::Responder,
 };
@@ -11,7 +12,7 @@ use crate::{
     event::{Event, EventId, EventType, check_data},
     headers::Headers,
     limits::{HEARTBEAT, Limits},
-    protocol::{Ack, ErrorCode, Publish, Refused, Slow, Subscribe, sse::PositionForm},
+    protocol::{Ack, ErrorCode, Publish, Refused, Sequence, Slow, Subscribe, sse::PositionForm},
     topic::{Filter, FilterSet, Topic},
 };
 
@@ -35,19 +36,38 @@ pub struct Publication {
     pub to: Option<String>,
     /// The publish is answered when the event is on disk; it is refused if history is in memory.
     pub durable: bool,
+    /// The name of the publish, by which a repeat is recognized.
+    pub dedup_id: Option<DedupId>,
+    /// The number of the publish, by which a repeat is recognized.
+    pub sequence: Option<Sequence>,
 }
 
 impl Publication {
     /// Returns a broadcast event with nothing but its data.
     pub fn new(topic: Topic, data: impl Into<String>) -> Publication {
-        let (data, headers) = (data.into(), Headers::default());
-        Publication { topic, event_type: None, headers, data, retain: false, ttl: None, to: None, durable: false }
+        Publication {
+            topic,
+            event_type: None,
+            headers: Headers::default(),
+            data: data.into(),
+            retain: false,
+            ttl: None,
+            to: None,
+            durable: false,
+            dedup_id: None,
+            sequence: None,
+        }
     }
 
     /// Returns the event with an id. `time` is in milliseconds since 1970.
     pub(super) fn into_event(self, id: EventId, time: u64) -> Event {
         let Publication { topic, event_type, headers, data, .. } = self;
         Event { id, topic, event_type, headers, data, time }
+    }
+
+    /// Returns what identifies the publish, to recognize its repeat.
+    pub fn dedup_keys(&self) -> DedupKeys {
+        DedupKeys::new(&self.topic, self.to.as_deref(), self.dedup_id.as_ref(), self.sequence)
     }
 
     /// Makes it the retained event of its topic.
@@ -62,9 +82,9 @@ impl Publication {
         Publication { to: Some(client.into()), ..self }
     }
 
-    /// Parses a request to publish.
+    /// Parses a request to publish. What it says about when to publish is for [`When::parse`](super::When::parse).
     pub fn parse(publish: Publish, limits: &Limits) -> Result<Publication, Refused> {
-        let Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack } = publish;
+        let Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack, dedup_id, sequence, .. } = publish;
         let parsed = Topic::parse(&topic).map_err(|e| invalid(ErrorCode::TopicInvalid, "topic", &topic, &e))?;
         if parsed.is_system() {
             let what = "topics that begin with `$` belong to the bus; choose another name";
@@ -87,13 +107,12 @@ impl Publication {
             return Err(Refused::new(ErrorCode::RequestInvalid, message));
         }
         let durable = ack == Ack::Durable;
-        if to.is_some() && durable {
-            let message =
-                "an event for one client is in no history and cannot be durable; leave out `to`, or use ack `accepted`";
-            return Err(Refused::new(ErrorCode::RequestInvalid, message));
-        }
         let ttl = ttl_ms.map(Duration::from_millis);
-        Ok(Publication { topic: parsed, event_type, headers, data, retain, ttl, to, durable })
+        let dedup_id = dedup_id.as_deref().map(DedupId::parse).transpose()?;
+        if sequence.is_some_and(|sequence| sequence.number == 0) {
+            return Err(Refused::new(ErrorCode::RequestInvalid, "the numbers of a publisher begin with 1"));
+        }
+        Ok(Publication { topic: parsed, event_type, headers, data, retain, ttl, to, durable, dedup_id, sequence })
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     batch::Gone,
     clients::Clients,
     consumers::Consumers,
+    dedup::Dedup,
     feeds::Feeds,
     fetch::Wanted,
     framing::ChunkBuffer,
@@ -15,6 +16,7 @@ use super::{
     now::Now,
     replay::ReplayBuffers,
     requests::Requests,
+    schedules::Schedules,
     stats::Stats,
     topics::Topics,
     wakeups::{Wakes, Wakeups},
@@ -38,6 +40,8 @@ pub struct Bus {
     pub(super) clients: Clients,
     pub(super) consumers: Consumers,
     pub(super) requests: Requests,
+    pub(super) dedup: Dedup,
+    pub(super) schedules: Schedules,
     pub(super) stats: Stats,
     pub(super) wakeups: Wakeups,
     pub(super) heartbeats: Heartbeats,
@@ -75,6 +79,8 @@ impl Bus {
             clients: Clients::default(),
             consumers: Consumers::default(),
             requests: Requests::default(),
+            dedup: Dedup::default(),
+            schedules: Schedules::default(),
             stats: Stats::default(),
             wakeups: Wakeups::default(),
             heartbeats: Heartbeats::default(),
@@ -130,9 +136,9 @@ impl Bus {
         self.feeds.finish_some(&self.limits, &mut self.wakeups) || has_chores
     }
 
-    /// Returns the number of events so far that were for very many feeds, which [`Bus::finish_some`] appends them to.
+    /// Returns the number of events so far that were for very many feeds or consumers, which [`Bus::finish_some`] serves.
     pub fn broadcasts(&self) -> u64 {
-        self.feeds.broadcasts()
+        self.feeds.broadcasts() + self.offered()
     }
 
     /// Returns true if many events wait for very many feeds or consumers. Call [`Bus::finish_some`] before the next such

@@ -11,7 +11,13 @@ impl Bus {
         }
         // Events may expire one after the other in quick succession; evict those of a second together.
         let history = self.history.next_expiry().map(|due| due.max(self.next_eviction));
-        let timers = [self.heartbeats.next(), history, self.next_consumer_timer(), self.next_request_timer()];
+        let timers = [
+            self.heartbeats.next(),
+            history,
+            self.next_consumer_timer(),
+            self.next_request_timer(),
+            self.next_schedule(),
+        ];
         timers.into_iter().flatten().min()
     }
 
@@ -23,6 +29,7 @@ impl Bus {
         self.expire_history(now);
         self.tick_consumers(now);
         self.tick_requests(now);
+        self.publish_due(now);
         for id in self.heartbeats.take(now) {
             self.heartbeat(id);
         }

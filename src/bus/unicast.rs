@@ -20,7 +20,7 @@ use super::{
 use crate::{
     event::Event,
     limits::{CALLS_MAX, UNICAST_BUFFERS},
-    protocol::{Published, Refused},
+    protocol::{ErrorCode, Published, Refused},
 };
 
 /// An event on its way to the clients with one address, see [`Bus::begin_unicast`].
@@ -33,6 +33,8 @@ pub struct Unicast {
     rest: Vec<ClientId>,
     encoded: [Encoded; Format::COUNT],
     taken: u64,
+    /// It repeats an earlier publish, and reaches no client.
+    is_duplicate: bool,
 }
 
 /// The event in one format.
@@ -54,7 +56,7 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// The bus is closed.
+    /// The bus is closed, or the event is to be durable.
     pub fn begin_unicast(
         &mut self,
         publication: Publication,
@@ -62,11 +64,21 @@ impl Bus {
         now: Now,
     ) -> Result<Unicast, Refused> {
         self.refuse_when_closed()?;
+        if publication.durable {
+            let message =
+                "an event for one client is in no history and cannot be durable; leave out `to`, or use ack `accepted`";
+            return Err(Refused::new(ErrorCode::RequestInvalid, message));
+        }
         let address = publication.to.clone().unwrap_or_default();
-        let mut rest = self.clients.addressed(&address);
+        let keys = publication.dedup_keys();
+        let is_duplicate = self.duplicate(&keys, now).is_some();
+        let mut rest = if is_duplicate { Vec::new() } else { self.clients.addressed(&address) };
         rest.reverse();
+        if !is_duplicate {
+            self.note_published(keys, None, now);
+        }
         let event = publication.into_event(self.position(), now.unix);
-        Ok(Unicast { address, event, from, rest, encoded: Default::default(), taken: 0 })
+        Ok(Unicast { address, event, from, rest, encoded: Default::default(), taken: 0, is_duplicate })
     }
 
     /// Delivers an event to the next clients, at most [`CALLS_MAX`]. Returns the reply once it has reached all of them, which
@@ -109,8 +121,11 @@ impl Bus {
         if !rest.is_empty() {
             return None;
         }
+        if unicast.is_duplicate {
+            return Some(Published { duplicate: true, ..Published::new(None, 0) });
+        }
         self.count_published(unicast.from, None);
-        Some(Published { id: None, subscribers: unicast.taken })
+        Some(Published::new(None, unicast.taken))
     }
 
     /// Sends a live-only event to one subscriber, which `encode` appends in its format. Returns false at the limit of

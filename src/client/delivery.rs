@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Command {
     /// Send a request that settles a delivery, and hand over its result.
-    Settle(Request, Option<oneshot::Sender<Result<(), Error>>>),
+    Settle(Box<Request>, Option<oneshot::Sender<Result<(), Error>>>),
     /// Reconnect when the connection breaks.
     Reconnect(Backoff),
 }
@@ -84,7 +84,7 @@ impl Delivery {
         let (reply, result) = oneshot::channel();
         if let Some(commands) = &self.commands {
             let tokens = vec![self.token().to_owned()];
-            let _ = commands.send(Command::Settle(Request::Extend { tokens }, Some(reply)));
+            let _ = commands.send(Command::Settle(Request::Extend { tokens }.into(), Some(reply)));
         }
         Settling(result)
     }
@@ -92,7 +92,7 @@ impl Delivery {
     fn settle(mut self, request: impl FnOnce(Vec<String>) -> Request) -> Settling {
         let (reply, result) = oneshot::channel();
         if let Some(commands) = self.commands.take() {
-            let _ = commands.send(Command::Settle(request(vec![self.token().to_owned()]), Some(reply)));
+            let _ = commands.send(Command::Settle(request(vec![self.token().to_owned()]).into(), Some(reply)));
         }
         Settling(result)
     }
@@ -114,7 +114,7 @@ impl Drop for Delivery {
     fn drop(&mut self) {
         if let Some(commands) = self.commands.take() {
             let tokens = vec![self.token().to_owned()];
-            let _ = commands.send(Command::Settle(Request::Release { tokens }, None));
+            let _ = commands.send(Command::Settle(Request::Release { tokens }.into(), None));
         }
     }
 }

@@ -76,6 +76,12 @@ enum Waiting {
     Notice(Result<Work, Error>),
 }
 
+impl Waiting {
+    fn is_delivery(&self) -> bool {
+        matches!(self, Waiting::Delivery(_))
+    }
+}
+
 impl Handover {
     pub(super) fn new(consume: &Consume) -> (Handover, mpsc::Receiver<Result<Work, Error>>, Commands) {
         let (items, received) = mpsc::channel(HANDED);
@@ -139,9 +145,12 @@ impl Handover {
         if message.delivery.is_some() {
             // They are not extended while they wait, so the oldest is the first whose deadline has passed. The worker has no
             // more than its slots of them that are current.
-            let is_delivery = |waiting: &Waiting| matches!(waiting, Waiting::Delivery(_));
+            // Notices wait as well, and need no slot.
+            let deliveries =
+                |waiting: &VecDeque<Waiting>| waiting.iter().filter(|waiting| waiting.is_delivery()).count();
             if self.waiting.len() >= self.slots
-                && let Some(oldest) = self.waiting.iter().position(is_delivery)
+                && deliveries(&self.waiting) >= self.slots
+                && let Some(oldest) = self.waiting.iter().position(Waiting::is_delivery)
             {
                 self.waiting.remove(oldest);
             }
@@ -197,4 +206,28 @@ impl Handover {
 /// Waits until the caller has room for another item, or has dropped the worker.
 pub(super) async fn room(items: &mpsc::Sender<Result<Work, Error>>) {
     let _ = items.reserve().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn notices_that_wait_take_no_slots_of_deliveries() {
+        let (mut handover, _items, _commands) = Handover::new(&Consume::new("jobs").with_max_in_flight(2));
+        let receive = |handover: &mut Handover, token: &str| {
+            let delivery = json!({ "token": token, "attempt": 1, "deadline": 1 });
+            let event = json!({ "id": "a-1", "topic": "a", "type": null, "time": 0, "data": "", "delivery": delivery });
+            handover.receive(serde_json::from_value(event).unwrap());
+        };
+        // As after a reconnect, before the caller has asked for the next item.
+        handover.notice(Work::Resumed { client: "c1".into() });
+        receive(&mut handover, "1");
+        receive(&mut handover, "2");
+        // The first one is no longer current.
+        receive(&mut handover, "3");
+        assert_eq!(handover.take_waiting(), ["2", "3"]);
+    }
 }

@@ -12,7 +12,7 @@ use super::{
     error::{Error, PublishResult},
     session::Session,
 };
-use crate::protocol::{Ack, Publish, Reply, Request};
+use crate::protocol::{Ack, Publish, Published, Reply, Request};
 
 /// The publishes that wait for a reply. The lock is held for a few instructions, never across an await.
 #[derive(Debug, Default)]
@@ -130,8 +130,8 @@ impl Replies {
             }
             let mut awaited = lock(&self.awaited);
             match reply {
-                Reply::Published(published) => match awaited.pop() {
-                    Some(number) => return Ok(Some((number, Ok(published)))),
+                Reply::Published(_) | Reply::Scheduled(_) => match awaited.pop() {
+                    Some(number) => return Ok(Some((number, Ok(published(reply))))),
                     None => return Err(Error::Protocol("one reply too many".into())),
                 },
                 Reply::Error(refused) if refused.request == 0 => return Err(Error::refused(refused)),
@@ -146,6 +146,14 @@ impl Replies {
                 other => return Err(Error::unexpected(&other)),
             }
         }
+    }
+}
+
+/// Returns the reply to a publish. An event that is scheduled has no id yet.
+fn published(reply: Reply) -> Published {
+    match reply {
+        Reply::Published(published) => published,
+        _ => Published::new(None, 0),
     }
 }
 

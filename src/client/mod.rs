@@ -8,6 +8,7 @@
 //!
 //! - [`Client`]: one request at a time, or [many pipelined](Client::publish_many).
 //! - [`Publisher`] and [`Replies`]: the two halves, for a caller that pipelines an unbounded input.
+//! - [`ResendingPublisher`]: reconnects and resends, and publishes nothing twice.
 //! - [`Client::request`] and [`Responder`]: questions to other processes, and answers.
 //! - [`Worker`]: deliveries of a consumer, which a worker settles; [`Consumer`]: create and inspect consumers.
 //! - [`Subscription`]: events, gaps, and [optionally](Subscription::reconnecting) automatic reconnects.
@@ -25,6 +26,7 @@ mod publisher;
 mod received;
 #[cfg(feature = "remote")]
 mod remote;
+mod resend;
 mod responder;
 mod responder_link;
 mod session;
@@ -44,6 +46,7 @@ pub use self::{
     error::{Error, Interrupted, PublishResult},
     handover::Work,
     publisher::{Finished, Publisher, Replies},
+    resend::ResendingPublisher,
     responder::{IncomingRequest, Responder, ResponderItem},
     subscription::{Item, Subscription},
     worker::Worker,
@@ -53,7 +56,7 @@ use crate::{
     endpoint::Endpoint,
     protocol::{
         ClientInfo, Consume, ConsumerInfo, Publish, Published, Reply, ReplyMessage, Request, RequestMessage, Respond,
-        Setting, Status, Subscribe, TopicInfo,
+        ScheduleInfo, Scheduled, Setting, Status, Subscribe, TopicInfo,
     },
     time::whole_millis,
 };
@@ -91,7 +94,7 @@ impl Client {
         self.0.located()
     }
 
-    /// Publishes one event and waits for the reply: the acknowledgement `none` has the effect of `accepted`. There is no
+    /// Publishes one event and waits for the reply; not for an event with a time, see [`schedule`](Self::schedule). The acknowledgement `none` has the effect of `accepted`. There is no
     /// time limit for `durable`.
     pub async fn publish(&mut self, publish: &Publish) -> Result<Published, Error> {
         self.0.publish(publish).await
@@ -114,6 +117,34 @@ impl Client {
         I: IntoIterator<Item = Publish>,
     {
         self.0.publish_many(publishes.into_iter()).await
+    }
+
+    /// Schedules an event, which has a [time](Publish::after). An earlier schedule with the same id is replaced.
+    pub async fn schedule(&mut self, publish: &Publish) -> Result<Scheduled, Error> {
+        match self.0.request(&Request::Publish(publish.clone())).await? {
+            Reply::Scheduled(scheduled) => Ok(scheduled),
+            other => Err(Error::unexpected(&other)),
+        }
+    }
+
+    /// Returns the schedules, sorted by id.
+    pub async fn schedules(&mut self) -> Result<Vec<ScheduleInfo>, Error> {
+        match self.0.request(&Request::Schedules {}).await? {
+            Reply::Schedules(schedules) => Ok(schedules),
+            other => Err(Error::unexpected(&other)),
+        }
+    }
+
+    /// Cancels a schedule.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Refused`] with `schedule_unknown` if there is no such schedule.
+    pub async fn cancel_schedule(&mut self, schedule: &str) -> Result<(), Error> {
+        match self.0.request(&Request::CancelSchedule { schedule: schedule.into() }).await? {
+            Reply::Cancelled { .. } => Ok(()),
+            other => Err(Error::unexpected(&other)),
+        }
     }
 
     /// Returns the connected clients, sorted by id.
@@ -221,7 +252,8 @@ impl Client {
         Worker::start(self.0, consume).await
     }
 
-    /// Turns the connection into a responder, which receives requests and replies to them.
+    /// Turns the connection into a responder, which receives requests and replies to them. Call it within a Tokio runtime, in
+    /// which the responder runs a task.
     pub async fn respond(self, respond: Respond) -> Result<Responder, Error> {
         Responder::start(self.0, respond).await
     }

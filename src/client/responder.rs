@@ -4,7 +4,12 @@
 //! and all of its requests are dropped. The daemon sends at most `max_in_flight` requests at a time; those that the caller has
 //! not taken yet are dropped once their time is over.
 
-use std::{collections::VecDeque, ops::Deref, time::Duration};
+use std::{
+    collections::VecDeque,
+    ops::Deref,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::{
     sync::{
@@ -67,7 +72,8 @@ type Command = (ReplyTo, Outcome);
 #[derive(Debug)]
 pub struct Responder {
     client: String,
-    driver: Option<Driver>,
+    /// Set if the driver reconnects.
+    backoff: Arc<OnceLock<Backoff>>,
     items: mpsc::Receiver<Result<ResponderItem, Error>>,
 }
 
@@ -78,16 +84,18 @@ impl Responder {
         let (link, client) = Link::start(transport, &request).await?;
         let (sender, items) = mpsc::channel(1);
         let (commands, replies) = mpsc::unbounded_channel();
-        let driver = Driver { address, request, link, backoff: None, items: sender, commands, replies };
-        Ok(Responder { client, driver: Some(driver), items })
+        let backoff = Arc::default();
+        let driver = Driver { address, request, link, backoff: Arc::clone(&backoff), items: sender, commands, replies };
+        // At once, because the time of a request counts from when it arrives.
+        tokio::spawn(driver.run());
+        Ok(Responder { client, backoff, items })
     }
 
     /// Makes the responder reconnect if its connection breaks.
     #[must_use]
-    pub fn reconnecting(mut self, backoff: Backoff) -> Responder {
-        if let Some(driver) = &mut self.driver {
-            driver.backoff = Some(backoff);
-        }
+    pub fn reconnecting(self, backoff: Backoff) -> Responder {
+        // The first one counts.
+        let _ = self.backoff.set(backoff);
         self
     }
 
@@ -98,9 +106,6 @@ impl Responder {
 
     /// Returns the next request or notice. Returns `None` after an error. Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<ResponderItem, Error>> {
-        if let Some(driver) = self.driver.take() {
-            tokio::spawn(driver.run());
-        }
         self.items.recv().await
     }
 }
@@ -192,7 +197,7 @@ struct Driver {
     /// The request for the next connection.
     request: Respond,
     link: Link,
-    backoff: Option<Backoff>,
+    backoff: Arc<OnceLock<Backoff>>,
     items: mpsc::Sender<Result<ResponderItem, Error>>,
     /// For the requests that are passed on.
     commands: UnboundedSender<Command>,
@@ -252,7 +257,7 @@ impl Driver {
                 request.replies = None;
             }
             queue.clear();
-            let Some(backoff) = backoff.filter(|_| error.is_transient() && commands.is_some()) else {
+            let Some(backoff) = backoff.get().copied().filter(|_| error.is_transient() && commands.is_some()) else {
                 let _ = items.send(Err(error)).await;
                 return;
             };

@@ -119,6 +119,8 @@ impl Session {
                         // The reply to an earlier request that timed out.
                         _ if self.replied < number => continue,
                         Reply::Published(accepted) => Ok(accepted),
+                        // It has no id yet.
+                        Reply::Scheduled(_) => Ok(Published::new(None, 0)),
                         Reply::Error(refused) => Err(refused),
                         other => break Err(Error::unexpected(&other)),
                     }

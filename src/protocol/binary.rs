@@ -100,7 +100,7 @@ impl Version {
     pub(crate) fn encode_publish(self, publish: &Publish, out: &mut Vec<u8>) -> Result<(), usize> {
         match self {
             Version::V1 => encode_value(&v1::Request::Publish(publish.into()), out),
-            Version::V2 => encode_value(&v2::Request::Publish(publish.into()), out),
+            Version::V2 => encode_value(&v2::Request::publish(publish), out),
         }
     }
 
@@ -134,7 +134,7 @@ impl Version {
         }
     }
 
-    /// Appends a request for a responder. Only version 2 has requests.
+    /// Appends a request for a responder. Version 1, in which no client can be a responder, has no requests.
     #[cfg(feature = "bus")]
     pub(crate) fn encode_request(
         self,
@@ -143,7 +143,10 @@ impl Version {
         timeout_ms: u64,
         out: &mut Vec<u8>,
     ) -> Result<(), usize> {
-        encode_value(&v2::Reply::Request(v2::Event::live(event), reply_to, timeout_ms), out)
+        match self {
+            Version::V1 => Ok(()),
+            Version::V2 => encode_value(&v2::Reply::Request(v2::Event::live(event), reply_to, timeout_ms), out),
+        }
     }
 }
 

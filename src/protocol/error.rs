@@ -125,6 +125,12 @@ text_enum! {
         LimitRequests = "limit_requests",
         /// There are too many responders.
         LimitResponders = "limit_responders",
+        /// The id or the time of a schedule is invalid, or the event cannot be scheduled.
+        ScheduleInvalid = "schedule_invalid",
+        /// There is no such schedule.
+        ScheduleUnknown = "schedule_unknown",
+        /// There are too many schedules, or their events are too large together.
+        LimitSchedules = "limit_schedules",
         /// The token has too many tickets.
         LimitTickets = "limit_tickets",
         /// Too many clients are kept out.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{bounded, request::Payload};
+use super::{bounded, payload::Payload};
 use crate::{
     headers::{Headers, unchecked},
     limits::FILTERS_MAX,

@@ -217,7 +217,18 @@ impl LimitInfo {
 
     /// Returns true if the configuration cannot set the limit.
     pub fn is_fixed(&self) -> bool {
-        matches!(&*self.limit, "consumers" | "workers" | "unfinished_events" | "dead_letters" | "held_bytes")
+        matches!(
+            &*self.limit,
+            "consumers"
+                | "workers"
+                | "unfinished_events"
+                | "dead_letters"
+                | "held_bytes"
+                | "schedules"
+                | "schedules_bytes"
+                | "responders"
+                | "requests"
+        )
     }
 
     /// Returns true if at least four fifths of the limit are used, which is worth a warning.

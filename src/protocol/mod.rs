@@ -13,8 +13,10 @@ mod error;
 mod exchange;
 mod info;
 pub mod json;
+mod payload;
 mod reply;
 mod request;
+mod schedule;
 mod setting;
 pub mod sse;
 mod text_enum;
@@ -32,8 +34,10 @@ pub use self::{
         ClientInfo, ClientRole, HistoryKind, KeptOut, LimitInfo, RefusedHost, RefusedOrigin, Status, TopicInfo,
         Transport,
     },
+    payload::Payload,
     reply::{END, EventMessage, Published, Reply, Subscribed},
-    request::{Ack, InvalidSlow, Payload, Publish, Request, Slow, Subscribe},
+    request::{Ack, InvalidSlow, Publish, Request, Slow, Subscribe},
+    schedule::{NotAPublisherId, PublisherId, ScheduleInfo, Scheduled, Sequence},
     setting::Setting,
 };
 pub use crate::gap::{GAP, Gap, GapReason};

@@ -7,6 +7,7 @@ use super::{
     error::Refused,
     exchange::{ReplyMessage, Responding},
     info::{ClientInfo, Status, TopicInfo},
+    schedule::{ScheduleInfo, Scheduled},
     setting::Setting,
 };
 use crate::{
@@ -69,6 +70,15 @@ pub enum Reply {
     Responding(Responding),
     /// The reply has reached the request.
     Replied {},
+    /// The event will be published later.
+    Scheduled(Scheduled),
+    /// The schedules, by id.
+    Schedules(Vec<ScheduleInfo>),
+    /// The schedule was cancelled.
+    Cancelled {
+        /// Its id.
+        schedule: String,
+    },
 }
 
 /// [`Reply::Event`] as a JSON line, without owning the event.
@@ -215,14 +225,27 @@ pub const END: &str = "$end";
 pub struct Published {
     /// The event's id. None for an event for one client, which is live only.
     pub id: Option<EventId>,
-    /// The number of connected subscribers whose filters match; for a unicast, the connections that received it.
+    /// The number of connected subscribers whose filters match; for a unicast, the connections that received it; for an event
+    /// for a consumer, the workers that are free to take it.
     pub subscribers: u64,
+    /// The publish repeats an earlier one, and has published nothing. The id is that of the earlier one, or None if only its
+    /// number is known.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub duplicate: bool,
+    /// The event is for a consumer, and waits until a worker takes it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub queued: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Published {
     /// Returns the reply for the event with this id.
     pub fn new(id: impl Into<Option<EventId>>, subscribers: u64) -> Published {
-        Published { id: id.into(), subscribers }
+        Published { id: id.into(), subscribers, duplicate: false, queued: false }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
 
 use super::{
     bounded,
     consumer::{Consume, ConsumerAction},
     exchange::{ReplyTo, RequestMessage, Respond},
+    payload::Payload,
+    schedule::Sequence,
 };
 use crate::{
     headers::unchecked,
@@ -94,6 +95,13 @@ pub enum Request {
     Respond(Respond),
     /// Reply to a request.
     Reply(ReplyTo),
+    /// List the schedules.
+    Schedules {},
+    /// Cancel a schedule.
+    CancelSchedule {
+        /// Its id.
+        schedule: String,
+    },
 }
 
 /// An event to publish. The daemon validates all fields.
@@ -131,6 +139,22 @@ pub struct Publish {
     pub to: Option<String>,
     /// When the daemon answers.
     pub ack: Ack,
+    /// A name for this publish. A publish with the same name and topic within two minutes is answered with the id of this one
+    /// and publishes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedup_id: Option<String>,
+    /// The number of this publish, by which a repeat is recognized.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<Sequence>,
+    /// Milliseconds after which the event is published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_ms: Option<u64>,
+    /// When the event is published, in milliseconds since 1970 (UTC).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
+    /// The id of the schedule, which replaces one with the same id. Only with `in_ms` or `at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule_id: Option<String>,
 }
 
 impl Publish {
@@ -174,6 +198,41 @@ impl Publish {
     #[must_use]
     pub fn with_ack(self, ack: Ack) -> Publish {
         Publish { ack, ..self }
+    }
+
+    /// Sets the name by which a repeat within two minutes is recognized.
+    #[must_use]
+    pub fn with_dedup_id(self, dedup_id: impl Into<String>) -> Publish {
+        Publish { dedup_id: Some(dedup_id.into()), ..self }
+    }
+
+    /// Sets the number by which a repeat is recognized.
+    #[must_use]
+    pub fn with_sequence(self, sequence: Sequence) -> Publish {
+        Publish { sequence: Some(sequence), ..self }
+    }
+
+    /// Publishes the event after a time.
+    #[must_use]
+    pub fn after(self, time: Duration) -> Publish {
+        Publish { in_ms: Some(whole_millis(time)), ..self }
+    }
+
+    /// Publishes the event at a time, in milliseconds since 1970 (UTC).
+    #[must_use]
+    pub fn at(self, time: u64) -> Publish {
+        Publish { at: Some(time), ..self }
+    }
+
+    /// Sets the id of the schedule, which replaces one with the same id.
+    #[must_use]
+    pub fn with_schedule_id(self, id: impl Into<String>) -> Publish {
+        Publish { schedule_id: Some(id.into()), ..self }
+    }
+
+    /// Returns true if the event is published later.
+    pub fn is_scheduled(&self) -> bool {
+        self.in_ms.is_some() || self.at.is_some() || self.schedule_id.is_some()
     }
 }
 
@@ -282,52 +341,5 @@ impl std::str::FromStr for Slow {
             "disconnect" => Ok(Slow::Disconnect),
             _ => Err(InvalidSlow(text.into())),
         }
-    }
-}
-
-/// The data of an event in a request. It is bytes in the binary codec, and the daemon checks that they are UTF-8, so
-/// that invalid data is answered with an error instead of ending the connection.
-///
-/// In JSON a string stands for its content, and any other value for its JSON text as written. Deserializing therefore
-/// needs the original JSON text: `serde_json` can read it from text, but not from a [`serde_json::Value`] or within
-/// `#[serde(flatten)]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Payload(pub Vec<u8>);
-
-impl From<Vec<u8>> for Payload {
-    fn from(bytes: Vec<u8>) -> Payload {
-        Payload(bytes)
-    }
-}
-
-impl From<String> for Payload {
-    fn from(text: String) -> Payload {
-        Payload(text.into_bytes())
-    }
-}
-
-impl From<&str> for Payload {
-    fn from(text: &str) -> Payload {
-        Payload(text.into())
-    }
-}
-
-impl Serialize for Payload {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&String::from_utf8_lossy(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Payload {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Payload, D::Error> {
-        let json = Box::<RawValue>::deserialize(deserializer)?;
-        if !json.get().starts_with('"') {
-            return Ok(json.get().into());
-        }
-        serde_json::from_str::<String>(json.get()).map(Payload::from).map_err(|e| {
-            // Omit the position within the string; the decoder of the line adds the one in the line.
-            let what = e.to_string();
-            de::Error::custom(format_args!("{} in the data", what.split(" at line ").next().unwrap_or_default()))
-        })
     }
 }

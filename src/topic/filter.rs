@@ -155,6 +155,16 @@ impl FilterSet {
         self.0.iter()
     }
 
+    /// Returns the set with one more filter, even if it then has one more than [`FILTERS_MAX`]. A text that is not a filter is
+    /// left out.
+    #[cfg(feature = "bus")]
+    pub(crate) fn with(&self, filter: &str) -> FilterSet {
+        let mut filters: Vec<_> = self.0.iter().cloned().chain(Filter::parse(filter)).collect();
+        filters.sort_unstable();
+        filters.dedup();
+        FilterSet(filters.into())
+    }
+
     /// Returns the filters as strings, for descriptions.
     pub fn to_strings(&self) -> Vec<String> {
         self.iter().map(ToString::to_string).collect()

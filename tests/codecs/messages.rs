@@ -7,8 +7,9 @@ use sse_bus::{
     Epoch, EventId, Headers,
     protocol::{
         Ack, ClientInfo, Consume, ConsumerAction, ConsumerConfig, ConsumerInfo, Consuming, DeadLetter, DeadSelection,
-        Delivery, ErrorCode, EventMessage, LimitInfo, OnFull, Publish, Published, Refused, Reply, Request, Setting,
-        Slow, Status, Subscribe, Subscribed, TopicInfo,
+        Delivery, ErrorCode, EventMessage, LimitInfo, OnFull, Publish, Published, PublisherId, Refused, Reply,
+        ReplyMessage, ReplyTo, Request, RequestMessage, Respond, Responding, Scheduled, Sequence, Setting, Slow,
+        Status, Subscribe, Subscribed, TopicInfo,
     },
 };
 
@@ -25,11 +26,24 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
     let ack = prop_oneof![Just(Ack::None), Just(Ack::Accepted), Just(Ack::Durable)];
     let headers = vec((text(), text()), 0..3);
     let rest = (any::<bool>(), option::of(any::<u64>()), option::of(text()), ack);
-    let publish = (text(), text(), option::of(text()), headers, rest).prop_map(
-        |(topic, data, kind, headers, (retain, ttl_ms, to, ack))| {
+    let sequence = (any::<u64>(), any::<u64>())
+        .prop_map(|(publisher, number)| Sequence { publisher: PublisherId(publisher), number });
+    let options = (
+        option::of(text()),
+        option::of(sequence),
+        option::of(any::<u64>()),
+        option::of(any::<u64>()),
+        option::of(text()),
+    );
+    let publish = (text(), text(), option::of(text()), headers, rest, option::of(options)).prop_map(
+        |(topic, data, kind, headers, (retain, ttl_ms, to, ack), options)| {
             let mut publish = Publish::new(topic, data).with_ack(ack);
             (publish.event_type, publish.headers, publish.retain) = (kind, headers, retain);
             (publish.ttl_ms, publish.to) = (ttl_ms, to);
+            if let Some((dedup_id, sequence, in_ms, at, schedule_id)) = options {
+                (publish.dedup_id, publish.sequence, publish.schedule_id) = (dedup_id, sequence, schedule_id);
+                (publish.in_ms, publish.at) = (in_ms, at);
+            }
             Request::Publish(publish)
         },
     );
@@ -122,6 +136,51 @@ fn work_reply() -> impl Strategy<Value = Reply> {
     ]
 }
 
+/// Returns requests for responders, and what responders send.
+pub(crate) fn exchange_request() -> impl Strategy<Value = Request> {
+    let request = (text(), text(), option::of(text()), vec((text(), text()), 0..3), option::of(any::<(u64, u64)>()));
+    let request = request.prop_map(|(topic, data, kind, headers, numbers)| {
+        let mut request = RequestMessage::new(topic, data);
+        (request.event_type, request.headers) = (kind, headers);
+        (request.timeout_ms, request.replies) = numbers.unzip();
+        Request::Request(request)
+    });
+    let respond = (vec(text(), 0..3), option::of(any::<u64>()), option::of(text()));
+    let respond = respond.prop_map(|(filters, max_in_flight, client)| {
+        let mut respond = Respond::new(filters);
+        (respond.max_in_flight, respond.client) = (max_in_flight, client);
+        Request::Respond(respond)
+    });
+    let reply = (text(), text(), vec((text(), text()), 0..3), option::of(text()));
+    let reply = reply.prop_map(|(to, data, headers, error)| {
+        let mut reply = ReplyTo::new(to, data);
+        (reply.headers, reply.error) = (headers, error);
+        Request::Reply(reply)
+    });
+    prop_oneof![request, respond, reply]
+}
+
+/// Returns replies to requests, and what responders receive.
+pub(crate) fn exchange_reply() -> impl Strategy<Value = Reply> {
+    let request = (text(), text(), headers(), text(), any::<u64>());
+    let request = request.prop_map(|(topic, data, headers, to, timeout)| {
+        let mut event = EventMessage::new(None, topic, data, timeout);
+        (event.headers, event.reply_to, event.timeout_ms) = (headers, Some(to), Some(timeout));
+        Reply::Event(event)
+    });
+    let reply = (text(), headers(), text()).prop_map(|(data, headers, responder)| {
+        let mut reply = ReplyMessage::new(data, responder);
+        reply.headers = headers;
+        reply
+    });
+    prop_oneof![
+        request,
+        vec(reply, 0..3).prop_map(Reply::Replies),
+        text().prop_map(|client| Reply::Responding(Responding::new(client))),
+        Just(Reply::Replied {}),
+    ]
+}
+
 pub(crate) fn headers() -> impl Strategy<Value = Headers> {
     vec(("[a-zA-Z!-]{1,9}", "[^\\p{Cc}]{0,9}"), 0..4)
         .prop_filter_map("a duplicate name", |headers| Headers::parse(headers).ok())
@@ -167,8 +226,15 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         event.prop_map(Reply::Event),
         delivered,
         work_reply(),
-        (option::of(id()), any::<u64>())
-            .prop_map(|(id, subscribers)| Reply::Published(Published::new(id, subscribers))),
+        (option::of(id()), any::<u64>(), any::<bool>(), any::<bool>()).prop_map(
+            |(id, subscribers, duplicate, queued)| {
+                let mut published = Published::new(id, subscribers);
+                (published.duplicate, published.queued) = (duplicate, queued);
+                Reply::Published(published)
+            }
+        ),
+        (text(), any::<u64>(), any::<bool>())
+            .prop_map(|(schedule, at, persistent)| Reply::Scheduled(Scheduled::new(schedule, at, persistent))),
         (text(), id()).prop_map(|(client, position)| Reply::Subscribed(Subscribed::new(client, position))),
         id().prop_map(|position| Reply::End { position }),
         vec(client, 0..3).prop_map(Reply::Clients),

@@ -63,6 +63,7 @@ fn daemon() -> Daemon {
     daemon.publish("deploy", "ok");
     daemon.ctl(&["publish", "b`reboot`", "completing this must not run it"]).ok();
     daemon.ctl(&["token", "create", "--name", "tablet"]).ok();
+    daemon.ctl(&["consumer", "create", "thumbs", "photos/**"]).ok();
     daemon
 }
 
@@ -86,6 +87,9 @@ fn bash_completes_topics_clients_and_tokens_of_the_daemon() {
         assert_eq!(bash(sandbox, words), ["phone"], "{words}");
     }
     assert_eq!(bash(sandbox, "sse-busctl token revoke t"), ["tablet"]);
+    for words in ["work t", "consumer show t", "consumer seek t", "dead list t", "dead retry t"] {
+        assert_eq!(bash(sandbox, &format!("sse-busctl {words}")), ["thumbs"], "{words}");
+    }
     assert_eq!(bash(sandbox, "sse-busctl subs"), ["subscribe"]);
     assert_eq!(bash(sandbox, "sse-busctl publish --reta"), ["--retain"]);
     assert_eq!(bash(sandbox, "sse-busctl completions z"), ["zsh"]);

@@ -73,6 +73,9 @@ fn a_subscriber_and_a_publisher_over_http_lose_nothing_in_crashes() {
         assert_eq!(by_id.get(&text(&event, "id")), Some(&text(&event, "data")), "missing or different; gaps: {gaps:?}");
     }
     let mut lines: Vec<usize> = events.iter().filter_map(|event| text(event, "data").parse().ok()).collect();
+    let kept = daemon.ctl(&["history", "t", "--format", "data"]).ok().stdout;
+    let kept = kept.lines().filter_map(|line| line.parse::<usize>().ok());
+    assert!(kept.eq(0..fed), "{fed} lines were fed, and history has others, or some of them twice");
     // Of each crash only the lines without an answer are there again, from one position on.
     let steps_back = lines.windows(2).filter(|pair| pair[0] >= pair[1]).count();
     assert!(steps_back <= CRASHES, "{steps_back} steps back:\n{lines:?}");

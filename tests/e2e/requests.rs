@@ -177,6 +177,8 @@ fn replies_stay_in_order_while_a_request_waits_and_events_go_on() {
     send(&mut client, "math/sum", "a");
     client.send(r#"{"publish":{"topic":"log","data":"later"}}"#);
     send(&mut client, "text/none", "b");
+    client.send(r#"{"publish":{"topic":"log","data":"scheduled","in_ms":3600000}}"#);
+    client.send(r#"{"publish":{"topic":"log","data":"never","in_ms":1,"at":1}}"#);
     client.send(r#"{"clients":{}}"#);
     // The event arrives while the reply to its publish waits.
     assert_eq!(client.event()["data"], "later");
@@ -186,6 +188,8 @@ fn replies_stay_in_order_while_a_request_waits_and_events_go_on() {
     assert_eq!(client.reply()["replies"][0]["data"], "a!");
     assert!(client.reply()["published"].is_object());
     assert_eq!(code(&client.reply()), "no_responder");
+    assert!(client.reply()["scheduled"].is_object());
+    assert_eq!(code(&client.reply()), "schedule_invalid");
     let clients = client.reply();
     let roles: Vec<_> = clients["clients"].as_array().unwrap().iter().map(|client| &client["role"]).collect();
     assert_eq!(roles, ["responder", "subscriber"]);

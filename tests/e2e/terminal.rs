@@ -46,6 +46,29 @@ fn events_are_shown_with_their_time() {
 }
 
 #[test]
+fn a_worker_shows_its_progress_on_a_terminal_only() {
+    let daemon = Daemon::start(&[]);
+    daemon.ctl(&["consumer", "create", "q", "jobs/**"]).ok();
+    let jobs = |number: usize| (0..number).for_each(|_| drop(daemon.publish("jobs/a", "x")));
+    jobs(2);
+    // Long enough for two progress lines.
+    let run = on_terminal(&daemon, 100, "ctl work q -n 2 --exec 'echo out; sleep 0.6'").ok();
+    let lines: Vec<_> = run.stdout.split(['\n', '\r']).map(|line| line.trim_start_matches("\x1b[K")).collect();
+    assert!(lines.iter().any(|line| line.starts_with("1 done, 1 in flight")), "{run}");
+    assert_eq!(lines.iter().filter(|line| **line == "out").count(), 2, "{run}");
+    assert!(lines.iter().any(|line| line.starts_with("sse-busctl: 2 done in")), "{run}");
+    jobs(1);
+    let run = daemon.ctl(&["work", "q", "-n", "1", "--exec", "sleep 0.6"]).ok();
+    assert!(run.stderr.starts_with("sse-busctl: 1 done in") && run.stderr.lines().count() == 1, "{run}");
+    jobs(1);
+    let run = on_terminal(&daemon, 100, "ctl work q -q -n 1 --exec 'sleep 0.6'").ok();
+    assert_eq!(run.stdout, "", "{run}");
+    let run = on_terminal(&daemon, 100, "ctl consumer list; ctl dead list q; ctl consumer show q").ok();
+    assert!(run.stdout.starts_with("NAME  FILTERS  PENDING"), "{run}");
+    assert!(run.stdout.contains("no dead letters\nconsumer   q\n"), "{run}");
+}
+
+#[test]
 fn every_format_can_be_chosen_everywhere() {
     let daemon = Daemon::start(&[]);
     daemon.publish("t", "ok");

@@ -292,3 +292,25 @@ fn deliveries_travel_in_binary_frames() {
     assert_eq!(frames.ask(&ack), Reply::Settled { deliveries: 1 });
     assert!(matches!(frames.ask(&ack), Reply::Error(refused) if refused.request == 3));
 }
+
+/// Such a worker, with more data in flight than the socket takes, reads again only once its acknowledgement is sent.
+#[test]
+fn a_worker_that_handles_one_event_after_the_other_is_not_blocked_by_the_next_ones() {
+    let daemon = with_consumer(&json!({}));
+    let data = "x".repeat(50_000);
+    for _ in 0..300 {
+        daemon.publish("jobs/a", &data);
+    }
+    let mut worker = worker(&daemon, 200);
+    let mut acknowledged = 0;
+    while acknowledged < 300 {
+        let line = worker.reply();
+        match line["event"]["delivery"]["token"].as_str() {
+            Some(token) => worker.send(json!({"ack": {"tokens": [token]}}).to_string()),
+            None => {
+                assert_eq!(line, settled(1));
+                acknowledged += 1;
+            }
+        }
+    }
+}

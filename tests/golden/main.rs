@@ -1,9 +1,8 @@
 //! Frames that earlier versions wrote to the socket: they must be decoded correctly and encoded to the same bytes
 //! forever.
 //!
-//! Each line of `frames-v1.jsonl` and `frames-v2.jsonl`, and of the files of consumers, `frames-v1-work.jsonl` and
-//! `frames-v2-work.jsonl`, contains a frame in hexadecimal and its request
-//! or reply as JSON. The files contain all variants. The frames of version 1 were written before version 2 existed. The files of
+//! Each line of `frames-v1.jsonl` and `frames-v2.jsonl`, and of the files of consumers and schedules beside them, contains a frame in
+//! hexadecimal and its request or reply as JSON. The files contain all variants. The frames of version 1 were written before version 2 existed. The files of
 //! history in this directory are opened by `tests/e2e/earlier_history.rs`.
 
 use std::{collections::HashSet, fmt::Debug, mem::discriminant};
@@ -46,8 +45,16 @@ fn is_text(frame: &[u8], variants: &[u8]) -> bool {
 
 fn frames(version: Version) -> Vec<Golden> {
     let files: &[&str] = match version {
-        Version::V1 => &[include_str!("frames-v1.jsonl"), include_str!("frames-v1-work.jsonl")],
-        Version::V2 => &[include_str!("frames-v2.jsonl"), include_str!("frames-v2-work.jsonl")],
+        Version::V1 => &[
+            include_str!("frames-v1.jsonl"),
+            include_str!("frames-v1-work.jsonl"),
+            include_str!("frames-v1-schedules.jsonl"),
+        ],
+        Version::V2 => &[
+            include_str!("frames-v2.jsonl"),
+            include_str!("frames-v2-work.jsonl"),
+            include_str!("frames-v2-schedules.jsonl"),
+        ],
         other => panic!("there are no frames of {other:?}"),
     };
     files
@@ -96,8 +103,26 @@ fn frames_of_all_versions_are_decoded_and_encoded_unchanged() {
                 check(version, &golden.frame(), reply, is_text(&golden.frame(), replies_as_text(version)));
             }
         }
-        assert_eq!((requests.len(), replies.len()), (15, 16), "a variant has no frame of {version:?}");
+        assert_eq!((requests.len(), replies.len()), (17, 19), "a variant has no frame of {version:?}");
     }
+}
+
+/// Requests and replies, which only version 2 has.
+#[test]
+fn frames_of_requests_are_decoded_and_encoded_unchanged() {
+    let (mut requests, mut replies) = (HashSet::new(), HashSet::new());
+    for line in include_str!("frames-v2-requests.jsonl").lines() {
+        let golden: Golden = serde_json::from_str(line).expect("a frame and its content");
+        if let Some(request) = &golden.request {
+            requests.insert(discriminant(request));
+            check(Version::V2, &golden.frame(), request, matches!(request, Request::Respond(_)));
+        }
+        if let Some(reply) = &golden.reply {
+            replies.insert(discriminant(reply));
+            check(Version::V2, &golden.frame(), reply, matches!(reply, Reply::Responding(_)));
+        }
+    }
+    assert_eq!((requests.len(), replies.len()), (3, 4));
 }
 
 #[test]

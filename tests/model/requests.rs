@@ -113,7 +113,7 @@ impl World {
                 self.responders.insert(id, Responder { filters, slots: *slots as usize, turn: 0 });
             }
             Op::Leave(index) => {
-                let Some(id) = pick(index, self.responders.keys()) else { return };
+                let Some(id) = pick(*index, self.responders.keys()) else { return };
                 self.bus.disconnect(id, now);
                 self.responders.remove(&id);
                 for request in self.requests.values_mut() {
@@ -124,7 +124,7 @@ impl World {
                 }
             }
             Op::Retire(index) => {
-                let Some(id) = pick(index, self.responders.keys()) else { return };
+                let Some(id) = pick(*index, self.responders.keys()) else { return };
                 self.bus.resize_responder(id, 0, now);
                 self.responders.get_mut(&id).unwrap().slots = 0;
             }
@@ -135,7 +135,7 @@ impl World {
                     open.map(|(responder, _)| (*id, *responder)).collect::<Vec<_>>()
                 };
                 let open: Vec<_> = self.requests.iter().flat_map(open).collect();
-                let Some((id, responder)) = pick(index, open.iter()) else { return };
+                let Some((id, responder)) = pick(*index, open.iter()) else { return };
                 let request = self.requests.get_mut(&id).unwrap();
                 let address = request.asked.get_mut(&responder).unwrap().take().unwrap();
                 let data = format!("{id:?} {responder}");
@@ -150,12 +150,12 @@ impl World {
                 self.stale.push(address);
             }
             Op::ReplyLate(index) => {
-                let Some(address) = pick(index, self.stale.iter()) else { return };
+                let Some(address) = pick(*index, self.stale.iter()) else { return };
                 let refused = self.bus.reply(&address, Answer::Failed(String::new()), now).unwrap_err();
                 assert_eq!(refused.code, ErrorCode::StaleRequest);
             }
             Op::Cancel(index) => {
-                let Some(id) = pick(index, self.requests.keys()) else { return };
+                let Some(id) = pick(*index, self.requests.keys()) else { return };
                 self.bus.cancel_request(id, now);
                 self.end(id);
             }
@@ -203,7 +203,9 @@ impl World {
     fn read(&mut self, id: ClientId) -> Vec<(ClientId, String)> {
         let (mut out, mut bytes) = (Vec::new(), Vec::new());
         while self.bus.read(id, self.now(), Waker::noop(), &mut out) == Read::Ready {}
-        out.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
+        for chunk in &out {
+            bytes.extend_from_slice(chunk);
+        }
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let events = lines.map(|line| serde_json::from_slice::<Value>(line).unwrap());
         events.map(|event| (id, event["event"]["reply_to"].as_str().unwrap().to_owned())).collect()
@@ -276,9 +278,9 @@ impl World {
     }
 }
 
-fn pick<'a, T: Clone + 'a>(index: &Index, of: impl ExactSizeIterator<Item = &'a T>) -> Option<T> {
-    let mut of = of;
-    (of.len() > 0).then(|| of.nth(index.index(of.len())).cloned()).flatten()
+fn pick<'a, T: Clone + 'a>(index: Index, mut of: impl ExactSizeIterator<Item = &'a T>) -> Option<T> {
+    let count = of.len();
+    if count == 0 { None } else { of.nth(index.index(count)).cloned() }
 }
 
 proptest! {

@@ -71,7 +71,7 @@ fn finish(bus: &mut Bus) {
 }
 
 #[test]
-fn tokens_and_deadlines_from_before_a_move_are_stale_between_its_steps() {
+fn a_consumer_that_is_moved_delivers_after_its_last_step_and_earlier_tokens_are_stale_before() {
     let mut bus = keeping(10_000);
     create(&mut bus, "c");
     for _ in 0..MANY {
@@ -80,16 +80,23 @@ fn tokens_and_deadlines_from_before_a_move_are_stale_between_its_steps() {
     let worker = worker(&mut bus, "c");
     let old = take(&mut bus, worker, 0);
     assert_eq!(old.len(), MANY);
+    let calls = Arc::new(Calls::default());
+    let take_nothing = |bus: &mut Bus| {
+        let taken = bus.take(worker, MANY, at(0), &Waker::from(calls.clone())).expect("there");
+        assert!(taken.deliveries.is_empty());
+    };
+    take_nothing(&mut bus);
     bus.seek_consumer(&name("c"), SeekTo::All, at(0)).expect("there");
-    // In the same millisecond: the new deadlines are the old ones.
-    let other = bus.add_worker(&name("c"), "other", MANY, at(0)).expect("there");
-    let new = take(&mut bus, other, 0);
-    assert_eq!(new.len(), MANY, "every event is delivered again");
+    take_nothing(&mut bus);
     for delivery in &old {
-        let refused = bus.settle(delivery.token, Settlement::Ack, at(1)).expect_err("stale");
+        let refused = bus.settle(delivery.token, Settlement::Ack, at(0)).expect_err("stale");
         assert_eq!(refused.code, ErrorCode::StaleDelivery);
     }
     finish(&mut bus);
+    assert_eq!(calls.0.load(Ordering::Relaxed), 1, "there is something to take");
+    // In the same millisecond: the new deadlines are the old ones.
+    let new = take(&mut bus, worker, 0);
+    assert_eq!(new.len(), MANY, "every event is delivered again");
     let (last, acknowledged) = new.split_last().expect("many");
     for delivery in acknowledged {
         assert_eq!(bus.settle(delivery.token, Settlement::Ack, at(1)), Ok(None));

@@ -126,7 +126,7 @@ impl<'a> Connection<'a> {
             let Some(line) = self.progress().unacked.get(next).map(<[u8]>::to_vec) else { break };
             // The line was valid when it was stored.
             if self.template.fill(&mut event, &line).is_ok() {
-                self.send(&mut publisher, &event, next).await?;
+                self.send(&mut publisher, &mut event, next).await?;
             }
             next += 1;
         }
@@ -183,7 +183,8 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    async fn send(&self, publisher: &mut Publisher, event: &Publish, number: u64) -> Result<(), Error> {
+    async fn send(&self, publisher: &mut Publisher, event: &mut Publish, number: u64) -> Result<(), Error> {
+        event.sequence = self.template.sequence(event.ack, number);
         publisher.send(event).await?;
         let Progress { summary, unacked } = &mut *self.progress();
         summary.sent(number);
@@ -198,7 +199,11 @@ impl<'a> Connection<'a> {
             let number = self.base + number;
             let Progress { summary, unacked } = &mut *self.progress();
             match result {
-                Ok(published) => summary.accept(number, published.subscribers == 0 && unacked.is_unicast(number)),
+                Ok(published) => {
+                    // An event for a consumer has an id.
+                    let is_nowhere = published.subscribers == 0 && published.id.is_none() && !published.duplicate;
+                    summary.accept(number, is_nowhere && unacked.is_unicast(number));
+                }
                 // The next daemon will accept the line.
                 Err(refused) if refused.code == ErrorCode::Stopping && unacked.get(number).is_some() => {
                     return Err(Error::Refused(refused));

@@ -25,6 +25,10 @@ struct JsonLine {
     ttl_ms: Option<u64>,
     to: Option<String>,
     ack: Option<Ack>,
+    dedup_id: Option<String>,
+    in_ms: Option<u64>,
+    at: Option<u64>,
+    schedule_id: Option<String>,
 }
 
 /// Why a line cannot be published.
@@ -56,6 +60,8 @@ pub(super) fn parse(line: &[u8], template: &Publish) -> Result<Publish, LineErro
     publish.ttl_ms = line.ttl_ms.or(template.ttl_ms);
     publish.to = line.to.or_else(|| template.to.clone());
     publish.ack = line.ack.unwrap_or(template.ack);
+    publish.dedup_id = line.dedup_id;
+    (publish.in_ms, publish.at, publish.schedule_id) = (line.in_ms, line.at, line.schedule_id);
     Ok(publish)
 }
 

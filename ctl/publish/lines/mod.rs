@@ -1,8 +1,8 @@
 //! `sse-busctl publish --lines` and `--jsonl`: publishes each line of stdin as an event.
 //!
 //! Reading, sending and receiving replies run concurrently, in the order of the lines and in constant memory. A line
-//! that is too long is skipped while it is read. After a reconnect the unanswered lines are resent, so that a line may be
-//! published twice. Lines that are sent without requesting a reply may be lost. The command ends with a summary.
+//! that is too long is skipped while it is read. After a reconnect the unanswered lines are resent. They are numbered, so
+//! that the daemon recognizes the lines that it has published already. Lines that are sent without requesting a reply may be lost. The command ends with a summary.
 
 mod connection;
 mod json;

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use sse_bus::protocol::Publish;
+use sse_bus::protocol::{Ack, Publish, PublisherId, Sequence};
 
 use super::json::{self, LineError};
 use crate::publish::{single, text};
@@ -14,6 +14,8 @@ pub(crate) struct Template {
     is_json: bool,
     /// Invalid UTF-8 is replaced.
     is_lossy: bool,
+    /// The name of this run, under which the daemon recognizes a line that is resent.
+    publisher: PublisherId,
     /// The warning about a type was already printed.
     has_warned: Cell<bool>,
 }
@@ -21,12 +23,17 @@ pub(crate) struct Template {
 impl Template {
     /// Lines are the data of events like `event`, or JSON objects with fields that override it.
     pub(crate) fn new(event: Publish, is_json: bool, is_lossy: bool) -> Template {
-        Template { event, is_json, is_lossy, has_warned: Cell::new(false) }
+        Template { event, is_json, is_lossy, publisher: PublisherId::random(), has_warned: Cell::new(false) }
     }
 
     /// Returns an event to pass to [`fill`](Template::fill).
     pub(super) fn event(&self) -> Publish {
         self.event.clone()
+    }
+
+    /// Returns the number of a line among the publishes of this run. A line without a reply is never resent and needs none.
+    pub(super) fn sequence(&self, ack: Ack, number: u64) -> Option<Sequence> {
+        (ack != Ack::None).then_some(Sequence { publisher: self.publisher, number })
     }
 
     /// Sets the fields of an event from a line.

@@ -2,16 +2,17 @@
 //!
 //! Each connection is one task. It reads at most [`READ_MAX`] bytes, publishes their events in batches of at most
 //! [`BATCH_MAX`], and sends the replies, so that other tasks run soon. It does not read while the peer does not accept its
-//! replies, and sends them once [`READ_MAX`] bytes of them wait. It closes the connection if the peer accepts none of the
+//! replies, except from workers and responders, and sends them once [`READ_MAX`] bytes of them wait. It closes the connection if the peer accepts none of the
 //! waiting bytes for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL), or if a request that has begun is incomplete after
 //! [`REQUEST`].
 
+mod held;
 mod requests;
+mod schedule;
 mod send;
 mod work;
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     io,
     sync::Arc,
@@ -33,7 +34,7 @@ use tokio::{
     time::sleep,
 };
 
-use self::requests::{Held, next_replies, reply_buffer};
+use self::held::HeldReplies;
 use super::codec::{Codec, Next, Skip};
 #[cfg(unix)]
 use super::hangup::{hangup, is_closed};
@@ -83,13 +84,11 @@ pub(super) struct Session<'a> {
     /// Bytes that wait to be sent.
     out: Vec<u8>,
     /// Requests that wait for replies of responders, each with the replies to later requests.
-    held: VecDeque<Held>,
+    held: HeldReplies,
     /// A request that waits until all earlier ones are answered.
     deferred: Option<Request>,
     /// Requests to settle deliveries that wait to be applied as one batch, with their numbers. Empty if `batch` is not.
     settling: Vec<(u64, Settle)>,
-    /// Deliveries were settled since the worker has last taken.
-    has_settled: bool,
     /// The publisher or subscriber that the connection is.
     client: Option<ClientGuard>,
     /// The worker that the connection is, instead of another client.
@@ -118,10 +117,9 @@ impl<'a> Session<'a> {
             requests: 0,
             batch: Vec::new(),
             out: Vec::new(),
-            held: VecDeque::new(),
+            held: HeldReplies::default(),
             deferred: None,
             settling: Vec::new(),
-            has_settled: false,
             client: None,
             worker: None,
             subscription: Subscribing::No,
@@ -134,8 +132,11 @@ impl<'a> Session<'a> {
     pub(super) async fn run(mut self) -> io::Result<()> {
         let mut events: Vec<Bytes> = Vec::new();
         loop {
+            let before = self.requests;
             let wanted = self.requests().await;
-            self.refill().await?;
+            if self.requests > before {
+                self.refill().await?;
+            }
             self.send().await?;
             let Some(wanted) = wanted else {
                 self.give_way().await;
@@ -161,8 +162,7 @@ impl<'a> Session<'a> {
             tokio::select! {
                 read = incoming(&mut self.stream, &mut self.read, self.at_end, is_held) => {
                     let Some(read) = read? else { return Ok(()) };
-                    self.at_end = read == 0;
-                    self.has_half_closed = self.at_end && !is_closed(&self.stream);
+                    self.note_read(read);
                     self.read_size = if read < QUIET { QUIET } else { READ_MAX };
                     if read == READ_MAX {
                         // Other tasks have their turn before the next part of a large input.
@@ -178,7 +178,7 @@ impl<'a> Session<'a> {
                     }
                 }
                 work = next_work(worker) => self.send_work(work).await?,
-                result = next_replies(self.held.front()) => self.end_request(result),
+                result = self.held.next() => self.end_request(result),
                 () = sleep(REQUEST.saturating_sub(self.waited)), if has_begun => {
                     let message =
                         format!("the rest of the request did not arrive within {} s; the connection is closed", REQUEST.as_secs());
@@ -192,6 +192,12 @@ impl<'a> Session<'a> {
                 self.waited += began.elapsed();
             }
         }
+    }
+
+    /// Notes that bytes were read, or that the peer has closed its sending half.
+    fn note_read(&mut self, read: usize) {
+        self.at_end = read == 0;
+        self.has_half_closed = self.at_end && !is_closed(&self.stream);
     }
 
     /// Yields between batches: to other tasks of this thread and, for at most half the time, to other threads that wait for its
@@ -274,6 +280,9 @@ impl<'a> Session<'a> {
 
     async fn request(&mut self, request: Request) {
         if let Request::Publish(publish) = request {
+            if publish.is_scheduled() {
+                return self.schedule(publish).await;
+            }
             let tag = (self.requests, publish.ack);
             let admitted = self.admit(publish);
             self.settle_batch().await;
@@ -295,10 +304,10 @@ impl<'a> Session<'a> {
             request => self.reply_to(request).await,
         };
         let reply = reply.unwrap_or_else(|refused| self.refusal(self.requests, refused));
-        self.codec.reply(&reply, reply_buffer(&mut self.held, &mut self.out));
+        self.codec.reply(&reply, self.held.buffer(&mut self.out));
     }
 
-    /// Admits an event. The first one makes the connection a publisher.
+    /// Admits an event.
     fn admit(&mut self, publish: Publish) -> Result<Publication, Refused> {
         self.become_publisher()?;
         api::admit(self.daemon, &self.caller, publish)
@@ -333,12 +342,10 @@ impl<'a> Session<'a> {
                 .map(|published| self.codec.published(published, || self.daemon.bus.with(|bus, _| bus.position())))
             {
                 Ok(_) if ack == Ack::None => {}
-                Ok(published) => {
-                    self.codec.reply(&Reply::Published(published), reply_buffer(&mut self.held, &mut self.out))
+                Ok(published) => self.codec.reply(&Reply::Published(published), self.held.buffer(&mut self.out)),
+                Err(refused) => {
+                    self.codec.reply(&refusal(self.daemon, number, refused), self.held.buffer(&mut self.out));
                 }
-                Err(refused) => self
-                    .codec
-                    .reply(&refusal(self.daemon, number, refused), reply_buffer(&mut self.held, &mut self.out)),
             }
         }
     }
@@ -349,6 +356,11 @@ impl<'a> Session<'a> {
             Request::Consume(consume) => return self.consume(&consume),
             Request::Respond(respond) => return self.respond(&respond),
             Request::Reply(reply) => return self.reply_for(reply),
+            Request::Schedules {} => return api::schedules(self.daemon, &self.caller).await.map(Reply::Schedules),
+            Request::CancelSchedule { schedule } => {
+                return api::cancel_schedule(self.daemon, &self.caller, &schedule)
+                    .map(|()| Reply::Cancelled { schedule });
+            }
             Request::Consumers {} => return Ok(Reply::Consumers(self.consumers()?.list().await)),
             Request::Consumer { name, action } => return self.consumers()?.run(&name, action).await,
             request => request,
@@ -429,7 +441,8 @@ async fn next_work(worker: Option<&WorkerGuard>) -> Result<Vec<Work>, Refused> {
     }
 }
 
-/// Reads bytes, and returns their number. After the end of the input, or while no more input is read, waits until the peer has closed the other half, too, and
+/// Reads bytes, and returns their number. After the end of the input, or while no more input is read, waits until the peer has
+/// closed the other half, too, and
 /// returns None.
 async fn incoming(
     stream: &mut Stream,

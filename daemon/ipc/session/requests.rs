@@ -1,34 +1,20 @@
 //! Requests that wait for replies of responders.
 //!
 //! Replies are sent in the order of requests. While the first unanswered request waits, the replies to later ones are held
-//! behind it, and the connection goes on: it reads requests and sends events. A request that would begin events of its own waits
+//! behind it, and the connection still reads requests and sends events. A request that would begin events of its own waits
 //! until all earlier ones are answered.
 
-use std::{collections::VecDeque, future::pending};
-
-use sse_bus::{
-    limits::{BATCH_MAX, READ_MAX},
-    protocol::{ErrorCode, Refused, Reply, ReplyMessage, ReplyTo, Request, RequestMessage, Respond, Responding},
+use sse_bus::protocol::{
+    ErrorCode, Refused, Reply, ReplyMessage, ReplyTo, Request, RequestMessage, Respond, Responding,
 };
 
-use super::{Session, Subscribing};
-use crate::api::{self, PendingRequest};
-
-/// A request that waits for replies of responders.
-pub(super) struct Held {
-    request: PendingRequest,
-    /// Its number on the connection.
-    number: u64,
-    /// The replies to later requests.
-    after: Vec<u8>,
-}
+use super::{Session, Subscribing, held::Held};
+use crate::api;
 
 impl Session<'_> {
     /// Returns true if no more requests are read until a reply of a responder has arrived.
     pub(super) fn is_held(&self) -> bool {
-        let is_full = |held: &Held| held.after.len() >= READ_MAX;
-        let is_waiting = self.deferred.is_some() && !self.held.is_empty();
-        is_waiting || self.held.len() as u64 >= BATCH_MAX || self.held.back().is_some_and(is_full)
+        self.held.is_full() || (self.deferred.is_some() && !self.held.is_empty())
     }
 
     /// Returns the request that has waited for the replies to all earlier ones.
@@ -51,13 +37,13 @@ impl Session<'_> {
         self.become_publisher()?;
         let client = self.client().map(|client| client.id);
         let request = api::request(self.daemon, &self.caller, request, client)?;
-        self.held.push_back(Held { request, number: self.requests, after: Vec::new() });
+        self.held.push(request, self.requests);
         Ok(())
     }
 
     /// Appends the reply to the first request that waits, and those that it held.
     pub(super) fn end_request(&mut self, result: Result<Vec<ReplyMessage>, Refused>) {
-        let Some(Held { number, after, .. }) = self.held.pop_front() else { return };
+        let Some(Held { number, after, .. }) = self.held.pop() else { return };
         let reply = result.map_or_else(|refused| self.refusal(number, refused), Reply::Replies);
         self.codec.reply(&reply, &mut self.out);
         self.out.extend_from_slice(&after);
@@ -86,18 +72,5 @@ impl Session<'_> {
     /// Applies and answers a reply to a request.
     pub(super) fn reply_for(&self, reply: ReplyTo) -> Result<Reply, Refused> {
         api::reply(self.daemon, reply).map(|()| Reply::Replied {})
-    }
-}
-
-/// Returns the buffer for the next reply: `out`, unless an earlier request waits.
-pub(super) fn reply_buffer<'a>(held: &'a mut VecDeque<Held>, out: &'a mut Vec<u8>) -> &'a mut Vec<u8> {
-    held.back_mut().map_or(out, |held| &mut held.after)
-}
-
-/// Waits for the replies to the first request that waits.
-pub(super) async fn next_replies(held: Option<&Held>) -> Result<Vec<ReplyMessage>, Refused> {
-    match held {
-        Some(held) => held.request.replies().await,
-        None => pending().await,
     }
 }

@@ -1,12 +1,19 @@
 //! Sends the waiting bytes and the events of a connection, until the peer accepts none for [`WRITE_STALL`].
 
-use std::{io, mem, time::Instant};
+use std::{
+    future::poll_fn,
+    io, mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use sse_bus::limits::{READ_MAX, STALL_CHECK, WRITE_STALL};
-use tokio::{io::AsyncWriteExt as _, time::timeout};
+use tokio::{io::AsyncWrite as _, time::timeout};
+use tokio_util::io::poll_read_buf;
 
-use super::Session;
+use super::{QUIET, Session, Subscribing};
 use crate::client_guard::ClientGuard;
 
 impl Session<'_> {
@@ -35,11 +42,28 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Writes some bytes. While the peer takes none, reads requests of workers and responders, at most [`READ_MAX`] bytes: a peer
+    /// that handles one event after the other reads the next one only once its answer to the last one is sent, which would
+    /// otherwise wait for this write.
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if written.is_ready() {
+            return written;
+        }
+        let answers = self.worker.is_some() || self.subscription == Subscribing::Requests;
+        while answers && !self.at_end && !self.is_held() && self.read.len() < READ_MAX {
+            self.read.reserve(QUIET);
+            let read = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read))?;
+            self.note_read(read);
+        }
+        Poll::Pending
+    }
+
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut sent = 0;
         let mut progress = Instant::now();
         while sent < bytes.len() {
-            match timeout(STALL_CHECK, self.stream.write(&bytes[sent..])).await {
+            match timeout(STALL_CHECK, poll_fn(|cx| self.poll_write(cx, &bytes[sent..]))).await {
                 Ok(written) => {
                     sent += match written? {
                         0 => return Err(io::ErrorKind::WriteZero.into()),

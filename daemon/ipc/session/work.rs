@@ -2,7 +2,7 @@
 //!
 //! Requests to settle deliveries that arrive together are applied as one batch. A worker that closes its sending half has
 //! finished: once its requests are answered, its other deliveries are released and the connection is closed. When the connection
-//! is closed in another way, the deliveries of the worker fail.
+//! is closed in another way, the deliveries of the worker fail, unless the daemon stops.
 
 use std::{future::poll_fn, io, task::Poll};
 
@@ -11,7 +11,7 @@ use sse_bus::{
     protocol::{Consume, Refused, Reply},
 };
 
-use super::{Session, requests::reply_buffer};
+use super::Session;
 use crate::{
     api::{self, Work},
     client_guard::ClientGuard,
@@ -43,18 +43,14 @@ impl Session<'_> {
                 Ok(deliveries) => Reply::Settled { deliveries },
                 Err(refused) => self.refusal(number, refused),
             };
-            self.codec.reply(&reply, reply_buffer(&mut self.held, &mut self.out));
+            self.codec.reply(&reply, self.held.buffer(&mut self.out));
         }
-        self.has_settled = true;
     }
 
     /// Appends the work for the slots that requests have freed, so that it is sent together with their replies.
     pub(super) async fn refill(&mut self) -> io::Result<()> {
         let is_ending = self.closing || self.at_end || self.daemon.stop.is_cancelled();
-        if !std::mem::take(&mut self.has_settled) || is_ending {
-            return Ok(());
-        }
-        let Some(worker) = &self.worker else { return Ok(()) };
+        let Some(worker) = self.worker.as_ref().filter(|_| !is_ending) else { return Ok(()) };
         match poll_fn(|cx| Poll::Ready(worker.poll_next(usize::MAX, cx))).await {
             Poll::Ready(work) => self.send_work(work).await,
             Poll::Pending => Ok(()),
@@ -85,9 +81,7 @@ impl Session<'_> {
 
     /// Removes the worker of a connection that ends.
     pub(super) fn end_worker(&mut self) {
-        if let Some(worker) = self.worker.take()
-            && (self.has_half_closed || self.daemon.stop.is_cancelled())
-        {
+        if let Some(worker) = self.worker.take_if(|_| self.has_half_closed) {
             worker.release();
         }
     }

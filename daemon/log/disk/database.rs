@@ -23,6 +23,7 @@ use sse_bus::bus::{
 use super::{
     consumers::ConsumerTables,
     error::{Damage, StoreError},
+    publishes::PublishTables,
     rows::Blocks,
     storage::{Storage, SyncMonitor},
 };
@@ -116,6 +117,7 @@ pub(super) struct Tables<'a> {
     pub(super) blocks: Blocks<'a>,
     pub(super) topics: Topics<'a>,
     pub(super) consumers: ConsumerTables<'a>,
+    pub(super) publishes: PublishTables<'a>,
 }
 
 impl<'a> Tables<'a> {
@@ -125,6 +127,7 @@ impl<'a> Tables<'a> {
             blocks: Blocks::open(transaction)?,
             topics: transaction.open_table(TOPICS)?,
             consumers: ConsumerTables::open(transaction)?,
+            publishes: PublishTables::open(transaction)?,
         })
     }
 }

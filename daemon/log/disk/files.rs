@@ -26,6 +26,7 @@ use super::{
     error::{OpenError, StoreError},
     file_size::FileSize,
     pending::Pending,
+    publishes,
     recovery::{self, Recovered},
     rewrite::{open_unchanged, rewrite},
     start::{RESERVE, StartState, start},
@@ -185,7 +186,8 @@ impl Files {
         let consumers = std::mem::take(&mut self.consumers);
         let bytes = batch.entries.iter().map(|entry| entry.cost).sum::<usize>()
             + batch.topics.len() * TOPIC_BYTES
-            + consumers.bytes();
+            + consumers.bytes()
+            + publishes::bytes(&batch.publishes);
         if batch.more {
             self.has_partial = true;
             self.add_pending(batch, consumers);

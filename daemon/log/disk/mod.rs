@@ -17,6 +17,7 @@ mod fault_injection;
 mod file_size;
 mod files;
 mod pending;
+mod publishes;
 mod reader;
 mod recovery;
 mod region;
@@ -45,12 +46,13 @@ use sse_bus::{
     protocol::{ErrorCode, Refused},
 };
 use tokio::{runtime::Handle, sync::watch, time::timeout};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 pub(crate) use self::error::OpenError;
 use self::{
     consumers::RecoveredConsumers,
     files::Files,
+    publishes::RecoveredPublishes,
     reader::Reader,
     recovery::Recovered,
     shared::{Progress, Shared},
@@ -98,6 +100,12 @@ impl Opened {
         let RecoveredConsumers { records, events } = recovered.consumers;
         let consumers = records.len();
         bus.restore_consumers(records, events);
+        let RecoveredPublishes { publishers, ids, schedules } = recovered.publishes;
+        bus.restore_dedup(publishers, ids);
+        let unreadable = bus.restore_schedules(schedules);
+        if !unreadable.is_empty() {
+            error!(?unreadable, "schedules cannot be read, and their events are not published");
+        }
         let keys = bus.restore_topics(recovered.topics);
         let mut entries = recovered.entries;
         for entry in &mut entries {

@@ -13,6 +13,7 @@ use sse_bus::{
 use super::{
     consumers::ConsumerUpdates,
     database::{Tables, put_topics},
+    publishes::PublishUpdates,
 };
 
 /// The combined changes of several batches.
@@ -24,6 +25,7 @@ pub(super) struct Pending {
     gone: Gone,
     topics: BTreeMap<Topic, TopicRecord>,
     consumers: ConsumerUpdates,
+    publishes: PublishUpdates,
 }
 
 /// The combined changes of several batches, to be written.
@@ -33,13 +35,15 @@ pub(super) struct AllPending<'a> {
     gone: &'a Gone,
     topics: &'a BTreeMap<Topic, TopicRecord>,
     consumers: &'a ConsumerUpdates,
+    publishes: &'a PublishUpdates,
 }
 
 impl AllPending<'_> {
     /// Writes the changes of topics and consumers.
     pub(super) fn put(&self, tables: &mut Tables<'_>) -> Result<(), redb::Error> {
         put_topics(&mut tables.topics, self.gone, self.topics.values())?;
-        tables.consumers.put(self.consumers)
+        tables.consumers.put(self.consumers)?;
+        tables.publishes.put(self.publishes)
     }
 }
 
@@ -47,7 +51,8 @@ impl Pending {
     /// Adds the next batch, with the changes of consumers before it. Returns the removed events that are not pending.
     pub(super) fn add(&mut self, batch: Batch, consumers: ConsumerUpdates) -> Vec<u64> {
         self.consumers.merge(consumers);
-        let Batch { entries, gone, topics, removed, .. } = batch;
+        let Batch { entries, gone, topics, removed, publishes, .. } = batch;
+        self.publishes.add(publishes);
         let first = self.entries.first().map_or(u64::MAX, |first| first.seq);
         let (pending, others) = removed.into_iter().partition::<Vec<_>, _>(|seq| *seq >= first);
         self.removed.extend(pending);
@@ -76,7 +81,7 @@ impl Pending {
             self.entries.retain(|entry| !self.removed.contains(&entry.seq));
             self.removed.clear();
         }
-        let Pending { entries, gone, topics, consumers, .. } = self;
-        AllPending { entries, gone, topics, consumers }
+        let Pending { entries, gone, topics, consumers, publishes, .. } = self;
+        AllPending { entries, gone, topics, consumers, publishes }
     }
 }

@@ -24,6 +24,7 @@ use super::{
     database::{BUS, SCHEMA, STATE, State, TOPICS, TopicState, guarded},
     encoding::{self, EventRecord},
     error::StoreError,
+    publishes::RecoveredPublishes,
     rows::StoredBlocks,
 };
 use crate::clock::Relation;
@@ -46,6 +47,7 @@ pub(super) struct Recovered {
     /// The events in log order. `topic` is an index into `topics`. Only retained events are in memory.
     pub(super) entries: Vec<Entry>,
     pub(super) consumers: RecoveredConsumers,
+    pub(super) publishes: RecoveredPublishes,
 }
 
 /// The content of a database, including the parts that [`Files`](super::files::Files) continues with.
@@ -92,6 +94,7 @@ fn content(database: &Database, epoch: Epoch, state: State) -> Result<Content, r
     let transaction = database.begin_read()?;
     let mut recovered = Recovered::new(&state, epoch);
     recovered.consumers = RecoveredConsumers::read(&transaction)?;
+    recovered.publishes = RecoveredPublishes::read(&transaction)?;
     for row in transaction.open_table(TOPICS)?.iter()? {
         let (topic, state) = row?;
         let topic = Topic::parse(topic.value()).map_err(|e| damaged(&e))?;
@@ -147,6 +150,7 @@ impl Recovered {
             topics: Vec::new(),
             entries: Vec::new(),
             consumers: RecoveredConsumers::default(),
+            publishes: RecoveredPublishes::default(),
         }
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn copy(storage: &dyn Storage, source: &Database) -> Result<(Database
 fn fill(target: &Database, source: &Database) -> Result<(), redb::Error> {
     let (from, to) = (source.begin_read()?, target.begin_write()?);
     {
-        let Tables { mut blocks, mut topics, mut consumers } = Tables::open(&to)?;
+        let Tables { mut blocks, mut topics, mut consumers, mut publishes } = Tables::open(&to)?;
         for found in StoredBlocks::open(&from)?.iter_from(0)? {
             let (first, block) = found?;
             blocks.put(first, &block)?;
@@ -60,6 +60,7 @@ fn fill(target: &Database, source: &Database) -> Result<(), redb::Error> {
             topics.insert(topic.value(), state.value())?;
         }
         consumers.copy(&from)?;
+        publishes.copy(&from)?;
         let mut states = to.open_table(STATE)?;
         for row in from.open_table(STATE)?.iter()? {
             let (name, state) = row?;

@@ -26,12 +26,12 @@ use serde::{Deserialize, Serialize};
 use sse_bus::{
     Epoch, Topic,
     bus::{
-        batch::{Batch, Gone, TopicRecord},
+        batch::{Batch, Gone, PublishChanges, TopicRecord},
         history::{Entry, UnattributedLosses},
     },
 };
 
-use super::{consumers::ConsumerUpdates, database::TopicState, encoding};
+use super::{consumers::ConsumerUpdates, database::TopicState, encoding, publishes};
 
 /// The file grows by multiples of this many bytes.
 const GROWTH_STEP: u64 = 64 << 10;
@@ -66,6 +66,8 @@ struct BatchMetadata<'a> {
     topics: Vec<(String, TopicState)>,
     #[serde(default, skip_serializing_if = "no_consumers")]
     consumers: Cow<'a, ConsumerUpdates>,
+    #[serde(default, skip_serializing_if = "publishes::is_empty")]
+    publishes: Cow<'a, PublishChanges>,
 }
 
 fn no_consumers(consumers: &ConsumerUpdates) -> bool {
@@ -164,7 +166,7 @@ impl Wal {
     fn decode(&self, mut record: &[u8]) -> Option<WalBatch> {
         let (number, events) = (record.try_get_u64_le().ok()?, record.try_get_u32_le().ok()?);
         let (events, metadata) = record.split_at_checked(events as usize)?;
-        let BatchMetadata { head, clock, forgotten, gone, topics, consumers } =
+        let BatchMetadata { head, clock, forgotten, gone, topics, consumers, publishes } =
             serde_json::from_slice(metadata).ok()?;
         let (mut names, mut entries) = (HashMap::new(), Vec::new());
         for record in encoding::decode(events)? {
@@ -180,7 +182,16 @@ impl Wal {
             Some(TopicRecord { topic: topic(name)?, published, last, past })
         };
         let topics = topics.into_iter().map(topic_record).collect::<Option<_>>()?;
-        let batch = Batch { entries, gone, topics, removed: Vec::new(), forgotten, head, more: false };
+        let batch = Batch {
+            entries,
+            gone,
+            topics,
+            removed: Vec::new(),
+            forgotten,
+            publishes: publishes.into_owned(),
+            head,
+            more: false,
+        };
         Some(WalBatch { number, batch, consumers: consumers.into_owned(), clock })
     }
 }
@@ -188,7 +199,7 @@ impl Wal {
 /// Encodes a record.
 fn encode(bytes: &mut Vec<u8>, number: u64, batch: &Batch, consumers: &ConsumerUpdates, clock: u64) -> io::Result<()> {
     // Removed events are not listed: the per-topic metadata shows that they were evicted.
-    let Batch { entries, gone, topics, forgotten, head, .. } = batch;
+    let Batch { entries, gone, topics, forgotten, publishes, head, .. } = batch;
     let gone = match gone {
         Gone::Topics(gone) => Some(gone.iter().map(|topic| topic.as_str().to_owned()).collect()),
         Gone::AllOthers => None,
@@ -201,6 +212,7 @@ fn encode(bytes: &mut Vec<u8>, number: u64, batch: &Batch, consumers: &ConsumerU
         gone,
         topics,
         consumers: Cow::Borrowed(consumers),
+        publishes: Cow::Borrowed(publishes),
     };
     let events = encoding::encode(entries);
     let start = bytes.len();
@@ -235,6 +247,7 @@ mod tests {
             topics: vec![record],
             removed: Vec::new(),
             forgotten: UnattributedLosses::default(),
+            publishes: PublishChanges::default(),
             head: seq,
             more: false,
         }

@@ -70,14 +70,12 @@ export function clients(own, choose, changed) {
     }
     render();
     if (said) return;
-    const publishers = listed.filter(({ role }) => role === "publisher").length;
-    const roles = `${counted(listed.length - publishers, "subscriber")}, ${counted(publishers, "publisher")}`;
-    setText(note, clients ? roles : count(many.clients));
+    setText(note, clients ? roles(listed) : count(many.clients));
   }
 
   function render() {
     const shown = listed.slice(0, most);
-    update(shown, (client) => client.id, show);
+    update(shown, keyOf, show);
     none.hidden = shown.length > 0;
     more.hidden = listed.length <= most;
     setText(more, `Show ${counted(Math.min(listed.length - most, MORE_ROWS), "more client")}`);
@@ -88,4 +86,14 @@ export function clients(own, choose, changed) {
     render();
   };
   return { lists };
+}
+
+// Ids begin again when the daemon restarts.
+const keyOf = ({ id, connected }) => `${id} ${connected}`;
+
+// Returns how many clients there are of each role: those of the first two roles always, the others if there are any.
+function roles(clients) {
+  const number = (role) => clients.filter((client) => client.role === role).length;
+  const shown = ["subscriber", "publisher", "worker", "responder"].map((role) => [role, number(role)]);
+  return shown.filter(([, many], n) => n < 2 || many).map(([role, many]) => counted(many, role)).join(", ");
 }

@@ -13,7 +13,7 @@ export const MOST_CLIENTS = 2000;
 // it; `many` has the numbers of topics and clients.
 export function lists(listeners) {
   const topicRates = counter((topic) => topic.topic, (topic) => topic.published);
-  const clientRates = counter((client) => client.id, (client) => client.events);
+  const clientRates = counter(({ id, connected }) => `${id} ${connected}`, (client) => client.events);
   let many;
 
   async function look() {
@@ -31,9 +31,10 @@ export function lists(listeners) {
   }
 
   const lookNow = whileSeen(EVERY, look);
-  function status({ topics, subscribers, publishers }) {
+  function status({ topics, subscribers, publishers, workers = 0, limits = [] }) {
     const isFirst = !many;
-    many = { topics, clients: subscribers + publishers };
+    const responders = limits.find(({ limit }) => limit === "responders")?.used ?? 0;
+    many = { topics, clients: subscribers + publishers + workers + responders };
     if (isFirst) lookNow();
   }
   return { status, lookNow };
@@ -41,7 +42,7 @@ export function lists(listeners) {
 
 // Adds `rate`, `recent` and `mean` (of ten seconds) to the items of a list, which it receives again and again. A new or
 // restarted item has no rate yet.
-function counter(keyOf, countOf) {
+export function counter(keyOf, countOf) {
   let before = new Map(), beforeAt = performance.now();
   return (items) => {
     const now = performance.now(), seconds = (now - beforeAt) / 1000, seen = new Map();

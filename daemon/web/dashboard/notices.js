@@ -3,6 +3,14 @@
 
 import { $, ago, bytes, command, count, counted, element, rowsOf, setText } from "/page/dom.js";
 
+// Limits that the configuration cannot raise, each with what frees it.
+const QUEUE = "start more workers, or delete consumers that are not needed";
+const FIXED = {
+  consumers: "delete consumers that are not needed", workers: "stop workers that are idle", unfinished_events: QUEUE, held_bytes: QUEUE,
+  dead_letters: "retry or drop dead letters", schedules: "cancel schedules", schedules_bytes: "cancel schedules",
+  responders: "stop responders that are idle", requests: "start more responders",
+};
+
 // `current` returns the state of the stream and of the requests.
 export function notices() {
   const region = $("notices"), rows = rowsOf($("problems"), ({ kind }) => ({ root: element("p", kind) }));
@@ -22,7 +30,8 @@ export function notices() {
     for (const { limit, used, bound } of status?.limits ?? []) {
       if (used < 0.8 * bound) continue;
       const shown = limit.endsWith("_bytes") ? bytes : count;
-      add("wait", `${shown(used)} of ${limit} = ${shown(bound)} are used; requests above the limit are refused. Raise it under [limits] of the configuration.`);
+      const fix = Object.hasOwn(FIXED, limit) ? FIXED[limit] : "raise it under [limits] of the configuration";
+      add("wait", `${shown(used)} of ${limit} = ${shown(bound)} are used; requests above the limit are refused. To fix it, ${fix}.`);
     }
     rows(current, ({ kind, text }) => kind + text, (row, { text }) => setText(row.root, text));
     const named = (list, key) => (list ?? []).map((entry) => ({ name: entry[key], times: entry.times, last: entry.last }));

@@ -4,6 +4,8 @@
 import { around } from "/page/history_dialog.js";
 import { chart } from "/page/chart.js";
 import { clients } from "/page/clients.js";
+import { consumers } from "/page/consumers.js";
+import { deadLetters } from "/page/dead_letters.js";
 import { $ } from "/page/dom.js";
 import { events } from "/page/events.js";
 import { first } from "/page/first.js";
@@ -11,10 +13,12 @@ import { speakForms, subscribeForm } from "/page/forms.js";
 import { lists } from "/page/lists.js";
 import { login } from "/page/login.js";
 import { map } from "/page/map.js";
+import { schedules } from "/page/schedules.js";
 import { keys } from "/page/shortcuts.js";
 import { status } from "/page/status.js";
 import { stream } from "/page/stream.js";
 import { topics } from "/page/topics.js";
+import { workLists } from "/page/work_lists.js";
 
 // The client name of this page, to which others can send.
 const client = "page-" + [...crypto.getRandomValues(new Uint8Array(5))].map((n) => (n % 32).toString(32)).join("");
@@ -32,13 +36,18 @@ const sendTo = (name) => {
   $("send").elements.data.focus();
 };
 const people = clients(client, sendTo, () => polled.lookNow());
+const dead = deadLetters(open, () => work.lookNow());
+const queues = consumers(watch, dead.open);
+const later = schedules(() => work.lookNow());
+const work = workLists([queues.lists, dead.lists, later.lists]);
 const polled = lists([table.lists, people.lists, map(client, watch).lists]);
 
 login(() => {
   form.submit();
   polled.lookNow();
+  work.lookNow();
 });
-const daemon = status(client, [chart().status, first().status, polled.status]);
+const daemon = status(client, [chart().status, first().status, polled.status, work.status]);
 
 const source = stream(client, {
   event(event) {
@@ -67,6 +76,11 @@ keys({
   m: () => {
     $("map").scrollIntoView();
     $("map").querySelector(".node[tabindex='0']")?.focus();
+  },
+  w: () => {
+    if ($("consumers").hidden) return;
+    $("consumers").scrollIntoView({ block: "nearest" });
+    $("consumers").querySelector("tbody button")?.focus();
   },
   p: list.togglePause,
   c: list.clear,

@@ -17,20 +17,18 @@ impl Bus {
         for consumer in by_key.values() {
             let key = consumer.key;
             assert_eq!(by_name.get(&consumer.name), Some(&key), "the consumer {}", consumer.name);
-            cost += Topics::cost_of(&consumer.settings.filters);
-            filters.extend(consumer.settings.filters.iter().map(|filter| (filter.to_string(), key)));
+            cost += Topics::cost_of(&consumer.filters);
+            filters.extend(consumer.filters.iter().map(|filter| (filter.to_string(), key)));
             for (seq, unfinished) in &consumer.unfinished {
                 match unfinished.state {
                     State::InFlight { token, worker, deadline } => {
                         tokens.insert(token, (key, *seq));
-                        timers.insert((deadline, key, Timer::Event(*seq, token)));
+                        timers.insert((deadline, key, Timer::Event(*seq)));
                         if registry.workers.contains_key(&worker) {
                             slots.entry(worker).or_insert_with(BTreeMap::new).insert(token, *seq);
                         }
                     }
-                    State::Waiting { due, number } => {
-                        timers.insert((due, key, Timer::Event(*seq, number)));
-                    }
+                    State::Waiting { due } => drop(timers.insert((due, key, Timer::Event(*seq)))),
                     State::Ready | State::Blocked => {}
                 }
             }
@@ -77,7 +75,7 @@ impl Bus {
             let Some(held) = self.history.held(seq) else { panic!("the held event {seq} is not there") };
             let Some(topic) = self.topics.get(held.entry.topic) else { panic!("the topic of the held event {seq}") };
             let needs = |consumer: &&Consumer| {
-                consumer.is_holding && consumer.settings.filters.matches(&topic.name) && consumer.needs(seq)
+                consumer.is_holding && consumer.filters.matches(&topic.name) && consumer.needs(seq)
             };
             assert!(
                 self.consumers.by_key.values().any(|consumer| needs(&consumer)),

@@ -1,28 +1,27 @@
 //! Work on consumers that is done in bounded steps: what is left of a consumer that was moved or deleted, the deliveries of a
 //! worker that has left, and calling the workers of very many consumers for one event.
 //!
-//! The operation that causes it does the first step, and [`Bus::finish_some`] the others. Between these steps other calls see
-//! the operation as done, except that the deliveries of a worker that has left are still in flight.
+//! The operation that causes it does the first step, and [`Bus::finish_some`](crate::bus::Bus::finish_some) the others. Between these steps other calls see
+//! the operation as done, except that the deliveries of a worker that has left are still in flight, and that a consumer that was
+//! moved delivers nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     delivery::Departure,
-    event_state::{Dead, State, Unfinished},
+    event_state::{Dead, Unfinished},
     ids::ConsumerKey,
-    table::Consumers,
 };
-use crate::{
-    bus::{Bus, Now},
-    limits::{BROADCASTS_MAX, CHORES_AT_ONCE},
-};
+use crate::bus::Now;
 
 /// Work that is not done yet.
 #[derive(Debug, Default)]
 pub(super) struct Chores {
     pub(super) cleared: Vec<Cleared>,
     pub(super) departed: Vec<Departed>,
-    offers: VecDeque<Offers>,
+    pub(super) offers: VecDeque<Offers>,
+    /// The number of events so far that were in `offers`.
+    pub(super) offered: u64,
 }
 
 /// The states that the events of a consumer had before it was moved or deleted.
@@ -46,125 +45,14 @@ pub(super) struct Departed {
 
 /// The consumers of a new event whose workers were not called yet.
 #[derive(Debug)]
-struct Offers {
-    seq: u64,
-    consumers: Vec<ConsumerKey>,
-    now: u64,
+pub(super) struct Offers {
+    pub(super) seq: u64,
+    pub(super) consumers: Vec<ConsumerKey>,
+    pub(super) now: u64,
 }
 
 impl Chores {
     pub(super) fn is_empty(&self) -> bool {
         self.cleared.is_empty() && self.departed.is_empty() && self.offers.is_empty()
-    }
-}
-
-impl Bus {
-    /// Returns true if there is work on consumers to do in steps.
-    fn has_chores(&self) -> bool {
-        !self.consumers.chores.is_empty() || self.consumers.can_feed_starved()
-    }
-
-    /// Does a step of the work on consumers. Returns true if there is more.
-    pub(in crate::bus) fn finish_some_consumers(&mut self) -> bool {
-        if self.has_chores() {
-            let mut left = CHORES_AT_ONCE;
-            self.clear_some(&mut left);
-            self.depart_some(&mut left);
-            self.offer_some(&mut left);
-            self.finish_consumers(self.consumers.registry.now);
-        }
-        self.has_chores()
-    }
-
-    /// Removes what all consumers share of events that were cleared, and notes them as changed.
-    pub(super) fn clear_some(&mut self, left: &mut usize) {
-        let Consumers { by_key, registry, chores, .. } = &mut self.consumers;
-        while let Some(cleared) = chores.cleared.last_mut().filter(|_| *left > 0) {
-            *left -= 1;
-            let key = cleared.consumer;
-            if let Some((seq, unfinished)) = cleared.unfinished.pop_first() {
-                registry.forget(key, seq, unfinished.state);
-                registry.unfinished -= 1;
-                let Some(consumer) = by_key.get_mut(&key) else { continue };
-                if let State::InFlight { worker, .. } = unfinished.state {
-                    consumer.turns.wait(worker, registry);
-                }
-                consumer.note_cleared(seq, registry);
-                if seq > cleared.position && self.history.entry(seq).is_none() {
-                    consumer.miss(seq, registry);
-                }
-            } else if let Some((seq, _)) = cleared.dead.pop_first() {
-                registry.dead -= 1;
-                if let Some(consumer) = by_key.get_mut(&key) {
-                    consumer.note_cleared(seq, registry);
-                }
-            } else {
-                if let Some(consumer) = by_key.get_mut(&key) {
-                    consumer.offer(registry, registry.now.mono);
-                }
-                chores.cleared.pop();
-            }
-        }
-    }
-
-    /// Ends the deliveries of workers that have left.
-    pub(super) fn depart_some(&mut self, left: &mut usize) {
-        let Consumers { by_key, registry, chores, .. } = &mut self.consumers;
-        while let Some(departed) = chores.departed.last_mut().filter(|_| *left > 0) {
-            *left -= 1;
-            let Now { mono, unix } = departed.now;
-            let next = departed.in_flight.pop_first();
-            let (Some((token, seq)), Some(consumer)) = (next, by_key.get_mut(&departed.consumer)) else {
-                chores.departed.pop();
-                continue;
-            };
-            if consumer.token_of(seq) == Some(token) {
-                match departed.departure {
-                    Departure::Released => consumer.release(seq, registry, mono),
-                    Departure::Lost => consumer.fail(seq, None, registry, mono, unix),
-                    Departure::Detached => {}
-                }
-                consumer.offer(registry, mono);
-            }
-        }
-    }
-
-    /// Calls the workers of the consumers in `matching` for the newest event.
-    pub(super) fn offer_matching(&mut self, now: Now) {
-        let (seq, now) = (self.head, now.mono);
-        let Consumers { by_key, registry, chores, matching, .. } = &mut self.consumers;
-        if matching.len() <= CHORES_AT_ONCE && chores.offers.is_empty() {
-            for key in &*matching {
-                if let Some(consumer) = by_key.get_mut(key) {
-                    consumer.offer_event(seq, registry, now);
-                }
-            }
-            return;
-        }
-        chores.offers.push_back(Offers { seq, consumers: std::mem::take(matching), now });
-        while self.consumers.chores.offers.len() > BROADCASTS_MAX {
-            self.offer_some(&mut CHORES_AT_ONCE.clone());
-        }
-    }
-
-    fn offer_some(&mut self, left: &mut usize) {
-        let Consumers { by_key, registry, chores, .. } = &mut self.consumers;
-        while let Some(offers) = chores.offers.front_mut().filter(|_| *left > 0) {
-            *left -= 1;
-            match offers.consumers.pop() {
-                Some(key) => {
-                    if let Some(consumer) = by_key.get_mut(&key) {
-                        consumer.offer_event(offers.seq, registry, offers.now);
-                    }
-                }
-                None => drop(chores.offers.pop_front()),
-            }
-        }
-    }
-
-    /// Returns true if many events wait for consumers whose workers are to be called. Call [`Bus::finish_some`] before the next
-    /// publish.
-    pub(in crate::bus) fn has_many_offers(&self) -> bool {
-        self.consumers.chores.offers.len() > BROADCASTS_MAX / 4
     }
 }

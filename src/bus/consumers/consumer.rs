@@ -12,6 +12,7 @@ use super::{
     event_state::{Counts, Dead, DeadReason, State, Unfinished},
     ids::{ConsumerKey, Timer},
     keys::{KeyHash, Keys},
+    mailbox_topic::with_mailbox,
     name::ConsumerName,
     notice::Notice,
     registry::Registry,
@@ -24,6 +25,7 @@ use crate::{
     limits::{DEAD_ALL_MAX, DEAD_MAX, UNFINISHED_MAX},
     protocol::OnFull,
     time::whole_millis,
+    topic::FilterSet,
 };
 
 /// One consumer.
@@ -32,6 +34,8 @@ pub(super) struct Consumer {
     pub(super) key: ConsumerKey,
     pub(super) name: ConsumerName,
     pub(super) settings: ConsumerSettings,
+    /// The filters of the settings, and that of its mailbox.
+    pub(super) filters: FilterSet,
     /// The number of the last event that was examined.
     pub(super) position: u64,
     /// No event after this number matches the filters.
@@ -55,6 +59,8 @@ pub(super) struct Consumer {
     pub(super) fetched: Weak<Fetched>,
     /// The end of their range; 0 if there are none.
     pub(super) fetched_upto: u64,
+    /// The number of moves whose steps are not done yet. Meanwhile it delivers nothing.
+    pub(super) moves: usize,
     /// The event that it waits for.
     pub(super) wanted: Option<u64>,
     pub(super) changes: Changes,
@@ -73,6 +79,7 @@ impl Consumer {
     ) -> Consumer {
         Consumer {
             key,
+            filters: with_mailbox(&settings.filters, &name),
             name,
             settings,
             position,
@@ -91,6 +98,7 @@ impl Consumer {
             counts: Counts::default(),
             fetched: Weak::new(),
             fetched_upto: 0,
+            moves: 0,
             wanted: None,
             changes,
             created: 0,
@@ -124,7 +132,7 @@ impl Consumer {
     /// Returns true if it delivers nothing now.
     pub(super) fn is_stopped(&self, registry: &Registry) -> bool {
         let is_full = self.dead.len() >= DEAD_MAX || (registry.dead >= DEAD_ALL_MAX && !self.dead.is_empty());
-        self.is_paused || is_full || self.wanted.is_some()
+        self.is_paused || is_full || self.wanted.is_some() || self.moves > 0
     }
 
     /// Returns true if another event may be examined.
@@ -195,7 +203,7 @@ impl Consumer {
         if let Some(worker) = registry.workers.get_mut(&worker) {
             worker.in_flight.insert(token.number, seq);
         }
-        registry.timers.insert((deadline, self.key, Timer::Event(seq, token.number)));
+        registry.timers.insert((deadline, self.key, Timer::Event(seq)));
         unfinished.state = State::InFlight { token: token.number, worker, deadline };
         let attempt = unfinished.attempts;
         self.ready.remove(&seq);
@@ -225,9 +233,8 @@ impl Consumer {
         if due <= now {
             self.ready.insert(seq);
         } else if let Some(unfinished) = self.unfinished.get_mut(&seq) {
-            let number = registry.number();
-            unfinished.state = State::Waiting { due, number };
-            registry.timers.insert((due, self.key, Timer::Event(seq, number)));
+            unfinished.state = State::Waiting { due };
+            registry.timers.insert((due, self.key, Timer::Event(seq)));
         }
         self.note(seq, registry);
     }
@@ -268,10 +275,10 @@ impl Consumer {
 
     /// Moves the deadline of a delivery. Returns the new one.
     pub(super) fn extend(&mut self, seq: u64, registry: &mut Registry, now: u64) -> Option<u64> {
-        let State::InFlight { deadline, token, .. } = &mut self.unfinished.get_mut(&seq)?.state else { return None };
-        registry.timers.remove(&(*deadline, self.key, Timer::Event(seq, *token)));
+        let State::InFlight { deadline, .. } = &mut self.unfinished.get_mut(&seq)?.state else { return None };
+        registry.timers.remove(&(*deadline, self.key, Timer::Event(seq)));
         *deadline = now.saturating_add(whole_millis(self.settings.ack_wait));
-        registry.timers.insert((*deadline, self.key, Timer::Event(seq, *token)));
+        registry.timers.insert((*deadline, self.key, Timer::Event(seq)));
         Some(*deadline)
     }
 
@@ -320,6 +327,7 @@ impl Consumer {
         self.keys.clear();
         self.ready.clear();
         self.in_flight = 0;
+        self.moves += 1;
         let (unfinished, dead) = (std::mem::take(&mut self.unfinished), self.dead.split_off(&(position + 1)));
         Cleared { consumer: self.key, unfinished, dead, position }
     }

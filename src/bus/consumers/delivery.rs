@@ -112,7 +112,7 @@ pub enum Settlement {
 pub enum Departure {
     /// In an orderly way: its deliveries are released.
     Released,
-    /// Its connection is lost: its deliveries fail now.
+    /// Its connection is lost: its deliveries fail now, or are released if the bus is closed.
     Lost,
     /// Its deliveries continue until they are settled or their deadline passes.
     Detached,

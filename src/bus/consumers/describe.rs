@@ -56,7 +56,7 @@ impl Bus {
         if consumer.last_matched <= consumer.position {
             return ahead;
         }
-        let topics = self.topics.select(&consumer.settings.filters);
+        let topics = self.topics.select(&consumer.filters);
         let most = topics.tests_at_once();
         let mut count = |entry: &Entry| {
             if entry.expires.is_none_or(|end| end > now.mono) {

@@ -27,7 +27,7 @@ impl Unfinished {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     InFlight { token: u64, worker: WorkerId, deadline: u64 },
-    Waiting { due: u64, number: u64 },
+    Waiting { due: u64 },
     Ready,
     Blocked,
 }

@@ -73,7 +73,7 @@ impl Bus {
         let Some(topic) = self.topics.get(entry.topic) else { return Need::None };
         // Nearly always it is the consumer that has needed the last event, and the others are not searched.
         let last = self.consumers.last_holder.and_then(|key| self.consumers.by_key.get(&key));
-        if last.is_some_and(|last| last.is_firm_holder(entry.seq) && last.settings.filters.matches(&topic.name)) {
+        if last.is_some_and(|last| last.is_firm_holder(entry.seq) && last.filters.matches(&topic.name)) {
             return Need::Firm;
         }
         self.consumers.find_matching(&topic.name);
@@ -192,7 +192,7 @@ impl Bus {
         let message = format!(
             "history is full of events that consumers have not acknowledged ({bytes} bytes, half of the budget is {share}), and \
              the consumer `{name}` is the furthest behind, with {dead} dead letters; start workers with `work {name}`, retry or \
-             drop dead letters with `dead list {name}`, delete the consumer, or raise the budget"
+             drop dead letters with `dead drop {name}`, delete the consumer, or raise the budget"
         );
         Err(Refused::new(ErrorCode::LimitHistory, message))
     }

@@ -8,8 +8,8 @@ pub(super) type ConsumerKey = usize;
 pub(super) enum Timer {
     /// The consumer has had no worker for `inactive_after`.
     Inactive,
-    /// A deadline, or the end of a back-off: the event, and the token or a number that is as unique.
-    Event(u64, u64),
+    /// A deadline, or the end of a back-off.
+    Event(u64),
     /// The end of a worker's turn.
     Turn,
 }

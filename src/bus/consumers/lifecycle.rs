@@ -7,6 +7,7 @@ use super::{
     chores::Cleared,
     consumer::Consumer,
     ids::Timer,
+    mailbox_topic::with_mailbox,
     name::ConsumerName,
     notice::Notice,
     settings::{ConsumerSettings, SeekTo},
@@ -37,9 +38,8 @@ impl Bus {
             if known.settings == settings {
                 return Ok(false);
             }
-            let message = format!(
-                "the consumer `{name}` has other settings; show them with `consumer show {name}`, and delete it to change them"
-            );
+            let difference = known.settings.difference(&settings);
+            let message = format!("the consumer `{name}` has other settings: {difference}; delete it to change them");
             return Err(Refused::new(ErrorCode::ConsumerExists, message));
         }
         self.refuse_when_closed()?;
@@ -49,7 +49,7 @@ impl Bus {
             return Err(Refused::new(ErrorCode::ConsumerInvalid, message));
         }
         refuse_more(self.consumers.by_name.len(), CONSUMERS_MAX, ErrorCode::LimitConsumers, "consumers")?;
-        self.refuse_more_filters(Topics::cost_of(&settings.filters))?;
+        self.refuse_more_filters(Topics::cost_of(&with_mailbox(&settings.filters, name)))?;
         let position = self.position_of(from, now)?;
         self.consumers.registry.begin_run(now.unix);
         let is_tracked = self.history.persist().is_some();
@@ -115,7 +115,7 @@ impl Bus {
     fn begin_clearing(&mut self, cleared: Cleared, now: Now) {
         self.consumers.registry.now = now;
         self.consumers.chores.cleared.push(cleared);
-        self.clear_some(&mut CHORES_AT_ONCE.clone());
+        self.clear_some(CHORES_AT_ONCE);
         self.finish_consumers(now);
     }
 
@@ -134,8 +134,14 @@ impl Bus {
         }
         registry.starved.remove(&key);
         registry.changed.remove(&key);
-        let gone: Vec<_> = registry.workers.extract_if(|_, worker| worker.consumer == key).collect();
-        registry.woken.extend(gone.into_iter().filter_map(|(_, worker)| worker.waker));
+        let (workers, woken) = (&mut registry.workers, &mut registry.woken);
+        workers.retain(|_, worker| {
+            let remains = worker.consumer != key;
+            if !remains {
+                woken.extend(worker.waker.take());
+            }
+            remains
+        });
         registry.notices.push(Notice::new("deleted", name.as_str()));
         if consumer.changes.is_written {
             self.consumers.removed.insert(name.clone());

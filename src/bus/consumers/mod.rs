@@ -39,6 +39,11 @@
 //! passed now: the attempt counts, and the back-off applies. Without the count, an event that kills its workers would be
 //! delivered forever. A restart of the daemon makes deliveries ready without counting the attempt.
 //!
+//! # Mailboxes
+//!
+//! A publish to the name of a consumer is stored under the topic `$mailbox/NAME/TOPIC`, which that consumer alone has in its
+//! filters; see `mailbox.rs`. It waits, survives and is done as any other event of the consumer.
+//!
 //! # Persistence
 //!
 //! [`Bus::take_consumer_changes`](super::Bus::take_consumer_changes) returns the changes since the last call, in bounded
@@ -58,6 +63,8 @@ mod hold;
 mod ids;
 mod keys;
 mod lifecycle;
+mod mailbox;
+mod mailbox_topic;
 mod name;
 mod notice;
 mod notices;
@@ -66,6 +73,7 @@ mod registry;
 mod restore;
 mod settings;
 mod settle;
+mod steps;
 mod table;
 mod take;
 mod timers;
@@ -74,14 +82,18 @@ mod wanted;
 mod worker;
 mod write;
 
-pub(super) use self::table::Consumers;
 pub use self::{
     changes::{ConsumerChanges, ConsumerRecord, EventRecord},
     dead_letters::{DeadOperation, DeadStep},
     delivery::{Delivery, Departure, Missed, Next, Settlement, Taken, Token, WorkerId},
     event_state::{Counts, DeadReason},
+    mailbox_topic::sent_topic,
     name::ConsumerName,
     notices::CONSUMERS_TOPIC,
     settings::{ConsumerSettings, SeekTo},
     wanted::WantedEvent,
+};
+pub(super) use self::{
+    mailbox_topic::{is_mailbox, put_in_mailbox},
+    table::Consumers,
 };

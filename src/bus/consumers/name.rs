@@ -1,6 +1,6 @@
 //! Names of consumers.
 
-use std::fmt;
+use std::{borrow::Borrow, fmt};
 
 use crate::{
     limits::NAME_MAX,
@@ -30,6 +30,12 @@ impl ConsumerName {
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for ConsumerName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -18,7 +18,7 @@ use crate::bus::Now;
 pub(super) struct Registry {
     /// The current tokens, each with its consumer and event.
     pub(super) tokens: FxHashMap<u64, (ConsumerKey, u64)>,
-    last_number: u64,
+    last_token: u64,
     run: u64,
     pub(super) timers: BTreeSet<(u64, ConsumerKey, Timer)>,
     pub(super) workers: FxHashMap<WorkerId, Worker>,
@@ -48,17 +48,11 @@ impl Registry {
         }
     }
 
-    /// Returns a number that is never used twice.
-    pub(super) fn number(&mut self) -> u64 {
-        self.last_number += 1;
-        self.last_number
-    }
-
     /// Registers a delivery.
     pub(super) fn issue(&mut self, consumer: ConsumerKey, seq: u64) -> Token {
-        let number = self.number();
-        self.tokens.insert(number, (consumer, seq));
-        Token { run: self.run, number }
+        self.last_token += 1;
+        self.tokens.insert(self.last_token, (consumer, seq));
+        Token { run: self.run, number: self.last_token }
     }
 
     /// Returns the consumer and the event of a current token.
@@ -71,12 +65,12 @@ impl Registry {
         match state {
             State::InFlight { token, worker, deadline } => {
                 self.tokens.remove(&token);
-                self.timers.remove(&(deadline, consumer, Timer::Event(seq, token)));
+                self.timers.remove(&(deadline, consumer, Timer::Event(seq)));
                 if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.in_flight.remove(&token);
                 }
             }
-            State::Waiting { due, number } => drop(self.timers.remove(&(due, consumer, Timer::Event(seq, number)))),
+            State::Waiting { due } => drop(self.timers.remove(&(due, consumer, Timer::Event(seq)))),
             State::Ready | State::Blocked => {}
         }
     }

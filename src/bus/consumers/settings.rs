@@ -79,6 +79,30 @@ impl ConsumerSettings {
         Ok(())
     }
 
+    /// Returns how these settings differ from others: `ack_wait` is 30s, not 1m.
+    pub(super) fn difference(&self, other: &ConsumerSettings) -> String {
+        let fields = self.texts().into_iter().zip(other.texts());
+        let differ = fields.filter(|((_, own), (_, other))| own != other);
+        let texts: Vec<_> = differ.map(|((name, own), (_, other))| format!("`{name}` is {own}, not {other}")).collect();
+        texts.join(", ")
+    }
+
+    /// Returns each field with its value as text.
+    fn texts(&self) -> [(&'static str, String); 7] {
+        let list = |texts: Vec<String>| if texts.is_empty() { "empty".into() } else { texts.join(",") };
+        let filters = self.filters.iter().map(|filter| filter.as_str().to_owned()).collect();
+        let backoff = self.backoff.iter().copied().map(format_duration).collect();
+        [
+            ("filters", list(filters)),
+            ("ack_wait", format_duration(self.ack_wait)),
+            ("max_attempts", self.max_attempts.to_string()),
+            ("backoff", list(backoff)),
+            ("max_in_flight", self.max_in_flight.to_string()),
+            ("on_full", self.on_full.to_string()),
+            ("inactive_after", format_duration(self.inactive_after)),
+        ]
+    }
+
     /// Returns the time until the next attempt, in milliseconds, after this number of failures.
     pub(super) fn backoff_after(&self, failures: u32) -> u64 {
         let step = (failures.max(1) as usize - 1).min(self.backoff.len().saturating_sub(1));

@@ -1,7 +1,6 @@
 //! Settling deliveries, by their tokens.
 
 use super::{
-    consumer::Consumer,
     delivery::{Settlement, Token},
     event_state::DeadReason,
     table::Consumers,
@@ -37,11 +36,8 @@ impl Bus {
         let Consumers { by_key, registry, .. } = &mut self.consumers;
         let known = registry.find(token).and_then(|(key, seq)| Some((by_key.get_mut(&key)?, seq)));
         // A deadline may have passed before the tick that notices it.
-        let is_current = |consumer: &Consumer, seq| {
-            consumer.token_of(seq) == Some(token.number)
-                && consumer.deadline(seq).is_some_and(|deadline| deadline > now.mono)
-        };
-        let current = known.filter(|(consumer, seq)| is_current(consumer, *seq));
+        let current =
+            known.filter(|(consumer, seq)| consumer.deadline(*seq).is_some_and(|deadline| deadline > now.mono));
         let Some((consumer, seq)) = current else {
             let message = format!(
                 "the delivery `{token}` is no longer current: it was settled, its deadline has passed, or the consumer was \

@@ -75,8 +75,8 @@ impl Consumers {
         self.last_key += 1;
         let key = self.last_key;
         let consumer = create(key);
-        self.filters_cost += Topics::cost_of(&consumer.settings.filters);
-        for filter in consumer.settings.filters.iter() {
+        self.filters_cost += Topics::cost_of(&consumer.filters);
+        for filter in consumer.filters.iter() {
             self.index.insert(filter, key);
         }
         self.by_name.insert(name, key);
@@ -87,8 +87,8 @@ impl Consumers {
     /// Removes a consumer.
     pub(super) fn remove(&mut self, key: ConsumerKey) -> Option<Consumer> {
         let consumer = self.by_key.remove(&key)?;
-        self.filters_cost -= Topics::cost_of(&consumer.settings.filters);
-        for filter in consumer.settings.filters.iter() {
+        self.filters_cost -= Topics::cost_of(&consumer.filters);
+        for filter in consumer.filters.iter() {
             self.index.remove(filter, key);
         }
         self.by_name.remove(&consumer.name);

@@ -140,10 +140,13 @@ impl Bus {
         registry.woken.extend(worker.waker);
         consumer.watch(registry, now.mono);
         consumer.offer(registry, now.mono);
+        // A worker whose connection ends with the daemon has not failed.
+        let is_ended = self.is_closed && departure == Departure::Lost;
+        let departure = if is_ended { Departure::Released } else { departure };
         if departure != Departure::Detached {
             let departed = Departed { consumer: key, in_flight: worker.in_flight, departure, now };
             self.consumers.chores.departed.push(departed);
-            self.depart_some(&mut CHORES_AT_ONCE.clone());
+            self.depart_some(CHORES_AT_ONCE);
         }
         self.finish_consumers(now);
     }
@@ -185,7 +188,7 @@ impl Bus {
         if has_turn && !consumer.is_stopped(registry) {
             claim.ready(consumer, registry, &*self.history);
             if claim.wanted.is_none() && claim.deliveries.len() < claim.most {
-                let (topics, after) = (topics.select(&consumer.settings.filters), consumer.position);
+                let (topics, after) = (topics.select(&consumer.filters), consumer.position);
                 let mut visit = |entry: &Entry| claim.visit(entry, consumer, registry);
                 let reached = self.history.walk(&topics, after, SCAN_MAX, &mut visit);
                 let reached = reached.unwrap_or(self.head);
@@ -198,7 +201,7 @@ impl Bus {
         let Claim { deliveries, wanted: on_disk, .. } = claim;
         if let Some(seq) = on_disk {
             consumer.wanted = Some(seq);
-            let (previous, filters) = (consumer.fetched_upto, consumer.settings.filters.clone());
+            let (previous, filters) = (consumer.fetched_upto, consumer.filters.clone());
             wanted.push(WantedEvent { key: consumer.key, seq, previous, filters });
         }
         let is_read = |upto| consumer.position >= upto && consumer.ready.first().is_none_or(|seq| *seq > upto);

@@ -30,7 +30,7 @@ impl Bus {
             }
             let Some(consumer) = by_key.get_mut(&key) else { continue };
             match timer {
-                Timer::Event(seq, number) => consumer.event_timer(seq, number, registry, now),
+                Timer::Event(seq) => consumer.event_timer(seq, registry, now),
                 Timer::Turn => consumer.turns.current = None,
                 Timer::Inactive => {
                     (consumer.inactive_at, consumer.is_holding) = (None, false);
@@ -54,18 +54,13 @@ impl Consumer {
     }
 
     /// Ends the attempt whose deadline has passed, or the back-off.
-    fn event_timer(&mut self, seq: u64, number: u64, registry: &mut Registry, now: Now) {
+    fn event_timer(&mut self, seq: u64, registry: &mut Registry, now: Now) {
         let Some(unfinished) = self.unfinished.get_mut(&seq) else { return };
-        match unfinished.state {
-            State::Waiting { number: current, .. } if current == number => {
-                unfinished.state = State::Ready;
-                self.ready.insert(seq);
-            }
-            State::InFlight { token, .. } if token == number => {
-                self.fail(seq, None, registry, now.mono, now.unix);
-            }
-            // The consumer was moved since.
-            _ => {}
+        if let State::Waiting { .. } = unfinished.state {
+            unfinished.state = State::Ready;
+            self.ready.insert(seq);
+        } else {
+            self.fail(seq, None, registry, now.mono, now.unix);
         }
     }
 }

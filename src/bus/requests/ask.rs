@@ -6,10 +6,11 @@ use super::{
     ids::{ReplyAddress, RequestId},
     parse::RequestTerms,
     pending::Pending,
-    responder::Responder,
+    settings::Responder,
 };
 use crate::{
     bus::{Bus, ClientId, Now, Publication, state::refuse_more, topics::Topics},
+    event::Event,
     limits::{REQUESTS_AT_ONCE, REQUESTS_BYTES, REQUESTS_MAX, RESPONDERS_MAX},
     protocol::{ErrorCode, Refused},
     time::whole_millis,
@@ -122,7 +123,7 @@ impl Bus {
     }
 
     /// Gives a responder the oldest waiting requests that it matches, while it is free. Compares a bounded number.
-    pub(in crate::bus) fn offer_requests(&mut self, client: ClientId, now: Now) {
+    pub(crate) fn offer_requests(&mut self, client: ClientId, now: Now) {
         let mut left = REQUESTS_AT_ONCE;
         let is_finished = loop {
             let requests = &mut self.requests;
@@ -135,10 +136,7 @@ impl Bus {
             }
             left = left.saturating_sub(responder.settings.filters.iter().count());
             let Some(pending) = requests.pending.get(&id) else { break true };
-            let matches = |event: &Arc<_>| {
-                let event: &crate::event::Event = event;
-                responder.settings.filters.matches(&event.topic)
-            };
+            let matches = |event: &Arc<Event>| responder.settings.filters.matches(&event.topic);
             // One that is about to end is not sent.
             let is_ending = requests.ending.contains_key(&id);
             if is_ending || pending.has_asked(client) || !pending.event.as_ref().is_some_and(matches) {
@@ -167,7 +165,7 @@ impl Bus {
     }
 
     /// Refuses a responder that would exceed a limit.
-    pub(in crate::bus) fn refuse_responder(&self, responder: &Responder) -> Result<(), Refused> {
+    pub(crate) fn refuse_responder(&self, responder: &Responder) -> Result<(), Refused> {
         let responders = self.requests.responders();
         refuse_more(responders, RESPONDERS_MAX, ErrorCode::LimitResponders, "responders")?;
         self.refuse_more_filters(Topics::cost_of(&responder.filters))

@@ -7,7 +7,7 @@ use crate::bus::{Bus, topics::Topics};
 
 impl Bus {
     /// Computes every counter and index of requests from scratch, and panics if one differs.
-    pub(in crate::bus) fn self_check_requests(&self) {
+    pub(crate) fn self_check_requests(&self) {
         let Requests { responders, pending, waiting, unfinished, review, .. } = &self.requests;
         assert!(self.requests.ending.is_empty(), "requests to end: {:?}", self.requests.ending);
         let (mut filters, mut cost) = (Vec::new(), 0);
@@ -15,7 +15,8 @@ impl Bus {
             assert!(self.clients.get(*id).is_some(), "the responder {id} is no client");
             cost += Topics::cost_of(&responder.settings.filters);
             let indexed = responder.settings.filters.iter().filter(|_| !responder.is_retired());
-            filters.extend(indexed.map(|filter| (filter.to_string(), *id)));
+            filters.extend(indexed.map(|filter| (filter.to_string(), responder.key)));
+            assert_eq!(self.requests.by_key[responder.key], Some(*id), "the key of {id}");
             let open = |(_, pending): &(_, &Pending)| pending.asked.contains(&(*id, true));
             let in_flight: BTreeSet<_> = pending.iter().filter(open).map(|(request, _)| *request).collect();
             assert_eq!(responder.in_flight, in_flight, "the requests of {id}");
@@ -47,10 +48,11 @@ impl Bus {
             if let Some(event) = request.event.as_ref().filter(|_| is_waiting && review.is_none()) {
                 let mut matching = Vec::new();
                 self.requests.index.matching(&event.topic, &mut matching);
-                matching.retain(|client| !request.has_asked(*client));
+                matching.retain(|key| self.requests.by_key[*key].is_some_and(|client| !request.has_asked(client)));
                 assert!(!matching.is_empty(), "{id:?} waits and no responder is left");
             }
         }
+        assert_eq!(self.requests.by_key.iter().flatten().count(), responders.len(), "keys of responders");
         assert_eq!(self.requests.bytes, bytes, "bytes of all requests");
         assert!(waiting.iter().all(|id| pending.contains_key(id)), "waiting requests");
     }

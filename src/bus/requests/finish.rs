@@ -22,7 +22,7 @@ impl Bus {
     }
 
     /// Ends the requests that are marked: frees their responders for others, and wakes their clients.
-    pub(in crate::bus) fn end_requests(&mut self, now: Now) {
+    pub(crate) fn end_requests(&mut self, now: Now) {
         let is_closed = self.is_closed;
         while let Some((id, ending)) = self.requests.ending.pop_first() {
             let Requests { pending, waiting, deadlines, responders, bytes, .. } = &mut self.requests;
@@ -85,7 +85,7 @@ impl Bus {
         };
         responder.settings.max_in_flight = 0;
         for filter in responder.settings.filters.iter() {
-            requests.index.remove(filter, id);
+            requests.index.remove(filter, responder.key);
         }
         requests.unfinished.remove(&id);
         if requests.review.is_some() {
@@ -96,10 +96,11 @@ impl Bus {
     }
 
     /// Removes a responder that has disconnected. The requests that it has not answered fail.
-    pub(in crate::bus) fn remove_responder(&mut self, id: ClientId, now: Now) {
+    pub(crate) fn remove_responder(&mut self, id: ClientId, now: Now) {
         self.retire_responder(id);
         let requests = &mut self.requests;
         let Some(responder) = requests.responders.remove(&id) else { return };
+        requests.by_key[responder.key] = None;
         requests.filters_cost -= Topics::cost_of(&responder.settings.filters);
         requests.unfinished.remove(&id);
         for request in responder.in_flight {

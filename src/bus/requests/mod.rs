@@ -29,7 +29,9 @@ mod finish;
 mod ids;
 mod parse;
 mod pending;
+mod respond;
 mod responder;
+mod settings;
 mod table;
 mod timers;
 
@@ -37,5 +39,5 @@ pub(super) use self::table::Requests;
 pub use self::{
     ids::RequestId,
     parse::{Answer, RequestTerms},
-    responder::Responder,
+    settings::Responder,
 };

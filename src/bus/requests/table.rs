@@ -7,19 +7,17 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use super::{
-    ids::RequestId,
-    pending::Pending,
-    responder::{ConnectedResponder, Responder},
-};
+use super::{ids::RequestId, pending::Pending, responder::ConnectedResponder, settings::Responder};
 use crate::bus::{filter_index::Index, ids::ClientId, topics::Topics};
 
 /// All requests and responders.
 #[derive(Debug, Default)]
-pub(in crate::bus) struct Requests {
+pub(crate) struct Requests {
     pub(super) responders: FxHashMap<ClientId, ConnectedResponder>,
-    /// The filters of the responders.
-    pub(super) index: Index<ClientId>,
+    /// The filters of the responders, by their keys.
+    pub(super) index: Index,
+    /// The responder with each key. Keys are reused.
+    pub(super) by_key: Vec<Option<ClientId>>,
     /// Memory for these filters.
     pub(super) filters_cost: usize,
     /// The turn of the last request that a responder received.
@@ -39,8 +37,9 @@ pub(in crate::bus) struct Requests {
     /// Another responder has disconnected since that check began.
     pub(super) review_again: bool,
     pub(super) secret: RandomState,
-    /// The responders that match a request. Kept to reuse its memory.
+    /// The responders that match a request, and their keys. Kept to reuse their memory.
     pub(super) matching: Vec<ClientId>,
+    pub(super) matching_keys: Vec<usize>,
     /// Requests to end: kept here so that ending one, which frees responders for others, does not recurse.
     pub(super) ending: BTreeMap<RequestId, Ending>,
 }
@@ -57,30 +56,36 @@ pub(super) enum Ending {
 
 impl Requests {
     /// Returns the settings of a responder.
-    pub(in crate::bus) fn responder(&self, id: ClientId) -> Option<&Responder> {
+    pub(crate) fn responder(&self, id: ClientId) -> Option<&Responder> {
         self.responders.get(&id).map(|responder| &responder.settings)
     }
 
-    pub(in crate::bus) fn responders(&self) -> usize {
+    pub(crate) fn responders(&self) -> usize {
         self.responders.len()
     }
 
-    pub(in crate::bus) fn unanswered(&self) -> usize {
+    pub(crate) fn unanswered(&self) -> usize {
         self.pending.len()
     }
 
-    pub(in crate::bus) fn filters_cost(&self) -> usize {
+    pub(crate) fn filters_cost(&self) -> usize {
         self.filters_cost
     }
 
     /// Adds a responder. [`Bus::offer_requests`](crate::bus::Bus::offer_requests) gives it the requests that wait.
-    pub(in crate::bus) fn connect(&mut self, id: ClientId, settings: Responder) {
+    pub(crate) fn connect(&mut self, id: ClientId, settings: Responder) {
+        let free = self.by_key.iter().position(Option::is_none);
+        let key = free.unwrap_or_else(|| {
+            self.by_key.push(None);
+            self.by_key.len() - 1
+        });
+        self.by_key[key] = Some(id);
         for filter in settings.filters.iter() {
-            self.index.insert(filter, id);
+            self.index.insert(filter, key);
         }
         self.filters_cost += Topics::cost_of(&settings.filters);
-        let responder =
-            ConnectedResponder { settings, in_flight: BTreeSet::new(), turn: 0, next: RequestId::default() };
+        let (in_flight, next) = (BTreeSet::new(), RequestId::default());
+        let responder = ConnectedResponder { settings, key, in_flight, turn: 0, next };
         self.responders.insert(id, responder);
     }
 
@@ -88,7 +93,8 @@ impl Requests {
     pub(super) fn find(&mut self, id: RequestId) {
         self.matching.clear();
         let Some(Pending { event: Some(event), asked, .. }) = self.pending.get(&id) else { return };
-        self.index.matching(&event.topic, &mut self.matching);
-        self.matching.retain(|client| !asked.iter().any(|(asked, _)| asked == client));
+        self.index.matching(&event.topic, &mut self.matching_keys);
+        let clients = self.matching_keys.iter().filter_map(|key| self.by_key[*key]);
+        self.matching.extend(clients.filter(|client| !asked.iter().any(|(asked, _)| asked == client)));
     }
 }

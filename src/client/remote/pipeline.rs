@@ -11,7 +11,7 @@ use super::session::Session;
 use crate::{
     client::error::{Error, Interrupted, PublishResult},
     limits::LINE_MAX,
-    protocol::{Ack, ErrorCode, Publish, Refused, Reply, json},
+    protocol::{Ack, ErrorCode, Publish, Published, Refused, Reply, json},
 };
 
 /// Bytes of a batch at which it is sent. With one more event it is not too large for the daemon.
@@ -69,7 +69,9 @@ impl Batch {
         let mut results = Vec::with_capacity(numbers.len());
         for ((number, ack), reply) in numbers.into_iter().zip(replies) {
             match reply {
-                Reply::Published(_) if ack == Ack::None => {}
+                Reply::Published(_) | Reply::Scheduled(_) if ack == Ack::None => {}
+                // It has no id yet.
+                Reply::Scheduled(_) => results.push((number, Ok(Published::new(None, 0)))),
                 Reply::Published(published) => results.push((number, Ok(published))),
                 Reply::Error(refused) => results.push((number, Err(refused))),
                 other => return Err(Error::unexpected(&other)),

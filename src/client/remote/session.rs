@@ -46,6 +46,13 @@ struct Kicked {
     connections: u64,
 }
 
+/// The response to a cancelled schedule.
+#[derive(Deserialize)]
+struct Cancelled {
+    #[serde(rename = "schedule")]
+    _schedule: String,
+}
+
 impl Session {
     pub(crate) async fn connect(remote: &Remote) -> Result<Session, Error> {
         Ok(Session { remote: remote.clone(), connection: Some(Connection::open(remote).await?) })
@@ -71,7 +78,14 @@ impl Session {
                 let Kicked { connections } = self.call(Method::DELETE, &route, Bytes::new(), REPLY).await?;
                 Ok(Reply::Kicked { connections })
             }
+            Request::Publish(publish) if publish.is_scheduled() => self.post(publish).await.map(Reply::Scheduled),
             Request::Publish(publish) => self.publish(publish).await.map(Reply::Published),
+            Request::Schedules {} => self.get("/schedules").await.map(Reply::Schedules),
+            Request::CancelSchedule { schedule } => {
+                let route = format!("/schedules/{}", utf8_percent_encode(schedule, PART));
+                let _: Cancelled = self.call(Method::DELETE, &route, Bytes::new(), REPLY).await?;
+                Ok(Reply::Cancelled { schedule: schedule.clone() })
+            }
             Request::Subscribe(_) => Err(Error::Protocol("a subscription needs a connection of its own".into())),
             Request::Consumers {} => self.get("/consumers").await.map(Reply::Consumers),
             Request::Consumer { name, action } => self.consumer(name, action).await,
@@ -97,6 +111,23 @@ impl Session {
 
     /// Publishes one event, without a time limit if it is to be durable.
     pub(crate) async fn publish(&mut self, publish: &Publish) -> Result<Published, Error> {
+        if publish.sequence.is_none() {
+            return self.post(publish).await;
+        }
+        // The query of a single event has no number.
+        let mut line = Vec::new();
+        json::encode(publish, &mut line);
+        let replies = self.publish_lines(line.into(), publish.ack == Ack::Durable).await?;
+        match replies.into_iter().next() {
+            Some(Reply::Published(published)) => Ok(published),
+            Some(Reply::Error(refused)) => Err(Error::refused(refused)),
+            Some(other) => Err(Error::unexpected(&other)),
+            None => Err(Error::Protocol("no result to an event".into())),
+        }
+    }
+
+    /// Publishes or schedules one event.
+    async fn post<T: DeserializeOwned>(&mut self, publish: &Publish) -> Result<T, Error> {
         let route = publish_route(publish)?;
         let patience = if publish.ack == Ack::Durable { Duration::MAX } else { REPLY };
         self.call(Method::POST, &route, publish.data.0.clone().into(), patience).await
@@ -264,6 +295,17 @@ fn publish_route(publish: &Publish) -> Result<String, Error> {
     }
     if let Some(to) = &publish.to {
         query.append_pair("to", to);
+    }
+    for (name, value) in [("dedup_id", &publish.dedup_id), ("schedule_id", &publish.schedule_id)] {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    if let Some(time) = publish.in_ms {
+        query.append_pair("in", &format!("{time}ms"));
+    }
+    if let Some(time) = publish.at {
+        query.append_pair("at", &time.to_string());
     }
     if publish.ack == Ack::Durable {
         query.append_pair("ack", "durable");

@@ -22,7 +22,7 @@ use crate::{
 const COMMANDS: usize = 64;
 
 /// A request that settles a delivery, and what waits for its result.
-type Settle = (Request, Option<oneshot::Sender<Result<(), Error>>>);
+type Settle = (Box<Request>, Option<oneshot::Sender<Result<(), Error>>>);
 type Call<T> = Pin<Box<dyn Future<Output = (Session, Result<T, Error>)> + Send>>;
 
 /// The connections of a worker. Each is None while a request is in progress.
@@ -89,7 +89,7 @@ impl RemoteWorker {
                 (session, result) = finished(&mut settling), if settling.is_some() => {
                     (settling, self.settling) = (None, Some(session));
                     if let Some((request, reply)) = settled.take() {
-                        self.in_flight -= usize::from(!matches!(request, Request::Extend { .. })).min(self.in_flight);
+                        self.in_flight -= usize::from(!matches!(*request, Request::Extend { .. })).min(self.in_flight);
                         if let Some(reply) = reply {
                             let _ = reply.send(result);
                         }
@@ -108,7 +108,7 @@ impl RemoteWorker {
                     taking = None;
                     let tokens = handover.take_waiting();
                     if !tokens.is_empty() {
-                        queue.push_back((Request::Release { tokens }, None));
+                        queue.push_back((Request::Release { tokens }.into(), None));
                     }
                 }
                 () = room(&handover.items), if has_waiting && !is_ending => handover.hand_over(),
@@ -124,7 +124,7 @@ fn take(mut session: Session, consume: Consume, count: usize) -> Call<Vec<EventM
     })
 }
 
-fn settle(mut session: Session, consumer: String, request: Request) -> Call<()> {
+fn settle(mut session: Session, consumer: String, request: Box<Request>) -> Call<()> {
     Box::pin(async move {
         let result = session.settle(&consumer, &request).await;
         (session, result)

@@ -10,7 +10,7 @@ use crate::{
     event::{self, EventId, EventType},
     headers::Headers,
     limits::{HEADERS_MAX, SETTLE_MAX},
-    protocol::{bounded, consumer, exchange, info, reply, request, setting},
+    protocol::{PublisherId, Sequence, bounded, consumer, exchange, info, payload, reply, request, setting},
 };
 
 /// Requests. Their order defines their numbers.
@@ -27,8 +27,10 @@ pub(crate) enum Request<'a> {
     Ack(#[serde(borrow, deserialize_with = "bounded::list::<_, _, SETTLE_MAX>")] Vec<&'a str>),
     /// Any other request.
     Other(Json<'a, request::Request>),
-    Request(RequestMessage<'a>),
+    Ask(RequestMessage<'a>),
     Reply(ReplyTo<'a>),
+    /// A publish with options that [`Publish`] does not have.
+    PublishWith(Publish<'a>, PublishOptions<'a>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,6 +66,18 @@ pub(crate) struct Publish<'a> {
     ack: v1::Ack,
 }
 
+/// What later versions of the program have added to a publish.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct PublishOptions<'a> {
+    #[serde(borrow)]
+    dedup_id: Option<&'a str>,
+    /// The publisher and the number.
+    sequence: Option<(u64, u64)>,
+    in_ms: Option<u64>,
+    at: Option<u64>,
+    schedule_id: Option<&'a str>,
+}
+
 /// Replies. Their order defines their numbers.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Reply<'a> {
@@ -86,6 +100,8 @@ pub(crate) enum Reply<'a> {
     Request(Event<'a>, &'a str, u64),
     Replies(Vec<ReplyMessage<'a>>),
     Replied,
+    /// The reply to a publish that is a duplicate, or is queued for a consumer.
+    PublishedWith(Published, PublishedOptions),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,6 +116,12 @@ pub(crate) struct Published {
     /// None for an event that is live only.
     id: Option<EventId>,
     subscribers: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct PublishedOptions {
+    duplicate: bool,
+    queued: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -144,7 +166,7 @@ impl<'de> Deserialize<'de> for EventHeaders<'_> {
 impl<'a> From<&'a request::Request> for Request<'a> {
     fn from(request: &'a request::Request) -> Request<'a> {
         match request {
-            request::Request::Publish(publish) => Request::Publish(publish.into()),
+            request::Request::Publish(publish) => Request::publish(publish),
             request::Request::Subscribe(subscribe) => Request::Subscribe(subscribe.into()),
             request::Request::Clients {} => Request::Clients,
             request::Request::Topics {} => Request::Topics,
@@ -153,7 +175,7 @@ impl<'a> From<&'a request::Request> for Request<'a> {
             request::Request::Status {} => Request::Status,
             request::Request::Config {} => Request::Config,
             request::Request::Ack { tokens } => Request::Ack(all_borrowed(tokens)),
-            request::Request::Request(request) => Request::Request(request.into()),
+            request::Request::Request(request) => Request::Ask(request.into()),
             request::Request::Reply(reply) => Request::Reply(reply.into()),
             other => Request::Other(Json(Cow::Borrowed(other))),
         }
@@ -173,8 +195,19 @@ impl From<Request<'_>> for request::Request {
             Request::Config => request::Request::Config {},
             Request::Ack(tokens) => request::Request::Ack { tokens: all_owned(&tokens) },
             Request::Other(request) => request.0.into_owned(),
-            Request::Request(request) => request::Request::Request(request.into()),
+            Request::Ask(request) => request::Request::Request(request.into()),
             Request::Reply(reply) => request::Request::Reply(reply.into()),
+            Request::PublishWith(publish, options) => request::Request::Publish(options.add_to(publish.into())),
+        }
+    }
+}
+
+impl<'a> Request<'a> {
+    /// Returns a request to publish.
+    pub(crate) fn publish(publish: &'a request::Publish) -> Request<'a> {
+        match PublishOptions::of(publish) {
+            None => Request::Publish(publish.into()),
+            Some(options) => Request::PublishWith(publish.into(), options),
         }
     }
 }
@@ -190,7 +223,7 @@ impl<'a> From<&'a exchange::RequestMessage> for RequestMessage<'a> {
 impl From<RequestMessage<'_>> for exchange::RequestMessage {
     fn from(request: RequestMessage<'_>) -> exchange::RequestMessage {
         let RequestMessage { topic, data, event_type, headers, timeout_ms, replies } = request;
-        let (topic, data, event_type) = (topic.into(), request::Payload(data.0.into()), owned(event_type));
+        let (topic, data, event_type) = (topic.into(), payload::Payload(data.0.into()), owned(event_type));
         exchange::RequestMessage { topic, data, event_type, headers: owned_headers(headers), timeout_ms, replies }
     }
 }
@@ -205,7 +238,7 @@ impl<'a> From<&'a exchange::ReplyTo> for ReplyTo<'a> {
 impl From<ReplyTo<'_>> for exchange::ReplyTo {
     fn from(reply: ReplyTo<'_>) -> exchange::ReplyTo {
         let ReplyTo { to, data, headers, error } = reply;
-        let (to, data, headers) = (to.into(), request::Payload(data.0.into()), owned_headers(headers));
+        let (to, data, headers) = (to.into(), payload::Payload(data.0.into()), owned_headers(headers));
         exchange::ReplyTo { to, data, headers, error: owned(error) }
     }
 }
@@ -234,7 +267,8 @@ fn owned_headers(headers: Vec<(&str, &str)>) -> Vec<(String, String)> {
 
 impl<'a> From<&'a request::Publish> for Publish<'a> {
     fn from(publish: &'a request::Publish) -> Publish<'a> {
-        let request::Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack } = publish;
+        // The other fields are options.
+        let request::Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack, .. } = publish;
         let (data, event_type, to, ack) = (Bytes(&data.0), event_type.as_deref(), to.as_deref(), (*ack).into());
         let headers = borrowed_headers(headers);
         Publish { topic, data, event_type, headers, retain: *retain, ttl_ms: *ttl_ms, to, ack }
@@ -244,18 +278,27 @@ impl<'a> From<&'a request::Publish> for Publish<'a> {
 impl From<Publish<'_>> for request::Publish {
     fn from(publish: Publish<'_>) -> request::Publish {
         let Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack } = publish;
-        let (topic, data) = (topic.into(), request::Payload(data.0.into()));
+        let (topic, data) = (topic.into(), payload::Payload(data.0.into()));
         let headers = owned_headers(headers);
-        request::Publish {
-            topic,
-            data,
-            event_type: owned(event_type),
-            headers,
-            retain,
-            ttl_ms,
-            to: owned(to),
-            ack: ack.into(),
-        }
+        let (event_type, to, ack) = (owned(event_type), owned(to), ack.into());
+        request::Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack, ..request::Publish::default() }
+    }
+}
+
+impl<'a> PublishOptions<'a> {
+    /// Returns the options of a publish, if it has any.
+    fn of(publish: &'a request::Publish) -> Option<PublishOptions<'a>> {
+        let request::Publish { dedup_id, sequence, in_ms, at, schedule_id, .. } = publish;
+        let has_none = dedup_id.is_none() && sequence.is_none() && !publish.is_scheduled();
+        let sequence = sequence.map(|sequence| (sequence.publisher.0, sequence.number));
+        let (dedup_id, schedule_id) = (dedup_id.as_deref(), schedule_id.as_deref());
+        (!has_none).then_some(PublishOptions { dedup_id, sequence, in_ms: *in_ms, at: *at, schedule_id })
+    }
+
+    fn add_to(self, publish: request::Publish) -> request::Publish {
+        let PublishOptions { dedup_id, sequence, in_ms, at, schedule_id } = self;
+        let sequence = sequence.map(|(publisher, number)| Sequence { publisher: PublisherId(publisher), number });
+        request::Publish { dedup_id: owned(dedup_id), sequence, in_ms, at, schedule_id: owned(schedule_id), ..publish }
     }
 }
 
@@ -267,7 +310,12 @@ impl<'a> From<&'a reply::Reply> for Reply<'a> {
                 (None, Some(to)) => Reply::Request(event.into(), to, event.timeout_ms.unwrap_or_default()),
                 (None, None) => Reply::Event(event.into()),
             },
-            reply::Reply::Published(published) => Reply::Published(published.into()),
+            reply::Reply::Published(published) => match *published {
+                reply::Published { duplicate: false, queued: false, .. } => Reply::Published(published.into()),
+                reply::Published { duplicate, queued, .. } => {
+                    Reply::PublishedWith(published.into(), PublishedOptions { duplicate, queued })
+                }
+            },
             reply::Reply::Subscribed(subscribed) => Reply::Subscribed(subscribed.into()),
             reply::Reply::End { position } => Reply::End(*position),
             reply::Reply::Clients(clients) => Reply::Clients(clients.iter().map(Into::into).collect()),
@@ -309,6 +357,9 @@ impl From<Reply<'_>> for reply::Reply {
             }),
             Reply::Replies(replies) => reply::Reply::Replies(replies.into_iter().map(Into::into).collect()),
             Reply::Replied => reply::Reply::Replied {},
+            Reply::PublishedWith(published, PublishedOptions { duplicate, queued }) => {
+                reply::Reply::Published(reply::Published { duplicate, queued, ..published.into() })
+            }
         }
     }
 }
@@ -345,7 +396,7 @@ impl From<Delivery<'_>> for consumer::Delivery {
 
 impl From<&reply::Published> for Published {
     fn from(published: &reply::Published) -> Published {
-        let reply::Published { id, subscribers } = *published;
+        let reply::Published { id, subscribers, .. } = *published;
         Published { id, subscribers }
     }
 }
@@ -353,7 +404,7 @@ impl From<&reply::Published> for Published {
 impl From<Published> for reply::Published {
     fn from(published: Published) -> reply::Published {
         let Published { id, subscribers } = published;
-        reply::Published { id, subscribers }
+        reply::Published::new(id, subscribers)
     }
 }
 

@@ -202,7 +202,9 @@ fn changes() -> Duration {
         .collect();
     (0..UNFINISHED_MAX / CONSUMERS_MAX).for_each(|_| publish(&mut bus, &topic("jobs"), "x"));
     bus.finish().wake();
-    workers.into_iter().for_each(|worker| drop(take(&mut bus, worker)));
+    for worker in workers {
+        take(&mut bus, worker);
+    }
     let mut longest = Duration::ZERO;
     loop {
         let (changes, took) = holds::time(|| bus.take_consumer_changes());
@@ -213,29 +215,53 @@ fn changes() -> Duration {
     }
 }
 
-/// The bytes of an event in each state.
+/// Measures the memory of an event in each state. Each in a process of its own, since freed memory is used again.
 fn memory() {
-    const EVENTS: usize = 1_000_000;
+    let program = std::env::current_exe().expect("the path of this program");
+    for what in [PENDING, IN_FLIGHT] {
+        let status = std::process::Command::new(&program).arg(what).status().expect("it runs");
+        assert!(status.success(), "{what}: {status}");
+    }
+}
+
+const PENDING: &str = "pending";
+const IN_FLIGHT: &str = "in-flight";
+const EVENTS: usize = 1_000_000;
+
+/// Prints the bytes of an event in the state that the arguments name. Returns false if they name none.
+pub(super) fn measure_memory() -> bool {
+    match std::env::args().nth(1).as_deref() {
+        Some(PENDING) => pending(),
+        Some(IN_FLIGHT) => in_flight(),
+        _ => return false,
+    }
+    true
+}
+
+fn pending() {
     let data = "x".repeat(200);
     let mut bus = persistent();
     create(&mut bus, 0);
     let before = resident();
-    for _ in 0..EVENTS {
+    for n in 1..=EVENTS {
         publish(&mut bus, &topic("jobs"), &data);
-        if bus.position().seq.is_multiple_of(10_000) {
+        if n.is_multiple_of(10_000) {
             while bus.take_batch(4 << 20).is_some_and(|batch| batch.more) {}
             let head = bus.position().seq;
             drop(bus.written(head));
         }
     }
-    let pending = resident();
-    each("a pending event of 200 bytes, on disk", pending - before, EVENTS);
-    drop(bus);
-    let mut bus = super::bus();
+    each("a pending event of 200 bytes, on disk", resident() - before, EVENTS);
+}
+
+fn in_flight() {
+    let mut bus = bus();
     for n in 0..EVENTS / IN_FLIGHT_MAX {
         create(&mut bus, n);
     }
-    (0..IN_FLIGHT_MAX).for_each(|_| publish(&mut bus, &topic("jobs"), &data));
+    for _ in 0..IN_FLIGHT_MAX {
+        publish(&mut bus, &topic("jobs"), "x");
+    }
     let before = resident();
     for n in 0..EVENTS / IN_FLIGHT_MAX {
         let worker = worker(&mut bus, n, IN_FLIGHT_MAX);

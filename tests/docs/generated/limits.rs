@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use sse_bus::limits::{
-    BACKOFF_MAX, CONFIG_BYTES, CONSUMERS_MAX, DEAD_ALL_MAX, DEAD_MAX, DELAY_MAX, DISK_END, DRAIN, EVENT_MAX,
-    FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEAD_MAX, HEADERS_BYTES, HEADERS_MAX, HEARTBEAT, HEARTBEAT_RANGE,
-    HTTP2_STREAMS, IN_FLIGHT_MAX, LINE_MAX, Limits, NAME_MAX, NEXT_WAIT_MAX, REASON_MAX, REPLAY_BUFFERS, REPLY,
-    REQUEST, SETTLE_MAX, TAKE_MAX, TICKET, TICKETS_MAX, TOKENS_MAX, TOPIC_MAX, TYPE_MAX, UNAUTHENTICATED_BYTES,
-    UNFINISHED_MAX, UNICAST_BUFFERS, WORKERS_MAX, WRITE_STALL,
+    BACKOFF_MAX, CONFIG_BYTES, CONSUMERS_MAX, DEAD_ALL_MAX, DEAD_MAX, DEDUP_ID_MAX, DEDUP_IDS_MAX, DEDUP_TIME,
+    DELAY_MAX, DISK_END, DRAIN, EVENT_MAX, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEAD_MAX, HEADERS_BYTES, HEADERS_MAX,
+    HEARTBEAT, HEARTBEAT_RANGE, HTTP2_STREAMS, IN_FLIGHT_MAX, LINE_MAX, Limits, NAME_MAX, NEXT_WAIT_MAX,
+    PUBLISHERS_MAX, REASON_MAX, REPLAY_BUFFERS, REPLIES_MAX, REPLY, REQUEST, REQUEST_TIMEOUT, REQUEST_TIMEOUT_MAX,
+    REQUESTS_BYTES, REQUESTS_MAX, RESPONDER_SLOTS_MAX, RESPONDERS_MAX, SCHEDULE_MAX, SCHEDULES_BYTES, SCHEDULES_MAX,
+    SETTLE_MAX, TAKE_MAX, TICKET, TICKETS_MAX, TOKENS_MAX, TOPIC_MAX, TYPE_MAX, UNAUTHENTICATED_BYTES, UNFINISHED_MAX,
+    UNICAST_BUFFERS, WORKERS_MAX, WRITE_STALL,
 };
 
 /// The limits that the configuration sets.
@@ -56,6 +58,27 @@ pub(super) fn fixed(old: &str) -> String {
         ("memory of all connections to the port that need a token and have not shown one", size(UNAUTHENTICATED_BYTES)),
         ("streams of one HTTP/2 connection", HTTP2_STREAMS.to_string()),
         ("events to single clients that wait, for all of these together", size(UNICAST_BUFFERS)),
+        ("a `dedup_id`, the id of a schedule", format!("{DEDUP_ID_MAX} bytes")),
+        ("each `dedup_id` that is kept", format!("{} s", DEDUP_TIME.as_secs())),
+        (
+            "kept at once: `dedup_id`s; numbered publishers",
+            format!("{}; {}", thousands(DEDUP_IDS_MAX), thousands(PUBLISHERS_MAX)),
+        ),
+        ("schedules; bytes of their events", format!("{}; {}", thousands(SCHEDULES_MAX), size(SCHEDULES_BYTES))),
+        ("until a scheduled event is published", format!("{} days", SCHEDULE_MAX.as_secs() / 86_400)),
+        (
+            "responders; requests at a time of one of them",
+            format!("{}; {}", thousands(RESPONDERS_MAX), thousands(RESPONDER_SLOTS_MAX)),
+        ),
+        (
+            "unanswered requests; bytes of them and of their replies",
+            format!("{}; {}", thousands(REQUESTS_MAX), size(REQUESTS_BYTES)),
+        ),
+        ("replies to one request", REPLIES_MAX.to_string()),
+        (
+            "until a request without a reply fails",
+            format!("{}; `timeout` sets up to {} h", seconds(REQUEST_TIMEOUT), REQUEST_TIMEOUT_MAX.as_secs() / 3600),
+        ),
         ("tokens; tickets of one token", format!("{TOKENS_MAX}; {}", thousands(TICKETS_MAX))),
         ("a ticket, until it is used and after its last stream", seconds(TICKET)),
         ("until a new connection sends its first request", seconds(FIRST_BYTE)),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use sse_bus::bus::{
-    batch::{Batch, Gone, TopicRecord},
+    batch::{Batch, Gone, PublishChanges, TopicRecord},
     history::{Entry, TopicPast, UnattributedLosses},
 };
 
@@ -79,7 +79,16 @@ impl Sample {
             let topics: Vec<_> = (0..TOPICS).map(record).collect();
             self.topics.extend(topics.clone());
             let (gone, forgotten) = (Gone::default(), UnattributedLosses::default());
-            let batch = Batch { entries, gone, topics, removed, forgotten, head: self.head, more: false };
+            let batch = Batch {
+                entries,
+                gone,
+                topics,
+                removed,
+                forgotten,
+                publishes: PublishChanges::default(),
+                head: self.head,
+                more: false,
+            };
             let next = if n % 4 == 2 { Next::Idle } else { Next::More };
             files.add(batch, 1, if ends && n == 11 { Next::Shutdown } else { next });
             files.write().unwrap();
@@ -175,6 +184,7 @@ fn open(disk: &Disk, sample: &Sample, random: &mut Random, counts: &mut Counts) 
             topics: Vec::new(),
             removed: events.iter().map(|entry| entry.seq).collect(),
             forgotten: UnattributedLosses::default(),
+            publishes: PublishChanges::default(),
             head: new.seq,
             more: false,
         };

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Instant};
 use sse_bus::{
     Topic,
     bus::{
-        batch::{Batch, Gone, TopicRecord},
+        batch::{Batch, Gone, PublishChanges, TopicRecord},
         consumers::{ConsumerChanges, ConsumerName, ConsumerRecord, EventRecord},
         history::{CrashLoss, Entry, TopicPast, UnattributedLosses},
     },
@@ -186,7 +186,16 @@ impl Simulation {
             let (forgotten, head) = (batch.forgotten.clone(), batch.head);
             files.add(Batch { more: true, ..batch }, clock, Next::More);
             let (gone, topics, removed) = (Gone::default(), Vec::new(), Vec::new());
-            batch = Batch { entries, gone, topics, removed, forgotten, head, more: false };
+            batch = Batch {
+                entries,
+                gone,
+                topics,
+                removed,
+                forgotten,
+                publishes: PublishChanges::default(),
+                head,
+                more: false,
+            };
         }
         files.add_consumers(changes);
         files.add(batch, clock, if ends { Next::Shutdown } else { next });
@@ -279,7 +288,7 @@ impl Simulation {
         let forgotten = self.confirmed.as_ref().map(|content| content.forgotten.clone()).unwrap_or_default();
         let forgotten = UnattributedLosses { last: self.head, ..forgotten };
         head += random.below(2) as u64;
-        Batch { entries, gone, topics, removed, forgotten, head, more: false }
+        Batch { entries, gone, topics, removed, forgotten, publishes: PublishChanges::default(), head, more: false }
     }
 }
 

@@ -6,7 +6,7 @@ use redb::ReadableDatabase as _;
 use sse_bus::{
     Epoch, Event, EventId, EventType, FilterSet, Headers, Topic,
     bus::{
-        batch::{Batch, Gone, TopicRecord},
+        batch::{Batch, Gone, PublishChanges, TopicRecord},
         consumers::{ConsumerChanges, ConsumerName, ConsumerRecord, ConsumerSettings, Counts, DeadReason, EventRecord},
         history::{Entry, TopicPast, UnattributedLosses},
     },
@@ -156,6 +156,7 @@ pub(super) fn batch(seq: u64, size: usize) -> Batch {
         topics: (0..TOPICS).map(record).collect(),
         removed: Vec::new(),
         forgotten: UnattributedLosses::default(),
+        publishes: PublishChanges::default(),
         head: seq,
         more: false,
     }

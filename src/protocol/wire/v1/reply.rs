@@ -125,7 +125,7 @@ impl From<Event<'_>> for reply::EventMessage {
 
 impl From<&reply::Published> for Published {
     fn from(published: &reply::Published) -> Published {
-        let reply::Published { id, subscribers } = *published;
+        let reply::Published { id, subscribers, .. } = *published;
         Published { id: id_or_none(id), subscribers }
     }
 }
@@ -133,7 +133,7 @@ impl From<&reply::Published> for Published {
 impl From<Published> for reply::Published {
     fn from(published: Published) -> reply::Published {
         let Published { id, subscribers } = published;
-        reply::Published { id: Some(id), subscribers }
+        reply::Published::new(id, subscribers)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     limits::FILTERS_MAX,
     protocol::{
-        bounded, request,
+        bounded, payload, request,
         wire::{Bytes, Json, all_borrowed, all_owned, owned},
     },
 };
@@ -95,8 +95,8 @@ impl From<Request<'_>> for request::Request {
 
 impl<'a> From<&'a request::Publish> for Publish<'a> {
     fn from(publish: &'a request::Publish) -> Publish<'a> {
-        // Version 1 has no headers.
-        let request::Publish { topic, data, event_type, headers: _, retain, ttl_ms, to, ack } = publish;
+        // Version 1 has no headers, and nothing that was added since.
+        let request::Publish { topic, data, event_type, headers: _, retain, ttl_ms, to, ack, .. } = publish;
         let (event_type, to, ack) = (event_type.as_deref(), to.as_deref(), (*ack).into());
         Publish { topic, data: Bytes(&data.0), event_type, retain: *retain, ttl_ms: *ttl_ms, to, ack }
     }
@@ -105,17 +105,9 @@ impl<'a> From<&'a request::Publish> for Publish<'a> {
 impl From<Publish<'_>> for request::Publish {
     fn from(publish: Publish<'_>) -> request::Publish {
         let Publish { topic, data, event_type, retain, ttl_ms, to, ack } = publish;
-        let (topic, data, headers) = (topic.into(), request::Payload(data.0.into()), Vec::new());
-        request::Publish {
-            topic,
-            data,
-            event_type: owned(event_type),
-            headers,
-            retain,
-            ttl_ms,
-            to: owned(to),
-            ack: ack.into(),
-        }
+        let (topic, data) = (topic.into(), payload::Payload(data.0.into()));
+        let (event_type, to, ack) = (owned(event_type), owned(to), ack.into());
+        request::Publish { topic, data, event_type, retain, ttl_ms, to, ack, ..request::Publish::default() }
     }
 }
 

@@ -123,3 +123,21 @@ fn numbers(topic: &str, numbers: std::ops::Range<usize>, others: &[(&str, usize)
     all.extend(end);
     all
 }
+
+#[tokio::test]
+async fn after_a_restart_a_client_with_the_id_of_another_has_its_own_name() {
+    let mut bus = Bus::start().await;
+    let _first = bus.curl("/events/a?client=first", &bus.path().join("first"));
+    bus.subscribers(1).await;
+    let browser = Browser::start().await;
+    let page = browser.open(&bus.url()).await;
+    page.connected().await;
+    says(&page, "#clients .name", "first").await;
+    bus.crash().await;
+    bus.restart().await;
+    // The id of the first client, since the page waits before it reconnects.
+    let _second = bus.curl("/events/a?client=second", &bus.path().join("second"));
+    says(&page, "#clients .name", "second").await;
+    assert!(!page.texts("#clients .name").await.contains(&"first".to_owned()));
+    browser.quit().await;
+}

@@ -10,6 +10,7 @@ mod map;
 mod panels;
 mod pictures;
 mod selection;
+mod work;
 
 use std::{fmt::Debug, fs::File};
 

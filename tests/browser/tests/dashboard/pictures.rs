@@ -1,4 +1,4 @@
-//! The screenshots of the README: the page with real traffic, in light and dark, and its map.
+//! The screenshots of the documents: the page with real traffic, in light and dark, its map, and a queue.
 
 use std::{
     os::unix::process::CommandExt,
@@ -26,11 +26,49 @@ const PROGRAMS: &[&str] = &[
     "while sleep 20; do seq 400 | $CTL publish import/rows --lines --ttl 1m; done",
 ];
 
+/// A queue with two workers, some of whose jobs fail.
+const QUEUE: &[&str] = &[
+    "$CTL publish wake/me up --in 10m --schedule-id tea; $CTL publish backup/start now --in 8h --schedule-id backup",
+    "$CTL work thumbs --exec \"$JOB\" -j2 --client anna",
+    "$CTL work thumbs --exec \"$JOB\" -j2 --client bert",
+    "$CTL work mails --exec 'sleep 0.3' --client postman",
+    "n=0; while sleep 0.$((2 + RANDOM % 3)); do n=$((n + 1)); echo \"img-$n.jpg\"; done | $CTL publish photos/new --lines",
+    "while sleep 2; do $CTL publish mail/out 'to: a@example.org'; done",
+];
+
+/// Rejects some pictures, and fails at the first attempt of some.
+const JOB: &str = "read f; sleep 1.$((RANDOM % 9)); case $f in \
+    *7.jpg) echo \"$f is not a picture\" >&2; exit 65;; *3.jpg) [ $SSE_BUS_ATTEMPT -gt 1 ] || exit 1;; esac";
+
+#[tokio::test]
+#[ignore = "takes a minute: the queue should have something to show"]
+async fn picture_of_a_queue() {
+    let mut bus = Bus::start_with(&["--history", "disk"]).await;
+    bus.ctl(&["consumer", "create", "thumbs", "photos/new"]).await;
+    bus.ctl(&["consumer", "create", "mails", "mail/*"]).await;
+    let _programs = Programs::start(&bus, QUEUE);
+    let browser = Browser::start().await;
+    let page = browser.open(&bus.url()).await;
+    page.connected().await;
+    page.look("light", 1280, 800).await;
+    let wait = async |seconds| tokio::time::sleep(Duration::from_secs(seconds)).await;
+    wait(25).await;
+    bus.crash().await;
+    wait(2).await;
+    bus.restart().await;
+    page.connected().await;
+    wait(25).await;
+    says(&page, "#consumers-note", "dead letters").await;
+    page.look("light", 1280, 920).await;
+    page.screenshot("queue").await;
+    browser.quit().await;
+}
+
 #[tokio::test]
 #[ignore = "takes some minutes: the chart should have something to show"]
 async fn pictures_for_the_readme() {
     let bus = Bus::start().await;
-    let _programs = Programs::start(&bus);
+    let _programs = Programs::start(&bus, PROGRAMS);
     let browser = Browser::start().await;
     let page = browser.open(&bus.url()).await;
     page.connected().await;
@@ -58,14 +96,14 @@ async fn pictures_for_the_readme() {
 struct Programs(Vec<Child>);
 
 impl Programs {
-    fn start(bus: &Bus) -> Programs {
+    fn start(bus: &Bus, programs: &[&str]) -> Programs {
         let control = format!("{} --socket {}", Bus::control().display(), bus.socket().display());
         let shell = |program: &&str| {
             let mut shell = Command::new("bash");
-            shell.args(["-c", program]).env("CTL", &control).stdin(Stdio::null()).stdout(Stdio::null());
+            shell.args(["-c", program]).env("CTL", &control).env("JOB", JOB).stdin(Stdio::null()).stdout(Stdio::null());
             shell.process_group(0).spawn().expect("there is a shell")
         };
-        Programs(PROGRAMS.iter().map(shell).collect())
+        Programs(programs.iter().map(shell).collect())
     }
 }
 

@@ -36,7 +36,7 @@ pub use self::windows::{Daemon, Pipe, Sandbox};
 pub use self::{
     daemon::Daemon,
     frames::Frames,
-    http::{EventStream, Response, Sse},
+    http::{EventStream, Response, Sse, exchange},
     http2::Http2,
     lines::Lines,
     process::{after, wrap},
