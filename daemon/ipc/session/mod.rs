@@ -96,8 +96,6 @@ pub(super) struct Session<'a> {
     deferred: Option<Request>,
     /// Requests to settle deliveries that wait to be applied as one batch, with their numbers. Empty if `batch` is not.
     settling: Vec<(u64, Settle)>,
-    /// Deliveries were settled since the worker has last taken.
-    has_settled: bool,
     /// The publisher or subscriber that the connection is.
     client: Option<ClientGuard>,
     /// The worker that the connection is, instead of another client.
@@ -128,7 +126,6 @@ impl<'a> Session<'a> {
             held: HeldReplies::default(),
             deferred: None,
             settling: Vec::new(),
-            has_settled: false,
             client: None,
             worker: None,
             subscription: Subscribing::No,
@@ -141,8 +138,11 @@ impl<'a> Session<'a> {
     pub(super) async fn run(mut self) -> io::Result<()> {
         let mut events: Vec<Bytes> = Vec::new();
         loop {
+            let before = self.requests;
             let wanted = self.requests().await;
-            self.refill().await?;
+            if self.requests > before {
+                self.refill().await?;
+            }
             self.send().await?;
             let Some(wanted) = wanted else {
                 self.give_way().await;

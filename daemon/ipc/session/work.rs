@@ -45,16 +45,12 @@ impl Session<'_> {
             };
             self.codec.reply(&reply, self.held.buffer(&mut self.out));
         }
-        self.has_settled = true;
     }
 
     /// Appends the work for the slots that requests have freed, so that it is sent together with their replies.
     pub(super) async fn refill(&mut self) -> io::Result<()> {
         let is_ending = self.closing || self.at_end() || self.daemon.stop.is_cancelled();
-        if !std::mem::take(&mut self.has_settled) || is_ending {
-            return Ok(());
-        }
-        let Some(worker) = &self.worker else { return Ok(()) };
+        let Some(worker) = self.worker.as_ref().filter(|_| !is_ending) else { return Ok(()) };
         match poll_fn(|cx| Poll::Ready(worker.poll_next(usize::MAX, cx))).await {
             Poll::Ready(work) => self.send_work(work).await,
             Poll::Pending => Ok(()),

