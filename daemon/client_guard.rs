@@ -39,7 +39,7 @@ impl ClientGuard {
         let filters = subscription.responder.as_ref().map_or(&subscription.filters, |responder| &responder.filters);
         let filters = filters.to_strings();
         let (id, subscribed) = bus.with(|bus, now| bus.subscribe(subscription, now))?;
-        bus.wake_for_receiver();
+        bus.wake_for_subscriber();
         let guard = ClientGuard::new(bus, id, &description, Role::Subscriber);
         info!(client = %id, name = guard.name, peer = description.peer, ?filters, "{what} connected");
         Ok((guard, subscribed))
@@ -47,6 +47,9 @@ impl ClientGuard {
 
     /// Keeps the registration of the token that let the client in.
     pub(crate) fn with_token(mut self, token: Option<TokenRegistration>) -> ClientGuard {
+        if token.is_some() {
+            self.bus.add_token_holder();
+        }
         self.token = token;
         self
     }
@@ -69,7 +72,6 @@ impl ClientGuard {
         slots: usize,
     ) -> Result<(ClientGuard, WorkerId), Refused> {
         let (id, worker) = bus.with(|bus, now| bus.connect_worker(description.clone(), via, consumer, slots, now))?;
-        bus.wake_for_receiver();
         let guard = ClientGuard::new(bus, id, description, Role::Worker);
         info!(client = %id, name = guard.name, peer = description.peer, %consumer, %via, "worker connected");
         Ok((guard, worker))
@@ -88,6 +90,9 @@ impl ClientGuard {
 
 impl Drop for ClientGuard {
     fn drop(&mut self) {
+        if self.token.is_some() {
+            self.bus.remove_token_holder();
+        }
         // The bus removes a client that is kicked, too slow, or has received all events that it asked for.
         let by = if self.bus.with(|bus, now| bus.disconnect(self.id, now)) { "client" } else { "bus" };
         match self.role {

@@ -7,7 +7,7 @@ use std::{
     ops::{Deref, DerefMut},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 
 use crate::hold_clock::{HoldClock, Locked};
 
-/// The longest time between two ticks of the bus while there are subscribers.
+/// The longest time between two ticks of the bus while there are subscribers or clients with tokens.
 pub(crate) const BUSY_TICK: Duration = Duration::from_secs(1);
 /// The longest time between two ticks without subscribers.
 const IDLE_TICK: Duration = Duration::from_mins(5);
@@ -43,6 +43,8 @@ struct Inner {
     awake: Notify,
     /// When the bus ticks next, on its clock. Set under the lock, and decreased after it.
     tick_at: AtomicU64,
+    /// The number of clients with a token.
+    token_holders: AtomicUsize,
     /// A thread continues the work of the bus until there is no more, see [`SharedBus::finish`]. Changed under the lock.
     is_finishing: AtomicBool,
     /// What measures how long the lock is held.
@@ -137,6 +139,7 @@ impl SharedBus {
             disk: OnceLock::new(),
             awake: Notify::new(),
             tick_at: AtomicU64::new(0),
+            token_holders: AtomicUsize::new(0),
             is_finishing: AtomicBool::new(false),
             hold_clock: HoldClock::chosen(),
             longest_hold: AtomicU64::new(0),
@@ -238,7 +241,7 @@ impl SharedBus {
     /// Reads the bus. Expired events are removed first; if there are many, the rest soon after.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Bus, Now) -> R) -> R {
         let (seen, is_behind) = self.with(|bus, now| {
-            if !bus.has_receivers() {
+            if !bus.has_subscribers() {
                 bus.tick(now);
             }
             (look(bus, now), bus.is_behind())
@@ -309,8 +312,8 @@ impl SharedBus {
         self.tick_by(0);
     }
 
-    /// Makes the bus tick as often as it must with subscribers or workers.
-    pub(crate) fn wake_for_receiver(&self) {
+    /// Makes the bus tick as often as it must with subscribers.
+    pub(crate) fn wake_for_subscriber(&self) {
         self.tick_by(self.now().mono + whole_millis(BUSY_TICK));
     }
 
@@ -321,11 +324,23 @@ impl SharedBus {
         }
     }
 
-    /// Waits until the bus must tick, at most for [`BUSY_TICK`] with subscribers or workers, and
-    /// [`IDLE_TICK`] without.
+    /// Notes a client whose token may end, which the regular work notices.
+    pub(crate) fn add_token_holder(&self) {
+        self.0.token_holders.fetch_add(1, Ordering::Relaxed);
+        self.wake_for_subscriber();
+    }
+
+    /// Notes the end of a client with a token.
+    pub(crate) fn remove_token_holder(&self) {
+        self.0.token_holders.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Waits until the bus must tick, at most for [`BUSY_TICK`] with subscribers or clients with tokens, and [`IDLE_TICK`]
+    /// without.
     pub(crate) async fn until_tick(&self) {
         self.with(|bus, now| {
-            let longest = if bus.has_receivers() { BUSY_TICK } else { IDLE_TICK };
+            let is_busy = bus.has_subscribers() || self.0.token_holders.load(Ordering::Relaxed) > 0;
+            let longest = if is_busy { BUSY_TICK } else { IDLE_TICK };
             let due = bus.next_timeout().map(|at| Duration::from_millis(at.saturating_sub(now.mono)));
             let wait = due.map_or(longest, |wait| wait.min(longest));
             self.0.tick_at.store(now.mono.saturating_add(whole_millis(wait)), Ordering::Relaxed);

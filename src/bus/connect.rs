@@ -115,8 +115,8 @@ impl Bus {
         Ok(addressed)
     }
 
-    /// Returns true if there are subscribers or workers.
-    pub fn has_receivers(&self) -> bool {
-        self.clients.subscribers + self.clients.workers > 0
+    /// Returns true if there are subscribers.
+    pub fn has_subscribers(&self) -> bool {
+        self.clients.subscribers > 0
     }
 }

@@ -76,6 +76,7 @@ impl Link {
     }
 
     /// Sends a reply.
+    #[cfg_attr(not(feature = "remote"), expect(clippy::unused_async, reason = "the same interface as with HTTP"))]
     pub(super) async fn reply(&mut self, reply: ReplyTo, outcome: Outcome) {
         match self {
             Link::Local { session, unanswered } => match session.writer.push(&Request::Reply(reply)) {

@@ -12,9 +12,7 @@ use super::{
 };
 use crate::{
     endpoint::Endpoint,
-    protocol::{
-        Consume, ConsumerAction, Consuming, Publish, Published, Reply, Request, RequestMessage, Subscribe, Subscribed,
-    },
+    protocol::{Consume, Consuming, Publish, Published, Reply, Request, RequestMessage, Subscribe, Subscribed},
 };
 
 /// A connection that answers requests.
@@ -113,7 +111,8 @@ impl Transport {
             #[cfg(feature = "remote")]
             Transport::Remote(mut session) => {
                 // It exists, and this client may work for it.
-                let show = Request::Consumer { name: consume.consumer.clone(), action: ConsumerAction::Show };
+                let show =
+                    Request::Consumer { name: consume.consumer.clone(), action: crate::protocol::ConsumerAction::Show };
                 session.request(&show).await?;
                 let worker = remote::RemoteWorker::new(*session, consume.clone()).await?;
                 Ok((Working::Remote(worker.into()), Consuming::new("", &*consume.consumer)))

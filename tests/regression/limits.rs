@@ -80,14 +80,14 @@ fn the_cost_of_filters_is_bounded() {
 #[test]
 fn descriptions_of_clients_are_bounded() {
     let mut bus = limited(Limits { subscribers: 2, publishers: 1, ..Limits::default() });
-    assert!(!bus.has_receivers());
+    assert!(!bus.has_subscribers());
     let publisher = bus.add_publisher(Description::default(), Transport::Json, at(0)).expect("the first");
     let second = bus.add_publisher(Description::default(), Transport::Json, at(0));
     assert_eq!(second.expect_err("the second").code, ErrorCode::LimitPublishers);
-    assert!(!bus.has_receivers());
+    assert!(!bus.has_subscribers());
     let results = [(); 3].map(|()| try_subscribe(&mut bus, &["a"]));
     assert_eq!(results, [Ok(()), Ok(()), Err(ErrorCode::LimitSubscribers)]);
-    assert!(bus.has_receivers());
+    assert!(bus.has_subscribers());
     bus.disconnect(publisher, at(0));
     bus.add_publisher(Description::default(), Transport::Json, at(0)).expect("there is room again");
 }
