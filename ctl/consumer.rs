@@ -48,11 +48,10 @@ async fn create(client: &mut Client, output: &Output, options: &ConsumerCreate) 
     let created = client.consumer(name).create(options.config()).await?;
     let sentence = || {
         let name = visible(name);
-        match created {
-            true => {
-                format!("created consumer {name}; work for it with `sse-busctl work {} --exec COMMAND`", quoted(&name))
-            }
-            false => format!("consumer {name} exists with these settings"),
+        if created {
+            format!("created consumer {name}; work for it with `sse-busctl work {} --exec COMMAND`", quoted(&name))
+        } else {
+            format!("consumer {name} exists with these settings")
         }
     };
     Ok(output.confirm(sentence, &json!({ "consumer": name, "created": created }))?)

@@ -66,6 +66,7 @@ impl Drop for ProcessGroup {
 }
 
 /// What a process group is asked for.
+#[derive(Clone, Copy)]
 enum Ask {
     /// Whether it has processes.
     Nothing,

@@ -324,15 +324,20 @@ impl SharedBus {
     /// Waits until the bus must tick, at most for [`BUSY_TICK`] with subscribers or workers, and
     /// [`IDLE_TICK`] without.
     pub(crate) async fn until_tick(&self) {
-        let wait = self.with(|bus, now| {
+        self.with(|bus, now| {
             let longest = if bus.has_receivers() { BUSY_TICK } else { IDLE_TICK };
             let due = bus.next_timeout().map(|at| Duration::from_millis(at.saturating_sub(now.mono)));
             let wait = due.map_or(longest, |wait| wait.min(longest));
-            let tick_at = now.mono.saturating_add(whole_millis(wait));
-            self.0.tick_at.store(tick_at, Ordering::Relaxed);
-            wait
+            self.0.tick_at.store(now.mono.saturating_add(whole_millis(wait)), Ordering::Relaxed);
         });
-        let _ = tokio::time::timeout(wait, self.0.awake.notified()).await;
+        loop {
+            let wait = self.0.tick_at.load(Ordering::Relaxed).saturating_sub(self.now().mono);
+            // An earlier time is kept, even if its timer is removed. The timer of a worker's turn nearly always is, and the next
+            // turns, with later timers, then cause no wake-up.
+            if wait == 0 || tokio::time::timeout(Duration::from_millis(wait), self.0.awake.notified()).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Returns the milliseconds since the daemon started.

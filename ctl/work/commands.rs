@@ -166,7 +166,7 @@ impl Run {
                 Some(ended) = self.running.join_next() => {
                     // A command is not aborted, and does not panic.
                     if let Ok((keys, outcome)) = ended {
-                        self.settle(keys, outcome);
+                        self.settle(keys, &outcome);
                     }
                 }
                 Some(settled) = self.settling.join_next() => {
@@ -260,19 +260,19 @@ impl Run {
     }
 
     /// Settles the deliveries of a command that has ended.
-    fn settle(&mut self, keys: Vec<Key>, outcome: Outcome) {
+    fn settle(&mut self, keys: Vec<Key>, outcome: &Outcome) {
         let what = match &*keys {
             [key] => format!("event {key}"),
             keys => count(keys.len() as u64, "event"),
         };
         let command = &self.setup.command;
-        match &outcome {
+        match outcome {
             Outcome::Done | Outcome::Ended => {}
             Outcome::Failed(why) => self.setup.screen.report(&format!("{what}: `{command}` {why}")),
             Outcome::Rejected(why) => self.setup.screen.report(&format!("{what}: `{command}` rejected it: {why}")),
         }
         for key in keys {
-            self.tally.add(&outcome);
+            self.tally.add(outcome);
             if let Some(delivery) = self.held.remove(&key) {
                 self.answer(key, delivery, outcome.clone());
             }

@@ -99,7 +99,7 @@ impl Setup {
             }
         };
         let outcome = match outcome {
-            Ok(Ok(status)) => of_status(status, stderr.last_line()),
+            Ok(Ok(status)) => of_status(status, &stderr.last_line()),
             Ok(Err(error)) => Outcome::Failed(CommandError::Wait(error).to_string()),
             Err(outcome) => {
                 let output = async { tokio::join!(stdout.run(), stderr.run()) };
@@ -134,7 +134,9 @@ impl Setup {
             }
             events => {
                 let mut input = Vec::new();
-                events.iter().for_each(|event| json::encode(event, &mut input));
+                for event in events {
+                    json::encode(event, &mut input);
+                }
                 (shell(&self.command), input)
             }
         };
@@ -144,7 +146,7 @@ impl Setup {
 }
 
 /// Returns the outcome of a command that has exited.
-fn of_status(status: ExitStatus, last_line: String) -> Outcome {
+fn of_status(status: ExitStatus, last_line: &str) -> Outcome {
     match status.code() {
         Some(0) => Outcome::Done,
         Some(REJECTED) if last_line.is_empty() => Outcome::Rejected(status.to_string()),

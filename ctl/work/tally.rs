@@ -1,6 +1,6 @@
 //! What a worker has done so far, as its progress line and its summary show it.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, fmt::Write, time::Duration};
 
 use sse_bus::{
     Client,
@@ -60,14 +60,15 @@ impl Tally {
             self.recent.pop_front();
         }
         let rate = (self.answered() - answered) as f64 / (now - since).as_secs_f64().max(0.001);
+        // Writing to a String cannot fail.
         let mut line = format!("{}, {in_flight} in flight", self.outcomes());
         if let Some(pending) = pending {
-            line += &format!(", {pending} pending");
+            let _ = write!(line, ", {pending} pending");
         }
-        line += &format!(", {rate:.1}/s");
+        let _ = write!(line, ", {rate:.1}/s");
         if let Some(pending) = pending.filter(|pending| *pending > 0 && rate > 0.0) {
             let left = Duration::try_from_secs_f64(pending as f64 / rate).unwrap_or(Duration::MAX);
-            line += &format!(", {} left", duration(left.max(Duration::from_secs(1))));
+            let _ = write!(line, ", {} left", duration(left.max(Duration::from_secs(1))));
         }
         line
     }
@@ -81,7 +82,7 @@ impl Tally {
         let mut text = format!("{} done", self.done);
         for (number, name) in [(self.failed, "failed"), (self.rejected, "rejected"), (self.released, "released")] {
             if number > 0 {
-                text += &format!(", {number} {name}");
+                let _ = write!(text, ", {number} {name}");
             }
         }
         text

@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use sse_bus::{
     Filter, FilterSet, Topic,
-    bus::{CLIENTS_TOPIC, consumers::sent_topic},
+    bus::{
+        CLIENTS_TOPIC,
+        consumers::{CONSUMERS_TOPIC, sent_topic},
+        schedules::SCHEDULES_TOPIC,
+    },
     protocol::{ErrorCode, Refused, Subscribe},
     tokens::{Scope, Token},
 };
@@ -70,8 +74,9 @@ impl Grant {
     /// Refuses filters that the token does not allow.
     pub(crate) fn check_filters(&self, filters: &FilterSet) -> Result<(), Refused> {
         let Some(token) = self.token() else { return Ok(()) };
-        if Topic::parse(CLIENTS_TOPIC).is_ok_and(|topic| filters.matches(&topic)) {
-            // The topic shows what GET /clients shows.
+        // They show what GET /clients, GET /consumers and GET /schedules show, whatever the topics of the token are.
+        let is_matched = |topic: &&str| Topic::parse(topic).is_ok_and(|topic| filters.matches(&topic));
+        if [CLIENTS_TOPIC, CONSUMERS_TOPIC, SCHEDULES_TOPIC].iter().any(is_matched) {
             self.require(Scope::Admin)?;
         }
         filters.iter().find(|filter| !token.covers(filter)).map_or(Ok(()), |filter| Err(not_covered(token, filter)))

@@ -6,7 +6,7 @@
 use std::{
     future::poll_fn,
     sync::Arc,
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use sse_bus::{
@@ -151,23 +151,24 @@ impl WorkerGuard {
     ///
     /// The consumer was deleted, or the client removed.
     pub(crate) async fn next(&self, count: usize) -> Result<Vec<Work>, Refused> {
-        poll_fn(|cx| match self.bus.with(|bus, now| self.take(bus, count, now, cx.waker()).map(|taken| (taken, now))) {
-            Ok((taken, now)) => {
-                let mut work: Vec<Work> = Vec::with_capacity(taken.deliveries.len());
-                work.extend(taken.missed.map(|missed| gap(missed, now)));
-                work.extend(taken.deliveries.into_iter().map(|delivery| {
-                    let deadline = now.unix + delivery.deadline.saturating_sub(now.mono);
-                    let described = Delivery::new(delivery.token.to_string(), delivery.attempt, deadline);
-                    Work::Delivery(delivery.event, described)
-                }));
-                match taken.next {
-                    Next::Waiting if work.is_empty() => Poll::Pending,
-                    Next::Waiting | Next::Ready => Poll::Ready(Ok(work)),
-                }
-            }
-            Err(removed) => Poll::Ready(Err(removed)),
-        })
-        .await
+        poll_fn(|cx| self.poll_next(count, cx)).await
+    }
+
+    /// Returns the result of [`next`](Self::next) if it need not wait. Otherwise wakes the task later.
+    pub(crate) fn poll_next(&self, count: usize, cx: &Context<'_>) -> Poll<Result<Vec<Work>, Refused>> {
+        let (taken, now) =
+            self.bus.with(|bus, now| self.take(bus, count, now, cx.waker()).map(|taken| (taken, now)))?;
+        let mut work: Vec<Work> = Vec::with_capacity(taken.deliveries.len());
+        work.extend(taken.missed.map(|missed| gap(missed, now)));
+        work.extend(taken.deliveries.into_iter().map(|delivery| {
+            let deadline = now.unix + delivery.deadline.saturating_sub(now.mono);
+            let described = Delivery::new(delivery.token.to_string(), delivery.attempt, deadline);
+            Work::Delivery(delivery.event, described)
+        }));
+        match taken.next {
+            Next::Waiting if work.is_empty() => Poll::Pending,
+            Next::Waiting | Next::Ready => Poll::Ready(Ok(work)),
+        }
     }
 
     /// Takes deliveries. Events that were sent to the consumer with a topic that the token of the worker does not allow become
@@ -247,12 +248,18 @@ impl Settle {
 }
 
 /// Settles the deliveries of a batch of requests, and returns for each request the number of its deliveries. All current
-/// deliveries are settled, also those of requests that are refused because others are not current.
+/// deliveries are settled, also those of requests that are refused because others are not current. The worker that sends the
+/// requests, if it is one, must take afterwards: its task runs, and need not be woken for the slots that they free.
 ///
 /// # Errors
 ///
 /// A request is refused if one of its tokens is not current, or the caller may not work for its consumer.
-pub(crate) async fn settle(daemon: &Daemon, caller: &Caller, batch: &[Settle]) -> Vec<Result<u64, Refused>> {
+pub(crate) async fn settle(
+    daemon: &Daemon,
+    caller: &Caller,
+    worker: Option<&WorkerGuard>,
+    batch: &[Settle],
+) -> Vec<Result<u64, Refused>> {
     let mut settled: Vec<Settled> = batch.iter().map(|_| Settled::default()).collect();
     let numbered = batch.iter().enumerate();
     let all: Vec<_> = numbered.flat_map(|(at, settle)| settle.tokens.iter().map(move |token| (at, token))).collect();
@@ -261,6 +268,9 @@ pub(crate) async fn settle(daemon: &Daemon, caller: &Caller, batch: &[Settle]) -
             tokio::task::yield_now().await;
         }
         let results = daemon.bus.with_each(some.iter(), |bus, now, (at, token)| {
+            if let Some(worker) = worker {
+                bus.stop_waiting(worker.id);
+            }
             let token: Token = token.parse()?;
             // The owner of the daemon may settle any delivery.
             if caller.grant.token().is_some()

@@ -57,7 +57,7 @@ async fn settle(daemon: &Daemon, caller: &Caller, verb: &str, body: Body) -> Res
     // The body may have arrived long after the head.
     daemon.access.check_still_valid(&caller.grant).await?;
     let settle = parse(verb, &body)?;
-    let mut results = api::settle(daemon, caller, &[settle]).await;
+    let mut results = api::settle(daemon, caller, None, &[settle]).await;
     let deliveries = results.pop().unwrap_or(Ok(0))?;
     Ok(JsonLine(json!({ "deliveries": deliveries })))
 }

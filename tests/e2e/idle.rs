@@ -91,7 +91,7 @@ fn a_daemon_without_subscribers_does_not_wake_up() {
 #[cfg(target_os = "linux")]
 fn a_daemon_whose_workers_are_idle_does_not_wake_up() {
     let daemon = Daemon::start(&["--history", "disk"]);
-    create(&daemon, "jobs", json!({"filters": ["t"]}));
+    create(&daemon, "jobs", &json!({"filters": ["t"]}));
     daemon.publish("t", "x");
     let mut workers = [work(&daemon, "jobs", 1), work(&daemon, "jobs", 1)];
     assert_eq!(workers[0].event()["data"], "x");

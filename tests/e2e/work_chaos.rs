@@ -46,14 +46,14 @@ fn start(daemon: &Daemon, name: &str, journal: &str, last: &str) -> Victim {
 }
 
 fn show(daemon: &Daemon) -> Value {
-    admin(daemon, "jobs", json!("show"))["consumer"].take()
+    admin(daemon, "jobs", &json!("show"))["consumer"].take()
 }
 
 /// The ids of all dead letters.
 fn dead(daemon: &Daemon) -> Vec<String> {
     let mut ids: Vec<String> = Vec::new();
     loop {
-        let mut reply = admin(daemon, "jobs", json!({"dead": {"after": ids.last()}}));
+        let mut reply = admin(daemon, "jobs", &json!({"dead": {"after": ids.last()}}));
         let letters = reply["dead_letters"].take();
         let letters = letters.as_array().unwrap();
         if letters.is_empty() {
@@ -106,7 +106,7 @@ fn no_job_is_lost_while_workers_and_the_daemon_are_killed() {
     let wide = ["--history-events", "1000000", "--history-bytes", "1GiB"];
     let mut daemon = Daemon::start_at(Sandbox::new(), &[&FLAGS[..], &wide].concat());
     let config = json!({"filters": ["jobs/*"], "ack_wait": "1s", "backoff": ["10ms", "100ms"]});
-    create(&daemon, "jobs", config);
+    create(&daemon, "jobs", &config);
     let began = Instant::now();
     let mut publisher = start(&daemon, "publisher.py", "publisher", &jobs.to_string());
     let mut workers: Vec<_> =

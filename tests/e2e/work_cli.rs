@@ -18,7 +18,9 @@ fn with_consumer(more: &[&str]) -> Daemon {
 }
 
 fn publish(daemon: &Daemon, data: &[&str]) {
-    data.iter().for_each(|data| drop(daemon.publish("jobs/a", data)));
+    for data in data {
+        daemon.publish("jobs/a", data);
+    }
 }
 
 fn consumer(daemon: &Daemon) -> Value {

@@ -20,17 +20,17 @@ fn restart(daemon: &mut Daemon, signal: Signal) {
 }
 
 /// Runs an action on a consumer.
-pub(crate) fn admin(daemon: &Daemon, name: &str, action: Value) -> Value {
+pub(crate) fn admin(daemon: &Daemon, name: &str, action: &Value) -> Value {
     daemon.lines().ask(json!({"consumer": {"name": name, "action": action}}).to_string())
 }
 
-pub(crate) fn create(daemon: &Daemon, name: &str, config: Value) {
-    let reply = admin(daemon, name, json!({ "create": config }));
+pub(crate) fn create(daemon: &Daemon, name: &str, config: &Value) {
+    let reply = admin(daemon, name, &json!({ "create": config }));
     assert_eq!(reply, json!({"changed": {"count": 1}}));
 }
 
 fn show(daemon: &Daemon, name: &str) -> Value {
-    admin(daemon, name, json!("show"))["consumer"].take()
+    admin(daemon, name, &json!("show"))["consumer"].take()
 }
 
 /// Makes a connection a worker.
@@ -83,7 +83,7 @@ fn publish_durably(daemon: &Daemon, topic: &str, data: &str) {
 fn a_consumer_continues_after_a_restart_and_after_a_crash() {
     for signal in [Signal::TERM, Signal::KILL] {
         let mut daemon = start(&[]);
-        create(&daemon, "jobs", json!({"filters": ["jobs/*"], "backoff": ["1h"], "max_attempts": 3}));
+        create(&daemon, "jobs", &json!({"filters": ["jobs/*"], "backoff": ["1h"], "max_attempts": 3}));
         for n in 1..=6 {
             daemon.publish(&format!("jobs/{n}"), n.to_string());
         }
@@ -109,7 +109,7 @@ fn a_consumer_continues_after_a_restart_and_after_a_crash() {
         let again: Vec<_> = (0..5).map(|_| delivery(&mut worker)).map(|(data, attempt, _)| (data, attempt)).collect();
         let expected = [("2", 2), ("4", 1), ("5", 1), ("6", 1), ("7", 1)];
         assert_eq!(again, expected.map(|(data, attempt)| (data.to_owned(), attempt)), "after {signal:?}");
-        let dead = admin(&daemon, "jobs", json!({"dead": {}}));
+        let dead = admin(&daemon, "jobs", &json!({"dead": {}}));
         let letter = &dead["dead_letters"][0];
         assert_eq!(
             (&letter["reason"], &letter["text"], &letter["attempts"]),
@@ -120,7 +120,7 @@ fn a_consumer_continues_after_a_restart_and_after_a_crash() {
         let refused = worker.ask(json!({"ack": {"tokens": [tokens[3]]}}).to_string());
         assert_eq!(refused["error"]["code"], "stale_delivery", "{refused}");
         // A retried dead letter begins anew, and is not a dead letter after another crash.
-        assert_eq!(admin(&daemon, "jobs", json!({"retry_dead": {"all": true}})), json!({"changed": {"count": 1}}));
+        assert_eq!(admin(&daemon, "jobs", &json!({"retry_dead": {"all": true}})), json!({"changed": {"count": 1}}));
         let (data, attempt, _) = delivery(&mut worker);
         assert_eq!((&*data, attempt), ("3", 1));
         restart(&mut daemon, Signal::KILL);
@@ -132,38 +132,38 @@ fn a_consumer_continues_after_a_restart_and_after_a_crash() {
 fn what_a_reply_confirms_survives_a_crash() {
     let mut daemon = start(&[]);
     // There is no event yet.
-    create(&daemon, "early", json!({"filters": ["t"]}));
+    create(&daemon, "early", &json!({"filters": ["t"]}));
     restart(&mut daemon, Signal::KILL);
     assert_eq!(show(&daemon, "early")["filters"], json!(["t"]));
     for n in 0..5 {
         publish_durably(&daemon, "t", &n.to_string());
     }
     for name in ["deleted", "recreated", "moved"] {
-        create(&daemon, name, json!({"filters": ["t"], "from": "all"}));
+        create(&daemon, name, &json!({"filters": ["t"], "from": "all"}));
         let mut worker = work(&daemon, name, 3);
         (0..3).for_each(|_| drop(delivery(&mut worker)));
     }
     restart(&mut daemon, Signal::KILL);
     let changed = json!({"changed": {"count": 1}});
-    assert_eq!(admin(&daemon, "early", json!("pause")), changed);
-    assert_eq!(admin(&daemon, "moved", json!({"seek": {"to": "latest"}})), changed);
-    assert_eq!(admin(&daemon, "deleted", json!("delete")), changed);
-    assert_eq!(admin(&daemon, "recreated", json!("delete")), changed);
-    create(&daemon, "recreated", json!({"filters": ["t"]}));
+    assert_eq!(admin(&daemon, "early", &json!("pause")), changed);
+    assert_eq!(admin(&daemon, "moved", &json!({"seek": {"to": "latest"}})), changed);
+    assert_eq!(admin(&daemon, "deleted", &json!("delete")), changed);
+    assert_eq!(admin(&daemon, "recreated", &json!("delete")), changed);
+    create(&daemon, "recreated", &json!({"filters": ["t"]}));
     restart(&mut daemon, Signal::KILL);
     assert_eq!(show(&daemon, "early")["paused"], true);
     let mut worker = work(&daemon, "moved", 10);
     assert_eq!(delivery(&mut worker).0, "4");
-    assert_eq!(admin(&daemon, "deleted", json!("show"))["error"]["code"], "consumer_unknown");
+    assert_eq!(admin(&daemon, "deleted", &json!("show"))["error"]["code"], "consumer_unknown");
     let recreated = show(&daemon, "recreated");
     assert_eq!((&recreated["waiting"], &recreated["pending"]), (&json!(0), &json!(0)), "{recreated}");
-    assert_eq!(admin(&daemon, "moved", json!("show"))["consumer"]["pending"], 0);
+    assert_eq!(admin(&daemon, "moved", &json!("show"))["consumer"]["pending"], 0);
 }
 
 #[test]
 fn events_beyond_the_bounds_stay_in_the_files_until_they_are_acknowledged() {
     let mut daemon = start(&["--history-events", "3"]);
-    create(&daemon, "all", json!({"filters": ["t"], "max_in_flight": 1000}));
+    create(&daemon, "all", &json!({"filters": ["t"], "max_in_flight": 1000}));
     for n in 0..200 {
         daemon.publish("t", n.to_string());
     }
@@ -187,7 +187,7 @@ fn events_beyond_the_bounds_stay_in_the_files_until_they_are_acknowledged() {
     let info = show(&daemon, "all");
     let done = (&info["acknowledged"], &info["pending"], &info["waiting"], &info["missed"]);
     assert_eq!(done, (&json!(201), &json!(0), &json!(0), &json!(0)), "{info}");
-    admin(&daemon, "all", json!({"seek": {"to": "all"}}));
+    admin(&daemon, "all", &json!({"seek": {"to": "all"}}));
     assert_eq!(delivery(&mut work(&daemon, "all", 1)).0, "198");
 }
 
@@ -196,7 +196,7 @@ fn a_consumer_reads_events_that_are_on_disk_only_in_order() {
     // Two times what stays in memory.
     const EVENTS: usize = 250;
     let mut daemon = start(&[]);
-    create(&daemon, "large", json!({"filters": ["t"]}));
+    create(&daemon, "large", &json!({"filters": ["t"]}));
     let data = "x".repeat(64 << 10);
     for n in 0..EVENTS {
         daemon.publish("t", format!("{n} {data}"));
@@ -215,7 +215,7 @@ fn a_consumer_reads_events_that_are_on_disk_only_in_order() {
             }
             assert_eq!(next_delivery(&mut worker).0, "last x");
             finish(worker);
-            admin(&daemon, "large", json!({"seek": {"to": "all"}}));
+            admin(&daemon, "large", &json!({"seek": {"to": "all"}}));
         }
     }
 }
@@ -224,7 +224,11 @@ fn a_consumer_reads_events_that_are_on_disk_only_in_order() {
 fn deadlines_and_delays_end_without_any_traffic() {
     for has_subscriber in [false, true] {
         let daemon = Daemon::start(&[]);
-        create(&daemon, "jobs", json!({"filters": ["t"], "ack_wait": "100ms", "backoff": ["50ms"], "max_attempts": 3}));
+        create(
+            &daemon,
+            "jobs",
+            &json!({"filters": ["t"], "ack_wait": "100ms", "backoff": ["50ms"], "max_attempts": 3}),
+        );
         let _stream = has_subscriber.then(|| daemon.stream("/events/other"));
         daemon.publish("t", "x");
         let mut worker = work(&daemon, "jobs", 1);
@@ -243,7 +247,7 @@ fn deadlines_and_delays_end_without_any_traffic() {
 #[test]
 fn consumers_in_memory_work_and_end_with_the_daemon() {
     let mut daemon = Daemon::start(&[]);
-    create(&daemon, "jobs", json!({"filters": ["t"]}));
+    create(&daemon, "jobs", &json!({"filters": ["t"]}));
     daemon.publish("t", "x");
     let (_, _, token) = delivery(&mut work(&daemon, "jobs", 1));
     // The connection is closed: the attempt has failed, and the token is stale.
@@ -255,13 +259,13 @@ fn consumers_in_memory_work_and_end_with_the_daemon() {
     assert_eq!(attempt, 2);
     settle(&mut worker, "ack", &json!({"tokens": [token]}));
     restart(&mut daemon, Signal::TERM);
-    assert_eq!(admin(&daemon, "jobs", json!("show"))["error"]["code"], "consumer_unknown");
+    assert_eq!(admin(&daemon, "jobs", &json!("show"))["error"]["code"], "consumer_unknown");
 }
 
 #[test]
 fn consumers_continue_while_the_disk_fails() {
     let mut daemon = start(&[]);
-    create(&daemon, "jobs", json!({"filters": ["t"]}));
+    create(&daemon, "jobs", &json!({"filters": ["t"]}));
     // The files are removed, so that no write succeeds under their names until new ones are written.
     let folder = daemon.sandbox.path("sse-bus");
     let aside = daemon.sandbox.path("aside");

@@ -11,7 +11,7 @@ use std::{
 use sse_bus::{
     bus::{
         Bus,
-        consumers::{ConsumerSettings, Departure},
+        consumers::{ConsumerSettings, Delivery, Departure},
     },
     limits::TAKE_MAX,
     protocol::ErrorCode,
@@ -19,7 +19,7 @@ use sse_bus::{
 
 use super::{
     at,
-    consumers::{attempts, create, name, settings, take, worker},
+    consumers::{ack, attempts, create, name, settings, take, worker},
     event, keeping, publish,
 };
 
@@ -131,4 +131,36 @@ fn the_end_of_a_worker_with_the_daemon_does_not_count_the_attempt() {
     bus.remove_worker(id, Departure::Lost, at(0));
     let id = worker(&mut bus, "jobs", 1);
     assert_eq!(attempts(&take(&mut bus, id, 0)), [(1, 1)]);
+}
+
+#[test]
+fn a_worker_that_takes_soon_is_not_woken() {
+    let mut bus = keeping(10);
+    create(&mut bus, "jobs", ConsumerSettings { max_in_flight: 1, ..settings("a") });
+    let (one, other) = (worker(&mut bus, "jobs", 1), worker(&mut bus, "jobs", 1));
+    let (calls, other_calls) = (Arc::new(Flag::default()), Arc::new(Flag::default()));
+    let takes = |bus: &mut Bus, worker, calls: &Arc<Flag>| {
+        let taken = bus.take(worker, usize::MAX, at(0), &Waker::from(calls.clone())).unwrap();
+        bus.finish().wake();
+        taken.deliveries
+    };
+    let acks = |bus: &mut Bus, deliveries: &[Delivery]| {
+        bus.stop_waiting(one);
+        ack(bus, &deliveries[0], 0);
+        bus.finish().wake();
+    };
+    publish(&mut bus, event("a", "1"));
+    let first = takes(&mut bus, one, &calls);
+    publish(&mut bus, event("a", "2"));
+    acks(&mut bus, &first);
+    assert!(!calls.take(), "it takes by itself");
+    let second = takes(&mut bus, one, &calls);
+    assert_eq!(attempts(&second), [(2, 1)]);
+    // The turn of another worker is not lost.
+    assert!(takes(&mut bus, other, &other_calls).is_empty());
+    publish(&mut bus, event("a", "3"));
+    acks(&mut bus, &second);
+    assert!(!calls.take() && other_calls.take(), "the other one is called");
+    assert!(takes(&mut bus, one, &calls).is_empty());
+    assert_eq!(attempts(&takes(&mut bus, other, &other_calls)), [(3, 1)]);
 }

@@ -7,7 +7,7 @@ use sse_bus::{
     bus::{
         Bus, Format, Start, Subscription,
         consumers::{
-            CONSUMERS_TOPIC, ConsumerName, ConsumerSettings, DeadOperation, Delivery, Next, SeekTo, Settlement,
+            CONSUMERS_TOPIC, ConsumerName, ConsumerSettings, DeadOperation, Delivery, Next, SeekTo, Settlement, Token,
             WorkerId,
         },
     },
@@ -64,6 +64,7 @@ fn a_consumer_is_created_once_with_the_same_settings() {
     assert_eq!(bus.create_consumer(&name("jobs"), settings("a"), SeekTo::All, at(0)), Ok(false));
     let other = bus.create_consumer(&name("jobs"), settings("b"), SeekTo::All, at(0)).unwrap_err();
     assert_eq!(other.code, ErrorCode::ConsumerExists);
+    assert!(other.message.contains("`filters` is a, not b; delete it"), "{}", other.message);
     let unknown = bus.pause_consumer(&name("other"), true, at(0)).unwrap_err();
     assert_eq!(unknown.code, ErrorCode::ConsumerUnknown);
     for wrong in [
@@ -189,4 +190,14 @@ fn a_consumer_with_too_many_dead_letters_delivers_nothing_more() {
     }
     let more = bus.take(one, 1000, at(0), Waker::noop()).unwrap().deliveries.len();
     assert_eq!(more, DEAD_MAX + 1 - dead);
+}
+
+#[test]
+fn a_token_has_one_spelling() {
+    for text in ["1-2", "0-0", "ff-ffffffffffffffff"] {
+        assert_eq!(text.parse::<Token>().map(|token| token.to_string()), Ok(text.into()));
+    }
+    for text in ["", "1", "1-", "-1", "01-2", "1-02", "F-1", "+1-2", "1-+2", "1-2-3", "1-10000000000000000"] {
+        assert_eq!(text.parse::<Token>().unwrap_err().code, ErrorCode::StaleDelivery, "{text}");
+    }
 }

@@ -60,6 +60,16 @@ enum Subscribing {
     PastOnly,
 }
 
+/// What the peer may still send.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Input {
+    Open,
+    /// Nothing: it has closed its sending half only.
+    HalfClosed,
+    /// Nothing: it has closed both halves at the same time, as a process that ends does.
+    Closed,
+}
+
 /// One connection.
 pub(super) struct Session<'a> {
     stream: Stream,
@@ -69,10 +79,7 @@ pub(super) struct Session<'a> {
     read: BytesMut,
     /// Bytes to make room for: few while the peer sends little, so that idle connections cost little memory.
     read_size: usize,
-    /// The peer has closed its sending half.
-    at_end: bool,
-    /// It did not close the other half at the same time, as a process that ends does.
-    has_half_closed: bool,
+    input: Input,
     /// The rest of a request that was too long.
     skipping: Skip,
     /// Time spent waiting for the rest of a request that has begun.
@@ -89,6 +96,8 @@ pub(super) struct Session<'a> {
     deferred: Option<Request>,
     /// Requests to settle deliveries that wait to be applied as one batch, with their numbers. Empty if `batch` is not.
     settling: Vec<(u64, Settle)>,
+    /// Deliveries were settled since the worker has last taken.
+    has_settled: bool,
     /// The publisher or subscriber that the connection is.
     client: Option<ClientGuard>,
     /// The worker that the connection is, instead of another client.
@@ -110,8 +119,7 @@ impl<'a> Session<'a> {
             daemon,
             read,
             read_size: QUIET,
-            at_end: false,
-            has_half_closed: false,
+            input: Input::Open,
             skipping: Skip::Nothing,
             waited: Duration::ZERO,
             requests: 0,
@@ -120,6 +128,7 @@ impl<'a> Session<'a> {
             held: HeldReplies::default(),
             deferred: None,
             settling: Vec::new(),
+            has_settled: false,
             client: None,
             worker: None,
             subscription: Subscribing::No,
@@ -133,13 +142,14 @@ impl<'a> Session<'a> {
         let mut events: Vec<Bytes> = Vec::new();
         loop {
             let wanted = self.requests().await;
+            self.refill().await?;
             self.send().await?;
             let Some(wanted) = wanted else {
                 self.give_way().await;
                 continue;
             };
             let is_done = matches!(self.subscription, Subscribing::No | Subscribing::Requests) && self.held.is_empty();
-            if self.closing || (self.at_end && is_done) {
+            if self.closing || (self.at_end() && is_done) {
                 self.refuse_held();
                 self.send().await?;
                 self.end_worker();
@@ -152,11 +162,12 @@ impl<'a> Session<'a> {
                 self.read.reserve(wanted);
             }
             let is_held = self.is_held();
-            let has_begun = !self.at_end && !is_held && (!self.read.is_empty() || self.skipping != Skip::Nothing);
+            let at_end = self.at_end();
+            let has_begun = !at_end && !is_held && (!self.read.is_empty() || self.skipping != Skip::Nothing);
             let began = Instant::now();
             let (client, worker) = (self.client.as_ref(), self.worker.as_ref());
             tokio::select! {
-                read = incoming(&mut self.stream, &mut self.read, self.at_end, is_held) => {
+                read = incoming(&mut self.stream, &mut self.read, at_end, is_held) => {
                     let Some(read) = read? else { return Ok(()) };
                     self.note_read(read);
                     self.read_size = if read < QUIET { QUIET } else { READ_MAX };
@@ -190,10 +201,15 @@ impl<'a> Session<'a> {
         }
     }
 
+    fn at_end(&self) -> bool {
+        self.input != Input::Open
+    }
+
     /// Notes that bytes were read, or that the peer has closed its sending half.
     fn note_read(&mut self, read: usize) {
-        self.at_end = read == 0;
-        self.has_half_closed = self.at_end && !is_closed(&self.stream);
+        if read == 0 {
+            self.input = if is_closed(&self.stream) { Input::Closed } else { Input::HalfClosed };
+        }
     }
 
     /// Yields between batches: to other tasks of this thread and, for at most half the time, to other threads that wait for its
@@ -241,7 +257,8 @@ impl<'a> Session<'a> {
             if !self.skipping.take(&mut self.read) {
                 break Some(READ_MAX);
             }
-            match self.codec.next(&mut self.read, self.at_end, &self.daemon.config().limits) {
+            let at_end = self.at_end();
+            match self.codec.next(&mut self.read, at_end, &self.daemon.config().limits) {
                 Next::Request(request) => {
                     (self.requests, self.waited) = (self.requests + 1, Duration::ZERO);
                     self.request(request).await;

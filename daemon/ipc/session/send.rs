@@ -51,7 +51,7 @@ impl Session<'_> {
             return written;
         }
         let answers = self.worker.is_some() || self.subscription == Subscribing::Requests;
-        while answers && !self.at_end && !self.is_held() && self.read.len() < READ_MAX {
+        while answers && !self.at_end() && !self.is_held() && self.read.len() < READ_MAX {
             self.read.reserve(QUIET);
             let read = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read))?;
             self.note_read(read);

@@ -4,14 +4,14 @@
 //! finished: once its requests are answered, its other deliveries are released and the connection is closed. When the connection
 //! is closed in another way, the deliveries of the worker fail, unless the daemon stops.
 
-use std::io;
+use std::{future::poll_fn, io, task::Poll};
 
 use sse_bus::{
     limits::READ_MAX,
     protocol::{Consume, Refused, Reply},
 };
 
-use super::Session;
+use super::{Input, Session};
 use crate::{
     api::{self, Work},
     client_guard::ClientGuard,
@@ -37,13 +37,27 @@ impl Session<'_> {
             return;
         }
         let (numbers, batch): (Vec<_>, Vec<_>) = self.settling.drain(..).unzip();
-        let results = api::settle(self.daemon, &self.caller, &batch).await;
+        let results = api::settle(self.daemon, &self.caller, self.worker.as_ref(), &batch).await;
         for (number, result) in numbers.into_iter().zip(results) {
             let reply = match result {
                 Ok(deliveries) => Reply::Settled { deliveries },
                 Err(refused) => self.refusal(number, refused),
             };
             self.codec.reply(&reply, self.held.buffer(&mut self.out));
+        }
+        self.has_settled = true;
+    }
+
+    /// Appends the work for the slots that requests have freed, so that it is sent together with their replies.
+    pub(super) async fn refill(&mut self) -> io::Result<()> {
+        let is_ending = self.closing || self.at_end() || self.daemon.stop.is_cancelled();
+        if !std::mem::take(&mut self.has_settled) || is_ending {
+            return Ok(());
+        }
+        let Some(worker) = &self.worker else { return Ok(()) };
+        match poll_fn(|cx| Poll::Ready(worker.poll_next(usize::MAX, cx))).await {
+            Poll::Ready(work) => self.send_work(work).await,
+            Poll::Pending => Ok(()),
         }
     }
 
@@ -71,7 +85,7 @@ impl Session<'_> {
 
     /// Removes the worker of a connection that ends.
     pub(super) fn end_worker(&mut self) {
-        if let Some(worker) = self.worker.take_if(|_| self.has_half_closed) {
+        if let Some(worker) = self.worker.take_if(|_| self.input == Input::HalfClosed) {
             worker.release();
         }
     }

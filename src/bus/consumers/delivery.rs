@@ -32,14 +32,20 @@ impl FromStr for Token {
     fn from_str(text: &str) -> Result<Token, Refused> {
         let parse = || {
             let (run, number) = text.split_once('-')?;
-            let (run, number) = (u64::from_str_radix(run, 16).ok()?, u64::from_str_radix(number, 16).ok()?);
-            Some(Token { run, number }).filter(|token| token.to_string() == text)
+            Some(Token { run: number_of(run)?, number: number_of(number)? })
         };
         parse().ok_or_else(|| {
             let shown: String = text.chars().take(60).collect();
             Refused::new(ErrorCode::StaleDelivery, format!("`{shown}` is not the token of a delivery"))
         })
     }
+}
+
+/// Returns the number that is written like this, in hexadecimal digits. Other spellings of it are no tokens.
+fn number_of(text: &str) -> Option<u64> {
+    let is_digit = |digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    let is_canonical = text.bytes().all(is_digit) && (text == "0" || !text.starts_with('0'));
+    u64::from_str_radix(text, 16).ok().filter(|_| is_canonical)
 }
 
 /// One attempt to have an event processed.

