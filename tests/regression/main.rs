@@ -15,6 +15,7 @@ mod limits;
 mod live;
 mod positions;
 mod reading;
+mod request_steps;
 mod requests;
 mod scanning;
 mod status;
