@@ -101,8 +101,12 @@ fn a_consumer_continues_after_a_restart_and_after_a_crash() {
         restart(&mut daemon, signal);
 
         let after = show(&daemon, "jobs");
-        for same in ["position", "dead", "acknowledged", "died", "created", "ack_wait", "backoff", "max_attempts"] {
+        for same in ["dead", "acknowledged", "died", "created", "ack_wait", "backoff", "max_attempts"] {
             assert_eq!(before[same], after[same], "{same} after {signal:?}");
+        }
+        // A crash may forget that a delivery has begun.
+        if signal == Signal::TERM {
+            assert_eq!(before["position"], after["position"]);
         }
         // What was in flight is delivered again, and its attempt does not count. Job 2 has failed once.
         let mut worker = work(&daemon, "jobs", 10);
