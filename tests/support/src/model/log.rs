@@ -183,9 +183,10 @@ impl Log {
         }
     }
 
-    /// Returns true if an event is the newest of its topic.
+    /// Returns true if an event is the last one that was published to its topic. Later ones may have expired.
     pub fn is_newest(&self, seq: u64) -> bool {
-        self.by_topic.get(self.topic(seq)).and_then(|seqs| seqs.last()) == Some(&seq)
+        let topic = self.topic(seq);
+        !self.events[seq as usize..].iter().any(|later| later.topic == topic)
     }
 
     /// The retained events that match some filters and have not expired.

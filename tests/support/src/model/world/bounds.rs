@@ -47,6 +47,15 @@ impl World {
         self.whole_ticks();
     }
 
+    /// Records that the bus and the log have just evicted by age for a new event. Expired events stay until the next tick of
+    /// both.
+    pub(super) fn made_room(&mut self) {
+        self.bounds.looked = self.log.now;
+        if self.whole.is_some() && self.log_bus().is_behind() {
+            self.whole_ticks();
+        }
+    }
+
     /// Records the evictions so far, before the log removes its expired events: until then they count for its bounds.
     pub(super) fn will_remove_expired(&mut self) {
         let infos: HashMap<String, usize> =

@@ -36,7 +36,7 @@ impl World {
                 (sent.expires, sent.headers) = (ttl_ms.map(|ttl| now.mono + ttl), headers);
                 self.check_published(&published, self.wanting(topic))?;
                 let seq = self.log.add(sent);
-                self.looked();
+                self.made_room();
                 match retain {
                     Retain::No => {}
                     Retain::Yes => drop(self.log.retained.insert(topic.into(), seq)),
