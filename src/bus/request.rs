@@ -82,7 +82,7 @@ impl Publication {
         Publication { to: Some(client.into()), ..self }
     }
 
-    /// Parses a request to publish. What it says about when to publish is for [`When::parse`](super::When::parse).
+    /// Parses a request to publish. What it says about when to publish is for `When::parse`.
     pub fn parse(publish: Publish, limits: &Limits) -> Result<Publication, Refused> {
         let Publish { topic, data, event_type, headers, retain, ttl_ms, to, ack, dedup_id, sequence, .. } = publish;
         let parsed = Topic::parse(&topic).map_err(|e| invalid(ErrorCode::TopicInvalid, "topic", &topic, &e))?;

@@ -27,6 +27,11 @@ impl Bus {
             let shown: String = to.chars().take(60).collect();
             return Err(Refused::new(ErrorCode::StaleRequest, format!("`{shown}` is not the address of a request")));
         };
+        // Its time may have passed before the tick that notices it.
+        if self.requests.pending.get(&id).is_some_and(|pending| pending.deadline <= now.mono) {
+            self.requests.ending.insert(id, Ending::TimedOut);
+            self.end_requests(now);
+        }
         let is_open = |pending: &super::pending::Pending| pending.asked.contains(&(client, true));
         if !self.requests.pending.get(&id).is_some_and(is_open) {
             let message = "the request is over: it was answered or has timed out, or its client has disconnected";
