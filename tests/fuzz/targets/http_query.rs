@@ -162,6 +162,17 @@ fn publish(topic: String, query: &str) {
     if let Some(ttl) = publish.ttl_ms {
         again.append_pair("ttl", &humantime::format_duration(Duration::from_millis(ttl)).to_string());
     }
+    for (name, value) in [("dedup_id", &publish.dedup_id), ("schedule_id", &publish.schedule_id)] {
+        if let Some(value) = value {
+            again.append_pair(name, value);
+        }
+    }
+    if let Some(time) = publish.in_ms {
+        again.append_pair("in", &format!("{time}ms"));
+    }
+    if let Some(time) = publish.at {
+        again.append_pair("at", &time.to_string());
+    }
     for (name, value) in &publish.headers {
         again.append_pair("header", &format!("{name}:{value}"));
     }
