@@ -70,6 +70,11 @@ impl MeasuredDaemon {
         }
     }
 
+    /// Ends the daemon, and waits until it has ended.
+    pub(super) async fn end(mut self) {
+        let _ = self.child.kill().await;
+    }
+
     /// Returns the error message of a daemon that has ended.
     async fn error(&mut self) -> Option<String> {
         let mut error = String::new();

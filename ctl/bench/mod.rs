@@ -71,7 +71,7 @@ async fn measure(output: &Output, options: cli::Bench) -> Result<(), Failure> {
     subscribers::raise_descriptor_limit(options.subscribers)?;
     let progress = Progress::start();
     progress.show("starting", Duration::ZERO);
-    let (_daemon, mut client) = MeasuredDaemon::start().await?;
+    let (daemon, mut client) = MeasuredDaemon::start().await?;
     let status = client.status().await?;
     let mut subscribers = LoadSubscribers::new(address(&status)?, topic()?);
     let meter = Meter::new(status.pid);
@@ -98,6 +98,7 @@ async fn measure(output: &Output, options: cli::Bench) -> Result<(), Failure> {
     let window = (WINDOW_BYTES / size).clamp(1, WINDOW);
     let saturated = load.run(window, time(SHARES[2]), &meter).await?;
     drop(progress);
+    daemon.end().await;
 
     let growth = before.zip(after).map(|(before, after)| after.saturating_sub(before));
     Report::new(&options, &alone, &paced, &saturated, growth).print(output)
