@@ -19,7 +19,7 @@ use http_body::Frame;
 use sse_bus::{
     bus::Subscription,
     protocol::{
-        ErrorCode, Payload, Refused, Subscribed,
+        ErrorCode, Refused, Subscribed,
         sse::{CLIENT_HEADER, POSITION_HEADER, PositionForm},
     },
     tokens::Scope,
@@ -178,14 +178,7 @@ pub(super) async fn publish(
     // Before the body is read.
     caller.grant.require(Scope::Publish)?;
     let mut publish = query::publish(topic, query.as_deref().unwrap_or_default())?;
-    let most = daemon.config().limits.event_bytes;
-    publish.data = Payload(request_body::read(body, most).await?.ok_or_else(|| {
-        let message =
-            format!("the body has more than `event_bytes` = {most} bytes; publish less, or a reference to it");
-        Refused::new(ErrorCode::LimitEvent, message)
-    })?);
-    // The body may have arrived long after the head.
-    daemon.access.check_still_valid(&caller.grant).await?;
+    publish.data = request_body::event_data(&daemon, &caller, body).await?;
     if publish.is_scheduled() {
         let scheduled = api::schedule(&daemon, &caller, publish)?;
         return Ok((StatusCode::ACCEPTED, JsonLine(scheduled)).into_response());

@@ -6,11 +6,23 @@ use axum::{body::Body, http::StatusCode};
 use http_body::Body as _;
 use sse_bus::{
     limits::REQUEST,
-    protocol::{ErrorCode, Refused},
+    protocol::{ErrorCode, Payload, Refused},
 };
 use tokio::time::timeout;
 
 use super::error::Refusal;
+use crate::{access::Caller, context::Daemon};
+
+/// Reads the data of an event, and checks again that the caller is authorized: the body may have arrived long after the head.
+pub(super) async fn event_data(daemon: &Daemon, caller: &Caller, body: Body) -> Result<Payload, Refusal> {
+    let most = daemon.config().limits.event_bytes;
+    let data = read(body, most).await?.ok_or_else(|| {
+        let message = format!("the body has more than `event_bytes` = {most} bytes; send less, or a reference to it");
+        Refused::new(ErrorCode::LimitEvent, message)
+    })?;
+    daemon.access.check_still_valid(&caller.grant).await?;
+    Ok(Payload(data))
+}
 
 /// Reads a body within [`REQUEST`], or returns None if it has more than `most` bytes.
 pub(super) async fn read(body: Body, most: usize) -> Result<Option<Vec<u8>>, Refusal> {

@@ -12,7 +12,7 @@ use axum::{
 use serde_json::json;
 use sse_bus::{
     bus::{Format, Subscription},
-    protocol::{ErrorCode, Payload, Refused, ReplyMessage},
+    protocol::{Refused, ReplyMessage},
     tokens::Scope,
 };
 
@@ -39,7 +39,7 @@ pub(super) async fn request(
     // Before the body is read.
     caller.grant.require(Scope::Publish)?;
     let (mut request, collect) = query::request(topic, query.as_deref().unwrap_or_default())?;
-    request.data = data(&daemon, &caller, body).await?;
+    request.data = request_body::event_data(&daemon, &caller, body).await?;
     // A client that disconnects meanwhile drops this future, which cancels the request.
     let mut replies = api::request(&daemon, &caller, request, None)?.replies().await?;
     match collect {
@@ -102,21 +102,9 @@ pub(super) async fn reply(
 ) -> Result<impl IntoResponse, Refusal> {
     let Path(address) = address?;
     let mut reply = query::reply(address, query.as_deref().unwrap_or_default())?;
-    reply.data = data(&daemon, &caller, body).await.inspect_err(|refusal| {
+    reply.data = request_body::event_data(&daemon, &caller, body).await.inspect_err(|refusal| {
         api::fail_request(&daemon, &reply.to, &refusal.refused);
     })?;
     api::reply(&daemon, reply)?;
     Ok(JsonLine(json!({})))
-}
-
-/// Reads the data of a request or a reply.
-async fn data(daemon: &Daemon, caller: &Caller, body: Body) -> Result<Payload, Refusal> {
-    let most = daemon.config().limits.event_bytes;
-    let data = request_body::read(body, most).await?.ok_or_else(|| {
-        let message = format!("the body has more than `event_bytes` = {most} bytes; send less, or a reference to it");
-        Refused::new(ErrorCode::LimitEvent, message)
-    })?;
-    // The body may have arrived long after the head.
-    daemon.access.check_still_valid(&caller.grant).await?;
-    Ok(Payload(data))
 }

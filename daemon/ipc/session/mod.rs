@@ -2,14 +2,17 @@
 //!
 //! Each connection is one task. It reads at most [`READ_MAX`] bytes, publishes their events in batches of at most
 //! [`BATCH_MAX`], and sends the replies, so that other tasks run soon. It does not read while the peer does not accept its
-//! replies, except from workers and responders, and sends them once [`READ_MAX`] bytes of them wait. It closes the connection if the peer accepts none of the
-//! waiting bytes for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL), or if a request that has begun is incomplete after
-//! [`REQUEST`].
+//! replies, except from workers and responders, and sends them once [`READ_MAX`] bytes of them wait. It closes the connection if
+//! the peer accepts none of the waiting bytes for [`WRITE_STALL`](sse_bus::limits::WRITE_STALL), or if a request that has begun is
+//! incomplete after [`REQUEST`].
 
 mod held;
+mod input;
+mod publish;
 mod requests;
 mod schedule;
 mod send;
+mod subscribe;
 mod work;
 
 use std::{
@@ -21,23 +24,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use sse_bus::{
     bus::{Publication, Read},
     endpoint::Stream,
     limits::{BATCH_MAX, READ_MAX, REQUEST},
-    protocol::{Ack, ErrorCode, Publish, Refused, Reply, Request, Subscribe},
+    protocol::{Ack, ErrorCode, Refused, Reply, Request},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt as _},
-    task::yield_now,
-    time::sleep,
-};
+use tokio::{io::AsyncWriteExt as _, task::yield_now, time::sleep};
 
-use self::held::HeldReplies;
+use self::{
+    held::HeldReplies,
+    input::{Input, incoming},
+};
 use super::codec::{Codec, Next, Skip};
-#[cfg(unix)]
-use super::hangup::{hangup, is_closed};
 use crate::{
     access::Caller,
     api::{self, Admin, Consumers, Settle, Work, WorkerGuard},
@@ -58,16 +58,6 @@ enum Subscribing {
     Requests,
     /// Ends once history has been delivered.
     PastOnly,
-}
-
-/// What the peer may still send.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Input {
-    Open,
-    /// Nothing: it has closed its sending half only.
-    HalfClosed,
-    /// Nothing: it has closed both halves at the same time, as a process that ends does.
-    Closed,
 }
 
 /// One connection.
@@ -208,7 +198,7 @@ impl<'a> Session<'a> {
     /// Notes that bytes were read, or that the peer has closed its sending half.
     fn note_read(&mut self, read: usize) {
         if read == 0 {
-            self.input = if is_closed(&self.stream) { Input::Closed } else { Input::HalfClosed };
+            self.input = Input::after_end(&self.stream);
         }
     }
 
@@ -320,47 +310,10 @@ impl<'a> Session<'a> {
         self.codec.reply(&reply, self.held.buffer(&mut self.out));
     }
 
-    /// Admits an event.
-    fn admit(&mut self, publish: Publish) -> Result<Publication, Refused> {
-        self.become_publisher()?;
-        api::admit(self.daemon, &self.caller, publish)
-    }
-
-    /// Makes the connection a publisher, unless it is another client.
-    fn become_publisher(&mut self) -> Result<(), Refused> {
-        if self.client().is_none() {
-            let process = self.caller.address.to_string();
-            let transport = self.codec.format().transport();
-            self.daemon.kept_out.check(None, &process, transport)?;
-            self.client = Some(ClientGuard::publisher(&self.daemon.bus, process, transport)?);
-        }
-        Ok(())
-    }
-
     /// Applies the requests that wait.
     async fn apply_batches(&mut self) {
         self.publish_batch().await;
         self.settle_batch().await;
-    }
-
-    /// Publishes the batch and appends the replies.
-    async fn publish_batch(&mut self) {
-        if self.batch.is_empty() {
-            return;
-        }
-        let client = self.client().map(|client| client.id);
-        let results = api::publish(self.daemon, client, self.batch.drain(..)).await;
-        for ((number, ack), result) in results {
-            match result
-                .map(|published| self.codec.published(published, || self.daemon.bus.with(|bus, _| bus.position())))
-            {
-                Ok(_) if ack == Ack::None => {}
-                Ok(published) => self.codec.reply(&Reply::Published(published), self.held.buffer(&mut self.out)),
-                Err(refused) => {
-                    self.codec.reply(&refusal(self.daemon, number, refused), self.held.buffer(&mut self.out));
-                }
-            }
-        }
     }
 
     async fn reply_to(&mut self, request: Request) -> Result<Reply, Refused> {
@@ -399,41 +352,14 @@ impl<'a> Session<'a> {
 
     /// Counts a refusal, and makes it the reply to a request.
     fn refusal(&self, number: u64, refused: Refused) -> Reply {
-        refusal(self.daemon, number, refused)
+        self.daemon.metrics.refused(refused.code);
+        Reply::Error(Refused { request: number, ..refused })
     }
 
     /// Returns the client that the connection is.
     fn client(&self) -> Option<&ClientGuard> {
         self.worker.as_ref().and_then(WorkerGuard::client).or(self.client.as_ref())
     }
-
-    /// Refuses a request that makes the connection a subscriber or a worker if it is one.
-    fn refuse_subscriber(&self) -> Result<(), Refused> {
-        let message = if self.worker.is_some() {
-            "this connection is a worker; open another connection"
-        } else if self.subscription != Subscribing::No {
-            "this connection already has a subscription; open another connection"
-        } else {
-            return Ok(());
-        };
-        Err(Refused::new(ErrorCode::AlreadySubscribed, message))
-    }
-
-    fn subscribe(&mut self, subscribe: Subscribe) -> Result<Reply, Refused> {
-        self.refuse_subscriber()?;
-        let subscription = api::subscription(&self.caller, subscribe, self.codec.format())?;
-        let past_only = subscription.past_only;
-        let (client, subscribed) = api::subscribe(self.daemon, &self.caller, subscription)?;
-        // A connection that was a publisher continues as this subscriber.
-        self.client = Some(client);
-        self.subscription = if past_only { Subscribing::PastOnly } else { Subscribing::Live };
-        Ok(Reply::Subscribed(subscribed))
-    }
-}
-
-fn refusal(daemon: &Daemon, number: u64, refused: Refused) -> Reply {
-    daemon.metrics.refused(refused.code);
-    Reply::Error(Refused { request: number, ..refused })
 }
 
 /// Waits for the next events of a subscriber, or for the removal of a client.
@@ -453,34 +379,3 @@ async fn next_work(worker: Option<&WorkerGuard>) -> Result<Vec<Work>, Refused> {
         None => std::future::pending().await,
     }
 }
-
-/// Reads bytes, and returns their number. After the end of the input, or while no more input is read, waits until the peer has
-/// closed the other half, too, and
-/// returns None.
-async fn incoming(
-    stream: &mut Stream,
-    buffer: &mut BytesMut,
-    at_end: bool,
-    is_held: bool,
-) -> io::Result<Option<usize>> {
-    if is_held && cfg!(windows) {
-        // What ends a pipe is noticed at the next read.
-        return std::future::pending().await;
-    }
-    if !at_end && !is_held {
-        return stream.read_buf(&mut buffer.limit(READ_MAX)).await.map(Some);
-    }
-    hangup(stream).await;
-    Ok(None)
-}
-
-/// A pipe has no halves: the end of the input is the end of the connection.
-#[cfg(windows)]
-fn is_closed(_: &Stream) -> bool {
-    true
-}
-
-/// See [`is_closed`].
-#[cfg(windows)]
-#[expect(clippy::unused_async, reason = "the same interface as on Unix")]
-async fn hangup(_: &Stream) {}
