@@ -4,7 +4,6 @@
 mod reply;
 mod request;
 
-pub(crate) use self::{
-    reply::{Event, Reply},
-    request::Request,
-};
+#[cfg(feature = "bus")]
+pub(crate) use self::reply::Event;
+pub(crate) use self::{reply::Reply, request::Request};
