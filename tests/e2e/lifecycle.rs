@@ -10,10 +10,10 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, Process, Sandbox, until};
-
-/// An unprivileged user.
-const NOBODY: u32 = 65534;
+use crate::{
+    harness::{Daemon, Process, Sandbox, until},
+    other_users::{NOBODY, copy},
+};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -181,10 +181,7 @@ fn without_flags_both_programs_use_the_runtime_directory() {
 fn other_users_are_refused_by_file_modes_and_by_the_daemon() {
     let sandbox = Sandbox::new();
     chown(sandbox.path(""), Some(NOBODY), None).unwrap();
-    // That user may have no access to the build directory.
-    let program = sandbox.path("sse-busd");
-    fs::copy(env!("CARGO_BIN_EXE_sse-busd"), &program).unwrap();
-    let mut busd = sandbox.command(&program.display().to_string());
+    let mut busd = copy(env!("CARGO_BIN_EXE_sse-busd"), &sandbox);
     busd.args(["--no-config", "--listen", "127.0.0.1:0", "--socket"]).arg(sandbox.socket()).uid(NOBODY);
     let daemon = Process::start(busd);
     daemon.stderr.wait_for("listening");
@@ -197,9 +194,7 @@ fn other_users_are_refused_by_file_modes_and_by_the_daemon() {
     let daemon = Daemon::start(&[]);
     let folder = daemon.sandbox.path("");
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-    let program = daemon.sandbox.path("sse-busctl");
-    fs::copy(env!("CARGO_BIN_EXE_sse-busctl"), &program).unwrap();
-    let mut busctl = daemon.sandbox.command(&program.display().to_string());
+    let mut busctl = copy(env!("CARGO_BIN_EXE_sse-busctl"), &daemon.sandbox);
     busctl.args(["publish", "t", "x", "--socket"]).arg(daemon.sandbox.socket()).uid(NOBODY);
     Process::start(busctl).finish().ends_with(6).says("another user");
     until("nothing was published", || (daemon.status()["published"] == 0).then_some(()));

@@ -26,6 +26,14 @@ pub(crate) fn open(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// Copies one of our programs into the directory of a test, where another user may run it: that user may have no access to the
+/// build directory.
+pub(crate) fn copy(program: &str, sandbox: &Sandbox) -> Command {
+    let copy = sandbox.path(Path::new(program).file_name().unwrap().to_str().unwrap());
+    fs::copy(program, &copy).unwrap();
+    sandbox.command(&copy.display().to_string())
+}
+
 /// Runs a shell command as another user.
 fn as_nobody(sandbox: &Sandbox, script: &str) -> Process {
     let mut shell = sandbox.command("sh");

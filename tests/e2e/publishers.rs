@@ -130,8 +130,8 @@ fn a_topic_accepts_events_from_a_user_by_number() {
     let daemon = Daemon::configured(&format!("allow_uid = [{NOBODY}]\n{tables}"));
     crate::other_users::open(&daemon.sandbox.path(""), 0o755);
     let as_nobody = |topic: &str| {
-        let mut busctl = daemon.sandbox.busctl(&["publish", topic, "x"]);
-        busctl.uid(NOBODY).gid(NOBODY);
+        let mut busctl = crate::other_users::copy(env!("CARGO_BIN_EXE_sse-busctl"), &daemon.sandbox);
+        busctl.args(["publish", topic, "x", "--socket"]).arg(daemon.sandbox.socket()).uid(NOBODY).gid(NOBODY);
         Process::start(busctl).finish()
     };
     as_nobody("nobody").ok();
