@@ -54,7 +54,7 @@ pub(crate) struct Reply {
     /// SSE_BUS_TOPIC, SSE_BUS_TYPE, SSE_BUS_TIME (ms since 1970)
     ///
     /// Its output, without one line break at the end, is the reply. If it fails, the request fails. It is ended when the
-    /// time of the request is over.
+    /// time of the request has ended.
     #[arg(long, value_name = "COMMAND", env = "SSE_BUS_REPLY_EXEC")]
     pub(crate) exec: String,
     /// Number of requests to answer at the same time

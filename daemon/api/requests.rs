@@ -107,7 +107,7 @@ pub(crate) fn resize_responder(daemon: &Daemon, client: ClientId, respond: &Resp
 ///
 /// # Errors
 ///
-/// The request is over, or the reply is not valid. Then the request fails, too.
+/// The request has ended, or the reply is not valid. Then the request fails, too.
 pub(crate) fn reply(daemon: &Daemon, reply: ReplyTo) -> Result<(), Refused> {
     let to = reply.to.clone();
     match Answer::parse(reply, &daemon.config().limits) {

@@ -118,7 +118,7 @@ impl Polled {
             match work {
                 Ok(Ok(work)) if work.is_empty() => yield_now().await,
                 Ok(Ok(work)) => return self.unsent.work.extend(work),
-                // The consumer was deleted, or the wait is over.
+                // The consumer was deleted, or the wait has ended.
                 Ok(Err(_)) | Err(_) => return,
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! A task drives the connection, so that requests can be answered at the same time, from any task. It ends when the responder
 //! and all of its requests are dropped. The daemon sends at most `max_in_flight` requests at a time; those that the caller has
-//! not taken yet are dropped once their time is over.
+//! not taken yet are dropped once their time has passed.
 
 use std::{
     collections::VecDeque,
@@ -132,7 +132,7 @@ impl IncomingRequest {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Refused`] with the code `stale_request` if the request is over, or a code that starts with `limit_` or
+    /// Returns [`Error::Refused`] with the code `stale_request` if the request has ended, or a code that starts with `limit_` or
     /// ends with `_invalid` if the reply is refused; or [`Error::Disconnected`].
     pub async fn reply(self, data: impl Into<String>) -> Result<(), Error> {
         self.reply_with(data, []).await

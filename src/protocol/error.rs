@@ -113,7 +113,7 @@ text_enum! {
         ResponderGone = "responder_gone",
         /// The responder reports that it cannot reply.
         ResponderFailed = "responder_failed",
-        /// The request is over: it was answered or has timed out, or its client has disconnected.
+        /// The request has ended: it was answered or has timed out, or its client has disconnected.
         StaleRequest = "stale_request",
         /// History is full of events that consumers have not acknowledged.
         LimitHistory = "limit_history",

@@ -68,7 +68,7 @@ impl RequestMessage {
         RequestMessage { timeout_ms: Some(whole_millis(timeout)), ..self }
     }
 
-    /// Sends it to several responders, and collects this number of replies. With fewer responders, or when the time is over,
+    /// Sends it to several responders, and collects this number of replies. With fewer responders, or when the time has passed,
     /// there are fewer replies.
     #[must_use]
     pub fn with_replies(self, replies: u64) -> RequestMessage {

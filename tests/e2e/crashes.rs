@@ -31,8 +31,8 @@ fn a_subscriber_and_a_publisher_over_http_lose_nothing_in_crashes() {
     let lines = ["--url", &url, "publish", "t", "--lines", "--ack", "durable", "--retry-for", "forever"];
     let mut publisher = daemon.spawn_ctl(&lines);
     let mut stdin = publisher.take_stdin();
-    let is_over = Arc::new(AtomicBool::new(false));
-    let stop = is_over.clone();
+    let has_ended = Arc::new(AtomicBool::new(false));
+    let stop = has_ended.clone();
     let feeder = thread::spawn(move || {
         let mut fed = 0;
         while !stop.load(Ordering::Relaxed) {
@@ -50,7 +50,7 @@ fn a_subscriber_and_a_publisher_over_http_lose_nothing_in_crashes() {
         });
     }
     until("lines are published", || (daemon.status()["published"].as_u64() > Some(100)).then_some(()));
-    is_over.store(true, Ordering::Relaxed);
+    has_ended.store(true, Ordering::Relaxed);
     let fed: usize = feeder.join().unwrap();
     let run = publisher.finish().ok();
     assert_eq!(run.json(), [json!({"accepted": fed, "refused": 0})]);

@@ -38,17 +38,17 @@ pub(crate) enum Kind {
 /// A proxy in front of a daemon.
 pub(crate) struct Proxy {
     address: SocketAddr,
-    is_over: Arc<AtomicBool>,
+    has_ended: Arc<AtomicBool>,
 }
 
 impl Proxy {
     pub(crate) fn before(daemon: SocketAddr, kind: Kind) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = Proxy { address: listener.local_addr().unwrap(), is_over: Arc::default() };
-        let is_over = proxy.is_over.clone();
+        let proxy = Proxy { address: listener.local_addr().unwrap(), has_ended: Arc::default() };
+        let has_ended = proxy.has_ended.clone();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                if is_over.load(Ordering::Relaxed) {
+                if has_ended.load(Ordering::Relaxed) {
                     return;
                 }
                 thread::spawn(move || serve(client, daemon, kind));
@@ -64,7 +64,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
+        self.has_ended.store(true, Ordering::Relaxed);
         let _ = TcpStream::connect(self.address);
     }
 }

@@ -27,10 +27,10 @@ fn lines_through_restarts(signals: &[Signal], ack: &str) -> (usize, Run, Vec<usi
     let mut publishing = daemon.spawn_ctl(&["publish", "t", "--lines", "--ack", ack]);
     let mut stdin = publishing.take_stdin();
     let over = Arc::new(AtomicBool::new(false));
-    let is_over = over.clone();
+    let has_ended = over.clone();
     let feeder = thread::spawn(move || {
         let mut fed = 0;
-        while !is_over.load(Ordering::Relaxed) {
+        while !has_ended.load(Ordering::Relaxed) {
             stdin.write_all(format!("{fed}\n").as_bytes()).unwrap();
             fed += 1;
             thread::sleep(Duration::from_micros(500));

@@ -73,7 +73,7 @@ struct World {
     step: usize,
     responders: BTreeMap<ClientId, Responder>,
     requests: BTreeMap<RequestId, Request>,
-    /// Addresses of requests that are over, or that were answered.
+    /// Addresses of requests that have ended, or that were answered.
     stale: Vec<String>,
 }
 
@@ -244,15 +244,15 @@ impl World {
             let waits = request.waits && request.asked.len() < request.wanted && !others.is_empty();
             let is_outstanding = request.asked.values().any(Option::is_some);
             let is_late = self.now >= request.deadline;
-            let is_over = is_late || request.replies.len() == request.wanted || !(waits || is_outstanding);
+            let has_ended = is_late || request.replies.len() == request.wanted || !(waits || is_outstanding);
             let result = self.bus.poll_request(id, Waker::noop());
             let request = self.requests.get_mut(&id).unwrap();
             request.waits = waits;
             let Some(result) = result else {
-                assert!(!is_over, "not over: {request:?}");
+                assert!(!has_ended, "not over: {request:?}");
                 continue;
             };
-            assert!(is_over, "over: {request:?}, {result:?}");
+            assert!(has_ended, "over: {request:?}, {result:?}");
             match result {
                 Ok(replies) => {
                     assert!(replies.into_iter().map(|reply| reply.data).eq(request.replies.clone()), "{request:?}");

@@ -107,7 +107,7 @@ fn an_event_of_uncertain_age_is_hidden_when_it_may_have_expired_and_deleted_when
     assert_eq!(held(&bus), 3, "nothing is deleted");
     let brief = subscribe_at(&mut bus, &["brief", "new"], Start::All, Slow::Gap, now(day));
     assert_eq!(read_behind(&mut bus, brief, now(day)), ["3"], "its time seems to be over");
-    // Newer events have a certain age. The time of the brief one is over even if the machine was not off.
+    // Newer events have a certain age. The time of the brief one has passed even if the machine was not off.
     bus.tick(now(day + 10_001));
     assert_eq!(held(&bus), 1);
     // In fact it was off for half a minute, or for a day.

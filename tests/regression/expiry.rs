@@ -1,4 +1,4 @@
-//! Events whose TTL is over leave history, in memory and on disk, in steps.
+//! Events whose TTL has expired leave history, in memory and on disk, in steps.
 
 use std::time::Duration;
 

@@ -94,7 +94,7 @@ impl DeliveryCheck {
     }
 
     /// Returns true if the last event of every publisher has arrived.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.ended == PUBLISHERS
     }
 
@@ -145,7 +145,7 @@ impl DeliveryCheck {
 
     /// Checks the totals at the end.
     pub(crate) fn close(&self) {
-        assert!(self.is_over(), "{}: it has not received the last events", self.name);
+        assert!(self.has_ended(), "{}: it has not received the last events", self.name);
         let reported = self.reported.unwrap_or(self.lost);
         assert_eq!(reported, self.lost, "{}: events missing according to gaps, and in fact", self.name);
     }

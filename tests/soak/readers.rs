@@ -79,7 +79,7 @@ impl Reader {
                     Item::Event(id, data) => check.event(id, &data),
                     Item::Gap(id, gap) => check.gap(id, &gap),
                 }
-                if check.is_over() {
+                if check.has_ended() {
                     check.close();
                     return check;
                 }

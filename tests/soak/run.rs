@@ -155,7 +155,7 @@ fn run(asked: &Asked) {
     assert!(trend.is_flat(), "memory grows");
 }
 
-/// Samples the daemon until the time is over, or a part has failed.
+/// Samples the daemon until the time has passed, or a part has failed.
 fn watch(memory: &mut Memory, asked: &Asked, began: Instant, stop: &AtomicBool) {
     let warm_up = WARM_UP.min(asked.time / 2);
     let every = (asked.time / 360).max(Duration::from_millis(500));

@@ -60,12 +60,12 @@ impl From<End> for Failure {
 pub(super) struct Input {
     stdin: Stdin,
     lines: Splitter,
-    is_over: bool,
+    has_ended: bool,
 }
 
 impl Input {
     pub(super) fn new() -> Input {
-        Input { stdin: tokio::io::stdin(), lines: Splitter::new(FRAME_MAX), is_over: false }
+        Input { stdin: tokio::io::stdin(), lines: Splitter::new(FRAME_MAX), has_ended: false }
     }
 }
 
@@ -134,7 +134,7 @@ impl<'a> Connection<'a> {
             // First the lines that were read on an earlier connection.
             self.send_lines(&mut publisher, input, &mut event).await?;
             publisher.flush().await?;
-            if input.is_over {
+            if input.has_ended {
                 break;
             }
             let space = input.lines.space(READ_SIZE);
@@ -142,14 +142,14 @@ impl<'a> Connection<'a> {
                 read = input.stdin.read_buf(space) => read.map_err(End::Input)?,
                 () = signals.stop() => break,
             };
-            input.is_over = read == 0;
+            input.has_ended = read == 0;
         }
         Ok(publisher.finish().await?)
     }
 
     /// Sends the lines that were read.
     async fn send_lines(&self, publisher: &mut Publisher, input: &mut Input, event: &mut Publish) -> Result<(), End> {
-        while let Some(line) = if input.is_over { input.lines.end() } else { input.lines.next() } {
+        while let Some(line) = if input.has_ended { input.lines.end() } else { input.lines.next() } {
             let line = match line {
                 Line::Whole(line) => line,
                 Line::TooLong(bytes) => {

@@ -17,7 +17,7 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// The request is over (`stale_request`), or the reply would exceed a limit; then the request fails as well.
+    /// The request has ended (`stale_request`), or the reply would exceed a limit; then the request fails as well.
     pub fn reply(&mut self, to: &str, answer: Answer, now: Now) -> Result<(), Refused> {
         let address = to
             .parse::<ReplyAddress>()
@@ -34,7 +34,7 @@ impl Bus {
         }
         let is_open = |pending: &super::pending::Pending| pending.asked.contains(&(client, true));
         if !self.requests.pending.get(&id).is_some_and(is_open) {
-            let message = "the request is over: it was answered or has timed out, or its client has disconnected";
+            let message = "the request has ended: it was answered or has timed out, or its client has disconnected";
             return Err(Refused::new(ErrorCode::StaleRequest, message));
         }
         let result = match answer {
@@ -80,12 +80,12 @@ impl Bus {
     /// Returns the result of a request, and forgets the request. While it waits, returns None; the waker is woken when there is
     /// a result.
     pub fn poll_request(&mut self, id: RequestId, waker: &Waker) -> Option<Result<Vec<ReplyMessage>, Refused>> {
-        if let Some(pending) = self.requests.pending.get_mut(&id).filter(|pending| !pending.is_over()) {
+        if let Some(pending) = self.requests.pending.get_mut(&id).filter(|pending| !pending.has_ended()) {
             pending.waker = Some(waker.clone());
             return None;
         }
         let Some(pending) = self.requests.pending.remove(&id) else {
-            return Some(Err(Refused::new(ErrorCode::StaleRequest, "the request is over")));
+            return Some(Err(Refused::new(ErrorCode::StaleRequest, "the request has ended")));
         };
         self.requests.bytes -= pending.bytes;
         Some(pending.into_result())

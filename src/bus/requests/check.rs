@@ -21,7 +21,7 @@ impl Bus {
             let in_flight: BTreeSet<_> = pending.iter().filter(open).map(|(request, _)| *request).collect();
             assert_eq!(responder.in_flight, in_flight, "the requests of {id}");
             for request in waiting.iter().filter(|_| responder.is_free() && !unfinished.contains(id)) {
-                let Some(event) = &pending[request].event else { panic!("{request:?} waits and is over") };
+                let Some(event) = &pending[request].event else { panic!("{request:?} waits and has ended") };
                 let could_ask = responder.settings.filters.matches(&event.topic) && !pending[request].has_asked(*id);
                 assert!(!could_ask, "{request:?} waits and {id} is free");
             }
@@ -32,7 +32,7 @@ impl Bus {
         indexed.sort_unstable();
         filters.sort_unstable();
         assert_eq!(indexed, filters, "the index of the filters of responders");
-        let open = || pending.iter().filter(|(_, pending)| !pending.is_over());
+        let open = || pending.iter().filter(|(_, pending)| !pending.has_ended());
         let deadlines: BTreeSet<_> = open().map(|(id, pending)| (pending.deadline, *id)).collect();
         assert_eq!(self.requests.deadlines, deadlines, "deadlines of requests");
         let mut bytes = 0;
@@ -43,8 +43,8 @@ impl Bus {
             assert!(request.replies.len() <= request.wanted, "replies to {id:?}");
             bytes += own;
             let is_waiting = waiting.contains(id);
-            assert!(request.is_over() || is_waiting || request.is_outstanding(), "nothing is expected for {id:?}");
-            assert!(!(request.is_over() && (is_waiting || request.is_outstanding())), "{id:?} is over");
+            assert!(request.has_ended() || is_waiting || request.is_outstanding(), "nothing is expected for {id:?}");
+            assert!(!(request.has_ended() && (is_waiting || request.is_outstanding())), "{id:?} has ended");
             if let Some(event) = request.event.as_ref().filter(|_| is_waiting && review.is_none()) {
                 let mut matching = Vec::new();
                 self.requests.index.matching(&event.topic, &mut matching);

@@ -14,7 +14,7 @@ impl Bus {
     /// Marks a request to be ended if nothing more is expected for it.
     pub(super) fn settle_request(&mut self, id: RequestId) {
         let Requests { pending, waiting, ending, .. } = &mut self.requests;
-        let Some(pending) = pending.get(&id).filter(|pending| !pending.is_over()) else { return };
+        let Some(pending) = pending.get(&id).filter(|pending| !pending.has_ended()) else { return };
         let has_all = pending.replies.len() >= pending.wanted;
         if has_all || !(pending.is_outstanding() || waiting.contains(&id)) {
             ending.entry(id).or_insert(Ending::Settled);

@@ -11,9 +11,9 @@
 //! | answered | it has all replies that it wants, or those of all matching responders | the replies |
 //! | `no_responder` | no responder matches: at once, or when the last one that it waits for has disconnected | refused |
 //! | `responder_gone`, `responder_failed` | its responders have disconnected or reported a failure, and none has replied | refused |
-//! | `timed_out` | its time is over | the replies so far; refused if there are none |
+//! | `timed_out` | its time has passed | the replies so far; refused if there are none |
 //!
-//! A request that is over frees its responders, and later replies to it are refused with `stale_request`. Its result waits
+//! A request that has ended frees its responders, and later replies to it are refused with `stale_request`. Its result waits
 //! until its client [polls](super::Bus::poll_request) it.
 //!
 //! Bounds: [`REQUESTS_MAX`](crate::limits::REQUESTS_MAX) requests, [`REQUESTS_BYTES`](crate::limits::REQUESTS_BYTES) bytes of

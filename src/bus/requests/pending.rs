@@ -11,24 +11,24 @@ use crate::{
 /// A request, until its client has received the result.
 #[derive(Debug)]
 pub(super) struct Pending {
-    /// The request. None once it is over.
+    /// The request. None once it has ended.
     pub(super) event: Option<Arc<Event>>,
     /// Maximum number of replies.
     pub(super) wanted: usize,
-    /// When its time is over, in milliseconds of the monotonic clock.
+    /// When its time ends, in milliseconds of the monotonic clock.
     pub(super) deadline: u64,
     /// The responders that have received it. True for those that have not replied.
     pub(super) asked: Vec<(ClientId, bool)>,
     pub(super) replies: Vec<ReplyMessage>,
     /// Why the last responder that did not reply has failed.
     pub(super) failure: Option<Refused>,
-    /// Bytes charged for it: those of the request until it is over, and those of the replies.
+    /// Bytes charged for it: those of the request until it has ended, and those of the replies.
     pub(super) bytes: usize,
     pub(super) waker: Option<Waker>,
 }
 
 impl Pending {
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.event.is_none()
     }
 
@@ -53,7 +53,7 @@ impl Pending {
         event.data.len() + event.headers.as_lines().len() + event.topic.as_str().len()
     }
 
-    /// Returns the result of a request that is over.
+    /// Returns the result of a request that has ended.
     pub(super) fn into_result(self) -> Result<Vec<ReplyMessage>, Refused> {
         match self.failure {
             Some(failure) if self.replies.is_empty() => Err(failure),

@@ -15,7 +15,7 @@ impl Bus {
         self.requests.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Ends the requests whose time is over, and continues what earlier calls did not finish, in a bounded step.
+    /// Ends the requests whose time has passed, and continues what earlier calls did not finish, in a bounded step.
     pub fn tick_requests(&mut self, now: Now) {
         let over = self.requests.deadlines.iter().take_while(|(deadline, _)| *deadline <= now.mono).take(CALLS_MAX);
         for (_, id) in over {

@@ -136,14 +136,14 @@ impl std::fmt::Display for Grouped {
 
 /// Publishes at a rate, or as fast as the daemon accepts.
 struct Load {
-    is_over: Arc<AtomicBool>,
+    has_ended: Arc<AtomicBool>,
     publisher: JoinHandle<(u64, Duration)>,
 }
 
 impl Load {
     fn start(socket: PathBuf) -> Load {
-        let is_over = Arc::new(AtomicBool::new(false));
-        let over = is_over.clone();
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let over = has_ended.clone();
         let publisher = thread::spawn(move || {
             let mut bus = UnixStream::connect(socket).expect("the daemon listens");
             let (began, mut published) = (Instant::now(), 0);
@@ -162,11 +162,11 @@ impl Load {
             assert!(status["status"].is_object(), "{reply}");
             (published as u64, began.elapsed())
         });
-        Load { is_over, publisher }
+        Load { has_ended, publisher }
     }
 
     fn stop(self) -> (u64, Duration) {
-        self.is_over.store(true, Ordering::Relaxed);
+        self.has_ended.store(true, Ordering::Relaxed);
         self.publisher.join().expect("the publisher has not failed")
     }
 }

@@ -163,11 +163,11 @@ struct Publisher {
 impl Publisher {
     fn start(bus: &Bus) -> Publisher {
         let (over, address) = (Arc::<AtomicBool>::default(), bus.address());
-        let is_over = over.clone();
+        let has_ended = over.clone();
         let task = tokio::spawn(async move {
             let mut pace = tokio::time::interval(Duration::from_millis(10));
             for number in 1_u64.. {
-                if is_over.load(Ordering::Relaxed) {
+                if has_ended.load(Ordering::Relaxed) {
                     return;
                 }
                 // A number without a reply may be in history or not; history decides.
