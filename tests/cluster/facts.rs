@@ -7,13 +7,19 @@ use std::{
 
 use async_nats::{
     HeaderMap,
-    jetstream::consumer::{AckPolicy, DeliverPolicy, pull},
+    jetstream::{
+        consumer::{AckPolicy, DeliverPolicy, pull},
+        context::PublishErrorKind,
+    },
 };
 use futures_util::StreamExt as _;
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    harness::nats::{NatsCluster, NatsServer},
+    harness::{
+        Link,
+        nats::{NatsCluster, NatsServer},
+    },
     js::{connect, headers, log_config, publish, retained_config},
 };
 
@@ -185,4 +191,29 @@ async fn three_servers_continue_without_their_leader() {
     cluster.wait_until_healthy();
     let stream = context.get_stream("FACTS").await.unwrap();
     assert_eq!(stream.cached_info().state.messages, 2);
+}
+
+/// The reason why a timeout is an unknown outcome: what a client has sent arrives later.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs nats-server: it publishes during a partition"]
+async fn a_message_sent_during_a_partition_is_stored_after_it() {
+    let server = NatsServer::start();
+    let link = Link::to(server.port());
+    let (_, context) = connect(&format!("nats://{}", link.address)).await;
+    let mut stream = context.create_stream(log_config("FACTS")).await.unwrap();
+    link.silence();
+    let error = publish(&context, "facts.ev.a", HeaderMap::new(), "late").await.unwrap_err();
+    assert_eq!(error.kind(), PublishErrorKind::TimedOut);
+    link.heal();
+    let deadline = SystemTime::now() + PATIENCE;
+    while stream.info().await.unwrap().state.messages == 0 {
+        assert!(SystemTime::now() < deadline, "it is not stored");
+        sleep(Duration::from_millis(50)).await;
+    }
+    // A connection that ends, unlike one that is silent, is opened again.
+    link.close();
+    link.heal();
+    let again =
+        timeout(PATIENCE, async { while publish(&context, "facts.ev.a", HeaderMap::new(), "again").await.is_err() {} });
+    again.await.unwrap();
 }

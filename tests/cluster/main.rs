@@ -5,10 +5,15 @@
 //!
 //! | file | what must hold |
 //! |---|---|
+//! | `exactly_once` | every client receives every event once and in order, while everything is killed at random |
 //! | `facts` | what the design relies on, of the servers alone |
 #![cfg(unix)]
 
+mod exactly_once;
 mod facts;
 mod js;
+mod listeners;
+mod load;
+mod site;
 
 use sse_bus_support::harness;
