@@ -2,6 +2,7 @@
 
 use std::{
     io::ErrorKind,
+    ops::RangeInclusive,
     os::unix::net::UnixStream,
     path::PathBuf,
     thread::{self, JoinHandle},
@@ -10,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::Lines;
+use crate::harness::{Daemon, Lines};
 
 /// The time that a publisher has for one event, repeats included.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -117,4 +118,28 @@ pub(crate) fn outcome(reply: &Value) -> Outcome {
         Some("unknown_outcome") => Outcome::Unknown,
         _ => panic!("an unexpected reply: {reply}"),
     }
+}
+
+/// Publishes until the event is in the log, and returns its id. Panics if that takes longer than the given time.
+pub(crate) fn publish_within(time: Duration, node: &Daemon, topic: &'static str, data: &str) -> String {
+    let mut connection = Connection { socket: node.sandbox.socket(), lines: None };
+    let deadline = Instant::now() + time;
+    loop {
+        let outcome = connection.publish(topic, data, Some(data));
+        if let Outcome::Published(id) = outcome {
+            return id;
+        }
+        assert!(Instant::now() < deadline, "{data} is not published after {time:?}: {outcome:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Publishes several events, each until it is in the log, and returns their ids.
+pub(crate) fn publish_all_of(node: &Daemon, topic: &'static str, data: &[String]) -> Vec<String> {
+    data.iter().map(|data| publish_within(PATIENCE, node, topic, data)).collect()
+}
+
+/// The data of events: a name and a number.
+pub(crate) fn numbered(name: &str, numbers: RangeInclusive<usize>) -> Vec<String> {
+    numbers.map(|number| format!("{name}-{number}")).collect()
 }

@@ -9,11 +9,18 @@
 //! | `facts` | what the design relies on, of the servers alone |
 #![cfg(unix)]
 
+mod away;
+mod deleted;
 mod exactly_once;
 mod facts;
 mod js;
+mod late_joiner;
 mod listeners;
 mod load;
+mod partition;
+mod rewritten_tail;
+mod security;
 mod site;
+mod slow_node;
 
 use sse_bus_support::harness;
