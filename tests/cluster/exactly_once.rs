@@ -20,7 +20,7 @@ const CLIENTS: usize = 50;
 const EVENTS: u64 = 20_000;
 
 #[test]
-#[ignore = "needs nats-server: it kills servers, nodes and the balancer"]
+#[ignore = "needs cluster: it kills servers, nodes and the balancer"]
 fn every_client_receives_every_event_once_while_everything_is_killed() {
     let seconds = chaos_seconds();
     let mut site = Site::start();
