@@ -3,15 +3,12 @@
 //! An id is never used twice. Clients choose their names; several may have the same name, which then addresses all of them.
 //! Where an address is an id, it means the client with that id.
 
-use std::collections::HashMap;
-
-use rustc_hash::FxHashMap;
-
 use super::{
     consumers::WorkerId,
     cursor::Cursor,
     ids::{ClientId, FeedKey, ReaderId},
     recent_topics::RecentTopics,
+    split_map::{FxSplitMap, SplitMap},
     unicast_queue::UnicastQueue,
 };
 use crate::{
@@ -130,8 +127,8 @@ impl Subscriber {
 /// All clients.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    by_id: FxHashMap<ClientId, Client>,
-    by_name: HashMap<ClientName, Vec<ClientId>>,
+    by_id: FxSplitMap<ClientId, Client>,
+    by_name: SplitMap<ClientName, Vec<ClientId>>,
     last_id: u64,
     /// The name of this node, if several nodes share the bus.
     pub(super) node: Option<Box<str>>,
@@ -145,7 +142,7 @@ impl Clients {
         self.last_id += 1;
         let id = ClientId(self.last_id);
         if let Some(name) = &client.description.name {
-            self.by_name.entry(name.clone()).or_default().push(id);
+            self.by_name.get_or_insert_with(name.clone(), Vec::new).push(id);
         }
         *self.count(&client.role) += 1;
         self.by_id.insert(id, client);
@@ -228,15 +225,19 @@ impl Clients {
         }
         let counted = (self.subscribers, self.publishers, self.workers);
         assert_eq!(counted, (subscribers, publishers, workers), "subscribers, publishers and workers");
-        let mut by_name = HashMap::<ClientName, Vec<ClientId>>::new();
+        let mut by_name = std::collections::HashMap::<&ClientName, Vec<ClientId>>::new();
         let mut ids: Vec<_> = self.by_id.keys().copied().collect();
         ids.sort_unstable();
         for id in &ids {
-            if let Some(name) = &self.by_id[id].description.name {
-                by_name.entry(name.clone()).or_default().push(*id);
+            if let Some(name) = self.get(*id).and_then(|client| client.description.name.as_ref()) {
+                by_name.entry(name).or_default().push(*id);
             }
         }
-        assert_eq!(self.by_name, by_name, "clients by name");
+        assert_eq!(
+            self.by_name.iter().map(|(name, ids)| (name, ids.clone())).collect::<std::collections::HashMap<_, _>>(),
+            by_name,
+            "clients by name"
+        );
         assert!(ids.last().is_none_or(|id| id.0 <= self.last_id), "the last id is {}, of {ids:?}", self.last_id);
     }
 }

@@ -2,8 +2,6 @@
 
 use std::{collections::VecDeque, task::Waker};
 
-use rustc_hash::FxHashMap;
-
 #[cfg(debug_assertions)]
 use super::ids::FeedKey;
 use super::{
@@ -11,6 +9,7 @@ use super::{
     framing::{Chunk, ChunkBuffer},
     ids::{ClientId, ReaderId},
     shared_cursor::SharedCursor,
+    split_map::FxSplitMap,
 };
 use crate::topic::FilterSet;
 
@@ -60,7 +59,7 @@ pub(super) struct Feed {
     /// The position of the newest live-only event.
     pub(super) last_live: Option<u64>,
     /// Subscribers that wait without a shared cursor, with their wakers.
-    pub(super) parked: FxHashMap<ClientId, Waker>,
+    pub(super) parked: FxSplitMap<ClientId, Waker>,
     /// The shared cursors, one for each reader.
     pub(super) shared_cursors: Vec<SharedCursor>,
 }
@@ -89,7 +88,7 @@ impl Feed {
             bytes: 0,
             open: Open::default(),
             last_live: None,
-            parked: FxHashMap::default(),
+            parked: FxSplitMap::default(),
             shared_cursors: Vec::new(),
         }
     }

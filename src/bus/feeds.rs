@@ -17,7 +17,9 @@
 
 #[cfg(debug_assertions)]
 use std::collections::BTreeSet;
-use std::{collections::HashMap, sync::Arc};
+#[cfg(debug_assertions)]
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{
     broadcasts::{Broadcasts, Outgoing, work_of},
@@ -25,6 +27,7 @@ use super::{
     format::Format,
     framing::Chunk,
     ids::FeedKey,
+    split_map::SplitMap,
     wakeups::Wakeups,
 };
 use crate::{
@@ -48,11 +51,12 @@ struct Sealed {
 /// All feeds.
 #[derive(Debug, Default)]
 pub(super) struct Feeds {
-    open: Vec<Option<Feed>>,
+    /// Boxed, so that a step that adds a feed moves only pointers when the table grows.
+    open: Vec<Option<Box<Feed>>>,
     /// The number of subscribers of each feed. Apart from the feeds, so that those of very many feeds are quickly added.
     subscribers: Vec<u32>,
     free: Vec<FeedKey>,
-    by_filters: HashMap<(FilterSet, Format), FeedKey>,
+    by_filters: SplitMap<(FilterSet, Format), FeedKey>,
     /// Feeds with events that are not sealed.
     dirty: Vec<FeedKey>,
     /// Bytes in all segments.
@@ -71,11 +75,11 @@ pub(super) struct Feeds {
 
 impl Feeds {
     pub(super) fn get(&self, key: FeedKey) -> Option<&Feed> {
-        self.open.get(key)?.as_ref()
+        self.open.get(key)?.as_deref()
     }
 
     pub(super) fn get_mut(&mut self, key: FeedKey) -> Option<&mut Feed> {
-        self.open.get_mut(key)?.as_mut()
+        self.open.get_mut(key)?.as_deref_mut()
     }
 
     /// Returns the feed with these filters and format.
@@ -91,7 +95,7 @@ impl Feeds {
             self.open.len() - 1
         });
         self.by_filters.insert((filters.clone(), format), key);
-        self.open[key] = Some(Feed { next_broadcast: self.broadcasts.end(), ..Feed::new(filters, format) });
+        self.open[key] = Some(Box::new(Feed { next_broadcast: self.broadcasts.end(), ..Feed::new(filters, format) }));
         key
     }
 
@@ -112,7 +116,7 @@ impl Feeds {
     }
 
     /// Closes a feed that has no subscribers any more.
-    pub(super) fn close(&mut self, key: FeedKey) -> Option<Feed> {
+    pub(super) fn close(&mut self, key: FeedKey) -> Option<Box<Feed>> {
         let feed = self.open.get_mut(key)?.take()?;
         self.bytes -= feed.bytes;
         self.open_bytes -= feed.open.bytes.len();
@@ -266,7 +270,7 @@ impl Feeds {
         let begin = if self.hand < self.open.len() { self.hand } else { 0 };
         self.hand = self.open.len().min(begin + AT_ONCE);
         let feeds = self.open[begin..self.hand].iter_mut().flatten();
-        let mut largest: Vec<&mut Feed> = feeds.filter(|feed| feed.bytes > 0 && feed.bytes >= average).collect();
+        let mut largest: Vec<_> = feeds.filter(|feed| feed.bytes > 0 && feed.bytes >= average).collect();
         largest.sort_unstable_by_key(|feed| std::cmp::Reverse(feed.bytes));
         let mut dropped = 0;
         for feed in largest {
@@ -299,7 +303,7 @@ impl Feeds {
             if let Some(feed) = self.get_mut(key) {
                 wakeups.shared_cursors_of(key, &mut feed.shared_cursors);
                 let before = wakeups.woken.len();
-                wakeups.woken.extend(feed.parked.extract_if(|_, _| true).take(left).map(|(_, waker)| waker));
+                feed.parked.remove_some(left, |waker| wakeups.woken.push(waker));
                 left -= wakeups.woken.len() - before;
                 if !feed.parked.is_empty() {
                     break;
@@ -356,7 +360,7 @@ impl Feeds {
 #[cfg(debug_assertions)]
 impl Feeds {
     pub(super) fn iter(&self) -> impl Iterator<Item = (FeedKey, &Feed)> {
-        self.open.iter().enumerate().filter_map(|(key, feed)| Some((key, feed.as_ref()?)))
+        self.open.iter().enumerate().filter_map(|(key, feed)| Some((key, feed.as_deref()?)))
     }
 
     /// Returns true if the feed is sealed, and its clients are woken, when the batch ends.

@@ -1,14 +1,12 @@
 //! The filters of all feeds, or of all responders, as a tree of their levels.
 
-use std::collections::HashMap;
-
-use super::{feed_set::FeedSet, ids::FeedKey};
+use super::{feed_set::FeedSet, ids::FeedKey, split_map::SplitMap};
 use crate::topic::{Filter, Topic};
 
 /// A node of the tree.
 #[derive(Debug)]
 pub(super) struct Index<K = FeedKey> {
-    levels: HashMap<Box<str>, Box<Index<K>>>,
+    levels: SplitMap<Box<str>, Box<Index<K>>>,
     any: Option<Box<Index<K>>>,
     /// Feeds with a filter that ends at this node, in order.
     here: Vec<K>,
@@ -18,7 +16,7 @@ pub(super) struct Index<K = FeedKey> {
 
 impl<K> Default for Index<K> {
     fn default() -> Index<K> {
-        Index { levels: HashMap::new(), any: None, here: Vec::new(), below: Vec::new() }
+        Index { levels: SplitMap::default(), any: None, here: Vec::new(), below: Vec::new() }
     }
 }
 
@@ -56,7 +54,7 @@ impl<K: Copy + Ord> Index<K> {
             node = match level {
                 "**" => return insert(&mut node.below, feed),
                 "*" => node.any.get_or_insert_default(),
-                _ => node.levels.entry(level.into()).or_default(),
+                _ => node.levels.get_or_insert_with(level.into(), Box::default),
             };
         }
         insert(&mut node.here, feed);
@@ -148,7 +146,7 @@ impl<K: Copy + Ord> Index<K> {
         if let Some(node) = &self.any {
             node.self_check_list(Some(&child("*")), found);
         }
-        for (level, node) in &self.levels {
+        for (level, node) in self.levels.iter() {
             node.self_check_list(Some(&child(level)), found);
         }
     }

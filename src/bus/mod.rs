@@ -51,6 +51,7 @@ pub mod requests;
 pub mod schedules;
 mod serve;
 mod shared_cursor;
+mod split_map;
 mod state;
 mod stats;
 mod subscribe;

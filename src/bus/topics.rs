@@ -7,15 +7,13 @@
 //! event is removed to make room. The cost of filters is bounded by
 //! [`Limits::filters_bytes`](crate::limits::Limits::filters_bytes).
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::Bound,
-};
+use std::{collections::BTreeMap, ops::Bound};
 
 use super::{
     filter_index::Index,
     history::{Selection, TopicKey},
     ids::FeedKey,
+    split_map::SplitMap,
 };
 use crate::{
     limits::FEW_TOPICS,
@@ -35,9 +33,10 @@ pub(super) struct TopicState {
 /// All topics.
 #[derive(Debug, Default)]
 pub(super) struct Topics {
-    states: Vec<Option<TopicState>>,
+    /// Boxed, as feeds are: the table grows quickly.
+    states: Vec<Option<Box<TopicState>>>,
     free: Vec<TopicKey>,
-    by_name: HashMap<Topic, TopicKey>,
+    by_name: SplitMap<Topic, TopicKey>,
     in_order: BTreeMap<Topic, TopicKey>,
     index: Index,
     /// The cost of the filters of all feeds, see [`Topics::cost_of`].
@@ -56,15 +55,15 @@ impl Topics {
     }
 
     pub(super) fn get(&self, key: TopicKey) -> Option<&TopicState> {
-        self.states.get(key)?.as_ref()
+        self.states.get(key)?.as_deref()
     }
 
     pub(super) fn get_mut(&mut self, key: TopicKey) -> Option<&mut TopicState> {
-        self.states.get_mut(key)?.as_mut()
+        self.states.get_mut(key)?.as_deref_mut()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (TopicKey, &TopicState)> {
-        self.states.iter().enumerate().filter_map(|(key, state)| Some((key, state.as_ref()?)))
+        self.states.iter().enumerate().filter_map(|(key, state)| Some((key, state.as_deref()?)))
     }
 
     /// Returns the key after the last one in use.
@@ -104,7 +103,7 @@ impl Topics {
         });
         self.by_name.insert(name.clone(), key);
         self.in_order.insert(name.clone(), key);
-        self.states[key] = Some(TopicState { name, published: 0, last: None });
+        self.states[key] = Some(Box::new(TopicState { name, published: 0, last: None }));
         key
     }
 

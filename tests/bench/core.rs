@@ -68,7 +68,7 @@ fn bus() -> Bus {
 }
 
 fn bus_of(retention: Retention) -> Bus {
-    let limits = Limits { subscribers: 100_000, ..Limits::default() };
+    let limits = Limits { subscribers: 100_000, filters_bytes: 1 << 30, ..Limits::default() };
     Bus::new(Epoch::from_seed(1), limits, Box::new(Memory::new(retention)))
 }
 

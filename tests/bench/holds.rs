@@ -58,6 +58,8 @@ pub(super) fn run() {
         ("publish to a topic with 126 levels that patterns nearly match", deep()),
         ("disconnect 20,000 clients of one name", kick(&mut crowd)),
         ("a batch for the disk, 90,000 new topics", batch()),
+        ("100,000 subscribers connect, each with filters and a name of its own", connect_all(100_000)),
+        ("99,000 topics are published to for the first time", publish_all(99_000)),
     ] {
         println!("{what:<66} {:>7} µs           at most 1,000 µs", longest.as_micros());
     }
@@ -72,6 +74,33 @@ pub(super) fn time<R>(call: impl FnOnce() -> R) -> (R, Duration) {
     let begin = clock();
     let result = black_box(call());
     (result, clock().saturating_sub(begin))
+}
+
+/// Connects subscribers to a bus, whose tables grow.
+fn connect_all(count: usize) -> Duration {
+    let mut bus = bus();
+    let connect = |n| {
+        let filters = FilterSet::parse(&[format!("own/{n}"), "same".into()]).expect("legal");
+        let mut subscription = Subscription::new(filters, Format::SseData);
+        subscription.description.name = Some(ClientName::parse(&format!("client {n}")).expect("legal"));
+        let (connected, connecting) = time(|| bus.subscribe(subscription, NOW));
+        let (id, _) = connected.expect("taken");
+        let (_, reading) = time(|| bus.read(id, NOW, Waker::noop(), &mut Vec::new()));
+        finish(&mut bus, connecting.max(reading))
+    };
+    (0..count).map(connect).max().unwrap_or_default()
+}
+
+/// Publishes to topics of a bus, whose tables grow.
+fn publish_all(topics: usize) -> Duration {
+    let mut bus = bus();
+    let publish = |n| {
+        let publication = Publication::new(topic(&format!("many/{}/{n}", n % 100)), "x");
+        let (published, took) = time(|| bus.publish(publication, None, NOW));
+        published.expect("published");
+        finish(&mut bus, took)
+    };
+    (0..topics).map(publish).max().unwrap_or_default()
 }
 
 /// A bus with very many topics, one retained event in each.

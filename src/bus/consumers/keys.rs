@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rustc_hash::FxHashMap;
-
-use crate::event::Event;
+use crate::{bus::split_map::FxSplitMap, event::Event};
 
 /// The header that has the key.
 const KEY: &str = "key";
@@ -24,7 +22,7 @@ fn hash(key: &str) -> KeyHash {
 
 /// The unfinished events of each key. One of them is active, and the others wait for it.
 #[derive(Debug, Default)]
-pub(super) struct Keys(FxHashMap<KeyHash, Key>);
+pub(super) struct Keys(FxSplitMap<KeyHash, Key>);
 
 #[derive(Debug)]
 struct Key {
@@ -35,7 +33,7 @@ struct Key {
 impl Keys {
     /// Adds an event. Returns true if no other event of its key is active.
     pub(super) fn begin(&mut self, key: KeyHash, seq: u64) -> bool {
-        let known = self.0.entry(key).or_insert_with(|| Key { active: seq, blocked: BTreeSet::new() });
+        let known = self.0.get_or_insert_with(key, || Key { active: seq, blocked: BTreeSet::new() });
         if known.active != seq {
             known.blocked.insert(seq);
         }
@@ -58,7 +56,7 @@ impl Keys {
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.0 = FxSplitMap::default();
     }
 }
 

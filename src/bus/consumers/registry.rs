@@ -11,13 +11,13 @@ use super::{
     notice::Notice,
     worker::Worker,
 };
-use crate::bus::Now;
+use crate::bus::{Now, split_map::FxSplitMap};
 
 /// The tokens, timers, workers and sums of all consumers.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     /// The current tokens, each with its consumer and event.
-    pub(super) tokens: FxHashMap<u64, (ConsumerKey, u64)>,
+    pub(super) tokens: FxSplitMap<u64, (ConsumerKey, u64)>,
     last_token: u64,
     run: u64,
     pub(super) timers: BTreeSet<(u64, ConsumerKey, Timer)>,

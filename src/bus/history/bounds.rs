@@ -62,7 +62,8 @@ pub(super) struct Bounds {
     retention: Retention,
     general: Bound,
     doubt: Doubt,
-    topics: Vec<Option<Bounded>>,
+    /// Boxed, so that the table grows quickly.
+    topics: Vec<Option<Box<Bounded>>>,
     /// The times at which topics are examined; each topic with events is in it once. The eviction of an event by another
     /// bound changes nothing here: the topic is examined too early then, and put off.
     due: BTreeSet<(u64, TopicKey)>,
@@ -118,7 +119,7 @@ impl Bounds {
             self.topics.resize_with(key + 1, || None);
         }
         let bound = Bound::of(&self.retention, name);
-        self.topics[key] = Some(Bounded { name: name.clone(), bound, due: None });
+        self.topics[key] = Some(Box::new(Bounded { name: name.clone(), bound, due: None }));
     }
 
     /// Removes a topic.
@@ -192,7 +193,7 @@ impl Bounds {
         assert_eq!(self.general, Bound::general(&self.retention), "the general bounds");
         let mut all_due = BTreeSet::new();
         for (key, Bounded { name, bound, due }) in
-            self.topics.iter().enumerate().filter_map(|(key, topic)| Some((key, topic.as_ref()?)))
+            self.topics.iter().enumerate().filter_map(|(key, topic)| Some((key, topic.as_deref()?)))
         {
             all_due.extend(due.map(|due| (due, key)));
             let oldest = oldest(key);

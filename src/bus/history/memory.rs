@@ -24,7 +24,8 @@ pub struct Memory {
     pub(super) log: BTreeMap<u64, Entry>,
     /// Retained events that are evicted from the log.
     pub(super) pinned: BTreeMap<u64, Entry>,
-    pub(super) topics: Vec<Topic>,
+    #[expect(clippy::vec_box, reason = "the table grows quickly")]
+    pub(super) topics: Vec<Box<Topic>>,
     /// The topics whose retained event expires, by time.
     pub(super) ending: BTreeSet<(u64, TopicKey)>,
     /// The events of the log that expire, by time.

@@ -16,7 +16,7 @@ use crate::{
 impl History for Memory {
     fn add_topic(&mut self, topic: TopicKey, name: &Name) {
         if self.topics.len() <= topic {
-            self.topics.resize_with(topic + 1, Topic::default);
+            self.topics.resize_with(topic + 1, Box::default);
         }
         self.bounds.add_topic(topic, name);
     }
@@ -195,7 +195,7 @@ impl History for Memory {
     }
 
     fn remove_topic(&mut self, topic: TopicKey) {
-        if let Some(Topic { seqs, past, reuse, .. }) = self.topics.get_mut(topic) {
+        if let Some(Topic { seqs, past, reuse, .. }) = self.topics.get_mut(topic).map(AsMut::as_mut) {
             debug_assert!(seqs.is_empty() && past.retained.is_none());
             self.forgotten.last = self.forgotten.last.max(past.last_lost);
             *past = TopicPast::default();

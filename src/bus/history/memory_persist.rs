@@ -139,7 +139,9 @@ impl Persist for Memory {
         let mut take = |entry: Entry| {
             let (key, seq) = (entry.topic, entry.seq);
             // An earlier event belongs to a removed topic of the same name.
-            let Some(Topic { past, .. }) = self.topics.get(key).filter(|topic| seq >= topic.past.first) else {
+            let Some(Topic { past, .. }) =
+                self.topics.get(key).map(AsRef::as_ref).filter(|topic: &&Topic| seq >= topic.past.first)
+            else {
                 gone.push(seq);
                 return None;
             };

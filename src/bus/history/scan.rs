@@ -80,7 +80,7 @@ impl Memory {
 
     /// Counts the events of some topics after a sequence number.
     fn count(&self, topics: &[TopicKey], after: u64) -> usize {
-        let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
+        let pasts = topics.iter().filter_map(|key| self.topics.get(*key).map(AsRef::as_ref));
         pasts.map(|topic| topic.seqs.len() - topic.seqs.partition_point(|seq| *seq <= after)).sum()
     }
 
@@ -92,7 +92,7 @@ impl Memory {
 
     /// Returns an iterator for each topic over its events after a sequence number, oldest first.
     fn queues<'a>(&'a self, topics: &'a [TopicKey], after: u64) -> Vec<impl Iterator<Item = u64> + 'a> {
-        let pasts = topics.iter().filter_map(|key| self.topics.get(*key));
+        let pasts = topics.iter().filter_map(|key| self.topics.get(*key).map(AsRef::as_ref));
         let queue = |topic: &'a Topic| {
             let start = topic.seqs.partition_point(|seq| *seq <= after);
             // A retained event that the bounds have evicted is older than all others.

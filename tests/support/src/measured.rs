@@ -146,6 +146,10 @@ impl Daemon {
         Ok(daemon)
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The path of the local socket.
     pub fn socket(&self) -> &Path {
         &self.socket

@@ -44,7 +44,7 @@ impl World {
                 String::from_utf8(out.concat()).expect("text")
             };
             let (alone, beside) = (read(twin), read(&mut self.bus));
-            expect(alone == beside, &format!("from {start:?} the same beside consumers:\n{alone}\n{beside}"))?;
+            expect(alone == beside, format_args!("from {start:?} the same beside consumers:\n{alone}\n{beside}"))?;
         }
         Ok(())
     }
@@ -85,11 +85,11 @@ impl World {
             let (queue, now, mut left) = (&self.queues[&name], self.now.mono, 0);
             for (seq, job) in &queue.jobs {
                 let is_settled = job.status != Status::Open || job.expires.is_some_and(|end| end <= now);
-                expect(is_settled || queue.may_miss, &format!("{seq} of {name} is lost or stuck: {job:?}"))?;
+                expect(is_settled || queue.may_miss, format_args!("{seq} of {name} is lost or stuck: {job:?}"))?;
                 left += u64::from(!is_settled);
             }
             let info = self.bus.describe_consumer(&name, self.now).map_err(|e| e.to_string())?;
-            expect(left <= info.missed, &format!("{left} of {name} are reported as missed: {info:?}"))?;
+            expect(left <= info.missed, format_args!("{left} of {name} are reported as missed: {info:?}"))?;
             self.bus.remove_worker(worker, Departure::Released, self.now);
         }
         Ok(())

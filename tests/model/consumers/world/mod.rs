@@ -4,7 +4,7 @@ mod deliveries;
 mod end;
 mod queues;
 
-use std::{collections::BTreeMap, sync::Arc, task::Waker, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, task::Waker, time::Duration};
 
 use sse_bus::{
     Epoch,
@@ -159,7 +159,7 @@ impl World {
         self.bus.self_check();
         for (name, queue) in &self.queues {
             let info = self.bus.describe_consumer(name, self.now).map_err(|e| e.to_string())?;
-            expect(queue.may_miss || info.missed == 0, &format!("no missing events of {name}: {info:?}"))?;
+            expect(queue.may_miss || info.missed == 0, format_args!("no missing events of {name}: {info:?}"))?;
         }
         Ok(())
     }
@@ -194,6 +194,6 @@ fn pick<T>(all: &[T], index: u16) -> Option<&T> {
     all.get(usize::from(index) % all.len().max(1))
 }
 
-fn expect(is_right: bool, what: &str) -> Result<(), String> {
+fn expect(is_right: bool, what: impl fmt::Display) -> Result<(), String> {
     if is_right { Ok(()) } else { Err(format!("expected {what}")) }
 }

@@ -39,7 +39,7 @@ impl World {
                         && e.message.contains(&format!("`{name}`"))
                 };
                 let is_full = e.code == ErrorCode::LimitHistory && self.queues.iter().any(is_holder);
-                return expect(is_full, &format!("a refusal that names a consumer of the topic, not {e}"));
+                return expect(is_full, format_args!("a refusal that names a consumer of the topic, not {e}"));
             }
         };
         let expires = ttl.map(|ttl| self.now.mono + ttl);
@@ -68,9 +68,9 @@ impl World {
         let created = self.bus.create_consumer(&name, settings.clone(), from, self.now);
         if let Some(known) = self.queues.get(&name) {
             let expected = if known.settings == settings { Ok(false) } else { Err(ErrorCode::ConsumerExists) };
-            return expect(created.map_err(|e| e.code) == expected, &format!("{expected:?} for a second creation"));
+            return expect(created.map_err(|e| e.code) == expected, format_args!("{expected:?} for a second creation"));
         }
-        expect(created == Ok(true), &format!("the creation of {name}"))?;
+        expect(created == Ok(true), format_args!("the creation of {name}"))?;
         let may_miss = *on_full == OnFull::Drop || *is_short;
         let mut queue = Queue { settings, topics, may_miss, jobs: BTreeMap::new(), last_first: 0, has_retried: false };
         let before = self.published.iter().filter(|(_, published)| *all && topics.contains(&published.topic));
@@ -130,7 +130,7 @@ impl World {
             let is_listed = listed.contains(seq);
             let is_missing = !is_listed && queue.may_miss;
             let is_right = may_differ || is_missing || is_listed == (job.status == Status::Dead);
-            expect(is_right, &format!("the dead letter {seq} of {name}, listed {is_listed}: {job:?}"))?;
+            expect(is_right, format_args!("the dead letter {seq} of {name}, listed {is_listed}: {job:?}"))?;
         }
         Ok(())
     }

@@ -8,14 +8,24 @@ mod daemon;
 #[cfg(unix)]
 mod frames;
 #[cfg(unix)]
+mod haproxy;
+#[cfg(unix)]
 pub mod http;
 #[cfg(unix)]
 mod http2;
 #[cfg(unix)]
 mod lines;
+#[cfg(unix)]
+mod link;
+#[cfg(unix)]
+pub mod nats;
+#[cfg(unix)]
+mod ports;
 mod process;
 #[cfg(unix)]
 mod sandbox;
+#[cfg(unix)]
+mod service;
 #[cfg(unix)]
 mod subscribers;
 #[cfg(unix)]
@@ -36,11 +46,15 @@ pub use self::windows::{Daemon, Pipe, Sandbox};
 pub use self::{
     daemon::Daemon,
     frames::Frames,
+    haproxy::HaProxy,
     http::{EventStream, Response, Sse, exchange},
     http2::Http2,
     lines::Lines,
+    link::Link,
+    ports::stable_port,
     process::{after, wrap},
     sandbox::Sandbox,
+    service::Service,
     subscribers::{Subscriber, Subscribers},
     tokens::{Tokens, bearer, token},
 };
