@@ -2,6 +2,10 @@
 
 use std::{
     pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -19,6 +23,7 @@ use crate::{
     harness::{
         Link,
         nats::{NatsCluster, NatsServer},
+        until,
     },
     js::{connect, headers, log_config, publish, retained_config},
 };
@@ -216,4 +221,46 @@ async fn a_message_sent_during_a_partition_is_stored_after_it() {
     let again =
         timeout(PATIENCE, async { while publish(&context, "facts.ev.a", HeaderMap::new(), "again").await.is_err() {} });
     again.await.unwrap();
+}
+
+/// Publishes that are repeated until they are acknowledged are stored once each, whoever leads.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs nats-server: it kills several leaders of a stream"]
+async fn repeated_messages_are_stored_once_while_leaders_are_killed() {
+    let mut cluster = NatsCluster::start();
+    let (_, context) = connect(&cluster.urls()).await;
+    let mut config = log_config("FACTS");
+    config.num_replicas = 3;
+    let mut stream = context.create_stream(config).await.unwrap();
+    let published = Arc::new(AtomicU64::new(0));
+    let stop = Arc::new(AtomicBool::new(false));
+    let publisher = tokio::spawn({
+        let (published, stop) = (published.clone(), stop.clone());
+        async move {
+            let mut last = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let id = published.load(Ordering::Relaxed).to_string();
+                let ack = loop {
+                    match publish(&context, "facts.ev.a", headers([("Nats-Msg-Id", id.clone())]), "x").await {
+                        Ok(ack) => break ack,
+                        Err(_) => sleep(Duration::from_millis(20)).await,
+                    }
+                };
+                assert!(ack.sequence > last, "{} after {last}", ack.sequence);
+                last = ack.sequence;
+                published.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    for _ in 0..3 {
+        let leader = cluster.leader_of("FACTS");
+        cluster.servers[leader].kill();
+        let before = published.load(Ordering::Relaxed);
+        until("publishes continue", || (published.load(Ordering::Relaxed) > before + 20).then_some(()));
+        cluster.servers[leader].start_again();
+        cluster.wait_until_healthy();
+    }
+    stop.store(true, Ordering::Relaxed);
+    publisher.await.unwrap();
+    assert_eq!(stream.info().await.unwrap().state.messages, published.load(Ordering::Relaxed));
 }
