@@ -11,6 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::{Access, KeptOutClients, RefusedNames},
+    cluster::Cluster,
     config::Config,
     connection_limits::ConnectionLimits,
     log::{EventLog, Store},
@@ -31,13 +32,15 @@ pub(crate) struct Daemon {
     pub(crate) metrics: Metrics,
     pub(crate) access: Arc<Access>,
     /// The clients that are kept out after a kick.
-    pub(crate) kept_out: KeptOutClients,
+    pub(crate) kept_out: Arc<KeptOutClients>,
     pub(crate) refused_origins: RefusedNames,
     pub(crate) refused_hosts: RefusedNames,
     /// The log that events are published to.
     pub(crate) events: EventLog,
     /// History on disk, if the configuration asks for it.
     pub(crate) store: Option<Arc<Store>>,
+    /// The other nodes, if several daemons share the bus.
+    pub(crate) cluster: Option<Cluster>,
     pub(crate) connections: ConnectionLimits,
     /// Requests a check that the path of the local socket leads to it.
     pub(crate) check_socket: Notify,

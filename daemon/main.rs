@@ -16,6 +16,7 @@
 //! - `connection`, `connection_limits`, `net`: byte streams with deadlines, file descriptors, TCP sockets. `shared_bus`: the bus
 //!   behind one mutex.
 //! - `access` authenticates callers and decides what each may do; `log` assigns sequence numbers, and keeps history on disk.
+//! - `pending_request` waits for the replies of responders; `cluster` talks to the other nodes of a shared bus.
 //! - `client_guard` is a connected client, `metrics` what Prometheus reads.
 //! - `context` is what all tasks share.
 //! - `api` applies requests, in one way for all transports.
@@ -28,6 +29,7 @@ mod access;
 mod api;
 mod client_guard;
 mod clock;
+mod cluster;
 mod config;
 mod connection;
 mod connection_limits;
@@ -47,6 +49,7 @@ mod metrics;
 mod nearest;
 mod net;
 mod origin;
+mod pending_request;
 mod server;
 mod service_manager;
 mod shared_bus;

@@ -89,10 +89,12 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     for shard in fanout.tasks(&bus, &stop) {
         tasks.spawn(shard);
     }
+    let kept_out = Arc::new(KeptOutClients::default());
     let daemon = Arc::new(Daemon {
         access: Arc::new(access),
         refused_origins: RefusedNames::default(),
-        kept_out: KeptOutClients::default(),
+        kept_out,
+        cluster: None,
         refused_hosts: RefusedNames::default(),
         events: EventLog::new(&bus, &config.retention, store.is_some()),
         store,

@@ -19,6 +19,8 @@ pub const FILTERS_MAX: usize = 64;
 /// Maximum number of topics that the description of a publisher names: the last ones to which it published. Earlier ones are
 /// left out.
 pub const PUBLISHED_TO: usize = 8;
+/// Maximum number of presence events that wait to be sent to other nodes. Further ones are counted and dropped.
+pub const PRESENCE_WAITING: usize = 16 << 10;
 /// Maximum bytes of a client's filters in an event on `$sys/clients`. Further filters are left out.
 pub const PRESENCE_FILTERS: usize = 1 << 10;
 /// Approximate maximum bytes of an error message. A longer one, which quotes the request, is cut.
@@ -142,6 +144,30 @@ pub const REQUESTS_AT_ONCE: usize = if cfg!(debug_assertions) { 4 } else { 1024 
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum time that a request can wait. A longer one is refused.
 pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_hours(1);
+
+/// Maximum number of other nodes of a shared bus. Further ones are ignored.
+pub const NODES_MAX: usize = 256;
+/// How often a node announces itself to the others.
+pub const NODE_ANNOUNCE: Duration = Duration::from_secs(2);
+/// Time without an announcement after which a node is lost.
+pub const NODE_LOST: Duration = Duration::from_secs(7);
+/// How long a lost node is listed, and named by answers that it has no part in.
+pub const NODE_LOST_KEPT: Duration = Duration::from_mins(1);
+/// How long a node waits for the answers of the others. Then the answer is partial, and names the nodes that are missing.
+pub const NODE_WAIT: Duration = Duration::from_secs(1);
+/// Age after which a message of another node has no effect, because its sender does not wait any more.
+pub const NODE_MESSAGE_AGE: Duration = Duration::from_secs(2);
+/// Maximum number of questions of other nodes that a node works on. It does not answer further ones, which the other
+/// nodes report.
+pub const NODE_QUESTIONS_MAX: usize = 64;
+/// Maximum bytes of the answers to one question. The nodes whose answers are larger count as missing.
+pub const NODE_ANSWERS_BYTES: usize = 64 << 20;
+/// How long a publish waits for the number of subscribers of the other nodes. It waits for the log at the same time.
+pub const NODE_COUNT_WAIT: Duration = Duration::from_millis(250);
+/// How long the number of a topic's subscribers on the other nodes is used again.
+pub const NODE_COUNT_KEPT: Duration = Duration::from_secs(1);
+/// Maximum number of topics for which such numbers are kept. At the limit all are forgotten.
+pub const NODE_COUNTS_MAX: usize = 4096;
 
 /// Maximum bytes of the name of a publish, by which a repeat is recognized. A longer one is refused.
 pub const DEDUP_ID_MAX: usize = 128;

@@ -62,10 +62,6 @@ impl KeptOutClients {
     ///
     /// The time is too long, a client cannot be recognized, or there are too many entries. Then nothing changes.
     pub(crate) fn keep_out(&self, clients: &[ClientInfo], time: Duration) -> Result<(), Refused> {
-        if time > KEEP_OUT_MAX {
-            let most = format_duration(KEEP_OUT_MAX);
-            return Err(Refused::new(ErrorCode::RequestInvalid, format!("a client is kept out for at most {most}")));
-        }
         let identities = clients.iter().map(|client| {
             Identity::of(client).ok_or_else(|| {
                 let message = format!(
@@ -76,7 +72,23 @@ impl KeptOutClients {
                 Refused::new(ErrorCode::RequestInvalid, message)
             })
         });
-        let identities: HashSet<Identity> = identities.collect::<Result<_, _>>()?;
+        self.apply(&identities.collect::<Result<_, _>>()?, time)
+    }
+
+    /// Keeps the clients with a name out from now on. Zero lets them in again.
+    ///
+    /// # Errors
+    ///
+    /// The time is too long, or there are too many entries.
+    pub(crate) fn keep_name_out(&self, name: &str, time: Duration) -> Result<(), Refused> {
+        self.apply(&[Identity::Name(name.into())].into(), time)
+    }
+
+    fn apply(&self, identities: &HashSet<Identity>, time: Duration) -> Result<(), Refused> {
+        if time > KEEP_OUT_MAX {
+            let most = format_duration(KEEP_OUT_MAX);
+            return Err(Refused::new(ErrorCode::RequestInvalid, format!("a client is kept out for at most {most}")));
+        }
         let now = Instant::now();
         let mut kept_out = self.lock(now);
         let new = identities.iter().filter(|identity| !kept_out.contains_key(*identity)).count();
@@ -86,9 +98,9 @@ impl KeptOutClients {
         }
         for identity in identities {
             if time.is_zero() {
-                kept_out.remove(&identity);
+                kept_out.remove(identity);
             } else {
-                kept_out.insert(identity, now + time);
+                kept_out.insert(identity.clone(), now + time);
             }
         }
         Ok(())

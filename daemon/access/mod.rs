@@ -9,6 +9,7 @@ mod caller;
 mod current;
 mod grant;
 mod kept_out;
+mod kick;
 mod peer;
 mod publish_policy;
 mod refused_names;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     caller::{Address, Caller, PageOrigin},
     grant::Grant,
     kept_out::KeptOutClients,
+    kick::{Kicked, keep_name_out, kick_for},
     peer::Peer,
     publish_policy::{admit, check_publish},
     refused_names::RefusedNames,

@@ -4,12 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use sse_bus::{
     limits::CONSUMERS_MAX,
-    protocol::{ClientInfo, Refused, Setting, Status, TopicInfo},
+    protocol::{ClientInfo, NodeInfo, Refused, Setting, Status, TopicInfo},
     tokens::Scope,
 };
 
 use super::consumers::all_consumers;
-use crate::{access::Caller, consumer_metrics, context::Daemon};
+use crate::{
+    access::{Caller, kick_for},
+    cluster::{Cluster, Partial},
+    consumer_metrics,
+    context::Daemon,
+};
 
 /// The operations of an administrator. Having one proves that the caller is authorized.
 pub(crate) struct Admin(Arc<Daemon>);
@@ -30,18 +35,29 @@ impl Admin {
         self.0.bus.topics().await
     }
 
-    /// Returns the connected clients.
-    pub(crate) async fn clients(&self) -> Vec<ClientInfo> {
-        self.0.bus.clients().await
+    /// Returns the connected clients of all nodes.
+    pub(crate) async fn clients(&self) -> Partial<Vec<ClientInfo>> {
+        match &self.0.cluster {
+            None => Partial::whole(self.0.bus.clients().await),
+            Some(cluster) => cluster.clients().await,
+        }
     }
 
-    /// Disconnects the connections of a client, by ID or name, and returns their number.
+    /// Returns the nodes of the bus. There are none if this daemon has a bus of its own.
+    pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
+        self.0.cluster.as_ref().map_or_else(Vec::new, Cluster::nodes)
+    }
+
+    /// Disconnects the connections of a client on all nodes, by ID or name, and returns their number.
     ///
     /// # Errors
     ///
     /// No client has this ID or name.
-    pub(crate) async fn kick(&self, client: &str) -> Result<u64, Refused> {
-        self.0.bus.kick(client).await
+    pub(crate) async fn kick(&self, client: &str) -> Result<Partial<u64>, Refused> {
+        match &self.0.cluster {
+            None => self.0.bus.kick(client).await.map(Partial::whole),
+            Some(cluster) => cluster.kick(client).await,
+        }
     }
 
     /// Keeps a client out for a while, and disconnects every connection that it would not get again: also the others with its
@@ -50,27 +66,15 @@ impl Admin {
     /// # Errors
     ///
     /// No client has this ID or name, or it cannot be kept out. Then nothing changes.
-    pub(crate) async fn kick_for(&self, client: &str, time: Duration) -> Result<u64, Refused> {
+    pub(crate) async fn kick_for(&self, client: &str, time: Duration) -> Result<Partial<u64>, Refused> {
         let Admin(daemon) = self;
-        let clients = match daemon.bus.described(client) {
-            Ok(clients) => clients,
-            // It may be kept out already.
-            Err(_) if daemon.kept_out.change(client, time) => return Ok(0),
-            Err(unknown) => return Err(unknown),
-        };
-        // First, so that it does not connect again in between.
-        daemon.kept_out.keep_out(&clients, time)?;
-        if time.is_zero() {
-            return Ok(0);
-        }
-        let mut connections = 0;
-        for client in daemon.bus.clients().await {
-            if daemon.kept_out.check(client.name.as_deref(), &client.peer, client.via).is_err() {
-                // It may have disconnected meanwhile.
-                connections += daemon.bus.kick(&client.id).await.unwrap_or_default();
+        match &daemon.cluster {
+            None => {
+                let kicked = kick_for(&daemon.bus, &daemon.kept_out, client, time).await?;
+                Ok(Partial::whole(kicked.connections))
             }
+            Some(cluster) => cluster.kick_for(client, time).await,
         }
-        Ok(connections)
     }
 
     /// Returns all settings in effect, with their sources.
@@ -102,6 +106,7 @@ impl Admin {
         status.refused_hosts = daemon.refused_hosts.hosts();
         status.urls = daemon.urls();
         status.kept_out = daemon.kept_out.list();
+        status.nodes = self.nodes();
         status.history_error = daemon.store.as_ref().and_then(|store| store.error()).map(|why| why.to_string());
         status
     }

@@ -15,7 +15,7 @@ pub(crate) use self::{
     admin::{Admin, health},
     consumers::Consumers,
     publish::{admit, publish, publish_one},
-    requests::{PendingRequest, fail_request, reply, request, resize_responder, responder},
+    requests::{WaitingRequest, fail_request, reply, request, resize_responder, responder},
     schedules::{cancel_schedule, schedule, schedules},
     subscribe::{subscribe, subscription},
     work::{Settle, Work, WorkerGuard, authorize_work, consume, consume_once, settle},

@@ -1,6 +1,6 @@
 //! Publishing events.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use sse_bus::{
     bus::{ClientId, Publication},
@@ -8,7 +8,13 @@ use sse_bus::{
     tokens::Scope,
 };
 
-use crate::{access, access::Caller, context::Daemon};
+use crate::{
+    access,
+    access::Caller,
+    cluster::Cluster,
+    context::Daemon,
+    log::{Item, Outcome},
+};
 
 /// Authorizes and validates an event.
 ///
@@ -19,6 +25,33 @@ pub(crate) fn admit(daemon: &Daemon, caller: &Caller, publish: Publish) -> Resul
     caller.grant.require(Scope::Publish)?;
     let config = daemon.config();
     access::admit(caller, Publication::parse(publish, &config.limits)?, &config.topics)
+}
+
+/// Appends a batch on a shared bus: counts the subscribers of the other nodes meanwhile, and sends unicasts to their clients.
+async fn append_for_all<T>(
+    daemon: &Daemon,
+    cluster: &Cluster,
+    batch: Vec<Item<T>>,
+    publisher: Option<ClientId>,
+) -> Vec<Outcome<T>> {
+    let publications = || batch.iter().filter_map(|(_, admitted)| admitted.as_ref().ok());
+    let topics = publications().filter(|publication| publication.to.is_none()).map(|event| event.topic.clone());
+    let topics: BTreeSet<_> = topics.collect();
+    let sent: Vec<_> = batch.iter().map(|(_, admitted)| admitted.as_ref().ok().cloned()).collect();
+    let appended = daemon.events.append(batch.into_iter(), publisher);
+    let (mut outcomes, counts) = tokio::join!(appended, cluster.count_subscribers(&topics));
+    for ((_, outcome), publication) in outcomes.iter_mut().zip(sent) {
+        let (Ok(published), Some(publication)) = (outcome, publication) else { continue };
+        if publication.to.is_none() {
+            published.subscribers += counts.get(&publication.topic).copied().unwrap_or_default();
+        } else if published.id.is_none() && !published.duplicate {
+            // One after the other, so that a client receives them in order.
+            let others = cluster.unicast(publication).await;
+            published.subscribers += others.result;
+            published.unreachable = others.unreachable;
+        }
+    }
+    outcomes
 }
 
 /// Publishes one admitted event, as [`publish`] does for a batch.
@@ -48,7 +81,10 @@ pub(crate) async fn publish<T>(
         let is_durable = admitted.as_ref().is_ok_and(|publication| publication.durable);
         ((tag, is_durable), admitted)
     });
-    let results = daemon.events.append(batch, publisher).await;
+    let results = match &daemon.cluster {
+        None => daemon.events.append(batch, publisher).await,
+        Some(cluster) => append_for_all(daemon, cluster, batch.collect(), publisher).await,
+    };
     daemon.metrics.published_in(began.elapsed());
     let durable = results.iter().filter(|((_, is_durable), _)| *is_durable);
     let is_unknown = |published: &Published| published.duplicate && published.id.is_none();

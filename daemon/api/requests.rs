@@ -1,25 +1,29 @@
 //! Requests and replies.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
-
 use sse_bus::{
     bus::{
         ClientId, ClientName, Description, Format, Subscription,
-        requests::{Answer, RequestId, RequestTerms},
+        requests::{Answer, RequestTerms},
     },
     limits::RESPONDER_SLOTS_MAX,
     protocol::{ErrorCode, Refused, ReplyMessage, ReplyTo, RequestMessage, Respond, Responding},
     tokens::Scope,
 };
-use tokio::time::{Instant, timeout_at};
 
-use crate::{access, access::Caller, context::Daemon, shared_bus::SharedBus};
+use crate::{
+    access,
+    access::Caller,
+    cluster::{Cluster, SharedRequest},
+    context::Daemon,
+    pending_request::PendingRequest,
+};
 
 /// A request that waits for its replies. Dropping it cancels the request.
-pub(crate) struct PendingRequest {
-    bus: SharedBus,
-    id: RequestId,
-    deadline: Instant,
+pub(crate) enum WaitingRequest {
+    /// For responders of this node.
+    Own(PendingRequest),
+    /// For responders of all nodes.
+    Shared(SharedRequest),
 }
 
 /// Authorizes, validates and sends a request. `client` is its publisher, if that is a client.
@@ -32,43 +36,29 @@ pub(crate) fn request(
     caller: &Caller,
     request: RequestMessage,
     client: Option<ClientId>,
-) -> Result<PendingRequest, Refused> {
+) -> Result<WaitingRequest, Refused> {
     caller.grant.require(Scope::Publish)?;
     let config = daemon.config();
     let (publication, terms) = RequestTerms::parse(request, &config.limits)?;
     let publication = access::admit(caller, publication, &config.topics)?;
-    let id = daemon.bus.with(|bus, now| bus.request(publication, terms, client, now))?;
-    Ok(PendingRequest { bus: daemon.bus.clone(), id, deadline: Instant::now() + terms.timeout })
+    let shared = daemon.cluster.as_ref().and_then(|cluster| cluster.request(&publication, terms, client));
+    match shared {
+        Some(shared) => Ok(WaitingRequest::Shared(shared)),
+        None => PendingRequest::begin(&daemon.bus, publication, terms, client).map(WaitingRequest::Own),
+    }
 }
 
-impl PendingRequest {
+impl WaitingRequest {
     /// Waits for the replies. Cancel-safe.
     ///
     /// # Errors
     ///
     /// There are none: in time, or because the responders have disconnected or failed.
     pub(crate) async fn replies(&self) -> Result<Vec<ReplyMessage>, Refused> {
-        /// The clock of the bus counts whole milliseconds.
-        const LATER: Duration = Duration::from_millis(1);
-        let mut deadline = self.deadline + LATER;
-        loop {
-            let replies = poll_fn(|cx| {
-                let result = self.bus.with(|bus, _| bus.poll_request(self.id, cx.waker()));
-                result.map_or(Poll::Pending, Poll::Ready)
-            });
-            match timeout_at(deadline, replies).await {
-                Ok(result) => return result,
-                // Sooner than the daemon's own timer.
-                Err(_) => self.bus.with(|bus, now| bus.tick_requests(now)),
-            }
-            deadline = Instant::now() + LATER;
+        match self {
+            WaitingRequest::Own(request) => request.replies().await,
+            WaitingRequest::Shared(request) => request.replies().await,
         }
-    }
-}
-
-impl Drop for PendingRequest {
-    fn drop(&mut self) {
-        self.bus.with(|bus, now| bus.cancel_request(self.id, now));
     }
 }
 
@@ -100,28 +90,41 @@ pub(crate) fn resize_responder(daemon: &Daemon, client: ClientId, respond: &Resp
         Refused::new(ErrorCode::RequestInvalid, message)
     })?;
     daemon.bus.with(|bus, now| bus.resize_responder(client, slots, now));
-    Ok(Responding::new(client.to_string()))
+    Ok(Responding::new(daemon.bus.with(|bus, _| bus.client_address(client))))
 }
 
-/// Validates and delivers a reply. Any caller may send it: only the receiver of the request has its address.
+/// Validates and delivers a reply. Any caller may send it, to any node: only the receiver of the request has its address.
 ///
 /// # Errors
 ///
 /// The request has ended, or the reply is not valid. Then the request fails, too.
-pub(crate) fn reply(daemon: &Daemon, reply: ReplyTo) -> Result<(), Refused> {
+pub(crate) async fn reply(daemon: &Daemon, reply: ReplyTo) -> Result<(), Refused> {
+    if let Some((cluster, node)) = other_node(daemon, &reply.to) {
+        return cluster.reply(node, reply.clone()).await;
+    }
     let to = reply.to.clone();
     match Answer::parse(reply, &daemon.config().limits) {
         Ok((to, answer)) => daemon.bus.with(|bus, now| bus.reply(&to, answer, now)),
         Err(refused) => {
-            fail_request(daemon, &to, &refused);
+            fail_request(daemon, &to, &refused).await;
             Err(refused)
         }
     }
 }
 
 /// Fails a request whose reply was refused.
-pub(crate) fn fail_request(daemon: &Daemon, to: &str, refused: &Refused) {
-    let failed = Answer::Failed(format!("the reply was refused: {}", refused.message));
-    // The request may be over.
-    let _ = daemon.bus.with(|bus, now| bus.reply(to, failed, now));
+pub(crate) async fn fail_request(daemon: &Daemon, to: &str, refused: &Refused) {
+    let why = format!("the reply was refused: {}", refused.message);
+    // In both cases the request may be over.
+    if let Some((cluster, node)) = other_node(daemon, to) {
+        let _ = cluster.reply(node, ReplyTo::failed(to, why)).await;
+    } else {
+        let _ = daemon.bus.with(|bus, now| bus.reply(to, Answer::Failed(why), now));
+    }
+}
+
+/// Returns the node of the responder that has received a request, unless it is this one.
+fn other_node<'a>(daemon: &'a Daemon, address: &'a str) -> Option<(&'a Cluster, &'a str)> {
+    let cluster = daemon.cluster.as_ref()?;
+    Some((cluster, cluster.other_node(address)?))
 }

@@ -5,19 +5,22 @@ use std::sync::Arc;
 use axum::{
     Extension,
     extract::{FromRequestParts, Path, RawQuery, State, rejection::PathRejection},
-    http::{Method, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::IntoResponse,
 };
 use serde_json::{Value, json};
-use sse_bus::protocol::{ClientInfo, Setting, Status, TopicInfo};
+use sse_bus::protocol::{NodeInfo, Setting, Status, TopicInfo, UNREACHABLE_HEADER};
 
 use super::{error::Refusal, json_line::JsonLine, parameters::Operation, query};
 use crate::{
     access::Caller,
     api::{self, Admin},
+    cluster::Partial,
     context::Daemon,
     metrics::CONTENT_TYPE,
 };
+
+const UNREACHABLE: HeaderName = HeaderName::from_static(UNREACHABLE_HEADER);
 
 /// Authorizes the caller; then refuses query parameters that its route does not have.
 impl FromRequestParts<Arc<Daemon>> for Admin {
@@ -38,9 +41,17 @@ pub(super) async fn topics(admin: Admin) -> JsonLine<Vec<TopicInfo>> {
     JsonLine(admin.topics().await)
 }
 
-/// `GET /clients`.
-pub(super) async fn clients(admin: Admin) -> JsonLine<Vec<ClientInfo>> {
-    JsonLine(admin.clients().await)
+/// `GET /clients`. A header names the nodes that have not answered.
+pub(super) async fn clients(admin: Admin) -> impl IntoResponse {
+    let Partial { result, unreachable } = admin.clients().await;
+    let names = HeaderValue::from_str(&unreachable.join(", ")).ok().filter(|names| !names.is_empty());
+    let headers: HeaderMap = names.into_iter().map(|names| (UNREACHABLE, names)).collect();
+    (headers, JsonLine(result))
+}
+
+/// `GET /nodes`.
+pub(super) async fn nodes(admin: Admin) -> JsonLine<Vec<NodeInfo>> {
+    JsonLine(admin.nodes())
 }
 
 /// `DELETE /clients/{client}`: an ID or a name.
@@ -50,11 +61,15 @@ pub(super) async fn kick(
     RawQuery(query): RawQuery,
 ) -> Result<JsonLine<Value>, Refusal> {
     let Path(client) = client?;
-    let connections = match query::kick(query.as_deref().unwrap_or_default())? {
+    let Partial { result: connections, unreachable } = match query::kick(query.as_deref().unwrap_or_default())? {
         Some(time) => admin.kick_for(&client, time).await?,
         None => admin.kick(&client).await?,
     };
-    Ok(JsonLine(json!({ "connections": connections })))
+    let mut kicked = json!({ "connections": connections });
+    if !unreachable.is_empty() {
+        kicked["unreachable"] = json!(unreachable);
+    }
+    Ok(JsonLine(kicked))
 }
 
 /// `GET /status`.

@@ -102,9 +102,13 @@ pub(super) async fn reply(
 ) -> Result<impl IntoResponse, Refusal> {
     let Path(address) = address?;
     let mut reply = query::reply(address, query.as_deref().unwrap_or_default())?;
-    reply.data = request_body::event_data(&daemon, &caller, body).await.inspect_err(|refusal| {
-        api::fail_request(&daemon, &reply.to, &refusal.refused);
-    })?;
-    api::reply(&daemon, reply)?;
+    reply.data = match request_body::event_data(&daemon, &caller, body).await {
+        Ok(data) => data,
+        Err(refusal) => {
+            api::fail_request(&daemon, &reply.to, &refusal.refused).await;
+            return Err(refusal.into());
+        }
+    };
+    api::reply(&daemon, reply).await?;
     Ok(JsonLine(json!({})))
 }

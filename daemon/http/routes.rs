@@ -19,6 +19,7 @@ pub(super) fn routes(daemon: Arc<Daemon>) -> Router {
         .route("/topics", get(admin::topics))
         .route("/clients", get(admin::clients))
         .route("/clients/{client}", delete(admin::kick))
+        .route("/nodes", get(admin::nodes))
         .route("/status", get(admin::status))
         .route("/config", get(admin::config))
         .route("/metrics", get(admin::metrics))

@@ -34,7 +34,7 @@ use sse_bus::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::batch::{Item, Outcome};
+pub(crate) use self::batch::{Item, Outcome};
 pub(crate) use self::disk::{OpenError, Opened, Store};
 use crate::shared_bus::SharedBus;
 

@@ -29,7 +29,7 @@ impl ClientName {
             "" => refuse("is empty; leave it out instead".into()),
             _ if text.len() > NAME_MAX => refuse(format!("has {} bytes; at most {NAME_MAX} are allowed", text.len())),
             _ if text.contains(char::is_control) => refuse("holds control characters; remove them".into()),
-            _ if text.parse::<ClientId>().is_ok() => {
+            _ if text.parse::<ClientId>().is_ok() || ClientId::parse_at_node(text).is_some() => {
                 refuse(format!("`{text}` looks like the id of a client, to which others send events; choose another"))
             }
             _ => Ok(ClientName(text.into())),
@@ -130,6 +130,8 @@ pub(super) struct Clients {
     by_id: FxSplitMap<ClientId, Client>,
     by_name: SplitMap<ClientName, Vec<ClientId>>,
     last_id: u64,
+    /// The name of this node, if several nodes share the bus.
+    pub(super) node: Option<Box<str>>,
     pub(super) subscribers: usize,
     pub(super) publishers: usize,
     pub(super) workers: usize,
@@ -192,9 +194,19 @@ impl Clients {
         self.by_id.iter().map(|(id, client)| (*id, client))
     }
 
+    /// Returns the id of a client as others address it: on a shared bus with the name of this node.
+    pub(super) fn address_of(&self, id: ClientId) -> String {
+        match &self.node {
+            Some(node) => format!("{id}@{node}"),
+            None => id.to_string(),
+        }
+    }
+
     /// Returns the client with this id, or else all clients with this name.
     pub(super) fn addressed(&self, address: &str) -> Vec<ClientId> {
-        let by_id = address.parse().ok().filter(|id| self.by_id.contains_key(id));
+        let at_node = ClientId::parse_at_node(address).filter(|(_, node)| Some(*node) == self.node.as_deref());
+        let id = at_node.map(|(id, _)| id).or_else(|| address.parse().ok());
+        let by_id = id.filter(|id| self.by_id.contains_key(id));
         let by_name = || Some(self.by_name.get(&ClientName::parse(address).ok()?)?.clone());
         by_id.map(|id| vec![id]).or_else(by_name).unwrap_or_default()
     }

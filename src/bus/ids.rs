@@ -22,6 +22,19 @@ impl FromStr for ClientId {
     }
 }
 
+/// The longest name of a node. A longer text behind `@` makes no id.
+const NODE_MAX: usize = 64;
+
+impl ClientId {
+    /// Returns the parts of the id of a client on a node of a shared bus, such as `c12@node`.
+    pub fn parse_at_node(address: &str) -> Option<(ClientId, &str)> {
+        let (id, node) = address.split_once('@')?;
+        let is_node = (1..=NODE_MAX).contains(&node.len())
+            && node.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        id.parse().ok().filter(|_| is_node).map(|id| (id, node))
+    }
+}
+
 /// The index of a feed. It is reused after the feed has closed.
 pub(super) type FeedKey = usize;
 

@@ -170,7 +170,7 @@ impl Bus {
             Role::Subscriber(_) | Role::Worker { .. } => Vec::new(),
         };
         ClientInfo {
-            id: id.to_string(),
+            id: self.client_address(id),
             name: client.description.name.as_ref().map(|name| name.as_str().to_owned()),
             role,
             via,

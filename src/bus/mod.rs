@@ -34,6 +34,7 @@ mod heartbeats;
 pub mod history;
 mod ids;
 mod inspect;
+mod node;
 mod now;
 mod output;
 mod persist;
@@ -66,8 +67,9 @@ pub use self::{
     format::Format,
     framing::Framing,
     ids::{ClientId, ReaderId, SharedCursorId},
+    node::AvailableResponders,
     now::Now,
-    presence::CLIENTS_TOPIC,
+    presence::{CLIENTS_TOPIC, PresenceEvent},
     publish::{Admitted, LogEvent},
     read::Read,
     request::{Publication, Start, Subscription},

@@ -1,11 +1,16 @@
 //! Presence: events about clients that connect and disconnect.
+//!
+//! On a shared bus other nodes can watch the clients of this one. What they have not taken is bounded by [`PRESENCE_WAITING`];
+//! further events are counted and dropped.
 
-use std::sync::Arc;
+use std::{sync::Arc, task::Waker};
+
+use serde::{Deserialize, Serialize};
 
 use super::{Bus, Now, clients::Client, ids::ClientId};
 use crate::{
     event::{Event, EventType},
-    limits::PRESENCE_FILTERS,
+    limits::{PRESENCE_FILTERS, PRESENCE_WAITING},
     protocol::ClientInfo,
     topic::Topic,
 };
@@ -14,15 +19,84 @@ use crate::{
 /// current state.
 pub const CLIENTS_TOPIC: &str = "$sys/clients";
 
+/// A client has connected or disconnected.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PresenceEvent {
+    /// The type of the event: `join` or `leave`.
+    pub what: String,
+    /// The client.
+    pub client: ClientInfo,
+}
+
+/// The presence events that other nodes have not taken.
+#[derive(Debug, Default)]
+pub(super) struct PresenceWatch {
+    is_watched: bool,
+    waiting: Vec<PresenceEvent>,
+    /// Events that were dropped because too many wait.
+    dropped: u64,
+    waker: Option<Waker>,
+}
+
 impl Bus {
     /// Publishes a live-only event about a client, of type `join` or `leave`.
     pub(super) fn publish_presence(&mut self, id: ClientId, what: &str, now: Now) {
-        let (Ok(topic), Ok(event_type)) = (Topic::parse(CLIENTS_TOPIC), EventType::parse(what)) else { return };
+        let has_subscribers = self.has_subscribers_of(CLIENTS_TOPIC);
+        if !has_subscribers && !self.presence_watch.is_watched {
+            return;
+        }
+        let Some(client) = self.clients.get(id) else { return };
+        let info = self.presence(id, client);
+        if has_subscribers {
+            self.announce(CLIENTS_TOPIC, what, serde_json::to_string(&info).unwrap_or_default(), now);
+        }
+        let watch = &mut self.presence_watch;
+        if !watch.is_watched {
+            return;
+        }
+        if watch.waiting.len() >= PRESENCE_WAITING {
+            watch.dropped += 1;
+            return;
+        }
+        watch.waiting.push(PresenceEvent { what: what.into(), client: info });
+        self.wakeups.woken.extend(watch.waker.take());
+    }
+
+    /// Publishes a live-only event of the bus itself, on a topic that begins with `$sys/`.
+    pub fn announce(&mut self, topic: &str, event_type: &str, data: String, now: Now) {
+        let (Ok(topic), Ok(event_type)) = (Topic::parse(topic), EventType::parse(event_type)) else { return };
         self.topics.wanted_by(&topic, &mut self.wanting);
-        let Some(client) = self.clients.get(id).filter(|_| !self.wanting.is_empty()) else { return };
-        let data = serde_json::to_string(&self.presence(id, client)).unwrap_or_default();
+        if self.wanting.is_empty() {
+            return;
+        }
         let event = Event { event_type: Some(event_type), ..Event::new(self.position(), topic, data, now.unix) };
         self.feeds.publish(&self.wanting, &Arc::new(event), true, &self.limits);
+    }
+
+    /// Returns true if a subscriber's filters match a topic.
+    pub fn has_subscribers_of(&mut self, topic: &str) -> bool {
+        let Ok(topic) = Topic::parse(topic) else { return false };
+        self.topics.wanted_by(&topic, &mut self.wanting);
+        !self.wanting.is_empty()
+    }
+
+    /// Begins or ends to collect presence events for other nodes.
+    pub fn watch_presence(&mut self, is_watched: bool) {
+        self.presence_watch.is_watched = is_watched;
+        if !is_watched {
+            (self.presence_watch.waiting, self.presence_watch.dropped) = (Vec::new(), 0);
+        }
+    }
+
+    /// Returns the collected presence events, and the number of those that were dropped since the last call. While there are
+    /// none, returns None; the waker is woken when there are.
+    pub fn poll_presence(&mut self, waker: &Waker) -> Option<(Vec<PresenceEvent>, u64)> {
+        let watch = &mut self.presence_watch;
+        if watch.waiting.is_empty() {
+            watch.waker = Some(waker.clone());
+            return None;
+        }
+        Some((std::mem::take(&mut watch.waiting), std::mem::take(&mut watch.dropped)))
     }
 
     /// Describes a client for a presence event: with the first of its filters, and the number of the others, and without the

@@ -195,7 +195,11 @@ impl Bus {
     }
 
     /// Refuses to publish on a closed bus.
-    pub(super) fn refuse_when_closed(&self) -> Result<(), Refused> {
+    ///
+    /// # Errors
+    ///
+    /// The bus is closed.
+    pub fn refuse_when_closed(&self) -> Result<(), Refused> {
         if self.is_closed {
             let message = "the daemon is stopping; publish again when there is another";
             return Err(Refused::new(ErrorCode::Stopping, message));

@@ -14,6 +14,7 @@ use super::{
     history::{History, TopicKey},
     ids::FeedKey,
     now::Now,
+    presence::PresenceWatch,
     replay::ReplayBuffers,
     requests::Requests,
     schedules::Schedules,
@@ -47,6 +48,7 @@ pub struct Bus {
     pub(super) dedup: Dedup,
     pub(super) schedules: Schedules,
     pub(super) stats: Stats,
+    pub(super) presence_watch: PresenceWatch,
     pub(super) wakeups: Wakeups,
     pub(super) heartbeats: Heartbeats,
     /// The time before which no tick is needed for history.
@@ -88,6 +90,7 @@ impl Bus {
             dedup: Dedup::default(),
             schedules: Schedules::default(),
             stats: Stats::default(),
+            presence_watch: PresenceWatch::default(),
             wakeups: Wakeups::default(),
             heartbeats: Heartbeats::default(),
             next_eviction: 0,

@@ -81,7 +81,7 @@ impl Bus {
             self.offer_requests(id, now);
             self.end_requests(now);
         }
-        Ok((id, Subscribed { client: id.to_string(), position: self.position() }))
+        Ok((id, Subscribed { client: self.client_address(id), position: self.position() }))
     }
 
     /// Opens a feed, if there is room for its filters.

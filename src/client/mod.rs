@@ -55,8 +55,8 @@ use self::{session::Session, transport::Transport};
 use crate::{
     endpoint::Endpoint,
     protocol::{
-        ClientInfo, Consume, ConsumerInfo, Publish, Published, Reply, ReplyMessage, Request, RequestMessage, Respond,
-        ScheduleInfo, Scheduled, Setting, Status, Subscribe, TopicInfo,
+        ClientInfo, Consume, ConsumerInfo, NodeInfo, Publish, Published, Reply, ReplyMessage, Request, RequestMessage,
+        Respond, ScheduleInfo, Scheduled, Setting, Status, Subscribe, TopicInfo,
     },
     time::whole_millis,
 };
@@ -74,7 +74,11 @@ use crate::{
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Client(Transport);
+pub struct Client {
+    transport: Transport,
+    /// The nodes that did not answer the last request for all nodes.
+    unreachable: Vec<String>,
+}
 
 impl Client {
     /// Connects to the daemon.
@@ -84,25 +88,25 @@ impl Client {
     /// Returns [`Error::NoDaemon`], [`Error::SocketRemoved`], [`Error::SocketMounted`] or [`Error::Denied`], and over HTTP
     /// `Error::Unreachable` or `Error::Untrusted`. If the daemon refuses this client, the first request returns the reason.
     pub async fn connect(address: impl Into<Address>) -> Result<Client, Error> {
-        Transport::connect(&address.into()).await.map(Client)
+        Transport::connect(&address.into()).await.map(|transport| Client { transport, unreachable: Vec::new() })
     }
 
     /// Returns the endpoint of the connection, or None if it is over HTTP. It differs from the one that
     /// [`connect`](Self::connect) was called with if no daemon was at that default path, and this user's daemon was found
     /// elsewhere.
     pub fn endpoint(&self) -> Option<&Endpoint> {
-        self.0.located()
+        self.transport.located()
     }
 
     /// Publishes one event and waits for the reply; not for an event with a time, see [`schedule`](Self::schedule). The acknowledgement `none` has the effect of `accepted`. There is no
     /// time limit for `durable`.
     pub async fn publish(&mut self, publish: &Publish) -> Result<Published, Error> {
-        self.0.publish(publish).await
+        self.transport.publish(publish).await
     }
 
     /// Returns when the daemon has shown that it answers, for which it needs no permission.
     pub async fn ping(&mut self) -> Result<(), Error> {
-        self.0.ping().await
+        self.transport.ping().await
     }
 
     /// Publishes events without waiting for each reply before sending the next, and returns the replies in order.
@@ -116,12 +120,12 @@ impl Client {
     where
         I: IntoIterator<Item = Publish>,
     {
-        self.0.publish_many(publishes.into_iter()).await
+        self.transport.publish_many(publishes.into_iter()).await
     }
 
     /// Schedules an event, which has a [time](Publish::after). An earlier schedule with the same id is replaced.
     pub async fn schedule(&mut self, publish: &Publish) -> Result<Scheduled, Error> {
-        match self.0.request(&Request::Publish(publish.clone())).await? {
+        match self.transport.request(&Request::Publish(publish.clone())).await? {
             Reply::Scheduled(scheduled) => Ok(scheduled),
             other => Err(Error::unexpected(&other)),
         }
@@ -129,7 +133,7 @@ impl Client {
 
     /// Returns the schedules, sorted by id.
     pub async fn schedules(&mut self) -> Result<Vec<ScheduleInfo>, Error> {
-        match self.0.request(&Request::Schedules {}).await? {
+        match self.transport.request(&Request::Schedules {}).await? {
             Reply::Schedules(schedules) => Ok(schedules),
             other => Err(Error::unexpected(&other)),
         }
@@ -141,23 +145,45 @@ impl Client {
     ///
     /// Returns [`Error::Refused`] with `schedule_unknown` if there is no such schedule.
     pub async fn cancel_schedule(&mut self, schedule: &str) -> Result<(), Error> {
-        match self.0.request(&Request::CancelSchedule { schedule: schedule.into() }).await? {
+        match self.transport.request(&Request::CancelSchedule { schedule: schedule.into() }).await? {
             Reply::Cancelled { .. } => Ok(()),
+            other => Err(Error::unexpected(&other)),
+        }
+    }
+
+    /// Returns the nodes of the bus that did not answer the last [`clients`](Self::clients), [`kick`](Self::kick) or
+    /// [`kick_for`](Self::kick_for): its result is partial if there are any.
+    pub fn unreachable(&self) -> &[String] {
+        &self.unreachable
+    }
+
+    /// Returns the nodes of the bus, sorted by name. There are none if the daemon has a bus of its own. Earlier daemons do not
+    /// support this request.
+    pub async fn nodes(&mut self) -> Result<Vec<NodeInfo>, Error> {
+        match self.transport.request(&Request::Nodes {}).await? {
+            Reply::Nodes(nodes) => Ok(nodes),
             other => Err(Error::unexpected(&other)),
         }
     }
 
     /// Returns the connected clients, sorted by id.
     pub async fn clients(&mut self) -> Result<Vec<ClientInfo>, Error> {
-        match self.0.request(&Request::Clients {}).await? {
-            Reply::Clients(clients) => Ok(clients),
+        match self.transport.request(&Request::Clients {}).await? {
+            Reply::Clients(clients) => {
+                self.unreachable.clear();
+                Ok(clients)
+            }
+            Reply::PartialClients { clients, unreachable } => {
+                self.unreachable = unreachable;
+                Ok(clients)
+            }
             other => Err(Error::unexpected(&other)),
         }
     }
 
     /// Returns the topics, sorted by name.
     pub async fn topics(&mut self) -> Result<Vec<TopicInfo>, Error> {
-        match self.0.request(&Request::Topics {}).await? {
+        match self.transport.request(&Request::Topics {}).await? {
             Reply::Topics(topics) => Ok(topics),
             other => Err(Error::unexpected(&other)),
         }
@@ -165,12 +191,12 @@ impl Client {
 
     /// Returns the state of the daemon.
     pub async fn status(&mut self) -> Result<Status, Error> {
-        status_in(self.0.request(&Request::Status {}).await?)
+        status_in(self.transport.request(&Request::Status {}).await?)
     }
 
     /// Returns the current configuration of the daemon. Earlier daemons do not support this request.
     pub async fn config(&mut self) -> Result<Vec<Setting>, Error> {
-        match self.0.request(&Request::Config {}).await? {
+        match self.transport.request(&Request::Config {}).await? {
             Reply::Config(settings) => Ok(settings),
             other => Err(Error::unexpected(&other)),
         }
@@ -192,15 +218,18 @@ impl Client {
     }
 
     async fn kicked(&mut self, request: Request) -> Result<u64, Error> {
-        match self.0.request(&request).await? {
-            Reply::Kicked { connections } => Ok(connections),
+        match self.transport.request(&request).await? {
+            Reply::Kicked { connections, unreachable } => {
+                self.unreachable = unreachable;
+                Ok(connections)
+            }
             other => Err(Error::unexpected(&other)),
         }
     }
 
     /// Returns the consumers, sorted by name.
     pub async fn consumers(&mut self) -> Result<Vec<ConsumerInfo>, Error> {
-        match self.0.request(&Request::Consumers {}).await? {
+        match self.transport.request(&Request::Consumers {}).await? {
             Reply::Consumers(consumers) => Ok(consumers),
             other => Err(Error::unexpected(&other)),
         }
@@ -225,7 +254,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn request(&mut self, request: &RequestMessage) -> Result<Vec<ReplyMessage>, Error> {
-        match self.0.ask(request).await? {
+        match self.transport.ask(request).await? {
             Reply::Replies(replies) => Ok(replies),
             other => Err(Error::unexpected(&other)),
         }
@@ -244,28 +273,28 @@ impl Client {
     /// # }
     /// ```
     pub fn consumer(&mut self, name: impl Into<String>) -> Consumer<'_> {
-        Consumer::new(&mut self.0, name.into())
+        Consumer::new(&mut self.transport, name.into())
     }
 
     /// Turns the connection into a worker of a consumer. Call it within a Tokio runtime, in which the worker runs a task.
     pub async fn work(self, consume: Consume) -> Result<Worker, Error> {
-        Worker::start(self.0, consume).await
+        Worker::start(self.transport, consume).await
     }
 
     /// Turns the connection into a responder, which receives requests and replies to them. Call it within a Tokio runtime, in
     /// which the responder runs a task.
     pub async fn respond(self, respond: Respond) -> Result<Responder, Error> {
-        Responder::start(self.0, respond).await
+        Responder::start(self.transport, respond).await
     }
 
     /// Turns the connection into a subscription.
     pub async fn subscribe(self, subscribe: Subscribe) -> Result<Subscription, Error> {
-        Subscription::start(self.0, subscribe).await
+        Subscription::start(self.transport, subscribe).await
     }
 
     /// Splits the connection for a caller that pipelines: one half sends, the other returns the replies.
     pub fn into_split(self) -> (Publisher, Replies) {
-        publisher::split(self.0)
+        publisher::split(self.transport)
     }
 }
 

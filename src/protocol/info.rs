@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::text_enum::text_enum;
+use super::{node::NodeInfo, text_enum::text_enum};
 use crate::event::EventId;
 
 text_enum! {
@@ -180,6 +180,9 @@ pub struct Status {
     pub in_flight: u64,
     /// Dead letters of all consumers.
     pub dead: u64,
+    /// The nodes of the bus, by name, if several daemons share it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeInfo>,
 }
 
 /// A client that is kept out after a kick.

@@ -13,6 +13,7 @@ mod error;
 mod exchange;
 mod info;
 pub mod json;
+mod node;
 mod payload;
 mod reply;
 mod request;
@@ -34,6 +35,7 @@ pub use self::{
         ClientInfo, ClientRole, HistoryKind, KeptOut, LimitInfo, RefusedHost, RefusedOrigin, Status, TopicInfo,
         Transport,
     },
+    node::{NodeInfo, NodeState, UNREACHABLE_HEADER},
     payload::Payload,
     reply::{END, EventMessage, Published, Reply, Subscribed},
     request::{Ack, InvalidSlow, Publish, Request, Slow, Subscribe},

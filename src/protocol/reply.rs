@@ -7,6 +7,7 @@ use super::{
     error::Refused,
     exchange::{ReplyMessage, Responding},
     info::{ClientInfo, Status, TopicInfo},
+    node::NodeInfo,
     schedule::{ScheduleInfo, Scheduled},
     setting::Setting,
 };
@@ -33,12 +34,24 @@ pub enum Reply {
     },
     /// The clients, by id.
     Clients(Vec<ClientInfo>),
+    /// The clients of the nodes that have answered. Others have not, so that there may be more clients.
+    PartialClients {
+        /// The clients.
+        clients: Vec<ClientInfo>,
+        /// The names of the other nodes.
+        unreachable: Vec<String>,
+    },
+    /// The nodes of the bus, by name. Empty if this daemon has a bus of its own.
+    Nodes(Vec<NodeInfo>),
     /// The topics, by name.
     Topics(Vec<TopicInfo>),
     /// Clients were disconnected.
     Kicked {
         /// The number of closed connections.
         connections: u64,
+        /// The nodes that have not answered, and may have other connections.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unreachable: Vec<String>,
     },
     /// The state of the daemon.
     Status(Box<Status>),
@@ -225,7 +238,7 @@ pub const END: &str = "$end";
 pub struct Published {
     /// The event's id. None for an event for one client, which is live only.
     pub id: Option<EventId>,
-    /// The number of connected subscribers whose filters match; for a unicast, the connections that received it; for an event
+    /// The number of connected subscribers whose filters match, on all nodes that have answered in time; for a unicast, the connections that received it; for an event
     /// for a consumer, the workers that are free to take it.
     pub subscribers: u64,
     /// The publish repeats an earlier one, and has published nothing. The id is that of the earlier one, or None if only its
@@ -235,6 +248,9 @@ pub struct Published {
     /// The event is for a consumer, and waits until a worker takes it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub queued: bool,
+    /// For a unicast, the nodes that have not answered, and may have other connections.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreachable: Vec<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
@@ -245,7 +261,7 @@ fn is_false(flag: &bool) -> bool {
 impl Published {
     /// Returns the reply for the event with this id.
     pub fn new(id: impl Into<Option<EventId>>, subscribers: u64) -> Published {
-        Published { id: id.into(), subscribers, duplicate: false, queued: false }
+        Published { id: id.into(), subscribers, duplicate: false, queued: false, unreachable: Vec::new() }
     }
 }
 

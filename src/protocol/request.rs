@@ -28,6 +28,8 @@ pub enum Request {
     Subscribe(Subscribe),
     /// List the clients.
     Clients {},
+    /// List the nodes of the bus.
+    Nodes {},
     /// List the topics.
     Topics {},
     /// Close every connection of a client.

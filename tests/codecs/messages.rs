@@ -7,8 +7,8 @@ use sse_bus::{
     Epoch, EventId, Headers,
     protocol::{
         Ack, ClientInfo, Consume, ConsumerAction, ConsumerConfig, ConsumerInfo, Consuming, DeadLetter, DeadSelection,
-        Delivery, ErrorCode, EventMessage, LimitInfo, OnFull, Publish, Published, PublisherId, Refused, Reply,
-        ReplyMessage, ReplyTo, Request, RequestMessage, Respond, Responding, Scheduled, Sequence, Setting, Slow,
+        Delivery, ErrorCode, EventMessage, LimitInfo, NodeInfo, OnFull, Publish, Published, PublisherId, Refused,
+        Reply, ReplyMessage, ReplyTo, Request, RequestMessage, Respond, Responding, Scheduled, Sequence, Setting, Slow,
         Status, Subscribe, Subscribed, TopicInfo,
     },
 };
@@ -60,6 +60,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
         publish,
         subscribe,
         Just(Request::Clients {}),
+        Just(Request::Nodes {}),
         Just(Request::Topics {}),
         Just(Request::Status {}),
         Just(Request::Config {}),
@@ -191,6 +192,11 @@ pub(crate) fn described<T: DeserializeOwned>(fields: serde_json::Value) -> T {
     serde_json::from_value(fields).expect("all fields are present")
 }
 
+/// The names of some nodes, often none.
+fn nodes() -> impl Strategy<Value = Vec<String>> {
+    vec(text(), 0..3)
+}
+
 pub(crate) fn reply() -> impl Strategy<Value = Reply> {
     let event = (option::of(id()), text(), option::of(text()), any::<u64>(), headers(), text()).prop_map(
         |(id, topic, kind, time, headers, data)| {
@@ -213,6 +219,7 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
             "events": n / 2, "lag": n / 3, "origin": name, "gaps": n / 4,
         }))
     });
+    let client = client.boxed();
     let topic = (text(), any::<u64>(), option::of(id())).prop_map(|(topic, n, last_id)| {
         described::<TopicInfo>(json!({
             "topic": topic, "published": n, "events": n / 2, "bytes": n / 3, "retained": n % 2 == 0,
@@ -226,10 +233,10 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         event.prop_map(Reply::Event),
         delivered,
         work_reply(),
-        (option::of(id()), any::<u64>(), any::<bool>(), any::<bool>()).prop_map(
-            |(id, subscribers, duplicate, queued)| {
+        (option::of(id()), any::<u64>(), any::<bool>(), any::<bool>(), nodes()).prop_map(
+            |(id, subscribers, duplicate, queued, unreachable)| {
                 let mut published = Published::new(id, subscribers);
-                (published.duplicate, published.queued) = (duplicate, queued);
+                (published.duplicate, published.queued, published.unreachable) = (duplicate, queued, unreachable);
                 Reply::Published(published)
             }
         ),
@@ -237,9 +244,11 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
             .prop_map(|(schedule, at, persistent)| Reply::Scheduled(Scheduled::new(schedule, at, persistent))),
         (text(), id()).prop_map(|(client, position)| Reply::Subscribed(Subscribed::new(client, position))),
         id().prop_map(|position| Reply::End { position }),
-        vec(client, 0..3).prop_map(Reply::Clients),
+        vec(client.clone(), 0..3).prop_map(Reply::Clients),
+        (vec(client, 0..3), nodes()).prop_map(|(clients, unreachable)| Reply::PartialClients { clients, unreachable }),
+        nodes().prop_map(|names| Reply::Nodes(names.into_iter().map(NodeInfo::new).collect())),
         vec(topic, 0..3).prop_map(Reply::Topics),
-        any::<u64>().prop_map(|connections| Reply::Kicked { connections }),
+        (any::<u64>(), nodes()).prop_map(|(connections, unreachable)| Reply::Kicked { connections, unreachable }),
         (text(), option::of(text())).prop_map(|(socket, url)| {
             let mut status = Status::default();
             (status.socket, status.url, status.limits) = (socket, url, vec![LimitInfo::new("topics", 1, 2)]);

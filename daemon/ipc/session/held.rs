@@ -7,11 +7,11 @@ use sse_bus::{
     protocol::{Refused, ReplyMessage},
 };
 
-use crate::api::PendingRequest;
+use crate::api::WaitingRequest;
 
 /// A request that waits for replies of responders.
 pub(super) struct Held {
-    request: PendingRequest,
+    request: WaitingRequest,
     /// Its number on the connection.
     pub(super) number: u64,
     /// The replies to later requests.
@@ -32,7 +32,7 @@ impl HeldReplies {
         self.0.len() as u64 >= BATCH_MAX || self.0.back().is_some_and(|held| held.after.len() >= READ_MAX)
     }
 
-    pub(super) fn push(&mut self, request: PendingRequest, number: u64) {
+    pub(super) fn push(&mut self, request: WaitingRequest, number: u64) {
         self.0.push_back(Held { request, number, after: Vec::new() });
     }
 

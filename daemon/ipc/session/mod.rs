@@ -42,6 +42,7 @@ use crate::{
     access::Caller,
     api::{self, Admin, Consumers, Settle, Work, WorkerGuard},
     client_guard::ClientGuard,
+    cluster::Partial,
     context::Daemon,
     shared_bus::SharedBus,
 };
@@ -321,7 +322,7 @@ impl<'a> Session<'a> {
             Request::Subscribe(subscribe) => return self.subscribe(subscribe),
             Request::Consume(consume) => return self.consume(&consume),
             Request::Respond(respond) => return self.respond(&respond),
-            Request::Reply(reply) => return self.reply_for(reply),
+            Request::Reply(reply) => return self.reply_for(reply).await,
             Request::Schedules {} => return api::schedules(self.daemon, &self.caller).await.map(Reply::Schedules),
             Request::CancelSchedule { schedule } => {
                 return api::cancel_schedule(self.daemon, &self.caller, &schedule)
@@ -333,11 +334,18 @@ impl<'a> Session<'a> {
         };
         let admin = Admin::authorize(self.daemon, &self.caller)?;
         Ok(match request {
-            Request::Clients {} => Reply::Clients(admin.clients().await),
+            Request::Clients {} => match admin.clients().await {
+                Partial { result, unreachable } if unreachable.is_empty() => Reply::Clients(result),
+                Partial { result: clients, unreachable } => Reply::PartialClients { clients, unreachable },
+            },
+            Request::Nodes {} => Reply::Nodes(admin.nodes()),
             Request::Topics {} => Reply::Topics(admin.topics().await),
-            Request::Kick { client, for_ms: None } => Reply::Kicked { connections: admin.kick(&client).await? },
-            Request::Kick { client, for_ms: Some(time) } => {
-                Reply::Kicked { connections: admin.kick_for(&client, Duration::from_millis(time)).await? }
+            Request::Kick { client, for_ms } => {
+                let Partial { result: connections, unreachable } = match for_ms {
+                    None => admin.kick(&client).await?,
+                    Some(time) => admin.kick_for(&client, Duration::from_millis(time)).await?,
+                };
+                Reply::Kicked { connections, unreachable }
             }
             Request::Status {} => Reply::Status(Box::new(admin.status().await)),
             Request::Config {} => Reply::Config(admin.config()),

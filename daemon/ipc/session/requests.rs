@@ -70,7 +70,7 @@ impl Session<'_> {
     }
 
     /// Applies and answers a reply to a request.
-    pub(super) fn reply_for(&self, reply: ReplyTo) -> Result<Reply, Refused> {
-        api::reply(self.daemon, reply).map(|()| Reply::Replied {})
+    pub(super) async fn reply_for(&self, reply: ReplyTo) -> Result<Reply, Refused> {
+        api::reply(self.daemon, reply).await.map(|()| Reply::Replied {})
     }
 }

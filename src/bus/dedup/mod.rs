@@ -47,6 +47,11 @@ impl DedupId {
         let message = format!("`dedup_id` cannot be used: write 1 to {DEDUP_ID_MAX} bytes without control characters");
         Err(Refused::new(ErrorCode::RequestInvalid, message))
     }
+
+    /// Returns the id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// What identifies a publish, to recognize its repeat.

@@ -19,8 +19,9 @@ impl Bus {
     ///
     /// The request has ended (`stale_request`), or the reply would exceed a limit; then the request fails as well.
     pub fn reply(&mut self, to: &str, answer: Answer, now: Now) -> Result<(), Refused> {
-        let address = to
-            .parse::<ReplyAddress>()
+        let at_node = to.split_once('@').filter(|(_, node)| Some(*node) == self.node());
+        let address = at_node.map_or(to, |(address, _)| address).parse::<ReplyAddress>();
+        let address = address
             .ok()
             .filter(|address| *address == ReplyAddress::new(address.request, address.responder, &self.requests.secret));
         let Some(ReplyAddress { request: id, responder: client, .. }) = address else {
@@ -63,7 +64,7 @@ impl Bus {
 
     fn responder_name(&self, client: ClientId) -> String {
         let name = self.clients.get(client).and_then(|client| client.description.name.as_ref());
-        name.map_or_else(|| client.to_string(), |name| ClientName::as_str(name).to_owned())
+        name.map_or_else(|| self.client_address(client), |name| ClientName::as_str(name).to_owned())
     }
 
     /// Notes that a responder has answered a request, or why it never will.

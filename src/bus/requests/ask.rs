@@ -115,7 +115,10 @@ impl Bus {
         responder.in_flight.insert(id);
         pending.asked.push((client, true));
         let left = pending.deadline.saturating_sub(now.mono);
-        let address = ReplyAddress::new(id, client, &requests.secret).to_string();
+        let mut address = ReplyAddress::new(id, client, &requests.secret).to_string();
+        if let Some(node) = &self.clients.node {
+            address.extend(["@", node]);
+        }
         if !self.send_live(client, |format, out| format.encode_request(&event, &address, left, out)) {
             let message = "too many bytes of live events wait for clients; try again later";
             self.answered(id, client, Some(Refused::new(ErrorCode::LimitRequests, message)));

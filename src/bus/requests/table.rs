@@ -8,7 +8,10 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use super::{ids::RequestId, pending::Pending, responder::ConnectedResponder, settings::Responder};
-use crate::bus::{filter_index::Index, ids::ClientId, topics::Topics};
+use crate::{
+    bus::{filter_index::Index, ids::ClientId, node::AvailableResponders, topics::Topics},
+    topic::Topic,
+};
 
 /// All requests and responders.
 #[derive(Debug, Default)]
@@ -91,6 +94,17 @@ impl Requests {
         let (in_flight, next) = (BTreeSet::new(), RequestId::default());
         let responder = ConnectedResponder { settings, key, in_flight, turn: 0, next };
         self.responders.insert(id, responder);
+    }
+
+    /// Counts the responders that match a topic.
+    pub(crate) fn available(&mut self, topic: &Topic) -> AvailableResponders {
+        self.index.matching(topic, &mut self.matching_keys);
+        let clients = self.matching_keys.iter().filter_map(|key| self.by_key[*key]);
+        let matching = clients.filter_map(|client| self.responders.get(&client));
+        matching.fold(AvailableResponders::default(), |count, responder| AvailableResponders {
+            free: count.free + usize::from(responder.is_free()),
+            matching: count.matching + 1,
+        })
     }
 
     /// Collects the responders that match a topic and have not received a request, in `matching`.

@@ -19,7 +19,7 @@ use crate::{
     client::error::Error,
     limits::REPLY,
     protocol::{
-        Ack, ErrorCode, Publish, Published, Refused, Reply, Request, Subscribe, Subscribed,
+        Ack, ErrorCode, Publish, Published, Refused, Reply, Request, Subscribe, Subscribed, UNREACHABLE_HEADER,
         json::{self, DecodeError},
     },
     topic::Topic,
@@ -44,6 +44,8 @@ pub(crate) struct Session {
 #[derive(Deserialize)]
 struct Kicked {
     connections: u64,
+    #[serde(default)]
+    unreachable: Vec<String>,
 }
 
 /// The response to a cancelled schedule.
@@ -65,7 +67,8 @@ impl Session {
     /// Sends a request and waits for its response. Not for publishes and subscriptions.
     pub(crate) async fn request(&mut self, request: &Request) -> Result<Reply, Error> {
         match request {
-            Request::Clients {} => self.get("/clients").await.map(Reply::Clients),
+            Request::Clients {} => self.clients().await,
+            Request::Nodes {} => self.get("/nodes").await.map(Reply::Nodes),
             Request::Topics {} => self.get("/topics").await.map(Reply::Topics),
             Request::Status {} => self.get("/status").await.map(Reply::Status),
             Request::Config {} => self.get("/config").await.map(Reply::Config),
@@ -75,8 +78,9 @@ impl Session {
                     // Writing to a String cannot fail.
                     let _ = write!(route, "?for={time}ms");
                 }
-                let Kicked { connections } = self.call(Method::DELETE, &route, Bytes::new(), REPLY).await?;
-                Ok(Reply::Kicked { connections })
+                let Kicked { connections, unreachable } =
+                    self.call(Method::DELETE, &route, Bytes::new(), REPLY).await?;
+                Ok(Reply::Kicked { connections, unreachable })
             }
             Request::Publish(publish) if publish.is_scheduled() => self.post(publish).await.map(Reply::Scheduled),
             Request::Publish(publish) => self.publish(publish).await.map(Reply::Published),
@@ -91,6 +95,21 @@ impl Session {
             Request::Consumer { name, action } => self.consumer(name, action).await,
             _ => Err(Error::Protocol("this request cannot be sent over HTTP".into())),
         }
+    }
+
+    /// Lists the clients. A header names the nodes that have not answered.
+    async fn clients(&mut self) -> Result<Reply, Error> {
+        let response = self.exchange(Method::GET, "/clients", Bytes::new(), REPLY).await?;
+        let unreachable = response.headers().get(UNREACHABLE_HEADER).and_then(|names| names.to_str().ok());
+        let unreachable: Vec<String> =
+            unreachable.iter().flat_map(|names| names.split(',')).map(|name| name.trim().into()).collect();
+        let body = self.success(response).await?;
+        let clients = json::decode(&body).map_err(|e| not_ours(&e))?;
+        Ok(if unreachable.is_empty() {
+            Reply::Clients(clients)
+        } else {
+            Reply::PartialClients { clients, unreachable }
+        })
     }
 
     /// Returns when the daemon has shown that it answers.

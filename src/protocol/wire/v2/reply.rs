@@ -106,7 +106,7 @@ impl<'a> From<&'a reply::Reply> for Reply<'a> {
                 (None, Some(to)) => Reply::Request(event.into(), to, event.timeout_ms.unwrap_or_default()),
                 (None, None) => Reply::Event(event.into()),
             },
-            reply::Reply::Published(published) => match *published {
+            reply::Reply::Published(published) if published.unreachable.is_empty() => match *published {
                 reply::Published { duplicate: false, queued: false, .. } => Reply::Published(published.into()),
                 reply::Published { duplicate, queued, .. } => {
                     Reply::PublishedWith(published.into(), PublishedOptions { duplicate, queued })
@@ -116,7 +116,7 @@ impl<'a> From<&'a reply::Reply> for Reply<'a> {
             reply::Reply::End { position } => Reply::End(*position),
             reply::Reply::Clients(clients) => Reply::Clients(clients.iter().map(Into::into).collect()),
             reply::Reply::Topics(topics) => Reply::Topics(topics.iter().map(Into::into).collect()),
-            reply::Reply::Kicked { connections } => Reply::Kicked(*connections),
+            reply::Reply::Kicked { connections, unreachable } if unreachable.is_empty() => Reply::Kicked(*connections),
             reply::Reply::Status(status) => Reply::Status(Json(Cow::Borrowed(status))),
             reply::Reply::Error(refused) => Reply::Error(refused.into()),
             reply::Reply::Config(settings) => Reply::Config(Json(Cow::Borrowed(settings))),
@@ -137,7 +137,7 @@ impl From<Reply<'_>> for reply::Reply {
             Reply::End(position) => reply::Reply::End { position },
             Reply::Clients(clients) => reply::Reply::Clients(clients.into_iter().map(Into::into).collect()),
             Reply::Topics(topics) => reply::Reply::Topics(topics.into_iter().map(Into::into).collect()),
-            Reply::Kicked(connections) => reply::Reply::Kicked { connections },
+            Reply::Kicked(connections) => reply::Reply::Kicked { connections, unreachable: Vec::new() },
             Reply::Status(status) => reply::Reply::Status(status.0.into_owned()),
             Reply::Error(refused) => reply::Reply::Error(refused.into()),
             Reply::Config(settings) => reply::Reply::Config(settings.0.into_owned()),
