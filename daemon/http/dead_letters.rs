@@ -3,7 +3,6 @@
 use axum::extract::{Path, RawQuery, rejection::PathRejection};
 use serde_json::{Value, json};
 use sse_bus::{
-    EventId,
     bus::consumers::DeadOperation,
     protocol::{DeadLetter, ErrorCode, Refused},
 };

@@ -29,6 +29,11 @@ pub struct Admitted {
 }
 
 impl Admitted {
+    /// Returns the publication.
+    pub fn publication(&self) -> &Publication {
+        &self.publication
+    }
+
     /// Returns the event, with the id that the log has assigned. `time` is in milliseconds since 1970.
     pub fn into_event(self, id: EventId, time: u64) -> LogEvent {
         let (retain, ttl) = (self.publication.retain, self.publication.ttl);

@@ -120,6 +120,11 @@ impl Bus {
         }
     }
 
+    /// Returns the bounds of history.
+    pub fn retention(&self) -> &Retention {
+        self.history.retention()
+    }
+
     /// Returns the id of the newest event.
     pub fn position(&self) -> EventId {
         EventId { check: self.head_check, ..self.id(self.head) }

@@ -40,7 +40,7 @@ use std::{
 use parking_lot::Mutex;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use sse_bus::{
-    Epoch, EventId,
+    Epoch,
     bus::{Bus, Now},
     limits::DISK_END,
     protocol::{ErrorCode, Refused},
