@@ -45,11 +45,11 @@ impl Rewritten {
     }
 }
 
-/// Reads until the event with this data. Returns whether the stream began with a gap of the given reason, and the data of the
-/// events, in order.
+/// Reads until the event with this data. Returns the reason of the gap that the stream began with, if it did, and the data of the
+/// events, in order. After a gap, all of history may follow; what the log has kept is left out.
 fn read_until(stream: &mut EventStream, last: &str) -> (Option<String>, Vec<String>) {
     let (mut gap, mut events) = (None, Vec::<Sse>::new());
-    loop {
+    while events.last().is_none_or(|event| event.data != last) {
         let event = stream.event();
         if event.kind.as_deref() == Some("$gap") {
             assert!(gap.is_none() && events.is_empty(), "{event:?} after {gap:?} and {events:?}");
@@ -58,10 +58,10 @@ fn read_until(stream: &mut EventStream, last: &str) -> (Option<String>, Vec<Stri
         }
         assert!(events.last().is_none_or(|before| seq(&before.id) < seq(&event.id)), "{event:?} after {events:?}");
         events.push(event);
-        if events.last().is_some_and(|event| event.data == last) {
-            return (gap, events.into_iter().map(|event| event.data).collect());
-        }
     }
+    let data = events.into_iter().map(|event| event.data);
+    let data = data.filter(|data| gap.is_none() || !data.starts_with("kept")).collect();
+    (gap, data)
 }
 
 fn resume(node: &Daemon, id: &str) -> EventStream {
@@ -90,6 +90,18 @@ fn a_client_with_a_lost_id_receives_a_gap_and_every_event_of_the_new_tail() {
         assert_eq!(read_until(&mut resume(node, &rewritten.kept[9]), "new-20"), (None, new.clone()));
         assert_eq!(read_until(&mut resume(node, &ids[4]), "new-20"), (None, new[5..].to_vec()));
     }
+}
+
+/// What the check is for: without it, the number of a lost event is that of another event, and events are skipped silently.
+#[test]
+#[ignore = "needs nats-server: it restores an earlier copy of its files again"]
+fn a_lost_id_without_its_check_would_skip_events_silently() {
+    let rewritten = Rewritten::new();
+    let new = numbered("new", 11..=20);
+    publish_all_of(&rewritten.node, "t", &new);
+    let (without_check, check) = rewritten.lost[2].rsplit_once('-').unwrap();
+    assert_eq!((seq(without_check), check.len()), (13, 4));
+    assert_eq!(read_until(&mut resume(&rewritten.node, without_check), "new-20"), (None, new[3..].to_vec()));
 }
 
 #[test]
