@@ -32,21 +32,20 @@ async fn append_for_all<T>(
     daemon: &Daemon,
     cluster: &Cluster,
     batch: Vec<Item<T>>,
-    publisher: Option<ClientId>,
+    from: Option<ClientId>,
 ) -> Vec<Outcome<T>> {
-    let publications = || batch.iter().filter_map(|(_, admitted)| admitted.as_ref().ok());
-    let topics = publications().filter(|publication| publication.to.is_none()).map(|event| event.topic.clone());
+    let sent: Vec<Option<Publication>> = batch.iter().map(|(_, admitted)| admitted.as_ref().ok().cloned()).collect();
+    let topics = sent.iter().flatten().filter(|event| event.to.is_none()).map(|event| event.topic.clone());
     let topics: BTreeSet<_> = topics.collect();
-    let sent: Vec<_> = batch.iter().map(|(_, admitted)| admitted.as_ref().ok().cloned()).collect();
-    let appended = daemon.events.append(batch.into_iter(), publisher);
+    let appended = daemon.events.append(batch.into_iter(), from);
     let (mut outcomes, counts) = tokio::join!(appended, cluster.count_subscribers(&topics));
-    for ((_, outcome), publication) in outcomes.iter_mut().zip(sent) {
-        let (Ok(published), Some(publication)) = (outcome, publication) else { continue };
-        if publication.to.is_none() {
-            published.subscribers += counts.get(&publication.topic).copied().unwrap_or_default();
+    for ((_, outcome), event) in outcomes.iter_mut().zip(sent) {
+        let (Ok(published), Some(event)) = (outcome, event) else { continue };
+        if event.to.is_none() {
+            published.subscribers += counts.get(&event.topic).copied().unwrap_or_default();
         } else if published.id.is_none() && !published.duplicate {
             // One after the other, so that a client receives them in order.
-            let others = cluster.unicast(publication).await;
+            let others = cluster.unicast(event).await;
             published.subscribers += others.result;
             published.unreachable = others.unreachable;
         }

@@ -31,12 +31,19 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// No client of a node that has answered has this id or name.
+    /// No client has this id or name, and all nodes have answered.
     pub(crate) async fn kick(&self, client: &str) -> Result<Partial<u64>, Refused> {
         let question = Question::Kick { client: client.into() };
         let (own, others) = tokio::join!(self.0.bus.kick(client), self.ask_holders(client, question));
         let own = own.map(|connections| Kicked { connections, names: BTreeSet::new() });
-        Ok(Self::sum(own, others)?.map(|kicked| kicked.connections))
+        let missing = others.unreachable.clone();
+        match Self::sum(own, others) {
+            // A node that has not answered may have the client.
+            Err(refused) if refused.code == ErrorCode::ClientUnknown && !missing.is_empty() => {
+                Ok(Partial { result: 0, unreachable: missing })
+            }
+            kicked => Ok(kicked?.map(|kicked| kicked.connections)),
+        }
     }
 
     /// Keeps a client out of all nodes for a while, and disconnects its connections. Zero lets it in again.

@@ -53,7 +53,7 @@ impl Cluster {
         if asked.is_empty() {
             return counted;
         }
-        let names = asked.iter().map(|topic| topic.to_string()).collect();
+        let names = asked.iter().map(ToString::to_string).collect();
         let answers = self.ask(None, Question::Subscribers { topics: names }, NODE_COUNT_WAIT).await;
         let numbers = answers.result.into_values().flatten().filter_map(|answer| match answer {
             Answer::Subscribers(numbers) => Some(numbers),

@@ -42,8 +42,6 @@ use sse_bus::{
 };
 use tokio::{sync::Semaphore, task::AbortHandle};
 
-#[cfg(feature = "nats")]
-pub(crate) use self::link::Link;
 use self::{
     asks::Asks,
     counts::Counts,

@@ -23,7 +23,9 @@ pub(super) async fn announce(cluster: Cluster, stop: CancellationToken) {
     let mut is_known = false;
     while stop.run_until_cancelled(turns.tick()).await.is_some() {
         let changes = cluster.0.nodes.lock().expire(cluster.now());
-        changes.into_iter().for_each(|change| cluster.report(&change));
+        for change in changes {
+            cluster.report(&change);
+        }
         let announced = cluster.announce_to_all(!is_known).await;
         is_known = announced && cluster.0.link.is_connected();
     }

@@ -57,7 +57,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        bus::{CLIENTS_TOPIC, ClientName, Description, Format, Now, Read, Start, Subscription, history::Memory},
+        bus::{
+            CLIENTS_TOPIC, ClientName, Description, Format, Now, Read, Start, Subscription, history::Memory,
+            requests::RequestTerms,
+        },
         event::Epoch,
         limits::Limits,
         protocol::Respond,
@@ -114,7 +117,7 @@ mod tests {
         bus.subscribe(responder, NOW).unwrap();
         assert_eq!(bus.responders_of(&topic("a/b")), AvailableResponders { free: 1, matching: 1 });
         assert_eq!(bus.responders_of(&topic("b")), AvailableResponders::default());
-        bus.request(crate::bus::Publication::new(topic("a/b"), "x"), Default::default(), None, NOW).unwrap();
+        bus.request(crate::bus::Publication::new(topic("a/b"), "x"), RequestTerms::default(), None, NOW).unwrap();
         assert_eq!(bus.responders_of(&topic("a/b")), AvailableResponders { free: 0, matching: 1 });
         #[cfg(debug_assertions)]
         bus.self_check();
@@ -126,7 +129,7 @@ mod tests {
         let responder = Subscription::respond(&Respond::new(["a"]), Format::Json, Description::default()).unwrap();
         let id = bus.subscribe(responder, NOW).unwrap().0;
         let request = crate::bus::Publication::new(Topic::parse("a").unwrap(), "x");
-        let request = bus.request(request, Default::default(), None, NOW).unwrap();
+        let request = bus.request(request, RequestTerms::default(), None, NOW).unwrap();
         let event: serde_json::Value = serde_json::from_str(&read(&mut bus, id)).unwrap();
         let address = event["event"]["reply_to"].as_str().unwrap();
         let (without, node) = address.split_once('@').unwrap();
