@@ -10,9 +10,10 @@ use sse_bus::{
 };
 
 use super::{
-    Cluster, Partial,
     gather::Answers,
     message::{Answer, Question},
+    partial::Partial,
+    state::Cluster,
 };
 use crate::access::{Kicked, keep_name_out, kick_for};
 
@@ -143,12 +144,5 @@ impl Cluster {
         }
         let message = format!("{}; these nodes did not answer: {}", unknown.message, unreachable.join(", "));
         Refused::new(unknown.code, message)
-    }
-}
-
-impl<T> Partial<T> {
-    /// Converts the result.
-    pub(crate) fn map<U>(self, convert: impl FnOnce(T) -> U) -> Partial<U> {
-        Partial { result: convert(self.result), unreachable: self.unreachable }
     }
 }

@@ -8,7 +8,10 @@ use std::{pin::Pin, time::Duration};
 
 use parking_lot::Mutex;
 use sse_bus::{
-    bus::{AvailableResponders, ClientId, Publication, requests::RequestTerms},
+    bus::{
+        ClientId, Publication,
+        requests::{AvailableResponders, RequestTerms},
+    },
     limits::NODE_WAIT,
     protocol::{ErrorCode, Payload, Refused, ReplyMessage, ReplyTo, RequestMessage},
     time::whole_millis,
@@ -19,8 +22,8 @@ use tokio::{
 };
 
 use super::{
-    Cluster,
     message::{Answer, Question},
+    state::Cluster,
 };
 use crate::pending_request::PendingRequest;
 

@@ -6,10 +6,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    Cluster,
     link::Incoming,
     message::{Announcement, Body, Message},
     nodes::Change,
+    state::Cluster,
 };
 
 /// The topic of events about nodes. They are live only: they have no id and are not in history.

@@ -1,16 +1,7 @@
 //! A node of a bus that several daemons share: its name, and what it counts for the other nodes.
 
-use super::{Bus, ClientId};
+use super::{Bus, ClientId, requests::AvailableResponders};
 use crate::topic::Topic;
-
-/// The responders that match a topic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AvailableResponders {
-    /// Those that can take another request now.
-    pub free: usize,
-    /// All of them.
-    pub matching: usize,
-}
 
 impl Bus {
     /// Names this node. The ids of its clients then end with the name, such as `c12@node`, and so do the addresses for replies.
