@@ -9,6 +9,8 @@ use sse_bus::{
     time::whole_millis,
 };
 
+use tracing::warn;
+
 use super::{
     gather::Answers,
     message::{Answer, Question},
@@ -20,7 +22,7 @@ use crate::access::{Kicked, keep_name_out, kick_for};
 impl Cluster {
     /// Returns the clients of all nodes: those of this node by id, then those of the others.
     pub(crate) async fn clients(&self) -> Partial<Vec<ClientInfo>> {
-        self.begin_to_watch().await;
+        self.clone().begin_to_watch().await;
         let (mut clients, others) = tokio::join!(self.0.bus.clients(), self.ask(None, Question::Clients {}, NODE_WAIT));
         let parts = others.result.into_values().flatten();
         let of_part = |answer| if let Answer::Clients(clients) = answer { clients } else { Vec::new() };
@@ -83,11 +85,21 @@ impl Cluster {
         (publish.to, publish.sequence) = (to, sequence);
         let client = publish.to.clone().unwrap_or_default();
         let answers = self.ask_holders(&client, Question::Send(Box::new(publish))).await;
-        let taken = answers.result.values().flatten().map(|answer| match answer {
-            Answer::Sent { connections } => *connections,
-            _ => 0,
-        });
-        Partial { result: taken.sum(), unreachable: answers.unreachable }
+        let mut sent = Partial { result: 0, unreachable: answers.unreachable };
+        for (node, answer) in
+            answers.result.into_iter().flat_map(|(node, parts)| parts.into_iter().map(move |part| (node.clone(), part)))
+        {
+            match answer {
+                Answer::Sent { connections } => sent.result += connections,
+                Answer::Refused(refused) => {
+                    // Its limits may be lower than those of this node.
+                    warn!(node, "a node has refused an event for its clients: {refused}");
+                    sent.unreachable.push(node);
+                }
+                _ => {}
+            }
+        }
+        sent
     }
 
     /// Asks the nodes that may have a client with an id or a name.

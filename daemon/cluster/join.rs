@@ -7,8 +7,8 @@ use std::sync::{
 
 use parking_lot::Mutex;
 use sse_bus::{limits::NODE_QUESTIONS_MAX, protocol::NodeInfo};
-use tokio::{sync::Semaphore, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     link::{Link, NotSent},
@@ -18,8 +18,8 @@ use super::{
 use crate::{access::KeptOutClients, shared_bus::SharedBus};
 
 impl Cluster {
-    /// Joins the nodes of the bus. `own` describes this node. The tasks run within the current runtime, until `stop` is cancelled;
-    /// the returned one ends once the others know that this node has left.
+    /// Joins the nodes of the bus. `own` describes this node. The tasks end when `stop` is cancelled and the others know that this
+    /// node has left.
     ///
     /// # Errors
     ///
@@ -30,8 +30,9 @@ impl Cluster {
         link: Link,
         own: NodeInfo,
         health: impl Fn() -> Health + Send + Sync + 'static,
-        stop: CancellationToken,
-    ) -> Result<(Cluster, JoinHandle<()>), NotSent> {
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Result<Cluster, NotSent> {
         let incoming = link.receive(&own.name).await?;
         let inner = Inner {
             bus: bus.clone(),
@@ -49,9 +50,9 @@ impl Cluster {
             has_namesake: AtomicBool::new(false),
         };
         let cluster = Cluster(Arc::new(inner));
-        tokio::spawn(run::receive(cluster.clone(), incoming, stop.clone()));
-        tokio::spawn(presence::forward(cluster.clone(), stop.clone()));
-        let announcing = tokio::spawn(run::announce(cluster.clone(), stop));
-        Ok((cluster, announcing))
+        tasks.spawn(run::receive(cluster.clone(), incoming, stop.clone()));
+        tasks.spawn(presence::forward(cluster.clone(), stop.clone()));
+        tasks.spawn(run::announce(cluster.clone(), stop.clone()));
+        Ok(cluster)
     }
 }

@@ -1,7 +1,10 @@
 //! The tasks of a node: announcing it, and handling what the others send.
 
-use sse_bus::{bus::CLIENTS_TOPIC, limits::NODE_ANNOUNCE};
-use tokio::time::{MissedTickBehavior, interval};
+use sse_bus::{
+    bus::CLIENTS_TOPIC,
+    limits::{NODE_ANNOUNCE, NODE_WAIT},
+};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -31,7 +34,7 @@ pub(super) async fn announce(cluster: Cluster, stop: CancellationToken) {
     }
     // Without a connection there is nobody to notify.
     if cluster.broadcast(Body::Leave {}).await.is_ok() {
-        cluster.0.link.flush().await;
+        let _ = timeout(NODE_WAIT, cluster.0.link.flush()).await;
     }
 }
 
@@ -57,7 +60,7 @@ impl Cluster {
     }
 
     /// Announces this node if that makes the others send presence events, so that no client joins between this and what follows.
-    pub(super) async fn begin_to_watch(&self) {
+    pub(crate) async fn begin_to_watch(self) {
         if self.0.bus.with(|bus, _| bus.has_subscribers_of(CLIENTS_TOPIC)) {
             self.announce_to_all(false).await;
         }
