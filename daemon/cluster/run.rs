@@ -1,7 +1,7 @@
 //! The tasks of a node: announcing it, and handling what the others send.
 
 use sse_bus::{
-    bus::CLIENTS_TOPIC,
+    bus::{CLIENTS_TOPIC, NODES_TOPIC},
     limits::{NODE_ANNOUNCE, NODE_WAIT},
 };
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -14,9 +14,6 @@ use super::{
     nodes::Change,
     state::Cluster,
 };
-
-/// The topic of events about nodes. They are live only: they have no id and are not in history.
-const NODES_TOPIC: &str = "$sys/nodes";
 
 /// Announces the node every few seconds, and once more when it stops.
 pub(super) async fn announce(cluster: Cluster, stop: CancellationToken) {

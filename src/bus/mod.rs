@@ -67,6 +67,7 @@ pub use self::{
     format::Format,
     framing::Framing,
     ids::{ClientId, ReaderId, SharedCursorId},
+    node::NODES_TOPIC,
     now::Now,
     presence::CLIENTS_TOPIC,
     presence_watch::PresenceEvent,

@@ -3,6 +3,9 @@
 use super::{Bus, ClientId, requests::AvailableResponders};
 use crate::topic::Topic;
 
+/// The topic of events about nodes: `joined`, `left`, `lost`. They are live only.
+pub const NODES_TOPIC: &str = "$sys/nodes";
+
 impl Bus {
     /// Names this node. The ids of its clients then end with the name, such as `c12@node`, and so do the addresses for replies.
     /// Call it before there are clients.
