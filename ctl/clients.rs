@@ -4,6 +4,7 @@ use sse_bus::{Client, protocol::ClientInfo};
 
 use crate::{
     exit::Failure,
+    nodes,
     output::Output,
     table::{number, text},
     units::ago,
@@ -42,6 +43,7 @@ pub(crate) async fn run(client: &mut Client, output: &Output) -> Result<(), Fail
         },
         "no clients",
     )?;
+    nodes::warn_of_missing(output, client.unreachable());
     Ok(())
 }
 

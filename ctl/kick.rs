@@ -11,6 +11,7 @@ use sse_bus::{
 use crate::{
     cli::Kick,
     exit::{Exit, Failure},
+    nodes,
     output::Output,
     units::count,
     visible::visible,
@@ -26,7 +27,10 @@ pub(crate) async fn run(client: &mut Client, output: &Output, options: Kick) -> 
         None => client.kick(&options.client).await,
     };
     match kicked {
-        Ok(0) if options.keep_out.is_none() => Err(unknown()),
+        Ok(0) if options.keep_out.is_none() => {
+            nodes::warn_of_missing(output, client.unreachable());
+            Err(unknown())
+        }
         Ok(connections) => {
             let closed = || format!("closed {} of {name}", count(connections, "connection"));
             let sentence = || match options.keep_out {
@@ -34,7 +38,12 @@ pub(crate) async fn run(client: &mut Client, output: &Output, options: Kick) -> 
                 Some(Duration::ZERO) => format!("{name} can connect again"),
                 Some(time) => format!("{}, which is kept out for {}", closed(), format_duration(time)),
             };
-            output.confirm(sentence, &serde_json::json!({ "client": options.client, "connections": connections }))?;
+            let mut kicked = serde_json::json!({ "client": options.client, "connections": connections });
+            if !client.unreachable().is_empty() {
+                kicked["unreachable"] = client.unreachable().into();
+            }
+            output.confirm(sentence, &kicked)?;
+            nodes::warn_of_missing(output, client.unreachable());
             if will_reconnect {
                 output.warn("subscribers usually reconnect at once; --for 1m keeps a client out");
             }

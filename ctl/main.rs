@@ -20,6 +20,7 @@ mod init_page;
 mod kick;
 mod limit_fix;
 mod man;
+mod nodes;
 mod output;
 mod process_group;
 mod publish;
@@ -103,6 +104,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Action::Work(options) => work::run(&address()?, &output, options).await,
         Action::Dead(options) => dead::run(&mut connect().await?, &output, options).await,
         Action::Clients => clients::run(&mut connect().await?, &output).await,
+        Action::Nodes => nodes::run(&mut connect().await?, &output).await,
         Action::Topics(options) => topics::run(&mut connect().await?, &output, options).await,
         Action::Status(options) => status::run(&mut connect().await?, &output, options).await,
         Action::Kick(options) => kick::run(&mut connect().await?, &output, options).await,

@@ -4,7 +4,7 @@ use std::{fmt::Write, time::Duration};
 
 use sse_bus::{
     Client,
-    protocol::{HistoryKind, KeptOut, LimitInfo, Setting, Status},
+    protocol::{HistoryKind, KeptOut, LimitInfo, NodeInfo, NodeState, Setting, Status},
     shell::quoted,
 };
 
@@ -51,6 +51,7 @@ fn describe(status: &Status, width: Option<usize>) -> String {
     ];
     let disk = status.history_error.iter().map(|why| ("disk", format!("history cannot be written: {why}")));
     let work = Some(status).filter(|status| status.consumers > 0).map(|status| ("consumers", consumers(status)));
+    let nodes = Some(status).filter(|status| !status.nodes.is_empty()).map(|status| ("nodes", nodes(status)));
     let schedules = status.limits.iter().filter(|limit| limit.limit == "schedules" && limit.used > 0);
     let later =
         schedules.map(|schedules| ("schedules", format!("{} to be published later", count(schedules.used, "event"))));
@@ -85,14 +86,32 @@ fn describe(status: &Status, width: Option<usize>) -> String {
         )
     });
     let mut text = String::new();
-    for (name, value) in
-        rows.into_iter().chain(work).chain(later).chain(disk).chain(limits).chain(refused).chain(hosts).chain(kept_out)
+    for (name, value) in rows
+        .into_iter()
+        .chain(nodes)
+        .chain(work)
+        .chain(later)
+        .chain(disk)
+        .chain(limits)
+        .chain(refused)
+        .chain(hosts)
+        .chain(kept_out)
     {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<INDENT$}{}", wrapped(&visible(&value), INDENT, width));
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+/// Returns the nodes of the bus: `a (here), b, c (lost)`.
+fn nodes(status: &Status) -> String {
+    let node = |node: &NodeInfo| match node.state {
+        _ if node.own => format!("{} (here)", node.name),
+        NodeState::Up => node.name.clone(),
+        state => format!("{} ({state})", node.name),
+    };
+    status.nodes.iter().map(node).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns how much work there is: `2 consumers, 1 worker, 7 pending, 1 in flight, 3 dead letters`.

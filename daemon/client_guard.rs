@@ -15,6 +15,8 @@ use crate::{access::TokenRegistration, shared_bus::SharedBus};
 pub(crate) struct ClientGuard {
     bus: SharedBus,
     pub(crate) id: ClientId,
+    /// The id as others address it.
+    address: String,
     name: Option<String>,
     role: Role,
     /// Present if the connection needed a token.
@@ -41,7 +43,7 @@ impl ClientGuard {
         let (id, subscribed) = bus.with(|bus, now| bus.subscribe(subscription, now))?;
         bus.wake_for_subscriber();
         let guard = ClientGuard::new(bus, id, &description, Role::Subscriber);
-        info!(client = %id, name = guard.name, peer = description.peer, ?filters, "{what} connected");
+        info!(client = guard.address, name = guard.name, peer = description.peer, ?filters, "{what} connected");
         Ok((guard, subscribed))
     }
 
@@ -58,9 +60,10 @@ impl ClientGuard {
     pub(crate) fn publisher(bus: &SharedBus, peer: String, via: Transport) -> Result<ClientGuard, Refused> {
         let description = Description { name: None, peer, origin: None };
         let id = bus.with(|bus, now| bus.add_publisher(description.clone(), via, now))?;
+        let guard = ClientGuard::new(bus, id, &description, Role::Publisher);
         // Not at level info: scripts connect for each event.
-        debug!(client = %id, peer = description.peer, %via, "publisher connected");
-        Ok(ClientGuard::new(bus, id, &description, Role::Publisher))
+        debug!(client = guard.address, peer = description.peer, %via, "publisher connected");
+        Ok(guard)
     }
 
     /// Makes a connection a worker of a consumer.
@@ -73,13 +76,19 @@ impl ClientGuard {
     ) -> Result<(ClientGuard, WorkerId), Refused> {
         let (id, worker) = bus.with(|bus, now| bus.connect_worker(description.clone(), via, consumer, slots, now))?;
         let guard = ClientGuard::new(bus, id, description, Role::Worker);
-        info!(client = %id, name = guard.name, peer = description.peer, %consumer, %via, "worker connected");
+        info!(client = guard.address, name = guard.name, peer = description.peer, %consumer, %via, "worker connected");
         Ok((guard, worker))
     }
 
     fn new(bus: &SharedBus, id: ClientId, description: &Description, role: Role) -> ClientGuard {
         let name = description.name.as_ref().map(|name| name.as_str().to_owned());
-        ClientGuard { bus: bus.clone(), id, name, role, token: None }
+        let address = bus.with(|bus, _| bus.client_address(id));
+        ClientGuard { bus: bus.clone(), id, address, name, role, token: None }
+    }
+
+    /// Returns the id of the client as others address it.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     /// Returns true if the bus has removed the client.
@@ -96,9 +105,9 @@ impl Drop for ClientGuard {
         // The bus removes a client that is kicked, too slow, or has received all events that it asked for.
         let by = if self.bus.with(|bus, now| bus.disconnect(self.id, now)) { "client" } else { "bus" };
         match self.role {
-            Role::Subscriber => info!(client = %self.id, name = self.name, by, "subscriber disconnected"),
-            Role::Worker => info!(client = %self.id, name = self.name, by, "worker disconnected"),
-            Role::Publisher => debug!(client = %self.id, by, "publisher disconnected"),
+            Role::Subscriber => info!(client = self.address, name = self.name, by, "subscriber disconnected"),
+            Role::Worker => info!(client = self.address, name = self.name, by, "worker disconnected"),
+            Role::Publisher => debug!(client = self.address, by, "publisher disconnected"),
         }
     }
 }

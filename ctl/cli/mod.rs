@@ -113,6 +113,8 @@ pub(crate) enum Action {
     Dead(Dead),
     /// List the connected clients
     Clients,
+    /// List the daemons that share the bus
+    Nodes,
     /// List the topics
     Topics(Topics),
     /// Show the state or the configuration of the daemon

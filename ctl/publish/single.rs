@@ -14,6 +14,7 @@ use sse_bus::{
 
 use crate::{
     exit::{Exit, Failure},
+    nodes,
     output::Output,
     times::Times,
     units::count,
@@ -27,6 +28,7 @@ pub(crate) async fn publish(client: &mut Client, output: &Output, event: &Publis
     }
     let published = client.publish(event).await.map_err(|e| failure(&event.topic, e))?;
     let id = published.id.map_or_else(String::new, |id| format!("{id} "));
+    nodes::warn_of_missing(output, &published.unreachable);
     match &event.to {
         _ if event.ack == Ack::None && event.to.is_none() => {}
         _ if published.duplicate => output.confirm(|| format!("{id}was published before"), &published)?,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sse_bus::{
     Filter, FilterSet, Topic,
     bus::{
-        CLIENTS_TOPIC,
+        CLIENTS_TOPIC, NODES_TOPIC,
         consumers::{CONSUMERS_TOPIC, sent_topic},
         schedules::SCHEDULES_TOPIC,
     },
@@ -74,9 +74,9 @@ impl Grant {
     /// Refuses filters that the token does not allow.
     pub(crate) fn check_filters(&self, filters: &FilterSet) -> Result<(), Refused> {
         let Some(token) = self.token() else { return Ok(()) };
-        // They show what GET /clients, GET /consumers and GET /schedules show, whatever the topics of the token are.
+        // They show what GET /clients, /consumers, /nodes and /schedules show, whatever the topics of the token are.
         let is_matched = |topic: &&str| Topic::parse(topic).is_ok_and(|topic| filters.matches(&topic));
-        if [CLIENTS_TOPIC, CONSUMERS_TOPIC, SCHEDULES_TOPIC].iter().any(is_matched) {
+        if [CLIENTS_TOPIC, CONSUMERS_TOPIC, NODES_TOPIC, SCHEDULES_TOPIC].iter().any(is_matched) {
             self.require(Scope::Admin)?;
         }
         filters.iter().find(|filter| !token.covers(filter)).map_or(Ok(()), |filter| Err(not_covered(token, filter)))

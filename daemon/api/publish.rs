@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use sse_bus::{
+    Topic,
     bus::{ClientId, Publication},
     protocol::{Publish, Published, Refused},
     tokens::Scope,
@@ -27,28 +28,45 @@ pub(crate) fn admit(daemon: &Daemon, caller: &Caller, publish: Publish) -> Resul
     access::admit(caller, Publication::parse(publish, &config.limits)?, &config.topics)
 }
 
+/// What an event needs of the other nodes of a shared bus.
+enum Others {
+    /// The number of the subscribers of its topic.
+    Count(Topic),
+    /// Its delivery to their clients.
+    Send(Publication),
+}
+
 /// Appends a batch on a shared bus: counts the subscribers of the other nodes meanwhile, and sends unicasts to their clients.
 async fn append_for_all<T>(
     daemon: &Daemon,
     cluster: &Cluster,
     batch: Vec<Item<T>>,
-    publisher: Option<ClientId>,
+    from: Option<ClientId>,
 ) -> Vec<Outcome<T>> {
-    let publications = || batch.iter().filter_map(|(_, admitted)| admitted.as_ref().ok());
-    let topics = publications().filter(|publication| publication.to.is_none()).map(|event| event.topic.clone());
-    let topics: BTreeSet<_> = topics.collect();
-    let sent: Vec<_> = batch.iter().map(|(_, admitted)| admitted.as_ref().ok().cloned()).collect();
-    let appended = daemon.events.append(batch.into_iter(), publisher);
+    // What each event needs of the other nodes.
+    let others = |admitted: &Result<Publication, Refused>| {
+        let event = admitted.as_ref().ok()?;
+        Some(if event.to.is_some() { Others::Send(event.clone()) } else { Others::Count(event.topic.clone()) })
+    };
+    let others: Vec<_> = batch.iter().map(|(_, admitted)| others(admitted)).collect();
+    let counted =
+        |other: &Option<Others>| if let Some(Others::Count(topic)) = other { Some(topic.clone()) } else { None };
+    let topics: BTreeSet<_> = others.iter().filter_map(counted).collect();
+    let appended = daemon.events.append(batch.into_iter(), from);
     let (mut outcomes, counts) = tokio::join!(appended, cluster.count_subscribers(&topics));
-    for ((_, outcome), publication) in outcomes.iter_mut().zip(sent) {
-        let (Ok(published), Some(publication)) = (outcome, publication) else { continue };
-        if publication.to.is_none() {
-            published.subscribers += counts.get(&publication.topic).copied().unwrap_or_default();
-        } else if published.id.is_none() && !published.duplicate {
-            // One after the other, so that a client receives them in order.
-            let others = cluster.unicast(publication).await;
-            published.subscribers += others.result;
-            published.unreachable = others.unreachable;
+    for ((_, outcome), others) in outcomes.iter_mut().zip(others) {
+        let Ok(published) = outcome else { continue };
+        match others {
+            Some(Others::Count(topic)) if !published.duplicate => {
+                published.subscribers += counts.get(&topic).copied().unwrap_or_default();
+            }
+            // One after the other, so that a client receives them in order. An event with an id is for a consumer.
+            Some(Others::Send(event)) if published.id.is_none() && !published.duplicate => {
+                let sent = cluster.unicast(event).await;
+                published.subscribers += sent.result;
+                published.unreachable = sent.unreachable;
+            }
+            _ => {}
         }
     }
     outcomes

@@ -1,7 +1,8 @@
 //! Subscribing to events.
 
 use sse_bus::{
-    bus::{ClientName, Format, Subscription},
+    Topic,
+    bus::{CLIENTS_TOPIC, ClientName, Format, Subscription},
     protocol::{Refused, Subscribe, Subscribed},
 };
 
@@ -36,7 +37,15 @@ pub(crate) fn subscribe(
     let via = subscription.format.transport();
     let is_kept_out = || daemon.kept_out.check(name.as_ref().map(ClientName::as_str), &peer, via);
     is_kept_out()?;
+    let watches = daemon
+        .cluster
+        .as_ref()
+        .filter(|_| Topic::parse(CLIENTS_TOPIC).is_ok_and(|topic| subscription.filters.matches(&topic)));
     let (client, subscribed) = ClientGuard::subscriber(&daemon.bus, subscription)?;
+    if let Some(cluster) = watches {
+        // The other nodes send their events from now on.
+        tokio::spawn(cluster.clone().begin_to_watch());
+    }
     // A kick in between did not find it.
     is_kept_out()?;
     let token = daemon.access.register(&caller.grant, client.id);

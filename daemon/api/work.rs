@@ -101,7 +101,7 @@ pub(crate) fn consume(
     // A kick in between did not find it.
     is_kept_out()?;
     let token = daemon.access.register(&caller.grant, client.id);
-    let consuming = Consuming::new(client.id.to_string(), consumer.as_str());
+    let consuming = Consuming::new(client.address(), consumer.as_str());
     let client = Some(client.with_token(token));
     let (bus, grant) = (daemon.bus.clone(), caller.grant.clone());
     Ok((WorkerGuard { bus, id, consumer, grant, departure: Departure::Lost, client }, consuming))
@@ -200,7 +200,7 @@ impl WorkerGuard {
             return Err(Refused::new(ErrorCode::AlreadySubscribed, message));
         }
         self.bus.with(|bus, now| bus.set_slots(self.id, slots(consume), now))?;
-        let client = self.client.as_ref().map_or_else(String::new, |client| client.id.to_string());
+        let client = self.client.as_ref().map_or_else(String::new, |client| client.address().to_owned());
         Ok(Consuming::new(client, self.consumer.as_str()))
     }
 

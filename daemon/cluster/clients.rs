@@ -9,17 +9,20 @@ use sse_bus::{
     time::whole_millis,
 };
 
+use tracing::warn;
+
 use super::{
-    Cluster, Partial,
     gather::Answers,
     message::{Answer, Question},
+    partial::Partial,
+    state::Cluster,
 };
 use crate::access::{Kicked, keep_name_out, kick_for};
 
 impl Cluster {
     /// Returns the clients of all nodes: those of this node by id, then those of the others.
     pub(crate) async fn clients(&self) -> Partial<Vec<ClientInfo>> {
-        self.begin_to_watch().await;
+        self.clone().begin_to_watch().await;
         let (mut clients, others) = tokio::join!(self.0.bus.clients(), self.ask(None, Question::Clients {}, NODE_WAIT));
         let parts = others.result.into_values().flatten();
         let of_part = |answer| if let Answer::Clients(clients) = answer { clients } else { Vec::new() };
@@ -31,12 +34,19 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// No client of a node that has answered has this id or name.
+    /// No client has this id or name, and all nodes have answered.
     pub(crate) async fn kick(&self, client: &str) -> Result<Partial<u64>, Refused> {
         let question = Question::Kick { client: client.into() };
         let (own, others) = tokio::join!(self.0.bus.kick(client), self.ask_holders(client, question));
         let own = own.map(|connections| Kicked { connections, names: BTreeSet::new() });
-        Ok(Self::sum(own, others)?.map(|kicked| kicked.connections))
+        let missing = others.unreachable.clone();
+        match Self::sum(own, others) {
+            // A node that has not answered may have the client.
+            Err(refused) if refused.code == ErrorCode::ClientUnknown && !missing.is_empty() => {
+                Ok(Partial { result: 0, unreachable: missing })
+            }
+            kicked => Ok(kicked?.map(|kicked| kicked.connections)),
+        }
     }
 
     /// Keeps a client out of all nodes for a while, and disconnects its connections. Zero lets it in again.
@@ -75,11 +85,21 @@ impl Cluster {
         (publish.to, publish.sequence) = (to, sequence);
         let client = publish.to.clone().unwrap_or_default();
         let answers = self.ask_holders(&client, Question::Send(Box::new(publish))).await;
-        let taken = answers.result.values().flatten().map(|answer| match answer {
-            Answer::Sent { connections } => *connections,
-            _ => 0,
-        });
-        Partial { result: taken.sum(), unreachable: answers.unreachable }
+        let mut sent = Partial { result: 0, unreachable: answers.unreachable };
+        for (node, answer) in
+            answers.result.into_iter().flat_map(|(node, parts)| parts.into_iter().map(move |part| (node.clone(), part)))
+        {
+            match answer {
+                Answer::Sent { connections } => sent.result += connections,
+                Answer::Refused(refused) => {
+                    // Its limits may be lower than those of this node.
+                    warn!(node, "a node has refused an event for its clients: {refused}");
+                    sent.unreachable.push(node);
+                }
+                _ => {}
+            }
+        }
+        sent
     }
 
     /// Asks the nodes that may have a client with an id or a name.
@@ -136,12 +156,5 @@ impl Cluster {
         }
         let message = format!("{}; these nodes did not answer: {}", unknown.message, unreachable.join(", "));
         Refused::new(unknown.code, message)
-    }
-}
-
-impl<T> Partial<T> {
-    /// Converts the result.
-    pub(crate) fn map<U>(self, convert: impl FnOnce(T) -> U) -> Partial<U> {
-        Partial { result: convert(self.result), unreachable: self.unreachable }
     }
 }

@@ -13,25 +13,11 @@ use tokio::{
 };
 
 use super::{
-    Cluster,
     asks::{Content, Part},
     message::{Answer, Body, Question},
+    partial::Partial,
+    state::Cluster,
 };
-
-/// A result that is partial if some nodes have not answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Partial<T> {
-    pub(crate) result: T,
-    /// The names of the nodes that have not answered.
-    pub(crate) unreachable: Vec<String>,
-}
-
-impl<T> Partial<T> {
-    /// Returns a result that is complete.
-    pub(crate) fn whole(result: T) -> Partial<T> {
-        Partial { result, unreachable: Vec::new() }
-    }
-}
 
 /// The parts of the answer of each node.
 pub(super) type Answers = Partial<BTreeMap<String, Vec<Answer>>>;

@@ -104,6 +104,8 @@ mod nats {
 /// Without the feature `nats` there is no connection.
 #[cfg(not(feature = "nats"))]
 mod none {
+    use std::future::Ready;
+
     use bytes::Bytes;
 
     use super::NotSent;
@@ -117,7 +119,7 @@ mod none {
             match *self {}
         }
 
-        pub(crate) async fn receive(&self, _: &str) -> Result<Incoming, NotSent> {
+        pub(crate) fn receive(&self, _: &str) -> Ready<Result<Incoming, NotSent>> {
             match *self {}
         }
 
@@ -125,21 +127,21 @@ mod none {
             match *self {}
         }
 
-        pub(crate) async fn send_to_all(&self, _: Vec<u8>) -> Result<(), NotSent> {
+        pub(crate) fn send_to_all(&self, _: Vec<u8>) -> Ready<Result<(), NotSent>> {
             match *self {}
         }
 
-        pub(crate) async fn send(&self, _: &str, _: Vec<u8>) -> Result<(), NotSent> {
+        pub(crate) fn send(&self, _: &str, _: Vec<u8>) -> Ready<Result<(), NotSent>> {
             match *self {}
         }
 
-        pub(crate) async fn flush(&self) {
+        pub(crate) fn flush(&self) -> Ready<()> {
             match *self {}
         }
     }
 
     impl Incoming {
-        pub(crate) async fn next(&mut self) -> Option<Bytes> {
+        pub(crate) fn next(&mut self) -> Ready<Option<Bytes>> {
             match *self {}
         }
     }

@@ -70,7 +70,7 @@ impl Nodes {
         now: u64,
     ) -> Option<Change> {
         let Announcement { mut info, watches_presence, .. } = announcement;
-        info.name = name.to_owned();
+        name.clone_into(&mut info.name);
         let offset = difference(now, sent);
         if let Some(known) = self.0.get_mut(name).filter(|known| known.instance == instance) {
             known.offset = offset.min(known.offset.saturating_add(DRIFT));
@@ -101,11 +101,11 @@ impl Nodes {
         let (lost, kept) = (whole_millis(NODE_LOST), whole_millis(NODE_LOST_KEPT));
         self.0.retain(|_, node| now.saturating_sub(node.seen) < lost + kept);
         let overdue = self.0.values_mut().filter(|node| !node.is_lost && now.saturating_sub(node.seen) >= lost);
-        let lose = |node: &mut Node| {
+        let report = |node: &mut Node| {
             node.is_lost = true;
             Change { what: "lost", node: node.info(now) }
         };
-        overdue.map(lose).collect()
+        overdue.map(report).collect()
     }
 
     /// Returns true if a message of a node is not older than [`NODE_MESSAGE_AGE`]. A message that waited in a connection must

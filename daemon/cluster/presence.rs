@@ -6,7 +6,7 @@ use sse_bus::bus::{CLIENTS_TOPIC, PresenceEvent};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Cluster, message::Body};
+use super::{message::Body, state::Cluster};
 
 /// Events in one message. Each has at most a few kilobytes.
 const AT_ONCE: usize = 64;

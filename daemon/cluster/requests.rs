@@ -8,7 +8,10 @@ use std::{pin::Pin, time::Duration};
 
 use parking_lot::Mutex;
 use sse_bus::{
-    bus::{AvailableResponders, ClientId, Publication, requests::RequestTerms},
+    bus::{
+        ClientId, Publication,
+        requests::{AvailableResponders, RequestTerms},
+    },
     limits::NODE_WAIT,
     protocol::{ErrorCode, Payload, Refused, ReplyMessage, ReplyTo, RequestMessage},
     time::whole_millis,
@@ -19,8 +22,8 @@ use tokio::{
 };
 
 use super::{
-    Cluster,
     message::{Answer, Question},
+    state::Cluster,
 };
 use crate::pending_request::PendingRequest;
 
@@ -140,7 +143,8 @@ impl Cluster {
         let mut offers: Vec<_> = offers.collect();
         offers.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         let offers = offers.into_iter().map(|(_, node, available)| (Some(node), available));
-        let shares = shares(std::iter::once((None, here)).chain(offers).collect(), replies);
+        let offers: Vec<_> = std::iter::once((None, here)).chain(offers).collect();
+        let shares = shares(&offers, replies);
         for node in shares.iter().filter_map(|share| share.node.as_deref()) {
             nodes.take_turn(node);
         }
@@ -201,7 +205,7 @@ impl Cluster {
 }
 
 /// Divides a number of replies: first the free responders, this node's before those of others, then the busy ones.
-fn shares(offers: Vec<(Option<String>, AvailableResponders)>, replies: usize) -> Vec<Share> {
+fn shares(offers: &[(Option<String>, AvailableResponders)], replies: usize) -> Vec<Share> {
     let mut left = replies;
     let mut take = |most: usize| {
         let taken = most.min(left);
@@ -244,7 +248,7 @@ mod tests {
         let offer =
             |node: Option<&str>, free, matching| (node.map(String::from), AvailableResponders { free, matching });
         let divided = |offers: &[_], replies| -> Vec<(Option<String>, usize)> {
-            shares(offers.to_vec(), replies).into_iter().map(|share| (share.node, share.replies)).collect()
+            shares(offers, replies).into_iter().map(|share| (share.node, share.replies)).collect()
         };
         let a = || Some("a".to_owned());
         assert_eq!(divided(&[offer(None, 1, 1), offer(Some("a"), 1, 1)], 1), [(None, 1)]);

@@ -1,19 +1,19 @@
 //! The tasks of a node: announcing it, and handling what the others send.
 
-use sse_bus::{bus::CLIENTS_TOPIC, limits::NODE_ANNOUNCE};
-use tokio::time::{MissedTickBehavior, interval};
+use sse_bus::{
+    bus::{CLIENTS_TOPIC, NODES_TOPIC},
+    limits::{NODE_ANNOUNCE, NODE_WAIT},
+};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    Cluster,
     link::Incoming,
     message::{Announcement, Body, Message},
     nodes::Change,
+    state::Cluster,
 };
-
-/// The topic of events about nodes. They are live only: they have no id and are not in history.
-const NODES_TOPIC: &str = "$sys/nodes";
 
 /// Announces the node every few seconds, and once more when it stops.
 pub(super) async fn announce(cluster: Cluster, stop: CancellationToken) {
@@ -23,13 +23,15 @@ pub(super) async fn announce(cluster: Cluster, stop: CancellationToken) {
     let mut is_known = false;
     while stop.run_until_cancelled(turns.tick()).await.is_some() {
         let changes = cluster.0.nodes.lock().expire(cluster.now());
-        changes.into_iter().for_each(|change| cluster.report(&change));
+        for change in changes {
+            cluster.report(&change);
+        }
         let announced = cluster.announce_to_all(!is_known).await;
         is_known = announced && cluster.0.link.is_connected();
     }
     // Without a connection there is nobody to notify.
     if cluster.broadcast(Body::Leave {}).await.is_ok() {
-        cluster.0.link.flush().await;
+        let _ = timeout(NODE_WAIT, cluster.0.link.flush()).await;
     }
 }
 
@@ -55,7 +57,7 @@ impl Cluster {
     }
 
     /// Announces this node if that makes the others send presence events, so that no client joins between this and what follows.
-    pub(super) async fn begin_to_watch(&self) {
+    pub(crate) async fn begin_to_watch(self) {
         if self.0.bus.with(|bus, _| bus.has_subscribers_of(CLIENTS_TOPIC)) {
             self.announce_to_all(false).await;
         }

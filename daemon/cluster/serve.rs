@@ -16,8 +16,8 @@ use sse_bus::{
 use tracing::debug;
 
 use super::{
-    Cluster,
     message::{Answer, Body, Question},
+    state::Cluster,
 };
 use crate::{
     access::{Kicked, keep_name_out, kick_for},

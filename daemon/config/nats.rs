@@ -153,13 +153,13 @@ impl Login {
     }
 }
 
-/// Reads a file with a secret, without the white space around it.
+/// Reads a file with a secret.
 #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "for the feature nats"))]
 pub(crate) fn read_secret(path: &std::path::Path) -> io::Result<String> {
     use io::Read as _;
     let mut text = String::new();
     fs::File::open(path)?.take(SECRET_MAX).read_to_string(&mut text)?;
-    Ok(text.trim().to_owned())
+    Ok(text)
 }
 
 fn check_server(server: &str) -> Result<(), String> {

@@ -106,7 +106,7 @@ pub(super) async fn reply(
         Ok(data) => data,
         Err(refusal) => {
             api::fail_request(&daemon, &reply.to, &refusal.refused).await;
-            return Err(refusal.into());
+            return Err(refusal);
         }
     };
     api::reply(&daemon, reply).await?;

@@ -103,8 +103,10 @@ async fn options(config: &NatsConfig, events: &Arc<Events>) -> Result<ConnectOpt
             let text = secret(path).await?;
             options.credentials(&text).map_err(|error| ConnectError::File { path: path.clone(), error })?
         }
-        Login::Nkey(path) => options.nkey(secret(path).await?),
-        Login::Password { user, file } => options.user_and_password(user.clone(), secret(file).await?),
+        Login::Nkey(path) => options.nkey(secret(path).await?.trim().to_owned()),
+        Login::Password { user, file } => {
+            options.user_and_password(user.clone(), secret(file).await?.trim().to_owned())
+        }
     };
     let options = match &config.tls_ca {
         Some(path) => {

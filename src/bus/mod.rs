@@ -39,6 +39,7 @@ mod now;
 mod output;
 mod persist;
 mod presence;
+mod presence_watch;
 mod publish;
 mod read;
 mod read_log;
@@ -67,9 +68,10 @@ pub use self::{
     format::Format,
     framing::Framing,
     ids::{ClientId, ReaderId, SharedCursorId},
-    node::AvailableResponders,
+    node::NODES_TOPIC,
     now::Now,
-    presence::{CLIENTS_TOPIC, PresenceEvent},
+    presence::CLIENTS_TOPIC,
+    presence_watch::PresenceEvent,
     publish::{Admitted, LogEvent},
     read::Read,
     request::{Publication, Start, Subscription},

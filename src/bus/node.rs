@@ -1,16 +1,10 @@
 //! A node of a bus that several daemons share: its name, and what it counts for the other nodes.
 
-use super::{Bus, ClientId};
+use super::{Bus, ClientId, requests::AvailableResponders};
 use crate::topic::Topic;
 
-/// The responders that match a topic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AvailableResponders {
-    /// Those that can take another request now.
-    pub free: usize,
-    /// All of them.
-    pub matching: usize,
-}
+/// The topic of events about nodes: `joined`, `left`, `lost`. They are live only.
+pub const NODES_TOPIC: &str = "$sys/nodes";
 
 impl Bus {
     /// Names this node. The ids of its clients then end with the name, such as `c12@node`, and so do the addresses for replies.
@@ -57,7 +51,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        bus::{CLIENTS_TOPIC, ClientName, Description, Format, Now, Read, Start, Subscription, history::Memory},
+        bus::{
+            CLIENTS_TOPIC, ClientName, Description, Format, Now, Read, Start, Subscription, history::Memory,
+            requests::RequestTerms,
+        },
         event::Epoch,
         limits::Limits,
         protocol::Respond,
@@ -114,7 +111,7 @@ mod tests {
         bus.subscribe(responder, NOW).unwrap();
         assert_eq!(bus.responders_of(&topic("a/b")), AvailableResponders { free: 1, matching: 1 });
         assert_eq!(bus.responders_of(&topic("b")), AvailableResponders::default());
-        bus.request(crate::bus::Publication::new(topic("a/b"), "x"), Default::default(), None, NOW).unwrap();
+        bus.request(crate::bus::Publication::new(topic("a/b"), "x"), RequestTerms::default(), None, NOW).unwrap();
         assert_eq!(bus.responders_of(&topic("a/b")), AvailableResponders { free: 0, matching: 1 });
         #[cfg(debug_assertions)]
         bus.self_check();
@@ -126,7 +123,7 @@ mod tests {
         let responder = Subscription::respond(&Respond::new(["a"]), Format::Json, Description::default()).unwrap();
         let id = bus.subscribe(responder, NOW).unwrap().0;
         let request = crate::bus::Publication::new(Topic::parse("a").unwrap(), "x");
-        let request = bus.request(request, Default::default(), None, NOW).unwrap();
+        let request = bus.request(request, RequestTerms::default(), None, NOW).unwrap();
         let event: serde_json::Value = serde_json::from_str(&read(&mut bus, id)).unwrap();
         let address = event["event"]["reply_to"].as_str().unwrap();
         let (without, node) = address.split_once('@').unwrap();

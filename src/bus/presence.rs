@@ -1,16 +1,13 @@
 //! Presence: events about clients that connect and disconnect.
 //!
-//! On a shared bus other nodes can watch the clients of this one. What they have not taken is bounded by [`PRESENCE_WAITING`];
-//! further events are counted and dropped.
+//! On a shared bus other nodes can [watch](super::presence_watch) the clients of this one.
 
 use std::{sync::Arc, task::Waker};
 
-use serde::{Deserialize, Serialize};
-
-use super::{Bus, Now, clients::Client, ids::ClientId};
+use super::{Bus, Now, clients::Client, ids::ClientId, presence_watch::PresenceEvent};
 use crate::{
     event::{Event, EventType},
-    limits::{PRESENCE_FILTERS, PRESENCE_WAITING},
+    limits::PRESENCE_FILTERS,
     protocol::ClientInfo,
     topic::Topic,
 };
@@ -19,30 +16,11 @@ use crate::{
 /// current state.
 pub const CLIENTS_TOPIC: &str = "$sys/clients";
 
-/// A client has connected or disconnected.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PresenceEvent {
-    /// The type of the event: `join` or `leave`.
-    pub what: String,
-    /// The client.
-    pub client: ClientInfo,
-}
-
-/// The presence events that other nodes have not taken.
-#[derive(Debug, Default)]
-pub(super) struct PresenceWatch {
-    is_watched: bool,
-    waiting: Vec<PresenceEvent>,
-    /// Events that were dropped because too many wait.
-    dropped: u64,
-    waker: Option<Waker>,
-}
-
 impl Bus {
     /// Publishes a live-only event about a client, of type `join` or `leave`.
     pub(super) fn publish_presence(&mut self, id: ClientId, what: &str, now: Now) {
         let has_subscribers = self.has_subscribers_of(CLIENTS_TOPIC);
-        if !has_subscribers && !self.presence_watch.is_watched {
+        if !has_subscribers && !self.presence_watch.is_watched() {
             return;
         }
         let Some(client) = self.clients.get(id) else { return };
@@ -51,15 +29,9 @@ impl Bus {
             self.announce(CLIENTS_TOPIC, what, serde_json::to_string(&info).unwrap_or_default(), now);
         }
         let watch = &mut self.presence_watch;
-        if !watch.is_watched {
-            return;
+        if let Some(waker) = watch.note(PresenceEvent { what: what.into(), client: info }) {
+            self.wakeups.woken.push(waker);
         }
-        if watch.waiting.len() >= PRESENCE_WAITING {
-            watch.dropped += 1;
-            return;
-        }
-        watch.waiting.push(PresenceEvent { what: what.into(), client: info });
-        self.wakeups.woken.extend(watch.waker.take());
     }
 
     /// Publishes a live-only event of the bus itself, on a topic that begins with `$sys/`.
@@ -82,21 +54,13 @@ impl Bus {
 
     /// Begins or ends to collect presence events for other nodes.
     pub fn watch_presence(&mut self, is_watched: bool) {
-        self.presence_watch.is_watched = is_watched;
-        if !is_watched {
-            (self.presence_watch.waiting, self.presence_watch.dropped) = (Vec::new(), 0);
-        }
+        self.presence_watch.watch(is_watched);
     }
 
     /// Returns the collected presence events, and the number of those that were dropped since the last call. While there are
     /// none, returns None; the waker is woken when there are.
     pub fn poll_presence(&mut self, waker: &Waker) -> Option<(Vec<PresenceEvent>, u64)> {
-        let watch = &mut self.presence_watch;
-        if watch.waiting.is_empty() {
-            watch.waker = Some(waker.clone());
-            return None;
-        }
-        Some((std::mem::take(&mut watch.waiting), std::mem::take(&mut watch.dropped)))
+        self.presence_watch.poll(waker)
     }
 
     /// Describes a client for a presence event: with the first of its filters, and the number of the others, and without the

@@ -14,7 +14,7 @@ use super::{
     history::{History, TopicKey},
     ids::FeedKey,
     now::Now,
-    presence::PresenceWatch,
+    presence_watch::PresenceWatch,
     replay::ReplayBuffers,
     requests::Requests,
     schedules::Schedules,

@@ -234,7 +234,7 @@ fn permissions_of_the_token_file_and_its_directory_apply_from_the_next_request_o
 #[test]
 fn a_token_without_admin_reads_neither_clients_nor_events_of_the_bus() {
     let (daemon, tokens) = Daemon::exposed(&[]);
-    for filter in ["$sys/clients", "$sys/consumers", "$sys/schedules", "$sys/**", "$sys/*"] {
+    for filter in ["$sys/clients", "$sys/consumers", "$sys/nodes", "$sys/schedules", "$sys/**", "$sys/*"] {
         let path = format!("/events?topic={filter}");
         let denied = daemon.request("HEAD", &path, &[("Authorization", &bearer(&tokens.subscribe))], "");
         assert_eq!(denied.status, 403, "{filter}");

@@ -80,6 +80,7 @@ struct Shared {
     /// The last event that was returned, and the epoch of the log.
     position: watch::Sender<EventId>,
     status: Status,
+    failed: publish::FailedPublishes,
 }
 
 /// What is known about the log, for people.
@@ -136,6 +137,7 @@ impl NatsLog {
             retained_max: AtomicUsize::new(limits.retained_bytes),
             position: watch::Sender::new(begin),
             status: Status::default(),
+            failed: publish::FailedPublishes::default(),
         };
         shared.status.last.store(last, Ordering::Relaxed);
         Ok(NatsLog(Arc::new(shared)))

@@ -5,6 +5,7 @@
 //! it may be stored.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -13,10 +14,12 @@ use async_nats::jetstream::{
     context::{PublishAckFuture, PublishErrorKind},
     message::PublishMessage,
 };
+use parking_lot::Mutex;
 use sse_bus::{
     Check, EventId,
     bus::{Admitted, ClientId, Publication},
-    protocol::{ErrorCode, Refused},
+    limits::PUBLISHERS_MAX,
+    protocol::{ErrorCode, PublisherId, Refused, Sequence},
 };
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -35,10 +38,46 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What waits for the servers, in order.
 enum Waiting {
-    Ack(Mark, PublishAckFuture, Check, Instant),
+    Ack(Sending),
     Refused(Mark, Refused),
     Live(Mark, Publication, Option<ClientId>),
     End(CancellationToken),
+}
+
+/// An event that the servers have not acknowledged yet.
+struct Sending {
+    mark: Mark,
+    ack: PublishAckFuture,
+    check: Check,
+    sequence: Option<Sequence>,
+    deadline: Instant,
+}
+
+/// The first publish of each publisher that numbers them that was not stored. Later ones are refused until it is sent again, so that
+/// they do not overtake it.
+#[derive(Default)]
+pub(super) struct FailedPublishes(Mutex<HashMap<PublisherId, u64>>);
+
+impl FailedPublishes {
+    fn note(&self, sequence: Option<Sequence>) {
+        let Some(Sequence { publisher, number }) = sequence else { return };
+        let mut failed = self.0.lock();
+        if failed.len() >= PUBLISHERS_MAX {
+            failed.clear();
+        }
+        let first = failed.entry(publisher).or_insert(number);
+        *first = number.min(*first);
+    }
+
+    fn may_send(&self, sequence: Option<Sequence>) -> bool {
+        let Some(Sequence { publisher, number }) = sequence else { return true };
+        let mut failed = self.0.lock();
+        let first = failed.get(&publisher).copied();
+        if first == Some(number) {
+            failed.remove(&publisher);
+        }
+        first.is_none_or(|first| number <= first)
+    }
 }
 
 /// Publishes what is sent to the log until its end.
@@ -59,7 +98,12 @@ pub(super) async fn run(shared: Arc<Shared>, mut sent: UnboundedReceiver<Sent>) 
 
 /// Sends an event to the servers.
 async fn publish(shared: &Shared, mark: Mark, admitted: &Admitted) -> Waiting {
+    let sequence = admitted.publication().sequence;
+    if !shared.failed.may_send(sequence) {
+        return Waiting::Refused(mark, Shared::unavailable("an earlier event of this publisher was not stored"));
+    }
     if !shared.nats.is_connected() {
+        shared.failed.note(sequence);
         let why = shared.nats.error().unwrap_or_else(|| "there is no connection".into());
         return Waiting::Refused(mark, Shared::unavailable(&why));
     }
@@ -81,7 +125,7 @@ async fn publish(shared: &Shared, mark: Mark, admitted: &Admitted) -> Waiting {
     ));
     let subject = shared.nats.names().subject(&publication.topic, publication.retain);
     match shared.nats.jetstream().send_publish(subject, message).await {
-        Ok(ack) => Waiting::Ack(mark, ack, check, Instant::now() + PATIENCE),
+        Ok(ack) => Waiting::Ack(Sending { mark, ack, check, sequence, deadline: Instant::now() + PATIENCE }),
         Err(error) => {
             let refused = match error.kind() {
                 PublishErrorKind::MaxPayloadExceeded => {
@@ -92,7 +136,10 @@ async fn publish(shared: &Shared, mark: Mark, admitted: &Admitted) -> Waiting {
                     );
                     Refused::new(ErrorCode::LimitEvent, message)
                 }
-                _ => Shared::unavailable(&error.to_string()),
+                _ => {
+                    shared.failed.note(sequence);
+                    Shared::unavailable(&error.to_string())
+                }
             };
             Waiting::Refused(mark, refused)
         }
@@ -105,7 +152,7 @@ async fn acknowledge(shared: Arc<Shared>, mut acks: UnboundedReceiver<Waiting>) 
     let tail: &UnboundedSender<Returned> = &shared.tail;
     while let Some(waiting) = acks.recv().await {
         let returned = match waiting {
-            Waiting::Ack(mark, ack, check, deadline) => match timeout_at(deadline, ack).await {
+            Waiting::Ack(Sending { mark, ack, check, sequence, deadline }) => match timeout_at(deadline, ack).await {
                 Ok(Ok(ack)) => {
                     *shared.status.publish_error.lock() = None;
                     last = last.max(ack.sequence);
@@ -119,6 +166,7 @@ async fn acknowledge(shared: Arc<Shared>, mut acks: UnboundedReceiver<Waiting>) 
                     }
                 }
                 Ok(Err(error)) => {
+                    shared.failed.note(sequence);
                     let text = error.to_string();
                     *shared.status.publish_error.lock() = Some(format!("an event could not be stored: {text}"));
                     let refused = match error.kind() {
@@ -129,7 +177,10 @@ async fn acknowledge(shared: Arc<Shared>, mut acks: UnboundedReceiver<Waiting>) 
                     };
                     Returned::Refused(mark, refused)
                 }
-                Err(_) => Returned::Refused(mark, unknown()),
+                Err(_) => {
+                    shared.failed.note(sequence);
+                    Returned::Refused(mark, unknown())
+                }
             },
             Waiting::Refused(mark, refused) => Returned::Refused(mark, refused),
             Waiting::Live(mark, publication, from) => {

@@ -39,5 +39,5 @@ pub(super) use self::table::Requests;
 pub use self::{
     ids::RequestId,
     parse::{Answer, RequestTerms},
-    settings::Responder,
+    settings::{AvailableResponders, Responder},
 };

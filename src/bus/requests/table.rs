@@ -7,9 +7,14 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use super::{ids::RequestId, pending::Pending, responder::ConnectedResponder, settings::Responder};
+use super::{
+    ids::RequestId,
+    pending::Pending,
+    responder::ConnectedResponder,
+    settings::{AvailableResponders, Responder},
+};
 use crate::{
-    bus::{filter_index::Index, ids::ClientId, node::AvailableResponders, topics::Topics},
+    bus::{filter_index::Index, ids::ClientId, topics::Topics},
     topic::Topic,
 };
 

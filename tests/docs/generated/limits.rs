@@ -6,10 +6,11 @@ use sse_bus::limits::{
     BACKOFF_MAX, CONFIG_BYTES, CONSUMERS_MAX, DEAD_ALL_MAX, DEAD_MAX, DEDUP_ID_MAX, DEDUP_IDS_MAX, DEDUP_TIME,
     DELAY_MAX, DISK_END, DRAIN, EVENT_MAX, FILTERS_MAX, FIRST_BYTE, FRAME_MAX, HEAD_MAX, HEADERS_BYTES, HEADERS_MAX,
     HEARTBEAT, HEARTBEAT_RANGE, HTTP2_STREAMS, IN_FLIGHT_MAX, LINE_MAX, Limits, NAME_MAX, NEXT_WAIT_MAX,
-    PUBLISHERS_MAX, REASON_MAX, REPLAY_BUFFERS, REPLIES_MAX, REPLY, REQUEST, REQUEST_TIMEOUT, REQUEST_TIMEOUT_MAX,
-    REQUESTS_BYTES, REQUESTS_MAX, RESPONDER_SLOTS_MAX, RESPONDERS_MAX, SCHEDULE_MAX, SCHEDULES_BYTES, SCHEDULES_MAX,
-    SETTLE_MAX, TAKE_MAX, TICKET, TICKETS_MAX, TOKENS_MAX, TOPIC_MAX, TYPE_MAX, UNAUTHENTICATED_BYTES, UNFINISHED_MAX,
-    UNICAST_BUFFERS, WORKERS_MAX, WRITE_STALL,
+    NODE_ANSWERS_BYTES, NODE_QUESTIONS_MAX, NODE_WAIT, NODES_MAX, PUBLISHERS_MAX, REASON_MAX, REPLAY_BUFFERS,
+    REPLIES_MAX, REPLY, REQUEST, REQUEST_TIMEOUT, REQUEST_TIMEOUT_MAX, REQUESTS_BYTES, REQUESTS_MAX,
+    RESPONDER_SLOTS_MAX, RESPONDERS_MAX, SCHEDULE_MAX, SCHEDULES_BYTES, SCHEDULES_MAX, SETTLE_MAX, TAKE_MAX, TICKET,
+    TICKETS_MAX, TOKENS_MAX, TOPIC_MAX, TYPE_MAX, UNAUTHENTICATED_BYTES, UNFINISHED_MAX, UNICAST_BUFFERS, WORKERS_MAX,
+    WRITE_STALL,
 };
 
 /// The limits that the configuration sets.
@@ -79,6 +80,10 @@ pub(super) fn fixed(old: &str) -> String {
             "until a request without a reply fails",
             format!("{}; `timeout` sets up to {} h", seconds(REQUEST_TIMEOUT), REQUEST_TIMEOUT_MAX.as_secs() / 3600),
         ),
+        ("other nodes of a shared bus", NODES_MAX.to_string()),
+        ("until the answer of another node is missing", seconds(NODE_WAIT)),
+        ("questions of other nodes at a time", NODE_QUESTIONS_MAX.to_string()),
+        ("the answers of other nodes to one question", size(NODE_ANSWERS_BYTES)),
         ("tokens; tickets of one token", format!("{TOKENS_MAX}; {}", thousands(TICKETS_MAX))),
         ("a ticket, until it is used and after its last stream", seconds(TICKET)),
         ("until a new connection sends its first request", seconds(FIRST_BYTE)),
