@@ -1,9 +1,13 @@
-//! What other programs publish on the subjects of nodes is skipped.
+//! What other programs publish on the subjects of nodes is skipped, and a node that may not use them reports it.
 
 use serde_json::json;
 
 use crate::{
-    harness::{block_on, until},
+    harness::{
+        block_on,
+        nats::{NatsServer, node},
+        until,
+    },
     nodes::{Pair, client_ids, nodes},
     site::BUS,
 };
@@ -56,4 +60,17 @@ fn foreign_messages_are_skipped() {
     until("the stranger is lost", || {
         nodes(&left).iter().any(|node| node["name"] == "stranger" && node["state"] == "lost").then_some(())
     });
+}
+
+#[test]
+#[ignore = "needs nats-server: it permits no messages between nodes"]
+fn a_node_reports_that_it_may_not_talk_to_others() {
+    let forbidden = format!("ssebus.{BUS}.ctl.>");
+    let server = NatsServer::configured(&format!(
+        "authorization {{ users: [{{ user: a, password: b, permissions: {{ publish: {{ deny: \"{forbidden}\" }} }} }}] }}\n\
+         no_auth_user: a\n"
+    ));
+    let daemon = node(&server.url(), BUS, "left", &[]);
+    until("the node reports it", || nodes(&daemon)[0]["error"].as_str()?.contains(&forbidden).then_some(()));
+    assert_eq!(daemon.ctl(&["clients"]).ok().stderr, "");
 }
