@@ -94,7 +94,7 @@ pub(crate) fn of_code(code: ErrorCode) -> Exit {
         | ErrorCode::ConsumerInvalid
         | ErrorCode::ScheduleInvalid
         | ErrorCode::RequestInvalid => Exit::Usage,
-        ErrorCode::Unavailable => Exit::NoDaemon,
+        ErrorCode::Unavailable | ErrorCode::UnknownOutcome => Exit::NoDaemon,
         code if code.is_limit() => Exit::Limit,
         _ => Exit::Failed,
     }

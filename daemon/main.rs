@@ -16,6 +16,7 @@
 //! - `connection`, `connection_limits`, `net`: byte streams with deadlines, file descriptors, TCP sockets. `shared_bus`: the bus
 //!   behind one mutex.
 //! - `access` authenticates callers and decides what each may do; `log` assigns sequence numbers, and keeps history on disk.
+//! - `nats` is the connection to the servers of a shared log; `join` opens that log and meets the other nodes.
 //! - `pending_request` waits for the replies of responders; `cluster` talks to the other nodes of a shared bus.
 //! - `client_guard` is a connected client, `metrics` what Prometheus reads.
 //! - `context` is what all tasks share.
@@ -39,6 +40,8 @@ mod fanout;
 mod hold_clock;
 mod http;
 mod ipc;
+#[cfg(feature = "nats")]
+mod join;
 #[cfg(target_os = "macos")]
 mod launchd;
 mod log;
@@ -46,6 +49,8 @@ mod logging;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod memory;
 mod metrics;
+#[cfg(feature = "nats")]
+mod nats;
 mod nearest;
 mod net;
 mod origin;

@@ -42,6 +42,7 @@ use crate::{
     logging::Log,
     metrics::Metrics,
     net::{self, ListenError},
+    origin::Scheme,
     service_manager::{self, Sockets},
     shared_bus::{BUSY_TICK, SharedBus},
     signals::Signals,
@@ -62,6 +63,9 @@ pub(crate) enum StartError {
     History(#[from] OpenError),
     #[error("cannot start a thread for history: {0}")]
     Thread(io::Error),
+    #[cfg(feature = "nats")]
+    #[error(transparent)]
+    Join(#[from] crate::join::JoinError),
 }
 
 /// Runs the daemon until it is stopped. `descriptors` is the number of file descriptors that the process may have.
@@ -81,7 +85,16 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
         Ok(listening) => listening,
         Err(error) => return Err(cannot_listen(error).await),
     };
-    let (bus, store) = open_bus(&config)?;
+    #[cfg(feature = "nats")]
+    let node = match &config.nats {
+        Some(nats) => Some(crate::join::Node::open(nats, &config).await?),
+        None => None,
+    };
+    #[cfg(feature = "nats")]
+    let window = node.as_ref().map(crate::join::Node::window);
+    #[cfg(not(feature = "nats"))]
+    let window = None;
+    let (bus, store) = open_bus(&config, window)?;
     let metrics = Metrics::new(&bus, store.clone());
     let access = Access::new(&addresses, TokenFile::in_directory(&config.state_dir));
     let connections = ConnectionLimits::new(descriptors, access.identifies_own_user());
@@ -90,13 +103,29 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
         tasks.spawn(shard);
     }
     let kept_out = Arc::new(KeptOutClients::default());
+    let own_log = || EventLog::new(&bus, &config.retention, store.is_some());
+    #[cfg(feature = "nats")]
+    let (events, cluster, leaving) = match node {
+        Some(node) => {
+            let scheme = if config.tls.is_some() { Scheme::Https } else { Scheme::Http };
+            let url = format!("{scheme}://{}", addresses[0]);
+            let (cluster, leaving) = node.join(&bus, kept_out.clone(), url, stop.clone()).await?;
+            let log = node.log.clone();
+            let events = EventLog::on_nats(&bus, node.log);
+            log.ready().await;
+            (events, Some(cluster), Some(leaving))
+        }
+        None => (own_log(), None, None),
+    };
+    #[cfg(not(feature = "nats"))]
+    let (events, cluster, leaving) = (own_log(), None, None::<JoinHandle<()>>);
     let daemon = Arc::new(Daemon {
         access: Arc::new(access),
         refused_origins: RefusedNames::default(),
         kept_out,
-        cluster: None,
+        cluster,
         refused_hosts: RefusedNames::default(),
-        events: EventLog::new(&bus, &config.retention, store.is_some()),
+        events,
         store,
         bus,
         config: ArcSwap::from_pointee(config),
@@ -133,7 +162,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
             daemon.begin_to_stop();
         }
     }
-    drain(&daemon).await;
+    drain(&daemon, leaving).await;
     Ok(())
 }
 
@@ -162,12 +191,16 @@ async fn cannot_listen(error: ListenError) -> StartError {
     }
 }
 
-/// Creates the bus, with the history that an earlier daemon has left on disk.
-fn open_bus(config: &Config) -> Result<(SharedBus, Option<Arc<Store>>), StartError> {
+/// Creates the bus, with the history that an earlier daemon has left on disk, or with the window of a log elsewhere.
+fn open_bus(config: &Config, window: Option<(Epoch, Memory)>) -> Result<(SharedBus, Option<Arc<Store>>), StartError> {
+    if let Some((epoch, window)) = window {
+        let bus = Bus::new(epoch, config.limits.clone(), Box::new(window));
+        return Ok((SharedBus::new(bus, 1), None));
+    }
     // Random, so that it differs from every earlier epoch of this user.
     let epoch = Epoch::from_seed(RandomState::new().hash_one(std::process::id()));
     let mut opened = match config.history {
-        HistoryKind::Memory => None,
+        HistoryKind::Memory | HistoryKind::Nats => None,
         HistoryKind::Disk => Some(Opened::open(&config.state_dir, epoch)?),
     };
     let history = match opened {
@@ -223,7 +256,7 @@ async fn end_streams(daemon: Arc<Daemon>) {
 }
 
 /// Waits for the connections to end, cuts those that do not in time, and writes the last events to disk.
-async fn drain(daemon: &Daemon) {
+async fn drain(daemon: &Daemon, leaving: Option<JoinHandle<()>>) {
     let notified = spawn_blocking(service_manager::stopping);
     daemon.tasks.close();
     if tokio::time::timeout(DRAIN, daemon.tasks.wait()).await.is_err() {
@@ -232,6 +265,10 @@ async fn drain(daemon: &Daemon) {
     }
     if let Some(store) = &daemon.store {
         store.end().await;
+    }
+    // The other nodes need not wait for the announcements of this one, but may.
+    if let Some(leaving) = leaving {
+        let _ = tokio::time::timeout(Duration::from_secs(1), leaving).await;
     }
     // The notification may still wait for a thread. A service manager that does not read must not delay the end for long.
     let _ = tokio::time::timeout(Duration::from_secs(1), notified).await;

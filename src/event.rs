@@ -58,13 +58,54 @@ impl fmt::Debug for Epoch {
     }
 }
 
-/// The id of an event: `<epoch>-<seq>`. Within an epoch, `seq` counts all events of the bus from 1; `seq` 0 is the
-/// position before the first event.
+/// The check of an id: [`Check::LEN`] characters of `[a-z0-9]`, drawn at random for each event of a shared log.
+///
+/// The servers of such a log may assign a sequence number again after they have lost the newest events. Another check shows that
+/// the event with this number is another one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Check([u8; Check::LEN]);
+
+impl Check {
+    /// The number of characters.
+    pub const LEN: usize = 4;
+
+    /// Parses a check. Returns `None` for any other text.
+    pub fn parse(text: &str) -> Option<Check> {
+        let check = <[u8; Self::LEN]>::try_from(text.as_bytes()).ok()?;
+        check.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()).then_some(Check(check))
+    }
+
+    /// Returns a check that is chosen by a seed, which must come from a random source.
+    pub fn from_seed(seed: u32) -> Check {
+        let mut rest = seed;
+        Check([0; Self::LEN].map(|_: u8| {
+            let character = b"0123456789abcdefghijklmnopqrstuvwxyz"[(rest % 36) as usize];
+            rest /= 36;
+            character
+        }))
+    }
+
+    /// Returns the check as text.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The id of an event: `<epoch>-<seq>`, on a log that several daemons share `<epoch>-<seq>-<check>`. Within an epoch, `seq` counts
+/// all events of the bus from 1; `seq` 0 is the position before the first event.
 ///
 /// ```
 /// let id: sse_bus::EventId = "k3f9-184".parse().unwrap();
 /// assert_eq!((id.epoch.as_str(), id.seq), ("k3f9", 184));
 /// assert_eq!(id.to_string(), "k3f9-184");
+/// let shared: sse_bus::EventId = "k3f9-184-x7q2".parse().unwrap();
+/// assert_eq!(shared.check.unwrap().as_str(), "x7q2");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventId {
@@ -72,20 +113,38 @@ pub struct EventId {
     pub epoch: Epoch,
     /// The number of the event in that history.
     pub seq: u64,
+    /// Distinguishes the event from others that a shared log has had with the same number.
+    pub check: Option<Check>,
 }
 
 impl EventId {
+    /// Returns an id without a check.
+    pub const fn new(epoch: Epoch, seq: u64) -> EventId {
+        EventId { epoch, seq, check: None }
+    }
+
+    /// Returns the position with another number, of which the check is unknown.
+    #[must_use]
+    pub const fn at(self, seq: u64) -> EventId {
+        EventId::new(self.epoch, seq)
+    }
+
     /// Appends the id as text. Faster than `Display`, which would dominate the cost of a delivery from history.
     pub(crate) fn append_to(self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.epoch.text[..self.epoch.len.into()]);
         out.push(b'-');
         out.extend_from_slice(itoa::Buffer::new().format(self.seq).as_bytes());
+        if let Some(check) = self.check {
+            out.push(b'-');
+            out.extend_from_slice(&check.0);
+        }
     }
 }
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.epoch, self.seq)
+        write!(f, "{}-{}", self.epoch, self.seq)?;
+        self.check.map_or(Ok(()), |check| write!(f, "-{}", check.as_str()))
     }
 }
 
@@ -99,10 +158,14 @@ impl FromStr for EventId {
 
     fn from_str(text: &str) -> Result<EventId, NotAnEventId> {
         let (epoch, seq) = text.split_once('-').ok_or(NotAnEventId)?;
+        let (seq, check) = match seq.split_once('-') {
+            Some((seq, check)) => (seq, Some(Check::parse(check).ok_or(NotAnEventId)?)),
+            None => (seq, None),
+        };
         // One spelling per id: no sign, no leading zero.
         let canonical = seq == "0" || seq.starts_with(|c: char| ('1'..='9').contains(&c));
         match (Epoch::parse(epoch), seq.parse()) {
-            (Some(epoch), Ok(seq)) if canonical => Ok(EventId { epoch, seq }),
+            (Some(epoch), Ok(seq)) if canonical => Ok(EventId { epoch, seq, check }),
             _ => Err(NotAnEventId),
         }
     }
@@ -244,7 +307,7 @@ mod tests {
     #[test]
     fn an_appended_id_equals_its_display() {
         for seq in [0, 9, 10, 1234, u64::MAX] {
-            let id = EventId { epoch: Epoch::from_seed(seq), seq };
+            let id = EventId::new(Epoch::from_seed(seq), seq);
             let mut appended = Vec::new();
             id.append_to(&mut appended);
             assert_eq!(appended, id.to_string().as_bytes());

@@ -22,6 +22,8 @@ use crate::{
 pub struct Flags {
     #[command(flatten)]
     pub settings: Settings,
+    #[command(flatten)]
+    pub nats: NatsSettings,
     /// Configuration file [default: config.toml in the user's configuration directory]
     #[arg(long, value_name = "FILE", env = "SSE_BUS_CONFIG", conflicts_with = "no_config")]
     pub config: Option<PathBuf>,
@@ -135,6 +137,65 @@ pub struct Settings {
     pub log_format: Option<LogFormat>,
 }
 
+/// Settings of a log on NATS, which several daemons share. The keys of the table `[nats]` are the flags' names without `nats-`.
+#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[command(next_help_heading = "A log on NATS, for several daemons (--history nats)")]
+pub struct NatsSettings {
+    #[arg(
+        id = "nats.servers",
+        long = "nats",
+        help = "Server, such as nats://10.0.0.1:4222 or tls://nats.example; may be repeated",
+        value_name = "URL",
+        env = "SSE_BUS_NATS",
+        value_delimiter = ','
+    )]
+    pub servers: Vec<String>,
+    /// Name of the bus: daemons with the same name share one log
+    #[arg(id = "nats.bus", long = "nats-bus", value_name = "NAME", env = "SSE_BUS_NATS_BUS")]
+    pub bus: Option<String>,
+    /// Name of this daemon among them [default: the name of the host and four random characters]
+    #[arg(id = "nats.node", long = "nats-node", value_name = "NAME", env = "SSE_BUS_NATS_NODE")]
+    pub node: Option<String>,
+    /// File with credentials (.creds)
+    #[arg(id = "nats.credentials", long = "nats-credentials", value_name = "FILE", env = "SSE_BUS_NATS_CREDENTIALS")]
+    #[serde(serialize_with = "path")]
+    pub credentials: Option<PathBuf>,
+    /// File with the seed of an nkey
+    #[arg(id = "nats.nkey", long = "nats-nkey", value_name = "FILE", env = "SSE_BUS_NATS_NKEY")]
+    #[serde(serialize_with = "path")]
+    pub nkey: Option<PathBuf>,
+    /// User name; needs --nats-password-file
+    #[arg(id = "nats.user", long = "nats-user", value_name = "NAME", env = "SSE_BUS_NATS_USER")]
+    pub user: Option<String>,
+    /// File with the user's password
+    #[arg(
+        id = "nats.password_file",
+        long = "nats-password-file",
+        value_name = "FILE",
+        env = "SSE_BUS_NATS_PASSWORD_FILE"
+    )]
+    #[serde(serialize_with = "path")]
+    pub password_file: Option<PathBuf>,
+    /// Connect with TLS only
+    #[arg(id = "nats.tls", long = "nats-tls", env = "SSE_BUS_NATS_TLS", value_parser = BoolishValueParser::new())]
+    pub tls: bool,
+    /// PEM file with the authority that has signed the servers' certificates [default: those of the system]
+    #[arg(id = "nats.tls_ca", long = "nats-tls-ca", value_name = "FILE", env = "SSE_BUS_NATS_TLS_CA")]
+    #[serde(serialize_with = "path")]
+    pub tls_ca: Option<PathBuf>,
+    /// Create the streams if they do not exist
+    #[arg(id = "nats.create", long = "nats-create", env = "SSE_BUS_NATS_CREATE", value_parser = BoolishValueParser::new())]
+    pub create: bool,
+    /// Copies of a stream that is created: 1, 3 or 5 [default: 1]
+    #[arg(id = "nats.replicas", long = "nats-replicas", value_name = "N", env = "SSE_BUS_NATS_REPLICAS")]
+    #[arg(value_parser = number::<usize>(1..=5))]
+    pub replicas: Option<usize>,
+    /// The servers sync each message to disk (sync_interval: always), so that events can be durable
+    #[arg(id = "nats.synced", long = "nats-synced", env = "SSE_BUS_NATS_SYNCED", value_parser = BoolishValueParser::new())]
+    pub synced: bool,
+}
+
 /// The format of the result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Check {
@@ -153,6 +214,8 @@ pub enum Check {
 pub enum HistoryKind {
     Memory,
     Disk,
+    /// On NATS JetStream, shared with other daemons
+    Nats,
 }
 
 /// How logs are written.

@@ -42,6 +42,8 @@ pub enum GapReason {
     Restarted,
     /// The bus never issued the id.
     UnknownId,
+    /// The servers of a shared log have lost its newest events, and have assigned their numbers to others.
+    Rewritten,
 }
 
 impl GapReason {
@@ -52,6 +54,7 @@ impl GapReason {
             GapReason::Lagged => "lagged",
             GapReason::Restarted => "restarted",
             GapReason::UnknownId => "unknown_id",
+            GapReason::Rewritten => "rewritten",
         }
     }
 }

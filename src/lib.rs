@@ -52,7 +52,7 @@ pub mod values;
 #[cfg(feature = "client")]
 pub use client::Client;
 pub use endpoint::Endpoint;
-pub use event::{Epoch, Event, EventId, EventType};
+pub use event::{Check, Epoch, Event, EventId, EventType};
 pub use headers::Headers;
 pub use topic::{Filter, FilterSet, Topic};
 

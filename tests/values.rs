@@ -33,8 +33,8 @@ fn an_epoch_is_the_low_forty_bits_of_its_seed() {
     }
     assert_eq!(Epoch::parse(&"a".repeat(Epoch::MAX)).map(|epoch| epoch.as_str().len()), Some(Epoch::MAX));
     assert_eq!(Epoch::parse(&"a".repeat(Epoch::MAX + 1)), None);
-    let id = EventId { epoch: Epoch::from_seed(36), seq: 7 };
-    assert_eq!(format!("{id:?}"), "EventId { epoch: 00000010, seq: 7 }");
+    let id = EventId::new(Epoch::from_seed(36), 7);
+    assert_eq!(format!("{id:?}"), "EventId { epoch: 00000010, seq: 7, check: None }");
 }
 
 #[test]

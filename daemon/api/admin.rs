@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use sse_bus::{
     limits::CONSUMERS_MAX,
-    protocol::{ClientInfo, NodeInfo, Refused, Setting, Status, TopicInfo},
+    protocol::{ClientInfo, HistoryKind, NodeInfo, Refused, Setting, Status, TopicInfo},
     tokens::Scope,
 };
 
@@ -107,12 +107,16 @@ impl Admin {
         status.urls = daemon.urls();
         status.kept_out = daemon.kept_out.list();
         status.nodes = self.nodes();
-        status.history_error = daemon.store.as_ref().and_then(|store| store.error()).map(|why| why.to_string());
+        status.history_error = health(daemon).err();
+        if daemon.events.is_on_nats() {
+            status.history = HistoryKind::Nats;
+        }
         status
     }
 }
 
-/// Returns the reason if history cannot be written to disk. Every caller may ask.
-pub(crate) fn health(daemon: &Daemon) -> Result<(), Arc<str>> {
-    daemon.store.as_ref().and_then(|store| store.error()).map_or(Ok(()), Err)
+/// Returns the reason if history cannot be written, to disk or to the log on NATS. Every caller may ask.
+pub(crate) fn health(daemon: &Daemon) -> Result<(), String> {
+    let on_disk = daemon.store.as_ref().and_then(|store| store.error()).map(|why| why.to_string());
+    on_disk.or_else(|| daemon.events.error()).map_or(Ok(()), Err)
 }

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, path::Path};
 use clap::{ArgMatches, Command, parser::ValueSource};
 use serde::Serialize;
 use serde_json::Value;
-use sse_bus::{flags::Settings, limits::Limits, protocol::Setting};
+use sse_bus::{
+    flags::{NatsSettings, Settings},
+    limits::Limits,
+    protocol::Setting,
+};
 
 use super::{file::File, inherited_sockets::InheritedSockets, keys::Table, topics::TopicTable};
 
@@ -65,14 +69,21 @@ impl Sources {
     }
 }
 
-/// Returns the file that was read, then all values in the order of `--help`, then `[limits]` and `[[topics]]`.
-pub(super) fn settings(settings: &Settings, limits: &Limits, topics: &[TopicTable], from: &Sources) -> Vec<Setting> {
+/// Returns the file that was read, then all values in the order of `--help`, then `[limits]`, `[nats]` and `[[topics]]`.
+pub(super) fn settings(
+    settings: &Settings,
+    limits: &Limits,
+    nats: &NatsSettings,
+    topics: &[TopicTable],
+    from: &Sources,
+) -> Vec<Setting> {
     let file = Setting::new("config", from.file.clone().into(), from.of("config"));
     let top = keyed(Table::Top, settings).map(|(key, value)| (key.to_owned(), value));
     let limits = keyed(Table::Limits, limits).map(|(key, value)| (format!("limits.{key}"), value));
+    let nats = keyed(Table::Nats, nats).map(|(key, value)| (format!("nats.{key}"), value));
     let topics = topics.iter().enumerate();
     let topics = topics.map(|(number, table)| (format!("topics[{number}]"), json(table.keys())));
-    let rest = top.chain(limits).chain(topics);
+    let rest = top.chain(limits).chain(nats).chain(topics);
     let rest = rest.map(|(key, value)| {
         let source = from.of(&key);
         Setting::new(key, value, source)
@@ -86,6 +97,7 @@ pub(super) fn kept(read: Vec<Setting>, running: &[Setting], kept: &[&str]) -> Ve
         // These are kept together.
         "allow_gid" => kept.contains(&"allow_uid"),
         "tls_key" => kept.contains(&"tls_cert"),
+        key if key.starts_with("nats.") => kept.contains(&"nats"),
         key => kept.contains(&key),
     };
     let before = |key: &str| running.iter().find(|setting| setting.key == key).cloned();

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, fs, io::Read as _, path::Path};
 
 use serde::de::DeserializeOwned;
 use sse_bus::{
-    flags::Settings,
+    flags::{NatsSettings, Settings},
     limits::{CONFIG_BYTES, Limits},
 };
 use toml::{
@@ -29,6 +29,8 @@ pub(super) struct File {
     pub(super) settings: Settings,
     /// Limits that protect the daemon.
     pub(super) limits: Limits,
+    /// Settings of a log on NATS, which flags and environment have, too.
+    pub(super) nats: NatsSettings,
     /// Settings for some topics.
     pub(super) topics: Vec<TopicTable>,
     /// The position of each key, such as `/path/config.toml:3:1`. Keys of a table are prefixed with its name.
@@ -66,13 +68,14 @@ impl File {
             },
             Spanned::into_inner,
         );
-        let (limits, topics) = (top.remove("limits"), top.remove("topics"));
+        let (limits, nats, topics) = (top.remove("limits"), top.remove("nats"), top.remove("topics"));
         let settings = reader.table(Table::Top, "", top);
-        let limits = limits.map_or_else(Limits::default, |table| reader.limits(table));
+        let limits = limits.map_or_else(Limits::default, |table| reader.named_table(Table::Limits, "limits", table));
+        let nats = nats.map_or_else(NatsSettings::default, |table| reader.named_table(Table::Nats, "nats", table));
         let topics = topics.map_or_else(Vec::new, |tables| reader.topics(tables));
         let Reader { mut mistakes, places, .. } = reader;
         if mistakes.is_empty() {
-            return Ok(File { settings, limits, topics, places });
+            return Ok(File { settings, limits, nats, topics, places });
         }
         mistakes.sort_by_key(|(at, _)| *at);
         Err(ConfigError::all(mistakes.into_iter().map(|(_, mistake)| mistake).collect()))
@@ -105,13 +108,18 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn limits(&mut self, value: Spanned<DeValue<'_>>) -> Limits {
+    fn named_table<T: Default + DeserializeOwned>(
+        &mut self,
+        kind: Table,
+        name: &str,
+        value: Spanned<DeValue<'_>>,
+    ) -> T {
         let at = value.span().start;
         if let DeValue::Table(table) = value.into_inner() {
-            return self.table(Table::Limits, "limits.", table);
+            return self.table(kind, &format!("{name}."), table);
         }
-        self.mistake(at, "limits: expected a table that begins with [limits]");
-        Limits::default()
+        self.mistake(at, format!("{name}: expected a table that begins with [{name}]"));
+        T::default()
     }
 
     fn topics(&mut self, value: Spanned<DeValue<'_>>) -> Vec<TopicTable> {
@@ -149,7 +157,7 @@ impl Reader<'_> {
                 self.mistake(key.span().start, kind.unknown(&name));
                 continue;
             }
-            if kind == Table::Top
+            if matches!(kind, Table::Top | Table::Nats)
                 && paths::KEYS.contains(&&*name)
                 && let Some(what) = value.get_ref().as_str().and_then(paths::mistake)
             {
@@ -218,6 +226,7 @@ mod tests {
         for line in DEFAULT.lines() {
             match key(line) {
                 Some("limits]") => table = Table::Limits,
+                Some("nats]") => table = Table::Nats,
                 Some("[topics]]") => table = Table::Topics,
                 Some(key) => {
                     assert!((1..=3).contains(&comments), "{key} has {comments} lines of comment");
@@ -231,10 +240,12 @@ mod tests {
             }
             comments = 0;
         }
-        for table in [Table::Top, Table::Limits, Table::Topics] {
+        for table in Table::ALL {
             let found: Vec<_> = found.iter().filter(|(of, _)| *of == table).map(|(_, key)| *key).collect();
-            let known =
-                table.keys().into_iter().filter(|key| table != Table::Top || !["limits", "topics"].contains(key));
+            let known = table
+                .keys()
+                .into_iter()
+                .filter(|key| table != Table::Top || !["limits", "nats", "topics"].contains(key));
             let mut known: Vec<_> = known.collect();
             for key in &known {
                 assert_eq!(found.iter().filter(|found| found == &key).count(), 1, "{key} in {table:?}");
@@ -253,9 +264,9 @@ mod tests {
             .collect();
         let file = File::parse("config.toml".as_ref(), &whole).unwrap();
         assert_eq!(file.topics.len(), 1);
-        let keys = Table::Top.keys().len() + Table::Limits.keys().len() + Table::Topics.keys().len();
-        // `topics` has a place for each table, `limits` none of its own.
-        assert_eq!(file.places.len(), keys - 1, "{:?}", file.places.keys());
+        let keys = Table::ALL.map(|table| table.keys().len()).iter().sum::<usize>();
+        // `topics` has a place for each table, `limits` and `nats` have none of their own.
+        assert_eq!(file.places.len(), keys - 2, "{:?}", file.places.keys());
     }
 
     #[test]
@@ -274,7 +285,7 @@ mod tests {
 
     #[test]
     fn every_key_says_what_it_takes_when_it_is_given_something_else() {
-        for (table, head) in [(Table::Top, ""), (Table::Limits, "[limits]\n"), (Table::Topics, "[[topics]]\n")] {
+        for (table, head) in Table::ALL.into_iter().zip(["", "[limits]\n", "[nats]\n", "[[topics]]\n"]) {
             for key in table.keys() {
                 let text = format!("{head}{key} = 1979-05-27\n");
                 let error = File::parse("c".as_ref(), &text).unwrap_err();

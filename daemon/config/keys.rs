@@ -5,7 +5,10 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error as _, Visitor, value::Error},
 };
-use sse_bus::{flags::Settings, limits::Limits};
+use sse_bus::{
+    flags::{NatsSettings, Settings},
+    limits::Limits,
+};
 
 use super::topics::Keys;
 use crate::nearest::nearest;
@@ -17,20 +20,23 @@ pub(super) enum Table {
     Top,
     /// `[limits]`.
     Limits,
+    /// `[nats]`.
+    Nats,
     /// Each of `[[topics]]`.
     Topics,
 }
 
 /// The keys at the top that are not settings.
-const TABLES: [&str; 2] = ["limits", "topics"];
+const TABLES: [&str; 3] = ["limits", "nats", "topics"];
 
 impl Table {
-    const ALL: [Table; 3] = [Table::Top, Table::Limits, Table::Topics];
+    pub(super) const ALL: [Table; 4] = [Table::Top, Table::Limits, Table::Nats, Table::Topics];
 
     pub(super) fn keys(self) -> Vec<&'static str> {
         match self {
             Table::Top => [fields::<Settings>(), &TABLES].concat(),
             Table::Limits => fields::<Limits>().to_vec(),
+            Table::Nats => fields::<NatsSettings>().to_vec(),
             Table::Topics => fields::<Keys>().to_vec(),
         }
     }
@@ -40,6 +46,7 @@ impl Table {
         match self {
             Table::Top => "above the first table",
             Table::Limits => "under [limits]",
+            Table::Nats => "under [nats]",
             Table::Topics => "under [[topics]]",
         }
     }
@@ -63,15 +70,18 @@ pub(super) fn takes(key: &str) -> &'static str {
         "listen" => {
             "an address and a port such as \"127.0.0.1:7733\", \"localhost:7733\" for both loopback addresses, or a list"
         }
-        "socket" | "state_dir" | "pages" | "tls_cert" | "tls_key" => "a path in quotes",
-        "history" => "\"memory\" or \"disk\"",
+        "socket" | "state_dir" | "pages" | "tls_cert" | "tls_key" | "credentials" | "nkey" | "password_file"
+        | "tls_ca" => "a path in quotes",
+        "history" => "\"memory\", \"disk\" or \"nats\"",
+        "servers" => "a list of addresses such as [\"nats://10.0.0.1:4222\"]",
+        "bus" | "node" | "user" => "a name in quotes",
         "history_bytes" | "history_budget" => "a size such as \"16MiB\"",
         "history_age" | "ttl" => "a duration such as \"24h\"",
         "allow_origin" => "a list of origins such as [\"http://localhost:3000\"]",
         "allow_host" => "a list of names such as [\"bus.example\"]",
         "allow_uid" => "a list of the numbers of users such as [1001]",
         "allow_gid" => "a list of the numbers of groups such as [100]",
-        "insecure" => "true or false",
+        "insecure" | "tls" | "create" | "synced" => "true or false",
         "log" => "a level in quotes such as \"info\"",
         "log_format" => "\"text\" or \"json\"",
         "match" => "a filter such as \"build/**\", or a list of filters",

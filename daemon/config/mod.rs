@@ -11,6 +11,7 @@ mod given;
 mod inherited_sockets;
 mod keys;
 mod local_allow_list;
+pub(crate) mod nats;
 mod paths;
 mod publishers;
 pub(crate) mod report;
@@ -28,14 +29,14 @@ use bytesize::ByteSize;
 use sse_bus::{
     Endpoint,
     endpoint::{expand_home, state_dir},
-    flags::{HistoryKind, LogFormat, Settings},
+    flags::{HistoryKind, LogFormat, NatsSettings, Settings},
     limits::{EVENT_MAX, Limits},
     listen::Listen,
     protocol::Setting,
     retention::Retention,
 };
 
-use self::{effective::Sources, file::File};
+use self::{effective::Sources, file::File, nats::NatsConfig};
 pub(crate) use self::{
     error::ConfigError,
     given::{Given, Mode},
@@ -65,6 +66,8 @@ pub(crate) struct Config {
     pub(crate) listen: Vec<Listen>,
     pub(crate) endpoint: Endpoint,
     pub(crate) history: HistoryKind,
+    /// Present if history is on NATS.
+    pub(crate) nats: Option<NatsConfig>,
     pub(crate) retention: Retention,
     pub(crate) limits: Limits,
     pub(crate) state_dir: PathBuf,
@@ -101,7 +104,7 @@ impl Config {
         let command = Given::command();
         let sources = Sources::new(&command, &given.matches, path.as_deref(), &file, &inherited);
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-        let config = Config::check(flags.settings.clone(), file, inherited, &sources)?;
+        let config = Config::check(flags.settings.clone(), flags.nats.clone(), file, inherited, &sources)?;
         let mut warnings = keys::mistaken_variables(&command, names);
         warnings.extend(config.warnings);
         warnings.extend(path.as_deref().and_then(exposure::file_warning));
@@ -111,17 +114,20 @@ impl Config {
     /// Checks raw settings, and sets defaults.
     fn check(
         flags: Settings,
+        nats: NatsSettings,
         file: File,
         inherited: InheritedSockets,
         sources: &Sources,
     ) -> Result<Config, ConfigError> {
-        let File { settings: file, limits, topics, .. } = file;
+        let File { settings: file, limits, nats: file_nats, topics, .. } = file;
         let wrong = |key: &str, what: String| ConfigError::new(sources.before(key) + &what);
         let mut usual = Retention::default();
         let history = flags.history.or(file.history).unwrap_or(HistoryKind::Memory);
         if history == HistoryKind::Disk {
             usual.budget = DISK_BUDGET;
         }
+        let nats = nats::merge(nats, file_nats);
+        let nats_config = NatsConfig::check(&nats, history).map_err(|(key, what)| wrong(key, what))?;
         let (wanted_listen, wanted_socket) =
             (either(flags.listen, file.listen), flags.socket.or(file.socket).map(expand_home));
         let inherited_addresses = inherited.http.iter().copied().map(Listen::Address).collect();
@@ -194,6 +200,7 @@ impl Config {
             listen,
             endpoint,
             history,
+            nats: nats_config,
             retention,
             state_dir,
             pages,
@@ -203,7 +210,7 @@ impl Config {
             tls,
             log,
             log_format: settings.log_format.unwrap_or(LogFormat::Text),
-            settings: effective::settings(&settings, &limits, &topics, sources),
+            settings: effective::settings(&settings, &limits, &nats::shown(nats), &topics, sources),
             topics: topics.into(),
             limits,
             warnings,
@@ -228,6 +235,7 @@ impl Config {
             ("socket", self.endpoint != running.endpoint),
             ("state_dir", self.state_dir != running.state_dir),
             ("history", self.history != running.history),
+            ("nats", self.nats != running.nats),
             ("tls_cert", self.tls.is_some() != running.tls.is_some()),
             ("allow_uid", self.local_allow_list != running.local_allow_list),
             ("log_format", self.log_format != running.log_format),
@@ -236,6 +244,7 @@ impl Config {
         let Config { listen, endpoint, state_dir, history, log_format, local_allow_list, .. } = running;
         let tls = if self.tls.is_some() == running.tls.is_some() { self.tls } else { running.tls.clone() };
         let (listen, endpoint) = (listen.clone(), endpoint.clone());
+        let nats = running.nats.clone();
         let (state_dir, local_allow_list) = (state_dir.clone(), local_allow_list.clone());
         let settings = effective::kept(self.settings, &running.settings, &kept);
         (
@@ -245,6 +254,7 @@ impl Config {
                 state_dir,
                 local_allow_list,
                 history: *history,
+                nats,
                 log_format: *log_format,
                 tls,
                 settings,

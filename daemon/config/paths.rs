@@ -4,7 +4,8 @@
 use std::path::Path;
 
 /// The keys whose values are paths.
-pub(super) const KEYS: [&str; 5] = ["socket", "state_dir", "pages", "tls_cert", "tls_key"];
+pub(super) const KEYS: [&str; 9] =
+    ["socket", "state_dir", "pages", "tls_cert", "tls_key", "credentials", "nkey", "password_file", "tls_ca"];
 
 /// Returns what is wrong with a path in the file.
 pub(super) fn mistake(path: &str) -> Option<&'static str> {

@@ -14,7 +14,9 @@ fn file(text: &str) -> File {
 fn flags_win_over_the_file_and_the_file_over_defaults() {
     let flags = Settings { history_events: Some(7), ..Settings::default() };
     let config = file("history_events = 5\nhistory_age = \"10m\"\nhistory_bytes = \"1MiB\"\n[limits]\ntopics = 9\n");
-    let config = Config::check(flags, config, InheritedSockets::default(), &Sources::default()).unwrap();
+    let config =
+        Config::check(flags, NatsSettings::default(), config, InheritedSockets::default(), &Sources::default())
+            .unwrap();
     assert_eq!(config.retention.events, 7);
     assert_eq!(config.retention.age, Duration::from_mins(10));
     assert_eq!(config.retention.bytes, 1 << 20);
@@ -22,7 +24,9 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
 }
 
 fn settings(file: File) -> Vec<Setting> {
-    Config::check(Settings::default(), file, InheritedSockets::default(), &Sources::default()).unwrap().settings
+    Config::check(Settings::default(), NatsSettings::default(), file, InheritedSockets::default(), &Sources::default())
+        .unwrap()
+        .settings
 }
 
 #[test]
@@ -59,7 +63,7 @@ fn other_machines_are_served_only_with_tokens_and_encrypted() {
         let state_dir = Some(state.path().into());
         let flags =
             Settings { listen: vec!["0.0.0.0:80".parse().unwrap()], state_dir, insecure, ..Settings::default() };
-        Config::check(flags, File::default(), InheritedSockets::default(), &Sources::default())
+        Config::check(flags, NatsSettings::default(), File::default(), InheritedSockets::default(), &Sources::default())
             .map_err(|e| e.to_string())
     };
     let error = listen(true).unwrap_err();
@@ -76,7 +80,7 @@ fn other_machines_are_served_only_with_tokens_and_encrypted() {
 fn an_origin_is_a_scheme_a_host_and_a_port() {
     let allowed = |origin: &str| {
         let flags = Settings { allow_origin: vec![origin.into()], ..Settings::default() };
-        Config::check(flags, File::default(), InheritedSockets::default(), &Sources::default())
+        Config::check(flags, NatsSettings::default(), File::default(), InheritedSockets::default(), &Sources::default())
     };
     let config = allowed("http://LocalHost:80").unwrap();
     assert_eq!(config.allow_origin.iter().map(ToString::to_string).collect::<Vec<_>>(), ["http://localhost"]);

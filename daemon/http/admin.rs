@@ -95,6 +95,6 @@ pub(super) async fn healthz(
     Operation::Other.check(query.as_deref().unwrap_or_default())?;
     Ok(match api::health(&daemon) {
         Ok(()) => (StatusCode::OK, "ok\n".into()),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("history is not written to disk: {why}\n")),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("history is not written: {why}\n")),
     })
 }

@@ -3,7 +3,6 @@
 use axum::extract::{Path, RawQuery, rejection::PathRejection};
 use serde_json::{Value, json};
 use sse_bus::{
-    EventId,
     bus::consumers::DeadOperation,
     protocol::{DeadLetter, ErrorCode, Refused},
 };
@@ -27,7 +26,7 @@ pub(super) async fn list(
     let Some(id) = id else {
         return Ok(JsonLine(consumers.dead(&name, after, filter.as_deref()).await?));
     };
-    let before = EventId { seq: id.seq.saturating_sub(1), ..id };
+    let before = id.at(id.seq.saturating_sub(1));
     let mut found = consumers.dead(&name, Some(before), None).await?;
     found.truncate(1);
     if found.first().is_none_or(|letter| letter.id != id) {

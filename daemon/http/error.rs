@@ -45,7 +45,9 @@ impl From<Refused> for Refusal {
             | ErrorCode::ScheduleUnknown => StatusCode::NOT_FOUND,
             ErrorCode::ConsumerExists | ErrorCode::StaleDelivery | ErrorCode::StaleRequest => StatusCode::CONFLICT,
             ErrorCode::Denied | ErrorCode::KeptOut => StatusCode::FORBIDDEN,
-            ErrorCode::Stopping | ErrorCode::Unavailable | ErrorCode::NoResponder => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::Stopping | ErrorCode::Unavailable | ErrorCode::UnknownOutcome | ErrorCode::NoResponder => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             ErrorCode::ResponderGone | ErrorCode::ResponderFailed => StatusCode::BAD_GATEWAY,
             ErrorCode::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             code if code.is_limit() => StatusCode::TOO_MANY_REQUESTS,

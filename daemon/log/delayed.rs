@@ -119,6 +119,12 @@ impl Delayed {
 }
 
 impl ExternalLog for Delayed {
+    const RECOGNIZES_REPEATS: bool = false;
+
+    fn window(&self, start: u64) -> Memory {
+        Memory::window(self.whole.lock().retention().clone(), WINDOW, start)
+    }
+
     fn recover(&self) -> EventId {
         self.position
     }
@@ -178,7 +184,7 @@ async fn number(numbering: Numbering, mut sent: UnboundedReceiver<(Instant, Sent
                 last.seq += if last.seq % 7 == 3 { 2 } else { 1 };
                 let event = admitted.into_event(last, unix_now());
                 whole.lock().apply(event.clone(), bus.now());
-                Returned::Event(mark, event)
+                Returned::Event(Some(mark), event)
             }
             Sent::Live(mark, publication, from) => Returned::Live(mark, publication, from),
             Sent::End(stop) => Returned::End(stop),

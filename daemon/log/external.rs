@@ -9,7 +9,7 @@ use sse_bus::{
     bus::{
         Admitted, ClientId, LogEvent, Publication,
         fetch::{Fetched, Wanted},
-        history::SnapshotKind,
+        history::{Memory, SnapshotKind},
     },
     limits::Limits,
     protocol::Refused,
@@ -33,18 +33,28 @@ pub(super) enum Sent {
 
 /// Something from the log, in its order.
 pub(super) enum Returned {
-    /// An event, with its number.
-    Event(Mark, LogEvent),
+    /// An event, with its number. The mark is None if another node has published it.
+    Event(Option<Mark>, LogEvent),
+    /// The log has recognized the publish as a repeat of an event.
+    Duplicate(Mark, EventId),
     /// An event that the log did not accept.
     Refused(Mark, Refused),
     /// See [`Sent::Live`].
     Live(Mark, Publication, Option<ClientId>),
     /// Everything that was sent before was returned.
     End(CancellationToken),
+    /// The log has lost all events after this position, or all of another epoch. The window begins here.
+    Rewritten(EventId),
 }
 
 /// A log elsewhere.
 pub(super) trait ExternalLog: Send + Sync + 'static {
+    /// The log recognizes repeated publishes by itself.
+    const RECOGNIZES_REPEATS: bool;
+
+    /// Returns the empty window for the bus, which begins at a position.
+    fn window(&self, start: u64) -> Memory;
+
     /// Returns the position after which the tail begins: everything up to it is before the window.
     fn recover(&self) -> EventId;
 

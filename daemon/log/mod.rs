@@ -10,21 +10,23 @@
 //! | `recover` | nothing | the store, before the bus is shared | the position of the log, at which the window begins |
 //!
 //! Publishers only call [`EventLog::append`] and do not depend on where the numbers come from. Subscribers only read from the
-//! bus: it [wants](sse_bus::bus::fetch) what it does not have, and the store or the `reads.rs` of the log supply it. The
-//! only log elsewhere so far is one for tests, in `delayed.rs`, in builds with the feature `delayed-log`.
+//! bus: it [wants](sse_bus::bus::fetch) what it does not have, and the store or the `reads.rs` of the log supply it. Logs
+//! elsewhere are that on NATS, in `nats/`, and one for tests, in `delayed.rs`, in builds with the feature `delayed-log`.
 //!
 //! To add a backend for history, another log, implement `ExternalLog` in `external.rs`, as `delayed.rs` does, and give
-//! [`EventLog`] a node of it.
+//! [`Elsewhere`] a node of it.
 
 mod batch;
 #[cfg(feature = "delayed-log")]
 mod delayed;
 mod disk;
-#[cfg(feature = "delayed-log")]
+#[cfg(any(feature = "nats", feature = "delayed-log"))]
 mod external;
-#[cfg(feature = "delayed-log")]
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(any(feature = "nats", feature = "delayed-log"))]
 mod node;
-#[cfg(feature = "delayed-log")]
+#[cfg(any(feature = "nats", feature = "delayed-log"))]
 mod reads;
 
 use sse_bus::{
@@ -34,18 +36,41 @@ use sse_bus::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::batch::{Item, Outcome};
-pub(crate) use self::disk::{OpenError, Opened, Store};
+#[cfg(feature = "nats")]
+pub(crate) use self::nats::{NatsLog, StreamError};
+pub(crate) use self::{
+    batch::{Item, Outcome},
+    disk::{OpenError, Opened, Store},
+};
 use crate::shared_bus::SharedBus;
 
 /// The log that the daemon publishes to.
 pub(crate) struct EventLog {
     bus: SharedBus,
-    #[cfg(feature = "delayed-log")]
-    elsewhere: Option<node::Node<delayed::Delayed>>,
+    elsewhere: Option<Elsewhere>,
 }
 
-/// Returns the history for a bus without a disk: all of it, or the window of a log elsewhere.
+/// A node of a log that is not that of this daemon.
+enum Elsewhere {
+    #[cfg(feature = "delayed-log")]
+    Delayed(node::Node<delayed::Delayed>),
+    #[cfg(feature = "nats")]
+    Nats(node::Node<nats::NatsLog>),
+}
+
+/// Runs an expression with the node of whichever log there is.
+macro_rules! with_node {
+    ($elsewhere:expr, $node:ident => $result:expr) => {
+        match $elsewhere {
+            #[cfg(feature = "delayed-log")]
+            Elsewhere::Delayed($node) => $result,
+            #[cfg(feature = "nats")]
+            Elsewhere::Nats($node) => $result,
+        }
+    };
+}
+
+/// Returns the history for a bus without a disk: all of it, or the window of a log for tests.
 pub(crate) fn history(retention: &Retention) -> Memory {
     #[cfg(feature = "delayed-log")]
     if let Some(window) = delayed::window(retention) {
@@ -56,44 +81,67 @@ pub(crate) fn history(retention: &Retention) -> Memory {
 
 impl EventLog {
     /// Creates the log of a bus. History must be restored before. `on_disk` is true if there is a [`Store`].
-    #[cfg_attr(not(feature = "delayed-log"), expect(unused_variables, reason = "for a log elsewhere"))]
+    #[cfg_attr(not(feature = "delayed-log"), expect(unused_variables, reason = "for a log of tests"))]
     pub(crate) fn new(bus: &SharedBus, retention: &Retention, on_disk: bool) -> EventLog {
-        EventLog {
-            #[cfg(feature = "delayed-log")]
-            elsewhere: delayed::Delayed::chosen(bus, retention).map(|log| node::Node::start(bus, log, !on_disk)),
-            bus: bus.clone(),
-        }
+        #[cfg(feature = "delayed-log")]
+        let elsewhere = delayed::Delayed::chosen(bus, retention)
+            .map(|log| Elsewhere::Delayed(node::Node::start(bus, log, !on_disk)));
+        #[cfg(not(feature = "delayed-log"))]
+        let elsewhere = None;
+        EventLog { bus: bus.clone(), elsewhere }
+    }
+
+    /// Creates the log of a bus that is at the beginning of the window of a log on NATS.
+    #[cfg(feature = "nats")]
+    pub(crate) fn on_nats(bus: &SharedBus, log: NatsLog) -> EventLog {
+        EventLog { bus: bus.clone(), elsewhere: Some(Elsewhere::Nats(node::Node::start(bus, log, true))) }
     }
 
     /// Returns true if the log is not that of this daemon.
-    #[cfg_attr(not(feature = "delayed-log"), expect(clippy::unused_self, reason = "there is no such log"))]
     pub(crate) fn is_elsewhere(&self) -> bool {
-        #[cfg(feature = "delayed-log")]
-        return self.elsewhere.is_some();
-        #[cfg(not(feature = "delayed-log"))]
-        false
+        self.elsewhere.is_some()
+    }
+
+    /// Returns why a log elsewhere cannot be used now, if it cannot.
+    pub(crate) fn error(&self) -> Option<String> {
+        #[cfg(feature = "nats")]
+        if let Some(Elsewhere::Nats(node)) = &self.elsewhere {
+            return node.log().health().error;
+        }
+        None
     }
 
     /// Changes the limits, and the bounds of history.
     pub(crate) fn configure(&self, limits: &Limits, retention: &Retention) {
-        #[cfg(feature = "delayed-log")]
-        if let Some(node) = &self.elsewhere {
-            node.configure(limits, retention);
+        if let Some(elsewhere) = &self.elsewhere {
+            with_node!(elsewhere, node => node.configure(limits, retention));
         }
-        self.bus.with(|bus, now| bus.configure(limits.clone(), retention.clone(), now));
+        let retention =
+            if self.is_on_nats() { self.bus.with(|bus, _| bus.retention().clone()) } else { retention.clone() };
+        self.bus.with(|bus, now| bus.configure(limits.clone(), retention, now));
+    }
+
+    /// Returns true if the log is on NATS.
+    pub(crate) fn is_on_nats(&self) -> bool {
+        #[cfg(feature = "nats")]
+        return matches!(self.elsewhere, Some(Elsewhere::Nats(_)));
+        #[cfg(not(feature = "nats"))]
+        false
     }
 
     /// Appends a batch of publications. `from` is the publishing client, or None if the caller is no connected client. Returns
     /// the outcomes in the same order, once all events were applied.
-    #[cfg_attr(not(feature = "delayed-log"), expect(clippy::unused_async, reason = "the in-memory log never waits"))]
+    #[cfg_attr(
+        not(any(feature = "nats", feature = "delayed-log")),
+        expect(clippy::unused_async, reason = "the in-memory log never waits")
+    )]
     pub(crate) async fn append<T>(
         &self,
         batch: impl Iterator<Item = Item<T>>,
         from: Option<ClientId>,
     ) -> Vec<Outcome<T>> {
-        #[cfg(feature = "delayed-log")]
-        if let Some(node) = &self.elsewhere {
-            return node.append(batch, from).await;
+        if let Some(elsewhere) = &self.elsewhere {
+            return with_node!(elsewhere, node => node.append(batch, from).await);
         }
         self.bus.with_each(batch, |bus, now, (caller, item)| {
             (caller, item.and_then(|publication| bus.publish(publication, from, now)))
@@ -104,9 +152,8 @@ impl EventLog {
     /// have received them.
     pub(crate) fn close(&self, stop: &CancellationToken) {
         self.bus.with(|bus, _| bus.close());
-        #[cfg(feature = "delayed-log")]
-        if let Some(node) = &self.elsewhere {
-            return node.close(stop);
+        if let Some(elsewhere) = &self.elsewhere {
+            return with_node!(elsewhere, node => node.close(stop));
         }
         stop.cancel();
     }

@@ -18,7 +18,7 @@ use sse_bus::{
     protocol::{ErrorCode, Published, Refused},
     retention::Retention,
 };
-use tokio::sync::{Notify, mpsc::UnboundedReceiver, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -49,7 +49,7 @@ impl<L: ExternalLog> Node<L> {
     pub(super) fn start(bus: &SharedBus, log: L, has_window: bool) -> Node<L> {
         debug_assert_eq!(bus.with(|bus, _| bus.position()), log.recover(), "the beginning of the window");
         let (log, waiting) = (Arc::new(log), Waiting::default());
-        tokio::spawn(apply(bus.clone(), log.tail(), waiting.clone()));
+        tokio::spawn(apply(bus.clone(), log.clone(), waiting.clone()));
         if has_window {
             let requested = Arc::new(Notify::new());
             let notify = requested.clone();
@@ -61,6 +61,12 @@ impl<L: ExternalLog> Node<L> {
             tokio::spawn(reads::serve(bus.clone(), requested, log.clone()));
         }
         Node { bus: bus.clone(), log, waiting, marks: AtomicU64::new(0) }
+    }
+
+    /// Returns the log.
+    #[cfg(feature = "nats")]
+    pub(super) fn log(&self) -> &L {
+        &self.log
     }
 
     /// See [`EventLog::append`](super::EventLog::append).
@@ -101,7 +107,9 @@ impl<L: ExternalLog> Node<L> {
         } else {
             keys = publication.dedup_keys();
             // A repeat that arrives before the log has returned the event is for the log to recognize.
-            if let Some(first) = bus.duplicate(&keys, now) {
+            if !L::RECOGNIZES_REPEATS
+                && let Some(first) = bus.duplicate(&keys, now)
+            {
                 let _ = sender.send(Ok(first));
                 return Ok(receiver);
             }
@@ -127,18 +135,30 @@ impl<L: ExternalLog> Node<L> {
 }
 
 /// Applies the events that the log returns, and reports each outcome to its publisher.
-async fn apply(bus: SharedBus, mut tail: UnboundedReceiver<Returned>, waiting: Waiting) {
-    let mut batch = Vec::new();
+async fn apply<L: ExternalLog>(bus: SharedBus, log: Arc<L>, waiting: Waiting) {
+    let (mut tail, mut batch) = (log.tail(), Vec::new());
     while tail.recv_many(&mut batch, AT_ONCE).await > 0 {
-        let mut end = None;
+        let (mut end, mut lost) = (None, Vec::new());
         let outcomes = bus.with_each(batch.drain(..), |bus, now, returned| match returned {
             Returned::Event(mark, event) => {
                 let id = event.event.id;
                 let subscribers = bus.apply(event, now).unwrap_or_default();
-                if let Some((_, keys)) = waiting.lock().get(&mark) {
+                let mark = mark?;
+                if !L::RECOGNIZES_REPEATS
+                    && let Some((_, keys)) = waiting.lock().get(&mark)
+                {
                     bus.note_published(keys.clone(), Some(id), now);
                 }
                 Some((mark, Ok(Published::new(id, subscribers))))
+            }
+            Returned::Duplicate(mark, first) => {
+                let mut published = Published::new(first, 0);
+                published.duplicate = true;
+                Some((mark, Ok(published)))
+            }
+            Returned::Rewritten(position) => {
+                lost.push(bus.rewrite(position, Box::new(log.window(position.seq))));
+                None
             }
             Returned::Refused(mark, refused) => Some((mark, Err(refused))),
             Returned::Live(mark, publication, from) => Some((mark, bus.publish(publication, from, now))),

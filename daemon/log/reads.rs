@@ -70,7 +70,11 @@ impl<L: ExternalLog> Reads<L> {
         // A reply without references like this one was read.
         let reference = Arc::downgrade(&fetched);
         self.unread.add(fetched);
-        self.bus.with(|bus, _| bus.hand_over(wanted.client, reference));
+        self.bus.with(|bus, _| {
+            if bus.rewrites() == wanted.rewrites {
+                bus.hand_over(wanted.client, reference);
+            }
+        });
     }
 
     /// Reads what is wanted, or returns why that is not possible.

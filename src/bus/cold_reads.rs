@@ -44,6 +44,8 @@ impl Bus {
                 client,
                 seq,
                 previous,
+                check: None,
+                rewrites: self.rewrites,
                 filters,
                 upto: start,
                 snapshot: None,
@@ -58,7 +60,7 @@ impl Bus {
                     wanted.losses_from = u64::MAX;
                 }
                 Position::History(cursor) => {
-                    wanted.since = cursor.since;
+                    (wanted.since, wanted.check) = (cursor.since, cursor.check);
                     (wanted.losses_from, wanted.uncertain_after) = (cursor.losses_from, cursor.uncertain_after);
                 }
                 Position::Live { .. } | Position::Shared(_) => {}

@@ -30,7 +30,7 @@ use super::{
     history::{History, Selection, SnapshotKind, TopicKey},
 };
 use crate::{
-    event::{Epoch, EventId},
+    event::{Check, Epoch, EventId},
     protocol::{Gap, GapReason},
 };
 
@@ -126,7 +126,7 @@ impl Snapshot {
     /// events become a gap.
     pub(super) fn jump(after: u64, head: EventId, segment: u64) -> Snapshot {
         // If only live-only events were missed, there is no sequence number after it.
-        let from = EventId { seq: head.seq.min(after + 1), ..head };
+        let from = head.at(head.seq.min(after + 1));
         let gap = Gap { reason: GapReason::Lagged, missed: None, from, to: head };
         Snapshot { after, gap: Some(gap), ..Snapshot::new(SnapshotKind::Newest, head.seq, Some(segment)) }
     }
@@ -157,6 +157,8 @@ pub(super) struct HistoryCursor {
     /// The end of the first range of a new subscription; `u64::MAX` if there is none. Whether the log had lost later events
     /// before the subscription, or between the subscription and that range, is unknown.
     pub(super) uncertain_after: u64,
+    /// The check of the event that the subscriber resumes after, until it was compared with that of the log.
+    pub(super) check: Option<Check>,
     /// A time in milliseconds since 1970: the subscription begins after earlier events, which are before the window.
     pub(super) since: Option<u64>,
     /// While it accounts for the losses that are not recorded one by one: the first recorded loss when that began, and the
@@ -180,6 +182,7 @@ impl HistoryCursor {
             reported: 0,
             losses_from: 0,
             uncertain_after: u64::MAX,
+            check: None,
             since: None,
             earlier: None,
             gap: None,
@@ -270,7 +273,7 @@ impl HistoryCursor {
 
     /// Adds events to the next gap.
     pub(super) fn miss(&mut self, from: u64, to: u64, missed: Option<u64>, epoch: Epoch) {
-        let id = |seq| EventId { epoch, seq };
+        let id = |seq| EventId::new(epoch, seq);
         let first = Gap { reason: self.reason, missed: Some(0), from: id(from), to: id(to) };
         let gap = self.gap.get_or_insert(first);
         gap.missed = gap.missed.zip(missed).map(|(a, b)| a + b);

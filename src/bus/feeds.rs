@@ -82,6 +82,11 @@ impl Feeds {
         self.open.get_mut(key)?.as_deref_mut()
     }
 
+    /// Returns the keys of all feeds.
+    pub(super) fn keys(&self) -> Vec<FeedKey> {
+        (0..self.open.len()).filter(|key| self.open[*key].is_some()).collect()
+    }
+
     /// Returns the feed with these filters and format.
     pub(super) fn find(&self, filters: &FilterSet, format: Format) -> Option<FeedKey> {
         self.by_filters.get(&(filters.clone(), format)).copied()

@@ -14,7 +14,11 @@ use super::{
     history::{Entry, SnapshotKind},
     ids::ClientId,
 };
-use crate::{event::Event, protocol::Refused, topic::FilterSet};
+use crate::{
+    event::{Check, Event},
+    protocol::Refused,
+    topic::FilterSet,
+};
 
 /// A request of a subscriber for events that are not in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +29,10 @@ pub struct Wanted {
     pub seq: u64,
     /// The end of the range that was handed over last; 0 if there was none.
     pub previous: u64,
+    /// The check of the event before `seq`, if the subscriber resumes after it and the log is to verify that it still has it.
+    pub check: Option<Check>,
+    /// How often the log had been [rewritten](super::Bus::rewrite). Do not hand over the reply to an earlier request.
+    pub rewrites: u64,
     /// The filters of its events. The reply may have events of other topics, too.
     pub filters: FilterSet,
     /// The last sequence number to read. The reply may end earlier. Events after it are ignored, unless they are on disk.
@@ -54,6 +62,8 @@ pub struct Fetched {
     pub from: u64,
     /// The last sequence number of the range.
     pub upto: u64,
+    /// The event before the range has another check than was wanted: the log has lost the event that the subscriber had.
+    pub rewritten: bool,
     /// Why the log cannot be read now. A subscription to history only then ends with this error; any other requests the
     /// events again, at the pace of the replies.
     pub refused: Option<Refused>,

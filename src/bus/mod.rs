@@ -49,6 +49,7 @@ mod recent_topics;
 mod replay;
 mod request;
 pub mod requests;
+mod rewrite;
 pub mod schedules;
 mod serve;
 mod shared_cursor;

@@ -12,14 +12,15 @@ use super::{
     unicast_queue::Moment,
 };
 use crate::{
-    event::{Epoch, Event, EventId},
+    event::{Event, EventId},
     protocol::{Gap, sse},
 };
 
 /// Collects the bytes of a read: shared segments as they are, and everything between them in one buffer.
 pub(super) struct Output<'a> {
     pub(super) client: ClientId,
-    pub(super) epoch: Epoch,
+    /// The position of the log.
+    pub(super) head: EventId,
     pub(super) format: Format,
     pub(super) framing: Framing,
     pub(super) out: &'a mut Vec<Bytes>,
@@ -75,7 +76,7 @@ impl Output<'_> {
 
     /// Adds the position of the stream.
     pub(super) fn position(&mut self, seq: u64, subscriber: &Subscriber) {
-        let position = EventId { epoch: self.epoch, seq };
+        let position = if seq == self.head.seq { self.head } else { self.head.at(seq) };
         sse::encode_position(subscriber.position_form, &self.client, position, self.buffer.payload());
         self.sent = seq;
     }
@@ -90,7 +91,7 @@ impl Output<'_> {
 
     /// Adds a gap. Its id must be lower than that of the next event.
     pub(super) fn gap(&mut self, gap: &Gap, next: u64) {
-        let id = EventId { seq: gap.to.seq.min(next - 1), ..gap.to };
+        let id = if gap.to.seq < next { gap.to } else { gap.to.at(next - 1) };
         self.format.encode_gap(gap, id, self.time, self.buffer.payload());
         self.gaps += 1;
         self.sent = id.seq;

@@ -29,6 +29,11 @@ pub struct Admitted {
 }
 
 impl Admitted {
+    /// Returns the publication.
+    pub fn publication(&self) -> &Publication {
+        &self.publication
+    }
+
     /// Returns the event, with the id that the log has assigned. `time` is in milliseconds since 1970.
     pub fn into_event(self, id: EventId, time: u64) -> LogEvent {
         let (retain, ttl) = (self.publication.retain, self.publication.ttl);
@@ -150,7 +155,7 @@ impl Bus {
     /// event, and its topic then has no retained event.
     pub fn apply(&mut self, event: LogEvent, now: Now) -> Option<u64> {
         let LogEvent { event, retain, ttl } = event;
-        let EventId { epoch, seq } = event.id;
+        let EventId { epoch, seq, .. } = event.id;
         if epoch != self.epoch || seq <= self.head {
             return None;
         }
@@ -161,7 +166,7 @@ impl Bus {
     /// Adds an event with a sequence number above the head. Returns the number of its subscribers.
     fn append(&mut self, topic: Option<TopicKey>, event: Event, retain: bool, ttl: Option<Duration>, now: Now) -> u64 {
         let expires = ttl.map(|ttl| now.mono.saturating_add(whole_millis(ttl)));
-        self.head = event.id.seq;
+        (self.head, self.head_check) = (event.id.seq, event.id.check);
         self.stats.published += 1;
         self.stats.published_bytes += event.data.len() as u64;
         let clears = event.data.is_empty();
@@ -306,7 +311,7 @@ mod tests {
         for (seq, applied) in [(5, Some(1)), (5, None), (3, None), (9, Some(1))] {
             assert_eq!(bus.apply(event(&bus, seq, "t", "x"), NOW), applied, "{seq}");
         }
-        let of_another_epoch = EventId { epoch: Epoch::parse("other").unwrap(), seq: 20 };
+        let of_another_epoch = EventId::new(Epoch::parse("other").unwrap(), 20);
         let mut foreign = event(&bus, 20, "t", "x");
         foreign.event.id = of_another_epoch;
         assert_eq!(bus.apply(foreign, NOW), None);

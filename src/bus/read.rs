@@ -12,7 +12,7 @@ use super::{
     output::Output,
     read_steps::{ReadContext, Step},
 };
-use crate::{event::EventId, limits::DELIVER_MAX, protocol::sse};
+use crate::{limits::DELIVER_MAX, protocol::sse};
 
 /// The result of a [`Bus::read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Bus {
         self.leave_shared_cursor(id);
         let is_behind = self.is_behind();
         self.evict_more(now);
-        let horizon = self.horizon();
+        let (horizon, head) = (self.horizon(), self.position());
         let Some(client) = self.clients.get_mut(id) else { return Read::Ended };
         let subscriber = match &mut client.role {
             Role::Subscriber(subscriber) => subscriber,
@@ -52,7 +52,7 @@ impl Bus {
         let sent = subscriber.sent;
         let mut output = Output {
             client: id,
-            epoch: self.epoch,
+            head,
             format,
             framing,
             out,
@@ -84,7 +84,7 @@ impl Bus {
             topics: &self.topics,
             history: &*self.history,
             is_behind,
-            head: EventId { epoch: self.epoch, seq: self.head },
+            head,
             now,
             output,
         };

@@ -11,8 +11,8 @@ use super::{
     read_steps::{ReadContext, Step},
 };
 use crate::{
-    event::{Epoch, Event},
-    protocol::Gap,
+    event::{Epoch, Event, EventId},
+    protocol::{Gap, GapReason},
     topic::FilterSet,
 };
 
@@ -41,6 +41,10 @@ impl ReadContext<'_> {
         let mut position = mem::replace(&mut subscriber.cursor.position, taken_out);
         let range = Range { fetched: &fetched, start, filters: &feed.filters, epoch: self.head.epoch };
         match &mut position {
+            Position::History(cursor) if fetched.rewritten && cursor.check.is_some() => {
+                let lost = EventId { check: cursor.check, ..self.head.at(cursor.after) };
+                *cursor = HistoryCursor::with_gap(Gap::new(GapReason::Rewritten, None, lost, self.head.at(0))).into();
+            }
             Position::History(cursor) => cursor.read_range(&range, subscriber, &mut self.output),
             Position::Snapshot(snapshot) => snapshot.read_range(&range, subscriber, &mut self.output),
             Position::Live { .. } | Position::Shared(_) => {}
@@ -84,6 +88,8 @@ impl HistoryCursor {
     /// Reads the range until the output is full.
     fn read_range(&mut self, range: &Range<'_>, subscriber: &mut Subscriber, output: &mut Output<'_>) {
         let Range { fetched, start, epoch, .. } = *range;
+        // The log has verified it.
+        self.check = None;
         let (begin, upto) = (self.after, fetched.upto.min(start));
         if self.losses_from == u64::MAX {
             // The subscription is new: what the log had lost before is no gap for it.

@@ -111,7 +111,7 @@ impl ReadContext<'_> {
                     output.event(event);
                 }
                 Found::OnDisk | Found::Lost => {
-                    let id = EventId { seq: entry.seq, ..head };
+                    let id = head.at(entry.seq);
                     let gap = Gap { reason: GapReason::Evicted, missed: Some(1), from: id, to: id };
                     output.gap(&gap, entry.seq + 1);
                 }

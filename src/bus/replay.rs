@@ -75,6 +75,12 @@ impl ReplayBuffers {
         Some(Bytes::from_owner(Shared { chunk, framing }))
     }
 
+    /// Forgets all shared events: others may get their sequence numbers.
+    pub(super) fn forget_all(&mut self) {
+        self.encoded.clear();
+        self.order.clear();
+    }
+
     /// Examines two events for each one that is added, so that most of those in the map are in use.
     fn forget_unused(&mut self) {
         for _ in 0..2 {
@@ -127,7 +133,7 @@ mod tests {
     fn encoded_events_that_are_not_in_use_are_forgotten() {
         let mut replay = ReplayBuffers::default();
         let mut share = |seq| {
-            let id = EventId { epoch: Epoch::parse("e").unwrap(), seq };
+            let id = EventId::new(Epoch::parse("e").unwrap(), seq);
             let event = Event::new(id, Topic::parse("t").unwrap(), "x".repeat(SHARED), 0);
             let bytes = replay.shared(&event, Format::SseData, Framing::Plain).unwrap();
             (bytes, replay.encoded.len(), replay.order.len())

@@ -43,7 +43,7 @@ impl Bus {
         let upto = reached.filter(|_| !is_past).unwrap_or(wanted.upto).min(wanted.upto);
         let lost =
             if wanted.snapshot.is_some() { Vec::new() } else { self.lost_in(wanted, &topics, after, upto, &events) };
-        Fetched { events, lost, losses_end: self.history.losses().end, from: wanted.seq, upto, refused: None }
+        Fetched { events, lost, losses_end: self.history.losses().end, from: wanted.seq, upto, ..Fetched::default() }
     }
 
     /// Returns the losses after `after` and up to `upto`, without the events of that range.

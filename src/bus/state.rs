@@ -23,7 +23,7 @@ use super::{
     wakeups::{Wakes, Wakeups},
 };
 use crate::{
-    event::{Epoch, EventId},
+    event::{Check, Epoch, EventId},
     limits::Limits,
     protocol::{ErrorCode, Refused},
     retention::Retention,
@@ -34,6 +34,10 @@ pub struct Bus {
     pub(super) epoch: Epoch,
     /// The sequence number of the newest event.
     pub(super) head: u64,
+    /// The check of that event.
+    pub(super) head_check: Option<Check>,
+    /// How often the log was rewritten.
+    pub(super) rewrites: u64,
     pub(super) limits: Limits,
     pub(super) topics: Topics,
     pub(super) history: Box<dyn History>,
@@ -74,6 +78,8 @@ impl Bus {
         Bus {
             epoch,
             head: history.start(),
+            head_check: None,
+            rewrites: 0,
             limits,
             topics: Topics::default(),
             history,
@@ -114,9 +120,14 @@ impl Bus {
         }
     }
 
+    /// Returns the bounds of history.
+    pub fn retention(&self) -> &Retention {
+        self.history.retention()
+    }
+
     /// Returns the id of the newest event.
     pub fn position(&self) -> EventId {
-        self.id(self.head)
+        EventId { check: self.head_check, ..self.id(self.head) }
     }
 
     /// Refuses publications from now on: a subscriber that then reads everything has received every accepted event, except
@@ -167,7 +178,7 @@ impl Bus {
 
     /// Returns the id of a sequence number in the epoch of this bus.
     pub(super) fn id(&self, seq: u64) -> EventId {
-        EventId { epoch: self.epoch, seq }
+        EventId::new(self.epoch, seq)
     }
 
     /// Refuses more bytes of filters than the limit allows.

@@ -14,13 +14,13 @@ pub struct Stats {
     /// Encoded bytes delivered to subscribers.
     pub delivered_bytes: u64,
     /// Reported gaps by reason, in the order of [`Stats::GAP_REASONS`].
-    pub gaps: [u64; 4],
+    pub gaps: [u64; 5],
     /// Subscribers that were disconnected because they were slow.
     pub slow_disconnects: u64,
 }
 
 impl Stats {
     /// The reasons of gaps, in the order of [`Stats::gaps`].
-    pub const GAP_REASONS: [GapReason; 4] =
-        [GapReason::Evicted, GapReason::Lagged, GapReason::Restarted, GapReason::UnknownId];
+    pub const GAP_REASONS: [GapReason; 5] =
+        [GapReason::Evicted, GapReason::Lagged, GapReason::Restarted, GapReason::UnknownId, GapReason::Rewritten];
 }

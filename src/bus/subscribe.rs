@@ -123,14 +123,28 @@ impl Bus {
         cursor
     }
 
+    /// Returns false if no event has had this id, as far as is known here: what is before the window is verified when it is
+    /// read, and an event that history no longer has may have had any check.
+    fn has_assigned(&self, id: EventId) -> bool {
+        let known = if id.seq == self.head {
+            self.head_check
+        } else {
+            self.history.entry(id.seq).and_then(|entry| entry.event.as_ref()?.id.check)
+        };
+        id.seq <= self.head && id.check.zip(known).is_none_or(|(check, known)| check == known)
+    }
+
     /// Returns the cursor after the last id that a subscriber has received.
     fn history_after(&self, text: &str) -> HistoryCursor {
         let start = self.id(0);
         let (reason, from) = match text.parse::<EventId>() {
-            Ok(id) if id.epoch == self.epoch && id.seq <= self.head => {
-                return HistoryCursor::after(id.seq, GapReason::Evicted);
+            Ok(id) if id.epoch == self.epoch && self.has_assigned(id) => {
+                let mut cursor = HistoryCursor::after(id.seq, GapReason::Evicted);
+                cursor.check = id.check.filter(|_| id.seq <= self.history.start());
+                return cursor;
             }
             Ok(id) if id.epoch != self.epoch => (GapReason::Restarted, id),
+            Ok(id) if id.check.is_some() => (GapReason::Rewritten, id),
             Ok(id) => (GapReason::UnknownId, id),
             Err(_) => (GapReason::UnknownId, start),
         };

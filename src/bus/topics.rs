@@ -66,6 +66,10 @@ impl Topics {
         self.states.iter().enumerate().filter_map(|(key, state)| Some((key, state.as_deref()?)))
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (TopicKey, &mut TopicState)> {
+        self.states.iter_mut().enumerate().filter_map(|(key, state)| Some((key, state.as_deref_mut()?)))
+    }
+
     /// Returns the key after the last one in use.
     pub(super) fn keys_end(&self) -> TopicKey {
         self.states.len()

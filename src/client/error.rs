@@ -121,6 +121,7 @@ impl Error {
                         refused.code,
                         ErrorCode::Stopping
                             | ErrorCode::Unavailable
+                            | ErrorCode::UnknownOutcome
                             | ErrorCode::KeptOut
                             | ErrorCode::NoResponder
                             | ErrorCode::ResponderGone

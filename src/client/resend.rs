@@ -94,7 +94,9 @@ impl ResendingPublisher {
 /// Returns true if another connection may answer the publish. A daemon that refuses an event would refuse it again, unless it stops.
 fn may_resend(error: &Error) -> bool {
     match error {
-        Error::Refused(refused) => matches!(refused.code, ErrorCode::Stopping | ErrorCode::Unavailable),
+        Error::Refused(refused) => {
+            matches!(refused.code, ErrorCode::Stopping | ErrorCode::Unavailable | ErrorCode::UnknownOutcome)
+        }
         error => error.is_transient(),
     }
 }

@@ -77,6 +77,8 @@ text_enum! {
         KeptOut = "kept_out",
         /// The log cannot be reached now.
         Unavailable = "unavailable",
+        /// The log has not acknowledged the event in time; it may be stored.
+        UnknownOutcome = "unknown_outcome",
         /// The daemon is stopping.
         Stopping = "stopping",
         /// The event's data is too large.

@@ -46,6 +46,8 @@ text_enum! {
         Memory = "memory",
         /// On disk.
         Disk = "disk",
+        /// On NATS, shared with other daemons.
+        Nats = "nats",
         /// A store that this version does not define.
         Other = "other",
     }

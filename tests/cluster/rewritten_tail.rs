@@ -45,11 +45,11 @@ impl Rewritten {
     }
 }
 
-/// Reads until the event with this data. Returns whether the stream began with a gap of the given reason, and the data of the
-/// events, in order.
+/// Reads until the event with this data. Returns the reason of the gap that the stream began with, if it did, and the data of the
+/// events, in order. After a gap, all of history may follow; what the log has kept is left out.
 fn read_until(stream: &mut EventStream, last: &str) -> (Option<String>, Vec<String>) {
     let (mut gap, mut events) = (None, Vec::<Sse>::new());
-    loop {
+    while events.last().is_none_or(|event| event.data != last) {
         let event = stream.event();
         if event.kind.as_deref() == Some("$gap") {
             assert!(gap.is_none() && events.is_empty(), "{event:?} after {gap:?} and {events:?}");
@@ -58,10 +58,10 @@ fn read_until(stream: &mut EventStream, last: &str) -> (Option<String>, Vec<Stri
         }
         assert!(events.last().is_none_or(|before| seq(&before.id) < seq(&event.id)), "{event:?} after {events:?}");
         events.push(event);
-        if events.last().is_some_and(|event| event.data == last) {
-            return (gap, events.into_iter().map(|event| event.data).collect());
-        }
     }
+    let data = events.into_iter().map(|event| event.data);
+    let data = data.filter(|data| gap.is_none() || !data.starts_with("kept")).collect();
+    (gap, data)
 }
 
 fn resume(node: &Daemon, id: &str) -> EventStream {
@@ -76,13 +76,15 @@ fn a_client_with_a_lost_id_receives_a_gap_and_every_event_of_the_new_tail() {
     let ids = publish_all_of(&rewritten.node, "t", &new);
     assert_eq!(ids.iter().map(|id| seq(id)).collect::<Vec<_>>(), (11..=20).collect::<Vec<_>>());
     let wanted = (Some("rewritten".to_owned()), new.clone());
+    // A node cannot know from the id alone where the logs have diverged.
+    let all = (Some("rewritten".to_owned()), [numbered("kept", 1..=10), new.clone()].concat());
 
     // A stream that stayed open, one that resumes at the same node, and one at a node that never had the lost events.
     assert_eq!(read_until(&mut rewritten.live, "new-20"), wanted);
     let other = rewritten.another_node();
     for node in [&rewritten.node, &other] {
         for lost in &rewritten.lost {
-            assert_eq!(read_until(&mut resume(node, lost), "new-20"), wanted, "after {lost}");
+            assert_eq!(read_until(&mut resume(node, lost), "new-20"), all, "after {lost}");
         }
         // Ids that the log has continue without a gap.
         assert_eq!(read_until(&mut resume(node, &rewritten.kept[9]), "new-20"), (None, new.clone()));
@@ -90,15 +92,30 @@ fn a_client_with_a_lost_id_receives_a_gap_and_every_event_of_the_new_tail() {
     }
 }
 
+/// What the check is for: without it, the number of a lost event is that of another event, and events are skipped silently.
+#[test]
+#[ignore = "needs nats-server: it restores an earlier copy of its files again"]
+fn a_lost_id_without_its_check_would_skip_events_silently() {
+    let rewritten = Rewritten::new();
+    let new = numbered("new", 11..=20);
+    publish_all_of(&rewritten.node, "t", &new);
+    let (without_check, check) = rewritten.lost[2].rsplit_once('-').unwrap();
+    assert_eq!((seq(without_check), check.len()), (13, 4));
+    assert_eq!(read_until(&mut resume(&rewritten.node, without_check), "new-20"), (None, new[3..].to_vec()));
+}
+
 #[test]
 #[ignore = "needs nats-server: it shortens the log"]
 fn a_client_with_an_id_after_the_end_receives_a_gap_and_what_is_published_later() {
-    let rewritten = Rewritten::new();
+    let mut rewritten = Rewritten::new();
+    // Until it has noticed, the node has what it has received.
+    assert_eq!(rewritten.live.event().kind.as_deref(), Some("$gap"));
     let other = rewritten.another_node();
     let streams = [&rewritten.node, &other].map(|node| resume(node, &rewritten.lost[2]));
     let new = numbered("new", 11..=20);
     publish_all_of(&rewritten.node, "t", &new);
     for mut stream in streams {
-        assert_eq!(read_until(&mut stream, "new-20"), (Some("rewritten".to_owned()), new.clone()));
+        let all = [numbered("kept", 1..=10), new.clone()].concat();
+        assert_eq!(read_until(&mut stream, "new-20"), (Some("rewritten".to_owned()), all));
     }
 }

@@ -155,7 +155,7 @@ proptest! {
         check_frames(Version::V2, &reply, &reply, cut)?;
         check_line(&reply, cut)?;
         // There everything has an id.
-        let of_no_log = EventId { epoch: Epoch::from_seed(0), seq: 0 };
+        let of_no_log = EventId::new(Epoch::from_seed(0), 0);
         let mut without = reply.clone();
         match &mut without {
             Reply::Event(event) if event.delivery.is_none() => {
@@ -219,7 +219,7 @@ proptest! {
 
 #[test]
 fn a_value_that_fits_a_frame_can_be_decoded() {
-    let last_id = EventId { epoch: Epoch::from_seed(1), seq: 1 };
+    let last_id = EventId::new(Epoch::from_seed(1), 1);
     let mut info = described::<TopicInfo>(json!({
         "topic": "", "published": 1, "events": 1, "bytes": 1, "retained": false, "subscribers": 0, "last_id": last_id,
         "last_time": 1,

@@ -19,7 +19,7 @@ pub(crate) fn text() -> impl Strategy<Value = String> {
 
 pub(crate) fn id() -> impl Strategy<Value = EventId> {
     ("[a-z0-9]{1,15}", any::<u64>())
-        .prop_map(|(epoch, seq)| EventId { epoch: Epoch::parse(&epoch).expect("a valid epoch"), seq })
+        .prop_map(|(epoch, seq)| EventId::new(Epoch::parse(&epoch).expect("a valid epoch"), seq))
 }
 
 pub(crate) fn request() -> impl Strategy<Value = Request> {

@@ -194,9 +194,9 @@ fn after_a_crash_a_gap_marks_where_events_may_be_missing() {
     let mut last = resume(gaps[2]);
     assert_eq!(last.event().data, "live");
     // A client that has an event which the crash lost receives a gap for the ids after it.
-    let taken = EventId { seq: ids[3].seq + 1000, ..ids[3] };
+    let taken = ids[3].at(ids[3].seq + 1000);
     let mut stream = resume(taken);
-    assert_eq!(stream.event().json()["from"], EventId { seq: taken.seq + 1, ..taken }.to_string());
+    assert_eq!(stream.event().json()["from"], taken.at(taken.seq + 1).to_string());
     assert_eq!(stream.event().data, "1-0");
     // A client without an id misses nothing.
     let all = daemon.ctl(&["history", "t"]).ok().json();

@@ -17,6 +17,7 @@ mod positions;
 mod reading;
 mod request_steps;
 mod requests;
+mod rewrite;
 mod scanning;
 mod status;
 mod steps;

@@ -128,7 +128,7 @@ fn dropping_frees_an_eighth_of_the_buffer() {
 fn within_a_batch_all_feeds_hold_twice_their_bound_at_most() {
     let data = "x".repeat(KILOBYTE);
     let mut encoded = Vec::new();
-    let id = sse_bus::EventId { epoch: sse_bus::Epoch::parse("e").expect("legal"), seq: 3 };
+    let id = sse_bus::EventId::new(sse_bus::Epoch::parse("e").expect("legal"), 3);
     let topic = sse_bus::Topic::parse("a").expect("legal");
     Format::SseData.encode(&sse_bus::Event::new(id, topic, data.clone(), 0), &mut encoded);
     // Two feeds have the first event, and one of them the second as well. With one byte less, that one is dropped.

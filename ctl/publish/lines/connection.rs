@@ -77,12 +77,25 @@ pub(super) struct Connection<'a> {
     room: Notify,
     /// The number of the line before the first line of this connection.
     base: u64,
+    /// There are further connections.
+    retries: bool,
 }
 
 impl<'a> Connection<'a> {
     /// Prepares to send the lines from number `first` on.
-    pub(super) fn new(template: &'a Template, progress: &'a RefCell<Progress>, first: u64) -> Connection<'a> {
-        Connection { template, progress, room: Notify::new(), base: first - 1 }
+    pub(super) fn new(
+        template: &'a Template,
+        progress: &'a RefCell<Progress>,
+        first: u64,
+        retries: bool,
+    ) -> Connection<'a> {
+        Connection { template, progress, room: Notify::new(), base: first - 1, retries }
+    }
+
+    /// Returns true if a line that is refused for this reason is sent again on the next connection.
+    fn will_resend(&self, code: ErrorCode) -> bool {
+        code == ErrorCode::Stopping
+            || (self.retries && matches!(code, ErrorCode::Unavailable | ErrorCode::UnknownOutcome))
     }
 
     fn progress(&self) -> RefMut<'_, Progress> {
@@ -204,8 +217,8 @@ impl<'a> Connection<'a> {
                     let is_nowhere = published.subscribers == 0 && published.id.is_none() && !published.duplicate;
                     summary.accept(number, is_nowhere && unacked.is_unicast(number));
                 }
-                // The next daemon will accept the line.
-                Err(refused) if refused.code == ErrorCode::Stopping && unacked.get(number).is_some() => {
+                // The next daemon will accept the line, or the log will. Later lines must not overtake it.
+                Err(refused) if self.will_resend(refused.code) && unacked.get(number).is_some() => {
                     return Err(Error::Refused(refused));
                 }
                 Err(refused) => summary.refuse(number, of_code(refused.code), &refused),

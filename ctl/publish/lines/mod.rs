@@ -51,7 +51,7 @@ impl Lines {
         let outcome = loop {
             let began = Instant::now();
             let first = progress.borrow().unacked.first();
-            let connection = Connection::new(&self.template, &progress, first);
+            let connection = Connection::new(&self.template, &progress, first, !self.retry_for.is_zero());
             let error = match connection.serve(client, &mut input, &mut signals).await {
                 Err(End::Connection(error)) if !self.retry_for.is_zero() && error.is_transient() => error,
                 outcome => break outcome,

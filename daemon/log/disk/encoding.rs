@@ -38,7 +38,7 @@ impl<'a> EventRecord<'a> {
         };
         let event_type = event_type.map(EventType::parse).transpose().ok()?;
         let headers = Headers::from_lines(headers).ok()?;
-        Some(Event::from_fields((EventId { epoch, seq }, topic, event_type, headers, data.into(), time)))
+        Some(Event::from_fields((EventId::new(epoch, seq), topic, event_type, headers, data.into(), time)))
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
     fn entries() -> (Epoch, Vec<Entry>) {
         let epoch = Epoch::parse("e").unwrap();
         let entry = |seq, event_type: Option<&str>, headers: &[(&str, &str)], data: &str, expires| {
-            let mut event = Event::new(EventId { epoch, seq }, Topic::parse("a/b").unwrap(), data, 7);
+            let mut event = Event::new(EventId::new(epoch, seq), Topic::parse("a/b").unwrap(), data, 7);
             event.event_type = event_type.map(|event_type| EventType::parse(event_type).unwrap());
             event.headers = Headers::parse(headers.iter().copied()).unwrap();
             Entry::new(event, 0, 5, expires)

@@ -40,7 +40,7 @@ use std::{
 use parking_lot::Mutex;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use sse_bus::{
-    Epoch, EventId,
+    Epoch,
     bus::{Bus, Now},
     limits::DISK_END,
     protocol::{ErrorCode, Refused},
@@ -265,7 +265,7 @@ impl Store {
         self.threads.iter().for_each(Thread::unpark);
         let mut running = self.running.clone();
         let has_ended = timeout(DISK_END, running.wait_for(|()| false)).await.is_ok();
-        let written = EventId { seq: self.progress.borrow().written, ..published };
+        let written = published.at(self.progress.borrow().written);
         if written.seq < published.seq {
             let why = if has_ended { "the disk fails" } else { "the disk does not respond" };
             warn!(%written, %published, "{why}; history on disk ends with the last event that was written");

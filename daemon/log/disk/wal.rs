@@ -239,7 +239,7 @@ mod tests {
     fn batch(epoch: Epoch, seq: u64, size: usize) -> Batch {
         let topic = Topic::parse("a/b").unwrap();
         let data = "x".repeat(size);
-        let event = Event::new(EventId { epoch, seq }, topic.clone(), data, 7);
+        let event = Event::new(EventId::new(epoch, seq), topic.clone(), data, 7);
         let record = TopicRecord { topic, published: seq, last: Some((seq, 7)), past: TopicPast::default() };
         Batch {
             entries: vec![Entry::new(event, 0, 5, None)],

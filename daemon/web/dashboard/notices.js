@@ -26,7 +26,7 @@ export function notices() {
     else if (stream.state === "refused") add("bad", `The stream was refused. ${stream.why}`);
     else if (stream.state === "waiting") add("wait", `The stream is not open: ${stream.why}. The page will retry soon.`);
     if (denied) add("wait", `Only events are shown: ${denied}.`);
-    if (status?.history_error) add("bad", `History is not written to disk: ${status.history_error}`);
+    if (status?.history_error) add("bad", `History is not written: ${status.history_error}`);
     for (const { limit, used, bound } of status?.limits ?? []) {
       if (used < 0.8 * bound) continue;
       const shown = limit.endsWith("_bytes") ? bytes : count;

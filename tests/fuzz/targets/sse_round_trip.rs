@@ -39,7 +39,7 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let seq = u64::from_le_bytes(*seq);
-    let id = EventId { epoch: Epoch::from_seed(seq), seq };
+    let id = EventId::new(Epoch::from_seed(seq), seq);
     let mut event = Event::new(id, topic, data, seq.rotate_left(32));
     (event.event_type, event.headers) = (parsed, headers);
     check_data(&event, kind.as_deref());

@@ -60,7 +60,7 @@ impl Random {
     /// Returns an event whose data depends on its sequence number.
     pub(super) fn entry(&mut self, seq: u64, size: usize) -> Entry {
         let data = format!("{seq} {}", format!("{:x}", self.next()).repeat(size / 16));
-        let mut event = Event::new(EventId { epoch: epoch(), seq }, topic(self.below(TOPICS)), data, self.next() >> 20);
+        let mut event = Event::new(EventId::new(epoch(), seq), topic(self.below(TOPICS)), data, self.next() >> 20);
         event.event_type = self.once_in(3).then(|| EventType::parse("done").unwrap());
         if self.once_in(3) {
             event.headers = Headers::parse([("key", self.next().to_string()), ("seq", seq.to_string())]).unwrap();

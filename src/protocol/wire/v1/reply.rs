@@ -48,7 +48,7 @@ pub(crate) struct Published {
 
 /// In version 1 everything has an id. The daemon puts the log's position where there is none; this is of no log.
 fn id_or_none(id: Option<EventId>) -> EventId {
-    id.unwrap_or_else(|| EventId { epoch: Epoch::from_seed(0), seq: 0 })
+    id.unwrap_or_else(|| EventId::new(Epoch::from_seed(0), 0))
 }
 
 #[derive(Serialize, Deserialize)]

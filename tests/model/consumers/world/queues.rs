@@ -85,7 +85,7 @@ impl World {
     pub(super) fn seek(&mut self, name: &ConsumerName, to: Option<u16>) -> Result<(), String> {
         let position = to.map_or(0, |to| u64::from(to) % (self.bus.position().seq + 1));
         let epoch = Epoch::parse(EPOCH).expect("legal");
-        let target = if to.is_some() { SeekTo::After(EventId { epoch, seq: position }) } else { SeekTo::All };
+        let target = if to.is_some() { SeekTo::After(EventId::new(epoch, position)) } else { SeekTo::All };
         let is_known = self.bus.seek_consumer(name, target, self.now).is_ok();
         expect(is_known == self.queues.contains_key(name), "whether the consumer is known")?;
         if let Some(queue) = self.queues.get_mut(name) {

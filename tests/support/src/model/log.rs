@@ -101,7 +101,7 @@ impl Log {
     }
 
     pub fn id(&self, seq: u64) -> String {
-        EventId { epoch: self.epoch, seq }.to_string()
+        EventId::new(self.epoch, seq).to_string()
     }
 
     pub fn seq(&self, id: &str) -> Result<u64, String> {

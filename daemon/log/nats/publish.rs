@@ -1,0 +1,232 @@
+//! Publishing to the stream, in the order of the publishers.
+//!
+//! A publish ends when the bus has applied the event that the stream has returned. It fails at once while there is no connection:
+//! the client of NATS would otherwise send it much later. When the servers do not acknowledge it in time, its outcome is unknown:
+//! it may be stored.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use async_nats::jetstream::{
+    context::{PublishAckFuture, PublishErrorKind},
+    message::PublishMessage,
+};
+use parking_lot::Mutex;
+use sse_bus::{
+    Check, EventId,
+    bus::{Admitted, ClientId, Publication},
+    limits::PUBLISHERS_MAX,
+    protocol::{ErrorCode, PublisherId, Refused, Sequence},
+};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{Instant, timeout, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Shared,
+    message::{self, Origin},
+};
+use crate::log::external::{Mark, Returned, Sent};
+
+/// How long a publisher waits for the servers.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What waits for the servers, in order.
+enum Waiting {
+    Ack(Sending),
+    Refused(Mark, Refused),
+    Live(Mark, Publication, Option<ClientId>),
+    End(CancellationToken),
+}
+
+/// An event that the servers have not acknowledged yet.
+struct Sending {
+    mark: Mark,
+    ack: PublishAckFuture,
+    check: Check,
+    sequence: Option<Sequence>,
+    deadline: Instant,
+}
+
+/// The first publish of each publisher that numbers them that was not stored. Later ones are refused until it is sent again, so that
+/// they do not overtake it.
+#[derive(Default)]
+pub(super) struct FailedPublishes(Mutex<HashMap<PublisherId, u64>>);
+
+impl FailedPublishes {
+    fn note(&self, sequence: Option<Sequence>) {
+        let Some(Sequence { publisher, number }) = sequence else { return };
+        let mut failed = self.0.lock();
+        if failed.len() >= PUBLISHERS_MAX {
+            failed.clear();
+        }
+        let first = failed.entry(publisher).or_insert(number);
+        *first = number.min(*first);
+    }
+
+    fn may_send(&self, sequence: Option<Sequence>) -> bool {
+        let Some(Sequence { publisher, number }) = sequence else { return true };
+        let mut failed = self.0.lock();
+        let first = failed.get(&publisher).copied();
+        if first == Some(number) {
+            failed.remove(&publisher);
+        }
+        first.is_none_or(|first| number <= first)
+    }
+}
+
+/// Publishes what is sent to the log until its end.
+pub(super) async fn run(shared: Arc<Shared>, mut sent: UnboundedReceiver<Sent>) {
+    let (waiting, acks) = unbounded_channel();
+    tokio::spawn(acknowledge(shared.clone(), acks));
+    while let Some(sent) = sent.recv().await {
+        let next = match sent {
+            Sent::Append(mark, admitted) => publish(&shared, mark, &admitted).await,
+            Sent::Live(mark, publication, from) => Waiting::Live(mark, publication, from),
+            Sent::End(stop) => Waiting::End(stop),
+        };
+        if waiting.send(next).is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends an event to the servers.
+async fn publish(shared: &Shared, mark: Mark, admitted: &Admitted) -> Waiting {
+    let sequence = admitted.publication().sequence;
+    if !shared.failed.may_send(sequence) {
+        return Waiting::Refused(mark, Shared::unavailable("an earlier event of this publisher was not stored"));
+    }
+    if !shared.nats.is_connected() {
+        shared.failed.note(sequence);
+        let why = shared.nats.error().unwrap_or_else(|| "there is no connection".into());
+        return Waiting::Refused(mark, Shared::unavailable(&why));
+    }
+    let publication = admitted.publication();
+    let most = shared.retained_max.load(Ordering::Relaxed);
+    if publication.retain && !publication.data.is_empty() && shared.retained.bytes() + publication.data.len() > most {
+        let message = format!(
+            "the retained events would need more than `retained_bytes` = {most}; remove some (retain empty data), give them a TTL, \
+             or raise the limit"
+        );
+        return Waiting::Refused(mark, Refused::new(ErrorCode::LimitRetained, message));
+    }
+    let check = Check::from_seed(fastrand::u32(..));
+    let origin = Origin { run: shared.run, mark };
+    let message = PublishMessage::build().payload(publication.data.clone().into()).headers(message::headers(
+        publication,
+        check,
+        origin,
+    ));
+    let subject = shared.nats.names().subject(&publication.topic, publication.retain);
+    match shared.nats.jetstream().send_publish(subject, message).await {
+        Ok(ack) => Waiting::Ack(Sending { mark, ack, check, sequence, deadline: Instant::now() + PATIENCE }),
+        Err(error) => {
+            let refused = match error.kind() {
+                PublishErrorKind::MaxPayloadExceeded => {
+                    let most = shared.nats.client().max_payload();
+                    let message = format!(
+                        "the event has more than the {most} bytes that the NATS servers allow for a message (max_payload); \
+                         publish less, or a reference to it"
+                    );
+                    Refused::new(ErrorCode::LimitEvent, message)
+                }
+                _ => {
+                    shared.failed.note(sequence);
+                    Shared::unavailable(&error.to_string())
+                }
+            };
+            Waiting::Refused(mark, refused)
+        }
+    }
+}
+
+/// Waits for the acknowledgements, and passes on what is not in the stream at its place.
+async fn acknowledge(shared: Arc<Shared>, mut acks: UnboundedReceiver<Waiting>) {
+    let mut last = 0;
+    let tail: &UnboundedSender<Returned> = &shared.tail;
+    while let Some(waiting) = acks.recv().await {
+        let returned = match waiting {
+            Waiting::Ack(Sending { mark, ack, check, sequence, deadline }) => match timeout_at(deadline, ack).await {
+                Ok(Ok(ack)) => {
+                    *shared.status.publish_error.lock() = None;
+                    last = last.max(ack.sequence);
+                    if ack.duplicate {
+                        Returned::Duplicate(mark, shared.first_id(ack.sequence).await)
+                    } else {
+                        // The stream returns the event. If it does so too late, the publisher must not wait for ever.
+                        let id = EventId { check: Some(check), ..shared.position.borrow().at(ack.sequence) };
+                        tokio::spawn(answer_late(shared.clone(), mark, id, deadline));
+                        continue;
+                    }
+                }
+                Ok(Err(error)) => {
+                    shared.failed.note(sequence);
+                    let text = error.to_string();
+                    *shared.status.publish_error.lock() = Some(format!("an event could not be stored: {text}"));
+                    let refused = match error.kind() {
+                        PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe | PublishErrorKind::Other => {
+                            unknown()
+                        }
+                        _ => Shared::unavailable(&text),
+                    };
+                    Returned::Refused(mark, refused)
+                }
+                Err(_) => {
+                    shared.failed.note(sequence);
+                    Returned::Refused(mark, unknown())
+                }
+            },
+            Waiting::Refused(mark, refused) => Returned::Refused(mark, refused),
+            Waiting::Live(mark, publication, from) => {
+                shared.wait_for(last).await;
+                Returned::Live(mark, publication, from)
+            }
+            Waiting::End(stop) => {
+                shared.wait_for(last).await;
+                Returned::End(stop)
+            }
+        };
+        if tail.send(returned).is_err() {
+            return;
+        }
+    }
+}
+
+/// Ends a publish whose event is stored, and that the stream has not returned in time.
+async fn answer_late(shared: Arc<Shared>, mark: Mark, id: EventId, deadline: Instant) {
+    let mut position = shared.position.subscribe();
+    let is_returned = |at: &EventId| at.seq >= id.seq || at.epoch != id.epoch;
+    if timeout_at(deadline, position.wait_for(is_returned)).await.is_err() {
+        let _ = shared.tail.send(Returned::Duplicate(mark, id));
+    }
+}
+
+fn unknown() -> Refused {
+    let message = "the NATS servers have not acknowledged the event in time; it may be stored: publish it again with the same \
+                   dedup_id, so that it is stored once";
+    Refused::new(ErrorCode::UnknownOutcome, message)
+}
+
+impl Shared {
+    /// Waits until everything up to a number was returned, at most for [`PATIENCE`].
+    async fn wait_for(&self, seq: u64) {
+        let mut position = self.position.subscribe();
+        let _ = timeout(PATIENCE, position.wait_for(|at| at.seq >= seq)).await;
+    }
+
+    /// Returns the id of an event that was stored before.
+    async fn first_id(&self, seq: u64) -> EventId {
+        let check = match self.stream.direct_get(seq).await {
+            Ok(first) => message::origin(&first.headers).map(|(check, _)| check),
+            // It has gone meanwhile.
+            Err(_) => None,
+        };
+        EventId { check, ..self.position.borrow().at(seq) }
+    }
+}
