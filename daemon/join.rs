@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use sse_bus::{Epoch, bus::history::Memory, protocol::NodeInfo, time::unix_now};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::KeptOutClients,
@@ -49,7 +48,7 @@ impl Node {
         (self.log.begin().epoch, self.log.history())
     }
 
-    /// Joins the other nodes. The task ends once they know that this one has left, after `stop`.
+    /// Joins the other nodes. The tasks end after `stop`, once the others know that this one has left.
     ///
     /// # Errors
     ///
@@ -59,8 +58,9 @@ impl Node {
         bus: &SharedBus,
         kept_out: Arc<KeptOutClients>,
         url: String,
-        stop: CancellationToken,
-    ) -> Result<(Cluster, JoinHandle<()>), JoinError> {
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Result<Cluster, JoinError> {
         bus.with(|bus, _| bus.set_node(self.nats.node()));
         let link = Link::new(self.nats.client().clone(), self.nats.names().between_nodes());
         let mut own = NodeInfo::new(self.nats.node());
@@ -69,9 +69,9 @@ impl Node {
         own.started = unix_now();
         let log = self.log.clone();
         let health = move || {
-            let health = log.health();
-            Health { lag: Some(health.lag), error: health.error }
+            let log = log.describe();
+            Health { lag: Some(log.lag), error: log.error }
         };
-        Ok(Cluster::join(bus, kept_out, link, own, health, stop).await?)
+        Ok(Cluster::join(bus, kept_out, link, own, health, stop, tasks).await?)
     }
 }

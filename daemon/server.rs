@@ -42,7 +42,6 @@ use crate::{
     logging::Log,
     metrics::Metrics,
     net::{self, ListenError},
-    origin::Scheme,
     service_manager::{self, Sockets},
     shared_bus::{BUSY_TICK, SharedBus},
     signals::Signals,
@@ -105,20 +104,20 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     let kept_out = Arc::new(KeptOutClients::default());
     let own_log = || EventLog::new(&bus, &config.retention, store.is_some());
     #[cfg(feature = "nats")]
-    let (events, cluster, leaving) = match node {
+    let (events, cluster) = match node {
         Some(node) => {
-            let scheme = if config.tls.is_some() { Scheme::Https } else { Scheme::Http };
+            let scheme = if config.tls.is_some() { "https" } else { "http" };
             let url = format!("{scheme}://{}", addresses[0]);
-            let (cluster, leaving) = node.join(&bus, kept_out.clone(), url, stop.clone()).await?;
+            let cluster = node.join(&bus, kept_out.clone(), url, &stop, &tasks).await?;
             let log = node.log.clone();
             let events = EventLog::on_nats(&bus, node.log);
             log.ready().await;
-            (events, Some(cluster), Some(leaving))
+            (events, Some(cluster))
         }
-        None => (own_log(), None, None),
+        None => (own_log(), None),
     };
     #[cfg(not(feature = "nats"))]
-    let (events, cluster, leaving) = (own_log(), None, None::<JoinHandle<()>>);
+    let (events, cluster) = (own_log(), None);
     let daemon = Arc::new(Daemon {
         access: Arc::new(access),
         refused_origins: RefusedNames::default(),
@@ -162,7 +161,7 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
             daemon.begin_to_stop();
         }
     }
-    drain(&daemon, leaving).await;
+    drain(&daemon).await;
     Ok(())
 }
 
@@ -256,7 +255,7 @@ async fn end_streams(daemon: Arc<Daemon>) {
 }
 
 /// Waits for the connections to end, cuts those that do not in time, and writes the last events to disk.
-async fn drain(daemon: &Daemon, leaving: Option<JoinHandle<()>>) {
+async fn drain(daemon: &Daemon) {
     let notified = spawn_blocking(service_manager::stopping);
     daemon.tasks.close();
     if tokio::time::timeout(DRAIN, daemon.tasks.wait()).await.is_err() {
@@ -265,10 +264,6 @@ async fn drain(daemon: &Daemon, leaving: Option<JoinHandle<()>>) {
     }
     if let Some(store) = &daemon.store {
         store.end().await;
-    }
-    // The other nodes need not wait for the announcements of this one, but may.
-    if let Some(leaving) = leaving {
-        let _ = tokio::time::timeout(Duration::from_secs(1), leaving).await;
     }
     // The notification may still wait for a thread. A service manager that does not read must not delay the end for long.
     let _ = tokio::time::timeout(Duration::from_secs(1), notified).await;

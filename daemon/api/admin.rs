@@ -108,7 +108,11 @@ impl Admin {
         status.kept_out = daemon.kept_out.list();
         status.nodes = self.nodes();
         status.history_error = health(daemon).err();
-        if daemon.events.is_on_nats() {
+        status.log = daemon.events.describe_with_round_trip().await;
+        if let (Some(log), Some(cluster)) = (&mut status.log, &daemon.cluster) {
+            log.skipped += cluster.skipped();
+        }
+        if status.log.is_some() {
             status.history = HistoryKind::Nats;
         }
         status
@@ -118,5 +122,5 @@ impl Admin {
 /// Returns the reason if history cannot be written, to disk or to the log on NATS. Every caller may ask.
 pub(crate) fn health(daemon: &Daemon) -> Result<(), String> {
     let on_disk = daemon.store.as_ref().and_then(|store| store.error()).map(|why| why.to_string());
-    on_disk.or_else(|| daemon.events.error()).map_or(Ok(()), Err)
+    on_disk.or_else(|| daemon.events.describe()?.error).map_or(Ok(()), Err)
 }

@@ -31,4 +31,9 @@ mod serve;
 mod state;
 mod subscribers;
 
+#[cfg(feature = "nats")]
+pub(crate) use self::{
+    link::{Link, NotSent},
+    state::Health,
+};
 pub(crate) use self::{partial::Partial, requests::SharedRequest, state::Cluster};

@@ -128,6 +128,7 @@ impl NatsConfig {
     }
 
     /// Returns the servers for display.
+    #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "for the feature nats"))]
     pub(crate) fn shown_servers(&self) -> String {
         self.servers.iter().map(|server| without_password(server)).collect::<Vec<_>>().join(", ")
     }

@@ -32,6 +32,7 @@ mod reads;
 use sse_bus::{
     bus::{ClientId, history::Memory},
     limits::Limits,
+    protocol::LogInfo,
     retention::Retention,
 };
 use tokio_util::sync::CancellationToken;
@@ -52,6 +53,9 @@ pub(crate) struct EventLog {
 
 /// A node of a log that is not that of this daemon.
 enum Elsewhere {
+    #[cfg(not(any(feature = "nats", feature = "delayed-log")))]
+    #[expect(dead_code, reason = "there is no log elsewhere")]
+    Never(std::convert::Infallible),
     #[cfg(feature = "delayed-log")]
     Delayed(node::Node<delayed::Delayed>),
     #[cfg(feature = "nats")]
@@ -62,6 +66,8 @@ enum Elsewhere {
 macro_rules! with_node {
     ($elsewhere:expr, $node:ident => $result:expr) => {
         match $elsewhere {
+            #[cfg(not(any(feature = "nats", feature = "delayed-log")))]
+            Elsewhere::Never(never) => match *never {},
             #[cfg(feature = "delayed-log")]
             Elsewhere::Delayed($node) => $result,
             #[cfg(feature = "nats")]
@@ -79,6 +85,10 @@ pub(crate) fn history(retention: &Retention) -> Memory {
     Memory::new(retention.clone())
 }
 
+#[cfg_attr(
+    not(any(feature = "nats", feature = "delayed-log")),
+    allow(unreachable_code, reason = "there is no log elsewhere")
+)]
 impl EventLog {
     /// Creates the log of a bus. History must be restored before. `on_disk` is true if there is a [`Store`].
     #[cfg_attr(not(feature = "delayed-log"), expect(unused_variables, reason = "for a log of tests"))]
@@ -102,11 +112,24 @@ impl EventLog {
         self.elsewhere.is_some()
     }
 
-    /// Returns why a log elsewhere cannot be used now, if it cannot.
-    pub(crate) fn error(&self) -> Option<String> {
+    /// Describes the log, if it is on NATS.
+    pub(crate) fn describe(&self) -> Option<LogInfo> {
         #[cfg(feature = "nats")]
         if let Some(Elsewhere::Nats(node)) = &self.elsewhere {
-            return node.log().health().error;
+            return Some(node.log().describe());
+        }
+        None
+    }
+
+    /// Does the same, and measures the round trip to the server.
+    #[cfg_attr(not(feature = "nats"), expect(clippy::unused_async, reason = "there is no server"))]
+    pub(crate) async fn describe_with_round_trip(&self) -> Option<LogInfo> {
+        #[cfg(feature = "nats")]
+        if let Some(Elsewhere::Nats(node)) = &self.elsewhere {
+            let mut log = node.log().describe();
+            let round_trip = node.log().round_trip().await;
+            log.round_trip_us = round_trip.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+            return Some(log);
         }
         None
     }

@@ -12,7 +12,10 @@ use async_nats::{Client, ConnectError as ClientError, ConnectErrorKind, ConnectO
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::{Events, Inner, Names, Nats};
+use super::{
+    connection::{Events, Inner, Nats},
+    names::Names,
+};
 use crate::config::nats::{Login, NatsConfig, read_secret};
 
 /// The oldest version of the servers.

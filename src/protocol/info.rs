@@ -167,6 +167,9 @@ pub struct Status {
     /// All URLs of the daemon; `url` is the first.
     #[serde(default)]
     pub urls: Vec<String>,
+    /// The log, if it is on NATS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogInfo>,
     /// The clients that are kept out after a kick.
     pub kept_out: Vec<KeptOut>,
     /// Consumers.
@@ -183,6 +186,37 @@ pub struct Status {
     /// The nodes of the bus, by name, if several daemons share it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<NodeInfo>,
+}
+
+/// A log on NATS, as one of its nodes sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct LogInfo {
+    /// The configured servers, without passwords.
+    pub servers: Vec<String>,
+    /// The name of the server that the node is connected to, or was last.
+    pub server: String,
+    /// Its version.
+    pub server_version: String,
+    /// The time that a request to it takes, in microseconds; None if it does not answer.
+    pub round_trip_us: Option<u64>,
+    /// The name of the bus.
+    pub bus: String,
+    /// The name of the stream.
+    pub stream: String,
+    /// The name of the node.
+    pub node: String,
+    /// The last number of the stream, as far as the node knows.
+    pub last: u64,
+    /// The events up to it that the node has not applied.
+    pub lag: u64,
+    /// Messages on the subjects of the bus that no node has published, since the node started.
+    pub skipped: u64,
+    /// How often the log has lost its newest events, since the node started.
+    pub rewrites: u64,
+    /// Why events cannot be published or received now.
+    pub error: Option<String>,
 }
 
 /// A client that is kept out after a kick.

@@ -32,8 +32,8 @@ pub use self::{
     error::{ErrorCode, Refused},
     exchange::{ReplyMessage, ReplyTo, RequestMessage, Respond, Responding},
     info::{
-        ClientInfo, ClientRole, HistoryKind, KeptOut, LimitInfo, RefusedHost, RefusedOrigin, Status, TopicInfo,
-        Transport,
+        ClientInfo, ClientRole, HistoryKind, KeptOut, LimitInfo, LogInfo, RefusedHost, RefusedOrigin, Status,
+        TopicInfo, Transport,
     },
     node::{NodeInfo, NodeState, UNREACHABLE_HEADER},
     payload::Payload,

@@ -223,7 +223,7 @@ async fn a_message_sent_during_a_partition_is_stored_after_it() {
     again.await.unwrap();
 }
 
-/// Publishes that are repeated until they are acknowledged are stored once each, whoever leads.
+/// Publishes that are repeated until they are acknowledged are stored once each, whichever server leads.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs nats-server: it kills several leaders of a stream"]
 async fn repeated_messages_are_stored_once_while_leaders_are_killed() {

@@ -21,9 +21,9 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::{
-    Shared,
     message::{self, Found},
-    own_mark, streams,
+    shared::Shared,
+    streams,
 };
 use crate::log::external::Returned;
 
@@ -272,7 +272,7 @@ impl Ingest {
             self.anchors.pop_front();
         }
         self.anchors.push_back(id);
-        let returned = Returned::Event(own_mark(shared, origin), event);
+        let returned = Returned::Event(shared.own_mark(origin), event);
         shared.tail.send(returned).map_err(|_| Interrupted::Stopped)?;
         shared.position.send_replace(id);
         Ok(())

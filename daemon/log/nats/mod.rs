@@ -8,22 +8,23 @@
 //! same numbers to other events, and nothing in the stream's identity shows it. So each event has a check, and a node compares the
 //! last one that it has applied with the stream's before it continues after an interruption.
 
+mod failed;
 mod ingest;
 mod message;
 mod publish;
 mod read;
 mod retained;
+mod shared;
 mod streams;
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use async_nats::jetstream::stream::Stream;
 use parking_lot::Mutex;
 use sse_bus::{
     EventId,
@@ -32,21 +33,26 @@ use sse_bus::{
         history::{Memory, SnapshotKind, Window},
     },
     limits::Limits,
-    protocol::{ErrorCode, Refused},
+    protocol::{LogInfo, Refused},
     retention::Retention,
 };
 use tokio::{
     sync::{
-        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        mpsc::{UnboundedReceiver, unbounded_channel},
         watch,
     },
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 pub(crate) use self::streams::StreamError;
-use self::{ingest::Ingest, retained::RetainedEvents};
-use super::external::{ExternalLog, Mark, Returned, Sent};
-use crate::nats::Nats;
+use self::{
+    failed::FailedPublishes,
+    ingest::Ingest,
+    retained::RetainedEvents,
+    shared::{Shared, Status},
+};
+use super::external::{ExternalLog, Returned, Sent};
+use crate::{config::nats::without_password, nats::Nats};
 
 /// The bounds of the window of the bus.
 const WINDOW: Window = Window { events: 200_000, bytes: 64 << 20 };
@@ -58,56 +64,6 @@ const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 /// The log of one node. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct NatsLog(Arc<Shared>);
-
-/// What the tasks of the log share.
-struct Shared {
-    nats: Nats,
-    stream: Stream,
-    retention: Retention,
-    /// Where the window of the bus began.
-    begin: EventId,
-    /// The last number of the stream when the node started.
-    end: u64,
-    /// Distinguishes the marks of this node from those of others, and of its earlier runs.
-    run: u64,
-    sent: UnboundedSender<Sent>,
-    received: Mutex<Option<UnboundedReceiver<Sent>>>,
-    tail: UnboundedSender<Returned>,
-    returned: Mutex<Option<UnboundedReceiver<Returned>>>,
-    retained: RetainedEvents,
-    /// Maximum bytes of retained events.
-    retained_max: AtomicUsize,
-    /// The last event that was returned, and the epoch of the log.
-    position: watch::Sender<EventId>,
-    status: Status,
-    failed: publish::FailedPublishes,
-}
-
-/// What is known about the log, for people.
-#[derive(Default)]
-struct Status {
-    /// The last number of the stream.
-    last: AtomicU64,
-    /// Messages that no node has published.
-    skipped: AtomicU64,
-    /// How often the log was rewritten.
-    rewrites: AtomicU64,
-    /// Why events cannot be ingested now.
-    error: Mutex<Option<String>>,
-    /// Why the last publish has failed; None once one succeeds.
-    publish_error: Mutex<Option<String>>,
-}
-
-/// The health of a log on NATS.
-#[derive(Clone, Debug)]
-pub(crate) struct NatsHealth {
-    /// Events of the stream that this node has not applied.
-    pub(crate) lag: u64,
-    /// Why events cannot be published or received now.
-    pub(crate) error: Option<String>,
-    /// Messages on the subjects of the bus that no node has published.
-    pub(crate) skipped: u64,
-}
 
 impl NatsLog {
     /// Opens the streams, and decides where the window begins.
@@ -137,7 +93,7 @@ impl NatsLog {
             retained_max: AtomicUsize::new(limits.retained_bytes),
             position: watch::Sender::new(begin),
             status: Status::default(),
-            failed: publish::FailedPublishes::default(),
+            failed: FailedPublishes::default(),
         };
         shared.status.last.store(last, Ordering::Relaxed);
         Ok(NatsLog(Arc::new(shared)))
@@ -162,23 +118,29 @@ impl NatsLog {
         let _ = timeout(BEGIN_WITHIN, position.wait_for(is_there)).await;
     }
 
-    pub(crate) fn health(&self) -> NatsHealth {
+    /// Describes the log, without asking the servers.
+    pub(crate) fn describe(&self) -> LogInfo {
         let Shared { nats, status, position, .. } = &*self.0;
-        let error =
-            if nats.is_connected() { None } else { nats.error().or(Some("the NATS servers cannot be reached".into())) };
+        let unreachable = || nats.error().unwrap_or_else(|| "the NATS servers cannot be reached".into());
+        let error = (!nats.is_connected()).then(unreachable);
         let error = error.or_else(|| status.error.lock().clone()).or_else(|| status.publish_error.lock().clone());
-        NatsHealth {
-            lag: status.last.load(Ordering::Relaxed).saturating_sub(position.borrow().seq),
-            error,
-            skipped: status.skipped.load(Ordering::Relaxed),
-        }
+        let (server, version) = nats.server();
+        let mut log = LogInfo::default();
+        log.servers = nats.config().servers.iter().map(|server| without_password(server)).collect();
+        (log.server, log.server_version, log.error) = (server, version, error);
+        (log.bus, log.stream, log.node) = (nats.config().bus.clone(), nats.names().log(), nats.node().into());
+        log.last = status.last.load(Ordering::Relaxed);
+        log.lag = log.last.saturating_sub(position.borrow().seq);
+        log.skipped = status.skipped.load(Ordering::Relaxed);
+        log.rewrites = status.rewrites.load(Ordering::Relaxed);
+        log
     }
-}
 
-impl Shared {
-    /// Returns the reason why the log cannot be used now.
-    fn unavailable(why: &str) -> Refused {
-        Refused::new(ErrorCode::Unavailable, format!("the log on NATS cannot be reached: {why}; try again later"))
+    /// Returns the time that a request to the server takes.
+    pub(crate) async fn round_trip(&self) -> Option<Duration> {
+        let began = Instant::now();
+        timeout(Duration::from_secs(1), self.0.nats.client().flush()).await.ok()?.ok()?;
+        Some(began.elapsed())
     }
 }
 
@@ -227,9 +189,4 @@ impl ExternalLog for NatsLog {
     fn configure(&self, limits: &Limits, _: &Retention) {
         self.0.retained_max.store(limits.retained_bytes, Ordering::Relaxed);
     }
-}
-
-/// A mark of this node.
-fn own_mark(shared: &Shared, origin: message::Origin) -> Option<Mark> {
-    (origin.run == shared.run).then_some(origin.mark)
 }

@@ -5,7 +5,6 @@
 //! it may be stored.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -14,12 +13,10 @@ use async_nats::jetstream::{
     context::{PublishAckFuture, PublishErrorKind},
     message::PublishMessage,
 };
-use parking_lot::Mutex;
 use sse_bus::{
     Check, EventId,
     bus::{Admitted, ClientId, Publication},
-    limits::PUBLISHERS_MAX,
-    protocol::{ErrorCode, PublisherId, Refused, Sequence},
+    protocol::{ErrorCode, Refused, Sequence},
 };
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -28,8 +25,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared,
     message::{self, Origin},
+    shared::Shared,
 };
 use crate::log::external::{Mark, Returned, Sent};
 
@@ -51,33 +48,6 @@ struct Sending {
     check: Check,
     sequence: Option<Sequence>,
     deadline: Instant,
-}
-
-/// The first publish of each publisher that numbers them that was not stored. Later ones are refused until it is sent again, so that
-/// they do not overtake it.
-#[derive(Default)]
-pub(super) struct FailedPublishes(Mutex<HashMap<PublisherId, u64>>);
-
-impl FailedPublishes {
-    fn note(&self, sequence: Option<Sequence>) {
-        let Some(Sequence { publisher, number }) = sequence else { return };
-        let mut failed = self.0.lock();
-        if failed.len() >= PUBLISHERS_MAX {
-            failed.clear();
-        }
-        let first = failed.entry(publisher).or_insert(number);
-        *first = number.min(*first);
-    }
-
-    fn may_send(&self, sequence: Option<Sequence>) -> bool {
-        let Some(Sequence { publisher, number }) = sequence else { return true };
-        let mut failed = self.0.lock();
-        let first = failed.get(&publisher).copied();
-        if first == Some(number) {
-            failed.remove(&publisher);
-        }
-        first.is_none_or(|first| number <= first)
-    }
 }
 
 /// Publishes what is sent to the log until its end.

@@ -25,9 +25,9 @@ use sse_bus::{
 use tokio::time::timeout;
 
 use super::{
-    Shared,
     ingest::millis,
     message::{self, Found, Origin},
+    shared::Shared,
     streams,
 };
 use crate::nats::Nats;
