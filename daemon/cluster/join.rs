@@ -6,7 +6,10 @@ use std::sync::{
 };
 
 use parking_lot::Mutex;
-use sse_bus::{limits::NODE_QUESTIONS_MAX, protocol::NodeInfo};
+use sse_bus::{
+    limits::{NODE_QUESTIONS_MAX, REQUESTS_BYTES},
+    protocol::NodeInfo,
+};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -47,6 +50,8 @@ impl Cluster {
             working: Arc::new(Semaphore::new(NODE_QUESTIONS_MAX)),
             serving: Mutex::default(),
             skipped: AtomicU64::new(0),
+            passed_on: Arc::new(Semaphore::new(REQUESTS_BYTES)),
+            heard_itself: AtomicU64::new(bus.now().mono),
             has_namesake: AtomicBool::new(false),
         };
         let cluster = Cluster(Arc::new(inner));

@@ -56,6 +56,11 @@ mod nats {
             format!("{}.to.{node}", self.prefix).into()
         }
 
+        /// Returns the subjects of all messages.
+        pub(crate) fn subjects(&self) -> String {
+            format!("{}.>", self.prefix)
+        }
+
         /// Returns the bytes that a message may have.
         pub(crate) fn message_max(&self) -> usize {
             self.client.max_payload()
@@ -116,6 +121,10 @@ mod none {
 
     impl Link {
         pub(crate) fn is_connected(&self) -> bool {
+            match *self {}
+        }
+
+        pub(crate) fn subjects(&self) -> String {
             match *self {}
         }
 

@@ -4,7 +4,7 @@
 //! request on: to free responders before busy ones, and to the nodes in turn. The node of a responder selects it, waits for the
 //! reply, and sends it back. A request for several replies is divided among the nodes, so that no responder receives it twice.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use sse_bus::{
@@ -12,7 +12,7 @@ use sse_bus::{
         ClientId, Publication,
         requests::{AvailableResponders, RequestTerms},
     },
-    limits::NODE_WAIT,
+    limits::{NODE_WAIT, REQUESTS_BYTES, REQUESTS_MAX},
     protocol::{ErrorCode, Payload, Refused, ReplyMessage, ReplyTo, RequestMessage},
     time::whole_millis,
 };
@@ -74,7 +74,17 @@ impl Cluster {
             return None;
         }
         let (cluster, publication) = (self.clone(), publication.clone());
-        let task = tokio::spawn(async move { cluster.spread(publication, terms, client).await });
+        // The bus of a node charges the requests that it gives to responders; this charges those that wait for nodes.
+        let charged = Arc::clone(&self.0.passed_on).try_acquire_many_owned(cost(&publication));
+        let task = tokio::spawn(async move {
+            let _charged = charged.map_err(|_| {
+                let message = format!(
+                    "the requests that wait for other nodes would have more than {REQUESTS_BYTES} bytes; try again later"
+                );
+                Refused::new(ErrorCode::LimitRequests, message)
+            })?;
+            cluster.spread(publication, terms, client).await
+        });
         Some(SharedRequest(Mutex::new(task)))
     }
 
@@ -202,6 +212,12 @@ impl Cluster {
             }
         }
     }
+}
+
+/// Returns what a request is charged: so that there are at most [`REQUESTS_MAX`], and their bytes at most [`REQUESTS_BYTES`].
+fn cost(publication: &Publication) -> u32 {
+    let bytes = publication.data.len() + publication.headers.as_lines().len() + REQUESTS_BYTES / REQUESTS_MAX;
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// Divides a number of replies: first the free responders, this node's before those of others, then the busy ones.

@@ -1,5 +1,7 @@
 //! The tasks of a node: announcing it, and handling what the others send.
 
+use std::sync::atomic::Ordering;
+
 use sse_bus::{
     bus::{CLIENTS_TOPIC, NODES_TOPIC},
     limits::{NODE_ANNOUNCE, NODE_WAIT},
@@ -66,7 +68,9 @@ impl Cluster {
     async fn handle(&self, message: Message, bytes: usize) {
         let Message { from, instance, sent, body } = message;
         if from == self.0.own.name {
-            if instance != self.0.instance && !self.0.has_namesake.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            if instance == self.0.instance {
+                self.0.heard_itself.store(self.now(), Ordering::Relaxed);
+            } else if !self.0.has_namesake.swap(true, Ordering::Relaxed) {
                 error!(node = from, "another node of the bus has the same name; choose another with --nats-node");
             }
             return;

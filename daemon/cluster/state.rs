@@ -9,7 +9,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use sse_bus::protocol::{NodeInfo, NodeState};
+use sse_bus::{
+    limits::NODE_LOST,
+    protocol::{NodeInfo, NodeState},
+    time::whole_millis,
+};
 use tokio::{sync::Semaphore, task::AbortHandle};
 
 use super::{
@@ -52,6 +56,10 @@ pub(super) struct Inner {
     pub(super) serving: Mutex<HashMap<(String, u64), AbortHandle>>,
     /// Messages that could not be read, or are too old.
     pub(super) skipped: AtomicU64,
+    /// Bytes of the requests that this node has passed on and that wait.
+    pub(super) passed_on: Arc<Semaphore>,
+    /// When this node last received a message of its own, in milliseconds of its monotonic clock.
+    pub(super) heard_itself: AtomicU64,
     /// Another node has the name of this one.
     pub(super) has_namesake: AtomicBool,
 }
@@ -74,6 +82,12 @@ impl Cluster {
             own.error = Some("another node of the bus has the same name; choose another with --nats-node".into());
         } else if !self.0.link.is_connected() {
             own.error.get_or_insert_with(|| "the NATS servers cannot be reached".into());
+        } else if self.now().saturating_sub(self.0.heard_itself.load(Ordering::Relaxed)) > whole_millis(NODE_LOST) {
+            let subjects = self.0.link.subjects();
+            let why = format!(
+                "the messages of this node do not return: permit it to publish and subscribe to `{subjects}` on the NATS servers"
+            );
+            own.error.get_or_insert(why);
         }
         let (clients, subscribers) = self.0.bus.with(|bus, _| (bus.connected(), bus.subscribers()));
         (own.clients, own.subscribers) = (clients as u64, subscribers as u64);

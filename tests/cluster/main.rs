@@ -6,7 +6,7 @@
 //! | file | what must hold |
 //! |---|---|
 //! | `exactly_once` | every client receives every event once and in order, while everything is killed at random |
-//! | `nodes`, `nodes_live` | two nodes are one bus: clients, kicks, unicast, presence, requests, nodes that are away |
+//! | `nodes`, `nodes_foreign`, `nodes_live` | two nodes are one bus: clients, kicks, unicast, presence, requests, nodes that are away |
 //! | `facts` | what the design relies on, of the servers alone |
 #![cfg(unix)]
 
@@ -19,6 +19,7 @@ mod late_joiner;
 mod listeners;
 mod load;
 mod nodes;
+mod nodes_foreign;
 mod nodes_live;
 mod partition;
 mod rewritten_tail;

@@ -165,6 +165,7 @@ fn a_node_that_leaves_is_gone_at_once_and_its_events_say_so() {
 fn a_suspended_node_delays_others_once_and_is_named() {
     let Pair { left, right, server: _server } = Pair::start();
     let _tab = left.stream("/events/t?client=tab");
+    let mut kept = right.stream("/events/t?client=kept");
     right.suspend();
     let began = Instant::now();
     let run = left.ctl(&["clients"]).ok().says("the node right did not answer");
@@ -177,11 +178,16 @@ fn a_suspended_node_delays_others_once_and_is_named() {
     assert_eq!((&run.json()[0]["subscribers"], &run.json()[0]["unreachable"]), (&json!(1), &json!(["right"])));
     let kicked = left.lines().ask(r#"{"kick":{"client":"tab"}}"#);
     assert_eq!(kicked["kicked"], json!({"connections": 1, "unreachable": ["right"]}));
+    let kicked = left.lines().ask(r#"{"kick":{"client":"kept"}}"#);
+    assert_eq!(kicked["kicked"], json!({"connections": 0, "unreachable": ["right"]}));
+    left.ctl(&["send", "kept", "late"]).ends_with(4).says("the node right did not answer");
     until("it is lost", || (nodes(&left)[1]["state"] == "lost").then_some(()));
     right.signal(Signal::CONT);
     until("it is back", || (nodes(&left)[1]["state"] == "up").then_some(()));
-    // What it was asked meanwhile has no effect any more.
     assert_eq!(left.get("/clients").header("sse-bus-unreachable"), None);
+    // What it was asked meanwhile has had no effect.
+    assert_eq!(left.ctl(&["send", "kept", "in time"]).ok().json()[0]["subscribers"], 1);
+    assert_eq!(kept.event().data, "in time");
 }
 
 #[test]
