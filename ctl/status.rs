@@ -4,7 +4,7 @@ use std::{fmt::Write, time::Duration};
 
 use sse_bus::{
     Client,
-    protocol::{HistoryKind, KeptOut, LimitInfo, NodeInfo, NodeState, Setting, Status},
+    protocol::{HistoryKind, KeptOut, LimitInfo, LogInfo, NodeInfo, NodeState, Setting, Status},
     shell::quoted,
 };
 
@@ -49,7 +49,11 @@ fn describe(status: &Status, width: Option<usize>) -> String {
         ("losses", format!("{}, {}", count(status.gaps, "gap"), count(status.slow_disconnects, "slow disconnect"))),
         ("position", status.position.clone()),
     ];
-    let disk = status.history_error.iter().map(|why| ("disk", format!("history cannot be written: {why}")));
+    let disk = status.history_error.iter().map(|why| {
+        let place = if status.history == HistoryKind::Nats { "log" } else { "disk" };
+        (place, format!("history cannot be written: {why}"))
+    });
+    let log = status.log.iter().map(|log| ("nats", describe_log(log)));
     let work = Some(status).filter(|status| status.consumers > 0).map(|status| ("consumers", consumers(status)));
     let nodes = Some(status).filter(|status| !status.nodes.is_empty()).map(|status| ("nodes", nodes(status)));
     let schedules = status.limits.iter().filter(|limit| limit.limit == "schedules" && limit.used > 0);
@@ -88,6 +92,7 @@ fn describe(status: &Status, width: Option<usize>) -> String {
     let mut text = String::new();
     for (name, value) in rows
         .into_iter()
+        .chain(log)
         .chain(nodes)
         .chain(work)
         .chain(later)
@@ -114,6 +119,24 @@ fn nodes(status: &Status) -> String {
     status.nodes.iter().map(node).collect::<Vec<_>>().join(", ")
 }
 
+/// Returns where the log is: `stream SSEBUS_team on n1 (2.15.1), round trip 0.2 ms, at 1840, lag 0`.
+pub(crate) fn describe_log(log: &LogInfo) -> String {
+    let LogInfo { stream, server, server_version, last, lag, skipped, rewrites, .. } = log;
+    let round_trip = match log.round_trip_us {
+        Some(micros) => format!("round trip {:.1} ms", micros as f64 / 1000.0),
+        None => "no answer".into(),
+    };
+    let mut text = format!("stream {stream} on {server} ({server_version}), {round_trip}, at {last}, lag {lag}");
+    // Writing to a String cannot fail.
+    if *skipped > 0 {
+        let _ = write!(text, ", {} of others skipped", count(*skipped, "message"));
+    }
+    if *rewrites > 0 {
+        let _ = write!(text, ", rewritten {}", count(*rewrites, "time"));
+    }
+    text
+}
+
 /// Returns how much work there is: `2 consumers, 1 worker, 7 pending, 1 in flight, 3 dead letters`.
 fn consumers(status: &Status) -> String {
     let Status { consumers, workers, pending, in_flight, dead, .. } = status;
@@ -123,6 +146,10 @@ fn consumers(status: &Status) -> String {
 
 /// Returns how much history there is, and where: `2 events on disk, 488 B of 64 MiB`.
 pub(crate) fn history_usage(status: &Status) -> String {
+    if status.history == HistoryKind::Nats {
+        let used = size(status.history_bytes);
+        return format!("on NATS; {} of it in memory, {used}", count(status.history_events, "event"));
+    }
     let preposition = if status.history == HistoryKind::Disk { "on" } else { "in" };
     let (used, budget) = (size(status.history_bytes), size(status.history_budget));
     format!("{} {preposition} {}, {used} of {budget}", count(status.history_events, "event"), status.history)

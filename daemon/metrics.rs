@@ -23,7 +23,7 @@ use prometheus_client::{
 };
 use sse_bus::{
     bus::Stats,
-    protocol::{ConsumerInfo, ErrorCode},
+    protocol::{ConsumerInfo, ErrorCode, LogInfo},
 };
 
 use crate::{consumer_metrics::ConsumerCollector, log::Store, shared_bus::SharedBus};
@@ -73,16 +73,49 @@ impl Metrics {
         self.refused.get_or_create(&Code { code: code.as_str() }).inc();
     }
 
-    /// Returns all metrics as text, and those of some consumers.
-    pub(crate) fn encode(&self, consumers: Vec<ConsumerInfo>) -> String {
+    /// Returns all metrics as text, and those of some consumers and of a log on NATS.
+    pub(crate) fn encode(&self, consumers: Vec<ConsumerInfo>, log: Option<LogInfo>) -> String {
         let mut of_consumers = Registry::with_prefix(PREFIX);
         of_consumers.register_collector(Box::new(ConsumerCollector(consumers)));
+        let mut of_log = Registry::with_prefix(PREFIX);
+        if let Some(log) = log {
+            of_log.register_collector(Box::new(LogCollector(log)));
+        }
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &of_consumers))
+            .and_then(|()| encode_registry(&mut text, &of_log))
             .and_then(|()| encode_eof(&mut text));
         text
+    }
+}
+
+/// Collects the metrics of a log on NATS.
+#[derive(Debug)]
+struct LogCollector(LogInfo);
+
+impl Collector for LogCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let LogInfo { last, lag, skipped, rewrites, error, .. } = &self.0;
+        let gauges = [
+            ("log_last", "Last number of the log on NATS, as far as this node knows", *last),
+            ("log_lag", "Events of the log that this node has not applied", *lag),
+            ("log_failing", "1 while the log cannot be used", error.is_some().into()),
+        ];
+        for (name, help, value) in gauges {
+            let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
+        let counters = [
+            ("log_skipped", "Messages on the subjects of the bus that no node has published", *skipped),
+            ("log_rewrites", "Times that the log has lost its newest events", *rewrites),
+        ];
+        for (name, help, value) in counters {
+            let metric = ConstCounter::new(value);
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,14 +1,14 @@
 //! Checks the state that the daemon reports: limits, refused requests and history.
 
 use sse_bus::{
-    protocol::{HistoryKind, LimitInfo, RefusedOrigin, Status},
+    protocol::{HistoryKind, LimitInfo, LogInfo, RefusedOrigin, Status},
     shell::quoted,
 };
 
 use super::{configuration, finding::Finding, restart, target::Target};
 use crate::{
     limit_fix::LimitFix,
-    status::history_usage,
+    status::{describe_log, history_usage},
     units::{ago, count, size},
 };
 
@@ -123,6 +123,9 @@ fn hosts(status: &Status) -> Finding {
 
 /// Checks that history is written and has enough space.
 fn history(status: &Status) -> Finding {
+    if let Some(log) = &status.log {
+        return log_on_nats(log);
+    }
     let directory = quoted(&status.state_dir);
     if let Some(error) = &status.history_error {
         let message = format!("history cannot be written to {}: {error}", status.state_dir);
@@ -144,6 +147,24 @@ fn history(status: &Status) -> Finding {
         ),
         Some(free) => Finding::ok("history", format!("{usage}; the disk has {} left", size(free))),
         None => Finding::ok("history", usage),
+    }
+}
+
+/// Checks that the node has the newest events of a log on NATS, and can publish.
+fn log_on_nats(log: &LogInfo) -> Finding {
+    /// Events that a node may not have applied yet while others publish quickly.
+    const LAG: u64 = 10_000;
+    let servers = log.servers.join(", ");
+    let described = describe_log(log);
+    let ping = format!("nats --server {} stream info {}", quoted(&log.servers.join(",")), quoted(&log.stream));
+    match &log.error {
+        Some(error) => {
+            Finding::problem("history", format!("the log on NATS ({servers}) cannot be used: {error}"), ping)
+        }
+        None if log.lag > LAG => {
+            Finding::warning("history", format!("{described}: this node is behind the log"), "sse-busctl nodes")
+        }
+        None => Finding::ok("history", described),
     }
 }
 

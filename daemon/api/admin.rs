@@ -86,7 +86,7 @@ impl Admin {
     pub(crate) async fn metrics(&self) -> String {
         let mut consumers = all_consumers(&self.0.bus, consumer_metrics::CONSUMERS_MAX).await;
         consumers.truncate(consumer_metrics::CONSUMERS_MAX);
-        self.0.metrics.encode(consumers)
+        self.0.metrics.encode(consumers, self.0.events.describe())
     }
 
     /// Returns a description of the daemon.
@@ -114,6 +114,7 @@ impl Admin {
         }
         if status.log.is_some() {
             status.history = HistoryKind::Nats;
+            status.history_budget = config.retention.budget as u64;
         }
         status
     }

@@ -52,6 +52,15 @@ pub(super) trait ExternalLog: Send + Sync + 'static {
     /// The log recognizes repeated publishes by itself.
     const RECOGNIZES_REPEATS: bool;
 
+    /// Checks a publication that is to be durable, and takes the wish if every acknowledged event of the log is.
+    ///
+    /// # Errors
+    ///
+    /// Acknowledged events of the log may be lost.
+    fn check_durable(&self, _: &mut Publication) -> Result<(), Refused> {
+        Ok(())
+    }
+
     /// Returns the empty window for the bus, which begins at a position.
     fn window(&self, start: u64) -> Memory;
 

@@ -114,24 +114,28 @@ impl EventLog {
 
     /// Describes the log, if it is on NATS.
     pub(crate) fn describe(&self) -> Option<LogInfo> {
-        #[cfg(feature = "nats")]
-        if let Some(Elsewhere::Nats(node)) = &self.elsewhere {
-            return Some(node.log().describe());
+        match self.elsewhere.as_ref()? {
+            #[cfg(feature = "nats")]
+            Elsewhere::Nats(node) => Some(node.log().describe()),
+            #[allow(unreachable_patterns, reason = "another log, in builds for tests")]
+            _ => None,
         }
-        None
     }
 
     /// Does the same, and measures the round trip to the server.
     #[cfg_attr(not(feature = "nats"), expect(clippy::unused_async, reason = "there is no server"))]
     pub(crate) async fn describe_with_round_trip(&self) -> Option<LogInfo> {
-        #[cfg(feature = "nats")]
-        if let Some(Elsewhere::Nats(node)) = &self.elsewhere {
-            let mut log = node.log().describe();
-            let round_trip = node.log().round_trip().await;
-            log.round_trip_us = round_trip.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-            return Some(log);
+        match self.elsewhere.as_ref()? {
+            #[cfg(feature = "nats")]
+            Elsewhere::Nats(node) => {
+                let mut log = node.log().describe();
+                let round_trip = node.log().round_trip().await;
+                log.round_trip_us = round_trip.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+                Some(log)
+            }
+            #[allow(unreachable_patterns, reason = "another log, in builds for tests")]
+            _ => None,
         }
-        None
     }
 
     /// Changes the limits, and the bounds of history.
@@ -139,17 +143,10 @@ impl EventLog {
         if let Some(elsewhere) = &self.elsewhere {
             with_node!(elsewhere, node => node.configure(limits, retention));
         }
-        let retention =
-            if self.is_on_nats() { self.bus.with(|bus, _| bus.retention().clone()) } else { retention.clone() };
+        // The bounds of a log on NATS are those of its stream.
+        let is_on_nats = self.describe().is_some();
+        let retention = if is_on_nats { self.bus.with(|bus, _| bus.retention().clone()) } else { retention.clone() };
         self.bus.with(|bus, now| bus.configure(limits.clone(), retention, now));
-    }
-
-    /// Returns true if the log is on NATS.
-    pub(crate) fn is_on_nats(&self) -> bool {
-        #[cfg(feature = "nats")]
-        return matches!(self.elsewhere, Some(Elsewhere::Nats(_)));
-        #[cfg(not(feature = "nats"))]
-        false
     }
 
     /// Appends a batch of publications. `from` is the publishing client, or None if the caller is no connected client. Returns

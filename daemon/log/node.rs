@@ -96,7 +96,7 @@ impl<L: ExternalLog> Node<L> {
         &self,
         bus: &mut Bus,
         now: Now,
-        publication: Publication,
+        mut publication: Publication,
         from: Option<ClientId>,
     ) -> Result<oneshot::Receiver<Result<Published, Refused>>, Refused> {
         let (sender, receiver) = oneshot::channel();
@@ -113,6 +113,7 @@ impl<L: ExternalLog> Node<L> {
                 let _ = sender.send(Ok(first));
                 return Ok(receiver);
             }
+            self.log.check_durable(&mut publication)?;
             let topic = publication.topic.clone();
             let admitted = bus.admit(publication, now)?;
             bus.count_published(from, Some(&topic));

@@ -25,7 +25,8 @@ impl LogFilter {
         }
         let targets =
             filter.parse::<Targets>().map_err(|error| InvalidLogFilter::Other { filter: filter.into(), error })?;
-        // h2 logs requests that it cannot parse, which may contain a ticket.
-        Ok(LogFilter(targets.with_target("h2", LevelFilter::WARN)))
+        // h2 logs requests that it cannot parse, which may contain a ticket; async-nats each attempt to connect.
+        let quiet = [("h2", LevelFilter::WARN), ("async_nats", LevelFilter::WARN)];
+        Ok(LogFilter(targets.with_targets(quiet)))
     }
 }

@@ -149,7 +149,10 @@ fn note(events: &Events, event: &Event) {
             events.error.lock().get_or_insert_with(|| "the NATS servers cannot be reached".into());
             warn!("the connection to NATS is lost");
         }
-        Event::ServerError(_) | Event::ClientError(_) => *events.error.lock() = Some(event.to_string()),
+        Event::ServerError(error) => *events.error.lock() = Some(error.to_string()),
+        Event::ClientError(error) => {
+            *events.error.lock() = Some(format!("the NATS servers cannot be reached: {error}"));
+        }
         Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {}
     }
     // One task waits for the log, and each of the others only for a change that it has not seen.

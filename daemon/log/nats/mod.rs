@@ -29,11 +29,12 @@ use parking_lot::Mutex;
 use sse_bus::{
     EventId,
     bus::{
+        Publication,
         fetch::{Fetched, Wanted},
         history::{Memory, SnapshotKind, Window},
     },
     limits::Limits,
-    protocol::{LogInfo, Refused},
+    protocol::{ErrorCode, LogInfo, Refused},
     retention::Retention,
 };
 use tokio::{
@@ -58,6 +59,8 @@ use crate::{config::nats::without_password, nats::Nats};
 const WINDOW: Window = Window { events: 200_000, bytes: 64 << 20 };
 /// The newest events of the stream with which a node begins.
 const BEGIN_WITH: u64 = 10_000;
+/// Copies of the stream with which an acknowledged event survives the loss of a server.
+const DURABLE_COPIES: usize = 3;
 /// How long a node waits for those before it serves clients.
 const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -146,6 +149,18 @@ impl NatsLog {
 
 impl ExternalLog for NatsLog {
     const RECOGNIZES_REPEATS: bool = true;
+
+    fn check_durable(&self, publication: &mut Publication) -> Result<(), Refused> {
+        let copies = self.0.stream.cached_info().config.num_replicas;
+        if !std::mem::take(&mut publication.durable) || self.0.nats.config().synced || copies >= DURABLE_COPIES {
+            return Ok(());
+        }
+        let message = format!(
+            "the stream has {copies} copy, and its server may not sync each message, so nothing is durable; use ack `accepted`, \
+             three copies, or --nats-synced if the servers do (sync_interval: always)"
+        );
+        Err(Refused::new(ErrorCode::NotDurable, message))
+    }
 
     fn window(&self, start: u64) -> Memory {
         // The bounds of the log are those of the stream.

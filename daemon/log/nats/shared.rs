@@ -62,7 +62,7 @@ pub(super) struct Status {
 impl Shared {
     /// Returns the reason why the log cannot be used now.
     pub(super) fn unavailable(why: &str) -> Refused {
-        Refused::new(ErrorCode::Unavailable, format!("the log on NATS cannot be reached: {why}; try again later"))
+        Refused::new(ErrorCode::Unavailable, format!("the log on NATS cannot be used: {why}; try again later"))
     }
 
     /// Returns the mark of an event that this node has published.

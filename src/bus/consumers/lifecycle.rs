@@ -44,8 +44,7 @@ impl Bus {
         }
         self.refuse_when_closed()?;
         if self.history.is_window() {
-            let message =
-                "consumers need the history of this daemon, and its log is elsewhere; use consumers of that log";
+            let message = "consumers need history in memory or on disk; this daemon's log is elsewhere, so it has none";
             return Err(Refused::new(ErrorCode::ConsumerInvalid, message));
         }
         refuse_more(self.consumers.by_name.len(), CONSUMERS_MAX, ErrorCode::LimitConsumers, "consumers")?;

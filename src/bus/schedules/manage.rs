@@ -42,8 +42,7 @@ impl Bus {
         }
         self.refuse_when_closed()?;
         if self.history.is_window() {
-            let message =
-                "schedules need the history of this daemon, and its log is elsewhere; use schedules of that log";
+            let message = "schedules need history in memory or on disk; this daemon's log is elsewhere, so it cannot publish later";
             return Err(Refused::new(ErrorCode::ScheduleInvalid, message));
         }
         if wait > whole_millis(SCHEDULE_MAX) {
