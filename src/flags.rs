@@ -191,7 +191,7 @@ pub struct NatsSettings {
     #[arg(id = "nats.replicas", long = "nats-replicas", value_name = "N", env = "SSE_BUS_NATS_REPLICAS")]
     #[arg(value_parser = number::<usize>(1..=5))]
     pub replicas: Option<usize>,
-    /// The servers sync each message to disk (sync_interval: always), so that events can be durable
+    /// The servers sync each message to disk (their sync interval is `always`), so that events can be durable
     #[arg(id = "nats.synced", long = "nats-synced", env = "SSE_BUS_NATS_SYNCED", value_parser = BoolishValueParser::new())]
     pub synced: bool,
 }
@@ -214,7 +214,7 @@ pub enum Check {
 pub enum HistoryKind {
     Memory,
     Disk,
-    /// On NATS JetStream, shared with other daemons
+    /// On NATS, shared with other daemons
     Nats,
 }
 

@@ -183,7 +183,7 @@ fn explain(error: &ClientError, config: &NatsConfig) -> ConnectError {
 fn default_name() -> String {
     let host = host_name();
     let host: String =
-        host.chars().map(|c| c.to_ascii_lowercase()).filter(|c| c.is_ascii_alphanumeric()).take(32).collect();
+        host.chars().map(|c| c.to_ascii_lowercase()).filter(char::is_ascii_alphanumeric).take(32).collect();
     let host = if host.is_empty() { "node".to_owned() } else { host };
     format!("{host}-{}", random_check().as_str())
 }

@@ -66,17 +66,14 @@ impl Bus {
             Position::Shared(_) => return,
         };
         let from = if after == before.seq { before } else { before.at(after) };
-        let is_lost = before.epoch == position.epoch && after > position.seq;
-        let mut cursor = if before.epoch != position.epoch {
-            HistoryCursor::with_gap(Gap::new(GapReason::Restarted, None, from, position.at(0)))
+        let mut cursor = if before.epoch == position.epoch {
+            let lost = (after > position.seq).then(|| Gap::new(GapReason::Rewritten, None, from, position));
+            let mut cursor = HistoryCursor::after(after.min(position.seq), GapReason::Evicted);
+            cursor.gap = lost.or(earlier_gap);
+            cursor
         } else {
-            HistoryCursor::after(after.min(position.seq), GapReason::Evicted)
+            HistoryCursor::with_gap(Gap::new(GapReason::Restarted, None, from, position.at(0)))
         };
-        if is_lost {
-            cursor.gap = Some(Gap::new(GapReason::Rewritten, None, from, position));
-        } else if before.epoch == position.epoch {
-            cursor.gap = earlier_gap;
-        }
         cursor.left = self.feeds.get(key).map(Feed::end);
         subscriber.cursor = Cursor::new(Position::History(cursor.into()));
         subscriber.sent = subscriber.sent.min(position.seq);

@@ -219,15 +219,13 @@ impl Ingest {
         let (mut expected, mut is_quiet) = (1, false);
         loop {
             // Many messages wait already when they arrive quickly.
-            let next = match messages.next().now_or_never() {
-                Some(next) => next,
-                None => match timeout(CHECK, messages.next()).await {
-                    Ok(next) => next,
-                    Err(_) => {
-                        self.check_end(connections, &mut is_quiet).await?;
-                        continue;
-                    }
-                },
+            let waiting = messages.next().now_or_never();
+            let Some(next) = (match waiting {
+                Some(next) => Some(next),
+                None => timeout(CHECK, messages.next()).await.ok(),
+            }) else {
+                self.check_end(connections, &mut is_quiet).await?;
+                continue;
             };
             if shared.nats.connections() != connections {
                 return Err(Interrupted::Reconnected);
@@ -238,12 +236,12 @@ impl Ingest {
                 None => return Err(Interrupted::Failed("the subscription has ended".into())),
             };
             is_quiet = false;
-            self.receive_one(message, &mut expected)?;
+            self.receive_one(&message, &mut expected)?;
         }
     }
 
     /// Passes one message on. `expected` is its number at the consumer.
-    fn receive_one(&mut self, message: Message, expected: &mut u64) -> Result<(), Interrupted> {
+    fn receive_one(&mut self, message: &Message, expected: &mut u64) -> Result<(), Interrupted> {
         let shared = &self.shared;
         let (seq, time) = {
             let info = message.info().map_err(|error| Interrupted::Failed(error.to_string()))?;

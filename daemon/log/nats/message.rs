@@ -4,7 +4,7 @@
 //! header `Sse-Bus` has the check of its id, and the node and the mark by which its publisher recognizes it; the others are there
 //! where they are needed. Whatever is not such a message is skipped: others may publish to these subjects.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
@@ -118,5 +118,5 @@ fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a str> {
 }
 
 fn decoded(encoded: &str) -> Option<String> {
-    percent_decode_str(encoded).decode_utf8().ok().map(|text| text.into_owned())
+    percent_decode_str(encoded).decode_utf8().ok().map(Cow::into_owned)
 }

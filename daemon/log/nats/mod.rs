@@ -1,4 +1,4 @@
-//! The log on NATS JetStream, which several daemons share.
+//! The log on NATS `JetStream`, which several daemons share.
 //!
 //! The stream assigns the numbers, keeps the events, and replicates them. A node [publishes](publish) to it, and delivers an event
 //! only when the stream [returns](ingest) it, so that there is one order. The newest events are in the window of the bus; older

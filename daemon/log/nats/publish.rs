@@ -97,20 +97,16 @@ async fn publish(shared: &Shared, mark: Mark, admitted: &Admitted) -> Waiting {
     match shared.nats.jetstream().send_publish(subject, message).await {
         Ok(ack) => Waiting::Ack(Sending { mark, ack, check, sequence, deadline: Instant::now() + PATIENCE }),
         Err(error) => {
-            let refused = match error.kind() {
-                PublishErrorKind::MaxPayloadExceeded => {
-                    let most = shared.nats.client().max_payload();
-                    let message = format!(
-                        "the event has more than the {most} bytes that the NATS servers allow for a message (max_payload); \
-                         publish less, or a reference to it"
-                    );
-                    Refused::new(ErrorCode::LimitEvent, message)
-                }
-                _ => {
-                    shared.failed.note(sequence);
-                    Shared::unavailable(&error.to_string())
-                }
-            };
+            if error.kind() != PublishErrorKind::MaxPayloadExceeded {
+                shared.failed.note(sequence);
+                return Waiting::Refused(mark, Shared::unavailable(&error.to_string()));
+            }
+            let most = shared.nats.client().max_payload();
+            let message = format!(
+                "the event has more than the {most} bytes that the NATS servers allow for a message (max_payload); publish less, \
+                 or a reference to it"
+            );
+            let refused = Refused::new(ErrorCode::LimitEvent, message);
             Waiting::Refused(mark, refused)
         }
     }

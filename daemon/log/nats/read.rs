@@ -111,7 +111,7 @@ impl Shared {
                 None => stored.extend(parse(answer)),
                 Some(END_OF_BATCH | NOT_FOUND) => return Ok(stored),
                 Some(status) => {
-                    let why = answer.description.map_or_else(|| status.to_string(), |text| text.to_string());
+                    let why = answer.description.unwrap_or_else(|| status.to_string());
                     return Err(failed(&why));
                 }
             }

@@ -73,21 +73,18 @@ fn is_missing(kind: GetStreamErrorKind) -> bool {
 }
 
 fn refused(doing: &'static str, stream: String, error: &dyn std::error::Error, nats: &Nats) -> StreamError {
-    let mut text = error.to_string();
     // Without permission the servers answer nothing, and the reason arrives as an error of the connection.
-    match nats.error().filter(|error| error.to_lowercase().contains("permission")) {
-        Some(error) => StreamError::NotPermitted { stream, error },
-        None => {
-            let mut source = error.source();
-            while let Some(cause) = source {
-                if !text.contains(&cause.to_string()) {
-                    text = format!("{text}: {cause}");
-                }
-                source = cause.source();
-            }
-            StreamError::Refused { doing, stream, error: text }
-        }
+    if let Some(error) = nats.error().filter(|error| error.to_lowercase().contains("permission")) {
+        return StreamError::NotPermitted { stream, error };
     }
+    let (mut text, mut source) = (error.to_string(), error.source());
+    while let Some(cause) = source {
+        if !text.contains(&cause.to_string()) {
+            text = format!("{text}: {cause}");
+        }
+        source = cause.source();
+    }
+    StreamError::Refused { doing, stream, error: text }
 }
 
 /// Bounds by age and bytes only: a bound of messages per subject would let one old retained event pin the beginning of the log.
@@ -158,9 +155,9 @@ fn check(have: &Config, wanted: &Config) -> Result<(), StreamError> {
     };
     let sources = |config: &Config| {
         let sources = config.sources.iter().flatten();
-        sources
-            .map(|source| format!("{} {}", source.name, source.filter_subject.as_deref().unwrap_or_default()))
-            .collect()
+        let described =
+            |source: &Source| format!("{} {}", source.name, source.filter_subject.as_deref().unwrap_or_default());
+        sources.map(described).collect::<Vec<_>>().join(", ")
     };
     compare("subjects", sorted(&have.subjects), sorted(&wanted.subjects));
     compare("sources", sources(have), sources(wanted));
@@ -182,7 +179,7 @@ fn check(have: &Config, wanted: &Config) -> Result<(), StreamError> {
 /// Returns the epoch of a stream's ids: what its creator has noted, or else the time of its creation.
 pub(super) fn epoch(info: &Info) -> Epoch {
     let noted = info.config.metadata.get(EPOCH).and_then(|text| Epoch::parse(text));
-    noted.unwrap_or_else(|| Epoch::from_seed(info.created.unix_timestamp_nanos() as u64))
+    noted.unwrap_or_else(|| Epoch::from_seed(info.created.unix_timestamp_nanos().unsigned_abs() as u64))
 }
 
 /// Reads the stream of the log again.
