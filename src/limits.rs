@@ -160,6 +160,10 @@ pub const NODE_MESSAGE_AGE: Duration = Duration::from_secs(2);
 /// Maximum number of questions of other nodes that a node works on. It does not answer further ones, which the other
 /// nodes report.
 pub const NODE_QUESTIONS_MAX: usize = 64;
+/// How long a node that is behind delays the unicasts of other nodes, so that they arrive after earlier events.
+pub const NODE_ORDER_WAIT: Duration = Duration::from_millis(500);
+/// Maximum number of unicasts of other nodes that wait. Further ones are not delivered, which the other nodes report.
+pub const NODE_UNICASTS_MAX: usize = 1024;
 /// Maximum bytes of the answers to one question. The nodes whose answers are larger count as missing.
 pub const NODE_ANSWERS_BYTES: usize = 64 << 20;
 /// How long a publish waits for the number of subscribers of the other nodes. It waits for the log at the same time.

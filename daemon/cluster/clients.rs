@@ -84,7 +84,12 @@ impl Cluster {
         publish.dedup_id = dedup_id.map(|id| id.as_str().into());
         (publish.to, publish.sequence) = (to, sequence);
         let client = publish.to.clone().unwrap_or_default();
-        let answers = self.ask_holders(&client, Question::Send(Box::new(publish))).await;
+        let answers = self
+            .ask_holders(
+                &client,
+                Question::Send { event: Box::new(publish), after: self.0.bus.with(|bus, _| bus.position()) },
+            )
+            .await;
         let mut sent = Partial { result: 0, unreachable: answers.unreachable };
         for (node, answer) in
             answers.result.into_iter().flat_map(|(node, parts)| parts.into_iter().map(move |part| (node.clone(), part)))

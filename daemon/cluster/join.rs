@@ -14,9 +14,11 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    arrived,
     link::{Link, NotSent},
     presence, run,
     state::{Cluster, Health, Inner},
+    unicasts,
 };
 use crate::{access::KeptOutClients, shared_bus::SharedBus};
 
@@ -37,6 +39,7 @@ impl Cluster {
         tasks: &TaskTracker,
     ) -> Result<Cluster, NotSent> {
         let incoming = link.receive(&own.name).await?;
+        let (unicasts, arrived) = arrived::queue();
         let inner = Inner {
             bus: bus.clone(),
             kept_out,
@@ -48,6 +51,7 @@ impl Cluster {
             asks: Mutex::default(),
             counts: Mutex::default(),
             working: Arc::new(Semaphore::new(NODE_QUESTIONS_MAX)),
+            unicasts,
             serving: Mutex::default(),
             skipped: AtomicU64::new(0),
             passed_on: Arc::new(Semaphore::new(REQUESTS_BYTES)),
@@ -56,6 +60,7 @@ impl Cluster {
         };
         let cluster = Cluster(Arc::new(inner));
         tasks.spawn(run::receive(cluster.clone(), incoming, stop.clone()));
+        tasks.spawn(unicasts::deliver(cluster.clone(), arrived, stop.clone()));
         tasks.spawn(presence::forward(cluster.clone(), stop.clone()));
         tasks.spawn(run::announce(cluster.clone(), stop.clone()));
         Ok(cluster)

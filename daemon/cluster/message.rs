@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use sse_bus::{
+    EventId,
     bus::PresenceEvent,
     protocol::{ClientInfo, NodeInfo, Publish, Refused, ReplyMessage, ReplyTo, RequestMessage},
 };
@@ -70,8 +71,11 @@ pub(super) enum Question {
         name: String,
         ms: u64,
     },
-    /// Deliver a unicast.
-    Send(Box<Publish>),
+    /// Deliver a unicast, after the event at the position of the node that sends it.
+    Send {
+        event: Box<Publish>,
+        after: EventId,
+    },
     /// Count the subscribers of topics.
     Subscribers {
         topics: Vec<String>,

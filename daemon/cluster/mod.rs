@@ -15,6 +15,7 @@
 
 #![cfg_attr(not(feature = "nats"), allow(dead_code, reason = "without NATS there are no other nodes"))]
 
+mod arrived;
 mod asks;
 mod clients;
 mod counts;
@@ -30,6 +31,7 @@ mod run;
 mod serve;
 mod state;
 mod subscribers;
+mod unicasts;
 
 #[cfg(feature = "nats")]
 pub(crate) use self::{

@@ -1,21 +1,21 @@
 //! Answering the questions of other nodes.
 //!
-//! What takes a while runs in a task of its own. Unicasts and counts do not, so that unicasts keep their order.
+//! What takes a while runs in a task of its own. Unicasts have [one](super::unicasts) for all of them, so that they keep their
+//! order.
 
 use std::{sync::Arc, time::Duration};
 
 use sse_bus::{
     Topic,
-    bus::{
-        Publication,
-        requests::{Answer as ReplyAnswer, RequestTerms},
-    },
+    bus::requests::{Answer as ReplyAnswer, RequestTerms},
     limits::BATCH_MAX,
-    protocol::{ClientInfo, ErrorCode, Publish, Refused, ReplyTo, RequestMessage},
+    protocol::{ClientInfo, ErrorCode, Refused, ReplyTo, RequestMessage},
 };
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::{
+    arrived::Arrived,
     message::{Answer, Body, Question},
     state::Cluster,
 };
@@ -31,7 +31,11 @@ impl Cluster {
     /// Answers a question.
     pub(super) async fn serve(&self, from: String, ask: u64, question: Question) {
         let answer = match question {
-            Question::Send(publish) => self.deliver(*publish).unwrap_or_else(Answer::Refused),
+            Question::Send { event, after } => {
+                // If too many wait, it is not answered, and the other node reports that.
+                let _ = self.0.unicasts.try_send(Arrived { from, ask, event, after, at: Instant::now() });
+                return;
+            }
             Question::Subscribers { topics } => self.subscribers(&topics),
             Question::Responders { topic } => self.responders(&topic),
             Question::Reply(reply) => self.deliver_reply(*reply).unwrap_or_else(Answer::Refused),
@@ -70,7 +74,7 @@ impl Cluster {
         self.answer(from, ask, true, kicked.map_or_else(Answer::Refused, answer)).await;
     }
 
-    async fn answer(&self, to: &str, ask: u64, is_last: bool, answer: Answer) {
+    pub(super) async fn answer(&self, to: &str, ask: u64, is_last: bool, answer: Answer) {
         let mut message = self.message(Body::Answer { ask, is_last, answer });
         let most = self.0.link.message_max();
         if message.len() > most {
@@ -103,18 +107,6 @@ impl Cluster {
             part.push(client);
         }
         self.answer(to, ask, true, Answer::Clients(part)).await;
-    }
-
-    /// Delivers a unicast to clients of this node.
-    fn deliver(&self, publish: Publish) -> Result<Answer, Refused> {
-        self.0.bus.with(|bus, now| {
-            let publication = Publication::parse(publish, bus.limits())?;
-            if !bus.is_unicast(&publication) {
-                return Err(Refused::new(ErrorCode::ClientUnknown, "the event is for a consumer"));
-            }
-            let published = bus.publish(publication, None, now)?;
-            Ok(Answer::Sent { connections: published.subscribers })
-        })
     }
 
     fn subscribers(&self, topics: &[String]) -> Answer {

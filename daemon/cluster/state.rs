@@ -14,9 +14,13 @@ use sse_bus::{
     protocol::{NodeInfo, NodeState},
     time::whole_millis,
 };
-use tokio::{sync::Semaphore, task::AbortHandle};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::AbortHandle,
+};
 
 use super::{
+    arrived::Arrived,
     asks::Asks,
     counts::Counts,
     link::{Link, NotSent},
@@ -52,6 +56,8 @@ pub(super) struct Inner {
     pub(super) counts: Mutex<Counts>,
     /// Bounds the questions of other nodes that take a while.
     pub(super) working: Arc<Semaphore>,
+    /// The unicasts of other nodes that wait.
+    pub(super) unicasts: mpsc::Sender<Arrived>,
     /// The requests of other nodes that wait for replies here, by node and question.
     pub(super) serving: Mutex<HashMap<(String, u64), AbortHandle>>,
     /// Messages that could not be read, or are too old.

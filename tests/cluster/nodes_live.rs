@@ -62,6 +62,21 @@ fn the_answer_to_a_publish_counts_the_subscribers_of_all_nodes() {
 
 #[test]
 #[ignore = "needs nats-server: two nodes share it"]
+fn an_event_for_a_client_of_another_node_arrives_after_earlier_events() {
+    let Pair { left, right, server: _server } = Pair::start();
+    let mut tab = right.stream("/events/n");
+    let mut lines = left.lines();
+    for number in 0..500 {
+        let published = lines.ask(json!({"publish": {"topic": "n", "data": number}}).to_string());
+        assert_eq!(published["published"]["subscribers"], 1);
+        let sent = lines.ask(json!({"publish": {"topic": "n", "data": "sent", "to": "c1@right"}}).to_string());
+        assert_eq!(sent["published"]["subscribers"], 1);
+        assert_eq!((tab.event().data, tab.event().data), (number.to_string(), "sent".into()));
+    }
+}
+
+#[test]
+#[ignore = "needs nats-server: two nodes share it"]
 fn a_request_is_answered_by_a_responder_of_any_node() {
     let Pair { left, right, server: _server } = Pair::start();
     request(&left, &["math/sum", "1", "--timeout", "1h"]).ends_with(4).says("no_responder");
