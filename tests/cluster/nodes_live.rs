@@ -159,6 +159,16 @@ fn a_request_fails_when_the_node_of_its_responder_leaves() {
     right.kill();
     asking.finish().ends_with(1).says("responder_gone");
     assert_eq!(nodes(&left)[1]["state"], "lost");
+    // The same when it is started again before it is lost.
+    right.start_again();
+    until("it is back", || (nodes(&left)[1]["state"] == "up").then_some(()));
+    let mut requests = right.stream("/requests/ask");
+    until("the responder", || (client_ids(&left) == ["c1@right"]).then_some(()));
+    let asking = left.spawn_ctl(&["request", "ask", "x", "--timeout", "1h"]);
+    requests.event();
+    right.kill();
+    right.start_again();
+    asking.finish().ends_with(1).says("responder_gone");
 }
 
 #[test]
