@@ -4,7 +4,7 @@
 # allocations themselves. Comparisons are not traced: the seeds contain the keywords.
 FUZZ=(--fuzz-dir tests/fuzz --sanitizer none --no-trace-compares)
 # Runs of each target: about 30 seconds on two cores.
-declare -A FUZZ_RUNS=([binary_frame]=450000 [bus_operations]=25000 [consumer_operations]=8000 [foreign_message]=2000000 [http_query]=160000 [json_line]=160000 [sse_round_trip]=400000)
+declare -A FUZZ_RUNS=([binary_frame]=450000 [bus_operations]=25000 [consumer_operations]=8000 [foreign_message]=2000000 [http_query]=160000 [json_line]=160000 [node_message]=1700000 [sse_round_trip]=400000)
 
 # From the same seeds with the same random numbers each time, so that a finding belongs to the change at hand.
 step_fuzz() {
