@@ -160,6 +160,8 @@ pub const NODE_MESSAGE_AGE: Duration = Duration::from_secs(2);
 /// Maximum number of questions of other nodes that a node works on. It does not answer further ones, which the other
 /// nodes report.
 pub const NODE_QUESTIONS_MAX: usize = 64;
+/// Maximum number of topics in one question for subscribers. The subscribers of further ones are not counted.
+pub const NODE_TOPICS_MAX: usize = 1024;
 /// How long a node that is behind delays the unicasts of other nodes, so that they arrive after earlier events.
 pub const NODE_ORDER_WAIT: Duration = Duration::from_millis(500);
 /// Maximum number of unicasts of other nodes that wait. Further ones are not delivered, which the other nodes report.

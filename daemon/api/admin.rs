@@ -30,9 +30,13 @@ impl Admin {
         Ok(Admin(daemon.clone()))
     }
 
-    /// Returns the topics.
+    /// Returns the topics, with the subscribers of all nodes that answer in time.
     pub(crate) async fn topics(&self) -> Vec<TopicInfo> {
-        self.0.bus.topics().await
+        let mut topics = self.0.bus.topics().await;
+        if let Some(cluster) = &self.0.cluster {
+            cluster.add_subscribers(&mut topics).await;
+        }
+        topics
     }
 
     /// Returns the connected clients of all nodes.

@@ -57,6 +57,8 @@ pub(super) struct Change {
     /// The type of the event: `joined`, `left` or `lost`.
     pub(super) what: &'static str,
     pub(super) node: NodeInfo,
+    /// An earlier node with its name has ended: it has left, was lost, or was started again.
+    pub(super) has_ended: bool,
 }
 
 impl Nodes {
@@ -76,22 +78,22 @@ impl Nodes {
             known.offset = offset.min(known.offset.saturating_add(DRIFT));
             (known.info, known.seen, known.watches_presence, known.is_silent) = (info, now, watches_presence, false);
             let was_lost = std::mem::take(&mut known.is_lost);
-            return was_lost.then(|| Change { what: "joined", node: known.info(now) });
+            return was_lost.then(|| Change { what: "joined", node: known.info(now), has_ended: false });
         }
         if self.0.len() >= NODES_MAX && !self.0.contains_key(name) {
             return None;
         }
         let (is_silent, is_lost) = (false, false);
         let node = Node { instance, info, seen: now, offset, watches_presence, is_silent, is_lost, turn: 0 };
-        let change = Change { what: "joined", node: node.info(now) };
-        self.0.insert(name.to_owned(), node);
-        Some(change)
+        let joined = node.info(now);
+        let has_ended = self.0.insert(name.to_owned(), node).is_some();
+        Some(Change { what: "joined", node: joined, has_ended })
     }
 
     /// Notes that a node has left.
     pub(super) fn left(&mut self, name: &str, instance: u64, now: u64) -> Option<Change> {
         let node = self.0.get(name).filter(|node| node.instance == instance)?;
-        let change = Change { what: "left", node: node.info(now) };
+        let change = Change { what: "left", node: node.info(now), has_ended: true };
         self.0.remove(name);
         Some(change)
     }
@@ -103,7 +105,7 @@ impl Nodes {
         let overdue = self.0.values_mut().filter(|node| !node.is_lost && now.saturating_sub(node.seen) >= lost);
         let report = |node: &mut Node| {
             node.is_lost = true;
-            Change { what: "lost", node: node.info(now) }
+            Change { what: "lost", node: node.info(now), has_ended: true }
         };
         overdue.map(report).collect()
     }
@@ -204,7 +206,8 @@ mod tests {
     fn a_node_that_was_started_again_joins_and_the_end_of_the_earlier_one_is_ignored() {
         let mut nodes = Nodes::default();
         announce(&mut nodes, "a", 0, 1);
-        assert_eq!(nodes.announced("a", 2, 0, announcement(), 2).map(|change| change.what), Some("joined"));
+        let change = nodes.announced("a", 2, 0, announcement(), 2).unwrap();
+        assert_eq!((change.what, change.has_ended), ("joined", true));
         assert_eq!(nodes.left("a", 1, 3), None);
         assert_eq!(nodes.left("a", 2, 3).map(|change| change.what), Some("left"));
         assert!(nodes.is_empty());

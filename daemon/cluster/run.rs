@@ -28,6 +28,9 @@ pub(super) async fn announce(cluster: Cluster, stop: CancellationToken) {
         for change in changes {
             cluster.report(&change);
         }
+        if !is_known {
+            cluster.0.heard_itself.store(cluster.now(), Ordering::Relaxed);
+        }
         let announced = cluster.announce_to_all(!is_known).await;
         is_known = announced && cluster.0.link.is_connected();
     }
@@ -117,8 +120,8 @@ impl Cluster {
     }
 
     /// Publishes an event about a node, and ends what waits for one that has left.
-    fn report(&self, Change { what, node }: &Change) {
-        if *what != "joined" {
+    fn report(&self, Change { what, node, has_ended }: &Change) {
+        if *has_ended {
             self.0.asks.lock().gone(&node.name);
             self.0.serving.lock().retain(|(name, _), request| {
                 let stays = *name != node.name;

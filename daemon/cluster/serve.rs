@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use sse_bus::{
     Topic,
     bus::requests::{Answer as ReplyAnswer, RequestTerms},
-    limits::BATCH_MAX,
+    limits::NODE_TOPICS_MAX,
     protocol::{ClientInfo, ErrorCode, Refused, ReplyTo, RequestMessage},
 };
 use tokio::time::Instant;
@@ -110,7 +110,7 @@ impl Cluster {
     }
 
     fn subscribers(&self, topics: &[String]) -> Answer {
-        let topics = topics.iter().take(usize::try_from(BATCH_MAX).unwrap_or(usize::MAX));
+        let topics = topics.iter().take(NODE_TOPICS_MAX);
         Answer::Subscribers(
             self.0
                 .bus

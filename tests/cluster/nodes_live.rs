@@ -50,6 +50,8 @@ fn the_answer_to_a_publish_counts_the_subscribers_of_all_nodes() {
     assert_eq!(publish("t")["published"]["subscribers"], 3);
     assert_eq!(publish("other")["published"]["subscribers"], 1);
     assert_eq!(publish("a/b")["published"]["subscribers"], 0);
+    let listed = left.ctl(&["topics", "t"]).ok().json();
+    assert_eq!(listed[0]["subscribers"], 3);
     let many: Vec<_> = (0..100).map(|n| json!({"publish": {"topic": format!("n{}", n % 50), "data": n}})).collect();
     let mut lines = left.lines();
     for line in &many {
@@ -157,6 +159,16 @@ fn a_request_fails_when_the_node_of_its_responder_leaves() {
     right.kill();
     asking.finish().ends_with(1).says("responder_gone");
     assert_eq!(nodes(&left)[1]["state"], "lost");
+    // The same when it is started again before it is lost.
+    right.start_again();
+    until("it is back", || (nodes(&left)[1]["state"] == "up").then_some(()));
+    let mut requests = right.stream("/requests/ask");
+    until("the responder", || (client_ids(&left) == ["c1@right"]).then_some(()));
+    let asking = left.spawn_ctl(&["request", "ask", "x", "--timeout", "1h"]);
+    requests.event();
+    right.kill();
+    right.start_again();
+    asking.finish().ends_with(1).says("responder_gone");
 }
 
 #[test]
@@ -186,6 +198,8 @@ fn a_suspended_node_delays_others_once_and_is_named() {
     let run = left.ctl(&["clients"]).ok().says("the node right did not answer");
     assert_eq!(run.json().len(), 1);
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let url = format!("http://{}", left.address);
+    left.ctl(&["--url", &url, "clients"]).ok().says("the node right did not answer");
     let partial = left.lines().ask(r#"{"clients":{}}"#);
     assert_eq!(partial["partial_clients"]["unreachable"], json!(["right"]));
     assert_eq!(left.get("/clients").header("sse-bus-unreachable"), Some("right"));

@@ -48,6 +48,7 @@ mod long_history;
 mod mailboxes;
 mod man;
 mod module;
+mod nodes;
 mod other_users;
 mod page;
 mod pages;
