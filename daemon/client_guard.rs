@@ -43,7 +43,7 @@ impl ClientGuard {
         let (id, subscribed) = bus.with(|bus, now| bus.subscribe(subscription, now))?;
         bus.wake_for_subscriber();
         let guard = ClientGuard::new(bus, id, &description, Role::Subscriber);
-        info!(client = guard.address, name = guard.name, peer = description.peer, ?filters, "{what} connected");
+        info!(client = %guard.address, name = guard.name, peer = description.peer, ?filters, "{what} connected");
         Ok((guard, subscribed))
     }
 
@@ -62,7 +62,7 @@ impl ClientGuard {
         let id = bus.with(|bus, now| bus.add_publisher(description.clone(), via, now))?;
         let guard = ClientGuard::new(bus, id, &description, Role::Publisher);
         // Not at level info: scripts connect for each event.
-        debug!(client = guard.address, peer = description.peer, %via, "publisher connected");
+        debug!(client = %guard.address, peer = description.peer, %via, "publisher connected");
         Ok(guard)
     }
 
@@ -76,7 +76,7 @@ impl ClientGuard {
     ) -> Result<(ClientGuard, WorkerId), Refused> {
         let (id, worker) = bus.with(|bus, now| bus.connect_worker(description.clone(), via, consumer, slots, now))?;
         let guard = ClientGuard::new(bus, id, description, Role::Worker);
-        info!(client = guard.address, name = guard.name, peer = description.peer, %consumer, %via, "worker connected");
+        info!(client = %guard.address, name = guard.name, peer = description.peer, %consumer, %via, "worker connected");
         Ok((guard, worker))
     }
 
@@ -105,9 +105,9 @@ impl Drop for ClientGuard {
         // The bus removes a client that is kicked, too slow, or has received all events that it asked for.
         let by = if self.bus.with(|bus, now| bus.disconnect(self.id, now)) { "client" } else { "bus" };
         match self.role {
-            Role::Subscriber => info!(client = self.address, name = self.name, by, "subscriber disconnected"),
-            Role::Worker => info!(client = self.address, name = self.name, by, "worker disconnected"),
-            Role::Publisher => debug!(client = self.address, by, "publisher disconnected"),
+            Role::Subscriber => info!(client = %self.address, name = self.name, by, "subscriber disconnected"),
+            Role::Worker => info!(client = %self.address, name = self.name, by, "worker disconnected"),
+            Role::Publisher => debug!(client = %self.address, by, "publisher disconnected"),
         }
     }
 }

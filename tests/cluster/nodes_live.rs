@@ -106,7 +106,11 @@ fn a_request_is_answered_by_a_responder_of_any_node() {
 fn a_busy_responder_is_passed_over_and_an_abandoned_request_is_cancelled() {
     let Pair { left, right, server: _server } = Pair::start();
     let folder = left.sandbox.path("gate");
-    let wait = format!("touch {0}.begun; while [ ! -e {0} ]; do sleep 0.02; done; echo slow", folder.display());
+    // The commands end with the folder, too, which is removed after the test.
+    let wait = format!(
+        "touch {0}.begun; while [ -e {0}.begun -a ! -e {0} ]; do sleep 0.02; done; echo slow",
+        folder.display()
+    );
     let _slow = reply(&left, &["job", "--exec", &wait], "slow");
     let _fast = reply(&right, &["job", "--exec", "echo fast"], "fast");
     let mut first = left.spawn_ctl(&["request", "job", "x"]);
@@ -117,7 +121,7 @@ fn a_busy_responder_is_passed_over_and_an_abandoned_request_is_cancelled() {
     // A client that leaves cancels its request on the other node.
     std::fs::remove_file(&folder).unwrap();
     std::fs::remove_file(folder.with_extension("begun")).unwrap();
-    let blocked = format!("touch {0}.begun; while [ ! -e {0} ]; do sleep 0.02; done", folder.display());
+    let blocked = format!("touch {0}.begun; while [ -e {0}.begun -a ! -e {0} ]; do sleep 0.02; done", folder.display());
     let _blocked = reply(&right, &["blocked", "--exec", &blocked], "blocked");
     let abandoned = left.spawn_ctl(&["request", "blocked", "x", "--timeout", "1h"]);
     until("it begins", || folder.with_extension("begun").exists().then_some(()));

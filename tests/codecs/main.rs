@@ -165,6 +165,7 @@ proptest! {
             Reply::Published(published) => {
                 published.id.get_or_insert(of_no_log);
                 (published.duplicate, published.queued) = (false, false);
+                published.unreachable.clear();
             }
             _ => {}
         }

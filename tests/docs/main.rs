@@ -69,6 +69,13 @@ const NOT_RUN: &[&str] = &[
     "sse-busctl --url https://bus.example --token-file ci.token publish build/web ok",
     "export SSE_BUS_URL=https://example.com/bus SSE_BUS_TOKEN_FILE=ci.token",
     "tail -f app.log | sse-busctl publish log/app --lines",
+    // tests/cluster runs nodes.
+    "nats-server -js -sd nats -a 127.0.0.1 -p 4222",
+    "sse-busd --history nats --nats nats://127.0.0.1:4222 --nats-bus team --nats-node left --nats-create",
+    "sse-busd --listen 127.0.0.1:7734 --socket right/bus.sock --history nats --nats nats://127.0.0.1:4222 --nats-bus team --nats-node right",
+    "sse-busctl --socket right/bus.sock subscribe build/web",
+    "sse-busctl publish build/web ok --wait-for 1",
+    "sse-busctl nodes",
 ];
 /// Files that tests/browser uses, or that are not programs.
 const NOT_USED_BY_A_COMMAND: &[&str] =

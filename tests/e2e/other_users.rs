@@ -30,7 +30,9 @@ pub(crate) fn open(path: &Path, mode: u32) {
 /// build directory.
 pub(crate) fn copy(program: &str, sandbox: &Sandbox) -> Command {
     let copy = sandbox.path(Path::new(program).file_name().unwrap().to_str().unwrap());
-    fs::copy(program, &copy).unwrap();
+    // In another process: a test that starts a program meanwhile would inherit the file, open for writing, and running it would fail.
+    let copied = std::process::Command::new("cp").arg(program).arg(&copy).status().unwrap();
+    assert!(copied.success());
     sandbox.command(&copy.display().to_string())
 }
 
