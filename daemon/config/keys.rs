@@ -91,11 +91,12 @@ pub(super) fn takes(key: &str) -> &'static str {
     }
 }
 
+/// A variable that `sse-busctl subscribe --exec` sets, and that looks like one of the daemon.
+const OF_CHILDREN: &str = "SSE_BUS_DATA";
+
 /// Returns a warning for each environment variable with a name similar to that of a flag's variable.
 pub(super) fn mistaken_variables(command: &Command, names: impl Iterator<Item = String>) -> Vec<String> {
     let known: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_env()?.to_str()).collect();
-    /// A variable that `sse-busctl subscribe --exec` sets, and that looks like one of the daemon.
-    const OF_CHILDREN: &str = "SSE_BUS_DATA";
     let mistaken =
         names.filter(|name| name.starts_with("SSE_BUS_") && !known.contains(&name.as_str()) && name != OF_CHILDREN);
     let warnings = mistaken.filter_map(|name| {
