@@ -50,12 +50,15 @@ fn every_client_receives_every_event_once_while_everything_is_killed() {
     site.nodes[0].publish("load", "end");
     let received = listeners.at_the_end();
 
-    let first = in_order(&received[0]);
-    for (client, events) in received.iter().enumerate() {
-        assert!(in_order(events) == first, "client {client} received other events than the first: {}", events.len());
-    }
+    let received: Vec<BTreeMap<String, String>> = received.iter().map(|events| in_order(events)).collect();
+    let all: BTreeMap<&String, &String> = received.iter().flatten().collect();
+    let missing = received.iter().enumerate().flat_map(|(client, events)| {
+        all.iter().filter(|(id, _)| !events.contains_key(**id)).map(move |(id, data)| (client, *id, *data))
+    });
+    let missing: Vec<_> = missing.map(|(client, id, data)| (client, id, data, outcomes.get(data))).collect();
+    assert!(missing.is_empty(), "{} events, not received by some clients: {missing:#?}", all.len());
     let mut ids: BTreeMap<&str, &str> = BTreeMap::new();
-    for (id, data) in &first {
+    for (id, data) in all {
         assert_eq!(ids.insert(data, id), None, "{data} was received twice");
     }
     for (data, outcome) in &outcomes {

@@ -234,7 +234,7 @@ async fn repeated_messages_are_stored_once_while_leaders_are_killed() {
     let mut stream = context.create_stream(config).await.unwrap();
     let published = Arc::new(AtomicU64::new(0));
     let stop = Arc::new(AtomicBool::new(false));
-    let publisher = tokio::spawn({
+    let task = tokio::spawn({
         let (published, stop) = (published.clone(), stop.clone());
         async move {
             let mut last = 0;
@@ -261,6 +261,6 @@ async fn repeated_messages_are_stored_once_while_leaders_are_killed() {
         cluster.wait_until_healthy();
     }
     stop.store(true, Ordering::Relaxed);
-    publisher.await.unwrap();
+    task.await.unwrap();
     assert_eq!(stream.info().await.unwrap().state.messages, published.load(Ordering::Relaxed));
 }

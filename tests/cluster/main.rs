@@ -5,6 +5,7 @@
 //!
 //! | file | what must hold |
 //! |---|---|
+//! | `starting` | a node that starts while the servers elect a leader waits for them |
 //! | `exactly_once` | every client receives every event once and in order, while everything is killed at random |
 //! | `nodes`, `nodes_foreign`, `nodes_live` | two nodes are one bus: clients, kicks, unicast, presence, requests, nodes that are away |
 //! | `facts` | what the design relies on, of the servers alone |
@@ -26,5 +27,6 @@ mod rewritten_tail;
 mod security;
 mod site;
 mod slow_node;
+mod starting;
 
 use sse_bus_support::harness;

@@ -74,7 +74,9 @@ fn a_client_is_kicked_on_any_node_by_its_id_and_on_all_nodes_by_its_name() {
     let mut tabs = [left.stream("/events/t?client=tab"), right.stream("/events/t?client=tab")];
     let answer = left.request("DELETE", "/clients/tab", &[], "");
     assert_eq!((answer.status, answer.json()), (200, json!({"connections": 2})));
-    tabs.iter_mut().for_each(|tab| tab.ends());
+    for tab in &mut tabs {
+        tab.ends();
+    }
     // The id of another node without its name is one of this node.
     let _stream = right.stream("/events/t");
     for unknown in ["tab", "c3", "c3@left", "c9@right", "c3@elsewhere"] {
@@ -114,7 +116,7 @@ fn an_event_for_a_name_reaches_its_connections_on_all_nodes() {
     assert_eq!(left.ctl(&["send", "c1@right", "only"]).ok().json()[0]["subscribers"], 1);
     assert_eq!(tabs[1].event().data, "only");
     for number in 0..100 {
-        let sent = left.lines().ask(&json!({"publish": {"topic": "n", "data": number, "to": "c1@right"}}).to_string());
+        let sent = left.lines().ask(json!({"publish": {"topic": "n", "data": number, "to": "c1@right"}}).to_string());
         assert_eq!(sent["published"]["subscribers"], 1);
         assert_eq!(tabs[1].event().data, number.to_string());
     }

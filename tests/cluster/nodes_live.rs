@@ -46,7 +46,7 @@ fn clients_of_all_nodes_are_announced_and_waited_for() {
 fn the_answer_to_a_publish_counts_the_subscribers_of_all_nodes() {
     let Pair { left, right, server: _server } = Pair::start();
     let _streams = [left.stream("/events/t"), right.stream("/events/t"), right.stream("/events/*")];
-    let publish = |topic: &str| left.lines().ask(&json!({"publish": {"topic": topic, "data": "x"}}).to_string());
+    let publish = |topic: &str| left.lines().ask(json!({"publish": {"topic": topic, "data": "x"}}).to_string());
     assert_eq!(publish("t")["published"]["subscribers"], 3);
     assert_eq!(publish("other")["published"]["subscribers"], 1);
     assert_eq!(publish("a/b")["published"]["subscribers"], 0);
@@ -55,7 +55,7 @@ fn the_answer_to_a_publish_counts_the_subscribers_of_all_nodes() {
     let many: Vec<_> = (0..100).map(|n| json!({"publish": {"topic": format!("n{}", n % 50), "data": n}})).collect();
     let mut lines = left.lines();
     for line in &many {
-        lines.send(&line.to_string());
+        lines.send(line.to_string());
     }
     for _ in many {
         assert_eq!(lines.reply()["published"]["subscribers"], 1);

@@ -75,6 +75,7 @@ impl NatsLog {
     ///
     /// The streams do not exist, are not as they must be, or cannot be used.
     pub(crate) async fn open(nats: &Nats, retention: &Retention, limits: &Limits) -> Result<NatsLog, StreamError> {
+        streams::wait_until_answered(nats).await;
         let stream = streams::open(nats, retention).await?;
         let info = stream.cached_info();
         let (first, last) = (info.state.first_sequence, info.state.last_sequence);

@@ -8,6 +8,8 @@ use async_nats::jetstream::{
     stream::{Config, DiscardPolicy, Info, RetentionPolicy, Source, StorageType, Stream},
 };
 use sse_bus::{Epoch, retention::Retention};
+use tokio::time::{Instant, sleep};
+use tracing::warn;
 
 use crate::nats::Nats;
 
@@ -17,6 +19,11 @@ const EPOCH: &str = "sse-bus-epoch";
 const DUPLICATES: Duration = Duration::from_mins(2);
 /// The code of the error for a stream that does not exist.
 const NOT_FOUND: u64 = 10059;
+/// The codes of errors of servers that have no leader at this time.
+const NO_LEADER: [u64; 2] = [10008, 10009];
+/// How long a node that starts waits for servers that elect a leader, and the pause between two requests.
+const ELECTED_WITHIN: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Why the streams cannot be used. The message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -68,15 +75,47 @@ async fn open_one(nats: &Nats, wanted: Config) -> Result<Stream, StreamError> {
     }
 }
 
+/// Waits until the servers answer requests about both streams. Servers that elect a leader, for example after their start, answer
+/// with an error or not at all.
+pub(super) async fn wait_until_answered(nats: &Nats) {
+    let until = Instant::now() + ELECTED_WITHIN;
+    for stream in [nats.names().log(), nats.names().retained()] {
+        while let Err(error) = nats.jetstream().get_stream(&stream).await
+            && may_change(error.kind())
+            && permission_error(nats).is_none()
+            && Instant::now() < until
+        {
+            warn!(stream, error = with_causes(&error), "the NATS servers do not answer; trying again");
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+fn may_change(kind: GetStreamErrorKind) -> bool {
+    match kind {
+        GetStreamErrorKind::Request => true,
+        GetStreamErrorKind::JetStream(error) => NO_LEADER.contains(&error.error_code().0),
+        _ => false,
+    }
+}
+
 fn is_missing(kind: GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code().0 == NOT_FOUND)
 }
 
 fn refused(doing: &'static str, stream: String, error: &dyn std::error::Error, nats: &Nats) -> StreamError {
-    // Without permission the servers answer nothing, and the reason arrives as an error of the connection.
-    if let Some(error) = nats.error().filter(|error| error.to_lowercase().contains("permission")) {
-        return StreamError::NotPermitted { stream, error };
+    match permission_error(nats) {
+        Some(error) => StreamError::NotPermitted { stream, error },
+        None => StreamError::Refused { doing, stream, error: with_causes(error) },
     }
+}
+
+/// Returns the reason why the servers answer nothing, if the user has no permission: it arrives as an error of the connection.
+fn permission_error(nats: &Nats) -> Option<String> {
+    nats.error().filter(|error| error.to_lowercase().contains("permission"))
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
     let (mut text, mut source) = (error.to_string(), error.source());
     while let Some(cause) = source {
         if !text.contains(&cause.to_string()) {
@@ -84,7 +123,7 @@ fn refused(doing: &'static str, stream: String, error: &dyn std::error::Error, n
         }
         source = cause.source();
     }
-    StreamError::Refused { doing, stream, error: text }
+    text
 }
 
 /// Bounds by age and bytes only: a bound of messages per subject would let one old retained event pin the beginning of the log.
