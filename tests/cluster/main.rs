@@ -5,8 +5,15 @@
 //!
 //! | file | what must hold |
 //! |---|---|
-//! | `starting` | a node that starts while the servers elect a leader waits for them |
 //! | `exactly_once` | every client receives every event once and in order, while everything is killed at random |
+//! | `rewritten_tail` | clients that have received events that the log has lost receive a gap, and nothing is skipped silently |
+//! | `deleted` | after streams or consumers are deleted or replaced, nodes recover or notify within ten seconds |
+//! | `away` | without a server publishes fail, streams stay open, and everything resumes |
+//! | `partition` | a node that is cut off delivers only what the log has |
+//! | `late_joiner` | a fresh node serves all of a long log in bounded memory |
+//! | `slow_node` | a suspended node delays no other, and catches up |
+//! | `starting` | a node that starts while the servers elect a leader waits for them |
+//! | `security` | nodes that the servers refuse say why; messages of others are skipped |
 //! | `nodes`, `nodes_foreign`, `nodes_live` | two nodes are one bus: clients, kicks, unicast, presence, requests, nodes that are away |
 //! | `facts` | what the design relies on, of the servers alone |
 #![cfg(unix)]
