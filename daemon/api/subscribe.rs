@@ -27,8 +27,9 @@ pub(crate) fn subscription(caller: &Caller, mut subscribe: Subscribe, format: Fo
 ///
 /// # Errors
 ///
-/// There are too many subscribers or filters, the client is kept out, or the daemon stops.
-pub(crate) fn subscribe(
+/// There are too many subscribers or filters, the client is kept out, this node has not received yet what the client had, or the
+/// daemon stops.
+pub(crate) async fn subscribe(
     daemon: &Daemon,
     caller: &Caller,
     subscription: Subscription,
@@ -37,6 +38,7 @@ pub(crate) fn subscribe(
     let via = subscription.format.transport();
     let is_kept_out = || daemon.kept_out.check(name.as_ref().map(ClientName::as_str), &peer, via);
     is_kept_out()?;
+    daemon.events.reach(&subscription.start).await?;
     let watches = daemon
         .cluster
         .as_ref()

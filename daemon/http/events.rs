@@ -63,11 +63,14 @@ pub(super) async fn open_stream(
     allowed: Option<Extension<AllowedOrigin>>,
     version: Version,
 ) -> Result<Response, Refusal> {
-    let (client, subscribed) = match api::subscribe(daemon, caller, subscription) {
+    let (client, subscribed) = match api::subscribe(daemon, caller, subscription).await {
         Ok(subscribed) => subscribed,
         // Browsers give up for good on any status but 200.
         Err(refused)
-            if matches!(refused.code, ErrorCode::LimitSubscribers | ErrorCode::LimitFilters | ErrorCode::KeptOut) =>
+            if matches!(
+                refused.code,
+                ErrorCode::LimitSubscribers | ErrorCode::LimitFilters | ErrorCode::KeptOut | ErrorCode::Unavailable
+            ) =>
         {
             tracing::warn!(from = %caller, "refused a subscriber: {refused}");
             let counted = Extension(RefusedWith(refused.code));

@@ -15,7 +15,7 @@ use sse_bus::{
     protocol::Refused,
     retention::Retention,
 };
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Identifies an event of this node, from the time it is sent to the log until the log returns it.
@@ -41,6 +41,8 @@ pub(super) enum Returned {
     Refused(Mark, Refused),
     /// See [`Sent::Live`].
     Live(Mark, Publication, Option<ClientId>),
+    /// Everything before is applied once this is answered.
+    Reached(oneshot::Sender<()>),
     /// Everything that was sent before was returned.
     End(CancellationToken),
     /// The log has lost all events after this position, or all of another epoch. The window begins here.

@@ -29,10 +29,12 @@ mod node;
 #[cfg(any(feature = "nats", feature = "delayed-log"))]
 mod reads;
 
+#[cfg(feature = "nats")]
+use sse_bus::EventId;
 use sse_bus::{
-    bus::{ClientId, history::Memory},
+    bus::{ClientId, Start, history::Memory},
     limits::Limits,
-    protocol::LogInfo,
+    protocol::{LogInfo, Refused},
     retention::Retention,
 };
 use tokio_util::sync::CancellationToken;
@@ -105,6 +107,28 @@ impl EventLog {
     #[cfg(feature = "nats")]
     pub(crate) fn on_nats(bus: &SharedBus, log: NatsLog) -> EventLog {
         EventLog { bus: bus.clone(), elsewhere: Some(Elsewhere::Nats(node::Node::start(bus, log, true))) }
+    }
+
+    /// Waits until this node has everything up to the id at which a subscription starts. Another node may have been ahead.
+    ///
+    /// # Errors
+    ///
+    /// The node does not receive it in time.
+    #[cfg_attr(
+        not(feature = "nats"),
+        expect(clippy::unused_async, unused_variables, reason = "there is no other node")
+    )]
+    pub(crate) async fn reach(&self, start: &Start) -> Result<(), Refused> {
+        #[cfg(feature = "nats")]
+        if let Some(Elsewhere::Nats(node)) = &self.elsewhere
+            && let Start::After(text) = start
+            && let Ok(id) = text.parse::<EventId>()
+            && let at = self.bus.with(|bus, _| bus.position())
+            && (at.epoch == id.epoch && at.seq < id.seq && id.check.is_some())
+        {
+            return node.log().reach(id).await;
+        }
+        Ok(())
     }
 
     /// Returns true if the log is not that of this daemon.

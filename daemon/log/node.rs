@@ -139,7 +139,7 @@ impl<L: ExternalLog> Node<L> {
 async fn apply<L: ExternalLog>(bus: SharedBus, log: Arc<L>, waiting: Waiting) {
     let (mut tail, mut batch) = (log.tail(), Vec::new());
     while tail.recv_many(&mut batch, AT_ONCE).await > 0 {
-        let (mut end, mut lost) = (None, Vec::new());
+        let (mut end, mut lost, mut reached) = (None, Vec::new(), Vec::new());
         let outcomes = bus.with_each(batch.drain(..), |bus, now, returned| match returned {
             Returned::Event(mark, event) => {
                 let id = event.event.id;
@@ -163,6 +163,10 @@ async fn apply<L: ExternalLog>(bus: SharedBus, log: Arc<L>, waiting: Waiting) {
             }
             Returned::Refused(mark, refused) => Some((mark, Err(refused))),
             Returned::Live(mark, publication, from) => Some((mark, bus.publish(publication, from, now))),
+            Returned::Reached(waiting) => {
+                reached.push(waiting);
+                None
+            }
             Returned::End(stop) => {
                 end = Some(stop);
                 None
@@ -173,6 +177,9 @@ async fn apply<L: ExternalLog>(bus: SharedBus, log: Arc<L>, waiting: Waiting) {
                 // Its connection may have broken.
                 let _ = sender.send(outcome);
             }
+        }
+        for waiting in reached {
+            let _ = waiting.send(());
         }
         if let Some(stop) = end {
             stop.cancel();

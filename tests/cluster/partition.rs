@@ -1,6 +1,10 @@
 //! One node is cut off from its server. It never delivers what the log does not have, and catches up.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::mpsc::channel,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     harness::{
@@ -73,4 +77,31 @@ fn a_node_behind_a_silent_network_delivers_only_what_the_log_has() {
 #[ignore = "needs nats-server: it refuses the connections of a node"]
 fn a_node_whose_connections_are_refused_delivers_only_what_the_log_has() {
     cut_off(Link::close);
+}
+
+/// The balancer sends a client to a node that has not received yet what another node has delivered to that client.
+#[test]
+#[ignore = "needs nats-server: it delays a node"]
+fn a_client_that_is_ahead_of_its_new_node_continues_without_a_gap() {
+    let server = NatsServer::start();
+    let link = Link::to(server.port());
+    let ahead = node(&server.url(), BUS, "a", &[]);
+    let behind = node(&format!("nats://{}", link.address), BUS, "b", &[]);
+    publish_all_of(&ahead, "t", &numbered("before", 1..=5));
+    assert_eq!(behind.stream("/events/t?since=all").data(5), numbered("before", 1..=5));
+    link.silence();
+    let ids = publish_all_of(&ahead, "t", &numbered("during", 1..=5));
+    let (begins, has_begun) = channel();
+    thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            begins.send(()).unwrap();
+            let mut stream = behind.stream_with("/events/t", &[("Last-Event-ID", &ids[2])]);
+            [stream.event(), stream.event()].map(|event| (event.kind, event.data))
+        });
+        has_begun.recv().unwrap();
+        // Meanwhile the node serves others, who see the request if it does not wait.
+        behind.wait_for_subscribers(0);
+        link.heal();
+        assert_eq!(client.join().unwrap(), [(None, "during-4".to_owned()), (None, "during-5".to_owned())]);
+    });
 }

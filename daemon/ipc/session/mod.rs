@@ -319,9 +319,9 @@ impl<'a> Session<'a> {
 
     async fn reply_to(&mut self, request: Request) -> Result<Reply, Refused> {
         let request = match request {
-            Request::Subscribe(subscribe) => return self.subscribe(subscribe),
+            Request::Subscribe(subscribe) => return self.subscribe(subscribe).await,
             Request::Consume(consume) => return self.consume(&consume),
-            Request::Respond(respond) => return self.respond(&respond),
+            Request::Respond(respond) => return self.respond(&respond).await,
             Request::Reply(reply) => return self.reply_for(reply).await,
             Request::Schedules {} => return api::schedules(self.daemon, &self.caller).await.map(Reply::Schedules),
             Request::CancelSchedule { schedule } => {

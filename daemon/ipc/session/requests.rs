@@ -58,13 +58,13 @@ impl Session<'_> {
     }
 
     /// Makes the connection a responder, or changes the number of its requests in flight.
-    pub(super) fn respond(&mut self, respond: &Respond) -> Result<Reply, Refused> {
+    pub(super) async fn respond(&mut self, respond: &Respond) -> Result<Reply, Refused> {
         if let Some(client) = self.client.as_ref().filter(|_| self.subscription == Subscribing::Requests) {
             return api::resize_responder(self.daemon, client.id, respond).map(Reply::Responding);
         }
         self.refuse_subscriber()?;
         let subscription = api::responder(&self.caller, respond, self.codec.format())?;
-        let (client, subscribed) = api::subscribe(self.daemon, &self.caller, subscription)?;
+        let (client, subscribed) = api::subscribe(self.daemon, &self.caller, subscription).await?;
         (self.client, self.subscription) = (Some(client), Subscribing::Requests);
         Ok(Reply::Responding(Responding::new(subscribed.client)))
     }

@@ -18,11 +18,11 @@ impl Session<'_> {
         Err(Refused::new(ErrorCode::AlreadySubscribed, message))
     }
 
-    pub(super) fn subscribe(&mut self, subscribe: Subscribe) -> Result<Reply, Refused> {
+    pub(super) async fn subscribe(&mut self, subscribe: Subscribe) -> Result<Reply, Refused> {
         self.refuse_subscriber()?;
         let subscription = api::subscription(&self.caller, subscribe, self.codec.format())?;
         let past_only = subscription.past_only;
-        let (client, subscribed) = api::subscribe(self.daemon, &self.caller, subscription)?;
+        let (client, subscribed) = api::subscribe(self.daemon, &self.caller, subscription).await?;
         // A connection that was a publisher continues as this subscriber.
         self.client = Some(client);
         self.subscription = if past_only { Subscribing::PastOnly } else { Subscribing::Live };

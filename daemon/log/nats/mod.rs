@@ -12,6 +12,7 @@ mod failed;
 mod ingest;
 mod message;
 mod publish;
+mod reach;
 mod read;
 mod retained;
 mod shared;
@@ -98,6 +99,7 @@ impl NatsLog {
             position: watch::Sender::new(begin),
             status: Status::default(),
             failed: FailedPublishes::default(),
+            known_end: Default::default(),
         };
         shared.status.last.store(last, Ordering::Relaxed);
         Ok(NatsLog(Arc::new(shared)))
@@ -120,6 +122,15 @@ impl NatsLog {
         let is_there = |at: &EventId| at.seq >= end || at.epoch != begin.epoch;
         // What is late arrives as if it were published now.
         let _ = timeout(BEGIN_WITHIN, position.wait_for(is_there)).await;
+    }
+
+    /// Waits until the bus has everything up to an id, or the log is known to end before it.
+    ///
+    /// # Errors
+    ///
+    /// Neither is the case in time.
+    pub(crate) async fn reach(&self, id: EventId) -> Result<(), Refused> {
+        self.0.reach(id).await
     }
 
     /// Describes the log, without asking the servers.

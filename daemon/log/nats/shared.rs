@@ -9,9 +9,12 @@ use sse_bus::{
     protocol::{ErrorCode, Refused},
     retention::Retention,
 };
-use tokio::sync::{
-    mpsc::{UnboundedReceiver, UnboundedSender},
-    watch,
+use tokio::{
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender},
+        watch,
+    },
+    time::Instant,
 };
 
 use super::{failed::FailedPublishes, message::Origin, retained::RetainedEvents};
@@ -42,6 +45,8 @@ pub(super) struct Shared {
     pub(super) position: watch::Sender<EventId>,
     pub(super) status: Status,
     pub(super) failed: FailedPublishes,
+    /// The end of the log as the servers have said last, and when; None if they have not answered.
+    pub(super) known_end: tokio::sync::Mutex<Option<(Instant, Option<EventId>)>>,
 }
 
 /// What is known about the log, for people.
