@@ -99,7 +99,7 @@ impl NatsLog {
             position: watch::Sender::new(begin),
             status: Status::default(),
             failed: FailedPublishes::default(),
-            known_end: Default::default(),
+            known_end: tokio::sync::Mutex::default(),
         };
         shared.status.last.store(last, Ordering::Relaxed);
         Ok(NatsLog(Arc::new(shared)))
